@@ -1,0 +1,4 @@
+//! Decides which changes reach the nodes. Never touches the disk.
+
+pub mod excludes;
+pub mod rules;

@@ -1,0 +1,1 @@
+//! The `rexcludes` patterns and what they match.

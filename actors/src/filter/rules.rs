@@ -1,0 +1,1 @@
+//! Translates exclude patterns to rsync filter rules that mean exactly the same.

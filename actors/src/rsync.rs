@@ -1,0 +1,4 @@
+//! The rsync command: its arguments, its runs, and what its exit codes mean.
+
+pub mod extra;
+pub mod node;

@@ -1,0 +1,1 @@
+//! A node: one place that mirrors the tree, in rsync's own syntax.

@@ -1,0 +1,53 @@
+//! What one daemon mirrors: the checked form of the configuration.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::filter::excludes::Excludes;
+use crate::rsync::extra::Extra;
+use crate::rsync::node::Node;
+
+/// One source tree and the nodes that mirror it. Everything in it has been checked.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The watched directory: absolute, without symlinks in it.
+    pub wpath: PathBuf,
+    /// What is neither watched, sent nor deleted.
+    pub excludes: Excludes,
+    /// Where the tree is mirrored to; at least one, each destination once.
+    pub nodes: Vec<Node>,
+    /// The rsync program: absolute.
+    pub rsync: PathBuf,
+    /// The user's own rsync parameters.
+    pub extra: Extra,
+    /// Limit of each rsync run in KiB/s (`--bwlimit`); 0 is none.
+    pub rspeed: u64,
+    /// rsync's own log file (`--log-file`).
+    pub logfile: Option<PathBuf>,
+    /// The reconcile of each node at start.
+    pub initial_sync: InitialSync,
+    /// What becomes of a directory that is moved within the tree.
+    pub dir_moves: DirMoves,
+    /// How long a stop may take to work off what is pending.
+    pub stop_timeout: Duration,
+}
+
+/// The reconcile of a node when the daemon starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InitialSync {
+    /// Makes the node equal to the source: sends what differs and deletes what the source does not have.
+    #[default]
+    Full,
+    /// Sends what differs and deletes nothing.
+    Update,
+    /// None: only what changes from now on is mirrored.
+    Off,
+}
+
+/// What becomes of a directory that is moved within the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DirMoves {
+    /// The supervisor logs the move; nothing is sent or deleted because of it.
+    #[default]
+    Log,
+}
