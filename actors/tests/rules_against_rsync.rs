@@ -1,0 +1,237 @@
+//! `Excludes` and real rsync agree on every path of random trees with hostile names, in every kind of run.
+//! Deterministic: each run of the test sees the same trees. More of them: `PROPTEST_CASES=2000`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use inosync_actors::filter::excludes::{Excludes, Pattern};
+use inosync_actors::filter::rules::{exact, rules};
+use inosync_actors::path::RelPath;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+use tempfile::TempDir;
+
+/// A case takes two runs of rsync, some 80 ms.
+const CASES: u32 = 80;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Directory,
+    File,
+    Symlink,
+}
+
+/// Every path but the root. What is below a directory comes after it.
+type Tree = BTreeMap<RelPath, Kind>;
+
+#[derive(Debug, Clone)]
+struct Case {
+    tree: Tree,
+    patterns: Vec<Pattern>,
+    /// Excluded by [`exact`].
+    held: Option<RelPath>,
+}
+
+impl Case {
+    fn filters(&self) -> Vec<OsString> {
+        let excludes = Excludes::from_patterns(self.patterns.clone());
+        rules(&excludes).into_iter().chain(self.held.iter().flat_map(exact)).collect()
+    }
+
+    /// Every path that is not excluded.
+    fn sent(&self) -> BTreeSet<RelPath> {
+        let excludes = Excludes::from_patterns(self.patterns.clone());
+        let is_held = |path: &RelPath| self.held.as_ref().is_some_and(|held| path == held || path.is_below(held));
+        let is_excluded = |path: &RelPath, kind| is_held(path) || excludes.excludes(path, kind == Kind::Directory);
+        self.tree.iter().filter(|&(path, &kind)| !is_excluded(path, kind)).map(|(path, _)| path.clone()).collect()
+    }
+
+    /// What is excluded, and the directories that cannot go because it is in them.
+    fn kept(&self) -> BTreeSet<RelPath> {
+        let sent = self.sent();
+        let excluded = self.tree.keys().filter(|path| !sent.contains(path));
+        excluded.flat_map(|path| path.ancestors().chain([path.clone()])).collect()
+    }
+}
+
+#[test]
+fn rsync_sends_exactly_what_is_not_excluded() {
+    check(|case| {
+        let (filters, sent) = (case.filters(), case.sent());
+        let source = planted(&case.tree);
+
+        let mirror = TempDir::new()?;
+        rsync(&["-r", "-l"], &filters, [], source.path(), mirror.path())?;
+        prop_assert_eq!(found(mirror.path()), sent.clone(), "by a recursive run with {:?}", filters);
+
+        let mirror = TempDir::new()?;
+        rsync(&LISTED, &filters, case.tree.keys(), source.path(), mirror.path())?;
+        prop_assert_eq!(found(mirror.path()), sent, "by a list of all paths with {:?}", filters);
+        Ok(())
+    });
+}
+
+#[test]
+fn rsync_deletes_nothing_that_is_excluded_and_all_else() {
+    check(|case| {
+        let (filters, kept) = (case.filters(), case.kept());
+        let source = TempDir::new()?;
+
+        let mirror = planted(&case.tree);
+        let options = ["-ltp", "-r", "--delete", "--force"];
+        rsync(&options, &filters, [], source.path(), mirror.path())?;
+        prop_assert_eq!(found(mirror.path()), kept.clone(), "by a recursive run with {:?}", filters);
+
+        // The daemon lists nothing that is excluded; rsync could not know that a missing path was a directory.
+        let sent = case.sent();
+        let missing = sent.iter().filter(|path| path.depth() == 1);
+        let mirror = planted(&case.tree);
+        let options = [&LISTED[..], &["--delete-missing-args", "--delete", "--force"]].concat();
+        rsync(&options, &filters, missing, source.path(), mirror.path())?;
+        prop_assert_eq!(found(mirror.path()), kept, "by a list of missing paths with {:?}", filters);
+        Ok(())
+    });
+}
+
+/// Runs `agree` on the same random cases each time.
+fn check(agree: impl Fn(Case) -> Result<(), TestCaseError>) {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(CASES);
+    let config =
+        ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 200, ..ProptestConfig::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    if let Err(failure) = runner.run(&case(), agree) {
+        panic!("{failure}");
+    }
+}
+
+const LISTED: [&str; 5] = ["-ltp", "--dirs", "--no-recursive", "--from0", "--files-from=-"];
+
+/// Runs rsync with `list` on its standard input.
+fn rsync<'a>(
+    options: &[&str],
+    filters: &[OsString],
+    list: impl IntoIterator<Item = &'a RelPath>,
+    source: &Path,
+    mirror: &Path,
+) -> Result<(), TestCaseError> {
+    let filter = |rule: &OsString| [OsStr::new("--filter="), rule].into_iter().collect::<OsString>();
+    let mut child = Command::new("rsync")
+        .args(options)
+        .args(filters.iter().map(filter))
+        .arg("--")
+        .args([source.join(""), mirror.join("")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("rsync does not start ({error}): run `make test`, which installs it"));
+    let list: Vec<u8> = list.into_iter().flat_map(|path| [b"/", path.as_bytes(), b"\0"].concat()).collect();
+    child.stdin.take().unwrap().write_all(&list)?;
+    let output = child.wait_with_output()?;
+    prop_assert!(output.status.success(), "rsync: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// A directory with this tree in it.
+fn planted(tree: &Tree) -> TempDir {
+    let root = TempDir::new().unwrap();
+    for (path, kind) in tree {
+        let path = path.under(root.path());
+        match kind {
+            Kind::Directory => fs::create_dir(path),
+            Kind::File => fs::write(path, "x"),
+            Kind::Symlink => symlink(".", path),
+        }
+        .unwrap();
+    }
+    root
+}
+
+/// Every path below `root`.
+fn found(root: &Path) -> BTreeSet<RelPath> {
+    let mut paths = BTreeSet::new();
+    let mut unread = vec![RelPath::root()];
+    while let Some(dir) = unread.pop() {
+        for entry in fs::read_dir(dir.under(root)).unwrap().map(Result::unwrap) {
+            let path = dir.join(&entry.file_name());
+            if entry.file_type().unwrap().is_dir() {
+                unread.push(path.clone());
+            }
+            paths.insert(path);
+        }
+    }
+    paths
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    tree().prop_flat_map(|tree| {
+        let paths: Vec<RelPath> = tree.keys().cloned().collect();
+        (Just(tree), vec(pattern(paths.clone()), 1..5), proptest::option::weighted(0.3, select(paths)))
+            .prop_map(|(tree, patterns, held)| Case { tree, patterns, held })
+    })
+}
+
+fn name() -> impl Strategy<Value = Vec<u8>> {
+    let letters: [&[u8]; 15] =
+        [b"a", b"b", b"[", b"]", b"\\", b"*", b"?", b"!", b"#", b";", b" ", b"\n", "é".as_bytes(), b"\xff", b"-"];
+    vec(select(letters.to_vec()), 1..4).prop_map(|letters| letters.concat())
+}
+
+/// Each entry goes into a directory before it, so that there is depth.
+fn tree() -> impl Strategy<Value = Tree> {
+    let kind = prop_oneof![3 => Just(Kind::Directory), 3 => Just(Kind::File), 1 => Just(Kind::Symlink)];
+    vec((any::<Index>(), name(), kind), 10..50).prop_map(|entries| {
+        let mut tree = Tree::new();
+        let mut dirs = vec![RelPath::root()];
+        for (dir, name, kind) in entries {
+            let path = dir.get(&dirs).join(OsStr::from_bytes(&name));
+            if tree.contains_key(&path) {
+                continue;
+            }
+            if kind == Kind::Directory {
+                dirs.push(path.clone());
+            }
+            tree.insert(path, kind);
+        }
+        tree
+    })
+}
+
+/// A pattern that was one of the paths, or a part of it, before some of its bytes were made wild. Not one that
+/// `Pattern::parse` refuses.
+fn pattern(paths: Vec<RelPath>) -> impl Strategy<Value = Pattern> {
+    let form = select(vec!["name", "anchored", "floating", "tail"]);
+    let wild = (any::<Index>(), select(vec!["?", "*", "**", "insert"]));
+    let parts = (select(paths), form, any::<Index>(), vec(wild, 0..4), any::<bool>());
+    let text = parts.prop_map(|(path, form, cut, wild, slash)| {
+        let mut text = match form {
+            "name" => path.name().to_vec(),
+            "anchored" => [b"/", path.as_bytes()].concat(),
+            "floating" => [b"*/", path.as_bytes()].concat(),
+            _ => [b"*", &path.as_bytes()[cut.index(path.as_bytes().len())..]].concat(),
+        };
+        for (at, wild) in wild {
+            let at = at.index(text.len());
+            match wild {
+                "insert" => text.insert(at, b'*'),
+                wild => drop(text.splice(at..=at, wild.bytes())),
+            }
+        }
+        text.extend(slash.then_some(b'/'));
+        in_utf8(&text)
+    });
+    text.prop_filter_map("refused", |text| Pattern::parse(&text).ok())
+}
+
+/// With `?` for each byte that a configuration cannot hold.
+fn in_utf8(bytes: &[u8]) -> String {
+    bytes.utf8_chunks().map(|chunk| chunk.valid().to_owned() + &"?".repeat(chunk.invalid().len())).collect()
+}
