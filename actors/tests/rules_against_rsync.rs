@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -20,7 +20,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use tempfile::TempDir;
 
 /// A case takes two runs of rsync, some 80 ms.
-const CASES: u32 = 80;
+const CASES: u32 = 60;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -66,15 +66,15 @@ impl Case {
 fn rsync_sends_exactly_what_is_not_excluded() {
     check(|case| {
         let (filters, sent) = (case.filters(), case.sent());
-        let source = planted(&case.tree);
+        let source = planted(&case.tree)?;
 
         let mirror = TempDir::new()?;
         rsync(&["-r", "-l"], &filters, [], source.path(), mirror.path())?;
-        prop_assert_eq!(found(mirror.path()), sent.clone(), "by a recursive run with {:?}", filters);
+        prop_assert_eq!(found(mirror.path())?, sent.clone(), "by a recursive run with {:?}", filters);
 
         let mirror = TempDir::new()?;
         rsync(&LISTED, &filters, case.tree.keys(), source.path(), mirror.path())?;
-        prop_assert_eq!(found(mirror.path()), sent, "by a list of all paths with {:?}", filters);
+        prop_assert_eq!(found(mirror.path())?, sent, "by a list of all paths with {:?}", filters);
         Ok(())
     });
 }
@@ -85,18 +85,18 @@ fn rsync_deletes_nothing_that_is_excluded_and_all_else() {
         let (filters, kept) = (case.filters(), case.kept());
         let source = TempDir::new()?;
 
-        let mirror = planted(&case.tree);
+        let mirror = planted(&case.tree)?;
         let options = ["-ltp", "-r", "--delete", "--force"];
         rsync(&options, &filters, [], source.path(), mirror.path())?;
-        prop_assert_eq!(found(mirror.path()), kept.clone(), "by a recursive run with {:?}", filters);
+        prop_assert_eq!(found(mirror.path())?, kept.clone(), "by a recursive run with {:?}", filters);
 
         // The daemon lists nothing that is excluded; rsync could not know that a missing path was a directory.
         let sent = case.sent();
         let missing = sent.iter().filter(|path| path.depth() == 1);
-        let mirror = planted(&case.tree);
+        let mirror = planted(&case.tree)?;
         let options = [&LISTED[..], &["--delete-missing-args", "--delete", "--force"]].concat();
         rsync(&options, &filters, missing, source.path(), mirror.path())?;
-        prop_assert_eq!(found(mirror.path()), kept, "by a list of missing paths with {:?}", filters);
+        prop_assert_eq!(found(mirror.path())?, kept, "by a list of missing paths with {:?}", filters);
         Ok(())
     });
 }
@@ -107,9 +107,8 @@ fn check(agree: impl Fn(Case) -> Result<(), TestCaseError>) {
     let config =
         ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 200, ..ProptestConfig::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    if let Err(failure) = runner.run(&case(), agree) {
-        panic!("{failure}");
-    }
+    let failure = runner.run(&case(), agree).err();
+    assert!(failure.is_none(), "{}", failure.map(|failure| failure.to_string()).unwrap_or_default());
 }
 
 const LISTED: [&str; 5] = ["-ltp", "--dirs", "--no-recursive", "--from0", "--files-from=-"];
@@ -123,6 +122,7 @@ fn rsync<'a>(
     mirror: &Path,
 ) -> Result<(), TestCaseError> {
     let filter = |rule: &OsString| [OsStr::new("--filter="), rule].into_iter().collect::<OsString>();
+    let missing = |error| format!("rsync does not start ({error}): run `make test`, which installs it");
     let mut child = Command::new("rsync")
         .args(options)
         .args(filters.iter().map(filter))
@@ -132,43 +132,44 @@ fn rsync<'a>(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap_or_else(|error| panic!("rsync does not start ({error}): run `make test`, which installs it"));
+        .map_err(|error| TestCaseError::fail(missing(error)))?;
     let list: Vec<u8> = list.into_iter().flat_map(|path| [b"/", path.as_bytes(), b"\0"].concat()).collect();
-    child.stdin.take().unwrap().write_all(&list)?;
+    let fed = child.stdin.take().map(|mut stdin| stdin.write_all(&list));
     let output = child.wait_with_output()?;
     prop_assert!(output.status.success(), "rsync: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    fed.transpose()?;
     Ok(())
 }
 
 /// A directory with this tree in it.
-fn planted(tree: &Tree) -> TempDir {
-    let root = TempDir::new().unwrap();
+fn planted(tree: &Tree) -> io::Result<TempDir> {
+    let root = TempDir::new()?;
     for (path, kind) in tree {
         let path = path.under(root.path());
         match kind {
             Kind::Directory => fs::create_dir(path),
             Kind::File => fs::write(path, "x"),
             Kind::Symlink => symlink(".", path),
-        }
-        .unwrap();
+        }?;
     }
-    root
+    Ok(root)
 }
 
 /// Every path below `root`.
-fn found(root: &Path) -> BTreeSet<RelPath> {
+fn found(root: &Path) -> io::Result<BTreeSet<RelPath>> {
     let mut paths = BTreeSet::new();
     let mut unread = vec![RelPath::root()];
     while let Some(dir) = unread.pop() {
-        for entry in fs::read_dir(dir.under(root)).unwrap().map(Result::unwrap) {
+        for entry in fs::read_dir(dir.under(root))? {
+            let entry = entry?;
             let path = dir.join(&entry.file_name());
-            if entry.file_type().unwrap().is_dir() {
+            if entry.file_type()?.is_dir() {
                 unread.push(path.clone());
             }
             paths.insert(path);
         }
     }
-    paths
+    Ok(paths)
 }
 
 fn case() -> impl Strategy<Value = Case> {

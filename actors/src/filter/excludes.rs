@@ -1,162 +1,14 @@
 //! The `rexcludes` patterns and what they match.
 //! Looks at names only: the caller says what is a directory (by lstat), and [`rules`](super::rules) tells rsync.
 
-use std::fmt;
+mod pattern;
+
 use std::sync::Arc;
 
-use wildmatch::WildMatch;
-
-use crate::path::{Escaped, RelPath};
-
-/// Each `?` of a pattern with a `/` inside doubles its rsync rules; 64 of them are enough.
-pub const MAX_QUESTION_MARKS: usize = 6;
-
-/// In bytes. Translation at most doubles a pattern and adds 6, and rsync drops a rule of 4096 bytes or more.
-pub const MAX_PATTERN: usize = 2000;
-
-/// One exclude pattern, checked.
-///
-/// `*` and `?` are the only wildcards, and both match a `/`; `[` and `\` stand for themselves. One `?` is one byte.
-#[derive(Clone, PartialEq)]
-pub struct Pattern {
-    text: String,
-    /// The text without a trailing slash, runs of `*` collapsed. Has a `/` if and only if `subject` is the path.
-    body: String,
-    subject: Subject,
-    directories_only: bool,
-    /// `body`, each byte as one char.
-    wild: WildMatch,
-}
-
-/// What a pattern is compared with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Subject {
-    /// The last component of a path.
-    Name,
-    /// The whole path, with a `/` before it.
-    Path,
-}
-
-/// A pattern that is refused because it could not do what its author means. Says what to write instead.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PatternError {
-    /// Nothing to match.
-    #[error("an empty pattern matches nothing: remove it")]
-    Empty,
-    /// Nothing but slashes.
-    #[error("`{0}` stands for the whole tree, which cannot be excluded: remove it, or write `*` for everything in it")]
-    OnlySlashes(String),
-    /// No name and no argument can hold this byte.
-    #[error("`{0}` has a NUL byte, which no file name has: remove it")]
-    Nul(String),
-    /// Longer than [`MAX_PATTERN`].
-    #[error("`{start}...` has {length} bytes, over the limit of {MAX_PATTERN}: shorten it with `*`")]
-    TooLong {
-        /// Its first characters.
-        start: String,
-        /// In bytes.
-        length: usize,
-    },
-    /// No path has an empty component.
-    #[error("`{0}` has `//`, which no path has: write a single `/`")]
-    EmptyComponent(String),
-    /// No path has such a component.
-    #[error("`{0}` has the component `{1}`, which no path has: write the path without it")]
-    DotComponent(String, &'static str),
-    /// A `/` inside, but not anchored at the top of the tree or free to begin anywhere.
-    #[error("`{0}` has a `/` inside but does not say where it begins: write `/{0}` (in wpath) or `*/{0}` (anywhere)")]
-    Unanchored(String),
-    /// More than [`MAX_QUESTION_MARKS`] with a `/` inside.
-    #[error("`{0}` has a `/` and more than {MAX_QUESTION_MARKS} `?`: write `*` for some of them")]
-    TooManyQuestionMarks(String),
-}
-
-impl Pattern {
-    /// Checks a pattern as it is written in the configuration. A newline or blank is part of the name it stands for.
-    ///
-    /// # Errors
-    /// [`PatternError`] for a pattern that can never match or that rsync cannot be told exactly.
-    pub fn parse(text: &str) -> Result<Pattern, PatternError> {
-        let shown = || Escaped(text.as_bytes()).to_string();
-        if text.is_empty() {
-            return Err(PatternError::Empty);
-        }
-        if text.len() > MAX_PATTERN {
-            let start: String = text.chars().take(20).collect();
-            return Err(PatternError::TooLong { start: Escaped(start.as_bytes()).to_string(), length: text.len() });
-        }
-        if text.contains('\0') {
-            return Err(PatternError::Nul(shown()));
-        }
-        if text.bytes().all(|b| b == b'/') {
-            return Err(PatternError::OnlySlashes(shown()));
-        }
-        if text.contains("//") {
-            return Err(PatternError::EmptyComponent(shown()));
-        }
-        for dots in [".", ".."] {
-            if text.split('/').any(|component| component == dots) {
-                return Err(PatternError::DotComponent(shown(), dots));
-            }
-        }
-        let whole = text.strip_suffix('/').unwrap_or(text);
-        let subject = if whole.contains('/') { Subject::Path } else { Subject::Name };
-        if subject == Subject::Path {
-            if !whole.starts_with(['/', '*']) {
-                return Err(PatternError::Unanchored(shown()));
-            }
-            if whole.matches('?').count() > MAX_QUESTION_MARKS {
-                return Err(PatternError::TooManyQuestionMarks(shown()));
-            }
-        }
-        let body = collapse_stars(whole);
-        Ok(Pattern {
-            wild: WildMatch::new(&latin1(body.as_bytes())),
-            directories_only: whole.len() < text.len(),
-            text: text.to_owned(),
-            body,
-            subject,
-        })
-    }
-
-    /// The pattern as it was written.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    pub(super) fn body(&self) -> &[u8] {
-        self.body.as_bytes()
-    }
-
-    pub(super) fn subject(&self) -> Subject {
-        self.subject
-    }
-
-    pub(super) fn directories_only(&self) -> bool {
-        self.directories_only
-    }
-
-    fn matches(&self, candidate: Candidate<'_>) -> bool {
-        let text = match self.subject {
-            Subject::Name => candidate.name,
-            Subject::Path => candidate.path,
-        };
-        (candidate.is_dir || !self.directories_only) && self.wild.matches(text)
-    }
-}
-
-/// For people: on one line, escaped.
-impl fmt::Display for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Escaped(self.text.as_bytes()).fmt(f)
-    }
-}
-
-impl fmt::Debug for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{self}`")
-    }
-}
+use self::pattern::Candidate;
+pub(super) use self::pattern::Subject;
+pub use self::pattern::{MAX_PATTERN, MAX_QUESTION_MARKS, Pattern, PatternError};
+use crate::path::RelPath;
 
 /// The patterns of a site. Clones share them.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -201,7 +53,7 @@ impl Excludes {
 
     /// Whether a verdict depends on more than a name, so that a moved directory must be judged again.
     pub fn has_anchored(&self) -> bool {
-        self.0.iter().any(|pattern| pattern.subject == Subject::Path)
+        self.0.iter().any(|pattern| pattern.subject() == Subject::Path)
     }
 
     /// The first pattern that matches this very path, whatever is true of its ancestors. The root is never matched.
@@ -244,16 +96,6 @@ impl Excludes {
     }
 }
 
-/// A path that is compared with patterns; each char is one byte of it.
-#[derive(Clone, Copy)]
-struct Candidate<'a> {
-    /// With a leading slash.
-    path: &'a str,
-    /// The last component.
-    name: &'a str,
-    is_dir: bool,
-}
-
 /// The path with a `/` before it, as [`Candidate`] wants it.
 fn rooted(path: &RelPath) -> String {
     let mut text = String::with_capacity(path.as_bytes().len() + 8);
@@ -262,18 +104,155 @@ fn rooted(path: &RelPath) -> String {
     text
 }
 
-/// Each byte as the char of that number: wildmatch takes only `str`, and names are bytes.
-fn latin1(bytes: &[u8]) -> String {
-    bytes.iter().map(|&byte| char::from(byte)).collect()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// rsync gives `**` a meaning of its own, so no pattern keeps one.
-fn collapse_stars(text: &str) -> String {
-    let mut body = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c != '*' || !body.ends_with('*') {
-            body.push(c);
+    fn excludes(patterns: &[&str]) -> Excludes {
+        Excludes::new(patterns.iter().map(|&text| text.to_owned()).collect()).unwrap()
+    }
+
+    fn rel(path: &[u8]) -> RelPath {
+        RelPath::new(path).unwrap()
+    }
+
+    const DIR: bool = true;
+    const FILE: bool = false;
+
+    #[test]
+    fn a_pattern_without_a_slash_is_the_name_of_any_component() {
+        for (pattern, path, expected) in [
+            ("*.bin", "a.bin", true),
+            ("*.bin", "d/a.bin", true),
+            ("*.bin", "a.bin/x", true),
+            ("*.bin", "a.bin2", false),
+            ("*.bin", ".bin", true),
+            ("b", "a/b/c", true),
+            ("b", "ab", false),
+            ("b", "B", false),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("a?c", "a/c", false),
+            ("a*c", "a/c", false),
+            ("a**c", "abbc", true),
+            ("*", "x", true),
+        ] {
+            assert_eq!(excludes(&[pattern]).excludes(&rel(path.as_bytes()), FILE), expected, "{pattern} {path}");
         }
     }
-    body
+
+    #[test]
+    fn a_pattern_with_a_slash_is_compared_with_the_path_from_the_top() {
+        for (pattern, path, expected) in [
+            ("/a", "a", true),
+            ("/a", "b/a", false),
+            ("/a", "a/b", true),
+            ("/a/*.log", "a/x.log", true),
+            ("/a/*.log", "a/b/c/x.log", true),
+            ("/a/*.log", "b/a/x.log", false),
+            ("*/cache", "cache", true),
+            ("*/cache", "x/y/cache", true),
+            ("*/cache", "x/mycache", false),
+            ("*a/b", "xa/b", true),
+            ("/a?b", "a/b", true),
+            ("/a?b", "a/c", false),
+            ("/*", "x", true),
+            ("/a*/b", "a/b", true),
+            ("/a*/b", "ax/y/b", true),
+        ] {
+            assert_eq!(excludes(&[pattern]).excludes(&rel(path.as_bytes()), FILE), expected, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn a_trailing_slash_means_directories_only() {
+        for (pattern, path, is_dir, expected) in [
+            ("tmp/", "tmp", DIR, true),
+            ("tmp/", "tmp", FILE, false),
+            ("tmp/", "tmp/x", FILE, true),
+            ("tmp/", "a/tmp/x", FILE, true),
+            ("/a/tmp/", "a/tmp", FILE, false),
+            ("/a/tmp/", "a/tmp", DIR, true),
+            ("*/", "x", FILE, false),
+            ("*/", "x/y", FILE, true),
+        ] {
+            let verdict = excludes(&[pattern]).excludes(&rel(path.as_bytes()), is_dir);
+            assert_eq!(verdict, expected, "{pattern} {path} {is_dir}");
+        }
+    }
+
+    #[test]
+    fn names_are_bytes_and_only_two_of_them_are_wild() {
+        for (pattern, path, expected) in [
+            ("a?", &b"a\xff"[..], true),
+            ("a?b", "aéb".as_bytes(), false),
+            ("a??b", "aéb".as_bytes(), true),
+            ("é*", "é\u{e9}".as_bytes(), true),
+            ("é", b"\xe9", false),
+            ("*\n*", b"x\ny", true),
+            ("[ab]", b"a", false),
+            ("[ab]", b"[ab]", true),
+            ("\\*", b"\\x", true),
+            ("\\*", b"*", false),
+            ("#x", b"#x", true),
+            (" x ", b"x", false),
+            ("{a,b}", b"a", false),
+            ("*.bin", b"\xff\xfe.bin", true),
+        ] {
+            assert_eq!(excludes(&[pattern]).excludes(&rel(path), FILE), expected, "{pattern} {}", rel(path));
+        }
+    }
+
+    #[test]
+    fn the_topmost_excluded_ancestor_decides() {
+        let excludes = excludes(&["*.bin", "/a/b/", "a"]);
+        for (path, expected) in [
+            ("x/a/y/z.bin", Some(("x/a", "a"))),
+            ("x/y/z.bin", Some(("x/y/z.bin", "*.bin"))),
+            ("x/y.bin/z.bin", Some(("x/y.bin", "*.bin"))),
+            ("x/y", None),
+            ("", None),
+        ] {
+            let decided = excludes.deciding(&rel(path.as_bytes()), FILE);
+            let decided = decided.map(|(cut, pattern)| (cut, pattern.as_str()));
+            assert_eq!(decided, expected.map(|(cut, pattern)| (rel(cut.as_bytes()), pattern)), "{path}");
+        }
+    }
+
+    #[test]
+    fn matching_looks_at_this_path_alone() {
+        let excludes = excludes(&["/a", "*.bin", "c/"]);
+        for (path, is_dir, expected) in [
+            ("a", DIR, Some("/a")),
+            ("a/x", FILE, None),
+            ("a/x.bin", FILE, Some("*.bin")),
+            ("b/c", DIR, Some("c/")),
+            ("b/c", FILE, None),
+            ("", DIR, None),
+        ] {
+            let matching = excludes.matching(&rel(path.as_bytes()), is_dir).map(Pattern::as_str);
+            assert_eq!(matching, expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_root_is_never_excluded() {
+        let excludes = excludes(&["*", "/*", "*/"]);
+        assert!(!excludes.excludes(&RelPath::root(), DIR));
+        assert!(excludes.matching(&RelPath::root(), DIR).is_none());
+    }
+
+    #[test]
+    fn a_pattern_is_anchored_if_its_path_counts() {
+        for (pattern, anchored) in [("a", false), ("a/", false), ("*.bin", false), ("/a", true), ("*/a/", true)] {
+            assert_eq!(excludes(&["x", pattern]).has_anchored(), anchored, "{pattern}");
+        }
+        assert!(!Excludes::default().has_anchored() && Excludes::default().is_empty());
+    }
+
+    #[test]
+    fn a_refused_pattern_is_named_with_its_place_in_the_list() {
+        let error = Excludes::new(vec!["a".into(), "/".into()]).unwrap_err();
+        assert!(error.to_string().starts_with("pattern 2: `/` stands for"), "{error}");
+    }
 }

@@ -86,3 +86,56 @@ fn has_wildcard(body: &[u8]) -> bool {
 fn exclude(body: &[u8]) -> OsString {
     OsString::from_vec([b"- ", body].concat())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(rules: &[OsString]) -> Vec<&str> {
+        rules.iter().map(|rule| rule.to_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn each_pattern_becomes_its_rules_and_their_companions() {
+        for (pattern, expected) in [
+            ("*.bin", &["- *.bin", "- *.bin/**"][..]),
+            ("a**?", &["- a*?", "- a*?/**"]),
+            ("tmp/", &["- tmp/", "- tmp/**"]),
+            ("/a/*", &["- /a/**", "- /a/**/**"]),
+            ("*/b/", &["- **/b/", "- **/b/**"]),
+            ("/a?b", &["- /a?b", "- /a?b/**", "- /a/b", "- /a/b/**"]),
+            // `//` and a `/` at the end are like no path.
+            ("/?a?", &["- /?a?", "- /?a?/**"]),
+            // A backslash escapes only in a rule with a wildcard, and a companion is one.
+            ("a\\b", &["- a\\b", "- a\\\\b/**"]),
+            ("a\\*", &["- a\\\\*", "- a\\\\*/**"]),
+            ("[a]", &["- \\[a]", "- \\[a]/**"]),
+        ] {
+            let excludes = Excludes::new(vec![pattern.to_owned()]).unwrap();
+            assert_eq!(shown(&rules(&excludes)), expected, "{pattern}");
+        }
+        assert!(rules(&Excludes::default()).is_empty());
+    }
+
+    #[test]
+    fn an_exact_rule_takes_no_byte_of_the_path_for_a_wildcard() {
+        for (path, expected) in [
+            ("a/b", &["- /a/b", "- /a/b/**"][..]),
+            ("*?", &["- /\\*\\?", "- /\\*\\?/**"]),
+            ("a\\[", &["- /a\\\\\\[", "- /a\\\\\\[/**"]),
+            ("a\\\n", &["- /a\\\n", "- /a\\\\\n/**"]),
+            ("", &["- /**"]),
+        ] {
+            assert_eq!(shown(&exact(&RelPath::new(path.as_bytes()).unwrap())), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn no_rule_is_so_long_that_rsync_drops_it() {
+        let longest = Excludes::new(vec!["/*".repeat(1000), format!("/{}", "[".repeat(1999))]).unwrap();
+        let deep = RelPath::new("[".repeat(4000).as_bytes()).unwrap();
+        for rule in rules(&longest).into_iter().chain(exact(&deep)) {
+            assert!(rule.len() - "- ".len() < MAX_RULE, "{}", rule.len());
+        }
+    }
+}
