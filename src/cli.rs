@@ -1,6 +1,6 @@
 //! The command line: what an admin or a unit file may write. What it means is for `main`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use structopt::StructOpt;
 use structopt::clap::{Error, ErrorKind};
@@ -27,9 +27,10 @@ SIGTERM and SIGINT stop the daemon once what is pending has been sent, or after 
 #[derive(Debug, Clone, PartialEq, Eq, StructOpt)]
 #[structopt(name = "inosync", after_help = EXIT_CODES)]
 pub struct Options {
-    /// Configuration file: which tree goes to which nodes
-    #[structopt(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG, parse(from_os_str))]
-    pub config: PathBuf,
+    // Not clap's default_value: with it, a `-c` at the end of the line passes without its FILE.
+    /// Configuration file: which tree goes to which nodes [default: /etc/inosync/default.ron]
+    #[structopt(short, long, value_name = "FILE", parse(from_os_str))]
+    config: Option<PathBuf>,
 
     /// Log more: -v each run of rsync, -vv each change
     #[structopt(short, long, parse(from_occurrences))]
@@ -46,6 +47,13 @@ pub struct Options {
     /// Change nothing on any node: log what would be sent and deleted
     #[structopt(long)]
     pub dry_run: bool,
+}
+
+impl Options {
+    /// The configuration file.
+    pub fn config(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG))
+    }
 }
 
 /// Reads the command line of this process. Help, version and errors are printed here.
@@ -95,7 +103,7 @@ mod tests {
     #[test]
     fn without_arguments_the_default_site_is_mirrored() {
         let options = parse(&[]).unwrap();
-        assert_eq!(options.config, PathBuf::from(DEFAULT_CONFIG));
+        assert_eq!(options.config(), Path::new(DEFAULT_CONFIG));
         assert_eq!((options.verbose, options.check, options.once, options.dry_run), (0, false, false, false));
     }
 
@@ -109,7 +117,7 @@ mod tests {
             (&["--once", "--dry-run", "-c", "x.ron"], "x.ron 0 false true true"),
         ] {
             let o = parse(args).unwrap();
-            let found = format!("{} {} {} {} {}", o.config.display(), o.verbose, o.check, o.once, o.dry_run);
+            let found = format!("{} {} {} {} {}", o.config().display(), o.verbose, o.check, o.once, o.dry_run);
             assert_eq!(found, expected, "{args:?}");
         }
     }
@@ -119,7 +127,7 @@ mod tests {
         use std::os::unix::ffi::OsStringExt;
         let name = std::ffi::OsString::from_vec(b"\xff.ron".to_vec());
         let options = parse_from(["inosync".into(), "-c".into(), name.clone()]).unwrap();
-        assert_eq!(options.config, PathBuf::from(name));
+        assert_eq!(options.config(), Path::new(&name));
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //! Reads the file system only to check paths; nothing is created, and no node is contacted.
 
 mod check;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::path::Path;
 use std::time::Duration;
@@ -50,7 +50,7 @@ const KEYS: &[(&str, &str)] = &[
 
 /// The file as it is written. Each value is read on its own, so that an error knows its position.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename = "Site", deny_unknown_fields)]
 struct Written<'a> {
     #[serde(borrow)]
     wpath: &'a RawValue,
@@ -146,7 +146,8 @@ fn check_text(source: Source<'_>) -> Result<Loaded, ConfigError> {
         let cure = "at least: (wpath: \"/from\", rpath: \"/to\", rnodes: [\"user@host:\"])";
         return Err(source.complaint(0..0, "the file is empty", cure).into());
     }
-    let written: Written<'_> = notation().from_str(source.text).map_err(|error| complain_about_notation(source, &error))?;
+    let written: Written<'_> =
+        notation().from_str(source.text).map_err(|error| complain_about_notation(source, &error))?;
     let value = |key: &'static str, raw| source.optional(key, raw);
 
     let wpath = check::wpath(&source.value("wpath", written.wpath))?;
@@ -168,8 +169,7 @@ fn check_text(source: Source<'_>) -> Result<Loaded, ConfigError> {
     let rsync = check::rsync(source, value("rsync", written.rsync).as_ref(), Path::new(DEFAULT_RSYNC))?;
 
     let stop_timeout = Duration::from_secs(stop_timeout);
-    let site =
-        Site { wpath, excludes, nodes, rsync, extra, rspeed, logfile, initial_sync, dir_moves, stop_timeout };
+    let site = Site { wpath, excludes, nodes, rsync, extra, rspeed, logfile, initial_sync, dir_moves, stop_timeout };
     Ok(Loaded { site, warnings })
 }
 
@@ -198,14 +198,22 @@ fn initial_sync(value: &Value<'_>) -> Result<InitialSync, Complaint> {
 fn dir_moves(value: &Value<'_>) -> Result<DirMoves, Complaint> {
     match value.choice(&[("Log", Some(DirMoves::Log)), ("Replicate", None)])? {
         Some(chosen) => Ok(chosen),
-        None => Err(value.complaint("`dir_moves: Replicate` is not available in this version; Log is", "write dir_moves: Log")),
+        None => {
+            Err(value
+                .complaint("`dir_moves: Replicate` is not available in this version; Log is", "write dir_moves: Log"))
+        }
     }
 }
 
 /// The key is reserved: it is checked, and has no effect.
 fn standby(source: Source<'_>, value: &Value<'_>) -> Result<Vec<String>, Complaint> {
-    let warning =
-        || format!("{}:{}: `standby: true` has no effect: this version starts each rsync when it is needed", source.file.display(), value.line());
+    let warning = || {
+        format!(
+            "{}:{}: `standby: true` has no effect: this version starts each rsync when it is needed",
+            source.file.display(),
+            value.line()
+        )
+    };
     Ok(if value.boolean()? { vec![warning()] } else { Vec::new() })
 }
 

@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(exit) => return exit.into(),
     };
-    match config::load(&options.config) {
+    match config::load(options.config()) {
         Ok(loaded) => {
             println!("{:#?}\n{:?}", loaded.site, loaded.warnings);
             exit::Exit::Done.into()

@@ -75,12 +75,7 @@ fn separate(value: &Value<'_>, local: &Path, target: &Path, wpath: &Path) -> Res
 }
 
 /// rsync's own log file. Its directory exists, and neither the source nor a mirror holds it.
-pub fn logfile(
-    value: &Value<'_>,
-    wpath: &Path,
-    excludes: &Excludes,
-    nodes: &[Node],
-) -> Result<PathBuf, Complaint> {
+pub fn logfile(value: &Value<'_>, wpath: &Path, excludes: &Excludes, nodes: &[Node]) -> Result<PathBuf, Complaint> {
     let path = absolute(value, "logfile")?;
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(value.complaint(format!("logfile `{}` is no file", shown(&path)), "name a file"));
@@ -100,7 +95,8 @@ pub fn logfile(
         }
     };
     let resolved = path.canonicalize().unwrap_or_else(|_| directory.join(name));
-    let inside = resolved.strip_prefix(wpath).ok().and_then(|rel| RelPath::new(rel.as_os_str().as_encoded_bytes()).ok());
+    let inside =
+        resolved.strip_prefix(wpath).ok().and_then(|rel| RelPath::new(rel.as_os_str().as_encoded_bytes()).ok());
     if inside.is_some_and(|rel| !excludes.excludes(&rel, false)) {
         let what = format!("logfile `{}` lies in the watched directory: each run would cause the next", shown(&path));
         return Err(value.complaint(what, "choose a file outside of wpath, or exclude it by `rexcludes`"));
@@ -147,7 +143,8 @@ fn absolute(value: &Value<'_>, key: &str) -> Result<PathBuf, Complaint> {
         true => Ok(text.into()),
         false => {
             let what = format!("{key} `{}` is relative", Escaped(text.as_bytes()));
-            Err(value.complaint(what, format!("write an absolute path, such as {key}: \"/{}\"", Escaped(text.as_bytes()))))
+            Err(value
+                .complaint(what, format!("write an absolute path, such as {key}: \"/{}\"", Escaped(text.as_bytes()))))
         }
     }
 }

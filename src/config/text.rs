@@ -103,7 +103,7 @@ impl<'a> Source<'a> {
         let (start, end) = (offset(&error.span.start), offset(&error.span.end));
         // ron's span may begin with the blanks in front of what is meant, and ends before a wrong character.
         let blanks = within.get(start..end).map_or(0, |span| span.len() - span.trim_start().len());
-        let start = (start + blanks).min(within.len());
+        let start = if error.code == Ron::Eof { end } else { start + blanks }.min(within.len());
         base + start..base + end.max(start)
     }
 
@@ -169,7 +169,7 @@ impl<'a> Value<'a> {
     pub fn number(&self, most: u64, unit: &str) -> Result<u64, Complaint> {
         let wrong = || {
             let what = format!("`{}` must be a whole number from 0 to {most}, but is {}", self.key, self.kind());
-            self.complaint(what, format!("write {unit} without quotes, such as {}: 30", self.bare_key()))
+            self.complaint(what, format!("write the {unit} without quotes, such as {}: 30", self.bare_key()))
         };
         ron::from_str::<u64>(self.text).ok().filter(|&number| number <= most).ok_or_else(wrong)
     }
@@ -237,7 +237,8 @@ impl<'a> Value<'a> {
 }
 
 /// For errors in the notation itself.
-pub const SYNTAX_CURE: &str = "notation: (key: value, key: [value, value]), texts in double quotes, // before a comment";
+pub const SYNTAX_CURE: &str =
+    "notation: (key: value, key: [value, value]), texts in double quotes, // before a comment";
 
 /// ron's own words for an error of notation, as a part of a sentence.
 pub fn in_sentence(error: &Ron) -> String {
@@ -250,6 +251,7 @@ pub fn in_sentence(error: &Ron) -> String {
         Ron::ExpectedMapColon => "a colon is missing behind the key".to_owned(),
         Ron::ExpectedIdentifier => "a key is missing here".to_owned(),
         Ron::TrailingCharacters => "there is text behind the closing `)`".to_owned(),
+        Ron::UnexpectedChar(c) => format!("`{c}` cannot stand here: a value or a closing bracket is missing"),
         Ron::UnclosedBlockComment => "a `/*` comment is not closed".to_owned(),
         other => other.to_string(),
     };

@@ -25,7 +25,10 @@ pub enum ExtraError {
     #[error("`{0}` holds a NUL byte: remove it")]
     Nul(Word),
     /// Neither an option nor the value of one.
-    #[error("`{0}` is no option, so rsync would take it for one more source: remove it, or write a value as `--option=value`")]
+    #[error(
+        "`{0}` is no option, so rsync would take it for one more source: remove it, or write a value as \
+         `--option=value`"
+    )]
     NoOption(Word),
     /// `--` ends the options, and the daemon's own follow.
     #[error("`--` ends rsync's options, but the daemon adds its own: remove it")]
@@ -67,72 +70,70 @@ impl fmt::Display for Within<'_> {
 
 /// Options whose value may stand in the next word: those that rsync's manual lists with `=VALUE`, their short forms,
 /// and the older names that rsync still takes.
-const VALUED: &[&str] = &[
-    "address", "backup-dir", "block-size", "bwlimit", "cc", "checksum-choice", "checksum-seed", "chmod", "chown",
-    "compare-dest", "compress-choice", "compress-level", "compress-threads", "config", "confine-root", "contimeout",
-    "copy-as", "copy-dest", "debug", "dparam", "early-input", "exclude", "exclude-from", "files-from", "filter",
-    "groupmap", "iconv", "include", "include-from", "info", "link-dest", "log-file", "log-file-format", "log-format",
-    "max-alloc", "max-delete", "max-size", "min-size", "modify-window", "only-write-batch", "out-format", "outbuf",
-    "partial-dir", "password-file", "port", "protocol", "read-batch", "remote-option", "rsh", "rsync-path",
-    "skip-compress", "sockopts", "stderr", "stop-after", "stop-at", "suffix", "temp-dir", "time-limit", "timeout",
-    "usermap", "write-batch", "zc", "zl", "zt",
-];
+const VALUED: &str = "\
+    address backup-dir block-size bwlimit cc checksum-choice checksum-seed chmod chown compare-dest \
+    compress-choice compress-level compress-threads config confine-root contimeout copy-as copy-dest debug \
+    dparam early-input exclude exclude-from files-from filter groupmap iconv include include-from info link-dest \
+    log-file log-file-format log-format max-alloc max-delete max-size min-size modify-window only-write-batch \
+    out-format outbuf partial-dir password-file port protocol read-batch remote-option rsh rsync-path \
+    skip-compress sockopts stderr stop-after stop-at suffix temp-dir time-limit timeout usermap write-batch zc \
+    zl zt";
 
-/// The long names of short options that take a value or are refused.
-const SHORT: &[(char, &str)] = &[
-    ('@', "modify-window"), ('B', "block-size"), ('M', "remote-option"), ('T', "temp-dir"), ('e', "rsh"), ('f', "filter"),
-    ('0', "from0"), ('C', "cvs-exclude"), ('K', "keep-dirlinks"), ('L', "copy-links"), ('V', "version"),
-    // These two have no long form: the name is that of what they do.
-    ('F', "cvs-exclude"), ('P', "progress"),
-    ('h', "human-readable"), ('i', "itemize-changes"), ('k', "copy-dirlinks"), ('m', "prune-empty-dirs"),
-    ('n', "dry-run"), ('q', "quiet"), ('u', "update"), ('x', "one-file-system"), ('y', "fuzzy"),
-];
+/// The long names of short options that take a value or are refused; -F and -P, which have none, by what they do.
+const SHORT: &str = "\
+    @=modify-window B=block-size M=remote-option T=temp-dir e=rsh f=filter 0=from0 C=cvs-exclude K=keep-dirlinks \
+    L=copy-links V=version F=cvs-exclude P=progress h=human-readable i=itemize-changes k=copy-dirlinks \
+    m=prune-empty-dirs n=dry-run q=quiet u=update x=one-file-system y=fuzzy";
 
 const OWN_LIST: &str = "the daemon hands rsync its own list of paths, NUL-separated, on stdin; leave it out";
 const OWN_MODE: &str = "it turns rsync into something else than a sender of changes; leave it out";
-const OWN_DELETE: &str =
-    "the daemon decides what is deleted on a node, and when; leave it out (`initial_sync: Update` starts without deletions)";
-const OWN_DIRS: &str = "each listed path must arrive where it is in the source, and directories one by one; leave it out";
+const OWN_DELETE: &str = "the daemon decides what is deleted on a node, and when; leave it out (`initial_sync: \
+    Update` starts without deletions)";
+const OWN_DIRS: &str =
+    "each listed path must arrive where it is in the source, and directories one by one; leave it out";
 const OWN_OUTPUT: &str = "the daemon reads rsync's output; leave it out (`logfile` makes rsync write a log of its own)";
 const NARROW_FILTER: &str = "runs over single paths do not honour rsync's filters; use `rexcludes`";
-const SYMLINKS: &str = "changes behind a symlink are not seen, and its copy would go stale; mirror what it points to as a site of its own";
-const KEEPS_OLD: &str = "changes would be left out on a node without notice; use `rexcludes` for what shall not be mirrored";
-const EARLY_END: &str = "a waiting rsync would end, and a mirror would be left half done; leave it out, or stop the daemon instead";
+const SYMLINKS: &str =
+    "changes behind a symlink are not seen, and its copy would go stale; mirror what it points to as a site of its own";
+const KEEPS_OLD: &str =
+    "changes would be left out on a node without notice; use `rexcludes` for what shall not be mirrored";
+const EARLY_END: &str =
+    "a waiting rsync would end, and a mirror would be left half done; leave it out, or stop the daemon instead";
 
 /// What is refused, by long name, and why; each reason ends with what to do instead. Grouped by what would break.
-const REFUSED: &[(&[&str], &str)] = &[
-    (&["files-from", "from0", "no-from0"], OWN_LIST),
-    (&["daemon", "config", "dparam", "detach", "no-detach", "server", "sender"], OWN_MODE),
-    (&["list-only", "version", "help"], OWN_MODE),
-    (&["write-batch", "only-write-batch", "read-batch"], "batch files bypass the nodes; leave it out"),
-    (&["dry-run"], "nothing would ever be sent; use `inosync --dry-run`"),
-    (&["remove-source-files", "remove-sent-files"], "it deletes from the source; leave it out"),
-    (&["ignore-missing-args", "delete", "del", "delete-before", "delete-during", "delete-delay"], OWN_DELETE),
-    (&["delete-after", "delete-missing-args", "no-delete", "max-delete", "no-force"], OWN_DELETE),
-    (&["delete-excluded"], "what is excluded is never touched on a node; leave it out"),
-    (&["ignore-errors"], "what the source cannot read for a moment would be deleted on the nodes; leave it out"),
-    (&["prune-empty-dirs"], "empty directories are mirrored too; leave it out"),
-    (&["exclude", "exclude-from", "include", "include-from", "filter", "cvs-exclude"], NARROW_FILTER),
-    (&["one-file-system"], "runs over single paths do not honour it; name the mount points in `rexcludes`"),
-    (&["no-dirs", "no-d", "old-dirs", "old-d", "no-relative", "no-R"], OWN_DIRS),
-    (&["no-implied-dirs", "no-i-d", "no-recursive", "no-r"], OWN_DIRS),
-    (&["copy-links", "copy-unsafe-links", "copy-dirlinks"], SYMLINKS),
-    (&["keep-dirlinks"], "writes would follow symlinks of the node out of the mirror; leave it out"),
-    (&["existing", "ignore-non-existing", "ignore-existing", "compare-dest"], KEEPS_OLD),
-    (&["update"], "a restored or renamed file has an old time and would be left out without notice; leave it out"),
-    (&["size-only"], "a change that keeps the size would be left out without notice; leave it out"),
-    (&["append", "append-verify"], "a rewritten file would be left out or torn on the node; leave it out"),
-    (&["no-times", "no-t"], "without times each reconcile would send the whole tree again; leave it out"),
-    (&["copy-devices", "write-devices"], "the content of devices is not mirrored; use -D for the devices themselves"),
-    (&["fuzzy"], "together with deletions it makes rsync abort a whole batch; leave it out"),
-    (&["iconv"], "names are mirrored byte for byte; leave it out"),
-    (&["protocol"], "the daemon chooses it; leave it out"),
-    (&["stop-after", "time-limit", "stop-at"], EARLY_END),
-    (&["no-timeout"], "a dead connection would never be noticed; use --timeout=SECONDS"),
-    (&["out-format", "log-format", "itemize-changes", "info", "debug", "stats"], OWN_OUTPUT),
-    (&["quiet", "human-readable", "stderr", "msgs2stderr", "no-msgs2stderr"], OWN_OUTPUT),
-    (&["progress"], "the daemon reads rsync's output; use --partial for what -P does besides"),
-    (&["log-file"], "the daemon sets it; use `logfile`"),
+const REFUSED: &[(&str, &str)] = &[
+    ("files-from from0 no-from0", OWN_LIST),
+    ("daemon config dparam detach no-detach server sender", OWN_MODE),
+    ("list-only version help", OWN_MODE),
+    ("write-batch only-write-batch read-batch", "batch files bypass the nodes; leave it out"),
+    ("dry-run", "nothing would ever be sent; use `inosync --dry-run`"),
+    ("remove-source-files remove-sent-files", "it deletes from the source; leave it out"),
+    ("ignore-missing-args delete del delete-before delete-during delete-delay", OWN_DELETE),
+    ("delete-after delete-missing-args no-delete max-delete no-force", OWN_DELETE),
+    ("delete-excluded", "what is excluded is never touched on a node; leave it out"),
+    ("ignore-errors", "what the source cannot read for a moment would be deleted on the nodes; leave it out"),
+    ("prune-empty-dirs", "empty directories are mirrored too; leave it out"),
+    ("exclude exclude-from include include-from filter cvs-exclude", NARROW_FILTER),
+    ("one-file-system", "runs over single paths do not honour it; name the mount points in `rexcludes`"),
+    ("no-dirs no-d old-dirs old-d no-relative no-R", OWN_DIRS),
+    ("no-implied-dirs no-i-d no-recursive no-r", OWN_DIRS),
+    ("copy-links copy-unsafe-links copy-dirlinks", SYMLINKS),
+    ("keep-dirlinks", "writes would follow symlinks of the node out of the mirror; leave it out"),
+    ("existing ignore-non-existing ignore-existing compare-dest", KEEPS_OLD),
+    ("update", "a restored or renamed file has an old time and would be left out without notice; leave it out"),
+    ("size-only", "a change that keeps the size would be left out without notice; leave it out"),
+    ("append append-verify", "a rewritten file would be left out or torn on the node; leave it out"),
+    ("no-times no-t", "without times each reconcile would send the whole tree again; leave it out"),
+    ("copy-devices write-devices", "the content of devices is not mirrored; use -D for the devices themselves"),
+    ("fuzzy", "together with deletions it makes rsync abort a whole batch; leave it out"),
+    ("iconv", "names are mirrored byte for byte; leave it out"),
+    ("protocol", "the daemon chooses it; leave it out"),
+    ("stop-after time-limit stop-at", EARLY_END),
+    ("no-timeout", "a dead connection would never be noticed; use --timeout=SECONDS"),
+    ("out-format log-format itemize-changes info debug stats", OWN_OUTPUT),
+    ("quiet human-readable stderr msgs2stderr no-msgs2stderr", OWN_OUTPUT),
+    ("progress", "the daemon reads rsync's output; use --partial for what -P does besides"),
+    ("log-file", "the daemon sets it; use `logfile`"),
 ];
 
 /// Values that are refused although the option is not.
@@ -207,16 +208,16 @@ struct Opt<'a> {
 impl Opt<'_> {
     /// Whether the next word is its value.
     fn wants_value(&self) -> bool {
-        self.value.is_none() && VALUED.contains(&self.name)
+        self.value.is_none() && takes_value(self.name)
     }
 
     fn check(&self, value: Option<&str>, word: &str) -> Result<(), ExtraError> {
         let refuse =
             |reason| ExtraError::Refused { option: self.written.clone(), within: Word(word.to_owned()), reason };
-        if let Some((_, reason)) = REFUSED.iter().find(|(names, _)| names.contains(&self.name)) {
+        if let Some((_, reason)) = REFUSED.iter().find(|(names, _)| is_one_of(self.name, names)) {
             return Err(refuse(reason));
         }
-        if value.is_none() && VALUED.contains(&self.name) {
+        if value.is_none() && takes_value(self.name) {
             return Err(ExtraError::MissingValue(self.written.clone()));
         }
         let same = |&&(name, refused, _): &&(&str, &str, &str)| name == self.name && value == Some(refused);
@@ -250,9 +251,8 @@ fn options(word: &str) -> Result<Vec<Opt<'_>>, ExtraError> {
     let mut found = Vec::new();
     for (at, letter) in letters.char_indices() {
         let (here, rest) = letters[at..].split_at(letter.len_utf8());
-        let name = SHORT.iter().find(|&&(short, _)| short == letter).map(|&(_, name)| name);
-        let name = name.unwrap_or(here);
-        let takes_value = VALUED.contains(&name);
+        let name = long_name(letter).unwrap_or(here);
+        let takes_value = takes_value(name);
         let value = (takes_value && !rest.is_empty()).then(|| rest.strip_prefix('=').unwrap_or(rest));
         found.push(Opt { written: format!("-{letter}"), name, value });
         if takes_value {
@@ -262,23 +262,34 @@ fn options(word: &str) -> Result<Vec<Opt<'_>>, ExtraError> {
     Ok(found)
 }
 
+fn takes_value(name: &str) -> bool {
+    is_one_of(name, VALUED)
+}
+
+fn long_name(letter: char) -> Option<&'static str> {
+    SHORT.split_whitespace().find_map(|pair| pair.strip_prefix(letter)?.strip_prefix('='))
+}
+
+fn is_one_of(name: &str, names: &str) -> bool {
+    names.split_whitespace().any(|one| one == name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_a_mirror_can_use_passes_unchanged() {
-        for line in [
-            "", "-a", "-avz", "--rsh=ssh -a", "-e ssh", "-aHAXS --numeric-ids", "-r --recursive --relative -d --dirs",
-            "--chmod=F644 --chmod D755", "--timeout 30", "--modify-window=0", "-@ 1", "-@1", "--bwlimit 100", "--bwlimit=1m",
-            "--password-file=/etc/secret", "--port 8730", "--contimeout=5", "--partial --partial-dir .rsync-partial",
-            "--rsync-path 'sudo rsync'", "-M--fake-super", "-M --log-file=/var/log/x", "--remote-option=--fake-super",
-            "--backup --backup-dir /old --suffix .1", "-b", "--link-dest /x", "--max-size 1g", "--inplace --no-whole-file",
-            "--no-perms --no-o --no-g", "--outbuf=L", "-c", "--checksum", "-I", "--delay-updates", "-T /tmp", "--fsync",
-            "--no-motd --motd", "--secluded-args", "-s", "--mkpath", "--safe-links", "--skip-compress gz/bz2", "-O -J -U -N",
-            "--compress-level 9 --zc zstd --zl 3", "--usermap *:www", "--chown www:www", "--no-h --no-i --no-progress",
-            "--force", "--no-such-option", "-B 1024", "-W --sparse --log-file-format %f", "-46",
-        ] {
+        let lines =
+            "-a|-avz|--rsh=ssh -a|-e ssh|-aHAXS --numeric-ids|-r --recursive --relative -d --dirs|-O -J -U -N -46
+            |--chmod=F644 --chmod D755|--timeout 30|--modify-window=0|-@ 1|-@1|--bwlimit 100|--bwlimit=1m|-B 1024|-W
+            |--password-file=/etc/secret|--port 8730|--contimeout=5|--partial --partial-dir .rsync-partial|-T /tmp|-s
+            |--rsync-path 'sudo rsync'|-M--fake-super|-M --log-file=/var/log/x|--remote-option=--fake-super|-b
+            |--backup --backup-dir /old --suffix .1|--link-dest /x|--max-size 1g|--inplace --no-whole-file|--fsync
+            |--no-perms --no-o --no-g --no-links|--outbuf=L|-c|--checksum|-I|--delay-updates|--no-motd --motd|-8
+            |--secluded-args|--mkpath|--safe-links|--skip-compress gz/bz2|--compress-level 9 --zc zstd --zl 3
+            |--usermap *:www|--chown www:www|--no-h --no-i --no-progress|--force|--no-such-option|--sparse|";
+        for line in lines.split('|').map(str::trim) {
             let extra = Extra::parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
             assert_eq!(extra.words(), shell_words::split(line).unwrap(), "{line}");
         }
@@ -286,50 +297,69 @@ mod tests {
 
     #[test]
     fn what_breaks_the_mirror_is_refused_in_every_spelling() {
-        for (line, message) in [
-            ("--files-from=x", "--files-from (in `--files-from=x`) is refused: the daemon hands rsync its own list"),
-            ("--files-from x", "--files-from is refused"),
-            ("--from0", "own list"), ("-0", "-0 is refused: the daemon hands"), ("--no-from0", "own list"),
-            ("--daemon", "turns rsync into"), ("--config=x", "turns rsync into"), ("--dparam x", "turns rsync into"),
-            ("--detach", "turns"), ("--no-detach", "turns"), ("--server", "turns"), ("--sender", "turns"),
-            ("--list-only", "turns"), ("--version", "turns"), ("-V", "turns"), ("--help", "turns"),
-            ("--write-batch=x", "batch files"), ("--only-write-batch x", "batch files"), ("--read-batch=x", "batch files"),
-            ("-n", "-n is refused"), ("--dry-run", "use `inosync --dry-run`"), ("-avzn", "-n (in `-avzn`) is refused"),
-            ("--remove-source-files", "deletes from the source"), ("--remove-sent-files", "deletes from the source"),
-            ("--ignore-missing-args", "decides what is deleted"), ("--delete", "leave it out (`initial_sync: Update`"),
-            ("--del", "decides"), ("--delete-before", "decides"), ("--delete-during", "decides"), ("--delete-delay", "decides"),
-            ("--delete-after", "decides"), ("--delete-missing-args", "decides"), ("--no-delete", "decides"),
-            ("--max-delete=5", "decides"), ("--no-force", "decides"), ("--delete-excluded", "never touched on a node"),
-            ("--ignore-errors", "cannot read"), ("-m", "empty directories"), ("--prune-empty-dirs", "empty directories"),
-            ("--exclude=x", "use `rexcludes`"), ("--exclude x", "use `rexcludes`"), ("--exclude-from=x", "use `rexcludes`"),
-            ("--include=x", "use `rexcludes`"), ("--include-from x", "use `rexcludes`"), ("--filter=x", "use `rexcludes`"),
-            ("-f x", "use `rexcludes`"), ("-f-x", "-f (in `-f-x`)"), ("-F", "use `rexcludes`"), ("-aFF", "use `rexcludes`"),
-            ("-C", "use `rexcludes`"), ("--cvs-exclude", "use `rexcludes`"), ("-x", "mount points"),
-            ("--one-file-system", "mount points"), ("--no-dirs", "must arrive"), ("--no-d", "must arrive"),
-            ("--old-dirs", "must arrive"), ("--old-d", "must arrive"), ("--no-relative", "must arrive"),
-            ("--no-R", "must arrive"), ("--no-implied-dirs", "must arrive"), ("--no-i-d", "must arrive"),
-            ("--no-recursive", "must arrive"), ("--no-r", "must arrive"), ("-L", "behind a symlink"),
-            ("--copy-links", "behind a symlink"), ("--copy-unsafe-links", "behind a symlink"), ("-k", "behind a symlink"),
-            ("--copy-dirlinks", "behind a symlink"), ("-K", "out of the mirror"), ("--keep-dirlinks", "out of the mirror"),
-            ("--existing", "without notice"), ("--ignore-non-existing", "without notice"), ("--ignore-existing", "without"),
-            ("--compare-dest=/x", "without notice"), ("-u", "without notice"), ("--update", "without notice"),
-            ("--size-only", "keeps the size"), ("--append", "torn"), ("--append-verify", "torn"), ("--no-times", "whole tree"),
-            ("--no-t", "whole tree"), ("--copy-devices", "use -D"), ("--write-devices", "use -D"), ("-y", "whole batch"),
-            ("--fuzzy", "whole batch"), ("--iconv=utf8", "byte for byte"), ("--protocol=29", "chooses it"),
-            ("--stop-after=1", "half done"), ("--time-limit 1", "half done"), ("--stop-at=12:00", "half done"),
-            ("--no-timeout", "use --timeout=SECONDS"), ("--timeout=0", "write the seconds"), ("--timeout 0", "the seconds"),
-            ("--out-format=%n", "reads rsync's output"), ("--log-format=%n", "reads rsync's output"), ("-i", "reads rsync's"),
-            ("--itemize-changes", "reads rsync's"), ("--info=progress2", "reads rsync's"), ("--debug=ALL", "reads rsync's"),
-            ("--stats", "reads rsync's"), ("-q", "reads rsync's"), ("--quiet", "reads rsync's"), ("-avh", "-h (in `-avh`)"),
-            ("--human-readable", "reads rsync's"), ("--stderr=all", "reads rsync's"), ("--msgs2stderr", "reads rsync's"),
-            ("--no-msgs2stderr", "reads rsync's"), ("-P", "use --partial"), ("--progress", "use --partial"),
-            ("--log-file=/x", "use `logfile`"), ("--password-file=-", "stdin carries"), ("--password-file -", "stdin carries"),
-            ("-M--delete-excluded", "--delete-excluded is refused"), ("-M --from0", "--from0 is refused"),
-            ("-Mx", "`x` is no option"),
+        for (message, lines) in [
+            ("its own list of paths", "--files-from=x|--files-from x|--from0|-0|-az0|--no-from0|-M --from0"),
+            ("something else than a sender", "--daemon|--config=x|--dparam x|--detach|--no-detach|--server|--sender"),
+            ("something else than a sender", "--list-only|--version|-V|--help"),
+            ("batch files", "--write-batch=x|--only-write-batch x|--read-batch=x"),
+            ("use `inosync --dry-run`", "-n|--dry-run|-avzn"),
+            ("deletes from the source", "--remove-source-files|--remove-sent-files"),
+            (
+                "what is deleted on a node, and when",
+                "--ignore-missing-args|--delete|--del|--delete-before|--delete-during",
+            ),
+            ("what is deleted on a node, and when", "--delete-delay|--delete-after|--delete-missing-args|--no-delete"),
+            ("what is deleted on a node, and when", "--max-delete=5|--max-delete 5|--no-force"),
+            ("never touched on a node", "--delete-excluded|-M--delete-excluded"),
+            ("cannot read for a moment", "--ignore-errors"),
+            ("empty directories", "-m|--prune-empty-dirs"),
+            ("use `rexcludes`", "--exclude=x|--exclude x|--exclude-from=x|--include=x|--include-from x|--filter=x"),
+            ("use `rexcludes`", "-f x|-f-x|-F|-aFF|-C|--cvs-exclude"),
+            ("mount points", "-x|--one-file-system"),
+            ("must arrive where it is", "--no-dirs|--no-d|--old-dirs|--old-d|--no-relative|--no-R|--no-implied-dirs"),
+            ("must arrive where it is", "--no-i-d|--no-recursive|--no-r"),
+            ("behind a symlink", "-L|--copy-links|--copy-unsafe-links|-k|--copy-dirlinks"),
+            ("out of the mirror", "-K|--keep-dirlinks"),
+            ("without notice", "--existing|--ignore-non-existing|--ignore-existing|--compare-dest=/x|-u|--update"),
+            ("keeps the size", "--size-only"),
+            ("torn on the node", "--append|--append-verify"),
+            ("the whole tree again", "--no-times|--no-t"),
+            ("use -D", "--copy-devices|--write-devices"),
+            ("abort a whole batch", "-y|--fuzzy"),
+            ("byte for byte", "--iconv=utf8|--iconv utf8"),
+            ("daemon chooses it", "--protocol=29"),
+            ("left half done", "--stop-after=1|--time-limit 1|--stop-at=12:00"),
+            ("use --timeout=SECONDS", "--no-timeout"),
+            ("write the seconds", "--timeout=0|--timeout 0"),
+            (
+                "reads rsync's output",
+                "--out-format=%n|--log-format=%n|-i|--itemize-changes|--info=progress2|--debug=ALL",
+            ),
+            ("reads rsync's output", "--stats|-q|--quiet|-avh|--human-readable|--stderr=all|--msgs2stderr"),
+            ("use --partial", "-P|--progress|-avP"),
+            ("use `logfile`", "--log-file=/x|--log-file /x"),
+            ("stdin carries", "--password-file=-|--password-file -"),
         ] {
-            let error = Extra::parse(line).expect_err(line).to_string();
-            assert!(error.contains(message), "{line}: {error}");
+            for line in lines.split('|') {
+                let error = Extra::parse(line).expect_err(line).to_string();
+                assert!(error.contains(" is refused: ") && error.contains(message), "{line}: {error}");
+            }
         }
+    }
+
+    #[test]
+    fn every_refusal_is_of_an_option_and_says_what_to_do_instead() {
+        for (names, reason) in REFUSED {
+            assert!(reason.contains("; "), "{reason}");
+            for name in names.split_whitespace() {
+                let error = Extra::parse(&format!("--{name}")).expect_err(name).to_string();
+                assert_eq!(error, format!("--{name} is refused: {reason}"));
+            }
+        }
+        let bundle = Extra::parse("-avzn").unwrap_err().to_string();
+        assert!(bundle.starts_with("-n (in `-avzn`) is refused: "), "{bundle}");
+        let value = Extra::parse("--iconv=utf8").unwrap_err().to_string();
+        assert!(value.starts_with("--iconv (in `--iconv=utf8`) is refused: "), "{value}");
     }
 
     #[test]
@@ -341,6 +371,7 @@ mod tests {
             ("''", "`` is no option"),
             ("-a -- x", "`--` ends rsync's options"),
             ("--chmod=F644 D755", "`D755` is no option"),
+            ("-Mx", "`x` is no option"),
             ("-e", "`-e` needs a value"),
             ("-a --timeout", "`--timeout` needs a value"),
             ("-e 'ssh", "a quote is not closed"),
@@ -348,7 +379,10 @@ mod tests {
             let error = Extra::parse(line).expect_err(line).to_string();
             assert!(error.contains(message), "{line}: {error}");
         }
-        assert_eq!(Extra::from_words(vec!["-a\0".into()]).unwrap_err().to_string(), "`-a\\x00` holds a NUL byte: remove it");
+        assert_eq!(
+            Extra::from_words(vec!["-a\0".into()]).unwrap_err().to_string(),
+            "`-a\\x00` holds a NUL byte: remove it"
+        );
     }
 
     #[test]
@@ -367,11 +401,33 @@ mod tests {
     #[test]
     fn the_remote_shell_is_seen_in_every_spelling() {
         for (line, expected) in [
-            ("-e ssh", true), ("-essh", true), ("-e=ssh", true), ("-avze 'ssh -p 1'", true), ("--rsh=ssh", true),
-            ("--rsh ssh", true), ("", false), ("-a", false), ("-Te", false), ("--rsync-path -e", false), ("--existing-e", false),
+            ("-e ssh", true),
+            ("-essh", true),
+            ("-e=ssh", true),
+            ("-avze 'ssh -p 1'", true),
+            ("--rsh=ssh", true),
+            ("--rsh ssh", true),
+            ("", false),
+            ("-a", false),
+            ("-Te", false),
+            ("--rsync-path -e", false),
+            ("--existing-e", false),
         ] {
             assert_eq!(Extra::parse(line).unwrap().sets_rsh(), expected, "{line}");
         }
         assert_eq!(Extra::default(), Extra::parse("").unwrap());
+    }
+
+    #[test]
+    fn every_option_that_rsync_lists_with_a_value_is_known_to_take_one() {
+        let help = std::process::Command::new("rsync").arg("--help").output().unwrap().stdout;
+        let help = String::from_utf8_lossy(&help).into_owned();
+        let listed: Vec<&str> =
+            help.lines().filter_map(|line| line.strip_prefix("--")?.split_once('=')).map(|(n, _)| n).collect();
+        let listed: Vec<&str> = listed.into_iter().filter(|name| !name.contains([' ', ','])).collect();
+        assert!(listed.len() > 30, "{help}");
+        for name in listed {
+            assert!(takes_value(name), "{name}");
+        }
     }
 }

@@ -56,7 +56,10 @@ pub enum NodeError {
     #[error("`{0}` holds a control character: remove it, or give the directory another name")]
     ControlCharacter(Shown),
     /// A character of the path that the remote side would expand.
-    #[error("`{path}` holds `{character}`, which the remote side of node `{node}` would expand: use a path without any of * ? [ ] \\ `")]
+    #[error(
+        "`{path}` holds `{character}`, which the remote side of node `{node}` would expand: use a path without any \
+         of * ? [ ] \\ `"
+    )]
     Expanded {
         /// The offending path.
         path: Shown,
@@ -66,16 +69,25 @@ pub enum NodeError {
         node: Shown,
     },
     /// Neither empty, nor an absolute path, nor something with a host.
-    #[error("node `{0}` names neither a host nor an absolute path: write `{0}:` for a host reached by ssh, `{0}::MODULE` for an rsync daemon, `/{0}` or \"\" for this machine")]
+    #[error(
+        "node `{0}` names neither a host nor an absolute path: write `{0}:` for a host reached by ssh, \
+         `{0}::MODULE` for an rsync daemon, `/{0}` or \"\" for this machine"
+    )]
     NoHost(Shown),
     /// Nothing in front of the colon.
     #[error("node `{0}` has no host in front of its colon: write `HOST:` or `HOST::MODULE`, or \"\" for this machine")]
     EmptyHost(Shown),
     /// A user or host that a remote shell would take for an option.
-    #[error("node `{0}` has a user or host that begins with `-`, which ssh would take for an option: write a name without it, or give the host an alias in ssh_config")]
+    #[error(
+        "node `{0}` has a user or host that begins with `-`, which ssh would take for an option: write a name \
+         without it, or give the host an alias in ssh_config"
+    )]
     LeadingDash(Shown),
     /// A user or host that cannot be one.
-    #[error("node `{0}` has a user or host with a blank or bracket in it: write `USER@HOST:`, and an IPv6 address as `[ADDRESS]:`")]
+    #[error(
+        "node `{0}` has a user or host with a blank or bracket in it: write `USER@HOST:`, and an IPv6 address as \
+         `[ADDRESS]:`"
+    )]
     BadHost(Shown),
     /// An IPv6 address that rsync would cut at its first colon.
     #[error("node `{node}` holds an IPv6 address without brackets: write `[{address}]` for the address")]
@@ -89,10 +101,16 @@ pub enum NodeError {
     #[error("node `{0}` names an rsync daemon but no module: write `HOST::MODULE` or `rsync://HOST/MODULE`")]
     NoModule(Shown),
     /// The port of an `rsync://` node.
-    #[error("node `{0}` has a port that is not a number from 1 to 65535: write `rsync://HOST:PORT/MODULE`, or leave `:PORT` out for 873")]
+    #[error(
+        "node `{0}` has a port that is not a number from 1 to 65535: write `rsync://HOST:PORT/MODULE`, or leave \
+         `:PORT` out for 873"
+    )]
     BadPort(Shown),
     /// The root directory of a machine as the mirror.
-    #[error("node `{0}` with this rpath is the root directory of the machine, where everything else would be deleted: set rpath to a directory of its own")]
+    #[error(
+        "node `{0}` with this rpath is the root directory of the machine, where everything else would be deleted: \
+         set rpath to a directory of its own"
+    )]
     RootDirectory(Shown),
 }
 
@@ -221,7 +239,11 @@ fn split(node: &str) -> Result<(Kind, usize), NodeError> {
         check_bare_ipv6(node, authority, user)?;
     }
     let Some(colon) = bracket.map(|at| user + at + 1).or_else(|| authority.find(':')) else {
-        return Err(if node.starts_with('-') { NodeError::LeadingDash(node.into()) } else { NodeError::NoHost(node.into()) });
+        return Err(if node.starts_with('-') {
+            NodeError::LeadingDash(node.into())
+        } else {
+            NodeError::NoHost(node.into())
+        });
     };
     check_host(node, &node[..colon])?;
     match node[colon..].starts_with("::") {
@@ -246,7 +268,8 @@ fn split_url(node: &str, start: usize) -> Result<(Kind, usize), NodeError> {
     check_host(node, &authority[..user + host_end])?;
     if let Some(port) = host.get(host_end..).filter(|port| !port.is_empty()) {
         let digits = port.strip_prefix(':').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
-        if !digits.and_then(|digits| digits.parse().ok()).is_some_and(|number: u16| number > 0) {
+        let number: Option<u16> = digits.and_then(|digits| digits.parse().ok());
+        if number.is_none_or(|number| number == 0) {
             return Err(NodeError::BadPort(node.into()));
         }
     }
@@ -258,7 +281,7 @@ fn split_url(node: &str, start: usize) -> Result<(Kind, usize), NodeError> {
 fn check_bare_ipv6(node: &str, authority: &str, user: usize) -> Result<(), NodeError> {
     let host = authority.get(user..).unwrap_or_default();
     let ends = host.match_indices(':').map(|(at, _)| at).chain([host.len()]);
-    let address = ends.filter_map(|end| host.get(..end)?.parse().ok()).last();
+    let address = ends.rev().find_map(|end| host.get(..end)?.parse().ok());
     address.map_or(Ok(()), |address| Err(NodeError::BareIpv6 { node: node.into(), address }))
 }
 
@@ -376,7 +399,7 @@ mod tests {
             ("--log-file=x", "/m", "begins with `-`"),
             ("rsync://-h/www", "/m", "begins with `-`"),
             ("u @h:", "/m", "with a blank or bracket"),
-            ("[::1", "/m", "an IPv6 address without brackets|names neither|has no host|with a blank or bracket"),
+            ("[::1", "/m", "node `[::1` has no host|with a blank or bracket"),
             ("::1::m", "/m", "IPv6 address without brackets: write `[::1]`"),
             ("2001:db8::1:", "/m", "write `[2001:db8::1]`"),
             ("u@fe80::1::www", "/m", "write `[fe80::1]`"),
