@@ -6,6 +6,7 @@ mod check;
 mod tests;
 mod text;
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -128,7 +129,6 @@ impl From<Complaint> for ConfigError {
 /// # Errors
 /// [`ConfigError`] for the first thing that is wrong.
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
-    use std::os::unix::ffi::OsStrExt;
     let file = || Escaped(path.as_os_str().as_bytes()).to_string();
     let bytes = std::fs::read(path).map_err(|cause| ConfigError::Unreadable { file: file(), cause })?;
     match std::str::from_utf8(&bytes) {
@@ -210,7 +210,7 @@ fn standby(source: Source<'_>, value: &Value<'_>) -> Result<Vec<String>, Complai
     let warning = || {
         format!(
             "{}:{}: `standby: true` has no effect: this version starts each rsync when it is needed",
-            source.file.display(),
+            Escaped(source.file.as_os_str().as_bytes()),
             value.line()
         )
     };
@@ -219,7 +219,7 @@ fn standby(source: Source<'_>, value: &Value<'_>) -> Result<Vec<String>, Complai
 
 /// ron's errors about the file as a whole, in our words.
 fn complain_about_notation(source: Source<'_>, error: &ron::error::SpannedError) -> Complaint {
-    let at = source.error_range(source.text, error);
+    let at = source.error_range(error);
     let allowed = || format!("allowed keys: {}", KEYS.iter().map(|(key, _)| *key).collect::<Vec<_>>().join(", "));
     let example = |key: &'static str| KEYS.iter().find(|(name, _)| *name == key).map_or(key, |(_, example)| *example);
     match &error.code {

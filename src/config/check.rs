@@ -2,6 +2,7 @@
 
 use std::fs::Metadata;
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -40,31 +41,46 @@ pub fn nodes(rpath: &Value<'_>, rnodes: &Value<'_>, wpath: &Path) -> Result<Vec<
         return Err(rnodes.complaint("`rnodes` is empty: there is nothing to mirror to", cure));
     }
     let mut nodes: Vec<Node> = Vec::new();
-    let mut targets: Vec<(PathBuf, usize)> = Vec::new();
     for (at, value) in values.iter().enumerate() {
         let parsed = Node::parse(&value.string()?, &path)
             .map_err(|error| if error.is_about_rpath(&path) { rpath.refuse(&error) } else { value.refuse(&error) })?;
-        let mut same = nodes.iter().position(|earlier| *earlier == parsed);
         if let Some(local) = parsed.local_path() {
-            let target = resolve_existing(local);
-            separate(value, local, &target, wpath)?;
-            same = same.or(targets.iter().find(|(earlier, _)| *earlier == target).map(|(_, at)| *at));
-            targets.push((target, at));
+            separate(value, local, wpath)?;
         }
-        if let Some(earlier) = same {
-            let line = values.get(earlier).map_or(0, Value::line);
-            let dest = Escaped(parsed.dest().as_encoded_bytes()).to_string();
-            let what = format!("`rnodes[{at}]` is the same destination as `rnodes[{earlier}]` on line {line}: {dest}");
-            return Err(value.complaint(what, "keep one of them"));
+        for (earlier, node) in nodes.iter().enumerate() {
+            if let Some(how) = collision(&parsed, node) {
+                let line = values.get(earlier).map_or(0, Value::line);
+                let dest = Escaped(parsed.dest().as_bytes());
+                let what = format!("`rnodes[{at}]`: {dest} {how} `rnodes[{earlier}]` on line {line}");
+                return Err(value.complaint(what, "keep one of them, or give them directories apart from each other"));
+            }
         }
         nodes.push(parsed);
     }
     Ok(nodes)
 }
 
+/// How two nodes get in each other's way: one of them inside the other would be deleted as not in the source.
+fn collision(node: &Node, earlier: &Node) -> Option<&'static str> {
+    let (inside, around) = match (node.local_path(), earlier.local_path()) {
+        (Some(node), Some(earlier)) => {
+            let (node, earlier) = (resolve_existing(node), resolve_existing(earlier));
+            (lies_in(&node, &earlier), lies_in(&earlier, &node))
+        }
+        _ => (node == earlier || earlier.encloses(node), node == earlier || node.encloses(earlier)),
+    };
+    match (inside, around) {
+        (true, true) => Some("is the same destination as"),
+        (true, false) => Some("lies inside the mirror of"),
+        (false, true) => Some("lies around the mirror of"),
+        (false, false) => None,
+    }
+}
+
 /// A mirror inside its source would mirror itself, one around it would delete it.
-fn separate(value: &Value<'_>, local: &Path, target: &Path, wpath: &Path) -> Result<(), Complaint> {
-    let how = match (lies_in(target, wpath), lies_in(wpath, target)) {
+fn separate(value: &Value<'_>, local: &Path, wpath: &Path) -> Result<(), Complaint> {
+    let target = resolve_existing(local);
+    let how = match (lies_in(&target, wpath), lies_in(wpath, &target)) {
         (true, true) => "is",
         (true, false) => "lies inside",
         (false, true) => "lies around",
@@ -95,8 +111,7 @@ pub fn logfile(value: &Value<'_>, wpath: &Path, excludes: &Excludes, nodes: &[No
         }
     };
     let resolved = path.canonicalize().unwrap_or_else(|_| directory.join(name));
-    let inside =
-        resolved.strip_prefix(wpath).ok().and_then(|rel| RelPath::new(rel.as_os_str().as_encoded_bytes()).ok());
+    let inside = resolved.strip_prefix(wpath).ok().and_then(|rel| RelPath::new(rel.as_os_str().as_bytes()).ok());
     if inside.is_some_and(|rel| !excludes.excludes(&rel, false)) {
         let what = format!("logfile `{}` lies in the watched directory: each run would cause the next", shown(&path));
         return Err(value.complaint(what, "choose a file outside of wpath, or exclude it by `rexcludes`"));
@@ -160,13 +175,14 @@ fn resolve_existing(path: &Path) -> PathBuf {
     path.to_owned()
 }
 
-/// Whether `path` is `directory` or below it, also through a bind mount.
+/// Whether `path` is `directory` or below it, also by another name of it, such as a bind mount.
 fn lies_in(path: &Path, directory: &Path) -> bool {
     let identity = |path: &Path| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
-    let wanted = identity(directory);
-    path.starts_with(directory) || (wanted.is_some() && path.ancestors().any(|ancestor| identity(ancestor) == wanted))
+    let same = |wanted| path.ancestors().any(|ancestor| identity(ancestor) == Some(wanted));
+    // What does not exist yet has no identity.
+    path.starts_with(directory) || identity(directory).is_some_and(same)
 }
 
 fn shown(path: &Path) -> String {
-    Escaped(path.as_os_str().as_encoded_bytes()).to_string()
+    Escaped(path.as_os_str().as_bytes()).to_string()
 }

@@ -209,6 +209,7 @@ fn a_wrong_value_is_shown_where_it_is() {
         ("standby: 1", "6:10", 1, &["`standby` must be true or false, but is the number `1`", "allowed: true, false"]),
         ("standby: \"true\"", "6:10", 6, &["must be true or false"]),
         ("standby: yes", "6:10", 3, &["but is `yes`"]),
+        ("standby: trueish", "6:10", 7, &["but is `trueish`"]),
         ("/* a\n b */ rspeed: /* c */ x // d", "7:23", 1, &["but is `x`"]),
     ] {
         let error = machine.load_with(more).expect_err(more);
@@ -263,7 +264,7 @@ fn a_wrong_path_or_node_is_shown_where_it_is() {
             "\"/m\"",
             "[\"h:\",\n \"h:/\"]",
             "5:2",
-            &["`rnodes[1]` is the same destination as `rnodes[0]` on line 4: h:/m/", "keep one"],
+            &["`rnodes[1]`: h:/m/ is the same destination as `rnodes[0]` on line 4", "keep one"],
         ),
         ("\"DIR/src\"", "\"DIR/new\"", "[\"\", \"DIR/up/../\"]", "4:14", &["`.` or `..` component"]),
         ("\"DIR/src\"", "\"/new\"", "[\"DIR\", \"DIR/up\"]", "", &["the same destination as `rnodes[0]`"]),
@@ -274,6 +275,15 @@ fn a_wrong_path_or_node_is_shown_where_it_is() {
             "4:16",
             &["the local mirror `DIR/src` is the watched directory", "apart from wpath"],
         ),
+        (
+            "\"DIR/src\"",
+            "\"/m\"",
+            "[\"h:\", \"h:/m\"]",
+            "4:16",
+            &["h:/m/m/ lies inside the mirror of `rnodes[0]` on line 4"],
+        ),
+        ("\"DIR/src\"", "\"/m\"", "[\"h::w/m\", \"h::w\"]", "4:20", &["h::w/m/ lies around the mirror of"]),
+        ("\"DIR/src\"", "\"/no/m\"", "[\"\", \"/no/m\"]", "4:14", &["/no/m/no/m/ lies inside the mirror of"]),
         ("\"DIR/src\"", "\"DIR/alias\"", "[\"h:\", \"\"]", "4:16", &["the local mirror `DIR/alias` is the watched"]),
         ("\"DIR/src\"", "\"DIR/src/new/er\"", "[\"\"]", "4:10", &["lies inside the watched directory `DIR/src`"]),
         ("\"DIR/src\"", "\"DIR/alias/new\"", "[\"\"]", "4:10", &["lies inside the watched directory"]),
@@ -343,6 +353,33 @@ fn a_missing_rsync_is_a_fault_of_the_machine() {
     let expected =
         "site.ron: rsync `/no/such/rsync` does not exist\n  install rsync, or name it: rsync: \"/path/of/rsync\"";
     assert_eq!((error.to_string().as_str(), error.exit_code()), (expected, Exit::Environment));
+}
+
+#[test]
+fn every_damage_to_a_file_is_survived_and_shown_at_a_place() {
+    let machine = Machine::new();
+    let text = machine.fill(
+        "(wpath: \"DIR/src\", // c\n rpath: r#\"/m\"#, rnodes: [\"h:\", /* \u{e9} */ \"\"],\n\
+         rexcludes: [\"a\"], extra: [\"-a\"], rspeed: 5, initial_sync: Off, standby: false, rsync: \"DIR/rsync\")",
+    );
+    let check = |damaged: &str| match check_text(Source { file: Path::new("x"), text: damaged }) {
+        Ok(_) => true,
+        Err(error) => {
+            let shown = error.to_string();
+            let place = shown.lines().next().unwrap().strip_prefix("x:");
+            assert!(place.is_some_and(|place| place.starts_with(|c: char| c.is_ascii_digit())), "{damaged}\n{shown}");
+            false
+        }
+    };
+    assert!(check(&text));
+    for (at, c) in text.char_indices() {
+        let rest = &text[at + c.len_utf8()..];
+        check(&text[..at]);
+        check(&[&text[..at], rest].concat());
+        for other in ["(", ")", "[", "]", "\"", "\\", "\u{e9}", "/*", "//", "\n", "\0", "'", "#"] {
+            check(&[&text[..at], other, rest].concat());
+        }
+    }
 }
 
 #[test]

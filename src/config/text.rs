@@ -6,13 +6,14 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use inosync_actors::path::Escaped;
 use ron::error::{Error as Ron, Position, SpannedError};
 use ron::extensions::Extensions;
 use ron::value::RawValue;
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 
 /// Something wrong at one place of the configuration.
 #[derive(Debug)]
@@ -81,7 +82,6 @@ impl<'a> Source<'a> {
 
     /// A complaint about something that the file does not mention.
     pub fn complaint_without_place(&self, what: impl Into<String>, cure: impl Into<String>) -> Complaint {
-        use std::os::unix::ffi::OsStrExt;
         let file = Escaped(self.file.as_os_str().as_bytes()).to_string();
         Complaint { file, place: None, what: what.into(), cure: cure.into() }
     }
@@ -92,19 +92,18 @@ impl<'a> Source<'a> {
         start..start + piece.len()
     }
 
-    /// The part of the text that an error of ron is about. `within` is the piece of text that ron was given.
-    pub fn error_range(&self, within: &str, error: &SpannedError) -> Range<usize> {
-        let base = self.range(within).start;
+    /// The part of the text that an error of ron is about.
+    pub fn error_range(&self, error: &SpannedError) -> Range<usize> {
         let offset = |position: &Position| {
-            let line: usize = within.split_inclusive('\n').take(position.line - 1).map(str::len).sum();
-            let rest = within.get(line..).unwrap_or_default();
+            let line: usize = self.text.split_inclusive('\n').take(position.line - 1).map(str::len).sum();
+            let rest = self.text.get(line..).unwrap_or_default();
             line + rest.chars().take(position.col - 1).map(char::len_utf8).sum::<usize>()
         };
         let (start, end) = (offset(&error.span.start), offset(&error.span.end));
         // ron's span may begin with the blanks in front of what is meant, and ends before a wrong character.
-        let blanks = within.get(start..end).map_or(0, |span| span.len() - span.trim_start().len());
-        let start = if error.code == Ron::Eof { end } else { start + blanks }.min(within.len());
-        base + start..base + end.max(start)
+        let blanks = self.text.get(start..end).map_or(0, |span| span.len() - span.trim_start().len());
+        let start = if error.code == Ron::Eof { end } else { start + blanks };
+        start..end.max(start)
     }
 
     /// The value of a key that may be left out.
@@ -157,12 +156,12 @@ impl<'a> Value<'a> {
     /// A text in double quotes, or a raw string.
     pub fn string(&self) -> Result<String, Complaint> {
         let cure = format!("write it in double quotes, such as {}: \"...\"", self.bare_key());
-        self.read("a string", &["\"", "r\"", "r#"], &cure)
+        self.read("a string", &cure)
     }
 
     /// `true` or `false`.
     pub fn boolean(&self) -> Result<bool, Complaint> {
-        self.read("true or false", &["true", "false"], "allowed: true, false (without quotes)")
+        self.read("true or false", "allowed: true, false (without quotes)")
     }
 
     /// A whole number from 0 to `most`. `unit` is for people.
@@ -186,27 +185,16 @@ impl<'a> Value<'a> {
 
     /// The elements of a list.
     pub fn list(&self) -> Result<Vec<Value<'a>>, Complaint> {
-        if !self.is_list() {
-            let what = format!("`{}` must be a list, but is {}", self.key, self.kind());
-            let example = if self.text.starts_with('"') { self.text } else { "\"...\"" };
-            return Err(self.complaint(what, format!("write it in brackets: {}: [{example}]", self.bare_key())));
-        }
-        let raws: Vec<&'a RawValue> = ron::from_str(self.text).map_err(|error| self.broken(&error))?;
+        let example = if self.text.starts_with('"') { self.text } else { "\"...\"" };
+        let cure = format!("write it in brackets: {}: [{example}]", self.bare_key());
+        let raws: Vec<&'a RawValue> = self.read("a list", &cure)?;
         Ok(raws.iter().enumerate().map(|(at, raw)| self.source.value(format!("{}[{at}]", self.key), raw)).collect())
     }
 
-    /// Reads a type that its first characters tell.
-    fn read<T: DeserializeOwned>(&self, name: &str, starts: &[&str], cure: &str) -> Result<T, Complaint> {
-        ron::from_str(self.text).map_err(|error| match starts.iter().any(|start| self.text.starts_with(start)) {
-            true => self.broken(&error),
-            false => self.complaint(format!("`{}` must be {name}, but is {}", self.key, self.kind()), cure),
-        })
-    }
-
-    /// The type is right, but it is badly written.
-    fn broken(&self, error: &SpannedError) -> Complaint {
-        let at = self.source.error_range(self.text, error);
-        self.source.complaint(at, format!("`{}`: {}", self.key, in_sentence(&error.code)), SYNTAX_CURE)
+    /// Reads a value whose notation is known to be right.
+    fn read<T: Deserialize<'a>>(&self, wanted: &str, cure: &str) -> Result<T, Complaint> {
+        let wrong = |_| self.complaint(format!("`{}` must be {wanted}, but is {}", self.key, self.kind()), cure);
+        ron::from_str(self.text).map_err(wrong)
     }
 
     /// What was written, in words.

@@ -402,6 +402,7 @@ mod tests {
     fn the_remote_shell_is_seen_in_every_spelling() {
         for (line, expected) in [
             ("-e ssh", true),
+            ("-e ssh -av", true),
             ("-essh", true),
             ("-e=ssh", true),
             ("-avze 'ssh -p 1'", true),

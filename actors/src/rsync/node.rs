@@ -209,6 +209,11 @@ impl Node {
         &self.dest
     }
 
+    /// Whether `other` writes below this node's directory, where this one would delete it; decided by the text alone.
+    pub fn encloses(&self, other: &Node) -> bool {
+        self != other && other.dest.as_bytes().starts_with(self.dest.as_bytes())
+    }
+
     /// The mirror's directory; `Some` if and only if it is on this machine.
     pub fn local_path(&self) -> Option<&Path> {
         (self.kind == Kind::Local).then(|| Path::new(OsStr::from_bytes(self.mirror_root())))
@@ -429,6 +434,22 @@ mod tests {
         assert_eq!(node("", "/mnt/b/m"), node("/mnt/b", "//m"));
         assert_ne!(node("h:", "/m"), node("h::m", "/m"));
         assert_ne!(node("h:", "/m"), node("u@h:", "/m"));
+    }
+
+    #[test]
+    fn a_node_below_another_is_enclosed_by_it() {
+        let encloses = |outer, inner| Node::parse(outer, "/m").unwrap().encloses(&Node::parse(inner, "/m").unwrap());
+        for (outer, inner, expected) in [
+            ("", "/m", true),
+            ("/m", "", false),
+            ("h:", "h:/m", true),
+            ("h::www", "h::www/m", true),
+            ("h:", "h:", false),
+            ("h:", "h:/mm", false),
+            ("h:", "i:/m", false),
+        ] {
+            assert_eq!(encloses(outer, inner), expected, "{outer:?} {inner:?}");
+        }
     }
 
     #[test]
