@@ -13,6 +13,7 @@ use std::time::Duration;
 use inosync_actors::filter::excludes::{Excludes, Pattern};
 use inosync_actors::path::Escaped;
 use inosync_actors::rsync::extra::Extra;
+use inosync_actors::rsync::node::{Kind, Node};
 use inosync_actors::site::{DirMoves, InitialSync, Site};
 use ron::error::Error as Ron;
 use ron::value::RawValue;
@@ -155,7 +156,7 @@ fn check_text(source: Source<'_>) -> Result<Loaded, ConfigError> {
     let excludes = Excludes::from_patterns(excludes);
     let (rpath, rnodes) = (source.value("rpath", written.rpath), source.value("rnodes", written.rnodes));
     let nodes = check::nodes(&rpath, &rnodes, &wpath)?;
-    let extra = value("extra", written.extra).map_or(Ok(Extra::default()), |value| extra(&value))?;
+    let extra = value("extra", written.extra).map_or(Ok(Extra::default()), |value| extra(&value, &nodes))?;
     let rspeed = value("rspeed", written.rspeed).map_or(Ok(0), |value| value.number(MAX_RSPEED, "KB/s"))?;
     let logfile = value("logfile", written.logfile);
     let logfile = logfile.map(|value| check::logfile(&value, &wpath, &excludes, &nodes)).transpose()?;
@@ -178,8 +179,20 @@ fn patterns(list: &Value<'_>) -> Result<Vec<Pattern>, Complaint> {
     list.list()?.into_iter().map(pattern).collect()
 }
 
+/// rsync refuses some parameters at some kinds of nodes; the daemon gives each node the same.
+fn extra(value: &Value<'_>, nodes: &[Node]) -> Result<Extra, Complaint> {
+    let extra = parameters(value)?;
+    let other = nodes.iter().find(|node| node.kind() != Kind::Daemon);
+    if let (Some(option), Some(other)) = (extra.daemon_only(), other) {
+        let name = Escaped(other.name().as_bytes());
+        let what = format!("`extra`: {option} is for rsync daemons only, but node `{name}` is none");
+        return Err(value.complaint(what, "leave it out, or mirror to the other nodes by a configuration of their own"));
+    }
+    Ok(extra)
+}
+
 /// One shell-quoted string, or a list with one string per parameter.
-fn extra(value: &Value<'_>) -> Result<Extra, Complaint> {
+fn parameters(value: &Value<'_>) -> Result<Extra, Complaint> {
     if !value.is_list() {
         return Extra::parse(&value.string()?).map_err(|error| value.refuse(&error));
     }
@@ -196,13 +209,11 @@ fn initial_sync(value: &Value<'_>) -> Result<InitialSync, Complaint> {
 }
 
 fn dir_moves(value: &Value<'_>) -> Result<DirMoves, Complaint> {
-    match value.choice(&[("Log", Some(DirMoves::Log)), ("Replicate", None)])? {
-        Some(chosen) => Ok(chosen),
-        None => {
-            Err(value
-                .complaint("`dir_moves: Replicate` is not available in this version; Log is", "write dir_moves: Log"))
-        }
+    if value.is_word("Replicate") {
+        let what = "`dir_moves: Replicate` is not available in this version; Log is";
+        return Err(value.complaint(what, "write dir_moves: Log"));
     }
+    value.choice(&[("Log", DirMoves::Log)])
 }
 
 /// The key is reserved: it is checked, and has no effect.

@@ -4,15 +4,19 @@
 //! The daemon feeds each rsync a list of paths on stdin, reads what was done from stdout, and promises that source
 //! and mirror are equal at rest. A parameter that breaks one of these is refused, with what to write instead.
 
+mod table;
+
 use std::fmt;
 
 use crate::path::Escaped;
+use table::{DAEMON_ONLY, REFUSED, REFUSED_VALUES, is_one_of, long_name, takes_value};
 
 /// Checked rsync parameters, one argument each. The default is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extra {
     words: Vec<String>,
     sets_rsh: bool,
+    daemon_only: Option<String>,
 }
 
 /// Why a parameter is refused. The text names the cure.
@@ -36,6 +40,12 @@ pub enum ExtraError {
     /// The option would swallow the daemon's next argument.
     #[error("`{0}` needs a value: write it behind the option")]
     MissingValue(String),
+    /// Backups beside their files.
+    #[error(
+        "--backup without an absolute --backup-dir is refused: deleted files and directories would stay in the mirror \
+         under other names; add --backup-dir=/DIR, a directory outside of the mirror"
+    )]
+    BackupInMirror,
     /// An option that the daemon cannot work with.
     #[error("{option}{} is refused: {reason}", Within(option, within))]
     Refused {
@@ -68,80 +78,6 @@ impl fmt::Display for Within<'_> {
     }
 }
 
-/// Options whose value may stand in the next word: those that rsync's manual lists with `=VALUE`, their short forms,
-/// and the older names that rsync still takes.
-const VALUED: &str = "\
-    address backup-dir block-size bwlimit cc checksum-choice checksum-seed chmod chown compare-dest \
-    compress-choice compress-level compress-threads config confine-root contimeout copy-as copy-dest debug \
-    dparam early-input exclude exclude-from files-from filter groupmap iconv include include-from info link-dest \
-    log-file log-file-format log-format max-alloc max-delete max-size min-size modify-window only-write-batch \
-    out-format outbuf partial-dir password-file port protocol read-batch remote-option rsh rsync-path \
-    skip-compress sockopts stderr stop-after stop-at suffix temp-dir time-limit timeout usermap write-batch zc \
-    zl zt";
-
-/// The long names of short options that take a value or are refused; -F and -P, which have none, by what they do.
-const SHORT: &str = "\
-    @=modify-window B=block-size M=remote-option T=temp-dir e=rsh f=filter 0=from0 C=cvs-exclude K=keep-dirlinks \
-    L=copy-links V=version F=cvs-exclude P=progress h=human-readable i=itemize-changes k=copy-dirlinks \
-    m=prune-empty-dirs n=dry-run q=quiet u=update x=one-file-system y=fuzzy";
-
-const OWN_LIST: &str = "the daemon hands rsync its own list of paths, NUL-separated, on stdin; leave it out";
-const OWN_MODE: &str = "it turns rsync into something else than a sender of changes; leave it out";
-const OWN_DELETE: &str = "the daemon decides what is deleted on a node, and when; leave it out (`initial_sync: \
-    Update` starts without deletions)";
-const OWN_DIRS: &str =
-    "each listed path must arrive where it is in the source, and directories one by one; leave it out";
-const OWN_OUTPUT: &str = "the daemon reads rsync's output; leave it out (`logfile` makes rsync write a log of its own)";
-const NARROW_FILTER: &str = "runs over single paths do not honour rsync's filters; use `rexcludes`";
-const SYMLINKS: &str =
-    "changes behind a symlink are not seen, and its copy would go stale; mirror what it points to as a site of its own";
-const KEEPS_OLD: &str =
-    "changes would be left out on a node without notice; use `rexcludes` for what shall not be mirrored";
-const EARLY_END: &str =
-    "a waiting rsync would end, and a mirror would be left half done; leave it out, or stop the daemon instead";
-
-/// What is refused, by long name, and why; each reason ends with what to do instead. Grouped by what would break.
-const REFUSED: &[(&str, &str)] = &[
-    ("files-from from0 no-from0", OWN_LIST),
-    ("daemon config dparam detach no-detach server sender", OWN_MODE),
-    ("list-only version help", OWN_MODE),
-    ("write-batch only-write-batch read-batch", "batch files bypass the nodes; leave it out"),
-    ("dry-run", "nothing would ever be sent; use `inosync --dry-run`"),
-    ("remove-source-files remove-sent-files", "it deletes from the source; leave it out"),
-    ("ignore-missing-args delete del delete-before delete-during delete-delay", OWN_DELETE),
-    ("delete-after delete-missing-args no-delete max-delete no-force", OWN_DELETE),
-    ("delete-excluded", "what is excluded is never touched on a node; leave it out"),
-    ("ignore-errors", "what the source cannot read for a moment would be deleted on the nodes; leave it out"),
-    ("prune-empty-dirs", "empty directories are mirrored too; leave it out"),
-    ("exclude exclude-from include include-from filter cvs-exclude", NARROW_FILTER),
-    ("one-file-system", "runs over single paths do not honour it; name the mount points in `rexcludes`"),
-    ("no-dirs no-d old-dirs old-d no-relative no-R", OWN_DIRS),
-    ("no-implied-dirs no-i-d no-recursive no-r", OWN_DIRS),
-    ("copy-links copy-unsafe-links copy-dirlinks", SYMLINKS),
-    ("keep-dirlinks", "writes would follow symlinks of the node out of the mirror; leave it out"),
-    ("existing ignore-non-existing ignore-existing compare-dest", KEEPS_OLD),
-    ("update", "a restored or renamed file has an old time and would be left out without notice; leave it out"),
-    ("size-only", "a change that keeps the size would be left out without notice; leave it out"),
-    ("append append-verify", "a rewritten file would be left out or torn on the node; leave it out"),
-    ("no-times no-t", "without times each reconcile would send the whole tree again; leave it out"),
-    ("copy-devices write-devices", "the content of devices is not mirrored; use -D for the devices themselves"),
-    ("fuzzy", "together with deletions it makes rsync abort a whole batch; leave it out"),
-    ("iconv", "names are mirrored byte for byte; leave it out"),
-    ("protocol", "the daemon chooses it; leave it out"),
-    ("stop-after time-limit stop-at", EARLY_END),
-    ("no-timeout", "a dead connection would never be noticed; use --timeout=SECONDS"),
-    ("out-format log-format itemize-changes info debug stats", OWN_OUTPUT),
-    ("quiet human-readable stderr msgs2stderr no-msgs2stderr", OWN_OUTPUT),
-    ("progress", "the daemon reads rsync's output; use --partial for what -P does besides"),
-    ("log-file", "the daemon sets it; use `logfile`"),
-];
-
-/// Values that are refused although the option is not.
-const REFUSED_VALUES: &[(&str, &str, &str)] = &[
-    ("password-file", "-", "stdin carries the list of paths; name a file"),
-    ("timeout", "0", "a dead connection would never be noticed; write the seconds"),
-];
-
 impl Extra {
     /// Splits a line into words by the rules of a POSIX shell (quotes and backslashes; nothing is expanded) and
     /// checks them.
@@ -157,15 +93,13 @@ impl Extra {
     /// # Errors
     /// [`ExtraError`] for the first one that is no option, lacks its value, or would break the daemon's use of rsync.
     pub fn from_words(words: Vec<String>) -> Result<Extra, ExtraError> {
-        match sets_rsh(&words) {
-            Ok(sets_rsh) => Ok(Extra { words, sets_rsh }),
-            Err((_, error)) => Err(error),
-        }
+        let found = inspect(&words).map_err(|(_, error)| error)?;
+        Ok(Extra { words, sets_rsh: found.sets_rsh, daemon_only: found.daemon_only })
     }
 
     /// The first word that [`Extra::from_words`] would refuse, by its number from 0, and why.
     pub fn first_refused(words: &[String]) -> Option<(usize, ExtraError)> {
-        sets_rsh(words).err()
+        inspect(words).err()
     }
 
     /// The arguments, as they go to rsync.
@@ -177,22 +111,50 @@ impl Extra {
     pub fn sets_rsh(&self) -> bool {
         self.sets_rsh
     }
+
+    /// An option among them with which rsync reaches rsync daemons only.
+    pub fn daemon_only(&self) -> Option<&str> {
+        self.daemon_only.as_deref()
+    }
 }
 
-/// Checks the words, and says whether one of them chooses the remote shell.
-fn sets_rsh(words: &[String]) -> Result<bool, (usize, ExtraError)> {
-    let mut found = false;
+/// What a pass over all words finds.
+#[derive(Default)]
+struct Found {
+    sets_rsh: bool,
+    daemon_only: Option<String>,
+    /// Where backups are asked for.
+    backup: Option<usize>,
+    /// Whether they leave the mirror.
+    backup_dir: bool,
+}
+
+/// Checks the words one by one, and then what matters of them together.
+fn inspect(words: &[String]) -> Result<Found, (usize, ExtraError)> {
+    let mut found = Found::default();
     let mut rest = words.iter().enumerate();
     while let Some((at, word)) = rest.next() {
         for option in options(word).map_err(|error| (at, error))? {
             let separate = if option.wants_value() { rest.next() } else { None };
             let value = option.value.or(separate.map(|(_, value)| value.as_str()));
             option.check(value, word).map_err(|error| (at, error))?;
-            found |= option.name == "rsh";
+            match option.name {
+                "rsh" => found.sets_rsh = true,
+                "backup" => found.backup = Some(at),
+                // It implies --backup.
+                "backup-dir" => {
+                    (found.backup, found.backup_dir) = (Some(at), value.is_some_and(|dir| dir.starts_with('/')))
+                }
+                name if is_one_of(name, DAEMON_ONLY) => found.daemon_only = Some(option.written),
+                _ => {}
+            }
         }
     }
-    let nul = words.iter().position(|word| word.contains('\0'));
-    nul.map_or(Ok(found), |at| Err((at, ExtraError::Nul(Word(words[at].clone())))))
+    if let (Some(at), false) = (found.backup, found.backup_dir) {
+        return Err((at, ExtraError::BackupInMirror));
+    }
+    let nul = words.iter().enumerate().find(|(_, word)| word.contains('\0'));
+    nul.map_or(Ok(found), |(at, word)| Err((at, ExtraError::Nul(Word(word.clone())))))
 }
 
 /// One option found in a word.
@@ -262,18 +224,6 @@ fn options(word: &str) -> Result<Vec<Opt<'_>>, ExtraError> {
     Ok(found)
 }
 
-fn takes_value(name: &str) -> bool {
-    is_one_of(name, VALUED)
-}
-
-fn long_name(letter: char) -> Option<&'static str> {
-    SHORT.split_whitespace().find_map(|pair| pair.strip_prefix(letter)?.strip_prefix('='))
-}
-
-fn is_one_of(name: &str, names: &str) -> bool {
-    names.split_whitespace().any(|one| one == name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,7 +234,8 @@ mod tests {
             "-a|-avz|--rsh=ssh -a|-e ssh|-aHAXS --numeric-ids|-r --recursive --relative -d --dirs|-O -J -U -N -46
             |--chmod=F644 --chmod D755|--timeout 30|--modify-window=0|-@ 1|-@1|--bwlimit 100|--bwlimit=1m|-B 1024|-W
             |--password-file=/etc/secret|--port 8730|--contimeout=5|--partial --partial-dir .rsync-partial|-T /tmp|-s
-            |--rsync-path 'sudo rsync'|-M--fake-super|-M --log-file=/var/log/x|--remote-option=--fake-super|-b
+            |--rsync-path 'sudo rsync'|-M--fake-super|-M --log-file=/var/log/x|--remote-option=--fake-super
+            |-ab --backup-dir=/old|--backup-dir /old
             |--backup --backup-dir /old --suffix .1|--link-dest /x|--max-size 1g|--inplace --no-whole-file|--fsync
             |--no-perms --no-o --no-g --no-links|--outbuf=L|-c|--checksum|-I|--delay-updates|--no-motd --motd|-8
             |--secluded-args|--mkpath|--safe-links|--skip-compress gz/bz2|--compress-level 9 --zc zstd --zl 3
@@ -345,6 +296,21 @@ mod tests {
                 assert!(error.contains(" is refused: ") && error.contains(message), "{line}: {error}");
             }
         }
+    }
+
+    #[test]
+    fn backups_must_leave_the_mirror() {
+        for line in ["-b", "--backup", "-ab --suffix=.old", "-b --backup-dir=old", "--backup-dir ../old"] {
+            assert_eq!(Extra::parse(line), Err(ExtraError::BackupInMirror), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_option_for_rsync_daemons_only_is_known() {
+        let daemon_only = |line| Extra::parse(line).unwrap().daemon_only().map(str::to_owned);
+        assert_eq!(daemon_only("-a --password-file=/s -v").as_deref(), Some("--password-file"));
+        assert_eq!(daemon_only("--contimeout 5").as_deref(), Some("--contimeout"));
+        assert_eq!(daemon_only("-a --timeout=5 --rsync-path --contimeout"), None);
     }
 
     #[test]
