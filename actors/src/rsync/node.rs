@@ -1,1 +1,340 @@
-//! A node: one place that mirrors the tree, in rsync's own syntax.
+//! A node: one place that mirrors the tree, in rsync's own syntax, checked once and for all.
+//! Nothing here touches the network or the disk; whether a local node lies inside the source is for the configuration.
+//!
+//! rsync decides by the text alone what a destination is, so a text that it would take for something else than
+//! the user meant is refused here, together with what the remote side would expand.
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::path::Escaped;
+
+/// How rsync reaches a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory of this machine.
+    Local,
+    /// A host, through the remote shell.
+    Ssh,
+    /// A module of an rsync daemon.
+    Daemon,
+}
+
+/// One destination of the mirror: node and `rpath` joined. Two nodes are equal if and only if rsync would write to
+/// the same place according to their text.
+#[derive(Debug, Clone)]
+pub struct Node {
+    name: String,
+    kind: Kind,
+    /// Ends with exactly one slash.
+    dest: OsString,
+    /// Where the path part of `dest` begins: for a daemon behind the module.
+    root_at: usize,
+}
+
+impl PartialEq for Node {
+    fn eq(&self, other: &Self) -> bool {
+        self.dest == other.dest
+    }
+}
+
+impl Eq for Node {}
+
+/// Why a node, or the node together with `rpath`, is refused. The text names the cure.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NodeError {
+    /// `rpath` does not begin with a slash.
+    #[error("rpath `{0}` is relative: write an absolute path, such as `/{0}`")]
+    RelativeRpath(Shown),
+    /// A `.` or `..` component.
+    #[error("`{0}` has a `.` or `..` component: write the path that is meant without them")]
+    DotComponent(Shown),
+    /// A control character.
+    #[error("`{0}` holds a control character: remove it, or give the directory another name")]
+    ControlCharacter(Shown),
+    /// A character of the path that the remote side would expand.
+    #[error(
+        "`{path}` holds `{character}`, which the remote side of node `{node}` would expand: use a path without any \
+         of * ? [ ] \\ `"
+    )]
+    Expanded {
+        /// The offending path.
+        path: Shown,
+        /// Its first such character.
+        character: char,
+        /// The remote node that it is for.
+        node: Shown,
+    },
+    /// Neither empty, nor an absolute path, nor something with a host.
+    #[error(
+        "node `{0}` names neither a host nor an absolute path: write `{0}:` for a host reached by ssh, \
+         `{0}::MODULE` for an rsync daemon, `/{0}` or \"\" for this machine"
+    )]
+    NoHost(Shown),
+    /// Nothing in front of the colon.
+    #[error("node `{0}` has no host in front of its colon: write `HOST:` or `HOST::MODULE`, or \"\" for this machine")]
+    EmptyHost(Shown),
+    /// A user or host that a remote shell would take for an option.
+    #[error(
+        "node `{0}` has a user or host that begins with `-`, which ssh would take for an option: write a name \
+         without it, or give the host an alias in ssh_config"
+    )]
+    LeadingDash(Shown),
+    /// A user or host that cannot be one.
+    #[error(
+        "node `{0}` has a user or host with a blank or bracket in it: write `USER@HOST:`, and an IPv6 address as \
+         `[ADDRESS]:`"
+    )]
+    BadHost(Shown),
+    /// An IPv6 address that rsync would cut at its first colon.
+    #[error("node `{node}` holds an IPv6 address without brackets: write `[{address}]` for the address")]
+    BareIpv6 {
+        /// The node as written.
+        node: Shown,
+        /// The address in it.
+        address: Ipv6Addr,
+    },
+    /// An rsync daemon without a module: rsync would list the modules and send nothing.
+    #[error("node `{0}` names an rsync daemon but no module: write `HOST::MODULE` or `rsync://HOST/MODULE`")]
+    NoModule(Shown),
+    /// The port of an `rsync://` node.
+    #[error(
+        "node `{0}` has a port that is not a number from 1 to 65535: write `rsync://HOST:PORT/MODULE`, or leave \
+         `:PORT` out for 873"
+    )]
+    BadPort(Shown),
+    /// The root directory of a machine as the mirror.
+    #[error(
+        "node `{0}` with this rpath is the root directory of the machine, where everything else would be deleted: \
+         set rpath to a directory of its own"
+    )]
+    RootDirectory(Shown),
+}
+
+impl NodeError {
+    /// Whether the cure lies in `rpath` and not in the node.
+    pub fn is_about_rpath(&self, rpath: &str) -> bool {
+        match self {
+            NodeError::RelativeRpath(_) | NodeError::RootDirectory(_) => true,
+            NodeError::DotComponent(path) | NodeError::ControlCharacter(path) => path.0 == rpath,
+            NodeError::Expanded { path, .. } => path.0 == rpath,
+            _ => false,
+        }
+    }
+}
+
+/// A text of the user's, shown with its control characters escaped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Shown(String);
+
+impl From<&str> for Shown {
+    fn from(text: &str) -> Self {
+        Shown(text.to_owned())
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let control = self.0.contains(char::is_control);
+        if control { Escaped(self.0.as_bytes()).fmt(f) } else { f.write_str(&self.0) }
+    }
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Checks what every node requires of `rpath`, before any node is known.
+///
+/// # Errors
+/// [`NodeError`] when it is relative, has `.` or `..` components, or holds control characters.
+pub fn check_rpath(rpath: &str) -> Result<(), NodeError> {
+    if !rpath.starts_with('/') {
+        return Err(NodeError::RelativeRpath(rpath.into()));
+    }
+    check_components(rpath, rpath)
+}
+
+impl Node {
+    /// Joins a node, as written in `rnodes`, with `rpath` by plain concatenation. Repeated slashes are folded.
+    ///
+    /// # Errors
+    /// [`NodeError`] when rsync would write elsewhere than the text says, or when the text says nothing sensible.
+    pub fn parse(node: &str, rpath: &str) -> Result<Node, NodeError> {
+        check_rpath(rpath)?;
+        if node.contains(char::is_control) {
+            return Err(NodeError::ControlCharacter(node.into()));
+        }
+        let (kind, path_at) = split(node)?;
+        let (address, path) = node.split_at(path_at);
+        check_components(path, node)?;
+        if kind != Kind::Local {
+            check_expansion(path, node, node)?;
+            check_expansion(rpath, rpath, node)?;
+        }
+        let (module, below) = match kind {
+            Kind::Daemon => path.split_once('/').unwrap_or((path, "")),
+            Kind::Local | Kind::Ssh => ("", path),
+        };
+        if kind == Kind::Daemon && module.is_empty() {
+            return Err(NodeError::NoModule(node.into()));
+        }
+        let below = if kind == Kind::Daemon { format!("/{below}{rpath}/") } else { format!("{below}{rpath}/") };
+        let below = fold_slashes(&below);
+        if kind != Kind::Daemon && below == "/" {
+            return Err(NodeError::RootDirectory(if node.is_empty() { "\"\"" } else { node }.into()));
+        }
+        let name = if node.is_empty() { "local" } else { node }.to_owned();
+        let root_at = address.len() + module.len();
+        Ok(Node { name, kind, dest: format!("{address}{module}{below}").into(), root_at })
+    }
+
+    /// The node's name in logs: as written, `local` for the empty text.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How rsync reaches it.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The destination argument of rsync, with exactly one slash at its end.
+    pub fn dest(&self) -> &OsStr {
+        &self.dest
+    }
+
+    /// Whether `other` writes below this node's directory, where this one would delete it; decided by the text alone.
+    pub fn encloses(&self, other: &Node) -> bool {
+        self != other && other.dest.as_bytes().starts_with(self.dest.as_bytes())
+    }
+
+    /// The mirror's directory; `Some` if and only if it is on this machine.
+    pub fn local_path(&self) -> Option<&Path> {
+        (self.kind == Kind::Local).then(|| Path::new(OsStr::from_bytes(self.mirror_root())))
+    }
+
+    /// The mirror's directory as the receiving rsync names it in its messages, without a slash at its end:
+    /// on an rsync daemon the path inside the module (empty for the module itself), elsewhere the whole path.
+    pub fn mirror_root(&self) -> &[u8] {
+        let path = self.dest.as_bytes().get(self.root_at..).unwrap_or_default();
+        path.strip_suffix(b"/").unwrap_or(path)
+    }
+}
+
+/// Decides what rsync would take `node` for, by rsync's own rule, and finds where its path part begins: behind the
+/// colons, or behind the host of a URL.
+fn split(node: &str) -> Result<(Kind, usize), NodeError> {
+    const URL: &str = "rsync://";
+    if node.get(..URL.len()).is_some_and(|start| start.eq_ignore_ascii_case(URL)) {
+        return split_url(node, URL.len());
+    }
+    if node.is_empty() || node.starts_with('/') {
+        return Ok((Kind::Local, 0));
+    }
+    let authority = node.split('/').next().unwrap_or_default();
+    let user = authority.rfind('@').map_or(0, |at| at + 1);
+    let bracket = authority.get(user..).filter(|host| host.starts_with('[')).and_then(|host| host.find("]:"));
+    if bracket.is_none() {
+        check_bare_ipv6(node, authority, user)?;
+    }
+    let Some(colon) = bracket.map(|at| user + at + 1).or_else(|| authority.find(':')) else {
+        return Err(if node.starts_with('-') {
+            NodeError::LeadingDash(node.into())
+        } else {
+            NodeError::NoHost(node.into())
+        });
+    };
+    check_host(node, &node[..colon])?;
+    match node[colon..].starts_with("::") {
+        true => Ok((Kind::Daemon, colon + 2)),
+        false => Ok((Kind::Ssh, colon + 1)),
+    }
+}
+
+/// The same for `rsync://[USER@]HOST[:PORT]/MODULE`.
+fn split_url(node: &str, start: usize) -> Result<(Kind, usize), NodeError> {
+    let rest = &node[start..];
+    let authority = rest.split('/').next().unwrap_or_default();
+    let user = authority.rfind('@').map_or(0, |at| at + 1);
+    let host = &authority[user..];
+    let host_end = match host.find(']') {
+        Some(bracket) if host.starts_with('[') => bracket + 1,
+        _ => {
+            check_bare_ipv6(node, authority, user)?;
+            host.find(':').unwrap_or(host.len())
+        }
+    };
+    check_host(node, &authority[..user + host_end])?;
+    if let Some(port) = host.get(host_end..).filter(|port| !port.is_empty()) {
+        let digits = port.strip_prefix(':').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+        let number: Option<u16> = digits.and_then(|digits| digits.parse().ok());
+        if number.is_none_or(|number| number == 0) {
+            return Err(NodeError::BadPort(node.into()));
+        }
+    }
+    let module = start + authority.len() + 1;
+    if module >= node.len() { Err(NodeError::NoModule(node.into())) } else { Ok((Kind::Daemon, module)) }
+}
+
+/// rsync ends a host at its first colon, and so cuts an address that is not in brackets.
+fn check_bare_ipv6(node: &str, authority: &str, user: usize) -> Result<(), NodeError> {
+    let host = authority.get(user..).unwrap_or_default();
+    let ends = host.match_indices(':').map(|(at, _)| at).chain([host.len()]);
+    let address = ends.rev().find_map(|end| host.get(..end)?.parse().ok());
+    address.map_or(Ok(()), |address| Err(NodeError::BareIpv6 { node: node.into(), address }))
+}
+
+/// `user_host` is `[USER@]HOST`.
+fn check_host(node: &str, user_host: &str) -> Result<(), NodeError> {
+    let (user, host) = user_host.rsplit_once('@').map_or((None, user_host), |(user, host)| (Some(user), host));
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let bare = inner.unwrap_or(host);
+    if bare.is_empty() || user.is_some_and(str::is_empty) {
+        return Err(NodeError::EmptyHost(node.into()));
+    }
+    if bare.starts_with('-') || user_host.starts_with('-') {
+        return Err(NodeError::LeadingDash(node.into()));
+    }
+    if user_host.contains(char::is_whitespace) || bare.contains(['[', ']']) {
+        return Err(NodeError::BadHost(node.into()));
+    }
+    Ok(())
+}
+
+/// `shown` is the whole text of which `path` is a part.
+fn check_components(path: &str, shown: &str) -> Result<(), NodeError> {
+    if path.contains(char::is_control) {
+        return Err(NodeError::ControlCharacter(shown.into()));
+    }
+    match path.split('/').any(|component| component == "." || component == "..") {
+        true => Err(NodeError::DotComponent(shown.into())),
+        false => Ok(()),
+    }
+}
+
+/// The remote side treats the destination as a pattern; old clients hand a backtick to the remote shell.
+fn check_expansion(path: &str, shown: &str, node: &str) -> Result<(), NodeError> {
+    match path.chars().find(|c| matches!(c, '*' | '?' | '[' | ']' | '\\' | '`')) {
+        Some(character) => Err(NodeError::Expanded { path: shown.into(), character, node: node.into() }),
+        None => Ok(()),
+    }
+}
+
+fn fold_slashes(path: &str) -> String {
+    let mut folded = String::with_capacity(path.len());
+    for c in path.chars() {
+        if c != '/' || !folded.ends_with('/') {
+            folded.push(c);
+        }
+    }
+    folded
+}

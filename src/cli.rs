@@ -1,0 +1,159 @@
+//! The command line: what an admin or a unit file may write. What it means is for `main`.
+
+use std::path::{Path, PathBuf};
+
+use structopt::StructOpt;
+use structopt::clap::{Error, ErrorKind};
+
+use crate::exit::Exit;
+
+/// Where the configuration is looked for when `-c` is not given.
+pub const DEFAULT_CONFIG: &str = "/etc/inosync/default.ron";
+
+const EXIT_CODES: &str = "\
+EXIT CODES:
+     0    done: stopped with nothing pending, or --check found nothing wrong
+    64    wrong command line
+    69    something is missing on this machine, such as rsync or inotify
+    70    a defect of inosync
+    75    ended while some change was not on every node; the next start catches up
+    78    wrong or unreadable configuration
+
+SIGTERM and SIGINT stop the daemon once what is pending has been sent, or after `stop_timeout` seconds.";
+
+/// Mirrors a directory tree to its nodes, change by change, by inotify and narrow rsync runs.
+///
+/// Runs in the foreground until it is stopped. One process mirrors one tree; run one for each configuration file.
+#[derive(Debug, Clone, PartialEq, Eq, StructOpt)]
+#[structopt(name = "inosync", after_help = EXIT_CODES)]
+pub struct Options {
+    // Not clap's default_value: with it, a `-c` at the end of the line passes without its FILE.
+    /// Configuration file: which tree goes to which nodes [default: /etc/inosync/default.ron]
+    #[structopt(short, long, value_name = "FILE", parse(from_os_str))]
+    config: Option<PathBuf>,
+
+    /// Log more: -v each run of rsync, -vv each change
+    #[structopt(short, long, parse(from_occurrences))]
+    pub verbose: u8,
+
+    /// Check the configuration, say what is wrong with it, and exit
+    #[structopt(long, conflicts_with_all = &["once", "dry-run"])]
+    pub check: bool,
+
+    /// Make every node equal to the tree once, and exit instead of watching
+    #[structopt(long)]
+    pub once: bool,
+
+    /// Change nothing on any node: log what would be sent and deleted
+    #[structopt(long)]
+    pub dry_run: bool,
+}
+
+impl Options {
+    /// The configuration file.
+    pub fn config(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG))
+    }
+}
+
+/// Reads the command line of this process. Help, version and errors are printed here.
+///
+/// # Errors
+/// The exit to end with at once: [`Exit::Done`] after help or version, [`Exit::Usage`] after an error.
+pub fn parse() -> Result<Options, Exit> {
+    parse_from(std::env::args_os()).map_err(|error| {
+        let exit = exit_of(&error);
+        // A closed terminal or pipe is no reason to fail otherwise than by the exit code.
+        let _ = print(&error, exit);
+        exit
+    })
+}
+
+fn parse_from<I>(args: I) -> Result<Options, Error>
+where
+    I: IntoIterator,
+    I::Item: Into<std::ffi::OsString> + Clone,
+{
+    Options::from_iter_safe(args)
+}
+
+fn exit_of(error: &Error) -> Exit {
+    match error.kind {
+        ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed => Exit::Done,
+        _ => Exit::Usage,
+    }
+}
+
+fn print(error: &Error, exit: Exit) -> std::io::Result<()> {
+    use std::io::Write;
+    match exit {
+        Exit::Done => writeln!(std::io::stdout(), "{}", error.message),
+        _ => writeln!(std::io::stderr(), "{}", error.message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Options, Exit> {
+        parse_from([&["inosync"], args].concat()).map_err(|error| exit_of(&error))
+    }
+
+    #[test]
+    fn without_arguments_the_default_site_is_mirrored() {
+        let options = parse(&[]).unwrap();
+        assert_eq!(options.config(), Path::new(DEFAULT_CONFIG));
+        assert_eq!((options.verbose, options.check, options.once, options.dry_run), (0, false, false, false));
+    }
+
+    #[test]
+    fn every_option_has_its_spellings() {
+        for (args, expected) in [
+            (&["-c", "x.ron"][..], "x.ron 0 false false false"),
+            (&["-cx.ron", "-vv"], "x.ron 2 false false false"),
+            (&["--config=x.ron", "-v", "--verbose"], "x.ron 2 false false false"),
+            (&["--check", "-c", "x.ron"], "x.ron 0 true false false"),
+            (&["--once", "--dry-run", "-c", "x.ron"], "x.ron 0 false true true"),
+        ] {
+            let o = parse(args).unwrap();
+            let found = format!("{} {} {} {} {}", o.config().display(), o.verbose, o.check, o.once, o.dry_run);
+            assert_eq!(found, expected, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_name_may_be_any_bytes() {
+        use std::os::unix::ffi::OsStringExt;
+        let name = std::ffi::OsString::from_vec(b"\xff.ron".to_vec());
+        let options = parse_from(["inosync".into(), "-c".into(), name.clone()]).unwrap();
+        assert_eq!(options.config(), Path::new(&name));
+    }
+
+    #[test]
+    fn wrong_usage_and_requests_for_help_end_differently() {
+        for (args, expected) in [
+            (&["--help"][..], Exit::Done),
+            (&["-h"], Exit::Done),
+            (&["--version"], Exit::Done),
+            (&["-V"], Exit::Done),
+            (&["--no-such"], Exit::Usage),
+            (&["-c"], Exit::Usage),
+            (&["stray"], Exit::Usage),
+            (&["--check", "--once"], Exit::Usage),
+            (&["--check", "--dry-run"], Exit::Usage),
+            (&["-c", "a", "-c", "b"], Exit::Usage),
+        ] {
+            assert_eq!(parse(args), Err(expected), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn help_names_every_exit_code() {
+        let help = parse_from(["inosync", "--help"]).unwrap_err().message;
+        for exit in [Exit::Done, Exit::Usage, Exit::Environment, Exit::Internal, Exit::Pending, Exit::Config] {
+            assert!(help.contains(&format!("\n    {:>2}    ", exit.code())), "{exit:?}\n{help}");
+        }
+        assert!(help.contains(DEFAULT_CONFIG), "{help}");
+    }
+}

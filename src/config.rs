@@ -1,0 +1,249 @@
+//! The configuration file: from its text to a checked [`Site`], or to an error that names place, cause and cure.
+//! Reads the file system only to check paths; nothing is created, and no node is contacted.
+
+mod check;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use inosync_actors::filter::excludes::{Excludes, Pattern};
+use inosync_actors::path::Escaped;
+use inosync_actors::rsync::extra::Extra;
+use inosync_actors::rsync::node::{Kind, Node};
+use inosync_actors::site::{DirMoves, InitialSync, Site};
+use ron::error::Error as Ron;
+use ron::value::RawValue;
+use serde::Deserialize;
+
+use crate::exit::Exit;
+use text::{Complaint, SYNTAX_CURE, Source, Value, in_sentence, notation};
+
+/// rsync, unless the configuration names another.
+const DEFAULT_RSYNC: &str = "/usr/bin/rsync";
+
+/// In seconds. systemd kills a service that takes longer than its own TimeoutStopSec, 90 by default.
+const DEFAULT_STOP_TIMEOUT: u64 = 30;
+
+/// In seconds; a longer wait is a mistake in the unit.
+const MAX_STOP_TIMEOUT: u64 = 86_400;
+
+/// In KB/s, 1 TB/s: rsync keeps the limit in an int.
+const MAX_RSPEED: u64 = 1_000_000_000;
+
+/// Every key, with an example for when it is missing.
+const KEYS: &[(&str, &str)] = &[
+    ("wpath", "wpath: \"/var/www\", the directory to watch"),
+    ("rexcludes", "rexcludes: [\"*.tmp\"]"),
+    ("rpath", "rpath: \"/var/www\", the directory on each node"),
+    ("rnodes", "rnodes: [\"user@host:\"], what the tree is mirrored to"),
+    ("extra", "extra: \"-a\""),
+    ("rspeed", "rspeed: 0"),
+    ("rsync", "rsync: \"/usr/bin/rsync\""),
+    ("logfile", "logfile: \"/var/log/inosync/rsync.log\""),
+    ("initial_sync", "initial_sync: Full"),
+    ("dir_moves", "dir_moves: Log"),
+    ("standby", "standby: true"),
+    ("stop_timeout", "stop_timeout: 30"),
+];
+
+/// The file as it is written. Each value is read on its own, so that an error knows its position.
+#[derive(Deserialize)]
+#[serde(rename = "Site", deny_unknown_fields)]
+struct Written<'a> {
+    #[serde(borrow)]
+    wpath: &'a RawValue,
+    #[serde(borrow)]
+    rexcludes: Option<&'a RawValue>,
+    #[serde(borrow)]
+    rpath: &'a RawValue,
+    #[serde(borrow)]
+    rnodes: &'a RawValue,
+    #[serde(borrow)]
+    extra: Option<&'a RawValue>,
+    #[serde(borrow)]
+    rspeed: Option<&'a RawValue>,
+    #[serde(borrow)]
+    rsync: Option<&'a RawValue>,
+    #[serde(borrow)]
+    logfile: Option<&'a RawValue>,
+    #[serde(borrow)]
+    initial_sync: Option<&'a RawValue>,
+    #[serde(borrow)]
+    dir_moves: Option<&'a RawValue>,
+    #[serde(borrow)]
+    standby: Option<&'a RawValue>,
+    #[serde(borrow)]
+    stop_timeout: Option<&'a RawValue>,
+}
+
+/// A configuration that was accepted.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What to mirror.
+    pub site: Site,
+    /// What the admin should know about it; each one line, with its place.
+    pub warnings: Vec<String>,
+}
+
+/// Why a configuration was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{file}: cannot read the configuration: {cause}\n  name a readable file with -c FILE")]
+    Unreadable {
+        /// Its name, for people.
+        file: String,
+        /// What the kernel said.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// Something in it is wrong.
+    #[error("{0}")]
+    Wrong(Complaint),
+    /// It is right, but this machine lacks something.
+    #[error("{0}")]
+    Environment(Complaint),
+}
+
+impl ConfigError {
+    /// How the command ends because of it.
+    pub fn exit_code(&self) -> Exit {
+        match self {
+            ConfigError::Unreadable { .. } | ConfigError::Wrong(_) => Exit::Config,
+            ConfigError::Environment(_) => Exit::Environment,
+        }
+    }
+}
+
+impl From<Complaint> for ConfigError {
+    fn from(complaint: Complaint) -> Self {
+        ConfigError::Wrong(complaint)
+    }
+}
+
+/// Reads and checks a configuration file.
+///
+/// # Errors
+/// [`ConfigError`] for the first thing that is wrong.
+pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+    let file = || Escaped(path.as_os_str().as_bytes()).to_string();
+    let bytes = std::fs::read(path).map_err(|cause| ConfigError::Unreadable { file: file(), cause })?;
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => check_text(Source { file: path, text }),
+        Err(error) => {
+            let (text, at) = (String::from_utf8_lossy(&bytes), error.valid_up_to());
+            let cure = "save the file as UTF-8; a path that is not UTF-8 cannot be written here";
+            Err(Source { file: path, text: &text }.complaint(at..at + 1, "this byte is not UTF-8", cure).into())
+        }
+    }
+}
+
+fn check_text(source: Source<'_>) -> Result<Loaded, ConfigError> {
+    if source.text.trim().is_empty() {
+        let cure = "at least: (wpath: \"/from\", rpath: \"/to\", rnodes: [\"user@host:\"])";
+        return Err(source.complaint(0..0, "the file is empty", cure).into());
+    }
+    let written: Written<'_> =
+        notation().from_str(source.text).map_err(|error| complain_about_notation(source, &error))?;
+    let value = |key: &'static str, raw| source.optional(key, raw);
+
+    let wpath = check::wpath(&source.value("wpath", written.wpath))?;
+    let excludes = value("rexcludes", written.rexcludes).map_or(Ok(Vec::new()), |list| patterns(&list))?;
+    let excludes = Excludes::from_patterns(excludes);
+    let (rpath, rnodes) = (source.value("rpath", written.rpath), source.value("rnodes", written.rnodes));
+    let nodes = check::nodes(&rpath, &rnodes, &wpath)?;
+    let extra = value("extra", written.extra).map_or(Ok(Extra::default()), |value| extra(&value, &nodes))?;
+    let rspeed = value("rspeed", written.rspeed).map_or(Ok(0), |value| value.number(MAX_RSPEED, "KB/s"))?;
+    let logfile = value("logfile", written.logfile);
+    let logfile = logfile.map(|value| check::logfile(&value, &wpath, &excludes, &nodes)).transpose()?;
+    let initial_sync =
+        value("initial_sync", written.initial_sync).map_or(Ok(InitialSync::default()), |value| initial_sync(&value))?;
+    let dir_moves = value("dir_moves", written.dir_moves).map_or(Ok(DirMoves::default()), |value| dir_moves(&value))?;
+    let stop_timeout = value("stop_timeout", written.stop_timeout)
+        .map_or(Ok(DEFAULT_STOP_TIMEOUT), |value| value.number(MAX_STOP_TIMEOUT, "seconds"))?;
+    let warnings = value("standby", written.standby).map_or(Ok(Vec::new()), |value| standby(source, &value))?;
+    // Last: it is about this machine, and the file itself should be right first.
+    let rsync = check::rsync(source, value("rsync", written.rsync).as_ref(), Path::new(DEFAULT_RSYNC))?;
+
+    let stop_timeout = Duration::from_secs(stop_timeout);
+    let site = Site { wpath, excludes, nodes, rsync, extra, rspeed, logfile, initial_sync, dir_moves, stop_timeout };
+    Ok(Loaded { site, warnings })
+}
+
+fn patterns(list: &Value<'_>) -> Result<Vec<Pattern>, Complaint> {
+    let pattern = |value: Value<'_>| Pattern::parse(&value.string()?).map_err(|error| value.refuse(&error));
+    list.list()?.into_iter().map(pattern).collect()
+}
+
+/// rsync refuses some parameters at some kinds of nodes; the daemon gives each node the same.
+fn extra(value: &Value<'_>, nodes: &[Node]) -> Result<Extra, Complaint> {
+    let extra = parameters(value)?;
+    let other = nodes.iter().find(|node| node.kind() != Kind::Daemon);
+    if let (Some(option), Some(other)) = (extra.daemon_only(), other) {
+        let name = Escaped(other.name().as_bytes());
+        let what = format!("`extra`: {option} is for rsync daemons only, but node `{name}` is none");
+        return Err(value.complaint(what, "leave it out, or mirror to the other nodes by a configuration of their own"));
+    }
+    Ok(extra)
+}
+
+/// One shell-quoted string, or a list with one string per parameter.
+fn parameters(value: &Value<'_>) -> Result<Extra, Complaint> {
+    if !value.is_list() {
+        return Extra::parse(&value.string()?).map_err(|error| value.refuse(&error));
+    }
+    let values = value.list()?;
+    let words: Vec<String> = values.iter().map(Value::string).collect::<Result<_, _>>()?;
+    match Extra::first_refused(&words) {
+        Some((at, error)) => Err(values.get(at).unwrap_or(value).refuse(&error)),
+        None => Extra::from_words(words).map_err(|error| value.refuse(&error)),
+    }
+}
+
+fn initial_sync(value: &Value<'_>) -> Result<InitialSync, Complaint> {
+    value.choice(&[("Full", InitialSync::Full), ("Update", InitialSync::Update), ("Off", InitialSync::Off)])
+}
+
+fn dir_moves(value: &Value<'_>) -> Result<DirMoves, Complaint> {
+    if value.is_word("Replicate") {
+        let what = "`dir_moves: Replicate` is not available in this version; Log is";
+        return Err(value.complaint(what, "write dir_moves: Log"));
+    }
+    value.choice(&[("Log", DirMoves::Log)])
+}
+
+/// The key is reserved: it is checked, and has no effect.
+fn standby(source: Source<'_>, value: &Value<'_>) -> Result<Vec<String>, Complaint> {
+    let warning = || {
+        format!(
+            "{}:{}: `standby: true` has no effect: this version starts each rsync when it is needed",
+            Escaped(source.file.as_os_str().as_bytes()),
+            value.line()
+        )
+    };
+    Ok(if value.boolean()? { vec![warning()] } else { Vec::new() })
+}
+
+/// ron's errors about the file as a whole, in our words.
+fn complain_about_notation(source: Source<'_>, error: &ron::error::SpannedError) -> Complaint {
+    let at = source.error_range(error);
+    let allowed = || format!("allowed keys: {}", KEYS.iter().map(|(key, _)| *key).collect::<Vec<_>>().join(", "));
+    let example = |key: &'static str| KEYS.iter().find(|(name, _)| *name == key).map_or(key, |(_, example)| *example);
+    match &error.code {
+        Ron::NoSuchStructField { found, .. } => source.complaint(at, format!("unknown key `{found}`"), allowed()),
+        Ron::MissingStructField { field, .. } => {
+            source.complaint(at, format!("the key `{field}` is missing"), format!("add {}", example(field)))
+        }
+        Ron::DuplicateStructField { field, .. } => {
+            source.complaint(at, format!("the key `{field}` is given twice"), "keep one of them")
+        }
+        Ron::ExpectedStructLike | Ron::ExpectedNamedStructLike(_) | Ron::ExpectedDifferentStructName { .. } => {
+            source.complaint(at, "the configuration must be one pair of parentheses", SYNTAX_CURE)
+        }
+        other => source.complaint(at, in_sentence(other), SYNTAX_CURE),
+    }
+}

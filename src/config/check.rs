@@ -1,0 +1,188 @@
+//! The checks of paths and nodes against each other and against this machine.
+
+use std::fs::Metadata;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use inosync_actors::filter::excludes::Excludes;
+use inosync_actors::path::{Escaped, RelPath};
+use inosync_actors::rsync::node::{self, Node};
+
+use super::ConfigError;
+use super::text::{Complaint, Source, Value};
+
+/// The watched directory, without symlinks in it.
+pub fn wpath(value: &Value<'_>) -> Result<PathBuf, Complaint> {
+    let path = absolute(value, "wpath")?;
+    let resolved = path.canonicalize().and_then(|resolved| Ok((resolved.metadata()?, resolved)));
+    match resolved {
+        Ok((metadata, resolved)) if metadata.is_dir() => Ok(resolved),
+        Ok(_) => Err(value.complaint(format!("wpath `{}` is not a directory", shown(&path)), "name a directory")),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let cure = "create the directory, mount its file system, or correct the path";
+            Err(value.complaint(format!("wpath `{}` does not exist", shown(&path)), cure))
+        }
+        Err(error) => {
+            let what = format!("wpath `{}` cannot be opened: {error}", shown(&path));
+            Err(value.complaint(what, "make it a directory that the user of the daemon can enter"))
+        }
+    }
+}
+
+/// The nodes, at least one, each destination once, none on top of the source.
+pub fn nodes(rpath: &Value<'_>, rnodes: &Value<'_>, wpath: &Path) -> Result<Vec<Node>, Complaint> {
+    let path = rpath.string()?;
+    node::check_rpath(&path).map_err(|error| rpath.refuse(&error))?;
+    let values = rnodes.list()?;
+    if values.is_empty() {
+        let cure = "name at least one: \"user@host:\" (ssh), \"host::module\" (rsync daemon), \"\" (this machine)";
+        return Err(rnodes.complaint("`rnodes` is empty: there is nothing to mirror to", cure));
+    }
+    let mut nodes: Vec<Node> = Vec::new();
+    for (at, value) in values.iter().enumerate() {
+        let parsed = Node::parse(&value.string()?, &path)
+            .map_err(|error| if error.is_about_rpath(&path) { rpath.refuse(&error) } else { value.refuse(&error) })?;
+        if let Some(local) = parsed.local_path() {
+            separate(value, local, wpath)?;
+        }
+        for (earlier, node) in nodes.iter().enumerate() {
+            if let Some(how) = collision(&parsed, node) {
+                let line = values.get(earlier).map_or(0, Value::line);
+                let dest = Escaped(parsed.dest().as_bytes());
+                let what = format!("`rnodes[{at}]`: {dest} {how} `rnodes[{earlier}]` on line {line}");
+                return Err(value.complaint(what, "keep one of them, or give them directories apart from each other"));
+            }
+        }
+        nodes.push(parsed);
+    }
+    Ok(nodes)
+}
+
+/// How two nodes get in each other's way: one of them inside the other would be deleted as not in the source.
+fn collision(node: &Node, earlier: &Node) -> Option<&'static str> {
+    let (inside, around) = match (node.local_path(), earlier.local_path()) {
+        (Some(node), Some(earlier)) => {
+            let (node, earlier) = (resolve_existing(node), resolve_existing(earlier));
+            (lies_in(&node, &earlier), lies_in(&earlier, &node))
+        }
+        _ => (node == earlier || earlier.encloses(node), node == earlier || node.encloses(earlier)),
+    };
+    match (inside, around) {
+        (true, true) => Some("is the same destination as"),
+        (true, false) => Some("lies inside the mirror of"),
+        (false, true) => Some("lies around the mirror of"),
+        (false, false) => None,
+    }
+}
+
+/// A mirror inside its source would mirror itself, one around it would delete it.
+fn separate(value: &Value<'_>, local: &Path, wpath: &Path) -> Result<(), Complaint> {
+    let target = resolve_existing(local);
+    let how = match (lies_in(&target, wpath), lies_in(wpath, &target)) {
+        (true, true) => "is",
+        (true, false) => "lies inside",
+        (false, true) => "lies around",
+        (false, false) => return Ok(()),
+    };
+    let what = format!("the local mirror `{}` {how} the watched directory `{}`", shown(local), shown(wpath));
+    Err(value.complaint(what, "choose an rpath or node whose directory is apart from wpath"))
+}
+
+/// rsync's own log file. Its directory exists, and neither the source nor a mirror holds it.
+pub fn logfile(value: &Value<'_>, wpath: &Path, excludes: &Excludes, nodes: &[Node]) -> Result<PathBuf, Complaint> {
+    let path = absolute(value, "logfile")?;
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(value.complaint(format!("logfile `{}` is no file", shown(&path)), "name a file"));
+    };
+    if path.is_dir() {
+        return Err(value.complaint(format!("logfile `{}` is a directory", shown(&path)), "name a file in it"));
+    }
+    let directory = match directory.canonicalize() {
+        Ok(directory) if directory.is_dir() => directory,
+        Ok(_) => {
+            let what = format!("the directory of logfile, `{}`, is not a directory", shown(directory));
+            return Err(value.complaint(what, "name a file in a directory"));
+        }
+        Err(error) => {
+            let what = format!("the directory of logfile, `{}`, cannot be opened: {error}", shown(directory));
+            return Err(value.complaint(what, "create the directory, or correct the path"));
+        }
+    };
+    let resolved = path.canonicalize().unwrap_or_else(|_| directory.join(name));
+    let inside = resolved.strip_prefix(wpath).ok().and_then(|rel| RelPath::new(rel.as_os_str().as_bytes()).ok());
+    if inside.is_some_and(|rel| !excludes.excludes(&rel, false)) {
+        let what = format!("logfile `{}` lies in the watched directory: each run would cause the next", shown(&path));
+        return Err(value.complaint(what, "choose a file outside of wpath, or exclude it by `rexcludes`"));
+    }
+    let mirrors = nodes.iter().filter_map(Node::local_path);
+    if mirrors.map(resolve_existing).any(|mirror| resolved.starts_with(mirror)) {
+        let what = format!("logfile `{}` lies in a local mirror, which would delete it", shown(&path));
+        return Err(value.complaint(what, "choose a file outside of the mirror"));
+    }
+    Ok(path)
+}
+
+/// The rsync program; `default` where the file names none.
+pub fn rsync(source: Source<'_>, value: Option<&Value<'_>>, default: &Path) -> Result<PathBuf, ConfigError> {
+    let path = match value {
+        Some(value) => absolute(value, "rsync")?,
+        None => default.to_owned(),
+    };
+    let missing = |what: &str| {
+        let what = format!("rsync `{}` {what}", shown(&path));
+        let cure = "install rsync, or name it: rsync: \"/path/of/rsync\"";
+        ConfigError::Environment(match value {
+            Some(value) => value.complaint(what, cure),
+            None => source.complaint_without_place(what, cure),
+        })
+    };
+    match path.metadata() {
+        Ok(metadata) if is_program(&metadata) => Ok(path),
+        Ok(metadata) if metadata.is_file() => Err(missing("is not executable")),
+        Ok(_) => Err(missing("is not a file")),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(missing("does not exist")),
+        Err(error) => Err(missing(&format!("cannot be found: {error}"))),
+    }
+}
+
+fn is_program(metadata: &Metadata) -> bool {
+    metadata.is_file() && metadata.permissions().mode() & 0o111 != 0
+}
+
+/// A path that does not depend on the directory the daemon was started in.
+fn absolute(value: &Value<'_>, key: &str) -> Result<PathBuf, Complaint> {
+    let text = value.string()?;
+    match text.starts_with('/') {
+        true => Ok(text.into()),
+        false => {
+            let what = format!("{key} `{}` is relative", Escaped(text.as_bytes()));
+            Err(value
+                .complaint(what, format!("write an absolute path, such as {key}: \"/{}\"", Escaped(text.as_bytes()))))
+        }
+    }
+}
+
+/// The path without symlinks, as far as it exists; rsync creates the rest.
+fn resolve_existing(path: &Path) -> PathBuf {
+    for ancestor in path.ancestors() {
+        if let Ok(resolved) = ancestor.canonicalize() {
+            let rest = path.strip_prefix(ancestor).unwrap_or(Path::new(""));
+            return if rest.as_os_str().is_empty() { resolved } else { resolved.join(rest) };
+        }
+    }
+    path.to_owned()
+}
+
+/// Whether `path` is `directory` or below it, also by another name of it, such as a bind mount.
+fn lies_in(path: &Path, directory: &Path) -> bool {
+    let identity = |path: &Path| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    let same = |wanted| path.ancestors().any(|ancestor| identity(ancestor) == Some(wanted));
+    // What does not exist yet has no identity.
+    path.starts_with(directory) || identity(directory).is_some_and(same)
+}
+
+fn shown(path: &Path) -> String {
+    Escaped(path.as_os_str().as_bytes()).to_string()
+}

@@ -1,0 +1,198 @@
+//! What is refused: one row for each kind of mistake, with its place and what the message must say.
+
+use super::*;
+
+#[test]
+fn a_wrong_notation_is_shown_where_it_is() {
+    let machine = Machine::new();
+    for (text, place, width, fragments) in [
+        ("", "1:1", 1, &["the file is empty", "at least: (wpath:"][..]),
+        (" \n \n", "1:1", 1, &["the file is empty"]),
+        ("// nothing\n", "2:1", 1, &["one pair of parentheses"]),
+        ("wpath: \"/a\"", "1:1", 5, &["one pair of parentheses", "notation: (key: value"]),
+        ("{ \"wpath\": \"/a\" }", "1:1", 1, &["one pair of parentheses"]),
+        (
+            "(\n  excluds: [\"*.o\"],\n)",
+            "2:3",
+            7,
+            &[
+                "unknown key `excluds`",
+                "\n    2 |   excluds: [\"*.o\"],\n      |   ^^^^^^^\n  allowed keys: wpath, rexcludes, ",
+            ],
+        ),
+        ("(\n  wpath: \"/a\",\n  wpath: \"/b\",\n)", "3:3", 5, &["the key `wpath` is given twice", "keep one"]),
+        ("(\n  wpath: \"/a\",\n  rpath: \"/b\",\n)", "4:1", 1, &["the key `rnodes` is missing", "add rnodes: ["]),
+        ("(\n  wpath: \"/a\",\n  rnodes: [],\n)", "4:1", 1, &["the key `rpath` is missing", "add rpath: \"/var/www\""]),
+        ("()", "1:2", 1, &["the key `wpath` is missing", "add wpath: \"/var/www\""]),
+        ("(\n  wpath \"/a\",\n)", "2:9", 1, &["a colon is missing"]),
+        ("(\n  wpath: \"/a\"\n  rpath: \"/b\",\n)", "3:3", 1, &["a comma is missing"]),
+        ("(\n  wpath: \"/a,\n  rpath: /b,\n)", "2:10", 1, &["a quote is not closed"]),
+        ("(\n  rnodes: [\"a:\",\n)", "3:1", 1, &["`)` cannot stand here: a value or a closing bracket is missing"]),
+        ("(\n  rnodes: [\"a:\"\n", "3:1", 1, &["a comma is missing, or a bracket is not closed"]),
+        ("(wpath: \"/a\",", "1:14", 1, &["the file ends too early"]),
+        ("(wpath: \"DIR/src\", rpath: \"/m\", rnodes: [\"h:\"]) x", "1:PLUS", 1, &["text behind the closing `)`"]),
+        ("(\n /* x\n)", "2:5", 1, &["comment is not closed"]),
+        ("(\n  wpath: \"/a\\q\",\n)", "2:11", 4, &["unknown escape character"]),
+    ] {
+        // The length of DIR moves this one.
+        let column = machine.fill(text).chars().count();
+        machine.refuses(text, &place.replace("PLUS", &column.to_string()), width, fragments);
+    }
+}
+
+#[test]
+fn a_wrong_value_is_shown_where_it_is() {
+    let machine = Machine::new();
+    for (more, place, width, fragments) in [
+        (
+            "rexcludes: \"*.o\"",
+            "6:12",
+            5,
+            &["`rexcludes` must be a list, but is the string `\"*.o\"`", "in brackets: rexcludes: [\"*.o\"]"][..],
+        ),
+        (
+            "rexcludes: [\"a\", 7]",
+            "6:18",
+            1,
+            &["`rexcludes[1]` must be a string, but is the number `7`", "rexcludes: \"...\""],
+        ),
+        ("rexcludes: [\"a\",\n  \"\"]", "7:3", 2, &["`rexcludes[1]`: "]),
+        (
+            "extra: \"--contimeout=5\"",
+            "6:8",
+            16,
+            &["`extra`: --contimeout is for rsync daemons only, but node `h:` is none"],
+        ),
+        ("extra: [\"-a\", \"-b\"]", "6:15", 4, &["`extra[1]`: --backup without an absolute --backup-dir"]),
+        ("extra: true", "6:8", 4, &["`extra` must be a string, but is `true`"]),
+        ("extra: \"-a --from0\"", "6:8", 12, &["`extra`: --from0 is refused\n", "its own list"]),
+        ("extra: \"-a /etc\"", "6:8", 9, &["`/etc` is no option"]),
+        ("extra: \"-e 'ssh\"", "6:8", 9, &["a quote is not closed", "write a list with one string"]),
+        ("extra: [\"-a\", \"--delete\"]", "6:15", 10, &["`extra[1]`: --delete is refused", "leave it out"]),
+        ("extra: [\"-T\", \"/t\", \"-e\"]", "6:21", 4, &["`extra[2]`: `-e` needs a value"]),
+        ("rspeed: -1", "6:9", 2, &["whole number from 0 to 1000000000, but is the number `-1`", "KB/s"]),
+        ("rspeed: 1.5", "6:9", 3, &["but is the number `1.5`"]),
+        ("rspeed: 1000000001", "6:9", 10, &["from 0 to 1000000000"]),
+        ("rspeed: 99999999999999999999999", "6:9", 23, &["from 0 to 1000000000"]),
+        ("rspeed: \"5\"", "6:9", 3, &["but is the string `\"5\"`", "without quotes"]),
+        ("stop_timeout: 86401", "6:15", 5, &["whole number from 0 to 86400", "seconds"]),
+        ("stop_timeout: -5", "6:15", 2, &["`stop_timeout` must be a whole number"]),
+        ("rsync: \"/bin/rsync\"", "6:1", 5, &["the key `rsync` is given twice"]),
+        ("logfile: \"rsync.log\"", "6:10", 11, &["logfile `rsync.log` is relative", "such as logfile: \"/rsync.log\""]),
+        (
+            "logfile: \"/no/such/dir/x\"",
+            "6:10",
+            16,
+            &["the directory of logfile, `/no/such/dir`, cannot be opened", "create the directory"],
+        ),
+        ("logfile: \"DIR/file/x\"", "6:10", 0, &["the directory of logfile, `DIR/file`"]),
+        ("logfile: \"DIR/src\"", "6:10", 0, &["is a directory", "name a file in it"]),
+        ("logfile: \"/\"", "6:10", 3, &["is no file"]),
+        ("logfile: \"DIR/src/sub/x.log\"", "6:10", 0, &["lies in the watched directory", "exclude it by `rexcludes`"]),
+        (
+            "initial_sync: full",
+            "6:15",
+            4,
+            &["`initial_sync` cannot be `full`", "allowed: Full, Update, Off (without quotes)"],
+        ),
+        ("initial_sync: \"Full\"", "6:15", 6, &["cannot be the string `\"Full\"`", "(without quotes)"]),
+        ("initial_sync: [Full]", "6:15", 6, &["cannot be a list"]),
+        ("dir_moves: Replicate", "6:12", 9, &["not available in this version; Log is", "write dir_moves: Log"]),
+        ("dir_moves: 1", "6:12", 1, &["`dir_moves` cannot be the number `1`", "allowed: Log (without"]),
+        ("standby: 1", "6:10", 1, &["`standby` must be true or false, but is the number `1`", "allowed: true, false"]),
+        ("standby: \"true\"", "6:10", 6, &["must be true or false"]),
+        ("standby: yes", "6:10", 3, &["but is `yes`"]),
+        ("standby: trueish", "6:10", 7, &["but is `trueish`"]),
+        ("/* a\n b */ rspeed: /* c */ x // d", "7:23", 1, &["but is `x`"]),
+    ] {
+        let error = machine.load_with(more).expect_err(more);
+        // 0 stands for the length of a value with DIR in it.
+        let value = machine.fill(more.split_once(": ").unwrap().1);
+        let width = if width == 0 { value.chars().count() } else { width };
+        machine.expect(&error, place, width, fragments);
+    }
+}
+
+#[test]
+fn a_wrong_path_or_node_is_shown_where_it_is() {
+    let machine = Machine::new();
+    symlink(machine.path("src"), machine.path("alias")).unwrap();
+    symlink(machine.path(""), machine.path("up")).unwrap();
+    for (wpath, rpath, rnodes, place, fragments) in [
+        ("\"src\"", "\"/m\"", "[\"h:\"]", "2:8", &["wpath `src` is relative", "such as wpath: \"/src\""][..]),
+        ("7", "\"/m\"", "[\"h:\"]", "2:8", &["`wpath` must be a string, but is the number `7`"]),
+        ("['a']", "\"/m\"", "[\"h:\"]", "2:8", &["`wpath` must be a string, but is a list"]),
+        ("\"DIR/none\"", "\"/m\"", "[\"h:\"]", "2:8", &["wpath `DIR/none` does not exist", "create the directory"]),
+        ("\"DIR/file\"", "\"/m\"", "[\"h:\"]", "2:8", &["wpath `DIR/file` is not a directory", "name a directory"]),
+        ("\"DIR/file/x\"", "\"/m\"", "[\"h:\"]", "2:8", &["cannot be opened", "make it a directory"]),
+        ("\"DIR/src\"", "\"m\"", "[\"h:\"]", "3:8", &["rpath `m` is relative", "write an absolute path"]),
+        ("\"DIR/src\"", "\"/m/../n\"", "[\"h:\"]", "3:8", &["`.` or `..` component"]),
+        (
+            "\"DIR/src\"",
+            "\"/m*\"",
+            "[\"\", \"h:\"]",
+            "3:8",
+            &["`rpath`: `/m*` holds `*`, which the remote side of node `h:`"],
+        ),
+        ("\"DIR/src\"", "\"/\"", "[\"h::m\", \"h:\"]", "3:8", &["is the root directory of the machine"]),
+        ("\"DIR/src\"", "\"/m\"", "[]", "4:9", &["`rnodes` is empty", "name at least one"]),
+        ("\"DIR/src\"", "\"/m\"", "\"h:\"", "4:9", &["`rnodes` must be a list", "in brackets: rnodes: [\"h:\"]"]),
+        ("\"DIR/src\"", "\"/m\"", "[\"h:\", 5]", "4:16", &["`rnodes[1]` must be a string"]),
+        (
+            "\"DIR/src\"",
+            "\"/m\"",
+            "[\"h:\", \"-oX:\"]",
+            "4:16",
+            &["`rnodes[1]`: node `-oX:` has a user or host that begins"],
+        ),
+        (
+            "\"DIR/src\"",
+            "\"/m\"",
+            "[\"h:\", \"mirror\"]",
+            "4:16",
+            &["names neither a host nor", "`mirror:` for a host"],
+        ),
+        (
+            "\"DIR/src\"",
+            "\"/m\"",
+            "[\"h:\",\n \"h:/\"]",
+            "5:2",
+            &["`rnodes[1]`: h:/m/ is the same destination as `rnodes[0]` on line 4", "keep one"],
+        ),
+        ("\"DIR/src\"", "\"DIR/new\"", "[\"\", \"DIR/up/../\"]", "4:14", &["`.` or `..` component"]),
+        ("\"DIR/src\"", "\"/new\"", "[\"DIR\", \"DIR/up\"]", "", &["the same destination as `rnodes[0]`"]),
+        (
+            "\"DIR/src\"",
+            "\"DIR/src\"",
+            "[\"h:\", \"\"]",
+            "4:16",
+            &["the local mirror `DIR/src` is the watched directory", "apart from wpath"],
+        ),
+        (
+            "\"DIR/src\"",
+            "\"/m\"",
+            "[\"h:\", \"h:/m\"]",
+            "4:16",
+            &["h:/m/m/ lies inside the mirror of `rnodes[0]` on line 4"],
+        ),
+        ("\"DIR/src\"", "\"/m\"", "[\"h::w/m\", \"h::w\"]", "4:20", &["h::w/m/ lies around the mirror of"]),
+        ("\"DIR/src\"", "\"/no/m\"", "[\"\", \"/no/m\"]", "4:14", &["/no/m/no/m/ lies inside the mirror of"]),
+        ("\"DIR/src\"", "\"DIR/alias\"", "[\"h:\", \"\"]", "4:16", &["the local mirror `DIR/alias` is the watched"]),
+        ("\"DIR/src\"", "\"DIR/src/new/er\"", "[\"\"]", "4:10", &["lies inside the watched directory `DIR/src`"]),
+        ("\"DIR/src\"", "\"DIR/alias/new\"", "[\"\"]", "4:10", &["lies inside the watched directory"]),
+        ("\"DIR/alias\"", "\"DIR/src/new\"", "[\"\"]", "4:10", &["lies inside the watched directory"]),
+        ("\"DIR/src\"", "\"DIR\"", "[\"\"]", "4:10", &["lies around the watched directory"]),
+        ("\"DIR/src\"", "\"DIR/up\"", "[\"\"]", "4:10", &["lies around the watched directory"]),
+        ("\"/\"", "\"DIR/new\"", "[\"\"]", "4:10", &["lies inside the watched directory `/`"]),
+    ] {
+        let text = format!("(\nwpath: {wpath},\nrpath: {rpath},\nrnodes: {rnodes},\nrsync: \"DIR/rsync\",\n)");
+        let error = machine.load(&text).expect_err(&text);
+        let carets = error.to_string().matches('^').count();
+        let place = if place.is_empty() {
+            format!("4:{}", 14 + machine.path("").as_os_str().len() - 1)
+        } else {
+            place.to_owned()
+        };
+        machine.expect(&error, &place, carets.max(1), fragments);
+    }
+}

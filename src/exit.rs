@@ -1,0 +1,54 @@
+//! How the command ends: its exit codes, after sysexits(3) where that has one. systemd and scripts decide by them.
+
+use std::process::ExitCode;
+
+/// Why the command ended. The number is the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// All done: stopped with nothing pending, or `--check` found nothing wrong.
+    Done = 0,
+    /// The command line is wrong (EX_USAGE).
+    Usage = 64,
+    /// Something the daemon needs is missing on this machine, such as rsync or inotify (EX_UNAVAILABLE).
+    Environment = 69,
+    /// A defect of inosync itself (EX_SOFTWARE).
+    Internal = 70,
+    /// It ended while some change was not on every node (EX_TEMPFAIL); the next start catches up.
+    Pending = 75,
+    /// The configuration is wrong or cannot be read (EX_CONFIG).
+    Config = 78,
+}
+
+impl Exit {
+    /// The number that the parent process sees.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_codes_are_those_that_scripts_rely_on() {
+        for (exit, code) in [
+            (Exit::Done, 0),
+            (Exit::Usage, 64),
+            (Exit::Environment, 69),
+            (Exit::Internal, 70),
+            (Exit::Pending, 75),
+            (Exit::Config, 78),
+        ] {
+            assert_eq!(exit.code(), code);
+            assert_eq!(ExitCode::from(exit), ExitCode::from(code));
+        }
+    }
+}
