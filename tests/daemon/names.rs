@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::support::Site;
 
@@ -90,7 +91,11 @@ fn directories_of_any_name_come_and_go() {
 #[test]
 fn any_name_can_be_renamed_to_any_other() {
     let mut site = Site::new();
-    NAMES.iter().for_each(|name| site.write(path("", name), name));
+    for (name, second) in NAMES.iter().zip(1_000_000_000..) {
+        site.write(path("", name), name);
+        // Some names have the same length: without a time of its own, one such file would be taken for another.
+        site.touch(path("", name), Duration::from_secs(second));
+    }
     site.start_mirrored();
     let mut spare = b"spare".as_slice();
     for name in NAMES {

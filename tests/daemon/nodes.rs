@@ -28,8 +28,8 @@ fn a_mirror_that_vanishes_is_made_again_by_the_next_change() {
 }
 
 #[test]
-fn the_rsh_of_the_user_is_used_for_ssh_nodes_and_does_no_harm_to_others() {
-    let mut site = Site::new();
+fn the_remote_shell_of_the_user_is_used() {
+    let mut site = Site::on(&[Local, Ssh]);
     site.config(&format!("extra: {:?}", site.rsh()));
     // Only the parameter knows the way to our sshd now.
     std::fs::write(site.beside("bin/ssh"), "#!/bin/sh\nexec /usr/bin/ssh \"$@\"\n").unwrap();

@@ -141,8 +141,13 @@ impl Site {
 
     /// Starts the daemon and waits until it watches.
     pub fn start(&mut self) {
-        let config = self.config_file();
-        self.daemon = Some(Daemon::start(self.base(), &["-c", &config.display().to_string()]));
+        self.start_with(&[]);
+    }
+
+    /// As [`Site::start`], with more options.
+    pub fn start_with(&mut self, options: &[&str]) {
+        let config = self.config_file().display().to_string();
+        self.daemon = Some(Daemon::start(self.base(), &[&["-c", &config], options].concat()));
         self.expect_log("watching");
     }
 
@@ -354,9 +359,13 @@ impl Site {
     /// Fails the test, with all that helps to see why.
     #[track_caller]
     pub fn fail(&self, what: &str) -> ! {
-        let log = self.log_lines();
-        let tail = log[log.len().saturating_sub(40)..].join("\n");
-        let servers = [&self.sshd, &self.rsyncd].into_iter().flatten().map(Server::output).collect::<String>();
+        let last = |text: &str, count: usize| {
+            let lines: Vec<&str> = text.lines().collect();
+            lines[lines.len().saturating_sub(count)..].join("\n")
+        };
+        let tail = last(&self.log_lines().join("\n"), 40);
+        let servers = [&self.sshd, &self.rsyncd].into_iter().flatten();
+        let servers = servers.map(|server| last(&server.output(), 5)).collect::<Vec<_>>().join("\n");
         let config = fs::read_to_string(self.base().join("site.ron")).unwrap_or_default();
         panic!("{what}\n--- config\n{config}--- end of the log\n{tail}\n--- servers\n{servers}");
     }
