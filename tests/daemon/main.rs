@@ -6,6 +6,7 @@ mod command_line;
 mod excludes;
 mod files;
 mod harness;
+mod limits;
 mod log;
 mod moves;
 mod names;

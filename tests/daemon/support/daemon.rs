@@ -33,15 +33,17 @@ struct Output {
 }
 
 impl Daemon {
-    /// Starts inosync. `dir` is where its output goes, and by its name its processes are known.
-    pub fn start(dir: &Path, args: &[&str]) -> Self {
+    /// Starts inosync, by a launcher that becomes it if there is one. `dir` is where its output goes, and by its name
+    /// its processes are known.
+    pub fn start(dir: &Path, launcher: &[&str], args: &[&str]) -> Self {
         let output = Output { stdout: dir.join("stdout"), stderr: dir.join("stderr") };
         let file = |path| File::create(path).expect("the directory of the site is writable");
         let marker = dir.display().to_string();
         let search = std::env::var("PATH").unwrap_or_default();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_inosync"));
+        let line = [launcher, &[env!("CARGO_BIN_EXE_inosync")], args].concat();
+        let mut command = Command::new(line[0]);
         command
-            .args(args)
+            .args(&line[1..])
             .current_dir("/")
             .env("PATH", format!("{}:{search}", dir.join("bin").display()))
             .env(process::MARKER, &marker)

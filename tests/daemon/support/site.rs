@@ -147,7 +147,7 @@ impl Site {
     /// As [`Site::start`], with more options.
     pub fn start_with(&mut self, options: &[&str]) {
         let config = self.config_file().display().to_string();
-        self.daemon = Some(Daemon::start(self.base(), &[&["-c", &config], options].concat()));
+        self.daemon = Some(Daemon::start(self.base(), &[], &[&["-c", &config], options].concat()));
         self.expect_log("watching");
     }
 
@@ -165,7 +165,13 @@ impl Site {
 
     /// Runs inosync with just these arguments to its end.
     pub fn run_plain(&self, args: &[&str]) -> Ended {
-        Daemon::start(self.base(), args).wait()
+        Daemon::start(self.base(), &[], args).wait()
+    }
+
+    /// As [`Site::run`], through a program that is given inosync and its arguments as its own last ones.
+    pub fn run_by(&self, launcher: &[&str], options: &[&str]) -> Ended {
+        let config = self.config_file().display().to_string();
+        Daemon::start(self.base(), launcher, &[&["-c", &config], options].concat()).wait()
     }
 }
 
