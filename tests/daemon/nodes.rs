@@ -17,6 +17,15 @@ fn a_mirror_is_made_with_the_directories_above_it() {
 }
 
 #[test]
+fn the_path_of_a_mirror_may_hold_what_a_shell_would_act_on() {
+    let mut site = Site::new();
+    site.mirror_at("two words/it's #1; $HOME & (more)");
+    site.start_mirrored();
+    site.write("file", "x");
+    site.expect_identical();
+}
+
+#[test]
 fn a_mirror_that_vanishes_is_made_again_by_the_next_change() {
     let mut site = Site::new();
     site.start_mirrored();

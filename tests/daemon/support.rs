@@ -1,5 +1,6 @@
 //! What the tests share: [`Site`] is the environment of a test, with the verbs that it is written in.
 
+mod changes;
 mod daemon;
 mod process;
 mod server;
@@ -7,7 +8,8 @@ mod site;
 pub mod tree;
 pub mod wait;
 
+pub use changes::plant;
 pub use daemon::Ended;
 pub use process::signal;
 pub use site::Node::{self, Dead, Local, Rsyncd, Ssh};
-pub use site::{Site, plant};
+pub use site::Site;

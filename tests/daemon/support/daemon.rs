@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -23,7 +24,7 @@ pub struct Ended {
     pub stdout: String,
     /// Standard error, which is the log.
     pub log: String,
-    /// The processes that it left behind.
+    /// The processes that run on without it.
     pub left: Vec<u32>,
 }
 
@@ -73,11 +74,17 @@ impl Daemon {
         let child = &mut self.child;
         let status: Option<ExitStatus> = wait::until(|| child.try_wait().expect("the child is ours"));
         let status = status.unwrap_or_else(|| panic!("inosync does not end; its log:\n{}", self.log()));
+        // What was killed or told to end by closing its input takes a moment to die.
+        let mut left = Vec::new();
+        wait::until_within(Duration::from_secs(2), || {
+            left = process::marked(&self.marker);
+            left.is_empty().then_some(())
+        });
         Ended {
             code: status.code(),
             stdout: fs::read_to_string(&self.output.stdout).unwrap_or_default(),
             log: self.log(),
-            left: process::marked(&self.marker),
+            left,
         }
     }
 }
@@ -90,7 +97,8 @@ impl Output {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
+        // Does nothing when it has been waited for: its id may be somebody else's by now.
+        let _ = self.child.kill();
         let _ = self.child.wait();
         // A child may be starting another one, so ask until none is left.
         wait::until(|| {

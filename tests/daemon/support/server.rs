@@ -41,7 +41,7 @@ impl Server {
         if let Some(mut child) = self.child.take() {
             let sessions = process::descendants(child.id());
             // The listener goes first, so that nothing new begins.
-            process::signal(child.id(), Signal::KILL);
+            let _ = child.kill();
             sessions.into_iter().for_each(|pid| process::signal(pid, Signal::KILL));
             let _ = child.wait();
         }
