@@ -1,0 +1,18 @@
+//! inosync as a user runs it: the binary, against real rsync, a real sshd and a real rsync daemon.
+
+#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod command_line;
+mod excludes;
+mod files;
+mod harness;
+mod limits;
+mod log;
+mod moves;
+mod names;
+mod nodes;
+mod random;
+mod start;
+mod stop;
+mod support;
+mod trouble;

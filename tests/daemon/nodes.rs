@@ -1,0 +1,135 @@
+//! What nodes need beyond a tree: directories that are made, ssh parameters of the user, receivers of any rsync.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::{Dead, Local, Rsyncd, Site, Ssh};
+
+/// Debian's security update of rsync 3.2.7, whose receiver rejects the deletion of missing arguments (upstream issue
+/// 910). `make test` puts it here where the package can be had.
+const RSYNC_WITHOUT_MISSING_ARGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/rsync-3.2.7/usr/bin/rsync");
+
+#[test]
+fn a_mirror_is_made_with_the_directories_above_it() {
+    let mut site = Site::new();
+    site.mirror_at("deep/er/mirror");
+    site.start_mirrored();
+}
+
+#[test]
+fn the_path_of_a_mirror_may_hold_what_a_shell_would_act_on() {
+    let mut site = Site::new();
+    site.mirror_at("two words/it's #1; $HOME & (more)");
+    site.start_mirrored();
+    site.write("file", "x");
+    site.expect_identical();
+}
+
+#[test]
+fn a_mirror_that_vanishes_is_made_again_by_the_next_change() {
+    let mut site = Site::new();
+    site.start_mirrored();
+    for node in site.live() {
+        std::fs::remove_dir_all(site.mirror(node)).unwrap();
+    }
+    site.write("file", "x");
+    site.expect_on_nodes("file", "x");
+}
+
+#[test]
+fn the_remote_shell_of_the_user_is_used() {
+    let mut site = Site::on(&[Local, Ssh]);
+    site.config(&format!("extra: {:?}", site.rsh()));
+    // Only the parameter knows the way to our sshd now.
+    std::fs::write(site.beside("bin/ssh"), "#!/bin/sh\nexec /usr/bin/ssh \"$@\"\n").unwrap();
+    site.start_mirrored();
+    site.write("file", "x");
+    site.expect_identical();
+}
+
+#[test]
+fn parameters_of_the_user_are_used() {
+    let mut site = Site::new();
+    site.config(r#"extra: ["-a", "--chmod=F600"]"#);
+    site.write("file", "x");
+    site.chmod("file", 0o644);
+    site.start();
+    site.expect_on_nodes("file", "x");
+    for node in site.live() {
+        let mode =
+            std::os::unix::fs::PermissionsExt::mode(&site.mirror(node).join("file").metadata().unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600, "{node}");
+    }
+}
+
+#[test]
+fn rsync_keeps_a_log_of_its_own_when_asked_to() {
+    let mut site = Site::on(&[Local]);
+    site.config(&format!("logfile: {:?}", site.beside("rsync.log")));
+    site.start_mirrored();
+    site.write("file", "x");
+    site.expect_identical();
+    assert_eq!(site.stop().code, Some(0));
+    let log = std::fs::read_to_string(site.beside("rsync.log")).unwrap();
+    assert!(log.contains("file"), "{log}");
+}
+
+#[test]
+fn a_receiver_that_rejects_the_deletion_of_missing_arguments_is_served_too() {
+    if !Path::new(RSYNC_WITHOUT_MISSING_ARGS).exists() {
+        println!("not tested: {RSYNC_WITHOUT_MISSING_ARGS} is not there, this Debian does not have that package");
+        return;
+    }
+    let mut site = Site::on(&[Ssh]);
+    assert!(rejects_missing_args(&site), "the receiver under test is not the one that the test is about");
+    site.config(&format!("extra: \"--rsync-path={RSYNC_WITHOUT_MISSING_ARGS}\""));
+    site.mkdir("dir/deep/er");
+    for path in ["file", "dir/file", "dir/other", "dir/deep/er/file", "- x", "dir/#x"] {
+        site.write(path, "x");
+    }
+    site.start_mirrored();
+    site.remove("file");
+    site.remove("dir/file");
+    site.remove("dir/deep");
+    site.remove("- x");
+    site.remove("dir/#x");
+    site.write("dir/new", "in the same moment");
+    site.expect_identical();
+    site.remove("dir");
+    site.write("dir", "a file now");
+    site.expect_identical();
+}
+
+/// Asks the receiver as rsync would be asked by hand; changes nothing.
+fn rejects_missing_args(site: &Site) -> bool {
+    let list = site.beside("list");
+    std::fs::write(&list, b"./no-such-path\0").unwrap();
+    let mut rsync = Command::new("rsync");
+    rsync.args(["-n", "-d", "--from0", "--delete-missing-args"]).arg(format!("--files-from={}", list.display()));
+    rsync.arg("-e").arg(site.beside("bin/ssh")).arg(format!("--rsync-path={RSYNC_WITHOUT_MISSING_ARGS}"));
+    rsync.arg(site.source().join("")).arg(format!("mirror:{}/", site.mirror(Ssh).display()));
+    let output = rsync.output().unwrap();
+    String::from_utf8_lossy(&output.stderr).contains("invalid file mode 00")
+}
+
+#[test]
+fn a_check_of_a_sound_site_names_every_node_and_starts_nothing() {
+    let site = Site::new();
+    let ended = site.run(&["--check"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    let said = ended.stdout + &ended.log;
+    for word in [site.name(Ssh), site.name(Rsyncd), site.mirror(Local).display().to_string()] {
+        assert!(said.contains(&word), "{word}:\n{said}");
+    }
+    assert!(said.contains("max_user_watches"), "{said}");
+    site.live().for_each(|node| assert!(!site.mirror(node).exists(), "{node}"));
+    assert!(ended.left.is_empty());
+}
+
+#[test]
+fn a_check_finds_a_node_that_cannot_be_reached() {
+    let site = Site::on(&[Local, Dead]);
+    let ended = site.run(&["--check"]);
+    assert_eq!(ended.code, Some(69), "{}", ended.log);
+    assert!((ended.stdout + &ended.log).contains(&site.name(Dead)));
+}

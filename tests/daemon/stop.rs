@@ -1,0 +1,91 @@
+//! How the daemon ends: what was changed before the signal arrives, nothing runs on, the exit code tells the rest.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::{Dead, Ended, Local, Site, wait};
+
+#[track_caller]
+fn expect_end(ended: &Ended, code: i32) {
+    assert_eq!(ended.code, Some(code), "{}", ended.log);
+    assert!(ended.left.is_empty(), "still running: {:?}", ended.left);
+}
+
+#[test]
+fn a_stop_while_busy_delivers_everything_that_was_changed_before() {
+    let mut site = Site::new();
+    site.mkdir("deleted");
+    site.start_mirrored();
+    for n in 0..300 {
+        site.mkdir(format!("dir {n}"));
+        site.write(format!("dir {n}/file"), n.to_string());
+    }
+    site.remove("deleted");
+    expect_end(&site.stop(), 0);
+    site.expect_identical();
+}
+
+#[test]
+fn a_stop_at_rest_is_quick() {
+    let mut site = Site::new();
+    site.start_mirrored();
+    let start = Instant::now();
+    expect_end(&site.stop(), 0);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[test]
+fn an_interrupt_is_a_stop_too() {
+    let mut site = Site::on(&[Local]);
+    site.start_mirrored();
+    site.write("file", "x");
+    site.daemon().signal(Signal::INT);
+    expect_end(&site.wait(), 0);
+    site.expect_identical();
+}
+
+#[test]
+fn a_stop_with_a_node_down_does_not_wait_for_it_and_says_what_is_pending() {
+    let mut site = Site::on(&[Local, Dead]);
+    site.start_mirrored();
+    site.expect_log_line(&["failing", &site.name(Dead)]);
+    site.write("file", "x");
+    let start = Instant::now();
+    expect_end(&site.stop(), 75);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    site.expect_identical();
+}
+
+/// A daemon in the middle of a transfer that would take minutes.
+fn in_a_long_transfer(stop_timeout: u32) -> Site {
+    let mut site = Site::on(&[Local]);
+    site.config("rspeed: 100");
+    site.config(&format!("stop_timeout: {stop_timeout}"));
+    site.start_mirrored();
+    site.write("big", vec![b'x'; 50_000_000]);
+    let mirror = site.mirror(Local);
+    let arriving = || std::fs::read_dir(&mirror).ok()?.flatten().any(|e| e.file_name() != "seed").then_some(());
+    assert!(wait::until(arriving).is_some(), "nothing is being sent");
+    site
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let mut site = in_a_long_transfer(600);
+    site.daemon().signal(Signal::TERM);
+    // The first signal is in the log, so the second one is not merged with it by the kernel.
+    site.expect_log("stop");
+    let start = Instant::now();
+    site.daemon().signal(Signal::TERM);
+    expect_end(&site.wait(), 75);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_stop_takes_no_longer_than_its_timeout() {
+    let mut site = in_a_long_transfer(1);
+    let start = Instant::now();
+    expect_end(&site.stop(), 75);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}

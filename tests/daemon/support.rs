@@ -1,0 +1,15 @@
+//! What the tests share: [`Site`] is the environment of a test, with the verbs that it is written in.
+
+mod changes;
+mod daemon;
+mod process;
+mod server;
+mod site;
+pub mod tree;
+pub mod wait;
+
+pub use changes::plant;
+pub use daemon::Ended;
+pub use process::signal;
+pub use site::Node::{self, Dead, Local, Rsyncd, Ssh};
+pub use site::Site;

@@ -1,0 +1,362 @@
+//! One source tree, the nodes that mirror it, and the daemon between them.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::daemon::{Daemon, Ended};
+use super::server::{self, Server};
+use super::{tree, wait};
+
+/// A kind of node; a site has at most one of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Node {
+    /// A directory of this machine.
+    Local,
+    /// Through a real sshd.
+    Ssh,
+    /// A module of a real rsync daemon.
+    Rsyncd,
+    /// A node that is down, always.
+    Dead,
+}
+
+use Node::{Dead, Local, Rsyncd, Ssh};
+
+/// A site of its own for one test: nothing of it is left behind.
+pub struct Site {
+    // Fields are dropped in this order: the daemon first, the files last.
+    daemon: Option<Daemon>,
+    sshd: Option<Server>,
+    rsyncd: Option<Server>,
+    nodes: Vec<Node>,
+    dead_port: u16,
+    /// Lines of the configuration beside the paths and the nodes.
+    keys: Vec<String>,
+    skip: tree::Skip,
+    /// The mirror, as `rpath` says it; ssh and the rsync daemon have it below a directory of theirs.
+    rpath: PathBuf,
+    dir: TempDir,
+}
+
+// === set-up ===
+
+impl Site {
+    /// One local node, one behind sshd, one behind an rsync daemon; in the source a file `seed`. Nothing runs yet
+    /// but the servers.
+    pub fn new() -> Self {
+        Site::on(&[Local, Ssh, Rsyncd])
+    }
+
+    /// As [`Site::new`], with these nodes.
+    pub fn on(nodes: &[Node]) -> Self {
+        let mut site = Site::with_servers_down(nodes);
+        site.start_servers();
+        site
+    }
+
+    /// As [`Site::on`], but no server runs yet.
+    pub fn with_servers_down(nodes: &[Node]) -> Self {
+        let dir = tempfile::Builder::new().prefix("inosync-test-").tempdir().expect("the temporary directory works");
+        let at = dir.path().canonicalize().expect("it was just made");
+        let rpath = at.join("local");
+        let mut site = Site {
+            daemon: None,
+            sshd: nodes.contains(&Ssh).then(|| server::sshd(&at)),
+            rsyncd: nodes.contains(&Rsyncd).then(|| server::rsync_daemon(&at, &at.join("rsyncd"))),
+            nodes: nodes.to_vec(),
+            dead_port: server::free_port(),
+            keys: Vec::new(),
+            skip: |_| false,
+            rpath,
+            dir,
+        };
+        site.mirror_at("");
+        site.point_ssh();
+        fs::create_dir(site.source()).expect("the directory is new");
+        site.write("seed", "seed");
+        site
+    }
+
+    /// Starts the servers, and tells ssh where to find its own.
+    pub fn start_servers(&mut self) {
+        [&mut self.sshd, &mut self.rsyncd].into_iter().flatten().for_each(Server::start);
+        self.point_ssh();
+    }
+
+    /// Stops the servers with all their connections.
+    pub fn stop_servers(&mut self) {
+        [&mut self.sshd, &mut self.rsyncd].into_iter().flatten().for_each(Server::stop);
+    }
+
+    /// Tells the ssh of the daemon under test where our sshd is.
+    fn point_ssh(&self) {
+        if let Some(sshd) = &self.sshd {
+            server::ssh_client(&self.base().join("bin"), &server::ssh_config(self.base(), sshd.port));
+        }
+    }
+
+    /// The rsync parameter that reaches our sshd without help of the PATH.
+    pub fn rsh(&self) -> String {
+        format!("--rsh='ssh -F {}'", self.base().join("ssh_config").display())
+    }
+
+    /// Adds a line to the configuration, such as `rspeed: 100`.
+    pub fn config(&mut self, line: &str) {
+        self.keys.push(line.to_owned());
+    }
+
+    /// Puts the mirror so many directories deeper on each node. They do not exist; what they are below does.
+    pub fn mirror_at(&mut self, deeper: &str) {
+        for node in [Ssh, Rsyncd] {
+            let parent = self.mirror(node).parent().expect("a mirror is below the site").to_owned();
+            fs::create_dir_all(parent).expect("the directory of the site is writable");
+        }
+        if !deeper.is_empty() {
+            self.rpath = self.rpath.join(deeper);
+        }
+    }
+
+    /// Leaves these paths out of every later comparison.
+    pub fn compare_without(&mut self, skip: tree::Skip) {
+        self.skip = skip;
+    }
+
+    /// The configuration as the daemon reads it.
+    pub fn config_file(&self) -> PathBuf {
+        let path = self.base().join("site.ron");
+        let nodes: Vec<String> = self.nodes.iter().map(|&node| self.name(node)).collect();
+        let keys: String = self.keys.iter().map(|key| format!("    {key},\n")).collect();
+        let (wpath, rpath) = (self.source(), &self.rpath);
+        let text = format!("(\n    wpath: {wpath:?},\n    rpath: {rpath:?},\n    rnodes: {nodes:?},\n{keys})\n");
+        fs::write(&path, text).expect("the directory of the site is writable");
+        path
+    }
+
+    /// Starts the daemon and waits until it watches.
+    pub fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// As [`Site::start`], with more options.
+    pub fn start_with(&mut self, options: &[&str]) {
+        let config = self.config_file().display().to_string();
+        self.daemon = Some(Daemon::start(self.base(), &[], &[&["-c", &config], options].concat()));
+        self.expect_log("watching");
+    }
+
+    /// Starts the daemon and waits until every node equals the source.
+    pub fn start_mirrored(&mut self) {
+        self.start();
+        self.expect_identical();
+    }
+
+    /// Runs inosync with the configuration and these options to its end.
+    pub fn run(&self, options: &[&str]) -> Ended {
+        let config = self.config_file().display().to_string();
+        self.run_plain(&[&["-c", &config], options].concat())
+    }
+
+    /// Runs inosync with just these arguments to its end.
+    pub fn run_plain(&self, args: &[&str]) -> Ended {
+        Daemon::start(self.base(), &[], args).wait()
+    }
+
+    /// As [`Site::run`], through a program that is given inosync and its arguments as its own last ones.
+    pub fn run_by(&self, launcher: &[&str], options: &[&str]) -> Ended {
+        let config = self.config_file().display().to_string();
+        Daemon::start(self.base(), launcher, &[&["-c", &config], options].concat()).wait()
+    }
+}
+
+// === where things are ===
+
+impl Site {
+    fn base(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A file or directory of this name beside the source and the mirrors.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.base().join(name)
+    }
+
+    pub fn source(&self) -> PathBuf {
+        self.base().join("source")
+    }
+
+    /// A path in the source.
+    pub fn at(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.source().join(path)
+    }
+
+    /// The root of the mirror on this node.
+    pub fn mirror(&self, node: Node) -> PathBuf {
+        let below = |parent: &str| self.base().join(parent).join(self.rpath.strip_prefix("/").unwrap_or(&self.rpath));
+        match node {
+            Local | Dead => self.rpath.clone(),
+            Ssh => below("ssh"),
+            Rsyncd => below("rsyncd"),
+        }
+    }
+
+    /// The node as `rnodes` has it.
+    pub fn name(&self, node: Node) -> String {
+        match node {
+            Local => String::new(),
+            Ssh => format!("mirror:{}", self.base().join("ssh").display()),
+            Rsyncd => {
+                let port = self.rsyncd.as_ref().map_or(0, |server| server.port);
+                format!("rsync://127.0.0.1:{port}/m")
+            }
+            Dead => format!("rsync://127.0.0.1:{}/m", self.dead_port),
+        }
+    }
+
+    /// The nodes that are not down on purpose.
+    pub fn live(&self) -> impl Iterator<Item = Node> + '_ {
+        self.nodes.iter().copied().filter(|&node| node != Dead)
+    }
+}
+
+// === what is expected ===
+
+impl Site {
+    /// Every live node becomes equal to the source.
+    #[track_caller]
+    pub fn expect_identical(&self) {
+        for node in self.live() {
+            let differences = |limit| tree::differences(&self.source(), &self.mirror(node), self.skip, limit);
+            if wait::until(|| differences(1).is_empty().then_some(())).is_none() {
+                self.fail(&format!("{node} does not become equal:\n{}", differences(20).join("\n")));
+            }
+        }
+    }
+
+    /// Every live node gets this file with this content.
+    #[track_caller]
+    pub fn expect_on_nodes(&self, path: impl AsRef<Path>, content: &str) {
+        self.live().for_each(|node| self.expect_on_node(node, &path, content));
+    }
+
+    #[track_caller]
+    pub fn expect_on_node(&self, node: Node, path: impl AsRef<Path>, content: &str) {
+        let full = self.mirror(node).join(&path);
+        if wait::until(|| (fs::read(&full).ok()? == content.as_bytes()).then_some(())).is_none() {
+            let found = fs::read(&full).map(|bytes| bytes.escape_ascii().to_string());
+            self.fail(&format!("{:?} on {node} does not become {content:?}, it is {found:?}", path.as_ref()));
+        }
+    }
+
+    /// The path vanishes from every live node.
+    #[track_caller]
+    pub fn expect_gone(&self, path: impl AsRef<Path>) {
+        for node in self.live() {
+            let full = self.mirror(node).join(&path);
+            if wait::until(|| full.symlink_metadata().is_err().then_some(())).is_none() {
+                self.fail(&format!("{:?} stays on {node}", path.as_ref()));
+            }
+        }
+    }
+
+    /// Whatever was changed before this call has been seen and worked off when it returns: a change made now, at the
+    /// top of the tree, has arrived. Says nothing of a node that is failing.
+    #[track_caller]
+    pub fn settle(&self) {
+        let stamp = format!("{:?}", Instant::now());
+        self.write("settled", &stamp);
+        self.expect_on_nodes("settled", &stamp);
+    }
+
+    /// At this moment the file is on every live node with this content.
+    #[track_caller]
+    pub fn assert_on_nodes(&self, path: impl AsRef<Path>, content: &str) {
+        for node in self.live() {
+            let found = fs::read_to_string(self.mirror(node).join(&path));
+            if found.as_ref().ok().map(String::as_str) != Some(content) {
+                self.fail(&format!("{:?} on {node} is not {content:?} but {found:?}", path.as_ref()));
+            }
+        }
+    }
+
+    /// At this moment the path is on no live node.
+    #[track_caller]
+    pub fn assert_absent(&self, path: impl AsRef<Path>) {
+        for node in self.live() {
+            if self.mirror(node).join(&path).symlink_metadata().is_ok() {
+                self.fail(&format!("{:?} is on {node}", path.as_ref()));
+            }
+        }
+    }
+
+    /// A line of the log comes to hold all of these words. Returns the line.
+    #[track_caller]
+    pub fn expect_log_line(&self, words: &[&str]) -> String {
+        let line = || self.log_lines().into_iter().find(|line| words.iter().all(|word| line.contains(word)));
+        wait::until(line).unwrap_or_else(|| self.fail(&format!("the log has no line with {words:?}")))
+    }
+
+    #[track_caller]
+    pub fn expect_log(&self, word: &str) {
+        self.expect_log_line(&[word]);
+    }
+
+    /// Fails the test, with all that helps to see why.
+    #[track_caller]
+    pub fn fail(&self, what: &str) -> ! {
+        let last = |text: &str, count: usize| {
+            let lines: Vec<&str> = text.lines().collect();
+            lines[lines.len().saturating_sub(count)..].join("\n")
+        };
+        let tail = last(&self.log_lines().join("\n"), 40);
+        let servers = [&self.sshd, &self.rsyncd].into_iter().flatten();
+        let servers = servers.map(|server| last(&server.output(), 5)).collect::<Vec<_>>().join("\n");
+        let config = fs::read_to_string(self.base().join("site.ron")).unwrap_or_default();
+        panic!("{what}\n--- config\n{config}--- end of the log\n{tail}\n--- servers\n{servers}");
+    }
+}
+
+// === the daemon ===
+
+impl Site {
+    /// The running daemon.
+    pub fn daemon(&self) -> &Daemon {
+        self.daemon.as_ref().expect("the test started the daemon")
+    }
+
+    pub fn log_lines(&self) -> Vec<String> {
+        self.daemon.as_ref().map_or_else(Vec::new, |daemon| daemon.log().lines().map(str::to_owned).collect())
+    }
+
+    /// The lines at WARN or above.
+    pub fn troubles(&self) -> Vec<String> {
+        let is_trouble = |line: &String| [" WARN ", " ERRO ", " CRIT "].iter().any(|level| line.contains(level));
+        self.log_lines().into_iter().filter(is_trouble).collect()
+    }
+
+    /// Asks the daemon to stop by SIGTERM and waits for its end.
+    pub fn stop(&mut self) -> Ended {
+        self.daemon().signal(Signal::TERM);
+        self.wait()
+    }
+
+    /// Waits for the end of a daemon that has been asked to stop.
+    pub fn wait(&mut self) -> Ended {
+        self.daemon.take().expect("the test started the daemon").wait()
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Local => "the local node",
+            Ssh => "the ssh node",
+            Rsyncd => "the rsync daemon's node",
+            Dead => "the node that is down",
+        })
+    }
+}

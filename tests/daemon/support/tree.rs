@@ -1,0 +1,136 @@
+//! Compares two trees as a mirror has to be equal: names as bytes, type, content, mode, mtime to the nanosecond, link
+//! target. Not the owner, which a mirror keeps only when asked to.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Whether a path (relative, as bytes) is left out of a comparison.
+pub type Skip = fn(&[u8]) -> bool;
+
+/// A tree without the contents of its files, by relative path; the root is the empty path.
+pub type Tree = BTreeMap<Vec<u8>, Entry>;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    kind: Kind,
+    mode: u32,
+    mtime: (i64, i64),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    File { size: u64 },
+    Directory,
+    Symlink { target: Vec<u8> },
+    Other,
+}
+
+/// The tree at `root`; empty when there is none. What vanishes meanwhile is not in it.
+pub fn read(root: &Path, skip: Skip) -> Tree {
+    let mut tree = Tree::new();
+    // The error is a tree that is changing under our eyes: the next attempt sees it whole.
+    let _ = add(root, Vec::new(), skip, &mut tree);
+    tree
+}
+
+fn add(root: &Path, path: Vec<u8>, skip: Skip, tree: &mut Tree) -> io::Result<()> {
+    let full = absolute(root, &path);
+    let meta = fs::symlink_metadata(&full)?;
+    let kind = if meta.is_dir() {
+        Kind::Directory
+    } else if meta.is_symlink() {
+        Kind::Symlink { target: fs::read_link(&full)?.into_os_string().into_vec() }
+    } else if meta.is_file() {
+        Kind::File { size: meta.size() }
+    } else {
+        Kind::Other
+    };
+    let entry = Entry { kind, mode: meta.mode() & 0o7777, mtime: (meta.mtime(), meta.mtime_nsec()) };
+    tree.insert(path.clone(), entry);
+    if meta.is_dir() {
+        for child in fs::read_dir(&full)? {
+            let name = child?.file_name();
+            let child = if path.is_empty() { name.as_bytes().to_vec() } else { [&path, name.as_bytes()].join(&b'/') };
+            if !skip(&child) {
+                // As in `read`: a vanished child must not hide its siblings.
+                let _ = add(root, child, skip, tree);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What differs between the trees, one line each, at most `limit` lines. Contents are read only where all else agrees.
+pub fn differences(source: &Path, mirror: &Path, skip: Skip, limit: usize) -> Vec<String> {
+    let (expected, found) = (read(source, skip), read(mirror, skip));
+    let missing = expected.iter().filter(|(path, _)| !found.contains_key(*path));
+    let extra = found.iter().filter(|(path, _)| !expected.contains_key(*path));
+    let changed = expected.iter().filter_map(|(path, entry)| Some((path, entry, found.get(path)?)));
+
+    let mut lines: Vec<String> = missing.map(|(path, entry)| format!("missing  {}  {entry}", show(path))).collect();
+    lines.extend(extra.map(|(path, entry)| format!("extra    {}  {entry}", show(path))));
+    lines.extend(
+        changed
+            .filter(|(_, expected, found)| expected != found)
+            .map(|(path, expected, found)| format!("differs  {}  source: {expected}; node: {found}", show(path))),
+    );
+    if lines.is_empty() {
+        let files = expected.iter().filter(|(_, entry)| matches!(entry.kind, Kind::File { .. }));
+        let other = files.filter(|(path, _)| !same_content(&absolute(source, path), &absolute(mirror, path)));
+        lines.extend(other.map(|(path, _)| format!("content  {}", show(path))));
+    }
+    let more = lines.len().saturating_sub(limit);
+    lines.truncate(limit);
+    if more > 0 {
+        lines.push(format!("... and {more} more"));
+    }
+    lines
+}
+
+fn absolute(root: &Path, path: &[u8]) -> std::path::PathBuf {
+    if path.is_empty() { root.to_owned() } else { root.join(OsStr::from_bytes(path)) }
+}
+
+fn same_content(one: &Path, other: &Path) -> bool {
+    let (Ok(mut one), Ok(mut other)) = (File::open(one), File::open(other)) else { return false };
+    let (mut left, mut right) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        match (fill(&mut one, &mut left), fill(&mut other, &mut right)) {
+            (Ok(0), Ok(0)) => return true,
+            (Ok(n), Ok(m)) if n == m && left[..n] == right[..m] => {}
+            _ => return false,
+        }
+    }
+}
+
+fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read(&mut buffer[filled..])? {
+            0 => break,
+            n => filled += n,
+        }
+    }
+    Ok(filled)
+}
+
+fn show(path: &[u8]) -> String {
+    if path.is_empty() { "(the root)".to_owned() } else { path.escape_ascii().to_string() }
+}
+
+impl std::fmt::Display for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.kind {
+            Kind::File { size } => write!(f, "file of {size} bytes")?,
+            Kind::Directory => f.write_str("directory")?,
+            Kind::Symlink { target } => write!(f, "symlink to {}", target.escape_ascii())?,
+            Kind::Other => f.write_str("special file")?,
+        }
+        write!(f, ", mode {:04o}, mtime {}.{:09}", self.mode, self.mtime.0, self.mtime.1)
+    }
+}
