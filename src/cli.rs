@@ -32,19 +32,19 @@ pub struct Options {
     #[structopt(short, long, value_name = "FILE", parse(from_os_str))]
     config: Option<PathBuf>,
 
-    /// Log more: -v each run of rsync, -vv each change
+    /// Log more: each change that is seen and each batch that is sent
     #[structopt(short, long, parse(from_occurrences))]
     pub verbose: u8,
 
-    /// Check the configuration, say what is wrong with it, and exit
+    /// Check the configuration, rsync, the watch limit and every node; say what would be run; and exit
     #[structopt(long, conflicts_with_all = &["once", "dry-run"])]
     pub check: bool,
 
-    /// Make every node equal to the tree once, and exit instead of watching
+    /// Make every node equal to the tree once, and exit
     #[structopt(long)]
     pub once: bool,
 
-    /// Change nothing on any node: log what would be sent and deleted
+    /// Say what --once would send and delete, change nothing, and exit
     #[structopt(long)]
     pub dry_run: bool,
 }

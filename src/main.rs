@@ -1,24 +1,66 @@
-//! Compiles the parts: replaced by the real start-up.
+//! inosync mirrors a directory tree to its nodes, change by change. Start-up order: options, configuration, log, rsync,
+//! then one of the commands. The daemon itself is the library `inosync_actors`.
 
+mod check;
 mod cli;
 mod config;
 mod exit;
+mod logging;
+mod once;
+mod run;
 
 use std::process::ExitCode;
+
+use actix::System;
+use inosync_actors::rsync::children::Children;
+use inosync_actors::rsync::local_version;
+use inosync_actors::rsync::version::Version;
+use slog::{error, warn};
+
+use crate::cli::Options;
+use crate::config::Loaded;
+use crate::exit::Exit;
 
 fn main() -> ExitCode {
     let options = match cli::parse() {
         Ok(options) => options,
         Err(exit) => return exit.into(),
     };
-    match config::load(options.config()) {
-        Ok(loaded) => {
-            println!("{:#?}\n{:?}", loaded.site, loaded.warnings);
-            exit::Exit::Done.into()
-        }
+    let loaded = match config::load(options.config()) {
+        Ok(loaded) => loaded,
         Err(error) => {
-            eprintln!("{error}");
-            error.exit_code().into()
+            logging::say(&format!("inosync: {error}"));
+            return error.exit_code().into();
         }
+    };
+    // Everything runs on this thread: rsync processes end with the thread that started them.
+    System::new().block_on(start(options, loaded)).into()
+}
+
+async fn start(options: Options, Loaded { site, warnings }: Loaded) -> Exit {
+    let log = logging::logger(options.verbose);
+    for warning in &warnings {
+        warn!(log, "{}", warning);
+    }
+    let version = match local_version(&Children::default(), &site.rsync).await {
+        Ok(version) if version >= Version::OLDEST => version,
+        Ok(version) => {
+            error!(log, "rsync is too old"; "rsync" => site.rsync.display(), "version" => %version,
+                "needed" => %Version::OLDEST);
+            return Exit::Environment;
+        }
+        Err(why) => {
+            error!(log, "rsync cannot be run"; "rsync" => site.rsync.display(), "why" => %why);
+            return Exit::Environment;
+        }
+    };
+    if options.check {
+        check::check(&site, version).await
+    } else if options.dry_run {
+        once::dry_run(site, version, &log).await
+    } else if options.once {
+        once::once(site, version, &log).await
+    } else {
+        run::run(site, version, &log).await
     }
 }

@@ -1,4 +1,141 @@
-//! Decides which changes reach the nodes. Never touches the disk.
+//! Decides which changes reach the nodes, and puts them into every node's outbox. Never touches the disk.
 
 pub mod excludes;
 pub mod rules;
+
+use std::time::Instant;
+
+use actix::prelude::*;
+use slog::{Logger, debug};
+
+use self::excludes::Excludes;
+use crate::daemon::EndsDaemon;
+use crate::messages::{Change, DirMove, Flush, Flushed, Observed, Rescan, Serve, Wake};
+use crate::path::RelPath;
+use crate::sync::Outbox;
+
+/// One node as the filter sees it.
+struct Seat {
+    outbox: Outbox,
+    /// The SyncActor that serves it, `None` before the first.
+    wake: Option<Recipient<Wake>>,
+}
+
+/// To whom the filter passes on what is not a change.
+#[derive(Clone)]
+pub struct Superior {
+    /// Subtrees of which track was lost.
+    pub rescans: Recipient<Rescan>,
+    /// Directory moves, for the log.
+    pub moves: Recipient<DirMove>,
+    /// The end of a flush.
+    pub flushed: Recipient<Flushed>,
+}
+
+/// Drops what is excluded and hands the rest to every node.
+///
+/// Receives: [`Observed`], [`Rescan`], [`DirMove`], [`Flush`], [`Serve`]. Sends: [`Wake`], and to the supervisor what is
+/// no change. A change is stored before the SyncActor is woken, so a SyncActor that dies loses nothing. A panic ends the
+/// daemon.
+pub struct FilterActor {
+    excludes: Excludes,
+    seats: Vec<Seat>,
+    superior: Superior,
+    /// The last directory that was asked about, with its verdict: changes come in runs.
+    verdict: Option<(RelPath, bool)>,
+    log: Logger,
+    _guard: EndsDaemon,
+}
+
+impl FilterActor {
+    /// A filter in front of these outboxes, in the order of the site's nodes.
+    pub fn new(excludes: Excludes, outboxes: Vec<Outbox>, superior: Superior, log: Logger, guard: EndsDaemon) -> Self {
+        let seats = outboxes.into_iter().map(|outbox| Seat { outbox, wake: None }).collect();
+        FilterActor { excludes, seats, superior, verdict: None, log, _guard: guard }
+    }
+
+    fn passes(&mut self, change: &Change) -> bool {
+        match change {
+            Change::Touched { path, is_dir } | Change::Removed { path, is_dir } => !self.is_excluded(path, *is_dir),
+            Change::Subtree { path } => !self.is_excluded(path, true),
+            // The watcher does not watch excluded directories: it reports no move of one.
+            Change::MovedAway { .. } | Change::MovedTo { .. } | Change::MovedOut { .. } => true,
+        }
+    }
+
+    fn is_excluded(&mut self, path: &RelPath, is_dir: bool) -> bool {
+        let Some(dir) = path.parent() else { return false };
+        let known = self.verdict.take().filter(|(known, _)| *known == dir).map(|(_, verdict)| verdict);
+        let verdict = known.unwrap_or_else(|| self.excludes.excludes(&dir, true));
+        self.verdict = Some((dir, verdict));
+        verdict || self.excludes.matching(path, is_dir).is_some()
+    }
+
+    fn hand_out(&self, changes: &[Change]) {
+        let now = Instant::now();
+        for seat in &self.seats {
+            let mut outbox = seat.outbox.lock();
+            changes.iter().for_each(|change| outbox.add(change, now));
+            drop(outbox);
+            if let Some(wake) = &seat.wake {
+                wake.do_send(Wake);
+            }
+        }
+    }
+}
+
+impl Actor for FilterActor {
+    type Context = Context<Self>;
+}
+
+impl Handler<Observed> for FilterActor {
+    type Result = ();
+
+    fn handle(&mut self, Observed(mut changes): Observed, _: &mut Self::Context) {
+        changes.retain(|change| {
+            let passes = self.passes(change);
+            debug!(self.log, "change"; "what" => %change, "excluded" => !passes);
+            passes
+        });
+        if !changes.is_empty() {
+            self.hand_out(&changes);
+        }
+    }
+}
+
+impl Handler<Rescan> for FilterActor {
+    type Result = ();
+
+    fn handle(&mut self, rescan: Rescan, _: &mut Self::Context) {
+        self.hand_out(&[Change::Subtree { path: rescan.subtree.clone() }]);
+        self.superior.rescans.do_send(rescan);
+    }
+}
+
+impl Handler<DirMove> for FilterActor {
+    type Result = ();
+
+    fn handle(&mut self, moved: DirMove, _: &mut Self::Context) {
+        self.superior.moves.do_send(moved);
+    }
+}
+
+impl Handler<Flush> for FilterActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Flush, _: &mut Self::Context) {
+        self.superior.flushed.do_send(Flushed);
+    }
+}
+
+impl Handler<Serve> for FilterActor {
+    type Result = ();
+
+    fn handle(&mut self, Serve { slot, wake }: Serve, _: &mut Self::Context) {
+        // What came while nobody served the node is waiting.
+        wake.do_send(Wake);
+        if let Some(seat) = self.seats.get_mut(slot) {
+            seat.wake = Some(wake);
+        }
+    }
+}

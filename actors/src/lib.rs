@@ -1,6 +1,41 @@
 //! The daemon of inosync, without its command line.
+//!
+//! ```text
+//!  kernel ──events──▶ WatcherActor ──Observed, Rescan──▶ FilterActor ──┐ stores each change in every node's Outbox,
+//!  (inotify)               │ DirMove                          │        │ then sends Wake
+//!                          └──────────────▶ SupervisorActor ◀─┘        ▼
+//!                                             │ starts, restarts    SyncActor (one per node) ──plan──▶ rsync ──▶ node
+//!                                             └───────────────────▶    ▲ Died, Succeeded, Drained
+//! ```
+//!
+//! In the order in which data flows:
+//! - [`messages`]: the whole protocol between the actors.
+//! - [`watcher`]: inotify watches, one per directory; kernel events in, changes out.
+//! - [`filter`]: the exclude patterns, what they match and what they are for rsync.
+//! - [`sync`]: one node's pending set, its batches, its backoff.
+//! - [`rsync`]: the rsync command: its recipes, its runs, what its ends mean.
+//! - [`supervisor`]: starts and restarts the SyncActors, logs directory moves, leads the stop.
+//! - [`daemon`]: puts the actors together. [`site`], [`root`] and [`path`] are what they speak about.
+//!
+//! # Words
+//! A *node* mirrors the tree. A *change* says that a path may differ. Changes wait in a node's *pending set* and leave it
+//! in a *batch*, one rsync run or a few. A *reconcile* compares the whole tree. A node that fails is in *backoff*; while
+//! the source is not there, everything is *held*.
+//!
+//! # Traps
+//! inotify: the queue overflows and says so once; a directory can be filled, renamed or deleted before it is watched; the
+//! halves of a rename are separate events; a watch follows the inode, not the name.
+//! rsync: a list may be executed although it was cut; a path whose parent is missing, a symlink or a file deletes or
+//! writes in the wrong place; a quick rewrite of the same size is skipped by default; exclusions do not cover listed
+//! paths. [`sync::plan`] and [`rsync::recipe`] hold the rules against these.
 
+pub mod daemon;
 pub mod filter;
+pub mod messages;
 pub mod path;
+pub mod root;
 pub mod rsync;
 pub mod site;
+pub mod supervisor;
+pub mod sync;
+pub mod watcher;

@@ -184,7 +184,9 @@ mod tests {
         assert!(!rel("a-b").is_below(&rel("a")));
         assert!(!rel("a").is_below(&rel("a")));
         let range = rel("a").below();
-        for (path, inside) in [("a", false), ("a-", false), ("a/", false), ("a/b", true), ("a/\u{ff}", true), ("a0", false)] {
+        for (path, inside) in
+            [("a", false), ("a-", false), ("a/", false), ("a/b", true), ("a/\u{ff}", true), ("a0", false)]
+        {
             let path = RelPath(Arc::from(path.as_bytes()));
             assert_eq!(range.contains(&path) && path.0.len() > 2, inside, "{path}");
         }
@@ -207,7 +209,10 @@ mod tests {
     fn components_are_counted_and_cut() {
         assert_eq!(rel("a/b/c").ancestors().collect::<Vec<_>>(), [rel("a"), rel("a/b")]);
         assert_eq!((rel("").depth(), rel("a").depth(), rel("a/b").depth()), (0, 1, 2));
-        assert_eq!((rel("a/b").prefix(1), rel("a/b").prefix(2), rel("a/b").prefix(9)), (rel("a"), rel("a/b"), rel("a/b")));
+        assert_eq!(
+            (rel("a/b").prefix(1), rel("a/b").prefix(2), rel("a/b").prefix(9)),
+            (rel("a"), rel("a/b"), rel("a/b"))
+        );
         assert_eq!((rel("a/b").parent(), rel("a").parent(), rel("").parent()), (Some(rel("a")), Some(rel("")), None));
     }
 

@@ -1,4 +1,287 @@
-//! The rsync command: its arguments, its runs, and what its exit codes mean.
+//! The rsync command: its recipes, its runs, and what their ends mean. [`Rsync`] is the way to one node.
 
+pub mod blame;
+pub mod children;
 pub mod extra;
+pub mod failure;
 pub mod node;
+pub mod output;
+pub mod recipe;
+pub mod run;
+pub mod version;
+
+use std::cell::Cell;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::rc::Rc;
+
+use self::blame::{Blame, blame};
+use self::children::Children;
+use self::failure::{Cause, Failure};
+use self::node::Node;
+use self::output::{Line, Tally};
+use self::recipe::{Context, Invocation, Question, Recipe};
+use self::run::{Code, Finished};
+use self::version::Version;
+use crate::path::RelPath;
+use crate::site::Site;
+use crate::sync::pending::Extent;
+use crate::sync::plan::Plan;
+use crate::sync::{Delivery, Running, Transport};
+
+/// How the node's rsync takes deletions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deletions {
+    /// Not asked yet.
+    Unknown,
+    /// As missing entries of any list.
+    Listed,
+    /// Only in protocol 29: the receiver rejects them otherwise.
+    Protocol29,
+}
+
+/// What `--check` learns about a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Examination {
+    /// The version of its rsync, if it tells.
+    pub version: Option<Version>,
+    /// The protocol that it speaks.
+    pub protocol: Option<u32>,
+    /// Whether it takes deletions only in protocol 29.
+    pub deletions29: bool,
+}
+
+/// The way to one node by the rsync program. What it learns about the node outlives the SyncActor.
+pub struct Rsync {
+    site: Rc<Site>,
+    node: Node,
+    version: Version,
+    children: Children,
+    deletions: Cell<Deletions>,
+    make_path: Cell<bool>,
+}
+
+impl Rsync {
+    /// The way to `node`. `version` is that of the local rsync.
+    pub fn new(site: Rc<Site>, node: Node, version: Version, children: Children) -> Self {
+        let (deletions, make_path) = (Cell::new(Deletions::Unknown), Cell::new(false));
+        Rsync { site, node, version, children, deletions, make_path }
+    }
+
+    /// What a reconcile would change at the node: each line of rsync's output goes to `line`. Changes nothing.
+    ///
+    /// # Errors
+    /// When the node cannot be reached or the run fails.
+    pub async fn dry_run(&self, mut line: impl FnMut(Line)) -> Result<(), Failure> {
+        let finished = self.run_with_path(Recipe::DryRun, &[], &[], &mut |said| line(Line::parse(said))).await?;
+        Failure::of(&finished).filter(|failure| failure.cause != Cause::Vanished).map_or(Ok(()), Err)
+    }
+
+    /// What the node is. Changes nothing.
+    ///
+    /// # Errors
+    /// When it cannot be reached.
+    pub async fn examine(&self) -> Result<Examination, Failure> {
+        // A forced command at the node may refuse the question for the version.
+        let mut finished = self.ask(Question::Version).await?;
+        if Failure::of(&finished.0).is_some_and(|failure| failure.cause != Cause::RejectsMissing) {
+            finished = self.ask(Question::Protocol).await?;
+        }
+        let (finished, protocol) = finished;
+        self.learn(&finished)?;
+        let version = Version::parse(&String::from_utf8_lossy(&finished.stderr));
+        Ok(Examination { version, protocol, deletions29: self.deletions.get() == Deletions::Protocol29 })
+    }
+
+    async fn ask(&self, question: Question) -> Result<(Finished, Option<u32>), Failure> {
+        let mut protocol = None;
+        let invocation = self.context().question(question);
+        let finished = self.start(invocation, &mut |said| protocol = protocol.or(output::protocol(said))).await?;
+        Ok((finished, protocol))
+    }
+
+    /// Finds out how the node takes deletions.
+    async fn probe(&self) -> Result<(), Failure> {
+        let finished = self.run(Recipe::Probe, &[], &[], &mut |_| ()).await?;
+        self.learn(&finished)
+    }
+
+    fn learn(&self, probed: &Finished) -> Result<(), Failure> {
+        match Failure::of(probed) {
+            None => self.deletions.set(Deletions::Listed),
+            Some(Failure { cause: Cause::RejectsMissing, .. }) => self.deletions.set(Deletions::Protocol29),
+            // The directory above the mirror is missing, which the next run cures: it says nothing of deletions.
+            Some(Failure { cause: Cause::NoParent, .. }) if self.can_make_path() => (),
+            Some(failure) => return Err(failure),
+        }
+        Ok(())
+    }
+
+    /// The arguments of a run, for people to read.
+    pub fn shown(&self, recipe: Recipe) -> String {
+        recipe::shown(&self.site.rsync, &self.context().invocation(recipe, Vec::new(), []).arguments)
+    }
+
+    async fn deliver_plan(&self, plan: &Plan) -> Result<Delivery, Failure> {
+        let mut delivery = Delivery::default();
+        // New content is in place before old content goes.
+        if !plan.present.is_empty() {
+            let root = plan.root || plan.present.iter().any(is_top);
+            self.listed(Recipe::Entries, recipe::entries(&plan.present, root), plan, &mut delivery).await?;
+        }
+        if !plan.subtrees.is_empty() {
+            let root = plan.subtrees.iter().any(is_top);
+            self.listed(Recipe::Subtrees, recipe::entries(&plan.subtrees, root), plan, &mut delivery).await?;
+        }
+        if !plan.missing.is_empty() {
+            self.delete(plan, &mut delivery).await?;
+        }
+        let carried = !plan.present.is_empty() || plan.subtrees.iter().chain(&plan.missing).any(is_top);
+        if plan.root && !carried {
+            self.listed(Recipe::Root, Vec::new(), plan, &mut delivery).await?;
+        }
+        Ok(delivery)
+    }
+
+    async fn delete(&self, plan: &Plan, delivery: &mut Delivery) -> Result<(), Failure> {
+        if self.deletions.get() == Deletions::Unknown {
+            self.probe().await?;
+        }
+        let root = plan.missing.iter().any(is_top);
+        if self.deletions.get() != Deletions::Protocol29 {
+            let list = recipe::entries(&plan.missing, root);
+            match self.listed(Recipe::Entries, list, plan, delivery).await {
+                Err(failure) if failure.cause == Cause::RejectsMissing => self.deletions.set(Deletions::Protocol29),
+                other => return other,
+            }
+        }
+        self.listed(Recipe::Deletions29, recipe::deletions29(&plan.missing), plan, delivery).await?;
+        // That recipe leaves the times of the directories as the deletions made them.
+        let parents = recipe::ancestors(&plan.missing);
+        if !parents.is_empty() {
+            self.listed(Recipe::Entries, recipe::entries(&parents, root), plan, delivery).await
+        } else {
+            self.listed(Recipe::Root, Vec::new(), plan, delivery).await
+        }
+    }
+
+    /// One run over a list; paths that failed alone go to `delivery`.
+    async fn listed(&self, recipe: Recipe, list: Vec<u8>, plan: &Plan, delivery: &mut Delivery) -> Result<(), Failure> {
+        let protected: Vec<RelPath> = plan.protected.iter().cloned().collect();
+        let mut tally = Tally::default();
+        let finished =
+            self.run_with_path(recipe, &list, &protected, &mut |said| tally.count(&Line::parse(said))).await?;
+        delivery.tally.add(tally);
+        self.sort_out(&finished, delivery)
+    }
+
+    /// Failure as a whole, or of some paths only.
+    fn sort_out(&self, finished: &Finished, delivery: &mut Delivery) -> Result<(), Failure> {
+        let Some(failure) = Failure::of(finished) else { return Ok(()) };
+        // Of a list, these codes say that the rest is done, whatever the cause.
+        if !matches!(finished.code, Code::Exit(23 | 24)) {
+            return Err(failure);
+        }
+        match blame(&finished.stderr, self.site.wpath.as_os_str().as_bytes(), &self.node) {
+            Blame::Paths(paths) => {
+                delivery.failed.extend(paths);
+                delivery.failure.get_or_insert(failure);
+                Ok(())
+            }
+            Blame::Anything => Err(failure),
+        }
+    }
+
+    async fn reconcile_all(&self, extent: Extent) -> Result<Delivery, Failure> {
+        let recipe = match extent {
+            Extent::Update => Recipe::Update,
+            Extent::Full => Recipe::Full,
+        };
+        let mut delivery = Delivery::default();
+        let mut tally = Tally::default();
+        let finished = self.run_with_path(recipe, &[], &[], &mut |said| tally.count(&Line::parse(said))).await?;
+        delivery.tally = tally;
+        match Failure::of(&finished) {
+            // What vanished while it was compared is reported by its own events.
+            Some(failure) if failure.cause == Cause::Vanished => Ok(delivery),
+            _ => self.sort_out(&finished, &mut delivery).map(|()| delivery),
+        }
+    }
+
+    /// A run; when a directory above the mirror is missing, once more with the directories made on the way.
+    async fn run_with_path(
+        &self,
+        recipe: Recipe,
+        list: &[u8],
+        protected: &[RelPath],
+        line: &mut dyn FnMut(&[u8]),
+    ) -> Result<Finished, Failure> {
+        let finished = self.run(recipe, list, protected, line).await?;
+        let no_parent = Failure::of(&finished).is_some_and(|failure| failure.cause == Cause::NoParent);
+        if !(no_parent && self.can_make_path()) {
+            return Ok(finished);
+        }
+        self.make_path.set(true);
+        let again = self.run(recipe, list, protected, line).await?;
+        match Failure::of(&again) {
+            // The node's rsync is too old for it: the first end tells what is wrong.
+            Some(failure) if matches!(failure.cause, Cause::UnknownOption | Cause::Closed) => {
+                self.make_path.set(false);
+                Ok(finished)
+            }
+            _ => Ok(again),
+        }
+    }
+
+    fn can_make_path(&self) -> bool {
+        !self.make_path.get() && self.version >= Version::MAKES_PATHS
+    }
+
+    async fn run(
+        &self,
+        recipe: Recipe,
+        list: &[u8],
+        protected: &[RelPath],
+        line: &mut dyn FnMut(&[u8]),
+    ) -> Result<Finished, Failure> {
+        self.start(self.context().invocation(recipe, list.to_vec(), protected), line).await
+    }
+
+    async fn start(&self, invocation: Invocation, line: &mut dyn FnMut(&[u8])) -> Result<Finished, Failure> {
+        let finished = run::run(&self.children, &self.site.rsync, invocation, line).await;
+        finished.map_err(|error| Failure::not_started(&self.site.rsync, &error))
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context { site: &self.site, node: &self.node, version: self.version, make_path: self.make_path.get() }
+    }
+}
+
+impl Transport for Rsync {
+    fn deliver(self: Rc<Self>, plan: Rc<Plan>) -> Running {
+        Box::pin(async move { self.deliver_plan(&plan).await })
+    }
+
+    fn reconcile(self: Rc<Self>, extent: Extent) -> Running {
+        Box::pin(async move { self.reconcile_all(extent).await })
+    }
+}
+
+/// The version of a local rsync.
+///
+/// # Errors
+/// When it cannot be run or prints no version of rsync.
+pub async fn local_version(children: &Children, program: &Path) -> io::Result<Version> {
+    let invocation = Invocation { arguments: vec!["--version".into()], list: Vec::new() };
+    let mut version = None;
+    run::run(children, program, invocation, |line| {
+        version = version.or_else(|| Version::parse(&String::from_utf8_lossy(line)));
+    })
+    .await?;
+    version.ok_or_else(|| io::Error::other("it prints no version of rsync"))
+}
+
+fn is_top(path: &RelPath) -> bool {
+    path.depth() == 1
+}

@@ -112,6 +112,13 @@ impl Extra {
         self.sets_rsh
     }
 
+    /// The last value of a long option, such as `--rsync-path`, in either of its two forms.
+    pub fn value_of(&self, option: &str) -> Option<&str> {
+        let joined = self.words.iter().filter_map(|word| word.strip_prefix(option)?.strip_prefix('='));
+        let separate = self.words.windows(2).filter(|pair| pair[0] == option).map(|pair| pair[1].as_str());
+        joined.chain(separate).next_back()
+    }
+
     /// An option among them with which rsync reaches rsync daemons only.
     pub fn daemon_only(&self) -> Option<&str> {
         self.daemon_only.as_deref()

@@ -1,0 +1,146 @@
+//! Puts the actors together and hands out what the command needs of them: a way to stop, and the end.
+
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix::prelude::*;
+use slog::{Logger, o};
+use tokio::sync::oneshot;
+
+use crate::filter::FilterActor;
+use crate::messages::Stop;
+use crate::root::{Root, RootError};
+use crate::rsync::Rsync;
+use crate::rsync::children::Children;
+use crate::rsync::version::Version;
+use crate::site::Site;
+use crate::supervisor::{Connect, SupervisorActor};
+use crate::sync::{Link, Outbox, Transport};
+use crate::watcher::{Outlets, WatcherActor};
+
+/// How the daemon ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// As it was told to; so many paths are not on their nodes.
+    Stopped {
+        /// The sum over all nodes.
+        pending: usize,
+    },
+    /// The source cannot be watched; the log says why.
+    Unwatchable,
+    /// An actor that cannot be restarted panicked.
+    Crashed,
+}
+
+/// Announces the end of the daemon, once. An actor that holds one and panics ends the daemon.
+#[derive(Debug, Clone)]
+pub struct EndsDaemon(Arc<Mutex<Option<oneshot::Sender<Ending>>>>);
+
+impl EndsDaemon {
+    /// A guard, and where the end is announced.
+    pub fn new() -> (Self, oneshot::Receiver<Ending>) {
+        let (sender, receiver) = oneshot::channel();
+        (EndsDaemon(Arc::new(Mutex::new(Some(sender)))), receiver)
+    }
+
+    /// Announces the end. Only the first announcement counts.
+    pub fn end(&self, ending: Ending) {
+        if let Some(sender) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // Nobody listens any more when the command ends on its own account.
+            let _ = sender.send(ending);
+        }
+    }
+}
+
+impl Drop for EndsDaemon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.end(Ending::Crashed);
+        }
+    }
+}
+
+/// A running daemon.
+pub struct Daemon {
+    supervisor: Addr<SupervisorActor>,
+    ended: oneshot::Receiver<Ending>,
+    children: Children,
+}
+
+impl Daemon {
+    /// Starts mirroring a site by rsync. Within an actix system, on its main thread: rsync processes end with the thread
+    /// that started them.
+    ///
+    /// # Errors
+    /// When the source is not there.
+    pub fn start(site: Site, version: Version, log: &Logger) -> Result<Daemon, RootError> {
+        let children = Children::default();
+        let shared = Rc::new(site.clone());
+        let transport =
+            |node| -> Rc<dyn Transport> { Rc::new(Rsync::new(shared.clone(), node, version, children.clone())) };
+        let nodes = site.nodes.iter().map(|node| (node.name().to_owned(), transport(node.clone()))).collect();
+        Daemon::start_with(&site, nodes, children.clone(), log)
+    }
+
+    /// Starts mirroring a site over given ways to its nodes, each with the node's name.
+    ///
+    /// # Errors
+    /// When the source is not there.
+    pub fn start_with(
+        site: &Site,
+        nodes: Vec<(String, Rc<dyn Transport>)>,
+        children: Children,
+        log: &Logger,
+    ) -> Result<Daemon, RootError> {
+        let root = Root::of(&site.wpath)?;
+        let links: Vec<Link> = nodes
+            .into_iter()
+            .enumerate()
+            .map(|(slot, (name, transport))| Link {
+                slot,
+                outbox: Outbox::default(),
+                transport,
+                root: root.clone(),
+                excludes: site.excludes.clone(),
+                log: log.new(o!("node" => name)),
+            })
+            .collect();
+        let outboxes = links.iter().map(|link| link.outbox.clone()).collect();
+        let (guard, ended) = EndsDaemon::new();
+        let (initial_sync, stop_timeout) = (site.initial_sync, site.stop_timeout);
+        let supervisor = SupervisorActor::new(links, initial_sync, stop_timeout, log.clone(), guard.clone()).start();
+
+        // Watching and filtering have a thread of their own: neither waits for rsync, nor rsync for them.
+        let arbiter = Arbiter::new();
+        let superior = crate::filter::Superior {
+            rescans: supervisor.clone().recipient(),
+            moves: supervisor.clone().recipient(),
+            flushed: supervisor.clone().recipient(),
+        };
+        let filter = FilterActor::new(site.excludes.clone(), outboxes, superior, log.clone(), guard.clone());
+        let filter = FilterActor::start_in_arbiter(&arbiter.handle(), |_| filter);
+        let outlets = Outlets {
+            changes: filter.clone().recipient(),
+            rescans: filter.clone().recipient(),
+            moves: filter.clone().recipient(),
+            flush: filter.clone().recipient(),
+            reports: supervisor.clone().recipient(),
+        };
+        let watcher = WatcherActor::new(root, site.excludes.clone(), outlets, guard);
+        let watcher = WatcherActor::start_in_arbiter(&arbiter.handle(), |_| watcher);
+        supervisor.do_send(Connect { filter: filter.recipient(), watcher: watcher.recipient() });
+        Ok(Daemon { supervisor, ended, children })
+    }
+
+    /// Asks for an orderly stop; a second time, for an immediate one.
+    pub fn stop(&self) {
+        self.supervisor.do_send(Stop);
+    }
+
+    /// Waits for the end. All rsync processes are gone when it returns.
+    pub async fn ended(&mut self) -> Ending {
+        let ending = (&mut self.ended).await.unwrap_or(Ending::Crashed);
+        self.children.end_all().await;
+        ending
+    }
+}

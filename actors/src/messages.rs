@@ -1,0 +1,222 @@
+//! The whole protocol between the actors, readable alone: who sends what to whom, and what it means.
+//!
+//! A message to a SyncActor carries no paths: they are first stored in the node's [`Outbox`](crate::sync::Outbox) and
+//! the message only wakes the actor, so that an actor that dies loses nothing.
+
+use actix::prelude::*;
+
+use crate::path::RelPath;
+use crate::watcher::WatchError;
+
+/// One thing that may now differ between the source and the nodes. The truth is on disk: a change only says where to
+/// look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The entry itself was created, written, given other attributes or another type.
+    Touched {
+        /// The entry.
+        path: RelPath,
+        /// Whether the kernel called it a directory.
+        is_dir: bool,
+    },
+    /// The entry was deleted, or it is a file that was moved away.
+    Removed {
+        /// The entry.
+        path: RelPath,
+        /// Whether the kernel called it a directory.
+        is_dir: bool,
+    },
+    /// A directory may differ with everything below it: it is new, or track of it was lost.
+    Subtree {
+        /// The directory.
+        path: RelPath,
+    },
+    /// A directory was moved away from this name. Comes before what is known of the other end of the move.
+    MovedAway {
+        /// The name that it had.
+        path: RelPath,
+    },
+    /// The directory of an earlier [`Change::MovedAway`] is now at `to`.
+    MovedTo {
+        /// The name that it had.
+        from: RelPath,
+        /// The name that it has.
+        to: RelPath,
+    },
+    /// The directory of an earlier [`Change::MovedAway`] left the tree, or is excluded where it is now.
+    MovedOut {
+        /// The name that it had.
+        path: RelPath,
+    },
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let slash = |is_dir: &bool| if *is_dir { "/" } else { "" };
+        match self {
+            Change::Touched { path, is_dir } => write!(f, "touched {path}{}", slash(is_dir)),
+            Change::Removed { path, is_dir } => write!(f, "removed {path}{}", slash(is_dir)),
+            Change::Subtree { path } => write!(f, "subtree {path}/"),
+            Change::MovedAway { path } => write!(f, "moved away {path}/"),
+            Change::MovedTo { from, to } => write!(f, "moved {from}/ to {to}/"),
+            Change::MovedOut { path } => write!(f, "moved out {path}/"),
+        }
+    }
+}
+
+/// WatcherActor -> FilterActor: what was seen, in the kernel's order.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Observed(pub Vec<Change>);
+
+/// WatcherActor -> FilterActor -> SupervisorActor: track of a subtree was lost; it is compared as a whole. Every way of
+/// losing track ends here.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Rescan {
+    /// The directory that may differ.
+    pub subtree: RelPath,
+    /// How track was lost.
+    pub reason: Reason,
+}
+
+/// How the watcher lost track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The kernel's event queue was full (`fs.inotify.max_queued_events`), or the watcher's own.
+    Overflow,
+    /// An event named a watch that is not known.
+    UnknownWatch,
+    /// A directory could not be listed.
+    Unlistable,
+    /// The watch limit is reached (`fs.inotify.max_user_watches`): what is below is not watched.
+    WatchLimit,
+    /// The root had disappeared and is back.
+    RootReturned,
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Reason::Overflow => "the kernel's event queue overflowed; raise fs.inotify.max_queued_events",
+            Reason::UnknownWatch => "an event came from a watch that is not known",
+            Reason::Unlistable => "a directory could not be listed",
+            Reason::WatchLimit => "the watch limit is reached; raise fs.inotify.max_user_watches",
+            Reason::RootReturned => "the source is back",
+        })
+    }
+}
+
+/// WatcherActor -> FilterActor -> SupervisorActor: a directory was moved. For the log; the changes travel in
+/// [`Observed`].
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub enum DirMove {
+    /// Renamed or moved within the tree.
+    Within {
+        /// The old name.
+        from: RelPath,
+        /// The new name.
+        to: RelPath,
+    },
+    /// Moved out of the tree, or to an excluded name.
+    Out {
+        /// The old name.
+        from: RelPath,
+    },
+    /// Moved into the tree, or from an excluded name.
+    In {
+        /// The new name.
+        to: RelPath,
+    },
+}
+
+/// FilterActor, SupervisorActor -> SyncActor: the node's outbox has something new.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Wake;
+
+/// SupervisorActor -> FilterActor: from now on this SyncActor serves the node at `slot`.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Serve {
+    /// The node's place in the site.
+    pub slot: usize,
+    /// Who is woken for it.
+    pub wake: Recipient<Wake>,
+}
+
+/// WatcherActor -> SupervisorActor: how the watching goes.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub enum WatchReport {
+    /// The first scan goes on; this many directories are watched so far.
+    Scanning {
+        /// Directories so far.
+        directories: usize,
+    },
+    /// All watches stand; from here on no change is missed.
+    Watching {
+        /// Watched directories.
+        directories: usize,
+    },
+    /// The tree cannot be watched at all: the daemon ends.
+    Failed(WatchError),
+    /// This directory is not watched; the rest goes on.
+    Blind {
+        /// The directory.
+        path: RelPath,
+        /// Why, with the cure.
+        why: WatchError,
+    },
+    /// The root was deleted, moved or unmounted.
+    RootLost,
+}
+
+/// SupervisorActor -> WatcherActor -> FilterActor -> SupervisorActor: everything that the kernel had reported is in the
+/// outboxes when this comes back (as [`Flushed`]).
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Flush;
+
+/// The answer to [`Flush`].
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Flushed;
+
+/// SupervisorActor -> SyncActor: nothing more will come; say [`Drained`] as soon as nothing is pending, or at once when
+/// the node is failing.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Drain;
+
+/// SyncActor -> SupervisorActor: the answer to [`Drain`].
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Drained {
+    /// The node's place in the site.
+    pub slot: usize,
+}
+
+/// SyncActor -> SupervisorActor: rsync reached the node; the restart backoff of its SyncActor begins anew.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Succeeded {
+    /// The node's place in the site.
+    pub slot: usize,
+}
+
+/// The guard inside a SyncActor -> SupervisorActor, when the actor is gone for whatever reason.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Died {
+    /// The node's place in the site.
+    pub slot: usize,
+    /// Whether a panic ended it.
+    pub panicked: bool,
+}
+
+/// The command -> SupervisorActor: stop. The first asks for a drain, the second ends at once.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Stop;

@@ -1,0 +1,120 @@
+//! Starts rsync so that it never outlives the daemon, and ends it with everything that it started.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+
+/// How long rsync may take to remove its temporary files after a SIGTERM.
+const GRACE: Duration = Duration::from_secs(2);
+/// How often it is looked whether all are gone.
+const POLL: Duration = Duration::from_millis(5);
+
+/// The rsync processes of the daemon. Clones share the list.
+#[derive(Debug, Clone, Default)]
+pub struct Children(Arc<Mutex<BTreeSet<i32>>>);
+
+/// One rsync with all that it started: a session and process group of its own. Dropping it ends them all.
+#[derive(Debug)]
+pub struct Group {
+    /// `None` if and only if the process was waited for.
+    child: Option<Child>,
+    leader: Pid,
+    children: Children,
+}
+
+impl Children {
+    /// Starts a program as the leader of a session of its own: it has no terminal to ask for passwords on, and no signal
+    /// meant for the daemon reaches it. When the daemon dies, it gets a SIGTERM.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start(&self, command: &mut Command) -> io::Result<Group> {
+        lead_session(command);
+        let child = command.spawn()?;
+        let leader = child.id().and_then(|id| Pid::from_raw(id as i32));
+        let leader = leader.ok_or_else(|| io::Error::other("the process ended before it had a number"))?;
+        self.list().insert(leader.as_raw_pid());
+        Ok(Group { child: Some(child), leader, children: self.clone() })
+    }
+
+    /// Ends all: SIGTERM, and after a grace time SIGKILL.
+    pub async fn end_all(&self) {
+        for (signal, patience) in [(Signal::TERM, GRACE), (Signal::KILL, GRACE)] {
+            for leader in self.list().iter().filter_map(|&id| Pid::from_raw(id)) {
+                // ESRCH: it ended by itself.
+                let _ = kill_process_group(leader, signal);
+            }
+            let until = Instant::now() + patience;
+            while !self.list().is_empty() && Instant::now() < until {
+                tokio::time::sleep(POLL).await;
+            }
+        }
+    }
+
+    fn list(&self) -> MutexGuard<'_, BTreeSet<i32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Group {
+    /// The pipes of the process.
+    pub fn pipes(&mut self) -> (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>) {
+        match &mut self.child {
+            Some(child) => (child.stdin.take(), child.stdout.take(), child.stderr.take()),
+            None => (None, None, None),
+        }
+    }
+
+    /// Waits for the end of the process.
+    ///
+    /// # Errors
+    /// When it was waited for already.
+    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+        let child = self.child.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        let status = child.wait().await?;
+        self.child = None;
+        self.children.list().remove(&self.leader.as_raw_pid());
+        Ok(status)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        let (leader, children) = (self.leader, self.children.clone());
+        let _ = kill_process_group(leader, Signal::TERM);
+        let reap = async move {
+            if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
+                let _ = kill_process_group(leader, Signal::KILL);
+                let _ = child.wait().await;
+            }
+            children.list().remove(&leader.as_raw_pid());
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(reap)),
+            Err(_) => drop(kill_process_group(leader, Signal::KILL)),
+        }
+    }
+}
+
+/// The only unsafe code: between fork and exec there is no safe way to run anything.
+#[allow(unsafe_code)]
+fn lead_session(command: &mut Command) {
+    let daemon = rustix::process::getpid();
+    let prepare = move || {
+        rustix::process::setsid()?;
+        // The signal follows the thread that forks: the main thread, which lives as long as the daemon.
+        rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+        if rustix::process::getppid() != Some(daemon) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        Ok(())
+    };
+    // SAFETY: `prepare` makes three system calls, all async-signal-safe, and allocates nothing.
+    unsafe { command.pre_exec(prepare) };
+}

@@ -1,0 +1,309 @@
+//! What an unsuccessful rsync run means: its cause, its cure, and whether trying again soon can help.
+//! Decided by what rsync and ssh wrote first and by the exit code second: for one cause several codes race.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use super::run::{Code, Finished};
+use crate::path::Escaped;
+
+/// Why a node could not be brought up to date.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The cause.
+    pub cause: Cause,
+    /// What rsync said, on one line.
+    pub said: String,
+}
+
+/// The causes that are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// No room, or a quota, at the node.
+    TargetFull,
+    /// The node's file system or module is read-only.
+    TargetReadOnly,
+    /// The node refused who we are.
+    Authentication,
+    /// ssh does not know, or no longer recognises, the node's host key.
+    HostKey,
+    /// The host cannot be reached.
+    Unreachable,
+    /// There is no rsync at the node.
+    NoRemoteRsync,
+    /// The rsync daemon has no such module.
+    NoModule,
+    /// The rsync daemon serves all the connections that it may.
+    Busy,
+    /// The login shell at the node prints something.
+    NoisyShell,
+    /// The remote shell program is missing on this host.
+    NoRemoteShell,
+    /// A directory above the mirror is missing.
+    NoParent,
+    /// The receiver rejects missing entries.
+    RejectsMissing,
+    /// One end does not know an option that the other uses.
+    UnknownOption,
+    /// The ends speak no common protocol.
+    Protocol,
+    /// rsync found no source.
+    SourceGone,
+    /// The mirror is a file, or may not be written.
+    TargetRefused,
+    /// The node's daemon refuses an option, such as deletions.
+    OptionRefused,
+    /// No traffic for the whole timeout.
+    Timeout,
+    /// rsync was killed, here or at the node.
+    Killed,
+    /// The connection broke.
+    Closed,
+    /// Some entries failed; the rest was done.
+    Partial,
+    /// Entries vanished while they were sent; the rest was done.
+    Vanished,
+    /// rsync could not be started.
+    NotStarted,
+    /// Anything else.
+    Unknown,
+}
+
+impl Cause {
+    /// What is wrong, in words for logs.
+    pub fn words(self) -> &'static str {
+        match self {
+            Cause::TargetFull => "the node is full",
+            Cause::TargetReadOnly => "the node is read-only",
+            Cause::Authentication => "the node refuses the login",
+            Cause::HostKey => "the node's host key is not known",
+            Cause::Unreachable => "the node cannot be reached",
+            Cause::NoRemoteRsync => "the node has no rsync",
+            Cause::NoModule => "the node's rsync daemon has no such module",
+            Cause::Busy => "the node's rsync daemon has no free connection",
+            Cause::NoisyShell => "the node's login shell prints something",
+            Cause::NoRemoteShell => "the remote shell program cannot be run",
+            Cause::NoParent => "a directory above the mirror is missing",
+            Cause::RejectsMissing => "the node's rsync rejects deletions",
+            Cause::UnknownOption => "rsync does not know an option",
+            Cause::Protocol => "the rsync versions do not understand each other",
+            Cause::SourceGone => "rsync cannot enter the source",
+            Cause::TargetRefused => "the mirror cannot be entered",
+            Cause::OptionRefused => "the node refuses an option",
+            Cause::Timeout => "the node does not answer",
+            Cause::Killed => "rsync was killed",
+            Cause::Closed => "the connection to the node broke",
+            Cause::Partial => "some paths failed",
+            Cause::Vanished => "some paths vanished while they were sent",
+            Cause::NotStarted => "rsync cannot be started",
+            Cause::Unknown => "rsync failed",
+        }
+    }
+
+    /// What the admin can do; empty where it passes by itself.
+    pub fn cure(self) -> &'static str {
+        match self {
+            Cause::TargetFull => "make room at the node, or exclude what need not be there",
+            Cause::TargetReadOnly => "remount it writable, or set `read only = no` for the module",
+            Cause::Authentication => "install this user's ssh key at the node, or give --password-file in `extra`",
+            Cause::HostKey => "log in once by hand as this user: ssh asks to accept the key",
+            Cause::NoRemoteRsync => "install rsync at the node, or give --rsync-path in `extra`",
+            Cause::NoModule => "name a module that rsyncd.conf at the node has",
+            Cause::Busy => "raise `max connections` in rsyncd.conf at the node",
+            Cause::NoisyShell => "let the login scripts print only for interactive shells",
+            Cause::NoRemoteShell => "install ssh, or correct --rsh in `extra`",
+            Cause::NoParent => "make that directory at the node by hand: one of the two rsyncs is too old for --mkpath",
+            Cause::UnknownOption => "correct `extra`, or install a newer rsync at the node",
+            Cause::Protocol => "install a newer rsync at the node",
+            Cause::TargetRefused => "the mirror must be a directory that this user may enter and write",
+            Cause::OptionRefused => "remove `refuse options` from rsyncd.conf at the node, or correct `extra`",
+            Cause::Partial => "look at the paths: permissions here and at the node are the usual reason",
+            Cause::NotStarted => "look at `rsync` in the configuration and at the limits of the daemon's processes",
+            Cause::Unreachable
+            | Cause::RejectsMissing
+            | Cause::SourceGone
+            | Cause::Timeout
+            | Cause::Killed
+            | Cause::Closed
+            | Cause::Vanished
+            | Cause::Unknown => "",
+        }
+    }
+
+    /// Whether it stays until a person does something, so that trying often is of no use.
+    pub fn is_lasting(self) -> bool {
+        matches!(
+            self,
+            Cause::Authentication
+                | Cause::HostKey
+                | Cause::NoRemoteRsync
+                | Cause::NoModule
+                | Cause::NoisyShell
+                | Cause::NoRemoteShell
+                | Cause::NoParent
+                | Cause::UnknownOption
+                | Cause::Protocol
+                | Cause::TargetRefused
+                | Cause::OptionRefused
+        )
+    }
+}
+
+impl Failure {
+    /// What a finished run means; `None` if it was a success.
+    pub fn of(finished: &Finished) -> Option<Failure> {
+        if finished.code == Code::Exit(0) {
+            return None;
+        }
+        let text = String::from_utf8_lossy(&finished.stderr);
+        let cause = by_text(&text, finished.code).unwrap_or_else(|| by_code(finished.code));
+        Some(Failure { cause, said: said(&finished.stderr, finished.code) })
+    }
+
+    /// rsync could not even be started.
+    pub fn not_started(program: &Path, error: &io::Error) -> Failure {
+        Failure { cause: Cause::NotStarted, said: format!("{}: {error}", program.display()) }
+    }
+}
+
+/// Cause, rsync's words and cure on one line.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.cause.words(), self.said)?;
+        if self.cause.cure().is_empty() { Ok(()) } else { write!(f, "; {}", self.cause.cure()) }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Words that decide whatever the code is, the more telling first.
+const TEXTS: &[(&str, Cause)] = &[
+    ("invalid file mode 00", Cause::RejectsMissing),
+    ("Host key verification failed", Cause::HostKey),
+    ("REMOTE HOST IDENTIFICATION HAS CHANGED", Cause::HostKey),
+    ("@ERROR: auth failed", Cause::Authentication),
+    ("@ERROR: Unknown module", Cause::NoModule),
+    ("@ERROR: max connections", Cause::Busy),
+    ("Too many authentication failures", Cause::Authentication),
+    ("Could not resolve hostname", Cause::Unreachable),
+    ("failed to connect to", Cause::Unreachable),
+    ("getaddrinfo", Cause::Unreachable),
+    ("Connection refused", Cause::Unreachable),
+    ("No route to host", Cause::Unreachable),
+    ("Network is unreachable", Cause::Unreachable),
+    ("Connection timed out", Cause::Unreachable),
+    ("is your shell clean", Cause::NoisyShell),
+    ("unknown option", Cause::UnknownOption),
+    ("The server is configured to refuse", Cause::OptionRefused),
+    ("protocol version mismatch", Cause::Protocol),
+    ("module is read only", Cause::TargetReadOnly),
+    ("No space left on device", Cause::TargetFull),
+    ("Disk quota exceeded", Cause::TargetFull),
+    ("Read-only file system", Cause::TargetReadOnly),
+    ("io timeout", Cause::Timeout),
+];
+
+fn by_text(text: &str, code: Code) -> Option<Cause> {
+    let found = TEXTS.iter().find(|(needle, _)| text.contains(needle)).map(|(_, cause)| *cause);
+    if found.is_some() {
+        return found;
+    }
+    let lines = |needles: &[&str]| text.lines().any(|line| needles.iter().all(|needle| line.contains(needle)));
+    // ssh lists the methods in the brackets, rsync the errno.
+    let methods = |line: &str| line.contains("Permission denied (") && !line.contains("Permission denied (13)");
+    match code {
+        _ if text.lines().any(methods) => Some(Cause::Authentication),
+        Code::Exit(12 | 127 | 255) if lines(&["rsync", "not found"]) => Some(Cause::NoRemoteRsync),
+        Code::Exit(12 | 127 | 255) if lines(&["rsync", "No such file or directory"]) => Some(Cause::NoRemoteRsync),
+        Code::Exit(11) if lines(&["mkdir", "No such file or directory"]) => Some(Cause::NoParent),
+        Code::Exit(3 | 23) if lines(&["change_dir", "[sender]"]) || lines(&["change_dir", "[client]"]) => {
+            Some(Cause::SourceGone)
+        }
+        _ => None,
+    }
+}
+
+/// rsync(1), EXIT VALUES.
+fn by_code(code: Code) -> Cause {
+    match code {
+        Code::Exit(1) => Cause::UnknownOption,
+        Code::Exit(2) => Cause::Protocol,
+        Code::Exit(3) => Cause::TargetRefused,
+        Code::Exit(4) => Cause::OptionRefused,
+        Code::Exit(5) => Cause::Authentication,
+        Code::Exit(10 | 12 | 255) => Cause::Closed,
+        Code::Exit(14) => Cause::NoRemoteShell,
+        Code::Exit(16 | 19 | 20 | 137 | 143) | Code::Signal(_) => Cause::Killed,
+        Code::Exit(23) => Cause::Partial,
+        Code::Exit(24) => Cause::Vanished,
+        Code::Exit(30 | 35) => Cause::Timeout,
+        Code::Exit(127) => Cause::NoRemoteRsync,
+        Code::Exit(_) => Cause::Unknown,
+    }
+}
+
+/// The most telling line of what was said: the first, since later ones are mostly its consequences.
+fn said(stderr: &[u8], code: Code) -> String {
+    let line = stderr.split(|&b| b == b'\n').map(<[u8]>::trim_ascii).find(|line| !line.is_empty() && !is_noise(line));
+    let end = match code {
+        Code::Exit(code) => format!("rsync exit code {code}"),
+        Code::Signal(signal) => format!("rsync ended by signal {signal}"),
+    };
+    line.map_or_else(|| end.clone(), |line| format!("{} ({end})", Escaped(line)))
+}
+
+/// What ssh prints at every first connection.
+fn is_noise(line: &[u8]) -> bool {
+    line.starts_with(b"Warning: Permanently added")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_decides_before_the_code() {
+        for (code, stderr, cause) in [
+            (2, "invalid file mode 00 for d/x [Receiver]\n", Cause::RejectsMissing),
+            (12, "invalid file mode 00 for d/x [Receiver]\n", Cause::RejectsMissing),
+            (255, "root@h: Permission denied (publickey).\n", Cause::Authentication),
+            (12, "ssh: connect to host h port 22: Connection refused\n", Cause::Unreachable),
+            (12, "bash: line 1: rsync: command not found\n", Cause::NoRemoteRsync),
+            (127, "sh: 1: /opt/rsync: not found\n", Cause::NoRemoteRsync),
+            (5, "@ERROR: Unknown module 'x'\n", Cause::NoModule),
+            (5, "@ERROR: max connections (4) reached -- try again later\n", Cause::Busy),
+            (5, "@ERROR: auth failed on module x\n", Cause::Authentication),
+            (2, "protocol version mismatch -- is your shell clean?\n", Cause::NoisyShell),
+            (11, "rsync: [receiver] write failed on \"/m/f\": No space left on device (28)\n", Cause::TargetFull),
+            (
+                23,
+                "rsync: [receiver] mkstemp \"/m/.f.aBcDeF\" failed: Read-only file system (30)\n",
+                Cause::TargetReadOnly,
+            ),
+            (11, "rsync: [Receiver] mkdir \"/x/y\" failed: No such file or directory (2)\n", Cause::NoParent),
+            (23, "rsync: [sender] send_files failed to open \"/s/f\": Permission denied (13)\n", Cause::Partial),
+            (24, "file has vanished: \"/s/f\"\n", Cause::Vanished),
+            (10, "", Cause::Closed),
+            (99, "", Cause::Unknown),
+        ] {
+            let finished = Finished { code: Code::Exit(code), stderr: stderr.into() };
+            assert_eq!(Failure::of(&finished).map(|failure| failure.cause), Some(cause), "{code} {stderr}");
+        }
+        let killed = Finished { code: Code::Signal(9), stderr: vec![] };
+        assert_eq!(Failure::of(&killed).map(|failure| failure.cause), Some(Cause::Killed));
+        assert_eq!(Failure::of(&Finished { code: Code::Exit(0), stderr: vec![] }), None);
+    }
+
+    #[test]
+    fn a_failure_reads_as_cause_words_and_cure() {
+        let stderr =
+            b"Warning: Permanently added 'h'\nrsync: write failed on \"/m/\x1bf\": No space left on device (28)\n";
+        let failure = Failure::of(&Finished { code: Code::Exit(11), stderr: stderr.to_vec() }).unwrap();
+        assert_eq!(
+            failure.to_string(),
+            "the node is full: rsync: write failed on \"/m/\\x1bf\": No space left on device (28) (rsync exit code 11); \
+             make room at the node, or exclude what need not be there"
+        );
+    }
+}

@@ -1,0 +1,240 @@
+//! The argument lists of every kind of rsync run. Each option has a measured reason; none goes through a shell.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use super::node::{Kind, Node};
+use super::version::Version;
+use crate::filter::rules;
+use crate::path::{Escaped, RelPath};
+use crate::site::Site;
+
+/// Seconds without any traffic after which rsync ends by itself; also while it connects.
+const TIMEOUT: u32 = 60;
+/// ssh must never ask anybody, and must notice a dead peer. Left out when the user chose a remote shell.
+const SSH: &str = "ssh -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=15 -o ServerAliveCountMax=3";
+/// A name that nobody uses, listed where a run needs an entry and has none.
+const NOBODY: &str = ".inosync-probe";
+/// From this version on rsync protects arguments from the remote shell by itself (rsync 3.2.4 NEWS; 3.2.7 measured).
+const PROTECTS_ARGUMENTS: Version = Version::new(3, 2, 7);
+
+/// What a run is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recipe {
+    /// Sends the listed entries without what is below directories; deletes those that are missing.
+    Entries,
+    /// Sends the attributes of the root alone.
+    Root,
+    /// Makes the listed directories equal with all that is below them.
+    Subtrees,
+    /// Deletes the listed missing entries at a receiver that rejects them in protocol 30 and later
+    /// (<https://github.com/RsyncProject/rsync/issues/910>): older protocols send the parents of an entry not before it.
+    Deletions29,
+    /// Sends what differs anywhere and deletes nothing.
+    Update,
+    /// Makes the whole tree equal.
+    Full,
+    /// Says what `Full` would do.
+    DryRun,
+    /// Finds out whether the receiver rejects missing entries. Changes nothing.
+    Probe,
+}
+
+/// What a probe asks besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// The protocol of the node's rsync.
+    Protocol,
+    /// The protocol, and the version where it runs behind a remote shell.
+    Version,
+}
+
+/// One rsync run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invocation {
+    /// The arguments, without the program.
+    pub arguments: Vec<OsString>,
+    /// What rsync reads on its standard input.
+    pub list: Vec<u8>,
+}
+
+/// What does not change between the runs to one node.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The site.
+    pub site: &'a Site,
+    /// The node.
+    pub node: &'a Node,
+    /// The version of the local rsync.
+    pub version: Version,
+    /// Whether missing directories above the mirror are to be made.
+    pub make_path: bool,
+}
+
+impl Context<'_> {
+    /// The run for a recipe. `list` is what [`entries`], [`deletions29`] or nothing gives; `protected` is left alone at
+    /// the node with all that is below it.
+    pub fn invocation<'p>(
+        &self,
+        recipe: Recipe,
+        list: Vec<u8>,
+        protected: impl IntoIterator<Item = &'p RelPath>,
+    ) -> Invocation {
+        let list = match recipe {
+            Recipe::Root | Recipe::Probe => format!("./{NOBODY}\0").into_bytes(),
+            _ => list,
+        };
+        let mut arguments = self.shared(recipe);
+        if recipe == Recipe::Update {
+            // Protects everything from deletion; without --delete the receiver would not learn the exclusions.
+            arguments.push("--filter=P *".into());
+        }
+        let protected = protected.into_iter().flat_map(rules::exact);
+        for rule in protected.chain(rules::rules(&self.site.excludes)) {
+            arguments.push(option("--filter=", &rule));
+        }
+        arguments.extend(self.site.extra.words().iter().map(OsString::from));
+        arguments.extend(forced(recipe).iter().map(OsString::from));
+        arguments.push("--".into());
+        arguments.push(with_slash(self.site.wpath.as_os_str()));
+        arguments.push(self.node.dest().to_owned());
+        Invocation { arguments, list }
+    }
+
+    /// A probe that makes the node tell about itself.
+    pub fn question(&self, question: Question) -> Invocation {
+        let mut invocation = self.invocation(Recipe::Probe, Vec::new(), []);
+        let mut options = vec![OsString::from("--debug=PROTO")];
+        if question == Question::Version && self.node.kind() == Kind::Ssh {
+            let path = self.site.extra.value_of("--rsync-path").unwrap_or("rsync");
+            // The remote shell runs both; the version goes to the error output, which is passed on as it is.
+            options.push(format!("--rsync-path={path} --version >&2; {path}").into());
+        }
+        let end = invocation.arguments.iter().rposition(|word| word == "--").unwrap_or(0);
+        invocation.arguments.splice(end..end, options);
+        invocation
+    }
+
+    /// What the user's own parameters may override.
+    fn shared(&self, recipe: Recipe) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> =
+            vec!["-ltp".into(), "--modify-window=-1".into(), format!("--timeout={TIMEOUT}").into()];
+        if self.site.rspeed > 0 {
+            arguments.push(format!("--bwlimit={}", self.site.rspeed).into());
+        }
+        if let Some(logfile) = &self.site.logfile
+            && !matches!(recipe, Recipe::Probe | Recipe::DryRun)
+        {
+            arguments.push(option("--log-file=", logfile.as_os_str()));
+        }
+        if self.node.kind() == Kind::Ssh && !self.user_chose_shell() {
+            arguments.push(format!("--rsh={SSH}").into());
+        }
+        if self.node.kind() != Kind::Local && self.version < PROTECTS_ARGUMENTS && !is_plain(self.node.dest()) {
+            arguments.push("-s".into());
+        }
+        if self.make_path {
+            arguments.push("--mkpath".into());
+        }
+        arguments
+    }
+
+    fn user_chose_shell(&self) -> bool {
+        self.site.extra.sets_rsh() || std::env::var_os("RSYNC_RSH").is_some_and(|shell| !shell.is_empty())
+    }
+}
+
+/// What even the user's own parameters must not change.
+fn forced(recipe: Recipe) -> &'static [&'static str] {
+    // --delete always: without it the receiver does not learn the exclusions and deletes what they protect.
+    match recipe {
+        Recipe::Entries => &[
+            "--dirs",
+            "--no-recursive",
+            "--from0",
+            "--files-from=-",
+            "--delete-missing-args",
+            "--delete",
+            "--force",
+            "--out-format=%i|%l|%b|%n",
+        ],
+        Recipe::Root => &[
+            "--dirs",
+            "--no-recursive",
+            "--from0",
+            "--files-from=-",
+            "--ignore-missing-args",
+            "--delete",
+            "--out-format=%i|%l|%b|%n",
+        ],
+        Recipe::Subtrees => {
+            &["--recursive", "--from0", "--files-from=-", "--delete", "--force", "--out-format=%i|%l|%b|%n"]
+        }
+        Recipe::Deletions29 => &[
+            "--omit-dir-times",
+            "--dirs",
+            "--no-recursive",
+            "--from0",
+            "--files-from=-",
+            "--delete-missing-args",
+            "--delete",
+            "--force",
+            "--protocol=29",
+            "--no-implied-dirs",
+            "--out-format=%i|%l|%b|%n",
+        ],
+        Recipe::Update | Recipe::Full => &["--recursive", "--delete", "--force", "--out-format=%i|%l|%b|%n"],
+        Recipe::DryRun => &["--recursive", "--delete", "--force", "--dry-run", "--out-format=%i|%l|%b|%n"],
+        Recipe::Probe => {
+            &["--dry-run", "--dirs", "--no-recursive", "--from0", "--files-from=-", "--delete-missing-args"]
+        }
+    }
+}
+
+/// The list for [`Recipe::Entries`] and [`Recipe::Subtrees`]. `root`: the attributes of the root go with it.
+pub fn entries<'p>(paths: impl IntoIterator<Item = &'p RelPath>, root: bool) -> Vec<u8> {
+    let mut list = Vec::new();
+    for path in paths {
+        // The slash keeps rsync from taking `#` and `;` for comments; the dot makes it send the root's attributes.
+        let start: &[u8] = if root && list.is_empty() { b"./" } else { b"/" };
+        list.extend([start, path.as_bytes(), b"\0"].concat());
+    }
+    list
+}
+
+/// The list for [`Recipe::Deletions29`]: all missing paths, then all directories above them. The directories keep the
+/// receiver from following a symlink that is planted in their place.
+pub fn deletions29<'p>(missing: impl IntoIterator<Item = &'p RelPath> + Clone) -> Vec<u8> {
+    let mut list = entries(missing.clone(), false);
+    list.extend(entries(&ancestors(missing), false));
+    list
+}
+
+/// All directories above some paths, without the root.
+pub fn ancestors<'p>(paths: impl IntoIterator<Item = &'p RelPath>) -> std::collections::BTreeSet<RelPath> {
+    paths.into_iter().flat_map(|path| path.ancestors().collect::<Vec<_>>()).collect()
+}
+
+/// A command line for people to read; it can be pasted into a shell.
+pub fn shown(program: &Path, arguments: &[OsString]) -> String {
+    let words = std::iter::once(program.as_os_str()).chain(arguments.iter().map(OsString::as_os_str));
+    shell_words::join(words.map(|word| Escaped(word.as_encoded_bytes()).to_string()))
+}
+
+fn option(name: &str, value: &OsStr) -> OsString {
+    let mut option = OsString::from(name);
+    option.push(value);
+    option
+}
+
+fn with_slash(path: &OsStr) -> OsString {
+    let mut path = path.to_owned();
+    if !path.as_encoded_bytes().ends_with(b"/") {
+        path.push("/");
+    }
+    path
+}
+
+fn is_plain(dest: &OsStr) -> bool {
+    dest.as_encoded_bytes().iter().all(|b| b.is_ascii_alphanumeric() || b"-_./:@[]+,=%".contains(b))
+}

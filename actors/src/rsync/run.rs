@@ -1,0 +1,97 @@
+//! Runs rsync once: feeds its list, reads what it says, waits for its end. What the end means is for others.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Command;
+
+use super::children::Children;
+use super::recipe::Invocation;
+
+/// What is kept of the error output; the rest is read and dropped.
+const STDERR_LIMIT: u64 = 256 * 1024;
+/// How long after rsync's end its output may stay open: a master connection of ssh inherits it and lives on.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// rsync's exit code (rsync(1), EXIT VALUES).
+    Exit(i32),
+    /// The signal that ended it.
+    Signal(i32),
+}
+
+/// A run that ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// How.
+    pub code: Code,
+    /// What rsync said on its error output.
+    pub stderr: Vec<u8>,
+}
+
+/// Runs `program`; each line of its output goes to `line`, without the newline.
+///
+/// # Errors
+/// When the program cannot be started.
+pub async fn run(
+    children: &Children,
+    program: &Path,
+    invocation: Invocation,
+    line: impl FnMut(&[u8]),
+) -> io::Result<Finished> {
+    let mut command = Command::new(program);
+    command.args(&invocation.arguments).env("LC_ALL", "C").env("SSH_ASKPASS_REQUIRE", "never");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut group = children.start(&mut command)?;
+    let (stdin, stdout, stderr) = group.pipes();
+    let mut said = Vec::new();
+    let status = {
+        let feed = async move {
+            if let Some(mut stdin) = stdin {
+                // EPIPE: rsync ended early; its code tells why.
+                let _ = stdin.write_all(&invocation.list).await;
+            }
+        };
+        let pipes = async { tokio::join!(feed, read_lines(stdout, line), read_some(stderr, &mut said)) };
+        tokio::pin!(pipes);
+        tokio::select! {
+            _ = &mut pipes => group.wait().await?,
+            status = group.wait() => {
+                // Past the linger time somebody else holds the pipe: what rsync itself said has been read.
+                let _ = tokio::time::timeout(LINGER, &mut pipes).await;
+                status?
+            }
+        }
+    };
+    Ok(Finished { code: code(status), stderr: said })
+}
+
+fn code(status: ExitStatus) -> Code {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Code::Exit(code),
+        (None, signal) => Code::Signal(signal.unwrap_or(0)),
+    }
+}
+
+async fn read_lines(output: Option<impl AsyncRead + Unpin>, mut line: impl FnMut(&[u8])) {
+    let Some(output) = output else { return };
+    let mut output = BufReader::new(output);
+    let mut buffer = Vec::new();
+    while output.read_until(b'\n', &mut buffer).await.is_ok_and(|read| read > 0) {
+        line(buffer.strip_suffix(b"\n").unwrap_or(&buffer));
+        buffer.clear();
+    }
+}
+
+async fn read_some(output: Option<impl AsyncRead + Unpin>, said: &mut Vec<u8>) {
+    let Some(mut output) = output else { return };
+    // A pipe that cannot be read any further has ended.
+    let _ = (&mut output).take(STDERR_LIMIT).read_to_end(said).await;
+    let _ = tokio::io::copy(&mut output, &mut tokio::io::sink()).await;
+}

@@ -1,0 +1,287 @@
+//! Keeps the nodes served: starts a SyncActor for each, restarts those that fail, logs directory moves, and leads the
+//! orderly stop.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use slog::{Logger, error, info, warn};
+
+use crate::daemon::{Ending, EndsDaemon};
+use crate::messages::{Died, DirMove, Drain, Drained, Flush, Flushed, Rescan, Serve, Stop, Succeeded, WatchReport};
+use crate::site::InitialSync;
+use crate::sync::health::backoff;
+use crate::sync::pending::Extent;
+use crate::sync::{Link, Superior, SyncActor};
+
+/// One node.
+struct Slot {
+    link: Link,
+    /// `None` if and only if its SyncActor died and the next one has not been started.
+    actor: Option<Addr<SyncActor>>,
+    /// SyncActors that died since the last success.
+    deaths: u32,
+    /// Whether nothing more is expected of it before the end.
+    drained: bool,
+}
+
+/// How far the stop is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The first scan is not complete.
+    Starting,
+    /// Nobody asked for a stop.
+    Running,
+    /// The watcher hands over what it still has.
+    Flushing,
+    /// The SyncActors work off what is pending.
+    Draining,
+    /// The end has been announced.
+    Ended,
+}
+
+/// Starts, restarts and stops the SyncActors.
+///
+/// Receives: [`WatchReport`], [`Died`], [`Succeeded`], [`Rescan`], [`DirMove`], [`Stop`], [`Flushed`], [`Drained`].
+/// Sends: [`Serve`] to the filter, [`Flush`] to the watcher, [`Drain`] to the SyncActors. It owns the outboxes, so what
+/// is pending outlives every SyncActor; `actix::Supervisor` would not survive a panic. A panic of its own ends the
+/// daemon.
+pub struct SupervisorActor {
+    slots: Vec<Slot>,
+    initial_sync: InitialSync,
+    stop_timeout: Duration,
+    /// `Some` once they are connected.
+    filter: Option<Recipient<Serve>>,
+    watcher: Option<Recipient<Flush>>,
+    phase: Phase,
+    log: Logger,
+    guard: EndsDaemon,
+}
+
+/// The command -> SupervisorActor: the actors in front of it, which need its address to be started.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Connect {
+    /// The filter.
+    pub filter: Recipient<Serve>,
+    /// The watcher.
+    pub watcher: Recipient<Flush>,
+}
+
+impl SupervisorActor {
+    /// A supervisor of one SyncActor for each link.
+    pub fn new(
+        links: Vec<Link>,
+        initial_sync: InitialSync,
+        stop_timeout: Duration,
+        log: Logger,
+        guard: EndsDaemon,
+    ) -> Self {
+        let slots = links.into_iter().map(|link| Slot { link, actor: None, deaths: 0, drained: false }).collect();
+        let phase = Phase::Starting;
+        SupervisorActor { slots, initial_sync, stop_timeout, filter: None, watcher: None, phase, log, guard }
+    }
+
+    fn launch(&mut self, at: usize, ctx: &mut Context<Self>) {
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        let address = ctx.address();
+        let superior = Superior {
+            died: address.clone().recipient(),
+            succeeded: address.clone().recipient(),
+            drained: address.recipient(),
+        };
+        let actor = SyncActor::new(slot.link.clone(), superior).start();
+        if let Some(filter) = &self.filter {
+            filter.do_send(Serve { slot: at, wake: actor.clone().recipient() });
+        }
+        if self.phase == Phase::Draining {
+            actor.do_send(Drain);
+        }
+        slot.actor = Some(actor);
+    }
+
+    fn pending(&self) -> usize {
+        self.slots.iter().map(|slot| slot.link.outbox.lock().len()).sum()
+    }
+
+    fn watching(&mut self, directories: usize, ctx: &mut Context<Self>) {
+        info!(self.log, "watching"; "directories" => directories);
+        let extent = match self.initial_sync {
+            InitialSync::Full => Some(Extent::Full),
+            InitialSync::Update => Some(Extent::Update),
+            InitialSync::Off => None,
+        };
+        if self.phase == Phase::Starting {
+            self.phase = Phase::Running;
+        }
+        for at in 0..self.slots.len() {
+            if let Some(extent) = extent {
+                self.slots[at].link.outbox.lock().want_reconcile(extent);
+            }
+            self.launch(at, ctx);
+        }
+    }
+
+    fn end_if_drained(&mut self) {
+        if self.phase == Phase::Draining && self.slots.iter().all(|slot| slot.drained) {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        self.phase = Phase::Ended;
+        for slot in &self.slots {
+            let pending = slot.link.outbox.lock().len();
+            if pending > 0 {
+                warn!(slot.link.log, "stopped with changes that the node does not have"; "pending" => pending);
+            }
+        }
+        self.guard.end(Ending::Stopped { pending: self.pending() });
+    }
+}
+
+impl Actor for SupervisorActor {
+    type Context = Context<Self>;
+}
+
+impl Handler<Connect> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Connect { filter, watcher }: Connect, _: &mut Self::Context) {
+        (self.filter, self.watcher) = (Some(filter), Some(watcher));
+    }
+}
+
+impl Handler<WatchReport> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, report: WatchReport, ctx: &mut Self::Context) {
+        match report {
+            WatchReport::Scanning { directories } => {
+                info!(self.log, "scanning the source"; "directories" => directories);
+            }
+            WatchReport::Watching { directories } => self.watching(directories, ctx),
+            WatchReport::Failed(error) => {
+                error!(self.log, "the source cannot be watched"; "why" => %error);
+                self.phase = Phase::Ended;
+                self.guard.end(Ending::Unwatchable);
+            }
+            WatchReport::Blind { path, why } => {
+                warn!(self.log, "a directory is not watched: changes in it are not seen"; "path" => %path, "why" => %why);
+            }
+            WatchReport::RootLost => {
+                error!(self.log, "the source was moved, deleted or unmounted: nothing is sent until it is back");
+            }
+        }
+    }
+}
+
+impl Handler<Rescan> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Rescan { subtree, reason }: Rescan, _: &mut Self::Context) {
+        warn!(self.log, "comparing again"; "subtree" => %subtree, "why" => %reason);
+    }
+}
+
+impl Handler<DirMove> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, moved: DirMove, _: &mut Self::Context) {
+        match moved {
+            DirMove::Within { from, to } => {
+                info!(self.log, "directory moved: not mirrored (dir_moves: Log)"; "from" => %from, "to" => %to);
+            }
+            DirMove::Out { from } => {
+                info!(self.log, "directory moved out of the tree: not mirrored (dir_moves: Log)"; "from" => %from);
+            }
+            DirMove::In { to } => {
+                info!(self.log, "directory moved into the tree: mirrored as new"; "to" => %to);
+            }
+        }
+    }
+}
+
+impl Handler<Died> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Died { slot: at, panicked }: Died, ctx: &mut Self::Context) {
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        slot.link.outbox.lock().roll_back();
+        (slot.actor, slot.deaths) = (None, slot.deaths + 1);
+        if matches!(self.phase, Phase::Ended) {
+            return;
+        }
+        let delay = backoff(slot.deaths, fastrand::f64());
+        let why = if panicked { "it panicked" } else { "it stopped" };
+        warn!(slot.link.log, "sync actor restarts"; "why" => why, "in" => format!("{} ms", delay.as_millis()),
+            "pending" => slot.link.outbox.lock().len());
+        ctx.run_later(delay, move |supervisor, ctx| supervisor.launch(at, ctx));
+    }
+}
+
+impl Handler<Succeeded> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Succeeded { slot }: Succeeded, _: &mut Self::Context) {
+        if let Some(slot) = self.slots.get_mut(slot) {
+            slot.deaths = 0;
+        }
+    }
+}
+
+impl Handler<Stop> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        match self.phase {
+            Phase::Running => {
+                info!(self.log, "stopping: working off what is pending"; "pending" => self.pending());
+                self.phase = Phase::Flushing;
+                if let Some(watcher) = &self.watcher {
+                    watcher.do_send(Flush);
+                }
+                ctx.run_later(self.stop_timeout, |supervisor, _| {
+                    if supervisor.phase != Phase::Ended {
+                        warn!(supervisor.log, "stop_timeout is over");
+                        supervisor.end();
+                    }
+                });
+            }
+            Phase::Starting | Phase::Flushing | Phase::Draining => {
+                info!(self.log, "stopping at once");
+                self.end();
+            }
+            Phase::Ended => (),
+        }
+    }
+}
+
+impl Handler<Flushed> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Flushed, _: &mut Self::Context) {
+        if self.phase != Phase::Flushing {
+            return;
+        }
+        self.phase = Phase::Draining;
+        for slot in &mut self.slots {
+            match &slot.actor {
+                Some(actor) => actor.do_send(Drain),
+                // It died lately: what is pending stays so.
+                None => slot.drained = true,
+            }
+        }
+        self.end_if_drained();
+    }
+}
+
+impl Handler<Drained> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Drained { slot }: Drained, _: &mut Self::Context) {
+        if let Some(slot) = self.slots.get_mut(slot) {
+            slot.drained = true;
+        }
+        self.end_if_drained();
+    }
+}

@@ -1,0 +1,265 @@
+//! Paths that wait, folded: a repeated path merges, a subtree swallows what is below it, and past a cap deep paths
+//! collapse to the subtrees above them. A plain data structure without clock, disk or actor.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::path::RelPath;
+
+/// How much of a path is to be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// The entry itself.
+    Entry,
+    /// The entry and all below it.
+    Subtree,
+}
+
+/// What is known of one path that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pending {
+    /// How much of it is to be compared.
+    pub scope: Scope,
+    /// Whether its removal was reported, and nothing since. A path that is missing without such a report may have been
+    /// moved together with a directory above it.
+    pub removed: bool,
+    /// The oldest change that no rsync has carried yet.
+    pub since: Instant,
+    /// Failed tries since the last change.
+    pub tries: u32,
+    /// It is left alone until then.
+    pub not_before: Option<Instant>,
+    /// Since when it has been found missing without a report.
+    pub unreported: Option<Instant>,
+}
+
+impl Pending {
+    /// A path that changed just now.
+    pub fn new(scope: Scope, removed: bool, now: Instant) -> Self {
+        Pending { scope, removed, since: now, tries: 0, not_before: None, unreported: None }
+    }
+
+    /// Whether it may be worked on now.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.not_before.is_none_or(|at| at <= now)
+    }
+
+    /// The same path, changed again: the newer says whether it is there and when it is due.
+    fn followed_by(self, newer: Pending) -> Pending {
+        Pending { scope: self.scope.max(newer.scope), since: self.since.min(newer.since), ..newer }
+    }
+}
+
+/// The paths that wait, by name.
+#[derive(Debug)]
+pub struct Fold {
+    paths: BTreeMap<RelPath, Pending>,
+    cap: usize,
+    /// Whether so much has waited that only the whole tree covers it.
+    everything: bool,
+}
+
+impl Fold {
+    /// Holds up to `cap` paths; past it they collapse.
+    pub fn new(cap: usize) -> Self {
+        Fold { paths: BTreeMap::new(), cap, everything: false }
+    }
+
+    /// How many paths it holds before they collapse.
+    pub fn cap(&self) -> usize {
+        self.cap
+    }
+
+    /// The number of paths.
+    pub fn len(&self) -> usize {
+        self.paths.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty() && !self.everything
+    }
+
+    /// The paths in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&RelPath, &Pending)> {
+        self.paths.iter()
+    }
+
+    /// What is known of this very path.
+    pub fn get(&self, path: &RelPath) -> Option<&Pending> {
+        self.paths.get(path)
+    }
+
+    /// Takes one path out.
+    pub fn take(&mut self, path: &RelPath) -> Option<Pending> {
+        self.paths.remove(path)
+    }
+
+    /// Whether only the whole tree covers what waited; says so once.
+    pub fn take_everything(&mut self) -> bool {
+        std::mem::take(&mut self.everything)
+    }
+
+    /// Drops the paths that `keep` refuses.
+    pub fn retain(&mut self, mut keep: impl FnMut(&RelPath, &Pending) -> bool) {
+        self.paths.retain(|path, pending| keep(path, pending));
+    }
+
+    /// A path changed. What waited for it merges with the news.
+    pub fn insert(&mut self, path: RelPath, news: Pending) {
+        if self.everything || self.is_swallowed(&path) {
+            return;
+        }
+        if news.scope == Scope::Subtree {
+            self.drop_below(&path);
+        }
+        let merged = self.paths.get(&path).map_or(news, |old| old.followed_by(news));
+        self.paths.insert(path, merged);
+        if self.paths.len() > self.cap {
+            self.collapse();
+        }
+    }
+
+    /// A path that was taken out comes back: what has been said of it meanwhile is newer.
+    pub fn put_back(&mut self, path: RelPath, old: Pending) {
+        let Some(news) = self.paths.remove(&path) else {
+            return if path.ancestors().all(|dir| self.paths.get(&dir).is_none_or(|p| !p.removed)) {
+                self.insert(path, old);
+            };
+        };
+        self.insert(path, old.followed_by(news));
+    }
+
+    /// Drops everything strictly below a directory: it was removed, or is covered by a subtree.
+    pub fn drop_below(&mut self, dir: &RelPath) {
+        for path in self.below(dir) {
+            self.paths.remove(&path);
+        }
+    }
+
+    /// The paths strictly below a directory.
+    pub fn below(&self, dir: &RelPath) -> Vec<RelPath> {
+        if dir.is_root() {
+            return self.paths.keys().filter(|path| !path.is_root()).cloned().collect();
+        }
+        self.paths.range(dir.below()).map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Whether a subtree that waits covers this path from above.
+    pub fn is_swallowed(&self, path: &RelPath) -> bool {
+        let covers = |dir: &RelPath| self.paths.get(dir).is_some_and(|p| p.scope == Scope::Subtree && !p.removed);
+        path.ancestors().any(|dir| covers(&dir))
+    }
+
+    /// Cuts the deepest paths to subtrees, level by level, until half of the cap is free.
+    fn collapse(&mut self) {
+        let deepest = self.paths.keys().map(RelPath::depth).max().unwrap_or(0);
+        for depth in (1..deepest).rev() {
+            let (kept, deep): (BTreeMap<_, _>, _) =
+                std::mem::take(&mut self.paths).into_iter().partition(|(path, _)| path.depth() <= depth);
+            self.paths = kept;
+            for (path, pending) in deep {
+                let top = path.prefix(depth);
+                let cut = Pending { scope: Scope::Subtree, removed: false, not_before: None, ..pending };
+                // A directory whose removal was reported stays removed: what is below it is gone with it.
+                if self.paths.get(&top).is_none_or(|top| !top.removed) {
+                    let merged = self.paths.get(&top).map_or(cut, |old| old.followed_by(cut));
+                    self.paths.insert(top, merged);
+                }
+            }
+            if self.paths.len() <= self.cap / 2 {
+                return;
+            }
+        }
+        self.paths.clear();
+        self.everything = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rel(path: &str) -> RelPath {
+        RelPath::new(path.as_bytes()).unwrap()
+    }
+
+    fn fold(cap: usize, paths: &[(&str, Scope)]) -> Fold {
+        let mut fold = Fold::new(cap);
+        paths.iter().for_each(|(path, scope)| fold.insert(rel(path), Pending::new(*scope, false, Instant::now())));
+        fold
+    }
+
+    fn names(fold: &Fold) -> Vec<String> {
+        let slash = |p: &Pending| if p.scope == Scope::Subtree { "/" } else { "" };
+        fold.iter().map(|(path, pending)| format!("{path}{}", slash(pending))).collect()
+    }
+
+    #[test]
+    fn paths_fold_into_what_covers_them() {
+        use Scope::{Entry, Subtree};
+        for (inserted, left) in [
+            (&[("a", Entry), ("a", Entry)][..], &["a"][..]),
+            (&[("a/b", Entry), ("a", Subtree), ("a/c", Entry)], &["a/"]),
+            (&[("a/b", Entry), ("a", Entry)], &["a", "a/b"]),
+            (&[("a-b", Entry), ("a", Subtree), ("a0", Entry)], &["a/", "a-b", "a0"]),
+            (&[("a", Subtree), ("a", Entry)], &["a/"]),
+        ] {
+            assert_eq!(names(&fold(9, inserted)), left, "{inserted:?}");
+        }
+    }
+
+    #[test]
+    fn past_the_cap_the_deepest_paths_become_subtrees() {
+        let entries: Vec<(String, Scope)> = (0..9).map(|n| (format!("d/{}/{n}", n % 3), Scope::Entry)).collect();
+        let entries: Vec<(&str, Scope)> = entries.iter().map(|(path, scope)| (path.as_str(), *scope)).collect();
+        assert_eq!(names(&fold(8, &entries)), ["d/0/", "d/1/", "d/2/"]);
+    }
+
+    #[test]
+    fn when_even_the_top_level_is_too_much_everything_waits() {
+        let names: Vec<String> = (0..9).map(|n| n.to_string()).collect();
+        let entries: Vec<(&str, Scope)> = names.iter().map(|name| (name.as_str(), Scope::Entry)).collect();
+        let mut fold = fold(8, &entries);
+        assert!(!fold.is_empty());
+        assert_eq!((fold.len(), fold.take_everything(), fold.is_empty()), (0, true, true));
+    }
+
+    #[test]
+    fn what_comes_back_is_older_than_what_was_said_meanwhile() {
+        let (mut fold, now) = (Fold::new(9), Instant::now());
+        fold.insert(rel("a"), Pending::new(Scope::Entry, true, now));
+        fold.put_back(rel("a"), Pending { tries: 3, ..Pending::new(Scope::Subtree, false, now) });
+        let pending = *fold.get(&rel("a")).unwrap();
+        assert_eq!((pending.removed, pending.tries, pending.scope), (true, 0, Scope::Subtree));
+        fold.put_back(rel("a/b"), Pending::new(Scope::Entry, false, now));
+        assert_eq!(fold.len(), 1, "a/b went away with a");
+    }
+
+    fn some_path() -> impl Strategy<Value = String> {
+        proptest::collection::vec("[ab-]{1,2}", 1..5).prop_map(|names| names.join("/"))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn folding_never_loses_a_path(
+            inserted in proptest::collection::vec((some_path(), any::<bool>()), 1..60),
+            cap in 2..30_usize,
+        ) {
+            let mut fold = Fold::new(cap);
+            for (path, subtree) in &inserted {
+                let scope = if *subtree { Scope::Subtree } else { Scope::Entry };
+                fold.insert(rel(path), Pending::new(scope, false, Instant::now()));
+                prop_assert!(fold.len() <= cap);
+            }
+            let everything = fold.take_everything();
+            for (path, subtree) in inserted {
+                let own = fold.get(&rel(&path)).is_some_and(|p| !subtree || p.scope == Scope::Subtree);
+                prop_assert!(everything || own || fold.is_swallowed(&rel(&path)), "{} is lost", path);
+            }
+        }
+    }
+}

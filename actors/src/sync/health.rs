@@ -1,0 +1,177 @@
+//! Whether a node may be tried now: its failures, their backoff, and a source that is not there.
+//! Pure: the time and the chance in it are parameters.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::root::RootError;
+use crate::rsync::failure::{Cause, Failure};
+
+/// The backoff after the first failure of a kind that passes by itself; it doubles with each further one,
+const FIRST: Duration = Duration::from_millis(100);
+/// up to this. A failure that waits for a person is tried at this pace from the start.
+const LAST: Duration = Duration::from_secs(60);
+/// How often a source that is not there is looked for.
+const HELD_POLL: Duration = Duration::from_secs(1);
+
+/// The state of a node as far as trying it is concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// The last run succeeded, or none was tried yet.
+    Well,
+    /// The last `failures` runs failed.
+    BackingOff {
+        /// How many, at least 1.
+        failures: u32,
+        /// The cause of the latest.
+        cause: Cause,
+        /// When to try again.
+        until: Instant,
+    },
+    /// Nothing is sent: the source is not the one that the daemon started with.
+    Held {
+        /// How it differs.
+        why: RootError,
+        /// When to look again.
+        until: Instant,
+    },
+}
+
+/// A change of state, for the log: said once, not at every try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// Nothing new.
+    Nothing,
+    /// A node began to fail, or fails for another cause than before.
+    Fails,
+    /// Everything is held.
+    Held,
+    /// The node takes changes again.
+    Recovered,
+}
+
+impl Health {
+    /// Whether a run may start.
+    ///
+    /// # Errors
+    /// When to try again.
+    pub fn may_start(&self, now: Instant) -> Result<(), Instant> {
+        match self {
+            Health::BackingOff { until, .. } | Health::Held { until, .. } if *until > now => Err(*until),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the last run succeeded.
+    pub fn is_well(&self) -> bool {
+        *self == Health::Well
+    }
+
+    // ## any => Well
+    /// A run succeeded.
+    pub fn succeeded(&mut self) -> News {
+        let news = if self.is_well() { News::Nothing } else { News::Recovered };
+        *self = Health::Well;
+        news
+    }
+
+    // ## any => BackingOff
+    /// A run failed. `chance` is between 0 and 1 and spreads the tries of many nodes.
+    pub fn failed(&mut self, failure: &Failure, now: Instant, chance: f64) -> News {
+        let (failures, before) = match self {
+            Health::BackingOff { failures, cause, .. } => (*failures + 1, Some(*cause)),
+            Health::Well | Health::Held { .. } => (1, None),
+        };
+        let delay =
+            if failure.cause.is_lasting() { LAST.mul_f64(0.75 + 0.5 * chance) } else { backoff(failures, chance) };
+        *self = Health::BackingOff { failures, cause: failure.cause, until: now + delay };
+        // One hiccup is not worth a person's attention: the retry that follows at once tells.
+        let first_hiccup = failures == 1 && passes_at_once(failure.cause);
+        let was_hiccup = failures == 2 && before.is_some_and(passes_at_once);
+        let news = before != Some(failure.cause) || was_hiccup;
+        if news && !first_hiccup { News::Fails } else { News::Nothing }
+    }
+
+    // ## any => Held
+    /// The source is not there.
+    pub fn held(&mut self, why: RootError, now: Instant) -> News {
+        let known = matches!(self, Health::Held { why: before, .. } if *before == why);
+        *self = Health::Held { why, until: now + HELD_POLL };
+        if known { News::Nothing } else { News::Held }
+    }
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Health::Well => f.write_str("well"),
+            Health::BackingOff { failures, cause, .. } => {
+                write!(f, "backing off after {failures} failures: {}", cause.words())
+            }
+            Health::Held { why, .. } => write!(f, "held: {why}"),
+        }
+    }
+}
+
+/// The delay before the next try after so many failures in a row, 75 to 125 % of a doubling value.
+pub fn backoff(failures: u32, chance: f64) -> Duration {
+    let doubled = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16));
+    doubled.min(LAST).mul_f64(0.75 + 0.5 * chance)
+}
+
+fn passes_at_once(cause: Cause) -> bool {
+    matches!(cause, Cause::Killed | Cause::Closed | Cause::Vanished | Cause::RejectsMissing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(cause: Cause) -> Failure {
+        Failure { cause, said: String::new() }
+    }
+
+    #[test]
+    fn the_backoff_doubles_to_a_minute_and_is_spread() {
+        let millis = |failures, chance| backoff(failures, chance).as_millis();
+        assert_eq!([1, 2, 3, 99].map(|failures| millis(failures, 0.5)), [100, 200, 400, 60_000]);
+        assert_eq!((millis(1, 0.0), millis(1, 1.0)), (75, 125));
+    }
+
+    #[test]
+    fn a_failing_node_is_told_once_per_cause_and_once_when_it_recovers() {
+        let (mut health, now) = (Health::Well, Instant::now());
+        let mut told = Vec::new();
+        for cause in [Cause::Unreachable, Cause::Unreachable, Cause::TargetFull, Cause::TargetFull] {
+            told.push(health.failed(&failure(cause), now, 0.5));
+        }
+        told.extend([health.succeeded(), health.succeeded()]);
+        assert_eq!(told, [News::Fails, News::Nothing, News::Fails, News::Nothing, News::Recovered, News::Nothing]);
+    }
+
+    #[test]
+    fn a_killed_rsync_is_told_only_if_the_retry_fails_too() {
+        let (mut health, now) = (Health::Well, Instant::now());
+        assert_eq!(health.failed(&failure(Cause::Killed), now, 0.5), News::Nothing);
+        assert_eq!(health.failed(&failure(Cause::Killed), now, 0.5), News::Fails);
+        assert_eq!(health.failed(&failure(Cause::Killed), now, 0.5), News::Nothing);
+    }
+
+    #[test]
+    fn what_waits_for_a_person_is_not_tried_often() {
+        let (mut health, now) = (Health::Well, Instant::now());
+        health.failed(&failure(Cause::HostKey), now, 0.5);
+        assert_eq!(health.may_start(now), Err(now + LAST));
+        health.failed(&failure(Cause::Unreachable), now, 0.5);
+        assert_eq!(health.may_start(now + FIRST * 2), Ok(()));
+    }
+
+    #[test]
+    fn a_source_that_is_gone_holds_and_is_looked_for() {
+        let (mut health, now) = (Health::Well, Instant::now());
+        assert_eq!(health.held(RootError::Missing, now), News::Held);
+        assert_eq!(health.held(RootError::Missing, now), News::Nothing);
+        assert_eq!(health.held(RootError::Replaced, now), News::Held);
+        assert_eq!(health.may_start(now), Err(now + HELD_POLL));
+    }
+}

@@ -1,0 +1,312 @@
+//! The pending set of one node: what it does not have yet. It outlives the SyncActor that works on it, so a path leaves
+//! it only after rsync succeeded on it: a batch is a lease, ended by [`PendingSet::settle`] or [`PendingSet::roll_back`].
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::fold::{Fold, Pending, Scope};
+use crate::messages::Change;
+use crate::path::RelPath;
+
+/// Paths that may wait for one node, some 150 bytes each; past it they collapse to subtrees.
+pub const CAP: usize = 20_000;
+/// Directories that were moved away and are remembered, the latest; see [`PendingSet::moved_away`].
+const REMEMBERED_MOVES: usize = 10_000;
+
+/// What a reconcile may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Extent {
+    /// Send what differs, delete nothing.
+    Update,
+    /// Make the node equal to the source.
+    Full,
+}
+
+/// What became of one path of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The node has it.
+    Delivered,
+    /// It failed.
+    Failed,
+    /// It is missing, and nobody reported its removal yet.
+    Unreported {
+        /// How long to leave it alone.
+        retry_in: Duration,
+    },
+}
+
+/// Where a directory went that was moved away from its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MovedAway {
+    /// The other half of the move has not come yet.
+    Unknown,
+    /// What waited below it waits at its new name, or left the tree.
+    Known,
+}
+
+/// The comparison of the whole tree.
+#[derive(Debug)]
+enum Reconcile {
+    /// Nothing asks for one.
+    Idle,
+    /// One is to be started.
+    Wanted(Extent),
+    /// One runs. What is delivered beside it may be overtaken by it, and is looked at again when it ends.
+    Running {
+        extent: Extent,
+        again: bool,
+        beside: Fold,
+        /// How many moves were remembered when it began: it settles those.
+        moves: u64,
+    },
+}
+
+/// What one node does not have yet.
+#[derive(Debug)]
+pub struct PendingSet {
+    waiting: Fold,
+    /// The batch that is in flight.
+    leased: BTreeMap<RelPath, Pending>,
+    reconcile: Reconcile,
+    /// Directories that were moved away, with the order in which they were.
+    moved_away: BTreeMap<RelPath, (MovedAway, u64)>,
+    moves: u64,
+}
+
+impl Default for PendingSet {
+    fn default() -> Self {
+        PendingSet::new(CAP)
+    }
+}
+
+impl PendingSet {
+    /// An empty set in which up to `cap` paths wait.
+    pub fn new(cap: usize) -> Self {
+        let (leased, moved_away) = (BTreeMap::new(), BTreeMap::new());
+        PendingSet { waiting: Fold::new(cap), leased, reconcile: Reconcile::Idle, moved_away, moves: 0 }
+    }
+
+    /// Something changed.
+    pub fn add(&mut self, change: &Change, now: Instant) {
+        match change {
+            Change::Touched { path, .. } => self.insert(path, Scope::Entry, now),
+            Change::Subtree { path } if path.is_root() => self.want_reconcile(Extent::Full),
+            Change::Subtree { path } => self.insert(path, Scope::Subtree, now),
+            Change::Removed { path, is_dir } => {
+                if *is_dir {
+                    self.waiting.drop_below(path);
+                }
+                self.waiting.insert(path.clone(), Pending::new(Scope::Entry, true, now));
+            }
+            Change::MovedAway { path } => self.remember(path, MovedAway::Unknown),
+            Change::MovedOut { path } => self.remember(path, MovedAway::Known),
+            Change::MovedTo { from, to } => self.moved(from, to, now),
+        }
+        if self.waiting.take_everything() {
+            self.want_reconcile(Extent::Full);
+        }
+    }
+
+    /// The whole tree is to be compared.
+    pub fn want_reconcile(&mut self, wanted: Extent) {
+        match &mut self.reconcile {
+            Reconcile::Idle => self.reconcile = Reconcile::Wanted(wanted),
+            Reconcile::Wanted(extent) => *extent = wanted.max(*extent),
+            Reconcile::Running { again, .. } => *again = true,
+        }
+    }
+
+    /// The number of paths that are not on the node yet; a reconcile counts as one.
+    pub fn len(&self) -> usize {
+        let reconcile = !matches!(self.reconcile, Reconcile::Idle);
+        self.waiting.len() + self.leased.len() + usize::from(reconcile)
+    }
+
+    /// Whether the node has everything.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes the next batch: paths that are due, in order, up to `paths` of them and `bytes` of names. Not while another
+    /// batch is out.
+    pub fn lease(&mut self, paths: usize, bytes: usize, now: Instant) -> Vec<(RelPath, Pending)> {
+        debug_assert!(self.leased.is_empty(), "one batch at a time");
+        let mut room = bytes;
+        let due = self.waiting.iter().filter(|(_, pending)| pending.is_due(now)).take(paths);
+        let batch: Vec<(RelPath, Pending)> = due
+            .take_while(|(path, _)| {
+                let fits = room > 0;
+                room = room.saturating_sub(path.as_bytes().len());
+                fits
+            })
+            .map(|(path, pending)| (path.clone(), *pending))
+            .collect();
+        for (path, pending) in &batch {
+            self.waiting.take(path);
+            self.leased.insert(path.clone(), *pending);
+        }
+        batch
+    }
+
+    /// Whether the removal of this path was reported, and nothing since.
+    pub fn is_reported_removed(&self, path: &RelPath) -> bool {
+        self.waiting.get(path).or_else(|| self.leased.get(path)).is_some_and(|pending| pending.removed)
+    }
+
+    /// Whether this directory was moved away and has not been seen since. Mirroring moves is not our business, so its old
+    /// name on the node is neither sent nor deleted, until the name exists again or the whole tree was reconciled.
+    pub fn moved_away(&self, path: &RelPath) -> Option<MovedAway> {
+        self.moved_away.get(path).map(|(state, _)| *state)
+    }
+
+    /// The directories strictly below `dir` that were moved away.
+    pub fn moved_away_below(&self, dir: &RelPath) -> Vec<RelPath> {
+        self.moved_away.range(dir.below()).map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Ends the batch, path by path. `retry` says how long a path is left alone that failed so often before.
+    pub fn settle(&mut self, now: Instant, fate: impl Fn(&RelPath) -> Fate, retry: impl Fn(u32) -> Duration) {
+        for (path, pending) in std::mem::take(&mut self.leased) {
+            match fate(&path) {
+                Fate::Delivered => {
+                    if let Reconcile::Running { beside, .. } = &mut self.reconcile {
+                        beside.insert(path, pending);
+                    }
+                }
+                Fate::Failed => {
+                    let not_before = Some(now + retry(pending.tries));
+                    self.waiting.put_back(path, Pending { tries: pending.tries + 1, not_before, ..pending });
+                }
+                Fate::Unreported { retry_in } => {
+                    let unreported = pending.unreported.or(Some(now));
+                    let not_before = Some(now + retry_in);
+                    self.waiting.put_back(path, Pending { unreported, not_before, ..pending });
+                }
+            }
+        }
+        if self.waiting.take_everything() {
+            self.want_reconcile(Extent::Full);
+        }
+    }
+
+    /// The batch and the reconcile that were out came to nothing: everything waits again.
+    pub fn roll_back(&mut self) {
+        self.roll_back_batch();
+        self.roll_back_reconcile();
+    }
+
+    /// The batch came to nothing.
+    pub fn roll_back_batch(&mut self) {
+        for (path, pending) in std::mem::take(&mut self.leased) {
+            self.waiting.put_back(path, pending);
+        }
+        if self.waiting.take_everything() {
+            self.want_reconcile(Extent::Full);
+        }
+    }
+
+    /// Takes the reconcile that is wanted.
+    pub fn lease_reconcile(&mut self) -> Option<Extent> {
+        let Reconcile::Wanted(extent) = self.reconcile else { return None };
+        let beside = Fold::new(self.waiting.cap());
+        self.reconcile = Reconcile::Running { extent, again: false, beside, moves: self.moves };
+        Some(extent)
+    }
+
+    /// Whether a reconcile is to be started.
+    pub fn wants_reconcile(&self) -> bool {
+        matches!(self.reconcile, Reconcile::Wanted(_))
+    }
+
+    /// The reconcile that was out succeeded.
+    pub fn settle_reconcile(&mut self) {
+        let Reconcile::Running { extent, again, beside, moves } =
+            std::mem::replace(&mut self.reconcile, Reconcile::Idle)
+        else {
+            return;
+        };
+        if extent == Extent::Full {
+            self.moved_away.retain(|_, (_, order)| *order > moves);
+            self.waiting.retain(|_, pending| pending.unreported.is_none());
+        }
+        self.look_again(beside, again);
+    }
+
+    /// The reconcile that was out failed.
+    pub fn roll_back_reconcile(&mut self) {
+        if let Reconcile::Running { extent, again, beside, .. } =
+            std::mem::replace(&mut self.reconcile, Reconcile::Idle)
+        {
+            self.reconcile = Reconcile::Wanted(extent);
+            self.look_again(beside, again);
+        }
+    }
+
+    /// When the first path is due; `None` if none waits.
+    pub fn next_due(&self, now: Instant) -> Option<Instant> {
+        self.waiting.iter().map(|(_, pending)| pending.not_before.unwrap_or(now)).min()
+    }
+
+    /// Since when the oldest path waits.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.waiting.iter().map(|(_, pending)| pending.since).chain(self.leased.values().map(|p| p.since)).min()
+    }
+
+    fn look_again(&mut self, mut beside: Fold, again: bool) {
+        if again || beside.take_everything() {
+            self.want_reconcile(Extent::Full);
+        }
+        let delivered: Vec<_> = beside.iter().map(|(path, pending)| (path.clone(), *pending)).collect();
+        delivered.into_iter().for_each(|(path, pending)| self.waiting.put_back(path, pending));
+    }
+
+    fn insert(&mut self, path: &RelPath, scope: Scope, now: Instant) {
+        self.moved_away.remove(path);
+        self.waiting.insert(path.clone(), Pending::new(scope, false, now));
+    }
+
+    fn remember(&mut self, path: &RelPath, state: MovedAway) {
+        // A name that exists again is no longer moved away, whatever is said of the move later.
+        if state == MovedAway::Known && !self.moved_away.contains_key(path) {
+            return;
+        }
+        self.moves += 1;
+        self.moved_away.insert(path.clone(), (state, self.moves));
+        if self.moved_away.len() > REMEMBERED_MOVES {
+            let oldest = self.moved_away.iter().min_by_key(|(_, (_, order))| *order).map(|(path, _)| path.clone());
+            oldest.map(|path| self.moved_away.remove(&path));
+        }
+    }
+
+    /// What waits or is in flight below the old name of a directory waits below its new name.
+    fn moved(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
+        self.remember(from, MovedAway::Known);
+        self.moved_away.remove(to);
+        // A directory that was being sent as new may have reached the node in part, or not at all.
+        let sent_as_subtree = |(path, pending): (&RelPath, &Pending)| {
+            pending.scope == Scope::Subtree && from.is_below(path) && !pending.removed
+        };
+        let half_sent = self.waiting.iter().any(sent_as_subtree)
+            || self.leased.iter().any(sent_as_subtree)
+            || matches!(self.reconcile, Reconcile::Running { .. });
+        let mut moved: Vec<(RelPath, Pending)> = Vec::new();
+        for path in self.waiting.below(from).into_iter().chain([from.clone()]) {
+            moved.extend(self.waiting.take(&path).map(|pending| (path, pending)));
+        }
+        moved.extend(self.leased.iter().map(|(path, pending)| (path.clone(), *pending)));
+        for (path, pending) in moved {
+            // The name itself may have been reported removed before the directory came to it: that is settled.
+            let stale = path == *from && pending.removed;
+            if let Some(path) = path.rebase(from, to).filter(|_| !stale) {
+                self.waiting.put_back(path, pending);
+            }
+        }
+        if half_sent {
+            self.waiting.insert(to.clone(), Pending::new(Scope::Subtree, false, now));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

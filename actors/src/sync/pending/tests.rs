@@ -1,0 +1,167 @@
+use super::*;
+
+fn rel(path: &str) -> RelPath {
+    RelPath::new(path.as_bytes()).unwrap()
+}
+
+fn touched(path: &str) -> Change {
+    Change::Touched { path: rel(path), is_dir: false }
+}
+
+fn removed_dir(path: &str) -> Change {
+    Change::Removed { path: rel(path), is_dir: true }
+}
+
+fn set(changes: &[Change]) -> PendingSet {
+    let mut set = PendingSet::default();
+    changes.iter().for_each(|change| set.add(change, Instant::now()));
+    set
+}
+
+fn lease(set: &mut PendingSet) -> Vec<String> {
+    set.lease(99, 9999, Instant::now()).iter().map(|(path, _)| path.to_string()).collect()
+}
+
+const SOON: Duration = Duration::from_secs(9);
+
+#[test]
+fn a_path_leaves_only_when_it_was_delivered() {
+    let mut set = set(&[touched("a"), touched("b"), touched("c")]);
+    let now = Instant::now();
+    assert_eq!(lease(&mut set), ["a", "b", "c"]);
+    set.settle(now, |path| if path.as_bytes() == b"b" { Fate::Failed } else { Fate::Delivered }, |_| SOON);
+    assert_eq!((set.len(), set.next_due(now)), (1, Some(now + SOON)));
+    assert!(lease(&mut set).is_empty());
+    set.settle(now, |_| Fate::Delivered, |_| SOON);
+    set.add(&touched("b"), now);
+    assert_eq!(lease(&mut set), ["b"], "a new change is due at once");
+}
+
+#[test]
+fn a_path_that_changes_in_flight_stays() {
+    let mut set = set(&[touched("a")]);
+    lease(&mut set);
+    set.add(&touched("a"), Instant::now());
+    set.settle(Instant::now(), |_| Fate::Delivered, |_| SOON);
+    assert_eq!(lease(&mut set), ["a"]);
+}
+
+#[test]
+fn a_batch_that_came_to_nothing_waits_again() {
+    let mut set = set(&[touched("a"), touched("b")]);
+    lease(&mut set);
+    set.add(&touched("c"), Instant::now());
+    set.roll_back();
+    assert_eq!(lease(&mut set), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_batch_is_bounded_by_paths_and_by_bytes() {
+    let mut set = set(&[touched("aaa"), touched("bbb"), touched("ccc")]);
+    assert_eq!(set.lease(2, 99, Instant::now()).len(), 2);
+    set.roll_back();
+    assert_eq!(set.lease(9, 4, Instant::now()).len(), 2);
+}
+
+#[test]
+fn a_removed_directory_takes_what_waited_below_it_along() {
+    let mut set = set(&[touched("d/x"), touched("d/y"), removed_dir("d")]);
+    assert_eq!(lease(&mut set), ["d"]);
+    assert!(set.is_reported_removed(&rel("d")));
+    set.add(&Change::Subtree { path: rel("d") }, Instant::now());
+    set.roll_back();
+    assert!(!set.is_reported_removed(&rel("d")), "it was made again meanwhile");
+}
+
+#[test]
+fn pending_paths_follow_a_moved_directory() {
+    let mut set = set(&[touched("a/flying")]);
+    lease(&mut set);
+    let now = Instant::now();
+    for change in
+        [touched("a/waiting"), Change::MovedAway { path: rel("a") }, Change::MovedTo { from: rel("a"), to: rel("b/c") }]
+    {
+        set.add(&change, now);
+    }
+    assert_eq!(set.moved_away(&rel("a")), Some(MovedAway::Known));
+    set.settle(now, |_| Fate::Delivered, |_| SOON);
+    assert_eq!(lease(&mut set), ["b/c/flying", "b/c/waiting"]);
+}
+
+#[test]
+fn a_directory_that_moves_while_it_is_sent_as_new_is_sent_again() {
+    let mut set = set(&[Change::Subtree { path: rel("new") }]);
+    lease(&mut set);
+    for change in [Change::MovedAway { path: rel("new/x") }, Change::MovedTo { from: rel("new/x"), to: rel("y") }] {
+        set.add(&change, Instant::now());
+    }
+    set.settle(Instant::now(), |_| Fate::Delivered, |_| SOON);
+    assert_eq!(lease(&mut set), ["y"]);
+    assert_eq!(set.moved_away_below(&rel("new")), [rel("new/x")]);
+}
+
+#[test]
+fn a_moved_away_name_is_remembered_until_it_exists_again_or_a_reconcile_ran() {
+    let away = [Change::MovedAway { path: rel("a") }, Change::MovedOut { path: rel("a") }];
+    let mut again = set(&away);
+    again.add(&Change::Subtree { path: rel("a") }, Instant::now());
+    assert_eq!(again.moved_away(&rel("a")), None);
+    again.add(&away[1], Instant::now());
+    assert_eq!(again.moved_away(&rel("a")), None, "the move is told late");
+
+    let mut reconciled = set(&away);
+    reconciled.want_reconcile(Extent::Full);
+    assert_eq!(reconciled.lease_reconcile(), Some(Extent::Full));
+    reconciled.add(&Change::MovedAway { path: rel("later") }, Instant::now());
+    reconciled.settle_reconcile();
+    assert_eq!(reconciled.moved_away(&rel("a")), None);
+    assert_eq!(reconciled.moved_away(&rel("later")), Some(MovedAway::Unknown));
+}
+
+#[test]
+fn what_is_delivered_beside_a_reconcile_is_looked_at_again() {
+    let mut set = set(&[touched("a")]);
+    set.want_reconcile(Extent::Update);
+    assert_eq!(set.lease_reconcile(), Some(Extent::Update));
+    lease(&mut set);
+    set.settle(Instant::now(), |_| Fate::Delivered, |_| SOON);
+    assert_eq!(set.len(), 1, "the reconcile");
+    set.settle_reconcile();
+    assert_eq!(lease(&mut set), ["a"]);
+}
+
+#[test]
+fn a_failed_reconcile_is_wanted_again_and_more_wishes_make_it_full() {
+    let mut set = PendingSet::default();
+    set.want_reconcile(Extent::Update);
+    set.want_reconcile(Extent::Full);
+    assert_eq!(set.lease_reconcile(), Some(Extent::Full));
+    assert!(!set.wants_reconcile());
+    set.roll_back();
+    assert!(set.wants_reconcile());
+    set.lease_reconcile();
+    set.add(&Change::Subtree { path: RelPath::root() }, Instant::now());
+    set.settle_reconcile();
+    assert!(set.wants_reconcile(), "track was lost while it ran");
+}
+
+#[test]
+fn too_many_paths_collapse_until_the_whole_tree_is_compared() {
+    let mut set = PendingSet::new(4);
+    (0..5).for_each(|n| set.add(&touched(&n.to_string()), Instant::now()));
+    assert!(set.wants_reconcile());
+    assert!(lease(&mut set).is_empty());
+}
+
+#[test]
+fn a_path_missing_without_a_report_waits_and_a_reconcile_settles_it() {
+    let mut set = set(&[touched("d/x")]);
+    lease(&mut set);
+    let now = Instant::now();
+    set.settle(now, |_| Fate::Unreported { retry_in: SOON }, |_| SOON);
+    assert_eq!(set.next_due(now), Some(now + SOON));
+    set.want_reconcile(Extent::Full);
+    set.lease_reconcile();
+    set.settle_reconcile();
+    assert!(set.is_empty());
+}

@@ -1,0 +1,333 @@
+//! Decides what an rsync run must be told about a batch, from what is on disk at this moment. A pure function of the
+//! batch and of a look at the disk; each rule prevents a loss that was seen with plain rsync.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::fold::{Pending, Scope};
+use super::pending::{Fate, MovedAway, PendingSet};
+use crate::filter::excludes::Excludes;
+use crate::path::RelPath;
+
+/// A path that is missing is left alone for so long until its removal is reported: the event is on its way.
+const REPORT_TIME: Duration = Duration::from_millis(20);
+/// When no report has come by then, track was lost: the directory that held it is compared as a whole.
+const REPORT_AT_LATEST: Duration = Duration::from_secs(2);
+
+/// What is on disk at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing, or something above it is no directory.
+    Missing,
+    /// A directory; not a symlink to one.
+    Directory,
+    /// A file, a symlink or something special.
+    Other,
+    /// It cannot be looked at.
+    Unknown,
+}
+
+/// A look at the disk.
+pub trait Disk {
+    /// What is at `path` now, symlinks not followed.
+    fn look(&mut self, path: &RelPath) -> Found;
+}
+
+/// The source tree on disk.
+pub struct Source(pub PathBuf);
+
+impl Disk for Source {
+    fn look(&mut self, path: &RelPath) -> Found {
+        match fs::symlink_metadata(path.under(&self.0)) {
+            Ok(meta) if meta.is_dir() => Found::Directory,
+            Ok(_) => Found::Other,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Found::Missing
+            }
+            Err(_) => Found::Unknown,
+        }
+    }
+}
+
+/// What rsync is to be told. No path is in two of the lists, and none lies below another one.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The attributes of the root itself are to be sent.
+    pub root: bool,
+    /// Entries that exist: sent without what is below them.
+    pub present: BTreeSet<RelPath>,
+    /// Directories that exist: made equal with all that is below them.
+    pub subtrees: BTreeSet<RelPath>,
+    /// Entries that do not exist: deleted, with all that is below them on the node.
+    pub missing: BTreeSet<RelPath>,
+    /// Directories that were moved away: left alone on the node though they lie below one of the above.
+    pub protected: BTreeSet<RelPath>,
+    /// Directories that hold something whose removal was never reported: to be compared as a whole.
+    pub lost: BTreeSet<RelPath>,
+    /// The entry that is listed for each path of the batch. A path without one needs nothing from rsync.
+    carriers: BTreeMap<RelPath, RelPath>,
+    /// Paths of the batch that wait for the report of their removal.
+    unreported: BTreeSet<RelPath>,
+    /// Paths of the batch that cannot be looked at.
+    unreadable: BTreeSet<RelPath>,
+}
+
+impl Plan {
+    /// Whether no rsync run is needed.
+    pub fn is_empty(&self) -> bool {
+        !self.root && self.present.is_empty() && self.subtrees.is_empty() && self.missing.is_empty()
+    }
+
+    /// The number of listed entries.
+    pub fn len(&self) -> usize {
+        usize::from(self.root) + self.present.len() + self.subtrees.len() + self.missing.len()
+    }
+
+    /// What became of a path of the batch when rsync succeeded on all but the `failed` paths.
+    pub fn fate(&self, path: &RelPath, failed: &[RelPath]) -> Fate {
+        if self.unreported.contains(path) {
+            return Fate::Unreported { retry_in: REPORT_TIME };
+        }
+        let touches = |carrier: &RelPath| {
+            failed.iter().any(|bad| bad == carrier || bad.is_below(carrier) || carrier.is_below(bad) && !bad.is_root())
+        };
+        if self.unreadable.contains(path) || self.carriers.get(path).is_some_and(touches) {
+            return Fate::Failed;
+        }
+        Fate::Delivered
+    }
+}
+
+/// Decides what to list for a batch.
+pub fn plan(
+    batch: &[(RelPath, Pending)],
+    set: &PendingSet,
+    excludes: &Excludes,
+    disk: &mut dyn Disk,
+    now: Instant,
+) -> Plan {
+    let mut planner = Planner { set, excludes, disk, looked: HashMap::new(), now, plan: Plan::default() };
+    for (path, pending) in batch {
+        planner.add(path, pending);
+    }
+    let Planner { mut plan, .. } = planner;
+    plan.drop_covered();
+    let tops = plan.subtrees.iter().chain(&plan.missing);
+    plan.protected = tops.flat_map(|top| set.moved_away_below(top)).collect();
+    plan
+}
+
+impl Plan {
+    /// What a listed subtree covers is not listed beside it.
+    fn drop_covered(&mut self) {
+        let Plan { present, subtrees, .. } = self;
+        let covered = |path: &RelPath| path.ancestors().any(|dir| subtrees.contains(&dir)) || subtrees.contains(path);
+        present.retain(|path| !covered(path));
+    }
+}
+
+struct Planner<'a> {
+    set: &'a PendingSet,
+    excludes: &'a Excludes,
+    disk: &'a mut dyn Disk,
+    /// Directories that were looked at already: many paths share their ancestors.
+    looked: HashMap<RelPath, Found>,
+    now: Instant,
+    plan: Plan,
+}
+
+impl Planner<'_> {
+    fn add(&mut self, path: &RelPath, pending: &Pending) {
+        if path.is_root() {
+            self.plan.root = true;
+            self.plan.carriers.insert(path.clone(), path.clone());
+            return;
+        }
+        for dir in path.ancestors() {
+            let found = match self.looked.get(&dir) {
+                Some(found) => *found,
+                None => *self.looked.entry(dir.clone()).insert_entry(self.disk.look(&dir)).get(),
+            };
+            match found {
+                Found::Directory if self.excludes.matching(&dir, true).is_some() => return,
+                Found::Directory => (),
+                // rsync would follow it at the source, or replace it by a directory at the node.
+                Found::Other => return self.list_present(&dir, path, Scope::Entry, false),
+                Found::Missing => return self.list_missing(&dir, path, pending),
+                Found::Unknown => return self.unreadable(path),
+            }
+        }
+        match self.disk.look(path) {
+            Found::Directory => self.list_present(path, path, pending.scope, true),
+            Found::Other => self.list_present(path, path, Scope::Entry, false),
+            Found::Missing => self.list_missing(path, path, pending),
+            Found::Unknown => self.unreadable(path),
+        }
+    }
+
+    fn list_present(&mut self, listed: &RelPath, path: &RelPath, scope: Scope, is_dir: bool) {
+        if self.excludes.matching(listed, is_dir).is_some() {
+            return;
+        }
+        let list = if scope == Scope::Subtree { &mut self.plan.subtrees } else { &mut self.plan.present };
+        list.insert(listed.clone());
+        self.plan.carriers.insert(path.clone(), listed.clone());
+    }
+
+    /// `top` is the topmost path that is missing: what is below a missing directory need not, and must not, be listed.
+    fn list_missing(&mut self, top: &RelPath, path: &RelPath, pending: &Pending) {
+        if self.excludes.matching(top, false).is_some() {
+            return;
+        }
+        match self.set.moved_away(top) {
+            Some(MovedAway::Known) => return,
+            Some(MovedAway::Unknown) => {
+                self.plan.unreported.insert(path.clone());
+                return;
+            }
+            None => (),
+        }
+        if self.set.is_reported_removed(top) {
+            self.plan.missing.insert(top.clone());
+            self.plan.carriers.insert(path.clone(), top.clone());
+        } else if pending.unreported.is_some_and(|since| self.now >= since + REPORT_AT_LATEST) {
+            self.plan.lost.extend(top.parent());
+        } else {
+            self.plan.unreported.insert(path.clone());
+        }
+    }
+
+    fn unreadable(&mut self, path: &RelPath) {
+        self.plan.unreadable.insert(path.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::messages::Change;
+
+    fn rel(path: &str) -> RelPath {
+        RelPath::new(path.as_bytes()).unwrap()
+    }
+
+    /// A disk on which these directories (with a trailing slash) and files exist.
+    struct Table(Vec<&'static str>);
+
+    impl Disk for Table {
+        fn look(&mut self, path: &RelPath) -> Found {
+            let directory = format!("{path}/");
+            match self.0.iter().find(|entry| **entry == path.to_string() || **entry == directory) {
+                Some(entry) if entry.ends_with('/') => Found::Directory,
+                Some(_) => Found::Other,
+                None => Found::Missing,
+            }
+        }
+    }
+
+    fn touched(path: &str) -> Change {
+        Change::Touched { path: rel(path), is_dir: false }
+    }
+
+    fn removed(path: &str) -> Change {
+        Change::Removed { path: rel(path), is_dir: false }
+    }
+
+    fn subtree(path: &str) -> Change {
+        Change::Subtree { path: rel(path) }
+    }
+
+    /// The plan in short: `+present`, `/subtree`, `-missing`, `!protected`, `?unreported`.
+    fn planned(disk: &[&'static str], excludes: &[&str], changes: &[Change]) -> String {
+        let (mut set, now) = (PendingSet::default(), Instant::now());
+        changes.iter().for_each(|change| set.add(change, now));
+        let batch = set.lease(99, 9999, now);
+        let excludes = Excludes::new(excludes.iter().map(|p| p.to_string()).collect()).unwrap();
+        let plan = plan(&batch, &set, &excludes, &mut Table(disk.to_vec()), now);
+        let lists = [
+            ('+', &plan.present),
+            ('/', &plan.subtrees),
+            ('-', &plan.missing),
+            ('!', &plan.protected),
+            ('?', &plan.unreported),
+        ];
+        let words = lists.iter().flat_map(|(mark, list)| list.iter().map(move |path| format!("{mark}{path}")));
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn what_exists_is_sent_and_what_was_removed_is_deleted() {
+        assert_eq!(planned(&["a", "d/", "d/x"], &[], &[touched("a"), touched("d/x"), removed("d/y")]), "+a +d/x -d/y");
+    }
+
+    #[test]
+    fn of_a_missing_directory_only_the_topmost_is_listed() {
+        assert_eq!(planned(&["d/"], &[], &[removed("d/e/f/x"), removed("d/e")]), "-d/e");
+    }
+
+    #[test]
+    fn nothing_below_a_file_or_symlink_is_listed() {
+        assert_eq!(planned(&["d"], &[], &[touched("d/x"), touched("d/e/y")]), "+d");
+    }
+
+    #[test]
+    fn nothing_excluded_is_listed() {
+        let disk = ["cache/", "cache/x", "d/", "d/y.bin", "d/z", "gone/"];
+        let changes = [touched("cache/x"), touched("d/y.bin"), touched("d/z"), removed("d/old.bin"), subtree("cache")];
+        assert_eq!(planned(&disk, &["*.bin", "cache/"], &changes), "+d/z");
+    }
+
+    #[test]
+    fn a_directory_is_listed_as_entry_or_as_subtree() {
+        assert_eq!(planned(&["d/", "e/", "f"], &[], &[touched("d"), subtree("e"), subtree("f")]), "+d +f /e");
+    }
+
+    #[test]
+    fn a_missing_path_waits_for_the_report_of_its_removal() {
+        assert_eq!(planned(&[], &[], &[touched("d/x")]), "?d/x");
+        assert_eq!(planned(&["d/"], &[], &[touched("d/x")]), "?d/x");
+    }
+
+    #[test]
+    fn a_directory_that_was_moved_away_is_never_deleted() {
+        let away = |path| Change::MovedAway { path: rel(path) };
+        let out = |path| Change::MovedOut { path: rel(path) };
+        assert_eq!(planned(&[], &[], &[touched("d/x"), away("d")]), "?d/x", "the other half may come");
+        assert_eq!(planned(&[], &[], &[touched("d/x"), away("d"), out("d")]), "");
+        let left_inside = [away("d/e"), out("d/e"), removed("d")];
+        assert_eq!(planned(&[], &[], &left_inside), "-d !d/e", "the rest of the directory is deleted around it");
+        assert_eq!(planned(&["d/"], &[], &[away("d/e"), out("d/e"), subtree("d")]), "/d !d/e");
+    }
+
+    #[test]
+    fn a_removal_that_is_never_reported_is_looked_for() {
+        let (mut set, now) = (PendingSet::default(), Instant::now());
+        set.add(&touched("d/x"), now);
+        let mut plan_at = |now| {
+            let batch = set.lease(9, 999, now);
+            let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec!["d/"]), now);
+            set.settle(now, |path| plan.fate(path, &[]), |_| Duration::ZERO);
+            (plan.lost.into_iter().collect::<Vec<_>>(), set.len())
+        };
+        assert_eq!(plan_at(now), (vec![], 1));
+        assert_eq!(plan_at(now + REPORT_TIME), (vec![], 1));
+        assert_eq!(plan_at(now + REPORT_AT_LATEST), (vec![rel("d")], 0));
+    }
+
+    #[test]
+    fn a_failure_keeps_the_paths_that_it_concerns() {
+        let (mut set, now) = (PendingSet::default(), Instant::now());
+        for change in [touched("a"), touched("b"), touched("d/x"), subtree("s")] {
+            set.add(&change, now);
+        }
+        let batch = set.lease(9, 999, now);
+        let mut disk = Table(vec!["a", "b", "d/", "d/x", "s/"]);
+        let plan = plan(&batch, &set, &Excludes::default(), &mut disk, now);
+        let failed = [rel("a"), rel("d"), rel("s/deep/y")];
+        let kept = |path: &&str| plan.fate(&rel(path), &failed) != Fate::Delivered;
+        assert_eq!(["a", "b", "d/x", "s"].iter().filter(|p| kept(p)).collect::<Vec<_>>(), [&"a", &"d/x", &"s"]);
+    }
+}

@@ -1,0 +1,196 @@
+//! Watches the source: kernel events in, changes out. It knows nothing of nodes.
+
+mod dirs;
+mod error;
+mod moves;
+mod observer;
+mod quiet;
+mod reader;
+mod tree;
+
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use inotify::Inotify;
+
+pub use self::dirs::count as count_directories;
+pub use self::error::{WatchError, raise_watch_limit, watch_limit};
+
+use self::dirs::Dirs;
+use self::observer::{Findings, Observer};
+use self::reader::{Gauge, RawEvent};
+use crate::daemon::EndsDaemon;
+use crate::filter::excludes::Excludes;
+use crate::messages::{DirMove, Flush, Observed, Rescan, WatchReport};
+use crate::root::Root;
+
+/// How often a long first scan says how far it is.
+const PROGRESS: Duration = Duration::from_secs(5);
+/// How often a flush looks whether all events have come.
+const FLUSH_POLL: Duration = Duration::from_millis(1);
+
+/// Where the watcher's findings go.
+#[derive(Clone)]
+pub struct Outlets {
+    /// Changes.
+    pub changes: Recipient<Observed>,
+    /// Subtrees of which track was lost.
+    pub rescans: Recipient<Rescan>,
+    /// Directory moves, for the log.
+    pub moves: Recipient<DirMove>,
+    /// The end of a flush.
+    pub flush: Recipient<Flush>,
+    /// How the watching goes.
+    pub reports: Recipient<WatchReport>,
+}
+
+/// Keeps one watch per directory and says what changed.
+///
+/// Receives: kernel events from its reader thread, [`Flush`]. Sends: [`Outlets`]. It runs on a thread of its own, since
+/// it scans directories while it handles a message; events wait meanwhile. A panic ends the daemon: a restart would
+/// have to watch the whole tree again anyway.
+pub struct WatcherActor {
+    root: Root,
+    excludes: Excludes,
+    outlets: Outlets,
+    /// `Some` if and only if the tree is watched.
+    watching: Option<(Observer, Gauge)>,
+    timer: Option<(Instant, SpawnHandle)>,
+    _guard: EndsDaemon,
+}
+
+/// The reader -> WatcherActor: one read(2) of the inotify queue.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Events(Vec<RawEvent>);
+
+/// WatcherActor -> itself: look again whether a flush is complete. `calm` is set when the last look found no event.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct FlushWhenDrained {
+    calm: bool,
+}
+
+impl WatcherActor {
+    /// A watcher of the tree at `root`; watching begins when it is started.
+    pub fn new(root: Root, excludes: Excludes, outlets: Outlets, guard: EndsDaemon) -> Self {
+        WatcherActor { root, excludes, outlets, watching: None, timer: None, _guard: guard }
+    }
+
+    fn watch(&self, addr: Addr<Self>) -> Result<(Observer, Gauge), WatchError> {
+        let inotify = Inotify::init().map_err(WatchError::of_init)?;
+        let dirs = Dirs::new(self.root.path().to_owned(), self.excludes.clone(), inotify.watches())?;
+        let deliver = move |batch| {
+            addr.do_send(Events(batch));
+            addr.connected()
+        };
+        let gauge = reader::start(inotify, deliver).map_err(WatchError::of_init)?;
+        let mut reported = Instant::now();
+        let mut observer = Observer::new(self.root.clone(), dirs, &mut |directories| {
+            if reported.elapsed() >= PROGRESS {
+                reported = Instant::now();
+                self.outlets.reports.do_send(WatchReport::Scanning { directories });
+            }
+        });
+        // With no watch left the daemon would start half blind: better not at all.
+        let mut blind = observer.take().blind;
+        if let Some(at) = blind.iter().position(|(_, error)| matches!(error, WatchError::Limit { .. })) {
+            return Err(match blind.swap_remove(at).1 {
+                WatchError::Limit { limit, .. } => {
+                    WatchError::Limit { limit, needed: Some(count_directories(self.root.path(), &self.excludes)) }
+                }
+                other => other,
+            });
+        }
+        for (path, why) in blind {
+            self.outlets.reports.do_send(WatchReport::Blind { path, why });
+        }
+        Ok((observer, gauge))
+    }
+
+    /// Passes on what was found and sets the timer for what is due next.
+    fn pass_on(&mut self, ctx: &mut Context<Self>) {
+        let Some((observer, _)) = &mut self.watching else { return };
+        let Findings { changes, rescans, moves, blind, root_lost } = observer.take();
+        if !changes.is_empty() {
+            self.outlets.changes.do_send(Observed(changes));
+        }
+        rescans.into_iter().for_each(|rescan| self.outlets.rescans.do_send(rescan));
+        moves.into_iter().for_each(|moved| self.outlets.moves.do_send(moved));
+        for (path, why) in blind {
+            self.outlets.reports.do_send(WatchReport::Blind { path, why });
+        }
+        if root_lost {
+            self.outlets.reports.do_send(WatchReport::RootLost);
+        }
+        let next = observer.next_tick();
+        if next != self.timer.map(|(at, _)| at) {
+            self.timer.take().map(|(_, handle)| ctx.cancel_future(handle));
+            self.timer = next.map(|at| (at, ctx.run_later(at.saturating_duration_since(Instant::now()), Self::tick)));
+        }
+    }
+
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        self.timer = None;
+        if let Some((observer, _)) = &mut self.watching {
+            observer.tick(Instant::now());
+        }
+        self.pass_on(ctx);
+    }
+}
+
+impl Actor for WatcherActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        match self.watch(ctx.address()) {
+            Ok((observer, gauge)) => {
+                let directories = observer.directories();
+                self.watching = Some((observer, gauge));
+                self.outlets.reports.do_send(WatchReport::Watching { directories });
+            }
+            Err(error) => self.outlets.reports.do_send(WatchReport::Failed(error)),
+        }
+    }
+}
+
+impl Handler<Events> for WatcherActor {
+    type Result = ();
+
+    fn handle(&mut self, Events(batch): Events, ctx: &mut Self::Context) {
+        let Some((observer, gauge)) = &mut self.watching else { return };
+        gauge.taken(batch.len());
+        let now = Instant::now();
+        for event in batch {
+            observer.handle(event, now);
+        }
+        observer.tick(now);
+        self.pass_on(ctx);
+    }
+}
+
+impl Handler<Flush> for WatcherActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Flush, ctx: &mut Self::Context) {
+        ctx.notify(FlushWhenDrained { calm: false });
+    }
+}
+
+impl Handler<FlushWhenDrained> for WatcherActor {
+    type Result = ();
+
+    /// Two looks in a row must find nothing: between the kernel and the mailbox an event is seen by neither.
+    fn handle(&mut self, FlushWhenDrained { calm }: FlushWhenDrained, ctx: &mut Self::Context) {
+        let drained = self.watching.as_ref().is_none_or(|(_, gauge)| gauge.is_drained());
+        if !(drained && calm) {
+            ctx.notify_later(FlushWhenDrained { calm: drained }, FLUSH_POLL);
+            return;
+        }
+        if let Some((observer, _)) = &mut self.watching {
+            observer.flush();
+        }
+        self.pass_on(ctx);
+        self.outlets.flush.do_send(Flush);
+    }
+}

@@ -1,0 +1,334 @@
+//! Turns kernel events into changes: follows created, moved and deleted directories with watches, waits for files to be
+//! complete, pairs moves, and says when track was lost. It looks at the disk only to learn what an event cannot tell.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+
+use inotify::EventMask;
+
+use super::dirs::{Attached, Dirs};
+use super::error::WatchError;
+use super::moves::{Departure, Moves};
+use super::quiet::Quiet;
+use super::reader::RawEvent;
+use super::tree::NodeId;
+use crate::messages::{Change, DirMove, Reason, Rescan};
+use crate::path::RelPath;
+use crate::root::Root;
+
+/// An overflow is repaired after the events have been calm for so long,
+const CALM: Duration = Duration::from_millis(100);
+/// and not later than this after the first.
+const CALM_AT_LATEST: Duration = Duration::from_secs(1);
+/// How often a root that disappeared is looked for.
+const ROOT_POLL: Duration = Duration::from_secs(1);
+/// A directory that is moved so soon after a scan may have been renamed while it was scanned: it is scanned again.
+const YOUNG: Duration = Duration::from_secs(2);
+
+/// What the observer has to say, in the order in which it is to be passed on: first `changes`, then `rescans`.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// What may differ now, in the kernel's order.
+    pub changes: Vec<Change>,
+    /// Subtrees of which track was lost and whose watches have been repaired.
+    pub rescans: Vec<Rescan>,
+    /// Directory moves, for the log.
+    pub moves: Vec<DirMove>,
+    /// Directories that cannot be watched.
+    pub blind: Vec<(RelPath, WatchError)>,
+    /// Whether the root went away just now.
+    pub root_lost: bool,
+}
+
+/// Whether the root is where it was.
+enum Presence {
+    Here,
+    /// Moved away or deleted. `watched`: its watches are alive, and come back with it.
+    Away {
+        look_at: Instant,
+        watched: bool,
+    },
+}
+
+/// Track was lost; the repair waits for calm.
+struct Lost {
+    reason: Reason,
+    repair_at: Instant,
+    at_latest: Instant,
+}
+
+/// The state of the watching of one tree.
+pub struct Observer {
+    root: Root,
+    dirs: Dirs,
+    moves: Moves,
+    quiet: Quiet,
+    presence: Presence,
+    lost: Option<Lost>,
+    /// When new directories were last scanned.
+    scanned: Option<Instant>,
+    found: Findings,
+}
+
+impl Observer {
+    /// Watches all of the tree. `progress` is told the number of watched directories now and then.
+    pub fn new(root: Root, mut dirs: Dirs, progress: &mut dyn FnMut(usize)) -> Self {
+        let top = dirs.root();
+        dirs.scan(top, progress);
+        let (moves, quiet) = (Moves::default(), Quiet::default());
+        Observer {
+            root,
+            dirs,
+            moves,
+            quiet,
+            presence: Presence::Here,
+            lost: None,
+            scanned: None,
+            found: Findings::default(),
+        }
+    }
+
+    /// The number of watched directories.
+    pub fn directories(&self) -> usize {
+        self.dirs.count()
+    }
+
+    /// Takes what was found since the last call.
+    pub fn take(&mut self) -> Findings {
+        self.found.blind = self.dirs.take_blind();
+        // A limit that is reached is loss of track: what is below is sent as it is now.
+        for (path, error) in &self.found.blind {
+            if let WatchError::Limit { .. } = error {
+                self.found.rescans.push(Rescan { subtree: path.clone(), reason: Reason::WatchLimit });
+            }
+        }
+        std::mem::take(&mut self.found)
+    }
+
+    /// Takes one event in.
+    pub fn handle(&mut self, event: RawEvent, now: Instant) {
+        let RawEvent { watch, mask, cookie, name } = event;
+        if mask.contains(EventMask::Q_OVERFLOW) {
+            return self.lose_track(Reason::Overflow, now);
+        }
+        let Some(dir) = self.dirs.by_watch(watch) else {
+            return self.stray(watch, mask, now);
+        };
+        match name {
+            Some(name) if mask.contains(EventMask::ISDIR) => self.directory_event(dir, name, mask, cookie, now),
+            Some(name) => self.file_event(dir, name, mask, now),
+            None => self.own_event(dir, mask, now),
+        }
+    }
+
+    /// Does what is due by time.
+    pub fn tick(&mut self, now: Instant) {
+        for Departure { from, parent } in self.moves.expired(now) {
+            if let Some(name) = last_name(&from) {
+                self.dirs.check_name(parent, &name);
+            }
+            self.moved_out(from);
+        }
+        for path in self.quiet.due(now) {
+            self.touched(path, false);
+        }
+        if let Presence::Away { look_at, watched } = self.presence {
+            if now >= look_at {
+                self.look_for_root(watched, now);
+            }
+        } else if let Some(lost) = self.lost.take_if(|lost| now >= lost.repair_at) {
+            self.repair(lost.reason);
+        }
+    }
+
+    /// When [`Observer::tick`] has something to do next.
+    pub fn next_tick(&self) -> Option<Instant> {
+        let by_presence = match self.presence {
+            Presence::Here => self.lost.as_ref().map(|lost| lost.repair_at),
+            Presence::Away { look_at, .. } => Some(look_at),
+        };
+        [by_presence, self.moves.next_expiry(), self.quiet.next_check()].into_iter().flatten().min()
+    }
+
+    /// Nothing is waited for any longer: files that are still open count as they are.
+    pub fn flush(&mut self) {
+        for path in self.quiet.flush() {
+            self.touched(path, false);
+        }
+    }
+
+    fn file_event(&mut self, dir: NodeId, name: OsString, mask: EventMask, now: Instant) {
+        let path = self.dirs.path(dir).join(&name);
+        if mask.contains(EventMask::CREATE) {
+            self.file_created(path, now);
+        } else if mask.contains(EventMask::MODIFY) {
+            self.quiet.written(path, now);
+        } else if mask.intersects(EventMask::CLOSE_WRITE | EventMask::MOVED_TO) {
+            self.quiet.settled(&path);
+            self.touched(path, false);
+        } else if mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM) {
+            self.quiet.settled(&path);
+            self.found.changes.push(Change::Removed { path, is_dir: false });
+        } else if mask.contains(EventMask::ATTRIB) && !self.quiet.contains(&path) {
+            self.touched(path, false);
+        }
+    }
+
+    /// A new regular file is about to be written and closed. What never is counts now: links, and whatever else has no
+    /// content of its own.
+    fn file_created(&mut self, path: RelPath, now: Instant) {
+        match fs::symlink_metadata(self.dirs.on_disk(&path)) {
+            Ok(meta) if meta.is_file() && meta.nlink() == 1 => self.quiet.written(path, now),
+            _ => self.touched(path, false),
+        }
+    }
+
+    fn directory_event(&mut self, dir: NodeId, name: OsString, mask: EventMask, cookie: u32, now: Instant) {
+        let path = self.dirs.path(dir).join(&name);
+        if mask.contains(EventMask::CREATE) {
+            self.attach(dir, &name, now);
+            self.found.changes.push(Change::Subtree { path });
+        } else if mask.contains(EventMask::MOVED_TO) {
+            self.directory_arrived(dir, name, path, cookie, now);
+        } else if mask.contains(EventMask::MOVED_FROM) {
+            // An excluded directory is not watched: where it arrives, it is new.
+            if !self.dirs.excludes(&path) {
+                self.moves.departed(cookie, Departure { from: path.clone(), parent: dir }, now);
+                self.found.changes.push(Change::MovedAway { path });
+            }
+        } else if mask.contains(EventMask::DELETE) {
+            self.quiet.forget_below(&path);
+            self.found.changes.push(Change::Removed { path, is_dir: true });
+        } else if mask.contains(EventMask::ATTRIB) {
+            // It may have become readable.
+            match self.attach(dir, &name, now) {
+                Attached::New => self.found.changes.push(Change::Subtree { path }),
+                _ => self.touched(path, true),
+            }
+        }
+    }
+
+    fn directory_arrived(&mut self, dir: NodeId, name: OsString, to: RelPath, cookie: u32, now: Instant) {
+        let departure = self.moves.arrived(cookie);
+        if self.dirs.excludes(&to) {
+            if let Some(Departure { from, parent }) = departure {
+                if let Some(name) = last_name(&from) {
+                    self.dirs.check_name(parent, &name);
+                }
+                self.moved_out(from);
+            }
+            return;
+        }
+        let attached = self.attach(dir, &name, now);
+        let Some(Departure { from, .. }) = departure else {
+            self.found.changes.push(Change::Subtree { path: to.clone() });
+            return self.found.moves.push(DirMove::In { to });
+        };
+        self.quiet.moved(&from, &to);
+        self.found.changes.push(Change::MovedTo { from: from.clone(), to: to.clone() });
+        if attached == Attached::New {
+            self.found.changes.push(Change::Subtree { path: to.clone() });
+        } else if self.dirs.verdicts_depend_on_place() || self.scanned.is_some_and(|at| now < at + YOUNG) {
+            self.rescan_watches(dir, &name);
+        }
+        self.found.moves.push(DirMove::Within { from, to });
+    }
+
+    fn moved_out(&mut self, from: RelPath) {
+        self.quiet.forget_below(&from);
+        self.found.changes.push(Change::MovedOut { path: from.clone() });
+        self.found.moves.push(DirMove::Out { from });
+    }
+
+    fn attach(&mut self, dir: NodeId, name: &OsString, now: Instant) -> Attached {
+        let attached = self.dirs.attach(dir, name);
+        match attached {
+            Attached::New => self.scanned = Some(now),
+            Attached::Tangled => self.lose_track(Reason::UnknownWatch, now),
+            Attached::Known | Attached::Nothing | Attached::Blind => (),
+        }
+        attached
+    }
+
+    fn rescan_watches(&mut self, parent: NodeId, name: &OsString) {
+        for dir in self.dirs.named(parent, name) {
+            self.dirs.scan(dir, &mut |_| ());
+        }
+    }
+
+    /// An event of a directory about itself. Those of directories below the root come from their parents too.
+    fn own_event(&mut self, dir: NodeId, mask: EventMask, now: Instant) {
+        if dir != self.dirs.root() {
+            if mask.contains(EventMask::UNMOUNT) {
+                self.unmounted(dir, now);
+            } else if mask.contains(EventMask::IGNORED) {
+                self.dirs.ended(dir);
+            }
+        } else if mask.intersects(EventMask::IGNORED | EventMask::UNMOUNT | EventMask::DELETE_SELF) {
+            self.root_went(false, now);
+        } else if mask.contains(EventMask::MOVE_SELF) {
+            self.root_went(true, now);
+        } else if mask.contains(EventMask::ATTRIB) {
+            self.touched(RelPath::root(), true);
+        }
+    }
+
+    /// What was mounted below the root is gone. That deletes nothing: the directory under the mount is watched, and not
+    /// compared.
+    fn unmounted(&mut self, dir: NodeId, now: Instant) {
+        let path = self.dirs.path(dir);
+        self.dirs.detach(dir);
+        let Some((parent, name)) = path.parent().and_then(|p| self.dirs.find(&p)).zip(last_name(&path)) else { return };
+        self.attach(parent, &name, now);
+    }
+
+    fn stray(&mut self, watch: i32, mask: EventMask, now: Instant) {
+        if mask.contains(EventMask::IGNORED) {
+            self.dirs.forget_retired(watch);
+        } else if !self.dirs.is_retired(watch) && matches!(self.presence, Presence::Here) {
+            self.lose_track(Reason::UnknownWatch, now);
+        }
+    }
+
+    fn touched(&mut self, path: RelPath, is_dir: bool) {
+        self.found.changes.push(Change::Touched { path, is_dir });
+    }
+
+    fn lose_track(&mut self, reason: Reason, now: Instant) {
+        let lost = self.lost.get_or_insert(Lost { reason, repair_at: now, at_latest: now + CALM_AT_LATEST });
+        lost.repair_at = (now + CALM).min(lost.at_latest);
+    }
+
+    fn repair(&mut self, reason: Reason) {
+        let top = self.dirs.root();
+        self.dirs.scan(top, &mut |_| ());
+        self.found.rescans.push(Rescan { subtree: RelPath::root(), reason });
+    }
+
+    fn root_went(&mut self, watched: bool, now: Instant) {
+        match &mut self.presence {
+            Presence::Here => {
+                self.found.root_lost = true;
+                self.presence = Presence::Away { look_at: now, watched };
+            }
+            Presence::Away { watched: still, .. } => *still &= watched,
+        }
+    }
+
+    fn look_for_root(&mut self, watched: bool, now: Instant) {
+        let back = self.root.check().is_ok() && (watched || self.dirs.start_again().is_ok());
+        if back {
+            self.presence = Presence::Here;
+            self.repair(Reason::RootReturned);
+        } else {
+            self.presence = Presence::Away { look_at: now + ROOT_POLL, watched };
+        }
+    }
+}
+
+fn last_name(path: &RelPath) -> Option<OsString> {
+    use std::os::unix::ffi::OsStringExt;
+    (!path.is_root()).then(|| OsString::from_vec(path.name().to_vec()))
+}

@@ -1,0 +1,155 @@
+//! Files that are being written: created or modified, and not closed yet. Most are closed in time and leave at once;
+//! the others (truncate(2) by path, a log held open, linkat(2) of an unnamed file) count once they are quiet.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::path::RelPath;
+
+/// A file that was not written for so long counts as complete, closed or not.
+pub const QUIET_TIME: Duration = Duration::from_millis(500);
+/// A file that is written without a pause is mirrored after so long, then at doubling intervals.
+const FIRST_INTERVAL: Duration = Duration::from_secs(10);
+/// The longest of these intervals.
+const LAST_INTERVAL: Duration = Duration::from_secs(320);
+
+struct Writing {
+    last: Instant,
+    /// When it counts although it was never quiet.
+    at_latest: Instant,
+    interval: Duration,
+    /// Whether something was written since it last counted.
+    dirty: bool,
+}
+
+/// The files that are being written.
+#[derive(Default)]
+pub struct Quiet {
+    files: HashMap<RelPath, Writing>,
+    /// No file is due before; `Some` if and only if there are files.
+    check_at: Option<Instant>,
+}
+
+impl Quiet {
+    /// The file was created or written.
+    pub fn written(&mut self, path: RelPath, now: Instant) {
+        let new = || Writing { last: now, at_latest: now + FIRST_INTERVAL, interval: FIRST_INTERVAL, dirty: true };
+        let file = self.files.entry(path).or_insert_with(new);
+        (file.last, file.dirty) = (now, true);
+        self.check_at.get_or_insert(now + QUIET_TIME);
+    }
+
+    /// The file was closed, deleted or moved: it is no longer waited for.
+    pub fn settled(&mut self, path: &RelPath) {
+        if !self.files.is_empty() {
+            self.files.remove(path);
+        }
+    }
+
+    /// Whether the file is waited for.
+    pub fn contains(&self, path: &RelPath) -> bool {
+        !self.files.is_empty() && self.files.contains_key(path)
+    }
+
+    /// Everything below a directory that went away is no longer waited for.
+    pub fn forget_below(&mut self, dir: &RelPath) {
+        self.files.retain(|path, _| !path.is_below(dir));
+    }
+
+    /// A directory was moved: its files are waited for at their new names.
+    pub fn moved(&mut self, from: &RelPath, to: &RelPath) {
+        let names: Vec<_> = self.files.keys().filter(|path| path.is_below(from)).cloned().collect();
+        for name in names {
+            if let (Some(file), Some(new)) = (self.files.remove(&name), name.rebase(from, to)) {
+                self.files.insert(new, file);
+            }
+        }
+    }
+
+    /// Takes the files that count now. One that never was quiet stays, with the next interval twice as long.
+    pub fn due(&mut self, now: Instant) -> Vec<RelPath> {
+        if self.check_at.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        let mut due = Vec::new();
+        self.files.retain(|path, file| {
+            if now >= file.last + QUIET_TIME {
+                due.extend(file.dirty.then(|| path.clone()));
+                return false;
+            }
+            if now >= file.at_latest && file.dirty {
+                file.interval = (file.interval * 2).min(LAST_INTERVAL);
+                (file.at_latest, file.dirty) = (now + file.interval, false);
+                due.push(path.clone());
+            }
+            true
+        });
+        self.check_at = self.files.values().map(|file| (file.last + QUIET_TIME).min(file.at_latest.max(now))).min();
+        due
+    }
+
+    /// Takes all files: nothing is waited for any longer.
+    pub fn flush(&mut self) -> Vec<RelPath> {
+        self.check_at = None;
+        self.files.drain().filter(|(_, file)| file.dirty).map(|(path, _)| path).collect()
+    }
+
+    /// When [`Quiet::due`] should be asked again.
+    pub fn next_check(&self) -> Option<Instant> {
+        self.check_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rel(path: &str) -> RelPath {
+        RelPath::new(path.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_file_that_is_never_closed_counts_once_after_a_quiet_time() {
+        let (mut quiet, start) = (Quiet::default(), Instant::now());
+        quiet.written(rel("f"), start);
+        quiet.written(rel("f"), start + QUIET_TIME / 2);
+        assert_eq!(quiet.due(start + QUIET_TIME), []);
+        assert_eq!(quiet.due(start + QUIET_TIME * 3 / 2), [rel("f")]);
+        assert_eq!((quiet.due(start + QUIET_TIME * 9), quiet.next_check()), (vec![], None));
+    }
+
+    #[test]
+    fn a_closed_file_is_no_longer_waited_for() {
+        let (mut quiet, start) = (Quiet::default(), Instant::now());
+        quiet.written(rel("f"), start);
+        quiet.settled(&rel("f"));
+        assert_eq!(quiet.due(start + QUIET_TIME), []);
+    }
+
+    #[test]
+    fn a_file_written_without_a_pause_counts_at_doubling_intervals() {
+        let (mut quiet, start) = (Quiet::default(), Instant::now());
+        let step = QUIET_TIME / 2;
+        let counted: Vec<u64> = (0..240)
+            .filter_map(|n| {
+                let now = start + step * n;
+                quiet.written(rel("f"), now);
+                (!quiet.due(now).is_empty()).then(|| (now - start).as_secs())
+            })
+            .collect();
+        assert_eq!(counted, [10, 30]);
+    }
+
+    #[test]
+    fn the_files_of_a_moved_directory_are_waited_for_at_their_new_names() {
+        let (mut quiet, start) = (Quiet::default(), Instant::now());
+        for path in ["a/f", "ab/f", "a/d/g"] {
+            quiet.written(rel(path), start);
+        }
+        quiet.moved(&rel("a"), &rel("c"));
+        quiet.forget_below(&rel("ab"));
+        let mut left = quiet.flush();
+        left.sort();
+        assert_eq!(left, [rel("c/d/g"), rel("c/f")]);
+    }
+}

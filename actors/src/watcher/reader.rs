@@ -1,0 +1,93 @@
+//! Reads the inotify queue on a thread of its own and hands the events on. It never waits for anything but the kernel:
+//! what the watcher cannot keep up with is dropped and said, as the kernel does when its own queue is full.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use inotify::{EventMask, Inotify};
+
+/// Events that may wait for the watcher, some 100 bytes each.
+const BACKLOG: usize = 1_000_000;
+/// Room for some 1,000 events with names of usual length.
+const BUFFER: usize = 64 * 1024;
+/// A queue that cannot be read (inotify(7) knows no such case) is tried again after so long.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// One event as the kernel gave it, on its own memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawEvent {
+    /// The number of the watch, -1 if the event belongs to none.
+    pub watch: i32,
+    /// What happened.
+    pub mask: EventMask,
+    /// The same in both halves of a rename, else 0.
+    pub cookie: u32,
+    /// The entry in the watched directory; `None` for the directory itself.
+    pub name: Option<OsString>,
+}
+
+/// How far the reader is behind the kernel, and the watcher behind the reader.
+#[derive(Clone)]
+pub struct Gauge {
+    queue: Arc<OwnedFd>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Gauge {
+    /// The watcher has taken this many events.
+    pub fn taken(&self, events: usize) {
+        self.waiting.fetch_sub(events, Ordering::AcqRel);
+    }
+
+    /// Whether no event waits, neither in the kernel nor between the reader and the watcher.
+    pub fn is_drained(&self) -> bool {
+        rustix::io::ioctl_fionread(&*self.queue).is_ok_and(|bytes| bytes == 0)
+            && self.waiting.load(Ordering::Acquire) == 0
+    }
+}
+
+/// Starts the reader. `deliver` gets each read as one batch and says whether anybody still listens; an event with
+/// watch -1 and `Q_OVERFLOW` stands for events that were lost.
+///
+/// # Errors
+/// When the descriptor cannot be duplicated or the thread cannot be started (both: limits of the process).
+pub fn start(mut inotify: Inotify, deliver: impl Fn(Vec<RawEvent>) -> bool + Send + 'static) -> io::Result<Gauge> {
+    let queue = Arc::new(inotify.as_fd().try_clone_to_owned()?);
+    let gauge = Gauge { queue, waiting: Arc::default() };
+    let waiting = gauge.waiting.clone();
+    thread::Builder::new().name("inotify".into()).spawn(move || {
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let mut batch: Vec<RawEvent> = match inotify.read_events_blocking(&mut buffer) {
+                Ok(events) => events.map(own).collect(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => {
+                    thread::sleep(RETRY_AFTER);
+                    vec![overflow()]
+                }
+            };
+            if waiting.load(Ordering::Acquire) > BACKLOG {
+                batch = vec![overflow()];
+            }
+            waiting.fetch_add(batch.len(), Ordering::AcqRel);
+            if !deliver(batch) {
+                return;
+            }
+        }
+    })?;
+    Ok(gauge)
+}
+
+fn own(event: inotify::Event<&OsStr>) -> RawEvent {
+    let inotify::Event { wd, mask, cookie, name } = event;
+    RawEvent { watch: wd.get_watch_descriptor_id(), mask, cookie, name: name.map(OsStr::to_owned) }
+}
+
+fn overflow() -> RawEvent {
+    RawEvent { watch: -1, mask: EventMask::Q_OVERFLOW, cookie: 0, name: None }
+}

@@ -1,0 +1,76 @@
+//! `--check`: looks at everything that a start would need, and says what would be done. Changes nothing anywhere.
+
+use std::io::Write;
+use std::rc::Rc;
+
+use inosync_actors::root::Root;
+use inosync_actors::rsync::children::Children;
+use inosync_actors::rsync::node::Node;
+use inosync_actors::rsync::recipe::Recipe;
+use inosync_actors::rsync::version::Version;
+use inosync_actors::rsync::{Examination, Rsync};
+use inosync_actors::site::Site;
+use inosync_actors::watcher::{count_directories, raise_watch_limit, watch_limit};
+
+use crate::exit::Exit;
+
+/// Prints a report on standard output. [`Exit::Environment`] when something would keep the daemon from its work.
+pub async fn check(site: &Site, version: Version) -> Exit {
+    say(&format!("rsync: {} {version}", site.rsync.display()));
+    let mut sound = check_source(site);
+    let shared = Rc::new(site.clone());
+    for node in &site.nodes {
+        sound &= check_node(&Rsync::new(shared.clone(), node.clone(), version, Children::default()), node).await;
+    }
+    say(if sound { "all is well" } else { "not ready: see above" });
+    if sound { Exit::Done } else { Exit::Environment }
+}
+
+fn check_source(site: &Site) -> bool {
+    let wpath = site.wpath.display();
+    if let Err(why) = Root::of(&site.wpath) {
+        say(&format!("source: {wpath}: {why}"));
+        return false;
+    }
+    let directories = count_directories(&site.wpath, &site.excludes);
+    match watch_limit() {
+        Some(limit) if directories > limit => {
+            say(&format!(
+                "source: {wpath}: {directories} directories to watch, but fs.inotify.max_user_watches is {limit}\n  \
+                 raise it: {}",
+                raise_watch_limit(directories)
+            ));
+            false
+        }
+        Some(limit) => {
+            say(&format!("source: {wpath}: {directories} directories to watch, of {limit} that this user may watch"));
+            true
+        }
+        None => {
+            say(&format!("source: {wpath}: {directories} directories to watch; this kernel tells no limit"));
+            true
+        }
+    }
+}
+
+async fn check_node(rsync: &Rsync, node: &Node) -> bool {
+    let examined = rsync.examine().await;
+    match &examined {
+        Ok(Examination { version, protocol, deletions29 }) => {
+            let version = version.map_or("rsync".into(), |version| format!("rsync {version}"));
+            let protocol = protocol.map_or(String::new(), |number| format!(", protocol {number}"));
+            let deletions =
+                if *deletions29 { ", deletions in protocol 29 (its rsync rejects them otherwise)" } else { "" };
+            say(&format!("node {}: reachable: {version}{protocol}{deletions}", node.name()));
+        }
+        Err(why) => say(&format!("node {}: {why}", node.name())),
+    }
+    say(&format!("  at start:  {}", rsync.shown(Recipe::Full)));
+    say(&format!("  a change:  {}", rsync.shown(Recipe::Entries)));
+    examined.is_ok()
+}
+
+fn say(line: &str) {
+    // A reader that went away is no reason to fail.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}

@@ -1,0 +1,71 @@
+//! Where the log goes: standard error, in the form that fits what is behind it.
+
+use std::fmt::Arguments;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Mutex;
+
+use slog::{Drain, KV, Level, Logger, OwnedKVList, Record, Serializer, o};
+
+/// A logger; `verbose` lets changes and runs through. A log that cannot be written is no reason to stop mirroring.
+pub fn logger(verbose: u8) -> Logger {
+    let level = if verbose > 0 { Level::Debug } else { Level::Info };
+    if is_journal() {
+        return Logger::root(Journal.filter_level(level).ignore_res(), o!());
+    }
+    if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+        let decorator = slog_term::TermDecorator::new().stderr().build();
+        let drain = slog_term::FullFormat::new(decorator).use_original_order().build();
+        return Logger::root(Mutex::new(drain).filter_level(level).ignore_res(), o!());
+    }
+    let decorator = slog_term::PlainSyncDecorator::new(std::io::stderr());
+    let drain = slog_term::FullFormat::new(decorator).use_original_order().build();
+    Logger::root(drain.filter_level(level).ignore_res(), o!())
+}
+
+/// Says something before there is a log.
+pub fn say(line: &str) {
+    // Nobody reads: the exit code tells.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Whether standard error is the journal: systemd.exec(5), `$JOURNAL_STREAM`.
+fn is_journal() -> bool {
+    let stream = std::env::var("JOURNAL_STREAM").ok();
+    let stderr = std::fs::metadata("/proc/self/fd/2").ok();
+    stream.zip(stderr).is_some_and(|(stream, meta)| stream == format!("{}:{}", meta.dev(), meta.ino()))
+}
+
+/// Lines for the journal: a priority in front (sd-daemon(3)), and no time, which the journal adds.
+struct Journal;
+
+impl Drain for Journal {
+    type Ok = ();
+    type Err = std::io::Error;
+
+    fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> std::io::Result<()> {
+        let priority = match record.level() {
+            Level::Critical => 2,
+            Level::Error => 3,
+            Level::Warning => 4,
+            Level::Info => 6,
+            Level::Debug | Level::Trace => 7,
+        };
+        let mut line = Line(format!("<{priority}>{}", record.msg()));
+        let written = values.serialize(record, &mut line).and_then(|()| record.kv().serialize(record, &mut line));
+        written.map_err(std::io::Error::other)?;
+        line.0.push('\n');
+        std::io::stderr().write_all(line.0.as_bytes())
+    }
+}
+
+/// One line in the making.
+struct Line(String);
+
+impl Serializer for Line {
+    fn emit_arguments(&mut self, key: slog::Key, value: &Arguments<'_>) -> slog::Result {
+        use std::fmt::Write;
+        write!(self.0, ", {key}: {value}")?;
+        Ok(())
+    }
+}

@@ -1,0 +1,123 @@
+//! The commands that end by themselves: one reconcile of every node, or what it would change.
+
+use std::io::Write;
+use std::rc::Rc;
+use std::time::Instant;
+
+use inosync_actors::path::RelPath;
+use inosync_actors::root::Root;
+use inosync_actors::rsync::Rsync;
+use inosync_actors::rsync::children::Children;
+use inosync_actors::rsync::failure::Failure;
+use inosync_actors::rsync::output::Line;
+use inosync_actors::rsync::version::Version;
+use inosync_actors::site::{InitialSync, Site};
+use inosync_actors::sync::pending::Extent;
+use inosync_actors::sync::{Delivery, Transport, log_delivery};
+use slog::{Logger, error, info, o, warn};
+
+use crate::exit::Exit;
+use crate::run::StopSignals;
+
+/// Reconciles every node, all side by side, and ends.
+pub async fn once(site: Site, version: Version, log: &Logger) -> Exit {
+    if let Err(why) = Root::of(&site.wpath) {
+        error!(log, "nothing is sent"; "why" => %why);
+        return Exit::Environment;
+    }
+    let extent = if site.initial_sync == InitialSync::Update { Extent::Update } else { Extent::Full };
+    let (site, children) = (Rc::new(site), Children::default());
+    let tasks: Vec<_> = site
+        .nodes
+        .iter()
+        .map(|node| {
+            let rsync = Rc::new(Rsync::new(site.clone(), node.clone(), version, children.clone()));
+            let log = log.new(o!("node" => node.name().to_owned()));
+            actix::spawn(reconcile(rsync, extent, log))
+        })
+        .collect();
+    let all = async {
+        let mut complete = true;
+        for task in tasks {
+            complete &= task.await.unwrap_or(false);
+        }
+        complete
+    };
+    let complete = tokio::select! {
+        complete = all => complete,
+        () = interrupted(log) => false,
+    };
+    children.end_all().await;
+    if complete { Exit::Done } else { Exit::Pending }
+}
+
+/// Says what a reconcile of each node would change, one line each on standard output.
+pub async fn dry_run(site: Site, version: Version, log: &Logger) -> Exit {
+    let (site, children) = (Rc::new(site), Children::default());
+    let mut exit = Exit::Done;
+    for node in &site.nodes {
+        let rsync = Rsync::new(site.clone(), node.clone(), version, children.clone());
+        let (mut sends, mut deletes) = (0, 0);
+        let count = |line| match line {
+            Line::Sent(path, _) => (sends, _) = (sends + 1, print(node.name(), "would send", &path)),
+            Line::Deleted(path) => (deletes, _) = (deletes + 1, print(node.name(), "would delete", &path)),
+            Line::MadeMirror | Line::Notice => (),
+        };
+        let result = tokio::select! {
+            result = rsync.dry_run(count) => result,
+            () = interrupted(log) => {
+                children.end_all().await;
+                return Exit::Pending;
+            }
+        };
+        match result {
+            Ok(()) => info!(log, "dry run"; "node" => node.name(), "would send" => sends, "would delete" => deletes),
+            Err(why) => {
+                error!(log, "dry run failed"; "node" => node.name(), "why" => %why);
+                exit = Exit::Pending;
+            }
+        }
+    }
+    exit
+}
+
+/// Whether the node is equal to the source now. What broke on the way is tried once more.
+async fn reconcile(rsync: Rc<Rsync>, extent: Extent, log: Logger) -> bool {
+    let mut result = reconcile_once(&rsync, extent, &log).await;
+    if let Err(why) = &result
+        && !why.cause.is_lasting()
+    {
+        warn!(log, "trying once more"; "why" => %why);
+        result = reconcile_once(&rsync, extent, &log).await;
+    }
+    match result {
+        Ok(delivery) => delivery.failed.is_empty(),
+        Err(why) => {
+            error!(log, "not reconciled"; "why" => %why);
+            false
+        }
+    }
+}
+
+async fn reconcile_once(rsync: &Rc<Rsync>, extent: Extent, log: &Logger) -> Result<Delivery, Failure> {
+    let started = Instant::now();
+    let delivery = rsync.clone().reconcile(extent).await?;
+    log_delivery(log, "reconciled", delivery.tally.changes(), &delivery, started);
+    Ok(delivery)
+}
+
+async fn interrupted(log: &Logger) {
+    match StopSignals::listen() {
+        Ok(mut signals) => signals.next().await,
+        // Without a handler the signal ends the process, and its children with it.
+        Err(why) => {
+            warn!(log, "signals cannot be handled"; "why" => %why);
+            std::future::pending().await
+        }
+    }
+}
+
+fn print(node: &str, what: &str, path: &RelPath) {
+    // A reader that went away, such as `head`, is no reason to fail.
+    let _ = writeln!(std::io::stdout(), "{node}: {what} {path}");
+}
