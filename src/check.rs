@@ -17,10 +17,19 @@ use crate::exit::Exit;
 /// Prints a report on standard output. [`Exit::Environment`] when something would keep the daemon from its work.
 pub async fn check(site: &Site, version: Version) -> Exit {
     say(&format!("rsync: {} {version}", site.rsync.display()));
+    let root = match Root::of(&site.wpath) {
+        Ok(root) => root,
+        Err(why) => {
+            say(&format!("source: {}: {why}", site.wpath.display()));
+            return Exit::Environment;
+        }
+    };
     let mut sound = check_source(site);
     let shared = Rc::new(site.clone());
     for node in &site.nodes {
-        sound &= check_node(&Rsync::new(shared.clone(), node.clone(), version, Children::default()), node).await;
+        sound &=
+            check_node(&Rsync::new(shared.clone(), root.clone(), node.clone(), version, Children::default()), node)
+                .await;
     }
     say(if sound { "all is well" } else { "not ready: see above" });
     if sound { Exit::Done } else { Exit::Environment }
@@ -28,10 +37,6 @@ pub async fn check(site: &Site, version: Version) -> Exit {
 
 fn check_source(site: &Site) -> bool {
     let wpath = site.wpath.display();
-    if let Err(why) = Root::of(&site.wpath) {
-        say(&format!("source: {wpath}: {why}"));
-        return false;
-    }
     let directories = count_directories(&site.wpath, &site.excludes);
     match watch_limit() {
         Some(limit) if directories > limit => {

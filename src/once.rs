@@ -21,17 +21,20 @@ use crate::run::StopSignals;
 
 /// Reconciles every node, all side by side, and ends.
 pub async fn once(site: Site, version: Version, log: &Logger) -> Exit {
-    if let Err(why) = Root::of(&site.wpath) {
-        error!(log, "nothing is sent"; "why" => %why);
-        return Exit::Environment;
-    }
+    let root = match Root::of(&site.wpath) {
+        Ok(root) => root,
+        Err(why) => {
+            error!(log, "nothing is sent"; "why" => %why);
+            return Exit::Environment;
+        }
+    };
     let extent = if site.initial_sync == InitialSync::Update { Extent::Update } else { Extent::Full };
     let (site, children) = (Rc::new(site), Children::default());
     let tasks: Vec<_> = site
         .nodes
         .iter()
         .map(|node| {
-            let rsync = Rc::new(Rsync::new(site.clone(), node.clone(), version, children.clone()));
+            let rsync = Rc::new(Rsync::new(site.clone(), root.clone(), node.clone(), version, children.clone()));
             let log = log.new(o!("node" => node.name().to_owned()));
             actix::spawn(reconcile(rsync, extent, log))
         })
@@ -53,10 +56,17 @@ pub async fn once(site: Site, version: Version, log: &Logger) -> Exit {
 
 /// Says what a reconcile of each node would change, one line each on standard output.
 pub async fn dry_run(site: Site, version: Version, log: &Logger) -> Exit {
+    let root = match Root::of(&site.wpath) {
+        Ok(root) => root,
+        Err(why) => {
+            error!(log, "nothing is compared"; "why" => %why);
+            return Exit::Environment;
+        }
+    };
     let (site, children) = (Rc::new(site), Children::default());
     let mut exit = Exit::Done;
     for node in &site.nodes {
-        let rsync = Rsync::new(site.clone(), node.clone(), version, children.clone());
+        let rsync = Rsync::new(site.clone(), root.clone(), node.clone(), version, children.clone());
         let (mut sends, mut deletes) = (0, 0);
         let count = |line| match line {
             Line::Sent(path, _) => (sends, _) = (sends + 1, print(node.name(), "would send", &path)),

@@ -75,24 +75,22 @@ impl Daemon {
     /// When the source is not there.
     pub fn start(site: Site, version: Version, log: &Logger) -> Result<Daemon, RootError> {
         let children = Children::default();
-        let shared = Rc::new(site.clone());
-        let transport =
-            |node| -> Rc<dyn Transport> { Rc::new(Rsync::new(shared.clone(), node, version, children.clone())) };
+        let (shared, root) = (Rc::new(site.clone()), Root::of(&site.wpath)?);
+        let transport = |node| -> Rc<dyn Transport> {
+            Rc::new(Rsync::new(shared.clone(), root.clone(), node, version, children.clone()))
+        };
         let nodes = site.nodes.iter().map(|node| (node.name().to_owned(), transport(node.clone()))).collect();
-        Daemon::start_with(&site, nodes, children.clone(), log)
+        Ok(Daemon::start_with(&site, root.clone(), nodes, children.clone(), log))
     }
 
-    /// Starts mirroring a site over given ways to its nodes, each with the node's name.
-    ///
-    /// # Errors
-    /// When the source is not there.
+    /// Starts mirroring a site from `root` over given ways to its nodes, each with the node's name.
     pub fn start_with(
         site: &Site,
+        root: Root,
         nodes: Vec<(String, Rc<dyn Transport>)>,
         children: Children,
         log: &Logger,
-    ) -> Result<Daemon, RootError> {
-        let root = Root::of(&site.wpath)?;
+    ) -> Daemon {
         let links: Vec<Link> = nodes
             .into_iter()
             .enumerate()
@@ -129,7 +127,7 @@ impl Daemon {
         let watcher = WatcherActor::new(root, site.excludes.clone(), outlets, guard);
         let watcher = WatcherActor::start_in_arbiter(&arbiter.handle(), |_| watcher);
         supervisor.do_send(Connect { filter: filter.recipient(), watcher: watcher.recipient() });
-        Ok(Daemon { supervisor, ended, children })
+        Daemon { supervisor, ended, children }
     }
 
     /// Asks for an orderly stop; a second time, for an immediate one.

@@ -56,7 +56,7 @@ impl FilterActor {
 
     fn passes(&mut self, change: &Change) -> bool {
         match change {
-            Change::Touched { path, is_dir } | Change::Removed { path, is_dir } => !self.is_excluded(path, *is_dir),
+            Change::Touched { path, is_dir, .. } | Change::Removed { path, is_dir } => !self.is_excluded(path, *is_dir),
             Change::Subtree { path } => !self.is_excluded(path, true),
             // The watcher does not watch excluded directories: it reports no move of one.
             Change::MovedAway { .. } | Change::MovedTo { .. } | Change::MovedOut { .. } => true,

@@ -18,6 +18,8 @@ pub enum Change {
         path: RelPath,
         /// Whether the kernel called it a directory.
         is_dir: bool,
+        /// Whether its content is new, so that equal size and time prove nothing.
+        rewritten: bool,
     },
     /// The entry was deleted, or it is a file that was moved away.
     Removed {
@@ -54,7 +56,9 @@ impl std::fmt::Display for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let slash = |is_dir: &bool| if *is_dir { "/" } else { "" };
         match self {
-            Change::Touched { path, is_dir } => write!(f, "touched {path}{}", slash(is_dir)),
+            Change::Touched { path, is_dir, rewritten } => {
+                write!(f, "{} {path}{}", if *rewritten { "written" } else { "touched" }, slash(is_dir))
+            }
             Change::Removed { path, is_dir } => write!(f, "removed {path}{}", slash(is_dir)),
             Change::Subtree { path } => write!(f, "subtree {path}/"),
             Change::MovedAway { path } => write!(f, "moved away {path}/"),

@@ -1,10 +1,13 @@
 //! The identity of the source: a root that was replaced, unmounted or deleted must not look like a tree whose files
 //! were all deleted.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 /// The directory that was at `wpath` when the daemon started, by device and inode.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,10 +43,7 @@ impl Root {
         match fs::symlink_metadata(path) {
             Ok(meta) if meta.is_dir() => Ok(Root { path: path.to_owned(), device: meta.dev(), inode: meta.ino() }),
             Ok(_) => Err(RootError::Missing),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                Err(RootError::Missing)
-            }
-            Err(error) => Err(RootError::Unknown(error.kind())),
+            Err(error) => Err(unusable(&error)),
         }
     }
 
@@ -52,12 +52,37 @@ impl Root {
         &self.path
     }
 
+    /// Opens it, if it is still the same. What is opened stays the same directory whatever happens to the name.
+    ///
+    /// # Errors
+    /// How it differs.
+    pub fn open(&self) -> Result<OwnedFd, RootError> {
+        let directory = File::options()
+            .read(true)
+            .custom_flags((OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed())
+            .open(&self.path)
+            .map_err(|error| unusable(&error))?;
+        let meta = directory.metadata().map_err(|error| unusable(&error))?;
+        if (meta.dev(), meta.ino()) == (self.device, self.inode) {
+            Ok(directory.into())
+        } else {
+            Err(RootError::Replaced)
+        }
+    }
+
     /// Whether the same directory is still there. To be asked just before anything is sent.
     ///
     /// # Errors
     /// How it differs.
     pub fn check(&self) -> Result<(), RootError> {
         if Root::of(&self.path)? == *self { Ok(()) } else { Err(RootError::Replaced) }
+    }
+}
+
+fn unusable(error: &io::Error) -> RootError {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => RootError::Missing,
+        kind => RootError::Unknown(kind),
     }
 }
 
@@ -76,11 +101,14 @@ mod tests {
         assert_eq!(root.check(), Err(RootError::Missing));
         fs::create_dir(&path).unwrap();
         assert_eq!(root.check(), Err(RootError::Replaced));
+        assert_eq!(root.open().err(), Some(RootError::Replaced));
         fs::remove_dir(&path).unwrap();
         std::os::unix::fs::symlink("old", &path).unwrap();
         assert_eq!(root.check(), Err(RootError::Missing));
+        assert_eq!(root.open().err(), Some(RootError::Missing));
         fs::remove_file(&path).unwrap();
         fs::rename(dir.path().join("old"), &path).unwrap();
         assert_eq!(root.check(), Ok(()));
+        assert!(root.open().is_ok());
     }
 }

@@ -19,12 +19,13 @@ use std::rc::Rc;
 use self::blame::{Blame, blame};
 use self::children::Children;
 use self::failure::{Cause, Failure};
-use self::node::Node;
+use self::node::{Kind, Node};
 use self::output::{Line, Tally};
 use self::recipe::{Context, Invocation, Question, Recipe};
 use self::run::{Code, Finished};
 use self::version::Version;
 use crate::path::RelPath;
+use crate::root::Root;
 use crate::site::Site;
 use crate::sync::pending::Extent;
 use crate::sync::plan::Plan;
@@ -55,6 +56,7 @@ pub struct Examination {
 /// The way to one node by the rsync program. What it learns about the node outlives the SyncActor.
 pub struct Rsync {
     site: Rc<Site>,
+    root: Root,
     node: Node,
     version: Version,
     children: Children,
@@ -63,10 +65,10 @@ pub struct Rsync {
 }
 
 impl Rsync {
-    /// The way to `node`. `version` is that of the local rsync.
-    pub fn new(site: Rc<Site>, node: Node, version: Version, children: Children) -> Self {
+    /// The way from `root` to `node`. `version` is that of the local rsync.
+    pub fn new(site: Rc<Site>, root: Root, node: Node, version: Version, children: Children) -> Self {
         let (deletions, make_path) = (Cell::new(Deletions::Unknown), Cell::new(false));
-        Rsync { site, node, version, children, deletions, make_path }
+        Rsync { site, root, node, version, children, deletions, make_path }
     }
 
     /// What a reconcile would change at the node: each line of rsync's output goes to `line`. Changes nothing.
@@ -90,7 +92,10 @@ impl Rsync {
         }
         let (finished, protocol) = finished;
         self.learn(&finished)?;
-        let version = Version::parse(&String::from_utf8_lossy(&finished.stderr));
+        let version = match self.node.kind() {
+            Kind::Local => Some(self.version),
+            Kind::Ssh | Kind::Daemon => Version::parse(&String::from_utf8_lossy(&finished.stderr)),
+        };
         Ok(Examination { version, protocol, deletions29: self.deletions.get() == Deletions::Protocol29 })
     }
 
@@ -120,24 +125,28 @@ impl Rsync {
 
     /// The arguments of a run, for people to read.
     pub fn shown(&self, recipe: Recipe) -> String {
-        recipe::shown(&self.site.rsync, &self.context().invocation(recipe, Vec::new(), []).arguments)
+        recipe::shown(&self.site, &self.context().invocation(recipe, Vec::new(), []).arguments)
     }
 
     async fn deliver_plan(&self, plan: &Plan) -> Result<Delivery, Failure> {
         let mut delivery = Delivery::default();
         // New content is in place before old content goes.
-        if !plan.present.is_empty() {
-            let root = plan.root || plan.present.iter().any(is_top);
-            self.listed(Recipe::Entries, recipe::entries(&plan.present, root), plan, &mut delivery).await?;
+        for (recipe, paths) in [(Recipe::Rewritten, &plan.rewritten), (Recipe::Entries, &plan.present)] {
+            if !paths.is_empty() {
+                let root = plan.root || paths.iter().any(is_top);
+                self.listed(recipe, recipe::entries(paths, root), plan, &mut delivery).await?;
+            }
         }
         if !plan.subtrees.is_empty() {
             let root = plan.subtrees.iter().any(is_top);
-            self.listed(Recipe::Subtrees, recipe::entries(&plan.subtrees, root), plan, &mut delivery).await?;
+            let recipe = if plan.subtrees_rewritten { Recipe::SubtreesRewritten } else { Recipe::Subtrees };
+            self.listed(recipe, recipe::entries(&plan.subtrees, root), plan, &mut delivery).await?;
         }
         if !plan.missing.is_empty() {
             self.delete(plan, &mut delivery).await?;
         }
-        let carried = !plan.present.is_empty() || plan.subtrees.iter().chain(&plan.missing).any(is_top);
+        let carried = !(plan.present.is_empty() && plan.rewritten.is_empty())
+            || plan.subtrees.iter().chain(&plan.missing).any(is_top);
         if plan.root && !carried {
             self.listed(Recipe::Root, Vec::new(), plan, &mut delivery).await?;
         }
@@ -249,7 +258,8 @@ impl Rsync {
     }
 
     async fn start(&self, invocation: Invocation, line: &mut dyn FnMut(&[u8])) -> Result<Finished, Failure> {
-        let finished = run::run(&self.children, &self.site.rsync, invocation, line).await;
+        let directory = self.root.open().map_err(Failure::source_gone)?;
+        let finished = run::run(&self.children, &self.site.rsync, Some(directory), invocation, line).await;
         finished.map_err(|error| Failure::not_started(&self.site.rsync, &error))
     }
 
@@ -275,7 +285,7 @@ impl Transport for Rsync {
 pub async fn local_version(children: &Children, program: &Path) -> io::Result<Version> {
     let invocation = Invocation { arguments: vec!["--version".into()], list: Vec::new() };
     let mut version = None;
-    run::run(children, program, invocation, |line| {
+    run::run(children, program, None, invocation, |line| {
         version = version.or_else(|| Version::parse(&String::from_utf8_lossy(line)));
     })
     .await?;

@@ -240,7 +240,7 @@ impl SyncActor {
                 outbox.settle_reconcile();
                 // What failed alone is tried again alone.
                 for path in &delivery.failed {
-                    outbox.add(&Change::Touched { path: path.clone(), is_dir: false }, now);
+                    outbox.add(&Change::Touched { path: path.clone(), is_dir: false, rewritten: false }, now);
                 }
                 drop(outbox);
                 log_delivery(&self.link.log, "reconciled", delivery.tally.changes(), &delivery, started);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,13 +29,13 @@ pub struct Group {
 }
 
 impl Children {
-    /// Starts a program as the leader of a session of its own: it has no terminal to ask for passwords on, and no signal
-    /// meant for the daemon reaches it. When the daemon dies, it gets a SIGTERM.
+    /// Starts a program in `directory` as the leader of a session of its own: it has no terminal to ask for passwords on,
+    /// and no signal meant for the daemon reaches it. When the daemon dies, it gets a SIGTERM.
     ///
     /// # Errors
     /// When the program cannot be started.
-    pub fn start(&self, command: &mut Command) -> io::Result<Group> {
-        lead_session(command);
+    pub fn start(&self, command: &mut Command, directory: Option<OwnedFd>) -> io::Result<Group> {
+        lead_session(command, directory);
         let child = command.spawn()?;
         let leader = child.id().and_then(|id| Pid::from_raw(id as i32));
         let leader = leader.ok_or_else(|| io::Error::other("the process ended before it had a number"))?;
@@ -104,10 +105,13 @@ impl Drop for Group {
 
 /// The only unsafe code: between fork and exec there is no safe way to run anything.
 #[allow(unsafe_code)]
-fn lead_session(command: &mut Command) {
+fn lead_session(command: &mut Command, directory: Option<OwnedFd>) {
     let daemon = rustix::process::getpid();
     let prepare = move || {
         rustix::process::setsid()?;
+        if let Some(directory) = &directory {
+            rustix::process::fchdir(directory)?;
+        }
         // The signal follows the thread that forks: the main thread, which lives as long as the daemon.
         rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
         if rustix::process::getppid() != Some(daemon) {
@@ -115,6 +119,6 @@ fn lead_session(command: &mut Command) {
         }
         Ok(())
     };
-    // SAFETY: `prepare` makes three system calls, all async-signal-safe, and allocates nothing.
+    // SAFETY: `prepare` makes four system calls, all async-signal-safe, and allocates nothing.
     unsafe { command.pre_exec(prepare) };
 }

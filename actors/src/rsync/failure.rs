@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::run::{Code, Finished};
 use crate::path::Escaped;
+use crate::root::RootError;
 
 /// Why a node could not be brought up to date.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub enum Cause {
     UnknownOption,
     /// The ends speak no common protocol.
     Protocol,
-    /// rsync found no source.
+    /// The source is not there.
     SourceGone,
     /// The mirror is a file, or may not be written.
     TargetRefused,
@@ -88,7 +89,7 @@ impl Cause {
             Cause::RejectsMissing => "the node's rsync rejects deletions",
             Cause::UnknownOption => "rsync does not know an option",
             Cause::Protocol => "the rsync versions do not understand each other",
-            Cause::SourceGone => "rsync cannot enter the source",
+            Cause::SourceGone => "the source is not there",
             Cause::TargetRefused => "the mirror cannot be entered",
             Cause::OptionRefused => "the node refuses an option",
             Cause::Timeout => "the node does not answer",
@@ -159,6 +160,11 @@ impl Failure {
         let text = String::from_utf8_lossy(&finished.stderr);
         let cause = by_text(&text, finished.code).unwrap_or_else(|| by_code(finished.code));
         Some(Failure { cause, said: said(&finished.stderr, finished.code) })
+    }
+
+    /// The source is not the one that the daemon started with.
+    pub fn source_gone(why: RootError) -> Failure {
+        Failure { cause: Cause::SourceGone, said: why.to_string() }
     }
 
     /// rsync could not even be started.

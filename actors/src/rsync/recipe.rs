@@ -1,7 +1,6 @@
 //! The argument lists of every kind of rsync run. Each option has a measured reason; none goes through a shell.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
 
 use super::node::{Kind, Node};
 use super::version::Version;
@@ -23,10 +22,14 @@ const PROTECTS_ARGUMENTS: Version = Version::new(3, 2, 7);
 pub enum Recipe {
     /// Sends the listed entries without what is below directories; deletes those that are missing.
     Entries,
+    /// As `Entries`, and sends files even where size and time are equal.
+    Rewritten,
     /// Sends the attributes of the root alone.
     Root,
     /// Makes the listed directories equal with all that is below them.
     Subtrees,
+    /// As `Subtrees`, and sends files even where size and time are equal.
+    SubtreesRewritten,
     /// Deletes the listed missing entries at a receiver that rejects them in protocol 30 and later
     /// (<https://github.com/RsyncProject/rsync/issues/910>): older protocols send the parents of an entry not before it.
     Deletions29,
@@ -85,6 +88,9 @@ impl Context<'_> {
             _ => list,
         };
         let mut arguments = self.shared(recipe);
+        if matches!(recipe, Recipe::Rewritten | Recipe::SubtreesRewritten) {
+            arguments.push("--ignore-times".into());
+        }
         if recipe == Recipe::Update {
             // Protects everything from deletion; without --delete the receiver would not learn the exclusions.
             arguments.push("--filter=P *".into());
@@ -96,7 +102,8 @@ impl Context<'_> {
         arguments.extend(self.site.extra.words().iter().map(OsString::from));
         arguments.extend(forced(recipe).iter().map(OsString::from));
         arguments.push("--".into());
-        arguments.push(with_slash(self.site.wpath.as_os_str()));
+        // rsync is started in the source: whatever happens to its name meanwhile, this is the directory that was checked.
+        arguments.push("./".into());
         arguments.push(self.node.dest().to_owned());
         Invocation { arguments, list }
     }
@@ -148,7 +155,7 @@ impl Context<'_> {
 fn forced(recipe: Recipe) -> &'static [&'static str] {
     // --delete always: without it the receiver does not learn the exclusions and deletes what they protect.
     match recipe {
-        Recipe::Entries => &[
+        Recipe::Entries | Recipe::Rewritten => &[
             "--dirs",
             "--no-recursive",
             "--from0",
@@ -167,7 +174,7 @@ fn forced(recipe: Recipe) -> &'static [&'static str] {
             "--delete",
             "--out-format=%i|%l|%b|%n",
         ],
-        Recipe::Subtrees => {
+        Recipe::Subtrees | Recipe::SubtreesRewritten => {
             &["--recursive", "--from0", "--files-from=-", "--delete", "--force", "--out-format=%i|%l|%b|%n"]
         }
         Recipe::Deletions29 => &[
@@ -216,23 +223,18 @@ pub fn ancestors<'p>(paths: impl IntoIterator<Item = &'p RelPath>) -> std::colle
 }
 
 /// A command line for people to read; it can be pasted into a shell.
-pub fn shown(program: &Path, arguments: &[OsString]) -> String {
-    let words = std::iter::once(program.as_os_str()).chain(arguments.iter().map(OsString::as_os_str));
-    shell_words::join(words.map(|word| Escaped(word.as_encoded_bytes()).to_string()))
+pub fn shown(site: &Site, arguments: &[OsString]) -> String {
+    let words = |words: &mut dyn Iterator<Item = &OsStr>| {
+        shell_words::join(words.map(|word| Escaped(word.as_encoded_bytes()).to_string()))
+    };
+    let run = words(&mut std::iter::once(site.rsync.as_os_str()).chain(arguments.iter().map(OsString::as_os_str)));
+    format!("cd {} && {run}", words(&mut std::iter::once(site.wpath.as_os_str())))
 }
 
 fn option(name: &str, value: &OsStr) -> OsString {
     let mut option = OsString::from(name);
     option.push(value);
     option
-}
-
-fn with_slash(path: &OsStr) -> OsString {
-    let mut path = path.to_owned();
-    if !path.as_encoded_bytes().ends_with(b"/") {
-        path.push("/");
-    }
-    path
 }
 
 fn is_plain(dest: &OsStr) -> bool {

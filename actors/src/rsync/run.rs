@@ -1,6 +1,7 @@
 //! Runs rsync once: feeds its list, reads what it says, waits for its end. What the end means is for others.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -35,20 +36,21 @@ pub struct Finished {
     pub stderr: Vec<u8>,
 }
 
-/// Runs `program`; each line of its output goes to `line`, without the newline.
+/// Runs `program` in `directory`; each line of its output goes to `line`, without the newline.
 ///
 /// # Errors
 /// When the program cannot be started.
 pub async fn run(
     children: &Children,
     program: &Path,
+    directory: Option<OwnedFd>,
     invocation: Invocation,
     line: impl FnMut(&[u8]),
 ) -> io::Result<Finished> {
     let mut command = Command::new(program);
     command.args(&invocation.arguments).env("LC_ALL", "C").env("SSH_ASKPASS_REQUIRE", "never");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut group = children.start(&mut command)?;
+    let mut group = children.start(&mut command, directory)?;
     let (stdin, stdout, stderr) = group.pipes();
     let mut said = Vec::new();
     let status = {

@@ -23,6 +23,8 @@ pub struct Pending {
     /// Whether its removal was reported, and nothing since. A path that is missing without such a report may have been
     /// moved together with a directory above it.
     pub removed: bool,
+    /// Whether its content is new, so that equal size and time at the node prove nothing.
+    pub rewritten: bool,
     /// The oldest change that no rsync has carried yet.
     pub since: Instant,
     /// Failed tries since the last change.
@@ -36,7 +38,7 @@ pub struct Pending {
 impl Pending {
     /// A path that changed just now.
     pub fn new(scope: Scope, removed: bool, now: Instant) -> Self {
-        Pending { scope, removed, since: now, tries: 0, not_before: None, unreported: None }
+        Pending { scope, removed, rewritten: false, since: now, tries: 0, not_before: None, unreported: None }
     }
 
     /// Whether it may be worked on now.
@@ -46,7 +48,9 @@ impl Pending {
 
     /// The same path, changed again: the newer says whether it is there and when it is due.
     fn followed_by(self, newer: Pending) -> Pending {
-        Pending { scope: self.scope.max(newer.scope), since: self.since.min(newer.since), ..newer }
+        // What was removed and is there again is new.
+        let rewritten = self.rewritten || self.removed || newer.rewritten;
+        Pending { scope: self.scope.max(newer.scope), rewritten, since: self.since.min(newer.since), ..newer }
     }
 }
 
@@ -160,7 +164,8 @@ impl Fold {
             self.paths = kept;
             for (path, pending) in deep {
                 let top = path.prefix(depth);
-                let cut = Pending { scope: Scope::Subtree, removed: false, not_before: None, ..pending };
+                let cut =
+                    Pending { scope: Scope::Subtree, removed: false, rewritten: false, not_before: None, ..pending };
                 // A directory whose removal was reported stays removed: what is below it is gone with it.
                 if self.paths.get(&top).is_none_or(|top| !top.removed) {
                     let merged = self.paths.get(&top).map_or(cut, |old| old.followed_by(cut));

@@ -90,9 +90,9 @@ impl PendingSet {
     /// Something changed.
     pub fn add(&mut self, change: &Change, now: Instant) {
         match change {
-            Change::Touched { path, .. } => self.insert(path, Scope::Entry, now),
+            Change::Touched { path, rewritten, .. } => self.insert(path, Scope::Entry, *rewritten, now),
             Change::Subtree { path } if path.is_root() => self.want_reconcile(Extent::Full),
-            Change::Subtree { path } => self.insert(path, Scope::Subtree, now),
+            Change::Subtree { path } => self.insert(path, Scope::Subtree, false, now),
             Change::Removed { path, is_dir } => {
                 if *is_dir {
                     self.waiting.drop_below(path);
@@ -171,7 +171,7 @@ impl PendingSet {
             match fate(&path) {
                 Fate::Delivered => {
                     if let Reconcile::Running { beside, .. } = &mut self.reconcile {
-                        beside.insert(path, pending);
+                        beside.insert(path, Pending { rewritten: false, ..pending });
                     }
                 }
                 Fate::Failed => {
@@ -261,9 +261,10 @@ impl PendingSet {
         delivered.into_iter().for_each(|(path, pending)| self.waiting.put_back(path, pending));
     }
 
-    fn insert(&mut self, path: &RelPath, scope: Scope, now: Instant) {
-        self.moved_away.remove(path);
-        self.waiting.insert(path.clone(), Pending::new(scope, false, now));
+    fn insert(&mut self, path: &RelPath, scope: Scope, rewritten: bool, now: Instant) {
+        let replaced = self.moved_away.remove(path).is_some() || self.leased.get(path).is_some_and(|p| p.removed);
+        let rewritten = rewritten || replaced;
+        self.waiting.insert(path.clone(), Pending { rewritten, ..Pending::new(scope, false, now) });
     }
 
     fn remember(&mut self, path: &RelPath, state: MovedAway) {

@@ -17,6 +17,9 @@ const REPORT_TIME: Duration = Duration::from_millis(20);
 /// When no report has come by then, track was lost: the directory that held it is compared as a whole.
 const REPORT_AT_LATEST: Duration = Duration::from_secs(2);
 
+/// A file of more bytes is not sent without need, even where that saves a run.
+const LARGE: u64 = 64 * 1024;
+
 /// What is on disk at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
@@ -24,7 +27,9 @@ pub enum Found {
     Missing,
     /// A directory; not a symlink to one.
     Directory,
-    /// A file, a symlink or something special.
+    /// A regular file of so many bytes.
+    File(u64),
+    /// A symlink or something special.
     Other,
     /// It cannot be looked at.
     Unknown,
@@ -43,6 +48,7 @@ impl Disk for Source {
     fn look(&mut self, path: &RelPath) -> Found {
         match fs::symlink_metadata(path.under(&self.0)) {
             Ok(meta) if meta.is_dir() => Found::Directory,
+            Ok(meta) if meta.is_file() => Found::File(meta.len()),
             Ok(_) => Found::Other,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 Found::Missing
@@ -59,8 +65,12 @@ pub struct Plan {
     pub root: bool,
     /// Entries that exist: sent without what is below them.
     pub present: BTreeSet<RelPath>,
+    /// Entries that exist and whose content is sent whatever size and time say.
+    pub rewritten: BTreeSet<RelPath>,
     /// Directories that exist: made equal with all that is below them.
     pub subtrees: BTreeSet<RelPath>,
+    /// Whether one of these was removed and made again, so that size and time of what is below prove nothing.
+    pub subtrees_rewritten: bool,
     /// Entries that do not exist: deleted, with all that is below them on the node.
     pub missing: BTreeSet<RelPath>,
     /// Directories that were moved away: left alone on the node though they lie below one of the above.
@@ -78,12 +88,16 @@ pub struct Plan {
 impl Plan {
     /// Whether no rsync run is needed.
     pub fn is_empty(&self) -> bool {
-        !self.root && self.present.is_empty() && self.subtrees.is_empty() && self.missing.is_empty()
+        !self.root
+            && self.present.is_empty()
+            && self.rewritten.is_empty()
+            && self.subtrees.is_empty()
+            && self.missing.is_empty()
     }
 
     /// The number of listed entries.
     pub fn len(&self) -> usize {
-        usize::from(self.root) + self.present.len() + self.subtrees.len() + self.missing.len()
+        usize::from(self.root) + self.present.len() + self.rewritten.len() + self.subtrees.len() + self.missing.len()
     }
 
     /// What became of a path of the batch when rsync succeeded on all but the `failed` paths.
@@ -109,12 +123,14 @@ pub fn plan(
     disk: &mut dyn Disk,
     now: Instant,
 ) -> Plan {
-    let mut planner = Planner { set, excludes, disk, looked: HashMap::new(), now, plan: Plan::default() };
+    let (looked, large) = (HashMap::new(), BTreeSet::new());
+    let mut planner = Planner { set, excludes, disk, looked, large, now, plan: Plan::default() };
     for (path, pending) in batch {
         planner.add(path, pending);
     }
-    let Planner { mut plan, .. } = planner;
+    let Planner { mut plan, large, .. } = planner;
     plan.drop_covered();
+    plan.join_lists(&large);
     let tops = plan.subtrees.iter().chain(&plan.missing);
     plan.protected = tops.flat_map(|top| set.moved_away_below(top)).collect();
     plan
@@ -123,9 +139,19 @@ pub fn plan(
 impl Plan {
     /// What a listed subtree covers is not listed beside it.
     fn drop_covered(&mut self) {
-        let Plan { present, subtrees, .. } = self;
-        let covered = |path: &RelPath| path.ancestors().any(|dir| subtrees.contains(&dir)) || subtrees.contains(path);
+        let Plan { present, rewritten, subtrees, .. } = self;
+        let covered = |path: &RelPath| subtrees.contains(path) || path.ancestors().any(|dir| subtrees.contains(&dir));
         present.retain(|path| !covered(path));
+        rewritten.retain(|path| !covered(path));
+    }
+
+    /// One run serves both lists, but for large files, whose comparison costs more than a run.
+    fn join_lists(&mut self, large: &BTreeSet<RelPath>) {
+        if !self.rewritten.is_empty() {
+            let Plan { present, rewritten, .. } = self;
+            rewritten.extend(present.extract_if(.., |path| !large.contains(path)));
+            present.retain(|path| !rewritten.contains(path));
+        }
     }
 }
 
@@ -135,6 +161,8 @@ struct Planner<'a> {
     disk: &'a mut dyn Disk,
     /// Directories that were looked at already: many paths share their ancestors.
     looked: HashMap<RelPath, Found>,
+    /// Files that are listed and larger than [`LARGE`].
+    large: BTreeSet<RelPath>,
     now: Instant,
     plan: Plan,
 }
@@ -155,24 +183,36 @@ impl Planner<'_> {
                 Found::Directory if self.excludes.matching(&dir, true).is_some() => return,
                 Found::Directory => (),
                 // rsync would follow it at the source, or replace it by a directory at the node.
-                Found::Other => return self.list_present(&dir, path, Scope::Entry, false),
+                Found::File(_) | Found::Other => {
+                    let pending = Pending { scope: Scope::Entry, rewritten: false, ..*pending };
+                    return self.list_present(&dir, path, &pending, found);
+                }
                 Found::Missing => return self.list_missing(&dir, path, pending),
                 Found::Unknown => return self.unreadable(path),
             }
         }
         match self.disk.look(path) {
-            Found::Directory => self.list_present(path, path, pending.scope, true),
-            Found::Other => self.list_present(path, path, Scope::Entry, false),
+            found @ (Found::Directory | Found::File(_) | Found::Other) => self.list_present(path, path, pending, found),
             Found::Missing => self.list_missing(path, path, pending),
             Found::Unknown => self.unreadable(path),
         }
     }
 
-    fn list_present(&mut self, listed: &RelPath, path: &RelPath, scope: Scope, is_dir: bool) {
-        if self.excludes.matching(listed, is_dir).is_some() {
+    fn list_present(&mut self, listed: &RelPath, path: &RelPath, pending: &Pending, found: Found) {
+        if self.excludes.matching(listed, found == Found::Directory).is_some() {
             return;
         }
-        let list = if scope == Scope::Subtree { &mut self.plan.subtrees } else { &mut self.plan.present };
+        if matches!(found, Found::File(size) if size > LARGE) {
+            self.large.insert(listed.clone());
+        }
+        let list = match (found, pending) {
+            (Found::Directory, Pending { scope: Scope::Subtree, rewritten, .. }) => {
+                self.plan.subtrees_rewritten |= rewritten;
+                &mut self.plan.subtrees
+            }
+            (_, Pending { rewritten: true, .. }) => &mut self.plan.rewritten,
+            _ => &mut self.plan.present,
+        };
         list.insert(listed.clone());
         self.plan.carriers.insert(path.clone(), listed.clone());
     }
@@ -222,14 +262,19 @@ mod tests {
             let directory = format!("{path}/");
             match self.0.iter().find(|entry| **entry == path.to_string() || **entry == directory) {
                 Some(entry) if entry.ends_with('/') => Found::Directory,
-                Some(_) => Found::Other,
+                Some(entry) if entry.starts_with("large") => Found::File(LARGE + 1),
+                Some(_) => Found::File(LARGE),
                 None => Found::Missing,
             }
         }
     }
 
     fn touched(path: &str) -> Change {
-        Change::Touched { path: rel(path), is_dir: false }
+        Change::Touched { path: rel(path), is_dir: false, rewritten: false }
+    }
+
+    fn written(path: &str) -> Change {
+        Change::Touched { path: rel(path), is_dir: false, rewritten: true }
     }
 
     fn removed(path: &str) -> Change {
@@ -240,7 +285,7 @@ mod tests {
         Change::Subtree { path: rel(path) }
     }
 
-    /// The plan in short: `+present`, `/subtree`, `-missing`, `!protected`, `?unreported`.
+    /// The plan in short: `+present`, `*rewritten`, `/subtree`, `-missing`, `!protected`, `?unreported`.
     fn planned(disk: &[&'static str], excludes: &[&str], changes: &[Change]) -> String {
         let (mut set, now) = (PendingSet::default(), Instant::now());
         changes.iter().for_each(|change| set.add(change, now));
@@ -249,6 +294,7 @@ mod tests {
         let plan = plan(&batch, &set, &excludes, &mut Table(disk.to_vec()), now);
         let lists = [
             ('+', &plan.present),
+            ('*', &plan.rewritten),
             ('/', &plan.subtrees),
             ('-', &plan.missing),
             ('!', &plan.protected),
@@ -261,6 +307,14 @@ mod tests {
     #[test]
     fn what_exists_is_sent_and_what_was_removed_is_deleted() {
         assert_eq!(planned(&["a", "d/", "d/x"], &[], &[touched("a"), touched("d/x"), removed("d/y")]), "+a +d/x -d/y");
+    }
+
+    #[test]
+    fn new_content_is_sent_whatever_size_and_time_say() {
+        assert_eq!(planned(&["a", "b"], &[], &[written("a")]), "*a");
+        assert_eq!(planned(&["a", "b"], &[], &[written("a"), touched("b")]), "*a *b", "one run serves both");
+        assert_eq!(planned(&["a", "large"], &[], &[written("a"), touched("large")]), "+large *a");
+        assert_eq!(planned(&["a"], &[], &[removed("a"), touched("a")]), "*a", "made again");
     }
 
     #[test]

@@ -27,6 +27,9 @@ const ROOT_POLL: Duration = Duration::from_secs(1);
 /// A directory that is moved so soon after a scan may have been renamed while it was scanned: it is scanned again.
 const YOUNG: Duration = Duration::from_secs(2);
 
+/// A directory got other attributes. MODIFY: its time alone was set (`touch -m`; fsnotify_change in the kernel).
+const ATTRIBUTES: EventMask = EventMask::ATTRIB.union(EventMask::MODIFY);
+
 /// What the observer has to say, in the order in which it is to be passed on: first `changes`, then `rescans`.
 #[derive(Debug, Default)]
 pub struct Findings {
@@ -132,7 +135,7 @@ impl Observer {
             self.moved_out(from);
         }
         for path in self.quiet.due(now) {
-            self.touched(path, false);
+            self.written(path);
         }
         if let Presence::Away { look_at, watched } = self.presence {
             if now >= look_at {
@@ -155,7 +158,7 @@ impl Observer {
     /// Nothing is waited for any longer: files that are still open count as they are.
     pub fn flush(&mut self) {
         for path in self.quiet.flush() {
-            self.touched(path, false);
+            self.written(path);
         }
     }
 
@@ -166,8 +169,9 @@ impl Observer {
         } else if mask.contains(EventMask::MODIFY) {
             self.quiet.written(path, now);
         } else if mask.intersects(EventMask::CLOSE_WRITE | EventMask::MOVED_TO) {
-            self.quiet.settled(&path);
-            self.touched(path, false);
+            // A file that is opened for writing and closed untouched, as databases do, is not new.
+            let rewritten = self.quiet.settled(&path) || mask.contains(EventMask::MOVED_TO);
+            self.found.changes.push(Change::Touched { path, is_dir: false, rewritten });
         } else if mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM) {
             self.quiet.settled(&path);
             self.found.changes.push(Change::Removed { path, is_dir: false });
@@ -201,7 +205,7 @@ impl Observer {
         } else if mask.contains(EventMask::DELETE) {
             self.quiet.forget_below(&path);
             self.found.changes.push(Change::Removed { path, is_dir: true });
-        } else if mask.contains(EventMask::ATTRIB) {
+        } else if mask.intersects(ATTRIBUTES) {
             // It may have become readable.
             match self.attach(dir, &name, now) {
                 Attached::New => self.found.changes.push(Change::Subtree { path }),
@@ -270,7 +274,7 @@ impl Observer {
             self.root_went(false, now);
         } else if mask.contains(EventMask::MOVE_SELF) {
             self.root_went(true, now);
-        } else if mask.contains(EventMask::ATTRIB) {
+        } else if mask.intersects(ATTRIBUTES) {
             self.touched(RelPath::root(), true);
         }
     }
@@ -293,7 +297,11 @@ impl Observer {
     }
 
     fn touched(&mut self, path: RelPath, is_dir: bool) {
-        self.found.changes.push(Change::Touched { path, is_dir });
+        self.found.changes.push(Change::Touched { path, is_dir, rewritten: false });
+    }
+
+    fn written(&mut self, path: RelPath) {
+        self.found.changes.push(Change::Touched { path, is_dir: false, rewritten: true });
     }
 
     fn lose_track(&mut self, reason: Reason, now: Instant) {

@@ -39,11 +39,9 @@ impl Quiet {
         self.check_at.get_or_insert(now + QUIET_TIME);
     }
 
-    /// The file was closed, deleted or moved: it is no longer waited for.
-    pub fn settled(&mut self, path: &RelPath) {
-        if !self.files.is_empty() {
-            self.files.remove(path);
-        }
+    /// The file was closed, deleted or moved: it is no longer waited for. Whether it had been written.
+    pub fn settled(&mut self, path: &RelPath) -> bool {
+        !self.files.is_empty() && self.files.remove(path).is_some()
     }
 
     /// Whether the file is waited for.
@@ -122,7 +120,8 @@ mod tests {
     fn a_closed_file_is_no_longer_waited_for() {
         let (mut quiet, start) = (Quiet::default(), Instant::now());
         quiet.written(rel("f"), start);
-        quiet.settled(&rel("f"));
+        assert!(quiet.settled(&rel("f")));
+        assert!(!quiet.settled(&rel("f")));
         assert_eq!(quiet.due(start + QUIET_TIME), []);
     }
 

@@ -5,7 +5,7 @@ fn rel(path: &str) -> RelPath {
 }
 
 fn touched(path: &str) -> Change {
-    Change::Touched { path: rel(path), is_dir: false }
+    Change::Touched { path: rel(path), is_dir: false, rewritten: false }
 }
 
 fn removed_dir(path: &str) -> Change {
