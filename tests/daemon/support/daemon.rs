@@ -59,6 +59,10 @@ impl Daemon {
         self.output.log()
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_some())
+    }
+
     /// What the daemon runs at this moment under this program name: its own children, not the far side of ssh.
     pub fn running(&self, program: &str) -> Vec<u32> {
         let own = self.child.id();

@@ -146,7 +146,13 @@ impl Site {
     pub fn start_with(&mut self, options: &[&str]) {
         let config = self.config_file().display().to_string();
         self.daemon = Some(Daemon::start(self.base(), &[], &[&["-c", &config], options].concat()));
-        self.expect_log("watching");
+        let started = wait::until(|| {
+            let watches = self.daemon().log().contains("watching");
+            (watches || self.daemon.as_mut().is_some_and(Daemon::has_ended)).then_some(watches)
+        });
+        if started != Some(true) {
+            self.fail("the daemon ended or does not come to watch");
+        }
     }
 
     /// Starts the daemon and waits until every node equals the source.
