@@ -48,7 +48,9 @@ fn check_source(site: &Site) -> bool {
             false
         }
         Some(limit) => {
-            say(&format!("source: {wpath}: {directories} directories to watch, of {limit} that this user may watch"));
+            say(&format!(
+                "source: {wpath}: {directories} directories to watch; fs.inotify.max_user_watches is {limit}"
+            ));
             true
         }
         None => {

@@ -103,7 +103,9 @@ impl Context<'_> {
         arguments.extend(forced(recipe).iter().map(OsString::from));
         arguments.push("--".into());
         // rsync is started in the source: whatever happens to its name meanwhile, this is the directory that was checked.
-        arguments.push("./".into());
+        // With a list, `./` would make it enter the source once more by its name; without one, `.` would send it as a name.
+        let listed = arguments.iter().any(|argument| argument == "--files-from=-");
+        arguments.push(if listed { "." } else { "./" }.into());
         arguments.push(self.node.dest().to_owned());
         Invocation { arguments, list }
     }
