@@ -282,9 +282,8 @@ impl SyncActor {
             (News::Fails, Some(failure)) => warn!(log, "node failing"; "pending" => pending(), "why" => %failure),
             (News::Held, _) => error!(log, "nothing is sent"; "pending" => pending(), "why" => %self.health),
             (News::Recovered, _) => info!(log, "node recovered"; "pending" => pending()),
-            (News::Fails | News::Nothing, _) => {
-                failure.map(|failure| debug!(log, "try failed"; "why" => %failure));
-            }
+            (_, Some(failure)) => debug!(log, "try failed"; "why" => %failure),
+            (_, None) => (),
         }
     }
 

@@ -148,9 +148,10 @@ impl Plan {
     /// One run serves both lists, but for large files, whose comparison costs more than a run.
     fn join_lists(&mut self, large: &BTreeSet<RelPath>) {
         if !self.rewritten.is_empty() {
-            let Plan { present, rewritten, .. } = self;
-            rewritten.extend(present.extract_if(.., |path| !large.contains(path)));
-            present.retain(|path| !rewritten.contains(path));
+            let (alone, joined) = std::mem::take(&mut self.present).into_iter().partition(|path| large.contains(path));
+            self.present = alone;
+            self.rewritten.extend::<BTreeSet<_>>(joined);
+            self.present.retain(|path| !self.rewritten.contains(path));
         }
     }
 }

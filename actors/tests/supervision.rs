@@ -1,0 +1,130 @@
+//! SyncActors that panic, stop or fail lose nothing, and their neighbours notice nothing.
+
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::cell::Cell;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use inosync_actors::daemon::{Daemon, Ending};
+use inosync_actors::filter::excludes::Excludes;
+use inosync_actors::root::Root;
+use inosync_actors::rsync::children::Children;
+use inosync_actors::rsync::extra::Extra;
+use inosync_actors::rsync::failure::{Cause, Failure};
+use inosync_actors::rsync::node::Node;
+use inosync_actors::rsync::{Rsync, local_version};
+use inosync_actors::site::{DirMoves, InitialSync, Site};
+use inosync_actors::sync::pending::Extent;
+use inosync_actors::sync::plan::Plan;
+use inosync_actors::sync::{Running, Transport};
+use slog::{Discard, Logger, o};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A way to a node on which half of the calls go wrong, each in another way.
+struct Unreliable {
+    way: Rc<dyn Transport>,
+    calls: Cell<u32>,
+}
+
+impl Unreliable {
+    fn goes_wrong(&self) -> Option<Running> {
+        self.calls.set(self.calls.get() + 1);
+        match self.calls.get() % 6 {
+            1 => panic!("forced, in a handler of the SyncActor"),
+            2 => Some(Box::pin(async { panic!("forced, in what the SyncActor waits for") })),
+            // The SyncActor stops when rsync cannot be started.
+            3 => Some(Box::pin(async { Err(Failure { cause: Cause::NotStarted, said: "forced".into() }) })),
+            _ => None,
+        }
+    }
+}
+
+impl Transport for Unreliable {
+    fn deliver(self: Rc<Self>, plan: Rc<Plan>) -> Running {
+        self.goes_wrong().unwrap_or_else(|| self.way.clone().deliver(plan))
+    }
+
+    fn reconcile(self: Rc<Self>, extent: Extent) -> Running {
+        self.goes_wrong().unwrap_or_else(|| self.way.clone().reconcile(extent))
+    }
+}
+
+/// A source and two mirrors in a directory of their own.
+struct Trees(tempfile::TempDir);
+
+impl Trees {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        ["source", "steady", "unreliable"].iter().for_each(|name| fs::create_dir(dir.path().join(name)).unwrap());
+        Trees(dir)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().canonicalize().unwrap().join(name)
+    }
+
+    fn node(&self, name: &str) -> Node {
+        Node::parse("", self.path(name).to_str().unwrap()).unwrap()
+    }
+
+    fn site(&self) -> Site {
+        Site {
+            wpath: self.path("source"),
+            excludes: Excludes::default(),
+            nodes: vec![self.node("steady"), self.node("unreliable")],
+            rsync: PathBuf::from("/usr/bin/rsync"),
+            extra: Extra::default(),
+            rspeed: 0,
+            logfile: None,
+            initial_sync: InitialSync::Full,
+            dir_moves: DirMoves::Log,
+            stop_timeout: DEADLINE,
+        }
+    }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < DEADLINE, "in vain: {what}");
+        actix::clock::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[actix::test]
+async fn a_sync_actor_that_panics_or_stops_loses_nothing_and_disturbs_nobody() {
+    let trees = Trees::new();
+    let site = trees.site();
+    let (children, root) = (Children::default(), Root::of(&site.wpath).unwrap());
+    let version = local_version(&children, &site.rsync).await.expect("rsync is missing: run `make test`");
+    let shared = Rc::new(site.clone());
+    let way = |name| -> Rc<dyn Transport> {
+        Rc::new(Rsync::new(shared.clone(), root.clone(), trees.node(name), version, children.clone()))
+    };
+    let unreliable = Rc::new(Unreliable { way: way("unreliable"), calls: Cell::new(0) });
+    let nodes = vec![("steady".to_owned(), way("steady")), ("unreliable".to_owned(), unreliable.clone() as _)];
+    let mut daemon = Daemon::start_with(&site, root.clone(), nodes, children.clone(), &Logger::root(Discard, o!()));
+
+    let (source, steady) = (trees.path("source"), trees.path("steady"));
+    for round in 0..12 {
+        fs::write(source.join(format!("file {round}")), "content").unwrap();
+        until("the steady node follows at once", || names(&steady) == names(&source)).await;
+    }
+    fs::remove_file(source.join("file 3")).unwrap();
+    until("the unreliable node becomes equal", || names(&trees.path("unreliable")) == names(&source)).await;
+    assert!(unreliable.calls.get() > 6, "only {} calls went wrong or well", unreliable.calls.get());
+
+    daemon.stop();
+    assert!(matches!(daemon.ended().await, Ending::Stopped { .. }));
+}
