@@ -1,5 +1,5 @@
 //! Brings one node up to date, batch by batch. What the node does not have yet is in its [`Outbox`], which outlives the
-//! actor; what rsync must be told is decided in [`plan`]; how it is told is the [`Transport`]'s business.
+//! actor; what rsync must be told is decided in [`mod@plan`]; how it is told is the [`Transport`]'s business.
 
 pub mod fold;
 pub mod health;
