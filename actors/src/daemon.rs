@@ -14,7 +14,7 @@ use crate::rsync::Rsync;
 use crate::rsync::children::Children;
 use crate::rsync::version::Version;
 use crate::site::Site;
-use crate::supervisor::{Connect, SupervisorActor};
+use crate::supervisor::{Front, SupervisorActor};
 use crate::sync::{Link, Outbox, Transport};
 use crate::watcher::{Outlets, WatcherActor};
 
@@ -103,30 +103,11 @@ impl Daemon {
                 log: log.new(o!("node" => name)),
             })
             .collect();
-        let outboxes = links.iter().map(|link| link.outbox.clone()).collect();
         let (guard, ended) = EndsDaemon::new();
-        let (initial_sync, stop_timeout) = (site.initial_sync, site.stop_timeout);
-        let supervisor = SupervisorActor::new(links, initial_sync, stop_timeout, log.clone(), guard.clone()).start();
-
-        // Watching and filtering have a thread of their own: neither waits for rsync, nor rsync for them.
-        let arbiter = Arbiter::new();
-        let superior = crate::filter::Superior {
-            rescans: supervisor.clone().recipient(),
-            moves: supervisor.clone().recipient(),
-            flushed: supervisor.clone().recipient(),
-        };
-        let filter = FilterActor::new(site.excludes.clone(), outboxes, superior, log.clone(), guard.clone());
-        let filter = FilterActor::start_in_arbiter(&arbiter.handle(), |_| filter);
-        let outlets = Outlets {
-            changes: filter.clone().recipient(),
-            rescans: filter.clone().recipient(),
-            moves: filter.clone().recipient(),
-            flush: filter.clone().recipient(),
-            reports: supervisor.clone().recipient(),
-        };
-        let watcher = WatcherActor::new(root, site.excludes.clone(), outlets, guard);
-        let watcher = WatcherActor::start_in_arbiter(&arbiter.handle(), |_| watcher);
-        supervisor.do_send(Connect { filter: filter.recipient(), watcher: watcher.recipient() });
+        let supervisor = SupervisorActor::create(|ctx| {
+            let front = start_front(site, root, &links, &ctx.address(), log, &guard);
+            SupervisorActor::new(links, front, site.initial_sync, site.stop_timeout, log.clone(), guard)
+        });
         Daemon { supervisor, ended, children }
     }
 
@@ -141,4 +122,35 @@ impl Daemon {
         self.children.end_all().await;
         ending
     }
+}
+
+/// Starts the watcher and the filter, which report to the supervisor, on a thread of their own: neither waits for rsync,
+/// nor rsync for them.
+fn start_front(
+    site: &Site,
+    root: Root,
+    links: &[Link],
+    supervisor: &Addr<SupervisorActor>,
+    log: &Logger,
+    guard: &EndsDaemon,
+) -> Front {
+    let arbiter = Arbiter::new();
+    let outboxes = links.iter().map(|link| link.outbox.clone()).collect();
+    let superior = crate::filter::Superior {
+        rescans: supervisor.clone().recipient(),
+        moves: supervisor.clone().recipient(),
+        flushed: supervisor.clone().recipient(),
+    };
+    let filter = FilterActor::new(site.excludes.clone(), outboxes, superior, log.clone(), guard.clone());
+    let filter = FilterActor::start_in_arbiter(&arbiter.handle(), |_| filter);
+    let outlets = Outlets {
+        changes: filter.clone().recipient(),
+        rescans: filter.clone().recipient(),
+        moves: filter.clone().recipient(),
+        flush: filter.clone().recipient(),
+        reports: supervisor.clone().recipient(),
+    };
+    let watcher = WatcherActor::new(root, site.excludes.clone(), outlets, guard.clone());
+    let watcher = WatcherActor::start_in_arbiter(&arbiter.handle(), |_| watcher);
+    Front { filter: filter.recipient(), watcher: watcher.recipient() }
 }

@@ -49,18 +49,15 @@ pub struct SupervisorActor {
     slots: Vec<Slot>,
     initial_sync: InitialSync,
     stop_timeout: Duration,
-    /// `Some` once they are connected.
-    filter: Option<Recipient<Serve>>,
-    watcher: Option<Recipient<Flush>>,
+    front: Front,
     phase: Phase,
     log: Logger,
     guard: EndsDaemon,
 }
 
-/// The command -> SupervisorActor: the actors in front of it, which need its address to be started.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Connect {
+/// The actors in front of the SyncActors. They report to the supervisor, so they are started with its address before it
+/// runs itself: a report that came before it knew them would be lost on it.
+pub struct Front {
     /// The filter.
     pub filter: Recipient<Serve>,
     /// The watcher.
@@ -71,6 +68,7 @@ impl SupervisorActor {
     /// A supervisor of one SyncActor for each link.
     pub fn new(
         links: Vec<Link>,
+        front: Front,
         initial_sync: InitialSync,
         stop_timeout: Duration,
         log: Logger,
@@ -78,7 +76,7 @@ impl SupervisorActor {
     ) -> Self {
         let slots = links.into_iter().map(|link| Slot { link, actor: None, deaths: 0, drained: false }).collect();
         let phase = Phase::Starting;
-        SupervisorActor { slots, initial_sync, stop_timeout, filter: None, watcher: None, phase, log, guard }
+        SupervisorActor { slots, initial_sync, stop_timeout, front, phase, log, guard }
     }
 
     fn launch(&mut self, at: usize, ctx: &mut Context<Self>) {
@@ -90,9 +88,7 @@ impl SupervisorActor {
             drained: address.recipient(),
         };
         let actor = SyncActor::new(slot.link.clone(), superior).start();
-        if let Some(filter) = &self.filter {
-            filter.do_send(Serve { slot: at, wake: actor.clone().recipient() });
-        }
+        self.front.filter.do_send(Serve { slot: at, wake: actor.clone().recipient() });
         if self.phase == Phase::Draining {
             actor.do_send(Drain);
         }
@@ -141,14 +137,6 @@ impl SupervisorActor {
 
 impl Actor for SupervisorActor {
     type Context = Context<Self>;
-}
-
-impl Handler<Connect> for SupervisorActor {
-    type Result = ();
-
-    fn handle(&mut self, Connect { filter, watcher }: Connect, _: &mut Self::Context) {
-        (self.filter, self.watcher) = (Some(filter), Some(watcher));
-    }
 }
 
 impl Handler<WatchReport> for SupervisorActor {
@@ -237,9 +225,7 @@ impl Handler<Stop> for SupervisorActor {
             Phase::Running => {
                 info!(self.log, "stopping: working off what is pending"; "pending" => self.pending());
                 self.phase = Phase::Flushing;
-                if let Some(watcher) = &self.watcher {
-                    watcher.do_send(Flush);
-                }
+                self.front.watcher.do_send(Flush);
                 ctx.run_later(self.stop_timeout, |supervisor, _| {
                     if supervisor.phase != Phase::Ended {
                         warn!(supervisor.log, "stop_timeout is over");
