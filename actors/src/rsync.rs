@@ -20,7 +20,7 @@ use self::blame::{Blame, blame};
 use self::children::Children;
 use self::failure::{Cause, Failure};
 use self::node::{Kind, Node};
-use self::output::{Line, Tally};
+use self::output::Line;
 use self::recipe::{Context, Invocation, Question, Recipe};
 use self::run::{Code, Finished};
 use self::version::Version;
@@ -178,10 +178,7 @@ impl Rsync {
     /// One run over a list; paths that failed alone go to `delivery`.
     async fn listed(&self, recipe: Recipe, list: Vec<u8>, plan: &Plan, delivery: &mut Delivery) -> Result<(), Failure> {
         let protected: Vec<RelPath> = plan.protected.iter().cloned().collect();
-        let mut tally = Tally::default();
-        let finished =
-            self.run_with_path(recipe, &list, &protected, &mut |said| tally.count(&Line::parse(said))).await?;
-        delivery.tally.add(tally);
+        let finished = self.counted(recipe, &list, &protected, delivery).await?;
         self.sort_out(&finished, delivery)
     }
 
@@ -208,14 +205,24 @@ impl Rsync {
             Extent::Full => Recipe::Full,
         };
         let mut delivery = Delivery::default();
-        let mut tally = Tally::default();
-        let finished = self.run_with_path(recipe, &[], &[], &mut |said| tally.count(&Line::parse(said))).await?;
-        delivery.tally = tally;
+        let finished = self.counted(recipe, &[], &[], &mut delivery).await?;
         match Failure::of(&finished) {
             // What vanished while it was compared is reported by its own events.
             Some(failure) if failure.cause == Cause::Vanished => Ok(delivery),
             _ => self.sort_out(&finished, &mut delivery).map(|()| delivery),
         }
+    }
+
+    /// A run whose changes are added to `delivery`.
+    async fn counted(
+        &self,
+        recipe: Recipe,
+        list: &[u8],
+        protected: &[RelPath],
+        delivery: &mut Delivery,
+    ) -> Result<Finished, Failure> {
+        let tally = &mut delivery.tally;
+        self.run_with_path(recipe, list, protected, &mut |said| tally.count(&Line::parse(said))).await
     }
 
     /// A run; when a directory above the mirror is missing, once more with the directories made on the way.

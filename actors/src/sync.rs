@@ -160,8 +160,7 @@ impl SyncActor {
     fn start(&mut self, now: Instant, ctx: &mut Context<Self>) {
         let (batch, reconcile) = {
             let outbox = self.link.outbox.lock();
-            let due = outbox.next_due(now).is_some_and(|at| at <= now);
-            (due && !self.batch_runs, outbox.wants_reconcile() && !self.reconcile_runs)
+            (!self.batch_runs && outbox.has_due(now), !self.reconcile_runs && outbox.wants_reconcile())
         };
         if !(batch || reconcile) {
             return;
@@ -265,7 +264,10 @@ impl SyncActor {
     }
 
     fn failed(&mut self, failure: &Failure, now: Instant, ctx: &mut Context<Self>) {
-        let news = self.health.failed(failure, now, fastrand::f64());
+        let news = match self.link.root.check() {
+            Err(why) => self.health.held(why, now),
+            Ok(()) => self.health.failed(failure, now, fastrand::f64()),
+        };
         self.tell(&news, Some(failure));
         if failure.cause == Cause::NotStarted {
             ctx.stop();

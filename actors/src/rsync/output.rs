@@ -66,14 +66,6 @@ impl Tally {
     pub fn changes(&self) -> usize {
         usize::try_from(self.sent + self.deleted).unwrap_or(usize::MAX)
     }
-
-    /// Adds what another run did.
-    pub fn add(&mut self, other: Tally) {
-        self.sent += other.sent;
-        self.deleted += other.deleted;
-        self.bytes += other.bytes;
-        self.made_mirror |= other.made_mirror;
-    }
 }
 
 /// A number of bytes for people: `817 B`, `1.2 KiB`, `3.4 GiB`.

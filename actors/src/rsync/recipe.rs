@@ -100,12 +100,11 @@ impl Context<'_> {
             arguments.push(option("--filter=", &rule));
         }
         arguments.extend(self.site.extra.words().iter().map(OsString::from));
-        arguments.extend(forced(recipe).iter().map(OsString::from));
+        arguments.extend(forced(recipe).into_iter().map(OsString::from));
         arguments.push("--".into());
         // rsync is started in the source: whatever happens to its name meanwhile, this is the directory that was checked.
         // With a list, `./` would make it enter the source once more by its name; without one, `.` would send it as a name.
-        let listed = arguments.iter().any(|argument| argument == "--files-from=-");
-        arguments.push(if listed { "." } else { "./" }.into());
+        arguments.push(if is_listed(recipe) { "." } else { "./" }.into());
         arguments.push(self.node.dest().to_owned());
         Invocation { arguments, list }
     }
@@ -154,50 +153,34 @@ impl Context<'_> {
 }
 
 /// What even the user's own parameters must not change.
-fn forced(recipe: Recipe) -> &'static [&'static str] {
-    // --delete always: without it the receiver does not learn the exclusions and deletes what they protect.
-    match recipe {
-        Recipe::Entries | Recipe::Rewritten => &[
-            "--dirs",
-            "--no-recursive",
-            "--from0",
-            "--files-from=-",
-            "--delete-missing-args",
-            "--delete",
-            "--force",
-            "--out-format=%i|%l|%b|%n",
-        ],
-        Recipe::Root => &[
-            "--dirs",
-            "--no-recursive",
-            "--from0",
-            "--files-from=-",
-            "--ignore-missing-args",
-            "--delete",
-            "--out-format=%i|%l|%b|%n",
-        ],
-        Recipe::Subtrees | Recipe::SubtreesRewritten => {
-            &["--recursive", "--from0", "--files-from=-", "--delete", "--force", "--out-format=%i|%l|%b|%n"]
-        }
-        Recipe::Deletions29 => &[
-            "--omit-dir-times",
-            "--dirs",
-            "--no-recursive",
-            "--from0",
-            "--files-from=-",
-            "--delete-missing-args",
-            "--delete",
-            "--force",
-            "--protocol=29",
-            "--no-implied-dirs",
-            "--out-format=%i|%l|%b|%n",
-        ],
-        Recipe::Update | Recipe::Full => &["--recursive", "--delete", "--force", "--out-format=%i|%l|%b|%n"],
-        Recipe::DryRun => &["--recursive", "--delete", "--force", "--dry-run", "--out-format=%i|%l|%b|%n"],
-        Recipe::Probe => {
-            &["--dry-run", "--dirs", "--no-recursive", "--from0", "--files-from=-", "--delete-missing-args"]
-        }
+fn forced(recipe: Recipe) -> Vec<&'static str> {
+    use Recipe::{Deletions29, DryRun, Entries, Full, Probe, Rewritten, Root, Subtrees, SubtreesRewritten, Update};
+    let mut options = match recipe {
+        Entries | Rewritten | Root | Deletions29 | Probe => vec!["--dirs", "--no-recursive"],
+        Subtrees | SubtreesRewritten | Update | Full | DryRun => vec!["--recursive"],
+    };
+    if is_listed(recipe) {
+        options.extend(["--from0", "--files-from=-"]);
     }
+    match recipe {
+        Entries | Rewritten | Probe => options.push("--delete-missing-args"),
+        Root => options.push("--ignore-missing-args"),
+        Deletions29 => {
+            options.extend(["--delete-missing-args", "--protocol=29", "--no-implied-dirs", "--omit-dir-times"]);
+        }
+        Subtrees | SubtreesRewritten | Update | Full | DryRun => (),
+    }
+    if matches!(recipe, DryRun | Probe) {
+        options.push("--dry-run");
+    }
+    // --delete always: without it the receiver does not learn the exclusions and deletes what they protect.
+    options.extend(["--delete", "--force", "--out-format=%i|%l|%b|%n"]);
+    options
+}
+
+/// Whether rsync reads what to do from its standard input.
+fn is_listed(recipe: Recipe) -> bool {
+    !matches!(recipe, Recipe::Update | Recipe::Full | Recipe::DryRun)
 }
 
 /// The list for [`Recipe::Entries`] and [`Recipe::Subtrees`]. `root`: the attributes of the root go with it.

@@ -243,14 +243,14 @@ impl PendingSet {
         }
     }
 
+    /// Whether a path may be worked on now.
+    pub fn has_due(&self, now: Instant) -> bool {
+        self.waiting.iter().any(|(_, pending)| pending.is_due(now))
+    }
+
     /// When the first path is due; `None` if none waits.
     pub fn next_due(&self, now: Instant) -> Option<Instant> {
         self.waiting.iter().map(|(_, pending)| pending.not_before.unwrap_or(now)).min()
-    }
-
-    /// Since when the oldest path waits.
-    pub fn oldest(&self) -> Option<Instant> {
-        self.waiting.iter().map(|(_, pending)| pending.since).chain(self.leased.values().map(|p| p.since)).min()
     }
 
     fn look_again(&mut self, mut beside: Fold, again: bool) {
