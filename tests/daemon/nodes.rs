@@ -48,6 +48,19 @@ fn the_remote_shell_of_the_user_is_used() {
 }
 
 #[test]
+fn an_ipv6_address_in_brackets_is_a_host() {
+    let site = Site::on(&[Ssh]);
+    site.write("file", "x");
+    let config = std::fs::read_to_string(site.config_file()).unwrap();
+    let ipv6 = site.beside("ipv6.ron");
+    std::fs::write(&ipv6, config.replace("\"mirror:", "\"[::1]:")).unwrap();
+    let ended = site.run_plain(&["-c", ipv6.to_str().unwrap(), "--once"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(ended.log.contains("[::1]:"), "{}", ended.log);
+    site.assert_on_nodes("file", "x");
+}
+
+#[test]
 fn parameters_of_the_user_are_used() {
     let mut site = Site::new();
     site.config(r#"extra: ["-a", "--chmod=F600"]"#);

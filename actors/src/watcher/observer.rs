@@ -340,3 +340,6 @@ fn last_name(path: &RelPath) -> Option<OsString> {
     use std::os::unix::ffi::OsStringExt;
     (!path.is_root()).then(|| OsString::from_vec(path.name().to_vec()))
 }
+
+#[cfg(test)]
+mod tests;

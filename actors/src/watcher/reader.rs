@@ -83,7 +83,8 @@ pub fn start(mut inotify: Inotify, deliver: impl Fn(Vec<RawEvent>) -> bool + Sen
     Ok(gauge)
 }
 
-fn own(event: inotify::Event<&OsStr>) -> RawEvent {
+/// The event on its own memory.
+pub fn own(event: inotify::Event<&OsStr>) -> RawEvent {
     let inotify::Event { wd, mask, cookie, name } = event;
     RawEvent { watch: wd.get_watch_descriptor_id(), mask, cookie, name: name.map(OsStr::to_owned) }
 }

@@ -112,7 +112,7 @@ pub fn ssh_config(dir: &Path, port: u16) -> PathBuf {
     let path = dir.join("ssh_config");
     let at = dir.display();
     let text = format!(
-        "Host mirror\n HostName 127.0.0.1\n Port {port}\n IdentityFile {at}/user_key\n IdentitiesOnly yes\n \
+        "Host mirror ::1\n HostName 127.0.0.1\n Port {port}\n IdentityFile {at}/user_key\n IdentitiesOnly yes\n \
          UserKnownHostsFile {at}/known_hosts\n StrictHostKeyChecking no\n LogLevel ERROR\n"
     );
     fs::write(&path, text).expect("the directory of the site is writable");

@@ -1,0 +1,207 @@
+//! Real directories and a real inotify queue; the time alone is made up.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+
+use inotify::Inotify;
+
+use super::*;
+use crate::filter::excludes::Excludes;
+use crate::watcher::moves::PAIRING_TIME;
+use crate::watcher::quiet::QUIET_TIME;
+use crate::watcher::reader::own;
+
+struct Watched {
+    dir: tempfile::TempDir,
+    inotify: Inotify,
+    observer: Observer,
+    now: Instant,
+}
+
+impl Watched {
+    /// A watched tree with these directories, and a place beside it.
+    fn new(directories: &[&str], excludes: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        directories.iter().for_each(|name| fs::create_dir_all(root.join(name)).unwrap());
+        fs::create_dir_all(dir.path().join("beside")).unwrap();
+        fs::create_dir_all(&root).unwrap();
+        let inotify = Inotify::init().unwrap();
+        let excludes = Excludes::new(excludes.iter().map(|pattern| pattern.to_string()).collect()).unwrap();
+        let dirs = Dirs::new(root.clone(), excludes, inotify.watches()).unwrap();
+        let observer = Observer::new(Root::of(&root).unwrap(), dirs, &mut |_| ());
+        Watched { dir, inotify, observer, now: Instant::now() }
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.dir.path().join("root").join(path)
+    }
+
+    fn beside(&self, path: &str) -> PathBuf {
+        self.dir.path().join("beside").join(path)
+    }
+
+    /// All events that the kernel has, seen at once.
+    fn events(&mut self) -> Vec<RawEvent> {
+        let (mut buffer, mut events) = ([0; 4096], Vec::new());
+        while let Ok(read) = self.inotify.read_events(&mut buffer) {
+            events.extend(read.map(own));
+        }
+        events
+    }
+
+    /// The changes that follow from what happened since the last call.
+    fn changes(&mut self) -> Vec<String> {
+        for event in self.events() {
+            self.observer.handle(event, self.now);
+        }
+        self.observer.tick(self.now);
+        self.observer.take().changes.iter().map(Change::to_string).collect()
+    }
+
+    fn later(&mut self, time: Duration) -> Vec<String> {
+        self.now += time;
+        self.changes()
+    }
+}
+
+#[test]
+fn a_file_counts_when_it_is_closed_and_not_before() {
+    let mut tree = Watched::new(&["d"], &[]);
+    let mut file = File::create(tree.at("d/f")).unwrap();
+    file.write_all(b"half").unwrap();
+    assert!(tree.changes().is_empty());
+    drop(file);
+    assert_eq!(tree.changes(), ["written d/f"]);
+    drop(OpenOptions::new().write(true).open(tree.at("d/f")).unwrap());
+    assert_eq!(tree.changes(), ["touched d/f"], "nothing was written");
+}
+
+#[test]
+fn a_file_that_stays_open_counts_after_a_quiet_time() {
+    let mut tree = Watched::new(&[], &[]);
+    let _file = File::create(tree.at("f")).unwrap();
+    assert!(tree.changes().is_empty());
+    assert_eq!(tree.later(QUIET_TIME), ["written f"]);
+}
+
+#[test]
+fn links_count_at_once() {
+    let mut tree = Watched::new(&[], &[]);
+    std::os::unix::fs::symlink("nowhere", tree.at("symlink")).unwrap();
+    assert_eq!(tree.changes(), ["touched symlink"]);
+    File::create(tree.beside("f")).unwrap();
+    fs::hard_link(tree.beside("f"), tree.at("hard link")).unwrap();
+    assert_eq!(tree.changes(), ["touched hard link"]);
+}
+
+#[test]
+fn a_new_directory_is_watched_before_it_is_reported() {
+    let mut tree = Watched::new(&[], &[]);
+    fs::create_dir_all(tree.at("a/b/c")).unwrap();
+    fs::write(tree.at("a/b/c/early"), "x").unwrap();
+    assert_eq!(tree.changes()[0], "subtree a/");
+    tree.changes();
+    fs::write(tree.at("a/b/c/late"), "x").unwrap();
+    assert_eq!(tree.changes(), ["written a/b/c/late"]);
+    assert_eq!(tree.observer.directories(), 4);
+}
+
+#[test]
+fn a_directory_that_is_gone_before_it_is_watched_is_reported_all_the_same() {
+    let mut tree = Watched::new(&[], &[]);
+    fs::create_dir(tree.at("a")).unwrap();
+    fs::remove_dir(tree.at("a")).unwrap();
+    assert_eq!(tree.changes(), ["subtree a/", "removed a/"]);
+    assert_eq!(tree.observer.directories(), 1);
+}
+
+#[test]
+fn watches_follow_moved_directories_across_interleaved_moves() {
+    let mut tree = Watched::new(&["a/sub", "b"], &[]);
+    fs::rename(tree.at("a"), tree.at("tmp")).unwrap();
+    fs::rename(tree.at("b"), tree.at("a")).unwrap();
+    fs::rename(tree.at("tmp"), tree.at("b")).unwrap();
+    let moves =
+        ["moved away a/", "moved a/ to tmp/", "moved away b/", "moved b/ to a/", "moved away tmp/", "moved tmp/ to b/"];
+    assert_eq!(tree.changes(), moves);
+    fs::write(tree.at("b/sub/f"), "x").unwrap();
+    assert_eq!(tree.changes(), ["written b/sub/f"]);
+    assert_eq!(tree.observer.directories(), 4);
+}
+
+#[test]
+fn a_directory_that_leaves_the_tree_is_no_longer_watched() {
+    let mut tree = Watched::new(&["a/sub"], &[]);
+    fs::rename(tree.at("a"), tree.beside("a")).unwrap();
+    assert_eq!(tree.changes(), ["moved away a/"]);
+    assert_eq!(tree.later(PAIRING_TIME), ["moved out a/"]);
+    fs::write(tree.beside("a/sub/f"), "x").unwrap();
+    assert!(tree.changes().is_empty());
+    assert_eq!(tree.observer.directories(), 1);
+    fs::rename(tree.beside("a"), tree.at("back")).unwrap();
+    assert_eq!(tree.changes(), ["subtree back/"]);
+    fs::write(tree.at("back/sub/f"), "y").unwrap();
+    assert_eq!(tree.changes(), ["written back/sub/f"]);
+}
+
+#[test]
+fn excluded_directories_are_not_watched_under_any_name() {
+    let mut tree = Watched::new(&["cache/x", "d/x"], &["cache"]);
+    assert_eq!(tree.observer.directories(), 3);
+    fs::rename(tree.at("d"), tree.at("e")).unwrap();
+    fs::rename(tree.at("cache"), tree.at("d")).unwrap();
+    assert_eq!(tree.changes(), ["moved away d/", "moved d/ to e/", "subtree d/"]);
+    fs::rename(tree.at("e"), tree.at("cache")).unwrap();
+    assert_eq!(tree.changes(), ["moved away e/", "moved out e/"]);
+    fs::write(tree.at("cache/x/f"), "x").unwrap();
+    assert!(tree.changes().is_empty());
+    assert_eq!(tree.observer.directories(), 3);
+}
+
+#[test]
+fn after_a_move_patterns_are_matched_against_the_new_place() {
+    let mut tree = Watched::new(&["a/cache", "b"], &["/a/cache"]);
+    assert_eq!(tree.observer.directories(), 3);
+    fs::rename(tree.at("a"), tree.at("c")).unwrap();
+    tree.changes();
+    assert_eq!(tree.observer.directories(), 4, "c/cache is not excluded");
+    fs::rename(tree.at("c"), tree.at("a")).unwrap();
+    tree.changes();
+    assert_eq!(tree.observer.directories(), 3);
+}
+
+#[test]
+fn an_overflow_is_repaired_once_when_it_is_calm() {
+    let mut tree = Watched::new(&["a"], &[]);
+    fs::rename(tree.at("a"), tree.at("b")).unwrap();
+    fs::create_dir_all(tree.at("new/deep")).unwrap();
+    tree.events();
+    let overflow = || RawEvent { watch: -1, mask: EventMask::Q_OVERFLOW, cookie: 0, name: None };
+    tree.observer.handle(overflow(), tree.now);
+    tree.observer.handle(overflow(), tree.now + CALM / 2);
+    tree.observer.tick(tree.now + CALM);
+    assert!(tree.observer.take().rescans.is_empty(), "not calm yet");
+    tree.observer.tick(tree.now + CALM * 2);
+    let rescans = tree.observer.take().rescans;
+    assert_eq!((rescans.len(), rescans[0].reason), (1, Reason::Overflow));
+    assert_eq!(tree.observer.directories(), 4);
+    fs::write(tree.at("b/f"), "x").unwrap();
+    fs::write(tree.at("new/deep/f"), "x").unwrap();
+    assert_eq!(tree.changes(), ["written b/f", "written new/deep/f"]);
+}
+
+#[test]
+fn a_root_that_comes_back_is_watched_and_compared_again() {
+    let mut tree = Watched::new(&["d"], &[]);
+    fs::rename(tree.at(""), tree.beside("root")).unwrap();
+    tree.changes();
+    assert!(tree.observer.next_tick().is_some(), "it is looked for");
+    fs::rename(tree.beside("root"), tree.at("")).unwrap();
+    tree.changes();
+    tree.observer.tick(tree.now + ROOT_POLL);
+    assert_eq!(tree.observer.take().rescans.len(), 1);
+    fs::write(tree.at("d/f"), "x").unwrap();
+    assert_eq!(tree.changes(), ["written d/f"]);
+}
