@@ -9,7 +9,7 @@ use inosync_actors::rsync::node::Node;
 use inosync_actors::rsync::recipe::Recipe;
 use inosync_actors::rsync::version::Version;
 use inosync_actors::rsync::{Examination, Rsync};
-use inosync_actors::site::Site;
+use inosync_actors::site::{InitialSync, Site};
 use inosync_actors::watcher::{count_directories, raise_watch_limit, watch_limit};
 
 use crate::exit::Exit;
@@ -27,9 +27,12 @@ pub async fn check(site: &Site, version: Version) -> Exit {
     let mut sound = check_source(site);
     let shared = Rc::new(site.clone());
     for node in &site.nodes {
-        sound &=
-            check_node(&Rsync::new(shared.clone(), root.clone(), node.clone(), version, Children::default()), node)
-                .await;
+        sound &= check_node(
+            &Rsync::new(shared.clone(), root.clone(), node.clone(), version, Children::default()),
+            node,
+            site.initial_sync,
+        )
+        .await;
     }
     say(if sound { "all is well" } else { "not ready: see above" });
     if sound { Exit::Done } else { Exit::Environment }
@@ -60,7 +63,7 @@ fn check_source(site: &Site) -> bool {
     }
 }
 
-async fn check_node(rsync: &Rsync, node: &Node) -> bool {
+async fn check_node(rsync: &Rsync, node: &Node, initial_sync: InitialSync) -> bool {
     let examined = rsync.examine().await;
     match &examined {
         Ok(Examination { version, protocol, deletions29 }) => {
@@ -72,8 +75,11 @@ async fn check_node(rsync: &Rsync, node: &Node) -> bool {
         }
         Err(why) => say(&format!("node {}: {why}", node.name())),
     }
-    say(&format!("  at start:  {}", rsync.shown(Recipe::Full)));
-    say(&format!("  a change:  {}", rsync.shown(Recipe::Entries)));
+    match initial_sync {
+        InitialSync::Off => say("  at start:  nothing (initial_sync: Off)"),
+        InitialSync::Full | InitialSync::Update => say(&format!("  at start:  {}", rsync.shown(Recipe::Full))),
+    }
+    say(&format!("  a change:  {}", rsync.shown(Recipe::Present)));
     examined.is_ok()
 }
 

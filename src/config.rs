@@ -133,7 +133,8 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let file = || Escaped(path.as_os_str().as_bytes()).to_string();
     let bytes = std::fs::read(path).map_err(|cause| ConfigError::Unreadable { file: file(), cause })?;
     match std::str::from_utf8(&bytes) {
-        Ok(text) => check_text(Source { file: path, text }),
+        // Some editors put a mark before the first character.
+        Ok(text) => check_text(Source { file: path, text: text.strip_prefix('\u{feff}').unwrap_or(text) }),
         Err(error) => {
             let (text, at) = (String::from_utf8_lossy(&bytes), error.valid_up_to());
             let cure = "save the file as UTF-8; a path that is not UTF-8 cannot be written here";
@@ -155,11 +156,11 @@ fn check_text(source: Source<'_>) -> Result<Loaded, ConfigError> {
     let excludes = value("rexcludes", written.rexcludes).map_or(Ok(Vec::new()), |list| patterns(&list))?;
     let excludes = Excludes::from_patterns(excludes);
     let (rpath, rnodes) = (source.value("rpath", written.rpath), source.value("rnodes", written.rnodes));
-    let nodes = check::nodes(&rpath, &rnodes, &wpath)?;
+    let nodes = check::nodes(&rpath, &rnodes, &wpath.resolved)?;
     let extra = value("extra", written.extra).map_or(Ok(Extra::default()), |value| extra(&value, &nodes))?;
     let rspeed = value("rspeed", written.rspeed).map_or(Ok(0), |value| value.number(MAX_RSPEED, "KB/s"))?;
     let logfile = value("logfile", written.logfile);
-    let logfile = logfile.map(|value| check::logfile(&value, &wpath, &excludes, &nodes)).transpose()?;
+    let logfile = logfile.map(|value| check::logfile(&value, &wpath.resolved, &excludes, &nodes)).transpose()?;
     let initial_sync =
         value("initial_sync", written.initial_sync).map_or(Ok(InitialSync::default()), |value| initial_sync(&value))?;
     let dir_moves = value("dir_moves", written.dir_moves).map_or(Ok(DirMoves::default()), |value| dir_moves(&value))?;
@@ -170,6 +171,7 @@ fn check_text(source: Source<'_>) -> Result<Loaded, ConfigError> {
     let rsync = check::rsync(source, value("rsync", written.rsync).as_ref(), Path::new(DEFAULT_RSYNC))?;
 
     let stop_timeout = Duration::from_secs(stop_timeout);
+    let wpath = wpath.named;
     let site = Site { wpath, excludes, nodes, rsync, extra, rspeed, logfile, initial_sync, dir_moves, stop_timeout };
     Ok(Loaded { site, warnings })
 }

@@ -11,8 +11,7 @@ use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::failure::Failure;
 use inosync_actors::rsync::output::Line;
 use inosync_actors::rsync::version::Version;
-use inosync_actors::site::{InitialSync, Site};
-use inosync_actors::sync::pending::Extent;
+use inosync_actors::site::Site;
 use inosync_actors::sync::{Delivery, Transport, log_delivery};
 use slog::{Logger, error, info, o, warn};
 
@@ -28,7 +27,6 @@ pub async fn once(site: Site, version: Version, log: &Logger) -> Exit {
             return Exit::Environment;
         }
     };
-    let extent = if site.initial_sync == InitialSync::Update { Extent::Update } else { Extent::Full };
     let (site, children) = (Rc::new(site), Children::default());
     let tasks: Vec<_> = site
         .nodes
@@ -36,7 +34,7 @@ pub async fn once(site: Site, version: Version, log: &Logger) -> Exit {
         .map(|node| {
             let rsync = Rc::new(Rsync::new(site.clone(), root.clone(), node.clone(), version, children.clone()));
             let log = log.new(o!("node" => node.name().to_owned()));
-            actix::spawn(reconcile(rsync, extent, log))
+            actix::spawn(reconcile(rsync, log))
         })
         .collect();
     let all = async {
@@ -71,7 +69,7 @@ pub async fn dry_run(site: Site, version: Version, log: &Logger) -> Exit {
         let count = |line| match line {
             Line::Sent(path, _) => (sends, _) = (sends + 1, print(node.name(), "would send", &path)),
             Line::Deleted(path) => (deletes, _) = (deletes + 1, print(node.name(), "would delete", &path)),
-            Line::MadeMirror | Line::Notice => (),
+            Line::MadeMirror | Line::DeletionsSkipped | Line::Notice => (),
         };
         let result = tokio::select! {
             result = rsync.dry_run(count) => result,
@@ -92,16 +90,16 @@ pub async fn dry_run(site: Site, version: Version, log: &Logger) -> Exit {
 }
 
 /// Whether the node is equal to the source now. What broke on the way is tried once more.
-async fn reconcile(rsync: Rc<Rsync>, extent: Extent, log: Logger) -> bool {
-    let mut result = reconcile_once(&rsync, extent, &log).await;
+async fn reconcile(rsync: Rc<Rsync>, log: Logger) -> bool {
+    let mut result = reconcile_once(&rsync, &log).await;
     if let Err(why) = &result
         && !why.cause.is_lasting()
     {
         warn!(log, "trying once more"; "why" => %why);
-        result = reconcile_once(&rsync, extent, &log).await;
+        result = reconcile_once(&rsync, &log).await;
     }
     match result {
-        Ok(delivery) => delivery.failed.is_empty(),
+        Ok(delivery) => delivery.blamed.is_empty(),
         Err(why) => {
             error!(log, "not reconciled"; "why" => %why);
             false
@@ -109,9 +107,9 @@ async fn reconcile(rsync: Rc<Rsync>, extent: Extent, log: Logger) -> bool {
     }
 }
 
-async fn reconcile_once(rsync: &Rc<Rsync>, extent: Extent, log: &Logger) -> Result<Delivery, Failure> {
+async fn reconcile_once(rsync: &Rc<Rsync>, log: &Logger) -> Result<Delivery, Failure> {
     let started = Instant::now();
-    let delivery = rsync.clone().reconcile(extent).await?;
+    let delivery = rsync.clone().reconcile().await?;
     log_delivery(log, "reconciled", delivery.tally.changes(), &delivery, started);
     Ok(delivery)
 }

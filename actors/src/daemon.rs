@@ -63,7 +63,9 @@ impl Drop for EndsDaemon {
 /// A running daemon.
 pub struct Daemon {
     supervisor: Addr<SupervisorActor>,
-    ended: oneshot::Receiver<Ending>,
+    announced: oneshot::Receiver<Ending>,
+    /// `Some` once the end was announced.
+    ending: Option<Ending>,
     children: Children,
 }
 
@@ -103,12 +105,12 @@ impl Daemon {
                 log: log.new(o!("node" => name)),
             })
             .collect();
-        let (guard, ended) = EndsDaemon::new();
+        let (guard, announced) = EndsDaemon::new();
         let supervisor = SupervisorActor::create(|ctx| {
             let front = start_front(site, root, &links, &ctx.address(), log, &guard);
             SupervisorActor::new(links, front, site.initial_sync, site.stop_timeout, log.clone(), guard)
         });
-        Daemon { supervisor, ended, children }
+        Daemon { supervisor, announced, ending: None, children }
     }
 
     /// Asks for an orderly stop; a second time, for an immediate one.
@@ -116,9 +118,12 @@ impl Daemon {
         self.supervisor.do_send(Stop);
     }
 
-    /// Waits for the end. All rsync processes are gone when it returns.
+    /// Waits for the end; may be dropped and called again. All rsync processes are gone when it returns.
     pub async fn ended(&mut self) -> Ending {
-        let ending = (&mut self.ended).await.unwrap_or(Ending::Crashed);
+        let ending = match self.ending {
+            Some(ending) => ending,
+            None => *self.ending.insert((&mut self.announced).await.unwrap_or(Ending::Crashed)),
+        };
         self.children.end_all().await;
         ending
     }

@@ -58,8 +58,10 @@ impl FilterActor {
         match change {
             Change::Touched { path, is_dir, .. } | Change::Removed { path, is_dir } => !self.is_excluded(path, *is_dir),
             Change::Subtree { path } => !self.is_excluded(path, true),
-            // The watcher does not watch excluded directories: it reports no move of one.
-            Change::MovedAway { .. } | Change::MovedTo { .. } | Change::MovedOut { .. } => true,
+            // The watcher does not watch excluded directories: it reports none of these for one.
+            Change::MovedAway { .. } | Change::MovedTo { .. } | Change::MovedOut { .. } | Change::Unmounted { .. } => {
+                true
+            }
         }
     }
 

@@ -45,6 +45,11 @@ pub enum Change {
         /// The name that it has.
         to: RelPath,
     },
+    /// A file system was unmounted from this directory: what was below it is hidden, not deleted.
+    Unmounted {
+        /// The directory.
+        path: RelPath,
+    },
     /// The directory of an earlier [`Change::MovedAway`] left the tree, or is excluded where it is now.
     MovedOut {
         /// The name that it had.
@@ -63,6 +68,7 @@ impl std::fmt::Display for Change {
             Change::Subtree { path } => write!(f, "subtree {path}/"),
             Change::MovedAway { path } => write!(f, "moved away {path}/"),
             Change::MovedTo { from, to } => write!(f, "moved {from}/ to {to}/"),
+            Change::Unmounted { path } => write!(f, "unmounted {path}/"),
             Change::MovedOut { path } => write!(f, "moved out {path}/"),
         }
     }

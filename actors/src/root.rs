@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-/// The directory that was at `wpath` when the daemon started, by device and inode.
+/// The directory that was at `wpath` when the daemon started, by device and inode. `wpath` may be a symlink to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root {
     path: PathBuf,
@@ -40,7 +40,7 @@ impl Root {
     /// # Errors
     /// When there is no directory, or it cannot be looked at.
     pub fn of(path: &Path) -> Result<Root, RootError> {
-        match fs::symlink_metadata(path) {
+        match fs::metadata(path) {
             Ok(meta) if meta.is_dir() => Ok(Root { path: path.to_owned(), device: meta.dev(), inode: meta.ino() }),
             Ok(_) => Err(RootError::Missing),
             Err(error) => Err(unusable(&error)),
@@ -59,7 +59,7 @@ impl Root {
     pub fn open(&self) -> Result<OwnedFd, RootError> {
         let directory = File::options()
             .read(true)
-            .custom_flags((OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed())
+            .custom_flags(OFlags::DIRECTORY.bits().cast_signed())
             .open(&self.path)
             .map_err(|error| unusable(&error))?;
         let meta = directory.metadata().map_err(|error| unusable(&error))?;
@@ -103,9 +103,10 @@ mod tests {
         assert_eq!(root.check(), Err(RootError::Replaced));
         assert_eq!(root.open().err(), Some(RootError::Replaced));
         fs::remove_dir(&path).unwrap();
-        std::os::unix::fs::symlink("old", &path).unwrap();
         assert_eq!(root.check(), Err(RootError::Missing));
-        assert_eq!(root.open().err(), Some(RootError::Missing));
+        std::os::unix::fs::symlink("other", &path).unwrap();
+        fs::create_dir(dir.path().join("other")).unwrap();
+        assert_eq!(root.open().err(), Some(RootError::Replaced), "a symlink was pointed elsewhere");
         fs::remove_file(&path).unwrap();
         fs::rename(dir.path().join("old"), &path).unwrap();
         assert_eq!(root.check(), Ok(()));

@@ -27,9 +27,11 @@ use self::version::Version;
 use crate::path::RelPath;
 use crate::root::Root;
 use crate::site::Site;
-use crate::sync::pending::Extent;
 use crate::sync::plan::Plan;
 use crate::sync::{Delivery, Running, Transport};
+
+/// Paths that a run is repeated without, because they could not be read.
+const UNREADABLE: usize = 100;
 
 /// How the node's rsync takes deletions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +96,8 @@ impl Rsync {
         self.learn(&finished)?;
         let version = match self.node.kind() {
             Kind::Local => Some(self.version),
-            Kind::Ssh | Kind::Daemon => Version::parse(&String::from_utf8_lossy(&finished.stderr)),
+            // The remote shell may have said something before.
+            Kind::Ssh | Kind::Daemon => String::from_utf8_lossy(&finished.stderr).lines().find_map(Version::parse),
         };
         Ok(Examination { version, protocol, deletions29: self.deletions.get() == Deletions::Protocol29 })
     }
@@ -131,23 +134,20 @@ impl Rsync {
     async fn deliver_plan(&self, plan: &Plan) -> Result<Delivery, Failure> {
         let mut delivery = Delivery::default();
         // New content is in place before old content goes.
-        for (recipe, paths) in [(Recipe::Rewritten, &plan.rewritten), (Recipe::Entries, &plan.present)] {
+        for (recipe, paths) in [
+            (Recipe::Present, &plan.present),
+            (Recipe::Large, &plan.large),
+            (Recipe::Subtrees, &plan.subtrees),
+            (Recipe::SubtreesRewritten, &plan.subtrees_rewritten),
+        ] {
             if !paths.is_empty() {
                 let root = plan.root || paths.iter().any(is_top);
                 self.listed(recipe, recipe::entries(paths, root), plan, &mut delivery).await?;
             }
         }
-        if !plan.subtrees.is_empty() {
-            let root = plan.subtrees.iter().any(is_top);
-            let recipe = if plan.subtrees_rewritten { Recipe::SubtreesRewritten } else { Recipe::Subtrees };
-            self.listed(recipe, recipe::entries(&plan.subtrees, root), plan, &mut delivery).await?;
-        }
         if !plan.missing.is_empty() {
             self.delete(plan, &mut delivery).await?;
-        }
-        let carried = !(plan.present.is_empty() && plan.rewritten.is_empty())
-            || plan.subtrees.iter().chain(&plan.missing).any(is_top);
-        if plan.root && !carried {
+        } else if plan.root && plan.len() == 1 {
             self.listed(Recipe::Root, Vec::new(), plan, &mut delivery).await?;
         }
         Ok(delivery)
@@ -157,10 +157,10 @@ impl Rsync {
         if self.deletions.get() == Deletions::Unknown {
             self.probe().await?;
         }
-        let root = plan.missing.iter().any(is_top);
+        let root = plan.root || plan.missing.iter().any(is_top);
         if self.deletions.get() != Deletions::Protocol29 {
             let list = recipe::entries(&plan.missing, root);
-            match self.listed(Recipe::Entries, list, plan, delivery).await {
+            match self.listed(Recipe::Missing, list, plan, delivery).await {
                 Err(failure) if failure.cause == Cause::RejectsMissing => self.deletions.set(Deletions::Protocol29),
                 other => return other,
             }
@@ -169,7 +169,7 @@ impl Rsync {
         // That recipe leaves the times of the directories as the deletions made them.
         let parents = recipe::ancestors(&plan.missing);
         if !parents.is_empty() {
-            self.listed(Recipe::Entries, recipe::entries(&parents, root), plan, delivery).await
+            self.listed(Recipe::Present, recipe::entries(&parents, root), plan, delivery).await
         } else {
             self.listed(Recipe::Root, Vec::new(), plan, delivery).await
         }
@@ -178,51 +178,60 @@ impl Rsync {
     /// One run over a list; paths that failed alone go to `delivery`.
     async fn listed(&self, recipe: Recipe, list: Vec<u8>, plan: &Plan, delivery: &mut Delivery) -> Result<(), Failure> {
         let protected: Vec<RelPath> = plan.protected.iter().cloned().collect();
-        let finished = self.counted(recipe, &list, &protected, delivery).await?;
-        self.sort_out(&finished, delivery)
+        self.counted(recipe, &list, protected, delivery).await
     }
 
-    /// Failure as a whole, or of some paths only.
-    fn sort_out(&self, finished: &Finished, delivery: &mut Delivery) -> Result<(), Failure> {
-        let Some(failure) = Failure::of(finished) else { return Ok(()) };
-        // Of a list, these codes say that the rest is done, whatever the cause.
-        if !matches!(finished.code, Code::Exit(23 | 24)) {
-            return Err(failure);
-        }
-        match blame(&finished.stderr, self.site.wpath.as_os_str().as_bytes(), &self.node) {
-            Blame::Paths(paths) => {
-                delivery.failed.extend(paths);
-                delivery.failure.get_or_insert(failure);
-                Ok(())
-            }
-            Blame::Anything => Err(failure),
-        }
-    }
-
-    async fn reconcile_all(&self, extent: Extent) -> Result<Delivery, Failure> {
-        let recipe = match extent {
-            Extent::Update => Recipe::Update,
-            Extent::Full => Recipe::Full,
-        };
+    async fn reconcile_all(&self) -> Result<Delivery, Failure> {
         let mut delivery = Delivery::default();
-        let finished = self.counted(recipe, &[], &[], &mut delivery).await?;
-        match Failure::of(&finished) {
-            // What vanished while it was compared is reported by its own events.
-            Some(failure) if failure.cause == Cause::Vanished => Ok(delivery),
-            _ => self.sort_out(&finished, &mut delivery).map(|()| delivery),
-        }
+        self.counted(Recipe::Full, &[], Vec::new(), &mut delivery).await?;
+        Ok(delivery)
     }
 
-    /// A run whose changes are added to `delivery`.
+    /// A run whose changes are added to `delivery`, and what failed in it alone. rsync skips all deletions of a run in
+    /// which it could not read something: then the rest is done once more without what it could not read.
     async fn counted(
         &self,
         recipe: Recipe,
         list: &[u8],
-        protected: &[RelPath],
+        mut protected: Vec<RelPath>,
         delivery: &mut Delivery,
-    ) -> Result<Finished, Failure> {
-        let tally = &mut delivery.tally;
-        self.run_with_path(recipe, list, protected, &mut |said| tally.count(&Line::parse(said))).await
+    ) -> Result<(), Failure> {
+        for first in [true, false] {
+            let mut skipped = false;
+            let mut count = |said: &[u8]| {
+                let line = Line::parse(said);
+                skipped |= line == Line::DeletionsSkipped;
+                delivery.tally.count(&line);
+            };
+            let finished = self.run_with_path(recipe, list, &protected, &mut count).await?;
+            let blamed = self.sort_out(&finished, delivery)?;
+            match blamed {
+                Blame::Paths(paths) if skipped && first && (1..=UNREADABLE).contains(&paths.len()) => {
+                    protected.extend(paths);
+                }
+                _ if skipped => delivery.blamed = Blame::Anything,
+                _ => (),
+            }
+            if !skipped {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a finished run blames, which is added to `delivery`; or its failure as a whole.
+    fn sort_out(&self, finished: &Finished, delivery: &mut Delivery) -> Result<Blame, Failure> {
+        let Some(failure) = Failure::of(finished) else { return Ok(Blame::default()) };
+        // These codes say that the rest is done, whatever the cause.
+        if !matches!(finished.code, Code::Exit(23 | 24)) {
+            return Err(failure);
+        }
+        // rsync names what it reads by the path that it was started in, with symlinks resolved.
+        let source = self.root.path().canonicalize().unwrap_or_else(|_| self.root.path().to_owned());
+        let blamed = blame(&finished.stderr, source.as_os_str().as_bytes(), &self.node);
+        delivery.blamed.add(blamed.clone());
+        delivery.failure.get_or_insert(failure);
+        Ok(blamed)
     }
 
     /// A run; when a directory above the mirror is missing, once more with the directories made on the way.
@@ -280,8 +289,8 @@ impl Transport for Rsync {
         Box::pin(async move { self.deliver_plan(&plan).await })
     }
 
-    fn reconcile(self: Rc<Self>, extent: Extent) -> Running {
-        Box::pin(async move { self.reconcile_all(extent).await })
+    fn reconcile(self: Rc<Self>) -> Running {
+        Box::pin(async move { self.reconcile_all().await })
     }
 }
 

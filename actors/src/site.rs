@@ -10,7 +10,7 @@ use crate::rsync::node::Node;
 /// One source tree and the nodes that mirror it. Everything in it has been checked.
 #[derive(Debug, Clone)]
 pub struct Site {
-    /// The watched directory: absolute, without symlinks in it.
+    /// The watched directory: absolute; it may be named by a symlink.
     pub wpath: PathBuf,
     /// What is neither watched, sent nor deleted.
     pub excludes: Excludes,
@@ -24,7 +24,7 @@ pub struct Site {
     pub rspeed: u64,
     /// rsync's own log file (`--log-file`).
     pub logfile: Option<PathBuf>,
-    /// The reconcile of each node at start.
+    /// The reconcile of each node at start, and whether later comparisons delete.
     pub initial_sync: InitialSync,
     /// What becomes of a directory that is moved within the tree.
     pub dir_moves: DirMoves,
@@ -38,9 +38,9 @@ pub enum InitialSync {
     /// Makes the node equal to the source: sends what differs and deletes what the source does not have.
     #[default]
     Full,
-    /// Sends what differs and deletes nothing.
+    /// Sends what differs and deletes nothing; later, only removals that were seen are mirrored.
     Update,
-    /// None: only what changes from now on is mirrored.
+    /// None: only what changes from now on is mirrored. Later comparisons delete nothing, as with `Update`.
     Off,
 }
 

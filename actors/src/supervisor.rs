@@ -10,7 +10,6 @@ use crate::daemon::{Ending, EndsDaemon};
 use crate::messages::{Died, DirMove, Drain, Drained, Flush, Flushed, Rescan, Serve, Stop, Succeeded, WatchReport};
 use crate::site::InitialSync;
 use crate::sync::health::backoff;
-use crate::sync::pending::Extent;
 use crate::sync::{Link, Superior, SyncActor};
 
 /// One node.
@@ -101,19 +100,18 @@ impl SupervisorActor {
 
     fn watching(&mut self, directories: usize, ctx: &mut Context<Self>) {
         info!(self.log, "watching"; "directories" => directories);
-        let extent = match self.initial_sync {
-            InitialSync::Full => Some(Extent::Full),
-            InitialSync::Update => Some(Extent::Update),
-            InitialSync::Off => None,
-        };
         if self.phase == Phase::Starting {
             self.phase = Phase::Running;
         }
+        self.want_reconciles();
         for at in 0..self.slots.len() {
-            if let Some(extent) = extent {
-                self.slots[at].link.outbox.lock().want_reconcile(extent);
-            }
             self.launch(at, ctx);
+        }
+    }
+
+    fn want_reconciles(&self) {
+        if self.initial_sync != InitialSync::Off {
+            self.slots.iter().for_each(|slot| slot.link.outbox.lock().want_reconcile());
         }
     }
 
@@ -177,10 +175,10 @@ impl Handler<DirMove> for SupervisorActor {
     fn handle(&mut self, moved: DirMove, _: &mut Self::Context) {
         match moved {
             DirMove::Within { from, to } => {
-                info!(self.log, "directory moved: not mirrored (dir_moves: Log)"; "from" => %from, "to" => %to);
+                info!(self.log, "directory moved: not mirrored (dir_moves: Log), the nodes keep the old name"; "from" => %from, "to" => %to);
             }
             DirMove::Out { from } => {
-                info!(self.log, "directory moved out of the tree: not mirrored (dir_moves: Log)"; "from" => %from);
+                info!(self.log, "directory moved out of the tree or to an excluded name: not mirrored (dir_moves: Log), the nodes keep it"; "from" => %from);
             }
             DirMove::In { to } => {
                 info!(self.log, "directory moved into the tree: mirrored as new"; "to" => %to);
@@ -233,7 +231,12 @@ impl Handler<Stop> for SupervisorActor {
                     }
                 });
             }
-            Phase::Starting | Phase::Flushing | Phase::Draining => {
+            Phase::Starting => {
+                info!(self.log, "stopping before everything is watched");
+                self.want_reconciles();
+                self.end();
+            }
+            Phase::Flushing | Phase::Draining => {
                 info!(self.log, "stopping at once");
                 self.end();
             }

@@ -16,12 +16,13 @@ use actix::prelude::*;
 use slog::{Logger, debug, error, info, warn};
 
 use self::health::{Health, News, backoff};
-use self::pending::{Extent, PendingSet};
-use self::plan::{Plan, Source, plan};
+use self::pending::PendingSet;
+use self::plan::{Disk, Found, Plan, Source, plan};
 use crate::filter::excludes::Excludes;
 use crate::messages::{Change, Died, Drain, Drained, Succeeded, Wake};
 use crate::path::RelPath;
 use crate::root::Root;
+use crate::rsync::blame::Blame;
 use crate::rsync::failure::{Cause, Failure};
 use crate::rsync::output::{Bytes, Tally};
 
@@ -51,8 +52,8 @@ pub struct Delivery {
     /// What was sent and deleted.
     pub tally: Tally,
     /// Paths that failed, or that lie above or below what did.
-    pub failed: Vec<RelPath>,
-    /// Why they failed; `Some` if and only if there are any.
+    pub blamed: Blame,
+    /// Why they failed; `Some` if and only if something is blamed.
     pub failure: Option<Failure>,
 }
 
@@ -64,7 +65,7 @@ pub trait Transport {
     /// Carries out a plan.
     fn deliver(self: Rc<Self>, plan: Rc<Plan>) -> Running;
     /// Compares the whole tree.
-    fn reconcile(self: Rc<Self>, extent: Extent) -> Running;
+    fn reconcile(self: Rc<Self>) -> Running;
 }
 
 /// What a SyncActor works on and with. All of it outlives the actor.
@@ -138,7 +139,7 @@ impl SyncActor {
         let look_again = match self.health.may_start(now) {
             Ok(()) => {
                 self.start(now, ctx);
-                self.health.may_start(now).err().or_else(|| self.next_batch(now))
+                self.health.may_start(now).err().or_else(|| self.next_due(now))
             }
             Err(until) => Some(until),
         };
@@ -147,9 +148,11 @@ impl SyncActor {
         self.report_if_drained(now);
     }
 
-    /// When the next batch can start; `None` if that is when the one in flight ends.
-    fn next_batch(&self, now: Instant) -> Option<Instant> {
-        if self.batch_runs { None } else { self.link.outbox.lock().next_due(now) }
+    /// When something can start that does not wait for what is in flight.
+    fn next_due(&self, now: Instant) -> Option<Instant> {
+        let outbox = self.link.outbox.lock();
+        let batch = if self.batch_runs { None } else { outbox.next_due(now) };
+        batch.into_iter().chain(outbox.reconcile_due(now)).min()
     }
 
     fn on_timer(&mut self, ctx: &mut Context<Self>) {
@@ -160,7 +163,7 @@ impl SyncActor {
     fn start(&mut self, now: Instant, ctx: &mut Context<Self>) {
         let (batch, reconcile) = {
             let outbox = self.link.outbox.lock();
-            (!self.batch_runs && outbox.has_due(now), !self.reconcile_runs && outbox.wants_reconcile())
+            (!self.batch_runs && outbox.has_due(now), outbox.reconcile_due(now).is_some_and(|at| at <= now))
         };
         if !(batch || reconcile) {
             return;
@@ -170,7 +173,7 @@ impl SyncActor {
             return self.tell(&news, None);
         }
         if reconcile {
-            self.start_reconcile(ctx);
+            self.start_reconcile(now, ctx);
         }
         if batch {
             self.start_batch(now, ctx);
@@ -186,11 +189,12 @@ impl SyncActor {
             warn!(self.link.log, "comparing a directory: something in it is gone, and nobody reported it"; "path" => %path);
             outbox.add(&Change::Subtree { path: path.clone() }, now);
         }
+        outbox.forget_moves(&plan.returned);
         if plan.is_empty() {
-            return outbox.settle(now, |path| plan.fate(path, &[]), retry);
+            return outbox.settle(now, |path| plan.fate(path, &Blame::default()), retry);
         }
         drop(outbox);
-        debug!(self.link.log, "batch"; "present" => ?plan.present, "subtrees" => ?plan.subtrees, "missing" => ?plan.missing);
+        debug!(self.link.log, "batch"; "plan" => ?plan);
         self.batch_runs = true;
         let running = self.link.transport.clone().deliver(plan.clone());
         let ended = running.into_actor(self).map(move |result, actor, ctx| actor.batch_ended(&plan, now, result, ctx));
@@ -208,7 +212,7 @@ impl SyncActor {
         let now = Instant::now();
         match result {
             Ok(delivery) => {
-                self.link.outbox.lock().settle(now, |path| plan.fate(path, &delivery.failed), retry);
+                self.link.outbox.lock().settle(now, |path| plan.fate(path, &delivery.blamed), retry);
                 log_delivery(&self.link.log, "mirrored", plan.len(), &delivery, started);
                 self.succeeded(&delivery);
             }
@@ -220,12 +224,13 @@ impl SyncActor {
         self.advance(ctx);
     }
 
-    fn start_reconcile(&mut self, ctx: &mut Context<Self>) {
-        let Some(extent) = self.link.outbox.lock().lease_reconcile() else { return };
-        let started = Instant::now();
-        debug!(self.link.log, "reconcile"; "extent" => ?extent);
+    fn start_reconcile(&mut self, started: Instant, ctx: &mut Context<Self>) {
+        if !self.link.outbox.lock().lease_reconcile(started) {
+            return;
+        }
+        debug!(self.link.log, "reconcile");
         self.reconcile_runs = true;
-        let running = self.link.transport.clone().reconcile(extent);
+        let running = self.link.transport.clone().reconcile();
         let ended = running.into_actor(self).map(move |result, actor, ctx| actor.reconcile_ended(started, result, ctx));
         ctx.spawn(ended);
     }
@@ -235,13 +240,7 @@ impl SyncActor {
         let now = Instant::now();
         match result {
             Ok(delivery) => {
-                let mut outbox = self.link.outbox.lock();
-                outbox.settle_reconcile();
-                // What failed alone is tried again alone.
-                for path in &delivery.failed {
-                    outbox.add(&Change::Touched { path: path.clone(), is_dir: false, rewritten: false }, now);
-                }
-                drop(outbox);
+                self.settle_reconcile(&delivery.blamed, now);
                 log_delivery(&self.link.log, "reconciled", delivery.tally.changes(), &delivery, started);
                 self.succeeded(&Delivery { tally: Tally { made_mirror: false, ..delivery.tally }, ..delivery });
             }
@@ -253,10 +252,29 @@ impl SyncActor {
         self.advance(ctx);
     }
 
+    /// What failed alone is tried again alone: as what it is on disk now.
+    fn settle_reconcile(&mut self, blamed: &Blame, now: Instant) {
+        let mut outbox = self.link.outbox.lock();
+        let Blame::Paths(paths) = blamed else { return outbox.postpone_reconcile(now, retry) };
+        outbox.settle_reconcile();
+        let mut disk = Source(self.link.root.path().to_owned());
+        for path in paths.iter().cloned() {
+            let change = match disk.look(&path) {
+                _ if path.is_root() => Change::Touched { path, is_dir: true, rewritten: false },
+                Found::Directory => Change::Subtree { path },
+                Found::Missing => Change::Removed { path, is_dir: false },
+                Found::File(_) | Found::Other | Found::Unknown => {
+                    Change::Touched { path, is_dir: false, rewritten: false }
+                }
+            };
+            outbox.add(&change, now);
+        }
+    }
+
     fn succeeded(&mut self, delivery: &Delivery) {
         if delivery.tally.made_mirror {
             warn!(self.link.log, "the mirror did not exist; sending everything");
-            self.link.outbox.lock().want_reconcile(Extent::Full);
+            self.link.outbox.lock().want_reconcile();
         }
         let news = self.health.succeeded();
         self.tell(&news, None);
@@ -295,7 +313,8 @@ impl SyncActor {
             return;
         }
         let outbox = self.link.outbox.lock();
-        let soon = outbox.wants_reconcile() || outbox.next_due(now).is_some_and(|at| at <= now + DRAIN_PATIENCE);
+        let due = outbox.next_due(now).into_iter().chain(outbox.reconcile_due(now)).min();
+        let soon = due.is_some_and(|at| at <= now + DRAIN_PATIENCE);
         let busy = self.batch_runs || self.reconcile_runs || soon;
         if !busy || !self.health.is_well() {
             self.draining = false;
@@ -311,9 +330,15 @@ pub fn log_delivery(log: &Logger, what: &'static str, paths: usize, delivery: &D
         "took" => format!("{} ms", started.elapsed().as_millis()));
     // Vanished paths report themselves; the others are named.
     if let Some(failure) = delivery.failure.as_ref().filter(|failure| failure.cause != Cause::Vanished) {
-        let named: Vec<String> = delivery.failed.iter().take(NAMED_PATHS).map(RelPath::to_string).collect();
-        warn!(log, "some paths failed and are tried again"; "count" => delivery.failed.len(),
-            "first" => named.join(", "), "why" => %failure);
+        let named = match &delivery.blamed {
+            Blame::Anything => "unknown".to_owned(),
+            Blame::Paths(paths) => {
+                let first: Vec<String> = paths.iter().take(NAMED_PATHS).map(RelPath::to_string).collect();
+                let more = if paths.len() > NAMED_PATHS { ", ..." } else { "" };
+                format!("{}{more}", first.join(", "))
+            }
+        };
+        warn!(log, "some paths failed and are tried again"; "paths" => named, "why" => %failure);
     }
 }
 

@@ -17,7 +17,6 @@ use inosync_actors::rsync::failure::{Cause, Failure};
 use inosync_actors::rsync::node::Node;
 use inosync_actors::rsync::{Rsync, local_version};
 use inosync_actors::site::{DirMoves, InitialSync, Site};
-use inosync_actors::sync::pending::Extent;
 use inosync_actors::sync::plan::Plan;
 use inosync_actors::sync::{Running, Transport};
 use slog::{Discard, Logger, o};
@@ -48,8 +47,8 @@ impl Transport for Unreliable {
         self.goes_wrong().unwrap_or_else(|| self.way.clone().deliver(plan))
     }
 
-    fn reconcile(self: Rc<Self>, extent: Extent) -> Running {
-        self.goes_wrong().unwrap_or_else(|| self.way.clone().reconcile(extent))
+    fn reconcile(self: Rc<Self>) -> Running {
+        self.goes_wrong().unwrap_or_else(|| self.way.clone().reconcile())
     }
 }
 

@@ -13,12 +13,20 @@ use inosync_actors::rsync::node::{self, Node};
 use super::ConfigError;
 use super::text::{Complaint, Source, Value};
 
-/// The watched directory, without symlinks in it.
-pub fn wpath(value: &Value<'_>) -> Result<PathBuf, Complaint> {
+/// The watched directory.
+pub struct Watched {
+    /// As it is named: a symlink in it may be pointed elsewhere, which the daemon has to notice.
+    pub named: PathBuf,
+    /// Without symlinks in it.
+    pub resolved: PathBuf,
+}
+
+/// Checks the watched directory.
+pub fn wpath(value: &Value<'_>) -> Result<Watched, Complaint> {
     let path = absolute(value, "wpath")?;
     let resolved = path.canonicalize().and_then(|resolved| Ok((resolved.metadata()?, resolved)));
     match resolved {
-        Ok((metadata, resolved)) if metadata.is_dir() => Ok(resolved),
+        Ok((metadata, resolved)) if metadata.is_dir() => Ok(Watched { named: path.components().collect(), resolved }),
         Ok(_) => Err(value.complaint(format!("wpath `{}` is not a directory", shown(&path)), "name a directory")),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let cure = "create the directory, mount its file system, or correct the path";

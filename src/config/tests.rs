@@ -111,11 +111,11 @@ fn extra_may_be_a_list() {
 }
 
 #[test]
-fn a_symlinked_source_is_resolved() {
+fn a_symlinked_source_keeps_its_name() {
     let machine = Machine::new();
     symlink(machine.path("src"), machine.path("link")).unwrap();
     let text = "(wpath: \"DIR/link\", rpath: \"/m\", rnodes: [\"h:\"], rsync: \"DIR/rsync\")";
-    assert_eq!(machine.load(text).unwrap().site.wpath, machine.path("src"));
+    assert_eq!(machine.load(text).unwrap().site.wpath, machine.path("link"));
 }
 
 #[test]

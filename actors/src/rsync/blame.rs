@@ -13,6 +13,29 @@ pub enum Blame {
     Anything,
 }
 
+impl Default for Blame {
+    /// Nothing is blamed.
+    fn default() -> Self {
+        Blame::Paths(Vec::new())
+    }
+}
+
+impl Blame {
+    /// Blames what another run blames, too.
+    pub fn add(&mut self, other: Blame) {
+        match (&mut *self, other) {
+            (Blame::Paths(paths), Blame::Paths(more)) => paths.extend(more),
+            (_, Blame::Anything) => *self = Blame::Anything,
+            (Blame::Anything, Blame::Paths(_)) => (),
+        }
+    }
+
+    /// Whether nothing is blamed.
+    pub fn is_empty(&self) -> bool {
+        *self == Blame::default()
+    }
+}
+
 /// Reads an error output of a run that ended with code 23 or 24. `source` is the absolute path of the source.
 pub fn blame(stderr: &[u8], source: &[u8], node: &Node) -> Blame {
     let mut paths = Vec::new();
@@ -27,24 +50,43 @@ pub fn blame(stderr: &[u8], source: &[u8], node: &Node) -> Blame {
 
 /// Whether the line is about a path: not the closing line with the code, and not what ssh says.
 fn is_complaint(line: &[u8]) -> bool {
-    let about_path = [&b"rsync: ["[..], b"file has vanished: ", b"could not make way for ", b"rsync: "];
+    let about_path = [
+        &b"rsync: "[..],
+        b"file has vanished: ",
+        b"directory has vanished: ",
+        b"could not make way for ",
+        b"filename overflows max-path len",
+    ];
     about_path.iter().any(|start| line.starts_with(start)) && !line.starts_with(b"rsync: warning")
 }
 
 /// The name in quotes; it may hold quotes itself, so the closing one is told by what follows.
 fn named(line: &[u8]) -> Option<Vec<u8>> {
-    let Some(start) = line.iter().position(|&b| b == b'"') else {
-        let name = line.strip_prefix(b"could not make way for ")?;
-        let colon = name.windows(2).position(|pair| pair == b": ")?;
-        return Some(unescape(&name[colon + 2..]));
-    };
+    let Some(start) = line.iter().position(|&b| b == b'"') else { return unquoted(line) };
     let rest = &line[start + 1..];
     let closes = |end: usize| {
         let after = &rest[end + 1..];
-        after.is_empty() || [&b" failed"[..], b": ", b" (in ", b" -> "].iter().any(|next| after.starts_with(next))
+        let next = [&b" failed"[..], b": ", b" (in ", b" -> ", b") failed"];
+        after.is_empty() || next.iter().any(|next| after.starts_with(next))
     };
     let end = rest.iter().enumerate().find(|&(at, &byte)| byte == b'"' && closes(at))?.0;
     Some(unescape(&rest[..end]))
+}
+
+/// The name in a message that does not quote it.
+fn unquoted(line: &[u8]) -> Option<Vec<u8>> {
+    let after = |needle: &[u8]| {
+        let at = line.windows(needle.len()).position(|window| window == needle)?;
+        Some(&line[at + needle.len()..])
+    };
+    // delete_file: rmdir(NAME) failed, delete_file: unlink(NAME) failed
+    if let Some(call) = after(b"delete_file: ") {
+        let (open, close) = (call.iter().position(|&b| b == b'(')?, call.windows(8).rposition(|w| w == b") failed")?);
+        return call.get(open + 1..close).map(unescape);
+    }
+    let starts = [&b"could not make way for "[..], b"filename overflows max-path len"];
+    starts.iter().find(|start| line.starts_with(start))?;
+    after(b": ").map(unescape)
 }
 
 /// The path in the tree that an absolute name at the source or at the node stands for.
@@ -96,6 +138,11 @@ mod tests {
             (r#"rsync: [receiver] rename "/mnt/mirror/.f.aBcDeF" -> "f": Is a directory (21)"#, "f"),
             (r#"file has vanished: "/srv/www/a\#012b""#, "a\\x0ab"),
             ("could not make way for new regular file: d/f", "d/f"),
+            ("rsync: [generator] delete_file: rmdir(d(1)) failed: Device or resource busy (16)", "d(1)"),
+            ("rsync: [generator] delete_file: unlink(f) failed: Operation not permitted (1)", "f"),
+            (r#"rsync: [sender] readlink_stat("/srv/www/d") failed: Permission denied (13)"#, "d"),
+            ("filename overflows max-path len by 3: d/f", "d/f"),
+            (r#"directory has vanished: "/srv/www/d""#, "d"),
         ] {
             let stderr = format!("{line}\nrsync error: some files could not be transferred (code 23) at main.c(1)\n");
             assert_eq!(blamed(&stderr), Some(vec![path.to_string()]), "{line}");

@@ -71,6 +71,17 @@ impl Group {
         }
     }
 
+    /// The number of the process.
+    pub fn id(&self) -> i32 {
+        self.leader.as_raw_pid()
+    }
+
+    /// Ends the process and all that it started, at once.
+    pub fn kill(&self) {
+        // ESRCH: it ended by itself.
+        let _ = kill_process_group(self.leader, Signal::KILL);
+    }
+
     /// Waits for the end of the process.
     ///
     /// # Errors

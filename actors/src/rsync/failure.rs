@@ -37,6 +37,8 @@ pub enum Cause {
     NoModule,
     /// The rsync daemon serves all the connections that it may.
     Busy,
+    /// The rsync daemon ends the session at its start.
+    Refused,
     /// The login shell at the node prints something.
     NoisyShell,
     /// The remote shell program is missing on this host.
@@ -83,6 +85,7 @@ impl Cause {
             Cause::NoRemoteRsync => "the node has no rsync",
             Cause::NoModule => "the node's rsync daemon has no such module",
             Cause::Busy => "the node's rsync daemon has no free connection",
+            Cause::Refused => "the node's rsync daemon refuses the session",
             Cause::NoisyShell => "the node's login shell prints something",
             Cause::NoRemoteShell => "the remote shell program cannot be run",
             Cause::NoParent => "a directory above the mirror is missing",
@@ -112,6 +115,9 @@ impl Cause {
             Cause::NoRemoteRsync => "install rsync at the node, or give --rsync-path in `extra`",
             Cause::NoModule => "name a module that rsyncd.conf at the node has",
             Cause::Busy => "raise `max connections` in rsyncd.conf at the node",
+            Cause::Refused => {
+                "look at its log; with --rsh in `extra` an rsync daemon is reached through that shell, as rsync itself does"
+            }
             Cause::NoisyShell => "let the login scripts print only for interactive shells",
             Cause::NoRemoteShell => "install ssh, or correct --rsh in `extra`",
             Cause::NoParent => "make that directory at the node by hand: one of the two rsyncs is too old for --mkpath",
@@ -140,6 +146,7 @@ impl Cause {
                 | Cause::HostKey
                 | Cause::NoRemoteRsync
                 | Cause::NoModule
+                | Cause::Refused
                 | Cause::NoisyShell
                 | Cause::NoRemoteShell
                 | Cause::NoParent
@@ -203,6 +210,7 @@ const TEXTS: &[(&str, Cause)] = &[
     ("unknown option", Cause::UnknownOption),
     ("The server is configured to refuse", Cause::OptionRefused),
     ("protocol version mismatch", Cause::Protocol),
+    ("due to invalid path from sender", Cause::Vanished),
     ("module is read only", Cause::TargetReadOnly),
     ("No space left on device", Cause::TargetFull),
     ("Disk quota exceeded", Cause::TargetFull),
@@ -216,16 +224,18 @@ fn by_text(text: &str, code: Code) -> Option<Cause> {
         return found;
     }
     let lines = |needles: &[&str]| text.lines().any(|line| needles.iter().all(|needle| line.contains(needle)));
+    // What the remote shell says, not rsync about a path of its own.
+    let shell_lacks = |line: &str| {
+        let about_rsync = line.contains("rsync") && !line.starts_with("rsync") && !line.contains("has vanished");
+        about_rsync && (line.contains("not found") || line.contains("No such file or directory"))
+    };
     // ssh lists the methods in the brackets, rsync the errno.
     let methods = |line: &str| line.contains("Permission denied (") && !line.contains("Permission denied (13)");
     match code {
         _ if text.lines().any(methods) => Some(Cause::Authentication),
-        Code::Exit(12 | 127 | 255) if lines(&["rsync", "not found"]) => Some(Cause::NoRemoteRsync),
-        Code::Exit(12 | 127 | 255) if lines(&["rsync", "No such file or directory"]) => Some(Cause::NoRemoteRsync),
+        Code::Exit(12 | 127 | 255) if text.lines().any(shell_lacks) => Some(Cause::NoRemoteRsync),
         Code::Exit(11) if lines(&["mkdir", "No such file or directory"]) => Some(Cause::NoParent),
-        Code::Exit(3 | 23) if lines(&["change_dir", "[sender]"]) || lines(&["change_dir", "[client]"]) => {
-            Some(Cause::SourceGone)
-        }
+        Code::Exit(3 | 23) if lines(&["change_dir", "[sender]"]) || lines(&["getcwd()"]) => Some(Cause::SourceGone),
         _ => None,
     }
 }
@@ -234,10 +244,11 @@ fn by_text(text: &str, code: Code) -> Option<Cause> {
 fn by_code(code: Code) -> Cause {
     match code {
         Code::Exit(1) => Cause::UnknownOption,
-        Code::Exit(2) => Cause::Protocol,
+        // Without a word about the protocol: the receiver gave up on a list that no longer fits what is on disk.
+        Code::Exit(2) => Cause::Vanished,
         Code::Exit(3) => Cause::TargetRefused,
         Code::Exit(4) => Cause::OptionRefused,
-        Code::Exit(5) => Cause::Authentication,
+        Code::Exit(5) => Cause::Refused,
         Code::Exit(10 | 12 | 255) => Cause::Closed,
         Code::Exit(14) => Cause::NoRemoteShell,
         Code::Exit(16 | 19 | 20 | 137 | 143) | Code::Signal(_) => Cause::Killed,
@@ -289,6 +300,10 @@ mod tests {
             ),
             (11, "rsync: [Receiver] mkdir \"/x/y\" failed: No such file or directory (2)\n", Cause::NoParent),
             (23, "rsync: [sender] send_files failed to open \"/s/f\": Permission denied (13)\n", Cause::Partial),
+            (12, "rsync: [sender] link_stat \"/s/rsync\" failed: No such file or directory (2)\n", Cause::Closed),
+            (12, "directory has vanished: \"/s/rsync\" not found\n", Cause::Closed),
+            (2, "ABORTING due to invalid path from sender: d/x\n", Cause::Vanished),
+            (3, "rsync: [Receiver] getcwd(): No such file or directory (2)\n", Cause::SourceGone),
             (24, "file has vanished: \"/s/f\"\n", Cause::Vanished),
             (10, "", Cause::Closed),
             (99, "", Cause::Unknown),

@@ -13,6 +13,8 @@ pub enum Line {
     Deleted(RelPath),
     /// The mirror itself did not exist and was made.
     MadeMirror,
+    /// Something could not be read, so nothing was deleted in the whole run (rsync(1), `--ignore-errors`).
+    DeletionsSkipped,
     /// Anything else.
     Notice,
 }
@@ -22,6 +24,9 @@ impl Line {
     pub fn parse(line: &[u8]) -> Line {
         if line.starts_with(b"created ") {
             return Line::MadeMirror;
+        }
+        if line.starts_with(b"IO error encountered -- skipping file deletion") {
+            return Line::DeletionsSkipped;
         }
         let mut fields = line.splitn(4, |&b| b == b'|');
         let (Some(item), Some(_), Some(bytes), Some(name)) =
@@ -58,7 +63,7 @@ impl Tally {
             Line::Sent(_, bytes) => (self.sent, self.bytes) = (self.sent + 1, self.bytes + bytes),
             Line::Deleted(_) => self.deleted += 1,
             Line::MadeMirror => self.made_mirror = true,
-            Line::Notice => (),
+            Line::DeletionsSkipped | Line::Notice => (),
         }
     }
 
@@ -130,6 +135,7 @@ mod tests {
             (b"*deleting  |0|0|a|b", Line::Deleted(rel(b"a|b"))),
             (b">f..t......|6|42|n\\#012\\#134#012\\#xyz", Line::Sent(rel(b"n\n\\#012\\#xyz"), 42)),
             (b"created directory /m", Line::MadeMirror),
+            (b"IO error encountered -- skipping file deletion", Line::DeletionsSkipped),
             (b"skipping non-regular file \"fifo\"", Line::Notice),
             (b"x|y|z|name", Line::Notice),
         ] {

@@ -6,7 +6,7 @@ use super::node::{Kind, Node};
 use super::version::Version;
 use crate::filter::rules;
 use crate::path::{Escaped, RelPath};
-use crate::site::Site;
+use crate::site::{InitialSync, Site};
 
 /// Seconds without any traffic after which rsync ends by itself; also while it connects.
 const TIMEOUT: u32 = 60;
@@ -20,10 +20,13 @@ const PROTECTS_ARGUMENTS: Version = Version::new(3, 2, 7);
 /// What a run is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recipe {
-    /// Sends the listed entries without what is below directories; deletes those that are missing.
-    Entries,
-    /// As `Entries`, and sends files even where size and time are equal.
-    Rewritten,
+    /// Sends the listed entries without what is below directories, files even where size and time are equal. What is
+    /// missing is left alone: its removal is reported by itself, and a receiver that rejects it would reject all.
+    Present,
+    /// As `Present`, but files only where size or time differs.
+    Large,
+    /// Deletes the listed entries, which are missing.
+    Missing,
     /// Sends the attributes of the root alone.
     Root,
     /// Makes the listed directories equal with all that is below them.
@@ -33,8 +36,6 @@ pub enum Recipe {
     /// Deletes the listed missing entries at a receiver that rejects them in protocol 30 and later
     /// (<https://github.com/RsyncProject/rsync/issues/910>): older protocols send the parents of an entry not before it.
     Deletions29,
-    /// Sends what differs anywhere and deletes nothing.
-    Update,
     /// Makes the whole tree equal.
     Full,
     /// Says what `Full` would do.
@@ -88,10 +89,10 @@ impl Context<'_> {
             _ => list,
         };
         let mut arguments = self.shared(recipe);
-        if matches!(recipe, Recipe::Rewritten | Recipe::SubtreesRewritten) {
+        if matches!(recipe, Recipe::Present | Recipe::SubtreesRewritten) {
             arguments.push("--ignore-times".into());
         }
-        if recipe == Recipe::Update {
+        if self.keeps_extras() && matches!(recipe, Recipe::Subtrees | Recipe::Full | Recipe::DryRun) {
             // Protects everything from deletion; without --delete the receiver would not learn the exclusions.
             arguments.push("--filter=P *".into());
         }
@@ -147,6 +148,11 @@ impl Context<'_> {
         arguments
     }
 
+    /// Whether a comparison must not delete what only the node has: then only removals that were seen are mirrored.
+    fn keeps_extras(&self) -> bool {
+        self.site.initial_sync != InitialSync::Full
+    }
+
     fn user_chose_shell(&self) -> bool {
         self.site.extra.sets_rsh() || std::env::var_os("RSYNC_RSH").is_some_and(|shell| !shell.is_empty())
     }
@@ -154,21 +160,21 @@ impl Context<'_> {
 
 /// What even the user's own parameters must not change.
 fn forced(recipe: Recipe) -> Vec<&'static str> {
-    use Recipe::{Deletions29, DryRun, Entries, Full, Probe, Rewritten, Root, Subtrees, SubtreesRewritten, Update};
+    use Recipe::{Deletions29, DryRun, Full, Large, Missing, Present, Probe, Root, Subtrees, SubtreesRewritten};
     let mut options = match recipe {
-        Entries | Rewritten | Root | Deletions29 | Probe => vec!["--dirs", "--no-recursive"],
-        Subtrees | SubtreesRewritten | Update | Full | DryRun => vec!["--recursive"],
+        Present | Large | Missing | Root | Deletions29 | Probe => vec!["--dirs", "--no-recursive"],
+        Subtrees | SubtreesRewritten | Full | DryRun => vec!["--recursive"],
     };
     if is_listed(recipe) {
         options.extend(["--from0", "--files-from=-"]);
     }
     match recipe {
-        Entries | Rewritten | Probe => options.push("--delete-missing-args"),
-        Root => options.push("--ignore-missing-args"),
+        Missing | Probe => options.push("--delete-missing-args"),
+        Present | Large | Root => options.push("--ignore-missing-args"),
         Deletions29 => {
             options.extend(["--delete-missing-args", "--protocol=29", "--no-implied-dirs", "--omit-dir-times"]);
         }
-        Subtrees | SubtreesRewritten | Update | Full | DryRun => (),
+        Subtrees | SubtreesRewritten | Full | DryRun => (),
     }
     if matches!(recipe, DryRun | Probe) {
         options.push("--dry-run");
@@ -180,10 +186,10 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
 
 /// Whether rsync reads what to do from its standard input.
 fn is_listed(recipe: Recipe) -> bool {
-    !matches!(recipe, Recipe::Update | Recipe::Full | Recipe::DryRun)
+    !matches!(recipe, Recipe::Full | Recipe::DryRun)
 }
 
-/// The list for [`Recipe::Entries`] and [`Recipe::Subtrees`]. `root`: the attributes of the root go with it.
+/// The list for every recipe that takes one, but [`Recipe::Deletions29`]. `root`: the attributes of the root go with it.
 pub fn entries<'p>(paths: impl IntoIterator<Item = &'p RelPath>, root: bool) -> Vec<u8> {
     let mut list = Vec::new();
     for path in paths {

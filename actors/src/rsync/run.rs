@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
@@ -17,6 +17,12 @@ use super::recipe::Invocation;
 const STDERR_LIMIT: u64 = 256 * 1024;
 /// How long after rsync's end its output may stay open: a master connection of ssh inherits it and lives on.
 const LINGER: Duration = Duration::from_millis(200);
+
+/// A run without any system call that reads or writes for so long hangs: rsync sends keep-alives every half of its
+/// `--timeout`, and that option does not cover a sender that waits to open a file, such as a FIFO.
+const STALL: Duration = Duration::from_secs(180);
+/// How often that is looked at.
+const STALL_POLL: Duration = Duration::from_secs(30);
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +58,7 @@ pub async fn run(
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut group = children.start(&mut command, directory)?;
     let (stdin, stdout, stderr) = group.pipes();
-    let mut said = Vec::new();
+    let (mut said, mut hangs) = (Vec::new(), false);
     let status = {
         let feed = async move {
             if let Some(mut stdin) = stdin {
@@ -64,6 +70,11 @@ pub async fn run(
         tokio::pin!(pipes);
         tokio::select! {
             _ = &mut pipes => group.wait().await?,
+            () = stalled(group.id()) => {
+                hangs = true;
+                group.kill();
+                group.wait().await?
+            }
             status = group.wait() => {
                 // Past the linger time somebody else holds the pipe: what rsync itself said has been read.
                 let _ = tokio::time::timeout(LINGER, &mut pipes).await;
@@ -71,7 +82,25 @@ pub async fn run(
             }
         }
     };
+    if hangs {
+        said = b"io timeout: rsync did nothing for a long time, and was ended".to_vec();
+    }
     Ok(Finished { code: code(status), stderr: said })
+}
+
+/// Returns when the process does nothing any more.
+async fn stalled(process: i32) {
+    let counters = || std::fs::read_to_string(format!("/proc/{process}/io")).ok();
+    let (mut last, mut since) = (counters(), Instant::now());
+    loop {
+        tokio::time::sleep(STALL_POLL).await;
+        let now = counters();
+        if now != last {
+            (last, since) = (now, Instant::now());
+        } else if now.is_some() && since.elapsed() >= STALL {
+            return;
+        }
+    }
 }
 
 fn code(status: ExitStatus) -> Code {

@@ -1,7 +1,7 @@
 //! The pending set of one node: what it does not have yet. It outlives the SyncActor that works on it, so a path leaves
 //! it only after rsync succeeded on it: a batch is a lease, ended by [`PendingSet::settle`] or [`PendingSet::roll_back`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::fold::{Fold, Pending, Scope};
@@ -12,15 +12,6 @@ use crate::path::RelPath;
 pub const CAP: usize = 20_000;
 /// Directories that were moved away and are remembered, the latest; see [`PendingSet::moved_away`].
 const REMEMBERED_MOVES: usize = 10_000;
-
-/// What a reconcile may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Extent {
-    /// Send what differs, delete nothing.
-    Update,
-    /// Make the node equal to the source.
-    Full,
-}
 
 /// What became of one path of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +41,12 @@ pub enum MovedAway {
 enum Reconcile {
     /// Nothing asks for one.
     Idle,
-    /// One is to be started.
-    Wanted(Extent),
-    /// One runs. What is delivered beside it may be overtaken by it, and is looked at again when it ends.
+    /// One is to be started, not before that time. `tries` counts those that failed since one succeeded.
+    Wanted { not_before: Option<Instant>, tries: u32 },
+    /// One runs. What is delivered beside it, or in flight when it ends, may be overtaken by it and is looked at again.
     Running {
-        extent: Extent,
+        tries: u32,
+        /// Whether another one was asked for meanwhile.
         again: bool,
         beside: Fold,
         /// How many moves were remembered when it began: it settles those.
@@ -72,6 +64,8 @@ pub struct PendingSet {
     /// Directories that were moved away, with the order in which they were.
     moved_away: BTreeMap<RelPath, (MovedAway, u64)>,
     moves: u64,
+    /// Directories from which a file system was unmounted: what was below them is hidden, not deleted.
+    unmounted: BTreeSet<RelPath>,
 }
 
 impl Default for PendingSet {
@@ -83,17 +77,20 @@ impl Default for PendingSet {
 impl PendingSet {
     /// An empty set in which up to `cap` paths wait.
     pub fn new(cap: usize) -> Self {
-        let (leased, moved_away) = (BTreeMap::new(), BTreeMap::new());
-        PendingSet { waiting: Fold::new(cap), leased, reconcile: Reconcile::Idle, moved_away, moves: 0 }
+        let (waiting, reconcile) = (Fold::new(cap), Reconcile::Idle);
+        let (leased, moved_away, unmounted) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        PendingSet { waiting, leased, reconcile, moved_away, moves: 0, unmounted }
     }
 
     /// Something changed.
     pub fn add(&mut self, change: &Change, now: Instant) {
         match change {
             Change::Touched { path, rewritten, .. } => self.insert(path, Scope::Entry, *rewritten, now),
-            Change::Subtree { path } if path.is_root() => self.want_reconcile(Extent::Full),
+            Change::Subtree { path } if path.is_root() => self.want_reconcile(),
             Change::Subtree { path } => self.insert(path, Scope::Subtree, false, now),
             Change::Removed { path, is_dir } => {
+                // It was there: whatever was moved away from this name was an earlier one.
+                self.moved_away.remove(path);
                 if *is_dir {
                     self.waiting.drop_below(path);
                 }
@@ -102,17 +99,21 @@ impl PendingSet {
             Change::MovedAway { path } => self.remember(path, MovedAway::Unknown),
             Change::MovedOut { path } => self.remember(path, MovedAway::Known),
             Change::MovedTo { from, to } => self.moved(from, to, now),
+            Change::Unmounted { path } => {
+                self.waiting.drop_below(path);
+                self.unmounted.insert(path.clone());
+            }
         }
         if self.waiting.take_everything() {
-            self.want_reconcile(Extent::Full);
+            self.want_reconcile();
         }
     }
 
     /// The whole tree is to be compared.
-    pub fn want_reconcile(&mut self, wanted: Extent) {
+    pub fn want_reconcile(&mut self) {
         match &mut self.reconcile {
-            Reconcile::Idle => self.reconcile = Reconcile::Wanted(wanted),
-            Reconcile::Wanted(extent) => *extent = wanted.max(*extent),
+            Reconcile::Idle => self.reconcile = Reconcile::Wanted { not_before: None, tries: 0 },
+            Reconcile::Wanted { .. } => (),
             Reconcile::Running { again, .. } => *again = true,
         }
     }
@@ -160,6 +161,18 @@ impl PendingSet {
         self.moved_away.get(path).map(|(state, _)| *state)
     }
 
+    /// Directories that exist again although they were moved away.
+    pub fn forget_moves(&mut self, returned: &BTreeSet<RelPath>) {
+        returned.iter().for_each(|path| {
+            self.moved_away.remove(path);
+        });
+    }
+
+    /// Whether a file system was unmounted above this path, so that it is hidden and not deleted.
+    pub fn is_hidden(&self, path: &RelPath) -> bool {
+        !self.unmounted.is_empty() && path.ancestors().any(|dir| self.unmounted.contains(&dir))
+    }
+
     /// The directories strictly below `dir` that were moved away.
     pub fn moved_away_below(&self, dir: &RelPath) -> Vec<RelPath> {
         self.moved_away.range(dir.below()).map(|(path, _)| path.clone()).collect()
@@ -171,7 +184,7 @@ impl PendingSet {
             match fate(&path) {
                 Fate::Delivered => {
                     if let Reconcile::Running { beside, .. } = &mut self.reconcile {
-                        beside.insert(path, Pending { rewritten: false, ..pending });
+                        beside.insert(path, pending);
                     }
                 }
                 Fate::Failed => {
@@ -186,7 +199,7 @@ impl PendingSet {
             }
         }
         if self.waiting.take_everything() {
-            self.want_reconcile(Extent::Full);
+            self.want_reconcile();
         }
     }
 
@@ -202,44 +215,53 @@ impl PendingSet {
             self.waiting.put_back(path, pending);
         }
         if self.waiting.take_everything() {
-            self.want_reconcile(Extent::Full);
+            self.want_reconcile();
         }
     }
 
-    /// Takes the reconcile that is wanted.
-    pub fn lease_reconcile(&mut self) -> Option<Extent> {
-        let Reconcile::Wanted(extent) = self.reconcile else { return None };
+    /// Takes the reconcile that is wanted, if it may start now.
+    pub fn lease_reconcile(&mut self, now: Instant) -> bool {
+        let Reconcile::Wanted { not_before, tries } = self.reconcile else { return false };
+        if not_before.is_some_and(|at| at > now) {
+            return false;
+        }
         let beside = Fold::new(self.waiting.cap());
-        self.reconcile = Reconcile::Running { extent, again: false, beside, moves: self.moves };
-        Some(extent)
-    }
-
-    /// Whether a reconcile is to be started.
-    pub fn wants_reconcile(&self) -> bool {
-        matches!(self.reconcile, Reconcile::Wanted(_))
+        self.reconcile = Reconcile::Running { tries, again: false, beside, moves: self.moves };
+        true
     }
 
     /// The reconcile that was out succeeded.
     pub fn settle_reconcile(&mut self) {
-        let Reconcile::Running { extent, again, beside, moves } =
-            std::mem::replace(&mut self.reconcile, Reconcile::Idle)
+        let Reconcile::Running { again, beside, moves, .. } = std::mem::replace(&mut self.reconcile, Reconcile::Idle)
         else {
             return;
         };
-        if extent == Extent::Full {
-            self.moved_away.retain(|_, (_, order)| *order > moves);
-            self.waiting.retain(|_, pending| pending.unreported.is_none());
-        }
+        self.moved_away.retain(|_, (_, order)| *order > moves);
+        self.waiting.retain(|_, pending| pending.unreported.is_none());
         self.look_again(beside, again);
     }
 
-    /// The reconcile that was out failed.
+    /// The reconcile that was out failed on its own account, not the node's: it is tried again after a while.
+    pub fn postpone_reconcile(&mut self, now: Instant, retry: impl Fn(u32) -> Duration) {
+        if let Reconcile::Running { tries, beside, .. } = std::mem::replace(&mut self.reconcile, Reconcile::Idle) {
+            self.reconcile = Reconcile::Wanted { not_before: Some(now + retry(tries)), tries: tries + 1 };
+            self.look_again(beside, false);
+        }
+    }
+
+    /// The reconcile that was out came to nothing.
     pub fn roll_back_reconcile(&mut self) {
-        if let Reconcile::Running { extent, again, beside, .. } =
-            std::mem::replace(&mut self.reconcile, Reconcile::Idle)
-        {
-            self.reconcile = Reconcile::Wanted(extent);
-            self.look_again(beside, again);
+        if let Reconcile::Running { tries, beside, .. } = std::mem::replace(&mut self.reconcile, Reconcile::Idle) {
+            self.reconcile = Reconcile::Wanted { not_before: None, tries };
+            self.look_again(beside, false);
+        }
+    }
+
+    /// When the reconcile that is wanted may start; `None` if none is wanted.
+    pub fn reconcile_due(&self, now: Instant) -> Option<Instant> {
+        match self.reconcile {
+            Reconcile::Wanted { not_before, .. } => Some(not_before.unwrap_or(now)),
+            Reconcile::Idle | Reconcile::Running { .. } => None,
         }
     }
 
@@ -255,10 +277,13 @@ impl PendingSet {
 
     fn look_again(&mut self, mut beside: Fold, again: bool) {
         if again || beside.take_everything() {
-            self.want_reconcile(Extent::Full);
+            self.want_reconcile();
         }
-        let delivered: Vec<_> = beside.iter().map(|(path, pending)| (path.clone(), *pending)).collect();
-        delivered.into_iter().for_each(|(path, pending)| self.waiting.put_back(path, pending));
+        let beside: Vec<_> =
+            beside.iter().chain(&self.leased).map(|(path, pending)| (path.clone(), *pending)).collect();
+        for (path, pending) in beside {
+            self.waiting.put_back(path, Pending { rewritten: false, ..pending });
+        }
     }
 
     fn insert(&mut self, path: &RelPath, scope: Scope, rewritten: bool, now: Instant) {

@@ -11,14 +11,18 @@ use super::fold::{Pending, Scope};
 use super::pending::{Fate, MovedAway, PendingSet};
 use crate::filter::excludes::Excludes;
 use crate::path::RelPath;
+use crate::rsync::blame::Blame;
 
 /// A path that is missing is left alone for so long until its removal is reported: the event is on its way.
 const REPORT_TIME: Duration = Duration::from_millis(20);
 /// When no report has come by then, track was lost: the directory that held it is compared as a whole.
 const REPORT_AT_LATEST: Duration = Duration::from_secs(2);
 
-/// A file of more bytes is not sent without need, even where that saves a run.
+/// A larger file is sent only if its content is known to be new or its size or time differs. Smaller ones cost less than
+/// being wrong: a write through mmap(2) changes neither.
 const LARGE: u64 = 64 * 1024;
+/// Directories that are protected one by one: each takes two arguments of rsync, whose room is bounded.
+const PROTECTED: usize = 200;
 
 /// What is on disk at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,18 +67,21 @@ impl Disk for Source {
 pub struct Plan {
     /// The attributes of the root itself are to be sent.
     pub root: bool,
-    /// Entries that exist: sent without what is below them.
+    /// Entries that exist: sent without what is below them, whatever size and time say.
     pub present: BTreeSet<RelPath>,
-    /// Entries that exist and whose content is sent whatever size and time say.
-    pub rewritten: BTreeSet<RelPath>,
+    /// Files larger than [`LARGE`] whose content need not be new: sent if size or time differs.
+    pub large: BTreeSet<RelPath>,
     /// Directories that exist: made equal with all that is below them.
     pub subtrees: BTreeSet<RelPath>,
-    /// Whether one of these was removed and made again, so that size and time of what is below prove nothing.
-    pub subtrees_rewritten: bool,
+    /// As `subtrees`: directories that were removed and made again, so that size and time of what is below prove nothing.
+    pub subtrees_rewritten: BTreeSet<RelPath>,
     /// Entries that do not exist: deleted, with all that is below them on the node.
     pub missing: BTreeSet<RelPath>,
-    /// Directories that were moved away: left alone on the node though they lie below one of the above.
+    /// Directories that were moved away: kept on the node though they lie below one of the above. Past
+    /// [`PROTECTED`] of them the directories that held them are kept whole.
     pub protected: BTreeSet<RelPath>,
+    /// Directories that exist again although they were moved away.
+    pub returned: BTreeSet<RelPath>,
     /// Directories that hold something whose removal was never reported: to be compared as a whole.
     pub lost: BTreeSet<RelPath>,
     /// The entry that is listed for each path of the batch. A path without one needs nothing from rsync.
@@ -88,25 +95,26 @@ pub struct Plan {
 impl Plan {
     /// Whether no rsync run is needed.
     pub fn is_empty(&self) -> bool {
-        !self.root
-            && self.present.is_empty()
-            && self.rewritten.is_empty()
-            && self.subtrees.is_empty()
-            && self.missing.is_empty()
+        self.len() == 0
     }
 
     /// The number of listed entries.
     pub fn len(&self) -> usize {
-        usize::from(self.root) + self.present.len() + self.rewritten.len() + self.subtrees.len() + self.missing.len()
+        let Plan { present, large, subtrees, subtrees_rewritten, missing, .. } = self;
+        let lists = [present, large, subtrees, subtrees_rewritten, missing];
+        usize::from(self.root) + lists.iter().map(|list| list.len()).sum::<usize>()
     }
 
-    /// What became of a path of the batch when rsync succeeded on all but the `failed` paths.
-    pub fn fate(&self, path: &RelPath, failed: &[RelPath]) -> Fate {
+    /// What became of a path of the batch when rsync succeeded on all that is not blamed.
+    pub fn fate(&self, path: &RelPath, blamed: &Blame) -> Fate {
         if self.unreported.contains(path) {
             return Fate::Unreported { retry_in: REPORT_TIME };
         }
-        let touches = |carrier: &RelPath| {
-            failed.iter().any(|bad| bad == carrier || bad.is_below(carrier) || carrier.is_below(bad) && !bad.is_root())
+        let touches = |carrier: &RelPath| match blamed {
+            Blame::Anything => true,
+            Blame::Paths(bad) => {
+                bad.iter().any(|bad| bad == carrier || bad.is_below(carrier) || carrier.is_below(bad) && !bad.is_root())
+            }
         };
         if self.unreadable.contains(path) || self.carriers.get(path).is_some_and(touches) {
             return Fate::Failed;
@@ -123,36 +131,23 @@ pub fn plan(
     disk: &mut dyn Disk,
     now: Instant,
 ) -> Plan {
-    let (looked, large) = (HashMap::new(), BTreeSet::new());
-    let mut planner = Planner { set, excludes, disk, looked, large, now, plan: Plan::default() };
+    let mut planner = Planner { set, excludes, disk, looked: HashMap::new(), now, plan: Plan::default() };
     for (path, pending) in batch {
         planner.add(path, pending);
     }
-    let Planner { mut plan, large, .. } = planner;
-    plan.drop_covered();
-    plan.join_lists(&large);
-    let tops = plan.subtrees.iter().chain(&plan.missing);
-    plan.protected = tops.flat_map(|top| set.moved_away_below(top)).collect();
-    plan
+    planner.protect();
+    planner.plan.drop_covered();
+    planner.plan
 }
 
 impl Plan {
     /// What a listed subtree covers is not listed beside it.
     fn drop_covered(&mut self) {
-        let Plan { present, rewritten, subtrees, .. } = self;
-        let covered = |path: &RelPath| subtrees.contains(path) || path.ancestors().any(|dir| subtrees.contains(&dir));
+        let Plan { present, large, subtrees, subtrees_rewritten, .. } = self;
+        let is_subtree = |path: &RelPath| subtrees.contains(path) || subtrees_rewritten.contains(path);
+        let covered = |path: &RelPath| is_subtree(path) || path.ancestors().any(|dir| is_subtree(&dir));
         present.retain(|path| !covered(path));
-        rewritten.retain(|path| !covered(path));
-    }
-
-    /// One run serves both lists, but for large files, whose comparison costs more than a run.
-    fn join_lists(&mut self, large: &BTreeSet<RelPath>) {
-        if !self.rewritten.is_empty() {
-            let (alone, joined) = std::mem::take(&mut self.present).into_iter().partition(|path| large.contains(path));
-            self.present = alone;
-            self.rewritten.extend::<BTreeSet<_>>(joined);
-            self.present.retain(|path| !self.rewritten.contains(path));
-        }
+        large.retain(|path| !covered(path));
     }
 }
 
@@ -162,8 +157,6 @@ struct Planner<'a> {
     disk: &'a mut dyn Disk,
     /// Directories that were looked at already: many paths share their ancestors.
     looked: HashMap<RelPath, Found>,
-    /// Files that are listed and larger than [`LARGE`].
-    large: BTreeSet<RelPath>,
     now: Instant,
     plan: Plan,
 }
@@ -203,15 +196,12 @@ impl Planner<'_> {
         if self.excludes.matching(listed, found == Found::Directory).is_some() {
             return;
         }
-        if matches!(found, Found::File(size) if size > LARGE) {
-            self.large.insert(listed.clone());
-        }
         let list = match (found, pending) {
-            (Found::Directory, Pending { scope: Scope::Subtree, rewritten, .. }) => {
-                self.plan.subtrees_rewritten |= rewritten;
-                &mut self.plan.subtrees
+            (Found::Directory, Pending { scope: Scope::Subtree, rewritten: true, .. }) => {
+                &mut self.plan.subtrees_rewritten
             }
-            (_, Pending { rewritten: true, .. }) => &mut self.plan.rewritten,
+            (Found::Directory, Pending { scope: Scope::Subtree, .. }) => &mut self.plan.subtrees,
+            (Found::File(size), Pending { rewritten: false, .. }) if size > LARGE => &mut self.plan.large,
             _ => &mut self.plan.present,
         };
         list.insert(listed.clone());
@@ -234,11 +224,27 @@ impl Planner<'_> {
         if self.set.is_reported_removed(top) {
             self.plan.missing.insert(top.clone());
             self.plan.carriers.insert(path.clone(), top.clone());
+        } else if self.set.is_hidden(path) {
+            // The file system that held it may come back, and so may the path.
         } else if pending.unreported.is_some_and(|since| self.now >= since + REPORT_AT_LATEST) {
             self.plan.lost.extend(top.parent());
         } else {
             self.plan.unreported.insert(path.clone());
         }
+    }
+
+    /// What was moved away stays on the node, unless its name exists again.
+    fn protect(&mut self) {
+        let Plan { subtrees, subtrees_rewritten, missing, .. } = &self.plan;
+        let tops = subtrees.iter().chain(subtrees_rewritten).chain(missing);
+        let below: BTreeSet<RelPath> = tops.flat_map(|top| self.set.moved_away_below(top)).collect();
+        let (mut away, returned): (BTreeSet<_>, _) =
+            below.into_iter().partition(|path| self.disk.look(path) == Found::Missing);
+        self.plan.returned = returned;
+        while away.len() > PROTECTED {
+            away = away.iter().filter_map(RelPath::parent).collect();
+        }
+        self.plan.protected = away;
     }
 
     fn unreadable(&mut self, path: &RelPath) {
@@ -286,7 +292,7 @@ mod tests {
         Change::Subtree { path: rel(path) }
     }
 
-    /// The plan in short: `+present`, `*rewritten`, `/subtree`, `-missing`, `!protected`, `?unreported`.
+    /// The plan in short: `+present`, `*large`, `#subtrees_rewritten`, `/subtree`, `-missing`, `!protected`, `?unreported`.
     fn planned(disk: &[&'static str], excludes: &[&str], changes: &[Change]) -> String {
         let (mut set, now) = (PendingSet::default(), Instant::now());
         changes.iter().for_each(|change| set.add(change, now));
@@ -295,8 +301,9 @@ mod tests {
         let plan = plan(&batch, &set, &excludes, &mut Table(disk.to_vec()), now);
         let lists = [
             ('+', &plan.present),
-            ('*', &plan.rewritten),
+            ('*', &plan.large),
             ('/', &plan.subtrees),
+            ('#', &plan.subtrees_rewritten),
             ('-', &plan.missing),
             ('!', &plan.protected),
             ('?', &plan.unreported),
@@ -312,10 +319,10 @@ mod tests {
 
     #[test]
     fn new_content_is_sent_whatever_size_and_time_say() {
-        assert_eq!(planned(&["a", "b"], &[], &[written("a")]), "*a");
-        assert_eq!(planned(&["a", "b"], &[], &[written("a"), touched("b")]), "*a *b", "one run serves both");
-        assert_eq!(planned(&["a", "large"], &[], &[written("a"), touched("large")]), "+large *a");
-        assert_eq!(planned(&["a"], &[], &[removed("a"), touched("a")]), "*a", "made again");
+        assert_eq!(planned(&["a", "large"], &[], &[written("large"), touched("a")]), "+a +large");
+        assert_eq!(planned(&["a", "large"], &[], &[written("a"), touched("large")]), "+a *large");
+        assert_eq!(planned(&["large"], &[], &[removed("large"), touched("large")]), "+large", "made again");
+        assert_eq!(planned(&["d/"], &[], &[removed("d"), subtree("d")]), "#d", "made again");
     }
 
     #[test]
@@ -358,13 +365,38 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_exists_again_is_not_protected() {
+        let changes = [Change::MovedAway { path: rel("d/e") }, Change::MovedOut { path: rel("d/e") }, subtree("d")];
+        assert_eq!(planned(&["d/", "d/e/"], &[], &changes), "/d");
+    }
+
+    #[test]
+    fn many_moved_directories_are_protected_by_those_that_held_them() {
+        let (mut set, now) = (PendingSet::default(), Instant::now());
+        for n in 0..=PROTECTED {
+            set.add(&Change::MovedAway { path: rel(&format!("d/e/{n}")) }, now);
+        }
+        set.add(&removed("d"), now);
+        let batch = set.lease(9, 999, now);
+        let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec![]), now);
+        assert_eq!(plan.protected, BTreeSet::from([rel("d/e")]));
+    }
+
+    #[test]
+    fn what_an_unmount_hides_is_not_deleted() {
+        let unmounted = Change::Unmounted { path: rel("mnt") };
+        assert_eq!(planned(&["mnt/"], &[], &[touched("mnt/x"), unmounted.clone()]), "");
+        assert_eq!(planned(&["mnt/"], &[], &[unmounted, touched("mnt/x")]), "");
+    }
+
+    #[test]
     fn a_removal_that_is_never_reported_is_looked_for() {
         let (mut set, now) = (PendingSet::default(), Instant::now());
         set.add(&touched("d/x"), now);
         let mut plan_at = |now| {
             let batch = set.lease(9, 999, now);
             let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec!["d/"]), now);
-            set.settle(now, |path| plan.fate(path, &[]), |_| Duration::ZERO);
+            set.settle(now, |path| plan.fate(path, &Blame::default()), |_| Duration::ZERO);
             (plan.lost.into_iter().collect::<Vec<_>>(), set.len())
         };
         assert_eq!(plan_at(now), (vec![], 1));
@@ -381,8 +413,10 @@ mod tests {
         let batch = set.lease(9, 999, now);
         let mut disk = Table(vec!["a", "b", "d/", "d/x", "s/"]);
         let plan = plan(&batch, &set, &Excludes::default(), &mut disk, now);
-        let failed = [rel("a"), rel("d"), rel("s/deep/y")];
-        let kept = |path: &&str| plan.fate(&rel(path), &failed) != Fate::Delivered;
-        assert_eq!(["a", "b", "d/x", "s"].iter().filter(|p| kept(p)).collect::<Vec<_>>(), [&"a", &"d/x", &"s"]);
+        let blamed = Blame::Paths(vec![rel("a"), rel("d"), rel("s/deep/y")]);
+        let kept = |path: &&str, blamed| plan.fate(&rel(path), blamed) != Fate::Delivered;
+        let all = ["a", "b", "d/x", "s"];
+        assert_eq!(all.iter().filter(|p| kept(p, &blamed)).collect::<Vec<_>>(), [&"a", &"d/x", &"s"]);
+        assert!(all.iter().all(|path| kept(path, &Blame::Anything)));
     }
 }

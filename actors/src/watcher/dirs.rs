@@ -1,7 +1,7 @@
 //! The watched directories on disk: puts a watch on each, one per directory, and keeps the tree of names in step.
 //! A watch always stands before its directory is listed, so nothing that happens meanwhile is missed.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -26,8 +26,9 @@ const MASK: WatchMask = WatchMask::CREATE
     .union(WatchMask::EXCL_UNLINK)
     .union(WatchMask::DONT_FOLLOW)
     .union(WatchMask::ONLYDIR);
-/// The root also tells when it is moved or deleted itself.
-const ROOT_MASK: WatchMask = MASK.union(WatchMask::MOVE_SELF).union(WatchMask::DELETE_SELF);
+/// The root also tells when it is moved or deleted itself, and may be named by a symlink.
+const ROOT_MASK: WatchMask =
+    MASK.difference(WatchMask::DONT_FOLLOW).union(WatchMask::MOVE_SELF).union(WatchMask::DELETE_SELF);
 
 /// What [`Dirs::attach`] found.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,7 +53,10 @@ pub struct Dirs {
     tree: Tree,
     /// Watches that were given up and whose last event (IGNORED) was not read yet.
     retired: HashSet<i32>,
-    blind: Vec<(RelPath, WatchError)>,
+    /// Directories that could not be watched or listed when they were last looked at.
+    blind: BTreeSet<RelPath>,
+    /// Those of them that were not reported yet.
+    reports: Vec<(RelPath, WatchError)>,
 }
 
 impl Dirs {
@@ -62,7 +66,8 @@ impl Dirs {
     /// When the root is not there, may not be read, or no watch is left.
     pub fn new(root: PathBuf, excludes: Excludes, mut watches: Watches) -> Result<Self, WatchError> {
         let tree = Tree::new(watch_root(&mut watches, &root)?);
-        Ok(Dirs { root, excludes, watches, tree, retired: HashSet::new(), blind: Vec::new() })
+        let (retired, blind, reports) = (HashSet::new(), BTreeSet::new(), Vec::new());
+        Ok(Dirs { root, excludes, watches, tree, retired, blind, reports })
     }
 
     /// Watches the root anew after it had disappeared; all watches below it are gone with it.
@@ -121,9 +126,22 @@ impl Dirs {
         self.excludes.has_anchored()
     }
 
-    /// The directories that could not be watched since the last call.
+    /// The directories that could not be watched, each once until it can.
     pub fn take_blind(&mut self) -> Vec<(RelPath, WatchError)> {
-        std::mem::take(&mut self.blind)
+        std::mem::take(&mut self.reports)
+    }
+
+    /// Whether this directory or one below it could not be watched. Then it is forgotten: look again.
+    pub fn was_blind(&mut self, dir: &RelPath) -> bool {
+        let before = self.blind.len();
+        self.blind.retain(|path| path != dir && !path.is_below(dir));
+        self.blind.len() < before
+    }
+
+    fn report_blind(&mut self, path: RelPath, error: WatchError) {
+        if self.blind.insert(path.clone()) {
+            self.reports.push((path, error));
+        }
     }
 
     /// Watches the directory `name` of `parent`, and all below it if it is new.
@@ -144,7 +162,7 @@ impl Dirs {
             },
             Ok(None) => Attached::Nothing,
             Err(error) => {
-                self.blind.push((path, error));
+                self.report_blind(path, error);
                 Attached::Blind
             }
         }
@@ -174,7 +192,7 @@ impl Dirs {
                         Placed::Tangled => (),
                     },
                     Ok(None) => (),
-                    Err(error) => self.blind.push((child, error)),
+                    Err(error) => self.report_blind(child, error),
                 }
             }
             progress(self.tree.count());
@@ -243,7 +261,9 @@ impl Dirs {
         match subdirectories(&on_disk) {
             Ok(names) => names,
             Err(error) => {
-                self.blind.extend(WatchError::of_directory(&on_disk, error).map(|error| (dir.clone(), error)));
+                if let Some(error) = WatchError::of_directory(&on_disk, error) {
+                    self.report_blind(dir.clone(), error);
+                }
                 Vec::new()
             }
         }

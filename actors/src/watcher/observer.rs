@@ -24,6 +24,9 @@ const CALM: Duration = Duration::from_millis(100);
 const CALM_AT_LATEST: Duration = Duration::from_secs(1);
 /// How often a root that disappeared is looked for.
 const ROOT_POLL: Duration = Duration::from_secs(1);
+/// How often a root is looked at that nobody said had disappeared: a symlink to it or a directory above it may have been
+/// replaced, which raises no event.
+const ROOT_CHECK: Duration = Duration::from_secs(5);
 /// A directory that is moved so soon after a scan may have been renamed while it was scanned: it is scanned again.
 const YOUNG: Duration = Duration::from_secs(2);
 
@@ -47,7 +50,9 @@ pub struct Findings {
 
 /// Whether the root is where it was.
 enum Presence {
-    Here,
+    Here {
+        look_at: Instant,
+    },
     /// Moved away or deleted. `watched`: its watches are alive, and come back with it.
     Away {
         look_at: Instant,
@@ -80,17 +85,9 @@ impl Observer {
     pub fn new(root: Root, mut dirs: Dirs, progress: &mut dyn FnMut(usize)) -> Self {
         let top = dirs.root();
         dirs.scan(top, progress);
-        let (moves, quiet) = (Moves::default(), Quiet::default());
-        Observer {
-            root,
-            dirs,
-            moves,
-            quiet,
-            presence: Presence::Here,
-            lost: None,
-            scanned: None,
-            found: Findings::default(),
-        }
+        let (moves, quiet, found) = (Moves::default(), Quiet::default(), Findings::default());
+        let presence = Presence::Here { look_at: Instant::now() + ROOT_CHECK };
+        Observer { root, dirs, moves, quiet, presence, lost: None, scanned: None, found }
     }
 
     /// The number of watched directories.
@@ -137,22 +134,27 @@ impl Observer {
         for path in self.quiet.due(now) {
             self.written(path);
         }
-        if let Presence::Away { look_at, watched } = self.presence {
-            if now >= look_at {
-                self.look_for_root(watched, now);
+        match self.presence {
+            Presence::Away { look_at, watched } if now >= look_at => self.look_for_root(watched, now),
+            Presence::Away { .. } => (),
+            Presence::Here { look_at } => {
+                if now >= look_at {
+                    self.check_root(now);
+                }
+                if let Some(lost) = self.lost.take_if(|lost| now >= lost.repair_at) {
+                    self.repair(lost.reason);
+                }
             }
-        } else if let Some(lost) = self.lost.take_if(|lost| now >= lost.repair_at) {
-            self.repair(lost.reason);
         }
     }
 
     /// When [`Observer::tick`] has something to do next.
     pub fn next_tick(&self) -> Option<Instant> {
-        let by_presence = match self.presence {
-            Presence::Here => self.lost.as_ref().map(|lost| lost.repair_at),
-            Presence::Away { look_at, .. } => Some(look_at),
+        let (look_at, repair_at) = match self.presence {
+            Presence::Here { look_at } => (look_at, self.lost.as_ref().map(|lost| lost.repair_at)),
+            Presence::Away { look_at, .. } => (look_at, None),
         };
-        [by_presence, self.moves.next_expiry(), self.quiet.next_check()].into_iter().flatten().min()
+        [Some(look_at), repair_at, self.moves.next_expiry(), self.quiet.next_check()].into_iter().flatten().min()
     }
 
     /// Nothing is waited for any longer: files that are still open count as they are.
@@ -206,11 +208,20 @@ impl Observer {
             self.quiet.forget_below(&path);
             self.found.changes.push(Change::Removed { path, is_dir: true });
         } else if mask.intersects(ATTRIBUTES) {
-            // It may have become readable.
-            match self.attach(dir, &name, now) {
-                Attached::New => self.found.changes.push(Change::Subtree { path }),
-                _ => self.touched(path, true),
+            self.directory_touched(dir, &name, path, now);
+        }
+    }
+
+    /// A directory got other attributes: it, or what is below it, may have become readable.
+    fn directory_touched(&mut self, dir: NodeId, name: &OsString, path: RelPath, now: Instant) {
+        let was_blind = self.dirs.was_blind(&path);
+        match self.attach(dir, name, now) {
+            Attached::New => self.found.changes.push(Change::Subtree { path }),
+            _ if was_blind => {
+                self.rescan_watches(dir, name);
+                self.found.changes.push(Change::Subtree { path });
             }
+            _ => self.touched(path, true),
         }
     }
 
@@ -284,6 +295,8 @@ impl Observer {
     fn unmounted(&mut self, dir: NodeId, now: Instant) {
         let path = self.dirs.path(dir);
         self.dirs.detach(dir);
+        self.quiet.forget_below(&path);
+        self.found.changes.push(Change::Unmounted { path: path.clone() });
         let Some((parent, name)) = path.parent().and_then(|p| self.dirs.find(&p)).zip(last_name(&path)) else { return };
         self.attach(parent, &name, now);
     }
@@ -291,7 +304,7 @@ impl Observer {
     fn stray(&mut self, watch: i32, mask: EventMask, now: Instant) {
         if mask.contains(EventMask::IGNORED) {
             self.dirs.forget_retired(watch);
-        } else if !self.dirs.is_retired(watch) && matches!(self.presence, Presence::Here) {
+        } else if !self.dirs.is_retired(watch) && matches!(self.presence, Presence::Here { .. }) {
             self.lose_track(Reason::UnknownWatch, now);
         }
     }
@@ -317,7 +330,7 @@ impl Observer {
 
     fn root_went(&mut self, watched: bool, now: Instant) {
         match &mut self.presence {
-            Presence::Here => {
+            Presence::Here { .. } => {
                 self.found.root_lost = true;
                 self.presence = Presence::Away { look_at: now, watched };
             }
@@ -325,10 +338,17 @@ impl Observer {
         }
     }
 
+    fn check_root(&mut self, now: Instant) {
+        self.presence = Presence::Here { look_at: now + ROOT_CHECK };
+        if self.root.check().is_err() {
+            self.root_went(true, now);
+        }
+    }
+
     fn look_for_root(&mut self, watched: bool, now: Instant) {
         let back = self.root.check().is_ok() && (watched || self.dirs.start_again().is_ok());
         if back {
-            self.presence = Presence::Here;
+            self.presence = Presence::Here { look_at: now + ROOT_CHECK };
             self.repair(Reason::RootReturned);
         } else {
             self.presence = Presence::Away { look_at: now + ROOT_POLL, watched };

@@ -1,7 +1,7 @@
 //! Files that are being written: created or modified, and not closed yet. Most are closed in time and leave at once;
 //! the others (truncate(2) by path, a log held open, linkat(2) of an unnamed file) count once they are quiet.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::path::RelPath;
@@ -12,6 +12,9 @@ pub const QUIET_TIME: Duration = Duration::from_millis(500);
 const FIRST_INTERVAL: Duration = Duration::from_secs(10);
 /// The longest of these intervals.
 const LAST_INTERVAL: Duration = Duration::from_secs(320);
+
+/// Files that are remembered as open.
+const MAX_OPEN: usize = 10_000;
 
 struct Writing {
     last: Instant,
@@ -26,6 +29,8 @@ struct Writing {
 #[derive(Default)]
 pub struct Quiet {
     files: HashMap<RelPath, Writing>,
+    /// Files that counted before they were closed: they may be written through mmap(2), which no event tells, until then.
+    open: HashSet<RelPath>,
     /// No file is due before; `Some` if and only if there are files.
     check_at: Option<Instant>,
 }
@@ -41,7 +46,8 @@ impl Quiet {
 
     /// The file was closed, deleted or moved: it is no longer waited for. Whether it had been written.
     pub fn settled(&mut self, path: &RelPath) -> bool {
-        !self.files.is_empty() && self.files.remove(path).is_some()
+        let open = !self.open.is_empty() && self.open.remove(path);
+        !self.files.is_empty() && self.files.remove(path).is_some() || open
     }
 
     /// Whether the file is waited for.
@@ -52,6 +58,7 @@ impl Quiet {
     /// Everything below a directory that went away is no longer waited for.
     pub fn forget_below(&mut self, dir: &RelPath) {
         self.files.retain(|path, _| !path.is_below(dir));
+        self.open.retain(|path| !path.is_below(dir));
     }
 
     /// A directory was moved: its files are waited for at their new names.
@@ -82,6 +89,11 @@ impl Quiet {
             }
             true
         });
+        // truncate(2) by path is followed by no close: such names would pile up.
+        if self.open.len() + due.len() > MAX_OPEN {
+            self.open.clear();
+        }
+        self.open.extend(due.iter().cloned());
         self.check_at = self.files.values().map(|file| (file.last + QUIET_TIME).min(file.at_latest.max(now))).min();
         due
     }
@@ -114,6 +126,8 @@ mod tests {
         assert_eq!(quiet.due(start + QUIET_TIME), []);
         assert_eq!(quiet.due(start + QUIET_TIME * 3 / 2), [rel("f")]);
         assert_eq!((quiet.due(start + QUIET_TIME * 9), quiet.next_check()), (vec![], None));
+        assert!(quiet.settled(&rel("f")), "mmap(2) may have written it until it was closed");
+        assert!(!quiet.settled(&rel("f")));
     }
 
     #[test]

@@ -109,9 +109,13 @@ fn a_moved_away_name_is_remembered_until_it_exists_again_or_a_reconcile_ran() {
     again.add(&away[1], Instant::now());
     assert_eq!(again.moved_away(&rel("a")), None, "the move is told late");
 
+    let mut removed = set(&away);
+    removed.add(&removed_dir("a"), Instant::now());
+    assert_eq!(removed.moved_away(&rel("a")), None, "it came with a directory above it, and was removed");
+
     let mut reconciled = set(&away);
-    reconciled.want_reconcile(Extent::Full);
-    assert_eq!(reconciled.lease_reconcile(), Some(Extent::Full));
+    reconciled.want_reconcile();
+    assert!(reconciled.lease_reconcile(Instant::now()));
     reconciled.add(&Change::MovedAway { path: rel("later") }, Instant::now());
     reconciled.settle_reconcile();
     assert_eq!(reconciled.moved_away(&rel("a")), None);
@@ -121,35 +125,51 @@ fn a_moved_away_name_is_remembered_until_it_exists_again_or_a_reconcile_ran() {
 #[test]
 fn what_is_delivered_beside_a_reconcile_is_looked_at_again() {
     let mut set = set(&[touched("a")]);
-    set.want_reconcile(Extent::Update);
-    assert_eq!(set.lease_reconcile(), Some(Extent::Update));
+    set.want_reconcile();
+    assert!(set.lease_reconcile(Instant::now()));
     lease(&mut set);
     set.settle(Instant::now(), |_| Fate::Delivered, |_| SOON);
     assert_eq!(set.len(), 1, "the reconcile");
+    set.add(&touched("b"), Instant::now());
+    assert_eq!(lease(&mut set), ["b"]);
     set.settle_reconcile();
-    assert_eq!(lease(&mut set), ["a"]);
+    set.settle(Instant::now(), |_| Fate::Delivered, |_| SOON);
+    assert_eq!(lease(&mut set), ["a", "b"], "b was in flight when it ended");
 }
 
 #[test]
-fn a_failed_reconcile_is_wanted_again_and_more_wishes_make_it_full() {
-    let mut set = PendingSet::default();
-    set.want_reconcile(Extent::Update);
-    set.want_reconcile(Extent::Full);
-    assert_eq!(set.lease_reconcile(), Some(Extent::Full));
-    assert!(!set.wants_reconcile());
+fn a_reconcile_that_came_to_nothing_is_wanted_again() {
+    let (mut set, now) = (PendingSet::default(), Instant::now());
+    set.want_reconcile();
+    assert!(set.lease_reconcile(now));
+    assert_eq!(set.reconcile_due(now), None);
     set.roll_back();
-    assert!(set.wants_reconcile());
-    set.lease_reconcile();
-    set.add(&Change::Subtree { path: RelPath::root() }, Instant::now());
+    assert_eq!(set.reconcile_due(now), Some(now));
+    assert!(set.lease_reconcile(now));
+    set.add(&Change::Subtree { path: RelPath::root() }, now);
     set.settle_reconcile();
-    assert!(set.wants_reconcile(), "track was lost while it ran");
+    assert_eq!(set.reconcile_due(now), Some(now), "track was lost while it ran");
+}
+
+#[test]
+fn a_reconcile_that_fails_by_itself_is_postponed_and_holds_up_no_path() {
+    let (mut set, now) = (PendingSet::default(), Instant::now());
+    set.want_reconcile();
+    assert!(set.lease_reconcile(now));
+    set.postpone_reconcile(now, |tries| SOON * (tries + 1));
+    assert_eq!((set.reconcile_due(now), set.lease_reconcile(now)), (Some(now + SOON), false));
+    set.add(&touched("a"), now);
+    assert_eq!(lease(&mut set), ["a"]);
+    assert!(set.lease_reconcile(now + SOON));
+    set.postpone_reconcile(now, |tries| SOON * (tries + 1));
+    assert_eq!(set.reconcile_due(now), Some(now + SOON * 2));
 }
 
 #[test]
 fn too_many_paths_collapse_until_the_whole_tree_is_compared() {
     let mut set = PendingSet::new(4);
     (0..5).for_each(|n| set.add(&touched(&n.to_string()), Instant::now()));
-    assert!(set.wants_reconcile());
+    assert!(set.reconcile_due(Instant::now()).is_some());
     assert!(lease(&mut set).is_empty());
 }
 
@@ -160,8 +180,8 @@ fn a_path_missing_without_a_report_waits_and_a_reconcile_settles_it() {
     let now = Instant::now();
     set.settle(now, |_| Fate::Unreported { retry_in: SOON }, |_| SOON);
     assert_eq!(set.next_due(now), Some(now + SOON));
-    set.want_reconcile(Extent::Full);
-    set.lease_reconcile();
+    set.want_reconcile();
+    set.lease_reconcile(now);
     set.settle_reconcile();
     assert!(set.is_empty());
 }
