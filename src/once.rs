@@ -12,7 +12,8 @@ use inosync_actors::rsync::failure::Failure;
 use inosync_actors::rsync::output::Line;
 use inosync_actors::rsync::version::Version;
 use inosync_actors::site::Site;
-use inosync_actors::sync::{Delivery, Transport, log_delivery};
+use inosync_actors::sync::report::{Complaints, log_delivery};
+use inosync_actors::sync::{Delivery, Transport};
 use slog::{Logger, error, info, o, warn};
 
 use crate::exit::Exit;
@@ -110,7 +111,7 @@ async fn reconcile(rsync: Rc<Rsync>, log: Logger) -> bool {
 async fn reconcile_once(rsync: &Rc<Rsync>, log: &Logger) -> Result<Delivery, Failure> {
     let started = Instant::now();
     let delivery = rsync.clone().reconcile().await?;
-    log_delivery(log, "reconciled", delivery.tally.changes(), &delivery, started);
+    log_delivery(log, "reconciled", delivery.tally.changes(), &delivery, started, &mut Complaints::default());
     Ok(delivery)
 }
 

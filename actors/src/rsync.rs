@@ -165,7 +165,14 @@ impl Rsync {
                 other => return other,
             }
         }
-        self.listed(Recipe::Deletions29, recipe::deletions29(&plan.missing), plan, delivery).await?;
+        match self.listed(Recipe::Deletions29, recipe::deletions29(&plan.missing), plan, delivery).await {
+            // One of them exists again, and such a receiver then takes none: the rest of the batch is done all the same.
+            Err(failure) if failure.cause == Cause::RejectsMissing => {
+                delivery.blamed.add(Blame::Paths(plan.missing.iter().cloned().collect()));
+                delivery.failure.get_or_insert(Failure { cause: Cause::Vanished, ..failure });
+            }
+            other => other?,
+        }
         // That recipe leaves the times of the directories as the deletions made them.
         let parents = recipe::ancestors(&plan.missing);
         if !parents.is_empty() {

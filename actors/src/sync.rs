@@ -5,6 +5,7 @@ pub mod fold;
 pub mod health;
 pub mod pending;
 pub mod plan;
+pub mod report;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,21 +19,19 @@ use slog::{Logger, debug, error, info, warn};
 use self::health::{Health, News, backoff};
 use self::pending::PendingSet;
 use self::plan::{Disk, Found, Plan, Source, plan};
+use self::report::{Complaints, log_delivery};
 use crate::filter::excludes::Excludes;
 use crate::messages::{Change, Died, Drain, Drained, Succeeded, Wake};
-use crate::path::RelPath;
 use crate::root::Root;
 use crate::rsync::blame::Blame;
 use crate::rsync::failure::{Cause, Failure};
-use crate::rsync::output::{Bytes, Tally};
+use crate::rsync::output::Tally;
 
 /// Paths in one batch, and bytes of their names: rsync reads its list byte by byte before it does anything.
 const BATCH_PATHS: usize = 2000;
 const BATCH_BYTES: usize = 200_000;
 /// When the daemon stops, what is due later than this is not waited for.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
-/// Failed paths that are named in one line of the log.
-const NAMED_PATHS: usize = 3;
 
 /// The pending set of one node, shared by the FilterActor that fills it, the SyncActor that works it off, and the
 /// supervisor, which keeps it when the SyncActor dies.
@@ -109,6 +108,7 @@ pub struct SyncActor {
     reconcile_runs: bool,
     draining: bool,
     timer: Option<SpawnHandle>,
+    complaints: Complaints,
     _obituary: Obituary,
 }
 
@@ -129,7 +129,8 @@ impl SyncActor {
     pub fn new(link: Link, superior: Superior) -> Self {
         let _obituary = Obituary { slot: link.slot, died: superior.died.clone() };
         let (health, batch_runs, reconcile_runs, draining, timer) = (Health::Well, false, false, false, None);
-        SyncActor { link, superior, health, batch_runs, reconcile_runs, draining, timer, _obituary }
+        let complaints = Complaints::default();
+        SyncActor { link, superior, health, batch_runs, reconcile_runs, draining, timer, complaints, _obituary }
     }
 
     /// Starts whatever may start now, and looks again when the next thing is due.
@@ -213,7 +214,7 @@ impl SyncActor {
         match result {
             Ok(delivery) => {
                 self.link.outbox.lock().settle(now, |path| plan.fate(path, &delivery.blamed), retry);
-                log_delivery(&self.link.log, "mirrored", plan.len(), &delivery, started);
+                log_delivery(&self.link.log, "mirrored", plan.len(), &delivery, started, &mut self.complaints);
                 self.succeeded(&delivery);
             }
             Err(failure) => {
@@ -241,7 +242,8 @@ impl SyncActor {
         match result {
             Ok(delivery) => {
                 self.settle_reconcile(&delivery.blamed, now);
-                log_delivery(&self.link.log, "reconciled", delivery.tally.changes(), &delivery, started);
+                let changes = delivery.tally.changes();
+                log_delivery(&self.link.log, "reconciled", changes, &delivery, started, &mut self.complaints);
                 self.succeeded(&Delivery { tally: Tally { made_mirror: false, ..delivery.tally }, ..delivery });
             }
             Err(failure) => {
@@ -320,25 +322,6 @@ impl SyncActor {
             self.draining = false;
             self.superior.drained.do_send(Drained { slot: self.link.slot });
         }
-    }
-}
-
-/// The one line that a batch or a reconcile is worth, and what failed in it.
-pub fn log_delivery(log: &Logger, what: &'static str, paths: usize, delivery: &Delivery, started: Instant) {
-    let Tally { sent, deleted, bytes, .. } = delivery.tally;
-    info!(log, "{}", what; "paths" => paths, "sent" => sent, "deleted" => deleted, "bytes" => %Bytes(bytes),
-        "took" => format!("{} ms", started.elapsed().as_millis()));
-    // Vanished paths report themselves; the others are named.
-    if let Some(failure) = delivery.failure.as_ref().filter(|failure| failure.cause != Cause::Vanished) {
-        let named = match &delivery.blamed {
-            Blame::Anything => "unknown".to_owned(),
-            Blame::Paths(paths) => {
-                let first: Vec<String> = paths.iter().take(NAMED_PATHS).map(RelPath::to_string).collect();
-                let more = if paths.len() > NAMED_PATHS { ", ..." } else { "" };
-                format!("{}{more}", first.join(", "))
-            }
-        };
-        warn!(log, "some paths failed and are tried again"; "paths" => named, "why" => %failure);
     }
 }
 

@@ -148,6 +148,7 @@ impl Actor for WatcherActor {
                 let directories = observer.directories();
                 self.watching = Some((observer, gauge));
                 self.outlets.reports.do_send(WatchReport::Watching { directories });
+                self.pass_on(ctx);
             }
             Err(error) => self.outlets.reports.do_send(WatchReport::Failed(error)),
         }

@@ -87,3 +87,39 @@ fn a_directory_moved_out_is_not_deleted_on_the_nodes() {
     site.settle();
     site.assert_on_nodes("tree/deep/file", "x");
 }
+
+#[test]
+fn a_name_from_which_a_directory_was_moved_away_is_mirrored_when_it_exists_again() {
+    let mut site = Site::new();
+    site.mkdir("a/sub");
+    site.write("a/sub/old", "x");
+    site.start_mirrored();
+    std::fs::rename(site.at("a/sub"), site.beside("taken")).unwrap();
+    site.expect_log_line(&["moved", "a/sub"]);
+    site.remove("a");
+    site.settle();
+    // The name comes back unseen, as a part of a directory that was prepared elsewhere.
+    let prepared = site.beside("prepared");
+    std::fs::create_dir_all(prepared.join("sub")).unwrap();
+    std::fs::write(prepared.join("sub/new"), "y").unwrap();
+    std::fs::rename(&prepared, site.at("a")).unwrap();
+    site.expect_identical();
+    site.remove("a/sub");
+    site.expect_identical();
+}
+
+#[test]
+fn a_source_named_by_a_symlink_that_is_pointed_elsewhere_sends_and_deletes_nothing() {
+    let mut site = Site::on(&[crate::support::Local]);
+    site.write("file", "precious");
+    let (first, second) = (site.beside("first"), site.beside("second"));
+    std::fs::rename(site.source(), &first).unwrap();
+    std::fs::create_dir(&second).unwrap();
+    std::os::unix::fs::symlink(&first, site.source()).unwrap();
+    site.start();
+    site.expect_on_nodes("file", "precious");
+    std::fs::remove_file(site.source()).unwrap();
+    std::os::unix::fs::symlink(&second, site.source()).unwrap();
+    site.expect_log("ERRO");
+    site.assert_on_nodes("file", "precious");
+}

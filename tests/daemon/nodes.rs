@@ -114,6 +114,34 @@ fn a_receiver_that_rejects_the_deletion_of_missing_arguments_is_served_too() {
 }
 
 /// Asks the receiver as rsync would be asked by hand; changes nothing.
+#[test]
+fn a_receiver_that_rejects_missing_arguments_is_not_starved_by_files_that_are_replaced() {
+    if !Path::new(RSYNC_WITHOUT_MISSING_ARGS).exists() {
+        println!("not tested: {RSYNC_WITHOUT_MISSING_ARGS} is not there, this Debian does not have that package");
+        return;
+    }
+    let mut site = Site::on(&[Ssh]);
+    site.config(&format!("extra: \"--rsync-path={RSYNC_WITHOUT_MISSING_ARGS}\""));
+    (0..20).for_each(|n| site.mkdir(format!("{n}")));
+    site.start_mirrored();
+    // The temporary name is gone before rsync looks for it, again and again.
+    let replace = |round: usize| {
+        for n in 0..20 {
+            site.write(format!("{n}/file~"), format!("round {round}"));
+            std::fs::rename(site.at(format!("{n}/file~")), site.at(format!("{n}/file"))).unwrap();
+        }
+    };
+    (0..50).for_each(replace);
+    site.write("another", "x");
+    let mut round = 50;
+    while !site.mirror(Ssh).join("another").exists() {
+        assert!(round < 20_000, "starved:\n{}", site.log_lines().join("\n"));
+        replace(round);
+        round += 1;
+    }
+    site.expect_identical();
+}
+
 fn rejects_missing_args(site: &Site) -> bool {
     let list = site.beside("list");
     std::fs::write(&list, b"./no-such-path\0").unwrap();
