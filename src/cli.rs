@@ -14,7 +14,7 @@ const EXIT_CODES: &str = "\
 EXIT CODES:
      0    done: stopped with nothing pending, or --check found nothing wrong
     64    wrong command line
-    69    something is missing on this machine, such as rsync or inotify
+    69    something is missing, such as rsync or inotify; with --check also a node
     70    a defect of inosync
     75    ended while some change was not on every node; the next start catches up
     78    wrong or unreadable configuration

@@ -31,7 +31,7 @@ const DEFAULT_STOP_TIMEOUT: u64 = 30;
 /// In seconds; a longer wait is a mistake in the unit.
 const MAX_STOP_TIMEOUT: u64 = 86_400;
 
-/// In KB/s, 1 TB/s: rsync keeps the limit in an int.
+/// In KiB/s, some 1 TB/s: rsync keeps the limit in an int.
 const MAX_RSPEED: u64 = 1_000_000_000;
 
 /// Every key, with an example for when it is missing.
@@ -46,7 +46,7 @@ const KEYS: &[(&str, &str)] = &[
     ("logfile", "logfile: \"/var/log/inosync/rsync.log\""),
     ("initial_sync", "initial_sync: Full"),
     ("dir_moves", "dir_moves: Log"),
-    ("standby", "standby: true"),
+    ("standby", "standby: false"),
     ("stop_timeout", "stop_timeout: 30"),
 ];
 
@@ -158,7 +158,7 @@ fn check_text(source: Source<'_>) -> Result<Loaded, ConfigError> {
     let (rpath, rnodes) = (source.value("rpath", written.rpath), source.value("rnodes", written.rnodes));
     let nodes = check::nodes(&rpath, &rnodes, &wpath.resolved)?;
     let extra = value("extra", written.extra).map_or(Ok(Extra::default()), |value| extra(&value, &nodes))?;
-    let rspeed = value("rspeed", written.rspeed).map_or(Ok(0), |value| value.number(MAX_RSPEED, "KB/s"))?;
+    let rspeed = value("rspeed", written.rspeed).map_or(Ok(0), |value| value.number(MAX_RSPEED, "KiB/s"))?;
     let logfile = value("logfile", written.logfile);
     let logfile = logfile.map(|value| check::logfile(&value, &wpath.resolved, &excludes, &nodes)).transpose()?;
     let initial_sync =

@@ -302,7 +302,7 @@ impl SyncActor {
                 error!(log, "node failing"; "pending" => pending(), "why" => %failure);
             }
             (News::Fails, Some(failure)) => warn!(log, "node failing"; "pending" => pending(), "why" => %failure),
-            (News::Held, _) => error!(log, "nothing is sent"; "pending" => pending(), "why" => %self.health),
+            (News::Held(why), _) => error!(log, "nothing is sent"; "pending" => pending(), "why" => %why),
             (News::Recovered, _) => info!(log, "node recovered"; "pending" => pending()),
             (_, Some(failure)) => debug!(log, "try failed"; "why" => %failure),
             (_, None) => (),

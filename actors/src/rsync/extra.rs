@@ -8,7 +8,7 @@ mod table;
 
 use std::fmt;
 
-use crate::path::Escaped;
+use crate::path::Shown;
 use table::{DAEMON_ONLY, REFUSED, REFUSED_VALUES, is_one_of, long_name, takes_value};
 
 /// Checked rsync parameters, one argument each. The default is none.
@@ -27,13 +27,13 @@ pub enum ExtraError {
     Quote,
     /// An argument of a process cannot hold a NUL byte.
     #[error("`{0}` holds a NUL byte: remove it")]
-    Nul(Word),
+    Nul(Shown),
     /// Neither an option nor the value of one.
     #[error(
         "`{0}` is no option, so rsync would take it for one more source: remove it, or write a value as \
          `--option=value`"
     )]
-    NoOption(Word),
+    NoOption(Shown),
     /// `--` ends the options, and the daemon's own follow.
     #[error("`--` ends rsync's options, but the daemon adds its own: remove it")]
     EndOfOptions,
@@ -52,29 +52,18 @@ pub enum ExtraError {
         /// The option alone.
         option: String,
         /// The word it was found in.
-        within: Word,
+        within: Shown,
         /// Why, and what to write instead.
         reason: &'static str,
     },
 }
 
-/// A word of the user's, shown on one line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Word(String);
-
-impl fmt::Display for Word {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let control = self.0.contains(char::is_control);
-        if control { Escaped(self.0.as_bytes()).fmt(f) } else { f.write_str(&self.0) }
-    }
-}
-
 /// Names the word when the option is only a part of it.
-struct Within<'a>(&'a str, &'a Word);
+struct Within<'a>(&'a str, &'a Shown);
 
 impl fmt::Display for Within<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == self.1.0 { Ok(()) } else { write!(f, " (in `{}`)", self.1) }
+        if self.0 == self.1.as_str() { Ok(()) } else { write!(f, " (in `{}`)", self.1) }
     }
 }
 
@@ -161,7 +150,7 @@ fn inspect(words: &[String]) -> Result<Found, (usize, ExtraError)> {
         return Err((at, ExtraError::BackupInMirror));
     }
     let nul = words.iter().enumerate().find(|(_, word)| word.contains('\0'));
-    nul.map_or(Ok(found), |(at, word)| Err((at, ExtraError::Nul(Word(word.clone())))))
+    nul.map_or(Ok(found), |(at, word)| Err((at, ExtraError::Nul(Shown::from(word.as_str())))))
 }
 
 /// One option found in a word.
@@ -181,8 +170,7 @@ impl Opt<'_> {
     }
 
     fn check(&self, value: Option<&str>, word: &str) -> Result<(), ExtraError> {
-        let refuse =
-            |reason| ExtraError::Refused { option: self.written.clone(), within: Word(word.to_owned()), reason };
+        let refuse = |reason| ExtraError::Refused { option: self.written.clone(), within: Shown::from(word), reason };
         if let Some((_, reason)) = REFUSED.iter().find(|(names, _)| is_one_of(self.name, names)) {
             return Err(refuse(reason));
         }
@@ -215,7 +203,7 @@ fn options(word: &str) -> Result<Vec<Opt<'_>>, ExtraError> {
         return Ok(vec![Opt { written: format!("--{name}"), name, value }]);
     }
     let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.is_empty()) else {
-        return Err(ExtraError::NoOption(Word(word.to_owned())));
+        return Err(ExtraError::NoOption(Shown::from(word)));
     };
     let mut found = Vec::new();
     for (at, letter) in letters.char_indices() {

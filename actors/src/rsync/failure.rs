@@ -110,7 +110,9 @@ impl Cause {
         match self {
             Cause::TargetFull => "make room at the node, or exclude what need not be there",
             Cause::TargetReadOnly => "remount it writable, or set `read only = no` for the module",
-            Cause::Authentication => "install this user's ssh key at the node, or give --password-file in `extra`",
+            Cause::Authentication => {
+                "install this user's ssh key there; for an rsync daemon give --password-file in `extra`"
+            }
             Cause::HostKey => "log in once by hand as this user: ssh asks to accept the key",
             Cause::NoRemoteRsync => "install rsync at the node, or give --rsync-path in `extra`",
             Cause::NoModule => "name a module that rsyncd.conf at the node has",

@@ -8,12 +8,11 @@
 mod tests;
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::net::Ipv6Addr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::path::Escaped;
+use crate::path::Shown;
 
 /// How rsync reaches a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,33 +121,10 @@ impl NodeError {
     pub fn is_about_rpath(&self, rpath: &str) -> bool {
         match self {
             NodeError::RelativeRpath(_) | NodeError::RootDirectory(_) => true,
-            NodeError::DotComponent(path) | NodeError::ControlCharacter(path) => path.0 == rpath,
-            NodeError::Expanded { path, .. } => path.0 == rpath,
+            NodeError::DotComponent(path) | NodeError::ControlCharacter(path) => path.as_str() == rpath,
+            NodeError::Expanded { path, .. } => path.as_str() == rpath,
             _ => false,
         }
-    }
-}
-
-/// A text of the user's, shown with its control characters escaped.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Shown(String);
-
-impl From<&str> for Shown {
-    fn from(text: &str) -> Self {
-        Shown(text.to_owned())
-    }
-}
-
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let control = self.0.contains(char::is_control);
-        if control { Escaped(self.0.as_bytes()).fmt(f) } else { f.write_str(&self.0) }
-    }
-}
-
-impl fmt::Debug for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

@@ -1,7 +1,6 @@
 //! Whether a node may be tried now: its failures, their backoff, and a source that is not there.
 //! Pure: the time and the chance in it are parameters.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::root::RootError;
@@ -45,7 +44,7 @@ pub enum News {
     /// A node began to fail, or fails for another cause than before.
     Fails,
     /// Everything is held.
-    Held,
+    Held(RootError),
     /// The node takes changes again.
     Recovered,
 }
@@ -97,19 +96,7 @@ impl Health {
     pub fn held(&mut self, why: RootError, now: Instant) -> News {
         let known = matches!(self, Health::Held { why: before, .. } if *before == why);
         *self = Health::Held { why, until: now + HELD_POLL };
-        if known { News::Nothing } else { News::Held }
-    }
-}
-
-impl fmt::Display for Health {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Health::Well => f.write_str("well"),
-            Health::BackingOff { failures, cause, .. } => {
-                write!(f, "backing off after {failures} failures: {}", cause.words())
-            }
-            Health::Held { why, .. } => write!(f, "held: {why}"),
-        }
+        if known { News::Nothing } else { News::Held(why) }
     }
 }
 
@@ -169,9 +156,9 @@ mod tests {
     #[test]
     fn a_source_that_is_gone_holds_and_is_looked_for() {
         let (mut health, now) = (Health::Well, Instant::now());
-        assert_eq!(health.held(RootError::Missing, now), News::Held);
+        assert_eq!(health.held(RootError::Missing, now), News::Held(RootError::Missing));
         assert_eq!(health.held(RootError::Missing, now), News::Nothing);
-        assert_eq!(health.held(RootError::Replaced, now), News::Held);
+        assert_eq!(health.held(RootError::Replaced, now), News::Held(RootError::Replaced));
         assert_eq!(health.may_start(now), Err(now + HELD_POLL));
     }
 }

@@ -13,8 +13,8 @@ const LIMITS: &str = "/proc/sys/fs/inotify";
 pub enum WatchError {
     /// The user has no inotify instance left.
     #[error(
-        "no inotify instance is left: fs.inotify.max_user_instances is {limit}; raise it: \
-         sysctl -w fs.inotify.max_user_instances={}", limit.saturating_mul(2)
+        "no inotify instance is left: fs.inotify.max_user_instances is {limit}; raise it: {}",
+        keep_setting("max_user_instances", limit.saturating_mul(2).max(256))
     )]
     Instances {
         /// The limit in force.
@@ -76,7 +76,12 @@ pub fn watch_limit() -> Option<usize> {
 pub fn raise_watch_limit(needed: usize) -> String {
     // Twice the need: trees grow, and other programs of the same user hold watches too.
     let value = needed.saturating_mul(2).next_power_of_two().max(524_288);
-    format!("echo fs.inotify.max_user_watches={value} >/etc/sysctl.d/60-inosync.conf && sysctl --system")
+    keep_setting("max_user_watches", value)
+}
+
+/// The command that sets a limit, and keeps it over a restart of the machine.
+fn keep_setting(name: &str, value: usize) -> String {
+    format!("echo fs.inotify.{name}={value} >>/etc/sysctl.d/60-inosync.conf && sysctl --system")
 }
 
 fn limit(name: &str) -> Option<usize> {

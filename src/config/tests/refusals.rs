@@ -70,7 +70,7 @@ fn a_wrong_value_is_shown_where_it_is() {
         ("extra: \"-e 'ssh\"", "6:8", 9, &["a quote is not closed", "write a list with one string"]),
         ("extra: [\"-a\", \"--delete\"]", "6:15", 10, &["`extra[1]`: --delete is refused", "leave it out"]),
         ("extra: [\"-T\", \"/t\", \"-e\"]", "6:21", 4, &["`extra[2]`: `-e` needs a value"]),
-        ("rspeed: -1", "6:9", 2, &["whole number from 0 to 1000000000, but is the number `-1`", "KB/s"]),
+        ("rspeed: -1", "6:9", 2, &["whole number from 0 to 1000000000, but is the number `-1`", "KiB/s"]),
         ("rspeed: 1.5", "6:9", 3, &["but is the number `1.5`"]),
         ("rspeed: 1000000001", "6:9", 10, &["from 0 to 1000000000"]),
         ("rspeed: 99999999999999999999999", "6:9", 23, &["from 0 to 1000000000"]),
