@@ -7,7 +7,7 @@ use actix::prelude::*;
 use slog::{Logger, o};
 use tokio::sync::oneshot;
 
-use crate::filter::FilterActor;
+use crate::filter::{self, FilterActor};
 use crate::messages::Stop;
 use crate::root::{Root, RootError};
 use crate::rsync::Rsync;
@@ -16,7 +16,7 @@ use crate::rsync::version::Version;
 use crate::site::Site;
 use crate::supervisor::{Front, SupervisorActor};
 use crate::sync::{Link, Outbox, Transport};
-use crate::watcher::{Outlets, WatcherActor};
+use crate::watcher::{self, WatcherActor};
 
 /// How the daemon ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,21 +141,21 @@ fn start_front(
 ) -> Front {
     let arbiter = Arbiter::new();
     let outboxes = links.iter().map(|link| link.outbox.clone()).collect();
-    let superior = crate::filter::Superior {
+    let outlets = filter::Outlets {
         rescans: supervisor.clone().recipient(),
         moves: supervisor.clone().recipient(),
         flushed: supervisor.clone().recipient(),
     };
-    let filter = FilterActor::new(site.excludes.clone(), outboxes, superior, log.clone(), guard.clone());
-    let filter = FilterActor::start_in_arbiter(&arbiter.handle(), |_| filter);
-    let outlets = Outlets {
+    let filter_actor = FilterActor::new(site.excludes.clone(), outboxes, outlets, log.clone(), guard.clone());
+    let filter = FilterActor::start_in_arbiter(&arbiter.handle(), |_| filter_actor);
+    let outlets = watcher::Outlets {
         changes: filter.clone().recipient(),
         rescans: filter.clone().recipient(),
         moves: filter.clone().recipient(),
         flush: filter.clone().recipient(),
         reports: supervisor.clone().recipient(),
     };
-    let watcher = WatcherActor::new(root, site.excludes.clone(), outlets, guard.clone());
-    let watcher = WatcherActor::start_in_arbiter(&arbiter.handle(), |_| watcher);
+    let watcher_actor = WatcherActor::new(root, site.excludes.clone(), outlets, guard.clone());
+    let watcher = WatcherActor::start_in_arbiter(&arbiter.handle(), |_| watcher_actor);
     Front { filter: filter.recipient(), watcher: watcher.recipient() }
 }

@@ -21,9 +21,9 @@ struct Seat {
     wake: Option<Recipient<Wake>>,
 }
 
-/// To whom the filter passes on what is not a change.
+/// Where the filter passes on what is not a change.
 #[derive(Clone)]
-pub struct Superior {
+pub struct Outlets {
     /// Subtrees of which track was lost.
     pub rescans: Recipient<Rescan>,
     /// Directory moves, for the log.
@@ -40,7 +40,7 @@ pub struct Superior {
 pub struct FilterActor {
     excludes: Excludes,
     seats: Vec<Seat>,
-    superior: Superior,
+    outlets: Outlets,
     /// The last directory that was asked about, with its verdict: changes come in runs.
     verdict: Option<(RelPath, bool)>,
     log: Logger,
@@ -49,9 +49,9 @@ pub struct FilterActor {
 
 impl FilterActor {
     /// A filter in front of these outboxes, in the order of the site's nodes.
-    pub fn new(excludes: Excludes, outboxes: Vec<Outbox>, superior: Superior, log: Logger, guard: EndsDaemon) -> Self {
+    pub fn new(excludes: Excludes, outboxes: Vec<Outbox>, outlets: Outlets, log: Logger, guard: EndsDaemon) -> Self {
         let seats = outboxes.into_iter().map(|outbox| Seat { outbox, wake: None }).collect();
-        FilterActor { excludes, seats, superior, verdict: None, log, _guard: guard }
+        FilterActor { excludes, seats, outlets, verdict: None, log, _guard: guard }
     }
 
     fn passes(&mut self, change: &Change) -> bool {
@@ -110,7 +110,7 @@ impl Handler<Rescan> for FilterActor {
 
     fn handle(&mut self, rescan: Rescan, _: &mut Self::Context) {
         self.hand_out(&[Change::Subtree { path: rescan.subtree.clone() }]);
-        self.superior.rescans.do_send(rescan);
+        self.outlets.rescans.do_send(rescan);
     }
 }
 
@@ -118,7 +118,7 @@ impl Handler<DirMove> for FilterActor {
     type Result = ();
 
     fn handle(&mut self, moved: DirMove, _: &mut Self::Context) {
-        self.superior.moves.do_send(moved);
+        self.outlets.moves.do_send(moved);
     }
 }
 
@@ -126,7 +126,7 @@ impl Handler<Flush> for FilterActor {
     type Result = ();
 
     fn handle(&mut self, _: Flush, _: &mut Self::Context) {
-        self.superior.flushed.do_send(Flushed);
+        self.outlets.flushed.do_send(Flushed);
     }
 }
 

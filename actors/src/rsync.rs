@@ -64,13 +64,16 @@ pub struct Rsync {
     children: Children,
     deletions: Cell<Deletions>,
     make_path: Cell<bool>,
+    /// Whether a run made the mirror, and that was not told yet: that run itself may have failed.
+    made_mirror: Cell<bool>,
 }
 
 impl Rsync {
     /// The way from `root` to `node`. `version` is that of the local rsync.
     pub fn new(site: Rc<Site>, root: Root, node: Node, version: Version, children: Children) -> Self {
-        let (deletions, make_path) = (Cell::new(Deletions::Unknown), Cell::new(false));
-        Rsync { site, root, node, version, children, deletions, make_path }
+        let deletions = Cell::new(Deletions::Unknown);
+        let (make_path, made_mirror) = (Cell::new(false), Cell::new(false));
+        Rsync { site, root, node, version, children, deletions, make_path, made_mirror }
     }
 
     /// What a reconcile would change at the node: each line of rsync's output goes to `line`. Changes nothing.
@@ -142,14 +145,25 @@ impl Rsync {
         ] {
             if !paths.is_empty() {
                 let root = plan.root || paths.iter().any(is_top);
-                self.listed(recipe, recipe::entries(paths, root), plan, &mut delivery).await?;
+                let sent = self.listed(recipe, recipe::entries(paths, root), plan, &mut delivery).await;
+                if let Err(Failure { cause: Cause::TargetFull, .. }) = &sent
+                    && !plan.missing.is_empty()
+                {
+                    // Deletions may be what makes room.
+                    self.delete(plan, &mut delivery).await?;
+                }
+                sent?;
             }
         }
-        if !plan.missing.is_empty() {
+        if !plan.missing.is_empty() && !delivery.blamed.is_empty() {
+            // What failed may be the new name of what is to be deleted.
+            delivery.blamed.add(Blame::Paths(plan.missing.iter().cloned().collect()));
+        } else if !plan.missing.is_empty() {
             self.delete(plan, &mut delivery).await?;
         } else if plan.root && plan.len() == 1 {
             self.listed(Recipe::Root, Vec::new(), plan, &mut delivery).await?;
         }
+        delivery.tally.made_mirror |= self.made_mirror.take();
         Ok(delivery)
     }
 
@@ -191,6 +205,8 @@ impl Rsync {
     async fn reconcile_all(&self) -> Result<Delivery, Failure> {
         let mut delivery = Delivery::default();
         self.counted(Recipe::Full, &[], Vec::new(), &mut delivery).await?;
+        // It sent everything to it.
+        self.made_mirror.set(false);
         Ok(delivery)
     }
 
@@ -208,6 +224,7 @@ impl Rsync {
             let mut count = |said: &[u8]| {
                 let line = Line::parse(said);
                 skipped |= line == Line::DeletionsSkipped;
+                self.made_mirror.set(self.made_mirror.get() || line == Line::MadeMirror);
                 delivery.tally.count(&line);
             };
             let finished = self.run_with_path(recipe, list, &protected, &mut count).await?;
@@ -216,11 +233,11 @@ impl Rsync {
                 Blame::Paths(paths) if skipped && first && (1..=UNREADABLE).contains(&paths.len()) => {
                     protected.extend(paths);
                 }
-                _ if skipped => delivery.blamed = Blame::Anything,
-                _ => (),
-            }
-            if !skipped {
-                break;
+                _ if skipped => {
+                    delivery.blamed = Blame::Anything;
+                    break;
+                }
+                _ => break,
             }
         }
         Ok(())

@@ -79,6 +79,9 @@ impl SupervisorActor {
     }
 
     fn launch(&mut self, at: usize, ctx: &mut Context<Self>) {
+        if self.phase == Phase::Ended {
+            return;
+        }
         let Some(slot) = self.slots.get_mut(at) else { return };
         let address = ctx.address();
         let superior = Superior {

@@ -7,6 +7,7 @@ pub mod pending;
 pub mod plan;
 pub mod report;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -192,7 +193,7 @@ impl SyncActor {
         }
         outbox.forget_moves(&plan.returned);
         if plan.is_empty() {
-            return outbox.settle(now, |path| plan.fate(path, &Blame::default()), retry);
+            return outbox.settle(now, |path| plan.fate(path, &Blame::default(), &BTreeSet::new()), retry);
         }
         drop(outbox);
         debug!(self.link.log, "batch"; "plan" => ?plan);
@@ -213,7 +214,8 @@ impl SyncActor {
         let now = Instant::now();
         match result {
             Ok(delivery) => {
-                self.link.outbox.lock().settle(now, |path| plan.fate(path, &delivery.blamed), retry);
+                let gone = plan.gone(&mut Source(self.link.root.path().to_owned()));
+                self.link.outbox.lock().settle(now, |path| plan.fate(path, &delivery.blamed, &gone), retry);
                 log_delivery(&self.link.log, "mirrored", plan.len(), &delivery, started, &mut self.complaints);
                 self.succeeded(&delivery);
             }
@@ -258,7 +260,7 @@ impl SyncActor {
     fn settle_reconcile(&mut self, blamed: &Blame, now: Instant) {
         let mut outbox = self.link.outbox.lock();
         let Blame::Paths(paths) = blamed else { return outbox.postpone_reconcile(now, retry) };
-        outbox.settle_reconcile();
+        outbox.settle_reconcile(now);
         let mut disk = Source(self.link.root.path().to_owned());
         for path in paths.iter().cloned() {
             let change = match disk.look(&path) {
@@ -318,7 +320,7 @@ impl SyncActor {
         let due = outbox.next_due(now).into_iter().chain(outbox.reconcile_due(now)).min();
         let soon = due.is_some_and(|at| at <= now + DRAIN_PATIENCE);
         let busy = self.batch_runs || self.reconcile_runs || soon;
-        if !busy || !self.health.is_well() {
+        if !busy || self.health.is_failing() {
             self.draining = false;
             self.superior.drained.do_send(Drained { slot: self.link.slot });
         }

@@ -131,6 +131,7 @@ fn a_source_that_is_replaced_while_changes_are_pending_deletes_nothing() {
     }
     std::fs::rename(site.source(), site.beside("moved away")).unwrap();
     std::fs::create_dir(site.source()).unwrap();
+    site.expect_log("the source was");
     site.stop();
     for n in 0..200 {
         site.assert_on_nodes(format!("dir/{n}"), "precious");

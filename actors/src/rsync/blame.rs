@@ -56,6 +56,7 @@ fn is_complaint(line: &[u8]) -> bool {
         b"directory has vanished: ",
         b"could not make way for ",
         b"filename overflows max-path len",
+        b"ERROR: ",
     ];
     about_path.iter().any(|start| line.starts_with(start)) && !line.starts_with(b"rsync: warning")
 }
@@ -97,6 +98,9 @@ fn inside(name: &[u8], source: &[u8], mirror: &[u8]) -> Option<RelPath> {
         if tail.is_empty() { Some(tail) } else { tail.strip_prefix(b"/") }
     };
     let relative = if name.starts_with(b"/") { below(source).or_else(|| below(mirror))? } else { name };
+    // The mirror itself is `.` inside of it.
+    let relative =
+        relative.strip_suffix(b".").filter(|rest| rest.is_empty() || rest.ends_with(b"/")).unwrap_or(relative);
     Some(without_temporary(RelPath::new(relative.strip_suffix(b"/").unwrap_or(relative)).ok()?))
 }
 
@@ -143,6 +147,9 @@ mod tests {
             (r#"rsync: [sender] readlink_stat("/srv/www/d") failed: Permission denied (13)"#, "d"),
             ("filename overflows max-path len by 3: d/f", "d/f"),
             (r#"directory has vanished: "/srv/www/d""#, "d"),
+            (r#"rsync: [generator] failed to set times on "/mnt/mirror/.": Operation not permitted (1)"#, "."),
+            (r#"rsync: [generator] failed to set times on "/mnt/mirror/d/.": Operation not permitted (1)"#, "d"),
+            (r#"ERROR: daemon refused to receive file "d/f""#, "d/f"),
         ] {
             let stderr = format!("{line}\nrsync error: some files could not be transferred (code 23) at main.c(1)\n");
             assert_eq!(blamed(&stderr), Some(vec![path.to_string()]), "{line}");
@@ -151,9 +158,13 @@ mod tests {
 
     #[test]
     fn when_a_line_names_no_path_of_ours_any_may_have_failed() {
-        for stderr in
-            ["", "rsync error: code 23", "rsync: [sender] something else broke\n", "rsync: [receiver] \"/etc/x\": no"]
-        {
+        for stderr in [
+            "",
+            "rsync error: code 23",
+            "rsync: [sender] something else broke\n",
+            "ERROR: something failed verification\n",
+            "rsync: [receiver] \"/etc/x\": no",
+        ] {
             assert_eq!(blamed(stderr), None, "{stderr}");
         }
     }

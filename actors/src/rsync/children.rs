@@ -17,7 +17,14 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// The rsync processes of the daemon. Clones share the list.
 #[derive(Debug, Clone, Default)]
-pub struct Children(Arc<Mutex<BTreeSet<i32>>>);
+pub struct Children(Arc<Mutex<List>>);
+
+#[derive(Debug, Default)]
+struct List {
+    leaders: BTreeSet<i32>,
+    /// Whether the daemon is ending: nothing is started any more.
+    closed: bool,
+}
 
 /// One rsync with all that it started: a session and process group of its own. Dropping it ends them all.
 #[derive(Debug)]
@@ -33,31 +40,35 @@ impl Children {
     /// and no signal meant for the daemon reaches it. When the daemon dies, it gets a SIGTERM.
     ///
     /// # Errors
-    /// When the program cannot be started.
+    /// When the program cannot be started, or [`Children::end_all`] was called.
     pub fn start(&self, command: &mut Command, directory: Option<OwnedFd>) -> io::Result<Group> {
+        if self.list().closed {
+            return Err(io::Error::other("inosync is stopping"));
+        }
         lead_session(command, directory);
         let child = command.spawn()?;
         let leader = child.id().and_then(|id| Pid::from_raw(id as i32));
         let leader = leader.ok_or_else(|| io::Error::other("the process ended before it had a number"))?;
-        self.list().insert(leader.as_raw_pid());
+        self.list().leaders.insert(leader.as_raw_pid());
         Ok(Group { child: Some(child), leader, children: self.clone() })
     }
 
-    /// Ends all: SIGTERM, and after a grace time SIGKILL.
+    /// Ends all, for good: SIGTERM, and after a grace time SIGKILL.
     pub async fn end_all(&self) {
+        self.list().closed = true;
         for (signal, patience) in [(Signal::TERM, GRACE), (Signal::KILL, GRACE)] {
-            for leader in self.list().iter().filter_map(|&id| Pid::from_raw(id)) {
+            for leader in self.list().leaders.iter().filter_map(|&id| Pid::from_raw(id)) {
                 // ESRCH: it ended by itself.
                 let _ = kill_process_group(leader, signal);
             }
             let until = Instant::now() + patience;
-            while !self.list().is_empty() && Instant::now() < until {
+            while !self.list().leaders.is_empty() && Instant::now() < until {
                 tokio::time::sleep(POLL).await;
             }
         }
     }
 
-    fn list(&self) -> MutexGuard<'_, BTreeSet<i32>> {
+    fn list(&self) -> MutexGuard<'_, List> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -90,7 +101,7 @@ impl Group {
         let child = self.child.as_mut().ok_or(io::ErrorKind::NotFound)?;
         let status = child.wait().await?;
         self.child = None;
-        self.children.list().remove(&self.leader.as_raw_pid());
+        self.children.list().leaders.remove(&self.leader.as_raw_pid());
         Ok(status)
     }
 }
@@ -105,7 +116,7 @@ impl Drop for Group {
                 let _ = kill_process_group(leader, Signal::KILL);
                 let _ = child.wait().await;
             }
-            children.list().remove(&leader.as_raw_pid());
+            children.list().leaders.remove(&leader.as_raw_pid());
         };
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(reap)),

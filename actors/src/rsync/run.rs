@@ -15,6 +15,8 @@ use super::recipe::Invocation;
 
 /// What is kept of the error output; the rest is read and dropped.
 const STDERR_LIMIT: u64 = 256 * 1024;
+/// Stands for what was dropped: a complaint that names no path, so that none passes for delivered.
+const MORE_WAS_SAID: &[u8] = b"\nrsync: more was said than is kept\n";
 /// How long after rsync's end its output may stay open: a master connection of ssh inherits it and lives on.
 const LINGER: Duration = Duration::from_millis(200);
 
@@ -124,5 +126,8 @@ async fn read_some(output: Option<impl AsyncRead + Unpin>, said: &mut Vec<u8>) {
     let Some(mut output) = output else { return };
     // A pipe that cannot be read any further has ended.
     let _ = (&mut output).take(STDERR_LIMIT).read_to_end(said).await;
-    let _ = tokio::io::copy(&mut output, &mut tokio::io::sink()).await;
+    let dropped = tokio::io::copy(&mut output, &mut tokio::io::sink()).await;
+    if dropped.is_ok_and(|bytes| bytes > 0) {
+        said.extend(MORE_WAS_SAID);
+    }
 }

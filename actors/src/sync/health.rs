@@ -66,6 +66,15 @@ impl Health {
         *self == Health::Well
     }
 
+    /// Whether the node fails, and not only for a moment.
+    pub fn is_failing(&self) -> bool {
+        match self {
+            Health::Well => false,
+            Health::BackingOff { failures, cause, .. } => *failures > 1 || !passes_at_once(*cause),
+            Health::Held { .. } => true,
+        }
+    }
+
     // ## any => Well
     /// A run succeeded.
     pub fn succeeded(&mut self) -> News {
@@ -140,7 +149,9 @@ mod tests {
     fn a_killed_rsync_is_told_only_if_the_retry_fails_too() {
         let (mut health, now) = (Health::Well, Instant::now());
         assert_eq!(health.failed(&failure(Cause::Killed), now, 0.5), News::Nothing);
+        assert!(!health.is_failing());
         assert_eq!(health.failed(&failure(Cause::Killed), now, 0.5), News::Fails);
+        assert!(health.is_failing());
         assert_eq!(health.failed(&failure(Cause::Killed), now, 0.5), News::Nothing);
     }
 

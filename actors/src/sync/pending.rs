@@ -10,6 +10,8 @@ use crate::path::RelPath;
 
 /// Paths that may wait for one node, some 150 bytes each; past it they collapse to subtrees.
 pub const CAP: usize = 20_000;
+/// How late the watcher may report what happened while a directory was compared.
+const LATE_REPORTS: Duration = Duration::from_secs(2);
 /// Directories that were moved away and are remembered, the latest; see [`PendingSet::moved_away`].
 const REMEMBERED_MOVES: usize = 10_000;
 
@@ -51,6 +53,7 @@ enum Reconcile {
         beside: Fold,
         /// How many moves were remembered when it began: it settles those.
         moves: u64,
+        started: Instant,
     },
 }
 
@@ -64,6 +67,8 @@ pub struct PendingSet {
     /// Directories that were moved away, with the order in which they were.
     moved_away: BTreeMap<RelPath, (MovedAway, u64)>,
     moves: u64,
+    /// Directories that were compared as a whole a moment ago: a move in them may be reported only now.
+    compared: Vec<(RelPath, Instant)>,
     /// Directories from which a file system was unmounted: what was below them is hidden, not deleted.
     unmounted: BTreeSet<RelPath>,
 }
@@ -79,7 +84,7 @@ impl PendingSet {
     pub fn new(cap: usize) -> Self {
         let (waiting, reconcile) = (Fold::new(cap), Reconcile::Idle);
         let (leased, moved_away, unmounted) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        PendingSet { waiting, leased, reconcile, moved_away, moves: 0, unmounted }
+        PendingSet { waiting, leased, reconcile, moved_away, moves: 0, compared: Vec::new(), unmounted }
     }
 
     /// Something changed.
@@ -87,10 +92,14 @@ impl PendingSet {
         match change {
             Change::Touched { path, rewritten, .. } => self.insert(path, Scope::Entry, *rewritten, now),
             Change::Subtree { path } if path.is_root() => self.want_reconcile(),
-            Change::Subtree { path } => self.insert(path, Scope::Subtree, false, now),
+            Change::Subtree { path } => {
+                self.unmounted.remove(path);
+                self.insert(path, Scope::Subtree, false, now);
+            }
             Change::Removed { path, is_dir } => {
                 // It was there: whatever was moved away from this name was an earlier one.
                 self.moved_away.remove(path);
+                self.unmounted.remove(path);
                 if *is_dir {
                     self.waiting.drop_below(path);
                 }
@@ -183,6 +192,9 @@ impl PendingSet {
         for (path, pending) in std::mem::take(&mut self.leased) {
             match fate(&path) {
                 Fate::Delivered => {
+                    if pending.scope == Scope::Subtree {
+                        self.was_compared(path.clone(), now);
+                    }
                     if let Reconcile::Running { beside, .. } = &mut self.reconcile {
                         beside.insert(path, pending);
                     }
@@ -226,18 +238,21 @@ impl PendingSet {
             return false;
         }
         let beside = Fold::new(self.waiting.cap());
-        self.reconcile = Reconcile::Running { tries, again: false, beside, moves: self.moves };
+        self.reconcile = Reconcile::Running { tries, again: false, beside, moves: self.moves, started: now };
         true
     }
 
     /// The reconcile that was out succeeded.
-    pub fn settle_reconcile(&mut self) {
-        let Reconcile::Running { again, beside, moves, .. } = std::mem::replace(&mut self.reconcile, Reconcile::Idle)
+    pub fn settle_reconcile(&mut self, now: Instant) {
+        let Reconcile::Running { again, beside, moves, started, .. } =
+            std::mem::replace(&mut self.reconcile, Reconcile::Idle)
         else {
             return;
         };
         self.moved_away.retain(|_, (_, order)| *order > moves);
-        self.waiting.retain(|_, pending| pending.unreported.is_none());
+        // What was missing before it began, it has dealt with.
+        self.waiting.retain(|_, pending| pending.unreported.is_none_or(|since| since >= started));
+        self.was_compared(RelPath::root(), now);
         self.look_again(beside, again);
     }
 
@@ -292,6 +307,11 @@ impl PendingSet {
         self.waiting.insert(path.clone(), Pending { rewritten, ..Pending::new(scope, false, now) });
     }
 
+    fn was_compared(&mut self, path: RelPath, now: Instant) {
+        self.compared.retain(|(_, at)| now < *at + LATE_REPORTS);
+        self.compared.push((path, now));
+    }
+
     fn remember(&mut self, path: &RelPath, state: MovedAway) {
         // A name that exists again is no longer moved away, whatever is said of the move later.
         if state == MovedAway::Known && !self.moved_away.contains_key(path) {
@@ -308,14 +328,16 @@ impl PendingSet {
     /// What waits or is in flight below the old name of a directory waits below its new name.
     fn moved(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
         self.remember(from, MovedAway::Known);
-        self.moved_away.remove(to);
+        // A directory of another content comes to a name that the node still has.
+        let replaces = self.moved_away.remove(to).is_some();
         // A directory that was being sent as new may have reached the node in part, or not at all.
         let sent_as_subtree = |(path, pending): (&RelPath, &Pending)| {
             pending.scope == Scope::Subtree && from.is_below(path) && !pending.removed
         };
         let half_sent = self.waiting.iter().any(sent_as_subtree)
             || self.leased.iter().any(sent_as_subtree)
-            || matches!(self.reconcile, Reconcile::Running { .. });
+            || matches!(self.reconcile, Reconcile::Running { .. })
+            || self.compared.iter().any(|(path, at)| now < *at + LATE_REPORTS && from.is_below(path));
         let mut moved: Vec<(RelPath, Pending)> = Vec::new();
         for path in self.waiting.below(from).into_iter().chain([from.clone()]) {
             moved.extend(self.waiting.take(&path).map(|pending| (path, pending)));
@@ -328,7 +350,7 @@ impl PendingSet {
                 self.waiting.put_back(path, pending);
             }
         }
-        if half_sent {
+        if half_sent || replaces {
             self.waiting.insert(to.clone(), Pending::new(Scope::Subtree, false, now));
         }
     }

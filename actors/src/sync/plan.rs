@@ -62,14 +62,14 @@ impl Disk for Source {
     }
 }
 
-/// What rsync is to be told. No path is in two of the lists, and none lies below another one.
+/// What rsync is to be told. No path is in two of the lists, and none lies below a listed subtree or a missing entry.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The attributes of the root itself are to be sent.
     pub root: bool,
     /// Entries that exist: sent without what is below them, whatever size and time say.
     pub present: BTreeSet<RelPath>,
-    /// Files larger than [`LARGE`] whose content need not be new: sent if size or time differs.
+    /// Files larger than 64 KiB whose content need not be new: sent if size or time differs.
     pub large: BTreeSet<RelPath>,
     /// Directories that exist: made equal with all that is below them.
     pub subtrees: BTreeSet<RelPath>,
@@ -78,7 +78,7 @@ pub struct Plan {
     /// Entries that do not exist: deleted, with all that is below them on the node.
     pub missing: BTreeSet<RelPath>,
     /// Directories that were moved away: kept on the node though they lie below one of the above. Past
-    /// [`PROTECTED`] of them the directories that held them are kept whole.
+    /// 200 of them the directories that held them are kept whole.
     pub protected: BTreeSet<RelPath>,
     /// Directories that exist again although they were moved away.
     pub returned: BTreeSet<RelPath>,
@@ -105,9 +105,18 @@ impl Plan {
         usize::from(self.root) + lists.iter().map(|list| list.len()).sum::<usize>()
     }
 
-    /// What became of a path of the batch when rsync succeeded on all that is not blamed.
-    pub fn fate(&self, path: &RelPath, blamed: &Blame) -> Fate {
-        if self.unreported.contains(path) {
+    /// The listed entries that are gone now. rsync may not have found them, which it does not tell: they were removed, or
+    /// moved with a directory above them, and what they became is still to be reported.
+    pub fn gone(&self, disk: &mut dyn Disk) -> BTreeSet<RelPath> {
+        let Plan { present, large, subtrees, subtrees_rewritten, .. } = self;
+        let listed = [present, large, subtrees, subtrees_rewritten].into_iter().flatten();
+        listed.filter(|path| disk.look(path) == Found::Missing).cloned().collect()
+    }
+
+    /// What became of a path of the batch when rsync succeeded on all that is neither blamed nor gone.
+    pub fn fate(&self, path: &RelPath, blamed: &Blame, gone: &BTreeSet<RelPath>) -> Fate {
+        let carrier = self.carriers.get(path);
+        if self.unreported.contains(path) || carrier.is_some_and(|carrier| gone.contains(carrier)) {
             return Fate::Unreported { retry_in: REPORT_TIME };
         }
         let touches = |carrier: &RelPath| match blamed {
@@ -116,7 +125,7 @@ impl Plan {
                 bad.iter().any(|bad| bad == carrier || bad.is_below(carrier) || carrier.is_below(bad) && !bad.is_root())
             }
         };
-        if self.unreadable.contains(path) || self.carriers.get(path).is_some_and(touches) {
+        if self.unreadable.contains(path) || carrier.is_some_and(touches) {
             return Fate::Failed;
         }
         Fate::Delivered
@@ -396,7 +405,7 @@ mod tests {
         let mut plan_at = |now| {
             let batch = set.lease(9, 999, now);
             let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec!["d/"]), now);
-            set.settle(now, |path| plan.fate(path, &Blame::default()), |_| Duration::ZERO);
+            set.settle(now, |path| plan.fate(path, &Blame::default(), &BTreeSet::new()), |_| Duration::ZERO);
             (plan.lost.into_iter().collect::<Vec<_>>(), set.len())
         };
         assert_eq!(plan_at(now), (vec![], 1));
@@ -414,9 +423,13 @@ mod tests {
         let mut disk = Table(vec!["a", "b", "d/", "d/x", "s/"]);
         let plan = plan(&batch, &set, &Excludes::default(), &mut disk, now);
         let blamed = Blame::Paths(vec![rel("a"), rel("d"), rel("s/deep/y")]);
-        let kept = |path: &&str, blamed| plan.fate(&rel(path), blamed) != Fate::Delivered;
+        let kept = |path: &&str, blamed| plan.fate(&rel(path), blamed, &BTreeSet::new()) != Fate::Delivered;
         let all = ["a", "b", "d/x", "s"];
         assert_eq!(all.iter().filter(|p| kept(p, &blamed)).collect::<Vec<_>>(), [&"a", &"d/x", &"s"]);
         assert!(all.iter().all(|path| kept(path, &Blame::Anything)));
+        let gone = plan.gone(&mut Table(vec!["b", "d/", "d/x", "s/"]));
+        assert_eq!(gone, BTreeSet::from([rel("a")]));
+        assert!(matches!(plan.fate(&rel("a"), &Blame::default(), &gone), Fate::Unreported { .. }));
+        assert_eq!(plan.fate(&rel("b"), &Blame::default(), &gone), Fate::Delivered);
     }
 }

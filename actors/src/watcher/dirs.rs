@@ -2,7 +2,7 @@
 //! A watch always stands before its directory is listed, so nothing that happens meanwhile is missed.
 
 use std::collections::{BTreeSet, HashSet};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -157,7 +157,7 @@ impl Dirs {
                     self.scan(dir, &mut |_| ());
                     Attached::New
                 }
-                Placed::Known(_) | Placed::Moved(..) => Attached::Known,
+                Placed::Known(_) | Placed::Moved(_) => Attached::Known,
                 Placed::Tangled => Attached::Tangled,
             },
             Ok(None) => Attached::Nothing,
@@ -175,7 +175,12 @@ impl Dirs {
         let mut left = vec![top];
         while let Some(dir) = left.pop() {
             let path = self.tree.path(dir);
-            for name in self.subdirectories(&path) {
+            let Some(names) = self.subdirectories(&path) else {
+                // What cannot be listed can be watched all the same: keep what is.
+                seen.extend(self.tree.subtree(dir));
+                continue;
+            };
+            for name in names {
                 let child = path.join(&name);
                 if self.excludes.matching(&child, true).is_some() {
                     continue;
@@ -183,7 +188,7 @@ impl Dirs {
                 let on_disk = self.on_disk(&child);
                 match self.watch(&on_disk) {
                     Ok(Some(watch)) => match self.tree.place(watch, dir, &name) {
-                        Placed::New(id) | Placed::Known(id) | Placed::Moved(id, _) => {
+                        Placed::New(id) | Placed::Known(id) | Placed::Moved(id) => {
                             if seen.insert(id) {
                                 left.push(id);
                             }
@@ -256,15 +261,18 @@ impl Dirs {
         }
     }
 
-    fn subdirectories(&mut self, dir: &RelPath) -> Vec<std::ffi::OsString> {
+    /// `None` if the directory is there and cannot be listed.
+    fn subdirectories(&mut self, dir: &RelPath) -> Option<Vec<OsString>> {
         let on_disk = self.on_disk(dir);
-        match subdirectories(&on_disk) {
-            Ok(names) => names,
-            Err(error) => {
-                if let Some(error) = WatchError::of_directory(&on_disk, error) {
-                    self.report_blind(dir.clone(), error);
-                }
-                Vec::new()
+        let error = match subdirectories(&on_disk) {
+            Ok(names) => return Some(names),
+            Err(error) => WatchError::of_directory(&on_disk, error),
+        };
+        match error {
+            None => Some(Vec::new()),
+            Some(error) => {
+                self.report_blind(dir.clone(), error);
+                None
             }
         }
     }
@@ -290,7 +298,7 @@ fn watch_root(watches: &mut Watches, root: &Path) -> Result<WatchDescriptor, Wat
     })
 }
 
-fn subdirectories(dir: &Path) -> io::Result<Vec<std::ffi::OsString>> {
+fn subdirectories(dir: &Path) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;

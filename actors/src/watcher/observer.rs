@@ -75,7 +75,7 @@ pub struct Observer {
     quiet: Quiet,
     presence: Presence,
     lost: Option<Lost>,
-    /// When new directories were last scanned.
+    /// When a scan last ended.
     scanned: Option<Instant>,
     found: Findings,
 }
@@ -87,7 +87,8 @@ impl Observer {
         dirs.scan(top, progress);
         let (moves, quiet, found) = (Moves::default(), Quiet::default(), Findings::default());
         let presence = Presence::Here { look_at: Instant::now() + ROOT_CHECK };
-        Observer { root, dirs, moves, quiet, presence, lost: None, scanned: None, found }
+        let scanned = Some(Instant::now());
+        Observer { root, dirs, moves, quiet, presence, lost: None, scanned, found }
     }
 
     /// The number of watched directories.
@@ -157,8 +158,13 @@ impl Observer {
         [Some(look_at), repair_at, self.moves.next_expiry(), self.quiet.next_check()].into_iter().flatten().min()
     }
 
-    /// Nothing is waited for any longer: files that are still open count as they are.
+    /// Nothing is waited for any longer: files that are still open count as they are, lost track is repaired now.
     pub fn flush(&mut self) {
+        if matches!(self.presence, Presence::Here { .. })
+            && let Some(lost) = self.lost.take()
+        {
+            self.repair(lost.reason);
+        }
         for path in self.quiet.flush() {
             self.written(path);
         }
@@ -177,7 +183,7 @@ impl Observer {
         } else if mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM) {
             self.quiet.settled(&path);
             self.found.changes.push(Change::Removed { path, is_dir: false });
-        } else if mask.contains(EventMask::ATTRIB) && !self.quiet.contains(&path) {
+        } else if mask.contains(EventMask::ATTRIB) && !self.quiet.will_count(&path) {
             self.touched(path, false);
         }
     }
@@ -260,17 +266,24 @@ impl Observer {
     fn attach(&mut self, dir: NodeId, name: &OsString, now: Instant) -> Attached {
         let attached = self.dirs.attach(dir, name);
         match attached {
-            Attached::New => self.scanned = Some(now),
+            Attached::New => self.scanned_until(now),
             Attached::Tangled => self.lose_track(Reason::UnknownWatch, now),
             Attached::Known | Attached::Nothing | Attached::Blind => (),
         }
         attached
     }
 
+    /// A scan has just ended. Events of what happened meanwhile are still to come, and may be handled with a time from
+    /// before it.
+    fn scanned_until(&mut self, now: Instant) {
+        self.scanned = Some(now.max(Instant::now()));
+    }
+
     fn rescan_watches(&mut self, parent: NodeId, name: &OsString) {
         for dir in self.dirs.named(parent, name) {
             self.dirs.scan(dir, &mut |_| ());
         }
+        self.scanned_until(Instant::now());
     }
 
     /// An event of a directory about itself. Those of directories below the root come from their parents too.
@@ -286,6 +299,9 @@ impl Observer {
         } else if mask.contains(EventMask::MOVE_SELF) {
             self.root_went(true, now);
         } else if mask.intersects(ATTRIBUTES) {
+            if self.dirs.was_blind(&RelPath::root()) {
+                self.lose_track(Reason::Unlistable, now);
+            }
             self.touched(RelPath::root(), true);
         }
     }
@@ -325,6 +341,7 @@ impl Observer {
     fn repair(&mut self, reason: Reason) {
         let top = self.dirs.root();
         self.dirs.scan(top, &mut |_| ());
+        self.scanned_until(Instant::now());
         self.found.rescans.push(Rescan { subtree: RelPath::root(), reason });
     }
 

@@ -50,9 +50,9 @@ impl Quiet {
         !self.files.is_empty() && self.files.remove(path).is_some() || open
     }
 
-    /// Whether the file is waited for.
-    pub fn contains(&self, path: &RelPath) -> bool {
-        !self.files.is_empty() && self.files.contains_key(path)
+    /// Whether the file is waited for and will count by itself.
+    pub fn will_count(&self, path: &RelPath) -> bool {
+        !self.files.is_empty() && self.files.get(path).is_some_and(|file| file.dirty)
     }
 
     /// Everything below a directory that went away is no longer waited for.
@@ -68,6 +68,11 @@ impl Quiet {
             if let (Some(file), Some(new)) = (self.files.remove(&name), name.rebase(from, to)) {
                 self.files.insert(new, file);
             }
+        }
+        let open: Vec<_> = self.open.iter().filter_map(|path| Some((path.clone(), path.rebase(from, to)?))).collect();
+        for (old, new) in open {
+            self.open.remove(&old);
+            self.open.insert(new);
         }
     }
 

@@ -33,7 +33,7 @@ pub enum Placed {
     /// The directory was known at this very name.
     Known(NodeId),
     /// The directory was known at another name and has been moved here with all that is below it.
-    Moved(NodeId, RelPath),
+    Moved(NodeId),
     /// The directory would come to lie below itself: the names in the tree are out of date.
     Tangled,
 }
@@ -98,13 +98,12 @@ impl Tree {
         if self.is_at_or_below(parent, id) {
             return Placed::Tangled;
         }
-        let from = self.path(id);
         self.unlink(id.0);
         if let Some(node) = self.node_mut(id.0) {
             node.name = Box::from(name.as_bytes());
         }
         self.link(id.0, parent.0);
-        Placed::Moved(id, from)
+        Placed::Moved(id)
     }
 
     /// The nodes that claim this name: mostly none or one.
@@ -132,6 +131,17 @@ impl Tree {
             }
         }
         watches
+    }
+
+    /// A directory and all that is known below it.
+    pub fn subtree(&self, top: NodeId) -> Vec<NodeId> {
+        let mut found = vec![top];
+        let mut at = 0;
+        while let Some(&dir) = found.get(at) {
+            found.extend(self.children(dir.0).map(NodeId));
+            at += 1;
+        }
+        found
     }
 
     /// Forgets every directory at or below `top` that is not in `keep`, with what is below it; returns their watches.
@@ -239,7 +249,7 @@ mod tests {
 
     fn id(placed: Placed) -> NodeId {
         match placed {
-            Placed::New(id) | Placed::Known(id) | Placed::Moved(id, _) => id,
+            Placed::New(id) | Placed::Known(id) | Placed::Moved(id) => id,
             Placed::Tangled => panic!("tangled"),
         }
     }
@@ -257,7 +267,7 @@ mod tests {
         let b = id(tree.place(dirs.watch("a/b"), a, "b".as_ref()));
         let c = id(tree.place(dirs.watch("c"), root, "c".as_ref()));
         assert_eq!(tree.path(b), rel("a/b"));
-        assert_eq!(tree.place(dirs.watch("a"), c, "z".as_ref()), Placed::Moved(a, rel("a")));
+        assert_eq!(tree.place(dirs.watch("a"), c, "z".as_ref()), Placed::Moved(a));
         assert_eq!((tree.path(b), tree.count()), (rel("c/z/b"), 4));
         assert_eq!(tree.place(dirs.watch("a"), c, "z".as_ref()), Placed::Known(a));
     }

@@ -117,7 +117,7 @@ fn a_moved_away_name_is_remembered_until_it_exists_again_or_a_reconcile_ran() {
     reconciled.want_reconcile();
     assert!(reconciled.lease_reconcile(Instant::now()));
     reconciled.add(&Change::MovedAway { path: rel("later") }, Instant::now());
-    reconciled.settle_reconcile();
+    reconciled.settle_reconcile(Instant::now());
     assert_eq!(reconciled.moved_away(&rel("a")), None);
     assert_eq!(reconciled.moved_away(&rel("later")), Some(MovedAway::Unknown));
 }
@@ -132,7 +132,7 @@ fn what_is_delivered_beside_a_reconcile_is_looked_at_again() {
     assert_eq!(set.len(), 1, "the reconcile");
     set.add(&touched("b"), Instant::now());
     assert_eq!(lease(&mut set), ["b"]);
-    set.settle_reconcile();
+    set.settle_reconcile(Instant::now());
     set.settle(Instant::now(), |_| Fate::Delivered, |_| SOON);
     assert_eq!(lease(&mut set), ["a", "b"], "b was in flight when it ended");
 }
@@ -147,7 +147,7 @@ fn a_reconcile_that_came_to_nothing_is_wanted_again() {
     assert_eq!(set.reconcile_due(now), Some(now));
     assert!(set.lease_reconcile(now));
     set.add(&Change::Subtree { path: RelPath::root() }, now);
-    set.settle_reconcile();
+    set.settle_reconcile(Instant::now());
     assert_eq!(set.reconcile_due(now), Some(now), "track was lost while it ran");
 }
 
@@ -181,7 +181,39 @@ fn a_path_missing_without_a_report_waits_and_a_reconcile_settles_it() {
     set.settle(now, |_| Fate::Unreported { retry_in: SOON }, |_| SOON);
     assert_eq!(set.next_due(now), Some(now + SOON));
     set.want_reconcile();
-    set.lease_reconcile(now);
-    set.settle_reconcile();
+    set.lease_reconcile(now + SOON);
+    set.settle_reconcile(now + SOON);
     assert!(set.is_empty());
+}
+
+#[test]
+fn a_move_that_is_told_just_after_a_comparison_sends_the_new_name_whole() {
+    let (mut set, now) = (PendingSet::default(), Instant::now());
+    set.want_reconcile();
+    assert!(set.lease_reconcile(now));
+    set.settle_reconcile(now);
+    let moved = [Change::MovedAway { path: rel("a") }, Change::MovedTo { from: rel("a"), to: rel("b") }];
+    moved.iter().for_each(|change| set.add(change, now + LATE_REPORTS / 2));
+    assert_eq!(lease(&mut set), ["b"], "the comparison may have seen neither name");
+}
+
+#[test]
+fn a_directory_that_comes_to_a_name_left_by_another_is_sent_whole() {
+    let away = [Change::MovedAway { path: rel("a") }, Change::MovedTo { from: rel("a"), to: rel("b") }];
+    let mut set = set(&away);
+    assert!(set.is_empty());
+    let comes = [Change::MovedAway { path: rel("c") }, Change::MovedTo { from: rel("c"), to: rel("a") }];
+    comes.iter().for_each(|change| set.add(change, Instant::now()));
+    assert_eq!(lease(&mut set), ["a"]);
+}
+
+#[test]
+fn what_is_missed_while_a_reconcile_runs_is_not_settled_by_it() {
+    let (mut set, now) = (set(&[touched("d/x")]), Instant::now());
+    set.want_reconcile();
+    set.lease_reconcile(now);
+    lease(&mut set);
+    set.settle(now + SOON, |_| Fate::Unreported { retry_in: SOON }, |_| SOON);
+    set.settle_reconcile(now + SOON);
+    assert_eq!(set.len(), 1);
 }
