@@ -51,21 +51,24 @@ impl Drain for Journal {
             Level::Info => 6,
             Level::Debug | Level::Trace => 7,
         };
-        let mut line = Line(format!("<{priority}>{}", record.msg()));
-        let written = values.serialize(record, &mut line).and_then(|()| record.kv().serialize(record, &mut line));
-        written.map_err(std::io::Error::other)?;
-        line.0.push('\n');
-        std::io::stderr().write_all(line.0.as_bytes())
+        let mut line = format!("<{priority}>{}", record.msg());
+        for fields in [values as &dyn KV, &record.kv()] {
+            let mut said = Fields(Vec::new());
+            fields.serialize(record, &mut said).map_err(std::io::Error::other)?;
+            // slog gives the last field first.
+            line.extend(said.0.into_iter().rev());
+        }
+        line.push('\n');
+        std::io::stderr().write_all(line.as_bytes())
     }
 }
 
-/// One line in the making.
-struct Line(String);
+/// The fields of a line in the making.
+struct Fields(Vec<String>);
 
-impl Serializer for Line {
+impl Serializer for Fields {
     fn emit_arguments(&mut self, key: slog::Key, value: &Arguments<'_>) -> slog::Result {
-        use std::fmt::Write;
-        write!(self.0, ", {key}: {value}")?;
+        self.0.push(format!(", {key}: {value}"));
         Ok(())
     }
 }

@@ -44,11 +44,12 @@ struct Summary<'a> {
 impl KV for Summary<'_> {
     fn serialize(&self, _: &Record<'_>, to: &mut dyn Serializer) -> slog::Result {
         let Tally { sent, deleted, bytes, .. } = *self.tally;
-        to.emit_usize("paths", self.paths)?;
-        to.emit_u64("sent", sent)?;
-        to.emit_u64("deleted", deleted)?;
+        // Last first, as slog's own macros keep them.
+        to.emit_arguments("took", &format_args!("{} ms", self.started.elapsed().as_millis()))?;
         to.emit_arguments("bytes", &format_args!("{}", Bytes(bytes)))?;
-        to.emit_arguments("took", &format_args!("{} ms", self.started.elapsed().as_millis()))
+        to.emit_u64("deleted", deleted)?;
+        to.emit_u64("sent", sent)?;
+        to.emit_usize("paths", self.paths)
     }
 }
 
