@@ -7,12 +7,13 @@ use std::time::Instant;
 use inosync_actors::path::RelPath;
 use inosync_actors::root::Root;
 use inosync_actors::rsync::Rsync;
+use inosync_actors::rsync::blame::Blame;
 use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::failure::Failure;
 use inosync_actors::rsync::output::Line;
 use inosync_actors::rsync::version::Version;
 use inosync_actors::site::Site;
-use inosync_actors::sync::report::{Complaints, log_delivery};
+use inosync_actors::sync::report::{log_delivery, log_failing};
 use inosync_actors::sync::{Delivery, Transport};
 use slog::{Logger, error, info, o, warn};
 
@@ -111,7 +112,11 @@ async fn reconcile(rsync: Rc<Rsync>, log: Logger) -> bool {
 async fn reconcile_once(rsync: &Rc<Rsync>, log: &Logger) -> Result<Delivery, Failure> {
     let started = Instant::now();
     let delivery = rsync.clone().reconcile().await?;
-    log_delivery(log, "reconciled", delivery.tally.changes(), &delivery, started, &mut Complaints::default());
+    log_delivery(log, "reconciled", delivery.tally.changes(), &delivery, started);
+    match &delivery.blamed {
+        Blame::Paths(paths) => log_failing(log, paths, &delivery),
+        Blame::Anything => log_failing(log, &[RelPath::root()], &delivery),
+    }
     Ok(delivery)
 }
 

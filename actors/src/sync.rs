@@ -20,9 +20,10 @@ use slog::{Logger, debug, error, info, warn};
 use self::health::{Health, News, backoff};
 use self::pending::PendingSet;
 use self::plan::{Disk, Found, Plan, Source, plan};
-use self::report::{Complaints, log_delivery};
+use self::report::{log_delivery, log_failing};
 use crate::filter::excludes::Excludes;
 use crate::messages::{Change, Died, Drain, Drained, Succeeded, Wake};
+use crate::path::RelPath;
 use crate::root::Root;
 use crate::rsync::blame::Blame;
 use crate::rsync::failure::{Cause, Failure};
@@ -109,7 +110,6 @@ pub struct SyncActor {
     reconcile_runs: bool,
     draining: bool,
     timer: Option<SpawnHandle>,
-    complaints: Complaints,
     _obituary: Obituary,
 }
 
@@ -130,8 +130,7 @@ impl SyncActor {
     pub fn new(link: Link, superior: Superior) -> Self {
         let _obituary = Obituary { slot: link.slot, died: superior.died.clone() };
         let (health, batch_runs, reconcile_runs, draining, timer) = (Health::Well, false, false, false, None);
-        let complaints = Complaints::default();
-        SyncActor { link, superior, health, batch_runs, reconcile_runs, draining, timer, complaints, _obituary }
+        SyncActor { link, superior, health, batch_runs, reconcile_runs, draining, timer, _obituary }
     }
 
     /// Starts whatever may start now, and looks again when the next thing is due.
@@ -193,7 +192,8 @@ impl SyncActor {
         }
         outbox.forget_moves(&plan.returned);
         if plan.is_empty() {
-            return outbox.settle(now, |path| plan.fate(path, &Blame::default(), &BTreeSet::new()), retry);
+            outbox.settle(now, |path| plan.fate(path, &Blame::default(), &BTreeSet::new()), retry);
+            return;
         }
         drop(outbox);
         debug!(self.link.log, "batch"; "plan" => ?plan);
@@ -215,8 +215,10 @@ impl SyncActor {
         match result {
             Ok(delivery) => {
                 let gone = plan.gone(&mut Source(self.link.root.path().to_owned()));
-                self.link.outbox.lock().settle(now, |path| plan.fate(path, &delivery.blamed, &gone), retry);
-                log_delivery(&self.link.log, "mirrored", plan.len(), &delivery, started, &mut self.complaints);
+                let fate = |path: &RelPath| plan.fate(path, &delivery.blamed, &gone);
+                let failing = self.link.outbox.lock().settle(now, fate, retry);
+                log_delivery(&self.link.log, "mirrored", plan.len(), &delivery, started);
+                log_failing(&self.link.log, &failing, &delivery);
                 self.succeeded(&delivery);
             }
             Err(failure) => {
@@ -243,9 +245,11 @@ impl SyncActor {
         let now = Instant::now();
         match result {
             Ok(delivery) => {
-                self.settle_reconcile(&delivery.blamed, now);
+                if self.settle_reconcile(&delivery.blamed, now) {
+                    log_failing(&self.link.log, &[RelPath::root()], &delivery);
+                }
                 let changes = delivery.tally.changes();
-                log_delivery(&self.link.log, "reconciled", changes, &delivery, started, &mut self.complaints);
+                log_delivery(&self.link.log, "reconciled", changes, &delivery, started);
                 self.succeeded(&Delivery { tally: Tally { made_mirror: false, ..delivery.tally }, ..delivery });
             }
             Err(failure) => {
@@ -256,10 +260,10 @@ impl SyncActor {
         self.advance(ctx);
     }
 
-    /// What failed alone is tried again alone: as what it is on disk now.
-    fn settle_reconcile(&mut self, blamed: &Blame, now: Instant) {
+    /// What failed alone is tried again alone: as what it is on disk now. Whether the reconcile failed again as a whole.
+    fn settle_reconcile(&mut self, blamed: &Blame, now: Instant) -> bool {
         let mut outbox = self.link.outbox.lock();
-        let Blame::Paths(paths) = blamed else { return outbox.postpone_reconcile(now, retry) };
+        let Blame::Paths(paths) = blamed else { return outbox.postpone_reconcile(now, retry) == 2 };
         outbox.settle_reconcile(now);
         let mut disk = Source(self.link.root.path().to_owned());
         for path in paths.iter().cloned() {
@@ -273,6 +277,7 @@ impl SyncActor {
             };
             outbox.add(&change, now);
         }
+        false
     }
 
     fn succeeded(&mut self, delivery: &Delivery) {

@@ -187,8 +187,15 @@ impl PendingSet {
         self.moved_away.range(dir.below()).map(|(path, _)| path.clone()).collect()
     }
 
-    /// Ends the batch, path by path. `retry` says how long a path is left alone that failed so often before.
-    pub fn settle(&mut self, now: Instant, fate: impl Fn(&RelPath) -> Fate, retry: impl Fn(u32) -> Duration) {
+    /// Ends the batch, path by path. `retry` says how long a path is left alone that failed so often before. Returns the
+    /// paths that failed for the second time since they last changed.
+    pub fn settle(
+        &mut self,
+        now: Instant,
+        fate: impl Fn(&RelPath) -> Fate,
+        retry: impl Fn(u32) -> Duration,
+    ) -> Vec<RelPath> {
+        let mut failing = Vec::new();
         for (path, pending) in std::mem::take(&mut self.leased) {
             match fate(&path) {
                 Fate::Delivered => {
@@ -200,6 +207,7 @@ impl PendingSet {
                     }
                 }
                 Fate::Failed => {
+                    failing.extend((pending.tries == 1).then(|| path.clone()));
                     let not_before = Some(now + retry(pending.tries));
                     self.waiting.put_back(path, Pending { tries: pending.tries + 1, not_before, ..pending });
                 }
@@ -213,6 +221,7 @@ impl PendingSet {
         if self.waiting.take_everything() {
             self.want_reconcile();
         }
+        failing
     }
 
     /// The batch and the reconcile that were out came to nothing: everything waits again.
@@ -256,12 +265,15 @@ impl PendingSet {
         self.look_again(beside, again);
     }
 
-    /// The reconcile that was out failed on its own account, not the node's: it is tried again after a while.
-    pub fn postpone_reconcile(&mut self, now: Instant, retry: impl Fn(u32) -> Duration) {
-        if let Reconcile::Running { tries, beside, .. } = std::mem::replace(&mut self.reconcile, Reconcile::Idle) {
-            self.reconcile = Reconcile::Wanted { not_before: Some(now + retry(tries)), tries: tries + 1 };
-            self.look_again(beside, false);
-        }
+    /// The reconcile that was out failed on its own account, not the node's: it is tried again after a while. Returns how
+    /// often it has failed so.
+    pub fn postpone_reconcile(&mut self, now: Instant, retry: impl Fn(u32) -> Duration) -> u32 {
+        let Reconcile::Running { tries, beside, .. } = std::mem::replace(&mut self.reconcile, Reconcile::Idle) else {
+            return 0;
+        };
+        self.reconcile = Reconcile::Wanted { not_before: Some(now + retry(tries)), tries: tries + 1 };
+        self.look_again(beside, false);
+        tries + 1
     }
 
     /// The reconcile that was out came to nothing.

@@ -38,6 +38,20 @@ fn a_path_leaves_only_when_it_was_delivered() {
 }
 
 #[test]
+fn a_path_that_fails_again_without_a_change_is_told_once() {
+    let (mut set, now) = (set(&[touched("a")]), Instant::now());
+    let mut told = Vec::new();
+    for round in 0..6 {
+        if round == 3 {
+            set.add(&touched("a"), now);
+        }
+        lease(&mut set);
+        told.push(set.settle(now, |_| Fate::Failed, |_| Duration::ZERO).len());
+    }
+    assert_eq!(told, [0, 1, 0, 0, 1, 0]);
+}
+
+#[test]
 fn a_path_that_changes_in_flight_stays() {
     let mut set = set(&[touched("a")]);
     lease(&mut set);
