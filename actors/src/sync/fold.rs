@@ -25,8 +25,6 @@ pub struct Pending {
     pub removed: bool,
     /// Whether its content is new, so that equal size and time at the node prove nothing.
     pub rewritten: bool,
-    /// The oldest change that no rsync has carried yet.
-    pub since: Instant,
     /// Failed tries since the last change.
     pub tries: u32,
     /// It is left alone until then.
@@ -37,8 +35,8 @@ pub struct Pending {
 
 impl Pending {
     /// A path that changed just now.
-    pub fn new(scope: Scope, removed: bool, now: Instant) -> Self {
-        Pending { scope, removed, rewritten: false, since: now, tries: 0, not_before: None, unreported: None }
+    pub fn new(scope: Scope, removed: bool) -> Self {
+        Pending { scope, removed, rewritten: false, tries: 0, not_before: None, unreported: None }
     }
 
     /// Whether it may be worked on now.
@@ -50,7 +48,7 @@ impl Pending {
     fn followed_by(self, newer: Pending) -> Pending {
         // What was removed and is there again is new.
         let rewritten = self.rewritten || self.removed || newer.rewritten;
-        Pending { scope: self.scope.max(newer.scope), rewritten, since: self.since.min(newer.since), ..newer }
+        Pending { scope: self.scope.max(newer.scope), rewritten, ..newer }
     }
 }
 
@@ -192,7 +190,7 @@ mod tests {
 
     fn fold(cap: usize, paths: &[(&str, Scope)]) -> Fold {
         let mut fold = Fold::new(cap);
-        paths.iter().for_each(|(path, scope)| fold.insert(rel(path), Pending::new(*scope, false, Instant::now())));
+        paths.iter().for_each(|(path, scope)| fold.insert(rel(path), Pending::new(*scope, false)));
         fold
     }
 
@@ -233,12 +231,12 @@ mod tests {
 
     #[test]
     fn what_comes_back_is_older_than_what_was_said_meanwhile() {
-        let (mut fold, now) = (Fold::new(9), Instant::now());
-        fold.insert(rel("a"), Pending::new(Scope::Entry, true, now));
-        fold.put_back(rel("a"), Pending { tries: 3, ..Pending::new(Scope::Subtree, false, now) });
+        let mut fold = Fold::new(9);
+        fold.insert(rel("a"), Pending::new(Scope::Entry, true));
+        fold.put_back(rel("a"), Pending { tries: 3, ..Pending::new(Scope::Subtree, false) });
         let pending = *fold.get(&rel("a")).unwrap();
         assert_eq!((pending.removed, pending.tries, pending.scope), (true, 0, Scope::Subtree));
-        fold.put_back(rel("a/b"), Pending::new(Scope::Entry, false, now));
+        fold.put_back(rel("a/b"), Pending::new(Scope::Entry, false));
         assert_eq!(fold.len(), 1, "a/b went away with a");
     }
 
@@ -257,7 +255,7 @@ mod tests {
             let mut fold = Fold::new(cap);
             for (path, subtree) in &inserted {
                 let scope = if *subtree { Scope::Subtree } else { Scope::Entry };
-                fold.insert(rel(path), Pending::new(scope, false, Instant::now()));
+                fold.insert(rel(path), Pending::new(scope, false));
                 prop_assert!(fold.len() <= cap);
             }
             let everything = fold.take_everything();

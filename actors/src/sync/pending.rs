@@ -90,11 +90,11 @@ impl PendingSet {
     /// Something changed.
     pub fn add(&mut self, change: &Change, now: Instant) {
         match change {
-            Change::Touched { path, rewritten, .. } => self.insert(path, Scope::Entry, *rewritten, now),
+            Change::Touched { path, rewritten, .. } => self.insert(path, Scope::Entry, *rewritten),
             Change::Subtree { path } if path.is_root() => self.want_reconcile(),
             Change::Subtree { path } => {
                 self.unmounted.remove(path);
-                self.insert(path, Scope::Subtree, false, now);
+                self.insert(path, Scope::Subtree, false);
             }
             Change::Removed { path, is_dir } => {
                 // It was there: whatever was moved away from this name was an earlier one.
@@ -103,7 +103,7 @@ impl PendingSet {
                 if *is_dir {
                     self.waiting.drop_below(path);
                 }
-                self.waiting.insert(path.clone(), Pending::new(Scope::Entry, true, now));
+                self.waiting.insert(path.clone(), Pending::new(Scope::Entry, true));
             }
             Change::MovedAway { path } => self.remember(path, MovedAway::Unknown),
             Change::MovedOut { path } => self.remember(path, MovedAway::Known),
@@ -313,10 +313,10 @@ impl PendingSet {
         }
     }
 
-    fn insert(&mut self, path: &RelPath, scope: Scope, rewritten: bool, now: Instant) {
+    fn insert(&mut self, path: &RelPath, scope: Scope, rewritten: bool) {
         let replaced = self.moved_away.remove(path).is_some() || self.leased.get(path).is_some_and(|p| p.removed);
         let rewritten = rewritten || replaced;
-        self.waiting.insert(path.clone(), Pending { rewritten, ..Pending::new(scope, false, now) });
+        self.waiting.insert(path.clone(), Pending { rewritten, ..Pending::new(scope, false) });
     }
 
     fn was_compared(&mut self, path: RelPath, now: Instant) {
@@ -363,7 +363,7 @@ impl PendingSet {
             }
         }
         if half_sent || replaces {
-            self.waiting.insert(to.clone(), Pending::new(Scope::Subtree, false, now));
+            self.waiting.insert(to.clone(), Pending::new(Scope::Subtree, false));
         }
     }
 }
