@@ -226,10 +226,10 @@ fn by_text(text: &str, code: Code) -> Option<Cause> {
         return found;
     }
     let lines = |needles: &[&str]| text.lines().any(|line| needles.iter().all(|needle| line.contains(needle)));
-    // What the remote shell says, not rsync about a path of its own.
+    // What a remote shell says. rsync itself ends such words with the errno, and its lines may be torn by another process.
     let shell_lacks = |line: &str| {
-        let about_rsync = line.contains("rsync") && !line.starts_with("rsync") && !line.contains("has vanished");
-        about_rsync && (line.contains("not found") || line.contains("No such file or directory"))
+        let words = [": not found", ": No such file or directory", ": command not found", ": Command not found."];
+        line.contains("rsync") && (words.iter().any(|end| line.ends_with(end)) || line.contains("command not found: "))
     };
     // ssh lists the methods in the brackets, rsync the errno.
     let methods = |line: &str| line.contains("Permission denied (") && !line.contains("Permission denied (13)");
@@ -303,6 +303,9 @@ mod tests {
             (11, "rsync: [Receiver] mkdir \"/x/y\" failed: No such file or directory (2)\n", Cause::NoParent),
             (23, "rsync: [sender] send_files failed to open \"/s/f\": Permission denied (13)\n", Cause::Partial),
             (12, "rsync: [sender] link_stat \"/s/rsync\" failed: No such file or directory (2)\n", Cause::Closed),
+            (12, "] link_stat \"/s/a\" failed: No such file or directory (2)\nrsync: [sen", Cause::Closed),
+            (127, "zsh:1: command not found: rsync\n", Cause::NoRemoteRsync),
+            (127, "bash: line 1: /opt/rsync: No such file or directory\n", Cause::NoRemoteRsync),
             (12, "directory has vanished: \"/s/rsync\" not found\n", Cause::Closed),
             (2, "ABORTING due to invalid path from sender: d/x\n", Cause::Vanished),
             (3, "rsync: [Receiver] getcwd(): No such file or directory (2)\n", Cause::SourceGone),
