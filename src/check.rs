@@ -7,6 +7,7 @@ use inosync_actors::root::Root;
 use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::node::Node;
 use inosync_actors::rsync::recipe::Recipe;
+use inosync_actors::rsync::standby::Budget;
 use inosync_actors::rsync::version::Version;
 use inosync_actors::rsync::{Examination, Rsync};
 use inosync_actors::site::{InitialSync, Site};
@@ -28,7 +29,7 @@ pub async fn check(site: &Site, version: Version) -> Exit {
     let shared = Rc::new(site.clone());
     for node in &site.nodes {
         sound &= check_node(
-            &Rsync::new(shared.clone(), root.clone(), node.clone(), version, Children::default()),
+            &Rsync::new(shared.clone(), root.clone(), node.clone(), version, Children::default(), Budget::new(0)),
             node,
             site.initial_sync,
         )
@@ -63,7 +64,7 @@ fn check_source(site: &Site) -> bool {
     }
 }
 
-async fn check_node(rsync: &Rsync, node: &Node, initial_sync: InitialSync) -> bool {
+async fn check_node(rsync: &Rc<Rsync>, node: &Node, initial_sync: InitialSync) -> bool {
     let examined = rsync.examine().await;
     match &examined {
         Ok(Examination { version, protocol, deletions29 }) => {

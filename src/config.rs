@@ -31,6 +31,18 @@ const DEFAULT_STOP_TIMEOUT: u64 = 30;
 /// In seconds; a longer wait is a mistake in the unit.
 const MAX_STOP_TIMEOUT: u64 = 86_400;
 
+/// One for each of the usual handful of nodes, and more where much changes; each takes some 1.5 MB.
+const DEFAULT_STANDBYS: u64 = 32;
+
+/// More is a mistake: each is an rsync process, here and at the node.
+const MAX_STANDBYS: u64 = 10_000;
+
+/// In MiB; some 0.1 s of a fast line.
+const DEFAULT_BULK_SIZE: u64 = 8;
+
+/// In MiB, 1 TiB.
+const MAX_BULK_SIZE: u64 = 1 << 20;
+
 /// In KiB/s, some 1 TB/s: rsync keeps the limit in an int.
 const MAX_RSPEED: u64 = 1_000_000_000;
 
@@ -46,7 +58,10 @@ const KEYS: &[(&str, &str)] = &[
     ("logfile", "logfile: \"/var/log/inosync/rsync.log\""),
     ("initial_sync", "initial_sync: Full"),
     ("dir_moves", "dir_moves: Log"),
-    ("standby", "standby: false"),
+    ("standby", "standby: true"),
+    ("max_standbys", "max_standbys: 32"),
+    ("ssh_master", "ssh_master: true"),
+    ("bulk_size", "bulk_size: 8"),
     ("stop_timeout", "stop_timeout: 30"),
 ];
 
@@ -77,16 +92,13 @@ struct Written<'a> {
     #[serde(borrow)]
     standby: Option<&'a RawValue>,
     #[serde(borrow)]
+    max_standbys: Option<&'a RawValue>,
+    #[serde(borrow)]
+    ssh_master: Option<&'a RawValue>,
+    #[serde(borrow)]
+    bulk_size: Option<&'a RawValue>,
+    #[serde(borrow)]
     stop_timeout: Option<&'a RawValue>,
-}
-
-/// A configuration that was accepted.
-#[derive(Debug)]
-pub struct Loaded {
-    /// What to mirror.
-    pub site: Site,
-    /// What the admin should know about it; each one line, with its place.
-    pub warnings: Vec<String>,
 }
 
 /// Why a configuration was not accepted.
@@ -129,7 +141,7 @@ impl From<Complaint> for ConfigError {
 ///
 /// # Errors
 /// [`ConfigError`] for the first thing that is wrong.
-pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+pub fn load(path: &Path) -> Result<Site, ConfigError> {
     let file = || Escaped(path.as_os_str().as_bytes()).to_string();
     let bytes = std::fs::read(path).map_err(|cause| ConfigError::Unreadable { file: file(), cause })?;
     match std::str::from_utf8(&bytes) {
@@ -143,7 +155,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     }
 }
 
-fn check_text(source: Source<'_>) -> Result<Loaded, ConfigError> {
+fn check_text(source: Source<'_>) -> Result<Site, ConfigError> {
     if source.text.trim().is_empty() {
         let cure = "at least: (wpath: \"/from\", rpath: \"/to\", rnodes: [\"user@host:\"])";
         return Err(source.complaint(0..0, "the file is empty", cure).into());
@@ -166,14 +178,34 @@ fn check_text(source: Source<'_>) -> Result<Loaded, ConfigError> {
     let dir_moves = value("dir_moves", written.dir_moves).map_or(Ok(DirMoves::default()), |value| dir_moves(&value))?;
     let stop_timeout = value("stop_timeout", written.stop_timeout)
         .map_or(Ok(DEFAULT_STOP_TIMEOUT), |value| value.number(MAX_STOP_TIMEOUT, "seconds"))?;
-    let warnings = value("standby", written.standby).map_or(Ok(Vec::new()), |value| standby(source, &value))?;
+    let switch = |key, raw| value(key, raw).map_or(Ok(true), |value: Value<'_>| value.boolean());
+    let (standby, ssh_master) = (switch("standby", written.standby)?, switch("ssh_master", written.ssh_master)?);
+    let max_standbys = value("max_standbys", written.max_standbys)
+        .map_or(Ok(DEFAULT_STANDBYS), |value| value.number(MAX_STANDBYS, "processes"))?;
+    let bulk_size = value("bulk_size", written.bulk_size)
+        .map_or(Ok(DEFAULT_BULK_SIZE), |value| value.number(MAX_BULK_SIZE, "MiB"))?;
     // Last: it is about this machine, and the file itself should be right first.
     let rsync = check::rsync(source, value("rsync", written.rsync).as_ref(), Path::new(DEFAULT_RSYNC))?;
 
     let stop_timeout = Duration::from_secs(stop_timeout);
     let wpath = wpath.named;
-    let site = Site { wpath, excludes, nodes, rsync, extra, rspeed, logfile, initial_sync, dir_moves, stop_timeout };
-    Ok(Loaded { site, warnings })
+    let (max_standbys, bulk_size) = (usize::try_from(max_standbys).unwrap_or(usize::MAX), bulk_size << 20);
+    Ok(Site {
+        wpath,
+        excludes,
+        nodes,
+        rsync,
+        extra,
+        rspeed,
+        logfile,
+        initial_sync,
+        dir_moves,
+        standby,
+        max_standbys,
+        ssh_master,
+        bulk_size,
+        stop_timeout,
+    })
 }
 
 fn patterns(list: &Value<'_>) -> Result<Vec<Pattern>, Complaint> {
@@ -216,18 +248,6 @@ fn dir_moves(value: &Value<'_>) -> Result<DirMoves, Complaint> {
         return Err(value.complaint(what, "write dir_moves: Log"));
     }
     value.choice(&[("Log", DirMoves::Log)])
-}
-
-/// The key is reserved: it is checked, and has no effect.
-fn standby(source: Source<'_>, value: &Value<'_>) -> Result<Vec<String>, Complaint> {
-    let warning = || {
-        format!(
-            "{}:{}: `standby: true` has no effect: this version starts each rsync when it is needed",
-            Escaped(source.file.as_os_str().as_bytes()),
-            value.line()
-        )
-    };
-    Ok(if value.boolean()? { vec![warning()] } else { Vec::new() })
 }
 
 /// ron's errors about the file as a whole, in our words.

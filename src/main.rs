@@ -15,10 +15,10 @@ use actix::System;
 use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::local_version;
 use inosync_actors::rsync::version::Version;
-use slog::{error, warn};
+use inosync_actors::site::Site;
+use slog::error;
 
 use crate::cli::Options;
-use crate::config::Loaded;
 use crate::exit::Exit;
 
 fn main() -> ExitCode {
@@ -26,22 +26,19 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(exit) => return exit.into(),
     };
-    let loaded = match config::load(options.config()) {
-        Ok(loaded) => loaded,
+    let site = match config::load(options.config()) {
+        Ok(site) => site,
         Err(error) => {
             logging::say(&format!("inosync: {error}"));
             return error.exit_code().into();
         }
     };
     // Everything runs on this thread: rsync processes end with the thread that started them.
-    System::new().block_on(start(options, loaded)).into()
+    System::new().block_on(start(options, site)).into()
 }
 
-async fn start(options: Options, Loaded { site, warnings }: Loaded) -> Exit {
+async fn start(options: Options, site: Site) -> Exit {
     let log = logging::logger(options.verbose);
-    for warning in &warnings {
-        warn!(log, "{}", warning);
-    }
     let version = match local_version(&Children::default(), &site.rsync).await {
         Ok(version) if version >= Version::OLDEST => version,
         Ok(version) => {

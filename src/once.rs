@@ -11,6 +11,7 @@ use inosync_actors::rsync::blame::Blame;
 use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::failure::Failure;
 use inosync_actors::rsync::output::Line;
+use inosync_actors::rsync::standby::Budget;
 use inosync_actors::rsync::version::Version;
 use inosync_actors::site::Site;
 use inosync_actors::sync::report::{log_delivery, log_failing};
@@ -34,7 +35,7 @@ pub async fn once(site: Site, version: Version, log: &Logger) -> Exit {
         .nodes
         .iter()
         .map(|node| {
-            let rsync = Rc::new(Rsync::new(site.clone(), root.clone(), node.clone(), version, children.clone()));
+            let rsync = Rsync::new(site.clone(), root.clone(), node.clone(), version, children.clone(), Budget::new(0));
             let log = log.new(o!("node" => node.name().to_owned()));
             actix::spawn(reconcile(rsync, log))
         })
@@ -66,7 +67,7 @@ pub async fn dry_run(site: Site, version: Version, log: &Logger) -> Exit {
     let (site, children) = (Rc::new(site), Children::default());
     let mut exit = Exit::Done;
     for node in &site.nodes {
-        let rsync = Rsync::new(site.clone(), root.clone(), node.clone(), version, children.clone());
+        let rsync = Rsync::new(site.clone(), root.clone(), node.clone(), version, children.clone(), Budget::new(0));
         let (mut sends, mut deletes) = (0, 0);
         let count = |line| match line {
             Line::Sent(path, _) => (sends, _) = (sends + 1, print(node.name(), "would send", &path)),

@@ -12,6 +12,7 @@ use crate::messages::Stop;
 use crate::root::{Root, RootError};
 use crate::rsync::Rsync;
 use crate::rsync::children::Children;
+use crate::rsync::standby::Budget;
 use crate::rsync::version::Version;
 use crate::site::Site;
 use crate::supervisor::{Front, SupervisorActor};
@@ -78,8 +79,9 @@ impl Daemon {
     pub fn start(site: Site, version: Version, log: &Logger) -> Result<Daemon, RootError> {
         let children = Children::default();
         let (shared, root) = (Rc::new(site.clone()), Root::of(&site.wpath)?);
+        let budget = Budget::new(site.max_standbys);
         let transport = |node| -> Rc<dyn Transport> {
-            Rc::new(Rsync::new(shared.clone(), root.clone(), node, version, children.clone()))
+            Rsync::new(shared.clone(), root.clone(), node, version, children.clone(), budget.clone())
         };
         let nodes = site.nodes.iter().map(|node| (node.name().to_owned(), transport(node.clone()))).collect();
         Ok(Daemon::start_with(&site, root.clone(), nodes, children.clone(), log))
@@ -100,6 +102,7 @@ impl Daemon {
                 slot,
                 outbox: Outbox::default(),
                 transport,
+                bulk_size: site.bulk_size,
                 root: root.clone(),
                 excludes: site.excludes.clone(),
                 log: log.new(o!("node" => name)),

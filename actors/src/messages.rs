@@ -194,6 +194,11 @@ pub struct Flush;
 #[rtype(result = "()")]
 pub struct Flushed;
 
+/// SupervisorActor -> SyncActor: the root was deleted, moved or unmounted.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct SourceLost;
+
 /// SupervisorActor -> SyncActor: nothing more will come; say [`Drained`] as soon as nothing is pending, or at once when
 /// the node is failing.
 #[derive(Debug, Clone, Copy, Message)]

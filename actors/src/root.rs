@@ -70,6 +70,15 @@ impl Root {
         }
     }
 
+    /// Whether a process works in it, and it is still there: a process that was started in it may sit in a directory that
+    /// was moved away, or is covered by a mount.
+    pub fn is_cwd_of(&self, process: i32) -> bool {
+        let cwd = PathBuf::from(format!("/proc/{process}/cwd"));
+        let same =
+            |path: &Path| fs::metadata(path).is_ok_and(|meta| (meta.dev(), meta.ino()) == (self.device, self.inode));
+        same(&cwd) && same(&self.path)
+    }
+
     /// Whether the same directory is still there. To be asked just before anything is sent.
     ///
     /// # Errors

@@ -2,36 +2,38 @@
 
 pub mod blame;
 pub mod children;
+mod deliver;
 pub mod extra;
 pub mod failure;
 pub mod node;
 pub mod output;
 pub mod recipe;
 pub mod run;
+pub mod standby;
 pub mod version;
+mod warm;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::ffi::OsString;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
-use self::blame::{Blame, blame};
 use self::children::Children;
 use self::failure::{Cause, Failure};
 use self::node::{Kind, Node};
 use self::output::Line;
 use self::recipe::{Context, Invocation, Question, Recipe};
-use self::run::{Code, Finished};
+use self::run::{Finished, PATIENCE, Process};
+use self::standby::{Budget, Standbys};
 use self::version::Version;
 use crate::path::RelPath;
 use crate::root::Root;
 use crate::site::Site;
+use crate::sync::lease::Lane;
 use crate::sync::plan::Plan;
-use crate::sync::{Delivery, Running, Transport};
-
-/// Paths that a run is repeated without, because they could not be read.
-const UNREADABLE: usize = 100;
+use crate::sync::{Running, Transport, Worked};
 
 /// How the node's rsync takes deletions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,22 +68,32 @@ pub struct Rsync {
     make_path: Cell<bool>,
     /// Whether a run made the mirror, and that was not told yet: that run itself may have failed.
     made_mirror: Cell<bool>,
+    standbys: RefCell<Standbys>,
 }
 
 impl Rsync {
-    /// The way from `root` to `node`. `version` is that of the local rsync.
-    pub fn new(site: Rc<Site>, root: Root, node: Node, version: Version, children: Children) -> Self {
+    /// The way from `root` to `node`. `version` is that of the local rsync; `budget` is what the nodes share.
+    pub fn new(
+        site: Rc<Site>,
+        root: Root,
+        node: Node,
+        version: Version,
+        children: Children,
+        budget: Budget,
+    ) -> Rc<Self> {
         let deletions = Cell::new(Deletions::Unknown);
         let (make_path, made_mirror) = (Cell::new(false), Cell::new(false));
-        Rsync { site, root, node, version, children, deletions, make_path, made_mirror }
+        let standbys = RefCell::new(Standbys::new(Recipe::Present, budget));
+        Rc::new(Rsync { site, root, node, version, children, deletions, make_path, made_mirror, standbys })
     }
 
     /// What a reconcile would change at the node: each line of rsync's output goes to `line`. Changes nothing.
     ///
     /// # Errors
     /// When the node cannot be reached or the run fails.
-    pub async fn dry_run(&self, mut line: impl FnMut(Line)) -> Result<(), Failure> {
-        let finished = self.run_with_path(Recipe::DryRun, &[], &[], &mut |said| line(Line::parse(said))).await?;
+    pub async fn dry_run(self: &Rc<Self>, mut line: impl FnMut(Line)) -> Result<(), Failure> {
+        let mut ears = Ears { line: &mut |said| line(Line::parse(said)), worked: None };
+        let finished = self.run_with_path(&Order::of(Recipe::DryRun), &mut ears).await?;
         Failure::of(&finished).filter(|failure| failure.cause != Cause::Vanished).map_or(Ok(()), Err)
     }
 
@@ -89,7 +101,7 @@ impl Rsync {
     ///
     /// # Errors
     /// When it cannot be reached.
-    pub async fn examine(&self) -> Result<Examination, Failure> {
+    pub async fn examine(self: &Rc<Self>) -> Result<Examination, Failure> {
         // A forced command at the node may refuse the question for the version.
         let mut finished = self.ask(Question::Version).await?;
         if Failure::of(&finished.0).is_some_and(|failure| failure.cause != Cause::RejectsMissing) {
@@ -105,16 +117,17 @@ impl Rsync {
         Ok(Examination { version, protocol, deletions29: self.deletions.get() == Deletions::Protocol29 })
     }
 
-    async fn ask(&self, question: Question) -> Result<(Finished, Option<u32>), Failure> {
+    async fn ask(self: &Rc<Self>, question: Question) -> Result<(Finished, Option<u32>), Failure> {
         let mut protocol = None;
         let invocation = self.context().question(question);
-        let finished = self.start(invocation, &mut |said| protocol = protocol.or(output::protocol(said))).await?;
+        let mut ears = Ears { line: &mut |said| protocol = protocol.or(output::protocol(said)), worked: None };
+        let finished = self.start(invocation, &mut ears).await?;
         Ok((finished, protocol))
     }
 
     /// Finds out how the node takes deletions.
-    async fn probe(&self) -> Result<(), Failure> {
-        let finished = self.run(Recipe::Probe, &[], &[], &mut |_| ()).await?;
+    async fn probe(self: &Rc<Self>) -> Result<(), Failure> {
+        let finished = self.run(&Order::of(Recipe::Probe), &mut Ears { line: &mut |_| (), worked: None }).await?;
         self.learn(&finished)
     }
 
@@ -134,145 +147,15 @@ impl Rsync {
         recipe::shown(&self.site, &self.context().invocation(recipe, Vec::new(), []).arguments)
     }
 
-    async fn deliver_plan(&self, plan: &Plan) -> Result<Delivery, Failure> {
-        let mut delivery = Delivery::default();
-        // New content is in place before old content goes.
-        for (recipe, paths) in [
-            (Recipe::Present, &plan.present),
-            (Recipe::Large, &plan.large),
-            (Recipe::Subtrees, &plan.subtrees),
-            (Recipe::SubtreesRewritten, &plan.subtrees_rewritten),
-        ] {
-            if !paths.is_empty() {
-                let root = plan.root || paths.iter().any(is_top);
-                let sent = self.listed(recipe, recipe::entries(paths, root), plan, &mut delivery).await;
-                if let Err(Failure { cause: Cause::TargetFull, .. }) = &sent
-                    && !plan.missing.is_empty()
-                {
-                    // Deletions may be what makes room.
-                    self.delete(plan, &mut delivery).await?;
-                }
-                sent?;
-            }
-        }
-        if !plan.missing.is_empty() && !delivery.blamed.is_empty() {
-            // What failed may be the new name of what is to be deleted.
-            delivery.blamed.add(Blame::Paths(plan.missing.iter().cloned().collect()));
-        } else if !plan.missing.is_empty() {
-            self.delete(plan, &mut delivery).await?;
-        } else if plan.root && plan.len() == 1 {
-            self.listed(Recipe::Root, Vec::new(), plan, &mut delivery).await?;
-        }
-        delivery.tally.made_mirror |= self.made_mirror.take();
-        Ok(delivery)
-    }
-
-    async fn delete(&self, plan: &Plan, delivery: &mut Delivery) -> Result<(), Failure> {
-        if self.deletions.get() == Deletions::Unknown {
-            self.probe().await?;
-        }
-        let root = plan.root || plan.missing.iter().any(is_top);
-        if self.deletions.get() != Deletions::Protocol29 {
-            let list = recipe::entries(&plan.missing, root);
-            match self.listed(Recipe::Missing, list, plan, delivery).await {
-                Err(failure) if failure.cause == Cause::RejectsMissing => self.deletions.set(Deletions::Protocol29),
-                other => return other,
-            }
-        }
-        match self.listed(Recipe::Deletions29, recipe::deletions29(&plan.missing), plan, delivery).await {
-            // One of them exists again, and such a receiver then takes none: the rest of the batch is done all the same.
-            Err(failure) if failure.cause == Cause::RejectsMissing => {
-                delivery.blamed.add(Blame::Paths(plan.missing.iter().cloned().collect()));
-                delivery.failure.get_or_insert(Failure { cause: Cause::Vanished, ..failure });
-            }
-            other => other?,
-        }
-        // That recipe leaves the times of the directories as the deletions made them.
-        let parents = recipe::ancestors(&plan.missing);
-        if !parents.is_empty() {
-            self.listed(Recipe::Present, recipe::entries(&parents, root), plan, delivery).await
-        } else {
-            self.listed(Recipe::Root, Vec::new(), plan, delivery).await
-        }
-    }
-
-    /// One run over a list; paths that failed alone go to `delivery`.
-    async fn listed(&self, recipe: Recipe, list: Vec<u8>, plan: &Plan, delivery: &mut Delivery) -> Result<(), Failure> {
-        let protected: Vec<RelPath> = plan.protected.iter().cloned().collect();
-        self.counted(recipe, &list, protected, delivery).await
-    }
-
-    async fn reconcile_all(&self) -> Result<Delivery, Failure> {
-        let mut delivery = Delivery::default();
-        self.counted(Recipe::Full, &[], Vec::new(), &mut delivery).await?;
-        // It sent everything to it.
-        self.made_mirror.set(false);
-        Ok(delivery)
-    }
-
-    /// A run whose changes are added to `delivery`, and what failed in it alone. rsync skips all deletions of a run in
-    /// which it could not read something: then the rest is done once more without what it could not read.
-    async fn counted(
-        &self,
-        recipe: Recipe,
-        list: &[u8],
-        mut protected: Vec<RelPath>,
-        delivery: &mut Delivery,
-    ) -> Result<(), Failure> {
-        for first in [true, false] {
-            let mut skipped = false;
-            let mut count = |said: &[u8]| {
-                let line = Line::parse(said);
-                skipped |= line == Line::DeletionsSkipped;
-                self.made_mirror.set(self.made_mirror.get() || line == Line::MadeMirror);
-                delivery.tally.count(&line);
-            };
-            let finished = self.run_with_path(recipe, list, &protected, &mut count).await?;
-            let blamed = self.sort_out(&finished, delivery)?;
-            match blamed {
-                Blame::Paths(paths) if skipped && first && (1..=UNREADABLE).contains(&paths.len()) => {
-                    protected.extend(paths);
-                }
-                _ if skipped => {
-                    delivery.blamed = Blame::Anything;
-                    break;
-                }
-                _ => break,
-            }
-        }
-        Ok(())
-    }
-
-    /// What a finished run blames, which is added to `delivery`; or its failure as a whole.
-    fn sort_out(&self, finished: &Finished, delivery: &mut Delivery) -> Result<Blame, Failure> {
-        let Some(failure) = Failure::of(finished) else { return Ok(Blame::default()) };
-        // These codes say that the rest is done, whatever the cause.
-        if !matches!(finished.code, Code::Exit(23 | 24)) {
-            return Err(failure);
-        }
-        // rsync names what it reads by the path that it was started in, with symlinks resolved.
-        let source = self.root.path().canonicalize().unwrap_or_else(|_| self.root.path().to_owned());
-        let blamed = blame(&finished.stderr, source.as_os_str().as_bytes(), &self.node);
-        delivery.blamed.add(blamed.clone());
-        delivery.failure.get_or_insert(failure);
-        Ok(blamed)
-    }
-
     /// A run; when a directory above the mirror is missing, once more with the directories made on the way.
-    async fn run_with_path(
-        &self,
-        recipe: Recipe,
-        list: &[u8],
-        protected: &[RelPath],
-        line: &mut dyn FnMut(&[u8]),
-    ) -> Result<Finished, Failure> {
-        let finished = self.run(recipe, list, protected, line).await?;
+    async fn run_with_path(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
+        let finished = self.run(order, ears).await?;
         let no_parent = Failure::of(&finished).is_some_and(|failure| failure.cause == Cause::NoParent);
         if !(no_parent && self.can_make_path()) {
             return Ok(finished);
         }
         self.make_path.set(true);
-        let again = self.run(recipe, list, protected, line).await?;
+        let again = self.run(order, ears).await?;
         match Failure::of(&again) {
             // The node's rsync is too old for it: the first end tells what is wrong.
             Some(failure) if matches!(failure.cause, Cause::UnknownOption | Cause::Closed) => {
@@ -287,19 +170,40 @@ impl Rsync {
         !self.make_path.get() && self.version >= Version::MAKES_PATHS
     }
 
-    async fn run(
-        &self,
-        recipe: Recipe,
-        list: &[u8],
-        protected: &[RelPath],
-        line: &mut dyn FnMut(&[u8]),
-    ) -> Result<Finished, Failure> {
-        self.start(self.context().invocation(recipe, list.to_vec(), protected), line).await
+    async fn run(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
+        let invocation = self.context().invocation(order.recipe, order.list.to_vec(), order.protected);
+        if order.lane == Some(Lane::Fast)
+            && order.protected.is_empty()
+            && let Some(finished) = self.run_standby(order.recipe, &invocation, ears).await
+        {
+            return Ok(finished);
+        }
+        self.start(invocation, ears).await
     }
 
-    async fn start(&self, invocation: Invocation, line: &mut dyn FnMut(&[u8])) -> Result<Finished, Failure> {
+    async fn start(&self, invocation: Invocation, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
+        let process = self.process(&invocation.arguments)?;
+        self.finish(process, &invocation.list, PATIENCE, ears).await
+    }
+
+    fn process(&self, arguments: &[OsString]) -> Result<Process, Failure> {
         let directory = self.root.open().map_err(Failure::source_gone)?;
-        let finished = run::run(&self.children, &self.site.rsync, Some(directory), invocation, line).await;
+        let process = Process::start(&self.children, &self.site.rsync, Some(directory), arguments);
+        process.map_err(|error| Failure::not_started(&self.site.rsync, &error))
+    }
+
+    async fn finish(
+        &self,
+        process: Process,
+        list: &[u8],
+        patience: Duration,
+        ears: &mut Ears<'_>,
+    ) -> Result<Finished, Failure> {
+        let worked = || {
+            // Nobody listens any more when the batch was given up.
+            let _ = ears.worked.take().map(|worked| worked.send(()));
+        };
+        let finished = process.finish(list, patience, &mut *ears.line, worked).await;
         finished.map_err(|error| Failure::not_started(&self.site.rsync, &error))
     }
 
@@ -308,13 +212,44 @@ impl Rsync {
     }
 }
 
+/// What a run is to do.
+struct Order<'a> {
+    recipe: Recipe,
+    list: &'a [u8],
+    protected: &'a [RelPath],
+    /// The lane of the batch that it belongs to, if it belongs to one.
+    lane: Option<Lane>,
+}
+
+impl<'a> Order<'a> {
+    fn of(recipe: Recipe) -> Self {
+        Order { recipe, list: &[], protected: &[], lane: None }
+    }
+}
+
+/// Who hears what a run says.
+struct Ears<'a> {
+    /// Gets each line of output.
+    line: &'a mut dyn FnMut(&[u8]),
+    /// Is told that the work is done.
+    worked: Option<Worked>,
+}
+
 impl Transport for Rsync {
-    fn deliver(self: Rc<Self>, plan: Rc<Plan>) -> Running {
-        Box::pin(async move { self.deliver_plan(&plan).await })
+    fn deliver(self: Rc<Self>, plan: Rc<Plan>, lane: Lane, worked: Worked) -> Running {
+        Box::pin(self.deliver_plan(plan, lane, worked))
     }
 
     fn reconcile(self: Rc<Self>) -> Running {
         Box::pin(async move { self.reconcile_all().await })
+    }
+
+    fn warm(self: Rc<Self>) {
+        self.refill();
+    }
+
+    fn rest(&self) {
+        self.standbys.borrow_mut().clear();
     }
 }
 
@@ -330,8 +265,4 @@ pub async fn local_version(children: &Children, program: &Path) -> io::Result<Ve
     })
     .await?;
     version.ok_or_else(|| io::Error::other("it prints no version of rsync"))
-}
-
-fn is_top(path: &RelPath) -> bool {
-    path.depth() == 1
 }

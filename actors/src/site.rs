@@ -28,6 +28,14 @@ pub struct Site {
     pub initial_sync: InitialSync,
     /// What becomes of a directory that is moved within the tree.
     pub dir_moves: DirMoves,
+    /// Whether an rsync waits at each node for the next change.
+    pub standby: bool,
+    /// How many rsync processes may wait so, over all nodes.
+    pub max_standbys: usize,
+    /// Whether the connections of one ssh node share one login.
+    pub ssh_master: bool,
+    /// What a batch carries in bytes before larger files and subtrees take the bulk lane.
+    pub bulk_size: u64,
     /// How long a stop may take to work off what is pending.
     pub stop_timeout: Duration,
 }

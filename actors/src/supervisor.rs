@@ -7,7 +7,9 @@ use actix::prelude::*;
 use slog::{Logger, error, info, warn};
 
 use crate::daemon::{Ending, EndsDaemon};
-use crate::messages::{Died, DirMove, Drain, Drained, Flush, Flushed, Rescan, Serve, Stop, Succeeded, WatchReport};
+use crate::messages::{
+    Died, DirMove, Drain, Drained, Flush, Flushed, Rescan, Serve, SourceLost, Stop, Succeeded, WatchReport,
+};
 use crate::site::InitialSync;
 use crate::sync::health::backoff;
 use crate::sync::{Link, Superior, SyncActor};
@@ -41,7 +43,8 @@ enum Phase {
 /// Starts, restarts and stops the SyncActors.
 ///
 /// Receives: [`WatchReport`], [`Died`], [`Succeeded`], [`Rescan`], [`DirMove`], [`Stop`], [`Flushed`], [`Drained`].
-/// Sends: [`Serve`] to the filter, [`Flush`] to the watcher, [`Drain`] to the SyncActors. It owns the outboxes, so what
+/// Sends: [`Serve`] to the filter, [`Flush`] to the watcher, [`Drain`] and
+/// [`SourceLost`] to the SyncActors. It owns the outboxes, so what
 /// is pending outlives every SyncActor; `actix::Supervisor` would not survive a panic. A panic of its own ends the
 /// daemon.
 pub struct SupervisorActor {
@@ -159,6 +162,7 @@ impl Handler<WatchReport> for SupervisorActor {
             }
             WatchReport::RootLost => {
                 error!(self.log, "the source was moved, deleted or unmounted: nothing is sent until it is back");
+                self.slots.iter().filter_map(|slot| slot.actor.as_ref()).for_each(|actor| actor.do_send(SourceLost));
             }
         }
     }

@@ -3,28 +3,27 @@
 
 pub mod fold;
 pub mod health;
+pub mod lease;
+pub mod link;
 pub mod pending;
 pub mod plan;
 pub mod report;
 
 use std::collections::BTreeSet;
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use slog::{Logger, debug, error, info, warn};
+use slog::{debug, error, info, warn};
+use tokio::sync::oneshot;
 
 use self::health::{Health, News, backoff};
-use self::pending::PendingSet;
-use self::plan::{Disk, Found, Plan, Source, plan};
+use self::lease::{Lane, LeaseId};
+pub use self::link::{Delivery, Link, Outbox, Running, Superior, Transport, Worked};
+use self::plan::{Disk, Found, Plan, Room, Source, plan};
 use self::report::{log_delivery, log_failing};
-use crate::filter::excludes::Excludes;
-use crate::messages::{Change, Died, Drain, Drained, Succeeded, Wake};
+use crate::messages::{Change, Died, Drain, Drained, SourceLost, Succeeded, Wake};
 use crate::path::RelPath;
-use crate::root::Root;
 use crate::rsync::blame::Blame;
 use crate::rsync::failure::{Cause, Failure};
 use crate::rsync::output::Tally;
@@ -32,81 +31,24 @@ use crate::rsync::output::Tally;
 /// Paths in one batch, and bytes of their names: rsync reads its list byte by byte before it does anything.
 const BATCH_PATHS: usize = 2000;
 const BATCH_BYTES: usize = 200_000;
+/// Entries of subtrees in a batch of the fast lane.
+const BATCH_ENTRIES: usize = 2000;
+/// Batches whose work is done, but not confirmed: each is an rsync that is about to end.
+const UNCONFIRMED: usize = 8;
 /// When the daemon stops, what is due later than this is not waited for.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The pending set of one node, shared by the FilterActor that fills it, the SyncActor that works it off, and the
-/// supervisor, which keeps it when the SyncActor dies.
-#[derive(Debug, Clone, Default)]
-pub struct Outbox(Arc<Mutex<PendingSet>>);
-
-impl Outbox {
-    /// The set. A panic while it was held left it whole: its operations do not call out.
-    pub fn lock(&self) -> MutexGuard<'_, PendingSet> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What one or more runs did, when they did not fail as a whole.
-#[derive(Debug, Clone, Default)]
-pub struct Delivery {
-    /// What was sent and deleted.
-    pub tally: Tally,
-    /// Paths that failed, or that lie above or below what did.
-    pub blamed: Blame,
-    /// Why they failed; `Some` if and only if something is blamed.
-    pub failure: Option<Failure>,
-}
-
-/// A run in flight.
-pub type Running = Pin<Box<dyn Future<Output = Result<Delivery, Failure>>>>;
-
-/// A way to a node.
-pub trait Transport {
-    /// Carries out a plan.
-    fn deliver(self: Rc<Self>, plan: Rc<Plan>) -> Running;
-    /// Compares the whole tree.
-    fn reconcile(self: Rc<Self>) -> Running;
-}
-
-/// What a SyncActor works on and with. All of it outlives the actor.
-#[derive(Clone)]
-pub struct Link {
-    /// The node's place in the site.
-    pub slot: usize,
-    /// What the node does not have yet.
-    pub outbox: Outbox,
-    /// The way to it.
-    pub transport: Rc<dyn Transport>,
-    /// The source.
-    pub root: Root,
-    /// What is never mirrored.
-    pub excludes: Excludes,
-    /// Its lines name the node.
-    pub log: Logger,
-}
-
-/// To whom a SyncActor reports.
-#[derive(Clone)]
-pub struct Superior {
-    /// The actor is gone.
-    pub died: Recipient<Died>,
-    /// The node took something.
-    pub succeeded: Recipient<Succeeded>,
-    /// The answer to [`Drain`].
-    pub drained: Recipient<Drained>,
-}
-
 /// Works off one node's outbox.
 ///
-/// Receives: [`Wake`], [`Drain`]. Sends: [`Succeeded`], [`Drained`], and [`Died`] when it is gone. A batch and a
-/// reconcile may be in flight at once. Stops when rsync cannot be started. A restart forgets the backoff of the node, and
+/// Receives: [`Wake`], [`Drain`], [`SourceLost`]. Sends: [`Succeeded`], [`Drained`], and [`Died`] when it is gone. A
+/// batch in each lane and a reconcile may be in flight at once. Stops when rsync cannot be started. A restart forgets the backoff of the node, and
 /// nothing that is pending.
 pub struct SyncActor {
     link: Link,
     superior: Superior,
     health: Health,
-    batch_runs: bool,
+    /// Batches that have not ended.
+    in_flight: usize,
     reconcile_runs: bool,
     draining: bool,
     timer: Option<SpawnHandle>,
@@ -129,8 +71,8 @@ impl SyncActor {
     /// An actor for the node of `link`.
     pub fn new(link: Link, superior: Superior) -> Self {
         let _obituary = Obituary { slot: link.slot, died: superior.died.clone() };
-        let (health, batch_runs, reconcile_runs, draining, timer) = (Health::Well, false, false, false, None);
-        SyncActor { link, superior, health, batch_runs, reconcile_runs, draining, timer, _obituary }
+        let (health, in_flight, reconcile_runs, draining, timer) = (Health::Well, 0, false, false, None);
+        SyncActor { link, superior, health, in_flight, reconcile_runs, draining, timer, _obituary }
     }
 
     /// Starts whatever may start now, and looks again when the next thing is due.
@@ -151,9 +93,15 @@ impl SyncActor {
 
     /// When something can start that does not wait for what is in flight.
     fn next_due(&self, now: Instant) -> Option<Instant> {
+        let reconcile = self.link.outbox.lock().reconcile_due(now);
+        Lane::ALL.into_iter().filter_map(|lane| self.lane_due(lane, now)).chain(reconcile).min()
+    }
+
+    /// When a batch can start in this lane; `None` while it works on another.
+    fn lane_due(&self, lane: Lane, now: Instant) -> Option<Instant> {
         let outbox = self.link.outbox.lock();
-        let batch = if self.batch_runs { None } else { outbox.next_due(now) };
-        batch.into_iter().chain(outbox.reconcile_due(now)).min()
+        let free = !outbox.works(lane) && self.in_flight < UNCONFIRMED;
+        if free { outbox.next_due(lane, now) } else { None }
     }
 
     fn on_timer(&mut self, ctx: &mut Context<Self>) {
@@ -162,67 +110,80 @@ impl SyncActor {
     }
 
     fn start(&mut self, now: Instant, ctx: &mut Context<Self>) {
-        let (batch, reconcile) = {
-            let outbox = self.link.outbox.lock();
-            (!self.batch_runs && outbox.has_due(now), outbox.reconcile_due(now).is_some_and(|at| at <= now))
-        };
-        if !(batch || reconcile) {
+        if self.next_due(now).is_none_or(|at| at > now) {
             return;
         }
         if let Err(why) = self.link.root.check() {
+            self.link.transport.rest();
             let news = self.health.held(why, now);
             return self.tell(&news, None);
         }
-        if reconcile {
-            self.start_reconcile(now, ctx);
-        }
-        if batch {
-            self.start_batch(now, ctx);
+        self.start_reconcile(now, ctx);
+        // A batch of the fast lane may leave something to the bulk lane.
+        for lane in Lane::ALL {
+            if self.lane_due(lane, now).is_some_and(|at| at <= now) {
+                self.start_batch(lane, now, ctx);
+            }
         }
     }
 
-    fn start_batch(&mut self, now: Instant, ctx: &mut Context<Self>) {
+    fn start_batch(&mut self, lane: Lane, now: Instant, ctx: &mut Context<Self>) {
         let mut outbox = self.link.outbox.lock();
-        let batch = outbox.lease(BATCH_PATHS, BATCH_BYTES, now);
+        let batch = outbox.lease(lane, BATCH_PATHS, BATCH_BYTES, now);
         let mut disk = Source(self.link.root.path().to_owned());
-        let plan = Rc::new(plan(&batch, &outbox, &self.link.excludes, &mut disk, now));
+        let room = Room { bytes: self.link.bulk_size, entries: BATCH_ENTRIES };
+        let room = (lane == Lane::Fast).then_some(room);
+        let plan = Rc::new(plan(&batch.paths, &outbox, &self.link.excludes, &mut disk, room, now));
         for path in &plan.lost {
             warn!(self.link.log, "comparing a directory: something in it is gone, and nobody reported it"; "path" => %path);
             outbox.add(&Change::Subtree { path: path.clone() }, now);
         }
         outbox.forget_moves(&plan.returned);
+        outbox.defer(batch.id, &plan.bulk);
         if plan.is_empty() {
-            outbox.settle(now, |path| plan.fate(path, &Blame::default(), &BTreeSet::new()), retry);
+            outbox.settle(batch.id, now, |path| plan.fate(path, &Blame::default(), &BTreeSet::new()), retry);
             return;
         }
         drop(outbox);
-        debug!(self.link.log, "batch"; "plan" => ?plan);
-        self.batch_runs = true;
-        let running = self.link.transport.clone().deliver(plan.clone());
-        let ended = running.into_actor(self).map(move |result, actor, ctx| actor.batch_ended(&plan, now, result, ctx));
+        debug!(self.link.log, "batch"; "lane" => ?lane, "plan" => ?plan);
+        self.in_flight += 1;
+        let (id, (worked, work)) = (batch.id, oneshot::channel());
+        let running = self.link.transport.clone().deliver(plan.clone(), lane, worked);
+        let worked = work.into_actor(self).map(move |_, actor, ctx| actor.batch_worked(id, ctx));
+        ctx.spawn(worked);
+        let ended = running.into_actor(self).map(move |result, actor, ctx| {
+            actor.batch_ended(id, &plan, now, result, ctx);
+        });
         ctx.spawn(ended);
+    }
+
+    /// The lane is free, although the batch has not ended.
+    fn batch_worked(&mut self, id: LeaseId, ctx: &mut Context<Self>) {
+        self.link.outbox.lock().worked(id);
+        self.advance(ctx);
     }
 
     fn batch_ended(
         &mut self,
+        id: LeaseId,
         plan: &Plan,
         started: Instant,
         result: Result<Delivery, Failure>,
         ctx: &mut Context<Self>,
     ) {
-        self.batch_runs = false;
+        self.in_flight -= 1;
         let now = Instant::now();
         match result {
             Ok(delivery) => {
                 let gone = plan.gone(&mut Source(self.link.root.path().to_owned()));
                 let fate = |path: &RelPath| plan.fate(path, &delivery.blamed, &gone);
-                let failing = self.link.outbox.lock().settle(now, fate, retry);
+                let failing = self.link.outbox.lock().settle(id, now, fate, retry);
                 log_delivery(&self.link.log, "mirrored", plan.len(), &delivery, started);
                 log_failing(&self.link.log, &failing, &delivery);
                 self.succeeded(&delivery);
             }
             Err(failure) => {
-                self.link.outbox.lock().roll_back_batch();
+                self.link.outbox.lock().roll_back_batch(id);
                 self.failed(&failure, now, ctx);
             }
         }
@@ -292,7 +253,10 @@ impl SyncActor {
 
     fn failed(&mut self, failure: &Failure, now: Instant, ctx: &mut Context<Self>) {
         let news = match self.link.root.check() {
-            Err(why) => self.health.held(why, now),
+            Err(why) => {
+                self.link.transport.rest();
+                self.health.held(why, now)
+            }
             Ok(()) => self.health.failed(failure, now, fastrand::f64()),
         };
         self.tell(&news, Some(failure));
@@ -322,9 +286,10 @@ impl SyncActor {
             return;
         }
         let outbox = self.link.outbox.lock();
-        let due = outbox.next_due(now).into_iter().chain(outbox.reconcile_due(now)).min();
+        let lanes = Lane::ALL.into_iter().filter_map(|lane| outbox.next_due(lane, now));
+        let due = lanes.chain(outbox.reconcile_due(now)).min();
         let soon = due.is_some_and(|at| at <= now + DRAIN_PATIENCE);
-        let busy = self.batch_runs || self.reconcile_runs || soon;
+        let busy = self.in_flight > 0 || self.reconcile_runs || soon;
         if !busy || self.health.is_failing() {
             self.draining = false;
             self.superior.drained.do_send(Drained { slot: self.link.slot });
@@ -341,6 +306,7 @@ impl Actor for SyncActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        self.link.transport.clone().warm();
         self.advance(ctx);
     }
 }
@@ -349,10 +315,16 @@ impl Handler<Wake> for SyncActor {
     type Result = ();
 
     fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
-        // Most wakes come while a batch is in flight: what they announce goes with the next one.
-        if !self.batch_runs || !self.reconcile_runs {
-            self.advance(ctx);
-        }
+        self.advance(ctx);
+    }
+}
+
+impl Handler<SourceLost> for SyncActor {
+    type Result = ();
+
+    fn handle(&mut self, _: SourceLost, _: &mut Self::Context) {
+        // What waits in the source would keep its file system busy, or read a directory that is not the source any more.
+        self.link.transport.rest();
     }
 }
 

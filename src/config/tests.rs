@@ -30,14 +30,14 @@ impl Machine {
         text.replace("DIR", self.path("").to_string_lossy().trim_end_matches('/'))
     }
 
-    fn load(&self, text: &str) -> Result<Loaded, ConfigError> {
+    fn load(&self, text: &str) -> Result<Site, ConfigError> {
         let file = self.path("site.ron");
         fs::write(&file, self.fill(text)).unwrap();
         load(&file)
     }
 
     /// The keys that are always needed, on lines 2 to 5, with more of them on line 6.
-    fn load_with(&self, more: &str) -> Result<Loaded, ConfigError> {
+    fn load_with(&self, more: &str) -> Result<Site, ConfigError> {
         let needed = "wpath: \"DIR/src\",\nrpath: \"/m\",\nrnodes: [\"h:\"],\nrsync: \"DIR/rsync\",\n";
         self.load(&format!("(\n{needed}{more}\n)"))
     }
@@ -66,14 +66,13 @@ impl Machine {
 #[test]
 fn a_minimal_file_has_the_documented_defaults() {
     let machine = Machine::new();
-    let loaded = machine.load("(wpath: \"DIR/src\", rpath: \"/m\", rnodes: [\"h:\"], rsync: \"DIR/rsync\")").unwrap();
-    let site = loaded.site;
+    let site = machine.load("(wpath: \"DIR/src\", rpath: \"/m\", rnodes: [\"h:\"], rsync: \"DIR/rsync\")").unwrap();
     assert_eq!(site.wpath, machine.path("src"));
     assert_eq!(site.nodes.iter().map(|node| node.dest().to_owned()).collect::<Vec<_>>(), ["h:/m/"]);
     assert!(site.excludes.is_empty() && site.extra == Extra::default() && site.logfile.is_none());
     assert_eq!((site.rspeed, site.stop_timeout), (0, Duration::from_secs(30)));
     assert_eq!((site.initial_sync, site.dir_moves), (InitialSync::Full, DirMoves::Log));
-    assert_eq!(loaded.warnings, Vec::<String>::new());
+    assert_eq!((site.standby, site.max_standbys, site.ssh_master, site.bulk_size), (true, 32, true, 8 << 20));
 }
 
 #[test]
@@ -91,21 +90,22 @@ fn every_key_is_taken_over() {
             rnodes: ["a:", "b::www", "/mnt",],
             extra: Some("-a -e 'ssh -p 1'"),
             rspeed: 5_000, rsync: "DIR/rsync", logfile: "DIR/log",
-            initial_sync: Update, dir_moves: Log, standby: false, stop_timeout: 0,
+            initial_sync: Update, dir_moves: Log, standby: false, max_standbys: 7, ssh_master: false, bulk_size: 3,
+            stop_timeout: 0,
         )"#;
-    let Loaded { site, warnings } = machine.load(text).unwrap();
+    let site = machine.load(text).unwrap();
     assert_eq!(site.nodes.iter().map(|node| node.name()).collect::<Vec<_>>(), ["a:", "b::www", "/mnt"]);
     assert_eq!(site.extra.words(), ["-a", "-e", "ssh -p 1"]);
     assert_eq!((site.rsync, site.logfile), (machine.path("rsync"), Some(machine.path("log"))));
     assert_eq!((site.rspeed, site.stop_timeout, site.initial_sync), (5000, Duration::ZERO, InitialSync::Update));
+    assert_eq!((site.standby, site.max_standbys, site.ssh_master, site.bulk_size), (false, 7, false, 3 << 20));
     assert!(site.excludes.excludes(&inosync_actors::path::RelPath::new(b"x/a.o").unwrap(), false));
-    assert_eq!(warnings, Vec::<String>::new());
 }
 
 #[test]
 fn extra_may_be_a_list() {
     let machine = Machine::new();
-    let site = machine.load_with("extra: [\"-a\", \"--rsh=ssh -p 1\"]").unwrap().site;
+    let site = machine.load_with("extra: [\"-a\", \"--rsh=ssh -p 1\"]").unwrap();
     assert_eq!(site.extra.words(), ["-a", "--rsh=ssh -p 1"]);
     assert!(site.extra.sets_rsh());
 }
@@ -115,7 +115,7 @@ fn a_symlinked_source_keeps_its_name() {
     let machine = Machine::new();
     symlink(machine.path("src"), machine.path("link")).unwrap();
     let text = "(wpath: \"DIR/link\", rpath: \"/m\", rnodes: [\"h:\"], rsync: \"DIR/rsync\")";
-    assert_eq!(machine.load(text).unwrap().site.wpath, machine.path("link"));
+    assert_eq!(machine.load(text).unwrap().wpath, machine.path("link"));
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_directory_beside_the_source_may_be_its_mirror() {
     let machine = Machine::new();
     for rpath in ["DIR/src2", "DIR/sr", "DIR/new/src"] {
         let text = format!("(wpath: \"DIR/src\", rpath: \"{rpath}\", rnodes: [\"\", \"h:\"], rsync: \"DIR/rsync\")");
-        assert_eq!(machine.load(&text).unwrap().site.nodes.len(), 2, "{rpath}");
+        assert_eq!(machine.load(&text).unwrap().nodes.len(), 2, "{rpath}");
     }
 }
 
@@ -197,14 +197,6 @@ fn every_damage_to_a_file_is_survived_and_shown_at_a_place() {
 }
 
 #[test]
-fn an_explicit_standby_is_warned_about() {
-    let machine = Machine::new();
-    let warnings = machine.load_with("standby: true").unwrap().warnings;
-    assert_eq!(warnings.len(), 1);
-    assert!(warnings[0].contains("site.ron:6: `standby: true` has no effect"), "{warnings:?}");
-}
-
-#[test]
 fn a_file_that_cannot_be_read_or_is_no_text_is_named() {
     let machine = Machine::new();
     let error = load(&machine.path("none.ron")).unwrap_err();
@@ -238,10 +230,9 @@ fn the_example_loads_as_it_is_shipped() {
     let text =
         example.replace(demo, "DIR").replace("\n    // rsync: \"/usr/local/bin/rsync\"", "\n rsync: \"DIR/rsync\"");
     fs::create_dir(machine.path("source")).unwrap();
-    let Loaded { site, warnings } = machine.load(&text).unwrap();
+    let site = machine.load(&text).unwrap();
     assert_eq!(site.wpath, machine.path("source"));
     assert_eq!(site.nodes.iter().filter_map(|node| node.local_path()).collect::<Vec<_>>(), [machine.path("mirror")]);
-    assert_eq!(warnings, Vec::<String>::new());
     assert!(example.contains(&format!("mkdir -p {demo}/source")), "the demo creates what it needs");
 }
 

@@ -67,6 +67,14 @@ impl Tally {
         }
     }
 
+    /// Adds what another run did.
+    pub fn add(&mut self, other: Tally) {
+        self.sent += other.sent;
+        self.deleted += other.deleted;
+        self.bytes += other.bytes;
+        self.made_mirror |= other.made_mirror;
+    }
+
     /// Entries that are different now.
     pub fn changes(&self) -> usize {
         usize::try_from(self.sent + self.deleted).unwrap_or(usize::MAX)

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 
 use super::node::{Kind, Node};
+use super::run::Process;
 use super::version::Version;
 use crate::filter::rules;
 use crate::path::{Escaped, RelPath};
@@ -18,7 +19,7 @@ const NOBODY: &str = ".inosync-probe";
 const PROTECTS_ARGUMENTS: Version = Version::new(3, 2, 7);
 
 /// What a run is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Recipe {
     /// Sends the listed entries without what is below directories, files even where size and time are equal. What is
     /// missing is left alone: its removal is reported by itself, and a receiver that rejects it would reject all.
@@ -144,6 +145,9 @@ impl Context<'_> {
         }
         if self.make_path {
             arguments.push("--mkpath".into());
+        }
+        if !matches!(recipe, Recipe::Probe | Recipe::DryRun) {
+            arguments.push(Process::DEBUG.into());
         }
         arguments
     }

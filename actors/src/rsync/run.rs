@@ -1,5 +1,9 @@
-//! Runs rsync once: feeds its list, reads what it says, waits for its end. What the end means is for others.
+//! One rsync process: started, perhaps left waiting for its list, fed, and read to its end. What the end means is for
+//! others.
 
+use std::cell::{Cell, RefCell};
+use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
@@ -7,24 +11,29 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 
-use super::children::Children;
+use super::children::{Children, Group};
 use super::recipe::Invocation;
 
 /// What is kept of the error output; the rest is read and dropped.
-const STDERR_LIMIT: u64 = 256 * 1024;
+const STDERR_LIMIT: usize = 256 * 1024;
 /// Stands for what was dropped: a complaint that names no path, so that none passes for delivered.
 const MORE_WAS_SAID: &[u8] = b"\nrsync: more was said than is kept\n";
-/// How long after rsync's end its output may stay open: a master connection of ssh inherits it and lives on.
+/// How long after rsync's end its output may stay open: whatever it started may hold it and live on.
 const LINGER: Duration = Duration::from_millis(200);
 
-/// A run without any system call that reads or writes for so long hangs: rsync sends keep-alives every half of its
-/// `--timeout`, and that option does not cover a sender that waits to open a file, such as a FIFO.
-const STALL: Duration = Duration::from_secs(180);
-/// How often that is looked at.
-const STALL_POLL: Duration = Duration::from_secs(30);
+/// A run that does nothing for so long hangs. rsync's `--timeout` does not notice all of that: it takes its own
+/// keep-alives for life, and does not cover a sender that waits to open a file, such as a FIFO.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// What rsync says with [`Process::DEBUG`] when both ends have greeted each other, and when all work is done and it only
+/// waits for its children. It looks for their end every 20 ms (rsync's `wait_process_with_flush`).
+const CONNECTED: &[u8] = b"(Client) Protocol versions: ";
+const WORKED: &[u8] = b"client_run waiting on ";
+/// What the server of a local run says besides, on the error output.
+const SERVER_CONNECTED: &[u8] = b"(Server) Protocol versions: ";
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +53,18 @@ pub struct Finished {
     pub stderr: Vec<u8>,
 }
 
+/// An rsync that was started and waits for its list. Dropping it ends it before it could take the end of its input for
+/// the end of a list.
+#[derive(Debug)]
+pub struct Process {
+    group: Group,
+    stdin: Option<ChildStdin>,
+    stdout: Option<BufReader<ChildStdout>>,
+    stderr: Option<ChildStderr>,
+    /// What came of a line that is not complete.
+    partial: Vec<u8>,
+}
+
 /// Runs `program` in `directory`; each line of its output goes to `line`, without the newline.
 ///
 /// # Errors
@@ -55,51 +76,195 @@ pub async fn run(
     invocation: Invocation,
     line: impl FnMut(&[u8]),
 ) -> io::Result<Finished> {
-    let mut command = Command::new(program);
-    command.args(&invocation.arguments).env("LC_ALL", "C").env("SSH_ASKPASS_REQUIRE", "never");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut group = children.start(&mut command, directory)?;
-    let (stdin, stdout, stderr) = group.pipes();
-    let (mut said, mut hangs) = (Vec::new(), false);
-    let status = {
-        let feed = async move {
-            if let Some(mut stdin) = stdin {
-                // EPIPE: rsync ended early; its code tells why.
-                let _ = stdin.write_all(&invocation.list).await;
-            }
-        };
-        let pipes = async { tokio::join!(feed, read_lines(stdout, line), read_some(stderr, &mut said)) };
-        tokio::pin!(pipes);
-        tokio::select! {
-            _ = &mut pipes => group.wait().await?,
-            () = stalled(group.id()) => {
-                hangs = true;
-                group.kill();
-                group.wait().await?
-            }
-            status = group.wait() => {
-                // Past the linger time somebody else holds the pipe: what rsync itself said has been read.
-                let _ = tokio::time::timeout(LINGER, &mut pipes).await;
-                status?
-            }
-        }
-    };
-    if hangs {
-        said = b"io timeout: rsync did nothing for a long time, and was ended".to_vec();
-    }
-    Ok(Finished { code: code(status), stderr: said })
+    let process = Process::start(children, program, directory, &invocation.arguments)?;
+    process.finish(&invocation.list, PATIENCE, line, || ()).await
 }
 
-/// Returns when the process does nothing any more.
-async fn stalled(process: i32) {
-    let counters = || std::fs::read_to_string(format!("/proc/{process}/io")).ok();
-    let (mut last, mut since) = (counters(), Instant::now());
+impl Process {
+    /// The option that makes rsync say that it is connected and that its work is done. It is not passed to the other end.
+    pub const DEBUG: &str = "--debug=PROTO,EXIT2";
+
+    /// Starts `program` in `directory`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(
+        children: &Children,
+        program: &Path,
+        directory: Option<OwnedFd>,
+        arguments: &[OsString],
+    ) -> io::Result<Process> {
+        let mut command = Command::new(program);
+        command.args(arguments).env("LC_ALL", "C").env("SSH_ASKPASS_REQUIRE", "never");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut group = children.start(&mut command, directory)?;
+        let (stdin, stdout, stderr) = group.pipes();
+        Ok(Process { group, stdin, stdout: stdout.map(BufReader::new), stderr, partial: Vec::new() })
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> i32 {
+        self.group.id()
+    }
+
+    /// Waits while nothing is fed to it, until it says that it is connected (`true`) or ends (`false`). May be dropped and
+    /// called again.
+    pub async fn idle(&mut self) -> bool {
+        loop {
+            match self.idle_line().await {
+                Ok(Some(said)) if said.starts_with(CONNECTED) => return true,
+                Ok(Some(_)) => (),
+                Ok(None) | Err(_) => return false,
+            }
+        }
+    }
+
+    async fn idle_line(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let Some(stdout) = &mut self.stdout else { return Ok(None) };
+        let read = stdout.read_until(b'\n', &mut self.partial).await?;
+        Ok((read > 0).then(|| std::mem::take(&mut self.partial)))
+    }
+
+    /// Feeds the list and waits for the end; each line of output goes to `line`, without the newline. `worked` is called
+    /// when rsync says that its work is done and has complained of nothing. A run that does nothing for the time of
+    /// `patience` is ended.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub async fn finish(
+        mut self,
+        list: &[u8],
+        patience: Duration,
+        mut line: impl FnMut(&[u8]),
+        worked: impl FnOnce(),
+    ) -> io::Result<Finished> {
+        let said = Complaints::default();
+        let mut hangs = false;
+        let status = {
+            let stdin = &mut self.stdin;
+            let feed = async {
+                if let Some(open) = stdin {
+                    // EPIPE: rsync ended early; its code tells why.
+                    let _ = open.write_all(list).await;
+                }
+                // Complete: the end of the input is the end of the list.
+                stdin.take();
+            };
+            let mut worked = Some(worked);
+            let line = |text: &[u8]| match text {
+                text if text.starts_with(WORKED) => {
+                    if let Some(worked) = worked.take().filter(|_| said.is_empty()) {
+                        worked();
+                    }
+                }
+                text => line(text),
+            };
+            let partial = std::mem::take(&mut self.partial);
+            let lines = read_lines(self.stdout.take(), partial, line);
+            // Complaints first: what was said before the work was done is heard before.
+            let pipes = async { tokio::join!(biased; said.listen(self.stderr.take()), lines, feed) };
+            tokio::pin!(pipes);
+            tokio::select! {
+                _ = &mut pipes => self.group.wait().await?,
+                () = stalled(self.group.id(), patience) => {
+                    hangs = true;
+                    self.group.kill();
+                    self.group.wait().await?
+                }
+                status = self.group.wait() => {
+                    // Past the linger time somebody else holds the pipe: what rsync itself said has been read.
+                    let _ = tokio::time::timeout(LINGER, &mut pipes).await;
+                    status?
+                }
+            }
+        };
+        let stderr = if hangs {
+            b"io timeout: rsync did nothing for a long time, and was ended".to_vec()
+        } else {
+            said.text.take()
+        };
+        Ok(Finished { code: code(status), stderr })
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.stdin.is_some() {
+            self.group.kill();
+        }
+    }
+}
+
+/// What rsync says on its error output.
+#[derive(Default)]
+struct Complaints {
+    text: RefCell<Vec<u8>>,
+    dropped: Cell<bool>,
+}
+
+impl Complaints {
+    fn is_empty(&self) -> bool {
+        self.text.borrow().is_empty()
+    }
+
+    async fn listen(&self, output: Option<impl AsyncRead + Unpin>) {
+        read_lines(output, Vec::new(), |line| {
+            let mut text = self.text.borrow_mut();
+            if line.starts_with(SERVER_CONNECTED) {
+                return;
+            }
+            if text.len() + line.len() < STDERR_LIMIT {
+                text.extend([line, b"\n"].concat());
+            } else if !self.dropped.replace(true) {
+                text.extend(MORE_WAS_SAID);
+            }
+        })
+        .await;
+    }
+}
+
+/// What tells that a process does something. Writing does not: its own keep-alives go on when the other end is dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Life {
+    /// Bytes that it read, from wherever, and that storage gave it (proc(5), `/proc/pid/io`).
+    read: (u64, u64),
+    /// Ticks of the processor (proc(5), `/proc/pid/stat`).
+    ticks: u64,
+}
+
+impl Life {
+    /// Ticks that a process may use without doing anything.
+    const IDLE_TICKS: u64 = 5;
+
+    /// `None` when the process is gone.
+    fn of(process: i32) -> Option<Life> {
+        let io = fs::read_to_string(format!("/proc/{process}/io")).ok()?;
+        let counter = |name: &str| io.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        // The name of the program, in brackets, may hold anything.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
+        Some(Life { read: (counter("rchar:")?, counter("read_bytes:")?), ticks: ticks(11)? + ticks(12)? })
+    }
+
+    fn goes_on(self, now: Life) -> bool {
+        self.read != now.read || now.ticks >= self.ticks + Life::IDLE_TICKS
+    }
+}
+
+/// Returns when the process has done nothing for the time of `patience`.
+async fn stalled(process: i32, patience: Duration) {
+    let (mut last, mut since): (Option<Life>, _) = (None, Instant::now());
     loop {
-        tokio::time::sleep(STALL_POLL).await;
-        let now = counters();
-        if now != last {
+        tokio::time::sleep(patience / 6).await;
+        let now = Life::of(process);
+        let goes_on = match (last, now) {
+            (Some(last), Some(now)) => last.goes_on(now),
+            _ => true,
+        };
+        if goes_on {
             (last, since) = (now, Instant::now());
-        } else if now.is_some() && since.elapsed() >= STALL {
+        } else if since.elapsed() >= patience {
             return;
         }
     }
@@ -112,22 +277,11 @@ fn code(status: ExitStatus) -> Code {
     }
 }
 
-async fn read_lines(output: Option<impl AsyncRead + Unpin>, mut line: impl FnMut(&[u8])) {
+async fn read_lines(output: Option<impl AsyncRead + Unpin>, mut buffer: Vec<u8>, mut line: impl FnMut(&[u8])) {
     let Some(output) = output else { return };
     let mut output = BufReader::new(output);
-    let mut buffer = Vec::new();
     while output.read_until(b'\n', &mut buffer).await.is_ok_and(|read| read > 0) {
         line(buffer.strip_suffix(b"\n").unwrap_or(&buffer));
         buffer.clear();
-    }
-}
-
-async fn read_some(output: Option<impl AsyncRead + Unpin>, said: &mut Vec<u8>) {
-    let Some(mut output) = output else { return };
-    // A pipe that cannot be read any further has ended.
-    let _ = (&mut output).take(STDERR_LIMIT).read_to_end(said).await;
-    let dropped = tokio::io::copy(&mut output, &mut tokio::io::sink()).await;
-    if dropped.is_ok_and(|bytes| bytes > 0) {
-        said.extend(MORE_WAS_SAID);
     }
 }

@@ -31,12 +31,14 @@ pub struct Pending {
     pub not_before: Option<Instant>,
     /// Since when it has been found missing without a report.
     pub unreported: Option<Instant>,
+    /// Whether it was too large for the fast lane when it was last looked at.
+    pub bulk: bool,
 }
 
 impl Pending {
     /// A path that changed just now.
     pub fn new(scope: Scope, removed: bool) -> Self {
-        Pending { scope, removed, rewritten: false, tries: 0, not_before: None, unreported: None }
+        Pending { scope, removed, rewritten: false, tries: 0, not_before: None, unreported: None, bulk: false }
     }
 
     /// Whether it may be worked on now.
@@ -162,8 +164,14 @@ impl Fold {
             self.paths = kept;
             for (path, pending) in deep {
                 let top = path.prefix(depth);
-                let cut =
-                    Pending { scope: Scope::Subtree, removed: false, rewritten: false, not_before: None, ..pending };
+                let cut = Pending {
+                    scope: Scope::Subtree,
+                    removed: false,
+                    rewritten: false,
+                    not_before: None,
+                    bulk: false,
+                    ..pending
+                };
                 // A directory whose removal was reported stays removed: what is below it is gone with it.
                 if self.paths.get(&top).is_none_or(|top| !top.removed) {
                     let merged = self.paths.get(&top).map_or(cut, |old| old.followed_by(cut));

@@ -1,10 +1,12 @@
 //! The pending set of one node: what it does not have yet. It outlives the SyncActor that works on it, so a path leaves
-//! it only after rsync succeeded on it: a batch is a lease, ended by [`PendingSet::settle`] or [`PendingSet::roll_back`].
+//! it only after rsync succeeded on it: a batch is a lease, ended by [`PendingSet::settle`] or
+//! [`PendingSet::roll_back_batch`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::fold::{Fold, Pending, Scope};
+use super::lease::{Lane, LeaseId, Leases};
 use crate::messages::Change;
 use crate::path::RelPath;
 
@@ -14,6 +16,15 @@ pub const CAP: usize = 20_000;
 const LATE_REPORTS: Duration = Duration::from_secs(2);
 /// Directories that were moved away and are remembered, the latest; see [`PendingSet::moved_away`].
 const REMEMBERED_MOVES: usize = 10_000;
+
+/// Paths that go to the node together.
+#[derive(Debug)]
+pub struct Batch {
+    /// To be named when it ends.
+    pub id: LeaseId,
+    /// The paths, in order.
+    pub paths: Vec<(RelPath, Pending)>,
+}
 
 /// What became of one path of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +72,8 @@ enum Reconcile {
 #[derive(Debug)]
 pub struct PendingSet {
     waiting: Fold,
-    /// The batch that is in flight.
-    leased: BTreeMap<RelPath, Pending>,
+    /// The batches that are out.
+    leases: Leases,
     reconcile: Reconcile,
     /// Directories that were moved away, with the order in which they were.
     moved_away: BTreeMap<RelPath, (MovedAway, u64)>,
@@ -83,8 +94,8 @@ impl PendingSet {
     /// An empty set in which up to `cap` paths wait.
     pub fn new(cap: usize) -> Self {
         let (waiting, reconcile) = (Fold::new(cap), Reconcile::Idle);
-        let (leased, moved_away, unmounted) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        PendingSet { waiting, leased, reconcile, moved_away, moves: 0, compared: Vec::new(), unmounted }
+        let (leases, moved_away, unmounted) = (Leases::default(), BTreeMap::new(), BTreeSet::new());
+        PendingSet { waiting, leases, reconcile, moved_away, moves: 0, compared: Vec::new(), unmounted }
     }
 
     /// Something changed.
@@ -130,7 +141,7 @@ impl PendingSet {
     /// The number of paths that are not on the node yet; a reconcile counts as one.
     pub fn len(&self) -> usize {
         let reconcile = !matches!(self.reconcile, Reconcile::Idle);
-        self.waiting.len() + self.leased.len() + usize::from(reconcile)
+        self.waiting.len() + self.leases.paths() + usize::from(reconcile)
     }
 
     /// Whether the node has everything.
@@ -138,13 +149,13 @@ impl PendingSet {
         self.len() == 0
     }
 
-    /// Takes the next batch: paths that are due, in order, up to `paths` of them and `bytes` of names. Not while another
-    /// batch is out.
-    pub fn lease(&mut self, paths: usize, bytes: usize, now: Instant) -> Vec<(RelPath, Pending)> {
-        debug_assert!(self.leased.is_empty(), "one batch at a time");
+    /// Takes the next batch for a lane: paths that are due, in order, up to `paths` of them and `bytes` of names. Not
+    /// while the lane works on another.
+    pub fn lease(&mut self, lane: Lane, paths: usize, bytes: usize, now: Instant) -> Batch {
+        debug_assert!(!self.leases.works(lane), "one batch at a time");
         let mut room = bytes;
-        let due = self.waiting.iter().filter(|(_, pending)| pending.is_due(now)).take(paths);
-        let batch: Vec<(RelPath, Pending)> = due
+        let due = self.waiting.iter().filter(|(path, pending)| self.may_go(path, pending, lane, now)).take(paths);
+        let paths: Vec<(RelPath, Pending)> = due
             .take_while(|(path, _)| {
                 let fits = room > 0;
                 room = room.saturating_sub(path.as_bytes().len());
@@ -152,16 +163,38 @@ impl PendingSet {
             })
             .map(|(path, pending)| (path.clone(), *pending))
             .collect();
-        for (path, pending) in &batch {
+        for (path, _) in &paths {
             self.waiting.take(path);
-            self.leased.insert(path.clone(), *pending);
         }
-        batch
+        let id = self.leases.add(lane, paths.iter().cloned().collect());
+        Batch { id, paths }
+    }
+
+    /// Some paths of a batch belong into the bulk lane.
+    pub fn defer(&mut self, id: LeaseId, paths: &BTreeSet<RelPath>) {
+        for (path, pending) in self.leases.withdraw(id, paths) {
+            self.waiting.put_back(path, Pending { bulk: true, ..pending });
+        }
+    }
+
+    /// rsync has done its work on a batch: its lane is free, and what waited for it may go. Whether it succeeded is said
+    /// later.
+    pub fn worked(&mut self, id: LeaseId) {
+        self.leases.worked(id);
+    }
+
+    /// Whether a batch of this lane is being worked on.
+    pub fn works(&self, lane: Lane) -> bool {
+        self.leases.works(lane)
+    }
+
+    fn may_go(&self, path: &RelPath, pending: &Pending, lane: Lane, now: Instant) -> bool {
+        pending.is_due(now) && pending.bulk == (lane == Lane::Bulk) && !self.leases.blocks(path, lane)
     }
 
     /// Whether the removal of this path was reported, and nothing since.
     pub fn is_reported_removed(&self, path: &RelPath) -> bool {
-        self.waiting.get(path).or_else(|| self.leased.get(path)).is_some_and(|pending| pending.removed)
+        self.waiting.get(path).or_else(|| self.leases.get(path)).is_some_and(|pending| pending.removed)
     }
 
     /// Whether this directory was moved away and has not been seen since. Mirroring moves is not our business, so its old
@@ -187,16 +220,17 @@ impl PendingSet {
         self.moved_away.range(dir.below()).map(|(path, _)| path.clone()).collect()
     }
 
-    /// Ends the batch, path by path. `retry` says how long a path is left alone that failed so often before. Returns the
+    /// Ends a batch, path by path. `retry` says how long a path is left alone that failed so often before. Returns the
     /// paths that failed for the second time since they last changed.
     pub fn settle(
         &mut self,
+        id: LeaseId,
         now: Instant,
         fate: impl Fn(&RelPath) -> Fate,
         retry: impl Fn(u32) -> Duration,
     ) -> Vec<RelPath> {
         let mut failing = Vec::new();
-        for (path, pending) in std::mem::take(&mut self.leased) {
+        for (path, pending) in self.end_lease(id) {
             match fate(&path) {
                 Fate::Delivered => {
                     if pending.scope == Scope::Subtree {
@@ -209,12 +243,12 @@ impl PendingSet {
                 Fate::Failed => {
                     failing.extend((pending.tries == 1).then(|| path.clone()));
                     let not_before = Some(now + retry(pending.tries));
-                    self.waiting.put_back(path, Pending { tries: pending.tries + 1, not_before, ..pending });
+                    self.put_back(id, path, Pending { tries: pending.tries + 1, not_before, ..pending });
                 }
                 Fate::Unreported { retry_in } => {
                     let unreported = pending.unreported.or(Some(now));
                     let not_before = Some(now + retry_in);
-                    self.waiting.put_back(path, Pending { unreported, not_before, ..pending });
+                    self.put_back(id, path, Pending { unreported, not_before, ..pending });
                 }
             }
         }
@@ -224,19 +258,36 @@ impl PendingSet {
         failing
     }
 
-    /// The batch and the reconcile that were out came to nothing: everything waits again.
+    /// All batches and the reconcile that were out came to nothing: everything waits again.
     pub fn roll_back(&mut self) {
-        self.roll_back_batch();
+        while let Some(newest) = self.leases.newest() {
+            self.roll_back_batch(newest);
+        }
         self.roll_back_reconcile();
     }
 
-    /// The batch came to nothing.
-    pub fn roll_back_batch(&mut self) {
-        for (path, pending) in std::mem::take(&mut self.leased) {
-            self.waiting.put_back(path, pending);
+    /// A batch came to nothing.
+    pub fn roll_back_batch(&mut self, id: LeaseId) {
+        for (path, pending) in self.end_lease(id) {
+            self.put_back(id, path, pending);
         }
         if self.waiting.take_everything() {
             self.want_reconcile();
+        }
+    }
+
+    fn end_lease(&mut self, id: LeaseId) -> BTreeMap<RelPath, Pending> {
+        let (paths, shared) = self.leases.end(id);
+        for dir in shared {
+            self.waiting.insert(dir, Pending::new(Scope::Entry, false));
+        }
+        paths
+    }
+
+    /// A path of a batch waits again, unless a newer batch has deleted it.
+    fn put_back(&mut self, id: LeaseId, path: RelPath, pending: Pending) {
+        if !self.leases.removed_since(&path, id) {
+            self.waiting.put_back(path, pending);
         }
     }
 
@@ -292,14 +343,20 @@ impl PendingSet {
         }
     }
 
-    /// Whether a path may be worked on now.
-    pub fn has_due(&self, now: Instant) -> bool {
-        self.waiting.iter().any(|(_, pending)| pending.is_due(now))
-    }
-
-    /// When the first path is due; `None` if none waits.
-    pub fn next_due(&self, now: Instant) -> Option<Instant> {
-        self.waiting.iter().map(|(_, pending)| pending.not_before.unwrap_or(now)).min()
+    /// When a path is due that may take this lane and need not wait for the other; `None` if there is none.
+    pub fn next_due(&self, lane: Lane, now: Instant) -> Option<Instant> {
+        let ready = |(path, pending): &(&RelPath, &Pending)| {
+            pending.bulk == (lane == Lane::Bulk) && !self.leases.blocks(path, lane)
+        };
+        let mut soonest = None;
+        for (_, pending) in self.waiting.iter().filter(ready) {
+            let at = pending.not_before.unwrap_or(now);
+            if at <= now {
+                return Some(now);
+            }
+            soonest = Some(soonest.map_or(at, |soonest: Instant| soonest.min(at)));
+        }
+        soonest
     }
 
     fn look_again(&mut self, mut beside: Fold, again: bool) {
@@ -307,14 +364,14 @@ impl PendingSet {
             self.want_reconcile();
         }
         let beside: Vec<_> =
-            beside.iter().chain(&self.leased).map(|(path, pending)| (path.clone(), *pending)).collect();
+            beside.iter().chain(self.leases.iter()).map(|(path, pending)| (path.clone(), *pending)).collect();
         for (path, pending) in beside {
             self.waiting.put_back(path, Pending { rewritten: false, ..pending });
         }
     }
 
     fn insert(&mut self, path: &RelPath, scope: Scope, rewritten: bool) {
-        let replaced = self.moved_away.remove(path).is_some() || self.leased.get(path).is_some_and(|p| p.removed);
+        let replaced = self.moved_away.remove(path).is_some() || self.leases.get(path).is_some_and(|p| p.removed);
         let rewritten = rewritten || replaced;
         self.waiting.insert(path.clone(), Pending { rewritten, ..Pending::new(scope, false) });
     }
@@ -347,14 +404,14 @@ impl PendingSet {
             pending.scope == Scope::Subtree && from.is_below(path) && !pending.removed
         };
         let half_sent = self.waiting.iter().any(sent_as_subtree)
-            || self.leased.iter().any(sent_as_subtree)
+            || self.leases.iter().any(sent_as_subtree)
             || matches!(self.reconcile, Reconcile::Running { .. })
             || self.compared.iter().any(|(path, at)| now < *at + LATE_REPORTS && from.is_below(path));
         let mut moved: Vec<(RelPath, Pending)> = Vec::new();
         for path in self.waiting.below(from).into_iter().chain([from.clone()]) {
             moved.extend(self.waiting.take(&path).map(|pending| (path, pending)));
         }
-        moved.extend(self.leased.iter().map(|(path, pending)| (path.clone(), *pending)));
+        moved.extend(self.leases.iter().map(|(path, pending)| (path.clone(), *pending)));
         for (path, pending) in moved {
             // The name itself may have been reported removed before the directory came to it: that is settled.
             let stale = path == *from && pending.removed;

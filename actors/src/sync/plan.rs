@@ -39,10 +39,31 @@ pub enum Found {
     Unknown,
 }
 
+/// How much a batch may carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes of files.
+    pub bytes: u64,
+    /// Entries in subtrees.
+    pub entries: usize,
+}
+
+impl Room {
+    /// Takes one entry of so many bytes; whether there was room for it.
+    fn take(&mut self, bytes: u64) -> bool {
+        let fits = self.entries > 0 && bytes <= self.bytes;
+        (self.bytes, self.entries) = (self.bytes.saturating_sub(bytes), self.entries.saturating_sub(1));
+        fits
+    }
+}
+
 /// A look at the disk.
 pub trait Disk {
     /// What is at `path` now, symlinks not followed.
     fn look(&mut self, path: &RelPath) -> Found;
+
+    /// Takes all that is below a directory from `room`; whether there was room for it. Looks no further than that.
+    fn fits(&mut self, dir: &RelPath, room: &mut Room) -> bool;
 }
 
 /// The source tree on disk.
@@ -59,6 +80,23 @@ impl Disk for Source {
             }
             Err(_) => Found::Unknown,
         }
+    }
+
+    fn fits(&mut self, dir: &RelPath, room: &mut Room) -> bool {
+        let mut left = vec![dir.under(&self.0)];
+        while let Some(dir) = left.pop() {
+            // What cannot be read is not sent either.
+            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+                let Ok(meta) = entry.metadata() else { continue };
+                if !room.take(if meta.is_file() { meta.len() } else { 0 }) {
+                    return false;
+                }
+                if meta.is_dir() {
+                    left.push(entry.path());
+                }
+            }
+        }
+        true
     }
 }
 
@@ -84,6 +122,8 @@ pub struct Plan {
     pub returned: BTreeSet<RelPath>,
     /// Directories that hold something whose removal was never reported: to be compared as a whole.
     pub lost: BTreeSet<RelPath>,
+    /// Paths of the batch for which there was no room: they belong into the bulk lane.
+    pub bulk: BTreeSet<RelPath>,
     /// The entry that is listed for each path of the batch. A path without one needs nothing from rsync.
     carriers: BTreeMap<RelPath, RelPath>,
     /// Paths of the batch that wait for the report of their removal.
@@ -132,15 +172,16 @@ impl Plan {
     }
 }
 
-/// Decides what to list for a batch.
+/// Decides what to list for a batch. `room` is what the fast lane may carry; `None` is for the bulk lane.
 pub fn plan(
     batch: &[(RelPath, Pending)],
     set: &PendingSet,
     excludes: &Excludes,
     disk: &mut dyn Disk,
+    room: Option<Room>,
     now: Instant,
 ) -> Plan {
-    let mut planner = Planner { set, excludes, disk, looked: HashMap::new(), now, plan: Plan::default() };
+    let mut planner = Planner { set, excludes, disk, looked: HashMap::new(), room, now, plan: Plan::default() };
     for (path, pending) in batch {
         planner.add(path, pending);
     }
@@ -166,6 +207,7 @@ struct Planner<'a> {
     disk: &'a mut dyn Disk,
     /// Directories that were looked at already: many paths share their ancestors.
     looked: HashMap<RelPath, Found>,
+    room: Option<Room>,
     now: Instant,
     plan: Plan,
 }
@@ -205,6 +247,10 @@ impl Planner<'_> {
         if self.excludes.matching(listed, found == Found::Directory).is_some() {
             return;
         }
+        if !self.has_room(listed, pending, found) {
+            self.plan.bulk.insert(path.clone());
+            return;
+        }
         let list = match (found, pending) {
             (Found::Directory, Pending { scope: Scope::Subtree, rewritten: true, .. }) => {
                 &mut self.plan.subtrees_rewritten
@@ -215,6 +261,16 @@ impl Planner<'_> {
         };
         list.insert(listed.clone());
         self.plan.carriers.insert(path.clone(), listed.clone());
+    }
+
+    /// Whether the lane carries what would be listed. Small files always go: their number is bounded by the batch.
+    fn has_room(&mut self, listed: &RelPath, pending: &Pending, found: Found) -> bool {
+        let Some(room) = &mut self.room else { return true };
+        match found {
+            Found::File(size) if size > LARGE => room.take(size),
+            Found::Directory if pending.scope == Scope::Subtree => self.disk.fits(listed, room),
+            _ => true,
+        }
     }
 
     /// `top` is the topmost path that is missing: what is below a missing directory need not, and must not, be listed.
@@ -265,6 +321,7 @@ impl Planner<'_> {
 mod tests {
     use super::*;
     use crate::messages::Change;
+    use crate::sync::lease::Lane;
 
     fn rel(path: &str) -> RelPath {
         RelPath::new(path.as_bytes()).unwrap()
@@ -282,6 +339,10 @@ mod tests {
                 Some(_) => Found::File(LARGE),
                 None => Found::Missing,
             }
+        }
+
+        fn fits(&mut self, dir: &RelPath, room: &mut Room) -> bool {
+            self.0.iter().filter(|entry| entry.starts_with(&format!("{dir}/"))).all(|_| room.take(LARGE))
         }
     }
 
@@ -305,9 +366,9 @@ mod tests {
     fn planned(disk: &[&'static str], excludes: &[&str], changes: &[Change]) -> String {
         let (mut set, now) = (PendingSet::default(), Instant::now());
         changes.iter().for_each(|change| set.add(change, now));
-        let batch = set.lease(99, 9999, now);
+        let batch = set.lease(Lane::Fast, 99, 9999, now).paths;
         let excludes = Excludes::new(excludes.iter().map(|p| p.to_string()).collect()).unwrap();
-        let plan = plan(&batch, &set, &excludes, &mut Table(disk.to_vec()), now);
+        let plan = plan(&batch, &set, &excludes, &mut Table(disk.to_vec()), None, now);
         let lists = [
             ('+', &plan.present),
             ('*', &plan.large),
@@ -386,8 +447,8 @@ mod tests {
             set.add(&Change::MovedAway { path: rel(&format!("d/e/{n}")) }, now);
         }
         set.add(&removed("d"), now);
-        let batch = set.lease(9, 999, now);
-        let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec![]), now);
+        let batch = set.lease(Lane::Fast, 9, 999, now).paths;
+        let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec![]), None, now);
         assert_eq!(plan.protected, BTreeSet::from([rel("d/e")]));
     }
 
@@ -403,9 +464,9 @@ mod tests {
         let (mut set, now) = (PendingSet::default(), Instant::now());
         set.add(&touched("d/x"), now);
         let mut plan_at = |now| {
-            let batch = set.lease(9, 999, now);
-            let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec!["d/"]), now);
-            set.settle(now, |path| plan.fate(path, &Blame::default(), &BTreeSet::new()), |_| Duration::ZERO);
+            let batch = set.lease(Lane::Fast, 9, 999, now);
+            let plan = plan(&batch.paths, &set, &Excludes::default(), &mut Table(vec!["d/"]), None, now);
+            set.settle(batch.id, now, |path| plan.fate(path, &Blame::default(), &BTreeSet::new()), |_| Duration::ZERO);
             (plan.lost.into_iter().collect::<Vec<_>>(), set.len())
         };
         assert_eq!(plan_at(now), (vec![], 1));
@@ -414,14 +475,29 @@ mod tests {
     }
 
     #[test]
+    fn what_the_fast_lane_has_no_room_for_belongs_into_the_bulk_lane() {
+        let changes = ["large 1", "large 2", "small", "tree", "bush", "gone"];
+        let disk = || Table(vec!["large 1", "large 2", "small", "bush/", "bush/x", "tree/", "tree/x", "tree/y"]);
+        let batch: Vec<_> = changes.iter().map(|path| (rel(path), Pending::new(Scope::Subtree, false))).collect();
+        let (set, now) = (PendingSet::default(), Instant::now());
+        let lists = |room| {
+            let plan = plan(&batch, &set, &Excludes::default(), &mut disk(), room, now);
+            [plan.large, plan.present, plan.subtrees, plan.bulk]
+                .map(|list| list.iter().map(RelPath::to_string).collect::<Vec<_>>())
+        };
+        let room = Room { bytes: LARGE * 3 / 2, entries: 2 };
+        assert_eq!(lists(Some(room)), [vec!["large 1"], vec!["small"], vec![], vec!["bush", "large 2", "tree"]]);
+    }
+
+    #[test]
     fn a_failure_keeps_the_paths_that_it_concerns() {
         let (mut set, now) = (PendingSet::default(), Instant::now());
         for change in [touched("a"), touched("b"), touched("d/x"), subtree("s")] {
             set.add(&change, now);
         }
-        let batch = set.lease(9, 999, now);
+        let batch = set.lease(Lane::Fast, 9, 999, now).paths;
         let mut disk = Table(vec!["a", "b", "d/", "d/x", "s/"]);
-        let plan = plan(&batch, &set, &Excludes::default(), &mut disk, now);
+        let plan = plan(&batch, &set, &Excludes::default(), &mut disk, None, now);
         let blamed = Blame::Paths(vec![rel("a"), rel("d"), rel("s/deep/y")]);
         let kept = |path: &&str, blamed| plan.fate(&rel(path), blamed, &BTreeSet::new()) != Fate::Delivered;
         let all = ["a", "b", "d/x", "s"];

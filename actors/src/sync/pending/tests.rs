@@ -19,7 +19,22 @@ fn set(changes: &[Change]) -> PendingSet {
 }
 
 fn lease(set: &mut PendingSet) -> Vec<String> {
-    set.lease(99, 9999, Instant::now()).iter().map(|(path, _)| path.to_string()).collect()
+    names(&set.lease(Lane::Fast, 99, 9999, Instant::now()))
+}
+
+fn names(batch: &Batch) -> Vec<String> {
+    batch.paths.iter().map(|(path, _)| path.to_string()).collect()
+}
+
+/// Ends the newest batch.
+fn settle(
+    set: &mut PendingSet,
+    now: Instant,
+    fate: impl Fn(&RelPath) -> Fate,
+    retry: impl Fn(u32) -> Duration,
+) -> Vec<RelPath> {
+    let id = set.leases.newest().unwrap();
+    set.settle(id, now, fate, retry)
 }
 
 const SOON: Duration = Duration::from_secs(9);
@@ -29,10 +44,10 @@ fn a_path_leaves_only_when_it_was_delivered() {
     let mut set = set(&[touched("a"), touched("b"), touched("c")]);
     let now = Instant::now();
     assert_eq!(lease(&mut set), ["a", "b", "c"]);
-    set.settle(now, |path| if path.as_bytes() == b"b" { Fate::Failed } else { Fate::Delivered }, |_| SOON);
-    assert_eq!((set.len(), set.next_due(now)), (1, Some(now + SOON)));
+    settle(&mut set, now, |path| if path.as_bytes() == b"b" { Fate::Failed } else { Fate::Delivered }, |_| SOON);
+    assert_eq!((set.len(), set.next_due(Lane::Fast, now)), (1, Some(now + SOON)));
     assert!(lease(&mut set).is_empty());
-    set.settle(now, |_| Fate::Delivered, |_| SOON);
+    settle(&mut set, now, |_| Fate::Delivered, |_| SOON);
     set.add(&touched("b"), now);
     assert_eq!(lease(&mut set), ["b"], "a new change is due at once");
 }
@@ -46,7 +61,7 @@ fn a_path_that_fails_again_without_a_change_is_told_once() {
             set.add(&touched("a"), now);
         }
         lease(&mut set);
-        told.push(set.settle(now, |_| Fate::Failed, |_| Duration::ZERO).len());
+        told.push(settle(&mut set, now, |_| Fate::Failed, |_| Duration::ZERO).len());
     }
     assert_eq!(told, [0, 1, 0, 0, 1, 0]);
 }
@@ -56,7 +71,7 @@ fn a_path_that_changes_in_flight_stays() {
     let mut set = set(&[touched("a")]);
     lease(&mut set);
     set.add(&touched("a"), Instant::now());
-    set.settle(Instant::now(), |_| Fate::Delivered, |_| SOON);
+    settle(&mut set, Instant::now(), |_| Fate::Delivered, |_| SOON);
     assert_eq!(lease(&mut set), ["a"]);
 }
 
@@ -72,9 +87,9 @@ fn a_batch_that_came_to_nothing_waits_again() {
 #[test]
 fn a_batch_is_bounded_by_paths_and_by_bytes() {
     let mut set = set(&[touched("aaa"), touched("bbb"), touched("ccc")]);
-    assert_eq!(set.lease(2, 99, Instant::now()).len(), 2);
+    assert_eq!(set.lease(Lane::Fast, 2, 99, Instant::now()).paths.len(), 2);
     set.roll_back();
-    assert_eq!(set.lease(9, 4, Instant::now()).len(), 2);
+    assert_eq!(set.lease(Lane::Fast, 9, 4, Instant::now()).paths.len(), 2);
 }
 
 #[test]
@@ -98,7 +113,7 @@ fn pending_paths_follow_a_moved_directory() {
         set.add(&change, now);
     }
     assert_eq!(set.moved_away(&rel("a")), Some(MovedAway::Known));
-    set.settle(now, |_| Fate::Delivered, |_| SOON);
+    settle(&mut set, now, |_| Fate::Delivered, |_| SOON);
     assert_eq!(lease(&mut set), ["b/c/flying", "b/c/waiting"]);
 }
 
@@ -109,7 +124,7 @@ fn a_directory_that_moves_while_it_is_sent_as_new_is_sent_again() {
     for change in [Change::MovedAway { path: rel("new/x") }, Change::MovedTo { from: rel("new/x"), to: rel("y") }] {
         set.add(&change, Instant::now());
     }
-    set.settle(Instant::now(), |_| Fate::Delivered, |_| SOON);
+    settle(&mut set, Instant::now(), |_| Fate::Delivered, |_| SOON);
     assert_eq!(lease(&mut set), ["y"]);
     assert_eq!(set.moved_away_below(&rel("new")), [rel("new/x")]);
 }
@@ -142,12 +157,12 @@ fn what_is_delivered_beside_a_reconcile_is_looked_at_again() {
     set.want_reconcile();
     assert!(set.lease_reconcile(Instant::now()));
     lease(&mut set);
-    set.settle(Instant::now(), |_| Fate::Delivered, |_| SOON);
+    settle(&mut set, Instant::now(), |_| Fate::Delivered, |_| SOON);
     assert_eq!(set.len(), 1, "the reconcile");
     set.add(&touched("b"), Instant::now());
     assert_eq!(lease(&mut set), ["b"]);
     set.settle_reconcile(Instant::now());
-    set.settle(Instant::now(), |_| Fate::Delivered, |_| SOON);
+    settle(&mut set, Instant::now(), |_| Fate::Delivered, |_| SOON);
     assert_eq!(lease(&mut set), ["a", "b"], "b was in flight when it ended");
 }
 
@@ -192,8 +207,8 @@ fn a_path_missing_without_a_report_waits_and_a_reconcile_settles_it() {
     let mut set = set(&[touched("d/x")]);
     lease(&mut set);
     let now = Instant::now();
-    set.settle(now, |_| Fate::Unreported { retry_in: SOON }, |_| SOON);
-    assert_eq!(set.next_due(now), Some(now + SOON));
+    settle(&mut set, now, |_| Fate::Unreported { retry_in: SOON }, |_| SOON);
+    assert_eq!(set.next_due(Lane::Fast, now), Some(now + SOON));
     set.want_reconcile();
     set.lease_reconcile(now + SOON);
     set.settle_reconcile(now + SOON);
@@ -227,7 +242,38 @@ fn what_is_missed_while_a_reconcile_runs_is_not_settled_by_it() {
     set.want_reconcile();
     set.lease_reconcile(now);
     lease(&mut set);
-    set.settle(now + SOON, |_| Fate::Unreported { retry_in: SOON }, |_| SOON);
+    settle(&mut set, now + SOON, |_| Fate::Unreported { retry_in: SOON }, |_| SOON);
     set.settle_reconcile(now + SOON);
     assert_eq!(set.len(), 1);
+}
+
+#[test]
+fn small_changes_overtake_bulk_but_not_on_the_same_path() {
+    let (mut set, now) = (set(&[touched("d/big"), touched("d/small")]), Instant::now());
+    let batch = set.lease(Lane::Fast, 99, 9999, now);
+    set.defer(batch.id, &BTreeSet::from([rel("d/big")]));
+    settle(&mut set, now, |_| Fate::Delivered, |_| SOON);
+    assert_eq!((set.next_due(Lane::Fast, now), set.next_due(Lane::Bulk, now)), (None, Some(now)));
+    let bulk = set.lease(Lane::Bulk, 99, 9999, now);
+    assert_eq!(names(&bulk), ["d/big"]);
+    for path in ["d", "d/big", "d/small"] {
+        set.add(&touched(path), now);
+    }
+    assert_eq!(lease(&mut set), ["d/small"]);
+    settle(&mut set, now, |_| Fate::Delivered, |_| SOON);
+    assert_eq!(set.next_due(Lane::Fast, now), None, "the others wait for the bulk lane");
+    set.worked(bulk.id);
+    assert_eq!(lease(&mut set), ["d", "d/big"]);
+}
+
+#[test]
+fn a_path_that_fails_late_does_not_come_back_when_its_directory_was_deleted_meanwhile() {
+    let (mut set, now) = (set(&[touched("d/x")]), Instant::now());
+    let first = set.lease(Lane::Fast, 99, 9999, now);
+    set.worked(first.id);
+    set.add(&removed_dir("d"), now);
+    assert_eq!(lease(&mut set), ["d"]);
+    set.settle(first.id, now, |_| Fate::Failed, |_| SOON);
+    settle(&mut set, now, |_| Fate::Delivered, |_| SOON);
+    assert!(set.is_empty());
 }

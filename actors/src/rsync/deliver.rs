@@ -1,0 +1,231 @@
+//! Carries out plans: which runs a plan takes, in which order, and what came of them.
+
+use std::os::unix::ffi::OsStrExt;
+use std::panic;
+use std::rc::Rc;
+
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, spawn_local};
+
+use super::blame::{Blame, blame};
+use super::failure::{Cause, Failure};
+use super::output::Line;
+use super::recipe::{self, Recipe};
+use super::run::{Code, Finished};
+use super::{Deletions, Ears, Order, Rsync};
+use crate::path::RelPath;
+use crate::sync::lease::Lane;
+use crate::sync::plan::Plan;
+use crate::sync::{Delivery, Worked};
+
+/// Paths that a run is repeated without, because they could not be read.
+const UNREADABLE: usize = 100;
+
+/// The runs of one delivery. Each is started when the one before has done its work without a complaint, which is a while
+/// before it ends.
+#[derive(Default)]
+struct Runs {
+    delivery: Delivery,
+    ending: Vec<Run>,
+}
+
+/// A run in a task of its own, which ends with it.
+struct Run(JoinHandle<Result<Delivery, Failure>>);
+
+impl Run {
+    async fn ended(&mut self) -> Result<Delivery, Failure> {
+        match (&mut self.0).await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(Failure { cause: Cause::Killed, said: "the run was given up".into() }),
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Runs {
+    /// Starts a run and waits until its work is done.
+    async fn add<F>(&mut self, run: impl FnOnce(Worked) -> F) -> Result<(), Failure>
+    where
+        F: Future<Output = Result<Delivery, Failure>> + 'static,
+    {
+        let (worked, work) = oneshot::channel();
+        let mut run = Run(spawn_local(run(worked)));
+        match work.await {
+            Ok(()) => self.ending.push(run),
+            Err(_) => self.delivery.add(run.ended().await?),
+        }
+        Ok(())
+    }
+
+    /// Waits for the end of all.
+    async fn ended(mut self) -> Result<Delivery, Failure> {
+        for mut run in self.ending {
+            self.delivery.add(run.ended().await?);
+        }
+        Ok(self.delivery)
+    }
+}
+
+impl Rsync {
+    /// Carries out a plan.
+    pub(super) async fn deliver_plan(
+        self: Rc<Self>,
+        plan: Rc<Plan>,
+        lane: Lane,
+        worked: Worked,
+    ) -> Result<Delivery, Failure> {
+        let mut runs = Runs::default();
+        // New content is in place before old content goes.
+        for (recipe, paths) in [
+            (Recipe::Present, &plan.present),
+            (Recipe::Large, &plan.large),
+            (Recipe::Subtrees, &plan.subtrees),
+            (Recipe::SubtreesRewritten, &plan.subtrees_rewritten),
+        ] {
+            if !paths.is_empty() {
+                let list = recipe::entries(paths, plan.root || paths.iter().any(is_top));
+                let sent = runs.add(|worked| self.clone().send(recipe, list, plan.clone(), lane, worked)).await;
+                if let Err(Failure { cause: Cause::TargetFull, .. }) = &sent
+                    && !plan.missing.is_empty()
+                {
+                    // Deletions may be what makes room.
+                    runs.add(|worked| self.clone().delete(plan.clone(), lane, worked)).await?;
+                }
+                sent?;
+            }
+        }
+        if !plan.missing.is_empty() && !runs.delivery.blamed.is_empty() {
+            // What failed may be the new name of what is to be deleted.
+            runs.delivery.blamed.add(Blame::Paths(plan.missing.iter().cloned().collect()));
+        } else if !plan.missing.is_empty() {
+            runs.add(|worked| self.clone().delete(plan.clone(), lane, worked)).await?;
+        } else if plan.root && plan.len() == 1 {
+            runs.add(|worked| self.clone().send(Recipe::Root, Vec::new(), plan.clone(), lane, worked)).await?;
+        }
+        // Nobody listens any more when the batch was given up.
+        let _ = worked.send(());
+        let mut delivery = runs.ended().await?;
+        delivery.tally.made_mirror |= self.made_mirror.take();
+        Ok(delivery)
+    }
+
+    async fn send(
+        self: Rc<Self>,
+        recipe: Recipe,
+        list: Vec<u8>,
+        plan: Rc<Plan>,
+        lane: Lane,
+        worked: Worked,
+    ) -> Result<Delivery, Failure> {
+        self.listed(recipe, list, &plan, lane, Some(worked)).await
+    }
+
+    async fn delete(self: Rc<Self>, plan: Rc<Plan>, lane: Lane, worked: Worked) -> Result<Delivery, Failure> {
+        if self.deletions.get() == Deletions::Unknown {
+            self.probe().await?;
+        }
+        let root = plan.root || plan.missing.iter().any(is_top);
+        if self.deletions.get() != Deletions::Protocol29 {
+            let list = recipe::entries(&plan.missing, root);
+            match self.listed(Recipe::Missing, list, &plan, lane, Some(worked)).await {
+                Err(failure) if failure.cause == Cause::RejectsMissing => self.deletions.set(Deletions::Protocol29),
+                other => return other,
+            }
+        }
+        let list = recipe::deletions29(&plan.missing);
+        let mut delivery = match self.listed(Recipe::Deletions29, list, &plan, lane, None).await {
+            // One of them exists again, and such a receiver then takes none: the rest of the batch is done all the same.
+            Err(failure) if failure.cause == Cause::RejectsMissing => Delivery {
+                blamed: Blame::Paths(plan.missing.iter().cloned().collect()),
+                failure: Some(Failure { cause: Cause::Vanished, ..failure }),
+                ..Delivery::default()
+            },
+            other => other?,
+        };
+        // That recipe leaves the times of the directories as the deletions made them.
+        let parents = recipe::ancestors(&plan.missing);
+        let (recipe, list) = match parents.is_empty() {
+            true => (Recipe::Root, Vec::new()),
+            false => (Recipe::Present, recipe::entries(&parents, root)),
+        };
+        delivery.add(self.listed(recipe, list, &plan, lane, None).await?);
+        Ok(delivery)
+    }
+
+    /// One run over a list.
+    async fn listed(
+        self: &Rc<Self>,
+        recipe: Recipe,
+        list: Vec<u8>,
+        plan: &Plan,
+        lane: Lane,
+        worked: Option<Worked>,
+    ) -> Result<Delivery, Failure> {
+        let protected: Vec<RelPath> = plan.protected.iter().cloned().collect();
+        self.counted(Order { recipe, list: &list, protected: &protected, lane: Some(lane) }, worked).await
+    }
+
+    /// Compares the whole tree.
+    pub(super) async fn reconcile_all(self: &Rc<Self>) -> Result<Delivery, Failure> {
+        let delivery = self.counted(Order::of(Recipe::Full), None).await?;
+        // It sent everything to it.
+        self.made_mirror.set(false);
+        Ok(delivery)
+    }
+
+    /// A run: what it changed, and what failed in it alone. rsync skips all deletions of a run in which it could not read
+    /// something: then the rest is done once more without what it could not read.
+    async fn counted(self: &Rc<Self>, order: Order<'_>, worked: Option<Worked>) -> Result<Delivery, Failure> {
+        let mut delivery = Delivery::default();
+        let (mut protected, mut worked) = (order.protected.to_vec(), worked);
+        for first in [true, false] {
+            let mut skipped = false;
+            let mut count = |said: &[u8]| {
+                let line = Line::parse(said);
+                skipped |= line == Line::DeletionsSkipped;
+                self.made_mirror.set(self.made_mirror.get() || line == Line::MadeMirror);
+                delivery.tally.count(&line);
+            };
+            let mut ears = Ears { line: &mut count, worked: worked.take() };
+            let finished = self.run_with_path(&Order { protected: &protected, ..order }, &mut ears).await?;
+            worked = ears.worked.take();
+            let blamed = self.sort_out(&finished, &mut delivery)?;
+            match blamed {
+                Blame::Paths(paths) if skipped && first && (1..=UNREADABLE).contains(&paths.len()) => {
+                    protected.extend(paths);
+                }
+                _ if skipped => {
+                    delivery.blamed = Blame::Anything;
+                    break;
+                }
+                _ => break,
+            }
+        }
+        Ok(delivery)
+    }
+
+    /// What a finished run blames, which is added to `delivery`; or its failure as a whole.
+    fn sort_out(&self, finished: &Finished, delivery: &mut Delivery) -> Result<Blame, Failure> {
+        let Some(failure) = Failure::of(finished) else { return Ok(Blame::default()) };
+        // These codes say that the rest is done, whatever the cause.
+        if !matches!(finished.code, Code::Exit(23 | 24)) {
+            return Err(failure);
+        }
+        // rsync names what it reads by the path that it was started in, with symlinks resolved.
+        let source = self.root.path().canonicalize().unwrap_or_else(|_| self.root.path().to_owned());
+        let blamed = blame(&finished.stderr, source.as_os_str().as_bytes(), &self.node);
+        delivery.blamed.add(blamed.clone());
+        delivery.failure.get_or_insert(failure);
+        Ok(blamed)
+    }
+}
+
+fn is_top(path: &RelPath) -> bool {
+    path.depth() == 1
+}

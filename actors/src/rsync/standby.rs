@@ -1,0 +1,208 @@
+//! The rsync processes that wait at one node, connected, for the next list: so a change is there in milliseconds. This is
+//! the account of them; [`Rsync`](super::Rsync) starts and feeds them.
+//!
+//! A process sits in the directory that the source was when it was started. If that is not the source any more, whatever
+//! is listed would look deleted: it is compared just before feeding, and a process that must not be fed is killed before
+//! its input closes.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::recipe::Recipe;
+use super::run::Process;
+use crate::sync::health::backoff;
+
+/// How long one may wait: the node's side of an old one may be gone without a word.
+pub const LIFETIME: Duration = Duration::from_secs(300);
+/// A recipe that was not used for so long has no standby any more.
+const DEMAND: Duration = Duration::from_secs(600);
+/// Most standbys of one recipe at one node. sshd allows 10 sessions over one connection (sshd_config(5), MaxSessions).
+const MOST: usize = 4;
+/// After so many deaths in a row a node has no standby until a run succeeds.
+const DEATHS: u32 = 5;
+/// `--timeout` of a standby: it sends keep-alives every half of it, which an rsync daemon with a shorter `timeout` of its
+/// own (rsyncd.conf(5)) does not wait for. A standby that dies of this halves it, down to the last.
+const TIMEOUTS: (u32, u32) = (60, 4);
+
+/// The standbys that all nodes together may still have.
+#[derive(Debug, Clone)]
+pub struct Budget(Rc<Cell<usize>>);
+
+/// One of them; given back when it is dropped.
+#[derive(Debug)]
+pub struct Permit(Budget);
+
+impl Budget {
+    /// So many.
+    pub fn new(standbys: usize) -> Self {
+        Budget(Rc::new(Cell::new(standbys)))
+    }
+
+    fn take(&self) -> Option<Permit> {
+        let left = self.0.get().checked_sub(1)?;
+        self.0.set(left);
+        Some(Permit(self.clone()))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let budget = &self.0.0;
+        budget.set(budget.get() + 1);
+    }
+}
+
+/// Asks whoever holds a process to hand it over.
+pub type Handover = oneshot::Sender<Process>;
+
+/// A process that waits.
+#[derive(Debug)]
+struct Kept {
+    id: u64,
+    recipe: Recipe,
+    arguments: Vec<OsString>,
+    connected: bool,
+    take: oneshot::Sender<Handover>,
+    _permit: Permit,
+}
+
+/// What is known of the use of one recipe.
+#[derive(Debug, Clone, Copy)]
+struct Demand {
+    used: Instant,
+    /// How many are kept.
+    depth: usize,
+}
+
+/// The standbys of one node.
+#[derive(Debug)]
+pub struct Standbys {
+    kept: Vec<Kept>,
+    demand: BTreeMap<Recipe, Demand>,
+    /// The recipe that has one whether it is used or not.
+    always: Recipe,
+    budget: Budget,
+    last: u64,
+    /// Deaths in a row.
+    deaths: u32,
+    /// None is started before.
+    not_before: Option<Instant>,
+    timeout: u32,
+}
+
+/// A standby to be started.
+#[derive(Debug)]
+pub struct Wanted {
+    /// For what.
+    pub recipe: Recipe,
+    /// To be kept with it.
+    pub permit: Permit,
+}
+
+impl Standbys {
+    /// None yet; the recipe `always` is to have one whether it is used or not.
+    pub fn new(always: Recipe, budget: Budget) -> Self {
+        let demand = BTreeMap::from([(always, Demand { used: Instant::now(), depth: 1 })]);
+        let (kept, last, deaths, not_before) = (Vec::new(), 0, 0, None);
+        Standbys { kept, demand, always, budget, last, deaths, not_before, timeout: TIMEOUTS.0 }
+    }
+
+    /// The `--timeout` of the next one, if it is not the usual one.
+    pub fn timeout(&self) -> Option<u32> {
+        (self.timeout < TIMEOUTS.0).then_some(self.timeout)
+    }
+
+    /// The next one to be started, if there is to be one now.
+    pub fn wanted(&self, now: Instant) -> Option<Wanted> {
+        if self.deaths >= DEATHS || self.not_before.is_some_and(|at| at > now) {
+            return None;
+        }
+        let kept = |recipe| self.kept.iter().filter(|kept| kept.recipe == recipe).count();
+        let (recipe, _) = self.demand.iter().find(|(recipe, demand)| kept(**recipe) < demand.depth)?;
+        Some(Wanted { recipe: *recipe, permit: self.budget.take()? })
+    }
+
+    /// When to look for [`Standbys::wanted`] again; `None` if not because of the time.
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.not_before.filter(|_| self.deaths < DEATHS)
+    }
+
+    /// One was started. Returns its number, and through what it will be asked for.
+    pub fn keep(&mut self, wanted: Wanted, arguments: Vec<OsString>) -> (u64, oneshot::Receiver<Handover>) {
+        self.last += 1;
+        let (take, asked) = oneshot::channel();
+        let Wanted { recipe, permit } = wanted;
+        self.kept.push(Kept { id: self.last, recipe, arguments, connected: false, take, _permit: permit });
+        (self.last, asked)
+    }
+
+    /// One is connected.
+    pub fn connected(&mut self, id: u64) {
+        self.kept.iter_mut().filter(|kept| kept.id == id).for_each(|kept| kept.connected = true);
+    }
+
+    /// Asks for the one that is best for a recipe: connected, else on its way for longest.
+    pub fn take(&mut self, recipe: Recipe, arguments: &[OsString], now: Instant) -> Option<oneshot::Receiver<Process>> {
+        let demand = self.demand.entry(recipe).or_insert(Demand { used: now, depth: 0 });
+        demand.used = now;
+        let fits = |kept: &Kept| kept.recipe == recipe && kept.arguments == arguments;
+        let at = self.kept.iter().position(|kept| fits(kept) && kept.connected);
+        if at.is_none() && self.deaths == 0 {
+            demand.depth = (demand.depth + 1).min(MOST);
+        }
+        let at = at.or_else(|| self.kept.iter().position(fits))?;
+        let (hand, handed) = oneshot::channel();
+        // It may have ended a moment ago: then nothing will be handed over.
+        let _ = self.kept.remove(at).take.send(hand);
+        Some(handed)
+    }
+
+    /// One ended by itself while it waited.
+    pub fn died(&mut self, id: u64, is_daemon: bool, now: Instant, chance: f64) {
+        let Some(at) = self.kept.iter().position(|kept| kept.id == id) else { return };
+        let dead = self.kept.remove(at);
+        if dead.connected && is_daemon {
+            self.timeout = (self.timeout / 2).max(TIMEOUTS.1);
+        }
+        self.deaths += 1;
+        self.not_before = Some(now + backoff(self.deaths, chance));
+    }
+
+    /// One waited for too long and was ended. What was not needed lately is not replaced.
+    pub fn expired(&mut self, id: u64, now: Instant) {
+        let Some(at) = self.kept.iter().position(|kept| kept.id == id) else { return };
+        let recipe = self.kept.remove(at).recipe;
+        if let Some(demand) = self.demand.get_mut(&recipe) {
+            let unused = now.saturating_duration_since(demand.used);
+            if unused >= LIFETIME {
+                demand.depth = demand.depth.min(1);
+            }
+            if unused >= DEMAND && recipe != self.always {
+                demand.depth = 0;
+            }
+        }
+        (self.deaths, self.not_before) = (0, None);
+    }
+
+    /// The node took something.
+    pub fn succeeded(&mut self) {
+        (self.deaths, self.not_before) = (0, None);
+    }
+
+    /// One was of no use when it was fed.
+    pub fn failed(&mut self, now: Instant, chance: f64) {
+        self.deaths += 1;
+        self.not_before = Some(now + backoff(self.deaths, chance));
+    }
+
+    /// None is kept until a run succeeds.
+    pub fn clear(&mut self) {
+        self.kept.clear();
+        self.deaths = DEATHS;
+    }
+}

@@ -1,0 +1,196 @@
+//! The batches of one node that are out, and which paths must wait for them. A plain data structure.
+//!
+//! A batch takes one of two lanes, so that small changes overtake bulk. Order on one path is kept: what lies on, above or
+//! below a path that is being worked on in one lane waits in the other. A batch that rsync has done its work on blocks
+//! nothing any more, but its paths stay out until rsync's exit code tells that they arrived.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::fold::Pending;
+use crate::path::RelPath;
+
+/// The way that a batch takes to the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// Small changes.
+    Fast,
+    /// Files and subtrees above `bulk_size`.
+    Bulk,
+}
+
+impl Lane {
+    /// Both, the fast one first.
+    pub const ALL: [Lane; 2] = [Lane::Fast, Lane::Bulk];
+}
+
+/// Names a batch that is out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeaseId(u64);
+
+/// A batch that is out.
+#[derive(Debug)]
+struct Lease {
+    id: LeaseId,
+    lane: Lane,
+    paths: BTreeMap<RelPath, Pending>,
+    /// Whether rsync may still change something at the node because of it.
+    working: bool,
+    /// Directories above its paths and above those of a batch whose work ended while this one's went on. Whichever run
+    /// is last sets their times, as it read them at its start: they are sent once more.
+    shared: BTreeSet<RelPath>,
+}
+
+/// The batches that are out, oldest first.
+#[derive(Debug, Default)]
+pub struct Leases {
+    leases: Vec<Lease>,
+    last: u64,
+}
+
+impl Leases {
+    /// A new batch is out.
+    pub fn add(&mut self, lane: Lane, paths: BTreeMap<RelPath, Pending>) -> LeaseId {
+        self.last += 1;
+        let id = LeaseId(self.last);
+        self.leases.push(Lease { id, lane, paths, working: true, shared: BTreeSet::new() });
+        id
+    }
+
+    /// The number of paths that are out.
+    pub fn paths(&self) -> usize {
+        self.leases.iter().map(|lease| lease.paths.len()).sum()
+    }
+
+    /// All paths that are out.
+    pub fn iter(&self) -> impl Iterator<Item = (&RelPath, &Pending)> {
+        self.leases.iter().flat_map(|lease| &lease.paths)
+    }
+
+    /// What the newest batch that has this path knows of it.
+    pub fn get(&self, path: &RelPath) -> Option<&Pending> {
+        self.leases.iter().rev().find_map(|lease| lease.paths.get(path))
+    }
+
+    /// Whether a batch of this lane is being worked on.
+    pub fn works(&self, lane: Lane) -> bool {
+        self.leases.iter().any(|lease| lease.working && lease.lane == lane)
+    }
+
+    /// Whether a path must wait in this lane because of what is being worked on in the other.
+    pub fn blocks(&self, path: &RelPath, lane: Lane) -> bool {
+        let related = |paths: &BTreeMap<RelPath, Pending>| {
+            paths.contains_key(path)
+                || path.ancestors().any(|dir| paths.contains_key(&dir))
+                || paths.range(path.below()).next().is_some()
+        };
+        self.leases.iter().any(|lease| lease.working && lease.lane != lane && related(&lease.paths))
+    }
+
+    /// Takes some paths out of a batch: they are not sent with it.
+    pub fn withdraw(&mut self, id: LeaseId, paths: &BTreeSet<RelPath>) -> Vec<(RelPath, Pending)> {
+        let Some(lease) = self.leases.iter_mut().find(|lease| lease.id == id) else { return Vec::new() };
+        paths.iter().filter_map(|path| lease.paths.remove_entry(path)).collect()
+    }
+
+    /// rsync has done its work on a batch.
+    pub fn worked(&mut self, id: LeaseId) {
+        let Some(at) = self.leases.iter().position(|lease| lease.id == id && lease.working) else { return };
+        self.leases[at].working = false;
+        if !self.leases.iter().any(|lease| lease.working) {
+            return;
+        }
+        let above = above(&self.leases[at].paths);
+        for lease in self.leases.iter_mut().filter(|lease| lease.working) {
+            let shared = self::above(&lease.paths);
+            lease.shared.extend(shared.intersection(&above).cloned());
+        }
+    }
+
+    /// A batch is not out any more: its paths, and the directories whose times may be wrong now.
+    pub fn end(&mut self, id: LeaseId) -> (BTreeMap<RelPath, Pending>, BTreeSet<RelPath>) {
+        self.worked(id);
+        match self.leases.iter().position(|lease| lease.id == id) {
+            Some(at) => {
+                let lease = self.leases.remove(at);
+                (lease.paths, lease.shared)
+            }
+            None => Default::default(),
+        }
+    }
+
+    /// The newest batch.
+    pub fn newest(&self) -> Option<LeaseId> {
+        self.leases.last().map(|lease| lease.id)
+    }
+
+    /// Whether a batch that is newer than `id` tells that the path is gone.
+    pub fn removed_since(&self, path: &RelPath, id: LeaseId) -> bool {
+        let removed = |lease: &Lease, path: &RelPath| lease.paths.get(path).is_some_and(|pending| pending.removed);
+        let newer = self.leases.iter().filter(|lease| lease.id > id);
+        newer.into_iter().any(|lease| removed(lease, path) || path.ancestors().any(|dir| removed(lease, &dir)))
+    }
+}
+
+/// The directories above some paths, with the root where one of them is at the top.
+fn above(paths: &BTreeMap<RelPath, Pending>) -> BTreeSet<RelPath> {
+    paths.keys().flat_map(|path| path.parent().into_iter().chain(path.ancestors().collect::<Vec<_>>())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::fold::Scope;
+
+    fn rel(path: &str) -> RelPath {
+        RelPath::new(path.as_bytes()).unwrap()
+    }
+
+    fn paths(names: &[&str]) -> BTreeMap<RelPath, Pending> {
+        names.iter().map(|name| (rel(name), Pending::new(Scope::Entry, false))).collect()
+    }
+
+    #[test]
+    fn what_is_on_above_or_below_a_path_in_one_lane_waits_in_the_other() {
+        let mut leases = Leases::default();
+        let id = leases.add(Lane::Bulk, paths(&["d/e/big"]));
+        for (path, waits) in [
+            ("d/e/big", true),
+            ("d/e", true),
+            ("d", true),
+            ("d/e/big/x", true),
+            ("d/e/bigger", false),
+            ("d/e/a", false),
+        ] {
+            assert_eq!(leases.blocks(&rel(path), Lane::Fast), waits, "{path}");
+            assert!(!leases.blocks(&rel(path), Lane::Bulk));
+        }
+        leases.worked(id);
+        assert!(!leases.blocks(&rel("d/e/big"), Lane::Fast), "rsync is done with it");
+        assert_eq!(leases.paths(), 1, "but its exit code has not told yet");
+    }
+
+    #[test]
+    fn directories_above_two_runs_at_once_are_sent_again_after_the_later() {
+        let mut leases = Leases::default();
+        let bulk = leases.add(Lane::Bulk, paths(&["d/e/big", "top"]));
+        for name in ["d/a", "f/b"] {
+            let fast = leases.add(Lane::Fast, paths(&[name]));
+            assert!(leases.end(fast).1.is_empty(), "the other one is not done");
+        }
+        assert_eq!(leases.end(bulk).1, BTreeSet::from([rel("d")]));
+        let (bulk, fast) = (leases.add(Lane::Bulk, paths(&["big"])), leases.add(Lane::Fast, paths(&["small"])));
+        leases.worked(bulk);
+        assert_eq!(leases.end(fast).1, BTreeSet::from([RelPath::root()]));
+    }
+
+    #[test]
+    fn the_newest_batch_knows_best() {
+        let mut leases = Leases::default();
+        let first = leases.add(Lane::Fast, paths(&["d", "d/x", "e"]));
+        leases.worked(first);
+        let removed = [(rel("d"), Pending::new(Scope::Entry, true))].into();
+        leases.add(Lane::Fast, removed);
+        assert!(leases.get(&rel("d")).unwrap().removed);
+        assert_eq!(["d", "d/x", "e"].map(|path| leases.removed_since(&rel(path), first)), [true, true, false]);
+    }
+}

@@ -1,0 +1,103 @@
+//! What a SyncActor is given: the outbox of its node, the way to it, and to whom it reports.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use actix::prelude::*;
+use slog::Logger;
+use tokio::sync::oneshot;
+
+use super::lease::Lane;
+use super::pending::PendingSet;
+use super::plan::Plan;
+use crate::filter::excludes::Excludes;
+use crate::messages::{Died, Drained, Succeeded};
+use crate::root::Root;
+use crate::rsync::blame::Blame;
+use crate::rsync::failure::Failure;
+use crate::rsync::output::Tally;
+
+/// The pending set of one node, shared by the FilterActor that fills it, the SyncActor that works it off, and the
+/// supervisor, which keeps it when the SyncActor dies.
+#[derive(Debug, Clone, Default)]
+pub struct Outbox(Arc<Mutex<PendingSet>>);
+
+impl Outbox {
+    /// The set. A panic while it was held left it whole: its operations do not call out.
+    pub fn lock(&self) -> MutexGuard<'_, PendingSet> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one or more runs did, when they did not fail as a whole.
+#[derive(Debug, Clone, Default)]
+pub struct Delivery {
+    /// What was sent and deleted.
+    pub tally: Tally,
+    /// Paths that failed, or that lie above or below what did.
+    pub blamed: Blame,
+    /// Why they failed; `Some` if and only if something is blamed.
+    pub failure: Option<Failure>,
+}
+
+impl Delivery {
+    /// Adds what another run did.
+    pub fn add(&mut self, other: Delivery) {
+        self.tally.add(other.tally);
+        self.blamed.add(other.blamed);
+        if let Some(failure) = other.failure {
+            self.failure.get_or_insert(failure);
+        }
+    }
+}
+
+/// A run in flight.
+pub type Running = Pin<Box<dyn Future<Output = Result<Delivery, Failure>>>>;
+
+/// Says that a run has done its work: nothing changes at the node because of it any more. Whether it succeeded is said
+/// when it ends, which can be a while later. Dropped when it ends without having said so.
+pub type Worked = oneshot::Sender<()>;
+
+/// A way to a node.
+pub trait Transport {
+    /// Carries out a plan.
+    fn deliver(self: Rc<Self>, plan: Rc<Plan>, lane: Lane, worked: Worked) -> Running;
+    /// Compares the whole tree.
+    fn reconcile(self: Rc<Self>) -> Running;
+    /// Something may have to be sent soon.
+    fn warm(self: Rc<Self>) {}
+    /// Nothing can be sent for now: nothing is to be kept ready for it.
+    fn rest(&self) {}
+}
+
+/// What a SyncActor works on and with. All of it outlives the actor.
+#[derive(Clone)]
+pub struct Link {
+    /// The node's place in the site.
+    pub slot: usize,
+    /// What the node does not have yet.
+    pub outbox: Outbox,
+    /// The way to it.
+    pub transport: Rc<dyn Transport>,
+    /// What a batch of the fast lane carries, in bytes.
+    pub bulk_size: u64,
+    /// The source.
+    pub root: Root,
+    /// What is never mirrored.
+    pub excludes: Excludes,
+    /// Its lines name the node.
+    pub log: Logger,
+}
+
+/// To whom a SyncActor reports.
+#[derive(Clone)]
+pub struct Superior {
+    /// The actor is gone.
+    pub died: Recipient<Died>,
+    /// The node took something.
+    pub succeeded: Recipient<Succeeded>,
+    /// The answer to [`Drain`].
+    pub drained: Recipient<Drained>,
+}
