@@ -4,6 +4,7 @@ pub mod blame;
 pub mod children;
 pub mod extra;
 pub mod failure;
+pub mod master;
 pub mod node;
 pub mod output;
 pub mod recipe;
