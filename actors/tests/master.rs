@@ -102,10 +102,14 @@ impl World {
         directories.map(|directory| fs::read_dir(directory.unwrap().path()).unwrap().count()).sum()
     }
 
-    /// What rsync says about a run over that connection.
+    /// What rsync says about a run that may share the connection.
     async fn sync(&self, master: &Master) -> String {
+        self.sync_by(&master.rsh()).await
+    }
+
+    async fn sync_by(&self, rsh: &str) -> String {
         let mut rsync = Command::new("rsync");
-        rsync.arg("-rI").arg(format!("--rsh={}", master.rsh())).arg(self.path("source/"));
+        rsync.arg("-rI").arg(format!("--rsh={rsh}")).arg(self.path("source/"));
         rsync.arg(format!("mirror:{}/", self.path("mirror").display()));
         let output = rsync.output().await.unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -160,6 +164,15 @@ async fn all_runs_of_a_node_share_one_connection() {
         master.wanted();
     }
     assert_eq!(world.connections(), 1);
+}
+
+#[actix::test]
+async fn a_run_that_sends_much_has_a_connection_of_its_own() {
+    let world = World::new().await;
+    let master = world.master();
+    is_made(&master).await;
+    assert_eq!(world.sync_by(&master.rsh_alone()).await, "");
+    assert_eq!(world.connections(), 2);
 }
 
 #[actix::test]

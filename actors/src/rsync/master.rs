@@ -3,8 +3,9 @@
 //!
 //! No run depends on it: an ssh that finds no such connection, or one whose server takes no more sessions (MaxSessions),
 //! makes a connection of its own. The traps: an ssh in the background outlives everything, so the daemon keeps it as a
-//! child in the foreground; and an ssh that finds a file at its socket's name goes on without sharing, so no name is used
-//! twice.
+//! child in the foreground; an ssh that finds a file at its socket's name goes on without sharing, so no name is used
+//! twice; and all sessions stand in one queue, so a run that sends much needs a connection of its own, or a small
+//! change waits behind all that a slow network has not taken yet.
 
 pub mod login;
 pub mod runtime_dir;
@@ -116,16 +117,21 @@ impl Master {
         self.is_up().then(|| self.socket.borrow().clone())
     }
 
-    /// The value of rsync's `--rsh` for a run that starts now.
+    /// The value of rsync's `--rsh` for a run that starts now and sends little: it shares the connection if that is up.
     pub fn rsh(&self) -> String {
-        let ssh = &self.ssh;
         match self.control_path() {
-            Some(socket) => {
-                let socket = socket.display();
-                format!("{ssh} -o ControlMaster=no -o ControlPath={socket} -o {NO_FORWARDINGS}")
-            }
-            None => format!("{ssh} -o {NO_FORWARDINGS}"),
+            Some(socket) => self.rsh_with(&socket.to_string_lossy()),
+            None => self.rsh_alone(),
         }
+    }
+
+    /// The same for a run that may send much, on a connection of its own.
+    pub fn rsh_alone(&self) -> String {
+        self.rsh_with("none")
+    }
+
+    fn rsh_with(&self, socket: &str) -> String {
+        format!("{} -o ControlMaster=no -o ControlPath={socket} -o {NO_FORWARDINGS}", self.ssh)
     }
 
     /// Ends the connection with all sessions over it: a run over it timed out, and ssh has not noticed yet. The next one
