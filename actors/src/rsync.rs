@@ -5,6 +5,7 @@ pub mod children;
 mod deliver;
 pub mod extra;
 pub mod failure;
+pub mod master;
 pub mod node;
 pub mod output;
 pub mod recipe;

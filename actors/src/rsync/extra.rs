@@ -16,6 +16,7 @@ use table::{DAEMON_ONLY, REFUSED, REFUSED_VALUES, is_one_of, long_name, takes_va
 pub struct Extra {
     words: Vec<String>,
     sets_rsh: bool,
+    address_family: Option<&'static str>,
     daemon_only: Option<String>,
 }
 
@@ -83,7 +84,8 @@ impl Extra {
     /// [`ExtraError`] for the first one that is no option, lacks its value, or would break the daemon's use of rsync.
     pub fn from_words(words: Vec<String>) -> Result<Extra, ExtraError> {
         let found = inspect(&words).map_err(|(_, error)| error)?;
-        Ok(Extra { words, sets_rsh: found.sets_rsh, daemon_only: found.daemon_only })
+        let Found { sets_rsh, address_family, daemon_only, .. } = found;
+        Ok(Extra { words, sets_rsh, address_family, daemon_only })
     }
 
     /// The first word that [`Extra::from_words`] would refuse, by its number from 0, and why.
@@ -99,6 +101,11 @@ impl Extra {
     /// Whether the remote shell is chosen here (`-e`, `--rsh`), so that the daemon leaves its own choice out.
     pub fn sets_rsh(&self) -> bool {
         self.sets_rsh
+    }
+
+    /// `-4` or `-6`, which rsync hands on to ssh; the last one counts.
+    pub fn address_family(&self) -> Option<&'static str> {
+        self.address_family
     }
 
     /// The last value of a long option, such as `--rsync-path`, in either of its two forms.
@@ -118,6 +125,7 @@ impl Extra {
 #[derive(Default)]
 struct Found {
     sets_rsh: bool,
+    address_family: Option<&'static str>,
     daemon_only: Option<String>,
     /// Where backups are asked for.
     backup: Option<usize>,
@@ -136,6 +144,8 @@ fn inspect(words: &[String]) -> Result<Found, (usize, ExtraError)> {
             option.check(value, word).map_err(|error| (at, error))?;
             match option.name {
                 "rsh" => found.sets_rsh = true,
+                "4" | "ipv4" => found.address_family = Some("-4"),
+                "6" | "ipv6" => found.address_family = Some("-6"),
                 "backup" => found.backup = Some(at),
                 // It implies --backup.
                 "backup-dir" => {
@@ -378,6 +388,15 @@ mod tests {
             assert_eq!(Extra::parse(line).unwrap().sets_rsh(), expected, "{line}");
         }
         assert_eq!(Extra::default(), Extra::parse("").unwrap());
+    }
+
+    #[test]
+    fn the_address_family_is_the_last_one_asked_for() {
+        for (line, expected) in
+            [("", None), ("-a4", Some("-4")), ("--ipv6", Some("-6")), ("-6 --ipv4", Some("-4")), ("-T -4", None)]
+        {
+            assert_eq!(Extra::parse(line).unwrap().address_family(), expected, "{line}");
+        }
     }
 
     #[test]
