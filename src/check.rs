@@ -7,9 +7,8 @@ use inosync_actors::root::Root;
 use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::node::Node;
 use inosync_actors::rsync::recipe::Recipe;
-use inosync_actors::rsync::standby::Budget;
 use inosync_actors::rsync::version::Version;
-use inosync_actors::rsync::{Examination, Rsync};
+use inosync_actors::rsync::{Examination, Rsync, Shared};
 use inosync_actors::site::{InitialSync, Site};
 use inosync_actors::watcher::{count_directories, raise_watch_limit, watch_limit};
 
@@ -29,7 +28,7 @@ pub async fn check(site: &Site, version: Version) -> Exit {
     let shared = Rc::new(site.clone());
     for node in &site.nodes {
         sound &= check_node(
-            &Rsync::new(shared.clone(), root.clone(), node.clone(), version, Children::default(), Budget::new(0)),
+            &Rsync::new(shared.clone(), root.clone(), node.clone(), version, Shared::once(Children::default())),
             node,
             site.initial_sync,
         )

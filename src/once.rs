@@ -6,13 +6,12 @@ use std::time::Instant;
 
 use inosync_actors::path::RelPath;
 use inosync_actors::root::Root;
-use inosync_actors::rsync::Rsync;
 use inosync_actors::rsync::blame::Blame;
 use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::failure::Failure;
 use inosync_actors::rsync::output::Line;
-use inosync_actors::rsync::standby::Budget;
 use inosync_actors::rsync::version::Version;
+use inosync_actors::rsync::{Rsync, Shared};
 use inosync_actors::site::Site;
 use inosync_actors::sync::report::{log_delivery, log_failing};
 use inosync_actors::sync::{Delivery, Transport};
@@ -35,7 +34,7 @@ pub async fn once(site: Site, version: Version, log: &Logger) -> Exit {
         .nodes
         .iter()
         .map(|node| {
-            let rsync = Rsync::new(site.clone(), root.clone(), node.clone(), version, children.clone(), Budget::new(0));
+            let rsync = Rsync::new(site.clone(), root.clone(), node.clone(), version, Shared::once(children.clone()));
             let log = log.new(o!("node" => node.name().to_owned()));
             actix::spawn(reconcile(rsync, log))
         })
@@ -67,7 +66,7 @@ pub async fn dry_run(site: Site, version: Version, log: &Logger) -> Exit {
     let (site, children) = (Rc::new(site), Children::default());
     let mut exit = Exit::Done;
     for node in &site.nodes {
-        let rsync = Rsync::new(site.clone(), root.clone(), node.clone(), version, children.clone(), Budget::new(0));
+        let rsync = Rsync::new(site.clone(), root.clone(), node.clone(), version, Shared::once(children.clone()));
         let (mut sends, mut deletes) = (0, 0);
         let count = |line| match line {
             Line::Sent(path, _) => (sends, _) = (sends + 1, print(node.name(), "would send", &path)),

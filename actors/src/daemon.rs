@@ -10,10 +10,9 @@ use tokio::sync::oneshot;
 use crate::filter::{self, FilterActor};
 use crate::messages::Stop;
 use crate::root::{Root, RootError};
-use crate::rsync::Rsync;
 use crate::rsync::children::Children;
-use crate::rsync::standby::Budget;
 use crate::rsync::version::Version;
+use crate::rsync::{Rsync, Shared};
 use crate::site::Site;
 use crate::supervisor::{Front, SupervisorActor};
 use crate::sync::{Link, Outbox, Transport};
@@ -78,11 +77,10 @@ impl Daemon {
     /// When the source is not there.
     pub fn start(site: Site, version: Version, log: &Logger) -> Result<Daemon, RootError> {
         let children = Children::default();
-        let (shared, root) = (Rc::new(site.clone()), Root::of(&site.wpath)?);
-        let budget = Budget::new(site.max_standbys);
-        let transport = |node| -> Rc<dyn Transport> {
-            Rsync::new(shared.clone(), root.clone(), node, version, children.clone(), budget.clone())
-        };
+        let (one_site, root) = (Rc::new(site.clone()), Root::of(&site.wpath)?);
+        let shared = Shared::new(children.clone(), &site, log);
+        let transport =
+            |node| -> Rc<dyn Transport> { Rsync::new(one_site.clone(), root.clone(), node, version, shared.clone()) };
         let nodes = site.nodes.iter().map(|node| (node.name().to_owned(), transport(node.clone()))).collect();
         Ok(Daemon::start_with(&site, root.clone(), nodes, children.clone(), log))
     }

@@ -18,11 +18,16 @@ use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use self::children::Children;
 use self::failure::{Cause, Failure};
+use self::master::Master;
+use self::master::login::Login;
+use self::master::runtime_dir::RuntimeDir;
 use self::node::{Kind, Node};
 use self::output::Line;
 use self::recipe::{Context, Invocation, Question, Recipe};
@@ -30,6 +35,9 @@ use self::run::{Finished, PATIENCE, Process};
 use self::standby::{Budget, Standbys};
 use self::version::Version;
 use crate::path::RelPath;
+use slog::{Discard, Logger, o, warn};
+use tokio::sync::Notify;
+
 use crate::root::Root;
 use crate::site::Site;
 use crate::sync::lease::Lane;
@@ -70,22 +78,35 @@ pub struct Rsync {
     /// Whether a run made the mirror, and that was not told yet: that run itself may have failed.
     made_mirror: Cell<bool>,
     standbys: RefCell<Standbys>,
+    /// The connection that runs share; `None` where there is none to share.
+    master: Option<Rc<Master>>,
+    awaits_master: Cell<bool>,
+    /// Of its standbys.
+    news: Arc<Notify>,
 }
 
 impl Rsync {
-    /// The way from `root` to `node`. `version` is that of the local rsync; `budget` is what the nodes share.
-    pub fn new(
-        site: Rc<Site>,
-        root: Root,
-        node: Node,
-        version: Version,
-        children: Children,
-        budget: Budget,
-    ) -> Rc<Self> {
+    /// The way from `root` to `node`. `version` is that of the local rsync.
+    pub fn new(site: Rc<Site>, root: Root, node: Node, version: Version, shared: Shared) -> Rc<Self> {
         let deletions = Cell::new(Deletions::Unknown);
         let (make_path, made_mirror) = (Cell::new(false), Cell::new(false));
+        let master = shared.master(&site, &node);
+        let Shared { children, budget, .. } = shared;
         let standbys = RefCell::new(Standbys::new(Recipe::Present, budget));
-        Rc::new(Rsync { site, root, node, version, children, deletions, make_path, made_mirror, standbys })
+        Rc::new(Rsync {
+            site,
+            root,
+            node,
+            version,
+            children,
+            deletions,
+            make_path,
+            made_mirror,
+            standbys,
+            master,
+            awaits_master: Cell::new(false),
+            news: Arc::default(),
+        })
     }
 
     /// What a reconcile would change at the node: each line of rsync's output goes to `line`. Changes nothing.
@@ -120,7 +141,7 @@ impl Rsync {
 
     async fn ask(self: &Rc<Self>, question: Question) -> Result<(Finished, Option<u32>), Failure> {
         let mut protocol = None;
-        let invocation = self.context().question(question);
+        let invocation = self.context(false).question(question);
         let mut ears = Ears { line: &mut |said| protocol = protocol.or(output::protocol(said)), worked: None };
         let finished = self.start(invocation, &mut ears).await?;
         Ok((finished, protocol))
@@ -145,7 +166,7 @@ impl Rsync {
 
     /// The arguments of a run, for people to read.
     pub fn shown(&self, recipe: Recipe) -> String {
-        recipe::shown(&self.site, &self.context().invocation(recipe, Vec::new(), []).arguments)
+        recipe::shown(&self.site, &self.context(false).invocation(recipe, Vec::new(), []).arguments)
     }
 
     /// A run; when a directory above the mirror is missing, once more with the directories made on the way.
@@ -172,14 +193,20 @@ impl Rsync {
     }
 
     async fn run(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
-        let invocation = self.context().invocation(order.recipe, order.list.to_vec(), order.protected);
+        // What may send much has a connection of its own: small changes would wait behind it.
+        let shares = order.lane == Some(Lane::Fast) || order.recipe == Recipe::Probe;
         if order.lane == Some(Lane::Fast)
             && order.protected.is_empty()
-            && let Some(finished) = self.run_standby(order.recipe, &invocation, ears).await
+            && let Some(finished) = self.run_standby(order.recipe, order.list, ears).await
         {
             return Ok(finished);
         }
-        self.start(invocation, ears).await
+        let invocation = self.context(shares).invocation(order.recipe, order.list.to_vec(), order.protected);
+        let finished = self.start(invocation, ears).await?;
+        if shares && Failure::of(&finished).is_some_and(|failure| failure.cause == Cause::Timeout) {
+            self.master.as_ref().inspect(|master| master.give_up());
+        }
+        Ok(finished)
     }
 
     async fn start(&self, invocation: Invocation, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
@@ -208,8 +235,52 @@ impl Rsync {
         finished.map_err(|error| Failure::not_started(&self.site.rsync, &error))
     }
 
-    fn context(&self) -> Context<'_> {
-        Context { site: &self.site, node: &self.node, version: self.version, make_path: self.make_path.get() }
+    /// `shares`: over the connection that the node's runs share.
+    fn context(&self, shares: bool) -> Context<'_> {
+        let rsh = self.master.as_ref().map(|master| if shares { master.rsh() } else { master.rsh_alone() });
+        let make_path = self.make_path.get();
+        Context { site: &self.site, node: &self.node, version: self.version, make_path, rsh }
+    }
+}
+
+/// What the ways to all nodes share.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// The rsync and ssh processes of the daemon.
+    pub children: Children,
+    /// The standbys that may still be started.
+    pub budget: Budget,
+    /// Where the sockets of shared ssh connections are; `None` if there are to be none.
+    pub sockets: Option<Rc<RuntimeDir>>,
+    /// For what concerns no node in particular.
+    pub log: Logger,
+}
+
+impl Shared {
+    /// For runs that are made once: nothing is kept ready.
+    pub fn once(children: Children) -> Self {
+        Shared { children, budget: Budget::new(0), sockets: None, log: Logger::root(Discard, o!()) }
+    }
+
+    /// For a daemon.
+    pub fn new(children: Children, site: &Site, log: &Logger) -> Self {
+        let has_ssh = site.nodes.iter().any(|node| node.kind() == Kind::Ssh);
+        let sockets = if site.ssh_master && has_ssh && !recipe::user_chose_shell(site) {
+            let made = RuntimeDir::new();
+            made.inspect_err(
+                |why| warn!(log, "each rsync logs in by itself: no place for ssh's sockets"; "why" => %why),
+            )
+        } else {
+            Err(io::ErrorKind::Unsupported.into())
+        };
+        let budget = Budget::new(site.max_standbys);
+        Shared { children, budget, sockets: sockets.ok().map(Rc::new), log: log.clone() }
+    }
+
+    fn master(&self, site: &Site, node: &Node) -> Option<Rc<Master>> {
+        let login = Login::of(node, &site.extra)?;
+        let log = self.log.new(o!("node" => node.name().to_owned()));
+        Some(Master::new(self.children.clone(), self.sockets.clone()?, recipe::SSH, login, log))
     }
 }
 
@@ -238,19 +309,32 @@ struct Ears<'a> {
 
 impl Transport for Rsync {
     fn deliver(self: Rc<Self>, plan: Rc<Plan>, lane: Lane, worked: Worked) -> Running {
-        Box::pin(self.deliver_plan(plan, lane, worked))
+        Box::pin(async move {
+            let delivery = self.clone().deliver_plan(plan, lane, worked).await?;
+            self.well();
+            Ok(delivery)
+        })
     }
 
     fn reconcile(self: Rc<Self>) -> Running {
-        Box::pin(async move { self.reconcile_all().await })
+        Box::pin(async move {
+            let delivery = self.reconcile_all().await?;
+            self.well();
+            Ok(delivery)
+        })
     }
 
     fn warm(self: Rc<Self>) {
         self.refill();
     }
 
+    fn late(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+        Some(Box::pin(self.late_standby()?))
+    }
+
     fn rest(&self) {
         self.standbys.borrow_mut().clear();
+        self.news.notify_waiters();
     }
 }
 

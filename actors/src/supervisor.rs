@@ -130,6 +130,8 @@ impl SupervisorActor {
     fn end(&mut self) {
         self.phase = Phase::Ended;
         for slot in &self.slots {
+            // What waits for a list would take its time to end.
+            slot.link.transport.rest();
             let pending = slot.link.outbox.lock().len();
             if pending > 0 {
                 warn!(slot.link.log, "stopped with changes that the node does not have"; "pending" => pending);

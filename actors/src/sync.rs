@@ -5,6 +5,7 @@ pub mod fold;
 pub mod health;
 pub mod lease;
 pub mod link;
+pub mod pace;
 pub mod pending;
 pub mod plan;
 pub mod report;
@@ -20,6 +21,7 @@ use tokio::sync::oneshot;
 use self::health::{Health, News, backoff};
 use self::lease::{Lane, LeaseId};
 pub use self::link::{Delivery, Link, Outbox, Running, Superior, Transport, Worked};
+use self::pace::Pace;
 use self::plan::{Disk, Found, Plan, Room, Source, plan};
 use self::report::{log_delivery, log_failing};
 use crate::messages::{Change, Died, Drain, Drained, SourceLost, Succeeded, Wake};
@@ -47,9 +49,13 @@ pub struct SyncActor {
     link: Link,
     superior: Superior,
     health: Health,
+    /// Of the fast lane.
+    pace: Pace,
     /// Batches that have not ended.
     in_flight: usize,
     reconcile_runs: bool,
+    /// Whether a batch of the fast lane waits for the way to be ready.
+    late: bool,
     draining: bool,
     timer: Option<SpawnHandle>,
     _obituary: Obituary,
@@ -71,8 +77,9 @@ impl SyncActor {
     /// An actor for the node of `link`.
     pub fn new(link: Link, superior: Superior) -> Self {
         let _obituary = Obituary { slot: link.slot, died: superior.died.clone() };
-        let (health, in_flight, reconcile_runs, draining, timer) = (Health::Well, 0, false, false, None);
-        SyncActor { link, superior, health, in_flight, reconcile_runs, draining, timer, _obituary }
+        let (health, pace, in_flight, timer) = (Health::Well, Pace::default(), 0, None);
+        let (reconcile_runs, late, draining) = (false, false, false);
+        SyncActor { link, superior, health, pace, in_flight, reconcile_runs, late, draining, timer, _obituary }
     }
 
     /// Starts whatever may start now, and looks again when the next thing is due.
@@ -100,8 +107,10 @@ impl SyncActor {
     /// When a batch can start in this lane; `None` while it works on another.
     fn lane_due(&self, lane: Lane, now: Instant) -> Option<Instant> {
         let outbox = self.link.outbox.lock();
-        let free = !outbox.works(lane) && self.in_flight < UNCONFIRMED;
-        if free { outbox.next_due(lane, now) } else { None }
+        let late = lane == Lane::Fast && self.late;
+        let free = !late && !outbox.works(lane) && self.in_flight < UNCONFIRMED;
+        let due = if free { outbox.next_due(lane, now) } else { None }?;
+        Some(if lane == Lane::Fast { due.max(self.pace.next(now)) } else { due })
     }
 
     fn on_timer(&mut self, ctx: &mut Context<Self>) {
@@ -121,10 +130,22 @@ impl SyncActor {
         self.start_reconcile(now, ctx);
         // A batch of the fast lane may leave something to the bulk lane.
         for lane in Lane::ALL {
-            if self.lane_due(lane, now).is_some_and(|at| at <= now) {
+            if self.lane_due(lane, now).is_some_and(|at| at <= now) && !(lane == Lane::Fast && self.waits(ctx)) {
                 self.start_batch(lane, now, ctx);
             }
         }
+    }
+
+    /// Whether the way to the node will be ready in a moment, which is then waited for.
+    fn waits(&mut self, ctx: &mut Context<Self>) -> bool {
+        let Some(ready) = self.link.transport.late() else { return false };
+        self.late = true;
+        let ready = ready.into_actor(self).map(|(), actor, ctx| {
+            actor.late = false;
+            actor.advance(ctx);
+        });
+        ctx.spawn(ready);
+        true
     }
 
     fn start_batch(&mut self, lane: Lane, now: Instant, ctx: &mut Context<Self>) {
@@ -145,6 +166,9 @@ impl SyncActor {
             return;
         }
         drop(outbox);
+        if lane == Lane::Fast {
+            self.pace.start(now);
+        }
         debug!(self.link.log, "batch"; "lane" => ?lane, "plan" => ?plan);
         self.in_flight += 1;
         let (id, (worked, work)) = (batch.id, oneshot::channel());
@@ -289,7 +313,7 @@ impl SyncActor {
         let lanes = Lane::ALL.into_iter().filter_map(|lane| outbox.next_due(lane, now));
         let due = lanes.chain(outbox.reconcile_due(now)).min();
         let soon = due.is_some_and(|at| at <= now + DRAIN_PATIENCE);
-        let busy = self.in_flight > 0 || self.reconcile_runs || soon;
+        let busy = self.in_flight > 0 || self.late || self.reconcile_runs || soon;
         if !busy || self.health.is_failing() {
             self.draining = false;
             self.superior.drained.do_send(Drained { slot: self.link.slot });

@@ -15,8 +15,7 @@ use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::extra::Extra;
 use inosync_actors::rsync::failure::{Cause, Failure};
 use inosync_actors::rsync::node::Node;
-use inosync_actors::rsync::standby::Budget;
-use inosync_actors::rsync::{Rsync, local_version};
+use inosync_actors::rsync::{Rsync, Shared, local_version};
 use inosync_actors::site::{DirMoves, InitialSync, Site};
 use inosync_actors::sync::lease::Lane;
 use inosync_actors::sync::plan::Plan;
@@ -113,9 +112,10 @@ async fn a_sync_actor_that_panics_or_stops_loses_nothing_and_disturbs_nobody() {
     let site = trees.site();
     let (children, root) = (Children::default(), Root::of(&site.wpath).unwrap());
     let version = local_version(&children, &site.rsync).await.expect("rsync is missing: run `make test`");
-    let (shared, budget) = (Rc::new(site.clone()), Budget::new(site.max_standbys));
+    let shared = Shared::new(children.clone(), &site, &Logger::root(Discard, o!()));
+    let one_site = Rc::new(site.clone());
     let way = |name| -> Rc<dyn Transport> {
-        Rsync::new(shared.clone(), root.clone(), trees.node(name), version, children.clone(), budget.clone())
+        Rsync::new(one_site.clone(), root.clone(), trees.node(name), version, shared.clone())
     };
     let unreliable = Rc::new(Unreliable { way: way("unreliable"), calls: Cell::new(0) });
     let nodes = vec![("steady".to_owned(), way("steady")), ("unreliable".to_owned(), unreliable.clone() as _)];

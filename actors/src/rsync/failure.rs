@@ -264,17 +264,12 @@ fn by_code(code: Code) -> Cause {
 
 /// The most telling line of what was said: the first, since later ones are mostly its consequences.
 fn said(stderr: &[u8], code: Code) -> String {
-    let line = stderr.split(|&b| b == b'\n').map(<[u8]>::trim_ascii).find(|line| !line.is_empty() && !is_noise(line));
+    let line = stderr.split(|&b| b == b'\n').map(<[u8]>::trim_ascii).find(|line| !line.is_empty());
     let end = match code {
         Code::Exit(code) => format!("rsync exit code {code}"),
         Code::Signal(signal) => format!("rsync ended by signal {signal}"),
     };
     line.map_or_else(|| end.clone(), |line| format!("{} ({end})", Escaped(line)))
-}
-
-/// What ssh prints at every first connection.
-fn is_noise(line: &[u8]) -> bool {
-    line.starts_with(b"Warning: Permanently added")
 }
 
 #[cfg(test)]
@@ -323,8 +318,7 @@ mod tests {
 
     #[test]
     fn a_failure_reads_as_cause_words_and_cure() {
-        let stderr =
-            b"Warning: Permanently added 'h'\nrsync: write failed on \"/m/\x1bf\": No space left on device (28)\n";
+        let stderr = b"\nrsync: write failed on \"/m/\x1bf\": No space left on device (28)\n";
         let failure = Failure::of(&Finished { code: Code::Exit(11), stderr: stderr.to_vec() }).unwrap();
         assert_eq!(
             failure.to_string(),

@@ -104,9 +104,14 @@ impl Master {
         matches!(self.state.get(), State::Up { .. })
     }
 
+    /// Whether it is being made.
+    pub fn is_starting(&self) -> bool {
+        matches!(self.state.get(), State::Starting { .. })
+    }
+
     /// Waits while the connection is being made, half a minute at the most; whether it is up then.
     pub async fn ready(&self) -> bool {
-        while matches!(self.state.get(), State::Starting { .. }) {
+        while self.is_starting() {
             self.changed.notified().await;
         }
         self.is_up()

@@ -12,7 +12,7 @@ use crate::site::{InitialSync, Site};
 /// Seconds without any traffic after which rsync ends by itself; also while it connects.
 const TIMEOUT: u32 = 60;
 /// ssh must never ask anybody, and must notice a dead peer. Left out when the user chose a remote shell.
-const SSH: &str = "ssh -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=15 -o ServerAliveCountMax=3";
+pub const SSH: &str = "ssh -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=15 -o ServerAliveCountMax=3";
 /// A name that nobody uses, listed where a run needs an entry and has none.
 const NOBODY: &str = ".inosync-probe";
 /// From this version on rsync protects arguments from the remote shell by itself (rsync 3.2.4 NEWS; 3.2.7 measured).
@@ -64,7 +64,7 @@ pub struct Invocation {
 }
 
 /// What does not change between the runs to one node.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Context<'a> {
     /// The site.
     pub site: &'a Site,
@@ -74,6 +74,8 @@ pub struct Context<'a> {
     pub version: Version,
     /// Whether missing directories above the mirror are to be made.
     pub make_path: bool,
+    /// The remote shell, where it is not the usual one and the user chose none.
+    pub rsh: Option<String>,
 }
 
 impl Context<'_> {
@@ -137,8 +139,8 @@ impl Context<'_> {
         {
             arguments.push(option("--log-file=", logfile.as_os_str()));
         }
-        if self.node.kind() == Kind::Ssh && !self.user_chose_shell() {
-            arguments.push(format!("--rsh={SSH}").into());
+        if self.node.kind() == Kind::Ssh && !user_chose_shell(self.site) {
+            arguments.push(format!("--rsh={}", self.rsh.as_deref().unwrap_or(SSH)).into());
         }
         if self.node.kind() != Kind::Local && self.version < PROTECTS_ARGUMENTS && !is_plain(self.node.dest()) {
             arguments.push("-s".into());
@@ -156,10 +158,11 @@ impl Context<'_> {
     fn keeps_extras(&self) -> bool {
         self.site.initial_sync != InitialSync::Full
     }
+}
 
-    fn user_chose_shell(&self) -> bool {
-        self.site.extra.sets_rsh() || std::env::var_os("RSYNC_RSH").is_some_and(|shell| !shell.is_empty())
-    }
+/// Whether the user says how hosts are reached.
+pub fn user_chose_shell(site: &Site) -> bool {
+    site.extra.sets_rsh() || std::env::var_os("RSYNC_RSH").is_some_and(|shell| !shell.is_empty())
 }
 
 /// What even the user's own parameters must not change.

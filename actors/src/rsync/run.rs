@@ -32,8 +32,17 @@ pub const PATIENCE: Duration = Duration::from_secs(180);
 /// waits for its children. It looks for their end every 20 ms (rsync's `wait_process_with_flush`).
 const CONNECTED: &[u8] = b"(Client) Protocol versions: ";
 const WORKED: &[u8] = b"client_run waiting on ";
-/// What the server of a local run says besides, on the error output.
-const SERVER_CONNECTED: &[u8] = b"(Server) Protocol versions: ";
+/// Lines of the error output that tell nothing of a run: what the server of a local run says with it, and ssh of a first
+/// connection, or when it finds no shared one and makes its own.
+const NOISE: &[&[u8]] = &[
+    b"(Server) Protocol versions: ",
+    b"Warning: Permanently added",
+    b"Control socket connect(",
+    b"mux_client_request_session:",
+    b"mux_client_hello_exchange:",
+    b"muxclient:",
+    b"Shared connection to ",
+];
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,7 +219,7 @@ impl Complaints {
     async fn listen(&self, output: Option<impl AsyncRead + Unpin>) {
         read_lines(output, Vec::new(), |line| {
             let mut text = self.text.borrow_mut();
-            if line.starts_with(SERVER_CONNECTED) {
+            if NOISE.iter().any(|noise| line.starts_with(noise)) {
                 return;
             }
             if text.len() + line.len() < STDERR_LIMIT {

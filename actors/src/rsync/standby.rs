@@ -7,7 +7,6 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -21,8 +20,12 @@ use crate::sync::health::backoff;
 pub const LIFETIME: Duration = Duration::from_secs(300);
 /// A recipe that was not used for so long has no standby any more.
 const DEMAND: Duration = Duration::from_secs(600);
-/// Most standbys of one recipe at one node. sshd allows 10 sessions over one connection (sshd_config(5), MaxSessions).
+/// Most standbys of one recipe, and of all, at one node. sshd allows 10 sessions over one connection (sshd_config(5),
+/// MaxSessions), and those that were fed need theirs until they end.
 const MOST: usize = 4;
+const MOST_IN_ALL: usize = 6;
+/// Standbys of one node that connect at a time: more would come later, and all together.
+const MOST_CONNECTING: usize = 2;
 /// After so many deaths in a row a node has no standby until a run succeeds.
 const DEATHS: u32 = 5;
 /// `--timeout` of a standby: it sends keep-alives every half of it, which an rsync daemon with a shorter `timeout` of its
@@ -65,7 +68,8 @@ pub type Handover = oneshot::Sender<Process>;
 struct Kept {
     id: u64,
     recipe: Recipe,
-    arguments: Vec<OsString>,
+    /// Whether it makes the directories above the mirror.
+    make_path: bool,
     connected: bool,
     take: oneshot::Sender<Handover>,
     _permit: Permit,
@@ -119,12 +123,26 @@ impl Standbys {
 
     /// The next one to be started, if there is to be one now.
     pub fn wanted(&self, now: Instant) -> Option<Wanted> {
-        if self.deaths >= DEATHS || self.not_before.is_some_and(|at| at > now) {
+        if self.deaths >= DEATHS || self.kept.len() >= MOST_IN_ALL || self.not_before.is_some_and(|at| at > now) {
+            return None;
+        }
+        if self.kept.iter().filter(|kept| !kept.connected).count() >= MOST_CONNECTING {
             return None;
         }
         let kept = |recipe| self.kept.iter().filter(|kept| kept.recipe == recipe).count();
         let (recipe, _) = self.demand.iter().find(|(recipe, demand)| kept(**recipe) < demand.depth)?;
         Some(Wanted { recipe: *recipe, permit: self.budget.take()? })
+    }
+
+    /// Whether the recipe that always has a standby has none that is connected, but one that will be. Then there is more
+    /// demand than was thought.
+    pub fn is_late(&mut self) -> bool {
+        let mut kept = self.kept.iter().filter(|kept| kept.recipe == self.always).peekable();
+        let late = kept.peek().is_some() && kept.all(|kept| !kept.connected);
+        if late && let Some(demand) = self.demand.get_mut(&self.always) {
+            demand.depth = (demand.depth + 1).min(MOST);
+        }
+        late
     }
 
     /// When to look for [`Standbys::wanted`] again; `None` if not because of the time.
@@ -133,11 +151,11 @@ impl Standbys {
     }
 
     /// One was started. Returns its number, and through what it will be asked for.
-    pub fn keep(&mut self, wanted: Wanted, arguments: Vec<OsString>) -> (u64, oneshot::Receiver<Handover>) {
+    pub fn keep(&mut self, wanted: Wanted, make_path: bool) -> (u64, oneshot::Receiver<Handover>) {
         self.last += 1;
         let (take, asked) = oneshot::channel();
         let Wanted { recipe, permit } = wanted;
-        self.kept.push(Kept { id: self.last, recipe, arguments, connected: false, take, _permit: permit });
+        self.kept.push(Kept { id: self.last, recipe, make_path, connected: false, take, _permit: permit });
         (self.last, asked)
     }
 
@@ -147,14 +165,12 @@ impl Standbys {
     }
 
     /// Asks for the one that is best for a recipe: connected, else on its way for longest.
-    pub fn take(&mut self, recipe: Recipe, arguments: &[OsString], now: Instant) -> Option<oneshot::Receiver<Process>> {
+    pub fn take(&mut self, recipe: Recipe, make_path: bool, now: Instant) -> Option<oneshot::Receiver<Process>> {
         let demand = self.demand.entry(recipe).or_insert(Demand { used: now, depth: 0 });
         demand.used = now;
-        let fits = |kept: &Kept| kept.recipe == recipe && kept.arguments == arguments;
+        let fits = |kept: &Kept| kept.recipe == recipe && kept.make_path == make_path;
         let at = self.kept.iter().position(|kept| fits(kept) && kept.connected);
-        if at.is_none() && self.deaths == 0 {
-            demand.depth = (demand.depth + 1).min(MOST);
-        }
+        demand.depth = demand.depth.max(1);
         let at = at.or_else(|| self.kept.iter().position(fits))?;
         let (hand, handed) = oneshot::channel();
         // It may have ended a moment ago: then nothing will be handed over.

@@ -9,7 +9,7 @@ use tokio::task::spawn_local;
 
 use super::failure::{Cause, Failure};
 use super::node::Kind;
-use super::recipe::{Invocation, Recipe};
+use super::recipe::Recipe;
 use super::run::{Finished, Process};
 use super::standby::{Handover, LIFETIME};
 use super::{Ears, Rsync};
@@ -28,20 +28,46 @@ enum Left {
 }
 
 impl Rsync {
-    /// Starts the standbys that are wanted.
+    /// The node took something.
+    pub(super) fn well(self: &Rc<Self>) {
+        self.standbys.borrow_mut().succeeded();
+        self.refill();
+    }
+
+    /// Starts the standbys that are wanted, once the connection that they share is there or was tried.
     pub(super) fn refill(self: &Rc<Self>) {
+        let Some(master) = self.master.clone() else { return self.refill_now() };
+        master.wanted();
+        if !master.is_starting() {
+            return self.refill_now();
+        }
+        if !self.awaits_master.replace(true) {
+            let rsync = Rc::downgrade(self);
+            spawn_local(async move {
+                master.ready().await;
+                if let Some(rsync) = rsync.upgrade() {
+                    rsync.awaits_master.set(false);
+                    rsync.refill_now();
+                    rsync.news.notify_waiters();
+                }
+            });
+        }
+    }
+
+    fn refill_now(self: &Rc<Self>) {
         if !self.site.standby {
             return;
         }
         loop {
             let now = Instant::now();
             let Some(wanted) = self.standbys.borrow().wanted(now) else { break };
-            let arguments = self.standby_arguments(wanted.recipe);
-            let Ok(process) = self.process(&self.with_timeout(&arguments)) else {
+            let context = self.context(true);
+            let arguments = self.with_timeout(context.invocation(wanted.recipe, Vec::new(), []).arguments);
+            let Ok(process) = self.process(&arguments) else {
                 self.standbys.borrow_mut().failed(now, fastrand::f64());
                 break;
             };
-            let (id, asked) = self.standbys.borrow_mut().keep(wanted, arguments);
+            let (id, asked) = self.standbys.borrow_mut().keep(wanted, self.make_path.get());
             spawn_local(keep(Rc::downgrade(self), id, process, asked));
         }
         self.refill_later();
@@ -61,11 +87,11 @@ impl Rsync {
     pub(super) async fn run_standby(
         self: &Rc<Self>,
         recipe: Recipe,
-        invocation: &Invocation,
+        list: &[u8],
         ears: &mut Ears<'_>,
     ) -> Option<Finished> {
-        let process = self.take_standby(recipe, &invocation.arguments).await?;
-        let finished = self.finish(process, &invocation.list, PATIENCE, ears).await.ok()?;
+        let process = self.take_standby(recipe).await?;
+        let finished = self.finish(process, list, PATIENCE, ears).await.ok()?;
         let broke = |failure: Failure| {
             matches!(failure.cause, Cause::Closed | Cause::Killed | Cause::Timeout | Cause::Unreachable)
         };
@@ -76,11 +102,11 @@ impl Rsync {
         Some(finished)
     }
 
-    async fn take_standby(self: &Rc<Self>, recipe: Recipe, arguments: &[OsString]) -> Option<Process> {
+    async fn take_standby(self: &Rc<Self>, recipe: Recipe) -> Option<Process> {
         if !self.site.standby {
             return None;
         }
-        let handed = self.standbys.borrow_mut().take(recipe, arguments, Instant::now());
+        let handed = self.standbys.borrow_mut().take(recipe, self.make_path.get(), Instant::now());
         let process = match handed {
             Some(handed) => handed.await.ok(),
             None => None,
@@ -90,18 +116,25 @@ impl Rsync {
         process.filter(|process| self.root.is_cwd_of(process.id()))
     }
 
-    fn standby_arguments(&self, recipe: Recipe) -> Vec<OsString> {
-        self.context().invocation(recipe, Vec::new(), []).arguments
-    }
-
-    /// The arguments with a shorter `--timeout`, if it needs one; the last one counts.
-    fn with_timeout(&self, arguments: &[OsString]) -> Vec<OsString> {
-        let mut arguments = arguments.to_vec();
+    /// The arguments with a shorter `--timeout`, if a standby needs one; the last one counts.
+    fn with_timeout(&self, mut arguments: Vec<OsString>) -> Vec<OsString> {
         if let Some(timeout) = self.standbys.borrow().timeout() {
             let end = arguments.iter().rposition(|word| word == "--").unwrap_or(0);
             arguments.insert(end, format!("--timeout={timeout}").into());
         }
         arguments
+    }
+
+    /// When it is worth while to wait for a standby: until there is one, or none is to be expected.
+    pub(super) fn late_standby(&self) -> Option<impl Future<Output = ()> + 'static> {
+        let late = self.site.standby && (self.awaits_master.get() || self.standbys.borrow_mut().is_late());
+        late.then(|| self.news.clone().notified_owned())
+    }
+
+    fn connected(self: &Rc<Self>, id: u64) {
+        self.standbys.borrow_mut().connected(id);
+        self.news.notify_waiters();
+        self.refill();
     }
 
     fn left(self: &Rc<Self>, id: u64, left: Left) {
@@ -112,6 +145,7 @@ impl Rsync {
             Left::Died => self.standbys.borrow_mut().died(id, is_daemon, now, fastrand::f64()),
             Left::Expired => self.standbys.borrow_mut().expired(id, now),
         }
+        self.news.notify_waiters();
         self.refill();
     }
 }
@@ -131,7 +165,7 @@ async fn keep(rsync: Weak<Rsync>, id: u64, mut process: Process, mut asked: ones
                 break Left::Taken;
             }
             connected = process.idle() => match (connected, rsync.upgrade()) {
-                (true, Some(rsync)) => rsync.standbys.borrow_mut().connected(id),
+                (true, Some(rsync)) => rsync.connected(id),
                 _ => break Left::Died,
             },
             () = &mut too_long => break Left::Expired,

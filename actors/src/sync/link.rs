@@ -68,6 +68,10 @@ pub trait Transport {
     fn reconcile(self: Rc<Self>) -> Running;
     /// Something may have to be sent soon.
     fn warm(self: Rc<Self>) {}
+    /// If it is better to wait a moment than to send now: what was found meanwhile goes along. Ends when to look again.
+    fn late(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+        None
+    }
     /// Nothing can be sent for now: nothing is to be kept ready for it.
     fn rest(&self) {}
 }
