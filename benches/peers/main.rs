@@ -53,6 +53,9 @@ fn run(arguments: &[String]) -> Outcome<()> {
     let ground = Ground::new(&target)?;
     end_on_signal(ground.path().to_owned());
     let mut report = Report::default();
+    if !ground.has_lsyncd() {
+        report.skip("lsyncd: there is no /usr/bin/lsyncd");
+    }
     for scenario in chosen {
         ground.say(scenario.what);
         // One that fails costs its rows, not the table.

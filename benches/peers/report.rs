@@ -31,7 +31,7 @@ impl Unit {
     }
 }
 
-/// Three digits, or all of them if there are more before the point.
+/// Two digits, or all of them if there are more before the point.
 fn number(value: f64) -> String {
     match value {
         v if v >= 9.95 || v == 0.0 => group(v.round() as u64),
@@ -40,11 +40,16 @@ fn number(value: f64) -> String {
     }
 }
 
+/// How many times as much, or which part of it.
+fn factor(ratio: f64) -> String {
+    if ratio < 0.1 { format!("1/{}", group((1.0 / ratio).round() as u64)) } else { format!("{ratio:.2}x") }
+}
+
 fn group(value: u64) -> String {
     let digits = value.to_string();
     let mut shown = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             shown.push(',');
         }
         shown.push(digit);
@@ -124,7 +129,10 @@ impl Row {
         let shown = self.unit.show(value);
         match self.value(Who::Inosync) {
             Some(own) if who != Who::Inosync && own > 0.0 && self.unit != Unit::Times => {
-                format!("{shown} ({}x)", number(value / own))
+                format!(
+                    "{shown} ({})",
+                    if value < own * 9.95 { factor(value / own) } else { number(value / own) + "x" }
+                )
             }
             _ => shown,
         }
@@ -132,7 +140,7 @@ impl Row {
 
     fn judgement(&self) -> String {
         let one = |check: &Check| {
-            let ratio = check.ratio.map_or(String::new(), |ratio| format!(": {}x", precise(ratio)));
+            let ratio = check.ratio.map_or(String::new(), |ratio| format!(": {}", factor(ratio)));
             let verdict = match check.met {
                 Some(true) => "ok",
                 Some(false) => "**MISSED**",
@@ -156,11 +164,6 @@ impl Row {
             "figures": figures, "checks": checks, "notes": self.notes,
         })
     }
-}
-
-/// A ratio is judged by its second digit, so it is shown.
-fn precise(ratio: f64) -> String {
-    if ratio < 0.1 { format!("{ratio:.4}") } else { format!("{ratio:.2}") }
 }
 
 /// All rows, and what could not be measured.

@@ -87,8 +87,10 @@ fn measure(arena: &Arena, sizes: &Sizes) -> Outcome<Measured> {
         if written.len() < total && Instant::now() >= next {
             let file = written.len() % sizes.load_files;
             written.push(mirror::write(&arena.at(&name(file)), 100)?);
-            waiting.get_mut(file).map(|waiting| waiting.push_back(written.len() - 1));
-            open += 1;
+            if let Some(waiting) = waiting.get_mut(file) {
+                waiting.push_back(written.len() - 1);
+                open += 1;
+            }
         }
         for (file, version, at) in eyes.look()? {
             let Some(waiting) = waiting.get_mut(file) else { continue };
