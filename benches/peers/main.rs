@@ -59,7 +59,12 @@ fn run(arguments: &[String]) -> Outcome<()> {
     for scenario in chosen {
         ground.say(scenario.what);
         // One that fails costs its rows, not the table.
-        if let Err(trouble) = (scenario.run)(&ground, &sizes, &mut report) {
+        let outcome = (scenario.run)(&ground, &sizes, &mut report);
+        while process::is_ending() {
+            // Whoever received the signal ends the program.
+            thread::park();
+        }
+        if let Err(trouble) = outcome {
             ground.say(&format!("{} fails: {trouble}", scenario.name));
             report.skip(format!("{}: {trouble}", scenario.name));
         }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Child, ChildStdin, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +20,9 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// The children that somebody holds as a [`Process`]; all others are strays.
 static HELD: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+/// Whether a signal has told this program to end, so that nothing is started any more.
+static ENDING: AtomicBool = AtomicBool::new(false);
 
 fn held() -> MutexGuard<'static, BTreeSet<u32>> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
@@ -38,6 +42,7 @@ pub struct Process {
 impl Process {
     pub fn start(command: &mut Command) -> Outcome<Process> {
         let mut held = held();
+        (!is_ending()).then_some(()).at("interrupted")?;
         let child = command.spawn().at(format_args!("starting {:?}", command.get_program()))?;
         held.insert(child.id());
         Ok(Process { child, ended: false })
@@ -100,8 +105,17 @@ impl Drop for Process {
     }
 }
 
+/// Whether [`end_all`] was called.
+pub fn is_ending() -> bool {
+    ENDING.load(Ordering::SeqCst)
+}
+
 /// Ends every descendant of this process, also those that are held. For the end of the program by a signal.
 pub fn end_all() {
+    // Under the lock: what is being started now is seen below.
+    let held = held();
+    ENDING.store(true, Ordering::SeqCst);
+    drop(held);
     let pids = descendants(own_id());
     pids.iter().for_each(|&pid| signal(pid, Signal::TERM));
     thread::sleep(Duration::from_millis(500));
