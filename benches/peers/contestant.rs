@@ -9,15 +9,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::ground::{Arena, Ground, RPATH, Way};
+use crate::ground::{Arena, Ground, RPATH, SEED, Way};
 use crate::mirror;
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::trouble::{At, Outcome};
 
 /// How long a daemon may take until it mirrors a change.
 const START: Duration = Duration::from_secs(120);
-/// The file that is changed to see whether a daemon mirrors.
-const SEED: &str = "seed";
+/// A daemon whose processes need no processor time for so long has nothing more to do.
+const QUIET: Duration = Duration::from_millis(500);
+/// How long it may take until then.
+const QUIET_AT_LATEST: Duration = Duration::from_secs(20);
 
 /// Who does a piece of work, and so a column of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,13 +128,27 @@ impl Contestant {
         Ok(Contestant { who, started, process, lines })
     }
 
-    /// As [`Contestant::start`], and waits until it has mirrored two changes in a row, so that its start is over.
+    /// As [`Contestant::start`], and waits until it has mirrored two changes in a row and has nothing more to do.
     pub fn start_settled(who: Who, ground: &Ground, arena: &Arena, job: &Job, mirror: &Path) -> Outcome<Contestant> {
         let mut contestant = Contestant::start(who, ground, arena, job)?;
         for _ in 0..2 {
             contestant.first_change(arena, mirror)?;
         }
+        contestant.settle();
         Ok(contestant)
+    }
+
+    /// Waits until what was started is done.
+    pub fn settle(&self) {
+        let start = Instant::now();
+        let (mut cpu, mut since) = (Duration::ZERO, Instant::now());
+        while since.elapsed() < QUIET && start.elapsed() < QUIET_AT_LATEST {
+            thread::sleep(QUIET / 10);
+            let now = process::tree_cpu(self.id());
+            if now != cpu {
+                (cpu, since) = (now, Instant::now());
+            }
+        }
     }
 
     /// Changes a file again and again until a new version of it is on the mirror. Returns when.

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
+use crate::mirror;
 use crate::server::{self, Server};
 use crate::trouble::{At, Outcome};
 
@@ -96,14 +97,15 @@ impl Ground {
         eprintln!("[{:6.1} s] {what}", self.started.elapsed().as_secs_f64());
     }
 
-    /// Fresh directories for a scenario: an empty source and no mirror yet.
+    /// Fresh directories for a scenario: a source with nothing but [`SEED`], and no mirror yet.
     pub fn arena(&self) -> Outcome<Arena> {
         self.arenas.set(self.arenas.get() + 1);
         let name = format!("arena{}", self.arenas.get());
         let dir = self.path().join(&name);
-        for part in ["source", Way::Local.dir(), Way::Ssh.dir(), Way::Daemon.dir()] {
+        for part in ["source/zz", Way::Local.dir(), Way::Ssh.dir(), Way::Daemon.dir()] {
             fs::create_dir_all(dir.join(part)).at(dir.display())?;
         }
+        mirror::write(&dir.join("source").join(SEED), 16)?;
         let daemon_port = self.rsyncd.as_ref().map_or(0, |server| server.port);
         Ok(Arena { dir, name, daemon_port })
     }
@@ -122,6 +124,9 @@ pub struct Arena {
     name: String,
     daemon_port: u16,
 }
+
+/// The file that is changed to see whether a daemon mirrors. A comparison of the whole tree comes to it last.
+pub const SEED: &str = "zz/seed";
 
 /// The last part of every mirror's path, what inosync calls `rpath`.
 pub const RPATH: &str = "/m";

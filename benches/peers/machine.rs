@@ -1,11 +1,18 @@
 //! What a table has to say of the machine and the programs.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-/// Date, processor, programs, and where the trees are; a line each.
-pub fn describe(ground: &std::path::Path) -> Vec<String> {
+/// How busy the machine is with others' work: the load average of the last minute.
+pub fn load() -> String {
+    let loads = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    loads.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// Date, processor, programs, and where the trees are; a line each. `load` is that of the beginning.
+pub fn describe(ground: &Path, load: &str) -> Vec<String> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
     let cores = thread::available_parallelism().map_or(0, usize::from);
@@ -19,7 +26,10 @@ pub fn describe(ground: &std::path::Path) -> Vec<String> {
             first_line("ssh", "-V"),
             first_line("lsyncd", "--version").replace("Version:", "lsyncd")
         ),
-        format!("trees in {}, everything on loopback", ground.parent().unwrap_or(ground).display()),
+        format!(
+            "trees in {}, everything on loopback; load average before it began: {load}",
+            ground.parent().unwrap_or(ground).display()
+        ),
     ]
 }
 

@@ -49,7 +49,7 @@ fn run(arguments: &[String]) -> Outcome<()> {
     let chosen = choose(arguments)?;
 
     process::adopt_orphans()?;
-    let target = target();
+    let (target, load) = (target(), machine::load());
     let ground = Ground::new(&target)?;
     end_on_signal(ground.path().to_owned());
     let mut report = Report::default();
@@ -71,7 +71,7 @@ fn run(arguments: &[String]) -> Outcome<()> {
     }
     ground.say("done");
 
-    let machine = machine::describe(ground.path());
+    let machine = machine::describe(ground.path(), &load);
     drop(ground);
     print!("{}", report.markdown(&machine));
     let json = target.join("bench/peers.json");

@@ -128,7 +128,7 @@ impl Row {
         let Some(value) = self.value(who) else { return "–".into() };
         let shown = self.unit.show(value);
         match self.value(Who::Inosync) {
-            Some(own) if who != Who::Inosync && own > 0.0 && self.unit != Unit::Times => {
+            Some(own) if who != Who::Inosync && own > 0.0 && value > 0.0 && self.unit != Unit::Times => {
                 format!(
                     "{shown} ({})",
                     if value < own * 9.95 { factor(value / own) } else { number(value / own) + "x" }

@@ -10,7 +10,6 @@ use crate::sizes::Sizes;
 use crate::trouble::Outcome;
 use crate::{mirror, process, scenarios};
 
-/// For the end of what the last change started.
 const SETTLE: Duration = Duration::from_secs(2);
 
 pub fn run(ground: &Ground, sizes: &Sizes, report: &mut Report) -> Outcome<()> {
@@ -25,6 +24,7 @@ pub fn run(ground: &Ground, sizes: &Sizes, report: &mut Report) -> Outcome<()> {
         let last = ways.last().copied().unwrap_or(Way::Local);
         let job = Job::new(&arena, &ways);
         let daemon = Contestant::start_settled(who, ground, &arena, &job, &arena.mirror(last))?;
+        // Of a run by ssh most is done by others, so that its end is not seen.
         thread::sleep(SETTLE);
         let cpu = || (process::own_cpu(daemon.id()), process::tree_cpu(daemon.id()));
         let before = cpu();

@@ -29,7 +29,6 @@ pub fn run(ground: &Ground, sizes: &Sizes, report: &mut Report) -> Outcome<()> {
 fn measure(ground: &Ground, sizes: &Sizes, way: Way) -> Outcome<BTreeMap<Who, Vec<f64>>> {
     let arena = ground.arena()?;
     mirror::make_files(&arena.source(), 10, 100)?;
-    mirror::write(&arena.at("seed"), 16)?;
     rsync::mirror(ground, &arena.source(), &arena.node(way))?;
     let mut samples: BTreeMap<Who, Vec<f64>> = BTreeMap::new();
     for round in 1..=sizes.rounds {

@@ -41,7 +41,6 @@ pub fn run(ground: &Ground, sizes: &Sizes, report: &mut Report) -> Outcome<()> {
         fs::create_dir_all(path.parent().unwrap_or(&path)).at(path.display())?;
         mirror::write(&path, 100)?;
     }
-    mirror::write(&arena.at("seed"), 16)?;
     rsync::mirror(ground, &arena.source(), &arena.node(Way::Ssh))?;
     for who in scenarios::present(ground, &[Who::Inosync, Who::Lsyncd(0), Who::Lsyncd(1)]) {
         ground.say(&format!("  {who}"));

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::thread;
 use std::time::Duration;
 
 use crate::contestant::{Contestant, Job, Who};
@@ -13,8 +12,6 @@ use crate::trouble::{At, Outcome};
 use crate::{mirror, process, scenarios};
 
 const LIMIT: Duration = Duration::from_secs(60);
-/// For the end of what the last change started.
-const SETTLE: Duration = Duration::from_secs(2);
 const MIB: f64 = 1024.0 * 1024.0;
 
 pub fn run(ground: &Ground, sizes: &Sizes, report: &mut Report) -> Outcome<()> {
@@ -44,7 +41,7 @@ pub fn run(ground: &Ground, sizes: &Sizes, report: &mut Report) -> Outcome<()> {
         let samples: Vec<f64> = (1..=sizes.slow_changes).map(change).collect::<Outcome<_>>()?;
         time.median(who, &samples);
         memory.median(who, &[process::rss(daemon.id()) as f64 / MIB]);
-        thread::sleep(SETTLE);
+        daemon.settle();
         time.note(format!("{who} has {} processes at rest", process::family(daemon.id()).len()));
     }
     report.add("nodes", time.at_most(2000.0));

@@ -29,7 +29,6 @@ pub fn run(ground: &Ground, sizes: &Sizes, report: &mut Report) -> Outcome<()> {
     for dir in DIRS {
         fs::create_dir(arena.at(dir)).at(dir)?;
     }
-    mirror::write(&arena.at("seed"), 16)?;
     for number in 0..sizes.siblings {
         let path = arena.at(&format!("large/sibling{number}"));
         fs::write(&path, "x").at(path.display())?;

@@ -3,7 +3,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
@@ -15,6 +16,8 @@ use crate::stats::median;
 use crate::trouble::{At, Outcome};
 use crate::{mirror, process, rsync, scenarios};
 
+/// The kernel clears away given-up watches in the background, which must not slow down the next one.
+const AFTERWARDS: Duration = Duration::from_millis(500);
 const MIB: f64 = 1024.0 * 1024.0;
 
 pub fn run(ground: &Ground, sizes: &Sizes, report: &mut Report) -> Outcome<()> {
@@ -22,7 +25,7 @@ pub fn run(ground: &Ground, sizes: &Sizes, report: &mut Report) -> Outcome<()> {
 }
 
 pub fn run_many(ground: &Ground, sizes: &Sizes, report: &mut Report) -> Outcome<()> {
-    measure(ground, 1, sizes.many_start_dirs, 35.0, report)
+    measure(ground, sizes.rounds, sizes.many_start_dirs, 35.0, report)
 }
 
 /// One contestant: milliseconds and bytes.
@@ -38,7 +41,6 @@ fn measure(ground: &Ground, rounds: usize, dirs: usize, memory_limit: f64, repor
     let (arena, empty) = (ground.arena()?, ground.arena()?);
     mirror::make_directories(&arena.source(), dirs)?;
     for arena in [&arena, &empty] {
-        mirror::write(&arena.at("seed"), 16)?;
         rsync::mirror(ground, &arena.source(), &arena.node(Way::Local))?;
     }
 
@@ -85,6 +87,8 @@ fn start(ground: &Ground, arena: &Arena, who: Who, samples: &mut Samples) -> Out
     let since_start = |at: Instant| (at - daemon.started).as_secs_f64() * 1000.0;
     samples.first_change.push(since_start(arrived));
     samples.watching.extend(daemon.logged("watching").map(since_start));
+    drop(daemon);
+    thread::sleep(AFTERWARDS);
     Ok(())
 }
 
@@ -106,5 +110,6 @@ fn walk(root: &Path) -> Outcome<f64> {
     // Only now the watches are given up, which takes time, too.
     let milliseconds = start.elapsed().as_secs_f64() * 1000.0;
     drop(queue);
+    thread::sleep(AFTERWARDS);
     Ok(milliseconds)
 }
