@@ -1,15 +1,21 @@
 #!/bin/bash
-# Installs what the demo or the tests need and is missing: install-tools.sh demo|test. Debian and its relatives only.
+# Installs what the demo, the tests or the benchmark need and is missing: install-tools.sh demo|test|bench.
+# Debian and its relatives only.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-purpose=${1:?usage: install-tools.sh demo|test}
+purpose=${1:?usage: install-tools.sh demo|test|bench}
 missing=()
 [[ -x /usr/bin/rsync ]] || missing+=(rsync)
-if [[ $purpose == test ]]; then
+if [[ $purpose == test || $purpose == bench ]]; then
     [[ -x /usr/sbin/sshd ]] || missing+=(openssh-server)
     [[ -x /usr/bin/ssh && -x /usr/bin/ssh-keygen ]] || missing+=(openssh-client)
+fi
+if [[ $purpose == test ]]; then
     [[ -x /usr/bin/perl ]] || missing+=(perl-base)
+fi
+if [[ $purpose == bench ]]; then
+    [[ -x /usr/bin/lsyncd ]] || missing+=(lsyncd)
 fi
 
 as_root() {
@@ -26,7 +32,8 @@ as_root() {
 if ((${#missing[@]})); then
     if ! command -v apt-get >/dev/null; then
         echo "error: missing: ${missing[*]} (Debian's names), and there is no apt-get here to install them." >&2
-        echo "       Install rsync, and for the tests also sshd, ssh, ssh-keygen and perl, by your system's own means." >&2
+        echo "       Install rsync, for the tests and the benchmark also sshd, ssh and ssh-keygen, for the tests perl, and" >&2
+        echo "       for the benchmark lsyncd, by your system's own means." >&2
         exit 1
     fi
     echo "installing: ${missing[*]}" >&2

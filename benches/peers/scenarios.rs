@@ -1,0 +1,44 @@
+//! The pieces of work that are measured, each in a module of its own.
+
+mod bulk;
+mod burst;
+mod idle;
+mod latency;
+mod load;
+mod many;
+mod siblings;
+mod start;
+
+use crate::contestant::Who;
+use crate::ground::Ground;
+use crate::report::Report;
+use crate::sizes::Sizes;
+use crate::trouble::Outcome;
+
+/// One piece of work.
+pub struct Scenario {
+    pub name: &'static str,
+    pub what: &'static str,
+    /// Whether it runs unless others are named.
+    pub by_default: bool,
+    pub run: fn(&Ground, &Sizes, &mut Report) -> Outcome<()>,
+}
+
+/// All of them, in the order of the table.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "latency", what: "one change on an idle machine, each way", by_default: true, run: latency::run },
+    Scenario { name: "siblings", what: "one change in a large directory", by_default: true, run: siblings::run },
+    Scenario { name: "load", what: "200 changes per second", by_default: true, run: load::run },
+    Scenario { name: "burst", what: "many new files at once", by_default: true, run: burst::run },
+    Scenario { name: "start", what: "start on a large tree", by_default: true, run: start::run },
+    Scenario { name: "start-many", what: "start on a very large tree", by_default: false, run: start::run_many },
+    Scenario { name: "bulk", what: "small changes while a large file is sent", by_default: true, run: bulk::run },
+    Scenario { name: "nodes", what: "many nodes", by_default: true, run: many::run },
+    Scenario { name: "idle", what: "nothing happens", by_default: true, run: idle::run },
+];
+
+/// These contestants without lsyncd if there is none.
+fn present(ground: &Ground, all: &[Who]) -> Vec<Who> {
+    let is_here = |who: &Who| !matches!(who, Who::Lsyncd(_)) || ground.has_lsyncd();
+    all.iter().copied().filter(is_here).collect()
+}

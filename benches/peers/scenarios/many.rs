@@ -1,0 +1,58 @@
+//! One change to many nodes.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::contestant::{Contestant, Job, Who};
+use crate::ground::{Arena, Ground, RPATH, Way};
+use crate::report::{Report, Row, Unit};
+use crate::sizes::Sizes;
+use crate::trouble::{At, Outcome};
+use crate::{mirror, process, scenarios};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const MIB: f64 = 1024.0 * 1024.0;
+
+pub fn run(ground: &Ground, sizes: &Sizes, report: &mut Report) -> Outcome<()> {
+    let mut time = Row::new(format!("one change to {} local nodes, on all", sizes.nodes), Unit::Milliseconds);
+    let mut memory = Row::new("the same, memory of the daemon (RSS)", Unit::MiB);
+    for who in scenarios::present(ground, &[Who::Inosync, Who::Lsyncd(0), Who::Lsyncd(1)]) {
+        ground.say(&format!("  {who}"));
+        let arena = ground.arena()?;
+        let mirrors: Vec<PathBuf> = (0..sizes.nodes).map(|node| mirror(&arena, node)).collect();
+        let mut job = Job::new(&arena, &[Way::Local]);
+        job.nodes = (0..sizes.nodes).map(|node| dir(&arena, node).display().to_string()).collect();
+        for node in 0..sizes.nodes {
+            fs::create_dir_all(dir(&arena, node)).at("a node")?;
+        }
+        mirror::make_files(&arena.source(), 10, 100)?;
+        let last = mirrors.last().at("no nodes")?;
+        let daemon = Contestant::start_settled(who, ground, &arena, &job, last)?;
+        let change = |number: usize| {
+            mirror::pause();
+            let path = format!("g0/d0/change{number}");
+            let written = mirror::write(&arena.at(&path), 1024)?;
+            let one = |mirror: &PathBuf| mirror::latency(&mirror.join(&path), written, LIMIT);
+            mirrors.iter().map(one).try_fold(0.0, |latest: f64, one| one.map(|one| latest.max(one)))
+        };
+        // The first one waits for the start to be over on all nodes.
+        change(0)?;
+        let samples: Vec<f64> = (1..=sizes.slow_changes).map(change).collect::<Outcome<_>>()?;
+        time.median(who, &samples);
+        memory.median(who, &[process::rss(daemon.id()) as f64 / MIB]);
+        daemon.settle();
+        time.note(format!("{who} has {} processes at rest", process::family(daemon.id()).len()));
+    }
+    report.add("nodes", time.at_most(2000.0));
+    report.add("nodes", memory);
+    Ok(())
+}
+
+fn dir(arena: &Arena, node: usize) -> PathBuf {
+    arena.path().join(format!("node{node:03}"))
+}
+
+fn mirror(arena: &Arena, node: usize) -> PathBuf {
+    dir(arena, node).join(&RPATH[1..])
+}

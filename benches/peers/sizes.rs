@@ -1,0 +1,59 @@
+//! How much work each scenario does.
+
+/// The numbers of a run.
+pub struct Sizes {
+    /// Each contestant's turns; they alternate.
+    pub rounds: usize,
+    /// Measured changes in a turn,
+    pub changes: usize,
+    /// and where each takes long.
+    pub slow_changes: usize,
+    /// Files beside a changed one.
+    pub siblings: usize,
+    /// Seconds of steady load, and its files.
+    pub load_seconds: u64,
+    pub load_files: usize,
+    pub burst_dirs: usize,
+    pub burst_files: usize,
+    pub start_dirs: usize,
+    pub many_start_dirs: usize,
+    /// Bytes of the file that keeps a node busy.
+    pub bulk: u64,
+    pub nodes: usize,
+    pub idle_seconds: u64,
+}
+
+impl Sizes {
+    pub const FULL: Sizes = Sizes {
+        rounds: 2,
+        changes: 20,
+        slow_changes: 8,
+        siblings: 100_000,
+        load_seconds: 15,
+        load_files: 1_000,
+        burst_dirs: 2_000,
+        burst_files: 20_000,
+        start_dirs: 50_000,
+        many_start_dirs: 150_000,
+        bulk: 2 << 30,
+        nodes: 100,
+        idle_seconds: 10,
+    };
+
+    /// To see that everything works; the figures say little.
+    pub const QUICK: Sizes = Sizes {
+        rounds: 1,
+        changes: 8,
+        slow_changes: 3,
+        siblings: 10_000,
+        load_seconds: 4,
+        load_files: 200,
+        burst_dirs: 200,
+        burst_files: 2_000,
+        start_dirs: 5_000,
+        many_start_dirs: 15_000,
+        bulk: 512 << 20,
+        nodes: 20,
+        idle_seconds: 3,
+    };
+}
