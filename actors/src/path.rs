@@ -37,6 +37,12 @@ impl RelPath {
         }
     }
 
+    /// The path of these components, topmost first, each as the kernel reports it; the root if there are none.
+    pub fn of_names(names: &[&[u8]]) -> Self {
+        debug_assert!(names.iter().all(|name| !name.is_empty() && !name.contains(&b'/')));
+        RelPath(names.join(&b'/').into())
+    }
+
     /// The entry `name` of this directory. `name` is one component, as the kernel reports it.
     pub fn join(&self, name: &OsStr) -> Self {
         let name = name.as_bytes();

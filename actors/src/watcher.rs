@@ -3,6 +3,7 @@
 mod dirs;
 mod error;
 mod moves;
+mod names;
 mod observer;
 mod quiet;
 mod reader;
@@ -13,12 +14,12 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use inotify::Inotify;
 
-pub use self::dirs::count as count_directories;
+pub use self::dirs::{Dirs, count as count_directories};
 pub use self::error::{WatchError, raise_watch_limit, watch_limit};
+pub use self::observer::{Findings, Observer};
+pub use self::reader::RawEvent;
 
-use self::dirs::Dirs;
-use self::observer::{Findings, Observer};
-use self::reader::{Gauge, RawEvent};
+use self::reader::Gauge;
 use crate::daemon::EndsDaemon;
 use crate::filter::excludes::Excludes;
 use crate::messages::{DirMove, Flush, Observed, Rescan, WatchReport};

@@ -2,13 +2,15 @@
 //! A watch always stands before its directory is listed, so nothing that happens meanwhile is missed.
 
 use std::collections::{BTreeSet, HashSet};
-use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::ffi::OsStr;
 use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use inotify::{WatchDescriptor, WatchMask, Watches};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, RawDirEntry};
 
 use super::error::WatchError;
 use super::tree::{NodeId, Placed, Tree};
@@ -30,6 +32,9 @@ const MASK: WatchMask = WatchMask::CREATE
 const ROOT_MASK: WatchMask =
     MASK.difference(WatchMask::DONT_FOLLOW).union(WatchMask::MOVE_SELF).union(WatchMask::DELETE_SELF);
 
+/// Room for one reading of a listing, in bytes: some 1,000 entries.
+const LISTING: usize = 32 * 1024;
+
 /// What [`Dirs::attach`] found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Attached {
@@ -45,7 +50,7 @@ pub enum Attached {
     Tangled,
 }
 
-/// The watched directories.
+/// The watched directories. Made for an [`Observer`](super::Observer), which owns them.
 pub struct Dirs {
     root: PathBuf,
     excludes: Excludes,
@@ -74,7 +79,7 @@ impl Dirs {
     ///
     /// # Errors
     /// As [`Dirs::new`].
-    pub fn start_again(&mut self) -> Result<(), WatchError> {
+    pub(super) fn start_again(&mut self) -> Result<(), WatchError> {
         let stale = self.tree.remove(self.tree.root());
         self.retire(stale);
         self.tree = Tree::new(watch_root(&mut self.watches, &self.root)?);
@@ -82,57 +87,62 @@ impl Dirs {
     }
 
     /// The directory at the top of the tree.
-    pub fn root(&self) -> NodeId {
+    pub(super) fn root(&self) -> NodeId {
         self.tree.root()
     }
 
     /// The number of watched directories.
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.tree.count()
     }
 
     /// The absolute path of an entry.
-    pub fn on_disk(&self, path: &RelPath) -> PathBuf {
+    pub(super) fn on_disk(&self, path: &RelPath) -> PathBuf {
         path.under(&self.root)
     }
 
     /// The name of a directory.
-    pub fn path(&self, dir: NodeId) -> RelPath {
+    pub(super) fn path(&self, dir: NodeId) -> RelPath {
         self.tree.path(dir)
     }
 
+    /// The name of the entry `name` of a directory.
+    pub(super) fn entry(&self, dir: NodeId, name: &OsStr) -> RelPath {
+        self.tree.entry(dir, name)
+    }
+
     /// The directory that a watch belongs to.
-    pub fn by_watch(&self, watch: i32) -> Option<NodeId> {
+    pub(super) fn by_watch(&self, watch: i32) -> Option<NodeId> {
         self.tree.by_watch(watch)
     }
 
     /// Whether this watch was given up by us; its last events are still to be expected.
-    pub fn is_retired(&self, watch: i32) -> bool {
+    pub(super) fn is_retired(&self, watch: i32) -> bool {
         self.retired.contains(&watch)
     }
 
     /// The last event of a watch that was given up has come.
-    pub fn forget_retired(&mut self, watch: i32) {
+    pub(super) fn forget_retired(&mut self, watch: i32) {
         self.retired.remove(&watch);
     }
 
     /// Whether a directory of this name is neither watched nor mirrored.
-    pub fn excludes(&self, path: &RelPath) -> bool {
+    pub(super) fn excludes(&self, path: &RelPath) -> bool {
         self.excludes.excludes(path, true)
     }
 
     /// Whether a verdict depends on where a directory lies, so that a move may change what is watched below it.
-    pub fn verdicts_depend_on_place(&self) -> bool {
+    pub(super) fn verdicts_depend_on_place(&self) -> bool {
         self.excludes.has_anchored()
     }
 
     /// The directories that could not be watched, each once until it can.
-    pub fn take_blind(&mut self) -> Vec<(RelPath, WatchError)> {
+    pub(super) fn take_blind(&mut self) -> Vec<(RelPath, WatchError)> {
         std::mem::take(&mut self.reports)
     }
 
     /// Whether this directory or one below it could not be watched. Then it is forgotten: look again.
-    pub fn was_blind(&mut self, dir: &RelPath) -> bool {
+    pub(super) fn was_blind(&mut self, dir: &RelPath) -> bool {
         let before = self.blind.len();
         self.blind.retain(|path| path != dir && !path.is_below(dir));
         self.blind.len() < before
@@ -145,8 +155,8 @@ impl Dirs {
     }
 
     /// Watches the directory `name` of `parent`, and all below it if it is new.
-    pub fn attach(&mut self, parent: NodeId, name: &OsStr) -> Attached {
-        let path = self.tree.path(parent).join(name);
+    pub(super) fn attach(&mut self, parent: NodeId, name: &OsStr) -> Attached {
+        let path = self.tree.entry(parent, name);
         if self.excludes.matching(&path, true).is_some() {
             return Attached::Nothing;
         }
@@ -170,35 +180,23 @@ impl Dirs {
 
     /// Watches everything below a directory, and gives up the watches below it that have no directory any more: repairs
     /// the tree from what is on disk. `progress` is told the number of watched directories now and then.
-    pub fn scan(&mut self, top: NodeId, progress: &mut dyn FnMut(usize)) {
+    pub(super) fn scan(&mut self, top: NodeId, progress: &mut dyn FnMut(usize)) {
+        let root = self.root.clone();
         let mut seen = HashSet::from([top]);
         let mut left = vec![top];
         while let Some(dir) = left.pop() {
             let path = self.tree.path(dir);
-            let Some(names) = self.subdirectories(&path) else {
+            let listed = list(&root, &path, &mut |name| {
+                if let Some(id) = self.watch_entry(dir, &path, name)
+                    && seen.insert(id)
+                {
+                    left.push(id);
+                }
+            });
+            if let Some(error) = listed.err().and_then(|error| WatchError::of_directory(&path.under(&root), error)) {
+                self.report_blind(path, error);
                 // What cannot be listed can be watched all the same: keep what is.
                 seen.extend(self.tree.subtree(dir));
-                continue;
-            };
-            for name in names {
-                let child = path.join(&name);
-                if self.excludes.matching(&child, true).is_some() {
-                    continue;
-                }
-                let on_disk = self.on_disk(&child);
-                match self.watch(&on_disk) {
-                    Ok(Some(watch)) => match self.tree.place(watch, dir, &name) {
-                        Placed::New(id) | Placed::Known(id) | Placed::Moved(id) => {
-                            if seen.insert(id) {
-                                left.push(id);
-                            }
-                        }
-                        // The directory above has just been moved: its event will tell.
-                        Placed::Tangled => (),
-                    },
-                    Ok(None) => (),
-                    Err(error) => self.report_blind(child, error),
-                }
             }
             progress(self.tree.count());
         }
@@ -206,37 +204,56 @@ impl Dirs {
         self.retire(stale);
     }
 
+    /// Watches the directory `name` of `parent`, which is at `path`; `None` if it cannot be or is not to be.
+    fn watch_entry(&mut self, parent: NodeId, path: &RelPath, name: &OsStr) -> Option<NodeId> {
+        let path = path.join(name);
+        if self.excludes.matching(&path, true).is_some() {
+            return None;
+        }
+        match self.watch(&self.on_disk(&path)) {
+            Ok(watch) => match self.tree.place(watch?, parent, name) {
+                Placed::New(id) | Placed::Known(id) | Placed::Moved(id) => Some(id),
+                // The directory above has just been moved: its event will tell.
+                Placed::Tangled => None,
+            },
+            Err(error) => {
+                self.report_blind(path, error);
+                None
+            }
+        }
+    }
+
     /// A directory is not there any more: gives it up with all below it.
-    pub fn detach(&mut self, dir: NodeId) {
+    pub(super) fn detach(&mut self, dir: NodeId) {
         let stale = self.tree.remove(dir);
         self.retire(stale);
     }
 
     /// The kernel ended the watch of a directory that was deleted: its last event has come.
-    pub fn ended(&mut self, dir: NodeId) {
+    pub(super) fn ended(&mut self, dir: NodeId) {
         let own = self.tree.watch(dir).map(WatchDescriptor::get_watch_descriptor_id);
         self.detach(dir);
         own.map(|watch| self.retired.remove(&watch));
     }
 
     /// The directories that claim this name: mostly none or one.
-    pub fn named(&self, parent: NodeId, name: &OsStr) -> Vec<NodeId> {
+    pub(super) fn named(&self, parent: NodeId, name: &OsStr) -> Vec<NodeId> {
         self.tree.children_named(parent, name)
     }
 
     /// The directory of this name, if it is watched.
-    pub fn find(&self, path: &RelPath) -> Option<NodeId> {
+    pub(super) fn find(&self, path: &RelPath) -> Option<NodeId> {
         let mut names = path.as_bytes().split(|&b| b == b'/').filter(|name| !name.is_empty());
         names.try_fold(self.tree.root(), |dir, name| self.named(dir, OsStr::from_bytes(name)).first().copied())
     }
 
     /// Gives up the directories that claim a name and are not what is on disk there.
-    pub fn check_name(&mut self, parent: NodeId, name: &OsStr) {
+    pub(super) fn check_name(&mut self, parent: NodeId, name: &OsStr) {
         let claims = self.tree.children_named(parent, name);
         if claims.is_empty() {
             return;
         }
-        let on_disk = self.on_disk(&self.tree.path(parent).join(name));
+        let on_disk = self.on_disk(&self.tree.entry(parent, name));
         let there = self.watch(&on_disk).ok().flatten().map(|watch| watch.get_watch_descriptor_id());
         for dir in claims {
             let watch = self.tree.watch(dir).map(WatchDescriptor::get_watch_descriptor_id);
@@ -260,22 +277,6 @@ impl Dirs {
             Err(error) => WatchError::of_directory(path, error).map_or(Ok(None), Err),
         }
     }
-
-    /// `None` if the directory is there and cannot be listed.
-    fn subdirectories(&mut self, dir: &RelPath) -> Option<Vec<OsString>> {
-        let on_disk = self.on_disk(dir);
-        let error = match subdirectories(&on_disk) {
-            Ok(names) => return Some(names),
-            Err(error) => WatchError::of_directory(&on_disk, error),
-        };
-        match error {
-            None => Some(Vec::new()),
-            Some(error) => {
-                self.report_blind(dir.clone(), error);
-                None
-            }
-        }
-    }
 }
 
 /// The number of directories that a watcher of this tree would watch, the root included. Those that cannot be listed
@@ -285,8 +286,10 @@ pub fn count(root: &Path, excludes: &Excludes) -> usize {
     let mut counted = 0;
     while let Some(dir) = left.pop() {
         counted += 1;
-        let names = subdirectories(&dir.under(root)).unwrap_or_default();
-        left.extend(names.iter().map(|name| dir.join(name)).filter(|dir| excludes.matching(dir, true).is_none()));
+        // What cannot be listed counts for itself alone.
+        let _ = list(root, &dir, &mut |name| {
+            left.extend(Some(dir.join(name)).filter(|dir| excludes.matching(dir, true).is_none()));
+        });
     }
     counted
 }
@@ -298,14 +301,49 @@ fn watch_root(watches: &mut Watches, root: &Path) -> Result<WatchDescriptor, Wat
     })
 }
 
-fn subdirectories(dir: &Path) -> io::Result<Vec<OsString>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir)? {
+/// Tells `found` the names of the subdirectories. Not by `std::fs::read_dir`, which takes 32 KiB from the heap and asks
+/// the kernel once more for every directory.
+fn list(root: &Path, dir: &RelPath, found: &mut dyn FnMut(&OsStr)) -> io::Result<()> {
+    // The root may be named by a symlink; below it, one that took the place of a directory leads out of the tree.
+    let follow = if dir.is_root() { OFlags::empty() } else { OFlags::NOFOLLOW };
+    let opened = rustix::fs::open(dir.under(root), OFlags::DIRECTORY | OFlags::CLOEXEC | follow, Mode::empty())?;
+    let mut buffer = [MaybeUninit::uninit(); LISTING];
+    let mut entries = RawDir::new(&opened, &mut buffer);
+    while let Some(entry) = entries.next() {
         let entry = entry?;
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => names.push(entry.file_name()),
-            _ => (),
+        let name = entry.file_name();
+        if !matches!(name.to_bytes(), b"." | b"..") && is_directory(&opened, &entry) {
+            found(OsStr::from_bytes(name.to_bytes()));
         }
     }
-    Ok(names)
+    Ok(())
+}
+
+fn is_directory(parent: &OwnedFd, entry: &RawDirEntry<'_>) -> bool {
+    match entry.file_type() {
+        // Not every file system tells it in its listings.
+        FileType::Unknown => rustix::fs::statat(parent, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|meta| FileType::from_raw_mode(meta.st_mode) == FileType::Directory),
+        kind => kind == FileType::Directory,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symlink_is_listed_at_the_root_and_nowhere_below() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("tree/sub")).unwrap();
+        std::os::unix::fs::symlink("tree", dir.path().join("link")).unwrap();
+        let names = |root: &Path, path: &[u8]| {
+            let mut names = Vec::new();
+            list(root, &RelPath::new(path).unwrap(), &mut |name| names.push(name.to_owned())).map(|()| names)
+        };
+        assert_eq!(names(&dir.path().join("link"), b"").unwrap(), ["sub"]);
+        assert_eq!(names(dir.path(), b"tree").unwrap(), ["sub"]);
+        let refused = names(dir.path(), b"link").unwrap_err();
+        assert!(WatchError::of_directory(dir.path(), refused).is_none(), "no directory is there any more");
+    }
 }

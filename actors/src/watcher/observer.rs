@@ -67,7 +67,8 @@ struct Lost {
     at_latest: Instant,
 }
 
-/// The state of the watching of one tree.
+/// The state of the watching of one tree. Fed with the events of the queue that its [`Dirs`] were made with, in their
+/// order; what follows from them is collected until it is taken.
 pub struct Observer {
     root: Root,
     dirs: Dirs,
@@ -171,7 +172,7 @@ impl Observer {
     }
 
     fn file_event(&mut self, dir: NodeId, name: OsString, mask: EventMask, now: Instant) {
-        let path = self.dirs.path(dir).join(&name);
+        let path = self.dirs.entry(dir, &name);
         if mask.contains(EventMask::CREATE) {
             self.file_created(path, now);
         } else if mask.contains(EventMask::MODIFY) {
@@ -198,7 +199,7 @@ impl Observer {
     }
 
     fn directory_event(&mut self, dir: NodeId, name: OsString, mask: EventMask, cookie: u32, now: Instant) {
-        let path = self.dirs.path(dir).join(&name);
+        let path = self.dirs.entry(dir, &name);
         if mask.contains(EventMask::CREATE) {
             self.attach(dir, &name, now);
             self.found.changes.push(Change::Subtree { path });

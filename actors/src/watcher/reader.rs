@@ -31,6 +31,12 @@ pub struct RawEvent {
     pub name: Option<OsString>,
 }
 
+impl From<inotify::Event<&OsStr>> for RawEvent {
+    fn from(inotify::Event { wd, mask, cookie, name }: inotify::Event<&OsStr>) -> Self {
+        RawEvent { watch: wd.get_watch_descriptor_id(), mask, cookie, name: name.map(OsStr::to_owned) }
+    }
+}
+
 /// How far the reader is behind the kernel, and the watcher behind the reader.
 #[derive(Clone)]
 pub struct Gauge {
@@ -64,7 +70,7 @@ pub fn start(mut inotify: Inotify, deliver: impl Fn(Vec<RawEvent>) -> bool + Sen
         let mut buffer = vec![0; BUFFER];
         loop {
             let mut batch: Vec<RawEvent> = match inotify.read_events_blocking(&mut buffer) {
-                Ok(events) => events.map(own).collect(),
+                Ok(events) => events.map(RawEvent::from).collect(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => {
                     thread::sleep(RETRY_AFTER);
@@ -81,12 +87,6 @@ pub fn start(mut inotify: Inotify, deliver: impl Fn(Vec<RawEvent>) -> bool + Sen
         }
     })?;
     Ok(gauge)
-}
-
-/// The event on its own memory.
-pub fn own(event: inotify::Event<&OsStr>) -> RawEvent {
-    let inotify::Event { wd, mask, cookie, name } = event;
-    RawEvent { watch: wd.get_watch_descriptor_id(), mask, cookie, name: name.map(OsStr::to_owned) }
 }
 
 fn overflow() -> RawEvent {

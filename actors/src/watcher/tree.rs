@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use inotify::WatchDescriptor;
 
+use super::names::{Name, Names};
 use crate::path::RelPath;
 
 /// No node: the end of a list of siblings, or the parent of the root.
@@ -22,7 +23,7 @@ struct Node {
     next: u32,
     previous: u32,
     watch: WatchDescriptor,
-    name: Box<[u8]>,
+    name: Name,
 }
 
 /// What [`Tree::place`] found.
@@ -44,15 +45,17 @@ pub struct Tree {
     nodes: Vec<Option<Node>>,
     free: Vec<u32>,
     by_watch: HashMap<i32, u32>,
+    names: Names,
 }
 
 impl Tree {
     /// A tree that holds only its root.
     pub fn new(root: WatchDescriptor) -> Self {
         let by_watch = HashMap::from([(root.get_watch_descriptor_id(), 0)]);
-        let root =
-            Node { parent: NONE, first_child: NONE, next: NONE, previous: NONE, watch: root, name: Box::from([]) };
-        Tree { nodes: vec![Some(root)], free: Vec::new(), by_watch }
+        let mut names = Names::default();
+        let name = names.add(b"");
+        let root = Node { parent: NONE, first_child: NONE, next: NONE, previous: NONE, watch: root, name };
+        Tree { nodes: vec![Some(root)], free: Vec::new(), by_watch, names }
     }
 
     /// The directory at the top.
@@ -77,13 +80,23 @@ impl Tree {
 
     /// The name of a directory, as far as it is known.
     pub fn path(&self, id: NodeId) -> RelPath {
-        let mut names = Vec::new();
+        self.path_of(id, Vec::new())
+    }
+
+    /// The name of the entry `name` of a directory. Every event asks for one.
+    pub fn entry(&self, id: NodeId, name: &OsStr) -> RelPath {
+        self.path_of(id, vec![name.as_bytes()])
+    }
+
+    /// `names` are those below the directory, lowest first.
+    fn path_of<'a>(&'a self, id: NodeId, mut names: Vec<&'a [u8]>) -> RelPath {
         let mut at = id.0;
         while let Some(node) = self.node(at).filter(|node| node.parent != NONE) {
-            names.push(&*node.name);
+            names.push(self.names.get(node.name));
             at = node.parent;
         }
-        names.iter().rev().fold(RelPath::root(), |path, name| path.join(OsStr::from_bytes(name)))
+        names.reverse();
+        RelPath::of_names(&names)
     }
 
     /// Records that the directory with this watch is the entry `name` of `parent`.
@@ -91,7 +104,7 @@ impl Tree {
         let Some(id) = self.by_watch(watch.get_watch_descriptor_id()) else {
             return Placed::New(self.insert(watch, parent, name));
         };
-        let same = self.node(id.0).is_some_and(|node| node.parent == parent.0 && *node.name == *name.as_bytes());
+        let same = self.node(id.0).is_some_and(|node| node.parent == parent.0 && self.is_named(node, name));
         if same {
             return Placed::Known(id);
         }
@@ -99,17 +112,20 @@ impl Tree {
             return Placed::Tangled;
         }
         self.unlink(id.0);
+        let name = self.names.add(name.as_bytes());
         if let Some(node) = self.node_mut(id.0) {
-            node.name = Box::from(name.as_bytes());
+            let old = std::mem::replace(&mut node.name, name);
+            self.names.forget(old);
         }
         self.link(id.0, parent.0);
+        self.pack_names();
         Placed::Moved(id)
     }
 
     /// The nodes that claim this name: mostly none or one.
     pub fn children_named(&self, parent: NodeId, name: &OsStr) -> Vec<NodeId> {
         self.children(parent.0)
-            .filter(|&id| self.node(id).is_some_and(|n| *n.name == *name.as_bytes()))
+            .filter(|&id| self.node(id).is_some_and(|node| self.is_named(node, name)))
             .map(NodeId)
             .collect()
     }
@@ -126,10 +142,12 @@ impl Tree {
             left.extend(self.children(at));
             if let Some(node) = self.nodes.get_mut(at as usize).and_then(Option::take) {
                 self.by_watch.remove(&node.watch.get_watch_descriptor_id());
+                self.names.forget(node.name);
                 self.free.push(at);
                 watches.push(node.watch);
             }
         }
+        self.pack_names();
         watches
     }
 
@@ -160,7 +178,7 @@ impl Tree {
 
     fn insert(&mut self, watch: WatchDescriptor, parent: NodeId, name: &OsStr) -> NodeId {
         let number = watch.get_watch_descriptor_id();
-        let name = Box::from(name.as_bytes());
+        let name = self.names.add(name.as_bytes());
         let node = Node { parent: NONE, first_child: NONE, next: NONE, previous: NONE, watch, name };
         let id = match self.free.pop() {
             Some(id) => id,
@@ -173,6 +191,16 @@ impl Tree {
         self.by_watch.insert(number, id);
         self.link(id, parent.0);
         NodeId(id)
+    }
+
+    fn is_named(&self, node: &Node, name: &OsStr) -> bool {
+        self.names.get(node.name) == name.as_bytes()
+    }
+
+    fn pack_names(&mut self) {
+        if self.names.is_sparse() {
+            self.names.pack(self.nodes.iter_mut().flatten().map(|node| &mut node.name));
+        }
     }
 
     fn is_at_or_below(&self, id: NodeId, top: NodeId) -> bool {
@@ -294,6 +322,21 @@ mod tests {
         assert_eq!(tree.children(root.0).count(), 2);
         assert_eq!(tree.children_named(root, "a".as_ref()), [ids[0]]);
         assert!(tree.children_named(root, "b".as_ref()).is_empty());
+    }
+
+    #[test]
+    fn names_outlive_the_deletion_of_most_others() {
+        let dirs = Dirs::new();
+        let mut tree = Tree::new(dirs.watch(""));
+        let root = tree.root();
+        let kept = id(tree.place(dirs.watch("kept"), root, "kept".as_ref()));
+        for round in 0..800 {
+            let name = format!("{round:0>200}");
+            let gone = id(tree.place(dirs.watch("gone"), root, name.as_ref()));
+            assert_eq!((tree.path(gone), tree.path(kept)), (rel(&name), rel("kept")));
+            tree.remove(gone);
+        }
+        assert_eq!((tree.entry(kept, "x".as_ref()), tree.entry(root, "x".as_ref())), (rel("kept/x"), rel("x")));
     }
 
     #[test]

@@ -10,7 +10,6 @@ use super::*;
 use crate::filter::excludes::Excludes;
 use crate::watcher::moves::PAIRING_TIME;
 use crate::watcher::quiet::QUIET_TIME;
-use crate::watcher::reader::own;
 
 struct Watched {
     dir: tempfile::TempDir,
@@ -46,7 +45,7 @@ impl Watched {
     fn events(&mut self) -> Vec<RawEvent> {
         let (mut buffer, mut events) = ([0; 4096], Vec::new());
         while let Ok(read) = self.inotify.read_events(&mut buffer) {
-            events.extend(read.map(own));
+            events.extend(read.map(RawEvent::from));
         }
         events
     }
