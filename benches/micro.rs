@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "what is measured is written here; if it is wrong, a panic says where")]
 
 use std::collections::HashMap;
+use std::fs;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -11,9 +12,13 @@ use inosync_actors::filter::excludes::Excludes;
 use inosync_actors::filter::rules;
 use inosync_actors::messages::Change;
 use inosync_actors::path::RelPath;
+use inosync_actors::root::Root;
 use inosync_actors::rsync::output::{Line, Tally};
+use inosync_actors::sync::lease::Lane;
 use inosync_actors::sync::pending::{Fate, PendingSet};
-use inosync_actors::sync::plan::{Disk, Found, plan};
+use inosync_actors::sync::plan::{Disk, Found, Room, plan};
+use inosync_actors::watcher::{Dirs, Observer, RawEvent};
+use inotify::Inotify;
 
 /// A burst, in directories of ten files.
 const CHANGES: usize = 20_000;
@@ -22,11 +27,42 @@ const BATCH: (usize, usize) = (2_000, 200_000);
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
+    observing(&mut criterion);
     folding(&mut criterion);
     planning(&mut criterion);
     filtering(&mut criterion);
     reading_rsync(&mut criterion);
     criterion.final_summary();
+}
+
+/// Files of one directory are written, as the kernel tells it.
+fn observing(criterion: &mut Criterion) {
+    let dir = tempfile::tempdir().expect("the temporary directory works");
+    let mut inotify = Inotify::init().expect("inotify is there");
+    let watched = Dirs::new(dir.path().to_owned(), Excludes::default(), inotify.watches()).expect("it was just made");
+    let root = Root::of(dir.path()).expect("it was just made");
+    let mut observer = Observer::new(root, watched, &mut |_| ());
+    let mut buffer = vec![0; 1 << 20];
+    let names: Vec<_> = (0..1_000).map(|number| dir.path().join(format!("file{number}"))).collect();
+    let mut read = || -> Vec<RawEvent> {
+        names.iter().for_each(|name| fs::write(name, "content").expect("the directory is writable"));
+        inotify.read_events(&mut buffer).expect("events are waiting").map(RawEvent::from).collect()
+    };
+    let _created = read();
+    let events = read();
+    let mut group = criterion.benchmark_group("observing");
+    group.throughput(Throughput::Elements(events.len() as u64));
+    group.bench_function("events of 1,000 files that are written again", |bencher| {
+        bencher.iter_batched(|| events.clone(), |events| observe(&mut observer, events), BatchSize::LargeInput);
+    });
+    group.finish();
+}
+
+fn observe(observer: &mut Observer, events: Vec<RawEvent>) {
+    let now = Instant::now();
+    events.into_iter().for_each(|event| observer.handle(event, now));
+    observer.tick(now);
+    black_box(observer.take());
 }
 
 /// A burst comes, is sent batch by batch, and succeeds.
@@ -48,8 +84,8 @@ fn work_off(set: &mut PendingSet, changes: &[Change]) {
     let now = Instant::now();
     changes.iter().for_each(|change| set.add(change, now));
     while !set.is_empty() {
-        black_box(set.lease(BATCH.0, BATCH.1, now));
-        set.settle(now, |_| Fate::Delivered, |_| Duration::ZERO);
+        let batch = black_box(set.lease(Lane::Fast, BATCH.0, BATCH.1, now));
+        set.settle(batch.id, now, |_| Fate::Delivered, |_| Duration::ZERO);
     }
 }
 
@@ -58,7 +94,7 @@ fn planning(criterion: &mut Criterion) {
     let now = Instant::now();
     let mut set = PendingSet::default();
     burst(BATCH.0).iter().for_each(|change| set.add(change, now));
-    let batch = set.lease(BATCH.0, BATCH.1, now);
+    let batch = set.lease(Lane::Fast, BATCH.0, BATCH.1, now).paths;
     let mut disk = Table::default();
     for (path, _) in &batch {
         disk.0.insert(path.clone(), Found::File(200));
@@ -67,7 +103,7 @@ fn planning(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("planning");
     group.throughput(Throughput::Elements(batch.len() as u64));
     for (name, excludes) in [("2,000 paths", Excludes::default()), ("2,000 paths, 50 patterns", patterns())] {
-        group.bench_function(name, |bencher| bencher.iter(|| plan(&batch, &set, &excludes, &mut disk, now)));
+        group.bench_function(name, |bencher| bencher.iter(|| plan(&batch, &set, &excludes, &mut disk, None, now)));
     }
     group.finish();
 }
@@ -78,6 +114,10 @@ struct Table(HashMap<RelPath, Found>);
 impl Disk for Table {
     fn look(&mut self, path: &RelPath) -> Found {
         self.0.get(path).copied().unwrap_or(Found::Missing)
+    }
+
+    fn fits(&mut self, _: &RelPath, room: &mut Room) -> bool {
+        room.entries > 0
     }
 }
 
