@@ -14,9 +14,10 @@ use inosync_actors::messages::Change;
 use inosync_actors::path::RelPath;
 use inosync_actors::root::Root;
 use inosync_actors::rsync::output::{Line, Tally};
+use inosync_actors::sync::disk::{Disk, Found, Room};
 use inosync_actors::sync::lease::Lane;
 use inosync_actors::sync::pending::{Fate, PendingSet};
-use inosync_actors::sync::plan::{Disk, Found, Room, plan};
+use inosync_actors::sync::plan::plan;
 use inosync_actors::watcher::{Dirs, Observer, RawEvent};
 use inotify::Inotify;
 

@@ -1,6 +1,7 @@
 //! Brings one node up to date, batch by batch. What the node does not have yet is in its [`Outbox`], which outlives the
 //! actor; what rsync must be told is decided in [`mod@plan`]; how it is told is the [`Transport`]'s business.
 
+pub mod disk;
 pub mod fold;
 pub mod health;
 pub mod lease;
@@ -18,11 +19,12 @@ use actix::prelude::*;
 use slog::{debug, error, info, warn};
 use tokio::sync::oneshot;
 
+use self::disk::{Disk, Found, Room, Source};
 use self::health::{Health, News, backoff};
 use self::lease::{Lane, LeaseId};
 pub use self::link::{Delivery, Link, Outbox, Running, Superior, Transport, Worked};
 use self::pace::Pace;
-use self::plan::{Disk, Found, Plan, Room, Source, plan};
+use self::plan::{Plan, plan};
 use self::report::{log_delivery, log_failing};
 use crate::messages::{Change, Died, Drain, Drained, SourceLost, Succeeded, Wake};
 use crate::path::RelPath;

@@ -1,0 +1,189 @@
+use super::*;
+use crate::messages::Change;
+use crate::sync::lease::Lane;
+
+fn rel(path: &str) -> RelPath {
+    RelPath::new(path.as_bytes()).unwrap()
+}
+
+/// A disk on which these directories (with a trailing slash) and files exist.
+struct Table(Vec<&'static str>);
+
+impl Disk for Table {
+    fn look(&mut self, path: &RelPath) -> Found {
+        let directory = format!("{path}/");
+        match self.0.iter().find(|entry| **entry == path.to_string() || **entry == directory) {
+            Some(entry) if entry.ends_with('/') => Found::Directory,
+            Some(entry) if entry.starts_with("large") => Found::File(LARGE + 1),
+            Some(_) => Found::File(LARGE),
+            None => Found::Missing,
+        }
+    }
+
+    fn fits(&mut self, dir: &RelPath, room: &mut Room) -> bool {
+        self.0.iter().filter(|entry| entry.starts_with(&format!("{dir}/"))).all(|_| room.take(LARGE))
+    }
+}
+
+fn touched(path: &str) -> Change {
+    Change::Touched { path: rel(path), is_dir: false, rewritten: false }
+}
+
+fn written(path: &str) -> Change {
+    Change::Touched { path: rel(path), is_dir: false, rewritten: true }
+}
+
+fn removed(path: &str) -> Change {
+    Change::Removed { path: rel(path), is_dir: false }
+}
+
+fn subtree(path: &str) -> Change {
+    Change::Subtree { path: rel(path) }
+}
+
+/// The plan in short: `+present`, `*large`, `#subtrees_rewritten`, `/subtree`, `-missing`, `!protected`, `?unreported`.
+fn planned(disk: &[&'static str], excludes: &[&str], changes: &[Change]) -> String {
+    let (mut set, now) = (PendingSet::default(), Instant::now());
+    changes.iter().for_each(|change| set.add(change, now));
+    let batch = set.lease(Lane::Fast, 99, 9999, now).paths;
+    let excludes = Excludes::new(excludes.iter().map(|p| p.to_string()).collect()).unwrap();
+    let plan = plan(&batch, &set, &excludes, &mut Table(disk.to_vec()), None, now);
+    let lists = [
+        ('+', &plan.present),
+        ('*', &plan.large),
+        ('/', &plan.subtrees),
+        ('#', &plan.subtrees_rewritten),
+        ('-', &plan.missing),
+        ('!', &plan.protected),
+        ('?', &plan.unreported),
+    ];
+    let words = lists.iter().flat_map(|(mark, list)| list.iter().map(move |path| format!("{mark}{path}")));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn what_exists_is_sent_and_what_was_removed_is_deleted() {
+    assert_eq!(planned(&["a", "d/", "d/x"], &[], &[touched("a"), touched("d/x"), removed("d/y")]), "+a +d/x -d/y");
+}
+
+#[test]
+fn new_content_is_sent_whatever_size_and_time_say() {
+    assert_eq!(planned(&["a", "large"], &[], &[written("large"), touched("a")]), "+a +large");
+    assert_eq!(planned(&["a", "large"], &[], &[written("a"), touched("large")]), "+a *large");
+    assert_eq!(planned(&["large"], &[], &[removed("large"), touched("large")]), "+large", "made again");
+    assert_eq!(planned(&["d/"], &[], &[removed("d"), subtree("d")]), "#d", "made again");
+}
+
+#[test]
+fn of_a_missing_directory_only_the_topmost_is_listed() {
+    assert_eq!(planned(&["d/"], &[], &[removed("d/e/f/x"), removed("d/e")]), "-d/e");
+}
+
+#[test]
+fn nothing_below_a_file_or_symlink_is_listed() {
+    assert_eq!(planned(&["d"], &[], &[touched("d/x"), touched("d/e/y")]), "+d");
+}
+
+#[test]
+fn nothing_excluded_is_listed() {
+    let disk = ["cache/", "cache/x", "d/", "d/y.bin", "d/z", "gone/"];
+    let changes = [touched("cache/x"), touched("d/y.bin"), touched("d/z"), removed("d/old.bin"), subtree("cache")];
+    assert_eq!(planned(&disk, &["*.bin", "cache/"], &changes), "+d/z");
+}
+
+#[test]
+fn a_directory_is_listed_as_entry_or_as_subtree() {
+    assert_eq!(planned(&["d/", "e/", "f"], &[], &[touched("d"), subtree("e"), subtree("f")]), "+d +f /e");
+}
+
+#[test]
+fn a_missing_path_waits_for_the_report_of_its_removal() {
+    assert_eq!(planned(&[], &[], &[touched("d/x")]), "?d/x");
+    assert_eq!(planned(&["d/"], &[], &[touched("d/x")]), "?d/x");
+}
+
+#[test]
+fn a_directory_that_was_moved_away_is_never_deleted() {
+    let away = |path| Change::MovedAway { path: rel(path) };
+    let out = |path| Change::MovedOut { path: rel(path) };
+    assert_eq!(planned(&[], &[], &[touched("d/x"), away("d")]), "?d/x", "the other half may come");
+    assert_eq!(planned(&[], &[], &[touched("d/x"), away("d"), out("d")]), "");
+    let left_inside = [away("d/e"), out("d/e"), removed("d")];
+    assert_eq!(planned(&[], &[], &left_inside), "-d !d/e", "the rest of the directory is deleted around it");
+    assert_eq!(planned(&["d/"], &[], &[away("d/e"), out("d/e"), subtree("d")]), "/d !d/e");
+}
+
+#[test]
+fn a_name_that_exists_again_is_not_protected() {
+    let changes = [Change::MovedAway { path: rel("d/e") }, Change::MovedOut { path: rel("d/e") }, subtree("d")];
+    assert_eq!(planned(&["d/", "d/e/"], &[], &changes), "/d");
+}
+
+#[test]
+fn many_moved_directories_are_protected_by_those_that_held_them() {
+    let (mut set, now) = (PendingSet::default(), Instant::now());
+    for n in 0..=PROTECTED {
+        set.add(&Change::MovedAway { path: rel(&format!("d/e/{n}")) }, now);
+    }
+    set.add(&removed("d"), now);
+    let batch = set.lease(Lane::Fast, 9, 999, now).paths;
+    let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec![]), None, now);
+    assert_eq!(plan.protected, BTreeSet::from([rel("d/e")]));
+}
+
+#[test]
+fn what_an_unmount_hides_is_not_deleted() {
+    let unmounted = Change::Unmounted { path: rel("mnt") };
+    assert_eq!(planned(&["mnt/"], &[], &[touched("mnt/x"), unmounted.clone()]), "");
+    assert_eq!(planned(&["mnt/"], &[], &[unmounted, touched("mnt/x")]), "");
+}
+
+#[test]
+fn a_removal_that_is_never_reported_is_looked_for() {
+    let (mut set, now) = (PendingSet::default(), Instant::now());
+    set.add(&touched("d/x"), now);
+    let mut plan_at = |now| {
+        let batch = set.lease(Lane::Fast, 9, 999, now);
+        let plan = plan(&batch.paths, &set, &Excludes::default(), &mut Table(vec!["d/"]), None, now);
+        set.settle(batch.id, now, |path| plan.fate(path, &Blame::default(), &BTreeSet::new()), |_| Duration::ZERO);
+        (plan.lost.into_iter().collect::<Vec<_>>(), set.len())
+    };
+    assert_eq!(plan_at(now), (vec![], 1));
+    assert_eq!(plan_at(now + REPORT_TIME), (vec![], 1));
+    assert_eq!(plan_at(now + REPORT_AT_LATEST), (vec![rel("d")], 0));
+}
+
+#[test]
+fn what_the_fast_lane_has_no_room_for_belongs_into_the_bulk_lane() {
+    let changes = ["large 1", "large 2", "small", "tree", "bush", "gone"];
+    let disk = || Table(vec!["large 1", "large 2", "small", "bush/", "bush/x", "tree/", "tree/x", "tree/y"]);
+    let batch: Vec<_> = changes.iter().map(|path| (rel(path), Pending::new(Scope::Subtree, false))).collect();
+    let (set, now) = (PendingSet::default(), Instant::now());
+    let lists = |room| {
+        let plan = plan(&batch, &set, &Excludes::default(), &mut disk(), room, now);
+        [plan.large, plan.present, plan.subtrees, plan.bulk]
+            .map(|list| list.iter().map(RelPath::to_string).collect::<Vec<_>>())
+    };
+    let room = Room { bytes: LARGE * 3 / 2, entries: 2 };
+    assert_eq!(lists(Some(room)), [vec!["large 1"], vec!["small"], vec![], vec!["bush", "large 2", "tree"]]);
+}
+
+#[test]
+fn a_failure_keeps_the_paths_that_it_concerns() {
+    let (mut set, now) = (PendingSet::default(), Instant::now());
+    for change in [touched("a"), touched("b"), touched("d/x"), subtree("s")] {
+        set.add(&change, now);
+    }
+    let batch = set.lease(Lane::Fast, 9, 999, now).paths;
+    let mut disk = Table(vec!["a", "b", "d/", "d/x", "s/"]);
+    let plan = plan(&batch, &set, &Excludes::default(), &mut disk, None, now);
+    let blamed = Blame::Paths(vec![rel("a"), rel("d"), rel("s/deep/y")]);
+    let kept = |path: &&str, blamed| plan.fate(&rel(path), blamed, &BTreeSet::new()) != Fate::Delivered;
+    let all = ["a", "b", "d/x", "s"];
+    assert_eq!(all.iter().filter(|p| kept(p, &blamed)).collect::<Vec<_>>(), [&"a", &"d/x", &"s"]);
+    assert!(all.iter().all(|path| kept(path, &Blame::Anything)));
+    let gone = plan.gone(&mut Table(vec!["b", "d/", "d/x", "s/"]));
+    assert_eq!(gone, BTreeSet::from([rel("a")]));
+    assert!(matches!(plan.fate(&rel("a"), &Blame::default(), &gone), Fate::Unreported { .. }));
+    assert_eq!(plan.fate(&rel("b"), &Blame::default(), &gone), Fate::Delivered);
+}
