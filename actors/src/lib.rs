@@ -12,14 +12,15 @@
 //! - [`messages`]: the whole protocol between the actors.
 //! - [`watcher`]: inotify watches, one per directory; kernel events in, changes out.
 //! - [`filter`]: the exclude patterns, what they match and what they are for rsync.
-//! - [`sync`]: one node's pending set, its batches, its backoff.
-//! - [`rsync`]: the rsync command: its recipes, its runs, what its ends mean.
+//! - [`sync`]: one node's pending set, its batches in two lanes, its backoff.
+//! - [`rsync`]: the rsync command: its recipes, its runs and standbys, what its ends mean.
 //! - [`supervisor`]: starts and restarts the SyncActors, logs directory moves, leads the stop.
 //! - [`daemon`]: puts the actors together. [`site`], [`root`] and [`path`] are what they speak about.
 //!
 //! # Words
 //! A *node* mirrors the tree. A *change* says that a path may differ. Changes wait in a node's *pending set* and leave it
-//! in a *batch*, one rsync run or a few. A *reconcile* compares the whole tree. A node that fails is in *backoff*; while
+//! in a *batch*, one rsync run or a few, in the fast or the bulk *lane*. A *standby* is an rsync that waits at a node for
+//! its list. A *reconcile* compares the whole tree. A node that fails is in *backoff*; while
 //! the source is not there, everything is *held*.
 //!
 //! # Traps
