@@ -1,6 +1,7 @@
 //! Brings one node up to date, batch by batch. What the node does not have yet is in its [`Outbox`], which outlives the
 //! actor; what rsync must be told is decided in [`mod@plan`]; how it is told is the [`Transport`]'s business.
 
+pub mod away;
 pub mod disk;
 pub mod fold;
 pub mod health;

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::away::{Away, MovedAway};
 use super::fold::{Fold, Pending, Scope};
 use super::lease::{Lane, LeaseId, Leases};
 use crate::messages::Change;
@@ -14,8 +15,6 @@ use crate::path::RelPath;
 pub const CAP: usize = 20_000;
 /// How late the watcher may report what happened while a directory was compared.
 const LATE_REPORTS: Duration = Duration::from_secs(2);
-/// Directories that were moved away and are remembered, the latest; see [`PendingSet::moved_away`].
-const REMEMBERED_MOVES: usize = 10_000;
 
 /// Paths that go to the node together.
 #[derive(Debug)]
@@ -38,15 +37,6 @@ pub enum Fate {
         /// How long to leave it alone.
         retry_in: Duration,
     },
-}
-
-/// Where a directory went that was moved away from its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MovedAway {
-    /// The other half of the move has not come yet.
-    Unknown,
-    /// What waited below it waits at its new name, or left the tree.
-    Known,
 }
 
 /// The comparison of the whole tree.
@@ -75,9 +65,7 @@ pub struct PendingSet {
     /// The batches that are out.
     leases: Leases,
     reconcile: Reconcile,
-    /// Directories that were moved away, with the order in which they were.
-    moved_away: BTreeMap<RelPath, (MovedAway, u64)>,
-    moves: u64,
+    away: Away,
     /// Directories that were compared as a whole a moment ago: a move in them may be reported only now.
     compared: Vec<(RelPath, Instant)>,
     /// Directories from which a file system was unmounted: what was below them is hidden, not deleted.
@@ -94,8 +82,8 @@ impl PendingSet {
     /// An empty set in which up to `cap` paths wait.
     pub fn new(cap: usize) -> Self {
         let (waiting, reconcile) = (Fold::new(cap), Reconcile::Idle);
-        let (leases, moved_away, unmounted) = (Leases::default(), BTreeMap::new(), BTreeSet::new());
-        PendingSet { waiting, leases, reconcile, moved_away, moves: 0, compared: Vec::new(), unmounted }
+        let (leases, away, unmounted) = (Leases::default(), Away::default(), BTreeSet::new());
+        PendingSet { waiting, leases, reconcile, away, compared: Vec::new(), unmounted }
     }
 
     /// Something changed.
@@ -109,15 +97,15 @@ impl PendingSet {
             }
             Change::Removed { path, is_dir } => {
                 // It was there: whatever was moved away from this name was an earlier one.
-                self.moved_away.remove(path);
+                self.away.forget(path);
                 self.unmounted.remove(path);
                 if *is_dir {
                     self.waiting.drop_below(path);
                 }
                 self.waiting.insert(path.clone(), Pending::new(Scope::Entry, true));
             }
-            Change::MovedAway { path } => self.remember(path, MovedAway::Unknown),
-            Change::MovedOut { path } => self.remember(path, MovedAway::Known),
+            Change::MovedAway { path } => self.away.remember(path, MovedAway::Unknown),
+            Change::MovedOut { path } => self.away.remember(path, MovedAway::Known),
             Change::MovedTo { from, to } => self.moved(from, to, now),
             Change::Unmounted { path } => {
                 self.waiting.drop_below(path);
@@ -200,14 +188,14 @@ impl PendingSet {
     /// Whether this directory was moved away and has not been seen since. Mirroring moves is not our business, so its old
     /// name on the node is neither sent nor deleted, until the name exists again or the whole tree was reconciled.
     pub fn moved_away(&self, path: &RelPath) -> Option<MovedAway> {
-        self.moved_away.get(path).map(|(state, _)| *state)
+        self.away.get(path)
     }
 
     /// Directories that exist again although they were moved away.
     pub fn forget_moves(&mut self, returned: &BTreeSet<RelPath>) {
-        returned.iter().for_each(|path| {
-            self.moved_away.remove(path);
-        });
+        for path in returned {
+            self.away.forget(path);
+        }
     }
 
     /// Whether a file system was unmounted above this path, so that it is hidden and not deleted.
@@ -217,7 +205,7 @@ impl PendingSet {
 
     /// The directories strictly below `dir` that were moved away.
     pub fn moved_away_below(&self, dir: &RelPath) -> Vec<RelPath> {
-        self.moved_away.range(dir.below()).map(|(path, _)| path.clone()).collect()
+        self.away.below(dir)
     }
 
     /// Ends a batch, path by path. `retry` says how long a path is left alone that failed so often before. Returns the
@@ -298,7 +286,7 @@ impl PendingSet {
             return false;
         }
         let beside = Fold::new(self.waiting.cap());
-        self.reconcile = Reconcile::Running { tries, again: false, beside, moves: self.moves, started: now };
+        self.reconcile = Reconcile::Running { tries, again: false, beside, moves: self.away.count(), started: now };
         true
     }
 
@@ -309,7 +297,7 @@ impl PendingSet {
         else {
             return;
         };
-        self.moved_away.retain(|_, (_, order)| *order > moves);
+        self.away.forget_first(moves);
         // What was missing before it began, it has dealt with.
         self.waiting.retain(|_, pending| pending.unreported.is_none_or(|since| since >= started));
         self.was_compared(RelPath::root(), now);
@@ -371,7 +359,7 @@ impl PendingSet {
     }
 
     fn insert(&mut self, path: &RelPath, scope: Scope, rewritten: bool) {
-        let replaced = self.moved_away.remove(path).is_some() || self.leases.get(path).is_some_and(|p| p.removed);
+        let replaced = self.away.forget(path) || self.leases.get(path).is_some_and(|p| p.removed);
         let rewritten = rewritten || replaced;
         self.waiting.insert(path.clone(), Pending { rewritten, ..Pending::new(scope, false) });
     }
@@ -381,24 +369,11 @@ impl PendingSet {
         self.compared.push((path, now));
     }
 
-    fn remember(&mut self, path: &RelPath, state: MovedAway) {
-        // A name that exists again is no longer moved away, whatever is said of the move later.
-        if state == MovedAway::Known && !self.moved_away.contains_key(path) {
-            return;
-        }
-        self.moves += 1;
-        self.moved_away.insert(path.clone(), (state, self.moves));
-        if self.moved_away.len() > REMEMBERED_MOVES {
-            let oldest = self.moved_away.iter().min_by_key(|(_, (_, order))| *order).map(|(path, _)| path.clone());
-            oldest.map(|path| self.moved_away.remove(&path));
-        }
-    }
-
     /// What waits or is in flight below the old name of a directory waits below its new name.
     fn moved(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
-        self.remember(from, MovedAway::Known);
+        self.away.remember(from, MovedAway::Known);
         // A directory of another content comes to a name that the node still has.
-        let replaces = self.moved_away.remove(to).is_some();
+        let replaces = self.away.forget(to);
         // A directory that was being sent as new may have reached the node in part, or not at all.
         let sent_as_subtree = |(path, pending): (&RelPath, &Pending)| {
             pending.scope == Scope::Subtree && from.is_below(path) && !pending.removed

@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use super::away::MovedAway;
 use super::disk::{Disk, Found, Room};
 use super::fold::{Pending, Scope};
-use super::pending::{Fate, MovedAway, PendingSet};
+use super::pending::{Fate, PendingSet};
 use crate::filter::excludes::Excludes;
 use crate::path::RelPath;
 use crate::rsync::blame::Blame;

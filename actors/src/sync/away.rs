@@ -1,0 +1,67 @@
+//! Names that directories were moved away from. Mirroring moves is not our business, so such a name on the node is neither
+//! sent nor deleted, until it exists again or the whole tree was reconciled. A plain data structure.
+
+use std::collections::BTreeMap;
+
+use crate::path::RelPath;
+
+/// Names that are remembered, the latest.
+const REMEMBERED: usize = 10_000;
+
+/// Where a directory went that was moved away from its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MovedAway {
+    /// The other half of the move has not come yet.
+    Unknown,
+    /// What waited below it waits at its new name, or left the tree.
+    Known,
+}
+
+/// The names that directories were moved away from.
+#[derive(Debug, Default)]
+pub struct Away {
+    /// With the order in which they were.
+    names: BTreeMap<RelPath, (MovedAway, u64)>,
+    moves: u64,
+}
+
+impl Away {
+    /// Whether a directory was moved away from this name, which has not been seen since.
+    pub fn get(&self, path: &RelPath) -> Option<MovedAway> {
+        self.names.get(path).map(|(state, _)| *state)
+    }
+
+    /// Those strictly below `dir`.
+    pub fn below(&self, dir: &RelPath) -> Vec<RelPath> {
+        self.names.range(dir.below()).map(|(path, _)| path.clone()).collect()
+    }
+
+    /// A directory was moved away from here.
+    pub fn remember(&mut self, path: &RelPath, state: MovedAway) {
+        // A name that exists again is no longer moved away, whatever is said of the move later.
+        if state == MovedAway::Known && !self.names.contains_key(path) {
+            return;
+        }
+        self.moves += 1;
+        self.names.insert(path.clone(), (state, self.moves));
+        if self.names.len() > REMEMBERED {
+            let oldest = self.names.iter().min_by_key(|(_, (_, order))| *order).map(|(path, _)| path.clone());
+            oldest.map(|path| self.names.remove(&path));
+        }
+    }
+
+    /// The name exists again. Whether it was remembered.
+    pub fn forget(&mut self, path: &RelPath) -> bool {
+        self.names.remove(path).is_some()
+    }
+
+    /// How many moves there were so far.
+    pub fn count(&self) -> u64 {
+        self.moves
+    }
+
+    /// The first `count` moves are settled.
+    pub fn forget_first(&mut self, count: u64) {
+        self.names.retain(|_, (_, order)| *order > count);
+    }
+}
