@@ -310,17 +310,17 @@ struct Ears<'a> {
 impl Transport for Rsync {
     fn deliver(self: Rc<Self>, plan: Rc<Plan>, lane: Lane, worked: Worked) -> Running {
         Box::pin(async move {
-            let delivery = self.clone().deliver_plan(plan, lane, worked).await?;
-            self.well();
-            Ok(delivery)
+            let result = self.clone().deliver_plan(plan, lane, worked).await;
+            self.keep_ready(result.is_ok());
+            result
         })
     }
 
     fn reconcile(self: Rc<Self>) -> Running {
         Box::pin(async move {
-            let delivery = self.reconcile_all().await?;
-            self.well();
-            Ok(delivery)
+            let result = self.reconcile_all().await;
+            self.keep_ready(result.is_ok());
+            result
         })
     }
 

@@ -55,10 +55,14 @@ pub fn sshd(dir: &Path) -> Outcome<Server> {
     }
     fs::copy(dir.join("user_key.pub"), dir.join("authorized_keys")).at("authorized_keys")?;
     let (conf, at) = (dir.join("sshd_config"), dir.display());
+    // A shell that sshd starts may read its user's files, and what these do is not to be measured: here are none.
+    let home = dir.join("home");
+    fs::create_dir(&home).at(home.display())?;
     let pam = if account_is_locked() { "yes" } else { "no" };
     let text = format!(
         "ListenAddress 127.0.0.1\nHostKey {at}/host_key\nAuthorizedKeysFile {at}/authorized_keys\nPidFile none\n\
-         UsePAM {pam}\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 100\nUseDNS no\n"
+         UsePAM {pam}\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 100\nUseDNS no\n\
+         SetEnv HOME={at}/home\n"
     );
     fs::write(&conf, text).at(conf.display())?;
     let server = Server::start(&dir.join("sshd.log"), |port| {

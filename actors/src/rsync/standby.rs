@@ -28,6 +28,11 @@ const MOST_IN_ALL: usize = 6;
 const MOST_CONNECTING: usize = 2;
 /// After so many deaths in a row a node has no standby until a run succeeds.
 const DEATHS: u32 = 5;
+/// After so many in a row that were of no use when they were fed, a node has none for a while: something on the way to it
+/// does not keep idle connections.
+const USELESS: (u32, Duration) = (3, Duration::from_secs(600));
+/// One that takes longer to connect is not waited for.
+pub const CONNECTS: Duration = Duration::from_secs(10);
 /// `--timeout` of a standby: it sends keep-alives every half of it, which an rsync daemon with a shorter `timeout` of its
 /// own (rsyncd.conf(5)) does not wait for. A standby that dies of this halves it, down to the last.
 const TIMEOUTS: (u32, u32) = (60, 4);
@@ -71,6 +76,7 @@ struct Kept {
     /// Whether it makes the directories above the mirror.
     make_path: bool,
     connected: bool,
+    started: Instant,
     take: oneshot::Sender<Handover>,
     _permit: Permit,
 }
@@ -94,6 +100,8 @@ pub struct Standbys {
     last: u64,
     /// Deaths in a row.
     deaths: u32,
+    /// How many in a row were of no use when they were fed.
+    useless: u32,
     /// None is started before.
     not_before: Option<Instant>,
     timeout: u32,
@@ -112,8 +120,8 @@ impl Standbys {
     /// None yet; the recipe `always` is to have one whether it is used or not.
     pub fn new(always: Recipe, budget: Budget) -> Self {
         let demand = BTreeMap::from([(always, Demand { used: Instant::now(), depth: 1 })]);
-        let (kept, last, deaths, not_before) = (Vec::new(), 0, 0, None);
-        Standbys { kept, demand, always, budget, last, deaths, not_before, timeout: TIMEOUTS.0 }
+        let (kept, last, deaths, useless, not_before) = (Vec::new(), 0, 0, 0, None);
+        Standbys { kept, demand, always, budget, last, deaths, useless, not_before, timeout: TIMEOUTS.0 }
     }
 
     /// The `--timeout` of the next one, if it is not the usual one.
@@ -121,9 +129,14 @@ impl Standbys {
         (self.timeout < TIMEOUTS.0).then_some(self.timeout)
     }
 
+    /// Whether none is to be started until a run succeeds.
+    pub fn rests(&self) -> bool {
+        self.deaths >= DEATHS
+    }
+
     /// The next one to be started, if there is to be one now.
     pub fn wanted(&self, now: Instant) -> Option<Wanted> {
-        if self.deaths >= DEATHS || self.kept.len() >= MOST_IN_ALL || self.not_before.is_some_and(|at| at > now) {
+        if self.rests() || self.kept.len() >= MOST_IN_ALL || self.not_before.is_some_and(|at| at > now) {
             return None;
         }
         if self.kept.iter().filter(|kept| !kept.connected).count() >= MOST_CONNECTING {
@@ -136,9 +149,10 @@ impl Standbys {
 
     /// Whether the recipe that always has a standby has none that is connected, but one that will be. Then there is more
     /// demand than was thought.
-    pub fn is_late(&mut self) -> bool {
-        let mut kept = self.kept.iter().filter(|kept| kept.recipe == self.always).peekable();
-        let late = kept.peek().is_some() && kept.all(|kept| !kept.connected);
+    pub fn is_late(&mut self, now: Instant) -> bool {
+        let kept = || self.kept.iter().filter(|kept| kept.recipe == self.always);
+        let connects = |kept: &Kept| now < kept.started + CONNECTS;
+        let late = kept().any(connects) && !kept().any(|kept| kept.connected);
         if late && let Some(demand) = self.demand.get_mut(&self.always) {
             demand.depth = (demand.depth + 1).min(MOST);
         }
@@ -147,15 +161,15 @@ impl Standbys {
 
     /// When to look for [`Standbys::wanted`] again; `None` if not because of the time.
     pub fn retry_at(&self) -> Option<Instant> {
-        self.not_before.filter(|_| self.deaths < DEATHS)
+        self.not_before.filter(|_| !self.rests())
     }
 
     /// One was started. Returns its number, and through what it will be asked for.
-    pub fn keep(&mut self, wanted: Wanted, make_path: bool) -> (u64, oneshot::Receiver<Handover>) {
+    pub fn keep(&mut self, wanted: Wanted, make_path: bool, started: Instant) -> (u64, oneshot::Receiver<Handover>) {
         self.last += 1;
         let (take, asked) = oneshot::channel();
         let Wanted { recipe, permit } = wanted;
-        self.kept.push(Kept { id: self.last, recipe, make_path, connected: false, take, _permit: permit });
+        self.kept.push(Kept { id: self.last, recipe, make_path, connected: false, started, take, _permit: permit });
         (self.last, asked)
     }
 
@@ -202,23 +216,157 @@ impl Standbys {
                 demand.depth = 0;
             }
         }
-        (self.deaths, self.not_before) = (0, None);
     }
 
     /// The node took something.
     pub fn succeeded(&mut self) {
-        (self.deaths, self.not_before) = (0, None);
+        self.deaths = 0;
     }
 
-    /// One was of no use when it was fed.
+    /// One did what it was fed with.
+    pub fn served(&mut self) {
+        (self.deaths, self.useless, self.not_before) = (0, 0, None);
+    }
+
+    /// One could not be started.
     pub fn failed(&mut self, now: Instant, chance: f64) {
         self.deaths += 1;
         self.not_before = Some(now + backoff(self.deaths, chance));
     }
 
-    /// None is kept until a run succeeds.
+    /// One was of no use when it was fed.
+    pub fn was_useless(&mut self, now: Instant) {
+        self.useless += 1;
+        if self.useless >= USELESS.0 {
+            self.kept.clear();
+            (self.useless, self.not_before) = (0, Some(now + USELESS.1));
+        }
+    }
+
+    /// None is kept, and none started until a run succeeds.
     pub fn clear(&mut self) {
         self.kept.clear();
         self.deaths = DEATHS;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Recipe::{Missing, Present};
+
+    /// Starts all that are wanted; returns their numbers and recipes.
+    fn fill(standbys: &mut Standbys, now: Instant) -> Vec<(u64, Recipe)> {
+        let mut started = Vec::new();
+        while let Some(wanted) = standbys.wanted(now) {
+            let recipe = wanted.recipe;
+            let (id, asked) = standbys.keep(wanted, false, now);
+            // Whoever keeps it outlives the test.
+            std::mem::forget(asked);
+            started.push((id, recipe));
+        }
+        started
+    }
+
+    fn connected(standbys: &mut Standbys, now: Instant) -> usize {
+        let started = fill(standbys, now);
+        started.iter().for_each(|(id, _)| standbys.connected(*id));
+        started.len()
+    }
+
+    #[test]
+    fn one_waits_for_what_is_sent_and_others_only_after_they_were_needed() {
+        let (mut standbys, now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        assert_eq!(fill(&mut standbys, now), [(1, Present)]);
+        assert!(standbys.take(Missing, false, now).is_none());
+        assert_eq!(fill(&mut standbys, now), [(2, Missing)]);
+        assert!(standbys.take(Present, false, now).is_some());
+        assert_eq!(fill(&mut standbys, now), [(3, Present)], "the next one is started at once");
+        standbys.expired(2, now + LIFETIME);
+        standbys.expired(3, now + LIFETIME);
+        let later = now + LIFETIME;
+        assert_eq!(fill(&mut standbys, later), [(4, Present), (5, Missing)]);
+        [4, 5].iter().for_each(|id| standbys.expired(*id, now + DEMAND));
+        assert_eq!(fill(&mut standbys, now + DEMAND), [(6, Present)], "nothing was deleted for long");
+    }
+
+    #[test]
+    fn a_change_that_finds_none_connected_makes_more() {
+        let (mut standbys, now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        assert!(!standbys.is_late(now), "none is on its way");
+        fill(&mut standbys, now);
+        assert!(standbys.is_late(now));
+        assert!(!standbys.is_late(now + CONNECTS), "it is not waited for without end");
+        standbys.connected(1);
+        assert!(!standbys.is_late(now));
+        assert_eq!(connected(&mut standbys, now), 1, "two are kept now");
+        for _ in 0..9 {
+            while standbys.take(Present, false, now).is_some() {}
+            fill(&mut standbys, now);
+            standbys.is_late(now);
+        }
+        for _ in 0..9 {
+            standbys.kept.iter_mut().for_each(|kept| kept.connected = true);
+            fill(&mut standbys, now);
+        }
+        assert_eq!(standbys.kept.len(), MOST);
+    }
+
+    #[test]
+    fn all_nodes_share_a_budget() {
+        let (budget, now) = (Budget::new(1), Instant::now());
+        let mut standbys = [(); 2].map(|()| Standbys::new(Present, budget.clone()));
+        assert_eq!(standbys.each_mut().map(|standbys| fill(standbys, now).len()), [1, 0]);
+        standbys[0].clear();
+        assert_eq!(standbys.each_mut().map(|standbys| fill(standbys, now).len()), [0, 1]);
+    }
+
+    #[test]
+    fn a_node_that_is_down_is_left_alone_after_some_tries() {
+        let (mut standbys, mut now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        let mut tries = 0;
+        while let [(id, _)] = fill(&mut standbys, now)[..] {
+            standbys.died(id, false, now, 0.5);
+            assert!(fill(&mut standbys, now).is_empty(), "not at once");
+            tries += 1;
+            now = standbys.retry_at().unwrap_or(now + LIFETIME);
+        }
+        assert_eq!(tries, DEATHS);
+        standbys.succeeded();
+        assert_eq!(fill(&mut standbys, now).len(), 1);
+    }
+
+    #[test]
+    fn a_daemon_that_ends_idle_connections_is_told_more_often_that_all_is_well() {
+        let (mut standbys, mut now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        let mut timeouts = Vec::new();
+        for _ in 0..DEATHS {
+            let [(id, _)] = fill(&mut standbys, now)[..] else { panic!("one is wanted") };
+            standbys.connected(id);
+            standbys.died(id, true, now, 0.5);
+            timeouts.extend(standbys.timeout());
+            now = standbys.retry_at().unwrap_or(now);
+        }
+        assert_eq!(timeouts, [30, 15, 7, 4, 4]);
+    }
+
+    #[test]
+    fn standbys_that_are_no_use_are_given_up_for_a_while() {
+        let (mut standbys, now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        for _ in 0..USELESS.0 {
+            assert_eq!(connected(&mut standbys, now), 1);
+            assert!(standbys.take(Present, false, now).is_some());
+            standbys.was_useless(now);
+            standbys.succeeded();
+        }
+        assert_eq!((connected(&mut standbys, now), connected(&mut standbys, now + USELESS.1)), (0, 1));
+    }
+
+    #[test]
+    fn one_that_would_not_make_the_way_to_the_mirror_is_not_taken() {
+        let (mut standbys, now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        connected(&mut standbys, now);
+        assert!(standbys.take(Present, true, now).is_none());
+        assert!(standbys.take(Present, false, now).is_some());
     }
 }

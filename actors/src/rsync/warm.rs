@@ -11,8 +11,9 @@ use super::failure::{Cause, Failure};
 use super::node::Kind;
 use super::recipe::Recipe;
 use super::run::{Finished, Process};
-use super::standby::{Handover, LIFETIME};
+use super::standby::{CONNECTS, Handover, LIFETIME};
 use super::{Ears, Rsync};
+use crate::sync::Transport;
 
 /// A standby that was fed and does nothing for so long is dead, and a new process is started in its place.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -28,14 +29,21 @@ enum Left {
 }
 
 impl Rsync {
-    /// The node took something.
-    pub(super) fn well(self: &Rc<Self>) {
-        self.standbys.borrow_mut().succeeded();
-        self.refill();
+    /// The node took something, or failed: then nothing is kept ready until it succeeds.
+    pub(super) fn keep_ready(self: &Rc<Self>, well: bool) {
+        if well {
+            self.standbys.borrow_mut().succeeded();
+            self.refill();
+        } else {
+            self.rest();
+        }
     }
 
     /// Starts the standbys that are wanted, once the connection that they share is there or was tried.
     pub(super) fn refill(self: &Rc<Self>) {
+        if self.standbys.borrow().rests() {
+            return;
+        }
         let Some(master) = self.master.clone() else { return self.refill_now() };
         master.wanted();
         if !master.is_starting() {
@@ -67,7 +75,7 @@ impl Rsync {
                 self.standbys.borrow_mut().failed(now, fastrand::f64());
                 break;
             };
-            let (id, asked) = self.standbys.borrow_mut().keep(wanted, self.make_path.get());
+            let (id, asked) = self.standbys.borrow_mut().keep(wanted, self.make_path.get(), now);
             spawn_local(keep(Rc::downgrade(self), id, process, asked));
         }
         self.refill_later();
@@ -91,15 +99,19 @@ impl Rsync {
         ears: &mut Ears<'_>,
     ) -> Option<Finished> {
         let process = self.take_standby(recipe).await?;
+        let to_be_told = ears.worked.is_some();
         let finished = self.finish(process, list, PATIENCE, ears).await.ok()?;
         let broke = |failure: Failure| {
             matches!(failure.cause, Cause::Closed | Cause::Killed | Cause::Timeout | Cause::Unreachable)
         };
-        if Failure::of(&finished).is_some_and(broke) {
-            self.standbys.borrow_mut().failed(Instant::now(), fastrand::f64());
-            return None;
+        if !Failure::of(&finished).is_some_and(broke) {
+            self.standbys.borrow_mut().served();
+            return Some(finished);
         }
-        Some(finished)
+        self.standbys.borrow_mut().was_useless(Instant::now());
+        // Once it said that its work is done, others may be at work on the same paths.
+        let was_told = to_be_told && ears.worked.is_none();
+        was_told.then_some(finished)
     }
 
     async fn take_standby(self: &Rc<Self>, recipe: Recipe) -> Option<Process> {
@@ -127,8 +139,12 @@ impl Rsync {
 
     /// When it is worth while to wait for a standby: until there is one, or none is to be expected.
     pub(super) fn late_standby(&self) -> Option<impl Future<Output = ()> + 'static> {
-        let late = self.site.standby && (self.awaits_master.get() || self.standbys.borrow_mut().is_late());
-        late.then(|| self.news.clone().notified_owned())
+        let is_late = || self.awaits_master.get() || self.standbys.borrow_mut().is_late(Instant::now());
+        let news = self.news.clone();
+        (self.site.standby && is_late()).then(|| {
+            let news = news.notified_owned();
+            async move { drop(tokio::time::timeout(CONNECTS, news).await) }
+        })
     }
 
     fn connected(self: &Rc<Self>, id: u64) {

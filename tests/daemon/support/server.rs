@@ -88,9 +88,11 @@ pub fn sshd(dir: &Path) -> Server {
 
     let conf = dir.join("sshd_config");
     let at = dir.display();
+    // Another home: what the start-up files of this account do is none of a test's business.
     let text = format!(
         "ListenAddress 127.0.0.1\nHostKey {at}/host_key\nAuthorizedKeysFile {at}/authorized_keys\nPidFile none\n\
-         UsePAM {}\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 100\nUseDNS no\n",
+         UsePAM {}\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 100\nUseDNS no\n\
+         SetEnv HOME={at}\n",
         if account_is_locked() { "yes" } else { "no" },
     );
     fs::write(&conf, text).expect("the directory of the site is writable");
