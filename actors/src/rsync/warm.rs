@@ -18,6 +18,9 @@ use crate::sync::Transport;
 /// A standby that was fed and does nothing for so long is dead, and a new process is started in its place.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// When the next standby is started: at once, it would take the processor from the one that was just fed.
+const REFILL_AFTER: Duration = Duration::from_millis(3);
+
 /// How a process stopped waiting.
 enum Left {
     /// It was asked for, or is of no use any more.
@@ -100,7 +103,12 @@ impl Rsync {
     ) -> Option<Finished> {
         let process = self.take_standby(recipe).await?;
         let to_be_told = ears.worked.is_some();
-        let finished = self.finish(process, list, PATIENCE, ears).await.ok()?;
+        let refill = async {
+            tokio::time::sleep(REFILL_AFTER).await;
+            self.refill();
+        };
+        let (finished, ()) = tokio::join!(self.finish(process, list, PATIENCE, ears), refill);
+        let finished = finished.ok()?;
         let broke = |failure: Failure| {
             matches!(failure.cause, Cause::Closed | Cause::Killed | Cause::Timeout | Cause::Unreachable)
         };
@@ -123,9 +131,12 @@ impl Rsync {
             Some(handed) => handed.await.ok(),
             None => None,
         };
-        self.refill();
         // Dropped, it is killed before it could read anything.
-        process.filter(|process| self.root.is_cwd_of(process.id()))
+        let process = process.filter(|process| self.root.is_cwd_of(process.id()));
+        if process.is_none() {
+            self.refill();
+        }
+        process
     }
 
     /// The arguments with a shorter `--timeout`, if a standby needs one; the last one counts.
