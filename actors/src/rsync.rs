@@ -44,6 +44,11 @@ use crate::sync::lease::Lane;
 use crate::sync::plan::Plan;
 use crate::sync::{Running, Transport, Worked};
 
+/// How long an rsync daemon takes to notice that a connection has ended.
+const HANG_UP: Duration = Duration::from_millis(100);
+/// And how often it is asked whether it has.
+const HANG_UPS: u32 = 20;
+
 /// How the node's rsync takes deletions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Deletions {
@@ -83,6 +88,7 @@ pub struct Rsync {
     awaits_master: Cell<bool>,
     /// Of its standbys.
     news: Arc<Notify>,
+    log: Logger,
 }
 
 impl Rsync {
@@ -91,7 +97,8 @@ impl Rsync {
         let deletions = Cell::new(Deletions::Unknown);
         let (make_path, made_mirror) = (Cell::new(false), Cell::new(false));
         let master = shared.master(&site, &node);
-        let Shared { children, budget, .. } = shared;
+        let Shared { children, budget, log, .. } = shared;
+        let log = log.new(o!("node" => node.name().to_owned()));
         let standbys = RefCell::new(Standbys::new(Recipe::Present, budget));
         Rc::new(Rsync {
             site,
@@ -106,6 +113,7 @@ impl Rsync {
             master,
             awaits_master: Cell::new(false),
             news: Arc::default(),
+            log,
         })
     }
 
@@ -176,12 +184,12 @@ impl Rsync {
         if !(no_parent && self.can_make_path()) {
             return Ok(finished);
         }
-        self.make_path.set(true);
+        self.set_make_path(true);
         let again = self.run(order, ears).await?;
         match Failure::of(&again) {
             // The node's rsync is too old for it: the first end tells what is wrong.
             Some(failure) if matches!(failure.cause, Cause::UnknownOption | Cause::Closed) => {
-                self.make_path.set(false);
+                self.set_make_path(false);
                 Ok(finished)
             }
             _ => Ok(again),
@@ -195,14 +203,24 @@ impl Rsync {
     async fn run(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
         // What may send much has a connection of its own: small changes would wait behind it.
         let shares = order.lane == Some(Lane::Fast) || order.recipe == Recipe::Probe;
+        let invocation = |shares| self.context(shares).invocation(order.recipe, order.list.to_vec(), order.protected);
         if order.lane == Some(Lane::Fast)
             && order.protected.is_empty()
-            && let Some(finished) = self.run_standby(order.recipe, order.list, ears).await
+            && let Some(finished) = self.run_standby(order.recipe, &invocation(shares).list, ears).await
         {
             return Ok(finished);
         }
-        let invocation = self.context(shares).invocation(order.recipe, order.list.to_vec(), order.protected);
-        let finished = self.start(invocation, ears).await?;
+        // The shared connection may be another one by now.
+        let mut finished = self.start(invocation(shares), ears).await?;
+        let is_busy = |finished: &Finished| Failure::of(finished).is_some_and(|failure| failure.cause == Cause::Busy);
+        for _ in 0..HANG_UPS {
+            if !is_busy(&finished) {
+                break;
+            }
+            self.make_room();
+            tokio::time::sleep(HANG_UP).await;
+            finished = self.start(invocation(shares), ears).await?;
+        }
         if shares && Failure::of(&finished).is_some_and(|failure| failure.cause == Cause::Timeout) {
             self.master.as_ref().inspect(|master| master.give_up());
         }

@@ -204,7 +204,9 @@ impl SyncActor {
             Ok(delivery) => {
                 let gone = plan.gone(&mut Source(self.link.root.path().to_owned()));
                 let fate = |path: &RelPath| plan.fate(path, &delivery.blamed, &gone);
-                let failing = self.link.outbox.lock().settle(id, now, fate, retry);
+                // All at the same time: what failed together may be the old and the new name of the same thing.
+                let chance = fastrand::f64();
+                let failing = self.link.outbox.lock().settle(id, now, fate, |tries| backoff(tries + 1, chance));
                 log_delivery(&self.link.log, "mirrored", plan.len(), &delivery, started);
                 log_failing(&self.link.log, &failing, &delivery);
                 self.succeeded(&delivery);

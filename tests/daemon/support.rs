@@ -5,11 +5,12 @@ mod daemon;
 mod process;
 mod server;
 mod site;
+mod standbys;
 pub mod tree;
 pub mod wait;
 
 pub use changes::plant;
 pub use daemon::Ended;
-pub use process::signal;
+pub use process::{descendants, signal};
 pub use site::Node::{self, Dead, Local, Rsyncd, Ssh};
 pub use site::Site;

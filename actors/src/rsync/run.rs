@@ -232,11 +232,13 @@ impl Complaints {
     }
 }
 
-/// What tells that a process does something. Writing does not: its own keep-alives go on when the other end is dead.
+/// What tells that a process does something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Life {
     /// Bytes that it read, from wherever, and that storage gave it (proc(5), `/proc/pid/io`).
     read: (u64, u64),
+    /// Bytes that it wrote.
+    written: u64,
     /// Ticks of the processor (proc(5), `/proc/pid/stat`).
     ticks: u64,
 }
@@ -244,6 +246,9 @@ struct Life {
 impl Life {
     /// Ticks that a process may use without doing anything.
     const IDLE_TICKS: u64 = 5;
+    /// Bytes that a process may write without doing anything: its keep-alives, of 4 bytes every 2 seconds at the most, go
+    /// on when the other end is dead. Over a slow network it reads a file 256 KiB at a time, and writes for minutes.
+    const KEEP_ALIVES: u64 = 1024;
 
     /// `None` when the process is gone.
     fn of(process: i32) -> Option<Life> {
@@ -253,11 +258,14 @@ impl Life {
         // The name of the program, in brackets, may hold anything.
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
         let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
-        Some(Life { read: (counter("rchar:")?, counter("read_bytes:")?), ticks: ticks(11)? + ticks(12)? })
+        let (read, written) = ((counter("rchar:")?, counter("read_bytes:")?), counter("wchar:")?);
+        Some(Life { read, written, ticks: ticks(11)? + ticks(12)? })
     }
 
     fn goes_on(self, now: Life) -> bool {
-        self.read != now.read || now.ticks >= self.ticks + Life::IDLE_TICKS
+        self.read != now.read
+            || now.written >= self.written + Life::KEEP_ALIVES
+            || now.ticks >= self.ticks + Life::IDLE_TICKS
     }
 }
 
@@ -292,5 +300,25 @@ async fn read_lines(output: Option<impl AsyncRead + Unpin>, mut buffer: Vec<u8>,
     while output.read_until(b'\n', &mut buffer).await.is_ok_and(|read| read > 0) {
         line(buffer.strip_suffix(b"\n").unwrap_or(&buffer));
         buffer.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_only_keeps_alive_does_nothing() {
+        let before = Life { read: (10, 10), written: 5000, ticks: 7 };
+        for (now, goes_on) in [
+            (Life { written: 5000 + 4 * 90, ticks: 9, ..before }, false),
+            (Life { read: (11, 10), ..before }, true),
+            (Life { read: (10, 4096), ..before }, true),
+            (Life { ticks: 12, ..before }, true),
+            // Slowly, from what it read before.
+            (Life { written: 5000 + 8 * 1024, ..before }, true),
+        ] {
+            assert_eq!(before.goes_on(now), goes_on, "{now:?}");
+        }
     }
 }

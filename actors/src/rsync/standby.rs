@@ -30,7 +30,9 @@ const MOST_CONNECTING: usize = 2;
 const DEATHS: u32 = 5;
 /// After so many in a row that were of no use when they were fed, a node has none for a while: something on the way to it
 /// does not keep idle connections.
-const USELESS: (u32, Duration) = (3, Duration::from_secs(600));
+const USELESS: u32 = 3;
+/// How long a node has none that were of no use, or that has no connection to spare for one.
+const BARRED: Duration = Duration::from_secs(600);
 /// One that takes longer to connect is not waited for.
 pub const CONNECTS: Duration = Duration::from_secs(10);
 /// `--timeout` of a standby: it sends keep-alives every half of it, which an rsync daemon with a shorter `timeout` of its
@@ -104,6 +106,8 @@ pub struct Standbys {
     useless: u32,
     /// None is started before.
     not_before: Option<Instant>,
+    /// Neither before this, whatever succeeds.
+    barred_until: Option<Instant>,
     timeout: u32,
 }
 
@@ -120,8 +124,9 @@ impl Standbys {
     /// None yet; the recipe `always` is to have one whether it is used or not.
     pub fn new(always: Recipe, budget: Budget) -> Self {
         let demand = BTreeMap::from([(always, Demand { used: Instant::now(), depth: 1 })]);
-        let (kept, last, deaths, useless, not_before) = (Vec::new(), 0, 0, 0, None);
-        Standbys { kept, demand, always, budget, last, deaths, useless, not_before, timeout: TIMEOUTS.0 }
+        let (kept, last, deaths, useless, not_before, barred_until) = (Vec::new(), 0, 0, 0, None, None);
+        let timeout = TIMEOUTS.0;
+        Standbys { kept, demand, always, budget, last, deaths, useless, not_before, barred_until, timeout }
     }
 
     /// The `--timeout` of the next one, if it is not the usual one.
@@ -136,7 +141,8 @@ impl Standbys {
 
     /// The next one to be started, if there is to be one now.
     pub fn wanted(&self, now: Instant) -> Option<Wanted> {
-        if self.rests() || self.kept.len() >= MOST_IN_ALL || self.not_before.is_some_and(|at| at > now) {
+        let too_early = self.not_before.max(self.barred_until).is_some_and(|at| at > now);
+        if self.rests() || self.kept.len() >= MOST_IN_ALL || too_early {
             return None;
         }
         if self.kept.iter().filter(|kept| !kept.connected).count() >= MOST_CONNECTING {
@@ -161,7 +167,7 @@ impl Standbys {
 
     /// When to look for [`Standbys::wanted`] again; `None` if not because of the time.
     pub fn retry_at(&self) -> Option<Instant> {
-        self.not_before.filter(|_| !self.rests())
+        self.not_before.max(self.barred_until).filter(|_| !self.rests())
     }
 
     /// One was started. Returns its number, and through what it will be asked for.
@@ -237,10 +243,30 @@ impl Standbys {
     /// One was of no use when it was fed.
     pub fn was_useless(&mut self, now: Instant) {
         self.useless += 1;
-        if self.useless >= USELESS.0 {
-            self.kept.clear();
-            (self.useless, self.not_before) = (0, Some(now + USELESS.1));
+        if self.useless >= USELESS {
+            self.useless = 0;
+            self.bar(now);
         }
+    }
+
+    /// The node had no connection for another run. If that may be because of those that wait, they are ended and for a
+    /// while not replaced.
+    pub fn make_room(&mut self, now: Instant) -> bool {
+        let made = !self.kept.is_empty();
+        if made {
+            self.bar(now);
+        }
+        made
+    }
+
+    fn bar(&mut self, now: Instant) {
+        self.kept.clear();
+        self.barred_until = Some(now + BARRED);
+    }
+
+    /// Those that wait are of no use any more. Others may be started.
+    pub fn outdated(&mut self) {
+        self.kept.clear();
     }
 
     /// None is kept, and none started until a run succeeds.
@@ -353,13 +379,13 @@ mod tests {
     #[test]
     fn standbys_that_are_no_use_are_given_up_for_a_while() {
         let (mut standbys, now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
-        for _ in 0..USELESS.0 {
+        for _ in 0..USELESS {
             assert_eq!(connected(&mut standbys, now), 1);
             assert!(standbys.take(Present, false, now).is_some());
             standbys.was_useless(now);
             standbys.succeeded();
         }
-        assert_eq!((connected(&mut standbys, now), connected(&mut standbys, now + USELESS.1)), (0, 1));
+        assert_eq!((connected(&mut standbys, now), connected(&mut standbys, now + BARRED)), (0, 1));
     }
 
     #[test]

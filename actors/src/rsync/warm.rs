@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
+use slog::{debug, info};
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
@@ -94,6 +95,14 @@ impl Rsync {
         });
     }
 
+    /// Later runs make the directories above the mirror, or do not. A standby of the other kind is of no use.
+    pub(super) fn set_make_path(self: &Rc<Self>, make_path: bool) {
+        self.make_path.set(make_path);
+        self.standbys.borrow_mut().outdated();
+        self.news.notify_waiters();
+        self.refill();
+    }
+
     /// Runs a list by a standby; `None` if there is none, or it broke: then a new process has to do it.
     pub(super) async fn run_standby(
         self: &Rc<Self>,
@@ -109,14 +118,18 @@ impl Rsync {
         };
         let (finished, ()) = tokio::join!(self.finish(process, list, PATIENCE, ears), refill);
         let finished = finished.ok()?;
-        let broke = |failure: Failure| {
+        let broke = |failure: &Failure| {
             matches!(failure.cause, Cause::Closed | Cause::Killed | Cause::Timeout | Cause::Unreachable)
         };
-        if !Failure::of(&finished).is_some_and(broke) {
+        let Some(failure) = Failure::of(&finished).filter(broke) else {
             self.standbys.borrow_mut().served();
             return Some(finished);
-        }
+        };
         self.standbys.borrow_mut().was_useless(Instant::now());
+        if failure.cause == Cause::Timeout {
+            // The new process would hang as well if it is the connection that does.
+            self.master.as_ref().inspect(|master| master.give_up());
+        }
         // Once it said that its work is done, others may be at work on the same paths.
         let was_told = to_be_told && ears.worked.is_none();
         was_told.then_some(finished)
@@ -131,12 +144,22 @@ impl Rsync {
             Some(handed) => handed.await.ok(),
             None => None,
         };
+        // Who waits for it waits in vain.
+        self.news.notify_waiters();
         // Dropped, it is killed before it could read anything.
         let process = process.filter(|process| self.root.is_cwd_of(process.id()));
         if process.is_none() {
             self.refill();
         }
         process
+    }
+
+    /// The rsync daemon refused a run as it has too few connections. Ends what waits at it.
+    pub(super) fn make_room(&self) {
+        if self.standbys.borrow_mut().make_room(Instant::now()) {
+            info!(self.log, "no rsync waits at this node for a while: its daemon allows too few connections");
+            self.news.notify_waiters();
+        }
     }
 
     /// The arguments with a shorter `--timeout`, if a standby needs one; the last one counts.
@@ -158,7 +181,8 @@ impl Rsync {
         })
     }
 
-    fn connected(self: &Rc<Self>, id: u64) {
+    fn connected(self: &Rc<Self>, id: u64, process: i32) {
+        debug!(self.log, "an rsync waits"; "process" => process);
         self.standbys.borrow_mut().connected(id);
         self.news.notify_waiters();
         self.refill();
@@ -192,7 +216,7 @@ async fn keep(rsync: Weak<Rsync>, id: u64, mut process: Process, mut asked: ones
                 break Left::Taken;
             }
             connected = process.idle() => match (connected, rsync.upgrade()) {
-                (true, Some(rsync)) => rsync.connected(id),
+                (true, Some(rsync)) => rsync.connected(id, process.id()),
                 _ => break Left::Died,
             },
             () = &mut too_long => break Left::Expired,

@@ -108,12 +108,24 @@ pub fn plan(
     for (path, pending) in batch {
         planner.add(path, pending);
     }
+    planner.plan.keep_for_bulk();
     planner.protect();
     planner.plan.drop_covered();
     planner.plan
 }
 
 impl Plan {
+    /// What goes may be the old name of what takes the bulk lane: it goes after that.
+    fn keep_for_bulk(&mut self) {
+        if self.bulk.is_empty() || self.missing.is_empty() {
+            return;
+        }
+        let missing = std::mem::take(&mut self.missing);
+        let Plan { carriers, bulk, .. } = self;
+        bulk.extend(carriers.iter().filter(|(_, listed)| missing.contains(listed)).map(|(path, _)| path.clone()));
+        carriers.retain(|path, _| !bulk.contains(path));
+    }
+
     /// What a listed subtree covers is not listed beside it.
     fn drop_covered(&mut self) {
         let Plan { present, large, subtrees, subtrees_rewritten, .. } = self;

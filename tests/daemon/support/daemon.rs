@@ -43,7 +43,11 @@ impl Daemon {
         let search = std::env::var("PATH").unwrap_or_default();
         let line = [launcher, &[env!("CARGO_BIN_EXE_inosync")], args].concat();
         let mut command = Command::new(line[0]);
+        // Its private files are looked for below `dir`.
         command
+            .env("TMPDIR", dir)
+            .env_remove("XDG_RUNTIME_DIR")
+            .env_remove("RUNTIME_DIRECTORY")
             .args(&line[1..])
             .current_dir("/")
             .env("PATH", format!("{}:{search}", dir.join("bin").display()))
@@ -57,6 +61,10 @@ impl Daemon {
 
     pub fn log(&self) -> String {
         self.output.log()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn has_ended(&mut self) -> bool {

@@ -48,7 +48,7 @@ fn all() -> Vec<u32> {
     pids
 }
 
-fn parent(pid: u32) -> Option<u32> {
+pub fn parent(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold blanks and parentheses itself.
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()

@@ -47,6 +47,11 @@ impl Server {
         }
     }
 
+    /// The processes that serve its connections.
+    pub fn sessions(&self) -> Vec<u32> {
+        self.child.as_ref().map_or_else(Vec::new, |child| process::descendants(child.id()))
+    }
+
     /// What the server itself said.
     pub fn output(&self) -> String {
         fs::read_to_string(&self.output).unwrap_or_default()

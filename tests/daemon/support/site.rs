@@ -121,6 +121,13 @@ impl Site {
         }
     }
 
+    /// Adds lines to the module of the rsync daemon, which reads them at its next connection.
+    pub fn module_option(&self, lines: &str) {
+        let conf = self.base().join("rsyncd.conf");
+        let text = fs::read_to_string(&conf).expect("the site has an rsync daemon");
+        fs::write(&conf, format!("{text}{lines}\n")).expect("the directory of the site is writable");
+    }
+
     /// Leaves these paths out of every later comparison.
     pub fn compare_without(&mut self, skip: tree::Skip) {
         self.skip = skip;
@@ -144,8 +151,13 @@ impl Site {
 
     /// As [`Site::start`], with more options.
     pub fn start_with(&mut self, options: &[&str]) {
+        self.start_by(&[], options);
+    }
+
+    /// As [`Site::start_with`], through a program that becomes inosync.
+    pub fn start_by(&mut self, launcher: &[&str], options: &[&str]) {
         let config = self.config_file().display().to_string();
-        self.daemon = Some(Daemon::start(self.base(), &[], &[&["-c", &config], options].concat()));
+        self.daemon = Some(Daemon::start(self.base(), launcher, &[&["-c", &config], options].concat()));
         let started = wait::until(|| {
             let watches = self.daemon().log().contains("watching");
             (watches || self.daemon.as_mut().is_some_and(Daemon::has_ended)).then_some(watches)
@@ -221,6 +233,16 @@ impl Site {
             }
             Dead => format!("rsync://127.0.0.1:{}/m", self.dead_port),
         }
+    }
+
+    /// The processes that serve the connections to this node, if it is behind a server.
+    pub fn sessions(&self, node: Node) -> Vec<u32> {
+        let server = match node {
+            Ssh => &self.sshd,
+            Rsyncd => &self.rsyncd,
+            Local | Dead => &None,
+        };
+        server.as_ref().map_or_else(Vec::new, Server::sessions)
     }
 
     /// The nodes that are not down on purpose.

@@ -169,6 +169,26 @@ fn what_the_fast_lane_has_no_room_for_belongs_into_the_bulk_lane() {
 }
 
 #[test]
+fn what_goes_waits_for_what_came_with_it_and_takes_the_bulk_lane() {
+    let mut set = PendingSet::default();
+    let now = Instant::now();
+    set.add(&Change::Removed { path: rel("old"), is_dir: false }, now);
+    set.add(&touched("large 1"), now);
+    set.add(&touched("small"), now);
+    let batch = set.lease(Lane::Fast, 10, 1000, now).paths;
+    let disk = || Table(vec!["large 1", "small"]);
+    let lists = |bytes| {
+        let room = Room { bytes, entries: 2 };
+        let plan = plan(&batch, &set, &Excludes::default(), &mut disk(), Some(room), now);
+        [plan.present, plan.large, plan.missing, plan.bulk]
+            .map(|list| list.iter().map(RelPath::to_string).collect::<Vec<_>>())
+    };
+    let none = Vec::<String>::new;
+    assert_eq!(lists(LARGE), [vec!["small".to_owned()], none(), none(), vec!["large 1".into(), "old".into()]]);
+    assert_eq!(lists(LARGE * 2)[2], ["old"]);
+}
+
+#[test]
 fn a_failure_keeps_the_paths_that_it_concerns() {
     let (mut set, now) = (PendingSet::default(), Instant::now());
     for change in [touched("a"), touched("b"), touched("d/x"), subtree("s")] {
