@@ -20,8 +20,8 @@
 //! # Words
 //! A *node* mirrors the tree. A *change* says that a path may differ. Changes wait in a node's *pending set* and leave it
 //! in a *batch*, one rsync run or a few, in the fast or the bulk *lane*. A *standby* is an rsync that waits at a node for
-//! its list. A *reconcile* compares the whole tree. A node that fails is in *backoff*; while
-//! the source is not there, everything is *held*.
+//! its list. A *reconcile* compares the whole tree. A node that fails is in *backoff*; while the source is not there,
+//! everything is *held*.
 //!
 //! # Traps
 //! inotify: the queue overflows and says so once; a directory can be filled, renamed or deleted before it is watched; the

@@ -21,7 +21,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::children::Children;
 use self::failure::{Cause, Failure};
@@ -34,6 +34,7 @@ use self::recipe::{Context, Invocation, Question, Recipe};
 use self::run::{Finished, PATIENCE, Process};
 use self::standby::{Budget, Standbys};
 use self::version::Version;
+use self::warm::Fed;
 use crate::path::RelPath;
 use slog::{Discard, Logger, o, warn};
 use tokio::sync::Notify;
@@ -85,9 +86,12 @@ pub struct Rsync {
     standbys: RefCell<Standbys>,
     /// The connection that runs share; `None` where there is none to share.
     master: Option<Rc<Master>>,
-    awaits_master: Cell<bool>,
-    /// Of its standbys.
-    news: Arc<Notify>,
+    /// Since when standbys wait for that.
+    awaits_master: Cell<Option<Instant>>,
+    /// Something is new of its standbys.
+    changed: Arc<Notify>,
+    /// When standbys are looked at again, if because of the time.
+    refill_at: Cell<Option<Instant>>,
     log: Logger,
 }
 
@@ -111,8 +115,9 @@ impl Rsync {
             made_mirror,
             standbys,
             master,
-            awaits_master: Cell::new(false),
-            news: Arc::default(),
+            awaits_master: Cell::new(None),
+            changed: Arc::default(),
+            refill_at: Cell::new(None),
             log,
         })
     }
@@ -202,13 +207,13 @@ impl Rsync {
 
     async fn run(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
         // What may send much has a connection of its own: small changes would wait behind it.
-        let shares = order.lane == Some(Lane::Fast) || order.recipe == Recipe::Probe;
+        let mut shares = order.lane == Some(Lane::Fast) || order.recipe == Recipe::Probe;
         let invocation = |shares| self.context(shares).invocation(order.recipe, order.list.to_vec(), order.protected);
-        if order.lane == Some(Lane::Fast)
-            && order.protected.is_empty()
-            && let Some(finished) = self.run_standby(order.recipe, &invocation(shares).list, ears).await
-        {
-            return Ok(finished);
+        if order.lane == Some(Lane::Fast) && order.protected.is_empty() {
+            match self.run_standby(order.recipe, &invocation(shares).list, ears).await {
+                Fed::Done(finished) => return Ok(finished),
+                Fed::Not { hung } => shares &= !hung,
+            }
         }
         // The shared connection may be another one by now.
         let mut finished = self.start(invocation(shares), ears).await?;
@@ -352,7 +357,7 @@ impl Transport for Rsync {
 
     fn rest(&self) {
         self.standbys.borrow_mut().clear();
-        self.news.notify_waiters();
+        self.changed.notify_waiters();
     }
 }
 

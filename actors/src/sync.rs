@@ -45,13 +45,15 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Works off one node's outbox.
 ///
-/// Receives: [`Wake`], [`Drain`], [`SourceLost`]. Sends: [`Succeeded`], [`Drained`], and [`Died`] when it is gone. A
-/// batch in each lane and a reconcile may be in flight at once. Stops when rsync cannot be started. A restart forgets the backoff of the node, and
-/// nothing that is pending.
+/// Receives: [`Wake`], [`Drain`], [`SourceLost`]. Sends: [`Succeeded`], [`Drained`], and [`Died`] when it is gone. One
+/// batch of each lane and a reconcile are worked on at a time, beside batches of which only the end is missing. Stops
+/// when rsync cannot be started. A restart forgets the backoff of the node, and nothing that is pending.
 pub struct SyncActor {
     link: Link,
     superior: Superior,
     health: Health,
+    /// When it last got worse.
+    failed_at: Option<Instant>,
     /// Of the fast lane.
     pace: Pace,
     /// Batches that have not ended.
@@ -82,7 +84,19 @@ impl SyncActor {
         let _obituary = Obituary { slot: link.slot, died: superior.died.clone() };
         let (health, pace, in_flight, timer) = (Health::Well, Pace::default(), 0, None);
         let (reconcile_runs, late, draining) = (false, false, false);
-        SyncActor { link, superior, health, pace, in_flight, reconcile_runs, late, draining, timer, _obituary }
+        SyncActor {
+            link,
+            superior,
+            health,
+            failed_at: None,
+            pace,
+            in_flight,
+            reconcile_runs,
+            late,
+            draining,
+            timer,
+            _obituary,
+        }
     }
 
     /// Starts whatever may start now, and looks again when the next thing is due.
@@ -213,7 +227,7 @@ impl SyncActor {
             }
             Err(failure) => {
                 self.link.outbox.lock().roll_back_batch(id);
-                self.failed(&failure, now, ctx);
+                self.failed(&failure, started, ctx);
             }
         }
         self.advance(ctx);
@@ -244,7 +258,7 @@ impl SyncActor {
             }
             Err(failure) => {
                 self.link.outbox.lock().roll_back_reconcile();
-                self.failed(&failure, now, ctx);
+                self.failed(&failure, started, ctx);
             }
         }
         self.advance(ctx);
@@ -280,7 +294,13 @@ impl SyncActor {
         self.superior.succeeded.do_send(Succeeded { slot: self.link.slot });
     }
 
-    fn failed(&mut self, failure: &Failure, now: Instant, ctx: &mut Context<Self>) {
+    fn failed(&mut self, failure: &Failure, started: Instant, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        // What was in flight together fails together: that is one failure.
+        if self.failed_at.is_some_and(|at| started <= at) && !self.health.is_well() {
+            return;
+        }
+        self.failed_at = Some(now);
         let news = match self.link.root.check() {
             Err(why) => {
                 self.link.transport.rest();

@@ -125,6 +125,7 @@ async fn a_sync_actor_that_panics_or_stops_loses_nothing_and_disturbs_nobody() {
     // Each way of going wrong at least once.
     for round in (0..).take_while(|round| *round < 12 || unreliable.calls.get() <= 6) {
         fs::write(source.join(format!("file {round}")), "content").unwrap();
+        assert!(round < 1000, "the unreliable node is not tried");
         until("the steady node follows at once", || names(&steady) == names(&source)).await;
     }
     fs::remove_file(source.join("file 3")).unwrap();

@@ -11,8 +11,10 @@ use crate::site::{InitialSync, Site};
 
 /// Seconds without any traffic after which rsync ends by itself; also while it connects.
 const TIMEOUT: u32 = 60;
-/// ssh must never ask anybody, and must notice a dead peer. Left out when the user chose a remote shell.
-pub const SSH: &str = "ssh -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=15 -o ServerAliveCountMax=3";
+/// ssh must never ask anybody, must notice a dead peer, and says nothing but what is wrong: no banner of the server. Left
+/// out when the user chose a remote shell.
+pub const SSH: &str =
+    "ssh -o BatchMode=yes -o LogLevel=ERROR -o ConnectTimeout=10 -o ServerAliveInterval=15 -o ServerAliveCountMax=3";
 /// A name that nobody uses, listed where a run needs an entry and has none.
 const NOBODY: &str = ".inosync-probe";
 /// From this version on rsync protects arguments from the remote shell by itself (rsync 3.2.4 NEWS; 3.2.7 measured).

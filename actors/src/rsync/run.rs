@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -148,6 +148,10 @@ impl Process {
         worked: impl FnOnce(),
     ) -> io::Result<Finished> {
         let said = Complaints::default();
+        // A complaint may be on its way to us when the end of the work has come already.
+        let unheard = self.stderr.as_ref().and_then(|stderr| stderr.as_fd().try_clone_to_owned().ok());
+        let is_heard =
+            || unheard.as_ref().is_some_and(|pipe| rustix::io::ioctl_fionread(pipe).is_ok_and(|left| left == 0));
         let mut hangs = false;
         let status = {
             let stdin = &mut self.stdin;
@@ -162,7 +166,7 @@ impl Process {
             let mut worked = Some(worked);
             let line = |text: &[u8]| match text {
                 text if text.starts_with(WORKED) => {
-                    if let Some(worked) = worked.take().filter(|_| said.is_empty()) {
+                    if let Some(worked) = worked.take().filter(|_| is_heard() && said.is_empty()) {
                         worked();
                     }
                 }
@@ -170,8 +174,7 @@ impl Process {
             };
             let partial = std::mem::take(&mut self.partial);
             let lines = read_lines(self.stdout.take(), partial, line);
-            // Complaints first: what was said before the work was done is heard before.
-            let pipes = async { tokio::join!(biased; said.listen(self.stderr.take()), lines, feed) };
+            let pipes = async { tokio::join!(said.listen(self.stderr.take()), lines, feed) };
             tokio::pin!(pipes);
             tokio::select! {
                 _ = &mut pipes => self.group.wait().await?,

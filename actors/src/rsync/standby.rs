@@ -153,16 +153,19 @@ impl Standbys {
         Some(Wanted { recipe: *recipe, permit: self.budget.take()? })
     }
 
-    /// Whether the recipe that always has a standby has none that is connected, but one that will be. Then there is more
-    /// demand than was thought.
-    pub fn is_late(&mut self, now: Instant) -> bool {
+    /// Whether the recipe that always has a standby has none that is connected, but one that will be, or the connection
+    /// that it will share is on its way. If all are under way that may be, there should be more.
+    pub fn is_missing(&mut self, awaits_master: bool, now: Instant) -> bool {
         let kept = || self.kept.iter().filter(|kept| kept.recipe == self.always);
         let connects = |kept: &Kept| now < kept.started + CONNECTS;
-        let late = kept().any(connects) && !kept().any(|kept| kept.connected);
-        if late && let Some(demand) = self.demand.get_mut(&self.always) {
+        let missing = (awaits_master || kept().any(connects)) && !kept().any(|kept| kept.connected);
+        let all = kept().count();
+        if let Some(demand) =
+            self.demand.get_mut(&self.always).filter(|demand| missing && all >= demand.depth.min(MOST_CONNECTING))
+        {
             demand.depth = (demand.depth + 1).min(MOST);
         }
-        late
+        missing
     }
 
     /// When to look for [`Standbys::wanted`] again; `None` if not because of the time.
@@ -188,6 +191,7 @@ impl Standbys {
     pub fn take(&mut self, recipe: Recipe, make_path: bool, now: Instant) -> Option<oneshot::Receiver<Process>> {
         let demand = self.demand.entry(recipe).or_insert(Demand { used: now, depth: 0 });
         demand.used = now;
+        self.kept.retain(|kept| kept.connected || now < kept.started + CONNECTS);
         let fits = |kept: &Kept| kept.recipe == recipe && kept.make_path == make_path;
         let at = self.kept.iter().position(|kept| fits(kept) && kept.connected);
         demand.depth = demand.depth.max(1);
@@ -205,14 +209,20 @@ impl Standbys {
         if dead.connected && is_daemon {
             self.timeout = (self.timeout / 2).max(TIMEOUTS.1);
         }
-        self.deaths += 1;
-        self.not_before = Some(now + backoff(self.deaths, chance));
+        // Those that shared a connection die together: that is one death.
+        if self.not_before.is_none_or(|at| at <= now) {
+            self.failed(now, chance);
+        }
     }
 
     /// One waited for too long and was ended. What was not needed lately is not replaced.
     pub fn expired(&mut self, id: u64, now: Instant) {
         let Some(at) = self.kept.iter().position(|kept| kept.id == id) else { return };
-        let recipe = self.kept.remove(at).recipe;
+        let Kept { recipe, connected, .. } = self.kept.remove(at);
+        if connected {
+            // The way to the node keeps what is idle.
+            (self.deaths, self.timeout) = (0, (self.timeout * 2).min(TIMEOUTS.0));
+        }
         if let Some(demand) = self.demand.get_mut(&recipe) {
             let unused = now.saturating_duration_since(demand.used);
             if unused >= LIFETIME {
@@ -319,17 +329,17 @@ mod tests {
     #[test]
     fn a_change_that_finds_none_connected_makes_more() {
         let (mut standbys, now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
-        assert!(!standbys.is_late(now), "none is on its way");
+        assert!(!standbys.is_missing(false, now), "none is on its way");
         fill(&mut standbys, now);
-        assert!(standbys.is_late(now));
-        assert!(!standbys.is_late(now + CONNECTS), "it is not waited for without end");
+        assert!(standbys.is_missing(false, now));
+        assert!(!standbys.is_missing(false, now + CONNECTS), "it is not waited for without end");
         standbys.connected(1);
-        assert!(!standbys.is_late(now));
+        assert!(!standbys.is_missing(false, now));
         assert_eq!(connected(&mut standbys, now), 1, "two are kept now");
         for _ in 0..9 {
             while standbys.take(Present, false, now).is_some() {}
             fill(&mut standbys, now);
-            standbys.is_late(now);
+            standbys.is_missing(false, now);
         }
         for _ in 0..9 {
             standbys.kept.iter_mut().for_each(|kept| kept.connected = true);

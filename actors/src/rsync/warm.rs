@@ -22,6 +22,17 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// When the next standby is started: at once, it would take the processor from the one that was just fed.
 const REFILL_AFTER: Duration = Duration::from_millis(3);
 
+/// What came of feeding a standby.
+pub(super) enum Fed {
+    /// It did what it could.
+    Done(Finished),
+    /// There was none, or it broke: a new process has to do it. If it hung, that may be the connection that is shared.
+    Not {
+        /// Whether it did.
+        hung: bool,
+    },
+}
+
 /// How a process stopped waiting.
 enum Left {
     /// It was asked for, or is of no use any more.
@@ -53,14 +64,15 @@ impl Rsync {
         if !master.is_starting() {
             return self.refill_now();
         }
-        if !self.awaits_master.replace(true) {
+        if self.awaits_master.get().is_none() {
+            self.awaits_master.set(Some(Instant::now()));
             let rsync = Rc::downgrade(self);
             spawn_local(async move {
                 master.ready().await;
                 if let Some(rsync) = rsync.upgrade() {
-                    rsync.awaits_master.set(false);
+                    rsync.awaits_master.set(None);
                     rsync.refill_now();
-                    rsync.news.notify_waiters();
+                    rsync.changed.notify_waiters();
                 }
             });
         }
@@ -88,10 +100,17 @@ impl Rsync {
     fn refill_later(self: &Rc<Self>) {
         let retry_at = self.standbys.borrow().retry_at();
         let Some(at) = retry_at.filter(|at| *at > Instant::now()) else { return };
+        if self.refill_at.get().is_some_and(|armed| armed <= at) {
+            return;
+        }
+        self.refill_at.set(Some(at));
         let rsync = Rc::downgrade(self);
         spawn_local(async move {
             tokio::time::sleep_until(at.into()).await;
-            rsync.upgrade().inspect(Rsync::refill);
+            if let Some(rsync) = rsync.upgrade() {
+                rsync.refill_at.set(None);
+                rsync.refill();
+            }
         });
     }
 
@@ -99,40 +118,31 @@ impl Rsync {
     pub(super) fn set_make_path(self: &Rc<Self>, make_path: bool) {
         self.make_path.set(make_path);
         self.standbys.borrow_mut().outdated();
-        self.news.notify_waiters();
+        self.changed.notify_waiters();
         self.refill();
     }
 
-    /// Runs a list by a standby; `None` if there is none, or it broke: then a new process has to do it.
-    pub(super) async fn run_standby(
-        self: &Rc<Self>,
-        recipe: Recipe,
-        list: &[u8],
-        ears: &mut Ears<'_>,
-    ) -> Option<Finished> {
-        let process = self.take_standby(recipe).await?;
+    /// Runs a list by a standby, if there is one.
+    pub(super) async fn run_standby(self: &Rc<Self>, recipe: Recipe, list: &[u8], ears: &mut Ears<'_>) -> Fed {
+        let Some(process) = self.take_standby(recipe).await else { return Fed::Not { hung: false } };
         let to_be_told = ears.worked.is_some();
         let refill = async {
             tokio::time::sleep(REFILL_AFTER).await;
             self.refill();
         };
         let (finished, ()) = tokio::join!(self.finish(process, list, PATIENCE, ears), refill);
-        let finished = finished.ok()?;
+        let Ok(finished) = finished else { return Fed::Not { hung: false } };
         let broke = |failure: &Failure| {
             matches!(failure.cause, Cause::Closed | Cause::Killed | Cause::Timeout | Cause::Unreachable)
         };
         let Some(failure) = Failure::of(&finished).filter(broke) else {
             self.standbys.borrow_mut().served();
-            return Some(finished);
+            return Fed::Done(finished);
         };
         self.standbys.borrow_mut().was_useless(Instant::now());
-        if failure.cause == Cause::Timeout {
-            // The new process would hang as well if it is the connection that does.
-            self.master.as_ref().inspect(|master| master.give_up());
-        }
         // Once it said that its work is done, others may be at work on the same paths.
         let was_told = to_be_told && ears.worked.is_none();
-        was_told.then_some(finished)
+        if was_told { Fed::Done(finished) } else { Fed::Not { hung: failure.cause == Cause::Timeout } }
     }
 
     async fn take_standby(self: &Rc<Self>, recipe: Recipe) -> Option<Process> {
@@ -145,7 +155,7 @@ impl Rsync {
             None => None,
         };
         // Who waits for it waits in vain.
-        self.news.notify_waiters();
+        self.changed.notify_waiters();
         // Dropped, it is killed before it could read anything.
         let process = process.filter(|process| self.root.is_cwd_of(process.id()));
         if process.is_none() {
@@ -158,7 +168,7 @@ impl Rsync {
     pub(super) fn make_room(&self) {
         if self.standbys.borrow_mut().make_room(Instant::now()) {
             info!(self.log, "no rsync waits at this node for a while: its daemon allows too few connections");
-            self.news.notify_waiters();
+            self.changed.notify_waiters();
         }
     }
 
@@ -173,18 +183,19 @@ impl Rsync {
 
     /// When it is worth while to wait for a standby: until there is one, or none is to be expected.
     pub(super) fn late_standby(&self) -> Option<impl Future<Output = ()> + 'static> {
-        let is_late = || self.awaits_master.get() || self.standbys.borrow_mut().is_late(Instant::now());
-        let news = self.news.clone();
-        (self.site.standby && is_late()).then(|| {
-            let news = news.notified_owned();
-            async move { drop(tokio::time::timeout(CONNECTS, news).await) }
-        })
+        let now = Instant::now();
+        let master = self.awaits_master.get().is_some_and(|since| now < since + CONNECTS);
+        if !(self.site.standby && self.standbys.borrow_mut().is_missing(master, now)) {
+            return None;
+        }
+        let changed = self.changed.clone().notified_owned();
+        Some(async move { drop(tokio::time::timeout(CONNECTS, changed).await) })
     }
 
     fn connected(self: &Rc<Self>, id: u64, process: i32) {
         debug!(self.log, "an rsync waits"; "process" => process);
         self.standbys.borrow_mut().connected(id);
-        self.news.notify_waiters();
+        self.changed.notify_waiters();
         self.refill();
     }
 
@@ -193,10 +204,13 @@ impl Rsync {
         let is_daemon = self.node.kind() == Kind::Daemon;
         match left {
             Left::Taken => return,
-            Left::Died => self.standbys.borrow_mut().died(id, is_daemon, now, fastrand::f64()),
+            Left::Died => {
+                debug!(self.log, "a waiting rsync ended by itself");
+                self.standbys.borrow_mut().died(id, is_daemon, now, fastrand::f64());
+            }
             Left::Expired => self.standbys.borrow_mut().expired(id, now),
         }
-        self.news.notify_waiters();
+        self.changed.notify_waiters();
         self.refill();
     }
 }

@@ -31,10 +31,13 @@ pub struct Room {
 }
 
 impl Room {
-    /// Takes one entry of so many bytes; whether there was room for it.
+    /// Takes one entry of so many bytes; whether there was room for it. One for which there was not takes no bytes.
     pub fn take(&mut self, bytes: u64) -> bool {
         let fits = self.entries > 0 && bytes <= self.bytes;
-        (self.bytes, self.entries) = (self.bytes.saturating_sub(bytes), self.entries.saturating_sub(1));
+        self.entries = self.entries.saturating_sub(1);
+        if fits {
+            self.bytes -= bytes;
+        }
         fits
     }
 }

@@ -14,7 +14,7 @@ use crate::path::RelPath;
 pub enum Lane {
     /// Small changes.
     Fast,
-    /// Files and subtrees above `bulk_size`.
+    /// Files and subtrees for which a batch of the fast lane has no room.
     Bulk,
 }
 
@@ -22,6 +22,9 @@ impl Lane {
     /// Both, the fast one first.
     pub const ALL: [Lane; 2] = [Lane::Fast, Lane::Bulk];
 }
+
+/// So few paths are compared one by one, which is faster than to look for all that lies above a path.
+const FEW: usize = 8;
 
 /// Names a batch that is out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +82,9 @@ impl Leases {
     /// Whether a path must wait in this lane because of what is being worked on in the other.
     pub fn blocks(&self, path: &RelPath, lane: Lane) -> bool {
         let related = |paths: &BTreeMap<RelPath, Pending>| {
+            if paths.len() <= FEW {
+                return paths.keys().any(|other| other == path || path.is_below(other) || other.is_below(path));
+            }
             paths.contains_key(path)
                 || path.ancestors().any(|dir| paths.contains_key(&dir))
                 || paths.range(path.below()).next().is_some()
@@ -115,6 +121,16 @@ impl Leases {
                 (lease.paths, lease.shared)
             }
             None => Default::default(),
+        }
+    }
+
+    /// A path was deleted at the node with the batch `id`: older ones that have not ended have nothing to say of it, nor of
+    /// what was below it.
+    pub fn forget_older(&mut self, path: &RelPath, id: LeaseId) {
+        for lease in self.leases.iter_mut().filter(|lease| lease.id < id) {
+            let stale = |other: &RelPath| other == path || other.is_below(path);
+            lease.paths.retain(|other, _| !stale(other));
+            lease.shared.retain(|other| !stale(other));
         }
     }
 

@@ -171,6 +171,11 @@ impl PendingSet {
         self.leases.worked(id);
     }
 
+    /// Whether a path that is to be listed must wait, in this lane, for what the other one works on.
+    pub fn is_blocked(&self, path: &RelPath, lane: Lane) -> bool {
+        self.leases.blocks(path, lane)
+    }
+
     /// Whether a batch of this lane is being worked on.
     pub fn works(&self, lane: Lane) -> bool {
         self.leases.works(lane)
@@ -221,6 +226,9 @@ impl PendingSet {
         for (path, pending) in self.end_lease(id) {
             match fate(&path) {
                 Fate::Delivered => {
+                    if pending.removed {
+                        self.leases.forget_older(&path, id);
+                    }
                     if pending.scope == Scope::Subtree {
                         self.was_compared(path.clone(), now);
                     }
@@ -267,7 +275,7 @@ impl PendingSet {
     fn end_lease(&mut self, id: LeaseId) -> BTreeMap<RelPath, Pending> {
         let (paths, shared) = self.leases.end(id);
         for dir in shared {
-            self.waiting.insert(dir, Pending::new(Scope::Entry, false));
+            self.put_back(id, dir, Pending::new(Scope::Entry, false));
         }
         paths
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::away::MovedAway;
 use super::disk::{Disk, Found, Room};
 use super::fold::{Pending, Scope};
+use super::lease::Lane;
 use super::pending::{Fate, PendingSet};
 use crate::filter::excludes::Excludes;
 use crate::path::RelPath;
@@ -182,7 +183,7 @@ impl Planner<'_> {
         if self.excludes.matching(listed, found == Found::Directory).is_some() {
             return;
         }
-        if !self.has_room(listed, pending, found) {
+        if self.is_blocked(listed, path) || !self.has_room(listed, pending, found) {
             self.plan.bulk.insert(path.clone());
             return;
         }
@@ -198,12 +199,25 @@ impl Planner<'_> {
         self.plan.carriers.insert(path.clone(), listed.clone());
     }
 
+    /// Whether something else than the path itself would be listed, on which the bulk lane is at work.
+    fn is_blocked(&self, listed: &RelPath, path: &RelPath) -> bool {
+        self.room.is_some() && listed != path && self.set.is_blocked(listed, Lane::Fast)
+    }
+
     /// Whether the lane carries what would be listed. Small files always go: their number is bounded by the batch.
     fn has_room(&mut self, listed: &RelPath, pending: &Pending, found: Found) -> bool {
         let Some(room) = &mut self.room else { return true };
         match found {
             Found::File(size) if size > LARGE => room.take(size),
-            Found::Directory if pending.scope == Scope::Subtree => self.disk.fits(listed, room),
+            Found::Directory if pending.scope == Scope::Subtree => {
+                let bytes = room.bytes;
+                let fits = self.disk.fits(listed, room);
+                if !fits {
+                    // What was looked at is spent, so that the looking has an end, but it is not carried.
+                    room.bytes = bytes;
+                }
+                fits
+            }
             _ => true,
         }
     }
@@ -221,7 +235,9 @@ impl Planner<'_> {
             }
             None => (),
         }
-        if self.set.is_reported_removed(top) {
+        if self.set.is_reported_removed(top) && self.is_blocked(top, path) {
+            self.plan.bulk.insert(path.clone());
+        } else if self.set.is_reported_removed(top) {
             self.plan.missing.insert(top.clone());
             self.plan.carriers.insert(path.clone(), top.clone());
         } else if self.set.is_hidden(path) {

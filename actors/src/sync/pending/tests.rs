@@ -277,3 +277,31 @@ fn a_path_that_fails_late_does_not_come_back_when_its_directory_was_deleted_mean
     settle(&mut set, now, |_| Fate::Delivered, |_| SOON);
     assert!(set.is_empty());
 }
+
+#[test]
+fn a_path_that_was_deleted_before_an_older_batch_ends_does_not_come_back() {
+    let (mut set, now) = (set(&[touched("d/x")]), Instant::now());
+    let first = set.lease(Lane::Fast, 99, 9999, now);
+    set.worked(first.id);
+    set.add(&removed_dir("d"), now);
+    assert_eq!(lease(&mut set), ["d"]);
+    settle(&mut set, now, |_| Fate::Delivered, |_| SOON);
+    set.settle(first.id, now, |_| Fate::Unreported { retry_in: SOON }, |_| SOON);
+    assert!(set.is_empty());
+}
+
+#[test]
+fn a_directory_above_two_runs_that_is_removed_meanwhile_stays_reported() {
+    let (mut set, now) = (set(&[touched("d/big")]), Instant::now());
+    let batch = set.lease(Lane::Fast, 99, 9999, now);
+    set.defer(batch.id, &BTreeSet::from([rel("d/big")]));
+    set.settle(batch.id, now, |_| Fate::Delivered, |_| SOON);
+    let bulk = set.lease(Lane::Bulk, 99, 9999, now);
+    set.add(&touched("d/small"), now);
+    assert_eq!(lease(&mut set), ["d/small"]);
+    settle(&mut set, now, |_| Fate::Delivered, |_| SOON);
+    set.add(&removed_dir("d"), now);
+    set.settle(bulk.id, now, |_| Fate::Delivered, |_| SOON);
+    assert_eq!(lease(&mut set), ["d"]);
+    assert!(set.is_reported_removed(&rel("d")));
+}
