@@ -102,6 +102,6 @@ pub struct Superior {
     pub died: Recipient<Died>,
     /// The node took something.
     pub succeeded: Recipient<Succeeded>,
-    /// The answer to [`Drain`].
+    /// The answer to [`Drain`](crate::messages::Drain).
     pub drained: Recipient<Drained>,
 }
