@@ -121,4 +121,25 @@ mod tests {
         assert_eq!(root.check(), Ok(()));
         assert!(root.open().is_ok());
     }
+
+    #[test]
+    fn a_process_is_in_the_source_only_while_the_source_is_where_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, aside) = (dir.path().join("root"), dir.path().join("aside"));
+        fs::create_dir(&path).unwrap();
+        let root = Root::of(&path).unwrap();
+        let mut waits = std::process::Command::new("sleep").arg("60").current_dir(&path).spawn().unwrap();
+        let process = waits.id().cast_signed();
+        assert!(root.is_cwd_of(process));
+        assert!(!root.is_cwd_of(std::process::id().cast_signed()), "it works elsewhere");
+        fs::rename(&path, &aside).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(!root.is_cwd_of(process), "the source was moved away and made anew");
+        fs::remove_dir(&path).unwrap();
+        fs::rename(&aside, &path).unwrap();
+        assert!(root.is_cwd_of(process), "it is back");
+        waits.kill().unwrap();
+        waits.wait().unwrap();
+        assert!(!root.is_cwd_of(process), "the process is gone");
+    }
 }
