@@ -190,11 +190,13 @@ impl Standbys {
     /// Asks for the one that is best for a recipe: connected, else on its way for longest.
     pub fn take(&mut self, recipe: Recipe, make_path: bool, now: Instant) -> Option<oneshot::Receiver<Process>> {
         let demand = self.demand.entry(recipe).or_insert(Demand { used: now, depth: 0 });
-        demand.used = now;
+        (demand.used, demand.depth) = (now, demand.depth.max(1));
+        let all = self.kept.len();
         self.kept.retain(|kept| kept.connected || now < kept.started + CONNECTS);
+        // What never says that it is connected would be waited for again and again.
+        (self.kept.len()..all).for_each(|_| self.was_useless(now));
         let fits = |kept: &Kept| kept.recipe == recipe && kept.make_path == make_path;
         let at = self.kept.iter().position(|kept| fits(kept) && kept.connected);
-        demand.depth = demand.depth.max(1);
         let at = at.or_else(|| self.kept.iter().position(fits))?;
         let (hand, handed) = oneshot::channel();
         // It may have ended a moment ago: then nothing will be handed over.
@@ -404,5 +406,17 @@ mod tests {
         connected(&mut standbys, now);
         assert!(standbys.take(Present, true, now).is_none());
         assert!(standbys.take(Present, false, now).is_some());
+    }
+
+    #[test]
+    fn standbys_that_never_say_that_they_are_connected_are_given_up() {
+        let (mut standbys, mut now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        for _ in 0..USELESS {
+            assert!(!fill(&mut standbys, now).is_empty());
+            now += CONNECTS;
+            assert!(standbys.take(Present, false, now).is_none());
+        }
+        assert!(fill(&mut standbys, now).is_empty());
+        assert!(!standbys.is_missing(false, now), "nothing is waited for");
     }
 }
