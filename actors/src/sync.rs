@@ -190,7 +190,12 @@ impl SyncActor {
         self.in_flight += 1;
         let (id, (worked, work)) = (batch.id, oneshot::channel());
         let running = self.link.transport.clone().deliver(plan.clone(), lane, worked);
-        let worked = work.into_actor(self).map(move |_, actor, ctx| actor.batch_worked(id, ctx));
+        let worked = work.into_actor(self).map(move |said, actor, ctx| {
+            // A batch that ended without saying so has failed, or is about to be settled: that comes first.
+            if said.is_ok() {
+                actor.batch_worked(id, ctx);
+            }
+        });
         ctx.spawn(worked);
         let ended = running.into_actor(self).map(move |result, actor, ctx| {
             actor.batch_ended(id, &plan, now, result, ctx);
