@@ -25,6 +25,10 @@ pub async fn check(site: &Site, version: Version) -> Exit {
         }
     };
     let mut sound = check_source(site);
+    match &site.state_file {
+        Some(file) => say(&format!("state: {}", file.display())),
+        None => say("state: none is kept; each start compares everything"),
+    }
     let shared = Rc::new(site.clone());
     for node in &site.nodes {
         sound &= check_node(

@@ -62,6 +62,7 @@ const KEYS: &[(&str, &str)] = &[
     ("max_standbys", "max_standbys: 32"),
     ("ssh_master", "ssh_master: true"),
     ("bulk_size", "bulk_size: 8"),
+    ("state_dir", "state_dir: \"/var/lib/inosync\""),
     ("stop_timeout", "stop_timeout: 30"),
 ];
 
@@ -97,6 +98,8 @@ struct Written<'a> {
     ssh_master: Option<&'a RawValue>,
     #[serde(borrow)]
     bulk_size: Option<&'a RawValue>,
+    #[serde(borrow)]
+    state_dir: Option<&'a RawValue>,
     #[serde(borrow)]
     stop_timeout: Option<&'a RawValue>,
 }
@@ -184,6 +187,8 @@ fn check_text(source: Source<'_>) -> Result<Site, ConfigError> {
         .map_or(Ok(DEFAULT_STANDBYS), |value| value.number(MAX_STANDBYS, "processes"))?;
     let bulk_size = value("bulk_size", written.bulk_size)
         .map_or(Ok(DEFAULT_BULK_SIZE), |value| value.number(MAX_BULK_SIZE, "MiB"))?;
+    let state_dir = value("state_dir", written.state_dir);
+    let state_file = check::state_file(state_dir.as_ref(), source.file, &wpath.resolved, &excludes, &nodes)?;
     // Last: it is about this machine, and the file itself should be right first.
     let rsync = check::rsync(source, value("rsync", written.rsync).as_ref(), Path::new(DEFAULT_RSYNC))?;
 
@@ -204,6 +209,7 @@ fn check_text(source: Source<'_>) -> Result<Site, ConfigError> {
         max_standbys,
         ssh_master,
         bulk_size,
+        state_file,
         stop_timeout,
     })
 }

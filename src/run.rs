@@ -47,7 +47,7 @@ pub async fn run(site: Site, version: Version, log: &Logger) -> Exit {
     let mut daemon = match Daemon::start(site, version, &log.new(o!())) {
         Ok(daemon) => daemon,
         Err(why) => {
-            error!(log, "the source cannot be watched"; "why" => %why);
+            error!(log, "inosync cannot start"; "why" => %why);
             return Exit::Environment;
         }
     };

@@ -58,7 +58,7 @@ is_mirrored() { grep -q watching "$log" && diff -r --no-dereference "$source" "$
 echo "\$ inosync -c $config"
 # In a process group of its own, so that Ctrl-C reaches this script alone and the daemon gets one signal, not two.
 set -m
-"$inosync" -c "$config" </dev/null 2>"$log" &
+STATE_DIRECTORY=$site/state "$inosync" -c "$config" </dev/null 2>"$log" &
 daemon=$!
 set +m
 until_true "the first mirroring" is_mirrored

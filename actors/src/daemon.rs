@@ -1,5 +1,6 @@
 //! Puts the actors together and hands out what the command needs of them: a way to stop, and the end.
 
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,7 +15,10 @@ use crate::rsync::children::Children;
 use crate::rsync::version::Version;
 use crate::rsync::{Rsync, Shared};
 use crate::site::Site;
-use crate::supervisor::{Front, SupervisorActor};
+use crate::state::memory::Memory;
+use crate::state::store::StoreError;
+use crate::state::{self, StateActor};
+use crate::supervisor::{Front, Recall, SupervisorActor};
 use crate::sync::{Link, Outbox, Transport};
 use crate::watcher::{self, WatcherActor};
 
@@ -30,6 +34,17 @@ pub enum Ending {
     Unwatchable,
     /// An actor that cannot be restarted panicked.
     Crashed,
+}
+
+/// The daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The source cannot be watched.
+    #[error("the source cannot be watched: {0}")]
+    Source(#[from] RootError),
+    /// Another process keeps the state of this site.
+    #[error("{0}")]
+    State(#[from] StoreError),
 }
 
 /// Announces the end of the daemon, once. An actor that holds one and panics ends the daemon.
@@ -74,31 +89,37 @@ impl Daemon {
     /// that started them.
     ///
     /// # Errors
-    /// When the source is not there.
-    pub fn start(site: Site, version: Version, log: &Logger) -> Result<Daemon, RootError> {
+    /// When the source is not there, or another process keeps the state of this site.
+    pub fn start(site: Site, version: Version, log: &Logger) -> Result<Daemon, StartError> {
         let children = Children::default();
         let (one_site, root) = (Rc::new(site.clone()), Root::of(&site.wpath)?);
         let shared = Shared::new(children.clone(), &site, log);
         let transport =
             |node| -> Rc<dyn Transport> { Rsync::new(one_site.clone(), root.clone(), node, version, shared.clone()) };
         let nodes = site.nodes.iter().map(|node| (node.name().to_owned(), transport(node.clone()))).collect();
-        Ok(Daemon::start_with(&site, root.clone(), nodes, children.clone(), log))
+        let memory = Memory::open(&site, &root, log)?;
+        Ok(Daemon::start_with(&site, root.clone(), nodes, children.clone(), memory, log))
     }
 
-    /// Starts mirroring a site from `root` over given ways to its nodes, each with the node's name.
+    /// Starts mirroring a site from `root` over given ways to its nodes, each with the node's name. `memory` is `None` if
+    /// nothing is known of earlier runs, nor kept for later ones.
     pub fn start_with(
         site: &Site,
         root: Root,
         nodes: Vec<(String, Rc<dyn Transport>)>,
         children: Children,
+        memory: Option<Memory>,
         log: &Logger,
     ) -> Daemon {
+        let unsaved = memory.as_ref().map(|memory| memory.unsaved.clone()).unwrap_or_default();
         let links: Vec<Link> = nodes
             .into_iter()
             .enumerate()
             .map(|(slot, (name, transport))| Link {
                 slot,
+                key: state::key(site, &name),
                 outbox: Outbox::default(),
+                unsaved: unsaved.clone(),
                 transport,
                 bulk_size: site.bulk_size,
                 root: root.clone(),
@@ -108,7 +129,7 @@ impl Daemon {
             .collect();
         let (guard, announced) = EndsDaemon::new();
         let supervisor = SupervisorActor::create(|ctx| {
-            let front = start_front(site, root, &links, &ctx.address(), log, &guard);
+            let front = start_front(site, root, &links, &ctx.address(), memory, log, &guard);
             SupervisorActor::new(links, front, site.initial_sync, site.stop_timeout, log.clone(), guard)
         });
         Daemon { supervisor, announced, ending: None, children }
@@ -137,6 +158,7 @@ fn start_front(
     root: Root,
     links: &[Link],
     supervisor: &Addr<SupervisorActor>,
+    memory: Option<Memory>,
     log: &Logger,
     guard: &EndsDaemon,
 ) -> Front {
@@ -154,9 +176,30 @@ fn start_front(
         rescans: filter.clone().recipient(),
         moves: filter.clone().recipient(),
         flush: filter.clone().recipient(),
+        passed: filter.clone().recipient(),
         reports: supervisor.clone().recipient(),
     };
-    let watcher_actor = WatcherActor::new(root, site.excludes.clone(), outlets, guard.clone());
+    let aside = memory.as_ref().and(site.state_file.as_deref()).and_then(Path::parent).map(Path::to_owned);
+    let watcher_actor = WatcherActor::new(root.clone(), site.excludes.clone(), outlets, aside, guard.clone());
     let watcher = WatcherActor::start_in_arbiter(&arbiter.handle(), |_| watcher_actor);
-    Front { filter: filter.recipient(), watcher: watcher.recipient() }
+    let state = memory.map(|Memory { store, past, unsaved }| {
+        let outlets = state::Outlets {
+            changes: filter.clone().recipient(),
+            flushed: filter.clone().recipient(),
+            barrier: watcher.clone().recipient(),
+            saved: supervisor.clone().recipient(),
+        };
+        let kept = (store, unsaved.clone());
+        let actor = StateActor::new(site, root, kept, outlets, log.clone(), guard.clone());
+        // A thread of its own: it writes to the disk, and looks at the whole tree.
+        let state = StateActor::start_in_arbiter(&Arbiter::new().handle(), |_| actor);
+        filter.do_send(filter::Kept(filter::Keeper {
+            unsaved,
+            compare: state.clone().recipient(),
+            flush: state.clone().recipient(),
+            passed: state.clone().recipient(),
+        }));
+        Recall { past, keep: state.clone().recipient(), compare: state.clone().recipient(), save: state.recipient() }
+    });
+    Front { filter: filter.recipient(), watcher: watcher.recipient(), state }
 }

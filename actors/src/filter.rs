@@ -10,8 +10,9 @@ use slog::{Logger, debug};
 
 use self::excludes::Excludes;
 use crate::daemon::EndsDaemon;
-use crate::messages::{Change, DirMove, Flush, Flushed, Observed, Rescan, Serve, Wake};
+use crate::messages::{Change, Compare, DirMove, Flush, Flushed, Observed, Passed, Reason, Rescan, Serve, Wake};
 use crate::path::RelPath;
+use crate::state::unsaved::Unsaved;
 use crate::sync::Outbox;
 
 /// One node as the filter sees it.
@@ -32,14 +33,34 @@ pub struct Outlets {
     pub flushed: Recipient<Flushed>,
 }
 
+/// The StateActor as the filter sees it.
+#[derive(Clone)]
+pub struct Keeper {
+    /// What it is to save.
+    pub unsaved: Unsaved,
+    /// Finds out what was missed.
+    pub compare: Recipient<Compare>,
+    /// Is asked whether all that was found is on its way.
+    pub flush: Recipient<Flush>,
+    /// Hears when a barrier was passed.
+    pub passed: Recipient<Passed>,
+}
+
+/// SupervisorActor -> FilterActor: from now on the state of the site is kept.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Kept(pub Keeper);
+
 /// Drops what is excluded and hands the rest to every node.
 ///
-/// Receives: [`Observed`], [`Rescan`], [`DirMove`], [`Flush`], [`Serve`]. Sends: [`Wake`], and to the supervisor what is
-/// no change. A change is stored before the SyncActor is woken, so a SyncActor that dies loses nothing. A panic ends the
+/// Receives: [`Observed`], [`Rescan`], [`DirMove`], [`Flush`], [`Passed`], [`Serve`], [`Kept`]. Sends: [`Wake`], to the
+/// StateActor what concerns the [`Keeper`], and to the supervisor what is no change. A change is stored before the SyncActor is woken, so a SyncActor that dies loses nothing. A panic ends the
 /// daemon.
 pub struct FilterActor {
     excludes: Excludes,
     seats: Vec<Seat>,
+    /// `None` if no state is kept.
+    keeper: Option<Keeper>,
     outlets: Outlets,
     /// The last directory that was asked about, with its verdict: changes come in runs.
     verdict: Option<(RelPath, bool)>,
@@ -51,13 +72,13 @@ impl FilterActor {
     /// A filter in front of these outboxes, in the order of the site's nodes.
     pub fn new(excludes: Excludes, outboxes: Vec<Outbox>, outlets: Outlets, log: Logger, guard: EndsDaemon) -> Self {
         let seats = outboxes.into_iter().map(|outbox| Seat { outbox, wake: None }).collect();
-        FilterActor { excludes, seats, outlets, verdict: None, log, _guard: guard }
+        FilterActor { excludes, seats, keeper: None, outlets, verdict: None, log, _guard: guard }
     }
 
     fn passes(&mut self, change: &Change) -> bool {
         match change {
             Change::Touched { path, is_dir, .. } | Change::Removed { path, is_dir } => !self.is_excluded(path, *is_dir),
-            Change::Subtree { path } => !self.is_excluded(path, true),
+            Change::Subtree { path } | Change::Level { path } => !self.is_excluded(path, true),
             // The watcher does not watch excluded directories: it reports none of these for one.
             Change::MovedAway { .. } | Change::MovedTo { .. } | Change::MovedOut { .. } | Change::Unmounted { .. } => {
                 true
@@ -82,6 +103,10 @@ impl FilterActor {
             if let Some(wake) = &seat.wake {
                 wake.do_send(Wake);
             }
+        }
+        // After the outboxes: what is saved of the tree must not be ahead of what is saved of them.
+        if let Some(keeper) = &self.keeper {
+            keeper.unsaved.add(changes);
         }
     }
 }
@@ -109,7 +134,13 @@ impl Handler<Rescan> for FilterActor {
     type Result = ();
 
     fn handle(&mut self, rescan: Rescan, _: &mut Self::Context) {
-        self.hand_out(&[Change::Subtree { path: rescan.subtree.clone() }]);
+        match &self.keeper {
+            // The state tells what differs; without it all has to be compared at the nodes.
+            Some(keeper) if matches!(rescan.reason, Reason::Overflow | Reason::UnknownWatch) => {
+                keeper.compare.do_send(Compare { unsaved_names: true });
+            }
+            _ => self.hand_out(&[Change::Subtree { path: rescan.subtree.clone() }]),
+        }
         self.outlets.rescans.do_send(rescan);
     }
 }
@@ -126,7 +157,37 @@ impl Handler<Flush> for FilterActor {
     type Result = ();
 
     fn handle(&mut self, _: Flush, _: &mut Self::Context) {
+        match &self.keeper {
+            Some(keeper) => keeper.flush.do_send(Flush),
+            None => self.outlets.flushed.do_send(Flushed),
+        }
+    }
+}
+
+impl Handler<Flushed> for FilterActor {
+    type Result = ();
+
+    /// What the StateActor had found has come before this.
+    fn handle(&mut self, _: Flushed, _: &mut Self::Context) {
         self.outlets.flushed.do_send(Flushed);
+    }
+}
+
+impl Handler<Passed> for FilterActor {
+    type Result = ();
+
+    fn handle(&mut self, passed: Passed, _: &mut Self::Context) {
+        if let Some(keeper) = &self.keeper {
+            keeper.passed.do_send(passed);
+        }
+    }
+}
+
+impl Handler<Kept> for FilterActor {
+    type Result = ();
+
+    fn handle(&mut self, Kept(keeper): Kept, _: &mut Self::Context) {
+        self.keeper = Some(keeper);
     }
 }
 

@@ -14,6 +14,7 @@
 //! - [`filter`]: the exclude patterns, what they match and what they are for rsync.
 //! - [`sync`]: one node's pending set, its batches in two lanes, its backoff.
 //! - [`rsync`]: the rsync command: its recipes, its runs and standbys, what its ends mean.
+//! - [`state`]: what is known of the tree and the nodes from one run to the next.
 //! - [`supervisor`]: starts and restarts the SyncActors, logs directory moves, leads the stop.
 //! - [`daemon`]: puts the actors together. [`site`], [`root`] and [`path`] are what they speak about.
 //!
@@ -37,6 +38,7 @@ pub mod path;
 pub mod root;
 pub mod rsync;
 pub mod site;
+pub mod state;
 pub mod supervisor;
 pub mod sync;
 pub mod watcher;

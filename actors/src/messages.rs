@@ -33,6 +33,11 @@ pub enum Change {
         /// The directory.
         path: RelPath,
     },
+    /// A directory may have other entries than before, or other attributes. What is below its subdirectories is not meant.
+    Level {
+        /// The directory.
+        path: RelPath,
+    },
     /// A directory was moved away from this name. Comes before what is known of the other end of the move.
     MovedAway {
         /// The name that it had.
@@ -66,6 +71,7 @@ impl std::fmt::Display for Change {
             }
             Change::Removed { path, is_dir } => write!(f, "removed {path}{}", slash(is_dir)),
             Change::Subtree { path } => write!(f, "subtree {path}/"),
+            Change::Level { path } => write!(f, "level {path}/"),
             Change::MovedAway { path } => write!(f, "moved away {path}/"),
             Change::MovedTo { from, to } => write!(f, "moved {from}/ to {to}/"),
             Change::Unmounted { path } => write!(f, "unmounted {path}/"),
@@ -193,6 +199,47 @@ pub struct Flush;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Flushed;
+
+/// SupervisorActor, FilterActor -> StateActor: find out what differs from the saved state. The differences come to the
+/// filter as [`Observed`].
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Compare {
+    /// Whether the nodes may have entries that are not in the state: events were lost, or the last run was not stopped in
+    /// order.
+    pub unsaved_names: bool,
+}
+
+/// StateActor -> WatcherActor: say [`Passed`] when all that the kernel has reported until now has been passed on.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Barrier {
+    /// To be named in the answer.
+    pub id: u64,
+}
+
+/// WatcherActor -> FilterActor -> StateActor: the answer to [`Barrier`]. What was reported before it is in the outboxes.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct Passed {
+    /// The barrier.
+    pub id: u64,
+    /// Whether events were lost: then nothing is known of what was reported.
+    pub lost: bool,
+    /// Files that are being written, and directories that are not watched: what is said of them and of all below them is
+    /// not complete.
+    pub unsettled: Vec<RelPath>,
+}
+
+/// SupervisorActor -> StateActor: nothing more is sent; save once more, say [`Saved`] and stop.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Save;
+
+/// StateActor -> SupervisorActor: the answer to [`Save`].
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Saved;
 
 /// SupervisorActor -> SyncActor: the root was deleted, moved or unmounted.
 #[derive(Debug, Clone, Copy, Message)]

@@ -52,6 +52,12 @@ impl Root {
         &self.path
     }
 
+    /// What tells it from other directories even over restarts of the machine, which may number its device anew.
+    pub fn subject(&self) -> String {
+        let made = fs::metadata(&self.path).and_then(|meta| meta.created()).ok();
+        format!("1 {:?} {} {made:?}", self.path, self.inode)
+    }
+
     /// Opens it, if it is still the same. What is opened stays the same directory whatever happens to the name.
     ///
     /// # Errors

@@ -36,6 +36,8 @@ pub struct Site {
     pub ssh_master: bool,
     /// What a batch carries in bytes before larger files and subtrees take the bulk lane.
     pub bulk_size: u64,
+    /// Where the state is kept from one run to the next; `None` if each start begins with a reconcile.
+    pub state_file: Option<PathBuf>,
     /// How long a stop may take to work off what is pending.
     pub stop_timeout: Duration,
 }

@@ -8,11 +8,17 @@ use slog::{Logger, error, info, warn};
 
 use crate::daemon::{Ending, EndsDaemon};
 use crate::messages::{
-    Died, DirMove, Drain, Drained, Flush, Flushed, Rescan, Serve, SourceLost, Stop, Succeeded, WatchReport,
+    Compare, Died, DirMove, Drain, Drained, Flush, Flushed, Rescan, Save, Saved, Serve, SourceLost, Stop, Succeeded,
+    WatchReport,
 };
 use crate::site::InitialSync;
+use crate::state::memory::Resumed;
+use crate::state::{Keep, Kept};
 use crate::sync::health::backoff;
 use crate::sync::{Link, Superior, SyncActor};
+
+/// How long the last save may take when the time for a stop is up.
+const LAST_SAVE: Duration = Duration::from_secs(5);
 
 /// One node.
 struct Slot {
@@ -36,6 +42,8 @@ enum Phase {
     Flushing,
     /// The SyncActors work off what is pending.
     Draining,
+    /// The state is saved.
+    Saving,
     /// The end has been announced.
     Ended,
 }
@@ -43,8 +51,8 @@ enum Phase {
 /// Starts, restarts and stops the SyncActors.
 ///
 /// Receives: [`WatchReport`], [`Died`], [`Succeeded`], [`Rescan`], [`DirMove`], [`Stop`], [`Flushed`], [`Drained`].
-/// Sends: [`Serve`] to the filter, [`Flush`] to the watcher, [`Drain`] and
-/// [`SourceLost`] to the SyncActors. It owns the outboxes, so what
+/// Sends: [`Serve`] to the filter, [`Flush`] to the watcher, [`Drain`] and [`SourceLost`] to the SyncActors, and to the
+/// StateActor what concerns the [`Recall`]. It owns the outboxes, so what
 /// is pending outlives every SyncActor; `actix::Supervisor` would not survive a panic. A panic of its own ends the
 /// daemon.
 pub struct SupervisorActor {
@@ -64,6 +72,20 @@ pub struct Front {
     pub filter: Recipient<Serve>,
     /// The watcher.
     pub watcher: Recipient<Flush>,
+    /// `None` if no state is kept.
+    pub state: Option<Recall>,
+}
+
+/// The StateActor as the supervisor sees it.
+pub struct Recall {
+    /// What the last run left; taken up once.
+    pub past: Option<Resumed>,
+    /// Learns of which nodes the state is.
+    pub keep: Recipient<Keep>,
+    /// Finds out what changed since the last run.
+    pub compare: Recipient<Compare>,
+    /// Saves once more.
+    pub save: Recipient<Save>,
 }
 
 impl SupervisorActor {
@@ -94,7 +116,7 @@ impl SupervisorActor {
         };
         let actor = SyncActor::new(slot.link.clone(), superior).start();
         self.front.filter.do_send(Serve { slot: at, wake: actor.clone().recipient() });
-        if self.phase == Phase::Draining {
+        if matches!(self.phase, Phase::Draining | Phase::Saving) {
             actor.do_send(Drain);
         }
         slot.actor = Some(actor);
@@ -109,9 +131,28 @@ impl SupervisorActor {
         if self.phase == Phase::Starting {
             self.phase = Phase::Running;
         }
-        self.want_reconciles();
+        self.take_up_work();
         for at in 0..self.slots.len() {
             self.launch(at, ctx);
+        }
+    }
+
+    /// Goes on where the last run ended, or begins with a reconcile.
+    fn take_up_work(&mut self) {
+        let past = self.front.state.as_mut().and_then(|state| state.past.take());
+        if let Some(mut past) = past {
+            for slot in &self.slots {
+                if !past.take_up(&slot.link) && self.initial_sync != InitialSync::Off {
+                    slot.link.outbox.lock().want_reconcile();
+                }
+            }
+            self.front.state.as_ref().inspect(|state| state.compare.do_send(Compare { unsaved_names: past.crashed }));
+        } else {
+            self.want_reconciles();
+        }
+        if let Some(state) = &self.front.state {
+            let kept = |slot: &Slot| Kept { key: slot.link.key.clone(), outbox: slot.link.outbox.clone() };
+            state.keep.do_send(Keep(self.slots.iter().map(kept).collect()));
         }
     }
 
@@ -123,8 +164,32 @@ impl SupervisorActor {
 
     fn end_if_drained(&mut self) {
         if self.phase == Phase::Draining && self.slots.iter().all(|slot| slot.drained) {
-            self.end();
+            self.save();
         }
+    }
+
+    /// What is pending now stays so for the next run.
+    fn save(&mut self) {
+        match &self.front.state {
+            Some(state) => {
+                self.phase = Phase::Saving;
+                state.save.do_send(Save);
+            }
+            None => self.end(),
+        }
+    }
+
+    /// Time is up.
+    fn save_or_end(&mut self, ctx: &mut Context<Self>) {
+        if self.phase == Phase::Saving {
+            return self.end();
+        }
+        self.save();
+        ctx.run_later(LAST_SAVE, |supervisor, _| {
+            if supervisor.phase == Phase::Saving {
+                supervisor.end();
+            }
+        });
     }
 
     fn end(&mut self) {
@@ -233,10 +298,10 @@ impl Handler<Stop> for SupervisorActor {
                 info!(self.log, "stopping: working off what is pending"; "pending" => self.pending());
                 self.phase = Phase::Flushing;
                 self.front.watcher.do_send(Flush);
-                ctx.run_later(self.stop_timeout, |supervisor, _| {
+                ctx.run_later(self.stop_timeout, |supervisor, ctx| {
                     if supervisor.phase != Phase::Ended {
                         warn!(supervisor.log, "stop_timeout is over");
-                        supervisor.end();
+                        supervisor.save_or_end(ctx);
                     }
                 });
             }
@@ -245,7 +310,7 @@ impl Handler<Stop> for SupervisorActor {
                 self.want_reconciles();
                 self.end();
             }
-            Phase::Flushing | Phase::Draining => {
+            Phase::Flushing | Phase::Draining | Phase::Saving => {
                 info!(self.log, "stopping at once");
                 self.end();
             }
@@ -270,6 +335,16 @@ impl Handler<Flushed> for SupervisorActor {
             }
         }
         self.end_if_drained();
+    }
+}
+
+impl Handler<Saved> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Saved, _: &mut Self::Context) {
+        if self.phase == Phase::Saving {
+            self.end();
+        }
     }
 }
 

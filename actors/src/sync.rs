@@ -218,6 +218,7 @@ impl SyncActor {
         ctx: &mut Context<Self>,
     ) {
         self.in_flight -= 1;
+        self.link.unsaved.ring();
         let now = Instant::now();
         match result {
             Ok(delivery) => {
@@ -251,6 +252,7 @@ impl SyncActor {
 
     fn reconcile_ended(&mut self, started: Instant, result: Result<Delivery, Failure>, ctx: &mut Context<Self>) {
         self.reconcile_runs = false;
+        self.link.unsaved.ring();
         let now = Instant::now();
         match result {
             Ok(delivery) => {

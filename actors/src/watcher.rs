@@ -1,5 +1,6 @@
 //! Watches the source: kernel events in, changes out. It knows nothing of nodes.
 
+mod cookie;
 mod dirs;
 mod error;
 mod moves;
@@ -9,6 +10,7 @@ mod quiet;
 mod reader;
 mod tree;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
@@ -19,10 +21,11 @@ pub use self::error::{WatchError, raise_watch_limit, watch_limit};
 pub use self::observer::{Findings, Observer};
 pub use self::reader::RawEvent;
 
+use self::cookie::Cookie;
 use self::reader::Gauge;
 use crate::daemon::EndsDaemon;
 use crate::filter::excludes::Excludes;
-use crate::messages::{DirMove, Flush, Observed, Rescan, WatchReport};
+use crate::messages::{Barrier, DirMove, Flush, Observed, Passed, Rescan, WatchReport};
 use crate::root::Root;
 
 /// How often a long first scan says how far it is.
@@ -41,19 +44,23 @@ pub struct Outlets {
     pub moves: Recipient<DirMove>,
     /// The end of a flush.
     pub flush: Recipient<Flush>,
+    /// Barriers that were passed.
+    pub passed: Recipient<Passed>,
     /// How the watching goes.
     pub reports: Recipient<WatchReport>,
 }
 
 /// Keeps one watch per directory and says what changed.
 ///
-/// Receives: kernel events from its reader thread, [`Flush`]. Sends: [`Outlets`]. It runs on a thread of its own, since
+/// Receives: kernel events from its reader thread, [`Flush`], [`Barrier`]. Sends: [`Outlets`]. It runs on a thread of its own, since
 /// it scans directories while it handles a message; events wait meanwhile. A panic ends the daemon: a restart would
 /// have to watch the whole tree again anyway.
 pub struct WatcherActor {
     root: Root,
     excludes: Excludes,
     outlets: Outlets,
+    /// A directory outside of the tree, by which barriers are answered.
+    aside: Option<PathBuf>,
     /// `Some` if and only if the tree is watched.
     watching: Option<(Observer, Gauge)>,
     timer: Option<(Instant, SpawnHandle)>,
@@ -74,13 +81,15 @@ struct FlushWhenDrained {
 
 impl WatcherActor {
     /// A watcher of the tree at `root`; watching begins when it is started.
-    pub fn new(root: Root, excludes: Excludes, outlets: Outlets, guard: EndsDaemon) -> Self {
-        WatcherActor { root, excludes, outlets, watching: None, timer: None, _guard: guard }
+    /// `aside` is a directory that is not in the tree; without one there are no barriers.
+    pub fn new(root: Root, excludes: Excludes, outlets: Outlets, aside: Option<PathBuf>, guard: EndsDaemon) -> Self {
+        WatcherActor { root, excludes, outlets, aside, watching: None, timer: None, _guard: guard }
     }
 
     fn watch(&self, addr: Addr<Self>) -> Result<(Observer, Gauge), WatchError> {
         let inotify = Inotify::init().map_err(WatchError::of_init)?;
         let dirs = Dirs::new(self.root.path().to_owned(), self.excludes.clone(), inotify.watches())?;
+        let cookie = self.aside.clone().map(|aside| Cookie::new(aside, inotify.watches()));
         let deliver = move |batch| {
             addr.do_send(Events(batch));
             addr.connected()
@@ -93,6 +102,9 @@ impl WatcherActor {
                 self.outlets.reports.do_send(WatchReport::Scanning { directories });
             }
         });
+        if let Some(cookie) = cookie {
+            observer.use_cookie(cookie);
+        }
         // With no watch left the daemon would start half blind: better not at all.
         let mut blind = observer.take().blind;
         if let Some(at) = blind.iter().position(|(_, error)| matches!(error, WatchError::Limit { .. })) {
@@ -112,7 +124,7 @@ impl WatcherActor {
     /// Passes on what was found and sets the timer for what is due next.
     fn pass_on(&mut self, ctx: &mut Context<Self>) {
         let Some((observer, _)) = &mut self.watching else { return };
-        let Findings { changes, rescans, moves, blind, root_lost } = observer.take();
+        let Findings { changes, rescans, moves, blind, root_lost, passed } = observer.take();
         if !changes.is_empty() {
             self.outlets.changes.do_send(Observed(changes));
         }
@@ -124,6 +136,7 @@ impl WatcherActor {
         if root_lost {
             self.outlets.reports.do_send(WatchReport::RootLost);
         }
+        passed.into_iter().for_each(|passed| self.outlets.passed.do_send(passed));
         let next = observer.next_tick();
         if next != self.timer.map(|(at, _)| at) {
             self.timer.take().map(|(_, handle)| ctx.cancel_future(handle));
@@ -176,6 +189,18 @@ impl Handler<Flush> for WatcherActor {
 
     fn handle(&mut self, _: Flush, ctx: &mut Self::Context) {
         ctx.notify(FlushWhenDrained { calm: false });
+    }
+}
+
+impl Handler<Barrier> for WatcherActor {
+    type Result = ();
+
+    fn handle(&mut self, Barrier { id }: Barrier, ctx: &mut Self::Context) {
+        match &mut self.watching {
+            Some((observer, _)) => observer.barrier(id),
+            None => self.outlets.passed.do_send(Passed { id, lost: true, unsettled: Vec::new() }),
+        }
+        self.pass_on(ctx);
     }
 }
 

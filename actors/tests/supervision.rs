@@ -86,6 +86,7 @@ impl Trees {
             max_standbys: 4,
             ssh_master: false,
             bulk_size: 1 << 20,
+            state_file: None,
             stop_timeout: DEADLINE,
         }
     }
@@ -119,7 +120,8 @@ async fn a_sync_actor_that_panics_or_stops_loses_nothing_and_disturbs_nobody() {
     };
     let unreliable = Rc::new(Unreliable { way: way("unreliable"), calls: Cell::new(0) });
     let nodes = vec![("steady".to_owned(), way("steady")), ("unreliable".to_owned(), unreliable.clone() as _)];
-    let mut daemon = Daemon::start_with(&site, root.clone(), nodes, children.clone(), &Logger::root(Discard, o!()));
+    let mut daemon =
+        Daemon::start_with(&site, root.clone(), nodes, children.clone(), None, &Logger::root(Discard, o!()));
 
     let (source, steady) = (trees.path("source"), trees.path("steady"));
     // Each way of going wrong at least once.

@@ -112,7 +112,7 @@ impl Contestant {
                 command
             }
         };
-        command.current_dir("/").env("PATH", ground.search());
+        command.current_dir("/").env("PATH", ground.search()).env("STATE_DIRECTORY", arena.path().join("state"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let started = Instant::now();
         let mut process = Process::start(&mut command)?;

@@ -1,8 +1,9 @@
 //! The checks of paths and nodes against each other and against this machine.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
 use std::io::ErrorKind;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -119,17 +120,83 @@ pub fn logfile(value: &Value<'_>, wpath: &Path, excludes: &Excludes, nodes: &[No
         }
     };
     let resolved = path.canonicalize().unwrap_or_else(|_| directory.join(name));
-    let inside = resolved.strip_prefix(wpath).ok().and_then(|rel| RelPath::new(rel.as_os_str().as_bytes()).ok());
-    if inside.is_some_and(|rel| !excludes.excludes(&rel, false)) {
+    if is_watched(&resolved, false, wpath, excludes) {
         let what = format!("logfile `{}` lies in the watched directory: each run would cause the next", shown(&path));
         return Err(value.complaint(what, "choose a file outside of wpath, or exclude it by `rexcludes`"));
     }
-    let mirrors = nodes.iter().filter_map(Node::local_path);
-    if mirrors.map(resolve_existing).any(|mirror| resolved.starts_with(mirror)) {
+    if is_mirrored(&resolved, nodes) {
         let what = format!("logfile `{}` lies in a local mirror, which would delete it", shown(&path));
         return Err(value.complaint(what, "choose a file outside of the mirror"));
     }
     Ok(path)
+}
+
+/// The file of the state: in the directory that the configuration names, or else where this user keeps such things. `None`
+/// if no state is to be kept, or the usual place is watched itself. Its name is that of the configuration file.
+pub fn state_file(
+    value: Option<&Value<'_>>,
+    config: &Path,
+    wpath: &Path,
+    excludes: &Excludes,
+    nodes: &[Node],
+) -> Result<Option<PathBuf>, Complaint> {
+    let Some(value) = value else {
+        let directory = default_state_dir().map(|directory| resolve_existing(&directory));
+        let fits =
+            |directory: &PathBuf| !is_watched(directory, true, wpath, excludes) && !is_mirrored(directory, nodes);
+        return Ok(directory.filter(fits).map(|directory| directory.join(state_name(config))));
+    };
+    if value.string()?.is_empty() {
+        return Ok(None);
+    }
+    let path = absolute(value, "state_dir")?;
+    if path.exists() && !path.is_dir() {
+        return Err(value.complaint(format!("state_dir `{}` is not a directory", shown(&path)), "name a directory"));
+    }
+    let resolved = resolve_existing(&path);
+    if is_watched(&resolved, true, wpath, excludes) {
+        let what =
+            format!("state_dir `{}` lies in the watched directory: each save would cause the next", shown(&path));
+        return Err(value.complaint(what, "choose a directory outside of wpath, or exclude it by `rexcludes`"));
+    }
+    if is_mirrored(&resolved, nodes) {
+        let what = format!("state_dir `{}` lies in a local mirror, which would delete it", shown(&path));
+        return Err(value.complaint(what, "choose a directory outside of the mirror"));
+    }
+    Ok(Some(path.join(state_name(config))))
+}
+
+/// systemd's `StateDirectory=`, the usual place of root's services, or that of a user's programs (XDG base directories).
+fn default_state_dir() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(directories) = std::env::var_os("STATE_DIRECTORY").filter(|value| !value.is_empty()) {
+        return directories.as_bytes().split(|&b| b == b':').next().map(|first| OsStr::from_bytes(first).into());
+    }
+    if rustix::process::geteuid().is_root() {
+        return Some("/var/lib/inosync".into());
+    }
+    let home = || variable("HOME").map(|home| home.join(".local/state"));
+    variable("XDG_STATE_HOME").or_else(home).map(|directory| directory.join("inosync"))
+}
+
+/// One file for each configuration file: its path in one name.
+fn state_name(config: &Path) -> OsString {
+    let path = config.canonicalize().unwrap_or_else(|_| config.to_owned());
+    let mut name: Vec<u8> = path.as_os_str().as_bytes().to_vec();
+    name.iter_mut().filter(|byte| **byte == b'/').for_each(|byte| *byte = b'%');
+    name.extend(b".redb");
+    OsString::from_vec(name)
+}
+
+/// Whether a path, without symlinks in it, is watched.
+fn is_watched(path: &Path, is_dir: bool, wpath: &Path, excludes: &Excludes) -> bool {
+    let inside = path.strip_prefix(wpath).ok().and_then(|rel| RelPath::new(rel.as_os_str().as_bytes()).ok());
+    inside.is_some_and(|rel| !excludes.excludes(&rel, is_dir))
+}
+
+/// Whether a path, without symlinks in it, is in a mirror on this machine.
+fn is_mirrored(path: &Path, nodes: &[Node]) -> bool {
+    nodes.iter().filter_map(Node::local_path).map(resolve_existing).any(|mirror| path.starts_with(mirror))
 }
 
 /// The rsync program; `default` where the file names none.

@@ -108,6 +108,7 @@ fn the_directory_of_a_large_file_in_flight_is_at_last_what_it_is_at_the_source()
 fn a_large_file_keeps_its_old_name_on_the_node_until_it_has_its_new_one() {
     let mut site = Site::on(&[Local]);
     site.config("bulk_size: 1");
+    site.config("state_dir: \"\"");
     site.write("old", vec![b'x'; 4 * MIB]);
     site.start_mirrored();
     site.stop();

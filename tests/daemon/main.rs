@@ -16,6 +16,7 @@ mod random;
 mod standby;
 mod standby_trouble;
 mod start;
+mod state;
 mod stop;
 mod support;
 mod trouble;

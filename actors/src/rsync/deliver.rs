@@ -100,11 +100,18 @@ impl Rsync {
                 sent?;
             }
         }
-        if !plan.missing.is_empty() && !runs.delivery.blamed.is_empty() {
+        if !runs.delivery.blamed.is_empty() {
             // What failed may be the new name of what is to be deleted.
-            runs.delivery.blamed.add(Blame::Paths(plan.missing.iter().cloned().collect()));
-        } else if !plan.missing.is_empty() {
-            runs.add(|worked| self.clone().delete(plan.clone(), lane, worked)).await?;
+            let held = plan.missing.iter().chain(&plan.levels);
+            runs.delivery.blamed.add(Blame::Paths(held.cloned().collect()));
+        } else if !plan.missing.is_empty() || !plan.levels.is_empty() {
+            if !plan.levels.is_empty() {
+                let list = recipe::levels(&plan.levels);
+                runs.add(|worked| self.clone().send(Recipe::Levels, list, plan.clone(), lane, worked)).await?;
+            }
+            if !plan.missing.is_empty() {
+                runs.add(|worked| self.clone().delete(plan.clone(), lane, worked)).await?;
+            }
         } else if plan.root && plan.len() == 1 {
             runs.add(|worked| self.clone().send(Recipe::Root, Vec::new(), plan.clone(), lane, worked)).await?;
         }

@@ -36,6 +36,8 @@ pub enum Recipe {
     Subtrees,
     /// As `Subtrees`, and sends files even where size and time are equal.
     SubtreesRewritten,
+    /// Makes the entries of the listed directories equal, without what is below subdirectories.
+    Levels,
     /// Deletes the listed missing entries at a receiver that rejects them in protocol 30 and later
     /// (<https://github.com/RsyncProject/rsync/issues/910>): older protocols send the parents of an entry not before it.
     Deletions29,
@@ -97,7 +99,7 @@ impl Context<'_> {
         if matches!(recipe, Recipe::Present | Recipe::SubtreesRewritten) {
             arguments.push("--ignore-times".into());
         }
-        if self.keeps_extras() && matches!(recipe, Recipe::Subtrees | Recipe::Full | Recipe::DryRun) {
+        if self.keeps_extras() && matches!(recipe, Recipe::Subtrees | Recipe::Levels | Recipe::Full | Recipe::DryRun) {
             // Protects everything from deletion; without --delete the receiver would not learn the exclusions.
             arguments.push("--filter=P *".into());
         }
@@ -169,9 +171,11 @@ pub fn user_chose_shell(site: &Site) -> bool {
 
 /// What even the user's own parameters must not change.
 fn forced(recipe: Recipe) -> Vec<&'static str> {
-    use Recipe::{Deletions29, DryRun, Full, Large, Missing, Present, Probe, Root, Subtrees, SubtreesRewritten};
+    use Recipe::{
+        Deletions29, DryRun, Full, Large, Levels, Missing, Present, Probe, Root, Subtrees, SubtreesRewritten,
+    };
     let mut options = match recipe {
-        Present | Large | Missing | Root | Deletions29 | Probe => vec!["--dirs", "--no-recursive"],
+        Present | Large | Missing | Levels | Root | Deletions29 | Probe => vec!["--dirs", "--no-recursive"],
         Subtrees | SubtreesRewritten | Full | DryRun => vec!["--recursive"],
     };
     if is_listed(recipe) {
@@ -179,7 +183,7 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
     }
     match recipe {
         Missing | Probe => options.push("--delete-missing-args"),
-        Present | Large | Root => options.push("--ignore-missing-args"),
+        Present | Large | Levels | Root => options.push("--ignore-missing-args"),
         Deletions29 => {
             options.extend(["--delete-missing-args", "--protocol=29", "--no-implied-dirs", "--omit-dir-times"]);
         }
@@ -198,7 +202,7 @@ fn is_listed(recipe: Recipe) -> bool {
     !matches!(recipe, Recipe::Full | Recipe::DryRun)
 }
 
-/// The list for every recipe that takes one, but [`Recipe::Deletions29`]. `root`: the attributes of the root go with it.
+/// The list for every recipe that takes one, but [`Recipe::Levels`] and [`Recipe::Deletions29`]. `root`: the attributes of the root go with it.
 pub fn entries<'p>(paths: impl IntoIterator<Item = &'p RelPath>, root: bool) -> Vec<u8> {
     let mut list = Vec::new();
     for path in paths {
@@ -207,6 +211,15 @@ pub fn entries<'p>(paths: impl IntoIterator<Item = &'p RelPath>, root: bool) -> 
         list.extend([start, path.as_bytes(), b"\0"].concat());
     }
     list
+}
+
+/// The list for [`Recipe::Levels`]: the slash at the end makes rsync list what is in a directory, and delete what is not.
+pub fn levels<'p>(paths: impl IntoIterator<Item = &'p RelPath>) -> Vec<u8> {
+    let entry = |path: &RelPath| match path.is_root() {
+        true => b"./\0".to_vec(),
+        false => [b"/", path.as_bytes(), b"/\0"].concat(),
+    };
+    paths.into_iter().flat_map(entry).collect()
 }
 
 /// The list for [`Recipe::Deletions29`]: all missing paths, then all directories above them. The directories keep the

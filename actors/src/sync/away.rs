@@ -33,6 +33,9 @@ impl Away {
 
     /// Those strictly below `dir`.
     pub fn below(&self, dir: &RelPath) -> Vec<RelPath> {
+        if dir.is_root() {
+            return self.names.keys().cloned().collect();
+        }
         self.names.range(dir.below()).map(|(path, _)| path.clone()).collect()
     }
 

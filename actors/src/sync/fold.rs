@@ -11,6 +11,8 @@ use crate::path::RelPath;
 pub enum Scope {
     /// The entry itself.
     Entry,
+    /// The entry and, if it is a directory, the names in it.
+    Level,
     /// The entry and all below it.
     Subtree,
 }
@@ -47,7 +49,7 @@ impl Pending {
     }
 
     /// The same path, changed again: the newer says whether it is there and when it is due.
-    fn followed_by(self, newer: Pending) -> Pending {
+    pub(super) fn followed_by(self, newer: Pending) -> Pending {
         // What was removed and is there again is new.
         let rewritten = self.rewritten || self.removed || newer.rewritten;
         Pending { scope: self.scope.max(newer.scope), rewritten, ..newer }
@@ -97,6 +99,17 @@ impl Fold {
     /// Takes one path out.
     pub fn take(&mut self, path: &RelPath) -> Option<Pending> {
         self.paths.remove(path)
+    }
+
+    /// Everything waits.
+    pub fn fill(&mut self) {
+        self.paths.clear();
+        self.everything = true;
+    }
+
+    /// Whether only the whole tree covers what waits.
+    pub fn is_everything(&self) -> bool {
+        self.everything
     }
 
     /// Whether only the whole tree covers what waited; says so once.
@@ -182,8 +195,7 @@ impl Fold {
                 return;
             }
         }
-        self.paths.clear();
-        self.everything = true;
+        self.fill();
     }
 }
 

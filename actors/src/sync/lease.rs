@@ -85,7 +85,9 @@ impl Leases {
             if paths.len() <= FEW {
                 return paths.keys().any(|other| other == path || path.is_below(other) || other.is_below(path));
             }
-            paths.contains_key(path)
+            // Everything is below the root.
+            path.is_root()
+                || paths.contains_key(path)
                 || path.ancestors().any(|dir| paths.contains_key(&dir))
                 || paths.range(path.below()).next().is_some()
         };

@@ -18,6 +18,7 @@ use crate::root::Root;
 use crate::rsync::blame::Blame;
 use crate::rsync::failure::Failure;
 use crate::rsync::output::Tally;
+use crate::state::unsaved::Unsaved;
 
 /// The pending set of one node, shared by the FilterActor that fills it, the SyncActor that works it off, and the
 /// supervisor, which keeps it when the SyncActor dies.
@@ -81,8 +82,12 @@ pub trait Transport {
 pub struct Link {
     /// The node's place in the site.
     pub slot: usize,
+    /// Tells the node, as it is configured, from any other in the saved state.
+    pub key: String,
     /// What the node does not have yet.
     pub outbox: Outbox,
+    /// Is told when that changes, since it is saved.
+    pub unsaved: Unsaved,
     /// The way to it.
     pub transport: Rc<dyn Transport>,
     /// What a batch of the fast lane carries, in bytes.

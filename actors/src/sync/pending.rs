@@ -2,6 +2,8 @@
 //! it only after rsync succeeded on it: a batch is a lease, ended by [`PendingSet::settle`] or
 //! [`PendingSet::roll_back_batch`].
 
+pub mod backlog;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -95,6 +97,7 @@ impl PendingSet {
                 self.unmounted.remove(path);
                 self.insert(path, Scope::Subtree, false);
             }
+            Change::Level { path } => self.insert(path, Scope::Level, false),
             Change::Removed { path, is_dir } => {
                 // It was there: whatever was moved away from this name was an earlier one.
                 self.away.forget(path);

@@ -37,6 +37,9 @@ pub struct Plan {
     pub subtrees: BTreeSet<RelPath>,
     /// As `subtrees`: directories that were removed and made again, so that size and time of what is below prove nothing.
     pub subtrees_rewritten: BTreeSet<RelPath>,
+    /// Directories that exist: entries that only the node has in them are deleted, and the others sent, without what is
+    /// below subdirectories.
+    pub levels: BTreeSet<RelPath>,
     /// Entries that do not exist: deleted, with all that is below them on the node.
     pub missing: BTreeSet<RelPath>,
     /// Directories that were moved away: kept on the node though they lie below one of the above. Past
@@ -64,16 +67,16 @@ impl Plan {
 
     /// The number of listed entries.
     pub fn len(&self) -> usize {
-        let Plan { present, large, subtrees, subtrees_rewritten, missing, .. } = self;
-        let lists = [present, large, subtrees, subtrees_rewritten, missing];
+        let Plan { present, large, subtrees, subtrees_rewritten, levels, missing, .. } = self;
+        let lists = [present, large, subtrees, subtrees_rewritten, levels, missing];
         usize::from(self.root) + lists.iter().map(|list| list.len()).sum::<usize>()
     }
 
     /// The listed entries that are gone now. rsync may not have found them, which it does not tell: they were removed, or
     /// moved with a directory above them, and what they became is still to be reported.
     pub fn gone(&self, disk: &mut dyn Disk) -> BTreeSet<RelPath> {
-        let Plan { present, large, subtrees, subtrees_rewritten, .. } = self;
-        let listed = [present, large, subtrees, subtrees_rewritten].into_iter().flatten();
+        let Plan { present, large, subtrees, subtrees_rewritten, levels, .. } = self;
+        let listed = [present, large, subtrees, subtrees_rewritten, levels].into_iter().flatten();
         listed.filter(|path| disk.look(path) == Found::Missing).cloned().collect()
     }
 
@@ -129,11 +132,12 @@ impl Plan {
 
     /// What a listed subtree covers is not listed beside it.
     fn drop_covered(&mut self) {
-        let Plan { present, large, subtrees, subtrees_rewritten, .. } = self;
+        let Plan { present, large, subtrees, subtrees_rewritten, levels, .. } = self;
         let is_subtree = |path: &RelPath| subtrees.contains(path) || subtrees_rewritten.contains(path);
         let covered = |path: &RelPath| is_subtree(path) || path.ancestors().any(|dir| is_subtree(&dir));
         present.retain(|path| !covered(path));
         large.retain(|path| !covered(path));
+        levels.retain(|path| !covered(path));
     }
 }
 
@@ -151,6 +155,9 @@ struct Planner<'a> {
 impl Planner<'_> {
     fn add(&mut self, path: &RelPath, pending: &Pending) {
         if path.is_root() {
+            if pending.scope == Scope::Level {
+                return self.list_present(path, path, pending, Found::Directory);
+            }
             self.plan.root = true;
             self.plan.carriers.insert(path.clone(), path.clone());
             return;
@@ -192,6 +199,7 @@ impl Planner<'_> {
                 &mut self.plan.subtrees_rewritten
             }
             (Found::Directory, Pending { scope: Scope::Subtree, .. }) => &mut self.plan.subtrees,
+            (Found::Directory, Pending { scope: Scope::Level, .. }) => &mut self.plan.levels,
             (Found::File(size), Pending { rewritten: false, .. }) if size > LARGE => &mut self.plan.large,
             _ => &mut self.plan.present,
         };
@@ -208,6 +216,8 @@ impl Planner<'_> {
     fn has_room(&mut self, listed: &RelPath, pending: &Pending, found: Found) -> bool {
         let Some(room) = &mut self.room else { return true };
         match found {
+            // A directory may have very many entries.
+            Found::Directory if pending.scope == Scope::Level => false,
             Found::File(size) if size > LARGE => room.take(size),
             Found::Directory if pending.scope == Scope::Subtree => {
                 let bytes = room.bytes;
@@ -251,8 +261,8 @@ impl Planner<'_> {
 
     /// What was moved away stays on the node, unless its name exists again.
     fn protect(&mut self) {
-        let Plan { subtrees, subtrees_rewritten, missing, .. } = &self.plan;
-        let tops = subtrees.iter().chain(subtrees_rewritten).chain(missing);
+        let Plan { subtrees, subtrees_rewritten, levels, missing, .. } = &self.plan;
+        let tops = subtrees.iter().chain(subtrees_rewritten).chain(levels).chain(missing);
         let below: BTreeSet<RelPath> = tops.flat_map(|top| self.set.moved_away_below(top)).collect();
         let (mut away, returned): (BTreeSet<_>, _) =
             below.into_iter().partition(|path| self.disk.look(path) == Found::Missing);

@@ -148,6 +148,11 @@ impl Dirs {
         self.blind.len() < before
     }
 
+    /// The directories of which, and of what is below, not everything is seen.
+    pub(super) fn blind(&self) -> impl Iterator<Item = &RelPath> {
+        self.blind.iter()
+    }
+
     fn report_blind(&mut self, path: RelPath, error: WatchError) {
         if self.blind.insert(path.clone()) {
             self.reports.push((path, error));

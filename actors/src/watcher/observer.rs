@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use inotify::EventMask;
 
+use super::cookie::Cookie;
 use super::dirs::{Attached, Dirs};
 use super::error::WatchError;
 use super::moves::{Departure, Moves};
 use super::quiet::Quiet;
 use super::reader::RawEvent;
 use super::tree::NodeId;
-use crate::messages::{Change, DirMove, Reason, Rescan};
+use crate::messages::{Change, DirMove, Passed, Reason, Rescan};
 use crate::path::RelPath;
 use crate::root::Root;
 
@@ -46,6 +47,8 @@ pub struct Findings {
     pub blind: Vec<(RelPath, WatchError)>,
     /// Whether the root went away just now.
     pub root_lost: bool,
+    /// Barriers that were passed. After all of the above.
+    pub passed: Vec<Passed>,
 }
 
 /// Whether the root is where it was.
@@ -78,6 +81,8 @@ pub struct Observer {
     lost: Option<Lost>,
     /// When a scan last ended.
     scanned: Option<Instant>,
+    /// `None` if nobody asks for barriers.
+    cookie: Option<Cookie>,
     found: Findings,
 }
 
@@ -89,7 +94,41 @@ impl Observer {
         let (moves, quiet, found) = (Moves::default(), Quiet::default(), Findings::default());
         let presence = Presence::Here { look_at: Instant::now() + ROOT_CHECK };
         let scanned = Some(Instant::now());
-        Observer { root, dirs, moves, quiet, presence, lost: None, scanned, found }
+        Observer { root, dirs, moves, quiet, presence, lost: None, scanned, cookie: None, found }
+    }
+
+    /// Answers barriers by means of this.
+    pub fn use_cookie(&mut self, cookie: Cookie) {
+        self.cookie = Some(cookie);
+    }
+
+    /// Says [`Passed`] when all that the kernel has reported until now was handled.
+    pub fn barrier(&mut self, id: u64) {
+        if !self.cookie.as_mut().is_some_and(|cookie| cookie.mark(id)) {
+            self.pass(id, true);
+        }
+    }
+
+    fn pass(&mut self, id: u64, lost: bool) {
+        let lost = lost || self.lost.is_some() || matches!(self.presence, Presence::Away { .. });
+        let unsettled = self.quiet.unsettled().into_iter().chain(self.dirs.blind().cloned()).collect();
+        self.found.passed.push(Passed { id, lost, unsettled });
+    }
+
+    /// Whether an event is none of the tree's.
+    fn is_mark(&mut self, watch: i32, mask: EventMask) -> bool {
+        let Some(cookie) = &mut self.cookie else { return false };
+        if mask.contains(EventMask::Q_OVERFLOW) {
+            if let Some(id) = cookie.lose() {
+                self.pass(id, true);
+            }
+            return false;
+        }
+        let (is_mark, passed) = cookie.take(watch, mask);
+        if let Some(id) = passed {
+            self.pass(id, false);
+        }
+        is_mark
     }
 
     /// The number of watched directories.
@@ -112,6 +151,9 @@ impl Observer {
     /// Takes one event in.
     pub fn handle(&mut self, event: RawEvent, now: Instant) {
         let RawEvent { watch, mask, cookie, name } = event;
+        if self.is_mark(watch, mask) {
+            return;
+        }
         if mask.contains(EventMask::Q_OVERFLOW) {
             return self.lose_track(Reason::Overflow, now);
         }

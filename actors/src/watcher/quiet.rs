@@ -109,6 +109,12 @@ impl Quiet {
         self.files.drain().filter(|(_, file)| file.dirty).map(|(path, _)| path).collect()
     }
 
+    /// The files of which nothing, or not all, has been told.
+    pub fn unsettled(&self) -> Vec<RelPath> {
+        let dirty = self.files.iter().filter(|(_, file)| file.dirty).map(|(path, _)| path);
+        dirty.chain(&self.open).cloned().collect()
+    }
+
     /// When [`Quiet::due`] should be asked again.
     pub fn next_check(&self) -> Option<Instant> {
         self.check_at

@@ -48,6 +48,7 @@ impl Daemon {
             .env("TMPDIR", dir)
             .env_remove("XDG_RUNTIME_DIR")
             .env_remove("RUNTIME_DIRECTORY")
+            .env("STATE_DIRECTORY", dir.join("state"))
             .args(&line[1..])
             .current_dir("/")
             .env("PATH", format!("{}:{search}", dir.join("bin").display()))

@@ -41,7 +41,7 @@ fn subtree(path: &str) -> Change {
     Change::Subtree { path: rel(path) }
 }
 
-/// The plan in short: `+present`, `*large`, `#subtrees_rewritten`, `/subtree`, `-missing`, `!protected`, `?unreported`.
+/// The plan in short: `+present`, `*large`, `#subtrees_rewritten`, `/subtree`, `%level`, `-missing`, `!protected`, `?unreported`.
 fn planned(disk: &[&'static str], excludes: &[&str], changes: &[Change]) -> String {
     let (mut set, now) = (PendingSet::default(), Instant::now());
     changes.iter().for_each(|change| set.add(change, now));
@@ -53,6 +53,7 @@ fn planned(disk: &[&'static str], excludes: &[&str], changes: &[Change]) -> Stri
         ('*', &plan.large),
         ('/', &plan.subtrees),
         ('#', &plan.subtrees_rewritten),
+        ('%', &plan.levels),
         ('-', &plan.missing),
         ('!', &plan.protected),
         ('?', &plan.unreported),
@@ -206,4 +207,29 @@ fn a_failure_keeps_the_paths_that_it_concerns() {
     assert_eq!(gone, BTreeSet::from([rel("a")]));
     assert!(matches!(plan.fate(&rel("a"), &Blame::default(), &gone), Fate::Unreported { .. }));
     assert_eq!(plan.fate(&rel("b"), &Blame::default(), &gone), Fate::Delivered);
+}
+
+#[test]
+fn a_level_is_listed_as_such_unless_more_of_it_is() {
+    let level = |path: &str| Change::Level { path: rel(path) };
+    let disk = &["d/", "d/e/", "f"];
+    for (changes, expected) in [
+        (&[level("d"), touched("d/x")][..], "%d ?d/x"),
+        (&[level("d"), subtree("d")], "/d"),
+        (&[level("d/e"), subtree("d")], "/d"),
+        (&[level("f")], "+f"),
+        (&[level("")], "%."),
+    ] {
+        assert_eq!(planned(disk, &[], changes), expected, "{changes:?}");
+    }
+}
+
+#[test]
+fn a_level_takes_the_bulk_lane() {
+    let (mut set, now) = (PendingSet::default(), Instant::now());
+    set.add(&Change::Level { path: rel("d") }, now);
+    let batch = set.lease(Lane::Fast, 9, 99, now).paths;
+    let room = Room { bytes: 1 << 30, entries: 99 };
+    let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec!["d/"]), Some(room), now);
+    assert_eq!((plan.is_empty(), plan.bulk), (true, BTreeSet::from([rel("d")])));
 }

@@ -1,0 +1,364 @@
+//! What outlives the process: how the tree was when every node had it, and what each node lacks. After a restart, or
+//! when events were lost, only what differs from it is looked at by rsync.
+//!
+//! The rule that keeps it true: a stamp is saved only if it was taken before a moment by which every change that the
+//! kernel had reported was in the outboxes, and their content is saved with it. So an entry that is on disk as the state
+//! says is at a node, or is among what that node lacks. A state that is behind is no harm: more is sent.
+
+mod compare;
+mod listing;
+pub mod memory;
+mod record;
+pub mod stamp;
+pub mod store;
+pub mod unsaved;
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use slog::{Logger, debug, info, warn};
+
+use self::store::{Store, StoreError, Writing};
+use self::unsaved::Unsaved;
+use crate::daemon::EndsDaemon;
+use crate::filter::excludes::Excludes;
+use crate::messages::{Barrier, Change, Compare, Flush, Flushed, Observed, Passed, Save, Saved};
+use crate::path::RelPath;
+use crate::root::Root;
+use crate::site::{InitialSync, Site};
+use crate::sync::Outbox;
+use crate::sync::fold::Fold;
+use crate::sync::pending::backlog::Backlog;
+
+/// A change is saved after so long, with all that came meanwhile.
+const DELAY: Duration = Duration::from_secs(1);
+/// Saving takes at most this part of the time.
+const PART: u32 = 10;
+/// Changes that are told in one message.
+const TOLD: usize = 1000;
+
+/// SupervisorActor -> StateActor: these are the nodes now.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Keep(pub Vec<Kept>);
+
+/// A node whose backlog is kept.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// Tells it from others, and from itself with other parameters; see [`key`].
+    pub key: String,
+    /// What it does not have.
+    pub outbox: Outbox,
+}
+
+/// To whom the StateActor speaks.
+#[derive(Clone)]
+pub struct Outlets {
+    /// What differs from the state.
+    pub changes: Recipient<Observed>,
+    /// The end of a flush.
+    pub flushed: Recipient<Flushed>,
+    /// Asks that all that the kernel has reported reaches the outboxes.
+    pub barrier: Recipient<Barrier>,
+    /// The last save is done.
+    pub saved: Recipient<Saved>,
+}
+
+/// Keeps the state of one site.
+///
+/// Receives: [`Compare`] and [`Flush`] from the filter, [`Passed`] as the answer to its [`Barrier`], [`Keep`], [`Compare`]
+/// and [`Save`] from the supervisor. Sends: [`Outlets`]. It runs on a thread of its own, since it looks at the disk and writes while it handles a
+/// message. Nobody waits for it but the orderly stop. A panic ends the daemon.
+pub struct StateActor {
+    root: Root,
+    excludes: Excludes,
+    /// Whether a comparison may delete.
+    deletes: bool,
+    /// `None` once the last save is done.
+    store: Option<Store>,
+    nodes: Vec<Kept>,
+    unsaved: Unsaved,
+    outlets: Outlets,
+    saving: Option<Saving>,
+    saves: u64,
+    /// Of the backlogs that were saved last.
+    last_backlogs: Option<u64>,
+    last_save: Option<(Instant, Duration)>,
+    timer: Option<SpawnHandle>,
+    /// Whether the next save is the last.
+    closing: bool,
+    failing: bool,
+    log: Logger,
+    _guard: EndsDaemon,
+}
+
+/// A save that waits for its barrier.
+struct Saving {
+    id: u64,
+    writing: Writing,
+    taken: Fold,
+    fresh: Vec<RelPath>,
+    started: Instant,
+    /// Whether the run ends with it.
+    last: bool,
+}
+
+/// What tells a node, as it is configured, from any other.
+pub fn key(site: &Site, node: &str) -> String {
+    let patterns: Vec<_> = site.excludes.patterns().iter().map(ToString::to_string).collect();
+    format!("{node} {:?} {:?} {patterns:?}", site.initial_sync, site.extra.words())
+}
+
+impl StateActor {
+    /// Keeps the state of a site in a store; of which nodes, [`Keep`] says.
+    pub fn new(
+        site: &Site,
+        root: Root,
+        (store, unsaved): (Store, Unsaved),
+        outlets: Outlets,
+        log: Logger,
+        guard: EndsDaemon,
+    ) -> Self {
+        StateActor {
+            root,
+            excludes: site.excludes.clone(),
+            deletes: site.initial_sync == InitialSync::Full,
+            store: Some(store),
+            nodes: Vec::new(),
+            unsaved,
+            outlets,
+            saving: None,
+            saves: 0,
+            last_backlogs: None,
+            last_save: None,
+            timer: None,
+            closing: false,
+            failing: false,
+            log,
+            _guard: guard,
+        }
+    }
+
+    /// Waits for the bell, again and again.
+    fn listen(&mut self, ctx: &mut Context<Self>) {
+        let unsaved = self.unsaved.clone();
+        let rung = async move { unsaved.rung().await }.into_actor(self);
+        ctx.spawn(rung.map(|(), actor, ctx| {
+            actor.save_soon(ctx);
+            actor.listen(ctx);
+        }));
+    }
+
+    fn save_soon(&mut self, ctx: &mut Context<Self>) {
+        if self.timer.is_some() || self.saving.is_some() {
+            return;
+        }
+        let rest = self.last_save.map_or(Duration::ZERO, |(at, took)| (took * PART).saturating_sub(at.elapsed()));
+        self.timer = Some(ctx.run_later(rest.max(DELAY), |actor, ctx| {
+            actor.timer = None;
+            actor.begin_save(ctx);
+        }));
+    }
+
+    fn begin_save(&mut self, ctx: &mut Context<Self>) {
+        let nothing_new = self.unsaved.is_empty() && self.last_backlogs == Some(digest(&self.backlogs()));
+        if self.saving.is_some() || nothing_new && !self.closing {
+            return;
+        }
+        let Some(store) = &self.store else { return };
+        // While the source is not there, nothing on disk is true.
+        if self.root.check().is_err() {
+            if self.closing {
+                self.end(ctx);
+            }
+            return;
+        }
+        let (started, last) = (Instant::now(), self.closing);
+        let taken = self.unsaved.take();
+        match self.record(store, &taken) {
+            Ok((writing, fresh)) => {
+                self.saves += 1;
+                self.saving = Some(Saving { id: self.saves, writing, taken, fresh, started, last });
+                self.outlets.barrier.do_send(Barrier { id: self.saves });
+            }
+            Err(error) => {
+                self.unsaved.put_back(taken);
+                self.report(&Err(error));
+                if last { self.end(ctx) } else { self.save_soon(ctx) }
+            }
+        }
+    }
+
+    fn record(&self, store: &Store, taken: &Fold) -> Result<(Writing, Vec<RelPath>), StoreError> {
+        let writing = store.write()?;
+        let fresh = record::record(self.root.path(), &self.excludes, writing.entries()?, taken)?;
+        Ok((writing, fresh))
+    }
+
+    fn backlogs(&self) -> Vec<(String, Backlog)> {
+        self.nodes.iter().map(|node| (node.key.clone(), node.outbox.lock().backlog())).collect()
+    }
+
+    /// Everything that was reported when the stamps were taken is in the outboxes.
+    fn complete(&mut self, writing: Writing, unsettled: &[RelPath], closed: bool) -> Result<(), StoreError> {
+        let mut entries = writing.entries()?;
+        unsettled.iter().try_for_each(|path| entries.forget(path))?;
+        drop(entries);
+        let backlogs = self.backlogs();
+        let Some(store) = &self.store else { return Ok(()) };
+        writing.save(store.subject(), &backlogs, closed)?;
+        self.last_backlogs = Some(digest(&backlogs));
+        Ok(())
+    }
+
+    /// Says once that the state is not kept, and once that it is again.
+    fn report(&mut self, result: &Result<(), StoreError>) {
+        match result {
+            Ok(()) if self.failing => info!(self.log, "the state is kept again"),
+            Err(why) if !self.failing => {
+                warn!(self.log, "the state is not kept for now: a restart may send more than it needs"; "why" => %why);
+            }
+            Err(why) => debug!(self.log, "the state is not kept"; "why" => %why),
+            Ok(()) => (),
+        }
+        self.failing = result.is_err();
+    }
+
+    /// The last save is done, or cannot be.
+    fn end(&mut self, ctx: &mut Context<Self>) {
+        // Closed, so that the next daemon in this process can open it.
+        self.store = None;
+        self.outlets.saved.do_send(Saved);
+        ctx.stop();
+    }
+
+    /// Gives up a save: what it has looked at is to be looked at again.
+    fn abort(&self, saving: Saving) {
+        saving.writing.abort();
+        self.unsaved.put_back(saving.taken);
+        self.unsaved.put_back_entries(saving.fresh);
+    }
+
+    /// Tells the filter what differs from the state; how much it is.
+    fn compare(&self, unsaved_names: bool) -> Result<usize, StoreError> {
+        let Some(store) = &self.store else { return Ok(0) };
+        let (mut found, mut count) = (Vec::new(), 0);
+        let mut tell = |change: Change| {
+            // Without deletions only removals that were seen are mirrored.
+            if !self.deletes && matches!(change, Change::Removed { .. }) {
+                return;
+            }
+            count += 1;
+            found.push(change);
+            if found.len() == TOLD {
+                self.outlets.changes.do_send(Observed(std::mem::take(&mut found)));
+            }
+        };
+        let result = compare::compare(self.root.path(), &store.known()?, &self.excludes, unsaved_names, &mut tell);
+        self.outlets.changes.do_send(Observed(found));
+        result.map(|()| count)
+    }
+}
+
+fn digest(backlogs: &[(String, Backlog)]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for (key, backlog) in backlogs {
+        (key, backlog.encode()).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+impl Actor for StateActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.listen(ctx);
+    }
+}
+
+impl Handler<Keep> for StateActor {
+    type Result = ();
+
+    fn handle(&mut self, Keep(nodes): Keep, ctx: &mut Self::Context) {
+        self.nodes = nodes;
+        self.save_soon(ctx);
+    }
+}
+
+impl Handler<Compare> for StateActor {
+    type Result = ();
+
+    fn handle(&mut self, Compare { unsaved_names }: Compare, ctx: &mut Self::Context) {
+        let started = Instant::now();
+        // It has looked at the disk before the events were lost.
+        if let Some(saving) = self.saving.take() {
+            self.abort(saving);
+        }
+        match self.compare(unsaved_names) {
+            Ok(count) => info!(self.log, "compared with the state"; "differences" => count,
+                "took" => format!("{} ms", started.elapsed().as_millis())),
+            Err(why) => {
+                warn!(self.log, "the state cannot be read: comparing everything"; "why" => %why);
+                self.outlets.changes.do_send(Observed(vec![Change::Subtree { path: RelPath::root() }]));
+            }
+        }
+        self.save_soon(ctx);
+    }
+}
+
+impl Handler<Flush> for StateActor {
+    type Result = ();
+
+    /// What was found before is on its way to the filter, ahead of this.
+    fn handle(&mut self, _: Flush, _: &mut Self::Context) {
+        self.outlets.flushed.do_send(Flushed);
+    }
+}
+
+impl Handler<Passed> for StateActor {
+    type Result = ();
+
+    fn handle(&mut self, Passed { id, lost, unsettled }: Passed, ctx: &mut Self::Context) {
+        let Some(saving) = self.saving.take_if(|saving| saving.id == id) else { return };
+        self.last_save = Some((Instant::now(), saving.started.elapsed()));
+        if lost {
+            let last = saving.last;
+            self.abort(saving);
+            return if last { self.end(ctx) } else { self.save_soon(ctx) };
+        }
+        let Saving { writing, taken, fresh, started, last, .. } = saving;
+        // What stays fresh for ever, since the clock was set back, waits for the next change.
+        let again = !fresh.is_empty() && taken.len() > fresh.len();
+        // Of names that are not saved the nodes may have any.
+        let closed = last && fresh.is_empty() && unsettled.is_empty();
+        let result = self.complete(writing, &unsettled, closed);
+        match &result {
+            Ok(()) => debug!(self.log, "state saved"; "took" => format!("{} ms", started.elapsed().as_millis())),
+            Err(_) => self.unsaved.put_back(taken),
+        }
+        self.unsaved.put_back_entries(fresh);
+        self.report(&result);
+        match () {
+            () if last => self.end(ctx),
+            () if self.closing => self.begin_save(ctx),
+            () if again || result.is_err() => self.save_soon(ctx),
+            () => (),
+        }
+    }
+}
+
+impl Handler<Save> for StateActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Save, ctx: &mut Self::Context) {
+        self.closing = true;
+        self.timer.take().map(|timer| ctx.cancel_future(timer));
+        // What changed a moment ago can only be saved after a tick of the clock.
+        ctx.run_later(stamp::TICK, |actor, ctx| actor.begin_save(ctx));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! What a daemon begins with: the state of the site, and what the last run left of it.
+
+use std::collections::HashMap;
+
+use slog::{Logger, error, info};
+
+use super::store::{Past, Store, StoreError};
+use super::unsaved::Unsaved;
+use crate::root::Root;
+use crate::site::Site;
+use crate::sync::Link;
+use crate::sync::pending::backlog::Backlog;
+
+/// The state of one site, opened.
+pub struct Memory {
+    /// The state.
+    pub store: Store,
+    /// What the last run left; `None` if there was none, or nothing can be taken over from it.
+    pub past: Option<Resumed>,
+    /// What is to be saved.
+    pub unsaved: Unsaved,
+}
+
+/// What a run takes over from the last one.
+#[derive(Debug)]
+pub struct Resumed {
+    /// Whether the last run was not stopped in order: then the nodes may have entries that it did not save.
+    pub crashed: bool,
+    backlogs: HashMap<String, Backlog>,
+}
+
+impl Memory {
+    /// Opens the state of a site; `None` if none is to be kept, or if it cannot be, which is logged: mirroring matters more.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] only.
+    pub fn open(site: &Site, root: &Root, log: &Logger) -> Result<Option<Memory>, StoreError> {
+        let Some(file) = &site.state_file else { return Ok(None) };
+        let (store, past) = match Store::open(file, root.subject().as_bytes()) {
+            Ok(opened) => opened,
+            Err(why @ StoreError::InUse(_)) => return Err(why),
+            Err(why) => {
+                error!(log, "no state is kept: each start compares everything"; "why" => %why);
+                return Ok(None);
+            }
+        };
+        let unsaved = Unsaved::default();
+        let past = past.map(|Past { closed, backlogs }| Resumed { crashed: !closed, backlogs });
+        match &past {
+            Some(past) => {
+                info!(log, "going on from the last run"; "state" => file.display(), "crashed" => past.crashed)
+            }
+            None => unsaved.fill(),
+        }
+        Ok(Some(Memory { store, past, unsaved }))
+    }
+}
+
+impl Resumed {
+    /// Gives a node what it lacked when the last run ended, and has it contacted. Whether that run had served it.
+    pub fn take_up(&mut self, link: &Link) -> bool {
+        let Some(backlog) = self.backlogs.remove(&link.key) else { return false };
+        let mut outbox = link.outbox.lock();
+        outbox.resume(backlog);
+        // A node that lost its mirror meanwhile is found out by this.
+        outbox.touch_root();
+        true
+    }
+}

@@ -1,0 +1,92 @@
+//! Writes down how paths are on disk now. Nothing is written of what may have changed again without leaving a trace.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use super::listing::{Dir, is_gone};
+use super::stamp::Stamp;
+use super::store::{Entries, StoreError};
+use crate::filter::excludes::Excludes;
+use crate::path::RelPath;
+use crate::sync::fold::{Fold, Pending, Scope};
+
+/// Writes down how these paths of the tree at `root` are now. Returns those that changed too shortly before they were
+/// looked at: they are to be looked at again.
+///
+/// # Errors
+/// When the state cannot be written.
+pub fn record(
+    root: &Path,
+    excludes: &Excludes,
+    entries: Entries<'_>,
+    paths: &Fold,
+) -> Result<Vec<RelPath>, StoreError> {
+    let mut recorder = Recorder { root, excludes, entries, fresh: Vec::new() };
+    if paths.is_everything() {
+        recorder.record_root()?;
+        recorder.record_below(&RelPath::root())?;
+    }
+    paths.iter().try_for_each(|(path, pending)| recorder.record(path, pending))?;
+    Ok(recorder.fresh)
+}
+
+struct Recorder<'a> {
+    root: &'a Path,
+    excludes: &'a Excludes,
+    entries: Entries<'a>,
+    fresh: Vec<RelPath>,
+}
+
+impl Recorder<'_> {
+    fn record(&mut self, path: &RelPath, pending: &Pending) -> Result<(), StoreError> {
+        let Some(parent) = path.parent() else { return self.record_root() };
+        let now = SystemTime::now();
+        let found = Dir::open(self.root, &parent).and_then(|dir| dir.look(path.name()));
+        match found {
+            Ok(Some(stamp)) if self.excludes.excludes(path, stamp.is_dir()) => self.entries.forget(path),
+            Ok(Some(stamp)) => {
+                self.set(path, &stamp, now)?;
+                if stamp.is_dir() && pending.scope == Scope::Subtree {
+                    self.record_below(path)?;
+                }
+                Ok(())
+            }
+            // Missing without a report: what the state says of it is wrong, and will be found so.
+            Ok(None) if !pending.removed => Ok(()),
+            Err(error) if is_gone(error) && !pending.removed => Ok(()),
+            Ok(None) | Err(_) => self.entries.forget(path),
+        }
+    }
+
+    fn record_root(&mut self) -> Result<(), StoreError> {
+        let now = SystemTime::now();
+        match Dir::open(self.root, &RelPath::root()).and_then(|dir| dir.stamp()) {
+            Ok(stamp) => self.set(&RelPath::root(), &stamp, now),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn record_below(&mut self, top: &RelPath) -> Result<(), StoreError> {
+        self.entries.forget_below(top)?;
+        let mut left = vec![top.clone()];
+        while let Some(dir) = left.pop() {
+            let now = SystemTime::now();
+            // What cannot be read is not known.
+            let listed = Dir::open(self.root, &dir).and_then(|dir| dir.entries(self.excludes));
+            for entry in listed.unwrap_or_default() {
+                self.set(&entry.path, &entry.stamp, now)?;
+                left.extend(entry.stamp.is_dir().then_some(entry.path));
+            }
+        }
+        Ok(())
+    }
+
+    /// `now` is from before the look.
+    fn set(&mut self, path: &RelPath, stamp: &Stamp, now: SystemTime) -> Result<(), StoreError> {
+        if stamp.is_fresh(now) {
+            self.fresh.push(path.clone());
+            return Ok(());
+        }
+        self.entries.set(path, stamp)
+    }
+}

@@ -1,0 +1,154 @@
+//! What tells one state of an entry on disk from another, without its content.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{FileType, Stat};
+
+/// After so long another change leaves another stamp. Two changes within one tick of the kernel's clock leave the same change time (inode_set_ctime_current in the kernel;
+/// a tick takes up to 10 ms). Times of whole seconds come from a file system that keeps no finer ones, or two seconds.
+pub const TICK: Duration = Duration::from_millis(50);
+const COARSE_TICK: Duration = Duration::from_millis(2500);
+
+/// Bytes of an encoded stamp.
+const ENCODED: usize = 1 + 8 + 12 + 12 + 8;
+
+/// A time stamp of the file system, since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Time {
+    seconds: i64,
+    nanos: u32,
+}
+
+/// The state of one entry: it has not changed as long as its stamp is the same, given that the stamp was not
+/// [fresh](Stamp::is_fresh) when it was taken. Any write, rename or change of attributes moves the change time, which no
+/// program can set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    kind: u8,
+    size: u64,
+    modified: Time,
+    changed: Time,
+    inode: u64,
+}
+
+impl Stamp {
+    /// Whether it is a directory.
+    pub fn is_dir(&self) -> bool {
+        self.kind == kind(FileType::Directory)
+    }
+
+    /// Whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.kind == kind(FileType::RegularFile)
+    }
+
+    /// Whether it is the same inode, with equal size and modification time: then its attributes alone may differ.
+    pub fn has_content_of(&self, other: &Stamp) -> bool {
+        (self.kind, self.inode, self.size, self.modified) == (other.kind, other.inode, other.size, other.modified)
+    }
+
+    /// Whether the entry changed so shortly before `now` that another change may leave the same stamp.
+    pub fn is_fresh(&self, now: SystemTime) -> bool {
+        let tick = if self.changed.nanos == 0 { COARSE_TICK } else { TICK };
+        let Ok(seconds) = u64::try_from(self.changed.seconds) else { return false };
+        let changed = UNIX_EPOCH + Duration::new(seconds, self.changed.nanos);
+        now.duration_since(changed).map_or(true, |age| age < tick)
+    }
+
+    /// The bytes that [`Stamp::decode`] reads.
+    pub fn encode(&self) -> [u8; ENCODED] {
+        let mut bytes = [0; ENCODED];
+        let fields: [&[u8]; 7] = [
+            &[self.kind],
+            &self.size.to_le_bytes(),
+            &self.modified.seconds.to_le_bytes(),
+            &self.modified.nanos.to_le_bytes(),
+            &self.changed.seconds.to_le_bytes(),
+            &self.changed.nanos.to_le_bytes(),
+            &self.inode.to_le_bytes(),
+        ];
+        bytes.iter_mut().zip(fields.into_iter().flatten()).for_each(|(to, from)| *to = *from);
+        bytes
+    }
+
+    /// Reads what [`Stamp::encode`] wrote; `None` if it is something else.
+    pub fn decode(bytes: &[u8]) -> Option<Stamp> {
+        let (&kind, rest) = bytes.split_first()?;
+        let (size, rest) = rest.split_first_chunk()?;
+        let (modified, rest) = time(rest)?;
+        let (changed, rest) = time(rest)?;
+        let (inode, rest) = rest.split_first_chunk()?;
+        let stamp =
+            Stamp { kind, size: u64::from_le_bytes(*size), modified, changed, inode: u64::from_le_bytes(*inode) };
+        rest.is_empty().then_some(stamp)
+    }
+}
+
+// The types of the fields differ between the architectures.
+#[allow(clippy::unnecessary_cast)]
+impl From<&Stat> for Stamp {
+    fn from(stat: &Stat) -> Self {
+        Stamp {
+            kind: kind(FileType::from_raw_mode(stat.st_mode)),
+            size: stat.st_size as u64,
+            modified: Time { seconds: stat.st_mtime as i64, nanos: stat.st_mtime_nsec as u32 },
+            changed: Time { seconds: stat.st_ctime as i64, nanos: stat.st_ctime_nsec as u32 },
+            inode: stat.st_ino as u64,
+        }
+    }
+}
+
+fn time(bytes: &[u8]) -> Option<(Time, &[u8])> {
+    let (seconds, rest) = bytes.split_first_chunk()?;
+    let (nanos, rest) = rest.split_first_chunk()?;
+    Some((Time { seconds: i64::from_le_bytes(*seconds), nanos: u32::from_le_bytes(*nanos) }, rest))
+}
+
+fn kind(kind: FileType) -> u8 {
+    match kind {
+        FileType::RegularFile => b'f',
+        FileType::Directory => b'd',
+        FileType::Symlink => b'l',
+        FileType::Fifo => b'p',
+        FileType::Socket => b's',
+        FileType::CharacterDevice => b'c',
+        FileType::BlockDevice => b'b',
+        FileType::Unknown => b'?',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(seconds: i64, nanos: u32) -> Stamp {
+        let modified = Time { seconds: -1, nanos: 7 };
+        Stamp { kind: b'f', size: 3, modified, changed: Time { seconds, nanos }, inode: 9 }
+    }
+
+    #[test]
+    fn a_stamp_is_read_as_it_was_written() {
+        let written = stamp(i64::MAX, 999_999_999);
+        assert_eq!(Stamp::decode(&written.encode()), Some(written));
+        for bytes in [&[][..], &written.encode()[1..], &[&written.encode()[..], &[0]].concat()] {
+            assert_eq!(Stamp::decode(bytes), None);
+        }
+    }
+
+    #[test]
+    fn a_change_is_fresh_while_another_may_leave_the_same_time() {
+        let now = UNIX_EPOCH + Duration::from_secs(1000);
+        for (seconds, nanos, fresh) in [
+            (999, 999_000_000, true),
+            (999, 900_000_000, false),
+            // Whole seconds: the file system may keep nothing finer.
+            (998, 0, true),
+            (997, 0, false),
+            // The clock was set back.
+            (2000, 1, true),
+            (-5, 0, false),
+        ] {
+            assert_eq!(stamp(seconds, nanos).is_fresh(now), fresh, "{seconds}.{nanos}");
+        }
+    }
+}

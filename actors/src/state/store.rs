@@ -1,0 +1,314 @@
+//! The file of the state: an embedded database (redb), so that a crash at any moment leaves the last state that was
+//! saved as a whole. Its checksums are checked when it is opened. A file that is damaged or of another tree is begun anew.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+
+use super::stamp::Stamp;
+use crate::path::RelPath;
+use crate::sync::pending::backlog::Backlog;
+
+/// Entry -> stamp. The key is the directory, a NUL and the name, so that the entries of one directory are one range.
+const ENTRIES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("entries");
+/// Node -> what it does not have.
+const NODES: TableDefinition<&str, &[u8]> = TableDefinition::new("nodes");
+/// What the state is about, and how it ended.
+const ABOUT: TableDefinition<&str, &[u8]> = TableDefinition::new("about");
+const SUBJECT: &str = "subject";
+const CLOSED: &str = "closed";
+
+/// Memory for pages of the file.
+const CACHE: usize = 4 << 20;
+
+/// Why there is no state.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has it.
+    #[error(
+        "{} is in use by another inosync: stop that one, or give this one another `state_dir`", .0.display()
+    )]
+    InUse(PathBuf),
+    /// The directory cannot be made or entered.
+    #[error("{} cannot be used: {cause}; let this user write there, or name another directory as `state_dir`", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        cause: io::Error,
+    },
+    /// The database failed.
+    #[error("the state cannot be kept: {0}")]
+    Database(#[from] redb::Error),
+}
+
+macro_rules! database_errors {
+    ($($error:ident),+) => {$(
+        impl From<redb::$error> for StoreError {
+            fn from(error: redb::$error) -> Self {
+                StoreError::Database(error.into())
+            }
+        }
+    )+};
+}
+database_errors!(DatabaseError, TransactionError, TableError, StorageError, CommitError);
+
+/// What an earlier run left.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// Whether that run was stopped in order, so that no node has what the state does not know.
+    pub closed: bool,
+    /// What each node that it served does not have, by its key.
+    pub backlogs: HashMap<String, Backlog>,
+}
+
+/// The state on disk.
+pub struct Store {
+    database: Database,
+    subject: Vec<u8>,
+}
+
+impl Store {
+    /// Opens the state in `file`, and begins a run: until [`Writing::save`] says otherwise it counts as crashed. `subject`
+    /// tells what the state is about; of another subject nothing is taken over. The past is `None` if there is none to
+    /// go on from.
+    ///
+    /// # Errors
+    /// [`StoreError`]; a damaged file is none.
+    pub fn open(file: &Path, subject: &[u8]) -> Result<(Store, Option<Past>), StoreError> {
+        if let Some(directory) = file.parent() {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+            made.map_err(|cause| StoreError::Directory { path: directory.to_owned(), cause })?;
+        }
+        let database = match create(file) {
+            Err(DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::InUse(file.to_owned())),
+            Err(DatabaseError::Storage(redb::StorageError::Io(cause)))
+                if cause.kind() != io::ErrorKind::InvalidData =>
+            {
+                return Err(StoreError::Directory { path: file.to_owned(), cause });
+            }
+            Err(_) => begin_anew(file)?,
+            Ok(database) => database,
+        };
+        let store = Store { database, subject: subject.to_owned() };
+        let past = store.past();
+        // Of what cannot be read nothing is taken over.
+        match past {
+            Ok(Some(past)) => {
+                store.mark_open()?;
+                Ok((store, Some(past)))
+            }
+            Ok(None) => {
+                store.clear()?;
+                Ok((store, None))
+            }
+            Err(_) => {
+                drop(store);
+                let store = Store { database: begin_anew(file)?, subject: subject.to_owned() };
+                store.clear()?;
+                Ok((store, None))
+            }
+        }
+    }
+
+    fn past(&self) -> Result<Option<Past>, StoreError> {
+        let read = self.database.begin_read()?;
+        let about = match read.open_table(ABOUT) {
+            Ok(about) => about,
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if about.get(SUBJECT)?.is_none_or(|subject| subject.value() != self.subject) {
+            return Ok(None);
+        }
+        let mut past = Past { closed: about.get(CLOSED)?.is_some(), backlogs: HashMap::new() };
+        for row in read.open_table(NODES)?.iter()? {
+            let (node, backlog) = row?;
+            // A node whose record makes no sense is as one that was never served.
+            if let Some(backlog) = Backlog::decode(backlog.value()) {
+                past.backlogs.insert(node.value().to_owned(), backlog);
+            }
+        }
+        Ok(Some(past))
+    }
+
+    fn mark_open(&self) -> Result<(), StoreError> {
+        let write = self.database.begin_write()?;
+        write.open_table(ABOUT)?.remove(CLOSED)?;
+        Ok(write.commit()?)
+    }
+
+    /// Forgets everything. Nothing is known of any node until the first save.
+    fn clear(&self) -> Result<(), StoreError> {
+        let write = self.database.begin_write()?;
+        write.delete_table(ENTRIES)?;
+        write.delete_table(NODES)?;
+        write.delete_table(ABOUT)?;
+        write.open_table(ENTRIES)?;
+        write.open_table(NODES)?;
+        write.open_table(ABOUT)?;
+        Ok(write.commit()?)
+    }
+
+    /// What was last saved of the tree.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn known(&self) -> Result<Known, StoreError> {
+        Ok(Known(self.database.begin_read()?.open_table(ENTRIES)?))
+    }
+
+    /// Begins to write. Nothing of it is seen, or outlives a crash, before it is saved.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self) -> Result<Writing, StoreError> {
+        Ok(Writing { transaction: self.database.begin_write()? })
+    }
+
+    /// What the state is about.
+    pub fn subject(&self) -> &[u8] {
+        &self.subject
+    }
+}
+
+fn create(file: &Path) -> Result<Database, DatabaseError> {
+    let database = Database::builder().set_cache_size(CACHE).set_check_integrity_on_open(true).create(file)?;
+    // It tells the names in the tree.
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).map_err(redb::StorageError::Io)?;
+    Ok(database)
+}
+
+fn begin_anew(file: &Path) -> Result<Database, StoreError> {
+    fs::remove_file(file).map_err(|cause| StoreError::Directory { path: file.to_owned(), cause })?;
+    Ok(create(file)?)
+}
+
+/// The tree as it was last saved.
+pub struct Known(redb::ReadOnlyTable<&'static [u8], &'static [u8]>);
+
+impl Known {
+    /// The state of one entry.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn stamp(&self, path: &RelPath) -> Result<Option<Stamp>, StoreError> {
+        Ok(self.0.get(&*key(path))?.and_then(|value| Stamp::decode(value.value())))
+    }
+
+    /// The entries of a directory, by name and in order. One whose stamp makes no sense has none.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn children(&self, dir: &RelPath) -> Result<Vec<(RelPath, Option<Stamp>)>, StoreError> {
+        let (start, end) = children(dir);
+        let mut found = Vec::new();
+        for row in self.0.range(&*start..&*end)? {
+            let (key, value) = row?;
+            let name = &key.value()[start.len()..];
+            if !name.is_empty() {
+                use std::os::unix::ffi::OsStrExt;
+                found.push((dir.join(std::ffi::OsStr::from_bytes(name)), Stamp::decode(value.value())));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A save in the making.
+pub struct Writing {
+    transaction: WriteTransaction,
+}
+
+impl Writing {
+    /// The entries, to be changed.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn entries(&self) -> Result<Entries<'_>, StoreError> {
+        Ok(Entries(self.transaction.open_table(ENTRIES)?))
+    }
+
+    /// Saves all, with the backlog of each node by its key; other nodes are forgotten. `closed`: the run ends with it.
+    ///
+    /// # Errors
+    /// When the file cannot be written; then nothing is changed.
+    pub fn save(self, subject: &[u8], nodes: &[(String, Backlog)], closed: bool) -> Result<(), StoreError> {
+        {
+            let mut table = self.transaction.open_table(NODES)?;
+            table.retain(|node, _| nodes.iter().any(|(key, _)| key == node))?;
+            for (node, backlog) in nodes {
+                table.insert(node.as_str(), &*backlog.encode())?;
+            }
+            let mut about = self.transaction.open_table(ABOUT)?;
+            about.insert(SUBJECT, subject)?;
+            if closed {
+                about.insert(CLOSED, &[][..])?;
+            }
+        }
+        Ok(self.transaction.commit()?)
+    }
+
+    /// Drops all.
+    pub fn abort(self) {
+        // The file is as it was, whatever comes of it.
+        let _ = self.transaction.abort();
+    }
+}
+
+/// The entries while a save is made.
+pub struct Entries<'w>(Table<'w, &'static [u8], &'static [u8]>);
+
+impl Entries<'_> {
+    /// The entry is as its stamp says.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn set(&mut self, path: &RelPath, stamp: &Stamp) -> Result<(), StoreError> {
+        let before = self.0.insert(&*key(path), &stamp.encode()[..])?;
+        let was_dir = before.and_then(|before| Stamp::decode(before.value())).is_some_and(|before| before.is_dir());
+        if was_dir && !stamp.is_dir() {
+            self.forget_below(path)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing is known of the entry and of all below it.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn forget(&mut self, path: &RelPath) -> Result<(), StoreError> {
+        self.0.remove(&*key(path))?;
+        self.forget_below(path)
+    }
+
+    /// Nothing is known of what is below a directory.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn forget_below(&mut self, dir: &RelPath) -> Result<(), StoreError> {
+        if dir.is_root() {
+            let root = key(dir);
+            return Ok(self.0.retain(|key, _| key == &*root)?);
+        }
+        let (start, end) = children(dir);
+        self.0.retain_in(&*start..&*end, |_, _| false)?;
+        let deeper = dir.below();
+        Ok(self.0.retain_in(deeper.start.as_bytes()..deeper.end.as_bytes(), |_, _| false)?)
+    }
+}
+
+fn key(path: &RelPath) -> Vec<u8> {
+    let dir = path.parent().unwrap_or_else(RelPath::root);
+    [dir.as_bytes(), b"\0", path.name()].concat()
+}
+
+/// The range of the entries of a directory.
+fn children(dir: &RelPath) -> (Vec<u8>, Vec<u8>) {
+    ([dir.as_bytes(), b"\0"].concat(), [dir.as_bytes(), b"\x01"].concat())
+}

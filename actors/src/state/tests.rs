@@ -1,0 +1,176 @@
+//! What is written down of a real tree, and what differs from it later.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::store::Past;
+use super::*;
+use crate::sync::fold::{Pending, Scope};
+
+fn rel(path: &str) -> RelPath {
+    RelPath::new(path.as_bytes()).unwrap()
+}
+
+/// A tree and its state, both of their own.
+struct Ground {
+    dir: tempfile::TempDir,
+    store: Option<Store>,
+}
+
+impl Ground {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("tree/d/e")).unwrap();
+        for file in ["a", "d/b", "d/e/c", "d-"] {
+            fs::write(dir.path().join("tree").join(file), file).unwrap();
+        }
+        let mut ground = Ground { dir, store: None };
+        assert!(ground.open("tree").is_none());
+        ground
+    }
+
+    fn tree(&self) -> PathBuf {
+        self.dir.path().join("tree")
+    }
+
+    fn open(&mut self, subject: &str) -> Option<Past> {
+        self.store = None;
+        let (store, past) = Store::open(&self.dir.path().join("state/file"), subject.as_bytes()).unwrap();
+        self.store = Some(store);
+        past
+    }
+
+    /// Saves these paths, as soon as nothing in the tree is fresh.
+    fn save(&self, paths: &Fold, closed: bool) {
+        let store = self.store.as_ref().unwrap();
+        let writing = loop {
+            let writing = store.write().unwrap();
+            let fresh = record::record(&self.tree(), &excludes(), writing.entries().unwrap(), paths).unwrap();
+            if fresh.is_empty() {
+                break writing;
+            }
+            writing.abort();
+        };
+        let backlog = Backlog { reconcile: true, paths: Vec::new() };
+        writing.save(store.subject(), &[("node".into(), backlog)], closed).unwrap();
+    }
+
+    fn save_all(&self) {
+        let mut everything = Fold::new(9);
+        everything.fill();
+        self.save(&everything, true);
+    }
+
+    fn save_one(&self, path: &str, scope: Scope, removed: bool) {
+        let mut paths = Fold::new(9);
+        paths.insert(rel(path), Pending::new(scope, removed));
+        self.save(&paths, false);
+    }
+
+    /// What differs, without directories whose times alone may have changed.
+    fn differences(&self, unsaved_names: bool) -> Vec<String> {
+        let known = self.store.as_ref().unwrap().known().unwrap();
+        let mut found = Vec::new();
+        compare::compare(&self.tree(), &known, &excludes(), unsaved_names, &mut |change| {
+            if !matches!(change, Change::Touched { is_dir: true, .. }) {
+                found.push(change.to_string());
+            }
+        })
+        .unwrap();
+        found.sort();
+        found
+    }
+}
+
+fn excludes() -> Excludes {
+    Excludes::new(vec!["*.tmp".into()]).unwrap()
+}
+
+fn write(path: &Path, content: &str) {
+    fs::write(path, content).unwrap();
+}
+
+#[test]
+fn a_tree_that_was_saved_differs_in_nothing() {
+    let ground = Ground::new();
+    write(&ground.tree().join("x.tmp"), "excluded");
+    ground.save_all();
+    assert_eq!(ground.differences(false), [""; 0]);
+    assert_eq!(ground.differences(true), [""; 0]);
+}
+
+#[test]
+fn every_kind_of_change_is_found_and_told_by_its_topmost_path() {
+    let ground = Ground::new();
+    ground.save_all();
+    let tree = ground.tree();
+    write(&tree.join("a"), "A");
+    fs::remove_dir_all(tree.join("d/e")).unwrap();
+    write(&tree.join("d/e"), "now a file");
+    fs::create_dir_all(tree.join("new/deep")).unwrap();
+    write(&tree.join("new/deep/file"), "");
+    fs::remove_file(tree.join("d-")).unwrap();
+    let expected = ["removed d-", "subtree new/", "written a", "written d/e"];
+    assert_eq!(ground.differences(false), expected);
+    let expected = ["level ./", "level d/", "removed d-", "subtree new/", "written a", "written d/e"];
+    assert_eq!(ground.differences(true), expected, "the names in what changed are in doubt");
+}
+
+#[test]
+fn other_attributes_are_told_from_other_content() {
+    use std::os::unix::fs::PermissionsExt;
+    let ground = Ground::new();
+    ground.save_all();
+    fs::set_permissions(ground.tree().join("a"), fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(ground.differences(false), ["touched a"]);
+}
+
+#[test]
+fn what_was_removed_is_forgotten_only_if_it_was_reported() {
+    let ground = Ground::new();
+    ground.save_all();
+    fs::remove_dir_all(ground.tree().join("d")).unwrap();
+    ground.save_one("d", Scope::Entry, false);
+    assert_eq!(ground.differences(false), ["removed d/"]);
+    ground.save_one("d", Scope::Entry, true);
+    assert_eq!(ground.differences(false), [""; 0]);
+    fs::create_dir_all(ground.tree().join("d/e")).unwrap();
+    assert_eq!(ground.differences(false), ["subtree d/"], "nothing of the old one is known");
+}
+
+#[test]
+fn a_subtree_is_saved_as_it_is_now() {
+    let ground = Ground::new();
+    ground.save_all();
+    fs::remove_dir_all(ground.tree().join("d")).unwrap();
+    fs::create_dir(ground.tree().join("d")).unwrap();
+    write(&ground.tree().join("d/other"), "");
+    ground.save_one("d", Scope::Subtree, false);
+    assert_eq!(ground.differences(false), [""; 0]);
+}
+
+#[test]
+fn nothing_is_saved_through_a_symlink() {
+    let ground = Ground::new();
+    ground.save_all();
+    fs::rename(ground.tree().join("d"), ground.dir.path().join("outside")).unwrap();
+    std::os::unix::fs::symlink("../outside", ground.tree().join("d")).unwrap();
+    ground.save_one("d/b", Scope::Entry, true);
+    ground.save_one("d", Scope::Entry, false);
+    assert_eq!(ground.differences(false), [""; 0]);
+    fs::remove_file(ground.tree().join("d")).unwrap();
+    fs::rename(ground.dir.path().join("outside"), ground.tree().join("d")).unwrap();
+    assert_eq!(ground.differences(false), ["subtree d/"]);
+}
+
+#[test]
+fn a_state_belongs_to_its_subject_and_tells_how_the_run_ended() {
+    let mut ground = Ground::new();
+    ground.save_all();
+    let past = ground.open("tree").unwrap();
+    assert!(past.closed && past.backlogs["node"].reconcile);
+    assert!(!ground.open("tree").unwrap().closed, "that run did not say that it was over");
+    assert_eq!(ground.differences(false), [""; 0]);
+    assert!(ground.open("another").is_none());
+    assert!(ground.open("tree").is_none(), "and now nothing is known");
+}

@@ -1,0 +1,102 @@
+//! What may differ from the saved tree: filled by the FilterActor, emptied by the StateActor at each save.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::messages::Change;
+use crate::path::RelPath;
+use crate::sync::fold::{Fold, Pending, Scope};
+use crate::sync::pending::CAP;
+
+/// The paths that are to be saved, and the bell that says so. Clones share both.
+#[derive(Clone)]
+pub struct Unsaved(Arc<Inner>);
+
+struct Inner {
+    paths: Mutex<Fold>,
+    bell: Notify,
+}
+
+impl Default for Unsaved {
+    fn default() -> Self {
+        Unsaved(Arc::new(Inner { paths: Mutex::new(Fold::new(CAP)), bell: Notify::new() }))
+    }
+}
+
+impl Unsaved {
+    /// Something changed.
+    pub fn add(&self, changes: &[Change]) {
+        let mut paths = self.lock();
+        for change in changes {
+            match change {
+                Change::Subtree { path } if path.is_root() => paths.fill(),
+                Change::Subtree { path } => paths.insert(path.clone(), Pending::new(Scope::Subtree, false)),
+                Change::Touched { path, .. } | Change::Level { path } => {
+                    paths.insert(path.clone(), Pending::new(Scope::Entry, false));
+                }
+                Change::Removed { path, is_dir } => {
+                    if *is_dir {
+                        paths.drop_below(path);
+                    }
+                    paths.insert(path.clone(), Pending::new(Scope::Entry, true));
+                }
+                // The nodes keep what was moved away, and so does the state: what it says is not on disk then, so that a
+                // comparison finds it.
+                Change::MovedAway { .. } | Change::MovedTo { .. } | Change::MovedOut { .. } => (),
+                Change::Unmounted { path } => paths.drop_below(path),
+            }
+        }
+        drop(paths);
+        self.ring();
+    }
+
+    /// Everything may differ.
+    pub fn fill(&self) {
+        self.lock().fill();
+        self.ring();
+    }
+
+    /// A node may have got, or may lack, something that the saved state does not tell.
+    pub fn ring(&self) {
+        self.0.bell.notify_one();
+    }
+
+    /// Waits until something is to be saved.
+    pub async fn rung(&self) {
+        self.0.bell.notified().await;
+    }
+
+    /// Takes all paths.
+    pub fn take(&self) -> Fold {
+        std::mem::replace(&mut *self.lock(), Fold::new(CAP))
+    }
+
+    /// Whether no path is to be saved.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// A save came to nothing.
+    pub fn put_back(&self, mut taken: Fold) {
+        let mut paths = self.lock();
+        if taken.take_everything() {
+            paths.fill();
+        }
+        for (path, pending) in taken.iter() {
+            paths.put_back(path.clone(), *pending);
+        }
+    }
+
+    /// These were too fresh to be saved.
+    pub fn put_back_entries(&self, entries: Vec<RelPath>) {
+        let mut paths = self.lock();
+        for path in entries {
+            paths.put_back(path, Pending::new(Scope::Entry, false));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Fold> {
+        self.0.paths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

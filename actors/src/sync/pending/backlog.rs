@@ -1,0 +1,143 @@
+//! A pending set in a form that outlives the process.
+
+use super::{PendingSet, Reconcile};
+use crate::path::RelPath;
+use crate::sync::fold::{Pending, Scope};
+
+/// What one node does not have, as it is kept on disk: without what is only of this run, such as times and failed tries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Whether the whole tree is to be compared.
+    pub reconcile: bool,
+    /// The paths, in order.
+    pub paths: Vec<Kept>,
+}
+
+/// One path of a backlog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The path.
+    pub path: RelPath,
+    /// How much of it is to be compared.
+    pub scope: Scope,
+    /// Whether its removal was reported, and nothing since.
+    pub removed: bool,
+    /// Whether its content is new.
+    pub rewritten: bool,
+}
+
+impl Backlog {
+    /// The bytes that [`Backlog::decode`] reads.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![u8::from(self.reconcile)];
+        for Kept { path, scope, removed, rewritten } in &self.paths {
+            let scope = match scope {
+                Scope::Entry => 0,
+                Scope::Level => 1,
+                Scope::Subtree => 2,
+            };
+            bytes.push(scope | u8::from(*removed) << 2 | u8::from(*rewritten) << 3);
+            bytes.extend(path.as_bytes());
+            bytes.push(0);
+        }
+        bytes
+    }
+
+    /// Reads what [`Backlog::encode`] wrote; `None` if it is something else.
+    pub fn decode(bytes: &[u8]) -> Option<Backlog> {
+        let (&reconcile, mut rest) = bytes.split_first()?;
+        let mut paths = Vec::new();
+        while let Some((&flags, tail)) = rest.split_first() {
+            let end = tail.iter().position(|&b| b == 0)?;
+            let scope = match flags & 3 {
+                0 => Scope::Entry,
+                1 => Scope::Level,
+                2 => Scope::Subtree,
+                _ => return None,
+            };
+            let path = RelPath::new(&tail[..end]).ok()?;
+            paths.push(Kept { path, scope, removed: flags & 4 != 0, rewritten: flags & 8 != 0 });
+            rest = &tail[end + 1..];
+        }
+        Some(Backlog { reconcile: reconcile != 0, paths })
+    }
+}
+
+impl PendingSet {
+    /// All that the node does not have yet: what waits and what is in flight.
+    pub fn backlog(&self) -> Backlog {
+        let reconcile = !matches!(self.reconcile, Reconcile::Idle);
+        let mut paths = std::collections::BTreeMap::new();
+        // What waits is newer than what is in flight.
+        for (path, pending) in self.leases.iter().chain(self.waiting.iter()) {
+            let older: Option<Pending> = paths.insert(path.clone(), *pending);
+            if let Some(older) = older {
+                paths.insert(path.clone(), older.followed_by(*pending));
+            }
+        }
+        let kept = |(path, Pending { scope, removed, rewritten, .. })| Kept { path, scope, removed, rewritten };
+        Backlog { reconcile, paths: paths.into_iter().map(kept).collect() }
+    }
+
+    /// The attributes of the root are to be sent.
+    pub fn touch_root(&mut self) {
+        self.waiting.insert(RelPath::root(), Pending::new(Scope::Entry, false));
+    }
+
+    /// Takes up the backlog of an earlier run.
+    pub fn resume(&mut self, backlog: Backlog) {
+        if backlog.reconcile {
+            self.want_reconcile();
+        }
+        for Kept { path, scope, removed, rewritten } in backlog.paths {
+            self.waiting.insert(path, Pending { rewritten, ..Pending::new(scope, removed) });
+        }
+        if self.waiting.take_everything() {
+            self.want_reconcile();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::messages::Change;
+    use crate::sync::lease::Lane;
+
+    fn rel(path: &str) -> RelPath {
+        RelPath::new(path.as_bytes()).unwrap()
+    }
+
+    fn touched(path: &str) -> Change {
+        Change::Touched { path: rel(path), is_dir: false, rewritten: true }
+    }
+
+    #[test]
+    fn what_waits_and_what_is_in_flight_is_taken_up_by_the_next_run() {
+        let (mut set, now) = (PendingSet::default(), Instant::now());
+        set.add(&touched("a\nb"), now);
+        set.add(&Change::Subtree { path: rel("d") }, now);
+        set.lease(Lane::Fast, 9, 9999, now);
+        set.add(&Change::Removed { path: rel("d"), is_dir: true }, now);
+        set.add(&Change::Level { path: rel("e") }, now);
+        set.want_reconcile();
+        let backlog = Backlog::decode(&set.backlog().encode()).unwrap();
+        assert_eq!(backlog, set.backlog());
+        let mut next = PendingSet::default();
+        next.resume(backlog);
+        assert_eq!(next.len(), 4, "{next:?}");
+        assert!(next.is_reported_removed(&rel("d")) && next.reconcile_due(now).is_some());
+        assert_eq!(next.backlog(), set.backlog());
+    }
+
+    #[test]
+    fn other_bytes_are_no_backlog() {
+        let whole = Backlog { reconcile: false, paths: vec![] }.encode();
+        for bytes in [&[][..], &[0, 3, b'a', 0], &[0, 0, b'a'], &[0, 0, b'/', 0]] {
+            assert_eq!(Backlog::decode(bytes), None, "{bytes:?}");
+        }
+        assert_eq!(Backlog::decode(&whole), Some(Backlog::default()));
+    }
+}

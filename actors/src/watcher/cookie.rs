@@ -1,0 +1,62 @@
+//! Marks a moment in the kernel's event queue: a watch on a directory that is not in the tree is given up, and its last
+//! event (IGNORED, inotify(7)) comes behind all that was reported before. Nothing is written to any file system.
+
+use std::path::PathBuf;
+
+use inotify::{EventMask, WatchDescriptor, WatchMask, Watches};
+
+/// Nothing of what happens in the directory itself is of interest.
+const MASK: WatchMask = WatchMask::DELETE_SELF.union(WatchMask::ONLYDIR);
+
+/// A directory outside of the tree with a watch that can be given up.
+pub struct Cookie {
+    directory: PathBuf,
+    watches: Watches,
+    watch: Option<WatchDescriptor>,
+    /// The watch that was given up, and what waits for it.
+    waits: Option<(i32, u64)>,
+}
+
+impl Cookie {
+    /// Uses this directory, which must not be in the tree.
+    pub fn new(directory: PathBuf, mut watches: Watches) -> Self {
+        let watch = watches.add(&directory, MASK).ok();
+        Cookie { directory, watches, watch, waits: None }
+    }
+
+    /// Marks this moment as `id`. Whether that could be done; an earlier mark is forgotten.
+    pub fn mark(&mut self, id: u64) -> bool {
+        self.waits = None;
+        let watch = self.watch.take().or_else(|| self.watches.add(&self.directory, MASK).ok());
+        let Some(watch) = watch else { return false };
+        let number = watch.get_watch_descriptor_id();
+        if self.watches.remove(watch).is_err() {
+            return false;
+        }
+        self.waits = Some((number, id));
+        // In time for the next one: later there may be no watch left.
+        self.watch = self.watches.add(&self.directory, MASK).ok();
+        true
+    }
+
+    /// Whether this event is the mark, or belongs to the directory; and which mark it is.
+    pub fn take(&mut self, watch: i32, mask: EventMask) -> (bool, Option<u64>) {
+        match self.waits {
+            Some((number, id)) if number == watch && mask.contains(EventMask::IGNORED) => {
+                self.waits = None;
+                return (true, Some(id));
+            }
+            _ => (),
+        }
+        let own = self.watch.as_ref().is_some_and(|own| own.get_watch_descriptor_id() == watch);
+        if own && mask.contains(EventMask::IGNORED) {
+            self.watch = None;
+        }
+        (own, None)
+    }
+
+    /// Events were lost: the mark may be among them.
+    pub fn lose(&mut self) -> Option<u64> {
+        self.waits.take().map(|(_, id)| id)
+    }
+}
