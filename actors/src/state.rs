@@ -300,7 +300,7 @@ impl Handler<Compare> for StateActor {
             Ok(count) => info!(self.log, "compared with the state"; "differences" => count,
                 "took" => format!("{} ms", started.elapsed().as_millis())),
             Err(why) => {
-                warn!(self.log, "the state cannot be read: comparing everything"; "why" => %why);
+                warn!(self.log, "the state is of no use: comparing everything"; "why" => %why);
                 self.outlets.changes.do_send(Observed(vec![Change::Subtree { path: RelPath::root() }]));
             }
         }

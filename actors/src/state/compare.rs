@@ -2,19 +2,22 @@
 
 use std::path::Path;
 
-use super::listing::{Dir, Entry};
+use rustix::io::Errno;
+
+use super::listing::{Dir, Entry, is_gone};
 use super::stamp::Stamp;
 use super::store::{Known, StoreError};
 use crate::filter::excludes::Excludes;
 use crate::messages::Change;
 use crate::path::RelPath;
 
-/// Compares the whole tree at `root` with what is `known` of it, and tells `found` what differs. What cannot be looked at
-/// is passed over: the watcher tells of it. `unsaved_names`: the nodes may have entries that were never saved, since they
-/// were made, sent and deleted again between two saves; so the names in each directory that changed are compared too.
+/// Compares the whole tree at `root` with what is `known` of it, and tells `found` what differs. Directories that may not
+/// be read are passed over: the watcher tells when they may. `unsaved_names`: the nodes may have entries that were never
+/// saved, since they were made, sent and deleted again between two saves; so the names in each directory that changed
+/// are compared too.
 ///
 /// # Errors
-/// When the state cannot be read.
+/// When the state or the source cannot be read.
 pub fn compare(
     root: &Path,
     known: &Known,
@@ -22,16 +25,18 @@ pub fn compare(
     unsaved_names: bool,
     found: &mut dyn FnMut(Change),
 ) -> Result<(), StoreError> {
-    let Ok(top) = Dir::open(root, &RelPath::root()) else { return Ok(()) };
-    if let Ok(stamp) = top.stamp()
-        && known.stamp(&RelPath::root())? != Some(stamp)
-    {
+    let stamp = Dir::open(root, &RelPath::root()).and_then(|top| top.stamp()).map_err(StoreError::Source)?;
+    if known.stamp(&RelPath::root())? != Some(stamp) {
         found(changed(&Entry { path: RelPath::root(), stamp }, None, unsaved_names));
     }
     // Not opened yet: there may be more directories than a process may have open.
     let mut left = vec![RelPath::root()];
     while let Some(path) = left.pop() {
-        let Ok(entries) = Dir::open(root, &path).and_then(|dir| dir.entries(excludes)) else { continue };
+        let entries = match Dir::open(root, &path).and_then(|dir| dir.entries(excludes)) {
+            Ok(entries) => entries,
+            Err(error) if !path.is_root() && (is_gone(error) || matches!(error, Errno::ACCESS | Errno::PERM)) => continue,
+            Err(error) => return Err(StoreError::Source(error)),
+        };
         let before = known.children(&path)?;
         for pair in pairs(entries, before) {
             match pair {

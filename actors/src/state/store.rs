@@ -42,6 +42,9 @@ pub enum StoreError {
         #[source]
         cause: io::Error,
     },
+    /// The source cannot be read.
+    #[error("the source cannot be read: {0}")]
+    Source(rustix::io::Errno),
     /// The database failed.
     #[error("the state cannot be kept: {0}")]
     Database(#[from] redb::Error),

@@ -174,3 +174,15 @@ fn a_state_belongs_to_its_subject_and_tells_how_the_run_ended() {
     assert!(ground.open("another").is_none());
     assert!(ground.open("tree").is_none(), "and now nothing is known");
 }
+
+#[test]
+fn a_source_that_is_not_there_is_not_taken_for_one_in_which_nothing_changed() {
+    let ground = Ground::new();
+    ground.save_all();
+    fs::rename(ground.tree(), ground.dir.path().join("aside")).unwrap();
+    let known = ground.store.as_ref().unwrap().known().unwrap();
+    let mut told = 0;
+    let result = compare::compare(&ground.tree(), &known, &excludes(), true, &mut |_| told += 1);
+    assert!(matches!(result, Err(StoreError::Source(_))));
+    assert_eq!(told, 0, "above all no removal");
+}
