@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::rc::Rc;
 
-use inosync_actors::root::Root;
 use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::node::Node;
 use inosync_actors::rsync::recipe::Recipe;
@@ -13,11 +12,12 @@ use inosync_actors::site::{InitialSync, Site};
 use inosync_actors::watcher::{count_directories, raise_watch_limit, watch_limit};
 
 use crate::exit::Exit;
+use crate::once::sound_root;
 
 /// Prints a report on standard output. [`Exit::Environment`] when something would keep the daemon from its work.
 pub async fn check(site: &Site, version: Version) -> Exit {
     say(&format!("rsync: {} {version}", site.rsync.display()));
-    let root = match Root::of(&site.wpath) {
+    let root = match sound_root(site) {
         Ok(root) => root,
         Err(why) => {
             say(&format!("source: {}: {why}", site.wpath.display()));

@@ -46,6 +46,9 @@ const MAX_BULK_SIZE: u64 = 1 << 20;
 /// In KiB/s, some 1 TB/s: rsync keeps the limit in an int.
 const MAX_RSPEED: u64 = 1_000_000_000;
 
+/// rsync keeps the limit in an int.
+const MAX_MAX_DELETE: u64 = 2_000_000_000;
+
 /// Every key, with an example for when it is missing.
 const KEYS: &[(&str, &str)] = &[
     ("wpath", "wpath: \"/var/www\", the directory to watch"),
@@ -64,6 +67,9 @@ const KEYS: &[(&str, &str)] = &[
     ("bulk_size", "bulk_size: 8"),
     ("state_dir", "state_dir: \"/var/lib/inosync\""),
     ("stop_timeout", "stop_timeout: 30"),
+    ("allow_empty", "allow_empty: false"),
+    ("marker", "marker: \".inosync-marker\""),
+    ("max_delete", "max_delete: 1000"),
 ];
 
 /// The file as it is written. Each value is read on its own, so that an error knows its position.
@@ -102,6 +108,12 @@ struct Written<'a> {
     state_dir: Option<&'a RawValue>,
     #[serde(borrow)]
     stop_timeout: Option<&'a RawValue>,
+    #[serde(borrow)]
+    allow_empty: Option<&'a RawValue>,
+    #[serde(borrow)]
+    marker: Option<&'a RawValue>,
+    #[serde(borrow)]
+    max_delete: Option<&'a RawValue>,
 }
 
 /// Why a configuration was not accepted.
@@ -187,6 +199,10 @@ fn check_text(source: Source<'_>) -> Result<Site, ConfigError> {
         .map_or(Ok(DEFAULT_STANDBYS), |value| value.number(MAX_STANDBYS, "processes"))?;
     let bulk_size = value("bulk_size", written.bulk_size)
         .map_or(Ok(DEFAULT_BULK_SIZE), |value| value.number(MAX_BULK_SIZE, "MiB"))?;
+    let allow_empty = value("allow_empty", written.allow_empty).map_or(Ok(false), |value| value.boolean())?;
+    let marker = value("marker", written.marker).map(|value| check::marker(&value, &excludes)).transpose()?;
+    let max_delete = value("max_delete", written.max_delete);
+    let max_delete = max_delete.map(|value| value.number(MAX_MAX_DELETE, "entries")).transpose()?;
     let state_dir = value("state_dir", written.state_dir);
     let state_file = check::state_file(state_dir.as_ref(), source.file, &wpath.resolved, &excludes, &nodes)?;
     // Last: it is about this machine, and the file itself should be right first.
@@ -211,6 +227,9 @@ fn check_text(source: Source<'_>) -> Result<Site, ConfigError> {
         bulk_size,
         state_file,
         stop_timeout,
+        allow_empty,
+        marker,
+        max_delete,
     })
 }
 

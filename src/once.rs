@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use inosync_actors::path::RelPath;
-use inosync_actors::root::Root;
+use inosync_actors::root::{Root, RootError};
 use inosync_actors::rsync::blame::Blame;
 use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::failure::Failure;
@@ -22,7 +22,7 @@ use crate::run::StopSignals;
 
 /// Reconciles every node, all side by side, and ends.
 pub async fn once(site: Site, version: Version, log: &Logger) -> Exit {
-    let root = match Root::of(&site.wpath) {
+    let root = match sound_root(&site) {
         Ok(root) => root,
         Err(why) => {
             error!(log, "nothing is sent"; "why" => %why);
@@ -56,7 +56,7 @@ pub async fn once(site: Site, version: Version, log: &Logger) -> Exit {
 
 /// Says what a reconcile of each node would change, one line each on standard output.
 pub async fn dry_run(site: Site, version: Version, log: &Logger) -> Exit {
-    let root = match Root::of(&site.wpath) {
+    let root = match sound_root(&site) {
         Ok(root) => root,
         Err(why) => {
             error!(log, "nothing is compared"; "why" => %why);
@@ -91,6 +91,12 @@ pub async fn dry_run(site: Site, version: Version, log: &Logger) -> Exit {
     exit
 }
 
+/// The source, if it holds what it must.
+pub fn sound_root(site: &Site) -> Result<Root, RootError> {
+    let root = site.root()?;
+    root.check().map(|()| root)
+}
+
 /// Whether the node is equal to the source now. What broke on the way is tried once more.
 async fn reconcile(rsync: Rc<Rsync>, log: Logger) -> bool {
     let mut result = reconcile_once(&rsync, &log).await;
@@ -111,7 +117,7 @@ async fn reconcile(rsync: Rc<Rsync>, log: Logger) -> bool {
 
 async fn reconcile_once(rsync: &Rc<Rsync>, log: &Logger) -> Result<Delivery, Failure> {
     let started = Instant::now();
-    let delivery = rsync.clone().reconcile().await?;
+    let delivery = rsync.clone().reconcile(Vec::new()).await?;
     log_delivery(log, "reconciled", delivery.tally.changes(), &delivery, started);
     match &delivery.blamed {
         Blame::Paths(paths) => log_failing(log, paths, &delivery),

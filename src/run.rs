@@ -1,7 +1,7 @@
 //! The daemon as a process: starts it, translates signals, and says how it ended.
 
 use actix::System;
-use inosync_actors::daemon::{Daemon, Ending};
+use inosync_actors::daemon::{Daemon, Ending, StartError};
 use inosync_actors::rsync::version::Version;
 use inosync_actors::site::Site;
 use slog::{Logger, error, info, o};
@@ -44,16 +44,22 @@ pub async fn run(site: Site, version: Version, log: &Logger) -> Exit {
             return Exit::Environment;
         }
     };
-    let mut daemon = match Daemon::start(site, version, &log.new(o!())) {
+    let mut daemon = match Daemon::start(site.clone(), version, &log.new(o!())) {
         Ok(daemon) => daemon,
-        Err(why) => {
-            error!(log, "inosync cannot start"; "why" => %why);
-            return Exit::Environment;
-        }
+        Err(why) => return cannot_start(log, &why),
     };
     let ending = loop {
         tokio::select! {
-            ending = daemon.ended() => break ending,
+            ending = daemon.ended() => match ending {
+                Ending::Superseded => {
+                    info!(log, "the source was empty, and a directory with content took its place: mirroring that one");
+                    match Daemon::start_superseding(site.clone(), version, &log.new(o!())) {
+                        Ok(next) => daemon = next,
+                        Err(why) => return cannot_start(log, &why),
+                    }
+                }
+                ending => break ending,
+            },
             () = signals.next() => daemon.stop(),
         }
     };
@@ -67,10 +73,16 @@ pub async fn run(site: Site, version: Version, log: &Logger) -> Exit {
             info!(log, "stopped"; "pending" => pending);
             Exit::Pending
         }
-        Ending::Unwatchable => Exit::Environment,
+        // The loop above goes on after the latter.
+        Ending::Unwatchable | Ending::Superseded => Exit::Environment,
         Ending::Crashed => {
             error!(log, "a defect of inosync ended it: please report the lines above");
             Exit::Internal
         }
     }
+}
+
+fn cannot_start(log: &Logger, why: &StartError) -> Exit {
+    error!(log, "inosync cannot start"; "why" => %why);
+    Exit::Environment
 }

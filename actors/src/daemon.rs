@@ -9,7 +9,7 @@ use slog::{Logger, o};
 use tokio::sync::oneshot;
 
 use crate::filter::{self, FilterActor};
-use crate::messages::Stop;
+use crate::messages::{Leave, Stop};
 use crate::root::{Root, RootError};
 use crate::rsync::children::Children;
 use crate::rsync::version::Version;
@@ -30,6 +30,8 @@ pub enum Ending {
         /// The sum over all nodes.
         pending: usize,
     },
+    /// The source was empty, and another directory with content is in its place: to be started anew on that one.
+    Superseded,
     /// The source cannot be watched; the log says why.
     Unwatchable,
     /// An actor that cannot be restarted panicked.
@@ -82,6 +84,15 @@ pub struct Daemon {
     /// `Some` once the end was announced.
     ending: Option<Ending>,
     children: Children,
+    threads: Threads,
+}
+
+/// The threads beside the main thread.
+struct Threads {
+    /// Of watcher and filter: neither waits for rsync, nor rsync for them.
+    front: ArbiterHandle,
+    /// Of the StateActor, if there is one: it writes to the disk, and looks at the whole tree.
+    state: Option<ArbiterHandle>,
 }
 
 impl Daemon {
@@ -91,8 +102,22 @@ impl Daemon {
     /// # Errors
     /// When the source is not there, or another process keeps the state of this site.
     pub fn start(site: Site, version: Version, log: &Logger) -> Result<Daemon, StartError> {
+        let root = site.root()?;
+        Daemon::start_at(root, site, version, log)
+    }
+
+    /// As [`Daemon::start`], after the end of a daemon as [`Ending::Superseded`].
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn start_superseding(site: Site, version: Version, log: &Logger) -> Result<Daemon, StartError> {
+        let root = site.root()?.superseding();
+        Daemon::start_at(root, site, version, log)
+    }
+
+    fn start_at(root: Root, site: Site, version: Version, log: &Logger) -> Result<Daemon, StartError> {
         let children = Children::default();
-        let (one_site, root) = (Rc::new(site.clone()), Root::of(&site.wpath)?);
+        let one_site = Rc::new(site.clone());
         let shared = Shared::new(children.clone(), &site, log);
         let transport =
             |node| -> Rc<dyn Transport> { Rsync::new(one_site.clone(), root.clone(), node, version, shared.clone()) };
@@ -127,12 +152,16 @@ impl Daemon {
                 log: log.new(o!("node" => name)),
             })
             .collect();
-        let (guard, announced) = EndsDaemon::new();
+        if root.supersedes() {
+            links.iter().for_each(|link| link.outbox.lock().source_emptied());
+        }
+        let state = memory.is_some().then(|| Arbiter::new().handle());
+        let (threads, (guard, announced)) = (Threads { front: Arbiter::new().handle(), state }, EndsDaemon::new());
         let supervisor = SupervisorActor::create(|ctx| {
-            let front = start_front(site, root, &links, &ctx.address(), memory, log, &guard);
+            let front = start_front(site, root, &links, &ctx.address(), (memory, &threads), log, &guard);
             SupervisorActor::new(links, front, site.initial_sync, site.stop_timeout, log.clone(), guard)
         });
-        Daemon { supervisor, announced, ending: None, children }
+        Daemon { supervisor, announced, ending: None, children, threads }
     }
 
     /// Asks for an orderly stop; a second time, for an immediate one.
@@ -146,6 +175,9 @@ impl Daemon {
             Some(ending) => ending,
             None => *self.ending.insert((&mut self.announced).await.unwrap_or(Ending::Crashed)),
         };
+        self.supervisor.do_send(Leave);
+        self.threads.front.stop();
+        self.threads.state.as_ref().map(ArbiterHandle::stop);
         self.children.end_all().await;
         ending
     }
@@ -158,11 +190,10 @@ fn start_front(
     root: Root,
     links: &[Link],
     supervisor: &Addr<SupervisorActor>,
-    memory: Option<Memory>,
+    (memory, threads): (Option<Memory>, &Threads),
     log: &Logger,
     guard: &EndsDaemon,
 ) -> Front {
-    let arbiter = Arbiter::new();
     let outboxes = links.iter().map(|link| link.outbox.clone()).collect();
     let outlets = filter::Outlets {
         rescans: supervisor.clone().recipient(),
@@ -170,7 +201,7 @@ fn start_front(
         flushed: supervisor.clone().recipient(),
     };
     let filter_actor = FilterActor::new(site.excludes.clone(), outboxes, outlets, log.clone(), guard.clone());
-    let filter = FilterActor::start_in_arbiter(&arbiter.handle(), |_| filter_actor);
+    let filter = FilterActor::start_in_arbiter(&threads.front, |_| filter_actor);
     let outlets = watcher::Outlets {
         changes: filter.clone().recipient(),
         rescans: filter.clone().recipient(),
@@ -181,8 +212,8 @@ fn start_front(
     };
     let aside = memory.as_ref().and(site.state_file.as_deref()).and_then(Path::parent).map(Path::to_owned);
     let watcher_actor = WatcherActor::new(root.clone(), site.excludes.clone(), outlets, aside, guard.clone());
-    let watcher = WatcherActor::start_in_arbiter(&arbiter.handle(), |_| watcher_actor);
-    let state = memory.map(|Memory { store, past, unsaved }| {
+    let watcher = WatcherActor::start_in_arbiter(&threads.front, |_| watcher_actor);
+    let state = memory.zip(threads.state.as_ref()).map(|(Memory { store, past, unsaved }, thread)| {
         let outlets = state::Outlets {
             changes: filter.clone().recipient(),
             flushed: filter.clone().recipient(),
@@ -191,8 +222,7 @@ fn start_front(
         };
         let kept = (store, unsaved.clone());
         let actor = StateActor::new(site, root, kept, outlets, log.clone(), guard.clone());
-        // A thread of its own: it writes to the disk, and looks at the whole tree.
-        let state = StateActor::start_in_arbiter(&Arbiter::new().handle(), |_| actor);
+        let state = StateActor::start_in_arbiter(thread, |_| actor);
         filter.do_send(filter::Kept(filter::Keeper {
             unsaved,
             compare: state.clone().recipient(),

@@ -80,9 +80,11 @@ impl FilterActor {
             Change::Touched { path, is_dir, .. } | Change::Removed { path, is_dir } => !self.is_excluded(path, *is_dir),
             Change::Subtree { path } | Change::Level { path } => !self.is_excluded(path, true),
             // The watcher does not watch excluded directories: it reports none of these for one.
-            Change::MovedAway { .. } | Change::MovedTo { .. } | Change::MovedOut { .. } | Change::Unmounted { .. } => {
-                true
-            }
+            Change::MovedAway { .. }
+            | Change::MovedTo { .. }
+            | Change::MovedOut { .. }
+            | Change::Unmounted { .. }
+            | Change::Mounted { .. } => true,
         }
     }
 

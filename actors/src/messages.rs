@@ -3,6 +3,8 @@
 //! A message to a SyncActor carries no paths: they are first stored in the node's [`Outbox`](crate::sync::Outbox) and
 //! the message only wakes the actor, so that an actor that dies loses nothing.
 
+use std::collections::BTreeSet;
+
 use actix::prelude::*;
 
 use crate::path::RelPath;
@@ -55,6 +57,11 @@ pub enum Change {
         /// The directory.
         path: RelPath,
     },
+    /// A file system was mounted on this directory: what an earlier one hid when it went is hidden no longer.
+    Mounted {
+        /// The directory.
+        path: RelPath,
+    },
     /// The directory of an earlier [`Change::MovedAway`] left the tree, or is excluded where it is now.
     MovedOut {
         /// The name that it had.
@@ -75,6 +82,7 @@ impl std::fmt::Display for Change {
             Change::MovedAway { path } => write!(f, "moved away {path}/"),
             Change::MovedTo { from, to } => write!(f, "moved {from}/ to {to}/"),
             Change::Unmounted { path } => write!(f, "unmounted {path}/"),
+            Change::Mounted { path } => write!(f, "mounted {path}/"),
             Change::MovedOut { path } => write!(f, "moved out {path}/"),
         }
     }
@@ -109,6 +117,8 @@ pub enum Reason {
     WatchLimit,
     /// The root had disappeared and is back.
     RootReturned,
+    /// A file system was mounted there.
+    Mounted,
 }
 
 impl std::fmt::Display for Reason {
@@ -119,6 +129,7 @@ impl std::fmt::Display for Reason {
             Reason::Unlistable => "a directory could not be listed",
             Reason::WatchLimit => "the watch limit is reached; raise fs.inotify.max_user_watches",
             Reason::RootReturned => "the source is back",
+            Reason::Mounted => "a file system was mounted there",
         })
     }
 }
@@ -187,6 +198,15 @@ pub enum WatchReport {
     },
     /// The root was deleted, moved or unmounted.
     RootLost,
+    /// The root, which was empty, was replaced by a directory with content, which is to be mirrored instead.
+    RootSuperseded,
+    /// A file system was unmounted from this directory.
+    Unmounted {
+        /// The directory.
+        path: RelPath,
+    },
+    /// On these directories file systems are mounted now; said at the start and when it changes.
+    MountPoints(BTreeSet<RelPath>),
 }
 
 /// SupervisorActor -> WatcherActor -> FilterActor -> SupervisorActor: everything that the kernel had reported is in the
@@ -251,6 +271,11 @@ pub struct SourceLost;
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Drain;
+
+/// The daemon -> SupervisorActor -> SyncActor: it is over; nothing is left behind in this process.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Leave;
 
 /// SyncActor -> SupervisorActor: the answer to [`Drain`].
 #[derive(Debug, Message)]

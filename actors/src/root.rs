@@ -1,24 +1,54 @@
-//! The identity of the source: a root that was replaced, unmounted or deleted must not look like a tree whose files
-//! were all deleted.
+//! The source: that it is the directory that the daemon started with, and that it holds what it must. A root that was
+//! replaced, unmounted, emptied or deleted must not look like a tree whose files were all deleted.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
+
+use crate::filter::excludes::Excludes;
+use crate::path::RelPath;
+
+/// Room for some entries of a listing, in bytes: mostly the first one decides.
+const LISTING: usize = 1024;
 
 /// The directory that was at `wpath` when the daemon started, by device and inode. `wpath` may be a symlink to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Clones share what is known of it.
+#[derive(Debug, Clone)]
 pub struct Root {
     path: PathBuf,
-    device: u64,
-    inode: u64,
+    identity: Identity,
+    /// `None`: whatever it holds is right.
+    guards: Option<Arc<Guards>>,
+    /// Whether it held nothing when it was last looked at.
+    was_empty: Arc<AtomicBool>,
+    supersedes: bool,
 }
 
-/// The source is not the directory that the daemon started with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Device and inode.
+type Identity = (u64, u64);
+
+/// What the source must hold, so that what it does not hold may be taken for deleted.
+#[derive(Debug, Clone, Default)]
+pub struct Guards {
+    /// Whether it may hold nothing.
+    pub allow_empty: bool,
+    /// An entry that it must have.
+    pub marker: Option<RelPath>,
+    /// What does not count as content.
+    pub excludes: Excludes,
+}
+
+/// The source is not the directory that the daemon started with, or not what it must be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RootError {
     /// Nothing is there, or no directory.
     #[error("the source is missing")]
@@ -29,22 +59,57 @@ pub enum RootError {
          mirror the new one"
     )]
     Replaced,
+    /// Another directory is there, which has content, and the one that the daemon started with had none.
+    #[error("the source was empty, and another directory with content took its place: that one is mirrored now")]
+    Superseded,
+    /// It holds nothing, or only what is excluded.
+    #[error(
+        "the source is empty: bring the content back (mount it?), or write allow_empty: true and restart if it is \
+         meant to be empty"
+    )]
+    Emptied,
+    /// The entry that it must have is not there.
+    #[error(
+        "the marker `{0}` is missing in the source: bring the content back (mount it?), or make the marker again if \
+         the source is complete"
+    )]
+    NoMarker(RelPath),
     /// It cannot be looked at.
     #[error("the source cannot be looked at: {0}")]
     Unknown(io::ErrorKind),
 }
 
+impl RootError {
+    /// Whether the content is gone, and may come back piece by piece.
+    pub fn is_about_content(&self) -> bool {
+        matches!(self, RootError::Emptied | RootError::NoMarker(_))
+    }
+}
+
 impl Root {
-    /// Remembers what is at `path` now.
+    /// Remembers what is at `path` now. It may hold what it will.
     ///
     /// # Errors
     /// When there is no directory, or it cannot be looked at.
     pub fn of(path: &Path) -> Result<Root, RootError> {
-        match fs::metadata(path) {
-            Ok(meta) if meta.is_dir() => Ok(Root { path: path.to_owned(), device: meta.dev(), inode: meta.ino() }),
-            Ok(_) => Err(RootError::Missing),
-            Err(error) => Err(unusable(&error)),
-        }
+        let (identity, was_empty) = (identity(path)?, Arc::default());
+        Ok(Root { path: path.to_owned(), identity, guards: None, was_empty, supersedes: false })
+    }
+
+    /// The same, but it must hold what these guards say.
+    pub fn guarded(self, guards: Guards) -> Root {
+        let was_empty = Arc::new(AtomicBool::new(is_empty(&self.path, &guards.excludes)));
+        Root { guards: Some(Arc::new(guards)), was_empty, ..self }
+    }
+
+    /// The same, but known to have taken the place of an empty one: its content may be on its way still.
+    pub fn superseding(self) -> Root {
+        Root { supersedes: true, ..self }
+    }
+
+    /// Whether it took the place of an empty one.
+    pub fn supersedes(&self) -> bool {
+        self.supersedes
     }
 
     /// Where it is.
@@ -55,7 +120,7 @@ impl Root {
     /// What tells it from other directories even over restarts of the machine, which may number its device anew.
     pub fn subject(&self) -> String {
         let made = fs::metadata(&self.path).and_then(|meta| meta.created()).ok();
-        format!("1 {:?} {} {made:?}", self.path, self.inode)
+        format!("1 {:?} {} {made:?}", self.path, self.identity.1)
     }
 
     /// Opens it, if it is still the same. What is opened stays the same directory whatever happens to the name.
@@ -69,29 +134,91 @@ impl Root {
             .open(&self.path)
             .map_err(|error| unusable(&error))?;
         let meta = directory.metadata().map_err(|error| unusable(&error))?;
-        if (meta.dev(), meta.ino()) == (self.device, self.inode) {
-            Ok(directory.into())
-        } else {
-            Err(RootError::Replaced)
-        }
+        if (meta.dev(), meta.ino()) == self.identity { Ok(directory.into()) } else { Err(RootError::Replaced) }
     }
 
     /// Whether a process works in it, and it is still there: a process that was started in it may sit in a directory that
     /// was moved away, or is covered by a mount.
     pub fn is_cwd_of(&self, process: i32) -> bool {
         let cwd = PathBuf::from(format!("/proc/{process}/cwd"));
-        let same =
-            |path: &Path| fs::metadata(path).is_ok_and(|meta| (meta.dev(), meta.ino()) == (self.device, self.inode));
+        let same = |path: &Path| fs::metadata(path).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.identity);
         same(&cwd) && same(&self.path)
     }
 
-    /// Whether the same directory is still there. To be asked just before anything is sent.
+    /// Whether the same directory is still there, whatever it holds.
+    ///
+    /// # Errors
+    /// How it differs.
+    pub fn look(&self) -> Result<(), RootError> {
+        let is_same = || identity(&self.path).map(|found| found == self.identity);
+        let Some(guards) = &self.guards else { return if is_same()? { Ok(()) } else { Err(RootError::Replaced) } };
+        let before = is_same()?;
+        let is_empty = is_empty(&self.path, &guards.excludes);
+        // What was listed belongs to it only if it is still the same afterwards.
+        if before && is_same()? {
+            self.was_empty.store(is_empty, Ordering::Release);
+            Ok(())
+        } else if before {
+            Err(RootError::Replaced)
+        } else if self.was_empty.load(Ordering::Acquire) && !is_empty && guards.missing_marker(&self.path).is_none() {
+            // An empty directory is not worth insisting on: it is where a file system was to be mounted.
+            Err(RootError::Superseded)
+        } else {
+            Err(RootError::Replaced)
+        }
+    }
+
+    /// Whether the same directory is still there and holds what it must. To be asked just before anything is sent.
     ///
     /// # Errors
     /// How it differs.
     pub fn check(&self) -> Result<(), RootError> {
-        if Root::of(&self.path)? == *self { Ok(()) } else { Err(RootError::Replaced) }
+        self.look()?;
+        let Some(guards) = &self.guards else { return Ok(()) };
+        if !guards.allow_empty && self.was_empty.load(Ordering::Acquire) {
+            return Err(RootError::Emptied);
+        }
+        guards.missing_marker(&self.path).map_or(Ok(()), |marker| Err(RootError::NoMarker(marker)))
     }
+}
+
+impl Guards {
+    fn missing_marker(&self, root: &Path) -> Option<RelPath> {
+        self.marker.clone().filter(|marker| fs::symlink_metadata(marker.under(root)).is_err())
+    }
+}
+
+fn identity(path: &Path) -> Result<Identity, RootError> {
+    match fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => Ok((meta.dev(), meta.ino())),
+        Ok(_) => Err(RootError::Missing),
+        Err(error) => Err(unusable(&error)),
+    }
+}
+
+/// Whether a directory holds nothing but what is excluded. One that cannot be listed may hold something.
+fn is_empty(path: &Path, excludes: &Excludes) -> bool {
+    let Ok(opened) = rustix::fs::open(path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) else { return false };
+    let mut buffer = [MaybeUninit::uninit(); LISTING];
+    let mut entries = RawDir::new(&opened, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let Ok(entry) = entry else { return false };
+        let name = entry.file_name().to_bytes();
+        if matches!(name, b"." | b"..") {
+            continue;
+        }
+        let kind = match entry.file_type() {
+            // Not every file system tells it in its listings.
+            FileType::Unknown => rustix::fs::statat(&opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
+                .map_or(FileType::Unknown, |meta| FileType::from_raw_mode(meta.st_mode)),
+            kind => kind,
+        };
+        let path = RelPath::root().join(OsStr::from_bytes(name));
+        if excludes.matching(&path, kind == FileType::Directory).is_none() {
+            return false;
+        }
+    }
+    true
 }
 
 fn unusable(error: &io::Error) -> RootError {
@@ -147,5 +274,65 @@ mod tests {
         waits.kill().unwrap();
         waits.wait().unwrap();
         assert!(!root.is_cwd_of(process), "the process is gone");
+    }
+
+    fn guarded(path: &Path, excluded: &str, allow_empty: bool, marker: Option<&str>) -> Root {
+        let excludes = Excludes::new(vec![excluded.to_owned()]).unwrap();
+        let marker = marker.map(|name| RelPath::new(name.as_bytes()).unwrap());
+        Root::of(path).unwrap().guarded(Guards { allow_empty, marker, excludes })
+    }
+
+    #[test]
+    fn a_source_without_content_is_told_from_one_with_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path();
+        let root = guarded(path, "*.tmp", false, None);
+        assert_eq!(root.check(), Err(RootError::Emptied), "at the start");
+        assert_eq!(guarded(path, "*.tmp", true, None).check(), Ok(()), "it may be empty");
+        assert_eq!(Root::of(path).unwrap().check(), Ok(()), "nobody asked");
+        for (name, verdict) in [("x.tmp", Err(RootError::Emptied)), (".hidden", Ok(())), ("dir/", Ok(()))] {
+            let entry = path.join(name);
+            if name.ends_with('/') {
+                fs::create_dir(&entry).unwrap()
+            } else {
+                fs::write(&entry, "").unwrap()
+            }
+            assert_eq!(root.check(), verdict, "{name}");
+            if name.ends_with('/') { fs::remove_dir(&entry).unwrap() } else { fs::remove_file(&entry).unwrap() }
+        }
+        assert_eq!(root.check(), Err(RootError::Emptied), "emptied");
+        assert_eq!(root.look(), Ok(()), "but it is the same");
+    }
+
+    #[test]
+    fn a_source_without_its_marker_is_not_taken_for_complete() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("d")).unwrap();
+        let root = guarded(dir.path(), "*.tmp", false, Some("d/.here"));
+        assert!(matches!(root.check(), Err(RootError::NoMarker(_))));
+        std::os::unix::fs::symlink("nowhere", dir.path().join("d/.here")).unwrap();
+        assert_eq!(root.check(), Ok(()), "the entry itself counts, not what it points to");
+    }
+
+    #[test]
+    fn a_directory_with_content_supersedes_an_empty_one_and_no_other() {
+        for (old, new, expected) in [
+            (None, Some("file"), RootError::Superseded),
+            (None, None, RootError::Replaced),
+            (None, Some("x.tmp"), RootError::Replaced),
+            (Some("file"), Some("file"), RootError::Replaced),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("root");
+            fs::create_dir(&path).unwrap();
+            let root = guarded(&path, "*.tmp", false, None);
+            let _ = old.map(|name| fs::write(path.join(name), "").unwrap());
+            let _ = root.check();
+            fs::rename(&path, dir.path().join("old")).unwrap();
+            assert_eq!(root.check(), Err(RootError::Missing));
+            fs::create_dir(&path).unwrap();
+            let _ = new.map(|name| fs::write(path.join(name), "").unwrap());
+            assert_eq!((root.check(), root.look()), (Err(expected.clone()), Err(expected)), "{old:?} {new:?}");
+        }
     }
 }

@@ -179,7 +179,7 @@ impl Rsync {
 
     /// The arguments of a run, for people to read.
     pub fn shown(&self, recipe: Recipe) -> String {
-        recipe::shown(&self.site, &self.context(false).invocation(recipe, Vec::new(), []).arguments)
+        recipe::shown(&self.site, &self.context(false).invocation(recipe, Vec::new(), &[]).arguments)
     }
 
     /// A run; when a directory above the mirror is missing, once more with the directories made on the way.
@@ -206,10 +206,12 @@ impl Rsync {
     }
 
     async fn run(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
+        // The runs of a batch follow each other, perhaps after a long time.
+        self.root.check().map_err(Failure::source_gone)?;
         // What may send much has a connection of its own: small changes would wait behind it.
         let mut shares = order.lane == Some(Lane::Fast) || order.recipe == Recipe::Probe;
-        let invocation = |shares| self.context(shares).invocation(order.recipe, order.list.to_vec(), order.protected);
-        if order.lane == Some(Lane::Fast) && order.protected.is_empty() {
+        let invocation = |shares| self.context(shares).invocation(order.recipe, order.list.to_vec(), order.rules);
+        if order.lane == Some(Lane::Fast) && order.rules.is_empty() {
             match self.run_standby(order.recipe, &invocation(shares).list, ears).await {
                 Fed::Done(finished) => return Ok(finished),
                 Fed::Not { hung } => shares &= !hung,
@@ -311,14 +313,15 @@ impl Shared {
 struct Order<'a> {
     recipe: Recipe,
     list: &'a [u8],
-    protected: &'a [RelPath],
+    /// Filter rules beside those of the site.
+    rules: &'a [OsString],
     /// The lane of the batch that it belongs to, if it belongs to one.
     lane: Option<Lane>,
 }
 
 impl<'a> Order<'a> {
     fn of(recipe: Recipe) -> Self {
-        Order { recipe, list: &[], protected: &[], lane: None }
+        Order { recipe, list: &[], rules: &[], lane: None }
     }
 }
 
@@ -339,10 +342,12 @@ impl Transport for Rsync {
         })
     }
 
-    fn reconcile(self: Rc<Self>) -> Running {
+    fn reconcile(self: Rc<Self>, kept: Vec<RelPath>) -> Running {
         Box::pin(async move {
-            let result = self.reconcile_all().await;
-            self.keep_ready(result.is_ok());
+            let result = self.reconcile_all(&kept).await;
+            // A reconcile that would delete too much says nothing against the node.
+            let well = result.as_ref().err().is_none_or(|failure| failure.cause == Cause::TooManyDeletions);
+            self.keep_ready(well);
             result
         })
     }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::filter::excludes::Excludes;
+use crate::path::RelPath;
+use crate::root::{Guards, Root, RootError};
 use crate::rsync::extra::Extra;
 use crate::rsync::node::Node;
 
@@ -40,6 +42,24 @@ pub struct Site {
     pub state_file: Option<PathBuf>,
     /// How long a stop may take to work off what is pending.
     pub stop_timeout: Duration,
+    /// Whether a source without content is taken as it is: everything is deleted at the nodes then.
+    pub allow_empty: bool,
+    /// An entry of the source without which nothing is sent or deleted.
+    pub marker: Option<RelPath>,
+    /// How many entries a reconcile may delete at a node; `None` is any number.
+    pub max_delete: Option<u64>,
+}
+
+impl Site {
+    /// The source as it is now, which must hold what the site says.
+    ///
+    /// # Errors
+    /// When there is no directory. What it holds is not looked at yet: see [`Root::check`].
+    pub fn root(&self) -> Result<Root, RootError> {
+        let Site { allow_empty, marker, excludes, .. } = self;
+        let guards = Guards { allow_empty: *allow_empty, marker: marker.clone(), excludes: excludes.clone() };
+        Ok(Root::of(&self.wpath)?.guarded(guards))
+    }
 }
 
 /// The reconcile of a node when the daemon starts.

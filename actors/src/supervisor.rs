@@ -8,8 +8,8 @@ use slog::{Logger, error, info, warn};
 
 use crate::daemon::{Ending, EndsDaemon};
 use crate::messages::{
-    Compare, Died, DirMove, Drain, Drained, Flush, Flushed, Rescan, Save, Saved, Serve, SourceLost, Stop, Succeeded,
-    WatchReport,
+    Compare, Died, DirMove, Drain, Drained, Flush, Flushed, Leave, Rescan, Save, Saved, Serve, SourceLost, Stop,
+    Succeeded, WatchReport,
 };
 use crate::site::InitialSync;
 use crate::state::memory::Resumed;
@@ -50,7 +50,7 @@ enum Phase {
 
 /// Starts, restarts and stops the SyncActors.
 ///
-/// Receives: [`WatchReport`], [`Died`], [`Succeeded`], [`Rescan`], [`DirMove`], [`Stop`], [`Flushed`], [`Drained`].
+/// Receives: [`WatchReport`], [`Died`], [`Succeeded`], [`Rescan`], [`DirMove`], [`Stop`], [`Flushed`], [`Drained`], [`Leave`].
 /// Sends: [`Serve`] to the filter, [`Flush`] to the watcher, [`Drain`] and [`SourceLost`] to the SyncActors, and to the
 /// StateActor what concerns the [`Recall`]. It owns the outboxes, so what
 /// is pending outlives every SyncActor; `actix::Supervisor` would not survive a panic. A panic of its own ends the
@@ -61,6 +61,8 @@ pub struct SupervisorActor {
     stop_timeout: Duration,
     front: Front,
     phase: Phase,
+    /// Whether it ends because another source is to be mirrored.
+    superseded: bool,
     log: Logger,
     guard: EndsDaemon,
 }
@@ -99,8 +101,8 @@ impl SupervisorActor {
         guard: EndsDaemon,
     ) -> Self {
         let slots = links.into_iter().map(|link| Slot { link, actor: None, deaths: 0, drained: false }).collect();
-        let phase = Phase::Starting;
-        SupervisorActor { slots, initial_sync, stop_timeout, front, phase, log, guard }
+        let (phase, superseded) = (Phase::Starting, false);
+        SupervisorActor { slots, initial_sync, stop_timeout, front, phase, superseded, log, guard }
     }
 
     fn launch(&mut self, at: usize, ctx: &mut Context<Self>) {
@@ -198,11 +200,12 @@ impl SupervisorActor {
             // What waits for a list would take its time to end.
             slot.link.transport.rest();
             let pending = slot.link.outbox.lock().len();
-            if pending > 0 {
+            if pending > 0 && !self.superseded {
                 warn!(slot.link.log, "stopped with changes that the node does not have"; "pending" => pending);
             }
         }
-        self.guard.end(Ending::Stopped { pending: self.pending() });
+        let pending = self.pending();
+        self.guard.end(if self.superseded { Ending::Superseded } else { Ending::Stopped { pending } });
     }
 }
 
@@ -227,6 +230,16 @@ impl Handler<WatchReport> for SupervisorActor {
             WatchReport::Blind { path, why } => {
                 warn!(self.log, "a directory is not watched: changes in it are not seen"; "path" => %path, "why" => %why);
             }
+            WatchReport::Unmounted { path } => {
+                warn!(self.log, "a file system was unmounted: the nodes keep its content until it is mounted again or the directory is removed"; "from" => %path);
+            }
+            WatchReport::MountPoints(_) => (),
+            WatchReport::RootSuperseded if matches!(self.phase, Phase::Starting | Phase::Running) => {
+                self.superseded = true;
+                self.save_or_end(ctx);
+            }
+            // It stops anyway.
+            WatchReport::RootSuperseded => (),
             WatchReport::RootLost => {
                 error!(self.log, "the source was moved, deleted or unmounted: nothing is sent until it is back");
                 self.slots.iter().filter_map(|slot| slot.actor.as_ref()).for_each(|actor| actor.do_send(SourceLost));
@@ -312,10 +325,21 @@ impl Handler<Stop> for SupervisorActor {
             }
             Phase::Flushing | Phase::Draining | Phase::Saving => {
                 info!(self.log, "stopping at once");
+                self.superseded = false;
                 self.end();
             }
             Phase::Ended => (),
         }
+    }
+}
+
+impl Handler<Leave> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Leave, ctx: &mut Self::Context) {
+        self.phase = Phase::Ended;
+        self.slots.iter().filter_map(|slot| slot.actor.as_ref()).for_each(|actor| actor.do_send(Leave));
+        ctx.stop();
     }
 }
 

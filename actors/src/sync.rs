@@ -2,6 +2,7 @@
 //! actor; what rsync must be told is decided in [`mod@plan`]; how it is told is the [`Transport`]'s business.
 
 pub mod away;
+pub mod calm;
 pub mod disk;
 pub mod fold;
 pub mod health;
@@ -10,6 +11,7 @@ pub mod link;
 pub mod pace;
 pub mod pending;
 pub mod plan;
+mod reconcile;
 pub mod report;
 
 use std::collections::BTreeSet;
@@ -20,18 +22,18 @@ use actix::prelude::*;
 use slog::{debug, error, info, warn};
 use tokio::sync::oneshot;
 
-use self::disk::{Disk, Found, Room, Source};
+use self::disk::{Room, Source};
 use self::health::{Health, News, backoff};
 use self::lease::{Lane, LeaseId};
 pub use self::link::{Delivery, Link, Outbox, Running, Superior, Transport, Worked};
 use self::pace::Pace;
 use self::plan::{Plan, plan};
 use self::report::{log_delivery, log_failing};
-use crate::messages::{Change, Died, Drain, Drained, SourceLost, Succeeded, Wake};
+use crate::messages::{Change, Died, Drain, Drained, Leave, SourceLost, Succeeded, Wake};
 use crate::path::RelPath;
+use crate::root::RootError;
 use crate::rsync::blame::Blame;
 use crate::rsync::failure::{Cause, Failure};
-use crate::rsync::output::Tally;
 
 /// Paths in one batch, and bytes of their names: rsync reads its list byte by byte before it does anything.
 const BATCH_PATHS: usize = 2000;
@@ -45,7 +47,7 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Works off one node's outbox.
 ///
-/// Receives: [`Wake`], [`Drain`], [`SourceLost`]. Sends: [`Succeeded`], [`Drained`], and [`Died`] when it is gone. One
+/// Receives: [`Wake`], [`Drain`], [`SourceLost`], [`Leave`]. Sends: [`Succeeded`], [`Drained`], and [`Died`] when it is gone. One
 /// batch of each lane and a reconcile are worked on at a time, beside batches of which only the end is missing. Stops
 /// when rsync cannot be started. A restart forgets the backoff of the node, and nothing that is pending.
 pub struct SyncActor {
@@ -59,6 +61,8 @@ pub struct SyncActor {
     /// Batches that have not ended.
     in_flight: usize,
     reconcile_runs: bool,
+    /// Whether the last reconcile would have deleted too much.
+    reconcile_held: bool,
     /// Whether a batch of the fast lane waits for the way to be ready.
     late: bool,
     draining: bool,
@@ -83,7 +87,7 @@ impl SyncActor {
     pub fn new(link: Link, superior: Superior) -> Self {
         let _obituary = Obituary { slot: link.slot, died: superior.died.clone() };
         let (health, pace, in_flight, timer) = (Health::Well, Pace::default(), 0, None);
-        let (reconcile_runs, late, draining) = (false, false, false);
+        let (reconcile_runs, reconcile_held, late, draining) = (false, false, false, false);
         SyncActor {
             link,
             superior,
@@ -92,6 +96,7 @@ impl SyncActor {
             pace,
             in_flight,
             reconcile_runs,
+            reconcile_held,
             late,
             draining,
             timer,
@@ -140,9 +145,11 @@ impl SyncActor {
             return;
         }
         if let Err(why) = self.link.root.check() {
-            self.link.transport.rest();
-            let news = self.health.held(why, now);
-            return self.tell(&news, None);
+            return self.hold(why, now);
+        }
+        if self.link.outbox.lock().source_returned(now) {
+            let news = self.health.released();
+            self.tell(&news, None);
         }
         self.start_reconcile(now, ctx);
         // A batch of the fast lane may leave something to the bulk lane.
@@ -151,6 +158,16 @@ impl SyncActor {
                 self.start_batch(lane, now, ctx);
             }
         }
+    }
+
+    /// The source is not what it must be.
+    fn hold(&mut self, why: RootError, now: Instant) {
+        self.link.transport.rest();
+        if why.is_about_content() {
+            self.link.outbox.lock().source_emptied();
+        }
+        let news = self.health.held(why, now);
+        self.tell(&news, None);
     }
 
     /// Whether the way to the node will be ready in a moment, which is then waited for.
@@ -239,58 +256,6 @@ impl SyncActor {
         self.advance(ctx);
     }
 
-    fn start_reconcile(&mut self, started: Instant, ctx: &mut Context<Self>) {
-        if !self.link.outbox.lock().lease_reconcile(started) {
-            return;
-        }
-        debug!(self.link.log, "reconcile");
-        self.reconcile_runs = true;
-        let running = self.link.transport.clone().reconcile();
-        let ended = running.into_actor(self).map(move |result, actor, ctx| actor.reconcile_ended(started, result, ctx));
-        ctx.spawn(ended);
-    }
-
-    fn reconcile_ended(&mut self, started: Instant, result: Result<Delivery, Failure>, ctx: &mut Context<Self>) {
-        self.reconcile_runs = false;
-        self.link.unsaved.ring();
-        let now = Instant::now();
-        match result {
-            Ok(delivery) => {
-                if self.settle_reconcile(&delivery.blamed, now) {
-                    log_failing(&self.link.log, &[RelPath::root()], &delivery);
-                }
-                let changes = delivery.tally.changes();
-                log_delivery(&self.link.log, "reconciled", changes, &delivery, started);
-                self.succeeded(&Delivery { tally: Tally { made_mirror: false, ..delivery.tally }, ..delivery });
-            }
-            Err(failure) => {
-                self.link.outbox.lock().roll_back_reconcile();
-                self.failed(&failure, started, ctx);
-            }
-        }
-        self.advance(ctx);
-    }
-
-    /// What failed alone is tried again alone: as what it is on disk now. Whether the reconcile failed again as a whole.
-    fn settle_reconcile(&mut self, blamed: &Blame, now: Instant) -> bool {
-        let mut outbox = self.link.outbox.lock();
-        let Blame::Paths(paths) = blamed else { return outbox.postpone_reconcile(now, retry) == 2 };
-        outbox.settle_reconcile(now);
-        let mut disk = Source(self.link.root.path().to_owned());
-        for path in paths.iter().cloned() {
-            let change = match disk.look(&path) {
-                _ if path.is_root() => Change::Touched { path, is_dir: true, rewritten: false },
-                Found::Directory => Change::Subtree { path },
-                Found::Missing => Change::Removed { path, is_dir: false },
-                Found::File(_) | Found::Other | Found::Unknown => {
-                    Change::Touched { path, is_dir: false, rewritten: false }
-                }
-            };
-            outbox.add(&change, now);
-        }
-        false
-    }
-
     fn succeeded(&mut self, delivery: &Delivery) {
         if delivery.tally.made_mirror {
             warn!(self.link.log, "the mirror did not exist; sending everything");
@@ -308,14 +273,13 @@ impl SyncActor {
             return;
         }
         self.failed_at = Some(now);
-        let news = match self.link.root.check() {
-            Err(why) => {
-                self.link.transport.rest();
-                self.health.held(why, now)
+        match self.link.root.check() {
+            Err(why) => self.hold(why, now),
+            Ok(()) => {
+                let news = self.health.failed(failure, now, fastrand::f64());
+                self.tell(&news, Some(failure));
             }
-            Ok(()) => self.health.failed(failure, now, fastrand::f64()),
-        };
-        self.tell(&news, Some(failure));
+        }
         if failure.cause == Cause::NotStarted {
             ctx.stop();
         }
@@ -329,7 +293,12 @@ impl SyncActor {
                 error!(log, "node failing"; "pending" => pending(), "why" => %failure);
             }
             (News::Fails, Some(failure)) => warn!(log, "node failing"; "pending" => pending(), "why" => %failure),
+            (News::Held(why @ RootError::Superseded), _) => info!(log, "nothing is sent"; "why" => %why),
             (News::Held(why), _) => error!(log, "nothing is sent"; "pending" => pending(), "why" => %why),
+            (News::Released, _) => {
+                info!(log, "the source has its content again: it is sent, and in 10 s the nodes are compared with it";
+                    "pending" => pending());
+            }
             (News::Recovered, _) => info!(log, "node recovered"; "pending" => pending()),
             (_, Some(failure)) => debug!(log, "try failed"; "why" => %failure),
             (_, None) => (),
@@ -363,6 +332,10 @@ impl Actor for SyncActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.link.transport.clone().warm();
+        // Without content there may be nothing to send either: it is said all the same.
+        if let Err(why) = self.link.root.check() {
+            self.hold(why, Instant::now());
+        }
         self.advance(ctx);
     }
 }
@@ -384,11 +357,20 @@ impl Handler<SourceLost> for SyncActor {
     }
 }
 
+impl Handler<Leave> for SyncActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Leave, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
 impl Handler<Drain> for SyncActor {
     type Result = ();
 
     fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
         self.draining = true;
+        self.link.outbox.lock().hurry();
         self.advance(ctx);
     }
 }

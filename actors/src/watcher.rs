@@ -3,6 +3,7 @@
 mod cookie;
 mod dirs;
 mod error;
+mod mounts;
 mod moves;
 mod names;
 mod observer;
@@ -10,6 +11,7 @@ mod quiet;
 mod reader;
 mod tree;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -18,14 +20,16 @@ use inotify::Inotify;
 
 pub use self::dirs::{Dirs, count as count_directories};
 pub use self::error::{WatchError, raise_watch_limit, watch_limit};
+pub use self::mounts::Mounts;
 pub use self::observer::{Findings, Observer};
 pub use self::reader::RawEvent;
 
 use self::cookie::Cookie;
-use self::reader::Gauge;
+use self::reader::{Gauge, Seen};
 use crate::daemon::EndsDaemon;
 use crate::filter::excludes::Excludes;
 use crate::messages::{Barrier, DirMove, Flush, Observed, Passed, Rescan, WatchReport};
+use crate::path::RelPath;
 use crate::root::Root;
 
 /// How often a long first scan says how far it is.
@@ -52,7 +56,7 @@ pub struct Outlets {
 
 /// Keeps one watch per directory and says what changed.
 ///
-/// Receives: kernel events from its reader thread, [`Flush`], [`Barrier`]. Sends: [`Outlets`]. It runs on a thread of its own, since
+/// Receives: what its reader thread has from the kernel, [`Flush`], [`Barrier`]. Sends: [`Outlets`]. It runs on a thread of its own, since
 /// it scans directories while it handles a message; events wait meanwhile. A panic ends the daemon: a restart would
 /// have to watch the whole tree again anyway.
 pub struct WatcherActor {
@@ -63,6 +67,8 @@ pub struct WatcherActor {
     aside: Option<PathBuf>,
     /// `Some` if and only if the tree is watched.
     watching: Option<(Observer, Gauge)>,
+    /// The mount points that were reported last.
+    mounts: BTreeSet<RelPath>,
     timer: Option<(Instant, SpawnHandle)>,
     _guard: EndsDaemon,
 }
@@ -71,6 +77,11 @@ pub struct WatcherActor {
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Events(Vec<RawEvent>);
+
+/// The reader -> WatcherActor: the kernel's list of mounts is different.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct MountsChanged;
 
 /// WatcherActor -> itself: look again whether a flush is complete. `calm` is set when the last look found no event.
 #[derive(Message)]
@@ -83,15 +94,19 @@ impl WatcherActor {
     /// A watcher of the tree at `root`; watching begins when it is started.
     /// `aside` is a directory that is not in the tree; without one there are no barriers.
     pub fn new(root: Root, excludes: Excludes, outlets: Outlets, aside: Option<PathBuf>, guard: EndsDaemon) -> Self {
-        WatcherActor { root, excludes, outlets, aside, watching: None, timer: None, _guard: guard }
+        let mounts = BTreeSet::new();
+        WatcherActor { root, excludes, outlets, aside, watching: None, mounts, timer: None, _guard: guard }
     }
 
     fn watch(&self, addr: Addr<Self>) -> Result<(Observer, Gauge), WatchError> {
         let inotify = Inotify::init().map_err(WatchError::of_init)?;
         let dirs = Dirs::new(self.root.path().to_owned(), self.excludes.clone(), inotify.watches())?;
         let cookie = self.aside.clone().map(|aside| Cookie::new(aside, inotify.watches()));
-        let deliver = move |batch| {
-            addr.do_send(Events(batch));
+        let deliver = move |seen| {
+            match seen {
+                Seen::Events(batch) => addr.do_send(Events(batch)),
+                Seen::Mounts => addr.do_send(MountsChanged),
+            }
             addr.connected()
         };
         let gauge = reader::start(inotify, deliver).map_err(WatchError::of_init)?;
@@ -124,7 +139,12 @@ impl WatcherActor {
     /// Passes on what was found and sets the timer for what is due next.
     fn pass_on(&mut self, ctx: &mut Context<Self>) {
         let Some((observer, _)) = &mut self.watching else { return };
-        let Findings { changes, rescans, moves, blind, root_lost, passed } = observer.take();
+        let Findings { changes, rescans, moves, blind, root_lost, superseded, unmounted, passed } = observer.take();
+        let mounts = observer.mounts().points();
+        if mounts != self.mounts {
+            self.mounts = mounts.clone();
+            self.outlets.reports.do_send(WatchReport::MountPoints(mounts));
+        }
         if !changes.is_empty() {
             self.outlets.changes.do_send(Observed(changes));
         }
@@ -133,8 +153,14 @@ impl WatcherActor {
         for (path, why) in blind {
             self.outlets.reports.do_send(WatchReport::Blind { path, why });
         }
+        for path in unmounted {
+            self.outlets.reports.do_send(WatchReport::Unmounted { path });
+        }
         if root_lost {
             self.outlets.reports.do_send(WatchReport::RootLost);
+        }
+        if superseded {
+            self.outlets.reports.do_send(WatchReport::RootSuperseded);
         }
         passed.into_iter().for_each(|passed| self.outlets.passed.do_send(passed));
         let next = observer.next_tick();
@@ -166,6 +192,26 @@ impl Actor for WatcherActor {
             }
             Err(error) => self.outlets.reports.do_send(WatchReport::Failed(error)),
         }
+    }
+}
+
+impl Drop for WatcherActor {
+    fn drop(&mut self) {
+        if let Some((observer, gauge)) = &mut self.watching {
+            gauge.close();
+            observer.end();
+        }
+    }
+}
+
+impl Handler<MountsChanged> for WatcherActor {
+    type Result = ();
+
+    fn handle(&mut self, _: MountsChanged, ctx: &mut Self::Context) {
+        if let Some((observer, _)) = &mut self.watching {
+            observer.mounts_changed(Instant::now());
+        }
+        self.pass_on(ctx);
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use inosync_actors::daemon::{Daemon, Ending};
 use inosync_actors::filter::excludes::Excludes;
+use inosync_actors::path::RelPath;
 use inosync_actors::root::Root;
 use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::extra::Extra;
@@ -48,8 +49,8 @@ impl Transport for Unreliable {
         self.goes_wrong().unwrap_or_else(|| self.way.clone().deliver(plan, lane, worked))
     }
 
-    fn reconcile(self: Rc<Self>) -> Running {
-        self.goes_wrong().unwrap_or_else(|| self.way.clone().reconcile())
+    fn reconcile(self: Rc<Self>, kept: Vec<RelPath>) -> Running {
+        self.goes_wrong().unwrap_or_else(|| self.way.clone().reconcile(kept))
     }
 }
 
@@ -88,6 +89,9 @@ impl Trees {
             bulk_size: 1 << 20,
             state_file: None,
             stop_timeout: DEADLINE,
+            allow_empty: true,
+            marker: None,
+            max_delete: None,
         }
     }
 }

@@ -99,6 +99,27 @@ fn separate(value: &Value<'_>, local: &Path, wpath: &Path) -> Result<(), Complai
     Err(value.complaint(what, "choose an rpath or node whose directory is apart from wpath"))
 }
 
+/// The entry that a complete source has. It need not be there now: its file system may not be mounted yet.
+pub fn marker(value: &Value<'_>, excludes: &Excludes) -> Result<RelPath, Complaint> {
+    let text = value.string()?;
+    let marker = match RelPath::new(text.as_bytes()) {
+        Ok(marker) if !marker.is_root() => marker,
+        _ => {
+            let what = format!("marker `{}` is not a plain path below wpath", Escaped(text.as_bytes()));
+            return Err(
+                value.complaint(what, "name a file of the source by its path there, such as marker: \"d/file\"")
+            );
+        }
+    };
+    match excludes.excludes(&marker, false) || excludes.excludes(&marker, true) {
+        false => Ok(marker),
+        true => {
+            let what = format!("marker `{marker}` is excluded by `rexcludes`");
+            Err(value.complaint(what, "name an entry that is mirrored"))
+        }
+    }
+}
+
 /// rsync's own log file. Its directory exists, and neither the source nor a mirror holds it.
 pub fn logfile(value: &Value<'_>, wpath: &Path, excludes: &Excludes, nodes: &[Node]) -> Result<PathBuf, Complaint> {
     let path = absolute(value, "logfile")?;

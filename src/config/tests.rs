@@ -73,6 +73,7 @@ fn a_minimal_file_has_the_documented_defaults() {
     assert_eq!((site.rspeed, site.stop_timeout), (0, Duration::from_secs(30)));
     assert_eq!((site.initial_sync, site.dir_moves), (InitialSync::Full, DirMoves::Log));
     assert_eq!((site.standby, site.max_standbys, site.ssh_master, site.bulk_size), (true, 32, true, 8 << 20));
+    assert_eq!((site.allow_empty, site.marker, site.max_delete), (false, None, None));
 }
 
 #[test]
@@ -91,7 +92,7 @@ fn every_key_is_taken_over() {
             extra: Some("-a -e 'ssh -p 1'"),
             rspeed: 5_000, rsync: "DIR/rsync", logfile: "DIR/log",
             initial_sync: Update, dir_moves: Log, standby: false, max_standbys: 7, ssh_master: false, bulk_size: 3,
-            stop_timeout: 0,
+            stop_timeout: 0, allow_empty: true, marker: "d/.here", max_delete: 1_000,
         )"#;
     let site = machine.load(text).unwrap();
     assert_eq!(site.nodes.iter().map(|node| node.name()).collect::<Vec<_>>(), ["a:", "b::www", "/mnt"]);
@@ -99,6 +100,8 @@ fn every_key_is_taken_over() {
     assert_eq!((site.rsync, site.logfile), (machine.path("rsync"), Some(machine.path("log"))));
     assert_eq!((site.rspeed, site.stop_timeout, site.initial_sync), (5000, Duration::ZERO, InitialSync::Update));
     assert_eq!((site.standby, site.max_standbys, site.ssh_master, site.bulk_size), (false, 7, false, 3 << 20));
+    let marker = inosync_actors::path::RelPath::new(b"d/.here").unwrap();
+    assert_eq!((site.allow_empty, site.marker, site.max_delete), (true, Some(marker), Some(1000)));
     assert!(site.excludes.excludes(&inosync_actors::path::RelPath::new(b"x/a.o").unwrap(), false));
 }
 

@@ -5,6 +5,7 @@
 mod command_line;
 mod excludes;
 mod files;
+mod guards;
 mod harness;
 mod lanes;
 mod limits;

@@ -34,6 +34,11 @@ pub fn exact(path: &RelPath) -> Vec<OsString> {
     vec![exclude(whole), exclude(&[&escaped, &b"/**"[..]].concat())]
 }
 
+/// The rules that keep all below `path` from being deleted at the node, although it is compared and sent.
+pub fn kept(path: &RelPath) -> Vec<OsString> {
+    exact(path).into_iter().next_back().map(protect).into_iter().collect()
+}
+
 /// The rules of one pattern, each followed by the companion for what lies below.
 fn pattern_rules(pattern: &Pattern) -> Vec<OsString> {
     let bodies = match pattern.subject() {
@@ -81,6 +86,13 @@ fn escape(body: &[u8], special: &[u8]) -> Vec<u8> {
 /// Whether rsync takes a rule for a wildcard rule.
 fn has_wildcard(body: &[u8]) -> bool {
     body.iter().any(|byte| b"*?[".contains(byte))
+}
+
+/// The same rule as a protection: it acts at the receiver, and on deletions alone.
+fn protect(exclusion: OsString) -> OsString {
+    let mut rule = exclusion.into_vec();
+    rule[0] = b'P';
+    OsString::from_vec(rule)
 }
 
 fn exclude(body: &[u8]) -> OsString {

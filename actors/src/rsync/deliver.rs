@@ -1,5 +1,6 @@
 //! Carries out plans: which runs a plan takes, in which order, and what came of them.
 
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::panic;
 use std::rc::Rc;
@@ -13,6 +14,7 @@ use super::output::Line;
 use super::recipe::{self, Recipe};
 use super::run::{Code, Finished};
 use super::{Deletions, Ears, Order, Rsync};
+use crate::filter::rules;
 use crate::path::RelPath;
 use crate::sync::lease::Lane;
 use crate::sync::plan::Plan;
@@ -20,6 +22,9 @@ use crate::sync::{Delivery, Worked};
 
 /// Paths that a run is repeated without, because they could not be read.
 const UNREADABLE: usize = 100;
+
+/// Entries that are named when a reconcile would delete too many.
+const NAMED: usize = 3;
 
 /// The runs of one delivery. Each is started when the one before has done its work without a complaint, which is a while
 /// before it ends.
@@ -174,23 +179,49 @@ impl Rsync {
         lane: Lane,
         worked: Option<Worked>,
     ) -> Result<Delivery, Failure> {
-        let protected: Vec<RelPath> = plan.protected.iter().cloned().collect();
-        self.counted(Order { recipe, list: &list, protected: &protected, lane: Some(lane) }, worked).await
+        let mut filters: Vec<OsString> = plan.protected.iter().flat_map(rules::exact).collect();
+        if matches!(recipe, Recipe::Subtrees | Recipe::SubtreesRewritten | Recipe::Levels) {
+            filters.extend(plan.kept.iter().flat_map(rules::kept));
+        }
+        self.counted(Order { recipe, list: &list, rules: &filters, lane: Some(lane) }, worked, &mut |_| ()).await
     }
 
-    /// Compares the whole tree.
-    pub(super) async fn reconcile_all(self: &Rc<Self>) -> Result<Delivery, Failure> {
-        let delivery = self.counted(Order::of(Recipe::Full), None).await?;
+    /// Compares the whole tree. What the node has below the directories `kept` is not deleted.
+    pub(super) async fn reconcile_all(self: &Rc<Self>, kept: &[RelPath]) -> Result<Delivery, Failure> {
+        let filters: Vec<OsString> = kept.iter().flat_map(rules::kept).collect();
+        if let Some(most) = self.site.max_delete {
+            self.count_deletions(most, &filters).await?;
+        }
+        let delivery = self.counted(Order { rules: &filters, ..Order::of(Recipe::Full) }, None, &mut |_| ()).await?;
         // It sent everything to it.
         self.made_mirror.set(false);
         Ok(delivery)
     }
 
+    /// Fails if a reconcile would delete more than `most` entries. rsync's own limit stops only when it has deleted so many.
+    async fn count_deletions(self: &Rc<Self>, most: u64, rules: &[OsString]) -> Result<(), Failure> {
+        let (made_mirror, mut first) = (self.made_mirror.get(), Vec::new());
+        let mut name = |line: &Line| match line {
+            Line::Deleted(path) if first.len() < NAMED => first.push(path.to_string()),
+            _ => (),
+        };
+        let counted = self.counted(Order { rules, ..Order::of(Recipe::DryRun) }, None, &mut name).await;
+        // That it would be made is no news of a mirror.
+        self.made_mirror.set(made_mirror);
+        let count = counted?.tally.deleted;
+        if count <= most { Ok(()) } else { Err(Failure::too_many_deletions(count, most, &first)) }
+    }
+
     /// A run: what it changed, and what failed in it alone. rsync skips all deletions of a run in which it could not read
     /// something: then the rest is done once more without what it could not read.
-    async fn counted(self: &Rc<Self>, order: Order<'_>, worked: Option<Worked>) -> Result<Delivery, Failure> {
+    async fn counted(
+        self: &Rc<Self>,
+        order: Order<'_>,
+        worked: Option<Worked>,
+        heard: &mut dyn FnMut(&Line),
+    ) -> Result<Delivery, Failure> {
         let mut delivery = Delivery::default();
-        let (mut protected, mut worked) = (order.protected.to_vec(), worked);
+        let (mut filters, mut worked) = (order.rules.to_vec(), worked);
         for first in [true, false] {
             let mut skipped = false;
             let mut count = |said: &[u8]| {
@@ -198,14 +229,15 @@ impl Rsync {
                 skipped |= line == Line::DeletionsSkipped;
                 self.made_mirror.set(self.made_mirror.get() || line == Line::MadeMirror);
                 delivery.tally.count(&line);
+                heard(&line);
             };
             let mut ears = Ears { line: &mut count, worked: worked.take() };
-            let finished = self.run_with_path(&Order { protected: &protected, ..order }, &mut ears).await?;
+            let finished = self.run_with_path(&Order { rules: &filters, ..order }, &mut ears).await?;
             worked = ears.worked.take();
             let blamed = self.sort_out(&finished, &mut delivery)?;
             match blamed {
                 Blame::Paths(paths) if skipped && first && (1..=UNREADABLE).contains(&paths.len()) => {
-                    protected.extend(paths);
+                    filters.extend(paths.iter().flat_map(rules::exact));
                 }
                 _ if skipped => {
                     delivery.blamed = Blame::Anything;

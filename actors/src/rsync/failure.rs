@@ -67,6 +67,8 @@ pub enum Cause {
     Partial,
     /// Entries vanished while they were sent; the rest was done.
     Vanished,
+    /// A reconcile would delete more than the site allows.
+    TooManyDeletions,
     /// rsync could not be started.
     NotStarted,
     /// Anything else.
@@ -100,6 +102,7 @@ impl Cause {
             Cause::Closed => "the connection to the node broke",
             Cause::Partial => "some paths failed",
             Cause::Vanished => "some paths vanished while they were sent",
+            Cause::TooManyDeletions => "reconcile held",
             Cause::NotStarted => "rsync cannot be started",
             Cause::Unknown => "rsync failed",
         }
@@ -128,6 +131,7 @@ impl Cause {
             Cause::TargetRefused => "the mirror must be a directory that this user may enter and write",
             Cause::OptionRefused => "remove `refuse options` from rsyncd.conf at the node, or correct `extra`",
             Cause::Partial => "look at the paths: permissions here and at the node are the usual reason",
+            Cause::TooManyDeletions => "if that is right, raise max_delete and reload (SIGHUP) or restart",
             Cause::NotStarted => "look at `rsync` in the configuration and at the limits of the daemon's processes",
             Cause::Unreachable
             | Cause::RejectsMissing
@@ -156,6 +160,7 @@ impl Cause {
                 | Cause::Protocol
                 | Cause::TargetRefused
                 | Cause::OptionRefused
+                | Cause::TooManyDeletions
         )
     }
 }
@@ -174,6 +179,13 @@ impl Failure {
     /// The source is not the one that the daemon started with.
     pub fn source_gone(why: RootError) -> Failure {
         Failure { cause: Cause::SourceGone, said: why.to_string() }
+    }
+
+    /// A reconcile would delete `count` entries, of which the first are named, and `most` are allowed.
+    pub fn too_many_deletions(count: u64, most: u64, first: &[String]) -> Failure {
+        let (count, most, first) = (grouped(count), grouped(most), first.join(", "));
+        let said = format!("it would delete {count} entries, more than max_delete ({most}): {first}, ...");
+        Failure { cause: Cause::TooManyDeletions, said }
     }
 
     /// rsync could not even be started.
@@ -256,10 +268,19 @@ fn by_code(code: Code) -> Cause {
         Code::Exit(16 | 19 | 20 | 137 | 143) | Code::Signal(_) => Cause::Killed,
         Code::Exit(23) => Cause::Partial,
         Code::Exit(24) => Cause::Vanished,
+        Code::Exit(25) => Cause::TooManyDeletions,
         Code::Exit(30 | 35) => Cause::Timeout,
         Code::Exit(127) => Cause::NoRemoteRsync,
         Code::Exit(_) => Cause::Unknown,
     }
+}
+
+/// A number with a comma before each three digits.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let starts_group = |at: usize| at > 0 && (digits.len() - at).is_multiple_of(3);
+    let group = |(at, digit)| starts_group(at).then_some(',').into_iter().chain([digit]);
+    digits.chars().enumerate().flat_map(group).collect()
 }
 
 /// The most telling line of what was said: the first, since later ones are mostly its consequences.
@@ -314,6 +335,22 @@ mod tests {
         let killed = Finished { code: Code::Signal(9), stderr: vec![] };
         assert_eq!(Failure::of(&killed).map(|failure| failure.cause), Some(Cause::Killed));
         assert_eq!(Failure::of(&Finished { code: Code::Exit(0), stderr: vec![] }), None);
+    }
+
+    #[test]
+    fn a_reconcile_that_would_delete_too_much_says_how_much_and_how_to_release_it() {
+        let names = ["a".to_owned(), "b/c".to_owned()];
+        for (count, most, words) in [
+            (1_234, 100, "1,234 entries, more than max_delete (100): a, b/c, ..."),
+            (1_234_567, 1_000, "1,234,567 entries, more than max_delete (1,000)"),
+            (3, 0, "3 entries, more than max_delete (0)"),
+        ] {
+            let said = Failure::too_many_deletions(count, most, &names).to_string();
+            assert!(said.starts_with(&format!("reconcile held: it would delete {words}")), "{said}");
+            assert!(said.ends_with("raise max_delete and reload (SIGHUP) or restart"), "{said}");
+        }
+        let finished = Finished { code: Code::Exit(25), stderr: vec![] };
+        assert_eq!(Failure::of(&finished).map(|failure| failure.cause), Some(Cause::TooManyDeletions));
     }
 
     #[test]

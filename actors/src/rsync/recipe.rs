@@ -83,14 +83,9 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// The run for a recipe. `list` is what [`entries`], [`deletions29`] or nothing gives; `protected` is left alone at
-    /// the node with all that is below it.
-    pub fn invocation<'p>(
-        &self,
-        recipe: Recipe,
-        list: Vec<u8>,
-        protected: impl IntoIterator<Item = &'p RelPath>,
-    ) -> Invocation {
+    /// The run for a recipe. `list` is what [`entries`], [`deletions29`] or nothing gives; `rules` are filter rules for
+    /// this run alone, as [`rules::exact`] and [`rules::kept`] give them.
+    pub fn invocation(&self, recipe: Recipe, list: Vec<u8>, rules: &[OsString]) -> Invocation {
         let list = match recipe {
             Recipe::Root | Recipe::Probe => format!("./{NOBODY}\0").into_bytes(),
             _ => list,
@@ -103,11 +98,14 @@ impl Context<'_> {
             // Protects everything from deletion; without --delete the receiver would not learn the exclusions.
             arguments.push("--filter=P *".into());
         }
-        let protected = protected.into_iter().flat_map(rules::exact);
-        for rule in protected.chain(rules::rules(&self.site.excludes)) {
-            arguments.push(option("--filter=", &rule));
+        for rule in rules.iter().chain(&rules::rules(&self.site.excludes)) {
+            arguments.push(option("--filter=", rule));
         }
         arguments.extend(self.site.extra.words().iter().map(OsString::from));
+        if let (Recipe::Full, Some(most)) = (recipe, self.site.max_delete) {
+            // What would be deleted was counted before; this is for what has changed since.
+            arguments.push(format!("--max-delete={most}").into());
+        }
         arguments.extend(forced(recipe).into_iter().map(OsString::from));
         arguments.push("--".into());
         // rsync is started in the source: whatever happens to its name meanwhile, this is the directory that was checked.
@@ -119,7 +117,7 @@ impl Context<'_> {
 
     /// A probe that makes the node tell about itself.
     pub fn question(&self, question: Question) -> Invocation {
-        let mut invocation = self.invocation(Recipe::Probe, Vec::new(), []);
+        let mut invocation = self.invocation(Recipe::Probe, Vec::new(), &[]);
         let mut options = vec![OsString::from("--debug=PROTO")];
         if question == Question::Version && self.node.kind() == Kind::Ssh {
             let path = self.site.extra.value_of("--rsync-path").unwrap_or("rsync");

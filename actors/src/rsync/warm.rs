@@ -86,7 +86,7 @@ impl Rsync {
             let now = Instant::now();
             let Some(wanted) = self.standbys.borrow().wanted(now) else { break };
             let context = self.context(true);
-            let arguments = self.with_timeout(context.invocation(wanted.recipe, Vec::new(), []).arguments);
+            let arguments = self.with_timeout(context.invocation(wanted.recipe, Vec::new(), &[]).arguments);
             let Ok(process) = self.process(&arguments) else {
                 self.standbys.borrow_mut().failed(now, fastrand::f64());
                 break;

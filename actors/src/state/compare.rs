@@ -34,7 +34,9 @@ pub fn compare(
     while let Some(path) = left.pop() {
         let entries = match Dir::open(root, &path).and_then(|dir| dir.entries(excludes)) {
             Ok(entries) => entries,
-            Err(error) if !path.is_root() && (is_gone(error) || matches!(error, Errno::ACCESS | Errno::PERM)) => continue,
+            Err(error) if !path.is_root() && (is_gone(error) || matches!(error, Errno::ACCESS | Errno::PERM)) => {
+                continue;
+            }
             Err(error) => return Err(StoreError::Source(error)),
         };
         let before = known.children(&path)?;

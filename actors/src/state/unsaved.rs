@@ -44,6 +44,8 @@ impl Unsaved {
                 // The nodes keep what was moved away, and so does the state: what it says is not on disk then, so that a
                 // comparison finds it.
                 Change::MovedAway { .. } | Change::MovedTo { .. } | Change::MovedOut { .. } => (),
+                // A comparison of the directory follows.
+                Change::Mounted { .. } => (),
                 Change::Unmounted { path } => paths.drop_below(path),
             }
         }

@@ -35,12 +35,15 @@ pub struct Pending {
     pub unreported: Option<Instant>,
     /// Whether it was too large for the fast lane when it was last looked at.
     pub bulk: bool,
+    /// Whether removals were folded into it, so that comparing it deletes.
+    pub holds_removals: bool,
 }
 
 impl Pending {
     /// A path that changed just now.
     pub fn new(scope: Scope, removed: bool) -> Self {
-        Pending { scope, removed, rewritten: false, tries: 0, not_before: None, unreported: None, bulk: false }
+        let (rewritten, bulk, holds_removals) = (false, false, false);
+        Pending { scope, removed, rewritten, tries: 0, not_before: None, unreported: None, bulk, holds_removals }
     }
 
     /// Whether it may be worked on now.
@@ -48,11 +51,18 @@ impl Pending {
         self.not_before.is_none_or(|at| at <= now)
     }
 
+    /// Whether working on it mirrors a removal.
+    pub fn deletes(&self) -> bool {
+        // A level lacks the names that were removed, reported or not.
+        self.removed || self.holds_removals || self.scope == Scope::Level
+    }
+
     /// The same path, changed again: the newer says whether it is there and when it is due.
     pub(super) fn followed_by(self, newer: Pending) -> Pending {
         // What was removed and is there again is new.
         let rewritten = self.rewritten || self.removed || newer.rewritten;
-        Pending { scope: self.scope.max(newer.scope), rewritten, ..newer }
+        let holds_removals = self.holds_removals || newer.holds_removals;
+        Pending { scope: self.scope.max(newer.scope), rewritten, holds_removals, ..newer }
     }
 }
 
@@ -115,6 +125,11 @@ impl Fold {
     /// Whether only the whole tree covers what waited; says so once.
     pub fn take_everything(&mut self) -> bool {
         std::mem::take(&mut self.everything)
+    }
+
+    /// Changes what is known of the paths that wait.
+    pub fn amend(&mut self, amend: impl FnMut(&mut Pending)) {
+        self.paths.values_mut().for_each(amend);
     }
 
     /// Drops the paths that `keep` refuses.
@@ -183,6 +198,7 @@ impl Fold {
                     rewritten: false,
                     not_before: None,
                     bulk: false,
+                    holds_removals: pending.deletes(),
                     ..pending
                 };
                 // A directory whose removal was reported stays removed: what is below it is gone with it.

@@ -45,6 +45,8 @@ pub enum News {
     Fails,
     /// Everything is held.
     Held(RootError),
+    /// The source has content again.
+    Released,
     /// The node takes changes again.
     Recovered,
 }
@@ -90,8 +92,7 @@ impl Health {
             Health::BackingOff { failures, cause, .. } => (*failures + 1, Some(*cause)),
             Health::Well | Health::Held { .. } => (1, None),
         };
-        let delay =
-            if failure.cause.is_lasting() { LAST.mul_f64(0.75 + 0.5 * chance) } else { backoff(failures, chance) };
+        let delay = if failure.cause.is_lasting() { lasting(chance) } else { backoff(failures, chance) };
         *self = Health::BackingOff { failures, cause: failure.cause, until: now + delay };
         // One hiccup is not worth a person's attention: the retry that follows at once tells.
         let first_hiccup = failures == 1 && passes_at_once(failure.cause);
@@ -104,8 +105,18 @@ impl Health {
     /// The source is not there.
     pub fn held(&mut self, why: RootError, now: Instant) -> News {
         let known = matches!(self, Health::Held { why: before, .. } if *before == why);
-        *self = Health::Held { why, until: now + HELD_POLL };
+        *self = Health::Held { why: why.clone(), until: now + HELD_POLL };
         if known { News::Nothing } else { News::Held(why) }
+    }
+
+    // ## Held => Well
+    /// The source is there again, with content.
+    pub fn released(&mut self) -> News {
+        if !matches!(self, Health::Held { .. }) {
+            return News::Nothing;
+        }
+        *self = Health::Well;
+        News::Released
     }
 }
 
@@ -113,6 +124,11 @@ impl Health {
 pub fn backoff(failures: u32, chance: f64) -> Duration {
     let doubled = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16));
     doubled.min(LAST).mul_f64(0.75 + 0.5 * chance)
+}
+
+/// The delay before the next try of what waits for a person, 75 to 125 % of a minute.
+pub fn lasting(chance: f64) -> Duration {
+    LAST.mul_f64(0.75 + 0.5 * chance)
 }
 
 fn passes_at_once(cause: Cause) -> bool {
@@ -171,5 +187,7 @@ mod tests {
         assert_eq!(health.held(RootError::Missing, now), News::Nothing);
         assert_eq!(health.held(RootError::Replaced, now), News::Held(RootError::Replaced));
         assert_eq!(health.may_start(now), Err(now + HELD_POLL));
+        assert_eq!((health.released(), health.released()), (News::Released, News::Nothing));
+        assert_eq!(health.held(RootError::Emptied, now), News::Held(RootError::Emptied), "it is told again");
     }
 }

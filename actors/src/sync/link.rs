@@ -14,6 +14,7 @@ use super::pending::PendingSet;
 use super::plan::Plan;
 use crate::filter::excludes::Excludes;
 use crate::messages::{Died, Drained, Succeeded};
+use crate::path::RelPath;
 use crate::root::Root;
 use crate::rsync::blame::Blame;
 use crate::rsync::failure::Failure;
@@ -65,8 +66,8 @@ pub type Worked = oneshot::Sender<()>;
 pub trait Transport {
     /// Carries out a plan.
     fn deliver(self: Rc<Self>, plan: Rc<Plan>, lane: Lane, worked: Worked) -> Running;
-    /// Compares the whole tree.
-    fn reconcile(self: Rc<Self>) -> Running;
+    /// Compares the whole tree. What the node has below the directories `kept` is not deleted.
+    fn reconcile(self: Rc<Self>, kept: Vec<RelPath>) -> Running;
     /// Something may have to be sent soon.
     fn warm(self: Rc<Self>) {}
     /// If it is better to wait a moment than to send now: what was found meanwhile goes along. Ends when to look again.

@@ -8,10 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::away::{Away, MovedAway};
+use super::calm::Calm;
 use super::fold::{Fold, Pending, Scope};
 use super::lease::{Lane, LeaseId, Leases};
 use crate::messages::Change;
 use crate::path::RelPath;
+
+mod guards;
+mod moves;
 
 /// Paths that may wait for one node, some 150 bytes each; past it they collapse to subtrees.
 pub const CAP: usize = 20_000;
@@ -70,8 +74,15 @@ pub struct PendingSet {
     away: Away,
     /// Directories that were compared as a whole a moment ago: a move in them may be reported only now.
     compared: Vec<(RelPath, Instant)>,
-    /// Directories from which a file system was unmounted: what was below them is hidden, not deleted.
+    /// Directories from which a file system was unmounted: what was below them is hidden, not deleted. None lies below
+    /// another.
     unmounted: BTreeSet<RelPath>,
+    /// When removals may go.
+    calm: Calm,
+    /// Whether the source was found without its content, and has not been found with it since.
+    emptied: bool,
+    /// The content came back: until a reconcile that began after this, a comparison deletes nothing.
+    careful: Option<Instant>,
 }
 
 impl Default for PendingSet {
@@ -85,7 +96,8 @@ impl PendingSet {
     pub fn new(cap: usize) -> Self {
         let (waiting, reconcile) = (Fold::new(cap), Reconcile::Idle);
         let (leases, away, unmounted) = (Leases::default(), Away::default(), BTreeSet::new());
-        PendingSet { waiting, leases, reconcile, away, compared: Vec::new(), unmounted }
+        let (compared, calm, emptied, careful) = (Vec::new(), Calm::default(), false, None);
+        PendingSet { waiting, leases, reconcile, away, compared, unmounted, calm, emptied, careful }
     }
 
     /// Something changed.
@@ -93,16 +105,14 @@ impl PendingSet {
         match change {
             Change::Touched { path, rewritten, .. } => self.insert(path, Scope::Entry, *rewritten),
             Change::Subtree { path } if path.is_root() => self.want_reconcile(),
-            Change::Subtree { path } => {
-                self.unmounted.remove(path);
-                self.insert(path, Scope::Subtree, false);
-            }
+            Change::Subtree { path } => self.insert(path, Scope::Subtree, false),
             Change::Level { path } => self.insert(path, Scope::Level, false),
             Change::Removed { path, is_dir } => {
                 // It was there: whatever was moved away from this name was an earlier one.
                 self.away.forget(path);
-                self.unmounted.remove(path);
+                self.calm.removed(now);
                 if *is_dir {
+                    self.unhide(path);
                     self.waiting.drop_below(path);
                 }
                 self.waiting.insert(path.clone(), Pending::new(Scope::Entry, true));
@@ -110,10 +120,8 @@ impl PendingSet {
             Change::MovedAway { path } => self.away.remember(path, MovedAway::Unknown),
             Change::MovedOut { path } => self.away.remember(path, MovedAway::Known),
             Change::MovedTo { from, to } => self.moved(from, to, now),
-            Change::Unmounted { path } => {
-                self.waiting.drop_below(path);
-                self.unmounted.insert(path.clone());
-            }
+            Change::Unmounted { path } => self.hide(path),
+            Change::Mounted { path } => self.unhide(path),
         }
         if self.waiting.take_everything() {
             self.want_reconcile();
@@ -166,6 +174,9 @@ impl PendingSet {
         for (path, pending) in self.leases.withdraw(id, paths) {
             self.waiting.put_back(path, Pending { bulk: true, ..pending });
         }
+        if !paths.is_empty() {
+            self.removals_follow_bulk();
+        }
     }
 
     /// rsync has done its work on a batch: its lane is free, and what waited for it may go. Whether it succeeded is said
@@ -185,7 +196,10 @@ impl PendingSet {
     }
 
     fn may_go(&self, path: &RelPath, pending: &Pending, lane: Lane, now: Instant) -> bool {
-        pending.is_due(now) && pending.bulk == (lane == Lane::Bulk) && !self.leases.blocks(path, lane)
+        pending.is_due(now)
+            && pending.bulk == (lane == Lane::Bulk)
+            && !self.waits_for_calm(pending, now)
+            && !self.leases.blocks(path, lane)
     }
 
     /// Whether the removal of this path was reported, and nothing since.
@@ -206,11 +220,6 @@ impl PendingSet {
         }
     }
 
-    /// Whether a file system was unmounted above this path, so that it is hidden and not deleted.
-    pub fn is_hidden(&self, path: &RelPath) -> bool {
-        !self.unmounted.is_empty() && path.ancestors().any(|dir| self.unmounted.contains(&dir))
-    }
-
     /// The directories strictly below `dir` that were moved away.
     pub fn moved_away_below(&self, dir: &RelPath) -> Vec<RelPath> {
         self.away.below(dir)
@@ -225,7 +234,7 @@ impl PendingSet {
         fate: impl Fn(&RelPath) -> Fate,
         retry: impl Fn(u32) -> Duration,
     ) -> Vec<RelPath> {
-        let mut failing = Vec::new();
+        let (mut failing, mut sends_failed) = (Vec::new(), false);
         for (path, pending) in self.end_lease(id) {
             match fate(&path) {
                 Fate::Delivered => {
@@ -240,6 +249,7 @@ impl PendingSet {
                     }
                 }
                 Fate::Failed => {
+                    sends_failed |= !pending.removed;
                     failing.extend((pending.tries == 1).then(|| path.clone()));
                     let not_before = Some(now + retry(pending.tries));
                     self.put_back(id, path, Pending { tries: pending.tries + 1, not_before, ..pending });
@@ -250,6 +260,9 @@ impl PendingSet {
                     self.put_back(id, path, Pending { unreported, not_before, ..pending });
                 }
             }
+        }
+        if sends_failed {
+            self.removals_follow_failed(now, retry);
         }
         if self.waiting.take_everything() {
             self.want_reconcile();
@@ -292,8 +305,8 @@ impl PendingSet {
 
     /// Takes the reconcile that is wanted, if it may start now.
     pub fn lease_reconcile(&mut self, now: Instant) -> bool {
-        let Reconcile::Wanted { not_before, tries } = self.reconcile else { return false };
-        if not_before.is_some_and(|at| at > now) {
+        let Reconcile::Wanted { tries, .. } = self.reconcile else { return false };
+        if self.reconcile_due(now).is_some_and(|at| at > now) {
             return false;
         }
         let beside = Fold::new(self.waiting.cap());
@@ -309,6 +322,7 @@ impl PendingSet {
             return;
         };
         self.away.forget_first(moves);
+        self.careful.take_if(|since| *since <= started);
         // What was missing before it began, it has dealt with.
         self.waiting.retain(|_, pending| pending.unreported.is_none_or(|since| since >= started));
         self.was_compared(RelPath::root(), now);
@@ -337,7 +351,10 @@ impl PendingSet {
     /// When the reconcile that is wanted may start; `None` if none is wanted.
     pub fn reconcile_due(&self, now: Instant) -> Option<Instant> {
         match self.reconcile {
-            Reconcile::Wanted { not_before, .. } => Some(not_before.unwrap_or(now)),
+            Reconcile::Wanted { not_before, .. } => {
+                // It mirrors all removals that it finds, reported or not.
+                [not_before, self.calm.until(now), self.careful].into_iter().flatten().max().or(Some(now))
+            }
             Reconcile::Idle | Reconcile::Running { .. } => None,
         }
     }
@@ -347,9 +364,10 @@ impl PendingSet {
         let ready = |(path, pending): &(&RelPath, &Pending)| {
             pending.bulk == (lane == Lane::Bulk) && !self.leases.blocks(path, lane)
         };
-        let mut soonest = None;
+        let (mut soonest, calm) = (None, self.calm.until(now));
         for (_, pending) in self.waiting.iter().filter(ready) {
-            let at = pending.not_before.unwrap_or(now);
+            let calm = calm.filter(|_| pending.deletes());
+            let at = pending.not_before.max(calm).unwrap_or(now);
             if at <= now {
                 return Some(now);
             }
@@ -378,36 +396,6 @@ impl PendingSet {
     fn was_compared(&mut self, path: RelPath, now: Instant) {
         self.compared.retain(|(_, at)| now < *at + LATE_REPORTS);
         self.compared.push((path, now));
-    }
-
-    /// What waits or is in flight below the old name of a directory waits below its new name.
-    fn moved(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
-        self.away.remember(from, MovedAway::Known);
-        // A directory of another content comes to a name that the node still has.
-        let replaces = self.away.forget(to);
-        // A directory that was being sent as new may have reached the node in part, or not at all.
-        let sent_as_subtree = |(path, pending): (&RelPath, &Pending)| {
-            pending.scope == Scope::Subtree && from.is_below(path) && !pending.removed
-        };
-        let half_sent = self.waiting.iter().any(sent_as_subtree)
-            || self.leases.iter().any(sent_as_subtree)
-            || matches!(self.reconcile, Reconcile::Running { .. })
-            || self.compared.iter().any(|(path, at)| now < *at + LATE_REPORTS && from.is_below(path));
-        let mut moved: Vec<(RelPath, Pending)> = Vec::new();
-        for path in self.waiting.below(from).into_iter().chain([from.clone()]) {
-            moved.extend(self.waiting.take(&path).map(|pending| (path, pending)));
-        }
-        moved.extend(self.leases.iter().map(|(path, pending)| (path.clone(), *pending)));
-        for (path, pending) in moved {
-            // The name itself may have been reported removed before the directory came to it: that is settled.
-            let stale = path == *from && pending.removed;
-            if let Some(path) = path.rebase(from, to).filter(|_| !stale) {
-                self.waiting.put_back(path, pending);
-            }
-        }
-        if half_sent || replaces {
-            self.waiting.insert(to.clone(), Pending::new(Scope::Subtree, false));
-        }
     }
 }
 

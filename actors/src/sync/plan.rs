@@ -45,6 +45,9 @@ pub struct Plan {
     /// Directories that were moved away: kept on the node though they lie below one of the above. Past
     /// 200 of them the directories that held them are kept whole.
     pub protected: BTreeSet<RelPath>,
+    /// Directories of which all that is below is kept on the node, although a listed subtree or level lacks it: a file system was
+    /// unmounted from them. The root stands for everything.
+    pub kept: BTreeSet<RelPath>,
     /// Directories that exist again although they were moved away.
     pub returned: BTreeSet<RelPath>,
     /// Directories that hold something whose removal was never reported: to be compared as a whole.
@@ -99,6 +102,14 @@ impl Plan {
     }
 }
 
+/// So few directories that a run can name them one by one; if there are more, those that hold them, or the root.
+pub fn bounded(mut directories: BTreeSet<RelPath>) -> BTreeSet<RelPath> {
+    while directories.len() > PROTECTED {
+        directories = directories.iter().filter_map(RelPath::parent).collect();
+    }
+    directories
+}
+
 /// Decides what to list for a batch. `room` is what the fast lane may carry; `None` is for the bulk lane.
 pub fn plan(
     batch: &[(RelPath, Pending)],
@@ -114,6 +125,7 @@ pub fn plan(
     }
     planner.plan.keep_for_bulk();
     planner.protect();
+    planner.keep();
     planner.plan.drop_covered();
     planner.plan
 }
@@ -245,13 +257,15 @@ impl Planner<'_> {
             }
             None => (),
         }
-        if self.set.is_reported_removed(top) && self.is_blocked(top, path) {
+        if self.set.is_hidden(path) {
+            // The file system that held it may come back, and so may the path.
+        } else if top != path && self.set.is_waiting_removal(top, self.now) {
+            // It goes with that, and not before.
+        } else if self.set.is_reported_removed(top) && self.is_blocked(top, path) {
             self.plan.bulk.insert(path.clone());
         } else if self.set.is_reported_removed(top) {
             self.plan.missing.insert(top.clone());
             self.plan.carriers.insert(path.clone(), top.clone());
-        } else if self.set.is_hidden(path) {
-            // The file system that held it may come back, and so may the path.
         } else if pending.unreported.is_some_and(|since| self.now >= since + REPORT_AT_LATEST) {
             self.plan.lost.extend(top.parent());
         } else {
@@ -259,18 +273,26 @@ impl Planner<'_> {
         }
     }
 
+    /// What is hidden, or may be on its way back, stays on the node.
+    fn keep(&mut self) {
+        let Plan { subtrees, subtrees_rewritten, levels, .. } = &self.plan;
+        let compared = || subtrees.iter().chain(subtrees_rewritten).chain(levels);
+        let kept = match self.set.is_careful() {
+            true => compared().next().map(|_| RelPath::root()).into_iter().collect(),
+            false => compared().flat_map(|top| self.set.hidden_about(top)).collect(),
+        };
+        self.plan.kept = bounded(kept);
+    }
+
     /// What was moved away stays on the node, unless its name exists again.
     fn protect(&mut self) {
         let Plan { subtrees, subtrees_rewritten, levels, missing, .. } = &self.plan;
         let tops = subtrees.iter().chain(subtrees_rewritten).chain(levels).chain(missing);
         let below: BTreeSet<RelPath> = tops.flat_map(|top| self.set.moved_away_below(top)).collect();
-        let (mut away, returned): (BTreeSet<_>, _) =
+        let (away, returned): (BTreeSet<_>, _) =
             below.into_iter().partition(|path| self.disk.look(path) == Found::Missing);
         self.plan.returned = returned;
-        while away.len() > PROTECTED {
-            away = away.iter().filter_map(RelPath::parent).collect();
-        }
-        self.plan.protected = away;
+        self.plan.protected = bounded(away);
     }
 
     fn unreadable(&mut self, path: &RelPath) {

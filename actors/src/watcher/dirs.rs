@@ -86,6 +86,19 @@ impl Dirs {
         Ok(())
     }
 
+    /// Where the root is.
+    pub(super) fn root_path(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes one more event, for a reader that waits for one to see that nobody listens any more.
+    pub(super) fn make_event(&mut self) {
+        // The end of a watch is an event, wherever it stood.
+        if let Ok(watch) = self.watches.add("/", WatchMask::DELETE_SELF) {
+            let _ = self.watches.remove(watch);
+        }
+    }
+
     /// The directory at the top of the tree.
     pub(super) fn root(&self) -> NodeId {
         self.tree.root()

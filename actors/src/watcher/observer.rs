@@ -8,16 +8,19 @@ use std::time::{Duration, Instant};
 
 use inotify::EventMask;
 
+mod mounted;
+
 use super::cookie::Cookie;
 use super::dirs::{Attached, Dirs};
 use super::error::WatchError;
+use super::mounts::Mounts;
 use super::moves::{Departure, Moves};
 use super::quiet::Quiet;
 use super::reader::RawEvent;
 use super::tree::NodeId;
 use crate::messages::{Change, DirMove, Passed, Reason, Rescan};
 use crate::path::RelPath;
-use crate::root::Root;
+use crate::root::{Root, RootError};
 
 /// An overflow is repaired after the events have been calm for so long,
 const CALM: Duration = Duration::from_millis(100);
@@ -47,6 +50,10 @@ pub struct Findings {
     pub blind: Vec<(RelPath, WatchError)>,
     /// Whether the root went away just now.
     pub root_lost: bool,
+    /// Whether another directory with content took the place of the root, which was empty.
+    pub superseded: bool,
+    /// Directories from which a file system was unmounted, for the log.
+    pub unmounted: Vec<RelPath>,
     /// Barriers that were passed. After all of the above.
     pub passed: Vec<Passed>,
 }
@@ -78,6 +85,7 @@ pub struct Observer {
     moves: Moves,
     quiet: Quiet,
     presence: Presence,
+    mounts: Mounts,
     lost: Option<Lost>,
     /// When a scan last ended.
     scanned: Option<Instant>,
@@ -89,12 +97,14 @@ pub struct Observer {
 impl Observer {
     /// Watches all of the tree. `progress` is told the number of watched directories now and then.
     pub fn new(root: Root, mut dirs: Dirs, progress: &mut dyn FnMut(usize)) -> Self {
+        // What is mounted from now on is found by the next look, whether the scan meets it or not.
+        let mounts = Mounts::below(root.path()).unwrap_or_default();
         let top = dirs.root();
         dirs.scan(top, progress);
         let (moves, quiet, found) = (Moves::default(), Quiet::default(), Findings::default());
         let presence = Presence::Here { look_at: Instant::now() + ROOT_CHECK };
         let scanned = Some(Instant::now());
-        Observer { root, dirs, moves, quiet, presence, lost: None, scanned, cookie: None, found }
+        Observer { root, dirs, moves, quiet, presence, mounts, lost: None, scanned, cookie: None, found }
     }
 
     /// Answers barriers by means of this.
@@ -136,6 +146,11 @@ impl Observer {
         self.dirs.count()
     }
 
+    /// Nobody listens any more: its event queue gets one more event, by which its reader notices.
+    pub fn end(&mut self) {
+        self.dirs.make_event();
+    }
+
     /// Takes what was found since the last call.
     pub fn take(&mut self) -> Findings {
         self.found.blind = self.dirs.take_blind();
@@ -163,6 +178,7 @@ impl Observer {
         match name {
             Some(name) if mask.contains(EventMask::ISDIR) => self.directory_event(dir, name, mask, cookie, now),
             Some(name) => self.file_event(dir, name, mask, now),
+            None if mask.contains(EventMask::UNMOUNT) && dir != self.dirs.root() => self.unmounted(watch, now),
             None => self.own_event(dir, mask, now),
         }
     }
@@ -332,9 +348,7 @@ impl Observer {
     /// An event of a directory about itself. Those of directories below the root come from their parents too.
     fn own_event(&mut self, dir: NodeId, mask: EventMask, now: Instant) {
         if dir != self.dirs.root() {
-            if mask.contains(EventMask::UNMOUNT) {
-                self.unmounted(dir, now);
-            } else if mask.contains(EventMask::IGNORED) {
+            if mask.contains(EventMask::IGNORED) {
                 self.dirs.ended(dir);
             }
         } else if mask.intersects(EventMask::IGNORED | EventMask::UNMOUNT | EventMask::DELETE_SELF) {
@@ -347,17 +361,6 @@ impl Observer {
             }
             self.touched(RelPath::root(), true);
         }
-    }
-
-    /// What was mounted below the root is gone. That deletes nothing: the directory under the mount is watched, and not
-    /// compared.
-    fn unmounted(&mut self, dir: NodeId, now: Instant) {
-        let path = self.dirs.path(dir);
-        self.dirs.detach(dir);
-        self.quiet.forget_below(&path);
-        self.found.changes.push(Change::Unmounted { path: path.clone() });
-        let Some((parent, name)) = path.parent().and_then(|p| self.dirs.find(&p)).zip(last_name(&path)) else { return };
-        self.attach(parent, &name, now);
     }
 
     fn stray(&mut self, watch: i32, mask: EventMask, now: Instant) {
@@ -400,15 +403,22 @@ impl Observer {
 
     fn check_root(&mut self, now: Instant) {
         self.presence = Presence::Here { look_at: now + ROOT_CHECK };
-        if self.root.check().is_err() {
+        if self.is_root_gone() && !self.found.superseded {
             self.root_went(true, now);
         }
     }
 
+    fn is_root_gone(&mut self) -> bool {
+        let look = self.root.look();
+        self.found.superseded |= look == Err(RootError::Superseded);
+        look.is_err()
+    }
+
     fn look_for_root(&mut self, watched: bool, now: Instant) {
-        let back = self.root.check().is_ok() && (watched || self.dirs.start_again().is_ok());
+        let back = !self.is_root_gone() && (watched || self.dirs.start_again().is_ok());
         if back {
             self.presence = Presence::Here { look_at: now + ROOT_CHECK };
+            self.compare_mounts(now);
             self.repair(Reason::RootReturned);
         } else {
             self.presence = Presence::Away { look_at: now + ROOT_POLL, watched };

@@ -1,15 +1,20 @@
-//! Reads the inotify queue on a thread of its own and hands the events on. It never waits for anything but the kernel:
+//! Reads the inotify queue on a thread of its own and hands the events on, and listens to changes of the mounts, of which
+//! inotify tells only some. It never waits for anything but the kernel:
 //! what the watcher cannot keep up with is dropped and said, as the kernel does when its own queue is full.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use inotify::{EventMask, Inotify};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::mounts;
 
 /// Events that may wait for the watcher, some 100 bytes each.
 const BACKLOG: usize = 1_000_000;
@@ -37,17 +42,32 @@ impl From<inotify::Event<&OsStr>> for RawEvent {
     }
 }
 
+/// What the kernel had to say.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// One read(2) of the queue.
+    Events(Vec<RawEvent>),
+    /// The list of mounts is different, or was before the reader listened.
+    Mounts,
+}
+
 /// How far the reader is behind the kernel, and the watcher behind the reader.
 #[derive(Clone)]
 pub struct Gauge {
     queue: Arc<OwnedFd>,
     waiting: Arc<AtomicUsize>,
+    closed: Arc<AtomicBool>,
 }
 
 impl Gauge {
     /// The watcher has taken this many events.
     pub fn taken(&self, events: usize) {
         self.waiting.fetch_sub(events, Ordering::AcqRel);
+    }
+
+    /// The reader is to end with the next event.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
     }
 
     /// Whether no event waits, neither in the kernel nor between the reader and the watcher.
@@ -58,17 +78,29 @@ impl Gauge {
 }
 
 /// Starts the reader. `deliver` gets each read as one batch and says whether anybody still listens; an event with
-/// watch -1 and `Q_OVERFLOW` stands for events that were lost.
+/// watch -1 and `Q_OVERFLOW` stands for events that were lost. Where the list of mounts cannot be listened to, changes of it
+/// are not told.
 ///
 /// # Errors
 /// When the descriptor cannot be duplicated or the thread cannot be started (both: limits of the process).
-pub fn start(mut inotify: Inotify, deliver: impl Fn(Vec<RawEvent>) -> bool + Send + 'static) -> io::Result<Gauge> {
+pub fn start(mut inotify: Inotify, deliver: impl Fn(Seen) -> bool + Send + 'static) -> io::Result<Gauge> {
     let queue = Arc::new(inotify.as_fd().try_clone_to_owned()?);
-    let gauge = Gauge { queue, waiting: Arc::default() };
-    let waiting = gauge.waiting.clone();
+    let gauge = Gauge { queue, waiting: Arc::default(), closed: Arc::default() };
+    let (waiting, closed) = (gauge.waiting.clone(), gauge.closed.clone());
     thread::Builder::new().name("inotify".into()).spawn(move || {
         let mut buffer = vec![0; BUFFER];
+        let mut table = File::open(mounts::TABLE).ok();
+        // What was different before the table was opened.
+        deliver(Seen::Mounts);
         loop {
+            match wait(&inotify, &mut table) {
+                Some(Woken::Mounts) => {
+                    deliver(Seen::Mounts);
+                    continue;
+                }
+                Some(Woken::Queue) => (),
+                None => continue,
+            }
             let mut batch: Vec<RawEvent> = match inotify.read_events_blocking(&mut buffer) {
                 Ok(events) => events.map(RawEvent::from).collect(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -81,12 +113,34 @@ pub fn start(mut inotify: Inotify, deliver: impl Fn(Vec<RawEvent>) -> bool + Sen
                 batch = vec![overflow()];
             }
             waiting.fetch_add(batch.len(), Ordering::AcqRel);
-            if !deliver(batch) {
+            if closed.load(Ordering::Acquire) || !deliver(Seen::Events(batch)) {
                 return;
             }
         }
     })?;
     Ok(gauge)
+}
+
+/// Why the reader woke up.
+enum Woken {
+    Queue,
+    Mounts,
+}
+
+/// Waits for an event or a change of the mounts; `None`: for nothing in particular.
+fn wait(inotify: &Inotify, table: &mut Option<File>) -> Option<Woken> {
+    let Some(mounts) = table else { return Some(Woken::Queue) };
+    // The kernel marks a change by POLLPRI (proc(5)); readable the table is always.
+    let mut sources = [PollFd::new(inotify, PollFlags::IN), PollFd::new(mounts, PollFlags::PRI)];
+    match poll(&mut sources, None) {
+        Err(rustix::io::Errno::INTR) => return None,
+        Ok(_) if sources[1].revents().contains(PollFlags::PRI) => return Some(Woken::Mounts),
+        Ok(_) if sources[1].revents().is_empty() => return Some(Woken::Queue),
+        Ok(_) | Err(_) => (),
+    }
+    // It would wake the reader for ever.
+    *table = None;
+    None
 }
 
 fn overflow() -> RawEvent {

@@ -110,6 +110,11 @@ impl Site {
         self.keys.push(line.to_owned());
     }
 
+    /// Takes back what [`Site::config`] added.
+    pub fn forget_config(&mut self) {
+        self.keys.clear();
+    }
+
     /// Puts the mirror so many directories deeper on each node. They do not exist; what they are below does.
     pub fn mirror_at(&mut self, deeper: &str) {
         for node in [Ssh, Rsyncd] {
@@ -292,12 +297,15 @@ impl Site {
     }
 
     /// Whatever was changed before this call has been seen and worked off when it returns: a change made now, at the
-    /// top of the tree, has arrived. Says nothing of a node that is failing.
+    /// top of the tree, has arrived, and then its removal, since removals wait a moment. Says nothing of a node that is
+    /// failing.
     #[track_caller]
     pub fn settle(&self) {
         let stamp = format!("{:?}", Instant::now());
         self.write("settled", &stamp);
         self.expect_on_nodes("settled", &stamp);
+        self.remove("settled");
+        self.expect_gone("settled");
     }
 
     /// At this moment the file is on every live node with this content.

@@ -18,8 +18,9 @@ fn set(changes: &[Change]) -> PendingSet {
     set
 }
 
+/// After the pause for which removals wait.
 fn lease(set: &mut PendingSet) -> Vec<String> {
-    names(&set.lease(Lane::Fast, 99, 9999, Instant::now()))
+    names(&set.lease(Lane::Fast, 99, 9999, Instant::now() + Duration::from_secs(1)))
 }
 
 fn names(batch: &Batch) -> Vec<String> {

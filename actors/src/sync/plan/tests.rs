@@ -41,10 +41,15 @@ fn subtree(path: &str) -> Change {
     Change::Subtree { path: rel(path) }
 }
 
-/// The plan in short: `+present`, `*large`, `#subtrees_rewritten`, `/subtree`, `%level`, `-missing`, `!protected`, `?unreported`.
+/// For which removals wait.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The plan in short: `+present`, `*large`, `#subtrees_rewritten`, `/subtree`, `%level`, `-missing`, `!protected`, `=kept`,
+/// `?unreported`.
 fn planned(disk: &[&'static str], excludes: &[&str], changes: &[Change]) -> String {
     let (mut set, now) = (PendingSet::default(), Instant::now());
     changes.iter().for_each(|change| set.add(change, now));
+    let now = now + PAUSE;
     let batch = set.lease(Lane::Fast, 99, 9999, now).paths;
     let excludes = Excludes::new(excludes.iter().map(|p| p.to_string()).collect()).unwrap();
     let plan = plan(&batch, &set, &excludes, &mut Table(disk.to_vec()), None, now);
@@ -56,6 +61,7 @@ fn planned(disk: &[&'static str], excludes: &[&str], changes: &[Change]) -> Stri
         ('%', &plan.levels),
         ('-', &plan.missing),
         ('!', &plan.protected),
+        ('=', &plan.kept),
         ('?', &plan.unreported),
     ];
     let words = lists.iter().flat_map(|(mark, list)| list.iter().map(move |path| format!("{mark}{path}")));
@@ -127,8 +133,8 @@ fn many_moved_directories_are_protected_by_those_that_held_them() {
         set.add(&Change::MovedAway { path: rel(&format!("d/e/{n}")) }, now);
     }
     set.add(&removed("d"), now);
-    let batch = set.lease(Lane::Fast, 9, 999, now).paths;
-    let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec![]), None, now);
+    let batch = set.lease(Lane::Fast, 9, 999, now + PAUSE).paths;
+    let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec![]), None, now + PAUSE);
     assert_eq!(plan.protected, BTreeSet::from([rel("d/e")]));
 }
 
@@ -136,7 +142,43 @@ fn many_moved_directories_are_protected_by_those_that_held_them() {
 fn what_an_unmount_hides_is_not_deleted() {
     let unmounted = Change::Unmounted { path: rel("mnt") };
     assert_eq!(planned(&["mnt/"], &[], &[touched("mnt/x"), unmounted.clone()]), "");
-    assert_eq!(planned(&["mnt/"], &[], &[unmounted, touched("mnt/x")]), "");
+    assert_eq!(planned(&["mnt/"], &[], &[unmounted.clone(), touched("mnt/x")]), "");
+    assert_eq!(planned(&["mnt/"], &[], &[unmounted.clone(), removed("mnt/x")]), "", "it was below the mount");
+    assert_eq!(planned(&[], &[], &[unmounted.clone(), removed("mnt")]), "-mnt", "the directory itself is removed");
+    let disk = ["d/", "d/mnt/", "mnt/", "mnt/new/"];
+    let in_d = Change::Unmounted { path: rel("d/mnt") };
+    assert_eq!(planned(&disk, &[], &[in_d.clone(), unmounted.clone(), subtree("d")]), "/d =d/mnt", "one below");
+    assert_eq!(planned(&disk, &[], &[unmounted.clone(), subtree("mnt")]), "/mnt =mnt", "itself");
+    assert_eq!(planned(&disk, &[], &[unmounted, subtree("mnt/new")]), "/mnt/new =mnt", "one above");
+    assert_eq!(planned(&disk, &[], &[in_d, subtree("mnt")]), "/mnt");
+}
+
+#[test]
+fn while_the_content_may_be_on_its_way_no_comparison_deletes() {
+    let (mut set, now) = (PendingSet::default(), Instant::now());
+    set.source_emptied();
+    set.source_returned(now);
+    let mut planned = |change| {
+        set.add(&change, now);
+        let batch = set.lease(Lane::Fast, 9, 999, now + PAUSE);
+        let disk = &mut Table(vec!["d/", "f"]);
+        let plan = plan(&batch.paths, &set, &Excludes::default(), disk, None, now + PAUSE);
+        set.settle(batch.id, now, |_| Fate::Delivered, |_| PAUSE);
+        plan.kept.iter().map(RelPath::to_string).collect::<Vec<_>>().concat()
+    };
+    assert_eq!([planned(subtree("d")), planned(touched("f")), planned(removed("x"))], [".", "", ""]);
+}
+
+#[test]
+fn what_lies_below_a_removal_that_waits_goes_with_it() {
+    let (mut set, now) = (PendingSet::default(), Instant::now());
+    set.add(&removed("d"), now);
+    set.add(&touched("d/x"), now);
+    let batch = set.lease(Lane::Fast, 9, 999, now).paths;
+    assert_eq!(batch.len(), 1);
+    let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec![]), None, now);
+    assert!(plan.is_empty() && plan.unreported.is_empty(), "{plan:?}");
+    assert!(set.is_reported_removed(&rel("d")));
 }
 
 #[test]
@@ -176,6 +218,7 @@ fn what_goes_waits_for_what_came_with_it_and_takes_the_bulk_lane() {
     set.add(&Change::Removed { path: rel("old"), is_dir: false }, now);
     set.add(&touched("large 1"), now);
     set.add(&touched("small"), now);
+    let now = now + PAUSE;
     let batch = set.lease(Lane::Fast, 10, 1000, now).paths;
     let disk = || Table(vec!["large 1", "small"]);
     let lists = |bytes| {

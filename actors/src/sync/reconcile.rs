@@ -1,0 +1,82 @@
+//! The comparison of the whole tree at one node: when it is started, and what becomes of the paths that fail in it. What is
+//! deleted by it, and what is kept, is the [`Transport`](super::Transport)'s business.
+
+use std::time::Instant;
+
+use actix::prelude::*;
+use slog::{debug, error};
+
+use super::disk::{Disk, Found, Source};
+use super::health::lasting;
+use super::report::{log_delivery, log_failing};
+use super::{Delivery, SyncActor, retry};
+use crate::messages::Change;
+use crate::path::RelPath;
+use crate::rsync::blame::Blame;
+use crate::rsync::failure::{Cause, Failure};
+use crate::rsync::output::Tally;
+
+impl SyncActor {
+    pub(super) fn start_reconcile(&mut self, started: Instant, ctx: &mut Context<Self>) {
+        let mut outbox = self.link.outbox.lock();
+        if !outbox.lease_reconcile(started) {
+            return;
+        }
+        let kept: Vec<RelPath> = outbox.hidden_about(&RelPath::root()).into_iter().collect();
+        drop(outbox);
+        debug!(self.link.log, "reconcile");
+        self.reconcile_runs = true;
+        let running = self.link.transport.clone().reconcile(kept);
+        let ended = running.into_actor(self).map(move |result, actor, ctx| actor.reconcile_ended(started, result, ctx));
+        ctx.spawn(ended);
+    }
+
+    fn reconcile_ended(&mut self, started: Instant, result: Result<Delivery, Failure>, ctx: &mut Context<Self>) {
+        self.reconcile_runs = false;
+        self.link.unsaved.ring();
+        let now = Instant::now();
+        match result {
+            Ok(delivery) => {
+                self.reconcile_held = false;
+                if self.settle_reconcile(&delivery.blamed, now) {
+                    log_failing(&self.link.log, &[RelPath::root()], &delivery);
+                }
+                let changes = delivery.tally.changes();
+                log_delivery(&self.link.log, "reconciled", changes, &delivery, started);
+                self.succeeded(&Delivery { tally: Tally { made_mirror: false, ..delivery.tally }, ..delivery });
+            }
+            // The node is well: what changes goes on.
+            Err(failure) if failure.cause == Cause::TooManyDeletions => {
+                self.link.outbox.lock().postpone_reconcile(now, |_| lasting(fastrand::f64()));
+                if !std::mem::replace(&mut self.reconcile_held, true) {
+                    error!(self.link.log, "{}", failure);
+                }
+            }
+            Err(failure) => {
+                self.link.outbox.lock().roll_back_reconcile();
+                self.failed(&failure, started, ctx);
+            }
+        }
+        self.advance(ctx);
+    }
+
+    /// What failed alone is tried again alone: as what it is on disk now. Whether the reconcile failed again as a whole.
+    fn settle_reconcile(&mut self, blamed: &Blame, now: Instant) -> bool {
+        let mut outbox = self.link.outbox.lock();
+        let Blame::Paths(paths) = blamed else { return outbox.postpone_reconcile(now, retry) == 2 };
+        outbox.settle_reconcile(now);
+        let mut disk = Source(self.link.root.path().to_owned());
+        for path in paths.iter().cloned() {
+            let change = match disk.look(&path) {
+                _ if path.is_root() => Change::Touched { path, is_dir: true, rewritten: false },
+                Found::Directory => Change::Subtree { path },
+                Found::Missing => Change::Removed { path, is_dir: false },
+                Found::File(_) | Found::Other | Found::Unknown => {
+                    Change::Touched { path, is_dir: false, rewritten: false }
+                }
+            };
+            outbox.add(&change, now);
+        }
+        false
+    }
+}

@@ -1,0 +1,215 @@
+//! A broken source never breaks a mirror: it is emptied, lacks its marker, or would have too much deleted.
+
+mod mounts;
+mod symlinks;
+
+use std::process::Command;
+
+use crate::support::{Local, Node, Site, plant, tree, wait};
+
+/// Runs a command of the shell in the source.
+fn shell(site: &Site, command: &str) {
+    let status = Command::new("sh").args(["-c", command]).current_dir(site.source()).status().unwrap();
+    assert!(status.success(), "{command}");
+}
+
+/// What a node has at this moment.
+fn mirror(site: &Site, node: Node) -> tree::Tree {
+    tree::read(&site.mirror(node), |_| false)
+}
+
+/// What all live nodes have at this moment.
+fn mirrors(site: &Site) -> Vec<tree::Tree> {
+    site.live().map(|node| mirror(site, node)).collect()
+}
+
+/// Everything is held on each node, for a reason with this word.
+fn expect_held(site: &Site, word: &str) {
+    for node in site.live() {
+        let name = site.name(node);
+        let name = if name.is_empty() { "local" } else { &name };
+        site.expect_log_line(&["nothing is sent", name, word]);
+    }
+}
+
+/// So many reconciles of each node have succeeded in all.
+#[track_caller]
+fn expect_reconciles(site: &Site, rounds: usize) {
+    let done = || site.log_lines().iter().filter(|line| line.contains("reconciled")).count();
+    let wanted = rounds * site.live().count();
+    if wait::until(|| (done() >= wanted).then_some(())).is_none() {
+        site.fail(&format!("{} of {wanted} reconciles", done()));
+    }
+}
+
+/// A mirrored site of 2,000 files in 20 directories and at the top, with a copy of the source beside it.
+fn large(mut site: Site) -> Site {
+    for n in 0..2000 {
+        let dir = if n % 21 == 0 { String::new() } else { format!("dir {}/", n % 21) };
+        site.mkdir(&dir);
+        site.write(format!("{dir}{n}"), n.to_string());
+    }
+    shell(&site, "cp -a . ../copy");
+    site.start_mirrored();
+    site
+}
+
+#[test]
+fn a_source_that_is_emptied_by_rm_leaves_the_mirrors_untouched_until_it_is_filled_again() {
+    let mut site = large(Site::new());
+    let before = mirrors(&site);
+    shell(&site, "rm -rf *");
+    expect_held(&site, "allow_empty: true");
+    assert!(mirrors(&site) == before, "something was deleted");
+    // The content comes back piece by piece.
+    shell(&site, "cp -a '../copy/dir 1' . && mkdir -p 'dir 2' && cp -a '../copy/dir 2/2' 'dir 2'");
+    site.expect_log("the source has its content again");
+    site.write("new", "new");
+    site.expect_on_nodes("new", "new");
+    for file in ["dir 1/1", "dir 2/2", "dir 2/23", "dir 3/3", "0"] {
+        site.assert_on_nodes(file, file.rsplit('/').next().unwrap());
+    }
+    shell(&site, "cp -a ../copy/. .");
+    expect_reconciles(&site, 2);
+    site.expect_identical();
+    assert_eq!(site.troubles().len(), before.len(), "{}", site.troubles().join("\n"));
+    assert_eq!(site.stop().code, Some(0));
+}
+
+#[test]
+fn what_stays_deleted_when_the_source_is_filled_again_is_deleted_at_the_nodes_in_the_end() {
+    let mut site = large(Site::on(&[Local]));
+    shell(&site, "rm -rf *");
+    expect_held(&site, "empty");
+    site.write("new", "new");
+    site.expect_identical();
+    assert_eq!(site.stop().code, Some(0));
+}
+
+#[test]
+fn a_stop_while_the_source_is_empty_deletes_nothing() {
+    let mut site = large(Site::on(&[Local]));
+    let before = mirrors(&site);
+    shell(&site, "rm -rf *");
+    // At once: the removals have not waited for a pause yet.
+    assert_eq!(site.stop().code, Some(75));
+    assert!(mirrors(&site) == before, "something was deleted");
+}
+
+#[test]
+fn a_source_that_is_empty_at_the_start_deletes_nothing_until_it_has_content() {
+    let mut site = Site::on(&[Local]);
+    site.start_mirrored();
+    site.stop();
+    shell(&site, "rm seed");
+    for option in ["--once", "--dry-run", "--check"] {
+        let ended = site.run(&[option]);
+        assert_eq!(ended.code, Some(69), "{option}");
+        assert!((ended.log + &ended.stdout).contains("allow_empty: true"), "{option}");
+    }
+    site.start();
+    expect_held(&site, "empty");
+    site.assert_on_nodes("seed", "seed");
+    site.write("new", "new");
+    site.expect_on_nodes("new", "new");
+    site.assert_on_nodes("seed", "seed");
+    site.expect_identical();
+}
+
+#[test]
+fn a_source_that_may_be_empty_is_mirrored_empty() {
+    let mut site = Site::on(&[Local]);
+    site.config("allow_empty: true");
+    site.start_mirrored();
+    shell(&site, "rm seed");
+    site.expect_gone("seed");
+    assert_eq!(site.stop().code, Some(0));
+    plant(&site.mirror(Local).join("extra"), "too many");
+    assert_eq!(site.run(&["--once"]).code, Some(0));
+    site.expect_identical();
+}
+
+#[test]
+fn a_restored_directory_in_the_place_of_an_emptied_one_is_mirrored_by_the_same_process() {
+    let mut site = large(Site::on(&[Local]));
+    shell(&site, "rm -rf *");
+    expect_held(&site, "empty");
+    std::fs::write(site.beside("copy/newer"), "newer").unwrap();
+    shell(&site, "mv ../source ../emptied && mv ../copy ../source");
+    site.expect_log("mirroring that one");
+    site.write("live", "live");
+    site.expect_on_nodes("live", "live");
+    site.assert_on_nodes("dir 1/1", "1");
+    site.expect_identical();
+    assert_eq!(site.stop().code, Some(0));
+}
+
+#[test]
+fn without_its_marker_the_source_is_not_taken_for_complete() {
+    let mut site = Site::new();
+    site.config("marker: \"dir/.complete\"");
+    site.mkdir("dir");
+    assert_eq!(site.run(&["--once"]).code, Some(69));
+    site.write("dir/.complete", "");
+    site.write("dir/file", "x");
+    site.start_mirrored();
+    site.rename("dir/.complete", "../aside");
+    site.remove("dir/file");
+    site.write("meanwhile", "x");
+    expect_held(&site, "`dir/.complete`");
+    site.assert_on_nodes("dir/file", "x");
+    site.assert_on_nodes("dir/.complete", "");
+    site.rename("../aside", "dir/.complete");
+    site.expect_on_nodes("meanwhile", "x");
+    site.expect_identical();
+}
+
+#[test]
+fn a_reconcile_that_would_delete_too_much_is_held_and_live_changes_go_on() {
+    let mut site = Site::new();
+    for node in site.live() {
+        (0..30).for_each(|n| plant(&site.mirror(node).join(format!("dir {}/{n}", n % 3)), "extra"));
+    }
+    site.config("max_delete: 32");
+    site.start();
+    for node in site.live() {
+        let name = site.name(node);
+        let name = if name.is_empty() { "local" } else { &name };
+        site.expect_log_line(&[name, "reconcile held: it would delete 33 entries, more than max_delete (32)", "dir "]);
+    }
+    site.write("live", "x");
+    site.expect_on_nodes("live", "x");
+    site.remove("live");
+    site.expect_gone("live");
+    (0..30).for_each(|n| site.assert_on_nodes(format!("dir {}/{n}", n % 3), "extra"));
+    assert_eq!(site.troubles().len(), 3, "{}", site.troubles().join("\n"));
+    assert_eq!(site.stop().code, Some(75));
+    let ended = site.run(&["--once"]);
+    assert_eq!(ended.code, Some(75));
+    assert!(ended.log.contains("it would delete 33 entries, more than max_delete (32)"), "{}", ended.log);
+    site.assert_on_nodes("dir 1/1", "extra");
+    site.forget_config();
+    site.config("max_delete: 33");
+    site.start_mirrored();
+}
+
+#[test]
+fn one_removal_is_mirrored_within_a_moment() {
+    let mut site = Site::on(&[Local]);
+    site.start_mirrored();
+    let mut times: Vec<u128> = (0..20)
+        .map(|_| {
+            site.write("file", "x");
+            site.expect_on_nodes("file", "x");
+            site.settle();
+            let start = std::time::Instant::now();
+            site.remove("file");
+            let gone = site.mirror(Local).join("file");
+            assert!(wait::until(|| gone.symlink_metadata().is_err().then_some(())).is_some());
+            start.elapsed().as_millis()
+        })
+        .collect();
+    times.sort_unstable();
+    println!("milliseconds from rm to its mirror: {times:?}");
+    assert!(times[10] < 1000, "{times:?}");
+}

@@ -1,0 +1,156 @@
+//! File systems come and go, at the root and below it. Mounting takes root: where it is forbidden, these tests say so
+//! and pass.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{expect_held, expect_reconciles, mirrors, shell};
+use crate::support::{Local, Site};
+
+/// Something that is mounted, for as long as this lives.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn tmpfs(at: &Path) -> Option<Mount> {
+        Mount::new(&["-t", "tmpfs", "tmpfs"], at)
+    }
+
+    fn bind(from: &Path, at: &Path) -> Option<Mount> {
+        Mount::new(&["--bind", &from.display().to_string()], at)
+    }
+
+    fn new(what: &[&str], at: &Path) -> Option<Mount> {
+        let output = Command::new("mount").args(what).arg(at).output().unwrap();
+        if !output.status.success() {
+            println!("not tested, no mounts here: {}", String::from_utf8_lossy(&output.stderr));
+            return None;
+        }
+        Some(Mount(at.to_owned()))
+    }
+}
+
+impl Drop for Mount {
+    /// Standbys that wait in it would keep it busy.
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
+    }
+}
+
+/// A directory beside the source, with one file in it.
+fn beside(site: &Site, name: &str) -> PathBuf {
+    let dir = site.beside(name);
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("mounted"), name).unwrap();
+    dir
+}
+
+/// The daemon loses track of everything and compares the whole tree.
+fn force_reconcile(site: &Site) {
+    let before = site.log_lines().iter().filter(|line| line.contains("reconciled")).count();
+    shell(site, "mv ../source ../aside && mv ../aside ../source");
+    expect_reconciles(site, before / site.live().count() + 1);
+}
+
+#[test]
+fn an_unmounted_root_is_held_and_followed_when_it_is_mounted_again() {
+    let mut site = Site::new();
+    let content = beside(&site, "content");
+    let Some(mount) = Mount::bind(&content, &site.source()) else { return };
+    site.start_mirrored();
+    let before = mirrors(&site);
+    drop(mount);
+    site.expect_log("the source was moved, deleted or unmounted");
+    std::fs::remove_file(site.source().join("seed")).unwrap();
+    assert!(mirrors(&site) == before);
+    std::fs::write(content.join("meanwhile"), "x").unwrap();
+    let _mount = Mount::bind(&content, &site.source());
+    site.expect_on_nodes("meanwhile", "x");
+    site.write("live", "x");
+    site.expect_identical();
+    assert_eq!(site.stop().code, Some(0));
+}
+
+#[test]
+fn a_file_system_that_is_mounted_late_over_an_empty_source_is_mirrored_by_the_same_process() {
+    let mut site = Site::new();
+    let content = beside(&site, "content");
+    let mount = Mount::bind(&content, &site.source());
+    if mount.is_none() {
+        return;
+    }
+    site.start_mirrored();
+    site.stop();
+    let before = mirrors(&site);
+    drop(mount);
+    shell(&site, "rm seed");
+    site.start();
+    expect_held(&site, "empty");
+    assert!(mirrors(&site) == before);
+    let _mount = Mount::bind(&content, &site.source());
+    site.expect_log("mirroring that one");
+    std::fs::write(content.join("live"), "x").unwrap();
+    site.expect_on_nodes("live", "x");
+    site.assert_on_nodes("mounted", "content");
+    expect_reconciles(&site, 1);
+    site.expect_identical();
+    site.remove("live");
+    site.expect_gone("live");
+    assert_eq!(site.stop().code, Some(0));
+}
+
+#[test]
+fn a_nested_file_system_that_disappears_stays_at_the_nodes() {
+    let mut site = Site::new();
+    site.mkdir("d/m");
+    site.write("d/m/under", "under");
+    let Some(mount) = Mount::tmpfs(&site.at("d/m")) else { return };
+    site.write("d/m/file", "x");
+    site.mkdir("d/m/sub");
+    site.write("d/m/sub/file", "x");
+    site.start_mirrored();
+    drop(mount);
+    site.expect_log_line(&["a file system was unmounted", "d/m"]);
+    site.settle();
+    force_reconcile(&site);
+    site.write("d/m/new", "new");
+    site.expect_on_nodes("d/m/new", "new");
+    for file in ["d/m/file", "d/m/sub/file"] {
+        site.assert_on_nodes(file, "x");
+    }
+    let Some(_mount) = Mount::tmpfs(&site.at("d/m")) else { return };
+    site.write("d/m/other", "other");
+    site.expect_identical();
+}
+
+#[test]
+fn a_bind_mount_that_comes_and_goes_is_watched_and_then_stays_at_the_nodes() {
+    let mut site = Site::new();
+    let content = beside(&site, "content");
+    site.mkdir("d/m");
+    site.start_mirrored();
+    let Some(mount) = Mount::bind(&content, &site.at("d/m")) else { return };
+    site.expect_on_nodes("d/m/mounted", "content");
+    std::fs::create_dir(content.join("dir")).unwrap();
+    std::fs::write(content.join("dir/live"), "x").unwrap();
+    site.expect_on_nodes("d/m/dir/live", "x");
+    site.expect_identical();
+    drop(mount);
+    site.expect_log_line(&["a file system was unmounted", "d/m"]);
+    force_reconcile(&site);
+    site.assert_on_nodes("d/m/mounted", "content");
+    site.assert_on_nodes("d/m/dir/live", "x");
+    site.remove("d/m");
+    site.expect_gone("d/m");
+    site.expect_identical();
+}
+
+#[test]
+fn mounts_elsewhere_disturb_nobody() {
+    let mut site = Site::on(&[Local]);
+    site.start_mirrored();
+    std::fs::create_dir(site.beside("elsewhere")).unwrap();
+    drop(Mount::tmpfs(&site.beside("elsewhere")));
+    site.settle();
+    let about_mounts = |line: &&String| line.contains("unmounted") || line.contains("comparing again");
+    assert_eq!(site.log_lines().iter().find(about_mounts), None);
+}

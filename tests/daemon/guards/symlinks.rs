@@ -1,0 +1,133 @@
+//! A symlink that somebody plants at the node, in the place of a directory, redirects nothing that is written or deleted.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use super::shell;
+use crate::support::{Local, Node, Rsyncd, Site, Ssh, tree};
+
+/// Where the planted symlink leads.
+#[derive(Clone, Copy)]
+enum To {
+    Outside,
+    Inside,
+}
+
+/// A mirrored site, of which the directory `d` was replaced at the node by a symlink to a copy of it.
+struct Planted {
+    site: Site,
+    /// What the symlink leads to, as the node has it.
+    victim: PathBuf,
+    before: tree::Tree,
+}
+
+fn read(dir: &Path) -> tree::Tree {
+    tree::read(dir, |_| false)
+}
+
+impl Planted {
+    fn new(node: Node, to: To) -> Self {
+        let mut site = Site::on(&[node]);
+        // The second start is to compare everything.
+        site.config("state_dir: \"\"");
+        if node == Rsyncd {
+            site.module_option("use chroot = no");
+        }
+        site.mkdir("d/sub/deep");
+        for file in ["d/file", "d/gone", "d/sub/gone", "d/sub/deep/gone"] {
+            site.write(file, "precious");
+        }
+        if matches!(to, To::Inside) {
+            shell(&site, "cp -a d victim");
+        }
+        site.start_mirrored();
+        let mirror = site.mirror(node);
+        let (victim, target) = match to {
+            To::Outside => (site.beside("victim"), site.beside("victim")),
+            To::Inside => (mirror.join("victim"), PathBuf::from("victim")),
+        };
+        match to {
+            To::Outside => fs::rename(mirror.join("d"), &victim).unwrap(),
+            To::Inside => fs::remove_dir_all(mirror.join("d")).unwrap(),
+        }
+        symlink(target, mirror.join("d")).unwrap();
+        let before = read(&victim);
+        assert!(before.len() >= 7, "{before:?}");
+        Planted { site, victim, before }
+    }
+
+    /// The change was mirrored, and what the symlink leads to is as it was.
+    #[track_caller]
+    fn expect_untouched(&self) {
+        self.site.settle();
+        assert!(read(&self.victim) == self.before, "{:?} is now {:?}", self.before, read(&self.victim));
+    }
+
+    #[track_caller]
+    fn expect_repaired(mut self) {
+        self.expect_untouched();
+        self.site.stop();
+        self.site.start_mirrored();
+        self.expect_untouched();
+        assert_eq!(self.site.stop().code, Some(0));
+    }
+}
+
+fn on_every_node(to: To, change: impl Fn(&Site)) {
+    for node in [Local, Ssh, Rsyncd] {
+        let planted = Planted::new(node, to);
+        change(&planted.site);
+        planted.expect_repaired();
+    }
+}
+
+#[track_caller]
+fn redirects_nothing(change: impl Fn(&Site)) {
+    on_every_node(To::Outside, &change);
+    on_every_node(To::Inside, &change);
+}
+
+#[test]
+fn a_planted_symlink_does_not_redirect_what_is_written() {
+    redirects_nothing(|site| {
+        site.write("d/file", "new");
+        site.write("d/sub/deep/new", "new");
+    });
+}
+
+#[test]
+fn a_planted_symlink_does_not_redirect_what_is_deleted() {
+    redirects_nothing(|site| {
+        site.remove("d/gone");
+        site.remove("d/sub/gone");
+        site.remove("d/sub/deep");
+    });
+}
+
+#[test]
+fn a_planted_symlink_does_not_redirect_the_removal_of_its_directory() {
+    redirects_nothing(|site| site.remove("d"));
+}
+
+#[test]
+fn a_planted_symlink_does_not_redirect_a_comparison() {
+    redirects_nothing(|site| {
+        site.mkdir("d/sub/new/dir");
+        site.write("d/sub/new/dir/file", "new");
+        // A directory that is made anew is compared, and what it lacks is deleted.
+        site.remove("d/sub/deep");
+        site.mkdir("d/sub/deep");
+        site.write("d/sub/deep/new", "new");
+    });
+}
+
+#[test]
+fn a_planted_symlink_does_not_redirect_a_reconcile() {
+    redirects_nothing(|site| {
+        site.write("d/file", "new");
+        site.remove("d/gone");
+        shell(site, "mv ../source ../aside && mv ../aside ../source");
+        site.expect_log("the source is back");
+    });
+}
