@@ -14,7 +14,7 @@ use inosync_actors::messages::Change;
 use inosync_actors::path::RelPath;
 use inosync_actors::root::Root;
 use inosync_actors::rsync::output::{Line, Tally};
-use inosync_actors::sync::disk::{Disk, Found, Room};
+use inosync_actors::sync::disk::{Disk, Found, Room, Stamp};
 use inosync_actors::sync::lease::Lane;
 use inosync_actors::sync::pending::{Fate, PendingSet};
 use inosync_actors::sync::plan::plan;
@@ -98,7 +98,7 @@ fn planning(criterion: &mut Criterion) {
     let batch = set.lease(Lane::Fast, BATCH.0, BATCH.1, now).paths;
     let mut disk = Table::default();
     for (path, _) in &batch {
-        disk.0.insert(path.clone(), Found::File(200));
+        disk.0.insert(path.clone(), Found::File(Stamp { size: 200, ..Stamp::default() }));
         disk.0.extend(path.ancestors().map(|dir| (dir, Found::Directory)));
     }
     let mut group = criterion.benchmark_group("planning");

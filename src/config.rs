@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use inosync_actors::filter::excludes::{Excludes, Pattern};
+use inosync_actors::filter::settle::Settle;
 use inosync_actors::path::Escaped;
 use inosync_actors::rsync::extra::Extra;
 use inosync_actors::rsync::node::{Kind, Node};
@@ -43,6 +44,15 @@ const DEFAULT_BULK_SIZE: u64 = 8;
 /// In MiB, 1 TiB.
 const MAX_BULK_SIZE: u64 = 1 << 20;
 
+/// In seconds.
+const DEFAULT_WATCH_POLL: u64 = 60;
+
+/// In seconds; what is not watched should not wait for more than a day.
+const MAX_WATCH_POLL: u64 = 86_400;
+
+/// In seconds; a longer wait looks like a mirror that does not work.
+const MAX_SETTLE: u64 = 86_400;
+
 /// In KiB/s, some 1 TB/s: rsync keeps the limit in an int.
 const MAX_RSPEED: u64 = 1_000_000_000;
 
@@ -70,6 +80,8 @@ const KEYS: &[(&str, &str)] = &[
     ("allow_empty", "allow_empty: false"),
     ("marker", "marker: \".inosync-marker\""),
     ("max_delete", "max_delete: 1000"),
+    ("watch_poll", "watch_poll: 60"),
+    ("settle", "settle: [(\"*.part\", 30)]"),
 ];
 
 /// The file as it is written. Each value is read on its own, so that an error knows its position.
@@ -114,6 +126,10 @@ struct Written<'a> {
     marker: Option<&'a RawValue>,
     #[serde(borrow)]
     max_delete: Option<&'a RawValue>,
+    #[serde(borrow)]
+    watch_poll: Option<&'a RawValue>,
+    #[serde(borrow)]
+    settle: Option<&'a RawValue>,
 }
 
 /// Why a configuration was not accepted.
@@ -203,6 +219,9 @@ fn check_text(source: Source<'_>) -> Result<Site, ConfigError> {
     let marker = value("marker", written.marker).map(|value| check::marker(&value, &excludes)).transpose()?;
     let max_delete = value("max_delete", written.max_delete);
     let max_delete = max_delete.map(|value| value.number(MAX_MAX_DELETE, "entries")).transpose()?;
+    let watch_poll = value("watch_poll", written.watch_poll)
+        .map_or(Ok(DEFAULT_WATCH_POLL), |value| value.number_from(1, MAX_WATCH_POLL, "seconds"))?;
+    let settle = value("settle", written.settle).map_or(Ok(Settle::default()), |value| settle(&value))?;
     let state_dir = value("state_dir", written.state_dir);
     let state_file = check::state_file(state_dir.as_ref(), source.file, &wpath.resolved, &excludes, &nodes)?;
     // Last: it is about this machine, and the file itself should be right first.
@@ -230,12 +249,23 @@ fn check_text(source: Source<'_>) -> Result<Site, ConfigError> {
         allow_empty,
         marker,
         max_delete,
+        watch_poll: Duration::from_secs(watch_poll),
+        settle,
     })
 }
 
 fn patterns(list: &Value<'_>) -> Result<Vec<Pattern>, Complaint> {
     let pattern = |value: Value<'_>| Pattern::parse(&value.string()?).map_err(|error| value.refuse(&error));
     list.list()?.into_iter().map(pattern).collect()
+}
+
+fn settle(list: &Value<'_>) -> Result<Settle, Complaint> {
+    let pair = |value: Value<'_>| {
+        let (text, seconds) = value.pair("(\"*.part\", 30), a pattern and seconds")?;
+        let pattern = Pattern::parse(&text.string()?).map_err(|error| text.refuse(&error))?;
+        Ok((pattern, Duration::from_secs(seconds.number_from(1, MAX_SETTLE, "seconds")?)))
+    };
+    Ok(Settle::new(list.list()?.into_iter().map(pair).collect::<Result<_, _>>()?))
 }
 
 /// rsync refuses some parameters at some kinds of nodes; the daemon gives each node the same.

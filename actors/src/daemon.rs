@@ -143,7 +143,7 @@ impl Daemon {
             .map(|(slot, (name, transport))| Link {
                 slot,
                 key: state::key(site, &name),
-                outbox: Outbox::default(),
+                outbox: Outbox::settling(site.settle.clone()),
                 unsaved: unsaved.clone(),
                 transport,
                 bulk_size: site.bulk_size,
@@ -212,6 +212,7 @@ fn start_front(
     };
     let aside = memory.as_ref().and(site.state_file.as_deref()).and_then(Path::parent).map(Path::to_owned);
     let watcher_actor = WatcherActor::new(root.clone(), site.excludes.clone(), outlets, aside, guard.clone());
+    let watcher_actor = watcher_actor.polling(site.watch_poll).settling(site.settle.clone());
     let watcher = WatcherActor::start_in_arbiter(&threads.front, |_| watcher_actor);
     let state = memory.zip(threads.state.as_ref()).map(|(Memory { store, past, unsaved }, thread)| {
         let outlets = state::Outlets {

@@ -2,6 +2,7 @@
 
 pub mod excludes;
 pub mod rules;
+pub mod settle;
 
 use std::time::Instant;
 
@@ -78,6 +79,7 @@ impl FilterActor {
     fn passes(&mut self, change: &Change) -> bool {
         match change {
             Change::Touched { path, is_dir, .. } | Change::Removed { path, is_dir } => !self.is_excluded(path, *is_dir),
+            Change::Closed { path } => !self.is_excluded(path, false),
             Change::Subtree { path } | Change::Level { path } => !self.is_excluded(path, true),
             // The watcher does not watch excluded directories: it reports none of these for one.
             Change::MovedAway { .. }

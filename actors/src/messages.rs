@@ -4,6 +4,7 @@
 //! the message only wakes the actor, so that an actor that dies loses nothing.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use actix::prelude::*;
 
@@ -22,6 +23,11 @@ pub enum Change {
         is_dir: bool,
         /// Whether its content is new, so that equal size and time prove nothing.
         rewritten: bool,
+    },
+    /// A file was closed that was open for writing, and no write was seen: it may have been written through mmap(2).
+    Closed {
+        /// The file.
+        path: RelPath,
     },
     /// The entry was deleted, or it is a file that was moved away.
     Removed {
@@ -76,6 +82,7 @@ impl std::fmt::Display for Change {
             Change::Touched { path, is_dir, rewritten } => {
                 write!(f, "{} {path}{}", if *rewritten { "written" } else { "touched" }, slash(is_dir))
             }
+            Change::Closed { path } => write!(f, "closed {path}"),
             Change::Removed { path, is_dir } => write!(f, "removed {path}{}", slash(is_dir)),
             Change::Subtree { path } => write!(f, "subtree {path}/"),
             Change::Level { path } => write!(f, "level {path}/"),
@@ -189,13 +196,15 @@ pub enum WatchReport {
     },
     /// The tree cannot be watched at all: the daemon ends.
     Failed(WatchError),
-    /// This directory is not watched; the rest goes on.
+    /// This directory is not watched on its own account; the rest goes on.
     Blind {
         /// The directory.
         path: RelPath,
         /// Why, with the cure.
         why: WatchError,
     },
+    /// Other directories are not watched, or were not.
+    Unseen(Unseen),
     /// The root was deleted, moved or unmounted.
     RootLost,
     /// The root, which was empty, was replaced by a directory with content, which is to be mirrored instead.
@@ -208,6 +217,41 @@ pub enum WatchReport {
     /// On these directories file systems are mounted now; said at the start and when it changes.
     MountPoints(BTreeSet<RelPath>),
 }
+
+/// News of directories that are not watched although nothing is wrong with them.
+#[derive(Debug)]
+pub enum Unseen {
+    /// No watch is left for some directories. They are compared at intervals instead.
+    NoWatchLeft {
+        /// How many, each with all that is below it.
+        count: usize,
+        /// The first of them.
+        first: Vec<RelPath>,
+        /// Why, with the cure.
+        why: WatchError,
+        /// How often they are compared.
+        every: Duration,
+    },
+    /// There was a watch for each of them in the end.
+    AllWatched {
+        /// Watched directories.
+        directories: usize,
+    },
+    /// Directories turned out not to be watched, or not under their names. They are from now on, and are compared.
+    Found {
+        /// How many.
+        count: usize,
+        /// The first of them.
+        first: Vec<RelPath>,
+        /// Whether it is known how that came: track was lost before.
+        expected: bool,
+    },
+}
+
+/// To WatcherActor: compare the watches with the directories on disk.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Audit;
 
 /// SupervisorActor -> WatcherActor -> FilterActor -> SupervisorActor: everything that the kernel had reported is in the
 /// outboxes when this comes back (as [`Flushed`]).

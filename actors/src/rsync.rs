@@ -83,6 +83,8 @@ pub struct Rsync {
     make_path: Cell<bool>,
     /// Whether a run made the mirror, and that was not told yet: that run itself may have failed.
     made_mirror: Cell<bool>,
+    /// When a part of the mirror was read-only or full and another one was not.
+    in_part: Cell<Option<Instant>>,
     standbys: RefCell<Standbys>,
     /// The connection that runs share; `None` where there is none to share.
     master: Option<Rc<Master>>,
@@ -113,6 +115,7 @@ impl Rsync {
             deletions,
             make_path,
             made_mirror,
+            in_part: Cell::new(None),
             standbys,
             master,
             awaits_master: Cell::new(None),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::filter::excludes::Excludes;
+use crate::filter::settle::Settle;
 use crate::path::RelPath;
 use crate::root::{Guards, Root, RootError};
 use crate::rsync::extra::Extra;
@@ -38,6 +39,10 @@ pub struct Site {
     pub ssh_master: bool,
     /// What a batch carries in bytes before larger files and subtrees take the bulk lane.
     pub bulk_size: u64,
+    /// Which files are sent only when they were left alone for a time.
+    pub settle: Settle,
+    /// How often directories are tried again for which no watch was left, and compared meanwhile.
+    pub watch_poll: Duration,
     /// Where the state is kept from one run to the next; `None` if each start begins with a reconcile.
     pub state_file: Option<PathBuf>,
     /// How long a stop may take to work off what is pending.

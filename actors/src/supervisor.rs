@@ -1,14 +1,16 @@
 //! Keeps the nodes served: starts a SyncActor for each, restarts those that fail, logs directory moves, and leads the
 //! orderly stop.
 
+mod unseen;
+
 use std::time::Duration;
 
 use actix::prelude::*;
-use slog::{Logger, error, info, warn};
+use slog::{Logger, debug, error, info, warn};
 
 use crate::daemon::{Ending, EndsDaemon};
 use crate::messages::{
-    Compare, Died, DirMove, Drain, Drained, Flush, Flushed, Leave, Rescan, Save, Saved, Serve, SourceLost, Stop,
+    Compare, Died, DirMove, Drain, Drained, Flush, Flushed, Leave, Reason, Rescan, Save, Saved, Serve, SourceLost, Stop,
     Succeeded, WatchReport,
 };
 use crate::site::InitialSync;
@@ -240,6 +242,7 @@ impl Handler<WatchReport> for SupervisorActor {
             }
             // It stops anyway.
             WatchReport::RootSuperseded => (),
+            WatchReport::Unseen(unseen) => unseen::log_unseen(&self.log, &unseen),
             WatchReport::RootLost => {
                 error!(self.log, "the source was moved, deleted or unmounted: nothing is sent until it is back");
                 self.slots.iter().filter_map(|slot| slot.actor.as_ref()).for_each(|actor| actor.do_send(SourceLost));
@@ -252,7 +255,11 @@ impl Handler<Rescan> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, Rescan { subtree, reason }: Rescan, _: &mut Self::Context) {
-        warn!(self.log, "comparing again"; "subtree" => %subtree, "why" => %reason);
+        match reason {
+            // Said once for all of them, and not at each poll.
+            Reason::WatchLimit => debug!(self.log, "comparing again"; "subtree" => %subtree, "why" => %reason),
+            _ => warn!(self.log, "comparing again"; "subtree" => %subtree, "why" => %reason),
+        }
     }
 }
 

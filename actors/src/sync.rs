@@ -14,7 +14,6 @@ pub mod plan;
 mod reconcile;
 pub mod report;
 
-use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -27,7 +26,7 @@ use self::health::{Health, News, backoff};
 use self::lease::{Lane, LeaseId};
 pub use self::link::{Delivery, Link, Outbox, Running, Superior, Transport, Worked};
 use self::pace::Pace;
-use self::plan::{Plan, plan};
+use self::plan::{Plan, Since, plan};
 use self::report::{log_delivery, log_failing};
 use crate::messages::{Change, Died, Drain, Drained, Leave, SourceLost, Succeeded, Wake};
 use crate::path::RelPath;
@@ -196,7 +195,7 @@ impl SyncActor {
         outbox.forget_moves(&plan.returned);
         outbox.defer(batch.id, &plan.bulk);
         if plan.is_empty() {
-            outbox.settle(batch.id, now, |path| plan.fate(path, &Blame::default(), &BTreeSet::new()), retry);
+            outbox.settle(batch.id, now, |path| plan.fate(path, &Blame::default(), &Since::default()), retry);
             return;
         }
         drop(outbox);
@@ -239,8 +238,8 @@ impl SyncActor {
         let now = Instant::now();
         match result {
             Ok(delivery) => {
-                let gone = plan.gone(&mut Source(self.link.root.path().to_owned()));
-                let fate = |path: &RelPath| plan.fate(path, &delivery.blamed, &gone);
+                let since = plan.since(&mut Source(self.link.root.path().to_owned()));
+                let fate = |path: &RelPath| plan.fate(path, &delivery.blamed, &since);
                 // All at the same time: what failed together may be the old and the new name of the same thing.
                 let chance = fastrand::f64();
                 let failing = self.link.outbox.lock().settle(id, now, fate, |tries| backoff(tries + 1, chance));

@@ -1,5 +1,6 @@
 //! Watches the source: kernel events in, changes out. It knows nothing of nodes.
 
+mod blind;
 mod cookie;
 mod dirs;
 mod error;
@@ -21,14 +22,15 @@ use inotify::Inotify;
 pub use self::dirs::{Dirs, count as count_directories};
 pub use self::error::{WatchError, raise_watch_limit, watch_limit};
 pub use self::mounts::Mounts;
-pub use self::observer::{Findings, Observer};
+pub use self::observer::{Findings, Observer, POLL};
 pub use self::reader::RawEvent;
 
 use self::cookie::Cookie;
 use self::reader::{Gauge, Seen};
 use crate::daemon::EndsDaemon;
 use crate::filter::excludes::Excludes;
-use crate::messages::{Barrier, DirMove, Flush, Observed, Passed, Rescan, WatchReport};
+use crate::filter::settle::Settle;
+use crate::messages::{Audit, Barrier, DirMove, Flush, Observed, Passed, Rescan, Unseen, WatchReport};
 use crate::path::RelPath;
 use crate::root::Root;
 
@@ -56,13 +58,16 @@ pub struct Outlets {
 
 /// Keeps one watch per directory and says what changed.
 ///
-/// Receives: what its reader thread has from the kernel, [`Flush`], [`Barrier`]. Sends: [`Outlets`]. It runs on a thread of its own, since
+/// Receives: what its reader thread has from the kernel, [`Flush`], [`Barrier`], [`Audit`]. Sends: [`Outlets`]. It runs on
+/// a thread of its own, since
 /// it scans directories while it handles a message; events wait meanwhile. A panic ends the daemon: a restart would
 /// have to watch the whole tree again anyway.
 pub struct WatcherActor {
     root: Root,
     excludes: Excludes,
     outlets: Outlets,
+    poll: Duration,
+    settle: Settle,
     /// A directory outside of the tree, by which barriers are answered.
     aside: Option<PathBuf>,
     /// `Some` if and only if the tree is watched.
@@ -94,8 +99,20 @@ impl WatcherActor {
     /// A watcher of the tree at `root`; watching begins when it is started.
     /// `aside` is a directory that is not in the tree; without one there are no barriers.
     pub fn new(root: Root, excludes: Excludes, outlets: Outlets, aside: Option<PathBuf>, guard: EndsDaemon) -> Self {
-        let mounts = BTreeSet::new();
-        WatcherActor { root, excludes, outlets, aside, watching: None, mounts, timer: None, _guard: guard }
+        let (poll, settle, watching, mounts, timer) = (POLL, Settle::default(), None, BTreeSet::new(), None);
+        WatcherActor { root, excludes, outlets, poll, settle, aside, watching, mounts, timer, _guard: guard }
+    }
+
+    /// The same, which tries what is not watched again after each `period`.
+    pub fn polling(mut self, period: Duration) -> Self {
+        self.poll = period;
+        self
+    }
+
+    /// The same, which reports files of these names while they are written.
+    pub fn settling(mut self, settle: Settle) -> Self {
+        self.settle = settle;
+        self
     }
 
     fn watch(&self, addr: Addr<Self>) -> Result<(Observer, Gauge), WatchError> {
@@ -120,15 +137,13 @@ impl WatcherActor {
         if let Some(cookie) = cookie {
             observer.use_cookie(cookie);
         }
+        observer.poll_every(self.poll);
+        observer.settle(self.settle.clone());
+        let Findings { blind, unseen, .. } = observer.take();
         // With no watch left the daemon would start half blind: better not at all.
-        let mut blind = observer.take().blind;
-        if let Some(at) = blind.iter().position(|(_, error)| matches!(error, WatchError::Limit { .. })) {
-            return Err(match blind.swap_remove(at).1 {
-                WatchError::Limit { limit, .. } => {
-                    WatchError::Limit { limit, needed: Some(count_directories(self.root.path(), &self.excludes)) }
-                }
-                other => other,
-            });
+        if let Some(Unseen::NoWatchLeft { why: WatchError::Limit { limit, .. }, .. }) = unseen.into_iter().next() {
+            let needed = Some(count_directories(self.root.path(), &self.excludes));
+            return Err(WatchError::Limit { limit, needed });
         }
         for (path, why) in blind {
             self.outlets.reports.do_send(WatchReport::Blind { path, why });
@@ -139,7 +154,8 @@ impl WatcherActor {
     /// Passes on what was found and sets the timer for what is due next.
     fn pass_on(&mut self, ctx: &mut Context<Self>) {
         let Some((observer, _)) = &mut self.watching else { return };
-        let Findings { changes, rescans, moves, blind, root_lost, superseded, unmounted, passed } = observer.take();
+        let Findings { changes, rescans, moves, blind, unseen, root_lost, superseded, unmounted, passed } =
+            observer.take();
         let mounts = observer.mounts().points();
         if mounts != self.mounts {
             self.mounts = mounts.clone();
@@ -156,6 +172,7 @@ impl WatcherActor {
         for path in unmounted {
             self.outlets.reports.do_send(WatchReport::Unmounted { path });
         }
+        unseen.into_iter().for_each(|unseen| self.outlets.reports.do_send(WatchReport::Unseen(unseen)));
         if root_lost {
             self.outlets.reports.do_send(WatchReport::RootLost);
         }
@@ -226,6 +243,17 @@ impl Handler<Events> for WatcherActor {
             observer.handle(event, now);
         }
         observer.tick(now);
+        self.pass_on(ctx);
+    }
+}
+
+impl Handler<Audit> for WatcherActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Audit, ctx: &mut Self::Context) {
+        if let Some((observer, _)) = &mut self.watching {
+            observer.audit(Instant::now());
+        }
         self.pass_on(ctx);
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use inosync_actors::daemon::{Daemon, Ending};
 use inosync_actors::filter::excludes::Excludes;
+use inosync_actors::filter::settle::Settle;
 use inosync_actors::path::RelPath;
 use inosync_actors::root::Root;
 use inosync_actors::rsync::children::Children;
@@ -92,6 +93,8 @@ impl Trees {
             allow_empty: true,
             marker: None,
             max_delete: None,
+            watch_poll: DEADLINE,
+            settle: Settle::default(),
         }
     }
 }

@@ -71,6 +71,7 @@ fn a_minimal_file_has_the_documented_defaults() {
     assert_eq!(site.nodes.iter().map(|node| node.dest().to_owned()).collect::<Vec<_>>(), ["h:/m/"]);
     assert!(site.excludes.is_empty() && site.extra == Extra::default() && site.logfile.is_none());
     assert_eq!((site.rspeed, site.stop_timeout), (0, Duration::from_secs(30)));
+    assert_eq!(site.watch_poll, Duration::from_secs(60));
     assert_eq!((site.initial_sync, site.dir_moves), (InitialSync::Full, DirMoves::Log));
     assert_eq!((site.standby, site.max_standbys, site.ssh_master, site.bulk_size), (true, 32, true, 8 << 20));
     assert_eq!((site.allow_empty, site.marker, site.max_delete), (false, None, None));
@@ -93,6 +94,7 @@ fn every_key_is_taken_over() {
             rspeed: 5_000, rsync: "DIR/rsync", logfile: "DIR/log",
             initial_sync: Update, dir_moves: Log, standby: false, max_standbys: 7, ssh_master: false, bulk_size: 3,
             stop_timeout: 0, allow_empty: true, marker: "d/.here", max_delete: 1_000,
+            watch_poll: 5, settle: [("*.part", 30), ("/up/*", 5)],
         )"#;
     let site = machine.load(text).unwrap();
     assert_eq!(site.nodes.iter().map(|node| node.name()).collect::<Vec<_>>(), ["a:", "b::www", "/mnt"]);
@@ -102,6 +104,10 @@ fn every_key_is_taken_over() {
     assert_eq!((site.standby, site.max_standbys, site.ssh_master, site.bulk_size), (false, 7, false, 3 << 20));
     let marker = inosync_actors::path::RelPath::new(b"d/.here").unwrap();
     assert_eq!((site.allow_empty, site.marker, site.max_delete), (true, Some(marker), Some(1000)));
+    assert_eq!(site.watch_poll, Duration::from_secs(5));
+    let time = |path: &[u8]| site.settle.time(&inosync_actors::path::RelPath::new(path).unwrap());
+    let seconds = |path| time(path).map(|time| time.as_secs());
+    assert_eq!((seconds(b"a.part"), seconds(b"up/a"), seconds(b"a")), (Some(30), Some(5), None));
     assert!(site.excludes.excludes(&inosync_actors::path::RelPath::new(b"x/a.o").unwrap(), false));
 }
 

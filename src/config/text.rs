@@ -171,11 +171,16 @@ impl<'a> Value<'a> {
 
     /// A whole number from 0 to `most`. `unit` is for people.
     pub fn number(&self, most: u64, unit: &str) -> Result<u64, Complaint> {
+        self.number_from(0, most, unit)
+    }
+
+    /// A whole number from `least` to `most`.
+    pub fn number_from(&self, least: u64, most: u64, unit: &str) -> Result<u64, Complaint> {
         let wrong = || {
-            let what = format!("`{}` must be a whole number from 0 to {most}, but is {}", self.key, self.kind());
+            let what = format!("`{}` must be a whole number from {least} to {most}, but is {}", self.key, self.kind());
             self.complaint(what, format!("write the {unit} without quotes, such as {}: 30", self.bare_key()))
         };
-        ron::from_str::<u64>(self.text).ok().filter(|&number| number <= most).ok_or_else(wrong)
+        ron::from_str::<u64>(self.text).ok().filter(|number| (least..=most).contains(number)).ok_or_else(wrong)
     }
 
     /// One of the given words, without quotes.
@@ -194,6 +199,17 @@ impl<'a> Value<'a> {
         let cure = format!("write it in brackets: {}: [{example}]", self.bare_key());
         let raws: Vec<&'a RawValue> = self.read("a list", &cure)?;
         Ok(raws.iter().enumerate().map(|(at, raw)| self.source.value(format!("{}[{at}]", self.key), raw)).collect())
+    }
+
+    /// Two values in parentheses. `example` shows them.
+    pub fn pair(&self, example: &str) -> Result<(Value<'a>, Value<'a>), Complaint> {
+        let wrong = |_| {
+            let what = format!("`{}` must be a pair in parentheses, but is {}", self.key, self.kind());
+            self.complaint(what, format!("write it as {example}"))
+        };
+        let (first, second): (&'a RawValue, &'a RawValue) = ron::from_str(self.text).map_err(wrong)?;
+        let value = |raw| self.source.value(self.key.clone(), raw);
+        Ok((value(first), value(second)))
     }
 
     /// Reads a value whose notation is known to be right.

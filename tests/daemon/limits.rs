@@ -55,3 +55,41 @@ fn a_check_finds_that_the_watches_will_not_be_enough() {
         expect_said(&ended, &["fs.inotify.max_user_watches", "sysctl", "21"]);
     }
 }
+
+/// Sets the limit on watches in the namespace of the running daemon.
+fn set_limit(site: &Site, watches: usize) {
+    let set = format!("echo {watches} > /proc/sys/user/max_inotify_watches");
+    let pid = site.daemon().id().to_string();
+    let mut enter = std::process::Command::new("nsenter");
+    let status = enter.args(["--target", &pid, "--user", "--preserve-credentials", "sh", "-c", &set]).status().unwrap();
+    assert!(status.success(), "{enter:?}: {status}");
+}
+
+#[test]
+fn past_the_watch_limit_changes_arrive_later_until_there_are_watches_again() {
+    let limit = "echo 5 > /proc/sys/user/max_inotify_watches && exec \"$@\"";
+    let launcher = ["unshare", "--user", "--map-root-user", "sh", "-c", limit, "sh"];
+    let attempt = std::process::Command::new(launcher[0]).args(&launcher[1..]).arg("true").output().unwrap();
+    if !attempt.status.success() {
+        println!("not tested, no namespace here: {}", String::from_utf8_lossy(&attempt.stderr));
+        return;
+    }
+    let mut site = Site::on(&[Local]);
+    site.config("watch_poll: 1");
+    site.mkdir("dir");
+    site.start_by(&launcher, &[]);
+    site.expect_identical();
+    (0..12).for_each(|n| site.mkdir(format!("dir/{n}/deep")));
+    site.expect_identical();
+    site.expect_log_line(&["WARN", "directories are not watched", "compared every 1 s instead", "sysctl"]);
+    for n in 0..12 {
+        site.write(format!("dir/{n}/deep/file"), "nobody sees it");
+    }
+    site.expect_identical();
+    set_limit(&site, 100);
+    site.expect_log_line(&["INFO", "all directories are watched again"]);
+    site.write("dir/11/deep/file", "seen at once");
+    site.expect_identical();
+    let troubles = site.troubles();
+    assert!(troubles.len() <= 3, "said once, and once more when there were many more:\n{}", troubles.join("\n"));
+}

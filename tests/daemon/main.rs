@@ -4,6 +4,7 @@
 
 mod command_line;
 mod excludes;
+mod failures;
 mod files;
 mod guards;
 mod harness;
@@ -13,7 +14,9 @@ mod log;
 mod moves;
 mod names;
 mod nodes;
+mod races;
 mod random;
+mod settle;
 mod standby;
 mod standby_trouble;
 mod start;

@@ -30,6 +30,16 @@ impl Blame {
         }
     }
 
+    /// Whether this entry may have failed: it, or what is above or below it, is blamed.
+    pub fn touches(&self, entry: &RelPath) -> bool {
+        match self {
+            Blame::Anything => true,
+            Blame::Paths(bad) => {
+                bad.iter().any(|bad| bad == entry || bad.is_below(entry) || entry.is_below(bad) && !bad.is_root())
+            }
+        }
+    }
+
     /// Whether nothing is blamed.
     pub fn is_empty(&self) -> bool {
         *self == Blame::default()
@@ -49,7 +59,7 @@ pub fn blame(stderr: &[u8], source: &[u8], node: &Node) -> Blame {
 }
 
 /// Whether the line is about a path: not the closing line with the code, and not what ssh says.
-fn is_complaint(line: &[u8]) -> bool {
+pub(super) fn is_complaint(line: &[u8]) -> bool {
     let about_path = [
         &b"rsync: "[..],
         b"file has vanished: ",

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::panic;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_local};
@@ -25,6 +26,10 @@ const UNREADABLE: usize = 100;
 
 /// Entries that are named when a reconcile would delete too many.
 const NAMED: usize = 3;
+/// Entries of a run that are remembered, to know whether all of it failed.
+const REMEMBERED: usize = 100;
+/// For so long a node of which a part took something is not held to be read-only or full as a whole.
+const IN_PART: Duration = Duration::from_secs(600);
 
 /// The runs of one delivery. Each is started when the one before has done its work without a complaint, which is a while
 /// before it ends.
@@ -223,9 +228,14 @@ impl Rsync {
         let mut delivery = Delivery::default();
         let (mut filters, mut worked) = (order.rules.to_vec(), worked);
         for first in [true, false] {
-            let mut skipped = false;
+            let (mut skipped, mut changed) = (false, Vec::new());
             let mut count = |said: &[u8]| {
                 let line = Line::parse(said);
+                if let Line::Sent(path, _) | Line::Deleted(path) = &line
+                    && changed.len() < REMEMBERED
+                {
+                    changed.push(path.clone());
+                }
                 skipped |= line == Line::DeletionsSkipped;
                 self.made_mirror.set(self.made_mirror.get() || line == Line::MadeMirror);
                 delivery.tally.count(&line);
@@ -234,7 +244,7 @@ impl Rsync {
             let mut ears = Ears { line: &mut count, worked: worked.take() };
             let finished = self.run_with_path(&Order { rules: &filters, ..order }, &mut ears).await?;
             worked = ears.worked.take();
-            let blamed = self.sort_out(&finished, &mut delivery)?;
+            let blamed = self.sort_out(&finished, &changed, &mut delivery)?;
             match blamed {
                 Blame::Paths(paths) if skipped && first && (1..=UNREADABLE).contains(&paths.len()) => {
                     filters.extend(paths.iter().flat_map(rules::exact));
@@ -249,8 +259,9 @@ impl Rsync {
         Ok(delivery)
     }
 
-    /// What a finished run blames, which is added to `delivery`; or its failure as a whole.
-    fn sort_out(&self, finished: &Finished, delivery: &mut Delivery) -> Result<Blame, Failure> {
+    /// What a finished run blames, which is added to `delivery`; or its failure as a whole. `changed` is what it said that
+    /// it did.
+    fn sort_out(&self, finished: &Finished, changed: &[RelPath], delivery: &mut Delivery) -> Result<Blame, Failure> {
         let Some(failure) = Failure::of(finished) else { return Ok(Blame::default()) };
         // These codes say that the rest is done, whatever the cause.
         if !matches!(finished.code, Code::Exit(23 | 24)) {
@@ -259,6 +270,14 @@ impl Rsync {
         // rsync names what it reads by the path that it was started in, with symlinks resolved.
         let source = self.root.path().canonicalize().unwrap_or_else(|_| self.root.path().to_owned());
         let blamed = blame(&finished.stderr, source.as_os_str().as_bytes(), &self.node);
+        if failure.is_of_node(&finished.stderr) {
+            // A part of the mirror may lie on a file system of its own: then the rest must not wait for it.
+            if changed.iter().any(|path| !blamed.touches(path)) {
+                self.in_part.set(Some(Instant::now()));
+            } else if self.in_part.get().is_none_or(|at| at.elapsed() >= IN_PART) {
+                return Err(failure);
+            }
+        }
         delivery.blamed.add(blamed.clone());
         delivery.failure.get_or_insert(failure);
         Ok(blamed)

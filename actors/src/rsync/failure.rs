@@ -5,7 +5,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use super::run::{Code, Finished};
+use super::blame::is_complaint;
+use super::run::{Code, Finished, MORE_WAS_SAID};
 use crate::path::Escaped;
 use crate::root::RootError;
 
@@ -176,6 +177,20 @@ impl Failure {
         Some(Failure { cause, said: said(&finished.stderr, finished.code) })
     }
 
+    /// Whether the node itself is the reason, and not some of its paths: nothing else is said in the error output of the
+    /// run that failed so.
+    pub fn is_of_node(&self, stderr: &[u8]) -> bool {
+        if !matches!(self.cause, Cause::TargetReadOnly | Cause::TargetFull) {
+            return false;
+        }
+        let mut complaints = stderr.split(|&b| b == b'\n').filter(|line| is_complaint(line));
+        complaints.all(|line| {
+            let text = String::from_utf8_lossy(line);
+            let says = |(needle, cause): &(&str, Cause)| *cause == self.cause && text.contains(needle);
+            MORE_WAS_SAID.trim_ascii() == line || TEXTS.iter().any(says)
+        })
+    }
+
     /// The source is not the one that the daemon started with.
     pub fn source_gone(why: RootError) -> Failure {
         Failure { cause: Cause::SourceGone, said: why.to_string() }
@@ -220,6 +235,7 @@ const TEXTS: &[(&str, Cause)] = &[
     ("No route to host", Cause::Unreachable),
     ("Network is unreachable", Cause::Unreachable),
     ("Connection timed out", Cause::Unreachable),
+    ("the node speaks protocol", Cause::Protocol),
     ("is your shell clean", Cause::NoisyShell),
     ("unknown option", Cause::UnknownOption),
     ("The server is configured to refuse", Cause::OptionRefused),
@@ -310,6 +326,7 @@ mod tests {
             (5, "@ERROR: max connections (4) reached -- try again later\n", Cause::Busy),
             (5, "@ERROR: auth failed on module x\n", Cause::Authentication),
             (2, "protocol version mismatch -- is your shell clean?\n", Cause::NoisyShell),
+            (2, "the node speaks protocol 19\nprotocol version mismatch -- is your shell clean?\n", Cause::Protocol),
             (11, "rsync: [receiver] write failed on \"/m/f\": No space left on device (28)\n", Cause::TargetFull),
             (
                 23,
@@ -351,6 +368,22 @@ mod tests {
         }
         let finished = Finished { code: Code::Exit(25), stderr: vec![] };
         assert_eq!(Failure::of(&finished).map(|failure| failure.cause), Some(Cause::TooManyDeletions));
+    }
+
+    #[test]
+    fn a_node_is_read_only_when_nothing_else_is_said() {
+        let one = "rsync: [receiver] mkstemp \"/m/.f.aBcDeF\" failed: Read-only file system (30)\n";
+        let end = "rsync error: some files/attrs were not transferred (code 23) at main.c(1338)\n";
+        let other = "rsync: [sender] send_files failed to open \"/s/f\": Permission denied (13)\n";
+        for (stderr, expected) in [
+            ([one, one, end].concat(), true),
+            ([one, other, end].concat(), false),
+            ([other, end].concat(), false),
+            ([one, "\nrsync: more was said than is kept\n"].concat(), true),
+        ] {
+            let failure = Failure::of(&Finished { code: Code::Exit(23), stderr: stderr.clone().into() }).unwrap();
+            assert_eq!(failure.is_of_node(stderr.as_bytes()), expected, "{stderr}");
+        }
     }
 
     #[test]

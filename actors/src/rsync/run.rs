@@ -15,12 +15,13 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 
 use super::children::{Children, Group};
+use super::output;
 use super::recipe::Invocation;
 
 /// What is kept of the error output; the rest is read and dropped.
 const STDERR_LIMIT: usize = 256 * 1024;
 /// Stands for what was dropped: a complaint that names no path, so that none passes for delivered.
-const MORE_WAS_SAID: &[u8] = b"\nrsync: more was said than is kept\n";
+pub(super) const MORE_WAS_SAID: &[u8] = b"\nrsync: more was said than is kept\n";
 /// How long after rsync's end its output may stay open: whatever it started may hold it and live on.
 const LINGER: Duration = Duration::from_millis(200);
 
@@ -152,7 +153,7 @@ impl Process {
         let unheard = self.stderr.as_ref().and_then(|stderr| stderr.as_fd().try_clone_to_owned().ok());
         let is_heard =
             || unheard.as_ref().is_some_and(|pipe| rustix::io::ioctl_fionread(pipe).is_ok_and(|left| left == 0));
-        let mut hangs = false;
+        let (mut hangs, mut protocol) = (false, None);
         let status = {
             let stdin = &mut self.stdin;
             let feed = async {
@@ -165,6 +166,10 @@ impl Process {
             };
             let mut worked = Some(worked);
             let line = |text: &[u8]| match text {
+                text if text.starts_with(CONNECTED) => {
+                    protocol = protocol.or(output::protocol(text));
+                    line(text);
+                }
                 text if text.starts_with(WORKED) => {
                     if let Some(worked) = worked.take().filter(|_| is_heard() && said.is_empty()) {
                         worked();
@@ -195,7 +200,13 @@ impl Process {
         } else {
             said.text.take()
         };
-        Ok(Finished { code: code(status), stderr })
+        let mut finished = Finished { code: code(status), stderr };
+        // rsync says the same of a protocol that it cannot speak and of a shell that prints something; what it takes for
+        // a number is large then.
+        if let (Code::Exit(2), Some(number @ 1..=255)) = (finished.code, protocol) {
+            finished.stderr.splice(0..0, format!("the node speaks protocol {number}\n").into_bytes());
+        }
+        Ok(finished)
     }
 }
 

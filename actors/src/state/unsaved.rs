@@ -32,7 +32,7 @@ impl Unsaved {
             match change {
                 Change::Subtree { path } if path.is_root() => paths.fill(),
                 Change::Subtree { path } => paths.insert(path.clone(), Pending::new(Scope::Subtree, false)),
-                Change::Touched { path, .. } | Change::Level { path } => {
+                Change::Touched { path, .. } | Change::Closed { path } | Change::Level { path } => {
                     paths.insert(path.clone(), Pending::new(Scope::Entry, false));
                 }
                 Change::Removed { path, is_dir } => {

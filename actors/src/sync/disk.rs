@@ -2,9 +2,19 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use crate::path::RelPath;
+
+/// What tells two versions of a file apart, as far as rsync looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stamp {
+    /// In bytes.
+    pub size: u64,
+    /// The time of the last write: seconds and nanoseconds since the epoch.
+    pub mtime: (i64, i64),
+}
 
 /// What is on disk at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,8 +23,8 @@ pub enum Found {
     Missing,
     /// A directory; not a symlink to one.
     Directory,
-    /// A regular file of so many bytes.
-    File(u64),
+    /// A regular file.
+    File(Stamp),
     /// A symlink or something special.
     Other,
     /// It cannot be looked at.
@@ -58,7 +68,9 @@ impl Disk for Source {
     fn look(&mut self, path: &RelPath) -> Found {
         match fs::symlink_metadata(path.under(&self.0)) {
             Ok(meta) if meta.is_dir() => Found::Directory,
-            Ok(meta) if meta.is_file() => Found::File(meta.len()),
+            Ok(meta) if meta.is_file() => {
+                Found::File(Stamp { size: meta.len(), mtime: (meta.mtime(), meta.mtime_nsec()) })
+            }
             Ok(_) => Found::Other,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 Found::Missing

@@ -2,6 +2,7 @@
 //! collapse to the subtrees above them. A plain data structure without clock, disk or actor.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::time::Instant;
 
 use crate::path::RelPath;
@@ -37,13 +38,18 @@ pub struct Pending {
     pub bulk: bool,
     /// Whether removals were folded into it, so that comparing it deletes.
     pub holds_removals: bool,
+    /// How often in a row it changed while it was sent.
+    pub unrest: u32,
+    /// Whether `not_before` is there because it is to be left alone first: a subtree above does not swallow it.
+    pub settles: bool,
 }
 
 impl Pending {
     /// A path that changed just now.
     pub fn new(scope: Scope, removed: bool) -> Self {
-        let (rewritten, bulk, holds_removals) = (false, false, false);
-        Pending { scope, removed, rewritten, tries: 0, not_before: None, unreported: None, bulk, holds_removals }
+        let (rewritten, tries, not_before, unreported, unrest) = (false, 0, None, None, 0);
+        let (bulk, settles, holds_removals) = (false, false, false);
+        Pending { scope, removed, rewritten, tries, not_before, unreported, bulk, unrest, settles, holds_removals }
     }
 
     /// Whether it may be worked on now.
@@ -62,7 +68,9 @@ impl Pending {
         // What was removed and is there again is new.
         let rewritten = self.rewritten || self.removed || newer.rewritten;
         let holds_removals = self.holds_removals || newer.holds_removals;
-        Pending { scope: self.scope.max(newer.scope), rewritten, holds_removals, ..newer }
+        // What is reported while it goes on changing is no new beginning.
+        let unrest = self.unrest.max(newer.unrest);
+        Pending { scope: self.scope.max(newer.scope), rewritten, unrest, holds_removals, ..newer }
     }
 }
 
@@ -139,11 +147,15 @@ impl Fold {
 
     /// A path changed. What waited for it merges with the news.
     pub fn insert(&mut self, path: RelPath, news: Pending) {
-        if self.everything || self.is_swallowed(&path) {
+        if self.everything || !news.settles && self.is_swallowed(&path) {
             return;
         }
         if news.scope == Scope::Subtree {
-            self.drop_below(&path);
+            for covered in self.below(&path) {
+                if self.paths.get(&covered).is_some_and(|pending| !pending.settles) {
+                    self.paths.remove(&covered);
+                }
+            }
         }
         let merged = self.paths.get(&path).map_or(news, |old| old.followed_by(news));
         self.paths.insert(path, merged);
@@ -177,6 +189,15 @@ impl Fold {
         self.paths.range(dir.below()).map(|(path, _)| path.clone()).collect()
     }
 
+    /// What waits strictly below a directory, in order.
+    pub fn entries_below(&self, dir: &RelPath) -> impl Iterator<Item = (&RelPath, &Pending)> {
+        let range = match dir.is_root() {
+            true => (Bound::Excluded(dir.clone()), Bound::Unbounded),
+            false => (Bound::Included(dir.below().start), Bound::Excluded(dir.below().end)),
+        };
+        self.paths.range(range)
+    }
+
     /// Whether a subtree that waits covers this path from above.
     pub fn is_swallowed(&self, path: &RelPath) -> bool {
         let covers = |dir: &RelPath| self.paths.get(dir).is_some_and(|p| p.scope == Scope::Subtree && !p.removed);
@@ -199,6 +220,7 @@ impl Fold {
                     not_before: None,
                     bulk: false,
                     holds_removals: pending.deletes(),
+                    settles: false,
                     ..pending
                 };
                 // A directory whose removal was reported stays removed: what is below it is gone with it.

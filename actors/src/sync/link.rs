@@ -13,6 +13,7 @@ use super::lease::Lane;
 use super::pending::PendingSet;
 use super::plan::Plan;
 use crate::filter::excludes::Excludes;
+use crate::filter::settle::Settle;
 use crate::messages::{Died, Drained, Succeeded};
 use crate::path::RelPath;
 use crate::root::Root;
@@ -27,6 +28,13 @@ use crate::state::unsaved::Unsaved;
 pub struct Outbox(Arc<Mutex<PendingSet>>);
 
 impl Outbox {
+    /// An empty one, in which files of some names wait until they are left alone.
+    pub fn settling(settle: Settle) -> Self {
+        let outbox = Outbox::default();
+        outbox.lock().set_settle(settle);
+        outbox
+    }
+
     /// The set. A panic while it was held left it whole: its operations do not call out.
     pub fn lock(&self) -> MutexGuard<'_, PendingSet> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -3,6 +3,7 @@
 //! [`PendingSet::roll_back_batch`].
 
 pub mod backlog;
+mod restless;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use super::away::{Away, MovedAway};
 use super::calm::Calm;
 use super::fold::{Fold, Pending, Scope};
 use super::lease::{Lane, LeaseId, Leases};
+use crate::filter::settle::Settle;
 use crate::messages::Change;
 use crate::path::RelPath;
 
@@ -36,6 +38,8 @@ pub struct Batch {
 pub enum Fate {
     /// The node has it.
     Delivered,
+    /// The node may have something of it: it changed while it was sent.
+    Changed,
     /// It failed.
     Failed,
     /// It is missing, and nobody reported its removal yet.
@@ -83,6 +87,8 @@ pub struct PendingSet {
     emptied: bool,
     /// The content came back: until a reconcile that began after this, a comparison deletes nothing.
     careful: Option<Instant>,
+    /// Which files wait until they are left alone.
+    settle: Settle,
 }
 
 impl Default for PendingSet {
@@ -96,17 +102,25 @@ impl PendingSet {
     pub fn new(cap: usize) -> Self {
         let (waiting, reconcile) = (Fold::new(cap), Reconcile::Idle);
         let (leases, away, unmounted) = (Leases::default(), Away::default(), BTreeSet::new());
-        let (compared, calm, emptied, careful) = (Vec::new(), Calm::default(), false, None);
-        PendingSet { waiting, leases, reconcile, away, compared, unmounted, calm, emptied, careful }
+        let (compared, calm, emptied, careful, settle) = (Vec::new(), Calm::default(), false, None, Settle::default());
+        PendingSet { waiting, leases, reconcile, away, compared, unmounted, calm, emptied, careful, settle }
     }
 
     /// Something changed.
     pub fn add(&mut self, change: &Change, now: Instant) {
         match change {
-            Change::Touched { path, rewritten, .. } => self.insert(path, Scope::Entry, *rewritten),
+            Change::Touched { path, is_dir: true, rewritten } => self.insert(path, Scope::Entry, *rewritten, None),
+            Change::Touched { path, rewritten, .. } => {
+                self.insert(path, Scope::Entry, *rewritten, self.settles_until(path, now));
+            }
+            // In flight, rsync may have read it before, and equal size and time prove nothing then.
+            Change::Closed { path } => {
+                let in_flight = self.leases.get(path).is_some();
+                self.insert(path, Scope::Entry, in_flight, self.settles_until(path, now));
+            }
             Change::Subtree { path } if path.is_root() => self.want_reconcile(),
-            Change::Subtree { path } => self.insert(path, Scope::Subtree, false),
-            Change::Level { path } => self.insert(path, Scope::Level, false),
+            Change::Subtree { path } => self.insert(path, Scope::Subtree, false, None),
+            Change::Level { path } => self.insert(path, Scope::Level, false, None),
             Change::Removed { path, is_dir } => {
                 // It was there: whatever was moved away from this name was an earlier one.
                 self.away.forget(path);
@@ -248,6 +262,12 @@ impl PendingSet {
                         beside.insert(path, pending);
                     }
                 }
+                Fate::Changed => {
+                    let not_before = Some(now + restless::pause(pending.unrest));
+                    let unrest = pending.unrest + 1;
+                    let old = Pending { unrest, not_before, rewritten: false, tries: 0, ..pending };
+                    self.put_back(id, path, old);
+                }
                 Fate::Failed => {
                     sends_failed |= !pending.removed;
                     failing.extend((pending.tries == 1).then(|| path.clone()));
@@ -387,10 +407,11 @@ impl PendingSet {
         }
     }
 
-    fn insert(&mut self, path: &RelPath, scope: Scope, rewritten: bool) {
+    fn insert(&mut self, path: &RelPath, scope: Scope, rewritten: bool, settled_at: Option<Instant>) {
         let replaced = self.away.forget(path) || self.leases.get(path).is_some_and(|p| p.removed);
         let rewritten = rewritten || replaced;
-        self.waiting.insert(path.clone(), Pending { rewritten, ..Pending::new(scope, false) });
+        let (not_before, settles) = (settled_at, settled_at.is_some());
+        self.waiting.insert(path.clone(), Pending { rewritten, not_before, settles, ..Pending::new(scope, false) });
     }
 
     fn was_compared(&mut self, path: RelPath, now: Instant) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::away::MovedAway;
-use super::disk::{Disk, Found, Room};
+use super::disk::{Disk, Found, Room, Stamp};
 use super::fold::{Pending, Scope};
 use super::lease::Lane;
 use super::pending::{Fate, PendingSet};
@@ -43,7 +43,7 @@ pub struct Plan {
     /// Entries that do not exist: deleted, with all that is below them on the node.
     pub missing: BTreeSet<RelPath>,
     /// Directories that were moved away: kept on the node though they lie below one of the above. Past
-    /// 200 of them the directories that held them are kept whole.
+    /// 200 of them the directories that held them are kept whole. With them up to 200 files that settle.
     pub protected: BTreeSet<RelPath>,
     /// Directories of which all that is below is kept on the node, although a listed subtree or level lacks it: a file system was
     /// unmounted from them. The root stands for everything.
@@ -56,10 +56,22 @@ pub struct Plan {
     pub bulk: BTreeSet<RelPath>,
     /// The entry that is listed for each path of the batch. A path without one needs nothing from rsync.
     carriers: BTreeMap<RelPath, RelPath>,
+    /// What the listed files were.
+    stamps: BTreeMap<RelPath, Stamp>,
     /// Paths of the batch that wait for the report of their removal.
     unreported: BTreeSet<RelPath>,
     /// Paths of the batch that cannot be looked at.
     unreadable: BTreeSet<RelPath>,
+}
+
+/// What became of listed entries while they were sent.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Since {
+    /// They are gone. rsync may not have found them, which it does not tell: they were removed, or moved with a directory
+    /// above them, and what they became is still to be reported.
+    pub gone: BTreeSet<RelPath>,
+    /// Files of another size or time: what rsync read may be neither the old nor the new content.
+    pub changed: BTreeSet<RelPath>,
 }
 
 impl Plan {
@@ -75,28 +87,31 @@ impl Plan {
         usize::from(self.root) + lists.iter().map(|list| list.len()).sum::<usize>()
     }
 
-    /// The listed entries that are gone now. rsync may not have found them, which it does not tell: they were removed, or
-    /// moved with a directory above them, and what they became is still to be reported.
-    pub fn gone(&self, disk: &mut dyn Disk) -> BTreeSet<RelPath> {
-        let Plan { present, large, subtrees, subtrees_rewritten, levels, .. } = self;
-        let listed = [present, large, subtrees, subtrees_rewritten, levels].into_iter().flatten();
-        listed.filter(|path| disk.look(path) == Found::Missing).cloned().collect()
+    /// What became of the listed entries since they were looked at.
+    pub fn since(&self, disk: &mut dyn Disk) -> Since {
+        let Plan { present, large, subtrees, subtrees_rewritten, levels, stamps, .. } = self;
+        let mut since = Since::default();
+        for path in [present, large, subtrees, subtrees_rewritten, levels].into_iter().flatten() {
+            match (disk.look(path), stamps.get(path)) {
+                (Found::Missing, _) => drop(since.gone.insert(path.clone())),
+                (Found::File(now), Some(then)) if now != *then => drop(since.changed.insert(path.clone())),
+                _ => (),
+            }
+        }
+        since
     }
 
     /// What became of a path of the batch when rsync succeeded on all that is neither blamed nor gone.
-    pub fn fate(&self, path: &RelPath, blamed: &Blame, gone: &BTreeSet<RelPath>) -> Fate {
+    pub fn fate(&self, path: &RelPath, blamed: &Blame, since: &Since) -> Fate {
         let carrier = self.carriers.get(path);
-        if self.unreported.contains(path) || carrier.is_some_and(|carrier| gone.contains(carrier)) {
+        if self.unreported.contains(path) || carrier.is_some_and(|carrier| since.gone.contains(carrier)) {
             return Fate::Unreported { retry_in: REPORT_TIME };
         }
-        let touches = |carrier: &RelPath| match blamed {
-            Blame::Anything => true,
-            Blame::Paths(bad) => {
-                bad.iter().any(|bad| bad == carrier || bad.is_below(carrier) || carrier.is_below(bad) && !bad.is_root())
-            }
-        };
-        if self.unreadable.contains(path) || carrier.is_some_and(touches) {
+        if self.unreadable.contains(path) || carrier.is_some_and(|carrier| blamed.touches(carrier)) {
             return Fate::Failed;
+        }
+        if carrier.is_some_and(|carrier| since.changed.contains(carrier)) {
+            return Fate::Changed;
         }
         Fate::Delivered
     }
@@ -212,10 +227,13 @@ impl Planner<'_> {
             }
             (Found::Directory, Pending { scope: Scope::Subtree, .. }) => &mut self.plan.subtrees,
             (Found::Directory, Pending { scope: Scope::Level, .. }) => &mut self.plan.levels,
-            (Found::File(size), Pending { rewritten: false, .. }) if size > LARGE => &mut self.plan.large,
+            (Found::File(stamp), Pending { rewritten: false, .. }) if stamp.size > LARGE => &mut self.plan.large,
             _ => &mut self.plan.present,
         };
         list.insert(listed.clone());
+        if let Found::File(stamp) = found {
+            self.plan.stamps.insert(listed.clone(), stamp);
+        }
         self.plan.carriers.insert(path.clone(), listed.clone());
     }
 
@@ -230,7 +248,7 @@ impl Planner<'_> {
         match found {
             // A directory may have very many entries.
             Found::Directory if pending.scope == Scope::Level => false,
-            Found::File(size) if size > LARGE => room.take(size),
+            Found::File(Stamp { size, .. }) if size > LARGE => room.take(size),
             Found::Directory if pending.scope == Scope::Subtree => {
                 let bytes = room.bytes;
                 let fits = self.disk.fits(listed, room);
@@ -292,7 +310,13 @@ impl Planner<'_> {
         let (away, returned): (BTreeSet<_>, _) =
             below.into_iter().partition(|path| self.disk.look(path) == Found::Missing);
         self.plan.returned = returned;
+        // Past these the others are sent as they are: what holds them must not be kept from the node for their sake.
+        let mut settling = BTreeSet::new();
+        for top in self.plan.subtrees.iter().chain(&self.plan.subtrees_rewritten).chain(&self.plan.levels) {
+            settling.extend(self.set.settling_below(top, self.now, PROTECTED - settling.len()));
+        }
         self.plan.protected = bounded(away);
+        self.plan.protected.extend(settling);
     }
 
     fn unreadable(&mut self, path: &RelPath) {

@@ -1,17 +1,20 @@
 //! The watched directories on disk: puts a watch on each, one per directory, and keeps the tree of names in step.
 //! A watch always stands before its directory is listed, so nothing that happens meanwhile is missed.
 
-use std::collections::{BTreeSet, HashSet};
-use std::ffi::OsStr;
+mod retry;
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use inotify::{WatchDescriptor, WatchMask, Watches};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, RawDirEntry};
 
+use super::blind::Blind;
 use super::error::WatchError;
 use super::tree::{NodeId, Placed, Tree};
 use crate::filter::excludes::Excludes;
@@ -44,10 +47,23 @@ pub enum Attached {
     Known,
     /// It is excluded, or not there any more.
     Nothing,
-    /// It cannot be watched; [`Dirs::take_blind`] says why.
+    /// It cannot be watched; [`Blind`] says why.
     Blind,
     /// The names in the tree are out of date.
     Tangled,
+    /// The directory that holds it is not at its name any more, of which an event is still to tell.
+    Elsewhere,
+}
+
+/// Directories that a scan found on disk and that were not watched, or not under their names.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// How many, with those below others.
+    pub count: usize,
+    /// Those that are not below others.
+    pub tops: Vec<RelPath>,
+    /// Whether a directory was met that the tree knows above itself: the names in the tree are out of date.
+    pub tangled: bool,
 }
 
 /// The watched directories. Made for an [`Observer`](super::Observer), which owns them.
@@ -59,9 +75,7 @@ pub struct Dirs {
     /// Watches that were given up and whose last event (IGNORED) was not read yet.
     retired: HashSet<i32>,
     /// Directories that could not be watched or listed when they were last looked at.
-    blind: BTreeSet<RelPath>,
-    /// Those of them that were not reported yet.
-    reports: Vec<(RelPath, WatchError)>,
+    blind: Blind,
 }
 
 impl Dirs {
@@ -71,8 +85,7 @@ impl Dirs {
     /// When the root is not there, may not be read, or no watch is left.
     pub fn new(root: PathBuf, excludes: Excludes, mut watches: Watches) -> Result<Self, WatchError> {
         let tree = Tree::new(watch_root(&mut watches, &root)?);
-        let (retired, blind, reports) = (HashSet::new(), BTreeSet::new(), Vec::new());
-        Ok(Dirs { root, excludes, watches, tree, retired, blind, reports })
+        Ok(Dirs { root, excludes, watches, tree, retired: HashSet::new(), blind: Blind::default() })
     }
 
     /// Watches the root anew after it had disappeared; all watches below it are gone with it.
@@ -149,40 +162,49 @@ impl Dirs {
         self.excludes.has_anchored()
     }
 
-    /// The directories that could not be watched, each once until it can.
-    pub(super) fn take_blind(&mut self) -> Vec<(RelPath, WatchError)> {
-        std::mem::take(&mut self.reports)
+    /// The names of all watched directories, the root included.
+    pub(super) fn names(&self) -> Vec<RelPath> {
+        self.tree.subtree(self.root()).into_iter().map(|dir| self.path(dir)).collect()
     }
 
-    /// Whether this directory or one below it could not be watched. Then it is forgotten: look again.
-    pub(super) fn was_blind(&mut self, dir: &RelPath) -> bool {
-        let before = self.blind.len();
-        self.blind.retain(|path| path != dir && !path.is_below(dir));
-        self.blind.len() < before
-    }
-
-    /// The directories of which, and of what is below, not everything is seen.
-    pub(super) fn blind(&self) -> impl Iterator<Item = &RelPath> {
-        self.blind.iter()
-    }
-
-    fn report_blind(&mut self, path: RelPath, error: WatchError) {
-        if self.blind.insert(path.clone()) {
-            self.reports.push((path, error));
-        }
+    /// The directories that are not watched.
+    pub(super) fn blind(&mut self) -> &mut Blind {
+        &mut self.blind
     }
 
     /// Watches the directory `name` of `parent`, and all below it if it is new.
     pub(super) fn attach(&mut self, parent: NodeId, name: &OsStr) -> Attached {
+        self.attach_or(parent, name, false)
+    }
+
+    /// As [`Dirs::attach`], but a directory that is watched under whatever name keeps that.
+    pub(super) fn attach_unknown(&mut self, parent: NodeId, name: &OsStr) -> Attached {
+        self.attach_or(parent, name, true)
+    }
+
+    fn attach_or(&mut self, parent: NodeId, name: &OsStr, keep_name: bool) -> Attached {
         let path = self.tree.entry(parent, name);
         if self.excludes.matching(&path, true).is_some() {
             return Attached::Nothing;
         }
-        let on_disk = self.on_disk(&path);
-        match self.watch(&on_disk) {
+        let opened = match self.open(parent) {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return Attached::Elsewhere,
+            Err(error) => {
+                self.blind.add(path, error);
+                return Attached::Blind;
+            }
+        };
+        match self.watch(&itself(&opened).join(name)) {
+            Ok(Some(watch)) if keep_name && self.tree.by_watch(watch.get_watch_descriptor_id()).is_some() => {
+                Attached::Known
+            }
             Ok(Some(watch)) => match self.tree.place(watch, parent, name) {
                 Placed::New(dir) => {
-                    self.scan(dir, &mut |_| ());
+                    self.blind.forget(&path);
+                    if self.scan_from(dir, true, &mut |_| ()).tangled {
+                        return Attached::Tangled;
+                    }
                     Attached::New
                 }
                 Placed::Known(_) | Placed::Moved(_) => Attached::Known,
@@ -190,52 +212,112 @@ impl Dirs {
             },
             Ok(None) => Attached::Nothing,
             Err(error) => {
-                self.report_blind(path, error);
+                self.blind.add(path.clone(), error.about(self.on_disk(&path)));
                 Attached::Blind
             }
         }
     }
 
+    /// Watches everything when nothing is watched yet. `progress` is told the number of watched directories now and then.
+    pub(super) fn scan_all(&mut self, progress: &mut dyn FnMut(usize)) {
+        self.scan_from(self.root(), true, progress);
+    }
+
     /// Watches everything below a directory, and gives up the watches below it that have no directory any more: repairs
-    /// the tree from what is on disk. `progress` is told the number of watched directories now and then.
-    pub(super) fn scan(&mut self, top: NodeId, progress: &mut dyn FnMut(usize)) {
-        let root = self.root.clone();
-        let mut seen = HashSet::from([top]);
-        let mut left = vec![top];
-        while let Some(dir) = left.pop() {
+    /// the tree from what is on disk. Says what was not watched.
+    pub(super) fn scan(&mut self, top: NodeId) -> News {
+        self.scan_from(top, false, &mut |_| ())
+    }
+
+    fn scan_from(&mut self, top: NodeId, new: bool, progress: &mut dyn FnMut(usize)) -> News {
+        let (mut seen, mut kept) = (HashSet::from([top]), HashSet::new());
+        let mut left = vec![(top, new)];
+        let mut news = News::default();
+        while let Some((dir, below_new)) = left.pop() {
             let path = self.tree.path(dir);
-            let listed = list(&root, &path, &mut |name| {
-                if let Some(id) = self.watch_entry(dir, &path, name)
-                    && seen.insert(id)
-                {
-                    left.push(id);
+            let listed = open(&self.root, &path, OFlags::empty()).and_then(|opened| {
+                // At the start nothing was moved yet that is watched.
+                if !(new && top == self.root() || self.is_at(dir, &opened)) {
+                    return Ok(false);
                 }
+                list(&opened, &mut |name| {
+                    let Some((id, is_news)) = self.watch_entry(dir, &path, &opened, name, &mut news) else { return };
+                    if seen.insert(id) {
+                        left.push((id, below_new || is_news));
+                        news.count += usize::from(is_news);
+                        news.tops.extend((is_news && !below_new).then(|| path.join(name)));
+                    }
+                })?;
+                Ok(true)
             });
-            if let Some(error) = listed.err().and_then(|error| WatchError::of_directory(&path.under(&root), error)) {
-                self.report_blind(path, error);
+            if !matches!(listed, Ok(true)) {
                 // What cannot be listed can be watched all the same: keep what is.
-                seen.extend(self.tree.subtree(dir));
+                kept.extend(self.tree.subtree(dir));
+            }
+            if let Some(error) = listed.err().and_then(|error| WatchError::of_directory(&self.on_disk(&path), error)) {
+                self.blind.add(path, error);
             }
             progress(self.tree.count());
         }
+        seen.extend(kept);
         let stale = self.tree.prune(top, &seen);
         self.retire(stale);
+        news
     }
 
-    /// Watches the directory `name` of `parent`, which is at `path`; `None` if it cannot be or is not to be.
-    fn watch_entry(&mut self, parent: NodeId, path: &RelPath, name: &OsStr) -> Option<NodeId> {
+    /// Opens a directory, if it is still at its name. Another one may have come there, of which events are still to tell:
+    /// what that holds must not be taken for what this one does.
+    fn open(&mut self, dir: NodeId) -> Result<Option<OwnedFd>, WatchError> {
+        let path = self.tree.path(dir);
+        match open(&self.root, &path, OFlags::PATH) {
+            Ok(opened) => Ok(Some(opened).filter(|opened| self.is_at(dir, opened))),
+            Err(error) => WatchError::of_directory(&self.on_disk(&path), error).map_or(Ok(None), Err),
+        }
+    }
+
+    /// Whether this open directory is the one that the tree means.
+    fn is_at(&mut self, dir: NodeId, opened: &OwnedFd) -> bool {
+        let Ok(watch) = self.watches.add(itself(opened), WatchMask::CREATE | WatchMask::MASK_ADD) else {
+            // It became unreadable: nothing says that it is another one.
+            return true;
+        };
+        let number = watch.get_watch_descriptor_id();
+        if self.tree.by_watch(number).is_none() {
+            self.retire(vec![watch]);
+        }
+        self.tree.by_watch(number) == Some(dir)
+    }
+
+    /// Watches the entry `name` of `parent`, which is at `path` and open; `None` if it cannot be or is not to be. With it
+    /// whether it was not watched before, or not at this name.
+    fn watch_entry(
+        &mut self,
+        parent: NodeId,
+        path: &RelPath,
+        opened: &OwnedFd,
+        name: &OsStr,
+        news: &mut News,
+    ) -> Option<(NodeId, bool)> {
         let path = path.join(name);
         if self.excludes.matching(&path, true).is_some() {
             return None;
         }
-        match self.watch(&self.on_disk(&path)) {
+        // By its open parent: a name may lead elsewhere by now.
+        match self.watch(&itself(opened).join(name)) {
             Ok(watch) => match self.tree.place(watch?, parent, name) {
-                Placed::New(id) | Placed::Known(id) | Placed::Moved(id) => Some(id),
-                // The directory above has just been moved: its event will tell.
-                Placed::Tangled => None,
+                Placed::New(id) => {
+                    self.blind.forget(&path);
+                    Some((id, true))
+                }
+                Placed::Moved(id) => Some((id, true)),
+                Placed::Known(id) => Some((id, false)),
+                Placed::Tangled => {
+                    news.tangled = true;
+                    None
+                }
             },
             Err(error) => {
-                self.report_blind(path, error);
+                self.blind.add(path.clone(), error.about(self.on_disk(&path)));
                 None
             }
         }
@@ -247,11 +329,14 @@ impl Dirs {
         self.retire(stale);
     }
 
-    /// The kernel ended the watch of a directory that was deleted: its last event has come.
-    pub(super) fn ended(&mut self, dir: NodeId) {
+    /// The kernel ended the watch of a directory, which mostly was deleted: its last event has come. Returns what it was:
+    /// the entry of which directory.
+    pub(super) fn ended(&mut self, dir: NodeId) -> Option<(NodeId, OsString)> {
         let own = self.tree.watch(dir).map(WatchDescriptor::get_watch_descriptor_id);
+        let place = self.tree.entry_of(dir);
         self.detach(dir);
         own.map(|watch| self.retired.remove(&watch));
+        place
     }
 
     /// The directories that claim this name: mostly none or one.
@@ -271,8 +356,8 @@ impl Dirs {
         if claims.is_empty() {
             return;
         }
-        let on_disk = self.on_disk(&self.tree.entry(parent, name));
-        let there = self.watch(&on_disk).ok().flatten().map(|watch| watch.get_watch_descriptor_id());
+        let Ok(Some(opened)) = self.open(parent) else { return };
+        let there = self.watch(&itself(&opened).join(name)).ok().flatten().map(|watch| watch.get_watch_descriptor_id());
         for dir in claims {
             let watch = self.tree.watch(dir).map(WatchDescriptor::get_watch_descriptor_id);
             if watch != there {
@@ -305,8 +390,10 @@ pub fn count(root: &Path, excludes: &Excludes) -> usize {
     while let Some(dir) = left.pop() {
         counted += 1;
         // What cannot be listed counts for itself alone.
-        let _ = list(root, &dir, &mut |name| {
-            left.extend(Some(dir.join(name)).filter(|dir| excludes.matching(dir, true).is_none()));
+        let _ = open(root, &dir, OFlags::empty()).and_then(|opened| {
+            list(&opened, &mut |name| {
+                left.extend(Some(dir.join(name)).filter(|dir| excludes.matching(dir, true).is_none()));
+            })
         });
     }
     counted
@@ -319,18 +406,26 @@ fn watch_root(watches: &mut Watches, root: &Path) -> Result<WatchDescriptor, Wat
     })
 }
 
-/// Tells `found` the names of the subdirectories. Not by `std::fs::read_dir`, which takes 32 KiB from the heap and asks
-/// the kernel once more for every directory.
-fn list(root: &Path, dir: &RelPath, found: &mut dyn FnMut(&OsStr)) -> io::Result<()> {
+/// The name of an open directory, whatever it is called by now.
+fn itself(opened: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()))
+}
+
+fn open(root: &Path, dir: &RelPath, how: OFlags) -> io::Result<OwnedFd> {
     // The root may be named by a symlink; below it, one that took the place of a directory leads out of the tree.
     let follow = if dir.is_root() { OFlags::empty() } else { OFlags::NOFOLLOW };
-    let opened = rustix::fs::open(dir.under(root), OFlags::DIRECTORY | OFlags::CLOEXEC | follow, Mode::empty())?;
+    Ok(rustix::fs::open(dir.under(root), OFlags::DIRECTORY | OFlags::CLOEXEC | follow | how, Mode::empty())?)
+}
+
+/// Tells `found` the names of the subdirectories. Not by `std::fs::read_dir`, which takes 32 KiB from the heap and asks
+/// the kernel once more for every directory.
+fn list(opened: &OwnedFd, found: &mut dyn FnMut(&OsStr)) -> io::Result<()> {
     let mut buffer = [MaybeUninit::uninit(); LISTING];
-    let mut entries = RawDir::new(&opened, &mut buffer);
+    let mut entries = RawDir::new(opened, &mut buffer);
     while let Some(entry) = entries.next() {
         let entry = entry?;
         let name = entry.file_name();
-        if !matches!(name.to_bytes(), b"." | b"..") && is_directory(&opened, &entry) {
+        if !matches!(name.to_bytes(), b"." | b"..") && is_directory(opened, &entry) {
             found(OsStr::from_bytes(name.to_bytes()));
         }
     }
@@ -357,7 +452,8 @@ mod tests {
         std::os::unix::fs::symlink("tree", dir.path().join("link")).unwrap();
         let names = |root: &Path, path: &[u8]| {
             let mut names = Vec::new();
-            list(root, &RelPath::new(path).unwrap(), &mut |name| names.push(name.to_owned())).map(|()| names)
+            let opened = open(root, &RelPath::new(path).unwrap(), OFlags::empty())?;
+            list(&opened, &mut |name| names.push(name.to_owned())).map(|()| names)
         };
         assert_eq!(names(&dir.path().join("link"), b"").unwrap(), ["sub"]);
         assert_eq!(names(dir.path(), b"tree").unwrap(), ["sub"]);

@@ -67,6 +67,17 @@ impl WatchError {
     }
 }
 
+impl WatchError {
+    /// The same about a directory that was looked at by another name.
+    pub(super) fn about(self, path: PathBuf) -> Self {
+        match self {
+            WatchError::Access { source, .. } => WatchError::Access { path, source },
+            WatchError::System { source, .. } => WatchError::System { path, source },
+            other => other,
+        }
+    }
+}
+
 /// The number of watches that all programs of one user may hold, `None` if the kernel does not say.
 pub fn watch_limit() -> Option<usize> {
     limit("max_user_watches")

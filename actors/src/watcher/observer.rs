@@ -1,6 +1,8 @@
 //! Turns kernel events into changes: follows created, moved and deleted directories with watches, waits for files to be
 //! complete, pairs moves, and says when track was lost. It looks at the disk only to learn what an event cannot tell.
 
+mod unwatched;
+
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,6 +12,8 @@ use inotify::EventMask;
 
 mod mounted;
 
+pub use self::unwatched::POLL;
+use self::unwatched::Unwatched;
 use super::cookie::Cookie;
 use super::dirs::{Attached, Dirs};
 use super::error::WatchError;
@@ -18,7 +22,8 @@ use super::moves::{Departure, Moves};
 use super::quiet::Quiet;
 use super::reader::RawEvent;
 use super::tree::NodeId;
-use crate::messages::{Change, DirMove, Passed, Reason, Rescan};
+use crate::filter::settle::Settle;
+use crate::messages::{Change, DirMove, Passed, Reason, Rescan, Unseen};
 use crate::path::RelPath;
 use crate::root::{Root, RootError};
 
@@ -46,8 +51,10 @@ pub struct Findings {
     pub rescans: Vec<Rescan>,
     /// Directory moves, for the log.
     pub moves: Vec<DirMove>,
-    /// Directories that cannot be watched.
+    /// Directories that cannot be watched on their own account.
     pub blind: Vec<(RelPath, WatchError)>,
+    /// News of what is not watched for other reasons.
+    pub unseen: Vec<Unseen>,
     /// Whether the root went away just now.
     pub root_lost: bool,
     /// Whether another directory with content took the place of the root, which was empty.
@@ -89,6 +96,7 @@ pub struct Observer {
     lost: Option<Lost>,
     /// When a scan last ended.
     scanned: Option<Instant>,
+    unwatched: Unwatched,
     /// `None` if nobody asks for barriers.
     cookie: Option<Cookie>,
     found: Findings,
@@ -99,12 +107,18 @@ impl Observer {
     pub fn new(root: Root, mut dirs: Dirs, progress: &mut dyn FnMut(usize)) -> Self {
         // What is mounted from now on is found by the next look, whether the scan meets it or not.
         let mounts = Mounts::below(root.path()).unwrap_or_default();
-        let top = dirs.root();
-        dirs.scan(top, progress);
+        dirs.scan_all(progress);
         let (moves, quiet, found) = (Moves::default(), Quiet::default(), Findings::default());
+        let unwatched = Unwatched::default();
         let presence = Presence::Here { look_at: Instant::now() + ROOT_CHECK };
         let scanned = Some(Instant::now());
-        Observer { root, dirs, moves, quiet, presence, mounts, lost: None, scanned, cookie: None, found }
+        let (lost, cookie) = (None, None);
+        Observer { root, dirs, moves, quiet, presence, mounts, lost, scanned, unwatched, cookie, found }
+    }
+
+    /// Files of these names are reported while they are written, and not only when they are complete.
+    pub fn settle(&mut self, settle: Settle) {
+        self.quiet.settle(settle);
     }
 
     /// Answers barriers by means of this.
@@ -121,7 +135,7 @@ impl Observer {
 
     fn pass(&mut self, id: u64, lost: bool) {
         let lost = lost || self.lost.is_some() || matches!(self.presence, Presence::Away { .. });
-        let unsettled = self.quiet.unsettled().into_iter().chain(self.dirs.blind().cloned()).collect();
+        let unsettled = self.quiet.unsettled().into_iter().chain(self.dirs.blind().iter().cloned()).collect();
         self.found.passed.push(Passed { id, lost, unsettled });
     }
 
@@ -153,13 +167,7 @@ impl Observer {
 
     /// Takes what was found since the last call.
     pub fn take(&mut self) -> Findings {
-        self.found.blind = self.dirs.take_blind();
-        // A limit that is reached is loss of track: what is below is sent as it is now.
-        for (path, error) in &self.found.blind {
-            if let WatchError::Limit { .. } = error {
-                self.found.rescans.push(Rescan { subtree: path.clone(), reason: Reason::WatchLimit });
-            }
-        }
+        self.tell_unwatched();
         std::mem::take(&mut self.found)
     }
 
@@ -188,12 +196,15 @@ impl Observer {
         for Departure { from, parent } in self.moves.expired(now) {
             if let Some(name) = last_name(&from) {
                 self.dirs.check_name(parent, &name);
+                // What was given up by a name that is out of date is found again when its move is told.
+                self.scanned_until(now);
             }
             self.moved_out(from);
         }
         for path in self.quiet.due(now) {
             self.written(path);
         }
+        self.tick_unwatched(now);
         match self.presence {
             Presence::Away { look_at, watched } if now >= look_at => self.look_for_root(watched, now),
             Presence::Away { .. } => (),
@@ -214,7 +225,8 @@ impl Observer {
             Presence::Here { look_at } => (look_at, self.lost.as_ref().map(|lost| lost.repair_at)),
             Presence::Away { look_at, .. } => (look_at, None),
         };
-        [Some(look_at), repair_at, self.moves.next_expiry(), self.quiet.next_check()].into_iter().flatten().min()
+        let times = [Some(look_at), repair_at, self.moves.next_expiry(), self.quiet.next_check()];
+        times.into_iter().chain([self.unwatched.next_tick()]).flatten().min()
     }
 
     /// Nothing is waited for any longer: files that are still open count as they are, lost track is repaired now.
@@ -237,8 +249,8 @@ impl Observer {
             self.quiet.written(path, now);
         } else if mask.intersects(EventMask::CLOSE_WRITE | EventMask::MOVED_TO) {
             // A file that is opened for writing and closed untouched, as databases do, is not new.
-            let rewritten = self.quiet.settled(&path) || mask.contains(EventMask::MOVED_TO);
-            self.found.changes.push(Change::Touched { path, is_dir: false, rewritten });
+            let written = self.quiet.settled(&path) || mask.contains(EventMask::MOVED_TO);
+            if written { self.written(path) } else { self.found.changes.push(Change::Closed { path }) }
         } else if mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM) {
             self.quiet.settled(&path);
             self.found.changes.push(Change::Removed { path, is_dir: false });
@@ -258,6 +270,7 @@ impl Observer {
 
     fn directory_event(&mut self, dir: NodeId, name: OsString, mask: EventMask, cookie: u32, now: Instant) {
         let path = self.dirs.entry(dir, &name);
+        self.unwatched.explained(&path);
         if mask.contains(EventMask::CREATE) {
             self.attach(dir, &name, now);
             self.found.changes.push(Change::Subtree { path });
@@ -279,11 +292,11 @@ impl Observer {
 
     /// A directory got other attributes: it, or what is below it, may have become readable.
     fn directory_touched(&mut self, dir: NodeId, name: &OsString, path: RelPath, now: Instant) {
-        let was_blind = self.dirs.was_blind(&path);
+        let was_blind = self.dirs.blind().forget(&path);
         match self.attach(dir, name, now) {
             Attached::New => self.found.changes.push(Change::Subtree { path }),
             _ if was_blind => {
-                self.rescan_watches(dir, name);
+                self.rescan_watches(dir, name, now);
                 self.found.changes.push(Change::Subtree { path });
             }
             _ => self.touched(path, true),
@@ -301,8 +314,15 @@ impl Observer {
             }
             return;
         }
+        if let Some(Departure { from, .. }) = &departure {
+            self.dirs.blind().moved(from, &to);
+        }
         let attached = self.attach(dir, &name, now);
         let Some(Departure { from, .. }) = departure else {
+            // It may have been watched, left and come back, and its half of a move be lost with a directory between.
+            if attached == Attached::Known {
+                self.rescan_watches(dir, &name, now);
+            }
             self.found.changes.push(Change::Subtree { path: to.clone() });
             return self.found.moves.push(DirMove::In { to });
         };
@@ -311,7 +331,7 @@ impl Observer {
         if attached == Attached::New {
             self.found.changes.push(Change::Subtree { path: to.clone() });
         } else if self.dirs.verdicts_depend_on_place() || self.scanned.is_some_and(|at| now < at + YOUNG) {
-            self.rescan_watches(dir, &name);
+            self.rescan_watches(dir, &name, now);
         }
         self.found.moves.push(DirMove::Within { from, to });
     }
@@ -325,7 +345,8 @@ impl Observer {
     fn attach(&mut self, dir: NodeId, name: &OsString, now: Instant) -> Attached {
         let attached = self.dirs.attach(dir, name);
         match attached {
-            Attached::New => self.scanned_until(now),
+            // When its move is told, what it holds is looked at again.
+            Attached::New | Attached::Elsewhere => self.scanned_until(now),
             Attached::Tangled => self.lose_track(Reason::UnknownWatch, now),
             Attached::Known | Attached::Nothing | Attached::Blind => (),
         }
@@ -338,25 +359,27 @@ impl Observer {
         self.scanned = Some(now.max(Instant::now()));
     }
 
-    fn rescan_watches(&mut self, parent: NodeId, name: &OsString) {
+    fn rescan_watches(&mut self, parent: NodeId, name: &OsString, now: Instant) {
         for dir in self.dirs.named(parent, name) {
-            self.dirs.scan(dir, &mut |_| ());
+            if self.dirs.scan(dir).tangled {
+                self.lose_track(Reason::UnknownWatch, now);
+            }
         }
-        self.scanned_until(Instant::now());
+        self.scanned_until(now);
     }
 
     /// An event of a directory about itself. Those of directories below the root come from their parents too.
     fn own_event(&mut self, dir: NodeId, mask: EventMask, now: Instant) {
         if dir != self.dirs.root() {
             if mask.contains(EventMask::IGNORED) {
-                self.dirs.ended(dir);
+                self.watch_ended(dir, now);
             }
         } else if mask.intersects(EventMask::IGNORED | EventMask::UNMOUNT | EventMask::DELETE_SELF) {
             self.root_went(false, now);
         } else if mask.contains(EventMask::MOVE_SELF) {
             self.root_went(true, now);
         } else if mask.intersects(ATTRIBUTES) {
-            if self.dirs.was_blind(&RelPath::root()) {
+            if self.dirs.blind().forget(&RelPath::root()) {
                 self.lose_track(Reason::Unlistable, now);
             }
             self.touched(RelPath::root(), true);
@@ -385,9 +408,9 @@ impl Observer {
     }
 
     fn repair(&mut self, reason: Reason) {
-        let top = self.dirs.root();
-        self.dirs.scan(top, &mut |_| ());
+        let news = self.dirs.scan(self.dirs.root());
         self.scanned_until(Instant::now());
+        self.expected(reason, news);
         self.found.rescans.push(Rescan { subtree: RelPath::root(), reason });
     }
 

@@ -1,9 +1,11 @@
 //! Files that are being written: created or modified, and not closed yet. Most are closed in time and leave at once;
 //! the others (truncate(2) by path, a log held open, linkat(2) of an unnamed file) count once they are quiet.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use crate::filter::settle::Settle;
 use crate::path::RelPath;
 
 /// A file that was not written for so long counts as complete, closed or not.
@@ -13,6 +15,9 @@ const FIRST_INTERVAL: Duration = Duration::from_secs(10);
 /// The longest of these intervals.
 const LAST_INTERVAL: Duration = Duration::from_secs(320);
 
+/// A file that settles counts at this interval while it is written, so that everybody knows that it goes on.
+const PULSE: Duration = Duration::from_secs(1);
+
 /// Files that are remembered as open.
 const MAX_OPEN: usize = 10_000;
 
@@ -21,6 +26,8 @@ struct Writing {
     /// When it counts although it was never quiet.
     at_latest: Instant,
     interval: Duration,
+    /// Whether the interval stays.
+    steady: bool,
     /// Whether something was written since it last counted.
     dirty: bool,
 }
@@ -33,13 +40,28 @@ pub struct Quiet {
     open: HashSet<RelPath>,
     /// No file is due before; `Some` if and only if there are files.
     check_at: Option<Instant>,
+    settle: Settle,
 }
 
 impl Quiet {
+    /// Files of these names count at once, and go on counting while they are written.
+    pub fn settle(&mut self, settle: Settle) {
+        self.settle = settle;
+    }
+
     /// The file was created or written.
     pub fn written(&mut self, path: RelPath, now: Instant) {
-        let new = || Writing { last: now, at_latest: now + FIRST_INTERVAL, interval: FIRST_INTERVAL, dirty: true };
-        let file = self.files.entry(path).or_insert_with(new);
+        let file = match self.files.entry(path) {
+            Entry::Occupied(file) => file.into_mut(),
+            Entry::Vacant(place) => {
+                let settles = self.settle.time(place.key());
+                let interval = settles.map_or(FIRST_INTERVAL, |time| PULSE.min(time / 2));
+                let at_latest = if settles.is_some() { now } else { now + interval };
+                // It counts now.
+                self.check_at = if settles.is_some() { Some(now) } else { self.check_at };
+                place.insert(Writing { last: now, at_latest, interval, steady: settles.is_some(), dirty: true })
+            }
+        };
         (file.last, file.dirty) = (now, true);
         self.check_at.get_or_insert(now + QUIET_TIME);
     }
@@ -88,7 +110,9 @@ impl Quiet {
                 return false;
             }
             if now >= file.at_latest && file.dirty {
-                file.interval = (file.interval * 2).min(LAST_INTERVAL);
+                if !file.steady {
+                    file.interval = (file.interval * 2).min(LAST_INTERVAL);
+                }
                 (file.at_latest, file.dirty) = (now + file.interval, false);
                 due.push(path.clone());
             }
@@ -162,6 +186,22 @@ mod tests {
             })
             .collect();
         assert_eq!(counted, [10, 30]);
+    }
+
+    #[test]
+    fn a_file_that_settles_counts_at_once_and_as_long_as_it_is_written() {
+        let (mut quiet, start) = (Quiet::default(), Instant::now());
+        let pattern = crate::filter::excludes::Pattern::parse("*.part").unwrap();
+        quiet.settle(Settle::new(vec![(pattern, Duration::from_secs(30))]));
+        let step = QUIET_TIME / 2;
+        let counted: Vec<u64> = (0..20)
+            .filter_map(|n| {
+                let now = start + step * n;
+                quiet.written(rel("f.part"), now);
+                (!quiet.due(now).is_empty()).then(|| (now - start).as_secs())
+            })
+            .collect();
+        assert_eq!(counted, [0, 1, 2, 3, 4]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! It never touches the disk. A node follows the inode, so a directory rename is one relinking, whatever is below it.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use inotify::WatchDescriptor;
@@ -76,6 +76,12 @@ impl Tree {
     /// The watch of a directory, `None` if it has been removed.
     pub fn watch(&self, id: NodeId) -> Option<&WatchDescriptor> {
         self.node(id.0).map(|node| &node.watch)
+    }
+
+    /// Which entry of which directory this one is; `None` for the root and for what has been removed.
+    pub fn entry_of(&self, id: NodeId) -> Option<(NodeId, OsString)> {
+        let node = self.node(id.0).filter(|node| node.parent != NONE)?;
+        Some((NodeId(node.parent), OsStr::from_bytes(self.names.get(node.name)).to_owned()))
     }
 
     /// The name of a directory, as far as it is known.

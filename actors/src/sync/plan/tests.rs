@@ -14,8 +14,8 @@ impl Disk for Table {
         let directory = format!("{path}/");
         match self.0.iter().find(|entry| **entry == path.to_string() || **entry == directory) {
             Some(entry) if entry.ends_with('/') => Found::Directory,
-            Some(entry) if entry.starts_with("large") => Found::File(LARGE + 1),
-            Some(_) => Found::File(LARGE),
+            Some(entry) if entry.starts_with("large") => Found::File(Stamp { size: LARGE + 1, ..Stamp::default() }),
+            Some(_) => Found::File(Stamp { size: LARGE, ..Stamp::default() }),
             None => Found::Missing,
         }
     }
@@ -188,7 +188,7 @@ fn a_removal_that_is_never_reported_is_looked_for() {
     let mut plan_at = |now| {
         let batch = set.lease(Lane::Fast, 9, 999, now);
         let plan = plan(&batch.paths, &set, &Excludes::default(), &mut Table(vec!["d/"]), None, now);
-        set.settle(batch.id, now, |path| plan.fate(path, &Blame::default(), &BTreeSet::new()), |_| Duration::ZERO);
+        set.settle(batch.id, now, |path| plan.fate(path, &Blame::default(), &Since::default()), |_| Duration::ZERO);
         (plan.lost.into_iter().collect::<Vec<_>>(), set.len())
     };
     assert_eq!(plan_at(now), (vec![], 1));
@@ -242,14 +242,49 @@ fn a_failure_keeps_the_paths_that_it_concerns() {
     let mut disk = Table(vec!["a", "b", "d/", "d/x", "s/"]);
     let plan = plan(&batch, &set, &Excludes::default(), &mut disk, None, now);
     let blamed = Blame::Paths(vec![rel("a"), rel("d"), rel("s/deep/y")]);
-    let kept = |path: &&str, blamed| plan.fate(&rel(path), blamed, &BTreeSet::new()) != Fate::Delivered;
+    let kept = |path: &&str, blamed| plan.fate(&rel(path), blamed, &Since::default()) != Fate::Delivered;
     let all = ["a", "b", "d/x", "s"];
     assert_eq!(all.iter().filter(|p| kept(p, &blamed)).collect::<Vec<_>>(), [&"a", &"d/x", &"s"]);
     assert!(all.iter().all(|path| kept(path, &Blame::Anything)));
-    let gone = plan.gone(&mut Table(vec!["b", "d/", "d/x", "s/"]));
-    assert_eq!(gone, BTreeSet::from([rel("a")]));
+    let gone = plan.since(&mut Table(vec!["b", "d/", "d/x", "s/"]));
+    assert_eq!(gone.gone, BTreeSet::from([rel("a")]));
     assert!(matches!(plan.fate(&rel("a"), &Blame::default(), &gone), Fate::Unreported { .. }));
     assert_eq!(plan.fate(&rel("b"), &Blame::default(), &gone), Fate::Delivered);
+}
+
+#[test]
+fn a_file_that_is_another_one_after_it_was_sent_is_sent_again() {
+    let (mut set, now) = (PendingSet::default(), Instant::now());
+    [touched("a"), touched("b")].iter().for_each(|change| set.add(change, now));
+    let batch = set.lease(Lane::Fast, 99, 9999, now).paths;
+    let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec!["a", "b"]), None, now);
+    /// Everything is a file that was written later.
+    struct Later;
+    impl Disk for Later {
+        fn look(&mut self, path: &RelPath) -> Found {
+            let mtime = (0, i64::from(path.as_bytes() == b"a"));
+            Found::File(Stamp { size: LARGE, mtime })
+        }
+        fn fits(&mut self, _: &RelPath, _: &mut Room) -> bool {
+            true
+        }
+    }
+    let since = plan.since(&mut Later);
+    let fate = |path: &str, blamed: &Blame| plan.fate(&rel(path), blamed, &since);
+    assert_eq!(["a", "b"].map(|path| fate(path, &Blame::default())), [Fate::Changed, Fate::Delivered]);
+    assert_eq!(fate("a", &Blame::Paths(vec![rel("a")])), Fate::Failed);
+}
+
+#[test]
+fn what_settles_is_left_out_of_the_comparison_of_its_directory() {
+    let (mut set, now) = (PendingSet::default(), Instant::now());
+    let pattern = crate::filter::excludes::Pattern::parse("*.part").unwrap();
+    set.set_settle(crate::filter::settle::Settle::new(vec![(pattern, Duration::from_secs(9))]));
+    [subtree("d"), touched("d/x.part"), touched("d/y")].iter().for_each(|change| set.add(change, now));
+    let batch = set.lease(Lane::Fast, 99, 9999, now).paths;
+    let disk = &mut Table(vec!["d/", "d/x.part", "d/y"]);
+    let plan = plan(&batch, &set, &Excludes::default(), disk, None, now);
+    assert_eq!((plan.subtrees, plan.protected), ([rel("d")].into(), [rel("d/x.part")].into()));
 }
 
 #[test]

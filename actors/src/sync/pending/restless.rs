@@ -1,0 +1,36 @@
+//! Files that are left alone for a while although they changed: those that settle before they are sent, and those that
+//! change whenever they are looked at.
+
+use std::time::{Duration, Instant};
+
+use super::PendingSet;
+use crate::filter::settle::Settle;
+use crate::path::RelPath;
+
+/// A file that changed while it was sent is sent again after so long; the time doubles while it goes on,
+const FIRST: Duration = Duration::from_secs(1);
+/// up to this: what is written for ever, as a log is, must not be sent without end.
+const LAST: Duration = Duration::from_secs(320);
+
+/// How long a file is left alone that has changed so often in a row while it was sent.
+pub(super) fn pause(times: u32) -> Duration {
+    FIRST.saturating_mul(1 << times.min(16)).min(LAST)
+}
+
+impl PendingSet {
+    /// From now on files of these names wait until nothing touched them for a time.
+    pub fn set_settle(&mut self, settle: Settle) {
+        self.settle = settle;
+    }
+
+    /// Until when this file, which was touched now, is left alone.
+    pub(super) fn settles_until(&self, file: &RelPath, now: Instant) -> Option<Instant> {
+        self.settle.time(file).map(|time| now + time)
+    }
+
+    /// The first `most` files below a directory that still settle: a comparison of the directory leaves them out.
+    pub fn settling_below(&self, dir: &RelPath, now: Instant, most: usize) -> Vec<RelPath> {
+        let settling = self.waiting.entries_below(dir).filter(|(_, pending)| pending.settles && !pending.is_due(now));
+        settling.map(|(path, _)| path.clone()).take(most).collect()
+    }
+}
