@@ -19,7 +19,8 @@ EXIT CODES:
     75    ended while some change was not on every node; the next start catches up
     78    wrong or unreadable configuration
 
-SIGTERM and SIGINT stop the daemon once what is pending has been sent, or after `stop_timeout` seconds.";
+SIGTERM and SIGINT stop the daemon once what is pending has been sent, or after `stop_timeout` seconds.
+SIGHUP makes it read the configuration file again.";
 
 /// Mirrors a directory tree to its nodes, change by change, by inotify and narrow rsync runs.
 ///

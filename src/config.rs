@@ -32,6 +32,9 @@ const DEFAULT_STOP_TIMEOUT: u64 = 30;
 /// In seconds; a longer wait is a mistake in the unit.
 const MAX_STOP_TIMEOUT: u64 = 86_400;
 
+/// In seconds: comparing more often would be a way to mirror by itself. The most is a year.
+const RESYNC_EVERY: std::ops::RangeInclusive<u64> = 60..=31_536_000;
+
 /// One for each of the usual handful of nodes, and more where much changes; each takes some 1.5 MB.
 const DEFAULT_STANDBYS: u64 = 32;
 
@@ -82,6 +85,7 @@ const KEYS: &[(&str, &str)] = &[
     ("max_delete", "max_delete: 1000"),
     ("watch_poll", "watch_poll: 60"),
     ("settle", "settle: [(\"*.part\", 30)]"),
+    ("resync_every", "resync_every: 86400"),
 ];
 
 /// The file as it is written. Each value is read on its own, so that an error knows its position.
@@ -130,6 +134,8 @@ struct Written<'a> {
     watch_poll: Option<&'a RawValue>,
     #[serde(borrow)]
     settle: Option<&'a RawValue>,
+    #[serde(borrow)]
+    resync_every: Option<&'a RawValue>,
 }
 
 /// Why a configuration was not accepted.
@@ -209,6 +215,7 @@ fn check_text(source: Source<'_>) -> Result<Site, ConfigError> {
     let dir_moves = value("dir_moves", written.dir_moves).map_or(Ok(DirMoves::default()), |value| dir_moves(&value))?;
     let stop_timeout = value("stop_timeout", written.stop_timeout)
         .map_or(Ok(DEFAULT_STOP_TIMEOUT), |value| value.number(MAX_STOP_TIMEOUT, "seconds"))?;
+    let resync_every = value("resync_every", written.resync_every).map_or(Ok(None), |value| resync_every(&value))?;
     let switch = |key, raw| value(key, raw).map_or(Ok(true), |value: Value<'_>| value.boolean());
     let (standby, ssh_master) = (switch("standby", written.standby)?, switch("ssh_master", written.ssh_master)?);
     let max_standbys = value("max_standbys", written.max_standbys)
@@ -251,6 +258,7 @@ fn check_text(source: Source<'_>) -> Result<Site, ConfigError> {
         max_delete,
         watch_poll: Duration::from_secs(watch_poll),
         settle,
+        resync_every,
     })
 }
 
@@ -295,6 +303,18 @@ fn parameters(value: &Value<'_>) -> Result<Extra, Complaint> {
 
 fn initial_sync(value: &Value<'_>) -> Result<InitialSync, Complaint> {
     value.choice(&[("Full", InitialSync::Full), ("Update", InitialSync::Update), ("Off", InitialSync::Off)])
+}
+
+/// 0 is never.
+fn resync_every(value: &Value<'_>) -> Result<Option<Duration>, Complaint> {
+    match value.number(*RESYNC_EVERY.end(), "seconds")? {
+        0 => Ok(None),
+        seconds if seconds < *RESYNC_EVERY.start() => {
+            let what = format!("`resync_every` is {seconds} seconds: each time every node is compared as a whole");
+            Err(value.complaint(what, format!("write {} or more, or 0 for never", RESYNC_EVERY.start())))
+        }
+        seconds => Ok(Some(Duration::from_secs(seconds))),
+    }
 }
 
 fn dir_moves(value: &Value<'_>) -> Result<DirMoves, Complaint> {

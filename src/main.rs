@@ -7,14 +7,13 @@ mod config;
 mod exit;
 mod logging;
 mod once;
+mod program;
 mod run;
+mod terminal;
 
 use std::process::ExitCode;
 
 use actix::System;
-use inosync_actors::rsync::children::Children;
-use inosync_actors::rsync::local_version;
-use inosync_actors::rsync::version::Version;
 use inosync_actors::site::Site;
 use slog::error;
 
@@ -39,15 +38,10 @@ fn main() -> ExitCode {
 
 async fn start(options: Options, site: Site) -> Exit {
     let log = logging::logger(options.verbose);
-    let version = match local_version(&Children::default(), &site.rsync).await {
-        Ok(version) if version >= Version::OLDEST => version,
-        Ok(version) => {
-            error!(log, "rsync is too old"; "rsync" => site.rsync.display(), "version" => %version,
-                "needed" => %Version::OLDEST);
-            return Exit::Environment;
-        }
+    let version = match program::version(&site.rsync).await {
+        Ok(version) => version,
         Err(why) => {
-            error!(log, "rsync cannot be run"; "rsync" => site.rsync.display(), "why" => %why);
+            error!(log, "{why}");
             return Exit::Environment;
         }
     };
@@ -58,6 +52,6 @@ async fn start(options: Options, site: Site) -> Exit {
     } else if options.once {
         once::once(site, version, &log).await
     } else {
-        run::run(site, version, &log).await
+        run::run(options.config(), site, version, &log).await
     }
 }

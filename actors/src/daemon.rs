@@ -1,17 +1,20 @@
-//! Puts the actors together and hands out what the command needs of them: a way to stop, and the end.
+//! Puts the actors together and hands out what the command needs of them: ways to reload and to stop, and the end.
 
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use actix::prelude::*;
-use slog::{Logger, o};
-use tokio::sync::oneshot;
+use slog::Logger;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::filter::{self, FilterActor};
-use crate::messages::{Leave, Stop};
+use crate::messages::{Reload, Stop};
+use crate::reload::Edition;
 use crate::root::{Root, RootError};
 use crate::rsync::children::Children;
+use crate::rsync::node::Node;
 use crate::rsync::version::Version;
 use crate::rsync::{Rsync, Shared};
 use crate::site::Site;
@@ -19,8 +22,14 @@ use crate::state::memory::Memory;
 use crate::state::store::StoreError;
 use crate::state::{self, StateActor};
 use crate::supervisor::{Front, Recall, SupervisorActor};
-use crate::sync::{Link, Outbox, Transport};
+use crate::sync::{Outbox, Transport};
 use crate::watcher::{self, WatcherActor};
+
+/// How long a start anew waits for the watches and the state of the one before to be given up.
+const LETS_GO: Duration = Duration::from_secs(10);
+
+/// Makes the way to a node, at the start and when a reload asks for another one.
+pub type Ways = Box<dyn FnMut(&Edition, &Node) -> Rc<dyn Transport>>;
 
 /// How the daemon ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +37,11 @@ pub enum Ending {
     /// As it was told to; so many paths are not on their nodes.
     Stopped {
         /// The sum over all nodes.
+        pending: usize,
+    },
+    /// To be started anew, as it was told to or because the configuration names another source.
+    Restart {
+        /// As for `Stopped`.
         pending: usize,
     },
     /// The source was empty, and another directory with content is in its place: to be started anew on that one.
@@ -87,12 +101,25 @@ pub struct Daemon {
     threads: Threads,
 }
 
-/// The threads beside the main thread.
+/// The threads beside the main one: watcher and filter wait for no rsync, nor rsync for them; the StateActor writes to the
+/// disk, and looks at the whole tree.
 struct Threads {
-    /// Of watcher and filter: neither waits for rsync, nor rsync for them.
-    front: ArbiterHandle,
-    /// Of the StateActor, if there is one: it writes to the disk, and looks at the whole tree.
-    state: Option<ArbiterHandle>,
+    front: Arbiter,
+    /// `None` if no state is kept.
+    state: Option<Arbiter>,
+    /// Closed when the watches and the state are given up.
+    held: mpsc::Receiver<()>,
+}
+
+impl Threads {
+    /// Ends them, and waits until they have given up what a new start needs: the number of watches is limited, and the
+    /// state is of one process.
+    async fn end(&mut self) {
+        self.front.stop();
+        self.state.as_ref().map(Arbiter::stop);
+        // A long scan is not waited for: what is lacking then ends the new start with a message of its own.
+        let _ = tokio::time::timeout(LETS_GO, self.held.recv()).await;
+    }
 }
 
 impl Daemon {
@@ -117,51 +144,46 @@ impl Daemon {
 
     fn start_at(root: Root, site: Site, version: Version, log: &Logger) -> Result<Daemon, StartError> {
         let children = Children::default();
-        let one_site = Rc::new(site.clone());
-        let shared = Shared::new(children.clone(), &site, log);
-        let transport =
-            |node| -> Rc<dyn Transport> { Rsync::new(one_site.clone(), root.clone(), node, version, shared.clone()) };
-        let nodes = site.nodes.iter().map(|node| (node.name().to_owned(), transport(node.clone()))).collect();
+        let mut shared = Shared::new(children.clone(), &site, log);
+        let source = root.clone();
+        let ways = Box::new(move |edition: &Edition, node: &Node| -> Rc<dyn Transport> {
+            shared.adapt(&edition.site);
+            Rsync::new(edition.site.clone(), source.clone(), node.clone(), edition.version, shared.clone())
+        });
         let memory = Memory::open(&site, &root, log)?;
-        Ok(Daemon::start_with(&site, root.clone(), nodes, children.clone(), memory, log))
+        let edition = Edition { site: Rc::new(site), version };
+        Ok(Daemon::start_with(edition, root, ways, children, memory, log))
     }
 
-    /// Starts mirroring a site from `root` over given ways to its nodes, each with the node's name. `memory` is `None` if
-    /// nothing is known of earlier runs, nor kept for later ones.
+    /// Starts mirroring a site from `root` over ways of any kind. `memory` is `None` if nothing is known of earlier runs,
+    /// nor kept for later ones.
     pub fn start_with(
-        site: &Site,
+        edition: Edition,
         root: Root,
-        nodes: Vec<(String, Rc<dyn Transport>)>,
+        ways: Ways,
         children: Children,
         memory: Option<Memory>,
         log: &Logger,
     ) -> Daemon {
-        let unsaved = memory.as_ref().map(|memory| memory.unsaved.clone()).unwrap_or_default();
-        let links: Vec<Link> = nodes
-            .into_iter()
-            .enumerate()
-            .map(|(slot, (name, transport))| Link {
-                slot,
-                key: state::key(site, &name),
-                outbox: Outbox::settling(site.settle.clone()),
-                unsaved: unsaved.clone(),
-                transport,
-                bulk_size: site.bulk_size,
-                root: root.clone(),
-                excludes: site.excludes.clone(),
-                log: log.new(o!("node" => name)),
-            })
-            .collect();
+        let (guard, announced) = EndsDaemon::new();
+        let outboxes: Vec<Outbox> = edition.site.nodes.iter().map(|_| Outbox::settling(edition.site.settle.clone())).collect();
         if root.supersedes() {
-            links.iter().for_each(|link| link.outbox.lock().source_emptied());
+            outboxes.iter().for_each(|outbox| outbox.lock().source_emptied());
         }
-        let state = memory.is_some().then(|| Arbiter::new().handle());
-        let (threads, (guard, announced)) = (Threads { front: Arbiter::new().handle(), state }, EndsDaemon::new());
+        let unsaved = memory.as_ref().map(|memory| memory.unsaved.clone()).unwrap_or_default();
+        let (holds, held) = mpsc::channel(1);
+        let threads = Threads { front: Arbiter::new(), state: memory.as_ref().map(|_| Arbiter::new()), held };
         let supervisor = SupervisorActor::create(|ctx| {
-            let front = start_front(site, root, &links, &ctx.address(), (memory, &threads), log, &guard);
-            SupervisorActor::new(links, front, site.initial_sync, site.stop_timeout, log.clone(), guard)
+            let starter = Starter { site: &edition.site, root: &root, supervisor: ctx.address(), log, guard: &guard };
+            let front = starter.start(&outboxes, memory, &threads, holds);
+            SupervisorActor::new(edition, root, ways, (&outboxes, unsaved), front, log.clone(), guard)
         });
         Daemon { supervisor, announced, ending: None, children, threads }
+    }
+
+    /// Goes by another reading of the configuration from now on. Ends in [`Ending::Restart`] where that takes a new start.
+    pub fn reload(&self, site: Site, version: Version) {
+        self.supervisor.do_send(Reload { site, version });
     }
 
     /// Asks for an orderly stop; a second time, for an immediate one.
@@ -169,61 +191,92 @@ impl Daemon {
         self.supervisor.do_send(Stop);
     }
 
-    /// Waits for the end; may be dropped and called again. All rsync processes are gone when it returns.
+    /// Waits for the end; may be dropped and called again. All rsync processes are gone when it returns, and before a new
+    /// start the watches.
     pub async fn ended(&mut self) -> Ending {
         let ending = match self.ending {
             Some(ending) => ending,
             None => *self.ending.insert((&mut self.announced).await.unwrap_or(Ending::Crashed)),
         };
-        self.supervisor.do_send(Leave);
-        self.threads.front.stop();
-        self.threads.state.as_ref().map(ArbiterHandle::stop);
         self.children.end_all().await;
+        if matches!(ending, Ending::Restart { .. } | Ending::Superseded) {
+            self.threads.end().await;
+        }
         ending
     }
 }
 
-/// Starts the watcher and the filter, which report to the supervisor, on a thread of their own: neither waits for rsync,
-/// nor rsync for them.
-fn start_front(
-    site: &Site,
-    root: Root,
-    links: &[Link],
-    supervisor: &Addr<SupervisorActor>,
-    (memory, threads): (Option<Memory>, &Threads),
-    log: &Logger,
-    guard: &EndsDaemon,
-) -> Front {
-    let outboxes = links.iter().map(|link| link.outbox.clone()).collect();
-    let outlets = filter::Outlets {
-        rescans: supervisor.clone().recipient(),
-        moves: supervisor.clone().recipient(),
-        flushed: supervisor.clone().recipient(),
-    };
-    let filter_actor = FilterActor::new(site.excludes.clone(), outboxes, outlets, log.clone(), guard.clone());
-    let filter = FilterActor::start_in_arbiter(&threads.front, |_| filter_actor);
-    let outlets = watcher::Outlets {
-        changes: filter.clone().recipient(),
-        rescans: filter.clone().recipient(),
-        moves: filter.clone().recipient(),
-        flush: filter.clone().recipient(),
-        passed: filter.clone().recipient(),
-        reports: supervisor.clone().recipient(),
-    };
-    let aside = memory.as_ref().and(site.state_file.as_deref()).and_then(Path::parent).map(Path::to_owned);
-    let watcher_actor = WatcherActor::new(root.clone(), site.excludes.clone(), outlets, aside, guard.clone());
-    let watcher_actor = watcher_actor.polling(site.watch_poll).settling(site.settle.clone());
-    let watcher = WatcherActor::start_in_arbiter(&threads.front, |_| watcher_actor);
-    let state = memory.zip(threads.state.as_ref()).map(|(Memory { store, past, unsaved }, thread)| {
+/// What the actors in front of the SyncActors are started with.
+struct Starter<'a> {
+    site: &'a Site,
+    root: &'a Root,
+    supervisor: Addr<SupervisorActor>,
+    log: &'a Logger,
+    guard: &'a EndsDaemon,
+}
+
+impl Starter<'_> {
+    /// Starts the watcher, the filter and what keeps the state, which report to the supervisor.
+    fn start(self, outboxes: &[Outbox], memory: Option<Memory>, threads: &Threads, holds: mpsc::Sender<()>) -> Front {
+        let (site, supervisor, thread) = (self.site, &self.supervisor, threads.front.handle());
+        let outlets = filter::Outlets {
+            rescans: supervisor.clone().recipient(),
+            moves: supervisor.clone().recipient(),
+            flushed: supervisor.clone().recipient(),
+            excluded: supervisor.clone().recipient(),
+        };
+        let seats = outboxes.iter().cloned().enumerate();
+        let filter = FilterActor::new(site.excludes.clone(), seats, outlets, self.log.clone(), self.guard.clone());
+        let filter = FilterActor::start_in_arbiter(&thread, |_| filter);
+        let outlets = watcher::Outlets {
+            changes: filter.clone().recipient(),
+            rescans: filter.clone().recipient(),
+            moves: filter.clone().recipient(),
+            flush: filter.clone().recipient(),
+            exclude: filter.clone().recipient(),
+            passed: filter.clone().recipient(),
+            reports: supervisor.clone().recipient(),
+        };
+        let aside = memory.as_ref().and(site.state_file.as_deref()).and_then(Path::parent).map(Path::to_owned);
+        let (root, excludes, guard) = (self.root.clone(), site.excludes.clone(), self.guard.clone());
+        let watcher = WatcherActor::new(root, excludes, outlets, aside, holds.clone(), guard);
+        let watcher = watcher.polling(site.watch_poll).settling(site.settle.clone());
+        let watcher = WatcherActor::start_in_arbiter(&thread, |_| watcher);
+        let state = memory.zip(threads.state.as_ref());
+        let state = state.map(|(memory, thread)| self.start_state(memory, thread, holds, &filter, &watcher));
+        Front {
+            serve: filter.clone().recipient(),
+            vacate: filter.recipient(),
+            flush: watcher.clone().recipient(),
+            exclude: watcher.clone().recipient(),
+            audit: watcher.recipient(),
+            state,
+        }
+    }
+
+    fn start_state(
+        &self,
+        Memory { store, past, unsaved }: Memory,
+        thread: &Arbiter,
+        holds: mpsc::Sender<()>,
+        filter: &Addr<FilterActor>,
+        watcher: &Addr<WatcherActor>,
+    ) -> Recall {
         let outlets = state::Outlets {
             changes: filter.clone().recipient(),
             flushed: filter.clone().recipient(),
             barrier: watcher.clone().recipient(),
-            saved: supervisor.clone().recipient(),
+            saved: self.supervisor.clone().recipient(),
         };
         let kept = (store, unsaved.clone());
-        let actor = StateActor::new(site, root, kept, outlets, log.clone(), guard.clone());
-        let state = StateActor::start_in_arbiter(thread, |_| actor);
+        let (root, log, guard) = (self.root.clone(), self.log.clone(), self.guard.clone());
+        let actor = StateActor::new(self.site, root, kept, outlets, log, guard);
+        let state = StateActor::start_in_arbiter(&thread.handle(), |_| actor);
+        // Dropped with the thread, if the actor does not end before.
+        thread.spawn(async move {
+            let _holds = holds;
+            std::future::pending::<()>().await;
+        });
         filter.do_send(filter::Kept(filter::Keeper {
             unsaved,
             compare: state.clone().recipient(),
@@ -231,6 +284,5 @@ fn start_front(
             passed: state.clone().recipient(),
         }));
         Recall { past, keep: state.clone().recipient(), compare: state.clone().recipient(), save: state.recipient() }
-    });
-    Front { filter: filter.recipient(), watcher: watcher.recipient(), state }
+    }
 }

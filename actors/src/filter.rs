@@ -4,6 +4,7 @@ pub mod excludes;
 pub mod rules;
 pub mod settle;
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use actix::prelude::*;
@@ -11,7 +12,9 @@ use slog::{Logger, debug};
 
 use self::excludes::Excludes;
 use crate::daemon::EndsDaemon;
-use crate::messages::{Change, Compare, DirMove, Flush, Flushed, Observed, Passed, Reason, Rescan, Serve, Wake};
+use crate::messages::{
+    Change, Compare, DirMove, Exclude, Flush, Flushed, Observed, Passed, Reason, Rescan, Serve, Vacate, Wake,
+};
 use crate::path::RelPath;
 use crate::state::unsaved::Unsaved;
 use crate::sync::Outbox;
@@ -32,6 +35,8 @@ pub struct Outlets {
     pub moves: Recipient<DirMove>,
     /// The end of a flush.
     pub flushed: Recipient<Flushed>,
+    /// Other patterns hold.
+    pub excluded: Recipient<Exclude>,
 }
 
 /// The StateActor as the filter sees it.
@@ -54,12 +59,13 @@ pub struct Kept(pub Keeper);
 
 /// Drops what is excluded and hands the rest to every node.
 ///
-/// Receives: [`Observed`], [`Rescan`], [`DirMove`], [`Flush`], [`Passed`], [`Serve`], [`Kept`]. Sends: [`Wake`], to the
-/// StateActor what concerns the [`Keeper`], and to the supervisor what is no change. A change is stored before the SyncActor is woken, so a SyncActor that dies loses nothing. A panic ends the
-/// daemon.
+/// Receives: [`Observed`], [`Rescan`], [`DirMove`], [`Flush`], [`Passed`], [`Exclude`], [`Serve`], [`Vacate`], [`Kept`].
+/// Sends: [`Wake`], to the StateActor what concerns the [`Keeper`], and to the supervisor what is no change. A change is
+/// stored before the SyncActor is woken, so a SyncActor that dies loses nothing. A panic ends the daemon.
 pub struct FilterActor {
     excludes: Excludes,
-    seats: Vec<Seat>,
+    /// By the number of the node.
+    seats: BTreeMap<usize, Seat>,
     /// `None` if no state is kept.
     keeper: Option<Keeper>,
     outlets: Outlets,
@@ -70,9 +76,15 @@ pub struct FilterActor {
 }
 
 impl FilterActor {
-    /// A filter in front of these outboxes, in the order of the site's nodes.
-    pub fn new(excludes: Excludes, outboxes: Vec<Outbox>, outlets: Outlets, log: Logger, guard: EndsDaemon) -> Self {
-        let seats = outboxes.into_iter().map(|outbox| Seat { outbox, wake: None }).collect();
+    /// A filter in front of these outboxes, each with the number of its node.
+    pub fn new(
+        excludes: Excludes,
+        outboxes: impl IntoIterator<Item = (usize, Outbox)>,
+        outlets: Outlets,
+        log: Logger,
+        guard: EndsDaemon,
+    ) -> Self {
+        let seats = outboxes.into_iter().map(|(slot, outbox)| (slot, Seat { outbox, wake: None })).collect();
         FilterActor { excludes, seats, keeper: None, outlets, verdict: None, log, _guard: guard }
     }
 
@@ -100,7 +112,7 @@ impl FilterActor {
 
     fn hand_out(&self, changes: &[Change]) {
         let now = Instant::now();
-        for seat in &self.seats {
+        for seat in self.seats.values() {
             let mut outbox = seat.outbox.lock();
             changes.iter().for_each(|change| outbox.add(change, now));
             drop(outbox);
@@ -177,6 +189,16 @@ impl Handler<Flushed> for FilterActor {
     }
 }
 
+impl Handler<Exclude> for FilterActor {
+    type Result = ();
+
+    fn handle(&mut self, exclude: Exclude, _: &mut Self::Context) {
+        self.excludes = exclude.0.clone();
+        self.verdict = None;
+        self.outlets.excluded.do_send(exclude);
+    }
+}
+
 impl Handler<Passed> for FilterActor {
     type Result = ();
 
@@ -198,11 +220,17 @@ impl Handler<Kept> for FilterActor {
 impl Handler<Serve> for FilterActor {
     type Result = ();
 
-    fn handle(&mut self, Serve { slot, wake }: Serve, _: &mut Self::Context) {
+    fn handle(&mut self, Serve { slot, outbox, wake }: Serve, _: &mut Self::Context) {
         // What came while nobody served the node is waiting.
-        wake.do_send(Wake);
-        if let Some(seat) = self.seats.get_mut(slot) {
-            seat.wake = Some(wake);
-        }
+        wake.iter().for_each(|wake| wake.do_send(Wake));
+        self.seats.insert(slot, Seat { outbox, wake });
+    }
+}
+
+impl Handler<Vacate> for FilterActor {
+    type Result = ();
+
+    fn handle(&mut self, Vacate { slot }: Vacate, _: &mut Self::Context) {
+        self.seats.remove(&slot);
     }
 }

@@ -15,7 +15,8 @@
 //! - [`sync`]: one node's pending set, its batches in two lanes, its backoff.
 //! - [`rsync`]: the rsync command: its recipes, its runs and standbys, what its ends mean.
 //! - [`state`]: what is known of the tree and the nodes from one run to the next.
-//! - [`supervisor`]: starts and restarts the SyncActors, logs directory moves, leads the stop.
+//! - [`supervisor`]: starts and restarts the SyncActors, logs directory moves, leads reload and stop.
+//! - [`reload`]: what another reading of the configuration changes.
 //! - [`daemon`]: puts the actors together. [`site`], [`root`] and [`path`] are what they speak about.
 //!
 //! # Words
@@ -35,6 +36,7 @@ pub mod daemon;
 pub mod filter;
 pub mod messages;
 pub mod path;
+pub mod reload;
 pub mod root;
 pub mod rsync;
 pub mod site;

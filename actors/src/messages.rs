@@ -1,6 +1,6 @@
 //! The whole protocol between the actors, readable alone: who sends what to whom, and what it means.
 //!
-//! A message to a SyncActor carries no paths: they are first stored in the node's [`Outbox`](crate::sync::Outbox) and
+//! A message to a SyncActor carries no paths: they are first stored in the node's [`Outbox`] and
 //! the message only wakes the actor, so that an actor that dies loses nothing.
 
 use std::collections::BTreeSet;
@@ -8,7 +8,11 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
+use crate::filter::excludes::Excludes;
 use crate::path::RelPath;
+use crate::rsync::version::Version;
+use crate::site::Site;
+use crate::sync::Outbox;
 use crate::watcher::WatchError;
 
 /// One thing that may now differ between the source and the nodes. The truth is on disk: a change only says where to
@@ -170,15 +174,36 @@ pub enum DirMove {
 #[rtype(result = "()")]
 pub struct Wake;
 
-/// SupervisorActor -> FilterActor: from now on this SyncActor serves the node at `slot`.
+/// SupervisorActor -> FilterActor: from now on every change goes into this outbox. It does when the answer has come.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Serve {
-    /// The node's place in the site.
+    /// The number of the node, of which no other has the same as long as the daemon runs.
     pub slot: usize,
-    /// Who is woken for it.
-    pub wake: Recipient<Wake>,
+    /// The node's own.
+    pub outbox: Outbox,
+    /// The SyncActor that is woken for it; `None` if there is none yet.
+    pub wake: Option<Recipient<Wake>>,
 }
+
+/// SupervisorActor -> FilterActor: the node was removed from the configuration, no change goes into its outbox any more.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Vacate {
+    /// The number of the node.
+    pub slot: usize,
+}
+
+/// SupervisorActor -> WatcherActor -> FilterActor -> SupervisorActor: other patterns hold. When it comes back, what they
+/// do not exclude is watched and passes the filter.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Exclude(pub Excludes);
+
+/// SupervisorActor -> WatcherActor: look whether everything is watched that should be.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Audit;
 
 /// WatcherActor -> SupervisorActor: how the watching goes.
 #[derive(Debug, Message)]
@@ -248,11 +273,6 @@ pub enum Unseen {
     },
 }
 
-/// To WatcherActor: compare the watches with the directories on disk.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub struct Audit;
-
 /// SupervisorActor -> WatcherActor -> FilterActor -> SupervisorActor: everything that the kernel had reported is in the
 /// outboxes when this comes back (as [`Flushed`]).
 #[derive(Debug, Message)]
@@ -316,16 +336,25 @@ pub struct SourceLost;
 #[rtype(result = "()")]
 pub struct Drain;
 
-/// The daemon -> SupervisorActor -> SyncActor: it is over; nothing is left behind in this process.
+/// SupervisorActor -> SyncActor: another SyncActor will take over, or the node is gone. Start nothing more; end when what
+/// is in flight has ended, or at once.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Leave;
+pub struct Retire {
+    /// What is in flight is given up.
+    pub at_once: bool,
+}
+
+/// SupervisorActor -> SyncActor: it is time to compare the whole tree (`resync_every`), if the node is well.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Resync;
 
 /// SyncActor -> SupervisorActor: the answer to [`Drain`].
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Drained {
-    /// The node's place in the site.
+    /// The number of the node.
     pub slot: usize,
 }
 
@@ -333,7 +362,7 @@ pub struct Drained {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Succeeded {
-    /// The node's place in the site.
+    /// The number of the node.
     pub slot: usize,
 }
 
@@ -341,7 +370,7 @@ pub struct Succeeded {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Died {
-    /// The node's place in the site.
+    /// The number of the node.
     pub slot: usize,
     /// Whether a panic ended it.
     pub panicked: bool,
@@ -351,3 +380,18 @@ pub struct Died {
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Stop;
+
+/// Anyone -> SupervisorActor: stop as by [`Stop`], to be started anew.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Restart;
+
+/// The command -> SupervisorActor: the configuration was read again.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Reload {
+    /// What it says now.
+    pub site: Site,
+    /// The version of the rsync that it names.
+    pub version: Version,
+}

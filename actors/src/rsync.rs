@@ -94,6 +94,8 @@ pub struct Rsync {
     changed: Arc<Notify>,
     /// When standbys are looked at again, if because of the time.
     refill_at: Cell<Option<Instant>>,
+    /// Whether no standby is started any more.
+    retired: Cell<bool>,
     log: Logger,
 }
 
@@ -121,6 +123,7 @@ impl Rsync {
             awaits_master: Cell::new(None),
             changed: Arc::default(),
             refill_at: Cell::new(None),
+            retired: Cell::new(false),
             log,
         })
     }
@@ -280,6 +283,8 @@ pub struct Shared {
     pub budget: Budget,
     /// Where the sockets of shared ssh connections are; `None` if there are to be none.
     pub sockets: Option<Rc<RuntimeDir>>,
+    /// Whether there is no place for them.
+    has_no_place: bool,
     /// For what concerns no node in particular.
     pub log: Logger,
 }
@@ -287,22 +292,40 @@ pub struct Shared {
 impl Shared {
     /// For runs that are made once: nothing is kept ready.
     pub fn once(children: Children) -> Self {
-        Shared { children, budget: Budget::new(0), sockets: None, log: Logger::root(Discard, o!()) }
+        Shared {
+            children,
+            budget: Budget::new(0),
+            sockets: None,
+            has_no_place: false,
+            log: Logger::root(Discard, o!()),
+        }
     }
 
     /// For a daemon.
     pub fn new(children: Children, site: &Site, log: &Logger) -> Self {
-        let has_ssh = site.nodes.iter().any(|node| node.kind() == Kind::Ssh);
-        let sockets = if site.ssh_master && has_ssh && !recipe::user_chose_shell(site) {
-            let made = RuntimeDir::new();
-            made.inspect_err(
-                |why| warn!(log, "each rsync logs in by itself: no place for ssh's sockets"; "why" => %why),
-            )
-        } else {
-            Err(io::ErrorKind::Unsupported.into())
-        };
         let budget = Budget::new(site.max_standbys);
-        Shared { children, budget, sockets: sockets.ok().map(Rc::new), log: log.clone() }
+        let mut shared = Shared { children, budget, sockets: None, has_no_place: false, log: log.clone() };
+        shared.adapt(site);
+        shared
+    }
+
+    /// For another reading of the configuration. What was made of it before keeps what it has.
+    pub fn adapt(&mut self, site: &Site) {
+        if self.budget.total() != site.max_standbys {
+            self.budget = Budget::new(site.max_standbys);
+        }
+        let has_ssh = site.nodes.iter().any(|node| node.kind() == Kind::Ssh);
+        if !(site.ssh_master && has_ssh) || recipe::user_chose_shell(site) {
+            self.sockets = None;
+        } else if self.sockets.is_none() && !self.has_no_place {
+            match RuntimeDir::new() {
+                Ok(made) => self.sockets = Some(Rc::new(made)),
+                Err(why) => {
+                    self.has_no_place = true;
+                    warn!(self.log, "each rsync logs in by itself: no place for ssh's sockets"; "why" => %why);
+                }
+            }
+        }
     }
 
     fn master(&self, site: &Site, node: &Node) -> Option<Rc<Master>> {
@@ -366,6 +389,11 @@ impl Transport for Rsync {
     fn rest(&self) {
         self.standbys.borrow_mut().clear();
         self.changed.notify_waiters();
+    }
+
+    fn retire(&self) {
+        self.retired.set(true);
+        self.rest();
     }
 }
 

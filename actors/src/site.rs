@@ -53,6 +53,8 @@ pub struct Site {
     pub marker: Option<RelPath>,
     /// How many entries a reconcile may delete at a node; `None` is any number.
     pub max_delete: Option<u64>,
+    /// How often each node is compared as a whole although nothing asks for it; `None` is never.
+    pub resync_every: Option<Duration>,
 }
 
 impl Site {

@@ -15,6 +15,7 @@ pub mod unsaved;
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
@@ -25,8 +26,9 @@ use self::unsaved::Unsaved;
 use crate::daemon::EndsDaemon;
 use crate::filter::excludes::Excludes;
 use crate::messages::{Barrier, Change, Compare, Flush, Flushed, Observed, Passed, Save, Saved};
-use crate::path::RelPath;
+use crate::path::{Escaped, RelPath};
 use crate::root::Root;
+use crate::rsync::node::Node;
 use crate::site::{InitialSync, Site};
 use crate::sync::Outbox;
 use crate::sync::fold::Fold;
@@ -39,10 +41,17 @@ const PART: u32 = 10;
 /// Changes that are told in one message.
 const TOLD: usize = 1000;
 
-/// SupervisorActor -> StateActor: these are the nodes now.
+/// SupervisorActor -> StateActor: this is the site now.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Keep(pub Vec<Kept>);
+pub struct Keep {
+    /// The nodes whose backlogs are kept.
+    pub nodes: Vec<Kept>,
+    /// What is not mirrored.
+    pub excludes: Excludes,
+    /// Whether a comparison may delete.
+    pub deletes: bool,
+}
 
 /// A node whose backlog is kept.
 #[derive(Debug, Clone)]
@@ -106,8 +115,9 @@ struct Saving {
 }
 
 /// What tells a node, as it is configured, from any other.
-pub fn key(site: &Site, node: &str) -> String {
+pub fn key(site: &Site, node: &Node) -> String {
     let patterns: Vec<_> = site.excludes.patterns().iter().map(ToString::to_string).collect();
+    let node = Escaped(node.dest().as_bytes());
     format!("{node} {:?} {:?} {patterns:?}", site.initial_sync, site.extra.words())
 }
 
@@ -281,8 +291,8 @@ impl Actor for StateActor {
 impl Handler<Keep> for StateActor {
     type Result = ();
 
-    fn handle(&mut self, Keep(nodes): Keep, ctx: &mut Self::Context) {
-        self.nodes = nodes;
+    fn handle(&mut self, Keep { nodes, excludes, deletes }: Keep, ctx: &mut Self::Context) {
+        (self.nodes, self.excludes, self.deletes) = (nodes, excludes, deletes);
         self.save_soon(ctx);
     }
 }

@@ -1,37 +1,40 @@
 //! Keeps the nodes served: starts a SyncActor for each, restarts those that fail, logs directory moves, and leads the
-//! orderly stop.
+//! reload and the orderly stop.
+
+mod reload;
+mod resync;
+mod slots;
 
 mod unseen;
 
 use std::time::Duration;
 
 use actix::prelude::*;
-use slog::{Logger, debug, error, info, warn};
+use slog::{Logger, debug, error, info, o, warn};
 
-use crate::daemon::{Ending, EndsDaemon};
+use self::reload::Reloading;
+use self::resync::Clock;
+use self::slots::{Errand, Slot, Slots, Stage};
+use crate::daemon::{Ending, EndsDaemon, Ways};
 use crate::messages::{
-    Compare, Died, DirMove, Drain, Drained, Flush, Flushed, Leave, Reason, Rescan, Save, Saved, Serve, SourceLost, Stop,
-    Succeeded, WatchReport,
+    Audit, Compare, Died, DirMove, Drain, Drained, Exclude, Flush, Flushed, Reason, Rescan, Restart, Retire, Save, Saved,
+    Serve, SourceLost, Stop, Succeeded, Vacate, WatchReport,
 };
+use crate::reload::Edition;
+use crate::root::Root;
+use crate::rsync::node::Node;
 use crate::site::InitialSync;
 use crate::state::memory::Resumed;
-use crate::state::{Keep, Kept};
+use crate::state::unsaved::Unsaved;
+use crate::state::{self, Keep, Kept};
 use crate::sync::health::backoff;
-use crate::sync::{Link, Superior, SyncActor};
+use crate::sync::{Link, Outbox, Superior, SyncActor};
 
 /// How long the last save may take when the time for a stop is up.
 const LAST_SAVE: Duration = Duration::from_secs(5);
-
-/// One node.
-struct Slot {
-    link: Link,
-    /// `None` if and only if its SyncActor died and the next one has not been started.
-    actor: Option<Addr<SyncActor>>,
-    /// SyncActors that died since the last success.
-    deaths: u32,
-    /// Whether nothing more is expected of it before the end.
-    drained: bool,
-}
+/// How long the far side of an rsync that was given up may take to remove its temporary file: a run before that would have
+/// its directory times overtaken.
+const LINGERS: Duration = Duration::from_secs(2);
 
 /// How far the stop is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,19 +55,28 @@ enum Phase {
 
 /// Starts, restarts and stops the SyncActors.
 ///
-/// Receives: [`WatchReport`], [`Died`], [`Succeeded`], [`Rescan`], [`DirMove`], [`Stop`], [`Flushed`], [`Drained`], [`Leave`].
-/// Sends: [`Serve`] to the filter, [`Flush`] to the watcher, [`Drain`] and [`SourceLost`] to the SyncActors, and to the
-/// StateActor what concerns the [`Recall`]. It owns the outboxes, so what
-/// is pending outlives every SyncActor; `actix::Supervisor` would not survive a panic. A panic of its own ends the
-/// daemon.
+/// Receives: [`WatchReport`], [`Died`], [`Succeeded`], [`Rescan`], [`DirMove`], [`Stop`], [`Restart`], [`Flushed`],
+/// [`Drained`], [`Reload`](crate::messages::Reload), [`Exclude`]. Sends: [`Serve`], [`Vacate`] to the filter, [`Flush`],
+/// [`Exclude`], [`Audit`] to the watcher, [`Drain`], [`Retire`], [`Resync`](crate::messages::Resync) and [`SourceLost`] to
+/// the SyncActors, and to the StateActor what concerns the [`Recall`]. It owns the outboxes, so what is pending outlives
+/// every SyncActor; `actix::Supervisor` would not survive a panic. A panic of its own ends the daemon.
 pub struct SupervisorActor {
-    slots: Vec<Slot>,
-    initial_sync: InitialSync,
-    stop_timeout: Duration,
+    slots: Slots,
+    edition: Edition,
+    root: Root,
+    ways: Ways,
+    unsaved: Unsaved,
     front: Front,
     phase: Phase,
-    /// Whether it ends because another source is to be mirrored.
+    /// Whether the stop is for a new start.
+    restarts: bool,
+    /// Whether that is because another directory took the place of an empty source.
     superseded: bool,
+    /// Flushes that have not come back. Those that were asked for at different times may overtake each other, so only
+    /// when none is left, everything before the last has come.
+    flushes: usize,
+    reloading: Reloading,
+    clock: Clock,
     log: Logger,
     guard: EndsDaemon,
 }
@@ -73,9 +85,15 @@ pub struct SupervisorActor {
 /// runs itself: a report that came before it knew them would be lost on it.
 pub struct Front {
     /// The filter.
-    pub filter: Recipient<Serve>,
+    pub serve: Recipient<Serve>,
+    /// The filter.
+    pub vacate: Recipient<Vacate>,
     /// The watcher.
-    pub watcher: Recipient<Flush>,
+    pub flush: Recipient<Flush>,
+    /// The watcher.
+    pub exclude: Recipient<Exclude>,
+    /// The watcher.
+    pub audit: Recipient<Audit>,
     /// `None` if no state is kept.
     pub state: Option<Recall>,
 }
@@ -93,41 +111,84 @@ pub struct Recall {
 }
 
 impl SupervisorActor {
-    /// A supervisor of one SyncActor for each link.
+    /// A supervisor of one SyncActor for each node of the site, in their order with these outboxes, which the filter
+    /// knows by their place.
     pub fn new(
-        links: Vec<Link>,
+        edition: Edition,
+        root: Root,
+        ways: Ways,
+        (outboxes, unsaved): (&[Outbox], Unsaved),
         front: Front,
-        initial_sync: InitialSync,
-        stop_timeout: Duration,
         log: Logger,
         guard: EndsDaemon,
     ) -> Self {
-        let slots = links.into_iter().map(|link| Slot { link, actor: None, deaths: 0, drained: false }).collect();
-        let (phase, superseded) = (Phase::Starting, false);
-        SupervisorActor { slots, initial_sync, stop_timeout, front, phase, superseded, log, guard }
+        let site = edition.site.clone();
+        let (slots, phase, reloading, clock) =
+            (Slots::default(), Phase::Starting, Reloading::default(), Clock::default());
+        let (restarts, superseded, flushes) = (false, false, 0);
+        let mut supervisor = SupervisorActor {
+            slots,
+            edition,
+            root,
+            ways,
+            unsaved,
+            front,
+            phase,
+            restarts,
+            superseded,
+            flushes,
+            reloading,
+            clock,
+            log,
+            guard,
+        };
+        for (at, (node, outbox)) in site.nodes.iter().zip(outboxes).enumerate() {
+            let link = supervisor.link(at, node, outbox.clone());
+            supervisor.slots.insert(node.clone(), link, Stage::Staying);
+        }
+        supervisor
+    }
+
+    fn link(&mut self, slot: usize, node: &Node, outbox: Outbox) -> Link {
+        let transport = (self.ways)(&self.edition, node);
+        let site = &self.edition.site;
+        let (bulk_size, excludes) = (site.bulk_size, site.excludes.clone());
+        let log = self.log.new(o!("node" => node.name().to_owned()));
+        let (key, unsaved, root) = (state::key(site, node), self.unsaved.clone(), self.root.clone());
+        Link { slot, key, outbox, unsaved, transport, bulk_size, root, excludes, log }
     }
 
     fn launch(&mut self, at: usize, ctx: &mut Context<Self>) {
-        if self.phase == Phase::Ended {
+        if matches!(self.phase, Phase::Starting | Phase::Ended) || !self.slots.may_start(at) {
             return;
         }
-        let Some(slot) = self.slots.get_mut(at) else { return };
+        let Some(slot) = self.slots.get(at) else { return };
         let address = ctx.address();
         let superior = Superior {
             died: address.clone().recipient(),
             succeeded: address.clone().recipient(),
             drained: address.recipient(),
         };
+        let outbox = slot.link.outbox.clone();
+        let reconcile = std::mem::take(&mut slot.reconcile);
+        if reconcile {
+            outbox.lock().want_reconcile();
+        }
         let actor = SyncActor::new(slot.link.clone(), superior).start();
-        self.front.filter.do_send(Serve { slot: at, wake: actor.clone().recipient() });
-        if matches!(self.phase, Phase::Draining | Phase::Saving) {
+        self.front.serve.do_send(Serve { slot: at, outbox, wake: Some(actor.clone().recipient()) });
+        if matches!(self.phase, Phase::Draining | Phase::Saving) || slot.stage == Stage::Leaving {
             actor.do_send(Drain);
         }
         slot.actor = Some(actor);
+        if reconcile {
+            self.keep();
+        }
     }
 
+    /// Paths that some node of the site does not have.
     fn pending(&self) -> usize {
-        self.slots.iter().map(|slot| slot.link.outbox.lock().len()).sum()
+        let staying = self.slots.iter().filter(|slot| slot.stage != Stage::Leaving);
+        staying.map(|slot| slot.link.outbox.lock().len()).sum()
     }
 
     fn watching(&mut self, directories: usize, ctx: &mut Context<Self>) {
@@ -136,17 +197,18 @@ impl SupervisorActor {
             self.phase = Phase::Running;
         }
         self.take_up_work();
-        for at in 0..self.slots.len() {
+        for at in self.slots.numbers(|_| true) {
             self.launch(at, ctx);
         }
+        self.spread_turns(ctx);
     }
 
     /// Goes on where the last run ended, or begins with a reconcile.
     fn take_up_work(&mut self) {
         let past = self.front.state.as_mut().and_then(|state| state.past.take());
         if let Some(mut past) = past {
-            for slot in &self.slots {
-                if !past.take_up(&slot.link) && self.initial_sync != InitialSync::Off {
+            for slot in self.slots.iter().filter(|slot| slot.stage == Stage::Staying) {
+                if !past.take_up(&slot.link) && self.edition.site.initial_sync != InitialSync::Off {
                     slot.link.outbox.lock().want_reconcile();
                 }
             }
@@ -154,15 +216,70 @@ impl SupervisorActor {
         } else {
             self.want_reconciles();
         }
-        if let Some(state) = &self.front.state {
+        self.keep();
+    }
+
+    /// Tells of which nodes the state is. Not yet of one that lacks what is not in its outbox.
+    fn keep(&self) {
+        if let Some(state) = &self.front.state
+            && self.phase != Phase::Starting
+        {
+            let site = &self.edition.site;
+            let (excludes, deletes) = (site.excludes.clone(), site.initial_sync == InitialSync::Full);
+            let known = self.slots.iter().filter(|slot| slot.stage == Stage::Staying && !slot.reconcile);
             let kept = |slot: &Slot| Kept { key: slot.link.key.clone(), outbox: slot.link.outbox.clone() };
-            state.keep.do_send(Keep(self.slots.iter().map(kept).collect()));
+            state.keep.do_send(Keep { nodes: known.map(kept).collect(), excludes, deletes });
         }
     }
 
     fn want_reconciles(&self) {
-        if self.initial_sync != InitialSync::Off {
-            self.slots.iter().for_each(|slot| slot.link.outbox.lock().want_reconcile());
+        if self.edition.site.initial_sync != InitialSync::Off {
+            let staying = self.slots.iter().filter(|slot| slot.stage == Stage::Staying);
+            staying.for_each(|slot| slot.link.outbox.lock().want_reconcile());
+        }
+    }
+
+    /// A SyncActor died, and its node needs another one.
+    fn died(&mut self, at: usize, panicked: bool, ctx: &mut Context<Self>) {
+        let Some(slot) = self.slots.get(at) else { return };
+        slot.deaths += 1;
+        let delay = backoff(slot.deaths, fastrand::f64());
+        let why = if panicked { "it panicked" } else { "it stopped" };
+        warn!(slot.link.log, "sync actor restarts"; "why" => why, "in" => format!("{} ms", delay.as_millis()),
+            "pending" => slot.link.outbox.lock().len());
+        ctx.run_later(delay, move |supervisor, ctx| supervisor.launch(at, ctx));
+    }
+
+    /// Asks for everything that the kernel has reported.
+    fn flush(&mut self) {
+        self.flushes += 1;
+        self.front.flush.do_send(Flush);
+    }
+
+    fn stop(&mut self, ctx: &mut Context<Self>) {
+        match self.phase {
+            Phase::Running => {
+                let what = if self.restarts { "starting anew" } else { "stopping" };
+                info!(self.log, "{what}: working off what is pending"; "pending" => self.pending());
+                self.phase = Phase::Flushing;
+                self.flush();
+                ctx.run_later(self.edition.site.stop_timeout, |supervisor, ctx| {
+                    if supervisor.phase != Phase::Ended {
+                        warn!(supervisor.log, "stop_timeout is over");
+                        supervisor.save_or_end(ctx);
+                    }
+                });
+            }
+            Phase::Starting => {
+                info!(self.log, "stopping before everything is watched");
+                self.want_reconciles();
+                self.end();
+            }
+            Phase::Flushing | Phase::Draining | Phase::Saving => {
+                info!(self.log, "stopping at once");
+                self.end();
+            }
+            Phase::Ended => (),
         }
     }
 
@@ -198,7 +315,7 @@ impl SupervisorActor {
 
     fn end(&mut self) {
         self.phase = Phase::Ended;
-        for slot in &self.slots {
+        for slot in self.slots.iter() {
             // What waits for a list would take its time to end.
             slot.link.transport.rest();
             let pending = slot.link.outbox.lock().len();
@@ -207,7 +324,19 @@ impl SupervisorActor {
             }
         }
         let pending = self.pending();
-        self.guard.end(if self.superseded { Ending::Superseded } else { Ending::Stopped { pending } });
+        if self.superseded && self.restarts {
+            self.guard.end(Ending::Superseded);
+        } else if self.restarts {
+            self.guard.end(Ending::Restart { pending });
+        } else {
+            return self.guard.end(Ending::Stopped { pending });
+        }
+        // The process goes on, and nothing of this may.
+        self.slots
+            .iter()
+            .filter_map(|slot| slot.actor.as_ref())
+            .for_each(|actor| actor.do_send(Retire { at_once: true }));
+        self.slots.clear();
     }
 }
 
@@ -237,7 +366,7 @@ impl Handler<WatchReport> for SupervisorActor {
             }
             WatchReport::MountPoints(_) => (),
             WatchReport::RootSuperseded if matches!(self.phase, Phase::Starting | Phase::Running) => {
-                self.superseded = true;
+                (self.restarts, self.superseded) = (true, true);
                 self.save_or_end(ctx);
             }
             // It stops anyway.
@@ -245,7 +374,8 @@ impl Handler<WatchReport> for SupervisorActor {
             WatchReport::Unseen(unseen) => unseen::log_unseen(&self.log, &unseen),
             WatchReport::RootLost => {
                 error!(self.log, "the source was moved, deleted or unmounted: nothing is sent until it is back");
-                self.slots.iter().filter_map(|slot| slot.actor.as_ref()).for_each(|actor| actor.do_send(SourceLost));
+                let actors = self.slots.iter().filter_map(|slot| slot.actor.as_ref());
+                actors.for_each(|actor| actor.do_send(SourceLost));
             }
         }
     }
@@ -285,17 +415,21 @@ impl Handler<Died> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, Died { slot: at, panicked }: Died, ctx: &mut Self::Context) {
-        let Some(slot) = self.slots.get_mut(at) else { return };
+        let Some(slot) = self.slots.get(at) else { return };
         slot.link.outbox.lock().roll_back();
-        (slot.actor, slot.deaths) = (None, slot.deaths + 1);
-        if matches!(self.phase, Phase::Ended) {
+        slot.actor = None;
+        if self.phase == Phase::Ended {
             return;
         }
-        let delay = backoff(slot.deaths, fastrand::f64());
-        let why = if panicked { "it panicked" } else { "it stopped" };
-        warn!(slot.link.log, "sync actor restarts"; "why" => why, "in" => format!("{} ms", delay.as_millis()),
-            "pending" => slot.link.outbox.lock().len());
-        ctx.run_later(delay, move |supervisor, ctx| supervisor.launch(at, ctx));
+        match std::mem::replace(&mut slot.errand, Errand::None) {
+            Errand::Leave => self.forget(at, ctx),
+            Errand::Retire if !panicked => self.launch(at, ctx),
+            Errand::RetireAtOnce if !panicked => {
+                ctx.run_later(LINGERS, move |supervisor, ctx| supervisor.launch(at, ctx));
+            }
+            _ if slot.stage == Stage::Leaving => self.dismiss(at, ctx),
+            _ => self.died(at, panicked, ctx),
+        }
     }
 }
 
@@ -303,7 +437,7 @@ impl Handler<Succeeded> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, Succeeded { slot }: Succeeded, _: &mut Self::Context) {
-        if let Some(slot) = self.slots.get_mut(slot) {
+        if let Some(slot) = self.slots.get(slot) {
             slot.deaths = 0;
         }
     }
@@ -313,56 +447,50 @@ impl Handler<Stop> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        match self.phase {
-            Phase::Running => {
-                info!(self.log, "stopping: working off what is pending"; "pending" => self.pending());
-                self.phase = Phase::Flushing;
-                self.front.watcher.do_send(Flush);
-                ctx.run_later(self.stop_timeout, |supervisor, ctx| {
-                    if supervisor.phase != Phase::Ended {
-                        warn!(supervisor.log, "stop_timeout is over");
-                        supervisor.save_or_end(ctx);
-                    }
-                });
-            }
-            Phase::Starting => {
-                info!(self.log, "stopping before everything is watched");
-                self.want_reconciles();
-                self.end();
-            }
-            Phase::Flushing | Phase::Draining | Phase::Saving => {
-                info!(self.log, "stopping at once");
-                self.superseded = false;
-                self.end();
-            }
-            Phase::Ended => (),
+        // The first one during a stop for a new start is no impatience.
+        if !(std::mem::take(&mut self.restarts)
+            && matches!(self.phase, Phase::Flushing | Phase::Draining | Phase::Saving))
+        {
+            self.stop(ctx);
         }
     }
 }
 
-impl Handler<Leave> for SupervisorActor {
+impl Handler<Restart> for SupervisorActor {
     type Result = ();
 
-    fn handle(&mut self, _: Leave, ctx: &mut Self::Context) {
-        self.phase = Phase::Ended;
-        self.slots.iter().filter_map(|slot| slot.actor.as_ref()).for_each(|actor| actor.do_send(Leave));
-        ctx.stop();
+    fn handle(&mut self, _: Restart, ctx: &mut Self::Context) {
+        if matches!(self.phase, Phase::Starting | Phase::Running) {
+            self.restarts = true;
+            self.stop(ctx);
+        }
     }
 }
 
 impl Handler<Flushed> for SupervisorActor {
     type Result = ();
 
-    fn handle(&mut self, _: Flushed, _: &mut Self::Context) {
+    fn handle(&mut self, _: Flushed, ctx: &mut Self::Context) {
+        self.flushes -= 1;
+        if self.flushes > 0 {
+            return;
+        }
+        for at in self.slots.numbers(|slot| slot.stage == Stage::Leaving) {
+            self.front.vacate.do_send(Vacate { slot: at });
+            match self.slots.get(at).and_then(|slot| slot.actor.as_ref()) {
+                Some(actor) => actor.do_send(Drain),
+                None => self.dismiss(at, ctx),
+            }
+        }
         if self.phase != Phase::Flushing {
             return;
         }
         self.phase = Phase::Draining;
-        for slot in &mut self.slots {
+        for slot in self.slots.iter_mut() {
             match &slot.actor {
                 Some(actor) => actor.do_send(Drain),
-                // It died lately: what is pending stays so.
-                None => slot.drained = true,
+                // If it died lately, what is pending stays so.
+                None => slot.drained = slot.deaths > 0,
             }
         }
         self.end_if_drained();
@@ -382,9 +510,11 @@ impl Handler<Saved> for SupervisorActor {
 impl Handler<Drained> for SupervisorActor {
     type Result = ();
 
-    fn handle(&mut self, Drained { slot }: Drained, _: &mut Self::Context) {
-        if let Some(slot) = self.slots.get_mut(slot) {
-            slot.drained = true;
+    fn handle(&mut self, Drained { slot: at }: Drained, ctx: &mut Self::Context) {
+        let Some(slot) = self.slots.get(at) else { return };
+        slot.drained = true;
+        if slot.stage == Stage::Leaving {
+            self.dismiss(at, ctx);
         }
         self.end_if_drained();
     }

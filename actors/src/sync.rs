@@ -13,6 +13,8 @@ pub mod pending;
 pub mod plan;
 mod reconcile;
 pub mod report;
+pub mod resync;
+mod retire;
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -28,7 +30,7 @@ pub use self::link::{Delivery, Link, Outbox, Running, Superior, Transport, Worke
 use self::pace::Pace;
 use self::plan::{Plan, Since, plan};
 use self::report::{log_delivery, log_failing};
-use crate::messages::{Change, Died, Drain, Drained, Leave, SourceLost, Succeeded, Wake};
+use crate::messages::{Change, Died, Drain, Drained, SourceLost, Succeeded, Wake};
 use crate::path::RelPath;
 use crate::root::RootError;
 use crate::rsync::blame::Blame;
@@ -46,9 +48,10 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Works off one node's outbox.
 ///
-/// Receives: [`Wake`], [`Drain`], [`SourceLost`], [`Leave`]. Sends: [`Succeeded`], [`Drained`], and [`Died`] when it is gone. One
-/// batch of each lane and a reconcile are worked on at a time, beside batches of which only the end is missing. Stops
-/// when rsync cannot be started. A restart forgets the backoff of the node, and nothing that is pending.
+/// Receives: [`Wake`], [`Drain`], [`SourceLost`], [`Resync`](crate::messages::Resync),
+/// [`Retire`](crate::messages::Retire). Sends: [`Succeeded`], [`Drained`], and [`Died`] when it is gone. One batch of each
+/// lane and a reconcile are worked on at a time, beside batches of which only the end is missing. Stops when rsync cannot
+/// be started, or when it was told to retire. A restart forgets the backoff of the node, and nothing that is pending.
 pub struct SyncActor {
     link: Link,
     superior: Superior,
@@ -65,6 +68,8 @@ pub struct SyncActor {
     /// Whether a batch of the fast lane waits for the way to be ready.
     late: bool,
     draining: bool,
+    /// Whether nothing more is started: it ends with what is in flight.
+    retiring: bool,
     timer: Option<SpawnHandle>,
     _obituary: Obituary,
 }
@@ -86,7 +91,7 @@ impl SyncActor {
     pub fn new(link: Link, superior: Superior) -> Self {
         let _obituary = Obituary { slot: link.slot, died: superior.died.clone() };
         let (health, pace, in_flight, timer) = (Health::Well, Pace::default(), 0, None);
-        let (reconcile_runs, reconcile_held, late, draining) = (false, false, false, false);
+        let (reconcile_runs, reconcile_held, late, draining, retiring) = (false, false, false, false, false);
         SyncActor {
             link,
             superior,
@@ -98,6 +103,7 @@ impl SyncActor {
             reconcile_held,
             late,
             draining,
+            retiring,
             timer,
             _obituary,
         }
@@ -107,6 +113,9 @@ impl SyncActor {
     fn advance(&mut self, ctx: &mut Context<Self>) {
         let now = Instant::now();
         self.timer.take().map(|timer| ctx.cancel_future(timer));
+        if self.retiring {
+            return self.end_if_idle(ctx);
+        }
         let look_again = match self.health.may_start(now) {
             Ok(()) => {
                 self.start(now, ctx);
@@ -353,14 +362,6 @@ impl Handler<SourceLost> for SyncActor {
     fn handle(&mut self, _: SourceLost, _: &mut Self::Context) {
         // What waits in the source would keep its file system busy, or read a directory that is not the source any more.
         self.link.transport.rest();
-    }
-}
-
-impl Handler<Leave> for SyncActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Leave, ctx: &mut Self::Context) {
-        ctx.stop();
     }
 }
 

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use inotify::Inotify;
+use tokio::sync::mpsc;
 
 pub use self::dirs::{Dirs, count as count_directories};
 pub use self::error::{WatchError, raise_watch_limit, watch_limit};
@@ -30,7 +31,7 @@ use self::reader::{Gauge, Seen};
 use crate::daemon::EndsDaemon;
 use crate::filter::excludes::Excludes;
 use crate::filter::settle::Settle;
-use crate::messages::{Audit, Barrier, DirMove, Flush, Observed, Passed, Rescan, Unseen, WatchReport};
+use crate::messages::{Audit, Barrier, DirMove, Exclude, Flush, Observed, Passed, Rescan, Unseen, WatchReport};
 use crate::path::RelPath;
 use crate::root::Root;
 
@@ -50,6 +51,8 @@ pub struct Outlets {
     pub moves: Recipient<DirMove>,
     /// The end of a flush.
     pub flush: Recipient<Flush>,
+    /// Other patterns hold.
+    pub exclude: Recipient<Exclude>,
     /// Barriers that were passed.
     pub passed: Recipient<Passed>,
     /// How the watching goes.
@@ -58,8 +61,8 @@ pub struct Outlets {
 
 /// Keeps one watch per directory and says what changed.
 ///
-/// Receives: what its reader thread has from the kernel, [`Flush`], [`Barrier`], [`Audit`]. Sends: [`Outlets`]. It runs on
-/// a thread of its own, since
+/// Receives: what its reader thread has from the kernel, [`Flush`], [`Barrier`], [`Exclude`], [`Audit`]. Sends:
+/// [`Outlets`]. It runs on a thread of its own, since
 /// it scans directories while it handles a message; events wait meanwhile. A panic ends the daemon: a restart would
 /// have to watch the whole tree again anyway.
 pub struct WatcherActor {
@@ -75,6 +78,8 @@ pub struct WatcherActor {
     /// The mount points that were reported last.
     mounts: BTreeSet<RelPath>,
     timer: Option<(Instant, SpawnHandle)>,
+    /// Closed when this and all of its clones are dropped.
+    holds_watches: mpsc::Sender<()>,
     _guard: EndsDaemon,
 }
 
@@ -96,11 +101,30 @@ struct FlushWhenDrained {
 }
 
 impl WatcherActor {
-    /// A watcher of the tree at `root`; watching begins when it is started.
-    /// `aside` is a directory that is not in the tree; without one there are no barriers.
-    pub fn new(root: Root, excludes: Excludes, outlets: Outlets, aside: Option<PathBuf>, guard: EndsDaemon) -> Self {
+    /// A watcher of the tree at `root`; watching begins when it is started. `aside` is a directory that is not in the tree;
+    /// without one there are no barriers. `holds_watches` is dropped when the watches are given up.
+    pub fn new(
+        root: Root,
+        excludes: Excludes,
+        outlets: Outlets,
+        aside: Option<PathBuf>,
+        holds_watches: mpsc::Sender<()>,
+        guard: EndsDaemon,
+    ) -> Self {
         let (poll, settle, watching, mounts, timer) = (POLL, Settle::default(), None, BTreeSet::new(), None);
-        WatcherActor { root, excludes, outlets, poll, settle, aside, watching, mounts, timer, _guard: guard }
+        WatcherActor {
+            root,
+            excludes,
+            outlets,
+            poll,
+            settle,
+            aside,
+            watching,
+            mounts,
+            timer,
+            holds_watches,
+            _guard: guard,
+        }
     }
 
     /// The same, which tries what is not watched again after each `period`.
@@ -126,7 +150,7 @@ impl WatcherActor {
             }
             addr.connected()
         };
-        let gauge = reader::start(inotify, deliver).map_err(WatchError::of_init)?;
+        let gauge = reader::start(inotify, deliver, self.holds_watches.clone()).map_err(WatchError::of_init)?;
         let mut reported = Instant::now();
         let mut observer = Observer::new(self.root.clone(), dirs, &mut |directories| {
             if reported.elapsed() >= PROGRESS {
@@ -214,8 +238,8 @@ impl Actor for WatcherActor {
 
 impl Drop for WatcherActor {
     fn drop(&mut self) {
-        if let Some((observer, gauge)) = &mut self.watching {
-            gauge.close();
+        if let Some((observer, gauge)) = self.watching.take() {
+            gauge.end();
             observer.end();
         }
     }
@@ -263,6 +287,19 @@ impl Handler<Flush> for WatcherActor {
 
     fn handle(&mut self, _: Flush, ctx: &mut Self::Context) {
         ctx.notify(FlushWhenDrained { calm: false });
+    }
+}
+
+impl Handler<Exclude> for WatcherActor {
+    type Result = ();
+
+    fn handle(&mut self, exclude: Exclude, ctx: &mut Self::Context) {
+        self.excludes = exclude.0.clone();
+        if let Some((observer, _)) = &mut self.watching {
+            observer.exclude(exclude.0.clone());
+        }
+        self.pass_on(ctx);
+        self.outlets.exclude.do_send(exclude);
     }
 }
 

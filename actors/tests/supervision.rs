@@ -12,6 +12,7 @@ use inosync_actors::daemon::{Daemon, Ending};
 use inosync_actors::filter::excludes::Excludes;
 use inosync_actors::filter::settle::Settle;
 use inosync_actors::path::RelPath;
+use inosync_actors::reload::Edition;
 use inosync_actors::root::Root;
 use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::extra::Extra;
@@ -95,6 +96,7 @@ impl Trees {
             max_delete: None,
             watch_poll: DEADLINE,
             settle: Settle::default(),
+            resync_every: None,
         }
     }
 }
@@ -120,15 +122,16 @@ async fn a_sync_actor_that_panics_or_stops_loses_nothing_and_disturbs_nobody() {
     let site = trees.site();
     let (children, root) = (Children::default(), Root::of(&site.wpath).unwrap());
     let version = local_version(&children, &site.rsync).await.expect("rsync is missing: run `make test`");
-    let shared = Shared::new(children.clone(), &site, &Logger::root(Discard, o!()));
-    let one_site = Rc::new(site.clone());
-    let way = |name| -> Rc<dyn Transport> {
-        Rsync::new(one_site.clone(), root.clone(), trees.node(name), version, shared.clone())
-    };
+    let log = Logger::root(Discard, o!());
+    let edition = Edition { site: Rc::new(site.clone()), version };
+    let shared = Shared::new(children.clone(), &site, &log);
+    let way = |name| Rsync::new(edition.site.clone(), root.clone(), trees.node(name), version, shared.clone());
     let unreliable = Rc::new(Unreliable { way: way("unreliable"), calls: Cell::new(0) });
-    let nodes = vec![("steady".to_owned(), way("steady")), ("unreliable".to_owned(), unreliable.clone() as _)];
-    let mut daemon =
-        Daemon::start_with(&site, root.clone(), nodes, children.clone(), None, &Logger::root(Discard, o!()));
+    let (steady, shaky) = (way("steady"), unreliable.clone());
+    let ways = move |_: &Edition, node: &Node| -> Rc<dyn Transport> {
+        if node.dest().to_string_lossy().contains("unreliable") { shaky.clone() } else { steady.clone() }
+    };
+    let mut daemon = Daemon::start_with(edition, root.clone(), Box::new(ways), children.clone(), None, &log);
 
     let (source, steady) = (trees.path("source"), trees.path("steady"));
     // Each way of going wrong at least once.

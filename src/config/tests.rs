@@ -70,7 +70,7 @@ fn a_minimal_file_has_the_documented_defaults() {
     assert_eq!(site.wpath, machine.path("src"));
     assert_eq!(site.nodes.iter().map(|node| node.dest().to_owned()).collect::<Vec<_>>(), ["h:/m/"]);
     assert!(site.excludes.is_empty() && site.extra == Extra::default() && site.logfile.is_none());
-    assert_eq!((site.rspeed, site.stop_timeout), (0, Duration::from_secs(30)));
+    assert_eq!((site.rspeed, site.stop_timeout, site.resync_every), (0, Duration::from_secs(30), None));
     assert_eq!(site.watch_poll, Duration::from_secs(60));
     assert_eq!((site.initial_sync, site.dir_moves), (InitialSync::Full, DirMoves::Log));
     assert_eq!((site.standby, site.max_standbys, site.ssh_master, site.bulk_size), (true, 32, true, 8 << 20));
@@ -94,13 +94,14 @@ fn every_key_is_taken_over() {
             rspeed: 5_000, rsync: "DIR/rsync", logfile: "DIR/log",
             initial_sync: Update, dir_moves: Log, standby: false, max_standbys: 7, ssh_master: false, bulk_size: 3,
             stop_timeout: 0, allow_empty: true, marker: "d/.here", max_delete: 1_000,
-            watch_poll: 5, settle: [("*.part", 30), ("/up/*", 5)],
+            watch_poll: 5, settle: [("*.part", 30), ("/up/*", 5)], resync_every: 60,
         )"#;
     let site = machine.load(text).unwrap();
     assert_eq!(site.nodes.iter().map(|node| node.name()).collect::<Vec<_>>(), ["a:", "b::www", "/mnt"]);
     assert_eq!(site.extra.words(), ["-a", "-e", "ssh -p 1"]);
     assert_eq!((site.rsync, site.logfile), (machine.path("rsync"), Some(machine.path("log"))));
     assert_eq!((site.rspeed, site.stop_timeout, site.initial_sync), (5000, Duration::ZERO, InitialSync::Update));
+    assert_eq!(site.resync_every, Some(Duration::from_secs(60)));
     assert_eq!((site.standby, site.max_standbys, site.ssh_master, site.bulk_size), (false, 7, false, 3 << 20));
     let marker = inosync_actors::path::RelPath::new(b"d/.here").unwrap();
     assert_eq!((site.allow_empty, site.marker, site.max_delete), (true, Some(marker), Some(1000)));
@@ -109,6 +110,11 @@ fn every_key_is_taken_over() {
     let seconds = |path| time(path).map(|time| time.as_secs());
     assert_eq!((seconds(b"a.part"), seconds(b"up/a"), seconds(b"a")), (Some(30), Some(5), None));
     assert!(site.excludes.excludes(&inosync_actors::path::RelPath::new(b"x/a.o").unwrap(), false));
+}
+
+#[test]
+fn no_time_between_resyncs_is_never() {
+    assert_eq!(Machine::new().load_with("resync_every: 0").unwrap().resync_every, None);
 }
 
 #[test]

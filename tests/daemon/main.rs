@@ -17,6 +17,7 @@ mod nodes;
 mod races;
 mod random;
 mod settle;
+mod reload;
 mod standby;
 mod standby_trouble;
 mod start;

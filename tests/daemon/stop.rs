@@ -92,3 +92,24 @@ fn a_stop_takes_no_longer_than_its_timeout() {
     expect_end(&site.stop(), 75);
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
+
+/// Runs what follows at a terminal that goes away with this program; its errors go where ours go.
+const AT_TERMINAL: [&str; 4] = ["sh", "-c", "exec script --quiet --command \"exec $* 2>&3\" /dev/null 3>&2", "sh"];
+
+#[test]
+fn a_terminal_that_goes_away_is_a_stop() {
+    if std::process::Command::new("script").arg("--version").output().is_err() {
+        println!("not tested: script(1) is not there");
+        return;
+    }
+    let mut site = Site::on(&[Local]);
+    site.start_by(&AT_TERMINAL, &[]);
+    site.expect_identical();
+    site.write("file", "x");
+    site.daemon().signal(Signal::KILL);
+    site.expect_log("stopped");
+    site.expect_log("the terminal is gone");
+    site.expect_identical();
+    let ended = site.wait();
+    assert!(ended.left.is_empty(), "{:?}", ended.left);
+}

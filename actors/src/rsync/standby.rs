@@ -41,7 +41,10 @@ const TIMEOUTS: (u32, u32) = (60, 4);
 
 /// The standbys that all nodes together may still have.
 #[derive(Debug, Clone)]
-pub struct Budget(Rc<Cell<usize>>);
+pub struct Budget {
+    total: usize,
+    left: Rc<Cell<usize>>,
+}
 
 /// One of them; given back when it is dropped.
 #[derive(Debug)]
@@ -50,20 +53,25 @@ pub struct Permit(Budget);
 impl Budget {
     /// So many.
     pub fn new(standbys: usize) -> Self {
-        Budget(Rc::new(Cell::new(standbys)))
+        Budget { total: standbys, left: Rc::new(Cell::new(standbys)) }
+    }
+
+    /// How many there may be.
+    pub fn total(&self) -> usize {
+        self.total
     }
 
     fn take(&self) -> Option<Permit> {
-        let left = self.0.get().checked_sub(1)?;
-        self.0.set(left);
+        let left = self.left.get().checked_sub(1)?;
+        self.left.set(left);
         Some(Permit(self.clone()))
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let budget = &self.0.0;
-        budget.set(budget.get() + 1);
+        let left = &self.0.left;
+        left.set(left.get() + 1);
     }
 }
 

@@ -56,7 +56,7 @@ impl Rsync {
 
     /// Starts the standbys that are wanted, once the connection that they share is there or was tried.
     pub(super) fn refill(self: &Rc<Self>) {
-        if self.standbys.borrow().rests() {
+        if self.standbys.borrow().rests() || self.retired.get() {
             return;
         }
         let Some(master) = self.master.clone() else { return self.refill_now() };
@@ -79,7 +79,7 @@ impl Rsync {
     }
 
     fn refill_now(self: &Rc<Self>) {
-        if !self.site.standby {
+        if !self.site.standby || self.retired.get() {
             return;
         }
         loop {

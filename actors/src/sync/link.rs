@@ -84,12 +84,16 @@ pub trait Transport {
     }
     /// Nothing can be sent for now: nothing is to be kept ready for it.
     fn rest(&self) {}
+    /// Nothing more will be sent this way, beside what is on it: nothing is to be kept ready, ever.
+    fn retire(&self) {
+        self.rest();
+    }
 }
 
 /// What a SyncActor works on and with. All of it outlives the actor.
 #[derive(Clone)]
 pub struct Link {
-    /// The node's place in the site.
+    /// The number of the node, of which no other has the same as long as the daemon runs.
     pub slot: usize,
     /// Tells the node, as it is configured, from any other in the saved state.
     pub key: String,

@@ -75,6 +75,7 @@ pub struct PendingSet {
     /// The batches that are out.
     leases: Leases,
     reconcile: Reconcile,
+    last_reconcile: Option<Instant>,
     away: Away,
     /// Directories that were compared as a whole a moment ago: a move in them may be reported only now.
     compared: Vec<(RelPath, Instant)>,
@@ -103,7 +104,19 @@ impl PendingSet {
         let (waiting, reconcile) = (Fold::new(cap), Reconcile::Idle);
         let (leases, away, unmounted) = (Leases::default(), Away::default(), BTreeSet::new());
         let (compared, calm, emptied, careful, settle) = (Vec::new(), Calm::default(), false, None, Settle::default());
-        PendingSet { waiting, leases, reconcile, away, compared, unmounted, calm, emptied, careful, settle }
+        PendingSet {
+            waiting,
+            leases,
+            reconcile,
+            last_reconcile: None,
+            away,
+            compared,
+            unmounted,
+            calm,
+            emptied,
+            careful,
+            settle,
+        }
     }
 
     /// Something changed.
@@ -151,10 +164,19 @@ impl PendingSet {
         }
     }
 
+    /// When the last reconcile that compared everything ended; `None` before the first.
+    pub fn last_reconcile(&self) -> Option<Instant> {
+        self.last_reconcile
+    }
+
+    /// Whether a reconcile is wanted or runs.
+    pub fn reconciles(&self) -> bool {
+        !matches!(self.reconcile, Reconcile::Idle)
+    }
+
     /// The number of paths that are not on the node yet; a reconcile counts as one.
     pub fn len(&self) -> usize {
-        let reconcile = !matches!(self.reconcile, Reconcile::Idle);
-        self.waiting.len() + self.leases.paths() + usize::from(reconcile)
+        self.waiting.len() + self.leases.paths() + usize::from(self.reconciles())
     }
 
     /// Whether the node has everything.
@@ -341,6 +363,7 @@ impl PendingSet {
         else {
             return;
         };
+        self.last_reconcile = Some(now);
         self.away.forget_first(moves);
         self.careful.take_if(|since| *since <= started);
         // What was missing before it began, it has dealt with.

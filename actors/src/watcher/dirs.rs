@@ -104,12 +104,16 @@ impl Dirs {
         &self.root
     }
 
-    /// Makes one more event, for a reader that waits for one to see that nobody listens any more.
-    pub(super) fn make_event(&mut self) {
-        // The end of a watch is an event, wherever it stood.
-        if let Ok(watch) = self.watches.add("/", WatchMask::DELETE_SELF) {
-            let _ = self.watches.remove(watch);
-        }
+    /// Other patterns hold; to be followed by a scan.
+    pub(super) fn exclude(&mut self, excludes: Excludes) {
+        self.excludes = excludes;
+    }
+
+    /// Wakes the reader of the queue a last time: the end of a watch is an event. The watches end with the queue.
+    pub(super) fn end(mut self) {
+        // If no watch is left for this one, the root has one.
+        let watch = self.watches.add("/", MASK).ok().or_else(|| self.tree.watch(self.tree.root()).cloned());
+        let _ = watch.map(|watch| self.watches.remove(watch));
     }
 
     /// The directory at the top of the tree.

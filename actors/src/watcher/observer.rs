@@ -22,6 +22,7 @@ use super::moves::{Departure, Moves};
 use super::quiet::Quiet;
 use super::reader::RawEvent;
 use super::tree::NodeId;
+use crate::filter::excludes::Excludes;
 use crate::filter::settle::Settle;
 use crate::messages::{Change, DirMove, Passed, Reason, Rescan, Unseen};
 use crate::path::RelPath;
@@ -160,11 +161,6 @@ impl Observer {
         self.dirs.count()
     }
 
-    /// Nobody listens any more: its event queue gets one more event, by which its reader notices.
-    pub fn end(&mut self) {
-        self.dirs.make_event();
-    }
-
     /// Takes what was found since the last call.
     pub fn take(&mut self) -> Findings {
         self.tell_unwatched();
@@ -239,6 +235,21 @@ impl Observer {
         for path in self.quiet.flush() {
             self.written(path);
         }
+    }
+
+    /// Other patterns hold: what they exclude is not watched any more, and what they do not exclude is.
+    pub fn exclude(&mut self, excludes: Excludes) {
+        self.dirs.exclude(excludes);
+        // When the root comes back, everything is looked through.
+        if matches!(self.presence, Presence::Here { .. }) && self.root.look().is_ok() {
+            self.dirs.scan(self.dirs.root());
+            self.scanned_until(Instant::now());
+        }
+    }
+
+    /// Gives up all watches.
+    pub fn end(self) {
+        self.dirs.end();
     }
 
     fn file_event(&mut self, dir: NodeId, name: OsString, mask: EventMask, now: Instant) {

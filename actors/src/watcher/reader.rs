@@ -56,7 +56,7 @@ pub enum Seen {
 pub struct Gauge {
     queue: Arc<OwnedFd>,
     waiting: Arc<AtomicUsize>,
-    closed: Arc<AtomicBool>,
+    ended: Arc<AtomicBool>,
 }
 
 impl Gauge {
@@ -65,9 +65,9 @@ impl Gauge {
         self.waiting.fetch_sub(events, Ordering::AcqRel);
     }
 
-    /// The reader is to end with the next event.
-    pub fn close(&self) {
-        self.closed.store(true, Ordering::Release);
+    /// Nobody listens any more: the next event ends the reader.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Release);
     }
 
     /// Whether no event waits, neither in the kernel nor between the reader and the watcher.
@@ -79,14 +79,18 @@ impl Gauge {
 
 /// Starts the reader. `deliver` gets each read as one batch and says whether anybody still listens; an event with
 /// watch -1 and `Q_OVERFLOW` stands for events that were lost. Where the list of mounts cannot be listened to, changes of it
-/// are not told.
+/// are not told. `held` is dropped after the queue.
 ///
 /// # Errors
 /// When the descriptor cannot be duplicated or the thread cannot be started (both: limits of the process).
-pub fn start(mut inotify: Inotify, deliver: impl Fn(Seen) -> bool + Send + 'static) -> io::Result<Gauge> {
+pub fn start<H: Send + 'static>(
+    mut inotify: Inotify,
+    deliver: impl Fn(Seen) -> bool + Send + 'static,
+    held: H,
+) -> io::Result<Gauge> {
     let queue = Arc::new(inotify.as_fd().try_clone_to_owned()?);
-    let gauge = Gauge { queue, waiting: Arc::default(), closed: Arc::default() };
-    let (waiting, closed) = (gauge.waiting.clone(), gauge.closed.clone());
+    let gauge = Gauge { queue, waiting: Arc::default(), ended: Arc::default() };
+    let (waiting, ended) = (gauge.waiting.clone(), gauge.ended.clone());
     thread::Builder::new().name("inotify".into()).spawn(move || {
         let mut buffer = vec![0; BUFFER];
         let mut table = File::open(mounts::TABLE).ok();
@@ -113,10 +117,12 @@ pub fn start(mut inotify: Inotify, deliver: impl Fn(Seen) -> bool + Send + 'stat
                 batch = vec![overflow()];
             }
             waiting.fetch_add(batch.len(), Ordering::AcqRel);
-            if closed.load(Ordering::Acquire) || !deliver(Seen::Events(batch)) {
-                return;
+            if ended.load(Ordering::Acquire) || !deliver(Seen::Events(batch)) {
+                break;
             }
         }
+        drop(inotify);
+        drop(held);
     })?;
     Ok(gauge)
 }

@@ -80,6 +80,8 @@ fn a_wrong_value_is_shown_where_it_is() {
         ("settle: [(\"a/b\", 3)]", "6:11", 5, &["`settle[0]`", "where it begins"]),
         ("settle: [(\"a\", 0)]", "6:16", 1, &["whole number from 1 to 86400", "seconds"]),
         ("stop_timeout: 86401", "6:15", 5, &["whole number from 0 to 86400", "seconds"]),
+        ("resync_every: 59", "6:15", 2, &["`resync_every` is 59 seconds", "write 60 or more, or 0 for never"]),
+        ("resync_every: 31536001", "6:15", 8, &["whole number from 0 to 31536000", "seconds"]),
         ("stop_timeout: -5", "6:15", 2, &["`stop_timeout` must be a whole number"]),
         ("rsync: \"/bin/rsync\"", "6:1", 5, &["the key `rsync` is given twice"]),
         ("logfile: \"rsync.log\"", "6:10", 11, &["logfile `rsync.log` is relative", "such as logfile: \"/rsync.log\""]),

@@ -34,6 +34,8 @@ pub struct Site {
     sshd: Option<Server>,
     rsyncd: Option<Server>,
     nodes: Vec<Node>,
+    /// The name of the source beside the mirrors.
+    source: &'static str,
     dead_port: u16,
     /// Lines of the configuration beside the paths and the nodes.
     keys: Vec<String>,
@@ -69,6 +71,7 @@ impl Site {
             sshd: nodes.contains(&Ssh).then(|| server::sshd(&at)),
             rsyncd: nodes.contains(&Rsyncd).then(|| server::rsync_daemon(&at, &at.join("rsyncd"))),
             nodes: nodes.to_vec(),
+            source: "source",
             dead_port: server::free_port(),
             keys: Vec::new(),
             skip: |_| false,
@@ -105,14 +108,28 @@ impl Site {
         format!("--rsh='ssh -F {}'", self.base().join("ssh_config").display())
     }
 
-    /// Adds a line to the configuration, such as `rspeed: 100`.
+    /// Adds a line to the configuration, such as `rspeed: 100`, in place of the one for the same key.
     pub fn config(&mut self, line: &str) {
+        let key = line.split(':').next().unwrap_or(line);
+        self.keys.retain(|kept| !kept.starts_with(&format!("{key}:")));
         self.keys.push(line.to_owned());
     }
 
     /// Takes back what [`Site::config`] added.
     pub fn forget_config(&mut self) {
         self.keys.clear();
+    }
+
+    /// Lets the configuration name these nodes, of those that the site was made with.
+    pub fn serve(&mut self, nodes: &[Node]) {
+        self.nodes = nodes.to_vec();
+    }
+
+    /// Lets the configuration name another source, with a file `seed` in it.
+    pub fn serve_from(&mut self, source: &'static str) {
+        self.source = source;
+        fs::create_dir(self.source()).expect("the directory is new");
+        self.write("seed", "seed");
     }
 
     /// Puts the mirror so many directories deeper on each node. They do not exist; what they are below does.
@@ -172,6 +189,26 @@ impl Site {
         }
     }
 
+    /// Makes the daemon read the configuration as it is now, and waits until it says what comes of it.
+    #[track_caller]
+    pub fn reload(&self) -> String {
+        self.config_file();
+        self.reload_file()
+    }
+
+    /// As [`Site::reload`], with the file as it lies there.
+    #[track_caller]
+    pub fn reload_file(&self) -> String {
+        let said = || {
+            let lines = self.log_lines().into_iter();
+            lines.filter(|line| line.contains("reloaded") || line.contains("reload refused")).collect::<Vec<_>>()
+        };
+        let before = said().len();
+        self.daemon().signal(Signal::HUP);
+        let line = wait::until(|| said().get(before).cloned());
+        line.unwrap_or_else(|| self.fail("nothing comes of a reload"))
+    }
+
     /// Starts the daemon and waits until every node equals the source.
     pub fn start_mirrored(&mut self) {
         self.start();
@@ -209,7 +246,7 @@ impl Site {
     }
 
     pub fn source(&self) -> PathBuf {
-        self.base().join("source")
+        self.base().join(self.source)
     }
 
     /// A path in the source.

@@ -182,6 +182,20 @@ fn a_reconcile_that_came_to_nothing_is_wanted_again() {
 }
 
 #[test]
+fn the_last_reconcile_is_the_last_that_compared_everything() {
+    let (mut set, now) = (PendingSet::default(), Instant::now());
+    set.want_reconcile();
+    assert!(set.lease_reconcile(now));
+    set.postpone_reconcile(now, |_| Duration::ZERO);
+    assert!(set.lease_reconcile(now));
+    set.roll_back_reconcile();
+    assert_eq!((set.last_reconcile(), set.reconciles()), (None, true));
+    assert!(set.lease_reconcile(now));
+    set.settle_reconcile(now + SOON);
+    assert_eq!((set.last_reconcile(), set.reconciles()), (Some(now + SOON), false));
+}
+
+#[test]
 fn a_reconcile_that_fails_by_itself_is_postponed_and_holds_up_no_path() {
     let (mut set, now) = (PendingSet::default(), Instant::now());
     set.want_reconcile();

@@ -175,6 +175,39 @@ fn after_a_move_patterns_are_matched_against_the_new_place() {
 }
 
 #[test]
+fn other_patterns_move_the_watches_and_events_of_what_is_excluded_now_are_expected() {
+    let mut tree = Watched::new(&["a/x", "b/x/y"], &["b"]);
+    assert_eq!(tree.observer.directories(), 3);
+    fs::write(tree.at("a/x/before"), "x").unwrap();
+    tree.observer.exclude(Excludes::new(vec!["a".into()]).unwrap());
+    assert_eq!(tree.observer.directories(), 4);
+    fs::write(tree.at("a/x/after"), "x").unwrap();
+    fs::write(tree.at("b/x/y/f"), "x").unwrap();
+    fs::create_dir(tree.at("b/x/new")).unwrap();
+    fs::create_dir(tree.at("a/x/new")).unwrap();
+    assert_eq!(tree.changes(), ["written b/x/y/f", "subtree b/x/new/"]);
+    tree.observer.tick(tree.now + CALM_AT_LATEST);
+    assert!(tree.observer.take().rescans.is_empty(), "no track was lost");
+}
+
+#[test]
+fn other_patterns_that_come_while_the_root_is_away_hold_when_it_is_back() {
+    let mut tree = Watched::new(&["a/x", "b/x"], &["b"]);
+    fs::rename(tree.at(""), tree.beside("root")).unwrap();
+    fs::create_dir_all(tree.at("c/d/e/f")).unwrap();
+    tree.changes();
+    tree.observer.exclude(Excludes::new(vec!["a".into()]).unwrap());
+    assert_eq!(tree.observer.directories(), 3, "another directory is not looked through");
+    fs::remove_dir_all(tree.at("")).unwrap();
+    fs::rename(tree.beside("root"), tree.at("")).unwrap();
+    tree.changes();
+    tree.observer.tick(tree.now + ROOT_POLL);
+    assert_eq!(tree.observer.directories(), 3);
+    fs::write(tree.at("b/x/f"), "x").unwrap();
+    assert_eq!(tree.changes(), ["written b/x/f"]);
+}
+
+#[test]
 fn an_overflow_is_repaired_once_when_it_is_calm() {
     let mut tree = Watched::new(&["a"], &[]);
     fs::rename(tree.at("a"), tree.at("b")).unwrap();

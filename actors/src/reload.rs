@@ -1,0 +1,286 @@
+//! What a reload changes: two readings of the configuration compared. Pure; the supervisor carries it out.
+
+use std::fmt;
+use std::rc::Rc;
+
+use crate::path::Shown;
+use crate::rsync::node::Node;
+use crate::rsync::version::Version;
+use crate::site::{InitialSync, Site};
+
+/// One reading of the configuration.
+#[derive(Debug, Clone)]
+pub struct Edition {
+    /// What it says.
+    pub site: Rc<Site>,
+    /// The version of the rsync that it names.
+    pub version: Version,
+}
+
+/// How one edition differs from the one before, and what that takes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Difference {
+    /// Nodes that are new, in the order of the configuration.
+    pub added: Vec<Node>,
+    /// Nodes that are gone.
+    pub removed: Vec<Node>,
+    /// The keys that have another value, without those that only say which nodes there are.
+    pub keys: Vec<&'static str>,
+    /// Whether everything is another: the daemon is to start anew.
+    pub restart: bool,
+    /// Whether watcher and filter need other patterns.
+    pub excludes: bool,
+    /// Whether the nodes are reached in another way.
+    pub ways: bool,
+    /// Whether the nodes that stay are to be reconciled.
+    pub reconcile: bool,
+}
+
+impl Difference {
+    /// What is different in `new`.
+    pub fn between(old: &Edition, new: &Edition) -> Difference {
+        // Without `..`: a new key does not compile before it is decided here what its change takes.
+        let Site {
+            wpath,
+            excludes,
+            nodes,
+            rsync,
+            extra,
+            rspeed,
+            logfile,
+            initial_sync,
+            dir_moves,
+            standby,
+            max_standbys,
+            ssh_master,
+            bulk_size,
+            state_file,
+            stop_timeout,
+            resync_every,
+            settle,
+            watch_poll,
+            allow_empty,
+            marker,
+            max_delete,
+        } = &*old.site;
+        let site = &*new.site;
+        let mut difference = Difference {
+            added: without(&site.nodes, nodes),
+            removed: without(nodes, &site.nodes),
+            ..Difference::default()
+        };
+        let keys = &mut difference.keys;
+        let mut differs = |key, same: bool| {
+            keys.extend((!same).then_some(key));
+            !same
+        };
+        // What the watcher and the look at the source go by, beside what is another tree.
+        difference.restart = differs("wpath", *wpath == site.wpath)
+            | differs("state_dir", *state_file == site.state_file)
+            | differs("settle", *settle == site.settle)
+            | differs("watch_poll", *watch_poll == site.watch_poll)
+            | differs("allow_empty", *allow_empty == site.allow_empty)
+            | differs("marker", *marker == site.marker);
+        difference.excludes = differs("rexcludes", *excludes == site.excludes);
+        let compares =
+            differs("extra", *extra == site.extra) | differs("initial_sync", *initial_sync == site.initial_sync);
+        let same_rsync = *rsync == site.rsync && old.version == new.version;
+        let runs = differs("rspeed", *rspeed == site.rspeed)
+            | differs("rsync", same_rsync)
+            | differs("logfile", *logfile == site.logfile)
+            | differs("standby", *standby == site.standby)
+            | differs("max_standbys", *max_standbys == site.max_standbys)
+            | differs("ssh_master", *ssh_master == site.ssh_master)
+            | differs("bulk_size", *bulk_size == site.bulk_size)
+            | differs("max_delete", *max_delete == site.max_delete);
+        differs("dir_moves", *dir_moves == site.dir_moves);
+        differs("stop_timeout", *stop_timeout == site.stop_timeout);
+        differs("resync_every", *resync_every == site.resync_every);
+        difference.ways = difference.excludes || compares || runs;
+        // With Off nothing is compared that need not be. But what is newly included may have been dropped by a SyncActor that
+        // still went by the patterns before.
+        difference.reconcile = difference.excludes || (compares && site.initial_sync != InitialSync::Off);
+        difference
+    }
+
+    /// Whether nothing is different.
+    pub fn is_empty(&self) -> bool {
+        *self == Difference::default()
+    }
+}
+
+/// The nodes that are not among `others`. A node is the same under the same name and destination.
+fn without(nodes: &[Node], others: &[Node]) -> Vec<Node> {
+    let is_other = |node: &&Node| !others.iter().any(|other| *node == other && node.name() == other.name());
+    nodes.iter().filter(is_other).cloned().collect()
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("nothing changed");
+        }
+        let names = |nodes: &[Node]| nodes.iter().map(|node| Shown::from(node.name()).to_string()).collect::<Vec<_>>();
+        let keys = self.keys.iter().map(|key| (*key).to_owned()).collect();
+        let parts = [("added", names(&self.added)), ("removed", names(&self.removed)), ("changed", keys)];
+        let parts = parts.into_iter().filter(|(_, what)| !what.is_empty());
+        let parts: Vec<String> = parts.map(|(how, what)| format!("{how} {}", what.join(" "))).collect();
+        f.write_str(&parts.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::filter::excludes::Excludes;
+    use crate::filter::settle::Settle;
+    use crate::rsync::extra::Extra;
+    use crate::site::DirMoves;
+
+    const OLDEST: Version = Version::OLDEST;
+
+    fn node(name: &str, rpath: &str) -> Node {
+        Node::parse(name, rpath).unwrap()
+    }
+
+    fn site() -> Site {
+        Site {
+            wpath: PathBuf::from("/source"),
+            excludes: Excludes::default(),
+            nodes: vec![node("a:", "/m"), node("b:", "/m")],
+            rsync: PathBuf::from("/usr/bin/rsync"),
+            extra: Extra::default(),
+            rspeed: 0,
+            logfile: None,
+            initial_sync: InitialSync::Full,
+            dir_moves: DirMoves::Log,
+            standby: true,
+            max_standbys: 4,
+            ssh_master: true,
+            bulk_size: 8,
+            state_file: None,
+            stop_timeout: Duration::from_secs(30),
+            resync_every: None,
+            settle: Settle::default(),
+            watch_poll: Duration::from_secs(60),
+            allow_empty: false,
+            marker: None,
+            max_delete: None,
+        }
+    }
+
+    fn difference(change: impl FnOnce(&mut Site)) -> Difference {
+        let mut new = site();
+        change(&mut new);
+        let edition = |site| Edition { site: Rc::new(site), version: OLDEST };
+        Difference::between(&edition(site()), &edition(new))
+    }
+
+    /// A key, its change, and what that takes of: excludes, ways, reconcile.
+    type Row = (&'static str, fn(&mut Site), [bool; 3]);
+
+    #[test]
+    fn each_key_takes_what_depends_on_it_and_no_more() {
+        let rows: &[Row] = &[
+            ("rexcludes", |site| site.excludes = Excludes::new(vec!["x".into()]).unwrap(), [true, true, true]),
+            ("extra", |site| site.extra = Extra::parse("-a").unwrap(), [false, true, true]),
+            ("initial_sync", |site| site.initial_sync = InitialSync::Update, [false, true, true]),
+            ("initial_sync", |site| site.initial_sync = InitialSync::Off, [false, true, false]),
+            ("rspeed", |site| site.rspeed = 1, [false, true, false]),
+            ("rsync", |site| site.rsync = PathBuf::from("/bin/rsync"), [false, true, false]),
+            ("logfile", |site| site.logfile = Some(PathBuf::from("/log")), [false, true, false]),
+            ("standby", |site| site.standby = false, [false, true, false]),
+            ("max_standbys", |site| site.max_standbys = 5, [false, true, false]),
+            ("ssh_master", |site| site.ssh_master = false, [false, true, false]),
+            ("bulk_size", |site| site.bulk_size = 9, [false, true, false]),
+            ("max_delete", |site| site.max_delete = Some(1), [false, true, false]),
+            ("stop_timeout", |site| site.stop_timeout = Duration::ZERO, [false; 3]),
+            ("resync_every", |site| site.resync_every = Some(Duration::from_secs(60)), [false; 3]),
+        ];
+        for (key, change, [excludes, ways, reconcile]) in rows {
+            let expected = Difference {
+                keys: vec![key],
+                excludes: *excludes,
+                ways: *ways,
+                reconcile: *reconcile,
+                ..Difference::default()
+            };
+            assert_eq!(difference(change), expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn other_patterns_take_a_reconcile_even_where_none_is_made_at_the_start() {
+        let found = difference(|site| {
+            site.initial_sync = InitialSync::Off;
+            site.excludes = Excludes::new(vec!["x".into()]).unwrap();
+        });
+        assert!(found.reconcile);
+    }
+
+    #[test]
+    fn another_source_or_state_is_another_start() {
+        let found = difference(|site| site.wpath = PathBuf::from("/other"));
+        assert!(found.restart && found.keys == ["wpath"]);
+        let found = difference(|site| site.state_file = Some(PathBuf::from("/state/file")));
+        assert!(found.restart && found.keys == ["state_dir"]);
+    }
+
+    #[test]
+    fn an_upgrade_of_rsync_is_another_way() {
+        let edition = |version| Edition { site: Rc::new(site()), version };
+        let found = Difference::between(&edition(OLDEST), &edition(Version::MAKES_PATHS));
+        assert!(found.ways && !found.reconcile && found.keys == ["rsync"]);
+    }
+
+    #[test]
+    fn nodes_come_and_go_by_name_and_destination() {
+        type Change = fn(&mut Site);
+        let names = |nodes: &[Node]| nodes.iter().map(|node| node.name().to_owned()).collect::<Vec<_>>();
+        let rows: &[(Change, &[&str], &[&str])] = &[
+            (|site| site.nodes.reverse(), &[], &[]),
+            (|site| site.nodes.push(node("c:", "/m")), &["c:"], &[]),
+            (|site| drop(site.nodes.remove(0)), &[], &["a:"]),
+            (|site| site.nodes = vec![node("b:", "/m"), node("c:", "/m")], &["c:"], &["a:"]),
+            (|site| site.nodes = vec![node("a:", "/n"), node("b:", "/m")], &["a:"], &["a:"]),
+            (|site| site.nodes = vec![node("a:/m", "/"), node("b:", "/m")], &["a:/m"], &["a:"]),
+        ];
+        for (change, added, removed) in rows {
+            let found = difference(change);
+            assert_eq!((names(&found.added), names(&found.removed)), (added.map_strings(), removed.map_strings()));
+            assert!(!found.ways && !found.reconcile && !found.restart && found.keys.is_empty());
+        }
+    }
+
+    trait MapStrings {
+        fn map_strings(&self) -> Vec<String>;
+    }
+
+    impl MapStrings for &[&str] {
+        fn map_strings(&self) -> Vec<String> {
+            self.iter().map(|&text| text.to_owned()).collect()
+        }
+    }
+
+    #[test]
+    fn it_is_told_in_one_line() {
+        type Change = fn(&mut Site);
+        let rows: &[(Change, &str)] = &[
+            (|_| (), "nothing changed"),
+            (|site| site.nodes.push(node("c:", "/m")), "added c:"),
+            (
+                |site| {
+                    site.nodes = vec![node("b:", "/m"), node("c:", "/m"), node("d:", "/m")];
+                    (site.rspeed, site.extra) = (7, Extra::parse("-a").unwrap());
+                },
+                "added c: d:, removed a:, changed extra rspeed",
+            ),
+        ];
+        for (change, expected) in rows {
+            assert_eq!(difference(change).to_string(), *expected);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Carries out a reload: one at a time, the latest of those that wait. What differs is decided in
+//! [`reload`](crate::reload).
+
+use actix::prelude::*;
+use slog::{info, warn};
+
+use super::slots::{Errand, Stage};
+use super::{Phase, SupervisorActor};
+use crate::messages::{Exclude, Reload, Restart, Retire, Serve, Vacate};
+use crate::reload::{Difference, Edition};
+use crate::rsync::node::Node;
+use crate::site::InitialSync;
+use crate::sync::Outbox;
+
+/// The reload that goes on, and the one after it.
+#[derive(Default)]
+pub struct Reloading {
+    /// Waits for the watcher and the filter to go by other patterns.
+    running: Option<(Edition, Difference)>,
+    /// `Some` only while one is running.
+    next: Option<Edition>,
+}
+
+impl SupervisorActor {
+    fn reload(&mut self, edition: Edition, ctx: &mut Context<Self>) {
+        let difference = Difference::between(&self.edition, &edition);
+        if difference.restart {
+            info!(self.log, "reloaded: {difference}: starting anew");
+            ctx.notify(Restart);
+        } else if difference.excludes {
+            self.front.exclude.do_send(Exclude(edition.site.excludes.clone()));
+            self.reloading.running = Some((edition, difference));
+        } else {
+            self.change_over(edition, &difference, ctx);
+        }
+    }
+
+    fn change_over(&mut self, edition: Edition, difference: &Difference, ctx: &mut Context<Self>) {
+        info!(self.log, "reloaded: {difference}");
+        let same_turns = self.edition.site.resync_every == edition.site.resync_every;
+        self.edition = edition;
+        let is_removed = |node: &Node| difference.removed.iter().any(|gone| gone == node && gone.name() == node.name());
+        for at in self.slots.numbers(|slot| slot.stage != Stage::Leaving && is_removed(&slot.node)) {
+            self.leave(at, ctx);
+        }
+        if difference.ways {
+            for at in self.slots.numbers(|slot| slot.stage != Stage::Leaving) {
+                self.renew(at, difference.reconcile, ctx);
+            }
+        }
+        difference.added.iter().for_each(|node| self.join(node, ctx));
+        if !same_turns {
+            self.spread_turns(ctx);
+        }
+        self.keep();
+    }
+
+    /// A node comes: its SyncActor starts as soon as no change is missed for it.
+    fn join(&mut self, node: &Node, ctx: &mut Context<Self>) {
+        let (at, outbox) = (self.slots.next(), Outbox::default());
+        let link = self.link(at, node, outbox.clone());
+        self.slots.insert(node.clone(), link, Stage::Joining);
+        let (reconcile, turns) = (self.edition.site.initial_sync != InitialSync::Off, self.turns());
+        if let Some(slot) = self.slots.get(at) {
+            (slot.reconcile, slot.turns) = (reconcile, turns);
+        }
+        let seated = self.front.serve.send(Serve { slot: at, outbox, wake: None });
+        let seated = seated.into_actor(self).map(move |_, supervisor, ctx| {
+            if let Some(slot) = supervisor.slots.get(at).filter(|slot| slot.stage == Stage::Joining) {
+                slot.stage = Stage::Staying;
+                supervisor.launch(at, ctx);
+                supervisor.wait_for_turns(ctx);
+                supervisor.keep();
+            }
+        });
+        ctx.spawn(seated);
+    }
+
+    /// A node is reached in another way: its SyncActor ends with what is in flight, and another one takes over.
+    fn renew(&mut self, at: usize, reconcile: bool, ctx: &mut Context<Self>) {
+        let Some(slot) = self.slots.get(at) else { return };
+        let (node, outbox) = (slot.node.clone(), slot.link.outbox.clone());
+        // Before any standby of the new ways is started, so that together they keep within their number.
+        slot.link.transport.retire();
+        let link = self.link(at, &node, outbox);
+        let Some(slot) = self.slots.get(at) else { return };
+        (slot.link, slot.deaths) = (link, 0);
+        slot.reconcile |= reconcile;
+        let Some(actor) = slot.actor.clone() else { return self.launch(at, ctx) };
+        if slot.errand != Errand::None {
+            return;
+        }
+        slot.errand = Errand::Retire;
+        actor.do_send(Retire { at_once: false });
+        ctx.run_later(self.edition.site.stop_timeout, move |supervisor, _| {
+            let slot = supervisor.slots.get(at).filter(|slot| slot.actor.as_ref() == Some(&actor));
+            if let Some(slot) = slot.filter(|slot| slot.errand == Errand::Retire) {
+                info!(slot.link.log, "what is in flight is given up and sent anew: stop_timeout is over");
+                slot.errand = Errand::RetireAtOnce;
+                actor.do_send(Retire { at_once: true });
+            }
+        });
+    }
+
+    /// A node goes: it gets what was changed before the reload, if it is well.
+    fn leave(&mut self, at: usize, ctx: &mut Context<Self>) {
+        let Some(slot) = self.slots.get(at) else { return };
+        slot.stage = Stage::Leaving;
+        if slot.actor.is_none() {
+            return self.dismiss(at, ctx);
+        }
+        self.flush();
+        ctx.run_later(self.edition.site.stop_timeout, move |supervisor, ctx| supervisor.dismiss(at, ctx));
+    }
+
+    /// Nothing more is sent to a node that leaves.
+    pub(super) fn dismiss(&mut self, at: usize, ctx: &mut Context<Self>) {
+        let Some(slot) = self.slots.get(at).filter(|slot| slot.errand != Errand::Leave) else { return };
+        slot.errand = Errand::Leave;
+        match slot.link.outbox.lock().len() {
+            0 => info!(slot.link.log, "node removed"),
+            pending => warn!(slot.link.log, "node removed, with changes that it does not have"; "pending" => pending),
+        }
+        match &slot.actor {
+            Some(actor) => actor.do_send(Retire { at_once: true }),
+            None => self.forget(at, ctx),
+        }
+    }
+
+    /// A node that left is gone: what waited for it may start.
+    pub(super) fn forget(&mut self, at: usize, ctx: &mut Context<Self>) {
+        self.slots.remove(at);
+        self.front.vacate.do_send(Vacate { slot: at });
+        for waiting in self.slots.numbers(|slot| slot.actor.is_none() && slot.deaths == 0) {
+            self.launch(waiting, ctx);
+        }
+        self.end_if_drained();
+    }
+}
+
+impl Handler<Reload> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Reload { site, version }: Reload, ctx: &mut Self::Context) {
+        let edition = Edition { site: site.into(), version };
+        match self.phase {
+            Phase::Starting | Phase::Running if self.reloading.running.is_some() => self.reloading.next = Some(edition),
+            Phase::Starting | Phase::Running => self.reload(edition, ctx),
+            Phase::Flushing | Phase::Draining | Phase::Saving => info!(self.log, "not reloaded: inosync is stopping"),
+            Phase::Ended => (),
+        }
+    }
+}
+
+impl Handler<Exclude> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Exclude, ctx: &mut Self::Context) {
+        let Some((edition, difference)) = self.reloading.running.take() else { return };
+        if !matches!(self.phase, Phase::Starting | Phase::Running) {
+            return;
+        }
+        self.change_over(edition, &difference, ctx);
+        if let Some(next) = self.reloading.next.take() {
+            self.reload(next, ctx);
+        }
+    }
+}

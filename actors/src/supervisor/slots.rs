@@ -1,0 +1,205 @@
+//! The nodes that are served, each in a slot of its own. The number of a slot is never given to another node, so a message
+//! that comes late is about the node that it was about.
+
+use std::collections::BTreeMap;
+
+use actix::prelude::*;
+
+use crate::rsync::node::Node;
+use crate::sync::resync::Turns;
+use crate::sync::{Link, SyncActor};
+
+/// One node.
+pub struct Slot {
+    /// What it is.
+    pub node: Node,
+    /// Its outbox, and the way that its next SyncActor takes.
+    pub link: Link,
+    /// `None` if and only if its SyncActor ended and the next one has not been started.
+    pub actor: Option<Addr<SyncActor>>,
+    /// SyncActors that died since the last success.
+    pub deaths: u32,
+    /// Whether nothing more is expected of it before the end.
+    pub drained: bool,
+    /// Whether it is one of the site's.
+    pub stage: Stage,
+    /// What was asked of its SyncActor besides work.
+    pub errand: Errand,
+    /// Whether a reconcile is to be wanted as soon as another SyncActor works on it. Not earlier: the one before would
+    /// take it and compare by the rules before.
+    pub reconcile: bool,
+    /// When it is compared although nothing asks for it; `None` if never.
+    pub turns: Option<Turns>,
+}
+
+/// Whether a node is one of the site's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It was added a moment ago: the filter does not know its outbox yet, so what changes might be missed.
+    Joining,
+    /// It is.
+    Staying,
+    /// It was removed, and gets what was pending then.
+    Leaving,
+}
+
+/// What a SyncActor was asked for besides work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Errand {
+    /// Nothing: its end is its death.
+    None,
+    /// To make room for the next one when nothing is in flight.
+    Retire,
+    /// To make room at once: its rsyncs may take a moment to end.
+    RetireAtOnce,
+    /// To end for good.
+    Leave,
+}
+
+/// All nodes, by their numbers.
+#[derive(Default)]
+pub struct Slots {
+    slots: BTreeMap<usize, Slot>,
+    next: usize,
+}
+
+impl Slots {
+    /// The number of the next node.
+    pub fn next(&self) -> usize {
+        self.next
+    }
+
+    /// Takes a node in, under the number of its link. The filter knows its outbox if it is `Staying`.
+    pub fn insert(&mut self, node: Node, link: Link, stage: Stage) {
+        let number = link.slot;
+        self.next = self.next.max(number + 1);
+        let (actor, deaths, drained, errand, reconcile, turns) = (None, 0, false, Errand::None, false, None);
+        self.slots.insert(number, Slot { node, link, actor, deaths, drained, stage, errand, reconcile, turns });
+    }
+
+    /// The node of this number, if it is still there.
+    pub fn get(&mut self, number: usize) -> Option<&mut Slot> {
+        self.slots.get_mut(&number)
+    }
+
+    /// The node of this number is gone.
+    pub fn remove(&mut self, number: usize) -> Option<Slot> {
+        self.slots.remove(&number)
+    }
+
+    /// All of them are gone.
+    pub fn clear(&mut self) {
+        self.slots.clear();
+    }
+
+    /// All, in the order in which they came.
+    pub fn iter(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.values()
+    }
+
+    /// All, in the order in which they came.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.slots.values_mut()
+    }
+
+    /// The numbers of those of which this is true.
+    pub fn numbers(&self, is_meant: impl Fn(&Slot) -> bool) -> Vec<usize> {
+        self.slots.iter().filter(|(_, slot)| is_meant(slot)).map(|(number, _)| *number).collect()
+    }
+
+    /// Whether a SyncActor may be started for the node: there is none, the filter knows its outbox, and nobody who leaves
+    /// still writes there.
+    pub fn may_start(&self, number: usize) -> bool {
+        let Some(slot) = self.slots.get(&number) else { return false };
+        let leaving = |other: &Slot| other.stage == Stage::Leaving && other.link.slot != number;
+        slot.actor.is_none()
+            && slot.stage != Stage::Joining
+            && !self.iter().any(|other| leaving(other) && collide(&other.node, &slot.node))
+    }
+}
+
+/// Whether two nodes write to the same place, or one below the other, where that would delete it.
+fn collide(one: &Node, other: &Node) -> bool {
+    one == other || one.encloses(other) || other.encloses(one)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use slog::{Discard, Logger, o};
+
+    use super::*;
+    use crate::filter::excludes::Excludes;
+    use crate::root::Root;
+    use crate::path::RelPath;
+    use crate::state::unsaved::Unsaved;
+    use crate::sync::lease::Lane;
+    use crate::sync::plan::Plan;
+    use crate::sync::{Delivery, Outbox, Running, Transport, Worked};
+
+    struct Nowhere;
+
+    impl Transport for Nowhere {
+        fn deliver(self: Rc<Self>, _: Rc<Plan>, _: Lane, _: Worked) -> Running {
+            self.reconcile(Vec::new())
+        }
+
+        fn reconcile(self: Rc<Self>, _: Vec<RelPath>) -> Running {
+            Box::pin(async { Ok(Delivery::default()) })
+        }
+    }
+
+    /// Slots of these nodes at these stages.
+    fn slots(nodes: &[(&str, &str, Stage)]) -> Slots {
+        let (source, log) = (tempfile::tempdir().unwrap(), Logger::root(Discard, o!()));
+        let (root, mut slots) = (Root::of(source.path()).unwrap(), Slots::default());
+        for (name, rpath, stage) in nodes {
+            let (slot, outbox, transport, excludes) =
+                (slots.next(), Outbox::default(), Rc::new(Nowhere), Excludes::default());
+            let (key, unsaved, root, log) = (String::new(), Unsaved::default(), root.clone(), log.clone());
+            let link = Link { slot, key, outbox, unsaved, transport, bulk_size: 0, root, excludes, log };
+            slots.insert(Node::parse(name, rpath).unwrap(), link, *stage);
+        }
+        slots
+    }
+
+    #[test]
+    fn a_node_starts_when_no_change_is_missed_and_nobody_who_leaves_writes_there() {
+        use Stage::{Joining, Leaving, Staying};
+        for (name, rpath, stage, expected) in [
+            ("a:", "/m", Staying, false),
+            ("a:", "/m/below", Staying, false),
+            ("b:", "/m", Staying, true),
+            ("b:", "/m", Joining, false),
+            ("b:", "/m", Leaving, true),
+        ] {
+            let mut slots = slots(&[("a:", "/m", Leaving), (name, rpath, stage)]);
+            assert_eq!(slots.may_start(1), expected, "{name} {rpath} {stage:?}");
+            slots.remove(0);
+            assert_eq!(slots.may_start(1), stage != Joining, "{name} {rpath} {stage:?}, alone");
+        }
+    }
+
+    #[test]
+    fn a_number_is_never_given_to_another_node() {
+        let mut slots = slots(&[("a:", "/m", Stage::Staying), ("b:", "/m", Stage::Staying)]);
+        slots.remove(1);
+        assert_eq!((slots.next(), slots.may_start(1)), (2, false));
+    }
+
+    #[test]
+    fn nodes_collide_at_and_around_the_same_place() {
+        let node = |name: &str, rpath: &str| Node::parse(name, rpath).unwrap();
+        for (one, other, expected) in [
+            (node("a:", "/m"), node("a:", "/m"), true),
+            (node("a:", "/m"), node("a:", "/m/below"), true),
+            (node("a:", "/m/below"), node("a:", "/m"), true),
+            (node("a:", "/m"), node("a:/m", "/"), true),
+            (node("a:", "/m"), node("a:", "/m2"), false),
+            (node("a:", "/m"), node("b:", "/m"), false),
+        ] {
+            assert_eq!(collide(&one, &other), expected, "{one:?} {other:?}");
+        }
+    }
+}

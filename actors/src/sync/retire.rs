@@ -1,0 +1,42 @@
+//! What the supervisor asks of a SyncActor besides work: to make room for another one, and to compare everything now and
+//! then. When that is due is for [`resync`](super::resync).
+
+use actix::prelude::*;
+use slog::debug;
+
+use super::SyncActor;
+use crate::messages::{Resync, Retire};
+
+impl SyncActor {
+    /// Ends a SyncActor that is to start nothing more.
+    pub(super) fn end_if_idle(&self, ctx: &mut Context<Self>) {
+        if self.in_flight == 0 && !self.reconcile_runs {
+            ctx.stop();
+        }
+    }
+}
+
+impl Handler<Retire> for SyncActor {
+    type Result = ();
+
+    fn handle(&mut self, Retire { at_once }: Retire, ctx: &mut Self::Context) {
+        self.retiring = true;
+        self.link.transport.retire();
+        if at_once { ctx.stop() } else { self.advance(ctx) }
+    }
+}
+
+impl Handler<Resync> for SyncActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Resync, ctx: &mut Self::Context) {
+        let mut outbox = self.link.outbox.lock();
+        if !self.health.is_well() || outbox.reconciles() {
+            return;
+        }
+        debug!(self.link.log, "comparing everything (resync_every)");
+        outbox.want_reconcile();
+        drop(outbox);
+        self.advance(ctx);
+    }
+}

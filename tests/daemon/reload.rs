@@ -1,0 +1,477 @@
+//! SIGHUP: the configuration is read again. What it does not change goes on undisturbed, and no change is lost on the way.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::{Dead, Local, Node, Rsyncd, Site, Ssh, plant, wait};
+
+fn mode(site: &Site, node: Node, path: &str) -> u32 {
+    site.mirror(node).join(path).metadata().map_or(0, |meta| meta.permissions().mode() & 0o777)
+}
+
+/// The file gets this mode at the node.
+#[track_caller]
+fn expect_mode(site: &Site, node: Node, path: &str, expected: u32) {
+    if wait::until(|| (mode(site, node, path) == expected).then_some(())).is_none() {
+        site.fail(&format!("{path} on {node} does not get mode {expected:o}, it has {:o}", mode(site, node, path)));
+    }
+}
+
+// === what is in the file ===
+
+#[test]
+fn a_wrong_configuration_is_refused_in_one_line_and_the_one_before_stays() {
+    let mut site = Site::new();
+    site.start_mirrored();
+    for (key, fragment) in [("rspeed: fast", "`rspeed` must be"), ("max_speed: 7", "unknown key `max_speed`")] {
+        let config = fs::read_to_string(site.config_file()).unwrap();
+        fs::write(site.beside("site.ron"), config.replace("rnodes", &format!("{key},\n    rnodes"))).unwrap();
+        let line = site.reload_file();
+        assert!(line.contains("ERRO reload refused: ") && line.contains(fragment), "{line}");
+        site.write("file", key);
+        site.expect_identical();
+    }
+    fs::remove_file(site.beside("site.ron")).unwrap();
+    assert!(site.reload_file().contains("cannot read the configuration"));
+    site.write("file", "x");
+    site.expect_identical();
+    assert_eq!(site.stop().code, Some(0));
+}
+
+#[test]
+fn an_rsync_that_cannot_be_run_is_refused_too() {
+    let mut site = Site::on(&[Local]);
+    site.start_mirrored();
+    let program = site.beside("no rsync");
+    fs::write(&program, "#!/bin/sh\nexit 3\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    site.config(&format!("rsync: {program:?}"));
+    assert!(site.reload().contains("reload refused: rsync cannot be run"));
+    site.write("file", "x");
+    site.expect_identical();
+}
+
+#[test]
+fn a_configuration_that_says_the_same_disturbs_nothing() {
+    let mut site = Site::new();
+    site.start_warm();
+    let before = site.live().map(|node| site.waiting(node)).collect::<Vec<_>>();
+    assert!(site.reload().contains("reloaded: nothing changed"));
+    site.config("stop_timeout: 7");
+    assert!(site.reload().contains("reloaded: changed stop_timeout"));
+    assert_eq!(site.live().map(|node| site.waiting(node)).collect::<Vec<_>>(), before);
+    assert!(site.troubles().is_empty(), "{:?}", site.troubles());
+}
+
+// === nodes ===
+
+#[test]
+fn a_node_that_is_added_gets_everything_and_the_others_are_left_alone() {
+    let mut site = Site::new();
+    site.serve(&[Local, Rsyncd]);
+    site.mkdir("dir/deep");
+    site.write("dir/deep/file", "x");
+    site.start_warm();
+    let waiting = [Local, Rsyncd].map(|node| site.waiting(node));
+    plant(&site.mirror(Ssh).join("extra/file"), "too many");
+    site.serve(&[Local, Rsyncd, Ssh]);
+    let line = site.reload();
+    assert!(line.contains("reloaded: added mirror:"), "{line}");
+    site.expect_identical();
+    site.expect_waiting(Ssh);
+    assert_eq!([Local, Rsyncd].map(|node| site.waiting(node)), waiting, "others lost their standbys");
+    site.write("file", "x");
+    site.expect_identical();
+    let reconciles = site.log_lines().iter().filter(|line| line.contains("reconciled")).count();
+    assert_eq!(reconciles, 3, "one for each node:\n{}", site.log_lines().join("\n"));
+    assert!(site.troubles().is_empty(), "{:?}", site.troubles());
+}
+
+#[test]
+fn what_changes_while_a_node_is_added_is_not_missed() {
+    let mut site = Site::on(&[Local, Rsyncd]);
+    site.serve(&[Local]);
+    for n in 0..2000 {
+        site.mkdir(format!("{}", n % 50));
+        site.write(format!("{}/{n}", n % 50), n.to_string());
+    }
+    site.start_mirrored();
+    let root = site.source();
+    let writer = thread::spawn(move || {
+        for n in 0..2000 {
+            fs::write(root.join(format!("{}/{n}", n % 50)), format!("changed {n}")).unwrap();
+            let _ = fs::remove_file(root.join(format!("{}/{}", n % 50, n / 2)));
+        }
+    });
+    site.serve(&[Local, Rsyncd]);
+    site.reload();
+    writer.join().unwrap();
+    site.expect_identical();
+}
+
+#[test]
+fn a_node_that_is_removed_gets_what_was_changed_before_and_nothing_after() {
+    let mut site = Site::new();
+    site.start_warm();
+    for n in 0..300 {
+        site.write(format!("file {n}"), n.to_string());
+    }
+    // One that stays open is not sent yet, but was changed before too.
+    let mut open = fs::File::create(site.at("open")).unwrap();
+    open.write_all(b"x").unwrap();
+    site.serve(&[Local, Rsyncd]);
+    assert!(site.reload().contains("reloaded: removed mirror:"));
+    site.expect_log_line(&["node removed"]);
+    assert_eq!(fs::read_to_string(site.mirror(Ssh).join("open")).unwrap_or_default(), "x");
+    for n in 0..300 {
+        site.expect_on_node(Ssh, format!("file {n}"), &n.to_string());
+    }
+    let gone = wait::until(|| site.sessions(Ssh).is_empty().then_some(()));
+    assert!(gone.is_some(), "still connected: {:?}", site.sessions(Ssh));
+    assert!(site.daemon().running("ssh").is_empty());
+    site.write("later", "x");
+    site.expect_identical();
+    site.settle();
+    assert!(!site.mirror(Ssh).join("later").exists());
+    assert!(site.troubles().is_empty(), "{:?}", site.troubles());
+    assert_eq!(site.stop().code, Some(0));
+}
+
+#[test]
+fn a_node_that_is_down_can_be_removed_at_once() {
+    let mut site = Site::on(&[Local, Dead]);
+    site.start();
+    site.expect_log_line(&["failing", &site.name(Dead)]);
+    site.serve(&[Local]);
+    site.reload();
+    site.expect_log_line(&["node removed, with changes that it does not have"]);
+    site.write("file", "x");
+    site.expect_identical();
+    assert_eq!(site.stop().code, Some(0), "it does not count any more");
+}
+
+#[test]
+fn a_node_that_moves_to_another_directory_is_made_anew_there() {
+    let mut site = Site::new();
+    site.start_mirrored();
+    let before: Vec<_> = site.live().map(|node| site.mirror(node)).collect();
+    site.mirror_at("deeper");
+    let line = site.reload();
+    assert!(line.contains("added local ") && line.contains("removed local "), "{line}");
+    // The new mirror is inside the old one: it waits until nobody writes there any more.
+    let removed = || site.log_lines().iter().filter(|line| line.contains("node removed")).count();
+    assert!(wait::until(|| (removed() == 3).then_some(())).is_some(), "{} are removed", removed());
+    site.write("file", "x");
+    site.expect_identical();
+    assert!(before.iter().all(|mirror| !mirror.join("file").exists()));
+}
+
+#[test]
+fn a_node_can_be_removed_and_added_again_in_a_moment() {
+    let mut site = Site::on(&[Local, Rsyncd]);
+    site.start_mirrored();
+    for round in 0..5 {
+        (0..100).for_each(|n| site.write(format!("file {n}"), format!("{round}")));
+        site.serve(&[Local]);
+        site.reload();
+        site.serve(&[Local, Rsyncd]);
+        site.reload();
+    }
+    site.write("last", "x");
+    site.expect_identical();
+}
+
+// === ways ===
+
+#[test]
+fn another_parameter_takes_effect_at_once_and_for_what_is_there() {
+    let mut site = Site::new();
+    site.write("file", "x");
+    site.chmod("file", 0o644);
+    site.start_warm();
+    site.config(r#"extra: "--chmod=F600""#);
+    assert!(site.reload().contains("reloaded: changed extra"));
+    for node in [Local, Ssh, Rsyncd] {
+        expect_mode(&site, node, "file", 0o600);
+    }
+    site.write("later", "x");
+    site.chmod("later", 0o644);
+    for node in [Local, Ssh, Rsyncd] {
+        expect_mode(&site, node, "later", 0o600);
+    }
+    site.config(r#"extra: "-a""#);
+    site.reload();
+    site.expect_identical();
+    assert!(site.troubles().is_empty(), "{:?}", site.troubles());
+}
+
+#[test]
+fn standbys_can_be_turned_off_and_on_and_keep_within_their_number() {
+    let mut site = Site::new();
+    site.start_warm();
+    site.config("standby: false");
+    site.reload();
+    assert!(wait::until(|| site.own_rsyncs().is_empty().then_some(())).is_some(), "{:?}", site.own_rsyncs());
+    site.write("file", "off");
+    site.expect_identical();
+    site.config("standby: true");
+    site.config("max_standbys: 2");
+    site.reload();
+    site.write("file", "on");
+    site.expect_identical();
+    let two = wait::until(|| (site.own_rsyncs().len() == 2).then_some(()));
+    assert!(two.is_some(), "{:?}", site.own_rsyncs());
+    site.config("max_standbys: 20");
+    site.reload();
+    site.write("file", "more");
+    site.expect_identical();
+    for node in site.live() {
+        site.expect_waiting(node);
+    }
+}
+
+#[test]
+fn the_shared_connection_can_be_turned_off_and_on() {
+    let mut site = Site::on(&[Local, Ssh]);
+    site.serve(&[Local]);
+    site.start_warm();
+    let masters = |site: &Site| {
+        let line = |pid: &u32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let is_master = |line: Vec<u8>| String::from_utf8_lossy(&line).contains("ControlMaster=yes");
+        site.daemon().running("ssh").iter().map(line).filter(|line| is_master(line.clone())).count()
+    };
+    for (ssh_master, expected) in [(true, 1), (false, 0), (true, 1)] {
+        site.serve(&[Local, Ssh]);
+        site.config(&format!("ssh_master: {ssh_master}"));
+        site.reload();
+        site.write("file", format!("{ssh_master}"));
+        site.expect_identical();
+        let as_expected = wait::until(|| (masters(&site) == expected).then_some(()));
+        assert!(as_expected.is_some(), "{ssh_master}: {}", masters(&site));
+    }
+}
+
+#[test]
+fn a_reload_reaches_a_node_that_could_not_be_reached() {
+    let mut site = Site::on(&[Local, Ssh]);
+    site.config(r#"extra: "--rsync-path=/no/such/rsync""#);
+    site.serve(&[Ssh]);
+    site.start();
+    site.expect_log_line(&["node failing", "has no rsync"]);
+    site.write("file", "x");
+    site.config(r#"extra: "-a""#);
+    let start = Instant::now();
+    site.reload();
+    site.expect_identical();
+    assert!(start.elapsed() < Duration::from_secs(30), "the backoff before is waited for: {:?}", start.elapsed());
+}
+
+/// A daemon in the middle of a transfer that would take minutes.
+fn in_a_long_transfer(stop_timeout: u32) -> Site {
+    let mut site = Site::on(&[Local]);
+    site.config("rspeed: 100");
+    site.config(&format!("stop_timeout: {stop_timeout}"));
+    site.start_mirrored();
+    site.write("big", vec![b'x'; 50_000_000]);
+    let mirror = site.mirror(Local);
+    let arriving = || fs::read_dir(&mirror).ok()?.flatten().any(|e| e.file_name() != "seed").then_some(());
+    assert!(wait::until(arriving).is_some(), "nothing is being sent");
+    site
+}
+
+#[test]
+fn a_transfer_that_takes_longer_than_stop_timeout_is_sent_the_new_way() {
+    let mut site = in_a_long_transfer(1);
+    site.config("rspeed: 0");
+    assert!(site.reload().contains("reloaded: changed rspeed"));
+    site.write("file", "x");
+    site.expect_identical();
+    assert!(site.troubles().is_empty(), "a planned end is no trouble: {:?}", site.troubles());
+}
+
+#[test]
+fn a_transfer_goes_on_during_a_reload_that_does_not_concern_it() {
+    let mut site = in_a_long_transfer(1);
+    let sending = site.own_rsyncs();
+    site.serve(&[Local, Dead]);
+    site.reload();
+    site.expect_log_line(&["failing", &site.name(Dead)]);
+    site.serve(&[Local]);
+    site.reload();
+    site.expect_log_line(&["node removed, with"]);
+    site.settle();
+    let left: Vec<u32> = site.own_rsyncs();
+    assert!(sending.iter().any(|pid| left.contains(pid)), "{sending:?} {left:?}");
+}
+
+#[test]
+fn a_stop_during_a_reload_is_a_stop() {
+    let mut site = in_a_long_transfer(2);
+    site.config("rspeed: 0");
+    site.config("rexcludes: [\"*.tmp\"]");
+    site.reload();
+    let ended = site.stop();
+    assert!(ended.left.is_empty() && matches!(ended.code, Some(0 | 75)), "{ended:?}");
+}
+
+// === exclusions ===
+
+#[test]
+fn other_exclusions_are_compared_and_watched() {
+    let mut site = Site::new();
+    site.config(r#"rexcludes: ["hidden/", "*.tmp"]"#);
+    for dir in ["hidden/deep", "shown/deep"] {
+        site.mkdir(dir);
+        site.write(format!("{dir}/file"), "x");
+    }
+    site.write("x.tmp", "x");
+    site.compare_without(|path| path.starts_with(b"hidden") || path.ends_with(b"x.tmp"));
+    site.start_mirrored();
+    site.config(r#"rexcludes: ["shown/"]"#);
+    assert!(site.reload().contains("reloaded: changed rexcludes"));
+    site.expect_on_nodes("hidden/deep/file", "x");
+    site.expect_on_nodes("x.tmp", "x");
+    // What is not excluded any more is watched, what is excluded now is not.
+    site.write("hidden/deep/file", "changed");
+    site.write("x.tmp", "changed");
+    site.write("shown/deep/file", "changed");
+    site.remove("shown/deep");
+    site.expect_on_nodes("hidden/deep/file", "changed");
+    site.expect_on_nodes("x.tmp", "changed");
+    site.settle();
+    site.assert_on_nodes("shown/deep/file", "x");
+    let watched = inotify_watches(&site);
+    site.mkdir("shown/a/b/c");
+    site.settle();
+    assert_eq!(inotify_watches(&site), watched);
+    assert!(site.troubles().is_empty(), "{:?}", site.troubles());
+}
+
+/// The number of directories that the daemon watches. One more where a state is kept: the watch by which moments are told.
+fn inotify_watches(site: &Site) -> usize {
+    let infos = fs::read_dir(format!("/proc/{}/fdinfo", site.daemon().id())).unwrap().flatten();
+    let counts = infos.map(|info| fs::read_to_string(info.path()).unwrap_or_default().matches("inotify wd").count());
+    counts.max().unwrap_or_default()
+}
+
+#[test]
+fn a_newly_excluded_directory_loses_its_watches_and_a_newly_included_one_gets_them() {
+    let mut site = Site::on(&[Local]);
+    site.config("state_dir: \"\"");
+    (0..20).for_each(|n| site.mkdir(format!("many/{n}")));
+    site.start_mirrored();
+    assert_eq!(inotify_watches(&site), 22);
+    for (rexcludes, expected) in [("[\"many/\"]", 1), ("[\"/many/1*\"]", 11), ("[]", 22)] {
+        site.config(&format!("rexcludes: {rexcludes}"));
+        site.reload();
+        assert_eq!(inotify_watches(&site), expected, "{rexcludes}");
+    }
+}
+
+// === the source ===
+
+#[test]
+fn another_source_is_mirrored_by_the_same_process() {
+    let mut site = Site::new();
+    site.start_warm();
+    let id = site.daemon().id();
+    site.write("old", "x");
+    site.serve_from("other");
+    (0..50).for_each(|n| site.mkdir(format!("dir {n}")));
+    assert!(site.reload().contains("reloaded: changed wpath: starting anew"));
+    site.expect_identical();
+    assert_eq!(site.daemon().id(), id);
+    site.write("file", "x");
+    site.expect_identical();
+    for node in site.live() {
+        site.expect_waiting(node);
+    }
+    assert_eq!(inotify_watches(&site), 52);
+    let instances = fs::read_dir(format!("/proc/{id}/fd")).unwrap().flatten();
+    let is_inotify = |path: std::path::PathBuf| path.to_string_lossy().contains("inotify");
+    let instances = instances.filter(|fd| fs::read_link(fd.path()).is_ok_and(is_inotify)).count();
+    // The reader has one, and the look whether it is through another.
+    assert_eq!(instances, 2, "the watches before are kept");
+    assert!(site.troubles().is_empty(), "{:?}", site.troubles());
+    assert_eq!(site.stop().code, Some(0));
+}
+
+#[test]
+fn a_stop_while_it_starts_anew_is_a_stop() {
+    let mut site = in_a_long_transfer(5);
+    site.serve_from("other");
+    site.reload();
+    site.expect_log("starting anew: working off");
+    let ended = site.stop();
+    assert_eq!(ended.code, Some(75), "{}", ended.log);
+    assert!(ended.left.is_empty() && ended.log.matches("inosync starts").count() == 1, "{}", ended.log);
+}
+
+// === many ===
+
+#[test]
+fn many_reloads_in_a_row_under_load_lose_nothing() {
+    let mut site = Site::new();
+    (0..20).for_each(|n| site.mkdir(format!("dir {n}/deep")));
+    site.start_mirrored();
+    let root = site.source();
+    let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let ended = done.clone();
+    let writer = thread::spawn(move || {
+        for n in 0.. {
+            if ended.load(std::sync::atomic::Ordering::Relaxed) {
+                return n;
+            }
+            let dir = root.join(format!("dir {}/deep", n % 20));
+            fs::write(dir.join(format!("{}", n % 97)), n.to_string()).unwrap();
+            let _ = fs::rename(dir.join(format!("{}", n % 13)), dir.join("renamed"));
+            let _ = fs::remove_file(dir.join(format!("{}", n % 31)));
+            thread::sleep(Duration::from_millis(1));
+        }
+        0
+    });
+    for round in 0..20 {
+        site.serve(match round % 4 {
+            0 => &[Local, Ssh],
+            1 => &[Local, Ssh, Rsyncd],
+            2 => &[Rsyncd, Local],
+            _ => &[Local],
+        });
+        site.config(&format!("rspeed: {}", 100_000 + round % 3));
+        site.config(if round % 5 < 2 { "rexcludes: [\"*.tmp\"]" } else { "rexcludes: [\"1*/\"]" });
+        site.config_file();
+        if round % 2 == 0 {
+            site.reload();
+        } else {
+            site.daemon().signal(Signal::HUP);
+        }
+    }
+    site.serve(&[Local, Ssh, Rsyncd]);
+    site.config("rexcludes: []");
+    site.reload();
+    done.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(writer.join().unwrap() > 0);
+    site.expect_identical();
+    assert_eq!(site.stop().code, Some(0));
+}
+
+// === resync_every ===
+
+#[test]
+fn a_drift_at_a_node_is_repaired_by_and_by() {
+    let mut site = Site::on(&[Local, Rsyncd]);
+    site.config("resync_every: 60");
+    site.write("file", "right");
+    site.start_mirrored();
+    for node in site.live() {
+        plant(&site.mirror(node).join("file"), "another size");
+        plant(&site.mirror(node).join("extra/file"), "too many");
+    }
+    site.expect_identical();
+    assert!(site.troubles().is_empty(), "{:?}", site.troubles());
+}
