@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test bench check
+.PHONY: help demo build test converge bench check
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -19,6 +19,10 @@ build: ## the release binary, target/release/inosync
 test: ## all tests, against real rsync, sshd and rsync daemon (installs what is missing)
 	@tests/install-tools.sh test
 	$(CARGO) test --workspace --locked
+
+converge: ## the test of random operations and faults alone, with its table; INOSYNC_TEST_SEEDS=20 and others: see README.md
+	@tests/install-tools.sh test
+	$(CARGO) test --locked --test convergence any_sequence -- --nocapture
 
 bench: ## inosync against lsyncd and plain rsync in one table (installs what is missing); ARGS="--list" shows the parts
 	@tests/install-tools.sh bench

@@ -166,7 +166,8 @@ impl Daemon {
         log: &Logger,
     ) -> Daemon {
         let (guard, announced) = EndsDaemon::new();
-        let outboxes: Vec<Outbox> = edition.site.nodes.iter().map(|_| Outbox::settling(edition.site.settle.clone())).collect();
+        let outboxes: Vec<Outbox> =
+            edition.site.nodes.iter().map(|_| Outbox::settling(edition.site.settle.clone())).collect();
         if root.supersedes() {
             outboxes.iter().for_each(|outbox| outbox.lock().source_emptied());
         }
@@ -256,7 +257,7 @@ impl Starter<'_> {
 
     fn start_state(
         &self,
-        Memory { store, past, unsaved }: Memory,
+        mut memory: Memory,
         thread: &Arbiter,
         holds: mpsc::Sender<()>,
         filter: &Addr<FilterActor>,
@@ -268,9 +269,9 @@ impl Starter<'_> {
             barrier: watcher.clone().recipient(),
             saved: self.supervisor.clone().recipient(),
         };
-        let kept = (store, unsaved.clone());
+        let (past, unsaved) = (memory.past.take(), memory.unsaved.clone());
         let (root, log, guard) = (self.root.clone(), self.log.clone(), self.guard.clone());
-        let actor = StateActor::new(self.site, root, kept, outlets, log, guard);
+        let actor = StateActor::new(self.site, root, memory, outlets, log, guard);
         let state = StateActor::start_in_arbiter(&thread.handle(), |_| actor);
         // Dropped with the thread, if the actor does not end before.
         thread.spawn(async move {

@@ -190,9 +190,11 @@ impl Rsync {
 
     /// A run; when a directory above the mirror is missing, once more with the directories made on the way.
     async fn run_with_path(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
+        let could_make_path = self.can_make_path();
         let finished = self.run(order, ears).await?;
         let no_parent = Failure::of(&finished).is_some_and(|failure| failure.cause == Cause::NoParent);
-        if !(no_parent && self.can_make_path()) {
+        // Another run may have found out meanwhile: what counts is how this one was started.
+        if !(no_parent && could_make_path) {
             return Ok(finished);
         }
         self.set_make_path(true);

@@ -13,6 +13,7 @@ pub mod stamp;
 pub mod store;
 pub mod unsaved;
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::os::unix::ffi::OsStrExt;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use slog::{Logger, debug, info, warn};
 
+use self::memory::Memory;
 use self::store::{Store, StoreError, Writing};
 use self::unsaved::Unsaved;
 use crate::daemon::EndsDaemon;
@@ -33,6 +35,7 @@ use crate::site::{InitialSync, Site};
 use crate::sync::Outbox;
 use crate::sync::fold::Fold;
 use crate::sync::pending::backlog::Backlog;
+use crate::watcher::Mounts;
 
 /// A change is saved after so long, with all that came meanwhile.
 const DELAY: Duration = Duration::from_secs(1);
@@ -88,6 +91,10 @@ pub struct StateActor {
     /// `None` once the last save is done.
     store: Option<Store>,
     nodes: Vec<Kept>,
+    /// Directories on which a file system is, or was mounted: what it held is not deleted if it is not there.
+    mounts: BTreeSet<RelPath>,
+    /// Whether those of the last run that are not there were told.
+    unmounted_told: bool,
     unsaved: Unsaved,
     outlets: Outlets,
     saving: Option<Saving>,
@@ -126,7 +133,7 @@ impl StateActor {
     pub fn new(
         site: &Site,
         root: Root,
-        (store, unsaved): (Store, Unsaved),
+        Memory { store, mounts, unsaved, .. }: Memory,
         outlets: Outlets,
         log: Logger,
         guard: EndsDaemon,
@@ -137,6 +144,8 @@ impl StateActor {
             deletes: site.initial_sync == InitialSync::Full,
             store: Some(store),
             nodes: Vec::new(),
+            mounts,
+            unmounted_told: false,
             unsaved,
             outlets,
             saving: None,
@@ -207,6 +216,27 @@ impl StateActor {
         Ok((writing, fresh))
     }
 
+    /// Tells of file systems that were mounted in the last run and are not now. Before what they held is found missing.
+    fn tell_unmounted(&self) {
+        let Some(present) = Mounts::below(self.root.path()) else { return };
+        let hidden: Vec<RelPath> =
+            self.mounts.difference(&present.points()).filter(|path| self.is_dir(path)).cloned().collect();
+        for path in &hidden {
+            warn!(self.log, "no file system is mounted where one was: the nodes keep its content until it is mounted again or the directory is removed"; "from" => %path);
+        }
+        let unmounted = |path| Change::Unmounted { path };
+        self.outlets.changes.do_send(Observed(hidden.into_iter().map(unmounted).collect()));
+    }
+
+    fn note_mounts(&mut self) {
+        self.mounts.extend(Mounts::below(self.root.path()).map(|mounts| mounts.points()).unwrap_or_default());
+        self.mounts = self.mounts.iter().filter(|path| self.is_dir(path)).cloned().collect();
+    }
+
+    fn is_dir(&self, path: &RelPath) -> bool {
+        std::fs::symlink_metadata(path.under(self.root.path())).is_ok_and(|meta| meta.is_dir())
+    }
+
     fn backlogs(&self) -> Vec<(String, Backlog)> {
         self.nodes.iter().map(|node| (node.key.clone(), node.outbox.lock().backlog())).collect()
     }
@@ -216,9 +246,10 @@ impl StateActor {
         let mut entries = writing.entries()?;
         unsettled.iter().try_for_each(|path| entries.forget(path))?;
         drop(entries);
+        self.note_mounts();
         let backlogs = self.backlogs();
         let Some(store) = &self.store else { return Ok(()) };
-        writing.save(store.subject(), &backlogs, closed)?;
+        writing.save(store.subject(), &backlogs, &self.mounts, closed)?;
         self.last_backlogs = Some(digest(&backlogs));
         Ok(())
     }
@@ -305,6 +336,9 @@ impl Handler<Compare> for StateActor {
         // It has looked at the disk before the events were lost.
         if let Some(saving) = self.saving.take() {
             self.abort(saving);
+        }
+        if !std::mem::replace(&mut self.unmounted_told, true) {
+            self.tell_unmounted();
         }
         match self.compare(unsaved_names) {
             Ok(count) => info!(self.log, "compared with the state"; "differences" => count,

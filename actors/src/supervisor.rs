@@ -4,6 +4,7 @@
 mod reload;
 mod resync;
 mod slots;
+mod stop;
 
 mod unseen;
 
@@ -17,8 +18,8 @@ use self::resync::Clock;
 use self::slots::{Errand, Slot, Slots, Stage};
 use crate::daemon::{Ending, EndsDaemon, Ways};
 use crate::messages::{
-    Audit, Compare, Died, DirMove, Drain, Drained, Exclude, Flush, Flushed, Reason, Rescan, Restart, Retire, Save, Saved,
-    Serve, SourceLost, Stop, Succeeded, Vacate, WatchReport,
+    Audit, Compare, Died, DirMove, Drain, Exclude, Flush, Reason, Rescan, Save, Serve, SourceLost, Succeeded, Vacate,
+    WatchReport,
 };
 use crate::reload::Edition;
 use crate::root::Root;
@@ -30,8 +31,6 @@ use crate::state::{self, Keep, Kept};
 use crate::sync::health::backoff;
 use crate::sync::{Link, Outbox, Superior, SyncActor};
 
-/// How long the last save may take when the time for a stop is up.
-const LAST_SAVE: Duration = Duration::from_secs(5);
 /// How long the far side of an rsync that was given up may take to remove its temporary file: a run before that would have
 /// its directory times overtaken.
 const LINGERS: Duration = Duration::from_secs(2);
@@ -55,11 +54,13 @@ enum Phase {
 
 /// Starts, restarts and stops the SyncActors.
 ///
-/// Receives: [`WatchReport`], [`Died`], [`Succeeded`], [`Rescan`], [`DirMove`], [`Stop`], [`Restart`], [`Flushed`],
-/// [`Drained`], [`Reload`](crate::messages::Reload), [`Exclude`]. Sends: [`Serve`], [`Vacate`] to the filter, [`Flush`],
-/// [`Exclude`], [`Audit`] to the watcher, [`Drain`], [`Retire`], [`Resync`](crate::messages::Resync) and [`SourceLost`] to
-/// the SyncActors, and to the StateActor what concerns the [`Recall`]. It owns the outboxes, so what is pending outlives
-/// every SyncActor; `actix::Supervisor` would not survive a panic. A panic of its own ends the daemon.
+/// Receives, by what it is about: from the watcher [`WatchReport`]; for the log [`Rescan`], [`DirMove`]; from SyncActors
+/// [`Died`], [`Succeeded`], [`Drained`](crate::messages::Drained); for the stop [`Stop`](crate::messages::Stop),
+/// [`Restart`](crate::messages::Restart), [`Flushed`](crate::messages::Flushed), [`Saved`](crate::messages::Saved); for the
+/// reload [`Reload`](crate::messages::Reload), [`Exclude`]. Sends: [`Front`], and to the SyncActors [`Drain`],
+/// [`Retire`](crate::messages::Retire), [`Resync`](crate::messages::Resync) and [`SourceLost`]. It owns the outboxes, so
+/// what is pending outlives every SyncActor; `actix::Supervisor` would not survive a panic. A panic of its own ends the
+/// daemon.
 pub struct SupervisorActor {
     slots: Slots,
     edition: Edition,
@@ -255,89 +256,6 @@ impl SupervisorActor {
         self.flushes += 1;
         self.front.flush.do_send(Flush);
     }
-
-    fn stop(&mut self, ctx: &mut Context<Self>) {
-        match self.phase {
-            Phase::Running => {
-                let what = if self.restarts { "starting anew" } else { "stopping" };
-                info!(self.log, "{what}: working off what is pending"; "pending" => self.pending());
-                self.phase = Phase::Flushing;
-                self.flush();
-                ctx.run_later(self.edition.site.stop_timeout, |supervisor, ctx| {
-                    if supervisor.phase != Phase::Ended {
-                        warn!(supervisor.log, "stop_timeout is over");
-                        supervisor.save_or_end(ctx);
-                    }
-                });
-            }
-            Phase::Starting => {
-                info!(self.log, "stopping before everything is watched");
-                self.want_reconciles();
-                self.end();
-            }
-            Phase::Flushing | Phase::Draining | Phase::Saving => {
-                info!(self.log, "stopping at once");
-                self.end();
-            }
-            Phase::Ended => (),
-        }
-    }
-
-    fn end_if_drained(&mut self) {
-        if self.phase == Phase::Draining && self.slots.iter().all(|slot| slot.drained) {
-            self.save();
-        }
-    }
-
-    /// What is pending now stays so for the next run.
-    fn save(&mut self) {
-        match &self.front.state {
-            Some(state) => {
-                self.phase = Phase::Saving;
-                state.save.do_send(Save);
-            }
-            None => self.end(),
-        }
-    }
-
-    /// Time is up.
-    fn save_or_end(&mut self, ctx: &mut Context<Self>) {
-        if self.phase == Phase::Saving {
-            return self.end();
-        }
-        self.save();
-        ctx.run_later(LAST_SAVE, |supervisor, _| {
-            if supervisor.phase == Phase::Saving {
-                supervisor.end();
-            }
-        });
-    }
-
-    fn end(&mut self) {
-        self.phase = Phase::Ended;
-        for slot in self.slots.iter() {
-            // What waits for a list would take its time to end.
-            slot.link.transport.rest();
-            let pending = slot.link.outbox.lock().len();
-            if pending > 0 && !self.superseded {
-                warn!(slot.link.log, "stopped with changes that the node does not have"; "pending" => pending);
-            }
-        }
-        let pending = self.pending();
-        if self.superseded && self.restarts {
-            self.guard.end(Ending::Superseded);
-        } else if self.restarts {
-            self.guard.end(Ending::Restart { pending });
-        } else {
-            return self.guard.end(Ending::Stopped { pending });
-        }
-        // The process goes on, and nothing of this may.
-        self.slots
-            .iter()
-            .filter_map(|slot| slot.actor.as_ref())
-            .for_each(|actor| actor.do_send(Retire { at_once: true }));
-        self.slots.clear();
-    }
 }
 
 impl Actor for SupervisorActor {
@@ -440,82 +358,5 @@ impl Handler<Succeeded> for SupervisorActor {
         if let Some(slot) = self.slots.get(slot) {
             slot.deaths = 0;
         }
-    }
-}
-
-impl Handler<Stop> for SupervisorActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        // The first one during a stop for a new start is no impatience.
-        if !(std::mem::take(&mut self.restarts)
-            && matches!(self.phase, Phase::Flushing | Phase::Draining | Phase::Saving))
-        {
-            self.stop(ctx);
-        }
-    }
-}
-
-impl Handler<Restart> for SupervisorActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Restart, ctx: &mut Self::Context) {
-        if matches!(self.phase, Phase::Starting | Phase::Running) {
-            self.restarts = true;
-            self.stop(ctx);
-        }
-    }
-}
-
-impl Handler<Flushed> for SupervisorActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Flushed, ctx: &mut Self::Context) {
-        self.flushes -= 1;
-        if self.flushes > 0 {
-            return;
-        }
-        for at in self.slots.numbers(|slot| slot.stage == Stage::Leaving) {
-            self.front.vacate.do_send(Vacate { slot: at });
-            match self.slots.get(at).and_then(|slot| slot.actor.as_ref()) {
-                Some(actor) => actor.do_send(Drain),
-                None => self.dismiss(at, ctx),
-            }
-        }
-        if self.phase != Phase::Flushing {
-            return;
-        }
-        self.phase = Phase::Draining;
-        for slot in self.slots.iter_mut() {
-            match &slot.actor {
-                Some(actor) => actor.do_send(Drain),
-                // If it died lately, what is pending stays so.
-                None => slot.drained = slot.deaths > 0,
-            }
-        }
-        self.end_if_drained();
-    }
-}
-
-impl Handler<Saved> for SupervisorActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Saved, _: &mut Self::Context) {
-        if self.phase == Phase::Saving {
-            self.end();
-        }
-    }
-}
-
-impl Handler<Drained> for SupervisorActor {
-    type Result = ();
-
-    fn handle(&mut self, Drained { slot: at }: Drained, ctx: &mut Self::Context) {
-        let Some(slot) = self.slots.get(at) else { return };
-        slot.drained = true;
-        if slot.stage == Stage::Leaving {
-            self.dismiss(at, ctx);
-        }
-        self.end_if_drained();
     }
 }

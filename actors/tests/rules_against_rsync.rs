@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -101,13 +102,31 @@ fn rsync_deletes_nothing_that_is_excluded_and_all_else() {
     });
 }
 
+#[test]
+fn rsync_agrees_on_hundreds_of_paths_with_any_names_and_patterns() {
+    let pattern = prop_oneof![any_pattern(), any_pattern(), Just(None)].prop_filter_map("refused", |pattern| pattern);
+    let tree = tree(any_name().boxed(), 200..400);
+    let case = (tree, vec(pattern, 1..4)).prop_map(|(tree, patterns)| Case { tree, patterns, held: None });
+    check_all(case, CASES / 2, |case| {
+        let source = planted(&case.tree)?;
+        let mirror = TempDir::new()?;
+        rsync(&LISTED, &case.filters(), case.tree.keys(), source.path(), mirror.path())?;
+        prop_assert_eq!(found(mirror.path())?, case.sent(), "by a list of all paths with {:?}", case.filters());
+        Ok(())
+    });
+}
+
 /// Runs `agree` on the same random cases each time.
 fn check(agree: impl Fn(Case) -> Result<(), TestCaseError>) {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(CASES);
+    check_all(case(), CASES, agree);
+}
+
+fn check_all(case: impl Strategy<Value = Case>, cases: u32, agree: impl Fn(Case) -> Result<(), TestCaseError>) {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
     let config =
         ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 200, ..ProptestConfig::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    let failure = runner.run(&case(), agree).err();
+    let failure = runner.run(&case, agree).err();
     assert!(failure.is_none(), "{}", failure.map(|failure| failure.to_string()).unwrap_or_default());
 }
 
@@ -173,7 +192,7 @@ fn found(root: &Path) -> io::Result<BTreeSet<RelPath>> {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    tree().prop_flat_map(|tree| {
+    tree(name().boxed(), 10..50).prop_flat_map(|tree| {
         let paths: Vec<RelPath> = tree.keys().cloned().collect();
         (Just(tree), vec(pattern(paths.clone()), 1..5), proptest::option::weighted(0.3, select(paths)))
             .prop_map(|(tree, patterns, held)| Case { tree, patterns, held })
@@ -186,10 +205,24 @@ fn name() -> impl Strategy<Value = Vec<u8>> {
     vec(select(letters.to_vec()), 1..4).prop_map(|letters| letters.concat())
 }
 
+/// Mostly of few letters, so that patterns meet names; else any bytes that a name may have.
+fn any_name() -> impl Strategy<Value = Vec<u8>> {
+    let byte = any::<u8>().prop_filter("no byte of a name", |byte| !matches!(byte, 0 | b'/'));
+    let bytes = vec(byte, 1..20).prop_filter("no name", |name| !matches!(&name[..], b"." | b".."));
+    prop_oneof![3 => name(), 1 => bytes]
+}
+
+/// Any text of what means something in a pattern, here or in rsync; `None` if it is refused.
+fn any_pattern() -> impl Strategy<Value = Option<Pattern>> {
+    let letters =
+        ["a", "b", "*", "*", "?", "/", "[", "]", "!", "\\", "**", "-", "+ ", "#", ";", " ", "\n", "é", "{", "^"];
+    vec(select(letters.to_vec()), 1..6).prop_map(|letters| Pattern::parse(&letters.concat()).ok())
+}
+
 /// Each entry goes into a directory before it, so that there is depth.
-fn tree() -> impl Strategy<Value = Tree> {
+fn tree(name: BoxedStrategy<Vec<u8>>, size: Range<usize>) -> impl Strategy<Value = Tree> {
     let kind = prop_oneof![3 => Just(Kind::Directory), 3 => Just(Kind::File), 1 => Just(Kind::Symlink)];
-    vec((any::<Index>(), name(), kind), 10..50).prop_map(|entries| {
+    vec((any::<Index>(), name, kind), size).prop_map(|entries| {
         let mut tree = Tree::new();
         let mut dirs = vec![RelPath::root()];
         for (dir, name, kind) in entries {

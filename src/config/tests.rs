@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod fuzz;
 mod refusals;
 
 use std::fs;

@@ -16,12 +16,13 @@ mod names;
 mod nodes;
 mod races;
 mod random;
-mod settle;
 mod reload;
+mod settle;
 mod standby;
 mod standby_trouble;
 mod start;
 mod state;
 mod stop;
+#[allow(dead_code, reason = "the convergence tests use the rest of it")]
 mod support;
 mod trouble;

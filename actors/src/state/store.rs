@@ -1,7 +1,7 @@
 //! The file of the state: an embedded database (redb), so that a crash at any moment leaves the last state that was
 //! saved as a whole. Its checksums are checked when it is opened. A file that is damaged or of another tree is begun anew.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -21,6 +21,7 @@ const NODES: TableDefinition<&str, &[u8]> = TableDefinition::new("nodes");
 const ABOUT: TableDefinition<&str, &[u8]> = TableDefinition::new("about");
 const SUBJECT: &str = "subject";
 const CLOSED: &str = "closed";
+const MOUNTS: &str = "mounts";
 
 /// Memory for pages of the file.
 const CACHE: usize = 4 << 20;
@@ -42,6 +43,9 @@ pub enum StoreError {
         #[source]
         cause: io::Error,
     },
+    /// It is about another tree.
+    #[error("the state is of another tree")]
+    Foreign,
     /// The source cannot be read.
     #[error("the source cannot be read: {0}")]
     Source(rustix::io::Errno),
@@ -68,6 +72,8 @@ pub struct Past {
     pub closed: bool,
     /// What each node that it served does not have, by its key.
     pub backlogs: HashMap<String, Backlog>,
+    /// Directories on which a file system was mounted.
+    pub mounts: BTreeSet<RelPath>,
 }
 
 /// The state on disk.
@@ -78,12 +84,12 @@ pub struct Store {
 
 impl Store {
     /// Opens the state in `file`, and begins a run: until [`Writing::save`] says otherwise it counts as crashed. `subject`
-    /// tells what the state is about; of another subject nothing is taken over. The past is `None` if there is none to
-    /// go on from.
+    /// tells what the state is about; of another subject nothing is taken over, and with `spare` that is an error. The past
+    /// is `None` if there is none to go on from.
     ///
     /// # Errors
     /// [`StoreError`]; a damaged file is none.
-    pub fn open(file: &Path, subject: &[u8]) -> Result<(Store, Option<Past>), StoreError> {
+    pub fn open(file: &Path, subject: &[u8], spare: bool) -> Result<(Store, Option<Past>), StoreError> {
         if let Some(directory) = file.parent() {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
             made.map_err(|cause| StoreError::Directory { path: directory.to_owned(), cause })?;
@@ -106,6 +112,7 @@ impl Store {
                 store.mark_open()?;
                 Ok((store, Some(past)))
             }
+            Ok(None) if spare && store.has_subject()? => Err(StoreError::Foreign),
             Ok(None) => {
                 store.clear()?;
                 Ok((store, None))
@@ -129,7 +136,8 @@ impl Store {
         if about.get(SUBJECT)?.is_none_or(|subject| subject.value() != self.subject) {
             return Ok(None);
         }
-        let mut past = Past { closed: about.get(CLOSED)?.is_some(), backlogs: HashMap::new() };
+        let mounts = about.get(MOUNTS)?.map(|list| paths(list.value())).unwrap_or_default();
+        let mut past = Past { closed: about.get(CLOSED)?.is_some(), backlogs: HashMap::new(), mounts };
         for row in read.open_table(NODES)?.iter()? {
             let (node, backlog) = row?;
             // A node whose record makes no sense is as one that was never served.
@@ -138,6 +146,14 @@ impl Store {
             }
         }
         Ok(Some(past))
+    }
+
+    fn has_subject(&self) -> Result<bool, StoreError> {
+        match self.database.begin_read()?.open_table(ABOUT) {
+            Ok(about) => Ok(about.get(SUBJECT)?.is_some()),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn mark_open(&self) -> Result<(), StoreError> {
@@ -237,11 +253,18 @@ impl Writing {
         Ok(Entries(self.transaction.open_table(ENTRIES)?))
     }
 
-    /// Saves all, with the backlog of each node by its key; other nodes are forgotten. `closed`: the run ends with it.
+    /// Saves all, with the backlog of each node by its key, and where file systems are mounted; other nodes are forgotten.
+    /// `closed`: the run ends with it.
     ///
     /// # Errors
     /// When the file cannot be written; then nothing is changed.
-    pub fn save(self, subject: &[u8], nodes: &[(String, Backlog)], closed: bool) -> Result<(), StoreError> {
+    pub fn save(
+        self,
+        subject: &[u8],
+        nodes: &[(String, Backlog)],
+        mounts: &BTreeSet<RelPath>,
+        closed: bool,
+    ) -> Result<(), StoreError> {
         {
             let mut table = self.transaction.open_table(NODES)?;
             table.retain(|node, _| nodes.iter().any(|(key, _)| key == node))?;
@@ -250,6 +273,8 @@ impl Writing {
             }
             let mut about = self.transaction.open_table(ABOUT)?;
             about.insert(SUBJECT, subject)?;
+            let mounts: Vec<u8> = mounts.iter().flat_map(|path| [path.as_bytes(), b"\0"].concat()).collect();
+            about.insert(MOUNTS, &*mounts)?;
             if closed {
                 about.insert(CLOSED, &[][..])?;
             }
@@ -304,6 +329,11 @@ impl Entries<'_> {
         let deeper = dir.below();
         Ok(self.0.retain_in(deeper.start.as_bytes()..deeper.end.as_bytes(), |_, _| false)?)
     }
+}
+
+/// Reads a list of paths with a NUL after each.
+fn paths(list: &[u8]) -> BTreeSet<RelPath> {
+    list.split(|&b| b == 0).filter(|path| !path.is_empty()).filter_map(|path| RelPath::new(path).ok()).collect()
 }
 
 fn key(path: &RelPath) -> Vec<u8> {

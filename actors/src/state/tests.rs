@@ -35,7 +35,7 @@ impl Ground {
 
     fn open(&mut self, subject: &str) -> Option<Past> {
         self.store = None;
-        let (store, past) = Store::open(&self.dir.path().join("state/file"), subject.as_bytes()).unwrap();
+        let (store, past) = Store::open(&self.dir.path().join("state/file"), subject.as_bytes(), false).unwrap();
         self.store = Some(store);
         past
     }
@@ -52,7 +52,7 @@ impl Ground {
             writing.abort();
         };
         let backlog = Backlog { reconcile: true, paths: Vec::new() };
-        writing.save(store.subject(), &[("node".into(), backlog)], closed).unwrap();
+        writing.save(store.subject(), &[("node".into(), backlog)], &BTreeSet::from([rel("d")]), closed).unwrap();
     }
 
     fn save_all(&self) {
@@ -169,8 +169,13 @@ fn a_state_belongs_to_its_subject_and_tells_how_the_run_ended() {
     ground.save_all();
     let past = ground.open("tree").unwrap();
     assert!(past.closed && past.backlogs["node"].reconcile);
+    assert_eq!(past.mounts, BTreeSet::from([rel("d")]));
     assert!(!ground.open("tree").unwrap().closed, "that run did not say that it was over");
     assert_eq!(ground.differences(false), [""; 0]);
+    ground.store = None;
+    let spared = Store::open(&ground.dir.path().join("state/file"), b"another", true);
+    assert!(matches!(spared, Err(StoreError::Foreign)));
+    assert!(ground.open("tree").is_some(), "it was spared");
     assert!(ground.open("another").is_none());
     assert!(ground.open("tree").is_none(), "and now nothing is known");
 }

@@ -131,8 +131,8 @@ mod tests {
 
     use super::*;
     use crate::filter::excludes::Excludes;
-    use crate::root::Root;
     use crate::path::RelPath;
+    use crate::root::Root;
     use crate::state::unsaved::Unsaved;
     use crate::sync::lease::Lane;
     use crate::sync::plan::Plan;

@@ -147,7 +147,14 @@ impl Fold {
 
     /// A path changed. What waited for it merges with the news.
     pub fn insert(&mut self, path: RelPath, news: Pending) {
-        if self.everything || !news.settles && self.is_swallowed(&path) {
+        if self.everything {
+            return;
+        }
+        if let Some(above) = self.covering(&path).filter(|_| !news.settles) {
+            // As when the subtree itself changes again: what it waits for may be over.
+            if let Some(subtree) = self.paths.get_mut(&above) {
+                subtree.not_before = news.not_before.and(subtree.not_before);
+            }
             return;
         }
         if news.scope == Scope::Subtree {
@@ -200,8 +207,13 @@ impl Fold {
 
     /// Whether a subtree that waits covers this path from above.
     pub fn is_swallowed(&self, path: &RelPath) -> bool {
+        self.covering(path).is_some()
+    }
+
+    /// The subtree that waits and covers this path from above.
+    fn covering(&self, path: &RelPath) -> Option<RelPath> {
         let covers = |dir: &RelPath| self.paths.get(dir).is_some_and(|p| p.scope == Scope::Subtree && !p.removed);
-        path.ancestors().any(|dir| covers(&dir))
+        path.ancestors().find(covers)
     }
 
     /// Cuts the deepest paths to subtrees, level by level, until half of the cap is free.
@@ -269,6 +281,16 @@ mod tests {
         ] {
             assert_eq!(names(&fold(9, inserted)), left, "{inserted:?}");
         }
+    }
+
+    #[test]
+    fn a_subtree_that_waits_for_its_next_try_is_due_when_something_below_it_changes() {
+        let (mut fold, later) = (Fold::new(9), Some(Instant::now()));
+        fold.insert(rel("a"), Pending { not_before: later, tries: 5, ..Pending::new(Scope::Subtree, false) });
+        fold.put_back(rel("a/b"), Pending { not_before: later, ..Pending::new(Scope::Entry, false) });
+        assert_eq!(fold.get(&rel("a")).unwrap().not_before, later, "that one waits, too");
+        fold.insert(rel("a/b/c"), Pending::new(Scope::Entry, false));
+        assert_eq!(fold.get(&rel("a")).unwrap().not_before, None);
     }
 
     #[test]

@@ -426,7 +426,7 @@ impl PendingSet {
         let beside: Vec<_> =
             beside.iter().chain(self.leases.iter()).map(|(path, pending)| (path.clone(), *pending)).collect();
         for (path, pending) in beside {
-            self.waiting.put_back(path, Pending { rewritten: false, ..pending });
+            self.waiting.put_back(path, Pending { rewritten: false, unreported: None, ..pending });
         }
     }
 

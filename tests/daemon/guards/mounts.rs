@@ -154,3 +154,30 @@ fn mounts_elsewhere_disturb_nobody() {
     let about_mounts = |line: &&String| line.contains("unmounted") || line.contains("comparing again");
     assert_eq!(site.log_lines().iter().find(about_mounts), None);
 }
+
+#[test]
+fn a_nested_file_system_that_is_missing_at_the_next_start_stays_at_the_nodes() {
+    let mut site = Site::new();
+    site.mkdir("d");
+    let Some(mount) = Mount::tmpfs(&site.at("d")) else { return };
+    site.write("d/mounted", "x");
+    site.start_mirrored();
+    assert_eq!(site.stop().code, Some(0));
+    drop(mount);
+    for crashes in [false, true] {
+        site.start();
+        site.expect_log("no file system is mounted where one was");
+        site.write("d/under", format!("{crashes}"));
+        site.expect_on_nodes("d/under", &format!("{crashes}"));
+        site.assert_on_nodes("d/mounted", "x");
+        if crashes {
+            site.daemon().signal(rustix::process::Signal::KILL);
+            site.wait();
+        } else {
+            site.stop();
+        }
+    }
+    site.remove("d");
+    site.start();
+    site.expect_gone("d");
+}

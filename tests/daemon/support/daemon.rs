@@ -82,6 +82,17 @@ impl Daemon {
         process::signal(self.child.id(), signal);
     }
 
+    /// Kills the daemon alone: what it started is left as it is. Returns its log.
+    pub fn crash(mut self) -> String {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let log = self.log();
+        // The next daemon has a log of its own, whoever still writes to this one.
+        let _ = fs::remove_file(&self.output.stderr);
+        self.marker = "nothing is to be ended with it".to_owned();
+        log
+    }
+
     /// Waits for the end, which somebody has asked for already.
     pub fn wait(mut self) -> Ended {
         let child = &mut self.child;

@@ -1,6 +1,6 @@
 //! The real thing at the other end: an sshd and an rsync daemon, each with its own keys and files, on loopback.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File, Permissions};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -36,15 +36,29 @@ impl Server {
         panic!("{:?} does not start:\n{}", (self.command)(self.port), self.output());
     }
 
-    /// Ends the server and all its connections.
-    pub fn stop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let sessions = process::descendants(child.id());
-            // The listener goes first, so that nothing new begins.
-            let _ = child.kill();
-            sessions.into_iter().for_each(|pid| process::signal(pid, Signal::KILL));
-            let _ = child.wait();
+    /// Ends the server and all its connections. Whether it ran.
+    pub fn stop(&mut self) -> bool {
+        let Some(mut child) = self.child.take() else { return false };
+        // What could still fork would escape: all stand still before the first one goes.
+        process::signal(child.id(), Signal::STOP);
+        let mut sessions = BTreeSet::new();
+        loop {
+            let all = process::descendants(child.id()).into_iter();
+            let begun: Vec<u32> = all.filter(|&pid| sessions.insert(pid)).collect();
+            if begun.is_empty() {
+                break;
+            }
+            begun.into_iter().for_each(|pid| process::signal(pid, Signal::STOP));
         }
+        sessions.into_iter().for_each(|pid| process::signal(pid, Signal::KILL));
+        let _ = child.kill();
+        let _ = child.wait();
+        true
+    }
+
+    /// Whether it was started and not stopped.
+    pub fn runs(&self) -> bool {
+        self.child.is_some()
     }
 
     /// The processes that serve its connections.

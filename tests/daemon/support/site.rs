@@ -40,6 +40,8 @@ pub struct Site {
     /// Lines of the configuration beside the paths and the nodes.
     keys: Vec<String>,
     skip: tree::Skip,
+    /// The program, with its arguments, that becomes the daemon; empty if it is started directly.
+    launcher: Vec<String>,
     /// The mirror, as `rpath` says it; ssh and the rsync daemon have it below a directory of theirs.
     rpath: PathBuf,
     dir: TempDir,
@@ -75,6 +77,7 @@ impl Site {
             dead_port: server::free_port(),
             keys: Vec::new(),
             skip: |_| false,
+            launcher: Vec::new(),
             rpath,
             dir,
         };
@@ -93,7 +96,30 @@ impl Site {
 
     /// Stops the servers with all their connections.
     pub fn stop_servers(&mut self) {
-        [&mut self.sshd, &mut self.rsyncd].into_iter().flatten().for_each(Server::stop);
+        for server in [&mut self.sshd, &mut self.rsyncd].into_iter().flatten() {
+            server.stop();
+        }
+    }
+
+    /// Stops the server of this node with all its connections. Whether it ran.
+    pub fn stop_server(&mut self, node: Node) -> bool {
+        self.server(node).as_mut().is_some_and(Server::stop)
+    }
+
+    /// Starts the server of this node, unless it runs.
+    pub fn start_server(&mut self, node: Node) {
+        if let Some(server) = self.server(node).as_mut().filter(|server| !server.runs()) {
+            server.start();
+            self.point_ssh();
+        }
+    }
+
+    fn server(&mut self, node: Node) -> &mut Option<Server> {
+        match node {
+            Ssh => &mut self.sshd,
+            Rsyncd => &mut self.rsyncd,
+            Local | Dead => panic!("{node} has no server"),
+        }
     }
 
     /// Tells the ssh of the daemon under test where our sshd is.
@@ -178,10 +204,31 @@ impl Site {
 
     /// As [`Site::start_with`], through a program that becomes inosync.
     pub fn start_by(&mut self, launcher: &[&str], options: &[&str]) {
+        self.launch_by(launcher, options);
+        self.expect_watching();
+    }
+
+    /// Every later start is through this program, which becomes inosync.
+    pub fn always_start_by(&mut self, launcher: &[&str]) {
+        self.launcher = launcher.iter().map(|word| word.to_string()).collect();
+    }
+
+    /// Starts the daemon and waits for nothing.
+    pub fn launch(&mut self) {
+        self.launch_by(&[], &[]);
+    }
+
+    fn launch_by(&mut self, launcher: &[&str], options: &[&str]) {
         let config = self.config_file().display().to_string();
-        self.daemon = Some(Daemon::start(self.base(), launcher, &[&["-c", &config], options].concat()));
+        let always: Vec<&str> = self.launcher.iter().map(String::as_str).collect();
+        let launcher = [&always[..], launcher].concat();
+        self.daemon = Some(Daemon::start(self.base(), &launcher, &[&["-c", &config], options].concat()));
+    }
+
+    /// The daemon, which has been started, comes to watch.
+    pub fn expect_watching(&mut self) {
         let started = wait::until(|| {
-            let watches = self.daemon().log().contains("watching");
+            let watches = self.watches();
             (watches || self.daemon.as_mut().is_some_and(Daemon::has_ended)).then_some(watches)
         });
         if started != Some(true) {
@@ -401,6 +448,11 @@ impl Site {
         self.daemon.as_ref().expect("the test started the daemon")
     }
 
+    /// Whether it has come to watch.
+    pub fn watches(&self) -> bool {
+        self.daemon().log().contains("watching")
+    }
+
     pub fn log_lines(&self) -> Vec<String> {
         self.daemon.as_ref().map_or_else(Vec::new, |daemon| daemon.log().lines().map(str::to_owned).collect())
     }
@@ -415,6 +467,11 @@ impl Site {
     pub fn stop(&mut self) -> Ended {
         self.daemon().signal(Signal::TERM);
         self.wait()
+    }
+
+    /// Kills the daemon alone; what it started is left as it is. Returns its log.
+    pub fn crash(&mut self) -> String {
+        self.daemon.take().expect("the test started the daemon").crash()
     }
 
     /// Waits for the end of a daemon that has been asked to stop.

@@ -65,29 +65,36 @@ fn add(root: &Path, path: Vec<u8>, skip: Skip, tree: &mut Tree) -> io::Result<()
     Ok(())
 }
 
-/// What differs between the trees, one line each, at most `limit` lines. Contents are read only where all else agrees.
+/// What differs between the trees, one line each, at most `limit` lines.
 pub fn differences(source: &Path, mirror: &Path, skip: Skip, limit: usize) -> Vec<String> {
-    let (expected, found) = (read(source, skip), read(mirror, skip));
-    let missing = expected.iter().filter(|(path, _)| !found.contains_key(*path));
-    let extra = found.iter().filter(|(path, _)| !expected.contains_key(*path));
-    let changed = expected.iter().filter_map(|(path, entry)| Some((path, entry, found.get(path)?)));
-
-    let mut lines: Vec<String> = missing.map(|(path, entry)| format!("missing  {}  {entry}", show(path))).collect();
-    lines.extend(extra.map(|(path, entry)| format!("extra    {}  {entry}", show(path))));
-    lines.extend(
-        changed
-            .filter(|(_, expected, found)| expected != found)
-            .map(|(path, expected, found)| format!("differs  {}  source: {expected}; node: {found}", show(path))),
-    );
-    if lines.is_empty() {
-        let files = expected.iter().filter(|(_, entry)| matches!(entry.kind, Kind::File { .. }));
-        let other = files.filter(|(path, _)| !same_content(&absolute(source, path), &absolute(mirror, path)));
-        lines.extend(other.map(|(path, _)| format!("content  {}", show(path))));
-    }
+    let mut lines: Vec<String> = differing(source, mirror, skip).into_iter().map(|(_, how)| how).collect();
     let more = lines.len().saturating_sub(limit);
     lines.truncate(limit);
     if more > 0 {
         lines.push(format!("... and {more} more"));
+    }
+    lines
+}
+
+/// The paths that differ between the trees, each with a line that says how. Contents are read only where all else agrees.
+pub fn differing(source: &Path, mirror: &Path, skip: Skip) -> Vec<(Vec<u8>, String)> {
+    let (expected, found) = (read(source, skip), read(mirror, skip));
+    let missing = expected.iter().filter(|(path, _)| !found.contains_key(*path));
+    let extra = found.iter().filter(|(path, _)| !expected.contains_key(*path));
+    let changed = expected.iter().filter_map(|(path, entry)| Some((path, entry, found.get(path)?)));
+    let line = |path: &[u8], how: &str, what: &str| (path.to_vec(), format!("{how}  {}{what}", show(path)));
+
+    let mut lines: Vec<_> = missing.map(|(path, entry)| line(path, "missing", &format!("  {entry}"))).collect();
+    lines.extend(extra.map(|(path, entry)| line(path, "extra  ", &format!("  {entry}"))));
+    lines.extend(
+        changed
+            .filter(|(_, expected, found)| expected != found)
+            .map(|(path, expected, found)| line(path, "differs", &format!("  source: {expected}; node: {found}"))),
+    );
+    if lines.is_empty() {
+        let files = expected.iter().filter(|(_, entry)| matches!(entry.kind, Kind::File { .. }));
+        let other = files.filter(|(path, _)| !same_content(&absolute(source, path), &absolute(mirror, path)));
+        lines.extend(other.map(|(path, _)| line(path, "content", "")));
     }
     lines
 }

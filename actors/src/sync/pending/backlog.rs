@@ -24,19 +24,21 @@ pub struct Kept {
     pub removed: bool,
     /// Whether its content is new.
     pub rewritten: bool,
+    /// Whether a directory was moved away from this name, which the node keeps until a reconcile.
+    pub away: bool,
 }
 
 impl Backlog {
     /// The bytes that [`Backlog::decode`] reads.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![u8::from(self.reconcile)];
-        for Kept { path, scope, removed, rewritten } in &self.paths {
+        for Kept { path, scope, removed, rewritten, away } in &self.paths {
             let scope = match scope {
                 Scope::Entry => 0,
                 Scope::Level => 1,
                 Scope::Subtree => 2,
             };
-            bytes.push(scope | u8::from(*removed) << 2 | u8::from(*rewritten) << 3);
+            bytes.push(scope | u8::from(*removed) << 2 | u8::from(*rewritten) << 3 | u8::from(*away) << 4);
             bytes.extend(path.as_bytes());
             bytes.push(0);
         }
@@ -56,7 +58,8 @@ impl Backlog {
                 _ => return None,
             };
             let path = RelPath::new(&tail[..end]).ok()?;
-            paths.push(Kept { path, scope, removed: flags & 4 != 0, rewritten: flags & 8 != 0 });
+            let [removed, rewritten, away] = [4, 8, 16].map(|flag| flags & flag != 0);
+            paths.push(Kept { path, scope, removed, rewritten, away });
             rest = &tail[end + 1..];
         }
         Some(Backlog { reconcile: reconcile != 0, paths })
@@ -75,8 +78,13 @@ impl PendingSet {
                 paths.insert(path.clone(), older.followed_by(*pending));
             }
         }
-        let kept = |(path, Pending { scope, removed, rewritten, .. })| Kept { path, scope, removed, rewritten };
-        Backlog { reconcile, paths: paths.into_iter().map(kept).collect() }
+        let kept = |(path, pending)| {
+            let Pending { scope, removed, rewritten, .. } = pending;
+            Kept { path, scope, removed, rewritten, away: false }
+        };
+        let away = self.away.below(&RelPath::root()).into_iter();
+        let away = away.map(|path| Kept { path, scope: Scope::Entry, removed: false, rewritten: false, away: true });
+        Backlog { reconcile, paths: paths.into_iter().map(kept).chain(away).collect() }
     }
 
     /// The attributes of the root are to be sent.
@@ -84,13 +92,15 @@ impl PendingSet {
         self.waiting.insert(RelPath::root(), Pending::new(Scope::Entry, false));
     }
 
-    /// Takes up the backlog of an earlier run.
-    pub fn resume(&mut self, backlog: Backlog) {
+    /// Takes up the backlog of an earlier run. A start is as a reconcile: what was moved away goes now, if it `deletes`.
+    pub fn resume(&mut self, backlog: Backlog, deletes: bool) {
         if backlog.reconcile {
             self.want_reconcile();
         }
-        for Kept { path, scope, removed, rewritten } in backlog.paths {
-            self.waiting.insert(path, Pending { rewritten, ..Pending::new(scope, removed) });
+        for Kept { path, scope, removed, rewritten, away } in backlog.paths {
+            if !away || deletes {
+                self.waiting.insert(path, Pending { rewritten, ..Pending::new(scope, removed || away) });
+            }
         }
         if self.waiting.take_everything() {
             self.want_reconcile();
@@ -126,10 +136,23 @@ mod tests {
         let backlog = Backlog::decode(&set.backlog().encode()).unwrap();
         assert_eq!(backlog, set.backlog());
         let mut next = PendingSet::default();
-        next.resume(backlog);
+        next.resume(backlog, true);
         assert_eq!(next.len(), 4, "{next:?}");
         assert!(next.is_reported_removed(&rel("d")) && next.reconcile_due(now).is_some());
         assert_eq!(next.backlog(), set.backlog());
+    }
+
+    #[test]
+    fn a_name_that_was_moved_away_is_removed_by_the_next_run_if_it_deletes() {
+        let (mut set, now) = (PendingSet::default(), Instant::now());
+        set.add(&Change::MovedAway { path: rel("a") }, now);
+        assert_eq!(set.len(), 0);
+        let backlog = Backlog::decode(&set.backlog().encode()).unwrap();
+        for deletes in [true, false] {
+            let mut next = PendingSet::default();
+            next.resume(backlog.clone(), deletes);
+            assert_eq!(next.is_reported_removed(&rel("a")), deletes);
+        }
     }
 
     #[test]

@@ -386,3 +386,17 @@ fn a_subtree_does_not_swallow_what_settles_below_it() {
         assert_eq!(names(&set.lease(Lane::Fast, 99, 9999, start + SOON)), ["d/a.part"]);
     }
 }
+
+#[test]
+fn what_was_given_up_as_missing_beside_a_reconcile_does_not_ask_for_the_next_one() {
+    let (mut set, now) = (set(&[touched("a")]), Instant::now());
+    lease(&mut set);
+    settle(&mut set, now, |_| Fate::Unreported { retry_in: Duration::ZERO }, |_| SOON);
+    set.want_reconcile();
+    assert!(set.lease_reconcile(now + SOON));
+    lease(&mut set);
+    settle(&mut set, now + SOON, |_| Fate::Delivered, |_| SOON);
+    set.settle_reconcile(now + SOON);
+    // Otherwise it were lost at once, and everything compared again, without end.
+    assert_eq!(set.waiting.get(&rel("a")).map(|pending| pending.unreported), Some(None));
+}

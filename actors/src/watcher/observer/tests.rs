@@ -10,9 +10,12 @@ use std::path::PathBuf;
 use inotify::Inotify;
 
 use super::*;
+
 use crate::filter::excludes::Excludes;
 use crate::watcher::moves::PAIRING_TIME;
 use crate::watcher::quiet::QUIET_TIME;
+
+mod fuzz;
 
 struct Watched {
     dir: tempfile::TempDir,

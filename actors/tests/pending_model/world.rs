@@ -1,0 +1,315 @@
+//! The model: a source, the kernel's reports of it, and a node that runs make equal, path by path. The pending set and the
+//! planner between them are the real ones.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use inosync_actors::filter::excludes::Excludes;
+use inosync_actors::messages::Change;
+use inosync_actors::path::RelPath;
+use inosync_actors::rsync::blame::Blame;
+use inosync_actors::sync::disk::{Disk, Found, Room, Stamp};
+use inosync_actors::sync::lease::{Lane, LeaseId};
+use inosync_actors::sync::pending::PendingSet;
+use inosync_actors::sync::plan::{Plan, Since, plan};
+
+/// Small, so that paths collapse to subtrees and to the whole tree.
+const CAP: usize = 12;
+const SIZES: [u64; 4] = [1, 70_000, 5, 200_000];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    Dir,
+    File(u32),
+}
+
+/// What is at each path but the root, which is always a directory.
+pub type Tree = BTreeMap<RelPath, Entry>;
+
+fn is_dir(tree: &Tree, path: &RelPath) -> bool {
+    path.is_root() || tree.get(path) == Some(&Entry::Dir)
+}
+
+fn with_below(tree: &Tree, top: &RelPath) -> Vec<RelPath> {
+    tree.keys().filter(|path| *path == top || path.is_below(top)).cloned().collect()
+}
+
+fn remove(tree: &mut Tree, top: &RelPath) {
+    tree.retain(|path, _| path != top && !path.is_below(top));
+}
+
+struct Shown<'a>(&'a Tree);
+
+impl Disk for Shown<'_> {
+    fn look(&mut self, path: &RelPath) -> Found {
+        match self.0.get(path) {
+            Some(Entry::Dir) => Found::Directory,
+            Some(Entry::File(version)) => {
+                let size = SIZES[*version as usize % SIZES.len()];
+                Found::File(Stamp { size, mtime: (i64::from(*version), 0) })
+            }
+            None => Found::Missing,
+        }
+    }
+
+    fn fits(&mut self, dir: &RelPath, room: &mut Room) -> bool {
+        self.0.keys().filter(|path| path.is_below(dir)).all(|_| room.take(10))
+    }
+}
+
+/// A run that has been started: it has read what there was then.
+pub struct Run {
+    id: LeaseId,
+    plan: Plan,
+    read: Tree,
+    applied: bool,
+    /// What it could not do.
+    failed: Vec<RelPath>,
+}
+
+pub struct World {
+    pub source: Tree,
+    pub node: Tree,
+    /// Directories that the watcher does not know yet, because the report of them has not come: nothing below them is
+    /// reported.
+    pub unwatched: BTreeSet<RelPath>,
+    pub reports: VecDeque<Change>,
+    pub set: PendingSet,
+    pub runs: Vec<Run>,
+    /// What the reconcile that runs has read.
+    pub reconcile: Option<Tree>,
+    pub now: Instant,
+    pub version: u32,
+    pub moved: bool,
+    /// What happened, for people.
+    pub story: Vec<String>,
+}
+
+// === the source ===
+
+impl World {
+    pub fn new() -> Self {
+        World {
+            source: Tree::new(),
+            node: Tree::new(),
+            unwatched: BTreeSet::new(),
+            reports: VecDeque::new(),
+            set: PendingSet::new(CAP),
+            runs: Vec::new(),
+            reconcile: None,
+            now: Instant::now(),
+            version: 0,
+            moved: false,
+            story: Vec::new(),
+        }
+    }
+
+    fn report(&mut self, change: Change, about: &RelPath) {
+        if !about.ancestors().any(|dir| self.unwatched.contains(&dir)) {
+            self.reports.push_back(change);
+        }
+    }
+
+    pub fn write(&mut self, path: &RelPath) {
+        if !self.can_hold(path) || is_dir(&self.source, path) {
+            return;
+        }
+        self.version += 1;
+        self.source.insert(path.clone(), Entry::File(self.version));
+        self.report(Change::Touched { path: path.clone(), is_dir: false, rewritten: true }, path);
+    }
+
+    pub fn make_dir(&mut self, path: &RelPath) {
+        if !self.can_hold(path) || self.source.contains_key(path) {
+            return;
+        }
+        self.source.insert(path.clone(), Entry::Dir);
+        self.report(Change::Subtree { path: path.clone() }, path);
+        self.unwatched.insert(path.clone());
+    }
+
+    pub fn remove(&mut self, top: &RelPath) {
+        // Deepest first, as rm does.
+        for path in with_below(&self.source, top).into_iter().rev() {
+            let is_dir = is_dir(&self.source, &path);
+            self.source.remove(&path);
+            self.report(Change::Removed { path: path.clone(), is_dir }, &path);
+            self.unwatched.remove(&path);
+        }
+    }
+
+    pub fn rename(&mut self, from: &RelPath, to: &RelPath) {
+        let Some(&entry @ Entry::File(_)) = self.source.get(from) else { return };
+        if from == to || !self.can_hold(to) || is_dir(&self.source, to) {
+            return;
+        }
+        self.source.remove(from);
+        self.source.insert(to.clone(), entry);
+        self.report(Change::Removed { path: from.clone(), is_dir: false }, from);
+        self.report(Change::Touched { path: to.clone(), is_dir: false, rewritten: true }, to);
+    }
+
+    /// The watcher knows both ends, as of directories that it has watched for a while.
+    pub fn move_dir(&mut self, from: &RelPath, to: &RelPath) {
+        let free = self.can_hold(to) && !self.source.contains_key(to) && to != from && !to.is_below(from);
+        let known = |path: &RelPath| !path.ancestors().chain([path.clone()]).any(|dir| self.unwatched.contains(&dir));
+        if self.source.get(from) != Some(&Entry::Dir) || !free || !known(from) || !known(to) || !self.reports.is_empty()
+        {
+            return;
+        }
+        self.moved = true;
+        for path in with_below(&self.source, from) {
+            let entry = self.source.remove(&path).unwrap();
+            self.source.insert(path.rebase(from, to).unwrap(), entry);
+        }
+        self.reports.push_back(Change::MovedAway { path: from.clone() });
+        self.reports.push_back(Change::MovedTo { from: from.clone(), to: to.clone() });
+    }
+
+    fn can_hold(&self, path: &RelPath) -> bool {
+        path.parent().is_some_and(|dir| is_dir(&self.source, &dir))
+    }
+
+    /// The watcher hears of one thing.
+    pub fn hear(&mut self) {
+        let Some(change) = self.reports.pop_front() else { return };
+        if let Change::Subtree { path } = &change {
+            // From now on it is watched, with all that is below it.
+            self.unwatched.retain(|dir| dir != path && !dir.is_below(path));
+        }
+        self.set.add(&change, self.now);
+    }
+}
+
+// === the node ===
+
+impl World {
+    /// As the SyncActor starts a batch.
+    pub fn start(&mut self, lane: Lane) {
+        if self.set.works(lane)
+            || self.runs.len() >= 8
+            || self.set.next_due(lane, self.now).is_none_or(|at| at > self.now)
+        {
+            return;
+        }
+        let batch = self.set.lease(lane, 6, 40, self.now);
+        let room = (lane == Lane::Fast).then_some(Room { bytes: 100_000, entries: 3 });
+        let excludes = Excludes::default();
+        let plan = plan(&batch.paths, &self.set, &excludes, &mut Shown(&self.source), room, self.now);
+        for path in &plan.lost {
+            self.set.add(&Change::Subtree { path: path.clone() }, self.now);
+        }
+        self.set.forget_moves(&plan.returned);
+        self.set.defer(batch.id, &plan.bulk);
+        if plan.is_empty() {
+            let fate = |path: &RelPath| plan.fate(path, &Blame::default(), &Since::default());
+            self.set.settle(batch.id, self.now, fate, |_| RETRY);
+            return;
+        }
+        let read = self.source.clone();
+        self.runs.push(Run { id: batch.id, plan, read, applied: false, failed: Vec::new() });
+    }
+
+    /// A run does its work, but for what it fails on: every path of which the number has a bit set.
+    pub fn work(&mut self, at: usize, failing: u32) {
+        let Some(run) = self.runs.iter_mut().filter(|run| !run.applied).nth(at) else { return };
+        run.applied = true;
+        let Plan { present, large, subtrees, subtrees_rewritten, missing, protected, .. } = &run.plan;
+        let mut number = 0;
+        let mut fails = |path: &RelPath| {
+            number += 1;
+            let fails = failing >> (number % 31) & 1 == 1;
+            if fails {
+                run.failed.push(path.clone());
+            }
+            fails
+        };
+        let (source, read, node) = (&self.source, &run.read, &mut self.node);
+        for path in present.iter().chain(large) {
+            if !fails(path) {
+                send(source, read, node, path);
+            }
+        }
+        for top in subtrees.iter().chain(subtrees_rewritten) {
+            if !fails(top) && is_dir(read, top) {
+                let keeps = |path: &RelPath| protected.iter().any(|dir| dir == path || path.is_below(dir));
+                node.retain(|path, _| !path.is_below(top) || read.contains_key(path) || keeps(path));
+                with_below(read, top).iter().for_each(|path| send(source, read, node, path));
+            }
+        }
+        // What failed may be the new name of what is to be deleted.
+        if !run.failed.is_empty() {
+            run.failed.extend(missing.iter().cloned());
+            return;
+        }
+        for path in missing {
+            if source.contains_key(path) {
+                send(source, source, node, path);
+            } else {
+                remove(node, path);
+            }
+        }
+    }
+
+    pub fn worked(&mut self, at: usize) {
+        if let Some(run) = self.runs.iter().filter(|run| run.applied).nth(at) {
+            self.set.worked(run.id);
+        }
+    }
+
+    /// A run ends. One that has not worked has failed as a whole.
+    pub fn end(&mut self, at: usize) {
+        if at >= self.runs.len() {
+            return;
+        }
+        let run = self.runs.remove(at);
+        if !run.applied {
+            return self.set.roll_back_batch(run.id);
+        }
+        let since = run.plan.since(&mut Shown(&self.source));
+        let blamed = Blame::Paths(run.failed);
+        self.set.settle(run.id, self.now, |path| run.plan.fate(path, &blamed, &since), |_| RETRY);
+    }
+
+    pub fn start_reconcile(&mut self) {
+        if self.set.lease_reconcile(self.now) {
+            self.reconcile = Some(self.source.clone());
+        }
+    }
+
+    pub fn end_reconcile(&mut self, succeeds: bool) {
+        let Some(read) = self.reconcile.take() else { return };
+        if !succeeds {
+            return self.set.roll_back_reconcile();
+        }
+        self.node.retain(|path, _| read.contains_key(path));
+        read.keys().for_each(|path| send(&self.source, &read, &mut self.node, path));
+        self.set.settle_reconcile(self.now);
+    }
+
+    /// The SyncActor dies, and its runs with it: some of them after their work.
+    pub fn die(&mut self) {
+        self.runs.clear();
+        self.reconcile = None;
+        self.set.roll_back();
+    }
+}
+
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Sends one entry: the type that was read, the content that is there now. What has vanished is not sent.
+fn send(source: &Tree, read: &Tree, node: &mut Tree, path: &RelPath) {
+    let (Some(was), Some(is)) = (read.get(path), source.get(path)) else { return };
+    if (*was == Entry::Dir) != (*is == Entry::Dir) {
+        return;
+    }
+    for dir in path.ancestors() {
+        if node.get(&dir) != Some(&Entry::Dir) {
+            node.insert(dir, Entry::Dir);
+        }
+    }
+    if *is != Entry::Dir {
+        remove(node, path);
+    }
+    node.insert(path.clone(), *is);
+}

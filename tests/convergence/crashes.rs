@@ -1,0 +1,43 @@
+//! The daemon is killed again and again while things change, and started again: nothing is lost over all of it.
+
+use fastrand::Rng;
+
+use crate::campaign::{run, turn};
+use crate::faults::Fault;
+use crate::generate::{self, Recipe};
+use crate::script::Step;
+use crate::settings::{seeds, variable};
+
+/// Of what `make test` plays: some seconds.
+const CRASHES: usize = 5;
+/// Operations between two crashes, on average.
+const OPERATIONS: usize = 100;
+/// How long a daemon may be left alone before it is killed: its start, its first comparison and live changes are all hit.
+const LONGEST_LIFE: u64 = 700;
+
+#[test]
+fn a_daemon_that_is_killed_at_any_moment_loses_nothing() {
+    let _turn = turn();
+    let crashes = variable("INOSYNC_TEST_CRASHES").unwrap_or(CRASHES);
+    for seed in seeds(1) {
+        let recipe = Recipe { operations: crashes * OPERATIONS, faults: Vec::new(), moves: false };
+        let steps = with_crashes(generate::script(seed, &recipe), crashes, &mut Rng::with_seed(seed));
+        run(&format!("crashes-{seed}"), &steps, &[Fault::Crash]);
+    }
+}
+
+/// The steps with so many crashes among them, each healed a few operations later.
+fn with_crashes(steps: Vec<Step>, crashes: usize, rng: &mut Rng) -> Vec<Step> {
+    let length = steps.len() / crashes;
+    let mut all = Vec::new();
+    for life in steps.chunks(length.max(1)) {
+        let crash = rng.usize(..life.len());
+        let heal = crash + rng.usize(..10).min(life.len() - crash);
+        all.extend_from_slice(&life[..crash]);
+        all.extend([Step::pause(rng.u64(..LONGEST_LIFE)), Step::Begin(Fault::Crash, 0)]);
+        all.extend_from_slice(&life[crash..heal]);
+        all.push(Step::End(Fault::Crash));
+        all.extend_from_slice(&life[heal..]);
+    }
+    all
+}

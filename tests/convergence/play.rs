@@ -1,0 +1,187 @@
+//! Plays a script on a ground of its own, lets it come to rest and compares. What differs then is lost.
+
+use std::fmt::Write;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::faults::{ALL, Fault};
+use crate::ground::Ground;
+use crate::operation::Verb;
+use crate::script::{self, Step};
+use crate::support::tree::{self, Skip};
+use crate::support::wait;
+
+/// How a script is played.
+#[derive(Debug, Clone)]
+pub struct Manner {
+    pub faults: Vec<Fault>,
+    /// Whether the trees are equal only after the next start. So it is when directories were renamed, which by design is
+    /// not mirrored (`dir_moves: Log`) until the whole tree is compared.
+    pub only_after_start: bool,
+    /// With more than one, the order of operations is another one each time, and a replay only similar.
+    pub threads: usize,
+    /// How long the trees may take to become equal.
+    pub patience: Duration,
+}
+
+/// What became of a script.
+pub struct Outcome {
+    pub counts: [u32; ALL.len()],
+    pub took: Duration,
+    /// How many paths the tree had in the end.
+    pub paths: usize,
+    pub lost: Vec<Lost>,
+    log: String,
+    results: Vec<Option<Result<Duration, io::ErrorKind>>>,
+}
+
+/// A path that is not on a node as it is in the source.
+#[derive(Debug, Clone)]
+pub struct Lost {
+    pub path: Vec<u8>,
+    /// At which node, when, and what is on both sides.
+    pub how: String,
+}
+
+/// Plays a script on a ground of its own. Returns when all mirrors are equal, or do not become so in time.
+pub fn play(steps: &[Step], manner: &Manner) -> Outcome {
+    play_on(Ground::new(&manner.faults), steps, manner)
+}
+
+/// Plays a script on this ground.
+pub fn play_on(ground: Ground, steps: &[Step], manner: &Manner) -> Outcome {
+    let start = Instant::now();
+    let ground = Mutex::new(ground);
+    let results = Mutex::new(vec![None; steps.len()]);
+    let source = ground.lock().unwrap().site.source();
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(step) = steps.get(at) else { return };
+            let result = perform(step, &source, &ground);
+            results.lock().unwrap()[at] = Some(result.map(|()| start.elapsed()).map_err(|error| error.kind()));
+        }
+    };
+    thread::scope(|scope| (0..manner.threads).for_each(|_| drop(scope.spawn(worker))));
+    let mut ground = ground.into_inner().unwrap_or_else(PoisonError::into_inner);
+    ground.heal();
+    let mut lost =
+        if manner.only_after_start { Vec::new() } else { compare(&ground, "at rest", is_leftover, manner.patience) };
+    if lost.is_empty() {
+        ground.restart(true);
+        lost = compare(&ground, "after the next start", is_leftover, manner.patience);
+    }
+    if lost.is_empty() {
+        // Its comparison of the whole tree removes what killed receivers left.
+        ground.restart(false);
+        lost = compare(&ground, "after a start without the state", |_| false, manner.patience);
+    }
+    let results = results.into_inner().unwrap();
+    let paths = tree::read(&source, |_| false).len();
+    Outcome { counts: ground.counts, paths, took: start.elapsed(), lost, log: ground.log(), results }
+}
+
+fn perform(step: &Step, source: &Path, ground: &Mutex<Ground>) -> io::Result<()> {
+    match step {
+        Step::Do(operation) => operation.perform(source),
+        Step::Begin(fault, number) => {
+            ground.lock().unwrap().begin(*fault, *number);
+            Ok(())
+        }
+        Step::End(fault) => {
+            ground.lock().unwrap().end(*fault);
+            Ok(())
+        }
+    }
+}
+
+/// A file that rsync was writing when it was killed: `.NAME.XXXXXX`. No operation makes such a name.
+fn is_leftover(path: &[u8]) -> bool {
+    let name = path.rsplit(|&b| b == b'/').next().unwrap_or_default();
+    let Some((head, tail)) = name.split_last_chunk::<7>() else { return false };
+    head.starts_with(b".") && tail[0] == b'.' && tail[1..].iter().all(u8::is_ascii_alphanumeric)
+}
+
+/// Waits until every mirror is equal; else what differs.
+fn compare(ground: &Ground, when: &str, skip: Skip, patience: Duration) -> Vec<Lost> {
+    let (site, deadline) = (&ground.site, Instant::now() + patience);
+    let mut lost = Vec::new();
+    for node in site.live() {
+        let differing = || tree::differing(&site.source(), &site.mirror(node), skip);
+        let left = deadline.saturating_duration_since(Instant::now());
+        if wait::until_within(left, || differing().is_empty().then_some(())).is_none() {
+            let on = |how| format!("{node} {when}: {how}");
+            lost.extend(differing().into_iter().map(|(path, how)| Lost { path, how: on(how) }));
+        }
+    }
+    lost
+}
+
+impl Outcome {
+    pub fn is_good(&self) -> bool {
+        self.lost.is_empty()
+    }
+
+    /// How many operations found what they needed.
+    pub fn done(&self, steps: &[Step]) -> usize {
+        let is_operation = |step: &Step| matches!(step, Step::Do(operation) if operation.verb != Verb::Pause);
+        let done =
+            |(step, result): &(&Step, &Option<Result<_, _>>)| is_operation(step) && matches!(result, Some(Ok(_)));
+        steps.iter().zip(&self.results).filter(done).count()
+    }
+
+    /// All that helps to see why something was lost. `repeat` says how to play it again.
+    pub fn report(&self, steps: &[Step], repeat: &str) -> String {
+        let mut text = format!("{} paths differ\n", self.lost.len());
+        for lost in self.lost.iter().take(20) {
+            let _ = writeln!(text, "\n{}", lost.how);
+            self.history(steps, &lost.path, &mut text);
+        }
+        let lines: Vec<&str> = self.log.lines().collect();
+        let tail = lines[lines.len().saturating_sub(40)..].join("\n");
+        let _ = write!(text, "\n--- end of the log\n{tail}\n--- to repeat\n{repeat}");
+        text
+    }
+
+    /// The last steps that had to do with a path, and the faults among them.
+    fn history(&self, steps: &[Step], path: &[u8], text: &mut String) {
+        let concerns = |step: &Step| match step {
+            Step::Do(operation) => operation.concerns(path),
+            Step::Begin(fault, _) => !fault.is_a_moment(),
+            Step::End(_) => true,
+        };
+        let told: Vec<(usize, &Step)> = steps.iter().enumerate().filter(|(_, step)| concerns(step)).collect();
+        for (at, step) in &told[told.len().saturating_sub(25)..] {
+            let result = match self.results.get(*at).copied().flatten() {
+                Some(Ok(time)) => format!("{:.3} s", time.as_secs_f64()),
+                Some(Err(kind)) => kind.to_string(),
+                None => "not reached".to_owned(),
+            };
+            let _ = writeln!(text, "    {at:>6}  {step}  ({result})");
+        }
+    }
+
+    pub fn log(&self) -> &str {
+        &self.log
+    }
+}
+
+/// Where scripts and logs of failures are kept.
+pub fn kept(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/convergence");
+    fs::create_dir_all(&dir).unwrap();
+    dir.join(name)
+}
+
+/// Keeps a script for a replay.
+pub fn keep(name: &str, steps: &[Step], head: &str) -> PathBuf {
+    let path = kept(name);
+    fs::write(&path, format!("// {head}\n{}", script::text(steps))).unwrap();
+    path
+}

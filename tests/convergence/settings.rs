@@ -1,0 +1,62 @@
+//! What the environment says of a campaign. Every variable is described in the README, in the section on development.
+
+use std::fmt::Debug;
+use std::str::FromStr;
+
+use crate::faults::{ALL, Fault};
+use crate::generate::Recipe;
+
+/// The number or word that a variable holds.
+///
+/// # Panics
+/// When it holds something else.
+pub fn variable<T: FromStr>(name: &str) -> Option<T>
+where
+    T::Err: Debug,
+{
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|e| panic!("{name}={text}: {e:?}")))
+}
+
+pub fn is_set(name: &str) -> bool {
+    std::env::var(name).is_ok_and(|text| !text.is_empty() && text != "0")
+}
+
+/// The seeds of a campaign. By default always the same, so that a failure is about what was changed.
+pub fn seeds(count: u64) -> Vec<u64> {
+    let first = variable("INOSYNC_TEST_SEED");
+    let count = variable("INOSYNC_TEST_SEEDS").unwrap_or(if first.is_some() { 1 } else { count });
+    let first = first.unwrap_or(1);
+    (first..first + count).collect()
+}
+
+/// What is played, unless the environment says otherwise.
+pub fn recipe(operations: usize) -> Recipe {
+    Recipe {
+        operations: variable("INOSYNC_TEST_OPERATIONS").unwrap_or(operations),
+        faults: faults(),
+        moves: is_set("INOSYNC_TEST_MOVES"),
+    }
+}
+
+fn faults() -> Vec<Fault> {
+    let text: String = variable("INOSYNC_TEST_FAULTS").unwrap_or_else(|| "all".to_owned());
+    match text.as_str() {
+        "all" => ALL.to_vec(),
+        "none" => Vec::new(),
+        list => {
+            let known = || ALL.map(Fault::name).join(", ");
+            let fault = |name| Fault::named(name).unwrap_or_else(|| panic!("no fault `{name}`; there are {}", known()));
+            list.split(',').map(fault).collect()
+        }
+    }
+}
+
+/// The variables that make the same script again.
+pub fn repeat(seed: u64, recipe: &Recipe) -> String {
+    let names: Vec<&str> = recipe.faults.iter().map(|fault| fault.name()).collect();
+    let faults = if names.is_empty() { "none".to_owned() } else { names.join(",") };
+    let moves = if recipe.moves { " INOSYNC_TEST_MOVES=1" } else { "" };
+    let operations = recipe.operations;
+    format!("INOSYNC_TEST_SEED={seed} INOSYNC_TEST_OPERATIONS={operations} INOSYNC_TEST_FAULTS={faults}{moves}")
+}
