@@ -1,6 +1,7 @@
 //! The daemon as a process: starts it, translates signals, reads the configuration again, and says how it ended.
 
 use std::path::Path;
+use std::time::Duration;
 
 use actix::System;
 use inosync_actors::daemon::{Daemon, Ending, StartError};
@@ -37,6 +38,9 @@ impl StopSignals {
         }
     }
 }
+
+/// How long the rsync of a new configuration may take to tell its version.
+const VERSION_TIME: Duration = Duration::from_secs(10);
 
 /// What the daemon listens to.
 struct Signals {
@@ -134,7 +138,9 @@ async fn mirror(
 async fn read_again(path: &Path, log: &Logger) -> Option<(Site, Version)> {
     let refuse = |why: &str| error!(log, "reload refused: {why}: what was read before stays in force");
     let site = config::load(path).inspect_err(|why| refuse(&in_one_line(&why.to_string()))).ok()?;
-    let version = program::version(&site.rsync).await.inspect_err(|why| refuse(&why.to_string())).ok()?;
+    let asked = tokio::time::timeout(VERSION_TIME, program::version(&site.rsync)).await;
+    let asked = asked.inspect_err(|_| refuse("rsync does not tell its version")).ok()?;
+    let version = asked.inspect_err(|why| refuse(&why.to_string())).ok()?;
     Some((site, version))
 }
 

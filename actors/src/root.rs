@@ -9,8 +9,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 
@@ -44,7 +44,7 @@ pub struct Guards {
     /// An entry that it must have.
     pub marker: Option<RelPath>,
     /// What does not count as content.
-    pub excludes: Excludes,
+    pub excludes: Arc<RwLock<Excludes>>,
 }
 
 /// The source is not the directory that the daemon started with, or not what it must be.
@@ -64,7 +64,7 @@ pub enum RootError {
     Superseded,
     /// It holds nothing, or only what is excluded.
     #[error(
-        "the source is empty: bring the content back (mount it?), or write allow_empty: true and restart if it is \
+        "the source is empty: bring the content back (mount it?), or write allow_empty: true and reload if it is \
          meant to be empty"
     )]
     Emptied,
@@ -98,8 +98,15 @@ impl Root {
 
     /// The same, but it must hold what these guards say.
     pub fn guarded(self, guards: Guards) -> Root {
-        let was_empty = Arc::new(AtomicBool::new(is_empty(&self.path, &guards.excludes)));
+        let was_empty = Arc::new(AtomicBool::new(guards.is_empty(&self.path)));
         Root { guards: Some(Arc::new(guards)), was_empty, ..self }
+    }
+
+    /// Other patterns say what does not count as content; for all clones.
+    pub fn exclude(&self, excludes: Excludes) {
+        if let Some(guards) = &self.guards {
+            *guards.excludes.write().unwrap_or_else(PoisonError::into_inner) = excludes;
+        }
     }
 
     /// The same, but known to have taken the place of an empty one: its content may be on its way still.
@@ -153,7 +160,7 @@ impl Root {
         let is_same = || identity(&self.path).map(|found| found == self.identity);
         let Some(guards) = &self.guards else { return if is_same()? { Ok(()) } else { Err(RootError::Replaced) } };
         let before = is_same()?;
-        let is_empty = is_empty(&self.path, &guards.excludes);
+        let is_empty = guards.is_empty(&self.path);
         // What was listed belongs to it only if it is still the same afterwards.
         if before && is_same()? {
             self.was_empty.store(is_empty, Ordering::Release);
@@ -183,6 +190,10 @@ impl Root {
 }
 
 impl Guards {
+    fn is_empty(&self, root: &Path) -> bool {
+        is_empty(root, &self.excludes.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn missing_marker(&self, root: &Path) -> Option<RelPath> {
         self.marker.clone().filter(|marker| fs::symlink_metadata(marker.under(root)).is_err())
     }
@@ -279,6 +290,7 @@ mod tests {
     fn guarded(path: &Path, excluded: &str, allow_empty: bool, marker: Option<&str>) -> Root {
         let excludes = Excludes::new(vec![excluded.to_owned()]).unwrap();
         let marker = marker.map(|name| RelPath::new(name.as_bytes()).unwrap());
+        let excludes = Arc::new(RwLock::new(excludes));
         Root::of(path).unwrap().guarded(Guards { allow_empty, marker, excludes })
     }
 

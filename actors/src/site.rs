@@ -1,6 +1,7 @@
 //! What one daemon mirrors: the checked form of the configuration.
 
 use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use crate::filter::excludes::Excludes;
@@ -64,7 +65,11 @@ impl Site {
     /// When there is no directory. What it holds is not looked at yet: see [`Root::check`].
     pub fn root(&self) -> Result<Root, RootError> {
         let Site { allow_empty, marker, excludes, .. } = self;
-        let guards = Guards { allow_empty: *allow_empty, marker: marker.clone(), excludes: excludes.clone() };
+        let guards = Guards {
+            allow_empty: *allow_empty,
+            marker: marker.clone(),
+            excludes: Arc::new(RwLock::new(excludes.clone())),
+        };
         Ok(Root::of(&self.wpath)?.guarded(guards))
     }
 }

@@ -93,8 +93,9 @@ pub struct StateActor {
     nodes: Vec<Kept>,
     /// Directories on which a file system is, or was mounted: what it held is not deleted if it is not there.
     mounts: BTreeSet<RelPath>,
-    /// Whether those of the last run that are not there were told.
-    unmounted_told: bool,
+    /// Names that the nodes keep since directories were moved away from them in the last run: removed behind the first
+    /// comparison, which finds the new names.
+    away: BTreeSet<RelPath>,
     unsaved: Unsaved,
     outlets: Outlets,
     saving: Option<Saving>,
@@ -133,7 +134,7 @@ impl StateActor {
     pub fn new(
         site: &Site,
         root: Root,
-        Memory { store, mounts, unsaved, .. }: Memory,
+        Memory { store, mounts, away, unsaved, .. }: Memory,
         outlets: Outlets,
         log: Logger,
         guard: EndsDaemon,
@@ -145,7 +146,7 @@ impl StateActor {
             store: Some(store),
             nodes: Vec::new(),
             mounts,
-            unmounted_told: false,
+            away,
             unsaved,
             outlets,
             saving: None,
@@ -216,21 +217,13 @@ impl StateActor {
         Ok((writing, fresh))
     }
 
-    /// Tells of file systems that were mounted in the last run and are not now. Before what they held is found missing.
-    fn tell_unmounted(&self) {
-        let Some(present) = Mounts::below(self.root.path()) else { return };
-        let hidden: Vec<RelPath> =
-            self.mounts.difference(&present.points()).filter(|path| self.is_dir(path)).cloned().collect();
-        for path in &hidden {
-            warn!(self.log, "no file system is mounted where one was: the nodes keep its content until it is mounted again or the directory is removed"; "from" => %path);
-        }
-        let unmounted = |path| Change::Unmounted { path };
-        self.outlets.changes.do_send(Observed(hidden.into_iter().map(unmounted).collect()));
-    }
-
     fn note_mounts(&mut self) {
         self.mounts.extend(Mounts::below(self.root.path()).map(|mounts| mounts.points()).unwrap_or_default());
         self.mounts = self.mounts.iter().filter(|path| self.is_dir(path)).cloned().collect();
+    }
+
+    fn exists(&self, path: &RelPath) -> bool {
+        std::fs::symlink_metadata(path.under(self.root.path())).is_ok()
     }
 
     fn is_dir(&self, path: &RelPath) -> bool {
@@ -244,7 +237,7 @@ impl StateActor {
     /// Everything that was reported when the stamps were taken is in the outboxes.
     fn complete(&mut self, writing: Writing, unsettled: &[RelPath], closed: bool) -> Result<(), StoreError> {
         let mut entries = writing.entries()?;
-        unsettled.iter().try_for_each(|path| entries.forget(path))?;
+        unsettled.iter().chain(&self.unsaved.unsure()).try_for_each(|path| entries.forget(path))?;
         drop(entries);
         self.note_mounts();
         let backlogs = self.backlogs();
@@ -285,10 +278,12 @@ impl StateActor {
     /// Tells the filter what differs from the state; how much it is.
     fn compare(&self, unsaved_names: bool) -> Result<usize, StoreError> {
         let Some(store) = &self.store else { return Ok(0) };
-        let (mut found, mut count) = (Vec::new(), 0);
+        let (mut found, mut removed, mut count) = (Vec::new(), Vec::new(), 0);
         let mut tell = |change: Change| {
-            // Without deletions only removals that were seen are mirrored.
-            if !self.deletes && matches!(change, Change::Removed { .. }) {
+            // Last, since each may be the old name of something new; without deletions only removals that were seen are
+            // mirrored.
+            if let Change::Removed { .. } = change {
+                removed.extend(self.deletes.then_some(change));
                 return;
             }
             count += 1;
@@ -298,6 +293,10 @@ impl StateActor {
             }
         };
         let result = compare::compare(self.root.path(), &store.known()?, &self.excludes, unsaved_names, &mut tell);
+        let away = self.away.iter().filter(|path| self.deletes && !self.exists(path));
+        removed.extend(away.map(|path| Change::Removed { path: path.clone(), is_dir: true }));
+        count += removed.len();
+        found.append(&mut removed);
         self.outlets.changes.do_send(Observed(found));
         result.map(|()| count)
     }
@@ -323,6 +322,10 @@ impl Handler<Keep> for StateActor {
     type Result = ();
 
     fn handle(&mut self, Keep { nodes, excludes, deletes }: Keep, ctx: &mut Self::Context) {
+        if excludes != self.excludes {
+            // What is included now is not in the state.
+            self.unsaved.fill();
+        }
         (self.nodes, self.excludes, self.deletes) = (nodes, excludes, deletes);
         self.save_soon(ctx);
     }
@@ -337,10 +340,9 @@ impl Handler<Compare> for StateActor {
         if let Some(saving) = self.saving.take() {
             self.abort(saving);
         }
-        if !std::mem::replace(&mut self.unmounted_told, true) {
-            self.tell_unmounted();
-        }
-        match self.compare(unsaved_names) {
+        let compared = self.compare(unsaved_names);
+        self.away.clear();
+        match compared {
             Ok(count) => info!(self.log, "compared with the state"; "differences" => count,
                 "took" => format!("{} ms", started.elapsed().as_millis())),
             Err(why) => {
@@ -376,7 +378,8 @@ impl Handler<Passed> for StateActor {
         // What stays fresh for ever, since the clock was set back, waits for the next change.
         let again = !fresh.is_empty() && taken.len() > fresh.len();
         // Of names that are not saved the nodes may have any.
-        let closed = last && fresh.is_empty() && unsettled.is_empty();
+        let sure = unsettled.is_empty() && self.unsaved.unsure().is_empty() && self.unsaved.is_empty();
+        let closed = last && fresh.is_empty() && sure;
         let result = self.complete(writing, &unsettled, closed);
         match &result {
             Ok(()) => debug!(self.log, "state saved"; "took" => format!("{} ms", started.elapsed().as_millis())),

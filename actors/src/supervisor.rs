@@ -209,6 +209,7 @@ impl SupervisorActor {
         let past = self.front.state.as_mut().and_then(|state| state.past.take());
         if let Some(mut past) = past {
             for slot in self.slots.iter().filter(|slot| slot.stage == Stage::Staying) {
+                past.hide(&slot.link);
                 if !past.take_up(&slot.link) && self.edition.site.initial_sync != InitialSync::Off {
                     slot.link.outbox.lock().want_reconcile();
                 }

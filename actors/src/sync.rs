@@ -23,7 +23,8 @@ use actix::prelude::*;
 use slog::{debug, error, info, warn};
 use tokio::sync::oneshot;
 
-use self::disk::{Room, Source};
+use self::disk::{Disk, Found, Room, Source};
+use self::fold::Scope;
 use self::health::{Health, News, backoff};
 use self::lease::{Lane, LeaseId};
 pub use self::link::{Delivery, Link, Outbox, Running, Superior, Transport, Worked};
@@ -121,7 +122,10 @@ impl SyncActor {
                 self.start(now, ctx);
                 self.health.may_start(now).err().or_else(|| self.next_due(now))
             }
-            Err(until) => Some(until),
+            Err(until) => {
+                self.note_emptied();
+                Some(until)
+            }
         };
         let look_again = look_again.filter(|_| !self.link.outbox.lock().is_empty());
         self.timer = look_again.map(|at| ctx.run_later(at.saturating_duration_since(now), Self::on_timer));
@@ -169,6 +173,13 @@ impl SyncActor {
     }
 
     /// The source is not what it must be.
+    /// A source may be without its content and have some of it again while its node is not tried.
+    fn note_emptied(&self) {
+        if self.link.root.check().is_err_and(|why| why.is_about_content()) {
+            self.link.outbox.lock().source_emptied();
+        }
+    }
+
     fn hold(&mut self, why: RootError, now: Instant) {
         self.link.transport.rest();
         if why.is_about_content() {
@@ -248,10 +259,12 @@ impl SyncActor {
         match result {
             Ok(delivery) => {
                 let since = plan.since(&mut Source(self.link.root.path().to_owned()));
-                let fate = |path: &RelPath| plan.fate(path, &delivery.blamed, &since);
+                let (apart, blamed) = plan.apart(&delivery.blamed);
+                let fate = |path: &RelPath| plan.fate(path, &blamed, &since);
                 // All at the same time: what failed together may be the old and the new name of the same thing.
                 let chance = fastrand::f64();
                 let failing = self.link.outbox.lock().settle(id, now, fate, |tries| backoff(tries + 1, chance));
+                self.try_apart(apart, now);
                 log_delivery(&self.link.log, "mirrored", plan.len(), &delivery, started);
                 log_failing(&self.link.log, &failing, &delivery);
                 self.succeeded(&delivery);
@@ -262,6 +275,15 @@ impl SyncActor {
             }
         }
         self.advance(ctx);
+    }
+
+    /// What failed in a subtree is tried again by itself.
+    fn try_apart(&self, paths: Vec<(RelPath, bool)>, now: Instant) {
+        let (mut outbox, mut disk) = (self.link.outbox.lock(), Source(self.link.root.path().to_owned()));
+        for (path, rewritten) in paths {
+            let scope = if disk.look(&path) == Found::Directory { Scope::Subtree } else { Scope::Entry };
+            outbox.try_later(path, scope, rewritten, now + retry(0));
+        }
     }
 
     fn succeeded(&mut self, delivery: &Delivery) {

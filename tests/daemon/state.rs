@@ -143,6 +143,51 @@ fn a_mirror_that_vanished_while_the_daemon_was_down_is_made_again() {
     site.expect_identical();
 }
 
+/// A reconcile of the running daemon: the source is away for a moment.
+fn force_reconcile(site: &Site) {
+    let before = site.log_lines().iter().filter(|line| line.contains("reconciled")).count();
+    fs::rename(site.source(), site.beside("aside")).unwrap();
+    fs::rename(site.beside("aside"), site.source()).unwrap();
+    let more = || site.log_lines().iter().filter(|line| line.contains("reconciled")).count() > before;
+    assert!(wait::until(|| more().then_some(())).is_some());
+}
+
+#[test]
+fn a_directory_that_comes_back_after_a_reconcile_without_it_comes_back_to_the_nodes() {
+    let mut site = Site::on(&[Local]);
+    site.mkdir("d/deep");
+    site.write("d/deep/file", "x");
+    site.start_with(&["-v"]);
+    site.expect_identical();
+    site.expect_log("state saved");
+    fs::rename(site.at("d"), site.beside("outside")).unwrap();
+    site.expect_log("moved out");
+    force_reconcile(&site);
+    site.expect_gone("d");
+    assert_eq!(site.stop().code, Some(0));
+    fs::rename(site.beside("outside"), site.at("d")).unwrap();
+    site.start();
+    site.expect_identical();
+}
+
+#[test]
+fn a_directory_that_was_moved_and_changed_much_is_at_its_new_name_after_the_next_start() {
+    let mut site = Site::on(&[Local]);
+    site.mkdir("a/d");
+    site.write("a/d/file", "x");
+    site.start_mirrored();
+    site.settle();
+    site.rename("a/d", "a/e");
+    site.expect_log("directory moved");
+    // The new name is saved with all that is below `a`, although no node has it.
+    site.rename("a", "b");
+    site.rename("b", "a");
+    site.settle();
+    site.stop();
+    site.start();
+    site.expect_identical();
+}
+
 #[test]
 fn a_damaged_state_leads_to_a_full_comparison() {
     let mut site = stopped(Site::on(&[Local]));

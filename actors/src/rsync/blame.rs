@@ -49,9 +49,15 @@ impl Blame {
 /// Reads an error output of a run that ended with code 23 or 24. `source` is the absolute path of the source.
 pub fn blame(stderr: &[u8], source: &[u8], node: &Node) -> Blame {
     let mut paths = Vec::new();
-    for line in stderr.split(|&b| b == b'\n').map(<[u8]>::trim_ascii).filter(|line| is_complaint(line)) {
+    for line in stderr.split(|&b| b == b'\n').map(<[u8]>::trim_ascii_start).filter(|line| is_complaint(line)) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
         match named(line).and_then(|name| inside(&name, source, node.mirror_root())) {
-            Some(path) => paths.push(path),
+            Some(path) => {
+                // The receiver writes under another name first; a file may have such a name by itself.
+                let at_sender = line.starts_with(b"rsync: [sender]") || line.windows(8).any(|word| word == b"vanished");
+                paths.extend(without_temporary(&path).filter(|_| !at_sender));
+                paths.push(path);
+            }
             None => return Blame::Anything,
         }
     }
@@ -111,11 +117,11 @@ fn inside(name: &[u8], source: &[u8], mirror: &[u8]) -> Option<RelPath> {
     // The mirror itself is `.` inside of it.
     let relative =
         relative.strip_suffix(b".").filter(|rest| rest.is_empty() || rest.ends_with(b"/")).unwrap_or(relative);
-    Some(without_temporary(RelPath::new(relative.strip_suffix(b"/").unwrap_or(relative)).ok()?))
+    RelPath::new(relative.strip_suffix(b"/").unwrap_or(relative)).ok()
 }
 
 /// The receiver writes `name` as `.name.XXXXXX` first (rsync(1), `--temp-dir`).
-fn without_temporary(path: RelPath) -> RelPath {
+fn without_temporary(path: &RelPath) -> Option<RelPath> {
     let name = path.name();
     let parts = name.strip_prefix(b".").and_then(|rest| rest.split_last_chunk::<7>());
     match (parts, path.parent()) {
@@ -123,9 +129,9 @@ fn without_temporary(path: RelPath) -> RelPath {
             if !stem.is_empty() && suffix.iter().all(u8::is_ascii_alphanumeric) =>
         {
             use std::os::unix::ffi::OsStrExt;
-            dir.join(std::ffi::OsStr::from_bytes(stem))
+            Some(dir.join(std::ffi::OsStr::from_bytes(stem)))
         }
-        _ => path,
+        _ => None,
     }
 }
 
@@ -146,10 +152,13 @@ mod tests {
         for (line, path) in [
             (r#"rsync: [sender] send_files failed to open "/srv/www/d/f": Permission denied (13)"#, "d/f"),
             (r#"rsync: [sender] link_stat "/srv/www/a" failed: No such file or directory (2)"#, "a"),
-            (r#"rsync: [receiver] mkstemp "/mnt/mirror/d/.f.aBcDeF" failed: Permission denied (13)"#, "d/f"),
             (r#"rsync: [generator] failed to set permissions on "/mnt/mirror/d": Operation not permitted (1)"#, "d"),
             (r#"rsync: [receiver] write failed on "/mnt/mirror/x"y": No space left on device (28)"#, "x\"y"),
-            (r#"rsync: [receiver] rename "/mnt/mirror/.f.aBcDeF" -> "f": Is a directory (21)"#, "f"),
+            (
+                r#"rsync: [sender] send_files failed to open "/srv/www/.env.secret": Permission denied (13)"#,
+                ".env.secret",
+            ),
+            (r#"file has vanished: "/srv/www/.env.secret""#, ".env.secret"),
             (r#"file has vanished: "/srv/www/a\#012b""#, "a\\x0ab"),
             ("could not make way for new regular file: d/f", "d/f"),
             ("rsync: [generator] delete_file: rmdir(d(1)) failed: Device or resource busy (16)", "d(1)"),
@@ -163,6 +172,19 @@ mod tests {
         ] {
             let stderr = format!("{line}\nrsync error: some files could not be transferred (code 23) at main.c(1)\n");
             assert_eq!(blamed(&stderr), Some(vec![path.to_string()]), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_temporary_name_at_the_node_stands_for_itself_and_for_the_file() {
+        for (stderr, names) in [
+            (
+                r#"rsync: [receiver] mkstemp "/mnt/mirror/d/.f.aBcDeF" failed: Permission denied (13)"#,
+                ["d/f", "d/.f.aBcDeF"],
+            ),
+            (r#"rsync: [receiver] rename "/mnt/mirror/.f.aBcDeF" -> "f": Is a directory (21)"#, ["f", ".f.aBcDeF"]),
+        ] {
+            assert_eq!(blamed(stderr), Some(names.map(str::to_owned).to_vec()), "{stderr}");
         }
     }
 

@@ -1,16 +1,19 @@
 //! What a daemon begins with: the state of the site, and what the last run left of it.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Instant;
 
-use slog::{Logger, error, info};
+use slog::{Logger, error, info, warn};
 
 use super::store::{Past, Store, StoreError};
 use super::unsaved::Unsaved;
+use crate::messages::Change;
 use crate::path::RelPath;
 use crate::root::Root;
-use crate::site::{InitialSync, Site};
+use crate::site::Site;
 use crate::sync::Link;
 use crate::sync::pending::backlog::Backlog;
+use crate::watcher::Mounts;
 
 /// The state of one site, opened.
 pub struct Memory {
@@ -20,6 +23,8 @@ pub struct Memory {
     pub past: Option<Resumed>,
     /// Directories on which a file system was mounted in the last run.
     pub mounts: BTreeSet<RelPath>,
+    /// Names that directories were moved away from in the last run, and that some node keeps.
+    pub away: BTreeSet<RelPath>,
     /// What is to be saved.
     pub unsaved: Unsaved,
 }
@@ -29,8 +34,8 @@ pub struct Memory {
 pub struct Resumed {
     /// Whether the last run was not stopped in order: then the nodes may have entries that it did not save.
     pub crashed: bool,
-    /// Whether a comparison may delete.
-    deletes: bool,
+    /// Directories from which a file system is missing that was mounted there: what it held is not deleted.
+    hidden: Vec<RelPath>,
     backlogs: HashMap<String, Backlog>,
 }
 
@@ -53,25 +58,47 @@ impl Memory {
             }
         };
         let unsaved = Unsaved::default();
+        let mut away = BTreeSet::new();
         let mounts = past.as_ref().map(|past| past.mounts.clone()).unwrap_or_default();
-        let deletes = site.initial_sync == InitialSync::Full;
-        let past = past.map(|Past { closed, backlogs, .. }| Resumed { crashed: !closed, deletes, backlogs });
+        let past = past.map(|Past { closed, mut backlogs, mounts }| {
+            for backlog in backlogs.values_mut() {
+                away.extend(backlog.take_away());
+            }
+            Resumed { crashed: !closed, hidden: missing(&mounts, root, log), backlogs }
+        });
         match &past {
             Some(past) => {
                 info!(log, "going on from the last run"; "state" => file.display(), "crashed" => past.crashed)
             }
             None => unsaved.fill(),
         }
-        Ok(Some(Memory { store, past, mounts, unsaved }))
+        Ok(Some(Memory { store, past, mounts, away, unsaved }))
     }
 }
 
+/// The mount points on which nothing is mounted now.
+fn missing(mounts: &BTreeSet<RelPath>, root: &Root, log: &Logger) -> Vec<RelPath> {
+    let Some(present) = Mounts::below(root.path()) else { return Vec::new() };
+    let is_dir = |path: &RelPath| std::fs::symlink_metadata(path.under(root.path())).is_ok_and(|meta| meta.is_dir());
+    let missing: Vec<RelPath> = mounts.difference(&present.points()).filter(|path| is_dir(path)).cloned().collect();
+    for path in &missing {
+        warn!(log, "no file system is mounted where one was: the nodes keep its content until it is mounted again or the directory is removed"; "from" => %path);
+    }
+    missing
+}
+
 impl Resumed {
+    /// Keeps a node from losing what is hidden. To be done before anything is compared with it.
+    pub fn hide(&self, link: &Link) {
+        let mut outbox = link.outbox.lock();
+        self.hidden.iter().for_each(|path| outbox.add(&Change::Unmounted { path: path.clone() }, Instant::now()));
+    }
+
     /// Gives a node what it lacked when the last run ended, and has it contacted. Whether that run had served it.
     pub fn take_up(&mut self, link: &Link) -> bool {
         let Some(backlog) = self.backlogs.remove(&link.key) else { return false };
         let mut outbox = link.outbox.lock();
-        outbox.resume(backlog, self.deletes);
+        outbox.resume(backlog);
         // A node that lost its mirror meanwhile is found out by this.
         outbox.touch_root();
         true

@@ -1,5 +1,6 @@
 //! What may differ from the saved tree: filled by the FilterActor, emptied by the StateActor at each save.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -15,12 +16,18 @@ pub struct Unsaved(Arc<Inner>);
 
 struct Inner {
     paths: Mutex<Fold>,
+    /// Names of which the nodes may have something else than what is on disk: see [`Unsaved::unsure`].
+    unsure: Mutex<BTreeSet<RelPath>>,
     bell: Notify,
 }
 
+/// Names that are remembered so; past it the whole tree is.
+const UNSURE: usize = 1000;
+
 impl Default for Unsaved {
     fn default() -> Self {
-        Unsaved(Arc::new(Inner { paths: Mutex::new(Fold::new(CAP)), bell: Notify::new() }))
+        let (paths, unsure) = (Mutex::new(Fold::new(CAP)), Mutex::default());
+        Unsaved(Arc::new(Inner { paths, unsure, bell: Notify::new() }))
     }
 }
 
@@ -41,16 +48,34 @@ impl Unsaved {
                     }
                     paths.insert(path.clone(), Pending::new(Scope::Entry, true));
                 }
-                // The nodes keep what was moved away, and so does the state: what it says is not on disk then, so that a
-                // comparison finds it.
-                Change::MovedAway { .. } | Change::MovedTo { .. } | Change::MovedOut { .. } => (),
+                Change::MovedAway { path } | Change::MovedOut { path } | Change::MovedTo { to: path, .. } => {
+                    self.doubt(path);
+                }
                 // A comparison of the directory follows.
                 Change::Mounted { .. } => (),
-                Change::Unmounted { path } => paths.drop_below(path),
+                Change::Unmounted { path } => {
+                    paths.drop_below(path);
+                    self.doubt(path);
+                }
             }
         }
         drop(paths);
         self.ring();
+    }
+
+    fn doubt(&self, path: &RelPath) {
+        let mut unsure = self.0.unsure.lock().unwrap_or_else(PoisonError::into_inner);
+        unsure.insert(path.clone());
+        if unsure.len() > UNSURE {
+            *unsure = BTreeSet::from([RelPath::root()]);
+        }
+    }
+
+    /// Names of which the nodes may have something else than what is on disk, although nothing is pending: directories were
+    /// moved to or from them, which is not mirrored, or a file system was unmounted there. Until the run ends nothing is
+    /// saved of them and of what is below, so that the next one compares it.
+    pub fn unsure(&self) -> Vec<RelPath> {
+        self.0.unsure.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Everything may differ.

@@ -10,7 +10,6 @@ use crate::messages::{Exclude, Reload, Restart, Retire, Serve, Vacate};
 use crate::reload::{Difference, Edition};
 use crate::rsync::node::Node;
 use crate::site::InitialSync;
-use crate::sync::Outbox;
 
 /// The reload that goes on, and the one after it.
 #[derive(Default)]
@@ -43,6 +42,9 @@ impl SupervisorActor {
         for at in self.slots.numbers(|slot| slot.stage != Stage::Leaving && is_removed(&slot.node)) {
             self.leave(at, ctx);
         }
+        if difference.excludes {
+            self.root.exclude(self.edition.site.excludes.clone());
+        }
         if difference.ways {
             for at in self.slots.numbers(|slot| slot.stage != Stage::Leaving) {
                 self.renew(at, difference.reconcile, ctx);
@@ -57,7 +59,9 @@ impl SupervisorActor {
 
     /// A node comes: its SyncActor starts as soon as no change is missed for it.
     fn join(&mut self, node: &Node, ctx: &mut Context<Self>) {
-        let (at, outbox) = (self.slots.next(), Outbox::default());
+        // What is known of the source counts for it, too: what is hidden, and what is still coming back.
+        let other = self.slots.iter().map(|slot| slot.link.outbox.beside()).next();
+        let (at, outbox) = (self.slots.next(), other.unwrap_or_default());
         let link = self.link(at, node, outbox.clone());
         self.slots.insert(node.clone(), link, Stage::Joining);
         let (reconcile, turns) = (self.edition.site.initial_sync != InitialSync::Off, self.turns());

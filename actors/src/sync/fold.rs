@@ -153,6 +153,9 @@ impl Fold {
         if let Some(above) = self.covering(&path).filter(|_| !news.settles) {
             // As when the subtree itself changes again: what it waits for may be over.
             if let Some(subtree) = self.paths.get_mut(&above) {
+                // It may be at work in a moment, which a new directory must be, and one that waits need not.
+                let waits = subtree.tries > 0 || subtree.not_before.is_some();
+                subtree.holds_removals |= waits && news.deletes();
                 subtree.not_before = news.not_before.and(subtree.not_before);
             }
             return;

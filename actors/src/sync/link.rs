@@ -35,6 +35,11 @@ impl Outbox {
         outbox
     }
 
+    /// An empty one of another node, which knows as much of the source.
+    pub fn beside(&self) -> Self {
+        Outbox(Arc::new(Mutex::new(self.lock().beside())))
+    }
+
     /// The set. A panic while it was held left it whole: its operations do not call out.
     pub fn lock(&self) -> MutexGuard<'_, PendingSet> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -293,7 +293,11 @@ impl PendingSet {
                 Fate::Failed => {
                     sends_failed |= !pending.removed;
                     failing.extend((pending.tries == 1).then(|| path.clone()));
-                    let not_before = Some(now + retry(pending.tries));
+                    let mut pause = retry(pending.tries);
+                    if pending.removed && pending.tries >= guards::TOGETHER {
+                        pause /= 2;
+                    }
+                    let not_before = Some(now + pause);
                     self.put_back(id, path, Pending { tries: pending.tries + 1, not_before, ..pending });
                 }
                 Fate::Unreported { retry_in } => {

@@ -101,6 +101,22 @@ impl Plan {
         since
     }
 
+    /// Of what is blamed, the paths that failed alone below a listed subtree, and the rest: whatever else is in such a
+    /// subtree has arrived. With each whether size and time proved nothing.
+    pub fn apart(&self, blamed: &Blame) -> (Vec<(RelPath, bool)>, Blame) {
+        let Blame::Paths(paths) = blamed else { return (Vec::new(), blamed.clone()) };
+        let whole = |top: &&RelPath| !paths.iter().any(|bad| bad == *top || top.is_below(bad));
+        let tops = |list: &BTreeSet<RelPath>| list.iter().filter(whole).cloned().collect::<Vec<_>>();
+        let (plain, rewritten) = (tops(&self.subtrees), tops(&self.subtrees_rewritten));
+        let is_below = |tops: &[RelPath], path: &RelPath| tops.iter().any(|top| path.is_below(top));
+        let (mut apart, mut rest) = (Vec::new(), Vec::new());
+        for path in paths.iter().cloned() {
+            let new = is_below(&rewritten, &path);
+            if new || is_below(&plain, &path) { apart.push((path, new)) } else { rest.push(path) }
+        }
+        (apart, Blame::Paths(rest))
+    }
+
     /// What became of a path of the batch when rsync succeeded on all that is neither blamed nor gone.
     pub fn fate(&self, path: &RelPath, blamed: &Blame, since: &Since) -> Fate {
         let carrier = self.carriers.get(path);

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use inotify::{WatchDescriptor, WatchMask, Watches};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, RawDirEntry};
+use rustix::io::Errno;
 
 use super::blind::Blind;
 use super::error::WatchError;
@@ -281,9 +282,12 @@ impl Dirs {
 
     /// Whether this open directory is the one that the tree means.
     fn is_at(&mut self, dir: NodeId, opened: &OwnedFd) -> bool {
-        let Ok(watch) = self.watches.add(itself(opened), WatchMask::CREATE | WatchMask::MASK_ADD) else {
+        let watch = match self.watches.add(itself(opened), WatchMask::CREATE | WatchMask::MASK_ADD) {
+            Ok(watch) => watch,
+            // What is watched needs no further watch.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::NOSPC) => return false,
             // It became unreadable: nothing says that it is another one.
-            return true;
+            Err(_) => return true,
         };
         let number = watch.get_watch_descriptor_id();
         if self.tree.by_watch(number).is_none() {

@@ -29,6 +29,13 @@ pub struct Kept {
 }
 
 impl Backlog {
+    /// Takes the names that directories were moved away from.
+    pub fn take_away(&mut self) -> Vec<RelPath> {
+        let (away, others) = std::mem::take(&mut self.paths).into_iter().partition(|kept: &Kept| kept.away);
+        self.paths = others;
+        away.into_iter().map(|kept| kept.path).collect()
+    }
+
     /// The bytes that [`Backlog::decode`] reads.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![u8::from(self.reconcile)];
@@ -92,14 +99,14 @@ impl PendingSet {
         self.waiting.insert(RelPath::root(), Pending::new(Scope::Entry, false));
     }
 
-    /// Takes up the backlog of an earlier run. A start is as a reconcile: what was moved away goes now, if it `deletes`.
-    pub fn resume(&mut self, backlog: Backlog, deletes: bool) {
+    /// Takes up the backlog of an earlier run, without names that directories were moved away from.
+    pub fn resume(&mut self, backlog: Backlog) {
         if backlog.reconcile {
             self.want_reconcile();
         }
         for Kept { path, scope, removed, rewritten, away } in backlog.paths {
-            if !away || deletes {
-                self.waiting.insert(path, Pending { rewritten, ..Pending::new(scope, removed || away) });
+            if !away {
+                self.waiting.insert(path, Pending { rewritten, ..Pending::new(scope, removed) });
             }
         }
         if self.waiting.take_everything() {
@@ -136,23 +143,20 @@ mod tests {
         let backlog = Backlog::decode(&set.backlog().encode()).unwrap();
         assert_eq!(backlog, set.backlog());
         let mut next = PendingSet::default();
-        next.resume(backlog, true);
+        next.resume(backlog);
         assert_eq!(next.len(), 4, "{next:?}");
         assert!(next.is_reported_removed(&rel("d")) && next.reconcile_due(now).is_some());
         assert_eq!(next.backlog(), set.backlog());
     }
 
     #[test]
-    fn a_name_that_was_moved_away_is_removed_by_the_next_run_if_it_deletes() {
+    fn a_name_that_was_moved_away_is_told_to_the_next_run() {
         let (mut set, now) = (PendingSet::default(), Instant::now());
         set.add(&Change::MovedAway { path: rel("a") }, now);
         assert_eq!(set.len(), 0);
-        let backlog = Backlog::decode(&set.backlog().encode()).unwrap();
-        for deletes in [true, false] {
-            let mut next = PendingSet::default();
-            next.resume(backlog.clone(), deletes);
-            assert_eq!(next.is_reported_removed(&rel("a")), deletes);
-        }
+        let mut backlog = Backlog::decode(&set.backlog().encode()).unwrap();
+        assert_eq!(backlog.take_away(), [rel("a")]);
+        assert_eq!(backlog, Backlog::default());
     }
 
     #[test]

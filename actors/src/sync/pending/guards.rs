@@ -9,6 +9,9 @@ use crate::path::RelPath;
 use crate::sync::fold::Pending;
 use crate::sync::plan::bounded;
 
+/// So often a removal is tried together with what failed beside it, of which it may be the old name; then apart from it.
+pub(super) const TOGETHER: u32 = 5;
+
 /// After the content came back the tree is compared not before this time: it may come back file by file.
 const RETURN_TIME: Duration = Duration::from_secs(10);
 
@@ -35,11 +38,18 @@ impl PendingSet {
     /// What goes may be the old name of what has just failed: it is tried again together with that, as if it had failed too.
     pub(super) fn removals_follow_failed(&mut self, now: Instant, retry: impl Fn(u32) -> Duration) {
         self.waiting.amend(|pending| {
-            if pending.removed && pending.is_due(now) {
+            if pending.removed && pending.is_due(now) && pending.tries < TOGETHER {
                 pending.not_before = Some(now + retry(pending.tries));
                 pending.tries += 1;
             }
         });
+    }
+
+    /// An empty set of another node, which knows as much of the source.
+    pub fn beside(&self) -> PendingSet {
+        let (unmounted, settle) = (self.unmounted.clone(), self.settle.clone());
+        let (emptied, careful) = (self.emptied, self.careful);
+        PendingSet { unmounted, settle, emptied, careful, ..PendingSet::new(self.waiting.cap()) }
     }
 
     /// The source is without its content: what was reported removed until it has it again is not believed.

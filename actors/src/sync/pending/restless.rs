@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::PendingSet;
 use crate::filter::settle::Settle;
 use crate::path::RelPath;
+use crate::sync::fold::{Pending, Scope};
 
 /// A file that changed while it was sent is sent again after so long; the time doubles while it goes on,
 const FIRST: Duration = Duration::from_secs(1);
@@ -18,6 +19,12 @@ pub(super) fn pause(times: u32) -> Duration {
 }
 
 impl PendingSet {
+    /// A path failed once as a part of a directory: it is tried by itself, not before that time.
+    pub fn try_later(&mut self, path: RelPath, scope: Scope, rewritten: bool, not_before: Instant) {
+        let pending = Pending { rewritten, tries: 1, not_before: Some(not_before), ..Pending::new(scope, false) };
+        self.waiting.put_back(path, pending);
+    }
+
     /// From now on files of these names wait until nothing touched them for a time.
     pub fn set_settle(&mut self, settle: Settle) {
         self.settle = settle;
