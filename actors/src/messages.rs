@@ -3,7 +3,6 @@
 //! A message to a SyncActor carries no paths: they are first stored in the node's [`Outbox`] and
 //! the message only wakes the actor, so that an actor that dies loses nothing.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -239,8 +238,6 @@ pub enum WatchReport {
         /// The directory.
         path: RelPath,
     },
-    /// On these directories file systems are mounted now; said at the start and when it changes.
-    MountPoints(BTreeSet<RelPath>),
 }
 
 /// News of directories that are not watched although nothing is wrong with them.

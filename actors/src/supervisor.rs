@@ -283,7 +283,6 @@ impl Handler<WatchReport> for SupervisorActor {
             WatchReport::Unmounted { path } => {
                 warn!(self.log, "a file system was unmounted: the nodes keep its content until it is mounted again or the directory is removed"; "from" => %path);
             }
-            WatchReport::MountPoints(_) => (),
             WatchReport::RootSuperseded if matches!(self.phase, Phase::Starting | Phase::Running) => {
                 (self.restarts, self.superseded) = (true, true);
                 self.save_or_end(ctx);

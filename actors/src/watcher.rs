@@ -12,7 +12,6 @@ mod quiet;
 mod reader;
 mod tree;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -32,7 +31,6 @@ use crate::daemon::EndsDaemon;
 use crate::filter::excludes::Excludes;
 use crate::filter::settle::Settle;
 use crate::messages::{Audit, Barrier, DirMove, Exclude, Flush, Observed, Passed, Rescan, Unseen, WatchReport};
-use crate::path::RelPath;
 use crate::root::Root;
 
 /// How often a long first scan says how far it is.
@@ -75,8 +73,6 @@ pub struct WatcherActor {
     aside: Option<PathBuf>,
     /// `Some` if and only if the tree is watched.
     watching: Option<(Observer, Gauge)>,
-    /// The mount points that were reported last.
-    mounts: BTreeSet<RelPath>,
     timer: Option<(Instant, SpawnHandle)>,
     /// Closed when this and all of its clones are dropped.
     holds_watches: mpsc::Sender<()>,
@@ -111,20 +107,8 @@ impl WatcherActor {
         holds_watches: mpsc::Sender<()>,
         guard: EndsDaemon,
     ) -> Self {
-        let (poll, settle, watching, mounts, timer) = (POLL, Settle::default(), None, BTreeSet::new(), None);
-        WatcherActor {
-            root,
-            excludes,
-            outlets,
-            poll,
-            settle,
-            aside,
-            watching,
-            mounts,
-            timer,
-            holds_watches,
-            _guard: guard,
-        }
+        let (poll, settle, watching, timer) = (POLL, Settle::default(), None, None);
+        WatcherActor { root, excludes, outlets, poll, settle, aside, watching, timer, holds_watches, _guard: guard }
     }
 
     /// The same, which tries what is not watched again after each `period`.
@@ -180,11 +164,6 @@ impl WatcherActor {
         let Some((observer, _)) = &mut self.watching else { return };
         let Findings { changes, rescans, moves, blind, unseen, root_lost, superseded, unmounted, passed } =
             observer.take();
-        let mounts = observer.mounts().points();
-        if mounts != self.mounts {
-            self.mounts = mounts.clone();
-            self.outlets.reports.do_send(WatchReport::MountPoints(mounts));
-        }
         if !changes.is_empty() {
             self.outlets.changes.do_send(Observed(changes));
         }

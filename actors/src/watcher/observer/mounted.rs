@@ -19,11 +19,6 @@ impl Observer {
         self.compare_mounts(now);
     }
 
-    /// Where file systems are mounted, as far as that is known.
-    pub fn mounts(&self) -> &Mounts {
-        &self.mounts
-    }
-
     pub(super) fn compare_mounts(&mut self, now: Instant) {
         let Some(present) = Mounts::below(self.dirs.root_path()) else { return };
         for path in self.mounts.gone(&present) {
