@@ -141,6 +141,11 @@ impl Leases {
         self.leases.last().map(|lease| lease.id)
     }
 
+    /// Whether a batch that is newer than `id` sends the path.
+    pub fn sent_since(&self, path: &RelPath, id: LeaseId) -> bool {
+        self.leases.iter().any(|lease| lease.id > id && lease.paths.contains_key(path))
+    }
+
     /// Whether a batch that is newer than `id` tells that the path is gone.
     pub fn removed_since(&self, path: &RelPath, id: LeaseId) -> bool {
         let removed = |lease: &Lease, path: &RelPath| lease.paths.get(path).is_some_and(|pending| pending.removed);

@@ -284,6 +284,8 @@ impl PendingSet {
                         beside.insert(path, pending);
                     }
                 }
+                // The newer batch has read what it is now.
+                Fate::Changed if self.leases.sent_since(&path, id) => (),
                 Fate::Changed => {
                     let not_before = Some(now + restless::pause(pending.unrest));
                     let unrest = pending.unrest + 1;

@@ -16,9 +16,14 @@ pub(super) const TOGETHER: u32 = 5;
 const RETURN_TIME: Duration = Duration::from_secs(10);
 
 impl PendingSet {
-    /// The daemon stops: removals do not wait for a pause any more.
+    /// The daemon stops: removals do not wait for a pause any more, nor what changed while it was sent.
     pub fn hurry(&mut self) {
         self.calm.lift();
+        self.waiting.amend(|pending| {
+            if pending.unrest > 0 {
+                pending.not_before = None;
+            }
+        });
     }
 
     /// Whether this very path is a removal that still waits for a pause.

@@ -400,3 +400,15 @@ fn what_was_given_up_as_missing_beside_a_reconcile_does_not_ask_for_the_next_one
     // Otherwise it were lost at once, and everything compared again, without end.
     assert_eq!(set.waiting.get(&rel("a")).map(|pending| pending.unreported), Some(None));
 }
+
+#[test]
+fn a_file_that_changed_while_it_was_sent_and_is_sent_by_a_newer_batch_is_done_with_that() {
+    let (mut set, now) = (set(&[touched("a")]), Instant::now());
+    let older = set.lease(Lane::Fast, 99, 9999, now).id;
+    set.worked(older);
+    set.add(&touched("a"), now);
+    let newer = set.lease(Lane::Fast, 99, 9999, now).id;
+    set.settle(older, now, |_| Fate::Changed, |_| SOON);
+    set.settle(newer, now, |_| Fate::Delivered, |_| SOON);
+    assert!(set.is_empty(), "{set:?}");
+}
