@@ -4,6 +4,8 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod trees;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,20 +16,18 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use inosync_actors::daemon::{Daemon, Ending};
-use inosync_actors::filter::excludes::Excludes;
-use inosync_actors::filter::settle::Settle;
 use inosync_actors::path::RelPath;
 use inosync_actors::reload::Edition;
 use inosync_actors::root::Root;
 use inosync_actors::rsync::children::Children;
-use inosync_actors::rsync::extra::Extra;
 use inosync_actors::rsync::node::Node;
 use inosync_actors::rsync::{Rsync, Shared, local_version};
-use inosync_actors::site::{DirMoves, InitialSync, Site};
 use inosync_actors::sync::lease::Lane;
 use inosync_actors::sync::plan::Plan;
 use inosync_actors::sync::{Running, Transport, Worked};
 use slog::{Discard, Logger, o};
+
+use trees::Trees;
 
 const DEADLINE: Duration = Duration::from_secs(90);
 const OPERATIONS: usize = 3000;
@@ -90,51 +90,6 @@ impl Transport for Panics {
 
     fn rest(&self) {
         self.way.rest();
-    }
-}
-
-/// A source and two mirrors in a directory of their own.
-struct Trees(tempfile::TempDir);
-
-impl Trees {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        ["source", "steady", "upset"].iter().for_each(|name| fs::create_dir(dir.path().join(name)).unwrap());
-        Trees(dir)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().canonicalize().unwrap().join(name)
-    }
-
-    fn node(&self, name: &str) -> Node {
-        Node::parse("", self.path(name).to_str().unwrap()).unwrap()
-    }
-
-    fn site(&self) -> Site {
-        Site {
-            wpath: self.path("source"),
-            excludes: Excludes::default(),
-            nodes: vec![self.node("steady"), self.node("upset")],
-            rsync: PathBuf::from("/usr/bin/rsync"),
-            extra: Extra::default(),
-            rspeed: 0,
-            logfile: None,
-            initial_sync: InitialSync::Full,
-            dir_moves: DirMoves::Log,
-            standby: true,
-            max_standbys: 4,
-            ssh_master: false,
-            bulk_size: 1 << 20,
-            state_file: None,
-            stop_timeout: DEADLINE,
-            allow_empty: true,
-            marker: None,
-            max_delete: None,
-            watch_poll: DEADLINE,
-            settle: Settle::default(),
-            resync_every: None,
-        }
     }
 }
 
@@ -212,7 +167,7 @@ fn variable(name: &str) -> Option<u64> {
 async fn a_sync_actor_that_panics_at_any_moment_loses_nothing_and_the_other_node_keeps_up() {
     let seed = variable("INOSYNC_TEST_SEED").unwrap_or(1);
     let operations = variable("INOSYNC_TEST_OPERATIONS").map_or(OPERATIONS, |count| count as usize);
-    let (trees, mut rng) = (Trees::new(), Rng::with_seed(seed));
+    let (trees, mut rng) = (Trees::new("upset"), Rng::with_seed(seed));
     let site = trees.site();
     let (children, root) = (Children::default(), Root::of(&site.wpath).unwrap());
     let version = local_version(&children, &site.rsync).await.expect("rsync is missing: run `make test`");

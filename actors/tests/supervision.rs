@@ -2,28 +2,28 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod trees;
+
 use std::cell::Cell;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use inosync_actors::daemon::{Daemon, Ending};
-use inosync_actors::filter::excludes::Excludes;
-use inosync_actors::filter::settle::Settle;
 use inosync_actors::path::RelPath;
 use inosync_actors::reload::Edition;
 use inosync_actors::root::Root;
 use inosync_actors::rsync::children::Children;
-use inosync_actors::rsync::extra::Extra;
 use inosync_actors::rsync::failure::{Cause, Failure};
 use inosync_actors::rsync::node::Node;
 use inosync_actors::rsync::{Rsync, Shared, local_version};
-use inosync_actors::site::{DirMoves, InitialSync, Site};
 use inosync_actors::sync::lease::Lane;
 use inosync_actors::sync::plan::Plan;
 use inosync_actors::sync::{Running, Transport, Worked};
 use slog::{Discard, Logger, o};
+
+use trees::Trees;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -56,51 +56,6 @@ impl Transport for Unreliable {
     }
 }
 
-/// A source and two mirrors in a directory of their own.
-struct Trees(tempfile::TempDir);
-
-impl Trees {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        ["source", "steady", "unreliable"].iter().for_each(|name| fs::create_dir(dir.path().join(name)).unwrap());
-        Trees(dir)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().canonicalize().unwrap().join(name)
-    }
-
-    fn node(&self, name: &str) -> Node {
-        Node::parse("", self.path(name).to_str().unwrap()).unwrap()
-    }
-
-    fn site(&self) -> Site {
-        Site {
-            wpath: self.path("source"),
-            excludes: Excludes::default(),
-            nodes: vec![self.node("steady"), self.node("unreliable")],
-            rsync: PathBuf::from("/usr/bin/rsync"),
-            extra: Extra::default(),
-            rspeed: 0,
-            logfile: None,
-            initial_sync: InitialSync::Full,
-            dir_moves: DirMoves::Log,
-            standby: true,
-            max_standbys: 4,
-            ssh_master: false,
-            bulk_size: 1 << 20,
-            state_file: None,
-            stop_timeout: DEADLINE,
-            allow_empty: true,
-            marker: None,
-            max_delete: None,
-            watch_poll: DEADLINE,
-            settle: Settle::default(),
-            resync_every: None,
-        }
-    }
-}
-
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -118,7 +73,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 #[actix::test]
 async fn a_sync_actor_that_panics_or_stops_loses_nothing_and_disturbs_nobody() {
-    let trees = Trees::new();
+    let trees = Trees::new("unreliable");
     let site = trees.site();
     let (children, root) = (Children::default(), Root::of(&site.wpath).unwrap());
     let version = local_version(&children, &site.rsync).await.expect("rsync is missing: run `make test`");
