@@ -6,6 +6,8 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 
@@ -25,6 +27,10 @@ const MOUNTS: &str = "mounts";
 
 /// Memory for pages of the file.
 const CACHE: usize = 4 << 20;
+
+/// How long the file may be in use although nobody uses it: what a daemon that was killed was just starting has it too,
+/// until it becomes another program.
+const LETS_GO: Duration = Duration::from_secs(1);
 
 /// Why there is no state.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +100,7 @@ impl Store {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
             made.map_err(|cause| StoreError::Directory { path: directory.to_owned(), cause })?;
         }
-        let database = match create(file) {
+        let database = match take(file) {
             Err(DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::InUse(file.to_owned())),
             Err(DatabaseError::Storage(redb::StorageError::Io(cause)))
                 if cause.kind() != io::ErrorKind::InvalidData =>
@@ -193,6 +199,19 @@ impl Store {
     /// What the state is about.
     pub fn subject(&self) -> &[u8] {
         &self.subject
+    }
+}
+
+/// As [`create`], but waits a moment for whoever has it.
+fn take(file: &Path) -> Result<Database, DatabaseError> {
+    let start = Instant::now();
+    loop {
+        match create(file) {
+            Err(DatabaseError::DatabaseAlreadyOpen) if start.elapsed() < LETS_GO => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            result => return result,
+        }
     }
 }
 
