@@ -79,6 +79,7 @@ const KEYS: &[(&str, &str)] = &[
     ("ssh_master", "ssh_master: true"),
     ("bulk_size", "bulk_size: 8"),
     ("state_dir", "state_dir: \"/var/lib/inosync\""),
+    ("staging", "staging: \"/srv/inosync-staging\""),
     ("stop_timeout", "stop_timeout: 30"),
     ("allow_empty", "allow_empty: false"),
     ("marker", "marker: \".inosync-marker\""),
@@ -122,6 +123,8 @@ struct Written<'a> {
     bulk_size: Option<&'a RawValue>,
     #[serde(borrow)]
     state_dir: Option<&'a RawValue>,
+    #[serde(borrow)]
+    staging: Option<&'a RawValue>,
     #[serde(borrow)]
     stop_timeout: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -229,8 +232,9 @@ fn check_text(source: Source<'_>) -> Result<Site, ConfigError> {
     let watch_poll = value("watch_poll", written.watch_poll)
         .map_or(Ok(DEFAULT_WATCH_POLL), |value| value.number_from(1, MAX_WATCH_POLL, "seconds"))?;
     let settle = value("settle", written.settle).map_or(Ok(Settle::default()), |value| settle(&value))?;
-    let state_dir = value("state_dir", written.state_dir);
-    let state_file = check::state_file(state_dir.as_ref(), source.file, &wpath.resolved, &excludes, &nodes)?;
+    let own = check::Own { config: source.file, wpath: &wpath.resolved, excludes: &excludes, nodes: &nodes };
+    let state_file = own.state_file(value("state_dir", written.state_dir).as_ref())?;
+    let staging = own.staging(value("staging", written.staging).as_ref(), state_file.as_deref())?;
     // Last: it is about this machine, and the file itself should be right first.
     let rsync = check::rsync(source, value("rsync", written.rsync).as_ref(), Path::new(DEFAULT_RSYNC))?;
 
@@ -252,6 +256,7 @@ fn check_text(source: Source<'_>) -> Result<Site, ConfigError> {
         ssh_master,
         bulk_size,
         state_file,
+        staging,
         stop_timeout,
         allow_empty,
         marker,
@@ -318,11 +323,7 @@ fn resync_every(value: &Value<'_>) -> Result<Option<Duration>, Complaint> {
 }
 
 fn dir_moves(value: &Value<'_>) -> Result<DirMoves, Complaint> {
-    if value.is_word("Replicate") {
-        let what = "`dir_moves: Replicate` is not available in this version; Log is";
-        return Err(value.complaint(what, "write dir_moves: Log"));
-    }
-    value.choice(&[("Log", DirMoves::Log)])
+    value.choice(&[("Log", DirMoves::Log), ("Replicate", DirMoves::Replicate)])
 }
 
 /// ron's errors about the file as a whole, in our words.

@@ -15,6 +15,7 @@ use crate::reload::Edition;
 use crate::root::{Root, RootError};
 use crate::rsync::children::Children;
 use crate::rsync::node::Node;
+use crate::rsync::staging::Staging;
 use crate::rsync::version::Version;
 use crate::rsync::{Rsync, Shared};
 use crate::site::Site;
@@ -98,6 +99,8 @@ pub struct Daemon {
     /// `Some` once the end was announced.
     ending: Option<Ending>,
     children: Children,
+    /// Where renamed files are linked, until the end.
+    staging: Option<Rc<Staging>>,
     threads: Threads,
 }
 
@@ -144,15 +147,16 @@ impl Daemon {
 
     fn start_at(root: Root, site: Site, version: Version, log: &Logger) -> Result<Daemon, StartError> {
         let children = Children::default();
+        let memory = Memory::open(&site, &root, log)?;
         let mut shared = Shared::new(children.clone(), &site, log);
+        let staging = shared.staging.clone();
         let source = root.clone();
         let ways = Box::new(move |edition: &Edition, node: &Node| -> Rc<dyn Transport> {
             shared.adapt(&edition.site);
             Rsync::new(edition.site.clone(), source.clone(), node.clone(), edition.version, shared.clone())
         });
-        let memory = Memory::open(&site, &root, log)?;
         let edition = Edition { site: Rc::new(site), version };
-        Ok(Daemon::start_with(edition, root, ways, children, memory, log))
+        Ok(Daemon { staging, ..Daemon::start_with(edition, root, ways, children, memory, log) })
     }
 
     /// Starts mirroring a site from `root` over ways of any kind. `memory` is `None` if nothing is known of earlier runs,
@@ -166,8 +170,7 @@ impl Daemon {
         log: &Logger,
     ) -> Daemon {
         let (guard, announced) = EndsDaemon::new();
-        let outboxes: Vec<Outbox> =
-            edition.site.nodes.iter().map(|_| Outbox::settling(edition.site.settle.clone())).collect();
+        let outboxes: Vec<Outbox> = edition.site.nodes.iter().map(|_| Outbox::of(&edition.site)).collect();
         if root.supersedes() {
             outboxes.iter().for_each(|outbox| outbox.lock().source_emptied());
         }
@@ -179,7 +182,7 @@ impl Daemon {
             let front = starter.start(&outboxes, memory, &threads, holds);
             SupervisorActor::new(edition, root, ways, (&outboxes, unsaved), front, log.clone(), guard)
         });
-        Daemon { supervisor, announced, ending: None, children, threads }
+        Daemon { supervisor, announced, ending: None, children, staging: None, threads }
     }
 
     /// Goes by another reading of the configuration from now on. Ends in [`Ending::Restart`] where that takes a new start.
@@ -200,6 +203,8 @@ impl Daemon {
             None => *self.ending.insert((&mut self.announced).await.unwrap_or(Ending::Crashed)),
         };
         self.children.end_all().await;
+        // A new start takes it, although the actors of this one may still be there.
+        self.staging.take().inspect(|staging| staging.close());
         if matches!(ending, Ending::Restart { .. } | Ending::Superseded) {
             self.threads.end().await;
         }

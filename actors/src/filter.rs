@@ -91,7 +91,7 @@ impl FilterActor {
     fn passes(&mut self, change: &Change) -> bool {
         match change {
             Change::Touched { path, is_dir, .. } | Change::Removed { path, is_dir } => !self.is_excluded(path, *is_dir),
-            Change::Closed { path } => !self.is_excluded(path, false),
+            Change::Closed { path } | Change::Renamed { to: path, .. } => !self.is_excluded(path, false),
             Change::Subtree { path } | Change::Level { path } => !self.is_excluded(path, true),
             // The watcher does not watch excluded directories: it reports none of these for one.
             Change::MovedAway { .. }
@@ -99,6 +99,15 @@ impl FilterActor {
             | Change::MovedOut { .. }
             | Change::Unmounted { .. }
             | Change::Mounted { .. } => true,
+        }
+    }
+
+    /// What had an excluded name is new to the nodes.
+    fn forget_excluded_name(&mut self, change: &mut Change) {
+        if let Change::Renamed { from, to } = change
+            && self.is_excluded(from, false)
+        {
+            *change = Change::Touched { path: to.clone(), is_dir: false, rewritten: true };
         }
     }
 
@@ -135,6 +144,7 @@ impl Handler<Observed> for FilterActor {
     type Result = ();
 
     fn handle(&mut self, Observed(mut changes): Observed, _: &mut Self::Context) {
+        changes.iter_mut().for_each(|change| self.forget_excluded_name(change));
         changes.retain(|change| {
             let passes = self.passes(change);
             debug!(self.log, "change"; "what" => %change, "excluded" => !passes);

@@ -11,7 +11,7 @@ use crate::filter::excludes::Excludes;
 use crate::path::RelPath;
 use crate::rsync::version::Version;
 use crate::site::Site;
-use crate::sync::Outbox;
+use crate::sync::{Moved, Outbox};
 use crate::watcher::WatchError;
 
 /// One thing that may now differ between the source and the nodes. The truth is on disk: a change only says where to
@@ -38,6 +38,14 @@ pub enum Change {
         path: RelPath,
         /// Whether the kernel called it a directory.
         is_dir: bool,
+    },
+    /// A file was renamed, or moved to another directory: what is at `to` is what was at `from`. [`Change::Removed`] of
+    /// the old name came before. A hint, beside the fact that `to` has other content.
+    Renamed {
+        /// The name that it had.
+        from: RelPath,
+        /// The name that it has.
+        to: RelPath,
     },
     /// A directory may differ with everything below it: it is new, or track of it was lost.
     Subtree {
@@ -86,6 +94,7 @@ impl std::fmt::Display for Change {
                 write!(f, "{} {path}{}", if *rewritten { "written" } else { "touched" }, slash(is_dir))
             }
             Change::Closed { path } => write!(f, "closed {path}"),
+            Change::Renamed { from, to } => write!(f, "renamed {from} to {to}"),
             Change::Removed { path, is_dir } => write!(f, "removed {path}{}", slash(is_dir)),
             Change::Subtree { path } => write!(f, "subtree {path}/"),
             Change::Level { path } => write!(f, "level {path}/"),
@@ -361,6 +370,16 @@ pub struct Drained {
 pub struct Succeeded {
     /// The number of the node.
     pub slot: usize,
+}
+
+/// SyncActor -> SupervisorActor: a directory move was mirrored. For the log.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Mirrored {
+    /// The number of the node.
+    pub slot: usize,
+    /// What was done.
+    pub moved: Moved,
 }
 
 /// The guard inside a SyncActor -> SupervisorActor, when the actor is gone for whatever reason.

@@ -55,6 +55,7 @@ impl Difference {
             ssh_master,
             bulk_size,
             state_file,
+            staging,
             stop_timeout,
             resync_every,
             settle,
@@ -77,6 +78,8 @@ impl Difference {
         // What the watcher and the look at the source go by, beside what is another tree.
         difference.restart = differs("wpath", *wpath == site.wpath)
             | differs("state_dir", *state_file == site.state_file)
+            | differs("staging", *staging == site.staging)
+            | differs("dir_moves", *dir_moves == site.dir_moves)
             | differs("settle", *settle == site.settle)
             | differs("watch_poll", *watch_poll == site.watch_poll)
             | differs("allow_empty", *allow_empty == site.allow_empty)
@@ -93,7 +96,6 @@ impl Difference {
             | differs("ssh_master", *ssh_master == site.ssh_master)
             | differs("bulk_size", *bulk_size == site.bulk_size)
             | differs("max_delete", *max_delete == site.max_delete);
-        differs("dir_moves", *dir_moves == site.dir_moves);
         differs("stop_timeout", *stop_timeout == site.stop_timeout);
         differs("resync_every", *resync_every == site.resync_every);
         difference.ways = difference.excludes || compares || runs;
@@ -162,6 +164,7 @@ mod tests {
             ssh_master: true,
             bulk_size: 8,
             state_file: None,
+            staging: None,
             stop_timeout: Duration::from_secs(30),
             resync_every: None,
             settle: Settle::default(),
@@ -222,11 +225,15 @@ mod tests {
     }
 
     #[test]
-    fn another_source_or_state_is_another_start() {
+    fn another_source_or_state_or_way_of_moves_is_another_start() {
         let found = difference(|site| site.wpath = PathBuf::from("/other"));
         assert!(found.restart && found.keys == ["wpath"]);
         let found = difference(|site| site.state_file = Some(PathBuf::from("/state/file")));
         assert!(found.restart && found.keys == ["state_dir"]);
+        let found = difference(|site| site.staging = Some(PathBuf::from("/state/dir")));
+        assert!(found.restart && found.keys == ["staging"]);
+        let found = difference(|site| site.dir_moves = DirMoves::Replicate);
+        assert!(found.restart && found.keys == ["dir_moves"]);
     }
 
     #[test]

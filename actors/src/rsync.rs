@@ -10,6 +10,8 @@ pub mod node;
 pub mod output;
 pub mod recipe;
 pub mod run;
+mod shared;
+pub mod staging;
 pub mod standby;
 pub mod version;
 mod warm;
@@ -17,6 +19,7 @@ mod warm;
 use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -26,22 +29,23 @@ use std::time::{Duration, Instant};
 use self::children::Children;
 use self::failure::{Cause, Failure};
 use self::master::Master;
-use self::master::login::Login;
-use self::master::runtime_dir::RuntimeDir;
 use self::node::{Kind, Node};
 use self::output::Line;
 use self::recipe::{Context, Invocation, Question, Recipe};
-use self::run::{Finished, PATIENCE, Process};
-use self::standby::{Budget, Standbys};
+use self::run::{Code, Finished, PATIENCE, Process};
+pub use self::shared::Shared;
+use self::staging::{Staging, Twins};
+use self::standby::Standbys;
 use self::version::Version;
 use self::warm::Fed;
 use crate::path::RelPath;
-use slog::{Discard, Logger, o, warn};
+use slog::{Logger, o};
 use tokio::sync::Notify;
 
 use crate::root::Root;
 use crate::site::Site;
 use crate::sync::lease::Lane;
+use crate::sync::origins::Relocation;
 use crate::sync::plan::Plan;
 use crate::sync::{Running, Transport, Worked};
 
@@ -86,6 +90,10 @@ pub struct Rsync {
     /// When a part of the mirror was read-only or full and another one was not.
     in_part: Cell<Option<Instant>>,
     standbys: RefCell<Standbys>,
+    /// Where renamed files are linked, if there is such a place.
+    staging: Option<Rc<Staging>>,
+    /// Until when none is: links are no use at this node.
+    links_off: Cell<Option<Instant>>,
     /// The connection that runs share; `None` where there is none to share.
     master: Option<Rc<Master>>,
     /// Since when standbys wait for that.
@@ -105,7 +113,7 @@ impl Rsync {
         let deletions = Cell::new(Deletions::Unknown);
         let (make_path, made_mirror) = (Cell::new(false), Cell::new(false));
         let master = shared.master(&site, &node);
-        let Shared { children, budget, log, .. } = shared;
+        let Shared { children, budget, staging, log, .. } = shared;
         let log = log.new(o!("node" => node.name().to_owned()));
         let standbys = RefCell::new(Standbys::new(Recipe::Present, budget));
         Rc::new(Rsync {
@@ -119,6 +127,8 @@ impl Rsync {
             made_mirror,
             in_part: Cell::new(None),
             standbys,
+            staging,
+            links_off: Cell::new(None),
             master,
             awaits_master: Cell::new(None),
             changed: Arc::default(),
@@ -162,7 +172,8 @@ impl Rsync {
         let mut protocol = None;
         let invocation = self.context(false).question(question);
         let mut ears = Ears { line: &mut |said| protocol = protocol.or(output::protocol(said)), worked: None };
-        let finished = self.start(invocation, &mut ears).await?;
+        let process = self.process(self.source()?, &invocation.arguments)?;
+        let finished = self.finish(process, &invocation.list, PATIENCE, &mut ears).await?;
         Ok((finished, protocol))
     }
 
@@ -218,15 +229,20 @@ impl Rsync {
         self.root.check().map_err(Failure::source_gone)?;
         // What may send much has a connection of its own: small changes would wait behind it.
         let mut shares = order.lane == Some(Lane::Fast) || order.recipe == Recipe::Probe;
-        let invocation = |shares| self.context(shares).invocation(order.recipe, order.list.to_vec(), order.rules);
-        if order.lane == Some(Lane::Fast) && order.rules.is_empty() {
-            match self.run_standby(order.recipe, &invocation(shares).list, ears).await {
+        let waits = match order.recipe {
+            Recipe::Build | Recipe::Gather | Recipe::Similar => false,
+            // One that the node refuses would only die, again and again: there is none before a run went well.
+            Recipe::Link => self.standbys.borrow().wants(Recipe::Link),
+            _ => true,
+        };
+        if order.lane == Some(Lane::Fast) && order.rules.is_empty() && waits {
+            match self.run_standby(order, ears).await {
                 Fed::Done(finished) => return Ok(finished),
                 Fed::Not { hung } => shares &= !hung,
             }
         }
         // The shared connection may be another one by now.
-        let mut finished = self.start(invocation(shares), ears).await?;
+        let mut finished = self.start(order, shares, ears).await?;
         let is_busy = |finished: &Finished| Failure::of(finished).is_some_and(|failure| failure.cause == Cause::Busy);
         for _ in 0..HANG_UPS {
             if !is_busy(&finished) {
@@ -234,7 +250,7 @@ impl Rsync {
             }
             self.make_room();
             tokio::time::sleep(HANG_UP).await;
-            finished = self.start(invocation(shares), ears).await?;
+            finished = self.start(order, shares, ears).await?;
         }
         if shares && Failure::of(&finished).is_some_and(|failure| failure.cause == Cause::Timeout) {
             self.master.as_ref().inspect(|master| master.give_up());
@@ -242,13 +258,47 @@ impl Rsync {
         Ok(finished)
     }
 
-    async fn start(&self, invocation: Invocation, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
-        let process = self.process(&invocation.arguments)?;
-        self.finish(process, &invocation.list, PATIENCE, ears).await
+    async fn start(&self, order: &Order<'_>, shares: bool, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
+        let context = self.context(shares);
+        let (process, list) = match order.work {
+            Work::List(list) => {
+                let Invocation { arguments, list } = context.invocation(order.recipe, list.to_vec(), order.rules);
+                (self.process(self.source()?, &arguments)?, list)
+            }
+            Work::Links(twins) => {
+                let stage = self.stage()?;
+                let list = recipe::twins(stage.place(&self.source()?, twins));
+                if list.is_empty() {
+                    return Ok(NOTHING);
+                }
+                let directory = stage.directory().map_err(|error| Failure::not_staged(&error))?;
+                let arguments = context.invocation(order.recipe, Vec::new(), order.rules).arguments;
+                (self.process(directory, &arguments)?.in_stage(stage), list)
+            }
+            Work::Directory(moved) | Work::Names(moved, _) => {
+                let directory = staging::open_beneath(self.source()?.as_fd(), &moved.to);
+                let directory = directory.map_err(|errno| Failure::not_staged(&errno.into()))?;
+                let Invocation { arguments, list } = match order.work {
+                    Work::Names(_, list) => context.gather(moved, list.to_vec()),
+                    _ => context.build(moved, order.rules),
+                };
+                (self.process(directory, &arguments)?, list)
+            }
+        };
+        self.finish(process, &list, PATIENCE, ears).await
     }
 
-    fn process(&self, arguments: &[OsString]) -> Result<Process, Failure> {
-        let directory = self.root.open().map_err(Failure::source_gone)?;
+    /// The directory of the source.
+    fn source(&self) -> Result<OwnedFd, Failure> {
+        self.root.open().map_err(Failure::source_gone)
+    }
+
+    fn stage(&self) -> Result<staging::Stage, Failure> {
+        let stage = self.staging.as_ref().map_or(Err(io::ErrorKind::NotFound.into()), Staging::stage);
+        stage.map_err(|error| Failure::not_staged(&error))
+    }
+
+    fn process(&self, directory: OwnedFd, arguments: &[OsString]) -> Result<Process, Failure> {
         let process = Process::start(&self.children, &self.site.rsync, Some(directory), arguments);
         process.map_err(|error| Failure::not_started(&self.site.rsync, &error))
     }
@@ -276,71 +326,10 @@ impl Rsync {
     }
 }
 
-/// What the ways to all nodes share.
-#[derive(Debug, Clone)]
-pub struct Shared {
-    /// The rsync and ssh processes of the daemon.
-    pub children: Children,
-    /// The standbys that may still be started.
-    pub budget: Budget,
-    /// Where the sockets of shared ssh connections are; `None` if there are to be none.
-    pub sockets: Option<Rc<RuntimeDir>>,
-    /// Whether there is no place for them.
-    has_no_place: bool,
-    /// For what concerns no node in particular.
-    pub log: Logger,
-}
-
-impl Shared {
-    /// For runs that are made once: nothing is kept ready.
-    pub fn once(children: Children) -> Self {
-        Shared {
-            children,
-            budget: Budget::new(0),
-            sockets: None,
-            has_no_place: false,
-            log: Logger::root(Discard, o!()),
-        }
-    }
-
-    /// For a daemon.
-    pub fn new(children: Children, site: &Site, log: &Logger) -> Self {
-        let budget = Budget::new(site.max_standbys);
-        let mut shared = Shared { children, budget, sockets: None, has_no_place: false, log: log.clone() };
-        shared.adapt(site);
-        shared
-    }
-
-    /// For another reading of the configuration. What was made of it before keeps what it has.
-    pub fn adapt(&mut self, site: &Site) {
-        if self.budget.total() != site.max_standbys {
-            self.budget = Budget::new(site.max_standbys);
-        }
-        let has_ssh = site.nodes.iter().any(|node| node.kind() == Kind::Ssh);
-        if !(site.ssh_master && has_ssh) || recipe::user_chose_shell(site) {
-            self.sockets = None;
-        } else if self.sockets.is_none() && !self.has_no_place {
-            match RuntimeDir::new() {
-                Ok(made) => self.sockets = Some(Rc::new(made)),
-                Err(why) => {
-                    self.has_no_place = true;
-                    warn!(self.log, "each rsync logs in by itself: no place for ssh's sockets"; "why" => %why);
-                }
-            }
-        }
-    }
-
-    fn master(&self, site: &Site, node: &Node) -> Option<Rc<Master>> {
-        let login = Login::of(node, &site.extra)?;
-        let log = self.log.new(o!("node" => node.name().to_owned()));
-        Some(Master::new(self.children.clone(), self.sockets.clone()?, recipe::SSH, login, log))
-    }
-}
-
 /// What a run is to do.
 struct Order<'a> {
     recipe: Recipe,
-    list: &'a [u8],
+    work: Work<'a>,
     /// Filter rules beside those of the site.
     rules: &'a [OsString],
     /// The lane of the batch that it belongs to, if it belongs to one.
@@ -349,9 +338,25 @@ struct Order<'a> {
 
 impl<'a> Order<'a> {
     fn of(recipe: Recipe) -> Self {
-        Order { recipe, list: &[], rules: &[], lane: None }
+        Order { recipe, work: Work::List(&[]), rules: &[], lane: None }
     }
 }
+
+/// What a run is about.
+#[derive(Clone, Copy)]
+enum Work<'a> {
+    /// What is listed.
+    List(&'a [u8]),
+    /// For [`Recipe::Link`].
+    Links(&'a [Twins]),
+    /// For [`Recipe::Build`].
+    Directory(&'a Relocation),
+    /// For [`Recipe::Gather`], with the list.
+    Names(&'a Relocation, &'a [u8]),
+}
+
+/// The end of a run that has nothing to do.
+const NOTHING: Finished = Finished { code: Code::Exit(0), stderr: Vec::new() };
 
 /// Who hears what a run says.
 struct Ears<'a> {

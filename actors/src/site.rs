@@ -46,6 +46,9 @@ pub struct Site {
     pub watch_poll: Duration,
     /// Where the state is kept from one run to the next; `None` if each start begins with a reconcile.
     pub state_file: Option<PathBuf>,
+    /// A directory of this site alone, on the file system of `wpath`, where renamed files are linked while a node is told
+    /// of it; `None` if there is none.
+    pub staging: Option<PathBuf>,
     /// How long a stop may take to work off what is pending.
     pub stop_timeout: Duration,
     /// Whether a source without content is taken as it is: everything is deleted at the nodes then.
@@ -92,4 +95,6 @@ pub enum DirMoves {
     /// The supervisor logs the move; nothing is sent or deleted because of it.
     #[default]
     Log,
+    /// Mirrored: the nodes make the directory at its new name out of what they have at the old one, which is then deleted.
+    Replicate,
 }

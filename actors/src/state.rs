@@ -31,7 +31,7 @@ use crate::messages::{Barrier, Change, Compare, Flush, Flushed, Observed, Passed
 use crate::path::{Escaped, RelPath};
 use crate::root::Root;
 use crate::rsync::node::Node;
-use crate::site::{InitialSync, Site};
+use crate::site::{DirMoves, InitialSync, Site};
 use crate::sync::Outbox;
 use crate::sync::fold::Fold;
 use crate::sync::pending::backlog::Backlog;
@@ -88,6 +88,8 @@ pub struct StateActor {
     excludes: Excludes,
     /// Whether a comparison may delete.
     deletes: bool,
+    /// Whether the nodes follow when a directory is moved: then the old name goes, as its move was seen.
+    follows: bool,
     /// `None` once the last save is done.
     store: Option<Store>,
     nodes: Vec<Kept>,
@@ -143,6 +145,7 @@ impl StateActor {
             root,
             excludes: site.excludes.clone(),
             deletes: site.initial_sync == InitialSync::Full,
+            follows: site.dir_moves == DirMoves::Replicate,
             store: Some(store),
             nodes: Vec::new(),
             mounts,
@@ -293,7 +296,7 @@ impl StateActor {
             }
         };
         let result = compare::compare(self.root.path(), &store.known()?, &self.excludes, unsaved_names, &mut tell);
-        let away = self.away.iter().filter(|path| self.deletes && !self.exists(path));
+        let away = self.away.iter().filter(|path| (self.deletes || self.follows) && !self.exists(path));
         removed.extend(away.map(|path| Change::Removed { path: path.clone(), is_dir: true }));
         count += removed.len();
         found.append(&mut removed);

@@ -1,6 +1,7 @@
 //! Keeps the nodes served: starts a SyncActor for each, restarts those that fail, logs directory moves, and leads the
 //! reload and the orderly stop.
 
+mod moves;
 mod reload;
 mod resync;
 mod slots;
@@ -18,7 +19,7 @@ use self::resync::Clock;
 use self::slots::{Errand, Slot, Slots, Stage};
 use crate::daemon::{Ending, EndsDaemon, Ways};
 use crate::messages::{
-    Audit, Compare, Died, DirMove, Drain, Exclude, Flush, Reason, Rescan, Save, Serve, SourceLost, Succeeded, Vacate,
+    Audit, Compare, Died, Drain, Exclude, Flush, Reason, Rescan, Save, Serve, SourceLost, Succeeded, Vacate,
     WatchReport,
 };
 use crate::reload::Edition;
@@ -54,8 +55,9 @@ enum Phase {
 
 /// Starts, restarts and stops the SyncActors.
 ///
-/// Receives, by what it is about: from the watcher [`WatchReport`]; for the log [`Rescan`], [`DirMove`]; from SyncActors
-/// [`Died`], [`Succeeded`], [`Drained`](crate::messages::Drained); for the stop [`Stop`](crate::messages::Stop),
+/// Receives, by what it is about: from the watcher [`WatchReport`]; for the log [`Rescan`],
+/// [`DirMove`](crate::messages::DirMove); from SyncActors [`Died`], [`Succeeded`], [`Mirrored`](crate::messages::Mirrored),
+/// [`Drained`](crate::messages::Drained); for the stop [`Stop`](crate::messages::Stop),
 /// [`Restart`](crate::messages::Restart), [`Flushed`](crate::messages::Flushed), [`Saved`](crate::messages::Saved); for the
 /// reload [`Reload`](crate::messages::Reload), [`Exclude`]. Sends: [`Front`], and to the SyncActors [`Drain`],
 /// [`Retire`](crate::messages::Retire), [`Resync`](crate::messages::Resync) and [`SourceLost`]. It owns the outboxes, so
@@ -168,6 +170,7 @@ impl SupervisorActor {
         let superior = Superior {
             died: address.clone().recipient(),
             succeeded: address.clone().recipient(),
+            mirrored: address.clone().recipient(),
             drained: address.recipient(),
         };
         let outbox = slot.link.outbox.clone();
@@ -307,24 +310,6 @@ impl Handler<Rescan> for SupervisorActor {
             // Said once for all of them, and not at each poll.
             Reason::WatchLimit => debug!(self.log, "comparing again"; "subtree" => %subtree, "why" => %reason),
             _ => warn!(self.log, "comparing again"; "subtree" => %subtree, "why" => %reason),
-        }
-    }
-}
-
-impl Handler<DirMove> for SupervisorActor {
-    type Result = ();
-
-    fn handle(&mut self, moved: DirMove, _: &mut Self::Context) {
-        match moved {
-            DirMove::Within { from, to } => {
-                info!(self.log, "directory moved: not mirrored (dir_moves: Log), the nodes keep the old name"; "from" => %from, "to" => %to);
-            }
-            DirMove::Out { from } => {
-                info!(self.log, "directory moved out of the tree or to an excluded name: not mirrored (dir_moves: Log), the nodes keep it"; "from" => %from);
-            }
-            DirMove::In { to } => {
-                info!(self.log, "directory moved into the tree: mirrored as new"; "to" => %to);
-            }
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod fold;
 pub mod health;
 pub mod lease;
 pub mod link;
+pub mod origins;
 pub mod pace;
 pub mod pending;
 pub mod plan;
@@ -27,11 +28,11 @@ use self::disk::{Disk, Found, Room, Source};
 use self::fold::Scope;
 use self::health::{Health, News, backoff};
 use self::lease::{Lane, LeaseId};
-pub use self::link::{Delivery, Link, Outbox, Running, Superior, Transport, Worked};
+pub use self::link::{Delivery, Link, Moved, Outbox, Running, Superior, Transport, Worked};
 use self::pace::Pace;
 use self::plan::{Plan, Since, plan};
 use self::report::{log_delivery, log_failing};
-use crate::messages::{Change, Died, Drain, Drained, SourceLost, Succeeded, Wake};
+use crate::messages::{Change, Died, Drain, Drained, Mirrored, SourceLost, Succeeded, Wake};
 use crate::path::RelPath;
 use crate::root::RootError;
 use crate::rsync::blame::Blame;
@@ -212,6 +213,9 @@ impl SyncActor {
             warn!(self.link.log, "comparing a directory: something in it is gone, and nobody reported it"; "path" => %path);
             outbox.add(&Change::Subtree { path: path.clone() }, now);
         }
+        for via in plan.renamed.values().filter_map(|rename| rename.via.clone()) {
+            outbox.make_for_a_while(batch.id, via, now);
+        }
         outbox.forget_moves(&plan.returned);
         outbox.defer(batch.id, &plan.bulk);
         if plan.is_empty() {
@@ -267,6 +271,9 @@ impl SyncActor {
                 self.try_apart(apart, now);
                 log_delivery(&self.link.log, "mirrored", plan.len(), &delivery, started);
                 log_failing(&self.link.log, &failing, &delivery);
+                for moved in delivery.moved.iter().cloned() {
+                    self.superior.mirrored.do_send(Mirrored { slot: self.link.slot, moved });
+                }
                 self.succeeded(&delivery);
             }
             Err(failure) => {

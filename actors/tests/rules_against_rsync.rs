@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use inosync_actors::filter::excludes::{Excludes, Pattern};
-use inosync_actors::filter::rules::{exact, rules};
+use inosync_actors::filter::rules::{exact, exact_below, rules, rules_below};
 use inosync_actors::path::RelPath;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -45,6 +45,25 @@ impl Case {
     fn filters(&self) -> Vec<OsString> {
         let excludes = Excludes::from_patterns(self.patterns.clone());
         rules(&excludes).into_iter().chain(self.held.iter().flat_map(exact)).collect()
+    }
+
+    fn filters_below(&self, dir: &RelPath) -> Vec<OsString> {
+        let excludes = Excludes::from_patterns(self.patterns.clone());
+        let held = self.held.iter().flat_map(|held| exact_below(held, dir));
+        rules_below(&excludes, dir).into_iter().chain(held).collect()
+    }
+
+    /// The directories that are sent, each with what is sent of it, relative to it. At most `most`, the deepest.
+    fn sent_below(&self, most: usize) -> Vec<(RelPath, BTreeSet<RelPath>)> {
+        let sent = self.sent();
+        let mut dirs: Vec<_> = sent.iter().filter(|path| self.tree.get(path) == Some(&Kind::Directory)).collect();
+        dirs.sort_by_key(|dir| std::cmp::Reverse(dir.depth()));
+        dirs.truncate(most);
+        let inside = |dir: &RelPath| {
+            let inside = sent.iter().filter(|path| path.is_below(dir));
+            inside.filter_map(|path| path.rebase(dir, &RelPath::root())).collect()
+        };
+        dirs.into_iter().map(|dir| (dir.clone(), inside(dir))).collect()
     }
 
     /// Every path that is not excluded.
@@ -98,6 +117,27 @@ fn rsync_deletes_nothing_that_is_excluded_and_all_else() {
         let options = [&LISTED[..], &["--delete-missing-args", "--delete", "--force"]].concat();
         rsync(&options, &filters, missing, source.path(), mirror.path())?;
         prop_assert_eq!(found(mirror.path())?, kept, "by a list of missing paths with {:?}", filters);
+        Ok(())
+    });
+}
+
+#[test]
+fn rsync_sends_and_deletes_the_same_when_a_directory_is_a_run_of_its_own() {
+    check(|case| {
+        let source = planted(&case.tree)?;
+        for (dir, sent) in case.sent_below(2) {
+            let filters = case.filters_below(&dir);
+            let mirror = TempDir::new()?;
+            rsync(&["-r", "-l"], &filters, [], &dir.under(source.path()), mirror.path())?;
+            prop_assert_eq!(found(mirror.path())?, sent, "of {} with {:?}", &dir, filters);
+
+            let (empty, mirror) = (TempDir::new()?, planted(&case.tree)?);
+            let kept = case.kept().iter().filter(|path| path.is_below(&dir)).cloned().collect::<BTreeSet<_>>();
+            let kept: BTreeSet<_> = kept.iter().filter_map(|path| path.rebase(&dir, &RelPath::root())).collect();
+            let options = ["-ltp", "-r", "--delete", "--force"];
+            rsync(&options, &filters, [], empty.path(), &dir.under(mirror.path()))?;
+            prop_assert_eq!(found(&dir.under(mirror.path()))?, kept, "kept of {} with {:?}", &dir, filters);
+        }
         Ok(())
     });
 }

@@ -152,39 +152,79 @@ pub fn logfile(value: &Value<'_>, wpath: &Path, excludes: &Excludes, nodes: &[No
     Ok(path)
 }
 
-/// The file of the state: in the directory that the configuration names, or else where this user keeps such things. `None`
-/// if no state is to be kept, or the usual place is watched itself. Its name is that of the configuration file.
-pub fn state_file(
-    value: Option<&Value<'_>>,
-    config: &Path,
-    wpath: &Path,
-    excludes: &Excludes,
-    nodes: &[Node],
-) -> Result<Option<PathBuf>, Complaint> {
-    let Some(value) = value else {
-        let directory = default_state_dir().map(|directory| resolve_existing(&directory));
-        let fits =
-            |directory: &PathBuf| !is_watched(directory, true, wpath, excludes) && !is_mirrored(directory, nodes);
-        return Ok(directory.filter(fits).map(|directory| directory.join(state_name(config))));
-    };
-    if value.string()?.is_empty() {
-        return Ok(None);
+/// What the daemon keeps for itself, in directories that are neither watched nor mirrored.
+pub struct Own<'a> {
+    /// The configuration file.
+    pub config: &'a Path,
+    /// The watched directory, without symlinks in it.
+    pub wpath: &'a Path,
+    /// What is not watched in it.
+    pub excludes: &'a Excludes,
+    /// Where it is mirrored to.
+    pub nodes: &'a [Node],
+}
+
+impl Own<'_> {
+    /// The file of the state: in the directory that the configuration names, or else where this user keeps such things.
+    /// `None` if no state is to be kept, or the usual place is watched itself. Its name is that of the configuration file.
+    pub fn state_file(&self, value: Option<&Value<'_>>) -> Result<Option<PathBuf>, Complaint> {
+        let Some(value) = value else {
+            let directory = default_state_dir().map(|directory| resolve_existing(&directory));
+            let fits = directory.filter(|directory| self.fault(directory).is_none());
+            return Ok(fits.map(|directory| directory.join(site_name(self.config, "redb"))));
+        };
+        let directory = self.directory(value, "state_dir", "each save")?;
+        Ok(directory.map(|directory| directory.join(site_name(self.config, "redb"))))
     }
-    let path = absolute(value, "state_dir")?;
-    if path.exists() && !path.is_dir() {
-        return Err(value.complaint(format!("state_dir `{}` is not a directory", shown(&path)), "name a directory"));
+
+    /// The directory in which renamed files are linked: in the one that the configuration names, or else beside the file of
+    /// the state. `None` if there is to be none. Its name is that of the configuration file.
+    pub fn staging(&self, value: Option<&Value<'_>>, state: Option<&Path>) -> Result<Option<PathBuf>, Complaint> {
+        let Some(value) = value else {
+            return Ok(state.map(|state| state.with_extension("staging")));
+        };
+        let directory = self.directory(value, "staging", "each link")?;
+        Ok(directory.map(|directory| directory.join(site_name(self.config, "staging"))))
     }
-    let resolved = resolve_existing(&path);
-    if is_watched(&resolved, true, wpath, excludes) {
-        let what =
-            format!("state_dir `{}` lies in the watched directory: each save would cause the next", shown(&path));
-        return Err(value.complaint(what, "choose a directory outside of wpath, or exclude it by `rexcludes`"));
+
+    /// A directory that the configuration names; `None` if it says that there is none. `each` use of it would be a change.
+    fn directory(&self, value: &Value<'_>, key: &str, each: &str) -> Result<Option<PathBuf>, Complaint> {
+        if value.string()?.is_empty() {
+            return Ok(None);
+        }
+        let path = absolute(value, key)?;
+        if path.exists() && !path.is_dir() {
+            return Err(value.complaint(format!("{key} `{}` is not a directory", shown(&path)), "name a directory"));
+        }
+        let (what, cure) = match self.fault(&resolve_existing(&path)) {
+            None => return Ok(Some(path)),
+            Some(Fault::Watched) => (
+                format!("lies in the watched directory: {each} would cause the next"),
+                "choose a directory outside of wpath, or exclude it by `rexcludes`",
+            ),
+            Some(Fault::Mirrored) => {
+                ("lies in a local mirror, which would delete it".into(), "choose a directory outside of the mirror")
+            }
+        };
+        Err(value.complaint(format!("{key} `{}` {what}", shown(&path)), cure))
     }
-    if is_mirrored(&resolved, nodes) {
-        let what = format!("state_dir `{}` lies in a local mirror, which would delete it", shown(&path));
-        return Err(value.complaint(what, "choose a directory outside of the mirror"));
+
+    /// Why a directory, without symlinks in its path, is no place for this.
+    fn fault(&self, directory: &Path) -> Option<Fault> {
+        match () {
+            () if is_watched(directory, true, self.wpath, self.excludes) => Some(Fault::Watched),
+            () if is_mirrored(directory, self.nodes) => Some(Fault::Mirrored),
+            () => None,
+        }
     }
-    Ok(Some(path.join(state_name(config))))
+}
+
+/// Why a directory is no place for what the daemon keeps.
+enum Fault {
+    /// It is in the source.
+    Watched,
+    /// It is in a mirror on this machine.
+    Mirrored,
 }
 
 /// systemd's `StateDirectory=`, the usual place of root's services, or that of a user's programs (XDG base directories).
@@ -200,12 +240,13 @@ fn default_state_dir() -> Option<PathBuf> {
     variable("XDG_STATE_HOME").or_else(home).map(|directory| directory.join("inosync"))
 }
 
-/// One file for each configuration file: its path in one name.
-fn state_name(config: &Path) -> OsString {
+/// One name for each configuration file: its path in one name.
+fn site_name(config: &Path, extension: &str) -> OsString {
     let path = config.canonicalize().unwrap_or_else(|_| config.to_owned());
     let mut name: Vec<u8> = path.as_os_str().as_bytes().to_vec();
     name.iter_mut().filter(|byte| **byte == b'/').for_each(|byte| *byte = b'%');
-    name.extend(b".redb");
+    name.push(b'.');
+    name.extend(extension.bytes());
     OsString::from_vec(name)
 }
 

@@ -93,8 +93,8 @@ fn every_key_is_taken_over() {
             rnodes: ["a:", "b::www", "/mnt",],
             extra: Some("-a -e 'ssh -p 1'"),
             rspeed: 5_000, rsync: "DIR/rsync", logfile: "DIR/log",
-            initial_sync: Update, dir_moves: Log, standby: false, max_standbys: 7, ssh_master: false, bulk_size: 3,
-            stop_timeout: 0, allow_empty: true, marker: "d/.here", max_delete: 1_000,
+            initial_sync: Update, dir_moves: Replicate, standby: false, max_standbys: 7, ssh_master: false, bulk_size: 3,
+            state_dir: "DIR/state", staging: "DIR/links", stop_timeout: 0, allow_empty: true, marker: "d/.here", max_delete: 1_000,
             watch_poll: 5, settle: [("*.part", 30), ("/up/*", 5)], resync_every: 60,
         )"#;
     let site = machine.load(text).unwrap();
@@ -102,7 +102,7 @@ fn every_key_is_taken_over() {
     assert_eq!(site.extra.words(), ["-a", "-e", "ssh -p 1"]);
     assert_eq!((site.rsync, site.logfile), (machine.path("rsync"), Some(machine.path("log"))));
     assert_eq!((site.rspeed, site.stop_timeout, site.initial_sync), (5000, Duration::ZERO, InitialSync::Update));
-    assert_eq!(site.resync_every, Some(Duration::from_secs(60)));
+    assert_eq!((site.dir_moves, site.resync_every), (DirMoves::Replicate, Some(Duration::from_secs(60))));
     assert_eq!((site.standby, site.max_standbys, site.ssh_master, site.bulk_size), (false, 7, false, 3 << 20));
     let marker = inosync_actors::path::RelPath::new(b"d/.here").unwrap();
     assert_eq!((site.allow_empty, site.marker, site.max_delete), (true, Some(marker), Some(1000)));
@@ -111,6 +111,50 @@ fn every_key_is_taken_over() {
     let seconds = |path| time(path).map(|time| time.as_secs());
     assert_eq!((seconds(b"a.part"), seconds(b"up/a"), seconds(b"a")), (Some(30), Some(5), None));
     assert!(site.excludes.excludes(&inosync_actors::path::RelPath::new(b"x/a.o").unwrap(), false));
+}
+
+#[test]
+fn what_the_daemon_keeps_is_named_after_the_configuration_file() {
+    let machine = Machine::new();
+    let name = machine.path("site.ron").display().to_string().replace('/', "%");
+    let in_dir = |dir: &str, extension: &str| Some(machine.path(dir).join(format!("{name}.{extension}")));
+    for (more, state_file, staging) in [
+        ("state_dir: \"DIR/s\"", in_dir("s", "redb"), in_dir("s", "staging")),
+        ("state_dir: \"DIR/s\", staging: \"DIR/t\"", in_dir("s", "redb"), in_dir("t", "staging")),
+        ("state_dir: \"DIR/s\", staging: \"\"", in_dir("s", "redb"), None),
+        ("state_dir: \"\"", None, None),
+        ("state_dir: \"\", staging: \"DIR/t\"", None, in_dir("t", "staging")),
+        // Inside of the source, if it is excluded there.
+        (
+            "state_dir: \"DIR/s\", staging: \"DIR/src/.own\", rexcludes: [\"/.own/\"]",
+            in_dir("s", "redb"),
+            in_dir("src/.own", "staging"),
+        ),
+    ] {
+        let site = machine.load_with(more).unwrap();
+        assert_eq!((site.state_file, site.staging), (state_file, staging), "{more}");
+    }
+    let site = machine.load_with("").unwrap();
+    let beside = |path: PathBuf| path.parent().map(|dir| dir.join(format!("{name}.staging")));
+    assert_eq!(site.staging, site.state_file.and_then(beside));
+}
+
+#[test]
+fn what_the_daemon_keeps_is_in_no_local_mirror() {
+    let machine = Machine::new();
+    fs::create_dir(machine.path("m")).unwrap();
+    for key in ["state_dir", "staging"] {
+        let text = format!(
+            "(wpath: \"DIR/src\", rpath: \"DIR/m\", rnodes: [\"\"], rsync: \"DIR/rsync\",\n{key}: \"DIR/m/x\")"
+        );
+        let (place, width) = (format!("2:{}", key.len() + 3), machine.path("m/x").as_os_str().len() + 2);
+        machine.refuses(
+            &text,
+            &place,
+            width,
+            &[&format!("{key} `DIR/m/x` lies in a local mirror, which would delete it")],
+        );
+    }
 }
 
 #[test]

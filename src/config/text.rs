@@ -153,11 +153,6 @@ impl<'a> Value<'a> {
         self.text.starts_with('[')
     }
 
-    /// Whether it is this very word, without quotes.
-    pub fn is_word(&self, word: &str) -> bool {
-        self.text == word
-    }
-
     /// A text in double quotes, or a raw string.
     pub fn string(&self) -> Result<String, Complaint> {
         let cure = format!("write it in double quotes, such as {}: \"...\"", self.bare_key());

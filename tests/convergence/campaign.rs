@@ -6,12 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::faults::{ALL, Fault};
-use crate::generate::{self, Recipe};
+use crate::generate::{self, Moves, Recipe};
 use crate::ground::Ground;
 use crate::operation::Verb;
 use crate::play::{Manner, Outcome, keep, kept, play, play_on};
 use crate::script::{self, Step};
-use crate::settings::{is_set, recipe, repeat, seeds, variable};
+use crate::settings::{is_set, moves, moves_variable, recipe, repeat, seeds, variable};
 use crate::shrink::shrink;
 
 /// Of what `make test` plays: some 10 s for each seed.
@@ -30,16 +30,16 @@ pub fn turn() -> MutexGuard<'static, ()> {
 }
 
 /// What the environment says of the manner.
-fn manner(faults: Vec<Fault>, only_after_start: bool) -> Manner {
+fn manner(faults: Vec<Fault>, moves: Moves) -> Manner {
     let threads = variable("INOSYNC_TEST_THREADS").unwrap_or(1);
     let patience = variable("INOSYNC_TEST_PATIENCE").map_or(PATIENCE, Duration::from_secs);
-    Manner { faults, only_after_start, threads, patience }
+    Manner { faults, moves, only_after_start: false, threads, patience }
 }
 
 fn print_head() {
     let names: String = ALL.iter().map(|fault| format!(" {:>9}", fault.name())).collect();
     print!("{:>20} {:>10} {:>6} {:>6}", "seed", "operations", "done", "paths");
-    println!("{names} {:>9} {:>8} {:>9}", "overflows", "seconds", "differing");
+    println!("{names} {:>9} {:>6} {:>8} {:>9}", "overflows", "moved", "seconds", "differing");
 }
 
 fn print_row(name: &str, steps: &[Step], outcome: &Outcome) {
@@ -48,7 +48,11 @@ fn print_row(name: &str, steps: &[Step], outcome: &Outcome) {
     let (operations, seconds, lost) = (operations.count(), outcome.took.as_secs_f64(), outcome.lost.len());
     let overflows = outcome.log().matches("event queue overflowed").count();
     let (done, paths) = (outcome.done(steps), outcome.paths);
-    println!("{name:>20} {operations:>10} {done:>6} {paths:>6}{counts} {overflows:>9} {seconds:>8.1} {lost:>9}");
+    // Directories that a node made out of what it had.
+    let moved = outcome.log().matches("directory moved: mirrored, ").count();
+    println!(
+        "{name:>20} {operations:>10} {done:>6} {paths:>6}{counts} {overflows:>9} {moved:>6} {seconds:>8.1} {lost:>9}"
+    );
 }
 
 /// Keeps what failed: the script, the log of the daemon, and the report. Returns the report.
@@ -62,8 +66,7 @@ fn keep_all(name: &str, steps: &[Step], manner: &Manner, outcome: &Outcome, repe
 }
 
 fn replay(manner: &Manner, file: &Path) -> String {
-    let moves = if manner.only_after_start { "INOSYNC_TEST_MOVES=1 " } else { "" };
-    format!("{moves}INOSYNC_TEST_REPLAY={} {TEST}", file.display())
+    format!("{} INOSYNC_TEST_REPLAY={} {TEST}", moves_variable(manner.moves), file.display())
 }
 
 /// Keeps what failed, makes it smaller if that is asked for, and fails.
@@ -95,11 +98,11 @@ fn make_smaller(name: &str, steps: &[Step], manner: &Manner) -> Vec<Step> {
 
 /// Plays one script and prints its row.
 pub fn run(name: &str, steps: &[Step], faults: &[Fault]) {
-    run_on(Ground::new(faults), name, steps, false);
+    run_on(Ground::new(faults, Moves::None), name, steps, false);
 }
 
 fn run_on(ground: Ground, name: &str, steps: &[Step], only_after_start: bool) -> Outcome {
-    let manner = manner(Vec::new(), only_after_start);
+    let manner = Manner { only_after_start, ..manner(Vec::new(), Moves::None) };
     print_head();
     let outcome = play_on(ground, steps, &manner);
     print_row(name, steps, &outcome);
@@ -117,7 +120,7 @@ fn any_sequence_of_operations_and_faults_ends_with_equal_trees() {
     print_head();
     if let Some(file) = variable::<String>("INOSYNC_TEST_REPLAY") {
         let steps = script::parse(&fs::read_to_string(&file).unwrap());
-        let manner = manner(ALL.to_vec(), is_set("INOSYNC_TEST_MOVES"));
+        let manner = manner(ALL.to_vec(), moves().unwrap_or(Moves::None));
         let outcome = play(&steps, &manner);
         print_row("replay", &steps, &outcome);
         if !outcome.is_good() {
@@ -125,21 +128,23 @@ fn any_sequence_of_operations_and_faults_ends_with_equal_trees() {
         }
         return;
     }
-    let recipe = recipe(OPERATIONS);
-    let manner = manner(recipe.faults.clone(), recipe.moves);
     let mut failed = Vec::new();
     for seed in seeds(SEEDS) {
+        // Every other one with moves of directories, unless the environment says what to do.
+        let moves = moves().unwrap_or(if seed % 2 == 0 { Moves::Mirrored } else { Moves::None });
+        let recipe = Recipe { moves, ..recipe(OPERATIONS) };
+        let manner = manner(recipe.faults.clone(), recipe.moves);
         let steps = generate::script(seed, &recipe);
         let outcome = play(&steps, &manner);
         print_row(&seed.to_string(), &steps, &outcome);
         if !outcome.is_good() {
             // At once: what follows may take long.
             keep_all(&seed.to_string(), &steps, &manner, &outcome, &format!("{} {TEST}", repeat(seed, &recipe)));
-            failed.push((seed, steps, outcome));
+            failed.push((seed, steps, outcome, manner, format!("{} {TEST}", repeat(seed, &recipe))));
         }
     }
-    if let Some((seed, steps, outcome)) = failed.first() {
-        fail(&seed.to_string(), steps, &manner, outcome, &format!("{} {TEST}", repeat(*seed, &recipe)));
+    if let Some((seed, steps, outcome, manner, repeat)) = failed.first() {
+        fail(&seed.to_string(), steps, manner, outcome, repeat);
     }
 }
 
@@ -173,7 +178,7 @@ fn what_is_not_watched_for_lack_of_watches_is_not_lost() {
 
 #[test]
 fn a_script_is_the_same_each_time_and_survives_being_written() {
-    let recipe = Recipe { operations: 2000, faults: ALL.to_vec(), moves: true };
+    let recipe = Recipe { operations: 2000, faults: ALL.to_vec(), moves: Moves::Mirrored };
     let steps = generate::script(7, &recipe);
     assert_eq!(steps, generate::script(7, &recipe));
     assert_ne!(steps, generate::script(8, &recipe));
@@ -182,7 +187,7 @@ fn a_script_is_the_same_each_time_and_survives_being_written() {
 
 #[test]
 fn of_a_script_that_fails_only_what_it_takes_is_left() {
-    let recipe = Recipe { operations: 300, faults: Vec::new(), moves: false };
+    let recipe = Recipe { operations: 300, faults: Vec::new(), moves: Moves::None };
     let steps = generate::script(7, &recipe);
     let (one, other) = (steps[40].clone(), steps[260].clone());
     let left = shrink(&steps, 1000, &mut |steps| steps.contains(&one) && steps.contains(&other));

@@ -4,7 +4,7 @@ use fastrand::Rng;
 
 use crate::campaign::{run, turn};
 use crate::faults::Fault;
-use crate::generate::{self, Recipe};
+use crate::generate::{self, Moves, Recipe};
 use crate::script::Step;
 use crate::settings::{seeds, variable};
 
@@ -20,7 +20,7 @@ fn a_daemon_that_is_killed_at_any_moment_loses_nothing() {
     let _turn = turn();
     let crashes = variable("INOSYNC_TEST_CRASHES").unwrap_or(CRASHES);
     for seed in seeds(1) {
-        let recipe = Recipe { operations: crashes * OPERATIONS, faults: Vec::new(), moves: false };
+        let recipe = Recipe { operations: crashes * OPERATIONS, faults: Vec::new(), moves: Moves::None };
         let steps = with_crashes(generate::script(seed, &recipe), crashes, &mut Rng::with_seed(seed));
         run(&format!("crashes-{seed}"), &steps, &[Fault::Crash]);
     }

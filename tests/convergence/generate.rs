@@ -70,8 +70,18 @@ const WEIGHTS: [(Verb, u32, u32); 21] = [
 pub struct Recipe {
     pub operations: usize,
     pub faults: Vec<Fault>,
-    /// Whether directories are renamed too.
-    pub moves: bool,
+    pub moves: Moves,
+}
+
+/// What is done with whole directories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moves {
+    /// They are not renamed.
+    None,
+    /// They are, which is not mirrored until the whole tree is compared (`dir_moves: Log`).
+    Logged,
+    /// They are, which is mirrored (`dir_moves: Replicate`).
+    Mirrored,
 }
 
 /// The script of a seed.
@@ -96,7 +106,7 @@ pub fn script(seed: u64, recipe: &Recipe) -> Vec<Step> {
 struct World {
     files: Vec<PathBuf>,
     dirs: Vec<PathBuf>,
-    moves: bool,
+    moves: Moves,
 }
 
 impl World {
@@ -116,7 +126,10 @@ impl World {
             Verb::Swap => vec![self.file(rng), self.file(rng)],
             Verb::Chain => vec![self.file(rng), self.fresh(rng), self.fresh(rng)],
             Verb::Flash => vec![self.fresh(rng), self.fresh(rng)],
-            Verb::MoveDir => vec![self.dir(rng), self.fresh(rng)],
+            Verb::MoveDir => vec![self.dir(rng), if rng.u8(..4) == 0 { self.dir(rng) } else { self.fresh(rng) }],
+            Verb::SwapDirs => vec![self.dir(rng), self.dir(rng)],
+            Verb::ChainDirs => vec![self.dir(rng), self.fresh(rng), self.fresh(rng)],
+            Verb::MoveOut => vec![self.dir(rng), self.fresh(rng)],
             _ => vec![self.file(rng)],
         };
         let number = rng.u64(..u64::from(u32::MAX));
@@ -125,8 +138,10 @@ impl World {
     }
 
     fn verb(&self, rng: &mut Rng, grows: bool) -> Verb {
-        if self.moves && rng.u8(..20) == 0 {
-            return Verb::MoveDir;
+        if self.moves != Moves::None && rng.u8(..20) == 0 {
+            return *rng
+                .choice(&[Verb::MoveDir, Verb::MoveDir, Verb::SwapDirs, Verb::ChainDirs, Verb::MoveOut])
+                .unwrap();
         }
         let weight = |(_, growing, shrinking): &(Verb, u32, u32)| if grows { *growing } else { *shrinking };
         let mut left = rng.u32(..WEIGHTS.iter().map(weight).sum::<u32>());
@@ -190,7 +205,14 @@ impl World {
             Verb::RemoveFile => self.files.retain(|file| file != first),
             Verb::RemoveDir if self.is_empty(first) => self.forget(first),
             Verb::RemoveAll => self.forget(first),
-            Verb::MoveDir if self.is_dir(first) && !last.starts_with(first) => {
+            Verb::SwapDirs if self.is_dir(first) && self.is_dir(last) => {
+                for dir in [first, last] {
+                    self.forget(dir);
+                    self.add_dir(dir);
+                }
+            }
+            Verb::MoveOut if self.is_dir(first) && !number.is_multiple_of(2) => self.forget(first),
+            Verb::MoveDir | Verb::ChainDirs | Verb::MoveOut if self.is_dir(first) && !last.starts_with(first) => {
                 self.forget(first);
                 self.add_dir(last);
             }

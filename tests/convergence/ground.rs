@@ -14,6 +14,7 @@ use rustix::fs::{FallocateFlags, IFlags};
 use rustix::process::Signal;
 
 use crate::faults::{ALL, Fault};
+use crate::generate::Moves;
 use crate::support::{self, Local, Rsyncd, Site, Ssh, wait};
 
 /// Debian's security update of rsync 3.2.7, whose receiver rejects the deletion of missing arguments (upstream issue
@@ -62,8 +63,11 @@ pub struct Ground {
 
 impl Ground {
     /// A site whose daemon runs; with the means for these faults.
-    pub fn new(faults: &[Fault]) -> Self {
+    pub fn new(faults: &[Fault], moves: Moves) -> Self {
         let mut site = Site::new();
+        if moves == Moves::Mirrored {
+            site.config("dir_moves: Replicate");
+        }
         site.config("bulk_size: 1");
         site.config("stop_timeout: 5");
         // The mirror is a directory of the small file system, beside the ballast.

@@ -47,8 +47,14 @@ pub enum Verb {
     Flash,
     /// A directory tree with some files, made at once.
     Plant,
-    /// A rename of a directory. Only in scripts with moves.
+    /// A rename of a directory, also over an empty one. This and the next ones only in scripts with moves.
     MoveDir,
+    /// Two directories change places.
+    SwapDirs,
+    /// A directory is renamed to b and to c.
+    ChainDirs,
+    /// A directory leaves the tree, and perhaps comes back under another name, at once or after a while.
+    MoveOut,
     /// So many writes to files whose names begin like the path that the kernel's event queue overflows while nobody reads
     /// it. Where they are must be watched already: only in the root that is certain.
     Flood,
@@ -57,7 +63,7 @@ pub enum Verb {
 }
 
 /// The words of a script.
-pub const WORDS: [(&str, Verb); 24] = [
+pub const WORDS: [(&str, Verb); 27] = [
     ("write", Verb::Write),
     ("append", Verb::Append),
     ("truncate", Verb::Truncate),
@@ -80,6 +86,9 @@ pub const WORDS: [(&str, Verb); 24] = [
     ("flash", Verb::Flash),
     ("plant", Verb::Plant),
     ("move-dir", Verb::MoveDir),
+    ("swap-dirs", Verb::SwapDirs),
+    ("chain-dirs", Verb::ChainDirs),
+    ("move-out", Verb::MoveOut),
     ("flood", Verb::Flood),
     ("pause", Verb::Pause),
 ];
@@ -158,6 +167,9 @@ impl Operation {
             }
             Verb::Plant => plant(&path(0), number),
             Verb::MoveDir => fs::rename(path(0), path(1)),
+            Verb::SwapDirs => swap_dirs(&path(0), &path(1), number),
+            Verb::ChainDirs => fs::rename(path(0), path(1)).and_then(|()| fs::rename(path(1), path(2))),
+            Verb::MoveOut => move_out(&path(0), &path(1), root, number),
             Verb::Flood => flood(&path(0), number),
             Verb::Pause => {
                 std::thread::sleep(Duration::from_millis(number));
@@ -173,13 +185,15 @@ fn temporary(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Mostly small, seldom more than a batch of the fast lane carries.
+/// Mostly small, seldom more than a batch of the fast lane carries. One size in five is often the same, so that files meet
+/// that differ in nothing but their content.
 fn size(number: u64) -> u64 {
     match number % 400 {
         0 => 1_500_000,
         1..=8 => 150_000,
         9..=40 => 0,
-        other => other * 7,
+        41..=120 => 5_000,
+        other => other * 40,
     }
 }
 
@@ -205,14 +219,15 @@ fn remove(path: &Path) -> io::Result<()> {
     if is_dir(path) { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
 
-/// Of the entry itself, symlinks too. Up to the year 2106, to the nanosecond.
+/// Of the entry itself, symlinks too. Up to the year 2106, to the nanosecond; one in three is the same whole second.
 fn utimes(path: &Path, number: u64) -> io::Result<()> {
     let nanos = (number.wrapping_mul(0x9e37_79b9) % 1_000_000_000) as _;
     let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-    let times = Timestamps {
-        last_access: omit,
-        last_modification: Timespec { tv_sec: (number as u32).into(), tv_nsec: nanos },
+    let last_modification = match number % 3 {
+        0 => Timespec { tv_sec: 1_000_000_000, tv_nsec: 0 },
+        _ => Timespec { tv_sec: (number as u32).into(), tv_nsec: nanos },
     };
+    let times = Timestamps { last_access: omit, last_modification };
     Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
@@ -234,10 +249,37 @@ fn swap(one: &Path, other: &Path, number: u64) -> io::Result<()> {
     if number.is_multiple_of(2) {
         return Ok(rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?);
     }
+    swap_by_three(one, other)
+}
+
+fn swap_by_three(one: &Path, other: &Path) -> io::Result<()> {
     fs::rename(one, temporary(one))?;
     // What is missing is put back, so that no other name is left.
     let swapped = fs::rename(other, one);
     fs::rename(temporary(one), if swapped.is_ok() { other } else { one })
+}
+
+fn swap_dirs(one: &Path, other: &Path, number: u64) -> io::Result<()> {
+    if !is_dir(one) || !is_dir(other) || one == other {
+        return Err(ErrorKind::NotADirectory.into());
+    }
+    if number.is_multiple_of(2) {
+        return Ok(rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?);
+    }
+    swap_by_three(one, other)
+}
+
+fn move_out(from: &Path, to: &Path, root: &Path, number: u64) -> io::Result<()> {
+    if !is_dir(from) || from == root {
+        return Err(ErrorKind::NotADirectory.into());
+    }
+    let outside = root.with_file_name(format!("outside-{number:x}"));
+    fs::rename(from, &outside)?;
+    if number.is_multiple_of(4) {
+        // Longer than the watcher waits for the other half of a move.
+        std::thread::sleep(Duration::from_millis(150));
+    }
+    if number.is_multiple_of(2) { fs::rename(&outside, to) } else { fs::remove_dir_all(&outside) }
 }
 
 fn plant(path: &Path, number: u64) -> io::Result<()> {

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::faults::{ALL, Fault};
+use crate::generate::Moves;
 use crate::ground::Ground;
 use crate::operation::Verb;
 use crate::script::{self, Step};
@@ -20,8 +21,10 @@ use crate::support::wait;
 #[derive(Debug, Clone)]
 pub struct Manner {
     pub faults: Vec<Fault>,
-    /// Whether the trees are equal only after the next start. So it is when directories were renamed, which by design is
-    /// not mirrored (`dir_moves: Log`) until the whole tree is compared.
+    /// What is done with whole directories. When they are renamed and that is only logged, the trees are equal only after
+    /// the next start.
+    pub moves: Moves,
+    /// Whether that is so for another reason.
     pub only_after_start: bool,
     /// With more than one, the order of operations is another one each time, and a replay only similar.
     pub threads: usize,
@@ -50,7 +53,7 @@ pub struct Lost {
 
 /// Plays a script on a ground of its own. Returns when all mirrors are equal, or do not become so in time.
 pub fn play(steps: &[Step], manner: &Manner) -> Outcome {
-    play_on(Ground::new(&manner.faults), steps, manner)
+    play_on(Ground::new(&manner.faults, manner.moves), steps, manner)
 }
 
 /// Plays a script on this ground.
@@ -71,8 +74,9 @@ pub fn play_on(ground: Ground, steps: &[Step], manner: &Manner) -> Outcome {
     thread::scope(|scope| (0..manner.threads).for_each(|_| drop(scope.spawn(worker))));
     let mut ground = ground.into_inner().unwrap_or_else(PoisonError::into_inner);
     ground.heal();
+    let only_after_start = manner.only_after_start || manner.moves == Moves::Logged;
     let mut lost =
-        if manner.only_after_start { Vec::new() } else { compare(&ground, "at rest", is_leftover, manner.patience) };
+        if only_after_start { Vec::new() } else { compare(&ground, "at rest", is_leftover, manner.patience) };
     if lost.is_empty() {
         ground.restart(true);
         lost = compare(&ground, "after the next start", is_leftover, manner.patience);

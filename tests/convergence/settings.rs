@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::str::FromStr;
 
 use crate::faults::{ALL, Fault};
-use crate::generate::Recipe;
+use crate::generate::{Moves, Recipe};
 
 /// The number or word that a variable holds.
 ///
@@ -35,7 +35,27 @@ pub fn recipe(operations: usize) -> Recipe {
     Recipe {
         operations: variable("INOSYNC_TEST_OPERATIONS").unwrap_or(operations),
         faults: faults(),
-        moves: is_set("INOSYNC_TEST_MOVES"),
+        moves: moves().unwrap_or(Moves::None),
+    }
+}
+
+/// What the environment says of directory moves; `None` if nothing.
+pub fn moves() -> Option<Moves> {
+    let text: String = variable("INOSYNC_TEST_MOVES")?;
+    Some(match text.as_str() {
+        "" | "0" => Moves::None,
+        "1" => Moves::Logged,
+        "mirrored" => Moves::Mirrored,
+        other => panic!("INOSYNC_TEST_MOVES={other}: it is 0, 1 or mirrored"),
+    })
+}
+
+/// The same for the environment of another run.
+pub fn moves_variable(moves: Moves) -> &'static str {
+    match moves {
+        Moves::None => "INOSYNC_TEST_MOVES=0",
+        Moves::Logged => "INOSYNC_TEST_MOVES=1",
+        Moves::Mirrored => "INOSYNC_TEST_MOVES=mirrored",
     }
 }
 
@@ -56,7 +76,6 @@ fn faults() -> Vec<Fault> {
 pub fn repeat(seed: u64, recipe: &Recipe) -> String {
     let names: Vec<&str> = recipe.faults.iter().map(|fault| fault.name()).collect();
     let faults = if names.is_empty() { "none".to_owned() } else { names.join(",") };
-    let moves = if recipe.moves { " INOSYNC_TEST_MOVES=1" } else { "" };
-    let operations = recipe.operations;
-    format!("INOSYNC_TEST_SEED={seed} INOSYNC_TEST_OPERATIONS={operations} INOSYNC_TEST_FAULTS={faults}{moves}")
+    let (moves, operations) = (moves_variable(recipe.moves), recipe.operations);
+    format!("INOSYNC_TEST_SEED={seed} INOSYNC_TEST_OPERATIONS={operations} INOSYNC_TEST_FAULTS={faults} {moves}")
 }

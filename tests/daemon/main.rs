@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod command_line;
+mod dir_moves;
 mod excludes;
 mod failures;
 mod files;
@@ -12,11 +13,13 @@ mod lanes;
 mod limits;
 mod log;
 mod moves;
+mod moves_cost;
 mod names;
 mod nodes;
 mod races;
 mod random;
 mod reload;
+mod renames;
 mod settle;
 mod standby;
 mod standby_trouble;

@@ -18,6 +18,20 @@ fn a_moved_directory_stays_on_the_nodes_and_its_new_name_is_mirrored_from_then_o
 }
 
 #[test]
+fn a_moved_directory_is_where_it_belongs_after_the_next_reconcile() {
+    let mut site = Site::new();
+    site.mkdir("old/deep");
+    site.write("old/deep/file", "x");
+    site.start_mirrored();
+    site.rename("old", "new");
+    site.expect_log_line(&["not mirrored (dir_moves: Log)", "from: old, to: new"]);
+    site.stop();
+    // Without the state of the last run everything is compared.
+    site.config("state_dir: \"\"");
+    site.start_mirrored();
+}
+
+#[test]
 fn changes_before_the_move_are_not_taken_for_deletions() {
     let mut site = Site::new();
     site.mkdir("old/deep");

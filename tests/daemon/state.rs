@@ -29,7 +29,7 @@ fn drift(site: &Site) {
 
 fn state_file(site: &Site) -> PathBuf {
     let mut files = fs::read_dir(site.beside("state")).unwrap().map(|entry| entry.unwrap().path());
-    files.next().expect("a state was kept")
+    files.find(|file| file.extension().is_some_and(|end| end == "redb")).expect("a state was kept")
 }
 
 /// What was done while the daemon was down is mirrored, and nobody compared the whole tree.

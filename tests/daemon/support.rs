@@ -8,9 +8,11 @@ mod site;
 mod standbys;
 pub mod tree;
 pub mod wait;
+mod wire;
 
 pub use changes::plant;
 pub use daemon::Ended;
 pub use process::{descendants, signal};
 pub use site::Node::{self, Dead, Local, Rsyncd, Ssh};
 pub use site::Site;
+pub use wire::Wire;

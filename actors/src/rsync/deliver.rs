@@ -1,5 +1,9 @@
 //! Carries out plans: which runs a plan takes, in which order, and what came of them.
 
+mod moves;
+mod next_best;
+
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::panic;
@@ -14,7 +18,7 @@ use super::failure::{Cause, Failure};
 use super::output::Line;
 use super::recipe::{self, Recipe};
 use super::run::{Code, Finished};
-use super::{Deletions, Ears, Order, Rsync};
+use super::{Deletions, Ears, Order, Rsync, Work};
 use crate::filter::rules;
 use crate::path::RelPath;
 use crate::sync::lease::Lane;
@@ -91,23 +95,18 @@ impl Rsync {
         worked: Worked,
     ) -> Result<Delivery, Failure> {
         let mut runs = Runs::default();
+        let rest = self.make_moves(&plan, lane, &mut runs).await?;
         // New content is in place before old content goes.
         for (recipe, paths) in [
-            (Recipe::Present, &plan.present),
-            (Recipe::Large, &plan.large),
-            (Recipe::Subtrees, &plan.subtrees),
-            (Recipe::SubtreesRewritten, &plan.subtrees_rewritten),
+            (Recipe::Present, &rest.present),
+            (Recipe::Large, &rest.large),
+            (Recipe::Anew, &plan.anew),
+            (Recipe::Subtrees, &rest.subtrees),
+            (Recipe::SubtreesRewritten, &rest.subtrees_rewritten),
+            (Recipe::Present, &rest.late),
         ] {
             if !paths.is_empty() {
-                let list = recipe::entries(paths, plan.root || paths.iter().any(is_top));
-                let sent = runs.add(|worked| self.clone().send(recipe, list, plan.clone(), lane, worked)).await;
-                if let Err(Failure { cause: Cause::TargetFull, .. }) = &sent
-                    && !plan.missing.is_empty()
-                {
-                    // Deletions may be what makes room.
-                    runs.add(|worked| self.clone().delete(plan.clone(), lane, worked)).await?;
-                }
-                sent?;
+                self.send_first(recipe, paths, &plan, lane, &mut runs).await?;
             }
         }
         if !runs.delivery.blamed.is_empty() {
@@ -129,7 +128,28 @@ impl Rsync {
         let _ = worked.send(());
         let mut delivery = runs.ended().await?;
         delivery.tally.made_mirror |= self.made_mirror.take();
+        self.learn_of_links(rest.links_failed);
         Ok(delivery)
+    }
+
+    /// A run of a plan over paths that exist.
+    async fn send_first(
+        self: &Rc<Self>,
+        recipe: Recipe,
+        paths: &BTreeSet<RelPath>,
+        plan: &Rc<Plan>,
+        lane: Lane,
+        runs: &mut Runs,
+    ) -> Result<(), Failure> {
+        let list = recipe::entries(paths, plan.root || paths.iter().any(is_top));
+        let sent = runs.add(|worked| self.clone().send(recipe, list, plan.clone(), lane, worked)).await;
+        if let Err(Failure { cause: Cause::TargetFull, .. }) = &sent
+            && !plan.missing.is_empty()
+        {
+            // Deletions may be what makes room.
+            runs.add(|worked| self.clone().delete(plan.clone(), lane, worked)).await?;
+        }
+        sent
     }
 
     async fn send(
@@ -140,55 +160,57 @@ impl Rsync {
         lane: Lane,
         worked: Worked,
     ) -> Result<Delivery, Failure> {
-        self.listed(recipe, list, &plan, lane, Some(worked)).await
+        let order = Order { work: Work::List(&list), lane: Some(lane), ..Order::of(recipe) };
+        self.listed(order, &plan, Some(worked)).await
     }
 
     async fn delete(self: Rc<Self>, plan: Rc<Plan>, lane: Lane, worked: Worked) -> Result<Delivery, Failure> {
         if self.deletions.get() == Deletions::Unknown {
             self.probe().await?;
         }
-        let root = plan.root || plan.missing.iter().any(is_top);
+        let missing = &plan.missing;
+        let of = |recipe| Order { lane: Some(lane), ..Order::of(recipe) };
+        let root = plan.root || missing.iter().any(is_top);
         if self.deletions.get() != Deletions::Protocol29 {
-            let list = recipe::entries(&plan.missing, root);
-            match self.listed(Recipe::Missing, list, &plan, lane, Some(worked)).await {
+            let list = recipe::entries(missing, root);
+            match self.listed(Order { work: Work::List(&list), ..of(Recipe::Missing) }, &plan, Some(worked)).await {
                 Err(failure) if failure.cause == Cause::RejectsMissing => self.deletions.set(Deletions::Protocol29),
                 other => return other,
             }
         }
-        let list = recipe::deletions29(&plan.missing);
-        let mut delivery = match self.listed(Recipe::Deletions29, list, &plan, lane, None).await {
+        let list = recipe::deletions29(missing);
+        let order = Order { work: Work::List(&list), ..of(Recipe::Deletions29) };
+        let mut delivery = match self.listed(order, &plan, None).await {
             // One of them exists again, and such a receiver then takes none: the rest of the batch is done all the same.
             Err(failure) if failure.cause == Cause::RejectsMissing => Delivery {
-                blamed: Blame::Paths(plan.missing.iter().cloned().collect()),
+                blamed: Blame::Paths(missing.iter().cloned().collect()),
                 failure: Some(Failure { cause: Cause::Vanished, ..failure }),
                 ..Delivery::default()
             },
             other => other?,
         };
         // That recipe leaves the times of the directories as the deletions made them.
-        let parents = recipe::ancestors(&plan.missing);
+        let parents = recipe::ancestors(missing);
         let (recipe, list) = match parents.is_empty() {
             true => (Recipe::Root, Vec::new()),
             false => (Recipe::Present, recipe::entries(&parents, root)),
         };
-        delivery.add(self.listed(recipe, list, &plan, lane, None).await?);
+        delivery.add(self.listed(Order { work: Work::List(&list), ..of(recipe) }, &plan, None).await?);
         Ok(delivery)
     }
 
     /// One run over a list.
     async fn listed(
         self: &Rc<Self>,
-        recipe: Recipe,
-        list: Vec<u8>,
+        order: Order<'_>,
         plan: &Plan,
-        lane: Lane,
         worked: Option<Worked>,
     ) -> Result<Delivery, Failure> {
         let mut filters: Vec<OsString> = plan.protected.iter().flat_map(rules::exact).collect();
-        if matches!(recipe, Recipe::Subtrees | Recipe::SubtreesRewritten | Recipe::Levels) {
+        if matches!(order.recipe, Recipe::Subtrees | Recipe::SubtreesRewritten | Recipe::Levels) {
             filters.extend(plan.kept.iter().flat_map(rules::kept));
         }
-        self.counted(Order { recipe, list: &list, rules: &filters, lane: Some(lane) }, worked, &mut |_| ()).await
+        self.counted(Order { rules: &filters, ..order }, worked, &mut |_| ()).await
     }
 
     /// Compares the whole tree. What the node has below the directories `kept` is not deleted.

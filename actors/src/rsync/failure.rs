@@ -203,6 +203,11 @@ impl Failure {
         Failure { cause: Cause::TooManyDeletions, said }
     }
 
+    /// The directory that a run was to work in is not to be had.
+    pub fn not_staged(error: &io::Error) -> Failure {
+        Failure { cause: Cause::Vanished, said: error.to_string() }
+    }
+
     /// rsync could not even be started.
     pub fn not_started(program: &Path, error: &io::Error) -> Failure {
         Failure { cause: Cause::NotStarted, said: format!("{}: {error}", program.display()) }

@@ -9,10 +9,10 @@ mod tests;
 
 use std::ffi::{OsStr, OsString};
 use std::net::Ipv6Addr;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use crate::path::Shown;
+use crate::path::{RelPath, Shown};
 
 /// How rsync reaches a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,9 @@ pub enum Kind {
     /// A module of an rsync daemon.
     Daemon,
 }
+
+/// What the remote side expands in a destination.
+const EXPANDED: &[u8] = b"*?[]\\`";
 
 /// One destination of the mirror: node and `rpath` joined. Two nodes are equal if and only if rsync would write to
 /// the same place according to their text.
@@ -204,6 +207,28 @@ impl Node {
         let path = self.dest.as_bytes().get(self.root_at..).unwrap_or_default();
         path.strip_suffix(b"/").unwrap_or(path)
     }
+
+    /// Whether a path of the mirror can be part of an argument: the remote side treats it as a pattern.
+    pub fn can_name(&self, path: &RelPath) -> bool {
+        let is_expanded = |byte: &u8| EXPANDED.contains(byte) || byte.is_ascii_control();
+        self.kind == Kind::Local || !path.as_bytes().iter().any(is_expanded)
+    }
+
+    /// The destination argument for the directory `dir` of the mirror, with a slash at its end.
+    pub fn dest_of(&self, dir: &RelPath) -> OsString {
+        OsString::from_vec([self.dest.as_bytes(), dir.as_bytes(), b"/"].concat())
+    }
+
+    /// How an option names the directory `dir` of the mirror to the receiver of a run to `to`: absolute, which on an rsync
+    /// daemon is inside its module. Below the home of an ssh user it is relative to the destination.
+    pub fn named_at(&self, dir: &RelPath, to: &RelPath) -> OsString {
+        let root = self.mirror_root();
+        let start = match self.kind {
+            Kind::Ssh if !root.starts_with(b"/") => b"../".repeat(to.depth()),
+            _ => [root, b"/"].concat(),
+        };
+        OsString::from_vec([&start, dir.as_bytes()].concat())
+    }
 }
 
 /// Decides what rsync would take `node` for, by rsync's own rule, and finds where its path part begins: behind the
@@ -299,7 +324,7 @@ fn check_components(path: &str, shown: &str) -> Result<(), NodeError> {
 
 /// The remote side treats the destination as a pattern; old clients hand a backtick to the remote shell.
 fn check_expansion(path: &str, shown: &str, node: &str) -> Result<(), NodeError> {
-    match path.chars().find(|c| matches!(c, '*' | '?' | '[' | ']' | '\\' | '`')) {
+    match path.chars().find(|c| u8::try_from(*c).is_ok_and(|byte| EXPANDED.contains(&byte))) {
         Some(character) => Err(NodeError::Expanded { path: shown.into(), character, node: node.into() }),
         None => Ok(()),
     }

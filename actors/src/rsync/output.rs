@@ -43,6 +43,15 @@ impl Line {
     }
 }
 
+/// The file of which a line says that its content is at the node now: sent, or linked to another one that has it.
+pub fn stored(line: &[u8]) -> Option<RelPath> {
+    let is_stored = [&b"<f"[..], b">f", b"hf"].iter().any(|item| line.starts_with(item));
+    match Line::parse(line) {
+        Line::Sent(path, _) if is_stored => Some(path),
+        _ => None,
+    }
+}
+
 /// What one or more runs did at a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
@@ -148,6 +157,22 @@ mod tests {
             (b"x|y|z|name", Line::Notice),
         ] {
             assert_eq!(Line::parse(line), expected, "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_file_is_at_the_node_when_it_was_sent_or_linked() {
+        for (line, expected) in [
+            (&b"<f..t......|6|42|d/f"[..], Some(rel(b"d/f"))),
+            (b">f+++++++++|6|42|f", Some(rel(b"f"))),
+            (b"hf+++++++++|6|0|d/f", Some(rel(b"d/f"))),
+            (b".f..t......|6|0|f", None),
+            (b"cd+++++++++|4096|0|d/", None),
+            (b"hL+++++++++|4|0|link", None),
+            (b"*deleting  |0|0|f", None),
+            (b"hf", None),
+        ] {
+            assert_eq!(stored(line), expected, "{}", line.escape_ascii());
         }
     }
 

@@ -4,10 +4,12 @@ use std::ffi::{OsStr, OsString};
 
 use super::node::{Kind, Node};
 use super::run::Process;
+use super::staging::Twins;
 use super::version::Version;
 use crate::filter::rules;
 use crate::path::{Escaped, RelPath};
 use crate::site::{InitialSync, Site};
+use crate::sync::origins::{Doubt, Relocation};
 
 /// Seconds without any traffic after which rsync ends by itself; also while it connects.
 const TIMEOUT: u32 = 60;
@@ -28,6 +30,19 @@ pub enum Recipe {
     Present,
     /// As `Present`, but files only where size or time differs.
     Large,
+    /// As `Present`, but files whole: the node has others by their names.
+    Anew,
+    /// Sends the listed files, and links those that are one file in the source to one at the node. Deletes nothing. Run in a
+    /// directory that has nothing but the listed names: see [`Stage`](super::staging::Stage).
+    Link,
+    /// As `Present`, with the help of what is in the same directory at the node: files of the same size and time first.
+    Similar,
+    /// Links the listed files of one directory to what the node has by the same names in another, where the content is the
+    /// same. Deletes nothing.
+    Gather,
+    /// Makes one directory equal with all files and directories that are below it, by links to what the node has in another
+    /// one. Nothing else is made.
+    Build,
     /// Deletes the listed entries, which are missing.
     Missing,
     /// Sends the attributes of the root alone.
@@ -90,17 +105,17 @@ impl Context<'_> {
             Recipe::Root | Recipe::Probe => format!("./{NOBODY}\0").into_bytes(),
             _ => list,
         };
-        let mut arguments = self.shared(recipe);
-        if matches!(recipe, Recipe::Present | Recipe::SubtreesRewritten) {
+        let mut arguments = self.shared(recipe, &[self.node.dest()]);
+        if matches!(recipe, Recipe::Present | Recipe::Similar | Recipe::Anew | Recipe::SubtreesRewritten) {
             arguments.push("--ignore-times".into());
         }
         if self.keeps_extras() && matches!(recipe, Recipe::Subtrees | Recipe::Levels | Recipe::Full | Recipe::DryRun) {
             // Protects everything from deletion; without --delete the receiver would not learn the exclusions.
             arguments.push("--filter=P *".into());
         }
-        for rule in rules.iter().chain(&rules::rules(&self.site.excludes)) {
-            arguments.push(option("--filter=", rule));
-        }
+        // What is linked was looked at one by one, and without --delete the receiver would not learn them.
+        let excludes = if recipe == Recipe::Link { Vec::new() } else { rules::rules(&self.site.excludes) };
+        arguments.extend(rules.iter().chain(&excludes).map(|rule| option("--filter=", rule)));
         arguments.extend(self.site.extra.words().iter().map(OsString::from));
         if let (Recipe::Full, Some(most)) = (recipe, self.site.max_delete) {
             // What would be deleted was counted before; this is for what has changed since.
@@ -113,6 +128,41 @@ impl Context<'_> {
         arguments.push(if is_listed(recipe) { "." } else { "./" }.into());
         arguments.push(self.node.dest().to_owned());
         Invocation { arguments, list }
+    }
+
+    /// The run for [`Recipe::Gather`], in the directory itself; `list` names what is in it.
+    pub fn gather(&self, moved: &Relocation, list: Vec<u8>) -> Invocation {
+        let dest = self.node.dest_of(&moved.to);
+        let basis = self.node.named_at(&moved.from, &moved.to);
+        let mut arguments = self.shared(Recipe::Gather, &[&dest, &basis]);
+        // Whatever the node has by the new names: what is the same is linked, and nothing else is.
+        arguments.push("--checksum".into());
+        arguments.extend(self.site.extra.words().iter().map(OsString::from));
+        arguments.extend(forced(Recipe::Gather).into_iter().map(OsString::from));
+        arguments.extend([option("--link-dest=", &basis), "--".into(), ".".into(), dest]);
+        Invocation { arguments, list }
+    }
+
+    /// The run for [`Recipe::Build`], in the directory itself. `rules` are filter rules for this run alone, as if it were the
+    /// whole tree.
+    pub fn build(&self, moved: &Relocation, rules: &[OsString]) -> Invocation {
+        let dest = self.node.dest_of(&moved.to);
+        let basis = self.node.named_at(&moved.from, &moved.to);
+        let mut arguments = self.shared(Recipe::Build, &[&dest, &basis]);
+        match moved.doubt {
+            Doubt::None => (),
+            Doubt::Changing => arguments.push("--checksum".into()),
+            Doubt::Replaced => arguments.push("--ignore-times".into()),
+        }
+        if self.keeps_extras() && moved.doubt != Doubt::Replaced {
+            arguments.push("--filter=P *".into());
+        }
+        let excludes = rules::rules_below(&self.site.excludes, &moved.to);
+        arguments.extend(rules.iter().chain(&excludes).map(|rule| option("--filter=", rule)));
+        arguments.extend(self.site.extra.words().iter().map(OsString::from));
+        arguments.extend(forced(Recipe::Build).into_iter().map(OsString::from));
+        arguments.extend([option("--link-dest=", &basis), "--".into(), "./".into(), dest]);
+        Invocation { arguments, list: Vec::new() }
     }
 
     /// A probe that makes the node tell about itself.
@@ -129,8 +179,8 @@ impl Context<'_> {
         invocation
     }
 
-    /// What the user's own parameters may override.
-    fn shared(&self, recipe: Recipe) -> Vec<OsString> {
+    /// What the user's own parameters may override. `paths` are those that the arguments will name at the node.
+    fn shared(&self, recipe: Recipe, paths: &[&OsStr]) -> Vec<OsString> {
         let mut arguments: Vec<OsString> =
             vec!["-ltp".into(), "--modify-window=-1".into(), format!("--timeout={TIMEOUT}").into()];
         if self.site.rspeed > 0 {
@@ -144,7 +194,9 @@ impl Context<'_> {
         if self.node.kind() == Kind::Ssh && !user_chose_shell(self.site) {
             arguments.push(format!("--rsh={}", self.rsh.as_deref().unwrap_or(SSH)).into());
         }
-        if self.node.kind() != Kind::Local && self.version < PROTECTS_ARGUMENTS && !is_plain(self.node.dest()) {
+        // In the value of an option the newer ones take it for protected, and some daemons do not.
+        let unprotected = self.version < PROTECTS_ARGUMENTS || matches!(recipe, Recipe::Build | Recipe::Gather);
+        if self.node.kind() != Kind::Local && unprotected && !paths.iter().all(|path| is_plain(path)) {
             arguments.push("-s".into());
         }
         if self.make_path {
@@ -170,34 +222,45 @@ pub fn user_chose_shell(site: &Site) -> bool {
 /// What even the user's own parameters must not change.
 fn forced(recipe: Recipe) -> Vec<&'static str> {
     use Recipe::{
-        Deletions29, DryRun, Full, Large, Levels, Missing, Present, Probe, Root, Subtrees, SubtreesRewritten,
+        Anew, Build, Deletions29, DryRun, Full, Gather, Large, Levels, Link, Missing, Present, Probe, Root, Similar,
+        Subtrees, SubtreesRewritten,
     };
     let mut options = match recipe {
-        Present | Large | Missing | Levels | Root | Deletions29 | Probe => vec!["--dirs", "--no-recursive"],
-        Subtrees | SubtreesRewritten | Full | DryRun => vec!["--recursive"],
+        Present | Similar | Gather | Anew | Large | Link | Missing | Levels | Root | Deletions29 | Probe => {
+            vec!["--dirs", "--no-recursive"]
+        }
+        Subtrees | SubtreesRewritten | Build | Full | DryRun => vec!["--recursive"],
     };
     if is_listed(recipe) {
         options.extend(["--from0", "--files-from=-"]);
     }
     match recipe {
         Missing | Probe => options.push("--delete-missing-args"),
-        Present | Large | Levels | Root => options.push("--ignore-missing-args"),
+        Present | Large | Levels | Root | Gather => options.push("--ignore-missing-args"),
+        Anew => options.extend(["--ignore-missing-args", "--whole-file"]),
+        Similar => options.extend(["--ignore-missing-args", "--fuzzy", "--no-whole-file"]),
+        Link => options.extend(["--hard-links", "--no-implied-dirs"]),
         Deletions29 => {
             options.extend(["--delete-missing-args", "--protocol=29", "--no-implied-dirs", "--omit-dir-times"]);
         }
+        // rsync would link all that is no directory, and later change one of two names of a symlink in its place.
+        Build => options.extend(["--no-links", "--no-devices", "--no-specials"]),
         Subtrees | SubtreesRewritten | Full | DryRun => (),
     }
     if matches!(recipe, DryRun | Probe) {
         options.push("--dry-run");
     }
     // --delete always: without it the receiver does not learn the exclusions and deletes what they protect.
-    options.extend(["--delete", "--force", "--out-format=%i|%l|%b|%n"]);
+    if !matches!(recipe, Link | Gather) {
+        options.extend(["--delete", "--force"]);
+    }
+    options.push("--out-format=%i|%l|%b|%n");
     options
 }
 
 /// Whether rsync reads what to do from its standard input.
 fn is_listed(recipe: Recipe) -> bool {
-    !matches!(recipe, Recipe::Full | Recipe::DryRun)
+    !matches!(recipe, Recipe::Build | Recipe::Full | Recipe::DryRun)
 }
 
 /// The list for every recipe that takes one, but [`Recipe::Levels`] and [`Recipe::Deletions29`]. `root`: the attributes of the root go with it.
@@ -209,6 +272,11 @@ pub fn entries<'p>(paths: impl IntoIterator<Item = &'p RelPath>, root: bool) -> 
         list.extend([start, path.as_bytes(), b"\0"].concat());
     }
     list
+}
+
+/// The list for [`Recipe::Link`].
+pub fn twins<'t>(twins: impl IntoIterator<Item = &'t Twins>) -> Vec<u8> {
+    twins.into_iter().flat_map(|Twins { has, gets, .. }| entries([has, gets], false)).collect()
 }
 
 /// The list for [`Recipe::Levels`]: the slash at the end makes rsync list what is in a directory, and delete what is not.
@@ -251,3 +319,6 @@ fn option(name: &str, value: &OsStr) -> OsString {
 fn is_plain(dest: &OsStr) -> bool {
     dest.as_encoded_bytes().iter().all(|b| b.is_ascii_alphanumeric() || b"-_./:@[]+,=%".contains(b))
 }
+
+#[cfg(test)]
+mod tests;

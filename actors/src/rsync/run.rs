@@ -17,6 +17,7 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 use super::children::{Children, Group};
 use super::output;
 use super::recipe::Invocation;
+use super::staging::Stage;
 
 /// What is kept of the error output; the rest is read and dropped.
 const STDERR_LIMIT: usize = 256 * 1024;
@@ -73,6 +74,8 @@ pub struct Process {
     stderr: Option<ChildStderr>,
     /// What came of a line that is not complete.
     partial: Vec<u8>,
+    /// The directory that it works in, if it has one of its own: removed after its end.
+    stage: Option<Stage>,
 }
 
 /// Runs `program` in `directory`; each line of its output goes to `line`, without the newline.
@@ -109,7 +112,19 @@ impl Process {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut group = children.start(&mut command, directory)?;
         let (stdin, stdout, stderr) = group.pipes();
-        Ok(Process { group, stdin, stdout: stdout.map(BufReader::new), stderr, partial: Vec::new() })
+        let stdout = stdout.map(BufReader::new);
+        Ok(Process { group, stdin, stdout, stderr, partial: Vec::new(), stage: None })
+    }
+
+    /// The same, which works in a directory of its own.
+    pub fn in_stage(mut self, stage: Stage) -> Process {
+        self.stage = Some(stage);
+        self
+    }
+
+    /// The directory of its own, if it has one.
+    pub fn stage(&self) -> Option<&Stage> {
+        self.stage.as_ref()
     }
 
     /// The number of the process.

@@ -197,8 +197,7 @@ impl Standbys {
 
     /// Asks for the one that is best for a recipe: connected, else on its way for longest.
     pub fn take(&mut self, recipe: Recipe, make_path: bool, now: Instant) -> Option<oneshot::Receiver<Process>> {
-        let demand = self.demand.entry(recipe).or_insert(Demand { used: now, depth: 0 });
-        (demand.used, demand.depth) = (now, demand.depth.max(1));
+        self.want(recipe, now);
         let all = self.kept.len();
         self.kept.retain(|kept| kept.connected || now < kept.started + CONNECTS);
         // What never says that it is connected would be waited for again and again.
@@ -242,6 +241,23 @@ impl Standbys {
                 demand.depth = 0;
             }
         }
+    }
+
+    /// Whether a recipe is to have one.
+    pub fn wants(&self, recipe: Recipe) -> bool {
+        self.demand.get(&recipe).is_some_and(|demand| demand.depth > 0)
+    }
+
+    /// A recipe is to have one, as if it had been asked for.
+    pub fn want(&mut self, recipe: Recipe, now: Instant) {
+        let demand = self.demand.entry(recipe).or_insert(Demand { used: now, depth: 0 });
+        (demand.used, demand.depth) = (now, demand.depth.max(1));
+    }
+
+    /// A recipe has none any more. Those that wait are ended.
+    pub fn forget(&mut self, recipe: Recipe) {
+        self.demand.remove(&recipe);
+        self.kept.retain(|kept| kept.recipe != recipe);
     }
 
     /// The node took something.
@@ -356,6 +372,18 @@ mod tests {
             fill(&mut standbys, now);
         }
         assert_eq!(standbys.kept.len(), MOST);
+    }
+
+    #[test]
+    fn a_recipe_that_is_forgotten_has_none_until_it_is_wanted_again() {
+        let (mut standbys, now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        standbys.want(Recipe::Link, now);
+        assert_eq!(fill(&mut standbys, now).len(), 2);
+        standbys.forget(Recipe::Link);
+        assert!(!standbys.wants(Recipe::Link) && standbys.wants(Present));
+        assert_eq!((standbys.kept.len(), fill(&mut standbys, now).len()), (1, 0));
+        standbys.want(Recipe::Link, now);
+        assert_eq!(fill(&mut standbys, now).len(), 1);
     }
 
     #[test]

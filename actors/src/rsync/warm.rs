@@ -10,10 +10,10 @@ use tokio::task::spawn_local;
 
 use super::failure::{Cause, Failure};
 use super::node::Kind;
-use super::recipe::Recipe;
+use super::recipe::{self, Recipe};
 use super::run::{Finished, Process};
 use super::standby::{CONNECTS, Handover, LIFETIME};
-use super::{Ears, Rsync};
+use super::{Ears, Order, Rsync, Work};
 use crate::sync::Transport;
 
 /// A standby that was fed and does nothing for so long is dead, and a new process is started in its place.
@@ -87,9 +87,17 @@ impl Rsync {
             let Some(wanted) = self.standbys.borrow().wanted(now) else { break };
             let context = self.context(true);
             let arguments = self.with_timeout(context.invocation(wanted.recipe, Vec::new(), &[]).arguments);
-            let Ok(process) = self.process(&arguments) else {
-                self.standbys.borrow_mut().failed(now, fastrand::f64());
-                break;
+            let process = match self.standby(wanted.recipe, &arguments) {
+                Ok(process) => process,
+                // Only the directory that it would work in may be missing.
+                Err(_) if wanted.recipe == Recipe::Link => {
+                    self.standbys.borrow_mut().forget(Recipe::Link);
+                    continue;
+                }
+                Err(_) => {
+                    self.standbys.borrow_mut().failed(now, fastrand::f64());
+                    break;
+                }
             };
             let (id, asked) = self.standbys.borrow_mut().keep(wanted, self.make_path.get(), now);
             spawn_local(keep(Rc::downgrade(self), id, process, asked));
@@ -122,15 +130,39 @@ impl Rsync {
         self.refill();
     }
 
+    /// Starts a process that is to wait.
+    fn standby(&self, recipe: Recipe, arguments: &[OsString]) -> Result<Process, Failure> {
+        if recipe != Recipe::Link {
+            return self.process(self.source()?, arguments);
+        }
+        let stage = self.stage()?;
+        let directory = stage.directory().map_err(|error| Failure::not_staged(&error))?;
+        Ok(self.process(directory, arguments)?.in_stage(stage))
+    }
+
+    /// The list for a process, and what it is about made in the directory that it works in; `None` if it sits elsewhere.
+    fn list_for(&self, order: &Order<'_>, process: &Process) -> Option<Vec<u8>> {
+        match (order.work, process.stage()) {
+            (Work::Links(twins), Some(stage)) if stage.is_cwd_of(process.id()) => {
+                Some(recipe::twins(stage.place(&self.source().ok()?, twins)))
+            }
+            (Work::List(list), None) if self.root.is_cwd_of(process.id()) => {
+                // As for a new process: some recipes have a list of their own.
+                Some(self.context(true).invocation(order.recipe, list.to_vec(), &[]).list)
+            }
+            _ => None,
+        }
+    }
+
     /// Runs a list by a standby, if there is one.
-    pub(super) async fn run_standby(self: &Rc<Self>, recipe: Recipe, list: &[u8], ears: &mut Ears<'_>) -> Fed {
-        let Some(process) = self.take_standby(recipe).await else { return Fed::Not { hung: false } };
+    pub(super) async fn run_standby(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Fed {
+        let Some((process, list)) = self.take_standby(order).await else { return Fed::Not { hung: false } };
         let to_be_told = ears.worked.is_some();
         let refill = async {
             tokio::time::sleep(REFILL_AFTER).await;
             self.refill();
         };
-        let (finished, ()) = tokio::join!(self.finish(process, list, PATIENCE, ears), refill);
+        let (finished, ()) = tokio::join!(self.finish(process, &list, PATIENCE, ears), refill);
         let Ok(finished) = finished else { return Fed::Not { hung: false } };
         let broke = |failure: &Failure| {
             matches!(failure.cause, Cause::Closed | Cause::Killed | Cause::Timeout | Cause::Unreachable)
@@ -145,11 +177,11 @@ impl Rsync {
         if was_told { Fed::Done(finished) } else { Fed::Not { hung: failure.cause == Cause::Timeout } }
     }
 
-    async fn take_standby(self: &Rc<Self>, recipe: Recipe) -> Option<Process> {
+    async fn take_standby(self: &Rc<Self>, order: &Order<'_>) -> Option<(Process, Vec<u8>)> {
         if !self.site.standby {
             return None;
         }
-        let handed = self.standbys.borrow_mut().take(recipe, self.make_path.get(), Instant::now());
+        let handed = self.standbys.borrow_mut().take(order.recipe, self.make_path.get(), Instant::now());
         let process = match handed {
             Some(handed) => handed.await.ok(),
             None => None,
@@ -157,11 +189,11 @@ impl Rsync {
         // Who waits for it waits in vain.
         self.changed.notify_waiters();
         // Dropped, it is killed before it could read anything.
-        let process = process.filter(|process| self.root.is_cwd_of(process.id()));
-        if process.is_none() {
+        let fed = process.and_then(|process| self.list_for(order, &process).map(|list| (process, list)));
+        if fed.is_none() {
             self.refill();
         }
-        process
+        fed
     }
 
     /// The rsync daemon refused a run as it has too few connections. Ends what waits at it.

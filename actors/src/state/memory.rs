@@ -57,7 +57,7 @@ impl Memory {
                 return Ok(None);
             }
         };
-        let unsaved = Unsaved::default();
+        let unsaved = Unsaved::new(site.dir_moves);
         let mut away = BTreeSet::new();
         let mounts = past.as_ref().map(|past| past.mounts.clone()).unwrap_or_default();
         let past = past.map(|Past { closed, mut backlogs, mounts }| {
@@ -99,6 +99,9 @@ impl Resumed {
         let Some(backlog) = self.backlogs.remove(&link.key) else { return false };
         let mut outbox = link.outbox.lock();
         outbox.resume(backlog);
+        if self.crashed {
+            outbox.drop_detours(Instant::now());
+        }
         // A node that lost its mirror meanwhile is found out by this.
         outbox.touch_root();
         true

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 
 use crate::messages::Change;
 use crate::path::RelPath;
+use crate::site::DirMoves;
 use crate::sync::fold::{Fold, Pending, Scope};
 use crate::sync::pending::CAP;
 
@@ -16,9 +17,19 @@ pub struct Unsaved(Arc<Inner>);
 
 struct Inner {
     paths: Mutex<Fold>,
-    /// Names of which the nodes may have something else than what is on disk: see [`Unsaved::unsure`].
-    unsure: Mutex<BTreeSet<RelPath>>,
+    unsure: Mutex<Unsure>,
+    /// Whether the nodes follow when a directory is moved.
+    moves: DirMoves,
     bell: Notify,
+}
+
+/// Names of which the nodes may have something else than what is on disk: see [`Unsaved::unsure`].
+#[derive(Default)]
+struct Unsure {
+    /// Until the run ends.
+    names: BTreeSet<RelPath>,
+    /// Names that directories were moved away from, until it is told where to; only if the nodes follow.
+    halves: BTreeSet<RelPath>,
 }
 
 /// Names that are remembered so; past it the whole tree is.
@@ -26,12 +37,17 @@ const UNSURE: usize = 1000;
 
 impl Default for Unsaved {
     fn default() -> Self {
-        let (paths, unsure) = (Mutex::new(Fold::new(CAP)), Mutex::default());
-        Unsaved(Arc::new(Inner { paths, unsure, bell: Notify::new() }))
+        Unsaved::new(DirMoves::default())
     }
 }
 
 impl Unsaved {
+    /// Nothing is to be saved yet. `moves` says whether the nodes follow when a directory is moved.
+    pub fn new(moves: DirMoves) -> Self {
+        let (paths, unsure) = (Mutex::new(Fold::new(CAP)), Mutex::default());
+        Unsaved(Arc::new(Inner { paths, unsure, moves, bell: Notify::new() }))
+    }
+
     /// Something changed.
     pub fn add(&self, changes: &[Change]) {
         let mut paths = self.lock();
@@ -39,7 +55,10 @@ impl Unsaved {
             match change {
                 Change::Subtree { path } if path.is_root() => paths.fill(),
                 Change::Subtree { path } => paths.insert(path.clone(), Pending::new(Scope::Subtree, false)),
-                Change::Touched { path, .. } | Change::Closed { path } | Change::Level { path } => {
+                Change::Touched { path, .. }
+                | Change::Closed { path }
+                | Change::Renamed { to: path, .. }
+                | Change::Level { path } => {
                     paths.insert(path.clone(), Pending::new(Scope::Entry, false));
                 }
                 Change::Removed { path, is_dir } => {
@@ -48,9 +67,10 @@ impl Unsaved {
                     }
                     paths.insert(path.clone(), Pending::new(Scope::Entry, true));
                 }
-                Change::MovedAway { path } | Change::MovedOut { path } | Change::MovedTo { to: path, .. } => {
-                    self.doubt(path);
-                }
+                Change::MovedAway { .. } | Change::MovedOut { .. } | Change::MovedTo { .. } => match self.0.moves {
+                    DirMoves::Log => self.doubt_move(change),
+                    DirMoves::Replicate => self.follow_move(change, &mut paths),
+                },
                 // A comparison of the directory follows.
                 Change::Mounted { .. } => (),
                 Change::Unmounted { path } => {
@@ -63,19 +83,59 @@ impl Unsaved {
         self.ring();
     }
 
+    /// The nodes do not follow.
+    fn doubt_move(&self, change: &Change) {
+        if let Change::MovedAway { path } | Change::MovedOut { path } | Change::MovedTo { to: path, .. } = change {
+            self.doubt(path);
+        }
+    }
+
+    /// The removal of the old name and all that is at the new one is in the outboxes, as soon as both names are known.
+    fn follow_move(&self, change: &Change, paths: &mut Fold) {
+        let mut unsure = self.unsure_names();
+        match change {
+            Change::MovedAway { path } => {
+                unsure.halves.insert(path.clone());
+                if unsure.halves.len() > CAP {
+                    unsure.halves.clear();
+                    unsure.names = BTreeSet::from([RelPath::root()]);
+                }
+            }
+            Change::MovedOut { path: from } | Change::MovedTo { from, .. } => {
+                unsure.halves.remove(from);
+                paths.drop_below(from);
+                paths.insert(from.clone(), Pending::new(Scope::Entry, true));
+            }
+            _ => (),
+        }
+        if let Change::MovedTo { from, to } = change {
+            // What was in doubt below the old name is so below the new one.
+            let moved: Vec<RelPath> = unsure.names.iter().filter_map(|name| name.rebase(from, to)).collect();
+            drop(unsure);
+            moved.iter().for_each(|name| self.doubt(name));
+            paths.insert(to.clone(), Pending::new(Scope::Subtree, false));
+        }
+    }
+
     fn doubt(&self, path: &RelPath) {
-        let mut unsure = self.0.unsure.lock().unwrap_or_else(PoisonError::into_inner);
-        unsure.insert(path.clone());
-        if unsure.len() > UNSURE {
-            *unsure = BTreeSet::from([RelPath::root()]);
+        let names = &mut self.unsure_names().names;
+        names.insert(path.clone());
+        if names.len() > UNSURE {
+            *names = BTreeSet::from([RelPath::root()]);
         }
     }
 
     /// Names of which the nodes may have something else than what is on disk, although nothing is pending: directories were
     /// moved to or from them, which is not mirrored, or a file system was unmounted there. Until the run ends nothing is
-    /// saved of them and of what is below, so that the next one compares it.
+    /// saved of them and of what is below, so that the next one compares it. Where the nodes follow moves, it is so only
+    /// for a name that a directory left, until it is told where to: before that no outbox has its removal.
     pub fn unsure(&self) -> Vec<RelPath> {
-        self.0.unsure.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        let unsure = self.unsure_names();
+        unsure.names.union(&unsure.halves).cloned().collect()
+    }
+
+    fn unsure_names(&self) -> MutexGuard<'_, Unsure> {
+        self.0.unsure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Everything may differ.
@@ -125,5 +185,59 @@ impl Unsaved {
 
     fn lock(&self) -> MutexGuard<'_, Fold> {
         self.0.paths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rel(path: &str) -> RelPath {
+        RelPath::new(path.as_bytes()).unwrap()
+    }
+
+    fn away(path: &str) -> Change {
+        Change::MovedAway { path: rel(path) }
+    }
+
+    fn moved(from: &str, to: &str) -> Change {
+        Change::MovedTo { from: rel(from), to: rel(to) }
+    }
+
+    fn saved(unsaved: &Unsaved) -> Vec<(RelPath, Scope, bool)> {
+        unsaved.take().iter().map(|(path, pending)| (path.clone(), pending.scope, pending.removed)).collect()
+    }
+
+    #[test]
+    fn where_moves_are_only_logged_nothing_is_saved_of_their_names() {
+        let unsaved = Unsaved::default();
+        unsaved.add(&[away("a"), moved("a", "b"), away("c"), Change::MovedOut { path: rel("c") }]);
+        assert_eq!(unsaved.unsure(), [rel("a"), rel("b"), rel("c")]);
+        assert_eq!(saved(&unsaved), []);
+    }
+
+    #[test]
+    fn where_the_nodes_follow_both_names_are_saved_as_soon_as_both_are_known() {
+        let unsaved = Unsaved::new(DirMoves::Replicate);
+        unsaved.add(&[Change::Closed { path: rel("a/x") }, away("a")]);
+        assert_eq!(unsaved.unsure(), [rel("a")], "no outbox has its removal");
+        unsaved.add(&[moved("a", "b")]);
+        assert_eq!(unsaved.unsure(), []);
+        assert_eq!(saved(&unsaved), [(rel("a"), Scope::Entry, true), (rel("b"), Scope::Subtree, false)]);
+    }
+
+    #[test]
+    fn where_the_nodes_follow_a_directory_that_left_the_tree_is_removed() {
+        let unsaved = Unsaved::new(DirMoves::Replicate);
+        unsaved.add(&[away("a"), away("b"), Change::MovedOut { path: rel("a") }]);
+        assert_eq!(unsaved.unsure(), [rel("b")]);
+        assert_eq!(saved(&unsaved), [(rel("a"), Scope::Entry, true)]);
+    }
+
+    #[test]
+    fn what_was_unmounted_in_a_directory_stays_in_doubt_where_that_was_moved_to() {
+        let unsaved = Unsaved::new(DirMoves::Replicate);
+        unsaved.add(&[Change::Unmounted { path: rel("a/m") }, away("a"), moved("a", "b")]);
+        assert_eq!(unsaved.unsure(), [rel("a/m"), rel("b/m")]);
     }
 }

@@ -1,4 +1,4 @@
-//! Names that directories were moved away from. Mirroring moves is not our business, so such a name on the node is neither
+//! Names that directories were moved away from. Where moves are not mirrored, such a name on the node is neither
 //! sent nor deleted, until it exists again or the whole tree was reconciled. A plain data structure.
 
 use std::collections::BTreeMap;

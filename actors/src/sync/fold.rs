@@ -28,6 +28,11 @@ pub struct Pending {
     pub removed: bool,
     /// Whether its content is new, so that equal size and time at the node prove nothing.
     pub rewritten: bool,
+    /// Whether what is there now was renamed from elsewhere, and not written since: where the origin is not known, it is
+    /// as good as rewritten.
+    pub renamed: bool,
+    /// Whether what was there has another name now: what is there next is another file.
+    pub departed: bool,
     /// Failed tries since the last change.
     pub tries: u32,
     /// It is left alone until then.
@@ -48,8 +53,21 @@ impl Pending {
     /// A path that changed just now.
     pub fn new(scope: Scope, removed: bool) -> Self {
         let (rewritten, tries, not_before, unreported, unrest) = (false, 0, None, None, 0);
-        let (bulk, settles, holds_removals) = (false, false, false);
-        Pending { scope, removed, rewritten, tries, not_before, unreported, bulk, unrest, settles, holds_removals }
+        let (bulk, settles, holds_removals, renamed, departed) = (false, false, false, false, false);
+        Pending {
+            scope,
+            removed,
+            rewritten,
+            renamed,
+            departed,
+            tries,
+            not_before,
+            unreported,
+            bulk,
+            unrest,
+            settles,
+            holds_removals,
+        }
     }
 
     /// Whether it may be worked on now.
@@ -65,12 +83,14 @@ impl Pending {
 
     /// The same path, changed again: the newer says whether it is there and when it is due.
     pub(super) fn followed_by(self, newer: Pending) -> Pending {
-        // What was removed and is there again is new.
-        let rewritten = self.rewritten || self.removed || newer.rewritten;
+        // What was removed and is there again is new. What came by a rename is what it was, whatever was there before.
+        let rewritten = newer.rewritten || !newer.renamed && (self.rewritten || self.removed);
+        let renamed = newer.renamed || self.renamed && !newer.removed;
+        let departed = newer.departed || self.departed;
         let holds_removals = self.holds_removals || newer.holds_removals;
         // What is reported while it goes on changing is no new beginning.
         let unrest = self.unrest.max(newer.unrest);
-        Pending { scope: self.scope.max(newer.scope), rewritten, unrest, holds_removals, ..newer }
+        Pending { scope: self.scope.max(newer.scope), rewritten, renamed, departed, unrest, holds_removals, ..newer }
     }
 }
 
@@ -133,6 +153,13 @@ impl Fold {
     /// Whether only the whole tree covers what waited; says so once.
     pub fn take_everything(&mut self) -> bool {
         std::mem::take(&mut self.everything)
+    }
+
+    /// Changes what is known of one path that waits.
+    pub fn change(&mut self, path: &RelPath, change: impl FnOnce(&mut Pending)) {
+        if let Some(pending) = self.paths.get_mut(path) {
+            change(pending);
+        }
     }
 
     /// Changes what is known of the paths that wait.
@@ -232,6 +259,7 @@ impl Fold {
                     scope: Scope::Subtree,
                     removed: false,
                     rewritten: false,
+                    renamed: false,
                     not_before: None,
                     bulk: false,
                     holds_removals: pending.deletes(),

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fold::Pending;
+use super::origins::Origin;
 use crate::path::RelPath;
 
 /// The way that a batch takes to the node.
@@ -36,11 +37,44 @@ struct Lease {
     id: LeaseId,
     lane: Lane,
     paths: BTreeMap<RelPath, Pending>,
+    /// Where the node has what was renamed, on and below its paths.
+    origins: BTreeMap<RelPath, Origin>,
+    /// What must not be deleted at the node before it ends.
+    needed: BTreeSet<RelPath>,
     /// Whether rsync may still change something at the node because of it.
     working: bool,
     /// Directories above its paths and above those of a batch whose work ended while this one's went on. Whichever run
     /// is last sets their times, as it read them at its start: they are sent once more.
     shared: BTreeSet<RelPath>,
+}
+
+impl Lease {
+    /// Whether it has something on, above or below a path. What the node has under an old name may be made anew.
+    fn touches(&self, path: &RelPath) -> bool {
+        let Lease { paths, needed, .. } = self;
+        if paths.len() + needed.len() <= FEW {
+            let mut all = paths.keys().chain(needed);
+            return all.any(|other| other == path || path.is_below(other) || other.is_below(path));
+        }
+        let has = |path: &RelPath| paths.contains_key(path) || needed.contains(path);
+        // Everything is below the root.
+        path.is_root()
+            || has(path)
+            || path.ancestors().any(|dir| has(&dir))
+            || paths.range(path.below()).next().is_some()
+            || needed.range(path.below()).next().is_some()
+    }
+}
+
+/// What is left of a batch that is not out any more.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// Its paths.
+    pub paths: BTreeMap<RelPath, Pending>,
+    /// The directories whose times may be wrong now.
+    pub shared: BTreeSet<RelPath>,
+    /// Where the node had, or has, what was renamed.
+    pub origins: BTreeMap<RelPath, Origin>,
 }
 
 /// The batches that are out, oldest first.
@@ -53,10 +87,51 @@ pub struct Leases {
 impl Leases {
     /// A new batch is out.
     pub fn add(&mut self, lane: Lane, paths: BTreeMap<RelPath, Pending>) -> LeaseId {
+        self.add_renamed(lane, paths, BTreeMap::new())
+    }
+
+    /// The same, of which some was renamed.
+    pub fn add_renamed(
+        &mut self,
+        lane: Lane,
+        paths: BTreeMap<RelPath, Pending>,
+        origins: BTreeMap<RelPath, Origin>,
+    ) -> LeaseId {
         self.last += 1;
         let id = LeaseId(self.last);
-        self.leases.push(Lease { id, lane, paths, working: true, shared: BTreeSet::new() });
+        let needed = origins.values().map(|origin| origin.old.clone()).collect();
+        self.leases.push(Lease { id, lane, paths, origins, needed, working: true, shared: BTreeSet::new() });
         id
+    }
+
+    /// Where the node has a path of the newest batch.
+    pub fn origin(&self, path: &RelPath) -> Option<&Origin> {
+        self.leases.last()?.origins.get(path)
+    }
+
+    /// The same for what is strictly below a directory.
+    pub fn origins_below(&self, dir: &RelPath) -> impl Iterator<Item = (&RelPath, &Origin)> {
+        self.leases.last().into_iter().flat_map(|lease| lease.origins.range(dir.below()))
+    }
+
+    /// All origins that are out.
+    pub fn origins(&self) -> impl Iterator<Item = (&RelPath, &Origin)> {
+        self.leases.iter().flat_map(|lease| &lease.origins)
+    }
+
+    /// A path must not be deleted at the node before the batch ends.
+    pub fn need(&mut self, id: LeaseId, path: RelPath) {
+        self.leases.iter_mut().filter(|lease| lease.id == id).for_each(|lease| {
+            lease.needed.insert(path.clone());
+        });
+    }
+
+    /// Whether a batch needs what the node has at a path or below it.
+    pub fn needs(&self, path: &RelPath) -> bool {
+        let needs = |lease: &Lease| {
+            lease.needed.contains(path) || !path.is_root() && lease.needed.range(path.below()).next().is_some()
+        };
+        self.leases.iter().any(needs)
     }
 
     /// The number of paths that are out.
@@ -81,23 +156,25 @@ impl Leases {
 
     /// Whether a path must wait in this lane because of what is being worked on in the other.
     pub fn blocks(&self, path: &RelPath, lane: Lane) -> bool {
-        let related = |paths: &BTreeMap<RelPath, Pending>| {
-            if paths.len() <= FEW {
-                return paths.keys().any(|other| other == path || path.is_below(other) || other.is_below(path));
-            }
-            // Everything is below the root.
-            path.is_root()
-                || paths.contains_key(path)
-                || path.ancestors().any(|dir| paths.contains_key(&dir))
-                || paths.range(path.below()).next().is_some()
-        };
-        self.leases.iter().any(|lease| lease.working && lease.lane != lane && related(&lease.paths))
+        self.leases.iter().any(|lease| lease.working && lease.lane != lane && lease.touches(path))
+    }
+
+    /// Whether something on, above or below a path is out.
+    pub fn touch(&self, path: &RelPath) -> bool {
+        self.leases.iter().any(|lease| lease.touches(path))
     }
 
     /// Takes some paths out of a batch: they are not sent with it.
-    pub fn withdraw(&mut self, id: LeaseId, paths: &BTreeSet<RelPath>) -> Vec<(RelPath, Pending)> {
-        let Some(lease) = self.leases.iter_mut().find(|lease| lease.id == id) else { return Vec::new() };
-        paths.iter().filter_map(|path| lease.paths.remove_entry(path)).collect()
+    pub fn withdraw(&mut self, id: LeaseId, paths: &BTreeSet<RelPath>) -> Ended {
+        let Some(lease) = self.leases.iter_mut().find(|lease| lease.id == id) else { return Ended::default() };
+        let out = |new: &RelPath| paths.contains(new) || new.ancestors().any(|dir| paths.contains(&dir));
+        let (origins, left) = std::mem::take(&mut lease.origins).into_iter().partition(|(new, _)| out(new));
+        lease.origins = left;
+        let origins: BTreeMap<RelPath, Origin> = origins;
+        let olds: BTreeSet<&RelPath> = origins.values().map(|origin| &origin.old).collect();
+        lease.needed.retain(|path| !olds.contains(path));
+        let paths = paths.iter().filter_map(|path| lease.paths.remove_entry(path)).collect();
+        Ended { paths, shared: BTreeSet::new(), origins }
     }
 
     /// rsync has done its work on a batch.
@@ -114,16 +191,12 @@ impl Leases {
         }
     }
 
-    /// A batch is not out any more: its paths, and the directories whose times may be wrong now.
-    pub fn end(&mut self, id: LeaseId) -> (BTreeMap<RelPath, Pending>, BTreeSet<RelPath>) {
+    /// A batch is not out any more.
+    pub fn end(&mut self, id: LeaseId) -> Ended {
         self.worked(id);
-        match self.leases.iter().position(|lease| lease.id == id) {
-            Some(at) => {
-                let lease = self.leases.remove(at);
-                (lease.paths, lease.shared)
-            }
-            None => Default::default(),
-        }
+        let Some(at) = self.leases.iter().position(|lease| lease.id == id) else { return Ended::default() };
+        let Lease { paths, shared, origins, .. } = self.leases.remove(at);
+        Ended { paths, shared, origins }
     }
 
     /// A path was deleted at the node with the batch `id`: older ones that have not ended have nothing to say of it, nor of
@@ -198,12 +271,12 @@ mod tests {
         let bulk = leases.add(Lane::Bulk, paths(&["d/e/big", "top"]));
         for name in ["d/a", "f/b"] {
             let fast = leases.add(Lane::Fast, paths(&[name]));
-            assert!(leases.end(fast).1.is_empty(), "the other one is not done");
+            assert!(leases.end(fast).shared.is_empty(), "the other one is not done");
         }
-        assert_eq!(leases.end(bulk).1, BTreeSet::from([rel("d")]));
+        assert_eq!(leases.end(bulk).shared, BTreeSet::from([rel("d")]));
         let (bulk, fast) = (leases.add(Lane::Bulk, paths(&["big"])), leases.add(Lane::Fast, paths(&["small"])));
         leases.worked(bulk);
-        assert_eq!(leases.end(fast).1, BTreeSet::from([RelPath::root()]));
+        assert_eq!(leases.end(fast).shared, BTreeSet::from([RelPath::root()]));
     }
 
     #[test]

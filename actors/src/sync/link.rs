@@ -13,13 +13,13 @@ use super::lease::Lane;
 use super::pending::PendingSet;
 use super::plan::Plan;
 use crate::filter::excludes::Excludes;
-use crate::filter::settle::Settle;
-use crate::messages::{Died, Drained, Succeeded};
+use crate::messages::{Died, Drained, Mirrored, Succeeded};
 use crate::path::RelPath;
 use crate::root::Root;
 use crate::rsync::blame::Blame;
 use crate::rsync::failure::Failure;
 use crate::rsync::output::Tally;
+use crate::site::Site;
 use crate::state::unsaved::Unsaved;
 
 /// The pending set of one node, shared by the FilterActor that fills it, the SyncActor that works it off, and the
@@ -28,10 +28,11 @@ use crate::state::unsaved::Unsaved;
 pub struct Outbox(Arc<Mutex<PendingSet>>);
 
 impl Outbox {
-    /// An empty one, in which files of some names wait until they are left alone.
-    pub fn settling(settle: Settle) -> Self {
+    /// An empty one for a node of this site.
+    pub fn of(site: &Site) -> Self {
         let outbox = Outbox::default();
-        outbox.lock().set_settle(settle);
+        outbox.lock().set_settle(site.settle.clone());
+        outbox.lock().set_dir_moves(site.dir_moves);
         outbox
     }
 
@@ -55,6 +56,19 @@ pub struct Delivery {
     pub blamed: Blame,
     /// Why they failed; `Some` if and only if something is blamed.
     pub failure: Option<Failure>,
+    /// Directory moves that were mirrored.
+    pub moved: Vec<Moved>,
+}
+
+/// A directory move that was mirrored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// What the node had the directory as.
+    pub from: RelPath,
+    /// What it has it as now.
+    pub to: RelPath,
+    /// Bytes of files that went over the wire for it.
+    pub bytes: u64,
 }
 
 impl Delivery {
@@ -62,6 +76,7 @@ impl Delivery {
     pub fn add(&mut self, other: Delivery) {
         self.tally.add(other.tally);
         self.blamed.add(other.blamed);
+        self.moved.extend(other.moved);
         if let Some(failure) = other.failure {
             self.failure.get_or_insert(failure);
         }
@@ -125,6 +140,8 @@ pub struct Superior {
     pub died: Recipient<Died>,
     /// The node took something.
     pub succeeded: Recipient<Succeeded>,
+    /// A directory move was mirrored.
+    pub mirrored: Recipient<Mirrored>,
     /// The answer to [`Drain`](crate::messages::Drain).
     pub drained: Recipient<Drained>,
 }

@@ -3,21 +3,25 @@
 //! [`PendingSet::roll_back_batch`].
 
 pub mod backlog;
+mod guards;
+mod moves;
+mod reconcile;
+mod renames;
 mod restless;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use self::reconcile::Reconcile;
 use super::away::{Away, MovedAway};
 use super::calm::Calm;
 use super::fold::{Fold, Pending, Scope};
-use super::lease::{Lane, LeaseId, Leases};
+use super::lease::{Ended, Lane, LeaseId, Leases};
+use super::origins::Origins;
 use crate::filter::settle::Settle;
 use crate::messages::Change;
 use crate::path::RelPath;
-
-mod guards;
-mod moves;
+use crate::site::DirMoves;
 
 /// Paths that may wait for one node, some 150 bytes each; past it they collapse to subtrees.
 pub const CAP: usize = 20_000;
@@ -49,25 +53,6 @@ pub enum Fate {
     },
 }
 
-/// The comparison of the whole tree.
-#[derive(Debug)]
-enum Reconcile {
-    /// Nothing asks for one.
-    Idle,
-    /// One is to be started, not before that time. `tries` counts those that failed since one succeeded.
-    Wanted { not_before: Option<Instant>, tries: u32 },
-    /// One runs. What is delivered beside it, or in flight when it ends, may be overtaken by it and is looked at again.
-    Running {
-        tries: u32,
-        /// Whether another one was asked for meanwhile.
-        again: bool,
-        beside: Fold,
-        /// How many moves were remembered when it began: it settles those.
-        moves: u64,
-        started: Instant,
-    },
-}
-
 /// What one node does not have yet.
 #[derive(Debug)]
 pub struct PendingSet {
@@ -77,6 +62,9 @@ pub struct PendingSet {
     reconcile: Reconcile,
     last_reconcile: Option<Instant>,
     away: Away,
+    /// Where the node has what waits under another name.
+    origins: Origins,
+    dir_moves: DirMoves,
     /// Directories that were compared as a whole a moment ago: a move in them may be reported only now.
     compared: Vec<(RelPath, Instant)>,
     /// Directories from which a file system was unmounted: what was below them is hidden, not deleted. None lies below
@@ -104,12 +92,15 @@ impl PendingSet {
         let (waiting, reconcile) = (Fold::new(cap), Reconcile::Idle);
         let (leases, away, unmounted) = (Leases::default(), Away::default(), BTreeSet::new());
         let (compared, calm, emptied, careful, settle) = (Vec::new(), Calm::default(), false, None, Settle::default());
+        let (origins, dir_moves) = (Origins::default(), DirMoves::default());
         PendingSet {
             waiting,
             leases,
             reconcile,
             last_reconcile: None,
             away,
+            origins,
+            dir_moves,
             compared,
             unmounted,
             calm,
@@ -131,47 +122,23 @@ impl PendingSet {
                 let in_flight = self.leases.get(path).is_some();
                 self.insert(path, Scope::Entry, in_flight, self.settles_until(path, now));
             }
+            Change::Renamed { from, to } => self.renamed(from, to, now),
             Change::Subtree { path } if path.is_root() => self.want_reconcile(),
             Change::Subtree { path } => self.insert(path, Scope::Subtree, false, None),
             Change::Level { path } => self.insert(path, Scope::Level, false, None),
-            Change::Removed { path, is_dir } => {
-                // It was there: whatever was moved away from this name was an earlier one.
-                self.away.forget(path);
-                self.calm.removed(now);
-                if *is_dir {
-                    self.unhide(path);
-                    self.waiting.drop_below(path);
-                }
-                self.waiting.insert(path.clone(), Pending::new(Scope::Entry, true));
-            }
+            Change::Removed { path, is_dir } => self.removed(path, *is_dir, now),
             Change::MovedAway { path } => self.away.remember(path, MovedAway::Unknown),
-            Change::MovedOut { path } => self.away.remember(path, MovedAway::Known),
-            Change::MovedTo { from, to } => self.moved(from, to, now),
+            Change::MovedOut { path } => self.moved_out(path, now),
+            Change::MovedTo { from, to } => match self.dir_moves {
+                DirMoves::Log => self.moved(from, to, now),
+                DirMoves::Replicate => self.replicate(from, to, now),
+            },
             Change::Unmounted { path } => self.hide(path),
             Change::Mounted { path } => self.unhide(path),
         }
         if self.waiting.take_everything() {
             self.want_reconcile();
         }
-    }
-
-    /// The whole tree is to be compared.
-    pub fn want_reconcile(&mut self) {
-        match &mut self.reconcile {
-            Reconcile::Idle => self.reconcile = Reconcile::Wanted { not_before: None, tries: 0 },
-            Reconcile::Wanted { .. } => (),
-            Reconcile::Running { again, .. } => *again = true,
-        }
-    }
-
-    /// When the last reconcile that compared everything ended; `None` before the first.
-    pub fn last_reconcile(&self) -> Option<Instant> {
-        self.last_reconcile
-    }
-
-    /// Whether a reconcile is wanted or runs.
-    pub fn reconciles(&self) -> bool {
-        !matches!(self.reconcile, Reconcile::Idle)
     }
 
     /// The number of paths that are not on the node yet; a reconcile counts as one.
@@ -198,18 +165,21 @@ impl PendingSet {
             })
             .map(|(path, pending)| (path.clone(), *pending))
             .collect();
+        let origins = self.take_origins(&paths);
         for (path, _) in &paths {
             self.waiting.take(path);
         }
-        let id = self.leases.add(lane, paths.iter().cloned().collect());
+        let id = self.leases.add_renamed(lane, paths.iter().cloned().collect(), origins);
         Batch { id, paths }
     }
 
     /// Some paths of a batch belong into the bulk lane.
     pub fn defer(&mut self, id: LeaseId, paths: &BTreeSet<RelPath>) {
-        for (path, pending) in self.leases.withdraw(id, paths) {
+        let Ended { paths: out, origins, .. } = self.leases.withdraw(id, paths);
+        for (path, pending) in out {
             self.waiting.put_back(path, Pending { bulk: true, ..pending });
         }
+        origins.into_iter().for_each(|(new, origin)| self.origins.put_back(new, origin));
         if !paths.is_empty() {
             self.removals_follow_bulk();
         }
@@ -235,7 +205,17 @@ impl PendingSet {
         pending.is_due(now)
             && pending.bulk == (lane == Lane::Bulk)
             && !self.waits_for_calm(pending, now)
-            && !self.leases.blocks(path, lane)
+            && self.is_free(path, pending, lane)
+    }
+
+    /// Whether nothing that is out, or waits for another name of it, keeps a path from going.
+    fn is_free(&self, path: &RelPath, pending: &Pending, lane: Lane) -> bool {
+        let old = self.origins.get(path).map(|origin| &origin.old);
+        let is_blocked = |path: &RelPath| self.leases.blocks(path, lane);
+        if is_blocked(path) || old.is_some_and(is_blocked) {
+            return false;
+        }
+        !(pending.removed && self.is_needed(path))
     }
 
     /// Whether the removal of this path was reported, and nothing since.
@@ -243,7 +223,7 @@ impl PendingSet {
         self.waiting.get(path).or_else(|| self.leases.get(path)).is_some_and(|pending| pending.removed)
     }
 
-    /// Whether this directory was moved away and has not been seen since. Mirroring moves is not our business, so its old
+    /// Whether this directory was moved away and has not been seen since. Where moves are not mirrored, its old
     /// name on the node is neither sent nor deleted, until the name exists again or the whole tree was reconciled.
     pub fn moved_away(&self, path: &RelPath) -> Option<MovedAway> {
         self.away.get(path)
@@ -271,7 +251,13 @@ impl PendingSet {
         retry: impl Fn(u32) -> Duration,
     ) -> Vec<RelPath> {
         let (mut failing, mut sends_failed) = (Vec::new(), false);
-        for (path, pending) in self.end_lease(id) {
+        let paths = self.end_lease(id, |path, tries| match fate(path) {
+            // What failed twice is sent as it is: the old name is needed no more.
+            Fate::Failed => tries == 0,
+            Fate::Unreported { .. } => true,
+            Fate::Delivered | Fate::Changed => false,
+        });
+        for (path, pending) in paths {
             match fate(&path) {
                 Fate::Delivered => {
                     if pending.removed {
@@ -328,7 +314,7 @@ impl PendingSet {
 
     /// A batch came to nothing.
     pub fn roll_back_batch(&mut self, id: LeaseId) {
-        for (path, pending) in self.end_lease(id) {
+        for (path, pending) in self.end_lease(id, |_, _| true) {
             self.put_back(id, path, pending);
         }
         if self.waiting.take_everything() {
@@ -336,11 +322,13 @@ impl PendingSet {
         }
     }
 
-    fn end_lease(&mut self, id: LeaseId) -> BTreeMap<RelPath, Pending> {
-        let (paths, shared) = self.leases.end(id);
+    /// `keeps` is asked for each path, with its failed tries, whether its origins are of use for another try.
+    fn end_lease(&mut self, id: LeaseId, keeps: impl Fn(&RelPath, u32) -> bool) -> BTreeMap<RelPath, Pending> {
+        let Ended { paths, shared, origins } = self.leases.end(id);
         for dir in shared {
             self.put_back(id, dir, Pending::new(Scope::Entry, false));
         }
+        self.keep_origins(origins, &paths, keeps);
         paths
     }
 
@@ -351,67 +339,10 @@ impl PendingSet {
         }
     }
 
-    /// Takes the reconcile that is wanted, if it may start now.
-    pub fn lease_reconcile(&mut self, now: Instant) -> bool {
-        let Reconcile::Wanted { tries, .. } = self.reconcile else { return false };
-        if self.reconcile_due(now).is_some_and(|at| at > now) {
-            return false;
-        }
-        let beside = Fold::new(self.waiting.cap());
-        self.reconcile = Reconcile::Running { tries, again: false, beside, moves: self.away.count(), started: now };
-        true
-    }
-
-    /// The reconcile that was out succeeded.
-    pub fn settle_reconcile(&mut self, now: Instant) {
-        let Reconcile::Running { again, beside, moves, started, .. } =
-            std::mem::replace(&mut self.reconcile, Reconcile::Idle)
-        else {
-            return;
-        };
-        self.last_reconcile = Some(now);
-        self.away.forget_first(moves);
-        self.careful.take_if(|since| *since <= started);
-        // What was missing before it began, it has dealt with.
-        self.waiting.retain(|_, pending| pending.unreported.is_none_or(|since| since >= started));
-        self.was_compared(RelPath::root(), now);
-        self.look_again(beside, again);
-    }
-
-    /// The reconcile that was out failed on its own account, not the node's: it is tried again after a while. Returns how
-    /// often it has failed so.
-    pub fn postpone_reconcile(&mut self, now: Instant, retry: impl Fn(u32) -> Duration) -> u32 {
-        let Reconcile::Running { tries, beside, .. } = std::mem::replace(&mut self.reconcile, Reconcile::Idle) else {
-            return 0;
-        };
-        self.reconcile = Reconcile::Wanted { not_before: Some(now + retry(tries)), tries: tries + 1 };
-        self.look_again(beside, false);
-        tries + 1
-    }
-
-    /// The reconcile that was out came to nothing.
-    pub fn roll_back_reconcile(&mut self) {
-        if let Reconcile::Running { tries, beside, .. } = std::mem::replace(&mut self.reconcile, Reconcile::Idle) {
-            self.reconcile = Reconcile::Wanted { not_before: None, tries };
-            self.look_again(beside, false);
-        }
-    }
-
-    /// When the reconcile that is wanted may start; `None` if none is wanted.
-    pub fn reconcile_due(&self, now: Instant) -> Option<Instant> {
-        match self.reconcile {
-            Reconcile::Wanted { not_before, .. } => {
-                // It mirrors all removals that it finds, reported or not.
-                [not_before, self.calm.until(now), self.careful].into_iter().flatten().max().or(Some(now))
-            }
-            Reconcile::Idle | Reconcile::Running { .. } => None,
-        }
-    }
-
     /// When a path is due that may take this lane and need not wait for the other; `None` if there is none.
     pub fn next_due(&self, lane: Lane, now: Instant) -> Option<Instant> {
         let ready = |(path, pending): &(&RelPath, &Pending)| {
-            pending.bulk == (lane == Lane::Bulk) && !self.leases.blocks(path, lane)
+            pending.bulk == (lane == Lane::Bulk) && self.is_free(path, pending, lane)
         };
         let (mut soonest, calm) = (None, self.calm.until(now));
         for (_, pending) in self.waiting.iter().filter(ready) {
@@ -425,21 +356,16 @@ impl PendingSet {
         soonest
     }
 
-    fn look_again(&mut self, mut beside: Fold, again: bool) {
-        if again || beside.take_everything() {
-            self.want_reconcile();
-        }
-        let beside: Vec<_> =
-            beside.iter().chain(self.leases.iter()).map(|(path, pending)| (path.clone(), *pending)).collect();
-        for (path, pending) in beside {
-            self.waiting.put_back(path, Pending { rewritten: false, unreported: None, ..pending });
-        }
-    }
-
     fn insert(&mut self, path: &RelPath, scope: Scope, rewritten: bool, settled_at: Option<Instant>) {
         let replaced = self.away.forget(path) || self.leases.get(path).is_some_and(|p| p.removed);
         let rewritten = rewritten || replaced;
         let (not_before, settles) = (settled_at, settled_at.is_some());
+        // Of another kind, or of other content below, it is not what was renamed.
+        let is_new = self.waiting.get(path).is_some_and(|pending| pending.removed);
+        self.origins.doubt(path);
+        if scope != Scope::Entry || is_new || rewritten && self.waiting.is_swallowed(path) {
+            self.origins.take(path);
+        }
         self.waiting.insert(path.clone(), Pending { rewritten, not_before, settles, ..Pending::new(scope, false) });
     }
 

@@ -8,6 +8,7 @@ use super::away::MovedAway;
 use super::disk::{Disk, Found, Room, Stamp};
 use super::fold::{Pending, Scope};
 use super::lease::Lane;
+use super::origins::{Doubt, Origin, Relocation, Rename};
 use super::pending::{Fate, PendingSet};
 use crate::filter::excludes::Excludes;
 use crate::path::RelPath;
@@ -24,7 +25,8 @@ const LARGE: u64 = 64 * 1024;
 /// Directories that are protected one by one: each takes two arguments of rsync, whose room is bounded.
 const PROTECTED: usize = 200;
 
-/// What rsync is to be told. No path is in two of the lists, and none lies below a listed subtree or a missing entry.
+/// What rsync is to be told. No path is in two of the lists, and none lies below a listed subtree or a missing entry; what
+/// was renamed or moved, and the directories for it, are hints beside these lists.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The attributes of the root itself are to be sent.
@@ -42,6 +44,16 @@ pub struct Plan {
     pub levels: BTreeSet<RelPath>,
     /// Entries that do not exist: deleted, with all that is below them on the node.
     pub missing: BTreeSet<RelPath>,
+    /// Files that were renamed, by their new names. Each is also in `present` (its content may have changed since), in
+    /// `large` (it has not), or below a listed subtree: what was not linked is sent from there.
+    pub renamed: BTreeMap<RelPath, Rename>,
+    /// Directories that the node must have before files are linked into them, or directories made out of others.
+    pub parents: BTreeSet<RelPath>,
+    /// Files at the old names of renamed ones: they are sent whole, as what the node has there is another file.
+    pub anew: BTreeSet<RelPath>,
+    /// Directories that were moved, in the order in which they are to be made. Each is also in `subtrees`, in
+    /// `subtrees_rewritten`, or below one of these.
+    pub moved: Vec<Relocation>,
     /// Directories that were moved away: kept on the node though they lie below one of the above. Past
     /// 200 of them the directories that held them are kept whole. With them up to 200 files that settle.
     pub protected: BTreeSet<RelPath>,
@@ -82,16 +94,16 @@ impl Plan {
 
     /// The number of listed entries.
     pub fn len(&self) -> usize {
-        let Plan { present, large, subtrees, subtrees_rewritten, levels, missing, .. } = self;
-        let lists = [present, large, subtrees, subtrees_rewritten, levels, missing];
+        let Plan { present, large, anew, subtrees, subtrees_rewritten, levels, missing, .. } = self;
+        let lists = [present, large, anew, subtrees, subtrees_rewritten, levels, missing];
         usize::from(self.root) + lists.iter().map(|list| list.len()).sum::<usize>()
     }
 
     /// What became of the listed entries since they were looked at.
     pub fn since(&self, disk: &mut dyn Disk) -> Since {
-        let Plan { present, large, subtrees, subtrees_rewritten, levels, stamps, .. } = self;
+        let Plan { present, large, anew, subtrees, subtrees_rewritten, levels, stamps, .. } = self;
         let mut since = Since::default();
-        for path in [present, large, subtrees, subtrees_rewritten, levels].into_iter().flatten() {
+        for path in [present, large, anew, subtrees, subtrees_rewritten, levels].into_iter().flatten() {
             match (disk.look(path), stamps.get(path)) {
                 (Found::Missing, _) => drop(since.gone.insert(path.clone())),
                 (Found::File(now), Some(then)) if now != *then => drop(since.changed.insert(path.clone())),
@@ -154,6 +166,7 @@ pub fn plan(
     for (path, pending) in batch {
         planner.add(path, pending);
     }
+    planner.arrange_renames();
     planner.plan.keep_for_bulk();
     planner.protect();
     planner.keep();
@@ -175,11 +188,12 @@ impl Plan {
 
     /// What a listed subtree covers is not listed beside it.
     fn drop_covered(&mut self) {
-        let Plan { present, large, subtrees, subtrees_rewritten, levels, .. } = self;
+        let Plan { present, large, anew, subtrees, subtrees_rewritten, levels, .. } = self;
         let is_subtree = |path: &RelPath| subtrees.contains(path) || subtrees_rewritten.contains(path);
         let covered = |path: &RelPath| is_subtree(path) || path.ancestors().any(|dir| is_subtree(&dir));
         present.retain(|path| !covered(path));
         large.retain(|path| !covered(path));
+        anew.retain(|path| !covered(path));
         levels.retain(|path| !covered(path));
     }
 }
@@ -206,15 +220,11 @@ impl Planner<'_> {
             return;
         }
         for dir in path.ancestors() {
-            let found = match self.looked.get(&dir) {
-                Some(found) => *found,
-                None => *self.looked.entry(dir.clone()).insert_entry(self.disk.look(&dir)).get(),
-            };
-            match found {
+            match self.look_above(&dir) {
                 Found::Directory if self.excludes.matching(&dir, true).is_some() => return,
                 Found::Directory => (),
                 // rsync would follow it at the source, or replace it by a directory at the node.
-                Found::File(_) | Found::Other => {
+                found @ (Found::File(_) | Found::Other) => {
                     let pending = Pending { scope: Scope::Entry, rewritten: false, ..*pending };
                     return self.list_present(&dir, path, &pending, found);
                 }
@@ -229,21 +239,36 @@ impl Planner<'_> {
         }
     }
 
+    fn look_above(&mut self, dir: &RelPath) -> Found {
+        match self.looked.get(dir) {
+            Some(found) => *found,
+            None => *self.looked.entry(dir.clone()).insert_entry(self.disk.look(dir)).get(),
+        }
+    }
+
     fn list_present(&mut self, listed: &RelPath, path: &RelPath, pending: &Pending, found: Found) {
         if self.excludes.matching(listed, found == Found::Directory).is_some() {
             return;
         }
-        if self.is_blocked(listed, path) || !self.has_room(listed, pending, found) {
+        let pending = &match found {
+            // Another directory is there, as after an exchange of two, which reports each as gone.
+            Found::Directory if pending.removed && listed == path => {
+                Pending { scope: Scope::Subtree, rewritten: true, removed: false, ..*pending }
+            }
+            _ => *pending,
+        };
+        let hint = if listed == path { self.hint(path, pending, found) } else { None };
+        if self.is_blocked(listed, path) || !self.has_room(listed, pending, found, hint.as_ref()) {
             self.plan.bulk.insert(path.clone());
             return;
         }
-        let list = match (found, pending) {
-            (Found::Directory, Pending { scope: Scope::Subtree, rewritten: true, .. }) => {
-                &mut self.plan.subtrees_rewritten
-            }
-            (Found::Directory, Pending { scope: Scope::Subtree, .. }) => &mut self.plan.subtrees,
-            (Found::Directory, Pending { scope: Scope::Level, .. }) => &mut self.plan.levels,
-            (Found::File(stamp), Pending { rewritten: false, .. }) if stamp.size > LARGE => &mut self.plan.large,
+        let is_new = pending.rewritten || pending.renamed && hint.is_none();
+        let list = match (found, pending.scope) {
+            (Found::Directory, Scope::Subtree) if is_new => &mut self.plan.subtrees_rewritten,
+            (Found::Directory, Scope::Subtree) => &mut self.plan.subtrees,
+            (Found::Directory, Scope::Level) => &mut self.plan.levels,
+            (Found::File(stamp), _) if !is_new && (stamp.size > LARGE || hint.is_some()) => &mut self.plan.large,
+            (Found::File(_), _) if pending.departed && hint.is_none() => &mut self.plan.anew,
             _ => &mut self.plan.present,
         };
         list.insert(listed.clone());
@@ -251,6 +276,9 @@ impl Planner<'_> {
             self.plan.stamps.insert(listed.clone(), stamp);
         }
         self.plan.carriers.insert(path.clone(), listed.clone());
+        if let Some(origin) = hint {
+            self.use_hint(path.clone(), origin);
+        }
     }
 
     /// Whether something else than the path itself would be listed, on which the bulk lane is at work.
@@ -259,12 +287,19 @@ impl Planner<'_> {
     }
 
     /// Whether the lane carries what would be listed. Small files always go: their number is bounded by the batch.
-    fn has_room(&mut self, listed: &RelPath, pending: &Pending, found: Found) -> bool {
+    fn has_room(&mut self, listed: &RelPath, pending: &Pending, found: Found, hint: Option<&Origin>) -> bool {
         let Some(room) = &mut self.room else { return true };
         match found {
             // A directory may have very many entries.
             Found::Directory if pending.scope == Scope::Level => false,
-            Found::File(Stamp { size, .. }) if size > LARGE => room.take(size),
+            Found::File(stamp) if stamp.size > LARGE => room.take(Self::cost(stamp, pending, hint)),
+            Found::Directory if hint.is_some_and(|origin| origin.doubt == Doubt::None) && !pending.rewritten => {
+                // Its files are not sent.
+                let mut free = Room { bytes: u64::MAX, entries: room.entries };
+                let fits = self.disk.fits(listed, &mut free);
+                room.entries = free.entries;
+                fits
+            }
             Found::Directory if pending.scope == Scope::Subtree => {
                 let bytes = room.bytes;
                 let fits = self.disk.fits(listed, room);
@@ -339,6 +374,8 @@ impl Planner<'_> {
         self.plan.unreadable.insert(path.clone());
     }
 }
+
+mod renames;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
-//! Pairs the two halves of a directory move by the kernel's cookie, across whatever comes between them.
+//! Pairs the two halves of a move by the kernel's cookie, across whatever comes between them.
 //! It only remembers; what a move means for the tree is the observer's business.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::tree::NodeId;
@@ -20,7 +20,41 @@ pub struct Departure {
     pub parent: NodeId,
 }
 
-/// First halves that wait for their second, many at once.
+/// Files whose second half is waited for. The kernel queues both halves together, so what is older left the tree.
+const FILES: usize = 64;
+
+/// A file that left a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileDeparture {
+    /// The name that it had.
+    pub from: RelPath,
+    /// Whether it was being written: its content is not what was last told of it.
+    pub written: bool,
+}
+
+/// The last files that left their names. Nothing follows from a half that stays alone.
+#[derive(Debug, Default)]
+pub struct FileMoves {
+    waiting: VecDeque<(u32, FileDeparture)>,
+}
+
+impl FileMoves {
+    /// A file left a name.
+    pub fn departed(&mut self, cookie: u32, departure: FileDeparture) {
+        if self.waiting.len() >= FILES {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back((cookie, departure));
+    }
+
+    /// A file arrived at a name: where it came from, `None` if that is not known.
+    pub fn arrived(&mut self, cookie: u32) -> Option<FileDeparture> {
+        let at = self.waiting.iter().rposition(|(waiting, _)| *waiting == cookie)?;
+        self.waiting.remove(at).map(|(_, departure)| departure)
+    }
+}
+
+/// First halves of directory moves that wait for their second, many at once.
 #[derive(Debug, Default)]
 pub struct Moves {
     waiting: HashMap<u32, (Departure, Instant)>,
@@ -68,6 +102,17 @@ mod tests {
         assert_eq!(moves.arrived(1), Some(departure("a")));
         assert_eq!(moves.arrived(2), Some(departure("b")));
         assert_eq!(moves.arrived(3), None);
+    }
+
+    #[test]
+    fn files_are_paired_too_and_old_halves_are_forgotten() {
+        let departure =
+            |n: u32| FileDeparture { from: RelPath::new(n.to_string().as_bytes()).unwrap(), written: n == 3 };
+        let mut moves = FileMoves::default();
+        (0..=64).for_each(|n| moves.departed(n, departure(n)));
+        assert_eq!(moves.arrived(3), Some(departure(3)));
+        assert_eq!(moves.arrived(3), None, "each arrives once");
+        assert_eq!((moves.arrived(0), moves.arrived(64)), (None, Some(departure(64))));
     }
 
     #[test]

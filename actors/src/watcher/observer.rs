@@ -18,7 +18,7 @@ use super::cookie::Cookie;
 use super::dirs::{Attached, Dirs};
 use super::error::WatchError;
 use super::mounts::Mounts;
-use super::moves::{Departure, Moves};
+use super::moves::{Departure, FileDeparture, FileMoves, Moves};
 use super::quiet::Quiet;
 use super::reader::RawEvent;
 use super::tree::NodeId;
@@ -91,6 +91,7 @@ pub struct Observer {
     root: Root,
     dirs: Dirs,
     moves: Moves,
+    file_moves: FileMoves,
     quiet: Quiet,
     presence: Presence,
     mounts: Mounts,
@@ -113,8 +114,8 @@ impl Observer {
         let unwatched = Unwatched::default();
         let presence = Presence::Here { look_at: Instant::now() + ROOT_CHECK };
         let scanned = Some(Instant::now());
-        let (lost, cookie) = (None, None);
-        Observer { root, dirs, moves, quiet, presence, mounts, lost, scanned, unwatched, cookie, found }
+        let (lost, cookie, file_moves) = (None, None, FileMoves::default());
+        Observer { root, dirs, moves, file_moves, quiet, presence, mounts, lost, scanned, unwatched, cookie, found }
     }
 
     /// Files of these names are reported while they are written, and not only when they are complete.
@@ -181,7 +182,7 @@ impl Observer {
         };
         match name {
             Some(name) if mask.contains(EventMask::ISDIR) => self.directory_event(dir, name, mask, cookie, now),
-            Some(name) => self.file_event(dir, name, mask, now),
+            Some(name) => self.file_event(dir, name, mask, cookie, now),
             None if mask.contains(EventMask::UNMOUNT) && dir != self.dirs.root() => self.unmounted(watch, now),
             None => self.own_event(dir, mask, now),
         }
@@ -252,21 +253,35 @@ impl Observer {
         self.dirs.end();
     }
 
-    fn file_event(&mut self, dir: NodeId, name: OsString, mask: EventMask, now: Instant) {
+    fn file_event(&mut self, dir: NodeId, name: OsString, mask: EventMask, cookie: u32, now: Instant) {
         let path = self.dirs.entry(dir, &name);
         if mask.contains(EventMask::CREATE) {
             self.file_created(path, now);
         } else if mask.contains(EventMask::MODIFY) {
             self.quiet.written(path, now);
-        } else if mask.intersects(EventMask::CLOSE_WRITE | EventMask::MOVED_TO) {
+        } else if mask.contains(EventMask::MOVED_TO) {
+            self.file_arrived(path, cookie);
+        } else if mask.contains(EventMask::CLOSE_WRITE) {
             // A file that is opened for writing and closed untouched, as databases do, is not new.
-            let written = self.quiet.settled(&path) || mask.contains(EventMask::MOVED_TO);
+            let written = self.quiet.settled(&path);
             if written { self.written(path) } else { self.found.changes.push(Change::Closed { path }) }
         } else if mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM) {
-            self.quiet.settled(&path);
+            let written = self.quiet.settled(&path);
+            if mask.contains(EventMask::MOVED_FROM) {
+                self.file_moves.departed(cookie, FileDeparture { from: path.clone(), written });
+            }
             self.found.changes.push(Change::Removed { path, is_dir: false });
         } else if mask.contains(EventMask::ATTRIB) && !self.quiet.will_count(&path) {
             self.touched(path, false);
+        }
+    }
+
+    fn file_arrived(&mut self, to: RelPath, cookie: u32) {
+        self.quiet.settled(&to);
+        let Some(FileDeparture { from, written }) = self.file_moves.arrived(cookie) else { return self.written(to) };
+        self.found.changes.push(Change::Renamed { from, to: to.clone() });
+        if written {
+            self.written(to);
         }
     }
 

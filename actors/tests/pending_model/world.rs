@@ -8,8 +8,10 @@ use inosync_actors::filter::excludes::Excludes;
 use inosync_actors::messages::Change;
 use inosync_actors::path::RelPath;
 use inosync_actors::rsync::blame::Blame;
+use inosync_actors::site::DirMoves;
 use inosync_actors::sync::disk::{Disk, Found, Room, Stamp};
 use inosync_actors::sync::lease::{Lane, LeaseId};
+use inosync_actors::sync::origins::{Doubt, Relocation, Rename, goes_first};
 use inosync_actors::sync::pending::PendingSet;
 use inosync_actors::sync::plan::{Plan, Since, plan};
 
@@ -38,16 +40,18 @@ fn remove(tree: &mut Tree, top: &RelPath) {
     tree.retain(|path, _| path != top && !path.is_below(top));
 }
 
+/// Some versions cannot be told apart by it.
+fn stamp(version: u32) -> Stamp {
+    Stamp { size: SIZES[version as usize % SIZES.len()], mtime: (i64::from(version / 8), 0) }
+}
+
 struct Shown<'a>(&'a Tree);
 
 impl Disk for Shown<'_> {
     fn look(&mut self, path: &RelPath) -> Found {
         match self.0.get(path) {
             Some(Entry::Dir) => Found::Directory,
-            Some(Entry::File(version)) => {
-                let size = SIZES[*version as usize % SIZES.len()];
-                Found::File(Stamp { size, mtime: (i64::from(*version), 0) })
-            }
+            Some(Entry::File(version)) => Found::File(stamp(*version)),
             None => Found::Missing,
         }
     }
@@ -81,6 +85,7 @@ pub struct World {
     pub now: Instant,
     pub version: u32,
     pub moved: bool,
+    pub dir_moves: DirMoves,
     /// What happened, for people.
     pub story: Vec<String>,
 }
@@ -88,13 +93,16 @@ pub struct World {
 // === the source ===
 
 impl World {
-    pub fn new() -> Self {
+    pub fn new(dir_moves: DirMoves) -> Self {
+        let mut set = PendingSet::new(CAP);
+        set.set_dir_moves(dir_moves);
         World {
+            dir_moves,
+            set,
             source: Tree::new(),
             node: Tree::new(),
             unwatched: BTreeSet::new(),
             reports: VecDeque::new(),
-            set: PendingSet::new(CAP),
             runs: Vec::new(),
             reconcile: None,
             now: Instant::now(),
@@ -146,7 +154,12 @@ impl World {
         self.source.remove(from);
         self.source.insert(to.clone(), entry);
         self.report(Change::Removed { path: from.clone(), is_dir: false }, from);
-        self.report(Change::Touched { path: to.clone(), is_dir: false, rewritten: true }, to);
+        let is_known = !from.ancestors().any(|dir| self.unwatched.contains(&dir));
+        let change = match is_known {
+            true => Change::Renamed { from: from.clone(), to: to.clone() },
+            false => Change::Touched { path: to.clone(), is_dir: false, rewritten: true },
+        };
+        self.report(change, to);
     }
 
     /// The watcher knows both ends, as of directories that it has watched for a while.
@@ -199,6 +212,9 @@ impl World {
         for path in &plan.lost {
             self.set.add(&Change::Subtree { path: path.clone() }, self.now);
         }
+        for via in plan.renamed.values().filter_map(|rename| rename.via.clone()) {
+            self.set.make_for_a_while(batch.id, via, self.now);
+        }
         self.set.forget_moves(&plan.returned);
         self.set.defer(batch.id, &plan.bulk);
         if plan.is_empty() {
@@ -214,7 +230,7 @@ impl World {
     pub fn work(&mut self, at: usize, failing: u32) {
         let Some(run) = self.runs.iter_mut().filter(|run| !run.applied).nth(at) else { return };
         run.applied = true;
-        let Plan { present, large, subtrees, subtrees_rewritten, missing, protected, .. } = &run.plan;
+        let Plan { present, large, anew, subtrees, subtrees_rewritten, missing, protected, moved, .. } = &run.plan;
         let mut number = 0;
         let mut fails = |path: &RelPath| {
             number += 1;
@@ -225,16 +241,41 @@ impl World {
             fails
         };
         let (source, read, node) = (&self.source, &run.read, &mut self.node);
-        for path in present.iter().chain(large) {
-            if !fails(path) {
+        run.plan.parents.iter().for_each(|dir| send(source, read, node, dir));
+        let linked = link_all(&run.plan, source, node, |new| !fails(new));
+        let keeps = |path: &RelPath| protected.iter().any(|dir| dir == path || path.is_below(dir));
+        let mut built = BTreeSet::new();
+        for Relocation { to: new, from: old, doubt } in moved {
+            if !fails(new) && is_dir(read, new) && is_dir(source, new) {
+                build(source, node, (new, old), *doubt != Doubt::None, keeps);
+                built.insert(new);
+            }
+        }
+        run.failed.clear();
+        let mut number = 7;
+        let mut fails = |path: &RelPath| {
+            number += 1;
+            let fails = failing >> (number % 31) & 1 == 1;
+            if fails {
+                run.failed.push(path.clone());
+            }
+            fails
+        };
+        let has = |node: &Tree, path: &RelPath| linked.contains(path) && same_stamp(source.get(path), node.get(path));
+        for path in present.iter().chain(large).chain(anew) {
+            let is_there = large.contains(path) && has(node, path);
+            if !fails(path) && !is_there {
                 send(source, read, node, path);
             }
         }
-        for top in subtrees.iter().chain(subtrees_rewritten) {
+        for top in subtrees.iter().chain(subtrees_rewritten).filter(|top| !built.contains(top)) {
             if !fails(top) && is_dir(read, top) {
-                let keeps = |path: &RelPath| protected.iter().any(|dir| dir == path || path.is_below(dir));
                 node.retain(|path, _| !path.is_below(top) || read.contains_key(path) || keeps(path));
-                with_below(read, top).iter().for_each(|path| send(source, read, node, path));
+                for path in with_below(read, top) {
+                    if subtrees_rewritten.contains(top) || !has(node, &path) {
+                        send(source, read, node, &path);
+                    }
+                }
             }
         }
         // What failed may be the new name of what is to be deleted.
@@ -312,4 +353,76 @@ fn send(source: &Tree, read: &Tree, node: &mut Tree, path: &RelPath) {
         remove(node, path);
     }
     node.insert(path.clone(), *is);
+}
+
+fn same_stamp(one: Option<&Entry>, other: Option<&Entry>) -> bool {
+    matches!((one, other), (Some(Entry::File(one)), Some(Entry::File(other))) if stamp(*one) == stamp(*other))
+}
+
+/// The node links its own files to their new names. Returns those that it has linked, or that were sent on the way.
+fn link_all(plan: &Plan, source: &Tree, node: &mut Tree, works: impl FnMut(&RelPath) -> bool) -> BTreeSet<RelPath> {
+    let mut works = works;
+    let staged: Vec<_> = plan.renamed.iter().filter(|(new, _)| works(new)).collect();
+    let first = |(new, rename): &(&RelPath, &Rename)| {
+        link(source.get(new), node, &rename.old, rename.via.as_ref().unwrap_or(new))
+    };
+    let mut linked: BTreeSet<RelPath> = BTreeSet::new();
+    let mut first = first;
+    let on_the_way: Vec<_> = staged.iter().filter(|pair| first(pair)).copied().collect();
+    for (new, rename) in on_the_way {
+        if rename.via.as_ref().is_none_or(|via| link(source.get(new), node, via, new)) {
+            linked.insert(new.clone());
+        }
+    }
+    linked
+}
+
+/// The node has the content of `file` at `new`, out of what it has at `old` if that looks the same.
+fn link(file: Option<&Entry>, node: &mut Tree, old: &RelPath, new: &RelPath) -> bool {
+    let Some(file @ Entry::File(_)) = file else { return false };
+    let can_hold =
+        |node: &Tree, path: &RelPath| path.parent().is_some_and(|dir| is_dir(node, &dir)) && !is_dir(node, path);
+    if !can_hold(node, new) || !can_hold(node, old) {
+        return false;
+    }
+    if goes_first(new, old)
+        && let Some(there) = node.get(new).copied()
+    {
+        // rsync looks at it first.
+        let is_same = same_stamp(Some(file), Some(&there));
+        node.insert(old.clone(), if is_same { there } else { *file });
+        node.insert(new.clone(), if is_same { there } else { *file });
+        return !is_same;
+    }
+    if !same_stamp(Some(file), node.get(old)) {
+        node.insert(old.clone(), *file);
+    }
+    let content = node[old];
+    node.insert(new.clone(), content);
+    true
+}
+
+/// The node makes a directory out of another one that it has. `checked`: by the content of its files.
+fn build(
+    source: &Tree,
+    node: &mut Tree,
+    (new, old): (&RelPath, &RelPath),
+    checked: bool,
+    keeps: impl Fn(&RelPath) -> bool,
+) {
+    let before = node.clone();
+    node.retain(|path, _| !path.is_below(new) || source.contains_key(path) || keeps(path));
+    let same =
+        |file: Option<&Entry>, other: Option<&Entry>| if checked { file == other } else { same_stamp(file, other) };
+    for path in with_below(source, new) {
+        let file = source.get(&path);
+        if same(file, node.get(&path)) {
+            continue;
+        }
+        send(source, source, node, &path);
+        let other = path.rebase(new, old).and_then(|old| before.get(&old));
+        if let Some(other) = other.filter(|other| same(file, Some(other))) {
+            node.insert(path, *other);
+        }
+    }
 }

@@ -51,6 +51,7 @@ impl Trees {
             ssh_master: false,
             bulk_size: 1 << 20,
             state_file: None,
+            staging: None,
             stop_timeout: DEADLINE,
             allow_empty: true,
             marker: None,

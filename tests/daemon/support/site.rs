@@ -37,6 +37,8 @@ pub struct Site {
     /// The name of the source beside the mirrors.
     source: &'static str,
     dead_port: u16,
+    /// The port at which the rsync daemon is reached, if it is not its own.
+    rsyncd_proxy: Option<u16>,
     /// Lines of the configuration beside the paths and the nodes.
     keys: Vec<String>,
     skip: tree::Skip,
@@ -75,6 +77,7 @@ impl Site {
             nodes: nodes.to_vec(),
             source: "source",
             dead_port: server::free_port(),
+            rsyncd_proxy: None,
             keys: Vec::new(),
             skip: |_| false,
             launcher: Vec::new(),
@@ -317,11 +320,21 @@ impl Site {
             Local => String::new(),
             Ssh => format!("mirror:{}", self.base().join("ssh").display()),
             Rsyncd => {
-                let port = self.rsyncd.as_ref().map_or(0, |server| server.port);
+                let port = self.rsyncd_proxy.unwrap_or_else(|| self.rsyncd_port());
                 format!("rsync://127.0.0.1:{port}/m")
             }
             Dead => format!("rsync://127.0.0.1:{}/m", self.dead_port),
         }
+    }
+
+    /// The port of the rsync daemon itself.
+    pub fn rsyncd_port(&self) -> u16 {
+        self.rsyncd.as_ref().map_or(0, |server| server.port)
+    }
+
+    /// Lets the configuration name the rsync daemon by another port, which leads to it.
+    pub fn pass_rsyncd_by(&mut self, port: u16) {
+        self.rsyncd_proxy = Some(port);
     }
 
     /// The processes that serve the connections to this node, if it is behind a server.

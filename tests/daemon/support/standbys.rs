@@ -69,6 +69,17 @@ impl Site {
         }
     }
 
+    /// Each live node comes to have an rsync that waits, or one more for renamed files, and no other runs.
+    #[track_caller]
+    pub fn expect_only_waiting(&self) {
+        let waiting = || self.live().map(|node| self.waiting(node).len());
+        let only =
+            || (waiting().all(|count| count > 0) && waiting().sum::<usize>() == self.own_rsyncs().len()).then_some(());
+        if wait::until(only).is_none() {
+            self.fail(&format!("{:?} wait, {} run", waiting().collect::<Vec<_>>(), self.own_rsyncs().len()));
+        }
+    }
+
     /// Kills what waits at a node, with all that it started.
     pub fn kill_waiting(&self, node: Node) {
         for pid in self.waiting(node) {

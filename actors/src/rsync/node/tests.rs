@@ -122,3 +122,14 @@ fn an_error_knows_whether_rpath_is_to_blame() {
         assert_eq!(Node::parse(node, rpath).unwrap_err().is_about_rpath(rpath), about_rpath, "{node} {rpath}");
     }
 }
+
+#[test]
+fn a_path_that_the_remote_side_would_expand_cannot_be_named() {
+    for (path, remote) in
+        [("a b", true), ("$(x)", true), ("a*", false), ("[x]", false), ("a\\b", false), ("a`", false), ("a\nb", false)]
+    {
+        let path = RelPath::new(path.as_bytes()).unwrap();
+        let can = |node| Node::parse(node, "/m").unwrap().can_name(&path);
+        assert_eq!((can(""), can("h:"), can("h::mod")), (true, remote, remote), "{path}");
+    }
+}

@@ -86,8 +86,9 @@ impl PendingSet {
             }
         }
         let kept = |(path, pending)| {
-            let Pending { scope, removed, rewritten, .. } = pending;
-            Kept { path, scope, removed, rewritten, away: false }
+            let Pending { scope, removed, rewritten, renamed, .. } = pending;
+            // Where it came from is not kept.
+            Kept { path, scope, removed, rewritten: rewritten || renamed, away: false }
         };
         let away = self.away.below(&RelPath::root()).into_iter();
         let away = away.map(|path| Kept { path, scope: Scope::Entry, removed: false, rewritten: false, away: true });
@@ -122,6 +123,7 @@ mod tests {
     use super::*;
     use crate::messages::Change;
     use crate::sync::lease::Lane;
+    use crate::sync::origins::detour;
 
     fn rel(path: &str) -> RelPath {
         RelPath::new(path.as_bytes()).unwrap()
@@ -157,6 +159,22 @@ mod tests {
         let mut backlog = Backlog::decode(&set.backlog().encode()).unwrap();
         assert_eq!(backlog.take_away(), [rel("a")]);
         assert_eq!(backlog, Backlog::default());
+    }
+
+    #[test]
+    fn a_rename_is_told_to_the_next_run_as_new_content_and_after_a_crash_its_detour_is_removed() {
+        let (mut set, now) = (PendingSet::default(), Instant::now());
+        set.add(&Change::Removed { path: rel("b"), is_dir: false }, now);
+        set.add(&Change::Renamed { from: rel("b"), to: rel("a") }, now);
+        let mut next = PendingSet::default();
+        next.resume(Backlog::decode(&set.backlog().encode()).unwrap());
+        let kept = |set: &PendingSet| set.backlog().paths.into_iter().map(|kept| (kept.path, kept.removed)).collect();
+        let told: Vec<(RelPath, bool)> = kept(&next);
+        assert_eq!(told, [(rel("a"), false), (rel("b"), true)]);
+        assert!(next.backlog().paths[0].rewritten);
+        next.drop_detours(now);
+        let told: Vec<(RelPath, bool)> = kept(&next);
+        assert_eq!(told[0], (detour(&rel("a")), true));
     }
 
     #[test]

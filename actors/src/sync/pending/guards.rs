@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::PendingSet;
 use crate::path::RelPath;
 use crate::sync::fold::Pending;
+use crate::sync::origins::is_detour;
 use crate::sync::plan::bounded;
 
 /// So often a removal is tried together with what failed beside it, of which it may be the old name; then apart from it.
@@ -52,9 +53,9 @@ impl PendingSet {
 
     /// An empty set of another node, which knows as much of the source.
     pub fn beside(&self) -> PendingSet {
-        let (unmounted, settle) = (self.unmounted.clone(), self.settle.clone());
+        let (unmounted, settle, dir_moves) = (self.unmounted.clone(), self.settle.clone(), self.dir_moves);
         let (emptied, careful) = (self.emptied, self.careful);
-        PendingSet { unmounted, settle, emptied, careful, ..PendingSet::new(self.waiting.cap()) }
+        PendingSet { unmounted, settle, dir_moves, emptied, careful, ..PendingSet::new(self.waiting.cap()) }
     }
 
     /// The source is without its content: what was reported removed until it has it again is not believed.
@@ -68,7 +69,8 @@ impl PendingSet {
         if !std::mem::take(&mut self.emptied) {
             return false;
         }
-        self.waiting.retain(|_, pending| !pending.removed);
+        // What the source never had is not missing in it.
+        self.waiting.retain(|path, pending| !pending.removed || is_detour(path));
         self.careful = Some(now + RETURN_TIME);
         self.want_reconcile();
         true
@@ -93,6 +95,7 @@ impl PendingSet {
 
     pub(super) fn hide(&mut self, path: &RelPath) {
         self.waiting.drop_below(path);
+        self.origins.forget(path);
         if !self.unmounted.contains(path) && !self.is_hidden(path) {
             self.unmounted.retain(|dir| !dir.is_below(path));
             self.unmounted.insert(path.clone());

@@ -4,14 +4,92 @@ use std::time::Instant;
 
 use super::{LATE_REPORTS, PendingSet, Reconcile};
 use crate::path::RelPath;
+use crate::site::DirMoves;
 use crate::sync::away::MovedAway;
 use crate::sync::fold::{Pending, Scope};
+use crate::sync::origins::{Doubt, Origin};
 
 impl PendingSet {
+    /// Something was deleted, or is a file that was moved away.
+    pub(super) fn removed(&mut self, path: &RelPath, is_dir: bool, now: Instant) {
+        // It was there: whatever was moved away from this name was an earlier one.
+        self.away.forget(path);
+        self.calm.removed(now);
+        if is_dir {
+            self.unhide(path);
+            self.waiting.drop_below(path);
+            self.origins.forget(path);
+        }
+        self.waiting.insert(path.clone(), Pending::new(Scope::Entry, true));
+    }
+
+    /// A directory left the tree.
+    pub(super) fn moved_out(&mut self, path: &RelPath, now: Instant) {
+        match (self.dir_moves, self.away.get(path)) {
+            (DirMoves::Log, _) => self.away.remember(path, MovedAway::Known),
+            (DirMoves::Replicate, Some(_)) => self.removed(path, true, now),
+            // The name exists again, and what is there now is compared.
+            (DirMoves::Replicate, None) => (),
+        }
+    }
+
+    /// A directory has another name, and shall have it at the node.
+    pub(super) fn replicate(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
+        let is_gone = self.away.get(from).is_some();
+        self.move_hidden(from, to);
+        // The node has something else there, of which size and time prove nothing.
+        let goes = |path: &RelPath| {
+            let known = self.waiting.get(path).or_else(|| self.leases.get(path));
+            known.is_some_and(|pending| pending.removed)
+        };
+        let rewritten = goes(to) || self.waiting.below(to).iter().any(goes) || self.away.get(to).is_some();
+        self.away.forget(to);
+        self.move_origins(from, to, rewritten);
+        if is_gone {
+            self.removed(from, true, now);
+        }
+        self.waiting.insert(to.clone(), Pending { rewritten, ..Pending::new(Scope::Subtree, false) });
+    }
+
+    /// What was renamed below a directory that is renamed has its origins still, and the directory itself one of its own.
+    /// `replaces`: the node has something else by the new name.
+    fn move_origins(&mut self, from: &RelPath, to: &RelPath, replaces: bool) {
+        let is_new_subtree = |(path, pending): (&RelPath, &Pending)| {
+            pending.scope == Scope::Subtree && !pending.removed && (path == from || from.is_below(path))
+        };
+        let (own, old) = (self.origins.take(from), self.origins.through(from));
+        let is_new = own.is_none() && old == *from && self.waiting.iter().any(is_new_subtree);
+        let is_sent = |(_, pending): (&RelPath, &Pending)| !pending.removed;
+        let changes = self.is_reconciling() || self.waiting.entries_below(from).any(is_sent) || self.leases.touch(from);
+        let doubt = match changes {
+            _ if replaces => Doubt::Replaced,
+            true => Doubt::Changing,
+            false => Doubt::None,
+        };
+        self.origins.forget(to);
+        self.origins.rebase(from, to);
+        let in_flight: Vec<_> = self.leases.origins().map(|(new, origin)| (new.clone(), origin.clone())).collect();
+        for (new, origin) in in_flight {
+            if let Some(new) = new.rebase(from, to).filter(|new| new != to) {
+                self.origins.insert(new, Origin { doubt: Doubt::Changing, ..origin });
+            }
+        }
+        match own.filter(|origin| origin.is_dir) {
+            Some(origin) => {
+                let doubt = if replaces { doubt } else { doubt.max(origin.doubt.min(Doubt::Changing)) };
+                self.origins.insert(to.clone(), Origin { doubt, ..origin });
+            }
+            None if !is_new => self.origins.insert(to.clone(), Origin { old, is_dir: true, doubt }),
+            None => (),
+        }
+    }
+
     /// What waits or is in flight below the old name of a directory waits below its new name.
     pub(super) fn moved(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
         self.away.remember(from, MovedAway::Known);
         self.move_hidden(from, to);
+        self.origins.forget(to);
+        self.origins.rebase(from, to);
         // A directory of another content comes to a name that the node still has.
         let replaces = self.away.forget(to);
         // A directory that was being sent as new may have reached the node in part, or not at all.
@@ -35,7 +113,7 @@ impl PendingSet {
             }
         }
         if half_sent || replaces {
-            self.waiting.insert(to.clone(), Pending::new(Scope::Subtree, false));
+            self.waiting.insert(to.clone(), Pending { rewritten: replaces, ..Pending::new(Scope::Subtree, false) });
         }
     }
 }

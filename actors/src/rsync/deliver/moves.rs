@@ -1,0 +1,307 @@
+//! The first runs of a plan: the node makes out of its own files what was renamed or moved. All of it is a hint: what a
+//! node could not link or build is sent as if nothing had been tried.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use slog::debug;
+
+use super::Runs;
+use crate::filter::rules;
+use crate::path::RelPath;
+use crate::rsync::blame::{Blame, blame};
+use crate::rsync::failure::{Cause, Failure};
+use crate::rsync::output::{self, Line};
+use crate::rsync::recipe::Recipe;
+use crate::rsync::run::Code;
+use crate::rsync::staging::{Staging, Twins};
+use crate::rsync::{Ears, Order, Rsync, Work};
+use crate::sync::lease::Lane;
+use crate::sync::origins::{Relocation, Rename};
+use crate::sync::plan::Plan;
+use crate::sync::{Delivery, Moved, Worked};
+
+/// How long no links are tried at a node where they were no use.
+const OFF: Duration = Duration::from_secs(600);
+
+/// What of a plan is to be sent after its moves.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Rest {
+    /// As [`Plan::present`].
+    pub present: BTreeSet<RelPath>,
+    /// As [`Plan::large`].
+    pub large: BTreeSet<RelPath>,
+    /// As [`Plan::subtrees`].
+    pub subtrees: BTreeSet<RelPath>,
+    /// As [`Plan::subtrees_rewritten`].
+    pub subtrees_rewritten: BTreeSet<RelPath>,
+    /// Files below a subtree, whatever their size and time say: sent after it.
+    pub late: BTreeSet<RelPath>,
+    /// Whether links failed where sending may not. If it does not, they are not tried for a while.
+    pub links_failed: bool,
+}
+
+/// The files that are at the node by their new names.
+type Stored = Rc<RefCell<BTreeSet<RelPath>>>;
+
+/// Links that one run makes.
+struct Links {
+    twins: Vec<Twins>,
+    stored: Stored,
+}
+
+impl Rest {
+    /// What is left when these files were linked and these directories built, the latter each with whether it lacks
+    /// something still.
+    fn of(plan: &Plan, linked: &BTreeSet<RelPath>, built: &BTreeMap<RelPath, bool>) -> Rest {
+        let without = |list: &BTreeSet<RelPath>| list.iter().filter(|dir| !built.contains_key(*dir)).cloned().collect();
+        let mut rest = Rest {
+            present: plan.present.clone(),
+            large: plan.large.clone(),
+            subtrees: without(&plan.subtrees),
+            subtrees_rewritten: without(&plan.subtrees_rewritten),
+            ..Rest::default()
+        };
+        // All that it has is right.
+        let is_listed = |dir: &RelPath| plan.subtrees.contains(dir) || plan.subtrees_rewritten.contains(dir);
+        let lacking = built.iter().filter(|(dir, lacks)| **lacks && is_listed(dir));
+        rest.subtrees.extend(lacking.map(|(dir, _)| dir.clone()));
+        for path in plan.renamed.keys().filter(|path| !linked.contains(*path)) {
+            // The node has another file by that name, or none: size and time prove nothing.
+            if rest.large.remove(path) {
+                rest.present.insert(path.clone());
+            } else if !rest.present.contains(path) {
+                rest.late.insert(path.clone());
+            }
+        }
+        rest
+    }
+}
+
+impl Rsync {
+    /// Makes what the node can make of its own files.
+    pub(super) async fn make_moves(
+        self: &Rc<Self>,
+        plan: &Rc<Plan>,
+        lane: Lane,
+        runs: &mut Runs,
+    ) -> Result<Rest, Failure> {
+        let can_link = !plan.renamed.is_empty() && self.can_link();
+        let moved = self.relocations(plan);
+        let in_place = self.writes_in_place();
+        let mut parents = if in_place { BTreeSet::new() } else { plan.parents.clone() };
+        for Relocation { to, .. } in &moved {
+            parents.extend(plan.parents.iter().filter(|dir| to.is_below(dir)).cloned());
+            // rsync would follow a symlink that the node has in its place.
+            parents.insert(to.clone());
+        }
+        if !parents.is_empty() {
+            self.send_first(Recipe::Present, &parents, plan, lane, runs).await?;
+        }
+        let (mut linked, links_failed) =
+            if can_link { self.link_all(plan, lane, runs).await? } else { Default::default() };
+        if (!can_link || links_failed) && !in_place {
+            linked = self.send_renamed(&plan.renamed, lane, &mut runs.delivery).await?;
+        }
+        let mut built = BTreeMap::new();
+        for relocation in &moved {
+            if runs.delivery.blamed.touches(&relocation.to) {
+                continue;
+            }
+            if let Some(delivery) = self.build(relocation, plan, lane).await? {
+                runs.delivery.add(delivery);
+                built.insert(relocation.to.clone(), holds_others(&relocation.to.under(self.root.path())));
+            }
+        }
+        Ok(Rest { links_failed, ..Rest::of(plan, &linked, &built) })
+    }
+
+    /// Notes whether links are of use, at the end of a delivery that went well.
+    pub(super) fn learn_of_links(&self, failed: bool) {
+        if failed {
+            self.links_off.set(Some(Instant::now() + OFF));
+            self.standbys.borrow_mut().forget(Recipe::Link);
+        }
+    }
+
+    fn can_link(&self) -> bool {
+        let is_off = self.links_off.get().is_some_and(|until| Instant::now() < until);
+        !is_off && !self.writes_in_place() && self.staging.as_deref().is_some_and(Staging::is_usable)
+    }
+
+    /// Whether the node writes into files that are there: two names of one would change together.
+    fn writes_in_place(&self) -> bool {
+        self.site.extra.words().iter().any(|word| word.ends_with("--inplace"))
+    }
+
+    /// The moves of directories that a run can be told of.
+    fn relocations(&self, plan: &Plan) -> Vec<Relocation> {
+        // rsync takes no other basis beside it.
+        let is_basis = |word: &String| word.starts_with("--copy-dest") || word.starts_with("--compare-dest");
+        let has_basis = self.site.extra.words().iter().any(is_basis);
+        if self.writes_in_place() || has_basis {
+            return Vec::new();
+        }
+        let can = |moved: &&Relocation| {
+            let can_name = |path: &RelPath| !path.is_root() && self.node.can_name(path);
+            can_name(&moved.to) && can_name(&moved.from) && !covers(&plan.protected, &moved.to)
+        };
+        plan.moved.iter().filter(can).cloned().collect()
+    }
+
+    /// Links all that was renamed. Returns what is linked, and whether links are no use.
+    async fn link_all(
+        self: &Rc<Self>,
+        plan: &Rc<Plan>,
+        lane: Lane,
+        runs: &mut Runs,
+    ) -> Result<(BTreeSet<RelPath>, bool), Failure> {
+        let may_name = |old: &RelPath| !self.site.excludes.excludes(old, false) && !covers(&plan.protected, old);
+        let (first, second) = twins(plan.renamed.iter().filter(|(_, rename)| may_name(&rename.old)));
+        let mut linked = BTreeSet::new();
+        for twins in [first, second].into_iter().filter(|twins| !twins.is_empty()) {
+            let links = Links { twins, stored: Stored::default() };
+            let stored = links.stored.clone();
+            match runs.add(|worked| self.clone().link(links, lane, worked)).await {
+                Ok(()) => linked.append(&mut stored.borrow_mut()),
+                Err(failure) if fails_all(&failure) => return Err(failure),
+                Err(failure) => {
+                    debug!(self.log, "renamed files are sent"; "why" => %failure);
+                    linked.clear();
+                    return Ok((linked, true));
+                }
+            }
+        }
+        linked.retain(|path| plan.renamed.contains_key(path));
+        if !linked.is_empty() {
+            self.standbys.borrow_mut().want(Recipe::Link, Instant::now());
+        }
+        // What is sent once more is counted there.
+        let again = |path: &&RelPath| {
+            plan.present.contains(*path) || path.ancestors().any(|dir| plan.subtrees_rewritten.contains(&dir))
+        };
+        runs.delivery.tally.sent += linked.iter().filter(|path| !again(path)).count() as u64;
+        Ok((linked, false))
+    }
+
+    /// One run that links. What failed in it is not in `stored`.
+    async fn link(self: Rc<Self>, links: Links, lane: Lane, worked: Worked) -> Result<Delivery, Failure> {
+        let Links { twins, stored } = links;
+        let mut delivery = Delivery::default();
+        let mut hear = |said: &[u8]| {
+            stored.borrow_mut().extend(output::stored(said));
+            match Line::parse(said) {
+                Line::Sent(_, bytes) => delivery.tally.bytes += bytes,
+                Line::MadeMirror => self.made_mirror.set(true),
+                _ => (),
+            }
+        };
+        let mut ears = Ears { line: &mut hear, worked: Some(worked) };
+        let order = Order { work: Work::Links(&twins), lane: Some(lane), ..Order::of(Recipe::Link) };
+        let finished = self.run_with_path(&order, &mut ears).await?;
+        let Some(failure) = Failure::of(&finished) else { return Ok(delivery) };
+        if !matches!(finished.code, Code::Exit(23 | 24)) {
+            return Err(failure);
+        }
+        // The source names are those of the directory that it ran in: without one of them nothing is known to be linked.
+        let blamed = blame(&finished.stderr, self.root.path().as_os_str().as_bytes(), &self.node);
+        let failed = |twins: &Twins| blamed.touches(&twins.has) || blamed.touches(&twins.gets);
+        for twins in twins.iter().filter(|twins| blamed == Blame::Anything || failed(twins)) {
+            stored.borrow_mut().remove(&twins.gets);
+        }
+        let nothing = twins.iter().all(|twins| !stored.borrow().contains(&twins.gets));
+        if nothing && finished.code == Code::Exit(23) { Err(failure) } else { Ok(delivery) }
+    }
+
+    /// Makes one directory out of what the node has. `None` if that was not possible.
+    async fn build(self: &Rc<Self>, moved: &Relocation, plan: &Plan, lane: Lane) -> Result<Option<Delivery>, Failure> {
+        let mut delivery = Delivery::default();
+        let mut count = |said: &[u8]| match Line::parse(said) {
+            Line::MadeMirror => (),
+            line => delivery.tally.count(&line),
+        };
+        let filters = rules_in(plan, &moved.to);
+        let (work, rules) = (Work::Directory(moved), &filters[..]);
+        let order = Order { work, rules, lane: Some(lane), ..Order::of(Recipe::Build) };
+        let failure = match self.run(&order, &mut Ears { line: &mut count, worked: None }).await {
+            Ok(finished) => Failure::of(&finished),
+            Err(failure) => Some(failure),
+        };
+        match failure {
+            None => {
+                let bytes = delivery.tally.bytes;
+                delivery.moved.push(Moved { from: moved.from.clone(), to: moved.to.clone(), bytes });
+                Ok(Some(delivery))
+            }
+            Some(failure) if fails_all(&failure) => Err(failure),
+            Some(failure) => {
+                debug!(self.log, "a moved directory is sent"; "directory" => %moved.to, "why" => %failure);
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Whether there is something below a directory that is neither a directory nor a regular file.
+fn holds_others(dir: &Path) -> bool {
+    let mut left = vec![dir.to_owned()];
+    while let Some(dir) = left.pop() {
+        // What cannot be read is not sent either.
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => left.push(entry.path()),
+                Ok(kind) if kind.is_file() => (),
+                _ => return true,
+            }
+        }
+    }
+    false
+}
+
+/// Whether any run would fail so. The causes that may be of these runs alone, such as options that the node refuses, are
+/// left to the runs that follow.
+pub(super) fn fails_all(failure: &Failure) -> bool {
+    matches!(
+        failure.cause,
+        Cause::Unreachable | Cause::Timeout | Cause::SourceGone | Cause::Busy | Cause::Authentication | Cause::HostKey
+    )
+}
+
+/// What a first run links, and then a second one.
+fn twins<'r>(renamed: impl IntoIterator<Item = (&'r RelPath, &'r Rename)>) -> (Vec<Twins>, Vec<Twins>) {
+    let twins = |file: &RelPath, has: &RelPath, gets: &RelPath| Twins {
+        file: file.clone(),
+        has: has.clone(),
+        gets: gets.clone(),
+    };
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    for (new, Rename { old, via }) in renamed {
+        first.push(twins(new, old, via.as_ref().unwrap_or(new)));
+        second.extend(via.iter().map(|via| twins(new, via, new)));
+    }
+    (first, second)
+}
+
+/// Whether one of these paths is `path`, or a directory above it.
+fn covers(list: &BTreeSet<RelPath>, path: &RelPath) -> bool {
+    list.contains(path) || path.ancestors().any(|dir| list.contains(&dir))
+}
+
+/// The filter rules of a plan for a run over the directory `dir` as if it were the whole tree.
+fn rules_in(plan: &Plan, dir: &RelPath) -> Vec<OsString> {
+    let root = RelPath::root();
+    let below = |path: &RelPath| path.rebase(dir, &root);
+    let exact = plan.protected.iter().filter_map(below).flat_map(|path| rules::exact(&path));
+    let is_kept = |path: &RelPath| path.is_root() || dir == path || dir.is_below(path);
+    let kept = plan.kept.iter().filter_map(|path| if is_kept(path) { Some(root.clone()) } else { below(path) });
+    exact.chain(kept.flat_map(|path| rules::kept(&path))).collect()
+}
+
+#[cfg(test)]
+mod tests;

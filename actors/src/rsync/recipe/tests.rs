@@ -1,0 +1,124 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::*;
+use crate::filter::excludes::Excludes;
+use crate::filter::settle::Settle;
+use crate::rsync::extra::Extra;
+use crate::site::DirMoves;
+
+fn site(extra: &str, initial_sync: InitialSync) -> Site {
+    Site {
+        wpath: PathBuf::from("/src"),
+        excludes: Excludes::new(vec!["*.tmp".to_owned()]).unwrap(),
+        nodes: vec![],
+        rsync: PathBuf::from("/usr/bin/rsync"),
+        extra: Extra::parse(extra).unwrap(),
+        rspeed: 0,
+        logfile: None,
+        initial_sync,
+        dir_moves: DirMoves::Log,
+        standby: true,
+        max_standbys: 4,
+        ssh_master: false,
+        bulk_size: 8,
+        settle: Settle::default(),
+        watch_poll: Duration::from_secs(60),
+        state_file: None,
+        staging: None,
+        stop_timeout: Duration::from_secs(30),
+        allow_empty: false,
+        marker: None,
+        max_delete: Some(5),
+        resync_every: None,
+    }
+}
+
+fn words(arguments: &[OsString]) -> Vec<&str> {
+    arguments.iter().map(|word| word.to_str().unwrap()).collect()
+}
+
+fn rel(path: &str) -> RelPath {
+    RelPath::new(path.as_bytes()).unwrap()
+}
+
+fn context<'a>(site: &'a Site, node: &'a Node) -> Context<'a> {
+    Context { site, node, version: Version::new(3, 5, 0), make_path: false, rsh: None }
+}
+
+const START: [&str; 4] = ["-ltp", "--modify-window=-1", "--timeout=60", Process::DEBUG];
+
+#[test]
+fn a_link_deletes_nothing_and_stays_what_it_is_whatever_the_user_adds() {
+    let node = Node::parse("", "/mirror").unwrap();
+    for extra in
+        ["", "-a", "-azc", "-AX --no-hard-links", "-r --recursive", "--backup --backup-dir=/old", "--partial-dir=.p -W"]
+    {
+        let site = site(extra, InitialSync::Update);
+        let list = twins([&Twins { file: rel("n"), has: rel("o"), gets: rel("d/n") }]);
+        let Invocation { arguments, list } = context(&site, &node).invocation(Recipe::Link, list, &[]);
+        let forced = ["--dirs", "--no-recursive", "--from0", "--files-from=-", "--hard-links", "--no-implied-dirs"];
+        let end = ["--out-format=%i|%l|%b|%n", "--", ".", "/mirror/"];
+        let extra = site.extra.words().iter().map(String::as_str);
+        let expected: Vec<&str> = START.into_iter().chain(extra).chain(forced).chain(end).collect();
+        assert_eq!(words(&arguments), expected);
+        assert_eq!(list, b"/o\0/d/n\0");
+    }
+}
+
+#[test]
+fn a_file_by_an_old_name_is_sent_whole() {
+    let (site, node) = (site("--no-whole-file", InitialSync::Full), Node::parse("", "/mirror").unwrap());
+    let arguments = context(&site, &node).invocation(Recipe::Anew, entries([&rel("log")], false), &[]).arguments;
+    let words = words(&arguments);
+    let at = |word| words.iter().position(|one| *one == word).unwrap();
+    assert!(at("--whole-file") > at("--no-whole-file"));
+    for word in ["--ignore-times", "--ignore-missing-args", "--no-recursive", "--filter=- *.tmp", "--delete"] {
+        assert!(words.contains(&word), "{word}");
+    }
+}
+
+#[test]
+fn a_directory_is_built_out_of_another_one_of_the_node() {
+    for (node, rpath, basis, dest) in [
+        ("", "/m", "/m/o ld", "/m/d/new/"),
+        ("h:", "/m", "/m/o ld", "h:/m/d/new/"),
+        ("u@h:below/home", "/m", "../../o ld", "u@h:below/home/m/d/new/"),
+        ("h::mod", "/m", "/m/o ld", "h::mod/m/d/new/"),
+        ("rsync://h:87/mod/in", "/m", "/in/m/o ld", "rsync://h:87/mod/in/m/d/new/"),
+        ("h::mod", "/", "/o ld", "h::mod/d/new/"),
+    ] {
+        let (site, node) = (site("-a", InitialSync::Full), Node::parse(node, rpath).unwrap());
+        let moved = Relocation { to: rel("d/new"), from: rel("o ld"), doubt: Doubt::None };
+        let Invocation { arguments, list } = context(&site, &node).build(&moved, &["- /x".into()]);
+        let words = words(&arguments);
+        let basis = format!("--link-dest={basis}");
+        let plain = ["-a", "--recursive", "--no-links", "--no-devices", "--no-specials", "--delete", "--force"];
+        let end = [&plain[..], &["--out-format=%i|%l|%b|%n", &basis, "--", "./", dest]].concat();
+        assert!(words.ends_with(&end), "{words:?}");
+        assert!(words.contains(&"--filter=- /x") && words.contains(&"--filter=- *.tmp"));
+        // A blank in the value of an option; the shell and some daemons take it otherwise.
+        assert_eq!(words.contains(&"-s"), node.kind() != Kind::Local, "{words:?}");
+        assert!(!words.iter().any(|word| word.starts_with("--max-delete") || word.starts_with("--files-from")));
+        assert!(list.is_empty());
+    }
+}
+
+#[test]
+fn a_directory_is_built_with_the_care_of_its_comparison() {
+    let node = Node::parse("", "/m").unwrap();
+    for (initial_sync, doubt, expected) in [
+        (InitialSync::Full, Doubt::None, [false, false, false]),
+        (InitialSync::Full, Doubt::Changing, [true, false, false]),
+        (InitialSync::Full, Doubt::Replaced, [false, true, false]),
+        (InitialSync::Update, Doubt::None, [false, false, true]),
+        (InitialSync::Off, Doubt::Replaced, [false, true, false]),
+    ] {
+        let site = site("", initial_sync);
+        let moved = Relocation { to: rel("n"), from: rel("o"), doubt };
+        let arguments = context(&site, &node).build(&moved, &[]).arguments;
+        let has = |word| words(&arguments).contains(&word);
+        let found = [has("--checksum"), has("--ignore-times"), has("--filter=P *")];
+        assert_eq!(found, expected, "{initial_sync:?} {doubt:?}");
+    }
+}

@@ -1,0 +1,87 @@
+//! What the ways to all nodes share, made once for a daemon.
+
+use std::rc::Rc;
+
+use slog::{Discard, Logger, o, warn};
+
+use super::children::Children;
+use super::master::Master;
+use super::master::login::Login;
+use super::master::runtime_dir::RuntimeDir;
+use super::node::{Kind, Node};
+use super::recipe;
+use super::staging::{self, Staging};
+use super::standby::Budget;
+use crate::site::Site;
+
+/// What the ways to all nodes share.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// The rsync and ssh processes of the daemon.
+    pub children: Children,
+    /// The standbys that may still be started.
+    pub budget: Budget,
+    /// Where renamed files are linked; `None` if there is no such place.
+    pub staging: Option<Rc<Staging>>,
+    /// Where the sockets of shared ssh connections are; `None` if there are to be none.
+    pub sockets: Option<Rc<RuntimeDir>>,
+    /// Whether there is no place for them.
+    has_no_place: bool,
+    /// For what concerns no node in particular.
+    pub log: Logger,
+}
+
+impl Shared {
+    /// For runs that are made once: nothing is kept ready.
+    pub fn once(children: Children) -> Self {
+        Shared {
+            children,
+            budget: Budget::new(0),
+            staging: None,
+            sockets: None,
+            has_no_place: false,
+            log: Logger::root(Discard, o!()),
+        }
+    }
+
+    /// For a daemon.
+    pub fn new(children: Children, site: &Site, log: &Logger) -> Self {
+        let budget = Budget::new(site.max_standbys);
+        let staging = site.staging.as_ref().and_then(|path| match Staging::open(path, &site.wpath, log) {
+            Ok(staging) => Some(Rc::new(staging)),
+            Err(why) => {
+                warn!(log, "{}", staging::unusable(path, &why));
+                None
+            }
+        });
+        let mut shared = Shared { children, budget, staging, sockets: None, has_no_place: false, log: log.clone() };
+        shared.adapt(site);
+        shared
+    }
+
+    /// For another reading of the configuration. What was made of it before keeps what it has.
+    pub fn adapt(&mut self, site: &Site) {
+        if self.budget.total() != site.max_standbys {
+            self.budget = Budget::new(site.max_standbys);
+        }
+        let has_ssh = site.nodes.iter().any(|node| node.kind() == Kind::Ssh);
+        if !(site.ssh_master && has_ssh) || recipe::user_chose_shell(site) {
+            self.sockets = None;
+        } else if self.sockets.is_none() && !self.has_no_place {
+            match RuntimeDir::new() {
+                Ok(made) => self.sockets = Some(Rc::new(made)),
+                Err(why) => {
+                    self.has_no_place = true;
+                    warn!(self.log, "each rsync logs in by itself: no place for ssh's sockets"; "why" => %why);
+                }
+            }
+        }
+    }
+
+    /// The connection that the runs to a node share, if they are to.
+    pub(super) fn master(&self, site: &Site, node: &Node) -> Option<Rc<Master>> {
+        let login = Login::of(node, &site.extra)?;
+        let log = self.log.new(o!("node" => node.name().to_owned()));
+        Some(Master::new(self.children.clone(), self.sockets.clone()?, recipe::SSH, login, log))
+    }
+}
