@@ -30,12 +30,27 @@ pub enum Who {
     ByHand,
     /// rsync as a script would call it after the change.
     Rsync,
-    /// lsyncd that collects changes for so many seconds.
+    /// lsyncd that collects changes for so many seconds, in its mode `rsync`.
     Lsyncd(u32),
+    /// The same in its mode `rsyncssh`, which moves by `ssh mv`.
+    LsyncdSsh(u32),
 }
 
 impl Who {
-    pub const COLUMNS: [Who; 5] = [Who::Inosync, Who::ByHand, Who::Rsync, Who::Lsyncd(1), Who::Lsyncd(0)];
+    pub const COLUMNS: [Who; 6] =
+        [Who::Inosync, Who::ByHand, Who::Rsync, Who::Lsyncd(1), Who::Lsyncd(0), Who::LsyncdSsh(1)];
+
+    /// Seconds that it collects changes.
+    fn delay(self) -> u32 {
+        match self {
+            Who::Lsyncd(delay) | Who::LsyncdSsh(delay) => delay,
+            Who::Inosync | Who::ByHand | Who::Rsync => 0,
+        }
+    }
+
+    pub fn is_lsyncd(self) -> bool {
+        matches!(self, Who::Lsyncd(_) | Who::LsyncdSsh(_))
+    }
 }
 
 impl fmt::Display for Who {
@@ -45,6 +60,7 @@ impl fmt::Display for Who {
             Who::ByHand => f.write_str("by hand"),
             Who::Rsync => f.write_str("plain rsync"),
             Who::Lsyncd(delay) => write!(f, "lsyncd, delay {delay}"),
+            Who::LsyncdSsh(delay) => write!(f, "lsyncd rsyncssh, delay {delay}"),
         }
     }
 }
@@ -55,25 +71,39 @@ pub struct Job {
     /// The mirrors without [`RPATH`], as inosync and rsync write them.
     pub nodes: Vec<String>,
     pub rsync: PathBuf,
+    /// More of inosync's configuration, each key with a comma behind it.
+    pub inosync_keys: &'static str,
 }
 
 impl Job {
     pub fn new(arena: &Arena, ways: &[Way]) -> Job {
         let nodes = ways.iter().map(|&way| arena.node(way)).collect();
-        Job { source: arena.source(), nodes, rsync: "/usr/bin/rsync".into() }
+        Job { source: arena.source(), nodes, rsync: "/usr/bin/rsync".into(), inosync_keys: "" }
     }
 
     fn inosync_config(&self) -> String {
-        let Job { source, nodes, rsync } = self;
-        format!("(wpath: {source:?}, rpath: {RPATH:?}, rnodes: {nodes:?}, rsync: {rsync:?}, stop_timeout: 2)\n")
+        let Job { source, nodes, rsync, inosync_keys } = self;
+        format!(
+            "(wpath: {source:?}, rpath: {RPATH:?}, rnodes: {nodes:?}, rsync: {rsync:?}, {inosync_keys}stop_timeout: 2)\n"
+        )
     }
 
     /// As inosync does it by default: links, times and permissions, no losses within a second.
-    fn lsyncd_config(&self, delay: u32, log: &Path) -> String {
+    fn lsyncd_config(&self, who: Who, ground: &Ground, log: &Path) -> String {
         let sync = |node: &String| {
             let Job { source, rsync, .. } = self;
+            let mode = match (who, node.split_once(':')) {
+                (Who::LsyncdSsh(_), Some((host, dir))) => {
+                    let ssh = ground.path().join("bin/ssh");
+                    format!(
+                        "default.rsyncssh, host = {host:?}, targetdir = \"{dir}{RPATH}/\", ssh = {{ binary = {ssh:?} }}"
+                    )
+                }
+                _ => format!("default.rsync, target = \"{node}{RPATH}/\""),
+            };
+            let delay = who.delay();
             format!(
-                "sync {{ default.rsync, source = {source:?}, target = \"{node}{RPATH}/\", delay = {delay}, rsync = {{ \
+                "sync {{ {mode}, source = {source:?}, delay = {delay}, rsync = {{ \
                  binary = {rsync:?}, links = true, times = true, perms = true, _extra = {{ \"--modify-window=-1\" }} \
                  }} }}\n"
             )
@@ -96,9 +126,9 @@ impl Contestant {
     /// Starts `who`, which must be a daemon, in an arena.
     pub fn start(who: Who, ground: &Ground, arena: &Arena, job: &Job) -> Outcome<Contestant> {
         let mut command = match who {
-            Who::Lsyncd(delay) => {
+            Who::Lsyncd(_) | Who::LsyncdSsh(_) => {
                 let config = arena.path().join("lsyncd.lua");
-                let text = job.lsyncd_config(delay, &arena.path().join("lsyncd.log"));
+                let text = job.lsyncd_config(who, ground, &arena.path().join("lsyncd.log"));
                 fs::write(&config, text).at(config.display())?;
                 let mut command = Command::new("/usr/bin/lsyncd");
                 command.arg(config);

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
+use crate::meter::Meter;
 use crate::mirror;
 use crate::server::{self, Server};
 use crate::trouble::{At, Outcome};
@@ -46,7 +47,7 @@ impl Way {
 
 /// The temporary directory and what runs in it. Dropped last, after all contestants.
 pub struct Ground {
-    sshd: Outcome<Server>,
+    sshd: Outcome<(Server, Meter)>,
     rsyncd: Outcome<Server>,
     lsyncd: bool,
     arenas: Cell<u32>,
@@ -76,12 +77,17 @@ impl Ground {
 
     /// Why mirrors cannot be reached this way, if so.
     pub fn lacks(&self, way: Way) -> Option<String> {
-        let server = match way {
+        let error = match way {
             Way::Local => return None,
-            Way::Ssh => &self.sshd,
-            Way::Daemon => &self.rsyncd,
+            Way::Ssh => self.sshd.as_ref().err(),
+            Way::Daemon => self.rsyncd.as_ref().err(),
         };
-        server.as_ref().err().map(ToString::to_string)
+        error.map(ToString::to_string)
+    }
+
+    /// What counts the bytes to and from mirrors at [`Arena::metered_node`], or why there are none.
+    pub fn meter(&self) -> Result<&Meter, String> {
+        self.sshd.as_ref().map(|(_, meter)| meter).map_err(ToString::to_string)
     }
 
     /// The PATH of the contestants: it begins with our own ssh client.
@@ -157,6 +163,11 @@ impl Arena {
             Way::Ssh => format!("mirror:{}", dir.display()),
             Way::Daemon => format!("rsync://127.0.0.1:{}/m/{}/{}", self.daemon_port, self.name, way.dir()),
         }
+    }
+
+    /// The mirror that is reached by ssh, as [`Arena::node`] has it, but by way of the [`Meter`].
+    pub fn metered_node(&self) -> String {
+        format!("metered:{}", self.dir.join(Way::Ssh.dir()).display())
     }
 }
 

@@ -4,6 +4,7 @@
 mod contestant;
 mod ground;
 mod machine;
+mod meter;
 mod mirror;
 mod process;
 mod report;

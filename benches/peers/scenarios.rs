@@ -6,6 +6,7 @@ mod idle;
 mod latency;
 mod load;
 mod many;
+mod moves;
 mod siblings;
 mod start;
 
@@ -34,11 +35,12 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "start-many", what: "start on a very large tree", by_default: false, run: start::run_many },
     Scenario { name: "bulk", what: "small changes while a large file is sent", by_default: true, run: bulk::run },
     Scenario { name: "nodes", what: "many nodes", by_default: true, run: many::run },
+    Scenario { name: "moves", what: "renamed files and directories", by_default: true, run: moves::run },
     Scenario { name: "idle", what: "nothing happens", by_default: true, run: idle::run },
 ];
 
 /// These contestants without lsyncd if there is none.
 fn present(ground: &Ground, all: &[Who]) -> Vec<Who> {
-    let is_here = |who: &Who| !matches!(who, Who::Lsyncd(_)) || ground.has_lsyncd();
+    let is_here = |who: &Who| !who.is_lsyncd() || ground.has_lsyncd();
     all.iter().copied().filter(is_here).collect()
 }

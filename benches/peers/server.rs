@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::meter::Meter;
 use crate::process::Process;
 use crate::trouble::{At, Outcome};
 
@@ -41,8 +42,9 @@ impl Server {
     }
 }
 
-/// An sshd that lets in the user who runs this, by a key in `dir`, and an `ssh` in `dir/bin` that reaches it as `mirror`.
-pub fn sshd(dir: &Path) -> Outcome<Server> {
+/// An sshd that lets in the user who runs this, by a key in `dir`, and an `ssh` in `dir/bin` that reaches it as
+/// `mirror`, and as `metered` through the meter.
+pub fn sshd(dir: &Path) -> Outcome<(Server, Meter)> {
     if rustix::process::geteuid().is_root() {
         // sshd insists on this directory, which on Debian its service makes.
         fs::create_dir_all("/run/sshd").at("/run/sshd")?;
@@ -70,8 +72,9 @@ pub fn sshd(dir: &Path) -> Outcome<Server> {
         command.args(["-D", "-e", "-p", &port.to_string(), "-f"]).arg(&conf);
         command
     })?;
-    ssh_client(dir, server.port)?;
-    Ok(server)
+    let meter = Meter::start(server.port)?;
+    ssh_client(dir, server.port, meter.port)?;
+    Ok((server, meter))
 }
 
 /// Without PAM, sshd refuses a user whose password is locked, which root's is on some machines.
@@ -81,10 +84,10 @@ fn account_is_locked() -> bool {
 }
 
 /// The contestants find this `ssh` in their PATH. It reads our configuration and none of this machine.
-fn ssh_client(dir: &Path, port: u16) -> Outcome<()> {
+fn ssh_client(dir: &Path, port: u16, metered: u16) -> Outcome<()> {
     let (config, at) = (dir.join("ssh_config"), dir.display());
     let text = format!(
-        "Host mirror\n HostName 127.0.0.1\n Port {port}\n IdentityFile {at}/user_key\n IdentitiesOnly yes\n \
+        "Host mirror\n Port {port}\nHost metered\n Port {metered}\nHost *\n HostName 127.0.0.1\n IdentityFile {at}/user_key\n IdentitiesOnly yes\n \
          UserKnownHostsFile {at}/known_hosts\n StrictHostKeyChecking no\n LogLevel ERROR\n"
     );
     fs::write(&config, text).at(config.display())?;

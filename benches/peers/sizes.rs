@@ -20,6 +20,10 @@ pub struct Sizes {
     /// Bytes of the file that keeps a node busy.
     pub bulk: u64,
     pub nodes: usize,
+    /// Bytes of a moved file; twice as many of a moved directory,
+    pub move_file: u64,
+    /// with so many files.
+    pub move_files: u64,
     pub idle_seconds: u64,
 }
 
@@ -37,6 +41,8 @@ impl Sizes {
         many_start_dirs: 150_000,
         bulk: 2 << 30,
         nodes: 100,
+        move_file: 100 << 20,
+        move_files: 1_000,
         idle_seconds: 10,
     };
 
@@ -54,6 +60,8 @@ impl Sizes {
         many_start_dirs: 15_000,
         bulk: 512 << 20,
         nodes: 20,
+        move_file: 20 << 20,
+        move_files: 40,
         idle_seconds: 3,
     };
 }
