@@ -5,7 +5,7 @@
 //!  (inotify)               │ DirMove                          │        │ then sends Wake
 //!                          └──────────────▶ SupervisorActor ◀─┘        ▼
 //!                                             │ starts, restarts    SyncActor (one per node) ──plan──▶ rsync ──▶ node
-//!                                             └───────────────────▶    ▲ Died, Succeeded, Drained
+//!                                             └───────────────────▶    ▲ Died, Succeeded, Drained, Mirrored
 //! ```
 //!
 //! In the order in which data flows:
@@ -20,10 +20,10 @@
 //! - [`daemon`]: puts the actors together. [`site`], [`root`] and [`path`] are what they speak about.
 //!
 //! # Words
-//! A *node* mirrors the tree. A *change* says that a path may differ. Changes wait in a node's *pending set* and leave it
-//! in a *batch*, one rsync run or a few, in the fast or the bulk *lane*. A *standby* is an rsync that waits at a node for
-//! its list. A *reconcile* compares the whole tree. A node that fails is in *backoff*; while the source is not there,
-//! everything is *held*.
+//! A *node* mirrors the tree. A *change* says that a path may differ. Changes wait in a node's *pending set* and leave
+//! it in a *batch*, one rsync run or a few, in the fast or the bulk *lane*. A *standby* is an rsync that waits at a
+//! node for its list. The *origin* of a new name is what a node has the renamed entry as. A *reconcile* compares the
+//! whole tree. A node that fails is in *backoff*; while the source is not there, everything is *held*.
 //!
 //! # Traps
 //! inotify: the queue overflows and says so once; a directory can be filled, renamed or deleted before it is watched; the

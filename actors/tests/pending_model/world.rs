@@ -231,31 +231,25 @@ impl World {
         let Some(run) = self.runs.iter_mut().filter(|run| !run.applied).nth(at) else { return };
         run.applied = true;
         let Plan { present, large, anew, subtrees, subtrees_rewritten, missing, protected, moved, .. } = &run.plan;
-        let mut number = 0;
-        let mut fails = |path: &RelPath| {
-            number += 1;
-            let fails = failing >> (number % 31) & 1 == 1;
-            if fails {
-                run.failed.push(path.clone());
-            }
-            fails
-        };
         let (source, read, node) = (&self.source, &run.read, &mut self.node);
         run.plan.parents.iter().for_each(|dir| send(source, read, node, dir));
-        let linked = link_all(&run.plan, source, node, |new| !fails(new));
+        // That a move could not be made of what the node has is no failure.
+        let mut number = 0;
+        let mut is_chosen = || {
+            number += 1;
+            failing >> (number % 31) & 1 == 1
+        };
+        let linked = link_all(&run.plan, source, node, |_| !is_chosen());
         let keeps = |path: &RelPath| protected.iter().any(|dir| dir == path || path.is_below(dir));
         let mut built = BTreeSet::new();
         for Relocation { to: new, from: old, doubt } in moved {
-            if !fails(new) && is_dir(read, new) && is_dir(source, new) {
+            if !is_chosen() && is_dir(read, new) && is_dir(source, new) {
                 build(source, node, (new, old), *doubt != Doubt::None, keeps);
                 built.insert(new);
             }
         }
-        run.failed.clear();
-        let mut number = 7;
         let mut fails = |path: &RelPath| {
-            number += 1;
-            let fails = failing >> (number % 31) & 1 == 1;
+            let fails = is_chosen();
             if fails {
                 run.failed.push(path.clone());
             }
