@@ -20,7 +20,12 @@ impl PendingSet {
             self.waiting.drop_below(path);
             self.origins.forget(path);
         }
+        // What came to this name is not at the node by it, and nobody knows by which.
+        let is_lost = self.waiting.get(path).is_some_and(|pending| pending.renamed) && self.origins.get(path).is_none();
         self.waiting.insert(path.clone(), Pending::new(Scope::Entry, true));
+        if is_lost {
+            self.waiting.change(path, |pending| pending.rewritten = true);
+        }
     }
 
     /// A directory left the tree.

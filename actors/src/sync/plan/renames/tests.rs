@@ -112,6 +112,19 @@ fn a_chain_of_names_leads_back_to_what_the_node_has() {
 }
 
 #[test]
+fn what_was_renamed_from_nobody_knows_where_is_in_doubt_under_its_next_name() {
+    let (mut set, now) = (PendingSet::default(), Instant::now());
+    renamed("a", "b").iter().for_each(|change| set.add(change, now));
+    set.want_reconcile();
+    let now = now + Duration::from_secs(1);
+    // It may have brought b, or not, and nobody knows any more that b was a.
+    assert!(set.lease_reconcile(now));
+    set.settle_reconcile(now);
+    renamed("b", "c").iter().for_each(|change| set.add(change, now));
+    assert_eq!(next(&mut set, &["c=500000"], now + Duration::from_secs(1)), "c<b +c -a", "its content is compared");
+}
+
+#[test]
 fn rotations_and_swaps_overwrite_nothing_that_is_needed() {
     let rotation = [renamed("log.1", "log.2"), renamed("log", "log.1")].concat();
     assert_eq!(
