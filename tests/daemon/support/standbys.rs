@@ -106,7 +106,8 @@ impl Site {
         }
     }
 
-    fn shown_name(&self, node: Node) -> String {
+    /// What the log calls a node.
+    pub fn shown_name(&self, node: Node) -> String {
         match node {
             Node::Local => "local".to_owned(),
             _ => self.name(node),
