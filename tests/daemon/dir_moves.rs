@@ -6,13 +6,13 @@ mod trouble;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use crate::support::{Local, Site, Ssh};
+use crate::support::{Local, Site, Ssh, wait};
 
 /// A site whose nodes follow directory moves.
 fn site() -> Site {
@@ -169,8 +169,8 @@ fn files_below_that_are_being_written_arrive_whole() {
     let mut site = site();
     plant(&site, "a");
     site.start_mirrored();
-    let over = AtomicBool::new(false);
-    let (over, source) = (&over, site.source());
+    let (over, written) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (over, written, source) = (&over, &written, site.source());
     let mut held = OpenOptions::new().append(true).open(site.at("a/deep/9")).unwrap();
     thread::scope(|scope| {
         scope.spawn(move || {
@@ -184,17 +184,23 @@ fn files_below_that_are_being_written_arrive_whole() {
                     let _ =
                         fs::write(source.join(format!("{dir}/deep/{}", n % 9)), format!("written {n}\n").repeat(900));
                 }
+                written.store(n, Ordering::SeqCst);
+                // The pace of whoever writes.
                 thread::sleep(Duration::from_millis(1));
             }
         });
+        let expect_writes = |more: u64| {
+            let before = written.load(Ordering::SeqCst);
+            wait::until(|| (written.load(Ordering::SeqCst) >= before + more).then_some(())).unwrap();
+        };
         for _ in 0..10 {
             site.rename("a", "b");
-            thread::sleep(Duration::from_millis(60));
+            expect_writes(40);
             site.rename("b", "a");
-            thread::sleep(Duration::from_millis(35));
+            expect_writes(20);
         }
         site.rename("a", "b");
-        thread::sleep(Duration::from_millis(100));
+        expect_writes(60);
         over.store(true, Ordering::SeqCst);
     });
     expect_done(&site);

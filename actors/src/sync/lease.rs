@@ -85,13 +85,8 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// A new batch is out.
-    pub fn add(&mut self, lane: Lane, paths: BTreeMap<RelPath, Pending>) -> LeaseId {
-        self.add_renamed(lane, paths, BTreeMap::new())
-    }
-
-    /// The same, of which some was renamed.
-    pub fn add_renamed(
+    /// A new batch is out, of which some was renamed.
+    pub fn add(
         &mut self,
         lane: Lane,
         paths: BTreeMap<RelPath, Pending>,
@@ -160,7 +155,7 @@ impl Leases {
     }
 
     /// Whether something on, above or below a path is out.
-    pub fn touch(&self, path: &RelPath) -> bool {
+    pub fn touches(&self, path: &RelPath) -> bool {
         self.leases.iter().any(|lease| lease.touches(path))
     }
 
@@ -248,7 +243,7 @@ mod tests {
     #[test]
     fn what_is_on_above_or_below_a_path_in_one_lane_waits_in_the_other() {
         let mut leases = Leases::default();
-        let id = leases.add(Lane::Bulk, paths(&["d/e/big"]));
+        let id = leases.add(Lane::Bulk, paths(&["d/e/big"]), BTreeMap::new());
         for (path, waits) in [
             ("d/e/big", true),
             ("d/e", true),
@@ -268,13 +263,16 @@ mod tests {
     #[test]
     fn directories_above_two_runs_at_once_are_sent_again_after_the_later() {
         let mut leases = Leases::default();
-        let bulk = leases.add(Lane::Bulk, paths(&["d/e/big", "top"]));
+        let bulk = leases.add(Lane::Bulk, paths(&["d/e/big", "top"]), BTreeMap::new());
         for name in ["d/a", "f/b"] {
-            let fast = leases.add(Lane::Fast, paths(&[name]));
+            let fast = leases.add(Lane::Fast, paths(&[name]), BTreeMap::new());
             assert!(leases.end(fast).shared.is_empty(), "the other one is not done");
         }
         assert_eq!(leases.end(bulk).shared, BTreeSet::from([rel("d")]));
-        let (bulk, fast) = (leases.add(Lane::Bulk, paths(&["big"])), leases.add(Lane::Fast, paths(&["small"])));
+        let (bulk, fast) = (
+            leases.add(Lane::Bulk, paths(&["big"]), BTreeMap::new()),
+            leases.add(Lane::Fast, paths(&["small"]), BTreeMap::new()),
+        );
         leases.worked(bulk);
         assert_eq!(leases.end(fast).shared, BTreeSet::from([RelPath::root()]));
     }
@@ -282,10 +280,10 @@ mod tests {
     #[test]
     fn the_newest_batch_knows_best() {
         let mut leases = Leases::default();
-        let first = leases.add(Lane::Fast, paths(&["d", "d/x", "e"]));
+        let first = leases.add(Lane::Fast, paths(&["d", "d/x", "e"]), BTreeMap::new());
         leases.worked(first);
         let removed = [(rel("d"), Pending::new(Scope::Entry, true))].into();
-        leases.add(Lane::Fast, removed);
+        leases.add(Lane::Fast, removed, BTreeMap::new());
         assert!(leases.get(&rel("d")).unwrap().removed);
         assert_eq!(["d", "d/x", "e"].map(|path| leases.removed_since(&rel(path), first)), [true, true, false]);
     }

@@ -169,7 +169,7 @@ impl PendingSet {
         for (path, _) in &paths {
             self.waiting.take(path);
         }
-        let id = self.leases.add_renamed(lane, paths.iter().cloned().collect(), origins);
+        let id = self.leases.add(lane, paths.iter().cloned().collect(), origins);
         Batch { id, paths }
     }
 

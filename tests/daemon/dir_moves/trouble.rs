@@ -47,7 +47,7 @@ fn a_directory_that_took_the_name_of_another_is_moved_on_while_the_node_fails() 
         site.rename("b", "a");
         site.rename("between", "b");
         let failures = || site.log_lines().iter().filter(|line| line.contains("node failing")).count();
-        wait::until(|| (failures() >= round).then_some(()));
+        wait::until(|| (failures() >= round).then_some(())).expect("the node is told to fail");
         site.rename("a", "other/a");
         site.start_servers();
         site.expect_identical();

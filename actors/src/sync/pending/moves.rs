@@ -65,7 +65,8 @@ impl PendingSet {
         let (own, old) = (self.origins.take(from), self.origins.through(from));
         let is_new = own.is_none() && old == *from && self.waiting.iter().any(is_new_subtree);
         let is_sent = |(_, pending): (&RelPath, &Pending)| !pending.removed;
-        let changes = self.is_reconciling() || self.waiting.entries_below(from).any(is_sent) || self.leases.touch(from);
+        let changes =
+            self.is_reconciling() || self.waiting.entries_below(from).any(is_sent) || self.leases.touches(from);
         let doubt = match changes {
             _ if replaces => Doubt::Replaced,
             true => Doubt::Changing,
