@@ -136,11 +136,14 @@ pub fn ssh_config(dir: &Path, port: u16) -> PathBuf {
         "Host mirror ::1\n HostName 127.0.0.1\n Port {port}\n IdentityFile {at}/user_key\n IdentitiesOnly yes\n \
          UserKnownHostsFile {at}/known_hosts\n StrictHostKeyChecking no\n LogLevel ERROR\n"
     );
-    fs::write(&path, text).expect("the directory of the site is writable");
+    // In one step: an ssh that starts now reads it.
+    let made = dir.join("ssh_config.new");
+    fs::write(&made, text).and_then(|()| fs::rename(made, &path)).expect("the directory of the site is writable");
     path
 }
 
-/// An `ssh` for the PATH of the daemon under test that reads our `ssh_config` and none of this machine.
+/// An `ssh` for the PATH of the daemon under test that reads our `ssh_config` and none of this machine. To be made before
+/// the daemon is started: a program that is being started cannot be written (ETXTBSY in open(2)).
 pub fn ssh_client(bin: &Path, config: &Path) {
     fs::create_dir_all(bin).expect("the directory of the site is writable");
     let script = format!("#!/bin/sh\nexec /usr/bin/ssh -F {} \"$@\"\n", config.display());

@@ -85,7 +85,9 @@ impl Site {
             dir,
         };
         site.mirror_at("");
-        site.point_ssh();
+        if let Some(config) = site.point_ssh() {
+            server::ssh_client(&site.base().join("bin"), &config);
+        }
         fs::create_dir(site.source()).expect("the directory is new");
         site.write("seed", "seed");
         site
@@ -125,11 +127,9 @@ impl Site {
         }
     }
 
-    /// Tells the ssh of the daemon under test where our sshd is.
-    fn point_ssh(&self) {
-        if let Some(sshd) = &self.sshd {
-            server::ssh_client(&self.base().join("bin"), &server::ssh_config(self.base(), sshd.port));
-        }
+    /// Tells the ssh of the daemon under test where our sshd is. What it was told.
+    fn point_ssh(&self) -> Option<PathBuf> {
+        self.sshd.as_ref().map(|sshd| server::ssh_config(self.base(), sshd.port))
     }
 
     /// The rsync parameter that reaches our sshd without help of the PATH.
