@@ -12,7 +12,10 @@ pub const DEFAULT_CONFIG: &str = "/etc/inosync/default.ron";
 
 const EXIT_CODES: &str = "\
 EXIT CODES:
-     0    done: stopped with nothing pending, or --check found nothing wrong
+     0    done: stopped with nothing pending, or nothing is wrong
+     1    --status: something wants attention
+     2    --status: a node fails, or everything is held
+     3    --status, --explain, --pause, --resume: no daemon answers
     64    wrong command line
     69    something is missing, such as rsync or inotify; with --check also a node
     70    a defect of inosync
@@ -20,7 +23,7 @@ EXIT CODES:
     78    wrong or unreadable configuration
 
 SIGTERM and SIGINT stop the daemon once what is pending has been sent, or after `stop_timeout` seconds.
-SIGHUP makes it read the configuration file again.";
+SIGHUP makes it read the configuration file again. SIGUSR1 writes the status to the log.";
 
 /// Mirrors a directory tree to its nodes, change by change, by inotify and narrow rsync runs.
 ///
@@ -48,9 +51,37 @@ pub struct Options {
     /// Say what --once would send and delete, change nothing, and exit
     #[structopt(long)]
     pub dry_run: bool,
+
+    /// Ask the running daemon how it is going, and exit as a monitoring check does
+    #[structopt(long, conflicts_with_all = &["check", "once", "dry-run"])]
+    pub status: bool,
+
+    /// With --status: print JSON
+    #[structopt(long, requires = "status")]
+    pub json: bool,
+
+    /// Say whether a path is excluded, and by what; whether it is watched; and when it was last sent to which node
+    #[structopt(long, value_name = "PATH", parse(from_os_str),
+        conflicts_with_all = &["check", "once", "dry-run", "status"])]
+    pub explain: Option<PathBuf>,
+
+    /// Let the running daemon send nothing more to a node; its changes are collected
+    #[structopt(long, value_name = "NODE",
+        conflicts_with_all = &["check", "once", "dry-run", "status", "explain"])]
+    pub pause: Option<String>,
+
+    /// Let a paused node go on
+    #[structopt(long, value_name = "NODE",
+        conflicts_with_all = &["check", "once", "dry-run", "status", "explain", "pause"])]
+    pub resume: Option<String>,
 }
 
 impl Options {
+    /// Whether it is about a daemon that runs already.
+    pub fn asks_daemon(&self) -> bool {
+        self.status || self.explain.is_some() || self.pause.is_some() || self.resume.is_some()
+    }
+
     /// The configuration file.
     pub fn config(&self) -> &Path {
         self.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG))
@@ -152,7 +183,7 @@ mod tests {
     #[test]
     fn help_names_every_exit_code() {
         let help = parse_from(["inosync", "--help"]).unwrap_err().message;
-        for exit in [Exit::Done, Exit::Usage, Exit::Environment, Exit::Internal, Exit::Pending, Exit::Config] {
+        for exit in Exit::ALL {
             assert!(help.contains(&format!("\n    {:>2}    ", exit.code())), "{exit:?}\n{help}");
         }
         assert!(help.contains(DEFAULT_CONFIG), "{help}");

@@ -29,6 +29,12 @@ pub fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
+/// Prints on standard output.
+pub fn print(text: &str) {
+    // A reader that went away, such as `head`, is no reason to fail.
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
 /// Whether standard error is the journal: systemd.exec(5), `$JOURNAL_STREAM`.
 fn is_journal() -> bool {
     let stream = std::env::var("JOURNAL_STREAM").ok();

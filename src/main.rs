@@ -4,20 +4,23 @@
 mod check;
 mod cli;
 mod config;
+mod control;
 mod exit;
+mod explain;
 mod logging;
 mod once;
 mod program;
 mod run;
+mod status;
 mod terminal;
 
 use std::process::ExitCode;
 
 use actix::System;
-use inosync_actors::site::Site;
 use slog::error;
 
 use crate::cli::Options;
+use crate::config::{ConfigError, Configuration};
 use crate::exit::Exit;
 
 fn main() -> ExitCode {
@@ -25,18 +28,40 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(exit) => return exit.into(),
     };
-    let site = match config::load(options.config()) {
-        Ok(site) => site,
-        Err(error) => {
-            logging::say(&format!("inosync: {error}"));
-            return error.exit_code().into();
-        }
-    };
     // Everything runs on this thread: rsync processes end with the thread that started them.
-    System::new().block_on(start(options, site)).into()
+    let exit = if options.asks_daemon() {
+        System::new().block_on(ask(&options))
+    } else {
+        System::new().block_on(start(&options))
+    };
+    exit.into()
 }
 
-async fn start(options: Options, site: Site) -> Exit {
+/// What is asked of a daemon that runs already.
+async fn ask(options: &Options) -> Exit {
+    let path = options.config();
+    let outline = match config::outline(path) {
+        Ok(outline) => outline,
+        Err(error) => return refused(&error),
+    };
+    match (&options.explain, &options.pause, &options.resume) {
+        (Some(asked), ..) => explain::explain(path, &outline, asked).await,
+        (_, Some(node), _) => status::pause(path, &outline, node, true).await,
+        (_, _, Some(node)) => status::pause(path, &outline, node, false).await,
+        _ => status::status(path, &outline, options.json).await,
+    }
+}
+
+fn refused(error: &ConfigError) -> Exit {
+    logging::say(&format!("inosync: {error}"));
+    error.exit_code()
+}
+
+async fn start(options: &Options) -> Exit {
+    let Configuration { site, service } = match config::load(options.config()) {
+        Ok(configuration) => configuration,
+        Err(error) => return refused(&error),
+    };
     let log = logging::logger(options.verbose);
     let version = match program::version(&site.rsync).await {
         Ok(version) => version,
@@ -52,6 +77,6 @@ async fn start(options: Options, site: Site) -> Exit {
     } else if options.once {
         once::once(site, version, &log).await
     } else {
-        run::run(options.config(), site, version, &log).await
+        run::run(options.config(), Configuration { site, service }, version, &log).await
     }
 }

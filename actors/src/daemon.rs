@@ -10,7 +10,8 @@ use slog::Logger;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::filter::{self, FilterActor};
-use crate::messages::{Reload, Stop};
+use crate::messages::{AskPath, AskStatus, Pause, Reload, Stop};
+use crate::path::RelPath;
 use crate::reload::Edition;
 use crate::root::{Root, RootError};
 use crate::rsync::children::Children;
@@ -22,8 +23,10 @@ use crate::site::Site;
 use crate::state::memory::Memory;
 use crate::state::store::StoreError;
 use crate::state::{self, StateActor};
+use crate::status::{Status, Whereabouts};
 use crate::supervisor::{Front, Recall, SupervisorActor};
 use crate::sync::{Outbox, Transport};
+use crate::watcher::sight::Sight;
 use crate::watcher::{self, WatcherActor};
 
 /// How long a start anew waits for the watches and the state of the one before to be given up.
@@ -190,6 +193,11 @@ impl Daemon {
         self.supervisor.do_send(Reload { site, version });
     }
 
+    /// What others may ask of it while it runs.
+    pub fn handle(&self) -> Handle {
+        Handle(self.supervisor.clone())
+    }
+
     /// Asks for an orderly stop; a second time, for an immediate one.
     pub fn stop(&self) {
         self.supervisor.do_send(Stop);
@@ -209,6 +217,28 @@ impl Daemon {
             self.threads.end().await;
         }
         ending
+    }
+}
+
+/// Asks a daemon, and pauses its nodes. What is asked of one that has ended has no answer.
+#[derive(Clone)]
+pub struct Handle(Addr<SupervisorActor>);
+
+impl Handle {
+    /// How it is going. `ask_nodes`: nodes are first asked for their rsync, where it is not known; that takes up to two
+    /// seconds.
+    pub async fn status(&self, ask_nodes: bool) -> Option<Status> {
+        self.0.send(AskStatus { ask_nodes }).await.ok()
+    }
+
+    /// What is known of a path.
+    pub async fn whereabouts(&self, path: RelPath) -> Option<Whereabouts> {
+        self.0.send(AskPath(path)).await.ok()
+    }
+
+    /// Pauses a node, or lets it go on. Whether there is such a node.
+    pub async fn pause(&self, node: String, paused: bool) -> Option<bool> {
+        self.0.send(Pause { node, paused }).await.ok()
     }
 }
 
@@ -234,6 +264,7 @@ impl Starter<'_> {
         let seats = outboxes.iter().cloned().enumerate();
         let filter = FilterActor::new(site.excludes.clone(), seats, outlets, self.log.clone(), self.guard.clone());
         let filter = FilterActor::start_in_arbiter(&thread, |_| filter);
+        let sight = Sight::default();
         let outlets = watcher::Outlets {
             changes: filter.clone().recipient(),
             rescans: filter.clone().recipient(),
@@ -242,6 +273,7 @@ impl Starter<'_> {
             exclude: filter.clone().recipient(),
             passed: filter.clone().recipient(),
             reports: supervisor.clone().recipient(),
+            sight: sight.clone(),
         };
         let aside = memory.as_ref().and(site.state_file.as_deref()).and_then(Path::parent).map(Path::to_owned);
         let (root, excludes, guard) = (self.root.clone(), site.excludes.clone(), self.guard.clone());
@@ -255,7 +287,9 @@ impl Starter<'_> {
             vacate: filter.recipient(),
             flush: watcher.clone().recipient(),
             exclude: watcher.clone().recipient(),
-            audit: watcher.recipient(),
+            audit: watcher.clone().recipient(),
+            seen: watcher.recipient(),
+            sight,
             state,
         }
     }

@@ -34,7 +34,7 @@ impl Machine {
     fn load(&self, text: &str) -> Result<Site, ConfigError> {
         let file = self.path("site.ron");
         fs::write(&file, self.fill(text)).unwrap();
-        load(&file)
+        load(&file).map(|configuration| configuration.site)
     }
 
     /// The keys that are always needed, on lines 2 to 5, with more of them on line 6.

@@ -148,6 +148,11 @@ impl<'a> Value<'a> {
         self.source.text[..self.source.range(self.text).start].matches('\n').count() + 1
     }
 
+    /// The key that it is of.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     /// Whether it is a list.
     pub fn is_list(&self) -> bool {
         self.text.starts_with('[')

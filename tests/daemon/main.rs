@@ -25,6 +25,7 @@ mod standby;
 mod standby_trouble;
 mod start;
 mod state;
+mod status;
 mod stop;
 #[allow(dead_code, reason = "the convergence tests use the rest of it")]
 mod support;
