@@ -103,7 +103,8 @@ fn shown(status: &Status) -> String {
 fn show_node(node: &Node, now: UnixTime, rsync: &str, text: &mut String) {
     let name = Escaped(node.name.as_bytes());
     let until = match &node.state {
-        State::Backoff { until, .. } => format!("; next try in {}", duration(until.saturating_sub(now))),
+        State::Backoff { until, .. } if *until <= now => "; trying now".to_owned(),
+        State::Backoff { until, .. } => format!("; next try in {}", duration(until - now)),
         _ => String::new(),
     };
     let _ = writeln!(text, "node {name}: {}{until}", node.state);
