@@ -1,4 +1,4 @@
-//! The configuration file: from its text to a checked [`Site`], or to an error that names place, cause and cure.
+//! The configuration file: from its text to a checked [`Configuration`], or to an error that names place, cause and cure.
 //! Reads the file system only to check paths; nothing is created, and no node is contacted.
 
 mod check;
@@ -19,8 +19,10 @@ use inosync_actors::site::{DirMoves, InitialSync, Site};
 use ron::error::Error as Ron;
 use ron::value::RawValue;
 use serde::Deserialize;
+use slog::Level;
 
 use crate::exit::Exit;
+use crate::logging::{Format, LogStyle};
 use text::{Complaint, SYNTAX_CURE, Source, Value, in_sentence, notation};
 
 /// rsync, unless the configuration names another.
@@ -87,6 +89,7 @@ const KEYS: &[(&str, &str)] = &[
     ("watch_poll", "watch_poll: 60"),
     ("settle", "settle: [(\"*.part\", 30)]"),
     ("resync_every", "resync_every: 86400"),
+    ("log", "log: (format: Text, level: Info)"),
 ];
 
 /// The file as it is written. Each value is read on its own, so that an error knows its position.
@@ -139,6 +142,34 @@ struct Written<'a> {
     settle: Option<&'a RawValue>,
     #[serde(borrow)]
     resync_every: Option<&'a RawValue>,
+    #[serde(borrow)]
+    log: Option<&'a RawValue>,
+}
+
+/// The key `log` as it is written.
+#[derive(Deserialize)]
+#[serde(rename = "Log", deny_unknown_fields)]
+struct WrittenLog<'a> {
+    #[serde(borrow)]
+    format: Option<&'a RawValue>,
+    #[serde(borrow)]
+    level: Option<&'a RawValue>,
+}
+
+/// What a configuration file says.
+#[derive(Debug)]
+pub struct Configuration {
+    /// What the daemon goes by.
+    pub site: Site,
+    /// What the command alone needs.
+    pub service: Service,
+}
+
+/// How the daemon is run, whatever it mirrors.
+#[derive(Debug)]
+pub struct Service {
+    /// How the log looks.
+    pub log: LogStyle,
 }
 
 /// Why a configuration was not accepted.
@@ -181,7 +212,7 @@ impl From<Complaint> for ConfigError {
 ///
 /// # Errors
 /// [`ConfigError`] for the first thing that is wrong.
-pub fn load(path: &Path) -> Result<Site, ConfigError> {
+pub fn load(path: &Path) -> Result<Configuration, ConfigError> {
     let file = || Escaped(path.as_os_str().as_bytes()).to_string();
     let bytes = std::fs::read(path).map_err(|cause| ConfigError::Unreadable { file: file(), cause })?;
     match std::str::from_utf8(&bytes) {
@@ -195,7 +226,7 @@ pub fn load(path: &Path) -> Result<Site, ConfigError> {
     }
 }
 
-fn check_text(source: Source<'_>) -> Result<Site, ConfigError> {
+fn check_text(source: Source<'_>) -> Result<Configuration, ConfigError> {
     if source.text.trim().is_empty() {
         let cure = "at least: (wpath: \"/from\", rpath: \"/to\", rnodes: [\"user@host:\"])";
         return Err(source.complaint(0..0, "the file is empty", cure).into());
@@ -232,6 +263,7 @@ fn check_text(source: Source<'_>) -> Result<Site, ConfigError> {
     let watch_poll = value("watch_poll", written.watch_poll)
         .map_or(Ok(DEFAULT_WATCH_POLL), |value| value.number_from(1, MAX_WATCH_POLL, "seconds"))?;
     let settle = value("settle", written.settle).map_or(Ok(Settle::default()), |value| settle(&value))?;
+    let service = Service { log: value("log", written.log).map_or(Ok(LogStyle::default()), |value| log(&value))? };
     let own = check::Own { config: source.file, wpath: &wpath.resolved, excludes: &excludes, nodes: &nodes };
     let state_file = own.state_file(value("state_dir", written.state_dir).as_ref())?;
     let staging = own.staging(value("staging", written.staging).as_ref(), state_file.as_deref())?;
@@ -241,7 +273,7 @@ fn check_text(source: Source<'_>) -> Result<Site, ConfigError> {
     let stop_timeout = Duration::from_secs(stop_timeout);
     let wpath = wpath.named;
     let (max_standbys, bulk_size) = (usize::try_from(max_standbys).unwrap_or(usize::MAX), bulk_size << 20);
-    Ok(Site {
+    let site = Site {
         wpath,
         excludes,
         nodes,
@@ -264,7 +296,8 @@ fn check_text(source: Source<'_>) -> Result<Site, ConfigError> {
         watch_poll: Duration::from_secs(watch_poll),
         settle,
         resync_every,
-    })
+    };
+    Ok(Configuration { site, service })
 }
 
 fn patterns(list: &Value<'_>) -> Result<Vec<Pattern>, Complaint> {
@@ -324,6 +357,18 @@ fn resync_every(value: &Value<'_>) -> Result<Option<Duration>, Complaint> {
 
 fn dir_moves(value: &Value<'_>) -> Result<DirMoves, Complaint> {
     value.choice(&[("Log", DirMoves::Log), ("Replicate", DirMoves::Replicate)])
+}
+
+fn log(value: &Value<'_>) -> Result<LogStyle, Complaint> {
+    let written: WrittenLog<'_> = value.group("log: (format: Json, level: Info)", "format, level")?;
+    let (LogStyle { mut format, mut level }, part) = (LogStyle::default(), |key, raw| value.part(key, raw));
+    if let Some(value) = part("format", written.format) {
+        format = value.choice(&[("Text", Format::Text), ("Json", Format::Json)])?;
+    }
+    if let Some(value) = part("level", written.level) {
+        level = value.choice(&[("Warning", Level::Warning), ("Info", Level::Info), ("Debug", Level::Debug)])?;
+    }
+    Ok(LogStyle { format, level })
 }
 
 /// ron's errors about the file as a whole, in our words.

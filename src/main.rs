@@ -14,43 +14,44 @@ mod terminal;
 use std::process::ExitCode;
 
 use actix::System;
-use inosync_actors::site::Site;
 use slog::error;
 
 use crate::cli::Options;
+use crate::config::Configuration;
 use crate::exit::Exit;
+use crate::logging::Log;
 
 fn main() -> ExitCode {
     let options = match cli::parse() {
         Ok(options) => options,
         Err(exit) => return exit.into(),
     };
-    let site = match config::load(options.config()) {
-        Ok(site) => site,
+    let configuration = match config::load(options.config()) {
+        Ok(configuration) => configuration,
         Err(error) => {
             logging::say(&format!("inosync: {error}"));
             return error.exit_code().into();
         }
     };
     // Everything runs on this thread: rsync processes end with the thread that started them.
-    System::new().block_on(start(options, site)).into()
+    System::new().block_on(start(options, configuration)).into()
 }
 
-async fn start(options: Options, site: Site) -> Exit {
-    let log = logging::logger(options.verbose);
+async fn start(options: Options, Configuration { site, service }: Configuration) -> Exit {
+    let log = Log::new(options.verbose, service.log);
     let version = match program::version(&site.rsync).await {
         Ok(version) => version,
         Err(why) => {
-            error!(log, "{why}");
+            error!(log.logger, "{why}");
             return Exit::Environment;
         }
     };
     if options.check {
         check::check(&site, version).await
     } else if options.dry_run {
-        once::dry_run(site, version, &log).await
+        once::dry_run(site, version, &log.logger).await
     } else if options.once {
-        once::once(site, version, &log).await
+        once::once(site, version, &log.logger).await
     } else {
         run::run(options.config(), site, version, &log).await
     }

@@ -10,8 +10,9 @@ use inosync_actors::site::Site;
 use slog::{Logger, error, info, o};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config;
+use crate::config::{self, Configuration};
 use crate::exit::Exit;
+use crate::logging::{Log, LogStyle};
 use crate::program;
 use crate::terminal::Terminal;
 
@@ -58,7 +59,8 @@ impl Signals {
 }
 
 /// Mirrors the site until it is stopped. `path` is the configuration file, which SIGHUP makes it read again.
-pub async fn run(path: &Path, mut site: Site, mut version: Version, log: &Logger) -> Exit {
+pub async fn run(path: &Path, mut site: Site, mut version: Version, voice: &Log) -> Exit {
+    let log = &voice.logger;
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(why) => {
@@ -70,7 +72,7 @@ pub async fn run(path: &Path, mut site: Site, mut version: Version, log: &Logger
     let exit = loop {
         info!(log, "inosync starts"; "version" => env!("CARGO_PKG_VERSION"), "wpath" => site.wpath.display(),
             "nodes" => site.nodes.len(), "rsync" => %version);
-        match mirror(path, &mut site, &mut version, superseding, &mut signals, log).await {
+        match mirror(path, &mut site, &mut version, superseding, &mut signals, voice).await {
             Ok(Ending::Restart { .. }) => superseding = false,
             Ok(Ending::Superseded) => {
                 info!(log, "the source was empty, and a directory with content took its place: mirroring that one");
@@ -95,8 +97,9 @@ async fn mirror(
     version: &mut Version,
     superseding: bool,
     signals: &mut Signals,
-    log: &Logger,
+    voice: &Log,
 ) -> Result<Ending, StartError> {
+    let log = &voice.logger;
     let start = if superseding { Daemon::start_superseding } else { Daemon::start };
     let mut daemon = start(site.clone(), *version, &log.new(o!()))?;
     let (terminal, mut stopping) = (signals.terminal, false);
@@ -114,7 +117,8 @@ async fn mirror(
             } else {
                 // The daemon goes on meanwhile, and an rsync that does not tell its version does not keep it from a stop.
                 tokio::select! {
-                    read = read_again(path, log) => if let Some(read) = read {
+                    read = read_again(path, log) => if let Some((read, style)) = read {
+                        voice.adapt(style);
                         (*site, *version) = read;
                         daemon.reload(site.clone(), *version);
                     },
@@ -135,13 +139,14 @@ async fn mirror(
 }
 
 /// The configuration as it is now, if it is right.
-async fn read_again(path: &Path, log: &Logger) -> Option<(Site, Version)> {
+async fn read_again(path: &Path, log: &Logger) -> Option<((Site, Version), LogStyle)> {
     let refuse = |why: &str| error!(log, "reload refused: {why}: what was read before stays in force");
-    let site = config::load(path).inspect_err(|why| refuse(&in_one_line(&why.to_string()))).ok()?;
+    let Configuration { site, service } =
+        config::load(path).inspect_err(|why| refuse(&in_one_line(&why.to_string()))).ok()?;
     let asked = tokio::time::timeout(VERSION_TIME, program::version(&site.rsync)).await;
     let asked = asked.inspect_err(|_| refuse("rsync does not tell its version")).ok()?;
     let version = asked.inspect_err(|why| refuse(&why.to_string())).ok()?;
-    Some((site, version))
+    Some(((site, version), service.log))
 }
 
 /// What is wrong and its cure, without the line of the file between them.

@@ -250,7 +250,7 @@ impl SupervisorActor {
         slot.deaths += 1;
         let delay = backoff(slot.deaths, fastrand::f64());
         let why = if panicked { "it panicked" } else { "it stopped" };
-        warn!(slot.link.log, "sync actor restarts"; "why" => why, "in" => format!("{} ms", delay.as_millis()),
+        warn!(slot.link.log, "sync actor restarts"; "why" => why, "in_ms" => delay.as_millis(),
             "pending" => slot.link.outbox.lock().len());
         ctx.run_later(delay, move |supervisor, ctx| supervisor.launch(at, ctx));
     }

@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use slog::{debug, error, info, warn};
+use slog::{debug, error, info, o, warn};
 use tokio::sync::oneshot;
 
 use self::disk::{Disk, Found, Room, Source};
@@ -226,7 +226,7 @@ impl SyncActor {
         if lane == Lane::Fast {
             self.pace.start(now);
         }
-        debug!(self.link.log, "batch"; "lane" => ?lane, "plan" => ?plan);
+        debug!(self.link.log, "batch"; "batch" => batch.id.number(), "lane" => ?lane, "plan" => ?plan);
         self.in_flight += 1;
         let (id, (worked, work)) = (batch.id, oneshot::channel());
         let running = self.link.transport.clone().deliver(plan.clone(), lane, worked);
@@ -269,8 +269,9 @@ impl SyncActor {
                 let chance = fastrand::f64();
                 let failing = self.link.outbox.lock().settle(id, now, fate, |tries| backoff(tries + 1, chance));
                 self.try_apart(apart, now);
-                log_delivery(&self.link.log, "mirrored", plan.len(), &delivery, started);
-                log_failing(&self.link.log, &failing, &delivery);
+                let log = self.link.log.new(o!("batch" => id.number()));
+                log_delivery(&log, "mirrored", plan.len(), &delivery, started);
+                log_failing(&log, &failing, &delivery);
                 for moved in delivery.moved.iter().cloned() {
                     self.superior.mirrored.do_send(Mirrored { slot: self.link.slot, moved });
                 }
