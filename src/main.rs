@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod exit;
 mod logging;
+mod notify;
 mod once;
 mod program;
 mod run;

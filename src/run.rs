@@ -13,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::config::{self, Configuration};
 use crate::exit::Exit;
 use crate::logging::{Log, LogStyle};
+use crate::notify::Notify;
 use crate::program;
 use crate::terminal::Terminal;
 
@@ -68,11 +69,12 @@ pub async fn run(path: &Path, mut site: Site, mut version: Version, voice: &Log)
             return Exit::Environment;
         }
     };
+    let notify = Notify::of_process();
     let mut superseding = false;
     let exit = loop {
         info!(log, "inosync starts"; "version" => env!("CARGO_PKG_VERSION"), "wpath" => site.wpath.display(),
             "nodes" => site.nodes.len(), "rsync" => %version);
-        match mirror(path, &mut site, &mut version, superseding, &mut signals, voice).await {
+        match mirror(path, &mut site, &mut version, superseding, &mut signals, (voice, &notify)).await {
             Ok(Ending::Restart { .. }) => superseding = false,
             Ok(Ending::Superseded) => {
                 info!(log, "the source was empty, and a directory with content took its place: mirroring that one");
@@ -97,33 +99,41 @@ async fn mirror(
     version: &mut Version,
     superseding: bool,
     signals: &mut Signals,
-    voice: &Log,
+    (voice, notify): (&Log, &Notify),
 ) -> Result<Ending, StartError> {
     let log = &voice.logger;
     let start = if superseding { Daemon::start_superseding } else { Daemon::start };
     let mut daemon = start(site.clone(), *version, &log.new(o!()))?;
+    let _companion = notify.accompany(daemon.pulse());
     let (terminal, mut stopping) = (signals.terminal, false);
     let ending = loop {
         tokio::select! {
             ending = daemon.ended() => break ending,
             () = signals.stop.next() => {
                 stopping = true;
+                notify.stopping(site.stop_timeout);
                 daemon.stop();
             }
             _ = signals.reload.recv() => if terminal.is_gone() {
                 info!(log, "the terminal is gone");
                 stopping = true;
+                notify.stopping(site.stop_timeout);
                 daemon.stop();
             } else {
                 // The daemon goes on meanwhile, and an rsync that does not tell its version does not keep it from a stop.
+                notify.reloading();
                 tokio::select! {
-                    read = read_again(path, log) => if let Some((read, style)) = read {
-                        voice.adapt(style);
-                        (*site, *version) = read;
-                        daemon.reload(site.clone(), *version);
+                    read = read_again(path, log) => match read {
+                        Some((read, style)) => {
+                            voice.adapt(style);
+                            (*site, *version) = read;
+                            daemon.reload(site.clone(), *version);
+                        }
+                        None => notify.kept(),
                     },
                     () = signals.stop.next() => {
                         stopping = true;
+                        notify.stopping(site.stop_timeout);
                         daemon.stop();
                     }
                 }

@@ -2,6 +2,7 @@
 //! reload and the orderly stop.
 
 mod moves;
+pub mod pulse;
 mod reload;
 mod resync;
 mod slots;
@@ -13,13 +14,15 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use slog::{Logger, debug, error, info, o, warn};
+use tokio::sync::watch;
 
+use self::pulse::Progress;
 use self::reload::Reloading;
 use self::resync::Clock;
 use self::slots::{Errand, Slot, Slots, Stage};
 use crate::daemon::{Ending, EndsDaemon, Ways};
 use crate::messages::{
-    Audit, Compare, Died, Drain, Exclude, Flush, Reason, Rescan, Save, Serve, SourceLost, Succeeded, Vacate,
+    Alive, Audit, Compare, Died, Drain, Exclude, Flush, Reason, Rescan, Save, Serve, SourceLost, Succeeded, Vacate,
     WatchReport,
 };
 use crate::reload::Edition;
@@ -59,7 +62,7 @@ enum Phase {
 /// [`DirMove`](crate::messages::DirMove); from SyncActors [`Died`], [`Succeeded`], [`Mirrored`](crate::messages::Mirrored),
 /// [`Drained`](crate::messages::Drained); for the stop [`Stop`](crate::messages::Stop),
 /// [`Restart`](crate::messages::Restart), [`Flushed`](crate::messages::Flushed), [`Saved`](crate::messages::Saved); for the
-/// reload [`Reload`](crate::messages::Reload), [`Exclude`]. Sends: [`Front`], and to the SyncActors [`Drain`],
+/// reload [`Reload`](crate::messages::Reload), [`Exclude`]; for a service manager [`Alive`]. Sends: [`Front`], and to the SyncActors [`Drain`],
 /// [`Retire`](crate::messages::Retire), [`Resync`](crate::messages::Resync) and [`SourceLost`]. It owns the outboxes, so
 /// what is pending outlives every SyncActor; `actix::Supervisor` would not survive a panic. A panic of its own ends the
 /// daemon.
@@ -80,6 +83,7 @@ pub struct SupervisorActor {
     flushes: usize,
     reloading: Reloading,
     clock: Clock,
+    progress: watch::Sender<Progress>,
     log: Logger,
     guard: EndsDaemon,
 }
@@ -97,6 +101,8 @@ pub struct Front {
     pub exclude: Recipient<Exclude>,
     /// The watcher.
     pub audit: Recipient<Audit>,
+    /// The watcher and the filter.
+    pub alive: [Recipient<Alive>; 2],
     /// `None` if no state is kept.
     pub state: Option<Recall>,
 }
@@ -142,6 +148,7 @@ impl SupervisorActor {
             flushes,
             reloading,
             clock,
+            progress: watch::Sender::default(),
             log,
             guard,
         };
@@ -205,6 +212,7 @@ impl SupervisorActor {
             self.launch(at, ctx);
         }
         self.spread_turns(ctx);
+        self.tell(|progress| progress.watching = Some(directories));
     }
 
     /// Goes on where the last run ended, or begins with a reconcile.
@@ -273,6 +281,7 @@ impl Handler<WatchReport> for SupervisorActor {
         match report {
             WatchReport::Scanning { directories } => {
                 info!(self.log, "scanning the source"; "directories" => directories);
+                self.tell(|progress| progress.scanned = directories);
             }
             WatchReport::Watching { directories } => self.watching(directories, ctx),
             WatchReport::Failed(error) => {

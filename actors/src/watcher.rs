@@ -30,7 +30,7 @@ use self::reader::{Gauge, Seen};
 use crate::daemon::EndsDaemon;
 use crate::filter::excludes::Excludes;
 use crate::filter::settle::Settle;
-use crate::messages::{Audit, Barrier, DirMove, Exclude, Flush, Observed, Passed, Rescan, Unseen, WatchReport};
+use crate::messages::{Alive, Audit, Barrier, DirMove, Exclude, Flush, Observed, Passed, Rescan, Unseen, WatchReport};
 use crate::root::Root;
 
 /// How often a long first scan says how far it is.
@@ -266,6 +266,14 @@ impl Handler<Flush> for WatcherActor {
 
     fn handle(&mut self, _: Flush, ctx: &mut Self::Context) {
         ctx.notify(FlushWhenDrained { calm: false });
+    }
+}
+
+impl Handler<Alive> for WatcherActor {
+    type Result = bool;
+
+    fn handle(&mut self, _: Alive, _: &mut Self::Context) -> bool {
+        true
     }
 }
 
