@@ -65,7 +65,7 @@ const MAX_RSPEED: u64 = 1_000_000_000;
 const MAX_MAX_DELETE: u64 = 2_000_000_000;
 
 /// Every key, with an example for when it is missing.
-const KEYS: &[(&str, &str)] = &[
+pub const KEYS: &[(&str, &str)] = &[
     ("wpath", "wpath: \"/var/www\", the directory to watch"),
     ("rexcludes", "rexcludes: [\"*.tmp\"]"),
     ("rpath", "rpath: \"/var/www\", the directory on each node"),

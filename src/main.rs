@@ -6,6 +6,8 @@ mod cli;
 mod config;
 mod exit;
 mod logging;
+#[cfg(test)]
+mod manual;
 mod notify;
 mod once;
 mod program;
