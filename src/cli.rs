@@ -1,5 +1,8 @@
 //! The command line: what an admin or a unit file may write. What it means is for `main`.
 
+mod completions;
+
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use structopt::StructOpt;
@@ -88,14 +91,18 @@ impl Options {
     }
 }
 
-/// Reads the command line of this process. Help, version and errors are printed here.
+/// Reads the command line of this process. Help, version, completions and errors are printed here.
 ///
 /// # Errors
-/// The exit to end with at once: [`Exit::Done`] after help or version, [`Exit::Usage`] after an error.
+/// The exit to end with at once: [`Exit::Done`] after help, version or completions, [`Exit::Usage`] after an error.
 pub fn parse() -> Result<Options, Exit> {
+    if let Some(script) = completions::asked(std::env::args_os().skip(1)) {
+        // A closed terminal or pipe is no reason to fail otherwise than by the exit code.
+        let _ = std::io::stdout().write_all(&script);
+        return Err(Exit::Done);
+    }
     parse_from(std::env::args_os()).map_err(|error| {
         let exit = exit_of(&error);
-        // A closed terminal or pipe is no reason to fail otherwise than by the exit code.
         let _ = print(&error, exit);
         exit
     })
@@ -117,7 +124,6 @@ fn exit_of(error: &Error) -> Exit {
 }
 
 fn print(error: &Error, exit: Exit) -> std::io::Result<()> {
-    use std::io::Write;
     match exit {
         Exit::Done => writeln!(std::io::stdout(), "{}", error.message),
         _ => writeln!(std::io::stderr(), "{}", error.message),

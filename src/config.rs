@@ -1,4 +1,4 @@
-//! The configuration file: from its text to a checked [`Site`], or to an error that names place, cause and cure.
+//! The configuration file: from its text to a checked [`Configuration`], or to an error that names place, cause and cure.
 //! Reads the file system only to check paths; nothing is created, and no node is contacted.
 
 mod check;
@@ -22,6 +22,7 @@ use ron::value::RawValue;
 use serde::Deserialize;
 
 use crate::exit::Exit;
+use crate::logging::LogStyle;
 pub use service::Service;
 use text::{Complaint, SYNTAX_CURE, Source, Value, in_sentence, notation};
 
@@ -71,7 +72,7 @@ const MAX_RSPEED: u64 = 1_000_000_000;
 const MAX_MAX_DELETE: u64 = 2_000_000_000;
 
 /// Every key, with an example for when it is missing.
-const KEYS: &[(&str, &str)] = &[
+pub const KEYS: &[(&str, &str)] = &[
     ("wpath", "wpath: \"/var/www\", the directory to watch"),
     ("rexcludes", "rexcludes: [\"*.tmp\"]"),
     ("rpath", "rpath: \"/var/www\", the directory on each node"),
@@ -101,6 +102,7 @@ const KEYS: &[(&str, &str)] = &[
     ("hook_timeout", "hook_timeout: 60"),
     ("socket_dir", "socket_dir: \"/run/inosync\""),
     ("listen", "listen: \"127.0.0.1:9877\""),
+    ("log", "log: (format: Text, level: Info)"),
 ];
 
 /// The file as it is written. Each value is read on its own, so that an error knows its position.
@@ -165,6 +167,8 @@ struct Written<'a> {
     socket_dir: Option<&'a RawValue>,
     #[serde(borrow)]
     listen: Option<&'a RawValue>,
+    #[serde(borrow)]
+    log: Option<&'a RawValue>,
 }
 
 /// A configuration file, checked.
@@ -297,6 +301,7 @@ fn check_text(source: Source<'_>) -> Result<Configuration, ConfigError> {
     let hook_timeout = value("hook_timeout", written.hook_timeout)
         .map_or(Ok(DEFAULT_HOOK_TIMEOUT), |value| value.number_from(1, MAX_HOOK_TIMEOUT, "seconds"))?;
     let service = Service {
+        log: value("log", written.log).map_or(Ok(LogStyle::default()), |value| service::log(&value))?,
         sockets: service::sockets(source.file, value("socket_dir", written.socket_dir).as_ref())?,
         listen: value("listen", written.listen).map(|value| service::listen(&value)).transpose()?,
     };

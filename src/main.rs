@@ -8,6 +8,9 @@ mod control;
 mod exit;
 mod explain;
 mod logging;
+#[cfg(test)]
+mod manual;
+mod notify;
 mod once;
 mod program;
 mod run;
@@ -22,6 +25,7 @@ use slog::error;
 use crate::cli::Options;
 use crate::config::{ConfigError, Configuration};
 use crate::exit::Exit;
+use crate::logging::Log;
 
 fn main() -> ExitCode {
     let options = match cli::parse() {
@@ -62,20 +66,20 @@ async fn start(options: &Options) -> Exit {
         Ok(configuration) => configuration,
         Err(error) => return refused(&error),
     };
-    let log = logging::logger(options.verbose);
+    let log = Log::new(options.verbose, service.log);
     let version = match program::version(&site.rsync).await {
         Ok(version) => version,
         Err(why) => {
-            error!(log, "{why}");
+            error!(log.logger, "{why}");
             return Exit::Environment;
         }
     };
     if options.check {
         check::check(&site, version).await
     } else if options.dry_run {
-        once::dry_run(site, version, &log).await
+        once::dry_run(site, version, &log.logger).await
     } else if options.once {
-        once::once(site, version, &log).await
+        once::once(site, version, &log.logger).await
     } else {
         run::run(options.config(), Configuration { site, service }, version, &log).await
     }

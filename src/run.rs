@@ -13,6 +13,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::config::{self, Configuration, Service};
 use crate::control::{self, Desk, Socket};
 use crate::exit::Exit;
+use crate::logging::Log;
+use crate::notify::Notify;
 use crate::terminal::Terminal;
 use crate::{program, status};
 
@@ -71,7 +73,8 @@ struct Process<'a> {
     signals: Signals,
     desk: Desk,
     front: Front,
-    log: &'a Logger,
+    notify: Notify,
+    voice: &'a Log,
 }
 
 /// Where others reach the daemon.
@@ -99,7 +102,8 @@ impl Front {
 }
 
 /// Mirrors the site until it is stopped. `path` is the configuration file.
-pub async fn run(path: &Path, configuration: Configuration, version: Version, log: &Logger) -> Exit {
+pub async fn run(path: &Path, configuration: Configuration, version: Version, voice: &Log) -> Exit {
+    let log = &voice.logger;
     let signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(why) => {
@@ -109,7 +113,8 @@ pub async fn run(path: &Path, configuration: Configuration, version: Version, lo
     };
     let (Configuration { site, service }, desk) = (configuration, Desk::default());
     let front = Front::of(service, &desk, log);
-    let mut process = Process { path, site, version, signals, desk, front, log };
+    let notify = Notify::of_process();
+    let mut process = Process { path, site, version, signals, desk, front, notify, voice };
     let mut superseding = false;
     let exit = loop {
         info!(log, "inosync starts"; "version" => env!("CARGO_PKG_VERSION"), "wpath" => process.site.wpath.display(),
@@ -135,22 +140,25 @@ impl Process<'_> {
     /// Mirrors until the daemon is to end or to start anew. `superseding`: after [`Ending::Superseded`].
     async fn mirror(&mut self, superseding: bool) -> Result<Ending, StartError> {
         let start = if superseding { Daemon::start_superseding } else { Daemon::start };
-        let mut daemon = start(self.site.clone(), self.version, &self.log.new(o!()))?;
+        let mut daemon = start(self.site.clone(), self.version, &self.voice.logger.new(o!()))?;
         self.desk.open(daemon.handle()).await;
+        let _companion = self.notify.accompany(daemon.pulse());
         let mut stopping = false;
         let ending = loop {
             tokio::select! {
                 ending = daemon.ended() => break ending,
                 () = self.signals.stop.next() => {
                     stopping = true;
+                    self.notify.stopping(self.site.stop_timeout);
                     daemon.stop();
                 }
                 _ = self.signals.report.recv() => self.report(),
                 _ = self.signals.reload.recv() => match self.hung_up().await {
                     HungUp::Reload => daemon.reload(self.site.clone(), self.version),
-                    HungUp::Refused => (),
+                    HungUp::Refused => self.notify.kept(),
                     HungUp::Stop => {
                         stopping = true;
+                        self.notify.stopping(self.site.stop_timeout);
                         daemon.stop();
                     }
                 }
@@ -167,23 +175,25 @@ impl Process<'_> {
     /// What SIGHUP means now.
     async fn hung_up(&mut self) -> HungUp {
         if self.signals.terminal.is_gone() {
-            info!(self.log, "the terminal is gone");
+            info!(self.voice.logger, "the terminal is gone");
             return HungUp::Stop;
         }
+        self.notify.reloading();
         // The daemon goes on meanwhile, and an rsync that does not tell its version does not keep it from a stop.
         let read = tokio::select! {
-            read = read_again(self.path, self.log) => read,
+            read = read_again(self.path, &self.voice.logger) => read,
             () = self.signals.stop.next() => return HungUp::Stop,
         };
         let Some((Configuration { site, service }, version)) = read else { return HungUp::Refused };
         (self.site, self.version) = (site, version);
-        self.front.adapt(service, &self.desk, self.log);
+        self.voice.adapt(service.log);
+        self.front.adapt(service, &self.desk, &self.voice.logger);
         HungUp::Reload
     }
 
     /// Writes the status to the log, as soon as the daemon has told it.
     fn report(&self) {
-        let (desk, log) = (self.desk.clone(), self.log.clone());
+        let (desk, log) = (self.desk.clone(), self.voice.logger.clone());
         actix::spawn(async move {
             if let Some(status) = desk.status(false).await {
                 status::log(&log, &status);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use slog::Logger;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::filter::{self, FilterActor};
 use crate::messages::{AskPath, AskStatus, Pause, Reload, Stop};
@@ -24,6 +24,7 @@ use crate::state::memory::Memory;
 use crate::state::store::StoreError;
 use crate::state::{self, StateActor};
 use crate::status::{Status, Whereabouts};
+use crate::supervisor::pulse::{Pulse, Standing};
 use crate::supervisor::{Front, Recall, SupervisorActor};
 use crate::sync::{Outbox, Transport};
 use crate::watcher::sight::Sight;
@@ -99,6 +100,7 @@ impl Drop for EndsDaemon {
 pub struct Daemon {
     supervisor: Addr<SupervisorActor>,
     announced: oneshot::Receiver<Ending>,
+    progress: watch::Receiver<Standing>,
     /// `Some` once the end was announced.
     ending: Option<Ending>,
     children: Children,
@@ -178,14 +180,15 @@ impl Daemon {
             outboxes.iter().for_each(|outbox| outbox.lock().source_emptied());
         }
         let unsaved = memory.as_ref().map(|memory| memory.unsaved.clone()).unwrap_or_default();
+        let (tell, progress) = watch::channel(Standing::default());
         let (holds, held) = mpsc::channel(1);
         let threads = Threads { front: Arbiter::new(), state: memory.as_ref().map(|_| Arbiter::new()), held };
         let supervisor = SupervisorActor::create(|ctx| {
             let starter = Starter { site: &edition.site, root: &root, supervisor: ctx.address(), log, guard: &guard };
             let front = starter.start(&outboxes, memory, &threads, holds);
-            SupervisorActor::new(edition, root, ways, (&outboxes, unsaved), front, log.clone(), guard)
+            SupervisorActor::new(edition, root, ways, (&outboxes, unsaved), front, log.clone(), guard).telling(tell)
         });
-        Daemon { supervisor, announced, ending: None, children, staging: None, threads }
+        Daemon { supervisor, announced, progress, ending: None, children, staging: None, threads }
     }
 
     /// Goes by another reading of the configuration from now on. Ends in [`Ending::Restart`] where that takes a new start.
@@ -196,6 +199,11 @@ impl Daemon {
     /// What others may ask of it while it runs.
     pub fn handle(&self) -> Handle {
         Handle(self.supervisor.clone())
+    }
+
+    /// What tells how far it is, and that it is not stuck.
+    pub fn pulse(&self) -> Pulse {
+        Pulse::new(self.supervisor.clone(), self.progress.clone())
     }
 
     /// Asks for an orderly stop; a second time, for an immediate one.
@@ -284,12 +292,13 @@ impl Starter<'_> {
         let state = state.map(|(memory, thread)| self.start_state(memory, thread, holds, &filter, &watcher));
         Front {
             serve: filter.clone().recipient(),
-            vacate: filter.recipient(),
+            vacate: filter.clone().recipient(),
             flush: watcher.clone().recipient(),
             exclude: watcher.clone().recipient(),
             audit: watcher.clone().recipient(),
-            seen: watcher.recipient(),
+            seen: watcher.clone().recipient(),
             sight,
+            alive: [watcher.recipient(), filter.recipient()],
             state,
         }
     }

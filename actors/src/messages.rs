@@ -403,6 +403,11 @@ pub struct Stop;
 #[rtype(result = "()")]
 pub struct Restart;
 
+/// The command -> SupervisorActor -> WatcherActor, FilterActor: whether they answer.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "bool")]
+pub struct Alive;
+
 /// The command -> SupervisorActor: the configuration was read again.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

@@ -2,6 +2,7 @@
 //! reload and the orderly stop.
 
 mod moves;
+pub mod pulse;
 mod reload;
 mod resync;
 mod slots;
@@ -13,15 +14,17 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use slog::{Logger, debug, error, info, o, warn};
+use tokio::sync::watch;
 
+use self::pulse::Standing;
 use self::reload::Reloading;
 use self::resync::Clock;
 use self::slots::{Errand, Slot, Slots, Stage};
 use self::status::Tally;
 use crate::daemon::{Ending, EndsDaemon, Ways};
 use crate::messages::{
-    AskSeen, Audit, Compare, Died, Drain, Exclude, Flush, Reason, Rescan, Save, Serve, SourceLost, Succeeded, Vacate,
-    WatchReport,
+    Alive, AskSeen, Audit, Compare, Died, Drain, Exclude, Flush, Reason, Rescan, Save, Serve, SourceLost, Succeeded,
+    Vacate, WatchReport,
 };
 use crate::reload::Edition;
 use crate::root::Root;
@@ -62,8 +65,9 @@ enum Phase {
 /// [`DirMove`](crate::messages::DirMove); from SyncActors [`Died`], [`Succeeded`], [`Mirrored`](crate::messages::Mirrored),
 /// [`Drained`](crate::messages::Drained); for the stop [`Stop`](crate::messages::Stop),
 /// [`Restart`](crate::messages::Restart), [`Flushed`](crate::messages::Flushed), [`Saved`](crate::messages::Saved); for the
-/// reload [`Reload`](crate::messages::Reload), [`Exclude`]; questions [`AskStatus`](crate::messages::AskStatus),
-/// [`AskPath`](crate::messages::AskPath), and [`Pause`](crate::messages::Pause). Sends: [`Front`], and to the SyncActors [`Drain`],
+/// reload [`Reload`](crate::messages::Reload), [`Exclude`]; for a service manager [`Alive`]; questions
+/// [`AskStatus`](crate::messages::AskStatus), [`AskPath`](crate::messages::AskPath), and
+/// [`Pause`](crate::messages::Pause). Sends: [`Front`], and to the SyncActors [`Drain`],
 /// [`Retire`](crate::messages::Retire), [`Resync`](crate::messages::Resync) and [`SourceLost`]. It owns the outboxes, so
 /// what is pending outlives every SyncActor; `actix::Supervisor` would not survive a panic. A panic of its own ends the
 /// daemon.
@@ -85,6 +89,7 @@ pub struct SupervisorActor {
     reloading: Reloading,
     clock: Clock,
     tally: Tally,
+    progress: watch::Sender<Standing>,
     log: Logger,
     guard: EndsDaemon,
 }
@@ -106,6 +111,8 @@ pub struct Front {
     pub seen: Recipient<AskSeen>,
     /// What it watches.
     pub sight: Sight,
+    /// The watcher and the filter.
+    pub alive: [Recipient<Alive>; 2],
     /// `None` if no state is kept.
     pub state: Option<Recall>,
 }
@@ -152,6 +159,7 @@ impl SupervisorActor {
             reloading,
             clock,
             tally,
+            progress: watch::Sender::default(),
             log,
             guard,
         };
@@ -215,6 +223,7 @@ impl SupervisorActor {
             self.launch(at, ctx);
         }
         self.spread_turns(ctx);
+        self.tell(|progress| progress.watching = Some(directories));
     }
 
     /// Goes on where the last run ended, or begins with a reconcile.
@@ -261,7 +270,7 @@ impl SupervisorActor {
         let delay = backoff(slot.deaths, fastrand::f64());
         let why = if panicked { "it panicked" } else { "it stopped" };
         slot.link.record.died(why);
-        warn!(slot.link.log, "sync actor restarts"; "why" => why, "in" => format!("{} ms", delay.as_millis()),
+        warn!(slot.link.log, "sync actor restarts"; "why" => why, "in_ms" => delay.as_millis(),
             "pending" => slot.link.outbox.lock().len());
         ctx.run_later(delay, move |supervisor, ctx| supervisor.launch(at, ctx));
     }
@@ -284,6 +293,7 @@ impl Handler<WatchReport> for SupervisorActor {
         match report {
             WatchReport::Scanning { directories } => {
                 info!(self.log, "scanning the source"; "directories" => directories);
+                self.tell(|progress| progress.scanned = directories);
             }
             WatchReport::Watching { directories } => self.watching(directories, ctx),
             WatchReport::Failed(error) => {

@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use slog::{debug, error, info, warn};
+use slog::{debug, error, info, o, warn};
 use tokio::sync::oneshot;
 
 use self::disk::{Disk, Found, Room, Source};
@@ -231,7 +231,7 @@ impl SyncActor {
         if lane == Lane::Fast {
             self.pace.start(now);
         }
-        debug!(self.link.log, "batch"; "lane" => ?lane, "plan" => ?plan);
+        debug!(self.link.log, "batch"; "batch" => batch.id.number(), "lane" => ?lane, "plan" => ?plan);
         self.in_flight += 1;
         let (id, (worked, work)) = (batch.id, oneshot::channel());
         let running = self.link.transport.clone().deliver(plan.clone(), lane, worked);
@@ -277,8 +277,9 @@ impl SyncActor {
                 let delivered = plan.listed().filter(|(path, _)| fate(path) == Fate::Delivered);
                 self.link.record.sent(delivered);
                 self.link.record.done(Work::Batch, &delivery.tally, delivery.failure.as_ref());
-                log_delivery(&self.link.log, "mirrored", plan.len(), &delivery, started);
-                log_failing(&self.link.log, &failing, &delivery);
+                let log = self.link.log.new(o!("batch" => id.number()));
+                log_delivery(&log, "mirrored", plan.len(), &delivery, started);
+                log_failing(&log, &failing, &delivery);
                 for moved in delivery.moved.iter().cloned() {
                     self.superior.mirrored.do_send(Mirrored { slot: self.link.slot, moved });
                 }

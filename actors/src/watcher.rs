@@ -33,7 +33,7 @@ use crate::daemon::EndsDaemon;
 use crate::filter::excludes::Excludes;
 use crate::filter::settle::Settle;
 use crate::messages::{
-    AskSeen, Audit, Barrier, DirMove, Exclude, Flush, Observed, Passed, Rescan, Unseen, WatchReport,
+    Alive, AskSeen, Audit, Barrier, DirMove, Exclude, Flush, Observed, Passed, Rescan, Unseen, WatchReport,
 };
 use crate::root::Root;
 
@@ -282,6 +282,14 @@ impl Handler<Flush> for WatcherActor {
 
     fn handle(&mut self, _: Flush, ctx: &mut Self::Context) {
         ctx.notify(FlushWhenDrained { calm: false });
+    }
+}
+
+impl Handler<Alive> for WatcherActor {
+    type Result = bool;
+
+    fn handle(&mut self, _: Alive, _: &mut Self::Context) -> bool {
+        true
     }
 }
 

@@ -5,12 +5,19 @@ use std::net::SocketAddr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use ron::value::RawValue;
+use serde::Deserialize;
+use slog::Level;
+
 use super::check;
 use super::text::{Complaint, Value};
+use crate::logging::{Format, LogStyle};
 
 /// What the command needs beside the site.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
+    /// How the log looks.
+    pub log: LogStyle,
     /// Directories in which the control socket may be, the best first; in each it is in a directory of this site alone.
     pub sockets: Vec<PathBuf>,
     /// Where the page and the metrics are served; `None` if they are not.
@@ -53,4 +60,27 @@ pub fn listen(value: &Value<'_>) -> Result<SocketAddr, Complaint> {
         let what = format!("`listen`: `{}` is no address with a port", text.escape_default());
         value.complaint(what, "write an IP address and a port: \"127.0.0.1:9877\", or \"[::1]:9877\"")
     })
+}
+
+/// The key `log` as it is written.
+#[derive(Deserialize)]
+#[serde(rename = "Log", deny_unknown_fields)]
+struct WrittenLog<'a> {
+    #[serde(borrow)]
+    format: Option<&'a RawValue>,
+    #[serde(borrow)]
+    level: Option<&'a RawValue>,
+}
+
+/// How the log looks.
+pub fn log(value: &Value<'_>) -> Result<LogStyle, Complaint> {
+    let written: WrittenLog<'_> = value.group("log: (format: Json, level: Info)", "format, level")?;
+    let (LogStyle { mut format, mut level }, part) = (LogStyle::default(), |key, raw| value.part(key, raw));
+    if let Some(value) = part("format", written.format) {
+        format = value.choice(&[("Text", Format::Text), ("Json", Format::Json)])?;
+    }
+    if let Some(value) = part("level", written.level) {
+        level = value.choice(&[("Warning", Level::Warning), ("Info", Level::Info), ("Debug", Level::Debug)])?;
+    }
+    Ok(LogStyle { format, level })
 }

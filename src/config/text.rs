@@ -212,6 +212,33 @@ impl<'a> Value<'a> {
         Ok((value(first), value(second)))
     }
 
+    /// Keys with values in parentheses. `example` shows one, `allowed` has the keys.
+    pub fn group<T: Deserialize<'a>>(&self, example: &str, allowed: &str) -> Result<T, Complaint> {
+        notation().from_str(self.text).map_err(|error: SpannedError| {
+            let within = Source { text: self.text, ..self.source }.error_range(&error);
+            let start = self.source.range(self.text).start;
+            let at = start + within.start..start + within.end;
+            let complaint = |what, cure| self.source.complaint(at, what, cure);
+            match &error.code {
+                Ron::NoSuchStructField { found, .. } => {
+                    complaint(format!("unknown key `{found}` in `{}`", self.key), format!("allowed: {allowed}"))
+                }
+                Ron::DuplicateStructField { field, .. } => {
+                    complaint(format!("`{field}` is given twice in `{}`", self.key), "keep one of them".to_owned())
+                }
+                _ => {
+                    let what = format!("`{}` must be a group in parentheses, but is {}", self.key, self.kind());
+                    self.complaint(what, format!("write it as {example}"))
+                }
+            }
+        })
+    }
+
+    /// A value of a group, that may be left out.
+    pub fn part(&self, key: &str, raw: Option<&'a RawValue>) -> Option<Value<'a>> {
+        raw.map(|raw| self.source.value(format!("{}.{key}", self.key), raw))
+    }
+
     /// Reads a value whose notation is known to be right.
     fn read<T: Deserialize<'a>>(&self, wanted: &str, cure: &str) -> Result<T, Complaint> {
         let wrong = |_| self.complaint(format!("`{}` must be {wanted}, but is {}", self.key, self.kind()), cure);

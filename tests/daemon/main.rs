@@ -20,6 +20,7 @@ mod races;
 mod random;
 mod reload;
 mod renames;
+mod service;
 mod settle;
 mod standby;
 mod standby_trouble;

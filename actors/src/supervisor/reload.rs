@@ -56,6 +56,7 @@ impl SupervisorActor {
             self.spread_turns(ctx);
         }
         self.keep();
+        self.tell(|progress| progress.reloads += 1);
     }
 
     /// A node comes: its SyncActor starts as soon as no change is missed for it.

@@ -56,6 +56,16 @@ fn a_wrong_value_is_shown_where_it_is() {
             1,
             &["`rexcludes[1]` must be a string, but is the number `7`", "rexcludes: \"...\""],
         ),
+        (
+            "log: Json",
+            "6:6",
+            4,
+            &["`log` must be a group in parentheses, but is `Json`", "write it as log: (format: Json, level: Info)"],
+        ),
+        ("log: (format: Jso)", "6:15", 3, &["`log.format` cannot be `Jso`", "allowed: Text, Json (without quotes)"]),
+        ("log: (\n level: Trace)", "7:9", 5, &["`log.level` cannot be `Trace`", "allowed: Warning, Info, Debug"]),
+        ("log: (\n  lvel: Info)", "7:3", 4, &["unknown key `lvel` in `log`", "allowed: format, level"]),
+        ("log: (level: Info, level: Info)", "6:20", 5, &["`level` is given twice in `log`", "keep one of them"]),
         ("rexcludes: [\"a\",\n  \"\"]", "7:3", 2, &["`rexcludes[1]`: "]),
         (
             "extra: \"--contimeout=5\"",
