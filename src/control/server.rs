@@ -21,40 +21,66 @@ const CLIENT_TIME: Duration = Duration::from_secs(10);
 const LONGEST: u64 = 64 * 1024;
 /// A process that has no descriptor left is tried again after so long.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Where no socket can be made, it is tried again after so long,
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// and then after so long each time.
+const RETRY: Duration = Duration::from_secs(60);
 
-/// The socket, until it is dropped.
-pub struct Socket {
-    /// Answers as long as it is there.
-    task: tokio::task::JoinHandle<()>,
+/// Answers until it is dropped.
+pub struct Socket(tokio::task::JoinHandle<()>);
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A socket, and the directory that it is alone in: both are removed when it is dropped.
+struct Bound {
+    listener: UnixListener,
     dir: PathBuf,
     /// The lock tells other daemons that the directory is in use.
     _lock: File,
 }
 
-impl Drop for Socket {
+impl Drop for Bound {
     fn drop(&mut self) {
-        self.task.abort();
         // Whoever comes next makes them anew.
         let _ = fs::remove_file(self.dir.join(SOCKET)).and_then(|()| fs::remove_dir(&self.dir));
     }
 }
 
-/// Answers at a socket in the first of these directories that is of use. Without one mirroring goes on.
+/// Answers at a socket in the first of these directories that is of use; `None` if there is to be none. Without one
+/// mirroring goes on, and they are tried again.
 pub fn serve(places: &[PathBuf], desk: Desk, log: &Logger) -> Option<Socket> {
-    let mut reasons = Vec::new();
-    for dir in places {
-        match open(dir) {
-            Ok((listener, lock)) => {
-                let task = tokio::task::spawn_local(accept(listener, desk));
-                return Some(Socket { task, dir: dir.clone(), _lock: lock });
+    if places.is_empty() {
+        return None;
+    }
+    let (places, log) = (places.to_owned(), log.clone());
+    Some(Socket(tokio::task::spawn_local(async move {
+        let bound = bind(&places, &log).await;
+        accept(&bound.listener, desk).await;
+    })))
+}
+
+async fn bind(places: &[PathBuf], log: &Logger) -> Bound {
+    let mut tries = 0;
+    loop {
+        let mut reasons = Vec::new();
+        for dir in places {
+            match open(dir) {
+                Ok((listener, lock)) => return Bound { listener, dir: dir.clone(), _lock: lock },
+                Err(why) => reasons.push(format!("{}: {why}", Escaped(dir.as_os_str().as_encoded_bytes()))),
             }
-            Err(why) => reasons.push(format!("{}: {why}", Escaped(dir.as_os_str().as_encoded_bytes()))),
         }
+        tries += 1;
+        // A process that a killed daemon was starting may hold its lock for a moment: that is worth no line.
+        if tries == 2 {
+            warn!(log, "no control socket: --status, --explain, --pause and --resume have nobody to ask";
+                "why" => reasons.join("; "));
+        }
+        tokio::time::sleep(if tries == 1 { FIRST_RETRY } else { RETRY }).await;
     }
-    if !reasons.is_empty() {
-        warn!(log, "no control socket: --status, --explain, --pause and --resume have nobody to ask"; "why" => reasons.join("; "));
-    }
-    None
 }
 
 /// Makes the directory, where it is missing, and the socket in it.
@@ -83,7 +109,7 @@ fn open(dir: &Path) -> io::Result<(UnixListener, File)> {
     Ok((UnixListener::bind(socket)?, opened))
 }
 
-async fn accept(listener: UnixListener, desk: Desk) {
+async fn accept(listener: &UnixListener, desk: Desk) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
