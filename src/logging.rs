@@ -7,8 +7,11 @@ use std::sync::Mutex;
 
 use slog::{Drain, KV, Level, Logger, OwnedKVList, Record, Serializer, o};
 
-/// A logger; `verbose` lets changes and runs through. A log that cannot be written is no reason to stop mirroring.
-pub fn logger(verbose: u8) -> Logger {
+use crate::bars::Bars;
+
+/// A logger; `verbose` lets changes and runs through. Its lines come above the bars. A log that cannot be written is no
+/// reason to stop mirroring.
+pub fn logger(verbose: u8, bars: Option<&Bars>) -> Logger {
     let level = if verbose > 0 { Level::Debug } else { Level::Info };
     if is_journal() {
         return Logger::root(Journal.filter_level(level).ignore_res(), o!());
@@ -16,6 +19,7 @@ pub fn logger(verbose: u8) -> Logger {
     if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
         let decorator = slog_term::TermDecorator::new().stderr().build();
         let drain = slog_term::FullFormat::new(decorator).use_original_order().build();
+        let drain = Above { bars: bars.cloned(), drain };
         return Logger::root(Mutex::new(drain).filter_level(level).ignore_res(), o!());
     }
     let decorator = slog_term::PlainSyncDecorator::new(std::io::stderr());
@@ -34,6 +38,22 @@ fn is_journal() -> bool {
     let stream = std::env::var("JOURNAL_STREAM").ok();
     let stderr = std::fs::metadata("/proc/self/fd/2").ok();
     stream.zip(stderr).is_some_and(|(stream, meta)| stream == format!("{}:{}", meta.dev(), meta.ino()))
+}
+
+/// Lines that do not tear the progress bars.
+struct Above<D> {
+    bars: Option<Bars>,
+    drain: D,
+}
+
+impl<D: Drain> Drain for Above<D> {
+    type Ok = D::Ok;
+    type Err = D::Err;
+
+    fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<D::Ok, D::Err> {
+        let log = || self.drain.log(record, values);
+        self.bars.as_ref().map_or_else(log, |bars| bars.above(log))
+    }
 }
 
 /// Lines for the journal: a priority in front (sd-daemon(3)), and no time, which the journal adds.

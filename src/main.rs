@@ -1,6 +1,7 @@
 //! inosync mirrors a directory tree to its nodes, change by change. Start-up order: options, configuration, log, rsync,
 //! then one of the commands. The daemon itself is the library `inosync_actors`.
 
+mod bars;
 mod check;
 mod cli;
 mod config;
@@ -17,6 +18,7 @@ use actix::System;
 use inosync_actors::site::Site;
 use slog::error;
 
+use crate::bars::Bars;
 use crate::cli::Options;
 use crate::exit::Exit;
 
@@ -33,11 +35,14 @@ fn main() -> ExitCode {
         }
     };
     // Everything runs on this thread: rsync processes end with the thread that started them.
-    System::new().block_on(start(options, site)).into()
+    let bars = Bars::at_terminal();
+    let exit = System::new().block_on(start(options, site, bars.as_ref()));
+    bars.inspect(Bars::clear);
+    exit.into()
 }
 
-async fn start(options: Options, site: Site) -> Exit {
-    let log = logging::logger(options.verbose);
+async fn start(options: Options, site: Site, bars: Option<&Bars>) -> Exit {
+    let log = logging::logger(options.verbose, bars);
     let version = match program::version(&site.rsync).await {
         Ok(version) => version,
         Err(why) => {
@@ -50,8 +55,8 @@ async fn start(options: Options, site: Site) -> Exit {
     } else if options.dry_run {
         once::dry_run(site, version, &log).await
     } else if options.once {
-        once::once(site, version, &log).await
+        once::once(site, version, bars, &log).await
     } else {
-        run::run(options.config(), site, version, &log).await
+        run::run(options.config(), site, version, bars, &log).await
     }
 }

@@ -1,15 +1,18 @@
 //! The daemon as a process: starts it, translates signals, reads the configuration again, and says how it ended.
 
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix::System;
 use inosync_actors::daemon::{Daemon, Ending, StartError};
+use inosync_actors::rsync::audience::Audience;
 use inosync_actors::rsync::version::Version;
 use inosync_actors::site::Site;
 use slog::{Logger, error, info, o};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::bars::Bars;
 use crate::config;
 use crate::exit::Exit;
 use crate::program;
@@ -58,7 +61,7 @@ impl Signals {
 }
 
 /// Mirrors the site until it is stopped. `path` is the configuration file, which SIGHUP makes it read again.
-pub async fn run(path: &Path, mut site: Site, mut version: Version, log: &Logger) -> Exit {
+pub async fn run(path: &Path, mut site: Site, mut version: Version, bars: Option<&Bars>, log: &Logger) -> Exit {
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(why) => {
@@ -70,7 +73,8 @@ pub async fn run(path: &Path, mut site: Site, mut version: Version, log: &Logger
     let exit = loop {
         info!(log, "inosync starts"; "version" => env!("CARGO_PKG_VERSION"), "wpath" => site.wpath.display(),
             "nodes" => site.nodes.len(), "rsync" => %version);
-        match mirror(path, &mut site, &mut version, superseding, &mut signals, log).await {
+        let audience = Bars::audience(bars);
+        match mirror(path, &mut site, &mut version, superseding, &mut signals, (audience, log)).await {
             Ok(Ending::Restart { .. }) => superseding = false,
             Ok(Ending::Superseded) => {
                 info!(log, "the source was empty, and a directory with content took its place: mirroring that one");
@@ -95,10 +99,10 @@ async fn mirror(
     version: &mut Version,
     superseding: bool,
     signals: &mut Signals,
-    log: &Logger,
+    (audience, log): (Rc<dyn Audience>, &Logger),
 ) -> Result<Ending, StartError> {
     let start = if superseding { Daemon::start_superseding } else { Daemon::start };
-    let mut daemon = start(site.clone(), *version, &log.new(o!()))?;
+    let mut daemon = start(site.clone(), *version, audience, &log.new(o!()))?;
     let (terminal, mut stopping) = (signals.terminal, false);
     let ending = loop {
         tokio::select! {

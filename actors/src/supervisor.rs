@@ -25,6 +25,7 @@ use crate::messages::{
 use crate::reload::Edition;
 use crate::root::Root;
 use crate::rsync::node::Node;
+use crate::rsync::progress::Gauge;
 use crate::site::InitialSync;
 use crate::state::memory::Resumed;
 use crate::state::unsaved::Unsaved;
@@ -158,7 +159,8 @@ impl SupervisorActor {
         let (bulk_size, excludes) = (site.bulk_size, site.excludes.clone());
         let log = self.log.new(o!("node" => node.name().to_owned()));
         let (key, unsaved, root) = (state::key(site, node), self.unsaved.clone(), self.root.clone());
-        Link { slot, key, outbox, unsaved, transport, bulk_size, root, excludes, log }
+        let progress = Gauge::default();
+        Link { slot, key, outbox, unsaved, transport, progress, bulk_size, root, excludes, log }
     }
 
     fn launch(&mut self, at: usize, ctx: &mut Context<Self>) {

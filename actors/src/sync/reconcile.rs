@@ -26,7 +26,7 @@ impl SyncActor {
         drop(outbox);
         debug!(self.link.log, "reconcile");
         self.reconcile_runs = true;
-        let running = self.link.transport.clone().reconcile(kept);
+        let running = self.link.transport.clone().reconcile(kept, self.link.progress.clone());
         let ended = running.into_actor(self).map(move |result, actor, ctx| actor.reconcile_ended(started, result, ctx));
         ctx.spawn(ended);
     }
