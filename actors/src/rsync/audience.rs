@@ -19,6 +19,8 @@ use crate::path::RelPath;
 
 /// How often the log says how far a reconcile is.
 const OFTEN: Duration = Duration::from_secs(60);
+/// So long before the first time, what there is to compare is counted: for what takes less it is not worth it.
+const BEFORE: Duration = Duration::from_secs(20);
 
 /// Does not end by itself: it is dropped at the end of the reconcile.
 pub type Attending = Pin<Box<dyn Future<Output = Infallible>>>;
@@ -137,9 +139,9 @@ pub struct Minutes;
 impl Audience for Minutes {
     fn attend(&self, reconcile: Reconcile) -> Attending {
         Box::pin(async move {
-            tokio::time::sleep(OFTEN).await;
-            // Only now: it is not worth it for what takes less.
+            tokio::time::sleep(OFTEN - BEFORE).await;
             let counting = reconcile.count();
+            tokio::time::sleep(BEFORE).await;
             loop {
                 reconcile.note(&counting);
                 say(&reconcile.log, reconcile.progress());
