@@ -24,6 +24,7 @@ fn a_node_that_is_down_during_a_burst_costs_neither_memory_nor_the_other_node_it
     let files = variable("INOSYNC_TEST_BURST").unwrap_or(FILES);
     let mut site = Site::on(&[Local, Ssh]);
     site.start_mirrored();
+    let mut before: Vec<Duration> = (0..PROBES).map(|at| latency(&site, files + PROBES + at)).collect();
     site.stop_server(Ssh);
     let mut during = Vec::new();
     for at in 0..files {
@@ -42,6 +43,7 @@ fn a_node_that_is_down_during_a_burst_costs_neither_memory_nor_the_other_node_it
     site.start_server(Ssh);
     site.expect_identical();
     let memory = peak_memory(&site);
+    before.sort();
     during.sort();
     after.sort();
     println!(
@@ -53,7 +55,9 @@ fn a_node_that_is_down_during_a_burst_costs_neither_memory_nor_the_other_node_it
         percent(&after, 95),
     );
     assert!(memory < MEMORY_KB, "{memory} kB in memory");
-    assert!(percent(&after, 95) < LATENCY, "{after:?}");
+    // Other tests, and whatever else the machine does, slow down both.
+    let pace = LATENCY.max(percent(&before, 95) * 3);
+    assert!(percent(&after, 95) < pace, "{before:?}\n{after:?}");
     assert_eq!(site.stop().code, Some(0));
 }
 
