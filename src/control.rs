@@ -5,7 +5,6 @@ mod client;
 mod server;
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use inosync_actors::daemon::Handle;
@@ -61,24 +60,12 @@ pub enum Answer {
 
 /// The daemon of this process, for those who ask for it from outside: another one after each start anew.
 #[derive(Clone, Default)]
-pub struct Desk(Rc<RefCell<State>>);
-
-#[derive(Default)]
-struct State {
-    daemon: Option<Handle>,
-    /// The nodes that are paused: the next daemon is told.
-    paused: BTreeSet<String>,
-}
+pub struct Desk(Rc<RefCell<Option<Handle>>>);
 
 impl Desk {
     /// This daemon runs from now on.
-    pub async fn open(&self, daemon: Handle) {
-        let paused = self.0.borrow().paused.clone();
-        for node in paused {
-            // It is not there any more: then it need not be paused.
-            let _ = daemon.pause(node, true).await;
-        }
-        self.0.borrow_mut().daemon = Some(daemon);
+    pub fn open(&self, daemon: Handle) {
+        *self.0.borrow_mut() = Some(daemon);
     }
 
     /// How the daemon is doing; `None` while there is none.
@@ -87,7 +74,7 @@ impl Desk {
     }
 
     fn daemon(&self) -> Option<Handle> {
-        self.0.borrow().daemon.clone()
+        self.0.borrow().clone()
     }
 
     /// The answer to a request.
@@ -104,21 +91,13 @@ impl Desk {
     }
 
     async fn pause(&self, daemon: &Handle, node: String, paused: bool) -> Answer {
-        match daemon.pause(node.clone(), paused).await {
+        match daemon.pause(node, paused).await {
             None => ending(),
             Some(false) => {
                 let nodes = daemon.status(false).await.map(|status| status.nodes).unwrap_or_default();
                 Answer::NoSuchNode { nodes: nodes.into_iter().map(|node| node.name).collect() }
             }
-            Some(true) => {
-                let set = &mut self.0.borrow_mut().paused;
-                if paused {
-                    set.insert(node)
-                } else {
-                    set.remove(&node)
-                };
-                Answer::Done
-            }
+            Some(true) => Answer::Done,
         }
     }
 }

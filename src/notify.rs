@@ -55,9 +55,9 @@ impl Notify {
 
     async fn follow(&self, mut pulse: Pulse) {
         let mut before = Standing::default();
-        while let Some(progress) = pulse.progress().await {
-            self.further(before, progress);
-            before = progress;
+        while let Some(standing) = pulse.standing().await {
+            self.further(before, standing);
+            before = standing;
         }
     }
 

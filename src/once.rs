@@ -10,7 +10,7 @@ use inosync_actors::rsync::blame::Blame;
 use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::failure::Failure;
 use inosync_actors::rsync::output::Line;
-use inosync_actors::rsync::progress::Gauge;
+use inosync_actors::rsync::progress::Latest;
 use inosync_actors::rsync::version::Version;
 use inosync_actors::rsync::{Rsync, Shared};
 use inosync_actors::site::Site;
@@ -122,7 +122,7 @@ async fn reconcile(rsync: Rc<Rsync>, log: Logger) -> bool {
 
 async fn reconcile_once(rsync: &Rc<Rsync>, log: &Logger) -> Result<Delivery, Failure> {
     let started = Instant::now();
-    let delivery = rsync.clone().reconcile(Vec::new(), Gauge::default()).await?;
+    let delivery = rsync.clone().reconcile(Vec::new(), Latest::default()).await?;
     log_delivery(log, "reconciled", delivery.tally.changes(), &delivery, started);
     match &delivery.blamed {
         Blame::Paths(paths) => log_failing(log, paths, &delivery),

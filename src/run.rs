@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use actix::System;
-use inosync_actors::daemon::{Daemon, Ending, StartError};
+use inosync_actors::daemon::{Company, Daemon, Ending, StartError};
 use inosync_actors::rsync::version::Version;
 use inosync_actors::site::Site;
+use inosync_actors::supervisor::paused::Paused;
 use slog::{Logger, error, info, o};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -74,6 +75,7 @@ struct Process<'a> {
     signals: Signals,
     desk: Desk,
     front: Front,
+    company: Company,
     notify: Notify,
     voice: &'a Log,
 }
@@ -115,7 +117,8 @@ pub async fn run(path: &Path, configuration: Configuration, version: Version, vo
     let (Configuration { site, service }, desk) = (configuration, Desk::default());
     let front = Front::of(service, &desk, log);
     let notify = Notify::of_process();
-    let mut process = Process { path, site, version, signals, desk, front, notify, voice };
+    let company = Company { audience: Bars::audience(voice.bars.as_ref()), paused: Paused::default() };
+    let mut process = Process { path, site, version, signals, desk, front, company, notify, voice };
     let mut superseding = false;
     let exit = loop {
         info!(log, "inosync starts"; "version" => env!("CARGO_PKG_VERSION"), "wpath" => process.site.wpath.display(),
@@ -141,9 +144,9 @@ impl Process<'_> {
     /// Mirrors until the daemon is to end or to start anew. `superseding`: after [`Ending::Superseded`].
     async fn mirror(&mut self, superseding: bool) -> Result<Ending, StartError> {
         let start = if superseding { Daemon::start_superseding } else { Daemon::start };
-        let audience = Bars::audience(self.voice.bars.as_ref());
-        let mut daemon = start(self.site.clone(), self.version, audience, &self.voice.logger.new(o!()))?;
-        self.desk.open(daemon.handle()).await;
+        let company = self.company.clone();
+        let mut daemon = start(self.site.clone(), self.version, company, &self.voice.logger.new(o!()))?;
+        self.desk.open(daemon.handle());
         let _companion = self.notify.accompany(daemon.pulse());
         let mut stopping = false;
         let ending = loop {

@@ -59,7 +59,7 @@ pub fn complain(answer: Result<Answer, AskError>) -> Exit {
 pub fn log(log: &Logger, status: &Status) {
     let source = &status.source;
     info!(log, "status"; "watched" => source.watched_directories, "unwatched" => source.unwatched_directories,
-        "overflows" => source.overflows, "up" => duration(status.at.saturating_sub(status.started_at)));
+        "overflows" => source.overflows, "up" => duration(status.up()));
     for node in &status.nodes {
         let (name, state, lag) = (&node.name, node.state.to_string(), lag(node));
         let totals = &node.totals;
@@ -83,7 +83,7 @@ fn shown(status: &Status) -> String {
     let Status { version, rsync, wpath, pid, source, .. } = status;
     let mut text = String::new();
     // Writing to a String does not fail.
-    let _ = writeln!(text, "inosync {version}, {wpath}, pid {pid}, up {}", duration(status.at - status.started_at));
+    let _ = writeln!(text, "inosync {version}, {wpath}, pid {pid}, up {}", duration(status.up()));
     let limit = source.watch_limit.map_or(String::new(), |limit| format!(" (limit {limit})"));
     let _ = writeln!(text, "source: watched directories: {}{limit}", source.watched_directories);
     if let Some(trouble) = &source.trouble {

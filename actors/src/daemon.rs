@@ -25,6 +25,7 @@ use crate::state::memory::Memory;
 use crate::state::store::StoreError;
 use crate::state::{self, StateActor};
 use crate::status::{Status, Whereabouts};
+use crate::supervisor::paused::Paused;
 use crate::supervisor::pulse::{Pulse, Standing};
 use crate::supervisor::{Front, Recall, SupervisorActor};
 use crate::sync::{Outbox, Transport};
@@ -97,11 +98,20 @@ impl Drop for EndsDaemon {
     }
 }
 
+/// What a daemon finds in its process, and the next one after a start anew.
+#[derive(Clone)]
+pub struct Company {
+    /// Hears how far reconciles are.
+    pub audience: Rc<dyn Audience>,
+    /// The nodes that are paused.
+    pub paused: Paused,
+}
+
 /// A running daemon.
 pub struct Daemon {
     supervisor: Addr<SupervisorActor>,
     announced: oneshot::Receiver<Ending>,
-    progress: watch::Receiver<Standing>,
+    standing: watch::Receiver<Standing>,
     /// `Some` once the end was announced.
     ending: Option<Ending>,
     children: Children,
@@ -132,14 +142,14 @@ impl Threads {
 }
 
 impl Daemon {
-    /// Starts mirroring a site by rsync; `audience` hears how far its reconciles are. Within an actix system, on its main
-    /// thread: rsync processes end with the thread that started them.
+    /// Starts mirroring a site by rsync. Within an actix system, on its main thread: rsync processes end with the thread
+    /// that started them.
     ///
     /// # Errors
     /// When the source is not there, or another process keeps the state of this site.
-    pub fn start(site: Site, version: Version, audience: Rc<dyn Audience>, log: &Logger) -> Result<Daemon, StartError> {
+    pub fn start(site: Site, version: Version, company: Company, log: &Logger) -> Result<Daemon, StartError> {
         let root = site.root()?;
-        Daemon::start_at(root, site, version, audience, log)
+        Daemon::start_at(root, site, version, company, log)
     }
 
     /// As [`Daemon::start`], after the end of a daemon as [`Ending::Superseded`].
@@ -149,18 +159,18 @@ impl Daemon {
     pub fn start_superseding(
         site: Site,
         version: Version,
-        audience: Rc<dyn Audience>,
+        company: Company,
         log: &Logger,
     ) -> Result<Daemon, StartError> {
         let root = site.root()?.superseding();
-        Daemon::start_at(root, site, version, audience, log)
+        Daemon::start_at(root, site, version, company, log)
     }
 
     fn start_at(
         root: Root,
         site: Site,
         version: Version,
-        audience: Rc<dyn Audience>,
+        Company { audience, paused }: Company,
         log: &Logger,
     ) -> Result<Daemon, StartError> {
         let children = Children::default();
@@ -173,7 +183,7 @@ impl Daemon {
             Rsync::new(edition.site.clone(), source.clone(), node.clone(), edition.version, shared.clone())
         });
         let edition = Edition { site: Rc::new(site), version };
-        Ok(Daemon { staging, ..Daemon::start_with(edition, root, ways, children, memory, log) })
+        Ok(Daemon { staging, ..Daemon::start_with(edition, root, ways, children, memory, paused, log) })
     }
 
     /// Starts mirroring a site from `root` over ways of any kind. `memory` is `None` if nothing is known of earlier runs,
@@ -184,6 +194,7 @@ impl Daemon {
         ways: Ways,
         children: Children,
         memory: Option<Memory>,
+        paused: Paused,
         log: &Logger,
     ) -> Daemon {
         let (guard, announced) = EndsDaemon::new();
@@ -192,15 +203,17 @@ impl Daemon {
             outboxes.iter().for_each(|outbox| outbox.lock().source_emptied());
         }
         let unsaved = memory.as_ref().map(|memory| memory.unsaved.clone()).unwrap_or_default();
-        let (tell, progress) = watch::channel(Standing::default());
+        let (tell, standing) = watch::channel(Standing::default());
         let (holds, held) = mpsc::channel(1);
         let threads = Threads { front: Arbiter::new(), state: memory.as_ref().map(|_| Arbiter::new()), held };
         let supervisor = SupervisorActor::create(|ctx| {
             let starter = Starter { site: &edition.site, root: &root, supervisor: ctx.address(), log, guard: &guard };
             let front = starter.start(&outboxes, memory, &threads, holds);
-            SupervisorActor::new(edition, root, ways, (&outboxes, unsaved), front, log.clone(), guard).telling(tell)
+            let log = log.clone();
+            let supervisor = SupervisorActor::new(edition, root, ways, (&outboxes, unsaved), front, log, guard);
+            supervisor.telling(tell).pausing(paused)
         });
-        Daemon { supervisor, announced, progress, ending: None, children, staging: None, threads }
+        Daemon { supervisor, announced, standing, ending: None, children, staging: None, threads }
     }
 
     /// Goes by another reading of the configuration from now on. Ends in [`Ending::Restart`] where that takes a new start.
@@ -215,7 +228,7 @@ impl Daemon {
 
     /// What tells how far it is, and that it is not stuck.
     pub fn pulse(&self) -> Pulse {
-        Pulse::new(self.supervisor.clone(), self.progress.clone())
+        Pulse::new(self.supervisor.clone(), self.standing.clone())
     }
 
     /// Asks for an orderly stop; a second time, for an immediate one.
@@ -248,7 +261,7 @@ impl Handle {
     /// How it is going. `ask_nodes`: nodes are first asked for their rsync, where it is not known; that takes up to two
     /// seconds.
     pub async fn status(&self, ask_nodes: bool) -> Option<Status> {
-        self.0.send(AskStatus { ask_nodes }).await.ok()
+        self.0.send(AskStatus { ask_nodes }).await.ok().flatten()
     }
 
     /// What is known of a path.
@@ -258,7 +271,7 @@ impl Handle {
 
     /// Pauses a node, or lets it go on. Whether there is such a node.
     pub async fn pause(&self, node: String, paused: bool) -> Option<bool> {
-        self.0.send(Pause { node, paused }).await.ok()
+        self.0.send(Pause { node, paused }).await.ok().flatten()
     }
 }
 

@@ -418,9 +418,9 @@ pub struct Reload {
     pub version: Version,
 }
 
-/// The command -> SupervisorActor: how is it going?
+/// The command -> SupervisorActor: how is it going? `None` when it has ended, or starts anew.
 #[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "Status")]
+#[rtype(result = "Option<Status>")]
 pub struct AskStatus {
     /// Whether nodes are asked for their rsync first, where it is not known: that takes up to two seconds.
     pub ask_nodes: bool,
@@ -436,9 +436,10 @@ pub struct AskPath(pub RelPath);
 #[rtype(result = "bool")]
 pub struct AskSeen(pub RelPath);
 
-/// The command -> SupervisorActor: nothing more is sent to this node, or it goes on. Whether there is such a node.
+/// The command -> SupervisorActor: nothing more is sent to this node, or it goes on. Whether there is such a node; `None`
+/// when it has ended, or starts anew.
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "bool")]
+#[rtype(result = "Option<bool>")]
 pub struct Pause {
     /// Its name, as in the configuration or the log.
     pub node: String,

@@ -34,7 +34,7 @@ use self::failure::{Cause, Failure};
 use self::master::Master;
 use self::node::{Kind, Node};
 use self::output::Line;
-use self::progress::Gauge;
+use self::progress::Latest;
 use self::recipe::{Context, Invocation, Question, Recipe};
 use self::run::{Code, Finished, PATIENCE, Process};
 pub use self::shared::Shared;
@@ -113,6 +113,8 @@ pub struct Rsync {
     protocol: Cell<Option<u32>>,
     /// The version of the node's rsync; `None` before somebody asked.
     remote: Cell<Option<Remote>>,
+    /// Whether it is being asked.
+    asks: Cell<bool>,
     audience: Rc<dyn Audience>,
     counter: Counter,
     log: Logger,
@@ -155,6 +157,7 @@ impl Rsync {
             retired: Cell::new(false),
             protocol: Cell::new(None),
             remote: Cell::new(None),
+            asks: Cell::new(false),
             audience,
             counter,
             log,
@@ -409,7 +412,7 @@ impl Transport for Rsync {
         })
     }
 
-    fn reconcile(self: Rc<Self>, kept: Vec<RelPath>, gauge: Gauge) -> Running {
+    fn reconcile(self: Rc<Self>, kept: Vec<RelPath>, gauge: Latest) -> Running {
         Box::pin(async move {
             let source = (self.root.path(), &self.site.excludes);
             let reconcile = Reconcile::new(self.node.name(), &self.log, &gauge, source, &self.counter);
@@ -428,6 +431,11 @@ impl Transport for Rsync {
         self.refill();
     }
 
+    fn wake(self: Rc<Self>) {
+        self.standbys.borrow_mut().succeeded();
+        self.refill();
+    }
+
     fn remote(&self) -> RemoteRsync {
         let version = match (self.node.kind(), self.remote.get()) {
             (Kind::Local, _) => Some(self.version),
@@ -438,12 +446,13 @@ impl Transport for Rsync {
     }
 
     fn ask(self: Rc<Self>) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
-        if self.node.kind() == Kind::Local || self.remote.get().is_some() {
+        if self.node.kind() == Kind::Local || self.remote.get().is_some() || self.asks.replace(true) {
             return None;
         }
         Some(Box::pin(async move {
             // What it does not tell is not known; the next one who wants to know asks again.
             let _ = self.examine().await;
+            self.asks.set(false);
         }))
     }
 

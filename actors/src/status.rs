@@ -151,11 +151,11 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "is")]
 pub enum State {
-    /// The watches do not stand yet.
+    /// The watches do not stand yet, or it was added a moment ago.
     Starting,
     /// It has everything.
     Idle,
-    /// It is being sent what changed.
+    /// It lacks something, which is sent now or at its turn.
     Syncing,
     /// The whole tree is being compared.
     Reconciling,
@@ -222,6 +222,11 @@ pub enum Verdict {
 }
 
 impl Status {
+    /// Seconds since the start. The clock may have been set back meanwhile.
+    pub fn up(&self) -> u64 {
+        self.at.saturating_sub(self.started_at)
+    }
+
     /// Whether a person should look.
     pub fn verdict(&self) -> Verdict {
         let nodes = self.nodes.iter().map(Node::verdict).max().unwrap_or(Verdict::Well);
@@ -271,6 +276,8 @@ pub struct Facts<'a> {
     pub phase: Phase,
     /// Whether it has a SyncActor.
     pub is_served: bool,
+    /// Whether it has none because its last one ended.
+    pub has_ended: bool,
     /// Whether somebody paused it.
     pub paused: bool,
     /// What is wrong with the source.
@@ -289,9 +296,11 @@ impl State {
         match (facts.health, facts) {
             (_, Facts { phase: Phase::Starting, .. }) => State::Starting,
             (_, Facts { trouble: Some(why), .. }) => State::Held { why: why.to_owned() },
-            (Health::Held { why, .. }, _) => State::Held { why: why.to_string() },
+            // Nobody looks whether what held it is over.
             (_, Facts { paused: true, .. }) => State::Paused,
-            (_, Facts { is_served: false, .. }) => State::Restarting,
+            (Health::Held { why, .. }, _) => State::Held { why: why.to_string() },
+            (_, Facts { has_ended: true, .. }) => State::Restarting,
+            (_, Facts { is_served: false, .. }) => State::Starting,
             (health @ Health::BackingOff { cause, until, .. }, _) => State::Backoff {
                 why: cause.words().to_owned(),
                 until: unix(SystemTime::now() + until.saturating_duration_since(now)),

@@ -2,6 +2,7 @@
 //! reload and the orderly stop.
 
 mod moves;
+pub mod paused;
 pub mod pulse;
 mod reload;
 mod resync;
@@ -16,6 +17,7 @@ use actix::prelude::*;
 use slog::{Logger, debug, error, info, o, warn};
 use tokio::sync::watch;
 
+use self::paused::Paused;
 use self::pulse::Standing;
 use self::reload::Reloading;
 use self::resync::Clock;
@@ -29,7 +31,7 @@ use crate::messages::{
 use crate::reload::Edition;
 use crate::root::Root;
 use crate::rsync::node::Node;
-use crate::rsync::progress::Gauge;
+use crate::rsync::progress::Latest;
 use crate::site::InitialSync;
 use crate::state::memory::Resumed;
 use crate::state::unsaved::Unsaved;
@@ -90,7 +92,8 @@ pub struct SupervisorActor {
     reloading: Reloading,
     clock: Clock,
     tally: Tally,
-    progress: watch::Sender<Standing>,
+    standing: watch::Sender<Standing>,
+    paused: Paused,
     log: Logger,
     guard: EndsDaemon,
 }
@@ -160,7 +163,8 @@ impl SupervisorActor {
             reloading,
             clock,
             tally,
-            progress: watch::Sender::default(),
+            standing: watch::Sender::default(),
+            paused: Paused::default(),
             log,
             guard,
         };
@@ -177,7 +181,7 @@ impl SupervisorActor {
         let (bulk_size, excludes) = (site.bulk_size, site.excludes.clone());
         let log = self.log.new(o!("node" => node.name().to_owned()));
         let (key, unsaved, root) = (state::key(site, node), self.unsaved.clone(), self.root.clone());
-        let progress = Gauge::default();
+        let progress = Latest::default();
         Link { slot, key, outbox, unsaved, transport, progress, bulk_size, record, root, excludes, log }
     }
 
@@ -225,7 +229,7 @@ impl SupervisorActor {
             self.launch(at, ctx);
         }
         self.spread_turns(ctx);
-        self.tell(|progress| progress.watching = Some(directories));
+        self.tell(|standing| standing.watching = Some(directories));
     }
 
     /// Goes on where the last run ended, or begins with a reconcile.
@@ -295,7 +299,7 @@ impl Handler<WatchReport> for SupervisorActor {
         match report {
             WatchReport::Scanning { directories } => {
                 info!(self.log, "scanning the source"; "directories" => directories);
-                self.tell(|progress| progress.scanned = directories);
+                self.tell(|standing| standing.scanned = directories);
             }
             WatchReport::Watching { directories } => self.watching(directories, ctx),
             WatchReport::Failed(error) => {

@@ -178,7 +178,6 @@ impl SyncActor {
         }
     }
 
-    /// The source is not what it must be.
     /// A source may be without its content and have some of it again while its node is not tried.
     fn note_emptied(&self) {
         if self.link.root.check().is_err_and(|why| why.is_about_content()) {
@@ -186,6 +185,7 @@ impl SyncActor {
         }
     }
 
+    /// The source is not what it must be.
     fn hold(&mut self, why: RootError, now: Instant) {
         self.link.transport.rest();
         if why.is_about_content() {

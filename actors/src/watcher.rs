@@ -132,6 +132,7 @@ impl WatcherActor {
     fn watch(&self, addr: Addr<Self>) -> Result<(Observer, Gauge), WatchError> {
         let inotify = Inotify::init().map_err(WatchError::of_init)?;
         let dirs = Dirs::new(self.root.path().to_owned(), self.excludes.clone(), inotify.watches())?;
+        let dirs = dirs.in_sight(self.outlets.sight.clone());
         let cookie = self.aside.clone().map(|aside| Cookie::new(aside, inotify.watches()));
         let deliver = move |seen| {
             match seen {

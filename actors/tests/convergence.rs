@@ -21,8 +21,9 @@ use inosync_actors::reload::Edition;
 use inosync_actors::root::Root;
 use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::node::Node;
-use inosync_actors::rsync::progress::Gauge;
+use inosync_actors::rsync::progress::Latest;
 use inosync_actors::rsync::{Rsync, Shared, local_version};
+use inosync_actors::supervisor::paused::Paused;
 use inosync_actors::sync::lease::Lane;
 use inosync_actors::sync::plan::Plan;
 use inosync_actors::sync::{Running, Transport, Worked};
@@ -80,7 +81,7 @@ impl Transport for Panics {
         self.upset(|| way.deliver(plan, lane, worked))
     }
 
-    fn reconcile(self: Rc<Self>, kept: Vec<RelPath>, gauge: Gauge) -> Running {
+    fn reconcile(self: Rc<Self>, kept: Vec<RelPath>, gauge: Latest) -> Running {
         let way = self.way.clone();
         self.upset(|| way.reconcile(kept, gauge))
     }
@@ -184,7 +185,8 @@ async fn a_sync_actor_that_panics_at_any_moment_loses_nothing_and_the_other_node
     let ways = move |_: &Edition, node: &Node| -> Rc<dyn Transport> {
         if node.dest().to_string_lossy().contains("upset") { panicking.clone() } else { steady.clone() }
     };
-    let mut daemon = Daemon::start_with(edition, root.clone(), Box::new(ways), children.clone(), None, &log);
+    let mut daemon =
+        Daemon::start_with(edition, root.clone(), Box::new(ways), children.clone(), None, Paused::default(), &log);
 
     for step in 0..operations {
         // Whether it failed or not, the trees have to become equal.

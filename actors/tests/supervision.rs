@@ -17,8 +17,9 @@ use inosync_actors::root::Root;
 use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::failure::{Cause, Failure};
 use inosync_actors::rsync::node::Node;
-use inosync_actors::rsync::progress::Gauge;
+use inosync_actors::rsync::progress::Latest;
 use inosync_actors::rsync::{Rsync, Shared, local_version};
+use inosync_actors::supervisor::paused::Paused;
 use inosync_actors::sync::lease::Lane;
 use inosync_actors::sync::plan::Plan;
 use inosync_actors::sync::{Running, Transport, Worked};
@@ -52,7 +53,7 @@ impl Transport for Unreliable {
         self.goes_wrong().unwrap_or_else(|| self.way.clone().deliver(plan, lane, worked))
     }
 
-    fn reconcile(self: Rc<Self>, kept: Vec<RelPath>, gauge: Gauge) -> Running {
+    fn reconcile(self: Rc<Self>, kept: Vec<RelPath>, gauge: Latest) -> Running {
         self.goes_wrong().unwrap_or_else(|| self.way.clone().reconcile(kept, gauge))
     }
 }
@@ -87,7 +88,8 @@ async fn a_sync_actor_that_panics_or_stops_loses_nothing_and_disturbs_nobody() {
     let ways = move |_: &Edition, node: &Node| -> Rc<dyn Transport> {
         if node.dest().to_string_lossy().contains("unreliable") { shaky.clone() } else { steady.clone() }
     };
-    let mut daemon = Daemon::start_with(edition, root.clone(), Box::new(ways), children.clone(), None, &log);
+    let mut daemon =
+        Daemon::start_with(edition, root.clone(), Box::new(ways), children.clone(), None, Paused::default(), &log);
 
     let (source, steady) = (trees.path("source"), trees.path("steady"));
     // Each way of going wrong at least once.

@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use ron::value::RawValue;
@@ -40,14 +39,12 @@ pub fn sockets(config: &Path, value: Option<&Value<'_>>) -> Result<Vec<PathBuf>,
 /// Who asks a service need not be in its environment, so all are looked at.
 fn usual_places() -> Vec<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    let first = |paths: OsString| {
-        let bytes = paths.as_bytes().split(|&b| b == b':').next().unwrap_or_default().to_vec();
-        PathBuf::from(OsString::from_vec(bytes))
-    };
+    // systemd gives several directories with colons between them.
+    let first = |paths: OsString| std::env::split_paths(&paths).next();
     let session = variable("XDG_RUNTIME_DIR").map(|path| PathBuf::from(path).join("inosync"));
     let usual = PathBuf::from("/run/inosync");
     let mut places: Vec<PathBuf> =
-        variable("RUNTIME_DIRECTORY").map(first).into_iter().chain([usual]).chain(session).collect();
+        variable("RUNTIME_DIRECTORY").and_then(first).into_iter().chain([usual]).chain(session).collect();
     places.dedup();
     places
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -53,6 +54,7 @@ pub async fn ask(config: &Path, places: &[PathBuf], request: &Request) -> Result
     if places.is_empty() {
         return Err(AskError::NoSocket { config: shown(config) });
     }
+    let mut refused = None;
     for place in places {
         match connect(place).await {
             Ok(stream) => {
@@ -61,11 +63,15 @@ pub async fn ask(config: &Path, places: &[PathBuf], request: &Request) -> Result
                 return answer.map_err(AskError::Garbled);
             }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return Err(AskError::NotAllowed { place: shown(place) });
+                refused.get_or_insert(place);
             }
             // Nothing is there, or what a killed daemon left.
             Err(_) => (),
         }
+    }
+    // Another one may be this user's own.
+    if let Some(place) = refused {
+        return Err(AskError::NotAllowed { place: shown(place) });
     }
     let places = places.iter().map(|place| shown(place)).collect::<Vec<_>>().join(", ");
     Err(AskError::NoDaemon { config: shown(config), places })
@@ -79,7 +85,10 @@ pub(super) fn within(dir: RawFd) -> PathBuf {
 async fn connect(place: &Path) -> io::Result<UnixStream> {
     let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
     let dir = File::from(rustix::fs::open(place, flags, Mode::empty())?);
-    UnixStream::connect(within(dir.as_raw_fd())).await
+    let stream = UnixStream::connect(within(dir.as_raw_fd())).await?;
+    // What is said is believed: whoever says it must own the place where it is looked for.
+    let peer = stream.peer_cred()?.uid();
+    if peer == 0 || peer == dir.metadata()?.uid() { Ok(stream) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 async fn converse(stream: UnixStream, request: &Request) -> io::Result<Answer> {

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use inosync_actors::path::Escaped;
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
 use slog::{Logger, warn};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -40,13 +41,14 @@ struct Bound {
     listener: UnixListener,
     dir: PathBuf,
     /// The lock tells other daemons that the directory is in use.
-    _lock: File,
+    lock: File,
 }
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        // Whoever comes next makes them anew.
-        let _ = fs::remove_file(self.dir.join(SOCKET)).and_then(|()| fs::remove_dir(&self.dir));
+        // By the descriptor: something else may have the name. Whoever comes next makes them anew.
+        let _ = rustix::fs::unlinkat(&self.lock, SOCKET, AtFlags::empty());
+        let _ = fs::remove_dir(&self.dir);
     }
 }
 
@@ -69,7 +71,7 @@ async fn bind(places: &[PathBuf], log: &Logger) -> Bound {
         let mut reasons = Vec::new();
         for dir in places {
             match open(dir) {
-                Ok((listener, lock)) => return Bound { listener, dir: dir.clone(), _lock: lock },
+                Ok((listener, lock)) => return Bound { listener, dir: dir.clone(), lock },
                 Err(why) => reasons.push(format!("{}: {why}", Escaped(dir.as_os_str().as_encoded_bytes()))),
             }
         }
@@ -101,12 +103,11 @@ fn open(dir: &Path) -> io::Result<(UnixListener, File)> {
     flock(&opened, FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| io::Error::other("in use by another inosync with this configuration"))?;
     // The path of a socket is short (sun_path in unix(7)), that of the directory need not be.
-    let socket = super::client::within(opened.as_raw_fd());
-    match fs::remove_file(&socket) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => (),
+    match rustix::fs::unlinkat(&opened, SOCKET, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => (),
+        Err(error) => return Err(error.into()),
     }
-    Ok((UnixListener::bind(socket)?, opened))
+    Ok((UnixListener::bind(super::client::within(opened.as_raw_fd()))?, opened))
 }
 
 async fn accept(listener: &UnixListener, desk: Desk) {

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use rustix::process::Signal;
 
-use crate::support::{Dead, Local, Rsyncd, Site, Ssh};
+use crate::support::{Dead, Local, Rsyncd, Site, Ssh, wait};
 
 #[test]
 fn at_rest_every_node_is_idle_and_what_was_sent_is_counted() {
@@ -66,21 +66,54 @@ fn a_paused_node_gets_nothing_until_it_is_resumed_and_others_go_on() {
 }
 
 #[test]
-fn a_node_stays_paused_over_a_reload_that_starts_anew_and_a_stop_does_not_wait_for_it() {
+fn nodes_stay_paused_over_a_reload_that_starts_anew_and_a_stop_does_not_wait_for_them() {
+    let mut site = Site::new();
+    site.start_mirrored();
+    let nodes = [Local, Ssh, Rsyncd];
+    for node in nodes {
+        site.expect_state(node, "idle");
+        assert_eq!(site.ask(&["--pause", &site.shown(node)]).code, Some(0));
+    }
+    site.write("file", "new");
+    for poll in ["watch_poll: 7", "watch_poll: 8", "watch_poll: 9"] {
+        site.config(poll);
+        site.reload();
+        site.expect_watching();
+        for node in nodes {
+            site.expect_status(node, "behind", |status| status["pending"].as_u64() >= Some(1));
+            site.expect_state(node, "paused");
+        }
+    }
+    let ended = site.stop();
+    assert_eq!(ended.code, Some(75), "{}", ended.log);
+    assert!(nodes.iter().all(|&node| !site.mirror(node).join("file").exists()), "{}", ended.log);
+    site.start();
+    site.expect_identical();
+}
+
+#[test]
+fn a_paused_node_has_no_rsync_that_waits_and_a_resumed_one_has() {
+    let mut site = Site::on(&[Local]);
+    site.start_warm();
+    assert_eq!(site.ask(&["--pause", "local"]).code, Some(0));
+    let waiting = |site: &Site| site.daemon().running("rsync").len();
+    assert!(wait::until(|| (waiting(&site) == 0).then_some(())).is_some(), "an rsync waits");
+    assert_eq!(site.ask(&["--resume", "local"]).code, Some(0));
+    assert!(wait::until(|| (waiting(&site) > 0).then_some(())).is_some(), "no rsync waits");
+}
+
+#[test]
+fn a_node_that_was_paused_by_its_destination_is_resumed_by_its_name() {
     let mut site = Site::on(&[Local]);
     site.start_mirrored();
-    assert_eq!(site.ask(&["--pause", "local"]).code, Some(0));
+    let dest = format!("{}/", site.mirror(Local).display());
+    assert_eq!(site.ask(&["--pause", &dest]).code, Some(0));
+    assert_eq!(site.ask(&["--resume", "local"]).code, Some(0));
     site.config("watch_poll: 7");
     site.reload();
     site.expect_watching();
     site.write("file", "new");
-    site.expect_status(Local, "behind", |status| status["pending"].as_u64() >= Some(1));
-    site.expect_state(Local, "paused");
-    let ended = site.stop();
-    assert_eq!(ended.code, Some(75), "{}", ended.log);
-    assert!(!site.mirror(Local).join("file").exists());
-    site.start();
-    site.expect_identical();
+    site.expect_on_nodes("file", "new");
 }
 
 #[test]

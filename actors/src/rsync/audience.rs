@@ -13,7 +13,7 @@ use std::time::Duration;
 use slog::{Logger, info};
 
 use super::output::Bytes;
-use super::progress::{Extent, Gauge, Progress, Roughly};
+use super::progress::{Extent, Latest, Progress, Roughly};
 use crate::filter::excludes::Excludes;
 use crate::path::RelPath;
 
@@ -38,7 +38,7 @@ pub struct Reconcile {
     pub node: String,
     /// Its lines name the node.
     pub log: Logger,
-    gauge: Gauge,
+    gauge: Latest,
     root: PathBuf,
     excludes: Excludes,
     counter: Counter,
@@ -49,7 +49,7 @@ impl Reconcile {
     pub fn new(
         node: &str,
         log: &Logger,
-        gauge: &Gauge,
+        gauge: &Latest,
         (root, excludes): (&Path, &Excludes),
         counter: &Counter,
     ) -> Self {
@@ -228,7 +228,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_log_says_once_a_minute_how_far_a_reconcile_is() {
-        let (kept, gauge, tree) = (Kept::default(), Gauge::default(), tree());
+        let (kept, gauge, tree) = (Kept::default(), Latest::default(), tree());
         let log = Logger::root(kept.clone(), o!());
         let source = (tree.path(), &Excludes::default());
         let reconcile = Reconcile::new("n", &log, &gauge, source, &Counter::default());

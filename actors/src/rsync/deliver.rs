@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use super::blame::{Blame, blame};
 use super::failure::{Cause, Failure};
 use super::output::{self, Line};
-use super::progress::{Gauge, Meter};
+use super::progress::{Latest, Meter};
 use super::recipe::{self, Recipe};
 use super::run::{Code, Finished};
 use super::{Deletions, Ears, Order, Rsync, Work};
@@ -215,7 +215,7 @@ impl Rsync {
     }
 
     /// Compares the whole tree, and keeps `gauge` meanwhile. What the node has below the directories `kept` is not deleted.
-    pub(super) async fn reconcile_all(self: &Rc<Self>, kept: &[RelPath], gauge: Gauge) -> Result<Delivery, Failure> {
+    pub(super) async fn reconcile_all(self: &Rc<Self>, kept: &[RelPath], gauge: Latest) -> Result<Delivery, Failure> {
         let meter = Meter::start(gauge);
         let filters: Vec<OsString> = kept.iter().flat_map(rules::kept).collect();
         if let Some(most) = self.site.max_delete {

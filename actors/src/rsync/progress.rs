@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 pub const OPTIONS: [&str; 2] = ["--info=progress2", "--no-h"];
 
 /// How far a node's reconcile is; `None` while none runs, and while nothing is known of it.
-pub type Gauge = Rc<Cell<Option<Progress>>>;
+pub type Latest = Rc<Cell<Option<Progress>>>;
 
 /// What rsync says at once: `BYTES PCT% RATE H:MM:SS`, and behind a file ` (xfr#FILES, to-chk=LEFT/TOTAL)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +95,8 @@ fn time(word: &str) -> Option<Option<Duration>> {
         return Some(None);
     }
     let [hours, minutes, seconds] = fields.map(|field| field.parse::<u64>().ok());
-    Some(Some(Duration::from_secs(hours? * 3600 + minutes? * 60 + seconds?)))
+    let seconds = hours?.checked_mul(3600)?.checked_add(minutes?.checked_mul(60)?)?.checked_add(seconds?)?;
+    Some(Some(Duration::from_secs(seconds)))
 }
 
 /// What there is to compare.
@@ -194,13 +195,13 @@ impl Progress {
 /// Keeps the gauge of a reconcile that runs, and empties it at its end, whatever that is.
 #[derive(Debug)]
 pub struct Meter {
-    gauge: Gauge,
+    gauge: Latest,
     started: Instant,
 }
 
 impl Meter {
     /// A reconcile starts.
-    pub fn start(gauge: Gauge) -> Self {
+    pub fn start(gauge: Latest) -> Self {
         gauge.set(None);
         Meter { gauge, started: Instant::now() }
     }
@@ -362,7 +363,7 @@ mod tests {
 
     #[test]
     fn nothing_is_known_before_a_run_and_after_it() {
-        let gauge = Gauge::default();
+        let gauge = Latest::default();
         gauge.set(Some(Progress::default()));
         let meter = Meter::start(gauge.clone());
         assert_eq!(gauge.get(), None);

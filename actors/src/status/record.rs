@@ -2,7 +2,7 @@
 //! it. Both are on one thread.
 
 use std::cell::{Ref, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::SystemTime;
 
@@ -49,9 +49,8 @@ pub struct Ledger {
 #[derive(Debug, Default)]
 struct Sent {
     at: HashMap<RelPath, Sending>,
-    /// In the order in which they were sent, with the number of the sending; a path that was sent again stands at its old
-    /// place, too.
-    order: VecDeque<(RelPath, u64)>,
+    /// By the number of the sending.
+    order: BTreeMap<u64, RelPath>,
     last: u64,
 }
 
@@ -102,6 +101,9 @@ impl Record {
     /// Work was done. `failure` says why not all of it.
     pub fn done(&self, work: Work, tally: &Tally, failure: Option<&Failure>) {
         let mut ledger = self.0.borrow_mut();
+        if work == Work::Reconcile {
+            ledger.reconcile_held = None;
+        }
         if let Some(failure) = failure {
             ledger.complain(failure.to_string());
             // A try that did nothing but fail.
@@ -117,9 +119,8 @@ impl Record {
             Work::Reconcile => *reconciles += 1,
         }
         (*sent, *deleted, *bytes) = (*sent + tally.sent, *deleted + tally.deleted, *bytes + tally.bytes);
-        if work == Work::Reconcile {
-            ledger.reconcile_held = None;
-            ledger.last_reconcile = failure.is_none().then_some(now).or(ledger.last_reconcile);
+        if work == Work::Reconcile && failure.is_none() {
+            ledger.last_reconcile = Some(now);
         }
         let what = match work {
             Work::Batch => "mirrored",
@@ -137,14 +138,11 @@ impl Record {
         let Sent { at, order, last } = &mut self.0.borrow_mut().sent;
         for (path, whole) in paths {
             *last += 1;
-            at.insert(path.clone(), Sending { number: *last, at: now, whole });
-            order.push_back((path.clone(), *last));
-        }
-        while order.len() > PATHS {
-            if let Some((path, number)) = order.pop_front()
-                && at.get(&path).is_some_and(|sending| sending.number == number)
-            {
-                at.remove(&path);
+            let before = at.insert(path.clone(), Sending { number: *last, at: now, whole });
+            before.and_then(|before| order.remove(&before.number));
+            order.insert(*last, path.clone());
+            if order.len() > PATHS {
+                order.pop_first().and_then(|(_, path)| at.remove(&path));
             }
         }
     }
@@ -218,7 +216,7 @@ mod tests {
         record.sent([(&rel("again"), false)]);
         assert!(record.last_sent(&rel("first")).is_none());
         assert!(record.last_sent(&rel("again")).is_some(), "it was sent again");
-        assert!(record.read().sent.order.len() <= PATHS && record.read().sent.at.len() <= PATHS);
+        assert_eq!((record.read().sent.order.len(), record.read().sent.at.len()), (PATHS, PATHS));
     }
 
     #[test]
@@ -252,7 +250,8 @@ mod tests {
         assert!(record.read().reconcile_held.is_some());
         record.done(Work::Batch, &Tally::default(), None);
         assert!(record.read().reconcile_held.is_some());
-        record.done(Work::Reconcile, &Tally::default(), None);
+        let one_failed = Failure { cause: Cause::Partial, said: "permission denied".into() };
+        record.done(Work::Reconcile, &Tally::default(), Some(&one_failed));
         assert!(record.read().reconcile_held.is_none());
     }
 }

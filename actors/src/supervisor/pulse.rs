@@ -1,11 +1,17 @@
 //! For a service manager: how far the daemon is, and whether the actors that everything depends on still answer.
 
+use std::time::Duration;
+
 use actix::prelude::*;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::slots::Stage;
 use super::{Phase, SupervisorActor};
 use crate::messages::Alive;
+
+/// A watcher that lists directories comes to another one within this time.
+const STEP: Duration = Duration::from_secs(1);
 
 /// How far the daemon is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,19 +30,19 @@ pub struct Standing {
 #[derive(Clone)]
 pub struct Pulse {
     supervisor: Addr<SupervisorActor>,
-    progress: watch::Receiver<Standing>,
+    standing: watch::Receiver<Standing>,
 }
 
 impl Pulse {
     /// That of the daemon with this supervisor.
-    pub fn new(supervisor: Addr<SupervisorActor>, progress: watch::Receiver<Standing>) -> Self {
-        Pulse { supervisor, progress }
+    pub fn new(supervisor: Addr<SupervisorActor>, standing: watch::Receiver<Standing>) -> Self {
+        Pulse { supervisor, standing }
     }
 
     /// Waits until it is further than at the last call. `None` when the daemon is gone.
-    pub async fn progress(&mut self) -> Option<Standing> {
-        self.progress.changed().await.ok()?;
-        Some(*self.progress.borrow_and_update())
+    pub async fn standing(&mut self) -> Option<Standing> {
+        self.standing.changed().await.ok()?;
+        Some(*self.standing.borrow_and_update())
     }
 
     /// Waits until supervisor, watcher and filter have answered. Whether they did: not if one is gone.
@@ -47,17 +53,17 @@ impl Pulse {
 
 impl SupervisorActor {
     /// The same, which tells how far it is.
-    pub fn telling(mut self, progress: watch::Sender<Standing>) -> Self {
-        self.progress = progress;
+    pub fn telling(mut self, standing: watch::Sender<Standing>) -> Self {
+        self.standing = standing;
         self
     }
 
     /// Tells that it is further.
     pub(super) fn tell(&self, change: impl FnOnce(&mut Standing)) {
         let nodes = self.slots.iter().filter(|slot| slot.stage != Stage::Leaving).count();
-        self.progress.send_modify(|progress| {
-            progress.nodes = nodes;
-            change(progress);
+        self.standing.send_modify(|standing| {
+            standing.nodes = nodes;
+            change(standing);
         });
     }
 }
@@ -68,8 +74,22 @@ impl Handler<Alive> for SupervisorActor {
     fn handle(&mut self, _: Alive, _: &mut Self::Context) -> Self::Result {
         let [watcher, filter] = &self.front.alive;
         let (watcher, filter) = (watcher.send(Alive), filter.send(Alive));
+        let (sight, mut steps) = (self.front.sight.clone(), self.front.sight.steps());
         // At the end they are not needed any more.
-        let ended = self.phase == Phase::Ended;
-        Box::pin(async move { ended || watcher.await.unwrap_or(false) && filter.await.unwrap_or(false) })
+        if self.phase == Phase::Ended {
+            return Box::pin(async { true });
+        }
+        Box::pin(async move {
+            let answer = async { watcher.await.unwrap_or(false) && filter.await.unwrap_or(false) };
+            tokio::pin!(answer);
+            loop {
+                match timeout(STEP, &mut answer).await {
+                    Ok(alive) => return alive,
+                    // It lists a large tree, and answers nothing meanwhile.
+                    Err(_) if sight.steps() != steps => return true,
+                    Err(_) => steps = sight.steps(),
+                }
+            }
+        })
     }
 }

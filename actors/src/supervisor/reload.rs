@@ -10,7 +10,7 @@ use crate::messages::{Exclude, Reload, Restart, Retire, Serve, Vacate};
 use crate::reload::{Difference, Edition};
 use crate::rsync::node::Node;
 use crate::site::InitialSync;
-use crate::status::record::Record;
+use crate::sync::Link;
 
 /// The reload that goes on, and the one after it.
 #[derive(Default)]
@@ -56,7 +56,7 @@ impl SupervisorActor {
             self.spread_turns(ctx);
         }
         self.keep();
-        self.tell(|progress| progress.reloads += 1);
+        self.tell(|standing| standing.reloads += 1);
     }
 
     /// A node comes: its SyncActor starts as soon as no change is missed for it.
@@ -64,7 +64,8 @@ impl SupervisorActor {
         // What is known of the source counts for it, too: what is hidden, and what is still coming back.
         let other = self.slots.iter().map(|slot| slot.link.outbox.beside()).next();
         let (at, outbox) = (self.slots.next(), other.unwrap_or_default());
-        let link = self.link(at, node, outbox.clone(), Record::default());
+        let record = self.record(node);
+        let link = self.link(at, node, outbox.clone(), record);
         self.slots.insert(node.clone(), link, Stage::Joining);
         let (reconcile, turns) = (self.edition.site.initial_sync != InitialSync::Off, self.turns());
         if let Some(slot) = self.slots.get(at) {
@@ -90,7 +91,9 @@ impl SupervisorActor {
         slot.link.transport.retire();
         let link = self.link(at, &node, outbox, record);
         let Some(slot) = self.slots.get(at) else { return };
-        (slot.link, slot.deaths) = (link, 0);
+        // The one before may be comparing still.
+        let progress = slot.link.progress.clone();
+        (slot.link, slot.deaths) = (Link { progress, ..link }, 0);
         slot.reconcile |= reconcile;
         let Some(actor) = slot.actor.clone() else { return self.launch(at, ctx) };
         if slot.errand != Errand::None {

@@ -3,15 +3,14 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use actix::prelude::*;
-use slog::info;
 use tokio::time::timeout;
 
 use super::slots::{Slot, Stage};
 use super::{Phase, SupervisorActor};
-use crate::messages::{AskPath, AskSeen, AskStatus, Pause, Reason, Wake};
+use crate::messages::{AskPath, AskSeen, AskStatus, Reason};
 use crate::path::Escaped;
 use crate::status::{self, AtNode, Facts, Node, Progress, Source, State, Status, UnixTime, Whereabouts, unix};
-use crate::watcher::sight::Seen;
+use crate::watcher::sight::View;
 use crate::watcher::watch_limit;
 
 /// How long nodes may take to tell what their rsync is.
@@ -34,7 +33,8 @@ impl Tally {
 
     /// The watcher lost track of a directory.
     pub fn lost_track(&mut self, reason: Reason) {
-        self.rescans += 1;
+        // What is not watched is compared again and again: nothing is lost by that.
+        self.rescans += u64::from(reason != Reason::WatchLimit);
         self.overflows += u64::from(reason == Reason::Overflow);
     }
 }
@@ -59,7 +59,7 @@ impl SupervisorActor {
     }
 
     fn source(&self) -> Source {
-        let Seen { watched, unwatched, first } = self.front.sight.read();
+        let View { watched, unwatched, first } = self.front.sight.read();
         Source {
             // Where nothing changes, nobody else has looked.
             trouble: self.root.check().err().map(|why| why.to_string()),
@@ -77,6 +77,7 @@ impl SupervisorActor {
         let pending = outbox.len();
         let facts = Facts {
             phase: self.phase.told(),
+            has_ended: slot.actor.is_none() && slot.deaths > 0,
             is_served: slot.actor.is_some(),
             paused: ledger.paused,
             trouble,
@@ -128,11 +129,15 @@ impl Phase {
 }
 
 impl Handler<AskStatus> for SupervisorActor {
-    type Result = ResponseActFuture<Self, Status>;
+    type Result = ResponseActFuture<Self, Option<Status>>;
 
     fn handle(&mut self, AskStatus { ask_nodes }: AskStatus, _: &mut Self::Context) -> Self::Result {
-        // One that fails would only fail once more.
-        let well = self.slots.iter().filter(|slot| ask_nodes && slot.link.record.read().health.is_well());
+        // One that fails would only fail once more, and one that is paused is left alone.
+        let is_meant = |slot: &&Slot| {
+            let ledger = slot.link.record.read();
+            ask_nodes && slot.stage == Stage::Staying && ledger.health.is_well() && !ledger.paused
+        };
+        let well = self.slots.iter().filter(is_meant);
         let asked: Vec<_> = well.filter_map(|slot| slot.link.transport.clone().ask()).collect();
         let asked = async move {
             let asked = asked.into_iter().map(actix::spawn).collect::<Vec<_>>();
@@ -144,7 +149,11 @@ impl Handler<AskStatus> for SupervisorActor {
             };
             let _ = timeout(NODES_TIME, all).await;
         };
-        Box::pin(asked.into_actor(self).map(|(), supervisor, _| supervisor.status()))
+        let answer = asked.into_actor(self).map(|(), supervisor, _| {
+            // Its nodes have left it already.
+            (supervisor.phase != Phase::Ended).then(|| supervisor.status())
+        });
+        Box::pin(answer)
     }
 }
 
@@ -158,27 +167,5 @@ impl Handler<AskPath> for SupervisorActor {
             Whereabouts { seen, ..supervisor.whereabouts(&asked) }
         });
         Box::pin(answer)
-    }
-}
-
-impl Handler<Pause> for SupervisorActor {
-    type Result = bool;
-
-    fn handle(&mut self, Pause { node, paused }: Pause, _: &mut Self::Context) -> bool {
-        let staying = self.slots.iter().filter(|slot| slot.stage != Stage::Leaving);
-        let is_meant = |slot: &&Slot| slot.node.name() == node || slot.node.dest() == node.as_str();
-        let slots: Vec<&Slot> = staying.filter(is_meant).collect();
-        for slot in &slots {
-            if slot.link.record.pause(paused) {
-                let pending = slot.link.outbox.lock().len();
-                let what = if paused { "node paused: changes are collected" } else { "node resumed" };
-                info!(slot.link.log, "{what}"; "pending" => pending);
-                if !paused && slot.actor.is_some() {
-                    slot.link.transport.clone().warm();
-                }
-            }
-            slot.actor.iter().for_each(|actor| actor.do_send(Wake));
-        }
-        !slots.is_empty()
     }
 }

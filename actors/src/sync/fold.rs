@@ -99,7 +99,7 @@ impl Pending {
 }
 
 /// The earlier of two times, of which either may not be known.
-pub(super) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+pub(in crate::sync) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
 }
 
@@ -112,12 +112,14 @@ pub struct Fold {
     now: Option<Instant>,
     /// Whether so much has waited that only the whole tree covers it.
     everything: bool,
+    /// When the oldest change of all that was seen.
+    filled_since: Option<Instant>,
 }
 
 impl Fold {
     /// Holds up to `cap` paths; past it they collapse.
     pub fn new(cap: usize) -> Self {
-        Fold { paths: BTreeMap::new(), cap, now: None, everything: false }
+        Fold { paths: BTreeMap::new(), cap, now: None, everything: false, filled_since: None }
     }
 
     /// What is inserted from now on was seen at this time.
@@ -162,6 +164,7 @@ impl Fold {
 
     /// Everything waits.
     pub fn fill(&mut self) {
+        self.filled_since = self.oldest();
         self.paths.clear();
         self.everything = true;
     }
@@ -174,6 +177,11 @@ impl Fold {
     /// Whether only the whole tree covers what waited; says so once.
     pub fn take_everything(&mut self) -> bool {
         std::mem::take(&mut self.everything)
+    }
+
+    /// When the oldest change was seen of all that was folded into everything.
+    pub fn filled_since(&self) -> Option<Instant> {
+        self.filled_since
     }
 
     /// Changes what is known of one path that waits.
@@ -235,11 +243,11 @@ impl Fold {
         self.insert(path, old.followed_by(news));
     }
 
-    /// Drops everything strictly below a directory: it was removed, or is covered by a subtree.
-    pub fn drop_below(&mut self, dir: &RelPath) {
-        for path in self.below(dir) {
-            self.paths.remove(&path);
-        }
+    /// Drops everything strictly below a directory: it was removed, or is covered by a subtree. When the oldest change of
+    /// it was seen.
+    pub fn drop_below(&mut self, dir: &RelPath) -> Option<Instant> {
+        let below = self.below(dir);
+        below.iter().filter_map(|path| self.paths.remove(path)?.since).min()
     }
 
     /// The paths strictly below a directory.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fold::Pending;
+use super::fold::{Pending, Scope};
 use super::origins::Origin;
 use crate::path::RelPath;
 
@@ -159,6 +159,13 @@ impl Leases {
     /// Whether a path must wait in this lane because of what is being worked on in the other.
     pub fn blocks(&self, path: &RelPath, lane: Lane) -> bool {
         self.leases.iter().any(|lease| lease.working && lease.lane != lane && lease.touches(path))
+    }
+
+    /// Whether a path is out, by itself or with a directory that is compared with all below it.
+    pub fn holds(&self, path: &RelPath) -> bool {
+        let whole = |dir: RelPath, lease: &Lease| lease.paths.get(&dir).is_some_and(|p| p.scope == Scope::Subtree);
+        let holds = |lease: &Lease| lease.paths.contains_key(path) || path.ancestors().any(|dir| whole(dir, lease));
+        self.leases.iter().any(holds)
     }
 
     /// Whether something on, above or below a path is out.

@@ -19,7 +19,7 @@ use crate::root::Root;
 use crate::rsync::blame::Blame;
 use crate::rsync::failure::Failure;
 use crate::rsync::output::Tally;
-use crate::rsync::progress::Gauge;
+use crate::rsync::progress::Latest;
 use crate::site::Site;
 use crate::state::unsaved::Unsaved;
 use crate::status::RemoteRsync;
@@ -99,7 +99,7 @@ pub trait Transport {
     fn deliver(self: Rc<Self>, plan: Rc<Plan>, lane: Lane, worked: Worked) -> Running;
     /// Compares the whole tree. What the node has below the directories `kept` is not deleted. While it runs, `gauge` says
     /// how far it is.
-    fn reconcile(self: Rc<Self>, kept: Vec<RelPath>, gauge: Gauge) -> Running;
+    fn reconcile(self: Rc<Self>, kept: Vec<RelPath>, gauge: Latest) -> Running;
     /// Something may have to be sent soon.
     fn warm(self: Rc<Self>) {}
     /// If it is better to wait a moment than to send now: what was found meanwhile goes along. Ends when to look again.
@@ -108,6 +108,10 @@ pub trait Transport {
     }
     /// Nothing can be sent for now: nothing is to be kept ready for it.
     fn rest(&self) {}
+    /// What made it rest is over.
+    fn wake(self: Rc<Self>) {
+        self.warm();
+    }
     /// What is known of the rsync at the node.
     fn remote(&self) -> RemoteRsync {
         RemoteRsync::default()
@@ -136,7 +140,7 @@ pub struct Link {
     /// The way to it.
     pub transport: Rc<dyn Transport>,
     /// How far the reconcile is, while one runs.
-    pub progress: Gauge,
+    pub progress: Latest,
     /// What a batch of the fast lane carries, in bytes.
     pub bulk_size: u64,
     /// How it is served.

@@ -64,6 +64,8 @@ pub struct PendingSet {
     last_reconcile: Option<Instant>,
     /// Since when the node may lack anything, so that a reconcile is owed to it.
     owed_since: Option<Instant>,
+    /// The same, of what the reconcile that runs may have missed.
+    owed_next: Option<Instant>,
     away: Away,
     /// Where the node has what waits under another name.
     origins: Origins,
@@ -102,6 +104,7 @@ impl PendingSet {
             reconcile,
             last_reconcile: None,
             owed_since: None,
+            owed_next: None,
             away,
             origins,
             dir_moves,
@@ -141,9 +144,7 @@ impl PendingSet {
             Change::Unmounted { path } => self.hide(path),
             Change::Mounted { path } => self.unhide(path),
         }
-        if self.waiting.take_everything() {
-            self.want_reconcile();
-        }
+        self.fold_up();
     }
 
     /// The number of paths that are not on the node yet; a reconcile counts as one.
@@ -305,9 +306,7 @@ impl PendingSet {
         if sends_failed {
             self.removals_follow_failed(now, retry);
         }
-        if self.waiting.take_everything() {
-            self.want_reconcile();
-        }
+        self.fold_up();
         failing
     }
 
@@ -324,9 +323,7 @@ impl PendingSet {
         for (path, pending) in self.end_lease(id, |_, _| true) {
             self.put_back(id, path, pending);
         }
-        if self.waiting.take_everything() {
-            self.want_reconcile();
-        }
+        self.fold_up();
     }
 
     /// `keeps` is asked for each path, with its failed tries, whether its origins are of use for another try.

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use super::blind::Blind;
 use super::error::WatchError;
+use super::sight::Sight;
 use super::tree::{NodeId, Placed, Tree};
 use crate::filter::excludes::Excludes;
 use crate::path::RelPath;
@@ -77,6 +78,7 @@ pub struct Dirs {
     retired: HashSet<i32>,
     /// Directories that could not be watched or listed when they were last looked at.
     blind: Blind,
+    sight: Sight,
 }
 
 impl Dirs {
@@ -86,7 +88,21 @@ impl Dirs {
     /// When the root is not there, may not be read, or no watch is left.
     pub fn new(root: PathBuf, excludes: Excludes, mut watches: Watches) -> Result<Self, WatchError> {
         let tree = Tree::new(watch_root(&mut watches, &root)?);
-        Ok(Dirs { root, excludes, watches, tree, retired: HashSet::new(), blind: Blind::default() })
+        Ok(Dirs {
+            root,
+            excludes,
+            watches,
+            tree,
+            retired: HashSet::new(),
+            blind: Blind::default(),
+            sight: Sight::default(),
+        })
+    }
+
+    /// The same, whose scans can be followed.
+    pub fn in_sight(mut self, sight: Sight) -> Self {
+        self.sight = sight;
+        self
     }
 
     /// Watches the root anew after it had disappeared; all watches below it are gone with it.
@@ -267,6 +283,7 @@ impl Dirs {
             if let Some(error) = listed.err().and_then(|error| WatchError::of_directory(&self.on_disk(&path), error)) {
                 self.blind.add(path, error);
             }
+            self.sight.step();
             progress(self.tree.count());
         }
         seen.extend(kept);

@@ -1,5 +1,6 @@
 //! What others may know of the watches at any moment, also while the watcher is busy with a scan.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::path::RelPath;
@@ -9,11 +10,14 @@ const NAMED: usize = 20;
 
 /// How much of the tree is watched. Clones share it: the watcher writes, others read.
 #[derive(Debug, Clone, Default)]
-pub struct Sight(Arc<Mutex<Seen>>);
+pub struct Sight {
+    view: Arc<Mutex<View>>,
+    steps: Arc<AtomicU64>,
+}
 
 /// What is watched, and what is not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct View {
     /// Directories that are watched.
     pub watched: usize,
     /// Directories that are not, each with all that is below it.
@@ -24,15 +28,25 @@ pub struct Seen {
 
 impl Sight {
     /// What is known now.
-    pub fn read(&self) -> Seen {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn read(&self) -> View {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Another directory was looked at: whoever waits for the watcher sees that it goes on.
+    pub fn step(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many directories were looked at.
+    pub fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
     }
 
     /// This is so now.
     pub fn write<'p>(&self, watched: usize, unwatched: usize, names: impl IntoIterator<Item = &'p RelPath>) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
         // Written after each batch of events: nothing is gathered where there is nothing.
         let first = if unwatched == 0 { Vec::new() } else { names.into_iter().take(NAMED).cloned().collect() };
-        *seen = Seen { watched, unwatched, first };
+        *view = View { watched, unwatched, first };
     }
 }

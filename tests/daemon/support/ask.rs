@@ -30,16 +30,25 @@ impl Site {
         Asked { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    /// The status as JSON.
+    /// A node's name in the log and the status.
+    pub fn shown(&self, node: Node) -> String {
+        if node == Node::Local { "local".to_owned() } else { self.name(node) }
+    }
+
+    /// The status as JSON, as soon as there is a daemon that tells it: a reload may start another one.
     pub fn status(&self) -> Value {
-        let asked = self.ask(&["--status", "--json"]);
-        serde_json::from_str(&asked.stdout).unwrap_or_else(|e| self.fail(&format!("{e}: {asked:?}")))
+        let mut last = String::new();
+        let told = wait::until(|| {
+            let asked = self.ask(&["--status", "--json"]);
+            last = format!("{asked:?}");
+            serde_json::from_str(&asked.stdout).ok()
+        });
+        told.unwrap_or_else(|| self.fail(&last))
     }
 
     /// What the status says of a node.
     pub fn status_of(&self, node: Node) -> Value {
-        let (status, name) = (self.status(), self.name(node));
-        let name = if name.is_empty() { "local".to_owned() } else { name };
+        let (status, name) = (self.status(), self.shown(node));
         let nodes = status["nodes"].as_array().expect("there is a list of nodes");
         let found = nodes.iter().find(|found| found["name"] == name.as_str());
         found.cloned().unwrap_or_else(|| self.fail(&format!("no {name} in {status:#}")))

@@ -113,9 +113,7 @@ impl PendingSet {
                 self.waiting.insert(path, Pending { rewritten, ..Pending::new(scope, removed) });
             }
         }
-        if self.waiting.take_everything() {
-            self.want_reconcile();
-        }
+        self.fold_up();
     }
 }
 

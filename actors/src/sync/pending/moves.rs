@@ -15,14 +15,15 @@ impl PendingSet {
         // It was there: whatever was moved away from this name was an earlier one.
         self.away.forget(path);
         self.calm.removed(now);
+        let mut since = None;
         if is_dir {
             self.unhide(path);
-            self.waiting.drop_below(path);
+            since = self.waiting.drop_below(path);
             self.origins.forget(path);
         }
         // What came to this name is not at the node by it, and nobody knows by which.
         let is_lost = self.waiting.get(path).is_some_and(|pending| pending.renamed) && self.origins.get(path).is_none();
-        self.waiting.insert(path.clone(), Pending::new(Scope::Entry, true));
+        self.waiting.insert(path.clone(), Pending { since, ..Pending::new(Scope::Entry, true) });
         if is_lost {
             self.waiting.change(path, |pending| pending.rewritten = true);
         }

@@ -9,13 +9,13 @@ impl PendingSet {
     /// When the oldest change was seen that the node does not have; `None` if it has everything.
     pub fn oldest(&self) -> Option<Instant> {
         let out = self.leases.iter().filter_map(|(_, pending)| pending.since);
-        out.chain(self.waiting.oldest()).chain(self.owed_since).min()
+        out.chain(self.waiting.oldest()).chain(self.owed_since).chain(self.owed_next).min()
     }
 
     /// Whether the node may lack something at or above this path.
     pub fn concerns(&self, path: &RelPath) -> bool {
         let waits = self.waiting.get(path).is_some() || self.waiting.is_swallowed(path);
-        waits || self.reconciles() || self.leases.touches(path)
+        waits || self.reconciles() || self.leases.holds(path)
     }
 }
 
@@ -86,6 +86,48 @@ mod tests {
         assert!(set.lease_reconcile(start) && set.oldest().is_some());
         set.settle_reconcile(start);
         assert_eq!(set.oldest(), None);
+    }
+
+    #[test]
+    fn what_is_owed_while_a_reconcile_runs_is_owed_when_it_has_ended() {
+        let (mut set, start) = (PendingSet::default(), Instant::now());
+        set.want_reconcile();
+        assert!(set.lease_reconcile(start));
+        set.want_reconcile();
+        set.settle_reconcile(start);
+        let owed = set.oldest();
+        assert!(owed.is_some_and(|since| since >= start));
+        assert!(set.lease_reconcile(Instant::now()) && set.oldest() == owed, "it runs");
+        set.settle_reconcile(start);
+        assert_eq!(set.oldest(), None);
+    }
+
+    #[test]
+    fn what_is_folded_into_everything_keeps_its_age() {
+        let (mut set, start) = (PendingSet::new(4), Instant::now());
+        for name in ["a", "b", "c", "d", "e", "f"] {
+            set.add(&touched(name), start);
+        }
+        assert!(set.reconciles(), "{set:?}");
+        assert_eq!(set.oldest(), Some(start));
+    }
+
+    #[test]
+    fn a_directory_that_is_removed_is_as_old_as_what_waited_in_it() {
+        let (set, start) = changed(&[touched("d/x"), Change::Removed { path: rel("d"), is_dir: true }]);
+        assert_eq!(set.oldest(), Some(start));
+    }
+
+    #[test]
+    fn what_was_delivered_beside_a_reconcile_is_only_looked_at_again() {
+        let (mut set, start) = (PendingSet::default(), Instant::now());
+        set.want_reconcile();
+        assert!(set.lease_reconcile(start));
+        set.add(&touched("a"), start);
+        let batch = set.lease(Lane::Fast, 9, 9999, start);
+        set.settle(batch.id, start, |_| Fate::Delivered, |_| Duration::ZERO);
+        set.settle_reconcile(start);
+        assert!(set.oldest().is_some_and(|since| since > start));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::PendingSet;
 use crate::path::RelPath;
-use crate::sync::fold::{Fold, Pending};
+use crate::sync::fold::{Fold, Pending, earlier};
 
 /// The comparison of the whole tree.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ impl PendingSet {
             return false;
         }
         let beside = Fold::new(self.waiting.cap());
+        // It covers what one that came to nothing would have missed.
+        self.owed_since = earlier(self.owed_since, self.owed_next.take());
         // It changes what the node has by any name.
         self.origins.clear();
         self.reconcile = Reconcile::Running { tries, again: false, beside, moves: self.away.count(), started: now };
@@ -47,7 +49,7 @@ impl PendingSet {
             return;
         };
         self.last_reconcile = Some(now);
-        self.owed_since = None;
+        self.owed_since = self.owed_next.take();
         self.away.forget_first(moves);
         self.careful.take_if(|since| *since <= started);
         // What was missing before it began, it has dealt with.
@@ -87,19 +89,42 @@ impl PendingSet {
     }
 
     pub(super) fn look_again(&mut self, mut beside: Fold, again: bool) {
-        if again || beside.take_everything() {
-            self.want_reconcile();
+        let now = Instant::now();
+        if again {
+            self.want_resync();
         }
-        let beside: Vec<_> =
-            beside.iter().chain(self.leases.iter()).map(|(path, pending)| (path.clone(), *pending)).collect();
-        for (path, pending) in beside {
+        if beside.take_everything() {
+            self.owe(beside.filled_since().unwrap_or(now));
+        }
+        // What was delivered is only looked at: it is as old as this.
+        let since = Some(now);
+        let beside = beside.iter().map(|(path, pending)| (path.clone(), Pending { since, ..*pending }));
+        let out = self.leases.iter().map(|(path, pending)| (path.clone(), *pending));
+        for (path, pending) in beside.chain(out).collect::<Vec<_>>() {
             self.waiting.put_back(path, Pending { rewritten: false, unreported: None, ..pending });
+        }
+    }
+
+    /// If so much waits that only the whole tree covers it, that is to be compared.
+    pub(super) fn fold_up(&mut self) {
+        if self.waiting.take_everything() {
+            self.owe(self.waiting.filled_since().unwrap_or_else(Instant::now));
         }
     }
 
     /// The whole tree is to be compared: the node may lack anything of it.
     pub fn want_reconcile(&mut self) {
-        self.owed_since = self.owed_since.or_else(|| Some(Instant::now()));
+        self.owe(Instant::now());
+    }
+
+    /// The node may lack anything, since this time.
+    fn owe(&mut self, since: Instant) {
+        let owed = match self.reconcile {
+            // It may have passed what it lacks.
+            Reconcile::Running { .. } => &mut self.owed_next,
+            Reconcile::Idle | Reconcile::Wanted { .. } => &mut self.owed_since,
+        };
+        *owed = earlier(*owed, Some(since));
         self.want_resync();
     }
 
