@@ -13,6 +13,7 @@ mod program;
 mod run;
 mod status;
 mod terminal;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -74,6 +75,8 @@ async fn start(options: &Options) -> Exit {
         check::check(&site, version).await
     } else if options.dry_run {
         once::dry_run(site, version, &log).await
+    } else if options.verify {
+        verify::verify(site, version, &log).await
     } else if options.once {
         once::once(site, version, &log).await
     } else {

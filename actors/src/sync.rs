@@ -28,7 +28,7 @@ use self::disk::{Disk, Found, Room, Source};
 use self::fold::Scope;
 use self::health::{Health, News, backoff};
 use self::lease::{Lane, LeaseId};
-pub use self::link::{Delivery, Link, Moved, Outbox, Running, Superior, Transport, Worked};
+pub use self::link::{Delivery, Link, Moved, Outbox, Running, Superior, Transport, Verifying, Worked};
 use self::pace::Pace;
 use self::pending::Fate;
 use self::plan::{Plan, Since, plan};
