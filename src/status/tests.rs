@@ -1,4 +1,4 @@
-use inosync_actors::status::{Event, Phase, RemoteRsync, Source, Totals};
+use inosync_actors::status::{Event, Phase, RemoteRsync, Source, Totals, Verified};
 
 use super::*;
 
@@ -12,6 +12,7 @@ fn sample(state: State) -> Status {
         reconcile_held: None,
         last_success_at: Some(900),
         last_error: Some(Event { at: 990, text: "the node is full: x".into(), is_error: true }),
+        verified: Some(Verified { at: 940, took_seconds: 2.4, drift: 5, complete: true, reconciled_since: true }),
         totals: Totals { sent: 7, bytes: 2048, ..Totals::default() },
         rsync: RemoteRsync { version: Some("3.2.7".into()), protocol: Some(31) },
         recent: Vec::new(),
@@ -30,6 +31,7 @@ fn a_node_that_fails_is_told_with_its_lag_and_its_next_try() {
         "node h:: backoff: the node is full; next try in 30s",
         "  pending: 3 paths, oldest unsent change: 1m 15s",
         "  last success: 1m 40s ago; sent: 7,",
+        "  verified: 1m ago, before the last reconcile: entries that differ: 5, took 2s",
         "  last error: 10s ago: the node is full: x",
         "  rsync: 3.5.0 here, 3.2.7 there, protocol 31",
     ] {
