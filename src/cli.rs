@@ -16,13 +16,13 @@ pub const DEFAULT_CONFIG: &str = "/etc/inosync/default.ron";
 const EXIT_CODES: &str = "\
 EXIT CODES:
      0    done: stopped with nothing pending, or nothing is wrong
-     1    --status: something wants attention
+     1    --status: something wants attention; --verify: a node differs
      2    --status: a node fails, or everything is held
      3    --status, --explain, --pause, --resume: no daemon answers
     64    wrong command line
     69    something is missing, such as rsync or inotify; with --check also a node
     70    a defect of inosync
-    75    ended while some change was not on every node; the next start catches up
+    75    some change is not on every node, and the next start catches up; --verify: not all was compared
     78    wrong or unreadable configuration
 
 SIGTERM and SIGINT stop the daemon once what is pending has been sent, or after `stop_timeout` seconds.
@@ -55,8 +55,12 @@ pub struct Options {
     #[structopt(long)]
     pub dry_run: bool,
 
-    /// Ask the running daemon how it is going, and exit as a monitoring check does
+    /// Compare every node with the tree by checksum, say what differs, change nothing, and exit
     #[structopt(long, conflicts_with_all = &["check", "once", "dry-run"])]
+    pub verify: bool,
+
+    /// Ask the running daemon how it is going, and exit as a monitoring check does
+    #[structopt(long, conflicts_with_all = &["check", "once", "dry-run", "verify"])]
     pub status: bool,
 
     /// With --status: print JSON
@@ -65,17 +69,17 @@ pub struct Options {
 
     /// Say whether a path is excluded, and by what; whether it is watched; and when it was last sent to which node
     #[structopt(long, value_name = "PATH", parse(from_os_str),
-        conflicts_with_all = &["check", "once", "dry-run", "status"])]
+        conflicts_with_all = &["check", "once", "dry-run", "verify", "status"])]
     pub explain: Option<PathBuf>,
 
     /// Let the running daemon send nothing more to a node; its changes are collected
     #[structopt(long, value_name = "NODE",
-        conflicts_with_all = &["check", "once", "dry-run", "status", "explain"])]
+        conflicts_with_all = &["check", "once", "dry-run", "verify", "status", "explain"])]
     pub pause: Option<String>,
 
     /// Let a paused node go on
     #[structopt(long, value_name = "NODE",
-        conflicts_with_all = &["check", "once", "dry-run", "status", "explain", "pause"])]
+        conflicts_with_all = &["check", "once", "dry-run", "verify", "status", "explain", "pause"])]
     pub resume: Option<String>,
 }
 
@@ -180,6 +184,9 @@ mod tests {
             (&["stray"], Exit::Usage),
             (&["--check", "--once"], Exit::Usage),
             (&["--check", "--dry-run"], Exit::Usage),
+            (&["--verify", "--once"], Exit::Usage),
+            (&["--verify", "--status"], Exit::Usage),
+            (&["--verify", "--pause", "a:"], Exit::Usage),
             (&["-c", "a", "-c", "b"], Exit::Usage),
         ] {
             assert_eq!(parse(args), Err(expected), "{args:?}");

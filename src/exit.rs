@@ -9,7 +9,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// All done: stopped with nothing pending, or `--check` found nothing wrong.
     Done = 0,
-    /// `--status`: something wants attention.
+    /// `--status`: something wants attention. `--verify`: a node differs.
     Attention = 1,
     /// `--status`: a node fails, or everything is held.
     Failing = 2,
@@ -21,7 +21,8 @@ pub enum Exit {
     Environment = 69,
     /// A defect of inosync itself (EX_SOFTWARE).
     Internal = 70,
-    /// It ended while some change was not on every node (EX_TEMPFAIL); the next start catches up.
+    /// It ended while some change was not on every node, or `--verify` could not compare all (EX_TEMPFAIL); the next start
+    /// catches up.
     Pending = 75,
     /// The configuration is wrong or cannot be read (EX_CONFIG).
     Config = 78,

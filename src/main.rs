@@ -17,6 +17,7 @@ mod program;
 mod run;
 mod status;
 mod terminal;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -85,6 +86,8 @@ async fn carry_out(options: &Options, Configuration { site, service }: Configura
         check::check(&site, version).await
     } else if options.dry_run {
         once::dry_run(site, version, &log.logger).await
+    } else if options.verify {
+        verify::verify(site, version, &log.logger).await
     } else if options.once {
         once::once(site, version, log).await
     } else {

@@ -131,7 +131,8 @@ async fn reconcile_once(rsync: &Rc<Rsync>, log: &Logger) -> Result<Delivery, Fai
     Ok(delivery)
 }
 
-async fn interrupted(log: &Logger) {
+/// Ends when the command is to end.
+pub async fn interrupted(log: &Logger) {
     match StopSignals::listen() {
         Ok(mut signals) => signals.next().await,
         // Without a handler the signal ends the process, and its children with it.

@@ -132,6 +132,13 @@ fn show_node(node: &Node, now: UnixTime, rsync: &str, text: &mut String) {
         totals.failures,
         totals.restarts
     );
+    if let Some(verified) = &node.verified {
+        let before = if verified.reconciled_since { ", before the last reconcile" } else { "" };
+        let rest = if verified.complete { "" } else { ", not all could be compared" };
+        let (at, took) = (ago(verified.at), duration(verified.took_seconds.round() as u64));
+        let _ =
+            writeln!(text, "  verified: {at} ago{before}: entries that differ: {}{rest}, took {took}", verified.drift);
+    }
     if let Some(error) = &node.last_error {
         let _ = writeln!(text, "  last error: {} ago: {}", ago(error.at), error.text);
     }

@@ -357,6 +357,11 @@ pub struct Retire {
 #[rtype(result = "()")]
 pub struct Resync;
 
+/// SupervisorActor -> SyncActor: it is time to compare the whole tree by content (`verify_every`), if the node is well.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Verify;
+
 /// SyncActor -> SupervisorActor: the answer to [`Drain`].
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

@@ -214,6 +214,7 @@ mod tests {
             ("max_delete", |site| site.max_delete = Some(1), [false, true, false]),
             ("stop_timeout", |site| site.stop_timeout = Duration::ZERO, [false; 3]),
             ("resync_every", |site| site.resync_every = Some(Duration::from_secs(60)), [false; 3]),
+            ("verify_every", |site| site.verify_every = Some(Duration::from_secs(60)), [false; 3]),
         ];
         for (key, change, [excludes, ways, reconcile]) in rows {
             let expected = Difference {

@@ -15,6 +15,7 @@ pub mod run;
 mod shared;
 pub mod staging;
 pub mod standby;
+pub mod verify;
 pub mod version;
 mod warm;
 
@@ -52,7 +53,7 @@ use crate::status::RemoteRsync;
 use crate::sync::lease::Lane;
 use crate::sync::origins::Relocation;
 use crate::sync::plan::Plan;
-use crate::sync::{Running, Transport, Worked};
+use crate::sync::{Running, Transport, Verifying, Worked};
 
 /// How long an rsync daemon takes to notice that a connection has ended.
 const HANG_UP: Duration = Duration::from_millis(100);
@@ -312,7 +313,11 @@ impl Rsync {
                 (self.process(directory, &arguments)?, list)
             }
         };
-        self.finish(process, &list, PATIENCE, ears).await
+        if !order.recipe.verifies() {
+            return self.finish(process, &list, PATIENCE, ears).await;
+        }
+        process.yield_to_others();
+        self.finish(process, &list, verify::PATIENCE, ears).await
     }
 
     /// The directory of the source.
@@ -425,6 +430,10 @@ impl Transport for Rsync {
             self.keep_ready(well);
             result
         })
+    }
+
+    fn verify(self: Rc<Self>, kept: Vec<RelPath>, is_pending: Box<dyn Fn(&RelPath) -> bool>) -> Verifying {
+        Box::pin(async move { self.compare(&kept, &*is_pending).await })
     }
 
     fn warm(self: Rc<Self>) {

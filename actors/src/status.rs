@@ -89,6 +89,8 @@ pub struct Node {
     pub last_success_at: Option<UnixTime>,
     /// What went wrong last, even if it is over.
     pub last_error: Option<Event>,
+    /// What came of the last comparison by content (`verify_every`).
+    pub verified: Option<Verified>,
     /// What was done since the start.
     pub totals: Totals,
     /// Its rsync.
@@ -106,6 +108,22 @@ pub struct Progress {
     pub total: Option<u64>,
     /// The sizes of the files that were sent.
     pub bytes: u64,
+}
+
+/// What came of a comparison by content.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Verified {
+    /// When it ended.
+    pub at: UnixTime,
+    /// How long it took.
+    pub took_seconds: f64,
+    /// Entries that differed, and were not on their way.
+    pub drift: u64,
+    /// Whether everything was compared: some paths may have been unreadable.
+    pub complete: bool,
+    /// Whether a reconcile succeeded since: it may have repaired what differed, but does not look at the content of files
+    /// of equal size and time.
+    pub reconciled_since: bool,
 }
 
 /// The rsync at a node, as far as it is known.
@@ -242,6 +260,7 @@ impl Node {
             State::Held { .. } | State::Restarting | State::Backoff { lasts: true, .. } => Verdict::Failing,
             State::Paused => Verdict::Attention,
             _ if self.reconcile_held.is_some() => Verdict::Attention,
+            _ if self.verified.is_some_and(|verified| verified.drift > 0) => Verdict::Attention,
             _ => Verdict::Well,
         }
     }

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use self::paused::Paused;
 use self::pulse::Standing;
 use self::reload::Reloading;
-use self::resync::Clock;
+use self::resync::{Chore, Clock};
 use self::slots::{Errand, Slot, Slots, Stage};
 use self::status::Tally;
 use crate::daemon::{Ending, EndsDaemon, Ways};
@@ -71,7 +71,8 @@ enum Phase {
 /// reload [`Reload`](crate::messages::Reload), [`Exclude`]; for a service manager [`Alive`]; questions
 /// [`AskStatus`](crate::messages::AskStatus), [`AskPath`](crate::messages::AskPath), and
 /// [`Pause`](crate::messages::Pause). Sends: [`Front`], and to the SyncActors [`Drain`],
-/// [`Retire`](crate::messages::Retire), [`Resync`](crate::messages::Resync) and [`SourceLost`]. It owns the outboxes, so
+/// [`Retire`](crate::messages::Retire), [`Resync`](crate::messages::Resync), [`Verify`](crate::messages::Verify) and
+/// [`SourceLost`]. It owns the outboxes, so
 /// what is pending outlives every SyncActor; `actix::Supervisor` would not survive a panic. A panic of its own ends the
 /// daemon.
 pub struct SupervisorActor {
@@ -228,7 +229,7 @@ impl SupervisorActor {
         for at in self.slots.numbers(|_| true) {
             self.launch(at, ctx);
         }
-        self.spread_turns(ctx);
+        Chore::ALL.into_iter().for_each(|chore| self.spread_turns(chore, ctx));
         self.tell(|standing| standing.watching = Some(directories));
     }
 

@@ -16,6 +16,7 @@ mod reconcile;
 pub mod report;
 pub mod resync;
 mod retire;
+mod verify;
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ use self::disk::{Disk, Found, Room, Source};
 use self::fold::Scope;
 use self::health::{Health, News, backoff};
 use self::lease::{Lane, LeaseId};
-pub use self::link::{Delivery, Link, Moved, Outbox, Running, Superior, Transport, Worked};
+pub use self::link::{Delivery, Link, Moved, Outbox, Running, Superior, Transport, Verifying, Worked};
 use self::pace::Pace;
 use self::pending::Fate;
 use self::plan::{Plan, Since, plan};
@@ -53,9 +54,9 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 /// Works off one node's outbox.
 ///
 /// Receives: [`Wake`], [`Drain`], [`SourceLost`], [`Resync`](crate::messages::Resync),
-/// [`Retire`](crate::messages::Retire). Sends: [`Succeeded`], [`Drained`], and [`Died`] when it is gone. One batch of each
-/// lane and a reconcile are worked on at a time, beside batches of which only the end is missing. Stops when rsync cannot
-/// be started, or when it was told to retire. A restart forgets the backoff of the node, and nothing that is pending.
+/// [`Verify`](crate::messages::Verify), [`Retire`](crate::messages::Retire). Sends: [`Succeeded`], [`Drained`], and
+/// [`Died`] when it is gone. One batch of each lane and a reconcile or a comparison by content are worked on at a time,
+/// beside batches of which only the end is missing. Stops when rsync cannot be started, or when it was told to retire. A restart forgets the backoff of the node, and nothing that is pending.
 pub struct SyncActor {
     link: Link,
     superior: Superior,
@@ -74,6 +75,8 @@ pub struct SyncActor {
     draining: bool,
     /// Whether nothing more is started: it ends with what is in flight.
     retiring: bool,
+    /// The comparison by content, while one goes on.
+    verifying: Option<SpawnHandle>,
     timer: Option<SpawnHandle>,
     _obituary: Obituary,
 }
@@ -94,7 +97,7 @@ impl SyncActor {
     /// An actor for the node of `link`.
     pub fn new(link: Link, superior: Superior) -> Self {
         let _obituary = Obituary { slot: link.slot, died: superior.died.clone() };
-        let (health, pace, in_flight, timer) = (Health::Well, Pace::default(), 0, None);
+        let (health, pace, in_flight, verifying, timer) = (Health::Well, Pace::default(), 0, None, None);
         let (reconcile_runs, reconcile_held, late, draining, retiring) = (false, false, false, false, false);
         SyncActor {
             link,
@@ -108,6 +111,7 @@ impl SyncActor {
             late,
             draining,
             retiring,
+            verifying,
             timer,
             _obituary,
         }
@@ -117,6 +121,7 @@ impl SyncActor {
     fn advance(&mut self, ctx: &mut Context<Self>) {
         let now = Instant::now();
         self.timer.take().map(|timer| ctx.cancel_future(timer));
+        self.end_verify_unless_well(ctx);
         if self.retiring {
             return self.end_if_idle(ctx);
         }
@@ -133,6 +138,7 @@ impl SyncActor {
                 Some(until)
             }
         };
+        self.end_verify_unless_well(ctx);
         let look_again = look_again.filter(|_| !self.link.outbox.lock().is_empty());
         self.timer = look_again.map(|at| ctx.run_later(at.saturating_duration_since(now), Self::on_timer));
         self.report_if_drained(now);
@@ -404,7 +410,8 @@ impl Handler<Wake> for SyncActor {
 impl Handler<SourceLost> for SyncActor {
     type Result = ();
 
-    fn handle(&mut self, _: SourceLost, _: &mut Self::Context) {
+    fn handle(&mut self, _: SourceLost, ctx: &mut Self::Context) {
+        self.end_verify(ctx);
         // What waits in the source would keep its file system busy, or read a directory that is not the source any more.
         self.link.transport.rest();
     }

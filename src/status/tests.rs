@@ -1,4 +1,4 @@
-use inosync_actors::status::{Event, Phase, Progress, RemoteRsync, Source, Totals};
+use inosync_actors::status::{Event, Phase, Progress, RemoteRsync, Source, Totals, Verified};
 
 use super::*;
 
@@ -13,6 +13,7 @@ fn sample(state: State) -> Status {
         reconcile_held: None,
         last_success_at: Some(900),
         last_error: Some(Event { at: 990, text: "the node is full: x".into(), is_error: true }),
+        verified: Some(Verified { at: 940, took_seconds: 2.4, drift: 5, complete: true, reconciled_since: true }),
         totals: Totals { sent: 7, bytes: 2048, ..Totals::default() },
         rsync: RemoteRsync { version: Some("3.2.7".into()), protocol: Some(31) },
         recent: Vec::new(),
@@ -32,6 +33,7 @@ fn a_node_that_fails_is_told_with_its_lag_and_its_next_try() {
         "  pending: 3 paths, oldest unsent change: 1m 15s",
         "  comparing: 5 of 9 entries, 4.0 KiB sent",
         "  last success: 1m 40s ago; sent: 7,",
+        "  verified: 1m ago, before the last reconcile: entries that differ: 5, took 2s",
         "  last error: 10s ago: the node is full: x",
         "  rsync: 3.5.0 here, 3.2.7 there, protocol 31",
     ] {

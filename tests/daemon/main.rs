@@ -32,3 +32,4 @@ mod stop;
 #[allow(dead_code, reason = "the convergence tests use the rest of it")]
 mod support;
 mod trouble;
+mod verify;

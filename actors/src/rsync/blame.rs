@@ -121,7 +121,7 @@ fn inside(name: &[u8], source: &[u8], mirror: &[u8]) -> Option<RelPath> {
 }
 
 /// The receiver writes `name` as `.name.XXXXXX` first (rsync(1), `--temp-dir`).
-fn without_temporary(path: &RelPath) -> Option<RelPath> {
+pub(super) fn without_temporary(path: &RelPath) -> Option<RelPath> {
     let name = path.name();
     let parts = name.strip_prefix(b".").and_then(|rest| rest.split_last_chunk::<7>());
     match (parts, path.parent()) {

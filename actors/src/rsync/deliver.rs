@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use super::blame::{Blame, blame};
 use super::failure::{Cause, Failure};
 use super::output::{self, Line};
-use super::progress::{Latest, Meter};
+use super::progress::{Latest, Meter, Piece};
 use super::recipe::{self, Recipe};
 use super::run::{Code, Finished};
 use super::{Deletions, Ears, Order, Rsync, Work};
@@ -214,16 +214,16 @@ impl Rsync {
         self.counted(Order { rules: &filters, ..order }, worked, &mut |_| ()).await
     }
 
-    /// Compares the whole tree, and keeps `gauge` meanwhile. What the node has below the directories `kept` is not deleted.
-    pub(super) async fn reconcile_all(self: &Rc<Self>, kept: &[RelPath], gauge: Latest) -> Result<Delivery, Failure> {
-        let meter = Meter::start(gauge);
+    /// Compares the whole tree, and keeps `latest` meanwhile. What the node has below the directories `kept` is not deleted.
+    pub(super) async fn reconcile_all(self: &Rc<Self>, kept: &[RelPath], latest: Latest) -> Result<Delivery, Failure> {
+        let meter = Meter::start(latest);
         let filters: Vec<OsString> = kept.iter().flat_map(rules::kept).collect();
         if let Some(most) = self.site.max_delete {
             self.count_deletions(most, &filters).await?;
         }
-        let mut hear = |line: &Line| {
-            if let Line::Progress(piece) = line {
-                meter.hear(piece);
+        let mut hear = |said: &[u8]| {
+            if let Some((piece, _)) = Piece::split_from(said) {
+                meter.hear(&piece);
             }
         };
         let delivery = self.counted(Order { rules: &filters, ..Order::of(Recipe::Full) }, None, &mut hear).await?;
@@ -234,25 +234,23 @@ impl Rsync {
 
     /// Fails if a reconcile would delete more than `most` entries. rsync's own limit stops only when it has deleted so many.
     async fn count_deletions(self: &Rc<Self>, most: u64, rules: &[OsString]) -> Result<(), Failure> {
-        let (made_mirror, mut first) = (self.made_mirror.get(), Vec::new());
-        let mut name = |line: &Line| match line {
+        let mut first = Vec::new();
+        let mut name = |said: &[u8]| match Line::parse(said) {
             Line::Deleted(path) if first.len() < NAMED => first.push(path.to_string()),
             _ => (),
         };
         let counted = self.counted(Order { rules, ..Order::of(Recipe::DryRun) }, None, &mut name).await;
-        // That it would be made is no news of a mirror.
-        self.made_mirror.set(made_mirror);
         let count = counted?.tally.deleted;
         if count <= most { Ok(()) } else { Err(Failure::too_many_deletions(count, most, &first)) }
     }
 
     /// A run: what it changed, and what failed in it alone. rsync skips all deletions of a run in which it could not read
     /// something: then the rest is done once more without what it could not read.
-    async fn counted(
+    pub(super) async fn counted(
         self: &Rc<Self>,
         order: Order<'_>,
         worked: Option<Worked>,
-        heard: &mut dyn FnMut(&Line),
+        heard: &mut dyn FnMut(&[u8]),
     ) -> Result<Delivery, Failure> {
         let mut delivery = Delivery::default();
         let (mut filters, mut worked) = (order.rules.to_vec(), worked);
@@ -266,10 +264,12 @@ impl Rsync {
                         changed.push(path.clone());
                     }
                     skipped |= line == Line::DeletionsSkipped;
-                    self.made_mirror.set(self.made_mirror.get() || line == Line::MadeMirror);
+                    // That it would be made is no news of a mirror.
+                    let made = line == Line::MadeMirror && !order.recipe.only_looks();
+                    self.made_mirror.set(self.made_mirror.get() || made);
                     delivery.tally.count(&line);
-                    heard(&line);
                 }
+                heard(said);
             };
             let mut ears = Ears { line: &mut count, worked: worked.take() };
             let finished = self.run_with_path(&Order { rules: &filters, ..order }, &mut ears).await?;

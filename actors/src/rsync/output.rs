@@ -64,6 +64,41 @@ pub fn stored(line: &[u8]) -> Option<RelPath> {
     }
 }
 
+/// How an entry of a node differs from the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difference {
+    /// In what it holds, or in what it points to.
+    Content,
+    /// In times, permissions or other attributes alone.
+    Attributes,
+    /// The node does not have it, or has something of another type.
+    Missing,
+    /// The source does not have it.
+    OnlyThere,
+}
+
+/// The entry of which a line of a dry run by checksum says that it differs, and how.
+pub fn difference(line: &[u8]) -> Option<(RelPath, Difference)> {
+    let [update, _, attributes @ ..] = line.split(|&b| b == b'|').next()? else { return None };
+    let (path, is_there) = match Line::parse(line) {
+        Line::Sent(path, _) => (path, true),
+        Line::Deleted(path) => (path, false),
+        Line::MadeMirror | Line::DeletionsSkipped | Line::Progress(_) | Line::Notice => return None,
+    };
+    // Of the letters `cstpoguax`, the first two are about the content. The time of the last access changes as a file is read.
+    let (content, others) = attributes.split_at_checked(2)?;
+    let other = |&(at, &letter): &(usize, &u8)| letter != b'.' && letter != b' ' && (at, letter) != (4, b'u');
+    let difference = match update {
+        _ if !is_there => Difference::OnlyThere,
+        _ if attributes.contains(&b'+') => Difference::Missing,
+        b'<' | b'>' | b'c' => Difference::Content,
+        _ if content.iter().any(u8::is_ascii_alphabetic) => Difference::Content,
+        b'h' => Difference::Attributes,
+        _ => others.iter().enumerate().find(other).map(|_| Difference::Attributes)?,
+    };
+    Some((path, difference))
+}
+
 /// What one or more runs did at a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
@@ -185,6 +220,39 @@ mod tests {
             (b"hf", None),
         ] {
             assert_eq!(stored(line), expected, "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_line_of_a_dry_run_says_how_an_entry_differs() {
+        use Difference::{Attributes, Content, Missing, OnlyThere};
+        for (line, expected) in [
+            (&b">fc........|2|0|d/f"[..], Some(("d/f", Content))),
+            (b"<fcst......|2|0|f", Some(("f", Content))),
+            (b">f.st......|2|0|f", Some(("f", Content))),
+            (b"cLc.t......|1|0|link", Some(("link", Content))),
+            (b"cDc........|1|0|device", Some(("device", Content))),
+            (b"hfc........|1|0|f", Some(("f", Content))),
+            (b"hf..t......|1|0|f", Some(("f", Attributes))),
+            (b".f..t......|2|0|f", Some(("f", Attributes))),
+            (b".f...p.....|2|0|f", Some(("f", Attributes))),
+            (b".d...pog...|4096|0|d/", Some(("d", Attributes))),
+            (b".d..t......|4096|0|./", Some(("", Attributes))),
+            (b".f.......ax|2|0|f", Some(("f", Attributes))),
+            (b".f......n..|2|0|f", Some(("f", Attributes))),
+            (b".f......u..|2|0|f", None),
+            (b".f         |2|0|f", None),
+            (b">f+++++++++|2|0|f", Some(("f", Missing))),
+            (b"cd+++++++++|4096|0|d/", Some(("d", Missing))),
+            (b"cL+++++++++|4096|0|l", Some(("l", Missing))),
+            (b"*deleting  |0|0|d/f", Some(("d/f", OnlyThere))),
+            (b"*deleting  |0|0|d/", Some(("d", OnlyThere))),
+            (b"created directory /m", None),
+            (b"skipping non-regular file \"a|b|c|d\"", None),
+            (b"", None),
+        ] {
+            let expected = expected.map(|(path, difference)| (rel(path.as_bytes()), difference));
+            assert_eq!(difference(line), expected, "{}", line.escape_ascii());
         }
     }
 

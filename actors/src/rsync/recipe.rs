@@ -14,6 +14,8 @@ use crate::sync::origins::{Doubt, Relocation};
 
 /// Seconds without any traffic after which rsync ends by itself; also while it connects.
 const TIMEOUT: u32 = 60;
+/// rsync says nothing while it reads a file for its checksum: an hour is enough for 300 GB.
+const VERIFY_TIMEOUT: &str = "--timeout=3600";
 /// ssh must never ask anybody, must notice a dead peer, and says nothing but what is wrong: no banner of the server. Left
 /// out when the user chose a remote shell.
 pub const SSH: &str =
@@ -61,8 +63,31 @@ pub enum Recipe {
     Full,
     /// Says what `Full` would do.
     DryRun,
+    /// Says what differs in the whole tree, by the content of the files. Changes nothing.
+    Verify,
+    /// Says what differs in the listed entries, by the content of the files. Changes nothing.
+    VerifyEntries,
+    /// Says what the node has in the listed directories, and the source has not. Changes nothing.
+    VerifyLevels,
     /// Finds out whether the receiver rejects missing entries. Changes nothing.
     Probe,
+}
+
+impl Recipe {
+    /// Whether nothing is changed anywhere.
+    pub fn only_looks(self) -> bool {
+        self.verifies() || matches!(self, Recipe::DryRun | Recipe::Probe)
+    }
+
+    /// Whether it may read all that both ends have, and tell nothing for a long time.
+    pub fn verifies(self) -> bool {
+        matches!(self, Recipe::Verify | Recipe::VerifyEntries | Recipe::VerifyLevels)
+    }
+
+    /// Whether it deletes what it does not find in the source, or says what it would delete.
+    fn deletes_extras(self) -> bool {
+        matches!(self, Recipe::Subtrees | Recipe::Levels | Recipe::Full | Recipe::DryRun) || self.verifies()
+    }
 }
 
 /// What a probe asks besides.
@@ -110,7 +135,7 @@ impl Context<'_> {
         if matches!(recipe, Recipe::Present | Recipe::Similar | Recipe::Anew | Recipe::SubtreesRewritten) {
             arguments.push("--ignore-times".into());
         }
-        if self.keeps_extras() && matches!(recipe, Recipe::Subtrees | Recipe::Levels | Recipe::Full | Recipe::DryRun) {
+        if self.keeps_extras() && recipe.deletes_extras() {
             // Protects everything from deletion; without --delete the receiver would not learn the exclusions.
             arguments.push("--filter=P *".into());
         }
@@ -188,7 +213,7 @@ impl Context<'_> {
             arguments.push(format!("--bwlimit={}", self.site.rspeed).into());
         }
         if let Some(logfile) = &self.site.logfile
-            && !matches!(recipe, Recipe::Probe | Recipe::DryRun)
+            && !recipe.only_looks()
         {
             arguments.push(option("--log-file=", logfile.as_os_str()));
         }
@@ -203,7 +228,7 @@ impl Context<'_> {
         if self.make_path {
             arguments.push("--mkpath".into());
         }
-        if !matches!(recipe, Recipe::Probe | Recipe::DryRun) {
+        if !recipe.only_looks() {
             arguments.push(Process::DEBUG.into());
         }
         arguments
@@ -224,20 +249,23 @@ pub fn user_chose_shell(site: &Site) -> bool {
 fn forced(recipe: Recipe) -> Vec<&'static str> {
     use Recipe::{
         Anew, Build, Deletions29, DryRun, Full, Gather, Large, Levels, Link, Missing, Present, Probe, Root, Similar,
-        Subtrees, SubtreesRewritten,
+        Subtrees, SubtreesRewritten, Verify, VerifyEntries, VerifyLevels,
     };
     let mut options = match recipe {
-        Present | Similar | Gather | Anew | Large | Link | Missing | Levels | Root | Deletions29 | Probe => {
+        Present | Similar | Gather | Anew | Large | Link | Missing | Levels | Root | Deletions29 | Probe
+        | VerifyEntries | VerifyLevels => {
             vec!["--dirs", "--no-recursive"]
         }
-        Subtrees | SubtreesRewritten | Build | Full | DryRun => vec!["--recursive"],
+        Subtrees | SubtreesRewritten | Build | Full | DryRun | Verify => vec!["--recursive"],
     };
     if is_listed(recipe) {
         options.extend(["--from0", "--files-from=-"]);
     }
     match recipe {
         Missing | Probe => options.push("--delete-missing-args"),
-        Present | Large | Levels | Root | Gather => options.push("--ignore-missing-args"),
+        Present | Large | Levels | Root | Gather | VerifyEntries | VerifyLevels => {
+            options.push("--ignore-missing-args")
+        }
         Anew => options.extend(["--ignore-missing-args", "--whole-file"]),
         Similar => options.extend(["--ignore-missing-args", "--fuzzy", "--no-whole-file"]),
         Link => options.extend(["--hard-links", "--no-implied-dirs"]),
@@ -246,12 +274,18 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
         }
         // rsync would link all that is no directory, and later change one of two names of a symlink in its place.
         Build => options.extend(["--no-links", "--no-devices", "--no-specials"]),
-        Subtrees | SubtreesRewritten | Full | DryRun => (),
+        Subtrees | SubtreesRewritten | Full | DryRun | Verify => (),
     }
     if recipe == Full {
         options.extend(progress::OPTIONS);
     }
-    if matches!(recipe, DryRun | Probe) {
+    if matches!(recipe, Verify | VerifyEntries) {
+        options.push("--checksum");
+    }
+    if recipe.verifies() {
+        options.push(VERIFY_TIMEOUT);
+    }
+    if recipe.only_looks() {
         options.push("--dry-run");
     }
     // --delete always: without it the receiver does not learn the exclusions and deletes what they protect.
@@ -264,7 +298,7 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
 
 /// Whether rsync reads what to do from its standard input.
 fn is_listed(recipe: Recipe) -> bool {
-    !matches!(recipe, Recipe::Build | Recipe::Full | Recipe::DryRun)
+    !matches!(recipe, Recipe::Build | Recipe::Full | Recipe::DryRun | Recipe::Verify)
 }
 
 /// The list for every recipe that takes one, but [`Recipe::Levels`] and [`Recipe::Deletions29`]. `root`: the attributes of the root go with it.
@@ -276,6 +310,12 @@ pub fn entries<'p>(paths: impl IntoIterator<Item = &'p RelPath>, root: bool) -> 
         list.extend([start, path.as_bytes(), b"\0"].concat());
     }
     list
+}
+
+/// The list for [`Recipe::VerifyEntries`]: the root may be among the paths, for its attributes.
+pub fn verified<'p>(paths: impl IntoIterator<Item = &'p RelPath>) -> Vec<u8> {
+    let (roots, paths): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| path.is_root());
+    if paths.is_empty() { format!("./{NOBODY}\0").into_bytes() } else { entries(paths, !roots.is_empty()) }
 }
 
 /// The list for [`Recipe::Link`].

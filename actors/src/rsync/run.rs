@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, setpriority_pgrp};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 
@@ -29,6 +30,9 @@ const LINGER: Duration = Duration::from_millis(200);
 /// A run that does nothing for so long hangs. rsync's `--timeout` does not notice all of that: it takes its own
 /// keep-alives for life, and does not cover a sender that waits to open a file, such as a FIFO.
 pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The lowest priority (nice(1)); that of the disk follows it (ioprio_set(2)).
+const LOWEST: i32 = 19;
 
 /// What rsync says with [`Process::DEBUG`] when both ends have greeted each other, and when all work is done and it only
 /// waits for its children. It looks for their end every 20 ms (rsync's `wait_process_with_flush`).
@@ -142,6 +146,12 @@ impl Process {
     /// The number of the process.
     pub fn id(&self) -> i32 {
         self.group.id()
+    }
+
+    /// Whatever else wants the processor or the disk goes first.
+    pub fn yield_to_others(&self) {
+        // ESRCH: it ended already. Less than before is always allowed.
+        let _ = setpriority_pgrp(Pid::from_raw(self.id()), LOWEST);
     }
 
     /// Waits while nothing is fed to it, until it is connected (`Some`) or ends (`None`). May be dropped and called again.

@@ -4,12 +4,13 @@
 use std::cell::{Ref, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
-use super::{Event, Totals, UnixTime, unix};
+use super::{Event, Totals, UnixTime, Verified, unix};
 use crate::path::RelPath;
 use crate::rsync::failure::Failure;
 use crate::rsync::output::{Bytes, Tally};
+use crate::rsync::verify::Comparison;
 use crate::sync::health::Health;
 
 /// Events of a node that are remembered.
@@ -36,6 +37,10 @@ pub struct Ledger {
     pub last_success: Option<SystemTime>,
     /// When a reconcile last ended, and all of it succeeded.
     pub last_reconcile: Option<SystemTime>,
+    /// What came of the last comparison by content.
+    pub verified: Option<Verified>,
+    /// When one last ended, whatever came of it.
+    pub last_verify: Option<Instant>,
     /// What went wrong last.
     pub last_error: Option<Event>,
     /// What was done.
@@ -121,6 +126,7 @@ impl Record {
         (*sent, *deleted, *bytes) = (*sent + tally.sent, *deleted + tally.deleted, *bytes + tally.bytes);
         if work == Work::Reconcile && failure.is_none() {
             ledger.last_reconcile = Some(now);
+            ledger.verified.iter_mut().for_each(|verified| verified.reconciled_since = true);
         }
         let what = match work {
             Work::Batch => "mirrored",
@@ -129,6 +135,23 @@ impl Record {
         if tally.changes() > 0 || work == Work::Reconcile {
             let text = format!("{what}: {} sent, {} deleted, {}", tally.sent, tally.deleted, Bytes(tally.bytes));
             ledger.add(Event { at: unix(now), text, is_error: false });
+        }
+    }
+
+    /// The node was compared by content, from `started` on; or it could not be.
+    pub fn verified(&self, result: Result<&Comparison, &Failure>, started: Instant) {
+        let mut ledger = self.0.borrow_mut();
+        let (now, took) = (unix(SystemTime::now()), started.elapsed());
+        ledger.last_verify = Some(Instant::now());
+        match result {
+            Ok(comparison) => {
+                let drift = comparison.differing.len() as u64;
+                let (took_seconds, complete) = (took.as_secs_f64(), comparison.is_complete());
+                let verified = Verified { at: now, took_seconds, drift, complete, reconciled_since: false };
+                ledger.verified = Some(verified);
+                ledger.add(Event { at: now, text: format!("verified: {drift} differ"), is_error: drift > 0 });
+            }
+            Err(why) => ledger.complain(format!("not verified: {why}")),
         }
     }
 
@@ -150,10 +173,12 @@ impl Record {
     /// When a path was last sent, or looked at by itself or with a directory above it, if that is among the latest.
     pub fn last_sent(&self, path: &RelPath) -> Option<UnixTime> {
         let ledger = self.0.borrow();
-        let sent = |path: &RelPath| ledger.sent.at.get(path);
-        let above = path.ancestors().filter_map(|dir| sent(&dir).filter(|sending| sending.whole).copied());
-        let reconciled = ledger.last_reconcile.map(unix);
-        above.chain(sent(path).copied()).map(|sending| sending.at).chain(reconciled).max()
+        ledger.sent.latest(path).max(ledger.last_reconcile.map(unix))
+    }
+
+    /// Whether it was sent since then, as [`Record::last_sent`] knows it, but not by a reconcile.
+    pub fn was_sent_since(&self, path: &RelPath, since: UnixTime) -> bool {
+        self.0.borrow().sent.latest(path).is_some_and(|at| at >= since)
     }
 
     /// A run failed as a whole.
@@ -175,6 +200,13 @@ impl Record {
         let mut ledger = self.0.borrow_mut();
         ledger.totals.restarts += 1;
         ledger.complain(format!("sync actor restarts: {why}"));
+    }
+}
+
+impl Sent {
+    fn latest(&self, path: &RelPath) -> Option<UnixTime> {
+        let above = path.ancestors().filter_map(|dir| self.at.get(&dir).filter(|sending| sending.whole));
+        above.chain(self.at.get(path)).map(|sending| sending.at).max()
     }
 }
 
@@ -201,6 +233,7 @@ impl Ledger {
 mod tests {
     use super::*;
     use crate::rsync::failure::Cause;
+    use crate::rsync::verify::Difference;
 
     fn rel(path: &str) -> RelPath {
         RelPath::new(path.as_bytes()).unwrap()
@@ -225,9 +258,11 @@ mod tests {
         record.sent([(&rel("whole"), true), (&rel("alone"), false)]);
         for (path, expected) in [("whole/x/y", true), ("whole", true), ("alone", true), ("alone/x", false)] {
             assert_eq!(record.last_sent(&rel(path)).is_some(), expected, "{path}");
+            assert_eq!(record.was_sent_since(&rel(path), 1), expected, "{path}");
         }
         record.done(Work::Reconcile, &Tally::default(), None);
         assert!(record.last_sent(&rel("alone/x")).is_some());
+        assert!(!record.was_sent_since(&rel("alone/x"), 1));
     }
 
     #[test]
@@ -241,6 +276,23 @@ mod tests {
         let ledger = record.read();
         assert_eq!((ledger.recent.len(), ledger.totals.failures, ledger.totals.batches), (3, 3, 1));
         assert!(ledger.last_error.as_ref().is_some_and(|error| error.text.contains("refused")));
+    }
+
+    #[test]
+    fn drift_is_remembered_until_the_next_verification_and_told_as_older_than_a_reconcile() {
+        let (record, now) = (Record::default(), Instant::now());
+        let differing = [(rel("f"), Difference::Content)].into();
+        record.verified(Ok(&Comparison { differing, ..Comparison::default() }), now);
+        let found = || record.read().verified.map(|verified| (verified.drift, verified.reconciled_since));
+        assert_eq!(found(), Some((1, false)));
+        let failure = Failure { cause: Cause::Unreachable, said: "refused".into() };
+        record.verified(Err(&failure), now);
+        record.done(Work::Reconcile, &Tally::default(), Some(&failure));
+        assert_eq!(found(), Some((1, false)));
+        record.done(Work::Reconcile, &Tally::default(), None);
+        assert_eq!(found(), Some((1, true)));
+        record.verified(Ok(&Comparison::default()), now);
+        assert_eq!(found(), Some((0, false)));
     }
 
     #[test]

@@ -64,16 +64,18 @@ fn a_state_in_words_says_why() {
 #[test]
 fn a_person_should_look_at_what_does_not_pass_by_itself() {
     let backoff = |lasts| State::Backoff { why: String::new(), until: 0, lasts };
-    for (state, held, expected) in [
-        (State::Idle, false, Verdict::Well),
-        (State::Syncing, false, Verdict::Well),
-        (State::Starting, false, Verdict::Well),
-        (State::Idle, true, Verdict::Attention),
-        (State::Paused, false, Verdict::Attention),
-        (backoff(false), false, Verdict::Well),
-        (backoff(true), false, Verdict::Failing),
-        (State::Held { why: String::new() }, false, Verdict::Failing),
-        (State::Restarting, false, Verdict::Failing),
+    for (state, held, drift, expected) in [
+        (State::Idle, false, None, Verdict::Well),
+        (State::Syncing, false, None, Verdict::Well),
+        (State::Starting, false, None, Verdict::Well),
+        (State::Idle, true, None, Verdict::Attention),
+        (State::Idle, false, Some(0), Verdict::Well),
+        (State::Idle, false, Some(1), Verdict::Attention),
+        (State::Paused, false, None, Verdict::Attention),
+        (backoff(false), false, None, Verdict::Well),
+        (backoff(true), false, Some(1), Verdict::Failing),
+        (State::Held { why: String::new() }, false, None, Verdict::Failing),
+        (State::Restarting, false, None, Verdict::Failing),
     ] {
         let node = Node {
             name: "n".into(),
@@ -85,6 +87,13 @@ fn a_person_should_look_at_what_does_not_pass_by_itself() {
             reconcile_held: held.then(String::new),
             last_success_at: None,
             last_error: None,
+            verified: drift.map(|drift| Verified {
+                at: 0,
+                took_seconds: 0.5,
+                drift,
+                complete: true,
+                reconciled_since: false,
+            }),
             totals: Totals::default(),
             rsync: RemoteRsync::default(),
             recent: Vec::new(),

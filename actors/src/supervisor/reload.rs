@@ -4,6 +4,7 @@
 use actix::prelude::*;
 use slog::{info, warn};
 
+use super::resync::Chore;
 use super::slots::{Errand, Stage};
 use super::{Phase, SupervisorActor};
 use crate::messages::{Exclude, Reload, Restart, Retire, Serve, Vacate};
@@ -37,8 +38,7 @@ impl SupervisorActor {
 
     fn change_over(&mut self, edition: Edition, difference: &Difference, ctx: &mut Context<Self>) {
         info!(self.log, "reloaded: {difference}");
-        let same_turns = self.edition.site.resync_every == edition.site.resync_every;
-        self.edition = edition;
+        let before = std::mem::replace(&mut self.edition, edition).site;
         let is_removed = |node: &Node| difference.removed.iter().any(|gone| gone == node && gone.name() == node.name());
         for at in self.slots.numbers(|slot| slot.stage != Stage::Leaving && is_removed(&slot.node)) {
             self.leave(at, ctx);
@@ -52,8 +52,10 @@ impl SupervisorActor {
             }
         }
         difference.added.iter().for_each(|node| self.join(node, ctx));
-        if !same_turns {
-            self.spread_turns(ctx);
+        for chore in Chore::ALL {
+            if chore.every(&before) != chore.every(&self.edition.site) {
+                self.spread_turns(chore, ctx);
+            }
         }
         self.keep();
         self.tell(|standing| standing.reloads += 1);

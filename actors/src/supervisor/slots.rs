@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use actix::prelude::*;
 
+use super::resync::Schedule;
 use crate::rsync::node::Node;
-use crate::sync::resync::Turns;
 use crate::sync::{Link, SyncActor};
 
 /// One node.
@@ -28,8 +28,8 @@ pub struct Slot {
     /// Whether a reconcile is to be wanted as soon as another SyncActor works on it. Not earlier: the one before would
     /// take it and compare by the rules before.
     pub reconcile: bool,
-    /// When it is compared although nothing asks for it; `None` if never.
-    pub turns: Option<Turns>,
+    /// When it is compared although nothing asks for it.
+    pub turns: Schedule,
 }
 
 /// Whether a node is one of the site's.
@@ -73,7 +73,8 @@ impl Slots {
     pub fn insert(&mut self, node: Node, link: Link, stage: Stage) {
         let number = link.slot;
         self.next = self.next.max(number + 1);
-        let (actor, deaths, drained, errand, reconcile, turns) = (None, 0, false, Errand::None, false, None);
+        let (actor, deaths, drained, errand, reconcile, turns) =
+            (None, 0, false, Errand::None, false, Schedule::default());
         self.slots.insert(number, Slot { node, link, actor, deaths, drained, stage, errand, reconcile, turns });
     }
 

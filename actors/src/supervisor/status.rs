@@ -99,6 +99,7 @@ impl SupervisorActor {
             reconcile_held: ledger.reconcile_held.clone(),
             last_success_at: ledger.last_success.map(unix),
             last_error: ledger.last_error.clone(),
+            verified: ledger.verified,
             totals: ledger.totals,
             rsync: slot.link.transport.remote(),
             recent: ledger.recent.iter().cloned().collect(),

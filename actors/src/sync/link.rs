@@ -20,6 +20,7 @@ use crate::rsync::blame::Blame;
 use crate::rsync::failure::Failure;
 use crate::rsync::output::Tally;
 use crate::rsync::progress::Latest;
+use crate::rsync::verify::Comparison;
 use crate::site::Site;
 use crate::state::unsaved::Unsaved;
 use crate::status::RemoteRsync;
@@ -89,6 +90,9 @@ impl Delivery {
 /// A run in flight.
 pub type Running = Pin<Box<dyn Future<Output = Result<Delivery, Failure>>>>;
 
+/// A comparison in flight.
+pub type Verifying = Pin<Box<dyn Future<Output = Result<Comparison, Failure>>>>;
+
 /// Says that a run has done its work: nothing changes at the node because of it any more. Whether it succeeded is said
 /// when it ends, which can be a while later. Dropped when it ends without having said so.
 pub type Worked = oneshot::Sender<()>;
@@ -97,9 +101,15 @@ pub type Worked = oneshot::Sender<()>;
 pub trait Transport {
     /// Carries out a plan.
     fn deliver(self: Rc<Self>, plan: Rc<Plan>, lane: Lane, worked: Worked) -> Running;
-    /// Compares the whole tree. What the node has below the directories `kept` is not deleted. While it runs, `gauge` says
+    /// Compares the whole tree. What the node has below the directories `kept` is not deleted. While it runs, `latest` says
     /// how far it is.
-    fn reconcile(self: Rc<Self>, kept: Vec<RelPath>, gauge: Latest) -> Running;
+    fn reconcile(self: Rc<Self>, kept: Vec<RelPath>, latest: Latest) -> Running;
+    /// Compares the whole tree by the content of the files, and changes nothing. What the node has below the directories
+    /// `kept` it may have; what `is_pending` is on its way.
+    fn verify(self: Rc<Self>, kept: Vec<RelPath>, is_pending: Box<dyn Fn(&RelPath) -> bool>) -> Verifying {
+        let _ = (kept, is_pending);
+        Box::pin(async { Ok(Comparison::default()) })
+    }
     /// Something may have to be sent soon.
     fn warm(self: Rc<Self>) {}
     /// If it is better to wait a moment than to send now: what was found meanwhile goes along. Ends when to look again.

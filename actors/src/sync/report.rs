@@ -6,7 +6,9 @@ use slog::{KV, Logger, Record, Serializer, debug, info, warn};
 
 use super::Delivery;
 use crate::path::RelPath;
+use crate::rsync::blame::Blame;
 use crate::rsync::output::Tally;
+use crate::rsync::verify::Comparison;
 
 /// Failed paths that are named in one line.
 const NAMED_PATHS: usize = 3;
@@ -38,6 +40,35 @@ pub fn log_delivery(log: &Logger, what: &'static str, paths: usize, delivery: &D
         debug!(log, "{}", what; summary);
     } else {
         info!(log, "{}", what; summary);
+    }
+}
+
+/// What can be done about a node that differs.
+const CURE: &str = "inosync --once compares everything, as a restart or resync_every does; a file of the same size and time \
+    it takes for equal: touch that in the source";
+
+/// Says how a node compares with the source. `tells`: whether it is said here which entries differ.
+pub fn log_verified(log: &Logger, comparison: &Comparison, started: Instant, tells: bool) {
+    let Comparison { differing, unsettled, unseen, blamed, failure } = comparison;
+    let took = format!("{} ms", started.elapsed().as_millis());
+    if tells && !differing.is_empty() {
+        let first: Vec<String> = differing.keys().take(NAMED_PATHS).map(RelPath::to_string).collect();
+        warn!(log, "node differs from the source"; "count" => differing.len(), "first" => first.join(", "),
+            "changing" => unsettled, "took" => took, "cure" => CURE);
+    } else {
+        info!(log, "verified"; "differ" => differing.len(), "changing" => unsettled, "took" => took);
+    }
+    if *unseen > 0 {
+        warn!(log, "too many entries differ for a second look: the rest is not counted"; "count" => unseen);
+    }
+    if let Some(why) = failure {
+        let first = match blamed {
+            Blame::Paths(paths) => {
+                paths.iter().take(NAMED_PATHS).map(RelPath::to_string).collect::<Vec<_>>().join(", ")
+            }
+            Blame::Anything => RelPath::root().to_string(),
+        };
+        warn!(log, "some paths could not be compared"; "first" => first, "why" => %why);
     }
 }
 

@@ -1,5 +1,5 @@
-//! When a node is compared as a whole although nothing asks for it (`resync_every`). Pure: the time and the chance in it
-//! are parameters.
+//! When a node is compared as a whole although nothing asks for it (`resync_every`, `verify_every`). Pure: the time and
+//! the chance in it are parameters.
 
 use std::time::{Duration, Instant};
 
@@ -28,14 +28,14 @@ impl Turns {
         Turns { every, first, ask_at: first, chance }
     }
 
-    /// When the node is to be asked: after its first turn an interval after the end of its last reconcile.
-    pub fn due(&self, last_reconcile: Option<Instant>) -> Instant {
-        let since_first = last_reconcile.filter(|last| *last >= self.first);
+    /// When the node is to be asked: after its first turn an interval after it was last compared.
+    pub fn due(&self, last: Option<Instant>) -> Instant {
+        let since_first = last.filter(|last| *last >= self.first);
         let due = since_first.map_or(self.first, |last| last + jittered(self.every, self.chance));
         due.max(self.ask_at)
     }
 
-    /// It is asked now; unless that ends in a reconcile, it is asked again soon.
+    /// It is asked now; unless it is compared then, it is asked again soon.
     pub fn asked(&mut self, now: Instant, chance: f64) {
         self.ask_at = now + self.every.min(ASK_AGAIN);
         self.chance = chance;

@@ -24,6 +24,8 @@ impl Site {
     pub fn ask_about(&self, config: &str, options: &[&str]) -> Asked {
         let mut command = Command::new(env!("CARGO_BIN_EXE_inosync"));
         command.args(["-c", config]).args(options).current_dir("/").stdin(Stdio::null());
+        let search = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{search}", self.beside("bin").display()));
         command.env("RUNTIME_DIRECTORY", daemon::runtime_dir(&self.beside("")));
         let output = command.output().expect("inosync can be run");
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();

@@ -221,6 +221,11 @@ impl Site {
         self.launch_by(&[], &[]);
     }
 
+    /// As [`Site::launch`], with more options.
+    pub fn launch_with(&mut self, options: &[&str]) {
+        self.launch_by(&[], options);
+    }
+
     fn launch_by(&mut self, launcher: &[&str], options: &[&str]) {
         let config = self.config_file().display().to_string();
         let always: Vec<&str> = self.launcher.iter().map(String::as_str).collect();

@@ -141,3 +141,49 @@ fn a_directory_is_built_with_the_care_of_its_comparison() {
         assert_eq!(found, expected, "{initial_sync:?} {doubt:?}");
     }
 }
+
+#[test]
+fn a_comparison_by_content_writes_nowhere_whatever_the_user_adds() {
+    let node = Node::parse("", "/mirror").unwrap();
+    for extra in ["", "-a", "-a --no-checksum --timeout=9", "-acI --no-dry-run"] {
+        let mut site = site(extra, InitialSync::Full);
+        site.logfile = Some(PathBuf::from("/log"));
+        for (recipe, reads, first) in [
+            (Recipe::Verify, true, "--recursive"),
+            (Recipe::VerifyEntries, true, "--no-recursive"),
+            (Recipe::VerifyLevels, false, "--no-recursive"),
+        ] {
+            let Invocation { arguments, .. } = context(&site, &node).invocation(recipe, Vec::new(), &[]);
+            let words = words(&arguments);
+            let last = |one: &str, other: &str| {
+                words.iter().rposition(|word| *word == one) > words.iter().rposition(|word| *word == other)
+            };
+            assert!(last("--dry-run", "--no-dry-run") && last("--timeout=3600", "--timeout=9"), "{words:?}");
+            assert_eq!(last("--checksum", "--no-checksum"), reads, "{words:?}");
+            assert!(words.contains(&first) && words.contains(&"--delete"), "{words:?}");
+            assert!(!words.iter().any(|word| word.starts_with("--log-file")), "{words:?}");
+        }
+    }
+}
+
+#[test]
+fn a_comparison_by_content_asks_for_what_is_only_there_if_that_is_to_be_deleted() {
+    let node = Node::parse("", "/mirror").unwrap();
+    for (initial_sync, keeps) in [(InitialSync::Full, false), (InitialSync::Update, true), (InitialSync::Off, true)] {
+        let site = site("", initial_sync);
+        for recipe in [Recipe::Verify, Recipe::VerifyEntries, Recipe::VerifyLevels] {
+            let invocation = context(&site, &node).invocation(recipe, Vec::new(), &[]);
+            assert_eq!(words(&invocation.arguments).contains(&"--filter=P *"), keeps, "{recipe:?}");
+        }
+    }
+}
+
+#[test]
+fn the_root_is_looked_at_again_without_what_is_in_it() {
+    for (paths, expected) in
+        [(&["a", "b/c"][..], &b"/a\0/b/c\0"[..]), (&["", "a"], b"./a\0"), (&[""], b"./.inosync-probe\0")]
+    {
+        let paths: Vec<RelPath> = paths.iter().map(|path| rel(path)).collect();
+        assert_eq!(verified(&paths), expected, "{paths:?}");
+    }
+}

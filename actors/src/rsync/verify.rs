@@ -1,0 +1,239 @@
+//! Compares a node with the source by the content of the files, and changes nothing. The tree may change meanwhile: what
+//! differs is looked at again, and by itself, until nothing can be on its way any more.
+
+mod sight;
+mod suspects;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsString;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use self::sight::{Place, Sight};
+use self::suspects::{Again, Suspects, judge};
+use super::blame::{Blame, without_temporary};
+use super::failure::{Cause, Failure};
+pub use super::output::Difference;
+use super::output::difference;
+use super::recipe::{self, Recipe};
+use super::{Order, Rsync, Work};
+use crate::filter::rules;
+use crate::path::RelPath;
+
+/// How long rsync may seem to do nothing: it waits while the other end reads.
+pub const PATIENCE: Duration = Duration::from_secs(3600);
+/// How long what is on its way may take to arrive, before what differed is looked at again.
+const PAUSE: Duration = Duration::from_secs(5);
+/// How often it is looked at again.
+const LOOKS: u32 = 3;
+/// Paths in one list, and bytes of their names.
+const BATCH_PATHS: usize = 2000;
+const BATCH_BYTES: usize = 200_000;
+
+/// How a node compares with the source.
+#[derive(Debug, Clone, Default)]
+pub struct Comparison {
+    /// What differs.
+    pub differing: BTreeMap<RelPath, Difference>,
+    /// Entries that changed at each look, so that nobody can say.
+    pub unsettled: u64,
+    /// Entries that differed at the first look, and were too many to be looked at again.
+    pub unseen: u64,
+    /// What could not be compared.
+    pub blamed: Blame,
+    /// Why not; `Some` if and only if something is blamed.
+    pub failure: Option<Failure>,
+}
+
+impl Comparison {
+    /// Whether everything was compared that holds still.
+    pub fn is_complete(&self) -> bool {
+        self.failure.is_none() && self.unseen == 0
+    }
+
+    /// Adds what a run blames, unless it only vanished.
+    fn blame(&mut self, blamed: Blame, failure: Option<Failure>) {
+        if let Some(failure) = failure.filter(|failure| failure.cause != Cause::Vanished) {
+            self.blamed.add(blamed);
+            self.failure.get_or_insert(failure);
+        }
+    }
+}
+
+/// Whether a path is known to be on its way to the node.
+pub type IsPending<'a> = dyn Fn(&RelPath) -> bool + 'a;
+
+/// A comparison that goes on.
+struct Looks<'a> {
+    rsync: &'a Rc<Rsync>,
+    /// Filter rules beside those of the site.
+    rules: Vec<OsString>,
+    is_pending: &'a IsPending<'a>,
+    sight: Sight,
+    suspects: Suspects,
+    comparison: Comparison,
+}
+
+impl Rsync {
+    /// Compares the whole tree. What the node has below the directories `kept` it may have.
+    ///
+    /// # Errors
+    /// When the node cannot be compared.
+    pub async fn compare(self: &Rc<Self>, kept: &[RelPath], is_pending: &IsPending<'_>) -> Result<Comparison, Failure> {
+        let mut looks = Looks {
+            rsync: self,
+            rules: kept.iter().flat_map(rules::kept).collect(),
+            is_pending,
+            sight: Sight(self.root.path().to_owned()),
+            suspects: Suspects::default(),
+            comparison: Comparison::default(),
+        };
+        let mut since = SystemTime::now();
+        looks.at_everything().await?;
+        for number in 1..=LOOKS {
+            if looks.suspects.is_empty() {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+            let started = SystemTime::now();
+            looks.again(since, number == LOOKS).await?;
+            since = started;
+        }
+        looks.comparison.unseen = looks.suspects.dropped();
+        looks.set_unreadable_apart();
+        Ok(looks.comparison)
+    }
+}
+
+impl Looks<'_> {
+    async fn at_everything(&mut self) -> Result<(), Failure> {
+        let suspects = &mut self.suspects;
+        let mut heard = |said: &[u8]| {
+            if let Some((path, difference)) = difference(said) {
+                suspects.add(path, difference);
+            }
+        };
+        let order = Order { rules: &self.rules, ..Order::of(Recipe::Verify) };
+        let looked = self.rsync.counted(order, None, &mut heard).await?;
+        self.comparison.blame(looked.blamed, looked.failure);
+        Ok(())
+    }
+
+    /// Another look at what differed at the one before, which began at `since`.
+    async fn again(&mut self, since: SystemTime, is_last: bool) -> Result<(), Failure> {
+        let (mut verdicts, mut seen) = (HashMap::new(), HashMap::new());
+        let leaders = self.suspects.leaders();
+        for batch in batches(&leaders) {
+            let (sight, looked_for) = (self.sight.clone(), batch.to_vec());
+            let (entries, levels) = apart(move || places(&sight, &looked_for)).await?;
+            if !entries.is_empty() {
+                self.listed(Recipe::VerifyEntries, &recipe::verified(&entries), &mut seen).await?;
+            }
+            if !levels.is_empty() {
+                self.listed(Recipe::VerifyLevels, &recipe::levels(&levels), &mut seen).await?;
+            }
+            let (sight, looked_for) = (self.sight.clone(), batch.to_vec());
+            let changes = apart(move || changes(&sight, looked_for, since)).await?;
+            for ((path, before), (is_there, changed)) in batch.iter().zip(changes) {
+                let difference = seen.get(path).copied().filter(|_| is_there);
+                let again = Again { difference, changed, pending: self.is_pending(path), is_last };
+                verdicts.insert(path.clone(), judge(*before, again));
+            }
+        }
+        let still = |path: &RelPath, difference| match difference {
+            Difference::OnlyThere => seen.get(path) == Some(&Difference::OnlyThere),
+            _ => self.sight.exists(path),
+        };
+        let (differing, unsettled) = self.suspects.decide(&verdicts, is_last, still);
+        self.comparison.differing.extend(differing);
+        self.comparison.unsettled += unsettled;
+        Ok(())
+    }
+
+    /// Whether an entry is on its way, or is what rsync writes to at the node until a file is complete.
+    fn is_pending(&self, path: &RelPath) -> bool {
+        (self.is_pending)(path) || without_temporary(path).is_some_and(|file| (self.is_pending)(&file))
+    }
+
+    /// A run over a list; what it says is added to what was seen.
+    async fn listed(
+        &mut self,
+        recipe: Recipe,
+        list: &[u8],
+        seen: &mut HashMap<RelPath, Difference>,
+    ) -> Result<(), Failure> {
+        let mut heard = |said: &[u8]| {
+            if let Some((path, difference)) = difference(said)
+                // The look at a directory does not read the files in it.
+                && (recipe != Recipe::VerifyLevels || difference == Difference::OnlyThere)
+            {
+                seen.insert(path, difference);
+            }
+        };
+        let order = Order { work: Work::List(list), rules: &self.rules, ..Order::of(recipe) };
+        let looked = self.rsync.counted(order, None, &mut heard).await?;
+        self.comparison.blame(looked.blamed, looked.failure);
+        Ok(())
+    }
+
+    /// A file of the source that cannot be read has a checksum like no other: rsync does not say why.
+    fn set_unreadable_apart(&mut self) {
+        let Comparison { differing, blamed, failure, .. } = &mut self.comparison;
+        differing.retain(|path, difference| {
+            let unreadable = if *difference == Difference::Content { self.sight.unreadable(path) } else { None };
+            if let Some(why) = &unreadable {
+                blamed.add(Blame::Paths(vec![path.clone()]));
+                let said = format!("the source cannot be read: {why}");
+                failure.get_or_insert(Failure { cause: Cause::Partial, said });
+            }
+            unreadable.is_none()
+        });
+    }
+}
+
+/// The entries and the directories that are to be listed to look at these again.
+fn places(sight: &Sight, batch: &[(RelPath, Difference)]) -> (BTreeSet<RelPath>, BTreeSet<RelPath>) {
+    let (mut entries, mut levels) = (BTreeSet::new(), BTreeSet::new());
+    for (path, difference) in batch {
+        match sight.place(path, *difference) {
+            Some(Place::Entry(path)) => _ = entries.insert(path),
+            Some(Place::Level(path)) => _ = levels.insert(path),
+            None => (),
+        }
+    }
+    (entries, levels)
+}
+
+/// Of each entry, whether it neither came nor went while it was looked at, and whether it changed since then.
+fn changes(sight: &Sight, batch: Vec<(RelPath, Difference)>, since: SystemTime) -> Vec<(bool, bool)> {
+    let change = |(path, difference): (RelPath, Difference)| {
+        (sight.place(&path, difference).is_some(), sight.changed(&path, difference, since))
+    };
+    batch.into_iter().map(change).collect()
+}
+
+/// Looks at the disk where nobody waits for it.
+async fn apart<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    match tokio::task::spawn_blocking(look).await {
+        Ok(seen) => Ok(seen),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(Failure { cause: Cause::Killed, said: "the look at the source was given up".into() }),
+    }
+}
+
+/// What goes into one list.
+fn batches(leaders: &[(RelPath, Difference)]) -> impl Iterator<Item = &[(RelPath, Difference)]> {
+    let mut rest = leaders;
+    std::iter::from_fn(move || {
+        let mut room = BATCH_BYTES;
+        let fits = |(path, _): &&(RelPath, Difference)| {
+            let fits = room > 0;
+            room = room.saturating_sub(path.as_bytes().len());
+            fits
+        };
+        let count = rest.iter().take(BATCH_PATHS).take_while(fits).count();
+        let (batch, others) = rest.split_at(count);
+        rest = others;
+        (!batch.is_empty()).then_some(batch)
+    })
+}

@@ -1,0 +1,159 @@
+//! What the source says of an entry that differs: where it can be looked at again, and whether it changed meanwhile.
+
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::OFlags;
+
+use super::Difference;
+use crate::path::RelPath;
+
+/// How much older than the clock a time stamp of the file system may be that is made now.
+const COARSE: Duration = Duration::from_secs(1);
+
+/// The source tree on disk.
+#[derive(Debug, Clone)]
+pub struct Sight(pub PathBuf);
+
+/// Where an entry can be looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Place {
+    /// As what the source has by this name.
+    Entry(RelPath),
+    /// In this directory of the source, which does not have it.
+    Level(RelPath),
+}
+
+impl Sight {
+    /// Where to look at an entry again; `None` if it came or went.
+    pub fn place(&self, path: &RelPath, difference: Difference) -> Option<Place> {
+        if difference != Difference::OnlyThere {
+            return (self.exists(path) && self.has_directories_above(path)).then(|| Place::Entry(path.clone()));
+        }
+        let parent = path.parent().filter(|_| !self.exists(path))?;
+        let above = self.meta(&parent).ok().filter(|_| self.has_directories_above(&parent))?;
+        Some(if above.is_dir() { Place::Level(parent) } else { Place::Entry(parent) })
+    }
+
+    /// Whether the source has it.
+    pub fn exists(&self, path: &RelPath) -> bool {
+        self.meta(path).is_ok()
+    }
+
+    /// Whether something changed since then that this entry's being different may come from.
+    pub fn changed(&self, path: &RelPath, difference: Difference, since: SystemTime) -> bool {
+        let since = since - COARSE;
+        let parent = if difference == Difference::OnlyThere { path.parent() } else { None };
+        let subject = parent.as_ref().unwrap_or(path);
+        let Ok(meta) = self.meta(subject) else { return true };
+        // What comes and goes in a directory does not make it a missing one.
+        let itself = match difference {
+            Difference::Missing if meta.is_dir() => has_come(&meta, since),
+            // What is sent to a directory changes its times at the node, until rsync sets them.
+            Difference::Attributes if meta.is_dir() => {
+                changed_at(&meta) >= since || self.has_changed_in(subject, since)
+            }
+            _ => changed_at(&meta) >= since,
+        };
+        itself || subject.ancestors().any(|dir| self.meta(&dir).map_or(true, |meta| has_come(&meta, since)))
+    }
+
+    /// Why a file of the source cannot be read, if it cannot.
+    pub fn unreadable(&self, path: &RelPath) -> Option<io::ErrorKind> {
+        self.meta(path).ok().filter(Metadata::is_file)?;
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let opened = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path.under(&self.0));
+        opened.err().map(|error| error.kind())
+    }
+
+    fn has_changed_in(&self, dir: &RelPath, since: SystemTime) -> bool {
+        let entries = fs::read_dir(dir.under(&self.0)).into_iter().flatten();
+        let mut changed = entries.map(|entry| Ok(changed_at(&entry?.metadata()?) >= since));
+        changed.any(|changed: io::Result<bool>| changed.unwrap_or(true))
+    }
+
+    fn meta(&self, path: &RelPath) -> io::Result<Metadata> {
+        fs::symlink_metadata(path.under(&self.0))
+    }
+
+    /// rsync follows a symlink above what is listed.
+    fn has_directories_above(&self, path: &RelPath) -> bool {
+        path.ancestors().all(|dir| self.meta(&dir).is_ok_and(|meta| meta.is_dir()))
+    }
+}
+
+/// Whether a directory was made, or came by a rename, since then. A rename changes its change time alone.
+fn has_come(meta: &Metadata, since: SystemTime) -> bool {
+    let is_renamed = (meta.ctime(), meta.ctime_nsec()) != (meta.mtime(), meta.mtime_nsec());
+    changed_at(meta) >= since && (is_renamed || meta.created().map_or(true, |made| made >= since))
+}
+
+fn changed_at(meta: &Metadata) -> SystemTime {
+    let (seconds, nanos) = (u64::try_from(meta.ctime()), u32::try_from(meta.ctime_nsec()));
+    UNIX_EPOCH + Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rel(path: &str) -> RelPath {
+        RelPath::new(path.as_bytes()).unwrap()
+    }
+
+    /// A tree with `d/f`, `d/e/` and a symlink `link` to `d`.
+    fn tree() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("d/e")).unwrap();
+        fs::write(dir.path().join("d/f"), "x").unwrap();
+        std::os::unix::fs::symlink("d", dir.path().join("link")).unwrap();
+        dir
+    }
+
+    #[test]
+    fn an_entry_is_looked_at_by_itself_and_one_that_is_missing_here_in_its_directory() {
+        use Difference::{Content, Missing, OnlyThere};
+        let dir = tree();
+        let (entry, level) = (|path| Some(Place::Entry(rel(path))), |path| Some(Place::Level(rel(path))));
+        for (path, difference, expected) in [
+            ("d/f", Content, entry("d/f")),
+            ("", Missing, entry("")),
+            ("d/gone", Content, None),
+            ("d/extra", OnlyThere, level("d")),
+            ("extra", OnlyThere, level("")),
+            ("d/f", OnlyThere, None),
+            // The node has a directory where the source has a file, or a link.
+            ("d/f/extra", OnlyThere, entry("d/f")),
+            ("link/extra", OnlyThere, entry("link")),
+            ("link/f", Content, None),
+            ("link/e/extra", OnlyThere, None),
+            ("gone/extra", OnlyThere, None),
+        ] {
+            assert_eq!(Sight(dir.path().to_owned()).place(&rel(path), difference), expected, "{path} {difference:?}");
+        }
+    }
+
+    #[test]
+    fn a_difference_may_come_from_what_changed_or_was_moved_meanwhile() {
+        use Difference::{Attributes, Content, Missing, OnlyThere};
+        let (dir, now, hour) = (tree(), SystemTime::now(), Duration::from_secs(3600));
+        let sight = Sight(dir.path().to_owned());
+        for (path, difference) in [("d/f", Content), ("d/e", Missing), ("d/extra", OnlyThere), ("d", Attributes)] {
+            assert!(sight.changed(&rel(path), difference, now - hour), "{path}");
+            assert!(!sight.changed(&rel(path), difference, now + hour), "{path}");
+        }
+        assert!(sight.changed(&rel("gone"), Content, now + hour));
+        assert!(sight.changed(&rel("gone/extra"), OnlyThere, now + hour));
+    }
+
+    #[test]
+    fn only_a_file_can_be_unreadable() {
+        let dir = tree();
+        for path in ["d", "d/f", "link", "gone"] {
+            assert_eq!(Sight(dir.path().to_owned()).unreadable(&rel(path)), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! What differed at the last look, and what becomes of it at the next. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::path::RelPath;
+use crate::rsync::output::Difference;
+
+/// Entries that may be looked at again, some 120 bytes each.
+pub const CAP: usize = 100_000;
+
+/// Entries that differed, and of which it is not known whether they were on their way.
+#[derive(Debug)]
+pub struct Suspects {
+    open: BTreeMap<RelPath, Difference>,
+    cap: usize,
+    /// For which there was no room.
+    dropped: u64,
+}
+
+/// What another look says of an entry that differed at the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Again {
+    /// How it differs now; `None` if it does not.
+    pub difference: Option<Difference>,
+    /// Whether the source changed about it since the look before.
+    pub changed: bool,
+    /// Whether it is known to be on its way.
+    pub pending: bool,
+    /// Whether there is no other look.
+    pub is_last: bool,
+}
+
+/// What becomes of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is as in the source.
+    Equal,
+    /// It differs, and nothing is under way that would change that.
+    Differs(Difference),
+    /// It is looked at again.
+    Open,
+    /// Nobody can say.
+    Unsettled,
+}
+
+/// Decides about an entry.
+pub fn judge(before: Difference, again: Again) -> Verdict {
+    use Difference::OnlyThere;
+    let Again { difference: Some(now), changed, pending, is_last } = again else { return Verdict::Equal };
+    // It came or went in the source meanwhile.
+    if (now == OnlyThere) != (before == OnlyThere) {
+        return if is_last { Verdict::Unsettled } else { Verdict::Open };
+    }
+    match (changed || pending, is_last) {
+        (false, _) => Verdict::Differs(now),
+        (true, false) => Verdict::Open,
+        // Something comes or goes in its directory all the time, but it was in no look.
+        (true, true) if now == OnlyThere && !pending => Verdict::Differs(now),
+        (true, true) => Verdict::Unsettled,
+    }
+}
+
+impl Default for Suspects {
+    fn default() -> Self {
+        Suspects::new(CAP)
+    }
+}
+
+impl Suspects {
+    /// None, with room for `cap`.
+    pub fn new(cap: usize) -> Self {
+        Suspects { open: BTreeMap::new(), cap, dropped: 0 }
+    }
+
+    /// An entry differs.
+    pub fn add(&mut self, path: RelPath, difference: Difference) {
+        if self.open.len() < self.cap || self.open.contains_key(&path) {
+            self.open.insert(path, difference);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    /// Whether none is open.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// How many differed, and are not looked at again.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Those that are to be looked at, in order: what lies below a directory that is missing, or only there, is decided
+    /// with it.
+    pub fn leaders(&self) -> Vec<(RelPath, Difference)> {
+        let leads = |(path, difference): &(&RelPath, &Difference)| self.leader(path, **difference).is_none();
+        self.open.iter().filter(leads).map(|(path, difference)| (path.clone(), *difference)).collect()
+    }
+
+    /// The topmost directory with which an entry is decided, if it is not by itself.
+    fn leader(&self, path: &RelPath, difference: Difference) -> Option<RelPath> {
+        if path.is_root() || !matches!(difference, Difference::Missing | Difference::OnlyThere) {
+            return None;
+        }
+        let mut above = std::iter::once(RelPath::root()).chain(path.ancestors());
+        above.find(|dir| self.open.get(dir) == Some(&difference))
+    }
+
+    /// Ends with what the leaders came to. What follows one that differs differs as well, if it is `still` so; what follows
+    /// one that does not leads from now on. Returns what differs, and the number of those of which nobody can say.
+    pub fn decide(
+        &mut self,
+        verdicts: &HashMap<RelPath, Verdict>,
+        is_last: bool,
+        still: impl Fn(&RelPath, Difference) -> bool,
+    ) -> (Vec<(RelPath, Difference)>, u64) {
+        let (mut differing, mut unsettled) = (Vec::new(), 0);
+        let mut gone = Vec::new();
+        for (path, difference) in &self.open {
+            let leader = self.leader(path, *difference);
+            let verdict = verdicts.get(leader.as_ref().unwrap_or(path)).copied().unwrap_or(Verdict::Equal);
+            let verdict = match (verdict, leader.is_some()) {
+                (Verdict::Differs(_), true) if still(path, *difference) => Verdict::Differs(*difference),
+                (Verdict::Differs(_), true) => Verdict::Equal,
+                (Verdict::Equal, true) if is_last => Verdict::Unsettled,
+                (Verdict::Equal, true) => Verdict::Open,
+                (verdict, _) => verdict,
+            };
+            match verdict {
+                Verdict::Equal => (),
+                Verdict::Differs(difference) => differing.push((path.clone(), difference)),
+                Verdict::Unsettled => unsettled += 1,
+                Verdict::Open => continue,
+            }
+            gone.push(path.clone());
+        }
+        gone.iter().for_each(|path| _ = self.open.remove(path));
+        (differing, unsettled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Difference::{Attributes, Content, Missing, OnlyThere};
+
+    fn rel(path: &str) -> RelPath {
+        RelPath::new(path.as_bytes()).unwrap()
+    }
+
+    fn suspects(entries: &[(&str, Difference)]) -> Suspects {
+        let mut suspects = Suspects::default();
+        entries.iter().for_each(|(path, difference)| suspects.add(rel(path), *difference));
+        suspects
+    }
+
+    fn names(entries: &[(RelPath, Difference)]) -> Vec<String> {
+        entries.iter().map(|(path, _)| path.to_string()).collect()
+    }
+
+    #[test]
+    fn only_what_differs_at_both_looks_and_did_not_change_between_them_differs() {
+        let again = |difference, changed, pending, is_last| Again { difference, changed, pending, is_last };
+        for (before, after, expected) in [
+            (Content, again(None, false, false, false), Verdict::Equal),
+            (Content, again(None, true, true, true), Verdict::Equal),
+            (Content, again(Some(Content), false, false, false), Verdict::Differs(Content)),
+            (Content, again(Some(Attributes), false, false, true), Verdict::Differs(Attributes)),
+            (Missing, again(Some(Content), false, false, false), Verdict::Differs(Content)),
+            (Content, again(Some(Content), true, false, false), Verdict::Open),
+            (Content, again(Some(Content), false, true, false), Verdict::Open),
+            (Content, again(Some(Content), true, false, true), Verdict::Unsettled),
+            (OnlyThere, again(Some(OnlyThere), false, false, false), Verdict::Differs(OnlyThere)),
+            (OnlyThere, again(Some(OnlyThere), true, false, false), Verdict::Open),
+            (OnlyThere, again(Some(OnlyThere), true, false, true), Verdict::Differs(OnlyThere)),
+            (OnlyThere, again(Some(OnlyThere), true, true, true), Verdict::Unsettled),
+            (OnlyThere, again(Some(Content), false, false, false), Verdict::Open),
+            (Content, again(Some(OnlyThere), false, false, true), Verdict::Unsettled),
+        ] {
+            assert_eq!(judge(before, after), expected, "{before:?} {after:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_below_a_directory_that_is_missing_or_only_there_is_decided_with_it() {
+        let mut suspects = suspects(&[
+            ("d", Missing),
+            ("d-e", Content),
+            ("d/f", Missing),
+            ("d/g/h", Missing),
+            ("d/g/other", OnlyThere),
+            ("x", OnlyThere),
+            ("x/y", OnlyThere),
+            ("z", Attributes),
+            ("z/f", Content),
+        ]);
+        assert_eq!(names(&suspects.leaders()), ["d", "d-e", "d/g/other", "x", "z", "z/f"]);
+        let verdicts = [
+            ("d", Verdict::Differs(Missing)),
+            ("x", Verdict::Differs(OnlyThere)),
+            ("z", Verdict::Open),
+            ("d-e", Verdict::Unsettled),
+        ];
+        let verdicts = verdicts.map(|(path, verdict)| (rel(path), verdict)).into();
+        let (differing, unsettled) = suspects.decide(&verdicts, false, |path, _| *path != rel("d/g/h"));
+        assert_eq!((names(&differing), unsettled), (["d", "d/f", "x", "x/y"].map(str::to_owned).into(), 1));
+        assert_eq!(names(&suspects.leaders()), ["z"]);
+    }
+
+    #[test]
+    fn what_was_below_a_directory_that_came_meanwhile_is_looked_at_by_itself() {
+        let mut suspects = suspects(&[("", Missing), ("d", Missing), ("d/f", Missing)]);
+        assert_eq!(names(&suspects.leaders()), ["."]);
+        let equal = |path| [(rel(path), Verdict::Equal)].into();
+        assert_eq!(suspects.decide(&equal(""), false, |_, _| true), (vec![], 0));
+        assert_eq!(names(&suspects.leaders()), ["d"]);
+        // There is no look left for it.
+        assert_eq!(suspects.decide(&equal("d"), true, |_, _| true), (vec![], 1));
+        assert!(suspects.is_empty());
+    }
+
+    #[test]
+    fn more_than_can_be_looked_at_again_is_counted() {
+        let mut suspects = Suspects::new(2);
+        ["a", "b", "a", "c", "d"].iter().for_each(|path| suspects.add(rel(path), Content));
+        assert_eq!((suspects.leaders().len(), suspects.dropped()), (2, 2));
+    }
+}

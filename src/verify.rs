@@ -1,0 +1,94 @@
+//! `--verify`: compares every node with the source by the content of the files, and says what differs. Changes nothing.
+
+use std::io::Write;
+use std::rc::Rc;
+use std::time::Instant;
+
+use inosync_actors::path::{Escaped, RelPath};
+use inosync_actors::rsync::children::Children;
+use inosync_actors::rsync::verify::{Comparison, Difference};
+use inosync_actors::rsync::version::Version;
+use inosync_actors::rsync::{Rsync, Shared};
+use inosync_actors::site::Site;
+use inosync_actors::sync::report::log_verified;
+use slog::{Logger, error, o};
+
+use crate::exit::Exit;
+use crate::once::{interrupted, sound_root};
+
+/// Compares the nodes one after the other, since all of them have the same disk to read from. What differs is printed on
+/// standard output, one line each.
+pub async fn verify(site: Site, version: Version, log: &Logger) -> Exit {
+    let root = match sound_root(&site) {
+        Ok(root) => root,
+        Err(why) => {
+            error!(log, "nothing is compared"; "why" => %why);
+            return Exit::Environment;
+        }
+    };
+    let (site, children) = (Rc::new(site), Children::default());
+    let (mut differs, mut complete) = (false, true);
+    for node in &site.nodes {
+        let rsync = Rsync::new(site.clone(), root.clone(), node.clone(), version, Shared::once(children.clone()));
+        let (started, log) = (Instant::now(), log.new(o!("node" => node.name().to_owned())));
+        let result = tokio::select! {
+            // Nobody knows here what is on its way, but that it is a moment later.
+            result = rsync.compare(&[], &|_| false) => result,
+            () = interrupted(&log) => {
+                children.end_all().await;
+                return Exit::Pending;
+            }
+        };
+        match result {
+            Ok(comparison) => {
+                print(node.name(), &comparison);
+                log_verified(&log, &comparison, started, false);
+                (differs, complete) = (differs | !comparison.differing.is_empty(), complete & comparison.is_complete());
+            }
+            Err(why) => {
+                error!(log, "not verified"; "why" => %why);
+                complete = false;
+            }
+        }
+    }
+    match (complete, differs) {
+        (false, _) => Exit::Pending,
+        (true, true) => Exit::Attention,
+        (true, false) => Exit::Done,
+    }
+}
+
+fn print(node: &str, comparison: &Comparison) {
+    let (node, mut out) = (Escaped(node.as_bytes()), std::io::stdout().lock());
+    for (path, difference) in &comparison.differing {
+        // A reader that went away, such as `head`, is no reason to fail.
+        let _ = writeln!(out, "{node}: {}", told(path, *difference));
+    }
+}
+
+fn told(path: &RelPath, difference: Difference) -> String {
+    match difference {
+        Difference::Content => format!("differs: {path} (content)"),
+        Difference::Attributes => format!("differs: {path} (attributes)"),
+        Difference::Missing => format!("missing: {path}"),
+        Difference::OnlyThere => format!("only there: {path}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_difference_is_one_line_with_an_escaped_name() {
+        let path = RelPath::new(b"a\nb").unwrap();
+        for (difference, expected) in [
+            (Difference::Content, "differs: a\\x0ab (content)"),
+            (Difference::Attributes, "differs: a\\x0ab (attributes)"),
+            (Difference::Missing, "missing: a\\x0ab"),
+            (Difference::OnlyThere, "only there: a\\x0ab"),
+        ] {
+            assert_eq!(told(&path, difference), expected);
+        }
+    }
+}
