@@ -7,6 +7,7 @@ mod config;
 mod control;
 mod exit;
 mod explain;
+mod listen;
 mod logging;
 mod once;
 mod program;
