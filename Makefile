@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test converge bench check
+.PHONY: help demo build test converge browser bench check
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -23,6 +23,11 @@ test: ## all tests, against real rsync, sshd and rsync daemon (installs what is 
 converge: ## the test of random operations and faults alone, with its table; INOSYNC_TEST_SEEDS=20 and others: see README.md
 	@tests/install-tools.sh test
 	$(CARGO) test --locked --test convergence any_sequence -- --nocapture
+
+browser: ## the page in headless Chromium beside a real daemon; pictures in target/browser (installs what is missing)
+	@tests/install-tools.sh browser
+	$(CARGO) build --locked
+	node tests/browser/page.mjs target/debug/inosync target/browser
 
 bench: ## inosync against lsyncd and plain rsync in one table (installs what is missing); ARGS="--list" shows the parts
 	@tests/install-tools.sh bench

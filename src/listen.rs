@@ -41,6 +41,8 @@ const CONNECTION_TIME: Duration = Duration::from_secs(60);
 const LAST_ANSWER_TIME: Duration = Duration::from_secs(5);
 /// Bytes of the head of a request.
 const HEAD_SIZE: usize = 16 * 1024;
+/// Until a daemon that starts is asked again.
+const SOON: Duration = Duration::from_secs(1);
 /// Between two questions for the rsync of nodes that have not told it.
 const ASK_EVERY: Duration = Duration::from_secs(300);
 
@@ -115,10 +117,12 @@ async fn sample(shared: Rc<Shared>) {
         if ask {
             asked = Some(Instant::now());
         }
-        if let Some(status) = shared.desk.status(ask).await {
-            is_told = status.nodes.iter().all(|node| node.rsync.version.is_some());
-            shared.history.borrow_mut().add(&status);
-        }
+        let Some(status) = shared.desk.status(ask).await else {
+            ticks.reset_after(SOON);
+            continue;
+        };
+        is_told = status.nodes.iter().all(|node| node.rsync.version.is_some());
+        shared.history.borrow_mut().add(&status);
     }
 }
 

@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use super::{Shared, host, metrics};
 
-/// The page; the mark in it is replaced for each answer.
-const PAGE: &str = include_str!("page.html");
-/// Stands where the nonce of the style and the script is to be.
-const NONCE: &str = "@NONCE@";
+/// The page, with marks where the rest of it goes.
+const PAGE: &str = include_str!("page/page.html");
+const STYLE: &str = include_str!("page/page.css");
+const SCRIPT: &str = concat!(include_str!("page/plot.js"), include_str!("page/page.js"));
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -56,7 +56,8 @@ fn page() -> Response<Full<Bytes>> {
         return failed(why);
     }
     let nonce = format!("{:032x}", u128::from_ne_bytes(random));
-    let mut answer = response(StatusCode::OK, HTML, PAGE.replace(NONCE, &nonce));
+    let page = PAGE.replace("@NONCE@", &nonce).replace("@STYLE@", STYLE).replace("@SCRIPT@", SCRIPT);
+    let mut answer = response(StatusCode::OK, HTML, page);
     let policy = format!(
         "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; img-src data:; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
