@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test converge bench check package-files deb rpm install package-test
+.PHONY: help demo build test converge browser bench check package-files deb rpm install package-test
 
 # Where `make install` puts things. DESTDIR is in front of all of them, for who makes a package of it.
 PREFIX ?= /usr/local
@@ -27,6 +27,11 @@ test: ## all tests, against real rsync, sshd and rsync daemon (installs what is 
 converge: ## the test of random operations and faults alone, with its table; INOSYNC_TEST_SEEDS=20 and others: see README.md
 	@tests/install-tools.sh test
 	$(CARGO) test --locked --test convergence any_sequence -- --nocapture
+
+browser: ## the page in headless Chromium beside a real daemon; pictures in target/browser (installs what is missing)
+	@tests/install-tools.sh browser
+	$(CARGO) build --locked
+	node tests/browser/page.mjs target/debug/inosync target/browser
 
 bench: ## inosync against lsyncd and plain rsync in one table (installs what is missing); ARGS="--list" shows the parts
 	@tests/install-tools.sh bench

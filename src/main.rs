@@ -8,6 +8,7 @@ mod config;
 mod control;
 mod exit;
 mod explain;
+mod listen;
 mod logging;
 #[cfg(test)]
 mod manual;

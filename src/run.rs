@@ -15,6 +15,7 @@ use crate::bars::Bars;
 use crate::config::{self, Configuration, Service};
 use crate::control::{self, Desk, Socket};
 use crate::exit::Exit;
+use crate::listen::Page;
 use crate::logging::Log;
 use crate::notify::Notify;
 use crate::terminal::Terminal;
@@ -84,13 +85,15 @@ struct Process<'a> {
 struct Front {
     service: Service,
     socket: Option<Socket>,
+    page: Option<Page>,
 }
 
 impl Front {
     /// Goes by these keys.
     fn of(service: Service, desk: &Desk, log: &Logger) -> Self {
         let socket = control::serve(&service.sockets, desk.clone(), log);
-        Front { service, socket }
+        let page = service.listen.map(|address| Page::open(address, desk.clone(), log));
+        Front { service, socket, page }
     }
 
     /// Goes by another reading of them.
@@ -99,6 +102,14 @@ impl Front {
             info!(log, "reloaded: changed socket_dir");
             self.socket = None;
             self.socket = control::serve(&service.sockets, desk.clone(), log);
+        }
+        if service.listen != self.service.listen {
+            info!(log, "reloaded: changed listen");
+            match (service.listen, &mut self.page) {
+                (None, page) => *page = None,
+                (Some(address), Some(page)) => page.move_to(address, log),
+                (Some(address), page @ None) => *page = Some(Page::open(address, desk.clone(), log)),
+            }
         }
         self.service = service;
     }

@@ -1,13 +1,14 @@
 #!/bin/bash
-# Installs what the demo, the tests or the benchmark need and is missing: install-tools.sh demo|test|bench.
+# Installs what the demo, the tests, the benchmark or the browser test need and is missing:
+# install-tools.sh demo|test|bench|browser.
 # Debian and its relatives only.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-purpose=${1:?usage: install-tools.sh demo|test|bench}
+purpose=${1:?usage: install-tools.sh demo|test|bench|browser}
 missing=()
 [[ -x /usr/bin/rsync ]] || missing+=(rsync)
-if [[ $purpose == test || $purpose == bench ]]; then
+if [[ $purpose != demo ]]; then
     [[ -x /usr/sbin/sshd ]] || missing+=(openssh-server)
     [[ -x /usr/bin/ssh && -x /usr/bin/ssh-keygen ]] || missing+=(openssh-client)
 fi
@@ -16,6 +17,13 @@ if [[ $purpose == test ]]; then
 fi
 if [[ $purpose == bench ]]; then
     [[ -x /usr/bin/lsyncd ]] || missing+=(lsyncd)
+fi
+if [[ $purpose == browser ]]; then
+    [[ -x /usr/bin/chromium ]] || missing+=(chromium)
+    # Without fonts the pictures are full of boxes.
+    [[ -d /usr/share/fonts/truetype/noto ]] || missing+=(fonts-noto-core fonts-noto-mono)
+    command -v node >/dev/null || missing+=(nodejs)
+    command -v npm >/dev/null || missing+=(npm)
 fi
 
 as_root() {
@@ -60,4 +68,9 @@ if [[ $purpose == test && ! -x $tools/rsync-3.2.7/usr/bin/rsync ]] && command -v
     else
         echo "note: rsync $old is not to be had here; the test that needs it will say so and pass" >&2
     fi
+fi
+
+# What drives Chromium (playwright-core) and looks for what keeps people from reading a page (axe-core).
+if [[ $purpose == browser ]] && ! cmp -s tests/browser/package-lock.json tests/browser/node_modules/.of; then
+    (cd tests/browser && npm ci --no-audit --no-fund --silent && cp package-lock.json node_modules/.of)
 fi

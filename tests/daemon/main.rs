@@ -11,6 +11,7 @@ mod guards;
 mod harness;
 mod lanes;
 mod limits;
+mod listen;
 mod log;
 mod moves;
 mod moves_cost;

@@ -3,6 +3,7 @@
 mod ask;
 mod changes;
 mod daemon;
+pub mod http;
 mod process;
 mod server;
 mod site;
@@ -14,6 +15,7 @@ mod wire;
 pub use changes::plant;
 pub use daemon::Ended;
 pub use process::{descendants, signal};
+pub use server::free_port;
 pub use site::Node::{self, Dead, Local, Rsyncd, Ssh};
 pub use site::Site;
 pub use wire::Wire;

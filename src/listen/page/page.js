@@ -1,0 +1,313 @@
+// Asks for the status every two seconds, and shows it. What comes from the daemon is only ever set as text.
+
+const PAUSE = 2000;
+const FEW = 6; // So many nodes are all shown open.
+const EVENTS = 60;
+const VERDICTS = { well: ['well', 'good'], attention: ['attention', 'warn'], failing: ['failing', 'bad'] };
+const $ = (id) => document.getElementById(id);
+const shown = new Map(); // The element of each node, by its name.
+const view = { state: null, text: '' };
+let told = null; // The last status, and when it came.
+let cameAt = 0;
+let lostAt = null;
+let timer = null;
+
+const daemonNow = () => told.at + (performance.now() - cameAt) / 1000;
+const ago = (at) => {
+  const seconds = Math.floor(Math.max(0, daemonNow() - at));
+  return seconds < 2 ? 'just now' : `${span(seconds < 600 ? seconds : seconds - (seconds % 60))} ago`;
+};
+const number = (value) => value.toLocaleString('en');
+const many = (count, one, more) => `${number(count)} ${count === 1 ? one : more}`;
+const clock = (at) => new Date(at * 1000).toLocaleTimeString([], { hour12: false });
+const toneOf = (node) => (node.verdict === 'failing' ? 'bad' : node.state.is === 'backoff' ? 'warn' : TONES[node.state.is] ?? 'quiet');
+
+// Only what differs, so that nothing flickers and screen readers stay silent.
+function set(element, text, className) {
+  if (element.textContent !== text) element.textContent = text;
+  if (className !== undefined && element.className !== className) element.className = className;
+}
+
+function toggle(element, text) {
+  element.hidden = !text;
+  set(element, text ?? '');
+}
+
+// Names may share their beginning, or their end.
+const shorten = (name, most) => (name.length > most ? `${name.slice(0, most / 2)}…${name.slice(1 - most / 2)}` : name);
+
+// === the whole ===
+
+function sentence({ nodes, source, phase }) {
+  const failing = nodes.filter((node) => node.verdict === 'failing');
+  const of = (list) => (nodes.length === 1 ? 'The node' : `${number(list.length)} of ${number(nodes.length)} nodes`);
+  if (source.trouble) return `Nothing is sent: ${source.trouble}`;
+  if (failing.length > 0) {
+    const names = failing.slice(0, 2).map((node) => shorten(node.name, 48)).join(', ');
+    const more = failing.length > 2 ? ` and ${number(failing.length - 2)} more` : '';
+    return `${of(failing)} ${failing.length === 1 ? 'does' : 'do'} not get what changes: ${names}${more}`;
+  }
+  const parts = [];
+  const paused = nodes.filter((node) => node.state.is === 'paused');
+  const held = nodes.filter((node) => node.reconcile_held);
+  if (paused.length > 0) parts.push(`${of(paused)} ${paused.length === 1 ? 'is' : 'are'} paused`);
+  if (held.length > 0) parts.push(`${of(held)} would lose too much, so the comparison is held`);
+  const blind = source.unwatched_directories;
+  if (blind > 0) parts.push(`${many(blind, 'directory is', 'directories are')} not watched`);
+  if (parts.length > 0) return parts.join('; ');
+  if (phase === 'starting') return 'Starting: not all directories are watched yet';
+  if (phase === 'stopping') return 'Ending: what is pending is being sent';
+  const behind = nodes.filter((node) => node.pending > 0);
+  const pending = behind.reduce((sum, node) => sum + node.pending, 0);
+  const way = many(pending, 'path is on its way', 'paths are on their way');
+  if (behind.length > 0) return nodes.length === 1 ? way : `${way} to ${behind.length} of ${nodes.length} nodes`;
+  const all = { 1: 'The node has', 2: 'Both nodes have' }[nodes.length] ?? `All ${number(nodes.length)} nodes have`;
+  return `${all} everything`;
+}
+
+function showHead(status) {
+  const [word, tone] = VERDICTS[status.verdict];
+  const up = span(Math.floor(Math.max(0, daemonNow() - status.started_at)));
+  set($('version'), `${status.version}, up ${up}, pid ${status.pid}, rsync ${status.rsync}`);
+  set($('wpath'), status.wpath);
+  set($('verdict').querySelector('.badge'), word, `badge ${tone}`);
+  set($('sentence'), sentence(status));
+  const title = `${word}: ${status.wpath} - inosync`;
+  if (document.title !== title) {
+    document.title = title;
+    const color = getComputedStyle($('verdict').querySelector('.badge')).color;
+    const namespace = $('node').content.querySelector('svg').namespaceURI;
+    const icon = `<svg xmlns="${namespace}" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7" fill="${color}"/></svg>`;
+    document.querySelector('link[rel=icon]').href = `data:image/svg+xml,${encodeURIComponent(icon)}`;
+  }
+}
+
+// === lists of terms ===
+
+// Rows are [term, text, small text or class].
+function fill(list, rows) {
+  while (list.children.length > rows.length) list.lastChild.remove();
+  rows.forEach(([term, text, { small, tone } = {}], i) => {
+    let row = list.children[i];
+    if (!row) {
+      row = document.createElement('div');
+      row.append(document.createElement('dt'), document.createElement('dd'));
+      row.lastChild.append(document.createElement('span'), document.createElement('small'));
+      list.append(row);
+    }
+    set(row.firstChild, term);
+    set(row.lastChild.firstChild, text);
+    toggle(row.lastChild.lastChild, small);
+    if (row.lastChild.className !== (tone ?? '')) row.lastChild.className = tone ?? '';
+  });
+}
+
+function showSource({ source }) {
+  toggle($('trouble'), source.trouble);
+  const limit = source.watch_limit;
+  const share = limit ? Math.round((source.watched_directories / limit) * 100) : 0;
+  const close = share >= 80 ? 'warn' : '';
+  fill($('source'), [
+    ['Watched directories', number(source.watched_directories), { small: limit ? `${share} % of the limit of ${number(limit)}` : null, tone: close }],
+    ['Not watched', number(source.unwatched_directories), { small: source.unwatched_directories > 0 ? 'compared from time to time' : null, tone: source.unwatched_directories > 0 ? 'warn' : '' }],
+    ['Queue overflows', number(source.overflows), { tone: source.overflows > 0 ? 'warn' : '' }],
+    ['Compared again', number(source.rescans), { small: 'when track of a directory was lost' }],
+  ]);
+  const names = source.unwatched;
+  $('unwatched').hidden = names.length === 0;
+  const lines = names.length < source.unwatched_directories ? [...names, `and ${number(source.unwatched_directories - names.length)} more`] : names;
+  const list = $('unwatched').querySelector('ul');
+  if (list.dataset.shown !== lines.join('\n')) {
+    list.dataset.shown = lines.join('\n');
+    list.replaceChildren(...lines.map((line) => Object.assign(document.createElement('li'), { textContent: line })));
+  }
+}
+
+// === nodes ===
+
+function why({ state, name }) {
+  if (state.is === 'backoff') {
+    const left = Math.ceil(state.until - daemonNow());
+    return `${state.why}; ${left > 0 ? `tried again in ${span(left)}, at ${clock(state.until)}` : 'being tried again'}`;
+  }
+  if (state.is === 'held') return `Nothing is sent: ${state.why}`;
+  if (state.is === 'paused') return `Paused: what changes is collected until inosync --resume ${name}`;
+  if (state.is === 'restarting') return 'What served this node ended; it is started again in a moment';
+  return null;
+}
+
+function compared({ checked, total, bytes: sent }) {
+  return `${checked} ${total === null ? 'so far' : `of ${many(total, 'entry', 'entries')}`}, ${bytes(sent)} sent`;
+}
+
+function drift({ at, drift: count, complete, reconciled_since: reconciled }) {
+  const found = count > 0 ? `${many(count, 'entry differs', 'entries differ')}` : 'nothing differs';
+  const notes = [complete ? '' : ', not all could be compared', reconciled ? ', reconciled since' : ''];
+  return `${ago(at)}: ${found}${notes.join('')}`;
+}
+
+function figures(node) {
+  const { totals, rsync, last_error: error } = node;
+  const there = rsync.version ?? (rsync.protocol ? 'version not told' : 'not known yet');
+  const rows = [
+    ['Pending', node.pending > 0 ? many(node.pending, 'path', 'paths') : 'nothing'],
+    ['Lag', node.lag === null ? 'none' : span(node.lag)],
+    ['Last success', node.last_success_at ? ago(node.last_success_at) : 'none yet'],
+    ['Sent', `${many(totals.sent, 'entry', 'entries')}, ${bytes(totals.bytes)}`],
+    ['Deleted', many(totals.deleted, 'entry', 'entries')],
+    ['Runs', `${many(totals.batches, 'batch', 'batches')}, ${many(totals.reconciles, 'reconcile', 'reconciles')}`],
+    ['Trouble', `${many(totals.failures, 'failure', 'failures')}, ${many(totals.restarts, 'restart', 'restarts')}`],
+    ['rsync there', rsync.protocol ? `${there}, protocol ${rsync.protocol}` : there],
+    ['Destination', node.dest, { tone: 'path' }],
+  ];
+  if (node.progress) rows.splice(2, 0, ['Compared', compared(node.progress)]);
+  if (node.verified) rows.push(['Verified', drift(node.verified)]);
+  if (error) rows.push(['Last error', `${ago(error.at)}: ${error.text}`]);
+  return rows;
+}
+
+function elementOf(node) {
+  let element = shown.get(node.name);
+  if (!element) {
+    element = $('node').content.firstElementChild.cloneNode(true);
+    const details = element.querySelector('details');
+    details.open = told.nodes.length <= FEW;
+    details.addEventListener('toggle', () => drawPlots(node.name));
+    watchPointer(element, () => samples.get(node.name) ?? [], daemonNow);
+    shown.set(node.name, element);
+  }
+  return element;
+}
+
+function showNode(node) {
+  const element = elementOf(node);
+  const tone = toneOf(node);
+  const find = (selector) => element.querySelector(selector);
+  set(find('summary .badge'), node.state.is, `badge ${tone}`);
+  set(find('h3'), node.name);
+  find('h3').title = node.name;
+  set(find('.cell.pending'), node.pending > 0 ? `${number(node.pending)} pending` : '', 'cell pending');
+  set(find('.cell.lag'), node.lag === null ? 'up to date' : `${span(node.lag)} behind`, node.lag === null ? 'cell lag none' : 'cell lag');
+  const callout = find('.why');
+  toggle(callout, why(node));
+  callout.className = `callout why ${tone}`;
+  toggle(find('.callout.held'), node.reconcile_held && `The comparison of the whole tree is held: ${node.reconcile_held}`);
+  if (find('details').open) fill(find('.figures'), figures(node));
+  const { text, state } = view;
+  element.hidden = (state !== null && node.state.is !== state) || !node.name.toLowerCase().includes(text);
+  return element;
+}
+
+function showNodes({ nodes }) {
+  const isFew = nodes.length <= FEW;
+  set($('node-count'), isFew ? '' : number(nodes.length));
+  const rank = ({ verdict, state }) => ['failing', 'attention', 'well'].indexOf(verdict) * 2 - (state.is === 'backoff');
+  const order = (a, b) => rank(a) - rank(b);
+  const elements = (isFew ? nodes : [...nodes].sort(order)).map(showNode);
+  for (const [name] of shown) if (!nodes.some((node) => node.name === name)) { shown.delete(name); samples.delete(name); }
+  const list = $('nodes');
+  // What is where it belongs is not moved: it would lose the focus.
+  if (elements.length !== list.children.length || elements.some((element, i) => list.children[i] !== element)) list.replaceChildren(...elements);
+  $('none').hidden = elements.some((element) => !element.hidden);
+  $('filter').hidden = isFew;
+  if (!isFew) showStates(nodes);
+}
+
+function showStates(nodes) {
+  const counts = new Map(words.map((word) => [word, 0]));
+  nodes.forEach((node) => counts.set(node.state.is, (counts.get(node.state.is) ?? 0) + 1));
+  const group = $('states');
+  for (const [word, count] of counts) {
+    let button = group.querySelector(`[data-state="${word}"]`);
+    if (!button) {
+      button = document.createElement('button');
+      button.type = 'button';
+      button.dataset.state = word;
+      button.className = `badge ${TONES[word] ?? 'quiet'}`;
+      button.addEventListener('click', () => { view.state = view.state === word ? null : word; show(); });
+      group.append(button);
+    }
+    button.hidden = count === 0 && view.state !== word;
+    button.setAttribute('aria-pressed', String(view.state === word));
+    set(button, `${number(count)} ${word}`);
+  }
+}
+
+function drawPlots(only) {
+  for (const [name, element] of shown) {
+    if (only !== undefined && only !== name) continue;
+    const row = samples.get(name) ?? [];
+    const node = told.nodes.find((node) => node.name === name);
+    if (!element.querySelector('details').open) draw(element.querySelector('.spark'), row, 'lag', daemonNow(), 60);
+    else if (node) { fill(element.querySelector('.figures'), figures(node)); drawNode(element, row, daemonNow()); }
+  }
+}
+
+// === what happened ===
+
+function showRecent({ nodes }) {
+  const all = nodes.flatMap((node) => node.recent.map((event, i) => ({ ...event, name: node.name, i })));
+  const wanted = all.filter((event) => event.is_error || !$('errors').checked);
+  wanted.sort((a, b) => b.at - a.at || b.i - a.i);
+  const list = $('recent');
+  const events = wanted.slice(0, EVENTS);
+  while (list.children.length > events.length) list.lastChild.remove();
+  events.forEach((event, i) => {
+    if (!list.children[i]) list.append($('event').content.firstElementChild.cloneNode(true));
+    const [time, who, what] = list.children[i].children;
+    list.children[i].className = event.is_error ? 'is-error' : '';
+    time.dateTime = new Date(event.at * 1000).toISOString();
+    time.title = new Date(event.at * 1000).toLocaleString();
+    set(time, ago(event.at));
+    set(who, shorten(event.name, 32));
+    who.title = event.name;
+    set(what, event.is_error ? `error: ${event.text}` : event.text);
+  });
+  $('quiet').hidden = events.length > 0;
+}
+
+// === round and round ===
+
+function show() {
+  $('all').hidden = !told;
+  if (!told) return;
+  [showHead, showSource, showNodes, showRecent].forEach((part) => part(told));
+  set($('updated'), `As of ${clock(told.at)}, every ${PAUSE / 1000} s`);
+}
+
+function showLoss(why) {
+  lostAt ??= performance.now();
+  const seconds = Math.floor((performance.now() - lostAt) / 1000);
+  const since = seconds < 2 ? '' : `, for ${span(seconds)} now`;
+  const age = told ? ` What is shown is of ${clock(told.at)}.` : '';
+  toggle($('notice'), `${why}${since}.${age}`);
+}
+
+async function poll() {
+  clearTimeout(timer);
+  let why = 'The daemon does not answer';
+  try {
+    const response = await fetch('status.json', { signal: AbortSignal.timeout(5000) });
+    if (!response.ok) {
+      why = response.status === 503 ? 'The daemon is starting or ending' : `The daemon answers with ${response.status}`;
+      throw new Error(why);
+    }
+    told = await response.json();
+    [cameAt, lostAt] = [performance.now(), null];
+    toggle($('notice'), null);
+    const isNew = await loadHistory(told.at).catch(() => false);
+    show();
+    if (isNew) drawPlots();
+  } catch {
+    showLoss(why);
+  }
+  document.body.classList.toggle('stale', lostAt !== null);
+  // A page that nobody sees asks for nothing.
+  clearTimeout(timer);
+  if (!document.hidden) timer = setTimeout(poll, PAUSE);
+}
+
+document.addEventListener('visibilitychange', () => { if (!document.hidden) poll(); });
+$('search').addEventListener('input', () => { view.text = $('search').value.trim().toLowerCase(); show(); });
+$('errors').addEventListener('change', show);
+poll();

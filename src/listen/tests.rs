@@ -1,0 +1,71 @@
+//! What the tests of the page and of the metrics speak about.
+
+use inosync_actors::status::{Event, Node, Phase, RemoteRsync, Source, State, Status, Totals, Verified};
+
+/// A node at rest, of which nothing is known.
+pub fn node(name: &str) -> Node {
+    Node {
+        name: name.to_owned(),
+        dest: "/srv/mirror/".to_owned(),
+        state: State::Idle,
+        pending: 0,
+        lag: None,
+        progress: None,
+        reconcile_held: None,
+        verified: None,
+        last_success_at: None,
+        last_error: None,
+        totals: Totals::default(),
+        rsync: RemoteRsync::default(),
+        recent: Vec::new(),
+    }
+}
+
+/// A daemon with a node at rest and one that fails.
+pub fn status() -> Status {
+    let (at, took_seconds, complete, reconciled_since) = (1_700_000_050, 12.5, true, false);
+    let at_rest = Node {
+        verified: Some(Verified { at, took_seconds, drift: 0, complete, reconciled_since }),
+        last_success_at: Some(1_700_000_090),
+        totals: Totals {
+            batches: 3,
+            reconciles: 1,
+            sent: 12,
+            deleted: 2,
+            bytes: 5_000_000_000,
+            failures: 0,
+            restarts: 0,
+        },
+        rsync: RemoteRsync { version: Some("3.2.7".to_owned()), protocol: Some(31) },
+        ..node("local")
+    };
+    let why = "the node cannot be reached".to_owned();
+    let failing = Node {
+        dest: "mirror:/srv/".to_owned(),
+        state: State::Backoff { why: why.clone(), until: 1_700_000_130, lasts: true },
+        pending: 4,
+        lag: Some(62.25),
+        last_error: Some(Event { at: 1_700_000_099, text: why, is_error: true }),
+        totals: Totals { failures: 7, restarts: 1, ..Totals::default() },
+        ..node("mirror:\"odd\\name\"")
+    };
+    Status {
+        version: "0.1.0".to_owned(),
+        rsync: "3.4.1".to_owned(),
+        wpath: "/srv/www".to_owned(),
+        pid: 4711,
+        started_at: 1_700_000_000,
+        at: 1_700_000_100,
+        phase: Phase::Running,
+        source: Source {
+            trouble: None,
+            watched_directories: 1234,
+            watch_limit: Some(65536),
+            unwatched_directories: 1,
+            unwatched: vec!["d/secret".to_owned()],
+            overflows: 2,
+            rescans: 3,
+        },
+        nodes: vec![at_rest, failing],
+    }
+}
