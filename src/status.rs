@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use inosync_actors::path::Escaped;
 use inosync_actors::rsync::output::Bytes;
-use inosync_actors::status::{Node, State, Status, UnixTime, Verdict};
-use slog::{Logger, error, info, warn};
+use inosync_actors::status::{HookStatus, Node, State, Status, UnixTime, Verdict};
+use slog::{Logger, error, info, o, warn};
 
 use crate::config::Outline;
 use crate::control::{Answer, AskError, Request, ask};
@@ -75,6 +75,14 @@ pub fn log(log: &Logger, status: &Status) {
                 error!(log, "status"; "node" => name, "state" => state, "pending" => node.pending, "lag" => lag);
             }
         }
+        log_hook(&log.new(o!("node" => name.clone())), "on_synced", node.hook.as_ref());
+    }
+    log_hook(log, "on_all_synced", status.hook.as_ref());
+}
+
+fn log_hook(log: &Logger, key: &'static str, hook: Option<&HookStatus>) {
+    if let Some(HookStatus { last_error: Some(error), fails: true, untold, .. }) = hook {
+        warn!(log, "status: hook fails"; "hook" => key, "untold" => untold, "why" => &error.text);
     }
 }
 
@@ -97,6 +105,9 @@ fn shown(status: &Status) -> String {
         let _ = writeln!(text, "  compared again: {} times, {} overflows", source.rescans, source.overflows);
     }
     status.nodes.iter().for_each(|node| show_node(node, status.at, rsync, &mut text));
+    if let Some(hook) = &status.hook {
+        show_hook(hook, "on_all_synced", status.at, &mut text);
+    }
     text
 }
 
@@ -145,6 +156,26 @@ fn show_node(node: &Node, now: UnixTime, rsync: &str, text: &mut String) {
     let there = node.rsync.version.as_deref().unwrap_or("version not told");
     let protocol = node.rsync.protocol.map_or(String::new(), |number| format!(", protocol {number}"));
     let _ = writeln!(text, "  rsync: {rsync} here, {there} there{protocol}");
+    if let Some(hook) = &node.hook {
+        show_hook(hook, "  on_synced", now, text);
+    }
+}
+
+fn show_hook(hook: &HookStatus, key: &str, now: UnixTime, text: &mut String) {
+    let HookStatus { running, fails, runs, failures, untold, waiting, last_error, .. } = hook;
+    let state = match (running, fails) {
+        (true, false) => "running",
+        (false, false) => "idle",
+        (_, true) => "FAILS",
+    };
+    let count = |what, count: &usize| if *count > 0 { format!("; {what}: {count}") } else { String::new() };
+    let (untold, waiting) = (count("paths not told yet", untold), count("paths that a node lacks", waiting));
+    let _ = writeln!(text, "{key}: {state}; runs: {runs}, failures: {failures}{untold}{waiting}");
+    if let Some(error) = last_error {
+        let indent = key.len() - key.trim_start().len() + 2;
+        let ago = duration(now.saturating_sub(error.at));
+        let _ = writeln!(text, "{:indent$}last error: {ago} ago: {}", "", error.text);
+    }
 }
 
 fn lag(node: &Node) -> String {

@@ -16,6 +16,7 @@
 //! - [`rsync`]: the rsync command: its recipes, its runs and standbys, what its ends mean.
 //! - [`state`]: what is known of the tree and the nodes from one run to the next.
 //! - [`status`]: how the daemon is doing, as one value for all who ask.
+//! - [`hook`]: the programs of the user that are told what arrived.
 //! - [`supervisor`]: starts and restarts the SyncActors, logs directory moves, leads reload and stop.
 //! - [`reload`]: what another reading of the configuration changes.
 //! - [`daemon`]: puts the actors together. [`site`], [`root`] and [`path`] are what they speak about.
@@ -35,6 +36,7 @@
 
 pub mod daemon;
 pub mod filter;
+pub mod hook;
 pub mod messages;
 pub mod path;
 pub mod reload;

@@ -9,6 +9,7 @@ use actix::prelude::*;
 
 use crate::filter::excludes::Excludes;
 use crate::path::RelPath;
+use crate::rsync::output::Tally;
 use crate::rsync::version::Version;
 use crate::site::Site;
 use crate::status::{Status, Whereabouts};
@@ -376,6 +377,17 @@ pub struct Drained {
 pub struct Succeeded {
     /// The number of the node.
     pub slot: usize,
+}
+
+/// SyncActor -> SupervisorActor: some of what the node lacked is there, or was not needed. What rsync said of it is in
+/// [`Heard`](crate::hook::heard::Heard). For the hooks.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Settled {
+    /// The number of the node.
+    pub slot: usize,
+    /// What was done for it.
+    pub tally: Tally,
 }
 
 /// SyncActor -> SupervisorActor: a directory move was mirrored. For the log.

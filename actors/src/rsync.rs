@@ -6,6 +6,7 @@ pub mod children;
 mod deliver;
 pub mod extra;
 pub mod failure;
+mod listen;
 pub mod master;
 pub mod node;
 pub mod output;
@@ -43,6 +44,7 @@ use self::staging::{Staging, Twins};
 use self::standby::Standbys;
 use self::version::Version;
 use self::warm::Fed;
+use crate::hook::heard::Heard;
 use crate::path::RelPath;
 use slog::{Logger, o};
 use tokio::sync::Notify;
@@ -118,6 +120,8 @@ pub struct Rsync {
     asks: Cell<bool>,
     audience: Rc<dyn Audience>,
     counter: Counter,
+    /// Where it is told what was changed.
+    heard: RefCell<Heard>,
     log: Logger,
 }
 
@@ -161,6 +165,7 @@ impl Rsync {
             asks: Cell::new(false),
             audience,
             counter,
+            heard: RefCell::default(),
             log,
         })
     }
@@ -252,7 +257,7 @@ impl Rsync {
         !self.make_path.get() && self.version >= Version::MAKES_PATHS
     }
 
-    async fn run(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
+    async fn run_unheard(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
         // The runs of a batch follow each other, perhaps after a long time.
         self.root.check().map_err(Failure::source_gone)?;
         // What may send much has a connection of its own: small changes would wait behind it.
@@ -463,6 +468,10 @@ impl Transport for Rsync {
             let _ = self.examine().await;
             self.asks.set(false);
         }))
+    }
+
+    fn report_to(&self, heard: &Heard) {
+        self.heard.replace(heard.clone());
     }
 
     fn late(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {

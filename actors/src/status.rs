@@ -34,6 +34,8 @@ pub struct Status {
     pub source: Source,
     /// The nodes, in the order in which they came.
     pub nodes: Vec<Node>,
+    /// The hook that is run when every node has something (`on_all_synced`), if there is one.
+    pub hook: Option<HookStatus>,
 }
 
 /// How far the daemon is.
@@ -95,6 +97,8 @@ pub struct Node {
     pub totals: Totals,
     /// Its rsync.
     pub rsync: RemoteRsync,
+    /// The hook that is run when it has got something (`on_synced`), if there is one.
+    pub hook: Option<HookStatus>,
     /// The latest batches and errors, oldest first.
     pub recent: Vec<Event>,
 }
@@ -133,6 +137,29 @@ pub struct RemoteRsync {
     pub version: Option<String>,
     /// The protocol that it speaks.
     pub protocol: Option<u32>,
+}
+
+/// A program of the user that is told what arrived.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookStatus {
+    /// The program, for people.
+    pub program: String,
+    /// Whether it runs.
+    pub running: bool,
+    /// Whether the last run failed: what it was told is told again.
+    pub fails: bool,
+    /// Runs that ended since the daemon started.
+    pub runs: u64,
+    /// Runs of these that failed.
+    pub failures: u64,
+    /// Paths that this run, or the next one, is told.
+    pub untold: usize,
+    /// Paths that arrived somewhere and are told when no node lacks them.
+    pub waiting: usize,
+    /// When a run last ended.
+    pub last_run_at: Option<UnixTime>,
+    /// How a run last failed, even if it is over.
+    pub last_error: Option<Event>,
 }
 
 /// What a node was sent since the daemon started.
@@ -248,8 +275,8 @@ impl Status {
     /// Whether a person should look.
     pub fn verdict(&self) -> Verdict {
         let nodes = self.nodes.iter().map(Node::verdict).max().unwrap_or(Verdict::Well);
-        let source = if self.source.unwatched_directories > 0 { Verdict::Attention } else { Verdict::Well };
-        nodes.max(source)
+        let wants_attention = self.source.unwatched_directories > 0 || fails(self.hook.as_ref());
+        nodes.max(if wants_attention { Verdict::Attention } else { Verdict::Well })
     }
 }
 
@@ -259,11 +286,15 @@ impl Node {
         match &self.state {
             State::Held { .. } | State::Restarting | State::Backoff { lasts: true, .. } => Verdict::Failing,
             State::Paused => Verdict::Attention,
-            _ if self.reconcile_held.is_some() => Verdict::Attention,
+            _ if self.reconcile_held.is_some() || fails(self.hook.as_ref()) => Verdict::Attention,
             _ if self.verified.is_some_and(|verified| verified.drift > 0) => Verdict::Attention,
             _ => Verdict::Well,
         }
     }
+}
+
+fn fails(hook: Option<&HookStatus>) -> bool {
+    hook.is_some_and(|hook| hook.fails)
 }
 
 /// What is known of one path.

@@ -1,6 +1,7 @@
-//! Keeps the nodes served: starts a SyncActor for each, restarts those that fail, logs directory moves, and leads the
-//! reload and the orderly stop.
+//! Keeps the nodes served: starts a SyncActor for each, restarts those that fail, logs directory moves, runs the hooks, and
+//! leads the reload and the orderly stop.
 
+mod hooks;
 mod moves;
 pub mod paused;
 pub mod pulse;
@@ -17,6 +18,7 @@ use actix::prelude::*;
 use slog::{Logger, debug, error, info, o, warn};
 use tokio::sync::watch;
 
+use self::hooks::Hooks;
 use self::paused::Paused;
 use self::pulse::Standing;
 use self::reload::Reloading;
@@ -24,12 +26,14 @@ use self::resync::{Chore, Clock};
 use self::slots::{Errand, Slot, Slots, Stage};
 use self::status::Tally;
 use crate::daemon::{Ending, EndsDaemon, Ways};
+use crate::hook::heard::Heard;
 use crate::messages::{
     Alive, AskSeen, Audit, Compare, Died, Drain, Exclude, Flush, Reason, Rescan, Save, Serve, SourceLost, Succeeded,
     Vacate, WatchReport,
 };
 use crate::reload::Edition;
 use crate::root::Root;
+use crate::rsync::children::Children;
 use crate::rsync::node::Node;
 use crate::rsync::progress::Latest;
 use crate::site::InitialSync;
@@ -66,7 +70,7 @@ enum Phase {
 ///
 /// Receives, by what it is about: from the watcher [`WatchReport`]; for the log [`Rescan`],
 /// [`DirMove`](crate::messages::DirMove); from SyncActors [`Died`], [`Succeeded`], [`Mirrored`](crate::messages::Mirrored),
-/// [`Drained`](crate::messages::Drained); for the stop [`Stop`](crate::messages::Stop),
+/// [`Settled`](crate::messages::Settled), [`Drained`](crate::messages::Drained); for the stop [`Stop`](crate::messages::Stop),
 /// [`Restart`](crate::messages::Restart), [`Flushed`](crate::messages::Flushed), [`Saved`](crate::messages::Saved); for the
 /// reload [`Reload`](crate::messages::Reload), [`Exclude`]; for a service manager [`Alive`]; questions
 /// [`AskStatus`](crate::messages::AskStatus), [`AskPath`](crate::messages::AskPath), and
@@ -95,6 +99,7 @@ pub struct SupervisorActor {
     tally: Tally,
     standing: watch::Sender<Standing>,
     paused: Paused,
+    hooks: Hooks,
     log: Logger,
     guard: EndsDaemon,
 }
@@ -136,11 +141,11 @@ pub struct Recall {
 
 impl SupervisorActor {
     /// A supervisor of one SyncActor for each node of the site, in their order with these outboxes, which the filter
-    /// knows by their place.
+    /// knows by their place. Hooks are started among `children`.
     pub fn new(
         edition: Edition,
         root: Root,
-        ways: Ways,
+        (ways, children): (Ways, Children),
         (outboxes, unsaved): (&[Outbox], Unsaved),
         front: Front,
         log: Logger,
@@ -150,6 +155,7 @@ impl SupervisorActor {
         let (slots, phase, reloading, clock) =
             (Slots::default(), Phase::Starting, Reloading::default(), Clock::default());
         let (restarts, superseded, flushes, tally) = (false, false, 0, Tally::new());
+        let hooks = Hooks::new(children);
         let mut supervisor = SupervisorActor {
             slots,
             edition,
@@ -166,24 +172,27 @@ impl SupervisorActor {
             tally,
             standing: watch::Sender::default(),
             paused: Paused::default(),
+            hooks,
             log,
             guard,
         };
         for (at, (node, outbox)) in site.nodes.iter().zip(outboxes).enumerate() {
-            let link = supervisor.link(at, node, outbox.clone(), Record::default());
+            let link = supervisor.link(at, node, outbox.clone(), Record::default(), Heard::default());
             supervisor.slots.insert(node.clone(), link, Stage::Staying);
         }
+        supervisor.adapt_hooks();
         supervisor
     }
 
-    fn link(&mut self, slot: usize, node: &Node, outbox: Outbox, record: Record) -> Link {
+    fn link(&mut self, slot: usize, node: &Node, outbox: Outbox, record: Record, heard: Heard) -> Link {
         let transport = (self.ways)(&self.edition, node);
+        transport.report_to(&heard);
         let site = &self.edition.site;
         let (bulk_size, excludes) = (site.bulk_size, site.excludes.clone());
         let log = self.log.new(o!("node" => node.name().to_owned()));
         let (key, unsaved, root) = (state::key(site, node), self.unsaved.clone(), self.root.clone());
         let progress = Latest::default();
-        Link { slot, key, outbox, unsaved, transport, progress, bulk_size, record, root, excludes, log }
+        Link { slot, key, outbox, unsaved, transport, progress, bulk_size, record, heard, root, excludes, log }
     }
 
     fn launch(&mut self, at: usize, ctx: &mut Context<Self>) {
@@ -195,6 +204,7 @@ impl SupervisorActor {
         let superior = Superior {
             died: address.clone().recipient(),
             succeeded: address.clone().recipient(),
+            settled: address.clone().recipient(),
             mirrored: address.clone().recipient(),
             drained: address.recipient(),
         };

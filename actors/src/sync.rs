@@ -34,11 +34,12 @@ use self::pace::Pace;
 use self::pending::Fate;
 use self::plan::{Plan, Since, plan};
 use self::report::{log_delivery, log_failing};
-use crate::messages::{Change, Died, Drain, Drained, Mirrored, SourceLost, Succeeded, Wake};
+use crate::messages::{Change, Died, Drain, Drained, Mirrored, Settled, SourceLost, Succeeded, Wake};
 use crate::path::RelPath;
 use crate::root::RootError;
 use crate::rsync::blame::Blame;
 use crate::rsync::failure::{Cause, Failure};
+use crate::rsync::output::Tally;
 use crate::status::record::Work;
 
 /// Paths in one batch, and bytes of their names: rsync reads its list byte by byte before it does anything.
@@ -54,9 +55,10 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 /// Works off one node's outbox.
 ///
 /// Receives: [`Wake`], [`Drain`], [`SourceLost`], [`Resync`](crate::messages::Resync),
-/// [`Verify`](crate::messages::Verify), [`Retire`](crate::messages::Retire). Sends: [`Succeeded`], [`Drained`], and
-/// [`Died`] when it is gone. One batch of each lane and a reconcile or a comparison by content are worked on at a time,
-/// beside batches of which only the end is missing. Stops when rsync cannot be started, or when it was told to retire. A restart forgets the backoff of the node, and nothing that is pending.
+/// [`Verify`](crate::messages::Verify), [`Retire`](crate::messages::Retire). Sends: [`Succeeded`], [`Settled`],
+/// [`Drained`], and [`Died`] when it is gone. One batch of each lane and a reconcile or a comparison by content are worked
+/// on at a time, beside batches of which only the end is missing. Stops when rsync cannot be started, or when it was told
+/// to retire. A restart forgets the backoff of the node, and nothing that is pending.
 pub struct SyncActor {
     link: Link,
     superior: Superior,
@@ -231,6 +233,7 @@ impl SyncActor {
         outbox.defer(batch.id, &plan.bulk);
         if plan.is_empty() {
             outbox.settle(batch.id, now, |path| plan.fate(path, &Blame::default(), &Since::default()), retry);
+            self.superior.settled.do_send(Settled { slot: self.link.slot, tally: Tally::default() });
             return;
         }
         drop(outbox);
@@ -316,6 +319,7 @@ impl SyncActor {
         let news = self.health.succeeded();
         self.tell(&news, None);
         self.superior.succeeded.do_send(Succeeded { slot: self.link.slot });
+        self.superior.settled.do_send(Settled { slot: self.link.slot, tally: delivery.tally });
     }
 
     fn failed(&mut self, failure: &Failure, started: Instant, ctx: &mut Context<Self>) {

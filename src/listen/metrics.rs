@@ -71,6 +71,9 @@ const OF_DAEMON: &[Metric<Status>] = &[
     gauge("inosync_watch_limit", "Watches that the user may have, over all processes.", |s| {
         s.source.watch_limit.and_then(size)
     }),
+    gauge("inosync_on_all_synced_fails", "1 while the hook on_all_synced fails; absent if there is none.", |s| {
+        s.hook.as_ref().and_then(|hook| flag(hook.fails))
+    }),
     counter("inosync_overflows_total", "How often the event queue of the kernel overflowed.", |s| s.source.overflows),
     counter("inosync_rescans_total", "How often track of a directory was lost, overflows included.", |s| {
         s.source.rescans
@@ -105,6 +108,9 @@ const OF_NODE: &[Metric<Node>] = &[
     }),
     gauge("inosync_reconcile_held", "1 while the comparison of the whole tree is held (max_delete).", |n| {
         flag(n.reconcile_held.is_some())
+    }),
+    gauge("inosync_on_synced_fails", "1 while the hook on_synced fails for the node; absent if there is none.", |n| {
+        n.hook.as_ref().and_then(|hook| flag(hook.fails))
     }),
     gauge("inosync_drift_entries", "Entries that differed when the node was last verified.", |n| {
         n.verified.and_then(|verified| number(verified.drift))

@@ -1,6 +1,6 @@
 //! What the tests of the page and of the metrics speak about.
 
-use inosync_actors::status::{Event, Node, Phase, RemoteRsync, Source, State, Status, Totals, Verified};
+use inosync_actors::status::{Event, HookStatus, Node, Phase, RemoteRsync, Source, State, Status, Totals, Verified};
 
 /// A node at rest, of which nothing is known.
 pub fn node(name: &str) -> Node {
@@ -13,6 +13,7 @@ pub fn node(name: &str) -> Node {
         progress: None,
         reconcile_held: None,
         verified: None,
+        hook: None,
         last_success_at: None,
         last_error: None,
         totals: Totals::default(),
@@ -25,6 +26,7 @@ pub fn node(name: &str) -> Node {
 pub fn status() -> Status {
     let (at, took_seconds, complete, reconciled_since) = (1_700_000_050, 12.5, true, false);
     let at_rest = Node {
+        hook: Some(HookStatus::default()),
         verified: Some(Verified { at, took_seconds, drift: 0, complete, reconciled_since }),
         last_success_at: Some(1_700_000_090),
         totals: Totals {
@@ -67,5 +69,6 @@ pub fn status() -> Status {
             rescans: 3,
         },
         nodes: vec![at_rest, failing],
+        hook: Some(HookStatus { fails: true, ..HookStatus::default() }),
     }
 }

@@ -1,4 +1,4 @@
-use inosync_actors::status::{Event, Phase, Progress, RemoteRsync, Source, Totals, Verified};
+use inosync_actors::status::{Event, HookStatus, Phase, Progress, RemoteRsync, Source, Totals, Verified};
 
 use super::*;
 
@@ -16,11 +16,13 @@ fn sample(state: State) -> Status {
         verified: Some(Verified { at: 940, took_seconds: 2.4, drift: 5, complete: true, reconciled_since: true }),
         totals: Totals { sent: 7, bytes: 2048, ..Totals::default() },
         rsync: RemoteRsync { version: Some("3.2.7".into()), protocol: Some(31) },
+        hook: None,
         recent: Vec::new(),
     };
     let source = Source { watched_directories: 12, watch_limit: Some(1000), ..Source::default() };
     let (version, rsync, wpath) = ("1".to_owned(), "3.5.0".to_owned(), "/src".to_owned());
-    Status { version, rsync, wpath, pid: 9, started_at: 0, at: 1000, phase: Phase::Running, source, nodes: vec![node] }
+    let (phase, nodes, hook) = (Phase::Running, vec![node], None);
+    Status { version, rsync, wpath, pid: 9, started_at: 0, at: 1000, phase, source, nodes, hook }
 }
 
 #[test]
@@ -38,6 +40,23 @@ fn a_node_that_fails_is_told_with_its_lag_and_its_next_try() {
         "  rsync: 3.5.0 here, 3.2.7 there, protocol 31",
     ] {
         assert!(text.lines().any(|found| found.starts_with(line)), "wanted {line}\n{text}");
+    }
+}
+
+#[test]
+fn hooks_are_told_with_what_they_were_not_told() {
+    let last_error = Some(Event { at: 940, text: "it ended with exit code 3".into(), is_error: true });
+    let hook = HookStatus { runs: 4, failures: 2, fails: true, untold: 7, last_error, ..HookStatus::default() };
+    let all = HookStatus { running: true, waiting: 5, ..HookStatus::default() };
+    let status = Status { hook: Some(all), ..sample(State::Idle) };
+    let nodes = status.nodes.iter().cloned().map(|node| Node { hook: Some(hook.clone()), ..node }).collect();
+    let text = shown(&Status { nodes, ..status });
+    for line in [
+        "  on_synced: FAILS; runs: 4, failures: 2; paths not told yet: 7",
+        "    last error: 1m ago: it ended with exit code 3",
+        "on_all_synced: running; runs: 0, failures: 0; paths that a node lacks: 5",
+    ] {
+        assert!(text.lines().any(|found| found == line), "wanted {line}\n{text}");
     }
 }
 

@@ -9,6 +9,7 @@ mod failures;
 mod files;
 mod guards;
 mod harness;
+mod hooks;
 mod lanes;
 mod limits;
 mod listen;

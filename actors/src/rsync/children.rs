@@ -1,4 +1,5 @@
-//! Starts rsync so that it never outlives the daemon, and ends it with everything that it started.
+//! Starts rsync, and the user's hooks, so that they never outlive the daemon, and ends them with everything that they
+//! started.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -10,12 +11,12 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
-/// How long rsync may take to remove its temporary files after a SIGTERM.
-const GRACE: Duration = Duration::from_secs(2);
+/// How long rsync may take to remove its temporary files after a SIGTERM, and a hook to tidy up.
+pub const GRACE: Duration = Duration::from_secs(2);
 /// How often it is looked whether all are gone.
 const POLL: Duration = Duration::from_millis(5);
 
-/// The rsync processes of the daemon. Clones share the list.
+/// The processes of the daemon. Clones share the list.
 #[derive(Debug, Clone, Default)]
 pub struct Children(Arc<Mutex<List>>);
 
@@ -26,7 +27,7 @@ struct List {
     closed: bool,
 }
 
-/// One rsync with all that it started: a session and process group of its own. Dropping it ends them all.
+/// One process with all that it started: a session and process group of its own. Dropping it ends them all.
 #[derive(Debug)]
 pub struct Group {
     /// `None` if and only if the process was waited for.
@@ -89,8 +90,13 @@ impl Group {
 
     /// Ends the process and all that it started, at once.
     pub fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// Sends a signal to the process and all that it started.
+    pub fn signal(&self, signal: Signal) {
         // ESRCH: it ended by itself.
-        let _ = kill_process_group(self.leader, Signal::KILL);
+        let _ = kill_process_group(self.leader, signal);
     }
 
     /// Waits for the end of the process.

@@ -3,6 +3,8 @@
 mod moves;
 mod next_best;
 
+pub(super) use self::moves::covers;
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;

@@ -96,8 +96,12 @@ fn a_person_should_look_at_what_does_not_pass_by_itself() {
             }),
             totals: Totals::default(),
             rsync: RemoteRsync::default(),
+            hook: None,
             recent: Vec::new(),
         };
         assert_eq!(node.verdict(), expected, "{:?}", node.state);
+        let fails = Some(HookStatus { fails: true, ..HookStatus::default() });
+        let with_hook = Node { hook: fails, ..node };
+        assert_eq!(with_hook.verdict(), expected.max(Verdict::Attention), "{:?}", with_hook.state);
     }
 }

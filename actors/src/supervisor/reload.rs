@@ -7,6 +7,7 @@ use slog::{info, warn};
 use super::resync::Chore;
 use super::slots::{Errand, Stage};
 use super::{Phase, SupervisorActor};
+use crate::hook::heard::Heard;
 use crate::messages::{Exclude, Reload, Restart, Retire, Serve, Vacate};
 use crate::reload::{Difference, Edition};
 use crate::rsync::node::Node;
@@ -57,6 +58,8 @@ impl SupervisorActor {
                 self.spread_turns(chore, ctx);
             }
         }
+        self.adapt_hooks();
+        self.advance_hooks(ctx);
         self.keep();
         self.tell(|standing| standing.reloads += 1);
     }
@@ -67,7 +70,7 @@ impl SupervisorActor {
         let other = self.slots.iter().map(|slot| slot.link.outbox.beside()).next();
         let (at, outbox) = (self.slots.next(), other.unwrap_or_default());
         let record = self.record(node);
-        let link = self.link(at, node, outbox.clone(), record);
+        let link = self.link(at, node, outbox.clone(), record, Heard::default());
         self.slots.insert(node.clone(), link, Stage::Joining);
         let (reconcile, turns) = (self.edition.site.initial_sync != InitialSync::Off, self.turns());
         if let Some(slot) = self.slots.get(at) {
@@ -88,10 +91,11 @@ impl SupervisorActor {
     /// A node is reached in another way: its SyncActor ends with what is in flight, and another one takes over.
     fn renew(&mut self, at: usize, reconcile: bool, ctx: &mut Context<Self>) {
         let Some(slot) = self.slots.get(at) else { return };
-        let (node, outbox, record) = (slot.node.clone(), slot.link.outbox.clone(), slot.link.record.clone());
+        let (node, outbox) = (slot.node.clone(), slot.link.outbox.clone());
+        let (record, heard) = (slot.link.record.clone(), slot.link.heard.clone());
         // Before any standby of the new ways is started, so that together they keep within their number.
         slot.link.transport.retire();
-        let link = self.link(at, &node, outbox, record);
+        let link = self.link(at, &node, outbox, record, heard);
         let Some(slot) = self.slots.get(at) else { return };
         // The one before may be comparing still.
         let progress = slot.link.progress.clone();
@@ -141,11 +145,12 @@ impl SupervisorActor {
     /// A node that left is gone: what waited for it may start.
     pub(super) fn forget(&mut self, at: usize, ctx: &mut Context<Self>) {
         self.slots.remove(at);
+        self.orphan_hook(at, ctx);
         self.front.vacate.do_send(Vacate { slot: at });
         for waiting in self.slots.numbers(|slot| slot.actor.is_none() && slot.deaths == 0) {
             self.launch(waiting, ctx);
         }
-        self.end_if_drained();
+        self.end_if_drained(ctx);
     }
 }
 

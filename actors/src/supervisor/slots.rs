@@ -132,6 +132,7 @@ mod tests {
 
     use super::*;
     use crate::filter::excludes::Excludes;
+    use crate::hook::heard::Heard;
     use crate::path::RelPath;
     use crate::root::Root;
     use crate::rsync::progress::Latest;
@@ -161,8 +162,10 @@ mod tests {
             let (slot, outbox, transport, excludes) =
                 (slots.next(), Outbox::default(), Rc::new(Nowhere), Excludes::default());
             let (key, unsaved, root, log) = (String::new(), Unsaved::default(), root.clone(), log.clone());
-            let (progress, bulk_size, record) = (Latest::default(), 0, Record::default());
-            let link = Link { slot, key, outbox, unsaved, transport, progress, bulk_size, record, root, excludes, log };
+            let (progress, bulk_size) = (Latest::default(), 0);
+            let (record, heard) = (Record::default(), Heard::default());
+            let link =
+                Link { slot, key, outbox, unsaved, transport, progress, bulk_size, record, heard, root, excludes, log };
             slots.insert(Node::parse(name, rpath).unwrap(), link, *stage);
         }
         slots

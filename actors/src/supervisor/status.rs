@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use actix::prelude::*;
 use tokio::time::timeout;
 
+use super::hooks::Whose;
 use super::slots::{Slot, Stage};
 use super::{Phase, SupervisorActor};
 use crate::messages::{AskPath, AskSeen, AskStatus, Reason};
@@ -55,6 +56,7 @@ impl SupervisorActor {
             phase: self.phase.told(),
             source,
             nodes,
+            hook: self.hooks.status(Whose::All),
         }
     }
 
@@ -102,6 +104,7 @@ impl SupervisorActor {
             verified: ledger.verified,
             totals: ledger.totals,
             rsync: slot.link.transport.remote(),
+            hook: self.hooks.status(Whose::Node(slot.link.slot)),
             recent: ledger.recent.iter().cloned().collect(),
         }
     }

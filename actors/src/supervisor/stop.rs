@@ -1,5 +1,5 @@
 //! The orderly stop, with or without a new start after it: what the kernel has reported is handed out, what is pending is
-//! worked off, the state is saved.
+//! worked off, the hooks are told of it, the state is saved.
 
 use std::time::Duration;
 
@@ -42,8 +42,9 @@ impl SupervisorActor {
         }
     }
 
-    pub(super) fn end_if_drained(&mut self) {
-        if self.phase == Phase::Draining && self.slots.iter().all(|slot| slot.drained) {
+    pub(super) fn end_if_drained(&mut self, ctx: &mut Context<Self>) {
+        let is_drained = self.phase == Phase::Draining && self.slots.iter().all(|slot| slot.drained);
+        if is_drained && self.have_hooks_finished(ctx) {
             self.save();
         }
     }
@@ -81,6 +82,9 @@ impl SupervisorActor {
             if pending > 0 && !self.superseded {
                 warn!(slot.link.log, "stopped with changes that the node does not have"; "pending" => pending);
             }
+        }
+        if !self.superseded {
+            self.give_up_hooks();
         }
         let pending = self.pending();
         if !self.restarts {
@@ -146,7 +150,7 @@ impl Handler<Flushed> for SupervisorActor {
                 None => slot.drained = slot.deaths > 0,
             }
         }
-        self.end_if_drained();
+        self.end_if_drained(ctx);
     }
 }
 
@@ -169,6 +173,6 @@ impl Handler<Drained> for SupervisorActor {
         if slot.stage == Stage::Leaving {
             self.dismiss(at, ctx);
         }
-        self.end_if_drained();
+        self.end_if_drained(ctx);
     }
 }

@@ -49,6 +49,8 @@ pub struct Pending {
     pub settles: bool,
     /// When the oldest change was seen that the node does not have; `None` until it waits in a [`Fold`].
     pub since: Option<Instant>,
+    /// `Some` if the node got it, and it is only looked at again since then: a comparison beside it may have overtaken it.
+    pub again: Option<Instant>,
 }
 
 impl Pending {
@@ -70,7 +72,13 @@ impl Pending {
             settles,
             holds_removals,
             since: None,
+            again: None,
         }
+    }
+
+    /// Since when the node is known to lack it.
+    pub fn lacking_since(&self) -> Option<Instant> {
+        self.again.or(self.since)
     }
 
     /// Whether it may be worked on now.
@@ -93,7 +101,7 @@ impl Pending {
         let holds_removals = self.holds_removals || newer.holds_removals;
         // What is reported while it goes on changing is no new beginning.
         let unrest = self.unrest.max(newer.unrest);
-        let (scope, since) = (self.scope.max(newer.scope), earlier(self.since, newer.since));
+        let (scope, since) = (self.scope.max(newer.scope), earlier(self.lacking_since(), newer.since));
         Pending { scope, rewritten, renamed, departed, unrest, holds_removals, since, ..newer }
     }
 }
@@ -129,7 +137,7 @@ impl Fold {
 
     /// When the oldest change was seen of all that wait.
     pub fn oldest(&self) -> Option<Instant> {
-        self.paths.values().filter_map(|pending| pending.since).min()
+        self.paths.values().filter_map(Pending::lacking_since).min()
     }
 
     /// How many paths it holds before they collapse.

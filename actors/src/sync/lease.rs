@@ -151,6 +151,11 @@ impl Leases {
         self.leases.iter().rev().find_map(|lease| lease.paths.get(path))
     }
 
+    /// Whether this is so of the path in any batch that has it.
+    pub fn any(&self, path: &RelPath, is_so: impl Fn(&Pending) -> bool) -> bool {
+        self.leases.iter().filter_map(|lease| lease.paths.get(path)).any(is_so)
+    }
+
     /// Whether a batch of this lane is being worked on.
     pub fn works(&self, lane: Lane) -> bool {
         self.leases.iter().any(|lease| lease.working && lease.lane == lane)

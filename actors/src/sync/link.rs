@@ -13,7 +13,8 @@ use super::lease::Lane;
 use super::pending::PendingSet;
 use super::plan::Plan;
 use crate::filter::excludes::Excludes;
-use crate::messages::{Died, Drained, Mirrored, Succeeded};
+use crate::hook::heard::Heard;
+use crate::messages::{Died, Drained, Mirrored, Settled, Succeeded};
 use crate::path::RelPath;
 use crate::root::Root;
 use crate::rsync::blame::Blame;
@@ -126,6 +127,8 @@ pub trait Transport {
     fn remote(&self) -> RemoteRsync {
         RemoteRsync::default()
     }
+    /// From now on, what runs change at the node is told there.
+    fn report_to(&self, _: &Heard) {}
     /// Finds out more of it, if there is more to find out; changes nothing at the node.
     fn ask(self: Rc<Self>) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
         None
@@ -155,6 +158,8 @@ pub struct Link {
     pub bulk_size: u64,
     /// How it is served.
     pub record: Record,
+    /// What was changed at it and is to be told to hooks.
+    pub heard: Heard,
     /// The source.
     pub root: Root,
     /// What is never mirrored.
@@ -170,6 +175,8 @@ pub struct Superior {
     pub died: Recipient<Died>,
     /// The node took something.
     pub succeeded: Recipient<Succeeded>,
+    /// The node lacks less than before.
+    pub settled: Recipient<Settled>,
     /// A directory move was mirrored.
     pub mirrored: Recipient<Mirrored>,
     /// The answer to [`Drain`](crate::messages::Drain).

@@ -140,6 +140,11 @@ function compared({ checked, total, bytes: sent }) {
   return `${checked} ${total === null ? 'so far' : `of ${many(total, 'entry', 'entries')}`}, ${bytes(sent)} sent`;
 }
 
+function hook({ running, fails, runs, untold }) {
+  const state = fails ? 'fails' : running ? 'runs' : 'waits';
+  return `${state}, ${many(runs, 'run', 'runs')}${untold > 0 ? `, ${many(untold, 'path', 'paths')} to tell` : ''}`;
+}
+
 function drift({ at, drift: count, complete, reconciled_since: reconciled }) {
   const found = count > 0 ? `${many(count, 'entry differs', 'entries differ')}` : 'nothing differs';
   const notes = [complete ? '' : ', not all could be compared', reconciled ? ', reconciled since' : ''];
@@ -161,6 +166,7 @@ function figures(node) {
     ['Destination', node.dest, { tone: 'path' }],
   ];
   if (node.progress) rows.splice(2, 0, ['Compared', compared(node.progress)]);
+  if (node.hook) rows.push(['Hook', hook(node.hook)]);
   if (node.verified) rows.push(['Verified', drift(node.verified)]);
   if (error) rows.push(['Last error', `${ago(error.at)}: ${error.text}`]);
   return rows;

@@ -227,7 +227,7 @@ impl Rsync {
             line => delivery.tally.count(&line),
         };
         let filters = rules_in(plan, &moved.to);
-        let (work, rules) = (Work::Directory(moved), &filters[..]);
+        let (work, rules, unsaid) = (Work::Directory(moved), &filters[..], self.unsaid());
         let order = Order { work, rules, lane: Some(lane), ..Order::of(Recipe::Build) };
         let failure = match self.run(&order, &mut Ears { line: &mut count, worked: None }).await {
             Ok(finished) => Failure::of(&finished),
@@ -235,6 +235,9 @@ impl Rsync {
         };
         match failure {
             None => {
+                if let Some(mut unsaid) = unsaid {
+                    self.hear_built(&moved.to, plan, &mut unsaid);
+                }
                 let bytes = delivery.tally.bytes;
                 delivery.moved.push(Moved { from: moved.from.clone(), to: moved.to.clone(), bytes });
                 Ok(Some(delivery))
@@ -289,7 +292,7 @@ fn twins<'r>(renamed: impl IntoIterator<Item = (&'r RelPath, &'r Rename)>) -> (V
 }
 
 /// Whether one of these paths is `path`, or a directory above it.
-fn covers(list: &BTreeSet<RelPath>, path: &RelPath) -> bool {
+pub(in crate::rsync) fn covers(list: &BTreeSet<RelPath>, path: &RelPath) -> bool {
     list.contains(path) || path.ancestors().any(|dir| list.contains(&dir))
 }
 

@@ -53,7 +53,7 @@ impl Rsync {
         delivery: &mut Delivery,
     ) -> Result<BTreeSet<RelPath>, Failure> {
         let Groups { beside, moved } = Groups::of(renamed);
-        let mut sent = BTreeSet::new();
+        let (mut sent, unsaid) = (BTreeSet::new(), self.unsaid());
         if !beside.is_empty() {
             let list = recipe::entries(&beside, false);
             if self.helped(Recipe::Similar, Work::List(&list), lane, delivery).await? {
@@ -67,6 +67,9 @@ impl Rsync {
             if self.helped(Recipe::Gather, Work::Names(&pair, &list), lane, delivery).await? {
                 sent.extend(files);
             }
+        }
+        if let Some(mut unsaid) = unsaid {
+            sent.iter().cloned().for_each(|path| unsaid.add(path));
         }
         Ok(sent)
     }

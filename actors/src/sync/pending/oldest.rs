@@ -3,12 +3,14 @@
 use std::time::Instant;
 
 use super::PendingSet;
+use super::reconcile::Reconcile;
 use crate::path::RelPath;
+use crate::sync::fold::{Pending, Scope};
 
 impl PendingSet {
     /// When the oldest change was seen that the node does not have; `None` if it has everything.
     pub fn oldest(&self) -> Option<Instant> {
-        let out = self.leases.iter().filter_map(|(_, pending)| pending.since);
+        let out = self.leases.iter().filter_map(|(_, pending)| pending.lacking_since());
         out.chain(self.waiting.oldest()).chain(self.owed_since).chain(self.owed_next).min()
     }
 
@@ -16,6 +18,36 @@ impl PendingSet {
     pub fn concerns(&self, path: &RelPath) -> bool {
         let waits = self.waiting.get(path).is_some() || self.waiting.is_swallowed(path);
         waits || self.reconciles() || self.leases.holds(path)
+    }
+
+    /// Whether a change of this path that was seen until `at` is known not to be at the node. What a reconcile may find is
+    /// not known: see [`PendingSet::owes`].
+    pub fn lacks(&self, path: &RelPath, at: Instant) -> bool {
+        let is_old = |pending: &Pending| pending.since.is_none_or(|since| since <= at);
+        let has = |path: &RelPath, is_so: &dyn Fn(&Pending) -> bool| {
+            self.waiting.get(path).is_some_and(is_so) || self.leases.any(path, is_so)
+        };
+        if has(path, &is_old) {
+            return true;
+        }
+        let Some(parent) = path.parent() else { return false };
+        let covers = |dir: &RelPath| {
+            let scope = if *dir == parent { Scope::Level } else { Scope::Subtree };
+            has(dir, &|pending| (pending.removed || pending.scope >= scope) && is_old(pending))
+        };
+        path.ancestors().any(|dir| covers(&dir)) || parent.is_root() && covers(&parent)
+    }
+
+    /// Whether the node may lack anything that was seen until `at`, because a comparison of everything is owed to it, or
+    /// runs: what is sent beside it may be overtaken by it.
+    pub fn owes(&self, at: Instant) -> bool {
+        let owed = [self.owed_since, self.owed_next].into_iter().flatten().any(|since| since <= at);
+        matches!(self.reconcile, Reconcile::Running { .. }) || owed
+    }
+
+    /// Whether the node may lack anything that was seen until `at`.
+    pub fn lacks_any(&self, at: Instant) -> bool {
+        self.owes(at) || self.oldest().is_some_and(|since| since <= at)
     }
 }
 
@@ -128,6 +160,47 @@ mod tests {
         set.settle(batch.id, start, |_| Fate::Delivered, |_| Duration::ZERO);
         set.settle_reconcile(start);
         assert!(set.oldest().is_some_and(|since| since > start));
+    }
+
+    #[test]
+    fn a_node_lacks_what_was_seen_of_a_path_and_of_what_covers_it_until_it_was_sent() {
+        let removed = Change::Removed { path: rel("gone"), is_dir: true };
+        let (mut set, start) =
+            changed(&[touched("a/b"), Change::Subtree { path: rel("d") }, Change::Level { path: rel("l") }, removed]);
+        let lacks = |set: &PendingSet, path: &str, after| set.lacks(&rel(path), start + Duration::from_secs(after));
+        for (path, after, expected) in [
+            ("a/b", 0, true),
+            ("a", 9, false),
+            ("a/b/c", 9, false),
+            ("d", 1, true),
+            ("d/x/y", 1, true),
+            ("d/x/y", 0, false),
+            ("l/x", 2, true),
+            ("l/x/y", 9, false),
+            ("gone/x", 3, true),
+            ("gone", 2, false),
+            ("", 9, false),
+        ] {
+            assert_eq!(lacks(&set, path, after), expected, "{path} after {after} s");
+        }
+        let later = start + Duration::from_secs(9);
+        let batch = set.lease(Lane::Fast, 9, 9999, later);
+        set.add(&touched("a/b"), later);
+        assert!(lacks(&set, "a/b", 0) && lacks(&set, "d/x", 1), "they are in flight");
+        set.settle(batch.id, later, |_| Fate::Delivered, |_| Duration::ZERO);
+        assert!(!lacks(&set, "a/b", 8) && lacks(&set, "a/b", 9) && !lacks(&set, "d/x", 9));
+    }
+
+    #[test]
+    fn a_node_may_lack_anything_while_a_reconcile_is_owed_or_runs() {
+        let (mut set, start) = (PendingSet::default(), Instant::now());
+        set.want_resync();
+        assert!(!set.owes(start) && !set.lacks_any(start));
+        set.want_reconcile();
+        assert!(!set.owes(start) && set.owes(Instant::now()) && set.lacks_any(Instant::now()));
+        assert!(set.lease_reconcile(start) && set.owes(start));
+        set.settle_reconcile(start);
+        assert!(!set.owes(Instant::now()));
     }
 
     #[test]

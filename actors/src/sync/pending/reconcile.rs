@@ -96,9 +96,9 @@ impl PendingSet {
         if beside.take_everything() {
             self.owe(beside.filled_since().unwrap_or(now));
         }
-        // What was delivered is only looked at: it is as old as this.
-        let since = Some(now);
-        let beside = beside.iter().map(|(path, pending)| (path.clone(), Pending { since, ..*pending }));
+        // What was delivered is only looked at.
+        let again = Some(now);
+        let beside = beside.iter().map(|(path, pending)| (path.clone(), Pending { again, ..*pending }));
         let out = self.leases.iter().map(|(path, pending)| (path.clone(), *pending));
         for (path, pending) in beside.chain(out).collect::<Vec<_>>() {
             self.waiting.put_back(path, Pending { rewritten: false, unreported: None, ..pending });

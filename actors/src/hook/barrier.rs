@@ -1,0 +1,275 @@
+//! What changed at some node, and of which a node may still lack something: it is told when none does. A pure data
+//! structure; who lacks what is asked of the outboxes.
+//!
+//! An open path is looked at when it is new, and again when the one node has settled something that lacked it when it was
+//! last looked at: a node that is down costs nothing. Many are looked at in portions.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Instant;
+
+use super::Room;
+use crate::path::RelPath;
+
+/// The paths that are not told yet.
+#[derive(Debug, Default)]
+pub struct Barrier {
+    open: HashMap<RelPath, Span>,
+    /// Not looked at yet.
+    fresh: VecDeque<RelPath>,
+    /// By the number of a node that lacked them.
+    held: BTreeMap<usize, Held>,
+    room: Room,
+    /// When the last run began that changed a path for which there was no room.
+    cut: Option<Instant>,
+}
+
+/// When the first and the last of the runs began that changed a path. A path that changes all the time is never at all
+/// nodes as it is; it is told when all have what it was at the first.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    first: Instant,
+    last: Instant,
+}
+
+/// Paths that one node lacks, in the order in which they are looked at.
+#[derive(Debug, Default)]
+struct Held {
+    paths: VecDeque<RelPath>,
+    /// How many of them, from the front, are to be looked at.
+    due: usize,
+}
+
+/// Who may lack something.
+pub trait Nodes {
+    /// The numbers of the nodes that must have what is told.
+    fn numbers(&self) -> &[usize];
+    /// Whether a node may lack, of this path, what was seen until then.
+    fn lacks(&self, node: usize, path: &RelPath, at: Instant) -> bool;
+    /// Whether a node may lack anything that was seen until then.
+    fn lacks_any(&self, node: usize, at: Instant) -> bool;
+}
+
+impl Barrier {
+    /// One with room for so many open paths.
+    pub fn of(paths: usize) -> Barrier {
+        Barrier { room: Room::of(paths), ..Barrier::default() }
+    }
+
+    /// A run that began at that time changed a path at some node.
+    pub fn add(&mut self, path: RelPath, at: Instant) {
+        if let Some(span) = self.open.get_mut(&path) {
+            span.last = span.last.max(at);
+        } else if self.room.take(&path) {
+            self.fresh.push_back(path.clone());
+            self.open.insert(path, Span { first: at, last: at });
+        } else {
+            self.cut(at);
+        }
+    }
+
+    /// A run that began at that time changed more than is known.
+    pub fn cut(&mut self, at: Instant) {
+        self.cut = self.cut.max(Some(at));
+    }
+
+    /// Whether there are, or were, paths for which there was no room: what is told meanwhile is not all.
+    pub fn is_cut(&self) -> bool {
+        self.cut.is_some()
+    }
+
+    /// The number of open paths.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether nothing is open.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.cut.is_none()
+    }
+
+    /// A node may have what it lacked.
+    pub fn settled(&mut self, node: usize) {
+        self.held.entry(node).and_modify(|held| held.due = held.paths.len());
+    }
+
+    /// Any node may.
+    pub fn settled_all(&mut self) {
+        self.held.values_mut().for_each(|held| held.due = held.paths.len());
+    }
+
+    /// A node is none any more.
+    pub fn forget(&mut self, node: usize) {
+        self.fresh.extend(self.held.remove(&node).into_iter().flat_map(|held| held.paths));
+    }
+
+    /// Whether something is to be looked at.
+    pub fn is_due(&self) -> bool {
+        !self.fresh.is_empty() || self.held.values().any(|held| held.due > 0)
+    }
+
+    /// Looks at up to `portion` paths, of new ones only at those that changed until `before`. Returns how many those were.
+    /// What every node has goes to `told`.
+    pub fn look(
+        &mut self,
+        portion: usize,
+        before: Instant,
+        nodes: &impl Nodes,
+        mut told: impl FnMut(RelPath),
+    ) -> usize {
+        let mut looked = 0;
+        while looked < portion
+            && let Some(path) = self.next(before)
+        {
+            looked += 1;
+            let Some(span) = self.open.get_mut(&path) else { continue };
+            let lacking = |at| nodes.numbers().iter().copied().find(|&node| nodes.lacks(node, &path, at));
+            let held_by = lacking(span.last);
+            let is_told = held_by.is_none() || span.first < span.last && lacking(span.first).is_none();
+            if is_told {
+                told(path.clone());
+            }
+            if let Some(node) = held_by {
+                if is_told {
+                    span.first = span.last;
+                }
+                self.held.entry(node).or_default().paths.push_back(path);
+            } else {
+                self.open.remove(&path);
+                self.room.give_back(&path);
+            }
+        }
+        looked
+    }
+
+    /// Whether every node has that for which there was no room; says so once.
+    pub fn take_cut(&mut self, nodes: &impl Nodes) -> bool {
+        let is_lacking = |at: &mut Instant| nodes.numbers().iter().any(|&node| nodes.lacks_any(node, *at));
+        self.cut.take_if(|at| !is_lacking(at)).is_some()
+    }
+
+    fn next(&mut self, before: Instant) -> Option<RelPath> {
+        let is_ripe = |path: &RelPath| self.open.get(path).is_none_or(|span| span.first <= before);
+        if self.fresh.front().is_some_and(is_ripe) {
+            return self.fresh.pop_front();
+        }
+        let held = self.held.values_mut().find(|held| held.due > 0)?;
+        held.due -= 1;
+        held.paths.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn rel(path: &str) -> RelPath {
+        RelPath::new(path.as_bytes()).unwrap()
+    }
+
+    /// Nodes, each with what it lacks and since when.
+    #[derive(Default)]
+    struct Lacking {
+        numbers: Vec<usize>,
+        paths: Vec<(usize, &'static str, Instant)>,
+        asked: Cell<usize>,
+    }
+
+    impl Nodes for Lacking {
+        fn numbers(&self) -> &[usize] {
+            &self.numbers
+        }
+
+        fn lacks(&self, node: usize, path: &RelPath, at: Instant) -> bool {
+            self.asked.set(self.asked.get() + 1);
+            self.paths.iter().any(|(who, what, since)| *who == node && rel(what) == *path && *since <= at)
+        }
+
+        fn lacks_any(&self, node: usize, at: Instant) -> bool {
+            self.paths.iter().any(|(who, _, since)| *who == node && *since <= at)
+        }
+    }
+
+    fn lacking(nodes: usize, paths: &[(usize, &'static str, Instant)]) -> Lacking {
+        Lacking { numbers: (0..nodes).collect(), paths: paths.to_vec(), asked: Cell::new(0) }
+    }
+
+    fn look(barrier: &mut Barrier, nodes: &Lacking) -> Vec<String> {
+        let mut told = Vec::new();
+        let later = Instant::now() + Duration::from_secs(999);
+        while barrier.look(2, later, nodes, |path| told.push(path.to_string())) > 0 {}
+        told.sort();
+        told
+    }
+
+    #[test]
+    fn what_a_node_lacks_waits_for_it_and_the_rest_does_not() {
+        let (mut barrier, now) = (Barrier::default(), Instant::now());
+        ["a", "b", "c"].iter().for_each(|path| barrier.add(rel(path), now));
+        let nodes = lacking(3, &[(1, "a", now), (2, "a", now), (2, "b", now)]);
+        assert_eq!(look(&mut barrier, &nodes), ["c"]);
+        barrier.settled(1);
+        assert_eq!(look(&mut barrier, &lacking(3, &[(2, "a", now), (2, "b", now)])), [""; 0]);
+        barrier.settled(2);
+        assert_eq!(look(&mut barrier, &lacking(3, &[(2, "a", now)])), ["b"]);
+        barrier.forget(2);
+        assert_eq!(look(&mut barrier, &lacking(2, &[])), ["a"]);
+        assert!(barrier.is_empty() && !barrier.is_due());
+    }
+
+    #[test]
+    fn a_node_that_settles_nothing_is_not_asked_again() {
+        let (mut barrier, now) = (Barrier::default(), Instant::now());
+        ["a", "b"].iter().for_each(|path| barrier.add(rel(path), now));
+        let nodes = lacking(2, &[(1, "a", now), (1, "b", now)]);
+        look(&mut barrier, &nodes);
+        nodes.asked.set(0);
+        barrier.settled(0);
+        barrier.add(rel("c"), now);
+        assert_eq!((look(&mut barrier, &nodes), nodes.asked.get()), (vec!["c".to_owned()], 2));
+        barrier.settled_all();
+        look(&mut barrier, &nodes);
+        assert_eq!(nodes.asked.get(), 6);
+    }
+
+    #[test]
+    fn what_changes_all_the_time_is_told_when_all_have_what_it_was() {
+        let (mut barrier, start) = (Barrier::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        barrier.add(rel("log"), at(10));
+        assert_eq!(look(&mut barrier, &lacking(2, &[(1, "log", at(9))])), [""; 0]);
+        barrier.add(rel("log"), at(20));
+        barrier.settled(1);
+        // It has what was seen until 10, and lacks what was seen since.
+        assert_eq!(look(&mut barrier, &lacking(2, &[(1, "log", at(15))])), ["log"]);
+        assert_eq!(barrier.len(), 1, "what it was at 20 is still to be told");
+        barrier.settled(1);
+        assert_eq!(look(&mut barrier, &lacking(2, &[(1, "log", at(25))])), ["log"]);
+        assert!(barrier.is_empty());
+    }
+
+    #[test]
+    fn new_paths_are_looked_at_when_they_have_been_seen_everywhere() {
+        let (mut barrier, now) = (Barrier::default(), Instant::now());
+        barrier.add(rel("a"), now);
+        barrier.add(rel("b"), now + Duration::from_secs(1));
+        let mut told = Vec::new();
+        assert_eq!(barrier.look(9, now, &lacking(1, &[]), |path| told.push(path)), 1);
+        assert_eq!((told, barrier.is_due()), (vec![rel("a")], true));
+    }
+
+    #[test]
+    fn paths_without_room_are_told_as_a_whole_when_no_node_lacks_anything_so_old() {
+        let (mut barrier, now) = (Barrier::of(1), Instant::now());
+        ["a", "b"].iter().for_each(|path| barrier.add(rel(path), now));
+        let nodes = lacking(2, &[(1, "b", now)]);
+        assert_eq!(look(&mut barrier, &nodes), ["a"]);
+        assert!(barrier.is_cut() && !barrier.take_cut(&nodes) && !barrier.is_empty());
+        let nodes = lacking(2, &[(1, "c", now + Duration::from_secs(1))]);
+        assert!(barrier.take_cut(&nodes) && !barrier.take_cut(&nodes) && barrier.is_empty());
+        barrier.add(rel("d"), now);
+        assert!(!barrier.is_cut(), "there is room again");
+    }
+}

@@ -1,0 +1,157 @@
+//! What the rsync runs of one node said that they changed there, until somebody is told of it. A run that failed in the
+//! end has changed something all the same, and the next one finds it done and says nothing of it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::Room;
+use crate::path::RelPath;
+use crate::sync::origins::is_detour;
+
+/// What was heard of one node. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Heard(Rc<RefCell<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Whether anybody is to be told.
+    wanted: bool,
+    news: News,
+    room: Room,
+}
+
+/// What changed at a node.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// The paths, each with the time at which the last run began that changed it: what was seen before that, is in it.
+    pub paths: BTreeMap<RelPath, Instant>,
+    /// When the last run began of which not all paths are here.
+    pub cut: Option<Instant>,
+}
+
+/// Listens to one run. What it heard counts when it is dropped, which is when the run has ended.
+#[derive(Debug)]
+pub struct Listener {
+    heard: Heard,
+    since: Instant,
+    paths: Vec<RelPath>,
+    room: Room,
+    cut: bool,
+}
+
+impl Heard {
+    /// Whether anybody is to be told. If not, nothing is kept.
+    pub fn want(&self, wanted: bool) {
+        let mut inner = self.0.borrow_mut();
+        inner.wanted = wanted;
+        if !wanted {
+            (inner.news, inner.room) = Default::default();
+        }
+    }
+
+    /// Listens to a run that begins now; `None` if nobody is to be told.
+    pub fn listen(&self) -> Option<Listener> {
+        let (since, room) = (Instant::now(), Room::default());
+        let wanted = self.0.borrow().wanted;
+        wanted.then(|| Listener { heard: self.clone(), since, paths: Vec::new(), room, cut: false })
+    }
+
+    /// All that was heard since the last time.
+    pub fn take(&self) -> News {
+        let mut inner = self.0.borrow_mut();
+        inner.room = Room::default();
+        std::mem::take(&mut inner.news)
+    }
+}
+
+impl Listener {
+    /// The run changed something. Names of the daemon's own are nobody's business.
+    pub fn add(&mut self, path: RelPath) {
+        if is_detour(&path) {
+            return;
+        }
+        match self.room.take(&path) {
+            true => self.paths.push(path),
+            false => self.cut = true,
+        }
+    }
+
+    /// Whether there was no room for all.
+    pub fn is_cut(&self) -> bool {
+        self.cut
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let Inner { wanted, news, room } = &mut *self.heard.0.borrow_mut();
+        if !*wanted {
+            return;
+        }
+        for path in self.paths.drain(..) {
+            if let Some(since) = news.paths.get_mut(&path) {
+                *since = self.since.max(*since);
+            } else if room.take(&path) {
+                news.paths.insert(path, self.since);
+            } else {
+                self.cut = true;
+            }
+        }
+        if self.cut {
+            news.cut = news.cut.max(Some(self.since));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::origins::detour;
+
+    fn rel(path: &str) -> RelPath {
+        RelPath::new(path.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_a_run_changed_counts_at_its_end_and_only_where_somebody_is_to_be_told() {
+        let heard = Heard::default();
+        assert!(heard.listen().is_none());
+        heard.want(true);
+        let (mut first, mut second) = (heard.listen().unwrap(), heard.listen().unwrap());
+        let last = second.since;
+        first.add(rel("a"));
+        second.add(rel("a"));
+        second.add(rel("b"));
+        second.add(detour(&rel("b")));
+        assert_eq!(heard.take(), News::default());
+        drop((second, first));
+        let news = heard.take();
+        assert_eq!(news, News { paths: [(rel("a"), last), (rel("b"), last)].into(), cut: None });
+        assert_eq!(heard.take(), News::default());
+        let mut third = heard.listen().unwrap();
+        third.add(rel("c"));
+        heard.want(false);
+        drop(third);
+        assert_eq!(heard.take(), News::default());
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_told_as_such() {
+        let heard = Heard::default();
+        heard.want(true);
+        heard.0.borrow_mut().room = Room::of(1);
+        let mut run = heard.listen().unwrap();
+        let since = run.since;
+        ["a", "b"].iter().for_each(|path| run.add(rel(path)));
+        drop(run);
+        assert_eq!(heard.take(), News { paths: [(rel("a"), since)].into(), cut: Some(since) });
+        let mut run = heard.listen().unwrap();
+        run.room = Room::of(0);
+        run.add(rel("a"));
+        assert!(run.is_cut());
+        drop(run);
+        assert!(heard.take().cut.is_some());
+    }
+}

@@ -1,0 +1,237 @@
+//! One run of a hook: the program is started without a shell in `/`, as the leader of a process group of its own, told what
+//! arrived, and ended when it takes too long.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
+use tokio::process::{ChildStdin, Command};
+use tokio::time::timeout;
+
+use super::runner::Fault;
+use super::{List, Occasion};
+use crate::path::Escaped;
+use crate::rsync::children::{Children, GRACE, Group};
+use crate::site::Hook;
+
+/// What is kept of the first line of its error output.
+const SAID: u64 = 300;
+/// How long after its end its error output may stay open: whatever it started may hold it and live on.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// What is run, and what it is told.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The program.
+    pub hook: Hook,
+    /// When it is run.
+    pub occasion: Occasion,
+    /// The node that it is about, if it is about one.
+    pub node: Option<String>,
+    /// The source.
+    pub wpath: PathBuf,
+    /// What arrived.
+    pub list: Rc<List>,
+    /// How long it may take.
+    pub patience: Duration,
+}
+
+/// A run that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// How.
+    pub fault: Fault,
+    /// The first line of its error output, for people.
+    pub said: String,
+}
+
+impl Call {
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started, does not end in time, or says that it failed.
+    pub async fn run(self, children: Children) -> Result<(), Failed> {
+        let not_started =
+            |error: io::Error| Failed { fault: Fault::NotStarted(error.to_string()), said: String::new() };
+        let mut group = children.start(&mut self.command(), None).map_err(not_started)?;
+        let (stdin, _, stderr) = group.pipes();
+        let mut said = Vec::new();
+        let ended = {
+            let pipes = async {
+                tokio::join!(tell(stdin, &self.list), first_line(stderr, &mut said));
+            };
+            let end = timeout(self.patience, group.wait());
+            tokio::pin!(pipes, end);
+            tokio::select! {
+                ended = &mut end => {
+                    let _ = timeout(LINGER, pipes).await;
+                    ended
+                }
+                // It may close them all and go on.
+                () = &mut pipes => end.await,
+            }
+        };
+        let fault = match ended {
+            Ok(status) => fault(status.map_err(not_started)?),
+            Err(_) => {
+                end(&mut group).await;
+                Some(Fault::TimedOut(self.patience))
+            }
+        };
+        fault.map_or(Ok(()), |fault| Err(Failed { fault, said: Escaped(&said).to_string() }))
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.hook.program);
+        command.args(&self.hook.arguments).current_dir("/");
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.envs(self.environment()).env_remove("INOSYNC_NODE");
+        command.envs(self.node.iter().map(|node| ("INOSYNC_NODE", node)));
+        command
+    }
+
+    fn environment(&self) -> [(&'static str, OsString); 8] {
+        let List { tally, batches, .. } = &*self.list;
+        let complete = if self.list.is_complete() { "1" } else { "0" };
+        [
+            ("INOSYNC_HOOK", self.occasion.name().into()),
+            ("INOSYNC_WPATH", self.wpath.clone().into()),
+            ("INOSYNC_SENT", tally.sent.to_string().into()),
+            ("INOSYNC_DELETED", tally.deleted.to_string().into()),
+            ("INOSYNC_BYTES", tally.bytes.to_string().into()),
+            ("INOSYNC_BATCHES", batches.to_string().into()),
+            ("INOSYNC_PATHS", self.list.len().to_string().into()),
+            ("INOSYNC_COMPLETE", complete.into()),
+        ]
+    }
+}
+
+/// The paths, each with a NUL after it; the root is `.`.
+async fn tell(stdin: Option<ChildStdin>, list: &List) {
+    let Some(stdin) = stdin else { return };
+    let mut stdin = BufWriter::with_capacity(64 * 1024, stdin);
+    for path in list.iter() {
+        let name = if path.is_root() { b"." } else { path.as_bytes() };
+        // EPIPE: it does not want to know.
+        if stdin.write_all(name).await.is_err() || stdin.write_all(b"\0").await.is_err() {
+            return;
+        }
+    }
+    let _ = stdin.flush().await;
+}
+
+/// The first line goes to `line`; the rest is read and dropped, so that nothing waits for it.
+async fn first_line(output: Option<impl AsyncRead + Unpin>, line: &mut Vec<u8>) {
+    let Some(output) = output else { return };
+    let mut output = BufReader::new(output);
+    // What cannot be read was not said.
+    let _ = (&mut output).take(SAID).read_until(b'\n', line).await;
+    line.truncate(line.trim_ascii_end().len());
+    let _ = tokio::io::copy(&mut output, &mut tokio::io::sink()).await;
+}
+
+fn fault(status: ExitStatus) -> Option<Fault> {
+    match (status.code(), status.signal()) {
+        (Some(0), _) => None,
+        (Some(code), _) => Some(Fault::Exit(code)),
+        (None, signal) => Some(Fault::Signal(signal.unwrap_or_default())),
+    }
+}
+
+/// Ends it with all that it started.
+async fn end(group: &mut Group) {
+    for signal in [Signal::TERM, Signal::KILL] {
+        group.signal(signal);
+        if timeout(GRACE, group.wait()).await.is_ok() {
+            break;
+        }
+    }
+    // What it started may not have listened.
+    group.kill();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::path::RelPath;
+    use crate::rsync::output::Tally;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn call(program: &str, arguments: &[&str], patience: Duration) -> Call {
+        let mut list = List::default();
+        [&b""[..], b"a\nb", b"d/\xff"].iter().for_each(|path| list.add(RelPath::new(path).unwrap()));
+        list.count(Tally { sent: 2, deleted: 1, bytes: 77, ..Tally::default() });
+        let arguments = arguments.iter().map(|word| word.to_string()).collect();
+        Call {
+            hook: Hook { program: program.into(), arguments },
+            occasion: Occasion::Synced,
+            node: Some("h:".to_owned()),
+            wpath: "/src".into(),
+            list: Rc::new(list),
+            patience,
+        }
+    }
+
+    fn failed(fault: Fault, said: &str) -> Result<(), Failed> {
+        Err(Failed { fault, said: said.to_owned() })
+    }
+
+    #[tokio::test]
+    async fn it_is_told_on_its_input_and_in_its_environment() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out").display().to_string();
+        let script = "cat > \"$1\"; { pwd; env | grep ^INOSYNC_ | sort; } > \"$1\".env";
+        let run = call("/bin/sh", &["-c", script, "sh", &out], PATIENCE).run(Children::default());
+        assert_eq!(run.await, Ok(()));
+        assert_eq!(fs::read(&out).unwrap(), b".\0a\nb\0d/\xff\0");
+        let told = fs::read_to_string(out + ".env").unwrap();
+        let expected = "/\nINOSYNC_BATCHES=1\nINOSYNC_BYTES=77\nINOSYNC_COMPLETE=1\nINOSYNC_DELETED=1\n\
+            INOSYNC_HOOK=on_synced\nINOSYNC_NODE=h:\nINOSYNC_PATHS=3\nINOSYNC_SENT=2\nINOSYNC_WPATH=/src\n";
+        assert_eq!(told, expected);
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_with_the_first_line_of_what_it_said() {
+        for (script, expected) in [
+            ("exit 0", Ok(())),
+            ("exec <&- >&- 2>&-; exit 0", Ok(())),
+            ("printf 'no \\033 cache\\nmore\\n' >&2; exit 3", failed(Fault::Exit(3), "no \\x1b cache")),
+            ("exec <&- >&- 2>&-; exit 4", failed(Fault::Exit(4), "")),
+            ("kill -9 $$", failed(Fault::Signal(9), "")),
+            ("sleep 3 & echo one >&2; exit 5", failed(Fault::Exit(5), "one")),
+        ] {
+            let start = Instant::now();
+            let result = call("/bin/sh", &["-c", script], PATIENCE).run(Children::default()).await;
+            assert_eq!((result, start.elapsed() < PATIENCE / 2), (expected, true), "{script}");
+        }
+        let result = call("/no/such", &[], PATIENCE).run(Children::default()).await;
+        assert!(matches!(result, Err(Failed { fault: Fault::NotStarted(_), .. })), "{result:?}");
+    }
+
+    #[tokio::test]
+    async fn one_that_takes_too_long_is_ended_with_all_that_it_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let mark = dir.path().join("ended").display().to_string();
+        let patience = Duration::from_millis(300);
+        for script in [
+            "trap 'echo > \"$1\"; exit' TERM; sleep 1000 & wait",
+            "exec <&- 2>&-; trap 'echo > \"$1\"; exit' TERM; sleep 1000 & wait",
+        ] {
+            let run = call("/bin/sh", &["-c", script, "sh", &mark], patience).run(Children::default());
+            assert_eq!(run.await, failed(Fault::TimedOut(patience), ""), "{script}");
+            assert!(fs::remove_file(&mark).is_ok(), "{script}: it was not asked to end");
+        }
+        let deaf = call("/bin/sh", &["-c", "trap '' TERM; while :; do sleep 0.1; done"], patience);
+        assert_eq!(deaf.run(Children::default()).await, failed(Fault::TimedOut(patience), ""));
+    }
+}

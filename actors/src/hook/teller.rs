@@ -1,0 +1,266 @@
+//! A hook of one node, or of all: what is not told yet, and what the status says of it. Decides, and runs nothing.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::List;
+use super::barrier::{Barrier, Nodes};
+use super::heard::News as Heard;
+use super::run::Failed;
+use super::runner::{News, Runner};
+use crate::path::Escaped;
+use crate::rsync::output::Tally;
+use crate::site::Hook;
+use crate::status::{Event, HookStatus, unix};
+
+/// Paths that are looked at in one go, some milliseconds' worth.
+pub const PORTION: usize = 2000;
+/// While there are more of them than that, a run waits for the rest, but not for longer.
+const GATHERS: Duration = Duration::from_secs(2);
+/// How long a change may take from the outbox of one node to that of the next.
+const HANDING_OUT: Duration = Duration::from_millis(100);
+
+/// A hook of one node, or of all.
+#[derive(Debug)]
+pub struct Teller {
+    /// What is run.
+    pub hook: Hook,
+    barrier: Barrier,
+    runner: Runner,
+    /// Since when the next run gathers what it is told.
+    gathers: Option<Instant>,
+    runs: u64,
+    failures: u64,
+    last_error: Option<Event>,
+    last_run: Option<SystemTime>,
+}
+
+impl Teller {
+    /// One that has nothing to tell.
+    pub fn new(hook: Hook) -> Self {
+        let (barrier, runner, gathers) = (Barrier::default(), Runner::default(), None);
+        Teller { hook, barrier, runner, gathers, runs: 0, failures: 0, last_error: None, last_run: None }
+    }
+
+    /// A delivery to some node did this.
+    pub fn hear(&mut self, news: &Heard, tally: Tally) {
+        news.paths.iter().for_each(|(path, at)| self.barrier.add(path.clone(), *at));
+        news.cut.iter().for_each(|at| self.barrier.cut(*at));
+        if tally.changes() > 0 {
+            self.runner.next_list().count(tally);
+        }
+    }
+
+    /// A node may have what it lacked; `None` if any may.
+    pub fn settled(&mut self, node: Option<usize>) {
+        match node {
+            Some(node) => self.barrier.settled(node),
+            None => self.barrier.settled_all(),
+        }
+    }
+
+    /// A node is none any more.
+    pub fn forget(&mut self, node: usize) {
+        self.barrier.forget(node);
+    }
+
+    /// Finds out what may be told. `in_full`: all of it, however long that takes.
+    pub fn look(&mut self, now: Instant, nodes: &impl Nodes, in_full: bool) {
+        // What one node has alone needs no other's outbox.
+        let before = if in_full || nodes.numbers().len() < 2 { Some(now) } else { now.checked_sub(HANDING_OUT) };
+        let portion = if in_full { usize::MAX } else { PORTION };
+        let (is_cut, next) = (self.barrier.is_cut(), self.runner.next_list());
+        let looked = before.map_or(0, |before| {
+            self.barrier.look(portion, before, nodes, |path| {
+                next.add(path);
+                // What else changed is not known.
+                is_cut.then(|| next.cut());
+            })
+        });
+        if is_cut && self.barrier.take_cut(nodes) {
+            next.cut();
+        }
+        let gathers_on = looked == portion && !next.is_empty();
+        self.gathers = gathers_on.then(|| self.gathers.unwrap_or(now));
+    }
+
+    /// Whether [`Teller::look`] has more to do.
+    pub fn is_due(&self) -> bool {
+        self.barrier.is_due()
+    }
+
+    /// Whether something waits for a node.
+    pub fn waits(&self) -> bool {
+        !self.barrier.is_empty()
+    }
+
+    /// When the next run is due, if it does not gather any more.
+    pub fn run_due(&self, now: Instant) -> Option<Instant> {
+        let gathered = self.gathers.map(|since| since + GATHERS);
+        Some(self.runner.due(now)?.max(gathered.unwrap_or(now)))
+    }
+
+    /// Begins the run that is due, and says what it is told.
+    pub fn start(&mut self, now: Instant) -> Option<Rc<List>> {
+        self.run_due(now).filter(|at| *at <= now)?;
+        self.gathers = None;
+        self.runner.start(now)
+    }
+
+    /// The run has ended.
+    pub fn ended(&mut self, result: Result<(), Failed>, now: Instant, chance: f64) -> News {
+        self.runs += 1;
+        self.last_run = Some(SystemTime::now());
+        if let Err(Failed { fault, said }) = &result {
+            self.failures += 1;
+            let text = if said.is_empty() { fault.to_string() } else { format!("{fault}: {said}") };
+            self.last_error = Some(Event { at: unix(SystemTime::now()), text, is_error: true });
+        }
+        self.runner.ended(result.map_err(|failed| failed.fault), now, chance)
+    }
+
+    /// Another program is to be run, or none is left to wait for.
+    pub fn hurry(&mut self) {
+        self.runner.hurry();
+    }
+
+    /// Nobody is to be told any more.
+    pub fn clear(&mut self) {
+        (self.barrier, self.gathers) = Default::default();
+        self.runner.clear();
+    }
+
+    /// Whether it runs.
+    pub fn runs(&self) -> bool {
+        self.runner.runs()
+    }
+
+    /// Whether a run goes on, or one is to begin that has not just failed.
+    pub fn is_busy(&self) -> bool {
+        self.runs() || self.runner.has_work() && self.runner.fault().is_none()
+    }
+
+    /// The number of paths that the next run is told, or this one.
+    pub fn untold(&self) -> usize {
+        self.runner.untold()
+    }
+
+    /// For the status.
+    pub fn status(&self) -> HookStatus {
+        HookStatus {
+            program: Escaped(self.hook.program.as_os_str().as_encoded_bytes()).to_string(),
+            running: self.runs(),
+            fails: self.runner.fault().is_some(),
+            runs: self.runs,
+            failures: self.failures,
+            untold: self.untold(),
+            waiting: self.barrier.len(),
+            last_run_at: self.last_run.map(unix),
+            last_error: self.last_error.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hook::runner::Fault;
+    use crate::path::RelPath;
+
+    /// Two nodes, of which the second lacks some paths.
+    struct Lacking(&'static [&'static str]);
+
+    impl Nodes for Lacking {
+        fn numbers(&self) -> &[usize] {
+            &[0, 1]
+        }
+
+        fn lacks(&self, node: usize, path: &RelPath, _: Instant) -> bool {
+            node == 1 && self.0.contains(&path.to_string().as_str())
+        }
+
+        fn lacks_any(&self, node: usize, _: Instant) -> bool {
+            node == 1 && !self.0.is_empty()
+        }
+    }
+
+    fn teller() -> Teller {
+        Teller::new(Hook { program: "/p".into(), arguments: Vec::new() })
+    }
+
+    fn heard(paths: impl IntoIterator<Item = String>, at: Instant) -> Heard {
+        let paths = paths.into_iter().map(|path| (RelPath::new(path.as_bytes()).unwrap(), at));
+        Heard { paths: paths.collect(), cut: None }
+    }
+
+    const ONE: Tally = Tally { sent: 1, deleted: 0, bytes: 0, made_mirror: false };
+
+    #[test]
+    fn what_every_node_has_is_told_and_the_rest_when_the_last_one_has_it() {
+        let (mut teller, now) = (teller(), Instant::now());
+        let later = now + HANDING_OUT;
+        teller.hear(&heard(["a".into(), "b".into()], now), ONE);
+        teller.look(now, &Lacking(&["a"]), false);
+        assert_eq!((teller.untold(), teller.is_due()), (0, true), "it may be on its way to the other's outbox");
+        teller.look(later, &Lacking(&["a"]), false);
+        assert_eq!(teller.start(later).map(|list| list.len()), Some(1));
+        assert!(teller.waits());
+        teller.ended(Ok(()), later, 0.5);
+        teller.settled(Some(1));
+        teller.look(later, &Lacking(&[]), false);
+        assert_eq!(teller.start(later).map(|list| list.len()), Some(1));
+        assert!(!teller.waits());
+    }
+
+    #[test]
+    fn many_paths_are_looked_at_in_portions_and_told_together() {
+        let (mut teller, now) = (teller(), Instant::now());
+        let later = now + HANDING_OUT;
+        teller.hear(&heard((0..PORTION + 5).map(|n| n.to_string()), now), ONE);
+        teller.look(later, &Lacking(&[]), false);
+        assert!(teller.start(later).is_none() && teller.is_due());
+        teller.look(later, &Lacking(&[]), false);
+        assert_eq!(teller.start(later).map(|list| list.len()), Some(PORTION + 5));
+    }
+
+    #[test]
+    fn a_run_does_not_gather_for_ever() {
+        let (mut teller, now) = (teller(), Instant::now());
+        let later = now + HANDING_OUT;
+        teller.hear(&heard((0..2 * PORTION).map(|n| n.to_string()), now), ONE);
+        teller.look(later, &Lacking(&[]), false);
+        assert_eq!(teller.run_due(later), Some(later + GATHERS));
+        assert!(teller.start(later + GATHERS).is_some());
+    }
+
+    #[test]
+    fn while_something_is_missing_in_the_list_each_run_says_so() {
+        let (mut teller, now) = (teller(), Instant::now());
+        let later = now + HANDING_OUT;
+        teller.hear(&Heard { cut: Some(now), ..heard(["a".into(), "b".into()], now) }, ONE);
+        for (lacking, expected) in [(&["b"][..], (1, false)), (&[], (1, false))] {
+            teller.settled(None);
+            teller.look(later, &Lacking(lacking), false);
+            let list = teller.start(later).unwrap();
+            assert_eq!((list.len(), list.is_complete()), expected);
+            teller.ended(Ok(()), later, 0.5);
+        }
+        teller.hear(&heard(["c".into()], now), ONE);
+        teller.look(later, &Lacking(&[]), false);
+        assert!(teller.start(later).unwrap().is_complete());
+    }
+
+    #[test]
+    fn the_status_counts_runs_and_tells_the_last_error() {
+        let (mut teller, now) = (teller(), Instant::now());
+        teller.hear(&heard(["a".into()], now), ONE);
+        teller.look(now, &Lacking(&[]), true);
+        teller.start(now);
+        assert!(teller.is_busy() && teller.status().running);
+        teller.ended(Err(Failed { fault: Fault::Exit(3), said: "no cache".into() }), now, 0.5);
+        let status = teller.status();
+        assert_eq!((status.runs, status.failures, status.untold, status.fails), (1, 1, 1, true));
+        assert_eq!(status.last_error.unwrap().text, "it ended with exit code 3: no cache");
+        assert!(!teller.is_busy(), "nobody waits for its next try");
+    }
+}
