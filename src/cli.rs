@@ -1,5 +1,8 @@
 //! The command line: what an admin or a unit file may write. What it means is for `main`.
 
+mod completions;
+
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use structopt::StructOpt;
@@ -12,7 +15,10 @@ pub const DEFAULT_CONFIG: &str = "/etc/inosync/default.ron";
 
 const EXIT_CODES: &str = "\
 EXIT CODES:
-     0    done: stopped with nothing pending, or --check found nothing wrong
+     0    done: stopped with nothing pending, or nothing is wrong
+     1    --status: something wants attention
+     2    --status: a node fails, or everything is held
+     3    --status, --explain, --pause, --resume: no daemon answers
     64    wrong command line
     69    something is missing, such as rsync or inotify; with --check also a node
     70    a defect of inosync
@@ -20,7 +26,7 @@ EXIT CODES:
     78    wrong or unreadable configuration
 
 SIGTERM and SIGINT stop the daemon once what is pending has been sent, or after `stop_timeout` seconds.
-SIGHUP makes it read the configuration file again.";
+SIGHUP makes it read the configuration file again. SIGUSR1 writes the status to the log.";
 
 /// Mirrors a directory tree to its nodes, change by change, by inotify and narrow rsync runs.
 ///
@@ -48,23 +54,55 @@ pub struct Options {
     /// Say what --once would send and delete, change nothing, and exit
     #[structopt(long)]
     pub dry_run: bool,
+
+    /// Ask the running daemon how it is going, and exit as a monitoring check does
+    #[structopt(long, conflicts_with_all = &["check", "once", "dry-run"])]
+    pub status: bool,
+
+    /// With --status: print JSON
+    #[structopt(long, requires = "status")]
+    pub json: bool,
+
+    /// Say whether a path is excluded, and by what; whether it is watched; and when it was last sent to which node
+    #[structopt(long, value_name = "PATH", parse(from_os_str),
+        conflicts_with_all = &["check", "once", "dry-run", "status"])]
+    pub explain: Option<PathBuf>,
+
+    /// Let the running daemon send nothing more to a node; its changes are collected
+    #[structopt(long, value_name = "NODE",
+        conflicts_with_all = &["check", "once", "dry-run", "status", "explain"])]
+    pub pause: Option<String>,
+
+    /// Let a paused node go on
+    #[structopt(long, value_name = "NODE",
+        conflicts_with_all = &["check", "once", "dry-run", "status", "explain", "pause"])]
+    pub resume: Option<String>,
 }
 
 impl Options {
+    /// Whether it is about a daemon that runs already.
+    pub fn asks_daemon(&self) -> bool {
+        self.status || self.explain.is_some() || self.pause.is_some() || self.resume.is_some()
+    }
+
     /// The configuration file.
     pub fn config(&self) -> &Path {
         self.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG))
     }
 }
 
-/// Reads the command line of this process. Help, version and errors are printed here.
+/// Reads the command line of this process. Help, version, completions and errors are printed here.
 ///
 /// # Errors
-/// The exit to end with at once: [`Exit::Done`] after help or version, [`Exit::Usage`] after an error.
+/// The exit to end with at once: [`Exit::Done`] after help, version or completions, [`Exit::Usage`] after an error.
 pub fn parse() -> Result<Options, Exit> {
+    if let Some(script) = completions::asked(std::env::args_os().skip(1)) {
+        // A closed terminal or pipe is no reason to fail otherwise than by the exit code.
+        let _ = std::io::stdout().write_all(&script);
+        return Err(Exit::Done);
+    }
     parse_from(std::env::args_os()).map_err(|error| {
         let exit = exit_of(&error);
-        // A closed terminal or pipe is no reason to fail otherwise than by the exit code.
         let _ = print(&error, exit);
         exit
     })
@@ -86,7 +124,6 @@ fn exit_of(error: &Error) -> Exit {
 }
 
 fn print(error: &Error, exit: Exit) -> std::io::Result<()> {
-    use std::io::Write;
     match exit {
         Exit::Done => writeln!(std::io::stdout(), "{}", error.message),
         _ => writeln!(std::io::stderr(), "{}", error.message),
@@ -152,7 +189,7 @@ mod tests {
     #[test]
     fn help_names_every_exit_code() {
         let help = parse_from(["inosync", "--help"]).unwrap_err().message;
-        for exit in [Exit::Done, Exit::Usage, Exit::Environment, Exit::Internal, Exit::Pending, Exit::Config] {
+        for exit in Exit::ALL {
             assert!(help.contains(&format!("\n    {:>2}    ", exit.code())), "{exit:?}\n{help}");
         }
         assert!(help.contains(DEFAULT_CONFIG), "{help}");

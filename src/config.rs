@@ -1,13 +1,14 @@
-//! The configuration file: from its text to a checked [`Site`], or to an error that names place, cause and cure.
+//! The configuration file: from its text to a checked [`Configuration`], or to an error that names place, cause and cure.
 //! Reads the file system only to check paths; nothing is created, and no node is contacted.
 
 mod check;
+mod service;
 #[cfg(test)]
 mod tests;
 mod text;
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use inosync_actors::filter::excludes::{Excludes, Pattern};
@@ -21,6 +22,8 @@ use ron::value::RawValue;
 use serde::Deserialize;
 
 use crate::exit::Exit;
+use crate::logging::LogStyle;
+pub use service::Service;
 use text::{Complaint, SYNTAX_CURE, Source, Value, in_sentence, notation};
 
 /// rsync, unless the configuration names another.
@@ -33,7 +36,7 @@ const DEFAULT_STOP_TIMEOUT: u64 = 30;
 const MAX_STOP_TIMEOUT: u64 = 86_400;
 
 /// In seconds: comparing more often would be a way to mirror by itself. The most is a year.
-const RESYNC_EVERY: std::ops::RangeInclusive<u64> = 60..=31_536_000;
+const EVERY: std::ops::RangeInclusive<u64> = 60..=31_536_000;
 
 /// One for each of the usual handful of nodes, and more where much changes; each takes some 1.5 MB.
 const DEFAULT_STANDBYS: u64 = 32;
@@ -56,6 +59,12 @@ const MAX_WATCH_POLL: u64 = 86_400;
 /// In seconds; a longer wait looks like a mirror that does not work.
 const MAX_SETTLE: u64 = 86_400;
 
+/// In seconds.
+const DEFAULT_HOOK_TIMEOUT: u64 = 60;
+
+/// In seconds; a program that runs for longer does not end.
+const MAX_HOOK_TIMEOUT: u64 = 86_400;
+
 /// In KiB/s, some 1 TB/s: rsync keeps the limit in an int.
 const MAX_RSPEED: u64 = 1_000_000_000;
 
@@ -63,7 +72,7 @@ const MAX_RSPEED: u64 = 1_000_000_000;
 const MAX_MAX_DELETE: u64 = 2_000_000_000;
 
 /// Every key, with an example for when it is missing.
-const KEYS: &[(&str, &str)] = &[
+pub const KEYS: &[(&str, &str)] = &[
     ("wpath", "wpath: \"/var/www\", the directory to watch"),
     ("rexcludes", "rexcludes: [\"*.tmp\"]"),
     ("rpath", "rpath: \"/var/www\", the directory on each node"),
@@ -87,6 +96,13 @@ const KEYS: &[(&str, &str)] = &[
     ("watch_poll", "watch_poll: 60"),
     ("settle", "settle: [(\"*.part\", 30)]"),
     ("resync_every", "resync_every: 86400"),
+    ("verify_every", "verify_every: 604800"),
+    ("on_synced", "on_synced: [\"/usr/local/bin/program\", \"argument\"]"),
+    ("on_all_synced", "on_all_synced: [\"/usr/local/bin/program\", \"argument\"]"),
+    ("hook_timeout", "hook_timeout: 60"),
+    ("socket_dir", "socket_dir: \"/run/inosync\""),
+    ("listen", "listen: \"127.0.0.1:9877\""),
+    ("log", "log: (format: Text, level: Info)"),
 ];
 
 /// The file as it is written. Each value is read on its own, so that an error knows its position.
@@ -139,6 +155,29 @@ struct Written<'a> {
     settle: Option<&'a RawValue>,
     #[serde(borrow)]
     resync_every: Option<&'a RawValue>,
+    #[serde(borrow)]
+    verify_every: Option<&'a RawValue>,
+    #[serde(borrow)]
+    on_synced: Option<&'a RawValue>,
+    #[serde(borrow)]
+    on_all_synced: Option<&'a RawValue>,
+    #[serde(borrow)]
+    hook_timeout: Option<&'a RawValue>,
+    #[serde(borrow)]
+    socket_dir: Option<&'a RawValue>,
+    #[serde(borrow)]
+    listen: Option<&'a RawValue>,
+    #[serde(borrow)]
+    log: Option<&'a RawValue>,
+}
+
+/// A configuration file, checked.
+#[derive(Debug, Clone)]
+pub struct Configuration {
+    /// What is mirrored, and how.
+    pub site: Site,
+    /// What the process needs beside that.
+    pub service: Service,
 }
 
 /// Why a configuration was not accepted.
@@ -177,16 +216,49 @@ impl From<Complaint> for ConfigError {
     }
 }
 
+/// What the file says of whom to ask, and of what is mirrored: read without the checks of this machine, so that there is
+/// an answer also while the source is missing.
+#[derive(Debug, Clone)]
+pub struct Outline {
+    /// The watched directory, as it is named.
+    pub wpath: PathBuf,
+    /// What is neither watched, sent nor deleted.
+    pub excludes: Excludes,
+    /// As [`Service::sockets`].
+    pub sockets: Vec<PathBuf>,
+}
+
+/// Reads what [`Outline`] needs.
+///
+/// # Errors
+/// [`ConfigError`] when the file cannot be read, or these keys are wrong.
+pub fn outline(path: &Path) -> Result<Outline, ConfigError> {
+    with_source(path, |source| {
+        let written = written(source)?;
+        let excludes = source.optional("rexcludes", written.rexcludes);
+        let excludes = excludes.map_or(Ok(Vec::new()), |list| patterns(&list))?;
+        Ok(Outline {
+            wpath: check::absolute(&source.value("wpath", written.wpath), "wpath")?,
+            excludes: Excludes::from_patterns(excludes),
+            sockets: service::sockets(path, source.optional("socket_dir", written.socket_dir).as_ref())?,
+        })
+    })
+}
+
 /// Reads and checks a configuration file.
 ///
 /// # Errors
 /// [`ConfigError`] for the first thing that is wrong.
-pub fn load(path: &Path) -> Result<Site, ConfigError> {
+pub fn load(path: &Path) -> Result<Configuration, ConfigError> {
+    with_source(path, check_text)
+}
+
+fn with_source<T>(path: &Path, read: impl FnOnce(Source<'_>) -> Result<T, ConfigError>) -> Result<T, ConfigError> {
     let file = || Escaped(path.as_os_str().as_bytes()).to_string();
     let bytes = std::fs::read(path).map_err(|cause| ConfigError::Unreadable { file: file(), cause })?;
     match std::str::from_utf8(&bytes) {
         // Some editors put a mark before the first character.
-        Ok(text) => check_text(Source { file: path, text: text.strip_prefix('\u{feff}').unwrap_or(text) }),
+        Ok(text) => read(Source { file: path, text: text.strip_prefix('\u{feff}').unwrap_or(text) }),
         Err(error) => {
             let (text, at) = (String::from_utf8_lossy(&bytes), error.valid_up_to());
             let cure = "save the file as UTF-8; a path that is not UTF-8 cannot be written here";
@@ -195,13 +267,16 @@ pub fn load(path: &Path) -> Result<Site, ConfigError> {
     }
 }
 
-fn check_text(source: Source<'_>) -> Result<Site, ConfigError> {
+fn written(source: Source<'_>) -> Result<Written<'_>, Complaint> {
     if source.text.trim().is_empty() {
         let cure = "at least: (wpath: \"/from\", rpath: \"/to\", rnodes: [\"user@host:\"])";
-        return Err(source.complaint(0..0, "the file is empty", cure).into());
+        return Err(source.complaint(0..0, "the file is empty", cure));
     }
-    let written: Written<'_> =
-        notation().from_str(source.text).map_err(|error| complain_about_notation(source, &error))?;
+    notation().from_str(source.text).map_err(|error| complain_about_notation(source, &error))
+}
+
+fn check_text(source: Source<'_>) -> Result<Configuration, ConfigError> {
+    let written = written(source)?;
     let value = |key: &'static str, raw| source.optional(key, raw);
 
     let wpath = check::wpath(&source.value("wpath", written.wpath))?;
@@ -218,7 +293,18 @@ fn check_text(source: Source<'_>) -> Result<Site, ConfigError> {
     let dir_moves = value("dir_moves", written.dir_moves).map_or(Ok(DirMoves::default()), |value| dir_moves(&value))?;
     let stop_timeout = value("stop_timeout", written.stop_timeout)
         .map_or(Ok(DEFAULT_STOP_TIMEOUT), |value| value.number(MAX_STOP_TIMEOUT, "seconds"))?;
-    let resync_every = value("resync_every", written.resync_every).map_or(Ok(None), |value| resync_every(&value))?;
+    let resync_every = value("resync_every", written.resync_every).map_or(Ok(None), |value| every(&value))?;
+    let verify_every = value("verify_every", written.verify_every).map_or(Ok(None), |value| every(&value))?;
+    let hook = |key: &'static str, raw| value(key, raw).map_or(Ok(None), |value| check::hook(&value, key));
+    let (on_synced, on_all_synced) =
+        (hook("on_synced", written.on_synced)?, hook("on_all_synced", written.on_all_synced)?);
+    let hook_timeout = value("hook_timeout", written.hook_timeout)
+        .map_or(Ok(DEFAULT_HOOK_TIMEOUT), |value| value.number_from(1, MAX_HOOK_TIMEOUT, "seconds"))?;
+    let service = Service {
+        log: value("log", written.log).map_or(Ok(LogStyle::default()), |value| service::log(&value))?,
+        sockets: service::sockets(source.file, value("socket_dir", written.socket_dir).as_ref())?,
+        listen: value("listen", written.listen).map(|value| service::listen(&value)).transpose()?,
+    };
     let switch = |key, raw| value(key, raw).map_or(Ok(true), |value: Value<'_>| value.boolean());
     let (standby, ssh_master) = (switch("standby", written.standby)?, switch("ssh_master", written.ssh_master)?);
     let max_standbys = value("max_standbys", written.max_standbys)
@@ -241,7 +327,7 @@ fn check_text(source: Source<'_>) -> Result<Site, ConfigError> {
     let stop_timeout = Duration::from_secs(stop_timeout);
     let wpath = wpath.named;
     let (max_standbys, bulk_size) = (usize::try_from(max_standbys).unwrap_or(usize::MAX), bulk_size << 20);
-    Ok(Site {
+    let site = Site {
         wpath,
         excludes,
         nodes,
@@ -264,7 +350,12 @@ fn check_text(source: Source<'_>) -> Result<Site, ConfigError> {
         watch_poll: Duration::from_secs(watch_poll),
         settle,
         resync_every,
-    })
+        verify_every,
+        on_synced,
+        on_all_synced,
+        hook_timeout: Duration::from_secs(hook_timeout),
+    };
+    Ok(Configuration { site, service })
 }
 
 fn patterns(list: &Value<'_>) -> Result<Vec<Pattern>, Complaint> {
@@ -311,12 +402,12 @@ fn initial_sync(value: &Value<'_>) -> Result<InitialSync, Complaint> {
 }
 
 /// 0 is never.
-fn resync_every(value: &Value<'_>) -> Result<Option<Duration>, Complaint> {
-    match value.number(*RESYNC_EVERY.end(), "seconds")? {
+fn every(value: &Value<'_>) -> Result<Option<Duration>, Complaint> {
+    match value.number(*EVERY.end(), "seconds")? {
         0 => Ok(None),
-        seconds if seconds < *RESYNC_EVERY.start() => {
-            let what = format!("`resync_every` is {seconds} seconds: each time every node is compared as a whole");
-            Err(value.complaint(what, format!("write {} or more, or 0 for never", RESYNC_EVERY.start())))
+        seconds if seconds < *EVERY.start() => {
+            let what = format!("`{}` is {seconds} seconds: each time every node is compared as a whole", value.key());
+            Err(value.complaint(what, format!("write {} or more, or 0 for never", EVERY.start())))
         }
         seconds => Ok(Some(Duration::from_secs(seconds))),
     }

@@ -1,4 +1,5 @@
-//! How the command ends: its exit codes, after sysexits(3) where that has one. systemd and scripts decide by them.
+//! How the command ends: its exit codes, after sysexits(3) where that has one, and for questions those of monitoring
+//! plugins (1 warning, 2 critical, 3 unknown). systemd and scripts decide by them.
 
 use std::process::ExitCode;
 
@@ -8,6 +9,12 @@ use std::process::ExitCode;
 pub enum Exit {
     /// All done: stopped with nothing pending, or `--check` found nothing wrong.
     Done = 0,
+    /// `--status`: something wants attention.
+    Attention = 1,
+    /// `--status`: a node fails, or everything is held.
+    Failing = 2,
+    /// No daemon answers.
+    NoAnswer = 3,
     /// The command line is wrong (EX_USAGE).
     Usage = 64,
     /// Something the daemon needs is missing on this machine, such as rsync or inotify (EX_UNAVAILABLE).
@@ -21,6 +28,19 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// All of them.
+    pub const ALL: [Exit; 9] = [
+        Exit::Done,
+        Exit::Attention,
+        Exit::Failing,
+        Exit::NoAnswer,
+        Exit::Usage,
+        Exit::Environment,
+        Exit::Internal,
+        Exit::Pending,
+        Exit::Config,
+    ];
+
     /// The number that the parent process sees.
     pub fn code(self) -> u8 {
         self as u8
@@ -41,6 +61,9 @@ mod tests {
     fn the_codes_are_those_that_scripts_rely_on() {
         for (exit, code) in [
             (Exit::Done, 0),
+            (Exit::Attention, 1),
+            (Exit::Failing, 2),
+            (Exit::NoAnswer, 3),
             (Exit::Usage, 64),
             (Exit::Environment, 69),
             (Exit::Internal, 70),

@@ -1,74 +1,272 @@
-//! Where the log goes: standard error, in the form that fits what is behind it.
+//! Where the log goes: to the journal with its fields, or else to standard error in the form that was chosen.
 
-use std::fmt::Arguments;
-use std::io::Write;
-use std::os::unix::fs::MetadataExt;
-use std::sync::Mutex;
+mod journal;
+mod line;
 
-use slog::{Drain, KV, Level, Logger, OwnedKVList, Record, Serializer, o};
+use std::io::{BufWriter, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-/// A logger; `verbose` lets changes and runs through. A log that cannot be written is no reason to stop mirroring.
-pub fn logger(verbose: u8) -> Logger {
-    let level = if verbose > 0 { Level::Debug } else { Level::Info };
-    if is_journal() {
-        return Logger::root(Journal.filter_level(level).ignore_res(), o!());
+use slog::{Drain, FnValue, Level, Logger, OwnedKVList, PushFnValue, Record, info, o};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use self::line::Line;
+
+/// How the log looks: the key `log`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogStyle {
+    /// Does not count where the log goes to the journal.
+    pub format: Format,
+    /// What is less urgent is left out. `-v` is [`Level::Debug`].
+    pub level: Level,
+}
+
+impl Default for LogStyle {
+    fn default() -> Self {
+        LogStyle { format: Format::Text, level: Level::Info }
     }
-    if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
-        let decorator = slog_term::TermDecorator::new().stderr().build();
-        let drain = slog_term::FullFormat::new(decorator).use_original_order().build();
-        return Logger::root(Mutex::new(drain).filter_level(level).ignore_res(), o!());
+}
+
+/// What a line looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One object each, for programs.
+    Json,
+}
+
+/// The log, whose style may change.
+pub struct Log {
+    /// What writes to it.
+    pub logger: Logger,
+    style: Arc<Style>,
+    verbose: bool,
+}
+
+/// The style in force, for all threads.
+struct Style {
+    /// As [`Level::as_usize`] says; what is above it is not written.
+    level: AtomicUsize,
+    json: AtomicBool,
+}
+
+impl Log {
+    /// A log in this style; `verbose` lets changes and runs through. A log that cannot be written is no reason to stop
+    /// mirroring.
+    pub fn new(verbose: u8, style: LogStyle) -> Log {
+        let shared = Arc::new(Style { level: AtomicUsize::new(0), json: AtomicBool::new(false) });
+        let sink = Sink { style: shared.clone(), output: Output::of_process() };
+        let log = Log { logger: Logger::root(sink.ignore_res(), o!()), style: shared, verbose: verbose > 0 };
+        log.set(style);
+        log
     }
-    let decorator = slog_term::PlainSyncDecorator::new(std::io::stderr());
-    let drain = slog_term::FullFormat::new(decorator).use_original_order().build();
-    Logger::root(drain.filter_level(level).ignore_res(), o!())
+
+    /// Goes by another style from now on. Said before, in the old one: it may be more silent afterwards.
+    pub fn adapt(&self, style: LogStyle) {
+        let (level, json) = self.values(style);
+        if (self.style.level.load(Ordering::Relaxed), self.style.json.load(Ordering::Relaxed)) != (level, json) {
+            info!(self.logger, "the log changes"; "format" => ?style.format, "level" => style.level.as_str());
+            self.set(style);
+        }
+    }
+
+    fn set(&self, style: LogStyle) {
+        let (level, json) = self.values(style);
+        self.style.level.store(level, Ordering::Relaxed);
+        self.style.json.store(json, Ordering::Relaxed);
+    }
+
+    fn values(&self, LogStyle { format, level }: LogStyle) -> (usize, bool) {
+        (if self.verbose { Level::Debug } else { level }.as_usize(), format == Format::Json)
+    }
+}
+
+/// Prints on standard output.
+pub fn print(text: &str) {
+    // A reader that went away, such as `head`, is no reason to fail.
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// Says something before there is a log.
-pub fn say(line: &str) {
-    // Nobody reads: the exit code tells.
-    let _ = writeln!(std::io::stderr(), "{line}");
-}
-
-/// Whether standard error is the journal: systemd.exec(5), `$JOURNAL_STREAM`.
-fn is_journal() -> bool {
-    let stream = std::env::var("JOURNAL_STREAM").ok();
-    let stderr = std::fs::metadata("/proc/self/fd/2").ok();
-    stream.zip(stderr).is_some_and(|(stream, meta)| stream == format!("{}:{}", meta.dev(), meta.ino()))
-}
-
-/// Lines for the journal: a priority in front (sd-daemon(3)), and no time, which the journal adds.
-struct Journal;
-
-impl Drain for Journal {
-    type Ok = ();
-    type Err = std::io::Error;
-
-    fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> std::io::Result<()> {
-        let priority = match record.level() {
-            Level::Critical => 2,
-            Level::Error => 3,
-            Level::Warning => 4,
-            Level::Info => 6,
-            Level::Debug | Level::Trace => 7,
-        };
-        let mut line = format!("<{priority}>{}", record.msg());
-        for fields in [values as &dyn KV, &record.kv()] {
-            let mut said = Fields(Vec::new());
-            fields.serialize(record, &mut said).map_err(std::io::Error::other)?;
-            // slog gives the last field first.
-            line.extend(said.0.into_iter().rev());
-        }
-        line.push('\n');
-        std::io::stderr().write_all(line.as_bytes())
+pub fn say(text: &str) {
+    let mark = if journal::is_stderr() { journal::mark(Level::Error) } else { "" };
+    for line in text.lines() {
+        // Nobody reads: the exit code tells.
+        let _ = writeln!(std::io::stderr(), "{mark}{line}");
     }
 }
 
-/// The fields of a line in the making.
-struct Fields(Vec<String>);
+/// Writes the lines that are urgent enough.
+struct Sink {
+    style: Arc<Style>,
+    output: Output,
+}
 
-impl Serializer for Fields {
-    fn emit_arguments(&mut self, key: slog::Key, value: &Arguments<'_>) -> slog::Result {
-        self.0.push(format!(", {key}: {value}"));
+/// Where they go.
+enum Output {
+    Journal,
+    Stderr { text: Logger, json: Logger },
+}
+
+impl Output {
+    fn of_process() -> Output {
+        if journal::is_stderr() {
+            return Output::Journal;
+        }
+        let text = if std::io::stderr().is_terminal() {
+            text(slog_term::TermDecorator::new().stderr().build())
+        } else {
+            text(slog_term::PlainSyncDecorator::new(std::io::stderr()))
+        };
+        // Each line is one write: others write there, too.
+        Output::Stderr { text, json: json(BufWriter::new(std::io::stderr())) }
+    }
+}
+
+fn text<D: slog_term::Decorator + Send + 'static>(decorator: D) -> Logger {
+    Logger::root(Mutex::new(slog_term::FullFormat::new(decorator).build()).ignore_res(), o!())
+}
+
+fn json<W: Write + Send + 'static>(to: W) -> Logger {
+    let now = FnValue(|_: &Record<'_>| OffsetDateTime::now_utc().format(&Rfc3339).ok());
+    let level = FnValue(|record: &Record<'_>| record.level().as_str());
+    let message = PushFnValue(|record: &Record<'_>, to: slog::PushFnValueSerializer<'_>| to.emit(record.msg()));
+    let json = slog_json::Json::new(to).set_flush(true);
+    // Together they would be written last first.
+    let json =
+        json.add_key_value(o!("ts" => now)).add_key_value(o!("level" => level)).add_key_value(o!("msg" => message));
+    Logger::root(Mutex::new(json.build()).ignore_res(), o!())
+}
+
+impl Drain for Sink {
+    type Ok = ();
+    type Err = slog::Error;
+
+    fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), slog::Error> {
+        if record.level().as_usize() > self.style.level.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let line = Line::of(record, values)?;
+        match &self.output {
+            Output::Journal => journal::write(line)?,
+            Output::Stderr { json, .. } if self.style.json.load(Ordering::Relaxed) => line.write(json),
+            Output::Stderr { text, .. } => line.for_people().write(text),
+        }
         Ok(())
+    }
+
+    fn is_enabled(&self, level: Level) -> bool {
+        level.as_usize() <= self.style.level.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use slog::warn;
+
+    use super::*;
+
+    /// Keeps what is written.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Kept {
+        fn lines(&self) -> Vec<String> {
+            let text = String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap();
+            text.lines().map(str::to_owned).collect()
+        }
+    }
+
+    fn log() -> (Log, Kept) {
+        let (kept, style) = (Kept::default(), Arc::new(Style { level: 0.into(), json: false.into() }));
+        let text = text(slog_term::PlainSyncDecorator::new(kept.clone()));
+        let output = Output::Stderr { text, json: json(BufWriter::new(kept.clone())) };
+        let logger = Logger::root(Sink { style: style.clone(), output }.ignore_res(), o!());
+        let log = Log { logger, style, verbose: false };
+        log.set(LogStyle::default());
+        (log, kept)
+    }
+
+    fn json_of(line: &str) -> serde_json::Map<String, serde_json::Value> {
+        serde_json::from_str(line).unwrap()
+    }
+
+    #[test]
+    fn a_line_for_people_has_its_fields_in_their_order_with_units() {
+        let (log, kept) = log();
+        let log = log.logger.new(o!("node" => "h:")).new(o!("batch" => 7));
+        info!(log, "mirrored"; "paths" => 2, "bytes" => 2048u64, "took_ms" => 31u64, "why" => %"it did");
+        let lines = kept.lines();
+        assert!(
+            lines[0]
+                .ends_with(" INFO mirrored, node: h:, batch: 7, paths: 2, bytes: 2.0 KiB, took: 31 ms, why: it did"),
+            "{lines:?}"
+        );
+    }
+
+    #[test]
+    fn a_line_for_programs_is_one_object_whose_numbers_are_numbers() {
+        let (log, kept) = log();
+        log.set(LogStyle { format: Format::Json, level: Level::Info });
+        let child = log.logger.new(o!("node" => "h:"));
+        info!(child, "mirrored {}", "x"; "paths" => 2, "bytes" => 2048u64, "took_ms" => 31u64, "crashed" => true, "n" => -1);
+        warn!(child, "\"quoted\"");
+        let lines = kept.lines();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].starts_with("{\"ts\":\"20"), "{lines:?}");
+        let expected = "\"level\":\"INFO\",\"msg\":\"mirrored x\",\"node\":\"h:\",\"paths\":2,\"bytes\":2048,\"took_ms\":31,\
+                        \"crashed\":true,\"n\":-1}";
+        assert!(lines[0].ends_with(expected), "{lines:?}");
+        let (first, second) = (json_of(&lines[0]), json_of(&lines[1]));
+        assert!(OffsetDateTime::parse(first["ts"].as_str().unwrap(), &Rfc3339).is_ok(), "{first:?}");
+        assert_eq!((second["level"].as_str(), second["msg"].as_str()), (Some("WARNING"), Some("\"quoted\"")));
+    }
+
+    #[test]
+    fn no_control_character_reaches_the_log() {
+        let wild = "a\nNov 22 20:00:00.000 CRIT forged\u{1b}[31m\u{7f}\r\t\u{9b}\\";
+        let shown = "a\\x0aNov 22 20:00:00.000 CRIT forged\\x1b[31m\\x7f\\x0d\\x09\\xc2\\x9b\\";
+        let (log, kept) = log();
+        for format in [Format::Text, Format::Json] {
+            log.set(LogStyle { format, level: Level::Info });
+            let child = log.logger.new(o!("node" => wild));
+            info!(child, "{}", wild; "first" => wild, "why" => %wild);
+            let lines = kept.lines();
+            assert_eq!(lines.len(), 1, "{lines:?}");
+            let shown = if format == Format::Json { shown.replace('\\', "\\\\") } else { shown.to_owned() };
+            assert_eq!(lines[0].matches(&shown).count(), 4, "{lines:?}");
+            assert!(!lines[0].contains(char::is_control), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn the_level_may_change_and_being_verbose_overrides_it() {
+        let (mut log, kept) = log();
+        for _ in 0..2 {
+            log.adapt(LogStyle { format: Format::Text, level: Level::Warning });
+        }
+        info!(log.logger, "not said");
+        warn!(log.logger, "said");
+        assert!(!log.logger.is_info_enabled() && log.logger.is_warning_enabled());
+        log.verbose = true;
+        log.adapt(LogStyle::default());
+        assert!(log.logger.is_debug_enabled());
+        let lines = kept.lines();
+        assert!(lines[0].ends_with(" INFO the log changes, format: Text, level: WARNING"), "{lines:?}");
+        assert!(lines[1].ends_with(" WARN said") && lines.len() == 2, "{lines:?}");
     }
 }

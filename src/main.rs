@@ -4,54 +4,83 @@
 mod check;
 mod cli;
 mod config;
+mod control;
 mod exit;
+mod explain;
 mod logging;
+#[cfg(test)]
+mod manual;
+mod notify;
 mod once;
 mod program;
 mod run;
+mod status;
 mod terminal;
 
 use std::process::ExitCode;
 
 use actix::System;
-use inosync_actors::site::Site;
 use slog::error;
 
 use crate::cli::Options;
+use crate::config::{ConfigError, Configuration};
 use crate::exit::Exit;
+use crate::logging::Log;
 
 fn main() -> ExitCode {
     let options = match cli::parse() {
         Ok(options) => options,
         Err(exit) => return exit.into(),
     };
-    let site = match config::load(options.config()) {
-        Ok(site) => site,
-        Err(error) => {
-            logging::say(&format!("inosync: {error}"));
-            return error.exit_code().into();
-        }
-    };
     // Everything runs on this thread: rsync processes end with the thread that started them.
-    System::new().block_on(start(options, site)).into()
+    let exit = if options.asks_daemon() {
+        System::new().block_on(ask(&options))
+    } else {
+        System::new().block_on(start(&options))
+    };
+    exit.into()
 }
 
-async fn start(options: Options, site: Site) -> Exit {
-    let log = logging::logger(options.verbose);
+/// What is asked of a daemon that runs already.
+async fn ask(options: &Options) -> Exit {
+    let path = options.config();
+    let outline = match config::outline(path) {
+        Ok(outline) => outline,
+        Err(error) => return refused(&error),
+    };
+    match (&options.explain, &options.pause, &options.resume) {
+        (Some(asked), ..) => explain::explain(path, &outline, asked).await,
+        (_, Some(node), _) => status::pause(path, &outline, node, true).await,
+        (_, _, Some(node)) => status::pause(path, &outline, node, false).await,
+        _ => status::status(path, &outline, options.json).await,
+    }
+}
+
+fn refused(error: &ConfigError) -> Exit {
+    logging::say(&format!("inosync: {error}"));
+    error.exit_code()
+}
+
+async fn start(options: &Options) -> Exit {
+    let Configuration { site, service } = match config::load(options.config()) {
+        Ok(configuration) => configuration,
+        Err(error) => return refused(&error),
+    };
+    let log = Log::new(options.verbose, service.log);
     let version = match program::version(&site.rsync).await {
         Ok(version) => version,
         Err(why) => {
-            error!(log, "{why}");
+            error!(log.logger, "{why}");
             return Exit::Environment;
         }
     };
     if options.check {
         check::check(&site, version).await
     } else if options.dry_run {
-        once::dry_run(site, version, &log).await
+        once::dry_run(site, version, &log.logger).await
     } else if options.once {
-        once::once(site, version, &log).await
+        once::once(site, version, &log.logger).await
     } else {
-        run::run(options.config(), site, version, &log).await
+        run::run(options.config(), Configuration { site, service }, version, &log).await
     }
 }

@@ -10,10 +10,13 @@ use inosync_actors::site::Site;
 use slog::{Logger, error, info, o};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config;
+use crate::config::{self, Configuration, Service};
+use crate::control::{self, Desk, Socket};
 use crate::exit::Exit;
-use crate::program;
+use crate::logging::Log;
+use crate::notify::Notify;
 use crate::terminal::Terminal;
+use crate::{program, status};
 
 /// The signals that ask for a stop.
 pub struct StopSignals {
@@ -46,6 +49,8 @@ const VERSION_TIME: Duration = Duration::from_secs(10);
 struct Signals {
     stop: StopSignals,
     reload: Signal,
+    /// Asks for the status in the log.
+    report: Signal,
     terminal: Terminal,
 }
 
@@ -53,24 +58,68 @@ impl Signals {
     fn listen() -> std::io::Result<Self> {
         // First: whether the signal is ignored cannot be seen once it is listened to.
         let terminal = Terminal::of_start();
-        Ok(Signals { stop: StopSignals::listen()?, reload: signal(SignalKind::hangup())?, terminal })
+        let (reload, report) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
+        Ok(Signals { stop: StopSignals::listen()?, reload, report, terminal })
     }
 }
 
-/// Mirrors the site until it is stopped. `path` is the configuration file, which SIGHUP makes it read again.
-pub async fn run(path: &Path, mut site: Site, mut version: Version, log: &Logger) -> Exit {
-    let mut signals = match Signals::listen() {
+/// What the process has beside the daemon of the moment, which a reload may replace.
+struct Process<'a> {
+    /// The configuration file, which SIGHUP makes it read again.
+    path: &'a Path,
+    /// As it was last accepted.
+    site: Site,
+    version: Version,
+    signals: Signals,
+    desk: Desk,
+    front: Front,
+    notify: Notify,
+    voice: &'a Log,
+}
+
+/// Where others reach the daemon.
+struct Front {
+    service: Service,
+    socket: Option<Socket>,
+}
+
+impl Front {
+    /// Goes by these keys.
+    fn of(service: Service, desk: &Desk, log: &Logger) -> Self {
+        let socket = control::serve(&service.sockets, desk.clone(), log);
+        Front { service, socket }
+    }
+
+    /// Goes by another reading of them.
+    fn adapt(&mut self, service: Service, desk: &Desk, log: &Logger) {
+        if service.sockets != self.service.sockets {
+            info!(log, "reloaded: changed socket_dir");
+            self.socket = None;
+            self.socket = control::serve(&service.sockets, desk.clone(), log);
+        }
+        self.service = service;
+    }
+}
+
+/// Mirrors the site until it is stopped. `path` is the configuration file.
+pub async fn run(path: &Path, configuration: Configuration, version: Version, voice: &Log) -> Exit {
+    let log = &voice.logger;
+    let signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(why) => {
             error!(log, "signals cannot be handled"; "why" => %why);
             return Exit::Environment;
         }
     };
+    let (Configuration { site, service }, desk) = (configuration, Desk::default());
+    let front = Front::of(service, &desk, log);
+    let notify = Notify::of_process();
+    let mut process = Process { path, site, version, signals, desk, front, notify, voice };
     let mut superseding = false;
     let exit = loop {
-        info!(log, "inosync starts"; "version" => env!("CARGO_PKG_VERSION"), "wpath" => site.wpath.display(),
-            "nodes" => site.nodes.len(), "rsync" => %version);
-        match mirror(path, &mut site, &mut version, superseding, &mut signals, log).await {
+        info!(log, "inosync starts"; "version" => env!("CARGO_PKG_VERSION"), "wpath" => process.site.wpath.display(),
+            "nodes" => process.site.nodes.len(), "rsync" => %process.version);
+        match process.mirror(superseding).await {
             Ok(Ending::Restart { .. }) => superseding = false,
             Ok(Ending::Superseded) => {
                 info!(log, "the source was empty, and a directory with content took its place: mirroring that one");
@@ -87,61 +136,90 @@ pub async fn run(path: &Path, mut site: Site, mut version: Version, log: &Logger
     exit
 }
 
-/// Mirrors until it is to end or to start anew. `site` and `version` are those of the last reload that was accepted.
-/// `superseding`: after [`Ending::Superseded`].
-async fn mirror(
-    path: &Path,
-    site: &mut Site,
-    version: &mut Version,
-    superseding: bool,
-    signals: &mut Signals,
-    log: &Logger,
-) -> Result<Ending, StartError> {
-    let start = if superseding { Daemon::start_superseding } else { Daemon::start };
-    let mut daemon = start(site.clone(), *version, &log.new(o!()))?;
-    let (terminal, mut stopping) = (signals.terminal, false);
-    let ending = loop {
-        tokio::select! {
-            ending = daemon.ended() => break ending,
-            () = signals.stop.next() => {
-                stopping = true;
-                daemon.stop();
-            }
-            _ = signals.reload.recv() => if terminal.is_gone() {
-                info!(log, "the terminal is gone");
-                stopping = true;
-                daemon.stop();
-            } else {
-                // The daemon goes on meanwhile, and an rsync that does not tell its version does not keep it from a stop.
-                tokio::select! {
-                    read = read_again(path, log) => if let Some(read) = read {
-                        (*site, *version) = read;
-                        daemon.reload(site.clone(), *version);
-                    },
-                    () = signals.stop.next() => {
+impl Process<'_> {
+    /// Mirrors until the daemon is to end or to start anew. `superseding`: after [`Ending::Superseded`].
+    async fn mirror(&mut self, superseding: bool) -> Result<Ending, StartError> {
+        let start = if superseding { Daemon::start_superseding } else { Daemon::start };
+        let mut daemon = start(self.site.clone(), self.version, &self.voice.logger.new(o!()))?;
+        self.desk.open(daemon.handle()).await;
+        let _companion = self.notify.accompany(daemon.pulse());
+        let mut stopping = false;
+        let ending = loop {
+            tokio::select! {
+                ending = daemon.ended() => break ending,
+                () = self.signals.stop.next() => {
+                    stopping = true;
+                    self.notify.stopping(self.site.stop_timeout);
+                    daemon.stop();
+                }
+                _ = self.signals.report.recv() => self.report(),
+                _ = self.signals.reload.recv() => match self.hung_up().await {
+                    HungUp::Reload => daemon.reload(self.site.clone(), self.version),
+                    HungUp::Refused => self.notify.kept(),
+                    HungUp::Stop => {
                         stopping = true;
+                        self.notify.stopping(self.site.stop_timeout);
                         daemon.stop();
                     }
                 }
             }
+        };
+        match ending {
+            // The stop came too late for the daemon to know of it.
+            Ending::Restart { pending } if stopping => Ok(Ending::Stopped { pending }),
+            Ending::Superseded if stopping => Ok(Ending::Stopped { pending: 0 }),
+            ending => Ok(ending),
         }
-    };
-    match ending {
-        // The stop came too late for the daemon to know of it.
-        Ending::Restart { pending } if stopping => Ok(Ending::Stopped { pending }),
-        Ending::Superseded if stopping => Ok(Ending::Stopped { pending: 0 }),
-        ending => Ok(ending),
+    }
+
+    /// What SIGHUP means now.
+    async fn hung_up(&mut self) -> HungUp {
+        if self.signals.terminal.is_gone() {
+            info!(self.voice.logger, "the terminal is gone");
+            return HungUp::Stop;
+        }
+        self.notify.reloading();
+        // The daemon goes on meanwhile, and an rsync that does not tell its version does not keep it from a stop.
+        let read = tokio::select! {
+            read = read_again(self.path, &self.voice.logger) => read,
+            () = self.signals.stop.next() => return HungUp::Stop,
+        };
+        let Some((Configuration { site, service }, version)) = read else { return HungUp::Refused };
+        (self.site, self.version) = (site, version);
+        self.voice.adapt(service.log);
+        self.front.adapt(service, &self.desk, &self.voice.logger);
+        HungUp::Reload
+    }
+
+    /// Writes the status to the log, as soon as the daemon has told it.
+    fn report(&self) {
+        let (desk, log) = (self.desk.clone(), self.voice.logger.clone());
+        actix::spawn(async move {
+            if let Some(status) = desk.status(false).await {
+                status::log(&log, &status);
+            }
+        });
     }
 }
 
+/// What is to be done about a SIGHUP.
+enum HungUp {
+    /// The configuration was read, and is another one perhaps.
+    Reload,
+    /// It is wrong; the log says so.
+    Refused,
+    /// The daemon ends.
+    Stop,
+}
+
 /// The configuration as it is now, if it is right.
-async fn read_again(path: &Path, log: &Logger) -> Option<(Site, Version)> {
+async fn read_again(path: &Path, log: &Logger) -> Option<(Configuration, Version)> {
     let refuse = |why: &str| error!(log, "reload refused: {why}: what was read before stays in force");
-    let site = config::load(path).inspect_err(|why| refuse(&in_one_line(&why.to_string()))).ok()?;
-    let asked = tokio::time::timeout(VERSION_TIME, program::version(&site.rsync)).await;
+    let configuration = config::load(path).inspect_err(|why| refuse(&in_one_line(&why.to_string()))).ok()?;
+    let asked = tokio::time::timeout(VERSION_TIME, program::version(&configuration.site.rsync)).await;
     let asked = asked.inspect_err(|_| refuse("rsync does not tell its version")).ok()?;
     let version = asked.inspect_err(|why| refuse(&why.to_string())).ok()?;
-    Some((site, version))
+    Some((configuration, version))
 }
 
 /// What is wrong and its cure, without the line of the file between them.

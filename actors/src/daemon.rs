@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use slog::Logger;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::filter::{self, FilterActor};
-use crate::messages::{Reload, Stop};
+use crate::messages::{AskPath, AskStatus, Pause, Reload, Stop};
+use crate::path::RelPath;
 use crate::reload::Edition;
 use crate::root::{Root, RootError};
 use crate::rsync::children::Children;
@@ -22,8 +23,11 @@ use crate::site::Site;
 use crate::state::memory::Memory;
 use crate::state::store::StoreError;
 use crate::state::{self, StateActor};
+use crate::status::{Status, Whereabouts};
+use crate::supervisor::pulse::{Pulse, Standing};
 use crate::supervisor::{Front, Recall, SupervisorActor};
 use crate::sync::{Outbox, Transport};
+use crate::watcher::sight::Sight;
 use crate::watcher::{self, WatcherActor};
 
 /// How long a start anew waits for the watches and the state of the one before to be given up.
@@ -96,6 +100,7 @@ impl Drop for EndsDaemon {
 pub struct Daemon {
     supervisor: Addr<SupervisorActor>,
     announced: oneshot::Receiver<Ending>,
+    progress: watch::Receiver<Standing>,
     /// `Some` once the end was announced.
     ending: Option<Ending>,
     children: Children,
@@ -175,19 +180,30 @@ impl Daemon {
             outboxes.iter().for_each(|outbox| outbox.lock().source_emptied());
         }
         let unsaved = memory.as_ref().map(|memory| memory.unsaved.clone()).unwrap_or_default();
+        let (tell, progress) = watch::channel(Standing::default());
         let (holds, held) = mpsc::channel(1);
         let threads = Threads { front: Arbiter::new(), state: memory.as_ref().map(|_| Arbiter::new()), held };
         let supervisor = SupervisorActor::create(|ctx| {
             let starter = Starter { site: &edition.site, root: &root, supervisor: ctx.address(), log, guard: &guard };
             let front = starter.start(&outboxes, memory, &threads, holds);
-            SupervisorActor::new(edition, root, ways, (&outboxes, unsaved), front, log.clone(), guard)
+            SupervisorActor::new(edition, root, ways, (&outboxes, unsaved), front, log.clone(), guard).telling(tell)
         });
-        Daemon { supervisor, announced, ending: None, children, staging: None, threads }
+        Daemon { supervisor, announced, progress, ending: None, children, staging: None, threads }
     }
 
     /// Goes by another reading of the configuration from now on. Ends in [`Ending::Restart`] where that takes a new start.
     pub fn reload(&self, site: Site, version: Version) {
         self.supervisor.do_send(Reload { site, version });
+    }
+
+    /// What others may ask of it while it runs.
+    pub fn handle(&self) -> Handle {
+        Handle(self.supervisor.clone())
+    }
+
+    /// What tells how far it is, and that it is not stuck.
+    pub fn pulse(&self) -> Pulse {
+        Pulse::new(self.supervisor.clone(), self.progress.clone())
     }
 
     /// Asks for an orderly stop; a second time, for an immediate one.
@@ -209,6 +225,28 @@ impl Daemon {
             self.threads.end().await;
         }
         ending
+    }
+}
+
+/// Asks a daemon, and pauses its nodes. What is asked of one that has ended has no answer.
+#[derive(Clone)]
+pub struct Handle(Addr<SupervisorActor>);
+
+impl Handle {
+    /// How it is going. `ask_nodes`: nodes are first asked for their rsync, where it is not known; that takes up to two
+    /// seconds.
+    pub async fn status(&self, ask_nodes: bool) -> Option<Status> {
+        self.0.send(AskStatus { ask_nodes }).await.ok()
+    }
+
+    /// What is known of a path.
+    pub async fn whereabouts(&self, path: RelPath) -> Option<Whereabouts> {
+        self.0.send(AskPath(path)).await.ok()
+    }
+
+    /// Pauses a node, or lets it go on. Whether there is such a node.
+    pub async fn pause(&self, node: String, paused: bool) -> Option<bool> {
+        self.0.send(Pause { node, paused }).await.ok()
     }
 }
 
@@ -234,6 +272,7 @@ impl Starter<'_> {
         let seats = outboxes.iter().cloned().enumerate();
         let filter = FilterActor::new(site.excludes.clone(), seats, outlets, self.log.clone(), self.guard.clone());
         let filter = FilterActor::start_in_arbiter(&thread, |_| filter);
+        let sight = Sight::default();
         let outlets = watcher::Outlets {
             changes: filter.clone().recipient(),
             rescans: filter.clone().recipient(),
@@ -242,6 +281,7 @@ impl Starter<'_> {
             exclude: filter.clone().recipient(),
             passed: filter.clone().recipient(),
             reports: supervisor.clone().recipient(),
+            sight: sight.clone(),
         };
         let aside = memory.as_ref().and(site.state_file.as_deref()).and_then(Path::parent).map(Path::to_owned);
         let (root, excludes, guard) = (self.root.clone(), site.excludes.clone(), self.guard.clone());
@@ -252,10 +292,13 @@ impl Starter<'_> {
         let state = state.map(|(memory, thread)| self.start_state(memory, thread, holds, &filter, &watcher));
         Front {
             serve: filter.clone().recipient(),
-            vacate: filter.recipient(),
+            vacate: filter.clone().recipient(),
             flush: watcher.clone().recipient(),
             exclude: watcher.clone().recipient(),
-            audit: watcher.recipient(),
+            audit: watcher.clone().recipient(),
+            seen: watcher.clone().recipient(),
+            sight,
+            alive: [watcher.recipient(), filter.recipient()],
             state,
         }
     }

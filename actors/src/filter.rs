@@ -13,7 +13,7 @@ use slog::{Logger, debug};
 use self::excludes::Excludes;
 use crate::daemon::EndsDaemon;
 use crate::messages::{
-    Change, Compare, DirMove, Exclude, Flush, Flushed, Observed, Passed, Reason, Rescan, Serve, Vacate, Wake,
+    Alive, Change, Compare, DirMove, Exclude, Flush, Flushed, Observed, Passed, Reason, Rescan, Serve, Vacate, Wake,
 };
 use crate::path::RelPath;
 use crate::state::unsaved::Unsaved;
@@ -153,6 +153,14 @@ impl Handler<Observed> for FilterActor {
         if !changes.is_empty() {
             self.hand_out(&changes);
         }
+    }
+}
+
+impl Handler<Alive> for FilterActor {
+    type Result = bool;
+
+    fn handle(&mut self, _: Alive, _: &mut Self::Context) -> bool {
+        true
     }
 }
 

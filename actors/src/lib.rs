@@ -15,6 +15,7 @@
 //! - [`sync`]: one node's pending set, its batches in two lanes, its backoff.
 //! - [`rsync`]: the rsync command: its recipes, its runs and standbys, what its ends mean.
 //! - [`state`]: what is known of the tree and the nodes from one run to the next.
+//! - [`status`]: how the daemon is doing, as one value for all who ask.
 //! - [`supervisor`]: starts and restarts the SyncActors, logs directory moves, leads reload and stop.
 //! - [`reload`]: what another reading of the configuration changes.
 //! - [`daemon`]: puts the actors together. [`site`], [`root`] and [`path`] are what they speak about.
@@ -41,6 +42,7 @@ pub mod root;
 pub mod rsync;
 pub mod site;
 pub mod state;
+pub mod status;
 pub mod supervisor;
 pub mod sync;
 pub mod watcher;

@@ -11,6 +11,7 @@ use crate::filter::excludes::Excludes;
 use crate::path::RelPath;
 use crate::rsync::version::Version;
 use crate::site::Site;
+use crate::status::{Status, Whereabouts};
 use crate::sync::{Moved, Outbox};
 use crate::watcher::WatchError;
 
@@ -402,6 +403,11 @@ pub struct Stop;
 #[rtype(result = "()")]
 pub struct Restart;
 
+/// The command -> SupervisorActor -> WatcherActor, FilterActor: whether they answer.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "bool")]
+pub struct Alive;
+
 /// The command -> SupervisorActor: the configuration was read again.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -410,4 +416,32 @@ pub struct Reload {
     pub site: Site,
     /// The version of the rsync that it names.
     pub version: Version,
+}
+
+/// The command -> SupervisorActor: how is it going?
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Status")]
+pub struct AskStatus {
+    /// Whether nodes are asked for their rsync first, where it is not known: that takes up to two seconds.
+    pub ask_nodes: bool,
+}
+
+/// The command -> SupervisorActor: what is known of this path?
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Whereabouts")]
+pub struct AskPath(pub RelPath);
+
+/// SupervisorActor -> WatcherActor: is what happens to this path seen?
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "bool")]
+pub struct AskSeen(pub RelPath);
+
+/// The command -> SupervisorActor: nothing more is sent to this node, or it goes on. Whether there is such a node.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "bool")]
+pub struct Pause {
+    /// Its name, as in the configuration or the log.
+    pub node: String,
+    /// Whether it pauses from now on.
+    pub paused: bool,
 }

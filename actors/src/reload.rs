@@ -63,6 +63,10 @@ impl Difference {
             allow_empty,
             marker,
             max_delete,
+            verify_every,
+            on_synced,
+            on_all_synced,
+            hook_timeout,
         } = &*old.site;
         let site = &*new.site;
         let mut difference = Difference {
@@ -98,6 +102,10 @@ impl Difference {
             | differs("max_delete", *max_delete == site.max_delete);
         differs("stop_timeout", *stop_timeout == site.stop_timeout);
         differs("resync_every", *resync_every == site.resync_every);
+        differs("verify_every", *verify_every == site.verify_every);
+        differs("on_synced", *on_synced == site.on_synced);
+        differs("on_all_synced", *on_all_synced == site.on_all_synced);
+        differs("hook_timeout", *hook_timeout == site.hook_timeout);
         difference.ways = difference.excludes || compares || runs;
         // With Off nothing is compared that need not be. But what is newly included may have been dropped by a SyncActor that
         // still went by the patterns before.
@@ -172,6 +180,10 @@ mod tests {
             allow_empty: false,
             marker: None,
             max_delete: None,
+            verify_every: None,
+            on_synced: None,
+            on_all_synced: None,
+            hook_timeout: Duration::from_secs(60),
         }
     }
 

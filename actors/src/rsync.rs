@@ -44,6 +44,7 @@ use tokio::sync::Notify;
 
 use crate::root::Root;
 use crate::site::Site;
+use crate::status::RemoteRsync;
 use crate::sync::lease::Lane;
 use crate::sync::origins::Relocation;
 use crate::sync::plan::Plan;
@@ -104,7 +105,19 @@ pub struct Rsync {
     refill_at: Cell<Option<Instant>>,
     /// Whether no standby is started any more.
     retired: Cell<bool>,
+    /// The protocol of the node's rsync, when it was heard.
+    protocol: Cell<Option<u32>>,
+    /// The version of the node's rsync; `None` before somebody asked.
+    remote: Cell<Option<Remote>>,
     log: Logger,
+}
+
+/// What a node says of its rsync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Remote {
+    Version(Version),
+    /// Nothing, as rsync daemons and forced commands do.
+    Silent,
 }
 
 impl Rsync {
@@ -134,6 +147,8 @@ impl Rsync {
             changed: Arc::default(),
             refill_at: Cell::new(None),
             retired: Cell::new(false),
+            protocol: Cell::new(None),
+            remote: Cell::new(None),
             log,
         })
     }
@@ -154,9 +169,9 @@ impl Rsync {
     /// When it cannot be reached.
     pub async fn examine(self: &Rc<Self>) -> Result<Examination, Failure> {
         // A forced command at the node may refuse the question for the version.
-        let mut finished = self.ask(Question::Version).await?;
+        let mut finished = self.question(Question::Version).await?;
         if Failure::of(&finished.0).is_some_and(|failure| failure.cause != Cause::RejectsMissing) {
-            finished = self.ask(Question::Protocol).await?;
+            finished = self.question(Question::Protocol).await?;
         }
         let (finished, protocol) = finished;
         self.learn(&finished)?;
@@ -165,10 +180,11 @@ impl Rsync {
             // The remote shell may have said something before.
             Kind::Ssh | Kind::Daemon => String::from_utf8_lossy(&finished.stderr).lines().find_map(Version::parse),
         };
+        self.remote.set(Some(version.map_or(Remote::Silent, Remote::Version)));
         Ok(Examination { version, protocol, deletions29: self.deletions.get() == Deletions::Protocol29 })
     }
 
-    async fn ask(self: &Rc<Self>, question: Question) -> Result<(Finished, Option<u32>), Failure> {
+    async fn question(self: &Rc<Self>, question: Question) -> Result<(Finished, Option<u32>), Failure> {
         let mut protocol = None;
         let invocation = self.context(false).question(question);
         let mut ears = Ears { line: &mut |said| protocol = protocol.or(output::protocol(said)), worked: None };
@@ -314,8 +330,18 @@ impl Rsync {
             // Nobody listens any more when the batch was given up.
             let _ = ears.worked.take().map(|worked| worked.send(()));
         };
-        let finished = process.finish(list, patience, &mut *ears.line, worked).await;
+        let line = |said: &[u8]| {
+            if run::is_greeting(said) {
+                self.hear_protocol(output::protocol(said));
+            }
+            (ears.line)(said);
+        };
+        let finished = process.finish(list, patience, line, worked).await;
         finished.map_err(|error| Failure::not_started(&self.site.rsync, &error))
+    }
+
+    fn hear_protocol(&self, protocol: Option<u32>) {
+        self.protocol.set(protocol.or(self.protocol.get()));
     }
 
     /// `shares`: over the connection that the node's runs share.
@@ -387,6 +413,25 @@ impl Transport for Rsync {
 
     fn warm(self: Rc<Self>) {
         self.refill();
+    }
+
+    fn remote(&self) -> RemoteRsync {
+        let version = match (self.node.kind(), self.remote.get()) {
+            (Kind::Local, _) => Some(self.version),
+            (_, Some(Remote::Version(version))) => Some(version),
+            (_, Some(Remote::Silent) | None) => None,
+        };
+        RemoteRsync { version: version.map(|version| version.to_string()), protocol: self.protocol.get() }
+    }
+
+    fn ask(self: Rc<Self>) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+        if self.node.kind() == Kind::Local || self.remote.get().is_some() {
+            return None;
+        }
+        Some(Box::pin(async move {
+            // What it does not tell is not known; the next one who wants to know asks again.
+            let _ = self.examine().await;
+        }))
     }
 
     fn late(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {

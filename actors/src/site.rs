@@ -59,6 +59,23 @@ pub struct Site {
     pub max_delete: Option<u64>,
     /// How often each node is compared as a whole although nothing asks for it; `None` is never.
     pub resync_every: Option<Duration>,
+    /// How often each node is compared by checksum, without changing anything; `None` is never.
+    pub verify_every: Option<Duration>,
+    /// What is run when a node has got something.
+    pub on_synced: Option<Hook>,
+    /// What is run when every node has got something.
+    pub on_all_synced: Option<Hook>,
+    /// How long such a program may take.
+    pub hook_timeout: Duration,
+}
+
+/// A program of the user's, which is run without a shell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// The program: absolute.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
 }
 
 impl Site {

@@ -347,7 +347,7 @@ impl Handler<Compare> for StateActor {
         self.away.clear();
         match compared {
             Ok(count) => info!(self.log, "compared with the state"; "differences" => count,
-                "took" => format!("{} ms", started.elapsed().as_millis())),
+                "took_ms" => started.elapsed().as_millis()),
             Err(why) => {
                 warn!(self.log, "the state is of no use: comparing everything"; "why" => %why);
                 self.outlets.changes.do_send(Observed(vec![Change::Subtree { path: RelPath::root() }]));
@@ -385,7 +385,7 @@ impl Handler<Passed> for StateActor {
         let closed = last && fresh.is_empty() && sure;
         let result = self.complete(writing, &unsettled, closed);
         match &result {
-            Ok(()) => debug!(self.log, "state saved"; "took" => format!("{} ms", started.elapsed().as_millis())),
+            Ok(()) => debug!(self.log, "state saved"; "took_ms" => started.elapsed().as_millis()),
             Err(_) => self.unsaved.put_back(taken),
         }
         self.unsaved.put_back_entries(fresh);

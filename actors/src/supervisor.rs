@@ -2,25 +2,29 @@
 //! reload and the orderly stop.
 
 mod moves;
+pub mod pulse;
 mod reload;
 mod resync;
 mod slots;
+mod status;
 mod stop;
-
 mod unseen;
 
 use std::time::Duration;
 
 use actix::prelude::*;
 use slog::{Logger, debug, error, info, o, warn};
+use tokio::sync::watch;
 
+use self::pulse::Standing;
 use self::reload::Reloading;
 use self::resync::Clock;
 use self::slots::{Errand, Slot, Slots, Stage};
+use self::status::Tally;
 use crate::daemon::{Ending, EndsDaemon, Ways};
 use crate::messages::{
-    Audit, Compare, Died, Drain, Exclude, Flush, Reason, Rescan, Save, Serve, SourceLost, Succeeded, Vacate,
-    WatchReport,
+    Alive, AskSeen, Audit, Compare, Died, Drain, Exclude, Flush, Reason, Rescan, Save, Serve, SourceLost, Succeeded,
+    Vacate, WatchReport,
 };
 use crate::reload::Edition;
 use crate::root::Root;
@@ -29,8 +33,10 @@ use crate::site::InitialSync;
 use crate::state::memory::Resumed;
 use crate::state::unsaved::Unsaved;
 use crate::state::{self, Keep, Kept};
+use crate::status::record::Record;
 use crate::sync::health::backoff;
 use crate::sync::{Link, Outbox, Superior, SyncActor};
+use crate::watcher::sight::Sight;
 
 /// How long the far side of an rsync that was given up may take to remove its temporary file: a run before that would have
 /// its directory times overtaken.
@@ -59,7 +65,9 @@ enum Phase {
 /// [`DirMove`](crate::messages::DirMove); from SyncActors [`Died`], [`Succeeded`], [`Mirrored`](crate::messages::Mirrored),
 /// [`Drained`](crate::messages::Drained); for the stop [`Stop`](crate::messages::Stop),
 /// [`Restart`](crate::messages::Restart), [`Flushed`](crate::messages::Flushed), [`Saved`](crate::messages::Saved); for the
-/// reload [`Reload`](crate::messages::Reload), [`Exclude`]. Sends: [`Front`], and to the SyncActors [`Drain`],
+/// reload [`Reload`](crate::messages::Reload), [`Exclude`]; for a service manager [`Alive`]; questions
+/// [`AskStatus`](crate::messages::AskStatus), [`AskPath`](crate::messages::AskPath), and
+/// [`Pause`](crate::messages::Pause). Sends: [`Front`], and to the SyncActors [`Drain`],
 /// [`Retire`](crate::messages::Retire), [`Resync`](crate::messages::Resync) and [`SourceLost`]. It owns the outboxes, so
 /// what is pending outlives every SyncActor; `actix::Supervisor` would not survive a panic. A panic of its own ends the
 /// daemon.
@@ -80,6 +88,8 @@ pub struct SupervisorActor {
     flushes: usize,
     reloading: Reloading,
     clock: Clock,
+    tally: Tally,
+    progress: watch::Sender<Standing>,
     log: Logger,
     guard: EndsDaemon,
 }
@@ -97,6 +107,12 @@ pub struct Front {
     pub exclude: Recipient<Exclude>,
     /// The watcher.
     pub audit: Recipient<Audit>,
+    /// The watcher.
+    pub seen: Recipient<AskSeen>,
+    /// What it watches.
+    pub sight: Sight,
+    /// The watcher and the filter.
+    pub alive: [Recipient<Alive>; 2],
     /// `None` if no state is kept.
     pub state: Option<Recall>,
 }
@@ -128,7 +144,7 @@ impl SupervisorActor {
         let site = edition.site.clone();
         let (slots, phase, reloading, clock) =
             (Slots::default(), Phase::Starting, Reloading::default(), Clock::default());
-        let (restarts, superseded, flushes) = (false, false, 0);
+        let (restarts, superseded, flushes, tally) = (false, false, 0, Tally::new());
         let mut supervisor = SupervisorActor {
             slots,
             edition,
@@ -142,23 +158,25 @@ impl SupervisorActor {
             flushes,
             reloading,
             clock,
+            tally,
+            progress: watch::Sender::default(),
             log,
             guard,
         };
         for (at, (node, outbox)) in site.nodes.iter().zip(outboxes).enumerate() {
-            let link = supervisor.link(at, node, outbox.clone());
+            let link = supervisor.link(at, node, outbox.clone(), Record::default());
             supervisor.slots.insert(node.clone(), link, Stage::Staying);
         }
         supervisor
     }
 
-    fn link(&mut self, slot: usize, node: &Node, outbox: Outbox) -> Link {
+    fn link(&mut self, slot: usize, node: &Node, outbox: Outbox, record: Record) -> Link {
         let transport = (self.ways)(&self.edition, node);
         let site = &self.edition.site;
         let (bulk_size, excludes) = (site.bulk_size, site.excludes.clone());
         let log = self.log.new(o!("node" => node.name().to_owned()));
         let (key, unsaved, root) = (state::key(site, node), self.unsaved.clone(), self.root.clone());
-        Link { slot, key, outbox, unsaved, transport, bulk_size, root, excludes, log }
+        Link { slot, key, outbox, unsaved, transport, bulk_size, record, root, excludes, log }
     }
 
     fn launch(&mut self, at: usize, ctx: &mut Context<Self>) {
@@ -205,6 +223,7 @@ impl SupervisorActor {
             self.launch(at, ctx);
         }
         self.spread_turns(ctx);
+        self.tell(|progress| progress.watching = Some(directories));
     }
 
     /// Goes on where the last run ended, or begins with a reconcile.
@@ -250,7 +269,8 @@ impl SupervisorActor {
         slot.deaths += 1;
         let delay = backoff(slot.deaths, fastrand::f64());
         let why = if panicked { "it panicked" } else { "it stopped" };
-        warn!(slot.link.log, "sync actor restarts"; "why" => why, "in" => format!("{} ms", delay.as_millis()),
+        slot.link.record.died(why);
+        warn!(slot.link.log, "sync actor restarts"; "why" => why, "in_ms" => delay.as_millis(),
             "pending" => slot.link.outbox.lock().len());
         ctx.run_later(delay, move |supervisor, ctx| supervisor.launch(at, ctx));
     }
@@ -273,6 +293,7 @@ impl Handler<WatchReport> for SupervisorActor {
         match report {
             WatchReport::Scanning { directories } => {
                 info!(self.log, "scanning the source"; "directories" => directories);
+                self.tell(|progress| progress.scanned = directories);
             }
             WatchReport::Watching { directories } => self.watching(directories, ctx),
             WatchReport::Failed(error) => {
@@ -306,6 +327,7 @@ impl Handler<Rescan> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, Rescan { subtree, reason }: Rescan, _: &mut Self::Context) {
+        self.tally.lost_track(reason);
         match reason {
             // Said once for all of them, and not at each poll.
             Reason::WatchLimit => debug!(self.log, "comparing again"; "subtree" => %subtree, "why" => %reason),
@@ -321,6 +343,7 @@ impl Handler<Died> for SupervisorActor {
         let Some(slot) = self.slots.get(at) else { return };
         slot.link.outbox.lock().roll_back();
         slot.actor = None;
+        slot.link.record.reconciles(false);
         if self.phase == Phase::Ended {
             return;
         }

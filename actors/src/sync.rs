@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use slog::{debug, error, info, warn};
+use slog::{debug, error, info, o, warn};
 use tokio::sync::oneshot;
 
 use self::disk::{Disk, Found, Room, Source};
@@ -30,6 +30,7 @@ use self::health::{Health, News, backoff};
 use self::lease::{Lane, LeaseId};
 pub use self::link::{Delivery, Link, Moved, Outbox, Running, Superior, Transport, Worked};
 use self::pace::Pace;
+use self::pending::Fate;
 use self::plan::{Plan, Since, plan};
 use self::report::{log_delivery, log_failing};
 use crate::messages::{Change, Died, Drain, Drained, Mirrored, SourceLost, Succeeded, Wake};
@@ -37,6 +38,7 @@ use crate::path::RelPath;
 use crate::root::RootError;
 use crate::rsync::blame::Blame;
 use crate::rsync::failure::{Cause, Failure};
+use crate::status::record::Work;
 
 /// Paths in one batch, and bytes of their names: rsync reads its list byte by byte before it does anything.
 const BATCH_PATHS: usize = 2000;
@@ -117,6 +119,9 @@ impl SyncActor {
         self.timer.take().map(|timer| ctx.cancel_future(timer));
         if self.retiring {
             return self.end_if_idle(ctx);
+        }
+        if self.link.record.is_paused() {
+            return self.stay_paused(now);
         }
         let look_again = match self.health.may_start(now) {
             Ok(()) => {
@@ -226,7 +231,7 @@ impl SyncActor {
         if lane == Lane::Fast {
             self.pace.start(now);
         }
-        debug!(self.link.log, "batch"; "lane" => ?lane, "plan" => ?plan);
+        debug!(self.link.log, "batch"; "batch" => batch.id.number(), "lane" => ?lane, "plan" => ?plan);
         self.in_flight += 1;
         let (id, (worked, work)) = (batch.id, oneshot::channel());
         let running = self.link.transport.clone().deliver(plan.clone(), lane, worked);
@@ -269,8 +274,12 @@ impl SyncActor {
                 let chance = fastrand::f64();
                 let failing = self.link.outbox.lock().settle(id, now, fate, |tries| backoff(tries + 1, chance));
                 self.try_apart(apart, now);
-                log_delivery(&self.link.log, "mirrored", plan.len(), &delivery, started);
-                log_failing(&self.link.log, &failing, &delivery);
+                let delivered = plan.listed().filter(|(path, _)| fate(path) == Fate::Delivered);
+                self.link.record.sent(delivered);
+                self.link.record.done(Work::Batch, &delivery.tally, delivery.failure.as_ref());
+                let log = self.link.log.new(o!("batch" => id.number()));
+                log_delivery(&log, "mirrored", plan.len(), &delivery, started);
+                log_failing(&log, &failing, &delivery);
                 for moved in delivery.moved.iter().cloned() {
                     self.superior.mirrored.do_send(Mirrored { slot: self.link.slot, moved });
                 }
@@ -313,6 +322,7 @@ impl SyncActor {
         match self.link.root.check() {
             Err(why) => self.hold(why, now),
             Ok(()) => {
+                self.link.record.failed(failure);
                 let news = self.health.failed(failure, now, fastrand::f64());
                 self.tell(&news, Some(failure));
             }
@@ -323,6 +333,7 @@ impl SyncActor {
     }
 
     fn tell(&self, news: &News, failure: Option<&Failure>) {
+        self.link.record.health(&self.health);
         let log = &self.link.log;
         let pending = || self.link.outbox.lock().len();
         match (news, failure) {
@@ -351,7 +362,9 @@ impl SyncActor {
         let lanes = Lane::ALL.into_iter().filter_map(|lane| outbox.next_due(lane, now));
         let due = lanes.chain(outbox.reconcile_due(now)).min();
         let soon = due.is_some_and(|at| at <= now + DRAIN_PATIENCE);
-        let busy = self.in_flight > 0 || self.late || self.reconcile_runs || soon;
+        let runs = self.in_flight > 0 || self.reconcile_runs;
+        let paused = self.link.record.is_paused();
+        let busy = runs || !paused && (self.late || soon);
         if !busy || self.health.is_failing() {
             self.draining = false;
             self.superior.drained.do_send(Drained { slot: self.link.slot });
@@ -368,7 +381,10 @@ impl Actor for SyncActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.link.transport.clone().warm();
+        self.link.record.health(&self.health);
+        if !self.link.record.is_paused() {
+            self.link.transport.clone().warm();
+        }
         // Without content there may be nothing to send either: it is said all the same.
         if let Err(why) = self.link.root.check() {
             self.hold(why, Instant::now());

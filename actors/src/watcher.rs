@@ -10,6 +10,7 @@ mod names;
 mod observer;
 mod quiet;
 mod reader;
+pub mod sight;
 mod tree;
 
 use std::path::PathBuf;
@@ -27,10 +28,13 @@ pub use self::reader::RawEvent;
 
 use self::cookie::Cookie;
 use self::reader::{Gauge, Seen};
+use self::sight::Sight;
 use crate::daemon::EndsDaemon;
 use crate::filter::excludes::Excludes;
 use crate::filter::settle::Settle;
-use crate::messages::{Audit, Barrier, DirMove, Exclude, Flush, Observed, Passed, Rescan, Unseen, WatchReport};
+use crate::messages::{
+    Alive, AskSeen, Audit, Barrier, DirMove, Exclude, Flush, Observed, Passed, Rescan, Unseen, WatchReport,
+};
 use crate::root::Root;
 
 /// How often a long first scan says how far it is.
@@ -55,11 +59,13 @@ pub struct Outlets {
     pub passed: Recipient<Passed>,
     /// How the watching goes.
     pub reports: Recipient<WatchReport>,
+    /// How much is watched, for whoever wants to know.
+    pub sight: Sight,
 }
 
 /// Keeps one watch per directory and says what changed.
 ///
-/// Receives: what its reader thread has from the kernel, [`Flush`], [`Barrier`], [`Exclude`], [`Audit`]. Sends:
+/// Receives: what its reader thread has from the kernel, [`Flush`], [`Barrier`], [`Exclude`], [`Audit`], [`AskSeen`]. Sends:
 /// [`Outlets`]. It runs on a thread of its own, since
 /// it scans directories while it handles a message; events wait meanwhile. A panic ends the daemon: a restart would
 /// have to watch the whole tree again anyway.
@@ -139,6 +145,7 @@ impl WatcherActor {
         let mut observer = Observer::new(self.root.clone(), dirs, &mut |directories| {
             if reported.elapsed() >= PROGRESS {
                 reported = Instant::now();
+                self.outlets.sight.write(directories, 0, None);
                 self.outlets.reports.do_send(WatchReport::Scanning { directories });
             }
         });
@@ -183,6 +190,7 @@ impl WatcherActor {
             self.outlets.reports.do_send(WatchReport::RootSuperseded);
         }
         passed.into_iter().for_each(|passed| self.outlets.passed.do_send(passed));
+        observer.tell(&self.outlets.sight);
         let next = observer.next_tick();
         if next != self.timer.map(|(at, _)| at) {
             self.timer.take().map(|(_, handle)| ctx.cancel_future(handle));
@@ -250,6 +258,14 @@ impl Handler<Events> for WatcherActor {
     }
 }
 
+impl Handler<AskSeen> for WatcherActor {
+    type Result = bool;
+
+    fn handle(&mut self, AskSeen(path): AskSeen, _: &mut Self::Context) -> bool {
+        self.watching.as_ref().is_some_and(|(observer, _)| observer.sees(&path))
+    }
+}
+
 impl Handler<Audit> for WatcherActor {
     type Result = ();
 
@@ -266,6 +282,14 @@ impl Handler<Flush> for WatcherActor {
 
     fn handle(&mut self, _: Flush, ctx: &mut Self::Context) {
         ctx.notify(FlushWhenDrained { calm: false });
+    }
+}
+
+impl Handler<Alive> for WatcherActor {
+    type Result = bool;
+
+    fn handle(&mut self, _: Alive, _: &mut Self::Context) -> bool {
+        true
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use inosync_actors::filter::excludes::Excludes;
 use inosync_actors::path::{Escaped, RelPath};
 use inosync_actors::rsync::node::{self, Node};
+use inosync_actors::site::Hook;
 
 use super::ConfigError;
 use super::text::{Complaint, Source, Value};
@@ -171,10 +172,10 @@ impl Own<'_> {
         let Some(value) = value else {
             let directory = default_state_dir().map(|directory| resolve_existing(&directory));
             let fits = directory.filter(|directory| self.fault(directory).is_none());
-            return Ok(fits.map(|directory| directory.join(site_name(self.config, "redb"))));
+            return Ok(fits.map(|directory| directory.join(site_file(self.config, "redb"))));
         };
         let directory = self.directory(value, "state_dir", "each save")?;
-        Ok(directory.map(|directory| directory.join(site_name(self.config, "redb"))))
+        Ok(directory.map(|directory| directory.join(site_file(self.config, "redb"))))
     }
 
     /// The directory in which renamed files are linked: in the one that the configuration names, or else beside the file of
@@ -184,7 +185,7 @@ impl Own<'_> {
             return Ok(state.map(|state| state.with_extension("staging")));
         };
         let directory = self.directory(value, "staging", "each link")?;
-        Ok(directory.map(|directory| directory.join(site_name(self.config, "staging"))))
+        Ok(directory.map(|directory| directory.join(site_file(self.config, "staging"))))
     }
 
     /// A directory that the configuration names; `None` if it says that there is none. `each` use of it would be a change.
@@ -241,13 +242,18 @@ fn default_state_dir() -> Option<PathBuf> {
 }
 
 /// One name for each configuration file: its path in one name.
-fn site_name(config: &Path, extension: &str) -> OsString {
+pub fn site_name(config: &Path) -> OsString {
     let path = config.canonicalize().unwrap_or_else(|_| config.to_owned());
     let mut name: Vec<u8> = path.as_os_str().as_bytes().to_vec();
     name.iter_mut().filter(|byte| **byte == b'/').for_each(|byte| *byte = b'%');
-    name.push(b'.');
-    name.extend(extension.bytes());
     OsString::from_vec(name)
+}
+
+fn site_file(config: &Path, extension: &str) -> OsString {
+    let mut name = site_name(config);
+    name.push(".");
+    name.push(extension);
+    name
 }
 
 /// Whether a path, without symlinks in it, is watched.
@@ -259,6 +265,24 @@ fn is_watched(path: &Path, is_dir: bool, wpath: &Path, excludes: &Excludes) -> b
 /// Whether a path, without symlinks in it, is in a mirror on this machine.
 fn is_mirrored(path: &Path, nodes: &[Node]) -> bool {
     nodes.iter().filter_map(Node::local_path).map(resolve_existing).any(|mirror| path.starts_with(mirror))
+}
+
+/// A program that is run when something was mirrored, with its arguments; an empty list is none.
+pub fn hook(value: &Value<'_>, key: &str) -> Result<Option<Hook>, Complaint> {
+    let words = value.list()?;
+    let Some((program, arguments)) = words.split_first() else { return Ok(None) };
+    let path = absolute(program, key)?;
+    let fault = match path.metadata() {
+        Ok(metadata) if is_program(&metadata) => None,
+        Ok(_) => Some("is no program that can be run".to_owned()),
+        Err(error) => Some(format!("cannot be found: {error}")),
+    };
+    if let Some(fault) = fault {
+        let what = format!("`{key}`: `{}` {fault}", shown(&path));
+        return Err(program.complaint(what, "name a program by its absolute path; each argument is a text of its own"));
+    }
+    let arguments = arguments.iter().map(Value::string).collect::<Result<_, _>>()?;
+    Ok(Some(Hook { program: path, arguments }))
 }
 
 /// The rsync program; `default` where the file names none.
@@ -289,7 +313,7 @@ fn is_program(metadata: &Metadata) -> bool {
 }
 
 /// A path that does not depend on the directory the daemon was started in.
-fn absolute(value: &Value<'_>, key: &str) -> Result<PathBuf, Complaint> {
+pub fn absolute(value: &Value<'_>, key: &str) -> Result<PathBuf, Complaint> {
     let text = value.string()?;
     match text.starts_with('/') {
         true => Ok(text.into()),

@@ -1,6 +1,9 @@
 //! Every wrong configuration has its own message at its own place.
 
+use slog::Level;
+
 use super::*;
+use crate::logging::Format;
 
 mod docs;
 mod fuzz;
@@ -33,6 +36,10 @@ impl Machine {
     }
 
     fn load(&self, text: &str) -> Result<Site, ConfigError> {
+        self.read(text).map(|read| read.site)
+    }
+
+    fn read(&self, text: &str) -> Result<Configuration, ConfigError> {
         let file = self.path("site.ron");
         fs::write(&file, self.fill(text)).unwrap();
         load(&file)
@@ -40,8 +47,12 @@ impl Machine {
 
     /// The keys that are always needed, on lines 2 to 5, with more of them on line 6.
     fn load_with(&self, more: &str) -> Result<Site, ConfigError> {
+        self.read_with(more).map(|read| read.site)
+    }
+
+    fn read_with(&self, more: &str) -> Result<Configuration, ConfigError> {
         let needed = "wpath: \"DIR/src\",\nrpath: \"/m\",\nrnodes: [\"h:\"],\nrsync: \"DIR/rsync\",\n";
-        self.load(&format!("(\n{needed}{more}\n)"))
+        self.read(&format!("(\n{needed}{more}\n)"))
     }
 
     /// Expects `text` to be refused at `line:column` with `width` carets, by a message with all the `fragments`.
@@ -112,6 +123,20 @@ fn every_key_is_taken_over() {
     let seconds = |path| time(path).map(|time| time.as_secs());
     assert_eq!((seconds(b"a.part"), seconds(b"up/a"), seconds(b"a")), (Some(30), Some(5), None));
     assert!(site.excludes.excludes(&inosync_actors::path::RelPath::new(b"x/a.o").unwrap(), false));
+}
+
+#[test]
+fn the_log_is_text_at_level_info_unless_the_file_says_otherwise() {
+    let machine = Machine::new();
+    for (more, format, level) in [
+        ("", Format::Text, Level::Info),
+        ("log: ()", Format::Text, Level::Info),
+        ("log: (level: Warning)", Format::Text, Level::Warning),
+        ("log: Log(format: Json /* c */,)", Format::Json, Level::Info),
+        ("log: (format: Text, level: Debug)", Format::Text, Level::Debug),
+    ] {
+        assert_eq!(machine.read_with(more).unwrap().service.log, LogStyle { format, level }, "{more}");
+    }
 }
 
 #[test]

@@ -148,6 +148,11 @@ impl<'a> Value<'a> {
         self.source.text[..self.source.range(self.text).start].matches('\n').count() + 1
     }
 
+    /// The key that it is of.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     /// Whether it is a list.
     pub fn is_list(&self) -> bool {
         self.text.starts_with('[')
@@ -205,6 +210,33 @@ impl<'a> Value<'a> {
         let (first, second): (&'a RawValue, &'a RawValue) = ron::from_str(self.text).map_err(wrong)?;
         let value = |raw| self.source.value(self.key.clone(), raw);
         Ok((value(first), value(second)))
+    }
+
+    /// Keys with values in parentheses. `example` shows one, `allowed` has the keys.
+    pub fn group<T: Deserialize<'a>>(&self, example: &str, allowed: &str) -> Result<T, Complaint> {
+        notation().from_str(self.text).map_err(|error: SpannedError| {
+            let within = Source { text: self.text, ..self.source }.error_range(&error);
+            let start = self.source.range(self.text).start;
+            let at = start + within.start..start + within.end;
+            let complaint = |what, cure| self.source.complaint(at, what, cure);
+            match &error.code {
+                Ron::NoSuchStructField { found, .. } => {
+                    complaint(format!("unknown key `{found}` in `{}`", self.key), format!("allowed: {allowed}"))
+                }
+                Ron::DuplicateStructField { field, .. } => {
+                    complaint(format!("`{field}` is given twice in `{}`", self.key), "keep one of them".to_owned())
+                }
+                _ => {
+                    let what = format!("`{}` must be a group in parentheses, but is {}", self.key, self.kind());
+                    self.complaint(what, format!("write it as {example}"))
+                }
+            }
+        })
+    }
+
+    /// A value of a group, that may be left out.
+    pub fn part(&self, key: &str, raw: Option<&'a RawValue>) -> Option<Value<'a>> {
+        raw.map(|raw| self.source.value(format!("{}.{key}", self.key), raw))
     }
 
     /// Reads a value whose notation is known to be right.

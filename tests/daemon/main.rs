@@ -21,11 +21,13 @@ mod races;
 mod random;
 mod reload;
 mod renames;
+mod service;
 mod settle;
 mod standby;
 mod standby_trouble;
 mod start;
 mod state;
+mod status;
 mod stop;
 #[allow(dead_code, reason = "the convergence tests use the rest of it")]
 mod support;

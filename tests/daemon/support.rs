@@ -1,5 +1,6 @@
 //! What the tests share: [`Site`] is the environment of a test, with the verbs that it is written in.
 
+mod ask;
 mod changes;
 mod daemon;
 mod process;

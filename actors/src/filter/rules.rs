@@ -20,6 +20,11 @@ pub fn rules(excludes: &Excludes) -> Vec<OsString> {
     excludes.patterns().iter().flat_map(pattern_rules).collect()
 }
 
+/// The rules of one pattern.
+pub fn of(pattern: &Pattern) -> Vec<OsString> {
+    pattern_rules(pattern)
+}
+
 /// The rules that mean, in a run over the directory `dir` of the tree as if it were the whole, what [`rules`] means for the
 /// same entries in a run over the whole tree. `dir` itself is not excluded.
 pub fn rules_below(excludes: &Excludes, dir: &RelPath) -> Vec<OsString> {

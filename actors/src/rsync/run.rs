@@ -46,6 +46,11 @@ const NOISE: &[&[u8]] = &[
     b"Shared connection to ",
 ];
 
+/// Whether a line is what rsync says when both ends have greeted each other.
+pub fn is_greeting(line: &[u8]) -> bool {
+    line.starts_with(CONNECTED)
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
@@ -62,6 +67,13 @@ pub struct Finished {
     pub code: Code,
     /// What rsync said on its error output.
     pub stderr: Vec<u8>,
+}
+
+/// What an rsync that is connected has learned of the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connected {
+    /// The protocol that it speaks.
+    pub protocol: Option<u32>,
 }
 
 /// An rsync that was started and waits for its list. Dropping it ends it before it could take the end of its input for
@@ -132,14 +144,15 @@ impl Process {
         self.group.id()
     }
 
-    /// Waits while nothing is fed to it, until it says that it is connected (`true`) or ends (`false`). May be dropped and
-    /// called again.
-    pub async fn idle(&mut self) -> bool {
+    /// Waits while nothing is fed to it, until it is connected (`Some`) or ends (`None`). May be dropped and called again.
+    pub async fn idle(&mut self) -> Option<Connected> {
         loop {
             match self.idle_line().await {
-                Ok(Some(said)) if said.starts_with(CONNECTED) => return true,
+                Ok(Some(said)) if said.starts_with(CONNECTED) => {
+                    return Some(Connected { protocol: output::protocol(&said) });
+                }
                 Ok(Some(_)) => (),
-                Ok(None) | Err(_) => return false,
+                Ok(None) | Err(_) => return None,
             }
         }
     }

@@ -11,7 +11,7 @@ use tokio::task::spawn_local;
 use super::failure::{Cause, Failure};
 use super::node::Kind;
 use super::recipe::{self, Recipe};
-use super::run::{Finished, Process};
+use super::run::{Connected, Finished, Process};
 use super::standby::{CONNECTS, Handover, LIFETIME};
 use super::{Ears, Order, Rsync, Work};
 use crate::sync::Transport;
@@ -262,7 +262,10 @@ async fn keep(rsync: Weak<Rsync>, id: u64, mut process: Process, mut asked: ones
                 break Left::Taken;
             }
             connected = process.idle() => match (connected, rsync.upgrade()) {
-                (true, Some(rsync)) => rsync.connected(id, process.id()),
+                (Some(Connected { protocol }), Some(rsync)) => {
+                    rsync.hear_protocol(protocol);
+                    rsync.connected(id, process.id());
+                }
                 _ => break Left::Died,
             },
             () = &mut too_long => break Left::Expired,

@@ -10,6 +10,7 @@ use crate::messages::{Exclude, Reload, Restart, Retire, Serve, Vacate};
 use crate::reload::{Difference, Edition};
 use crate::rsync::node::Node;
 use crate::site::InitialSync;
+use crate::status::record::Record;
 
 /// The reload that goes on, and the one after it.
 #[derive(Default)]
@@ -55,6 +56,7 @@ impl SupervisorActor {
             self.spread_turns(ctx);
         }
         self.keep();
+        self.tell(|progress| progress.reloads += 1);
     }
 
     /// A node comes: its SyncActor starts as soon as no change is missed for it.
@@ -62,7 +64,7 @@ impl SupervisorActor {
         // What is known of the source counts for it, too: what is hidden, and what is still coming back.
         let other = self.slots.iter().map(|slot| slot.link.outbox.beside()).next();
         let (at, outbox) = (self.slots.next(), other.unwrap_or_default());
-        let link = self.link(at, node, outbox.clone());
+        let link = self.link(at, node, outbox.clone(), Record::default());
         self.slots.insert(node.clone(), link, Stage::Joining);
         let (reconcile, turns) = (self.edition.site.initial_sync != InitialSync::Off, self.turns());
         if let Some(slot) = self.slots.get(at) {
@@ -83,10 +85,10 @@ impl SupervisorActor {
     /// A node is reached in another way: its SyncActor ends with what is in flight, and another one takes over.
     fn renew(&mut self, at: usize, reconcile: bool, ctx: &mut Context<Self>) {
         let Some(slot) = self.slots.get(at) else { return };
-        let (node, outbox) = (slot.node.clone(), slot.link.outbox.clone());
+        let (node, outbox, record) = (slot.node.clone(), slot.link.outbox.clone(), slot.link.record.clone());
         // Before any standby of the new ways is started, so that together they keep within their number.
         slot.link.transport.retire();
-        let link = self.link(at, &node, outbox);
+        let link = self.link(at, &node, outbox, record);
         let Some(slot) = self.slots.get(at) else { return };
         (slot.link, slot.deaths) = (link, 0);
         slot.reconcile |= reconcile;

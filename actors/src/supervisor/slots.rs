@@ -134,6 +134,7 @@ mod tests {
     use crate::path::RelPath;
     use crate::root::Root;
     use crate::state::unsaved::Unsaved;
+    use crate::status::record::Record;
     use crate::sync::lease::Lane;
     use crate::sync::plan::Plan;
     use crate::sync::{Delivery, Outbox, Running, Transport, Worked};
@@ -158,7 +159,8 @@ mod tests {
             let (slot, outbox, transport, excludes) =
                 (slots.next(), Outbox::default(), Rc::new(Nowhere), Excludes::default());
             let (key, unsaved, root, log) = (String::new(), Unsaved::default(), root.clone(), log.clone());
-            let link = Link { slot, key, outbox, unsaved, transport, bulk_size: 0, root, excludes, log };
+            let record = Record::default();
+            let link = Link { slot, key, outbox, unsaved, transport, bulk_size: 0, record, root, excludes, log };
             slots.insert(Node::parse(name, rpath).unwrap(), link, *stage);
         }
         slots

@@ -47,6 +47,8 @@ pub struct Pending {
     pub unrest: u32,
     /// Whether `not_before` is there because it is to be left alone first: a subtree above does not swallow it.
     pub settles: bool,
+    /// When the oldest change was seen that the node does not have; `None` until it waits in a [`Fold`].
+    pub since: Option<Instant>,
 }
 
 impl Pending {
@@ -67,6 +69,7 @@ impl Pending {
             unrest,
             settles,
             holds_removals,
+            since: None,
         }
     }
 
@@ -90,8 +93,14 @@ impl Pending {
         let holds_removals = self.holds_removals || newer.holds_removals;
         // What is reported while it goes on changing is no new beginning.
         let unrest = self.unrest.max(newer.unrest);
-        Pending { scope: self.scope.max(newer.scope), rewritten, renamed, departed, unrest, holds_removals, ..newer }
+        let (scope, since) = (self.scope.max(newer.scope), earlier(self.since, newer.since));
+        Pending { scope, rewritten, renamed, departed, unrest, holds_removals, since, ..newer }
     }
+}
+
+/// The earlier of two times, of which either may not be known.
+pub(super) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
 }
 
 /// The paths that wait, by name.
@@ -99,6 +108,8 @@ impl Pending {
 pub struct Fold {
     paths: BTreeMap<RelPath, Pending>,
     cap: usize,
+    /// What is inserted was seen at this time.
+    now: Option<Instant>,
     /// Whether so much has waited that only the whole tree covers it.
     everything: bool,
 }
@@ -106,7 +117,17 @@ pub struct Fold {
 impl Fold {
     /// Holds up to `cap` paths; past it they collapse.
     pub fn new(cap: usize) -> Self {
-        Fold { paths: BTreeMap::new(), cap, everything: false }
+        Fold { paths: BTreeMap::new(), cap, now: None, everything: false }
+    }
+
+    /// What is inserted from now on was seen at this time.
+    pub fn at(&mut self, now: Instant) {
+        self.now = Some(now);
+    }
+
+    /// When the oldest change was seen of all that wait.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.paths.values().filter_map(|pending| pending.since).min()
     }
 
     /// How many paths it holds before they collapse.
@@ -173,10 +194,11 @@ impl Fold {
     }
 
     /// A path changed. What waited for it merges with the news.
-    pub fn insert(&mut self, path: RelPath, news: Pending) {
+    pub fn insert(&mut self, path: RelPath, mut news: Pending) {
         if self.everything {
             return;
         }
+        news.since = news.since.or(self.now);
         if let Some(above) = self.covering(&path).filter(|_| !news.settles) {
             // As when the subtree itself changes again: what it waits for may be over.
             if let Some(subtree) = self.paths.get_mut(&above) {
@@ -184,13 +206,15 @@ impl Fold {
                 let waits = subtree.tries > 0 || subtree.not_before.is_some();
                 subtree.holds_removals |= waits && news.deletes();
                 subtree.not_before = news.not_before.and(subtree.not_before);
+                subtree.since = earlier(subtree.since, news.since);
             }
             return;
         }
         if news.scope == Scope::Subtree {
             for covered in self.below(&path) {
                 if self.paths.get(&covered).is_some_and(|pending| !pending.settles) {
-                    self.paths.remove(&covered);
+                    let covered = self.paths.remove(&covered);
+                    news.since = earlier(news.since, covered.and_then(|covered| covered.since));
                 }
             }
         }

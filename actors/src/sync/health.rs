@@ -14,9 +14,10 @@ const LAST: Duration = Duration::from_secs(60);
 const HELD_POLL: Duration = Duration::from_secs(1);
 
 /// The state of a node as far as trying it is concerned.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Health {
     /// The last run succeeded, or none was tried yet.
+    #[default]
     Well,
     /// The last `failures` runs failed.
     BackingOff {

@@ -31,6 +31,13 @@ const FEW: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LeaseId(u64);
 
+impl LeaseId {
+    /// For the log: batches of a node are counted from 1, as long as the daemon runs.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// A batch that is out.
 #[derive(Debug)]
 struct Lease {

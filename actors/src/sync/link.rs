@@ -21,6 +21,8 @@ use crate::rsync::failure::Failure;
 use crate::rsync::output::Tally;
 use crate::site::Site;
 use crate::state::unsaved::Unsaved;
+use crate::status::RemoteRsync;
+use crate::status::record::Record;
 
 /// The pending set of one node, shared by the FilterActor that fills it, the SyncActor that works it off, and the
 /// supervisor, which keeps it when the SyncActor dies.
@@ -104,6 +106,14 @@ pub trait Transport {
     }
     /// Nothing can be sent for now: nothing is to be kept ready for it.
     fn rest(&self) {}
+    /// What is known of the rsync at the node.
+    fn remote(&self) -> RemoteRsync {
+        RemoteRsync::default()
+    }
+    /// Finds out more of it, if there is more to find out; changes nothing at the node.
+    fn ask(self: Rc<Self>) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+        None
+    }
     /// Nothing more will be sent this way, beside what is on it: nothing is to be kept ready, ever.
     fn retire(&self) {
         self.rest();
@@ -125,6 +135,8 @@ pub struct Link {
     pub transport: Rc<dyn Transport>,
     /// What a batch of the fast lane carries, in bytes.
     pub bulk_size: u64,
+    /// How it is served.
+    pub record: Record,
     /// The source.
     pub root: Root,
     /// What is never mirrored.

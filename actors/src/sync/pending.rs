@@ -5,6 +5,7 @@
 pub mod backlog;
 mod guards;
 mod moves;
+mod oldest;
 mod reconcile;
 mod renames;
 mod restless;
@@ -61,6 +62,8 @@ pub struct PendingSet {
     leases: Leases,
     reconcile: Reconcile,
     last_reconcile: Option<Instant>,
+    /// Since when the node may lack anything, so that a reconcile is owed to it.
+    owed_since: Option<Instant>,
     away: Away,
     /// Where the node has what waits under another name.
     origins: Origins,
@@ -98,6 +101,7 @@ impl PendingSet {
             leases,
             reconcile,
             last_reconcile: None,
+            owed_since: None,
             away,
             origins,
             dir_moves,
@@ -112,6 +116,7 @@ impl PendingSet {
 
     /// Something changed.
     pub fn add(&mut self, change: &Change, now: Instant) {
+        self.waiting.at(now);
         match change {
             Change::Touched { path, is_dir: true, rewritten } => self.insert(path, Scope::Entry, *rewritten, None),
             Change::Touched { path, rewritten, .. } => {
@@ -275,7 +280,9 @@ impl PendingSet {
                 Fate::Changed => {
                     let not_before = Some(now + restless::pause(pending.unrest));
                     let unrest = pending.unrest + 1;
-                    let old = Pending { unrest, not_before, rewritten: false, tries: 0, ..pending };
+                    // What it was before is at the node.
+                    let since = Some(now);
+                    let old = Pending { unrest, not_before, rewritten: false, tries: 0, since, ..pending };
                     self.put_back(id, path, old);
                 }
                 Fate::Failed => {

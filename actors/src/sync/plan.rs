@@ -99,6 +99,13 @@ impl Plan {
         usize::from(self.root) + lists.iter().map(|list| list.len()).sum::<usize>()
     }
 
+    /// The listed entries, and whether each is compared with all that is below it.
+    pub fn listed(&self) -> impl Iterator<Item = (&RelPath, bool)> {
+        let Plan { present, large, anew, subtrees, subtrees_rewritten, levels, missing, .. } = self;
+        let alone = [present, large, anew, levels].into_iter().flatten().map(|path| (path, false));
+        alone.chain([subtrees, subtrees_rewritten, missing].into_iter().flatten().map(|path| (path, true)))
+    }
+
     /// What became of the listed entries since they were looked at.
     pub fn since(&self, disk: &mut dyn Disk) -> Since {
         let Plan { present, large, anew, subtrees, subtrees_rewritten, levels, stamps, .. } = self;

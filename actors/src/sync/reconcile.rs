@@ -15,6 +15,7 @@ use crate::path::RelPath;
 use crate::rsync::blame::Blame;
 use crate::rsync::failure::{Cause, Failure};
 use crate::rsync::output::Tally;
+use crate::status::record::Work;
 
 impl SyncActor {
     pub(super) fn start_reconcile(&mut self, started: Instant, ctx: &mut Context<Self>) {
@@ -26,6 +27,7 @@ impl SyncActor {
         drop(outbox);
         debug!(self.link.log, "reconcile");
         self.reconcile_runs = true;
+        self.link.record.reconciles(true);
         let running = self.link.transport.clone().reconcile(kept);
         let ended = running.into_actor(self).map(move |result, actor, ctx| actor.reconcile_ended(started, result, ctx));
         ctx.spawn(ended);
@@ -33,6 +35,7 @@ impl SyncActor {
 
     fn reconcile_ended(&mut self, started: Instant, result: Result<Delivery, Failure>, ctx: &mut Context<Self>) {
         self.reconcile_runs = false;
+        self.link.record.reconciles(false);
         self.link.unsaved.ring();
         let now = Instant::now();
         match result {
@@ -41,6 +44,7 @@ impl SyncActor {
                 if self.settle_reconcile(&delivery.blamed, now) {
                     log_failing(&self.link.log, &[RelPath::root()], &delivery);
                 }
+                self.link.record.done(Work::Reconcile, &delivery.tally, delivery.failure.as_ref());
                 let changes = delivery.tally.changes();
                 log_delivery(&self.link.log, "reconciled", changes, &delivery, started);
                 self.succeeded(&Delivery { tally: Tally { made_mirror: false, ..delivery.tally }, ..delivery });
@@ -48,6 +52,7 @@ impl SyncActor {
             // The node is well: what changes goes on.
             Err(failure) if failure.cause == Cause::TooManyDeletions => {
                 self.link.outbox.lock().postpone_reconcile(now, |_| lasting(fastrand::f64()));
+                self.link.record.reconcile_held(&failure);
                 if !std::mem::replace(&mut self.reconcile_held, true) {
                     error!(self.link.log, "{}", failure);
                 }

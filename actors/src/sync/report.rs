@@ -6,7 +6,7 @@ use slog::{KV, Logger, Record, Serializer, debug, info, warn};
 
 use super::Delivery;
 use crate::path::RelPath;
-use crate::rsync::output::{Bytes, Tally};
+use crate::rsync::output::Tally;
 
 /// Failed paths that are named in one line.
 const NAMED_PATHS: usize = 3;
@@ -22,8 +22,8 @@ impl KV for Summary<'_> {
     fn serialize(&self, _: &Record<'_>, to: &mut dyn Serializer) -> slog::Result {
         let Tally { sent, deleted, bytes, .. } = *self.tally;
         // Last first, as slog's own macros keep them.
-        to.emit_arguments("took", &format_args!("{} ms", self.started.elapsed().as_millis()))?;
-        to.emit_arguments("bytes", &format_args!("{}", Bytes(bytes)))?;
+        to.emit_u64("took_ms", u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))?;
+        to.emit_u64("bytes", bytes)?;
         to.emit_u64("deleted", deleted)?;
         to.emit_u64("sent", sent)?;
         to.emit_usize("paths", self.paths)

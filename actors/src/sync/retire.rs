@@ -1,5 +1,7 @@
-//! What the supervisor asks of a SyncActor besides work: to make room for another one, and to compare everything now and
-//! then. When that is due is for [`resync`](super::resync).
+//! What the supervisor asks of a SyncActor besides work: to make room for another one, to pause, and to compare everything
+//! now and then. When that is due is for [`resync`](super::resync).
+
+use std::time::Instant;
 
 use actix::prelude::*;
 use slog::debug;
@@ -13,6 +15,14 @@ impl SyncActor {
         if self.in_flight == 0 && !self.reconcile_runs {
             ctx.stop();
         }
+    }
+
+    /// Starts nothing, and keeps nothing ready, while somebody has paused the node.
+    pub(super) fn stay_paused(&mut self, now: Instant) {
+        self.note_emptied();
+        // What ran when it was paused has started the next standby.
+        self.link.transport.rest();
+        self.report_if_drained(now);
     }
 }
 
@@ -35,7 +45,7 @@ impl Handler<Resync> for SyncActor {
             return;
         }
         debug!(self.link.log, "comparing everything (resync_every)");
-        outbox.want_reconcile();
+        outbox.want_resync();
         drop(outbox);
         self.advance(ctx);
     }

@@ -103,7 +103,12 @@ impl Blind {
 
     /// Whether all is watched.
     pub fn is_empty(&self) -> bool {
-        self.refused.len() == 0 && self.starved.len() == 0
+        self.len() == 0
+    }
+
+    /// How many there are, each with all that is below it.
+    pub fn len(&self) -> usize {
+        self.refused.len() + self.starved.len()
     }
 
     /// All of them.

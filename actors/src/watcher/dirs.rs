@@ -122,6 +122,11 @@ impl Dirs {
         self.tree.root()
     }
 
+    /// Whether the directory of this name is watched.
+    pub(super) fn has(&self, path: &RelPath) -> bool {
+        self.tree.has(path)
+    }
+
     /// The number of watched directories.
     pub(super) fn count(&self) -> usize {
         self.tree.count()

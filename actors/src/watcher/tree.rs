@@ -136,6 +136,15 @@ impl Tree {
             .collect()
     }
 
+    /// Whether the directory of this name is among them.
+    pub fn has(&self, path: &RelPath) -> bool {
+        let mut at = vec![self.root()];
+        for name in path.as_bytes().split(|&b| b == b'/').filter(|name| !name.is_empty()) {
+            at = at.into_iter().flat_map(|dir| self.children_named(dir, OsStr::from_bytes(name))).collect();
+        }
+        !at.is_empty()
+    }
+
     /// Forgets a directory and all below it; returns their watches.
     pub fn remove(&mut self, id: NodeId) -> Vec<WatchDescriptor> {
         if self.node(id.0).is_none() {

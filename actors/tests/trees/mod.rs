@@ -59,6 +59,10 @@ impl Trees {
             watch_poll: DEADLINE,
             settle: Settle::default(),
             resync_every: None,
+            verify_every: None,
+            on_synced: None,
+            on_all_synced: None,
+            hook_timeout: Duration::from_secs(60),
         }
     }
 }

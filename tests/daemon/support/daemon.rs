@@ -28,6 +28,13 @@ pub struct Ended {
     pub left: Vec<u32>,
 }
 
+/// Where a daemon whose files are in `dir` has its sockets.
+pub fn runtime_dir(dir: &Path) -> PathBuf {
+    let path = dir.join("run");
+    fs::create_dir_all(&path).expect("the directory of the site is writable");
+    path
+}
+
 struct Output {
     stdout: PathBuf,
     stderr: PathBuf,
@@ -47,7 +54,7 @@ impl Daemon {
         command
             .env("TMPDIR", dir)
             .env_remove("XDG_RUNTIME_DIR")
-            .env_remove("RUNTIME_DIRECTORY")
+            .env("RUNTIME_DIRECTORY", runtime_dir(dir))
             .env("STATE_DIRECTORY", dir.join("state"))
             .args(&line[1..])
             .current_dir("/")

@@ -31,6 +31,10 @@ fn site(extra: &str, initial_sync: InitialSync) -> Site {
         marker: None,
         max_delete: Some(5),
         resync_every: None,
+        verify_every: None,
+        on_synced: None,
+        on_all_synced: None,
+        hook_timeout: Duration::from_secs(60),
     }
 }
 

@@ -1,5 +1,7 @@
 //! A pending set in a form that outlives the process.
 
+use std::time::Instant;
+
 use super::{PendingSet, Reconcile};
 use crate::path::RelPath;
 use crate::sync::fold::{Pending, Scope};
@@ -102,6 +104,7 @@ impl PendingSet {
 
     /// Takes up the backlog of an earlier run, without names that directories were moved away from.
     pub fn resume(&mut self, backlog: Backlog) {
+        self.waiting.at(Instant::now());
         if backlog.reconcile {
             self.want_reconcile();
         }
@@ -118,8 +121,6 @@ impl PendingSet {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
     use crate::messages::Change;
     use crate::sync::lease::Lane;

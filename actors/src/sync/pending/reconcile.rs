@@ -47,6 +47,7 @@ impl PendingSet {
             return;
         };
         self.last_reconcile = Some(now);
+        self.owed_since = None;
         self.away.forget_first(moves);
         self.careful.take_if(|since| *since <= started);
         // What was missing before it began, it has dealt with.
@@ -96,8 +97,14 @@ impl PendingSet {
         }
     }
 
-    /// The whole tree is to be compared.
+    /// The whole tree is to be compared: the node may lack anything of it.
     pub fn want_reconcile(&mut self) {
+        self.owed_since = self.owed_since.or_else(|| Some(Instant::now()));
+        self.want_resync();
+    }
+
+    /// The whole tree is to be compared, although nothing is known that the node lacks.
+    pub fn want_resync(&mut self) {
         match &mut self.reconcile {
             Reconcile::Idle => self.reconcile = Reconcile::Wanted { not_before: None, tries: 0 },
             Reconcile::Wanted { .. } => (),

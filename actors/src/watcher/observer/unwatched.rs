@@ -9,6 +9,7 @@ use crate::messages::{Change, Reason, Rescan, Unseen};
 use crate::path::RelPath;
 use crate::watcher::dirs::News;
 use crate::watcher::error::{WatchError, watch_limit};
+use crate::watcher::sight::Sight;
 use crate::watcher::tree::NodeId;
 
 /// How often what is not watched is tried again and compared, unless the configuration says otherwise.
@@ -56,6 +57,17 @@ impl Observer {
     pub fn poll_every(&mut self, period: Duration) {
         self.unwatched.every = period;
         self.unwatched.poll_at = None;
+    }
+
+    /// Whether what happens to this path is seen: the directory that holds it is watched, or it is one that is.
+    pub fn sees(&self, path: &RelPath) -> bool {
+        self.dirs.has(path) || path.parent().is_some_and(|dir| self.dirs.has(&dir))
+    }
+
+    /// Says what is watched now.
+    pub fn tell(&mut self, sight: &Sight) {
+        let (watched, blind) = (self.dirs.count(), self.dirs.blind());
+        sight.write(watched, blind.len(), blind.iter());
     }
 
     /// The names of all watched directories.

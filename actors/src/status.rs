@@ -1,0 +1,300 @@
+//! How the daemon is doing, as one value: what the command line, the page, the metrics and the log say of it is read from
+//! here, so they agree. Made by the supervisor out of the nodes' [`record`]s.
+
+pub mod record;
+
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::sync::health::Health;
+
+/// Seconds since 1970 (UTC).
+pub type UnixTime = u64;
+
+/// The daemon at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of inosync.
+    pub version: String,
+    /// The version of the rsync on this machine.
+    pub rsync: String,
+    /// The watched directory, for people.
+    pub wpath: String,
+    /// The process.
+    pub pid: u32,
+    /// When it was started, or started anew by a reload.
+    pub started_at: UnixTime,
+    /// When this was true.
+    pub at: UnixTime,
+    /// How far it is.
+    pub phase: Phase,
+    /// The source.
+    pub source: Source,
+    /// The nodes, in the order in which they came.
+    pub nodes: Vec<Node>,
+}
+
+/// How far the daemon is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// The watches do not stand yet.
+    Starting,
+    /// It mirrors.
+    Running,
+    /// It works off what is pending and ends.
+    Stopping,
+}
+
+/// The watched tree.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// What is wrong with it, so that nothing is sent; `None` if it is as it must be.
+    pub trouble: Option<String>,
+    /// Directories that are watched.
+    pub watched_directories: usize,
+    /// How many this user may watch (`fs.inotify.max_user_watches`), over all processes; `None` if the kernel does not
+    /// tell.
+    pub watch_limit: Option<usize>,
+    /// Directories that are not watched, each with all that is below it.
+    pub unwatched_directories: usize,
+    /// The first of them, for people.
+    pub unwatched: Vec<String>,
+    /// How often the kernel's event queue overflowed.
+    pub overflows: u64,
+    /// How often track of a directory was lost, overflows included: each was compared again.
+    pub rescans: u64,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its name, as the configuration has it; `local` for `""`.
+    pub name: String,
+    /// Where rsync writes to, for people.
+    pub dest: String,
+    /// What it does.
+    pub state: State,
+    /// Paths that it does not have yet; a reconcile counts as one.
+    pub pending: usize,
+    /// For how long the oldest change has been on its way, in seconds; `None` if it has everything.
+    pub lag: Option<f64>,
+    /// Why its reconcile is held (`max_delete`), if it is.
+    pub reconcile_held: Option<String>,
+    /// When a run last succeeded.
+    pub last_success_at: Option<UnixTime>,
+    /// What went wrong last, even if it is over.
+    pub last_error: Option<Event>,
+    /// What was done since the start.
+    pub totals: Totals,
+    /// Its rsync.
+    pub rsync: RemoteRsync,
+    /// The latest batches and errors, oldest first.
+    pub recent: Vec<Event>,
+}
+
+/// The rsync at a node, as far as it is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteRsync {
+    /// Its version; an rsync daemon does not tell.
+    pub version: Option<String>,
+    /// The protocol that it speaks.
+    pub protocol: Option<u32>,
+}
+
+/// What a node was sent since the daemon started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Batches that succeeded.
+    pub batches: u64,
+    /// Reconciles that succeeded.
+    pub reconciles: u64,
+    /// Entries that were sent, or got other attributes.
+    pub sent: u64,
+    /// Entries that were deleted.
+    pub deleted: u64,
+    /// Bytes that went over the wire for them.
+    pub bytes: u64,
+    /// Runs that failed as a whole.
+    pub failures: u64,
+    /// SyncActors that ended without being asked.
+    pub restarts: u64,
+}
+
+/// Something that happened at a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub at: UnixTime,
+    /// What, on one line.
+    pub text: String,
+    /// Whether it went wrong.
+    pub is_error: bool,
+}
+
+/// What a node does. The name of the variant, in lower case, is the word for it everywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "is")]
+pub enum State {
+    /// The watches do not stand yet.
+    Starting,
+    /// It has everything.
+    Idle,
+    /// It is being sent what changed.
+    Syncing,
+    /// The whole tree is being compared.
+    Reconciling,
+    /// It fails, and is tried again later.
+    Backoff {
+        /// What is wrong.
+        why: String,
+        /// When it is tried again.
+        until: UnixTime,
+        /// Whether it has failed more than for a moment.
+        lasts: bool,
+    },
+    /// Nothing is sent because of the source.
+    Held {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Nothing is sent because somebody said so; what changes is collected.
+    Paused,
+    /// Its SyncActor ended, and another one is started in a moment.
+    Restarting,
+}
+
+impl State {
+    /// The words of all states.
+    pub const WORDS: [&str; 8] =
+        ["starting", "idle", "syncing", "reconciling", "backoff", "held", "paused", "restarting"];
+
+    /// The word for it.
+    pub fn word(&self) -> &'static str {
+        let at = match self {
+            State::Starting => 0,
+            State::Idle => 1,
+            State::Syncing => 2,
+            State::Reconciling => 3,
+            State::Backoff { .. } => 4,
+            State::Held { .. } => 5,
+            State::Paused => 6,
+            State::Restarting => 7,
+        };
+        State::WORDS[at]
+    }
+}
+
+/// The word, and what it is about.
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            State::Backoff { why, .. } | State::Held { why } => write!(f, "{}: {why}", self.word()),
+            _ => f.write_str(self.word()),
+        }
+    }
+}
+
+/// Whether a person should look, in the order in which it gets worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// All is well.
+    Well,
+    /// Something wants attention: changes arrive, but not all of them, or not by themselves.
+    Attention,
+    /// A node fails, or nothing is sent.
+    Failing,
+}
+
+impl Status {
+    /// Whether a person should look.
+    pub fn verdict(&self) -> Verdict {
+        let nodes = self.nodes.iter().map(Node::verdict).max().unwrap_or(Verdict::Well);
+        let source = if self.source.unwatched_directories > 0 { Verdict::Attention } else { Verdict::Well };
+        nodes.max(source)
+    }
+}
+
+impl Node {
+    /// Whether a person should look at it.
+    pub fn verdict(&self) -> Verdict {
+        match &self.state {
+            State::Held { .. } | State::Restarting | State::Backoff { lasts: true, .. } => Verdict::Failing,
+            State::Paused => Verdict::Attention,
+            _ if self.reconcile_held.is_some() => Verdict::Attention,
+            _ => Verdict::Well,
+        }
+    }
+}
+
+/// What is known of one path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whereabouts {
+    /// Whether what happens to it is seen; `None` while the watcher is busy.
+    pub seen: Option<bool>,
+    /// Since when is remembered what was sent.
+    pub since: UnixTime,
+    /// What each node has of it.
+    pub nodes: Vec<AtNode>,
+}
+
+/// What a node has of a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtNode {
+    /// The node.
+    pub name: String,
+    /// Whether the path, or a directory that holds it, is on its way.
+    pub pending: bool,
+    /// When it was last sent, or compared; `None` if that is not known.
+    pub last_sent_at: Option<UnixTime>,
+}
+
+/// What is known of a node when its state is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// How far the daemon is.
+    pub phase: Phase,
+    /// Whether it has a SyncActor.
+    pub is_served: bool,
+    /// Whether somebody paused it.
+    pub paused: bool,
+    /// What is wrong with the source.
+    pub trouble: Option<&'a str>,
+    /// Whether it may be tried.
+    pub health: &'a Health,
+    /// Whether a reconcile runs.
+    pub reconciles: bool,
+    /// Paths that it does not have.
+    pub pending: usize,
+}
+
+impl State {
+    /// What a node does.
+    pub fn of(facts: Facts<'_>, now: Instant) -> State {
+        match (facts.health, facts) {
+            (_, Facts { phase: Phase::Starting, .. }) => State::Starting,
+            (_, Facts { trouble: Some(why), .. }) => State::Held { why: why.to_owned() },
+            (Health::Held { why, .. }, _) => State::Held { why: why.to_string() },
+            (_, Facts { paused: true, .. }) => State::Paused,
+            (_, Facts { is_served: false, .. }) => State::Restarting,
+            (health @ Health::BackingOff { cause, until, .. }, _) => State::Backoff {
+                why: cause.words().to_owned(),
+                until: unix(SystemTime::now() + until.saturating_duration_since(now)),
+                lasts: health.is_failing(),
+            },
+            (Health::Well, Facts { reconciles: true, .. }) => State::Reconciling,
+            (Health::Well, Facts { pending: 1.., .. }) => State::Syncing,
+            (Health::Well, _) => State::Idle,
+        }
+    }
+}
+
+/// A time for machines.
+pub fn unix(at: SystemTime) -> UnixTime {
+    at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,258 @@
+//! What is remembered of how one node is served. It outlives the node's SyncActors, which write it; the supervisor reads
+//! it. Both are on one thread.
+
+use std::cell::{Ref, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use super::{Event, Totals, UnixTime, unix};
+use crate::path::RelPath;
+use crate::rsync::failure::Failure;
+use crate::rsync::output::{Bytes, Tally};
+use crate::sync::health::Health;
+
+/// Events of a node that are remembered.
+const EVENTS: usize = 20;
+/// Paths of a node of which is remembered when they were sent, some 60 bytes each.
+const PATHS: usize = 2000;
+
+/// How one node is served. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Record(Rc<RefCell<Ledger>>);
+
+/// What a [`Record`] holds.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Whether the node may be tried.
+    pub health: Health,
+    /// Whether somebody paused it.
+    pub paused: bool,
+    /// Whether a reconcile runs.
+    pub reconciles: bool,
+    /// Why its reconcile is held, if it is.
+    pub reconcile_held: Option<String>,
+    /// When a run last succeeded.
+    pub last_success: Option<SystemTime>,
+    /// When a reconcile last ended, and all of it succeeded.
+    pub last_reconcile: Option<SystemTime>,
+    /// What went wrong last.
+    pub last_error: Option<Event>,
+    /// What was done.
+    pub totals: Totals,
+    /// The latest, oldest first.
+    pub recent: VecDeque<Event>,
+    sent: Sent,
+}
+
+/// When paths were last sent, for the latest of them.
+#[derive(Debug, Default)]
+struct Sent {
+    at: HashMap<RelPath, Sending>,
+    /// In the order in which they were sent, with the number of the sending; a path that was sent again stands at its old
+    /// place, too.
+    order: VecDeque<(RelPath, u64)>,
+    last: u64,
+}
+
+/// When and how a path was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Sending {
+    number: u64,
+    at: UnixTime,
+    /// Whether all below it was compared, too.
+    whole: bool,
+}
+
+/// What a run was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Changes.
+    Batch,
+    /// The comparison of the whole tree.
+    Reconcile,
+}
+
+impl Record {
+    /// What it holds.
+    pub fn read(&self) -> Ref<'_, Ledger> {
+        self.0.borrow()
+    }
+
+    /// Whether somebody paused the node.
+    pub fn is_paused(&self) -> bool {
+        self.0.borrow().paused
+    }
+
+    /// Somebody paused the node, or lets it go on. Whether that is news.
+    pub fn pause(&self, paused: bool) -> bool {
+        std::mem::replace(&mut self.0.borrow_mut().paused, paused) != paused
+    }
+
+    /// Whether the node may be tried has changed.
+    pub fn health(&self, health: &Health) {
+        self.0.borrow_mut().health.clone_from(health);
+    }
+
+    /// A reconcile begins or ends.
+    pub fn reconciles(&self, runs: bool) {
+        self.0.borrow_mut().reconciles = runs;
+    }
+
+    /// Work was done. `failure` says why not all of it.
+    pub fn done(&self, work: Work, tally: &Tally, failure: Option<&Failure>) {
+        let mut ledger = self.0.borrow_mut();
+        if let Some(failure) = failure {
+            ledger.complain(failure.to_string());
+            // A try that did nothing but fail.
+            if tally.changes() == 0 {
+                return;
+            }
+        }
+        let now = SystemTime::now();
+        ledger.last_success = Some(now);
+        let Totals { batches, reconciles, sent, deleted, bytes, .. } = &mut ledger.totals;
+        match work {
+            Work::Batch => *batches += 1,
+            Work::Reconcile => *reconciles += 1,
+        }
+        (*sent, *deleted, *bytes) = (*sent + tally.sent, *deleted + tally.deleted, *bytes + tally.bytes);
+        if work == Work::Reconcile {
+            ledger.reconcile_held = None;
+            ledger.last_reconcile = failure.is_none().then_some(now).or(ledger.last_reconcile);
+        }
+        let what = match work {
+            Work::Batch => "mirrored",
+            Work::Reconcile => "reconciled",
+        };
+        if tally.changes() > 0 || work == Work::Reconcile {
+            let text = format!("{what}: {} sent, {} deleted, {}", tally.sent, tally.deleted, Bytes(tally.bytes));
+            ledger.add(Event { at: unix(now), text, is_error: false });
+        }
+    }
+
+    /// These paths are at the node as they are now, each perhaps with all that is below it.
+    pub fn sent<'p>(&self, paths: impl IntoIterator<Item = (&'p RelPath, bool)>) {
+        let now = unix(SystemTime::now());
+        let Sent { at, order, last } = &mut self.0.borrow_mut().sent;
+        for (path, whole) in paths {
+            *last += 1;
+            at.insert(path.clone(), Sending { number: *last, at: now, whole });
+            order.push_back((path.clone(), *last));
+        }
+        while order.len() > PATHS {
+            if let Some((path, number)) = order.pop_front()
+                && at.get(&path).is_some_and(|sending| sending.number == number)
+            {
+                at.remove(&path);
+            }
+        }
+    }
+
+    /// When a path was last sent, or looked at by itself or with a directory above it, if that is among the latest.
+    pub fn last_sent(&self, path: &RelPath) -> Option<UnixTime> {
+        let ledger = self.0.borrow();
+        let sent = |path: &RelPath| ledger.sent.at.get(path);
+        let above = path.ancestors().filter_map(|dir| sent(&dir).filter(|sending| sending.whole).copied());
+        let reconciled = ledger.last_reconcile.map(unix);
+        above.chain(sent(path).copied()).map(|sending| sending.at).chain(reconciled).max()
+    }
+
+    /// A run failed as a whole.
+    pub fn failed(&self, failure: &Failure) {
+        let mut ledger = self.0.borrow_mut();
+        ledger.totals.failures += 1;
+        ledger.complain(failure.to_string());
+    }
+
+    /// The reconcile would delete too much.
+    pub fn reconcile_held(&self, why: &Failure) {
+        let mut ledger = self.0.borrow_mut();
+        ledger.reconcile_held = Some(why.said.clone());
+        ledger.complain(why.to_string());
+    }
+
+    /// The SyncActor ended without being asked.
+    pub fn died(&self, why: &str) {
+        let mut ledger = self.0.borrow_mut();
+        ledger.totals.restarts += 1;
+        ledger.complain(format!("sync actor restarts: {why}"));
+    }
+}
+
+impl Ledger {
+    fn complain(&mut self, text: String) {
+        let event = Event { at: unix(SystemTime::now()), text, is_error: true };
+        self.last_error = Some(event.clone());
+        // A node that is down for a day says the same a thousand times.
+        match self.recent.back_mut() {
+            Some(last) if last.is_error && last.text == event.text => *last = event,
+            _ => self.add(event),
+        }
+    }
+
+    fn add(&mut self, event: Event) {
+        self.recent.push_back(event);
+        if self.recent.len() > EVENTS {
+            self.recent.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rsync::failure::Cause;
+
+    fn rel(path: &str) -> RelPath {
+        RelPath::new(path.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn the_latest_paths_are_remembered_and_no_more() {
+        let record = Record::default();
+        record.sent([(&rel("first"), false), (&rel("again"), false)]);
+        for number in 0..PATHS - 1 {
+            record.sent([(&rel(&format!("f{number}")), false)]);
+        }
+        record.sent([(&rel("again"), false)]);
+        assert!(record.last_sent(&rel("first")).is_none());
+        assert!(record.last_sent(&rel("again")).is_some(), "it was sent again");
+        assert!(record.read().sent.order.len() <= PATHS && record.read().sent.at.len() <= PATHS);
+    }
+
+    #[test]
+    fn a_path_was_sent_with_the_directory_above_it_if_that_was_sent_whole() {
+        let record = Record::default();
+        record.sent([(&rel("whole"), true), (&rel("alone"), false)]);
+        for (path, expected) in [("whole/x/y", true), ("whole", true), ("alone", true), ("alone/x", false)] {
+            assert_eq!(record.last_sent(&rel(path)).is_some(), expected, "{path}");
+        }
+        record.done(Work::Reconcile, &Tally::default(), None);
+        assert!(record.last_sent(&rel("alone/x")).is_some());
+    }
+
+    #[test]
+    fn an_error_that_is_repeated_is_one_event() {
+        let record = Record::default();
+        let failure = Failure { cause: Cause::Unreachable, said: "refused".into() };
+        record.failed(&failure);
+        record.failed(&failure);
+        record.done(Work::Batch, &Tally { sent: 1, bytes: 5, ..Tally::default() }, None);
+        record.failed(&failure);
+        let ledger = record.read();
+        assert_eq!((ledger.recent.len(), ledger.totals.failures, ledger.totals.batches), (3, 3, 1));
+        assert!(ledger.last_error.as_ref().is_some_and(|error| error.text.contains("refused")));
+    }
+
+    #[test]
+    fn a_reconcile_that_is_done_is_held_no_more() {
+        let record = Record::default();
+        record.reconcile_held(&Failure { cause: Cause::TooManyDeletions, said: "too many".into() });
+        assert!(record.read().reconcile_held.is_some());
+        record.done(Work::Batch, &Tally::default(), None);
+        assert!(record.read().reconcile_held.is_some());
+        record.done(Work::Reconcile, &Tally::default(), None);
+        assert!(record.read().reconcile_held.is_none());
+    }
+}

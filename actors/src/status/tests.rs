@@ -1,0 +1,88 @@
+use super::*;
+use crate::root::RootError;
+use crate::rsync::failure::Cause;
+
+fn backing_off(failures: u32, until: Instant) -> Health {
+    Health::BackingOff { failures, cause: Cause::TargetFull, until }
+}
+
+#[test]
+fn the_state_of_a_node_is_the_worst_that_is_true_of_it() {
+    let now = Instant::now();
+    let (well, full) = (Health::Well, backing_off(2, now));
+    let held = Health::Held { why: RootError::Missing, until: now };
+    let facts = Facts {
+        phase: Phase::Running,
+        is_served: true,
+        paused: false,
+        trouble: None,
+        health: &well,
+        reconciles: false,
+        pending: 0,
+    };
+    for (facts, word) in [
+        (facts, "idle"),
+        (Facts { pending: 1, ..facts }, "syncing"),
+        (Facts { pending: 1, reconciles: true, ..facts }, "reconciling"),
+        (Facts { health: &full, pending: 1, ..facts }, "backoff"),
+        (Facts { health: &full, is_served: false, ..facts }, "restarting"),
+        (Facts { paused: true, health: &full, ..facts }, "paused"),
+        (Facts { paused: true, health: &held, ..facts }, "held"),
+        (Facts { trouble: Some("it is gone"), ..facts }, "held"),
+        (Facts { phase: Phase::Starting, health: &held, ..facts }, "starting"),
+        (Facts { phase: Phase::Stopping, pending: 1, ..facts }, "syncing"),
+    ] {
+        assert_eq!(State::of(facts, now).word(), word, "{facts:?}");
+    }
+}
+
+#[test]
+fn a_state_in_words_says_why() {
+    let now = Instant::now();
+    let full = backing_off(1, now + Duration::from_secs(60));
+    let facts = Facts {
+        phase: Phase::Running,
+        is_served: true,
+        paused: false,
+        trouble: None,
+        health: &full,
+        reconciles: false,
+        pending: 1,
+    };
+    let state = State::of(facts, now);
+    assert_eq!(state.to_string(), "backoff: the node is full");
+    let State::Backoff { until, lasts, .. } = state else { panic!("{state:?}") };
+    let in_a_minute = unix(SystemTime::now()) + 60;
+    assert!(lasts && (in_a_minute - 2..=in_a_minute + 2).contains(&until));
+}
+
+#[test]
+fn a_person_should_look_at_what_does_not_pass_by_itself() {
+    let backoff = |lasts| State::Backoff { why: String::new(), until: 0, lasts };
+    for (state, held, expected) in [
+        (State::Idle, false, Verdict::Well),
+        (State::Syncing, false, Verdict::Well),
+        (State::Starting, false, Verdict::Well),
+        (State::Idle, true, Verdict::Attention),
+        (State::Paused, false, Verdict::Attention),
+        (backoff(false), false, Verdict::Well),
+        (backoff(true), false, Verdict::Failing),
+        (State::Held { why: String::new() }, false, Verdict::Failing),
+        (State::Restarting, false, Verdict::Failing),
+    ] {
+        let node = Node {
+            name: "n".into(),
+            dest: "n:/m/".into(),
+            state,
+            pending: 0,
+            lag: None,
+            reconcile_held: held.then(String::new),
+            last_success_at: None,
+            last_error: None,
+            totals: Totals::default(),
+            rsync: RemoteRsync::default(),
+            recent: Vec::new(),
+        };
+        assert_eq!(node.verdict(), expected, "{:?}", node.state);
+    }
+}

@@ -1,0 +1,52 @@
+//! `--completions SHELL`, for packages: what completes the command line in a shell.
+
+use std::ffi::OsString;
+
+use structopt::StructOpt;
+
+use super::Options;
+
+/// What is to be printed, if these arguments ask for it. It is not one of the options, which would be completed itself.
+pub fn asked(args: impl Iterator<Item = OsString>) -> Option<Vec<u8>> {
+    let args: Vec<OsString> = args.collect();
+    let [option, shell] = &args[..] else { return None };
+    let shell = if option == "--completions" { shell.to_str()?.parse().ok()? } else { return None };
+    let mut script = Vec::new();
+    Options::clap().gen_completions_to("inosync", shell, &mut script);
+    Some(with_files(&script))
+}
+
+/// For zsh, clap has nothing to complete the name of a file by.
+fn with_files(script: &[u8]) -> Vec<u8> {
+    let lines = script.split_inclusive(|&byte| byte == b'\n').map(|line| match line.strip_suffix(b"]' \\\n") {
+        Some(option) if [&b"'-c+"[..], b"'--config="].iter().any(|name| option.starts_with(name)) => {
+            [option, b"]:FILE:_files' \\\n"].concat()
+        }
+        _ => line.to_owned(),
+    });
+    lines.flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked_in(shell: &str) -> Option<String> {
+        asked(["--completions", shell].into_iter().map(OsString::from)).map(|script| String::from_utf8(script).unwrap())
+    }
+
+    #[test]
+    fn each_shell_can_complete_the_options() {
+        for (shell, option, files) in [("bash", "--dry-run", 0), ("zsh", "'--dry-run[", 2), ("fish", "-l dry-run", 0)] {
+            let script = asked_in(shell).unwrap();
+            assert!(script.contains(option) && !script.contains("completions"), "{shell}\n{script}");
+            assert_eq!(script.matches("]:FILE:_files' \\\n").count(), files, "{script}");
+        }
+    }
+
+    #[test]
+    fn whatever_else_is_asked_is_for_the_options() {
+        assert_eq!(asked_in("csh"), None);
+        assert_eq!(asked(["-c", "bash"].into_iter().map(OsString::from)), None);
+    }
+}

@@ -1,0 +1,128 @@
+//! How a running daemon is asked: a Unix socket in a directory that only its user, and root, may enter. One request and
+//! one answer for each connection, each a line of JSON.
+
+mod client;
+mod server;
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use inosync_actors::daemon::Handle;
+use inosync_actors::path::RelPath;
+use inosync_actors::status::{Status, Whereabouts};
+use serde::{Deserialize, Serialize};
+
+pub use client::{AskError, ask};
+pub use server::{Socket, serve};
+
+/// The name of the socket in the directory of its site.
+const SOCKET: &str = "socket";
+
+/// What may be asked.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// How it is going.
+    Status,
+    /// What is known of a path, which is relative to `wpath`.
+    Explain {
+        /// Its bytes.
+        path: Vec<u8>,
+    },
+    /// A node is to pause, or to go on.
+    Pause {
+        /// Its name, as in the configuration or the log.
+        node: String,
+        /// Whether it pauses from now on.
+        paused: bool,
+    },
+}
+
+/// What is answered.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Answer {
+    /// How it is going.
+    Status(Box<Status>),
+    /// What is known of a path.
+    Whereabouts(Whereabouts),
+    /// It is so.
+    Done,
+    /// There is no such node.
+    NoSuchNode {
+        /// Those that there are.
+        nodes: Vec<String>,
+    },
+    /// The request cannot be answered now.
+    Refused {
+        /// Why.
+        why: String,
+    },
+}
+
+/// The daemon of this process, for those who ask for it from outside: another one after each start anew.
+#[derive(Clone, Default)]
+pub struct Desk(Rc<RefCell<State>>);
+
+#[derive(Default)]
+struct State {
+    daemon: Option<Handle>,
+    /// The nodes that are paused: the next daemon is told.
+    paused: BTreeSet<String>,
+}
+
+impl Desk {
+    /// This daemon runs from now on.
+    pub async fn open(&self, daemon: Handle) {
+        let paused = self.0.borrow().paused.clone();
+        for node in paused {
+            // It is not there any more: then it need not be paused.
+            let _ = daemon.pause(node, true).await;
+        }
+        self.0.borrow_mut().daemon = Some(daemon);
+    }
+
+    /// How the daemon is doing; `None` while there is none.
+    pub async fn status(&self, ask_nodes: bool) -> Option<Status> {
+        self.daemon()?.status(ask_nodes).await
+    }
+
+    fn daemon(&self) -> Option<Handle> {
+        self.0.borrow().daemon.clone()
+    }
+
+    /// The answer to a request.
+    pub async fn answer(&self, request: Request) -> Answer {
+        let Some(daemon) = self.daemon() else { return ending() };
+        match request {
+            Request::Status => daemon.status(true).await.map_or_else(ending, |status| Answer::Status(Box::new(status))),
+            Request::Explain { path } => match RelPath::new(&path) {
+                Ok(path) => daemon.whereabouts(path).await.map_or_else(ending, Answer::Whereabouts),
+                Err(why) => Answer::Refused { why: why.to_string() },
+            },
+            Request::Pause { node, paused } => self.pause(&daemon, node, paused).await,
+        }
+    }
+
+    async fn pause(&self, daemon: &Handle, node: String, paused: bool) -> Answer {
+        match daemon.pause(node.clone(), paused).await {
+            None => ending(),
+            Some(false) => {
+                let nodes = daemon.status(false).await.map(|status| status.nodes).unwrap_or_default();
+                Answer::NoSuchNode { nodes: nodes.into_iter().map(|node| node.name).collect() }
+            }
+            Some(true) => {
+                let set = &mut self.0.borrow_mut().paused;
+                if paused {
+                    set.insert(node)
+                } else {
+                    set.remove(&node)
+                };
+                Answer::Done
+            }
+        }
+    }
+}
+
+fn ending() -> Answer {
+    Answer::Refused { why: "the daemon is starting or ending".to_owned() }
+}

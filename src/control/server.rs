@@ -1,0 +1,145 @@
+//! The daemon's side of the control socket.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use inosync_actors::path::Escaped;
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use slog::{Logger, warn};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+
+use super::{Desk, Request, SOCKET};
+
+/// How long a client may take to ask, and to read the answer.
+const CLIENT_TIME: Duration = Duration::from_secs(10);
+/// Bytes of a request; a path of 4,096 bytes takes up to 16 KiB.
+const LONGEST: u64 = 64 * 1024;
+/// A process that has no descriptor left is tried again after so long.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Where no socket can be made, it is tried again after so long,
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// and then after so long each time.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// Answers until it is dropped.
+pub struct Socket(tokio::task::JoinHandle<()>);
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A socket, and the directory that it is alone in: both are removed when it is dropped.
+struct Bound {
+    listener: UnixListener,
+    dir: PathBuf,
+    /// The lock tells other daemons that the directory is in use.
+    _lock: File,
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        // Whoever comes next makes them anew.
+        let _ = fs::remove_file(self.dir.join(SOCKET)).and_then(|()| fs::remove_dir(&self.dir));
+    }
+}
+
+/// Answers at a socket in the first of these directories that is of use; `None` if there is to be none. Without one
+/// mirroring goes on, and they are tried again.
+pub fn serve(places: &[PathBuf], desk: Desk, log: &Logger) -> Option<Socket> {
+    if places.is_empty() {
+        return None;
+    }
+    let (places, log) = (places.to_owned(), log.clone());
+    Some(Socket(tokio::task::spawn_local(async move {
+        let bound = bind(&places, &log).await;
+        accept(&bound.listener, desk).await;
+    })))
+}
+
+async fn bind(places: &[PathBuf], log: &Logger) -> Bound {
+    let mut tries = 0;
+    loop {
+        let mut reasons = Vec::new();
+        for dir in places {
+            match open(dir) {
+                Ok((listener, lock)) => return Bound { listener, dir: dir.clone(), _lock: lock },
+                Err(why) => reasons.push(format!("{}: {why}", Escaped(dir.as_os_str().as_encoded_bytes()))),
+            }
+        }
+        tries += 1;
+        // A process that a killed daemon was starting may hold its lock for a moment: that is worth no line.
+        if tries == 2 {
+            warn!(log, "no control socket: --status, --explain, --pause and --resume have nobody to ask";
+                "why" => reasons.join("; "));
+        }
+        tokio::time::sleep(if tries == 1 { FIRST_RETRY } else { RETRY }).await;
+    }
+}
+
+/// Makes the directory, where it is missing, and the socket in it.
+fn open(dir: &Path) -> io::Result<(UnixListener, File)> {
+    if let Some(parent) = dir.parent() {
+        DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => (),
+    }
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = File::from(rustix::fs::open(dir, flags, Mode::empty())?);
+    let meta = opened.metadata()?;
+    if meta.uid() != rustix::process::geteuid().as_raw() || meta.mode() & 0o077 != 0 {
+        return Err(io::Error::other("it is not a directory that this user alone may enter"));
+    }
+    flock(&opened, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| io::Error::other("in use by another inosync with this configuration"))?;
+    // The path of a socket is short (sun_path in unix(7)), that of the directory need not be.
+    let socket = super::client::within(opened.as_raw_fd());
+    match fs::remove_file(&socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => (),
+    }
+    Ok((UnixListener::bind(socket)?, opened))
+}
+
+async fn accept(listener: &UnixListener, desk: Desk) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let desk = desk.clone();
+                tokio::task::spawn_local(async move {
+                    // A client that went away does without an answer.
+                    let _ = tokio::time::timeout(CLIENT_TIME, converse(stream, desk)).await;
+                });
+            }
+            Err(_) => tokio::time::sleep(RETRY_AFTER).await,
+        }
+    }
+}
+
+async fn converse(stream: UnixStream, desk: Desk) -> io::Result<()> {
+    // The mode of the directory says the same; this holds if somebody widens it.
+    let peer = stream.peer_cred()?.uid();
+    if peer != 0 && peer != rustix::process::geteuid().as_raw() {
+        return Ok(());
+    }
+    let (reader, mut writer) = stream.into_split();
+    let mut line = Vec::new();
+    BufReader::new(reader).take(LONGEST).read_until(b'\n', &mut line).await?;
+    let answer = match serde_json::from_slice::<Request>(&line) {
+        Ok(request) => desk.answer(request).await,
+        Err(_) => {
+            super::Answer::Refused { why: "the daemon does not know this request: it is of another version".into() }
+        }
+    };
+    let mut said = serde_json::to_vec(&answer)?;
+    said.push(b'\n');
+    writer.write_all(&said).await
+}

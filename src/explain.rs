@@ -1,0 +1,160 @@
+//! `--explain`: whether a path is mirrored, and why not; and what the running daemon knows of it.
+
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use inosync_actors::filter::excludes::Pattern;
+use inosync_actors::filter::rules;
+use inosync_actors::path::{Escaped, RelPath};
+use inosync_actors::status::{AtNode, UnixTime, Whereabouts};
+
+use crate::config::Outline;
+use crate::control::{Answer, Request, ask};
+use crate::exit::Exit;
+use crate::{logging, status};
+
+/// Prints what is known of a path: by the configuration file, and by the daemon, if one runs.
+pub async fn explain(config: &Path, outline: &Outline, asked: &Path) -> Exit {
+    let Some(path) = below(&outline.wpath, asked) else {
+        let (asked, wpath) = (Escaped(asked.as_os_str().as_bytes()), Escaped(outline.wpath.as_os_str().as_bytes()));
+        logging::say(&format!("inosync: {asked} is not below {wpath}: name a path in it, absolute or relative to it"));
+        return Exit::Usage;
+    };
+    logging::print(judged(outline, &path).trim_end());
+    match ask(config, &outline.sockets, &Request::Explain { path: path.as_bytes().to_vec() }).await {
+        Ok(Answer::Whereabouts(whereabouts)) => {
+            let excluded = outline.excludes.excludes(&path, is_dir(outline, &path));
+            logging::print(known(&whereabouts, excluded).trim_end());
+            Exit::Done
+        }
+        other => status::complain(other),
+    }
+}
+
+/// The path relative to the watched directory. What is relative already is taken to be so.
+fn below(wpath: &Path, asked: &Path) -> Option<RelPath> {
+    let resolved = || Some((wpath.canonicalize().ok()?, parent_resolved(asked)?));
+    let tail = match asked.is_absolute() {
+        false => asked.to_owned(),
+        true => match asked.strip_prefix(wpath) {
+            Ok(tail) => tail.to_owned(),
+            Err(_) => resolved().and_then(|(wpath, asked)| asked.strip_prefix(wpath).ok().map(Path::to_owned))?,
+        },
+    };
+    // `components` drops `.` and doubled slashes; what climbs out is refused.
+    let tail: PathBuf = tail.components().filter(|part| *part != std::path::Component::CurDir).collect();
+    RelPath::new(tail.as_os_str().as_bytes()).ok()
+}
+
+/// Without symlinks above the path: itself it may be one, or be gone.
+fn parent_resolved(path: &Path) -> Option<PathBuf> {
+    let parent = path.parent()?.canonicalize().ok()?;
+    Some(path.file_name().map_or(parent.clone(), |name| parent.join(name)))
+}
+
+fn is_dir(outline: &Outline, path: &RelPath) -> bool {
+    path.under(&outline.wpath).symlink_metadata().is_ok_and(|metadata| metadata.is_dir())
+}
+
+/// What the patterns say of it.
+fn judged(outline: &Outline, path: &RelPath) -> String {
+    let mut text = format!("{path} in {}\n", Escaped(outline.wpath.as_os_str().as_bytes()));
+    let kind = match path.under(&outline.wpath).symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => "a directory",
+        Ok(metadata) if metadata.is_symlink() => "a symlink, which is mirrored as one",
+        Ok(metadata) if metadata.is_file() => "a file",
+        Ok(_) => "a special file, which is mirrored only with -D or -a in `extra`",
+        Err(_) => "not there now",
+    };
+    // Writing to a String does not fail.
+    let _ = writeln!(text, "  it is: {kind}");
+    match outline.excludes.deciding(path, is_dir(outline, path)) {
+        None => text.push_str("  excluded: no\n"),
+        Some((top, pattern)) => {
+            let at = outline.excludes.patterns().iter().position(|other| other == pattern).unwrap_or(0);
+            let _ = writeln!(text, "  excluded: by `{}` (rexcludes[{at}]), which matches {top}", shown(pattern));
+            for rule in rules::of(pattern) {
+                let _ = writeln!(text, "  rule for rsync: --filter='{}'", Escaped(rule.as_bytes()));
+            }
+        }
+    }
+    text
+}
+
+fn shown(pattern: &Pattern) -> String {
+    Escaped(pattern.as_str().as_bytes()).to_string()
+}
+
+/// What the daemon says of it.
+fn known(whereabouts: &Whereabouts, excluded: bool) -> String {
+    let seen = match whereabouts.seen {
+        _ if excluded => "no, it is excluded",
+        Some(true) => "yes",
+        Some(false) => "NO: changes are found by comparisons only",
+        None => "not known: the watcher is busy",
+    };
+    let mut text = format!("  watched: {seen}\n");
+    for AtNode { name, pending, last_sent_at } in &whereabouts.nodes {
+        let sent = match last_sent_at {
+            _ if excluded => "never".to_owned(),
+            Some(at) => format!("last {}", time(*at)),
+            None => format!("not since {}, or too long ago to be remembered", time(whereabouts.since)),
+        };
+        let pending = if *pending && !excluded { "pending now; " } else { "" };
+        let _ = writeln!(text, "  node {}: {pending}sent or compared: {sent}", Escaped(name.as_bytes()));
+    }
+    text
+}
+
+fn time(at: UnixTime) -> String {
+    humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + std::time::Duration::from_secs(at)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use inosync_actors::filter::excludes::Excludes;
+
+    use super::*;
+
+    fn rel(path: &str) -> RelPath {
+        RelPath::new(path.as_bytes()).unwrap()
+    }
+
+    fn outline(wpath: &Path, patterns: &[&str]) -> Outline {
+        let excludes = Excludes::new(patterns.iter().map(|&text| text.to_owned()).collect()).unwrap();
+        Outline { wpath: wpath.to_owned(), excludes, sockets: Vec::new() }
+    }
+
+    #[test]
+    fn a_path_may_be_given_absolute_relative_or_through_a_symlink() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(base.join("src/d")).unwrap();
+        std::os::unix::fs::symlink(base.join("src"), base.join("link")).unwrap();
+        let (src, link) = (base.join("src"), base.join("link"));
+        for (wpath, asked, expected) in [
+            (&src, src.join("d/f"), Some(rel("d/f"))),
+            (&src, PathBuf::from("d/f"), Some(rel("d/f"))),
+            (&src, PathBuf::from("./d//f/"), Some(rel("d/f"))),
+            (&src, src.clone(), Some(RelPath::root())),
+            (&src, link.join("d/f"), Some(rel("d/f"))),
+            (&link, src.join("d/f"), Some(rel("d/f"))),
+            (&src, base.join("other"), None),
+            (&src, PathBuf::from("../other"), None),
+        ] {
+            assert_eq!(below(wpath, &asked), expected, "{}", asked.display());
+        }
+    }
+
+    #[test]
+    fn an_excluded_path_is_told_with_its_pattern_and_the_rules_for_rsync() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("cache")).unwrap();
+        let outline = outline(dir.path(), &["*.tmp", "cache/"]);
+        let text = judged(&outline, &rel("cache/x"));
+        assert!(text.contains("excluded: by `cache/` (rexcludes[1]), which matches cache\n"), "{text}");
+        assert!(text.contains("--filter='- cache/'") && text.contains("--filter='- cache/**'"), "{text}");
+        assert!(judged(&outline, &rel("x")).contains("excluded: no"));
+    }
+}

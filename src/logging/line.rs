@@ -1,0 +1,128 @@
+//! A line of the log before it has a form: its message and its fields, without control characters.
+
+use std::fmt::{self, Arguments, Write};
+
+use inosync_actors::rsync::output::Bytes;
+use slog::{BorrowedKV, KV, Key, Level, Logger, OwnedKVList, Record, RecordLocation, RecordStatic, Serializer};
+
+/// What is said, and of what.
+#[derive(Debug)]
+pub struct Line {
+    pub level: Level,
+    pub message: String,
+    /// In their order, those of the logger first.
+    pub fields: Vec<(Key, Value)>,
+}
+
+/// What a field says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    Unsigned(u64),
+    Signed(i64),
+    Switch(bool),
+    Text(String),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Unsigned(number) => number.fmt(f),
+            Value::Signed(number) => number.fmt(f),
+            Value::Switch(on) => on.fmt(f),
+            Value::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+impl Line {
+    /// The line that a record is.
+    pub fn of(record: &Record<'_>, values: &OwnedKVList) -> Result<Line, slog::Error> {
+        let mut fields = Vec::new();
+        for part in [values as &dyn KV, &record.kv()] {
+            let mut said = Fields(Vec::new());
+            part.serialize(record, &mut said)?;
+            // slog gives the last field first.
+            fields.extend(said.0.into_iter().rev());
+        }
+        Ok(Line { level: record.level(), message: printable(record.msg().to_string()), fields })
+    }
+
+    /// The same with units: bytes and times are numbers, for programs.
+    pub fn for_people(self) -> Line {
+        let with_unit = |(key, value): (Key, Value)| match (value, key.strip_suffix("_ms")) {
+            (Value::Unsigned(bytes), _) if key == "bytes" => (key, Value::Text(Bytes(bytes).to_string())),
+            (Value::Unsigned(time), Some(key)) => (key, Value::Text(format!("{time} ms"))),
+            (value, _) => (key, value),
+        };
+        Line { fields: self.fields.into_iter().map(with_unit).collect(), ..self }
+    }
+
+    /// Hands it to what gives it its form.
+    pub fn write(&self, to: &Logger) {
+        let location = RecordLocation { file: file!(), line: line!(), column: 0, function: "", module: module_path!() };
+        let record = RecordStatic { location: &location, tag: "", level: self.level };
+        to.log(&Record::new(&record, &format_args!("{}", self.message), BorrowedKV(self)));
+    }
+}
+
+/// The fields, in their order.
+impl KV for Line {
+    fn serialize(&self, _: &Record<'_>, to: &mut dyn Serializer) -> slog::Result {
+        self.fields.iter().try_for_each(|(key, value)| match value {
+            Value::Unsigned(number) => to.emit_u64(key, *number),
+            Value::Signed(number) => to.emit_i64(key, *number),
+            Value::Switch(on) => to.emit_bool(key, *on),
+            Value::Text(text) => to.emit_str(key, text),
+        })
+    }
+}
+
+/// The fields of a line in the making.
+struct Fields(Vec<(Key, Value)>);
+
+/// Takes these types for a number.
+macro_rules! numbers {
+    ($($name:ident: $from:ty => $variant:ident $to:ty),*) => {
+        $(fn $name(&mut self, key: Key, value: $from) -> slog::Result {
+            self.0.push((key, <$to>::try_from(value).map_or_else(|_| Value::Text(value.to_string()), Value::$variant)));
+            Ok(())
+        })*
+    };
+}
+
+impl Serializer for Fields {
+    numbers! {
+        emit_u8: u8 => Unsigned u64, emit_u16: u16 => Unsigned u64, emit_u32: u32 => Unsigned u64,
+        emit_u64: u64 => Unsigned u64, emit_usize: usize => Unsigned u64, emit_u128: u128 => Unsigned u64,
+        emit_i8: i8 => Signed i64, emit_i16: i16 => Signed i64, emit_i32: i32 => Signed i64,
+        emit_i64: i64 => Signed i64, emit_isize: isize => Signed i64, emit_i128: i128 => Signed i64
+    }
+
+    fn emit_bool(&mut self, key: Key, value: bool) -> slog::Result {
+        self.0.push((key, Value::Switch(value)));
+        Ok(())
+    }
+
+    fn emit_arguments(&mut self, key: Key, value: &Arguments<'_>) -> slog::Result {
+        self.0.push((key, Value::Text(printable(value.to_string()))));
+        Ok(())
+    }
+}
+
+/// Names are escaped where they are shown. What is not a name, such as another program's words, must not make a line of its
+/// own or speak to the terminal either.
+fn printable(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    text.chars().fold(String::new(), |mut shown, c| {
+        match c.is_control() {
+            true => c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| {
+                // A String takes everything.
+                let _ = write!(shown, "\\x{byte:02x}");
+            }),
+            false => shown.push(c),
+        }
+        shown
+    })
+}

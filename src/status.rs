@@ -1,0 +1,151 @@
+//! `--status`, `--pause` and `--resume`: asks the running daemon, and says what it says.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use inosync_actors::path::Escaped;
+use inosync_actors::rsync::output::Bytes;
+use inosync_actors::status::{Node, State, Status, UnixTime, Verdict};
+use slog::{Logger, error, info, warn};
+
+use crate::config::Outline;
+use crate::control::{Answer, AskError, Request, ask};
+use crate::exit::Exit;
+use crate::logging;
+
+/// Prints how the daemon is doing, for people or as JSON. The exit code is that of a monitoring check.
+pub async fn status(config: &Path, outline: &Outline, json: bool) -> Exit {
+    let status = match ask(config, &outline.sockets, &Request::Status).await {
+        Ok(Answer::Status(status)) => status,
+        other => return complain(other),
+    };
+    let text = if json { serde_json::to_string_pretty(&status).unwrap_or_default() } else { shown(&status) };
+    logging::print(text.trim_end());
+    match status.verdict() {
+        Verdict::Well => Exit::Done,
+        Verdict::Attention => Exit::Attention,
+        Verdict::Failing => Exit::Failing,
+    }
+}
+
+/// Pauses a node, or lets it go on.
+pub async fn pause(config: &Path, outline: &Outline, node: &str, paused: bool) -> Exit {
+    let request = Request::Pause { node: node.to_owned(), paused };
+    match ask(config, &outline.sockets, &request).await {
+        Ok(Answer::Done) => Exit::Done,
+        Ok(Answer::NoSuchNode { nodes }) => {
+            let nodes: Vec<String> = nodes.iter().map(|node| Escaped(node.as_bytes()).to_string()).collect();
+            let node = Escaped(node.as_bytes());
+            logging::say(&format!("inosync: there is no node `{node}`: name one of: {}", nodes.join(", ")));
+            Exit::Usage
+        }
+        other => complain(other),
+    }
+}
+
+/// Says why there is no answer, or none that was asked for.
+pub fn complain(answer: Result<Answer, AskError>) -> Exit {
+    let why = match answer {
+        Err(why) => why.to_string(),
+        Ok(Answer::Refused { why }) => why,
+        Ok(_) => "the daemon answers something else: if inosync was upgraded, restart it".to_owned(),
+    };
+    logging::say(&format!("inosync: {why}"));
+    Exit::NoAnswer
+}
+
+/// Writes the status to the log.
+pub fn log(log: &Logger, status: &Status) {
+    let source = &status.source;
+    info!(log, "status"; "watched" => source.watched_directories, "unwatched" => source.unwatched_directories,
+        "overflows" => source.overflows, "up" => duration(status.at.saturating_sub(status.started_at)));
+    for node in &status.nodes {
+        let (name, state, lag) = (&node.name, node.state.to_string(), lag(node));
+        let totals = &node.totals;
+        match node.verdict() {
+            Verdict::Well => {
+                info!(log, "status"; "node" => name, "state" => state, "pending" => node.pending, "lag" => lag,
+                    "sent" => totals.sent, "deleted" => totals.deleted, "bytes" => %Bytes(totals.bytes));
+            }
+            Verdict::Attention => {
+                warn!(log, "status"; "node" => name, "state" => state, "pending" => node.pending, "lag" => lag);
+            }
+            Verdict::Failing => {
+                error!(log, "status"; "node" => name, "state" => state, "pending" => node.pending, "lag" => lag);
+            }
+        }
+    }
+}
+
+/// The status for people.
+fn shown(status: &Status) -> String {
+    let Status { version, rsync, wpath, pid, source, .. } = status;
+    let mut text = String::new();
+    // Writing to a String does not fail.
+    let _ = writeln!(text, "inosync {version}, {wpath}, pid {pid}, up {}", duration(status.at - status.started_at));
+    let limit = source.watch_limit.map_or(String::new(), |limit| format!(" (limit {limit})"));
+    let _ = writeln!(text, "source: watched directories: {}{limit}", source.watched_directories);
+    if let Some(trouble) = &source.trouble {
+        let _ = writeln!(text, "  NOTHING IS SENT: {trouble}");
+    }
+    if source.unwatched_directories > 0 {
+        let names = source.unwatched.join(", ");
+        let _ = writeln!(text, "  NOT watched: {}: {names}", source.unwatched_directories);
+    }
+    if source.rescans > 0 {
+        let _ = writeln!(text, "  compared again: {} times, {} overflows", source.rescans, source.overflows);
+    }
+    status.nodes.iter().for_each(|node| show_node(node, status.at, rsync, &mut text));
+    text
+}
+
+fn show_node(node: &Node, now: UnixTime, rsync: &str, text: &mut String) {
+    let name = Escaped(node.name.as_bytes());
+    let until = match &node.state {
+        State::Backoff { until, .. } if *until <= now => "; trying now".to_owned(),
+        State::Backoff { until, .. } => format!("; next try in {}", duration(until - now)),
+        _ => String::new(),
+    };
+    let _ = writeln!(text, "node {name}: {}{until}", node.state);
+    if node.pending > 0 {
+        let _ = writeln!(text, "  pending: {} paths, oldest unsent change: {}", node.pending, lag(node));
+    }
+    if let Some(why) = &node.reconcile_held {
+        let _ = writeln!(text, "  reconcile held: {why}");
+    }
+    let ago = |at: UnixTime| duration(now.saturating_sub(at));
+    let success = node.last_success_at.map_or("none yet".to_owned(), |at| format!("{} ago", ago(at)));
+    let totals = &node.totals;
+    let _ = writeln!(
+        text,
+        "  last success: {success}; sent: {}, deleted: {}, bytes: {}, batches: {}, reconciles: {}, failures: {}, restarts: {}",
+        totals.sent,
+        totals.deleted,
+        Bytes(totals.bytes),
+        totals.batches,
+        totals.reconciles,
+        totals.failures,
+        totals.restarts
+    );
+    if let Some(error) = &node.last_error {
+        let _ = writeln!(text, "  last error: {} ago: {}", ago(error.at), error.text);
+    }
+    let there = node.rsync.version.as_deref().unwrap_or("version not told");
+    let protocol = node.rsync.protocol.map_or(String::new(), |number| format!(", protocol {number}"));
+    let _ = writeln!(text, "  rsync: {rsync} here, {there} there{protocol}");
+}
+
+fn lag(node: &Node) -> String {
+    node.lag.map_or("none".to_owned(), |seconds| match seconds {
+        0.0..10.0 => format!("{seconds:.1}s"),
+        _ => duration(seconds as u64),
+    })
+}
+
+fn duration(seconds: u64) -> String {
+    humantime::format_duration(Duration::from_secs(seconds)).to_string()
+}
+
+#[cfg(test)]
+mod tests;

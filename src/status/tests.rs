@@ -1,0 +1,46 @@
+use inosync_actors::status::{Event, Phase, RemoteRsync, Source, Totals};
+
+use super::*;
+
+fn sample(state: State) -> Status {
+    let node = Node {
+        name: "h:".into(),
+        dest: "h:/m/".into(),
+        state,
+        pending: 3,
+        lag: Some(75.4),
+        reconcile_held: None,
+        last_success_at: Some(900),
+        last_error: Some(Event { at: 990, text: "the node is full: x".into(), is_error: true }),
+        totals: Totals { sent: 7, bytes: 2048, ..Totals::default() },
+        rsync: RemoteRsync { version: Some("3.2.7".into()), protocol: Some(31) },
+        recent: Vec::new(),
+    };
+    let source = Source { watched_directories: 12, watch_limit: Some(1000), ..Source::default() };
+    let (version, rsync, wpath) = ("1".to_owned(), "3.5.0".to_owned(), "/src".to_owned());
+    Status { version, rsync, wpath, pid: 9, started_at: 0, at: 1000, phase: Phase::Running, source, nodes: vec![node] }
+}
+
+#[test]
+fn a_node_that_fails_is_told_with_its_lag_and_its_next_try() {
+    let text = shown(&sample(State::Backoff { why: "the node is full".into(), until: 1030, lasts: true }));
+    for line in [
+        "inosync 1, /src, pid 9, up 16m 40s",
+        "source: watched directories: 12 (limit 1000)",
+        "node h:: backoff: the node is full; next try in 30s",
+        "  pending: 3 paths, oldest unsent change: 1m 15s",
+        "  last success: 1m 40s ago; sent: 7,",
+        "  last error: 10s ago: the node is full: x",
+        "  rsync: 3.5.0 here, 3.2.7 there, protocol 31",
+    ] {
+        assert!(text.lines().any(|found| found.starts_with(line)), "wanted {line}\n{text}");
+    }
+}
+
+#[test]
+fn the_status_passes_through_json_unchanged() {
+    let status = sample(State::Held { why: "the source is missing".into() });
+    let json = serde_json::to_string(&status).unwrap();
+    assert!(json.contains("{\"is\":\"held\",\"why\":\"the source is missing\"}"), "{json}");
+    assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
+}

@@ -1,0 +1,58 @@
+//! Asking the daemon that runs, as a person does from another terminal.
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use super::{Node, Site, daemon, wait};
+
+/// What a question came to.
+#[derive(Debug)]
+pub struct Asked {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Site {
+    /// Runs inosync with the configuration and these options, beside the daemon.
+    pub fn ask(&self, options: &[&str]) -> Asked {
+        self.ask_about(&self.config_file().display().to_string(), options)
+    }
+
+    /// As [`Site::ask`], with a configuration file that is as it is.
+    pub fn ask_about(&self, config: &str, options: &[&str]) -> Asked {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_inosync"));
+        command.args(["-c", config]).args(options).current_dir("/").stdin(Stdio::null());
+        command.env("RUNTIME_DIRECTORY", daemon::runtime_dir(&self.beside("")));
+        let output = command.output().expect("inosync can be run");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Asked { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// The status as JSON.
+    pub fn status(&self) -> Value {
+        let asked = self.ask(&["--status", "--json"]);
+        serde_json::from_str(&asked.stdout).unwrap_or_else(|e| self.fail(&format!("{e}: {asked:?}")))
+    }
+
+    /// What the status says of a node.
+    pub fn status_of(&self, node: Node) -> Value {
+        let (status, name) = (self.status(), self.name(node));
+        let name = if name.is_empty() { "local".to_owned() } else { name };
+        let nodes = status["nodes"].as_array().expect("there is a list of nodes");
+        let found = nodes.iter().find(|found| found["name"] == name.as_str());
+        found.cloned().unwrap_or_else(|| self.fail(&format!("no {name} in {status:#}")))
+    }
+
+    /// Waits until the status of a node is as wanted.
+    pub fn expect_status(&self, node: Node, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let found = wait::until(|| Some(self.status_of(node)).filter(|status| is_so(status)));
+        found.unwrap_or_else(|| self.fail(&format!("{node} is not {what}: {:#}", self.status_of(node))))
+    }
+
+    /// Waits until a node is in this state.
+    pub fn expect_state(&self, node: Node, state: &str) -> Value {
+        self.expect_status(node, state, |status| status["state"]["is"] == state)
+    }
+}
