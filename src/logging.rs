@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use self::line::Line;
+use crate::bars::Bars;
 
 /// How the log looks: the key `log`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub enum Format {
 pub struct Log {
     /// What writes to it.
     pub logger: Logger,
+    /// What stands below its lines; `None` where nothing can be drawn.
+    pub bars: Option<Bars>,
     style: Arc<Style>,
     verbose: bool,
 }
@@ -57,8 +60,9 @@ impl Log {
     /// mirroring.
     pub fn new(verbose: u8, style: LogStyle) -> Log {
         let shared = Arc::new(Style { level: AtomicUsize::new(0), json: AtomicBool::new(false) });
-        let sink = Sink { style: shared.clone(), output: Output::of_process() };
-        let log = Log { logger: Logger::root(sink.ignore_res(), o!()), style: shared, verbose: verbose > 0 };
+        let bars = Bars::at_terminal();
+        let sink = Sink { style: shared.clone(), output: Output::of_process(), bars: bars.clone() };
+        let log = Log { logger: Logger::root(sink.ignore_res(), o!()), bars, style: shared, verbose: verbose > 0 };
         log.set(style);
         log
     }
@@ -102,6 +106,8 @@ pub fn say(text: &str) {
 struct Sink {
     style: Arc<Style>,
     output: Output,
+    /// Its lines do not tear them.
+    bars: Option<Bars>,
 }
 
 /// Where they go.
@@ -140,6 +146,15 @@ fn json<W: Write + Send + 'static>(to: W) -> Logger {
     Logger::root(Mutex::new(json.build()).ignore_res(), o!())
 }
 
+impl Sink {
+    fn above(&self, write: impl FnOnce()) {
+        match &self.bars {
+            Some(bars) => bars.above(write),
+            None => write(),
+        }
+    }
+}
+
 impl Drain for Sink {
     type Ok = ();
     type Err = slog::Error;
@@ -151,8 +166,8 @@ impl Drain for Sink {
         let line = Line::of(record, values)?;
         match &self.output {
             Output::Journal => journal::write(line)?,
-            Output::Stderr { json, .. } if self.style.json.load(Ordering::Relaxed) => line.write(json),
-            Output::Stderr { text, .. } => line.for_people().write(text),
+            Output::Stderr { json, .. } if self.style.json.load(Ordering::Relaxed) => self.above(|| line.write(json)),
+            Output::Stderr { text, .. } => self.above(|| line.for_people().write(text)),
         }
         Ok(())
     }
@@ -195,8 +210,8 @@ mod tests {
         let (kept, style) = (Kept::default(), Arc::new(Style { level: 0.into(), json: false.into() }));
         let text = text(slog_term::PlainSyncDecorator::new(kept.clone()));
         let output = Output::Stderr { text, json: json(BufWriter::new(kept.clone())) };
-        let logger = Logger::root(Sink { style: style.clone(), output }.ignore_res(), o!());
-        let log = Log { logger, style, verbose: false };
+        let logger = Logger::root(Sink { style: style.clone(), output, bars: None }.ignore_res(), o!());
+        let log = Log { logger, bars: None, style, verbose: false };
         log.set(LogStyle::default());
         (log, kept)
     }

@@ -1,6 +1,7 @@
 //! inosync mirrors a directory tree to its nodes, change by change. Start-up order: options, configuration, log, rsync,
 //! then one of the commands. The daemon itself is the library `inosync_actors`.
 
+mod bars;
 mod check;
 mod cli;
 mod config;
@@ -67,6 +68,12 @@ async fn start(options: &Options) -> Exit {
         Err(error) => return refused(&error),
     };
     let log = Log::new(options.verbose, service.log);
+    let exit = carry_out(options, Configuration { site, service }, &log).await;
+    log.bars.as_ref().inspect(|bars| bars.clear());
+    exit
+}
+
+async fn carry_out(options: &Options, Configuration { site, service }: Configuration, log: &Log) -> Exit {
     let version = match program::version(&site.rsync).await {
         Ok(version) => version,
         Err(why) => {
@@ -79,8 +86,8 @@ async fn start(options: &Options) -> Exit {
     } else if options.dry_run {
         once::dry_run(site, version, &log.logger).await
     } else if options.once {
-        once::once(site, version, &log.logger).await
+        once::once(site, version, log).await
     } else {
-        run::run(options.config(), Configuration { site, service }, version, &log).await
+        run::run(options.config(), Configuration { site, service }, version, log).await
     }
 }

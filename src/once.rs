@@ -10,6 +10,7 @@ use inosync_actors::rsync::blame::Blame;
 use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::failure::Failure;
 use inosync_actors::rsync::output::Line;
+use inosync_actors::rsync::progress::Gauge;
 use inosync_actors::rsync::version::Version;
 use inosync_actors::rsync::{Rsync, Shared};
 use inosync_actors::site::Site;
@@ -17,11 +18,14 @@ use inosync_actors::sync::report::{log_delivery, log_failing};
 use inosync_actors::sync::{Delivery, Transport};
 use slog::{Logger, error, info, o, warn};
 
+use crate::bars::Bars;
 use crate::exit::Exit;
+use crate::logging::Log;
 use crate::run::StopSignals;
 
 /// Reconciles every node, all side by side, and ends.
-pub async fn once(site: Site, version: Version, log: &Logger) -> Exit {
+pub async fn once(site: Site, version: Version, log: &Log) -> Exit {
+    let (bars, log) = (log.bars.as_ref(), &log.logger);
     let root = match sound_root(&site) {
         Ok(root) => root,
         Err(why) => {
@@ -30,11 +34,12 @@ pub async fn once(site: Site, version: Version, log: &Logger) -> Exit {
         }
     };
     let (site, children) = (Rc::new(site), Children::default());
+    let shared = Shared::once(children.clone()).heard_by(Bars::audience(bars), log);
     let tasks: Vec<_> = site
         .nodes
         .iter()
         .map(|node| {
-            let rsync = Rsync::new(site.clone(), root.clone(), node.clone(), version, Shared::once(children.clone()));
+            let rsync = Rsync::new(site.clone(), root.clone(), node.clone(), version, shared.clone());
             let log = log.new(o!("node" => node.name().to_owned()));
             actix::spawn(reconcile(rsync, log))
         })
@@ -71,7 +76,7 @@ pub async fn dry_run(site: Site, version: Version, log: &Logger) -> Exit {
         let count = |line| match line {
             Line::Sent(path, _) => (sends, _) = (sends + 1, print(node.name(), "would send", &path)),
             Line::Deleted(path) => (deletes, _) = (deletes + 1, print(node.name(), "would delete", &path)),
-            Line::MadeMirror | Line::DeletionsSkipped | Line::Notice => (),
+            Line::MadeMirror | Line::DeletionsSkipped | Line::Progress(_) | Line::Notice => (),
         };
         let result = tokio::select! {
             result = rsync.dry_run(count) => result,
@@ -117,7 +122,7 @@ async fn reconcile(rsync: Rc<Rsync>, log: Logger) -> bool {
 
 async fn reconcile_once(rsync: &Rc<Rsync>, log: &Logger) -> Result<Delivery, Failure> {
     let started = Instant::now();
-    let delivery = rsync.clone().reconcile(Vec::new()).await?;
+    let delivery = rsync.clone().reconcile(Vec::new(), Gauge::default()).await?;
     log_delivery(log, "reconciled", delivery.tally.changes(), &delivery, started);
     match &delivery.blamed {
         Blame::Paths(paths) => log_failing(log, paths, &delivery),

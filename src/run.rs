@@ -10,6 +10,7 @@ use inosync_actors::site::Site;
 use slog::{Logger, error, info, o};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::bars::Bars;
 use crate::config::{self, Configuration, Service};
 use crate::control::{self, Desk, Socket};
 use crate::exit::Exit;
@@ -140,7 +141,8 @@ impl Process<'_> {
     /// Mirrors until the daemon is to end or to start anew. `superseding`: after [`Ending::Superseded`].
     async fn mirror(&mut self, superseding: bool) -> Result<Ending, StartError> {
         let start = if superseding { Daemon::start_superseding } else { Daemon::start };
-        let mut daemon = start(self.site.clone(), self.version, &self.voice.logger.new(o!()))?;
+        let audience = Bars::audience(self.voice.bars.as_ref());
+        let mut daemon = start(self.site.clone(), self.version, audience, &self.voice.logger.new(o!()))?;
         self.desk.open(daemon.handle()).await;
         let _companion = self.notify.accompany(daemon.pulse());
         let mut stopping = false;

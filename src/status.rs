@@ -111,6 +111,10 @@ fn show_node(node: &Node, now: UnixTime, rsync: &str, text: &mut String) {
     if node.pending > 0 {
         let _ = writeln!(text, "  pending: {} paths, oldest unsent change: {}", node.pending, lag(node));
     }
+    if let Some(progress) = &node.progress {
+        let total = progress.total.map_or("so far".to_owned(), |total| format!("of {total} entries"));
+        let _ = writeln!(text, "  comparing: {} {total}, {} sent", progress.checked, Bytes(progress.bytes));
+    }
     if let Some(why) = &node.reconcile_held {
         let _ = writeln!(text, "  reconcile held: {why}");
     }

@@ -14,6 +14,7 @@ use crate::messages::{AskPath, AskStatus, Pause, Reload, Stop};
 use crate::path::RelPath;
 use crate::reload::Edition;
 use crate::root::{Root, RootError};
+use crate::rsync::audience::Audience;
 use crate::rsync::children::Children;
 use crate::rsync::node::Node;
 use crate::rsync::staging::Staging;
@@ -131,29 +132,40 @@ impl Threads {
 }
 
 impl Daemon {
-    /// Starts mirroring a site by rsync. Within an actix system, on its main thread: rsync processes end with the thread
-    /// that started them.
+    /// Starts mirroring a site by rsync; `audience` hears how far its reconciles are. Within an actix system, on its main
+    /// thread: rsync processes end with the thread that started them.
     ///
     /// # Errors
     /// When the source is not there, or another process keeps the state of this site.
-    pub fn start(site: Site, version: Version, log: &Logger) -> Result<Daemon, StartError> {
+    pub fn start(site: Site, version: Version, audience: Rc<dyn Audience>, log: &Logger) -> Result<Daemon, StartError> {
         let root = site.root()?;
-        Daemon::start_at(root, site, version, log)
+        Daemon::start_at(root, site, version, audience, log)
     }
 
     /// As [`Daemon::start`], after the end of a daemon as [`Ending::Superseded`].
     ///
     /// # Errors
     /// As [`Daemon::start`].
-    pub fn start_superseding(site: Site, version: Version, log: &Logger) -> Result<Daemon, StartError> {
+    pub fn start_superseding(
+        site: Site,
+        version: Version,
+        audience: Rc<dyn Audience>,
+        log: &Logger,
+    ) -> Result<Daemon, StartError> {
         let root = site.root()?.superseding();
-        Daemon::start_at(root, site, version, log)
+        Daemon::start_at(root, site, version, audience, log)
     }
 
-    fn start_at(root: Root, site: Site, version: Version, log: &Logger) -> Result<Daemon, StartError> {
+    fn start_at(
+        root: Root,
+        site: Site,
+        version: Version,
+        audience: Rc<dyn Audience>,
+        log: &Logger,
+    ) -> Result<Daemon, StartError> {
         let children = Children::default();
         let memory = Memory::open(&site, &root, log)?;
-        let mut shared = Shared::new(children.clone(), &site, log);
+        let mut shared = Shared::new(children.clone(), &site, log).heard_by(audience, log);
         let staging = shared.staging.clone();
         let source = root.clone();
         let ways = Box::new(move |edition: &Edition, node: &Node| -> Rc<dyn Transport> {

@@ -1,5 +1,6 @@
 //! The rsync command: its recipes, its runs, and what their ends mean. [`Rsync`] is the way to one node.
 
+pub mod audience;
 pub mod blame;
 pub mod children;
 mod deliver;
@@ -8,6 +9,7 @@ pub mod failure;
 pub mod master;
 pub mod node;
 pub mod output;
+pub mod progress;
 pub mod recipe;
 pub mod run;
 mod shared;
@@ -26,11 +28,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::audience::{Audience, Counter, Reconcile};
 use self::children::Children;
 use self::failure::{Cause, Failure};
 use self::master::Master;
 use self::node::{Kind, Node};
 use self::output::Line;
+use self::progress::Gauge;
 use self::recipe::{Context, Invocation, Question, Recipe};
 use self::run::{Code, Finished, PATIENCE, Process};
 pub use self::shared::Shared;
@@ -109,6 +113,8 @@ pub struct Rsync {
     protocol: Cell<Option<u32>>,
     /// The version of the node's rsync; `None` before somebody asked.
     remote: Cell<Option<Remote>>,
+    audience: Rc<dyn Audience>,
+    counter: Counter,
     log: Logger,
 }
 
@@ -126,7 +132,7 @@ impl Rsync {
         let deletions = Cell::new(Deletions::Unknown);
         let (make_path, made_mirror) = (Cell::new(false), Cell::new(false));
         let master = shared.master(&site, &node);
-        let Shared { children, budget, staging, log, .. } = shared;
+        let Shared { children, budget, staging, audience, counter, log, .. } = shared;
         let log = log.new(o!("node" => node.name().to_owned()));
         let standbys = RefCell::new(Standbys::new(Recipe::Present, budget));
         Rc::new(Rsync {
@@ -149,6 +155,8 @@ impl Rsync {
             retired: Cell::new(false),
             protocol: Cell::new(None),
             remote: Cell::new(None),
+            audience,
+            counter,
             log,
         })
     }
@@ -401,9 +409,14 @@ impl Transport for Rsync {
         })
     }
 
-    fn reconcile(self: Rc<Self>, kept: Vec<RelPath>) -> Running {
+    fn reconcile(self: Rc<Self>, kept: Vec<RelPath>, gauge: Gauge) -> Running {
         Box::pin(async move {
-            let result = self.reconcile_all(&kept).await;
+            let source = (self.root.path(), &self.site.excludes);
+            let reconcile = Reconcile::new(self.node.name(), &self.log, &gauge, source, &self.counter);
+            let result = tokio::select! {
+                result = self.reconcile_all(&kept, gauge) => result,
+                never = self.audience.attend(reconcile) => match never {},
+            };
             // A reconcile that would delete too much says nothing against the node.
             let well = result.as_ref().err().is_none_or(|failure| failure.cause == Cause::TooManyDeletions);
             self.keep_ready(well);

@@ -81,6 +81,8 @@ pub struct Node {
     pub pending: usize,
     /// For how long the oldest change has been on its way, in seconds; `None` if it has everything.
     pub lag: Option<f64>,
+    /// How far its reconcile is; `None` while none runs, and while nothing is known of it.
+    pub progress: Option<Progress>,
     /// Why its reconcile is held (`max_delete`), if it is.
     pub reconcile_held: Option<String>,
     /// When a run last succeeded.
@@ -93,6 +95,17 @@ pub struct Node {
     pub rsync: RemoteRsync,
     /// The latest batches and errors, oldest first.
     pub recent: Vec<Event>,
+}
+
+/// How far a reconcile is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Entries that were dealt with.
+    pub checked: u64,
+    /// How many there are; `None` while that is not known.
+    pub total: Option<u64>,
+    /// The sizes of the files that were sent.
+    pub bytes: u64,
 }
 
 /// The rsync at a node, as far as it is known.

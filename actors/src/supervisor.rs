@@ -29,6 +29,7 @@ use crate::messages::{
 use crate::reload::Edition;
 use crate::root::Root;
 use crate::rsync::node::Node;
+use crate::rsync::progress::Gauge;
 use crate::site::InitialSync;
 use crate::state::memory::Resumed;
 use crate::state::unsaved::Unsaved;
@@ -176,7 +177,8 @@ impl SupervisorActor {
         let (bulk_size, excludes) = (site.bulk_size, site.excludes.clone());
         let log = self.log.new(o!("node" => node.name().to_owned()));
         let (key, unsaved, root) = (state::key(site, node), self.unsaved.clone(), self.root.clone());
-        Link { slot, key, outbox, unsaved, transport, bulk_size, record, root, excludes, log }
+        let progress = Gauge::default();
+        Link { slot, key, outbox, unsaved, transport, progress, bulk_size, record, root, excludes, log }
     }
 
     fn launch(&mut self, at: usize, ctx: &mut Context<Self>) {

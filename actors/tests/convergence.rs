@@ -21,6 +21,7 @@ use inosync_actors::reload::Edition;
 use inosync_actors::root::Root;
 use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::node::Node;
+use inosync_actors::rsync::progress::Gauge;
 use inosync_actors::rsync::{Rsync, Shared, local_version};
 use inosync_actors::sync::lease::Lane;
 use inosync_actors::sync::plan::Plan;
@@ -79,9 +80,9 @@ impl Transport for Panics {
         self.upset(|| way.deliver(plan, lane, worked))
     }
 
-    fn reconcile(self: Rc<Self>, kept: Vec<RelPath>) -> Running {
+    fn reconcile(self: Rc<Self>, kept: Vec<RelPath>, gauge: Gauge) -> Running {
         let way = self.way.clone();
-        self.upset(|| way.reconcile(kept))
+        self.upset(|| way.reconcile(kept, gauge))
     }
 
     fn warm(self: Rc<Self>) {

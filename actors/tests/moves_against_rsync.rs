@@ -57,7 +57,7 @@ impl World {
         let way = Rsync::new(site.clone(), root, site.nodes[0].clone(), version, shared);
         let world = World { trees, site, way };
         files.iter().for_each(|file| write(&world.source(file), file));
-        world.way.clone().reconcile(Vec::new()).await.unwrap();
+        world.way.clone().reconcile(Vec::new(), Default::default()).await.unwrap();
         if world.site.excludes.patterns().is_empty() {
             world.assert_mirrored();
         }

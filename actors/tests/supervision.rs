@@ -17,6 +17,7 @@ use inosync_actors::root::Root;
 use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::failure::{Cause, Failure};
 use inosync_actors::rsync::node::Node;
+use inosync_actors::rsync::progress::Gauge;
 use inosync_actors::rsync::{Rsync, Shared, local_version};
 use inosync_actors::sync::lease::Lane;
 use inosync_actors::sync::plan::Plan;
@@ -51,8 +52,8 @@ impl Transport for Unreliable {
         self.goes_wrong().unwrap_or_else(|| self.way.clone().deliver(plan, lane, worked))
     }
 
-    fn reconcile(self: Rc<Self>, kept: Vec<RelPath>) -> Running {
-        self.goes_wrong().unwrap_or_else(|| self.way.clone().reconcile(kept))
+    fn reconcile(self: Rc<Self>, kept: Vec<RelPath>, gauge: Gauge) -> Running {
+        self.goes_wrong().unwrap_or_else(|| self.way.clone().reconcile(kept, gauge))
     }
 }
 

@@ -1,4 +1,4 @@
-use inosync_actors::status::{Event, Phase, RemoteRsync, Source, Totals};
+use inosync_actors::status::{Event, Phase, Progress, RemoteRsync, Source, Totals};
 
 use super::*;
 
@@ -9,6 +9,7 @@ fn sample(state: State) -> Status {
         state,
         pending: 3,
         lag: Some(75.4),
+        progress: Some(Progress { checked: 5, total: Some(9), bytes: 4096 }),
         reconcile_held: None,
         last_success_at: Some(900),
         last_error: Some(Event { at: 990, text: "the node is full: x".into(), is_error: true }),
@@ -29,6 +30,7 @@ fn a_node_that_fails_is_told_with_its_lag_and_its_next_try() {
         "source: watched directories: 12 (limit 1000)",
         "node h:: backoff: the node is full; next try in 30s",
         "  pending: 3 paths, oldest unsent change: 1m 15s",
+        "  comparing: 5 of 9 entries, 4.0 KiB sent",
         "  last success: 1m 40s ago; sent: 7,",
         "  last error: 10s ago: the node is full: x",
         "  rsync: 3.5.0 here, 3.2.7 there, protocol 31",

@@ -17,6 +17,7 @@ mod moves;
 mod moves_cost;
 mod names;
 mod nodes;
+mod progress;
 mod races;
 mod random;
 mod reload;

@@ -169,7 +169,7 @@ fn counted_rsync(site: &mut Site) -> impl Fn() -> usize + use<> {
 // === the end ===
 
 fn private_directories(site: &Site) -> Vec<String> {
-    let entries = fs::read_dir(site.beside("")).unwrap().flatten();
+    let entries = fs::read_dir(site.beside("run")).unwrap().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     names.filter(|name| name.starts_with("inosync-ssh-")).collect()
 }

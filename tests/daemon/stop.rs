@@ -96,17 +96,25 @@ fn a_stop_takes_no_longer_than_its_timeout() {
 /// Runs what follows at a terminal that goes away with this program; its errors go where ours go.
 const AT_TERMINAL: [&str; 4] = ["sh", "-c", "exec script --quiet --command \"exec $* 2>&3\" /dev/null 3>&2", "sh"];
 
-#[test]
-fn a_terminal_that_goes_away_is_a_stop() {
+/// Whether a terminal can be made here whose end a program would notice.
+fn can_lose_terminals() -> bool {
     if std::process::Command::new("script").arg("--version").output().is_err() {
         println!("not tested: script(1) is not there");
-        return;
+        return false;
     }
     // Under nohup the daemon is meant to outlive its terminal. SigIgn: proc_pid_status(5), signal 1 is the lowest bit.
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim();
     if u64::from_str_radix(ignored, 16).unwrap() & 1 == 1 {
         println!("not tested: SIGHUP is ignored here (nohup)");
+        return false;
+    }
+    true
+}
+
+#[test]
+fn a_terminal_that_goes_away_is_a_stop() {
+    if !can_lose_terminals() {
         return;
     }
     let mut site = Site::on(&[Local]);
@@ -116,6 +124,23 @@ fn a_terminal_that_goes_away_is_a_stop() {
     site.daemon().signal(Signal::KILL);
     site.expect_log("stopped");
     site.expect_log("the terminal is gone");
+    site.expect_identical();
+    let ended = site.wait();
+    assert!(ended.left.is_empty(), "{:?}", ended.left);
+}
+
+#[test]
+fn a_terminal_that_goes_away_while_a_bar_is_drawn_is_no_more_than_a_stop() {
+    if !can_lose_terminals() {
+        return;
+    }
+    let mut site = Site::on(&[Local]);
+    site.config("rspeed: 100");
+    (0..30).for_each(|n| site.write(n.to_string(), vec![b'x'; 6_000]));
+    site.start_by(&["sh", "-c", "exec script --quiet --command \"TERM=xterm exec $*\" /dev/null >&2", "sh"], &[]);
+    site.expect_log("% local: ");
+    site.daemon().signal(Signal::KILL);
+    // All of it was wanted before the stop. What is said meanwhile, nobody can read.
     site.expect_identical();
     let ended = site.wait();
     assert!(ended.left.is_empty(), "{:?}", ended.left);

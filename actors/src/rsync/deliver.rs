@@ -15,7 +15,8 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use super::blame::{Blame, blame};
 use super::failure::{Cause, Failure};
-use super::output::Line;
+use super::output::{self, Line};
+use super::progress::{Gauge, Meter};
 use super::recipe::{self, Recipe};
 use super::run::{Code, Finished};
 use super::{Deletions, Ears, Order, Rsync, Work};
@@ -213,13 +214,19 @@ impl Rsync {
         self.counted(Order { rules: &filters, ..order }, worked, &mut |_| ()).await
     }
 
-    /// Compares the whole tree. What the node has below the directories `kept` is not deleted.
-    pub(super) async fn reconcile_all(self: &Rc<Self>, kept: &[RelPath]) -> Result<Delivery, Failure> {
+    /// Compares the whole tree, and keeps `gauge` meanwhile. What the node has below the directories `kept` is not deleted.
+    pub(super) async fn reconcile_all(self: &Rc<Self>, kept: &[RelPath], gauge: Gauge) -> Result<Delivery, Failure> {
+        let meter = Meter::start(gauge);
         let filters: Vec<OsString> = kept.iter().flat_map(rules::kept).collect();
         if let Some(most) = self.site.max_delete {
             self.count_deletions(most, &filters).await?;
         }
-        let delivery = self.counted(Order { rules: &filters, ..Order::of(Recipe::Full) }, None, &mut |_| ()).await?;
+        let mut hear = |line: &Line| {
+            if let Line::Progress(piece) = line {
+                meter.hear(piece);
+            }
+        };
+        let delivery = self.counted(Order { rules: &filters, ..Order::of(Recipe::Full) }, None, &mut hear).await?;
         // It sent everything to it.
         self.made_mirror.set(false);
         Ok(delivery)
@@ -252,16 +259,17 @@ impl Rsync {
         for first in [true, false] {
             let (mut skipped, mut changed) = (false, Vec::new());
             let mut count = |said: &[u8]| {
-                let line = Line::parse(said);
-                if let Line::Sent(path, _) | Line::Deleted(path) = &line
-                    && changed.len() < REMEMBERED
-                {
-                    changed.push(path.clone());
+                for line in output::parts(said) {
+                    if let Line::Sent(path, _) | Line::Deleted(path) = &line
+                        && changed.len() < REMEMBERED
+                    {
+                        changed.push(path.clone());
+                    }
+                    skipped |= line == Line::DeletionsSkipped;
+                    self.made_mirror.set(self.made_mirror.get() || line == Line::MadeMirror);
+                    delivery.tally.count(&line);
+                    heard(&line);
                 }
-                skipped |= line == Line::DeletionsSkipped;
-                self.made_mirror.set(self.made_mirror.get() || line == Line::MadeMirror);
-                delivery.tally.count(&line);
-                heard(&line);
             };
             let mut ears = Ears { line: &mut count, worked: worked.take() };
             let finished = self.run_with_path(&Order { rules: &filters, ..order }, &mut ears).await?;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::progress::Piece;
 use crate::path::RelPath;
 
 /// What one line of the output says.
@@ -15,6 +16,8 @@ pub enum Line {
     MadeMirror,
     /// Something could not be read, so nothing was deleted in the whole run (rsync(1), `--ignore-errors`).
     DeletionsSkipped,
+    /// How far the run is: see [`parts`].
+    Progress(Piece),
     /// Anything else.
     Notice,
 }
@@ -41,6 +44,15 @@ impl Line {
             _ => Line::Notice,
         }
     }
+}
+
+/// What one line of the output says, where the run tells its progress: that may stand before something else.
+pub fn parts(line: &[u8]) -> impl Iterator<Item = Line> {
+    let (piece, rest) = match Piece::split_from(line) {
+        Some((piece, rest)) => (Some(Line::Progress(piece)), Some(rest).filter(|rest| !rest.is_empty())),
+        None => (None, Some(line)),
+    };
+    piece.into_iter().chain(rest.map(Line::parse))
 }
 
 /// The file of which a line says that its content is at the node now: sent, or linked to another one that has it.
@@ -72,7 +84,7 @@ impl Tally {
             Line::Sent(_, bytes) => (self.sent, self.bytes) = (self.sent + 1, self.bytes + bytes),
             Line::Deleted(_) => self.deleted += 1,
             Line::MadeMirror => self.made_mirror = true,
-            Line::DeletionsSkipped | Line::Notice => (),
+            Line::DeletionsSkipped | Line::Progress(_) | Line::Notice => (),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 
 use super::node::{Kind, Node};
+use super::progress;
 use super::run::Process;
 use super::staging::Twins;
 use super::version::Version;
@@ -246,6 +247,9 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
         // rsync would link all that is no directory, and later change one of two names of a symlink in its place.
         Build => options.extend(["--no-links", "--no-devices", "--no-specials"]),
         Subtrees | SubtreesRewritten | Full | DryRun => (),
+    }
+    if recipe == Full {
+        options.extend(progress::OPTIONS);
     }
     if matches!(recipe, DryRun | Probe) {
         options.push("--dry-run");

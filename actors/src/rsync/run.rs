@@ -206,7 +206,8 @@ impl Process {
                 text => line(text),
             };
             let partial = std::mem::take(&mut self.partial);
-            let lines = read_lines(self.stdout.take(), partial, line);
+            // A carriage return comes before what rsync says of its progress; in names it is escaped.
+            let lines = read_lines(self.stdout.take(), partial, b"\n\r", line);
             let pipes = async { tokio::join!(said.listen(self.stderr.take()), lines, feed) };
             tokio::pin!(pipes);
             tokio::select! {
@@ -259,9 +260,9 @@ impl Complaints {
     }
 
     async fn listen(&self, output: Option<impl AsyncRead + Unpin>) {
-        read_lines(output, Vec::new(), |line| {
+        read_lines(output, Vec::new(), b"\n", |line| {
             let mut text = self.text.borrow_mut();
-            if NOISE.iter().any(|noise| line.starts_with(noise)) {
+            if line.is_empty() || NOISE.iter().any(|noise| line.starts_with(noise)) {
                 return;
             }
             if text.len() + line.len() < STDERR_LIMIT {
@@ -336,18 +337,52 @@ fn code(status: ExitStatus) -> Code {
     }
 }
 
-async fn read_lines(output: Option<impl AsyncRead + Unpin>, mut buffer: Vec<u8>, mut line: impl FnMut(&[u8])) {
+/// Hands each line to `line`, without what ended it: one of the bytes of `ends`, or the end of the output. `buffer` is what
+/// came of the first one already.
+async fn read_lines(
+    output: Option<impl AsyncRead + Unpin>,
+    mut buffer: Vec<u8>,
+    ends: &[u8],
+    mut line: impl FnMut(&[u8]),
+) {
     let Some(output) = output else { return };
     let mut output = BufReader::new(output);
-    while output.read_until(b'\n', &mut buffer).await.is_ok_and(|read| read > 0) {
-        line(buffer.strip_suffix(b"\n").unwrap_or(&buffer));
-        buffer.clear();
+    while let Ok(mut read @ [_, ..]) = output.fill_buf().await {
+        let count = read.len();
+        while let Some(end) = read.iter().position(|byte| ends.contains(byte)) {
+            buffer.extend(&read[..end]);
+            line(&buffer);
+            buffer.clear();
+            read = &read[end + 1..];
+        }
+        buffer.extend(read);
+        output.consume(count);
+    }
+    if !buffer.is_empty() {
+        line(&buffer);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn lines_are_handed_over_whole_however_they_come() {
+        for (ends, expected) in [
+            (&b"\n"[..], &[&b"one, two"[..], b"\rthree\rfour", b"", b"five"][..]),
+            (b"\n\r", &[b"one, two", b"", b"three", b"four", b"", b"five"]),
+        ] {
+            let (mut near, far) = tokio::io::duplex(3);
+            let writes = async move {
+                near.write_all(b" two\n\rthree\rfour\n\nfive").await.unwrap();
+            };
+            let mut lines = Vec::new();
+            let reads = read_lines(Some(far), b"one,".to_vec(), ends, |line| lines.push(line.to_vec()));
+            tokio::join!(writes, reads);
+            assert_eq!(lines, expected);
+        }
+    }
 
     #[test]
     fn a_process_that_only_keeps_alive_does_nothing() {

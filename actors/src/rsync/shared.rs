@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use slog::{Discard, Logger, o, warn};
 
+use super::audience::{Audience, Counter, Minutes};
 use super::children::Children;
 use super::master::Master;
 use super::master::login::Login;
@@ -27,6 +28,10 @@ pub struct Shared {
     pub sockets: Option<Rc<RuntimeDir>>,
     /// Whether there is no place for them.
     has_no_place: bool,
+    /// Who hears how far reconciles are.
+    pub audience: Rc<dyn Audience>,
+    /// Counts what there is to compare.
+    pub counter: Counter,
     /// For what concerns no node in particular.
     pub log: Logger,
 }
@@ -40,8 +45,15 @@ impl Shared {
             staging: None,
             sockets: None,
             has_no_place: false,
+            audience: Rc::new(Minutes),
+            counter: Counter::default(),
             log: Logger::root(Discard, o!()),
         }
+    }
+
+    /// The same, with another audience.
+    pub fn heard_by(self, audience: Rc<dyn Audience>, log: &Logger) -> Self {
+        Shared { audience, log: log.clone(), ..self }
     }
 
     /// For a daemon.
@@ -54,7 +66,9 @@ impl Shared {
                 None
             }
         });
-        let mut shared = Shared { children, budget, staging, sockets: None, has_no_place: false, log: log.clone() };
+        let (audience, counter, log) = (Rc::new(Minutes), Counter::default(), log.clone());
+        let mut shared =
+            Shared { children, budget, staging, sockets: None, has_no_place: false, audience, counter, log };
         shared.adapt(site);
         shared
     }

@@ -76,6 +76,7 @@ fn a_person_should_look_at_what_does_not_pass_by_itself() {
             state,
             pending: 0,
             lag: None,
+            progress: None,
             reconcile_held: held.then(String::new),
             last_success_at: None,
             last_error: None,

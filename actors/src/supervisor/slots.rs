@@ -133,6 +133,7 @@ mod tests {
     use crate::filter::excludes::Excludes;
     use crate::path::RelPath;
     use crate::root::Root;
+    use crate::rsync::progress::Gauge;
     use crate::state::unsaved::Unsaved;
     use crate::status::record::Record;
     use crate::sync::lease::Lane;
@@ -143,10 +144,10 @@ mod tests {
 
     impl Transport for Nowhere {
         fn deliver(self: Rc<Self>, _: Rc<Plan>, _: Lane, _: Worked) -> Running {
-            self.reconcile(Vec::new())
+            self.reconcile(Vec::new(), Gauge::default())
         }
 
-        fn reconcile(self: Rc<Self>, _: Vec<RelPath>) -> Running {
+        fn reconcile(self: Rc<Self>, _: Vec<RelPath>, _: Gauge) -> Running {
             Box::pin(async { Ok(Delivery::default()) })
         }
     }
@@ -159,8 +160,8 @@ mod tests {
             let (slot, outbox, transport, excludes) =
                 (slots.next(), Outbox::default(), Rc::new(Nowhere), Excludes::default());
             let (key, unsaved, root, log) = (String::new(), Unsaved::default(), root.clone(), log.clone());
-            let record = Record::default();
-            let link = Link { slot, key, outbox, unsaved, transport, bulk_size: 0, record, root, excludes, log };
+            let (progress, bulk_size, record) = (Gauge::default(), 0, Record::default());
+            let link = Link { slot, key, outbox, unsaved, transport, progress, bulk_size, record, root, excludes, log };
             slots.insert(Node::parse(name, rpath).unwrap(), link, *stage);
         }
         slots

@@ -10,7 +10,7 @@ use super::slots::{Slot, Stage};
 use super::{Phase, SupervisorActor};
 use crate::messages::{AskPath, AskSeen, AskStatus, Pause, Reason, Wake};
 use crate::path::Escaped;
-use crate::status::{self, AtNode, Facts, Node, Source, State, Status, UnixTime, Whereabouts, unix};
+use crate::status::{self, AtNode, Facts, Node, Progress, Source, State, Status, UnixTime, Whereabouts, unix};
 use crate::watcher::sight::Seen;
 use crate::watcher::watch_limit;
 
@@ -90,6 +90,11 @@ impl SupervisorActor {
             state: State::of(facts, now),
             pending,
             lag: outbox.oldest().map(|since| now.saturating_duration_since(since).as_secs_f64()),
+            progress: slot.link.progress.get().map(|progress| Progress {
+                checked: progress.checked,
+                total: progress.total(),
+                bytes: progress.bytes,
+            }),
             reconcile_held: ledger.reconcile_held.clone(),
             last_success_at: ledger.last_success.map(unix),
             last_error: ledger.last_error.clone(),

@@ -19,6 +19,7 @@ use crate::root::Root;
 use crate::rsync::blame::Blame;
 use crate::rsync::failure::Failure;
 use crate::rsync::output::Tally;
+use crate::rsync::progress::Gauge;
 use crate::site::Site;
 use crate::state::unsaved::Unsaved;
 use crate::status::RemoteRsync;
@@ -96,8 +97,9 @@ pub type Worked = oneshot::Sender<()>;
 pub trait Transport {
     /// Carries out a plan.
     fn deliver(self: Rc<Self>, plan: Rc<Plan>, lane: Lane, worked: Worked) -> Running;
-    /// Compares the whole tree. What the node has below the directories `kept` is not deleted.
-    fn reconcile(self: Rc<Self>, kept: Vec<RelPath>) -> Running;
+    /// Compares the whole tree. What the node has below the directories `kept` is not deleted. While it runs, `gauge` says
+    /// how far it is.
+    fn reconcile(self: Rc<Self>, kept: Vec<RelPath>, gauge: Gauge) -> Running;
     /// Something may have to be sent soon.
     fn warm(self: Rc<Self>) {}
     /// If it is better to wait a moment than to send now: what was found meanwhile goes along. Ends when to look again.
@@ -133,6 +135,8 @@ pub struct Link {
     pub unsaved: Unsaved,
     /// The way to it.
     pub transport: Rc<dyn Transport>,
+    /// How far the reconcile is, while one runs.
+    pub progress: Gauge,
     /// What a batch of the fast lane carries, in bytes.
     pub bulk_size: u64,
     /// How it is served.

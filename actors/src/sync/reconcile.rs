@@ -28,7 +28,7 @@ impl SyncActor {
         debug!(self.link.log, "reconcile");
         self.reconcile_runs = true;
         self.link.record.reconciles(true);
-        let running = self.link.transport.clone().reconcile(kept);
+        let running = self.link.transport.clone().reconcile(kept, self.link.progress.clone());
         let ended = running.into_actor(self).map(move |result, actor, ctx| actor.reconcile_ended(started, result, ctx));
         ctx.spawn(ended);
     }

@@ -83,6 +83,21 @@ fn a_file_by_an_old_name_is_sent_whole() {
 }
 
 #[test]
+fn a_comparison_says_how_far_it_is_whatever_the_user_adds() {
+    let node = Node::parse("", "/mirror").unwrap();
+    for extra in ["", "-av", "--no-progress --no-h"] {
+        let site = site(extra, InitialSync::Full);
+        let arguments = |recipe| context(&site, &node).invocation(recipe, Vec::new(), &[]).arguments;
+        let end =
+            ["--info=progress2", "--no-h", "--delete", "--force", "--out-format=%i|%l|%b|%n", "--", "./", "/mirror/"];
+        assert!(words(&arguments(Recipe::Full)).ends_with(&end), "{extra}");
+        for recipe in [Recipe::DryRun, Recipe::Subtrees, Recipe::Present] {
+            assert!(!words(&arguments(recipe)).contains(&"--info=progress2"), "{recipe:?}");
+        }
+    }
+}
+
+#[test]
 fn a_directory_is_built_out_of_another_one_of_the_node() {
     for (node, rpath, basis, dest) in [
         ("", "/m", "/m/o ld", "/m/d/new/"),

@@ -1,0 +1,259 @@
+//! Who hears how far a reconcile is: the log, once a minute, or whoever else the command knows, such as a terminal.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread;
+use std::time::Duration;
+
+use slog::{Logger, info};
+
+use super::output::Bytes;
+use super::progress::{Extent, Gauge, Progress, Roughly};
+use crate::filter::excludes::Excludes;
+use crate::path::RelPath;
+
+/// How often the log says how far a reconcile is.
+const OFTEN: Duration = Duration::from_secs(60);
+/// So long before the first time, what there is to compare is counted: for what takes less it is not worth it.
+const BEFORE: Duration = Duration::from_secs(20);
+
+/// Does not end by itself: it is dropped at the end of the reconcile.
+pub type Attending = Pin<Box<dyn Future<Output = Infallible>>>;
+
+/// Who hears how far reconciles are.
+pub trait Audience: fmt::Debug {
+    /// A reconcile begins.
+    fn attend(&self, reconcile: Reconcile) -> Attending;
+}
+
+/// A reconcile that goes on.
+#[derive(Debug, Clone)]
+pub struct Reconcile {
+    /// The node, by its name.
+    pub node: String,
+    /// Its lines name the node.
+    pub log: Logger,
+    gauge: Gauge,
+    root: PathBuf,
+    excludes: Excludes,
+    counter: Counter,
+}
+
+impl Reconcile {
+    /// One of the tree at `root`.
+    pub fn new(
+        node: &str,
+        log: &Logger,
+        gauge: &Gauge,
+        (root, excludes): (&Path, &Excludes),
+        counter: &Counter,
+    ) -> Self {
+        Reconcile {
+            node: node.to_owned(),
+            log: log.clone(),
+            gauge: gauge.clone(),
+            root: root.to_owned(),
+            excludes: excludes.clone(),
+            counter: counter.clone(),
+        }
+    }
+
+    /// How far it is; `None` if nothing is known of it.
+    pub fn progress(&self) -> Option<Progress> {
+        self.gauge.get()
+    }
+
+    /// Counts what there is, which rsync does not know before it is nearly done. From then on, [`Reconcile::progress`] knows.
+    pub fn count(&self) -> Counting {
+        self.counter.count(&self.root, &self.excludes)
+    }
+
+    /// Takes over what was counted, if it was.
+    pub fn note(&self, counting: &Counting) {
+        if let (Some(mut progress), Some(extent)) = (self.gauge.get(), counting.get()) {
+            progress.extent = Some(*extent);
+            self.gauge.set(Some(progress));
+        }
+    }
+}
+
+/// What counts, or has counted; it stops when nobody is interested any more.
+pub type Counting = Arc<OnceLock<Extent>>;
+
+/// Counts for all reconciles that go on at the same time.
+#[derive(Debug, Clone, Default)]
+pub struct Counter(Rc<RefCell<Weak<OnceLock<Extent>>>>);
+
+impl Counter {
+    fn count(&self, root: &Path, excludes: &Excludes) -> Counting {
+        let mut last = self.0.borrow_mut();
+        if let Some(running) = last.upgrade() {
+            return running;
+        }
+        let counting = Counting::default();
+        *last = Arc::downgrade(&counting);
+        let (result, root, excludes) = (last.clone(), root.to_owned(), excludes.clone());
+        // A thread of its own: a disk may be slow, and nobody waits for it. Without one, nothing is known, as before.
+        let _ = thread::Builder::new().name("count".into()).spawn(move || {
+            if let Some(extent) = extent(&root, &excludes, &|| result.strong_count() > 0) {
+                result.upgrade().map(|counting| counting.set(extent));
+            }
+        });
+        counting
+    }
+}
+
+/// What there is in a tree, the root included; `None` when it is not wanted any more. What cannot be read counts for itself
+/// alone.
+fn extent(root: &Path, excludes: &Excludes, is_wanted: &dyn Fn() -> bool) -> Option<Extent> {
+    let (mut left, mut found) = (vec![RelPath::root()], Extent { entries: 1, bytes: 0 });
+    while let Some(dir) = left.pop() {
+        if !is_wanted() {
+            return None;
+        }
+        for entry in std::fs::read_dir(dir.under(root)).into_iter().flatten().flatten() {
+            let (path, Ok(kind)) = (dir.join(&entry.file_name()), entry.file_type()) else { continue };
+            if excludes.matching(&path, kind.is_dir()).is_some() {
+                continue;
+            }
+            found.entries += 1;
+            if kind.is_dir() {
+                left.push(path);
+            } else if kind.is_file() {
+                found.bytes += entry.metadata().map_or(0, |meta| meta.len());
+            }
+        }
+    }
+    Some(found)
+}
+
+/// Says it in the log.
+#[derive(Debug, Clone, Copy)]
+pub struct Minutes;
+
+impl Audience for Minutes {
+    fn attend(&self, reconcile: Reconcile) -> Attending {
+        Box::pin(async move {
+            tokio::time::sleep(OFTEN - BEFORE).await;
+            let counting = reconcile.count();
+            tokio::time::sleep(BEFORE).await;
+            loop {
+                reconcile.note(&counting);
+                say(&reconcile.log, reconcile.progress());
+                tokio::time::sleep(OFTEN).await;
+            }
+        })
+    }
+}
+
+fn say(log: &Logger, progress: Option<Progress>) {
+    let Some(progress) = progress else { return info!(log, "reconciling"; "files" => "none so far") };
+    let done = progress.share().map_or("unknown".to_owned(), |share| format!("{:.0} %", share * 100.0));
+    let left = progress.left().map_or("unknown".to_owned(), |left| Roughly(left).to_string());
+    info!(log, "reconciling"; "files" => %progress.entries(), "sent" => progress.files, "bytes" => %Bytes(progress.bytes),
+        "done" => done, "rate" => format!("{}/s", Bytes(progress.rate)), "left" => left);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use slog::{Drain, KV, OwnedKVList, Record, Serializer, o};
+
+    use super::*;
+    use crate::rsync::progress::Piece;
+
+    /// Keeps what is logged.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<String>>>);
+
+    struct Fields(Vec<String>);
+
+    impl Serializer for Fields {
+        fn emit_arguments(&mut self, key: slog::Key, value: &fmt::Arguments<'_>) -> slog::Result {
+            self.0.push(format!(", {key}: {value}"));
+            Ok(())
+        }
+    }
+
+    impl Drain for Kept {
+        type Ok = ();
+        type Err = slog::Never;
+
+        fn log(&self, record: &Record<'_>, _: &OwnedKVList) -> Result<(), slog::Never> {
+            let mut fields = Fields(Vec::new());
+            record.kv().serialize(record, &mut fields).unwrap();
+            let fields: String = fields.0.into_iter().rev().collect();
+            self.0.lock().unwrap().push(format!("{}{fields}", record.msg()));
+            Ok(())
+        }
+    }
+
+    fn tree() -> tempfile::TempDir {
+        let tree = tempfile::tempdir().unwrap();
+        let at = |path: &str| tree.path().join(path);
+        std::fs::create_dir_all(at("d/e")).unwrap();
+        std::fs::create_dir_all(at("cache/x")).unwrap();
+        std::fs::write(at("d/e/f"), [b'x'; 100]).unwrap();
+        std::fs::write(at("g"), [b'x'; 11]).unwrap();
+        std::fs::write(at("cache/x/no"), [b'x'; 1000]).unwrap();
+        std::fs::write(at("d/no.tmp"), [b'x'; 1000]).unwrap();
+        std::os::unix::fs::symlink("/", at("d/link")).unwrap();
+        tree
+    }
+
+    #[test]
+    fn what_is_excluded_or_behind_a_symlink_is_not_counted() {
+        let (tree, excludes) = (tree(), Excludes::new(vec!["*.tmp".into(), "cache/".into()]).unwrap());
+        // The root, d, e, f, g and the link.
+        assert_eq!(extent(tree.path(), &excludes, &|| true), Some(Extent { entries: 6, bytes: 111 }));
+        assert_eq!(extent(tree.path(), &excludes, &|| false), None);
+    }
+
+    #[test]
+    fn those_who_count_at_the_same_time_count_together() {
+        let (tree, counter, excludes) = (tree(), Counter::default(), Excludes::default());
+        let first = counter.count(tree.path(), &excludes);
+        assert!(Arc::ptr_eq(&first, &counter.count(tree.path(), &excludes)));
+        let old = Arc::downgrade(&first);
+        drop(first);
+        let next = counter.count(tree.path(), &excludes);
+        assert!(!Weak::ptr_eq(&old, &Arc::downgrade(&next)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_log_says_once_a_minute_how_far_a_reconcile_is() {
+        let (kept, gauge, tree) = (Kept::default(), Gauge::default(), tree());
+        let log = Logger::root(kept.clone(), o!());
+        let source = (tree.path(), &Excludes::default());
+        let reconcile = Reconcile::new("n", &log, &gauge, source, &Counter::default());
+        let hear = |line: &str, at| {
+            let (piece, _) = Piece::split_from(line.as_bytes()).unwrap();
+            gauge.set(Some(Progress::after(gauge.get(), &piece, Duration::from_secs(at))));
+        };
+        let run = async {
+            tokio::time::sleep(Duration::from_secs(61)).await;
+            hear("1610612736  90%   10.00MB/s    0:02:00 (xfr#1234, ir-chk=1000/2234)", 62);
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            hear("1610612736  45%   10.00MB/s    0:02:00 (xfr#1234, to-chk=18766/20000)", 122);
+            hear("1610612736  45%   10.00MB/s    0:03:05", 122);
+            tokio::time::sleep(Duration::from_secs(100)).await;
+        };
+        tokio::select! {
+            () = run => (),
+            never = Minutes.attend(reconcile) => match never {},
+        }
+        let said = kept.0.lock().unwrap().clone();
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert_eq!(said[0], "reconciling, files: none so far");
+        assert!(said[1].starts_with("reconciling, files: 1234/2234"), "{said:?}");
+        let third =
+            "reconciling, files: 1234/20000, sent: 1234, bytes: 1.5 GiB, done: 45 %, rate: 10.0 MiB/s, left: 3 min";
+        assert_eq!(said[2], third);
+    }
+}

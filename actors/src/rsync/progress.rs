@@ -1,0 +1,381 @@
+//! How far a run is, from what rsync says of it with [`OPTIONS`] (rsync's `progress.c`), and how much there is to do where
+//! rsync does not know that yet.
+
+use std::cell::Cell;
+use std::fmt;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Makes rsync say how far it is, for each file and once a second, in plain numbers. They are not passed to the other end.
+pub const OPTIONS: [&str; 2] = ["--info=progress2", "--no-h"];
+
+/// How far a node's reconcile is; `None` while none runs, and while nothing is known of it.
+pub type Gauge = Rc<Cell<Option<Progress>>>;
+
+/// What rsync says at once: `BYTES PCT% RATE H:MM:SS`, and behind a file ` (xfr#FILES, to-chk=LEFT/TOTAL)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    bytes: u64,
+    percent: u8,
+    rate: u64,
+    /// What is left; behind a file, what has passed since the first one.
+    time: Option<Duration>,
+    counts: Option<Counts>,
+}
+
+/// What a piece says behind a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Counts {
+    files: u64,
+    left: u64,
+    total: u64,
+    scanning: bool,
+}
+
+impl Piece {
+    /// The piece at the beginning of a line, and what follows it. When rsync complains in the middle of a file, the line end
+    /// that is to come before the next line goes where the complaint goes. No other line begins like a piece: those of
+    /// changes begin with what is itemized, notices with a word.
+    pub fn split_from(line: &[u8]) -> Option<(Piece, &[u8])> {
+        if !matches!(line, [b' ' | b'0'..=b'9', ..]) {
+            return None;
+        }
+        let mut rest = line;
+        let bytes = word(&mut rest)?.parse().ok()?;
+        let percent: i64 = word(&mut rest)?.strip_suffix('%')?.parse().ok()?;
+        let rate = rate(word(&mut rest)?)?;
+        let time = time(word(&mut rest)?)?;
+        rest = rest.trim_ascii_start();
+        let mut counts = None;
+        if rest.starts_with(b"(xfr#") {
+            let end = rest.iter().position(|&b| b == b')')?;
+            counts = Some(Counts::parse(std::str::from_utf8(&rest[..end]).ok()?)?);
+            rest = rest[end + 1..].trim_ascii_start();
+        }
+        let percent = u8::try_from(percent.clamp(0, 100)).ok()?;
+        Some((Piece { bytes, percent, rate, time, counts }, rest))
+    }
+}
+
+impl Counts {
+    /// Reads `(xfr#FILES, to-chk=LEFT/TOTAL`; `ir-chk` while rsync still looks for more.
+    fn parse(text: &str) -> Option<Counts> {
+        let (files, check) = text.strip_prefix("(xfr#")?.split_once(", ")?;
+        let (kind, numbers) = check.split_once("-chk=")?;
+        let (left, total) = numbers.split_once('/')?;
+        let scanning = match kind {
+            "ir" => true,
+            "to" => false,
+            _ => return None,
+        };
+        Some(Counts { files: files.parse().ok()?, left: left.parse().ok()?, total: total.parse().ok()?, scanning })
+    }
+}
+
+fn word<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+    let start = rest.trim_ascii_start();
+    let (word, tail) = start.split_at(start.iter().position(|&b| b == b' ').unwrap_or(start.len()));
+    *rest = tail;
+    std::str::from_utf8(word).ok()
+}
+
+/// Bytes in a second, from `12.34kB/s`: rsync counts by 1024.
+fn rate(word: &str) -> Option<u64> {
+    let units = [("kB/s", 1 << 10), ("MB/s", 1 << 20), ("GB/s", 1 << 30)];
+    let (number, unit) = units.iter().find_map(|(name, unit)| Some((word.strip_suffix(name)?, *unit)))?;
+    let number: f64 = number.parse().ok()?;
+    Some((number * f64::from(unit)) as u64)
+}
+
+/// `H:MM:SS`, or `??:??:??` for what is too long to tell.
+fn time(word: &str) -> Option<Option<Duration>> {
+    let mut numbers = word.splitn(3, ':');
+    let fields = [numbers.next()?, numbers.next()?, numbers.next()?];
+    if fields == ["??"; 3] {
+        return Some(None);
+    }
+    let [hours, minutes, seconds] = fields.map(|field| field.parse::<u64>().ok());
+    Some(Some(Duration::from_secs(hours? * 3600 + minutes? * 60 + seconds?)))
+}
+
+/// What there is to compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Extent {
+    /// Files, directories and whatever else there is.
+    pub entries: u64,
+    /// The sizes of the files.
+    pub bytes: u64,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// The sizes of the files that were sent, one that is being sent as far as it is.
+    pub bytes: u64,
+    /// Of them, in a second.
+    pub rate: u64,
+    /// Files that were sent.
+    pub files: u64,
+    /// Entries that were dealt with.
+    pub checked: u64,
+    /// Entries that rsync knows of.
+    pub known: u64,
+    /// Whether it still looks for more.
+    pub scanning: bool,
+    /// What there is, where somebody else has counted.
+    pub extent: Option<Extent>,
+    /// Of `bytes` in those that rsync knows of.
+    percent: u8,
+    /// What rsync says that is left.
+    left: Option<Duration>,
+    elapsed: Duration,
+}
+
+impl Progress {
+    /// After one more piece, this time since the start.
+    pub fn after(before: Option<Progress>, piece: &Piece, elapsed: Duration) -> Progress {
+        let Piece { bytes, percent, rate, time, counts } = *piece;
+        // Nothing is known of how much there is before the first file.
+        let before = before.unwrap_or(Progress { scanning: true, ..Progress::default() });
+        let now = Progress { bytes, percent, rate, elapsed, ..before };
+        match counts {
+            Some(Counts { files, left, total, scanning }) => {
+                Progress { files, checked: total.saturating_sub(left), known: total, scanning, left: None, ..now }
+            }
+            None => Progress { left: time.filter(|_| rate > 0), ..now },
+        }
+    }
+
+    /// Entries in all, if they are known.
+    pub fn total(&self) -> Option<u64> {
+        match self.extent {
+            _ if !self.scanning => Some(self.known),
+            Some(extent) => Some(extent.entries.max(self.known)),
+            None => None,
+        }
+    }
+
+    /// How much is done, from 0 to 1. Where most of what was compared was sent, as in a first copy, bytes tell; else most
+    /// bytes will never be sent, and entries do.
+    pub fn share(&self) -> Option<f64> {
+        let total = self.total()?;
+        if total == 0 {
+            return Some(1.0);
+        }
+        if self.is_copy() {
+            return match self.extent {
+                Some(extent) if self.scanning => Some((self.bytes as f64 / extent.bytes.max(1) as f64).min(1.0)),
+                _ => Some(f64::from(self.percent) / 100.0),
+            };
+        }
+        Some(self.checked as f64 / total as f64)
+    }
+
+    /// How long it will take, if that can be told.
+    pub fn left(&self) -> Option<Duration> {
+        let share = self.share().filter(|&share| share > 0.0)?;
+        if let Some(said) = self.left.filter(|_| self.is_copy() && !self.scanning) {
+            return Some(said);
+        }
+        Duration::try_from_secs_f64(self.elapsed.as_secs_f64() * (1.0 - share) / share).ok()
+    }
+
+    fn is_copy(&self) -> bool {
+        self.files * 2 >= self.checked
+    }
+
+    /// Entries that were dealt with, for people: `1234/20000`, or `1234/2234 or more`.
+    pub fn entries(&self) -> String {
+        let Progress { checked, known, .. } = *self;
+        self.total().map_or_else(|| format!("{checked}/{known} or more"), |total| format!("{checked}/{total}"))
+    }
+}
+
+/// Keeps the gauge of a reconcile that runs, and empties it at its end, whatever that is.
+#[derive(Debug)]
+pub struct Meter {
+    gauge: Gauge,
+    started: Instant,
+}
+
+impl Meter {
+    /// A reconcile starts.
+    pub fn start(gauge: Gauge) -> Self {
+        gauge.set(None);
+        Meter { gauge, started: Instant::now() }
+    }
+
+    /// rsync said one more piece.
+    pub fn hear(&self, piece: &Piece) {
+        self.gauge.set(Some(Progress::after(self.gauge.get(), piece, self.started.elapsed())));
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.gauge.set(None);
+    }
+}
+
+/// A time for people, of which only the order matters: `45 s`, `3 min`, `2 h 5 min`.
+pub struct Roughly(pub Duration);
+
+impl fmt::Display for Roughly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_secs() {
+            seconds @ ..60 => write!(f, "{seconds} s"),
+            seconds @ 60..3600 => write!(f, "{} min", seconds / 60),
+            seconds => write!(f, "{} h {} min", seconds / 3600, seconds / 60 % 60),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rsync::output::{Line, parts};
+
+    fn seconds(seconds: u64) -> Option<Duration> {
+        Some(Duration::from_secs(seconds))
+    }
+
+    fn piece(line: &str) -> Piece {
+        let (piece, rest) = Piece::split_from(line.as_bytes()).unwrap_or_else(|| panic!("{line}"));
+        assert!(rest.is_empty(), "{line}");
+        piece
+    }
+
+    #[test]
+    fn a_piece_says_how_far_rsync_is() {
+        let counts = |files, left, total, scanning| Some(Counts { files, left, total, scanning });
+        for (line, bytes, percent, rate, time, counts) in [
+            ("          32768   1%    0.00kB/s    0:00:00  ", 32768, 1, 0, seconds(0), None),
+            ("        2129920  70% 1000.50kB/s    0:00:01", 2_129_920, 70, 1_024_512, seconds(1), None),
+            ("  5   0%    1.50MB/s 1234:05:06  ", 5, 0, 3 << 19, seconds(1234 * 3600 + 306), None),
+            ("  5   0%    2.00GB/s   ??:??:??  ", 5, 0, 2 << 30, None, None),
+            (
+                "            600   0%  390.62kB/s    0:00:00 (xfr#3, ir-chk=1097/1301)",
+                600,
+                0,
+                399_994,
+                seconds(0),
+                counts(3, 1097, 1301, true),
+            ),
+            (
+                "             13  41%   0.00kB/s    0:01:02 (xfr#8, to-chk=9/23)   ",
+                13,
+                41,
+                0,
+                seconds(62),
+                counts(8, 9, 23, false),
+            ),
+            ("123456789012345678 100%    0.00kB/s    0:00:00", 123_456_789_012_345_678, 100, 0, seconds(0), None),
+            ("  1 300%    0.00kB/s    0:00:00", 1, 100, 0, seconds(0), None),
+        ] {
+            assert_eq!(piece(line), Piece { bytes, percent, rate, time, counts }, "{line}");
+            assert_eq!(parts(line.as_bytes()).collect::<Vec<_>>(), [Line::Progress(piece(line))], "{line}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_taken_for_a_piece() {
+        for line in [
+            "",
+            " ",
+            "<f+++++++++|6|42|          32768   1%    0.00kB/s    0:00:00",
+            "*deleting  |0|0|100%",
+            ".d..t......|4096|0|  200   0%    0.00kB/s    0:00:00 (xfr#1, to-chk=0/1)/",
+            "created directory 5 5% 0.00kB/s 0:00:00",
+            "32768",
+            "32768 1%",
+            "32768 1% 0.00kB/s",
+            "32768 1 0.00kB/s 0:00:00",
+            "x 1% 0.00kB/s 0:00:00",
+            "32,768 1% 0.00kB/s 0:00:00",
+            "32768 1% 0.00 0:00:00",
+            "32768 1% 0.00kB/s 0:00",
+            "32768 1% 0.00kB/s 0:00:00 (xfr#1, to-chk=1/2",
+            "32768 1% 0.00kB/s 0:00:00 (xfr#1, is-chk=1/2)",
+            "32768 1% 0.00kB/s 0:00:00 (xfr#x, to-chk=1/2)",
+        ] {
+            assert_eq!(Piece::split_from(line.as_bytes()), None, "{line}");
+            assert_eq!(parts(line.as_bytes()).collect::<Vec<_>>(), [Line::parse(line.as_bytes())], "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_glued_to_a_piece_is_not_lost() {
+        for start in ["  32768   1%    0.00kB/s    0:00:00  ", "  3 1% 0.00kB/s 0:00:00 (xfr#1, to-chk=1/2)"] {
+            let line = [start.as_bytes(), b">f+++++++++|1|44|a (1) \xff"].concat();
+            let (found, rest) = Piece::split_from(&line).unwrap();
+            assert_eq!((found, rest), (piece(start), &b">f+++++++++|1|44|a (1) \xff"[..]));
+            assert_eq!(parts(&line).collect::<Vec<_>>(), [Line::Progress(found), Line::parse(rest)]);
+        }
+    }
+
+    /// The progress after these pieces, one each second.
+    fn after(lines: &[&str]) -> Progress {
+        let mut progress = None;
+        for (line, at) in lines.iter().zip(1..) {
+            progress = Some(Progress::after(progress, &piece(line), Duration::from_secs(at)));
+        }
+        progress.unwrap()
+    }
+
+    #[test]
+    fn the_entries_that_are_done_tell_how_far_a_comparison_is() {
+        let progress = after(&["0 0% 0.00kB/s 0:00:00 (xfr#0, to-chk=750/1000)"]);
+        assert_eq!((progress.share(), progress.left(), progress.total()), (Some(0.25), seconds(3), Some(1000)));
+        assert_eq!(progress.entries().to_string(), "250/1000");
+        let progress = after(&["900 1% 9.00MB/s 0:00:01 (xfr#9, to-chk=0/1000)"]);
+        assert_eq!((progress.share(), progress.left()), (Some(1.0), seconds(0)));
+    }
+
+    #[test]
+    fn the_bytes_tell_how_far_a_copy_is() {
+        let files = "500 20% 1.00kB/s 0:00:01 (xfr#90, to-chk=1/100)";
+        let progress = after(&[files]);
+        assert_eq!((progress.share(), progress.left()), (Some(0.2), seconds(4)));
+        // Within a file rsync tells by what it sent in the last seconds.
+        let progress = after(&[files, "1000 40% 0.50kB/s 0:00:30"]);
+        assert_eq!((progress.share(), progress.left(), progress.files), (Some(0.4), seconds(30), 90));
+        let progress = after(&[files, "1000 40% 0.00kB/s 0:00:00"]);
+        assert_eq!((progress.share(), progress.left()), (Some(0.4), seconds(3)));
+    }
+
+    #[test]
+    fn how_far_it_is_cannot_be_told_before_all_is_known() {
+        for lines in [&["1000 90% 1.00kB/s 0:00:01"][..], &["500 90% 1.00kB/s 0:00:01 (xfr#5, ir-chk=1000/1301)"]] {
+            let progress = after(lines);
+            assert_eq!((progress.share(), progress.left(), progress.total()), (None, None, None), "{lines:?}");
+        }
+        let progress = after(&["500 90% 1.00kB/s 0:00:01 (xfr#250, ir-chk=1000/1301)"]);
+        assert_eq!(progress.entries().to_string(), "301/1301 or more");
+        let known = Progress { extent: Some(Extent { entries: 3010, bytes: 5000 }), ..progress };
+        assert_eq!((known.share(), known.left(), known.total()), (Some(0.1), seconds(9), Some(3010)));
+        let compared = Progress { files: 3, ..known };
+        assert_eq!((compared.share(), compared.entries().to_string()), (Some(0.1), "301/3010".to_owned()));
+        // It was counted before some came.
+        let more = Progress { extent: Some(Extent { entries: 1000, bytes: 5000 }), ..progress };
+        assert_eq!(more.total(), Some(1301));
+    }
+
+    #[test]
+    fn nothing_is_known_before_a_run_and_after_it() {
+        let gauge = Gauge::default();
+        gauge.set(Some(Progress::default()));
+        let meter = Meter::start(gauge.clone());
+        assert_eq!(gauge.get(), None);
+        meter.hear(&piece("500 20% 1.00kB/s 0:00:01 (xfr#90, to-chk=1/100)"));
+        assert_eq!(gauge.get().map(|progress| progress.checked), Some(99));
+        drop(meter);
+        assert_eq!(gauge.get(), None);
+    }
+
+    #[test]
+    fn times_are_told_roughly() {
+        for (time, shown) in [(0, "0 s"), (59, "59 s"), (60, "1 min"), (3599, "59 min"), (7500, "2 h 5 min")] {
+            assert_eq!(Roughly(Duration::from_secs(time)).to_string(), shown);
+        }
+    }
+}
