@@ -244,3 +244,17 @@ fn the_settings_of_the_long_test_are_in_the_manual() {
         }
     }
 }
+
+#[test]
+fn the_metrics_of_the_manual_are_those_of_the_program() {
+    let golden = root().join("src/listen/metrics/golden.txt");
+    let golden =
+        fs::read_to_string(golden).unwrap_or_else(|error| panic!("golden.txt of the metrics: {error}: {WHICH}"));
+    let of_program: BTreeSet<&str> =
+        golden.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
+    let page = read("docs/operating.md");
+    let heads = ["| metric, by node | meaning |", "| metric, of the daemon | meaning |"];
+    let of_manual: BTreeSet<&str> =
+        heads.into_iter().flat_map(|head| table(&page, head)).flat_map(|cell| words_with(cell, "inosync_")).collect();
+    assert_eq!(of_manual, of_program, "docs/operating.md (left) and golden.txt (right) differ: {WHICH}");
+}
