@@ -24,7 +24,7 @@ test: ## all tests, against real rsync, sshd and rsync daemon (installs what is 
 	@tests/install-tools.sh test
 	$(CARGO) test --workspace --locked
 
-converge: ## the test of random operations and faults alone, with its table; INOSYNC_TEST_SEEDS=20 and others: see README.md
+converge: ## the test of random operations and faults alone, with its table; INOSYNC_TEST_SEEDS=20 and others: see docs/development.md
 	@tests/install-tools.sh test
 	$(CARGO) test --locked --test convergence any_sequence -- --nocapture
 

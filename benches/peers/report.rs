@@ -182,7 +182,7 @@ impl Report {
         self.skipped.push(what.into());
     }
 
-    /// For README.
+    /// For docs/comparison-with-lsyncd.md.
     pub fn markdown(&self, machine: &[String]) -> String {
         let mut text = String::new();
         for line in machine {

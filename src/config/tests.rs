@@ -5,6 +5,7 @@ use slog::Level;
 use super::*;
 use crate::logging::Format;
 
+mod docs;
 mod fuzz;
 mod refusals;
 

@@ -1,7 +1,7 @@
 //! Whatever is done to the tree and whatever goes wrong meanwhile: at rest, every mirror equals the source.
 //!
 //! `make test` plays short scripts, always the same. The environment makes them long, other ones, or replays one; how is
-//! in the README, in the section on development.
+//! in docs/development.md.
 
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -33,7 +33,7 @@ pub enum Verb {
     Symlink,
     Retarget,
     /// A second name of a file, which then loses the first: a write through one name of a file is not seen at its
-    /// others, which is a limit of inotify that the README states.
+    /// others, which is a limit of inotify that docs/limits.md states.
     HardLink,
     Chmod,
     Utimes,

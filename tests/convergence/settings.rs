@@ -1,4 +1,4 @@
-//! What the environment says of a campaign. Every variable is described in the README, in the section on development.
+//! What the environment says of a campaign. Every variable is described in docs/development.md.
 
 use std::fmt::Debug;
 use std::str::FromStr;

@@ -7,6 +7,7 @@ mod dir_moves;
 mod excludes;
 mod failures;
 mod files;
+mod forced_command;
 mod guards;
 mod harness;
 mod hooks;
