@@ -20,6 +20,9 @@ const VERIFY_TIMEOUT: &str = "--timeout=3600";
 /// out when the user chose a remote shell.
 pub const SSH: &str =
     "ssh -o BatchMode=yes -o LogLevel=ERROR -o ConnectTimeout=10 -o ServerAliveInterval=15 -o ServerAliveCountMax=3";
+/// A file that is there again is sent as a new one: what the node has by its name may be one inode with what was renamed from
+/// there, and must not get other attributes. Not `--ignore-existing`, which follows a symlink that is planted above it.
+const SENDS_ANEW: [&str; 2] = ["--ignore-times", "--whole-file"];
 /// A name that nobody uses, listed where a run needs an entry and has none.
 const NOBODY: &str = ".inosync-probe";
 /// From this version on rsync protects arguments from the remote shell by itself (rsync 3.2.4 NEWS; 3.2.7 measured).
@@ -262,7 +265,8 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
         options.extend(["--from0", "--files-from=-"]);
     }
     match recipe {
-        Missing | Probe => options.push("--delete-missing-args"),
+        Missing => options.extend(["--delete-missing-args"].into_iter().chain(SENDS_ANEW)),
+        Probe => options.push("--delete-missing-args"),
         Present | Large | Levels | Root | Gather | VerifyEntries | VerifyLevels => {
             options.push("--ignore-missing-args")
         }
@@ -271,6 +275,7 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
         Link => options.extend(["--hard-links", "--no-implied-dirs"]),
         Deletions29 => {
             options.extend(["--delete-missing-args", "--protocol=29", "--no-implied-dirs", "--omit-dir-times"]);
+            options.extend(SENDS_ANEW);
         }
         // rsync would link all that is no directory, and later change one of two names of a symlink in its place.
         Build => options.extend(["--no-links", "--no-devices", "--no-specials"]),

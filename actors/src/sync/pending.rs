@@ -45,6 +45,8 @@ pub enum Fate {
     Delivered,
     /// The node may have something of it: it changed while it was sent.
     Changed,
+    /// It was missing, and is there again: the node may have what it was.
+    Returned,
     /// It failed.
     Failed,
     /// It is missing, and nobody reported its removal yet.
@@ -261,7 +263,7 @@ impl PendingSet {
             // What failed twice is sent as it is: the old name is needed no more.
             Fate::Failed => tries == 0,
             Fate::Unreported { .. } => true,
-            Fate::Delivered | Fate::Changed => false,
+            Fate::Delivered | Fate::Changed | Fate::Returned => false,
         });
         for (path, pending) in paths {
             match fate(&path) {
@@ -285,6 +287,14 @@ impl PendingSet {
                     let since = Some(now);
                     let old = Pending { unrest, not_before, rewritten: false, tries: 0, since, ..pending };
                     self.put_back(id, path, old);
+                }
+                Fate::Returned => {
+                    let (since, removed, rewritten) = (Some(now), false, true);
+                    self.put_back(
+                        id,
+                        path,
+                        Pending { since, removed, rewritten, tries: 0, not_before: None, ..pending },
+                    );
                 }
                 Fate::Failed => {
                     sends_failed |= !pending.removed;

@@ -84,6 +84,8 @@ pub struct Since {
     pub gone: BTreeSet<RelPath>,
     /// Files of another size or time: what rsync read may be neither the old nor the new content.
     pub changed: BTreeSet<RelPath>,
+    /// Those that were missing are there again: the node may have what they were.
+    pub returned: BTreeSet<RelPath>,
 }
 
 impl Plan {
@@ -117,6 +119,8 @@ impl Plan {
                 _ => (),
             }
         }
+        let is_there = |path: &&RelPath| !matches!(disk.look(path), Found::Missing | Found::Unknown);
+        since.returned = self.missing.iter().filter(is_there).cloned().collect();
         since
     }
 
@@ -147,6 +151,9 @@ impl Plan {
         }
         if carrier.is_some_and(|carrier| since.changed.contains(carrier)) {
             return Fate::Changed;
+        }
+        if carrier.is_some_and(|carrier| carrier == path && since.returned.contains(carrier)) {
+            return Fate::Returned;
         }
         Fate::Delivered
     }
@@ -269,13 +276,15 @@ impl Planner<'_> {
             self.plan.bulk.insert(path.clone());
             return;
         }
-        let is_new = pending.rewritten || pending.renamed && hint.is_none();
+        // What is there although it was removed is another file.
+        let is_new = pending.rewritten || pending.removed || pending.renamed && hint.is_none();
         let list = match (found, pending.scope) {
             (Found::Directory, Scope::Subtree) if is_new => &mut self.plan.subtrees_rewritten,
             (Found::Directory, Scope::Subtree) => &mut self.plan.subtrees,
             (Found::Directory, Scope::Level) => &mut self.plan.levels,
-            (Found::File(stamp), _) if !is_new && (stamp.size > LARGE || hint.is_some()) => &mut self.plan.large,
+            // What the node has by this name may be one inode with what has another name now.
             (Found::File(_), _) if pending.departed && hint.is_none() => &mut self.plan.anew,
+            (Found::File(stamp), _) if !is_new && (stamp.size > LARGE || hint.is_some()) => &mut self.plan.large,
             _ => &mut self.plan.present,
         };
         list.insert(listed.clone());

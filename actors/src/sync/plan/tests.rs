@@ -253,6 +253,28 @@ fn a_failure_keeps_the_paths_that_it_concerns() {
 }
 
 #[test]
+fn what_is_there_again_after_it_was_deleted_is_sent_as_another_file() {
+    let (mut set, now) = (PendingSet::default(), Instant::now());
+    let renamed = Change::Renamed { from: rel("large"), to: rel("large 1") };
+    [removed("large"), renamed].iter().for_each(|change| set.add(change, now));
+    let lease = |set: &mut PendingSet, disk: &[&'static str], at| {
+        let batch = set.lease(Lane::Fast, 99, 9999, at);
+        let plan = plan(&batch.paths, set, &Excludes::default(), &mut Table(disk.to_vec()), None, at);
+        (batch.id, plan)
+    };
+    let (renames, plan) = lease(&mut set, &["large 1"], now);
+    set.settle(renames, now, |path| plan.fate(path, &Blame::default(), &Since::default()), |_| Duration::ZERO);
+    let now = now + PAUSE;
+    let (removals, plan) = lease(&mut set, &["large 1"], now);
+    assert_eq!(plan.missing, BTreeSet::from([rel("large")]));
+    let since = plan.since(&mut Table(vec!["large", "large 1"]));
+    assert_eq!(plan.fate(&rel("large"), &Blame::default(), &since), Fate::Returned);
+    set.settle(removals, now, |path| plan.fate(path, &Blame::default(), &since), |_| Duration::ZERO);
+    let (_, plan) = lease(&mut set, &["large", "large 1"], now);
+    assert_eq!(plan.anew, BTreeSet::from([rel("large")]), "the node has one inode by both names: {plan:?}");
+}
+
+#[test]
 fn a_file_that_is_another_one_after_it_was_sent_is_sent_again() {
     let (mut set, now) = (PendingSet::default(), Instant::now());
     [touched("a"), touched("b")].iter().for_each(|change| set.add(change, now));
