@@ -281,8 +281,16 @@ pub fn hook(value: &Value<'_>, key: &str) -> Result<Option<Hook>, Complaint> {
         let what = format!("`{key}`: `{}` {fault}", shown(&path));
         return Err(program.complaint(what, "name a program by its absolute path; each argument is a text of its own"));
     }
-    let arguments = arguments.iter().map(Value::string).collect::<Result<_, _>>()?;
-    Ok(Some(Hook { program: path, arguments }))
+    let mut given = Vec::new();
+    for argument in arguments {
+        let text = argument.string()?;
+        if text.contains('\0') {
+            let what = format!("`{key}`: an argument holds a NUL byte, which no program can be given");
+            return Err(argument.complaint(what, "leave it out"));
+        }
+        given.push(text);
+    }
+    Ok(Some(Hook { program: path, arguments: given }))
 }
 
 /// The rsync program; `default` where the file names none.

@@ -101,8 +101,18 @@ impl Pending {
         let holds_removals = self.holds_removals || newer.holds_removals;
         // What is reported while it goes on changing is no new beginning.
         let unrest = self.unrest.max(newer.unrest);
-        let (scope, since) = (self.scope.max(newer.scope), earlier(self.lacking_since(), newer.since));
-        Pending { scope, rewritten, renamed, departed, unrest, holds_removals, since, ..newer }
+        let scope = self.scope.max(newer.scope);
+        let mut followed = Pending { scope, rewritten, renamed, departed, unrest, holds_removals, ..newer };
+        followed.stand_for(&self);
+        followed
+    }
+
+    /// Is as old as the other, too.
+    fn stand_for(&mut self, other: &Pending) {
+        (self.since, self.again) = match (self.again, other.again) {
+            (Some(one), Some(another)) => (earlier(self.since, other.since), Some(one.min(another))),
+            _ => (earlier(self.lacking_since(), other.lacking_since()), None),
+        };
     }
 }
 
@@ -222,15 +232,14 @@ impl Fold {
                 let waits = subtree.tries > 0 || subtree.not_before.is_some();
                 subtree.holds_removals |= waits && news.deletes();
                 subtree.not_before = news.not_before.and(subtree.not_before);
-                subtree.since = earlier(subtree.since, news.since);
+                subtree.stand_for(&news);
             }
             return;
         }
         if news.scope == Scope::Subtree {
             for covered in self.below(&path) {
                 if self.paths.get(&covered).is_some_and(|pending| !pending.settles) {
-                    let covered = self.paths.remove(&covered);
-                    news.since = earlier(news.since, covered.and_then(|covered| covered.since));
+                    self.paths.remove(&covered).inspect(|covered| news.stand_for(covered));
                 }
             }
         }
@@ -255,7 +264,7 @@ impl Fold {
     /// it was seen.
     pub fn drop_below(&mut self, dir: &RelPath) -> Option<Instant> {
         let below = self.below(dir);
-        below.iter().filter_map(|path| self.paths.remove(path)?.since).min()
+        below.iter().filter_map(|path| self.paths.remove(path)?.lacking_since()).min()
     }
 
     /// The paths strictly below a directory.

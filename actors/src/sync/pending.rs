@@ -284,17 +284,15 @@ impl PendingSet {
                     let not_before = Some(now + restless::pause(pending.unrest));
                     let unrest = pending.unrest + 1;
                     // What it was before is at the node.
-                    let since = Some(now);
-                    let old = Pending { unrest, not_before, rewritten: false, tries: 0, since, ..pending };
+                    let (since, again) = (Some(now), None);
+                    let old = Pending { unrest, not_before, rewritten: false, tries: 0, since, again, ..pending };
                     self.put_back(id, path, old);
                 }
                 Fate::Returned => {
-                    let (since, removed, rewritten) = (Some(now), false, true);
-                    self.put_back(
-                        id,
-                        path,
-                        Pending { since, removed, rewritten, tries: 0, not_before: None, ..pending },
-                    );
+                    let (since, again, not_before) = (Some(now), None, None);
+                    let (removed, rewritten, tries) = (false, true, 0);
+                    let old = Pending { since, again, not_before, removed, rewritten, tries, ..pending };
+                    self.put_back(id, path, old);
                 }
                 Fate::Failed => {
                     sends_failed |= !pending.removed;

@@ -41,7 +41,8 @@ impl Handler<Resync> for SyncActor {
 
     fn handle(&mut self, _: Resync, ctx: &mut Self::Context) {
         let mut outbox = self.link.outbox.lock();
-        if !self.health.is_well() || outbox.reconciles() {
+        // A verification would be given up for it, and begin from the start. It is asked for again in a while.
+        if !self.health.is_well() || outbox.reconciles() || self.verifying.is_some() {
             return;
         }
         debug!(self.link.log, "comparing everything (resync_every)");

@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime};
 
 use actix::prelude::*;
-use slog::{debug, warn};
+use slog::{debug, info, warn};
 
 use super::SyncActor;
 use super::report::log_verified;
@@ -57,7 +57,7 @@ impl SyncActor {
     /// Gives up a comparison. Its rsync ends with it.
     pub(super) fn end_verify(&mut self, ctx: &mut Context<Self>) {
         if let Some(verifying) = self.verifying.take() {
-            debug!(self.link.log, "verify given up");
+            info!(self.link.log, "not verified: it gives way, and begins anew in a while");
             ctx.cancel_future(verifying);
         }
     }

@@ -97,6 +97,7 @@ fn a_wrong_value_is_shown_where_it_is() {
         ("on_synced: [\"true\"]", "6:13", 6, &["on_synced `true` is relative"]),
         ("on_synced: [\"/no/such\"]", "6:13", 10, &["`/no/such` cannot be found", "by its absolute path"]),
         ("on_all_synced: [\"/\"]", "6:17", 3, &["`on_all_synced`: `/` is no program that can be run"]),
+        ("on_synced: [\"/bin/true\", \"a\\0\"]", "6:26", 5, &["an argument holds a NUL byte", "leave it out"]),
         ("hook_timeout: 0", "6:15", 1, &["whole number from 1 to 86400", "seconds"]),
         ("socket_dir: \"run\"", "6:13", 5, &["socket_dir `run` is relative"]),
         ("listen: 9877", "6:9", 4, &["`listen` must be a string"]),
