@@ -10,7 +10,7 @@ function dice(seed) {
 }
 
 function node(name, is, now, more = {}) {
-  const verdict = { held: 'failing', restarting: 'failing', paused: 'attention' }[is] ?? (more.lasts ? 'failing' : more.hook?.fails || more.verified?.drift ? 'attention' : 'well');
+  const verdict = { held: 'failing', restarting: 'failing', paused: 'attention' }[is] ?? (more.lasts ? 'failing' : more.reconcile_held || more.hook?.fails || more.verified?.drift ? 'attention' : 'well');
   const state = { is };
   if (is === 'backoff') Object.assign(state, { why: more.why ?? 'the node cannot be reached', until: now + 42, lasts: more.lasts ?? false });
   if (is === 'held') state.why = more.why ?? 'the source is empty';
