@@ -14,6 +14,11 @@ if [[ $purpose != demo ]]; then
 fi
 if [[ $purpose == test ]]; then
     [[ -x /usr/bin/perl ]] || missing+=(perl-base)
+    # For rrsync, which is a part of rsync, and for the manual pages. Without these a test says so and passes.
+    if command -v apt-get >/dev/null; then
+        [[ -x /usr/bin/python3 ]] || missing+=(python3)
+        [[ -x /usr/bin/man ]] || missing+=(man-db)
+    fi
 fi
 if [[ $purpose == bench ]]; then
     [[ -x /usr/bin/lsyncd ]] || missing+=(lsyncd)
@@ -50,23 +55,43 @@ if ((${#missing[@]})); then
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 fi
 
-# The receiver that rejects the deletion of missing arguments (upstream issue 910), for one test, which says so and
-# passes where it is not to be had: other releases of Debian do not carry this package.
-old=3.2.7-1+deb12u6
-tools=target/tools
-if [[ $purpose == test && ! -x $tools/rsync-3.2.7/usr/bin/rsync ]] && command -v apt-get dpkg-deb >/dev/null; then
-    work=$(mktemp -d)
+# unpack PACKAGE PROGRAM: the files of a package of Debian that is not installed, into $work/unpacked. Fails where it is not
+# to be had, or the program does not run.
+unpack() {
+    command -v apt-get >/dev/null || return 1
+    work=${work:-$(mktemp -d)}
     trap 'rm -rf "$work"' EXIT
     # The lists may have been removed, as images of Debian do.
-    if ! apt-cache show "rsync=$old" >/dev/null 2>&1 && [[ $EUID == 0 ]]; then
+    if ! apt-cache show "$1" >/dev/null 2>&1 && [[ $EUID == 0 ]]; then
         apt-get update -qq || true
     fi
-    if (cd "$work" && apt-get download -qq "rsync=$old" && dpkg-deb -x rsync_*.deb unpacked) >/dev/null 2>&1 &&
-        "$work/unpacked/usr/bin/rsync" --version >/dev/null 2>&1; then
-        mkdir -p "$tools/rsync-3.2.7"
-        cp -r "$work/unpacked/." "$tools/rsync-3.2.7/"
-    else
-        echo "note: rsync $old is not to be had here; the test that needs it will say so and pass" >&2
+    rm -rf "$work/unpacked"
+    (cd "$work" && apt-get download -qq "$1" && dpkg-deb -x "${1%%=*}"_*.deb unpacked) >/dev/null 2>&1 &&
+        "$work/unpacked/usr/bin/$2" --version >/dev/null 2>&1
+}
+
+# Two programs for one test each, which says so and passes where they are not to be had.
+old=3.2.7-1+deb12u6
+tools=target/tools
+if [[ $purpose == test ]]; then
+    mkdir -p "$tools"
+    # The receiver that rejects the deletion of missing arguments (upstream issue 910). Other releases of Debian do not carry
+    # this package.
+    if [[ ! -x $tools/rsync-3.2.7/usr/bin/rsync ]]; then
+        if unpack "rsync=$old" rsync; then
+            mkdir -p "$tools/rsync-3.2.7"
+            cp -r "$work/unpacked/." "$tools/rsync-3.2.7/"
+        else
+            echo "note: rsync $old is not to be had here; the test that needs it will say so and pass" >&2
+        fi
+    fi
+    # What checks the metrics. It is a part of Prometheus, which would run as a service if it was installed.
+    if [[ ! -x $tools/promtool ]] && ! command -v promtool >/dev/null; then
+        if unpack prometheus promtool; then
+            cp "$work/unpacked/usr/bin/promtool" "$tools/"
+        else
+            echo "note: promtool is not to be had here; the test that needs it will say so and pass" >&2
+        fi
     fi
 fi
 

@@ -31,7 +31,9 @@ files=(
     /usr/lib/sysusers.d/inosync.conf /usr/lib/tmpfiles.d/inosync.conf /usr/lib/sysctl.d/60-inosync.conf
     /usr/share/man/man1/inosync.1.gz /usr/share/man/man5/inosync.ron.5.gz /etc/inosync/config.ron.example
     /usr/share/bash-completion/completions/inosync /usr/share/fish/vendor_completions.d/inosync.fish
+    /usr/share/doc/inosync/{README.md,ARCHITECTURE.md,config.ron.example,grafana-inosync.json}
 )
+for page in docs/*.md; do files+=("/usr/share/doc/inosync/$page"); done
 dpkg-deb -c "$deb" | awk '{ sub(/^\./, "", $6); print $6 }' >"$work/deb.list"
 rpm -qlp "$rpm" 2>/dev/null >"$work/rpm.list"
 for file in "${files[@]}"; do
@@ -40,6 +42,23 @@ for file in "${files[@]}"; do
 done
 grep -qxF /usr/share/zsh/vendor-completions/_inosync "$work/deb.list" || fail "$deb lacks the completion of zsh"
 grep -qxF /usr/share/zsh/site-functions/_inosync "$work/rpm.list" || fail "$rpm lacks the completion of zsh"
+# Every option is completed in each shell.
+dpkg-deb -x "$deb" "$work/unpacked"
+options=$("$work/unpacked/usr/bin/inosync" --help | sed -n 's/^  *\(-[a-zA-Z], \)\?--\([a-z-]*\).*/\2/p')
+(($(wc -w <<<"$options") > 10)) || fail "--help has these options only: $options"
+for option in $options; do
+    for completion in bash-completion/completions/inosync zsh/vendor-completions/_inosync; do
+        grep -q -e "--$option\b" "$work/unpacked/usr/share/$completion" || fail "$completion lacks --$option"
+    done
+    grep -q -e "-l $option\b" "$work/unpacked/usr/share/fish/vendor_completions.d/inosync.fish" || fail "fish lacks --$option"
+done
+# The pages link to one another as in the repository, but for the changelog, which has a place of its own in a package.
+for page in README.md docs/*.md; do
+    for link in $(sed 's/`[^`]*`//g' "$page" | grep -o '](\([^):#]*\.[a-z.]*\)[)#]' | sed 's/^](//; s/.$//'); do
+        [[ $link == *CHANGELOG.md || -e $work/unpacked/usr/share/doc/inosync/$(dirname "$page")/$link ]] ||
+            fail "$page links to $link, which is not in $deb"
+    done
+done
 for package in "$deb" "$rpm"; do
     say "${package##*/}" "$(stat -c %s "$package") bytes"
 done
@@ -128,7 +147,8 @@ say "removal and purge" "the state goes with the purge; ssh keys and the admin's
 # === by hand ===
 
 make -s install DESTDIR="$work/hand" PREFIX=/usr/local >/dev/null
-for file in bin/inosync lib/systemd/system/inosync@.service share/man/man1/inosync.1.gz; do
+for file in bin/inosync lib/systemd/system/inosync@.service share/man/man1/inosync.1.gz \
+    share/doc/inosync/{README.md,docs/operating.md,grafana-inosync.json}; do
     [[ -f $work/hand/usr/local/$file ]] || fail "make install lacks $file"
 done
 grep -qx 'ExecStart=/usr/local/bin/inosync -c /etc/inosync/%i.ron' \

@@ -110,7 +110,7 @@ async fn a_daemon_finds_what_rotted_at_a_node_tells_it_and_repairs_nothing() {
     rot(&file);
     let found = expect(&handle, "rotten", "it is found", |node| drift(node) == Some(1)).await;
     assert_eq!(found.verdict(), Verdict::Attention, "{found:?}");
-    assert!(found.recent.iter().any(|event| event.text == "verified: 1 differ" && event.is_error), "{found:?}");
+    assert!(found.recent.iter().any(|event| event.text == "verified: 1 entry differs" && event.is_error), "{found:?}");
     assert!(messages.have("WARN node differs from the source"));
     assert_eq!(fs::read(&file).unwrap(), b"#######");
     expect(&handle, "steady", "the other one is well", |node| drift(node) == Some(0)).await;

@@ -10,7 +10,7 @@ function dice(seed) {
 }
 
 function node(name, is, now, more = {}) {
-  const verdict = { held: 'failing', restarting: 'failing', paused: 'attention' }[is] ?? (more.lasts ? 'failing' : 'well');
+  const verdict = { held: 'failing', restarting: 'failing', paused: 'attention' }[is] ?? (more.lasts ? 'failing' : more.reconcile_held || more.hook?.fails || more.verified?.drift ? 'attention' : 'well');
   const state = { is };
   if (is === 'backoff') Object.assign(state, { why: more.why ?? 'the node cannot be reached', until: now + 42, lasts: more.lasts ?? false });
   if (is === 'held') state.why = more.why ?? 'the source is empty';
@@ -22,22 +22,30 @@ function node(name, is, now, more = {}) {
   ];
   const error = event(31, 'ssh: connect to host mirror-07 port 22: Connection refused: the node cannot be reached: is it up, and does a firewall let ssh through?', true);
   if (is === 'backoff') recent.splice(3, 1, error);
+  if (more.verified?.drift) recent.splice(2, 1, event(now - more.verified.at, `verified: ${more.verified.drift} entries differ`, true));
   return {
     name, dest: name === 'local' ? '/srv/mirror/' : name.endsWith(':') ? `${name}/srv/mirror/` : `${name}/`, state, verdict,
     pending: behind ? more.pending ?? 37 : is === 'reconciling' ? 1 : 0, lag: behind ? more.lag ?? 3.4 : is === 'reconciling' ? 12 : null,
     reconcile_held: more.reconcile_held ?? null, last_success_at: now - 14, last_error: is === 'backoff' ? error : null,
     totals: { batches: 1834, reconciles: 2, sent: 51342, deleted: 1203, bytes: 2187341234, failures: is === 'backoff' ? 18 : 0, restarts: 0 },
     rsync: name.startsWith('rsync://') ? { version: null, protocol: 31 } : { version: '3.2.7', protocol: 31 }, recent,
+    progress: more.progress ?? null, hook: more.hook ?? null, verified: more.verified ?? null,
   };
 }
 
-function status(nodes, now, source = {}) {
+function hook(more = {}) {
+  return { program: '/usr/local/bin/purge', running: false, fails: false, runs: 1834, failures: 0, untold: 0, waiting: 0, last_run_at: null, last_error: null, ...more };
+}
+
+const verified = (at, drift, more = {}) => ({ at, took_seconds: 312.4, drift, complete: true, reconciled_since: false, ...more });
+
+function status(nodes, now, source = {}, all = null) {
   const rank = ['well', 'attention', 'failing'];
-  const worst = Math.max(...nodes.map((node) => rank.indexOf(node.verdict)), source.unwatched_directories ? 1 : 0);
+  const worst = Math.max(...nodes.map((node) => rank.indexOf(node.verdict)), source.unwatched_directories || all?.fails ? 1 : 0);
   return {
     version: '0.1.0', rsync: '3.4.1', wpath: '/srv/www/customers', pid: 48213, started_at: now - 266_520, at: now, phase: 'running',
     source: { trouble: null, watched_directories: 18_342, watch_limit: 65_536, unwatched_directories: 0, unwatched: [], overflows: 0, rescans: 0, ...source },
-    nodes, verdict: rank[worst],
+    nodes, hook: all, verdict: rank[worst],
   };
 }
 
@@ -76,9 +84,21 @@ export function pictures(now) {
     ], now, { unwatched_directories: 3, unwatched: ['customers/acme/private', 'customers/initech/TPS reports/2019', 'x'.repeat(180)], overflows: 2, rescans: 5, watched_directories: 58_120 }),
     held: status([node('local', 'held', now, { pending: 3, lag: 64 }), node('deploy@www1.example.org:', 'held', now, { pending: 3, lag: 64 })], now,
       { trouble: 'the source is empty: it may not be mounted' }),
+    checked: status([
+      node('local', 'idle', now, { hook: hook(), verified: verified(now - 5400, 0) }),
+      node('deploy@www1.example.org:', 'idle', now, { hook: hook({ running: true, untold: 3 }), verified: verified(now - 190_000, 1_204, { complete: false }) }),
+      node('rsync://www2.example.org/site', 'reconciling', now, { progress: { checked: 12_031, total: 48_211, bytes: 2.1e9 }, hook: hook(), verified: verified(now - 700, 4, { reconciled_since: true }) }),
+      node('www3:', 'idle', now, {
+        hook: hook({ fails: true, failures: 12, untold: 96, last_error: { at: now - 20, text: 'it ended with exit code 3: purge: cannot reach the cache at 127.0.0.1:6081', is_error: true } }),
+      }),
+    ], now, {}, hook({ waiting: 96 })),
+    barrier: status([node('local', 'reconciling', now, { progress: { checked: 1, total: null, bytes: 0 } })], now, {},
+      hook({ program: '/usr/local/bin/barrier', fails: true, failures: 2, untold: 1, last_error: { at: now - 20, text: 'it was ended after 60 s', is_error: true } })),
     hundred: status(Array.from({ length: 100 }, (_, i) => {
       const is = { 7: 'syncing', 23: 'backoff', 24: 'backoff', 58: 'paused', 71: 'reconciling', 90: 'syncing' }[i] ?? 'idle';
-      return node(`edge-${String(i + 1).padStart(3, '0')}.example.net:`, is, now, { lasts: i === 23, pending: 12 + i, lag: 3 * i });
+      return node(`edge-${String(i + 1).padStart(3, '0')}.example.net:`, is, now, {
+        lasts: i === 23, pending: 12 + i, lag: 3 * i, verified: i === 30 ? verified(now - 700, 4) : null, hook: hook({ fails: i === 31, untold: i === 31 ? 2 : 0 }),
+      });
     }), now),
     one: status([node('local', 'idle', now)], now),
   };

@@ -96,6 +96,18 @@ async function drive(site) {
     site.ask('--resume', 'local');
     await verdict('well', 'Both nodes have everything');
   });
+  await step('a hook that fails wants attention, until it succeeds', async () => {
+    fs.writeFileSync(site.at('fail'), '');
+    site.write('told', 'to the hook');
+    await verdict('attention', 'The hook fails for 1 of 2 nodes');
+    await card('local').getByText('hook fails', { exact: true }).waitFor();
+    await card('local').locator('.callout.hook').getByText('exit code 3: no <i>cache').waitFor();
+    await picture('real-hook-fails');
+    fs.rmSync(site.at('fail'));
+    await verdict('well', 'Both nodes have everything');
+    await card('local').locator('.figures').getByText(/^idle, \d+ runs, \d+ failed$/).waitFor();
+    await page.locator('#hook').getByText(/^Hook on_all_synced: idle, \d+ runs?$/).waitFor();
+  });
   await step('a node that is down fails, and is well when it is back', async () => {
     await site.stopSshd();
     site.write('down', 'while it is down');
@@ -114,11 +126,11 @@ async function drive(site) {
     await card(site.remote).getByText('Last error').waitFor();
   });
   await step('an empty source holds everything', async () => {
-    for (const name of ['seed', 'large', 'later', 'down']) fs.renameSync(path.join(site.source, name), site.at(`kept-${name}`));
+    for (const name of ['seed', 'large', 'later', 'down', 'told']) fs.renameSync(path.join(site.source, name), site.at(`kept-${name}`));
     await badge('local', 'held');
     await verdict('failing', 'Nothing is sent: the source is empty');
     await picture('real-held');
-    for (const name of ['seed', 'large', 'later', 'down']) fs.renameSync(site.at(`kept-${name}`), path.join(site.source, name));
+    for (const name of ['seed', 'large', 'later', 'down', 'told']) fs.renameSync(site.at(`kept-${name}`), path.join(site.source, name));
     await verdict('well', 'Both nodes have everything');
   });
   await step('a daemon that does not answer is told, and that it is back', async () => {

@@ -46,6 +46,8 @@ export class Site {
     [site.source, site.remote] = [site.at('sou<b>rce'), `mirror:${site.at('re<i>mote')}`];
     for (const dir of ['sou<b>rce', 'bin', 'run', 're<i>mote']) fs.mkdirSync(site.at(dir));
     site.makeSsh();
+    // Fails while there is a file for the node.
+    fs.writeFileSync(site.at('hook'), `#!/bin/sh\n[ "$INOSYNC_NODE" != local ] || [ ! -e ${site.at('fail')} ] || { echo 'no <i>cache' >&2; exit 3; }\n`, { mode: 0o755 });
     site.write('seed', 'seed');
     return site;
   }
@@ -121,6 +123,8 @@ SetEnv HOME=${this.dir}
     rnodes: ["", "${this.remote}"],
     listen: "127.0.0.1:${this.port}",
     rspeed: 4000,
+    on_synced: ["${this.at('hook')}"],
+    on_all_synced: ["/bin/true"],
 )
 `);
     const log = fs.openSync(this.at('log'), 'a');

@@ -149,7 +149,12 @@ impl Record {
                 let (took_seconds, complete) = (took.as_secs_f64(), comparison.is_complete());
                 let verified = Verified { at: now, took_seconds, drift, complete, reconciled_since: false };
                 ledger.verified = Some(verified);
-                ledger.add(Event { at: now, text: format!("verified: {drift} differ"), is_error: drift > 0 });
+                let found = match drift {
+                    0 => "nothing differs".to_owned(),
+                    1 => "1 entry differs".to_owned(),
+                    more => format!("{more} entries differ"),
+                };
+                ledger.add(Event { at: now, text: format!("verified: {found}"), is_error: drift > 0 });
             }
             Err(why) => ledger.complain(format!("not verified: {why}")),
         }

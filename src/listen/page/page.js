@@ -20,7 +20,9 @@ const ago = (at) => {
 const number = (value) => value.toLocaleString('en');
 const many = (count, one, more) => `${number(count)} ${count === 1 ? one : more}`;
 const clock = (at) => new Date(at * 1000).toLocaleTimeString([], { hour12: false });
-const toneOf = (node) => (node.verdict === 'failing' ? 'bad' : node.state.is === 'backoff' ? 'warn' : TONES[node.state.is] ?? 'quiet');
+const toneOf = ({ verdict, state }) => (verdict === 'failing' ? 'bad' : verdict === 'attention' || state.is === 'backoff' ? 'warn' : TONES[state.is] ?? 'quiet');
+const differs = ({ verified }) => (verified ? verified.drift > 0 : false);
+const fails = ({ hook }) => (hook ? hook.fails : false);
 
 // Only what differs, so that nothing flickers and screen readers stay silent.
 function set(element, text, className) {
@@ -38,23 +40,29 @@ const shorten = (name, most) => (name.length > most ? `${name.slice(0, most / 2)
 
 // === the whole ===
 
-function sentence({ nodes, source, phase }) {
+function sentence({ nodes, source, phase, hook: forAll }) {
   const failing = nodes.filter((node) => node.verdict === 'failing');
-  const of = (list) => (nodes.length === 1 ? 'The node' : `${number(list.length)} of ${number(nodes.length)} nodes`);
+  const of = (list) => (nodes.length === 1 ? 'the node' : `${number(list.length)} of ${number(nodes.length)} nodes`);
+  const begin = (text) => text[0].toUpperCase() + text.slice(1);
   if (source.trouble) return `Nothing is sent: ${source.trouble}`;
   if (failing.length > 0) {
     const names = failing.slice(0, 2).map((node) => shorten(node.name, 48)).join(', ');
     const more = failing.length > 2 ? ` and ${number(failing.length - 2)} more` : '';
-    return `${of(failing)} ${failing.length === 1 ? 'does' : 'do'} not get what changes: ${names}${more}`;
+    return `${begin(of(failing))} ${failing.length === 1 ? 'does' : 'do'} not get what changes: ${names}${more}`;
   }
   const parts = [];
   const paused = nodes.filter((node) => node.state.is === 'paused');
   const held = nodes.filter((node) => node.reconcile_held);
+  const drifted = nodes.filter(differs);
+  const untold = nodes.filter(fails);
   if (paused.length > 0) parts.push(`${of(paused)} ${paused.length === 1 ? 'is' : 'are'} paused`);
   if (held.length > 0) parts.push(`${of(held)} would lose too much, so the comparison is held`);
   const blind = source.unwatched_directories;
   if (blind > 0) parts.push(`${many(blind, 'directory is', 'directories are')} not watched`);
-  if (parts.length > 0) return parts.join('; ');
+  if (drifted.length > 0) parts.push(`${of(drifted)} differed when last verified`);
+  if (untold.length > 0) parts.push(`the hook fails for ${of(untold)}`);
+  if (fails({ hook: forAll })) parts.push('the hook on_all_synced fails');
+  if (parts.length > 0) return begin(parts.join('; '));
   if (phase === 'starting') return 'Starting: not all directories are watched yet';
   if (phase === 'stopping') return 'Ending: what is pending is being sent';
   const behind = nodes.filter((node) => node.pending > 0);
@@ -137,18 +145,31 @@ function why({ state, name }) {
 }
 
 function compared({ checked, total, bytes: sent }) {
-  return `${checked} ${total === null ? 'so far' : `of ${many(total, 'entry', 'entries')}`}, ${bytes(sent)} sent`;
+  const entries = total === null ? `${many(checked, 'entry', 'entries')} so far` : `${number(checked)} of ${many(total, 'entry', 'entries')}`;
+  return `${entries}, ${bytes(sent)} sent`;
 }
 
-function hook({ running, fails, runs, untold }) {
-  const state = fails ? 'fails' : running ? 'runs' : 'waits';
-  return `${state}, ${many(runs, 'run', 'runs')}${untold > 0 ? `, ${many(untold, 'path', 'paths')} to tell` : ''}`;
+function hookText({ running, fails: isFailing, runs, failures, untold, waiting }) {
+  const parts = [isFailing ? 'fails' : running ? 'running' : 'idle', many(runs, 'run', 'runs')];
+  if (failures > 0) parts.push(`${number(failures)} failed`);
+  if (untold > 0) parts.push(`${many(untold, 'path', 'paths')} to tell`);
+  if (waiting > 0) parts.push(`${many(waiting, 'path', 'paths')} not at every node yet`);
+  return parts.join(', ');
 }
 
-function drift({ at, drift: count, complete, reconciled_since: reconciled }) {
-  const found = count > 0 ? `${many(count, 'entry differs', 'entries differ')}` : 'nothing differs';
-  const notes = [complete ? '' : ', not all could be compared', reconciled ? ', reconciled since' : ''];
-  return `${ago(at)}: ${found}${notes.join('')}`;
+function hookTrouble(key, { last_error: error, untold }) {
+  const again = untold > 0 ? `, and is told ${many(untold, 'path', 'paths')} again` : '';
+  return `The hook ${key} fails${again}${error ? `: ${error.text}` : ''}`;
+}
+
+function verdictOf({ at, drift, complete, reconciled_since: reconciled }) {
+  const found = drift > 0 ? `${many(drift, 'entry', 'entries')} differed` : 'nothing differed';
+  return `${ago(at)}: ${found}${complete ? '' : ', not all could be compared'}${reconciled ? '; reconciled since' : ''}`;
+}
+
+function driftTrouble({ verified: { at, drift, reconciled_since: reconciled } }) {
+  const since = reconciled ? ' A reconcile since then may have repaired that, which the next verify tells.' : ' inosync --verify says which.';
+  return `${many(drift, 'entry', 'entries')} differed from the source when verified ${ago(at)}, with nothing on its way.${since}`;
 }
 
 function figures(node) {
@@ -165,9 +186,9 @@ function figures(node) {
     ['rsync there', rsync.protocol ? `${there}, protocol ${rsync.protocol}` : there],
     ['Destination', node.dest, { tone: 'path' }],
   ];
-  if (node.progress) rows.splice(2, 0, ['Compared', compared(node.progress)]);
-  if (node.hook) rows.push(['Hook', hook(node.hook)]);
-  if (node.verified) rows.push(['Verified', drift(node.verified)]);
+  if (node.progress) rows.splice(2, 0, ['Comparing', compared(node.progress)]);
+  if (node.hook) rows.push(['Hook', hookText(node.hook), { tone: fails(node) ? 'warn' : '' }]);
+  if (node.verified) rows.push(['Verified', verdictOf(node.verified), { tone: differs(node) ? 'warn' : '' }]);
   if (error) rows.push(['Last error', `${ago(error.at)}: ${error.text}`]);
   return rows;
 }
@@ -193,19 +214,24 @@ function showNode(node) {
   set(find('h3'), node.name);
   find('h3').title = node.name;
   set(find('.cell.pending'), node.pending > 0 ? `${number(node.pending)} pending` : '', 'cell pending');
-  set(find('.cell.lag'), node.lag === null ? 'up to date' : `${span(node.lag)} behind`, node.lag === null ? 'cell lag none' : 'cell lag');
+  const note = differs(node) ? 'differs' : fails(node) ? 'hook fails' : null;
+  set(find('.cell.lag'), node.lag !== null ? `${span(node.lag)} behind` : note ?? 'up to date', `cell lag ${node.lag !== null ? '' : note ? 'warn' : 'none'}`);
   const callout = find('.why');
   toggle(callout, why(node));
   callout.className = `callout why ${tone}`;
   toggle(find('.callout.held'), node.reconcile_held && `The comparison of the whole tree is held: ${node.reconcile_held}`);
+  toggle(find('.callout.drift'), differs(node) && driftTrouble(node));
+  toggle(find('.callout.hook'), fails(node) && hookTrouble('on_synced', node.hook));
   if (find('details').open) fill(find('.figures'), figures(node));
   const { text, state } = view;
   element.hidden = (state !== null && node.state.is !== state) || !node.name.toLowerCase().includes(text);
   return element;
 }
 
-function showNodes({ nodes }) {
+function showNodes({ nodes, hook }) {
   const isFew = nodes.length <= FEW;
+  toggle($('hook'), hook && (hook.fails ? hookTrouble('on_all_synced', hook) : `Hook on_all_synced: ${hookText(hook)}`));
+  $('hook').className = hook?.fails ? 'callout warn' : 'muted';
   set($('node-count'), isFew ? '' : number(nodes.length));
   const rank = ({ verdict, state }) => ['failing', 'attention', 'well'].indexOf(verdict) * 2 - (state.is === 'backoff');
   const order = (a, b) => rank(a) - rank(b);
