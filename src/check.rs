@@ -11,6 +11,7 @@ use inosync_actors::rsync::{Examination, Rsync, Shared};
 use inosync_actors::site::{InitialSync, Site};
 use inosync_actors::watcher::{count_directories, raise_watch_limit, watch_limit};
 
+use crate::config::fault_of;
 use crate::exit::Exit;
 use crate::once::sound_root;
 
@@ -25,6 +26,13 @@ pub async fn check(site: &Site, version: Version) -> Exit {
         }
     };
     let mut sound = check_source(site);
+    for (key, hook) in [("on_synced", &site.on_synced), ("on_all_synced", &site.on_all_synced)] {
+        let Some(hook) = hook else { continue };
+        let fault = fault_of(&hook.program);
+        let what = fault.as_deref().unwrap_or("can be run");
+        say(&format!("{key}: {} {what}", hook.program.display()));
+        sound &= fault.is_none();
+    }
     match &site.state_file {
         Some(file) => say(&format!("state: {}", file.display())),
         None => say("state: none is kept; each start compares everything"),

@@ -23,11 +23,15 @@ use serde::Deserialize;
 
 use crate::exit::Exit;
 use crate::logging::LogStyle;
+pub use check::fault_of;
 pub use service::Service;
 use text::{Complaint, SYNTAX_CURE, Source, Value, in_sentence, notation};
 
 /// rsync, unless the configuration names another.
 const DEFAULT_RSYNC: &str = "/usr/bin/rsync";
+
+/// In bytes: no configuration is so large, and a device has no end.
+const LARGEST: u64 = 1 << 20;
 
 /// In seconds. systemd kills a service that takes longer than its own TimeoutStopSec, 90 by default.
 const DEFAULT_STOP_TIMEOUT: u64 = 30;
@@ -253,9 +257,17 @@ pub fn load(path: &Path) -> Result<Configuration, ConfigError> {
     with_source(path, check_text)
 }
 
+/// The file, unless it is without end.
+fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST { Err(std::io::Error::other("it is larger than 1 MiB")) } else { Ok(bytes) }
+}
+
 fn with_source<T>(path: &Path, read: impl FnOnce(Source<'_>) -> Result<T, ConfigError>) -> Result<T, ConfigError> {
     let file = || Escaped(path.as_os_str().as_bytes()).to_string();
-    let bytes = std::fs::read(path).map_err(|cause| ConfigError::Unreadable { file: file(), cause })?;
+    let bytes = read_bounded(path).map_err(|cause| ConfigError::Unreadable { file: file(), cause })?;
     match std::str::from_utf8(&bytes) {
         // Some editors put a mark before the first character.
         Ok(text) => read(Source { file: path, text: text.strip_prefix('\u{feff}').unwrap_or(text) }),
@@ -300,11 +312,6 @@ fn check_text(source: Source<'_>) -> Result<Configuration, ConfigError> {
         (hook("on_synced", written.on_synced)?, hook("on_all_synced", written.on_all_synced)?);
     let hook_timeout = value("hook_timeout", written.hook_timeout)
         .map_or(Ok(DEFAULT_HOOK_TIMEOUT), |value| value.number_from(1, MAX_HOOK_TIMEOUT, "seconds"))?;
-    let service = Service {
-        log: value("log", written.log).map_or(Ok(LogStyle::default()), |value| service::log(&value))?,
-        sockets: service::sockets(source.file, value("socket_dir", written.socket_dir).as_ref())?,
-        listen: value("listen", written.listen).map(|value| service::listen(&value)).transpose()?,
-    };
     let switch = |key, raw| value(key, raw).map_or(Ok(true), |value: Value<'_>| value.boolean());
     let (standby, ssh_master) = (switch("standby", written.standby)?, switch("ssh_master", written.ssh_master)?);
     let max_standbys = value("max_standbys", written.max_standbys)
@@ -321,6 +328,15 @@ fn check_text(source: Source<'_>) -> Result<Configuration, ConfigError> {
     let own = check::Own { config: source.file, wpath: &wpath.resolved, excludes: &excludes, nodes: &nodes };
     let state_file = own.state_file(value("state_dir", written.state_dir).as_ref())?;
     let staging = own.staging(value("staging", written.staging).as_ref(), state_file.as_deref())?;
+    let service = Service {
+        log: value("log", written.log).map_or(Ok(LogStyle::default()), |value| service::log(&value))?,
+        sockets: {
+            let socket_dir = value("socket_dir", written.socket_dir);
+            socket_dir.as_ref().map(|value| own.directory(value, "socket_dir", "each start")).transpose()?;
+            service::sockets(source.file, socket_dir.as_ref())?
+        },
+        listen: value("listen", written.listen).map(|value| service::listen(&value)).transpose()?,
+    };
     // Last: it is about this machine, and the file itself should be right first.
     let rsync = check::rsync(source, value("rsync", written.rsync).as_ref(), Path::new(DEFAULT_RSYNC))?;
 

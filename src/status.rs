@@ -104,6 +104,9 @@ fn shown(status: &Status) -> String {
     if source.rescans > 0 {
         let _ = writeln!(text, "  compared again: {} times, {} overflows", source.rescans, source.overflows);
     }
+    if let Some(why) = &status.state_trouble {
+        let _ = writeln!(text, "state: NOT kept: {why}");
+    }
     status.nodes.iter().for_each(|node| show_node(node, status.at, rsync, &mut text));
     if let Some(hook) = &status.hook {
         show_hook(hook, "on_all_synced", status.at, &mut text);
@@ -121,6 +124,10 @@ fn show_node(node: &Node, now: UnixTime, rsync: &str, text: &mut String) {
     let _ = writeln!(text, "node {name}: {}{until}", node.state);
     if node.pending > 0 {
         let _ = writeln!(text, "  pending: {} paths, oldest unsent change: {}", node.pending, lag(node));
+    }
+    if node.failing_paths > 0 {
+        let _ =
+            writeln!(text, "  FAILING: {} paths, tried again by themselves; the log names them", node.failing_paths);
     }
     if let Some(progress) = &node.progress {
         let total = progress.total.map_or("so far".to_owned(), |total| format!("of {total} entries"));

@@ -23,7 +23,7 @@ use actix::prelude::*;
 use slog::{Logger, debug, info, warn};
 
 use self::memory::Memory;
-use self::store::{Store, StoreError, Writing};
+use self::store::{Closed, Store, StoreError, Writing};
 use self::unsaved::Unsaved;
 use crate::daemon::EndsDaemon;
 use crate::filter::excludes::Excludes;
@@ -92,6 +92,8 @@ pub struct StateActor {
     follows: bool,
     /// `None` once the last save is done.
     store: Option<Store>,
+    /// `Some` if it could not be written: it is opened again before the next save.
+    closed: Option<Closed>,
     nodes: Vec<Kept>,
     /// Directories on which a file system is, or was mounted: what it held is not deleted if it is not there.
     mounts: BTreeSet<RelPath>,
@@ -147,6 +149,7 @@ impl StateActor {
             deletes: site.initial_sync == InitialSync::Full,
             follows: site.dir_moves == DirMoves::Replicate,
             store: Some(store),
+            closed: None,
             nodes: Vec::new(),
             mounts,
             away,
@@ -189,6 +192,10 @@ impl StateActor {
         let nothing_new = self.unsaved.is_empty() && self.last_backlogs == Some(digest(&self.backlogs()));
         if self.saving.is_some() || nothing_new && !self.closing {
             return;
+        }
+        if let Err(why) = self.reopen() {
+            self.report(&Err(why));
+            return if self.closing { self.end(ctx) } else { self.save_soon(ctx) };
         }
         let Some(store) = &self.store else { return };
         // While the source is not there, nothing on disk is true.
@@ -261,6 +268,20 @@ impl StateActor {
             Ok(()) => (),
         }
         self.failing = result.is_err();
+        let why = result.as_ref().err().map(ToString::to_string);
+        self.unsaved.set_trouble(why);
+        if self.failing {
+            self.closed = self.store.take().map(Store::close).or(self.closed.take());
+        }
+    }
+
+    /// Opens the file again, if it was closed because it could not be written.
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        if let Some(closed) = &self.closed {
+            self.store = Some(closed.open()?);
+            self.closed = None;
+        }
+        Ok(())
     }
 
     /// The last save is done, or cannot be.

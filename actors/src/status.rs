@@ -32,6 +32,8 @@ pub struct Status {
     pub phase: Phase,
     /// The source.
     pub source: Source,
+    /// Why no state is kept over a restart, although one is to be.
+    pub state_trouble: Option<String>,
     /// The nodes, in the order in which they came.
     pub nodes: Vec<Node>,
     /// The hook that is run when every node has something (`on_all_synced`), if there is one.
@@ -81,6 +83,8 @@ pub struct Node {
     pub state: State,
     /// Paths that it does not have yet; a reconcile counts as one.
     pub pending: usize,
+    /// Paths of these that have failed again and again by themselves, while the rest arrives.
+    pub failing_paths: usize,
     /// For how long the oldest change has been on its way, in seconds; `None` if it has everything.
     pub lag: Option<f64>,
     /// How far its reconcile is; `None` while none runs, and while nothing is known of it.
@@ -275,7 +279,8 @@ impl Status {
     /// Whether a person should look.
     pub fn verdict(&self) -> Verdict {
         let nodes = self.nodes.iter().map(Node::verdict).max().unwrap_or(Verdict::Well);
-        let wants_attention = self.source.unwatched_directories > 0 || fails(self.hook.as_ref());
+        let state = self.state_trouble.is_some();
+        let wants_attention = self.source.unwatched_directories > 0 || state || fails(self.hook.as_ref());
         nodes.max(if wants_attention { Verdict::Attention } else { Verdict::Well })
     }
 }
@@ -287,6 +292,7 @@ impl Node {
             State::Held { .. } | State::Restarting | State::Backoff { lasts: true, .. } => Verdict::Failing,
             State::Paused => Verdict::Attention,
             _ if self.reconcile_held.is_some() || fails(self.hook.as_ref()) => Verdict::Attention,
+            _ if self.failing_paths > 0 => Verdict::Attention,
             _ if self.verified.is_some_and(|verified| verified.drift > 0) => Verdict::Attention,
             _ => Verdict::Well,
         }

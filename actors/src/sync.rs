@@ -283,7 +283,12 @@ impl SyncActor {
                 let chance = fastrand::f64();
                 let failing = self.link.outbox.lock().settle(id, now, fate, |tries| backoff(tries + 1, chance));
                 self.try_apart(apart, now);
-                let delivered = plan.listed().filter(|(path, _)| fate(path) == Fate::Delivered);
+                let delivered: Vec<_> = plan.listed().filter(|(path, _)| fate(path) == Fate::Delivered).collect();
+                let mut delivery = delivery;
+                if delivered.is_empty() && delivery.failure.is_some() {
+                    // rsync names what it is about to do: nothing of it was done.
+                    delivery.tally = Tally { made_mirror: delivery.tally.made_mirror, ..Tally::default() };
+                }
                 self.link.record.sent(delivered);
                 self.link.record.done(Work::Batch, &delivery.tally, delivery.failure.as_ref());
                 let log = self.link.log.new(o!("batch" => id.number()));

@@ -189,7 +189,7 @@ impl Own<'_> {
     }
 
     /// A directory that the configuration names; `None` if it says that there is none. `each` use of it would be a change.
-    fn directory(&self, value: &Value<'_>, key: &str, each: &str) -> Result<Option<PathBuf>, Complaint> {
+    pub fn directory(&self, value: &Value<'_>, key: &str, each: &str) -> Result<Option<PathBuf>, Complaint> {
         if value.string()?.is_empty() {
             return Ok(None);
         }
@@ -267,20 +267,12 @@ fn is_mirrored(path: &Path, nodes: &[Node]) -> bool {
     nodes.iter().filter_map(Node::local_path).map(resolve_existing).any(|mirror| path.starts_with(mirror))
 }
 
-/// A program that is run when something was mirrored, with its arguments; an empty list is none.
+/// A program that is run when something was mirrored, with its arguments; an empty list is none. Whether it can be run is not
+/// looked at: that it cannot must not keep anybody from mirroring.
 pub fn hook(value: &Value<'_>, key: &str) -> Result<Option<Hook>, Complaint> {
     let words = value.list()?;
     let Some((program, arguments)) = words.split_first() else { return Ok(None) };
     let path = absolute(program, key)?;
-    let fault = match path.metadata() {
-        Ok(metadata) if is_program(&metadata) => None,
-        Ok(_) => Some("is no program that can be run".to_owned()),
-        Err(error) => Some(format!("cannot be found: {error}")),
-    };
-    if let Some(fault) = fault {
-        let what = format!("`{key}`: `{}` {fault}", shown(&path));
-        return Err(program.complaint(what, "name a program by its absolute path; each argument is a text of its own"));
-    }
     let mut given = Vec::new();
     for argument in arguments {
         let text = argument.string()?;
@@ -313,6 +305,15 @@ pub fn rsync(source: Source<'_>, value: Option<&Value<'_>>, default: &Path) -> R
         Ok(_) => Err(missing("is not a file")),
         Err(error) if error.kind() == ErrorKind::NotFound => Err(missing("does not exist")),
         Err(error) => Err(missing(&format!("cannot be found: {error}"))),
+    }
+}
+
+/// What is wrong with a program of the user's, for `--check`.
+pub fn fault_of(program: &Path) -> Option<String> {
+    match program.metadata() {
+        Ok(metadata) if is_program(&metadata) => None,
+        Ok(_) => Some("is no program that can be run".to_owned()),
+        Err(error) => Some(format!("cannot be found: {error}")),
     }
 }
 

@@ -71,6 +71,7 @@ const OF_DAEMON: &[Metric<Status>] = &[
     gauge("inosync_watch_limit", "Watches that the user may have, over all processes.", |s| {
         s.source.watch_limit.and_then(size)
     }),
+    gauge("inosync_state_ok", "0 while the state of a restart cannot be kept.", |s| flag(s.state_trouble.is_none())),
     gauge("inosync_on_all_synced_fails", "1 while the hook on_all_synced fails; absent if there is none.", |s| {
         s.hook.as_ref().and_then(|hook| flag(hook.fails))
     }),
@@ -102,6 +103,9 @@ const OF_NODE: &[Metric<Node>] = &[
     ),
     gauge("inosync_pending_paths", "Paths that the node does not have yet; a reconcile counts as one.", |n| {
         size(n.pending)
+    }),
+    gauge("inosync_failing_paths", "Paths of these that have failed again and again, while the rest arrives.", |n| {
+        size(n.failing_paths)
     }),
     gauge("inosync_lag_seconds", "Age of the oldest change that the node does not have, 0 if it has all.", |n| {
         Some(n.lag.unwrap_or(0.0))

@@ -9,6 +9,7 @@ pub fn node(name: &str) -> Node {
         dest: "/srv/mirror/".to_owned(),
         state: State::Idle,
         pending: 0,
+        failing_paths: 0,
         lag: None,
         progress: None,
         reconcile_held: None,
@@ -59,6 +60,7 @@ pub fn status() -> Status {
         started_at: 1_700_000_000,
         at: 1_700_000_100,
         phase: Phase::Running,
+        state_trouble: None,
         source: Source {
             trouble: None,
             watched_directories: 1234,

@@ -8,6 +8,7 @@ fn sample(state: State) -> Status {
         dest: "h:/m/".into(),
         state,
         pending: 3,
+        failing_paths: 0,
         lag: Some(75.4),
         progress: Some(Progress { checked: 5, total: Some(9), bytes: 4096 }),
         reconcile_held: None,
@@ -22,7 +23,7 @@ fn sample(state: State) -> Status {
     let source = Source { watched_directories: 12, watch_limit: Some(1000), ..Source::default() };
     let (version, rsync, wpath) = ("1".to_owned(), "3.5.0".to_owned(), "/src".to_owned());
     let (phase, nodes, hook) = (Phase::Running, vec![node], None);
-    Status { version, rsync, wpath, pid: 9, started_at: 0, at: 1000, phase, source, nodes, hook }
+    Status { version, rsync, wpath, pid: 9, started_at: 0, at: 1000, phase, state_trouble: None, source, nodes, hook }
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod symlinks;
 
 use std::process::Command;
 
-use crate::support::{Local, Node, Site, plant, tree, wait};
+use crate::support::{Local, Node, Site, Ssh, plant, tree, wait};
 
 /// Runs a command of the shell in the source.
 fn shell(site: &Site, command: &str) {
@@ -191,6 +191,33 @@ fn a_reconcile_that_would_delete_too_much_is_held_and_live_changes_go_on() {
     site.forget_config();
     site.config("max_delete: 33");
     site.start_mirrored();
+}
+
+#[test]
+fn a_reconcile_that_is_held_is_made_when_a_reload_allows_more() {
+    let mut site = Site::new();
+    for node in site.live() {
+        (0..5).for_each(|n| plant(&site.mirror(node).join(format!("extra {n}")), "extra"));
+    }
+    site.config("max_delete: 3");
+    site.start();
+    site.expect_log("reconcile held");
+    site.config("max_delete: 30");
+    site.reload();
+    site.expect_identical();
+}
+
+#[test]
+fn a_node_that_is_down_from_the_start_is_reconciled_in_spite_of_a_reload() {
+    let mut site = Site::with_servers_down(&[Ssh]);
+    site.write("file", "there before");
+    plant(&site.mirror(Ssh).join("extra"), "too much");
+    site.start();
+    site.expect_log("node failing");
+    site.config("bulk_size: 3");
+    site.reload();
+    site.start_servers();
+    site.expect_identical();
 }
 
 #[test]

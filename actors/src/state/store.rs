@@ -85,7 +85,25 @@ pub struct Past {
 /// The state on disk.
 pub struct Store {
     database: Database,
+    file: PathBuf,
     subject: Vec<u8>,
+}
+
+/// A state whose file was closed after it could not be written.
+pub struct Closed {
+    file: PathBuf,
+    subject: Vec<u8>,
+}
+
+impl Closed {
+    /// Opens the file as it was last saved.
+    ///
+    /// # Errors
+    /// When that cannot be done yet.
+    pub fn open(&self) -> Result<Store, StoreError> {
+        let Closed { file, subject } = self;
+        Ok(Store { database: take(file)?, file: file.clone(), subject: subject.clone() })
+    }
 }
 
 impl Store {
@@ -110,7 +128,7 @@ impl Store {
             Err(_) => begin_anew(file)?,
             Ok(database) => database,
         };
-        let store = Store { database, subject: subject.to_owned() };
+        let store = Store { database, file: file.to_owned(), subject: subject.to_owned() };
         let past = store.past();
         // Of what cannot be read nothing is taken over.
         match past {
@@ -125,11 +143,17 @@ impl Store {
             }
             Err(_) => {
                 drop(store);
-                let store = Store { database: begin_anew(file)?, subject: subject.to_owned() };
+                let (database, file) = (begin_anew(file)?, file.to_owned());
+                let store = Store { database, file, subject: subject.to_owned() };
                 store.clear()?;
                 Ok((store, None))
             }
         }
+    }
+
+    /// Closes the file: after it could not be written, nothing more can be done with it before it is opened again.
+    pub fn close(self) -> Closed {
+        Closed { file: self.file, subject: self.subject }
     }
 
     fn past(&self) -> Result<Option<Past>, StoreError> {

@@ -21,6 +21,8 @@ struct Inner {
     /// Whether the nodes follow when a directory is moved.
     moves: DirMoves,
     bell: Notify,
+    /// Why the state cannot be kept, while it cannot.
+    trouble: Mutex<Option<String>>,
 }
 
 /// Names of which the nodes may have something else than what is on disk: see [`Unsaved::unsure`].
@@ -45,7 +47,7 @@ impl Unsaved {
     /// Nothing is to be saved yet. `moves` says whether the nodes follow when a directory is moved.
     pub fn new(moves: DirMoves) -> Self {
         let (paths, unsure) = (Mutex::new(Fold::new(CAP)), Mutex::default());
-        Unsaved(Arc::new(Inner { paths, unsure, moves, bell: Notify::new() }))
+        Unsaved(Arc::new(Inner { paths, unsure, moves, bell: Notify::new(), trouble: Mutex::default() }))
     }
 
     /// Something changed.
@@ -142,6 +144,16 @@ impl Unsaved {
     pub fn fill(&self) {
         self.lock().fill();
         self.ring();
+    }
+
+    /// Why the state cannot be kept, or that it can.
+    pub fn set_trouble(&self, why: Option<String>) {
+        *self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    /// Why the state cannot be kept now.
+    pub fn trouble(&self) -> Option<String> {
+        self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A node may have got, or may lack, something that the saved state does not tell.

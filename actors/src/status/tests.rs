@@ -82,6 +82,7 @@ fn a_person_should_look_at_what_does_not_pass_by_itself() {
             dest: "n:/m/".into(),
             state,
             pending: 0,
+            failing_paths: 0,
             lag: None,
             progress: None,
             reconcile_held: held.then(String::new),

@@ -54,10 +54,17 @@ impl SupervisorActor {
             started_at: unix(self.tally.started_at),
             at: unix(SystemTime::now()),
             phase: self.phase.told(),
+            state_trouble: self.state_trouble(),
             source,
             nodes,
             hook: self.hooks.status(Whose::All),
         }
+    }
+
+    fn state_trouble(&self) -> Option<String> {
+        let was_refused = self.edition.site.state_file.is_some() && self.front.state.is_none();
+        let at_start = was_refused.then(|| "it could not be opened at the start: the log says why".to_owned());
+        self.unsaved.trouble().or(at_start)
     }
 
     fn source(&self) -> Source {
@@ -92,6 +99,7 @@ impl SupervisorActor {
             dest: Escaped(slot.node.dest().as_encoded_bytes()).to_string(),
             state: State::of(facts, now),
             pending,
+            failing_paths: outbox.failing(),
             lag: outbox.oldest().map(|since| now.saturating_duration_since(since).as_secs_f64()),
             progress: slot.link.progress.get().map(|progress| Progress {
                 checked: progress.checked,

@@ -7,11 +7,20 @@ use super::reconcile::Reconcile;
 use crate::path::RelPath;
 use crate::sync::fold::{Pending, Scope};
 
+/// Tries after which a path that failed is no matter of a moment.
+const FAILS: u32 = 3;
+
 impl PendingSet {
     /// When the oldest change was seen that the node does not have; `None` if it has everything.
     pub fn oldest(&self) -> Option<Instant> {
         let out = self.leases.iter().filter_map(|(_, pending)| pending.lacking_since());
         out.chain(self.waiting.oldest()).chain(self.owed_since).chain(self.owed_next).min()
+    }
+
+    /// How many paths have failed again and again by themselves.
+    pub fn failing(&self) -> usize {
+        let fails = |(_, pending): &(&RelPath, &Pending)| pending.tries >= FAILS;
+        self.waiting.iter().chain(self.leases.iter()).filter(fails).count()
     }
 
     /// Whether the node may lack something at or above this path.
@@ -201,6 +210,30 @@ mod tests {
         assert!(set.lease_reconcile(start) && set.owes(start));
         set.settle_reconcile(start);
         assert!(!set.owes(Instant::now()));
+    }
+
+    #[test]
+    fn a_reconcile_that_waits_is_still_wanted_when_its_sync_actor_is_gone() {
+        let (mut set, start) = (PendingSet::default(), Instant::now());
+        set.want_reconcile();
+        set.roll_back();
+        assert!(set.reconciles() && set.oldest().is_some());
+        assert!(set.lease_reconcile(start));
+        set.postpone_reconcile(start, |_| Duration::from_secs(60));
+        set.roll_back();
+        assert!(set.reconciles(), "{set:?}");
+        assert_eq!(set.reconcile_due(start), Some(start + Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_path_that_fails_again_and_again_is_counted_until_it_arrives() {
+        let (mut set, start) = changed(&[touched("a")]);
+        for (failed, expected) in [(true, 0), (true, 0), (true, 1), (true, 1), (false, 0)] {
+            let batch = set.lease(Lane::Fast, 9, 9999, start);
+            let fate = if failed { Fate::Failed } else { Fate::Delivered };
+            set.settle(batch.id, start, |_| fate, |_| Duration::ZERO);
+            assert_eq!(set.failing(), expected);
+        }
     }
 
     #[test]

@@ -41,13 +41,15 @@ impl PendingSet {
         true
     }
 
+    /// The reconcile that is out is out no more. One that is only wanted stays so.
+    fn take_running(&mut self) -> Option<Reconcile> {
+        let is_out = matches!(self.reconcile, Reconcile::Running { .. });
+        is_out.then(|| std::mem::replace(&mut self.reconcile, Reconcile::Idle))
+    }
+
     /// The reconcile that was out succeeded.
     pub fn settle_reconcile(&mut self, now: Instant) {
-        let Reconcile::Running { again, beside, moves, started, .. } =
-            std::mem::replace(&mut self.reconcile, Reconcile::Idle)
-        else {
-            return;
-        };
+        let Some(Reconcile::Running { again, beside, moves, started, .. }) = self.take_running() else { return };
         self.last_reconcile = Some(now);
         self.owed_since = self.owed_next.take();
         self.away.forget_first(moves);
@@ -61,7 +63,7 @@ impl PendingSet {
     /// The reconcile that was out failed on its own account, not the node's: it is tried again after a while. Returns how
     /// often it has failed so.
     pub fn postpone_reconcile(&mut self, now: Instant, retry: impl Fn(u32) -> Duration) -> u32 {
-        let Reconcile::Running { tries, beside, .. } = std::mem::replace(&mut self.reconcile, Reconcile::Idle) else {
+        let Some(Reconcile::Running { tries, beside, .. }) = self.take_running() else {
             return 0;
         };
         self.reconcile = Reconcile::Wanted { not_before: Some(now + retry(tries)), tries: tries + 1 };
@@ -71,7 +73,7 @@ impl PendingSet {
 
     /// The reconcile that was out came to nothing.
     pub fn roll_back_reconcile(&mut self) {
-        if let Reconcile::Running { tries, beside, .. } = std::mem::replace(&mut self.reconcile, Reconcile::Idle) {
+        if let Some(Reconcile::Running { tries, beside, .. }) = self.take_running() {
             self.reconcile = Reconcile::Wanted { not_before: None, tries };
             self.look_again(beside, false);
         }
