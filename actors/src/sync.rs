@@ -34,7 +34,7 @@ use self::pace::Pace;
 use self::pending::Fate;
 use self::plan::{Plan, Since, plan};
 use self::report::{log_delivery, log_failing};
-use crate::messages::{Change, Died, Drain, Drained, Mirrored, Settled, SourceLost, Succeeded, Wake};
+use crate::messages::{Change, Died, Drain, Drained, Mirrored, Rest, Settled, SourceLost, Succeeded, Wake};
 use crate::path::RelPath;
 use crate::root::RootError;
 use crate::rsync::blame::Blame;
@@ -54,7 +54,7 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Works off one node's outbox.
 ///
-/// Receives: [`Wake`], [`Drain`], [`SourceLost`], [`Resync`](crate::messages::Resync),
+/// Receives: [`Wake`], [`Drain`], [`Rest`], [`SourceLost`], [`Resync`](crate::messages::Resync),
 /// [`Verify`](crate::messages::Verify), [`Retire`](crate::messages::Retire). Sends: [`Succeeded`], [`Settled`],
 /// [`Drained`], and [`Died`] when it is gone. One batch of each lane and a reconcile or a comparison by content are worked
 /// on at a time, beside batches of which only the end is missing. Stops when rsync cannot be started, or when it was told
@@ -77,6 +77,8 @@ pub struct SyncActor {
     draining: bool,
     /// Whether nothing more is started: it ends with what is in flight.
     retiring: bool,
+    /// Whether nothing more is started: the daemon is about to end.
+    resting: bool,
     /// The comparison by content, while one goes on.
     verifying: Option<SpawnHandle>,
     timer: Option<SpawnHandle>,
@@ -100,7 +102,8 @@ impl SyncActor {
     pub fn new(link: Link, superior: Superior) -> Self {
         let _obituary = Obituary { slot: link.slot, died: superior.died.clone() };
         let (health, pace, in_flight, verifying, timer) = (Health::Well, Pace::default(), 0, None, None);
-        let (reconcile_runs, reconcile_held, late, draining, retiring) = (false, false, false, false, false);
+        let (reconcile_runs, reconcile_held, late, draining, retiring, resting) =
+            (false, false, false, false, false, false);
         SyncActor {
             link,
             superior,
@@ -113,6 +116,7 @@ impl SyncActor {
             late,
             draining,
             retiring,
+            resting,
             verifying,
             timer,
             _obituary,
@@ -127,7 +131,7 @@ impl SyncActor {
         if self.retiring {
             return self.end_if_idle(ctx);
         }
-        if self.link.record.is_paused() {
+        if self.resting || self.link.record.is_paused() {
             return self.stay_paused(now);
         }
         let look_again = match self.health.may_start(now) {
