@@ -283,6 +283,7 @@ impl SyncActor {
                 let since = plan.since(&mut Source(self.link.root.path().to_owned()));
                 let (apart, blamed) = plan.apart(&delivery.blamed);
                 let fate = |path: &RelPath| plan.fate(path, &blamed, &since);
+                let apart = self.dated(apart, started);
                 // All at the same time: what failed together may be the old and the new name of the same thing.
                 let chance = fastrand::f64();
                 let failing = self.link.outbox.lock().settle(id, now, fate, |tries| backoff(tries + 1, chance));
@@ -306,12 +307,20 @@ impl SyncActor {
         self.advance(ctx);
     }
 
+    /// With what failed in a subtree that is in flight, since when the node lacks it: no run later than the one that said
+    /// that it changed it.
+    fn dated(&self, paths: Vec<(RelPath, bool)>, started: Instant) -> Vec<(RelPath, bool, Instant)> {
+        let outbox = self.link.outbox.lock();
+        let since = |path: &RelPath| outbox.out_since(path).map_or(started, |since| since.min(started));
+        paths.into_iter().map(|(path, rewritten)| (path.clone(), rewritten, since(&path))).collect()
+    }
+
     /// What failed in a subtree is tried again by itself.
-    fn try_apart(&self, paths: Vec<(RelPath, bool)>, now: Instant) {
+    fn try_apart(&self, paths: Vec<(RelPath, bool, Instant)>, now: Instant) {
         let (mut outbox, mut disk) = (self.link.outbox.lock(), Source(self.link.root.path().to_owned()));
-        for (path, rewritten) in paths {
+        for (path, rewritten, since) in paths {
             let scope = if disk.look(&path) == Found::Directory { Scope::Subtree } else { Scope::Entry };
-            outbox.try_later(path, scope, rewritten, now + retry(0));
+            outbox.try_later(path, scope, rewritten, since, now + retry(0));
         }
     }
 

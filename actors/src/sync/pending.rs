@@ -122,6 +122,17 @@ impl PendingSet {
     /// Something changed.
     pub fn add(&mut self, change: &Change, now: Instant) {
         self.waiting.at(now);
+        self.change(change, now);
+    }
+
+    /// Something is to be sent that the node lacks since an earlier time.
+    pub fn add_since(&mut self, change: &Change, since: Instant, now: Instant) {
+        self.waiting.at(since);
+        self.change(change, now);
+        self.waiting.at(now);
+    }
+
+    fn change(&mut self, change: &Change, now: Instant) {
         match change {
             Change::Touched { path, is_dir: true, rewritten } => self.insert(path, Scope::Entry, *rewritten, None),
             Change::Touched { path, rewritten, .. } => {

@@ -14,6 +14,11 @@ impl PendingSet {
         out.chain(self.waiting.oldest()).chain(self.owed_since).chain(self.owed_next).min()
     }
 
+    /// Since when the node lacks what is in flight with a directory above this path.
+    pub fn out_since(&self, path: &RelPath) -> Option<Instant> {
+        path.ancestors().filter_map(|dir| self.leases.get(&dir)?.since).min()
+    }
+
     /// Whether the node may lack something at or above this path.
     pub fn concerns(&self, path: &RelPath) -> bool {
         let waits = self.waiting.get(path).is_some() || self.waiting.is_swallowed(path);
@@ -189,6 +194,24 @@ mod tests {
         assert!(lacks(&set, "a/b", 0) && lacks(&set, "d/x", 1), "they are in flight");
         set.settle(batch.id, later, |_| Fate::Delivered, |_| Duration::ZERO);
         assert!(!lacks(&set, "a/b", 8) && lacks(&set, "a/b", 9) && !lacks(&set, "d/x", 9));
+    }
+
+    #[test]
+    fn what_failed_within_a_comparison_is_lacked_since_before_it() {
+        let (mut set, start) = changed(&[Change::Subtree { path: rel("d") }]);
+        let (began, later) = (start + Duration::from_secs(1), start + Duration::from_secs(9));
+        let batch = set.lease(Lane::Fast, 9, 9999, began);
+        let since = set.out_since(&rel("d/x")).unwrap();
+        assert_eq!((since, set.out_since(&rel("e"))), (start, None));
+        set.settle(batch.id, later, |_| Fate::Delivered, |_| Duration::ZERO);
+        set.try_later(rel("d/x"), Scope::Entry, false, since, later);
+        assert!(set.lacks(&rel("d/x"), began) && !set.lacks(&rel("d/y"), began));
+        set.want_resync();
+        assert!(set.lease_reconcile(began));
+        let since = set.settle_reconcile(later);
+        set.add_since(&touched("y"), since, later);
+        set.add(&touched("z"), later);
+        assert!(set.lacks(&rel("y"), began) && !set.lacks(&rel("z"), began) && set.lacks(&rel("z"), later));
     }
 
     #[test]

@@ -41,13 +41,14 @@ impl PendingSet {
         true
     }
 
-    /// The reconcile that was out succeeded.
-    pub fn settle_reconcile(&mut self, now: Instant) {
+    /// The reconcile that was out succeeded. Returns since when the node may lack what failed in it alone.
+    pub fn settle_reconcile(&mut self, now: Instant) -> Instant {
         let Reconcile::Running { again, beside, moves, started, .. } =
             std::mem::replace(&mut self.reconcile, Reconcile::Idle)
         else {
-            return;
+            return now;
         };
+        let since = self.owed_since.map_or(started, |since| since.min(started));
         self.last_reconcile = Some(now);
         self.owed_since = self.owed_next.take();
         self.away.forget_first(moves);
@@ -56,6 +57,7 @@ impl PendingSet {
         self.waiting.retain(|_, pending| pending.unreported.is_none_or(|since| since >= started));
         self.was_compared(RelPath::root(), now);
         self.look_again(beside, again);
+        since
     }
 
     /// The reconcile that was out failed on its own account, not the node's: it is tried again after a while. Returns how
