@@ -34,7 +34,7 @@ use self::pace::Pace;
 use self::pending::Fate;
 use self::plan::{Plan, Since, plan};
 use self::report::{log_delivery, log_failing};
-use crate::messages::{Change, Died, Drain, Drained, Mirrored, Rest, Settled, SourceLost, Succeeded, Wake};
+use crate::messages::{Change, Died, Drain, Drained, Mirrored, Settled, SourceLost, Succeeded, Wake};
 use crate::path::RelPath;
 use crate::root::RootError;
 use crate::rsync::blame::Blame;
@@ -54,8 +54,8 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Works off one node's outbox.
 ///
-/// Receives: [`Wake`], [`Drain`], [`Rest`], [`SourceLost`], [`Resync`](crate::messages::Resync),
-/// [`Verify`](crate::messages::Verify), [`Retire`](crate::messages::Retire). Sends: [`Succeeded`], [`Settled`],
+/// Receives: [`Wake`], [`Drain`], [`Rest`](crate::messages::Rest), [`SourceLost`],
+/// [`Resync`](crate::messages::Resync), [`Verify`](crate::messages::Verify), [`Retire`](crate::messages::Retire). Sends: [`Succeeded`], [`Settled`],
 /// [`Drained`], and [`Died`] when it is gone. One batch of each lane and a reconcile or a comparison by content are worked
 /// on at a time, beside batches of which only the end is missing. Stops when rsync cannot be started, or when it was told
 /// to retire. A restart forgets the backoff of the node, and nothing that is pending.
@@ -327,7 +327,7 @@ impl SyncActor {
     fn succeeded(&mut self, delivery: &Delivery) {
         if delivery.tally.made_mirror {
             warn!(self.link.log, "the mirror did not exist; sending everything");
-            self.link.outbox.lock().want_reconcile();
+            self.link.outbox.lock().mirror_lost(Instant::now());
         }
         let news = self.health.succeeded();
         self.tell(&news, None);

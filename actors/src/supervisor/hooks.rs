@@ -118,7 +118,8 @@ impl Nodes for View<'_> {
     fn lacks(&self, node: usize, path: &RelPath, at: Instant) -> bool {
         self.outboxes.get(&node).is_some_and(|(outbox, owes)| {
             let outbox = outbox.lock();
-            self.with_reconciles && (*owes || outbox.owes(at)) || outbox.lacks(path, at)
+            outbox.lacks(path, at)
+                || self.with_reconciles && (*owes || outbox.owes(at) || outbox.may_be_overtaken(path, at))
         })
     }
 

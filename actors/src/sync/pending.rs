@@ -68,6 +68,8 @@ pub struct PendingSet {
     owed_since: Option<Instant>,
     /// The same, of what the reconcile that runs may have missed.
     owed_next: Option<Instant>,
+    /// It lacks everything since then, for there was no mirror: until a reconcile that began after this.
+    bare: Option<Instant>,
     away: Away,
     /// Where the node has what waits under another name.
     origins: Origins,
@@ -107,6 +109,7 @@ impl PendingSet {
             last_reconcile: None,
             owed_since: None,
             owed_next: None,
+            bare: Some(Instant::now()),
             away,
             origins,
             dir_moves,

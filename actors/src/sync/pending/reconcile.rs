@@ -53,6 +53,7 @@ impl PendingSet {
         self.owed_since = self.owed_next.take();
         self.away.forget_first(moves);
         self.careful.take_if(|since| *since <= started);
+        self.bare.take_if(|since| *since <= started);
         // What was missing before it began, it has dealt with.
         self.waiting.retain(|_, pending| pending.unreported.is_none_or(|since| since >= started));
         self.was_compared(RelPath::root(), now);
@@ -119,8 +120,14 @@ impl PendingSet {
         self.owe(Instant::now());
     }
 
+    /// The mirror did not exist: whatever the node had is lost.
+    pub fn mirror_lost(&mut self, now: Instant) {
+        self.bare = Some(now);
+        self.owe(now);
+    }
+
     /// The node may lack anything, since this time.
-    fn owe(&mut self, since: Instant) {
+    pub(super) fn owe(&mut self, since: Instant) {
         let owed = match self.reconcile {
             // It may have passed what it lacks.
             Reconcile::Running { .. } => &mut self.owed_next,
