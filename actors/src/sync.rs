@@ -54,8 +54,8 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Works off one node's outbox.
 ///
-/// Receives: [`Wake`], [`Drain`], [`Rest`](crate::messages::Rest), [`SourceLost`],
-/// [`Resync`](crate::messages::Resync), [`Verify`](crate::messages::Verify), [`Retire`](crate::messages::Retire). Sends: [`Succeeded`], [`Settled`],
+/// Receives: [`Wake`], [`Drain`], [`Rest`](crate::messages::Rest), [`SourceLost`], [`Resync`](crate::messages::Resync),
+/// [`Verify`](crate::messages::Verify), [`Retire`](crate::messages::Retire). Sends: [`Succeeded`], [`Settled`],
 /// [`Drained`], and [`Died`] when it is gone. One batch of each lane and a reconcile or a comparison by content are worked
 /// on at a time, beside batches of which only the end is missing. Stops when rsync cannot be started, or when it was told
 /// to retire. A restart forgets the backoff of the node, and nothing that is pending.
