@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -357,4 +358,30 @@ fn a_stop_under_steady_change_is_over_when_the_hooks_were_told_once_more() {
     assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     assert!(stopped.left.is_empty() && !stopped.log.contains("stop_timeout is over"), "{}", stopped.log);
     assert!(told(&site, "on_synced").iter().all(|run| run.done), "{}", stopped.log);
+}
+
+#[test]
+fn what_fails_alone_in_a_comparison_is_told_when_the_node_has_it() {
+    let mut site = Site::on(&[Local]);
+    let keys = [("on_synced", Some(Local)), ("on_all_synced", None)];
+    keys.iter().for_each(|(key, _)| hook(&mut site, key));
+    ["stuck", "other"].iter().for_each(|name| site.write(name, "new"));
+    let stuck = site.mirror(Local).join("stuck");
+    fs::create_dir_all(site.mirror(Local)).unwrap();
+    fs::write(&stuck, "was here").unwrap();
+    let change =
+        |flag: &str| Command::new("chattr").arg(flag).arg(&stuck).status().is_ok_and(|status| status.success());
+    if !change("+i") {
+        return println!("not tested: no file can be made immutable here");
+    }
+    site.start();
+    site.expect_log_line(&["some paths failed", "stuck"]);
+    keys.iter().for_each(|(key, node)| drop(expect_told(&site, key, *node, &[b"other"])));
+    site.write("later", "x");
+    keys.iter().for_each(|(key, node)| drop(expect_told(&site, key, *node, &[b"later"])));
+    let early: Vec<_> = keys.iter().filter(|(key, _)| told(&site, key).iter().any(|run| run.has(b"stuck"))).collect();
+    assert!(change("-i"));
+    assert!(early.is_empty(), "{early:?}");
+    keys.iter().for_each(|(key, node)| drop(expect_told(&site, key, *node, &[b"stuck"])));
+    site.assert_on_nodes("stuck", "new");
 }
