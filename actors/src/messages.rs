@@ -344,6 +344,12 @@ pub struct SourceLost;
 #[rtype(result = "()")]
 pub struct Drain;
 
+/// SupervisorActor -> SyncActor: start nothing more; the daemon ends as soon as the hooks are told of what was sent. What
+/// is pending stays so.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Rest;
+
 /// SupervisorActor -> SyncActor: another SyncActor will take over, or the node is gone. Start nothing more; end when what
 /// is in flight has ended, or at once.
 #[derive(Debug, Clone, Copy, Message)]

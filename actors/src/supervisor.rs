@@ -28,8 +28,8 @@ use self::status::Tally;
 use crate::daemon::{Ending, EndsDaemon, Ways};
 use crate::hook::heard::Heard;
 use crate::messages::{
-    Alive, AskSeen, Audit, Compare, Died, Drain, Exclude, Flush, Reason, Rescan, Save, Serve, SourceLost, Succeeded,
-    Vacate, WatchReport,
+    Alive, AskSeen, Audit, Compare, Died, Drain, Exclude, Flush, Reason, Rescan, Rest, Save, Serve, SourceLost,
+    Succeeded, Vacate, WatchReport,
 };
 use crate::reload::Edition;
 use crate::root::Root;
@@ -217,6 +217,9 @@ impl SupervisorActor {
         self.front.serve.do_send(Serve { slot: at, outbox, wake: Some(actor.clone().recipient()) });
         if matches!(self.phase, Phase::Draining | Phase::Saving) || slot.stage == Stage::Leaving {
             actor.do_send(Drain);
+        }
+        if self.hooks.is_finishing() {
+            actor.do_send(Rest);
         }
         slot.actor = Some(actor);
         if reconcile {

@@ -54,7 +54,7 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Works off one node's outbox.
 ///
-/// Receives: [`Wake`], [`Drain`], [`SourceLost`], [`Resync`](crate::messages::Resync),
+/// Receives: [`Wake`], [`Drain`], [`Rest`](crate::messages::Rest), [`SourceLost`], [`Resync`](crate::messages::Resync),
 /// [`Verify`](crate::messages::Verify), [`Retire`](crate::messages::Retire). Sends: [`Succeeded`], [`Settled`],
 /// [`Drained`], and [`Died`] when it is gone. One batch of each lane and a reconcile or a comparison by content are worked
 /// on at a time, beside batches of which only the end is missing. Stops when rsync cannot be started, or when it was told
@@ -77,6 +77,8 @@ pub struct SyncActor {
     draining: bool,
     /// Whether nothing more is started: it ends with what is in flight.
     retiring: bool,
+    /// Whether nothing more is started: the daemon is about to end.
+    resting: bool,
     /// The comparison by content, while one goes on.
     verifying: Option<SpawnHandle>,
     timer: Option<SpawnHandle>,
@@ -100,7 +102,8 @@ impl SyncActor {
     pub fn new(link: Link, superior: Superior) -> Self {
         let _obituary = Obituary { slot: link.slot, died: superior.died.clone() };
         let (health, pace, in_flight, verifying, timer) = (Health::Well, Pace::default(), 0, None, None);
-        let (reconcile_runs, reconcile_held, late, draining, retiring) = (false, false, false, false, false);
+        let (reconcile_runs, reconcile_held, late, draining, retiring, resting) =
+            (false, false, false, false, false, false);
         SyncActor {
             link,
             superior,
@@ -113,6 +116,7 @@ impl SyncActor {
             late,
             draining,
             retiring,
+            resting,
             verifying,
             timer,
             _obituary,
@@ -127,7 +131,7 @@ impl SyncActor {
         if self.retiring {
             return self.end_if_idle(ctx);
         }
-        if self.link.record.is_paused() {
+        if self.resting || self.link.record.is_paused() {
             return self.stay_paused(now);
         }
         let look_again = match self.health.may_start(now) {
@@ -279,6 +283,7 @@ impl SyncActor {
                 let since = plan.since(&mut Source(self.link.root.path().to_owned()));
                 let (apart, blamed) = plan.apart(&delivery.blamed);
                 let fate = |path: &RelPath| plan.fate(path, &blamed, &since);
+                let apart = self.dated(apart, started);
                 // All at the same time: what failed together may be the old and the new name of the same thing.
                 let chance = fastrand::f64();
                 let failing = self.link.outbox.lock().settle(id, now, fate, |tries| backoff(tries + 1, chance));
@@ -307,19 +312,27 @@ impl SyncActor {
         self.advance(ctx);
     }
 
+    /// With what failed in a subtree that is in flight, since when the node lacks it: no run later than the one that said
+    /// that it changed it.
+    fn dated(&self, paths: Vec<(RelPath, bool)>, started: Instant) -> Vec<(RelPath, bool, Instant)> {
+        let outbox = self.link.outbox.lock();
+        let since = |path: &RelPath| outbox.out_since(path).map_or(started, |since| since.min(started));
+        paths.into_iter().map(|(path, rewritten)| (path.clone(), rewritten, since(&path))).collect()
+    }
+
     /// What failed in a subtree is tried again by itself.
-    fn try_apart(&self, paths: Vec<(RelPath, bool)>, now: Instant) {
+    fn try_apart(&self, paths: Vec<(RelPath, bool, Instant)>, now: Instant) {
         let (mut outbox, mut disk) = (self.link.outbox.lock(), Source(self.link.root.path().to_owned()));
-        for (path, rewritten) in paths {
+        for (path, rewritten, since) in paths {
             let scope = if disk.look(&path) == Found::Directory { Scope::Subtree } else { Scope::Entry };
-            outbox.try_later(path, scope, rewritten, now + retry(0));
+            outbox.try_later(path, scope, rewritten, since, now + retry(0));
         }
     }
 
     fn succeeded(&mut self, delivery: &Delivery) {
         if delivery.tally.made_mirror {
             warn!(self.link.log, "the mirror did not exist; sending everything");
-            self.link.outbox.lock().want_reconcile();
+            self.link.outbox.lock().mirror_lost(Instant::now());
         }
         let news = self.health.succeeded();
         self.tell(&news, None);

@@ -5,16 +5,20 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::{Dead, Local, Node, Site, Ssh, wait};
 
 /// Notes its environment and its input in a file for each run. While there is a file `hold` in its directory it waits, while
-/// there is one `fail` it fails.
+/// there is one `fail` it fails, while there is one `slow` it takes a second.
 const SCRIPT: &str = r#"#!/bin/sh
 out=$(mktemp "$1/tmp.XXXXXX")
 { echo "ARGUMENT=$2"; pwd; env | grep ^INOSYNC_; echo; cat; } > "$out"
 mv "$out" "$1/$(date +%s.%N).begun.$$"
+if [ -e "$1/slow" ]; then sleep 1; fi
 while [ -e "$1/hold" ]; do sleep 0.02; done
 if [ -e "$1/fail" ]; then echo "no $(printf '\033') cache" >&2; exit 3; fi
 mv "$1"/*.begun.$$ "$(echo "$1"/*.begun.$$ | sed s/begun/done/)"
@@ -328,4 +332,56 @@ fn a_hook_that_hangs_delays_a_stop_no_longer_than_its_timeout() {
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     assert_eq!((ended.code, ended.left.len()), (Some(0), 0), "{}", ended.log);
     assert!(ended.log.contains("stopped before a hook was told of all paths"), "{}", ended.log);
+}
+
+#[test]
+fn a_stop_under_steady_change_is_over_when_the_hooks_were_told_once_more() {
+    let mut site = Site::on(&[Local]);
+    hook(&mut site, "on_synced");
+    hook(&mut site, "on_all_synced");
+    site.config("stop_timeout: 60");
+    site.start_mirrored();
+    ["on_synced", "on_all_synced"].iter().for_each(|key| hold(&site, key, "slow"));
+    let (source, ends) = (site.source(), Arc::new(AtomicBool::new(false)));
+    let ended = ends.clone();
+    let writer = std::thread::spawn(move || {
+        for n in (0..).take_while(|_| !ended.load(Ordering::Relaxed)) {
+            fs::write(source.join(format!("load {n}")), "x").unwrap();
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    });
+    wait::until(|| told(&site, "on_synced").iter().any(|run| run.has(b"load 5")).then_some(())).unwrap();
+    let start = Instant::now();
+    let stopped = site.stop();
+    ends.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    assert!(stopped.left.is_empty() && !stopped.log.contains("stop_timeout is over"), "{}", stopped.log);
+    assert!(told(&site, "on_synced").iter().all(|run| run.done), "{}", stopped.log);
+}
+
+#[test]
+fn what_fails_alone_in_a_comparison_is_told_when_the_node_has_it() {
+    let mut site = Site::on(&[Local]);
+    let keys = [("on_synced", Some(Local)), ("on_all_synced", None)];
+    keys.iter().for_each(|(key, _)| hook(&mut site, key));
+    ["stuck", "other"].iter().for_each(|name| site.write(name, "new"));
+    let stuck = site.mirror(Local).join("stuck");
+    fs::create_dir_all(site.mirror(Local)).unwrap();
+    fs::write(&stuck, "was here").unwrap();
+    let change =
+        |flag: &str| Command::new("chattr").arg(flag).arg(&stuck).status().is_ok_and(|status| status.success());
+    if !change("+i") {
+        return println!("not tested: no file can be made immutable here");
+    }
+    site.start();
+    site.expect_log_line(&["some paths failed", "stuck"]);
+    keys.iter().for_each(|(key, node)| drop(expect_told(&site, key, *node, &[b"other"])));
+    site.write("later", "x");
+    keys.iter().for_each(|(key, node)| drop(expect_told(&site, key, *node, &[b"later"])));
+    let early: Vec<_> = keys.iter().filter(|(key, _)| told(&site, key).iter().any(|run| run.has(b"stuck"))).collect();
+    assert!(change("-i"));
+    assert!(early.is_empty(), "{early:?}");
+    keys.iter().for_each(|(key, node)| drop(expect_told(&site, key, *node, &[b"stuck"])));
+    site.assert_on_nodes("stuck", "new");
 }

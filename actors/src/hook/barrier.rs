@@ -18,6 +18,8 @@ pub struct Barrier {
     fresh: VecDeque<RelPath>,
     /// By the number of a node that lacked them.
     held: BTreeMap<usize, Held>,
+    /// The node whose paths were looked at last. The others' turn comes before it has another.
+    turn: usize,
     room: Room,
     /// When the last run began that changed a path for which there was no room.
     cut: Option<Instant>,
@@ -118,11 +120,14 @@ impl Barrier {
     ) -> usize {
         let mut looked = 0;
         while looked < portion
-            && let Some(path) = self.next(before)
+            && let Some((path, held_by)) = self.next(before)
         {
             looked += 1;
             let Some(span) = self.open.get_mut(&path) else { continue };
-            let lacking = |at| nodes.numbers().iter().copied().find(|&node| nodes.lacks(node, &path, at));
+            // The node that lacked it is the likeliest to lack it still.
+            let first = held_by.filter(|node| nodes.numbers().contains(node));
+            let others = || nodes.numbers().iter().copied().filter(|node| Some(*node) != first);
+            let lacking = |at| first.into_iter().chain(others()).find(|&node| nodes.lacks(node, &path, at));
             let held_by = lacking(span.last);
             let is_told = held_by.is_none() || span.first < span.last && lacking(span.first).is_none();
             if is_told {
@@ -147,14 +152,19 @@ impl Barrier {
         self.cut.take_if(|at| !is_lacking(at)).is_some()
     }
 
-    fn next(&mut self, before: Instant) -> Option<RelPath> {
+    /// The path that is looked at next, with the node that lacked it.
+    fn next(&mut self, before: Instant) -> Option<(RelPath, Option<usize>)> {
         let is_ripe = |path: &RelPath| self.open.get(path).is_none_or(|span| span.first <= before);
         if self.fresh.front().is_some_and(is_ripe) {
-            return self.fresh.pop_front();
+            return self.fresh.pop_front().map(|path| (path, None));
         }
-        let held = self.held.values_mut().find(|held| held.due > 0)?;
+        let is_due = |(node, held): (&usize, &Held)| (held.due > 0).then_some(*node);
+        let (after, before) = (self.turn.saturating_add(1).., ..=self.turn);
+        let mut turns = self.held.range(after).chain(self.held.range(before));
+        self.turn = turns.find_map(is_due)?;
+        let held = self.held.get_mut(&self.turn)?;
         held.due -= 1;
-        held.paths.pop_front()
+        held.paths.pop_front().map(|path| (path, Some(self.turn)))
     }
 }
 
@@ -231,7 +241,23 @@ mod tests {
         assert_eq!((look(&mut barrier, &nodes), nodes.asked.get()), (vec!["c".to_owned()], 2));
         barrier.settled_all();
         look(&mut barrier, &nodes);
-        assert_eq!(nodes.asked.get(), 6);
+        assert_eq!(nodes.asked.get(), 4, "the one that lacked them is asked first");
+    }
+
+    #[test]
+    fn a_node_that_settles_all_the_time_keeps_nobody_elses_paths_waiting() {
+        let (mut barrier, now) = (Barrier::default(), Instant::now());
+        ["a", "b", "c", "d"].iter().for_each(|path| barrier.add(rel(path), now));
+        let mut lacked = vec![(0, "a", now), (0, "b", now), (0, "c", now), (1, "d", now)];
+        look(&mut barrier, &lacking(2, &lacked));
+        lacked.pop();
+        barrier.settled(1);
+        let (nodes, mut told) = (lacking(2, &lacked), Vec::new());
+        for _ in 0..2 {
+            barrier.settled(0);
+            barrier.look(1, now, &nodes, |path| told.push(path));
+        }
+        assert_eq!(told, [rel("d")]);
     }
 
     #[test]

@@ -14,9 +14,10 @@ use crate::hook::barrier::Nodes;
 use crate::hook::run::{Call, Failed};
 use crate::hook::runner::News;
 use crate::hook::teller::Teller;
-use crate::messages::Settled;
+use crate::messages::{Rest, Settled};
 use crate::path::RelPath;
 use crate::rsync::children::Children;
+use crate::rsync::output::Tally;
 use crate::status::HookStatus;
 use crate::sync::Outbox;
 
@@ -68,6 +69,11 @@ impl Hooks {
         Hooks { hooks: BTreeMap::new(), children, timer: None, looked_again: Instant::now(), finishing: false }
     }
 
+    /// Whether nothing more is sent.
+    pub fn is_finishing(&self) -> bool {
+        self.finishing
+    }
+
     /// How one of them is doing, if there is one.
     pub fn status(&self, whose: Whose) -> Option<HookStatus> {
         self.hooks.get(&whose).map(|hook| hook.teller.status())
@@ -112,7 +118,8 @@ impl Nodes for View<'_> {
     fn lacks(&self, node: usize, path: &RelPath, at: Instant) -> bool {
         self.outboxes.get(&node).is_some_and(|(outbox, owes)| {
             let outbox = outbox.lock();
-            self.with_reconciles && (*owes || outbox.owes(at)) || outbox.lacks(path, at)
+            outbox.lacks(path, at)
+                || self.with_reconciles && (*owes || outbox.owes(at) || outbox.may_be_overtaken(path, at))
         })
     }
 
@@ -147,7 +154,7 @@ impl SupervisorActor {
     /// Tells what there is to tell, and looks again when more may be.
     pub(super) fn advance_hooks(&mut self, ctx: &mut Context<Self>) {
         self.hooks.timer.take().map(|timer| ctx.cancel_future(timer));
-        if self.phase == Phase::Ended || self.hooks.hooks.is_empty() {
+        if matches!(self.phase, Phase::Saving | Phase::Ended) || self.hooks.hooks.is_empty() {
             return;
         }
         let now = Instant::now();
@@ -223,15 +230,33 @@ impl SupervisorActor {
         self.hooks.hooks.retain(|_, hook| !hook.orphaned || hook.teller.is_busy());
     }
 
-    /// Nothing more is sent: tells all that can be told, each hook once more. Whether that is done.
+    /// What the runs for this node changed since the last time is to be told. A run that failed said it, too, and nobody
+    /// says that it has ended.
+    pub(super) fn hear(&mut self, at: usize, tally: Tally) {
+        let Some(slot) = self.slots.get(at) else { return };
+        let news = slot.link.heard.take();
+        for (_, hook) in self.hooks.hooks.iter_mut().filter(|(whose, _)| [Whose::Node(at), Whose::All].contains(whose))
+        {
+            hook.teller.hear(&news, tally);
+            hook.teller.settled(Some(at));
+        }
+    }
+
+    /// All nodes are drained: nothing more is sent, so that what there is to tell comes to an end. Tells all that can be
+    /// told, each hook once more. Whether that is done.
     pub(super) fn have_hooks_finished(&mut self, ctx: &mut Context<Self>) -> bool {
+        if self.hooks.hooks.is_empty() {
+            return true;
+        }
         if !std::mem::replace(&mut self.hooks.finishing, true) {
+            self.slots.iter().filter_map(|slot| slot.actor.as_ref()).for_each(|actor| actor.do_send(Rest));
             for hook in self.hooks.hooks.values_mut() {
                 hook.teller.settled(None);
                 hook.teller.hurry();
             }
-            self.advance_hooks(ctx);
         }
+        self.slots.numbers(|_| true).into_iter().for_each(|at| self.hear(at, Tally::default()));
+        self.advance_hooks(ctx);
         !self.hooks.hooks.values().any(|hook| hook.teller.is_busy())
     }
 
@@ -248,13 +273,9 @@ impl Handler<Settled> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, Settled { slot: at, tally }: Settled, ctx: &mut Self::Context) {
-        let Some(slot) = self.slots.get(at).filter(|_| !self.hooks.hooks.is_empty()) else { return };
-        let news = slot.link.heard.take();
-        for (_, hook) in self.hooks.hooks.iter_mut().filter(|(whose, _)| [Whose::Node(at), Whose::All].contains(whose))
-        {
-            hook.teller.hear(&news, tally);
-            hook.teller.settled(Some(at));
+        if !self.hooks.hooks.is_empty() {
+            self.hear(at, tally);
+            self.advance_hooks(ctx);
         }
-        self.advance_hooks(ctx);
     }
 }

@@ -11,6 +11,7 @@ use crate::hook::heard::Heard;
 use crate::messages::{Exclude, Reload, Restart, Retire, Serve, Vacate};
 use crate::reload::{Difference, Edition};
 use crate::rsync::node::Node;
+use crate::rsync::output::Tally;
 use crate::site::InitialSync;
 use crate::sync::Link;
 
@@ -144,6 +145,7 @@ impl SupervisorActor {
 
     /// A node that left is gone: what waited for it may start.
     pub(super) fn forget(&mut self, at: usize, ctx: &mut Context<Self>) {
+        self.hear(at, Tally::default());
         self.slots.remove(at);
         self.orphan_hook(at, ctx);
         self.front.vacate.do_send(Vacate { slot: at });

@@ -68,6 +68,8 @@ pub struct PendingSet {
     owed_since: Option<Instant>,
     /// The same, of what the reconcile that runs may have missed.
     owed_next: Option<Instant>,
+    /// It lacks everything since then, for there was no mirror: until a reconcile that began after this.
+    bare: Option<Instant>,
     away: Away,
     /// Where the node has what waits under another name.
     origins: Origins,
@@ -107,6 +109,7 @@ impl PendingSet {
             last_reconcile: None,
             owed_since: None,
             owed_next: None,
+            bare: Some(Instant::now()),
             away,
             origins,
             dir_moves,
@@ -122,6 +125,17 @@ impl PendingSet {
     /// Something changed.
     pub fn add(&mut self, change: &Change, now: Instant) {
         self.waiting.at(now);
+        self.change(change, now);
+    }
+
+    /// Something is to be sent that the node lacks since an earlier time.
+    pub fn add_since(&mut self, change: &Change, since: Instant, now: Instant) {
+        self.waiting.at(since);
+        self.change(change, now);
+        self.waiting.at(now);
+    }
+
+    fn change(&mut self, change: &Change, now: Instant) {
         match change {
             Change::Touched { path, is_dir: true, rewritten } => self.insert(path, Scope::Entry, *rewritten, None),
             Change::Touched { path, rewritten, .. } => {

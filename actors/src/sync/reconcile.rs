@@ -71,7 +71,7 @@ impl SyncActor {
     fn settle_reconcile(&mut self, blamed: &Blame, now: Instant) -> bool {
         let mut outbox = self.link.outbox.lock();
         let Blame::Paths(paths) = blamed else { return outbox.postpone_reconcile(now, retry) == 2 };
-        outbox.settle_reconcile(now);
+        let since = outbox.settle_reconcile(now);
         let mut disk = Source(self.link.root.path().to_owned());
         for path in paths.iter().cloned() {
             let change = match disk.look(&path) {
@@ -82,7 +82,7 @@ impl SyncActor {
                     Change::Touched { path, is_dir: false, rewritten: false }
                 }
             };
-            outbox.add(&change, now);
+            outbox.add_since(&change, since, now);
         }
         false
     }

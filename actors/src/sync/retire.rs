@@ -1,4 +1,4 @@
-//! What the supervisor asks of a SyncActor besides work: to make room for another one, to pause, and to compare everything
+//! What the supervisor asks of a SyncActor besides work: to make room for another one, to pause, to rest at the end, and to compare everything
 //! now and then. When that is due is for [`resync`](super::resync).
 
 use std::time::Instant;
@@ -7,7 +7,7 @@ use actix::prelude::*;
 use slog::debug;
 
 use super::SyncActor;
-use crate::messages::{Resync, Retire};
+use crate::messages::{Rest, Resync, Retire};
 
 impl SyncActor {
     /// Ends a SyncActor that is to start nothing more.
@@ -17,7 +17,7 @@ impl SyncActor {
         }
     }
 
-    /// Starts nothing, and keeps nothing ready, while somebody has paused the node.
+    /// Starts nothing, and keeps nothing ready, while somebody has paused the node, or before the end.
     pub(super) fn stay_paused(&mut self, now: Instant) {
         self.note_emptied();
         // What ran when it was paused has started the next standby.
@@ -33,6 +33,15 @@ impl Handler<Retire> for SyncActor {
         self.retiring = true;
         self.link.transport.retire();
         if at_once { ctx.stop() } else { self.advance(ctx) }
+    }
+}
+
+impl Handler<Rest> for SyncActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Rest, ctx: &mut Self::Context) {
+        self.resting = true;
+        self.advance(ctx);
     }
 }
 

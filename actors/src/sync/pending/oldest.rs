@@ -23,6 +23,11 @@ impl PendingSet {
         self.waiting.iter().chain(self.leases.iter()).filter(fails).count()
     }
 
+    /// Since when the node lacks what is in flight with a directory above this path.
+    pub fn out_since(&self, path: &RelPath) -> Option<Instant> {
+        path.ancestors().filter_map(|dir| self.leases.get(&dir)?.since).min()
+    }
+
     /// Whether the node may lack something at or above this path.
     pub fn concerns(&self, path: &RelPath) -> bool {
         let waits = self.waiting.get(path).is_some() || self.waiting.is_swallowed(path);
@@ -32,32 +37,47 @@ impl PendingSet {
     /// Whether a change of this path that was seen until `at` is known not to be at the node. What a reconcile may find is
     /// not known: see [`PendingSet::owes`].
     pub fn lacks(&self, path: &RelPath, at: Instant) -> bool {
-        let is_old = |pending: &Pending| pending.since.is_none_or(|since| since <= at);
-        let has = |path: &RelPath, is_so: &dyn Fn(&Pending) -> bool| {
-            self.waiting.get(path).is_some_and(is_so) || self.leases.any(path, is_so)
-        };
-        if has(path, &is_old) {
-            return true;
-        }
-        let Some(parent) = path.parent() else { return false };
-        let covers = |dir: &RelPath| {
-            let scope = if *dir == parent { Scope::Level } else { Scope::Subtree };
-            has(dir, &|pending| (pending.removed || pending.scope >= scope) && is_old(pending))
-        };
-        path.ancestors().any(|dir| covers(&dir)) || parent.is_root() && covers(&parent)
+        is_covered(path, at, |path, is_so| self.waiting.get(path).is_some_and(is_so) || self.leases.any(path, is_so))
     }
 
-    /// Whether the node may lack anything that was seen until `at`, because a comparison of everything is owed to it, or
-    /// runs: what is sent beside it may be overtaken by it.
+    /// Whether a change of this path that was seen until `at` was sent beside the reconcile that runs, which may overtake
+    /// it. What the node had before that began cannot be overtaken.
+    pub fn may_be_overtaken(&self, path: &RelPath, at: Instant) -> bool {
+        let Reconcile::Running { beside, .. } = &self.reconcile else { return false };
+        let is_old = beside.filled_since().is_none_or(|since| since <= at);
+        beside.is_everything() && is_old || is_covered(path, at, |path, is_so| beside.get(path).is_some_and(is_so))
+    }
+
+    /// Whether the node may lack anything that was seen until `at`, because a comparison of everything is owed to it. One
+    /// that has had none since there was no mirror lacks what is older, too.
     pub fn owes(&self, at: Instant) -> bool {
-        let owed = [self.owed_since, self.owed_next].into_iter().flatten().any(|since| since <= at);
-        matches!(self.reconcile, Reconcile::Running { .. }) || owed
+        let mut owed = [self.owed_since, self.owed_next].into_iter().flatten();
+        owed.any(|since| since <= at || self.bare.is_some())
     }
 
     /// Whether the node may lack anything that was seen until `at`.
     pub fn lacks_any(&self, at: Instant) -> bool {
-        self.owes(at) || self.oldest().is_some_and(|since| since <= at)
+        let overtaken = match &self.reconcile {
+            Reconcile::Running { beside, .. } if beside.is_everything() => beside.filled_since(),
+            Reconcile::Running { beside, .. } => beside.oldest(),
+            Reconcile::Idle | Reconcile::Wanted { .. } => None,
+        };
+        self.owes(at) || self.oldest().into_iter().chain(overtaken).any(|since| since <= at)
     }
+}
+
+/// Whether a path, or what covers it, `is` among some with a change that was seen until `at`.
+fn is_covered(path: &RelPath, at: Instant, has: impl Fn(&RelPath, &dyn Fn(&Pending) -> bool) -> bool) -> bool {
+    let is_old = |pending: &Pending| pending.since.is_none_or(|since| since <= at);
+    if has(path, &is_old) {
+        return true;
+    }
+    let Some(parent) = path.parent() else { return false };
+    let covers = |dir: &RelPath| {
+        let scope = if *dir == parent { Scope::Level } else { Scope::Subtree };
+        has(dir, &|pending| (pending.removed || pending.scope >= scope) && is_old(pending))
+    };
+    path.ancestors().any(|dir| covers(&dir)) || parent.is_root() && covers(&parent)
 }
 
 #[cfg(test)]
@@ -83,6 +103,15 @@ mod tests {
         for (seconds, change) in (0..).zip(changes) {
             set.add(change, start + Duration::from_secs(seconds));
         }
+        (set, start)
+    }
+
+    /// A set of a node that has everything, and when it had.
+    fn reconciled() -> (PendingSet, Instant) {
+        let (mut set, start) = (PendingSet::default(), Instant::now());
+        set.want_reconcile();
+        assert!(set.lease_reconcile(start));
+        set.settle_reconcile(start);
         (set, start)
     }
 
@@ -201,15 +230,79 @@ mod tests {
     }
 
     #[test]
-    fn a_node_may_lack_anything_while_a_reconcile_is_owed_or_runs() {
-        let (mut set, start) = (PendingSet::default(), Instant::now());
+    fn what_failed_within_a_comparison_is_lacked_since_before_it() {
+        let (mut set, start) = changed(&[Change::Subtree { path: rel("d") }]);
+        let (began, later) = (start + Duration::from_secs(1), start + Duration::from_secs(9));
+        let batch = set.lease(Lane::Fast, 9, 9999, began);
+        let since = set.out_since(&rel("d/x")).unwrap();
+        assert_eq!((since, set.out_since(&rel("e"))), (start, None));
+        set.settle(batch.id, later, |_| Fate::Delivered, |_| Duration::ZERO);
+        set.try_later(rel("d/x"), Scope::Entry, false, since, later);
+        assert!(set.lacks(&rel("d/x"), began) && !set.lacks(&rel("d/y"), began));
         set.want_resync();
-        assert!(!set.owes(start) && !set.lacks_any(start));
-        set.want_reconcile();
-        assert!(!set.owes(start) && set.owes(Instant::now()) && set.lacks_any(Instant::now()));
-        assert!(set.lease_reconcile(start) && set.owes(start));
-        set.settle_reconcile(start);
-        assert!(!set.owes(Instant::now()));
+        assert!(set.lease_reconcile(began));
+        let since = set.settle_reconcile(later);
+        set.add_since(&touched("y"), since, later);
+        set.add(&touched("z"), later);
+        assert!(set.lacks(&rel("y"), began) && !set.lacks(&rel("z"), began) && set.lacks(&rel("z"), later));
+    }
+
+    #[test]
+    fn a_node_may_lack_anything_while_a_reconcile_is_owed_and_not_merely_because_one_runs() {
+        let (mut set, start) = reconciled();
+        let later = start + Duration::from_secs(1);
+        set.want_resync();
+        assert!(!set.owes(later) && !set.lacks_any(later));
+        assert!(set.lease_reconcile(later) && !set.owes(later) && !set.lacks_any(later), "it only looks");
+        set.settle_reconcile(later);
+        set.owe(later);
+        assert!(!set.owes(start) && set.owes(later) && set.lacks_any(later));
+        assert!(set.lease_reconcile(later) && !set.owes(start) && set.owes(later));
+        set.settle_reconcile(later);
+        assert!(!set.owes(later));
+    }
+
+    #[test]
+    fn a_node_without_a_mirror_lacks_what_was_seen_before_until_it_was_compared() {
+        let (mut set, start) = (PendingSet::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert!(!set.owes(at(9)), "nobody wants one");
+        set.owe(at(5));
+        assert!(set.owes(start) && set.lease_reconcile(at(6)) && set.owes(start));
+        set.owe(at(7));
+        set.settle_reconcile(at(8));
+        assert!(!set.owes(start) && set.owes(at(7)));
+        assert!(set.lease_reconcile(at(8)));
+        set.mirror_lost(at(9));
+        set.settle_reconcile(at(10));
+        assert!(set.owes(start), "it began before");
+        assert!(set.lease_reconcile(at(11)));
+        set.settle_reconcile(at(12));
+        assert!(!set.owes(at(99)));
+    }
+
+    #[test]
+    fn what_was_sent_beside_a_reconcile_may_be_overtaken_by_it_and_nothing_else() {
+        let (mut set, start) = reconciled();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        set.want_resync();
+        set.add(&touched("before"), start);
+        let batch = set.lease(Lane::Fast, 9, 9999, start);
+        set.settle(batch.id, start, |_| Fate::Delivered, |_| Duration::ZERO);
+        assert!(set.lease_reconcile(at(1)));
+        set.add(&touched("a"), at(2));
+        set.add(&Change::Subtree { path: rel("d") }, at(2));
+        let batch = set.lease(Lane::Fast, 9, 9999, at(3));
+        set.settle(batch.id, at(4), |_| Fate::Delivered, |_| Duration::ZERO);
+        for (path, seconds, expected) in
+            [("a", 2, true), ("a", 1, false), ("d/x/y", 9, true), ("before", 9, false), ("b", 9, false)]
+        {
+            assert_eq!(set.may_be_overtaken(&rel(path), at(seconds)), expected, "{path} {seconds}");
+            assert!(!set.lacks(&rel(path), at(seconds)), "{path}");
+        }
+        assert!(!set.lacks_any(at(1)) && set.lacks_any(at(2)));
+        set.settle_reconcile(at(5));
+        assert!(!set.may_be_overtaken(&rel("a"), at(9)) && set.lacks(&rel("a"), at(2)), "it is looked at again");
     }
 
     #[test]

@@ -47,17 +47,20 @@ impl PendingSet {
         is_out.then(|| std::mem::replace(&mut self.reconcile, Reconcile::Idle))
     }
 
-    /// The reconcile that was out succeeded.
-    pub fn settle_reconcile(&mut self, now: Instant) {
-        let Some(Reconcile::Running { again, beside, moves, started, .. }) = self.take_running() else { return };
+    /// The reconcile that was out succeeded. Returns since when the node may lack what failed in it alone.
+    pub fn settle_reconcile(&mut self, now: Instant) -> Instant {
+        let Some(Reconcile::Running { again, beside, moves, started, .. }) = self.take_running() else { return now };
+        let since = self.owed_since.map_or(started, |since| since.min(started));
         self.last_reconcile = Some(now);
         self.owed_since = self.owed_next.take();
         self.away.forget_first(moves);
         self.careful.take_if(|since| *since <= started);
+        self.bare.take_if(|since| *since <= started);
         // What was missing before it began, it has dealt with.
         self.waiting.retain(|_, pending| pending.unreported.is_none_or(|since| since >= started));
         self.was_compared(RelPath::root(), now);
         self.look_again(beside, again);
+        since
     }
 
     /// The reconcile that was out failed on its own account, not the node's: it is tried again after a while. Returns how
@@ -119,8 +122,14 @@ impl PendingSet {
         self.owe(Instant::now());
     }
 
+    /// The mirror did not exist: whatever the node had is lost.
+    pub fn mirror_lost(&mut self, now: Instant) {
+        self.bare = Some(now);
+        self.owe(now);
+    }
+
     /// The node may lack anything, since this time.
-    fn owe(&mut self, since: Instant) {
+    pub(super) fn owe(&mut self, since: Instant) {
         let owed = match self.reconcile {
             // It may have passed what it lacks.
             Reconcile::Running { .. } => &mut self.owed_next,

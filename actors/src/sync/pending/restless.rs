@@ -19,9 +19,11 @@ pub(super) fn pause(times: u32) -> Duration {
 }
 
 impl PendingSet {
-    /// A path failed once as a part of a directory: it is tried by itself, not before that time.
-    pub fn try_later(&mut self, path: RelPath, scope: Scope, rewritten: bool, not_before: Instant) {
-        let pending = Pending { rewritten, tries: 1, not_before: Some(not_before), ..Pending::new(scope, false) };
+    /// A path failed once as a part of a directory: it is tried by itself, not before that time. The
+    /// node lacks it `since` it lacked the directory.
+    pub fn try_later(&mut self, path: RelPath, scope: Scope, rewritten: bool, since: Instant, not_before: Instant) {
+        let (since, not_before) = (Some(since), Some(not_before));
+        let pending = Pending { rewritten, tries: 1, since, not_before, ..Pending::new(scope, false) };
         self.waiting.put_back(path, pending);
     }
 
