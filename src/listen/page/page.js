@@ -40,7 +40,7 @@ const shorten = (name, most) => (name.length > most ? `${name.slice(0, most / 2)
 
 // === the whole ===
 
-function sentence({ nodes, source, phase, hook: forAll }) {
+function sentence({ nodes, source, phase, hook: forAll, state_trouble: forgets }) {
   const failing = nodes.filter((node) => node.verdict === 'failing');
   const of = (list) => (nodes.length === 1 ? 'the node' : `${number(list.length)} of ${number(nodes.length)} nodes`);
   const begin = (text) => text[0].toUpperCase() + text.slice(1);
@@ -59,6 +59,9 @@ function sentence({ nodes, source, phase, hook: forAll }) {
   if (held.length > 0) parts.push(`${of(held)} would lose too much, so the comparison is held`);
   const blind = source.unwatched_directories;
   if (blind > 0) parts.push(`${many(blind, 'directory is', 'directories are')} not watched`);
+  const stuck = nodes.reduce((sum, node) => sum + node.failing_paths, 0);
+  if (stuck > 0) parts.push(`${many(stuck, 'path fails', 'paths fail')} again and again, while the rest arrives`);
+  if (forgets) parts.push('what a restart needs is not kept');
   if (drifted.length > 0) parts.push(`${of(drifted)} differed when last verified`);
   if (untold.length > 0) parts.push(`the hook fails for ${of(untold)}`);
   if (fails({ hook: forAll })) parts.push('the hook on_all_synced fails');
@@ -214,10 +217,11 @@ function showNode(node) {
   set(find('h3'), node.name);
   find('h3').title = node.name;
   set(find('.cell.pending'), node.pending > 0 ? `${number(node.pending)} pending` : '', 'cell pending');
+  const stuck = node.failing_paths > 0 && `${many(node.failing_paths, 'path fails', 'paths fail')} again and again, while the rest arrives; the log names the first of them`;
   const note = differs(node) ? 'differs' : fails(node) ? 'hook fails' : null;
   set(find('.cell.lag'), node.lag !== null ? `${span(node.lag)} behind` : note ?? 'up to date', `cell lag ${node.lag !== null ? '' : note ? 'warn' : 'none'}`);
   const callout = find('.why');
-  toggle(callout, why(node));
+  toggle(callout, why(node) ?? (stuck || null));
   callout.className = `callout why ${tone}`;
   toggle(find('.callout.held'), node.reconcile_held && `The comparison of the whole tree is held: ${node.reconcile_held}`);
   toggle(find('.callout.drift'), differs(node) && driftTrouble(node));
