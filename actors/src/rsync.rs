@@ -4,6 +4,7 @@ pub mod audience;
 pub mod blame;
 pub mod children;
 mod deliver;
+mod examine;
 pub mod extra;
 pub mod failure;
 mod listen;
@@ -32,12 +33,14 @@ use std::time::{Duration, Instant};
 
 use self::audience::{Audience, Counter, Reconcile};
 use self::children::Children;
+pub use self::examine::Examination;
+use self::examine::Remote;
 use self::failure::{Cause, Failure};
 use self::master::Master;
 use self::node::{Kind, Node};
 use self::output::Line;
 use self::progress::Latest;
-use self::recipe::{Context, Invocation, Question, Recipe};
+use self::recipe::{Context, Invocation, Recipe};
 use self::run::{Code, Finished, PATIENCE, Process};
 pub use self::shared::Shared;
 use self::staging::{Staging, Twins};
@@ -71,17 +74,6 @@ enum Deletions {
     Listed,
     /// Only in protocol 29: the receiver rejects them otherwise.
     Protocol29,
-}
-
-/// What `--check` learns about a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Examination {
-    /// The version of its rsync, if it tells.
-    pub version: Option<Version>,
-    /// The protocol that it speaks.
-    pub protocol: Option<u32>,
-    /// Whether it takes deletions only in protocol 29.
-    pub deletions29: bool,
 }
 
 /// The way to one node by the rsync program. What it learns about the node outlives the SyncActor.
@@ -123,14 +115,6 @@ pub struct Rsync {
     /// Where it is told what was changed.
     heard: RefCell<Heard>,
     log: Logger,
-}
-
-/// What a node says of its rsync.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Remote {
-    Version(Version),
-    /// Nothing, as rsync daemons and forced commands do.
-    Silent,
 }
 
 impl Rsync {
@@ -178,36 +162,6 @@ impl Rsync {
         let mut ears = Ears { line: &mut |said| line(Line::parse(said)), worked: None };
         let finished = self.run_with_path(&Order::of(Recipe::DryRun), &mut ears).await?;
         Failure::of(&finished).filter(|failure| failure.cause != Cause::Vanished).map_or(Ok(()), Err)
-    }
-
-    /// What the node is. Changes nothing.
-    ///
-    /// # Errors
-    /// When it cannot be reached.
-    pub async fn examine(self: &Rc<Self>) -> Result<Examination, Failure> {
-        // A forced command at the node may refuse the question for the version.
-        let mut finished = self.question(Question::Version).await?;
-        if Failure::of(&finished.0).is_some_and(|failure| failure.cause != Cause::RejectsMissing) {
-            finished = self.question(Question::Protocol).await?;
-        }
-        let (finished, protocol) = finished;
-        self.learn(&finished)?;
-        let version = match self.node.kind() {
-            Kind::Local => Some(self.version),
-            // The remote shell may have said something before.
-            Kind::Ssh | Kind::Daemon => String::from_utf8_lossy(&finished.stderr).lines().find_map(Version::parse),
-        };
-        self.remote.set(Some(version.map_or(Remote::Silent, Remote::Version)));
-        Ok(Examination { version, protocol, deletions29: self.deletions.get() == Deletions::Protocol29 })
-    }
-
-    async fn question(self: &Rc<Self>, question: Question) -> Result<(Finished, Option<u32>), Failure> {
-        let mut protocol = None;
-        let invocation = self.context(false).question(question);
-        let mut ears = Ears { line: &mut |said| protocol = protocol.or(output::protocol(said)), worked: None };
-        let process = self.process(self.source()?, &invocation.arguments)?;
-        let finished = self.finish(process, &invocation.list, PATIENCE, &mut ears).await?;
-        Ok((finished, protocol))
     }
 
     /// Finds out how the node takes deletions.
