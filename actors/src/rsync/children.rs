@@ -8,13 +8,11 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 /// How long rsync may take to remove its temporary files after a SIGTERM, and a hook to tidy up.
 pub const GRACE: Duration = Duration::from_secs(2);
-/// How long what a leader started may outlive it at the end.
-const LINGER: Duration = Duration::from_millis(500);
 /// How often it is looked whether all are gone.
 const POLL: Duration = Duration::from_millis(5);
 
@@ -59,7 +57,6 @@ impl Children {
     /// Ends all, for good: SIGTERM, and after a grace time SIGKILL.
     pub async fn end_all(&self) {
         self.list().closed = true;
-        let groups = self.list().leaders.clone();
         for (signal, patience) in [(Signal::TERM, GRACE), (Signal::KILL, GRACE)] {
             for leader in self.list().leaders.iter().filter_map(|&id| Pid::from_raw(id)) {
                 // ESRCH: it ended by itself.
@@ -69,20 +66,6 @@ impl Children {
             while !self.list().leaders.is_empty() && Instant::now() < until {
                 tokio::time::sleep(POLL).await;
             }
-        }
-        // What a leader started may outlive it, and ignore SIGTERM.
-        let lives = |leader: &Pid| test_kill_process_group(*leader).is_ok();
-        let mut left: Vec<Pid> = groups.iter().filter_map(|&id| Pid::from_raw(id)).collect();
-        let until = Instant::now() + LINGER;
-        loop {
-            left.retain(lives);
-            if left.is_empty() || Instant::now() >= until {
-                break;
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        for leader in left {
-            let _ = kill_process_group(leader, Signal::KILL);
         }
     }
 
