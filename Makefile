@@ -9,6 +9,9 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 
+# Tests mostly wait, so two for each processor run at a time.
+RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
+
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
 
@@ -22,7 +25,7 @@ build: ## the release binary, target/release/inosync
 
 test: ## all tests, against real rsync, sshd and rsync daemon (installs what is missing)
 	@tests/install-tools.sh test
-	$(CARGO) test --workspace --locked
+	RUST_TEST_THREADS=$(RUST_TEST_THREADS) $(CARGO) test --workspace --locked
 
 converge: ## the test of random operations and faults alone, with its table; INOSYNC_TEST_SEEDS=20 and others: see docs/development.md
 	@tests/install-tools.sh test
