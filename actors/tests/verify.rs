@@ -201,11 +201,14 @@ async fn a_pause_ends_a_comparison_and_another_one_is_made_when_the_node_goes_on
 }
 
 #[actix::test]
-async fn a_comparison_gives_way_to_a_reconcile_and_comes_again() {
+async fn a_periodic_reconcile_waits_for_a_comparison() {
     let trees = Trees::new("other");
-    let (mut daemon, way, _) = endless(&trees, |site| site.resync_every = Some(Duration::from_millis(350)));
-    until("there are some of both", || async { (way.reconciles.get() >= 4 && way.started.get() >= 3).then_some(()) })
-        .await;
+    let every = Duration::from_millis(350);
+    let (mut daemon, way, _) = endless(&trees, |site| site.resync_every = Some(every));
+    until("a comparison goes on", || async { (way.started.get() > 0).then_some(()) }).await;
+    let (before, begun) = (way.reconciles.get(), Instant::now());
+    until("it was their turn", || async { (begun.elapsed() > every * 4).then_some(()) }).await;
+    assert_eq!((way.reconciles.get(), way.started.get()), (before, 1));
     daemon.stop();
     assert!(matches!(daemon.ended().await, Ending::Stopped { .. }));
 }
