@@ -87,6 +87,7 @@ fn a_node_that_is_added_gets_everything_and_the_others_are_left_alone() {
     assert_eq!([Local, Rsyncd].map(|node| site.waiting(node)), waiting, "others lost their standbys");
     site.write("file", "x");
     site.expect_identical();
+    site.expect_log_line(&["reconciled", &site.shown_name(Ssh)]);
     let reconciles = site.log_lines().iter().filter(|line| line.contains("reconciled")).count();
     assert_eq!(reconciles, 3, "one for each node:\n{}", site.log_lines().join("\n"));
     assert!(site.troubles().is_empty(), "{:?}", site.troubles());
@@ -410,6 +411,23 @@ fn a_stop_while_it_starts_anew_is_a_stop() {
     let ended = site.stop();
     assert_eq!(ended.code, Some(75), "{}", ended.log);
     assert!(ended.left.is_empty() && ended.log.matches("inosync starts").count() == 1, "{}", ended.log);
+}
+
+#[test]
+fn a_reload_while_it_starts_anew_counts() {
+    let mut site = in_a_long_transfer(5);
+    site.serve_from("other");
+    site.reload();
+    site.expect_log("starting anew: working off");
+    site.serve_from("third");
+    site.write("file", "x");
+    site.config("rspeed: 0");
+    assert!(site.reload().contains("reloaded: changed wpath rspeed: starting anew"));
+    site.expect_watching();
+    site.expect_identical();
+    let ended = site.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(ended.log.matches("inosync starts").count(), 2, "{}", ended.log);
 }
 
 // === many ===

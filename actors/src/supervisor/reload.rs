@@ -28,7 +28,7 @@ impl SupervisorActor {
     fn reload(&mut self, edition: Edition, ctx: &mut Context<Self>) {
         let difference = Difference::between(&self.edition, &edition);
         if difference.restart {
-            info!(self.log, "reloaded: {difference}: starting anew");
+            self.log_new_start(&difference);
             ctx.notify(Restart);
         } else if difference.excludes {
             self.front.exclude.do_send(Exclude(edition.site.excludes.clone()));
@@ -36,6 +36,10 @@ impl SupervisorActor {
         } else {
             self.change_over(edition, &difference, ctx);
         }
+    }
+
+    fn log_new_start(&self, difference: &Difference) {
+        info!(self.log, "reloaded: {difference}: starting anew");
     }
 
     fn change_over(&mut self, edition: Edition, difference: &Difference, ctx: &mut Context<Self>) {
@@ -164,8 +168,9 @@ impl Handler<Reload> for SupervisorActor {
         match self.phase {
             Phase::Starting | Phase::Running if self.reloading.running.is_some() => self.reloading.next = Some(edition),
             Phase::Starting | Phase::Running => self.reload(edition, ctx),
-            Phase::Flushing | Phase::Draining | Phase::Saving => info!(self.log, "not reloaded: inosync is stopping"),
-            Phase::Ended => (),
+            // The new start is with what was read last.
+            _ if self.restarts => self.log_new_start(&Difference::between(&self.edition, &edition)),
+            _ => info!(self.log, "not reloaded: inosync is stopping"),
         }
     }
 }

@@ -466,9 +466,10 @@ impl Site {
         self.daemon.as_ref().expect("the test started the daemon")
     }
 
-    /// Whether it has come to watch.
+    /// Whether it has come to watch, also after a reload that starts it anew.
     pub fn watches(&self) -> bool {
-        self.daemon().log().contains("watching")
+        let log = self.daemon().log();
+        log.rfind("watching") > log.rfind("inosync starts").max(log.rfind("starting anew"))
     }
 
     pub fn log_lines(&self) -> Vec<String> {
