@@ -125,7 +125,7 @@ impl FilterActor {
             let mut outbox = seat.outbox.lock();
             changes.iter().for_each(|change| outbox.add(change, now));
             drop(outbox);
-            if let Some(wake) = &seat.wake {
+            if let Some(wake) = seat.wake.as_ref().filter(|_| seat.outbox.ring()) {
                 wake.do_send(Wake);
             }
         }

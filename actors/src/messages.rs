@@ -338,8 +338,8 @@ pub struct Saved;
 #[rtype(result = "()")]
 pub struct SourceLost;
 
-/// SupervisorActor -> SyncActor: nothing more will come; say [`Drained`] as soon as nothing is pending, or at once when
-/// the node is failing.
+/// SupervisorActor -> SyncActor: say [`Drained`] as soon as the node has what was changed until now, or at once when it is
+/// failing.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Drain;

@@ -2,8 +2,10 @@
 //! actor; what rsync must be told is decided in [`mod@plan`]; how it is told is the [`Transport`]'s business.
 
 pub mod away;
+mod batch;
 pub mod calm;
 pub mod disk;
+mod drain;
 pub mod fold;
 pub mod health;
 pub mod lease;
@@ -18,47 +20,30 @@ pub mod resync;
 mod retire;
 mod verify;
 
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use slog::{debug, error, info, o, warn};
-use tokio::sync::oneshot;
+use slog::{debug, error, info, warn};
 
-use self::disk::{Disk, Found, Room, Source};
-use self::fold::Scope;
 use self::health::{Health, News, backoff};
-use self::lease::{Lane, LeaseId};
+use self::lease::Lane;
 pub use self::link::{Delivery, Link, Moved, Outbox, Running, Superior, Transport, Verifying, Worked};
 use self::pace::Pace;
-use self::pending::Fate;
-use self::plan::{Plan, Since, plan};
-use self::report::{log_delivery, log_failing};
-use crate::messages::{Change, Died, Drain, Drained, Mirrored, Settled, SourceLost, Succeeded, Wake};
-use crate::path::RelPath;
+use crate::messages::{Died, Settled, SourceLost, Succeeded, Wake};
 use crate::root::RootError;
-use crate::rsync::blame::Blame;
 use crate::rsync::failure::{Cause, Failure};
-use crate::rsync::output::Tally;
-use crate::status::record::Work;
 
-/// Paths in one batch, and bytes of their names: rsync reads its list byte by byte before it does anything.
-const BATCH_PATHS: usize = 2000;
-const BATCH_BYTES: usize = 200_000;
-/// Entries of subtrees in a batch of the fast lane.
-const BATCH_ENTRIES: usize = 2000;
 /// Batches whose work is done, but not confirmed: each is an rsync that is about to end.
 const UNCONFIRMED: usize = 8;
-/// When the daemon stops, what is due later than this is not waited for.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Works off one node's outbox.
 ///
-/// Receives: [`Wake`], [`Drain`], [`Rest`](crate::messages::Rest), [`SourceLost`], [`Resync`](crate::messages::Resync),
-/// [`Verify`](crate::messages::Verify), [`Retire`](crate::messages::Retire). Sends: [`Succeeded`], [`Settled`],
-/// [`Drained`], and [`Died`] when it is gone. One batch of each lane and a reconcile or a comparison by content are worked
-/// on at a time, beside batches of which only the end is missing. Stops when rsync cannot be started, or when it was told
-/// to retire. A restart forgets the backoff of the node, and nothing that is pending.
+/// Receives: [`Wake`], [`Drain`](crate::messages::Drain), [`Rest`](crate::messages::Rest), [`SourceLost`],
+/// [`Resync`](crate::messages::Resync), [`Verify`](crate::messages::Verify), [`Retire`](crate::messages::Retire). Sends:
+/// [`Succeeded`], [`Settled`], [`Drained`](crate::messages::Drained), and [`Died`] when it is gone. One batch of each lane
+/// and a reconcile or a comparison by content are worked on at a time, beside batches of which only the end is missing.
+/// Stops when rsync cannot be started, or when it was told to retire. A restart forgets the backoff of the node, and
+/// nothing that is pending.
 pub struct SyncActor {
     link: Link,
     superior: Superior,
@@ -74,7 +59,8 @@ pub struct SyncActor {
     reconcile_held: bool,
     /// Whether a batch of the fast lane waits for the way to be ready.
     late: bool,
-    draining: bool,
+    /// Since when the daemon waits for what was changed before.
+    draining: Option<Instant>,
     /// Whether nothing more is started: it ends with what is in flight.
     retiring: bool,
     /// Whether nothing more is started: the daemon is about to end.
@@ -103,7 +89,7 @@ impl SyncActor {
         let _obituary = Obituary { slot: link.slot, died: superior.died.clone() };
         let (health, pace, in_flight, verifying, timer) = (Health::Well, Pace::default(), 0, None, None);
         let (reconcile_runs, reconcile_held, late, draining, retiring, resting) =
-            (false, false, false, false, false, false);
+            (false, false, false, None, false, false);
         SyncActor {
             link,
             superior,
@@ -219,116 +205,6 @@ impl SyncActor {
         true
     }
 
-    fn start_batch(&mut self, lane: Lane, now: Instant, ctx: &mut Context<Self>) {
-        let mut outbox = self.link.outbox.lock();
-        let batch = outbox.lease(lane, BATCH_PATHS, BATCH_BYTES, now);
-        let mut disk = Source(self.link.root.path().to_owned());
-        let room = Room { bytes: self.link.bulk_size, entries: BATCH_ENTRIES };
-        let room = (lane == Lane::Fast).then_some(room);
-        let plan = Rc::new(plan(&batch.paths, &outbox, &self.link.excludes, &mut disk, room, now));
-        for path in &plan.lost {
-            warn!(self.link.log, "comparing a directory: something in it is gone, and nobody reported it"; "path" => %path);
-            outbox.add(&Change::Subtree { path: path.clone() }, now);
-        }
-        for via in plan.renamed.values().filter_map(|rename| rename.via.clone()) {
-            outbox.make_for_a_while(batch.id, via, now);
-        }
-        outbox.forget_moves(&plan.returned);
-        outbox.defer(batch.id, &plan.bulk);
-        if plan.is_empty() {
-            outbox.settle(batch.id, now, |path| plan.fate(path, &Blame::default(), &Since::default()), retry);
-            self.superior.settled.do_send(Settled { slot: self.link.slot, tally: Tally::default() });
-            return;
-        }
-        drop(outbox);
-        if lane == Lane::Fast {
-            self.pace.start(now);
-        }
-        debug!(self.link.log, "batch"; "batch" => batch.id.number(), "lane" => ?lane, "plan" => ?plan);
-        self.in_flight += 1;
-        let (id, (worked, work)) = (batch.id, oneshot::channel());
-        let running = self.link.transport.clone().deliver(plan.clone(), lane, worked);
-        let worked = work.into_actor(self).map(move |said, actor, ctx| {
-            // A batch that ended without saying so has failed, or is about to be settled: that comes first.
-            if said.is_ok() {
-                actor.batch_worked(id, ctx);
-            }
-        });
-        ctx.spawn(worked);
-        let ended = running.into_actor(self).map(move |result, actor, ctx| {
-            actor.batch_ended(id, &plan, now, result, ctx);
-        });
-        ctx.spawn(ended);
-    }
-
-    /// The lane is free, although the batch has not ended.
-    fn batch_worked(&mut self, id: LeaseId, ctx: &mut Context<Self>) {
-        self.link.outbox.lock().worked(id);
-        self.advance(ctx);
-    }
-
-    fn batch_ended(
-        &mut self,
-        id: LeaseId,
-        plan: &Plan,
-        started: Instant,
-        result: Result<Delivery, Failure>,
-        ctx: &mut Context<Self>,
-    ) {
-        self.in_flight -= 1;
-        self.link.unsaved.ring();
-        let now = Instant::now();
-        match result {
-            Ok(delivery) => {
-                let since = plan.since(&mut Source(self.link.root.path().to_owned()));
-                let (apart, blamed) = plan.apart(&delivery.blamed);
-                let fate = |path: &RelPath| plan.fate(path, &blamed, &since);
-                let apart = self.dated(apart, started);
-                // All at the same time: what failed together may be the old and the new name of the same thing.
-                let chance = fastrand::f64();
-                let failing = self.link.outbox.lock().settle(id, now, fate, |tries| backoff(tries + 1, chance));
-                self.try_apart(apart, now);
-                let delivered: Vec<_> = plan.listed().filter(|(path, _)| fate(path) == Fate::Delivered).collect();
-                let mut delivery = delivery;
-                if delivered.is_empty() && delivery.failure.is_some() {
-                    // rsync names what it is about to do: nothing of it was done.
-                    delivery.tally = Tally { made_mirror: delivery.tally.made_mirror, ..Tally::default() };
-                }
-                self.link.record.sent(delivered);
-                self.link.record.done(Work::Batch, &delivery.tally, delivery.failure.as_ref());
-                let log = self.link.log.new(o!("batch" => id.number()));
-                log_delivery(&log, "mirrored", plan.len(), &delivery, started);
-                log_failing(&log, &failing, &delivery);
-                for moved in delivery.moved.iter().cloned() {
-                    self.superior.mirrored.do_send(Mirrored { slot: self.link.slot, moved });
-                }
-                self.succeeded(&delivery);
-            }
-            Err(failure) => {
-                self.link.outbox.lock().roll_back_batch(id);
-                self.failed(&failure, started, ctx);
-            }
-        }
-        self.advance(ctx);
-    }
-
-    /// With what failed in a subtree that is in flight, since when the node lacks it: no run later than the one that said
-    /// that it changed it.
-    fn dated(&self, paths: Vec<(RelPath, bool)>, started: Instant) -> Vec<(RelPath, bool, Instant)> {
-        let outbox = self.link.outbox.lock();
-        let since = |path: &RelPath| outbox.out_since(path).map_or(started, |since| since.min(started));
-        paths.into_iter().map(|(path, rewritten)| (path.clone(), rewritten, since(&path))).collect()
-    }
-
-    /// What failed in a subtree is tried again by itself.
-    fn try_apart(&self, paths: Vec<(RelPath, bool, Instant)>, now: Instant) {
-        let (mut outbox, mut disk) = (self.link.outbox.lock(), Source(self.link.root.path().to_owned()));
-        for (path, rewritten, since) in paths {
-            let scope = if disk.look(&path) == Found::Directory { Scope::Subtree } else { Scope::Entry };
-            outbox.try_later(path, scope, rewritten, since, now + retry(0));
-        }
-    }
-
     fn succeeded(&mut self, delivery: &Delivery) {
         if delivery.tally.made_mirror {
             warn!(self.link.log, "the mirror did not exist; sending everything");
@@ -380,24 +256,6 @@ impl SyncActor {
             (_, None) => (),
         }
     }
-
-    /// Answers [`Drain`]: nothing is left, or nothing more can be done about it now.
-    fn report_if_drained(&mut self, now: Instant) {
-        if !self.draining {
-            return;
-        }
-        let outbox = self.link.outbox.lock();
-        let lanes = Lane::ALL.into_iter().filter_map(|lane| outbox.next_due(lane, now));
-        let due = lanes.chain(outbox.reconcile_due(now)).min();
-        let soon = due.is_some_and(|at| at <= now + DRAIN_PATIENCE);
-        let runs = self.in_flight > 0 || self.reconcile_runs;
-        let paused = self.link.record.is_paused();
-        let busy = runs || !paused && (self.late || soon);
-        if !busy || self.health.is_failing() {
-            self.draining = false;
-            self.superior.drained.do_send(Drained { slot: self.link.slot });
-        }
-    }
 }
 
 /// How long a path that failed alone is left alone.
@@ -425,6 +283,7 @@ impl Handler<Wake> for SyncActor {
     type Result = ();
 
     fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
+        self.link.outbox.hear();
         self.advance(ctx);
     }
 }
@@ -436,15 +295,5 @@ impl Handler<SourceLost> for SyncActor {
         self.end_verify(ctx);
         // What waits in the source would keep its file system busy, or read a directory that is not the source any more.
         self.link.transport.rest();
-    }
-}
-
-impl Handler<Drain> for SyncActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
-        self.draining = true;
-        self.link.outbox.lock().hurry();
-        self.advance(ctx);
     }
 }

@@ -95,11 +95,14 @@ struct Events(Vec<RawEvent>);
 #[rtype(result = "()")]
 struct MountsChanged;
 
-/// WatcherActor -> itself: look again whether a flush is complete. `calm` is set when the last look found no event.
+/// WatcherActor -> itself: look again whether a flush is complete.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct FlushWhenDrained {
+    /// Whether the last look found no event.
     calm: bool,
+    /// As many events as this are all that happened before the flush.
+    goal: usize,
 }
 
 impl WatcherActor {
@@ -282,7 +285,8 @@ impl Handler<Flush> for WatcherActor {
     type Result = ();
 
     fn handle(&mut self, _: Flush, ctx: &mut Self::Context) {
-        ctx.notify(FlushWhenDrained { calm: false });
+        let goal = self.watching.as_ref().map_or(0, |(_, gauge)| gauge.goal());
+        ctx.notify(FlushWhenDrained { calm: false, goal });
     }
 }
 
@@ -322,11 +326,13 @@ impl Handler<Barrier> for WatcherActor {
 impl Handler<FlushWhenDrained> for WatcherActor {
     type Result = ();
 
-    /// Two looks in a row must find nothing: between the kernel and the mailbox an event is seen by neither.
-    fn handle(&mut self, FlushWhenDrained { calm }: FlushWhenDrained, ctx: &mut Self::Context) {
+    /// Two looks in a row must find nothing: between the kernel and the mailbox an event is seen by neither. Where changes
+    /// never cease, what was changed later is counted.
+    fn handle(&mut self, FlushWhenDrained { calm, goal }: FlushWhenDrained, ctx: &mut Self::Context) {
         let drained = self.watching.as_ref().is_none_or(|(_, gauge)| gauge.is_drained());
-        if !(drained && calm) {
-            ctx.notify_later(FlushWhenDrained { calm: drained }, FLUSH_POLL);
+        let has_all = self.watching.as_ref().is_none_or(|(_, gauge)| gauge.has_taken(goal));
+        if !(has_all || drained && calm) {
+            ctx.notify_later(FlushWhenDrained { calm: drained, goal }, FLUSH_POLL);
             return;
         }
         if let Some((observer, _)) = &mut self.watching {

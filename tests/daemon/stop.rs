@@ -1,10 +1,14 @@
 //! How the daemon ends: what was changed before the signal arrives, nothing runs on, the exit code tells the rest.
 
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{Dead, Ended, Local, Site, wait};
+use crate::support::{Dead, Ended, Local, Rsyncd, Site, wait};
 
 #[track_caller]
 fn expect_end(ended: &Ended, code: i32) {
@@ -24,6 +28,30 @@ fn a_stop_while_busy_delivers_everything_that_was_changed_before() {
     site.remove("deleted");
     expect_end(&site.stop(), 0);
     site.expect_identical();
+}
+
+#[test]
+fn a_stop_where_changes_never_cease_ends_when_what_was_changed_before_has_arrived() {
+    let mut site = Site::on(&[Local, Rsyncd]);
+    site.config("stop_timeout: 3600");
+    site.mkdir("stream");
+    site.start_mirrored();
+    let (root, done) = (site.at("stream"), Arc::new(AtomicBool::new(false)));
+    let ended = done.clone();
+    let writer = thread::spawn(move || {
+        for n in (0..5_000).cycle().take_while(|_| !ended.load(Ordering::Relaxed)) {
+            fs::write(root.join(n.to_string()), "x").unwrap();
+        }
+    });
+    site.expect_on_nodes("stream/99", "x");
+    site.write("z", "x");
+    let ended = site.stop();
+    done.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
+    assert!(ended.left.is_empty(), "still running: {:?}", ended.left);
+    for node in site.live() {
+        assert!(site.mirror(node).join("z").exists(), "{node}: {}", ended.log);
+    }
 }
 
 #[test]

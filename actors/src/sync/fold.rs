@@ -107,6 +107,11 @@ impl Pending {
         followed
     }
 
+    /// Whether a change of it was seen until `at`.
+    pub fn is_seen_until(&self, at: Instant) -> bool {
+        self.since.is_none_or(|since| since <= at)
+    }
+
     /// Is as old as the other, too.
     fn stand_for(&mut self, other: &Pending) {
         (self.since, self.again) = match (self.again, other.again) {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::prelude::*;
@@ -30,7 +31,10 @@ use crate::status::record::Record;
 /// The pending set of one node, shared by the FilterActor that fills it, the SyncActor that works it off, and the
 /// supervisor, which keeps it when the SyncActor dies.
 #[derive(Debug, Clone, Default)]
-pub struct Outbox(Arc<Mutex<PendingSet>>);
+pub struct Outbox {
+    set: Arc<Mutex<PendingSet>>,
+    rung: Arc<AtomicBool>,
+}
 
 impl Outbox {
     /// An empty one for a node of this site.
@@ -43,12 +47,22 @@ impl Outbox {
 
     /// An empty one of another node, which knows as much of the source.
     pub fn beside(&self) -> Self {
-        Outbox(Arc::new(Mutex::new(self.lock().beside())))
+        Outbox { set: Arc::new(Mutex::new(self.lock().beside())), rung: Arc::default() }
     }
 
     /// The set. A panic while it was held left it whole: its operations do not call out.
     pub fn lock(&self) -> MutexGuard<'_, PendingSet> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.set.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something was added. Whether the SyncActor has to be told: not if it has still to hear of what came before.
+    pub fn ring(&self) -> bool {
+        !self.rung.swap(true, Ordering::AcqRel)
+    }
+
+    /// The SyncActor is about to look: what is added from now on has to be told.
+    pub fn hear(&self) {
+        self.rung.swap(false, Ordering::AcqRel);
     }
 }
 

@@ -173,20 +173,12 @@ impl PendingSet {
         self.len() == 0
     }
 
-    /// Takes the next batch for a lane: paths that are due, in order, up to `paths` of them and `bytes` of names. Not
-    /// while the lane works on another.
+    /// Takes the next batch for a lane: paths that are due, up to `paths` of them and `bytes` of names. Not while the lane
+    /// works on another.
     pub fn lease(&mut self, lane: Lane, paths: usize, bytes: usize, now: Instant) -> Batch {
         debug_assert!(!self.leases.works(lane), "one batch at a time");
-        let mut room = bytes;
-        let due = self.waiting.iter().filter(|(path, pending)| self.may_go(path, pending, lane, now)).take(paths);
-        let paths: Vec<(RelPath, Pending)> = due
-            .take_while(|(path, _)| {
-                let fits = room > 0;
-                room = room.saturating_sub(path.as_bytes().len());
-                fits
-            })
-            .map(|(path, pending)| (path.clone(), *pending))
-            .collect();
+        let due = self.waiting.iter().filter(|(path, pending)| self.may_go(path, pending, lane, now));
+        let paths = longest_waiting(due, paths, bytes);
         let origins = self.take_origins(&paths);
         for (path, _) in &paths {
             self.waiting.take(path);
@@ -399,6 +391,30 @@ impl PendingSet {
         self.compared.retain(|(_, at)| now < *at + LATE_REPORTS);
         self.compared.push((path, now));
     }
+}
+
+/// Those that the node has lacked for longest, in order, up to `most` of them and about `bytes` of names: where more changes
+/// than can be sent, each has its turn.
+fn longest_waiting<'a>(
+    due: impl Iterator<Item = (&'a RelPath, &'a Pending)>,
+    most: usize,
+    bytes: usize,
+) -> Vec<(RelPath, Pending)> {
+    let mut due: Vec<_> = due.collect();
+    let length = |path: &RelPath| path.as_bytes().len();
+    if due.len() > most || due.iter().map(|(path, _)| length(path)).sum::<usize>() > bytes {
+        due.sort_by_key(|(_, pending)| pending.since);
+        let mut room = bytes;
+        let fit = due.iter().take(most).take_while(|(path, _)| {
+            let fits = room > 0;
+            room = room.saturating_sub(length(path));
+            fits
+        });
+        let fit = fit.count();
+        due.truncate(fit);
+        due.sort_unstable_by_key(|(path, _)| *path);
+    }
+    due.into_iter().map(|(path, pending)| (path.clone(), *pending)).collect()
 }
 
 #[cfg(test)]

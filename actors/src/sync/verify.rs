@@ -16,7 +16,7 @@ use crate::status::unix;
 impl SyncActor {
     /// Whether nothing speaks against a comparison but the source.
     fn may_verify(&self) -> bool {
-        let idle = !self.reconcile_runs && !self.draining && !self.retiring;
+        let idle = !self.reconcile_runs && self.draining.is_none() && !self.retiring;
         idle && self.health.is_well() && !self.link.record.is_paused()
     }
 

@@ -20,6 +20,8 @@ use super::mounts;
 const BACKLOG: usize = 1_000_000;
 /// Room for some 1,000 events with names of usual length.
 const BUFFER: usize = 64 * 1024;
+/// Bytes of an event without a name: inotify(7).
+const SHORTEST: usize = 16;
 /// A queue that cannot be read (inotify(7) knows no such case) is tried again after so long.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -56,6 +58,7 @@ pub enum Seen {
 pub struct Gauge {
     queue: Arc<OwnedFd>,
     waiting: Arc<AtomicUsize>,
+    taken: Arc<AtomicUsize>,
     ended: Arc<AtomicBool>,
 }
 
@@ -63,6 +66,21 @@ impl Gauge {
     /// The watcher has taken this many events.
     pub fn taken(&self, events: usize) {
         self.waiting.fetch_sub(events, Ordering::AcqRel);
+        self.taken.fetch_add(events, Ordering::AcqRel);
+    }
+
+    /// How many events the watcher has taken in all once it has every one that has happened until now: that many, or
+    /// fewer.
+    pub fn goal(&self) -> usize {
+        // In the order in which events go their way, so that none is missed; some may be counted twice.
+        let kernel = rustix::io::ioctl_fionread(&*self.queue).map_or(0, |bytes| bytes as usize / SHORTEST);
+        let read = BUFFER / SHORTEST;
+        kernel + read + self.waiting.load(Ordering::Acquire) + self.taken.load(Ordering::Acquire)
+    }
+
+    /// Whether the watcher has taken so many.
+    pub fn has_taken(&self, goal: usize) -> bool {
+        self.taken.load(Ordering::Acquire) >= goal
     }
 
     /// Nobody listens any more: the next event ends the reader.
@@ -89,7 +107,7 @@ pub fn start<H: Send + 'static>(
     held: H,
 ) -> io::Result<Gauge> {
     let queue = Arc::new(inotify.as_fd().try_clone_to_owned()?);
-    let gauge = Gauge { queue, waiting: Arc::default(), ended: Arc::default() };
+    let gauge = Gauge { queue, waiting: Arc::default(), taken: Arc::default(), ended: Arc::default() };
     let (waiting, ended) = (gauge.waiting.clone(), gauge.ended.clone());
     thread::Builder::new().name("inotify".into()).spawn(move || {
         let mut buffer = vec![0; BUFFER];

@@ -6,6 +6,7 @@ use super::PendingSet;
 use super::reconcile::Reconcile;
 use crate::path::RelPath;
 use crate::sync::fold::{Pending, Scope};
+use crate::sync::lease::Lane;
 
 /// Tries after which a path that failed is no matter of a moment.
 const FAILS: u32 = 3;
@@ -64,11 +65,37 @@ impl PendingSet {
         };
         self.owes(at) || self.oldest().into_iter().chain(overtaken).any(|since| since <= at)
     }
+
+    /// Whether something that was seen until `at` is on its way to the node, or may be overtaken by what is.
+    pub fn is_sending(&self, at: Instant) -> bool {
+        let reconciles = match &self.reconcile {
+            Reconcile::Running { beside, .. } => {
+                self.owes(at) || beside.is_everything() || beside.iter().any(|(_, pending)| pending.is_seen_until(at))
+            }
+            Reconcile::Idle | Reconcile::Wanted { .. } => false,
+        };
+        reconciles || self.leases.iter().any(|(_, pending)| pending.is_seen_until(at))
+    }
+
+    /// Whether something that was seen until `at` can go to the node by `soon`, or waits only for what is on its way.
+    pub fn is_to_go(&self, at: Instant, now: Instant, soon: Instant) -> bool {
+        if self.owes(at) && self.reconcile_due(now).is_some_and(|due| due <= soon) {
+            return true;
+        }
+        let calm = self.calm.until(now);
+        let goes = |(path, pending): (&RelPath, &Pending)| {
+            let due = pending.not_before.max(calm.filter(|_| pending.deletes()));
+            let lane = if pending.bulk { Lane::Bulk } else { Lane::Fast };
+            let comes = || self.leases.paths() > 0 || self.is_free(path, pending, lane);
+            pending.is_seen_until(at) && due.is_none_or(|due| due <= soon) && comes()
+        };
+        self.waiting.iter().any(goes)
+    }
 }
 
 /// Whether a path, or what covers it, `is` among some with a change that was seen until `at`.
 fn is_covered(path: &RelPath, at: Instant, has: impl Fn(&RelPath, &dyn Fn(&Pending) -> bool) -> bool) -> bool {
-    let is_old = |pending: &Pending| pending.since.is_none_or(|since| since <= at);
+    let is_old = |pending: &Pending| pending.is_seen_until(at);
     if has(path, &is_old) {
         return true;
     }
@@ -82,11 +109,11 @@ fn is_covered(path: &RelPath, at: Instant, has: impl Fn(&RelPath, &dyn Fn(&Pendi
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::time::Duration;
 
     use super::*;
     use crate::messages::Change;
-    use crate::sync::lease::Lane;
     use crate::sync::pending::Fate;
 
     fn rel(path: &str) -> RelPath {
@@ -303,6 +330,70 @@ mod tests {
         assert!(!set.lacks_any(at(1)) && set.lacks_any(at(2)));
         set.settle_reconcile(at(5));
         assert!(!set.may_be_overtaken(&rel("a"), at(9)) && set.lacks(&rel("a"), at(2)), "it is looked at again");
+    }
+
+    /// Of what was seen until so many seconds after the start: whether something is on its way, and whether something is to
+    /// go within 20 s.
+    fn awaited(set: &PendingSet, start: Instant, seconds: u64) -> (bool, bool) {
+        let [at, soon] = [seconds, 20].map(|seconds| start + Duration::from_secs(seconds));
+        (set.is_sending(at), set.is_to_go(at, start, soon))
+    }
+
+    #[test]
+    fn a_stop_waits_for_what_was_changed_before_however_much_is_changed_later() {
+        let (mut set, start) = reconciled();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        set.add(&touched("a"), at(1));
+        set.add(&touched("b"), at(3));
+        assert_eq!(awaited(&set, start, 0), (false, false));
+        assert_eq!(awaited(&set, start, 2), (false, true));
+        let batch = set.lease(Lane::Fast, 1, 9999, at(4));
+        set.add(&touched("a"), at(5));
+        assert_eq!(awaited(&set, start, 2), (true, false), "`a` is in flight, and is changed again");
+        set.settle(batch.id, at(6), |_| Fate::Failed, |_| Duration::from_secs(60));
+        assert_eq!(awaited(&set, start, 2), (false, true), "the change that came later may go at once");
+        let batch = set.lease(Lane::Fast, 1, 9999, at(7));
+        set.settle(batch.id, at(8), |_| Fate::Failed, |_| Duration::from_secs(60));
+        assert_eq!(awaited(&set, start, 2), (false, false), "it is left alone for longer than that");
+        assert_eq!(awaited(&set, start, 3), (false, true));
+        let batch = set.lease(Lane::Fast, 1, 9999, at(9));
+        set.settle(batch.id, at(9), |_| Fate::Delivered, |_| Duration::ZERO);
+        assert_eq!(awaited(&set, start, 3), (false, false), "{set:?}");
+    }
+
+    #[test]
+    fn a_stop_waits_for_what_waits_for_something_in_flight() {
+        let (mut set, start) = reconciled();
+        set.add(&touched("dir/a"), start);
+        let batch = set.lease(Lane::Fast, 9, 9999, start);
+        set.defer(batch.id, &BTreeSet::from([rel("dir/a")]));
+        let batch = set.lease(Lane::Bulk, 9, 9999, start);
+        let later = start + Duration::from_secs(1);
+        set.add(&Change::Removed { path: rel("dir"), is_dir: true }, start);
+        set.hurry();
+        assert!(set.next_due(Lane::Fast, later).is_none() && awaited(&set, start, 0) == (true, true), "{set:?}");
+        set.settle(batch.id, later, |_| Fate::Delivered, |_| Duration::ZERO);
+        assert_eq!(awaited(&set, start, 0), (false, true));
+    }
+
+    #[test]
+    fn a_stop_waits_for_a_reconcile_that_is_owed_or_overtakes_and_not_for_one_that_only_looks() {
+        let (mut set, start) = reconciled();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        set.want_resync();
+        assert_eq!(awaited(&set, start, 9), (false, false));
+        assert!(set.lease_reconcile(at(10)));
+        assert_eq!(awaited(&set, start, 9), (false, false));
+        set.add(&touched("a"), at(11));
+        let batch = set.lease(Lane::Fast, 9, 9999, at(11));
+        set.settle(batch.id, at(12), |_| Fate::Delivered, |_| Duration::ZERO);
+        assert_eq!(awaited(&set, start, 10), (false, false));
+        assert_eq!(awaited(&set, start, 11), (true, false), "it may be overtaken");
+        set.settle_reconcile(at(13));
+        assert_eq!(awaited(&set, start, 11), (false, true), "it is looked at again");
+        set.owe(at(14));
+        assert_eq!(awaited(&set, start, 14), (false, true));
+        assert!(set.lease_reconcile(at(15)) && awaited(&set, start, 14).0);
     }
 
     #[test]

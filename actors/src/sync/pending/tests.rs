@@ -54,6 +54,19 @@ fn a_path_leaves_only_when_it_was_delivered() {
 }
 
 #[test]
+fn what_waits_for_longest_goes_first_where_not_everything_goes_at_once() {
+    let (mut set, start) = (PendingSet::default(), Instant::now());
+    for (seconds, name) in (0..).zip(["z", "b", "a", "c", "b"]) {
+        set.add(&touched(name), start + Duration::from_secs(seconds));
+    }
+    for (paths, bytes, expected) in [(2, 9, vec!["b", "z"]), (9, 2, vec!["a", "c"]), (9, 9, vec![])] {
+        let batch = set.lease(Lane::Fast, paths, bytes, start);
+        assert_eq!(names(&batch), expected);
+        set.settle(batch.id, start, |_| Fate::Delivered, |_| SOON);
+    }
+}
+
+#[test]
 fn a_path_that_fails_again_without_a_change_is_told_once() {
     let (mut set, now) = (set(&[touched("a")]), Instant::now());
     let mut told = Vec::new();

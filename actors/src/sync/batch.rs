@@ -1,0 +1,141 @@
+//! One batch from what is due to what became of its paths.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use actix::prelude::*;
+use slog::{debug, o, warn};
+use tokio::sync::oneshot;
+
+use super::disk::{Disk, Found, Room, Source};
+use super::fold::Scope;
+use super::health::backoff;
+use super::lease::{Lane, LeaseId};
+use super::pending::Fate;
+use super::plan::{Plan, Since, plan};
+use super::report::{log_delivery, log_failing};
+use super::{Delivery, SyncActor, retry};
+use crate::messages::{Change, Mirrored, Settled};
+use crate::path::RelPath;
+use crate::rsync::blame::Blame;
+use crate::rsync::failure::Failure;
+use crate::rsync::output::Tally;
+use crate::status::record::Work;
+
+/// Paths in one batch, and bytes of their names: rsync reads its list byte by byte before it does anything.
+const BATCH_PATHS: usize = 2000;
+const BATCH_BYTES: usize = 200_000;
+/// Entries of subtrees in a batch of the fast lane.
+const BATCH_ENTRIES: usize = 2000;
+
+impl SyncActor {
+    pub(super) fn start_batch(&mut self, lane: Lane, now: Instant, ctx: &mut Context<Self>) {
+        let mut outbox = self.link.outbox.lock();
+        let batch = outbox.lease(lane, BATCH_PATHS, BATCH_BYTES, now);
+        let mut disk = Source(self.link.root.path().to_owned());
+        let room = Room { bytes: self.link.bulk_size, entries: BATCH_ENTRIES };
+        let room = (lane == Lane::Fast).then_some(room);
+        let plan = Rc::new(plan(&batch.paths, &outbox, &self.link.excludes, &mut disk, room, now));
+        for path in &plan.lost {
+            warn!(self.link.log, "comparing a directory: something in it is gone, and nobody reported it"; "path" => %path);
+            outbox.add(&Change::Subtree { path: path.clone() }, now);
+        }
+        for via in plan.renamed.values().filter_map(|rename| rename.via.clone()) {
+            outbox.make_for_a_while(batch.id, via, now);
+        }
+        outbox.forget_moves(&plan.returned);
+        outbox.defer(batch.id, &plan.bulk);
+        if plan.is_empty() {
+            outbox.settle(batch.id, now, |path| plan.fate(path, &Blame::default(), &Since::default()), retry);
+            self.superior.settled.do_send(Settled { slot: self.link.slot, tally: Tally::default() });
+            return;
+        }
+        drop(outbox);
+        if lane == Lane::Fast {
+            self.pace.start(now);
+        }
+        debug!(self.link.log, "batch"; "batch" => batch.id.number(), "lane" => ?lane, "plan" => ?plan);
+        self.in_flight += 1;
+        let (id, (worked, work)) = (batch.id, oneshot::channel());
+        let running = self.link.transport.clone().deliver(plan.clone(), lane, worked);
+        let worked = work.into_actor(self).map(move |said, actor, ctx| {
+            // A batch that ended without saying so has failed, or is about to be settled: that comes first.
+            if said.is_ok() {
+                actor.batch_worked(id, ctx);
+            }
+        });
+        ctx.spawn(worked);
+        let ended = running.into_actor(self).map(move |result, actor, ctx| {
+            actor.batch_ended(id, &plan, now, result, ctx);
+        });
+        ctx.spawn(ended);
+    }
+
+    /// The lane is free, although the batch has not ended.
+    fn batch_worked(&mut self, id: LeaseId, ctx: &mut Context<Self>) {
+        self.link.outbox.lock().worked(id);
+        self.advance(ctx);
+    }
+
+    fn batch_ended(
+        &mut self,
+        id: LeaseId,
+        plan: &Plan,
+        started: Instant,
+        result: Result<Delivery, Failure>,
+        ctx: &mut Context<Self>,
+    ) {
+        self.in_flight -= 1;
+        self.link.unsaved.ring();
+        let now = Instant::now();
+        match result {
+            Ok(delivery) => {
+                let since = plan.since(&mut Source(self.link.root.path().to_owned()));
+                let (apart, blamed) = plan.apart(&delivery.blamed);
+                let fate = |path: &RelPath| plan.fate(path, &blamed, &since);
+                let apart = self.dated(apart, started);
+                // All at the same time: what failed together may be the old and the new name of the same thing.
+                let chance = fastrand::f64();
+                let failing = self.link.outbox.lock().settle(id, now, fate, |tries| backoff(tries + 1, chance));
+                self.try_apart(apart, now);
+                let delivered: Vec<_> = plan.listed().filter(|(path, _)| fate(path) == Fate::Delivered).collect();
+                let mut delivery = delivery;
+                if delivered.is_empty() && delivery.failure.is_some() {
+                    // rsync names what it is about to do: nothing of it was done.
+                    delivery.tally = Tally { made_mirror: delivery.tally.made_mirror, ..Tally::default() };
+                }
+                self.link.record.sent(delivered);
+                self.link.record.done(Work::Batch, &delivery.tally, delivery.failure.as_ref());
+                let log = self.link.log.new(o!("batch" => id.number()));
+                log_delivery(&log, "mirrored", plan.len(), &delivery, started);
+                log_failing(&log, &failing, &delivery);
+                for moved in delivery.moved.iter().cloned() {
+                    self.superior.mirrored.do_send(Mirrored { slot: self.link.slot, moved });
+                }
+                self.succeeded(&delivery);
+            }
+            Err(failure) => {
+                self.link.outbox.lock().roll_back_batch(id);
+                self.failed(&failure, started, ctx);
+            }
+        }
+        self.advance(ctx);
+    }
+
+    /// With what failed in a subtree that is in flight, since when the node lacks it: no run later than the one that said
+    /// that it changed it.
+    fn dated(&self, paths: Vec<(RelPath, bool)>, started: Instant) -> Vec<(RelPath, bool, Instant)> {
+        let outbox = self.link.outbox.lock();
+        let since = |path: &RelPath| outbox.out_since(path).map_or(started, |since| since.min(started));
+        paths.into_iter().map(|(path, rewritten)| (path.clone(), rewritten, since(&path))).collect()
+    }
+
+    /// What failed in a subtree is tried again by itself.
+    fn try_apart(&self, paths: Vec<(RelPath, bool, Instant)>, now: Instant) {
+        let (mut outbox, mut disk) = (self.link.outbox.lock(), Source(self.link.root.path().to_owned()));
+        for (path, rewritten, since) in paths {
+            let scope = if disk.look(&path) == Found::Directory { Scope::Subtree } else { Scope::Entry };
+            outbox.try_later(path, scope, rewritten, since, now + retry(0));
+        }
+    }
+}
