@@ -6,16 +6,16 @@ mod service;
 #[cfg(test)]
 mod tests;
 mod text;
+mod values;
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use inosync_actors::filter::excludes::{Excludes, Pattern};
+use inosync_actors::filter::excludes::Excludes;
 use inosync_actors::filter::settle::Settle;
 use inosync_actors::path::Escaped;
 use inosync_actors::rsync::extra::Extra;
-use inosync_actors::rsync::node::{Kind, Node};
 use inosync_actors::site::{DirMoves, InitialSync, Site};
 use ron::error::Error as Ron;
 use ron::value::RawValue;
@@ -26,6 +26,7 @@ use crate::logging::LogStyle;
 pub use check::fault_of;
 pub use service::Service;
 use text::{Complaint, SYNTAX_CURE, Source, Value, in_sentence, notation};
+use values::{dir_moves, every, extra, initial_sync, patterns, settle};
 
 /// rsync, unless the configuration names another.
 const DEFAULT_RSYNC: &str = "/usr/bin/rsync";
@@ -372,65 +373,6 @@ fn check_text(source: Source<'_>) -> Result<Configuration, ConfigError> {
         hook_timeout: Duration::from_secs(hook_timeout),
     };
     Ok(Configuration { site, service })
-}
-
-fn patterns(list: &Value<'_>) -> Result<Vec<Pattern>, Complaint> {
-    let pattern = |value: Value<'_>| Pattern::parse(&value.string()?).map_err(|error| value.refuse(&error));
-    list.list()?.into_iter().map(pattern).collect()
-}
-
-fn settle(list: &Value<'_>) -> Result<Settle, Complaint> {
-    let pair = |value: Value<'_>| {
-        let (text, seconds) = value.pair("(\"*.part\", 30), a pattern and seconds")?;
-        let pattern = Pattern::parse(&text.string()?).map_err(|error| text.refuse(&error))?;
-        Ok((pattern, Duration::from_secs(seconds.number_from(1, MAX_SETTLE, "seconds")?)))
-    };
-    Ok(Settle::new(list.list()?.into_iter().map(pair).collect::<Result<_, _>>()?))
-}
-
-/// rsync refuses some parameters at some kinds of nodes; the daemon gives each node the same.
-fn extra(value: &Value<'_>, nodes: &[Node]) -> Result<Extra, Complaint> {
-    let extra = parameters(value)?;
-    let other = nodes.iter().find(|node| node.kind() != Kind::Daemon);
-    if let (Some(option), Some(other)) = (extra.daemon_only(), other) {
-        let name = Escaped(other.name().as_bytes());
-        let what = format!("`extra`: {option} is for rsync daemons only, but node `{name}` is none");
-        return Err(value.complaint(what, "leave it out, or mirror to the other nodes by a configuration of their own"));
-    }
-    Ok(extra)
-}
-
-/// One shell-quoted string, or a list with one string per parameter.
-fn parameters(value: &Value<'_>) -> Result<Extra, Complaint> {
-    if !value.is_list() {
-        return Extra::parse(&value.string()?).map_err(|error| value.refuse(&error));
-    }
-    let values = value.list()?;
-    let words: Vec<String> = values.iter().map(Value::string).collect::<Result<_, _>>()?;
-    match Extra::first_refused(&words) {
-        Some((at, error)) => Err(values.get(at).unwrap_or(value).refuse(&error)),
-        None => Extra::from_words(words).map_err(|error| value.refuse(&error)),
-    }
-}
-
-fn initial_sync(value: &Value<'_>) -> Result<InitialSync, Complaint> {
-    value.choice(&[("Full", InitialSync::Full), ("Update", InitialSync::Update), ("Off", InitialSync::Off)])
-}
-
-/// 0 is never.
-fn every(value: &Value<'_>) -> Result<Option<Duration>, Complaint> {
-    match value.number(*EVERY.end(), "seconds")? {
-        0 => Ok(None),
-        seconds if seconds < *EVERY.start() => {
-            let what = format!("`{}` is {seconds} seconds: each time every node is compared as a whole", value.key());
-            Err(value.complaint(what, format!("write {} or more, or 0 for never", EVERY.start())))
-        }
-        seconds => Ok(Some(Duration::from_secs(seconds))),
-    }
-}
-
-fn dir_moves(value: &Value<'_>) -> Result<DirMoves, Complaint> {
-    value.choice(&[("Log", DirMoves::Log), ("Replicate", DirMoves::Replicate)])
 }
 
 /// ron's errors about the file as a whole, in our words.

@@ -26,12 +26,9 @@ use crate::run::StopSignals;
 /// Reconciles every node, all side by side, and ends.
 pub async fn once(site: Site, version: Version, log: &Log) -> Exit {
     let (bars, log) = (log.bars.as_ref(), &log.logger);
-    let root = match sound_root(&site) {
+    let root = match source(&site, "nothing is sent", log) {
         Ok(root) => root,
-        Err(why) => {
-            error!(log, "nothing is sent"; "why" => %why);
-            return Exit::Environment;
-        }
+        Err(exit) => return exit,
     };
     let (site, children) = (Rc::new(site), Children::default());
     let shared = Shared::once(children.clone()).heard_by(Bars::audience(bars), log);
@@ -61,12 +58,9 @@ pub async fn once(site: Site, version: Version, log: &Log) -> Exit {
 
 /// Says what a reconcile of each node would change, one line each on standard output.
 pub async fn dry_run(site: Site, version: Version, log: &Logger) -> Exit {
-    let root = match sound_root(&site) {
+    let root = match source(&site, "nothing is compared", log) {
         Ok(root) => root,
-        Err(why) => {
-            error!(log, "nothing is compared"; "why" => %why);
-            return Exit::Environment;
-        }
+        Err(exit) => return exit,
     };
     let (site, children) = (Rc::new(site), Children::default());
     let mut exit = Exit::Done;
@@ -100,6 +94,14 @@ pub async fn dry_run(site: Site, version: Version, log: &Logger) -> Exit {
 pub fn sound_root(site: &Site) -> Result<Root, RootError> {
     let root = site.root()?;
     root.check().map(|()| root)
+}
+
+/// The source, if it holds what it must. Else the log says why, and what is therefore not done.
+pub fn source(site: &Site, undone: &str, log: &Logger) -> Result<Root, Exit> {
+    sound_root(site).map_err(|why| {
+        error!(log, "{undone}"; "why" => %why);
+        Exit::Environment
+    })
 }
 
 /// Whether the node is equal to the source now. What broke on the way is tried once more.

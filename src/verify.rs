@@ -14,17 +14,14 @@ use inosync_actors::sync::report::log_verified;
 use slog::{Logger, error, o};
 
 use crate::exit::Exit;
-use crate::once::{interrupted, sound_root};
+use crate::once::{interrupted, source};
 
 /// Compares the nodes one after the other, since all of them have the same disk to read from. What differs is printed on
 /// standard output, one line each.
 pub async fn verify(site: Site, version: Version, log: &Logger) -> Exit {
-    let root = match sound_root(&site) {
+    let root = match source(&site, "nothing is compared", log) {
         Ok(root) => root,
-        Err(why) => {
-            error!(log, "nothing is compared"; "why" => %why);
-            return Exit::Environment;
-        }
+        Err(exit) => return exit,
     };
     let (site, children) = (Rc::new(site), Children::default());
     let (mut differs, mut complete) = (false, true);

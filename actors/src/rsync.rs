@@ -17,6 +17,7 @@ pub mod run;
 mod shared;
 pub mod staging;
 pub mod standby;
+mod transport;
 pub mod verify;
 pub mod version;
 mod warm;
@@ -26,20 +27,18 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::audience::{Audience, Counter, Reconcile};
+use self::audience::{Audience, Counter};
 use self::children::Children;
 pub use self::examine::Examination;
 use self::examine::Remote;
 use self::failure::{Cause, Failure};
 use self::master::Master;
-use self::node::{Kind, Node};
+use self::node::Node;
 use self::output::Line;
-use self::progress::Latest;
 use self::recipe::{Context, Invocation, Recipe};
 use self::run::{Code, Finished, PATIENCE, Process};
 pub use self::shared::Shared;
@@ -48,17 +47,14 @@ use self::standby::Standbys;
 use self::version::Version;
 use self::warm::Fed;
 use crate::hook::heard::Heard;
-use crate::path::RelPath;
 use slog::{Logger, o};
 use tokio::sync::Notify;
 
 use crate::root::Root;
 use crate::site::Site;
-use crate::status::RemoteRsync;
+use crate::sync::Worked;
 use crate::sync::lease::Lane;
 use crate::sync::origins::Relocation;
-use crate::sync::plan::Plan;
-use crate::sync::{Running, Transport, Verifying, Worked};
 
 /// How long an rsync daemon takes to notice that a connection has ended.
 const HANG_UP: Duration = Duration::from_millis(100);
@@ -365,82 +361,6 @@ struct Ears<'a> {
     line: &'a mut dyn FnMut(&[u8]),
     /// Is told that the work is done.
     worked: Option<Worked>,
-}
-
-impl Transport for Rsync {
-    fn deliver(self: Rc<Self>, plan: Rc<Plan>, lane: Lane, worked: Worked) -> Running {
-        Box::pin(async move {
-            let result = self.clone().deliver_plan(plan, lane, worked).await;
-            self.keep_ready(result.is_ok());
-            result
-        })
-    }
-
-    fn reconcile(self: Rc<Self>, kept: Vec<RelPath>, gauge: Latest) -> Running {
-        Box::pin(async move {
-            let source = (self.root.path(), &self.site.excludes);
-            let reconcile = Reconcile::new(self.node.name(), &self.log, &gauge, source, &self.counter);
-            let result = tokio::select! {
-                result = self.reconcile_all(&kept, gauge) => result,
-                never = self.audience.attend(reconcile) => match never {},
-            };
-            // A reconcile that would delete too much says nothing against the node.
-            let well = result.as_ref().err().is_none_or(|failure| failure.cause == Cause::TooManyDeletions);
-            self.keep_ready(well);
-            result
-        })
-    }
-
-    fn verify(self: Rc<Self>, kept: Vec<RelPath>, is_pending: Box<dyn Fn(&RelPath) -> bool>) -> Verifying {
-        Box::pin(async move { self.compare(&kept, &*is_pending).await })
-    }
-
-    fn warm(self: Rc<Self>) {
-        self.refill();
-    }
-
-    fn wake(self: Rc<Self>) {
-        self.standbys.borrow_mut().succeeded();
-        self.refill();
-    }
-
-    fn remote(&self) -> RemoteRsync {
-        let version = match (self.node.kind(), self.remote.get()) {
-            (Kind::Local, _) => Some(self.version),
-            (_, Some(Remote::Version(version))) => Some(version),
-            (_, Some(Remote::Silent) | None) => None,
-        };
-        RemoteRsync { version: version.map(|version| version.to_string()), protocol: self.protocol.get() }
-    }
-
-    fn ask(self: Rc<Self>) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
-        if self.node.kind() == Kind::Local || self.remote.get().is_some() || self.asks.replace(true) {
-            return None;
-        }
-        Some(Box::pin(async move {
-            // What it does not tell is not known; the next one who wants to know asks again.
-            let _ = self.examine().await;
-            self.asks.set(false);
-        }))
-    }
-
-    fn report_to(&self, heard: &Heard) {
-        self.heard.replace(heard.clone());
-    }
-
-    fn late(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
-        Some(Box::pin(self.late_standby()?))
-    }
-
-    fn rest(&self) {
-        self.standbys.borrow_mut().clear();
-        self.changed.notify_waiters();
-    }
-
-    fn retire(&self) {
-        self.retired.set(true);
-        self.rest();
-    }
 }
 
 /// The version of a local rsync.

@@ -1,20 +1,22 @@
 //! The watched directories on disk: puts a watch on each, one per directory, and keeps the tree of names in step.
 //! A watch always stands before its directory is listed, so nothing that happens meanwhile is missed.
 
+mod listing;
 mod retry;
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use inotify::{WatchDescriptor, WatchMask, Watches};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, RawDirEntry};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+pub use self::listing::count;
+use self::listing::{list, open};
 use super::blind::Blind;
 use super::error::WatchError;
 use super::sight::Sight;
@@ -36,9 +38,6 @@ const MASK: WatchMask = WatchMask::CREATE
 /// The root also tells when it is moved or deleted itself, and may be named by a symlink.
 const ROOT_MASK: WatchMask =
     MASK.difference(WatchMask::DONT_FOLLOW).union(WatchMask::MOVE_SELF).union(WatchMask::DELETE_SELF);
-
-/// Room for one reading of a listing, in bytes: some 1,000 entries.
-const LISTING: usize = 32 * 1024;
 
 /// What [`Dirs::attach`] found.
 #[derive(Debug, PartialEq, Eq)]
@@ -412,23 +411,6 @@ impl Dirs {
     }
 }
 
-/// The number of directories that a watcher of this tree would watch, the root included. Those that cannot be listed
-/// count without what is below them.
-pub fn count(root: &Path, excludes: &Excludes) -> usize {
-    let mut left = vec![RelPath::root()];
-    let mut counted = 0;
-    while let Some(dir) = left.pop() {
-        counted += 1;
-        // What cannot be listed counts for itself alone.
-        let _ = open(root, &dir, OFlags::empty()).and_then(|opened| {
-            list(&opened, &mut |name| {
-                left.extend(Some(dir.join(name)).filter(|dir| excludes.matching(dir, true).is_none()));
-            })
-        });
-    }
-    counted
-}
-
 fn watch_root(watches: &mut Watches, root: &Path) -> Result<WatchDescriptor, WatchError> {
     watches.add(root, ROOT_MASK).map_err(|source| {
         let fallback = || WatchError::System { path: root.to_owned(), source: io::ErrorKind::NotFound.into() };
@@ -439,36 +421,6 @@ fn watch_root(watches: &mut Watches, root: &Path) -> Result<WatchDescriptor, Wat
 /// The name of an open directory, whatever it is called by now.
 fn itself(opened: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()))
-}
-
-fn open(root: &Path, dir: &RelPath, how: OFlags) -> io::Result<OwnedFd> {
-    // The root may be named by a symlink; below it, one that took the place of a directory leads out of the tree.
-    let follow = if dir.is_root() { OFlags::empty() } else { OFlags::NOFOLLOW };
-    Ok(rustix::fs::open(dir.under(root), OFlags::DIRECTORY | OFlags::CLOEXEC | follow | how, Mode::empty())?)
-}
-
-/// Tells `found` the names of the subdirectories. Not by `std::fs::read_dir`, which takes 32 KiB from the heap and asks
-/// the kernel once more for every directory.
-fn list(opened: &OwnedFd, found: &mut dyn FnMut(&OsStr)) -> io::Result<()> {
-    let mut buffer = [MaybeUninit::uninit(); LISTING];
-    let mut entries = RawDir::new(opened, &mut buffer);
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let name = entry.file_name();
-        if !matches!(name.to_bytes(), b"." | b"..") && is_directory(opened, &entry) {
-            found(OsStr::from_bytes(name.to_bytes()));
-        }
-    }
-    Ok(())
-}
-
-fn is_directory(parent: &OwnedFd, entry: &RawDirEntry<'_>) -> bool {
-    match entry.file_type() {
-        // Not every file system tells it in its listings.
-        FileType::Unknown => rustix::fs::statat(parent, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|meta| FileType::from_raw_mode(meta.st_mode) == FileType::Directory),
-        kind => kind == FileType::Directory,
-    }
 }
 
 #[cfg(test)]

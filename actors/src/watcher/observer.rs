@@ -1,6 +1,9 @@
 //! Turns kernel events into changes: follows created, moved and deleted directories with watches, waits for files to be
 //! complete, pairs moves, and says when track was lost. It looks at the disk only to learn what an event cannot tell.
 
+mod barrier;
+mod mounted;
+mod root;
 mod unwatched;
 
 use std::ffi::OsString;
@@ -10,8 +13,7 @@ use std::time::{Duration, Instant};
 
 use inotify::EventMask;
 
-mod mounted;
-
+use self::root::{Presence, ROOT_CHECK};
 pub use self::unwatched::POLL;
 use self::unwatched::Unwatched;
 use super::cookie::Cookie;
@@ -26,17 +28,12 @@ use crate::filter::excludes::Excludes;
 use crate::filter::settle::Settle;
 use crate::messages::{Change, DirMove, Passed, Reason, Rescan, Unseen};
 use crate::path::RelPath;
-use crate::root::{Root, RootError};
+use crate::root::Root;
 
 /// An overflow is repaired after the events have been calm for so long,
 const CALM: Duration = Duration::from_millis(100);
 /// and not later than this after the first.
 const CALM_AT_LATEST: Duration = Duration::from_secs(1);
-/// How often a root that disappeared is looked for.
-const ROOT_POLL: Duration = Duration::from_secs(1);
-/// How often a root is looked at that nobody said had disappeared: a symlink to it or a directory above it may have been
-/// replaced, which raises no event.
-const ROOT_CHECK: Duration = Duration::from_secs(5);
 /// A directory that is moved so soon after a scan may have been renamed while it was scanned: it is scanned again.
 const YOUNG: Duration = Duration::from_secs(2);
 
@@ -64,18 +61,6 @@ pub struct Findings {
     pub unmounted: Vec<RelPath>,
     /// Barriers that were passed. After all of the above.
     pub passed: Vec<Passed>,
-}
-
-/// Whether the root is where it was.
-enum Presence {
-    Here {
-        look_at: Instant,
-    },
-    /// Moved away or deleted. `watched`: its watches are alive, and come back with it.
-    Away {
-        look_at: Instant,
-        watched: bool,
-    },
 }
 
 /// Track was lost; the repair waits for calm.
@@ -121,40 +106,6 @@ impl Observer {
     /// Files of these names are reported while they are written, and not only when they are complete.
     pub fn settle(&mut self, settle: Settle) {
         self.quiet.settle(settle);
-    }
-
-    /// Answers barriers by means of this.
-    pub fn use_cookie(&mut self, cookie: Cookie) {
-        self.cookie = Some(cookie);
-    }
-
-    /// Says [`Passed`] when all that the kernel has reported until now was handled.
-    pub fn barrier(&mut self, id: u64) {
-        if !self.cookie.as_mut().is_some_and(|cookie| cookie.mark(id)) {
-            self.pass(id, true);
-        }
-    }
-
-    fn pass(&mut self, id: u64, lost: bool) {
-        let lost = lost || self.lost.is_some() || matches!(self.presence, Presence::Away { .. });
-        let unsettled = self.quiet.unsettled().into_iter().chain(self.dirs.blind().iter().cloned()).collect();
-        self.found.passed.push(Passed { id, lost, unsettled });
-    }
-
-    /// Whether an event is none of the tree's.
-    fn is_mark(&mut self, watch: i32, mask: EventMask) -> bool {
-        let Some(cookie) = &mut self.cookie else { return false };
-        if mask.contains(EventMask::Q_OVERFLOW) {
-            if let Some(id) = cookie.lose() {
-                self.pass(id, true);
-            }
-            return false;
-        }
-        let (is_mark, passed) = cookie.take(watch, mask);
-        if let Some(id) = passed {
-            self.pass(id, false);
-        }
-        is_mark
     }
 
     /// The number of watched directories.
@@ -438,40 +389,6 @@ impl Observer {
         self.scanned_until(Instant::now());
         self.expected(reason, news);
         self.found.rescans.push(Rescan { subtree: RelPath::root(), reason });
-    }
-
-    fn root_went(&mut self, watched: bool, now: Instant) {
-        match &mut self.presence {
-            Presence::Here { .. } => {
-                self.found.root_lost = true;
-                self.presence = Presence::Away { look_at: now, watched };
-            }
-            Presence::Away { watched: still, .. } => *still &= watched,
-        }
-    }
-
-    fn check_root(&mut self, now: Instant) {
-        self.presence = Presence::Here { look_at: now + ROOT_CHECK };
-        if self.is_root_gone() && !self.found.superseded {
-            self.root_went(true, now);
-        }
-    }
-
-    fn is_root_gone(&mut self) -> bool {
-        let look = self.root.look();
-        self.found.superseded |= look == Err(RootError::Superseded);
-        look.is_err()
-    }
-
-    fn look_for_root(&mut self, watched: bool, now: Instant) {
-        let back = !self.is_root_gone() && (watched || self.dirs.start_again().is_ok());
-        if back {
-            self.presence = Presence::Here { look_at: now + ROOT_CHECK };
-            self.compare_mounts(now);
-            self.repair(Reason::RootReturned);
-        } else {
-            self.presence = Presence::Away { look_at: now + ROOT_POLL, watched };
-        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use inotify::Inotify;
 
+use super::root::ROOT_POLL;
 use super::*;
 
 use crate::filter::excludes::Excludes;

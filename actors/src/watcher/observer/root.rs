@@ -1,0 +1,61 @@
+//! Whether the root is where it was: it may be moved, deleted, replaced, and come back.
+
+use std::time::{Duration, Instant};
+
+use super::Observer;
+use crate::messages::Reason;
+use crate::root::RootError;
+
+/// How often a root that disappeared is looked for.
+pub(super) const ROOT_POLL: Duration = Duration::from_secs(1);
+/// How often a root is looked at that nobody said had disappeared: a symlink to it or a directory above it may have been
+/// replaced, which raises no event.
+pub(super) const ROOT_CHECK: Duration = Duration::from_secs(5);
+
+/// Whether the root is where it was.
+pub(super) enum Presence {
+    Here {
+        look_at: Instant,
+    },
+    /// Moved away or deleted. `watched`: its watches are alive, and come back with it.
+    Away {
+        look_at: Instant,
+        watched: bool,
+    },
+}
+
+impl Observer {
+    pub(super) fn root_went(&mut self, watched: bool, now: Instant) {
+        match &mut self.presence {
+            Presence::Here { .. } => {
+                self.found.root_lost = true;
+                self.presence = Presence::Away { look_at: now, watched };
+            }
+            Presence::Away { watched: still, .. } => *still &= watched,
+        }
+    }
+
+    pub(super) fn check_root(&mut self, now: Instant) {
+        self.presence = Presence::Here { look_at: now + ROOT_CHECK };
+        if self.is_root_gone() && !self.found.superseded {
+            self.root_went(true, now);
+        }
+    }
+
+    fn is_root_gone(&mut self) -> bool {
+        let look = self.root.look();
+        self.found.superseded |= look == Err(RootError::Superseded);
+        look.is_err()
+    }
+
+    pub(super) fn look_for_root(&mut self, watched: bool, now: Instant) {
+        let back = !self.is_root_gone() && (watched || self.dirs.start_again().is_ok());
+        if back {
+            self.presence = Presence::Here { look_at: now + ROOT_CHECK };
+            self.compare_mounts(now);
+            self.repair(Reason::RootReturned);
+        } else {
+            self.presence = Presence::Away { look_at: now + ROOT_POLL, watched };
+        }
+    }
+}
