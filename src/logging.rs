@@ -67,13 +67,17 @@ impl Log {
         log
     }
 
-    /// Goes by another style from now on. Said before, in the old one: it may be more silent afterwards.
-    pub fn adapt(&self, style: LogStyle) {
+    /// Goes by another style from now on. Said before, in the old one: it may be more silent afterwards. Whether it is
+    /// another one.
+    pub fn adapt(&self, style: LogStyle) -> bool {
         let (level, json) = self.values(style);
-        if (self.style.level.load(Ordering::Relaxed), self.style.json.load(Ordering::Relaxed)) != (level, json) {
+        let differs =
+            (self.style.level.load(Ordering::Relaxed), self.style.json.load(Ordering::Relaxed)) != (level, json);
+        if differs {
             info!(self.logger, "the log changes"; "format" => ?style.format, "level" => style.level.as_str());
             self.set(style);
         }
+        differs
     }
 
     fn set(&self, style: LogStyle) {

@@ -96,15 +96,16 @@ impl Front {
         Front { service, socket, page }
     }
 
-    /// Goes by another reading of them.
-    fn adapt(&mut self, service: Service, desk: &Desk, log: &Logger) {
+    /// Goes by another reading of them. Returns which ones differ.
+    fn adapt(&mut self, service: Service, desk: &Desk, log: &Logger) -> Vec<&'static str> {
+        let mut changed = Vec::new();
         if service.sockets != self.service.sockets {
-            info!(log, "reloaded: changed socket_dir");
+            changed.push("socket_dir");
             self.socket = None;
             self.socket = control::serve(&service.sockets, desk.clone(), log);
         }
         if service.listen != self.service.listen {
-            info!(log, "reloaded: changed listen");
+            changed.push("listen");
             match (service.listen, &mut self.page) {
                 (None, page) => *page = None,
                 (Some(address), Some(page)) => page.move_to(address, log),
@@ -112,6 +113,7 @@ impl Front {
             }
         }
         self.service = service;
+        changed
     }
 }
 
@@ -170,7 +172,7 @@ impl Process<'_> {
                 }
                 _ = self.signals.report.recv() => self.report(),
                 _ = self.signals.reload.recv() => match self.hung_up().await {
-                    HungUp::Reload => daemon.reload(self.site.clone(), self.version),
+                    HungUp::Reload { beside } => daemon.reload(self.site.clone(), self.version, beside),
                     HungUp::Refused => self.notify.kept(),
                     HungUp::Stop => {
                         stopping = true;
@@ -202,9 +204,10 @@ impl Process<'_> {
         };
         let Some((Configuration { site, service }, version)) = read else { return HungUp::Refused };
         (self.site, self.version) = (site, version);
-        self.voice.adapt(service.log);
-        self.front.adapt(service, &self.desk, &self.voice.logger);
-        HungUp::Reload
+        let log_differs = self.voice.adapt(service.log);
+        let mut beside = self.front.adapt(service, &self.desk, &self.voice.logger);
+        beside.extend(log_differs.then_some("log"));
+        HungUp::Reload { beside }
     }
 
     /// Writes the status to the log, as soon as the daemon has told it.
@@ -221,7 +224,10 @@ impl Process<'_> {
 /// What is to be done about a SIGHUP.
 enum HungUp {
     /// The configuration was read, and is another one perhaps.
-    Reload,
+    Reload {
+        /// The keys that changed and are gone by already.
+        beside: Vec<&'static str>,
+    },
     /// It is wrong; the log says so.
     Refused,
     /// The daemon ends.

@@ -218,8 +218,9 @@ impl Daemon {
     }
 
     /// Goes by another reading of the configuration from now on. Ends in [`Ending::Restart`] where that takes a new start.
-    pub fn reload(&self, site: Site, version: Version) {
-        self.supervisor.do_send(Reload { site, version });
+    /// `beside` are keys that changed as well, and that others go by: for the log.
+    pub fn reload(&self, site: Site, version: Version, beside: Vec<&'static str>) {
+        self.supervisor.do_send(Reload { site, version, beside });
     }
 
     /// What others may ask of it while it runs.

@@ -349,6 +349,8 @@ pub struct Reload {
     pub site: Site,
     /// The version of the rsync that it names.
     pub version: Version,
+    /// Keys that changed as well, and are gone by already.
+    pub beside: Vec<&'static str>,
 }
 
 /// The command -> SupervisorActor: how is it going? `None` when it has ended, or starts anew.

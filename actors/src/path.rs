@@ -145,7 +145,15 @@ impl fmt::Debug for RelPath {
     }
 }
 
-/// Shows bytes on one line of a log or terminal: control characters and invalid UTF-8 as `\xNN`, a backslash doubled.
+/// Whether a character may not be shown as it is: it ends a line, commands a terminal, or changes the order in which others
+/// are shown (the explicit formatting characters of Unicode's annex 9).
+pub fn misleads(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Shows bytes on one line of a log or terminal: characters that [mislead](misleads) and invalid UTF-8 as `\xNN`, a backslash
+/// doubled.
 pub struct Escaped<'a>(pub &'a [u8]);
 
 impl fmt::Display for Escaped<'_> {
@@ -155,7 +163,7 @@ impl fmt::Display for Escaped<'_> {
             for c in chunk.valid().chars() {
                 match c {
                     '\\' => f.write_str("\\\\")?,
-                    c if c.is_control() => c.to_string().bytes().try_for_each(|b| write!(f, "\\x{b:02x}"))?,
+                    c if misleads(c) => c.to_string().bytes().try_for_each(|b| write!(f, "\\x{b:02x}"))?,
                     c => f.write_char(c)?,
                 }
             }
@@ -165,7 +173,7 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// A text of the user's, shown with its control characters escaped.
+/// A text of the user's, shown with characters that [mislead](misleads) escaped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Shown(String);
 
@@ -184,8 +192,7 @@ impl From<&str> for Shown {
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let control = self.0.contains(char::is_control);
-        if control { Escaped(self.0.as_bytes()).fmt(f) } else { f.write_str(&self.0) }
+        if self.0.contains(misleads) { Escaped(self.0.as_bytes()).fmt(f) } else { f.write_str(&self.0) }
     }
 }
 
@@ -254,6 +261,8 @@ mod tests {
 
     #[test]
     fn people_see_one_line_without_surprises() {
+        assert_eq!(Escaped("a\u{202e}b\u{2028}c".as_bytes()).to_string(), "a\\xe2\\x80\\xaeb\\xe2\\x80\\xa8c");
+        assert_eq!(Shown::from("a\u{2066}").to_string(), "a\\xe2\\x81\\xa6");
         assert_eq!(Escaped(b"a\nb\xff\\\xc3\xa9\x1b[0m").to_string(), "a\\x0ab\\xff\\\\é\\x1b[0m");
     }
 }

@@ -113,6 +113,16 @@ impl Difference {
         difference
     }
 
+    /// With keys that changed as well, each once.
+    pub fn beside(mut self, keys: &[&'static str]) -> Self {
+        for key in keys {
+            if !self.keys.contains(key) {
+                self.keys.push(key);
+            }
+        }
+        self
+    }
+
     /// Whether nothing is different.
     pub fn is_empty(&self) -> bool {
         *self == Difference::default()
@@ -283,6 +293,11 @@ mod tests {
         fn map_strings(&self) -> Vec<String> {
             self.iter().map(|&text| text.to_owned()).collect()
         }
+    }
+
+    #[test]
+    fn what_others_go_by_already_is_told_once() {
+        assert_eq!(difference(|_| ()).beside(&["listen", "log", "listen"]).to_string(), "changed listen log");
     }
 
     #[test]

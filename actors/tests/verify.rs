@@ -219,10 +219,10 @@ async fn a_comparison_does_not_delay_a_reload_and_comes_again_after_it() {
     let (mut daemon, way, edition) = endless(&trees, |_| ());
     expect_running(&way, 1).await;
     let before = way.started.get();
-    daemon.reload(Site { rspeed: 7, ..(*edition.site).clone() }, edition.version);
+    daemon.reload(Site { rspeed: 7, ..(*edition.site).clone() }, edition.version, Vec::new());
     until("another one is made", || async { (way.started.get() > before).then_some(()) }).await;
     expect_running(&way, 1).await;
-    daemon.reload(Site { verify_every: None, rspeed: 8, ..(*edition.site).clone() }, edition.version);
+    daemon.reload(Site { verify_every: None, rspeed: 8, ..(*edition.site).clone() }, edition.version, Vec::new());
     expect_running(&way, 0).await;
     daemon.stop();
     assert!(matches!(daemon.ended().await, Ending::Stopped { .. }));

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Arguments, Write};
 
+use inosync_actors::path::misleads;
 use inosync_actors::rsync::output::Bytes;
 use slog::{BorrowedKV, KV, Key, Level, Logger, OwnedKVList, Record, RecordLocation, RecordStatic, Serializer};
 
@@ -112,11 +113,11 @@ impl Serializer for Fields {
 /// Names are escaped where they are shown. What is not a name, such as another program's words, must not make a line of its
 /// own or speak to the terminal either.
 fn printable(text: String) -> String {
-    if !text.contains(char::is_control) {
+    if !text.contains(misleads) {
         return text;
     }
     text.chars().fold(String::new(), |mut shown, c| {
-        match c.is_control() {
+        match misleads(c) {
             true => c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| {
                 // A String takes everything.
                 let _ = write!(shown, "\\x{byte:02x}");

@@ -199,7 +199,7 @@ fn a_reload_opens_the_page_moves_and_closes_it() {
     let mut site = Site::on(&[Local]);
     site.start_mirrored();
     let port = site.listen();
-    site.reload();
+    assert!(site.reload().ends_with("reloaded: changed listen"));
     assert_eq!(site.get(port, "/healthz").status, 200);
     let mut open = connect(port).unwrap();
     let other = site.listen();

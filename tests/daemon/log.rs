@@ -83,7 +83,7 @@ fn a_reload_changes_how_the_log_looks() {
     let mut site = Site::on(&[Local]);
     site.start_mirrored();
     site.config("log: (format: Json)");
-    assert_eq!(object(&site.reload())["msg"], "reloaded: nothing changed");
+    assert_eq!(object(&site.reload())["msg"], "reloaded: changed log");
     site.expect_log_line(&["INFO the log changes", "format: Json"]);
     site.config("log: (level: Warning)");
     site.config_file();

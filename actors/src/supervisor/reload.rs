@@ -20,13 +20,13 @@ use crate::sync::Link;
 pub struct Reloading {
     /// Waits for the watcher and the filter to go by other patterns.
     running: Option<(Edition, Difference)>,
-    /// `Some` only while one is running.
-    next: Option<Edition>,
+    /// `Some` only while one is running. With the keys that others go by already.
+    next: Option<(Edition, Vec<&'static str>)>,
 }
 
 impl SupervisorActor {
-    fn reload(&mut self, edition: Edition, ctx: &mut Context<Self>) {
-        let difference = Difference::between(&self.edition, &edition);
+    fn reload(&mut self, edition: Edition, beside: &[&'static str], ctx: &mut Context<Self>) {
+        let difference = Difference::between(&self.edition, &edition).beside(beside);
         if difference.restart {
             self.log_new_start(&difference);
             ctx.notify(Restart);
@@ -163,13 +163,16 @@ impl SupervisorActor {
 impl Handler<Reload> for SupervisorActor {
     type Result = ();
 
-    fn handle(&mut self, Reload { site, version }: Reload, ctx: &mut Self::Context) {
+    fn handle(&mut self, Reload { site, version, mut beside }: Reload, ctx: &mut Self::Context) {
         let edition = Edition { site: site.into(), version };
         match self.phase {
-            Phase::Starting | Phase::Running if self.reloading.running.is_some() => self.reloading.next = Some(edition),
-            Phase::Starting | Phase::Running => self.reload(edition, ctx),
+            Phase::Starting | Phase::Running if self.reloading.running.is_some() => {
+                beside.extend(self.reloading.next.take().into_iter().flat_map(|(_, before)| before));
+                self.reloading.next = Some((edition, beside));
+            }
+            Phase::Starting | Phase::Running => self.reload(edition, &beside, ctx),
             // The new start is with what was read last.
-            _ if self.restarts => self.log_new_start(&Difference::between(&self.edition, &edition)),
+            _ if self.restarts => self.log_new_start(&Difference::between(&self.edition, &edition).beside(&beside)),
             _ => info!(self.log, "not reloaded: inosync is stopping"),
         }
     }
@@ -184,8 +187,8 @@ impl Handler<Exclude> for SupervisorActor {
             return;
         }
         self.change_over(edition, &difference, ctx);
-        if let Some(next) = self.reloading.next.take() {
-            self.reload(next, ctx);
+        if let Some((next, beside)) = self.reloading.next.take() {
+            self.reload(next, &beside, ctx);
         }
     }
 }
