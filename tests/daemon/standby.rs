@@ -162,7 +162,9 @@ fn in_its_namespace(site: &Site, program: &[&str]) {
     let pid = site.daemon().id().to_string();
     let mut command = Command::new("nsenter");
     command.args(["--user", "--mount", "--preserve-credentials", "--target", &pid]).args(program);
-    assert!(command.status().unwrap().success(), "{command:?}");
+    // What is looked at in this moment cannot be unmounted.
+    let done = wait::until(|| command.status().unwrap().success().then_some(()));
+    assert!(done.is_some(), "{command:?}");
 }
 
 #[test]
