@@ -265,10 +265,11 @@ async fn the_connection_ends_with_the_daemon() {
     let pid = world.pid(&master).await;
     in_time(world.children.end_all()).await;
     assert!(!exists(pid));
+    becomes_true("the end is noticed", || !master.is_up()).await;
     master.wanted();
     assert!(!in_time(master.ready()).await);
     drop(master);
-    assert!(is_empty(&world.path("sockets")));
+    becomes_true("the directory is gone", || is_empty(&world.path("sockets"))).await;
 }
 
 #[actix::test]
