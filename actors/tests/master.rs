@@ -2,9 +2,10 @@
 
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod programs;
+
 use std::fs;
 use std::future::Future;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::rc::Rc;
@@ -20,6 +21,8 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use slog::{Discard, Logger, o};
 use tempfile::TempDir;
 use tokio::process::Command;
+
+use programs::program;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -80,8 +83,7 @@ impl World {
     /// `first` is what the program does before it is ssh.
     fn ssh_program(&self, first: &str) {
         let text = format!("#!/bin/sh\n{first}\nexec /usr/bin/ssh -F {} \"$@\"\n", self.path("ssh_config").display());
-        fs::write(self.path("ssh"), text).unwrap();
-        fs::set_permissions(self.path("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
+        program(&self.path("ssh"), &text);
     }
 
     fn master(&self) -> Rc<Master> {
@@ -263,10 +265,11 @@ async fn the_connection_ends_with_the_daemon() {
     let pid = world.pid(&master).await;
     in_time(world.children.end_all()).await;
     assert!(!exists(pid));
+    becomes_true("the end is noticed", || !master.is_up()).await;
     master.wanted();
     assert!(!in_time(master.ready()).await);
     drop(master);
-    assert!(is_empty(&world.path("sockets")));
+    becomes_true("the directory is gone", || is_empty(&world.path("sockets"))).await;
 }
 
 #[actix::test]

@@ -3,12 +3,13 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod programs;
 mod trees;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -26,6 +27,8 @@ use inosync_actors::sync::plan::Plan;
 use inosync_actors::sync::{Delivery, Transport};
 use slog::{Discard, Logger, o};
 use tokio::sync::oneshot;
+
+use programs::program;
 use trees::Trees;
 
 /// Larger than what is sent whatever its size and time say.
@@ -72,8 +75,7 @@ impl World {
                 ("shell", "shift; eval \"exec $*\"".to_owned()),
                 ("rsync", format!("echo \"$*\" >> {}/runs\n{first}\nexec /usr/bin/rsync \"$@\"", base.display())),
             ] {
-                fs::write(base.join(name), format!("#!/bin/sh\n{text}\n")).unwrap();
-                fs::set_permissions(base.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+                program(&base.join(name), &format!("#!/bin/sh\n{text}\n"));
             }
             let base = base.to_str().unwrap();
             site.extra = Extra::parse(&format!("--rsh={base}/shell --rsync-path={base}/rsync")).unwrap();

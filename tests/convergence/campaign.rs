@@ -17,8 +17,8 @@ use crate::shrink::shrink;
 /// Of what `make test` plays: some 10 s for each seed.
 const SEEDS: u64 = 2;
 const OPERATIONS: usize = 2500;
-/// How long the trees may take to become equal. A node that failed for long is tried again only once a minute.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long the trees may take to become equal. A node that failed for long is tried again after up to 75 s.
+const PATIENCE: Duration = Duration::from_secs(150);
 /// When a script is made smaller: few steps are soon worked off.
 const SHORT_PATIENCE: Duration = Duration::from_secs(10);
 const SHRINK_TRIES: usize = 100;

@@ -160,6 +160,14 @@ impl Ground {
 
     /// Heals everything, and waits until the daemon watches.
     pub fn heal(&mut self) {
+        // A busy daemon is behind with what the script did: what is about to be healed has to be met first. Whoever wants it to
+        // be there looks for it in the log.
+        let trouble = match self.kind {
+            Kind::Sound => "",
+            Kind::Nobody => "ermission denied",
+            Kind::FewWatches => "max_user_watches",
+        };
+        wait::until(|| self.site.daemon().log().contains(trouble).then_some(()));
         match self.kind {
             Kind::Sound => ALL.into_iter().for_each(|fault| self.end(fault)),
             Kind::Nobody => succeed(Command::new("chmod").args(["-R", "a+rX"]).arg(self.site.source())),

@@ -1,11 +1,10 @@
 //! Each way for a node to fail has words, a cure and an end of its own.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Local, Site, Ssh};
+use crate::support::{Local, Site, Ssh, program};
 
 /// A small file system at a directory, until the end of the test.
 struct Mount(PathBuf);
@@ -138,8 +137,7 @@ fn a_node_of_another_protocol_is_told_from_a_shell_that_prints_something() {
     {
         let site = Site::on(&[Ssh]);
         let stub = site.beside("stub");
-        fs::write(&stub, format!("#!/bin/sh\nprintf '{prints}'\nexec sleep 1\n")).unwrap();
-        fs::set_permissions(&stub, fs::Permissions::from_mode(0o755)).unwrap();
+        program(&stub, &format!("#!/bin/sh\nprintf '{prints}'\nexec sleep 1\n"));
         let mut site = site;
         site.config(&format!("extra: \"--rsync-path={}\"", stub.display()));
         site.start();

@@ -134,17 +134,21 @@ fn many_files_that_are_moved_one_by_one_cost_little_and_no_more_time_than_at_onc
         site.mkdir("to");
         (0..MANY).for_each(|n| fill(site, &format!("from/{n}"), MIB));
     });
-    let (mut single, mut at_once) = (Duration::ZERO, Duration::ZERO);
-    expect_cost_below(&site, &wire, 512 * KIB, "one by one", || {
-        single = time_of(&site, Ssh, "from", "to", || move_each(&site, "from", "to"));
+    // What else the machine does may slow down either of them.
+    let no_more = (0..5).any(|_| {
+        let (mut single, mut at_once) = (Duration::ZERO, Duration::ZERO);
+        expect_cost_below(&site, &wire, 512 * KIB, "one by one", || {
+            single = time_of(&site, Ssh, "from", "to", || move_each(&site, "from", "to"));
+        });
+        expect_cost_below(&site, &wire, 512 * KIB, "at once", || {
+            site.daemon().signal(Signal::STOP);
+            move_each(&site, "to", "from");
+            at_once = time_of(&site, Ssh, "to", "from", || site.daemon().signal(Signal::CONT));
+        });
+        println!("one by one: {single:?}, at once: {at_once:?}");
+        single <= at_once * 2
     });
-    expect_cost_below(&site, &wire, 512 * KIB, "at once", || {
-        site.daemon().signal(Signal::STOP);
-        move_each(&site, "to", "from");
-        at_once = time_of(&site, Ssh, "to", "from", || site.daemon().signal(Signal::CONT));
-    });
-    println!("one by one: {single:?}, at once: {at_once:?}");
-    assert!(single <= at_once * 2, "one by one: {single:?}, at once: {at_once:?}");
+    assert!(no_more, "it takes longer one by one, again and again");
     assert!(site.troubles().is_empty(), "{:?}", site.troubles());
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Dead, Local, Rsyncd, Site, Ssh};
+use crate::support::{Dead, Local, Rsyncd, Site, Ssh, program};
 
 /// Debian's security update of rsync 3.2.7, whose receiver rejects the deletion of missing arguments (upstream issue
 /// 910). `make test` puts it here where the package can be had.
@@ -41,7 +41,7 @@ fn the_remote_shell_of_the_user_is_used() {
     let mut site = Site::on(&[Local, Ssh]);
     site.config(&format!("extra: {:?}", site.rsh()));
     // Only the parameter knows the way to our sshd now.
-    std::fs::write(site.beside("bin/ssh"), "#!/bin/sh\nexec /usr/bin/ssh \"$@\"\n").unwrap();
+    program(&site.beside("bin/ssh"), "#!/bin/sh\nexec /usr/bin/ssh \"$@\"\n");
     site.start_mirrored();
     site.write("file", "x");
     site.expect_identical();

@@ -81,6 +81,13 @@ fn a_start_that_fails_is_never_ready() {
     }
 }
 
+/// Whether each thread of this process is stopped, as proc_pid_stat(5) says.
+fn stands_still(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let stat = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+    threads.flatten().all(|thread| stat(thread).rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+}
+
 #[test]
 fn a_daemon_that_is_stuck_does_not_calm_the_watchdog() {
     let mut site = Site::on(&[Local]);
@@ -94,12 +101,12 @@ fn a_daemon_that_is_stuck_does_not_calm_the_watchdog() {
     next("READY=1");
     (0..3).for_each(|_| next("WATCHDOG=1"));
     site.daemon().signal(Signal::STOP);
-    // What was sent before the signal came, and then nothing.
-    let mut late = 0;
-    while manager.hear(Duration::from_secs(1)).is_some() {
-        late += 1;
-        assert!(late < 5, "it calms the watchdog although it stands still");
-    }
+    let pid = site.daemon().id();
+    assert!(wait::until(|| stands_still(pid).then_some(())).is_some(), "it does not stand still");
+    // What was sent before, and then nothing.
+    while manager.hear(Duration::from_millis(1)).is_some() {}
+    let heard = manager.hear(Duration::from_secs(1));
+    assert_eq!(heard, None, "it calms the watchdog although it stands still");
     site.daemon().signal(Signal::CONT);
     next("WATCHDOG=1");
     assert_eq!(site.stop().code, Some(0));

@@ -1,12 +1,11 @@
 //! Standbys that are of no use: killed, frozen, refused by a server, or left over when the daemon ends.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{Dead, Local, Rsyncd, Site, Ssh, descendants, signal, wait};
+use crate::support::{self, Dead, Local, Rsyncd, Site, Ssh, descendants, signal, wait};
 
 /// Soon enough that no timeout has had to pass.
 const SOON: Duration = Duration::from_secs(10);
@@ -22,6 +21,10 @@ fn a_standby_that_is_killed_costs_no_change_and_is_replaced() {
         let content = format!("round {round}");
         site.write("file", &content);
         site.live().for_each(|node| site.expect_within(SOON, node, "file", &content));
+        site.live().for_each(|node| _ = site.expect_waiting(node));
+        // By that one: a node has no standby for long when three in a row were fed before their death was noticed.
+        site.write("file", "between");
+        site.live().for_each(|node| site.expect_within(SOON, node, "file", "between"));
         site.live().for_each(|node| _ = site.expect_waiting(node));
     }
     assert!(site.troubles().is_empty(), "{:?}", site.troubles());
@@ -160,8 +163,7 @@ fn a_node_that_is_down_costs_nothing_until_it_is_back() {
 fn counted_rsync(site: &mut Site) -> impl Fn() -> usize + use<> {
     let (program, starts) = (site.beside("counted-rsync"), site.beside("starts"));
     let script = format!("#!/bin/sh\nprintf x >> {}\nexec /usr/bin/rsync \"$@\"\n", starts.display());
-    fs::write(&program, script).unwrap();
-    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    support::program(&program, &script);
     site.config(&format!("rsync: {program:?}"));
     move || fs::read(&starts).map_or(0, |bytes| bytes.len())
 }
@@ -196,8 +198,9 @@ fn a_killed_daemon_leaves_no_process_and_changes_nothing() {
     site.expect_identical();
     let served = wait::until(|| [Ssh, Rsyncd].iter().all(|&node| site.far_side(node).is_empty()).then_some(()));
     assert!(served.is_some(), "the servers still serve it");
-    // The next one clears up behind it.
-    site.start_warm();
+    // The next one clears up behind it. It may find something to send before anything waits, and then keep more than one.
+    site.start_with(&["-v"]);
+    site.live().for_each(|node| _ = site.expect_waiting(node));
     site.stop();
     assert_eq!(private_directories(&site), Vec::<String>::new());
 }

@@ -32,6 +32,20 @@ fn state_file(site: &Site) -> PathBuf {
     files.find(|file| file.extension().is_some_and(|end| end == "redb")).expect("a state was kept")
 }
 
+/// Starts the daemon for the first time and waits until the state says that every node has everything. One that was saved
+/// before the last of them was compared says that it is to be.
+#[track_caller]
+fn start_saved(site: &mut Site) {
+    site.start_with(&["-v"]);
+    site.expect_identical();
+    site.expect_compared();
+    let saved = || {
+        let log = site.daemon().log();
+        log.rfind("state saved") > log.rfind("reconciled")
+    };
+    assert!(wait::until(|| saved().then_some(())).is_some(), "{}", site.daemon().log());
+}
+
 /// What was done while the daemon was down is mirrored, and nobody compared the whole tree.
 #[track_caller]
 fn expect_differences_only(site: &Site) {
@@ -82,9 +96,7 @@ fn a_rewrite_of_the_same_size_and_time_is_found_by_a_restart() {
 fn what_a_killed_daemon_had_sent_and_is_gone_when_it_starts_again_is_deleted() {
     let mut site = Site::new();
     site.mkdir("dir");
-    site.start_with(&["-v"]);
-    site.expect_identical();
-    site.expect_log("state saved");
+    start_saved(&mut site);
     site.write("dir/file", "x");
     site.expect_on_nodes("dir/file", "x");
     site.daemon().signal(Signal::KILL);
@@ -157,9 +169,7 @@ fn a_directory_that_comes_back_after_a_reconcile_without_it_comes_back_to_the_no
     let mut site = Site::on(&[Local]);
     site.mkdir("d/deep");
     site.write("d/deep/file", "x");
-    site.start_with(&["-v"]);
-    site.expect_identical();
-    site.expect_log("state saved");
+    start_saved(&mut site);
     fs::rename(site.at("d"), site.beside("outside")).unwrap();
     site.expect_log("moved out");
     force_reconcile(&site);

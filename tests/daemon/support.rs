@@ -12,7 +12,7 @@ pub mod tree;
 pub mod wait;
 mod wire;
 
-pub use changes::plant;
+pub use changes::{plant, program};
 pub use daemon::Ended;
 pub use process::{descendants, signal};
 pub use server::free_port;

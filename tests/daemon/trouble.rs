@@ -17,8 +17,8 @@ fn is_arriving(site: &Site, node: Node) -> bool {
 
 /// Starts to mirror, then a transfer that is still under way on this node.
 fn busy(site: &mut Site, node: Node) {
-    // A receiver that was killed leaves its temporary file.
-    site.compare_without(|path| path.starts_with(b".big."));
+    // A receiver that was killed leaves its temporary file, whichever it was writing.
+    site.compare_without(|path| path.starts_with(b"."));
     site.start_mirrored();
     site.write("small", "x");
     site.write("big", vec![b'x'; BIG]);
@@ -90,15 +90,23 @@ fn nodes_that_go_down_and_come_back_lose_nothing() {
 #[test]
 fn a_node_that_always_fails_neither_slows_down_the_others_nor_floods_the_log() {
     let mut site = Site::on(&[Local, Ssh, Dead]);
+    site.serve(&[Local, Ssh]);
     site.start_mirrored();
+    let pace = |site: &Site, what: &str| {
+        let start = Instant::now();
+        for round in 0..30 {
+            site.write("file", format!("{what} {round}"));
+            site.expect_on_nodes("file", &format!("{what} {round}"));
+        }
+        start.elapsed() / 30
+    };
+    let without = pace(&site, "without");
+    site.serve(&[Local, Ssh, Dead]);
+    site.reload();
     site.expect_log_line(&["failing", &site.name(Dead)]);
-    let start = Instant::now();
-    for round in 0..30 {
-        site.write("file", format!("round {round}"));
-        site.expect_on_nodes("file", &format!("round {round}"));
-    }
-    let each = start.elapsed() / 30;
-    assert!(each < Duration::from_secs(1), "{each:?} for one change");
+    let each = pace(&site, "with");
+    // Whatever else the machine does slows down both.
+    assert!(each < Duration::from_secs(1).max(without * 3), "{each:?} for one change, {without:?} without the node");
     let troubles = site.troubles();
     assert!(troubles.len() <= 5, "{}", troubles.join("\n"));
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::support::tree::{self, Tree};
-use crate::support::{Dead, Local, Node, Rsyncd, Site, Ssh, plant};
+use crate::support::{Dead, Local, Node, Rsyncd, Site, Ssh, plant, program};
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// Takes from root the right to read everything.
@@ -232,8 +232,7 @@ fn a_comparison_that_is_interrupted_says_so_and_leaves_nothing() {
     let mut site = mirrored(Site::on(&[Ssh]));
     // rsync is slow to start.
     let slow = site.beside("slow-rsync");
-    fs::write(&slow, "#!/bin/sh\ncase \"$*\" in *--checksum*) sleep 600;; esac\nexec rsync \"$@\"\n").unwrap();
-    fs::set_permissions(&slow, PermissionsExt::from_mode(0o755)).unwrap();
+    program(&slow, "#!/bin/sh\ncase \"$*\" in *--checksum*) sleep 600;; esac\nexec rsync \"$@\"\n");
     site.config(&format!("rsync: {slow:?}"));
     site.launch_with(&["--verify"]);
     let started = crate::support::wait::until(|| (!site.daemon().running("sleep").is_empty()).then_some(()));

@@ -105,9 +105,9 @@ impl Daemon {
         let child = &mut self.child;
         let status: Option<ExitStatus> = wait::until(|| child.try_wait().expect("the child is ours"));
         let status = status.unwrap_or_else(|| panic!("inosync does not end; its log:\n{}", self.log()));
-        // What was killed or told to end by closing its input takes a moment to die.
+        // What was killed or told to end by closing its input takes a moment to die, a long one where the machine is busy.
         let mut left = Vec::new();
-        wait::until_within(Duration::from_secs(2), || {
+        wait::until_within(Duration::from_secs(10), || {
             left = process::marked(&self.marker);
             left.is_empty().then_some(())
         });

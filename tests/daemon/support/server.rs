@@ -1,16 +1,19 @@
 //! The real thing at the other end: an sshd and an rsync daemon, each with its own keys and files, on loopback.
 
-use std::collections::{BTreeSet, HashSet};
-use std::fs::{self, File, Permissions};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpStream};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use rustix::process::Signal;
 
-use super::{process, wait};
+use super::{process, program, wait};
+
+/// Below those that Linux gives by itself (ip_local_port_range, 32768 to 60999).
+const PORTS: Range<u16> = 12_000..32_000;
 
 /// A server that listens on a port of its own, or is stopped and may be started again on the same port.
 pub struct Server {
@@ -18,20 +21,26 @@ pub struct Server {
     command: Box<dyn Fn(u16) -> Command + Send>,
     output: PathBuf,
     child: Option<Child>,
+    /// Whether it ever accepted connections: its port is known to others then.
+    is_known: bool,
 }
 
 impl Server {
     fn new(output: PathBuf, command: impl Fn(u16) -> Command + Send + 'static) -> Self {
-        Server { port: free_port(), command: Box::new(command), output, child: None }
+        Server { port: free_port(), command: Box::new(command), output, child: None, is_known: false }
     }
 
-    /// Starts the server and waits until it accepts connections. Another port is taken when somebody was faster.
+    /// Starts the server and waits until it accepts connections. When somebody was faster at its port, another one is taken
+    /// by a server that nobody knows yet.
     pub fn start(&mut self) {
         for _ in 0..5 {
             if self.listens() {
+                self.is_known = true;
                 return;
             }
-            self.port = free_port();
+            if !self.is_known {
+                self.port = free_port();
+            }
         }
         panic!("{:?} does not start:\n{}", (self.command)(self.port), self.output());
     }
@@ -142,14 +151,10 @@ pub fn ssh_config(dir: &Path, port: u16) -> PathBuf {
     path
 }
 
-/// An `ssh` for the PATH of the daemon under test that reads our `ssh_config` and none of this machine. To be made before
-/// the daemon is started: a program that is being started cannot be written (ETXTBSY in open(2)).
+/// An `ssh` for the PATH of the daemon under test that reads our `ssh_config` and none of this machine.
 pub fn ssh_client(bin: &Path, config: &Path) {
     fs::create_dir_all(bin).expect("the directory of the site is writable");
-    let script = format!("#!/bin/sh\nexec /usr/bin/ssh -F {} \"$@\"\n", config.display());
-    let path = bin.join("ssh");
-    fs::write(&path, script).expect("the directory of the site is writable");
-    fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("we own the file");
+    program(&bin.join("ssh"), &format!("#!/bin/sh\nexec /usr/bin/ssh -F {} \"$@\"\n", config.display()));
 }
 
 /// An rsync daemon with one module, `m`, writable; not started yet.
@@ -175,14 +180,20 @@ pub fn rsync_daemon(dir: &Path, module: &Path) -> Server {
     })
 }
 
-/// A port that nobody listens on, never the same twice: tests run side by side.
+/// A port that nobody listens on, never the same twice: tests run side by side. Not one that the kernel gives to whoever asks
+/// for any: a client anywhere on this machine could get it while a server is down, or even connect to itself.
 pub fn free_port() -> u16 {
-    static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
-    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    static NEXT: LazyLock<Mutex<u16>> = LazyLock::new(|| {
+        // Another process of tests begins elsewhere.
+        let begin = std::process::id().wrapping_mul(331) % u32::from(PORTS.end - PORTS.start);
+        Mutex::new(PORTS.start + u16::try_from(begin).unwrap_or_default())
+    });
+    let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback is up");
-        let port = listener.local_addr().expect("the listener is bound").port();
-        if given.insert(port) {
+        let port = *next;
+        *next = if port + 1 == PORTS.end { PORTS.start } else { port + 1 };
+        // Asked by connecting: what another test starts in this moment would keep a listener for a moment longer.
+        if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
             return port;
         }
     }

@@ -191,7 +191,9 @@ impl Site {
         let keys: String = self.keys.iter().map(|key| format!("    {key},\n")).collect();
         let (wpath, rpath) = (self.source(), &self.rpath);
         let text = format!("(\n    wpath: {wpath:?},\n    rpath: {rpath:?},\n    rnodes: {nodes:?},\n{keys})\n");
-        fs::write(&path, text).expect("the directory of the site is writable");
+        // In one step: a daemon that starts or reloads may be reading it.
+        let made = self.base().join("site.ron.new");
+        fs::write(&made, text).and_then(|()| fs::rename(made, &path)).expect("the directory of the site is writable");
         path
     }
 
@@ -264,10 +266,12 @@ impl Site {
         line.unwrap_or_else(|| self.fail("nothing comes of a reload"))
     }
 
-    /// Starts the daemon and waits until every node equals the source.
+    /// Starts the daemon and waits until every node equals the source, and the comparison that made it so is over.
+    #[track_caller]
     pub fn start_mirrored(&mut self) {
         self.start();
         self.expect_identical();
+        self.expect_compared();
     }
 
     /// Runs inosync with the configuration and these options to its end.
@@ -368,6 +372,21 @@ impl Site {
             let differences = |limit| tree::differences(&self.source(), &self.mirror(node), self.skip, limit);
             if wait::until(|| differences(1).is_empty().then_some(())).is_none() {
                 self.fail(&format!("{node} does not become equal:\n{}", differences(20).join("\n")));
+            }
+        }
+    }
+
+    /// The daemon, which has just been started, says that it has compared every live node, or the source with the state. That
+    /// comes a moment after the trees are equal: what is changed meanwhile may be part of it.
+    #[track_caller]
+    pub fn expect_compared(&self) {
+        for node in self.live() {
+            let name = self.shown(node);
+            let is_so = |line: &String| {
+                line.contains("compared with the state") || line.contains("reconciled") && line.contains(&name)
+            };
+            if wait::until(|| self.log_lines().iter().any(is_so).then_some(())).is_none() {
+                self.fail(&format!("nobody says that {node} was compared"));
             }
         }
     }

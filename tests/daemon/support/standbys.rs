@@ -15,6 +15,7 @@ impl Site {
     pub fn start_warm(&mut self) {
         self.start_with(&["-v"]);
         self.expect_identical();
+        self.expect_compared();
         self.expect_one_waits();
     }
 

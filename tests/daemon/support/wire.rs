@@ -1,10 +1,9 @@
 //! What goes over the wire to a node, counted on its way: by a stand-in for the remote shell that runs the command on
 //! this machine, or by a proxy in front of the rsync daemon.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::site::{Node, Site};
-use super::wait;
+use super::{program, server, wait};
 
 /// How long nothing may go over the wire before it is at rest.
 const REST: Duration = Duration::from_millis(500);
@@ -67,8 +66,7 @@ impl Site {
             "#!/bin/bash\nwhile [[ $1 == -* ]]; do shift; done; shift\nexec 3<&0\n\
              sh -c \"$*\" < <(exec tee {up} <&3) > >(exec tee {down})\n"
         );
-        fs::write(&shell, script).expect("the directory of the site is writable");
-        fs::set_permissions(&shell, Permissions::from_mode(0o755)).expect("we own the file");
+        program(&shell, &script);
         self.config(&format!("extra: {:?}", format!("--rsh={} {extra}", shell.display())));
         Wire { bytes, _tap: Tap::Pipes { _ends: ends } }
     }
@@ -137,8 +135,8 @@ struct Proxy {
 
 impl Proxy {
     fn start(to: u16, bytes: &Arc<AtomicU64>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback is up");
-        let port = listener.local_addr().expect("the listener is bound").port();
+        let port = server::free_port();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("nobody listens there");
         let (over, bytes) = (Arc::<AtomicBool>::default(), Arc::clone(bytes));
         let proxy = Proxy { port, over: Arc::clone(&over) };
         thread::spawn(move || {

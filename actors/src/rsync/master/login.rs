@@ -42,7 +42,6 @@ impl Login {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
     use std::process::Command;
 
     use super::*;
@@ -51,8 +50,10 @@ mod tests {
     fn given_by_rsync(node: &Node, extra: &Extra) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         let shell = dir.path().join("ssh");
-        fs::write(&shell, "#!/bin/sh\nprintf '%s\\n' \"$@\" >&2\n").unwrap();
-        fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(dir.path().join("text"), "#!/bin/sh\nprintf '%s\\n' \"$@\" >&2\n").unwrap();
+        // Another process writes it: what a test beside this one starts may have what is open here, and then it cannot be run.
+        let mut install = Command::new("install");
+        assert!(install.args(["-m", "755"]).arg(dir.path().join("text")).arg(&shell).status().unwrap().success());
         let mut rsync = Command::new("rsync");
         rsync.args(extra.words()).arg(format!("--rsh={}", shell.display())).arg("/dev/null").arg(node.dest());
         let said = String::from_utf8(rsync.output().unwrap().stderr).unwrap();
