@@ -48,8 +48,6 @@ pub struct SyncActor {
     link: Link,
     superior: Superior,
     health: Health,
-    /// When it last got worse.
-    failed_at: Option<Instant>,
     /// Of the fast lane.
     pace: Pace,
     /// Batches that have not ended.
@@ -87,14 +85,13 @@ impl SyncActor {
     /// An actor for the node of `link`.
     pub fn new(link: Link, superior: Superior) -> Self {
         let _obituary = Obituary { slot: link.slot, died: superior.died.clone() };
-        let (health, pace, in_flight, verifying, timer) = (Health::Well, Pace::default(), 0, None, None);
+        let (health, pace, in_flight, verifying, timer) = (Health::default(), Pace::default(), 0, None, None);
         let (reconcile_runs, reconcile_held, late, draining, retiring, resting) =
             (false, false, false, None, false, false);
         SyncActor {
             link,
             superior,
             health,
-            failed_at: None,
             pace,
             in_flight,
             reconcile_runs,
@@ -164,7 +161,7 @@ impl SyncActor {
             return self.hold(why, now);
         }
         if self.link.outbox.lock().source_returned(now) {
-            let news = self.health.released();
+            let news = self.health.released(now);
             self.tell(&news, None);
         }
         self.start_reconcile(now, ctx);
@@ -205,12 +202,13 @@ impl SyncActor {
         true
     }
 
-    fn succeeded(&mut self, delivery: &Delivery) {
+    fn succeeded(&mut self, delivery: &Delivery, started: Instant) {
+        let now = Instant::now();
         if delivery.tally.made_mirror {
             warn!(self.link.log, "the mirror did not exist; sending everything");
-            self.link.outbox.lock().mirror_lost(Instant::now());
+            self.link.outbox.lock().mirror_lost(now);
         }
-        let news = self.health.succeeded();
+        let news = self.health.succeeded(started, now);
         self.tell(&news, None);
         self.superior.succeeded.do_send(Succeeded { slot: self.link.slot });
         self.superior.settled.do_send(Settled { slot: self.link.slot, tally: delivery.tally });
@@ -218,18 +216,14 @@ impl SyncActor {
 
     fn failed(&mut self, failure: &Failure, started: Instant, ctx: &mut Context<Self>) {
         let now = Instant::now();
-        // What was in flight together fails together: that is one failure.
-        if self.failed_at.is_some_and(|at| started <= at) && !self.health.is_well() {
-            return;
-        }
-        self.failed_at = Some(now);
         match self.link.root.check() {
             Err(why) => self.hold(why, now),
-            Ok(()) => {
+            Ok(()) if self.health.counts(started) => {
                 self.link.record.failed(failure);
-                let news = self.health.failed(failure, now, fastrand::f64());
+                let news = self.health.failed(failure, started, now, fastrand::f64());
                 self.tell(&news, Some(failure));
             }
+            Ok(()) => (),
         }
         if failure.cause == Cause::NotStarted {
             ctx.stop();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Dead, Local, Site, plant};
+use crate::support::{Dead, Local, Site, plant, wait};
 
 /// A site whose nodes have an old copy of `changed`, a file too many, and lack the rest.
 fn differing(nodes: Site) -> Site {
@@ -41,6 +41,24 @@ fn what_changes_while_the_daemon_starts_is_not_missed() {
     site.start();
     writer.join().unwrap();
     site.expect_identical();
+}
+
+#[test]
+fn a_mirror_that_the_first_comparison_makes_is_compared_once() {
+    let mut site = Site::on(&[Local]);
+    site.config("rspeed: 100");
+    site.config("bulk_size: 1");
+    site.write("large", vec![b'x'; 500_000]);
+    site.start();
+    assert!(wait::until(|| site.mirror(Local).exists().then_some(())).is_some(), "no mirror is made");
+    site.write("file", "x");
+    site.expect_on_nodes("file", "x");
+    site.expect_identical();
+    site.expect_log("reconciled");
+    site.settle();
+    assert!(site.troubles().is_empty(), "{:?}", site.troubles());
+    let ended = site.stop();
+    assert_eq!(ended.log.matches("reconciled").count(), 1, "{}", ended.log);
 }
 
 #[test]

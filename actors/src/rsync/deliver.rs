@@ -218,6 +218,14 @@ impl Rsync {
 
     /// Compares the whole tree, and keeps `latest` meanwhile. What the node has below the directories `kept` is not deleted.
     pub(super) async fn reconcile_all(self: &Rc<Self>, kept: &[RelPath], latest: Latest) -> Result<Delivery, Failure> {
+        // It sends everything to a mirror that was made before.
+        let made = self.made_mirror.take();
+        let result = self.reconcile_once(kept, latest).await;
+        self.made_mirror.set(self.made_mirror.get() || made && result.is_err());
+        result
+    }
+
+    async fn reconcile_once(self: &Rc<Self>, kept: &[RelPath], latest: Latest) -> Result<Delivery, Failure> {
         let meter = Meter::start(latest);
         let filters: Vec<OsString> = kept.iter().flat_map(rules::kept).collect();
         if let Some(most) = self.site.max_delete {
@@ -228,10 +236,7 @@ impl Rsync {
                 meter.hear(&piece);
             }
         };
-        let delivery = self.counted(Order { rules: &filters, ..Order::of(Recipe::Full) }, None, &mut hear).await?;
-        // It sent everything to it.
-        self.made_mirror.set(false);
-        Ok(delivery)
+        self.counted(Order { rules: &filters, ..Order::of(Recipe::Full) }, None, &mut hear).await
     }
 
     /// Fails if a reconcile would delete more than `most` entries. rsync's own limit stops only when it has deleted so many.
@@ -266,8 +271,9 @@ impl Rsync {
                         changed.push(path.clone());
                     }
                     skipped |= line == Line::DeletionsSkipped;
-                    // That it would be made is no news of a mirror.
-                    let made = line == Line::MadeMirror && !order.recipe.only_looks();
+                    // That it would be made is no news of a mirror, nor is that it was made to be sent everything.
+                    let sends_all = order.recipe == Recipe::Full;
+                    let made = line == Line::MadeMirror && !sends_all && !order.recipe.only_looks();
                     self.made_mirror.set(self.made_mirror.get() || made);
                     delivery.tally.count(&line);
                 }

@@ -3,14 +3,14 @@ use crate::root::RootError;
 use crate::rsync::failure::Cause;
 
 fn backing_off(failures: u32, until: Instant) -> Health {
-    Health::BackingOff { failures, cause: Cause::TargetFull, until }
+    Health::BackingOff { failures, cause: Cause::TargetFull, at: until, until }
 }
 
 #[test]
 fn the_state_of_a_node_is_the_worst_that_is_true_of_it() {
     let now = Instant::now();
-    let (well, full) = (Health::Well, backing_off(2, now));
-    let held = Health::Held { why: RootError::Missing, until: now };
+    let (well, full) = (Health::default(), backing_off(2, now));
+    let held = Health::Held { why: RootError::Missing, at: now, until: now };
     let facts = Facts {
         phase: Phase::Running,
         is_served: true,

@@ -112,7 +112,7 @@ impl SyncActor {
                 for moved in delivery.moved.iter().cloned() {
                     self.superior.mirrored.do_send(Mirrored { slot: self.link.slot, moved });
                 }
-                self.succeeded(&delivery);
+                self.succeeded(&delivery, started);
             }
             Err(failure) => {
                 self.link.outbox.lock().roll_back_batch(id);

@@ -13,18 +13,23 @@ const LAST: Duration = Duration::from_secs(60);
 /// How often a source that is not there is looked for.
 const HELD_POLL: Duration = Duration::from_secs(1);
 
-/// The state of a node as far as trying it is concerned.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The state of a node as far as trying it is concerned. Runs go on beside each other: how one ends that began before the
+/// state says nothing about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
     /// The last run succeeded, or none was tried yet.
-    #[default]
-    Well,
+    Well {
+        /// Since when, if it was not always.
+        since: Option<Instant>,
+    },
     /// The last `failures` runs failed.
     BackingOff {
         /// How many, at least 1.
         failures: u32,
         /// The cause of the latest.
         cause: Cause,
+        /// When that was.
+        at: Instant,
         /// When to try again.
         until: Instant,
     },
@@ -32,6 +37,8 @@ pub enum Health {
     Held {
         /// How it differs.
         why: RootError,
+        /// When it was last seen to.
+        at: Instant,
         /// When to look again.
         until: Instant,
     },
@@ -52,6 +59,12 @@ pub enum News {
     Recovered,
 }
 
+impl Default for Health {
+    fn default() -> Self {
+        Health::Well { since: None }
+    }
+}
+
 impl Health {
     /// Whether a run may start.
     ///
@@ -66,35 +79,50 @@ impl Health {
 
     /// Whether the last run succeeded.
     pub fn is_well(&self) -> bool {
-        *self == Health::Well
+        matches!(self, Health::Well { .. })
     }
 
     /// Whether the node fails, and not only for a moment.
     pub fn is_failing(&self) -> bool {
         match self {
-            Health::Well => false,
+            Health::Well { .. } => false,
             Health::BackingOff { failures, cause, .. } => *failures > 1 || !passes_at_once(*cause),
             Health::Held { .. } => true,
         }
     }
 
+    /// Whether how a run ends that began then says something about this state.
+    pub fn counts(&self, started: Instant) -> bool {
+        match self {
+            // The first run may begin at that very time.
+            Health::Well { since } => since.is_none_or(|since| since <= started),
+            Health::BackingOff { at, .. } | Health::Held { at, .. } => *at < started,
+        }
+    }
+
     // ## any => Well
-    /// A run succeeded.
-    pub fn succeeded(&mut self) -> News {
-        let news = if self.is_well() { News::Nothing } else { News::Recovered };
-        *self = Health::Well;
-        news
+    /// A run succeeded that began then.
+    pub fn succeeded(&mut self, started: Instant, now: Instant) -> News {
+        if self.is_well() || !self.counts(started) {
+            return News::Nothing;
+        }
+        *self = Health::Well { since: Some(now) };
+        News::Recovered
     }
 
     // ## any => BackingOff
-    /// A run failed. `chance` is between 0 and 1 and spreads the tries of many nodes.
-    pub fn failed(&mut self, failure: &Failure, now: Instant, chance: f64) -> News {
+    /// A run failed that began then. What was in flight together fails together: that is one failure. `chance` is between 0
+    /// and 1 and spreads the tries of many nodes.
+    pub fn failed(&mut self, failure: &Failure, started: Instant, now: Instant, chance: f64) -> News {
+        if !self.counts(started) {
+            return News::Nothing;
+        }
         let (failures, before) = match self {
             Health::BackingOff { failures, cause, .. } => (*failures + 1, Some(*cause)),
-            Health::Well | Health::Held { .. } => (1, None),
+            Health::Well { .. } | Health::Held { .. } => (1, None),
         };
         let delay = if failure.cause.is_lasting() { lasting(chance) } else { backoff(failures, chance) };
-        *self = Health::BackingOff { failures, cause: failure.cause, until: now + delay };
+        *self = Health::BackingOff { failures, cause: failure.cause, at: now, until: now + delay };
         // One hiccup is not worth a person's attention: the retry that follows at once tells.
         let first_hiccup = failures == 1 && passes_at_once(failure.cause);
         let was_hiccup = failures == 2 && before.is_some_and(passes_at_once);
@@ -106,17 +134,17 @@ impl Health {
     /// The source is not there.
     pub fn held(&mut self, why: RootError, now: Instant) -> News {
         let known = matches!(self, Health::Held { why: before, .. } if *before == why);
-        *self = Health::Held { why: why.clone(), until: now + HELD_POLL };
+        *self = Health::Held { why: why.clone(), at: now, until: now + HELD_POLL };
         if known { News::Nothing } else { News::Held(why) }
     }
 
     // ## Held => Well
     /// The source is there again, with content.
-    pub fn released(&mut self) -> News {
+    pub fn released(&mut self, now: Instant) -> News {
         if !matches!(self, Health::Held { .. }) {
             return News::Nothing;
         }
-        *self = Health::Well;
+        *self = Health::Well { since: Some(now) };
         News::Released
     }
 }
@@ -144,6 +172,24 @@ mod tests {
         Failure { cause, said: String::new() }
     }
 
+    /// Each time is later than the one before.
+    fn clock() -> impl FnMut() -> Instant {
+        let mut now = Instant::now();
+        move || {
+            now += Duration::from_secs(1);
+            now
+        }
+    }
+
+    /// A run that takes no time.
+    fn fails(health: &mut Health, cause: Cause, now: Instant) -> News {
+        health.failed(&failure(cause), now, now, 0.5)
+    }
+
+    fn succeeds(health: &mut Health, now: Instant) -> News {
+        health.succeeded(now, now)
+    }
+
     #[test]
     fn the_backoff_doubles_to_a_minute_and_is_spread() {
         let millis = |failures, chance| backoff(failures, chance).as_millis();
@@ -153,42 +199,61 @@ mod tests {
 
     #[test]
     fn a_failing_node_is_told_once_per_cause_and_once_when_it_recovers() {
-        let (mut health, now) = (Health::Well, Instant::now());
+        let (mut health, mut clock) = (Health::default(), clock());
         let mut told = Vec::new();
         for cause in [Cause::Unreachable, Cause::Unreachable, Cause::TargetFull, Cause::TargetFull] {
-            told.push(health.failed(&failure(cause), now, 0.5));
+            told.push(fails(&mut health, cause, clock()));
         }
-        told.extend([health.succeeded(), health.succeeded()]);
+        told.extend([succeeds(&mut health, clock()), succeeds(&mut health, clock())]);
         assert_eq!(told, [News::Fails, News::Nothing, News::Fails, News::Nothing, News::Recovered, News::Nothing]);
     }
 
     #[test]
     fn a_killed_rsync_is_told_only_if_the_retry_fails_too() {
-        let (mut health, now) = (Health::Well, Instant::now());
-        assert_eq!(health.failed(&failure(Cause::Killed), now, 0.5), News::Nothing);
+        let (mut health, mut clock) = (Health::default(), clock());
+        assert_eq!(fails(&mut health, Cause::Killed, clock()), News::Nothing);
         assert!(!health.is_failing());
-        assert_eq!(health.failed(&failure(Cause::Killed), now, 0.5), News::Fails);
+        assert_eq!(fails(&mut health, Cause::Killed, clock()), News::Fails);
         assert!(health.is_failing());
-        assert_eq!(health.failed(&failure(Cause::Killed), now, 0.5), News::Nothing);
+        assert_eq!(fails(&mut health, Cause::Killed, clock()), News::Nothing);
     }
 
     #[test]
     fn what_waits_for_a_person_is_not_tried_often() {
-        let (mut health, now) = (Health::Well, Instant::now());
-        health.failed(&failure(Cause::HostKey), now, 0.5);
+        let (mut health, mut clock) = (Health::default(), clock());
+        let now = clock();
+        fails(&mut health, Cause::HostKey, now);
         assert_eq!(health.may_start(now), Err(now + LAST));
-        health.failed(&failure(Cause::Unreachable), now, 0.5);
+        let now = clock();
+        fails(&mut health, Cause::Unreachable, now);
         assert_eq!(health.may_start(now + FIRST * 2), Ok(()));
     }
 
     #[test]
     fn a_source_that_is_gone_holds_and_is_looked_for() {
-        let (mut health, now) = (Health::Well, Instant::now());
+        let (mut health, now) = (Health::default(), Instant::now());
         assert_eq!(health.held(RootError::Missing, now), News::Held(RootError::Missing));
         assert_eq!(health.held(RootError::Missing, now), News::Nothing);
         assert_eq!(health.held(RootError::Replaced, now), News::Held(RootError::Replaced));
         assert_eq!(health.may_start(now), Err(now + HELD_POLL));
-        assert_eq!((health.released(), health.released()), (News::Released, News::Nothing));
+        assert_eq!((health.released(now), health.released(now)), (News::Released, News::Nothing));
         assert_eq!(health.held(RootError::Emptied, now), News::Held(RootError::Emptied), "it is told again");
+    }
+
+    #[test]
+    fn how_a_run_ends_that_began_before_says_nothing_of_what_came_after() {
+        let (mut health, mut clock) = (Health::default(), clock());
+        let [first, second, held, later, fixed, last] = [(); 6].map(|()| clock());
+        let unreachable = failure(Cause::Unreachable);
+        assert_eq!(health.failed(&unreachable, first, second, 0.5), News::Fails);
+        assert_eq!(health.failed(&failure(Cause::TargetFull), first, later, 0.5), News::Nothing, "it is one failure");
+        assert_eq!(health.succeeded(first, later), News::Nothing, "the next may fail all the same");
+        assert_eq!(health.held(RootError::Emptied, held), News::Held(RootError::Emptied));
+        assert_eq!(health.succeeded(second, later), News::Nothing, "the source is as it was seen last");
+        assert!(health.is_failing());
+        assert_eq!(health.released(fixed), News::Released);
+        assert_eq!(health.failed(&unreachable, later, last, 0.5), News::Nothing, "it was sent before");
+        assert!(health.is_well());
+        assert_eq!(fails(&mut health, Cause::Unreachable, last), News::Fails);
     }
 }

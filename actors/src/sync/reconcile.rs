@@ -47,13 +47,16 @@ impl SyncActor {
                 self.link.record.done(Work::Reconcile, &delivery.tally, delivery.failure.as_ref());
                 let changes = delivery.tally.changes();
                 log_delivery(&self.link.log, "reconciled", changes, &delivery, started);
-                self.succeeded(&Delivery { tally: Tally { made_mirror: false, ..delivery.tally }, ..delivery });
+                self.succeeded(
+                    &Delivery { tally: Tally { made_mirror: false, ..delivery.tally }, ..delivery },
+                    started,
+                );
             }
             // The node is well: what changes goes on.
             Err(failure) if failure.cause == Cause::TooManyDeletions => {
                 self.link.outbox.lock().postpone_reconcile(now, |_| lasting(fastrand::f64()));
                 self.link.record.reconcile_held(&failure);
-                let news = self.health.succeeded();
+                let news = self.health.succeeded(started, now);
                 self.tell(&news, None);
                 if !std::mem::replace(&mut self.reconcile_held, true) {
                     error!(self.link.log, "{}", failure);
