@@ -1,16 +1,17 @@
 //! One source tree, the nodes that mirror it, and the daemon between them.
 
+mod expect;
+mod running;
+
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
-use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::daemon::{Daemon, Ended};
+use super::daemon::Daemon;
 use super::server::{self, Server};
-use super::{tree, wait};
+use super::tree;
 
 /// A kind of node; a site has at most one of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,100 +197,6 @@ impl Site {
         fs::write(&made, text).and_then(|()| fs::rename(made, &path)).expect("the directory of the site is writable");
         path
     }
-
-    /// Starts the daemon and waits until it watches.
-    pub fn start(&mut self) {
-        self.start_with(&[]);
-    }
-
-    /// As [`Site::start`], with more options.
-    pub fn start_with(&mut self, options: &[&str]) {
-        self.start_by(&[], options);
-    }
-
-    /// As [`Site::start_with`], through a program that becomes inosync.
-    pub fn start_by(&mut self, launcher: &[&str], options: &[&str]) {
-        self.launch_by(launcher, options);
-        self.expect_watching();
-    }
-
-    /// Every later start is through this program, which becomes inosync.
-    pub fn always_start_by(&mut self, launcher: &[&str]) {
-        self.launcher = launcher.iter().map(|word| word.to_string()).collect();
-    }
-
-    /// Starts the daemon and waits for nothing.
-    pub fn launch(&mut self) {
-        self.launch_by(&[], &[]);
-    }
-
-    /// As [`Site::launch`], with more options.
-    pub fn launch_with(&mut self, options: &[&str]) {
-        self.launch_by(&[], options);
-    }
-
-    fn launch_by(&mut self, launcher: &[&str], options: &[&str]) {
-        let config = self.config_file().display().to_string();
-        let always: Vec<&str> = self.launcher.iter().map(String::as_str).collect();
-        let launcher = [&always[..], launcher].concat();
-        self.daemon = Some(Daemon::start(self.base(), &launcher, &[&["-c", &config], options].concat()));
-    }
-
-    /// The daemon, which has been started, comes to watch.
-    pub fn expect_watching(&mut self) {
-        let started = wait::until(|| {
-            let watches = self.watches();
-            (watches || self.daemon.as_mut().is_some_and(Daemon::has_ended)).then_some(watches)
-        });
-        if started != Some(true) {
-            self.fail("the daemon ended or does not come to watch");
-        }
-    }
-
-    /// Makes the daemon read the configuration as it is now, and waits until it says what comes of it.
-    #[track_caller]
-    pub fn reload(&self) -> String {
-        self.config_file();
-        self.reload_file()
-    }
-
-    /// As [`Site::reload`], with the file as it lies there.
-    #[track_caller]
-    pub fn reload_file(&self) -> String {
-        let said = || {
-            let lines = self.log_lines().into_iter();
-            lines.filter(|line| line.contains("reloaded") || line.contains("reload refused")).collect::<Vec<_>>()
-        };
-        let before = said().len();
-        self.daemon().signal(Signal::HUP);
-        let line = wait::until(|| said().get(before).cloned());
-        line.unwrap_or_else(|| self.fail("nothing comes of a reload"))
-    }
-
-    /// Starts the daemon and waits until every node equals the source, and the comparison that made it so is over.
-    #[track_caller]
-    pub fn start_mirrored(&mut self) {
-        self.start();
-        self.expect_identical();
-        self.expect_compared();
-    }
-
-    /// Runs inosync with the configuration and these options to its end.
-    pub fn run(&self, options: &[&str]) -> Ended {
-        let config = self.config_file().display().to_string();
-        self.run_plain(&[&["-c", &config], options].concat())
-    }
-
-    /// Runs inosync with just these arguments to its end.
-    pub fn run_plain(&self, args: &[&str]) -> Ended {
-        Daemon::start(self.base(), &[], args).wait()
-    }
-
-    /// As [`Site::run`], through a program that is given inosync and its arguments as its own last ones.
-    pub fn run_by(&self, launcher: &[&str], options: &[&str]) -> Ended {
-        let config = self.config_file().display().to_string();
-        Daemon::start(self.base(), launcher, &[&["-c", &config], options].concat()).wait()
-    }
 }
 
 // === where things are ===
@@ -359,162 +266,6 @@ impl Site {
     /// The nodes that are not down on purpose.
     pub fn live(&self) -> impl Iterator<Item = Node> + '_ {
         self.nodes.iter().copied().filter(|&node| node != Dead)
-    }
-}
-
-// === what is expected ===
-
-impl Site {
-    /// Every live node becomes equal to the source.
-    #[track_caller]
-    pub fn expect_identical(&self) {
-        for node in self.live() {
-            let differences = |limit| tree::differences(&self.source(), &self.mirror(node), self.skip, limit);
-            if wait::until(|| differences(1).is_empty().then_some(())).is_none() {
-                self.fail(&format!("{node} does not become equal:\n{}", differences(20).join("\n")));
-            }
-        }
-    }
-
-    /// The daemon, which has just been started, says that it has compared every live node, or the source with the state. That
-    /// comes a moment after the trees are equal: what is changed meanwhile may be part of it.
-    #[track_caller]
-    pub fn expect_compared(&self) {
-        for node in self.live() {
-            let name = self.shown(node);
-            let is_so = |line: &String| {
-                line.contains("compared with the state") || line.contains("reconciled") && line.contains(&name)
-            };
-            if wait::until(|| self.log_lines().iter().any(is_so).then_some(())).is_none() {
-                self.fail(&format!("nobody says that {node} was compared"));
-            }
-        }
-    }
-
-    /// Every live node gets this file with this content.
-    #[track_caller]
-    pub fn expect_on_nodes(&self, path: impl AsRef<Path>, content: &str) {
-        self.live().for_each(|node| self.expect_on_node(node, &path, content));
-    }
-
-    #[track_caller]
-    pub fn expect_on_node(&self, node: Node, path: impl AsRef<Path>, content: &str) {
-        let full = self.mirror(node).join(&path);
-        if wait::until(|| (fs::read(&full).ok()? == content.as_bytes()).then_some(())).is_none() {
-            let found = fs::read(&full).map(|bytes| bytes.escape_ascii().to_string());
-            self.fail(&format!("{:?} on {node} does not become {content:?}, it is {found:?}", path.as_ref()));
-        }
-    }
-
-    /// The path vanishes from every live node.
-    #[track_caller]
-    pub fn expect_gone(&self, path: impl AsRef<Path>) {
-        for node in self.live() {
-            let full = self.mirror(node).join(&path);
-            if wait::until(|| full.symlink_metadata().is_err().then_some(())).is_none() {
-                self.fail(&format!("{:?} stays on {node}", path.as_ref()));
-            }
-        }
-    }
-
-    /// Whatever was changed before this call has been seen and worked off when it returns: a change made now, at the
-    /// top of the tree, has arrived, and then its removal, since removals wait a moment. Says nothing of a node that is
-    /// failing.
-    #[track_caller]
-    pub fn settle(&self) {
-        let stamp = format!("{:?}", Instant::now());
-        self.write("settled", &stamp);
-        self.expect_on_nodes("settled", &stamp);
-        self.remove("settled");
-        self.expect_gone("settled");
-    }
-
-    /// At this moment the file is on every live node with this content.
-    #[track_caller]
-    pub fn assert_on_nodes(&self, path: impl AsRef<Path>, content: &str) {
-        for node in self.live() {
-            let found = fs::read_to_string(self.mirror(node).join(&path));
-            if found.as_ref().ok().map(String::as_str) != Some(content) {
-                self.fail(&format!("{:?} on {node} is not {content:?} but {found:?}", path.as_ref()));
-            }
-        }
-    }
-
-    /// At this moment the path is on no live node.
-    #[track_caller]
-    pub fn assert_absent(&self, path: impl AsRef<Path>) {
-        for node in self.live() {
-            if self.mirror(node).join(&path).symlink_metadata().is_ok() {
-                self.fail(&format!("{:?} is on {node}", path.as_ref()));
-            }
-        }
-    }
-
-    /// A line of the log comes to hold all of these words. Returns the line.
-    #[track_caller]
-    pub fn expect_log_line(&self, words: &[&str]) -> String {
-        let line = || self.log_lines().into_iter().find(|line| words.iter().all(|word| line.contains(word)));
-        wait::until(line).unwrap_or_else(|| self.fail(&format!("the log has no line with {words:?}")))
-    }
-
-    #[track_caller]
-    pub fn expect_log(&self, word: &str) {
-        self.expect_log_line(&[word]);
-    }
-
-    /// Fails the test, with all that helps to see why.
-    #[track_caller]
-    pub fn fail(&self, what: &str) -> ! {
-        let last = |text: &str, count: usize| {
-            let lines: Vec<&str> = text.lines().collect();
-            lines[lines.len().saturating_sub(count)..].join("\n")
-        };
-        let tail = last(&self.log_lines().join("\n"), 40);
-        let servers = [&self.sshd, &self.rsyncd].into_iter().flatten();
-        let servers = servers.map(|server| last(&server.output(), 5)).collect::<Vec<_>>().join("\n");
-        let config = fs::read_to_string(self.base().join("site.ron")).unwrap_or_default();
-        panic!("{what}\n--- config\n{config}--- end of the log\n{tail}\n--- servers\n{servers}");
-    }
-}
-
-// === the daemon ===
-
-impl Site {
-    /// The running daemon.
-    pub fn daemon(&self) -> &Daemon {
-        self.daemon.as_ref().expect("the test started the daemon")
-    }
-
-    /// Whether it has come to watch, also after a reload that starts it anew.
-    pub fn watches(&self) -> bool {
-        let log = self.daemon().log();
-        log.rfind("watching") > log.rfind("inosync starts").max(log.rfind("starting anew"))
-    }
-
-    pub fn log_lines(&self) -> Vec<String> {
-        self.daemon.as_ref().map_or_else(Vec::new, |daemon| daemon.log().lines().map(str::to_owned).collect())
-    }
-
-    /// The lines at WARN or above.
-    pub fn troubles(&self) -> Vec<String> {
-        let is_trouble = |line: &String| [" WARN ", " ERRO ", " CRIT "].iter().any(|level| line.contains(level));
-        self.log_lines().into_iter().filter(is_trouble).collect()
-    }
-
-    /// Asks the daemon to stop by SIGTERM and waits for its end.
-    pub fn stop(&mut self) -> Ended {
-        self.daemon().signal(Signal::TERM);
-        self.wait()
-    }
-
-    /// Kills the daemon alone; what it started is left as it is. Returns its log.
-    pub fn crash(&mut self) -> String {
-        self.daemon.take().expect("the test started the daemon").crash()
-    }
-
-    /// Waits for the end of a daemon that has been asked to stop.
-    pub fn wait(&mut self) -> Ended {
-        self.daemon.take().expect("the test started the daemon").wait()
     }
 }
 
