@@ -31,6 +31,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use slog::{Logger, o};
+use tokio::sync::Notify;
+
 use self::audience::{Audience, Counter};
 use self::children::Children;
 pub use self::examine::Examination;
@@ -47,9 +50,6 @@ use self::standby::Standbys;
 use self::version::Version;
 use self::warm::Fed;
 use crate::hook::heard::Heard;
-use slog::{Logger, o};
-use tokio::sync::Notify;
-
 use crate::root::Root;
 use crate::site::Site;
 use crate::sync::Worked;

@@ -336,7 +336,7 @@ impl Handler<FlushWhenDrained> for WatcherActor {
             return;
         }
         if let Some((observer, _)) = &mut self.watching {
-            observer.flush();
+            observer.flush(Instant::now());
         }
         self.pass_on(ctx);
         self.outlets.flush.do_send(Flush);

@@ -54,6 +54,17 @@ fn expect_told(site: &Site, from: &str, to: &str) {
 }
 
 #[test]
+fn a_directory_that_left_the_tree_just_before_a_stop_is_gone_at_the_nodes() {
+    let mut site = site();
+    plant(&site, "dir");
+    site.start_mirrored();
+    fs::rename(site.at("dir"), site.beside("outside")).unwrap();
+    let ended = site.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    site.live().for_each(|node| assert!(!site.mirror(node).join("dir").exists(), "{node}: {}", ended.log));
+}
+
+#[test]
 fn a_directory_that_is_renamed_is_renamed_on_the_nodes_and_the_log_says_so() {
     let mut site = site();
     plant(&site, "old");

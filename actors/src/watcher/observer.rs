@@ -20,7 +20,7 @@ use super::cookie::Cookie;
 use super::dirs::{Attached, Dirs};
 use super::error::WatchError;
 use super::mounts::Mounts;
-use super::moves::{Departure, FileDeparture, FileMoves, Moves};
+use super::moves::{Departure, FileDeparture, FileMoves, Moves, PAIRING_TIME};
 use super::quiet::Quiet;
 use super::reader::RawEvent;
 use super::tree::NodeId;
@@ -141,14 +141,7 @@ impl Observer {
 
     /// Does what is due by time.
     pub fn tick(&mut self, now: Instant) {
-        for Departure { from, parent } in self.moves.expired(now) {
-            if let Some(name) = last_name(&from) {
-                self.dirs.check_name(parent, &name);
-                // What was given up by a name that is out of date is found again when its move is told.
-                self.scanned_until(now);
-            }
-            self.moved_out(from);
-        }
+        self.left(now, now);
         for path in self.quiet.due(now) {
             self.written(path);
         }
@@ -177,8 +170,22 @@ impl Observer {
         times.into_iter().chain([self.unwatched.next_tick()]).flatten().min()
     }
 
-    /// Nothing is waited for any longer: files that are still open count as they are, lost track is repaired now.
-    pub fn flush(&mut self) {
+    /// Directories left the tree of which the other end of their move was not told until `until`.
+    fn left(&mut self, until: Instant, now: Instant) {
+        for Departure { from, parent } in self.moves.expired(until) {
+            if let Some(name) = last_name(&from) {
+                self.dirs.check_name(parent, &name);
+                // What was given up by a name that is out of date is found again when its move is told.
+                self.scanned_until(now);
+            }
+            self.moved_out(from);
+        }
+    }
+
+    /// Nothing is waited for any longer: files that are still open count as they are, halves of moves as they stand alone,
+    /// lost track is repaired now.
+    pub fn flush(&mut self, now: Instant) {
+        self.left(now + PAIRING_TIME, now);
         if matches!(self.presence, Presence::Here { .. })
             && let Some(lost) = self.lost.take()
         {
