@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::support::{Local, Site};
+use crate::support::{Local, Rsyncd, Site};
 
 /// A small generator (xorshift): a test needs no better one.
 struct Random(u64);
@@ -56,11 +56,15 @@ fn operate(site: &Site, random: &mut Random, step: usize, dir_moves: bool) -> io
     }
 }
 
-fn run(site: &mut Site, rounds: usize, steps: usize, dir_moves: bool) {
+fn random() -> Random {
     let now = || u64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos());
     let seed = std::env::var("INOSYNC_TEST_SEED").map_or_else(|_| now(), |seed| seed.parse().unwrap());
     println!("INOSYNC_TEST_SEED={seed}");
-    let mut random = Random(seed | 1 << 40);
+    Random(seed | 1 << 40)
+}
+
+fn run(site: &mut Site, rounds: usize, steps: usize, dir_moves: bool) {
+    let mut random = random();
     site.start_mirrored();
     for round in 0..rounds {
         for step in 0..steps {
@@ -73,6 +77,21 @@ fn run(site: &mut Site, rounds: usize, steps: usize, dir_moves: bool) {
             site.start();
         }
         site.expect_identical();
+    }
+}
+
+#[test]
+fn after_any_sequence_of_operations_a_stop_that_ends_well_has_sent_all_of_them() {
+    let (mut site, mut random) = (Site::on(&[Local, Rsyncd]), random());
+    site.config("dir_moves: Replicate");
+    for round in 0..20 {
+        site.start_mirrored();
+        for step in 0..5 * (round % 4) + 1 {
+            let _ = operate(&site, &mut random, 100 * round + step, true);
+        }
+        let ended = site.stop();
+        assert_eq!(ended.code, Some(0), "{}", ended.log);
+        site.assert_identical(&ended.log);
     }
 }
 

@@ -19,6 +19,15 @@ impl Site {
         }
     }
 
+    /// Every live node equals the source at this moment. `log` is that of a daemon that has ended.
+    #[track_caller]
+    pub fn assert_identical(&self, log: &str) {
+        for node in self.live() {
+            let differences = tree::differences(&self.source(), &self.mirror(node), self.skip, 20);
+            assert!(differences.is_empty(), "{node} differs:\n{}\n{log}", differences.join("\n"));
+        }
+    }
+
     /// The daemon, which has just been started, says that it has compared every live node, or the source with the state. That
     /// comes a moment after the trees are equal: what is changed meanwhile may be part of it.
     #[track_caller]
