@@ -83,6 +83,8 @@ pub struct Rsync {
     make_path: Cell<bool>,
     /// Whether a run made the mirror, and that was not told yet: that run itself may have failed.
     made_mirror: Cell<bool>,
+    /// Whether a reconcile is about to send everything, also to a mirror that was made just now.
+    sends_all_next: Cell<bool>,
     /// When a part of the mirror was read-only or full and another one was not.
     in_part: Cell<Option<Instant>>,
     standbys: RefCell<Standbys>,
@@ -117,7 +119,7 @@ impl Rsync {
     /// The way from `root` to `node`. `version` is that of the local rsync.
     pub fn new(site: Rc<Site>, root: Root, node: Node, version: Version, shared: Shared) -> Rc<Self> {
         let deletions = Cell::new(Deletions::Unknown);
-        let (make_path, made_mirror) = (Cell::new(false), Cell::new(false));
+        let (make_path, made_mirror, sends_all_next) = (Cell::new(false), Cell::new(false), Cell::new(false));
         let master = shared.master(&site, &node);
         let Shared { children, budget, staging, audience, counter, log, .. } = shared;
         let log = log.new(o!("node" => node.name().to_owned()));
@@ -131,6 +133,7 @@ impl Rsync {
             deletions,
             make_path,
             made_mirror,
+            sends_all_next,
             in_part: Cell::new(None),
             standbys,
             staging,

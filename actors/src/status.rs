@@ -362,9 +362,9 @@ impl State {
                 until: unix(SystemTime::now() + until.saturating_duration_since(now)),
                 lasts: health.is_failing(),
             },
-            (Health::Well { .. }, Facts { reconciles: true, .. }) => State::Reconciling,
-            (Health::Well { .. }, Facts { pending: 1.., .. }) => State::Syncing,
-            (Health::Well { .. }, _) => State::Idle,
+            (Health::Well, Facts { reconciles: true, .. }) => State::Reconciling,
+            (Health::Well, Facts { pending: 1.., .. }) => State::Syncing,
+            (Health::Well, _) => State::Idle,
         }
     }
 }

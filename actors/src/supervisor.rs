@@ -230,7 +230,7 @@ impl SupervisorActor {
     /// Paths that some node of the site does not have.
     fn pending(&self) -> usize {
         let staying = self.slots.iter().filter(|slot| slot.stage != Stage::Leaving);
-        staying.map(|slot| slot.link.outbox.lock().len()).sum()
+        staying.map(|slot| slot.link.outbox.lock().lacking()).sum()
     }
 
     fn watching(&mut self, directories: usize, ctx: &mut Context<Self>) {

@@ -160,10 +160,9 @@ impl SyncActor {
         if let Err(why) = self.link.root.check() {
             return self.hold(why, now);
         }
-        if self.link.outbox.lock().source_returned(now) {
-            let news = self.health.released(now);
-            self.tell(&news, None);
-        }
+        let emptied = self.link.outbox.lock().source_returned(now);
+        let news = self.health.released(emptied);
+        self.tell(&news, None);
         self.start_reconcile(now, ctx);
         // A batch of the fast lane may leave something to the bulk lane.
         for lane in Lane::ALL {
@@ -208,7 +207,7 @@ impl SyncActor {
             warn!(self.link.log, "the mirror did not exist; sending everything");
             self.link.outbox.lock().mirror_lost(now);
         }
-        let news = self.health.succeeded(started, now);
+        let news = self.health.succeeded(started);
         self.tell(&news, None);
         self.superior.succeeded.do_send(Succeeded { slot: self.link.slot });
         self.superior.settled.do_send(Settled { slot: self.link.slot, tally: delivery.tally });

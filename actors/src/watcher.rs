@@ -331,12 +331,13 @@ impl Handler<FlushWhenDrained> for WatcherActor {
     fn handle(&mut self, FlushWhenDrained { calm, goal }: FlushWhenDrained, ctx: &mut Self::Context) {
         let drained = self.watching.as_ref().is_none_or(|(_, gauge)| gauge.is_drained());
         let has_all = self.watching.as_ref().is_none_or(|(_, gauge)| gauge.has_taken(goal));
-        if !(has_all || drained && calm) {
+        let complete = drained && calm;
+        if !(has_all || complete) {
             ctx.notify_later(FlushWhenDrained { calm: drained, goal }, FLUSH_POLL);
             return;
         }
         if let Some((observer, _)) = &mut self.watching {
-            observer.flush(Instant::now());
+            observer.flush(complete, Instant::now());
         }
         self.pass_on(ctx);
         self.outlets.flush.do_send(Flush);

@@ -49,6 +49,10 @@ fn a_stop_where_changes_never_cease_ends_when_what_was_changed_before_has_arrive
     done.store(true, Ordering::Relaxed);
     writer.join().unwrap();
     assert!(ended.left.is_empty(), "still running: {:?}", ended.left);
+    let is_trouble = |line: &&str| line.contains(" WARN ") || line.contains(" ERRO ");
+    let unexpected =
+        |line: &&str| is_trouble(line) && !line.contains("stopped with changes that the node does not have");
+    assert_eq!(ended.log.lines().find(unexpected), None);
     for node in site.live() {
         assert!(site.mirror(node).join("z").exists(), "{node}: {}", ended.log);
     }

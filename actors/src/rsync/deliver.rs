@@ -5,6 +5,7 @@ mod next_best;
 
 pub(super) use self::moves::covers;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -130,7 +131,9 @@ impl Rsync {
         // Nobody listens any more when the batch was given up.
         let _ = worked.send(());
         let mut delivery = runs.ended().await?;
-        delivery.tally.made_mirror |= self.made_mirror.take();
+        let told = delivery.tally.made_mirror;
+        // Else the reconcile takes the mark.
+        delivery.tally.made_mirror = !self.sends_all_next.get() && (self.made_mirror.take() || told);
         self.learn_of_links(rest.links_failed);
         Ok(delivery)
     }
@@ -218,25 +221,26 @@ impl Rsync {
 
     /// Compares the whole tree, and keeps `latest` meanwhile. What the node has below the directories `kept` is not deleted.
     pub(super) async fn reconcile_all(self: &Rc<Self>, kept: &[RelPath], latest: Latest) -> Result<Delivery, Failure> {
-        // It sends everything to a mirror that was made before.
-        let made = self.made_mirror.take();
-        let result = self.reconcile_once(kept, latest).await;
-        self.made_mirror.set(self.made_mirror.get() || made && result.is_err());
-        result
-    }
-
-    async fn reconcile_once(self: &Rc<Self>, kept: &[RelPath], latest: Latest) -> Result<Delivery, Failure> {
         let meter = Meter::start(latest);
         let filters: Vec<OsString> = kept.iter().flat_map(rules::kept).collect();
         if let Some(most) = self.site.max_delete {
-            self.count_deletions(most, &filters).await?;
+            // If this never ends, another reconcile is to come, too.
+            self.sends_all_next.set(true);
+            let counted = self.count_deletions(most, &filters).await;
+            self.sends_all_next.set(false);
+            counted?;
         }
+        // It sends everything to a mirror that was made before, or that it makes itself.
+        let made = Cell::new(self.made_mirror.take());
         let mut hear = |said: &[u8]| {
             if let Some((piece, _)) = Piece::split_from(said) {
                 meter.hear(&piece);
             }
+            made.set(made.get() || output::parts(said).any(|line| line == Line::MadeMirror));
         };
-        self.counted(Order { rules: &filters, ..Order::of(Recipe::Full) }, None, &mut hear).await
+        let result = self.counted(Order { rules: &filters, ..Order::of(Recipe::Full) }, None, &mut hear).await;
+        self.made_mirror.set(self.made_mirror.get() || made.get() && result.is_err());
+        result
     }
 
     /// Fails if a reconcile would delete more than `most` entries. rsync's own limit stops only when it has deleted so many.

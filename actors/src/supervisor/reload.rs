@@ -137,7 +137,7 @@ impl SupervisorActor {
     pub(super) fn dismiss(&mut self, at: usize, ctx: &mut Context<Self>) {
         let Some(slot) = self.slots.get(at).filter(|slot| slot.errand != Errand::Leave) else { return };
         slot.errand = Errand::Leave;
-        match slot.link.outbox.lock().len() {
+        match slot.link.outbox.lock().lacking() {
             0 => info!(slot.link.log, "node removed"),
             pending => warn!(slot.link.log, "node removed, with changes that it does not have"; "pending" => pending),
         }

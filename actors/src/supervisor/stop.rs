@@ -78,7 +78,7 @@ impl SupervisorActor {
         for slot in self.slots.iter() {
             // What waits for a list would take its time to end.
             slot.link.transport.rest();
-            let pending = slot.link.outbox.lock().len();
+            let pending = slot.link.outbox.lock().lacking();
             if pending > 0 && !self.superseded {
                 warn!(slot.link.log, "stopped with changes that the node does not have"; "pending" => pending);
             }

@@ -32,13 +32,14 @@ impl SyncActor {
     pub(super) fn start_batch(&mut self, lane: Lane, now: Instant, ctx: &mut Context<Self>) {
         let mut outbox = self.link.outbox.lock();
         let batch = outbox.lease(lane, BATCH_PATHS, BATCH_BYTES, now);
+        let since = batch.paths.iter().filter_map(|(_, pending)| pending.since).min().unwrap_or(now);
         let mut disk = Source(self.link.root.path().to_owned());
         let room = Room { bytes: self.link.bulk_size, entries: BATCH_ENTRIES };
         let room = (lane == Lane::Fast).then_some(room);
         let plan = Rc::new(plan(&batch.paths, &outbox, &self.link.excludes, &mut disk, room, now));
         for path in &plan.lost {
             warn!(self.link.log, "comparing a directory: something in it is gone, and nobody reported it"; "path" => %path);
-            outbox.add(&Change::Subtree { path: path.clone() }, now);
+            outbox.add_since(&Change::Subtree { path: path.clone() }, since, now);
         }
         for via in plan.renamed.values().filter_map(|rename| rename.via.clone()) {
             outbox.make_for_a_while(batch.id, via, now);

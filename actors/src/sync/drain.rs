@@ -1,5 +1,6 @@
 //! What is still done before the daemon stops, or the node leaves: what was changed before is sent. What changes meanwhile is
-//! sent as long as that lasts, and not waited for, so that a stop ends where changes never cease.
+//! sent as long as that lasts; then nothing more is started, and what is in flight ends. So a stop ends where changes never
+//! cease, and breaks nothing off.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,8 @@ impl SyncActor {
         let busy =
             outbox.is_sending(since) || !self.link.record.is_paused() && outbox.is_to_go(since, now, now + PATIENCE);
         drop(outbox);
-        if !busy || self.health.is_failing() {
+        self.resting |= !busy;
+        if self.resting && self.in_flight == 0 || self.health.is_failing() {
             self.draining = None;
             self.superior.drained.do_send(Drained { slot: self.link.slot });
         }

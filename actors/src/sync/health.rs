@@ -14,14 +14,12 @@ const LAST: Duration = Duration::from_secs(60);
 const HELD_POLL: Duration = Duration::from_secs(1);
 
 /// The state of a node as far as trying it is concerned. Runs go on beside each other: how one ends that began before the
-/// state says nothing about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// node got worse says nothing of how it is now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Health {
     /// The last run succeeded, or none was tried yet.
-    Well {
-        /// Since when, if it was not always.
-        since: Option<Instant>,
-    },
+    #[default]
+    Well,
     /// The last `failures` runs failed.
     BackingOff {
         /// How many, at least 1.
@@ -59,12 +57,6 @@ pub enum News {
     Recovered,
 }
 
-impl Default for Health {
-    fn default() -> Self {
-        Health::Well { since: None }
-    }
-}
-
 impl Health {
     /// Whether a run may start.
     ///
@@ -79,34 +71,33 @@ impl Health {
 
     /// Whether the last run succeeded.
     pub fn is_well(&self) -> bool {
-        matches!(self, Health::Well { .. })
+        *self == Health::Well
     }
 
     /// Whether the node fails, and not only for a moment.
     pub fn is_failing(&self) -> bool {
         match self {
-            Health::Well { .. } => false,
+            Health::Well => false,
             Health::BackingOff { failures, cause, .. } => *failures > 1 || !passes_at_once(*cause),
             Health::Held { .. } => true,
         }
     }
 
-    /// Whether how a run ends that began then says something about this state.
+    /// Whether it is news how a run ends that began then. What fails while the node is well always is.
     pub fn counts(&self, started: Instant) -> bool {
         match self {
-            // The first run may begin at that very time.
-            Health::Well { since } => since.is_none_or(|since| since <= started),
+            Health::Well => true,
             Health::BackingOff { at, .. } | Health::Held { at, .. } => *at < started,
         }
     }
 
     // ## any => Well
     /// A run succeeded that began then.
-    pub fn succeeded(&mut self, started: Instant, now: Instant) -> News {
+    pub fn succeeded(&mut self, started: Instant) -> News {
         if self.is_well() || !self.counts(started) {
             return News::Nothing;
         }
-        *self = Health::Well { since: Some(now) };
+        *self = Health::Well;
         News::Recovered
     }
 
@@ -119,7 +110,7 @@ impl Health {
         }
         let (failures, before) = match self {
             Health::BackingOff { failures, cause, .. } => (*failures + 1, Some(*cause)),
-            Health::Well { .. } | Health::Held { .. } => (1, None),
+            Health::Well | Health::Held { .. } => (1, None),
         };
         let delay = if failure.cause.is_lasting() { lasting(chance) } else { backoff(failures, chance) };
         *self = Health::BackingOff { failures, cause: failure.cause, at: now, until: now + delay };
@@ -139,13 +130,13 @@ impl Health {
     }
 
     // ## Held => Well
-    /// The source is there again, with content.
-    pub fn released(&mut self, now: Instant) -> News {
+    /// The source is there again, as it must be. `emptied`: it was without its content meanwhile.
+    pub fn released(&mut self, emptied: bool) -> News {
         if !matches!(self, Health::Held { .. }) {
             return News::Nothing;
         }
-        *self = Health::Well { since: Some(now) };
-        News::Released
+        *self = Health::Well;
+        if emptied { News::Released } else { News::Recovered }
     }
 }
 
@@ -187,7 +178,7 @@ mod tests {
     }
 
     fn succeeds(health: &mut Health, now: Instant) -> News {
-        health.succeeded(now, now)
+        health.succeeded(now)
     }
 
     #[test]
@@ -236,24 +227,22 @@ mod tests {
         assert_eq!(health.held(RootError::Missing, now), News::Nothing);
         assert_eq!(health.held(RootError::Replaced, now), News::Held(RootError::Replaced));
         assert_eq!(health.may_start(now), Err(now + HELD_POLL));
-        assert_eq!((health.released(now), health.released(now)), (News::Released, News::Nothing));
+        assert_eq!((health.released(true), health.released(true)), (News::Released, News::Nothing));
         assert_eq!(health.held(RootError::Emptied, now), News::Held(RootError::Emptied), "it is told again");
     }
 
     #[test]
     fn how_a_run_ends_that_began_before_says_nothing_of_what_came_after() {
         let (mut health, mut clock) = (Health::default(), clock());
-        let [first, second, held, later, fixed, last] = [(); 6].map(|()| clock());
+        let [first, second, held, later, last] = [(); 5].map(|()| clock());
         let unreachable = failure(Cause::Unreachable);
         assert_eq!(health.failed(&unreachable, first, second, 0.5), News::Fails);
         assert_eq!(health.failed(&failure(Cause::TargetFull), first, later, 0.5), News::Nothing, "it is one failure");
-        assert_eq!(health.succeeded(first, later), News::Nothing, "the next may fail all the same");
+        assert_eq!(health.succeeded(first), News::Nothing, "the next may fail all the same");
         assert_eq!(health.held(RootError::Emptied, held), News::Held(RootError::Emptied));
-        assert_eq!(health.succeeded(second, later), News::Nothing, "the source is as it was seen last");
+        assert_eq!(health.succeeded(second), News::Nothing, "the source is as it was seen last");
         assert!(health.is_failing());
-        assert_eq!(health.released(fixed), News::Released);
-        assert_eq!(health.failed(&unreachable, later, last, 0.5), News::Nothing, "it was sent before");
-        assert!(health.is_well());
-        assert_eq!(fails(&mut health, Cause::Unreachable, last), News::Fails);
+        assert_eq!((health.released(false), health.is_well()), (News::Recovered, true));
+        assert_eq!(health.failed(&unreachable, first, last, 0.5), News::Fails, "nobody has told of it");
     }
 }

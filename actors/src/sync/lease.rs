@@ -5,6 +5,7 @@
 //! nothing any more, but its paths stay out until rsync's exit code tells that they arrived.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use super::fold::{Pending, Scope};
 use super::origins::Origin;
@@ -126,6 +127,12 @@ impl Leases {
         self.leases.iter_mut().filter(|lease| lease.id == id).for_each(|lease| {
             lease.needed.insert(path.clone());
         });
+    }
+
+    /// When the oldest change of a batch was seen.
+    pub fn oldest(&self, id: LeaseId) -> Option<Instant> {
+        let lease = self.leases.iter().find(|lease| lease.id == id)?;
+        lease.paths.values().filter_map(|pending| pending.since).min()
     }
 
     /// Whether a batch needs what the node has at a path or below it.

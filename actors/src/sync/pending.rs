@@ -177,8 +177,11 @@ impl PendingSet {
     /// works on another.
     pub fn lease(&mut self, lane: Lane, paths: usize, bytes: usize, now: Instant) -> Batch {
         debug_assert!(!self.leases.works(lane), "one batch at a time");
-        let due = self.waiting.iter().filter(|(path, pending)| self.may_go(path, pending, lane, now));
-        let paths = longest_waiting(due, paths, bytes);
+        let is_calm = self.calm.until(now).is_none();
+        let due = self.waiting.iter().filter(|(_, pending)| {
+            pending.is_due(now) && pending.bulk == (lane == Lane::Bulk) && (is_calm || !pending.deletes())
+        });
+        let paths = longest_waiting(due, |path, pending| self.is_free(path, pending, lane), paths, bytes);
         let origins = self.take_origins(&paths);
         for (path, _) in &paths {
             self.waiting.take(path);
@@ -215,21 +218,17 @@ impl PendingSet {
         self.leases.works(lane)
     }
 
-    fn may_go(&self, path: &RelPath, pending: &Pending, lane: Lane, now: Instant) -> bool {
-        pending.is_due(now)
-            && pending.bulk == (lane == Lane::Bulk)
-            && !self.waits_for_calm(pending, now)
-            && self.is_free(path, pending, lane)
-    }
-
     /// Whether nothing that is out, or waits for another name of it, keeps a path from going.
     fn is_free(&self, path: &RelPath, pending: &Pending, lane: Lane) -> bool {
+        let is_source = pending.removed && self.is_to_be_copied(path);
+        !is_source && !self.waits_for_leases(path, pending, lane)
+    }
+
+    /// Whether what is out keeps a path from going.
+    fn waits_for_leases(&self, path: &RelPath, pending: &Pending, lane: Lane) -> bool {
         let old = self.origins.get(path).map(|origin| &origin.old);
         let is_blocked = |path: &RelPath| self.leases.blocks(path, lane);
-        if is_blocked(path) || old.is_some_and(is_blocked) {
-            return false;
-        }
-        !(pending.removed && self.is_needed(path))
+        is_blocked(path) || old.is_some_and(is_blocked) || pending.removed && self.leases.needs(path)
     }
 
     /// Whether the removal of this path was reported, and nothing since.
@@ -343,8 +342,10 @@ impl PendingSet {
     /// `keeps` is asked for each path, with its failed tries, whether its origins are of use for another try.
     fn end_lease(&mut self, id: LeaseId, keeps: impl Fn(&RelPath, u32) -> bool) -> BTreeMap<RelPath, Pending> {
         let Ended { paths, shared, origins } = self.leases.end(id);
+        // As old as what made it necessary.
+        let since = paths.values().filter_map(|pending| pending.since).min();
         for dir in shared {
-            self.put_back(id, dir, Pending::new(Scope::Entry, false));
+            self.put_back(id, dir, Pending { since, ..Pending::new(Scope::Entry, false) });
         }
         self.keep_origins(origins, &paths, keeps);
         paths
@@ -393,10 +394,11 @@ impl PendingSet {
     }
 }
 
-/// Those that the node has lacked for longest, in order, up to `most` of them and about `bytes` of names: where more changes
-/// than can be sent, each has its turn.
+/// Of those that are free, the ones that the node has lacked for longest, by name: up to `most` of them and about `bytes` of
+/// names. Where there are more changes than can be sent, each has its turn.
 fn longest_waiting<'a>(
     due: impl Iterator<Item = (&'a RelPath, &'a Pending)>,
+    is_free: impl Fn(&RelPath, &Pending) -> bool,
     most: usize,
     bytes: usize,
 ) -> Vec<(RelPath, Pending)> {
@@ -404,17 +406,17 @@ fn longest_waiting<'a>(
     let length = |path: &RelPath| path.as_bytes().len();
     if due.len() > most || due.iter().map(|(path, _)| length(path)).sum::<usize>() > bytes {
         due.sort_by_key(|(_, pending)| pending.since);
-        let mut room = bytes;
-        let fit = due.iter().take(most).take_while(|(path, _)| {
-            let fits = room > 0;
-            room = room.saturating_sub(length(path));
-            fits
-        });
-        let fit = fit.count();
-        due.truncate(fit);
-        due.sort_unstable_by_key(|(path, _)| *path);
     }
-    due.into_iter().map(|(path, pending)| (path.clone(), *pending)).collect()
+    let mut room = bytes;
+    // Asked last, and of no more than are taken: it takes the time.
+    let free = due.into_iter().filter(|(path, pending)| is_free(path, pending)).take(most).take_while(|(path, _)| {
+        let fits = room > 0;
+        room = room.saturating_sub(length(path));
+        fits
+    });
+    let mut free: Vec<_> = free.map(|(path, pending)| (path.clone(), *pending)).collect();
+    free.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    free
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! What the supervisor asks of a SyncActor besides work: to make room for another one, to pause, to rest at the end, and to compare everything
-//! now and then. When that is due is for [`resync`](super::resync).
+//! What the supervisor asks of a SyncActor besides work: to make room for another one, to pause, to rest at the end, and to
+//! compare everything now and then. When that is due is for [`resync`](super::resync).
 
 use std::time::Instant;
 

@@ -182,10 +182,12 @@ impl Observer {
         }
     }
 
-    /// Nothing is waited for any longer: files that are still open count as they are, halves of moves as they stand alone,
-    /// lost track is repaired now.
-    pub fn flush(&mut self, now: Instant) {
-        self.left(now + PAIRING_TIME, now);
+    /// Nothing is waited for any longer: files that are still open count as they are, lost track is repaired now. `complete`:
+    /// no event is left, so that a half of a move stands alone for ever.
+    pub fn flush(&mut self, complete: bool, now: Instant) {
+        if complete {
+            self.left(now + PAIRING_TIME, now);
+        }
         if matches!(self.presence, Presence::Here { .. })
             && let Some(lost) = self.lost.take()
         {

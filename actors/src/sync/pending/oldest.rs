@@ -77,7 +77,23 @@ impl PendingSet {
         reconciles || self.leases.iter().any(|(_, pending)| pending.is_seen_until(at))
     }
 
-    /// Whether something that was seen until `at` can go to the node by `soon`, or waits only for what is on its way.
+    /// How many paths the node is known to lack: without a reconcile that only looks whether it does.
+    pub fn lacking(&self) -> usize {
+        self.len() - usize::from(self.only_looks())
+    }
+
+    /// Whether there is a reconcile, and nothing is lost if it never comes about.
+    pub(super) fn only_looks(&self) -> bool {
+        let owed = self.owed_since.or(self.owed_next).is_some();
+        match &self.reconcile {
+            Reconcile::Idle => false,
+            // One that is held, or fails by itself, has found something.
+            Reconcile::Wanted { tries, .. } => !owed && *tries == 0,
+            Reconcile::Running { tries, beside, .. } => !owed && *tries == 0 && beside.is_empty(),
+        }
+    }
+
+    /// Whether something that was seen until `at` can go to the node by `soon`, or waits for nothing but what is in flight.
     pub fn is_to_go(&self, at: Instant, now: Instant, soon: Instant) -> bool {
         if self.owes(at) && self.reconcile_due(now).is_some_and(|due| due <= soon) {
             return true;
@@ -86,8 +102,9 @@ impl PendingSet {
         let goes = |(path, pending): (&RelPath, &Pending)| {
             let due = pending.not_before.max(calm.filter(|_| pending.deletes()));
             let lane = if pending.bulk { Lane::Bulk } else { Lane::Fast };
-            let comes = || self.leases.paths() > 0 || self.is_free(path, pending, lane);
-            pending.is_seen_until(at) && due.is_none_or(|due| due <= soon) && comes()
+            pending.is_seen_until(at)
+                && due.is_none_or(|due| due <= soon)
+                && (self.is_free(path, pending, lane) || self.waits_for_leases(path, pending, lane))
         };
         self.waiting.iter().any(goes)
     }
@@ -114,7 +131,7 @@ mod tests {
 
     use super::*;
     use crate::messages::Change;
-    use crate::sync::pending::Fate;
+    use crate::sync::pending::{Batch, Fate};
 
     fn rel(path: &str) -> RelPath {
         RelPath::new(path.as_bytes()).unwrap()
@@ -332,6 +349,10 @@ mod tests {
         assert!(!set.may_be_overtaken(&rel("a"), at(9)) && set.lacks(&rel("a"), at(2)), "it is looked at again");
     }
 
+    fn names(batch: &Batch) -> Vec<String> {
+        batch.paths.iter().map(|(path, _)| path.to_string()).collect()
+    }
+
     /// Of what was seen until so many seconds after the start: whether something is on its way, and whether something is to
     /// go within 20 s.
     fn awaited(set: &PendingSet, start: Instant, seconds: u64) -> (bool, bool) {
@@ -374,6 +395,64 @@ mod tests {
         assert!(set.next_due(Lane::Fast, later).is_none() && awaited(&set, start, 0) == (true, true), "{set:?}");
         set.settle(batch.id, later, |_| Fate::Delivered, |_| Duration::ZERO);
         assert_eq!(awaited(&set, start, 0), (false, true));
+    }
+
+    #[test]
+    fn a_stop_waits_for_what_a_batch_leaves_behind() {
+        let (mut set, start) = reconciled();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        set.hurry();
+        set.add(&touched("d/large"), start);
+        let batch = set.lease(Lane::Fast, 9, 9999, start);
+        set.defer(batch.id, &BTreeSet::from([rel("d/large")]));
+        set.settle(batch.id, start, |_| Fate::Delivered, |_| Duration::ZERO);
+        let bulk = set.lease(Lane::Bulk, 9, 9999, start);
+        set.add(&touched("d/a"), start);
+        let fast = set.lease(Lane::Fast, 9, 9999, start);
+        set.make_for_a_while(fast.id, rel("detour"), at(1));
+        set.add(&touched("other"), at(2));
+        set.settle(fast.id, at(3), |_| Fate::Delivered, |_| Duration::ZERO);
+        assert_eq!(awaited(&set, start, 1), (true, true), "the detour is to be removed");
+        let fast = set.lease(Lane::Fast, 9, 9999, at(3));
+        set.settle(fast.id, at(3), |_| Fate::Delivered, |_| Duration::ZERO);
+        set.settle(bulk.id, at(4), |_| Fate::Delivered, |_| Duration::ZERO);
+        assert_eq!(awaited(&set, start, 1), (false, true), "the time of `d` may be wrong");
+    }
+
+    #[test]
+    fn a_stop_does_not_wait_for_an_old_name_whose_new_one_waits() {
+        let (mut set, start) = reconciled();
+        let pattern = crate::filter::excludes::Pattern::parse("*.part").unwrap();
+        set.set_settle(crate::filter::settle::Settle::new(vec![(pattern, Duration::from_secs(3600))]));
+        set.hurry();
+        set.add(&Change::Removed { path: rel("old"), is_dir: false }, start);
+        set.add(&Change::Renamed { from: rel("old"), to: rel("new.part") }, start);
+        let later = start + Duration::from_secs(1);
+        set.add(&touched("other"), later);
+        assert_eq!(names(&set.lease(Lane::Fast, 9, 9999, later)), ["other"]);
+        assert_eq!(awaited(&set, start, 0), (false, false));
+    }
+
+    #[test]
+    fn a_reconcile_that_only_looks_is_nothing_that_a_node_lacks_until_it_finds_something() {
+        let (mut set, start) = reconciled();
+        let lacking = |set: &PendingSet| (set.lacking(), set.backlog().reconcile);
+        set.want_resync();
+        assert_eq!((set.len(), lacking(&set)), (1, (0, false)));
+        assert!(set.lease_reconcile(start));
+        assert_eq!(lacking(&set), (0, false));
+        set.add(&touched("a"), start);
+        let batch = set.lease(Lane::Fast, 9, 9999, start);
+        set.settle(batch.id, start, |_| Fate::Delivered, |_| Duration::ZERO);
+        assert_eq!(lacking(&set), (1, true), "it may overtake `a`");
+        set.settle_reconcile(start);
+        set.want_resync();
+        assert!(set.lease_reconcile(start));
+        set.postpone_reconcile(start, |_| Duration::ZERO);
+        assert!(lacking(&set).1, "it is held");
+        let (mut set, _) = reconciled();
+        set.owe(start);
+        assert_eq!(lacking(&set), (1, true));
     }
 
     #[test]

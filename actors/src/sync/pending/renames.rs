@@ -29,7 +29,10 @@ impl PendingSet {
     /// The batch makes `via` at the node for a while: it is deleted when the batch has ended.
     pub fn make_for_a_while(&mut self, id: LeaseId, via: RelPath, now: Instant) {
         self.leases.need(id, via.clone());
+        // As old as what it is made for: a stop waits for it.
+        self.waiting.at(self.leases.oldest(id).unwrap_or(now));
         self.removed(&via, false, now);
+        self.waiting.at(now);
     }
 
     /// The last run did not end in order: what it was about to send may be at the node by the names of detours.
@@ -79,11 +82,11 @@ impl PendingSet {
         self.is_reconciling() || self.leases.get(path).is_some() || path.ancestors().any(|dir| subtree(&dir))
     }
 
-    /// Whether something still waits, or is in flight, that the node makes out of what it has at a path or below it.
-    pub(super) fn is_needed(&self, path: &RelPath) -> bool {
+    /// Whether something still waits that the node makes out of what it has at a path or below it.
+    pub(super) fn is_to_be_copied(&self, path: &RelPath) -> bool {
         let is_there = |pending: &Pending| !pending.removed;
         let waits = |new: &RelPath| self.waiting.get(new).is_some_and(is_there) || self.waiting.is_swallowed(new);
-        self.leases.needs(path) || self.origins.awaiting(path).any(waits)
+        self.origins.awaiting(path).any(waits)
     }
 
     /// The origins of what is about to be leased. A file must be sure to be dealt with at its old name afterwards, since
