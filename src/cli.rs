@@ -9,6 +9,7 @@ use structopt::StructOpt;
 use structopt::clap::{Error, ErrorKind};
 
 use crate::exit::Exit;
+use crate::logging;
 
 /// Where the configuration is looked for when `-c` is not given.
 pub const DEFAULT_CONFIG: &str = "/etc/inosync/default.ron";
@@ -101,15 +102,28 @@ impl Options {
 /// The exit to end with at once: [`Exit::Done`] after help, version or completions, [`Exit::Usage`] after an error.
 pub fn parse() -> Result<Options, Exit> {
     if let Some(script) = completions::asked(std::env::args_os().skip(1)) {
-        // A closed terminal or pipe is no reason to fail otherwise than by the exit code.
-        let _ = std::io::stdout().write_all(&script);
-        return Err(Exit::Done);
+        return Err(written(std::io::stdout().write_all(&script).and_then(|()| std::io::stdout().flush())));
     }
-    parse_from(std::env::args_os()).map_err(|error| {
-        let exit = exit_of(&error);
-        let _ = print(&error, exit);
-        exit
+    parse_from(std::env::args_os()).map_err(|error| match exit_of(&error) {
+        Exit::Done => written(writeln!(std::io::stdout(), "{}", error.message)),
+        // It has kept no reason.
+        Exit::Environment => written(Err(std::io::Error::other("see its device"))),
+        exit => {
+            logging::say(&error.message);
+            exit
+        }
     })
+}
+
+/// What was asked for is on standard output, or a package would hold half of it. A reader that went away is content.
+fn written(result: std::io::Result<()>) -> Exit {
+    match result {
+        Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => {
+            logging::say(&format!("inosync: standard output cannot be written: {why}"));
+            Exit::Environment
+        }
+        _ => Exit::Done,
+    }
 }
 
 fn parse_from<I>(args: I) -> Result<Options, Error>
@@ -123,14 +137,9 @@ where
 fn exit_of(error: &Error) -> Exit {
     match error.kind {
         ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed => Exit::Done,
+        // Of the version, which clap prints by itself.
+        ErrorKind::Io => Exit::Environment,
         _ => Exit::Usage,
-    }
-}
-
-fn print(error: &Error, exit: Exit) -> std::io::Result<()> {
-    match exit {
-        Exit::Done => writeln!(std::io::stdout(), "{}", error.message),
-        _ => writeln!(std::io::stderr(), "{}", error.message),
     }
 }
 

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use inosync_actors::path::RelPath;
 use inosync_actors::root::{Root, RootError};
-use inosync_actors::rsync::blame::Blame;
 use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::failure::Failure;
 use inosync_actors::rsync::output::Line;
@@ -14,7 +13,7 @@ use inosync_actors::rsync::progress::Latest;
 use inosync_actors::rsync::version::Version;
 use inosync_actors::rsync::{Rsync, Shared};
 use inosync_actors::site::Site;
-use inosync_actors::sync::report::{log_delivery, log_failing};
+use inosync_actors::sync::report::{log_delivery, log_failed};
 use inosync_actors::sync::{Delivery, Transport};
 use slog::{Logger, error, info, o, warn};
 
@@ -107,14 +106,19 @@ pub fn source(site: &Site, undone: &str, log: &Logger) -> Result<Root, Exit> {
 /// Whether the node is equal to the source now. What broke on the way is tried once more.
 async fn reconcile(rsync: Rc<Rsync>, log: Logger) -> bool {
     let mut result = reconcile_once(&rsync, &log).await;
-    if let Err(why) = &result
-        && !why.cause.is_lasting()
-    {
-        warn!(log, "trying once more"; "why" => %why);
+    let broke = match &result {
+        Ok(delivery) => delivery.failure.as_ref(),
+        Err(why) => Some(why),
+    };
+    if let Some(why) = broke.filter(|why| !why.cause.is_lasting()) {
+        info!(log, "trying once more"; "why" => %why);
         result = reconcile_once(&rsync, &log).await;
     }
     match result {
-        Ok(delivery) => delivery.blamed.is_empty(),
+        Ok(delivery) => {
+            log_failed(&log, &delivery);
+            delivery.blamed.is_empty()
+        }
         Err(why) => {
             error!(log, "not reconciled"; "why" => %why);
             false
@@ -126,10 +130,6 @@ async fn reconcile_once(rsync: &Rc<Rsync>, log: &Logger) -> Result<Delivery, Fai
     let started = Instant::now();
     let delivery = rsync.clone().reconcile(Vec::new(), Latest::default()).await?;
     log_delivery(log, "reconciled", delivery.tally.changes(), &delivery, started);
-    match &delivery.blamed {
-        Blame::Paths(paths) => log_failing(log, paths, &delivery),
-        Blame::Anything => log_failing(log, &[RelPath::root()], &delivery),
-    }
     Ok(delivery)
 }
 

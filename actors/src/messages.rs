@@ -12,6 +12,7 @@ use actix::prelude::*;
 pub use self::change::Change;
 use crate::filter::excludes::Excludes;
 use crate::path::RelPath;
+use crate::root::RootError;
 use crate::rsync::output::Tally;
 use crate::rsync::version::Version;
 use crate::site::Site;
@@ -150,8 +151,8 @@ pub enum WatchReport {
     },
     /// Other directories are not watched, or were not.
     Unseen(Unseen),
-    /// The root was deleted, moved or unmounted.
-    RootLost,
+    /// The root was deleted, moved, unmounted or replaced.
+    RootLost(RootError),
     /// The root, which was empty, was replaced by a directory with content, which is to be mirrored instead.
     RootSuperseded,
     /// A file system was unmounted from this directory.
@@ -254,8 +255,8 @@ pub struct SourceLost;
 #[rtype(result = "()")]
 pub struct Drain;
 
-/// SupervisorActor -> SyncActor: start nothing more; the daemon ends as soon as the hooks are told of what was sent. What
-/// is pending stays so.
+/// SupervisorActor -> SyncActor: start nothing more; the daemon ends, as soon as the hooks are told of what was sent. What is
+/// pending stays so.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Rest;

@@ -334,8 +334,8 @@ impl Handler<WatchReport> for SupervisorActor {
             // It stops anyway.
             WatchReport::RootSuperseded => (),
             WatchReport::Unseen(unseen) => unseen::log_unseen(&self.log, &unseen),
-            WatchReport::RootLost => {
-                error!(self.log, "the source was moved, deleted or unmounted: nothing is sent until it is back");
+            WatchReport::RootLost(why) => {
+                error!(self.log, "the source was moved, deleted or unmounted: nothing is sent until it is back"; "why" => %why);
                 let actors = self.slots.iter().filter_map(|slot| slot.actor.as_ref());
                 actors.for_each(|actor| actor.do_send(SourceLost));
             }

@@ -187,8 +187,8 @@ impl WatcherActor {
             self.outlets.reports.do_send(WatchReport::Unmounted { path });
         }
         unseen.into_iter().for_each(|unseen| self.outlets.reports.do_send(WatchReport::Unseen(unseen)));
-        if root_lost {
-            self.outlets.reports.do_send(WatchReport::RootLost);
+        if let Some(why) = root_lost {
+            self.outlets.reports.do_send(WatchReport::RootLost(why));
         }
         if superseded {
             self.outlets.reports.do_send(WatchReport::RootSuperseded);

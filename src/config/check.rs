@@ -272,7 +272,7 @@ fn is_mirrored(path: &Path, nodes: &[Node]) -> bool {
 pub fn hook(value: &Value<'_>, key: &str) -> Result<Option<Hook>, Complaint> {
     let words = value.list()?;
     let Some((program, arguments)) = words.split_first() else { return Ok(None) };
-    let path = absolute(program, key)?;
+    let path = absolute_in(program, key, "/usr/bin/")?;
     let mut given = Vec::new();
     for argument in arguments {
         let text = argument.string()?;
@@ -288,7 +288,7 @@ pub fn hook(value: &Value<'_>, key: &str) -> Result<Option<Hook>, Complaint> {
 /// The rsync program; `default` where the file names none.
 pub fn rsync(source: Source<'_>, value: Option<&Value<'_>>, default: &Path) -> Result<PathBuf, ConfigError> {
     let path = match value {
-        Some(value) => absolute(value, "rsync")?,
+        Some(value) => absolute_in(value, "rsync", "/usr/bin/")?,
         None => default.to_owned(),
     };
     let missing = |what: &str| {
@@ -323,13 +323,18 @@ fn is_program(metadata: &Metadata) -> bool {
 
 /// A path that does not depend on the directory the daemon was started in.
 pub fn absolute(value: &Value<'_>, key: &str) -> Result<PathBuf, Complaint> {
+    absolute_in(value, key, "/")
+}
+
+/// As [`absolute`], with a directory where it most likely is, with a slash.
+fn absolute_in(value: &Value<'_>, key: &str, directory: &str) -> Result<PathBuf, Complaint> {
     let text = value.string()?;
     match text.starts_with('/') {
         true => Ok(text.into()),
         false => {
-            let what = format!("{key} `{}` is relative", Escaped(text.as_bytes()));
-            Err(value
-                .complaint(what, format!("write an absolute path, such as {key}: \"/{}\"", Escaped(text.as_bytes()))))
+            let name = Escaped(text.as_bytes());
+            let what = format!("{key} `{name}` is relative");
+            Err(value.complaint(what, format!("write an absolute path, such as \"{directory}{name}\"")))
         }
     }
 }

@@ -178,7 +178,8 @@ impl<'a> Value<'a> {
     pub fn number_from(&self, least: u64, most: u64, unit: &str) -> Result<u64, Complaint> {
         let wrong = || {
             let what = format!("`{}` must be a whole number from {least} to {most}, but is {}", self.key, self.kind());
-            self.complaint(what, format!("write the {unit} without quotes, such as {}: 30", self.bare_key()))
+            let quotes = if self.text.starts_with('"') { ", without quotes" } else { "" };
+            self.complaint(what, format!("write a whole number of {unit} from {least} to {most}{quotes}"))
         };
         ron::from_str::<u64>(self.text).ok().filter(|number| (least..=most).contains(number)).ok_or_else(wrong)
     }

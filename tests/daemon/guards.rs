@@ -54,23 +54,39 @@ fn large(mut site: Site) -> Site {
         site.write(format!("{dir}{n}"), n.to_string());
     }
     shell(&site, "cp -a . ../copy");
-    site.start_mirrored();
+    site.start_with(&["-v"]);
+    site.expect_identical();
+    site.expect_compared();
     site
 }
 
-/// Empties a site that [`large`] made, by rm, and waits until all is held and nothing is in flight. Where rm, or who reports
-/// what it does, pauses for longer than removals wait for more of them (50 ms), as on a busy machine, what was removed before is
-/// mirrored: then it is done again. Returns how many troubles and reconciles there were just before.
+/// Whether the removals in these lines of a log came with a pause for which they do not wait (50 ms, less what the log rounds),
+/// as on a busy machine: what was removed before it may have been mirrored.
+fn have_pause(log: &[String]) -> bool {
+    let millis = |line: &String| -> Option<u64> {
+        let time = line.contains("change, what: removed").then(|| line.split(' ').nth(2))??;
+        let mut digits = time.split([':', '.']).map(|part| part.parse::<u64>());
+        let mut next = || digits.next()?.ok();
+        Some(((next()? * 60 + next()?) * 60 + next()?) * 1000 + next()?)
+    };
+    let times: Vec<u64> = log.iter().filter_map(millis).collect();
+    assert!(times.len() > 1000, "only {} removals in the log", times.len());
+    times.windows(2).any(|two| two[1].abs_diff(two[0]) > 45)
+}
+
+/// Empties a site that [`large`] made, by rm, and waits until all is held and nothing is in flight. If the removals
+/// [paused](have_pause), it is done again. Returns how many troubles and reconciles there were just before.
 #[track_caller]
 fn empty(site: &Site) -> (usize, usize) {
     let attempt = || {
         let before = mirrors(site);
-        let counts = (site.troubles().len(), reconciles(site));
+        let (counts, lines) = ((site.troubles().len(), reconciles(site)), site.log_lines().len());
         shell(site, "rm -rf *");
         expect_at_rest(site, "held");
         assert!(wait::until(|| site.own_rsyncs().is_empty().then_some(())).is_some(), "{:?}", site.own_rsyncs());
         let is_untouched = mirrors(site) == before;
         if !is_untouched {
+            assert!(have_pause(&site.log_lines()[lines..]), "something was deleted:\n{}", site.log_lines().join("\n"));
             shell(site, "cp -a ../copy/. .");
             site.expect_identical();
             expect_at_rest(site, "idle");
@@ -121,14 +137,19 @@ fn a_stop_while_the_source_is_empty_deletes_nothing() {
     let mut site = large(Site::on(&[Local]));
     // As in `empty`.
     let is_untouched = (0..10).any(|_| {
-        let before = mirrors(&site);
+        let (before, lines) = (mirrors(&site), site.log_lines().len());
         shell(&site, "rm -rf *");
         // At once: the removals have not waited for a pause yet.
-        assert_eq!(site.stop().code, Some(75));
+        let ended = site.stop();
+        assert_eq!(ended.code, Some(75));
         let is_untouched = mirrors(&site) == before;
         if !is_untouched {
+            let log: Vec<String> = ended.log.lines().skip(lines).map(str::to_owned).collect();
+            assert!(have_pause(&log), "something was deleted:\n{}", ended.log);
             shell(&site, "cp -a ../copy/. .");
-            site.start_mirrored();
+            site.start_with(&["-v"]);
+            site.expect_identical();
+            site.expect_compared();
         }
         is_untouched
     });

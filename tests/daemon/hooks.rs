@@ -1,12 +1,12 @@
 //! Programs of the user that are told what arrived: what, when, and that nobody waits for them.
 
+mod steady;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::{self, Dead, Local, Node, Site, Ssh, wait};
@@ -332,32 +332,6 @@ fn a_hook_that_hangs_delays_a_stop_no_longer_than_its_timeout() {
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     assert_eq!((ended.code, ended.left.len()), (Some(0), 0), "{}", ended.log);
     assert!(ended.log.contains("stopped before a hook was told of all paths"), "{}", ended.log);
-}
-
-#[test]
-fn a_stop_under_steady_change_is_over_when_the_hooks_were_told_once_more() {
-    let mut site = Site::on(&[Local]);
-    hook(&mut site, "on_synced");
-    hook(&mut site, "on_all_synced");
-    site.config("stop_timeout: 60");
-    site.start_mirrored();
-    ["on_synced", "on_all_synced"].iter().for_each(|key| hold(&site, key, "slow"));
-    let (source, ends) = (site.source(), Arc::new(AtomicBool::new(false)));
-    let ended = ends.clone();
-    let writer = std::thread::spawn(move || {
-        for n in (0..).take_while(|_| !ended.load(Ordering::Relaxed)) {
-            fs::write(source.join(format!("load {n}")), "x").unwrap();
-            std::thread::sleep(Duration::from_millis(300));
-        }
-    });
-    wait::until(|| told(&site, "on_synced").iter().any(|run| run.has(b"load 5")).then_some(())).unwrap();
-    let start = Instant::now();
-    let stopped = site.stop();
-    ends.store(true, Ordering::Relaxed);
-    writer.join().unwrap();
-    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
-    assert!(stopped.left.is_empty() && !stopped.log.contains("stop_timeout is over"), "{}", stopped.log);
-    assert!(told(&site, "on_synced").iter().all(|run| run.done), "{}", stopped.log);
 }
 
 #[test]

@@ -57,6 +57,9 @@ impl Memory {
                 return Ok(None);
             }
         };
+        if let Some(why) = store.damage() {
+            warn!(log, "the state is of no use: comparing everything"; "why" => format!("the file is damaged: {why}"));
+        }
         let unsaved = Unsaved::new(site.dir_moves);
         let mut away = BTreeSet::new();
         let mounts = past.as_ref().map(|past| past.mounts.clone()).unwrap_or_default();
@@ -68,7 +71,7 @@ impl Memory {
         });
         match &past {
             Some(past) => {
-                info!(log, "going on from the last run"; "state" => file.display(), "crashed" => past.crashed)
+                info!(log, "going on from the last run"; "state" => file.display(), "complete" => !past.crashed)
             }
             None => unsaved.fill(),
         }

@@ -87,6 +87,8 @@ pub struct Store {
     database: Database,
     file: PathBuf,
     subject: Vec<u8>,
+    /// Why what was there is of no use.
+    damage: Option<String>,
 }
 
 /// A state whose file was closed after it could not be written.
@@ -102,7 +104,7 @@ impl Closed {
     /// When that cannot be done yet.
     pub fn open(&self) -> Result<Store, StoreError> {
         let Closed { file, subject } = self;
-        Ok(Store { database: take(file)?, file: file.clone(), subject: subject.clone() })
+        Ok(Store { database: take(file)?, file: file.clone(), subject: subject.clone(), damage: None })
     }
 }
 
@@ -118,6 +120,7 @@ impl Store {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
             made.map_err(|cause| StoreError::Directory { path: directory.to_owned(), cause })?;
         }
+        let mut damage = None;
         let database = match take(file) {
             Err(DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::InUse(file.to_owned())),
             Err(DatabaseError::Storage(redb::StorageError::Io(cause)))
@@ -125,10 +128,13 @@ impl Store {
             {
                 return Err(StoreError::Directory { path: file.to_owned(), cause });
             }
-            Err(_) => begin_anew(file)?,
+            Err(why) => {
+                damage = Some(why.to_string());
+                begin_anew(file)?
+            }
             Ok(database) => database,
         };
-        let store = Store { database, file: file.to_owned(), subject: subject.to_owned() };
+        let store = Store { database, file: file.to_owned(), subject: subject.to_owned(), damage };
         let past = store.past();
         // Of what cannot be read nothing is taken over.
         match past {
@@ -141,14 +147,19 @@ impl Store {
                 store.clear()?;
                 Ok((store, None))
             }
-            Err(_) => {
+            Err(why) => {
                 drop(store);
                 let (database, file) = (begin_anew(file)?, file.to_owned());
-                let store = Store { database, file, subject: subject.to_owned() };
+                let store = Store { database, file, subject: subject.to_owned(), damage: Some(why.to_string()) };
                 store.clear()?;
                 Ok((store, None))
             }
         }
+    }
+
+    /// Why what an earlier run left could not be read, if that is so.
+    pub fn damage(&self) -> Option<&str> {
+        self.damage.as_deref()
     }
 
     /// Closes the file: after it could not be written, nothing more can be done with it before it is opened again.

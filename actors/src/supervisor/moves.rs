@@ -22,7 +22,7 @@ impl Handler<DirMove> for SupervisorActor {
                 info!(self.log, "directory moved out of the tree or to an excluded name: not mirrored (dir_moves: Log), the nodes keep it"; "from" => %from);
             }
             (DirMove::Out { from }, DirMoves::Replicate) => {
-                info!(self.log, "directory moved out of the tree or to an excluded name: deleted at the nodes"; "from" => %from);
+                info!(self.log, "directory moved out of the tree or to an excluded name: the nodes are to delete it"; "from" => %from);
             }
             (DirMove::In { to }, DirMoves::Log | DirMoves::Replicate) => {
                 info!(self.log, "directory moved into the tree: mirrored as new"; "to" => %to);

@@ -9,7 +9,7 @@ use slog::{info, warn};
 use super::slots::Stage;
 use super::{Phase, SupervisorActor};
 use crate::daemon::Ending;
-use crate::messages::{Drain, Drained, Flushed, Restart, Retire, Save, Saved, Stop, Vacate};
+use crate::messages::{Drain, Drained, Flushed, Rest, Restart, Retire, Save, Saved, Stop, Vacate};
 
 /// How long the last save may take when the time for a stop is up.
 const LAST_SAVE: Duration = Duration::from_secs(5);
@@ -88,6 +88,8 @@ impl SupervisorActor {
         }
         let pending = self.pending();
         if !self.restarts {
+            let actors = self.slots.iter().filter_map(|slot| slot.actor.as_ref());
+            actors.for_each(|actor| actor.do_send(Rest));
             return self.guard.end(Ending::Stopped { pending });
         }
         // The process goes on, and nothing of this may.

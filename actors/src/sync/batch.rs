@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use actix::prelude::*;
-use slog::{debug, o, warn};
+use slog::{debug, info, o};
 use tokio::sync::oneshot;
 
 use super::disk::{Disk, Found, Room, Source};
@@ -38,7 +38,7 @@ impl SyncActor {
         let room = (lane == Lane::Fast).then_some(room);
         let plan = Rc::new(plan(&batch.paths, &outbox, &self.link.excludes, &mut disk, room, now));
         for path in &plan.lost {
-            warn!(self.link.log, "comparing a directory: something in it is gone, and nobody reported it"; "path" => %path);
+            info!(self.link.log, "comparing a directory: something in it is gone, and nobody reported it"; "path" => %path);
             outbox.add_since(&Change::Subtree { path: path.clone() }, since, now);
         }
         for via in plan.renamed.values().filter_map(|rename| rename.via.clone()) {

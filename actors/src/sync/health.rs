@@ -97,8 +97,10 @@ impl Health {
         if self.is_well() || !self.counts(started) {
             return News::Nothing;
         }
+        // The end of a hiccup is no more worth telling than that was.
+        let news = if self.is_failing() { News::Recovered } else { News::Nothing };
         *self = Health::Well;
-        News::Recovered
+        news
     }
 
     // ## any => BackingOff
@@ -207,6 +209,9 @@ mod tests {
         assert_eq!(fails(&mut health, Cause::Killed, clock()), News::Fails);
         assert!(health.is_failing());
         assert_eq!(fails(&mut health, Cause::Killed, clock()), News::Nothing);
+        assert_eq!(succeeds(&mut health, clock()), News::Recovered);
+        fails(&mut health, Cause::Killed, clock());
+        assert_eq!(succeeds(&mut health, clock()), News::Nothing);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use slog::{KV, Logger, Record, Serializer, debug, info, warn};
 use super::Delivery;
 use crate::path::RelPath;
 use crate::rsync::blame::Blame;
+use crate::rsync::failure::Cause;
 use crate::rsync::output::Tally;
 use crate::rsync::verify::Comparison;
 
@@ -52,8 +53,7 @@ pub fn log_verified(log: &Logger, comparison: &Comparison, started: Instant, tel
     let Comparison { differing, unsettled, unseen, blamed, failure } = comparison;
     let took = format!("{} ms", started.elapsed().as_millis());
     if tells && !differing.is_empty() {
-        let first: Vec<String> = differing.keys().take(NAMED_PATHS).map(RelPath::to_string).collect();
-        warn!(log, "node differs from the source"; "count" => differing.len(), "first" => first.join(", "),
+        warn!(log, "node differs from the source"; "count" => differing.len(), "first" => first_of(differing.keys()),
             "changing" => unsettled, "took" => took, "cure" => CURE);
     } else {
         info!(log, "verified"; "differ" => differing.len(), "changing" => unsettled, "took" => took);
@@ -63,20 +63,36 @@ pub fn log_verified(log: &Logger, comparison: &Comparison, started: Instant, tel
     }
     if let Some(why) = failure {
         let first = match blamed {
-            Blame::Paths(paths) => {
-                paths.iter().take(NAMED_PATHS).map(RelPath::to_string).collect::<Vec<_>>().join(", ")
-            }
+            Blame::Paths(paths) => first_of(paths.iter()),
             Blame::Anything => RelPath::root().to_string(),
         };
         warn!(log, "some paths could not be compared"; "first" => first, "why" => %why);
     }
 }
 
-/// Says which paths fail. What fails once was mostly changed, or gone, while it was sent: to be called when a path fails
-/// again although nothing changed, and then no more.
+/// Says which paths fail, and that they are tried again. What fails once was mostly changed, or gone, while it was sent: to
+/// be called when a path fails again although nothing changed, and then no more.
 pub fn log_failing(log: &Logger, paths: &[RelPath], delivery: &Delivery) {
     let Some(failure) = delivery.failure.as_ref().filter(|_| !paths.is_empty()) else { return };
-    let first: Vec<String> = paths.iter().take(NAMED_PATHS).map(RelPath::to_string).collect();
-    warn!(log, "some paths failed and are tried again"; "count" => paths.len(), "first" => first.join(", "),
-        "why" => %failure);
+    let (count, first) = (paths.len(), first_of(paths.iter()));
+    // A tree in which much comes and goes is no trouble.
+    if failure.cause == Cause::Vanished {
+        return info!(log, "some paths failed and are tried again"; "count" => count, "first" => first, "why" => %failure);
+    }
+    warn!(log, "some paths failed and are tried again"; "count" => count, "first" => first, "why" => %failure);
+}
+
+/// Says what a command that is about to end could not send.
+pub fn log_failed(log: &Logger, delivery: &Delivery) {
+    let Some(failure) = &delivery.failure else { return };
+    match &delivery.blamed {
+        Blame::Paths(paths) => {
+            warn!(log, "some paths failed"; "count" => paths.len(), "first" => first_of(paths.iter()), "why" => %failure);
+        }
+        Blame::Anything => warn!(log, "some paths failed"; "first" => %RelPath::root(), "why" => %failure),
+    }
+}
+
+fn first_of<'a>(paths: impl Iterator<Item = &'a RelPath>) -> String {
+    paths.take(NAMED_PATHS).map(RelPath::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -28,7 +28,7 @@ use crate::filter::excludes::Excludes;
 use crate::filter::settle::Settle;
 use crate::messages::{Change, DirMove, Passed, Reason, Rescan, Unseen};
 use crate::path::RelPath;
-use crate::root::Root;
+use crate::root::{Root, RootError};
 
 /// An overflow is repaired after the events have been calm for so long,
 const CALM: Duration = Duration::from_millis(100);
@@ -53,8 +53,8 @@ pub struct Findings {
     pub blind: Vec<(RelPath, WatchError)>,
     /// News of what is not watched for other reasons.
     pub unseen: Vec<Unseen>,
-    /// Whether the root went away just now.
-    pub root_lost: bool,
+    /// Why the root is not the one that it was, if that is so since just now.
+    pub root_lost: Option<RootError>,
     /// Whether another directory with content took the place of the root, which was empty.
     pub superseded: bool,
     /// Directories from which a file system was unmounted, for the log.

@@ -104,7 +104,7 @@ fn a_wrong_value_is_shown_where_it_is() {
         ("listen: \"127.0.0.1:0\"", "6:9", 13, &["no address with a port"]),
         ("stop_timeout: -5", "6:15", 2, &["`stop_timeout` must be a whole number"]),
         ("rsync: \"/bin/rsync\"", "6:1", 5, &["the key `rsync` is given twice"]),
-        ("logfile: \"rsync.log\"", "6:10", 11, &["logfile `rsync.log` is relative", "such as logfile: \"/rsync.log\""]),
+        ("logfile: \"rsync.log\"", "6:10", 11, &["logfile `rsync.log` is relative", "such as \"/rsync.log\""]),
         (
             "logfile: \"/no/such/dir/x\"",
             "6:10",
@@ -125,7 +125,7 @@ fn a_wrong_value_is_shown_where_it_is() {
         ("initial_sync: [Full]", "6:15", 6, &["cannot be a list"]),
         ("dir_moves: 1", "6:12", 1, &["`dir_moves` cannot be the number `1`", "allowed: Log, Replicate (without"]),
         ("dir_moves: replicate", "6:12", 9, &["`dir_moves` cannot be `replicate`", "allowed: Log, Replicate (without"]),
-        ("state_dir: \"state\"", "6:12", 7, &["state_dir `state` is relative", "such as state_dir: \"/state\""]),
+        ("state_dir: \"state\"", "6:12", 7, &["state_dir `state` is relative", "such as \"/state\""]),
         (
             "state_dir: \"DIR/src/sub\"",
             "6:12",
@@ -133,7 +133,7 @@ fn a_wrong_value_is_shown_where_it_is() {
             &["state_dir `DIR/src/sub` lies in the watched directory: each save"],
         ),
         ("staging: 1", "6:10", 1, &["`staging` must be a string, but is the number `1`"]),
-        ("staging: \"s\"", "6:10", 3, &["staging `s` is relative", "such as staging: \"/s\""]),
+        ("staging: \"s\"", "6:10", 3, &["staging `s` is relative", "such as \"/s\""]),
         ("staging: \"DIR/file\"", "6:10", 0, &["staging `DIR/file` is not a directory", "name a directory"]),
         (
             "staging: \"DIR/src/new\"",
@@ -167,7 +167,7 @@ fn a_wrong_path_or_node_is_shown_where_it_is() {
     symlink(machine.path("src"), machine.path("alias")).unwrap();
     symlink(machine.path(""), machine.path("up")).unwrap();
     for (wpath, rpath, rnodes, place, fragments) in [
-        ("\"src\"", "\"/m\"", "[\"h:\"]", "2:8", &["wpath `src` is relative", "such as wpath: \"/src\""][..]),
+        ("\"src\"", "\"/m\"", "[\"h:\"]", "2:8", &["wpath `src` is relative", "such as \"/src\""][..]),
         ("7", "\"/m\"", "[\"h:\"]", "2:8", &["`wpath` must be a string, but is the number `7`"]),
         ("['a']", "\"/m\"", "[\"h:\"]", "2:8", &["`wpath` must be a string, but is a list"]),
         ("\"DIR/none\"", "\"/m\"", "[\"h:\"]", "2:8", &["wpath `DIR/none` does not exist", "create the directory"]),

@@ -28,7 +28,8 @@ impl Observer {
     pub(super) fn root_went(&mut self, watched: bool, now: Instant) {
         match &mut self.presence {
             Presence::Here { .. } => {
-                self.found.root_lost = true;
+                // It may be back already: that is told next.
+                self.found.root_lost = Some(self.root.look().err().unwrap_or(RootError::Missing));
                 self.presence = Presence::Away { look_at: now, watched };
             }
             Presence::Away { watched: still, .. } => *still &= watched,
