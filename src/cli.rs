@@ -106,8 +106,8 @@ pub fn parse() -> Result<Options, Exit> {
     }
     parse_from(std::env::args_os()).map_err(|error| match exit_of(&error) {
         Exit::Done => written(writeln!(std::io::stdout(), "{}", error.message)),
-        // It has kept no reason.
-        Exit::Environment => written(Err(std::io::Error::other("see its device"))),
+        // It has not kept the reason.
+        Exit::Environment => written(writeln!(std::io::stdout(), "inosync {}", env!("CARGO_PKG_VERSION"))),
         exit => {
             logging::say(&error.message);
             exit

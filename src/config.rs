@@ -22,7 +22,6 @@ use ron::value::RawValue;
 use serde::Deserialize;
 
 use crate::exit::Exit;
-use crate::logging::LogStyle;
 pub use check::fault_of;
 pub use service::Service;
 use text::{Complaint, SYNTAX_CURE, Source, Value, in_sentence, notation};
@@ -298,46 +297,41 @@ fn check_text(source: Source<'_>) -> Result<Configuration, ConfigError> {
     let (rpath, rnodes) = (source.value("rpath", written.rpath), source.value("rnodes", written.rnodes));
     let nodes = check::nodes(&rpath, &rnodes, &wpath.resolved)?;
     let extra = value("extra", written.extra).map_or(Ok(Extra::default()), |value| extra(&value, &nodes))?;
-    let rspeed = value("rspeed", written.rspeed).map_or(Ok(0), |value| value.number(MAX_RSPEED, "KiB/s"))?;
+    let number = |key: &'static str, raw, default, (least, most), unit| {
+        value(key, raw).map_or(Ok(default), |value: Value<'_>| value.number_from(least, most, unit))
+    };
+    let rspeed = number("rspeed", written.rspeed, 0, (0, MAX_RSPEED), "KiB/s")?;
     let logfile = value("logfile", written.logfile);
     let logfile = logfile.map(|value| check::logfile(&value, &wpath.resolved, &excludes, &nodes)).transpose()?;
     let initial_sync =
         value("initial_sync", written.initial_sync).map_or(Ok(InitialSync::default()), |value| initial_sync(&value))?;
     let dir_moves = value("dir_moves", written.dir_moves).map_or(Ok(DirMoves::default()), |value| dir_moves(&value))?;
-    let stop_timeout = value("stop_timeout", written.stop_timeout)
-        .map_or(Ok(DEFAULT_STOP_TIMEOUT), |value| value.number(MAX_STOP_TIMEOUT, "seconds"))?;
+    let stop_timeout =
+        number("stop_timeout", written.stop_timeout, DEFAULT_STOP_TIMEOUT, (0, MAX_STOP_TIMEOUT), "seconds")?;
     let resync_every = value("resync_every", written.resync_every).map_or(Ok(None), |value| every(&value))?;
     let verify_every = value("verify_every", written.verify_every).map_or(Ok(None), |value| every(&value))?;
     let hook = |key: &'static str, raw| value(key, raw).map_or(Ok(None), |value| check::hook(&value, key));
     let (on_synced, on_all_synced) =
         (hook("on_synced", written.on_synced)?, hook("on_all_synced", written.on_all_synced)?);
-    let hook_timeout = value("hook_timeout", written.hook_timeout)
-        .map_or(Ok(DEFAULT_HOOK_TIMEOUT), |value| value.number_from(1, MAX_HOOK_TIMEOUT, "seconds"))?;
+    let hook_timeout =
+        number("hook_timeout", written.hook_timeout, DEFAULT_HOOK_TIMEOUT, (1, MAX_HOOK_TIMEOUT), "seconds")?;
     let switch = |key, raw| value(key, raw).map_or(Ok(true), |value: Value<'_>| value.boolean());
     let (standby, ssh_master) = (switch("standby", written.standby)?, switch("ssh_master", written.ssh_master)?);
-    let max_standbys = value("max_standbys", written.max_standbys)
-        .map_or(Ok(DEFAULT_STANDBYS), |value| value.number(MAX_STANDBYS, "processes"))?;
-    let bulk_size = value("bulk_size", written.bulk_size)
-        .map_or(Ok(DEFAULT_BULK_SIZE), |value| value.number(MAX_BULK_SIZE, "MiB"))?;
+    let max_standbys = number("max_standbys", written.max_standbys, DEFAULT_STANDBYS, (0, MAX_STANDBYS), "processes")?;
+    let bulk_size = number("bulk_size", written.bulk_size, DEFAULT_BULK_SIZE, (0, MAX_BULK_SIZE), "MiB")?;
     let allow_empty = value("allow_empty", written.allow_empty).map_or(Ok(false), |value| value.boolean())?;
     let marker = value("marker", written.marker).map(|value| check::marker(&value, &excludes)).transpose()?;
     let max_delete = value("max_delete", written.max_delete);
     let max_delete = max_delete.map(|value| value.number(MAX_MAX_DELETE, "entries")).transpose()?;
-    let watch_poll = value("watch_poll", written.watch_poll)
-        .map_or(Ok(DEFAULT_WATCH_POLL), |value| value.number_from(1, MAX_WATCH_POLL, "seconds"))?;
+    let watch_poll = number("watch_poll", written.watch_poll, DEFAULT_WATCH_POLL, (1, MAX_WATCH_POLL), "seconds")?;
     let settle = value("settle", written.settle).map_or(Ok(Settle::default()), |value| settle(&value))?;
     let own = check::Own { config: source.file, wpath: &wpath.resolved, excludes: &excludes, nodes: &nodes };
     let state_file = own.state_file(value("state_dir", written.state_dir).as_ref())?;
     let staging = own.staging(value("staging", written.staging).as_ref(), state_file.as_deref())?;
-    let service = Service {
-        log: value("log", written.log).map_or(Ok(LogStyle::default()), |value| service::log(&value))?,
-        sockets: {
-            let socket_dir = value("socket_dir", written.socket_dir);
-            socket_dir.as_ref().map(|value| own.directory(value, "socket_dir", "each start")).transpose()?;
-            service::sockets(source.file, socket_dir.as_ref())?
-        },
-        listen: value("listen", written.listen).map(|value| service::listen(&value)).transpose()?,
-    };
+    let [log, socket_dir, listen] =
+        [("log", written.log), ("socket_dir", written.socket_dir), ("listen", written.listen)]
+            .map(|(key, raw)| value(key, raw));
+    let service = Service::of(&own, log.as_ref(), socket_dir.as_ref(), listen.as_ref())?;
     // Last: it is about this machine, and the file itself should be right first.
     let rsync = check::rsync(source, value("rsync", written.rsync).as_ref(), Path::new(DEFAULT_RSYNC))?;
 

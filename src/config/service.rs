@@ -23,6 +23,23 @@ pub struct Service {
     pub listen: Option<SocketAddr>,
 }
 
+impl Service {
+    /// As these keys say, as far as they are given.
+    pub fn of(
+        own: &check::Own<'_>,
+        log: Option<&Value<'_>>,
+        socket_dir: Option<&Value<'_>>,
+        listen: Option<&Value<'_>>,
+    ) -> Result<Service, Complaint> {
+        socket_dir.map(|value| own.directory(value, "socket_dir", "each start")).transpose()?;
+        Ok(Service {
+            log: log.map_or(Ok(LogStyle::default()), log_style)?,
+            sockets: sockets(own.config, socket_dir)?,
+            listen: listen.map(address).transpose()?,
+        })
+    }
+}
+
 /// The directories of this site in which the control socket may be: below the one that the configuration names, or else
 /// those of a service, of root and of a login. None if there is to be no socket.
 pub fn sockets(config: &Path, value: Option<&Value<'_>>) -> Result<Vec<PathBuf>, Complaint> {
@@ -50,7 +67,7 @@ fn usual_places() -> Vec<PathBuf> {
 }
 
 /// The address of the page.
-pub fn listen(value: &Value<'_>) -> Result<SocketAddr, Complaint> {
+fn address(value: &Value<'_>) -> Result<SocketAddr, Complaint> {
     let text = value.string()?;
     let parsed = text.parse::<SocketAddr>().ok().filter(|address| address.port() > 0);
     parsed.ok_or_else(|| {
@@ -70,7 +87,7 @@ struct WrittenLog<'a> {
 }
 
 /// How the log looks.
-pub fn log(value: &Value<'_>) -> Result<LogStyle, Complaint> {
+fn log_style(value: &Value<'_>) -> Result<LogStyle, Complaint> {
     let written: WrittenLog<'_> = value.group("log: (format: Json, level: Info)", "format, level")?;
     let (LogStyle { mut format, mut level }, part) = (LogStyle::default(), |key, raw| value.part(key, raw));
     if let Some(value) = part("format", written.format) {

@@ -3,7 +3,7 @@
 use slog::Level;
 
 use super::*;
-use crate::logging::Format;
+use crate::logging::{Format, LogStyle};
 
 mod docs;
 mod fuzz;

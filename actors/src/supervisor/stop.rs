@@ -170,6 +170,9 @@ impl Handler<Drained> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, Drained { slot: at }: Drained, ctx: &mut Self::Context) {
+        if self.phase == Phase::Ended {
+            return;
+        }
         let Some(slot) = self.slots.get(at) else { return };
         slot.drained = true;
         if slot.stage == Stage::Leaving {

@@ -78,7 +78,7 @@ impl Backlog {
 impl PendingSet {
     /// All that the node does not have yet: what waits and what is in flight.
     pub fn backlog(&self) -> Backlog {
-        let reconcile = self.reconciles() && !self.only_looks();
+        let reconcile = self.is_to_be_kept();
         let mut paths = std::collections::BTreeMap::new();
         // What waits is newer than what is in flight.
         for (path, pending) in self.leases.iter().chain(self.waiting.iter()) {

@@ -79,18 +79,24 @@ impl PendingSet {
 
     /// How many paths the node is known to lack: without a reconcile that only looks whether it does.
     pub fn lacking(&self) -> usize {
-        self.len() - usize::from(self.only_looks())
+        let only_looks = match &self.reconcile {
+            Reconcile::Running { tries, beside, .. } => !self.is_owed() && *tries == 0 && beside.is_empty(),
+            _ => self.reconciles() && !self.is_to_be_kept(),
+        };
+        self.len() - usize::from(only_looks)
     }
 
-    /// Whether there is a reconcile, and nothing is lost if it never comes about.
-    pub(super) fn only_looks(&self) -> bool {
-        let owed = self.owed_since.or(self.owed_next).is_some();
+    /// Whether there is a reconcile without which something may be lost: one that has begun may have found anything.
+    pub(super) fn is_to_be_kept(&self) -> bool {
         match &self.reconcile {
             Reconcile::Idle => false,
-            // One that is held, or fails by itself, has found something.
-            Reconcile::Wanted { tries, .. } => !owed && *tries == 0,
-            Reconcile::Running { tries, beside, .. } => !owed && *tries == 0 && beside.is_empty(),
+            Reconcile::Wanted { broken_off, .. } => *broken_off || self.is_owed(),
+            Reconcile::Running { .. } => true,
         }
+    }
+
+    fn is_owed(&self) -> bool {
+        self.owed_since.or(self.owed_next).is_some()
     }
 
     /// Whether something that was seen until `at` can go to the node by `soon`, or waits for nothing but what is in flight.
@@ -440,7 +446,7 @@ mod tests {
         set.want_resync();
         assert_eq!((set.len(), lacking(&set)), (1, (0, false)));
         assert!(set.lease_reconcile(start));
-        assert_eq!(lacking(&set), (0, false));
+        assert_eq!(lacking(&set), (0, true), "if it is broken off, it may have done a part");
         set.add(&touched("a"), start);
         let batch = set.lease(Lane::Fast, 9, 9999, start);
         set.settle(batch.id, start, |_| Fate::Delivered, |_| Duration::ZERO);
@@ -450,6 +456,11 @@ mod tests {
         assert!(set.lease_reconcile(start));
         set.postpone_reconcile(start, |_| Duration::ZERO);
         assert!(lacking(&set).1, "it is held");
+        let (mut set, start) = reconciled();
+        set.want_resync();
+        assert!(set.lease_reconcile(start));
+        set.roll_back_reconcile();
+        assert_eq!(lacking(&set), (1, true), "it broke");
         let (mut set, _) = reconciled();
         set.owe(start);
         assert_eq!(lacking(&set), (1, true));

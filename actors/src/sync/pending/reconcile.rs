@@ -11,8 +11,9 @@ use crate::sync::fold::{Fold, Pending, earlier};
 pub(super) enum Reconcile {
     /// Nothing asks for one.
     Idle,
-    /// One is to be started, not before that time. `tries` counts those that failed since one succeeded.
-    Wanted { not_before: Option<Instant>, tries: u32 },
+    /// One is to be started, not before that time. `tries` counts those that failed since one succeeded. `broken_off`: one
+    /// has begun that came to nothing, and may have done a part.
+    Wanted { not_before: Option<Instant>, tries: u32, broken_off: bool },
     /// One runs. What is delivered beside it, or in flight when it ends, may be overtaken by it and is looked at again.
     Running {
         tries: u32,
@@ -69,7 +70,7 @@ impl PendingSet {
         let Some(Reconcile::Running { tries, beside, .. }) = self.take_running() else {
             return 0;
         };
-        self.reconcile = Reconcile::Wanted { not_before: Some(now + retry(tries)), tries: tries + 1 };
+        self.reconcile = Reconcile::Wanted { not_before: Some(now + retry(tries)), tries: tries + 1, broken_off: true };
         self.look_again(beside, false);
         tries + 1
     }
@@ -77,7 +78,7 @@ impl PendingSet {
     /// The reconcile that was out came to nothing.
     pub fn roll_back_reconcile(&mut self) {
         if let Some(Reconcile::Running { tries, beside, .. }) = self.take_running() {
-            self.reconcile = Reconcile::Wanted { not_before: None, tries };
+            self.reconcile = Reconcile::Wanted { not_before: None, tries, broken_off: true };
             self.look_again(beside, false);
         }
     }
@@ -142,7 +143,7 @@ impl PendingSet {
     /// The whole tree is to be compared, although nothing is known that the node lacks.
     pub fn want_resync(&mut self) {
         match &mut self.reconcile {
-            Reconcile::Idle => self.reconcile = Reconcile::Wanted { not_before: None, tries: 0 },
+            Reconcile::Idle => self.reconcile = Reconcile::Wanted { not_before: None, tries: 0, broken_off: false },
             Reconcile::Wanted { .. } => (),
             Reconcile::Running { again, .. } => *again = true,
         }

@@ -28,8 +28,12 @@ impl Observer {
     pub(super) fn root_went(&mut self, watched: bool, now: Instant) {
         match &mut self.presence {
             Presence::Here { .. } => {
-                // It may be back already: that is told next.
-                self.found.root_lost = Some(self.root.look().err().unwrap_or(RootError::Missing));
+                self.found.root_lost = match self.root.look() {
+                    // That is told next.
+                    Err(RootError::Superseded) => None,
+                    // It may be back already.
+                    looked => Some(looked.err().unwrap_or(RootError::Missing)),
+                };
                 self.presence = Presence::Away { look_at: now, watched };
             }
             Presence::Away { watched: still, .. } => *still &= watched,
