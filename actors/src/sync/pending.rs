@@ -9,6 +9,7 @@ mod oldest;
 mod reconcile;
 mod renames;
 mod restless;
+mod stop;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
