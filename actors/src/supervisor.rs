@@ -256,7 +256,7 @@ impl SupervisorActor {
                     slot.link.outbox.lock().want_reconcile();
                 }
             }
-            self.front.state.as_ref().inspect(|state| state.compare.do_send(Compare { unsaved_names: past.crashed }));
+            self.front.state.as_ref().inspect(|state| state.compare.do_send(Compare { unsaved_names: !past.complete }));
         } else {
             self.want_reconciles();
         }

@@ -12,11 +12,13 @@ use inosync_actors::site::{DirMoves, InitialSync};
 use super::text::{Complaint, Value};
 use super::{EVERY, MAX_SETTLE};
 
+/// A list of exclude patterns.
 pub fn patterns(list: &Value<'_>) -> Result<Vec<Pattern>, Complaint> {
     let pattern = |value: Value<'_>| Pattern::parse(&value.string()?).map_err(|error| value.refuse(&error));
     list.list()?.into_iter().map(pattern).collect()
 }
 
+/// Patterns of names, each with the seconds for which such files are left alone.
 pub fn settle(list: &Value<'_>) -> Result<Settle, Complaint> {
     let pair = |value: Value<'_>| {
         let (text, seconds) = value.pair("(\"*.part\", 30), a pattern and seconds")?;
@@ -51,11 +53,12 @@ fn parameters(value: &Value<'_>) -> Result<Extra, Complaint> {
     }
 }
 
+/// One of the words of `initial_sync`.
 pub fn initial_sync(value: &Value<'_>) -> Result<InitialSync, Complaint> {
     value.choice(&[("Full", InitialSync::Full), ("Update", InitialSync::Update), ("Off", InitialSync::Off)])
 }
 
-/// 0 is never.
+/// Seconds between comparisons; 0 is never.
 pub fn every(value: &Value<'_>) -> Result<Option<Duration>, Complaint> {
     match value.number(*EVERY.end(), "seconds")? {
         0 => Ok(None),
@@ -67,6 +70,7 @@ pub fn every(value: &Value<'_>) -> Result<Option<Duration>, Complaint> {
     }
 }
 
+/// One of the words of `dir_moves`.
 pub fn dir_moves(value: &Value<'_>) -> Result<DirMoves, Complaint> {
     value.choice(&[("Log", DirMoves::Log), ("Replicate", DirMoves::Replicate)])
 }

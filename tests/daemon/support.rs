@@ -5,6 +5,8 @@ mod changes;
 mod daemon;
 pub mod http;
 mod process;
+#[path = "../../actors/tests/programs/mod.rs"]
+mod programs;
 mod server;
 mod site;
 mod standbys;
@@ -12,9 +14,10 @@ pub mod tree;
 pub mod wait;
 mod wire;
 
-pub use changes::{plant, program};
+pub use changes::plant;
 pub use daemon::Ended;
 pub use process::{descendants, signal};
+pub use programs::program;
 pub use server::free_port;
 pub use site::Node::{self, Dead, Local, Rsyncd, Ssh};
 pub use site::Site;

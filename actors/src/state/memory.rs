@@ -32,8 +32,8 @@ pub struct Memory {
 /// What a run takes over from the last one.
 #[derive(Debug)]
 pub struct Resumed {
-    /// Whether the last run was not stopped in order: then the nodes may have entries that it did not save.
-    pub crashed: bool,
+    /// Whether all that it knew was saved: else the nodes may have entries that it did not save.
+    pub complete: bool,
     /// Directories from which a file system is missing that was mounted there: what it held is not deleted.
     hidden: Vec<RelPath>,
     backlogs: HashMap<String, Backlog>,
@@ -67,11 +67,11 @@ impl Memory {
             for backlog in backlogs.values_mut() {
                 away.extend(backlog.take_away());
             }
-            Resumed { crashed: !closed, hidden: missing(&mounts, root, log), backlogs }
+            Resumed { complete: closed, hidden: missing(&mounts, root, log), backlogs }
         });
         match &past {
             Some(past) => {
-                info!(log, "going on from the last run"; "state" => file.display(), "complete" => !past.crashed)
+                info!(log, "going on from the last run"; "state" => file.display(), "complete" => past.complete)
             }
             None => unsaved.fill(),
         }
@@ -102,7 +102,7 @@ impl Resumed {
         let Some(backlog) = self.backlogs.remove(&link.key) else { return false };
         let mut outbox = link.outbox.lock();
         outbox.resume(backlog);
-        if self.crashed {
+        if !self.complete {
             outbox.drop_detours(Instant::now());
         }
         // A node that lost its mirror meanwhile is found out by this.

@@ -109,7 +109,7 @@ impl Closed {
 }
 
 impl Store {
-    /// Opens the state in `file`, and begins a run: until [`Writing::save`] says otherwise it counts as crashed. `subject`
+    /// Opens the state in `file`, and begins a run: until [`Writing::save`] says otherwise it is not closed. `subject`
     /// tells what the state is about; of another subject nothing is taken over, and with `spare` that is an error. The past
     /// is `None` if there is none to go on from.
     ///

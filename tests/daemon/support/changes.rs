@@ -4,7 +4,6 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use super::site::Site;
@@ -60,14 +59,4 @@ fn done(path: &impl AsRef<Path>, result: std::io::Result<()>) {
 pub fn plant(path: &Path, content: &str) {
     done(&path, fs::create_dir_all(path.parent().expect("no root is planted")));
     done(&path, fs::write(path, content));
-}
-
-/// Makes a program of this text, or another one of it. A process of its own writes it: what is open for writing cannot be run
-/// (ETXTBSY in execve(2)), and whatever another test starts at the same time has our descriptors for a moment.
-pub fn program(path: &Path, text: &str) {
-    let mut install = Command::new("install");
-    install.args(["-m", "755", "/dev/stdin"]).arg(path).stdin(Stdio::piped());
-    let mut child = install.spawn().expect("install is of the coreutils");
-    done(&path, child.stdin.take().expect("it was asked for").write_all(text.as_bytes()));
-    assert!(child.wait().expect("the child is ours").success(), "{install:?}");
 }
