@@ -55,7 +55,7 @@ impl Run {
         match (&mut self.0).await {
             Ok(result) => result,
             Err(error) if error.is_panic() => panic::resume_unwind(error.into_panic()),
-            Err(_) => Err(Failure { cause: Cause::Killed, said: "the run was given up".into() }),
+            Err(_) => Err(Failure::new(Cause::Killed, "the run was given up")),
         }
     }
 }

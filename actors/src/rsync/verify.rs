@@ -184,7 +184,7 @@ impl Looks<'_> {
             if let Some(why) = &unreadable {
                 blamed.add(Blame::Paths(vec![path.clone()]));
                 let said = format!("the source cannot be read: {why}");
-                failure.get_or_insert(Failure { cause: Cause::Partial, said });
+                failure.get_or_insert(Failure::new(Cause::Partial, said));
             }
             unreadable.is_none()
         });
@@ -217,7 +217,7 @@ async fn apart<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> 
     match tokio::task::spawn_blocking(look).await {
         Ok(seen) => Ok(seen),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(Failure { cause: Cause::Killed, said: "the look at the source was given up".into() }),
+        Err(_) => Err(Failure::new(Cause::Killed, "the look at the source was given up")),
     }
 }
 

@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     fn failure(cause: Cause) -> Failure {
-        Failure { cause, said: String::new() }
+        Failure::new(cause, "")
     }
 
     /// Each time is later than the one before.
