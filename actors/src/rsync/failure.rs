@@ -4,14 +4,14 @@
 mod cause;
 mod texts;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::path::Path;
 
 pub use self::cause::Cause;
-use self::texts::{TEXTS, by_code, by_text};
-use super::blame::is_complaint;
-use super::run::{Code, Finished, MORE_WAS_SAID};
+use self::texts::{by_code, by_text};
+use super::run::{Code, Finished};
 use crate::path::Escaped;
 use crate::root::RootError;
 
@@ -22,12 +22,14 @@ pub struct Failure {
     pub cause: Cause,
     /// What rsync said, on one line.
     pub said: String,
+    /// What the admin can do; empty where it passes by itself.
+    pub cure: Cow<'static, str>,
 }
 
 impl Failure {
     /// A failure of this cause; `said` is what rsync said, on one line.
     pub fn new(cause: Cause, said: impl Into<String>) -> Failure {
-        Failure { cause, said: said.into() }
+        Failure { cause, said: said.into(), cure: cause.cure().into() }
     }
 
     /// What a finished run means; `None` if it was a success.
@@ -38,20 +40,6 @@ impl Failure {
         let text = String::from_utf8_lossy(&finished.stderr);
         let cause = by_text(&text, finished.code).unwrap_or_else(|| by_code(finished.code));
         Some(Failure::new(cause, said(&finished.stderr, finished.code)))
-    }
-
-    /// Whether the node itself is the reason, and not some of its paths: nothing else is said in the error output of the
-    /// run that failed so.
-    pub fn is_of_node(&self, stderr: &[u8]) -> bool {
-        if !matches!(self.cause, Cause::TargetReadOnly | Cause::TargetFull) {
-            return false;
-        }
-        let mut complaints = stderr.split(|&b| b == b'\n').filter(|line| is_complaint(line));
-        complaints.all(|line| {
-            let text = String::from_utf8_lossy(line);
-            let says = |(needle, cause): &(&str, Cause)| *cause == self.cause && text.contains(needle);
-            MORE_WAS_SAID.trim_ascii() == line || TEXTS.iter().any(says)
-        })
     }
 
     /// The source is not the one that the daemon started with.
@@ -81,7 +69,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.cause.words(), self.said)?;
-        if self.cause.cure().is_empty() { Ok(()) } else { write!(f, "; {}", self.cause.cure()) }
+        if self.cure.is_empty() { Ok(()) } else { write!(f, "; {}", self.cure) }
     }
 }
 

@@ -121,7 +121,7 @@ impl Record {
         let Totals { batches, reconciles, sent, deleted, bytes, .. } = &mut ledger.totals;
         match work {
             Work::Batch => *batches += 1,
-            Work::Reconcile => *reconciles += 1,
+            Work::Reconcile => *reconciles += u64::from(failure.is_none()),
         }
         (*sent, *deleted, *bytes) = (*sent + tally.sent, *deleted + tally.deleted, *bytes + tally.bytes);
         if work == Work::Reconcile && failure.is_none() {

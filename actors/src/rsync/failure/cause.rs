@@ -37,6 +37,10 @@ pub enum Cause {
     SourceGone,
     /// The mirror is a file, or may not be written.
     TargetRefused,
+    /// The account that writes at the node may not write the mirror.
+    Unwritable,
+    /// The node takes content, but neither times nor permissions nor owners.
+    AttributesRefused,
     /// The node's daemon refuses an option, such as deletions.
     OptionRefused,
     /// No traffic for the whole timeout.
@@ -130,6 +134,14 @@ impl Cause {
                 "the mirror cannot be entered",
                 "the mirror must be a directory that this user may enter and write",
             ),
+            Cause::Unwritable => lasting(
+                "the mirror cannot be written",
+                "make that directory there and give it to that user (mkdir -p, chown), or correct `rpath` or the node",
+            ),
+            Cause::AttributesRefused => lasting(
+                "times, permissions or owners cannot be set at the node",
+                "give what is there to that user (chown -R), or mount it for that user (uid=)",
+            ),
             Cause::OptionRefused => lasting(
                 "the node refuses an option",
                 "remove `refuse options` from rsyncd.conf at the node, or correct `extra`",
@@ -160,6 +172,23 @@ impl Cause {
     /// The admin's remedy; empty where it passes by itself.
     pub fn cure(self) -> &'static str {
         self.row().cure
+    }
+
+    /// Whether changes go on all the same: the node takes them, if not all that belongs to them.
+    pub fn lets_changes_pass(self) -> bool {
+        self == Cause::AttributesRefused
+    }
+
+    /// Whether it is about what the node stores: that it answers says nothing of it.
+    pub fn is_about_storing(self) -> bool {
+        matches!(
+            self,
+            Cause::TargetFull
+                | Cause::TargetReadOnly
+                | Cause::TargetRefused
+                | Cause::Unwritable
+                | Cause::AttributesRefused
+        )
     }
 
     /// Whether it stays until a person does something, so that trying often is of no use.

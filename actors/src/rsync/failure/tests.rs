@@ -54,22 +54,6 @@ fn a_reconcile_that_would_delete_too_much_says_how_much_and_how_to_release_it() 
 }
 
 #[test]
-fn a_node_is_read_only_when_nothing_else_is_said() {
-    let one = "rsync: [receiver] mkstemp \"/m/.f.aBcDeF\" failed: Read-only file system (30)\n";
-    let end = "rsync error: some files/attrs were not transferred (code 23) at main.c(1338)\n";
-    let other = "rsync: [sender] send_files failed to open \"/s/f\": Permission denied (13)\n";
-    for (stderr, expected) in [
-        ([one, one, end].concat(), true),
-        ([one, other, end].concat(), false),
-        ([other, end].concat(), false),
-        ([one, "\nrsync: more was said than is kept\n"].concat(), true),
-    ] {
-        let failure = Failure::of(&Finished { code: Code::Exit(23), stderr: stderr.clone().into() }).unwrap();
-        assert_eq!(failure.is_of_node(stderr.as_bytes()), expected, "{stderr}");
-    }
-}
-
-#[test]
 fn a_failure_reads_as_cause_words_and_cure() {
     let stderr = b"\nrsync: write failed on \"/m/\x1bf\": No space left on device (28)\n";
     let failure = Failure::of(&Finished { code: Code::Exit(11), stderr: stderr.to_vec() }).unwrap();
