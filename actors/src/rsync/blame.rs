@@ -147,7 +147,7 @@ rsync: [receiver] rename "/mnt/mirror/d/.f.gHiJkL" -> "f": Is a directory (21)
             "",
             "rsync error: code 23",
             "rsync: [sender] something else broke\n",
-            "ERROR: something failed verification\n",
+            "ERROR: something else\n",
             "rsync: [receiver] \"/etc/x\": no",
         ] {
             assert_eq!(blamed(stderr), None, "{stderr}");

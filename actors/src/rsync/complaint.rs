@@ -1,31 +1,15 @@
 //! Reads a line of rsync's error output that is about an entry: its name, at which end it failed, what was tried, and why
 //! the kernel refused it.
 
+mod formats;
+
+use self::formats::{FORMATS, Format, Style, UNMARKED};
 use super::output::unescape;
-
-/// Begins with these: not the closing line with the code, and not what ssh or a shell says.
-const STARTS: &[&[u8]] = &[
-    b"rsync: ",
-    b"file has vanished: ",
-    b"directory has vanished: ",
-    b"could not make way for ",
-    b"filename overflows max-path len",
-    b"ERROR: ",
-];
-
-/// What follows a name in quotes, which may hold quotes itself.
-const ENDS_OF_NAMES: &[&[u8]] = &[b" failed", b": ", b" (in ", b" -> ", b") failed"];
-
-/// Calls that make an entry in a directory, and fail where that may not be written.
-const MAKES: &[&[u8]] = &[b"mkstemp ", b"mkdir ", b"symlink ", b"mknod ", b"mkfifo "];
-
-/// Calls that set what an entry has beside its content.
-const SETS: &[&[u8]] = &[b"failed to set ", b"chown ", b"chgrp ", b"set_acl", b"setxattr("];
 
 /// One line of the error output that is about an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Complaint {
-    /// The entry as rsync names it: absolute, or relative to the mirror. `None` if the line names none, or cannot be read.
+    /// The entry as rsync names it: absolute, or relative to the mirror. `None` if the line is of no form that is known.
     pub name: Option<Vec<u8>>,
     /// The end at which it failed, if the line tells.
     pub end: Option<End>,
@@ -73,28 +57,21 @@ pub(super) enum Why {
 }
 
 impl Complaint {
-    /// Reads a line; `None` if it is about no entry.
+    /// Reads a line; `None` if it is about no entry: the closing line with the code, or what ssh or a shell says.
     pub fn read(line: &[u8]) -> Option<Complaint> {
         let line = line.strip_suffix(b"\r").unwrap_or(line).trim_ascii_start();
-        if !STARTS.iter().any(|start| line.starts_with(start)) || line.starts_with(b"rsync: warning") {
-            return None;
-        }
-        // The name may hold any words: what was tried is said in front of it.
-        let before = &line[..line.iter().position(|&byte| byte == b'"').unwrap_or(line.len())];
-        let says = |words: &[&[u8]]| words.iter().any(|word| contains(before, word));
-        let act = match () {
-            () if contains(before, b"delete_file: ") => Act::Delete,
-            () if says(MAKES) => Act::Make,
-            () if says(SETS) => Act::Attributes,
-            () => Act::Other,
+        let (text, end) = match line.strip_prefix(b"rsync: ") {
+            Some(text) if text.starts_with(b"warning") => return None,
+            Some(text) => said_by(text),
+            None => (UNMARKED.iter().any(|start| line.starts_with(start)).then_some(line)?, None),
         };
-        let end = match () {
-            () if contains(before, b"[sender]") || contains(before, b"vanished") => Some(End::Source),
-            () if contains(before, b"[receiver]") || contains(before, b"[generator]") => Some(End::Node),
-            () if act != Act::Other || !contains(before, b"rsync: ") => Some(End::Node),
-            () => None,
+        let (name, format) = match FORMATS.iter().find_map(|format| Some((format.name(text)?, Some(format)))) {
+            Some(found) => found,
+            None => (odd(text)?, None),
         };
-        Some(Complaint { name: named(line), end, act, why: why(line) })
+        let act = format.map_or(Act::Other, |format| format.act);
+        let end = end.or(format.and_then(|format| format.end));
+        Some(Complaint { name: name.map(unescape), end, act, why: why(line) })
     }
 
     /// All of an error output.
@@ -117,36 +94,60 @@ fn why(line: &[u8]) -> Why {
     }
 }
 
-/// The name in quotes; it may hold quotes itself, so the closing one is told by what follows.
-fn named(line: &[u8]) -> Option<Vec<u8>> {
-    let Some(start) = line.iter().position(|&b| b == b'"') else { return unquoted(line) };
-    let rest = &line[start + 1..];
-    let closes = |end: usize| {
-        let after = &rest[end + 1..];
-        after.is_empty() || ENDS_OF_NAMES.iter().any(|next| after.starts_with(next))
-    };
-    let end = rest.iter().enumerate().find(|&(at, &byte)| byte == b'"' && closes(at))?.0;
-    Some(unescape(&rest[..end]))
+/// Who says it, which 3.2.0 and newer write in front: `[sender]`, `[receiver]`, `[generator]`.
+fn said_by(text: &[u8]) -> (&[u8], Option<End>) {
+    let ends = [(&b"[sender] "[..], End::Source), (b"[receiver] ", End::Node), (b"[generator] ", End::Node)];
+    let told = ends.into_iter().find_map(|(word, end)| Some((text.strip_prefix(word)?, Some(end))));
+    // `[Receiver]` is a receiver that has not begun.
+    told.or_else(|| Some((text.strip_prefix(b"[Receiver] ")?, Some(End::Node)))).unwrap_or((text, None))
 }
 
-/// The name in a message that does not quote it.
-fn unquoted(line: &[u8]) -> Option<Vec<u8>> {
-    let after = |needle: &[u8]| {
-        let at = line.windows(needle.len()).position(|window| window == needle)?;
-        Some(&line[at + needle.len()..])
-    };
-    // delete_file: rmdir(NAME) failed, delete_file: unlink(NAME) failed
-    if let Some(call) = after(b"delete_file: ") {
-        let (open, close) = (call.iter().position(|&b| b == b'(')?, call.windows(8).rposition(|w| w == b") failed")?);
-        return call.get(open + 1..close).map(unescape);
+/// The names in lines of which the words in front differ; `Some(None)` for a line of no known form.
+fn odd(text: &[u8]) -> Option<Option<&[u8]>> {
+    if text.starts_with(b"filename overflows max-path len ") {
+        return Some(find(text, b": ").map(|at| &text[at + 2..]));
     }
-    let starts = [&b"could not make way for "[..], b"filename overflows max-path len"];
-    starts.iter().find(|start| line.starts_with(start))?;
-    after(b": ").map(unescape)
+    let checked = text.strip_prefix(b"ERROR: ").and_then(|text| {
+        let end = rfind(text, b" failed verification -- ")?;
+        Some(&text[..end])
+    });
+    Some(checked)
 }
 
-fn contains(line: &[u8], word: &[u8]) -> bool {
-    line.windows(word.len()).any(|window| window == word)
+impl Format {
+    /// The name in a line of this form; `None` if it is of another.
+    fn name<'a>(&self, text: &'a [u8]) -> Option<Option<&'a [u8]>> {
+        let rest = text.strip_prefix(self.before)?;
+        let rest = if self.style == Style::For { &rest[find(rest, b" for \"")? + 5..] } else { rest };
+        if self.style == Style::Bare {
+            let end = if self.behind.is_empty() { rest.len() } else { rfind(rest, self.behind)? };
+            return Some(Some(&rest[..end]));
+        }
+        let quoted = rest.strip_prefix(b"\"")?;
+        // The name may hold quotes itself: the closing one is told by what follows.
+        let mut ends = quoted.iter().enumerate().filter(|&(_, &byte)| byte == b'"').map(|(at, _)| at);
+        let closes = |&at: &usize| self.follows(&quoted[at + 1..]);
+        let end = if self.style == Style::Pair { ends.find(closes) } else { ends.filter(closes).last() };
+        Some(Some(&quoted[..end?]))
+    }
+
+    /// Whether this can stand behind the closing quote of the name.
+    fn follows(&self, after: &[u8]) -> bool {
+        let in_module = after.strip_prefix(b" (in ").and_then(|rest| Some(&rest[find(rest, b")")? + 1..]));
+        let after = in_module.unwrap_or(after);
+        match self.behind {
+            [] => after.is_empty() || after.starts_with(b": "),
+            behind => after.starts_with(behind),
+        }
+    }
+}
+
+fn find(text: &[u8], word: &[u8]) -> Option<usize> {
+    text.windows(word.len()).position(|window| window == word)
+}
+
+fn rfind(text: &[u8], word: &[u8]) -> Option<usize> {
+    text.windows(word.len()).rposition(|window| window == word)
 }
 
 #[cfg(test)]
@@ -230,11 +231,77 @@ mod tests {
             (
                 r#"rsync: send_files failed to open "/s/f": Permission denied (13)"#,
                 "/s/f",
-                None,
+                source,
                 Act::Other,
                 Why::Denied,
             ),
             (r#"file has vanished: "/s/f""#, "/s/f", source, Act::Other, Why::Other),
+            (
+                r#"rsync: [receiver] write failed on "/m/x"y": File too large (27)"#,
+                r#"/m/x"y"#,
+                node,
+                Act::Other,
+                Why::Other,
+            ),
+            (
+                r#"rsync: [receiver] mkstemp "/d/.f.aBcDeF" (in m) failed: Permission denied (13)"#,
+                "/d/.f.aBcDeF",
+                node,
+                Act::Make,
+                Why::Denied,
+            ),
+            (
+                r#"rsync: [generator] symlink "/l" (in m) -> "x" failed: Permission denied (13)"#,
+                "/l",
+                node,
+                Act::Make,
+                Why::Denied,
+            ),
+            (
+                r#"rsync: [receiver] rsync_xal_set: fsetxattr("/m/one","user.note") failed: Operation not supported (95)"#,
+                "/m/one",
+                node,
+                Act::Attributes,
+                Why::Unsupported,
+            ),
+            (
+                r#"rsync: [receiver] rsync_xal_set: lsetxattr("/m/one","user.note") failed: No space left on device (28)"#,
+                "/m/one",
+                node,
+                Act::Attributes,
+                Why::Full,
+            ),
+            (
+                "rsync: [receiver] set_acl: sys_acl_set_file(d/one, ACL_TYPE_ACCESS): Operation not supported (95)",
+                "d/one",
+                node,
+                Act::Attributes,
+                Why::Unsupported,
+            ),
+            (
+                "rsync: [generator] set_acl: xacl_set(one, two, ACL_TYPE_DEFAULT): Operation not supported (95)",
+                "one, two",
+                node,
+                Act::Attributes,
+                Why::Unsupported,
+            ),
+            (
+                r#"rsync: [receiver] rename failed for "/m/f" (from "/m/.f.aBcDeF"): Is a directory (21)"#,
+                "/m/f",
+                node,
+                Act::Other,
+                Why::Other,
+            ),
+            (
+                r#"rsync: [receiver] failed to write xattr user.rsync.%stat for "/m/f": Operation not permitted (1)"#,
+                "/m/f",
+                node,
+                Act::Attributes,
+                Why::Denied,
+            ),
+            ("filename overflows max-path len by 3: d/f: x", "d/f: x", None, Act::Other, Why::Other),
+            ("ERROR: d/f failed verification -- update discarded.", "d/f", None, Act::Other, Why::Other),
+            (r#"ERROR: daemon refused to receive file "a.bak""#, "a.bak", node, Act::Other, Why::Other),
             ("could not make way for new regular file: d/f", "d/f", node, Act::Other, Why::Other),
         ] {
             let expected = Complaint { name: Some(name.into()), end, act, why };

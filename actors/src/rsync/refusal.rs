@@ -67,6 +67,7 @@ fn is_whole(denied: &[Complaint], inside: impl Fn(&[u8]) -> Option<RelPath>) -> 
 #[cfg(test)]
 mod tests {
     use super::super::output::Line;
+    use super::super::temporary;
     use super::*;
 
     fn rel(path: &str) -> RelPath {
@@ -74,7 +75,8 @@ mod tests {
     }
 
     fn line(words: &str, path: &str, why: &str) -> String {
-        format!("rsync: [generator] {words} \"/m/{path}\" failed: {why}\n")
+        let failed = if words.contains("failed") { "" } else { " failed" };
+        format!("rsync: [generator] {words} \"/m/{path}\"{failed}: {why}\n")
     }
 
     #[test]
@@ -86,7 +88,11 @@ mod tests {
         let way = "could not make way for new regular file: f\n".to_owned();
         for (stderr, changed, expected) in [
             (vec![line(make, "a", denied)], &["a"][..], Refusal::Whole(Cause::Unwritable)),
-            (vec![line(times, "", odd), line("mkdir", "d", denied)], &["d"], Refusal::Whole(Cause::Unwritable)),
+            (
+                vec![line(times, "", odd), line("recv_generator: mkdir", "d", denied)],
+                &["d"],
+                Refusal::Whole(Cause::Unwritable),
+            ),
             (vec![line(make, "a", denied), sender.clone(), way], &["a"], Refusal::Whole(Cause::Unwritable)),
             // Something arrived.
             (vec![line(make, "a", denied)], &["a", "b"], Refusal::InPart),
@@ -98,7 +104,7 @@ mod tests {
                 Refusal::Whole(Cause::Unwritable),
             ),
             // The file itself is immutable.
-            (vec![line("rename", "a", odd)], &["a"], Refusal::None),
+            (vec![format!("rsync: [receiver] rename \"/m/.a.aBcDeF\" -> \"a\": {odd}\n")], &["a"], Refusal::None),
             (
                 vec![line(make, "a", read_only), line(times, "", read_only)],
                 &["a"],
@@ -118,6 +124,7 @@ mod tests {
             let paths = Complaint::all(stderr.concat().as_bytes())
                 .filter_map(|complaint| complaint.name)
                 .filter_map(|name| name.strip_prefix(b"/m/").map(|name| RelPath::new(name).unwrap()))
+                .map(|path| temporary::stems(&path).next().unwrap_or(path))
                 .collect();
             let found = refusal(stderr.concat().as_bytes(), &itemized, &Blame::Paths(paths), inside);
             assert_eq!(found, expected, "{stderr:?} {changed:?}");

@@ -13,7 +13,7 @@ const LONGEST_WHOLE: usize = 243;
 
 /// The names that a file may have that is written under this one; none if this is no temporary name. rsync adds no second
 /// dot in front of a name that begins with one.
-pub(super) fn stems(path: &RelPath) -> impl Iterator<Item = RelPath> {
+pub(super) fn stems(path: &RelPath) -> impl Iterator<Item = RelPath> + use<> {
     let parts = path.name().strip_prefix(b".").and_then(|rest| rest.split_last_chunk::<7>());
     let stem = match parts {
         Some((stem, [b'.', suffix @ ..])) if !stem.is_empty() && suffix.iter().all(u8::is_ascii_alphanumeric) => stem,
