@@ -13,7 +13,7 @@ use inosync_actors::rsync::progress::Latest;
 use inosync_actors::rsync::version::Version;
 use inosync_actors::rsync::{Rsync, Shared};
 use inosync_actors::site::Site;
-use inosync_actors::sync::report::{log_delivery, log_failed};
+use inosync_actors::sync::report::{log_failed, log_reconcile};
 use inosync_actors::sync::{Delivery, Transport};
 use slog::{Logger, error, info, o, warn};
 
@@ -129,7 +129,7 @@ async fn reconcile(rsync: Rc<Rsync>, log: Logger) -> bool {
 async fn reconcile_once(rsync: &Rc<Rsync>, log: &Logger) -> Result<Delivery, Failure> {
     let started = Instant::now();
     let delivery = rsync.clone().reconcile(Vec::new(), Latest::default()).await?;
-    log_delivery(log, "reconciled", delivery.tally.changes(), &delivery, started);
+    log_reconcile(log, &delivery, started);
     Ok(delivery)
 }
 

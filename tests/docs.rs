@@ -163,9 +163,10 @@ fn every_warning_and_error_of_the_log_is_in_troubleshooting() {
 #[test]
 fn every_cause_of_a_failure_is_in_troubleshooting() {
     let page = read("docs/troubleshooting.md");
-    let source = read("actors/src/rsync/failure.rs");
-    let words = source.split_once("pub fn words").unwrap().1.split_once("pub fn cure").unwrap().0;
-    let words: Vec<&str> = words.split('"').skip(1).step_by(2).collect();
+    let source = read("actors/src/rsync/failure/cause.rs");
+    let table = source.split_once("fn row").unwrap().1;
+    let rows = ["lasting(", "passing("].into_iter().flat_map(|row| table.split(row).skip(1));
+    let words: Vec<&str> = rows.filter_map(|row| row.split('"').nth(1)).collect();
     assert!(words.len() > 20, "{words:?}");
     for words in words {
         assert!(page.contains(&format!("\n### {words}")) || page.contains(&format!("`{words}`")), "{words}");

@@ -280,6 +280,12 @@ pub struct Resync;
 #[rtype(result = "()")]
 pub struct Verify;
 
+/// SupervisorActor -> SyncActor: somebody has looked at what fails, by a reload or by `--resume`: what waits for its next try is
+/// tried now.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct TryNow;
+
 /// SyncActor -> SupervisorActor: the answer to [`Drain`].
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

@@ -1,22 +1,27 @@
 //! The rsync command: its recipes, its runs, and what their ends mean. [`Rsync`] is the way to one node.
 
+mod account;
 pub mod audience;
 pub mod blame;
 pub mod children;
+mod complaint;
 mod deliver;
 mod examine;
 pub mod extra;
 pub mod failure;
+mod itemized;
 mod listen;
 pub mod master;
 pub mod node;
 pub mod output;
 pub mod progress;
 pub mod recipe;
+mod refusal;
 pub mod run;
 mod shared;
 pub mod staging;
 pub mod standby;
+mod temporary;
 mod transport;
 pub mod verify;
 pub mod version;

@@ -69,6 +69,15 @@ pub struct SyncActor {
     _obituary: Obituary,
 }
 
+/// What a run stored at the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stored {
+    /// All of it, or some.
+    Some,
+    /// Nothing, although there was something to store.
+    Nothing,
+}
+
 /// Tells the supervisor that the actor is gone: runs when the actor stops and when it panics.
 struct Obituary {
     slot: usize,
@@ -201,14 +210,27 @@ impl SyncActor {
         true
     }
 
-    fn succeeded(&mut self, delivery: &Delivery, started: Instant) {
+    /// A run ended that did not fail as a whole.
+    fn ended(&mut self, delivery: &Delivery, stored: Stored, started: Instant) {
         let now = Instant::now();
         if delivery.tally.made_mirror {
             warn!(self.link.log, "the mirror did not exist; sending everything");
             self.link.outbox.lock().mirror_lost(now);
         }
-        let news = self.health.succeeded(started);
-        self.tell(&news, None);
+        match &delivery.failure {
+            Some(failure) if failure.cause.lets_changes_pass() => {
+                self.link.record.failed(failure);
+                let news = self.health.failed(failure, started, now, fastrand::f64());
+                self.tell(&news, Some(failure));
+            }
+            _ => {
+                let news = match stored {
+                    Stored::Some => self.health.succeeded(started),
+                    Stored::Nothing => self.health.answered(started),
+                };
+                self.tell(&news, None);
+            }
+        }
         self.superior.succeeded.do_send(Succeeded { slot: self.link.slot });
         self.superior.settled.do_send(Settled { slot: self.link.slot, tally: delivery.tally });
     }

@@ -42,7 +42,7 @@ impl Unreliable {
             1 => panic!("forced, in a handler of the SyncActor"),
             2 => Some(Box::pin(async { panic!("forced, in what the SyncActor waits for") })),
             // The SyncActor stops when rsync cannot be started.
-            3 => Some(Box::pin(async { Err(Failure { cause: Cause::NotStarted, said: "forced".into() }) })),
+            3 => Some(Box::pin(async { Err(Failure::new(Cause::NotStarted, "forced")) })),
             _ => None,
         }
     }

@@ -35,4 +35,5 @@ mod stop;
 #[allow(dead_code, reason = "the convergence tests use the rest of it")]
 mod support;
 mod trouble;
+mod unwritable;
 mod verify;

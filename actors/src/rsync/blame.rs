@@ -1,7 +1,10 @@
 //! Finds the paths that rsync's error output names, so that one bad path does not hold up the others of its batch.
 
+use std::collections::BTreeSet;
+
+use super::complaint::{Complaint, End};
 use super::node::Node;
-use super::output::unescape;
+use super::temporary;
 use crate::path::RelPath;
 
 /// What an error output blames.
@@ -46,68 +49,29 @@ impl Blame {
     }
 }
 
-/// Reads an error output of a run that ended with code 23 or 24. `source` is the absolute path of the source.
-pub fn blame(stderr: &[u8], source: &[u8], node: &Node) -> Blame {
-    let mut paths = Vec::new();
-    for line in stderr.split(|&b| b == b'\n').map(<[u8]>::trim_ascii_start).filter(|line| is_complaint(line)) {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        match named(line).and_then(|name| inside(&name, source, node.mirror_root())) {
-            Some(path) => {
-                // The receiver writes under another name first; a file may have such a name by itself.
-                let at_sender = line.starts_with(b"rsync: [sender]") || line.windows(8).any(|word| word == b"vanished");
-                paths.extend(without_temporary(&path).filter(|_| !at_sender));
-                paths.push(path);
+/// Reads an error output of a run that ended with code 23 or 24. `source` is the absolute path of the source. `originals` finds
+/// the files of the source that the receiver may have written under a name that looks like a temporary one.
+pub(super) fn blame(stderr: &[u8], source: &[u8], node: &Node, originals: impl Fn(&RelPath) -> Vec<RelPath>) -> Blame {
+    let mut paths = BTreeSet::new();
+    for complaint in Complaint::all(stderr) {
+        let path = complaint.name.and_then(|name| inside(&name, source, node.mirror_root()));
+        let Some(path) = path else { return Blame::Anything };
+        // A file of the source may have such a name by itself.
+        let file = temporary::stems(&path).next().filter(|_| complaint.end != Some(End::Source));
+        match file {
+            None => _ = paths.insert(path),
+            Some(file) => {
+                let found = originals(&path);
+                // It is gone meanwhile.
+                paths.extend(if found.is_empty() { vec![file] } else { found });
             }
-            None => return Blame::Anything,
         }
     }
-    if paths.is_empty() { Blame::Anything } else { Blame::Paths(paths) }
-}
-
-/// Whether the line is about a path: not the closing line with the code, and not what ssh says.
-pub(super) fn is_complaint(line: &[u8]) -> bool {
-    let about_path = [
-        &b"rsync: "[..],
-        b"file has vanished: ",
-        b"directory has vanished: ",
-        b"could not make way for ",
-        b"filename overflows max-path len",
-        b"ERROR: ",
-    ];
-    about_path.iter().any(|start| line.starts_with(start)) && !line.starts_with(b"rsync: warning")
-}
-
-/// The name in quotes; it may hold quotes itself, so the closing one is told by what follows.
-fn named(line: &[u8]) -> Option<Vec<u8>> {
-    let Some(start) = line.iter().position(|&b| b == b'"') else { return unquoted(line) };
-    let rest = &line[start + 1..];
-    let closes = |end: usize| {
-        let after = &rest[end + 1..];
-        let next = [&b" failed"[..], b": ", b" (in ", b" -> ", b") failed"];
-        after.is_empty() || next.iter().any(|next| after.starts_with(next))
-    };
-    let end = rest.iter().enumerate().find(|&(at, &byte)| byte == b'"' && closes(at))?.0;
-    Some(unescape(&rest[..end]))
-}
-
-/// The name in a message that does not quote it.
-fn unquoted(line: &[u8]) -> Option<Vec<u8>> {
-    let after = |needle: &[u8]| {
-        let at = line.windows(needle.len()).position(|window| window == needle)?;
-        Some(&line[at + needle.len()..])
-    };
-    // delete_file: rmdir(NAME) failed, delete_file: unlink(NAME) failed
-    if let Some(call) = after(b"delete_file: ") {
-        let (open, close) = (call.iter().position(|&b| b == b'(')?, call.windows(8).rposition(|w| w == b") failed")?);
-        return call.get(open + 1..close).map(unescape);
-    }
-    let starts = [&b"could not make way for "[..], b"filename overflows max-path len"];
-    starts.iter().find(|start| line.starts_with(start))?;
-    after(b": ").map(unescape)
+    if paths.is_empty() { Blame::Anything } else { Blame::Paths(paths.into_iter().collect()) }
 }
 
 /// The path in the tree that an absolute name at the source or at the node stands for.
-fn inside(name: &[u8], source: &[u8], mirror: &[u8]) -> Option<RelPath> {
+pub(super) fn inside(name: &[u8], source: &[u8], mirror: &[u8]) -> Option<RelPath> {
     let below = |root: &[u8]| {
         let root = root.strip_suffix(b"/").unwrap_or(root);
         let tail = name.strip_prefix(root)?;
@@ -120,28 +84,13 @@ fn inside(name: &[u8], source: &[u8], mirror: &[u8]) -> Option<RelPath> {
     RelPath::new(relative.strip_suffix(b"/").unwrap_or(relative)).ok()
 }
 
-/// The receiver writes `name` as `.name.XXXXXX` first (rsync(1), `--temp-dir`).
-pub(super) fn without_temporary(path: &RelPath) -> Option<RelPath> {
-    let name = path.name();
-    let parts = name.strip_prefix(b".").and_then(|rest| rest.split_last_chunk::<7>());
-    match (parts, path.parent()) {
-        (Some((stem, [b'.', suffix @ ..])), Some(dir))
-            if !stem.is_empty() && suffix.iter().all(u8::is_ascii_alphanumeric) =>
-        {
-            use std::os::unix::ffi::OsStrExt;
-            Some(dir.join(std::ffi::OsStr::from_bytes(stem)))
-        }
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn blamed(stderr: &str) -> Option<Vec<String>> {
         let node = Node::parse("", "/mnt/mirror").unwrap();
-        match blame(stderr.as_bytes(), b"/srv/www", &node) {
+        match blame(stderr.as_bytes(), b"/srv/www", &node, |_| Vec::new()) {
             Blame::Paths(paths) => Some(paths.iter().map(RelPath::to_string).collect()),
             Blame::Anything => None,
         }
@@ -176,15 +125,19 @@ mod tests {
     }
 
     #[test]
-    fn a_temporary_name_at_the_node_stands_for_itself_and_for_the_file() {
-        for (stderr, names) in [
-            (
-                r#"rsync: [receiver] mkstemp "/mnt/mirror/d/.f.aBcDeF" failed: Permission denied (13)"#,
-                ["d/f", "d/.f.aBcDeF"],
-            ),
-            (r#"rsync: [receiver] rename "/mnt/mirror/.f.aBcDeF" -> "f": Is a directory (21)"#, ["f", ".f.aBcDeF"]),
-        ] {
-            assert_eq!(blamed(stderr), Some(names.map(str::to_owned).to_vec()), "{stderr}");
+    fn a_temporary_name_at_the_node_stands_for_the_file_of_the_source_once() {
+        let node = Node::parse("", "/mnt/mirror").unwrap();
+        let rel = |path: &str| RelPath::new(path.as_bytes()).unwrap();
+        let stderr = br#"rsync: [receiver] mkstemp "/mnt/mirror/d/.f.aBcDeF" failed: Permission denied (13)
+rsync: [receiver] mkstemp "/mnt/mirror/d/.f.aBcDeF" failed: Permission denied (13)
+rsync: [receiver] rename "/mnt/mirror/d/.f.gHiJkL" -> "f": Is a directory (21)
+"#;
+        for (there, blamed) in
+            [(vec![], vec!["d/f"]), (vec!["d/.f"], vec!["d/.f"]), (vec!["d/.f.x", "d/f"], vec!["d/.f.x", "d/f"])]
+        {
+            let originals = |_: &RelPath| there.iter().map(|path| rel(path)).collect();
+            let expected = Blame::Paths(blamed.iter().map(|path| rel(path)).collect());
+            assert_eq!(blame(stderr, b"/srv/www", &node, originals), expected, "{there:?}");
         }
     }
 
@@ -194,7 +147,7 @@ mod tests {
             "",
             "rsync error: code 23",
             "rsync: [sender] something else broke\n",
-            "ERROR: something failed verification\n",
+            "ERROR: something else\n",
             "rsync: [receiver] \"/etc/x\": no",
         ] {
             assert_eq!(blamed(stderr), None, "{stderr}");

@@ -10,19 +10,22 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::panic;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_local};
 
-use super::blame::{Blame, blame};
+use super::blame::{self, Blame, blame};
 use super::failure::{Cause, Failure};
+use super::itemized::Itemized;
 use super::output::{self, Line};
 use super::progress::{Latest, Meter, Piece};
 use super::recipe::{self, Recipe};
+use super::refusal::{Refusal, refusal};
 use super::run::{Code, Finished};
-use super::{Deletions, Ears, Order, Rsync, Work};
+use super::{Deletions, Ears, Order, Rsync, Work, temporary};
 use crate::filter::rules;
 use crate::path::RelPath;
 use crate::sync::lease::Lane;
@@ -34,8 +37,6 @@ const UNREADABLE: usize = 100;
 
 /// Entries that are named when a reconcile would delete too many.
 const NAMED: usize = 3;
-/// Entries of a run that are remembered, to know whether all of it failed.
-const REMEMBERED: usize = 100;
 /// For so long a node of which a part took something is not held to be read-only or full as a whole.
 const IN_PART: Duration = Duration::from_secs(600);
 
@@ -55,7 +56,7 @@ impl Run {
         match (&mut self.0).await {
             Ok(result) => result,
             Err(error) if error.is_panic() => panic::resume_unwind(error.into_panic()),
-            Err(_) => Err(Failure { cause: Cause::Killed, said: "the run was given up".into() }),
+            Err(_) => Err(Failure::new(Cause::Killed, "the run was given up")),
         }
     }
 }
@@ -266,27 +267,23 @@ impl Rsync {
         let mut delivery = Delivery::default();
         let (mut filters, mut worked) = (order.rules.to_vec(), worked);
         for first in [true, false] {
-            let (mut skipped, mut changed) = (false, Vec::new());
+            let (mut skipped, mut itemized) = (false, Itemized::default());
             let mut count = |said: &[u8]| {
                 for line in output::parts(said) {
-                    if let Line::Sent(path, _) | Line::Deleted(path) = &line
-                        && changed.len() < REMEMBERED
-                    {
-                        changed.push(path.clone());
-                    }
                     skipped |= line == Line::DeletionsSkipped;
                     // That it would be made is no news of a mirror, nor is that it was made to be sent everything.
                     let sends_all = order.recipe == Recipe::Full;
                     let made = line == Line::MadeMirror && !sends_all && !order.recipe.only_looks();
                     self.made_mirror.set(self.made_mirror.get() || made);
-                    delivery.tally.count(&line);
+                    itemized.add(&line);
                 }
                 heard(said);
             };
             let mut ears = Ears { line: &mut count, worked: worked.take() };
             let finished = self.run_with_path(&Order { rules: &filters, ..order }, &mut ears).await?;
             worked = ears.worked.take();
-            let blamed = self.sort_out(&finished, &changed, &mut delivery)?;
+            let blamed = self.sort_out(&finished, &itemized, &mut delivery)?;
+            delivery.tally.add(itemized.done(&blamed));
             match blamed {
                 Blame::Paths(paths) if skipped && first && (1..=UNREADABLE).contains(&paths.len()) => {
                     filters.extend(paths.iter().flat_map(rules::exact));
@@ -301,28 +298,44 @@ impl Rsync {
         Ok(delivery)
     }
 
-    /// What a finished run blames, which is added to `delivery`; or its failure as a whole. `changed` is what it said that
-    /// it did.
-    fn sort_out(&self, finished: &Finished, changed: &[RelPath], delivery: &mut Delivery) -> Result<Blame, Failure> {
-        let Some(failure) = Failure::of(finished) else { return Ok(Blame::default()) };
+    /// The paths that a finished run blames, which are added to `delivery`; or its failure as a whole. `itemized` is what it
+    /// said that it would do.
+    fn sort_out(&self, finished: &Finished, itemized: &Itemized, delivery: &mut Delivery) -> Result<Blame, Failure> {
+        let Some(failure) = self.failure_of(finished) else { return Ok(Blame::default()) };
         // These codes say that the rest is done, whatever the cause.
         if !matches!(finished.code, Code::Exit(23 | 24)) {
             return Err(failure);
         }
-        // rsync names what it reads by the path that it was started in, with symlinks resolved.
-        let source = self.root.path().canonicalize().unwrap_or_else(|_| self.root.path().to_owned());
-        let blamed = blame(&finished.stderr, source.as_os_str().as_bytes(), &self.node);
-        if failure.is_of_node(&finished.stderr) {
-            // A part of the mirror may lie on a file system of its own: then the rest must not wait for it.
-            if changed.iter().any(|path| !blamed.touches(path)) {
-                self.in_part.set(Some(Instant::now()));
-            } else if self.in_part.get().is_none_or(|at| at.elapsed() >= IN_PART) {
-                return Err(failure);
+        let (blamed, mut failure) = (self.blamed(finished), self.partial(finished, failure));
+        match refusal(&finished.stderr, itemized, &blamed, |name| self.inside(name)) {
+            // The content arrives: what changes goes on.
+            Refusal::Whole(cause @ Cause::AttributesRefused) => failure = self.refused(cause, finished, failure),
+            // A part of the mirror may lie on a file system of its own, or belong to somebody else: then the rest must not
+            // wait for it.
+            Refusal::Whole(cause) if self.in_part.get().is_none_or(|at| at.elapsed() >= IN_PART) => {
+                return Err(self.refused(cause, finished, failure));
             }
+            Refusal::InPart => self.in_part.set(Some(Instant::now())),
+            Refusal::Whole(_) | Refusal::None => (),
         }
         delivery.blamed.add(blamed.clone());
         delivery.failure.get_or_insert(failure);
         Ok(blamed)
+    }
+
+    /// The path of the tree that a name in a complaint stands for.
+    pub(super) fn inside(&self, name: &[u8]) -> Option<RelPath> {
+        blame::inside(name, self.source_name().as_os_str().as_bytes(), self.node.mirror_root())
+    }
+
+    fn blamed(&self, finished: &Finished) -> Blame {
+        let originals = |path: &RelPath| temporary::originals(self.root.path(), path);
+        blame(&finished.stderr, self.source_name().as_os_str().as_bytes(), &self.node, originals)
+    }
+
+    /// rsync names what it reads by the path that it was started in, with symlinks resolved.
+    fn source_name(&self) -> PathBuf {
+        self.root.path().canonicalize().unwrap_or_else(|_| self.root.path().to_owned())
     }
 }
 

@@ -28,6 +28,9 @@ pub enum Kind {
 /// What the remote side expands in a destination.
 const EXPANDED: &[u8] = b"*?[]\\`";
 
+/// How an rsync daemon's address begins where it is written as a URL.
+const URL: &str = "rsync://";
+
 /// One destination of the mirror: node and `rpath` joined. Two nodes are equal if and only if rsync would write to
 /// the same place according to their text.
 #[derive(Debug, Clone)]
@@ -208,6 +211,13 @@ impl Node {
         path.strip_suffix(b"/").unwrap_or(path)
     }
 
+    /// The user in front of the host, as whom rsync or ssh logs in; `None` if it names none, or is on this machine.
+    pub fn login(&self) -> Option<&str> {
+        let start = self.name.get(..URL.len()).filter(|start| start.eq_ignore_ascii_case(URL)).map_or(0, str::len);
+        let authority = self.name.get(start..)?.split('/').next()?;
+        authority.rsplit_once('@').map(|(user, _)| user).filter(|_| self.kind != Kind::Local)
+    }
+
     /// Whether a path of the mirror can be part of an argument: the remote side treats it as a pattern.
     pub fn can_name(&self, path: &RelPath) -> bool {
         let is_expanded = |byte: &u8| EXPANDED.contains(byte) || byte.is_ascii_control();
@@ -234,7 +244,6 @@ impl Node {
 /// Decides what rsync would take `node` for, by rsync's own rule, and finds where its path part begins: behind the
 /// colons, or behind the host of a URL.
 fn split(node: &str) -> Result<(Kind, usize), NodeError> {
-    const URL: &str = "rsync://";
     if node.get(..URL.len()).is_some_and(|start| start.eq_ignore_ascii_case(URL)) {
         return split_url(node, URL.len());
     }

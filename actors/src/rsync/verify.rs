@@ -11,12 +11,12 @@ use std::time::{Duration, SystemTime};
 
 use self::sight::{Place, Sight};
 use self::suspects::{Again, Suspects, judge};
-use super::blame::{Blame, without_temporary};
+use super::blame::Blame;
 use super::failure::{Cause, Failure};
 pub use super::output::Difference;
 use super::output::difference;
 use super::recipe::{self, Recipe};
-use super::{Order, Rsync, Work};
+use super::{Order, Rsync, Work, temporary};
 use crate::filter::rules;
 use crate::path::RelPath;
 
@@ -152,7 +152,7 @@ impl Looks<'_> {
 
     /// Whether an entry is on its way, or is what rsync writes to at the node until a file is complete.
     fn is_pending(&self, path: &RelPath) -> bool {
-        (self.is_pending)(path) || without_temporary(path).is_some_and(|file| (self.is_pending)(&file))
+        (self.is_pending)(path) || temporary::stems(path).any(|file| (self.is_pending)(&file))
     }
 
     /// A run over a list; what it says is added to what was seen.
@@ -184,7 +184,7 @@ impl Looks<'_> {
             if let Some(why) = &unreadable {
                 blamed.add(Blame::Paths(vec![path.clone()]));
                 let said = format!("the source cannot be read: {why}");
-                failure.get_or_insert(Failure { cause: Cause::Partial, said });
+                failure.get_or_insert(Failure::new(Cause::Partial, said));
             }
             unreadable.is_none()
         });
@@ -217,7 +217,7 @@ async fn apart<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> 
     match tokio::task::spawn_blocking(look).await {
         Ok(seen) => Ok(seen),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(Failure { cause: Cause::Killed, said: "the look at the source was given up".into() }),
+        Err(_) => Err(Failure::new(Cause::Killed, "the look at the source was given up")),
     }
 }
 

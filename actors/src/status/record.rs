@@ -121,7 +121,7 @@ impl Record {
         let Totals { batches, reconciles, sent, deleted, bytes, .. } = &mut ledger.totals;
         match work {
             Work::Batch => *batches += 1,
-            Work::Reconcile => *reconciles += 1,
+            Work::Reconcile => *reconciles += u64::from(failure.is_none()),
         }
         (*sent, *deleted, *bytes) = (*sent + tally.sent, *deleted + tally.deleted, *bytes + tally.bytes);
         if work == Work::Reconcile && failure.is_none() {
@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn an_error_that_is_repeated_is_one_event() {
         let record = Record::default();
-        let failure = Failure { cause: Cause::Unreachable, said: "refused".into() };
+        let failure = Failure::new(Cause::Unreachable, "refused");
         record.failed(&failure);
         record.failed(&failure);
         record.done(Work::Batch, &Tally { sent: 1, bytes: 5, ..Tally::default() }, None);
@@ -290,7 +290,7 @@ mod tests {
         record.verified(Ok(&Comparison { differing, ..Comparison::default() }), now);
         let found = || record.read().verified.map(|verified| (verified.drift, verified.reconciled_since));
         assert_eq!(found(), Some((1, false)));
-        let failure = Failure { cause: Cause::Unreachable, said: "refused".into() };
+        let failure = Failure::new(Cause::Unreachable, "refused");
         record.verified(Err(&failure), now);
         record.done(Work::Reconcile, &Tally::default(), Some(&failure));
         assert_eq!(found(), Some((1, false)));
@@ -303,11 +303,11 @@ mod tests {
     #[test]
     fn a_reconcile_that_is_done_is_held_no_more() {
         let record = Record::default();
-        record.reconcile_held(&Failure { cause: Cause::TooManyDeletions, said: "too many".into() });
+        record.reconcile_held(&Failure::new(Cause::TooManyDeletions, "too many"));
         assert!(record.read().reconcile_held.is_some());
         record.done(Work::Batch, &Tally::default(), None);
         assert!(record.read().reconcile_held.is_some());
-        let one_failed = Failure { cause: Cause::Partial, said: "permission denied".into() };
+        let one_failed = Failure::new(Cause::Partial, "permission denied");
         record.done(Work::Reconcile, &Tally::default(), Some(&one_failed));
         assert!(record.read().reconcile_held.is_none());
     }

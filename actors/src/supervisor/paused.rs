@@ -9,7 +9,7 @@ use slog::info;
 
 use super::slots::{Slot, Stage};
 use super::{Phase, SupervisorActor};
-use crate::messages::{Pause, Wake};
+use crate::messages::{Pause, TryNow, Wake};
 use crate::rsync::node::Node;
 use crate::status::record::Record;
 
@@ -69,7 +69,11 @@ impl Handler<Pause> for SupervisorActor {
                     slot.link.transport.clone().wake();
                 }
             }
-            slot.actor.iter().for_each(|actor| actor.do_send(Wake));
+            match &slot.actor {
+                Some(actor) if paused => actor.do_send(Wake),
+                Some(actor) => actor.do_send(TryNow),
+                None => (),
+            }
         }
         Some(!slots.is_empty())
     }

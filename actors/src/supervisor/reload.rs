@@ -8,7 +8,7 @@ use super::resync::Chore;
 use super::slots::{Errand, Stage};
 use super::{Phase, SupervisorActor};
 use crate::hook::heard::Heard;
-use crate::messages::{Exclude, Reload, Restart, Retire, Serve, Vacate};
+use crate::messages::{Exclude, Reload, Restart, Retire, Serve, TryNow, Vacate};
 use crate::reload::{Difference, Edition};
 use crate::rsync::node::Node;
 use crate::rsync::output::Tally;
@@ -57,6 +57,9 @@ impl SupervisorActor {
                 self.renew(at, difference.reconcile, ctx);
             }
         }
+        // Whoever reloads may have mended what failed.
+        let staying = self.slots.iter().filter(|slot| slot.stage == Stage::Staying);
+        staying.filter_map(|slot| slot.actor.as_ref()).for_each(|actor| actor.do_send(TryNow));
         difference.added.iter().for_each(|node| self.join(node, ctx));
         for chore in Chore::ALL {
             if chore.every(&before) != chore.every(&self.edition.site) {

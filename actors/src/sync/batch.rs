@@ -13,8 +13,8 @@ use super::health::backoff;
 use super::lease::{Lane, LeaseId};
 use super::pending::Fate;
 use super::plan::{Plan, Since, plan};
-use super::report::{log_delivery, log_failing};
-use super::{Delivery, SyncActor, retry};
+use super::report::{log_batch, log_failing};
+use super::{Delivery, Stored, SyncActor, retry};
 use crate::messages::{Change, Mirrored, Settled};
 use crate::path::RelPath;
 use crate::rsync::blame::Blame;
@@ -101,19 +101,23 @@ impl SyncActor {
                 self.try_apart(apart, now);
                 let delivered: Vec<_> = plan.listed().filter(|(path, _)| fate(path) == Fate::Delivered).collect();
                 let mut delivery = delivery;
-                if delivered.is_empty() && delivery.failure.is_some() {
-                    // rsync names what it is about to do: nothing of it was done.
+                let stored =
+                    if delivered.is_empty() && delivery.failure.is_some() { Stored::Nothing } else { Stored::Some };
+                if stored == Stored::Nothing {
+                    // What was done of it is done again with the rest.
                     delivery.tally = Tally { made_mirror: delivery.tally.made_mirror, ..Tally::default() };
                 }
                 self.link.record.sent(delivered);
                 self.link.record.done(Work::Batch, &delivery.tally, delivery.failure.as_ref());
                 let log = self.link.log.new(o!("batch" => id.number()));
-                log_delivery(&log, "mirrored", plan.len(), &delivery, started);
-                log_failing(&log, &failing, &delivery);
+                log_batch(&log, plan.len(), &delivery, started);
+                if !self.health.explains(delivery.failure.as_ref()) {
+                    log_failing(&log, &failing, &delivery);
+                }
                 for moved in delivery.moved.iter().cloned() {
                     self.superior.mirrored.do_send(Mirrored { slot: self.link.slot, moved });
                 }
-                self.succeeded(&delivery, started);
+                self.ended(&delivery, stored, started);
             }
             Err(failure) => {
                 self.link.outbox.lock().roll_back_batch(id);

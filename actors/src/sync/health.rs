@@ -64,6 +64,7 @@ impl Health {
     /// When to try again.
     pub fn may_start(&self, now: Instant) -> Result<(), Instant> {
         match self {
+            Health::BackingOff { cause, .. } if cause.lets_changes_pass() => Ok(()),
             Health::BackingOff { until, .. } | Health::Held { until, .. } if *until > now => Err(*until),
             _ => Ok(()),
         }
@@ -101,6 +102,30 @@ impl Health {
         let news = if self.is_failing() { News::Recovered } else { News::Nothing };
         *self = Health::Well;
         news
+    }
+
+    // ## BackingOff => Well
+    /// A run that began then reached the node and stored nothing there.
+    pub fn answered(&mut self, started: Instant) -> News {
+        match self {
+            Health::BackingOff { cause, .. } if cause.is_about_storing() => News::Nothing,
+            _ => self.succeeded(started),
+        }
+    }
+
+    /// Whether the node is known to fail for the reason that a run gives.
+    pub fn explains(&self, failure: Option<&Failure>) -> bool {
+        let Health::BackingOff { cause, .. } = self else { return false };
+        let is_same = |failure: &Failure| failure.cause == Cause::Partial || failure.cause == *cause;
+        cause.lets_changes_pass() && failure.is_some_and(is_same)
+    }
+
+    // ## BackingOff => BackingOff
+    /// Somebody asks for a try: the node is tried now. How often it failed is kept.
+    pub fn try_now(&mut self, now: Instant) {
+        if let Health::BackingOff { until, .. } = self {
+            *until = now;
+        }
     }
 
     // ## any => BackingOff
@@ -162,7 +187,7 @@ mod tests {
     use super::*;
 
     fn failure(cause: Cause) -> Failure {
-        Failure { cause, said: String::new() }
+        Failure::new(cause, "")
     }
 
     /// Each time is later than the one before.

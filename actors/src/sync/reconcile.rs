@@ -8,8 +8,8 @@ use slog::{debug, error};
 
 use super::disk::{Disk, Found, Source};
 use super::health::lasting;
-use super::report::{log_delivery, log_failing};
-use super::{Delivery, SyncActor, retry};
+use super::report::{log_failing, log_reconcile};
+use super::{Delivery, Stored, SyncActor, retry};
 use crate::messages::Change;
 use crate::path::RelPath;
 use crate::rsync::blame::Blame;
@@ -41,16 +41,15 @@ impl SyncActor {
         match result {
             Ok(delivery) => {
                 self.reconcile_held = false;
-                if self.settle_reconcile(&delivery.blamed, now) {
+                if self.settle_reconcile(&delivery.blamed, now) && !self.health.explains(delivery.failure.as_ref()) {
                     log_failing(&self.link.log, &[RelPath::root()], &delivery);
                 }
                 self.link.record.done(Work::Reconcile, &delivery.tally, delivery.failure.as_ref());
                 let changes = delivery.tally.changes();
-                log_delivery(&self.link.log, "reconciled", changes, &delivery, started);
-                self.succeeded(
-                    &Delivery { tally: Tally { made_mirror: false, ..delivery.tally }, ..delivery },
-                    started,
-                );
+                log_reconcile(&self.link.log, &delivery, started);
+                let stored = if changes == 0 && delivery.failure.is_some() { Stored::Nothing } else { Stored::Some };
+                let tally = Tally { made_mirror: false, ..delivery.tally };
+                self.ended(&Delivery { tally, ..delivery }, stored, started);
             }
             // The node is well: what changes goes on.
             Err(failure) if failure.cause == Cause::TooManyDeletions => {

@@ -18,6 +18,8 @@ const NAMED_PATHS: usize = 3;
 struct Summary<'a> {
     paths: usize,
     tally: &'a Tally,
+    /// Paths that failed, where they are counted.
+    failed: Option<usize>,
     started: Instant,
 }
 
@@ -28,14 +30,31 @@ impl KV for Summary<'_> {
         to.emit_u64("took_ms", u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))?;
         to.emit_u64("bytes", bytes)?;
         to.emit_u64("deleted", deleted)?;
+        if let Some(failed) = self.failed.filter(|&failed| failed > 0) {
+            to.emit_usize("failed", failed)?;
+        }
         to.emit_u64("sent", sent)?;
         to.emit_usize("paths", self.paths)
     }
 }
 
-/// Says what became of `paths` listed or changed paths.
-pub fn log_delivery(log: &Logger, what: &'static str, paths: usize, delivery: &Delivery, started: Instant) {
-    let summary = Summary { paths, tally: &delivery.tally, started };
+/// Says what became of the changed paths of a batch.
+pub fn log_batch(log: &Logger, paths: usize, delivery: &Delivery, started: Instant) {
+    log_summary(log, "mirrored", delivery, Summary { paths, tally: &delivery.tally, failed: None, started });
+}
+
+/// Says what a comparison of the whole tree did.
+pub fn log_reconcile(log: &Logger, delivery: &Delivery, started: Instant) {
+    let (what, failed) = match &delivery.blamed {
+        Blame::Paths(paths) if paths.is_empty() => ("reconciled", None),
+        Blame::Paths(paths) => ("reconciled in part", Some(paths.len())),
+        Blame::Anything => ("reconciled in part", None),
+    };
+    let paths = delivery.tally.changes();
+    log_summary(log, what, delivery, Summary { paths, tally: &delivery.tally, failed, started });
+}
+
+fn log_summary(log: &Logger, what: &'static str, delivery: &Delivery, summary: Summary<'_>) {
     // A try that did nothing but fail is of interest only to who looks for it.
     if delivery.tally.changes() == 0 && !delivery.blamed.is_empty() {
         debug!(log, "{}", what; summary);

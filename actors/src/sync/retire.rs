@@ -7,7 +7,7 @@ use actix::prelude::*;
 use slog::debug;
 
 use super::SyncActor;
-use crate::messages::{Rest, Resync, Retire};
+use crate::messages::{Rest, Resync, Retire, TryNow};
 
 impl SyncActor {
     /// Ends a SyncActor that is to start nothing more.
@@ -57,6 +57,17 @@ impl Handler<Resync> for SyncActor {
         debug!(self.link.log, "comparing everything (resync_every)");
         outbox.want_resync();
         drop(outbox);
+        self.advance(ctx);
+    }
+}
+
+impl Handler<TryNow> for SyncActor {
+    type Result = ();
+
+    fn handle(&mut self, _: TryNow, ctx: &mut Self::Context) {
+        self.health.try_now(Instant::now());
+        self.link.record.health(&self.health);
+        self.link.outbox.lock().try_now();
         self.advance(ctx);
     }
 }

@@ -21,7 +21,7 @@ use crate::rsync::output::{self, Line};
 use crate::rsync::recipe::Recipe;
 use crate::rsync::run::Code;
 use crate::rsync::staging::{Staging, Twins};
-use crate::rsync::{Ears, Order, Rsync, Work};
+use crate::rsync::{Ears, Order, Rsync, Work, temporary};
 use crate::sync::lease::Lane;
 use crate::sync::origins::{Relocation, Rename};
 use crate::sync::plan::Plan;
@@ -210,7 +210,8 @@ impl Rsync {
             return Err(failure);
         }
         // The source names are those of the directory that it ran in: without one of them nothing is known to be linked.
-        let blamed = blame(&finished.stderr, self.root.path().as_os_str().as_bytes(), &self.node);
+        let originals = |path: &RelPath| temporary::originals(self.root.path(), path);
+        let blamed = blame(&finished.stderr, self.root.path().as_os_str().as_bytes(), &self.node, originals);
         let failed = |twins: &Twins| blamed.touches(&twins.has) || blamed.touches(&twins.gets);
         for twins in twins.iter().filter(|twins| blamed == Blame::Anything || failed(twins)) {
             stored.borrow_mut().remove(&twins.gets);

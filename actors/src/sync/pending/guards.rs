@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::PendingSet;
+use super::reconcile::Reconcile;
 use crate::path::RelPath;
 use crate::sync::fold::Pending;
 use crate::sync::origins::is_detour;
@@ -17,6 +18,18 @@ pub(super) const TOGETHER: u32 = 5;
 const RETURN_TIME: Duration = Duration::from_secs(10);
 
 impl PendingSet {
+    /// What failed and waits for its next try is due now.
+    pub fn try_now(&mut self) {
+        self.waiting.amend(|pending| {
+            if pending.tries > 0 {
+                pending.not_before = None;
+            }
+        });
+        if let Reconcile::Wanted { not_before, .. } = &mut self.reconcile {
+            *not_before = None;
+        }
+    }
+
     /// The daemon stops: removals do not wait for a pause any more, nor what changed while it was sent.
     pub fn hurry(&mut self) {
         self.calm.lift();

@@ -81,6 +81,6 @@ fn only_what_any_run_would_fail_of_fails_a_delivery() {
         (Cause::Partial, false),
         (Cause::TargetFull, false),
     ] {
-        assert_eq!(fails_all(&Failure { cause, said: String::new() }), expected, "{cause:?}");
+        assert_eq!(fails_all(&Failure::new(cause, "")), expected, "{cause:?}");
     }
 }

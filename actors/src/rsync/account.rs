@@ -1,0 +1,119 @@
+//! Names the account that writes at a node, and words the failures that are about what this account may do there.
+
+use nix::unistd::{Uid, User};
+
+use super::Rsync;
+use super::complaint::{Act, Complaint, End, Why};
+use super::failure::{Cause, Failure};
+use super::node::{Kind, Node};
+use super::run::{Code, Finished};
+use super::temporary;
+use crate::path::Escaped;
+
+/// The cure for EPERM: rsync sets the permissions of what it makes at once, which takes its owner, and a mount for another user
+/// says that all in it is owned by that one.
+const NOT_PERMITTED: &str = "mount it for that user (uid=), or make it mutable (chattr -i)";
+
+/// The account under which rsync writes at the node, as far as this machine can tell.
+pub(super) fn account(node: &Node) -> String {
+    match (node.kind(), node.login()) {
+        (Kind::Local, _) => {
+            let uid = Uid::effective();
+            User::from_uid(uid).ok().flatten().map_or_else(|| format!("uid {uid}"), |user| user.name)
+        }
+        (Kind::Ssh, Some(user)) => user.to_owned(),
+        (Kind::Ssh, None) => "the user whom ssh logs in as".to_owned(),
+        (Kind::Daemon, _) => "the `uid` of the module".to_owned(),
+    }
+}
+
+impl Rsync {
+    /// What a finished run means; `None` if it was a success. Where the node denied something, the failure names the mirror
+    /// and the account.
+    pub(super) fn failure_of(&self, finished: &Finished) -> Option<Failure> {
+        let failure = Failure::of(finished)?;
+        Some(match (finished.code, failure.cause, line_of(&finished.stderr, ends_denied)) {
+            // The mirror itself, or a directory above it, cannot be made.
+            (Code::Exit(11), Cause::Unknown, Some(said)) => Failure::new(Cause::Unwritable, self.denied(&said)),
+            (Code::Exit(3), cause @ Cause::TargetRefused, Some(said)) => Failure::new(cause, self.denied(&said)),
+            _ => self.with_place(failure),
+        })
+    }
+
+    /// The failure of a node that refuses everything, of the run that was seen to fail for this cause.
+    pub(super) fn refused(&self, cause: Cause, finished: &Finished, failure: Failure) -> Failure {
+        let is_meant = |complaint: &Complaint| match cause {
+            Cause::Unwritable => complaint.act != Act::Attributes && complaint.why == Why::Denied,
+            Cause::AttributesRefused => complaint.act == Act::Attributes,
+            _ => false,
+        };
+        let decides = |line: &[u8]| Complaint::read(line).is_some_and(|complaint| is_meant(&complaint));
+        let Some(line) = line_of(&finished.stderr, decides) else {
+            return self.with_place(Failure::new(cause, failure.said));
+        };
+        // The name in it may be one that rsync made up.
+        let why = line.rsplit(": ").next().unwrap_or(&line);
+        let failure = Failure::new(cause, self.denied(why));
+        // A directory that belongs to somebody else answers EACCES.
+        match cause == Cause::Unwritable && why.ends_with("(1)") {
+            true => Failure { cure: NOT_PERMITTED.into(), ..failure },
+            false => failure,
+        }
+    }
+
+    /// The failure of a node that is read-only, with what makes it so for a service.
+    pub(super) fn with_place(&self, failure: Failure) -> Failure {
+        let Some(mirror) = self.node.local_path().filter(|_| failure.cause == Cause::TargetReadOnly) else {
+            return failure;
+        };
+        // systemd.exec(5): set for each service.
+        if std::env::var_os("INVOCATION_ID").is_none() {
+            return failure;
+        }
+        let mirror = Escaped(mirror.as_os_str().as_encoded_bytes()).to_string();
+        let cure = format!(
+            "where it can be written outside of the service, let the unit write there: systemctl edit the unit, with \
+             [Service] and ReadWritePaths={mirror}; else remount it writable"
+        );
+        Failure { cure: cure.into(), ..failure }
+    }
+
+    /// The failure of some paths of a run, in the words of the complaint that tells most, with the name that its file has at the
+    /// source.
+    pub(super) fn partial(&self, finished: &Finished, failure: Failure) -> Failure {
+        let complaints = || lines(&finished.stderr).filter_map(|line| Some((line, Complaint::read(line)?)));
+        // That attributes cannot be set is often the consequence.
+        let first =
+            complaints().find(|(_, complaint)| complaint.act != Act::Attributes).or_else(|| complaints().next());
+        let Some((line, Complaint { name: Some(name), end, .. })) = first.filter(|_| failure.cause == Cause::Partial)
+        else {
+            return failure;
+        };
+        let file =
+            self.inside(&name).filter(|path| end != Some(End::Source) && temporary::stems(path).next().is_some());
+        let file = file.and_then(|path| temporary::originals(self.root.path(), &path).into_iter().next());
+        let (line, name) = (Escaped(line).to_string(), Escaped(&name).to_string());
+        let line = file.map_or(line.clone(), |file| line.replacen(&name, &file.to_string(), 1));
+        let end = failure.said.rfind(" (rsync exit code").and_then(|at| failure.said.get(at..)).unwrap_or_default();
+        Failure::new(failure.cause, format!("{line}{end}"))
+    }
+
+    fn denied(&self, said: &str) -> String {
+        let mirror = self.node.mirror_root();
+        let mirror = Escaped(if mirror.is_empty() { b"/" } else { mirror });
+        format!("{mirror} by {}: {said}", account(&self.node))
+    }
+}
+
+fn ends_denied(line: &[u8]) -> bool {
+    line.starts_with(b"rsync: ") && (line.ends_with(b"(13)") || line.ends_with(b"(1)"))
+}
+
+/// The first line of an error output of which this holds, for people.
+fn line_of(stderr: &[u8], is_it: impl Fn(&[u8]) -> bool) -> Option<String> {
+    lines(stderr).find(|line| is_it(line)).map(|line| Escaped(line).to_string())
+}
+
+fn lines(stderr: &[u8]) -> impl Iterator<Item = &[u8]> {
+    stderr.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii)
+}

@@ -1,0 +1,123 @@
+//! What a run itemized. That is its plan: rsync prints a line before the receiver has stored anything. What counts in the end
+//! is what it does not blame.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+use super::blame::Blame;
+use super::output::{Line, Tally};
+use crate::path::RelPath;
+
+/// Entries of which is known what was said, some 40 bytes each. Past these, what is blamed is taken for itemized.
+const KNOWN: usize = 50_000;
+/// Entries whose names are kept, to find one that is not blamed.
+const NAMED: usize = 100;
+
+/// What a run itemized.
+#[derive(Debug, Default)]
+pub(super) struct Itemized {
+    tally: Tally,
+    known: HashMap<u64, Item>,
+    names: Vec<RelPath>,
+    hasher: RandomState,
+}
+
+/// What was said of one entry.
+#[derive(Debug, Clone, Copy)]
+struct Item {
+    bytes: u64,
+    deleted: bool,
+}
+
+impl Itemized {
+    /// Adds a line of output.
+    pub fn add(&mut self, line: &Line) {
+        self.tally.count(line);
+        let (path, item) = match line {
+            Line::Sent(path, bytes) => (path, Item { bytes: *bytes, deleted: false }),
+            Line::Deleted(path) => (path, Item { bytes: 0, deleted: true }),
+            _ => return,
+        };
+        if self.known.len() < KNOWN {
+            self.known.insert(self.hasher.hash_one(path), item);
+        }
+        if self.names.len() < NAMED {
+            self.names.push(path.clone());
+        }
+    }
+
+    /// What is done, when the run has ended and blames this. Where anything may have failed, nothing was seen to be done.
+    pub fn done(&self, blamed: &Blame) -> Tally {
+        let mut tally = self.tally;
+        let Blame::Paths(paths) = blamed else { return Tally { made_mirror: tally.made_mirror, ..Tally::default() } };
+        let all_known = self.known.len() < KNOWN;
+        for path in paths {
+            match self.known.get(&self.hasher.hash_one(path)) {
+                Some(Item { deleted: true, .. }) => tally.deleted = tally.deleted.saturating_sub(1),
+                Some(Item { bytes, .. }) => {
+                    tally.sent = tally.sent.saturating_sub(1);
+                    tally.bytes = tally.bytes.saturating_sub(*bytes);
+                }
+                None if all_known => (),
+                None => tally.sent = tally.sent.saturating_sub(1),
+            }
+        }
+        tally
+    }
+
+    /// Whether one of the first entries is neither blamed nor above or below what is.
+    pub fn any_beside(&self, blamed: &Blame) -> bool {
+        self.names.iter().any(|path| !blamed.touches(path))
+    }
+
+    /// Whether one of the first entries is not blamed by its name.
+    pub fn any_not_named(&self, blamed: &Blame) -> bool {
+        let Blame::Paths(paths) = blamed else { return false };
+        self.names.iter().any(|path| !paths.contains(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rel(path: &str) -> RelPath {
+        RelPath::new(path.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_is_blamed_is_not_done() {
+        let mut itemized = Itemized::default();
+        for line in [
+            Line::Sent(rel("a"), 5),
+            Line::Sent(rel("d"), 0),
+            Line::Sent(rel("d/f"), 7),
+            Line::Deleted(rel("old")),
+            Line::MadeMirror,
+        ] {
+            itemized.add(&line);
+        }
+        let done = |blamed: &[&str]| itemized.done(&Blame::Paths(blamed.iter().map(|path| rel(path)).collect()));
+        let tally = |sent, deleted, bytes| Tally { sent, deleted, bytes, made_mirror: true };
+        for (blamed, expected) in [
+            (&[][..], tally(3, 1, 12)),
+            (&["a"], tally(2, 1, 7)),
+            (&["a", "old", "not itemized"], tally(2, 0, 7)),
+            (&["d"], tally(2, 1, 12)),
+            (&["a", "d", "d/f", "old"], tally(0, 0, 0)),
+        ] {
+            assert_eq!(done(blamed), expected, "{blamed:?}");
+        }
+        assert_eq!(itemized.done(&Blame::Anything), tally(0, 0, 0));
+    }
+
+    #[test]
+    fn past_what_is_known_whatever_is_blamed_was_itemized() {
+        let mut itemized = Itemized::default();
+        for number in 0..=KNOWN {
+            itemized.add(&Line::Sent(rel(&number.to_string()), 1));
+        }
+        let last = Blame::Paths(vec![rel(&KNOWN.to_string())]);
+        assert_eq!(itemized.done(&last).sent, u64::try_from(KNOWN).unwrap());
+    }
+}
