@@ -5,10 +5,12 @@ pub mod audience;
 pub mod blame;
 pub mod children;
 mod complaint;
+mod connection;
 mod deliver;
 mod examine;
 pub mod extra;
 pub mod failure;
+mod greeting;
 mod itemized;
 mod listen;
 pub mod master;
@@ -34,7 +36,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use slog::{Logger, o};
 use tokio::sync::Notify;
@@ -44,27 +46,22 @@ use self::children::Children;
 pub use self::examine::Examination;
 use self::examine::Remote;
 use self::failure::{Cause, Failure};
+use self::greeting::Greeting;
 use self::master::Master;
 use self::node::Node;
 use self::output::Line;
 use self::recipe::{Context, Invocation, Recipe};
-use self::run::{Code, Finished, PATIENCE, Process};
+use self::run::{Code, Finished, Patience, Process};
 pub use self::shared::Shared;
 use self::staging::{Staging, Twins};
 use self::standby::Standbys;
 use self::version::Version;
-use self::warm::Fed;
 use crate::hook::heard::Heard;
 use crate::root::Root;
 use crate::site::Site;
 use crate::sync::Worked;
 use crate::sync::lease::Lane;
 use crate::sync::origins::Relocation;
-
-/// How long an rsync daemon takes to notice that a connection has ended.
-const HANG_UP: Duration = Duration::from_millis(100);
-/// And how often it is asked whether it has.
-const HANG_UPS: u32 = 20;
 
 /// How the node's rsync takes deletions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +98,9 @@ pub struct Rsync {
     master: Option<Rc<Master>>,
     /// Since when standbys wait for that.
     awaits_master: Cell<Option<Instant>>,
+    /// The process of the shared connection over which a run hung.
+    doubted: Cell<Option<i32>>,
+    greeting: Cell<Greeting>,
     /// Something is new of its standbys.
     changed: Arc<Notify>,
     /// When standbys are looked at again, if because of the time.
@@ -145,6 +145,8 @@ impl Rsync {
             links_off: Cell::new(None),
             master,
             awaits_master: Cell::new(None),
+            doubted: Cell::new(None),
+            greeting: Cell::default(),
             changed: Arc::default(),
             refill_at: Cell::new(None),
             retired: Cell::new(false),
@@ -215,41 +217,7 @@ impl Rsync {
         !self.make_path.get() && self.version >= Version::MAKES_PATHS
     }
 
-    async fn run_unheard(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
-        // The runs of a batch follow each other, perhaps after a long time.
-        self.root.check().map_err(Failure::source_gone)?;
-        // What may send much has a connection of its own: small changes would wait behind it.
-        let mut shares = order.lane == Some(Lane::Fast) || order.recipe == Recipe::Probe;
-        let waits = match order.recipe {
-            Recipe::Build | Recipe::Gather | Recipe::Similar => false,
-            // One that the node refuses would only die, again and again: there is none before a run went well.
-            Recipe::Link => self.standbys.borrow().wants(Recipe::Link),
-            _ => true,
-        };
-        if order.lane == Some(Lane::Fast) && order.rules.is_empty() && waits {
-            match self.run_standby(order, ears).await {
-                Fed::Done(finished) => return Ok(finished),
-                Fed::Not { hung } => shares &= !hung,
-            }
-        }
-        // The shared connection may be another one by now.
-        let mut finished = self.start(order, shares, ears).await?;
-        let is_busy = |finished: &Finished| Failure::of(finished).is_some_and(|failure| failure.cause == Cause::Busy);
-        for _ in 0..HANG_UPS {
-            if !is_busy(&finished) {
-                break;
-            }
-            self.make_room();
-            tokio::time::sleep(HANG_UP).await;
-            finished = self.start(order, shares, ears).await?;
-        }
-        if shares && Failure::of(&finished).is_some_and(|failure| failure.cause == Cause::Timeout) {
-            self.master.as_ref().inspect(|master| master.give_up());
-        }
-        Ok(finished)
-    }
-
-    async fn start(&self, order: &Order<'_>, shares: bool, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
+    async fn start(self: &Rc<Self>, order: &Order<'_>, shares: bool, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
         let context = self.context(shares);
         let (process, list) = match order.work {
             Work::List(list) => {
@@ -276,11 +244,12 @@ impl Rsync {
                 (self.process(directory, &arguments)?, list)
             }
         };
-        if !order.recipe.verifies() {
-            return self.finish(process, &list, PATIENCE, ears).await;
+        let process = process.over(self.carrier(shares));
+        let patience = self.patience(order.recipe, process.carrier());
+        if order.recipe.verifies() {
+            process.yield_to_others();
         }
-        process.yield_to_others();
-        self.finish(process, &list, verify::PATIENCE, ears).await
+        self.finish(process, &list, patience, ears).await
     }
 
     /// The directory of the source.
@@ -299,23 +268,26 @@ impl Rsync {
     }
 
     async fn finish(
-        &self,
+        self: &Rc<Self>,
         process: Process,
         list: &[u8],
-        patience: Duration,
+        patience: Patience,
         ears: &mut Ears<'_>,
     ) -> Result<Finished, Failure> {
         let worked = || {
             // Nobody listens any more when the batch was given up.
             let _ = ears.worked.take().map(|worked| worked.send(()));
         };
+        let mut greets = self.greets(&process);
         let line = |said: &[u8]| {
             if run::is_greeting(said) {
                 self.hear_protocol(output::protocol(said));
+                greets.heard();
             }
             (ears.line)(said);
         };
         let finished = process.finish(list, patience, line, worked).await;
+        greets.ended(&finished);
         finished.map_err(|error| Failure::not_started(&self.site.rsync, &error))
     }
 

@@ -229,7 +229,10 @@ async fn a_connection_that_was_given_up_is_replaced() {
     let master = world.master();
     is_made(&master).await;
     let (first, pid) = (master.control_path(), world.pid(&master).await);
-    master.give_up();
+    let process = master.process().unwrap();
+    master.give_up(process + 1);
+    assert!(master.is_up(), "that was another one");
+    master.give_up(process);
     assert!(!master.is_up());
     becomes_true("another connection is up", || {
         master.wanted();

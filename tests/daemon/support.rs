@@ -7,6 +7,7 @@ pub mod http;
 mod process;
 #[path = "../../actors/tests/programs/mod.rs"]
 mod programs;
+mod relay;
 mod server;
 mod site;
 mod standbys;
@@ -18,6 +19,7 @@ pub use changes::plant;
 pub use daemon::Ended;
 pub use process::{descendants, signal};
 pub use programs::program;
+pub use relay::Relay;
 pub use server::free_port;
 pub use site::Node::{self, Dead, Local, Rsyncd, Ssh};
 pub use site::Site;

@@ -6,7 +6,7 @@ use super::failure::{Cause, Failure};
 use super::node::Kind;
 use super::output;
 use super::recipe::Question;
-use super::run::{Finished, PATIENCE};
+use super::run::{Finished, PATIENCE, Patience};
 use super::version::Version;
 use super::{Deletions, Ears, Rsync};
 
@@ -57,7 +57,7 @@ impl Rsync {
         let invocation = self.context(false).question(question);
         let mut ears = Ears { line: &mut |said| protocol = protocol.or(output::protocol(said)), worked: None };
         let process = self.process(self.source()?, &invocation.arguments)?;
-        let finished = self.finish(process, &invocation.list, PATIENCE, &mut ears).await?;
+        let finished = self.finish(process, &invocation.list, Patience::of(PATIENCE), &mut ears).await?;
         Ok((finished, protocol))
     }
 }

@@ -58,6 +58,8 @@ pub struct Master {
     socket: RefCell<PathBuf>,
     /// What waits for its end.
     keeper: RefCell<Option<AbortHandle>>,
+    /// The latest ssh.
+    process: Cell<Option<i32>>,
     /// Whether ssh is too old for [`FOREGROUND`].
     old: Cell<bool>,
     /// The state is another.
@@ -77,6 +79,7 @@ impl Master {
             state: Cell::new(State::NEW),
             socket: RefCell::default(),
             keeper: RefCell::default(),
+            process: Cell::new(None),
             old: Cell::new(false),
             changed: Notify::new(),
         })
@@ -92,6 +95,7 @@ impl Master {
         self.set(state);
         match self.start() {
             Ok(group) => {
+                self.process.set(Some(group.id()));
                 let keeper = actix::spawn(keep(Rc::downgrade(self), group, self.socket.borrow().clone()));
                 self.keeper.replace(Some(keeper.abort_handle()));
             }
@@ -139,13 +143,22 @@ impl Master {
         format!("{} -o ControlMaster=no -o ControlPath={socket} -o {NO_FORWARDINGS}", self.ssh)
     }
 
-    /// Ends the connection with all sessions over it: a run over it timed out, and ssh has not noticed yet. The next one
-    /// is started on demand.
-    pub fn give_up(&self) {
-        if self.is_up() {
-            self.stop();
-            self.ended("a session over it does not answer");
+    /// The process that has the connection; `Some` if and only if it is up.
+    pub fn process(&self) -> Option<i32> {
+        self.process.get().filter(|_| self.is_up())
+    }
+
+    /// Ends the connection of this process with all sessions over it: a run over it hung, and ssh has not noticed yet. The
+    /// next one is started on demand. Does nothing to a later one.
+    pub fn give_up(&self, process: i32) {
+        if self.process() != Some(process) {
+            return;
         }
+        self.stop();
+        debug!(self.log, "shared connection ended"; "why" => "a session over it does not answer");
+        let mut state = self.state.get();
+        state.given_up(Instant::now(), fastrand::f64());
+        self.set(state);
     }
 
     fn start(&self) -> std::io::Result<Group> {

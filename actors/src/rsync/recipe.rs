@@ -12,14 +12,17 @@ use crate::path::{Escaped, RelPath};
 use crate::site::{InitialSync, Site};
 use crate::sync::origins::{Doubt, Relocation};
 
-/// Seconds without any traffic after which rsync ends by itself; also while it connects.
+/// Seconds without any traffic after which rsync ends by itself.
 const TIMEOUT: u32 = 60;
+/// An rsync daemon that takes longer than so many seconds to accept a connection does not answer; `--timeout` does not
+/// cover that. Only for a connection that rsync makes itself: it is an error elsewhere.
+const CONNECT_TIMEOUT: &str = "--contimeout=10";
 /// rsync says nothing while it reads a file for its checksum: an hour is enough for 300 GB.
 const VERIFY_TIMEOUT: &str = "--timeout=3600";
-/// ssh must never ask anybody, must notice a dead peer, and says nothing but what is wrong: no banner of the server. Left
+/// ssh must never ask anybody, must notice a dead peer within half a minute (three intervals), and says nothing but what is wrong: no banner of the server. Left
 /// out when the user chose a remote shell.
 pub const SSH: &str =
-    "ssh -o BatchMode=yes -o LogLevel=ERROR -o ConnectTimeout=10 -o ServerAliveInterval=15 -o ServerAliveCountMax=3";
+    "ssh -o BatchMode=yes -o LogLevel=ERROR -o ConnectTimeout=10 -o ServerAliveInterval=10 -o ServerAliveCountMax=2";
 /// A file that is there again is sent as a new one: what the node has by its name may be one inode with what was renamed from
 /// there, and must not get other attributes. Not `--ignore-existing`, which follows a symlink that is planted above it.
 const SENDS_ANEW: [&str; 2] = ["--ignore-times", "--whole-file"];
@@ -222,6 +225,9 @@ impl Context<'_> {
         }
         if self.node.kind() == Kind::Ssh && !user_chose_shell(self.site) {
             arguments.push(format!("--rsh={}", self.rsh.as_deref().unwrap_or(SSH)).into());
+        }
+        if self.node.kind() == Kind::Daemon && !user_chose_shell(self.site) {
+            arguments.push(CONNECT_TIMEOUT.into());
         }
         // In the value of an option the newer ones take it for protected, and some daemons do not.
         let unprotected = self.version < PROTECTS_ARGUMENTS || matches!(recipe, Recipe::Build | Recipe::Gather);

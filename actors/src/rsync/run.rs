@@ -1,9 +1,11 @@
 //! One rsync process: started, perhaps left waiting for its list, fed, and read to its end. What the end means is for
 //! others.
 
+mod line;
+mod watch;
+
 use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
@@ -15,6 +17,8 @@ use rustix::process::{Pid, setpriority_pgrp};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 
+use self::watch::{Life, Subject, stalled};
+pub use self::watch::{PATIENCE, Patience};
 use super::children::{Children, Group};
 use super::output;
 use super::recipe::Invocation;
@@ -26,10 +30,6 @@ const STDERR_LIMIT: usize = 256 * 1024;
 pub(super) const MORE_WAS_SAID: &[u8] = b"\nrsync: more was said than is kept\n";
 /// How long after rsync's end its output may stay open: whatever it started may hold it and live on.
 const LINGER: Duration = Duration::from_millis(200);
-
-/// A run that does nothing for so long hangs. rsync's `--timeout` does not notice all of that: it takes its own
-/// keep-alives for life, and does not cover a sender that waits to open a file, such as a FIFO.
-pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The lowest priority (nice(1)); that of the disk follows it (ioprio_set(2)).
 const LOWEST: i32 = 19;
@@ -92,6 +92,13 @@ pub struct Process {
     partial: Vec<u8>,
     /// The directory that it works in, if it has one of its own: removed after its end.
     stage: Option<Stage>,
+    /// The process whose connection it uses, if it is not its own or that of one that it started.
+    carrier: Option<i32>,
+    started: Instant,
+    /// Whether both ends have greeted each other.
+    greeted: bool,
+    /// What it had read then, if it was left waiting.
+    read: Option<u64>,
 }
 
 /// Runs `program` in `directory`; each line of its output goes to `line`, without the newline.
@@ -106,7 +113,7 @@ pub async fn run(
     line: impl FnMut(&[u8]),
 ) -> io::Result<Finished> {
     let process = Process::start(children, program, directory, &invocation.arguments)?;
-    process.finish(&invocation.list, PATIENCE, line, || ()).await
+    process.finish(&invocation.list, Patience::of(PATIENCE), line, || ()).await
 }
 
 impl Process {
@@ -129,13 +136,45 @@ impl Process {
         let mut group = children.start(&mut command, directory)?;
         let (stdin, stdout, stderr) = group.pipes();
         let stdout = stdout.map(BufReader::new);
-        Ok(Process { group, stdin, stdout, stderr, partial: Vec::new(), stage: None })
+        Ok(Process {
+            group,
+            stdin,
+            stdout,
+            stderr,
+            partial: Vec::new(),
+            stage: None,
+            carrier: None,
+            started: Instant::now(),
+            greeted: false,
+            read: None,
+        })
     }
 
     /// The same, which works in a directory of its own.
     pub fn in_stage(mut self, stage: Stage) -> Process {
         self.stage = Some(stage);
         self
+    }
+
+    /// The same, over the connection of another process, if it is over one.
+    pub fn over(mut self, carrier: Option<i32>) -> Process {
+        self.carrier = carrier;
+        self
+    }
+
+    /// The process whose connection it uses, if it is not its own.
+    pub fn carrier(&self) -> Option<i32> {
+        self.carrier
+    }
+
+    /// When it was started.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Whether both ends have greeted each other.
+    pub fn has_greeted(&self) -> bool {
+        self.greeted
     }
 
     /// The directory of its own, if it has one.
@@ -159,6 +198,7 @@ impl Process {
         loop {
             match self.idle_line().await {
                 Ok(Some(said)) if said.starts_with(CONNECTED) => {
+                    (self.greeted, self.read) = (true, Life::read(self.id()));
                     return Some(Connected { protocol: output::protocol(&said) });
                 }
                 Ok(Some(_)) => (),
@@ -174,15 +214,15 @@ impl Process {
     }
 
     /// Feeds the list and waits for the end; each line of output goes to `line`, without the newline. `worked` is called
-    /// when rsync says that its work is done and has complained of nothing. A run that does nothing for the time of
-    /// `patience` is ended.
+    /// when rsync says that its work is done and has complained of nothing. A run that hangs for longer than `patience` is
+    /// ended.
     ///
     /// # Errors
     /// When it cannot be waited for.
     pub async fn finish(
         mut self,
         list: &[u8],
-        patience: Duration,
+        patience: Patience,
         mut line: impl FnMut(&[u8]),
         worked: impl FnOnce(),
     ) -> io::Result<Finished> {
@@ -191,7 +231,8 @@ impl Process {
         let unheard = self.stderr.as_ref().and_then(|stderr| stderr.as_fd().try_clone_to_owned().ok());
         let is_heard =
             || unheard.as_ref().is_some_and(|pipe| rustix::io::ioctl_fionread(pipe).is_ok_and(|left| left == 0));
-        let (mut hangs, mut protocol) = (false, None);
+        let (mut hangs, mut protocol, greeted) = (None, None, Cell::new(self.greeted));
+        let subject = Subject { process: self.group.id(), carrier: self.carrier, read: self.read, list: list.len() };
         let status = {
             let stdin = &mut self.stdin;
             let feed = async {
@@ -205,6 +246,7 @@ impl Process {
             let mut worked = Some(worked);
             let line = |text: &[u8]| match text {
                 text if text.starts_with(CONNECTED) => {
+                    greeted.set(true);
                     protocol = protocol.or(output::protocol(text));
                     line(text);
                 }
@@ -222,8 +264,8 @@ impl Process {
             tokio::pin!(pipes);
             tokio::select! {
                 _ = &mut pipes => self.group.wait().await?,
-                () = stalled(self.group.id(), patience) => {
-                    hangs = true;
+                stall = stalled(subject, patience, || greeted.get()) => {
+                    hangs = Some(stall);
                     self.group.kill();
                     self.group.wait().await?
                 }
@@ -234,11 +276,7 @@ impl Process {
                 }
             }
         };
-        let stderr = if hangs {
-            b"io timeout: rsync did nothing for a long time, and was ended".to_vec()
-        } else {
-            said.text.take()
-        };
+        let stderr = hangs.map_or_else(|| said.text.take(), |stall| stall.words().as_bytes().to_vec());
         let mut finished = Finished { code: code(status), stderr };
         // rsync says the same of a protocol that it cannot speak and of a shell that prints something; what it takes for
         // a number is large then.
@@ -282,61 +320,6 @@ impl Complaints {
             }
         })
         .await;
-    }
-}
-
-/// What tells that a process does something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Life {
-    /// Bytes that it read, from wherever, and that storage gave it (proc(5), `/proc/pid/io`).
-    read: (u64, u64),
-    /// Bytes that it wrote.
-    written: u64,
-    /// Ticks of the processor (proc(5), `/proc/pid/stat`).
-    ticks: u64,
-}
-
-impl Life {
-    /// Ticks that a process may use without doing anything.
-    const IDLE_TICKS: u64 = 5;
-    /// Bytes that a process may write without doing anything: its keep-alives, of 4 bytes every 2 seconds at the most, go
-    /// on when the other end is dead. Over a slow network it reads a file 256 KiB at a time, and writes for minutes.
-    const KEEP_ALIVES: u64 = 1024;
-
-    /// `None` when the process is gone.
-    fn of(process: i32) -> Option<Life> {
-        let io = fs::read_to_string(format!("/proc/{process}/io")).ok()?;
-        let counter = |name: &str| io.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-        let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-        // The name of the program, in brackets, may hold anything.
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
-        let (read, written) = ((counter("rchar:")?, counter("read_bytes:")?), counter("wchar:")?);
-        Some(Life { read, written, ticks: ticks(11)? + ticks(12)? })
-    }
-
-    fn goes_on(self, now: Life) -> bool {
-        self.read != now.read
-            || now.written >= self.written + Life::KEEP_ALIVES
-            || now.ticks >= self.ticks + Life::IDLE_TICKS
-    }
-}
-
-/// Returns when the process has done nothing for the time of `patience`.
-async fn stalled(process: i32, patience: Duration) {
-    let (mut last, mut since): (Option<Life>, _) = (None, Instant::now());
-    loop {
-        tokio::time::sleep(patience / 6).await;
-        let now = Life::of(process);
-        let goes_on = match (last, now) {
-            (Some(last), Some(now)) => last.goes_on(now),
-            _ => true,
-        };
-        if goes_on {
-            (last, since) = (now, Instant::now());
-        } else if since.elapsed() >= patience {
-            return;
-        }
     }
 }
 
@@ -391,21 +374,6 @@ mod tests {
             let reads = read_lines(Some(far), b"one,".to_vec(), ends, |line| lines.push(line.to_vec()));
             tokio::join!(writes, reads);
             assert_eq!(lines, expected);
-        }
-    }
-
-    #[test]
-    fn a_process_that_only_keeps_alive_does_nothing() {
-        let before = Life { read: (10, 10), written: 5000, ticks: 7 };
-        for (now, goes_on) in [
-            (Life { written: 5000 + 4 * 90, ticks: 9, ..before }, false),
-            (Life { read: (11, 10), ..before }, true),
-            (Life { read: (10, 4096), ..before }, true),
-            (Life { ticks: 12, ..before }, true),
-            // Slowly, from what it read before.
-            (Life { written: 5000 + 8 * 1024, ..before }, true),
-        ] {
-            assert_eq!(before.goes_on(now), goes_on, "{now:?}");
         }
     }
 }

@@ -11,13 +11,15 @@ use tokio::task::spawn_local;
 use super::failure::{Cause, Failure};
 use super::node::Kind;
 use super::recipe::{self, Recipe};
-use super::run::{Connected, Finished, Process};
+use super::run::{self, Connected, Finished, Patience, Process};
 use super::standby::{CONNECTS, Handover, LIFETIME};
 use super::{Ears, Order, Rsync, Work};
 use crate::sync::Transport;
 
-/// A standby that was fed and does nothing for so long is dead, and a new process is started in its place.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// A standby that was fed and is not answered for so long is dead, and a new process is started in its place: that costs less
+/// than to wait. A disk that has to spin up first takes less.
+const ANSWERED: Duration = Duration::from_secs(10);
+const PATIENCE: Patience = Patience::of(run::PATIENCE).over_old_connection().answered_within(ANSWERED);
 
 /// When the next standby is started: at once, it would take the processor from the one that was just fed.
 const REFILL_AFTER: Duration = Duration::from_millis(3);
@@ -88,7 +90,7 @@ impl Rsync {
             let context = self.context(true);
             let arguments = self.with_timeout(context.invocation(wanted.recipe, Vec::new(), &[]).arguments);
             let process = match self.standby(wanted.recipe, &arguments) {
-                Ok(process) => process,
+                Ok(process) => process.over(self.carrier(true)),
                 // Only the directory that it would work in may be missing.
                 Err(_) if wanted.recipe == Recipe::Link => {
                     self.standbys.borrow_mut().forget(Recipe::Link);
@@ -157,7 +159,7 @@ impl Rsync {
     /// Runs a list by a standby, if there is one.
     pub(super) async fn run_standby(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Fed {
         let Some((process, list)) = self.take_standby(order).await else { return Fed::Not { hung: false } };
-        let to_be_told = ears.worked.is_some();
+        let (to_be_told, carrier) = (ears.worked.is_some(), process.carrier());
         let refill = async {
             tokio::time::sleep(REFILL_AFTER).await;
             self.refill();
@@ -172,9 +174,13 @@ impl Rsync {
             return Fed::Done(finished);
         };
         self.standbys.borrow_mut().was_useless(Instant::now());
+        let hung = failure.cause == Cause::Timeout;
+        if hung {
+            self.doubt(carrier);
+        }
         // Once it said that its work is done, others may be at work on the same paths.
         let was_told = to_be_told && ears.worked.is_none();
-        if was_told { Fed::Done(finished) } else { Fed::Not { hung: failure.cause == Cause::Timeout } }
+        if was_told { Fed::Done(finished) } else { Fed::Not { hung } }
     }
 
     async fn take_standby(self: &Rc<Self>, order: &Order<'_>) -> Option<(Process, Vec<u8>)> {

@@ -38,7 +38,8 @@ pub struct Site {
     /// The name of the source beside the mirrors.
     source: &'static str,
     dead_port: u16,
-    /// The port at which the rsync daemon is reached, if it is not its own.
+    /// The ports at which the sshd and the rsync daemon are reached, if they are not their own.
+    ssh_proxy: Option<u16>,
     rsyncd_proxy: Option<u16>,
     /// Lines of the configuration beside the paths and the nodes.
     keys: Vec<String>,
@@ -78,6 +79,7 @@ impl Site {
             nodes: nodes.to_vec(),
             source: "source",
             dead_port: server::free_port(),
+            ssh_proxy: None,
             rsyncd_proxy: None,
             keys: Vec::new(),
             skip: |_| false,
@@ -130,7 +132,8 @@ impl Site {
 
     /// Tells the ssh of the daemon under test where our sshd is. What it was told.
     fn point_ssh(&self) -> Option<PathBuf> {
-        self.sshd.as_ref().map(|sshd| server::ssh_config(self.base(), sshd.port))
+        let sshd = self.sshd.as_ref()?;
+        Some(server::ssh_config(self.base(), self.ssh_proxy.unwrap_or(sshd.port)))
     }
 
     /// The rsync parameter that reaches our sshd without help of the PATH.
@@ -245,12 +248,24 @@ impl Site {
 
     /// The port of the rsync daemon itself.
     pub fn rsyncd_port(&self) -> u16 {
-        self.rsyncd.as_ref().map_or(0, |server| server.port)
+        self.server_port(Rsyncd)
     }
 
-    /// Lets the configuration name the rsync daemon by another port, which leads to it.
-    pub fn pass_rsyncd_by(&mut self, port: u16) {
-        self.rsyncd_proxy = Some(port);
+    /// The port of the server of this node itself.
+    pub fn server_port(&self, node: Node) -> u16 {
+        let server = if node == Ssh { &self.sshd } else { &self.rsyncd };
+        server.as_ref().map_or(0, |server| server.port)
+    }
+
+    /// Lets the server of this node be reached by another port, which leads to it.
+    pub fn pass_by(&mut self, node: Node, port: u16) {
+        match node {
+            Ssh => {
+                self.ssh_proxy = Some(port);
+                self.point_ssh();
+            }
+            _ => self.rsyncd_proxy = Some(port),
+        }
     }
 
     /// The processes that serve the connections to this node, if it is behind a server.

@@ -75,7 +75,7 @@ impl Site {
     pub fn count_rsyncd(&mut self) -> Wire {
         let bytes = Arc::<AtomicU64>::default();
         let proxy = Proxy::start(self.rsyncd_port(), &bytes);
-        self.pass_rsyncd_by(proxy.port);
+        self.pass_by(Node::Rsyncd, proxy.port);
         Wire { bytes, _tap: Tap::Proxy(proxy) }
     }
 

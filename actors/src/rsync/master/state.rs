@@ -55,6 +55,15 @@ impl State {
         }
     }
 
+    // ## Up => NotRunning
+    /// It does not answer, though the node does: the next one may be started at once, if this one was steady.
+    pub fn given_up(&mut self, now: Instant, chance: f64) {
+        match *self {
+            State::Up { since, .. } if now.duration_since(since) >= STEADY => *self = State::NEW,
+            _ => self.ended(now, chance),
+        }
+    }
+
     // ## (Starting | Up) => NotRunning
     /// ssh ended. `chance` is between 0 and 1 and spreads the tries of many nodes.
     pub fn ended(&mut self, now: Instant, chance: f64) {
@@ -99,6 +108,18 @@ mod tests {
     #[test]
     fn a_connection_that_lasted_is_started_again_at_once() {
         assert_eq!(backoffs(&[None, None, Some(60), None]), [100, 200, 100, 200]);
+    }
+
+    #[test]
+    fn a_steady_connection_that_is_given_up_is_made_anew_at_once_and_another_one_later() {
+        for (seconds, at_once) in [(60, true), (59, false)] {
+            let (mut state, began) = (State::NEW, Instant::now());
+            assert!(state.start(began));
+            state.came_up(began);
+            let now = began + Duration::from_secs(seconds);
+            state.given_up(now, 0.5);
+            assert_eq!(state.start(now), at_once, "{seconds}");
+        }
     }
 
     #[test]

@@ -1,0 +1,149 @@
+//! Over which connection a run goes: one that waits at the node, the one that the node's runs share, or its own; and when
+//! what was there before is given up, since nothing answers on it any more.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use slog::debug;
+
+use super::failure::{Cause, Failure};
+use super::node::Kind;
+use super::recipe::Recipe;
+use super::run::{Finished, PATIENCE, Patience, Process};
+use super::warm::Fed;
+use super::{Ears, Order, Rsync, verify};
+use crate::sync::lease::Lane;
+
+/// How long an rsync daemon takes to notice that a connection has ended.
+const HANG_UP: Duration = Duration::from_millis(100);
+/// And how often it is asked whether it has.
+const HANG_UPS: u32 = 20;
+
+/// Waits for the greeting of the node's rsync in one run.
+pub(super) struct Greets<'a> {
+    rsync: &'a Rc<Rsync>,
+    started: Instant,
+    /// Whether the run has a connection of its own.
+    alone: bool,
+    heard: bool,
+}
+
+impl Greets<'_> {
+    /// It came. On a connection of its own this proves that the node answers.
+    pub fn heard(&mut self) {
+        self.heard = true;
+        let mut greeting = self.rsync.greeting.get();
+        greeting.heard(self.started.elapsed());
+        self.rsync.greeting.set(greeting);
+        if self.alone {
+            self.rsync.give_up_doubted();
+        }
+    }
+
+    /// The run ended.
+    pub fn ended(self, finished: &std::io::Result<Finished>) {
+        if !self.heard && finished.as_ref().is_ok_and(timed_out) {
+            let mut greeting = self.rsync.greeting.get();
+            greeting.missed();
+            self.rsync.greeting.set(greeting);
+        }
+    }
+}
+
+impl Rsync {
+    pub(super) async fn run_unheard(
+        self: &Rc<Self>,
+        order: &Order<'_>,
+        ears: &mut Ears<'_>,
+    ) -> Result<Finished, Failure> {
+        // The runs of a batch follow each other, perhaps after a long time.
+        self.root.check().map_err(Failure::source_gone)?;
+        // What may send much has a connection of its own: small changes would wait behind it.
+        let mut shares = order.lane == Some(Lane::Fast) || order.recipe == Recipe::Probe;
+        let waits = match order.recipe {
+            Recipe::Build | Recipe::Gather | Recipe::Similar => false,
+            // One that the node refuses would only die, again and again: there is none before a run went well.
+            Recipe::Link => self.standbys.borrow().wants(Recipe::Link),
+            _ => true,
+        };
+        if order.lane == Some(Lane::Fast) && order.rules.is_empty() && waits {
+            match self.run_standby(order, ears).await {
+                Fed::Done(finished) => return Ok(finished),
+                Fed::Not { hung } => shares &= !hung,
+            }
+        }
+        let to_be_told = ears.worked.is_some();
+        // The shared connection may be another one by now.
+        let carrier = self.carrier(shares);
+        let mut finished = self.start_patiently(order, shares, ears).await?;
+        if carrier.is_some() && timed_out(&finished) {
+            self.doubt(carrier);
+            // Once it said that its work is done, others may be at work on the same paths.
+            if !to_be_told || ears.worked.is_some() {
+                finished = self.start_patiently(order, false, ears).await?;
+            }
+        }
+        self.give_up_doubted();
+        Ok(finished)
+    }
+
+    /// A new process; again while the rsync daemon has too few connections.
+    async fn start_patiently(
+        self: &Rc<Self>,
+        order: &Order<'_>,
+        shares: bool,
+        ears: &mut Ears<'_>,
+    ) -> Result<Finished, Failure> {
+        let mut finished = self.start(order, shares, ears).await?;
+        let is_busy = |finished: &Finished| Failure::of(finished).is_some_and(|failure| failure.cause == Cause::Busy);
+        for _ in 0..HANG_UPS {
+            if !is_busy(&finished) {
+                break;
+            }
+            self.make_room();
+            tokio::time::sleep(HANG_UP).await;
+            finished = self.start(order, shares, ears).await?;
+        }
+        Ok(finished)
+    }
+
+    /// The process whose connection a run uses that starts now, if it is not its own.
+    pub(super) fn carrier(&self, shares: bool) -> Option<i32> {
+        self.master.as_ref().filter(|_| shares)?.process()
+    }
+
+    /// How long a new process may be silent.
+    pub(super) fn patience(&self, recipe: Recipe, carrier: Option<i32>) -> Patience {
+        let silence = if recipe.verifies() { verify::PATIENCE } else { PATIENCE };
+        // A run that only looks does not tell of the greeting; at this host nothing is on the way to it.
+        let tells = !recipe.only_looks() && self.node.kind() != Kind::Local;
+        let patience = Patience::of(silence).greeting_within(self.greeting.get().patience().filter(|_| tells));
+        if carrier.is_some() { patience.over_old_connection() } else { patience }
+    }
+
+    /// Waits for the greeting in this run.
+    pub(super) fn greets(self: &Rc<Self>, process: &Process) -> Greets<'_> {
+        let (started, alone) = (process.started(), process.carrier().is_none());
+        Greets { rsync: self, started, alone, heard: process.has_greeted() }
+    }
+
+    /// A run hung on a connection that was there before, that of `carrier` or its own. What waits at the node is on one of the
+    /// same age: it is ended. The shared one goes as soon as another connection works, or fails, too.
+    pub(super) fn doubt(&self, carrier: Option<i32>) {
+        debug!(self.log, "a run hung on a connection that was there before: what waits at the node is ended");
+        self.standbys.borrow_mut().outdated();
+        self.changed.notify_waiters();
+        self.doubted.set(carrier.or(self.doubted.get()));
+    }
+
+    fn give_up_doubted(self: &Rc<Self>) {
+        if let (Some(process), Some(master)) = (self.doubted.take(), &self.master) {
+            master.give_up(process);
+            self.refill();
+        }
+    }
+}
+
+fn timed_out(finished: &Finished) -> bool {
+    Failure::of(finished).is_some_and(|failure| failure.cause == Cause::Timeout)
+}
