@@ -76,7 +76,7 @@ install: package-files ## installs into PREFIX (/usr/local), below DESTDIR
 	install -D -m 644 target/package/_inosync -t "$(DESTDIR)$(PREFIX)/share/zsh/site-functions"
 	install -D -m 644 target/package/inosync.fish -t "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d"
 	install -D -m 644 README.md ARCHITECTURE.md CHANGELOG.md LICENSE config.ron.example packaging/grafana-inosync.json \
-		-t "$(DESTDIR)$(PREFIX)/share/doc/inosync"
+		packaging/prometheus/inosync.rules.yml -t "$(DESTDIR)$(PREFIX)/share/doc/inosync"
 	install -D -m 644 docs/*.md -t "$(DESTDIR)$(PREFIX)/share/doc/inosync/docs"
 	install -m 644 config.ron.example "$(DESTDIR)$(SYSCONFDIR)/inosync/config.ron.example"
 	@[ -n "$(DESTDIR)" ] || echo 'Now, as root: systemd-sysusers; systemd-tmpfiles --create inosync.conf; systemctl daemon-reload'

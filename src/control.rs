@@ -6,6 +6,7 @@ mod server;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use inosync_actors::daemon::Handle;
 use inosync_actors::path::RelPath;
@@ -27,6 +28,13 @@ pub enum Request {
     Explain {
         /// Its bytes.
         path: Vec<u8>,
+    },
+    /// Another process made a node equal to the tree by a comparison of everything.
+    Compared {
+        /// The node's destination, for people.
+        dest: String,
+        /// How long ago it began, in milliseconds.
+        began_ms_ago: u64,
     },
     /// A node is to pause, or to go on.
     Pause {
@@ -86,6 +94,10 @@ impl Desk {
                 Ok(path) => daemon.whereabouts(path).await.map_or_else(ending, Answer::Whereabouts),
                 Err(why) => Answer::Refused { why: why.to_string() },
             },
+            Request::Compared { dest, began_ms_ago } => {
+                daemon.compared(dest, Duration::from_millis(began_ms_ago));
+                Answer::Done
+            }
             Request::Pause { node, paused } => self.pause(&daemon, node, paused).await,
         }
     }

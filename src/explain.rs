@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use inosync_actors::filter::excludes::Pattern;
 use inosync_actors::filter::rules;
 use inosync_actors::path::{Escaped, RelPath};
-use inosync_actors::status::{AtNode, UnixTime, Whereabouts};
+use inosync_actors::status::{AtNode, Failing, UnixTime, Whereabouts};
 
 use crate::config::Outline;
 use crate::control::{Answer, Request, ask};
@@ -95,7 +95,7 @@ fn known(whereabouts: &Whereabouts, excluded: bool) -> String {
         None => "not known: the watcher is busy",
     };
     let mut text = format!("  watched: {seen}\n");
-    for AtNode { name, pending, last_sent_at } in &whereabouts.nodes {
+    for AtNode { name, pending, failing, last_sent_at } in &whereabouts.nodes {
         let sent = match last_sent_at {
             _ if excluded => "never".to_owned(),
             Some(at) => format!("last {}", time(*at)),
@@ -103,6 +103,11 @@ fn known(whereabouts: &Whereabouts, excluded: bool) -> String {
         };
         let pending = if *pending && !excluded { "pending now; " } else { "" };
         let _ = writeln!(text, "  node {}: {pending}sent or compared: {sent}", Escaped(name.as_bytes()));
+        if let Some(Failing { since, next, last_error }) = failing.as_ref().filter(|_| !excluded) {
+            let next = next.map_or("now".to_owned(), time);
+            let _ = writeln!(text, "    it fails again and again: lacking since {}, next try: {next}", time(*since));
+            let _ = last_error.as_ref().map(|error| writeln!(text, "    last error of the node: {error}"));
+        }
     }
     text
 }
@@ -145,6 +150,24 @@ mod tests {
         ] {
             assert_eq!(below(wpath, &asked), expected, "{}", asked.display());
         }
+    }
+
+    #[test]
+    fn a_path_that_fails_is_told_with_its_next_try() {
+        let failing = Failing { since: 0, next: Some(60), last_error: Some("rsync: mkstemp failed".to_owned()) };
+        let at_node = |failing| AtNode { name: "n:".to_owned(), pending: true, failing, last_sent_at: None };
+        let told = |failing, excluded| {
+            known(&Whereabouts { seen: Some(true), since: 0, nodes: vec![at_node(failing)] }, excluded)
+        };
+        let text = told(Some(failing.clone()), false);
+        for line in [
+            "    it fails again and again: lacking since 1970-01-01T00:00:00Z, next try: 1970-01-01T00:01:00Z",
+            "    last error of the node: rsync: mkstemp failed",
+        ] {
+            assert!(text.lines().any(|found| found == line), "wanted {line}\n{text}");
+        }
+        assert!(told(Some(Failing { next: None, ..failing.clone() }), false).contains("next try: now\n"));
+        assert!(!told(Some(failing), true).contains("fails") && !told(None, false).contains("fails"));
     }
 
     #[test]

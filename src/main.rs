@@ -90,7 +90,7 @@ async fn carry_out(options: &Options, Configuration { site, service }: Configura
     } else if options.verify {
         verify::verify(site, version, &log.logger).await
     } else if options.once {
-        once::once(site, version, log).await
+        once::once(site, version, (options.config(), &service.sockets), log).await
     } else {
         run::run(options.config(), Configuration { site, service }, version, log).await
     }

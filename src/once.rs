@@ -1,13 +1,15 @@
 //! The commands that end by themselves: one reconcile of every node, or what it would change.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
 
-use inosync_actors::path::RelPath;
+use inosync_actors::path::{Escaped, RelPath};
 use inosync_actors::root::{Root, RootError};
 use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::failure::Failure;
+use inosync_actors::rsync::node::Node;
 use inosync_actors::rsync::output::Line;
 use inosync_actors::rsync::progress::Latest;
 use inosync_actors::rsync::version::Version;
@@ -18,12 +20,15 @@ use inosync_actors::sync::{Delivery, Transport};
 use slog::{Logger, error, info, o, warn};
 
 use crate::bars::Bars;
+use crate::control::{Request, ask};
 use crate::exit::Exit;
 use crate::logging::Log;
 use crate::run::StopSignals;
 
 /// Reconciles every node, all side by side, and ends.
-pub async fn once(site: Site, version: Version, log: &Log) -> Exit {
+///
+/// A daemon that runs with the same file, which `config` and `sockets` name, learns which nodes are equal.
+pub async fn once(site: Site, version: Version, (config, sockets): (&Path, &[PathBuf]), log: &Log) -> Exit {
     let (bars, log) = (log.bars.as_ref(), &log.logger);
     let root = match source(&site, "nothing is sent", log) {
         Ok(root) => root,
@@ -42,8 +47,11 @@ pub async fn once(site: Site, version: Version, log: &Log) -> Exit {
         .collect();
     let all = async {
         let mut complete = true;
-        for task in tasks {
-            complete &= task.await.unwrap_or(false);
+        for (task, node) in tasks.into_iter().zip(&site.nodes) {
+            match task.await {
+                Ok(Some(began)) => tell_daemon(node, began, config, sockets).await,
+                Ok(None) | Err(_) => complete = false,
+            }
         }
         complete
     };
@@ -103,8 +111,18 @@ pub fn source(site: &Site, undone: &str, log: &Logger) -> Result<Root, Exit> {
     })
 }
 
-/// Whether the node is equal to the source now. What broke on the way is tried once more.
-async fn reconcile(rsync: Rc<Rsync>, log: Logger) -> bool {
+/// Tells the daemon that runs with the same file, if there is one, that a node is equal to what the source was.
+async fn tell_daemon(node: &Node, began: Instant, config: &Path, sockets: &[PathBuf]) {
+    let dest = Escaped(node.dest().as_encoded_bytes()).to_string();
+    let began_ms_ago = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    // Mostly there is none.
+    let _ = ask(config, sockets, &Request::Compared { dest, began_ms_ago }).await;
+}
+
+/// When the comparison began that made the node equal to the source; `None` if it did not. What broke on the way is tried once
+/// more.
+async fn reconcile(rsync: Rc<Rsync>, log: Logger) -> Option<Instant> {
+    let mut began = Instant::now();
     let mut result = reconcile_once(&rsync, &log).await;
     let broke = match &result {
         Ok(delivery) => delivery.failure.as_ref(),
@@ -112,16 +130,17 @@ async fn reconcile(rsync: Rc<Rsync>, log: Logger) -> bool {
     };
     if let Some(why) = broke.filter(|why| !why.cause.is_lasting()) {
         info!(log, "trying once more"; "why" => %why);
+        began = Instant::now();
         result = reconcile_once(&rsync, &log).await;
     }
     match result {
         Ok(delivery) => {
             log_failed(&log, &delivery);
-            delivery.blamed.is_empty()
+            delivery.blamed.is_empty().then_some(began)
         }
         Err(why) => {
             error!(log, "not reconciled"; "why" => %why);
-            false
+            None
         }
     }
 }

@@ -69,10 +69,12 @@ pub fn log(log: &Logger, status: &Status) {
                     "sent" => totals.sent, "deleted" => totals.deleted, "bytes" => %Bytes(totals.bytes));
             }
             Verdict::Attention => {
-                warn!(log, "status"; "node" => name, "state" => state, "pending" => node.pending, "lag" => lag);
+                warn!(log, "status"; "node" => name, "state" => state, "pending" => node.pending, "lag" => lag,
+                    "failing" => node.failing_paths, "unmirrored_moves" => node.unmirrored_moves);
             }
             Verdict::Failing => {
-                error!(log, "status"; "node" => name, "state" => state, "pending" => node.pending, "lag" => lag);
+                error!(log, "status"; "node" => name, "state" => state, "pending" => node.pending, "lag" => lag,
+                    "failing" => node.failing_paths, "unmirrored_moves" => node.unmirrored_moves);
             }
         }
         log_hook(&log.new(o!("node" => name.clone())), "on_synced", node.hook.as_ref());
@@ -122,12 +124,21 @@ fn show_node(node: &Node, now: UnixTime, rsync: &str, text: &mut String) {
         _ => String::new(),
     };
     let _ = writeln!(text, "node {name}: {}{until}", node.state);
-    if node.pending > 0 {
+    if node.pending > 0 && node.state != State::Incomplete {
         let _ = writeln!(text, "  pending: {} paths, oldest unsent change: {}", node.pending, lag(node));
     }
     if node.failing_paths > 0 {
-        let _ =
-            writeln!(text, "  FAILING: {} paths, tried again by themselves; the log names them", node.failing_paths);
+        let oldest = duration(node.failing_oldest.unwrap_or_default() as u64);
+        let first = named(&node.failing_first, node.failing_paths);
+        let _ = writeln!(
+            text,
+            "  failing paths: {}, oldest: {oldest}; tried again at intervals{first}",
+            node.failing_paths
+        );
+    }
+    if node.unmirrored_moves > 0 {
+        let first = named(&node.unmirrored_first, node.unmirrored_moves);
+        let _ = writeln!(text, "  NOT mirrored: directory moves: {} (dir_moves: Log){first}", node.unmirrored_moves);
     }
     if let Some(progress) = &node.progress {
         let total = progress.total.map_or("so far".to_owned(), |total| format!("of {total} entries"));
@@ -165,6 +176,15 @@ fn show_node(node: &Node, now: UnixTime, rsync: &str, text: &mut String) {
     let _ = writeln!(text, "  rsync: {rsync} here, {there} there{protocol}");
     if let Some(hook) = &node.hook {
         show_hook(hook, "  on_synced", now, text);
+    }
+}
+
+/// The first of some names, to be added to a line.
+fn named(first: &[String], count: usize) -> String {
+    match first {
+        [] => String::new(),
+        first if first.len() < count => format!("; first: {}", first.join(", ")),
+        all => format!(": {}", all.join(", ")),
     }
 }
 

@@ -31,7 +31,7 @@ files=(
     /usr/lib/sysusers.d/inosync.conf /usr/lib/tmpfiles.d/inosync.conf /usr/lib/sysctl.d/60-inosync.conf
     /usr/share/man/man1/inosync.1.gz /usr/share/man/man5/inosync.ron.5.gz /etc/inosync/config.ron.example
     /usr/share/bash-completion/completions/inosync /usr/share/fish/vendor_completions.d/inosync.fish
-    /usr/share/doc/inosync/{README.md,ARCHITECTURE.md,config.ron.example,grafana-inosync.json}
+    /usr/share/doc/inosync/{README.md,ARCHITECTURE.md,config.ron.example,grafana-inosync.json,inosync.rules.yml}
 )
 for page in docs/*.md; do files+=("/usr/share/doc/inosync/$page"); done
 dpkg-deb -c "$deb" | awk '{ sub(/^\./, "", $6); print $6 }' >"$work/deb.list"
@@ -148,7 +148,7 @@ say "removal and purge" "the state goes with the purge; ssh keys and the admin's
 
 make -s install DESTDIR="$work/hand" PREFIX=/usr/local >/dev/null
 for file in bin/inosync lib/systemd/system/inosync@.service share/man/man1/inosync.1.gz \
-    share/doc/inosync/{README.md,docs/operating.md,grafana-inosync.json}; do
+    share/doc/inosync/{README.md,docs/operating.md,grafana-inosync.json,inosync.rules.yml}; do
     [[ -f $work/hand/usr/local/$file ]] || fail "make install lacks $file"
 done
 grep -qx 'ExecStart=/usr/local/bin/inosync -c /etc/inosync/%i.ron' \

@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use slog::Logger;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::filter::{self, FilterActor};
-use crate::messages::{AskPath, AskStatus, Pause, Reload, Stop};
+use crate::messages::{AskPath, AskStatus, Compared, Pause, Reload, Stop};
 use crate::path::RelPath;
 use crate::reload::Edition;
 use crate::root::{Root, RootError};
@@ -269,6 +269,14 @@ impl Handle {
     /// What is known of a path.
     pub async fn whereabouts(&self, path: RelPath) -> Option<Whereabouts> {
         self.0.send(AskPath(path)).await.ok()
+    }
+
+    /// Another process made a node equal to the tree, by a comparison of everything that began so long ago. `dest`: its
+    /// destination, as the status has it.
+    pub fn compared(&self, dest: String, began_ago: Duration) {
+        if let Some(began) = Instant::now().checked_sub(began_ago) {
+            self.0.do_send(Compared { dest, began });
+        }
     }
 
     /// Pauses a node, or lets it go on. Whether there is such a node.

@@ -92,13 +92,16 @@ impl FilterActor {
         match change {
             Change::Touched { path, is_dir, .. } | Change::Removed { path, is_dir } => !self.is_excluded(path, *is_dir),
             Change::Closed { path } | Change::Renamed { to: path, .. } => !self.is_excluded(path, false),
-            Change::Subtree { path } | Change::Level { path } => !self.is_excluded(path, true),
+            Change::Subtree { path } | Change::Created { path } | Change::Level { path } => {
+                !self.is_excluded(path, true)
+            }
             // The watcher does not watch excluded directories: it reports none of these for one.
             Change::MovedAway { .. }
             | Change::MovedTo { .. }
             | Change::MovedOut { .. }
             | Change::Unmounted { .. }
-            | Change::Mounted { .. } => true,
+            | Change::Mounted { .. }
+            | Change::ComparedWithState => true,
         }
     }
 

@@ -5,7 +5,7 @@
 
 mod change;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 
@@ -377,6 +377,16 @@ pub struct AskPath(pub RelPath);
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "bool")]
 pub struct AskSeen(pub RelPath);
+
+/// The command -> SupervisorActor: another process made a node equal to the tree, by a comparison of everything.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Compared {
+    /// The destination of the node, as the status has it.
+    pub dest: String,
+    /// When the comparison began.
+    pub began: Instant,
+}
 
 /// The command -> SupervisorActor: nothing more is sent to this node, or it goes on. Whether there is such a node; `None`
 /// when it has ended, or starts anew.

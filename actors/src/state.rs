@@ -321,6 +321,7 @@ impl StateActor {
         removed.extend(away.map(|path| Change::Removed { path: path.clone(), is_dir: true }));
         count += removed.len();
         found.append(&mut removed);
+        found.extend(result.is_ok().then_some(Change::ComparedWithState));
         self.outlets.changes.do_send(Observed(found));
         result.map(|()| count)
     }

@@ -83,10 +83,19 @@ pub struct Node {
     pub state: State,
     /// Paths that it does not have yet; a reconcile counts as one.
     pub pending: usize,
-    /// Paths of these that have failed again and again by themselves, while the rest arrives.
+    /// Paths of these that failed again although nothing changed, while the rest arrives.
     pub failing_paths: usize,
-    /// For how long the oldest change has been on its way, in seconds; `None` if it has everything.
+    /// The age of the oldest change of these, in seconds; `None` if there are none.
+    pub failing_oldest: Option<f64>,
+    /// The first of them, for people.
+    pub failing_first: Vec<String>,
+    /// For how long the oldest change has been on its way that can still arrive by itself, in seconds; `None` if there is
+    /// none.
     pub lag: Option<f64>,
+    /// Directory moves that it does not follow (`dir_moves: Log`), until the whole tree is compared.
+    pub unmirrored_moves: usize,
+    /// The first of them, for people.
+    pub unmirrored_first: Vec<String>,
     /// How far its reconcile is; `None` while none runs, and while nothing is known of it.
     pub progress: Option<Progress>,
     /// Why its reconcile is held (`max_delete`), if it is.
@@ -206,6 +215,8 @@ pub enum State {
     Idle,
     /// It lacks something, which is sent now or at its turn.
     Syncing,
+    /// It lacks nothing but what failed again and again, which is tried at intervals.
+    Incomplete,
     /// The whole tree is being compared.
     Reconciling,
     /// It fails, and is tried again later.
@@ -230,8 +241,8 @@ pub enum State {
 
 impl State {
     /// The words of all states.
-    pub const WORDS: [&str; 8] =
-        ["starting", "idle", "syncing", "reconciling", "backoff", "held", "paused", "restarting"];
+    pub const WORDS: [&str; 9] =
+        ["starting", "idle", "syncing", "incomplete", "reconciling", "backoff", "held", "paused", "restarting"];
 
     /// The word for it.
     pub fn word(&self) -> &'static str {
@@ -239,11 +250,12 @@ impl State {
             State::Starting => 0,
             State::Idle => 1,
             State::Syncing => 2,
-            State::Reconciling => 3,
-            State::Backoff { .. } => 4,
-            State::Held { .. } => 5,
-            State::Paused => 6,
-            State::Restarting => 7,
+            State::Incomplete => 3,
+            State::Reconciling => 4,
+            State::Backoff { .. } => 5,
+            State::Held { .. } => 6,
+            State::Paused => 7,
+            State::Restarting => 8,
         };
         State::WORDS[at]
     }
@@ -290,9 +302,9 @@ impl Node {
     pub fn verdict(&self) -> Verdict {
         match &self.state {
             State::Held { .. } | State::Restarting | State::Backoff { lasts: true, .. } => Verdict::Failing,
-            State::Paused => Verdict::Attention,
+            State::Paused | State::Incomplete => Verdict::Attention,
             _ if self.reconcile_held.is_some() || fails(self.hook.as_ref()) => Verdict::Attention,
-            _ if self.failing_paths > 0 => Verdict::Attention,
+            _ if self.failing_paths > 0 || self.unmirrored_moves > 0 => Verdict::Attention,
             _ if self.verified.is_some_and(|verified| verified.drift > 0) => Verdict::Attention,
             _ => Verdict::Well,
         }
@@ -321,8 +333,21 @@ pub struct AtNode {
     pub name: String,
     /// Whether the path, or a directory that holds it, is on its way.
     pub pending: bool,
+    /// Its failures, if it failed again although nothing changed.
+    pub failing: Option<Failing>,
     /// When it was last sent, or compared; `None` if that is not known.
     pub last_sent_at: Option<UnixTime>,
+}
+
+/// A path that failed again although nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failing {
+    /// Since when the node lacks it.
+    pub since: UnixTime,
+    /// When it is tried again; `None` while it is tried.
+    pub next: Option<UnixTime>,
+    /// The error of the node that was seen last, which may be about another path.
+    pub last_error: Option<String>,
 }
 
 /// What is known of a node when its state is asked for.
@@ -344,6 +369,8 @@ pub struct Facts<'a> {
     pub reconciles: bool,
     /// Paths that it does not have.
     pub pending: usize,
+    /// Those of them that failed again although nothing changed.
+    pub failing: usize,
 }
 
 impl State {
@@ -363,8 +390,9 @@ impl State {
                 lasts: health.is_failing(),
             },
             (Health::Well, Facts { reconciles: true, .. }) => State::Reconciling,
-            (Health::Well, Facts { pending: 1.., .. }) => State::Syncing,
-            (Health::Well, _) => State::Idle,
+            (Health::Well, Facts { pending: 0, .. }) => State::Idle,
+            (Health::Well, Facts { pending, failing, .. }) if pending <= failing => State::Incomplete,
+            (Health::Well, _) => State::Syncing,
         }
     }
 }

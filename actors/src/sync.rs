@@ -18,6 +18,7 @@ mod reconcile;
 pub mod report;
 pub mod resync;
 mod retire;
+mod unmirrored;
 mod verify;
 
 use std::time::{Duration, Instant};

@@ -104,12 +104,26 @@ const OF_NODE: &[Metric<Node>] = &[
     gauge("inosync_pending_paths", "Paths that the node does not have yet; a reconcile counts as one.", |n| {
         size(n.pending)
     }),
-    gauge("inosync_failing_paths", "Paths of these that have failed again and again, while the rest arrives.", |n| {
-        size(n.failing_paths)
-    }),
-    gauge("inosync_lag_seconds", "Age of the oldest change that the node does not have, 0 if it has all.", |n| {
-        Some(n.lag.unwrap_or(0.0))
-    }),
+    gauge(
+        "inosync_failing_paths",
+        "Paths of these that failed again although nothing changed, while the rest arrives.",
+        |n| size(n.failing_paths),
+    ),
+    gauge(
+        "inosync_failing_paths_oldest_seconds",
+        "Age of the oldest change of a failing path, 0 if there is none.",
+        |n| Some(n.failing_oldest.unwrap_or(0.0)),
+    ),
+    gauge(
+        "inosync_lag_seconds",
+        "Age of the oldest change that the node does not have and can still get by itself, 0 if there is none.",
+        |n| Some(n.lag.unwrap_or(0.0)),
+    ),
+    gauge(
+        "inosync_unmirrored_moves",
+        "Directory moves that the node does not follow (dir_moves: Log), since the last comparison of the whole tree.",
+        |n| size(n.unmirrored_moves),
+    ),
     gauge("inosync_reconcile_held", "1 while the comparison of the whole tree is held (max_delete).", |n| {
         flag(n.reconcile_held.is_some())
     }),

@@ -9,7 +9,11 @@ fn sample(state: State) -> Status {
         state,
         pending: 3,
         failing_paths: 0,
+        failing_oldest: None,
+        failing_first: Vec::new(),
         lag: Some(75.4),
+        unmirrored_moves: 0,
+        unmirrored_first: Vec::new(),
         progress: Some(Progress { checked: 5, total: Some(9), bytes: 4096 }),
         reconcile_held: None,
         last_success_at: Some(900),
@@ -42,6 +46,34 @@ fn a_node_that_fails_is_told_with_its_lag_and_its_next_try() {
     ] {
         assert!(text.lines().any(|found| found.starts_with(line)), "wanted {line}\n{text}");
     }
+}
+
+#[test]
+fn what_does_not_arrive_by_itself_is_told_apart_from_what_is_on_its_way() {
+    let first = || vec!["a:b".to_owned(), "c?".to_owned()];
+    let status = sample(State::Incomplete);
+    let node = Node {
+        pending: 2,
+        failing_paths: 2,
+        failing_oldest: Some(259_200.7),
+        failing_first: first(),
+        lag: None,
+        unmirrored_moves: 4,
+        unmirrored_first: vec!["old to new".into(), "gone".into()],
+        ..status.nodes[0].clone()
+    };
+    let text = shown(&Status { nodes: vec![node.clone()], ..status.clone() });
+    assert!(!text.contains("pending"), "{text}");
+    for line in [
+        "node h:: incomplete",
+        "  failing paths: 2, oldest: 3days; tried again at intervals: a:b, c?",
+        "  NOT mirrored: directory moves: 4 (dir_moves: Log); first: old to new, gone",
+    ] {
+        assert!(text.lines().any(|found| found == line), "wanted {line}\n{text}");
+    }
+    let node = Node { state: State::Syncing, pending: 3, lag: Some(0.5), ..node };
+    let text = shown(&Status { nodes: vec![node], ..status });
+    assert!(text.contains("\n  pending: 3 paths, oldest unsent change: 0.5s\n  failing paths: 2, "), "{text}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 // What the daemon might say: statuses and histories for pictures of the page, and for what a test cannot bring about.
 
-const WORDS = ['starting', 'idle', 'syncing', 'reconciling', 'backoff', 'held', 'paused', 'restarting'];
+const WORDS = ['starting', 'idle', 'syncing', 'incomplete', 'reconciling', 'backoff', 'held', 'paused', 'restarting'];
 const LONG = 'backup-replica@mirror-07.eu-central.storage.internal.example.org:/srv/mirrors/customers/a-very-long-directory-name-that-goes-on';
 
 /** The same numbers each time. */
@@ -10,7 +10,7 @@ function dice(seed) {
 }
 
 function node(name, is, now, more = {}) {
-  const verdict = { held: 'failing', restarting: 'failing', paused: 'attention' }[is] ?? (more.lasts ? 'failing' : more.reconcile_held || more.hook?.fails || more.verified?.drift ? 'attention' : 'well');
+  const verdict = { held: 'failing', restarting: 'failing', paused: 'attention', incomplete: 'attention' }[is] ?? (more.lasts ? 'failing' : more.reconcile_held || more.moves || more.failing || more.hook?.fails || more.verified?.drift ? 'attention' : 'well');
   const state = { is };
   if (is === 'backoff') Object.assign(state, { why: more.why ?? 'the node cannot be reached', until: now + 42, lasts: more.lasts ?? false });
   if (is === 'held') state.why = more.why ?? 'the source is empty';
@@ -25,7 +25,9 @@ function node(name, is, now, more = {}) {
   if (more.verified?.drift) recent.splice(2, 1, event(now - more.verified.at, `verified: ${more.verified.drift} entries differ`, true));
   return {
     name, dest: name === 'local' ? '/srv/mirror/' : name.endsWith(':') ? `${name}/srv/mirror/` : `${name}/`, state, verdict,
-    pending: behind ? more.pending ?? 37 : is === 'reconciling' ? 1 : 0, lag: behind ? more.lag ?? 3.4 : is === 'reconciling' ? 12 : null,
+    pending: behind ? more.pending ?? 37 : is === 'reconciling' ? 1 : more.failing?.length ?? 0,
+    failing_paths: more.failing?.length ?? 0, failing_oldest: more.failing ? 266_000 : null, failing_first: (more.failing ?? []).slice(0, 3),
+    unmirrored_moves: more.moves?.length ?? 0, unmirrored_first: (more.moves ?? []).slice(0, 3), lag: behind ? more.lag ?? 3.4 : is === 'reconciling' ? 12 : null,
     reconcile_held: more.reconcile_held ?? null, last_success_at: now - 14, last_error: is === 'backoff' ? error : null,
     totals: { batches: 1834, reconciles: 2, sent: 51342, deleted: 1203, bytes: 2187341234, failures: is === 'backoff' ? 18 : 0, restarts: 0 },
     rsync: name.startsWith('rsync://') ? { version: null, protocol: 31 } : { version: '3.2.7', protocol: 31 }, recent,
@@ -100,6 +102,11 @@ export function pictures(now) {
         lasts: i === 23, pending: 12 + i, lag: 3 * i, verified: i === 30 ? verified(now - 700, 4) : null, hook: hook({ fails: i === 31, untold: i === 31 ? 2 : 0 }),
       });
     }), now),
+    known: status([
+      node('local', 'incomplete', now, { failing: ['customers/acme/Re: offer', 'customers/acme/what?', 'mail/cur/1.host:2,S', 'mail/cur/2.host:2,S'] }),
+      node('deploy@www1.example.org:', 'idle', now, { moves: ['wp-content/themes/old to wp-content/themes/new', 'wp-content/plugins/shop'] }),
+      node('rsync://www2.example.org/site', 'syncing', now, { failing: ['mail/cur/1.host:2,S'], moves: ['a to b'] }),
+    ], now),
     one: status([node('local', 'idle', now)], now),
   };
   return Object.entries(all).map(([name, told]) => ({ name, status: told, history: history(told.nodes, now, name === 'one' ? 25 : 360) }));

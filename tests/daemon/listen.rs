@@ -2,11 +2,12 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
 use serde_json::Value;
 
+use crate::alerts::promtool;
 use crate::support::http::{connect, request, send};
 use crate::support::{Local, Node, Site, Ssh, free_port, wait};
 
@@ -247,14 +248,8 @@ fn promtool_finds_nothing_to_say_about_the_metrics() {
     site.start_mirrored();
     let text = site.get(port, "/metrics").body;
     assert!(text.contains("inosync_on_synced_fails") && text.contains("inosync_on_all_synced_fails"), "{text}");
-    let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/promtool");
-    let started = [unpacked, "promtool"]
-        .into_iter()
-        .find_map(|program| Command::new(program).args(["check", "metrics"]).stdin(Stdio::piped()).spawn().ok());
-    let Some(mut promtool) = started else {
-        println!("not tested: promtool (of Debian's package prometheus) is not there");
-        return;
-    };
+    let Some(mut promtool) = promtool(&["check", "metrics"]) else { return };
+    let mut promtool = promtool.stdin(Stdio::piped()).spawn().unwrap();
     promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     assert!(promtool.wait().unwrap().success(), "{text}");
 }

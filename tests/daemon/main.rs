@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod alerts;
 mod command_line;
 mod dir_moves;
 mod excludes;
@@ -11,6 +12,7 @@ mod forced_command;
 mod guards;
 mod harness;
 mod hooks;
+mod incomplete;
 mod lanes;
 mod limits;
 mod line;
@@ -36,5 +38,6 @@ mod stop;
 #[allow(dead_code, reason = "the convergence tests use the rest of it")]
 mod support;
 mod trouble;
+mod unmirrored;
 mod unwritable;
 mod verify;

@@ -42,6 +42,11 @@ pub enum Change {
         /// The directory.
         path: RelPath,
     },
+    /// A directory was made: it is new with everything below it.
+    Created {
+        /// The directory.
+        path: RelPath,
+    },
     /// A directory may have other entries than before, or other attributes. What is below its subdirectories is not meant.
     Level {
         /// The directory.
@@ -69,11 +74,34 @@ pub enum Change {
         /// The directory.
         path: RelPath,
     },
+    /// All that differs from the saved state has been told.
+    ComparedWithState,
     /// The directory of an earlier [`Change::MovedAway`] left the tree, or is excluded where it is now.
     MovedOut {
         /// The name that it had.
         path: RelPath,
     },
+}
+
+impl Change {
+    /// The entry that is to be looked at; `None` if it is no change of a single one.
+    pub fn path(&self) -> Option<&RelPath> {
+        match self {
+            Change::Touched { path, .. }
+            | Change::Closed { path }
+            | Change::Removed { path, .. }
+            | Change::Renamed { to: path, .. }
+            | Change::Subtree { path }
+            | Change::Created { path }
+            | Change::Level { path } => Some(path),
+            Change::MovedAway { .. }
+            | Change::MovedTo { .. }
+            | Change::MovedOut { .. }
+            | Change::Unmounted { .. }
+            | Change::Mounted { .. }
+            | Change::ComparedWithState => None,
+        }
+    }
 }
 
 impl fmt::Display for Change {
@@ -86,7 +114,8 @@ impl fmt::Display for Change {
             Change::Closed { path } => write!(f, "closed {path}"),
             Change::Renamed { from, to } => write!(f, "renamed {from} to {to}"),
             Change::Removed { path, is_dir } => write!(f, "removed {path}{}", slash(is_dir)),
-            Change::Subtree { path } => write!(f, "subtree {path}/"),
+            Change::Subtree { path } | Change::Created { path } => write!(f, "subtree {path}/"),
+            Change::ComparedWithState => f.write_str("compared with the state"),
             Change::Level { path } => write!(f, "level {path}/"),
             Change::MovedAway { path } => write!(f, "moved away {path}/"),
             Change::MovedTo { from, to } => write!(f, "moved {from}/ to {to}/"),

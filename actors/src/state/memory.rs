@@ -63,10 +63,8 @@ impl Memory {
         let unsaved = Unsaved::new(site.dir_moves);
         let mut away = BTreeSet::new();
         let mounts = past.as_ref().map(|past| past.mounts.clone()).unwrap_or_default();
-        let past = past.map(|Past { closed, mut backlogs, mounts }| {
-            for backlog in backlogs.values_mut() {
-                away.extend(backlog.take_away());
-            }
+        let past = past.map(|Past { closed, backlogs, mounts }| {
+            backlogs.values().for_each(|backlog| away.extend(backlog.away().cloned()));
             Resumed { complete: closed, hidden: missing(&mounts, root, log), backlogs }
         });
         match &past {

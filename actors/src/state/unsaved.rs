@@ -56,7 +56,9 @@ impl Unsaved {
         for change in changes {
             match change {
                 Change::Subtree { path } if path.is_root() => paths.fill(),
-                Change::Subtree { path } => paths.insert(path.clone(), Pending::new(Scope::Subtree, false)),
+                Change::Subtree { path } | Change::Created { path } => {
+                    paths.insert(path.clone(), Pending::new(Scope::Subtree, false));
+                }
                 Change::Touched { path, .. }
                 | Change::Closed { path }
                 | Change::Renamed { to: path, .. }
@@ -74,7 +76,7 @@ impl Unsaved {
                     DirMoves::Replicate => self.follow_move(change, &mut paths),
                 },
                 // A comparison of the directory follows.
-                Change::Mounted { .. } => (),
+                Change::Mounted { .. } | Change::ComparedWithState => (),
                 Change::Unmounted { path } => {
                     paths.drop_below(path);
                     self.doubt(path);

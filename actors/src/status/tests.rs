@@ -20,10 +20,16 @@ fn the_state_of_a_node_is_the_worst_that_is_true_of_it() {
         health: &well,
         reconciles: false,
         pending: 0,
+        failing: 0,
     };
     for (facts, word) in [
         (facts, "idle"),
         (Facts { pending: 1, ..facts }, "syncing"),
+        (Facts { pending: 3, failing: 2, ..facts }, "syncing"),
+        (Facts { pending: 2, failing: 2, ..facts }, "incomplete"),
+        (Facts { pending: 2, failing: 2, reconciles: true, ..facts }, "reconciling"),
+        (Facts { pending: 2, failing: 2, paused: true, ..facts }, "paused"),
+        (Facts { health: &full, pending: 2, failing: 2, ..facts }, "backoff"),
         (Facts { pending: 1, reconciles: true, ..facts }, "reconciling"),
         (Facts { health: &full, pending: 1, ..facts }, "backoff"),
         (Facts { health: &full, is_served: false, has_ended: true, ..facts }, "restarting"),
@@ -53,6 +59,7 @@ fn a_state_in_words_says_why() {
         health: &full,
         reconciles: false,
         pending: 1,
+        failing: 0,
     };
     let state = State::of(facts, now);
     assert_eq!(state.to_string(), "backoff: the node is full");
@@ -67,6 +74,7 @@ fn a_person_should_look_at_what_does_not_pass_by_itself() {
     for (state, held, drift, expected) in [
         (State::Idle, false, None, Verdict::Well),
         (State::Syncing, false, None, Verdict::Well),
+        (State::Incomplete, false, None, Verdict::Attention),
         (State::Starting, false, None, Verdict::Well),
         (State::Idle, true, None, Verdict::Attention),
         (State::Idle, false, Some(0), Verdict::Well),
@@ -83,7 +91,11 @@ fn a_person_should_look_at_what_does_not_pass_by_itself() {
             state,
             pending: 0,
             failing_paths: 0,
+            failing_oldest: None,
+            failing_first: Vec::new(),
             lag: None,
+            unmirrored_moves: 0,
+            unmirrored_first: Vec::new(),
             progress: None,
             reconcile_held: held.then(String::new),
             last_success_at: None,
@@ -101,6 +113,9 @@ fn a_person_should_look_at_what_does_not_pass_by_itself() {
             recent: Vec::new(),
         };
         assert_eq!(node.verdict(), expected, "{:?}", node.state);
+        for known in [Node { failing_paths: 1, ..node.clone() }, Node { unmirrored_moves: 1, ..node.clone() }] {
+            assert_eq!(known.verdict(), expected.max(Verdict::Attention), "{known:?}");
+        }
         let fails = Some(HookStatus { fails: true, ..HookStatus::default() });
         let with_hook = Node { hook: fails, ..node };
         assert_eq!(with_hook.verdict(), expected.max(Verdict::Attention), "{:?}", with_hook.state);

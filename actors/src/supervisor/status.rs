@@ -9,13 +9,17 @@ use super::hooks::Whose;
 use super::slots::{Slot, Stage};
 use super::{Phase, SupervisorActor};
 use crate::messages::{AskPath, AskSeen, AskStatus, Reason};
-use crate::path::Escaped;
-use crate::status::{self, AtNode, Facts, Node, Progress, Source, State, Status, UnixTime, Whereabouts, unix};
+use crate::path::{Escaped, RelPath};
+use crate::status::record::Record;
+use crate::status::{self, AtNode, Facts, Failing, Node, Progress, Source, State, Status, UnixTime, Whereabouts, unix};
+use crate::sync::pending::PendingSet;
 use crate::watcher::sight::View;
 use crate::watcher::watch_limit;
 
 /// How long nodes may take to tell what their rsync is.
 const NODES_TIME: Duration = Duration::from_secs(2);
+/// Directory moves that are named.
+const NAMED_MOVES: usize = 3;
 /// How long the watcher may take to answer; it may be listing a large tree.
 const WATCHER_TIME: Duration = Duration::from_millis(500);
 
@@ -82,8 +86,11 @@ impl SupervisorActor {
     }
 
     fn node(&self, slot: &Slot, trouble: Option<&str>) -> Node {
-        let (now, outbox, ledger) = (Instant::now(), slot.link.outbox.lock(), slot.link.record.read());
-        let pending = outbox.len();
+        let (now, mut outbox, ledger) = (Instant::now(), slot.link.outbox.lock(), slot.link.record.read());
+        let (pending, failing) = (outbox.len(), outbox.failing());
+        let age = |since: Instant| now.saturating_duration_since(since).as_secs_f64();
+        // A comparison that is held has a line of its own.
+        let is_held = failing.reconcile && ledger.reconcile_held.is_some();
         let facts = Facts {
             phase: self.phase.told(),
             has_ended: slot.actor.is_none() && slot.deaths > 0,
@@ -93,14 +100,19 @@ impl SupervisorActor {
             health: &ledger.health,
             reconciles: ledger.reconciles,
             pending,
+            failing: failing.count(),
         };
         Node {
             name: slot.node.name().to_owned(),
-            dest: Escaped(slot.node.dest().as_encoded_bytes()).to_string(),
+            dest: slot.shown_dest(),
             state: State::of(facts, now),
             pending,
-            failing_paths: outbox.failing(),
-            lag: outbox.oldest().map(|since| now.saturating_duration_since(since).as_secs_f64()),
+            failing_paths: failing.count() - usize::from(is_held),
+            failing_oldest: failing.oldest.filter(|_| failing.paths > 0 || !is_held).map(age),
+            failing_first: failing.first.iter().map(ToString::to_string).collect(),
+            lag: outbox.on_its_way_since().map(age),
+            unmirrored_moves: outbox.unmirrored().count(),
+            unmirrored_first: outbox.unmirrored().iter().take(NAMED_MOVES).map(ToString::to_string).collect(),
             progress: slot.link.progress.get().map(|progress| Progress {
                 checked: progress.checked,
                 total: progress.total(),
@@ -119,14 +131,28 @@ impl SupervisorActor {
 
     fn whereabouts(&self, AskPath(path): &AskPath) -> Whereabouts {
         let staying = self.slots.iter().filter(|slot| slot.stage != Stage::Leaving);
-        let nodes = staying.map(|slot| AtNode {
-            name: slot.node.name().to_owned(),
-            pending: slot.link.outbox.lock().concerns(path),
-            last_sent_at: slot.link.record.last_sent(path),
+        let nodes = staying.map(|slot| {
+            let outbox = slot.link.outbox.lock();
+            AtNode {
+                name: slot.node.name().to_owned(),
+                pending: outbox.concerns(path),
+                failing: failing(&outbox, path, &slot.link.record),
+                last_sent_at: slot.link.record.last_sent(path),
+            }
         });
         let since: UnixTime = unix(self.tally.started_at);
         Whereabouts { seen: None, since, nodes: nodes.collect() }
     }
+}
+
+/// The failures of a path at a node, if it failed again although nothing changed.
+fn failing(outbox: &PendingSet, path: &RelPath, record: &Record) -> Option<Failing> {
+    let (since, next) = outbox.failing_since(path)?;
+    let (now, today) = (Instant::now(), SystemTime::now());
+    let ago = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+    let next = next.map(|next| unix(today + next.saturating_duration_since(now)));
+    let last_error = record.read().last_error.as_ref().map(|error| error.text.clone());
+    Some(Failing { since: unix(today - ago), next, last_error })
 }
 
 impl Phase {

@@ -1,8 +1,11 @@
 //! Names that directories were moved away from. Where moves are not mirrored, such a name on the node is neither
-//! sent nor deleted, until it exists again or the whole tree was reconciled. A plain data structure.
+//! sent nor deleted, until it exists again or the whole tree was reconciled. What differs by that is counted in
+//! [`Unmirrored`]. A plain data structure.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
+use super::unmirrored::Unmirrored;
 use crate::path::RelPath;
 
 /// Names that are remembered, the latest.
@@ -23,6 +26,8 @@ pub struct Away {
     /// With the order in which they were.
     names: BTreeMap<RelPath, (MovedAway, u64)>,
     moves: u64,
+    /// What the node does not follow.
+    pub(crate) unmirrored: Unmirrored,
 }
 
 impl Away {
@@ -45,16 +50,49 @@ impl Away {
         if state == MovedAway::Known && !self.names.contains_key(path) {
             return;
         }
-        self.moves += 1;
-        self.names.insert(path.clone(), (state, self.moves));
+        let order = self.next();
+        self.names.insert(path.clone(), (state, order));
         if self.names.len() > REMEMBERED {
             let oldest = self.names.iter().min_by_key(|(_, (_, order))| *order).map(|(path, _)| path.clone());
             oldest.map(|path| self.names.remove(&path));
         }
     }
 
+    /// A directory has another name, and the node keeps the old one. `partial`: see [`Unmirrored::moved`].
+    pub fn not_followed(&mut self, from: &RelPath, to: &RelPath, partial: bool, now: Instant) {
+        let orders = [self.next(), self.next()];
+        self.unmirrored.moved(from, to, orders, partial, now);
+        self.check_old(from);
+    }
+
+    /// A directory left the tree, and the node keeps it.
+    pub fn not_deleted(&mut self, from: &RelPath, now: Instant) {
+        let order = self.next();
+        self.unmirrored.moved_out(from, order, now);
+        self.check_old(from);
+    }
+
+    /// A move that is told late: the name exists again.
+    fn check_old(&mut self, from: &RelPath) {
+        if !self.names.contains_key(from) {
+            self.unmirrored.returned(from);
+        }
+    }
+
+    /// Takes up what an earlier run did not mirror.
+    pub fn resume(&mut self, old: Option<RelPath>, new: Option<RelPath>) {
+        let order = self.next();
+        self.unmirrored.resume(old, new, order);
+    }
+
+    fn next(&mut self) -> u64 {
+        self.moves += 1;
+        self.moves
+    }
+
     /// The name exists again. Whether it was remembered.
     pub fn forget(&mut self, path: &RelPath) -> bool {
+        self.unmirrored.returned(path);
         self.names.remove(path).is_some()
     }
 
@@ -66,5 +104,6 @@ impl Away {
     /// The first `count` moves are settled.
     pub fn forget_first(&mut self, count: u64) {
         self.names.retain(|_, (_, order)| *order > count);
+        self.unmirrored.forget_first(count);
     }
 }

@@ -7,6 +7,12 @@ use std::time::Instant;
 
 use crate::path::RelPath;
 
+/// Tries after which a path that failed is no matter of a moment: it failed again although nothing changed.
+pub(super) const FAILS: u32 = 2;
+
+/// So often a removal is tried together with what failed beside it, of which it may be the old name; then apart from it.
+pub(super) const TOGETHER: u32 = 5;
+
 /// How much of a path is to be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
@@ -51,6 +57,8 @@ pub struct Pending {
     pub since: Option<Instant>,
     /// `Some` if the node got it, and it is only looked at again since then: a comparison beside it may have overtaken it.
     pub again: Option<Instant>,
+    /// `Some` if the lag counts from then: what is older in it failed again and again before it changed.
+    pub anew: Option<Instant>,
 }
 
 impl Pending {
@@ -73,12 +81,24 @@ impl Pending {
             holds_removals,
             since: None,
             again: None,
+            anew: None,
         }
     }
 
     /// Since when the node is known to lack it.
     pub fn lacking_since(&self) -> Option<Instant> {
         self.again.or(self.since)
+    }
+
+    /// Whether it failed again although nothing changed: it does not arrive until something is done about it. Removals are
+    /// tried with what failed beside them at first, and then by themselves.
+    pub fn is_failing(&self) -> bool {
+        self.tries >= if self.removed { TOGETHER + 1 } else { FAILS }
+    }
+
+    /// Since when it is on its way to the node; `None` if it is failing.
+    pub fn on_its_way_since(&self) -> Option<Instant> {
+        if self.is_failing() { None } else { self.anew.or(self.lacking_since()) }
     }
 
     /// Whether it may be worked on now.
@@ -114,10 +134,12 @@ impl Pending {
 
     /// Is as old as the other, too.
     fn stand_for(&mut self, other: &Pending) {
+        let on_its_way = earlier(self.on_its_way_since(), other.on_its_way_since());
         (self.since, self.again) = match (self.again, other.again) {
             (Some(one), Some(another)) => (earlier(self.since, other.since), Some(one.min(another))),
             _ => (earlier(self.lacking_since(), other.lacking_since()), None),
         };
+        self.anew = on_its_way.filter(|_| on_its_way != self.lacking_since());
     }
 }
 
@@ -153,6 +175,11 @@ impl Fold {
     /// When the oldest change was seen of all that wait.
     pub fn oldest(&self) -> Option<Instant> {
         self.paths.values().filter_map(Pending::lacking_since).min()
+    }
+
+    /// Since when what is on its way waits.
+    pub fn on_its_way_since(&self) -> Option<Instant> {
+        self.paths.values().filter_map(Pending::on_its_way_since).min()
     }
 
     /// How many paths it holds before they collapse.
@@ -265,11 +292,20 @@ impl Fold {
         self.insert(path, old.followed_by(news));
     }
 
-    /// Drops everything strictly below a directory: it was removed, or is covered by a subtree. When the oldest change of
-    /// it was seen.
-    pub fn drop_below(&mut self, dir: &RelPath) -> Option<Instant> {
-        let below = self.below(dir);
-        below.iter().filter_map(|path| self.paths.remove(path)?.lacking_since()).min()
+    /// Drops everything strictly below a directory: it was removed, or is hidden.
+    pub fn drop_below(&mut self, dir: &RelPath) {
+        for path in self.below(dir) {
+            self.paths.remove(&path);
+        }
+    }
+
+    /// A directory changed, with everything strictly below it: that is as old as what waited there.
+    pub fn insert_over(&mut self, dir: RelPath, mut news: Pending) {
+        news.since = news.since.or(self.now);
+        for path in self.below(&dir) {
+            self.paths.remove(&path).inspect(|below| news.stand_for(below));
+        }
+        self.insert(dir, news);
     }
 
     /// The paths strictly below a directory.
@@ -314,6 +350,9 @@ impl Fold {
                     removed: false,
                     rewritten: false,
                     renamed: false,
+                    // As a part of the directory it was not tried yet.
+                    tries: 0,
+                    anew: pending.on_its_way_since().or(self.now),
                     not_before: None,
                     bulk: false,
                     holds_removals: pending.deletes(),

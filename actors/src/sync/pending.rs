@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use self::reconcile::Reconcile;
 use super::away::{Away, MovedAway};
 use super::calm::Calm;
-use super::fold::{Fold, Pending, Scope};
+use super::fold::{Fold, Pending, Scope, TOGETHER};
 use super::lease::{Ended, Lane, LeaseId, Leases};
 use super::origins::Origins;
 use crate::filter::settle::Settle;
@@ -131,9 +131,16 @@ impl PendingSet {
 
     /// Something is to be sent that the node lacks since an earlier time.
     pub fn add_since(&mut self, change: &Change, since: Instant, now: Instant) {
+        let before =
+            change.path().and_then(|path| self.waiting.get(path)).filter(|before| before.is_failing()).copied();
         self.waiting.at(since);
         self.change(change, now);
         self.waiting.at(now);
+        // Nothing changed by which it might arrive.
+        if let (Some(path), Some(before)) = (change.path(), before) {
+            let Pending { tries, not_before, .. } = before;
+            self.waiting.change(path, |pending| (pending.tries, pending.not_before) = (tries, not_before));
+        }
     }
 
     fn change(&mut self, change: &Change, now: Instant) {
@@ -150,6 +157,11 @@ impl PendingSet {
             Change::Renamed { from, to } => self.renamed(from, to, now),
             Change::Subtree { path } if path.is_root() => self.want_reconcile(),
             Change::Subtree { path } => self.insert(path, Scope::Subtree, false, None),
+            Change::Created { path } => {
+                let is_fresh = self.is_unknown(path);
+                self.insert(path, Scope::Subtree, false, None);
+                self.compares(path, is_fresh);
+            }
             Change::Level { path } => self.insert(path, Scope::Level, false, None),
             Change::Removed { path, is_dir } => self.removed(path, *is_dir, now),
             Change::MovedAway { path } => self.away.remember(path, MovedAway::Unknown),
@@ -158,6 +170,7 @@ impl PendingSet {
                 DirMoves::Log => self.moved(from, to, now),
                 DirMoves::Replicate => self.replicate(from, to, now),
             },
+            Change::ComparedWithState => self.away.unmirrored.forget_resumed(),
             Change::Unmounted { path } => self.hide(path),
             Change::Mounted { path } => self.unhide(path),
         }
@@ -184,8 +197,11 @@ impl PendingSet {
         });
         let paths = longest_waiting(due, |path, pending| self.is_free(path, pending, lane), paths, bytes);
         let origins = self.take_origins(&paths);
-        for (path, _) in &paths {
+        for (path, pending) in &paths {
             self.waiting.take(path);
+            if !path.is_root() || pending.scope != Scope::Entry {
+                self.away.unmirrored.begins(path);
+            }
         }
         let id = self.leases.add(lane, paths.iter().cloned().collect(), origins);
         Batch { id, paths }
@@ -290,21 +306,21 @@ impl PendingSet {
                     let not_before = Some(now + restless::pause(pending.unrest));
                     let unrest = pending.unrest + 1;
                     // What it was before is at the node.
-                    let (since, again) = (Some(now), None);
-                    let old = Pending { unrest, not_before, rewritten: false, tries: 0, since, again, ..pending };
+                    let (since, again, anew) = (Some(now), None, None);
+                    let old = Pending { unrest, not_before, rewritten: false, tries: 0, since, again, anew, ..pending };
                     self.put_back(id, path, old);
                 }
                 Fate::Returned => {
-                    let (since, again, not_before) = (Some(now), None, None);
+                    let (since, again, anew, not_before) = (Some(now), None, None, None);
                     let (removed, rewritten, tries) = (false, true, 0);
-                    let old = Pending { since, again, not_before, removed, rewritten, tries, ..pending };
+                    let old = Pending { since, again, anew, not_before, removed, rewritten, tries, ..pending };
                     self.put_back(id, path, old);
                 }
                 Fate::Failed => {
                     sends_failed |= !pending.removed;
                     failing.extend((pending.tries == 1).then(|| path.clone()));
                     let mut pause = retry(pending.tries);
-                    if pending.removed && pending.tries >= guards::TOGETHER {
+                    if pending.removed && pending.tries >= TOGETHER {
                         pause /= 2;
                     }
                     let not_before = Some(now + pause);
@@ -383,6 +399,10 @@ impl PendingSet {
         // Of another kind, or of other content below, it is not what was renamed.
         let is_new = self.waiting.get(path).is_some_and(|pending| pending.removed);
         self.origins.doubt(path);
+        match scope {
+            Scope::Subtree => self.away.unmirrored.compared(path),
+            Scope::Entry | Scope::Level => self.away.unmirrored.sends(path),
+        }
         if scope != Scope::Entry || is_new || rewritten && self.waiting.is_swallowed(path) {
             self.origins.take(path);
         }

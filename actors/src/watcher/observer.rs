@@ -259,7 +259,7 @@ impl Observer {
         self.unwatched.explained(&path);
         if mask.contains(EventMask::CREATE) {
             self.attach(dir, &name, now);
-            self.found.changes.push(Change::Subtree { path });
+            self.found.changes.push(Change::Created { path });
         } else if mask.contains(EventMask::MOVED_TO) {
             self.directory_arrived(dir, name, path, cookie, now);
         } else if mask.contains(EventMask::MOVED_FROM) {

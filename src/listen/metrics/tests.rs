@@ -26,12 +26,16 @@ fn names_are_told_once_and_counters_end_in_total() {
 }
 
 #[test]
-fn the_dashboard_asks_for_nothing_else() {
+fn the_dashboard_and_the_alerts_ask_for_nothing_else() {
     let dashboard = include_str!("../../../packaging/grafana-inosync.json");
     serde_json::from_str::<serde_json::Value>(dashboard).unwrap();
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let words = dashboard.split(|c| !is_word(c)).filter(|word| word.starts_with("inosync_"));
-    let unknown: Vec<&str> = words.filter(|word| !names().contains(word)).collect();
-    assert!(unknown.is_empty(), "{unknown:?}");
+    for text in [dashboard, include_str!("../../../packaging/prometheus/inosync.rules.yml")] {
+        let words = text.split(|c| !is_word(c)).filter(|word| word.starts_with("inosync_"));
+        let unknown: Vec<&str> = words.filter(|word| !names().contains(word)).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
+    let states = State::WORDS.iter().filter(|word| !dashboard.contains(&format!("state=\\\"{word}\\\"")));
+    assert_eq!(states.collect::<Vec<_>>(), [&"starting"], "the timeline counts from there");
     assert!(names().iter().filter(|name| dashboard.contains(**name)).count() > 10);
 }

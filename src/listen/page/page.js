@@ -61,6 +61,8 @@ function sentence({ nodes, source, phase, hook: forAll, state_trouble: forgets }
   if (blind > 0) parts.push(`${many(blind, 'directory is', 'directories are')} not watched`);
   const stuck = nodes.reduce((sum, node) => sum + node.failing_paths, 0);
   if (stuck > 0) parts.push(`${many(stuck, 'path fails', 'paths fail')} again and again, while the rest arrives`);
+  const moves = Math.max(...nodes.map((node) => node.unmirrored_moves), 0);
+  if (moves > 0) parts.push(`${many(moves, 'directory move is', 'directory moves are')} not mirrored (dir_moves: Log)`);
   if (forgets) parts.push('what a restart needs is not kept');
   if (drifted.length > 0) parts.push(`${of(drifted)} differed when last verified`);
   if (untold.length > 0) parts.push(`the hook fails for ${of(untold)}`);
@@ -175,6 +177,25 @@ function driftTrouble({ verified: { at, drift, reconciled_since: reconciled } })
   return `${many(drift, 'entry', 'entries')} differed from the source when verified ${ago(at)}, with nothing on its way.${since}`;
 }
 
+// The first of some names, after a text.
+const named = (first, count) => (first.length === 0 ? '' : `${first.length < count ? ', the first: ' : ': '}${first.join(', ')}`);
+
+function failingTrouble({ failing_paths: count, failing_oldest: oldest, failing_first: first }) {
+  const since = oldest === null ? '' : `; the oldest change of them is ${span(oldest)} old`;
+  return `${many(count, 'path fails', 'paths fail')} again and again, while the rest arrives${named(first, count)}${since}. The log says why.`;
+}
+
+function movesTrouble({ unmirrored_moves: count, unmirrored_first: first }) {
+  const cure = 'inosync --once or a restart makes it equal; dir_moves: Replicate mirrors later moves.';
+  return `${many(count, 'directory move is', 'directory moves are')} not mirrored${named(first, count)}. ${cure}`;
+}
+
+function noteOf(node) {
+  if (differs(node) || node.unmirrored_moves > 0) return 'differs';
+  if (node.failing_paths > 0) return 'not complete';
+  return fails(node) ? 'hook fails' : null;
+}
+
 function figures(node) {
   const { totals, rsync, last_error: error } = node;
   const there = rsync.version ?? (rsync.protocol ? 'version not told' : 'not known yet');
@@ -189,6 +210,8 @@ function figures(node) {
     ['rsync there', rsync.protocol ? `${there}, protocol ${rsync.protocol}` : there],
     ['Destination', node.dest, { tone: 'path' }],
   ];
+  if (node.failing_paths > 0) rows.splice(2, 0, ['Failing', `${many(node.failing_paths, 'path', 'paths')}${node.failing_oldest === null ? '' : `, oldest ${span(node.failing_oldest)}`}`, { tone: 'warn' }]);
+  if (node.unmirrored_moves > 0) rows.splice(2, 0, ['Not mirrored', many(node.unmirrored_moves, 'directory move', 'directory moves'), { tone: 'warn' }]);
   if (node.progress) rows.splice(2, 0, ['Comparing', compared(node.progress)]);
   if (node.hook) rows.push(['Hook', hookText(node.hook), { tone: fails(node) ? 'warn' : '' }]);
   if (node.verified) rows.push(['Verified', verdictOf(node.verified), { tone: differs(node) ? 'warn' : '' }]);
@@ -217,13 +240,14 @@ function showNode(node) {
   set(find('h3'), node.name);
   find('h3').title = node.name;
   set(find('.cell.pending'), node.pending > 0 ? `${number(node.pending)} pending` : '', 'cell pending');
-  const stuck = node.failing_paths > 0 && `${many(node.failing_paths, 'path fails', 'paths fail')} again and again, while the rest arrives; the log names the first of them`;
-  const note = differs(node) ? 'differs' : fails(node) ? 'hook fails' : null;
+  const stuck = node.failing_paths > 0 && failingTrouble(node);
+  const note = noteOf(node);
   set(find('.cell.lag'), node.lag !== null ? `${span(node.lag)} behind` : note ?? 'up to date', `cell lag ${node.lag !== null ? '' : note ? 'warn' : 'none'}`);
   const callout = find('.why');
   toggle(callout, why(node) ?? (stuck || null));
   callout.className = `callout why ${tone}`;
   toggle(find('.callout.held'), node.reconcile_held && `The comparison of the whole tree is held: ${node.reconcile_held}`);
+  toggle(find('.callout.moves'), node.unmirrored_moves > 0 && movesTrouble(node));
   toggle(find('.callout.drift'), differs(node) && driftTrouble(node));
   toggle(find('.callout.hook'), fails(node) && hookTrouble('on_synced', node.hook));
   if (find('details').open) fill(find('.figures'), figures(node));

@@ -3,8 +3,8 @@
 
 const HOUR = 3600;
 const TONES = {
-  starting: 'quiet', idle: 'good', syncing: 'busy', reconciling: 'deep', backoff: 'bad', held: 'bad', paused: 'warn',
-  restarting: 'bad',
+  starting: 'quiet', idle: 'good', syncing: 'busy', incomplete: 'warn', reconciling: 'deep', backoff: 'bad', held: 'bad',
+  paused: 'warn', restarting: 'bad',
 };
 const samples = new Map();
 let every = 10;

@@ -1,5 +1,6 @@
 //! A pending set in a form that outlives the process.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::PendingSet;
@@ -26,28 +27,45 @@ pub struct Kept {
     pub removed: bool,
     /// Whether its content is new.
     pub rewritten: bool,
-    /// Whether a directory was moved away from this name, which the node keeps until a reconcile.
-    pub away: bool,
+    /// What it has to do with a directory move that the node does not follow.
+    pub moved: Moved,
+}
+
+/// What a name of a backlog has to do with a directory move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moved {
+    /// Nothing: it waits.
+    Not,
+    /// A directory was moved away from it, and the node keeps it until a reconcile.
+    Away,
+    /// The node lacks the directory that was moved to it.
+    To,
+    /// The same, of the directory that was moved away from the name before it in the list.
+    ToFromBefore,
 }
 
 impl Backlog {
-    /// Takes the names that directories were moved away from.
-    pub fn take_away(&mut self) -> Vec<RelPath> {
-        let (away, others) = std::mem::take(&mut self.paths).into_iter().partition(|kept: &Kept| kept.away);
-        self.paths = others;
-        away.into_iter().map(|kept| kept.path).collect()
+    /// The names that directories were moved away from.
+    pub fn away(&self) -> impl Iterator<Item = &RelPath> {
+        self.paths.iter().filter(|kept| kept.moved == Moved::Away).map(|kept| &kept.path)
     }
 
     /// The bytes that [`Backlog::decode`] reads.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![u8::from(self.reconcile)];
-        for Kept { path, scope, removed, rewritten, away } in &self.paths {
+        for Kept { path, scope, removed, rewritten, moved } in &self.paths {
             let scope = match scope {
                 Scope::Entry => 0,
                 Scope::Level => 1,
                 Scope::Subtree => 2,
             };
-            bytes.push(scope | u8::from(*removed) << 2 | u8::from(*rewritten) << 3 | u8::from(*away) << 4);
+            let moved = match moved {
+                Moved::Not => 0,
+                Moved::Away => 16,
+                Moved::To => 32,
+                Moved::ToFromBefore => 48,
+            };
+            bytes.push(scope | u8::from(*removed) << 2 | u8::from(*rewritten) << 3 | moved);
             bytes.extend(path.as_bytes());
             bytes.push(0);
         }
@@ -67,8 +85,14 @@ impl Backlog {
                 _ => return None,
             };
             let path = RelPath::new(&tail[..end]).ok()?;
-            let [removed, rewritten, away] = [4, 8, 16].map(|flag| flags & flag != 0);
-            paths.push(Kept { path, scope, removed, rewritten, away });
+            let [removed, rewritten] = [4, 8].map(|flag| flags & flag != 0);
+            let moved = match flags & 48 {
+                0 => Moved::Not,
+                16 => Moved::Away,
+                32 => Moved::To,
+                _ => Moved::ToFromBefore,
+            };
+            paths.push(Kept { path, scope, removed, rewritten, moved });
             rest = &tail[end + 1..];
         }
         Some(Backlog { reconcile: reconcile != 0, paths })
@@ -79,7 +103,7 @@ impl PendingSet {
     /// All that the node does not have yet: what waits and what is in flight.
     pub fn backlog(&self) -> Backlog {
         let reconcile = self.is_to_be_kept();
-        let mut paths = std::collections::BTreeMap::new();
+        let mut paths = BTreeMap::new();
         // What waits is newer than what is in flight.
         for (path, pending) in self.leases.iter().chain(self.waiting.iter()) {
             let older: Option<Pending> = paths.insert(path.clone(), *pending);
@@ -90,11 +114,27 @@ impl PendingSet {
         let kept = |(path, pending)| {
             let Pending { scope, removed, rewritten, renamed, .. } = pending;
             // Where it came from is not kept.
-            Kept { path, scope, removed, rewritten: rewritten || renamed, away: false }
+            Kept { path, scope, removed, rewritten: rewritten || renamed, moved: Moved::Not }
         };
-        let away = self.away.below(&RelPath::root()).into_iter();
-        let away = away.map(|path| Kept { path, scope: Scope::Entry, removed: false, rewritten: false, away: true });
-        Backlog { reconcile, paths: paths.into_iter().map(kept).chain(away).collect() }
+        let moves = self.moves().into_iter();
+        let moves =
+            moves.map(|(path, moved)| Kept { path, scope: Scope::Entry, removed: false, rewritten: false, moved });
+        Backlog { reconcile, paths: paths.into_iter().map(kept).chain(moves).collect() }
+    }
+
+    /// The names of directory moves: each move, then what else was moved away.
+    fn moves(&self) -> Vec<(RelPath, Moved)> {
+        let (mut names, mut away) = (Vec::new(), BTreeSet::from_iter(self.away.below(&RelPath::root())));
+        for moved in self.away.unmirrored.iter() {
+            let new = if moved.old.is_some() { Moved::ToFromBefore } else { Moved::To };
+            if let Some(old) = &moved.old {
+                away.remove(old);
+            }
+            names.extend(moved.old.clone().map(|old| (old, Moved::Away)));
+            names.extend(moved.new.clone().map(|path| (path, new)));
+        }
+        names.extend(away.into_iter().map(|path| (path, Moved::Away)));
+        names
     }
 
     /// The attributes of the root are to be sent.
@@ -102,17 +142,33 @@ impl PendingSet {
         self.waiting.insert(RelPath::root(), Pending::new(Scope::Entry, false));
     }
 
-    /// Takes up the backlog of an earlier run, without names that directories were moved away from.
+    /// Takes up the backlog of an earlier run. What it did not mirror of directory moves counts until all that differs is told
+    /// ([`Change::ComparedWithState`](crate::messages::Change::ComparedWithState)): then that is pending.
     pub fn resume(&mut self, backlog: Backlog) {
         self.waiting.at(Instant::now());
         if backlog.reconcile {
             self.want_reconcile();
         }
-        for Kept { path, scope, removed, rewritten, away } in backlog.paths {
-            if !away {
-                self.waiting.insert(path, Pending { rewritten, ..Pending::new(scope, removed) });
-            }
+        let mut old = None;
+        for Kept { path, scope, removed, rewritten, moved } in backlog.paths {
+            let new = match moved {
+                Moved::Not => {
+                    self.waiting.insert(path, Pending { rewritten, ..Pending::new(scope, removed) });
+                    continue;
+                }
+                Moved::Away => {
+                    self.away.resume(old.replace(path), None);
+                    continue;
+                }
+                Moved::To => {
+                    self.away.resume(old.take(), None);
+                    Some(path)
+                }
+                Moved::ToFromBefore => Some(path),
+            };
+            self.away.resume(old.take(), new);
         }
+        self.away.resume(old, None);
         self.fold_up();
     }
 }
@@ -155,9 +211,9 @@ mod tests {
         let (mut set, now) = (PendingSet::default(), Instant::now());
         set.add(&Change::MovedAway { path: rel("a") }, now);
         assert_eq!(set.len(), 0);
-        let mut backlog = Backlog::decode(&set.backlog().encode()).unwrap();
-        assert_eq!(backlog.take_away(), [rel("a")]);
-        assert_eq!(backlog, Backlog::default());
+        let backlog = Backlog::decode(&set.backlog().encode()).unwrap();
+        assert_eq!(Vec::from_iter(backlog.away()), [&rel("a")]);
+        assert_eq!(backlog.paths.len(), 1);
     }
 
     #[test]

@@ -7,12 +7,9 @@ use std::time::{Duration, Instant};
 use super::PendingSet;
 use super::reconcile::Reconcile;
 use crate::path::RelPath;
-use crate::sync::fold::Pending;
+use crate::sync::fold::{Pending, TOGETHER};
 use crate::sync::origins::is_detour;
 use crate::sync::plan::bounded;
-
-/// So often a removal is tried together with what failed beside it, of which it may be the old name; then apart from it.
-pub(super) const TOGETHER: u32 = 5;
 
 /// After the content came back the tree is compared not before this time: it may come back file by file.
 const RETURN_TIME: Duration = Duration::from_secs(10);

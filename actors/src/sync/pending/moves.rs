@@ -15,15 +15,17 @@ impl PendingSet {
         // It was there: whatever was moved away from this name was an earlier one.
         self.away.forget(path);
         self.calm.removed(now);
-        let mut since = None;
         if is_dir {
             self.unhide(path);
-            since = self.waiting.drop_below(path);
+            self.away.unmirrored.removed(path);
             self.origins.forget(path);
         }
         // What came to this name is not at the node by it, and nobody knows by which.
         let is_lost = self.waiting.get(path).is_some_and(|pending| pending.renamed) && self.origins.get(path).is_none();
-        self.waiting.insert(path.clone(), Pending { since, ..Pending::new(Scope::Entry, true) });
+        match is_dir {
+            true => self.waiting.insert_over(path.clone(), Pending::new(Scope::Entry, true)),
+            false => self.waiting.insert(path.clone(), Pending::new(Scope::Entry, true)),
+        }
         if is_lost {
             self.waiting.change(path, |pending| pending.rewritten = true);
         }
@@ -32,7 +34,10 @@ impl PendingSet {
     /// A directory left the tree.
     pub(super) fn moved_out(&mut self, path: &RelPath, now: Instant) {
         match (self.dir_moves, self.away.get(path)) {
-            (DirMoves::Log, _) => self.away.remember(path, MovedAway::Known),
+            (DirMoves::Log, _) => {
+                self.away.remember(path, MovedAway::Known);
+                self.away.not_deleted(path, now);
+            }
             (DirMoves::Replicate, Some(_)) => self.removed(path, true, now),
             // The name exists again, and what is there now is compared.
             (DirMoves::Replicate, None) => (),
@@ -99,6 +104,7 @@ impl PendingSet {
         self.origins.rebase(from, to);
         // A directory of another content comes to a name that the node still has.
         let replaces = self.away.forget(to);
+        let is_fresh = self.away.unmirrored.is_fresh(from) && !replaces && self.is_unknown(to);
         // A directory that was being sent as new may have reached the node in part, or not at all.
         let sent_as_subtree = |(path, pending): (&RelPath, &Pending)| {
             pending.scope == Scope::Subtree && from.is_below(path) && !pending.removed
@@ -112,15 +118,37 @@ impl PendingSet {
             moved.extend(self.waiting.take(&path).map(|pending| (path, pending)));
         }
         moved.extend(self.leases.iter().map(|(path, pending)| (path.clone(), *pending)));
+        let mut partial = false;
         for (path, pending) in moved {
             // The name itself may have been reported removed before the directory came to it: that is settled.
             let stale = path == *from && pending.removed;
             if let Some(path) = path.rebase(from, to).filter(|_| !stale) {
                 self.waiting.put_back(path, pending);
+                partial = true;
             }
         }
+        self.away.not_followed(from, to, partial, now);
         if half_sent || replaces {
             self.waiting.insert(to.clone(), Pending { rewritten: replaces, ..Pending::new(Scope::Subtree, false) });
         }
+        let is_compared = |pending: &Pending| pending.scope == Scope::Subtree && !pending.removed;
+        if self.waiting.get(to).is_some_and(is_compared) || self.waiting.is_swallowed(to) {
+            self.compares(to, is_fresh);
+        }
+    }
+
+    /// A directory waits to be compared as a whole. `is_fresh`: the node has nothing of it.
+    pub(super) fn compares(&mut self, dir: &RelPath, is_fresh: bool) {
+        self.away.unmirrored.compared(dir);
+        if is_fresh && self.dir_moves == DirMoves::Log {
+            self.away.unmirrored.created(dir);
+        }
+    }
+
+    /// Whether nothing that is known speaks for it that the node has something by the name of a new directory.
+    pub(super) fn is_unknown(&self, dir: &RelPath) -> bool {
+        let waits = self.waiting.get(dir).is_some() || self.waiting.is_swallowed(dir);
+        let is_kept = self.away.get(dir).is_some() || self.is_hidden(dir);
+        !waits && !is_kept && !self.is_reconciling() && !self.leases.touches(dir)
     }
 }

@@ -38,6 +38,7 @@ impl PendingSet {
         self.owed_since = earlier(self.owed_since, self.owed_next.take());
         // It changes what the node has by any name.
         self.origins.clear();
+        self.away.unmirrored.begins_all();
         self.reconcile = Reconcile::Running { tries, again: false, beside, moves: self.away.count(), started: now };
         true
     }

@@ -23,7 +23,9 @@ impl PendingSet {
     /// node lacks it `since` it lacked the directory.
     pub fn try_later(&mut self, path: RelPath, scope: Scope, rewritten: bool, since: Instant, not_before: Instant) {
         let (since, not_before) = (Some(since), Some(not_before));
-        let pending = Pending { rewritten, tries: 1, since, not_before, ..Pending::new(scope, false) };
+        // What is older in the directory may have failed before: it is on its way since it is tried by itself.
+        let anew = not_before;
+        let pending = Pending { rewritten, tries: 1, since, anew, not_before, ..Pending::new(scope, false) };
         self.waiting.put_back(path, pending);
     }
 
