@@ -36,8 +36,8 @@ use tokio::sync::Notify;
 
 use self::audience::{Audience, Counter};
 use self::children::Children;
-pub use self::examine::Examination;
 use self::examine::Remote;
+pub use self::examine::{Examination, Finding, Link, Mirror, Place, Probe, Probed, Rewritten, own_name};
 use self::failure::{Cause, Failure};
 use self::master::Master;
 use self::node::Node;

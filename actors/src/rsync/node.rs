@@ -219,6 +219,24 @@ impl Node {
         OsString::from_vec([self.dest.as_bytes(), dir.as_bytes(), b"/"].concat())
     }
 
+    /// The directory so many levels above the mirror, as a destination of its own; `None` where the text has no such one.
+    pub(super) fn above(&self, levels: usize) -> Option<Node> {
+        let (address, path) = self.dest.as_bytes().split_at_checked(self.root_at)?;
+        let mut path = path.strip_suffix(b"/").unwrap_or(path);
+        for _ in 0..levels {
+            path = match path.iter().rposition(|&byte| byte == b'/') {
+                Some(slash) => &path[..slash],
+                // Below the home of an ssh user.
+                None if !path.is_empty() => b"",
+                None => return None,
+            };
+        }
+        let is_relative = self.kind == Kind::Ssh && self.dest.as_bytes().get(self.root_at) != Some(&b'/');
+        let end: &[u8] = if is_relative && path.is_empty() { b"./" } else { b"/" };
+        let dest = OsString::from_vec([address, path, end].concat());
+        Some(Node { name: self.name.clone(), kind: self.kind, dest, root_at: self.root_at })
+    }
+
     /// How an option names the directory `dir` of the mirror to the receiver of a run to `to`: absolute, which on an rsync
     /// daemon is inside its module. Below the home of an ssh user it is relative to the destination.
     pub fn named_at(&self, dir: &RelPath, to: &RelPath) -> OsString {

@@ -2,6 +2,8 @@
 
 use std::ffi::{OsStr, OsString};
 
+pub(super) mod probe;
+
 use super::node::{Kind, Node};
 use super::progress;
 use super::run::Process;

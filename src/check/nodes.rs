@@ -1,0 +1,117 @@
+//! The nodes, all side by side: what each is, and what becomes of a probe there.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use inosync_actors::path::Escaped;
+use inosync_actors::root::Root;
+use inosync_actors::rsync::children::Children;
+use inosync_actors::rsync::node::Node;
+use inosync_actors::rsync::recipe::Recipe;
+use inosync_actors::rsync::version::Version;
+use inosync_actors::rsync::{Examination, Finding, Place, Probe, Probed, Rsync, Shared};
+use inosync_actors::site::{InitialSync, Site};
+
+use super::report::Report;
+use super::shown;
+
+/// How long one node may take. A dead one holds up nobody else.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Looks at all nodes of the site. Each is told as a whole, in the order of the configuration.
+pub async fn look(site: Rc<Site>, root: Root, version: Version, offline: bool) -> Report {
+    let mut report = Report::default();
+    let children = Children::default();
+    let rsync =
+        |node: &Node| Rsync::new(site.clone(), root.clone(), node.clone(), version, Shared::once(children.clone()));
+    if offline {
+        for node in &site.nodes {
+            report.well(format!("node {}: not asked (--offline)", Escaped(node.name().as_bytes())));
+            commands(&rsync(node), site.initial_sync, &mut report);
+        }
+        return report;
+    }
+    let probe = match Probe::new(&site) {
+        Ok(probe) => Some(Rc::new(probe)),
+        Err(why) => {
+            report.fault(format!("probe: it cannot be made in {}: {why}", shown(&std::env::temp_dir())));
+            None
+        }
+    };
+    let visits: Vec<_> = site
+        .nodes
+        .iter()
+        .map(|node| (node, actix::spawn(visit(rsync(node), node.clone(), probe.clone(), site.initial_sync))))
+        .collect();
+    for (node, visit) in visits {
+        match visit.await {
+            Ok(part) => report.add(part),
+            Err(why) => report.fault(format!("node {}: {why}", Escaped(node.name().as_bytes()))),
+        }
+    }
+    if let Some(probe) = probe.and_then(Rc::into_inner) {
+        probe.close().await;
+    }
+    children.end_all().await;
+    report
+}
+
+async fn visit(rsync: Rc<Rsync>, node: Node, probe: Option<Rc<Probe>>, initial_sync: InitialSync) -> Report {
+    let mut report = Report::kept();
+    if tokio::time::timeout(LIMIT, ask(&rsync, &node, probe.as_deref(), &mut report)).await.is_err() {
+        let (name, seconds) = (Escaped(node.name().as_bytes()), LIMIT.as_secs());
+        report.fault(format!(
+            "node {name}: not all was answered within {seconds} s: the node or the line to it hangs, or is very slow"
+        ));
+    }
+    commands(&rsync, initial_sync, &mut report);
+    report
+}
+
+async fn ask(rsync: &Rc<Rsync>, node: &Node, probe: Option<&Probe>, report: &mut Report) {
+    let name = Escaped(node.name().as_bytes());
+    let examined = match rsync.examine().await {
+        Ok(examined) => examined,
+        Err(why) => return report.fault(format!("node {name}: {why}")),
+    };
+    let Examination { version, protocol, deletions29, .. } = examined;
+    let version = version.map_or("rsync".into(), |version| format!("rsync {version}"));
+    let protocol = protocol.map_or(String::new(), |number| format!(", protocol {number}"));
+    let deletions = if deletions29 { ", deletions in protocol 29 (its rsync rejects them otherwise)" } else { "" };
+    report.well(format!("node {name}: reachable: {version}{protocol}{deletions}"));
+    let Some(probe) = probe else { return };
+    match rsync.probe_writing(probe, &examined).await {
+        Ok(probed) => tell(&probed, node, report),
+        Err(why) => report.fault(format!("  mirror:    {why}")),
+    }
+}
+
+fn tell(probed: &Probed, node: &Node, report: &mut Report) {
+    let there = Escaped(node.dest().as_encoded_bytes());
+    // What was not seen to succeed is not told so.
+    let is_sound = !probed.findings.iter().any(|finding| finding.is_fault() || *finding == Finding::Excluded);
+    match &probed.place {
+        Place::Mirror if is_sound => report.well(format!("  mirror:    {there} can be written")),
+        Place::Above(above) if is_sound => {
+            report
+                .well(format!("  mirror:    {there} does not exist yet; it will be made, and {above} can be written"));
+        }
+        Place::Nowhere => report.well(format!("  mirror:    {there} does not exist yet; it will be made (not tried)")),
+        Place::Mirror | Place::Above(_) => (),
+    }
+    for finding in &probed.findings {
+        match finding.is_fault() {
+            true => report.fault(format!("  mirror:    {finding}")),
+            false => report.warning(format!("node {}: {finding}", Escaped(node.name().as_bytes()))),
+        }
+    }
+}
+
+/// What would be run.
+fn commands(rsync: &Rsync, initial_sync: InitialSync, report: &mut Report) {
+    match initial_sync {
+        InitialSync::Off => report.well("  at start:  nothing (initial_sync: Off)".to_owned()),
+        InitialSync::Full | InitialSync::Update => report.well(format!("  at start:  {}", rsync.shown(Recipe::Full))),
+    }
+    report.well(format!("  a change:  {}", rsync.shown(Recipe::Present)));
+}
