@@ -7,6 +7,7 @@ mod user;
 
 use std::rc::Rc;
 
+pub(super) use self::links::links_of;
 pub use self::links::{Link, Rewritten};
 pub use self::probe::{Finding, Place, Probe, Probed};
 pub use self::user::own_name;

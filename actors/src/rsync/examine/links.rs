@@ -6,8 +6,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 use std::rc::Rc;
 
+use crate::filter::excludes::Excludes;
 use crate::path::{Escaped, RelPath};
 use crate::rsync::failure::Failure;
 use crate::rsync::node::Kind;
@@ -18,6 +21,9 @@ use crate::rsync::{Ears, Rsync};
 
 /// What an rsync daemon puts in front of a target.
 const MUNGED: &[u8] = b"/rsyncd-munged/";
+/// So many links tell what a node does with them, and so many entries are looked at for them.
+const MOST_LINKS: usize = 1000;
+const MOST_ENTRIES: usize = 1_000_000;
 
 /// A symlink of the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +86,7 @@ impl Rsync {
         self: &Rc<Self>,
         invocation: &Invocation,
         links: &[Link],
-        nowhere: &std::path::Path,
+        nowhere: &Path,
     ) -> Result<Vec<Rewritten>, Failure> {
         let expected: BTreeMap<&[u8], &Link> = links.iter().map(|link| (link.path.as_bytes(), link)).collect();
         let mut found = Vec::new();
@@ -108,11 +114,48 @@ fn rewritten(line: &[u8], expected: &BTreeMap<&[u8], &Link>) -> Option<Rewritten
         Some((*link, unescape(&named[at + ARROW.len()..])))
     })?;
     let is_munged = length == there.len() + MUNGED.len();
-    if there == link.target && !is_munged {
+    // Anything else is on its way, or another difference, which a comparison finds.
+    if !is_munged && !is_cut(&link.target, &there) {
         return None;
     }
     let there = if is_munged { [MUNGED, &there].concat() } else { there };
     Some(Rewritten { link: link.clone(), there })
+}
+
+/// Whether a target differs from another by what a daemon cuts: slashes at its start and steps up. It also drops steps that
+/// lead nowhere, which change nothing.
+fn is_cut(target: &[u8], there: &[u8]) -> bool {
+    let steps = |path: &[u8]| {
+        let parts = path.split(|&byte| byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
+        parts.map(<[u8]>::to_vec).collect::<Vec<_>>()
+    };
+    let down = |steps: &[Vec<u8>]| steps.iter().filter(|step| *step != b"..").cloned().collect::<Vec<_>>();
+    let (full, left) = (steps(target), steps(there));
+    let means_the_same = full == left && target.starts_with(b"/") == there.starts_with(b"/");
+    !means_the_same && down(&full) == down(&left)
+}
+
+/// The symlinks of the source, or the first of them that are found.
+pub(in crate::rsync) fn links_of(root: &Path, excludes: &Excludes) -> Vec<Link> {
+    let (mut links, mut directories, mut looked_at) = (Vec::new(), vec![RelPath::root()], 0);
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory.under(root)).into_iter().flatten().flatten() {
+            let (path, Ok(kind)) = (directory.join(&entry.file_name()), entry.file_type()) else { continue };
+            looked_at += 1;
+            if excludes.matching(&path, kind.is_dir()).is_some() {
+                continue;
+            }
+            if kind.is_dir() {
+                directories.push(path);
+            } else if let Some(target) = kind.is_symlink().then(|| std::fs::read_link(entry.path()).ok()).flatten() {
+                links.push(Link { path, target: target.into_os_string().into_vec() });
+            }
+            if links.len() == MOST_LINKS || looked_at == MOST_ENTRIES {
+                return links;
+            }
+        }
+    }
+    links
 }
 
 #[cfg(test)]
@@ -132,13 +175,29 @@ mod tests {
             ("cL+++++++++|4|0|d/b -> c -> ../x", None),
             ("cL+++++++++|1|0|d/b -> c -> x", Some("x")),
             ("cL+++++++++|1|0|n\\#012l -> f", None),
-            ("cL+++++++++|2|0|n\\#012l -> ff", Some("ff")),
+            ("cL+++++++++|2|0|n\\#012l -> ff", None),
+            ("cL+++++++++|17|0|n\\#012l -> ff", Some("/rsyncd-munged/ff")),
             ("cL+++++++++|2|0|other -> ff", None),
             (">f+++++++++|2|0|a", None),
             ("receiving file list", None),
         ] {
             let found = rewritten(line.as_bytes(), &expected).map(|rewritten| rewritten.there);
             assert_eq!(found.as_deref(), there.map(str::as_bytes), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_a_daemon_cuts_is_told_from_what_means_the_same_and_from_another_target() {
+        for (target, there, expected) in [
+            ("/etc/hostname", "etc/hostname", true),
+            ("../../../shared/conf", "../shared/conf", true),
+            ("./f", "f", false),
+            ("a//b", "a/b", false),
+            ("a", "a", false),
+            ("/etc/hostname", "/etc/hosts", false),
+            ("../a", "b", false),
+        ] {
+            assert_eq!(is_cut(target.as_bytes(), there.as_bytes()), expected, "{target} {there}");
         }
     }
 }
