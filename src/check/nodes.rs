@@ -1,5 +1,7 @@
 //! The nodes, all side by side: what each is, and what becomes of a probe there.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::node::Node;
 use inosync_actors::rsync::recipe::Recipe;
 use inosync_actors::rsync::version::Version;
-use inosync_actors::rsync::{Examination, Finding, Place, Probe, Probed, Rsync, Shared};
+use inosync_actors::rsync::{Examination, Finding, Place, Probe, Probed, Rsync, Shared, own_name};
 use inosync_actors::site::{InitialSync, Site};
 
 use super::report::Report;
@@ -17,6 +19,10 @@ use super::shown;
 
 /// How long one node may take. A dead one holds up nobody else.
 const LIMIT: Duration = Duration::from_secs(60);
+/// CAP_FOWNER (capabilities(7)): its holder may do what else only the owner may.
+const FOWNER: u32 = 3;
+/// The mode bit of a directory in which nobody deletes what others have (inode(7)).
+const STICKY: u32 = 0o1000;
 
 /// Looks at all nodes of the site. Each is told as a whole, in the order of the configuration.
 pub async fn look(site: Rc<Site>, root: Root, version: Version, offline: bool) -> Report {
@@ -81,7 +87,12 @@ async fn ask(rsync: &Rc<Rsync>, node: &Node, probe: Option<&Probe>, report: &mut
     report.well(format!("node {name}: reachable: {version}{protocol}{deletions}"));
     let Some(probe) = probe else { return };
     match rsync.probe_writing(probe, &examined).await {
-        Ok(probed) => tell(&probed, node, report),
+        Ok(probed) => {
+            tell(&probed, node, report);
+            if let Some(owner) = node.local_path().and_then(foreign) {
+                report.warning(format!("node {name}: {owner}"));
+            }
+        }
         Err(why) => report.fault(format!("  mirror:    {why}")),
     }
 }
@@ -105,6 +116,25 @@ fn tell(probed: &Probed, node: &Node, report: &mut Report) {
             false => report.warning(format!("node {}: {finding}", Escaped(node.name().as_bytes()))),
         }
     }
+}
+
+/// What cannot be done in a directory of another user, although it can be written.
+fn foreign(mirror: &Path) -> Option<String> {
+    let meta = mirror.metadata().ok()?;
+    if meta.uid() == rustix::process::geteuid().as_raw() || is_capable(FOWNER) {
+        return None;
+    }
+    let (mirror, user) = (shown(mirror), own_name());
+    let sticky =
+        if meta.mode() & STICKY == 0 { "" } else { ", and what others have in it cannot be replaced or deleted" };
+    Some(format!("{mirror} belongs to another user: {user} cannot set its times and permissions{sticky}; chown it"))
+}
+
+/// Whether this process has a capability in effect.
+fn is_capable(capability: u32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> capability & 1 == 1)
 }
 
 /// What would be run.

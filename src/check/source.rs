@@ -94,6 +94,9 @@ fn unreadable(site: &Site) -> Unreadable {
     let (started, mut told) = (Instant::now(), Instant::now());
     let mut seen = Unreadable { is_whole: true, ..Unreadable::default() };
     let mut directories = vec![RelPath::root()];
+    if may(&site.wpath, Access::READ_OK | Access::EXEC_OK) == Err(io::ErrorKind::PermissionDenied) {
+        seen.add(RelPath::root());
+    }
     while let Some(directory) = directories.pop() {
         let Ok(entries) = fs::read_dir(directory.under(&site.wpath)) else { continue };
         for entry in entries.flatten() {

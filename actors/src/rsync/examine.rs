@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 pub(super) use self::links::links_of;
 pub use self::links::{Link, Rewritten};
+pub(super) use self::probe::is_excluded;
 pub use self::probe::{Finding, Place, Probe, Probed};
 pub use self::user::own_name;
 use super::failure::{Cause, Failure};
@@ -18,7 +19,7 @@ use super::recipe::Question;
 use super::run::{Finished, PATIENCE};
 use super::version::Version;
 use super::{Deletions, Ears, Rsync};
-use crate::path::RelPath;
+use crate::path::{Escaped, RelPath};
 
 /// What `--check` learns about a node without a change there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,12 +107,20 @@ impl Rsync {
     }
 }
 
-/// macOS and OpenBSD have another program by the name of rsync, which lacks what the daemon asks for.
+/// macOS and OpenBSD have another program by the name of rsync, which lacks what the daemon asks for, and a forced command may
+/// forbid it.
 fn is_rsync(finished: &Finished) -> Result<(), Failure> {
-    if finished.stderr.split(|&byte| byte == b'\n').any(|line| line.starts_with(b"openrsync")) {
+    let lines = || finished.stderr.split(|&byte| byte == b'\n');
+    if lines().any(|line| line.starts_with(b"openrsync")) {
         let said = "the node's rsync is openrsync, which lacks --delete-missing-args and more: install rsync itself there, \
                     and name it by --rsync-path in `extra`";
         return Err(Failure { cause: Cause::UnknownOption, said: said.to_owned() });
+    }
+    let forbids =
+        |line: &&[u8]| String::from_utf8_lossy(line).contains("option --delete has been disabled on this server");
+    if let Some(line) = lines().find(forbids) {
+        let said = format!("{}: start rrsync there without -no-del", Escaped(line.trim_ascii()));
+        return Err(Failure { cause: Cause::OptionRefused, said });
     }
     Ok(())
 }
@@ -135,9 +144,10 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_only_bears_the_name_is_not_taken_for_rsync() {
+    fn what_only_bears_the_name_of_rsync_or_may_not_delete_is_told() {
         for (stderr, is_one) in [
             ("openrsync: protocol version 29, rsync version 2.6.9 compatible\n", false),
+            ("/usr/bin/rrsync error: option --delete has been disabled on this server.\n", false),
             ("rsync  version 3.2.7  protocol version 31\n", true),
             ("", true),
         ] {

@@ -88,6 +88,8 @@ pub enum Finding {
     Rewritten(Rewritten),
     /// What the node's rsync excludes by itself cannot be tried.
     Excluded,
+    /// The node lets one connection in at a time.
+    OneAtATime,
 }
 
 impl Finding {
@@ -118,6 +120,10 @@ impl std::fmt::Display for Finding {
                 write!(f, "symlinks cannot be made at the node: {said}; each symlink of the source will fail there")
             }
             Finding::Rewritten(rewritten) => write!(f, "{rewritten}; {}", Rewritten::CURE),
+            Finding::OneAtATime => f.write_str(
+                "the node let no second connection in, which the daemon has (standbys, lanes): raise `max connections` in \
+                 rsyncd.conf there, or start rrsync with -no-lock",
+            ),
             Finding::Excluded => f.write_str(
                 "not tried to write: the node's rsync excludes the name of the probe (`exclude` in rsyncd.conf)",
             ),
@@ -257,11 +263,10 @@ impl Rsync {
 impl Visit<'_> {
     async fn findings(&self) -> Result<Vec<Finding>, Failure> {
         for _ in 0..HANG_UPS {
-            match self.visit().await {
-                // The daemon notices late that a connection has ended.
-                Err(failure) if failure.cause == Cause::Busy => tokio::time::sleep(HANG_UP).await,
-                Err(failure) => return Ok(vec![Finding::Failed(failure)]),
-                Ok(findings) => return Ok(findings),
+            match self.visit().await? {
+                Visited::Done(findings) => return Ok(findings),
+                // The node notices late that a connection has ended.
+                Visited::Full => tokio::time::sleep(HANG_UP).await,
             }
         }
         self.one_by_one().await
@@ -269,36 +274,46 @@ impl Visit<'_> {
 
     /// The node has room for one connection: what removes the probe cannot be there before it is written.
     async fn one_by_one(&self) -> Result<Vec<Finding>, Failure> {
-        let mut writes = self.write(None)?;
-        let mut findings = self.judge(&writes.release().await.map_err(|error| self.broken(&error))?).await;
-        let mut removes = self.remove()?;
-        let removed = removes.release().await.map_err(|error| self.broken(&error))?;
-        findings.extend(self.left(&removed, &findings));
+        let mut written = self.write(None)?.release().await;
+        for _ in 0..HANG_UPS {
+            if !written.as_ref().is_ok_and(is_full) {
+                break;
+            }
+            tokio::time::sleep(HANG_UP).await;
+            written = self.write(None)?.release().await;
+        }
+        let mut findings = self.judge(&written.map_err(|error| self.broken(&error))?).await;
+        let mut removed = self.remove()?.release().await;
+        for _ in 0..HANG_UPS {
+            if !removed.as_ref().is_ok_and(is_full) {
+                break;
+            }
+            tokio::time::sleep(HANG_UP).await;
+            removed = self.remove()?.release().await;
+        }
+        findings.extend(self.left(&removed.map_err(|error| self.broken(&error))?, &findings));
+        findings.push(Finding::OneAtATime);
         Ok(findings)
     }
 
-    async fn visit(&self) -> Result<Vec<Finding>, Failure> {
-        let mut removes = self.remove()?;
+    async fn visit(&self) -> Result<Visited, Failure> {
         let broken = |error: io::Error| self.broken(&error);
+        let mut removes = self.remove()?;
         if !removes.connected().await.map_err(broken)? {
             let refused = removes.release().await.map_err(broken)?;
-            return match Failure::of(&refused.finished) {
-                Some(failure) if failure.cause == Cause::Busy => Err(failure),
-                Some(failure) => Ok(vec![Finding::Failed(failure)]),
-                None => Ok(Vec::new()),
-            };
+            let failure = Failure::of(&refused.finished).map(Finding::Failed);
+            return Ok(if is_full(&refused) { Visited::Full } else { Visited::Done(failure.into_iter().collect()) });
         }
-        let mut writes = self.write(Some(&removes))?;
-        let written = writes.release().await.map_err(broken)?;
-        if let Some(failure) = Failure::of(&written.finished).filter(|failure| failure.cause == Cause::Busy) {
+        let written = self.write(Some(&removes))?.release().await.map_err(broken)?;
+        if is_full(&written) {
             removes.release().await.map_err(broken)?;
-            return Err(failure);
+            return Ok(Visited::Full);
         }
         let mut findings = self.judge(&written).await;
         findings.extend(self.rewritten(&findings).await);
         let removed = removes.release().await.map_err(broken)?;
         findings.extend(self.left(&removed, &findings));
-        Ok(findings)
+        Ok(Visited::Done(findings))
     }
 
     fn broken(&self, error: &io::Error) -> Failure {
@@ -385,6 +400,20 @@ impl Visit<'_> {
     }
 }
 
+/// What comes of a probe.
+enum Visited {
+    /// This.
+    Done(Vec<Finding>),
+    /// Nothing: another connection has the place.
+    Full,
+}
+
+/// Whether the node let nobody in because others are there: an rsync daemon with `max connections`, rrsync without -no-lock.
+fn is_full(ended: &Ended) -> bool {
+    let is_busy = |failure: Failure| failure.cause == Cause::Busy;
+    Failure::of(&ended.finished).is_some_and(is_busy) || holds(&ended.finished.stderr, "Another instance of rrsync")
+}
+
 /// A destination, for people.
 fn shown(node: &Node) -> String {
     let path = node.local_path().map_or(node.dest().as_encoded_bytes(), |path| path.as_os_str().as_encoded_bytes());
@@ -408,7 +437,8 @@ fn holds(line: &[u8], word: &str) -> bool {
     String::from_utf8_lossy(line).contains(word)
 }
 
-fn is_excluded(line: &[u8]) -> bool {
+/// Whether the node's rsync daemon says that it excludes a name.
+pub(in crate::rsync) fn is_excluded(line: &[u8]) -> bool {
     holds(line, "daemon-excluded") || holds(line, "daemon refused")
 }
 
