@@ -358,7 +358,8 @@ impl Visit<'_> {
         let Some(failure) = Failure::of(&written.finished) else { return findings };
         let denied = complaints.iter().find_map(|line| denial(line));
         let link = complaints.iter().find(|line| is_about_symlink(line));
-        match (denied, link) {
+        let file_is_denied = complaints.iter().any(|line| !is_about_symlink(line) && denial(line).is_some());
+        match (denied.filter(|_| file_is_denied), link) {
             (Some(said), _) => findings.push(Finding::NotWritable {
                 path: shown(self.node),
                 user: self.rsync.writer().await,
@@ -443,15 +444,23 @@ pub(in crate::rsync) fn is_excluded(line: &[u8]) -> bool {
 }
 
 fn is_about_symlink(line: &[u8]) -> bool {
-    holds(line, "symlink \"") || holds(line, "symlink(") || holds(line, "symlink has no referent")
+    call(line).as_deref() == Some("symlink")
 }
 
 /// The node's words, when it denied to make the file.
 fn denial(line: &[u8]) -> Option<&'static str> {
-    if !["mkstemp", "mkdir", "open"].iter().any(|call| holds(line, call)) {
-        return None;
-    }
-    ["Permission denied", "Operation not permitted"].into_iter().find(|said| holds(line, &format!("{said} (")))
+    let makes = matches!(call(line)?.as_str(), "mkstemp" | "mkdir" | "open" | "symlink");
+    let words = ["Permission denied", "Operation not permitted"];
+    words.into_iter().find(|said| makes && holds(line, &format!("failed: {said} (")))
+}
+
+/// The system call that a complaint is about: `rsync: [receiver] mkstemp "/m/.f.a" failed: ...`.
+fn call(line: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(line);
+    let rest = text.strip_prefix("rsync: ")?;
+    let rest = rest.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map_or(rest, |(_, rest)| rest);
+    let rest = rest.strip_prefix("recv_generator: ").unwrap_or(rest);
+    rest.split_once(" \"").map(|(call, _)| call.to_owned())
 }
 
 #[cfg(test)]
@@ -481,6 +490,13 @@ mod tests {
             ),
             ("rsync: [receiver] mkstemp \"/m/.f.MEc3xI\" failed: Read-only file system (30)", None),
             ("rsync: [generator] chown \"/m/.f\" failed: Operation not permitted (1)", None),
+            ("rsync: [generator] chown \"/open mkdir \" failed: Operation not permitted (1)", None),
+            ("rsync: mkstemp \"/m/.f.MEc3xI\" failed: Permission denied (13)", Some("Permission denied")),
+            (
+                "rsync: [generator] recv_generator: mkdir \"/m/d\" failed: Permission denied (13)",
+                Some("Permission denied"),
+            ),
+            ("rsync: [sender] send_files failed to open \"/s/f\": Permission denied (13)", None),
         ] {
             assert_eq!(denial(line.as_bytes()), expected, "{line}");
         }
