@@ -8,6 +8,7 @@ use std::time::Duration;
 use inosync_actors::path::Escaped;
 use inosync_actors::root::Root;
 use inosync_actors::rsync::children::Children;
+use inosync_actors::rsync::failure::Cause;
 use inosync_actors::rsync::node::Node;
 use inosync_actors::rsync::recipe::Recipe;
 use inosync_actors::rsync::version::Version;
@@ -78,6 +79,9 @@ async fn ask(rsync: &Rc<Rsync>, node: &Node, probe: Option<&Probe>, report: &mut
     let name = Escaped(node.name().as_bytes());
     let examined = match rsync.examine().await {
         Ok(examined) => examined,
+        Err(why) if why.cause == Cause::TargetRefused => {
+            return report.fault(format!("node {name}: {why} (it is {})", rsync.writer().await));
+        }
         Err(why) => return report.fault(format!("node {name}: {why}")),
     };
     let Examination { version, protocol, deletions29, .. } = examined;

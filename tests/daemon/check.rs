@@ -15,6 +15,9 @@ const WITHOUT_RIGHTS: &str = "setpriv --bounding-set=-dac_override,-dac_read_sea
 /// What the names of probes begin with, at the nodes and on this machine.
 const PROBES: [&str; 2] = [".inosync-probe", "inosync-check-"];
 
+/// See `nodes.rs`.
+const RSYNC_WITHOUT_MISSING_ARGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/rsync-3.2.7/usr/bin/rsync");
+
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
@@ -101,6 +104,73 @@ fn a_mirror_that_cannot_be_made_is_found_at_the_directory_above_it() {
     let found = ended.stdout.lines().filter(|line| line.contains("the mirror cannot be made: ")).count();
     assert_eq!(found, 3, "{}", ended.stdout);
     mirrors.iter().for_each(|mirror| assert_eq!(fs::read_dir(mirror).unwrap().count(), 0, "{mirror:?}"));
+}
+
+#[test]
+fn a_mirror_that_may_not_even_be_entered_or_is_a_file_is_told() {
+    let site = Site::on(&[Local]);
+    fs::create_dir_all(site.mirror(Local)).unwrap();
+    fs::set_permissions(site.mirror(Local), PermissionsExt::from_mode(0)).unwrap();
+    let ended = run_bound(&site, &["--check"]);
+    assert_eq!(ended.code, Some(69), "{}{}", ended.stdout, ended.log);
+    expect_line(
+        &ended,
+        &["the mirror cannot be entered", &site.mirror(Local).display().to_string(), "Permission denied"],
+    );
+    fs::remove_dir(site.mirror(Local)).unwrap();
+    fs::write(site.mirror(Local), "a file").unwrap();
+    let ended = site.run(&["--check"]);
+    assert_eq!(ended.code, Some(69), "{}{}", ended.stdout, ended.log);
+    expect_line(&ended, &["the mirror cannot be entered", "Not a directory"]);
+    assert_eq!(fs::read_to_string(site.mirror(Local)).unwrap(), "a file");
+}
+
+#[test]
+fn a_mirror_of_another_user_that_can_be_written_all_the_same_is_warned_of() {
+    if !is_root() {
+        println!("not tested: only root can give a directory away");
+        return;
+    }
+    let site = Site::on(&[Local]);
+    fs::create_dir_all(site.mirror(Local)).unwrap();
+    std::os::unix::fs::chown(site.mirror(Local), Some(1), None).unwrap();
+    fs::set_permissions(site.mirror(Local), PermissionsExt::from_mode(0o1777)).unwrap();
+    let ended = run_bound(&site, &["--check"]);
+    expect_line(&ended, &["warning", "belongs to another user", "cannot be replaced or deleted", "chown it"]);
+    let ended = site.run(&["--check"]);
+    assert!(!ended.stdout.contains("warning"), "root may: {}", ended.stdout);
+}
+
+#[test]
+fn a_receiver_that_rejects_missing_entries_gets_its_mirror_from_no_check_either() {
+    if !Path::new(RSYNC_WITHOUT_MISSING_ARGS).exists() {
+        println!("not tested: {RSYNC_WITHOUT_MISSING_ARGS} is not there");
+        return;
+    }
+    let mut site = Site::on(&[Ssh]);
+    site.config(&format!("extra: \"--rsync-path={RSYNC_WITHOUT_MISSING_ARGS}\""));
+    for is_there in [false, true] {
+        let ended = site.run(&["--check"]);
+        assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.log);
+        expect_line(&ended, &["deletions in protocol 29"]);
+        assert_eq!(ended.stdout.contains("does not exist yet"), !is_there, "{}", ended.stdout);
+        assert_eq!(site.mirror(Ssh).exists(), is_there);
+        assert_eq!(probes_in(&site.beside("")), Vec::<String>::new());
+        fs::create_dir_all(site.mirror(Ssh)).unwrap();
+    }
+}
+
+#[test]
+fn a_program_that_is_not_rsync_is_named() {
+    let mut site = Site::on(&[Ssh]);
+    let other = site.beside("openrsync");
+    let says = "echo 'openrsync: protocol version 29, rsync version 2.6.9 compatible'; exit 0";
+    let script = format!("#!/bin/sh\ncase $1 in --version) {says};; esac\necho 'unrecognized option' >&2\nexit 1\n");
+    program(&other, &script);
+    site.config(&format!("extra: \"--rsync-path={}\"", other.display()));
+    let ended = site.run(&["--check"]);
+    assert_eq!(ended.code, Some(69), "{}{}", ended.stdout, ended.log);
+    expect_line(&ended, &["openrsync", "install rsync itself", "--rsync-path"]);
 }
 
 #[test]

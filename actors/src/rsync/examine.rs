@@ -119,7 +119,9 @@ fn is_rsync(finished: &Finished) -> Result<(), Failure> {
     let forbids =
         |line: &&[u8]| String::from_utf8_lossy(line).contains("option --delete has been disabled on this server");
     if let Some(line) = lines().find(forbids) {
-        let said = format!("{}: start rrsync there without -no-del", Escaped(line.trim_ascii()));
+        let line = line.trim_ascii();
+        let line = line.strip_suffix(b".").unwrap_or(line);
+        let said = format!("{}: start rrsync there without -no-del", Escaped(line));
         return Err(Failure { cause: Cause::OptionRefused, said });
     }
     Ok(())

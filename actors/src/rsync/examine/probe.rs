@@ -16,13 +16,15 @@ use tempfile::TempDir;
 
 use super::apart::{Apart, Ended};
 use super::links::{Link, Rewritten};
-use super::{Examination, Mirror};
+use super::{Examination, Heard, Mirror};
 use crate::path::{Escaped, RelPath};
 use crate::rsync::failure::{Cause, Failure};
 use crate::rsync::node::{Kind, Node};
 use crate::rsync::output::Line;
 use crate::rsync::recipe::{self, Invocation, Recipe, probe};
-use crate::rsync::{Deletions, HANG_UP, HANG_UPS, Rsync};
+use crate::rsync::run::PATIENCE;
+use crate::rsync::version::Version;
+use crate::rsync::{Deletions, Ears, HANG_UP, HANG_UPS, Rsync};
 use crate::site::Site;
 
 /// How long a process may take to end once nobody waits for it.
@@ -230,33 +232,49 @@ impl Rsync {
     /// # Errors
     /// When a process cannot be started here, or the node cannot be reached.
     pub async fn probe_writing(self: &Rc<Self>, probe: &Probe, examined: &Examination) -> Result<Probed, Failure> {
-        let (node, place) = match examined.mirror {
+        let site = probe::bare(&self.site);
+        // A receiver that rejects missing entries says nothing else then.
+        let mirror = if examined.deletions29 { self.look(&site, false).await?.0 } else { examined.mirror };
+        let (node, place) = match mirror {
             Mirror::Equal | Mirror::Other => (Some(self.node.clone()), Place::Mirror),
-            Mirror::Absent => match self.existing().await? {
+            Mirror::Absent => match self.existing(&site).await? {
                 Some(node) => (Some(node.clone()), Place::Above(shown(&node))),
                 None => (None, Place::Nowhere),
             },
         };
         let Some(node) = node else { return Ok(Probed { place, findings: Vec::new() }) };
-        let site = probe::bare(&self.site);
         let is_mirror = place == Place::Mirror;
-        let restores = examined.mirror == Mirror::Equal && !examined.deletions29;
+        let restores = mirror == Mirror::Equal && !examined.deletions29;
         let visit = Visit { rsync: self, probe, site: &site, node: &node, is_mirror, restores };
         Ok(Probed { place, findings: visit.findings().await? })
     }
 
     /// The nearest directory above the mirror that is there.
-    async fn existing(self: &Rc<Self>) -> Result<Option<Node>, Failure> {
-        if self.version < crate::rsync::version::Version::MAKES_PATHS {
+    async fn existing(self: &Rc<Self>, site: &Site) -> Result<Option<Node>, Failure> {
+        if self.version < Version::MAKES_PATHS {
             return Ok(None);
         }
-        let Invocation { arguments, list } = self.context(false).missing_levels();
-        let mut levels = None;
-        let mut line = |said: &[u8]| levels = levels.or(missing(said));
-        let mut ears = crate::rsync::Ears { line: &mut line, worked: None };
-        let process = self.process(self.source()?, &arguments)?;
-        self.finish(process, &list, crate::rsync::run::PATIENCE, &mut ears).await?;
+        let (_, levels) = self.look(site, true).await?;
         Ok(levels.and_then(|levels| self.node.above(levels)))
+    }
+
+    /// What is at the place of the mirror, and how many directories are missing there if that is told.
+    async fn look(self: &Rc<Self>, site: &Site, make_path: bool) -> Result<(Mirror, Option<usize>), Failure> {
+        let (mut heard, mut levels) = (Heard { protocol: None, mirror: Mirror::Equal }, None);
+        let mut line = |said: &[u8]| {
+            heard.hear(said);
+            levels = levels.or(missing(said));
+        };
+        let mut ears = Ears { line: &mut line, worked: None };
+        let Invocation { arguments, list } = probe::at(self.context(false), site, &self.node).looking(make_path);
+        let process = self.process(self.source()?, &arguments)?;
+        let finished = self.finish(process, &list, PATIENCE, &mut ears).await?;
+        match Failure::of(&finished) {
+            // The node's rsync is too old to count them.
+            Some(failure) if make_path && failure.cause == Cause::UnknownOption => Ok((heard.mirror, None)),
+            Some(failure) if !is_excluded(&finished.stderr) => Err(failure),
+            _ => Ok((heard.mirror, levels)),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ const TIME: Duration = Duration::from_secs(5);
 
 impl Rsync {
     /// The user who writes at the node, for people.
-    pub(super) async fn writer(&self) -> String {
+    pub async fn writer(&self) -> String {
         match self.node.kind() {
             Kind::Local => own_name(),
             Kind::Daemon => "the module's user (`uid` in rsyncd.conf)".to_owned(),

@@ -17,9 +17,13 @@ pub(in crate::rsync) fn bare(site: &Site) -> Site {
 }
 
 impl Context<'_> {
-    /// A dry run that names the directories which are missing above the mirror.
-    pub(in crate::rsync) fn missing_levels(&self) -> Invocation {
-        Context { make_path: true, ..self.clone() }.invocation(Recipe::Probe, Vec::new(), &[])
+    /// A dry run that tells whether there is a mirror, also of a receiver that rejects missing entries; with `make_path`, how
+    /// many directories are missing. For a [`bare`] site.
+    pub(in crate::rsync) fn looking(&self, make_path: bool) -> Invocation {
+        let mut invocation = Context { make_path, ..self.clone() }.invocation(Recipe::Root, Vec::new(), &[]);
+        let end = invocation.arguments.iter().rposition(|word| word == "--").unwrap_or(0);
+        invocation.arguments.insert(end, "--dry-run".into());
+        invocation
     }
 
     /// A dry run to this machine: it names the listed entries as the node tells them. `nowhere` is an empty directory.
