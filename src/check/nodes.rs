@@ -104,7 +104,7 @@ async fn ask(rsync: &Rc<Rsync>, node: &Node, probe: Option<&Probe>, report: &mut
 fn tell(probed: &Probed, node: &Node, report: &mut Report) {
     let there = Escaped(node.dest().as_encoded_bytes());
     // What was not seen to succeed is not told so.
-    let is_sound = !probed.findings.iter().any(|finding| finding.is_fault() || *finding == Finding::Excluded);
+    let is_sound = !probed.findings.iter().any(Finding::is_unproven);
     match &probed.place {
         Place::Mirror if is_sound => report.well(format!("  mirror:    {there} can be written")),
         Place::Above(above) if is_sound => {

@@ -303,6 +303,22 @@ fn a_module_with_one_connection_and_one_that_hides_the_probe_are_told() {
     assert_eq!(probes_in(&site.beside("")), Vec::<String>::new());
 }
 
+#[test]
+fn what_was_not_seen_to_be_written_is_not_told_as_written() {
+    let mut site = Site::on(&[Local]);
+    let hides = site.beside("hiding-rsync");
+    // It sends none of the entries that it is given.
+    program(
+        &hides,
+        "#!/bin/sh\ncase \"$*\" in *--ignore-times*) exec rsync --exclude='*' \"$@\";; esac\nexec rsync \"$@\"\n",
+    );
+    site.config(&format!("rsync: {hides:?}"));
+    fs::create_dir_all(site.mirror(Local)).unwrap();
+    let ended = site.run(&["--check"]);
+    expect_line(&ended, &["warning", "not tried to write"]);
+    assert!(!ended.stdout.contains("can be written"), "{}", ended.stdout);
+}
+
 /// What becomes of symlinks at an rsync daemon, as its module is set, and what is said of it.
 #[test]
 fn a_module_that_rewrites_symlinks_is_told_by_check_and_by_verify() {

@@ -20,7 +20,7 @@ use super::{Examination, Heard, Mirror};
 use crate::path::{Escaped, RelPath};
 use crate::rsync::failure::{Cause, Failure};
 use crate::rsync::node::{Kind, Node};
-use crate::rsync::output::Line;
+use crate::rsync::output::{self, Line};
 use crate::rsync::recipe::{self, Invocation, Recipe, probe};
 use crate::rsync::run::PATIENCE;
 use crate::rsync::version::Version;
@@ -90,11 +90,18 @@ pub enum Finding {
     Rewritten(Rewritten),
     /// What the node's rsync excludes by itself cannot be tried.
     Excluded,
+    /// rsync ended well and did not say that it sent the probe.
+    NotSent,
     /// The node lets one connection in at a time.
     OneAtATime,
 }
 
 impl Finding {
+    /// Whether the node was not seen to take the probe.
+    pub fn is_unproven(&self) -> bool {
+        self.is_fault() || matches!(self, Finding::Excluded | Finding::NotSent)
+    }
+
     /// Whether it would keep the daemon from its work.
     pub fn is_fault(&self) -> bool {
         matches!(self, Finding::NotWritable { .. } | Finding::Failed(_) | Finding::Stays(..))
@@ -122,6 +129,9 @@ impl std::fmt::Display for Finding {
                 write!(f, "symlinks cannot be made at the node: {said}; each symlink of the source will fail there")
             }
             Finding::Rewritten(rewritten) => write!(f, "{rewritten}; {}", Rewritten::CURE),
+            Finding::NotSent => {
+                f.write_str("not tried to write: rsync sent no probe, by an option in `extra` perhaps (a limit of size)")
+            }
             Finding::OneAtATime => f.write_str(
                 "the node let no second connection in, which the daemon has (standbys, lanes): raise `max connections` in \
                  rsyncd.conf there, or start rrsync with -no-lock",
@@ -373,7 +383,11 @@ impl Visit<'_> {
         if written.lines().chain(complaints.iter().copied()).any(is_excluded) {
             return vec![Finding::Excluded];
         }
-        let Some(failure) = Failure::of(&written.finished) else { return findings };
+        let is_sent = written.lines().any(|line| output::stored(line).as_ref() == self.probe.names.first());
+        let Some(failure) = Failure::of(&written.finished) else {
+            findings.extend((!is_sent).then_some(Finding::NotSent));
+            return findings;
+        };
         let denied = complaints.iter().find_map(|line| denial(line));
         let link = complaints.iter().find(|line| is_about_symlink(line));
         let file_is_denied = complaints.iter().any(|line| !is_about_symlink(line) && denial(line).is_some());
