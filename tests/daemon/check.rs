@@ -110,7 +110,7 @@ fn a_mirror_that_cannot_be_made_is_found_at_the_directory_above_it() {
 fn a_mirror_that_may_not_even_be_entered_or_is_a_file_is_told() {
     let site = Site::on(&[Local]);
     fs::create_dir_all(site.mirror(Local)).unwrap();
-    fs::set_permissions(site.mirror(Local), PermissionsExt::from_mode(0)).unwrap();
+    fs::set_permissions(site.mirror(Local), PermissionsExt::from_mode(0o0)).unwrap();
     let ended = run_bound(&site, &["--check"]);
     assert_eq!(ended.code, Some(69), "{}{}", ended.stdout, ended.log);
     expect_line(

@@ -1,16 +1,18 @@
 //! Asks a node what its rsync is, and with `--check` whether a mirror can be written there. Nothing stays there.
 
 mod apart;
+mod finding;
 mod links;
 mod probe;
 mod user;
 
 use std::rc::Rc;
 
+pub use self::finding::Finding;
+pub(super) use self::finding::is_excluded;
 pub(super) use self::links::links_of;
 pub use self::links::{Link, Rewritten};
-pub(super) use self::probe::is_excluded;
-pub use self::probe::{Finding, Place, Probe, Probed};
+pub use self::probe::{Place, Probe, Probed};
 pub use self::user::own_name;
 use super::failure::{Cause, Failure};
 use super::node::Kind;

@@ -1,8 +1,8 @@
 //! The argument lists of every kind of rsync run. Each option has a measured reason; none goes through a shell.
 
-use std::ffi::{OsStr, OsString};
-
 pub(super) mod probe;
+
+use std::ffi::{OsStr, OsString};
 
 use super::node::{Kind, Node};
 use super::progress;
