@@ -44,9 +44,18 @@ pub struct Options {
     #[structopt(short, long, parse(from_occurrences))]
     pub verbose: u8,
 
-    /// Check the configuration, rsync, the watch limit and every node; say what would be run; and exit
+    /// Check the configuration, this machine and every node, where a probe is written and removed; say what would be run; and
+    /// exit
     #[structopt(long, conflicts_with_all = &["once", "dry-run"])]
     pub check: bool,
+
+    /// With --check: ask no node, and write nothing there
+    #[structopt(long, requires = "check")]
+    pub offline: bool,
+
+    /// With --check: look at this node alone
+    #[structopt(long, value_name = "NODE", requires = "check")]
+    pub node: Option<String>,
 
     /// Make every node equal to the tree once, and exit
     #[structopt(long)]
@@ -193,6 +202,9 @@ mod tests {
             (&["stray"], Exit::Usage),
             (&["--check", "--once"], Exit::Usage),
             (&["--check", "--dry-run"], Exit::Usage),
+            (&["--offline"], Exit::Usage),
+            (&["--node", "a:"], Exit::Usage),
+            (&["--check", "--node"], Exit::Usage),
             (&["--verify", "--once"], Exit::Usage),
             (&["--verify", "--status"], Exit::Usage),
             (&["--verify", "--pause", "a:"], Exit::Usage),

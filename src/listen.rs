@@ -179,7 +179,8 @@ async fn bind(address: SocketAddr, log: &Logger) -> TcpListener {
     }
 }
 
-fn cure(why: io::ErrorKind) -> &'static str {
+/// What to do about an address that cannot be opened.
+pub fn cure(why: io::ErrorKind) -> &'static str {
     match why {
         io::ErrorKind::AddrInUse => "give each configuration a port of its own, or end the program that has this one",
         io::ErrorKind::AddrNotAvailable => "name an address of this machine, such as 127.0.0.1",

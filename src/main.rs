@@ -84,7 +84,8 @@ async fn carry_out(options: &Options, Configuration { site, service }: Configura
         }
     };
     if options.check {
-        check::check(&site, version).await
+        let scope = check::Scope { offline: options.offline, node: options.node.as_deref() };
+        check::check(options.config(), Configuration { site, service }, version, scope).await
     } else if options.dry_run {
         once::dry_run(site, version, &log.logger).await
     } else if options.verify {

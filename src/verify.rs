@@ -8,7 +8,7 @@ use inosync_actors::path::{Escaped, RelPath};
 use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::verify::{Comparison, Difference};
 use inosync_actors::rsync::version::Version;
-use inosync_actors::rsync::{Rsync, Shared};
+use inosync_actors::rsync::{Link, Rewritten, Rsync, Shared};
 use inosync_actors::site::Site;
 use inosync_actors::sync::report::log_verified;
 use slog::{Logger, error, o};
@@ -40,7 +40,8 @@ pub async fn verify(site: Site, version: Version, log: &Logger) -> Exit {
             Ok(comparison) => {
                 print(node.name(), &comparison);
                 log_verified(&log, &comparison, started, false);
-                (differs, complete) = (differs | !comparison.differing.is_empty(), complete & comparison.is_complete());
+                differs |= !(comparison.differing.is_empty() && comparison.rewritten.is_empty());
+                complete &= comparison.is_complete();
             }
             Err(why) => {
                 error!(log, "not verified"; "why" => %why);
@@ -60,6 +61,10 @@ fn print(node: &str, comparison: &Comparison) {
     for (path, difference) in &comparison.differing {
         // A reader that went away, such as `head`, is no reason to fail.
         let _ = writeln!(out, "{node}: {}", told(path, *difference));
+    }
+    for rewritten in &comparison.rewritten {
+        let Rewritten { link: Link { path, target }, there } = rewritten;
+        let _ = writeln!(out, "{node}: differs: {path} (symlink `{}`, there `{}`)", Escaped(target), Escaped(there));
     }
 }
 

@@ -43,8 +43,8 @@ use tokio::sync::Notify;
 
 use self::audience::{Audience, Counter};
 use self::children::Children;
-pub use self::examine::Examination;
 use self::examine::Remote;
+pub use self::examine::{Examination, Finding, Link, Mirror, Place, Probe, Probed, Rewritten, own_name};
 use self::failure::{Cause, Failure};
 use self::greeting::Greeting;
 use self::master::Master;
@@ -182,6 +182,10 @@ impl Rsync {
             Some(Failure { cause: Cause::RejectsMissing, .. }) => self.deletions.set(Deletions::Protocol29),
             // The directory above the mirror is missing, which the next run cures: it says nothing of deletions.
             Some(Failure { cause: Cause::NoParent, .. }) if self.can_make_path() => (),
+            // The node's daemon excludes the name that is asked for, and looks no further.
+            Some(Failure { cause: Cause::Partial, .. }) if examine::is_excluded(&probed.stderr) => {
+                self.deletions.set(Deletions::Listed);
+            }
             Some(failure) => return Err(failure),
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Dead, Local, Rsyncd, Site, Ssh, program};
+use crate::support::{Local, Site, Ssh, program};
 
 /// Debian's security update of rsync 3.2.7, whose receiver rejects the deletion of missing arguments (upstream issue
 /// 910). `make test` puts it here where the package can be had.
@@ -151,26 +151,4 @@ fn rejects_missing_args(site: &Site) -> bool {
     rsync.arg(site.source().join("")).arg(format!("mirror:{}/", site.mirror(Ssh).display()));
     // The connection may end before the words have come through.
     (0..10).any(|_| String::from_utf8_lossy(&rsync.output().unwrap().stderr).contains("invalid file mode 00"))
-}
-
-#[test]
-fn a_check_of_a_sound_site_names_every_node_and_starts_nothing() {
-    let site = Site::new();
-    let ended = site.run(&["--check"]);
-    assert_eq!(ended.code, Some(0), "{}", ended.log);
-    let said = ended.stdout + &ended.log;
-    for word in [site.name(Ssh), site.name(Rsyncd), site.mirror(Local).display().to_string()] {
-        assert!(said.contains(&word), "{word}:\n{said}");
-    }
-    assert!(said.contains("max_user_watches"), "{said}");
-    site.live().for_each(|node| assert!(!site.mirror(node).exists(), "{node}"));
-    assert!(ended.left.is_empty());
-}
-
-#[test]
-fn a_check_finds_a_node_that_cannot_be_reached() {
-    let site = Site::on(&[Local, Dead]);
-    let ended = site.run(&["--check"]);
-    assert_eq!(ended.code, Some(69), "{}", ended.log);
-    assert!((ended.stdout + &ended.log).contains(&site.name(Dead)));
 }

@@ -1,11 +1,11 @@
 //! Names the account that writes at a node, and words the failures that are about what this account may do there.
 
-use nix::unistd::{Uid, User};
-
 use super::Rsync;
 use super::complaint::{Act, Complaint, End, Why};
+use super::examine::own_name;
 use super::failure::{Cause, Failure};
-use super::node::{Kind, Node};
+use super::master::login::Login;
+use super::node::Kind;
 use super::run::{Code, Finished};
 use super::temporary;
 use crate::path::Escaped;
@@ -14,20 +14,18 @@ use crate::path::Escaped;
 /// says that all in it is owned by that one.
 const NOT_PERMITTED: &str = "mount it for that user (uid=), or make it mutable (chattr -i)";
 
-/// The account under which rsync writes at the node, as far as this machine can tell.
-pub(super) fn account(node: &Node) -> String {
-    match (node.kind(), node.login()) {
-        (Kind::Local, _) => {
-            let uid = Uid::effective();
-            User::from_uid(uid).ok().flatten().map_or_else(|| format!("uid {uid}"), |user| user.name)
-        }
-        (Kind::Ssh, Some(user)) => user.to_owned(),
-        (Kind::Ssh, None) => "the user whom ssh logs in as".to_owned(),
-        (Kind::Daemon, _) => "the `uid` of the module".to_owned(),
-    }
-}
-
 impl Rsync {
+    /// The account under which rsync writes at the node, as far as the configuration tells.
+    pub(super) fn account(&self) -> String {
+        let login = Login::of(&self.node, &self.site.extra);
+        match (self.node.kind(), login.as_ref().and_then(Login::user)) {
+            (Kind::Local, _) => own_name(),
+            (Kind::Ssh, Some(user)) => user.to_owned(),
+            (Kind::Ssh, None) => "the login user".to_owned(),
+            (Kind::Daemon, _) => "the module's user (`uid` in rsyncd.conf)".to_owned(),
+        }
+    }
+
     /// What a finished run means; `None` if it was a success. Where the node denied something, the failure names the mirror
     /// and the account.
     pub(super) fn failure_of(&self, finished: &Finished) -> Option<Failure> {
@@ -101,7 +99,7 @@ impl Rsync {
     fn denied(&self, said: &str) -> String {
         let mirror = self.node.mirror_root();
         let mirror = Escaped(if mirror.is_empty() { b"/" } else { mirror });
-        format!("{mirror} by {}: {said}", account(&self.node))
+        format!("{mirror} by {}: {said}", self.account())
     }
 }
 

@@ -46,12 +46,22 @@ impl Children {
         if self.list().closed {
             return Err(io::Error::other("inosync is stopping"));
         }
-        lead_session(command, directory);
+        lead_session(command, directory, Tie::Daemon);
         let child = command.spawn()?;
         let leader = child.id().and_then(|id| Pid::from_raw(id as i32));
         let leader = leader.ok_or_else(|| io::Error::other("the process ended before it had a number"))?;
         self.list().leaders.insert(leader.as_raw_pid());
         Ok(Group { child: Some(child), leader, children: self.clone() })
+    }
+
+    /// Starts a program as [`Children::start`] does, but it goes on when this process dies, and nobody ends it. It inherits
+    /// `holds`.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start_apart(command: &mut Command, directory: OwnedFd, holds: Option<OwnedFd>) -> io::Result<Child> {
+        lead_session(command, Some(directory), Tie::Apart { holds });
+        command.spawn()
     }
 
     /// Ends all, for good: SIGTERM, and after a grace time SIGKILL.
@@ -131,22 +141,42 @@ impl Drop for Group {
     }
 }
 
+/// What binds a process to the one that starts it.
+enum Tie {
+    /// It gets a SIGTERM when that dies.
+    Daemon,
+    /// Nothing.
+    Apart {
+        /// What it inherits beside its standard input and output.
+        holds: Option<OwnedFd>,
+    },
+}
+
 /// The only unsafe code: between fork and exec there is no safe way to run anything.
 #[allow(unsafe_code)]
-fn lead_session(command: &mut Command, directory: Option<OwnedFd>) {
+fn lead_session(command: &mut Command, directory: Option<OwnedFd>, tie: Tie) {
     let daemon = rustix::process::getpid();
     let prepare = move || {
         rustix::process::setsid()?;
         if let Some(directory) = &directory {
             rustix::process::fchdir(directory)?;
         }
-        // The signal follows the thread that forks: the main thread, which lives as long as the daemon.
-        rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
-        if rustix::process::getppid() != Some(daemon) {
-            return Err(io::ErrorKind::BrokenPipe.into());
+        match &tie {
+            Tie::Apart { holds } => {
+                if let Some(held) = holds {
+                    rustix::io::fcntl_setfd(held, rustix::io::FdFlags::empty())?;
+                }
+            }
+            Tie::Daemon => {
+                // The signal follows the thread that forks: the main thread, which lives as long as the daemon.
+                rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+                if rustix::process::getppid() != Some(daemon) {
+                    return Err(io::ErrorKind::BrokenPipe.into());
+                }
+            }
         }
         Ok(())
     };
-    // SAFETY: `prepare` makes four system calls, all async-signal-safe, and allocates nothing.
+    // SAFETY: `prepare` makes at most four system calls, all async-signal-safe, and allocates nothing.
     unsafe { command.pre_exec(prepare) };
 }

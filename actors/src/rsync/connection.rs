@@ -15,9 +15,9 @@ use super::{Ears, Order, Rsync, verify};
 use crate::sync::lease::Lane;
 
 /// How long an rsync daemon takes to notice that a connection has ended.
-const HANG_UP: Duration = Duration::from_millis(100);
+pub(super) const HANG_UP: Duration = Duration::from_millis(100);
 /// And how often it is asked whether it has.
-const HANG_UPS: u32 = 20;
+pub(super) const HANG_UPS: u32 = 20;
 
 /// Waits for the greeting of the node's rsync in one run.
 pub(super) struct Greets<'a> {

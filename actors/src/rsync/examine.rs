@@ -1,16 +1,29 @@
-//! Asks a node what its rsync is, without changing anything there.
+//! Asks a node what its rsync is, and with `--check` whether a mirror can be written there. Nothing stays there.
+
+mod apart;
+mod finding;
+mod links;
+mod probe;
+mod user;
 
 use std::rc::Rc;
 
+pub use self::finding::Finding;
+pub(super) use self::finding::is_excluded;
+pub(super) use self::links::links_of;
+pub use self::links::{Link, Rewritten};
+pub use self::probe::{Place, Probe, Probed};
+pub use self::user::own_name;
 use super::failure::{Cause, Failure};
 use super::node::Kind;
-use super::output;
+use super::output::{self, Line};
 use super::recipe::Question;
 use super::run::{Finished, PATIENCE, Patience};
 use super::version::Version;
 use super::{Deletions, Ears, Rsync};
+use crate::path::{Escaped, RelPath};
 
-/// What `--check` learns about a node.
+/// What `--check` learns about a node without a change there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Examination {
     /// The version of its rsync, if it tells.
@@ -19,6 +32,19 @@ pub struct Examination {
     pub protocol: Option<u32>,
     /// Whether it takes deletions only in protocol 29.
     pub deletions29: bool,
+    /// What is at the place of the mirror.
+    pub mirror: Mirror,
+}
+
+/// What is at the place of the mirror.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mirror {
+    /// Nothing yet.
+    Absent,
+    /// A directory whose times and permissions are those of the source.
+    Equal,
+    /// Another directory.
+    Other,
 }
 
 /// What a node says of its rsync.
@@ -30,6 +56,25 @@ pub(super) enum Remote {
     Silent,
 }
 
+/// What is heard while a node is asked.
+struct Heard {
+    protocol: Option<u32>,
+    mirror: Mirror,
+}
+
+impl Heard {
+    fn hear(&mut self, said: &[u8]) {
+        self.protocol = self.protocol.or(output::protocol(said));
+        match Line::parse(said) {
+            Line::MadeMirror => self.mirror = Mirror::Absent,
+            Line::Sent(path, _) if path == RelPath::root() && self.mirror == Mirror::Equal => {
+                self.mirror = Mirror::Other
+            }
+            _ => (),
+        }
+    }
+}
+
 impl Rsync {
     /// What the node is. Changes nothing.
     ///
@@ -38,10 +83,12 @@ impl Rsync {
     pub async fn examine(self: &Rc<Self>) -> Result<Examination, Failure> {
         // A forced command at the node may refuse the question for the version.
         let mut finished = self.question(Question::Version).await?;
+        is_rsync(&finished.0)?;
         if Failure::of(&finished.0).is_some_and(|failure| failure.cause != Cause::RejectsMissing) {
             finished = self.question(Question::Protocol).await?;
         }
-        let (finished, protocol) = finished;
+        let (finished, Heard { protocol, mirror }) = finished;
+        is_rsync(&finished)?;
         self.learn(&finished)?;
         let version = match self.node.kind() {
             Kind::Local => Some(self.version),
@@ -49,15 +96,67 @@ impl Rsync {
             Kind::Ssh | Kind::Daemon => String::from_utf8_lossy(&finished.stderr).lines().find_map(Version::parse),
         };
         self.remote.set(Some(version.map_or(Remote::Silent, Remote::Version)));
-        Ok(Examination { version, protocol, deletions29: self.deletions.get() == Deletions::Protocol29 })
+        Ok(Examination { version, protocol, deletions29: self.deletions.get() == Deletions::Protocol29, mirror })
     }
 
-    async fn question(self: &Rc<Self>, question: Question) -> Result<(Finished, Option<u32>), Failure> {
-        let mut protocol = None;
+    async fn question(self: &Rc<Self>, question: Question) -> Result<(Finished, Heard), Failure> {
+        let mut heard = Heard { protocol: None, mirror: Mirror::Equal };
         let invocation = self.context(false).question(question);
-        let mut ears = Ears { line: &mut |said| protocol = protocol.or(output::protocol(said)), worked: None };
+        let mut ears = Ears { line: &mut |said| heard.hear(said), worked: None };
         let process = self.process(self.source()?, &invocation.arguments)?;
         let finished = self.finish(process, &invocation.list, Patience::of(PATIENCE), &mut ears).await?;
-        Ok((finished, protocol))
+        Ok((finished, heard))
+    }
+}
+
+/// macOS and OpenBSD have another program by the name of rsync, which lacks what the daemon asks for, and a forced command may
+/// forbid it.
+fn is_rsync(finished: &Finished) -> Result<(), Failure> {
+    let lines = || finished.stderr.split(|&byte| byte == b'\n');
+    if lines().any(|line| line.starts_with(b"openrsync")) {
+        let said = "the node's rsync is openrsync, which lacks --delete-missing-args and more: install rsync itself there, \
+                    and name it by --rsync-path in `extra`";
+        return Err(Failure::new(Cause::UnknownOption, said));
+    }
+    let forbids =
+        |line: &&[u8]| String::from_utf8_lossy(line).contains("option --delete has been disabled on this server");
+    if let Some(line) = lines().find(forbids) {
+        let line = line.trim_ascii();
+        let line = line.strip_suffix(b".").unwrap_or(line);
+        let said = format!("{}: start rrsync there without -no-del", Escaped(line));
+        return Err(Failure::new(Cause::OptionRefused, said));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rsync::run::Code;
+
+    #[test]
+    fn the_lines_of_a_dry_run_say_whether_there_is_a_mirror() {
+        for (lines, expected) in [
+            (&[&b"(Client) Protocol versions: remote=32, negotiated=32"[..]][..], Mirror::Equal),
+            (&[b".d..t......|40|0|./"], Mirror::Other),
+            (&[b"created directory /m", b"cd+++++++++|60|0|./"], Mirror::Absent),
+        ] {
+            let mut heard = Heard { protocol: None, mirror: Mirror::Equal };
+            lines.iter().for_each(|line| heard.hear(line));
+            assert_eq!(heard.mirror, expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_only_bears_the_name_of_rsync_or_may_not_delete_is_told() {
+        for (stderr, is_one) in [
+            ("openrsync: protocol version 29, rsync version 2.6.9 compatible\n", false),
+            ("/usr/bin/rrsync error: option --delete has been disabled on this server.\n", false),
+            ("rsync  version 3.2.7  protocol version 31\n", true),
+            ("", true),
+        ] {
+            let finished = Finished { code: Code::Exit(0), stderr: stderr.into() };
+            assert_eq!(is_rsync(&finished).is_ok(), is_one, "{stderr}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! and mirror are equal at rest. A parameter that breaks one of these is refused, with what to write instead.
 
 mod table;
+mod without;
 
 use std::fmt;
 

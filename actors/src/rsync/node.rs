@@ -28,9 +28,6 @@ pub enum Kind {
 /// What the remote side expands in a destination.
 const EXPANDED: &[u8] = b"*?[]\\`";
 
-/// How an rsync daemon's address begins where it is written as a URL.
-const URL: &str = "rsync://";
-
 /// One destination of the mirror: node and `rpath` joined. Two nodes are equal if and only if rsync would write to
 /// the same place according to their text.
 #[derive(Debug, Clone)]
@@ -211,13 +208,6 @@ impl Node {
         path.strip_suffix(b"/").unwrap_or(path)
     }
 
-    /// The user in front of the host, as whom rsync or ssh logs in; `None` if it names none, or is on this machine.
-    pub fn login(&self) -> Option<&str> {
-        let start = self.name.get(..URL.len()).filter(|start| start.eq_ignore_ascii_case(URL)).map_or(0, str::len);
-        let authority = self.name.get(start..)?.split('/').next()?;
-        authority.rsplit_once('@').map(|(user, _)| user).filter(|_| self.kind != Kind::Local)
-    }
-
     /// Whether a path of the mirror can be part of an argument: the remote side treats it as a pattern.
     pub fn can_name(&self, path: &RelPath) -> bool {
         let is_expanded = |byte: &u8| EXPANDED.contains(byte) || byte.is_ascii_control();
@@ -227,6 +217,24 @@ impl Node {
     /// The destination argument for the directory `dir` of the mirror, with a slash at its end.
     pub fn dest_of(&self, dir: &RelPath) -> OsString {
         OsString::from_vec([self.dest.as_bytes(), dir.as_bytes(), b"/"].concat())
+    }
+
+    /// The directory so many levels above the mirror, as a destination of its own; `None` where the text has no such one.
+    pub(super) fn above(&self, levels: usize) -> Option<Node> {
+        let (address, path) = self.dest.as_bytes().split_at_checked(self.root_at)?;
+        let mut path = path.strip_suffix(b"/").unwrap_or(path);
+        for _ in 0..levels {
+            path = match path.iter().rposition(|&byte| byte == b'/') {
+                Some(slash) => &path[..slash],
+                // Below the home of an ssh user.
+                None if !path.is_empty() => b"",
+                None => return None,
+            };
+        }
+        let is_relative = self.kind == Kind::Ssh && self.dest.as_bytes().get(self.root_at) != Some(&b'/');
+        let end: &[u8] = if is_relative && path.is_empty() { b"./" } else { b"/" };
+        let dest = OsString::from_vec([address, path, end].concat());
+        Some(Node { name: self.name.clone(), kind: self.kind, dest, root_at: self.root_at })
     }
 
     /// How an option names the directory `dir` of the mirror to the receiver of a run to `to`: absolute, which on an rsync
@@ -244,6 +252,7 @@ impl Node {
 /// Decides what rsync would take `node` for, by rsync's own rule, and finds where its path part begins: behind the
 /// colons, or behind the host of a URL.
 fn split(node: &str) -> Result<(Kind, usize), NodeError> {
+    const URL: &str = "rsync://";
     if node.get(..URL.len()).is_some_and(|start| start.eq_ignore_ascii_case(URL)) {
         return split_url(node, URL.len());
     }

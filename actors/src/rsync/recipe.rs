@@ -1,5 +1,7 @@
 //! The argument lists of every kind of rsync run. Each option has a measured reason; none goes through a shell.
 
+pub(super) mod probe;
+
 use std::ffi::{OsStr, OsString};
 
 use super::node::{Kind, Node};

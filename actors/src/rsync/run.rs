@@ -50,6 +50,11 @@ const NOISE: &[&[u8]] = &[
     b"Shared connection to ",
 ];
 
+/// Whether a line of the error output tells nothing of a run.
+pub(super) fn is_noise(line: &[u8]) -> bool {
+    line.is_empty() || NOISE.iter().any(|noise| line.starts_with(noise))
+}
+
 /// Whether a line is what rsync says when both ends have greeted each other.
 pub fn is_greeting(line: &[u8]) -> bool {
     line.starts_with(CONNECTED)
@@ -310,7 +315,7 @@ impl Complaints {
     async fn listen(&self, output: Option<impl AsyncRead + Unpin>) {
         read_lines(output, Vec::new(), b"\n", |line| {
             let mut text = self.text.borrow_mut();
-            if line.is_empty() || NOISE.iter().any(|noise| line.starts_with(noise)) {
+            if is_noise(line) {
                 return;
             }
             if text.len() + line.len() < STDERR_LIMIT {
@@ -323,7 +328,7 @@ impl Complaints {
     }
 }
 
-fn code(status: ExitStatus) -> Code {
+pub(super) fn code(status: ExitStatus) -> Code {
     match (status.code(), status.signal()) {
         (Some(code), _) => Code::Exit(code),
         (None, signal) => Code::Signal(signal.unwrap_or(0)),

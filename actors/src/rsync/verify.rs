@@ -12,7 +12,9 @@ use std::time::{Duration, SystemTime};
 use self::sight::{Place, Sight};
 use self::suspects::{Again, Suspects, judge};
 use super::blame::Blame;
+use super::examine::{Rewritten, links_of};
 use super::failure::{Cause, Failure};
+use super::node::Kind;
 pub use super::output::Difference;
 use super::output::difference;
 use super::recipe::{self, Recipe};
@@ -43,6 +45,8 @@ pub struct Comparison {
     pub blamed: Blame,
     /// Why not; `Some` if and only if something is blamed.
     pub failure: Option<Failure>,
+    /// Symlinks that the node's rsync rewrites, which a comparison by itself cannot see.
+    pub rewritten: Vec<Rewritten>,
 }
 
 impl Comparison {
@@ -101,7 +105,20 @@ impl Rsync {
         }
         looks.comparison.unseen = looks.suspects.dropped();
         looks.set_unreadable_apart();
+        looks.comparison.rewritten = self.rewritten_links(is_pending).await;
         Ok(looks.comparison)
+    }
+
+    /// The symlinks of the source that the node has otherwise. None where it does not tell.
+    async fn rewritten_links(self: &Rc<Self>, is_pending: &IsPending<'_>) -> Vec<Rewritten> {
+        if self.node.kind() == Kind::Local {
+            return Vec::new();
+        }
+        let (root, excludes) = (self.root.path().to_owned(), self.site.excludes.clone());
+        let Ok(links) = apart(move || links_of(&root, &excludes)).await else { return Vec::new() };
+        let mut rewritten = self.rewritten(&links).await.unwrap_or_default();
+        rewritten.retain(|rewritten| !is_pending(&rewritten.link.path));
+        rewritten
     }
 }
 

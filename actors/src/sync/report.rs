@@ -6,6 +6,7 @@ use slog::{KV, Logger, Record, Serializer, debug, info, warn};
 
 use super::Delivery;
 use crate::path::RelPath;
+use crate::rsync::Rewritten;
 use crate::rsync::blame::Blame;
 use crate::rsync::failure::Cause;
 use crate::rsync::output::Tally;
@@ -69,7 +70,7 @@ const CURE: &str = "inosync --once compares everything, as a restart or resync_e
 
 /// Says how a node compares with the source. `tells`: whether it is said here which entries differ.
 pub fn log_verified(log: &Logger, comparison: &Comparison, started: Instant, tells: bool) {
-    let Comparison { differing, unsettled, unseen, blamed, failure } = comparison;
+    let Comparison { differing, unsettled, unseen, blamed, failure, rewritten } = comparison;
     let took = format!("{} ms", started.elapsed().as_millis());
     if tells && !differing.is_empty() {
         warn!(log, "node differs from the source"; "count" => differing.len(), "first" => first_of(differing.keys()),
@@ -79,6 +80,10 @@ pub fn log_verified(log: &Logger, comparison: &Comparison, started: Instant, tel
     }
     if *unseen > 0 {
         warn!(log, "too many entries differ for a second look: the rest is not counted"; "count" => unseen);
+    }
+    if let Some(first) = rewritten.first() {
+        warn!(log, "symlinks are not what they are in the source"; "count" => rewritten.len(),
+            "first" => %first.link.path, "why" => %first, "cure" => Rewritten::CURE);
     }
     if let Some(why) = failure {
         let first = match blamed {

@@ -27,6 +27,11 @@ impl Login {
         Some(Login { user: user.map(str::to_owned), host: host.to_owned(), address_family })
     }
 
+    /// The user, where the node names one.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
     /// The end of ssh's arguments.
     pub fn words(&self) -> Vec<&str> {
         let mut words = Vec::new();

@@ -133,3 +133,22 @@ fn a_path_that_the_remote_side_would_expand_cannot_be_named() {
         assert_eq!((can(""), can("h:"), can("h::mod")), (true, remote, remote), "{path}");
     }
 }
+
+#[test]
+fn a_directory_above_the_mirror_is_named_as_far_as_the_text_goes() {
+    for (node, rpath, levels, expected) in [
+        ("", "/srv/a/b", 1, Some("/srv/a/")),
+        ("", "/srv/a/b", 3, Some("/")),
+        ("", "/srv", 2, None),
+        ("h:", "/a/b", 2, Some("h:/")),
+        ("h:home", "/b", 1, Some("h:home/")),
+        ("h:home", "/b", 2, Some("h:./")),
+        ("h::m", "/a", 1, Some("h::m/")),
+        ("h::m", "/a", 2, None),
+        ("rsync://h/m", "/a/b", 1, Some("rsync://h/m/a/")),
+    ] {
+        let node = Node::parse(node, rpath).unwrap();
+        let found = node.above(levels).map(|above| above.dest().to_str().unwrap().to_owned());
+        assert_eq!(found.as_deref(), expected, "{} {rpath} {levels}", node.name());
+    }
+}

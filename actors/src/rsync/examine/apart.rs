@@ -1,0 +1,175 @@
+//! A process that goes on when inosync is killed. The rsync that removes a probe waits for the end of its input, which is
+//! that of all who hold the other end: inosync, and the rsync that writes the probe. So the removal comes last, whoever dies.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, PipeWriter, Seek, SeekFrom, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::fs::MemfdFlags;
+use tokio::process::{Child, Command};
+
+use crate::rsync::children::Children;
+use crate::rsync::run::{Finished, code, is_greeting, is_noise};
+
+/// How often its output is looked at.
+const POLL: Duration = Duration::from_millis(5);
+
+/// The process. Its output goes to files without a name: a pipe would break with inosync.
+#[derive(Debug)]
+pub struct Apart {
+    child: Child,
+    stdout: File,
+    stderr: File,
+    /// `None` once the list is at its end.
+    input: Option<PipeWriter>,
+}
+
+/// How a process ended, and what it said on its standard output.
+#[derive(Debug)]
+pub struct Ended {
+    /// How, and what it complained of.
+    pub finished: Finished,
+    /// Its output.
+    pub stdout: Vec<u8>,
+}
+
+impl Ended {
+    /// The lines of its output.
+    pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        self.stdout.split(|&byte| byte == b'\n')
+    }
+}
+
+impl Apart {
+    /// Starts a process that has the list, and waits for its end, which comes by [`Apart::release`] or when all are dead who
+    /// hold it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn waiting(program: &Path, directory: OwnedFd, arguments: &[OsString], list: &[u8]) -> io::Result<Apart> {
+        let (reader, mut input) = io::pipe()?;
+        // It fits into the pipe, so nobody has to read yet.
+        input.write_all(list)?;
+        let mut apart = Apart::start(program, directory, arguments, OwnedFd::from(reader).into(), None)?;
+        apart.input = Some(input);
+        Ok(apart)
+    }
+
+    /// Starts a process that has the whole list. It holds the input of `after`, which therefore goes on after it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn before(
+        after: Option<&Apart>,
+        program: &Path,
+        directory: OwnedFd,
+        arguments: &[OsString],
+        list: &[u8],
+    ) -> io::Result<Apart> {
+        let holds = after.and_then(|after| after.input.as_ref()).map(PipeWriter::try_clone).transpose()?;
+        let mut whole = nameless()?;
+        whole.write_all(list)?;
+        whole.seek(SeekFrom::Start(0))?;
+        Apart::start(program, directory, arguments, whole.into(), holds.map(OwnedFd::from))
+    }
+
+    fn start(
+        program: &Path,
+        directory: OwnedFd,
+        arguments: &[OsString],
+        stdin: Stdio,
+        holds: Option<OwnedFd>,
+    ) -> io::Result<Apart> {
+        let (stdout, stderr) = (nameless()?, nameless()?);
+        let mut command = Command::new(program);
+        command.args(arguments).env("LC_ALL", "C").env("SSH_ASKPASS_REQUIRE", "never");
+        command.stdin(stdin).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
+        let child = Children::start_apart(&mut command, directory, holds)?;
+        Ok(Apart { child, stdout, stderr, input: None })
+    }
+
+    /// Waits until it is connected: `true`, or has ended before: `false`.
+    ///
+    /// # Errors
+    /// When its output cannot be read.
+    pub async fn connected(&mut self) -> io::Result<bool> {
+        loop {
+            let has_ended = self.child.try_wait()?.is_some();
+            if content(&self.stdout)?.split(|&byte| byte == b'\n').any(is_greeting) {
+                return Ok(!has_ended);
+            }
+            if has_ended {
+                return Ok(false);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Ends its input, and waits for its end.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub async fn release(&mut self) -> io::Result<Ended> {
+        self.input.take();
+        let status = self.child.wait().await?;
+        let said = content(&self.stderr)?;
+        let telling: Vec<&[u8]> = said.split(|&byte| byte == b'\n').filter(|line| !is_noise(line)).collect();
+        let finished = Finished { code: code(status), stderr: telling.join(&b'\n') };
+        Ok(Ended { finished, stdout: content(&self.stdout)? })
+    }
+}
+
+fn nameless() -> io::Result<File> {
+    Ok(rustix::fs::memfd_create("inosync", MemfdFlags::CLOEXEC)?.into())
+}
+
+/// All that was written, from the start: the writer has a position of its own only as long as nobody else seeks.
+fn content(file: &File) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(file.metadata()?.len()).unwrap_or(0)];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn here() -> OwnedFd {
+        File::open("/").unwrap().into()
+    }
+
+    fn shell(script: &str) -> Vec<OsString> {
+        ["-c", script].map(OsString::from).into()
+    }
+
+    #[tokio::test]
+    async fn the_one_that_waits_goes_on_after_the_one_that_holds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let script = |word: &str, before: &str| shell(&format!("{before}; echo {word} >> {}", log.display()));
+        let sh = Path::new("/bin/sh");
+        let mut last = Apart::waiting(sh, here(), &script("last", "cat >/dev/null"), b"list").unwrap();
+        let mut first = Apart::before(Some(&last), sh, here(), &script("first", "sleep 0.2"), b"").unwrap();
+        // As if inosync had died.
+        last.input.take();
+        assert_eq!(last.release().await.unwrap().finished.code, crate::rsync::run::Code::Exit(0));
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "first\nlast\n");
+        first.release().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_it_says_is_kept() {
+        let arguments = shell("cat; echo wrong >&2; exit 3");
+        let mut apart = Apart::before(None, Path::new("/bin/sh"), here(), &arguments, b"a\nb\n").unwrap();
+        let ended = apart.release().await.unwrap();
+        assert_eq!(ended.lines().collect::<Vec<_>>(), [&b"a"[..], b"b", b""]);
+        assert_eq!(ended.finished.stderr, b"wrong");
+        assert_eq!(ended.finished.code, crate::rsync::run::Code::Exit(3));
+    }
+}

@@ -1,0 +1,203 @@
+//! What becomes of symlinks at a node. An rsync daemon without chroot puts `/rsyncd-munged/` in front of what a symlink
+//! holds, or takes from it what leads out of the module (rsyncd.conf(5), `munge symlinks`). Whoever sends the same link again
+//! sees no difference, since the daemon rewrites both; when the node is the one that sends, it tells what it has: the target,
+//! without that prefix, and the length, with it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use std::rc::Rc;
+
+use crate::filter::excludes::Excludes;
+use crate::path::{Escaped, RelPath};
+use crate::rsync::failure::Failure;
+use crate::rsync::node::Kind;
+use crate::rsync::output::unescape;
+use crate::rsync::recipe::{self, Invocation};
+use crate::rsync::run::{PATIENCE, Patience, Process};
+use crate::rsync::{Ears, Rsync};
+
+/// What an rsync daemon puts in front of a target.
+const MUNGED: &[u8] = b"/rsyncd-munged/";
+/// So many links tell what a node does with them, and so many entries are looked at for them.
+const MOST_LINKS: usize = 1000;
+const MOST_ENTRIES: usize = 1_000_000;
+
+/// A symlink of the source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Where it is.
+    pub path: RelPath,
+    /// What it holds.
+    pub target: Vec<u8>,
+}
+
+/// A symlink that reads otherwise at a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewritten {
+    /// As it is in the source.
+    pub link: Link,
+    /// What it holds at the node.
+    pub there: Vec<u8>,
+}
+
+impl Rewritten {
+    /// What to change at the node.
+    pub const CURE: &str = "they stay what they are with `use chroot = yes` and `munge symlinks = no` in rsyncd.conf there, \
+        or over ssh without -munge of rrsync";
+
+    fn is_munged(&self) -> bool {
+        self.there.starts_with(MUNGED)
+    }
+}
+
+/// The cause and an example.
+impl fmt::Display for Rewritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = if self.is_munged() {
+            "the node's rsync munges symlinks, so that they lead nowhere"
+        } else {
+            "the node's rsync cuts from symlinks what leads out of the module"
+        };
+        let (target, there) = (Escaped(&self.link.target), Escaped(&self.there));
+        write!(f, "{how}: `{target}` is `{there}` there")
+    }
+}
+
+impl Rsync {
+    /// Those of the links that the node has otherwise. Empty where it does not tell: a module or key for writing alone.
+    ///
+    /// # Errors
+    /// When the node cannot be reached.
+    pub async fn rewritten(self: &Rc<Self>, links: &[Link]) -> Result<Vec<Rewritten>, Failure> {
+        if self.node.kind() == Kind::Local || links.is_empty() {
+            return Ok(Vec::new());
+        }
+        let nowhere = tempfile::tempdir().map_err(|error| Failure::not_staged(&error))?;
+        let list = recipe::entries(links.iter().map(|link| &link.path), false);
+        let invocation = self.context(false).reading(list, nowhere.path());
+        self.read(&invocation, links, nowhere.path()).await
+    }
+
+    /// The same by an invocation of [`Context::reading`](recipe::Context).
+    pub(super) async fn read(
+        self: &Rc<Self>,
+        invocation: &Invocation,
+        links: &[Link],
+        nowhere: &Path,
+    ) -> Result<Vec<Rewritten>, Failure> {
+        let expected: BTreeMap<&[u8], &Link> = links.iter().map(|link| (link.path.as_bytes(), link)).collect();
+        let mut found = Vec::new();
+        let mut line = |said: &[u8]| found.extend(rewritten(said, &expected));
+        let mut ears = Ears { line: &mut line, worked: None };
+        let directory = File::open(nowhere).map_err(|error| Failure::not_staged(&error))?;
+        let process = Process::start(&self.children, &self.site.rsync, Some(directory.into()), &invocation.arguments);
+        let process = process.map_err(|error| Failure::not_started(&self.site.rsync, &error))?;
+        self.finish(process, &invocation.list, Patience::of(PATIENCE), &mut ears).await?;
+        Ok(found)
+    }
+}
+
+/// Whether a line, `%i|%l|%b|%n%L`, tells of one of these links that it reads otherwise.
+fn rewritten(line: &[u8], expected: &BTreeMap<&[u8], &Link>) -> Option<Rewritten> {
+    let mut fields = line.splitn(4, |&byte| byte == b'|');
+    let (item, length, named) = (fields.next()?, fields.next()?, fields.nth(1)?);
+    if !item.get(..2).is_some_and(|item| item.ends_with(b"L")) {
+        return None;
+    }
+    let length: usize = std::str::from_utf8(length).ok()?.parse().ok()?;
+    const ARROW: &[u8] = b" -> ";
+    let (link, there) = (0..named.len()).filter(|&at| named[at..].starts_with(ARROW)).find_map(|at| {
+        let link = expected.get(unescape(&named[..at]).as_slice())?;
+        Some((*link, unescape(&named[at + ARROW.len()..])))
+    })?;
+    let is_munged = length == there.len() + MUNGED.len();
+    // Anything else is on its way, or another difference, which a comparison finds.
+    if !is_munged && !is_cut(&link.target, &there) {
+        return None;
+    }
+    let there = if is_munged { [MUNGED, &there].concat() } else { there };
+    Some(Rewritten { link: link.clone(), there })
+}
+
+/// Whether a target differs from another by what a daemon cuts: slashes at its start and steps up. It also drops steps that
+/// lead nowhere, which change nothing.
+fn is_cut(target: &[u8], there: &[u8]) -> bool {
+    let steps = |path: &[u8]| {
+        let parts = path.split(|&byte| byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
+        parts.map(<[u8]>::to_vec).collect::<Vec<_>>()
+    };
+    let down = |steps: &[Vec<u8>]| steps.iter().filter(|step| *step != b"..").cloned().collect::<Vec<_>>();
+    let (full, left) = (steps(target), steps(there));
+    let means_the_same = full == left && target.starts_with(b"/") == there.starts_with(b"/");
+    !means_the_same && down(&full) == down(&left)
+}
+
+/// The symlinks of the source, or the first of them that are found.
+pub(in crate::rsync) fn links_of(root: &Path, excludes: &Excludes) -> Vec<Link> {
+    let (mut links, mut directories, mut looked_at) = (Vec::new(), vec![RelPath::root()], 0);
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory.under(root)).into_iter().flatten().flatten() {
+            let (path, Ok(kind)) = (directory.join(&entry.file_name()), entry.file_type()) else { continue };
+            looked_at += 1;
+            if excludes.matching(&path, kind.is_dir()).is_some() {
+                continue;
+            }
+            if kind.is_dir() {
+                directories.push(path);
+            } else if let Some(target) = kind.is_symlink().then(|| std::fs::read_link(entry.path()).ok()).flatten() {
+                links.push(Link { path, target: target.into_os_string().into_vec() });
+            }
+            if links.len() == MOST_LINKS || looked_at == MOST_ENTRIES {
+                return links;
+            }
+        }
+    }
+    links
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_node_tells_what_a_link_is_there() {
+        let link =
+            |path: &str, target: &str| Link { path: RelPath::new(path.as_bytes()).unwrap(), target: target.into() };
+        let links = [link("a", "/etc/hostname"), link("d/b -> c", "../x"), link("n\nl", "f")];
+        let expected = links.iter().map(|link| (link.path.as_bytes(), link)).collect();
+        for (line, there) in [
+            ("cL+++++++++|13|0|a -> /etc/hostname", None),
+            ("cL+++++++++|28|0|a -> /etc/hostname", Some("/rsyncd-munged//etc/hostname")),
+            ("cL+++++++++|12|0|a -> etc/hostname", Some("etc/hostname")),
+            ("cL+++++++++|4|0|d/b -> c -> ../x", None),
+            ("cL+++++++++|1|0|d/b -> c -> x", Some("x")),
+            ("cL+++++++++|1|0|n\\#012l -> f", None),
+            ("cL+++++++++|2|0|n\\#012l -> ff", None),
+            ("cL+++++++++|17|0|n\\#012l -> ff", Some("/rsyncd-munged/ff")),
+            ("cL+++++++++|2|0|other -> ff", None),
+            (">f+++++++++|2|0|a", None),
+            ("receiving file list", None),
+        ] {
+            let found = rewritten(line.as_bytes(), &expected).map(|rewritten| rewritten.there);
+            assert_eq!(found.as_deref(), there.map(str::as_bytes), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_a_daemon_cuts_is_told_from_what_means_the_same_and_from_another_target() {
+        for (target, there, expected) in [
+            ("/etc/hostname", "etc/hostname", true),
+            ("../../../shared/conf", "../shared/conf", true),
+            ("./f", "f", false),
+            ("a//b", "a/b", false),
+            ("a", "a", false),
+            ("/etc/hostname", "/etc/hosts", false),
+            ("../a", "b", false),
+        ] {
+            assert_eq!(is_cut(target.as_bytes(), there.as_bytes()), expected, "{target} {there}");
+        }
+    }
+}

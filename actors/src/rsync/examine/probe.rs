@@ -1,0 +1,377 @@
+//! The probe: a file and two symlinks of a name that nobody else has, written to a node, read back and removed.
+//!
+//! The rsync that removes them is connected before they are written, and neither that one nor the one that writes ends with
+//! inosync ([`Apart`]): when inosync is killed, what was begun is written to its end, and then removed. What is left when the
+//! machine dies has the same name at the next check, which removes it; so does a comparison that deletes.
+
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::apart::{Apart, Ended};
+use super::finding::{Finding, complaints, denial, holds, is_about_symlink, is_excluded, missing};
+use super::links::Link;
+use super::{Examination, Heard, Mirror};
+use crate::path::{Escaped, RelPath};
+use crate::rsync::connection::{HANG_UP, HANG_UPS};
+use crate::rsync::failure::{Cause, Failure};
+use crate::rsync::node::{Kind, Node};
+use crate::rsync::output::{self, Line};
+use crate::rsync::recipe::{self, Invocation, Recipe, probe};
+use crate::rsync::run::{PATIENCE, Patience};
+use crate::rsync::version::Version;
+use crate::rsync::{Deletions, Ears, Rsync};
+use crate::site::Site;
+
+/// How long a process may take to end once nobody waits for it.
+const GRACE: Duration = Duration::from_secs(5);
+/// Bytes of the file: a block, so that a file system without room says so.
+const SIZE: usize = 4096;
+/// What the symlinks hold: what a daemon without chroot would rewrite.
+const TARGETS: [&str; 2] = ["/inosync-probe", "../inosync-probe"];
+
+/// The probe on this machine, for all nodes: two directories outside of the source. They are gone with the process, however
+/// it ends.
+#[derive(Debug)]
+pub struct Probe {
+    directory: TempDir,
+    /// The file, then the symlinks.
+    names: Vec<RelPath>,
+    sweeper: Apart,
+}
+
+/// What a probe found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed {
+    /// Where it was written.
+    pub place: Place,
+    /// What is wrong, or worth a look; empty when all is well.
+    pub findings: Vec<Finding>,
+}
+
+/// Where a probe is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In the mirror.
+    Mirror,
+    /// In a directory above it: there is no mirror yet.
+    Above(String),
+    /// Nowhere: there is no mirror, and the node does not tell which directory above it is there.
+    Nowhere,
+}
+
+impl Probe {
+    /// Makes it.
+    ///
+    /// # Errors
+    /// When there is no place for it on this machine, or rsync cannot be started.
+    pub fn new(site: &Site) -> io::Result<Probe> {
+        let parent = place(site);
+        let directory = tempfile::Builder::new().prefix("inosync-check-").tempdir_in(&parent)?;
+        let name = name(site);
+        let names: Vec<RelPath> = ["", "-absolute", "-outside"]
+            .iter()
+            .filter_map(|end| RelPath::new(format!("{name}{end}").as_bytes()).ok())
+            .collect();
+        let (sent, nowhere) = (directory.path().join("sent"), directory.path().join("nowhere"));
+        fs::create_dir(&sent)?;
+        fs::create_dir(nowhere)?;
+        let sweeper = sweeper(site, &parent, directory.path())?;
+        for (at, name) in names.iter().enumerate() {
+            match at.checked_sub(1).and_then(|at| TARGETS.get(at)) {
+                None => fs::write(name.under(&sent), [b'\n'; SIZE])?,
+                Some(target) => symlink(target, name.under(&sent))?,
+            }
+        }
+        Ok(Probe { directory, names, sweeper })
+    }
+
+    /// Removes it from this machine.
+    pub async fn close(mut self) {
+        // The directory itself goes with `self`, whatever comes of this.
+        let _ = tokio::time::timeout(GRACE, self.sweeper.release()).await;
+    }
+
+    fn links(&self) -> Vec<Link> {
+        let links = self.names.iter().skip(1).zip(TARGETS);
+        links.map(|(path, target)| Link { path: path.clone(), target: target.into() }).collect()
+    }
+
+    fn sent(&self) -> PathBuf {
+        self.directory.path().join("sent")
+    }
+
+    fn nowhere(&self) -> PathBuf {
+        self.directory.path().join("nowhere")
+    }
+}
+
+/// The process that removes the probe from this machine when inosync was killed.
+fn sweeper(site: &Site, parent: &Path, directory: &Path) -> io::Result<Apart> {
+    const OPTIONS: [&str; 8] =
+        ["--dirs", "--no-recursive", "--from0", "--files-from=-", "--delete-missing-args", "--delete", "--force", "--"];
+    let name = directory.file_name().unwrap_or_default().as_encoded_bytes();
+    let list = [b"/", name, b"\0"].concat();
+    let mut arguments: Vec<std::ffi::OsString> = OPTIONS.iter().map(Into::into).collect();
+    arguments.extend([".".into(), parent.join("").into_os_string()]);
+    // There is no such name in there, so the receiver deletes what has it.
+    let elsewhere = File::open(directory.join("nowhere"))?;
+    Apart::waiting(&site.rsync, elsewhere.into(), &arguments, &list)
+}
+
+/// A directory for it which nobody watches.
+fn place(site: &Site) -> PathBuf {
+    let root = site.wpath.canonicalize().unwrap_or_else(|_| site.wpath.clone());
+    let is_watched = |path: &Path| {
+        let below =
+            path.strip_prefix(&root).ok().and_then(|below| RelPath::new(below.as_os_str().as_encoded_bytes()).ok());
+        below.is_some_and(|below| !site.excludes.excludes(&below, true))
+    };
+    let fits = |path: &PathBuf| path.is_dir() && path.canonicalize().is_ok_and(|path| !is_watched(&path));
+    let state = site.state_file.as_ref().and_then(|file| file.parent()).map(Path::to_owned);
+    let usual = ["/var/tmp", "/dev/shm", "/run"].map(PathBuf::from);
+    let mut places = [std::env::temp_dir()].into_iter().chain(state).chain(usual);
+    places.find(fits).unwrap_or_else(std::env::temp_dir)
+}
+
+/// The same at each check of this source from this machine.
+fn name(site: &Site) -> String {
+    let mut hasher = DefaultHasher::new();
+    fs::read("/proc/sys/kernel/hostname").unwrap_or_default().hash(&mut hasher);
+    site.wpath.hash(&mut hasher);
+    format!(".inosync-probe-{:016x}", hasher.finish())
+}
+
+/// What one probe does at one node.
+struct Visit<'a> {
+    rsync: &'a Rc<Rsync>,
+    probe: &'a Probe,
+    site: &'a Site,
+    node: &'a Node,
+    is_mirror: bool,
+    /// Whether the times of the mirror are those of the source, and are to be so again.
+    restores: bool,
+}
+
+impl Rsync {
+    /// Writes the probe to the node, reads it back, and removes it. Nothing stays.
+    ///
+    /// # Errors
+    /// When a process cannot be started here, or the node cannot be reached.
+    pub async fn probe_writing(self: &Rc<Self>, probe: &Probe, examined: &Examination) -> Result<Probed, Failure> {
+        let site = probe::bare(&self.site);
+        // A receiver that rejects missing entries says nothing else then.
+        let mirror = if examined.deletions29 { self.look(&site, false).await?.0 } else { examined.mirror };
+        let (node, place) = match mirror {
+            Mirror::Equal | Mirror::Other => (Some(self.node.clone()), Place::Mirror),
+            Mirror::Absent => match self.existing(&site).await? {
+                Some(node) => (Some(node.clone()), Place::Above(shown(&node))),
+                None => (None, Place::Nowhere),
+            },
+        };
+        let Some(node) = node else { return Ok(Probed { place, findings: Vec::new() }) };
+        let is_mirror = place == Place::Mirror;
+        let restores = mirror == Mirror::Equal && !examined.deletions29;
+        let visit = Visit { rsync: self, probe, site: &site, node: &node, is_mirror, restores };
+        Ok(Probed { place, findings: visit.findings().await? })
+    }
+
+    /// The nearest directory above the mirror that is there.
+    async fn existing(self: &Rc<Self>, site: &Site) -> Result<Option<Node>, Failure> {
+        if self.version < Version::MAKES_PATHS {
+            return Ok(None);
+        }
+        let (_, levels) = self.look(site, true).await?;
+        Ok(levels.and_then(|levels| self.node.above(levels)))
+    }
+
+    /// What is at the place of the mirror, and how many directories are missing there if that is told.
+    async fn look(self: &Rc<Self>, site: &Site, make_path: bool) -> Result<(Mirror, Option<usize>), Failure> {
+        let (mut heard, mut levels) = (Heard { protocol: None, mirror: Mirror::Equal }, None);
+        let mut line = |said: &[u8]| {
+            heard.hear(said);
+            levels = levels.or(missing(said));
+        };
+        let mut ears = Ears { line: &mut line, worked: None };
+        let Invocation { arguments, list } = probe::at(self.context(false), site, &self.node).looking(make_path);
+        let process = self.process(self.source()?, &arguments)?;
+        let finished = self.finish(process, &list, Patience::of(PATIENCE), &mut ears).await?;
+        match Failure::of(&finished) {
+            // The node's rsync is too old to count them.
+            Some(failure) if make_path && failure.cause == Cause::UnknownOption => Ok((heard.mirror, None)),
+            Some(failure) if !is_excluded(&finished.stderr) => Err(failure),
+            _ => Ok((heard.mirror, levels)),
+        }
+    }
+}
+
+impl Visit<'_> {
+    async fn findings(&self) -> Result<Vec<Finding>, Failure> {
+        for _ in 0..HANG_UPS {
+            match self.visit().await? {
+                Visited::Done(findings) => return Ok(findings),
+                // The node notices late that a connection has ended.
+                Visited::Full => tokio::time::sleep(HANG_UP).await,
+            }
+        }
+        self.one_by_one().await
+    }
+
+    /// The node has room for one connection: what removes the probe cannot be there before it is written.
+    async fn one_by_one(&self) -> Result<Vec<Finding>, Failure> {
+        let mut written = self.write(None)?.release().await;
+        for _ in 0..HANG_UPS {
+            if !written.as_ref().is_ok_and(is_full) {
+                break;
+            }
+            tokio::time::sleep(HANG_UP).await;
+            written = self.write(None)?.release().await;
+        }
+        let mut findings = self.judge(&written.map_err(|error| self.broken(&error))?).await;
+        let mut removed = self.remove()?.release().await;
+        for _ in 0..HANG_UPS {
+            if !removed.as_ref().is_ok_and(is_full) {
+                break;
+            }
+            tokio::time::sleep(HANG_UP).await;
+            removed = self.remove()?.release().await;
+        }
+        findings.extend(self.left(&removed.map_err(|error| self.broken(&error))?, &findings));
+        findings.push(Finding::OneAtATime);
+        Ok(findings)
+    }
+
+    async fn visit(&self) -> Result<Visited, Failure> {
+        let broken = |error: io::Error| self.broken(&error);
+        let mut removes = self.remove()?;
+        if !removes.connected().await.map_err(broken)? {
+            let refused = removes.release().await.map_err(broken)?;
+            let failure = Failure::of(&refused.finished).map(Finding::Failed);
+            return Ok(if is_full(&refused) { Visited::Full } else { Visited::Done(failure.into_iter().collect()) });
+        }
+        let written = self.write(Some(&removes))?.release().await.map_err(broken)?;
+        if is_full(&written) {
+            removes.release().await.map_err(broken)?;
+            return Ok(Visited::Full);
+        }
+        let mut findings = self.judge(&written).await;
+        findings.extend(self.rewritten(&findings).await);
+        let removed = removes.release().await.map_err(broken)?;
+        findings.extend(self.left(&removed, &findings));
+        Ok(Visited::Done(findings))
+    }
+
+    fn broken(&self, error: &io::Error) -> Failure {
+        Failure::not_started(&self.site.rsync, error)
+    }
+
+    fn context(&self) -> recipe::Context<'_> {
+        probe::at(self.rsync.context(false), self.site, self.node)
+    }
+
+    fn write(&self, after: Option<&Apart>) -> Result<Apart, Failure> {
+        let list = recipe::entries(&self.probe.names, false);
+        let Invocation { arguments, list } = self.context().invocation(Recipe::Present, list, &[]);
+        let started = File::open(self.probe.sent())
+            .and_then(|sent| Apart::before(after, &self.site.rsync, sent.into(), &arguments, &list));
+        started.map_err(|error| self.broken(&error))
+    }
+
+    fn remove(&self) -> Result<Apart, Failure> {
+        let names = &self.probe.names;
+        let (recipe, list) = match self.rsync.deletions.get() {
+            Deletions::Protocol29 => (Recipe::Deletions29, recipe::deletions29(names)),
+            Deletions::Listed | Deletions::Unknown => (Recipe::Missing, recipe::entries(names, self.restores)),
+        };
+        let directory = if self.restores {
+            self.rsync.source()?
+        } else {
+            File::open(self.probe.nowhere()).map_err(|error| self.broken(&error))?.into()
+        };
+        let Invocation { arguments, list } = self.context().invocation(recipe, list, &[]);
+        let started = Apart::waiting(&self.site.rsync, directory, &arguments, &list);
+        started.map_err(|error| self.broken(&error))
+    }
+
+    /// What the writing run tells.
+    async fn judge(&self, written: &Ended) -> Vec<Finding> {
+        let complaints = complaints(&written.finished.stderr);
+        let mut findings = Vec::new();
+        if written.lines().chain(complaints.iter().copied()).any(is_excluded) {
+            return vec![Finding::Excluded];
+        }
+        let is_sent = written.lines().any(|line| output::stored(line).as_ref() == self.probe.names.first());
+        let Some(failure) = Failure::of(&written.finished) else {
+            findings.extend((!is_sent).then_some(Finding::NotSent));
+            return findings;
+        };
+        let denied = complaints.iter().find_map(|line| denial(line));
+        let link = complaints.iter().find(|line| is_about_symlink(line));
+        let file_is_denied = complaints.iter().any(|line| !is_about_symlink(line) && denial(line).is_some());
+        match (denied.filter(|_| file_is_denied), link) {
+            (Some(said), _) => findings.push(Finding::NotWritable {
+                path: shown(self.node),
+                user: self.rsync.writer().await,
+                said: said.to_owned(),
+                is_here: self.node.kind() == Kind::Local,
+                is_mirror: self.is_mirror,
+            }),
+            (None, Some(line)) if complaints.iter().all(|line| is_about_symlink(line)) => {
+                findings.push(Finding::NoLinks(Escaped(line).to_string()));
+            }
+            _ => findings.push(Finding::Failed(failure)),
+        }
+        findings
+    }
+
+    /// What the node has of the symlinks, where it tells that.
+    async fn rewritten(&self, so_far: &[Finding]) -> Option<Finding> {
+        if self.node.kind() == Kind::Local || !so_far.is_empty() {
+            return None;
+        }
+        let links = self.probe.links();
+        let list = recipe::entries(links.iter().map(|link| &link.path), false);
+        let invocation = self.context().reading(list, &self.probe.nowhere());
+        let read = self.rsync.read(&invocation, &links, &self.probe.nowhere()).await;
+        read.ok()?.into_iter().next().map(Finding::Rewritten)
+    }
+
+    /// What the removing run tells; a node where nothing could be written has nothing to remove.
+    fn left(&self, removed: &Ended, so_far: &[Finding]) -> Option<Finding> {
+        let failure = Failure::of(&removed.finished)?;
+        let nothing_was_written = so_far.iter().any(|finding| finding.is_fault() || *finding == Finding::Excluded);
+        let deleted =
+            |line: &[u8]| matches!(Line::parse(line), Line::Deleted(path) if self.probe.names.contains(&path));
+        if nothing_was_written || removed.lines().any(deleted) && failure.cause != Cause::Partial {
+            return None;
+        }
+        let name = self.probe.names.first().map(|name| format!("{}{name}*", shown(self.node)));
+        Some(Finding::Stays(name.unwrap_or_default(), failure))
+    }
+}
+
+/// What comes of a probe.
+enum Visited {
+    /// This.
+    Done(Vec<Finding>),
+    /// Nothing: another connection has the place.
+    Full,
+}
+
+/// Whether the node let nobody in because others are there: an rsync daemon with `max connections`, rrsync without -no-lock.
+fn is_full(ended: &Ended) -> bool {
+    let is_busy = |failure: Failure| failure.cause == Cause::Busy;
+    Failure::of(&ended.finished).is_some_and(is_busy) || holds(&ended.finished.stderr, "Another instance of rrsync")
+}
+
+/// A destination, for people.
+fn shown(node: &Node) -> String {
+    let path = node.local_path().map_or(node.dest().as_encoded_bytes(), |path| path.as_os_str().as_encoded_bytes());
+    if path.is_empty() { "/".to_owned() } else { Escaped(path).to_string() }
+}

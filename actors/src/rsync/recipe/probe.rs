@@ -1,0 +1,50 @@
+//! The runs of `--check`: one that writes a probe at a node, one that removes it, one that reads it back.
+
+use std::ffi::OsString;
+
+use super::{Context, Invocation, Recipe, is_plain, option};
+use crate::filter::excludes::Excludes;
+use crate::rsync::node::{Kind, Node};
+use crate::site::Site;
+
+/// What `%i` and `%n` are for the reader, with the target of a symlink behind the name.
+const READ_FORMAT: &str = "--out-format=%i|%l|%b|%n%L";
+
+/// The site for a probe: its name may be one that is excluded, and what is removed leaves neither a copy nor a line in
+/// rsync's log.
+pub(in crate::rsync) fn bare(site: &Site) -> Site {
+    Site { excludes: Excludes::default(), logfile: None, extra: site.extra.without_backups(), ..site.clone() }
+}
+
+impl Context<'_> {
+    /// A dry run that tells whether there is a mirror, also of a receiver that rejects missing entries; with `make_path`, how
+    /// many directories are missing. For a [`bare`] site.
+    pub(in crate::rsync) fn looking(&self, make_path: bool) -> Invocation {
+        let mut invocation = Context { make_path, ..self.clone() }.invocation(Recipe::Root, Vec::new(), &[]);
+        let end = invocation.arguments.iter().rposition(|word| word == "--").unwrap_or(0);
+        invocation.arguments.insert(end, "--dry-run".into());
+        invocation
+    }
+
+    /// A dry run to this machine: it names the listed entries as the node tells them. `nowhere` is an empty directory.
+    pub(in crate::rsync) fn reading(&self, list: Vec<u8>, nowhere: &std::path::Path) -> Invocation {
+        let mut arguments: Vec<OsString> = vec!["-l".into(), format!("--timeout={}", super::TIMEOUT).into()];
+        if self.node.kind() == Kind::Ssh && !super::user_chose_shell(self.site) {
+            arguments.push(format!("--rsh={}", self.rsh.as_deref().unwrap_or(super::SSH)).into());
+        }
+        if self.version < super::PROTECTS_ARGUMENTS && !is_plain(self.node.dest()) {
+            arguments.push("-s".into());
+        }
+        arguments.extend(self.site.extra.words().iter().map(OsString::from));
+        let forced =
+            ["--links", "--dirs", "--no-recursive", "--from0", "--files-from=-", "--dry-run", READ_FORMAT, "--"];
+        arguments.extend(forced.into_iter().map(OsString::from));
+        arguments.extend([self.node.dest().to_owned(), option("", nowhere.as_os_str())]);
+        Invocation { arguments, list }
+    }
+}
+
+/// The same to another place of the node.
+pub(in crate::rsync) fn at<'a>(context: Context<'a>, site: &'a Site, node: &'a Node) -> Context<'a> {
+    Context { site, node, make_path: false, ..context }
+}

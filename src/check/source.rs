@@ -1,0 +1,137 @@
+//! The source: whether it can be watched and read.
+
+use std::fs::{self, DirEntry};
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use inosync_actors::path::RelPath;
+use inosync_actors::rsync::own_name;
+use inosync_actors::site::Site;
+use inosync_actors::watcher::{count_directories, raise_watch_limit, watch_limit};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
+use super::report::Report;
+use super::shown;
+
+/// How long the look at all entries may take.
+const TIME: Duration = Duration::from_secs(120);
+/// How often it says meanwhile how far it is.
+const EVERY: Duration = Duration::from_secs(5);
+/// How many names are told.
+const NAMES: usize = 3;
+
+/// Counts the directories to watch and the entries that cannot be read.
+pub async fn look(site: &Site, report: &mut Report) {
+    let again = site.clone();
+    // Where nobody waits for it: a signal ends the check meanwhile.
+    let looked = tokio::task::spawn_blocking(move || {
+        let directories = count_directories(&again.wpath, &again.excludes);
+        (directories, unreadable(&again))
+    });
+    let Ok((directories, unreadable)) = looked.await else { return };
+    watches(site, directories, report);
+    readable(site, &unreadable, report);
+}
+
+fn watches(site: &Site, directories: usize, report: &mut Report) {
+    let wpath = shown(&site.wpath);
+    match watch_limit() {
+        Some(limit) if directories > limit => report.fault(format!(
+            "source: {wpath}: {directories} directories to watch, but fs.inotify.max_user_watches is {limit}\n  \
+             raise it: {}",
+            raise_watch_limit(directories)
+        )),
+        Some(limit) => report.well(format!(
+            "source: {wpath}: {directories} directories to watch; fs.inotify.max_user_watches is {limit}"
+        )),
+        None => report.well(format!("source: {wpath}: {directories} directories to watch; this kernel tells no limit")),
+    }
+}
+
+fn readable(site: &Site, seen: &Unreadable, report: &mut Report) {
+    let wpath = shown(&site.wpath);
+    if seen.count > 0 {
+        let names = seen.first.iter().map(|path| path.to_string()).collect::<Vec<_>>().join(", ");
+        let more = if seen.count > seen.first.len() { ", ..." } else { "" };
+        report.fault(format!(
+            "source: {wpath}: {} entries cannot be read by {}: {names}{more}\n  let that user read them (a group, an ACL, or \
+             CAP_DAC_READ_SEARCH in the unit), or exclude them by `rexcludes`",
+            seen.count,
+            own_name()
+        ));
+    }
+    if !seen.is_whole {
+        let seconds = TIME.as_secs();
+        report.warning(format!(
+            "source: {wpath}: {} entries were looked at in {seconds} s, and not the rest",
+            seen.looked_at
+        ));
+    }
+}
+
+/// What cannot be read.
+#[derive(Debug, Default)]
+struct Unreadable {
+    count: usize,
+    first: Vec<RelPath>,
+    looked_at: usize,
+    is_whole: bool,
+}
+
+impl Unreadable {
+    fn add(&mut self, path: RelPath) {
+        self.count += 1;
+        if self.first.len() < NAMES {
+            self.first.push(path);
+        }
+    }
+}
+
+/// Looks at each entry that is mirrored. Directories are done in the order in which they are found, none is followed by a
+/// symlink.
+fn unreadable(site: &Site) -> Unreadable {
+    let (started, mut told) = (Instant::now(), Instant::now());
+    let mut seen = Unreadable { is_whole: true, ..Unreadable::default() };
+    let mut directories = vec![RelPath::root()];
+    if may(&site.wpath, Access::READ_OK | Access::EXEC_OK) == Err(io::ErrorKind::PermissionDenied) {
+        seen.add(RelPath::root());
+    }
+    while let Some(directory) = directories.pop() {
+        let Ok(entries) = fs::read_dir(directory.under(&site.wpath)) else { continue };
+        for entry in entries.flatten() {
+            let path = directory.join(&entry.file_name());
+            let Ok(kind) = entry.file_type() else { continue };
+            if site.excludes.matching(&path, kind.is_dir()).is_some() {
+                continue;
+            }
+            seen.looked_at += 1;
+            if is_denied(&entry, kind) {
+                seen.add(path);
+            } else if kind.is_dir() {
+                directories.push(path);
+            }
+        }
+        if started.elapsed() > TIME {
+            seen.is_whole = false;
+            break;
+        }
+        if told.elapsed() > EVERY {
+            told = Instant::now();
+            eprintln!("inosync: {} entries of the source looked at", seen.looked_at);
+        }
+    }
+    seen.first.sort();
+    seen
+}
+
+/// Whether this user may not read a file, or enter and list a directory. Nothing else is opened by rsync.
+fn is_denied(entry: &DirEntry, kind: fs::FileType) -> bool {
+    let wanted = if kind.is_dir() { Access::READ_OK | Access::EXEC_OK } else { Access::READ_OK };
+    (kind.is_dir() || kind.is_file()) && may(&entry.path(), wanted) == Err(io::ErrorKind::PermissionDenied)
+}
+
+/// Whether this process, by its effective user and its capabilities, has this access.
+pub(super) fn may(path: &Path, access: Access) -> Result<(), io::ErrorKind> {
+    accessat(CWD, path, access, AtFlags::EACCESS).map_err(|errno| io::Error::from(errno).kind())
+}
