@@ -16,6 +16,7 @@ use inosync_actors::site::Site;
 use inosync_actors::sync::report::{log_delivery, log_failed};
 use inosync_actors::sync::{Delivery, Transport};
 use slog::{Logger, error, info, o, warn};
+use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::bars::Bars;
 use crate::exit::Exit;
@@ -40,6 +41,7 @@ pub async fn once(site: Site, version: Version, log: &Log) -> Exit {
             actix::spawn(reconcile(rsync, log))
         })
         .collect();
+    let running: Vec<AbortHandle> = tasks.iter().map(JoinHandle::abort_handle).collect();
     let all = async {
         let mut complete = true;
         for task in tasks {
@@ -49,7 +51,11 @@ pub async fn once(site: Site, version: Version, log: &Log) -> Exit {
     };
     let complete = tokio::select! {
         complete = all => complete,
-        () = interrupted(log) => false,
+        () = interrupted(log) => {
+            // A run that is ended here is no fault of its node, and nothing is tried again.
+            running.iter().for_each(AbortHandle::abort);
+            false
+        }
     };
     children.end_all().await;
     if complete { Exit::Done } else { Exit::Pending }

@@ -7,9 +7,11 @@ mod deliver;
 mod examine;
 pub mod extra;
 pub mod failure;
+mod greeting;
 mod listen;
 pub mod master;
 pub mod node;
+mod noise;
 pub mod output;
 pub mod progress;
 pub mod recipe;
@@ -39,6 +41,7 @@ use self::children::Children;
 pub use self::examine::Examination;
 use self::examine::Remote;
 use self::failure::{Cause, Failure};
+use self::greeting::Greeting;
 use self::master::Master;
 use self::node::Node;
 use self::output::Line;
@@ -198,7 +201,7 @@ impl Rsync {
         let again = self.run(order, ears).await?;
         match Failure::of(&again) {
             // The node's rsync is too old for it: the first end tells what is wrong.
-            Some(failure) if matches!(failure.cause, Cause::UnknownOption | Cause::Closed) => {
+            Some(failure) if matches!(failure.cause, Cause::UnknownOption | Cause::Closed | Cause::Silent) => {
                 self.set_make_path(false);
                 Ok(finished)
             }
@@ -305,8 +308,8 @@ impl Rsync {
             let _ = ears.worked.take().map(|worked| worked.send(()));
         };
         let line = |said: &[u8]| {
-            if run::is_greeting(said) {
-                self.hear_protocol(output::protocol(said));
+            if let Some(greeting) = Greeting::read(said) {
+                self.hear_protocol(greeting.protocol());
             }
             (ears.line)(said);
         };

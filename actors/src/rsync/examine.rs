@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use super::failure::{Cause, Failure};
+use super::greeting::Greeting;
 use super::node::Kind;
-use super::output;
 use super::recipe::Question;
 use super::run::{Finished, PATIENCE};
 use super::version::Version;
@@ -55,7 +55,10 @@ impl Rsync {
     async fn question(self: &Rc<Self>, question: Question) -> Result<(Finished, Option<u32>), Failure> {
         let mut protocol = None;
         let invocation = self.context(false).question(question);
-        let mut ears = Ears { line: &mut |said| protocol = protocol.or(output::protocol(said)), worked: None };
+        let mut ears = Ears {
+            line: &mut |said| protocol = protocol.or(Greeting::read(said).and_then(Greeting::protocol)),
+            worked: None,
+        };
         let process = self.process(self.source()?, &invocation.arguments)?;
         let finished = self.finish(process, &invocation.list, PATIENCE, &mut ears).await?;
         Ok((finished, protocol))
