@@ -18,6 +18,7 @@ use inosync_actors::site::Site;
 use inosync_actors::sync::report::{log_failed, log_reconcile};
 use inosync_actors::sync::{Delivery, Transport};
 use slog::{Logger, error, info, o, warn};
+use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::bars::Bars;
 use crate::control::{Request, ask};
@@ -45,6 +46,7 @@ pub async fn once(site: Site, version: Version, (config, sockets): (&Path, &[Pat
             actix::spawn(reconcile(rsync, log))
         })
         .collect();
+    let running: Vec<AbortHandle> = tasks.iter().map(JoinHandle::abort_handle).collect();
     let all = async {
         let mut complete = true;
         for (task, node) in tasks.into_iter().zip(&site.nodes) {
@@ -57,7 +59,11 @@ pub async fn once(site: Site, version: Version, (config, sockets): (&Path, &[Pat
     };
     let complete = tokio::select! {
         complete = all => complete,
-        () = interrupted(log) => false,
+        () = interrupted(log) => {
+            // A run that is ended here is no fault of its node, and nothing is tried again.
+            running.iter().for_each(AbortHandle::abort);
+            false
+        }
     };
     children.end_all().await;
     if complete { Exit::Done } else { Exit::Pending }

@@ -11,10 +11,12 @@ mod examine;
 pub mod extra;
 pub mod failure;
 mod greeting;
+mod greeting_time;
 mod itemized;
 mod listen;
 pub mod master;
 pub mod node;
+mod noise;
 pub mod output;
 pub mod progress;
 pub mod recipe;
@@ -47,6 +49,7 @@ use self::examine::Remote;
 pub use self::examine::{Examination, Finding, Link, Mirror, Place, Probe, Probed, Rewritten, own_name};
 use self::failure::{Cause, Failure};
 use self::greeting::Greeting;
+use self::greeting_time::GreetingTime;
 use self::master::Master;
 use self::node::Node;
 use self::output::Line;
@@ -100,7 +103,7 @@ pub struct Rsync {
     awaits_master: Cell<Option<Instant>>,
     /// The process of the shared connection over which a run hung.
     doubted: Cell<Option<i32>>,
-    greeting: Cell<Greeting>,
+    greeting: Cell<GreetingTime>,
     /// Something is new of its standbys.
     changed: Arc<Notify>,
     /// When standbys are looked at again, if because of the time.
@@ -209,7 +212,7 @@ impl Rsync {
         let again = self.run(order, ears).await?;
         match Failure::of(&again) {
             // The node's rsync is too old for it: the first end tells what is wrong.
-            Some(failure) if matches!(failure.cause, Cause::UnknownOption | Cause::Closed) => {
+            Some(failure) if matches!(failure.cause, Cause::UnknownOption | Cause::Closed | Cause::Silent) => {
                 self.set_make_path(false);
                 Ok(finished)
             }
@@ -284,8 +287,8 @@ impl Rsync {
         };
         let mut greets = self.greets(&process);
         let line = |said: &[u8]| {
-            if run::is_greeting(said) {
-                self.hear_protocol(output::protocol(said));
+            if let Some(greeting) = Greeting::read(said) {
+                self.hear_protocol(greeting.protocol());
                 greets.heard();
             }
             (ears.line)(said);

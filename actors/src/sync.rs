@@ -240,6 +240,8 @@ impl SyncActor {
         let now = Instant::now();
         match self.link.root.check() {
             Err(why) => self.hold(why, now),
+            // The end of the daemon ends its runs: that is no fault of the node.
+            Ok(()) if self.resting && (failure.cause.is_vague() || failure.cause == Cause::NotStarted) => (),
             Ok(()) if self.health.counts(started) => {
                 self.link.record.failed(failure);
                 let news = self.health.failed(failure, started, now, fastrand::f64());

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Local, Site, Ssh, program};
+use crate::support::{Local, Node, Site, Ssh, program};
 
 /// A small file system at a directory, until the end of the test.
 struct Mount(PathBuf);
@@ -42,13 +42,24 @@ fn failing(site: &Site) -> Vec<String> {
 }
 
 #[test]
-fn a_node_that_is_full_takes_everything_when_there_is_room() {
-    let mut site = Site::on(&[Local]);
-    let Some(mount) = Mount::new(&site.mirror(Local), "size=1m") else { return };
+fn a_local_node_that_is_full_takes_everything_when_there_is_room() {
+    fill_and_make_room(Local);
+}
+
+#[test]
+fn an_ssh_node_that_is_full_takes_everything_when_there_is_room() {
+    fill_and_make_room(Ssh);
+}
+
+/// The node is full for a while: that is one change of its state, however rsync's runs end meanwhile.
+fn fill_and_make_room(node: Node) {
+    let mut site = Site::on(&[node]);
+    let Some(mount) = Mount::new(&site.mirror(node), "size=1m") else { return };
     site.start_mirrored();
     site.write("big", vec![b'x'; 3_000_000]);
     site.expect_log_line(&["node failing", "the node is full", "No space left on device", "make room"]);
     site.write("small", "x");
+    site.expect_status(node, "several tries", |status| status["totals"]["failures"].as_u64() >= Some(4));
     mount.remount("size=8m");
     site.expect_identical();
     site.expect_log("node recovered");

@@ -127,7 +127,7 @@ impl Format {
         // The name may hold quotes itself: the closing one is told by what follows.
         let mut ends = quoted.iter().enumerate().filter(|&(_, &byte)| byte == b'"').map(|(at, _)| at);
         let closes = |&at: &usize| self.follows(&quoted[at + 1..]);
-        let end = if self.style == Style::Pair { ends.find(closes) } else { ends.filter(closes).last() };
+        let end = if self.style == Style::Pair { ends.find(closes) } else { ends.rfind(closes) };
         Some(Some(&quoted[..end?]))
     }
 

@@ -15,8 +15,9 @@ pub use self::links::{Link, Rewritten};
 pub use self::probe::{Place, Probe, Probed};
 pub use self::user::own_name;
 use super::failure::{Cause, Failure};
+use super::greeting::Greeting;
 use super::node::Kind;
-use super::output::{self, Line};
+use super::output::Line;
 use super::recipe::Question;
 use super::run::{Finished, PATIENCE, Patience};
 use super::version::Version;
@@ -64,7 +65,7 @@ struct Heard {
 
 impl Heard {
     fn hear(&mut self, said: &[u8]) {
-        self.protocol = self.protocol.or(output::protocol(said));
+        self.protocol = self.protocol.or(Greeting::read(said).and_then(Greeting::protocol));
         match Line::parse(said) {
             Line::MadeMirror => self.mirror = Mirror::Absent,
             Line::Sent(path, _) if path == RelPath::root() && self.mirror == Mirror::Equal => {
@@ -109,24 +110,16 @@ impl Rsync {
     }
 }
 
-/// macOS and OpenBSD have another program by the name of rsync, which lacks what the daemon asks for, and a forced command may
-/// forbid it.
+/// macOS and OpenBSD have another program by the name of rsync, which tells its version, and a forced command may allow that
+/// alone.
 fn is_rsync(finished: &Finished) -> Result<(), Failure> {
-    let lines = || finished.stderr.split(|&byte| byte == b'\n');
-    if lines().any(|line| line.starts_with(b"openrsync")) {
-        let said = "the node's rsync is openrsync, which lacks --delete-missing-args and more: install rsync itself there, \
-                    and name it by --rsync-path in `extra`";
-        return Err(Failure::new(Cause::UnknownOption, said));
+    let lines = || finished.stderr.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+    let told = |words: &str| lines().map(|line| Escaped(line).to_string()).find(|line| line.contains(words));
+    match (told("openrsync"), told("option --delete has been disabled on this server")) {
+        (Some(line), _) => Err(Failure::new(Cause::OpenRsync, line)),
+        (None, Some(line)) => Err(Failure::new(Cause::RrsyncNoDeletions, line)),
+        (None, None) => Ok(()),
     }
-    let forbids =
-        |line: &&[u8]| String::from_utf8_lossy(line).contains("option --delete has been disabled on this server");
-    if let Some(line) = lines().find(forbids) {
-        let line = line.trim_ascii();
-        let line = line.strip_suffix(b".").unwrap_or(line);
-        let said = format!("{}: start rrsync there without -no-del", Escaped(line));
-        return Err(Failure::new(Cause::OptionRefused, said));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! Decided by what rsync and ssh wrote first and by the exit code second: for one cause several codes race.
 
 mod cause;
+mod line;
 mod texts;
 
 use std::borrow::Cow;
@@ -10,7 +11,8 @@ use std::io;
 use std::path::Path;
 
 pub use self::cause::Cause;
-use self::texts::{by_code, by_text};
+use self::line::Line;
+use self::texts::{More, Verdict, verdict};
 use super::run::{Code, Finished};
 use crate::path::Escaped;
 use crate::root::RootError;
@@ -37,9 +39,13 @@ impl Failure {
         if finished.code == Code::Exit(0) {
             return None;
         }
-        let text = String::from_utf8_lossy(&finished.stderr);
-        let cause = by_text(&text, finished.code).unwrap_or_else(|| by_code(finished.code));
-        Some(Failure::new(cause, said(&finished.stderr, finished.code)))
+        let lines = Line::all(&finished.stderr);
+        let verdict = verdict(&lines, finished.code);
+        let failure = Failure::new(verdict.cause, said(&lines, &verdict, finished.code));
+        Some(match verdict.cure {
+            Some(cure) => Failure { cure: Escaped(cure.as_bytes()).to_string().into(), ..failure },
+            None => failure,
+        })
     }
 
     /// The source is not the one that the daemon started with.
@@ -83,14 +89,22 @@ fn grouped(number: u64) -> String {
     digits.chars().enumerate().flat_map(group).collect()
 }
 
-/// The most telling line of what was said: the first, since later ones are mostly its consequences.
-fn said(stderr: &[u8], code: Code) -> String {
-    let line = stderr.split(|&b| b == b'\n').map(<[u8]>::trim_ascii).find(|line| !line.is_empty());
+/// The line that decided the cause, else the first that is rsync's or ssh's own, else the first; and how rsync ended.
+fn said(lines: &[Line<'_>], verdict: &Verdict, code: Code) -> String {
     let end = match code {
         Code::Exit(code) => format!("rsync exit code {code}"),
         Code::Signal(signal) => format!("rsync ended by signal {signal}"),
     };
-    line.map_or_else(|| end.clone(), |line| format!("{} ({end})", Escaped(line)))
+    let decided = verdict.line.or_else(|| lines.iter().position(Line::is_own));
+    let Some(at) = decided.or(if lines.is_empty() { None } else { Some(0) }) else { return end };
+    let told = |line: &Line<'_>| Escaped(line.bytes).to_string();
+    let is_foreign = |line: &&Line<'_>| !line.is_own() && !line.is_end();
+    let more = match verdict.more {
+        More::Nothing => None,
+        More::Next => lines.get(at + 1).filter(is_foreign).map(|next| format!(" {}", told(next))),
+        More::Foreign => lines[..at].iter().rev().find(is_foreign).map(|last| format!(", after \"{}\"", told(last))),
+    };
+    format!("{}{} ({end})", told(&lines[at]), more.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -1,47 +1,52 @@
-//! How long a node's rsync may take to greet ours. A node that took a moment before, and is silent now, does not answer,
-//! long before rsync's own `--timeout` says so. Pure: the time in it is a parameter.
+//! The line by which rsync says that the other end has answered (`--debug=PROTO`), and what that was.
 
-use std::time::Duration;
+use crate::path::Escaped;
 
-/// What is always allowed: a login is slow when a machine is busy.
-const LEAST: Duration = Duration::from_secs(10);
-/// rsync's own `--timeout` ends it then.
-const MOST: Duration = Duration::from_secs(60);
-/// So many times what it took is allowed.
-const SLOWER: u32 = 3;
+/// How the line begins.
+const GREETING: &[u8] = b"(Client) Protocol versions: ";
+/// The highest number that a protocol may have; they are at 32. What is larger is text.
+const HIGHEST: u32 = 255;
 
-/// What is known of the greetings of one node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What the other end said first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Greeting {
-    /// None was heard yet, and perhaps none ever will be: the user's parameters may make rsync silent.
-    #[default]
-    Unknown,
-    /// One was heard.
-    Known {
-        /// How long the latest took.
-        took: Duration,
-        /// How many did not come in time since then.
-        missed: u32,
-    },
+    /// It speaks this protocol.
+    Protocol(u32),
+    /// It is no rsync: the first bytes of a text.
+    Text([u8; 4]),
 }
 
 impl Greeting {
-    /// How long the next may take; `None` if nobody knows. Each that does not come in time doubles it: a node that has become
-    /// slow is not given up.
-    pub fn patience(self) -> Option<Duration> {
-        let Greeting::Known { took, missed } = self else { return None };
-        Some((took.saturating_mul(SLOWER).max(LEAST)).saturating_mul(1 << missed.min(8)).min(MOST))
+    /// `None` if the line is another one.
+    pub fn read(line: &[u8]) -> Option<Greeting> {
+        let versions = std::str::from_utf8(line.strip_prefix(GREETING)?).ok()?;
+        let number: i64 = versions.strip_prefix("remote=")?.split(',').next()?.parse().ok()?;
+        // rsync takes four bytes for a number with a sign, the lowest first.
+        let number = u32::try_from(number).or_else(|_| i32::try_from(number).map(i32::cast_unsigned)).ok()?;
+        Some(if (1..=HIGHEST).contains(&number) {
+            Greeting::Protocol(number)
+        } else {
+            Greeting::Text(number.to_le_bytes())
+        })
     }
 
-    /// One came after this time.
-    pub fn heard(&mut self, took: Duration) {
-        *self = Greeting::Known { took, missed: 0 };
+    /// The protocol that the other end speaks.
+    pub fn protocol(self) -> Option<u32> {
+        match self {
+            Greeting::Protocol(number) => Some(number),
+            Greeting::Text(_) => None,
+        }
     }
 
-    /// One did not come in time.
-    pub fn missed(&mut self) {
-        if let Greeting::Known { missed, .. } = self {
-            *missed = missed.saturating_add(1);
+    /// What is wrong, where rsync ended with `code`, as a line of its error output: rsync says the same of a protocol that
+    /// it cannot speak and of a shell that prints something.
+    pub fn complaint(self, code: i32) -> Option<String> {
+        match self {
+            Greeting::Protocol(number) if code == 2 => Some(format!("the node speaks protocol {number}\n")),
+            Greeting::Text(text) if code != 0 => {
+                Some(format!("the node prints '{}...' where rsync should answer\n", Escaped(text.trim_ascii_end())))
+            }
+            Greeting::Protocol(_) | Greeting::Text(_) => None,
         }
     }
 }
@@ -51,16 +56,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_that_has_become_slow_is_given_more_time_and_is_not_given_up() {
-        let mut greeting = Greeting::default();
-        greeting.missed();
-        assert_eq!(greeting.patience(), None, "nobody knows how it is here");
-        for (took, allowed) in [(1, [10, 20, 40, 60, 60]), (5, [15, 30, 60, 60, 60]), (45, [60; 5])] {
-            greeting.heard(Duration::from_secs(took));
-            for seconds in allowed {
-                assert_eq!(greeting.patience(), Some(Duration::from_secs(seconds)), "{took}");
-                greeting.missed();
-            }
+    fn a_number_that_no_protocol_has_is_the_text_that_was_read_for_one() {
+        for (line, expected) in [
+            ("(Client) Protocol versions: remote=32, negotiated=32", Some(Greeting::Protocol(32))),
+            ("(Client) Protocol versions: remote=19, negotiated=19", Some(Greeting::Protocol(19))),
+            ("(Client) Protocol versions: remote=1936287828, negotiated=32", Some(Greeting::Text(*b"This"))),
+            ("(Client) Protocol versions: remote=1668048215, negotiated=32", Some(Greeting::Text(*b"Welc"))),
+            (
+                "(Client) Protocol versions: remote=-1460813375, negotiated=32",
+                Some(Greeting::Text([0xc1, 0xc1, 0xed, 0xa8])),
+            ),
+            ("(Client) Protocol versions: remote=0, negotiated=0", Some(Greeting::Text([0; 4]))),
+            ("(Server) Protocol versions: remote=32, negotiated=32", None),
+            ("(Client) Protocol versions: remote=x", None),
+            ("Protocol versions: remote=32", None),
+        ] {
+            assert_eq!(Greeting::read(line.as_bytes()), expected, "{line}");
         }
+        assert_eq!(Greeting::Text(*b"This").protocol(), None);
+        assert_eq!(
+            Greeting::Text(*b"a\n\x1b[").complaint(2).unwrap(),
+            "the node prints 'a\\x0a\\x1b[...' where rsync should answer\n"
+        );
     }
 }

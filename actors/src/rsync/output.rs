@@ -153,12 +153,6 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// The protocol that the other end speaks, from a line of `--debug=PROTO`.
-pub fn protocol(line: &[u8]) -> Option<u32> {
-    let (_, number) = std::str::from_utf8(line).ok()?.split_once("Protocol versions: remote=")?;
-    number.split(',').next()?.parse().ok()
-}
-
 /// A name as rsync prints it; directories end with a slash, the root is `./`.
 fn path(name: &[u8]) -> Option<RelPath> {
     let name = unescape(name);

@@ -155,7 +155,7 @@ impl Context<'_> {
             // What would be deleted was counted before; this is for what has changed since.
             arguments.push(format!("--max-delete={most}").into());
         }
-        arguments.extend(forced(recipe).into_iter().map(OsString::from));
+        arguments.extend(self.forced(recipe).into_iter().map(OsString::from));
         arguments.push("--".into());
         // rsync is started in the source: whatever happens to its name meanwhile, this is the directory that was checked.
         // With a list, `./` would make it enter the source once more by its name; without one, `.` would send it as a name.
@@ -172,7 +172,7 @@ impl Context<'_> {
         // Whatever the node has by the new names: what is the same is linked, and nothing else is.
         arguments.push("--checksum".into());
         arguments.extend(self.site.extra.words().iter().map(OsString::from));
-        arguments.extend(forced(Recipe::Gather).into_iter().map(OsString::from));
+        arguments.extend(self.forced(Recipe::Gather).into_iter().map(OsString::from));
         arguments.extend([option("--link-dest=", &basis), "--".into(), ".".into(), dest]);
         Invocation { arguments, list }
     }
@@ -194,7 +194,7 @@ impl Context<'_> {
         let excludes = rules::rules_below(&self.site.excludes, &moved.to);
         arguments.extend(rules.iter().chain(&excludes).map(|rule| option("--filter=", rule)));
         arguments.extend(self.site.extra.words().iter().map(OsString::from));
-        arguments.extend(forced(Recipe::Build).into_iter().map(OsString::from));
+        arguments.extend(self.forced(Recipe::Build).into_iter().map(OsString::from));
         arguments.extend([option("--link-dest=", &basis), "--".into(), "./".into(), dest]);
         Invocation { arguments, list: Vec::new() }
     }
@@ -202,7 +202,7 @@ impl Context<'_> {
     /// A probe that makes the node tell about itself.
     pub fn question(&self, question: Question) -> Invocation {
         let mut invocation = self.invocation(Recipe::Probe, Vec::new(), &[]);
-        let mut options = vec![OsString::from("--debug=PROTO")];
+        let mut options = Vec::new();
         if question == Question::Version && self.node.kind() == Kind::Ssh {
             let path = self.site.extra.value_of("--rsync-path").unwrap_or("rsync");
             // The remote shell runs both; the version goes to the error output, which is passed on as it is.
@@ -239,10 +239,15 @@ impl Context<'_> {
         if self.make_path {
             arguments.push("--mkpath".into());
         }
-        if !recipe.only_looks() {
-            arguments.push(Process::DEBUG.into());
-        }
+        arguments.push(Process::DEBUG.into());
         arguments
+    }
+
+    /// What even the user's own parameters must not change.
+    fn forced(&self, recipe: Recipe) -> Vec<&'static str> {
+        // A message of the day would stand among rsync's own lines.
+        let silent = (self.node.kind() == Kind::Daemon).then_some("--no-motd");
+        silent.into_iter().chain(forced(recipe)).collect()
     }
 
     /// Whether a comparison must not delete what only the node has: then only removals that were seen are mirrored.
@@ -256,7 +261,7 @@ pub fn user_chose_shell(site: &Site) -> bool {
     site.extra.sets_rsh() || std::env::var_os("RSYNC_RSH").is_some_and(|shell| !shell.is_empty())
 }
 
-/// What even the user's own parameters must not change.
+/// What even the user's own parameters must not change, whatever the node is.
 fn forced(recipe: Recipe) -> Vec<&'static str> {
     use Recipe::{
         Anew, Build, Deletions29, DryRun, Full, Gather, Large, Levels, Link, Missing, Present, Probe, Root, Similar,

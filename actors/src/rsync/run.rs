@@ -20,7 +20,8 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 use self::watch::{Life, Subject, stalled};
 pub use self::watch::{PATIENCE, Patience};
 use super::children::{Children, Group};
-use super::output;
+use super::greeting::Greeting;
+use super::noise::is_noise;
 use super::recipe::Invocation;
 use super::staging::Stage;
 
@@ -34,31 +35,9 @@ const LINGER: Duration = Duration::from_millis(200);
 /// The lowest priority (nice(1)); that of the disk follows it (ioprio_set(2)).
 const LOWEST: i32 = 19;
 
-/// What rsync says with [`Process::DEBUG`] when both ends have greeted each other, and when all work is done and it only
-/// waits for its children. It looks for their end every 20 ms (rsync's `wait_process_with_flush`).
-const CONNECTED: &[u8] = b"(Client) Protocol versions: ";
+/// What rsync says with [`Process::DEBUG`] when all work is done and it only waits for its children. It looks for their end
+/// every 20 ms (rsync's `wait_process_with_flush`).
 const WORKED: &[u8] = b"client_run waiting on ";
-/// Lines of the error output that tell nothing of a run: what the server of a local run says with it, and ssh of a first
-/// connection, or when it finds no shared one and makes its own.
-const NOISE: &[&[u8]] = &[
-    b"(Server) Protocol versions: ",
-    b"Warning: Permanently added",
-    b"Control socket connect(",
-    b"mux_client_request_session:",
-    b"mux_client_hello_exchange:",
-    b"muxclient:",
-    b"Shared connection to ",
-];
-
-/// Whether a line of the error output tells nothing of a run.
-pub(super) fn is_noise(line: &[u8]) -> bool {
-    line.is_empty() || NOISE.iter().any(|noise| line.starts_with(noise))
-}
-
-/// Whether a line is what rsync says when both ends have greeted each other.
-pub fn is_greeting(line: &[u8]) -> bool {
-    line.starts_with(CONNECTED)
-}
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +61,7 @@ pub struct Finished {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connected {
     /// The protocol that it speaks.
-    pub protocol: Option<u32>,
+    pub protocol: u32,
 }
 
 /// An rsync that was started and waits for its list. Dropping it ends it before it could take the end of its input for
@@ -95,13 +74,15 @@ pub struct Process {
     stderr: Option<ChildStderr>,
     /// What came of a line that is not complete.
     partial: Vec<u8>,
+    /// Whether rsync says when the other end has answered: what comes before that is not rsync's own.
+    greets: bool,
+    /// What it said of that.
+    greeting: Option<Greeting>,
     /// The directory that it works in, if it has one of its own: removed after its end.
     stage: Option<Stage>,
     /// The process whose connection it uses, if it is not its own or that of one that it started.
     carrier: Option<i32>,
     started: Instant,
-    /// Whether both ends have greeted each other.
-    greeted: bool,
     /// What it had read then, if it was left waiting.
     read: Option<u64>,
 }
@@ -141,16 +122,18 @@ impl Process {
         let mut group = children.start(&mut command, directory)?;
         let (stdin, stdout, stderr) = group.pipes();
         let stdout = stdout.map(BufReader::new);
+        let greets = arguments.iter().any(|word| word == Process::DEBUG);
         Ok(Process {
             group,
             stdin,
             stdout,
             stderr,
             partial: Vec::new(),
+            greets,
+            greeting: None,
             stage: None,
             carrier: None,
             started: Instant::now(),
-            greeted: false,
             read: None,
         })
     }
@@ -179,7 +162,7 @@ impl Process {
 
     /// Whether both ends have greeted each other.
     pub fn has_greeted(&self) -> bool {
-        self.greeted
+        self.greeting.is_some()
     }
 
     /// The directory of its own, if it has one.
@@ -202,11 +185,14 @@ impl Process {
     pub async fn idle(&mut self) -> Option<Connected> {
         loop {
             match self.idle_line().await {
-                Ok(Some(said)) if said.starts_with(CONNECTED) => {
-                    (self.greeted, self.read) = (true, Life::read(self.id()));
-                    return Some(Connected { protocol: output::protocol(&said) });
-                }
-                Ok(Some(_)) => (),
+                Ok(Some(said)) => match Greeting::read(&said) {
+                    Some(greeting @ Greeting::Protocol(protocol)) => {
+                        (self.greeting, self.read) = (Some(greeting), Life::read(self.id()));
+                        return Some(Connected { protocol });
+                    }
+                    // It ends by itself.
+                    Some(Greeting::Text(_)) | None => (),
+                },
                 Ok(None) | Err(_) => return None,
             }
         }
@@ -236,7 +222,8 @@ impl Process {
         let unheard = self.stderr.as_ref().and_then(|stderr| stderr.as_fd().try_clone_to_owned().ok());
         let is_heard =
             || unheard.as_ref().is_some_and(|pipe| rustix::io::ioctl_fionread(pipe).is_ok_and(|left| left == 0));
-        let (mut hangs, mut protocol, greeted) = (None, None, Cell::new(self.greeted));
+        let (mut hangs, mut greeting, greets) = (None, self.greeting, self.greets);
+        let greeted = Cell::new(greeting.is_some());
         let subject = Subject { process: self.group.id(), carrier: self.carrier, read: self.read, list: list.len() };
         let status = {
             let stdin = &mut self.stdin;
@@ -250,17 +237,19 @@ impl Process {
             };
             let mut worked = Some(worked);
             let line = |text: &[u8]| match text {
-                text if text.starts_with(CONNECTED) => {
-                    greeted.set(true);
-                    protocol = protocol.or(output::protocol(text));
-                    line(text);
-                }
                 text if text.starts_with(WORKED) => {
                     if let Some(worked) = worked.take().filter(|_| is_heard() && said.is_empty()) {
                         worked();
                     }
                 }
-                text => line(text),
+                text => {
+                    greeting = greeting.or_else(|| Greeting::read(text));
+                    greeted.set(greeting.is_some());
+                    // Else it is the greeting of somebody else: a message of the day.
+                    if greeting.is_some() || !greets {
+                        line(text);
+                    }
+                }
             };
             let partial = std::mem::take(&mut self.partial);
             // A carriage return comes before what rsync says of its progress; in names it is escaped.
@@ -283,10 +272,10 @@ impl Process {
         };
         let stderr = hangs.map_or_else(|| said.text.take(), |stall| stall.words().as_bytes().to_vec());
         let mut finished = Finished { code: code(status), stderr };
-        // rsync says the same of a protocol that it cannot speak and of a shell that prints something; what it takes for
-        // a number is large then.
-        if let (Code::Exit(2), Some(number @ 1..=255)) = (finished.code, protocol) {
-            finished.stderr.splice(0..0, format!("the node speaks protocol {number}\n").into_bytes());
+        if let (Code::Exit(code), Some(greeting)) = (finished.code, greeting)
+            && let Some(complaint) = greeting.complaint(code)
+        {
+            finished.stderr.splice(0..0, complaint.into_bytes());
         }
         Ok(finished)
     }
@@ -379,6 +368,24 @@ mod tests {
             let reads = read_lines(Some(far), b"one,".to_vec(), ends, |line| lines.push(line.to_vec()));
             tokio::join!(writes, reads);
             assert_eq!(lines, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_before_the_greeting_is_not_read_as_rsyncs_own_words() {
+        let greeting = "(Client) Protocol versions: remote=32, negotiated=32";
+        let script =
+            format!("echo created by the operations team; echo '*deleting|0|0|f'; echo '{greeting}'; echo own");
+        for (option, expected) in [
+            (Process::DEBUG, &[greeting, "own"][..]),
+            ("--version", &["created by the operations team", "*deleting|0|0|f", greeting, "own"]),
+        ] {
+            let arguments = ["-c", &script, option].map(OsString::from).to_vec();
+            let mut lines = Vec::new();
+            let line = |line: &[u8]| lines.push(String::from_utf8_lossy(line).into_owned());
+            let invocation = Invocation { arguments, list: Vec::new() };
+            run(&Children::default(), Path::new("/bin/sh"), None, invocation, line).await.unwrap();
+            assert_eq!(lines, expected, "{option}");
         }
     }
 }

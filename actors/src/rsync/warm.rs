@@ -167,7 +167,15 @@ impl Rsync {
         let (finished, ()) = tokio::join!(self.finish(process, &list, PATIENCE, ears), refill);
         let Ok(finished) = finished else { return Fed::Not { hung: false } };
         let broke = |failure: &Failure| {
-            matches!(failure.cause, Cause::Closed | Cause::Killed | Cause::Timeout | Cause::Unreachable)
+            matches!(
+                failure.cause,
+                Cause::Closed
+                    | Cause::Silent
+                    | Cause::Killed
+                    | Cause::Timeout
+                    | Cause::Unreachable
+                    | Cause::UnknownHost
+            )
         };
         let Some(failure) = Failure::of(&finished).filter(broke) else {
             self.standbys.borrow_mut().served();
@@ -269,7 +277,7 @@ async fn keep(rsync: Weak<Rsync>, id: u64, mut process: Process, mut asked: ones
             }
             connected = process.idle() => match (connected, rsync.upgrade()) {
                 (Some(Connected { protocol }), Some(rsync)) => {
-                    rsync.hear_protocol(protocol);
+                    rsync.hear_protocol(Some(protocol));
                     rsync.connected(id, process.id());
                 }
                 _ => break Left::Died,

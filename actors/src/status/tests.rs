@@ -3,7 +3,7 @@ use crate::root::RootError;
 use crate::rsync::failure::Cause;
 
 fn backing_off(failures: u32, until: Instant) -> Health {
-    Health::BackingOff { failures, cause: Cause::TargetFull, at: until, until }
+    Health::BackingOff { failures, cause: Cause::TargetFull, told: vec![], at: until, until }
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub enum Health {
         failures: u32,
         /// The cause of the latest.
         cause: Cause,
+        /// The causes that were told since the node was well.
+        told: Vec<Cause>,
         /// When that was.
         at: Instant,
         /// When to try again.
@@ -79,7 +81,7 @@ impl Health {
     pub fn is_failing(&self) -> bool {
         match self {
             Health::Well => false,
-            Health::BackingOff { failures, cause, .. } => *failures > 1 || !passes_at_once(*cause),
+            Health::BackingOff { failures, cause, .. } => *failures > 1 || !cause.is_hiccup(),
             Health::Held { .. } => true,
         }
     }
@@ -135,17 +137,22 @@ impl Health {
         if !self.counts(started) {
             return News::Nothing;
         }
-        let (failures, before) = match self {
-            Health::BackingOff { failures, cause, .. } => (*failures + 1, Some(*cause)),
-            Health::Well | Health::Held { .. } => (1, None),
+        let (failures, mut told) = match self {
+            Health::BackingOff { failures, told, .. } => (*failures + 1, std::mem::take(told)),
+            Health::Well | Health::Held { .. } => (1, Vec::new()),
         };
+        let cause = failure.cause;
+        // One hiccup is not worth a person's attention: the retry that follows at once tells. A run that merely breaks says
+        // nothing new of a node that is known to fail, and what takes turns is told once each.
+        let is_first_hiccup = failures == 1 && cause.is_hiccup();
+        let is_known = told.contains(&cause) || cause.is_vague() && !told.is_empty();
+        let news = !is_first_hiccup && !is_known;
+        if news {
+            told.push(cause);
+        }
         let delay = if failure.cause.is_lasting() { lasting(chance) } else { backoff(failures, chance) };
-        *self = Health::BackingOff { failures, cause: failure.cause, at: now, until: now + delay };
-        // One hiccup is not worth a person's attention: the retry that follows at once tells.
-        let first_hiccup = failures == 1 && passes_at_once(failure.cause);
-        let was_hiccup = failures == 2 && before.is_some_and(passes_at_once);
-        let news = before != Some(failure.cause) || was_hiccup;
-        if news && !first_hiccup { News::Fails } else { News::Nothing }
+        *self = Health::BackingOff { failures, cause, told, at: now, until: now + delay };
+        if news { News::Fails } else { News::Nothing }
     }
 
     // ## any => Held
@@ -176,10 +183,6 @@ pub fn backoff(failures: u32, chance: f64) -> Duration {
 /// The delay before the next try of what waits for a person, 75 to 125 % of a minute.
 pub fn lasting(chance: f64) -> Duration {
     LAST.mul_f64(0.75 + 0.5 * chance)
-}
-
-fn passes_at_once(cause: Cause) -> bool {
-    matches!(cause, Cause::Killed | Cause::Closed | Cause::Vanished | Cause::RejectsMissing)
 }
 
 #[cfg(test)]
@@ -227,6 +230,24 @@ mod tests {
     }
 
     #[test]
+    fn causes_that_take_turns_are_told_once_each_and_a_run_that_merely_breaks_is_no_news() {
+        let (mut health, mut clock) = (Health::default(), clock());
+        for (cause, expected) in [
+            (Cause::TargetFull, News::Fails),
+            (Cause::Closed, News::Nothing),
+            (Cause::Unknown, News::Nothing),
+            (Cause::TargetFull, News::Nothing),
+            (Cause::Unreachable, News::Fails),
+            (Cause::TargetFull, News::Nothing),
+            (Cause::Unreachable, News::Nothing),
+        ] {
+            assert_eq!(fails(&mut health, cause, clock()), expected, "{cause:?}");
+        }
+        assert_eq!(succeeds(&mut health, clock()), News::Recovered);
+        assert_eq!(fails(&mut health, Cause::TargetFull, clock()), News::Fails, "the node was well meanwhile");
+    }
+
+    #[test]
     fn a_killed_rsync_is_told_only_if_the_retry_fails_too() {
         let (mut health, mut clock) = (Health::default(), clock());
         assert_eq!(fails(&mut health, Cause::Killed, clock()), News::Nothing);
@@ -243,7 +264,7 @@ mod tests {
     fn what_waits_for_a_person_is_not_tried_often() {
         let (mut health, mut clock) = (Health::default(), clock());
         let now = clock();
-        fails(&mut health, Cause::HostKey, now);
+        fails(&mut health, Cause::HostKeyChanged, now);
         assert_eq!(health.may_start(now), Err(now + LAST));
         let now = clock();
         fails(&mut health, Cause::Unreachable, now);

@@ -35,6 +35,8 @@ pub struct Site {
     sshd: Option<Server>,
     rsyncd: Option<Server>,
     nodes: Vec<Node>,
+    /// Further nodes, as `rnodes` has them: nothing is expected to arrive there.
+    failing: Vec<String>,
     /// The name of the source beside the mirrors.
     source: &'static str,
     dead_port: u16,
@@ -77,6 +79,7 @@ impl Site {
             sshd: nodes.contains(&Ssh).then(|| server::sshd(&at)),
             rsyncd: nodes.contains(&Rsyncd).then(|| server::rsync_daemon(&at, &at.join("rsyncd"))),
             nodes: nodes.to_vec(),
+            failing: Vec::new(),
             source: "source",
             dead_port: server::free_port(),
             ssh_proxy: None,
@@ -158,6 +161,11 @@ impl Site {
         self.nodes = nodes.to_vec();
     }
 
+    /// Lets the configuration name this node too, at which nothing is expected to arrive.
+    pub fn also_serve(&mut self, node: &str) {
+        self.failing.push(node.to_owned());
+    }
+
     /// Lets the configuration name another source, with a file `seed` in it.
     pub fn serve_from(&mut self, source: &'static str) {
         self.source = source;
@@ -191,7 +199,8 @@ impl Site {
     /// The configuration as the daemon reads it.
     pub fn config_file(&self) -> PathBuf {
         let path = self.base().join("site.ron");
-        let nodes: Vec<String> = self.nodes.iter().map(|&node| self.name(node)).collect();
+        let mut nodes: Vec<String> = self.nodes.iter().map(|&node| self.name(node)).collect();
+        nodes.extend(self.failing.iter().cloned());
         let keys: String = self.keys.iter().map(|key| format!("    {key},\n")).collect();
         let (wpath, rpath) = (self.source(), &self.rpath);
         let text = format!("(\n    wpath: {wpath:?},\n    rpath: {rpath:?},\n    rnodes: {nodes:?},\n{keys})\n");

@@ -16,7 +16,7 @@ use super::Runs;
 use crate::filter::rules;
 use crate::path::RelPath;
 use crate::rsync::blame::{Blame, blame};
-use crate::rsync::failure::{Cause, Failure};
+use crate::rsync::failure::Failure;
 use crate::rsync::output::{self, Line};
 use crate::rsync::recipe::Recipe;
 use crate::rsync::run::Code;
@@ -170,7 +170,7 @@ impl Rsync {
             let stored = links.stored.clone();
             match runs.add(|worked| self.clone().link(links, lane, worked)).await {
                 Ok(()) => linked.append(&mut stored.borrow_mut()),
-                Err(failure) if fails_all(&failure) => return Err(failure),
+                Err(failure) if failure.cause.stops_all() => return Err(failure),
                 Err(failure) => {
                     debug!(self.log, "renamed files are sent"; "why" => %failure);
                     linked.clear();
@@ -243,7 +243,7 @@ impl Rsync {
                 delivery.moved.push(Moved { from: moved.from.clone(), to: moved.to.clone(), bytes });
                 Ok(Some(delivery))
             }
-            Some(failure) if fails_all(&failure) => Err(failure),
+            Some(failure) if failure.cause.stops_all() => Err(failure),
             Some(failure) => {
                 debug!(self.log, "a moved directory is sent"; "directory" => %moved.to, "why" => %failure);
                 Ok(None)
@@ -266,15 +266,6 @@ fn holds_others(dir: &Path) -> bool {
         }
     }
     false
-}
-
-/// Whether any run would fail so. The causes that may be of these runs alone, such as options that the node refuses, are
-/// left to the runs that follow.
-pub(super) fn fails_all(failure: &Failure) -> bool {
-    matches!(
-        failure.cause,
-        Cause::Unreachable | Cause::Timeout | Cause::SourceGone | Cause::Busy | Cause::Authentication | Cause::HostKey
-    )
 }
 
 /// What a first run links, and then a second one.

@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use slog::debug;
 
-use super::moves::fails_all;
 use crate::path::RelPath;
 use crate::rsync::failure::Failure;
 use crate::rsync::output::Line;
@@ -93,7 +92,7 @@ impl Rsync {
         };
         match failure {
             None => Ok(true),
-            Some(failure) if fails_all(&failure) => Err(failure),
+            Some(failure) if failure.cause.stops_all() => Err(failure),
             Some(failure) => {
                 debug!(self.log, "renamed files are sent as new ones"; "why" => %failure);
                 Ok(false)

@@ -14,7 +14,9 @@ use rustix::fs::MemfdFlags;
 use tokio::process::{Child, Command};
 
 use crate::rsync::children::Children;
-use crate::rsync::run::{Finished, code, is_greeting, is_noise};
+use crate::rsync::greeting::Greeting;
+use crate::rsync::noise::is_noise;
+use crate::rsync::run::{Finished, code};
 
 /// How often its output is looked at.
 const POLL: Duration = Duration::from_millis(5);
@@ -100,7 +102,7 @@ impl Apart {
     pub async fn connected(&mut self) -> io::Result<bool> {
         loop {
             let has_ended = self.child.try_wait()?.is_some();
-            if content(&self.stdout)?.split(|&byte| byte == b'\n').any(is_greeting) {
+            if content(&self.stdout)?.split(|&byte| byte == b'\n').any(|line| Greeting::read(line).is_some()) {
                 return Ok(!has_ended);
             }
             if has_ended {

@@ -3,52 +3,102 @@
 /// The causes that are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// No room, or a quota, at the node.
-    TargetFull,
-    /// The node's file system or module is read-only.
-    TargetReadOnly,
-    /// The node refused who we are.
-    Authentication,
-    /// ssh does not know, or no longer recognises, the node's host key.
-    HostKey,
+    /// The host has no address.
+    UnknownHost,
     /// The host cannot be reached.
     Unreachable,
-    /// There is no rsync at the node.
-    NoRemoteRsync,
-    /// The rsync daemon has no such module.
-    NoModule,
-    /// The rsync daemon serves all the connections that it may.
-    Busy,
-    /// The rsync daemon ends the session at its start.
-    Refused,
-    /// The login shell at the node prints something.
-    NoisyShell,
+    /// ssh does not know the node's host key.
+    HostKeyUnknown,
+    /// The node shows another host key than the one that ssh knows.
+    HostKeyChanged,
+    /// The node refuses this user's ssh key.
+    Authentication,
+    /// ssh ignores the private key, as others may read it.
+    KeyOpen,
+    /// ssh cannot read the private key.
+    KeyUnusable,
+    /// The account at the node, or its password, has expired.
+    AccountExpired,
+    /// ssh rejects its own configuration.
+    SshConfig,
     /// The remote shell program is missing on this host.
     NoRemoteShell,
-    /// A directory above the mirror is missing.
-    NoParent,
-    /// The receiver rejects missing entries.
-    RejectsMissing,
+    /// The account at the node runs no programs: nologin, or SFTP alone.
+    NoShell,
+    /// The login shell at the node prints something.
+    NoisyShell,
+    /// The node ends the session before its rsync says a word.
+    Silent,
+    /// sudo or doas at the node does not let rsync run.
+    Sudo,
+    /// There is no rsync at the node.
+    NoRemoteRsync,
+    /// The file that is named as rsync at the node cannot be run.
+    RemoteRsyncBroken,
+    /// The node has OpenBSD's program of that name.
+    OpenRsync,
+    /// rrsync at the node takes nothing.
+    RrsyncReadOnly,
+    /// rrsync at the node allows no deletions.
+    RrsyncNoDeletions,
+    /// rrsync at the node lets one rsync in at a time.
+    RrsyncLocked,
+    /// rrsync at the node refuses the run for another reason.
+    Rrsync,
+    /// The address is not that of an rsync daemon.
+    NotRsyncd,
+    /// The rsync daemon has no such module.
+    NoModule,
+    /// The rsync daemon does not let this host in.
+    HostDenied,
+    /// The rsync daemon refuses user or password.
+    DaemonLogin,
+    /// The file of `--password-file` cannot be used.
+    PasswordFile,
+    /// The rsync daemon serves all the connections that it may.
+    Busy,
+    /// The rsync daemon cannot enter the directory of the module.
+    ModulePath,
+    /// The module of the rsync daemon is read-only.
+    ModuleReadOnly,
+    /// A program of the rsync daemon's own refuses the session.
+    PreXfer,
+    /// The rsync daemon ends the session at its start.
+    Refused,
+    /// The node's daemon refuses an option, such as deletions.
+    OptionRefused,
+    /// The directory of `--temp-dir`, or of `temp dir` at the node, is missing.
+    TempDir,
     /// One end does not know an option that the other uses.
     UnknownOption,
+    /// rsync rejects what its options say.
+    Usage,
     /// The ends speak no common protocol.
     Protocol,
+    /// The receiver rejects missing entries.
+    RejectsMissing,
     /// The source is not there.
     SourceGone,
-    /// The mirror is a file, or may not be written.
+    /// A directory above the mirror is missing.
+    NoParent,
+    /// The mirror is a file, or may not be entered.
     TargetRefused,
     /// The account that writes at the node may not write the mirror.
     Unwritable,
     /// The node takes content, but neither times nor permissions nor owners.
     AttributesRefused,
-    /// The node's daemon refuses an option, such as deletions.
-    OptionRefused,
+    /// No room, or a quota, at the node.
+    TargetFull,
+    /// The node's file system is read-only.
+    TargetReadOnly,
     /// No traffic for the whole timeout.
     Timeout,
     /// rsync was killed, here or at the node.
     Killed,
     /// The connection broke.
     Closed,
+    /// The node's rsync daemon leaves paths out; the rest was done.
+    NodeExcludes,
     /// Some entries failed; the rest was done.
     Partial,
     /// Entries vanished while they were sent; the rest was done.
@@ -67,69 +117,186 @@ struct Row {
     words: &'static str,
     cure: &'static str,
     is_lasting: bool,
+    stops_all: bool,
+}
+
+impl Row {
+    /// A cause that any run fails of, whatever it is to do.
+    const fn and_any_run(self) -> Row {
+        Row { stops_all: true, ..self }
+    }
 }
 
 /// A cause that stays until a person does something.
 const fn lasting(words: &'static str, cure: &'static str) -> Row {
-    Row { words, cure, is_lasting: true }
+    Row { words, cure, is_lasting: true, stops_all: false }
 }
 
 /// A cause that can pass by itself; `cure` is empty where nobody need do anything.
 const fn passing(words: &'static str, cure: &'static str) -> Row {
-    Row { words, cure, is_lasting: false }
+    Row { words, cure, is_lasting: false, stops_all: false }
 }
 
 impl Cause {
     fn row(self) -> Row {
         match self {
-            Cause::TargetFull => {
-                passing("the node is full", "make room at the node, or exclude what need not be there")
-            }
-            Cause::TargetReadOnly => {
-                passing("the node is read-only", "remount it writable, or set `read only = no` for the module")
-            }
-            Cause::Authentication => lasting(
-                "the node refuses the login",
-                "install this user's ssh key there; for an rsync daemon give --password-file in `extra`",
-            ),
-            Cause::HostKey => lasting(
+            Cause::UnknownHost => passing(
+                "the node's name has no address",
+                "correct the name, or HostName in ssh_config, or the resolver of this machine",
+            )
+            .and_any_run(),
+            Cause::Unreachable => passing(
+                "the node cannot be reached",
+                "if it stays so: start the host or its server, or correct name, port or firewall",
+            )
+            .and_any_run(),
+            Cause::HostKeyUnknown => lasting(
                 "the node's host key is not known",
                 "log in once by hand as this user: ssh asks to accept the key",
-            ),
-            Cause::Unreachable => passing("the node cannot be reached", ""),
-            Cause::NoRemoteRsync => {
-                lasting("the node has no rsync", "install rsync at the node, or give --rsync-path in `extra`")
+            )
+            .and_any_run(),
+            Cause::HostKeyChanged => lasting(
+                "the node's host key has CHANGED, or somebody is in between",
+                "compare the fingerprint with that of the node; only then remove the old key: ssh-keygen -R HOST",
+            )
+            .and_any_run(),
+            Cause::Authentication => lasting(
+                "the node refuses the login",
+                "install this user's ssh key there; one with a passphrase needs an ssh-agent, or a key without one",
+            )
+            .and_any_run(),
+            Cause::KeyOpen => {
+                lasting("the private key is readable by others", "chmod 600 on the key file").and_any_run()
             }
-            Cause::NoModule => {
-                lasting("the node's rsync daemon has no such module", "name a module that rsyncd.conf at the node has")
+            Cause::KeyUnusable => lasting(
+                "the private key cannot be used",
+                "IdentityFile must name a private key that this user may read",
+            )
+            .and_any_run(),
+            Cause::AccountExpired => {
+                lasting("the account at the node has expired", "renew it or its password there (chage -l shows both)")
+                    .and_any_run()
             }
-            Cause::Busy => passing(
-                "the node's rsync daemon has no free connection",
-                "raise `max connections` in rsyncd.conf at the node",
-            ),
-            Cause::Refused => lasting(
-                "the node's rsync daemon refuses the session",
-                "look at its log; with --rsh in `extra` an rsync daemon is reached through that shell, as rsync itself does",
-            ),
+            Cause::SshConfig => lasting(
+                "ssh rejects its configuration",
+                "correct the file or option that ssh names, or --rsh in `extra`",
+            )
+            .and_any_run(),
+            Cause::NoRemoteShell => {
+                lasting("the remote shell program cannot be run", "install ssh, or correct --rsh in `extra`")
+                    .and_any_run()
+            }
+            Cause::NoShell => lasting(
+                "the account at the node may not run programs",
+                "it has nologin for a shell, or is for SFTP alone: give it a shell, or use another account",
+            )
+            .and_any_run(),
             Cause::NoisyShell => lasting(
                 "the node's login shell prints something",
                 "let the login scripts print only for interactive shells",
             ),
-            Cause::NoRemoteShell => {
-                lasting("the remote shell program cannot be run", "install ssh, or correct --rsh in `extra`")
+            Cause::Silent => passing(
+                "the node ended the session before rsync answered",
+                "if it stays so: `ssh HOST rsync --version`, as this user, must print a version and nothing else",
+            ),
+            Cause::Sudo => lasting(
+                "sudo at the node refuses to run rsync",
+                "allow it there without a password, by visudo: USER ALL=(root) NOPASSWD: /usr/bin/rsync",
+            )
+            .and_any_run(),
+            Cause::NoRemoteRsync => {
+                lasting("the node has no rsync", "install rsync at the node, or give --rsync-path in `extra`")
+                    .and_any_run()
             }
+            Cause::RemoteRsyncBroken => lasting(
+                "the node's rsync cannot be run",
+                "correct --rsync-path in `extra`, or install rsync at the node anew",
+            )
+            .and_any_run(),
+            Cause::OpenRsync => lasting(
+                "the node's rsync is openrsync, which cannot do this",
+                "install rsync itself there, and name it by --rsync-path in `extra`",
+            ),
+            Cause::RrsyncReadOnly => {
+                lasting("rrsync at the node is read-only", "replace -ro by -wo in its line in authorized_keys there")
+            }
+            Cause::RrsyncNoDeletions => lasting(
+                "rrsync at the node allows no deletions",
+                "remove -no-del from its line in authorized_keys there",
+            ),
+            Cause::RrsyncLocked => passing(
+                "rrsync at the node lets in one rsync at a time",
+                "add -no-lock to its line in authorized_keys there",
+            ),
+            Cause::Rrsync => lasting(
+                "rrsync at the node refuses the run",
+                "correct its line in authorized_keys there, or what it refuses here; the manual has both",
+            ),
+            Cause::NotRsyncd => {
+                lasting("no rsync daemon answers at the node", "correct its port in `rnodes`").and_any_run()
+            }
+            Cause::NoModule => {
+                lasting("the node's rsync daemon has no such module", "name a module that rsyncd.conf at the node has")
+                    .and_any_run()
+            }
+            Cause::HostDenied => lasting(
+                "the node's rsync daemon does not let this host in",
+                "correct `hosts allow` and `hosts deny` in rsyncd.conf at the node",
+            )
+            .and_any_run(),
+            Cause::DaemonLogin => lasting(
+                "the node's rsync daemon refuses the login",
+                "give user and --password-file in `extra` as `auth users` and `secrets file` in rsyncd.conf there have \
+                 them; others must not read that file",
+            )
+            .and_any_run(),
+            Cause::PasswordFile => {
+                lasting("the password file cannot be used", "correct --password-file in `extra`").and_any_run()
+            }
+            Cause::Busy => passing(
+                "the node's rsync daemon has no free connection",
+                "raise `max connections` in rsyncd.conf at the node",
+            )
+            .and_any_run(),
+            Cause::ModulePath => lasting(
+                "the directory of the module cannot be entered",
+                "mount or make `path` of the module there, and let its `uid` enter it",
+            )
+            .and_any_run(),
+            Cause::ModuleReadOnly => {
+                lasting("the module at the node is read-only", "write `read only = no` for it in rsyncd.conf there")
+                    .and_any_run()
+            }
+            Cause::PreXfer => lasting(
+                "a program of the node's rsync daemon refuses the session",
+                "it is `pre-xfer exec` or `early exec` in rsyncd.conf there: do what it asks for",
+            ),
+            Cause::Refused => lasting(
+                "the node's rsync daemon refuses the session",
+                "look at its log; with --rsh in `extra` an rsync daemon is reached through that shell, as rsync itself \
+                 does",
+            ),
+            Cause::OptionRefused => lasting(
+                "the node refuses an option",
+                "remove it from `refuse options` in rsyncd.conf at the node, or correct `extra`",
+            ),
+            Cause::TempDir => lasting(
+                "the directory for temporary files is missing at the node",
+                "make it there, or correct --temp-dir in `extra` or `temp dir` in rsyncd.conf",
+            ),
+            Cause::UnknownOption => {
+                lasting("rsync does not know an option", "correct `extra`, or install a newer rsync at the node")
+            }
+            Cause::Usage => lasting("rsync rejects its options", "correct `extra`"),
+            Cause::Protocol => {
+                lasting("the rsync versions do not understand each other", "install a newer rsync at the node")
+            }
+            Cause::RejectsMissing => passing("the node's rsync rejects deletions", ""),
+            Cause::SourceGone => passing("the source is not there", "").and_any_run(),
             Cause::NoParent => lasting(
                 "a directory above the mirror is missing",
                 "make that directory at the node by hand: one of the two rsyncs is too old for --mkpath",
             ),
-            Cause::RejectsMissing => passing("the node's rsync rejects deletions", ""),
-            Cause::UnknownOption => {
-                lasting("rsync does not know an option", "correct `extra`, or install a newer rsync at the node")
-            }
-            Cause::Protocol => {
-                lasting("the rsync versions do not understand each other", "install a newer rsync at the node")
-            }
-            Cause::SourceGone => passing("the source is not there", ""),
             Cause::TargetRefused => lasting(
                 "the mirror cannot be entered",
                 "the mirror must be a directory that this user may enter and write",
@@ -142,13 +309,17 @@ impl Cause {
                 "times, permissions or owners cannot be set at the node",
                 "give what is there to that user (chown -R), or mount it for that user (uid=)",
             ),
-            Cause::OptionRefused => lasting(
-                "the node refuses an option",
-                "remove `refuse options` from rsyncd.conf at the node, or correct `extra`",
-            ),
-            Cause::Timeout => passing("the node does not answer", ""),
+            Cause::TargetFull => {
+                passing("the node is full", "make room at the node, or exclude what need not be there")
+            }
+            Cause::TargetReadOnly => passing("the node is read-only", "remount it writable"),
+            Cause::Timeout => passing("the node does not answer", "").and_any_run(),
             Cause::Killed => passing("rsync was killed", ""),
             Cause::Closed => passing("the connection to the node broke", ""),
+            Cause::NodeExcludes => passing(
+                "the node's rsync daemon excludes some paths",
+                "exclude them by `rexcludes` too, or drop `exclude` and `filter` from rsyncd.conf there",
+            ),
             Cause::Partial => {
                 passing("some paths failed", "look at the paths: permissions here and at the node are the usual reason")
             }
@@ -169,7 +340,7 @@ impl Cause {
         self.row().words
     }
 
-    /// The admin's remedy; empty where it passes by itself.
+    /// The admin's remedy, where no more is known than the cause; empty where it passes by itself.
     pub fn cure(self) -> &'static str {
         self.row().cure
     }
@@ -194,5 +365,20 @@ impl Cause {
     /// Whether it stays until a person does something, so that trying often is of no use.
     pub fn is_lasting(self) -> bool {
         self.row().is_lasting
+    }
+
+    /// Whether it may pass in a moment, as a connection that breaks does: then it is worth no line before the next try.
+    pub fn is_hiccup(self) -> bool {
+        matches!(self, Cause::Killed | Cause::Closed | Cause::Silent | Cause::Vanished | Cause::RejectsMissing)
+    }
+
+    /// Whether it says no more than that a run broke. What broke it may have been told by the run before.
+    pub fn is_vague(self) -> bool {
+        matches!(self, Cause::Killed | Cause::Closed | Cause::Silent | Cause::Unknown)
+    }
+
+    /// Whether it stands in the way of any run, whatever that is to do.
+    pub fn stops_all(self) -> bool {
+        self.row().stops_all
     }
 }

@@ -1,3 +1,5 @@
+mod words;
+
 use super::*;
 
 #[test]
@@ -11,7 +13,7 @@ fn text_decides_before_the_code() {
         (127, "sh: 1: /opt/rsync: not found\n", Cause::NoRemoteRsync),
         (5, "@ERROR: Unknown module 'x'\n", Cause::NoModule),
         (5, "@ERROR: max connections (4) reached -- try again later\n", Cause::Busy),
-        (5, "@ERROR: auth failed on module x\n", Cause::Authentication),
+        (5, "@ERROR: auth failed on module x\n", Cause::DaemonLogin),
         (2, "protocol version mismatch -- is your shell clean?\n", Cause::NoisyShell),
         (2, "the node speaks protocol 19\nprotocol version mismatch -- is your shell clean?\n", Cause::Protocol),
         (11, "rsync: [receiver] write failed on \"/m/f\": No space left on device (28)\n", Cause::TargetFull),

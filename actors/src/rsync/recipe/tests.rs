@@ -112,8 +112,9 @@ fn a_directory_is_built_out_of_another_one_of_the_node() {
         let Invocation { arguments, list } = context(&site, &node).build(&moved, &["- /x".into()]);
         let words = words(&arguments);
         let basis = format!("--link-dest={basis}");
-        let plain = ["-a", "--recursive", "--no-links", "--no-devices", "--no-specials", "--delete", "--force"];
-        let end = [&plain[..], &["--out-format=%i|%l|%b|%n", &basis, "--", "./", dest]].concat();
+        let motd: &[&str] = if node.kind() == Kind::Daemon { &["--no-motd"] } else { &[] };
+        let plain = ["--recursive", "--no-links", "--no-devices", "--no-specials", "--delete", "--force"];
+        let end = [&["-a"], motd, &plain[..], &["--out-format=%i|%l|%b|%n", &basis, "--", "./", dest]].concat();
         assert!(words.ends_with(&end), "{words:?}");
         assert!(words.contains(&"--filter=- /x") && words.contains(&"--filter=- *.tmp"));
         // A blank in the value of an option; the shell and some daemons take it otherwise.

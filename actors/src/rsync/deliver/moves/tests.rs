@@ -1,4 +1,5 @@
 use super::*;
+use crate::rsync::failure::Cause;
 
 fn rel(path: &str) -> RelPath {
     RelPath::new(path.as_bytes()).unwrap()
@@ -81,6 +82,6 @@ fn only_what_any_run_would_fail_of_fails_a_delivery() {
         (Cause::Partial, false),
         (Cause::TargetFull, false),
     ] {
-        assert_eq!(fails_all(&Failure::new(cause, "")), expected, "{cause:?}");
+        assert_eq!(cause.stops_all(), expected, "{cause:?}");
     }
 }
