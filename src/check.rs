@@ -17,7 +17,7 @@ use inosync_actors::rsync::version::Version;
 use inosync_actors::site::Site;
 
 use self::report::Report;
-use crate::config::{Configuration, Service, fault_of};
+use crate::config::{Service, fault_of};
 use crate::control::{Answer, Request, ask};
 use crate::exit::Exit;
 use crate::once::sound_root;
@@ -32,13 +32,12 @@ pub struct Scope<'a> {
 }
 
 /// Prints a report on standard output. [`Exit::Environment`] when something would keep the daemon from its work.
-pub async fn check(config: &Path, configuration: Configuration, version: Version, scope: Scope<'_>) -> Exit {
-    let Configuration { mut site, service } = configuration;
+pub async fn check(config: &Path, mut site: Site, service: &Service, version: Version, scope: Scope<'_>) -> Exit {
     let mut report = Report::default();
     unit::look(config, &site, &mut report);
     report.well(format!("rsync: {} {version}", shown(&site.rsync)));
     match scope.node {
-        None => own(config, &site, &service, &mut report).await,
+        None => own(config, &site, service, &mut report).await,
         Some(name) => {
             let names: Vec<String> =
                 site.nodes.iter().map(|node| Escaped(node.name().as_bytes()).to_string()).collect();

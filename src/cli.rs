@@ -1,6 +1,7 @@
 //! The command line: what an admin or a unit file may write. What it means is for `main`.
 
 mod completions;
+mod mistakes;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -113,12 +114,17 @@ pub fn parse() -> Result<Options, Exit> {
     if let Some(script) = completions::asked(std::env::args_os().skip(1)) {
         return Err(written(std::io::stdout().write_all(&script).and_then(|()| std::io::stdout().flush())));
     }
+    let arguments: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    if let Some(message) = mistakes::one_dash(&arguments) {
+        logging::say(&message);
+        return Err(Exit::Usage);
+    }
     parse_from(std::env::args_os()).map_err(|error| match exit_of(&error) {
         Exit::Done => written(writeln!(std::io::stdout(), "{}", error.message)),
         // It has not kept the reason.
         Exit::Environment => written(writeln!(std::io::stdout(), "inosync {}", env!("CARGO_PKG_VERSION"))),
         exit => {
-            logging::say(&error.message);
+            logging::say(&mistakes::told(&error, &arguments));
             exit
         }
     })

@@ -2,36 +2,38 @@
 //! Reads the file system only to check paths; nothing is created, and no node is contacted.
 
 mod check;
+mod complaint;
+mod doubtful;
+mod foreign;
+mod mistakes;
+mod names;
+mod notation;
+mod open;
+mod paths;
+mod reader;
 mod service;
 #[cfg(test)]
 mod tests;
 mod text;
 mod values;
 
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use inosync_actors::filter::excludes::Excludes;
 use inosync_actors::filter::settle::Settle;
-use inosync_actors::path::Escaped;
 use inosync_actors::rsync::extra::Extra;
 use inosync_actors::site::{DirMoves, InitialSync, Site};
-use ron::error::Error as Ron;
-use ron::value::RawValue;
-use serde::Deserialize;
 
 use crate::exit::Exit;
 pub use check::fault_of;
+pub use complaint::{Complaint, Complaints};
+use reader::Reader;
 pub use service::Service;
-use text::{Complaint, SYNTAX_CURE, Source, Value, in_sentence, notation};
+use text::Source;
 use values::{dir_moves, every, extra, initial_sync, patterns, settle};
 
 /// rsync, unless the configuration names another.
 const DEFAULT_RSYNC: &str = "/usr/bin/rsync";
-
-/// In bytes: no configuration is so large, and a device has no end.
-const LARGEST: u64 = 1 << 20;
 
 /// In seconds. systemd kills a service that takes longer than its own TimeoutStopSec, 90 by default.
 const DEFAULT_STOP_TIMEOUT: u64 = 30;
@@ -109,72 +111,6 @@ pub const KEYS: &[(&str, &str)] = &[
     ("log", "log: (format: Text, level: Info)"),
 ];
 
-/// The file as it is written. Each value is read on its own, so that an error knows its position.
-#[derive(Deserialize)]
-#[serde(rename = "Site", deny_unknown_fields)]
-struct Written<'a> {
-    #[serde(borrow)]
-    wpath: &'a RawValue,
-    #[serde(borrow)]
-    rexcludes: Option<&'a RawValue>,
-    #[serde(borrow)]
-    rpath: &'a RawValue,
-    #[serde(borrow)]
-    rnodes: &'a RawValue,
-    #[serde(borrow)]
-    extra: Option<&'a RawValue>,
-    #[serde(borrow)]
-    rspeed: Option<&'a RawValue>,
-    #[serde(borrow)]
-    rsync: Option<&'a RawValue>,
-    #[serde(borrow)]
-    logfile: Option<&'a RawValue>,
-    #[serde(borrow)]
-    initial_sync: Option<&'a RawValue>,
-    #[serde(borrow)]
-    dir_moves: Option<&'a RawValue>,
-    #[serde(borrow)]
-    standby: Option<&'a RawValue>,
-    #[serde(borrow)]
-    max_standbys: Option<&'a RawValue>,
-    #[serde(borrow)]
-    ssh_master: Option<&'a RawValue>,
-    #[serde(borrow)]
-    bulk_size: Option<&'a RawValue>,
-    #[serde(borrow)]
-    state_dir: Option<&'a RawValue>,
-    #[serde(borrow)]
-    staging: Option<&'a RawValue>,
-    #[serde(borrow)]
-    stop_timeout: Option<&'a RawValue>,
-    #[serde(borrow)]
-    allow_empty: Option<&'a RawValue>,
-    #[serde(borrow)]
-    marker: Option<&'a RawValue>,
-    #[serde(borrow)]
-    max_delete: Option<&'a RawValue>,
-    #[serde(borrow)]
-    watch_poll: Option<&'a RawValue>,
-    #[serde(borrow)]
-    settle: Option<&'a RawValue>,
-    #[serde(borrow)]
-    resync_every: Option<&'a RawValue>,
-    #[serde(borrow)]
-    verify_every: Option<&'a RawValue>,
-    #[serde(borrow)]
-    on_synced: Option<&'a RawValue>,
-    #[serde(borrow)]
-    on_all_synced: Option<&'a RawValue>,
-    #[serde(borrow)]
-    hook_timeout: Option<&'a RawValue>,
-    #[serde(borrow)]
-    socket_dir: Option<&'a RawValue>,
-    #[serde(borrow)]
-    listen: Option<&'a RawValue>,
-    #[serde(borrow)]
-    log: Option<&'a RawValue>,
-}
-
 /// A configuration file, checked.
 #[derive(Debug, Clone)]
 pub struct Configuration {
@@ -182,23 +118,16 @@ pub struct Configuration {
     pub site: Site,
     /// What the process needs beside that.
     pub service: Service,
+    /// What is taken, and most likely not meant as it is written.
+    pub warnings: Vec<Complaint>,
 }
 
 /// Why a configuration was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("{file}: cannot read the configuration: {cause}\n  name a readable file with -c FILE")]
-    Unreadable {
-        /// Its name, for people.
-        file: String,
-        /// What the kernel said.
-        #[source]
-        cause: std::io::Error,
-    },
-    /// Something in it is wrong.
+    /// Something in it is wrong, or it cannot be read.
     #[error("{0}")]
-    Wrong(Complaint),
+    Wrong(Complaints),
     /// It is right, but this machine lacks something.
     #[error("{0}")]
     Environment(Complaint),
@@ -208,15 +137,29 @@ impl ConfigError {
     /// How the command ends because of it.
     pub fn exit_code(&self) -> Exit {
         match self {
-            ConfigError::Unreadable { .. } | ConfigError::Wrong(_) => Exit::Config,
+            ConfigError::Wrong(_) => Exit::Config,
             ConfigError::Environment(_) => Exit::Environment,
+        }
+    }
+
+    /// The fault and the cure, for the log.
+    pub fn in_one_line(&self) -> String {
+        match self {
+            ConfigError::Wrong(complaints) => complaints.in_one_line(),
+            ConfigError::Environment(complaint) => complaint.in_one_line(),
         }
     }
 }
 
 impl From<Complaint> for ConfigError {
     fn from(complaint: Complaint) -> Self {
-        ConfigError::Wrong(complaint)
+        ConfigError::Wrong(complaint.into())
+    }
+}
+
+impl From<Complaints> for ConfigError {
+    fn from(complaints: Complaints) -> Self {
+        ConfigError::Wrong(complaints)
     }
 }
 
@@ -237,154 +180,105 @@ pub struct Outline {
 /// # Errors
 /// [`ConfigError`] when the file cannot be read, or these keys are wrong.
 pub fn outline(path: &Path) -> Result<Outline, ConfigError> {
-    with_source(path, |source| {
-        let written = written(source)?;
-        let excludes = source.optional("rexcludes", written.rexcludes);
-        let excludes = excludes.map_or(Ok(Vec::new()), |list| patterns(&list))?;
-        Ok(Outline {
-            wpath: check::absolute(&source.value("wpath", written.wpath), "wpath")?,
+    open::with_source(path, |source| {
+        let mut read = Reader::of(source);
+        let excludes = read.optional("rexcludes", Vec::new(), |list| patterns(&list));
+        let wpath = read.required("wpath", |value| paths::absolute(&value, "wpath"));
+        let sockets = read.key("socket_dir", |value| service::sockets(path, value.as_ref()));
+        let parts = excludes.zip(wpath).zip(sockets);
+        read.finish(parts.map(|((excludes, wpath), sockets)| Outline {
+            wpath,
             excludes: Excludes::from_patterns(excludes),
-            sockets: service::sockets(path, source.optional("socket_dir", written.socket_dir).as_ref())?,
-        })
+            sockets,
+        }))
     })
 }
 
 /// Reads and checks a configuration file.
 ///
 /// # Errors
-/// [`ConfigError`] for the first thing that is wrong.
+/// [`ConfigError`] for all that is wrong in it, as far as that can be told apart.
 pub fn load(path: &Path) -> Result<Configuration, ConfigError> {
-    with_source(path, check_text)
-}
-
-/// The file, unless it is without end.
-fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST { Err(std::io::Error::other("it is larger than 1 MiB")) } else { Ok(bytes) }
-}
-
-fn with_source<T>(path: &Path, read: impl FnOnce(Source<'_>) -> Result<T, ConfigError>) -> Result<T, ConfigError> {
-    let file = || Escaped(path.as_os_str().as_bytes()).to_string();
-    let bytes = read_bounded(path).map_err(|cause| ConfigError::Unreadable { file: file(), cause })?;
-    match std::str::from_utf8(&bytes) {
-        // Some editors put a mark before the first character.
-        Ok(text) => read(Source { file: path, text: text.strip_prefix('\u{feff}').unwrap_or(text) }),
-        Err(error) => {
-            let (text, at) = (String::from_utf8_lossy(&bytes), error.valid_up_to());
-            let cure = "save the file as UTF-8; a path that is not UTF-8 cannot be written here";
-            Err(Source { file: path, text: &text }.complaint(at..at + 1, "this byte is not UTF-8", cure).into())
-        }
-    }
-}
-
-fn written(source: Source<'_>) -> Result<Written<'_>, Complaint> {
-    if source.text.trim().is_empty() {
-        let cure = "at least: (wpath: \"/from\", rpath: \"/to\", rnodes: [\"user@host:\"])";
-        return Err(source.complaint(0..0, "the file is empty", cure));
-    }
-    notation().from_str(source.text).map_err(|error| complain_about_notation(source, &error))
+    open::with_source(path, check_text)
 }
 
 fn check_text(source: Source<'_>) -> Result<Configuration, ConfigError> {
-    let written = written(source)?;
-    let value = |key: &'static str, raw| source.optional(key, raw);
-
-    let wpath = check::wpath(&source.value("wpath", written.wpath))?;
-    let excludes = value("rexcludes", written.rexcludes).map_or(Ok(Vec::new()), |list| patterns(&list))?;
-    let excludes = Excludes::from_patterns(excludes);
-    let (rpath, rnodes) = (source.value("rpath", written.rpath), source.value("rnodes", written.rnodes));
-    let nodes = check::nodes(&rpath, &rnodes, &wpath.resolved)?;
-    let extra = value("extra", written.extra).map_or(Ok(Extra::default()), |value| extra(&value, &nodes))?;
-    let number = |key: &'static str, raw, default, (least, most), unit| {
-        value(key, raw).map_or(Ok(default), |value: Value<'_>| value.number_from(least, most, unit))
-    };
-    let rspeed = number("rspeed", written.rspeed, 0, (0, MAX_RSPEED), "KiB/s")?;
-    let logfile = value("logfile", written.logfile);
-    let logfile = logfile.map(|value| check::logfile(&value, &wpath.resolved, &excludes, &nodes)).transpose()?;
-    let initial_sync =
-        value("initial_sync", written.initial_sync).map_or(Ok(InitialSync::default()), |value| initial_sync(&value))?;
-    let dir_moves = value("dir_moves", written.dir_moves).map_or(Ok(DirMoves::default()), |value| dir_moves(&value))?;
-    let stop_timeout =
-        number("stop_timeout", written.stop_timeout, DEFAULT_STOP_TIMEOUT, (0, MAX_STOP_TIMEOUT), "seconds")?;
-    let resync_every = value("resync_every", written.resync_every).map_or(Ok(None), |value| every(&value))?;
-    let verify_every = value("verify_every", written.verify_every).map_or(Ok(None), |value| every(&value))?;
-    let hook = |key: &'static str, raw| value(key, raw).map_or(Ok(None), |value| check::hook(&value, key));
-    let (on_synced, on_all_synced) =
-        (hook("on_synced", written.on_synced)?, hook("on_all_synced", written.on_all_synced)?);
-    let hook_timeout =
-        number("hook_timeout", written.hook_timeout, DEFAULT_HOOK_TIMEOUT, (1, MAX_HOOK_TIMEOUT), "seconds")?;
-    let switch = |key, raw| value(key, raw).map_or(Ok(true), |value: Value<'_>| value.boolean());
-    let (standby, ssh_master) = (switch("standby", written.standby)?, switch("ssh_master", written.ssh_master)?);
-    let max_standbys = number("max_standbys", written.max_standbys, DEFAULT_STANDBYS, (0, MAX_STANDBYS), "processes")?;
-    let bulk_size = number("bulk_size", written.bulk_size, DEFAULT_BULK_SIZE, (0, MAX_BULK_SIZE), "MiB")?;
-    let allow_empty = value("allow_empty", written.allow_empty).map_or(Ok(false), |value| value.boolean())?;
-    let marker = value("marker", written.marker).map(|value| check::marker(&value, &excludes)).transpose()?;
-    let max_delete = value("max_delete", written.max_delete);
-    let max_delete = max_delete.map(|value| value.number(MAX_MAX_DELETE, "entries")).transpose()?;
-    let watch_poll = number("watch_poll", written.watch_poll, DEFAULT_WATCH_POLL, (1, MAX_WATCH_POLL), "seconds")?;
-    let settle = value("settle", written.settle).map_or(Ok(Settle::default()), |value| settle(&value))?;
-    let own = check::Own { config: source.file, wpath: &wpath.resolved, excludes: &excludes, nodes: &nodes };
-    let state_file = own.state_file(value("state_dir", written.state_dir).as_ref())?;
-    let staging = own.staging(value("staging", written.staging).as_ref(), state_file.as_deref())?;
-    let [log, socket_dir, listen] =
-        [("log", written.log), ("socket_dir", written.socket_dir), ("listen", written.listen)]
-            .map(|(key, raw)| value(key, raw));
-    let service = Service::of(&own, log.as_ref(), socket_dir.as_ref(), listen.as_ref())?;
+    let mut read = Reader::of(source);
+    let checked = configuration(&mut read, source);
+    let configuration = read.finish(checked)?;
     // Last: it is about this machine, and the file itself should be right first.
-    let rsync = check::rsync(source, value("rsync", written.rsync).as_ref(), Path::new(DEFAULT_RSYNC))?;
-
-    let stop_timeout = Duration::from_secs(stop_timeout);
-    let wpath = wpath.named;
-    let (max_standbys, bulk_size) = (usize::try_from(max_standbys).unwrap_or(usize::MAX), bulk_size << 20);
-    let site = Site {
-        wpath,
-        excludes,
-        nodes,
-        rsync,
-        extra,
-        rspeed,
-        logfile,
-        initial_sync,
-        dir_moves,
-        standby,
-        max_standbys,
-        ssh_master,
-        bulk_size,
-        state_file,
-        staging,
-        stop_timeout,
-        allow_empty,
-        marker,
-        max_delete,
-        watch_poll: Duration::from_secs(watch_poll),
-        settle,
-        resync_every,
-        verify_every,
-        on_synced,
-        on_all_synced,
-        hook_timeout: Duration::from_secs(hook_timeout),
-    };
-    Ok(Configuration { site, service })
+    check::program(source, &configuration.site.rsync)?;
+    Ok(configuration)
 }
 
-/// ron's errors about the file as a whole, in our words.
-fn complain_about_notation(source: Source<'_>, error: &ron::error::SpannedError) -> Complaint {
-    let at = source.error_range(error);
-    let allowed = || format!("allowed keys: {}", KEYS.iter().map(|(key, _)| *key).collect::<Vec<_>>().join(", "));
-    let example = |key: &'static str| KEYS.iter().find(|(name, _)| *name == key).map_or(key, |(_, example)| *example);
-    match &error.code {
-        Ron::NoSuchStructField { found, .. } => source.complaint(at, format!("unknown key `{found}`"), allowed()),
-        Ron::MissingStructField { field, .. } => {
-            source.complaint(at, format!("the key `{field}` is missing"), format!("add {}", example(field)))
-        }
-        Ron::DuplicateStructField { field, .. } => {
-            source.complaint(at, format!("the key `{field}` is given twice"), "keep one of them")
-        }
-        Ron::ExpectedStructLike | Ron::ExpectedNamedStructLike(_) | Ron::ExpectedDifferentStructName { .. } => {
-            source.complaint(at, "the configuration must be one pair of parentheses", SYNTAX_CURE)
-        }
-        other => source.complaint(at, in_sentence(other), SYNTAX_CURE),
-    }
+/// Everything in the file; `None` if the reader has something to complain about.
+fn configuration(read: &mut Reader<'_>, source: Source<'_>) -> Option<Configuration> {
+    let wpath = read.required("wpath", |value| check::wpath(&value));
+    let excludes = read.optional("rexcludes", Vec::new(), |list| patterns(&list)).map(Excludes::from_patterns);
+    let resolved = wpath.as_ref().map(|wpath| wpath.resolved.as_path());
+    let (rpath, rnodes) = (read.value("rpath"), read.value("rnodes"));
+    let nodes = read.keep(check::nodes(rpath.as_ref(), rnodes.as_ref(), resolved));
+    let own = check::Own {
+        config: source.file,
+        wpath: resolved,
+        excludes: excludes.as_ref(),
+        nodes: nodes.as_deref().unwrap_or_default(),
+    };
+
+    let extra = read.optional("extra", Extra::default(), |value| extra(&value, &own));
+    let rspeed = read.number("rspeed", 0, (0, MAX_RSPEED), "KiB/s");
+    let logfile = read.maybe("logfile", |value| own.logfile(&value));
+    let initial_sync = read.optional("initial_sync", InitialSync::default(), |value| initial_sync(&value));
+    let dir_moves = read.optional("dir_moves", DirMoves::default(), |value| dir_moves(&value));
+    let stop_timeout = read.seconds("stop_timeout", DEFAULT_STOP_TIMEOUT, (0, MAX_STOP_TIMEOUT));
+    let resync_every = read.optional("resync_every", None, |value| every(&value));
+    let verify_every = read.optional("verify_every", None, |value| every(&value));
+    let on_synced = read.optional("on_synced", None, |value| check::hook(&value, "on_synced"));
+    let on_all_synced = read.optional("on_all_synced", None, |value| check::hook(&value, "on_all_synced"));
+    let hook_timeout = read.seconds("hook_timeout", DEFAULT_HOOK_TIMEOUT, (1, MAX_HOOK_TIMEOUT));
+    let standby = read.optional("standby", true, |value| value.boolean());
+    let ssh_master = read.optional("ssh_master", true, |value| value.boolean());
+    let max_standbys = read.number("max_standbys", DEFAULT_STANDBYS, (0, MAX_STANDBYS), "processes");
+    let bulk_size = read.number("bulk_size", DEFAULT_BULK_SIZE, (0, MAX_BULK_SIZE), "MiB");
+    let allow_empty = read.optional("allow_empty", false, |value| value.boolean());
+    let marker = read.maybe("marker", |value| check::marker(&value, own.excludes));
+    let max_delete = read.maybe("max_delete", |value| value.number(MAX_MAX_DELETE, "entries"));
+    let watch_poll = read.seconds("watch_poll", DEFAULT_WATCH_POLL, (1, MAX_WATCH_POLL));
+    let settle = read.optional("settle", Settle::default(), |value| settle(&value));
+    let state_file = read.key("state_dir", |value| own.state_file(value.as_ref()));
+    let state = state_file.as_ref().and_then(Option::as_deref);
+    let staging = read.key("staging", |value| own.staging(value.as_ref(), state));
+    let service = Service::read(read, &own);
+    let rsync = read.optional("rsync", DEFAULT_RSYNC.into(), |value| check::rsync(&value));
+    let warnings = doubtful::warnings(read, &own, extra.as_ref(), wpath.as_ref().map(|wpath| wpath.named.as_path()));
+
+    let site = Site {
+        wpath: wpath?.named,
+        excludes: excludes?,
+        nodes: nodes?,
+        rsync: rsync?,
+        extra: extra?,
+        rspeed: rspeed?,
+        logfile: logfile?,
+        initial_sync: initial_sync?,
+        dir_moves: dir_moves?,
+        standby: standby?,
+        max_standbys: usize::try_from(max_standbys?).unwrap_or(usize::MAX),
+        ssh_master: ssh_master?,
+        bulk_size: bulk_size? << 20,
+        state_file: state_file?,
+        staging: staging?,
+        stop_timeout: stop_timeout?,
+        allow_empty: allow_empty?,
+        marker: marker?,
+        max_delete: max_delete?,
+        watch_poll: watch_poll?,
+        settle: settle?,
+        resync_every: resync_every?,
+        verify_every: verify_every?,
+        on_synced: on_synced?,
+        on_all_synced: on_all_synced?,
+        hook_timeout: hook_timeout?,
+    };
+    Some(Configuration { site, service: service?, warnings })
 }

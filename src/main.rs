@@ -1,6 +1,7 @@
 //! inosync mirrors a directory tree to its nodes, change by change. Start-up order: options, configuration, log, rsync,
 //! then one of the commands. The daemon itself is the library `inosync_actors`.
 
+mod advice;
 mod bars;
 mod check;
 mod cli;
@@ -65,27 +66,33 @@ fn refused(error: &ConfigError) -> Exit {
 }
 
 async fn start(options: &Options) -> Exit {
-    let Configuration { site, service } = match config::load(options.config()) {
+    let configuration = match config::load(options.config()) {
         Ok(configuration) => configuration,
         Err(error) => return refused(&error),
     };
-    let log = Log::new(options.verbose, service.log);
-    let exit = carry_out(options, Configuration { site, service }, &log).await;
+    let log = Log::new(options.verbose, configuration.service.log);
+    let exit = carry_out(options, configuration, &log).await;
     log.bars.as_ref().inspect(|bars| bars.clear());
     exit
 }
 
-async fn carry_out(options: &Options, Configuration { site, service }: Configuration, log: &Log) -> Exit {
-    let version = match program::version(&site.rsync).await {
+async fn carry_out(options: &Options, configuration: Configuration, log: &Log) -> Exit {
+    if options.check {
+        advice::print(&configuration.warnings, &configuration.site);
+    } else {
+        advice::log(&configuration.warnings, &log.logger);
+    }
+    let version = match program::version(&configuration.site.rsync).await {
         Ok(version) => version,
         Err(why) => {
             error!(log.logger, "{why}");
             return Exit::Environment;
         }
     };
+    let Configuration { site, service, warnings } = configuration;
     if options.check {
         let scope = check::Scope { offline: options.offline, node: options.node.as_deref() };
-        check::check(options.config(), Configuration { site, service }, version, scope).await
+        check::check(options.config(), site, &service, version, scope).await
     } else if options.dry_run {
         once::dry_run(site, version, &log.logger).await
     } else if options.verify {
@@ -93,6 +100,6 @@ async fn carry_out(options: &Options, Configuration { site, service }: Configura
     } else if options.once {
         once::once(site, version, (options.config(), &service.sockets), log).await
     } else {
-        run::run(options.config(), Configuration { site, service }, version, log).await
+        run::run(options.config(), Configuration { site, service, warnings }, version, log).await
     }
 }

@@ -19,7 +19,7 @@ use crate::listen::Page;
 use crate::logging::Log;
 use crate::notify::Notify;
 use crate::terminal::Terminal;
-use crate::{program, status};
+use crate::{advice, program, status};
 
 /// The signals that ask for a stop.
 pub struct StopSignals {
@@ -127,7 +127,7 @@ pub async fn run(path: &Path, configuration: Configuration, version: Version, vo
             return Exit::Environment;
         }
     };
-    let (Configuration { site, service }, desk) = (configuration, Desk::default());
+    let (Configuration { site, service, .. }, desk) = (configuration, Desk::default());
     let front = Front::of(service, &desk, log);
     let notify = Notify::of_process();
     let company = Company { audience: Bars::audience(voice.bars.as_ref()), paused: Paused::default() };
@@ -161,6 +161,7 @@ impl Process<'_> {
         let mut daemon = start(self.site.clone(), self.version, company, &self.voice.logger.new(o!()))?;
         self.desk.open(daemon.handle());
         let _companion = self.notify.accompany(daemon.pulse());
+        advice::look_when_ready(daemon.pulse(), &self.site, &self.voice.logger);
         let mut stopping = false;
         let ending = loop {
             tokio::select! {
@@ -202,7 +203,11 @@ impl Process<'_> {
             read = read_again(self.path, &self.voice.logger) => read,
             () = self.signals.stop.next() => return HungUp::Stop,
         };
-        let Some((Configuration { site, service }, version)) = read else { return HungUp::Refused };
+        let Some((Configuration { site, service, warnings }, version)) = read else { return HungUp::Refused };
+        advice::log(&warnings, &self.voice.logger);
+        if site.excludes != self.site.excludes {
+            advice::look(site.excludes.clone(), &site.wpath, &self.voice.logger);
+        }
         (self.site, self.version) = (site, version);
         let log_differs = self.voice.adapt(service.log);
         let mut beside = self.front.adapt(service, &self.desk, &self.voice.logger);
@@ -237,18 +242,11 @@ enum HungUp {
 /// The configuration as it is now, if it is right.
 async fn read_again(path: &Path, log: &Logger) -> Option<(Configuration, Version)> {
     let refuse = |why: &str| error!(log, "reload refused: {why}: what was read before stays in force");
-    let configuration = config::load(path).inspect_err(|why| refuse(&in_one_line(&why.to_string()))).ok()?;
+    let configuration = config::load(path).inspect_err(|why| refuse(&why.in_one_line())).ok()?;
     let asked = tokio::time::timeout(VERSION_TIME, program::version(&configuration.site.rsync)).await;
     let asked = asked.inspect_err(|_| refuse("rsync does not tell its version")).ok()?;
     let version = asked.inspect_err(|why| refuse(&why.to_string())).ok()?;
     Some((configuration, version))
-}
-
-/// What is wrong and its cure, without the line of the file between them.
-fn in_one_line(complaint: &str) -> String {
-    let mut lines = complaint.lines().map(str::trim);
-    let (what, cure) = (lines.next().unwrap_or_default(), lines.next_back());
-    cure.map_or_else(|| what.to_owned(), |cure| format!("{what}: {cure}"))
 }
 
 fn said(ending: Ending, log: &Logger) -> Exit {
@@ -262,22 +260,6 @@ fn said(ending: Ending, log: &Logger) -> Exit {
         Ending::Crashed => {
             error!(log, "a defect of inosync ended it: please report the lines above");
             Exit::Internal
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_complaint_of_several_lines_is_told_in_one() {
-        for (complaint, expected) in [
-            ("f.ron:2:8: `x` is no y\n    2 | x: 1\n      |    ^\n  write y", "f.ron:2:8: `x` is no y: write y"),
-            ("f.ron: cannot read\n  name another", "f.ron: cannot read: name another"),
-            ("one line", "one line"),
-        ] {
-            assert_eq!(in_one_line(complaint), expected);
         }
     }
 }

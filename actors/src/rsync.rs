@@ -186,7 +186,9 @@ impl Rsync {
             // The directory above the mirror is missing, which the next run cures: it says nothing of deletions.
             Some(Failure { cause: Cause::NoParent, .. }) if self.can_make_path() => (),
             // The node's daemon excludes the name that is asked for, and looks no further.
-            Some(Failure { cause: Cause::Partial, .. }) if examine::is_excluded(&probed.stderr) => {
+            Some(Failure { cause: Cause::Partial | Cause::NodeExcludes, .. })
+                if examine::is_excluded(&probed.stderr) =>
+            {
                 self.deletions.set(Deletions::Listed);
             }
             Some(failure) => return Err(failure),

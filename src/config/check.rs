@@ -4,16 +4,20 @@ use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use inosync_actors::filter::excludes::Excludes;
 use inosync_actors::path::{Escaped, RelPath};
+use inosync_actors::rsync::extra::Keeps;
 use inosync_actors::rsync::node::{self, Node};
 use inosync_actors::site::Hook;
 
 use super::ConfigError;
-use super::text::{Complaint, Source, Value};
+use super::complaint::{Complaint, Complaints};
+use super::paths::{absolute, absolute_in, lies_in, other_notation, resolve_existing, shown};
+use super::reader::Reader;
+use super::text::{Source, Value};
 
 /// The watched directory.
 pub struct Watched {
@@ -31,7 +35,12 @@ pub fn wpath(value: &Value<'_>) -> Result<Watched, Complaint> {
         Ok((metadata, resolved)) if metadata.is_dir() => Ok(Watched { named: path.components().collect(), resolved }),
         Ok(_) => Err(value.complaint(format!("wpath `{}` is not a directory", shown(&path)), "name a directory")),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let cure = "create the directory, mount its file system, or correct the path";
+            let text = path.to_string_lossy().into_owned();
+            let cure = match () {
+                () if text.trim() != text => "remove the blank at its beginning or end",
+                () if text.contains('*') => "name one directory: `*` is not expanded",
+                () => "create the directory, mount its file system, or correct the path",
+            };
             Err(value.complaint(format!("wpath `{}` does not exist", shown(&path)), cure))
         }
         Err(error) => {
@@ -41,33 +50,78 @@ pub fn wpath(value: &Value<'_>) -> Result<Watched, Complaint> {
     }
 }
 
-/// The nodes, at least one, each destination once, none on top of the source.
-pub fn nodes(rpath: &Value<'_>, rnodes: &Value<'_>, wpath: &Path) -> Result<Vec<Node>, Complaint> {
-    let path = rpath.string()?;
-    node::check_rpath(&path).map_err(|error| rpath.refuse(&error))?;
-    let values = rnodes.list()?;
+/// The nodes, at least one, each destination once, none on top of the source. Those are checked that can be without `rpath`
+/// or `wpath`, where these are wrong.
+pub fn nodes(
+    rpath: Option<&Value<'_>>,
+    rnodes: Option<&Value<'_>>,
+    wpath: Option<&Path>,
+) -> Result<Vec<Node>, Complaints> {
+    let mut wrong = Complaints::default();
+    let path = rpath.and_then(|value| wrong.keep(rpath_text(value)));
+    let Some(rnodes) = rnodes else { return wrong.or(Vec::new()) };
+    let values = match rnodes.list() {
+        Ok(values) => values,
+        Err(complaint) => {
+            wrong.add(complaint);
+            return Err(wrong);
+        }
+    };
     if values.is_empty() {
         let cure = "name at least one: \"user@host:\" (ssh), \"host::module\" (rsync daemon), \"\" (this machine)";
-        return Err(rnodes.complaint("`rnodes` is empty: there is nothing to mirror to", cure));
+        wrong.add(rnodes.complaint("`rnodes` is empty: there is nothing to mirror to", cure));
     }
-    let mut nodes: Vec<Node> = Vec::new();
+    let mut nodes: Vec<(usize, Node)> = Vec::new();
     for (at, value) in values.iter().enumerate() {
-        let parsed = Node::parse(&value.string()?, &path)
-            .map_err(|error| if error.is_about_rpath(&path) { rpath.refuse(&error) } else { value.refuse(&error) })?;
-        if let Some(local) = parsed.local_path() {
-            separate(value, local, wpath)?;
-        }
-        for (earlier, node) in nodes.iter().enumerate() {
-            if let Some(how) = collision(&parsed, node) {
+        let Some(parsed) = wrong.keep(node(value, rpath.zip(path.as_deref()))) else { continue };
+        // Where one is depends on `rpath`.
+        if path.is_some() {
+            if let Some((local, wpath)) = parsed.local_path().zip(wpath) {
+                wrong.keep(separate(value, local, wpath));
+            }
+            let collided = nodes.iter().find_map(|(at, node)| Some((*at, collision(&parsed, node)?)));
+            if let Some((earlier, how)) = collided {
                 let line = values.get(earlier).map_or(0, Value::line);
                 let dest = Escaped(parsed.dest().as_bytes());
                 let what = format!("`rnodes[{at}]`: {dest} {how} `rnodes[{earlier}]` on line {line}");
-                return Err(value.complaint(what, "keep one of them, or give them directories apart from each other"));
+                wrong.add(value.complaint(what, "keep one of them, or give them directories apart from each other"));
             }
         }
-        nodes.push(parsed);
+        nodes.push((at, parsed));
     }
-    Ok(nodes)
+    wrong.or(nodes.into_iter().map(|(_, node)| node).collect())
+}
+
+fn rpath_text(value: &Value<'_>) -> Result<String, Complaint> {
+    let path = value.string()?;
+    if let Some((what, cure)) = other_notation(&path, "rpath", "/") {
+        return Err(value.complaint(what, cure));
+    }
+    node::check_rpath(&path).map_err(|error| value.refuse(&error, error.cure()))?;
+    Ok(path)
+}
+
+/// One node; below a directory of any name if `rpath` is not known.
+fn node(value: &Value<'_>, rpath: Option<(&Value<'_>, &str)>) -> Result<Node, Complaint> {
+    let text = value.string()?;
+    if let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| !scheme.eq_ignore_ascii_case("rsync")) {
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let what = format!("`{}`: `{}://` is no notation of rsync's", value.key(), Escaped(scheme.as_bytes()));
+        let cure = match scheme {
+            "file" => format!("write a directory of this machine: \"/{path}\""),
+            _ => format!("write \"{host}:\" for a host by ssh, \"{host}::MODULE\" for an rsync daemon"),
+        };
+        return Err(value.complaint(what, cure));
+    }
+    if text.starts_with(['~', '$'])
+        && let Some((what, cure)) = other_notation(&text, value.key(), "/")
+    {
+        return Err(value.complaint(what, cure));
+    }
+    Node::parse(&text, rpath.map_or("/unknown", |(_, path)| path)).map_err(|error| match rpath {
+        Some((rpath, path)) if error.is_about_rpath(path) => rpath.refuse(&error, error.cure()),
+        _ => value.refuse(&error, error.cure()),
+    })
 }
 
 /// How two nodes get in each other's way: one of them inside the other would be deleted as not in the source.
@@ -101,7 +155,7 @@ fn separate(value: &Value<'_>, local: &Path, wpath: &Path) -> Result<(), Complai
 }
 
 /// The entry that a complete source has. It need not be there now: its file system may not be mounted yet.
-pub fn marker(value: &Value<'_>, excludes: &Excludes) -> Result<RelPath, Complaint> {
+pub fn marker(value: &Value<'_>, excludes: Option<&Excludes>) -> Result<RelPath, Complaint> {
     let text = value.string()?;
     let marker = match RelPath::new(text.as_bytes()) {
         Ok(marker) if !marker.is_root() => marker,
@@ -112,7 +166,8 @@ pub fn marker(value: &Value<'_>, excludes: &Excludes) -> Result<RelPath, Complai
             );
         }
     };
-    match excludes.excludes(&marker, false) || excludes.excludes(&marker, true) {
+    let is_excluded = |excludes: &Excludes| excludes.excludes(&marker, false) || excludes.excludes(&marker, true);
+    match excludes.is_some_and(is_excluded) {
         false => Ok(marker),
         true => {
             let what = format!("marker `{marker}` is excluded by `rexcludes`");
@@ -121,51 +176,52 @@ pub fn marker(value: &Value<'_>, excludes: &Excludes) -> Result<RelPath, Complai
     }
 }
 
-/// rsync's own log file. Its directory exists, and neither the source nor a mirror holds it.
-pub fn logfile(value: &Value<'_>, wpath: &Path, excludes: &Excludes, nodes: &[Node]) -> Result<PathBuf, Complaint> {
-    let path = absolute(value, "logfile")?;
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(value.complaint(format!("logfile `{}` is no file", shown(&path)), "name a file"));
-    };
-    if path.is_dir() {
-        return Err(value.complaint(format!("logfile `{}` is a directory", shown(&path)), "name a file in it"));
-    }
-    let directory = match directory.canonicalize() {
-        Ok(directory) if directory.is_dir() => directory,
-        Ok(_) => {
-            let what = format!("the directory of logfile, `{}`, is not a directory", shown(directory));
-            return Err(value.complaint(what, "name a file in a directory"));
-        }
-        Err(error) => {
-            let what = format!("the directory of logfile, `{}`, cannot be opened: {error}", shown(directory));
-            return Err(value.complaint(what, "create the directory, or correct the path"));
-        }
-    };
-    let resolved = path.canonicalize().unwrap_or_else(|_| directory.join(name));
-    if is_watched(&resolved, false, wpath, excludes) {
-        let what = format!("logfile `{}` lies in the watched directory: each run would cause the next", shown(&path));
-        return Err(value.complaint(what, "choose a file outside of wpath, or exclude it by `rexcludes`"));
-    }
-    if is_mirrored(&resolved, nodes) {
-        let what = format!("logfile `{}` lies in a local mirror, which would delete it", shown(&path));
-        return Err(value.complaint(what, "choose a file outside of the mirror"));
-    }
-    Ok(path)
-}
-
 /// What the daemon keeps for itself, in directories that are neither watched nor mirrored.
 pub struct Own<'a> {
     /// The configuration file.
     pub config: &'a Path,
-    /// The watched directory, without symlinks in it.
-    pub wpath: &'a Path,
-    /// What is not watched in it.
-    pub excludes: &'a Excludes,
+    /// The watched directory, without symlinks in it, if it is right.
+    pub wpath: Option<&'a Path>,
+    /// What is not watched in it, if that is right.
+    pub excludes: Option<&'a Excludes>,
     /// Where it is mirrored to.
     pub nodes: &'a [Node],
 }
 
 impl Own<'_> {
+    /// rsync's own log file. Its directory exists, and neither the source nor a mirror holds it.
+    pub fn logfile(&self, value: &Value<'_>) -> Result<PathBuf, Complaint> {
+        let path = absolute(value, "logfile")?;
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(value.complaint(format!("logfile `{}` is no file", shown(&path)), "name a file"));
+        };
+        if path.is_dir() {
+            return Err(value.complaint(format!("logfile `{}` is a directory", shown(&path)), "name a file in it"));
+        }
+        let directory = match directory.canonicalize() {
+            Ok(directory) if directory.is_dir() => directory,
+            Ok(_) => {
+                let what = format!("the directory of logfile, `{}`, is not a directory", shown(directory));
+                return Err(value.complaint(what, "name a file in a directory"));
+            }
+            Err(error) => {
+                let what = format!("the directory of logfile, `{}`, cannot be opened: {error}", shown(directory));
+                return Err(value.complaint(what, "create the directory, or correct the path"));
+            }
+        };
+        let resolved = path.canonicalize().unwrap_or_else(|_| directory.join(name));
+        if self.is_watched(&resolved, false) {
+            let what =
+                format!("logfile `{}` lies in the watched directory: each run would cause the next", shown(&path));
+            return Err(value.complaint(what, "choose a file outside of wpath, or exclude it by `rexcludes`"));
+        }
+        if is_mirrored(&resolved, self.nodes) {
+            let what = format!("logfile `{}` lies in a local mirror, which would delete it", shown(&path));
+            return Err(value.complaint(what, "choose a file outside of the mirror"));
+        }
+        Ok(path)
+    }
+
     /// The file of the state: in the directory that the configuration names, or else where this user keeps such things.
     /// `None` if no state is to be kept, or the usual place is watched itself. Its name is that of the configuration file.
     pub fn state_file(&self, value: Option<&Value<'_>>) -> Result<Option<PathBuf>, Complaint> {
@@ -210,10 +266,38 @@ impl Own<'_> {
         Err(value.complaint(format!("{key} `{}` {what}", shown(&path)), cure))
     }
 
+    /// Why a directory that rsync is to keep files in is no place for them: in the mirror of a node, or in the source.
+    pub fn misplaced(&self, value: &Value<'_>, keeps: &Keeps, node: &Node) -> Option<Complaint> {
+        let excludes = self.excludes?;
+        let found = match (node.local_path(), keeps.absolute()) {
+            (Some(mirror), Some(path)) => {
+                let (mirror, path) = (resolve_existing(mirror), resolve_existing(Path::new(path)));
+                if self.is_watched(&path, true) {
+                    let what = format!("{} `{}` lies in the watched directory", keeps.option(), shown(&path));
+                    return Some(
+                        value.refuse(&what, "choose a directory outside of wpath, or exclude it by `rexcludes`"),
+                    );
+                }
+                let inner =
+                    path.strip_prefix(&mirror).ok().and_then(|rel| RelPath::new(rel.as_os_str().as_bytes()).ok());
+                inner.map_or(Ok(()), |inner| keeps.check_inside(&inner, node, excludes))
+            }
+            _ => keeps.check_at(node, excludes),
+        };
+        found.err().map(|error| value.refuse(&error, error.cure()))
+    }
+
+    /// Whether a path, without symlinks in it, is watched.
+    fn is_watched(&self, path: &Path, is_dir: bool) -> bool {
+        let (Some(wpath), Some(excludes)) = (self.wpath, self.excludes) else { return false };
+        let inside = path.strip_prefix(wpath).ok().and_then(|rel| RelPath::new(rel.as_os_str().as_bytes()).ok());
+        inside.is_some_and(|rel| !excludes.excludes(&rel, is_dir))
+    }
+
     /// Why a directory, without symlinks in its path, is no place for this.
     fn fault(&self, directory: &Path) -> Option<Fault> {
         match () {
-            () if is_watched(directory, true, self.wpath, self.excludes) => Some(Fault::Watched),
+            () if self.is_watched(directory, true) => Some(Fault::Watched),
             () if is_mirrored(directory, self.nodes) => Some(Fault::Mirrored),
             () => None,
         }
@@ -256,12 +340,6 @@ fn site_file(config: &Path, extension: &str) -> OsString {
     name
 }
 
-/// Whether a path, without symlinks in it, is watched.
-fn is_watched(path: &Path, is_dir: bool, wpath: &Path, excludes: &Excludes) -> bool {
-    let inside = path.strip_prefix(wpath).ok().and_then(|rel| RelPath::new(rel.as_os_str().as_bytes()).ok());
-    inside.is_some_and(|rel| !excludes.excludes(&rel, is_dir))
-}
-
 /// Whether a path, without symlinks in it, is in a mirror on this machine.
 fn is_mirrored(path: &Path, nodes: &[Node]) -> bool {
     nodes.iter().filter_map(Node::local_path).map(resolve_existing).any(|mirror| path.starts_with(mirror))
@@ -285,22 +363,23 @@ pub fn hook(value: &Value<'_>, key: &str) -> Result<Option<Hook>, Complaint> {
     Ok(Some(Hook { program: path, arguments: given }))
 }
 
-/// The rsync program; `default` where the file names none.
-pub fn rsync(source: Source<'_>, value: Option<&Value<'_>>, default: &Path) -> Result<PathBuf, ConfigError> {
-    let path = match value {
-        Some(value) => absolute_in(value, "rsync", "/usr/bin/")?,
-        None => default.to_owned(),
-    };
+/// The rsync program, as the file names it.
+pub fn rsync(value: &Value<'_>) -> Result<PathBuf, Complaint> {
+    absolute_in(value, "rsync", "/usr/bin/")
+}
+
+/// Whether the rsync program can be run on this machine.
+pub fn program(source: Source<'_>, path: &Path) -> Result<(), ConfigError> {
     let missing = |what: &str| {
-        let what = format!("rsync `{}` {what}", shown(&path));
+        let what = format!("rsync `{}` {what}", shown(path));
         let cure = "install rsync, or name it: rsync: \"/path/of/rsync\"";
-        ConfigError::Environment(match value {
+        ConfigError::Environment(match Reader::of(source).value("rsync") {
             Some(value) => value.complaint(what, cure),
             None => source.complaint_without_place(what, cure),
         })
     };
     match path.metadata() {
-        Ok(metadata) if is_program(&metadata) => Ok(path),
+        Ok(metadata) if is_program(&metadata) => Ok(()),
         Ok(metadata) if metadata.is_file() => Err(missing("is not executable")),
         Ok(_) => Err(missing("is not a file")),
         Err(error) if error.kind() == ErrorKind::NotFound => Err(missing("does not exist")),
@@ -319,45 +398,4 @@ pub fn fault_of(program: &Path) -> Option<String> {
 
 fn is_program(metadata: &Metadata) -> bool {
     metadata.is_file() && metadata.permissions().mode() & 0o111 != 0
-}
-
-/// A path that does not depend on the directory the daemon was started in.
-pub fn absolute(value: &Value<'_>, key: &str) -> Result<PathBuf, Complaint> {
-    absolute_in(value, key, "/")
-}
-
-/// As [`absolute`], with a directory where it most likely is, with a slash.
-fn absolute_in(value: &Value<'_>, key: &str, directory: &str) -> Result<PathBuf, Complaint> {
-    let text = value.string()?;
-    match text.starts_with('/') {
-        true => Ok(text.into()),
-        false => {
-            let name = Escaped(text.as_bytes());
-            let what = format!("{key} `{name}` is relative");
-            Err(value.complaint(what, format!("write an absolute path, such as \"{directory}{name}\"")))
-        }
-    }
-}
-
-/// The path without symlinks, as far as it exists; rsync creates the rest.
-fn resolve_existing(path: &Path) -> PathBuf {
-    for ancestor in path.ancestors() {
-        if let Ok(resolved) = ancestor.canonicalize() {
-            let rest = path.strip_prefix(ancestor).unwrap_or(Path::new(""));
-            return if rest.as_os_str().is_empty() { resolved } else { resolved.join(rest) };
-        }
-    }
-    path.to_owned()
-}
-
-/// Whether `path` is `directory` or below it, also by another name of it, such as a bind mount.
-fn lies_in(path: &Path, directory: &Path) -> bool {
-    let identity = |path: &Path| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
-    let same = |wanted| path.ancestors().any(|ancestor| identity(ancestor) == Some(wanted));
-    // What does not exist yet has no identity.
-    path.starts_with(directory) || identity(directory).is_some_and(same)
-}
-
-fn shown(path: &Path) -> String {
-    Escaped(path.as_os_str().as_bytes()).to_string()
 }

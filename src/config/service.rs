@@ -4,12 +4,13 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use ron::value::RawValue;
-use serde::Deserialize;
 use slog::Level;
 
 use super::check;
-use super::text::{Complaint, Value};
+use super::complaint::{Complaint, Complaints};
+use super::paths;
+use super::reader::Reader;
+use super::text::Value;
 use crate::logging::{Format, LogStyle};
 
 /// What the command needs beside the site.
@@ -25,18 +26,14 @@ pub struct Service {
 
 impl Service {
     /// As these keys say, as far as they are given.
-    pub fn of(
-        own: &check::Own<'_>,
-        log: Option<&Value<'_>>,
-        socket_dir: Option<&Value<'_>>,
-        listen: Option<&Value<'_>>,
-    ) -> Result<Service, Complaint> {
-        socket_dir.map(|value| own.directory(value, "socket_dir", "each start")).transpose()?;
-        Ok(Service {
-            log: log.map_or(Ok(LogStyle::default()), log_style)?,
-            sockets: sockets(own.config, socket_dir)?,
-            listen: listen.map(address).transpose()?,
-        })
+    pub fn read(read: &mut Reader<'_>, own: &check::Own<'_>) -> Option<Service> {
+        let log = read.optional("log", LogStyle::default(), |value| log_style(&value));
+        let sockets = read.key("socket_dir", |value| {
+            value.as_ref().map(|value| own.directory(value, "socket_dir", "each start")).transpose()?;
+            sockets(own.config, value.as_ref())
+        });
+        let listen = read.maybe("listen", |value| address(&value));
+        Some(Service { log: log?, sockets: sockets?, listen: listen? })
     }
 }
 
@@ -45,7 +42,7 @@ impl Service {
 pub fn sockets(config: &Path, value: Option<&Value<'_>>) -> Result<Vec<PathBuf>, Complaint> {
     let parents = match value {
         Some(value) if value.string()?.is_empty() => Vec::new(),
-        Some(value) => vec![check::absolute(value, "socket_dir")?],
+        Some(value) => vec![paths::absolute(value, "socket_dir")?],
         None => usual_places(),
     };
     let name = check::site_name(config);
@@ -76,25 +73,19 @@ fn address(value: &Value<'_>) -> Result<SocketAddr, Complaint> {
     })
 }
 
-/// The key `log` as it is written.
-#[derive(Deserialize)]
-#[serde(rename = "Log", deny_unknown_fields)]
-struct WrittenLog<'a> {
-    #[serde(borrow)]
-    format: Option<&'a RawValue>,
-    #[serde(borrow)]
-    level: Option<&'a RawValue>,
-}
-
 /// How the log looks.
-fn log_style(value: &Value<'_>) -> Result<LogStyle, Complaint> {
-    let written: WrittenLog<'_> = value.group("log: (format: Json, level: Info)", "format, level")?;
-    let (LogStyle { mut format, mut level }, part) = (LogStyle::default(), |key, raw| value.part(key, raw));
-    if let Some(value) = part("format", written.format) {
-        format = value.choice(&[("Text", Format::Text), ("Json", Format::Json)])?;
+fn log_style(value: &Value<'_>) -> Result<LogStyle, Complaints> {
+    let group = value.group("Log", "log: (format: Json, level: Info)")?;
+    let mut wrong = Complaints::default();
+    wrong.add(group.strangers(&["format", "level"], Some("log")));
+    let LogStyle { format, level } = LogStyle::default();
+    let part = |key: &str| group.get(key).map(|value| value.within("log"));
+    let formats = [("Text", Format::Text), ("Json", Format::Json)];
+    let levels = [("Warning", Level::Warning), ("Info", Level::Info), ("Debug", Level::Debug)];
+    let format = wrong.keep(part("format").map_or(Ok(format), |value| value.choice(&formats)));
+    let level = wrong.keep(part("level").map_or(Ok(level), |value| value.choice(&levels)));
+    match format.zip(level) {
+        Some((format, level)) => wrong.or(LogStyle { format, level }),
+        None => Err(wrong),
     }
-    if let Some(value) = part("level", written.level) {
-        level = value.choice(&[("Warning", Level::Warning), ("Info", Level::Info), ("Debug", Level::Debug)])?;
-    }
-    Ok(LogStyle { format, level })
 }

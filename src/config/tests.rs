@@ -12,6 +12,7 @@ mod refusals;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A directory with a source `src`, a plain file `file` and a program `rsync`. `DIR` in a text stands for it.
 struct Machine(tempfile::TempDir);
@@ -64,8 +65,11 @@ impl Machine {
     fn expect(&self, error: &ConfigError, place: &str, width: usize, fragments: &[&str]) {
         let message = error.to_string();
         let prefix = format!("{}:{place}: ", self.path("site.ron").display());
-        assert!(message.starts_with(&prefix), "wanted {place}\n{message}");
-        assert_eq!(message.matches('^').count(), width, "{message}");
+        let start = message.find(&prefix);
+        let Some(complaint) = start.and_then(|start| message.get(start..)) else { panic!("wanted {place}\n{message}") };
+        let message = complaint.to_owned();
+        let carets = message.lines().nth(2).unwrap_or_default();
+        assert_eq!(carets.matches('^').count(), width, "{message}");
         for fragment in fragments {
             let fragment = self.fill(fragment);
             assert!(message.contains(&fragment), "wanted {fragment}\n{message}");
@@ -249,7 +253,7 @@ fn a_missing_rsync_is_a_fault_of_the_machine() {
         assert!(error.to_string().contains(message) && error.to_string().contains("site.ron:2:8: "), "{error}");
     }
     let source = Source { file: Path::new("site.ron"), text: "()" };
-    let error = check::rsync(source, None, Path::new("/no/such/rsync")).unwrap_err();
+    let error = check::program(source, Path::new("/no/such/rsync")).unwrap_err();
     let expected =
         "site.ron: rsync `/no/such/rsync` does not exist\n  install rsync, or name it: rsync: \"/path/of/rsync\"";
     assert_eq!((error.to_string().as_str(), error.exit_code()), (expected, Exit::Environment));

@@ -1,56 +1,18 @@
-//! The text of a configuration file: its values with their positions, and how a complaint about one is shown.
+//! The text of a configuration file: its values with their positions, and what is wrong with the type of one.
 //! Knows RON and types of values, but no meaning of a key.
 //!
-//! ron tells positions only for errors of its own. So each value is first taken as raw text, which is a piece of the
-//! file's text and thereby knows its position, and is read afterwards.
+//! Each value is a piece of the file's text, and thereby knows its position.
 
 use std::fmt;
 use std::ops::Range;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use inosync_actors::path::Escaped;
-use ron::error::{Error as Ron, Position, SpannedError};
-use ron::extensions::Extensions;
 use ron::value::RawValue;
 use serde::Deserialize;
 
-/// Something wrong at one place of the configuration.
-#[derive(Debug)]
-pub struct Complaint {
-    file: String,
-    /// `None` if and only if it is about something that the file does not mention.
-    place: Option<Place>,
-    /// What is wrong; one line.
-    what: String,
-    /// What is allowed, or what to do; one line.
-    cure: String,
-}
-
-#[derive(Debug)]
-struct Place {
-    /// Both count from 1; a column is one character.
-    line: usize,
-    column: usize,
-    /// The whole line, made printable.
-    excerpt: String,
-    /// How many characters of the line are meant.
-    width: usize,
-}
-
-impl fmt::Display for Complaint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            None => write!(f, "{}: {}", self.file, self.what)?,
-            Some(Place { line, column, excerpt, width }) => {
-                writeln!(f, "{}:{line}:{column}: {}", self.file, self.what)?;
-                writeln!(f, "{line:>5} | {excerpt}")?;
-                write!(f, "{:>5} | {}{}", "", " ".repeat(column - 1), "^".repeat(*width))?;
-            }
-        }
-        write!(f, "\n  {}", self.cure)
-    }
-}
+use super::complaint::{Complaint, Complaints};
+use super::names;
+use super::notation::{self, Entries, in_sentence};
 
 /// A configuration file that has been read into memory.
 #[derive(Clone, Copy)]
@@ -64,60 +26,28 @@ pub struct Source<'a> {
 impl<'a> Source<'a> {
     /// A complaint about a part of the text.
     pub fn complaint(&self, at: Range<usize>, what: impl Into<String>, cure: impl Into<String>) -> Complaint {
-        let before = self.text.get(..at.start).unwrap_or(self.text);
-        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = self.text[start..].split('\n').next().unwrap_or_default();
-        let column = before[start..].chars().count() + 1;
-        let meant = self.text.get(at).unwrap_or_default().split('\n').next().unwrap_or_default().trim_end();
-        Complaint {
-            place: Some(Place {
-                line: before.matches('\n').count() + 1,
-                column,
-                excerpt: line.trim_end().replace(char::is_control, " "),
-                width: meant.chars().count().max(1),
-            }),
-            ..self.complaint_without_place(what, cure)
-        }
+        Complaint::at(self.file, self.text, at, what, cure)
     }
 
     /// A complaint about something that the file does not mention.
     pub fn complaint_without_place(&self, what: impl Into<String>, cure: impl Into<String>) -> Complaint {
-        let file = Escaped(self.file.as_os_str().as_bytes()).to_string();
-        Complaint { file, place: None, what: what.into(), cure: cure.into() }
+        Complaint::of(self.file, what, cure)
     }
 
     /// Where `piece`, a part of this text, stands in it.
-    fn range(&self, piece: &str) -> Range<usize> {
+    pub fn range(&self, piece: &str) -> Range<usize> {
         let start = (piece.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
         start..start + piece.len()
     }
 
-    /// The part of the text that an error of ron is about.
-    pub fn error_range(&self, error: &SpannedError) -> Range<usize> {
-        let offset = |position: &Position| {
-            let line: usize = self.text.split_inclusive('\n').take(position.line - 1).map(str::len).sum();
-            let rest = self.text.get(line..).unwrap_or_default();
-            line + rest.chars().take(position.col - 1).map(char::len_utf8).sum::<usize>()
-        };
-        let (start, end) = (offset(&error.span.start), offset(&error.span.end));
-        // ron's span may begin with the blanks in front of what is meant, and ends before a wrong character.
-        let blanks = self.text.get(start..end).map_or(0, |span| span.len() - span.trim_start().len());
-        let start = if error.code == Ron::Eof { end } else { start + blanks };
-        start..end.max(start)
-    }
-
-    /// The value of a key that may be left out.
-    pub fn optional(&self, key: &str, raw: Option<&'a RawValue>) -> Option<Value<'a>> {
-        raw.map(|raw| self.value(key, raw))
-    }
-
     /// A value of the key `key`.
-    pub fn value(&self, key: impl Into<String>, raw: &'a RawValue) -> Value<'a> {
-        Value { source: *self, key: key.into(), text: raw.trim().get_ron() }
+    pub fn value(&self, key: impl Into<String>, text: &'a str) -> Value<'a> {
+        Value { source: *self, key: key.into(), text }
     }
 }
 
 /// One value as it is written.
+#[derive(Clone)]
 pub struct Value<'a> {
     source: Source<'a>,
     /// `wpath`, `rnodes[0]`.
@@ -126,20 +56,18 @@ pub struct Value<'a> {
 }
 
 impl<'a> Value<'a> {
+    /// The value of a key of the group `group`.
+    pub fn within(self, group: &str) -> Value<'a> {
+        Value { key: format!("{group}.{}", self.key), ..self }
+    }
+
     /// A complaint about this value.
     pub fn complaint(&self, what: impl Into<String>, cure: impl Into<String>) -> Complaint {
         self.source.complaint(self.source.range(self.text), what, cure)
     }
 
-    /// A complaint made of a message that names the cure behind its first colon.
-    pub fn refuse(&self, message: &dyn fmt::Display) -> Complaint {
-        let message = message.to_string();
-        let mut quoted = false;
-        let colon = message.char_indices().find(|&(at, c)| {
-            quoted ^= c == '`';
-            !quoted && message[at..].starts_with(": ")
-        });
-        let (what, cure) = colon.map_or((&*message, ""), |(at, _)| (&message[..at], &message[at + 2..]));
+    /// A complaint that names the key in front of what is wrong with its value.
+    pub fn refuse(&self, what: &dyn fmt::Display, cure: impl Into<String>) -> Complaint {
         self.complaint(format!("`{}`: {what}", self.key), cure)
     }
 
@@ -160,13 +88,29 @@ impl<'a> Value<'a> {
 
     /// A text in double quotes, or a raw string.
     pub fn string(&self) -> Result<String, Complaint> {
-        let cure = format!("write it in double quotes, such as {}: \"...\"", self.bare_key());
+        let key = self.bare_key();
+        let cure = match self.text.as_bytes() {
+            [b'\'', .., b'\''] => format!("write double quotes: \"{}\"", &self.text[1..self.text.len() - 1]),
+            _ if self.sole_element().is_some() => {
+                let place = if key == self.key { format!("{key}: ") } else { String::new() };
+                format!("write it without brackets: {place}{}", self.sole_element().unwrap_or_default())
+            }
+            _ => format!("write it in double quotes, such as {key}: \"...\""),
+        };
         self.read("a string", &cure)
     }
 
     /// `true` or `false`.
     pub fn boolean(&self) -> Result<bool, Complaint> {
-        self.read("true or false", "allowed: true, false (without quotes)")
+        let word = self.text.trim_matches(['"', '\'']).to_lowercase();
+        let meant = match word.as_str() {
+            "true" | "yes" | "on" | "1" | "y" | "enabled" => Some("write true; allowed: true, false (without quotes)"),
+            "false" | "no" | "off" | "0" | "n" | "disabled" => {
+                Some("write false; allowed: true, false (without quotes)")
+            }
+            _ => None,
+        };
+        self.read("true or false", meant.unwrap_or("allowed: true, false (without quotes)"))
     }
 
     /// A whole number from 0 to `most`. `unit` is for people.
@@ -178,8 +122,17 @@ impl<'a> Value<'a> {
     pub fn number_from(&self, least: u64, most: u64, unit: &str) -> Result<u64, Complaint> {
         let wrong = || {
             let what = format!("`{}` must be a whole number from {least} to {most}, but is {}", self.key, self.kind());
-            let quotes = if self.text.starts_with('"') { ", without quotes" } else { "" };
-            self.complaint(what, format!("write a whole number of {unit} from {least} to {most}{quotes}"))
+            let digits: String = self.text.trim_matches(['"', '\'']).chars().take_while(char::is_ascii_digit).collect();
+            let rest = self.text.trim_matches(['"', '\'']).get(digits.len()..).unwrap_or_default().trim();
+            let unit = format!("write a whole number of {unit} from {least} to {most}");
+            let cure = match (digits.is_empty(), rest.chars().all(char::is_alphabetic)) {
+                (false, true) if rest.is_empty() && self.text.starts_with(['"', '\'']) => {
+                    format!("{unit}, without quotes: {digits}")
+                }
+                (false, true) if !rest.is_empty() => format!("{unit}, without a unit"),
+                _ => unit,
+            };
+            self.complaint(what, cure)
         };
         ron::from_str::<u64>(self.text).ok().filter(|number| (least..=most).contains(number)).ok_or_else(wrong)
     }
@@ -189,17 +142,30 @@ impl<'a> Value<'a> {
         if let Some((_, chosen)) = choices.iter().find(|(word, _)| *word == self.text) {
             return Ok(*chosen);
         }
+        let bare = self.text.trim_matches(['"', '\'']);
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        let allowed = format!("allowed: {} (without quotes)", words.join(", "));
+        let cure = names::nearest(bare, &words).map_or(allowed.clone(), |word| format!("write {word}; {allowed}"));
         let what = format!("`{}` cannot be {}", self.key, self.kind());
-        Err(self.complaint(what, format!("allowed: {} (without quotes)", words.join(", "))))
+        Err(self.complaint(what, cure))
     }
 
     /// The elements of a list.
     pub fn list(&self) -> Result<Vec<Value<'a>>, Complaint> {
-        let example = if self.text.starts_with('"') { self.text } else { "\"...\"" };
-        let cure = format!("write it in brackets: {}: [{example}]", self.bare_key());
+        let key = self.bare_key();
+        let cure = match ron::from_str::<String>(self.text) {
+            Ok(text) => {
+                let parts: Vec<_> = text.split([',', ' ', ';']).filter(|part| !part.is_empty()).collect();
+                let parts = if parts.is_empty() { vec![text.as_str()] } else { parts };
+                let quoted: Vec<_> = parts.iter().map(|part| format!("{part:?}")).collect();
+                format!("write it in brackets: {key}: [{}]", quoted.join(", "))
+            }
+            Err(_) => format!("write it in brackets, such as {}", names::example(key)),
+        };
         let raws: Vec<&'a RawValue> = self.read("a list", &cure)?;
-        Ok(raws.iter().enumerate().map(|(at, raw)| self.source.value(format!("{}[{at}]", self.key), raw)).collect())
+        let value =
+            |(at, raw): (usize, &&'a RawValue)| self.source.value(format!("{}[{at}]", self.key), raw.trim().get_ron());
+        Ok(raws.iter().enumerate().map(value).collect())
     }
 
     /// Two values in parentheses. `example` shows them.
@@ -209,35 +175,25 @@ impl<'a> Value<'a> {
             self.complaint(what, format!("write it as {example}"))
         };
         let (first, second): (&'a RawValue, &'a RawValue) = ron::from_str(self.text).map_err(wrong)?;
-        let value = |raw| self.source.value(self.key.clone(), raw);
+        let value = |raw: &'a RawValue| self.source.value(self.key.clone(), raw.trim().get_ron());
         Ok((value(first), value(second)))
     }
 
-    /// Keys with values in parentheses. `example` shows one, `allowed` has the keys.
-    pub fn group<T: Deserialize<'a>>(&self, example: &str, allowed: &str) -> Result<T, Complaint> {
-        notation().from_str(self.text).map_err(|error: SpannedError| {
-            let within = Source { text: self.text, ..self.source }.error_range(&error);
-            let start = self.source.range(self.text).start;
-            let at = start + within.start..start + within.end;
-            let complaint = |what, cure| self.source.complaint(at, what, cure);
-            match &error.code {
-                Ron::NoSuchStructField { found, .. } => {
-                    complaint(format!("unknown key `{found}` in `{}`", self.key), format!("allowed: {allowed}"))
-                }
-                Ron::DuplicateStructField { field, .. } => {
-                    complaint(format!("`{field}` is given twice in `{}`", self.key), "keep one of them".to_owned())
-                }
-                _ => {
-                    let what = format!("`{}` must be a group in parentheses, but is {}", self.key, self.kind());
-                    self.complaint(what, format!("write it as {example}"))
-                }
-            }
+    /// Keys with values in parentheses, a record of this name. `example` shows one.
+    pub fn group(&self, name: &'static str, example: &str) -> Result<Entries<'a>, Complaint> {
+        Entries::of(self.source, self.text, name).map_err(|_| {
+            let what = format!("`{}` must be a group in parentheses, but is {}", self.key, self.kind());
+            self.complaint(what, format!("write it as {example}"))
         })
     }
 
-    /// A value of a group, that may be left out.
-    pub fn part(&self, key: &str, raw: Option<&'a RawValue>) -> Option<Value<'a>> {
-        raw.map(|raw| self.source.value(format!("{}.{key}", self.key), raw))
+    /// A complaint if it is no value at all in the notation.
+    pub fn unreadable(&self) -> Option<Complaint> {
+        let error = notation::options().from_str::<&RawValue>(self.text).err()?;
+        let within = notation::error_range(self.text, &error);
+        let start = self.source.range(self.text).start;
+        let (what, cure) = in_sentence(&error.code);
+        Some(self.source.complaint(start + within.start..start + within.end, what, cure))
     }
 
     /// Reads a value whose notation is known to be right.
@@ -246,7 +202,15 @@ impl<'a> Value<'a> {
         ron::from_str(self.text).map_err(wrong)
     }
 
-    /// What was written, in words.
+    /// The text of the one element of a list.
+    fn sole_element(&self) -> Option<&'a str> {
+        match ron::from_str::<Vec<&'a RawValue>>(self.text).ok()?[..] {
+            [only] => Some(only.trim().get_ron()),
+            _ => None,
+        }
+    }
+
+    /// The value in words.
     fn kind(&self) -> String {
         let start = self.text.chars().next().unwrap_or(' ');
         let kind = match start {
@@ -273,30 +237,9 @@ impl<'a> Value<'a> {
     }
 }
 
-/// For errors in the notation itself.
-pub const SYNTAX_CURE: &str =
-    "notation: (key: value, key: [value, value]), texts in double quotes, // before a comment";
-
-/// ron's own words for an error of notation, as a part of a sentence.
-pub fn in_sentence(error: &Ron) -> String {
-    let text = match error {
-        Ron::Eof => "the file ends too early: a bracket, parenthesis or quote is not closed".to_owned(),
-        Ron::ExpectedStringEnd => "a quote is not closed".to_owned(),
-        Ron::ExpectedComma => "a comma is missing, or a bracket is not closed".to_owned(),
-        Ron::ExpectedArrayEnd => "a list is not closed: `]` is missing".to_owned(),
-        Ron::ExpectedStructLikeEnd => "the closing `)` is missing".to_owned(),
-        Ron::ExpectedMapColon => "a colon is missing behind the key".to_owned(),
-        Ron::ExpectedIdentifier => "a key is missing here".to_owned(),
-        Ron::TrailingCharacters => "there is text behind the closing `)`".to_owned(),
-        Ron::UnexpectedChar(c) => format!("`{c}` cannot stand here: a value or a closing bracket is missing"),
-        Ron::UnclosedBlockComment => "a `/*` comment is not closed".to_owned(),
-        other => other.to_string(),
-    };
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
-}
-
-/// Lets an optional key be written without `Some(...)`.
-pub fn notation() -> ron::Options {
-    ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME)
+/// The values of all, or every complaint about one of them.
+pub fn all<T>(values: impl IntoIterator<Item = Result<T, Complaint>>) -> Result<Vec<T>, Complaints> {
+    let mut wrong = Complaints::default();
+    let kept: Vec<T> = values.into_iter().filter_map(|value| wrong.keep(value)).collect();
+    wrong.or(kept)
 }

@@ -2,12 +2,16 @@
 //! Looks at names only: the caller says what is a directory (by lstat), and [`rules`](super::rules) tells rsync.
 
 mod pattern;
+mod unmatched;
+mod warning;
 
 use std::sync::Arc;
 
 use self::pattern::Candidate;
 pub(super) use self::pattern::Subject;
 pub use self::pattern::{MAX_PATTERN, MAX_QUESTION_MARKS, Pattern, PatternError};
+pub use self::unmatched::unmatched;
+pub use self::warning::{PatternWarning, warning};
 use crate::path::RelPath;
 
 /// The patterns of a site. Clones share them.
@@ -20,7 +24,7 @@ pub struct Excludes(Arc<[Pattern]>);
 pub struct ExcludesError {
     /// Its place in the list, from 1.
     pub number: usize,
-    /// What is wrong with it, and what to write instead.
+    /// What is wrong with it.
     pub cause: PatternError,
 }
 

@@ -4,50 +4,76 @@
 //! The daemon feeds each rsync a list of paths on stdin, reads what was done from stdout, and promises that source
 //! and mirror are equal at rest. A parameter that breaks one of these is refused, with what to write instead.
 
+mod dirs;
+mod options;
 mod table;
+#[cfg(test)]
+mod tests;
 mod without;
 
 use std::fmt;
 
+pub use self::dirs::{Keeps, Misplaced};
+use self::options::{Opt, options};
+use self::table::{DAEMON_ONLY, HIDES_LINES, is_one_of};
 use crate::path::Shown;
-use table::{DAEMON_ONLY, REFUSED, REFUSED_VALUES, is_one_of, long_name, takes_value};
 
 /// Checked rsync parameters, one argument each. The default is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extra {
     words: Vec<String>,
+    comparing: Vec<String>,
     sets_rsh: bool,
     address_family: Option<&'static str>,
     daemon_only: Option<String>,
+    keeps: Vec<Keeps>,
+    warnings: Vec<(usize, ExtraWarning)>,
 }
 
-/// Why a parameter is refused. The text names the cure.
+/// Why a parameter is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExtraError {
     /// The shell quoting does not end.
-    #[error("a quote is not closed: close it, or write a list with one string per parameter")]
+    #[error("a quote is not closed")]
     Quote,
     /// An argument of a process cannot hold a NUL byte.
-    #[error("`{0}` holds a NUL byte: remove it")]
+    #[error("`{0}` holds a NUL byte")]
     Nul(Shown),
     /// Neither an option nor the value of one.
-    #[error(
-        "`{0}` is no option, so rsync would take it for one more source: remove it, or write a value as \
-         `--option=value`"
-    )]
+    #[error("`{0}` is no option, so rsync would take it for one more source")]
     NoOption(Shown),
+    /// A dash as word processors write it.
+    #[error("`{0}` begins with a typographic dash, so it is no option")]
+    Dash(Shown),
+    /// A blank in the name of an option.
+    #[error("`{0}` is one parameter with a blank in it, which rsync does not know")]
+    Blank(Shown),
+    /// Something among the letters of a bundle that is none.
+    #[error("`{0}` has `{1}` in it, which is no option")]
+    NoLetter(Shown, char),
     /// `--` ends the options, and the daemon's own follow.
-    #[error("`--` ends rsync's options, but the daemon adds its own: remove it")]
+    #[error("`--` ends rsync's options, but the daemon adds its own")]
     EndOfOptions,
     /// The option would swallow the daemon's next argument.
-    #[error("`{0}` needs a value: write it behind the option")]
+    #[error("`{0}` needs a value")]
     MissingValue(String),
     /// Backups beside their files.
     #[error(
         "--backup without an absolute --backup-dir is refused: deleted files and directories would stay in the mirror \
-         under other names; add --backup-dir=/DIR, a directory outside of the mirror"
+         under other names"
     )]
     BackupInMirror,
+    /// Scratch files in a directory that is not there in each run.
+    #[error("{option}={dir} is refused: a relative path is below the directory that a run writes to, which differs")]
+    RelativeDir {
+        /// The option.
+        option: String,
+        /// Its value.
+        dir: Shown,
+    },
+    /// Changes in place, of files that are linked to another copy.
+    #[error("--inplace with --link-dest is refused: a change would go through the hard link into the other copy")]
+    InplaceLinks,
     /// An option that the daemon cannot work with.
     #[error("{option}{} is refused: {reason}", Within(option, within))]
     Refused {
@@ -55,9 +81,37 @@ pub enum ExtraError {
         option: String,
         /// The word it was found in.
         within: Shown,
-        /// Why, and what to write instead.
+        /// Why.
         reason: &'static str,
+        /// What to write instead.
+        cure: &'static str,
     },
+}
+
+impl ExtraError {
+    /// What to write instead.
+    pub fn cure(&self) -> String {
+        match self {
+            ExtraError::Quote => "close it, or write a list with one string per parameter".into(),
+            ExtraError::Nul(_) => "remove it".into(),
+            ExtraError::NoOption(_) => "remove it, or write a value as `--option=value`".into(),
+            ExtraError::Dash(word) => {
+                format!("write the dashes of the keyboard: `--{}`", word.as_str().trim_start_matches(DASHES))
+            }
+            ExtraError::Blank(_) => {
+                "write a list with one string per parameter, or one string without inner quotes".into()
+            }
+            ExtraError::NoLetter(..) => "write the parameters with a blank between them: \"-a -z\"".into(),
+            ExtraError::EndOfOptions => "remove it".into(),
+            ExtraError::MissingValue(_) => "write it behind the option".into(),
+            ExtraError::BackupInMirror => "add --backup-dir=/DIR, a directory outside of the mirror".into(),
+            ExtraError::RelativeDir { option, .. } => {
+                format!("write an absolute path outside of the mirror: {option}=/DIR")
+            }
+            ExtraError::InplaceLinks => "leave one of them out, or use --copy-dest instead of --link-dest".into(),
+            ExtraError::Refused { cure, .. } => (*cure).into(),
+        }
+    }
 }
 
 /// Names the word when the option is only a part of it.
@@ -69,34 +123,89 @@ impl fmt::Display for Within<'_> {
     }
 }
 
+/// A parameter that does less, or other things, than it seems to do, and is taken all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ExtraWarning {
+    /// `--fake-super`, here or at the node.
+    #[error("--fake-super makes symlinks, devices and special files into plain files at the node")]
+    FakeSuper,
+    /// A relative `--partial-dir` with a plain name.
+    #[error("a relative --partial-dir leaves each directory of its name out of comparisons, also one of the source")]
+    PartialName,
+}
+
+impl ExtraWarning {
+    /// What to write instead.
+    pub fn cure(self) -> &'static str {
+        match self {
+            ExtraWarning::FakeSuper => "leave it out, unless the mirror is only ever read by rsync with --fake-super",
+            ExtraWarning::PartialName => {
+                "give it a name that nothing in the source has, such as --partial-dir=.rsync-partial"
+            }
+        }
+    }
+}
+
+/// With `-vv` rsync names what is unchanged, too, and the daemon would take it for sent.
+const QUIET: &str = "--no-verbose";
+
+/// What word processors make of `--` and `-`.
+const DASHES: [char; 4] = ['\u{2010}', '\u{2013}', '\u{2014}', '\u{2212}'];
+
 impl Extra {
-    /// Splits a line into words by the rules of a POSIX shell (quotes and backslashes; nothing is expanded) and
-    /// checks them.
+    /// Splits a line into words by the rules of a POSIX shell (quotes and backslashes; nothing is expanded).
     ///
     /// # Errors
-    /// [`ExtraError`] for an unclosed quote and as for [`Extra::from_words`].
+    /// [`ExtraError`] for an unclosed quote.
+    pub fn split(line: &str) -> Result<Vec<String>, ExtraError> {
+        shell_words::split(line).map_err(|_| ExtraError::Quote)
+    }
+
+    /// Splits a line and checks its words.
+    ///
+    /// # Errors
+    /// [`ExtraError`] as for [`Extra::split`] and, for the first word that is refused, [`Extra::from_words`].
     pub fn parse(line: &str) -> Result<Extra, ExtraError> {
-        Extra::from_words(shell_words::split(line).map_err(|_| ExtraError::Quote)?)
+        Extra::from_words(Extra::split(line)?)
+            .map_err(|errors| errors.into_iter().next().map_or(ExtraError::Quote, |(_, error)| error))
     }
 
     /// Checks parameters, one argument each.
     ///
     /// # Errors
-    /// [`ExtraError`] for the first one that is no option, lacks its value, or would break the daemon's use of rsync.
-    pub fn from_words(words: Vec<String>) -> Result<Extra, ExtraError> {
-        let found = inspect(&words).map_err(|(_, error)| error)?;
-        let Found { sets_rsh, address_family, daemon_only, .. } = found;
-        Ok(Extra { words, sets_rsh, address_family, daemon_only })
+    /// Each word that is no option, lacks its value, or would break the daemon's use of rsync, by its number from 0.
+    pub fn from_words(mut words: Vec<String>) -> Result<Extra, Vec<(usize, ExtraError)>> {
+        let found = inspect(&words);
+        if !found.errors.is_empty() {
+            return Err(found.errors);
+        }
+        if found.verbose {
+            words.push(QUIET.to_owned());
+        }
+        let Found { sets_rsh, address_family, daemon_only, keeps, warnings, hiding, .. } = found;
+        let shown = words.iter().enumerate().filter(|(at, _)| !hiding.contains(at));
+        let comparing = shown.map(|(_, word)| word.clone()).collect();
+        Ok(Extra { words, comparing, sets_rsh, address_family, daemon_only, keeps, warnings })
     }
 
-    /// The first word that [`Extra::from_words`] would refuse, by its number from 0, and why.
-    pub fn first_refused(words: &[String]) -> Option<(usize, ExtraError)> {
-        inspect(words).err()
-    }
-
-    /// The arguments, as they go to rsync.
+    /// The arguments, as they go to rsync. A `-v` among them is taken back at their end.
     pub fn words(&self) -> &[String] {
         &self.words
+    }
+
+    /// The arguments for a run that only says what differs: without those that keep rsync from saying it.
+    pub fn comparing(&self) -> &[String] {
+        &self.comparing
+    }
+
+    /// The directories at a node in which rsync keeps files that the source does not have.
+    pub fn keeps(&self) -> &[Keeps] {
+        &self.keeps
+    }
+
+    /// Parameters that do other things than they seem to do, by the number of their word.
+    pub fn warnings(&self) -> &[(usize, ExtraWarning)] {
+        &self.warnings
     }
 
     /// Whether the remote shell is chosen here (`-e`, `--rsh`), so that the daemon leaves its own choice out.
@@ -125,292 +234,88 @@ impl Extra {
 /// What a pass over all words finds.
 #[derive(Default)]
 struct Found {
+    errors: Vec<(usize, ExtraError)>,
+    verbose: bool,
     sets_rsh: bool,
     address_family: Option<&'static str>,
     daemon_only: Option<String>,
-    /// Where backups are asked for.
+    keeps: Vec<Keeps>,
+    warnings: Vec<(usize, ExtraWarning)>,
+    /// The words of options that keep rsync from saying what differs.
+    hiding: Vec<usize>,
+    /// Where backups are asked for, linked copies are, and changes in place.
     backup: Option<usize>,
-    /// Whether they leave the mirror.
-    backup_dir: bool,
+    links: Option<usize>,
+    inplace: Option<usize>,
 }
 
 /// Checks the words one by one, and then what matters of them together.
-fn inspect(words: &[String]) -> Result<Found, (usize, ExtraError)> {
+fn inspect(words: &[String]) -> Found {
     let mut found = Found::default();
     let mut rest = words.iter().enumerate();
     while let Some((at, word)) = rest.next() {
-        for option in options(word).map_err(|error| (at, error))? {
+        if word.contains('\0') {
+            found.errors.push((at, ExtraError::Nul(Shown::from(word.as_str()))));
+            continue;
+        }
+        let options = match options(word) {
+            Ok(options) => options,
+            Err(error) => {
+                found.errors.push((at, error));
+                continue;
+            }
+        };
+        for option in options {
             let separate = if option.wants_value() { rest.next() } else { None };
             let value = option.value.or(separate.map(|(_, value)| value.as_str()));
-            option.check(value, word).map_err(|error| (at, error))?;
-            match option.name {
-                "rsh" => found.sets_rsh = true,
-                "4" | "ipv4" => found.address_family = Some("-4"),
-                "6" | "ipv6" => found.address_family = Some("-6"),
-                "backup" => found.backup = Some(at),
-                // It implies --backup.
-                "backup-dir" => {
-                    (found.backup, found.backup_dir) = (Some(at), value.is_some_and(|dir| dir.starts_with('/')))
-                }
-                name if is_one_of(name, DAEMON_ONLY) => found.daemon_only = Some(option.written),
-                _ => {}
+            match option.check(value, word) {
+                Ok(()) => found.note(&option, value, at, separate.map(|(at, _)| at)),
+                Err(error) => found.errors.push((at, error)),
             }
         }
     }
-    if let (Some(at), false) = (found.backup, found.backup_dir) {
-        return Err((at, ExtraError::BackupInMirror));
-    }
-    let nul = words.iter().enumerate().find(|(_, word)| word.contains('\0'));
-    nul.map_or(Ok(found), |(at, word)| Err((at, ExtraError::Nul(Shown::from(word.as_str())))))
+    found.check_together();
+    found
 }
 
-/// One option found in a word.
-struct Opt<'a> {
-    /// As in the word: `-n`, `--dry-run`.
-    written: String,
-    /// The long name; the letter itself for a short option that is neither refused nor takes a value.
-    name: &'a str,
-    /// The value in the same word.
-    value: Option<&'a str>,
-}
-
-impl Opt<'_> {
-    /// Whether the next word is its value.
-    fn wants_value(&self) -> bool {
-        self.value.is_none() && takes_value(self.name)
-    }
-
-    fn check(&self, value: Option<&str>, word: &str) -> Result<(), ExtraError> {
-        let refuse = |reason| ExtraError::Refused { option: self.written.clone(), within: Shown::from(word), reason };
-        if let Some((_, reason)) = REFUSED.iter().find(|(names, _)| is_one_of(self.name, names)) {
-            return Err(refuse(reason));
-        }
-        if value.is_none() && takes_value(self.name) {
-            return Err(ExtraError::MissingValue(self.written.clone()));
-        }
-        let same = |&&(name, refused, _): &&(&str, &str, &str)| name == self.name && value == Some(refused);
-        if let Some((_, _, reason)) = REFUSED_VALUES.iter().find(same) {
-            return Err(refuse(reason));
-        }
-        if let (Some(value), "remote-option") = (value, self.name) {
-            check_remote(value)?;
-        }
-        Ok(())
-    }
-}
-
-/// The remote rsync may have a log file of its own; all else that is refused here would break it there too.
-fn check_remote(word: &str) -> Result<(), ExtraError> {
-    if word.starts_with("--log-file=") { Ok(()) } else { Extra::from_words(vec![word.to_owned()]).map(|_| ()) }
-}
-
-/// The options of one word: one long option, or a bundle of letters that ends with the first that takes a value.
-fn options(word: &str) -> Result<Vec<Opt<'_>>, ExtraError> {
-    if word == "--" {
-        return Err(ExtraError::EndOfOptions);
-    }
-    if let Some(long) = word.strip_prefix("--") {
-        let (name, value) = long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value)));
-        return Ok(vec![Opt { written: format!("--{name}"), name, value }]);
-    }
-    let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.is_empty()) else {
-        return Err(ExtraError::NoOption(Shown::from(word)));
-    };
-    let mut found = Vec::new();
-    for (at, letter) in letters.char_indices() {
-        let (here, rest) = letters[at..].split_at(letter.len_utf8());
-        let name = long_name(letter).unwrap_or(here);
-        let takes_value = takes_value(name);
-        let value = (takes_value && !rest.is_empty()).then(|| rest.strip_prefix('=').unwrap_or(rest));
-        found.push(Opt { written: format!("-{letter}"), name, value });
-        if takes_value {
-            break;
-        }
-    }
-    Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_mirror_can_use_passes_unchanged() {
-        let lines =
-            "-a|-avz|--rsh=ssh -a|-e ssh|-aHAXS --numeric-ids|-r --recursive --relative -d --dirs|-O -J -U -N -46
-            |--chmod=F644 --chmod D755|--timeout 30|--modify-window=0|-@ 1|-@1|--bwlimit 100|--bwlimit=1m|-B 1024|-W
-            |--password-file=/etc/secret|--port 8730|--contimeout=5|--partial --partial-dir .rsync-partial|-T /tmp|-s
-            |--rsync-path 'sudo rsync'|-M--fake-super|-M --log-file=/var/log/x|--remote-option=--fake-super
-            |-ab --backup-dir=/old|--backup-dir /old
-            |--backup --backup-dir /old --suffix .1|--link-dest /x|--max-size 1g|--inplace --no-whole-file|--fsync
-            |--no-perms --no-o --no-g --no-links|--outbuf=L|-c|--checksum|-I|--delay-updates|--no-motd --motd|-8
-            |--secluded-args|--mkpath|--safe-links|--skip-compress gz/bz2|--compress-level 9 --zc zstd --zl 3
-            |--usermap *:www|--chown www:www|--no-h --no-i --no-progress|--force|--no-such-option|--sparse|";
-        for line in lines.split('|').map(str::trim) {
-            let extra = Extra::parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
-            assert_eq!(extra.words(), shell_words::split(line).unwrap(), "{line}");
-        }
-    }
-
-    #[test]
-    fn what_breaks_the_mirror_is_refused_in_every_spelling() {
-        for (message, lines) in [
-            ("its own list of paths", "--files-from=x|--files-from x|--from0|-0|-az0|--no-from0|-M --from0"),
-            ("something else than a sender", "--daemon|--config=x|--dparam x|--detach|--no-detach|--server|--sender"),
-            ("something else than a sender", "--list-only|--version|-V|--help"),
-            ("batch files", "--write-batch=x|--only-write-batch x|--read-batch=x"),
-            ("use `inosync --dry-run`", "-n|--dry-run|-avzn"),
-            ("deletes from the source", "--remove-source-files|--remove-sent-files"),
-            (
-                "what is deleted on a node, and when",
-                "--ignore-missing-args|--delete|--del|--delete-before|--delete-during",
-            ),
-            ("what is deleted on a node, and when", "--delete-delay|--delete-after|--delete-missing-args|--no-delete"),
-            ("what is deleted on a node, and when", "--no-force"),
-            ("use the key `max_delete`", "--max-delete=5|--max-delete 5"),
-            ("never touched on a node", "--delete-excluded|-M--delete-excluded"),
-            ("cannot read for a moment", "--ignore-errors"),
-            ("empty directories", "-m|--prune-empty-dirs"),
-            ("use `rexcludes`", "--exclude=x|--exclude x|--exclude-from=x|--include=x|--include-from x|--filter=x"),
-            ("use `rexcludes`", "-f x|-f-x|-F|-aFF|-C|--cvs-exclude"),
-            ("mount points", "-x|--one-file-system"),
-            ("must arrive where it is", "--no-dirs|--no-d|--old-dirs|--old-d|--no-relative|--no-R|--no-implied-dirs"),
-            ("must arrive where it is", "--no-i-d|--no-recursive|--no-r"),
-            ("behind a symlink", "-L|--copy-links|--copy-unsafe-links|-k|--copy-dirlinks"),
-            ("out of the mirror", "-K|--keep-dirlinks"),
-            ("without notice", "--existing|--ignore-non-existing|--ignore-existing|--compare-dest=/x|-u|--update"),
-            ("keeps the size", "--size-only"),
-            ("torn on the node", "--append|--append-verify"),
-            ("the whole tree again", "--no-times|--no-t"),
-            ("use -D", "--copy-devices|--write-devices"),
-            ("abort a whole batch", "-y|--fuzzy"),
-            ("byte for byte", "--iconv=utf8|--iconv utf8"),
-            ("daemon chooses it", "--protocol=29"),
-            ("left half done", "--stop-after=1|--time-limit 1|--stop-at=12:00"),
-            ("use --timeout=SECONDS", "--no-timeout"),
-            ("write the seconds", "--timeout=0|--timeout 0"),
-            (
-                "reads rsync's output",
-                "--out-format=%n|--log-format=%n|-i|--itemize-changes|--info=progress2|--debug=ALL",
-            ),
-            ("reads rsync's output", "--stats|-q|--quiet|-avh|--human-readable|--stderr=all|--msgs2stderr"),
-            ("use --partial", "-P|--progress|-avP"),
-            ("use `logfile`", "--log-file=/x|--log-file /x"),
-            ("stdin carries", "--password-file=-|--password-file -"),
-        ] {
-            for line in lines.split('|') {
-                let error = Extra::parse(line).expect_err(line).to_string();
-                assert!(error.contains(" is refused: ") && error.contains(message), "{line}: {error}");
+impl Found {
+    /// Takes in an option that is right by itself. `separate` is the number of the word that is its value.
+    fn note(&mut self, option: &Opt<'_>, value: Option<&str>, at: usize, separate: Option<usize>) {
+        match option.name {
+            "rsh" => self.sets_rsh = true,
+            "4" | "ipv4" => self.address_family = Some("-4"),
+            "6" | "ipv6" => self.address_family = Some("-6"),
+            "verbose" => self.verbose = true,
+            "backup" => self.backup = Some(at),
+            "inplace" => self.inplace = Some(at),
+            "no-inplace" => self.inplace = None,
+            "fake-super" => self.warnings.push((at, ExtraWarning::FakeSuper)),
+            "remote-option" if value == Some("--fake-super") => self.warnings.push((at, ExtraWarning::FakeSuper)),
+            name if is_one_of(name, DAEMON_ONLY) => self.daemon_only = Some(option.written.clone()),
+            name if is_one_of(name, HIDES_LINES) => {
+                self.links = Some(at);
+                self.hiding.extend([at].into_iter().chain(separate));
             }
+            _ => {}
         }
+        let Some(keeps) = value.and_then(|value| Keeps::of(option, value, at)) else { return };
+        if let Some(warning) = keeps.warning() {
+            self.warnings.push((at, warning));
+        }
+        if let Err(error) = keeps.check() {
+            self.errors.push((at, error));
+        }
+        self.keeps.push(keeps);
     }
 
-    #[test]
-    fn backups_must_leave_the_mirror() {
-        for line in ["-b", "--backup", "-ab --suffix=.old", "-b --backup-dir=old", "--backup-dir ../old"] {
-            assert_eq!(Extra::parse(line), Err(ExtraError::BackupInMirror), "{line}");
+    fn check_together(&mut self) {
+        let to_dir = self.keeps.iter().any(Keeps::is_backup);
+        if let (Some(at), false) = (self.backup, to_dir) {
+            self.errors.push((at, ExtraError::BackupInMirror));
         }
-    }
-
-    #[test]
-    fn an_option_for_rsync_daemons_only_is_known() {
-        let daemon_only = |line| Extra::parse(line).unwrap().daemon_only().map(str::to_owned);
-        assert_eq!(daemon_only("-a --password-file=/s -v").as_deref(), Some("--password-file"));
-        assert_eq!(daemon_only("--contimeout 5").as_deref(), Some("--contimeout"));
-        assert_eq!(daemon_only("-a --timeout=5 --rsync-path --contimeout"), None);
-    }
-
-    #[test]
-    fn every_refusal_is_of_an_option_and_says_what_to_do_instead() {
-        for (names, reason) in REFUSED {
-            assert!(reason.contains("; "), "{reason}");
-            for name in names.split_whitespace() {
-                let error = Extra::parse(&format!("--{name}")).expect_err(name).to_string();
-                assert_eq!(error, format!("--{name} is refused: {reason}"));
-            }
+        if let (Some(_), Some(at)) = (self.links, self.inplace) {
+            self.errors.push((at, ExtraError::InplaceLinks));
         }
-        let bundle = Extra::parse("-avzn").unwrap_err().to_string();
-        assert!(bundle.starts_with("-n (in `-avzn`) is refused: "), "{bundle}");
-        let value = Extra::parse("--iconv=utf8").unwrap_err().to_string();
-        assert!(value.starts_with("--iconv (in `--iconv=utf8`) is refused: "), "{value}");
-    }
-
-    #[test]
-    fn a_word_that_is_no_option_would_be_a_source() {
-        for (line, message) in [
-            ("-a /etc", "`/etc` is no option, so rsync would take it for one more source"),
-            ("-v 1", "`1` is no option"),
-            ("-", "`-` is no option"),
-            ("''", "`` is no option"),
-            ("-a -- x", "`--` ends rsync's options"),
-            ("--chmod=F644 D755", "`D755` is no option"),
-            ("-Mx", "`x` is no option"),
-            ("-e", "`-e` needs a value"),
-            ("-a --timeout", "`--timeout` needs a value"),
-            ("-e 'ssh", "a quote is not closed"),
-        ] {
-            let error = Extra::parse(line).expect_err(line).to_string();
-            assert!(error.contains(message), "{line}: {error}");
-        }
-        assert_eq!(
-            Extra::from_words(vec!["-a\0".into()]).unwrap_err().to_string(),
-            "`-a\\x00` holds a NUL byte: remove it"
-        );
-    }
-
-    #[test]
-    fn a_value_is_not_looked_into() {
-        for (line, words) in [
-            ("-e 'ssh -n -p 1'", vec!["-e", "ssh -n -p 1"]),
-            ("-avzessh", vec!["-avzessh"]),
-            ("-T -n", vec!["-T", "-n"]),
-            ("--rsh --delete", vec!["--rsh", "--delete"]),
-            ("--rsync-path=--daemon", vec!["--rsync-path=--daemon"]),
-        ] {
-            assert_eq!(Extra::parse(line).unwrap().words(), words, "{line}");
-        }
-    }
-
-    #[test]
-    fn the_remote_shell_is_seen_in_every_spelling() {
-        for (line, expected) in [
-            ("-e ssh", true),
-            ("-e ssh -av", true),
-            ("-essh", true),
-            ("-e=ssh", true),
-            ("-avze 'ssh -p 1'", true),
-            ("--rsh=ssh", true),
-            ("--rsh ssh", true),
-            ("", false),
-            ("-a", false),
-            ("-Te", false),
-            ("--rsync-path -e", false),
-            ("--existing-e", false),
-        ] {
-            assert_eq!(Extra::parse(line).unwrap().sets_rsh(), expected, "{line}");
-        }
-        assert_eq!(Extra::default(), Extra::parse("").unwrap());
-    }
-
-    #[test]
-    fn the_address_family_is_the_last_one_asked_for() {
-        for (line, expected) in
-            [("", None), ("-a4", Some("-4")), ("--ipv6", Some("-6")), ("-6 --ipv4", Some("-4")), ("-T -4", None)]
-        {
-            assert_eq!(Extra::parse(line).unwrap().address_family(), expected, "{line}");
-        }
-    }
-
-    #[test]
-    fn every_option_that_rsync_lists_with_a_value_is_known_to_take_one() {
-        let help = std::process::Command::new("rsync").arg("--help").output().unwrap().stdout;
-        let help = String::from_utf8_lossy(&help).into_owned();
-        let listed: Vec<&str> =
-            help.lines().filter_map(|line| line.strip_prefix("--")?.split_once('=')).map(|(n, _)| n).collect();
-        let listed: Vec<&str> = listed.into_iter().filter(|name| !name.contains([' ', ','])).collect();
-        assert!(listed.len() > 30, "{help}");
-        for name in listed {
-            assert!(takes_value(name), "{name}");
-        }
+        self.errors.sort_by_key(|(at, _)| *at);
     }
 }

@@ -48,23 +48,20 @@ impl PartialEq for Node {
 
 impl Eq for Node {}
 
-/// Why a node, or the node together with `rpath`, is refused. The text names the cure.
+/// Why a node, or the node together with `rpath`, is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NodeError {
     /// `rpath` does not begin with a slash.
-    #[error("rpath `{0}` is relative: write an absolute path, such as `/{0}`")]
+    #[error("rpath `{0}` is relative")]
     RelativeRpath(Shown),
     /// A `.` or `..` component.
-    #[error("`{0}` has a `.` or `..` component: write the path that is meant without them")]
+    #[error("`{0}` has a `.` or `..` component")]
     DotComponent(Shown),
     /// A control character.
-    #[error("`{0}` holds a control character: remove it, or give the directory another name")]
+    #[error("`{0}` holds a control character")]
     ControlCharacter(Shown),
     /// A character of the path that the remote side would expand.
-    #[error(
-        "`{path}` holds `{character}`, which the remote side of node `{node}` would expand: use a path without any \
-         of * ? [ ] \\ `"
-    )]
+    #[error("`{path}` holds `{character}`, which the remote side of node `{node}` would expand")]
     Expanded {
         /// The offending path.
         path: Shown,
@@ -74,28 +71,19 @@ pub enum NodeError {
         node: Shown,
     },
     /// Neither empty, nor an absolute path, nor something with a host.
-    #[error(
-        "node `{0}` names neither a host nor an absolute path: write `{0}:` for a host reached by ssh, \
-         `{0}::MODULE` for an rsync daemon, `/{0}` or \"\" for this machine"
-    )]
+    #[error("node `{0}` names neither a host nor an absolute path")]
     NoHost(Shown),
     /// Nothing in front of the colon.
-    #[error("node `{0}` has no host in front of its colon: write `HOST:` or `HOST::MODULE`, or \"\" for this machine")]
+    #[error("node `{0}` has no host in front of its colon")]
     EmptyHost(Shown),
     /// A user or host that a remote shell would take for an option.
-    #[error(
-        "node `{0}` has a user or host that begins with `-`, which ssh would take for an option: write a name \
-         without it, or give the host an alias in ssh_config"
-    )]
+    #[error("node `{0}` has a user or host that begins with `-`, which ssh would take for an option")]
     LeadingDash(Shown),
     /// A user or host that cannot be one.
-    #[error(
-        "node `{0}` has a user or host with a blank or bracket in it: write `USER@HOST:`, and an IPv6 address as \
-         `[ADDRESS]:`"
-    )]
+    #[error("node `{0}` has a user or host with a blank or bracket in it")]
     BadHost(Shown),
     /// An IPv6 address that rsync would cut at its first colon.
-    #[error("node `{node}` holds an IPv6 address without brackets: write `[{address}]` for the address")]
+    #[error("node `{node}` holds an IPv6 address without brackets")]
     BareIpv6 {
         /// The node as written.
         node: Shown,
@@ -103,23 +91,46 @@ pub enum NodeError {
         address: Ipv6Addr,
     },
     /// An rsync daemon without a module: rsync would list the modules and send nothing.
-    #[error("node `{0}` names an rsync daemon but no module: write `HOST::MODULE` or `rsync://HOST/MODULE`")]
+    #[error("node `{0}` names an rsync daemon but no module")]
     NoModule(Shown),
     /// The port of an `rsync://` node.
-    #[error(
-        "node `{0}` has a port that is not a number from 1 to 65535: write `rsync://HOST:PORT/MODULE`, or leave \
-         `:PORT` out for 873"
-    )]
+    #[error("node `{0}` has a port that is not a number from 1 to 65535")]
     BadPort(Shown),
     /// The root directory of a machine as the mirror.
-    #[error(
-        "node `{0}` with this rpath is the root directory of the machine, where everything else would be deleted: \
-         set rpath to a directory of its own"
-    )]
+    #[error("node `{0}` with this rpath is the root directory of the machine, where everything else would be deleted")]
     RootDirectory(Shown),
 }
 
 impl NodeError {
+    /// What to write instead.
+    pub fn cure(&self) -> String {
+        match self {
+            NodeError::RelativeRpath(path) => format!("write an absolute path, such as `/{path}`"),
+            NodeError::DotComponent(_) => "write the path that is meant without them".into(),
+            NodeError::ControlCharacter(_) => "remove it, or give the directory another name".into(),
+            NodeError::Expanded { .. } => "use a path without any of * ? [ ] \\ `".into(),
+            NodeError::NoHost(node) if node.as_str().contains('/') => {
+                let (host, path) = node.as_str().split_once('/').unwrap_or_default();
+                let (host, path) = (Shown::from(host), Shown::from(path));
+                format!(
+                    "write `{host}:/{path}` for a host reached by ssh, `{host}::{path}` for an rsync daemon, `/{node}` \
+                         for this machine"
+                )
+            }
+            NodeError::NoHost(node) => format!(
+                "write `{node}:` for a host reached by ssh, `{node}::MODULE` for an rsync daemon, `/{node}` or \"\" \
+                 for this machine"
+            ),
+            NodeError::EmptyHost(_) => "write `HOST:` or `HOST::MODULE`, or \"\" for this machine".into(),
+            NodeError::LeadingDash(_) => "write a name without it, or give the host an alias in ssh_config".into(),
+            NodeError::BadHost(_) => "write `USER@HOST:`, and an IPv6 address as `[ADDRESS]:`".into(),
+            NodeError::BareIpv6 { address, .. } => format!("write `[{address}]` for the address"),
+            NodeError::NoModule(_) => "write `HOST::MODULE` or `rsync://HOST/MODULE`".into(),
+            NodeError::BadPort(_) => "write `rsync://HOST:PORT/MODULE`, or leave `:PORT` out for 873".into(),
+            NodeError::RootDirectory(_) => "set rpath to a directory of its own".into(),
+        }
+    }
+
     /// Whether the cure lies in `rpath` and not in the node.
     pub fn is_about_rpath(&self, rpath: &str) -> bool {
         match self {

@@ -150,7 +150,8 @@ impl Context<'_> {
         // What is linked was looked at one by one, and without --delete the receiver would not learn them.
         let excludes = if recipe == Recipe::Link { Vec::new() } else { rules::rules(&self.site.excludes) };
         arguments.extend(rules.iter().chain(&excludes).map(|rule| option("--filter=", rule)));
-        arguments.extend(self.site.extra.words().iter().map(OsString::from));
+        let extra = if recipe.only_looks() { self.site.extra.comparing() } else { self.site.extra.words() };
+        arguments.extend(extra.iter().map(OsString::from));
         if let (Recipe::Full, Some(most)) = (recipe, self.site.max_delete) {
             // What would be deleted was counted before; this is for what has changed since.
             arguments.push(format!("--max-delete={most}").into());

@@ -9,7 +9,7 @@ fn a_wrong_notation_is_shown_where_it_is() {
         ("", "1:1", 1, &["the file is empty", "at least: (wpath:"][..]),
         (" \n \n", "1:1", 1, &["the file is empty"]),
         ("// nothing\n", "2:1", 1, &["one pair of parentheses"]),
-        ("wpath: \"/a\"", "1:1", 5, &["one pair of parentheses", "notation: (key: value"]),
+        ("wpath: \"/a\"", "1:1", 5, &["one pair of parentheses", "and a comma behind each value"]),
         ("{ \"wpath\": \"/a\" }", "1:1", 1, &["one pair of parentheses"]),
         (
             "(\n  excluds: [\"*.o\"],\n)",
@@ -17,7 +17,7 @@ fn a_wrong_notation_is_shown_where_it_is() {
             7,
             &[
                 "unknown key `excluds`",
-                "\n    2 |   excluds: [\"*.o\"],\n      |   ^^^^^^^\n  allowed keys: wpath, rexcludes, ",
+                "\n    2 |   excluds: [\"*.o\"],\n      |   ^^^^^^^\n  did you mean `rexcludes`? For example rexcludes: [",
             ],
         ),
         ("(\n  wpath: \"/a\",\n  wpath: \"/b\",\n)", "3:3", 5, &["the key `wpath` is given twice", "keep one"]),
@@ -25,14 +25,14 @@ fn a_wrong_notation_is_shown_where_it_is() {
         ("(\n  wpath: \"/a\",\n  rnodes: [],\n)", "4:1", 1, &["the key `rpath` is missing", "add rpath: \"/var/www\""]),
         ("()", "1:2", 1, &["the key `wpath` is missing", "add wpath: \"/var/www\""]),
         ("(\n  wpath \"/a\",\n)", "2:9", 1, &["a colon is missing"]),
-        ("(\n  wpath: \"/a\"\n  rpath: \"/b\",\n)", "3:3", 1, &["a comma is missing"]),
+        ("(\n  wpath: \"/a\"\n  rpath: \"/b\",\n)", "2:14", 1, &["a comma is missing behind the value of `wpath`"]),
         ("(\n  wpath: \"/a,\n  rpath: /b,\n)", "2:10", 1, &["a quote is not closed"]),
-        ("(\n  rnodes: [\"a:\",\n)", "3:1", 1, &["`)` cannot stand here: a value or a closing bracket is missing"]),
-        ("(\n  rnodes: [\"a:\"\n", "3:1", 1, &["a comma is missing, or a bracket is not closed"]),
+        ("(\n  rnodes: [\"a:\",\n)", "2:11", 1, &["a list is not closed: `]` is missing"]),
+        ("(\n  rnodes: [\"a:\"\n", "2:11", 1, &["a list is not closed: `]` is missing"]),
         ("(wpath: \"/a\",", "1:14", 1, &["the file ends too early"]),
         ("(wpath: \"DIR/src\", rpath: \"/m\", rnodes: [\"h:\"]) x", "1:PLUS", 1, &["text behind the closing `)`"]),
-        ("(\n /* x\n)", "2:5", 1, &["comment is not closed"]),
-        ("(\n  wpath: \"/a\\q\",\n)", "2:11", 4, &["unknown escape character"]),
+        ("(\n /* x\n)", "2:2", 2, &["comment is not closed"]),
+        ("(\n  wpath: \"/a\\q\",\n)", "2:13", 2, &["`\\q` in a text means nothing"]),
     ] {
         // The length of DIR moves this one.
         let column = machine.fill(text).chars().count();
@@ -75,7 +75,7 @@ fn a_wrong_value_is_shown_where_it_is() {
         ),
         ("extra: [\"-a\", \"-b\"]", "6:15", 4, &["`extra[1]`: --backup without an absolute --backup-dir"]),
         ("extra: true", "6:8", 4, &["`extra` must be a string, but is `true`"]),
-        ("extra: \"-a --from0\"", "6:8", 12, &["`extra`: --from0 is refused\n", "its own list"]),
+        ("extra: \"-a --from0\"", "6:8", 12, &["`extra`: --from0 is refused: the daemon hands", "leave it out"]),
         ("extra: \"-a /etc\"", "6:8", 9, &["`/etc` is no option"]),
         ("extra: \"-e 'ssh\"", "6:8", 9, &["a quote is not closed", "write a list with one string"]),
         ("extra: [\"-a\", \"--delete\"]", "6:15", 10, &["`extra[1]`: --delete is refused", "leave it out"]),

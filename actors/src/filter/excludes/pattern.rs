@@ -5,7 +5,8 @@ use std::fmt;
 
 use wildmatch::WildMatch;
 
-use crate::path::Escaped;
+use super::warning;
+use crate::path::{Escaped, Shown};
 
 /// Each `?` of a pattern with a `/` inside doubles its rsync rules; 64 of them are enough.
 pub const MAX_QUESTION_MARKS: usize = 6;
@@ -36,38 +37,78 @@ pub(in crate::filter) enum Subject {
     Path,
 }
 
-/// A pattern that is refused because it could not do what its author means. Says what to write instead.
+/// A pattern that is refused because it could not do what its author means.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
     /// Nothing to match.
-    #[error("an empty pattern matches nothing: remove it")]
+    #[error("an empty pattern matches nothing")]
     Empty,
     /// Nothing but slashes.
-    #[error("`{0}` stands for the whole tree, which cannot be excluded: remove it, or write `*` for everything in it")]
-    OnlySlashes(String),
+    #[error("`{0}` stands for the whole tree, which cannot be excluded")]
+    OnlySlashes(Shown),
     /// No name and no argument can hold this byte.
-    #[error("`{0}` has a NUL byte, which no file name has: remove it")]
-    Nul(String),
+    #[error("`{0}` has a NUL byte, which no file name has")]
+    Nul(Shown),
     /// Longer than [`MAX_PATTERN`].
-    #[error("`{start}...` has {length} bytes, over the limit of {MAX_PATTERN}: shorten it with `*`")]
+    #[error("`{start}...` has {length} bytes, over the limit of {MAX_PATTERN}")]
     TooLong {
         /// Its first characters.
-        start: String,
+        start: Shown,
         /// In bytes.
         length: usize,
     },
     /// No path has an empty component.
-    #[error("`{0}` has `//`, which no path has: write a single `/`")]
-    EmptyComponent(String),
+    #[error("`{0}` has `//`, which no path has")]
+    EmptyComponent(Shown),
     /// No path has such a component.
-    #[error("`{0}` has the component `{1}`, which no path has: write the path without it")]
-    DotComponent(String, &'static str),
+    #[error("`{0}` has the component `{1}`, which no path has")]
+    DotComponent(Shown, &'static str),
+    /// The home directory of a shell.
+    #[error("`{0}` begins with `~`, which is no home directory here")]
+    Home(Shown),
     /// A `/` inside, but not anchored at the top of the tree or free to begin anywhere.
-    #[error("`{0}` has a `/` inside but does not say where it begins: write `/{0}` (in wpath) or `*/{0}` (anywhere)")]
-    Unanchored(String),
+    #[error("`{0}` has a `/` inside but does not say where it begins")]
+    Unanchored(Shown),
     /// More than [`MAX_QUESTION_MARKS`] with a `/` inside.
-    #[error("`{0}` has a `/` and more than {MAX_QUESTION_MARKS} `?`: write `*` for some of them")]
-    TooManyQuestionMarks(String),
+    #[error("`{0}` has a `/` and more than {MAX_QUESTION_MARKS} `?`")]
+    TooManyQuestionMarks(Shown),
+}
+
+impl PatternError {
+    /// What to write instead.
+    pub fn cure(&self) -> String {
+        match self {
+            PatternError::Empty | PatternError::Nul(_) => "remove it".into(),
+            PatternError::OnlySlashes(_) => "remove it, or write `*` for everything in it".into(),
+            PatternError::TooLong { .. } => "shorten it with `*`".into(),
+            PatternError::EmptyComponent(text) => {
+                let folded = fold(text.as_str(), "//", "/");
+                format!("write a single `/`: `{}`", Shown::from(folded.as_str()))
+            }
+            PatternError::DotComponent(text, ".") => {
+                let plain = fold(&format!("/{}", text.as_str()), "/./", "/");
+                let plain = fold(plain.strip_suffix("/.").unwrap_or(&plain), "//", "/");
+                format!("write the path below wpath without it: `{}`", Shown::from(plain.as_str()))
+            }
+            PatternError::DotComponent(..) => "write the path below wpath without it".into(),
+            PatternError::Home(text) => {
+                let below = text.as_str().trim_start_matches('~');
+                format!("write the path below wpath, such as `{}`", Shown::from(below))
+            }
+            PatternError::Unanchored(text) => warning::cure_of(text.as_str())
+                .unwrap_or_else(|| format!("write `/{text}` (in wpath) or `*/{text}` (anywhere)")),
+            PatternError::TooManyQuestionMarks(_) => "write `*` for some of them".into(),
+        }
+    }
+}
+
+/// Replaces `from` until there is none of it.
+fn fold(text: &str, from: &str, to: &str) -> String {
+    let mut text = text.to_owned();
+    while text.contains(from) {
+        text = text.replace(from, to);
+    }
+    text
 }
 
 impl Pattern {
@@ -76,13 +117,13 @@ impl Pattern {
     /// # Errors
     /// [`PatternError`] for a pattern that can never match or that rsync cannot be told exactly.
     pub fn parse(text: &str) -> Result<Pattern, PatternError> {
-        let shown = || Escaped(text.as_bytes()).to_string();
+        let shown = || Shown::from(text);
         if text.is_empty() {
             return Err(PatternError::Empty);
         }
         if text.len() > MAX_PATTERN {
             let start: String = text.chars().take(20).collect();
-            return Err(PatternError::TooLong { start: Escaped(start.as_bytes()).to_string(), length: text.len() });
+            return Err(PatternError::TooLong { start: Shown::from(start.as_str()), length: text.len() });
         }
         if text.contains('\0') {
             return Err(PatternError::Nul(shown()));
@@ -92,6 +133,9 @@ impl Pattern {
         }
         if text.contains("//") {
             return Err(PatternError::EmptyComponent(shown()));
+        }
+        if text.starts_with("~/") {
+            return Err(PatternError::Home(shown()));
         }
         for dots in [".", ".."] {
             if text.split('/').any(|component| component == dots) {
@@ -197,7 +241,10 @@ mod tests {
             ("a\0b", "`a\\x00b` has a NUL byte, which no file name has: remove it"),
             ("/a//b", "`/a//b` has `//`, which no path has: write a single `/`"),
             ("a//", "`a//` has `//`"),
-            ("./a", "`./a` has the component `.`, which no path has: write the path without it"),
+            ("a//b///c", "write a single `/`: `a/b/c`"),
+            ("./a", "`./a` has the component `.`, which no path has: write the path below wpath without it: `/a`"),
+            ("/a/./b/.", "without it: `/a/b`"),
+            ("~/a", "`~/a` begins with `~`, which is no home directory here: write the path below wpath, such as `/a`"),
             ("/a/../b", "`/a/../b` has the component `..`"),
             ("../", "`../` has the component `..`"),
             ("a/b", "write `/a/b` (in wpath) or `*/a/b` (anywhere)"),
@@ -206,7 +253,8 @@ mod tests {
             ("/???????", "`/???????` has a `/` and more than 6 `?`: write `*` for some of them"),
             (&"x\n".repeat(1001), "`x\\x0ax\\x0ax\\x0ax\\x0ax\\x0ax\\x0ax\\x0ax\\x0ax\\x0ax\\x0a...` has 2002 bytes"),
         ] {
-            let error = Pattern::parse(pattern).unwrap_err().to_string();
+            let error = Pattern::parse(pattern).unwrap_err();
+            let error = format!("{error}: {}", error.cure());
             assert!(error.contains(cure), "{pattern:?}: {error}");
         }
     }

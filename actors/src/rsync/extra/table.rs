@@ -16,67 +16,123 @@ const VALUED: &str = "\
 const SHORT: &str = "\
     @=modify-window B=block-size M=remote-option T=temp-dir e=rsh f=filter 0=from0 b=backup C=cvs-exclude K=keep-dirlinks \
     L=copy-links V=version F=cvs-exclude P=progress h=human-readable i=itemize-changes k=copy-dirlinks \
-    m=prune-empty-dirs n=dry-run q=quiet u=update x=one-file-system y=fuzzy";
+    m=prune-empty-dirs n=dry-run q=quiet u=update v=verbose x=one-file-system y=fuzzy";
 
-const OWN_LIST: &str = "the daemon hands rsync its own list of paths, NUL-separated, on stdin; leave it out";
-const OWN_MODE: &str = "it turns rsync into something else than a sender of changes; leave it out";
-const OWN_DELETE: &str = "the daemon decides what is deleted on a node, and when; leave it out (`initial_sync: \
-    Update` starts without deletions)";
-const OWN_DIRS: &str =
-    "each listed path must arrive where it is in the source, and directories one by one; leave it out";
-const OWN_OUTPUT: &str = "the daemon reads rsync's output; leave it out (`logfile` makes rsync write a log of its own)";
-const NARROW_FILTER: &str = "runs over single paths do not honour rsync's filters; use `rexcludes`";
-const SYMLINKS: &str =
-    "changes behind a symlink are not seen, and its copy would go stale; mirror what it points to as a site of its own";
-const KEEPS_OLD: &str =
-    "changes would be left out on a node without notice; use `rexcludes` for what shall not be mirrored";
-const EARLY_END: &str =
-    "a waiting rsync would end, and a mirror would be left half done; leave it out, or stop the daemon instead";
+/// Names, separated by blanks; why they are refused; and what to write instead.
+pub(super) type Row = (&'static str, &'static str, &'static str);
 
-/// What is refused, by long name, and why; each reason ends with what to do instead. Grouped by what would break.
-pub(super) const REFUSED: &[(&str, &str)] = &[
-    ("files-from from0 no-from0", OWN_LIST),
-    ("daemon config dparam detach no-detach server sender", OWN_MODE),
-    ("list-only version help", OWN_MODE),
-    ("write-batch only-write-batch read-batch", "batch files bypass the nodes; leave it out"),
-    ("dry-run", "nothing would ever be sent; use `inosync --dry-run`"),
-    ("remove-source-files remove-sent-files", "it deletes from the source; leave it out"),
-    ("ignore-missing-args delete del delete-before delete-during delete-delay", OWN_DELETE),
-    ("delete-after delete-missing-args no-delete no-force", OWN_DELETE),
-    ("max-delete", "a run over changed paths would stop half way; use the key `max_delete`"),
-    ("delete-excluded", "what is excluded is never touched on a node; leave it out"),
-    ("ignore-errors", "what the source cannot read for a moment would be deleted on the nodes; leave it out"),
-    ("prune-empty-dirs", "empty directories are mirrored too; leave it out"),
-    ("exclude exclude-from include include-from filter cvs-exclude", NARROW_FILTER),
-    ("one-file-system", "runs over single paths do not honour it; name the mount points in `rexcludes`"),
-    ("no-dirs no-d old-dirs old-d no-relative no-R", OWN_DIRS),
-    ("no-implied-dirs no-i-d no-recursive no-r", OWN_DIRS),
-    ("copy-links copy-unsafe-links copy-dirlinks", SYMLINKS),
-    ("keep-dirlinks", "writes would follow symlinks of the node out of the mirror; leave it out"),
-    ("existing ignore-non-existing ignore-existing compare-dest", KEEPS_OLD),
-    ("update", "a restored or renamed file has an old time and would be left out without notice; leave it out"),
-    ("size-only", "a change that keeps the size would be left out without notice; leave it out"),
-    ("append append-verify", "a rewritten file would be left out or torn on the node; leave it out"),
-    ("no-times no-t", "without times each reconcile would send the whole tree again; leave it out"),
-    ("copy-devices write-devices", "the content of devices is not mirrored; use -D for the devices themselves"),
-    ("fuzzy", "together with deletions it makes rsync abort a whole batch; leave it out"),
-    ("iconv", "names are mirrored byte for byte; leave it out"),
-    ("protocol", "the daemon chooses it; leave it out"),
-    ("stop-after time-limit stop-at", EARLY_END),
-    ("no-timeout", "a dead connection would never be noticed; use --timeout=SECONDS"),
-    ("out-format log-format itemize-changes info debug stats", OWN_OUTPUT),
-    ("quiet human-readable stderr msgs2stderr no-msgs2stderr", OWN_OUTPUT),
-    ("progress", "the daemon reads rsync's output; use --partial for what -P does besides"),
-    ("log-file", "the daemon sets it; use `logfile`"),
+const LEAVE: &str = "leave it out";
+const OWN_LIST: &str = "the daemon hands rsync its own list of paths, NUL-separated, on stdin";
+const OWN_MODE: &str = "it turns rsync into something else than a sender of changes";
+const OWN_DELETE: &str = "the daemon decides what is deleted on a node, and when";
+const UPDATE: &str = "leave it out (`initial_sync: Update` starts without deletions)";
+const OWN_DIRS: &str = "each listed path must arrive where it is in the source, and directories one by one";
+const OWN_OUTPUT: &str = "the daemon reads rsync's output";
+const LOGFILE: &str = "leave it out (`logfile` makes rsync write a log of its own)";
+const NARROW_FILTER: &str = "runs over single paths do not honour rsync's filters";
+const REXCLUDES: &str = "use `rexcludes`";
+const SYMLINKS: &str = "changes behind a symlink are not seen, and its copy would go stale";
+const OWN_SITE: &str = "mirror what it points to as a site of its own";
+const KEEPS_OLD: &str = "changes would be left out on a node without notice";
+const NOT_MIRRORED: &str = "use `rexcludes` for what shall not be mirrored";
+const BY_SIZE: &str = "a file that grows or shrinks past the limit would stay old on a node without notice";
+const BY_NAME: &str = "use `rexcludes`, which goes by names, such as rexcludes: [\"*.iso\"]";
+const NO_SYMLINKS: &str = "symlinks would be left out on a node without notice, or stay as they were";
+const BY_PATH: &str = "leave it out, and name in `rexcludes` the symlinks that shall not be mirrored";
+const EARLY_END: &str = "a waiting rsync would end, and a mirror would be left half done";
+const STOP: &str = "leave it out, or stop the daemon instead";
+const SKIPS_EQUAL: &str = "the daemon asks rsync by this to send what was changed";
+const UNPROTECTED: &str = "a path with a blank in it would be split by the shell of the node";
+
+/// What is refused, by long name, grouped by what would break. Every other option of rsync 3.5.0 does no harm: it is about
+/// attributes, the connection, or the way in which a file is written.
+pub(super) const REFUSED: &[Row] = &[
+    ("files-from from0 no-from0", OWN_LIST, LEAVE),
+    ("daemon config dparam detach no-detach server sender", OWN_MODE, LEAVE),
+    ("list-only version help", OWN_MODE, LEAVE),
+    ("write-batch only-write-batch read-batch", "batch files bypass the nodes", LEAVE),
+    ("dry-run", "nothing would ever be sent", "use `inosync --dry-run`"),
+    ("remove-source-files remove-sent-files", "it deletes from the source", LEAVE),
+    ("ignore-missing-args delete del delete-before delete-during delete-delay", OWN_DELETE, UPDATE),
+    ("delete-after delete-missing-args no-force", OWN_DELETE, UPDATE),
+    ("max-delete", "a run over changed paths would stop half way", "use the key `max_delete`"),
+    ("delete-excluded", "what is excluded is never touched on a node", LEAVE),
+    ("ignore-errors", "what the source cannot read for a moment would be deleted on the nodes", LEAVE),
+    ("prune-empty-dirs", "empty directories are mirrored too", LEAVE),
+    ("exclude exclude-from include include-from filter cvs-exclude", NARROW_FILTER, REXCLUDES),
+    ("one-file-system", "runs over single paths do not honour it", "name the mount points in `rexcludes`"),
+    ("no-dirs no-d old-dirs old-d no-relative no-R", OWN_DIRS, LEAVE),
+    ("no-implied-dirs no-i-d no-recursive no-r", OWN_DIRS, LEAVE),
+    ("copy-links copy-unsafe-links copy-dirlinks", SYMLINKS, OWN_SITE),
+    ("keep-dirlinks", "writes would follow symlinks of the node out of the mirror", LEAVE),
+    ("no-links no-l safe-links", NO_SYMLINKS, BY_PATH),
+    ("max-size min-size", BY_SIZE, BY_NAME),
+    ("existing ignore-non-existing ignore-existing compare-dest", KEEPS_OLD, NOT_MIRRORED),
+    ("drop-D", "devices and special files would be left out on a node without notice", "use --no-D"),
+    ("update", "a restored or renamed file has an old time and would be left out without notice", LEAVE),
+    ("size-only", "a change that keeps the size would be left out without notice", LEAVE),
+    ("no-checksum no-c no-ignore-times no-I", SKIPS_EQUAL, LEAVE),
+    ("append append-verify", "a rewritten file would be left out or torn on the node", LEAVE),
+    ("no-times no-t", "without times each reconcile would send the whole tree again", LEAVE),
+    ("copy-devices write-devices", "the content of devices is not mirrored", "use -D for the devices themselves"),
+    ("fuzzy", "together with deletions it makes rsync abort a whole batch", LEAVE),
+    ("iconv", "names are mirrored byte for byte", LEAVE),
+    ("protocol", "the daemon chooses it", LEAVE),
+    ("old-args", UNPROTECTED, LEAVE),
+    ("stop-after time-limit stop-at", EARLY_END, STOP),
+    ("no-timeout", "a dead connection would never be noticed", "use --timeout=SECONDS"),
+    ("out-format log-format itemize-changes info debug stats", OWN_OUTPUT, LOGFILE),
+    ("quiet human-readable stderr msgs2stderr no-msgs2stderr", OWN_OUTPUT, LOGFILE),
+    ("progress", OWN_OUTPUT, "use --partial for what -P does besides"),
+    ("log-file", "the daemon sets it", "use `logfile`"),
 ];
+
+/// What is refused as an option for the node's rsync alone. Here, the daemon takes `-v` back.
+pub(super) const REFUSED_AT_NODE: &[Row] = &[("verbose v", OWN_OUTPUT, LEAVE)];
 
 /// rsync refuses these when the node is not an rsync daemon.
 pub(super) const DAEMON_ONLY: &str = "password-file contimeout";
 
-/// Values that are refused although the option is not.
-pub(super) const REFUSED_VALUES: &[(&str, &str, &str)] = &[
-    ("password-file", "-", "stdin carries the list of paths; name a file"),
-    ("timeout", "0", "a dead connection would never be noticed; write the seconds"),
+/// With these rsync says nothing of a file that it finds in the other directory, though the node has another one.
+pub(super) const HIDES_LINES: &str = "link-dest";
+
+/// Which values are refused although the option is not.
+pub(super) enum Wrong {
+    /// This one.
+    Value(&'static str),
+    /// A list of names with this one among them, whatever its case.
+    Among(&'static str),
+    /// A number over this one.
+    Over(u64),
+}
+
+impl Wrong {
+    /// Whether `value` is refused.
+    pub(super) fn is(&self, value: &str) -> bool {
+        match self {
+            Wrong::Value(refused) => value == *refused,
+            Wrong::Among(refused) => value.split(',').any(|name| name.eq_ignore_ascii_case(refused)),
+            Wrong::Over(most) => value.parse::<u64>().is_ok_and(|number| number > *most),
+        }
+    }
+}
+
+pub(super) const REFUSED_VALUES: &[(&str, Wrong, &str, &str)] = &[
+    ("password-file", Wrong::Value("-"), "stdin carries the list of paths", "name a file"),
+    ("timeout", Wrong::Value("0"), "a dead connection would never be noticed", "write the seconds"),
+    (
+        "checksum-choice cc",
+        Wrong::Among("none"),
+        "files could not be compared by content, nor checked as they are sent",
+        "name a checksum, such as xxh64, or leave it out",
+    ),
+    // The coarsest times that a file system keeps are two seconds apart (FAT).
+    (
+        "modify-window",
+        Wrong::Over(2),
+        "a change that keeps the size would be left out when it is made within that time",
+        "write 2 or less: FAT keeps every other second",
+    ),
 ];
 
 /// Whether an option, by its long name, takes a value.

@@ -84,7 +84,8 @@ fn what_rsync_would_misread_is_refused_with_a_cure() {
         ("h:", "//", "is the root directory of the machine"),
         ("h:/", "/", "is the root directory of the machine"),
     ] {
-        let error = Node::parse(node, rpath).expect_err(&format!("{node:?} {rpath:?}")).to_string();
+        let error = Node::parse(node, rpath).expect_err(&format!("{node:?} {rpath:?}"));
+        let error = format!("{error}: {}", error.cure());
         assert!(message.split('|').any(|message| error.contains(message)), "{node:?} {rpath:?}: {error}");
     }
 }

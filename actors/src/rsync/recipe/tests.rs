@@ -146,7 +146,7 @@ fn a_directory_is_built_with_the_care_of_its_comparison() {
 #[test]
 fn a_comparison_by_content_writes_nowhere_whatever_the_user_adds() {
     let node = Node::parse("", "/mirror").unwrap();
-    for extra in ["", "-a", "-a --no-checksum --timeout=9", "-acI --no-dry-run"] {
+    for extra in ["", "-a", "-a --timeout=9", "-acI --no-dry-run"] {
         let mut site = site(extra, InitialSync::Full);
         site.logfile = Some(PathBuf::from("/log"));
         for (recipe, reads, first) in [

@@ -1,0 +1,157 @@
+//! Complaints: what is wrong with a configuration, where, and what to do about it; and how they are shown.
+
+use std::fmt;
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use inosync_actors::path::Escaped;
+
+/// More are not shown at once.
+const MOST_SHOWN: usize = 20;
+
+/// Something wrong, or doubtful, at one place of a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaint {
+    file: String,
+    /// `None` if and only if it is about something that the file does not mention.
+    place: Option<Place>,
+    /// The fault; one line.
+    what: String,
+    /// What is allowed, or what to do; one line.
+    cure: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    /// Both count from 1; a column is one character.
+    line: usize,
+    column: usize,
+    /// The whole line, made printable.
+    excerpt: String,
+    /// How many characters of the line are meant.
+    width: usize,
+}
+
+impl Complaint {
+    /// About a part of a text.
+    pub fn at(file: &Path, text: &str, at: Range<usize>, what: impl Into<String>, cure: impl Into<String>) -> Self {
+        let before = text.get(..at.start).unwrap_or(text);
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = text[start..].split('\n').next().unwrap_or_default();
+        let column = before[start..].chars().count() + 1;
+        let meant = text.get(at).unwrap_or_default().split('\n').next().unwrap_or_default().trim_end();
+        Complaint {
+            place: Some(Place {
+                line: before.matches('\n').count() + 1,
+                column,
+                excerpt: line.trim_end().replace(char::is_control, " "),
+                width: meant.chars().count().max(1),
+            }),
+            ..Complaint::of(file, what, cure)
+        }
+    }
+
+    /// About something that the file does not mention.
+    pub fn of(file: &Path, what: impl Into<String>, cure: impl Into<String>) -> Self {
+        let file = Escaped(file.as_os_str().as_bytes()).to_string();
+        Complaint { file, place: None, what: what.into(), cure: cure.into() }
+    }
+
+    /// The place, the fault and the cure in one line.
+    pub fn in_one_line(&self) -> String {
+        let place = self.place.as_ref().map_or(String::new(), |place| format!(":{}:{}", place.line, place.column));
+        format!("{}{place}: {}: {}", self.file, self.what, self.cure)
+    }
+
+    /// The fault with its line, for the log.
+    pub fn what(&self) -> String {
+        let line = self.place.as_ref().map_or(String::new(), |place| format!(" (line {})", place.line));
+        format!("{}{line}", self.what)
+    }
+
+    /// What to do.
+    pub fn cure(&self) -> &str {
+        &self.cure
+    }
+
+    fn order(&self) -> (usize, usize) {
+        self.place.as_ref().map_or((usize::MAX, 0), |place| (place.line, place.column))
+    }
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            None => write!(f, "{}: {}", self.file, self.what)?,
+            Some(Place { line, column, excerpt, width }) => {
+                writeln!(f, "{}:{line}:{column}: {}", self.file, self.what)?;
+                writeln!(f, "{line:>5} | {excerpt}")?;
+                write!(f, "{:>5} | {}{}", "", " ".repeat(column - 1), "^".repeat(*width))?;
+            }
+        }
+        write!(f, "\n  {}", self.cure)
+    }
+}
+
+/// All complaints about a file, in the order of its text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Complaints(Vec<Complaint>);
+
+impl Complaints {
+    /// Adds one or more.
+    pub fn add(&mut self, more: impl Into<Complaints>) {
+        self.0.extend(more.into().0);
+        self.0.sort_by_key(Complaint::order);
+    }
+
+    /// The value of a result; its complaints are added.
+    pub fn keep<T>(&mut self, result: Result<T, impl Into<Complaints>>) -> Option<T> {
+        result.map_err(|complaints| self.add(complaints)).ok()
+    }
+
+    /// The value, if there is nothing to complain about.
+    pub fn or<T>(self, value: T) -> Result<T, Complaints> {
+        if self.0.is_empty() { Ok(value) } else { Err(self) }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The first one in one line, and how many more there are.
+    pub fn in_one_line(&self) -> String {
+        let first = self.0.first().map(Complaint::in_one_line).unwrap_or_default();
+        match self.0.len() {
+            0 | 1 => first,
+            number => format!("{first} (and {} more: see --check)", number - 1),
+        }
+    }
+}
+
+impl From<Complaint> for Complaints {
+    fn from(complaint: Complaint) -> Self {
+        Complaints(vec![complaint])
+    }
+}
+
+impl From<Vec<Complaint>> for Complaints {
+    fn from(mut complaints: Vec<Complaint>) -> Self {
+        complaints.sort_by_key(Complaint::order);
+        Complaints(complaints)
+    }
+}
+
+impl fmt::Display for Complaints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, complaint) in self.0.iter().take(MOST_SHOWN).enumerate() {
+            let separator = if at == 0 { "" } else { "\n" };
+            write!(f, "{separator}{complaint}")?;
+        }
+        match self.0.len().saturating_sub(MOST_SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\n  and {more} more: correct these first"),
+        }
+    }
+}
