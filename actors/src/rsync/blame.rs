@@ -55,7 +55,7 @@ pub(super) fn blame(stderr: &[u8], source: &[u8], node: &Node, originals: impl F
     let mut paths = BTreeSet::new();
     for complaint in Complaint::all(stderr) {
         let path = complaint.name.and_then(|name| inside(&name, source, node.mirror_root()));
-        let Some(path) = path else { return Blame::Anything };
+        let Some(path) = path.map(shortened) else { return Blame::Anything };
         // A file of the source may have such a name by itself.
         let file = temporary::stems(&path).next().filter(|_| complaint.end != Some(End::Source));
         match file {
@@ -68,6 +68,14 @@ pub(super) fn blame(stderr: &[u8], source: &[u8], node: &Node, originals: impl F
         }
     }
     if paths.is_empty() { Blame::Anything } else { Blame::Paths(paths.into_iter().collect()) }
+}
+
+/// What rsync can be told again, in a list or a pattern: it takes no path of PATH_MAX bytes (path_resolution(7)) or more. Of a
+/// longer one the deepest directory that leaves room for a name.
+fn shortened(path: RelPath) -> RelPath {
+    const MOST: usize = 4096 - 256;
+    let fits = |path: &RelPath| path.as_bytes().len() <= MOST;
+    if fits(&path) { path } else { path.ancestors().filter(fits).last().unwrap_or(path) }
 }
 
 /// The path in the tree that an absolute name at the source or at the node stands for.
@@ -139,6 +147,13 @@ rsync: [receiver] rename "/mnt/mirror/d/.f.gHiJkL" -> "f": Is a directory (21)
             let expected = Blame::Paths(blamed.iter().map(|path| rel(path)).collect());
             assert_eq!(blame(stderr, b"/srv/www", &node, originals), expected, "{there:?}");
         }
+    }
+
+    #[test]
+    fn of_a_path_that_is_too_long_the_deepest_directory_that_fits_is_blamed() {
+        let dirs = |count: usize| vec!["x".repeat(199); count].join("/");
+        let line = format!("filename overflows max-path len by 9: {}/f", dirs(25));
+        assert_eq!(blamed(&line), Some(vec![dirs(19)]));
     }
 
     #[test]

@@ -4,15 +4,13 @@
 //! inosync ([`Apart`]): when inosync is killed, what was begun is written to its end, and then removed. What is left when the
 //! machine dies has the same name at the next check, which removes it; so does a comparison that deletes.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
-
-use tempfile::TempDir;
 
 use super::apart::{Apart, Ended};
 use super::finding::{Finding, complaints, denial, holds, is_about_symlink, is_excluded, missing};
@@ -40,7 +38,7 @@ const TARGETS: [&str; 2] = ["/inosync-probe", "../inosync-probe"];
 /// it ends.
 #[derive(Debug)]
 pub struct Probe {
-    directory: TempDir,
+    directory: Directory,
     /// The file, then the symlinks.
     names: Vec<RelPath>,
     sweeper: Apart,
@@ -73,16 +71,19 @@ impl Probe {
     /// When there is no place for it on this machine, or rsync cannot be started.
     pub fn new(site: &Site) -> io::Result<Probe> {
         let parent = place(site);
-        let directory = tempfile::Builder::new().prefix("inosync-check-").tempdir_in(&parent)?;
+        // What removes it is there first: it may be killed at any moment.
+        let directory = parent.join(format!("inosync-check-{:016x}", fastrand::u64(..)));
+        let sweeper = sweeper(site, &directory)?;
+        DirBuilder::new().mode(0o700).create(&directory)?;
+        let directory = Directory(directory);
         let name = name(site);
         let names: Vec<RelPath> = ["", "-absolute", "-outside"]
             .iter()
             .filter_map(|end| RelPath::new(format!("{name}{end}").as_bytes()).ok())
             .collect();
-        let (sent, nowhere) = (directory.path().join("sent"), directory.path().join("nowhere"));
+        let (sent, nowhere) = (directory.0.join("sent"), directory.0.join("nowhere"));
         fs::create_dir(&sent)?;
         fs::create_dir(nowhere)?;
-        let sweeper = sweeper(site, &parent, directory.path())?;
         for (at, name) in names.iter().enumerate() {
             match at.checked_sub(1).and_then(|at| TARGETS.get(at)) {
                 None => fs::write(name.under(&sent), [b'\n'; SIZE])?,
@@ -104,25 +105,36 @@ impl Probe {
     }
 
     fn sent(&self) -> PathBuf {
-        self.directory.path().join("sent")
+        self.directory.0.join("sent")
     }
 
     fn nowhere(&self) -> PathBuf {
-        self.directory.path().join("nowhere")
+        self.directory.0.join("nowhere")
     }
 }
 
-/// The process that removes the probe from this machine when inosync was killed.
-fn sweeper(site: &Site, parent: &Path, directory: &Path) -> io::Result<Apart> {
+/// A directory that is removed with all that is in it.
+#[derive(Debug)]
+struct Directory(PathBuf);
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // What is left the sweeper removes.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The process that removes a directory from this machine when inosync was killed, whether it was made by then or not.
+fn sweeper(site: &Site, directory: &Path) -> io::Result<Apart> {
     const OPTIONS: [&str; 8] =
         ["--dirs", "--no-recursive", "--from0", "--files-from=-", "--delete-missing-args", "--delete", "--force", "--"];
     let name = directory.file_name().unwrap_or_default().as_encoded_bytes();
     let list = [b"/", name, b"\0"].concat();
     let mut arguments: Vec<std::ffi::OsString> = OPTIONS.iter().map(Into::into).collect();
+    let parent = directory.parent().unwrap_or(directory);
     arguments.extend([".".into(), parent.join("").into_os_string()]);
     // There is no such name in there, so the receiver deletes what has it.
-    let elsewhere = File::open(directory.join("nowhere"))?;
-    Apart::waiting(&site.rsync, elsewhere.into(), &arguments, &list)
+    Apart::waiting(&site.rsync, File::open("/")?.into(), &arguments, &list)
 }
 
 /// A directory for it which nobody watches.
