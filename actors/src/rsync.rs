@@ -15,6 +15,7 @@ mod greeting_time;
 mod itemized;
 mod listen;
 pub mod master;
+mod names;
 pub mod node;
 mod noise;
 pub mod output;
@@ -32,6 +33,7 @@ pub mod version;
 mod warm;
 
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -40,11 +42,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use slog::{Logger, o};
+use slog::{Logger, info, o};
 use tokio::sync::Notify;
 
 use self::audience::{Audience, Counter};
 use self::children::Children;
+use self::deliver::{Names, Seen, sample};
 use self::examine::Remote;
 pub use self::examine::{Examination, Finding, Link, Mirror, Place, Probe, Probed, Rewritten, own_name};
 use self::failure::{Cause, Failure};
@@ -60,6 +63,7 @@ use self::staging::{Staging, Twins};
 use self::standby::Standbys;
 use self::version::Version;
 use crate::hook::heard::Heard;
+use crate::path::RelPath;
 use crate::root::Root;
 use crate::site::Site;
 use crate::sync::Worked;
@@ -85,6 +89,14 @@ pub struct Rsync {
     version: Version,
     children: Children,
     deletions: Cell<Deletions>,
+    /// How it tells names apart.
+    names: Cell<Names>,
+    /// What comparisons deleted at the node, for which nothing was looked at yet that went with it.
+    deleted: RefCell<BTreeSet<RelPath>>,
+    /// What the node has under two names that share their files, by the one that is to be deleted.
+    shared_files: RefCell<BTreeMap<RelPath, RelPath>>,
+    /// Whether it was told that the node's own filter keeps what was removed.
+    told_refused: Cell<bool>,
     make_path: Cell<bool>,
     /// Whether a run made the mirror, and that was not told yet: that run itself may have failed.
     made_mirror: Cell<bool>,
@@ -139,6 +151,10 @@ impl Rsync {
             version,
             children,
             deletions,
+            names: Cell::new(Names::Unknown),
+            deleted: RefCell::default(),
+            shared_files: RefCell::default(),
+            told_refused: Cell::new(false),
             make_path,
             made_mirror,
             sends_all_next,
@@ -173,9 +189,17 @@ impl Rsync {
         Failure::of(&finished).filter(|failure| failure.cause != Cause::Vanished).map_or(Ok(()), Err)
     }
 
-    /// Finds out how the node takes deletions.
+    /// Finds out how the node takes deletions, and how it tells names apart.
     async fn probe(self: &Rc<Self>) -> Result<(), Failure> {
-        let finished = self.run(&Order::of(Recipe::Probe), &mut Ears { line: &mut |_| (), worked: None }).await?;
+        let sample = sample(self.root.path(), &self.site.excludes);
+        let list = sample.as_ref().map_or_else(Vec::new, |(name, other)| recipe::entries([name, other], true));
+        let mut seen = Seen::default();
+        let mut hear = |said: &[u8]| sample.as_ref().into_iter().for_each(|sample| seen.hear(said, sample));
+        let order = Order { work: Work::List(&list), ..Order::of(Recipe::Probe) };
+        let finished = self.run(&order, &mut Ears { line: &mut hear, worked: None }).await?;
+        if self.names.replace(seen.names()) != Names::One && self.names.get() == Names::One {
+            info!(self.log, "the node takes names for one that differ in upper and lower case alone");
+        }
         self.learn(&finished)
     }
 
@@ -313,9 +337,12 @@ impl Rsync {
 }
 
 /// What a run is to do.
+#[derive(Clone, Copy)]
 struct Order<'a> {
     recipe: Recipe,
     work: Work<'a>,
+    /// Whether what the node's own filter refuses counts as done: it is about removals.
+    removes: bool,
     /// Filter rules beside those of the site.
     rules: &'a [OsString],
     /// The lane of the batch that it belongs to, if it belongs to one.
@@ -324,7 +351,7 @@ struct Order<'a> {
 
 impl<'a> Order<'a> {
     fn of(recipe: Recipe) -> Self {
-        Order { recipe, work: Work::List(&[]), rules: &[], lane: None }
+        Order { recipe, work: Work::List(&[]), removes: false, rules: &[], lane: None }
     }
 }
 

@@ -28,7 +28,7 @@ use slog::{debug, error, info, warn};
 
 use self::health::{Health, News, backoff};
 use self::lease::Lane;
-pub use self::link::{Delivery, Link, Moved, Outbox, Running, Superior, Transport, Verifying, Worked};
+pub use self::link::{Again, Delivery, Link, Moved, Outbox, Running, Superior, Transport, Verifying, Worked};
 use self::pace::Pace;
 use crate::messages::{Died, Settled, SourceLost, Succeeded, Wake};
 use crate::root::RootError;

@@ -3,6 +3,7 @@
 mod ask;
 mod changes;
 mod daemon;
+pub mod disk;
 pub mod http;
 mod process;
 #[path = "../../actors/tests/programs/mod.rs"]

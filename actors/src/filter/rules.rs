@@ -3,8 +3,8 @@
 //! list, so each rule has a companion for what lies below.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::excludes::{Excludes, Pattern, Subject};
 use crate::path::RelPath;
@@ -68,6 +68,18 @@ pub fn kept(path: &RelPath) -> Vec<OsString> {
 /// `dir`, and all for `dir` itself or what is above it.
 pub fn kept_below(path: &RelPath, dir: &RelPath) -> Vec<OsString> {
     seen_from(path, dir).map(|path| kept(&path)).unwrap_or_default()
+}
+
+/// The rules that let exactly `path` and all below it be deleted at the node, where a later rule protects it; `None` where
+/// rsync would drop one of them for its length.
+pub fn at_risk(path: &RelPath) -> Option<Vec<OsString>> {
+    let longest = b"/".len() + 2 * path.as_bytes().len() + b"R /**".len();
+    (longest < MAX_RULE).then(|| exact(path).into_iter().map(|rule| turned(rule, b'R')).collect())
+}
+
+/// Whether a rule is one of [`at_risk`].
+pub fn puts_at_risk(rule: &OsStr) -> bool {
+    rule.as_bytes().starts_with(b"R ")
 }
 
 /// The part of the tree at `path` that lies in `dir`, as a path relative to `dir`.
@@ -162,8 +174,13 @@ fn has_wildcard(body: &[u8]) -> bool {
 
 /// The same rule as a protection: it acts at the receiver, and on deletions alone.
 fn protect(exclusion: OsString) -> OsString {
+    turned(exclusion, b'P')
+}
+
+/// The rule of another kind for the same entries.
+fn turned(exclusion: OsString, kind: u8) -> OsString {
     let mut rule = exclusion.into_vec();
-    rule[0] = b'P';
+    rule[0] = kind;
     OsString::from_vec(rule)
 }
 
@@ -177,6 +194,17 @@ mod tests {
 
     fn shown(rules: &[OsString]) -> Vec<&str> {
         rules.iter().map(|rule| rule.to_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn what_is_put_at_risk_is_one_path_with_all_below_it() {
+        let rules = |path: &[u8]| at_risk(&RelPath::new(path).unwrap());
+        assert_eq!(shown(&rules(b"d/a").unwrap()), ["R /d/a", "R /d/a/**"]);
+        assert_eq!(shown(&rules(b"d/[a]*").unwrap()), ["R /d/\\[a]\\*", "R /d/\\[a]\\*/**"]);
+        assert!(rules(b"d/a").unwrap().iter().all(|rule| puts_at_risk(rule)));
+        assert!(!exact(&RelPath::new(b"R ").unwrap()).iter().any(|rule| puts_at_risk(rule)));
+        // rsync drops a rule that is too long, and the path would stay as if nothing had failed.
+        assert_eq!((rules(&[b'a'; 2044]).is_some(), rules(&[b'a'; 2045]).is_some()), (true, false));
     }
 
     #[test]

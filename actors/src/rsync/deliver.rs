@@ -1,8 +1,11 @@
 //! Carries out plans: which runs a plan takes, in which order, and what came of them.
 
+mod alike;
 mod moves;
 mod next_best;
+mod removals;
 
+pub(super) use self::alike::{Names, Seen, sample};
 pub(super) use self::moves::covers;
 
 use std::cell::Cell;
@@ -25,7 +28,7 @@ use super::progress::{Latest, Meter, Piece};
 use super::recipe::{self, Recipe};
 use super::refusal::{Refusal, refusal};
 use super::run::{Code, Finished};
-use super::{Deletions, Ears, Order, Rsync, Work, temporary};
+use super::{Ears, Order, Rsync, Work, temporary};
 use crate::filter::rules;
 use crate::path::RelPath;
 use crate::sync::lease::Lane;
@@ -132,6 +135,7 @@ impl Rsync {
         // Nobody listens any more when the batch was given up.
         let _ = worked.send(());
         let mut delivery = runs.ended().await?;
+        self.complete_removals(&plan, lane, &mut delivery).await?;
         let told = delivery.tally.made_mirror;
         // Else the reconcile takes the mark.
         delivery.tally.made_mirror = !self.sends_all_next.get() && (self.made_mirror.take() || told);
@@ -171,41 +175,6 @@ impl Rsync {
         self.listed(order, &plan, Some(worked)).await
     }
 
-    async fn delete(self: Rc<Self>, plan: Rc<Plan>, lane: Lane, worked: Worked) -> Result<Delivery, Failure> {
-        if self.deletions.get() == Deletions::Unknown {
-            self.probe().await?;
-        }
-        let missing = &plan.missing;
-        let of = |recipe| Order { lane: Some(lane), ..Order::of(recipe) };
-        let root = plan.root || missing.iter().any(is_top);
-        if self.deletions.get() != Deletions::Protocol29 {
-            let list = recipe::entries(missing, root);
-            match self.listed(Order { work: Work::List(&list), ..of(Recipe::Missing) }, &plan, Some(worked)).await {
-                Err(failure) if failure.cause == Cause::RejectsMissing => self.deletions.set(Deletions::Protocol29),
-                other => return other,
-            }
-        }
-        let list = recipe::deletions29(missing);
-        let order = Order { work: Work::List(&list), ..of(Recipe::Deletions29) };
-        let mut delivery = match self.listed(order, &plan, None).await {
-            // One of them exists again, and such a receiver then takes none: the rest of the batch is done all the same.
-            Err(failure) if failure.cause == Cause::RejectsMissing => Delivery {
-                blamed: Blame::Paths(missing.iter().cloned().collect()),
-                failure: Some(Failure { cause: Cause::Vanished, ..failure }),
-                ..Delivery::default()
-            },
-            other => other?,
-        };
-        // That recipe leaves the times of the directories as the deletions made them.
-        let parents = recipe::ancestors(missing);
-        let (recipe, list) = match parents.is_empty() {
-            true => (Recipe::Root, Vec::new()),
-            false => (Recipe::Present, recipe::entries(&parents, root)),
-        };
-        delivery.add(self.listed(Order { work: Work::List(&list), ..of(recipe) }, &plan, None).await?);
-        Ok(delivery)
-    }
-
     /// One run over a list.
     async fn listed(
         self: &Rc<Self>,
@@ -214,10 +183,16 @@ impl Rsync {
         worked: Option<Worked>,
     ) -> Result<Delivery, Failure> {
         let mut filters: Vec<OsString> = plan.protected.iter().flat_map(rules::exact).collect();
-        if matches!(order.recipe, Recipe::Subtrees | Recipe::SubtreesRewritten | Recipe::Levels) {
+        let compares = matches!(order.recipe, Recipe::Subtrees | Recipe::SubtreesRewritten | Recipe::Levels);
+        if compares || order.recipe == Recipe::ByLevels {
             filters.extend(plan.kept.iter().flat_map(rules::kept));
         }
-        self.counted(Order { rules: &filters, ..order }, worked, &mut |_| ()).await
+        filters.extend(order.rules.iter().cloned());
+        let mut hear = |said: &[u8]| match Line::parse(said) {
+            Line::Deleted(path) if compares => self.note_deleted(path),
+            _ => (),
+        };
+        self.counted(Order { rules: &filters, ..order }, worked, &mut hear).await
     }
 
     /// Compares the whole tree, and keeps `latest` meanwhile. What the node has below the directories `kept` is not deleted.
@@ -241,6 +216,12 @@ impl Rsync {
         };
         let result = self.counted(Order { rules: &filters, ..Order::of(Recipe::Full) }, None, &mut hear).await;
         self.made_mirror.set(self.made_mirror.get() || made.get() && result.is_err());
+        if made.get() {
+            self.forget_node();
+        } else if self.names.get() == Names::Unclear && result.is_ok() {
+            // The node has now what it is asked about.
+            self.names.set(Names::Unknown);
+        }
         result
     }
 
@@ -274,7 +255,10 @@ impl Rsync {
                     // That it would be made is no news of a mirror, nor is that it was made to be sent everything.
                     let sends_all = order.recipe == Recipe::Full;
                     let made = line == Line::MadeMirror && !sends_all && !order.recipe.only_looks();
-                    self.made_mirror.set(self.made_mirror.get() || made);
+                    if made {
+                        self.made_mirror.set(true);
+                        self.forget_node();
+                    }
                     itemized.add(&line);
                 }
                 heard(said);
@@ -282,7 +266,8 @@ impl Rsync {
             let mut ears = Ears { line: &mut count, worked: worked.take() };
             let finished = self.run_with_path(&Order { rules: &filters, ..order }, &mut ears).await?;
             worked = ears.worked.take();
-            let blamed = self.sort_out(&finished, &itemized, &mut delivery)?;
+            let finished = if order.removes { self.without_refused(finished) } else { finished };
+            let blamed = self.sort_out(&order, &finished, &itemized, &mut delivery)?;
             delivery.tally.add(itemized.done(&blamed));
             match blamed {
                 Blame::Paths(paths) if skipped && first && (1..=UNREADABLE).contains(&paths.len()) => {
@@ -300,7 +285,13 @@ impl Rsync {
 
     /// The paths that a finished run blames, which are added to `delivery`; or its failure as a whole. `itemized` is what it
     /// said that it would do.
-    fn sort_out(&self, finished: &Finished, itemized: &Itemized, delivery: &mut Delivery) -> Result<Blame, Failure> {
+    fn sort_out(
+        &self,
+        order: &Order<'_>,
+        finished: &Finished,
+        itemized: &Itemized,
+        delivery: &mut Delivery,
+    ) -> Result<Blame, Failure> {
         let Some(failure) = self.failure_of(finished) else { return Ok(Blame::default()) };
         // These codes say that the rest is done, whatever the cause.
         if !matches!(finished.code, Code::Exit(23 | 24)) {
@@ -310,6 +301,8 @@ impl Rsync {
         match refusal(&finished.stderr, itemized, &blamed, |name| self.inside(name)) {
             // The content arrives: what changes goes on.
             Refusal::Whole(cause @ Cause::AttributesRefused) => failure = self.refused(cause, finished, failure),
+            // There is a second way.
+            Refusal::Whole(Cause::Unwritable) if order.recipe.only_deletes() => (),
             // A part of the mirror may lie on a file system of its own, or belong to somebody else: then the rest must not
             // wait for it.
             Refusal::Whole(cause) if self.in_part.get().is_none_or(|at| at.elapsed() >= IN_PART) => {

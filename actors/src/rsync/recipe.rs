@@ -56,6 +56,9 @@ pub enum Recipe {
     Build,
     /// Deletes the listed entries, which are missing.
     Missing,
+    /// Deletes the entries that the rules for this run put at risk ([`rules::at_risk`]), by the names in the listed directories
+    /// that hold them. Sends nothing. What the node may not delete by itself for its own permissions, it deletes so.
+    ByLevels,
     /// Sends the attributes of the root alone.
     Root,
     /// Makes the listed directories equal with all that is below them.
@@ -90,6 +93,11 @@ impl Recipe {
     /// Whether it may read all that both ends have, and tell nothing for a long time.
     pub fn verifies(self) -> bool {
         matches!(self, Recipe::Verify | Recipe::VerifyEntries | Recipe::VerifyLevels)
+    }
+
+    /// Whether it is the first way of removals.
+    pub fn only_deletes(self) -> bool {
+        matches!(self, Recipe::Missing | Recipe::Deletions29)
     }
 
     /// Whether it deletes what it does not find in the source, or says what it would delete.
@@ -136,7 +144,7 @@ impl Context<'_> {
     /// this run alone, as [`rules::exact`] and [`rules::kept`] give them.
     pub fn invocation(&self, recipe: Recipe, list: Vec<u8>, rules: &[OsString]) -> Invocation {
         let list = match recipe {
-            Recipe::Root | Recipe::Probe => format!("./{NOBODY}\0").into_bytes(),
+            Recipe::Root | Recipe::Probe if list.is_empty() => format!("./{NOBODY}\0").into_bytes(),
             _ => list,
         };
         let mut arguments = self.shared(recipe, &[self.node.dest()]);
@@ -149,7 +157,13 @@ impl Context<'_> {
         }
         // What is linked was looked at one by one, and without --delete the receiver would not learn them.
         let excludes = if recipe == Recipe::Link { Vec::new() } else { rules::rules(&self.site.excludes) };
-        arguments.extend(rules.iter().chain(&excludes).map(|rule| option("--filter=", rule)));
+        // The first rule that matches counts: nothing that is excluded is at risk.
+        let (at_risk, rules): (Vec<&OsString>, Vec<_>) = rules.iter().partition(|rule| rules::puts_at_risk(rule));
+        let rules = rules.into_iter().chain(&excludes).chain(at_risk);
+        arguments.extend(rules.map(|rule| option("--filter=", rule)));
+        if recipe == Recipe::ByLevels {
+            arguments.push("--filter=P *".into());
+        }
         let extra = if recipe.only_looks() { self.site.extra.comparing() } else { self.site.extra.words() };
         arguments.extend(extra.iter().map(OsString::from));
         if let (Recipe::Full, Some(most)) = (recipe, self.site.max_delete) {
@@ -265,11 +279,11 @@ pub fn user_chose_shell(site: &Site) -> bool {
 /// What even the user's own parameters must not change, whatever the node is.
 fn forced(recipe: Recipe) -> Vec<&'static str> {
     use Recipe::{
-        Anew, Build, Deletions29, DryRun, Full, Gather, Large, Levels, Link, Missing, Present, Probe, Root, Similar,
-        Subtrees, SubtreesRewritten, Verify, VerifyEntries, VerifyLevels,
+        Anew, Build, ByLevels, Deletions29, DryRun, Full, Gather, Large, Levels, Link, Missing, Present, Probe, Root,
+        Similar, Subtrees, SubtreesRewritten, Verify, VerifyEntries, VerifyLevels,
     };
     let mut options = match recipe {
-        Present | Similar | Gather | Anew | Large | Link | Missing | Levels | Root | Deletions29 | Probe
+        Present | Similar | Gather | Anew | Large | Link | Missing | ByLevels | Levels | Root | Deletions29 | Probe
         | VerifyEntries | VerifyLevels => {
             vec!["--dirs", "--no-recursive"]
         }
@@ -280,7 +294,9 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
     }
     match recipe {
         Missing => options.extend(["--delete-missing-args"].into_iter().chain(SENDS_ANEW)),
-        Probe => options.push("--delete-missing-args"),
+        // Also what is at the node as it is here is told.
+        Probe => options.extend(["--delete-missing-args", "-ii"]),
+        ByLevels => options.extend(["--ignore-missing-args", "--existing", "--ignore-existing"]),
         Present | Large | Levels | Root | Gather | VerifyEntries | VerifyLevels => {
             options.push("--ignore-missing-args")
         }

@@ -1,5 +1,6 @@
 //! One batch from what is due to what became of its paths.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -11,10 +12,10 @@ use super::disk::{Disk, Found, Room, Source};
 use super::fold::Scope;
 use super::health::backoff;
 use super::lease::{Lane, LeaseId};
-use super::pending::Fate;
+use super::pending::{Fate, PendingSet};
 use super::plan::{Plan, Since, plan};
 use super::report::{log_batch, log_failing};
-use super::{Delivery, Stored, SyncActor, retry};
+use super::{Again, Delivery, Stored, SyncActor, retry};
 use crate::messages::{Change, Mirrored, Settled};
 use crate::path::RelPath;
 use crate::rsync::blame::Blame;
@@ -97,7 +98,11 @@ impl SyncActor {
                 let apart = self.dated(apart, started);
                 // All at the same time: what failed together may be the old and the new name of the same thing.
                 let chance = fastrand::f64();
-                let failing = self.link.outbox.lock().settle(id, now, fate, |tries| backoff(tries + 1, chance));
+                let mut outbox = self.link.outbox.lock();
+                // Under the same lock: a state that is saved has the one if it lacks the other.
+                self.compare_again(&mut outbox, &delivery.again, started, now);
+                let failing = outbox.settle(id, now, fate, |tries| backoff(tries + 1, chance));
+                drop(outbox);
                 self.try_apart(apart, now);
                 let delivered: Vec<_> = plan.listed().filter(|(path, _)| fate(path) == Fate::Delivered).collect();
                 let mut delivery = delivery;
@@ -125,6 +130,21 @@ impl SyncActor {
             }
         }
         self.advance(ctx);
+    }
+
+    /// What the removals of a batch may have changed besides is compared once more.
+    fn compare_again(&self, outbox: &mut PendingSet, paths: &BTreeMap<RelPath, Again>, since: Instant, now: Instant) {
+        let mut disk = Source(self.link.root.path().to_owned());
+        for (path, Again { rewritten, after }) in paths {
+            let scope = match disk.look(path) {
+                // Its removal is reported by itself.
+                Found::Missing => continue,
+                Found::Directory => Scope::Subtree,
+                Found::File(_) | Found::Other | Found::Unknown => Scope::Entry,
+            };
+            debug!(self.link.log, "compared again after a removal"; "path" => %path);
+            outbox.compare_again(path.clone(), scope, *rewritten, since, now + *after);
+        }
     }
 
     /// With what failed in a subtree that is in flight, since when the node lacks it: no run later than the one that said

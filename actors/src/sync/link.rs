@@ -1,10 +1,12 @@
 //! What a SyncActor is given: the outbox of its node, the way to it, and to whom it reports.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use actix::prelude::*;
 use slog::Logger;
@@ -77,6 +79,19 @@ pub struct Delivery {
     pub failure: Option<Failure>,
     /// Directory moves that were mirrored.
     pub moved: Vec<Moved>,
+    /// Entries whose removal was tried.
+    pub removed: BTreeSet<RelPath>,
+    /// Entries to be compared once more, since the removals may have changed them.
+    pub again: BTreeMap<RelPath, Again>,
+}
+
+/// How an entry is compared once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Again {
+    /// Whether size and time prove nothing. The node's kernel may take an entry for there that went by another name.
+    pub rewritten: bool,
+    /// How long to leave it alone.
+    pub after: Duration,
 }
 
 /// A directory move that was mirrored.
@@ -96,6 +111,8 @@ impl Delivery {
         self.tally.add(other.tally);
         self.blamed.add(other.blamed);
         self.moved.extend(other.moved);
+        self.removed.extend(other.removed);
+        self.again.extend(other.again);
         if let Some(failure) = other.failure {
             self.failure.get_or_insert(failure);
         }

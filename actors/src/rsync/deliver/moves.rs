@@ -116,6 +116,7 @@ impl Rsync {
             }
             if let Some(delivery) = self.build(relocation, plan, lane).await? {
                 runs.delivery.add(delivery);
+                self.note_shared(&relocation.from, &relocation.to);
                 built.insert(relocation.to.clone(), holds_others(&relocation.to.under(self.root.path())));
             }
         }
@@ -179,6 +180,9 @@ impl Rsync {
             }
         }
         linked.retain(|path| plan.renamed.contains_key(path));
+        for (new, Rename { old, .. }) in plan.renamed.iter().filter(|(new, _)| linked.contains(*new)) {
+            self.note_shared(old, new);
+        }
         if !linked.is_empty() {
             self.standbys.borrow_mut().want(Recipe::Link, Instant::now());
         }
@@ -225,7 +229,12 @@ impl Rsync {
         let mut delivery = Delivery::default();
         let mut count = |said: &[u8]| match Line::parse(said) {
             Line::MadeMirror => (),
-            line => delivery.tally.count(&line),
+            line => {
+                delivery.tally.count(&line);
+                if let Line::Deleted(path) = line {
+                    path.rebase(&RelPath::root(), &moved.to).into_iter().for_each(|path| self.note_deleted(path));
+                }
+            }
         };
         let filters = rules_in(plan, &moved.to);
         let (work, rules, unsaid) = (Work::Directory(moved), &filters[..], self.unsaid());

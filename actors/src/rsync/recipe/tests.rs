@@ -83,6 +83,37 @@ fn a_file_by_an_old_name_is_sent_whole() {
 }
 
 #[test]
+fn the_second_way_of_removals_puts_at_risk_what_nothing_else_protects() {
+    let node = Node::parse("", "/mirror").unwrap();
+    for initial_sync in [InitialSync::Full, InitialSync::Update, InitialSync::Off] {
+        let site = site("-a", initial_sync);
+        let rules = ["- /kept", "R /d/x", "R /d/x/**", "P /d/**"].map(OsString::from);
+        let Invocation { arguments, list } =
+            context(&site, &node).invocation(Recipe::ByLevels, b"/d/\0".to_vec(), &rules);
+        let words = words(&arguments);
+        let filters: Vec<&str> = words.iter().filter_map(|word| word.strip_prefix("--filter=")).collect();
+        let of_site = filters.iter().skip(2).take_while(|rule| rule.starts_with("- ")).count();
+        assert!(of_site > 0 && filters[..2] == ["- /kept", "P /d/**"], "{filters:?}");
+        assert_eq!(filters[2 + of_site..], ["R /d/x", "R /d/x/**", "P *"]);
+        for word in ["--existing", "--ignore-existing", "--no-recursive", "--dirs", "--delete"] {
+            assert!(words.iter().rposition(|one| one == &word) > words.iter().position(|one| *one == "-a"), "{word}");
+        }
+        assert_eq!(list, b"/d/\0");
+    }
+}
+
+#[test]
+fn a_probe_tells_of_what_it_lists_and_changes_nothing() {
+    let (site, node) = (site("-a", InitialSync::Full), Node::parse("", "/mirror").unwrap());
+    let list = |list: &[u8]| context(&site, &node).invocation(Recipe::Probe, list.to_vec(), &[]);
+    let Invocation { arguments, list: listed } = list(b"./name\0/NAME\0");
+    for word in ["--dry-run", "--delete-missing-args", "-ii"] {
+        assert!(words(&arguments).contains(&word), "{word}");
+    }
+    assert_eq!((listed, list(b"").list), (b"./name\0/NAME\0".to_vec(), b"./.inosync-probe\0".to_vec()));
+}
+
+#[test]
 fn a_comparison_says_how_far_it_is_whatever_the_user_adds() {
     let node = Node::parse("", "/mirror").unwrap();
     for extra in ["", "-av", "--no-progress --no-h"] {

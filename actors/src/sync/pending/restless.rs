@@ -29,6 +29,12 @@ impl PendingSet {
         self.waiting.put_back(path, pending);
     }
 
+    /// A path that the node had may have lost something there `since` then: it is compared, not before that time.
+    pub fn compare_again(&mut self, path: RelPath, scope: Scope, rewritten: bool, since: Instant, not_before: Instant) {
+        let (since, not_before) = (Some(since), Some(not_before));
+        self.waiting.put_back(path, Pending { rewritten, since, not_before, ..Pending::new(scope, false) });
+    }
+
     /// From now on files of these names wait until nothing touched them for a time.
     pub fn set_settle(&mut self, settle: Settle) {
         self.settle = settle;

@@ -1,0 +1,274 @@
+//! Finds what a deletion may have taken with it: entries of the source that the node does not tell from the deleted ones by
+//! their names. Looks at the source alone; what is found is compared once more, after the deletion.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use crate::filter::excludes::Excludes;
+use crate::path::RelPath;
+use crate::rsync::names;
+use crate::rsync::output::{self, Difference, Line};
+
+/// Names that are looked at where the node tells cases apart: a part of it may lie on another file system, or ignore case by
+/// itself (`chattr +F`). So many cost about a millisecond.
+const A_FEW: usize = 5000;
+/// Entries of the source that are looked at for one to ask the node about.
+const CANDIDATES: usize = 500;
+
+/// How a node tells names apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::rsync) enum Names {
+    /// Nobody asked.
+    Unknown,
+    /// Two names that differ in case alone are two entries.
+    Apart,
+    /// They are one.
+    One,
+    /// The node could not be asked: it has nothing that tells.
+    Unclear,
+}
+
+/// What a node said of a [`sample`].
+#[derive(Debug, Default)]
+pub(in crate::rsync) struct Seen {
+    /// It has the file.
+    has_name: bool,
+    /// It has something by the other name.
+    has_other: bool,
+}
+
+impl Seen {
+    /// A line of a run that lists both, tells of each whether the node has it, and changes nothing.
+    pub fn hear(&mut self, said: &[u8], (name, other): &(RelPath, RelPath)) {
+        match Line::parse(said) {
+            Line::Sent(path, _) if path == *name => {
+                self.has_name = !output::difference(said).is_some_and(|(_, how)| how == Difference::Missing);
+            }
+            Line::Deleted(path) => self.has_other |= path == *other,
+            _ => (),
+        }
+    }
+
+    /// What follows for other names.
+    pub fn names(&self) -> Names {
+        match (self.has_name, self.has_other) {
+            (true, true) => Names::One,
+            (true, false) => Names::Apart,
+            (false, _) => Names::Unclear,
+        }
+    }
+}
+
+/// The names of removed entries, folded, below the directory that it stands for.
+#[derive(Debug, Default)]
+struct Trie {
+    is_removed: bool,
+    below: HashMap<Vec<u8>, Trie>,
+}
+
+impl Trie {
+    fn add<'n>(&mut self, mut names: impl Iterator<Item = &'n [u8]>) {
+        match names.next() {
+            Some(name) => self.below.entry(names::folded(name)).or_default().add(names),
+            None => self.is_removed = true,
+        }
+    }
+}
+
+/// The entries of the tree at `root` that a node which tells `names` apart so may take for one of the removed ones, none of
+/// which is among them.
+pub(super) fn alike(root: &Path, removed: &BTreeSet<RelPath>, names: Names) -> BTreeSet<RelPath> {
+    let mut search = Search { root, removed, room: usize::MAX, found: BTreeSet::new() };
+    if names == Names::Apart {
+        search.in_few();
+    } else {
+        let mut trie = Trie::default();
+        removed.iter().for_each(|path| trie.add(path.as_bytes().split(|&byte| byte == b'/')));
+        search.walk(&RelPath::root(), &trie);
+    }
+    search.found
+}
+
+struct Search<'a> {
+    root: &'a Path,
+    removed: &'a BTreeSet<RelPath>,
+    /// Names that may still be looked at.
+    room: usize,
+    found: BTreeSet<RelPath>,
+}
+
+impl Search<'_> {
+    /// Looks beside the removed entries alone, at so few names that it costs nothing; at the other forms of a name always.
+    fn in_few(&mut self) {
+        self.room = A_FEW;
+        let mut dirs: HashMap<RelPath, Trie> = HashMap::new();
+        for path in self.removed {
+            let Some(dir) = path.parent() else { continue };
+            for form in names::other_forms(path.name()) {
+                self.note(dir.join(&OsString::from_vec(form)));
+            }
+            dirs.entry(dir).or_default().add([path.name()].into_iter());
+        }
+        dirs.iter().for_each(|(dir, trie)| self.walk(dir, trie));
+    }
+
+    /// Notes a path if there is something.
+    fn note(&mut self, path: RelPath) {
+        if !self.removed.contains(&path) && path.under(self.root).symlink_metadata().is_ok() {
+            self.found.insert(path);
+        }
+    }
+
+    /// Looks for the names of `trie` in a directory, and below it.
+    fn walk(&mut self, dir: &RelPath, trie: &Trie) {
+        // What cannot be read was not sent either.
+        for entry in fs::read_dir(dir.under(self.root)).into_iter().flatten().flatten() {
+            if self.room == 0 {
+                return;
+            }
+            self.room -= 1;
+            let name = entry.file_name();
+            let Some(trie) = trie.below.get(&names::folded(name.as_bytes())) else { continue };
+            let path = dir.join(&name);
+            if !trie.below.is_empty() && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                self.walk(&path, trie);
+            }
+            if trie.is_removed && !self.removed.contains(&path) {
+                self.found.insert(path);
+            }
+        }
+    }
+}
+
+/// A file of the tree at `root`, and the same path with its name in the opposite case, which the source does not have. The
+/// node tells by them how it takes names.
+pub(in crate::rsync) fn sample(root: &Path, excludes: &Excludes) -> Option<(RelPath, RelPath)> {
+    let (mut dirs, mut looked) = (vec![RelPath::root()], 0);
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir.under(root)).into_iter().flatten().flatten() {
+            looked += 1;
+            if looked > CANDIDATES {
+                return None;
+            }
+            let (name, Ok(kind)) = (entry.file_name(), entry.file_type()) else { continue };
+            let path = dir.join(&name);
+            if excludes.excludes(&path, kind.is_dir()) {
+                continue;
+            }
+            if kind.is_dir() {
+                // The files of the top come first.
+                dirs.insert(0, path);
+                continue;
+            }
+            let other = names::swapped(name.as_bytes()).map(|name| dir.join(&OsString::from_vec(name)));
+            let is_new =
+                |path: &RelPath| path.under(root).symlink_metadata().is_err() && !excludes.excludes(path, false);
+            if let Some(other) = other.filter(|other| kind.is_file() && is_new(other)) {
+                return Some((path, other));
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rel(path: &str) -> RelPath {
+        RelPath::new(path.as_bytes()).unwrap()
+    }
+
+    fn tree(paths: &[&str]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for path in paths {
+            let full = dir.path().join(path);
+            fs::create_dir_all(full.parent().unwrap()).unwrap();
+            match path.ends_with('/') {
+                true => fs::create_dir_all(full).unwrap(),
+                false => fs::write(full, path).unwrap(),
+            }
+        }
+        dir
+    }
+
+    fn found(source: &[&str], removed: &[&str], names: Names) -> Vec<String> {
+        let tree = tree(source);
+        let removed = removed.iter().map(|path| rel(path)).collect();
+        alike(tree.path(), &removed, names).iter().map(RelPath::to_string).collect()
+    }
+
+    #[test]
+    fn what_a_node_may_take_for_a_removed_entry_is_found() {
+        for (source, removed, expected) in [
+            (&["ONE", "two"][..], &["one"][..], &["ONE"][..]),
+            (&["album/x"], &["Album"], &["album"]),
+            (&["d/NAME", "NAME"], &["d/name"], &["d/NAME"]),
+            (&["d/One", "d/oNE", "d/two"], &["d/one", "d/TWO"], &["d/One", "d/oNE", "d/two"]),
+            (&["caf\u{e9}"], &["cafe\u{301}"], &["caf\u{e9}"]),
+            (&["two"], &["one"], &[]),
+            // It is there again.
+            (&["one"], &["one"], &[]),
+            // Both of a pair go.
+            (&["x"], &["one", "ONE"], &[]),
+        ] {
+            for names in [Names::One, Names::Unclear, Names::Unknown, Names::Apart] {
+                assert_eq!(found(source, removed, names), expected, "{removed:?} in {source:?}, {names:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn directories_above_are_taken_for_one_too() {
+        let source = ["Docs/b", "docs/a", "DOCS/sub/F", "docs/sub/f"];
+        assert_eq!(found(&source, &["Docs/a"], Names::One), ["docs/a"]);
+        assert_eq!(found(&source, &["docs/SUB/f"], Names::One), ["DOCS/sub/F", "docs/sub/f"]);
+    }
+
+    #[test]
+    fn where_cases_are_told_apart_a_large_directory_is_not_read_and_other_forms_are_found() {
+        let tree = tree(&["many/", "many/caf\u{e9}"]);
+        (0..A_FEW + 100).for_each(|number| drop(fs::write(tree.path().join(format!("many/{number}")), "")));
+        let removed = [rel("many/cafe\u{301}")].into();
+        assert_eq!(alike(tree.path(), &removed, Names::Apart), [rel("many/caf\u{e9}")].into());
+        let mut search = Search { root: tree.path(), removed: &removed, room: 0, found: BTreeSet::new() };
+        search.in_few();
+        assert_eq!(search.room, 0);
+    }
+
+    #[test]
+    fn a_node_tells_by_one_file_how_it_takes_names() {
+        let sample = (rel("d/name"), rel("d/NAME"));
+        let (same, other, new) = (".f         |6|0|d/name", "*deleting  |0|0|d/NAME", ">f+++++++++|6|0|d/name");
+        for (said, expected) in [
+            (&[".d..t......|4096|0|./", same][..], Names::Apart),
+            (&[other, ">f..t......|6|0|d/name"], Names::One),
+            (&[other, same], Names::One),
+            // It does not have the file yet, or keeps it by a filter of its own.
+            (&[new], Names::Unclear),
+            (&[], Names::Unclear),
+            (&[other, new], Names::Unclear),
+        ] {
+            let mut seen = Seen::default();
+            said.iter().for_each(|line| seen.hear(line.as_bytes(), &sample));
+            assert_eq!(seen.names(), expected, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_is_asked_about_a_file_whose_name_in_the_opposite_case_is_nobodys() {
+        let excludes = Excludes::new(vec!["*.bak".to_owned(), "/OTHER".to_owned()]).unwrap();
+        for (source, expected) in [
+            (&["1", "a.bak", "both", "BOTH", "other", "d/File"][..], Some(("d/File", "d/fILE"))),
+            (&["d/x", "name"], Some(("name", "NAME"))),
+            (&["1", "22/33"], None),
+            (&["dir/"], None),
+        ] {
+            let expected = expected.map(|(name, other)| (rel(name), rel(other)));
+            assert_eq!(sample(tree(source).path(), &excludes), expected, "{source:?}");
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Deletes at a node what was removed from the source: in a second way where the first one failed, and with a look at what the
+//! node may have deleted beside it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::panic;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use slog::{debug, warn};
+use tokio::task::spawn_blocking;
+
+use super::alike::{Names, alike};
+use super::is_top;
+use crate::filter::rules;
+use crate::path::{Escaped, RelPath};
+use crate::rsync::blame::Blame;
+use crate::rsync::complaint::Complaint;
+use crate::rsync::failure::{Cause, Failure};
+use crate::rsync::recipe::{self, Recipe};
+use crate::rsync::run::{Code, Finished};
+use crate::rsync::{Deletions, Order, Rsync, Work};
+use crate::sync::lease::Lane;
+use crate::sync::plan::Plan;
+use crate::sync::{Again, Delivery, Worked};
+
+/// Entries that one run of the second way deletes: each takes two arguments of rsync.
+const AT_ONCE: usize = 200;
+
+/// How an rsync daemon says that its own filter (`exclude` in rsyncd.conf(5)) keeps an entry as it is.
+const REFUSED: &[u8] = b"ERROR: daemon refused to receive ";
+
+/// Entries that are remembered of those that comparisons deleted.
+const DELETED: usize = 20_000;
+
+/// Names that are remembered until the old one of a renamed file is deleted.
+const SHARED: usize = 10_000;
+
+/// How long a kernel may take an entry for there that went by another name: file systems of FUSE say a second.
+const FORGOTTEN: Duration = Duration::from_secs(2);
+
+impl Rsync {
+    /// Deletes what of a plan is missing.
+    pub(super) async fn delete(
+        self: Rc<Self>,
+        plan: Rc<Plan>,
+        lane: Lane,
+        worked: Worked,
+    ) -> Result<Delivery, Failure> {
+        let mut delivery = self.delete_listed(&plan, lane, worked).await?;
+        delivery.removed.extend(plan.missing.iter().cloned());
+        Ok(delivery)
+    }
+
+    async fn delete_listed(self: &Rc<Self>, plan: &Plan, lane: Lane, worked: Worked) -> Result<Delivery, Failure> {
+        if self.deletions.get() == Deletions::Unknown {
+            self.probe().await?;
+        }
+        let missing = &plan.missing;
+        let of = |recipe| Order { lane: Some(lane), removes: true, ..Order::of(recipe) };
+        let root = plan.root || missing.iter().any(is_top);
+        if self.deletions.get() != Deletions::Protocol29 {
+            let list = recipe::entries(missing, root);
+            match self.listed(Order { work: Work::List(&list), ..of(Recipe::Missing) }, plan, Some(worked)).await {
+                Err(failure) if failure.cause == Cause::RejectsMissing => self.deletions.set(Deletions::Protocol29),
+                other => return other,
+            }
+        }
+        let list = recipe::deletions29(missing);
+        let order = Order { work: Work::List(&list), ..of(Recipe::Deletions29) };
+        let mut delivery = match self.listed(order, plan, None).await {
+            // One of them exists again, and such a receiver then takes none: the rest of the batch is done all the same.
+            Err(failure) if failure.cause == Cause::RejectsMissing => Delivery {
+                blamed: Blame::Paths(missing.iter().cloned().collect()),
+                failure: Some(Failure { cause: Cause::Vanished, ..failure }),
+                ..Delivery::default()
+            },
+            other => other?,
+        };
+        // That recipe leaves the times of the directories as the deletions made them.
+        let parents = recipe::ancestors(missing);
+        let (recipe, list) = match parents.is_empty() {
+            true => (Recipe::Root, Vec::new()),
+            false => (Recipe::Present, recipe::entries(&parents, root)),
+        };
+        delivery.add(self.listed(Order { work: Work::List(&list), ..of(recipe) }, plan, None).await?);
+        Ok(delivery)
+    }
+
+    /// Completes the removals of a delivery: those that failed go a second way, and what the node may have deleted
+    /// beside them is to be compared again.
+    pub(super) async fn complete_removals(
+        self: &Rc<Self>,
+        plan: &Plan,
+        lane: Lane,
+        delivery: &mut Delivery,
+    ) -> Result<(), Failure> {
+        let tried = std::mem::take(&mut delivery.removed);
+        let second = self.delete_by_levels(&tried, plan, lane, delivery).await?;
+        let mut deleted = std::mem::take(&mut *self.deleted.borrow_mut());
+        if tried.is_empty() && deleted.is_empty() {
+            return Ok(());
+        }
+        let gone = tried.iter().filter(|path| !delivery.blamed.touches(path));
+        let shared: Vec<RelPath> = gone.flat_map(|path| self.shared_with(path, second.contains(path))).collect();
+        let root = self.root.path().to_owned();
+        let shared = match shared.is_empty() {
+            true => Vec::new(),
+            false => {
+                apart(move || shared.into_iter().filter(|path| holds_read_only(path.under(&root))).collect()).await
+            }
+        };
+        drop_inner(&mut deleted);
+        deleted.extend(tried);
+        let alike = self.alike(deleted).await;
+        let again = match self.names.get() {
+            Names::Apart => Again { rewritten: false, after: FORGOTTEN },
+            Names::One | Names::Unclear | Names::Unknown => Again { rewritten: true, after: Duration::ZERO },
+        };
+        let attributes = Again { rewritten: false, after: Duration::ZERO };
+        delivery.again.extend(shared.into_iter().map(|path| (path, attributes)));
+        delivery.again.extend(alike.into_iter().map(|path| (path, again)));
+        Ok(())
+    }
+
+    /// The second way. The owner of a directory may delete it although nobody may write in it, by its mode: rsync makes it
+    /// writable when it finds it beside others, not when it is listed.
+    async fn delete_by_levels(
+        self: &Rc<Self>,
+        tried: &BTreeSet<RelPath>,
+        plan: &Plan,
+        lane: Lane,
+        delivery: &mut Delivery,
+    ) -> Result<BTreeSet<RelPath>, Failure> {
+        if delivery.blamed == Blame::Anything {
+            return Ok(BTreeSet::new());
+        }
+        let has_failed = |path: &&RelPath| tried.contains(*path) && delivery.blamed.touches(path);
+        let failed = plan.missing.iter().filter(has_failed).filter_map(|path| Some((path, rules::at_risk(path)?)));
+        let failed: Vec<_> = failed.collect();
+        for some in failed.chunks(AT_ONCE) {
+            let (paths, at_risk): (Vec<&RelPath>, Vec<_>) = some.iter().cloned().unzip();
+            let list = recipe::levels(&paths.iter().filter_map(|path| path.parent()).collect::<BTreeSet<_>>());
+            let (work, rules) = (Work::List(&list), &at_risk.concat()[..]);
+            let order = Order { work, rules, lane: Some(lane), removes: true, ..Order::of(Recipe::ByLevels) };
+            let second = self.listed(order, plan, None).await?;
+            debug!(self.log, "removals went a second way"; "paths" => ?paths, "blamed" => ?second.blamed);
+            replace_blame(delivery, &paths, second);
+        }
+        Ok(failed.into_iter().map(|(path, _)| path.clone()).collect())
+    }
+
+    /// A comparison deleted this at the node. It is remembered until a delivery goes well.
+    pub(super) fn note_deleted(&self, path: RelPath) {
+        let mut deleted = self.deleted.borrow_mut();
+        if deleted.len() < DELETED {
+            deleted.insert(path);
+        }
+    }
+
+    /// The node made a file or directory out of what it has by an old name, which will be deleted.
+    pub(super) fn note_shared(&self, old: &RelPath, new: &RelPath) {
+        let mut shared = self.shared_files.borrow_mut();
+        if shared.len() < SHARED {
+            shared.insert(old.clone(), new.clone());
+        }
+    }
+
+    /// The new names of what a removed entry shared its files with, if they may have changed with it. A receiver that is not root
+    /// makes writable what it deletes, in a directory or the second way, and that is the file by its new name.
+    fn shared_with(&self, removed: &RelPath, went_second_way: bool) -> Vec<RelPath> {
+        let mut shared = self.shared_files.borrow_mut();
+        let below: Vec<RelPath> = shared.range(removed.below()).map(|(old, _)| old.clone()).collect();
+        let news = below.into_iter().chain([removed.clone()]).filter_map(|old| Some((shared.remove(&old)?, old)));
+        let may_change =
+            |(new, old): &(RelPath, RelPath)| went_second_way || old != removed || new.under(self.root.path()).is_dir();
+        news.filter(may_change).map(|(new, _)| new).collect()
+    }
+
+    /// What the node may have taken for one of the removed entries, and deleted with it.
+    async fn alike(self: &Rc<Self>, removed: BTreeSet<RelPath>) -> BTreeSet<RelPath> {
+        if self.names.get() == Names::Unknown
+            && let Err(failure) = self.probe().await
+        {
+            debug!(self.log, "the node was not asked how it tells names apart"; "why" => %failure);
+        }
+        let (root, names) = (self.root.path().to_owned(), self.names.get());
+        if names == Names::Apart {
+            return alike(&root, &removed, names);
+        }
+        apart(move || alike(&root, &removed, names)).await
+    }
+
+    /// What was learned of the node was of another mirror.
+    pub(super) fn forget_node(&self) {
+        self.deletions.set(Deletions::Unknown);
+        self.names.set(Names::Unknown);
+    }
+
+    /// A run that removes, without what the node's own filter refused: that need not be removed there.
+    pub(super) fn without_refused(&self, finished: Finished) -> Finished {
+        let Some((first, finished)) = split_refused(&finished) else { return finished };
+        if !self.told_refused.replace(true) {
+            warn!(self.log, "the node's rsync daemon excludes what was removed: it stays there"; "first" => %Escaped(&first),
+                "cure" => "exclude the same here (rexcludes), or take it from `exclude` of the module in rsyncd.conf");
+        }
+        finished
+    }
+}
+
+/// The first name that the filter of an rsync daemon refused, if it refused any, and how the run ended but for that.
+fn split_refused(finished: &Finished) -> Option<(Vec<u8>, Finished)> {
+    let lines = || finished.stderr.split_inclusive(|&byte| byte == b'\n');
+    let first = lines().find(|line| line.starts_with(REFUSED))?;
+    let name = Complaint::read(first.trim_ascii_end()).and_then(|complaint| complaint.name).unwrap_or_default();
+    let stderr = lines().filter(|line| !line.starts_with(REFUSED)).collect::<Vec<_>>().concat();
+    let is_all = finished.code == Code::Exit(23) && Complaint::all(&stderr).next().is_none();
+    let code = if is_all { Code::Exit(0) } else { finished.code };
+    Some((name, Finished { code, stderr }))
+}
+
+/// Drops what lies in a directory that was deleted too: what is found for that is compared with all that is below it.
+fn drop_inner(deleted: &mut BTreeSet<RelPath>) {
+    let is_inner = |path: &&RelPath| path.parent().is_some_and(|dir| deleted.contains(&dir));
+    let inner: Vec<RelPath> = deleted.iter().filter(is_inner).cloned().collect();
+    for path in &inner {
+        deleted.remove(path);
+    }
+}
+
+/// Looks at much of the source without holding up anything else. Finds nothing where the daemon ends meanwhile.
+async fn apart<T: Default + Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(look).await {
+        Err(error) if error.is_panic() => panic::resume_unwind(error.into_panic()),
+        found => found.unwrap_or_default(),
+    }
+}
+
+/// Whether a file, or one below a directory, may not be written by its owner.
+fn holds_read_only(path: PathBuf) -> bool {
+    let mut left = vec![path];
+    while let Some(path) = left.pop() {
+        match path.symlink_metadata() {
+            Ok(meta) if meta.is_file() && meta.mode() & 0o200 == 0 => return true,
+            // What cannot be read was not sent either.
+            Ok(meta) if meta.is_dir() => {
+                left.extend(fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()));
+            }
+            _ => (),
+        }
+    }
+    false
+}
+
+/// What failed in the first way and not in the second one has not failed.
+fn replace_blame(delivery: &mut Delivery, paths: &[&RelPath], second: Delivery) {
+    let Delivery { tally, blamed, failure, .. } = second;
+    delivery.tally.add(tally);
+    let Blame::Paths(first) = &mut delivery.blamed else { return };
+    if blamed == Blame::Anything {
+        return;
+    }
+    first.retain(|bad| !paths.iter().any(|path| bad == *path || bad.is_below(path) || path.is_below(bad)));
+    delivery.blamed.add(blamed);
+    match delivery.blamed.is_empty() {
+        true => delivery.failure = None,
+        false => delivery.failure = failure.or(delivery.failure.take()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rsync::output::Tally;
+
+    fn rel(path: &str) -> RelPath {
+        RelPath::new(path.as_bytes()).unwrap()
+    }
+
+    fn blame(paths: &[&str]) -> Blame {
+        Blame::Paths(paths.iter().map(|path| rel(path)).collect())
+    }
+
+    #[test]
+    fn what_the_filter_of_a_node_refused_has_not_failed() {
+        let last =
+            "rsync error: some files/attrs were not transferred (see previous errors) (code 23) at main.c(1394)\n";
+        let file = "ERROR: daemon refused to receive file \"d/a \"b\".bak\"\n";
+        let dir = "ERROR: daemon refused to receive directory \"d\"\n*** Skipping any contents from this failed directory ***\n";
+        let other = "rsync: [generator] delete_file: unlink(f) failed: Operation not permitted (1)\n";
+        for (stderr, code, expected) in [
+            (vec![file, last], 23, Some(("d/a \"b\".bak", 0))),
+            (vec![dir, file, last], 23, Some(("d", 0))),
+            (vec![other, file, last], 23, Some(("d/a \"b\".bak", 23))),
+            (vec![file, "rsync error: timeout\n"], 30, Some(("d/a \"b\".bak", 30))),
+            (vec![other, last], 23, None),
+            (vec![], 0, None),
+        ] {
+            let finished = Finished { code: Code::Exit(code), stderr: stderr.concat().into_bytes() };
+            let found = split_refused(&finished);
+            let expected = expected.map(|(name, code)| (name.as_bytes().to_vec(), Code::Exit(code)));
+            assert_eq!(found.as_ref().map(|(name, rest)| (name.clone(), rest.code)), expected, "{stderr:?}");
+            assert!(found.is_none_or(|(_, rest)| !rest.stderr.windows(REFUSED.len()).any(|words| words == REFUSED)));
+        }
+    }
+
+    #[test]
+    fn of_what_was_deleted_with_its_directory_only_that_is_left() {
+        let mut deleted = ["d/x/sub/f", "d/x/sub", "d/x", "d/y", "dd"].map(rel).into();
+        drop_inner(&mut deleted);
+        assert_eq!(deleted, ["d/x", "d/y", "dd"].map(rel).into());
+    }
+
+    #[test]
+    fn what_failed_in_the_first_way_counts_as_failed_if_it_failed_in_the_second_one() {
+        let denied = Failure::new(Cause::Partial, "rmdir");
+        for (first, paths, second, expected) in [
+            (&["d/x/sub"][..], &["d/x"][..], Some(&[][..]), &[][..]),
+            (&["d/x/sub", "d"], &["d/x"], Some(&[]), &[]),
+            (&["d/x/sub", "d/y"], &["d/x"], Some(&[]), &["d/y"]),
+            (&["d/x/sub", "d/y/sub"], &["d/x", "d/y"], Some(&["d/y"]), &["d/y"]),
+            // Nothing is known of it.
+            (&["d/x/sub"], &["d/x"], None, &["d/x/sub"]),
+        ] {
+            let tally = Tally { deleted: 1, ..Tally::default() };
+            let failure = Some(denied.clone());
+            let mut delivery =
+                Delivery { tally, blamed: blame(first), failure: failure.clone(), ..Delivery::default() };
+            let blamed = second.map_or(Blame::Anything, blame);
+            let failure = failure.filter(|_| !blamed.is_empty());
+            let second = Delivery { tally, blamed, failure, ..Delivery::default() };
+            let paths: Vec<RelPath> = paths.iter().map(|path| rel(path)).collect();
+            replace_blame(&mut delivery, &paths.iter().collect::<Vec<_>>(), second);
+            assert_eq!(delivery.blamed, blame(expected), "{first:?}");
+            assert_eq!((delivery.failure.is_some(), delivery.tally.deleted), (!expected.is_empty(), 2), "{first:?}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! A node that takes names for one that differ in upper and lower case alone keeps what the source has: whatever is deleted there,
+//! an entry that goes with it by such a name comes again.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use crate::support::disk::{Disk, Kind};
+use crate::support::{Local, Site, wait};
+
+/// Larger than what is sent whatever its size and time say.
+const LARGE: usize = 400_000;
+
+/// The files below a directory, by their paths.
+fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let (mut files, mut dirs) = (BTreeMap::new(), vec![root.to_owned()]);
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => dirs.push(entry.path()),
+                _ => {
+                    let path = entry.path().strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+                    files.extend(fs::read(entry.path()).ok().map(|content| (path, content)));
+                }
+            }
+        }
+    }
+    files
+}
+
+/// The node has each file of the source, and no other, as far as its file system tells by their very names.
+#[track_caller]
+fn expect_same_files(site: &Site, kind: Kind) {
+    let listed = |root: &Path| {
+        let names = |path: String| if kind.keeps_case() { path } else { path.to_lowercase() };
+        files(root).into_iter().map(|(path, content)| (names(path), content)).collect::<BTreeMap<_, _>>()
+    };
+    let both = || (listed(&site.source()), listed(&site.mirror(Local)));
+    let are_same = || {
+        let (source, mirror) = both();
+        (source == mirror).then_some(())
+    };
+    if wait::until(are_same).is_none() {
+        let names = |files: BTreeMap<String, Vec<u8>>| files.into_keys().collect::<Vec<_>>();
+        let (source, mirror) = both();
+        site.fail(&format!("the node has {:?} of {:?}", names(mirror), names(source)));
+    }
+}
+
+/// A site of which the local node is such a file system.
+fn site(kind: Kind) -> Option<(Site, Disk)> {
+    let mut site = Site::on(&[Local]);
+    let disk = Disk::mount(kind, &site.mirror(Local))?;
+    site.config(&format!("extra: {:?}", kind.extra()));
+    site.config("dir_moves: Replicate");
+    Some((site, disk))
+}
+
+fn large(letter: u8) -> Vec<u8> {
+    vec![letter; LARGE]
+}
+
+#[test]
+fn a_rename_of_case_alone_loses_neither_a_file_nor_a_directory() {
+    for kind in Kind::ALL {
+        let Some((mut site, _disk)) = site(kind) else { continue };
+        site.mkdir("Album/Deep");
+        for (path, content) in
+            [("Album/one", large(b'1')), ("Album/Deep/two", b"2".to_vec()), ("Readme.TXT", b"r".to_vec())]
+        {
+            site.write(path, content);
+        }
+        site.write("Photo.JPG", vec![b'p'; 30_000]);
+        site.write("Film.MOV", large(b'f'));
+        site.start();
+        expect_same_files(&site, kind);
+        site.settle();
+        for (from, to) in [
+            ("Readme.TXT", "README.txt"),
+            ("Photo.JPG", "photo.jpg"),
+            ("Film.MOV", "film.mov"),
+            ("Album", "album"),
+            ("album/Deep", "album/deep"),
+            ("film.mov", "Film.MOV"),
+            ("album", "ALBUM"),
+        ] {
+            site.rename(from, to);
+            site.settle();
+            expect_same_files(&site, kind);
+        }
+        assert_eq!(site.troubles(), Vec::<String>::new());
+        site.expect_log("the node takes names for one that differ in upper and lower case alone");
+    }
+}
+
+#[test]
+fn of_two_names_that_are_one_entry_there_the_one_that_stays_is_sent_again() {
+    for kind in Kind::ALL {
+        let Some((mut site, _disk)) = site(kind) else { continue };
+        site.mkdir("Docs");
+        site.mkdir("docs/sub");
+        for (path, content) in [("name", "lower"), ("docs/a", "a"), ("docs/sub/b", "b")] {
+            site.write(path, content);
+        }
+        site.start();
+        site.settle();
+        site.write("NAME", "UPPER");
+        site.write("Docs/A", "A");
+        site.settle();
+        for path in ["NAME", "Docs/A"] {
+            site.remove(path);
+            site.settle();
+        }
+        site.expect_on_nodes("name", "lower");
+        site.expect_on_nodes("docs/a", "a");
+        // An empty directory, and on the node all that the other one has.
+        site.remove("Docs");
+        expect_same_files(&site, kind);
+        site.expect_state(Local, "idle");
+        assert_eq!(site.troubles(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn what_a_comparison_deletes_by_another_name_comes_again() {
+    for kind in Kind::ALL {
+        let Some((mut site, _disk)) = site(kind) else { continue };
+        for dir in ["docs/sub", "other"] {
+            site.mkdir(dir);
+        }
+        for (path, content) in [("docs/a", large(b'a')), ("docs/sub/b", b"b".to_vec()), ("other/c", b"c".to_vec())] {
+            site.write(path, content);
+        }
+        site.start();
+        expect_same_files(&site, kind);
+        // New directories are compared with all below them.
+        for (from, to) in [("other", "DOCS"), ("DOCS", "Docs")] {
+            site.rename(from, to);
+            site.settle();
+            for path in ["docs/a", "docs/sub/b", &format!("{to}/c")] {
+                let content = fs::read_to_string(site.at(path)).unwrap();
+                site.expect_on_nodes(path, &content);
+            }
+        }
+        site.expect_state(Local, "idle");
+    }
+}
+
+#[test]
+fn a_rename_of_case_alone_while_the_daemon_is_down_loses_nothing() {
+    let kind = Kind::Exfat;
+    let Some((mut site, _disk)) = site(kind) else { return };
+    site.mkdir("Album/Deep");
+    site.write("Album/one", large(b'1'));
+    site.write("Album/Deep/two", "2");
+    site.write("name", "n");
+    site.start();
+    expect_same_files(&site, kind);
+    site.settle();
+    for ends_well in [true, false] {
+        if ends_well {
+            site.stop();
+        } else {
+            site.crash();
+        }
+        for (from, to) in [("Album", "album"), ("name", "NAME")] {
+            let (from, to) = if ends_well { (from, to) } else { (to, from) };
+            site.rename(from, to);
+        }
+        site.start();
+        site.settle();
+        expect_same_files(&site, kind);
+    }
+}
