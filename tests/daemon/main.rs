@@ -13,6 +13,7 @@ mod harness;
 mod hooks;
 mod lanes;
 mod limits;
+mod links;
 mod listen;
 mod log;
 mod moves;

@@ -1,5 +1,6 @@
 //! What a SyncActor is given: the outbox of its node, the way to it, and to whom it reports.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -77,6 +78,8 @@ pub struct Delivery {
     pub failure: Option<Failure>,
     /// Directory moves that were mirrored.
     pub moved: Vec<Moved>,
+    /// Symlinks that were not sent: what they lead to failed, or they lead elsewhere now.
+    pub left: BTreeSet<RelPath>,
 }
 
 /// A directory move that was mirrored.
@@ -96,6 +99,7 @@ impl Delivery {
         self.tally.add(other.tally);
         self.blamed.add(other.blamed);
         self.moved.extend(other.moved);
+        self.left.extend(other.left);
         if let Some(failure) = other.failure {
             self.failure.get_or_insert(failure);
         }
