@@ -7,11 +7,11 @@ use std::process::Command;
 use crate::support::{Local, Node, Site, Ssh, program};
 
 /// A small file system at a directory, until the end of the test.
-struct Mount(PathBuf);
+pub struct Mount(PathBuf);
 
 impl Mount {
     /// `None`, said in the output, where this machine allows no mounts.
-    fn new(at: &Path, options: &str) -> Option<Mount> {
+    pub fn new(at: &Path, options: &str) -> Option<Mount> {
         fs::create_dir_all(at).unwrap();
         let mounted = Mount::run("mount", &["-t", "tmpfs", "-o", options, "tmpfs"], at);
         if !mounted {

@@ -18,6 +18,7 @@ mod incomplete;
 mod lanes;
 mod limits;
 mod line;
+mod links;
 mod listen;
 mod log;
 mod moves;

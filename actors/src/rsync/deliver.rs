@@ -1,6 +1,7 @@
 //! Carries out plans: which runs a plan takes, in which order, and what came of them.
 
 mod alike;
+mod links;
 mod moves;
 mod next_best;
 mod removals;
@@ -103,7 +104,8 @@ impl Rsync {
         worked: Worked,
     ) -> Result<Delivery, Failure> {
         let mut runs = Runs::default();
-        let rest = self.make_moves(&plan, lane, &mut runs).await?;
+        let mut rest = self.make_moves(&plan, lane, &mut runs).await?;
+        self.leave_links(&mut rest.present, &plan, &mut runs.delivery);
         // New content is in place before old content goes.
         for (recipe, paths) in [
             (Recipe::Present, &rest.present),
@@ -117,6 +119,7 @@ impl Rsync {
                 self.send_first(recipe, paths, &plan, lane, &mut runs).await?;
             }
         }
+        self.send_late_links(&plan, lane, &mut runs).await?;
         if !runs.delivery.blamed.is_empty() {
             // What failed may be the new name of what is to be deleted.
             let held = plan.missing.iter().chain(&plan.levels);

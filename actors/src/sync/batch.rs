@@ -19,7 +19,7 @@ use super::{Again, Delivery, Stored, SyncActor, retry};
 use crate::messages::{Change, Mirrored, Settled};
 use crate::path::RelPath;
 use crate::rsync::blame::Blame;
-use crate::rsync::failure::Failure;
+use crate::rsync::failure::{Cause, Failure};
 use crate::rsync::output::Tally;
 use crate::status::record::Work;
 
@@ -47,6 +47,7 @@ impl SyncActor {
         }
         outbox.forget_moves(&plan.returned);
         outbox.defer(batch.id, &plan.bulk);
+        outbox.hold_back(batch.id, &plan, now);
         if plan.is_empty() {
             outbox.settle(batch.id, now, |path| plan.fate(path, &Blame::default(), &Since::default()), retry);
             self.superior.settled.do_send(Settled { slot: self.link.slot, tally: Tally::default() });
@@ -93,6 +94,7 @@ impl SyncActor {
         match result {
             Ok(delivery) => {
                 let since = plan.since(&mut Source(self.link.root.path().to_owned()));
+                let since = Since { left: delivery.left.clone(), ..since };
                 let (apart, blamed) = plan.apart(&delivery.blamed);
                 let fate = |path: &RelPath| plan.fate(path, &blamed, &since);
                 let apart = self.dated(apart, started);
@@ -125,7 +127,12 @@ impl SyncActor {
                 self.ended(&delivery, stored, started);
             }
             Err(failure) => {
-                self.link.outbox.lock().roll_back_batch(id);
+                let mut outbox = self.link.outbox.lock();
+                outbox.roll_back_batch(id);
+                if failure.cause == Cause::TargetFull {
+                    outbox.make_room();
+                }
+                drop(outbox);
                 self.failed(&failure, started, ctx);
             }
         }

@@ -1,11 +1,17 @@
 //! A look at the disk: what is at a path of the source at this moment.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use crate::path::RelPath;
+
+/// What changed so lately may not have been reported: the event is on its way. With a tick of the kernel's clock.
+const ON_ITS_WAY: Duration = Duration::from_millis(30);
 
 /// What tells two versions of a file apart, as far as rsync looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,6 +65,21 @@ pub trait Disk {
 
     /// Takes all that is below a directory from `room`; whether there was room for it. Looks no further than that.
     fn fits(&mut self, dir: &RelPath, room: &mut Room) -> bool;
+
+    /// The text of the symlink at `path`; `None` if there is something else, as on a disk without symlinks.
+    fn read_link(&mut self, _: &RelPath) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// What of an absolute path lies below the root; `None` if it lies elsewhere.
+    fn inside(&mut self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Whether the entry at `path` changed a moment ago, so that this may not have been reported yet.
+    fn is_fresh(&mut self, _: &RelPath) -> bool {
+        false
+    }
 }
 
 /// The source tree on disk.
@@ -95,4 +116,29 @@ impl Disk for Source {
         }
         true
     }
+
+    fn read_link(&mut self, path: &RelPath) -> Option<Vec<u8>> {
+        link_text(&self.0, path)
+    }
+
+    fn inside(&mut self, absolute: &[u8]) -> Option<Vec<u8>> {
+        let absolute = Path::new(OsStr::from_bytes(absolute));
+        let below = |root: &Path| absolute.strip_prefix(root).ok().map(|tail| tail.as_os_str().as_bytes().to_vec());
+        // The source may be configured by a name that leads through symlinks.
+        below(&self.0).or_else(|| below(&self.0.canonicalize().ok()?))
+    }
+
+    fn is_fresh(&mut self, path: &RelPath) -> bool {
+        let Ok(meta) = fs::symlink_metadata(path.under(&self.0)) else { return false };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let (Ok(seconds), Ok(nanos)) = (u64::try_from(meta.ctime()), u32::try_from(meta.ctime_nsec())) else {
+            return false;
+        };
+        now.checked_sub(Duration::new(seconds, nanos)).is_some_and(|age| age < ON_ITS_WAY)
+    }
+}
+
+/// The text of the symlink at a path of the tree at `root`; `None` if there is something else.
+pub(crate) fn link_text(root: &Path, path: &RelPath) -> Option<Vec<u8>> {
+    fs::read_link(path.under(root)).ok().map(|text| text.as_os_str().as_bytes().to_vec())
 }

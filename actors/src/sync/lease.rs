@@ -51,6 +51,8 @@ struct Lease {
     needed: BTreeSet<RelPath>,
     /// Whether rsync may still change something at the node because of it.
     working: bool,
+    /// Whether some of it are symlinks: until they are at the node, what the node's old ones lead to stays there.
+    has_links: bool,
     /// Directories above its paths and above those of a batch whose work ended while this one's went on. Whichever run
     /// is last sets their times, as it read them at its start: they are sent once more.
     shared: BTreeSet<RelPath>,
@@ -103,7 +105,8 @@ impl Leases {
         self.last += 1;
         let id = LeaseId(self.last);
         let needed = origins.values().map(|origin| origin.old.clone()).collect();
-        self.leases.push(Lease { id, lane, paths, origins, needed, working: true, shared: BTreeSet::new() });
+        let (working, has_links, shared) = (true, false, BTreeSet::new());
+        self.leases.push(Lease { id, lane, paths, origins, needed, working, has_links, shared });
         id
     }
 
@@ -171,6 +174,22 @@ impl Leases {
     /// Whether a path must wait in this lane because of what is being worked on in the other.
     pub fn blocks(&self, path: &RelPath, lane: Lane) -> bool {
         self.leases.iter().any(|lease| lease.working && lease.lane != lane && lease.touches(path))
+    }
+
+    /// Some of a batch are symlinks.
+    pub fn has_links(&mut self, id: LeaseId) {
+        self.leases.iter_mut().filter(|lease| lease.id == id).for_each(|lease| lease.has_links = true);
+    }
+
+    /// Whether symlinks are being worked on in the other lane.
+    pub fn links_beside(&self, lane: Lane) -> bool {
+        self.leases.iter().any(|lease| lease.working && lease.has_links && lease.lane != lane)
+    }
+
+    /// Whether this is so of something on, above or below a path that is out, but for the batch `but`.
+    pub fn any_about(&self, path: &RelPath, but: Option<LeaseId>, is_so: impl Fn(&Pending) -> bool) -> bool {
+        let others = self.leases.iter().filter(|lease| Some(lease.id) != but);
+        others.into_iter().any(|lease| about(&lease.paths, path).any(|(_, pending)| is_so(pending)))
     }
 
     /// Whether a path is out, by itself or with a directory that is compared with all below it.
@@ -246,6 +265,16 @@ impl Leases {
         let newer = self.leases.iter().filter(|lease| lease.id > id);
         newer.into_iter().any(|lease| removed(lease, path) || path.ancestors().any(|dir| removed(lease, &dir)))
     }
+}
+
+/// What is on, above or below a path, which is not the root.
+pub(in crate::sync) fn about<'p, P>(
+    paths: &'p BTreeMap<RelPath, P>,
+    path: &RelPath,
+) -> impl Iterator<Item = (&'p RelPath, &'p P)> {
+    let on_or_above: Vec<_> =
+        path.ancestors().chain([path.clone()]).filter_map(|dir| paths.get_key_value(&dir)).collect();
+    on_or_above.into_iter().chain(paths.range(path.below()))
 }
 
 /// The directories above some paths, with the root where one of them is at the top.

@@ -79,6 +79,8 @@ pub struct Delivery {
     pub failure: Option<Failure>,
     /// Directory moves that were mirrored.
     pub moved: Vec<Moved>,
+    /// Symlinks that were not sent: what they lead to failed, or they lead elsewhere now.
+    pub left: BTreeSet<RelPath>,
     /// Entries whose removal was tried.
     pub removed: BTreeSet<RelPath>,
     /// Entries to be compared once more, since the removals may have changed them.
@@ -113,6 +115,7 @@ impl Delivery {
         self.moved.extend(other.moved);
         self.removed.extend(other.removed);
         self.again.extend(other.again);
+        self.left.extend(other.left);
         if let Some(failure) = other.failure {
             self.failure.get_or_insert(failure);
         }

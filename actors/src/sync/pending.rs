@@ -4,6 +4,7 @@
 
 pub mod backlog;
 mod guards;
+pub(in crate::sync) mod links;
 mod moves;
 mod oldest;
 mod reconcile;
@@ -14,6 +15,7 @@ mod stop;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use self::links::Links;
 use self::reconcile::Reconcile;
 use super::away::{Away, MovedAway};
 use super::calm::Calm;
@@ -48,6 +50,8 @@ pub enum Fate {
     Changed,
     /// It was missing, and is there again: the node may have what it was.
     Returned,
+    /// It is a symlink that was not sent: what it leads to failed, or it leads elsewhere now.
+    Left,
     /// It failed.
     Failed,
     /// It is missing, and nobody reported its removal yet.
@@ -74,6 +78,8 @@ pub struct PendingSet {
     away: Away,
     /// Where the node has what waits under another name.
     origins: Origins,
+    /// The symlinks that wait for what they lead to.
+    links: Links,
     dir_moves: DirMoves,
     /// Directories that were compared as a whole a moment ago: a move in them may be reported only now.
     compared: Vec<(RelPath, Instant)>,
@@ -102,7 +108,7 @@ impl PendingSet {
         let (waiting, reconcile) = (Fold::new(cap), Reconcile::Idle);
         let (leases, away, unmounted) = (Leases::default(), Away::default(), BTreeSet::new());
         let (compared, calm, emptied, careful, settle) = (Vec::new(), Calm::default(), false, None, Settle::default());
-        let (origins, dir_moves) = (Origins::default(), DirMoves::default());
+        let (origins, links, dir_moves) = (Origins::default(), Links::default(), DirMoves::default());
         PendingSet {
             waiting,
             leases,
@@ -113,6 +119,7 @@ impl PendingSet {
             bare: Some(Instant::now()),
             away,
             origins,
+            links,
             dir_moves,
             compared,
             unmounted,
@@ -238,7 +245,7 @@ impl PendingSet {
     /// Whether nothing that is out, or waits for another name of it, keeps a path from going.
     fn is_free(&self, path: &RelPath, pending: &Pending, lane: Lane) -> bool {
         let is_source = pending.removed && self.is_to_be_copied(path);
-        !is_source && !self.waits_for_leases(path, pending, lane)
+        !is_source && !self.waits_for_leases(path, pending, lane) && !self.waits_for_links(path, pending, lane)
     }
 
     /// Whether what is out keeps a path from going.
@@ -281,11 +288,12 @@ impl PendingSet {
         retry: impl Fn(u32) -> Duration,
     ) -> Vec<RelPath> {
         let (mut failing, mut sends_failed) = (Vec::new(), false);
+        self.links.needs_no_room();
         let paths = self.end_lease(id, |path, tries| match fate(path) {
             // What failed twice is sent as it is: the old name is needed no more.
             Fate::Failed => tries == 0,
             Fate::Unreported { .. } => true,
-            Fate::Delivered | Fate::Changed | Fate::Returned => false,
+            Fate::Delivered | Fate::Changed | Fate::Returned | Fate::Left => false,
         });
         for (path, pending) in paths {
             match fate(&path) {
@@ -315,6 +323,10 @@ impl PendingSet {
                     let (removed, rewritten, tries) = (false, true, 0);
                     let old = Pending { since, again, anew, not_before, removed, rewritten, tries, ..pending };
                     self.put_back(id, path, old);
+                }
+                Fate::Left => {
+                    self.links.left(&path);
+                    self.put_back(id, path, pending);
                 }
                 Fate::Failed => {
                     sends_failed |= !pending.removed;
@@ -359,6 +371,7 @@ impl PendingSet {
     /// `keeps` is asked for each path, with its failed tries, whether its origins are of use for another try.
     fn end_lease(&mut self, id: LeaseId, keeps: impl Fn(&RelPath, u32) -> bool) -> BTreeMap<RelPath, Pending> {
         let Ended { paths, shared, origins } = self.leases.end(id);
+        paths.keys().for_each(|path| self.forget_link(path));
         // As old as what made it necessary.
         let since = paths.values().filter_map(|pending| pending.since).min();
         for dir in shared {
@@ -396,6 +409,7 @@ impl PendingSet {
         let replaced = self.away.forget(path) || self.leases.get(path).is_some_and(|p| p.removed);
         let rewritten = rewritten || replaced;
         let (not_before, settles) = (settled_at, settled_at.is_some());
+        self.link_changed(path);
         // Of another kind, or of other content below, it is not what was renamed.
         let is_new = self.waiting.get(path).is_some_and(|pending| pending.removed);
         self.origins.doubt(path);

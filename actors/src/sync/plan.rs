@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use self::links::{Behind, Leads};
 use super::away::MovedAway;
 use super::disk::{Disk, Found, Room, Stamp};
 use super::fold::{Pending, Scope};
@@ -66,6 +67,13 @@ pub struct Plan {
     pub lost: BTreeSet<RelPath>,
     /// Paths of the batch for which there was no room: they belong into the bulk lane.
     pub bulk: BTreeSet<RelPath>,
+    /// Listed symlinks, and where they led when they were looked at.
+    pub links: BTreeMap<RelPath, Leads>,
+    /// Those of them that are sent when all that exists was, as they lead to it: first those that lead to no other of them,
+    /// then those that lead to these, and so on. The others are in `present`.
+    pub late_links: Vec<BTreeSet<RelPath>>,
+    /// Paths of the batch that are not to go with it.
+    pub behind: BTreeMap<RelPath, Behind>,
     /// The entry that is listed for each path of the batch. A path without one needs nothing from rsync.
     carriers: BTreeMap<RelPath, RelPath>,
     /// What the listed files were.
@@ -86,6 +94,8 @@ pub struct Since {
     pub changed: BTreeSet<RelPath>,
     /// Those that were missing are there again: the node may have what they were.
     pub returned: BTreeSet<RelPath>,
+    /// Symlinks that were not sent: what they lead to failed, or they lead elsewhere now.
+    pub left: BTreeSet<RelPath>,
 }
 
 impl Plan {
@@ -98,13 +108,14 @@ impl Plan {
     pub fn len(&self) -> usize {
         let Plan { present, large, anew, subtrees, subtrees_rewritten, levels, missing, .. } = self;
         let lists = [present, large, anew, subtrees, subtrees_rewritten, levels, missing];
-        usize::from(self.root) + lists.iter().map(|list| list.len()).sum::<usize>()
+        usize::from(self.root) + lists.into_iter().chain(&self.late_links).map(BTreeSet::len).sum::<usize>()
     }
 
     /// The listed entries, and whether each is compared with all that is below it.
     pub fn listed(&self) -> impl Iterator<Item = (&RelPath, bool)> {
         let Plan { present, large, anew, subtrees, subtrees_rewritten, levels, missing, .. } = self;
-        let alone = [present, large, anew, levels].into_iter().flatten().map(|path| (path, false));
+        let alone =
+            [present, large, anew, levels].into_iter().chain(&self.late_links).flatten().map(|path| (path, false));
         alone.chain([subtrees, subtrees_rewritten, missing].into_iter().flatten().map(|path| (path, true)))
     }
 
@@ -112,7 +123,8 @@ impl Plan {
     pub fn since(&self, disk: &mut dyn Disk) -> Since {
         let Plan { present, large, anew, subtrees, subtrees_rewritten, levels, stamps, .. } = self;
         let mut since = Since::default();
-        for path in [present, large, anew, subtrees, subtrees_rewritten, levels].into_iter().flatten() {
+        let lists = [present, large, anew, subtrees, subtrees_rewritten, levels].into_iter().chain(&self.late_links);
+        for path in lists.flatten() {
             match (disk.look(path), stamps.get(path)) {
                 (Found::Missing, _) => drop(since.gone.insert(path.clone())),
                 (Found::File(now), Some(then)) if now != *then => drop(since.changed.insert(path.clone())),
@@ -149,6 +161,9 @@ impl Plan {
         if self.unreadable.contains(path) || carrier.is_some_and(|carrier| blamed.touches(carrier)) {
             return Fate::Failed;
         }
+        if carrier.is_some_and(|carrier| since.left.contains(carrier)) {
+            return Fate::Left;
+        }
         if carrier.is_some_and(|carrier| since.changed.contains(carrier)) {
             return Fate::Changed;
         }
@@ -182,6 +197,7 @@ pub fn plan(
     }
     planner.arrange_renames();
     planner.plan.keep_for_bulk();
+    planner.arrange_links(batch);
     planner.protect();
     planner.keep();
     planner.plan.drop_covered();
@@ -209,6 +225,7 @@ impl Plan {
         large.retain(|path| !covered(path));
         anew.retain(|path| !covered(path));
         levels.retain(|path| !covered(path));
+        self.late_links.iter_mut().for_each(|links| links.retain(|path| !covered(path)));
     }
 }
 
@@ -292,6 +309,9 @@ impl Planner<'_> {
             self.plan.stamps.insert(listed.clone(), stamp);
         }
         self.plan.carriers.insert(path.clone(), listed.clone());
+        if found == Found::Other {
+            self.note_link(listed);
+        }
         if let Some(origin) = hint {
             self.use_hint(path.clone(), origin);
         }
@@ -391,6 +411,7 @@ impl Planner<'_> {
     }
 }
 
+pub mod links;
 mod renames;
 
 #[cfg(test)]

@@ -17,6 +17,9 @@ use proptest::test_runner::RngSeed;
 
 use world::World;
 
+/// What links lead to: also to each other, to nothing, and out of the tree.
+const TARGETS: [&str; 7] = ["a", "b", "a/b", "b/a", "c/c/c", "none", "../out"];
+
 fn path(number: u16) -> RelPath {
     let mut path = RelPath::root();
     for level in 0..=(number >> 12) % 3 {
@@ -56,6 +59,7 @@ impl World {
 
     fn act(&mut self, (action, one, other): (u8, u16, u16), from: &RelPath, to: &RelPath, moves: bool) {
         match action % 26 {
+            0..=3 if other % 4 == 0 => self.link(from, TARGETS[usize::from(other >> 2) % TARGETS.len()]),
             0..=3 => self.write(from),
             4..=6 => self.make_dir(from),
             7..=8 => self.remove(from),

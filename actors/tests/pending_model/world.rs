@@ -23,6 +23,8 @@ const SIZES: [u64; 4] = [1, 70_000, 5, 200_000];
 pub enum Entry {
     Dir,
     File(u32),
+    /// A symlink to another path of the tree. Any other number makes it another one.
+    Link(&'static str, u32),
 }
 
 /// What is at each path but the root, which is always a directory.
@@ -52,8 +54,20 @@ impl Disk for Shown<'_> {
         match self.0.get(path) {
             Some(Entry::Dir) => Found::Directory,
             Some(Entry::File(version)) => Found::File(stamp(*version)),
+            Some(Entry::Link(..)) => Found::Other,
             None => Found::Missing,
         }
+    }
+
+    fn read_link(&mut self, path: &RelPath) -> Option<Vec<u8>> {
+        match self.0.get(path) {
+            Some(Entry::Link(to, _)) => Some(format!("/{to}").into_bytes()),
+            _ => None,
+        }
+    }
+
+    fn inside(&mut self, absolute: &[u8]) -> Option<Vec<u8>> {
+        Some(absolute.to_vec())
     }
 
     fn fits(&mut self, dir: &RelPath, room: &mut Room) -> bool {
@@ -69,6 +83,8 @@ pub struct Run {
     applied: bool,
     /// What it could not do.
     failed: Vec<RelPath>,
+    /// Links that it did not send.
+    left: BTreeSet<RelPath>,
 }
 
 pub struct World {
@@ -127,6 +143,15 @@ impl World {
         self.report(Change::Touched { path: path.clone(), is_dir: false, rewritten: true }, path);
     }
 
+    pub fn link(&mut self, path: &RelPath, to: &'static str) {
+        if !self.can_hold(path) || self.source.contains_key(path) {
+            return;
+        }
+        self.version += 1;
+        self.source.insert(path.clone(), Entry::Link(to, self.version));
+        self.report(Change::Touched { path: path.clone(), is_dir: false, rewritten: true }, path);
+    }
+
     pub fn make_dir(&mut self, path: &RelPath) {
         if !self.can_hold(path) || self.source.contains_key(path) {
             return;
@@ -147,7 +172,7 @@ impl World {
     }
 
     pub fn rename(&mut self, from: &RelPath, to: &RelPath) {
-        let Some(&entry @ Entry::File(_)) = self.source.get(from) else { return };
+        let Some(&entry @ (Entry::File(_) | Entry::Link(..))) = self.source.get(from) else { return };
         if from == to || !self.can_hold(to) || is_dir(&self.source, to) {
             return;
         }
@@ -217,13 +242,14 @@ impl World {
         }
         self.set.forget_moves(&plan.returned);
         self.set.defer(batch.id, &plan.bulk);
+        self.set.hold_back(batch.id, &plan, self.now);
         if plan.is_empty() {
             let fate = |path: &RelPath| plan.fate(path, &Blame::default(), &Since::default());
             self.set.settle(batch.id, self.now, fate, |_| RETRY);
             return;
         }
         let read = self.source.clone();
-        self.runs.push(Run { id: batch.id, plan, read, applied: false, failed: Vec::new() });
+        self.runs.push(Run { id: batch.id, plan, read, applied: false, failed: Vec::new(), left: BTreeSet::new() });
     }
 
     /// A run does its work, but for what it fails on: every path of which the number has a bit set.
@@ -272,6 +298,17 @@ impl World {
                 }
             }
         }
+        for link in run.plan.late_links.iter().flatten() {
+            let leads = &run.plan.links[link];
+            let lacks = |to: &RelPath| run.left.contains(to) || Blame::Paths(run.failed.clone()).touches(to);
+            if leads.to.iter().any(lacks) || Shown(source).read_link(link).as_ref() != Some(&leads.text) {
+                run.left.insert(link.clone());
+            } else if is_chosen() {
+                run.failed.push(link.clone());
+            } else {
+                send(source, read, node, link);
+            }
+        }
         // What failed may be the new name of what is to be deleted.
         if !run.failed.is_empty() {
             run.failed.extend(missing.iter().cloned());
@@ -301,7 +338,7 @@ impl World {
         if !run.applied {
             return self.set.roll_back_batch(run.id);
         }
-        let since = run.plan.since(&mut Shown(&self.source));
+        let since = Since { left: run.left, ..run.plan.since(&mut Shown(&self.source)) };
         let blamed = Blame::Paths(run.failed);
         self.set.settle(run.id, self.now, |path| run.plan.fate(path, &blamed, &since), |_| RETRY);
     }

@@ -37,9 +37,10 @@ impl PendingSet {
         });
     }
 
-    /// Whether this very path is a removal that still waits for a pause.
+    /// Whether this very path is a removal that still waits, for a pause or for symlinks.
     pub fn is_waiting_removal(&self, path: &RelPath, now: Instant) -> bool {
-        self.waiting.get(path).is_some_and(|pending| self.waits_for_calm(pending, now))
+        let waits = |pending: &Pending| self.waits_for_calm(pending, now) || pending.removed && self.links_wait();
+        self.waiting.get(path).is_some_and(waits)
     }
 
     pub(super) fn waits_for_calm(&self, pending: &Pending, now: Instant) -> bool {

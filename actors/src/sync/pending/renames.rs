@@ -64,6 +64,7 @@ impl PendingSet {
         }
         self.away.forget(to);
         self.away.unmirrored.sends(to);
+        self.link_changed(to);
         to.parent().iter().for_each(|dir| self.origins.doubt(dir));
         // What is on its way to the node under the old name may be what came to that name since.
         let rewritten = rewritten || changes;

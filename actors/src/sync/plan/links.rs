@@ -1,0 +1,231 @@
+//! Which symlinks of a batch go after what they lead to: in the same delivery, or in a later batch.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::{Plan, Planner};
+use crate::filter::excludes::Excludes;
+use crate::path::RelPath;
+use crate::sync::disk::{Disk, Found};
+use crate::sync::fold::Pending;
+use crate::sync::lease::about;
+use crate::sync::pending::links::is_awaited;
+
+/// So many links the kernel follows to one file.
+const HOPS: usize = 40;
+
+/// Where a symlink leads to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leads {
+    /// What it says.
+    pub text: Vec<u8>,
+    /// The links on the way, and what they lead to at last. Only what is in the tree, and nothing that holds the link.
+    pub to: Vec<RelPath>,
+}
+
+/// Why a path does not go with its batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Behind {
+    /// It is a symlink, and something of what it leads to does not go with the batch.
+    Targets(Leads),
+    /// It is a symlink, and leads to something that changed a moment ago: what is new there may not have been reported.
+    Report(Leads),
+    /// It is to be deleted, and the node may have a link to it that goes later.
+    Links,
+}
+
+/// What a link of a batch goes after.
+#[derive(Debug, Default)]
+struct After {
+    /// Whether there is something of the batch that is no link.
+    content: bool,
+    /// Links of the batch.
+    links: BTreeSet<RelPath>,
+}
+
+impl After {
+    fn is_nothing(&self) -> bool {
+        !self.content && self.links.is_empty()
+    }
+}
+
+impl Planner<'_> {
+    /// A symlink is listed.
+    pub(super) fn note_link(&mut self, link: &RelPath) {
+        if let Some(text) = self.disk.read_link(link) {
+            let to = follow(link, &text, self.excludes, self.disk);
+            self.plan.links.insert(link.clone(), Leads { text, to });
+        }
+    }
+
+    /// Puts the links of a batch behind what they lead to, and removals behind links.
+    pub(super) fn arrange_links(&mut self, batch: &[(RelPath, Pending)]) {
+        if self.plan.links.is_empty() {
+            return;
+        }
+        let batch: BTreeMap<RelPath, Pending> = batch.iter().cloned().collect();
+        let (mut after, mut behind) = (BTreeMap::new(), BTreeMap::new());
+        for (link, leads) in &self.plan.links {
+            let since = self.set.link_waits_since(link, &leads.text);
+            let (mut waits, mut goes_after) = (self.set.awaits(link, leads), After::default());
+            for (path, pending) in
+                leads.to.iter().flat_map(|to| about(&batch, to)).filter(|(_, pending)| is_awaited(pending))
+            {
+                match self.plan.carriers.get(path) {
+                    _ if self.plan.bulk.contains(path) => waits |= since.is_none_or(|at| pending.is_seen_until(at)),
+                    Some(listed) if listed == link => (),
+                    Some(listed) if self.plan.links.contains_key(listed) => _ = goes_after.links.insert(listed.clone()),
+                    Some(_) => goes_after.content = true,
+                    None => (),
+                }
+            }
+            if waits {
+                behind.insert(link.clone(), Behind::Targets(leads.clone()));
+            } else if goes_after.is_nothing() && since.is_none() && is_fresh(link, leads, self.disk) {
+                behind.insert(link.clone(), Behind::Report(leads.clone()));
+            }
+            after.insert(link.clone(), goes_after);
+        }
+        follow_behind(&after, &mut behind, &self.plan.links);
+        after.retain(|link, _| !behind.contains_key(link));
+        self.plan.late_links = in_order(&after);
+        self.plan.hold_back(&behind);
+        if !self.plan.behind.is_empty() && !self.set.needs_room() {
+            self.plan.hold_removals_back();
+        }
+    }
+}
+
+impl Plan {
+    /// Links leave the list of what exists: those that go later in this delivery, and those that do not go with it.
+    fn hold_back(&mut self, links: &BTreeMap<RelPath, Behind>) {
+        let late = self.late_links.iter().flatten();
+        for link in late.chain(links.keys()) {
+            self.present.remove(link);
+        }
+        let Plan { carriers, behind, .. } = self;
+        behind.extend(carriers.iter().filter_map(|(path, listed)| Some((path.clone(), links.get(listed)?.clone()))));
+        carriers.retain(|_, listed| !links.contains_key(listed));
+        self.links.retain(|link, _| !links.contains_key(link));
+    }
+
+    /// What goes may be what the node's link leads to until the new one is there.
+    fn hold_removals_back(&mut self) {
+        let (missing, levels) = (std::mem::take(&mut self.missing), std::mem::take(&mut self.levels));
+        let Plan { carriers, behind, .. } = self;
+        let goes = |listed: &RelPath| missing.contains(listed) || levels.contains(listed);
+        behind
+            .extend(carriers.iter().filter(|(_, listed)| goes(listed)).map(|(path, _)| (path.clone(), Behind::Links)));
+        carriers.retain(|_, listed| !goes(listed));
+    }
+}
+
+/// The paths that a link leads to, as the kernel follows it in the source. None if it leads in a circle, or to something
+/// that is excluded: it leads nowhere at a node, whatever is there.
+fn follow(link: &RelPath, text: &[u8], excludes: &Excludes, disk: &mut dyn Disk) -> Vec<RelPath> {
+    let names = |text: &[u8]| text.split(|&b| b == b'/').map(<[u8]>::to_vec).collect::<VecDeque<_>>();
+    let (mut to, mut at) = (Vec::new(), link.parent().unwrap_or_else(RelPath::root));
+    let (mut left, mut absolute) = (names(text), text.starts_with(b"/").then(|| text.to_vec()));
+    let mut hops = 0;
+    loop {
+        if let Some(path) = absolute.take() {
+            // What is left of the text of an earlier link is still to come.
+            let Some(inside) = disk.inside(&path) else { return to };
+            (at, left) = (RelPath::root(), names(&inside));
+        }
+        let Some(name) = left.pop_front() else { break };
+        match &name[..] {
+            b"" | b"." => continue,
+            b".." => match at.parent() {
+                Some(dir) => at = dir,
+                None => return to,
+            },
+            name => {
+                let next = at.join(std::os::unix::ffi::OsStrExt::from_bytes(name));
+                let Some(text) = disk.read_link(&next) else {
+                    at = next;
+                    continue;
+                };
+                hops += 1;
+                if next == *link || hops > HOPS || excludes.excludes(&next, false) {
+                    return Vec::new();
+                }
+                if text.starts_with(b"/") {
+                    let rest = left.iter().flat_map(|name| [b"/", &name[..]].concat());
+                    absolute = Some(text.into_iter().chain(rest).collect());
+                } else {
+                    left = names(&text).into_iter().chain(left).collect();
+                }
+                to.push(next);
+            }
+        }
+    }
+    if excludes.excludes(&at, disk.look(&at) == Found::Directory) {
+        return Vec::new();
+    }
+    if !at.is_root() && !link.is_below(&at) {
+        to.push(at);
+    }
+    to
+}
+
+/// Whether what a link leads to at last, or what holds it, changed a moment ago.
+fn is_fresh(link: &RelPath, leads: &Leads, disk: &mut dyn Disk) -> bool {
+    let Some(last) = leads.to.last() else { return false };
+    // What holds the link has just got a new entry, at least.
+    let apart = |dir: &RelPath| !link.is_below(dir);
+    last.ancestors().chain([last.clone()]).filter(apart).any(|path| disk.is_fresh(&path))
+}
+
+/// A link to a link that does not go with the batch does not go either.
+fn follow_behind(
+    after: &BTreeMap<RelPath, After>,
+    behind: &mut BTreeMap<RelPath, Behind>,
+    links: &BTreeMap<RelPath, Leads>,
+) {
+    loop {
+        let follows = |(link, after): &(&RelPath, &After)| {
+            !behind.contains_key(*link) && after.links.iter().any(|other| behind.contains_key(other))
+        };
+        let more: Vec<RelPath> = after.iter().filter(follows).map(|(link, _)| link.clone()).collect();
+        if more.is_empty() {
+            return;
+        }
+        for link in more {
+            let leads = links.get(&link).cloned().unwrap_or_default();
+            behind.insert(link, Behind::Targets(leads));
+        }
+    }
+}
+
+/// The links that go after something of their batch, in the runs that it takes. Those in a circle do not wait for each
+/// other.
+fn in_order(after: &BTreeMap<RelPath, After>) -> Vec<BTreeSet<RelPath>> {
+    // The number of the run in which each goes; 0 is that of all that exists.
+    let mut runs: BTreeMap<&RelPath, usize> = BTreeMap::new();
+    loop {
+        let next: Vec<_> = after
+            .iter()
+            .filter(|(link, _)| !runs.contains_key(link))
+            .filter_map(|(link, After { content, links })| {
+                let latest = links.iter().map(|other| runs.get(other).copied()).collect::<Option<Vec<_>>>()?;
+                Some((link, latest.into_iter().map(|run| run + 1).max().unwrap_or(usize::from(*content))))
+            })
+            .collect();
+        if next.is_empty() {
+            break;
+        }
+        runs.extend(next);
+    }
+    let mut ordered = Vec::new();
+    for (link, After { content, .. }) in after {
+        let run = runs.get(link).copied().unwrap_or(usize::from(*content));
+        if run > 0 {
+            ordered.resize(ordered.len().max(run), BTreeSet::new());
+            ordered[run - 1].insert(link.clone());
+        }
+    }
+    ordered
+}
+
+#[cfg(test)]
+mod tests;
