@@ -124,7 +124,7 @@ pub(super) const REFUSED_VALUES: &[(&str, Wrong, &str, &str)] = &[
         "checksum-choice cc",
         Wrong::Among("none"),
         "files could not be compared by content, nor checked as they are sent",
-        "name a checksum, such as xxh64, or leave it out",
+        "give --checksum-choice a checksum, such as xxh64, or leave it out",
     ),
     // The coarsest times that a file system keeps are two seconds apart (FAT).
     (
