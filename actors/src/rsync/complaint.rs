@@ -71,7 +71,9 @@ impl Complaint {
         };
         let act = format.map_or(Act::Other, |format| format.act);
         let end = end.or(format.and_then(|format| format.end));
-        Some(Complaint { name: name.map(unescape), end, act, why: why(line) })
+        // A name at the end may end as an error number does.
+        let why = if name.is_some_and(|name| line.ends_with(name)) { Why::Other } else { why(line) };
+        Some(Complaint { name: name.map(unescape), end, act, why })
     }
 
     /// All of an error output.
@@ -244,6 +246,16 @@ mod tests {
                 Why::Other,
             ),
             (
+                r#"rsync: [receiver] open "/m/f" failed: No such file or directory (2)"#,
+                "/m/f",
+                node,
+                Act::Other,
+                Why::Other,
+            ),
+            (r#"rsync: open "/m/f" failed: Permission denied (13)"#, "/m/f", node, Act::Other, Why::Denied),
+            (r#"rsync: [receiver] open "/m/f": Permission denied (13)"#, "/m/f", node, Act::Other, Why::Denied),
+            (r#"rsync: [generator] mkdir "/m/d" failed: File exists (17)"#, "/m/d", node, Act::Make, Why::Other),
+            (
                 r#"rsync: [receiver] mkstemp "/d/.f.aBcDeF" (in m) failed: Permission denied (13)"#,
                 "/d/.f.aBcDeF",
                 node,
@@ -303,6 +315,7 @@ mod tests {
             ("ERROR: d/f failed verification -- update discarded.", "d/f", None, Act::Other, Why::Other),
             (r#"ERROR: daemon refused to receive file "a.bak""#, "a.bak", node, Act::Other, Why::Other),
             ("could not make way for new regular file: d/f", "d/f", node, Act::Other, Why::Other),
+            ("could not make way for new regular file: report (30)", "report (30)", node, Act::Other, Why::Other),
         ] {
             let expected = Complaint { name: Some(name.into()), end, act, why };
             assert_eq!(Complaint::read(line.as_bytes()), Some(expected), "{line}");
