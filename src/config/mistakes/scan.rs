@@ -20,7 +20,16 @@ pub(super) struct Scanner<'a> {
     /// Kinds of mistakes that are told once, however often they are made.
     hash_told: bool,
     blank_told: bool,
+    /// The number of values around this place.
+    depth: usize,
+    /// Whether the rest of the text is not looked at.
+    gave_up: bool,
 }
+
+/// Values in each other past which nothing is looked at: each takes room on the stack. RON takes 128.
+const DEEPEST: usize = 100;
+/// Mistakes, and keys, past which none is taken down: the place of each is counted out in the text.
+const MOST: usize = 100;
 
 /// What closes the brackets that a value stands in.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,7 +44,7 @@ const DELIMITERS: [char; 11] = [',', '(', ')', '[', ']', '{', '}', '"', '\'', ';
 impl<'a> Scanner<'a> {
     pub fn of(text: &'a str) -> Self {
         let (mistakes, entries) = (Vec::new(), Vec::new());
-        Scanner { text, at: 0, mistakes, entries, hash_told: false, blank_told: false }
+        Scanner { text, at: 0, mistakes, entries, hash_told: false, blank_told: false, depth: 0, gave_up: false }
     }
 
     /// The whole file. Returns where it ends, if everything in it was found.
@@ -75,6 +84,9 @@ impl<'a> Scanner<'a> {
     fn record(&mut self, is_file: bool) -> Option<usize> {
         loop {
             self.blank();
+            if self.mistakes.len() == MOST || self.entries.len() == MOST {
+                self.give_up();
+            }
             match self.peek() {
                 None => {
                     let end = self.text.trim_end().len();
@@ -227,6 +239,19 @@ impl<'a> Scanner<'a> {
 
     /// One value. `None` if there is none.
     fn value(&mut self, key: &str, within: Within) -> Option<Range<usize>> {
+        if self.depth == DEEPEST {
+            let what = "brackets are in each other too often";
+            self.mistake(self.at..self.at, what, "remove those that are too many");
+            self.give_up();
+            return None;
+        }
+        self.depth += 1;
+        let found = self.value_here(key, within);
+        self.depth -= 1;
+        found
+    }
+
+    fn value_here(&mut self, key: &str, within: Within) -> Option<Range<usize>> {
         self.blank();
         let start = self.at;
         match self.peek() {
@@ -438,8 +463,15 @@ impl<'a> Scanner<'a> {
         there
     }
 
+    /// Leaves the rest of the text alone.
+    fn give_up(&mut self) {
+        (self.at, self.gave_up) = (self.text.len(), true);
+    }
+
     fn mistake(&mut self, at: Range<usize>, what: impl Into<String>, cure: impl Into<String>) {
-        self.mistakes.push(Mistake { at, what: what.into(), cure: cure.into() });
+        if !self.gave_up && self.mistakes.len() < MOST {
+            self.mistakes.push(Mistake { at, what: what.into(), cure: cure.into() });
+        }
     }
 }
 
