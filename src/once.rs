@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
 
-use inosync_actors::path::{Escaped, RelPath};
+use inosync_actors::path::RelPath;
 use inosync_actors::root::{Root, RootError};
 use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::failure::Failure;
@@ -119,7 +119,7 @@ pub fn source(site: &Site, undone: &str, log: &Logger) -> Result<Root, Exit> {
 
 /// Tells the daemon that runs with the same file, if there is one, that a node is equal to what the source was.
 async fn tell_daemon(node: &Node, began: Instant, config: &Path, sockets: &[PathBuf]) {
-    let dest = Escaped(node.dest().as_encoded_bytes()).to_string();
+    let dest = node.shown_dest();
     let began_ms_ago = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     // Mostly there is none.
     let _ = ask(config, sockets, &Request::Compared { dest, began_ms_ago }).await;

@@ -40,7 +40,7 @@ pub async fn verify(site: Site, version: Version, log: &Logger) -> Exit {
             Ok(comparison) => {
                 print(node.name(), &comparison);
                 log_verified(&log, &comparison, started, false);
-                differs |= !(comparison.differing.is_empty() && comparison.rewritten.is_empty());
+                differs |= comparison.differ() > 0;
                 complete &= comparison.is_complete();
             }
             Err(why) => {

@@ -73,8 +73,10 @@ pub struct SyncActor {
 /// What a run stored at the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stored {
-    /// All of it, or some.
+    /// All of it, or some, with what had failed before if that still waits.
     Some,
+    /// Some, but nothing of what failed before and still waits.
+    Beside,
     /// Nothing, although there was something to store.
     Nothing,
 }
@@ -225,10 +227,7 @@ impl SyncActor {
                 self.tell(&news, Some(failure));
             }
             _ => {
-                let news = match stored {
-                    Stored::Some => self.health.succeeded(started),
-                    Stored::Nothing => self.health.answered(started),
-                };
+                let news = self.health.ended(stored, started);
                 self.tell(&news, None);
             }
         }

@@ -102,7 +102,7 @@ async fn ask(rsync: &Rc<Rsync>, node: &Node, probe: Option<&Probe>, report: &mut
 }
 
 fn tell(probed: &Probed, node: &Node, report: &mut Report) {
-    let there = Escaped(node.dest().as_encoded_bytes());
+    let there = node.shown_dest();
     // What was not seen to succeed is not told so.
     let is_sound = !probed.findings.iter().any(Finding::is_unproven);
     match &probed.place {

@@ -17,6 +17,9 @@ use super::text::{Source, Value};
 /// For errors in the notation itself.
 pub const CURE: &str = "notation: (key: value, key: [value, value]), texts in double quotes, // before a comment";
 
+/// Keys that are looked at for what is meant by them. There are far fewer.
+const MOST: usize = 500;
+
 /// Lets an optional key be written without `Some(...)`.
 pub fn options() -> ron::Options {
     ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME)
@@ -51,14 +54,14 @@ impl<'a> Entries<'a> {
 
     /// Whether one of the keys is most likely meant to be this one.
     pub fn mean(&self, key: &str) -> bool {
-        self.list.iter().any(|(found, _)| names::meant(found) == Some(key))
+        self.list.iter().take(MOST).any(|(found, _)| names::meant(found) == Some(key))
     }
 
     /// Complaints about keys that are not among `known`, or given twice. `group` is the key whose value this is.
     pub fn strangers(&self, known: &[&'static str], group: Option<&str>) -> Complaints {
         let place = group.map_or(String::new(), |group| format!(" in `{group}`"));
         let mut wrong = Vec::new();
-        for (at, (key, _)) in self.list.iter().enumerate() {
+        for (at, (key, _)) in self.list.iter().take(MOST).enumerate() {
             let complaint = |what: String, cure: String| self.source.complaint(self.source.range(key), what, cure);
             if !is_identifier(key) {
                 // That it can be none was said already.

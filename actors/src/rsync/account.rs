@@ -1,7 +1,7 @@
 //! Names the account that writes at a node, and words the failures that are about what this account may do there.
 
 use super::Rsync;
-use super::complaint::{Act, Complaint, End, Why};
+use super::complaint::{Act, Complaint, End, Why, lines};
 use super::examine::own_name;
 use super::failure::{Cause, Failure};
 use super::master::login::Login;
@@ -110,8 +110,4 @@ fn ends_denied(line: &[u8]) -> bool {
 /// The first line of an error output of which this holds, for people.
 fn line_of(stderr: &[u8], is_it: impl Fn(&[u8]) -> bool) -> Option<String> {
     lines(stderr).find(|line| is_it(line)).map(|line| Escaped(line).to_string())
-}
-
-fn lines(stderr: &[u8]) -> impl Iterator<Item = &[u8]> {
-    stderr.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii)
 }

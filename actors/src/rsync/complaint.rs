@@ -60,23 +60,49 @@ impl Complaint {
     /// Reads a line; `None` if it is about no entry: the closing line with the code, or what ssh or a shell says.
     pub fn read(line: &[u8]) -> Option<Complaint> {
         let line = line.strip_suffix(b"\r").unwrap_or(line).trim_ascii_start();
-        let (text, end) = match line.strip_prefix(b"rsync: ") {
-            Some(text) if text.starts_with(b"warning") => return None,
-            Some(text) => said_by(text),
-            None => (UNMARKED.iter().any(|start| line.starts_with(start)).then_some(line)?, None),
-        };
-        let (name, format) = match FORMATS.iter().find_map(|format| Some((format.name(text)?, Some(format)))) {
-            Some(found) => found,
-            None => (odd(text)?, None),
-        };
+        let Parts { end, format, name } = parts(line)?;
         let act = format.map_or(Act::Other, |format| format.act);
         let end = end.or(format.and_then(|format| format.end));
-        Some(Complaint { name: name.map(unescape), end, act, why: why(line) })
+        // A name at the end may end as an error number does.
+        let why = if name.is_some_and(|name| line.ends_with(name)) { Why::Other } else { why(line) };
+        Some(Complaint { name: name.map(unescape), end, act, why })
     }
 
     /// All of an error output.
     pub fn all(stderr: &[u8]) -> impl Iterator<Item = Complaint> {
-        stderr.split(|&byte| byte == b'\n').filter_map(Complaint::read)
+        lines(stderr).filter_map(Complaint::read)
+    }
+}
+
+/// The lines of an error output that are not empty.
+pub(super) fn lines(stderr: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = stderr.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    lines.filter(|line| !line.is_empty())
+}
+
+/// The words in front of the name, in a line of a form that is known: `mkstemp `.
+pub(super) fn words(line: &[u8]) -> Option<&'static [u8]> {
+    parts(line)?.format.map(|format| format.before)
+}
+
+/// The parts of a line that is about an entry.
+struct Parts<'l> {
+    /// The end that says so.
+    end: Option<End>,
+    /// `None` if its form is not known, or is none of the table.
+    format: Option<&'static Format>,
+    name: Option<&'l [u8]>,
+}
+
+fn parts(line: &[u8]) -> Option<Parts<'_>> {
+    let (text, end) = match line.strip_prefix(b"rsync: ") {
+        Some(text) if text.starts_with(b"warning") => return None,
+        Some(text) => said_by(text),
+        None => (UNMARKED.iter().any(|start| line.starts_with(start)).then_some(line)?, None),
+    };
+    match FORMATS.iter().find_map(|format| Some((format.name(text)?, format))) {
+        Some((name, format)) => Some(Parts { end, format: Some(format), name }),
+        None => Some(Parts { end, format: None, name: odd(text)? }),
     }
 }
 
@@ -244,6 +270,16 @@ mod tests {
                 Why::Other,
             ),
             (
+                r#"rsync: [receiver] open "/m/f" failed: No such file or directory (2)"#,
+                "/m/f",
+                node,
+                Act::Other,
+                Why::Other,
+            ),
+            (r#"rsync: open "/m/f" failed: Permission denied (13)"#, "/m/f", node, Act::Other, Why::Denied),
+            (r#"rsync: [receiver] open "/m/f": Permission denied (13)"#, "/m/f", node, Act::Other, Why::Denied),
+            (r#"rsync: [generator] mkdir "/m/d" failed: File exists (17)"#, "/m/d", node, Act::Make, Why::Other),
+            (
                 r#"rsync: [receiver] mkstemp "/d/.f.aBcDeF" (in m) failed: Permission denied (13)"#,
                 "/d/.f.aBcDeF",
                 node,
@@ -303,6 +339,7 @@ mod tests {
             ("ERROR: d/f failed verification -- update discarded.", "d/f", None, Act::Other, Why::Other),
             (r#"ERROR: daemon refused to receive file "a.bak""#, "a.bak", node, Act::Other, Why::Other),
             ("could not make way for new regular file: d/f", "d/f", node, Act::Other, Why::Other),
+            ("could not make way for new regular file: report (30)", "report (30)", node, Act::Other, Why::Other),
         ] {
             let expected = Complaint { name: Some(name.into()), end, act, why };
             assert_eq!(Complaint::read(line.as_bytes()), Some(expected), "{line}");

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use slog::debug;
 
 use super::failure::{Cause, Failure};
+use super::greeting_time::GreetingTime;
 use super::node::Kind;
 use super::recipe::Recipe;
 use super::run::{Finished, PATIENCE, Patience, Process};
@@ -114,10 +115,7 @@ impl Rsync {
 
     /// How long a new process may be silent.
     pub(super) fn patience(&self, recipe: Recipe, carrier: Option<i32>) -> Patience {
-        let silence = if recipe.verifies() { verify::PATIENCE } else { PATIENCE };
-        // A run that only looks does not tell of the greeting; at this host nothing is on the way to it.
-        let tells = !recipe.only_looks() && self.node.kind() != Kind::Local;
-        let patience = Patience::of(silence).greeting_within(self.greeting.get().patience().filter(|_| tells));
+        let patience = patience(recipe, self.node.kind(), self.greeting.get());
         if carrier.is_some() { patience.over_old_connection() } else { patience }
     }
 
@@ -144,6 +142,33 @@ impl Rsync {
     }
 }
 
+/// How long a run over a connection of its own may be silent.
+fn patience(recipe: Recipe, kind: Kind, greeting: GreetingTime) -> Patience {
+    let silence = if recipe.verifies() { verify::PATIENCE } else { PATIENCE };
+    // At this host nothing is on the way to a greeting.
+    Patience::of(silence).greeting_within(greeting.patience().filter(|_| kind != Kind::Local))
+}
+
 fn timed_out(finished: &Finished) -> bool {
     Failure::of(finished).is_some_and(|failure| failure.cause == Cause::Timeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_run_to_another_host_waits_for_the_greeting_no_longer_than_is_usual_there() {
+        let greeting = GreetingTime::Known { took: Duration::from_secs(5), missed: 0 };
+        let of =
+            |silence, seconds: Option<u64>| Patience::of(silence).greeting_within(seconds.map(Duration::from_secs));
+        for (recipe, kind, expected) in [
+            (Recipe::Present, Kind::Ssh, of(PATIENCE, Some(15))),
+            (Recipe::DryRun, Kind::Daemon, of(PATIENCE, Some(15))),
+            (Recipe::Verify, Kind::Ssh, of(verify::PATIENCE, Some(15))),
+            (Recipe::Present, Kind::Local, of(PATIENCE, None)),
+        ] {
+            assert_eq!(patience(recipe, kind, greeting), expected, "{recipe:?} {kind:?}");
+        }
+    }
 }

@@ -14,6 +14,7 @@ pub(super) use self::links::links_of;
 pub use self::links::{Link, Rewritten};
 pub use self::probe::{Place, Probe, Probed};
 pub use self::user::own_name;
+use super::complaint;
 use super::failure::{Cause, Failure};
 use super::greeting::Greeting;
 use super::node::Kind;
@@ -113,8 +114,8 @@ impl Rsync {
 /// macOS and OpenBSD have another program by the name of rsync, which tells its version, and a forced command may allow that
 /// alone.
 fn is_rsync(finished: &Finished) -> Result<(), Failure> {
-    let lines = || finished.stderr.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
-    let told = |words: &str| lines().map(|line| Escaped(line).to_string()).find(|line| line.contains(words));
+    let lines = || complaint::lines(&finished.stderr).map(|line| Escaped(line.trim_ascii()).to_string());
+    let told = |words: &str| lines().find(|line| line.contains(words));
     match (told("openrsync"), told("option --delete has been disabled on this server")) {
         (Some(line), _) => Err(Failure::new(Cause::OpenRsync, line)),
         (None, Some(line)) => Err(Failure::new(Cause::RrsyncNoDeletions, line)),

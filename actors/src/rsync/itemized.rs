@@ -30,17 +30,20 @@ struct Item {
 }
 
 impl Itemized {
-    /// Adds a line of output.
+    /// Adds a line of output. A run that hung is run again, and says the same once more.
     pub fn add(&mut self, line: &Line) {
-        self.tally.count(line);
         let (path, item) = match line {
             Line::Sent(path, bytes) => (path, Item { bytes: *bytes, deleted: false }),
             Line::Deleted(path) => (path, Item { bytes: 0, deleted: true }),
-            _ => return,
+            _ => return self.tally.count(line),
         };
         if self.known.len() < KNOWN {
-            self.known.insert(self.hasher.hash_one(path), item);
+            let before = self.known.insert(self.hasher.hash_one(path), item);
+            if before.is_some_and(|before| before.deleted == item.deleted) {
+                return;
+            }
         }
+        self.tally.count(line);
         if self.names.len() < NAMED {
             self.names.push(path.clone());
         }
@@ -109,6 +112,14 @@ mod tests {
             assert_eq!(done(blamed), expected, "{blamed:?}");
         }
         assert_eq!(itemized.done(&Blame::Anything), tally(0, 0, 0));
+    }
+
+    #[test]
+    fn what_is_said_once_more_by_a_run_that_is_run_again_is_counted_once() {
+        let mut itemized = Itemized::default();
+        let lines = [Line::Deleted(rel("a")), Line::Sent(rel("a"), 5), Line::Sent(rel("b"), 7)];
+        lines[..2].iter().chain(&lines[1..]).for_each(|line| itemized.add(line));
+        assert_eq!(itemized.done(&Blame::default()), Tally { sent: 2, deleted: 1, bytes: 12, made_mirror: false });
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::net::Ipv6Addr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use crate::path::{RelPath, Shown};
+use crate::path::{Escaped, RelPath, Shown};
 
 /// How rsync reaches a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,6 +223,11 @@ impl Node {
     pub fn can_name(&self, path: &RelPath) -> bool {
         let is_expanded = |byte: &u8| EXPANDED.contains(byte) || byte.is_ascii_control();
         self.kind == Kind::Local || !path.as_bytes().iter().any(is_expanded)
+    }
+
+    /// Where rsync writes to, for people.
+    pub fn shown_dest(&self) -> String {
+        Escaped(self.dest.as_bytes()).to_string()
     }
 
     /// The destination argument for the directory `dir` of the mirror, with a slash at its end.

@@ -1,5 +1,7 @@
 //! Lines of an error output that tell nothing of a run, whatever becomes of it.
 
+use super::complaint::Complaint;
+
 /// How they begin.
 const STARTS: &[&[u8]] = &[
     // The server of a local run says this with it.
@@ -41,9 +43,10 @@ const SETLOCALE: &[u8] = b": warning: setlocale: ";
 
 /// Whether a line tells nothing.
 pub fn is_noise(line: &[u8]) -> bool {
-    line.trim_ascii().is_empty()
-        || STARTS.iter().any(|start| line.starts_with(start))
-        || line.windows(SETLOCALE.len()).any(|part| part == SETLOCALE)
+    // A file may have any name.
+    let is_of_locale =
+        || line.windows(SETLOCALE.len()).any(|part| part == SETLOCALE) && Complaint::read(line).is_none();
+    line.trim_ascii().is_empty() || STARTS.iter().any(|start| line.starts_with(start)) || is_of_locale()
 }
 
 #[cfg(test)]
@@ -69,6 +72,11 @@ mod tests {
             ("Host key verification failed.", false),
             ("rsync: [sender] send_files failed to open \"/s/f\": Permission denied (13)", false),
             ("sudo: a password is required", false),
+            (
+                "rsync: [sender] send_files failed to open \"/s/a: warning: setlocale: b\": Permission denied (13)",
+                false,
+            ),
+            ("file has vanished: \"/s/a: warning: setlocale: b\"", false),
         ] {
             assert_eq!(is_noise(line.as_bytes()), expected, "{line}");
         }

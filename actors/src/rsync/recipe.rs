@@ -21,8 +21,8 @@ const TIMEOUT: u32 = 60;
 const CONNECT_TIMEOUT: &str = "--contimeout=10";
 /// rsync says nothing while it reads a file for its checksum: an hour is enough for 300 GB.
 const VERIFY_TIMEOUT: &str = "--timeout=3600";
-/// ssh must never ask anybody, must notice a dead peer within half a minute (three intervals), and says nothing but what is wrong: no banner of the server. Left
-/// out when the user chose a remote shell.
+/// ssh must never ask anybody, must notice a dead peer within half a minute (three intervals), and says nothing but what is
+/// wrong: no banner of the server. Left out when the user chose a remote shell.
 pub const SSH: &str =
     "ssh -o BatchMode=yes -o LogLevel=ERROR -o ConnectTimeout=10 -o ServerAliveInterval=10 -o ServerAliveCountMax=2";
 /// A file that is there again is sent as a new one: what the node has by its name may be one inode with what was renamed from

@@ -50,6 +50,12 @@ pub struct Comparison {
 }
 
 impl Comparison {
+    /// How many entries differ.
+    pub fn differ(&self) -> usize {
+        let is_new = |rewritten: &&Rewritten| !self.differing.contains_key(&rewritten.link.path);
+        self.differing.len() + self.rewritten.iter().filter(is_new).count()
+    }
+
     /// Whether everything was compared that holds still.
     pub fn is_complete(&self) -> bool {
         self.failure.is_none() && self.unseen == 0

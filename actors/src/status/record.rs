@@ -145,7 +145,7 @@ impl Record {
         ledger.last_verify = Some(Instant::now());
         match result {
             Ok(comparison) => {
-                let drift = comparison.differing.len() as u64;
+                let drift = comparison.differ() as u64;
                 let (took_seconds, complete) = (took.as_secs_f64(), comparison.is_complete());
                 let verified = Verified { at: now, took_seconds, drift, complete, reconciled_since: false };
                 ledger.verified = Some(verified);
@@ -239,6 +239,7 @@ mod tests {
     use super::*;
     use crate::rsync::failure::Cause;
     use crate::rsync::verify::Difference;
+    use crate::rsync::{Link, Rewritten};
 
     fn rel(path: &str) -> RelPath {
         RelPath::new(path.as_bytes()).unwrap()
@@ -298,6 +299,9 @@ mod tests {
         assert_eq!(found(), Some((1, true)));
         record.verified(Ok(&Comparison::default()), now);
         assert_eq!(found(), Some((0, false)));
+        let rewritten = Rewritten { link: Link { path: rel("l"), target: "/x".into() }, there: "x".into() };
+        record.verified(Ok(&Comparison { rewritten: vec![rewritten], ..Comparison::default() }), now);
+        assert_eq!(found(), Some((1, false)), "a symlink that the node rewrites differs, too");
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Handler<Compared> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, Compared { dest, began }: Compared, _: &mut Self::Context) {
-        for slot in self.slots.iter().filter(|slot| slot.shown_dest() == dest) {
+        for slot in self.slots.iter().filter(|slot| slot.node.shown_dest() == dest) {
             let mut outbox = slot.link.outbox.lock();
             let before = outbox.unmirrored().count();
             outbox.unmirrored().forget_before(began);

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use actix::prelude::*;
 
 use super::resync::Schedule;
-use crate::path::Escaped;
 use crate::rsync::node::Node;
 use crate::sync::{Link, SyncActor};
 
@@ -55,13 +54,6 @@ pub enum Errand {
     RetireAtOnce,
     /// To end for good.
     Leave,
-}
-
-impl Slot {
-    /// Where rsync writes to, for people.
-    pub fn shown_dest(&self) -> String {
-        Escaped(self.node.dest().as_encoded_bytes()).to_string()
-    }
 }
 
 /// All nodes, by their numbers.

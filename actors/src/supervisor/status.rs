@@ -104,7 +104,7 @@ impl SupervisorActor {
         };
         Node {
             name: slot.node.name().to_owned(),
-            dest: slot.shown_dest(),
+            dest: slot.node.shown_dest(),
             state: State::of(facts, now),
             pending,
             failing_paths: failing.count() - usize::from(is_held),

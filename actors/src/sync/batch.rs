@@ -100,16 +100,22 @@ impl SyncActor {
                 let apart = self.dated(apart, started);
                 // All at the same time: what failed together may be the old and the new name of the same thing.
                 let chance = fastrand::f64();
+                let is_delivered = |path: &RelPath| fate(path) == Fate::Delivered;
                 let mut outbox = self.link.outbox.lock();
                 // Under the same lock: a state that is saved has the one if it lacks the other.
                 self.compare_again(&mut outbox, &delivery.again, started, now);
+                let is_again = outbox.any_again(id, is_delivered);
                 let failing = outbox.settle(id, now, fate, |tries| backoff(tries + 1, chance));
+                let is_beside = !is_again && outbox.has_failed();
                 drop(outbox);
                 self.try_apart(apart, now);
-                let delivered: Vec<_> = plan.listed().filter(|(path, _)| fate(path) == Fate::Delivered).collect();
+                let delivered: Vec<_> = plan.listed().filter(|(path, _)| is_delivered(path)).collect();
                 let mut delivery = delivery;
-                let stored =
-                    if delivered.is_empty() && delivery.failure.is_some() { Stored::Nothing } else { Stored::Some };
+                let stored = match delivered.is_empty() && delivery.failure.is_some() {
+                    true => Stored::Nothing,
+                    false if is_beside => Stored::Beside,
+                    false => Stored::Some,
+                };
                 if stored == Stored::Nothing {
                     // What was done of it is done again with the rest.
                     delivery.tally = Tally { made_mirror: delivery.tally.made_mirror, ..Tally::default() };

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::Stored;
 use crate::root::RootError;
 use crate::rsync::failure::{Cause, Failure};
 
@@ -107,10 +108,12 @@ impl Health {
     }
 
     // ## BackingOff => Well
-    /// A run that began then reached the node and stored nothing there.
-    pub fn answered(&mut self, started: Instant) -> News {
-        match self {
-            Health::BackingOff { cause, .. } if cause.is_about_storing() => News::Nothing,
+    /// A run that began then reached the node and stored this there.
+    pub(super) fn ended(&mut self, stored: Stored, started: Instant) -> News {
+        match (&self, stored) {
+            (Health::BackingOff { cause, .. }, Stored::Nothing) if cause.is_about_storing() => News::Nothing,
+            // What is new at the node belongs to the account there, and takes what is refused elsewhere.
+            (Health::BackingOff { cause, .. }, Stored::Beside) if cause.lets_changes_pass() => News::Nothing,
             _ => self.succeeded(started),
         }
     }
@@ -245,6 +248,23 @@ mod tests {
         }
         assert_eq!(succeeds(&mut health, clock()), News::Recovered);
         assert_eq!(fails(&mut health, Cause::TargetFull, clock()), News::Fails, "the node was well meanwhile");
+    }
+
+    #[test]
+    fn a_node_is_well_again_when_it_takes_what_it_refused() {
+        for (cause, stored, expected) in [
+            (Cause::Unreachable, Stored::Nothing, News::Recovered),
+            (Cause::Unreachable, Stored::Beside, News::Recovered),
+            (Cause::TargetFull, Stored::Nothing, News::Nothing),
+            (Cause::TargetFull, Stored::Beside, News::Recovered),
+            (Cause::AttributesRefused, Stored::Nothing, News::Nothing),
+            (Cause::AttributesRefused, Stored::Beside, News::Nothing),
+            (Cause::AttributesRefused, Stored::Some, News::Recovered),
+        ] {
+            let (mut health, mut clock) = (Health::default(), clock());
+            assert_eq!(fails(&mut health, cause, clock()), News::Fails);
+            assert_eq!(health.ended(stored, clock()), expected, "{cause:?} {stored:?}");
+        }
     }
 
     #[test]

@@ -156,6 +156,11 @@ impl Leases {
         self.leases.iter().flat_map(|lease| &lease.paths)
     }
 
+    /// The paths of a batch that is out.
+    pub fn of(&self, id: LeaseId) -> impl Iterator<Item = (&RelPath, &Pending)> {
+        self.leases.iter().filter(move |lease| lease.id == id).flat_map(|lease| &lease.paths)
+    }
+
     /// What the newest batch that has this path knows of it.
     pub fn get(&self, path: &RelPath) -> Option<&Pending> {
         self.leases.iter().rev().find_map(|lease| lease.paths.get(path))

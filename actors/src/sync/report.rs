@@ -76,7 +76,7 @@ pub fn log_verified(log: &Logger, comparison: &Comparison, started: Instant, tel
         warn!(log, "node differs from the source"; "count" => differing.len(), "first" => first_of(differing.keys()),
             "changing" => unsettled, "took" => took, "cure" => CURE);
     } else {
-        info!(log, "verified"; "differ" => differing.len(), "changing" => unsettled, "took" => took);
+        info!(log, "verified"; "differ" => comparison.differ(), "changing" => unsettled, "took" => took);
     }
     if *unseen > 0 {
         warn!(log, "too many entries differ for a second look: the rest is not counted"; "count" => unseen);

@@ -2,10 +2,11 @@
 
 mod blanks;
 mod quotes;
+mod values;
 
 use std::ops::Range;
 
-use self::quotes::CURLY;
+use self::values::Within;
 use super::Mistake;
 use crate::config::KEYS;
 use crate::config::names::{self, example};
@@ -20,14 +21,14 @@ pub(super) struct Scanner<'a> {
     /// Kinds of mistakes that are told once, however often they are made.
     hash_told: bool,
     blank_told: bool,
+    /// The number of values around this place.
+    depth: usize,
+    /// Whether the rest of the text is not looked at.
+    gave_up: bool,
 }
 
-/// What closes the brackets that a value stands in.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Within {
-    Record,
-    List,
-}
+/// Mistakes, and keys, past which none is taken down: the place of each is counted out in the text.
+const MOST: usize = 100;
 
 /// Ends a word in any place.
 const DELIMITERS: [char; 11] = [',', '(', ')', '[', ']', '{', '}', '"', '\'', ';', '`'];
@@ -35,7 +36,7 @@ const DELIMITERS: [char; 11] = [',', '(', ')', '[', ']', '{', '}', '"', '\'', ';
 impl<'a> Scanner<'a> {
     pub fn of(text: &'a str) -> Self {
         let (mistakes, entries) = (Vec::new(), Vec::new());
-        Scanner { text, at: 0, mistakes, entries, hash_told: false, blank_told: false }
+        Scanner { text, at: 0, mistakes, entries, hash_told: false, blank_told: false, depth: 0, gave_up: false }
     }
 
     /// The whole file. Returns where it ends, if everything in it was found.
@@ -75,6 +76,9 @@ impl<'a> Scanner<'a> {
     fn record(&mut self, is_file: bool) -> Option<usize> {
         loop {
             self.blank();
+            if self.mistakes.len() == MOST || self.entries.len() == MOST {
+                self.give_up();
+            }
             match self.peek() {
                 None => {
                     let end = self.text.trim_end().len();
@@ -225,181 +229,6 @@ impl<'a> Scanner<'a> {
         self.eat(',');
     }
 
-    /// One value. `None` if there is none.
-    fn value(&mut self, key: &str, within: Within) -> Option<Range<usize>> {
-        self.blank();
-        let start = self.at;
-        match self.peek() {
-            None | Some(',' | ')' | ']' | '}' | ';') => {
-                let what = format!("the key `{key}` has no value");
-                let cure = format!("write one: {}", example(names::meant(key).unwrap_or(key)));
-                self.mistake(start..start, what, cure);
-                return None;
-            }
-            Some('"') => self.string(key),
-            Some('\'' | '`') => self.other_quotes(key),
-            Some(c) if CURLY.contains(&c) => self.other_quotes(key),
-            Some('[') => self.list(key),
-            Some('(') => {
-                self.at += 1;
-                self.group(key, start, ')');
-            }
-            Some('{') => {
-                self.at += 1;
-                self.group(key, start, '}');
-                let closing = if example(key).contains(": [") { "`[` and `]`" } else { "`(` and `)`" };
-                self.mistake(start..start + 1, "braces are not used here", format!("write {closing} instead"));
-            }
-            Some(_) if within == Within::Record && self.is_known_key_ahead() => {
-                let what = format!("the key `{key}` has no value");
-                self.mistake(start..start, what, format!("write one: {}", example(names::meant(key).unwrap_or(key))));
-                return None;
-            }
-            Some(_) => self.bare(key, within),
-        }
-        Some(start..self.at.max(start))
-    }
-
-    /// A value without quotes: a number, a choice, a raw string, or a text whose quotes are missing.
-    fn bare(&mut self, key: &str, within: Within) {
-        let start = self.at;
-        let rest = self.rest();
-        let raw = rest.strip_prefix(['r', 'b']).unwrap_or(rest).trim_start_matches(['r', '#']);
-        if raw.starts_with('"') && raw.len() < rest.len() {
-            return self.raw_string(key, rest.len() - raw.len());
-        }
-        let word = self.word(&[]);
-        if self.rest().starts_with('(') && is_identifier(word) {
-            self.at += 1;
-            return self.group(key, start, ')');
-        }
-        if word.chars().all(|c| c.is_ascii_digit()) && self.thousands() {
-            let what = "a comma inside a number ends it";
-            let digits: String = self.text[start..self.at].chars().filter(char::is_ascii_digit).collect();
-            return self.mistake(start..self.at, what, format!("write {digits}"));
-        }
-        if within == Within::Record && !self.is_key_ahead() {
-            // Up to the end of the line, or to what ends a value in it.
-            let more = self.rest().find(['\n', ',', ';', ')', '"']).unwrap_or(self.rest().len());
-            let more = self.rest()[..more].find("//").filter(|at| !self.rest()[..*at].ends_with(':')).unwrap_or(more);
-            self.at += self.rest()[..more].trim_end().len();
-        }
-        let text = &self.text[start..self.at];
-        let wants_text = example(names::meant(key).unwrap_or(key)).contains('"');
-        let is_word = ["true", "false", "None"].contains(&text) || text.chars().all(|c| c.is_ascii_digit());
-        if self.at == start {
-            let c = self.peek().unwrap_or(' ');
-            self.at += c.len_utf8();
-            self.mistake(start..self.at, format!("`{}` cannot stand here", c.escape_debug()), "write a value");
-        } else if wants_text && !is_word {
-            let cure = match within {
-                _ if text.starts_with(['~', '$']) => {
-                    "write the whole path in double quotes: nothing is expanded".to_owned()
-                }
-                Within::Record if example(key).contains(": [") => {
-                    format!("write a list of texts in double quotes: {key}: [\"{text}\"]")
-                }
-                Within::Record => format!("write it in double quotes: {key}: \"{text}\""),
-                Within::List => format!("write it in double quotes: \"{text}\""),
-            };
-            self.mistake(start..self.at, "a text without quotes", cure);
-        }
-    }
-
-    /// Groups of three digits behind a number.
-    fn thousands(&mut self) -> bool {
-        let mut found = false;
-        while let Some(group) = self.rest().strip_prefix(',') {
-            let digits = group.len() - group.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-            if digits != 3 {
-                break;
-            }
-            self.at += 4;
-            found = true;
-        }
-        found
-    }
-
-    /// A list. One that is not closed ends in front of the next key.
-    fn list(&mut self, key: &str) {
-        let start = self.at;
-        self.at += 1;
-        loop {
-            self.blank();
-            let next = self.peek();
-            match next {
-                Some(']') => {
-                    self.at += 1;
-                    return;
-                }
-                Some(',') => {
-                    self.mistake(self.at..self.at + 1, "a comma is too many here", "remove it");
-                    self.at += 1;
-                }
-                Some(')' | '}') if !self.text[self.at + 1..].trim().is_empty() => {
-                    let what = format!("`{}` does not close the list", next.unwrap_or(')'));
-                    self.mistake(self.at..self.at + 1, what, "write `]` instead");
-                    self.at += 1;
-                    return;
-                }
-                None | Some(')' | '}') => return self.unclosed_list(start),
-                Some(_) if self.is_known_key_ahead() => return self.unclosed_list(start),
-                Some(_) => self.element(key),
-            }
-        }
-    }
-
-    fn unclosed_list(&mut self, start: usize) {
-        self.mistake(start..start + 1, "a list is not closed: `]` is missing", "write `]` behind its last value");
-        self.at = self.text[..self.at].trim_end().len();
-    }
-
-    /// One value of a list, and what separates it from the next.
-    fn element(&mut self, key: &str) {
-        self.value(key, Within::List);
-        let end = self.at;
-        self.blank();
-        match self.peek() {
-            None | Some(']' | ')' | '}') => (),
-            Some(',') => self.at += 1,
-            Some(c @ (';' | ':')) => {
-                self.mistake(self.at..self.at + 1, format!("`{c}` between two values"), "write a comma");
-                self.at += 1;
-            }
-            Some(_) if self.is_known_key_ahead() => (),
-            Some(_) if self.at == end && self.text[..end].ends_with('"') => {
-                let what = "a quote inside a text ends it, or a comma is missing";
-                self.mistake(end..end, what, "write `\\\"` for a quote inside a text, `,` between two texts");
-            }
-            Some(_) => self.mistake(end..end, "a comma is missing between two values", "write `,` there"),
-        }
-    }
-
-    /// What is between parentheses, keys with values or values alone, up to what closes it.
-    fn group(&mut self, key: &str, start: usize, close: char) {
-        loop {
-            self.blank();
-            match self.peek() {
-                Some(c) if c == close => {
-                    self.at += 1;
-                    return;
-                }
-                None | Some(')' | ']' | '}') => {
-                    let what = format!("a group is not closed: `{close}` is missing");
-                    return self.mistake(start..start + 1, what, format!("write `{close}` behind its last value"));
-                }
-                Some(',') => self.at += 1,
-                Some(_) if self.is_known_key_ahead() => {
-                    self.at = self.text[..self.at].trim_end().len();
-                    let what = format!("a group is not closed: `{close}` is missing");
-                    return self.mistake(start..start + 1, what, format!("write `{close}` behind its last value"));
-                }
-                Some(_) if self.is_key_ahead() => self.entry(false),
-                Some(_) => self.element(key),
-            }
-        }
-    }
-
     /// Letters up to a blank, a bracket, a quote, a comma, or one of `ends`; also a `//` behind a colon, as in a URL.
     fn word(&mut self, ends: &[char]) -> &'a str {
         let rest = self.rest();
@@ -438,8 +267,15 @@ impl<'a> Scanner<'a> {
         there
     }
 
+    /// Leaves the rest of the text alone.
+    fn give_up(&mut self) {
+        (self.at, self.gave_up) = (self.text.len(), true);
+    }
+
     fn mistake(&mut self, at: Range<usize>, what: impl Into<String>, cure: impl Into<String>) {
-        self.mistakes.push(Mistake { at, what: what.into(), cure: cure.into() });
+        if !self.gave_up && self.mistakes.len() < MOST {
+            self.mistakes.push(Mistake { at, what: what.into(), cure: cure.into() });
+        }
     }
 }
 

@@ -182,3 +182,24 @@ fn tabs_line_ends_and_unusual_layouts_are_right() {
         assert_eq!(told(text), "", "{text}");
     }
 }
+
+#[test]
+fn a_file_of_nothing_but_brackets_commas_or_keys_is_refused() {
+    let keys: String = (0..20_000).map(|number| format!("key{number}: 1,\n")).collect();
+    for (body, expected) in [
+        ("rnodes: ".to_owned() + &"[\n".repeat(100_000), "brackets are in each other too often"),
+        ("rnodes: ".to_owned() + &"(\n".repeat(100_000), "brackets are in each other too often"),
+        ("log: ".to_owned() + &"{a:\n".repeat(100_000), "brackets are in each other too often"),
+        (",\n".repeat(100_000), "a comma is too many here"),
+        ("]\n".repeat(100_000), "`]` closes nothing here"),
+        (keys, "unknown key `key0`"),
+    ] {
+        let text = format!("({body}");
+        for text in [format!("{text})"), text] {
+            let Err(ConfigError::Wrong(complaints)) = check_text(Source { file: Path::new("f"), text: &text }) else {
+                panic!("{expected}: it is taken");
+            };
+            assert!(complaints.to_string().contains(expected), "{expected}\n{complaints:.300}");
+        }
+    }
+}

@@ -37,6 +37,8 @@ const fn form(before: &'static str, style: Style, behind: &'static str, end: Opt
 pub(super) const FORMATS: &[Format] = &[
     // The receiver.
     form("mkstemp ", Quoted, " failed", Some(Node), Make),
+    // With --inplace; of a file that cannot be made it names the first try, so the error number may tell little.
+    form("open ", Quoted, " failed", Some(Node), Other),
     form("write failed on ", Quoted, "", Some(Node), Other),
     form("ftruncate failed on ", Quoted, "", Some(Node), Other),
     form("fsync failed on ", Quoted, "", Some(Node), Other),
@@ -46,6 +48,7 @@ pub(super) const FORMATS: &[Format] = &[
     form("rename ", Pair, " -> ", Some(Node), Other),
     form("copy ", Pair, " -> ", Some(Node), Other),
     form("fstat ", Quoted, " failed", None, Other),
+    form("fstat ", Quoted, "", None, Other),
     form("temporary filename too long: ", Bare, "", Some(Node), Other),
     form("recv_files: ", Quoted, " is a directory", Some(Node), Other),
     form("ERROR: daemon refused to receive file ", Quoted, "", Some(Node), Other),
@@ -55,6 +58,8 @@ pub(super) const FORMATS: &[Format] = &[
     // The generator.
     form("recv_generator: mkdir ", Quoted, " failed", Some(Node), Make),
     form("recv_generator: failed to stat ", Quoted, "", Some(Node), Other),
+    form("mkdir ", Quoted, " failed", Some(Node), Make),
+    form("failed to re-stat ", Quoted, "", None, Other),
     form("failed to modify permissions on ", Quoted, "", Some(Node), Attributes),
     form("symlink ", Pair, " -> ", Some(Node), Make),
     form("mknod ", Quoted, " failed", Some(Node), Make),
@@ -64,6 +69,7 @@ pub(super) const FORMATS: &[Format] = &[
     form("stat ", Quoted, " failed", None, Other),
     form("unlink ", Quoted, "", Some(Node), Delete),
     form("backup lstat ", Quoted, " failed", Some(Node), Other),
+    form("backup stat ", Quoted, " failed", Some(Node), Other),
     form("backup mkdir ", Quoted, " failed", Some(Node), Other),
     form("keep_backup failed: ", Pair, " -> ", Some(Node), Other),
     form("delete_file: rmdir(", Bare, ") failed", Some(Node), Delete),
@@ -93,6 +99,10 @@ pub(super) const FORMATS: &[Format] = &[
     form("get_xattr_data: lgetxattr(", Quoted, ",", None, Attributes),
     form("failed to write xattr ", For, "", Some(Node), Attributes),
     form("failed to read xattr ", For, "", None, Attributes),
+    form("failed to re-read xattr ", For, "", None, Attributes),
+    form("gen_entry_copy_xattrs: openat(", Quoted, ") failed", Some(Node), Attributes),
+    form("gen_entry_copy_xattrs: secure open of ", Quoted, " failed", Some(Node), Attributes),
+    form("gen_entry_copy_xattrs: secure open of basis ", Quoted, " failed", Some(Node), Attributes),
     form("delete of stat xattr failed", For, "", Some(Node), Attributes),
     form("set_acl: sys_acl_delete_def_file(", Bare, ")", Some(Node), Attributes),
     form("set_acl: sys_acl_set_file(", Bare, ", ", Some(Node), Attributes),

@@ -1,6 +1,7 @@
 //! What a probe found out, and how it is read from what rsync says.
 
 use super::links::Rewritten;
+use crate::rsync::complaint;
 use crate::rsync::failure::Failure;
 
 /// What a probe found out.
@@ -91,8 +92,7 @@ pub(super) fn missing(line: &[u8]) -> Option<usize> {
 
 /// The lines that tell of a single fault, without the one at the end that sums them up.
 pub(super) fn complaints(stderr: &[u8]) -> Vec<&[u8]> {
-    let lines = stderr.split(|&byte| byte == b'\n');
-    lines.filter(|line| !line.is_empty() && !line.starts_with(b"rsync error: ")).collect()
+    complaint::lines(stderr).filter(|line| !line.starts_with(b"rsync error: ")).collect()
 }
 
 pub(super) fn holds(line: &[u8], word: &str) -> bool {
@@ -105,23 +105,15 @@ pub(in crate::rsync) fn is_excluded(line: &[u8]) -> bool {
 }
 
 pub(super) fn is_about_symlink(line: &[u8]) -> bool {
-    call(line).as_deref() == Some("symlink")
+    complaint::words(line) == Some(b"symlink ")
 }
 
 /// The node's words, when it denied to make the file.
 pub(super) fn denial(line: &[u8]) -> Option<&'static str> {
-    let makes = matches!(call(line)?.as_str(), "mkstemp" | "mkdir" | "open" | "symlink");
-    let words = ["Permission denied", "Operation not permitted"];
-    words.into_iter().find(|said| makes && holds(line, &format!("failed: {said} (")))
-}
-
-/// The system call that a complaint is about: `rsync: [receiver] mkstemp "/m/.f.a" failed: ...`.
-fn call(line: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(line);
-    let rest = text.strip_prefix("rsync: ")?;
-    let rest = rest.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map_or(rest, |(_, rest)| rest);
-    let rest = rest.strip_prefix("recv_generator: ").unwrap_or(rest);
-    rest.split_once(" \"").map(|(call, _)| call.to_owned())
+    let words = complaint::words(line)?;
+    let makes = matches!(words, b"mkstemp " | b"mkdir " | b"recv_generator: mkdir " | b"open " | b"symlink ");
+    let denials = ["Permission denied", "Operation not permitted"];
+    denials.into_iter().find(|said| makes && holds(line, &format!("failed: {said} (")))
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ impl Context<'_> {
         if self.version < super::PROTECTS_ARGUMENTS && !is_plain(self.node.dest()) {
             arguments.push("-s".into());
         }
-        arguments.extend(self.site.extra.words().iter().map(OsString::from));
+        arguments.extend(self.site.extra.comparing().iter().map(OsString::from));
         let forced =
             ["--links", "--dirs", "--no-recursive", "--from0", "--files-from=-", "--dry-run", READ_FORMAT, "--"];
         arguments.extend(forced.into_iter().map(OsString::from));

@@ -6,6 +6,7 @@ use super::PendingSet;
 use super::reconcile::Reconcile;
 use crate::path::RelPath;
 use crate::sync::fold::{FAILS, Pending, Scope};
+use crate::sync::lease::LeaseId;
 use crate::sync::unmirrored::Unmirrored;
 
 /// Names of failing paths that are told.
@@ -61,6 +62,16 @@ impl PendingSet {
             oldest: all().filter_map(|(_, pending)| pending.lacking_since()).chain(owed).min(),
             first: all().map(|(path, _)| path.clone()).take(TOLD).collect(),
         }
+    }
+
+    /// Whether something that failed is still to be tried again.
+    pub fn has_failed(&self) -> bool {
+        self.waiting.iter().chain(self.leases.iter()).any(|(_, pending)| pending.tries > 0)
+    }
+
+    /// Whether a batch has something that failed before and has this fate now.
+    pub fn any_again(&self, id: LeaseId, has: impl Fn(&RelPath) -> bool) -> bool {
+        self.leases.of(id).any(|(path, pending)| pending.tries > 0 && has(path))
     }
 
     /// Since when the node lacks this path, if it is failing, and when it is tried again; `None` while it is tried.
