@@ -328,7 +328,7 @@ impl Rsync {
         blame::inside(name, self.source_name().as_os_str().as_bytes(), self.node.mirror_root())
     }
 
-    fn blamed(&self, finished: &Finished) -> Blame {
+    pub(super) fn blamed(&self, finished: &Finished) -> Blame {
         let originals = |path: &RelPath| temporary::originals(self.root.path(), path);
         blame(&finished.stderr, self.source_name().as_os_str().as_bytes(), &self.node, originals)
     }
