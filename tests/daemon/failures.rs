@@ -114,7 +114,7 @@ fn a_node_that_took_a_part_while_it_was_full_is_a_failure_when_it_is_read_only()
     site.start_mirrored();
     // All go together.
     assert_eq!(site.ask(&["--pause", "local"]).code, Some(0));
-    (0..9).for_each(|number| site.write(&format!("f{number}"), "x"));
+    (0..9).for_each(|number| site.write(format!("f{number}"), "x"));
     assert_eq!(site.ask(&["--resume", "local"]).code, Some(0));
     site.expect_state(Local, "incomplete");
     mount.remount("ro");
