@@ -102,8 +102,8 @@ pub struct Rsync {
     made_mirror: Cell<bool>,
     /// Whether a reconcile is about to send everything, also to a mirror that was made just now.
     sends_all_next: Cell<bool>,
-    /// When a part of the mirror was read-only or full and another one was not.
-    in_part: Cell<Option<Instant>>,
+    /// For which cause a part of the mirror was refused last while another one was not, and when.
+    in_part: Cell<Option<(Cause, Instant)>>,
     standbys: RefCell<Standbys>,
     /// Where renamed files are linked, if there is such a place.
     staging: Option<Rc<Staging>>,

@@ -108,6 +108,22 @@ fn a_read_only_part_of_a_node_does_not_hold_up_the_rest() {
 }
 
 #[test]
+fn a_node_that_took_a_part_while_it_was_full_is_a_failure_when_it_is_read_only() {
+    let mut site = Site::on(&[Local]);
+    let Some(mount) = Mount::new(&site.mirror(Local), "nr_inodes=6") else { return };
+    site.start_mirrored();
+    // All go together.
+    assert_eq!(site.ask(&["--pause", "local"]).code, Some(0));
+    (0..9).for_each(|number| site.write(format!("f{number}"), "x"));
+    assert_eq!(site.ask(&["--resume", "local"]).code, Some(0));
+    site.expect_state(Local, "incomplete");
+    mount.remount("ro");
+    site.write("seed", "other");
+    site.expect_log_line(&["node failing", "the node is read-only"]);
+    site.expect_state(Local, "backoff");
+}
+
+#[test]
 fn a_path_that_the_node_refuses_does_not_hold_up_the_others() {
     let mut site = Site::on(&[Local]);
     site.write("stuck", "1");

@@ -80,6 +80,13 @@ fn a_mirror_that_may_not_be_written_is_a_failure_of_the_node_on_every_transport(
     assert!(!lines.iter().any(|line| line.contains("reconciled") || names_temporary(line)), "{}", lines.join("\n"));
     assert_eq!(site.troubles().len(), nodes.len(), "{}", lines.join("\n"));
     assert!(!site.beside("hook.ran").exists());
+    // The end tells a hook all that is to be told.
+    site.stop();
+    assert!(!site.beside("hook.ran").exists());
+    site.start();
+    for node in nodes {
+        site.expect_state(node, "backoff");
+    }
     nodes.iter().for_each(|&node| set_writable(&site, node, "", true));
     // Somebody who mends it need not wait for the next try.
     site.reload();
@@ -106,6 +113,26 @@ fn a_node_that_becomes_unwritable_fails_and_a_resume_is_a_try() {
     assert_eq!(site.ask(&["--resume", "local"]).code, Some(0));
     site.expect_on_nodes("new", "x");
     site.expect_state(Local, "idle");
+}
+
+#[test]
+fn a_comparison_that_max_delete_holds_does_not_show_that_a_node_can_be_written() {
+    let Some(mut site) = plain(&[Local]) else { return };
+    site.config("max_delete: 1");
+    set_writable(&site, Local, "", true);
+    ["x", "y", "z"].iter().for_each(|name| fs::write(site.mirror(Local).join(name), "").unwrap());
+    site.start();
+    site.expect_log_line(&["ERRO", "it would delete"]);
+    set_writable(&site, Local, "", false);
+    site.write("new", "x");
+    site.expect_log_line(&["ERRO", "node failing", "the mirror cannot be written"]);
+    // Both are tried, and either may end first.
+    for tries in 2..6 {
+        site.reload();
+        site.expect_status(Local, "another try", |status| status["totals"]["failures"].as_u64() >= Some(tries));
+    }
+    let lines = site.log_lines();
+    assert!(!lines.iter().any(|line| line.contains("recovered")), "{}", lines.join("\n"));
 }
 
 #[test]

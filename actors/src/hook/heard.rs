@@ -1,5 +1,7 @@
 //! What the rsync runs of one node said that they changed there, until somebody is told of it. A run that failed in the
-//! end has changed something all the same, and the next one finds it done and says nothing of it.
+//! end has changed something all the same, and the next one finds it done and says nothing of it. But rsync says it before
+//! it is done: what such a run did not do has to be known from elsewhere, as the paths of a batch are, which stay pending. Of a
+//! comparison of everything nothing is known: what it said is kept back until one succeeds.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,6 +20,14 @@ pub struct Heard(Rc<RefCell<Inner>>);
 struct Inner {
     /// Whether anybody is to be told.
     wanted: bool,
+    sure: Kept,
+    /// Perhaps.
+    unsure: Kept,
+}
+
+/// News, as far as there is room.
+#[derive(Debug, Default)]
+struct Kept {
     news: News,
     room: Room,
 }
@@ -31,9 +41,21 @@ pub struct News {
     pub cut: Option<Instant>,
 }
 
+/// What becomes of what a run said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Worth {
+    /// It is news.
+    News,
+    /// It is news if a later run says so.
+    Perhaps,
+    /// It is news, and so is what was perhaps.
+    Proof,
+}
+
 /// Listens to one run. What it heard counts when it is dropped, which is when the run has ended.
 #[derive(Debug)]
 pub struct Listener {
+    worth: Worth,
     heard: Heard,
     since: Instant,
     paths: Vec<RelPath>,
@@ -47,7 +69,7 @@ impl Heard {
         let mut inner = self.0.borrow_mut();
         inner.wanted = wanted;
         if !wanted {
-            (inner.news, inner.room) = Default::default();
+            (inner.sure, inner.unsure) = Default::default();
         }
     }
 
@@ -55,14 +77,12 @@ impl Heard {
     pub fn listen(&self) -> Option<Listener> {
         let (since, room) = (Instant::now(), Room::default());
         let wanted = self.0.borrow().wanted;
-        wanted.then(|| Listener { heard: self.clone(), since, paths: Vec::new(), room, cut: false })
+        wanted.then(|| Listener { worth: Worth::News, heard: self.clone(), since, paths: Vec::new(), room, cut: false })
     }
 
     /// All that was heard since the last time.
     pub fn take(&self) -> News {
-        let mut inner = self.0.borrow_mut();
-        inner.room = Room::default();
-        std::mem::take(&mut inner.news)
+        std::mem::take(&mut self.0.borrow_mut().sure).news
     }
 }
 
@@ -78,29 +98,58 @@ impl Listener {
         }
     }
 
+    /// Nothing counts before it is known to be done.
+    pub fn needs_proof(mut self) -> Self {
+        self.worth = Worth::Perhaps;
+        self
+    }
+
+    /// All that was said is done, but what `failed`; and so is what was said before and needed proof.
+    pub fn prove(&mut self, failed: impl Fn(&RelPath) -> bool) {
+        self.paths.retain(|path| !failed(path));
+        self.worth = Worth::Proof;
+    }
+
     /// Whether there was no room for all.
     pub fn is_cut(&self) -> bool {
         self.cut
     }
 }
 
+impl Kept {
+    fn add(&mut self, path: RelPath, since: Instant) {
+        if let Some(last) = self.news.paths.get_mut(&path) {
+            *last = since.max(*last);
+        } else if self.room.take(&path) {
+            self.news.paths.insert(path, since);
+        } else {
+            self.cut(since);
+        }
+    }
+
+    fn cut(&mut self, since: Instant) {
+        self.news.cut = self.news.cut.max(Some(since));
+    }
+
+    fn add_all(&mut self, other: Kept) {
+        other.news.paths.into_iter().for_each(|(path, since)| self.add(path, since));
+        other.news.cut.into_iter().for_each(|since| self.cut(since));
+    }
+}
+
 impl Drop for Listener {
     fn drop(&mut self) {
-        let Inner { wanted, news, room } = &mut *self.heard.0.borrow_mut();
+        let Inner { wanted, sure, unsure } = &mut *self.heard.0.borrow_mut();
         if !*wanted {
             return;
         }
-        for path in self.paths.drain(..) {
-            if let Some(since) = news.paths.get_mut(&path) {
-                *since = self.since.max(*since);
-            } else if room.take(&path) {
-                news.paths.insert(path, self.since);
-            } else {
-                self.cut = true;
-            }
-        }
+        let to = if self.worth == Worth::Perhaps { &mut *unsure } else { &mut *sure };
+        self.paths.drain(..).for_each(|path| to.add(path, self.since));
         if self.cut {
-            news.cut = news.cut.max(Some(self.since));
+            to.cut(self.since);
+        }
+        if self.worth == Worth::Proof {
+            sure.add_all(std::mem::take(unsure));
         }
     }
 }
@@ -141,7 +190,7 @@ mod tests {
     fn what_there_is_no_room_for_is_told_as_such() {
         let heard = Heard::default();
         heard.want(true);
-        heard.0.borrow_mut().room = Room::of(1);
+        heard.0.borrow_mut().sure.room = Room::of(1);
         let mut run = heard.listen().unwrap();
         let since = run.since;
         ["a", "b"].iter().for_each(|path| run.add(rel(path)));
@@ -153,5 +202,26 @@ mod tests {
         assert!(run.is_cut());
         drop(run);
         assert!(heard.take().cut.is_some());
+    }
+
+    #[test]
+    fn what_needs_proof_counts_when_a_later_run_succeeds_without_what_failed_in_that() {
+        let heard = Heard::default();
+        heard.want(true);
+        let mut first = heard.listen().unwrap().needs_proof();
+        let since = first.since;
+        first.add(rel("a"));
+        drop(first);
+        let mut beside = heard.listen().unwrap();
+        beside.add(rel("b"));
+        drop(beside);
+        assert_eq!(heard.take().paths.into_keys().collect::<Vec<_>>(), [rel("b")]);
+        let mut second = heard.listen().unwrap().needs_proof();
+        let later = second.since;
+        second.add(rel("c"));
+        second.add(rel("failed"));
+        second.prove(|path| *path == rel("failed"));
+        drop(second);
+        assert_eq!(heard.take(), News { paths: [(rel("a"), since), (rel("c"), later)].into(), cut: None });
     }
 }

@@ -41,7 +41,7 @@ const UNREADABLE: usize = 100;
 
 /// Entries that are named when a reconcile would delete too many.
 const NAMED: usize = 3;
-/// For so long a node of which a part took something is not held to be read-only or full as a whole.
+/// For so long a node of which a part took something is not held to refuse everything for that cause.
 const IN_PART: Duration = Duration::from_secs(600);
 
 /// The runs of one delivery. Each is started when the one before has done its work without a complaint, which is a while
@@ -308,10 +308,10 @@ impl Rsync {
             Refusal::Whole(Cause::Unwritable) if order.recipe.only_deletes() => (),
             // A part of the mirror may lie on a file system of its own, or belong to somebody else: then the rest must not
             // wait for it.
-            Refusal::Whole(cause) if self.in_part.get().is_none_or(|at| at.elapsed() >= IN_PART) => {
+            Refusal::Whole(cause) if !self.is_refused_in_part(cause) => {
                 return Err(self.refused(cause, finished, failure));
             }
-            Refusal::InPart => self.in_part.set(Some(Instant::now())),
+            Refusal::InPart(cause) => self.in_part.set(Some((cause, Instant::now()))),
             Refusal::Whole(_) | Refusal::None => (),
         }
         delivery.blamed.add(blamed.clone());
@@ -319,12 +319,17 @@ impl Rsync {
         Ok(blamed)
     }
 
+    /// Whether the node took something a while ago of what it refused for this cause.
+    fn is_refused_in_part(&self, cause: Cause) -> bool {
+        self.in_part.get().is_some_and(|(of, at)| of == cause && at.elapsed() < IN_PART)
+    }
+
     /// The path of the tree that a name in a complaint stands for.
     pub(super) fn inside(&self, name: &[u8]) -> Option<RelPath> {
         blame::inside(name, self.source_name().as_os_str().as_bytes(), self.node.mirror_root())
     }
 
-    fn blamed(&self, finished: &Finished) -> Blame {
+    pub(super) fn blamed(&self, finished: &Finished) -> Blame {
         let originals = |path: &RelPath| temporary::originals(self.root.path(), path);
         blame(&finished.stderr, self.source_name().as_os_str().as_bytes(), &self.node, originals)
     }

@@ -1,7 +1,7 @@
 //! What a run itemized. That is its plan: rsync prints a line before the receiver has stored anything. What counts in the end
 //! is what it does not blame.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
 use super::blame::Blame;
@@ -68,15 +68,28 @@ impl Itemized {
         tally
     }
 
-    /// Whether one of the first entries is neither blamed nor above or below what is.
+    /// Whether an entry is known that is neither blamed nor above or below what is. Of those after the first, only what is
+    /// above.
     pub fn any_beside(&self, blamed: &Blame) -> bool {
-        self.names.iter().any(|path| !blamed.touches(path))
+        let Blame::Paths(paths) = blamed else { return false };
+        let touched = || paths.iter().flat_map(|path| path.ancestors().chain([path.clone()]));
+        self.names.iter().any(|path| !blamed.touches(path)) || self.has_unnamed_beside(touched())
     }
 
-    /// Whether one of the first entries is not blamed by its name.
+    /// Whether an entry is known that is not blamed by its name.
     pub fn any_not_named(&self, blamed: &Blame) -> bool {
         let Blame::Paths(paths) = blamed else { return false };
-        self.names.iter().any(|path| !paths.contains(path))
+        self.names.iter().any(|path| !paths.contains(path)) || self.has_unnamed_beside(paths.iter().cloned())
+    }
+
+    /// Whether an entry of which no name is kept is none of these.
+    fn has_unnamed_beside(&self, paths: impl Iterator<Item = RelPath>) -> bool {
+        if self.known.len() <= self.names.len() {
+            return false;
+        }
+        let others: HashSet<u64> =
+            paths.chain(self.names.iter().cloned()).map(|path| self.hasher.hash_one(path)).collect();
+        self.known.keys().any(|entry| !others.contains(entry))
     }
 }
 
@@ -130,5 +143,24 @@ mod tests {
         }
         let last = Blame::Paths(vec![rel(&KNOWN.to_string())]);
         assert_eq!(itemized.done(&last).sent, u64::try_from(KNOWN).unwrap());
+    }
+
+    #[test]
+    fn an_entry_beside_what_is_blamed_is_found_wherever_it_stands() {
+        for before in [0, 1, NAMED - 1, NAMED, 3 * NAMED] {
+            let (mut itemized, mut bad) = (Itemized::default(), Vec::new());
+            itemized.add(&Line::Sent(rel("a"), 0));
+            for number in 0..before {
+                bad.push(rel(&format!("a/{number}")));
+                itemized.add(&Line::Sent(bad[number].clone(), 1));
+            }
+            let all = |bad: &[RelPath]| Blame::Paths([bad, &[rel("a/x")]].concat());
+            assert!(!itemized.any_beside(&all(&bad)), "{before}");
+            assert!(itemized.any_not_named(&all(&bad)), "{before}");
+            bad.push(rel("a"));
+            assert!(!itemized.any_not_named(&all(&bad)), "{before}");
+            itemized.add(&Line::Sent(rel("b/arrived"), 1));
+            assert!(itemized.any_beside(&all(&bad)) && itemized.any_not_named(&all(&bad)), "{before}");
+        }
     }
 }

@@ -1,13 +1,15 @@
 //! Listens to what runs say that they changed, for the hooks.
 
+use std::collections::HashSet;
 use std::fs;
 use std::rc::Rc;
 
+use super::blame::Blame;
 use super::deliver::covers;
 use super::failure::Failure;
 use super::output::{self, Line};
 use super::recipe::Recipe;
-use super::run::Finished;
+use super::run::{Code, Finished};
 use super::{Ears, Order, Rsync, Work};
 use crate::hook::heard;
 use crate::path::RelPath;
@@ -47,7 +49,24 @@ impl Rsync {
         let mut both = Ears { line: &mut line, worked: ears.worked.take() };
         let finished = self.run_unheard(order, &mut both).await;
         ears.worked = both.worked.take();
+        if let Ok(finished) = &finished
+            && order.recipe == Recipe::Full
+        {
+            self.prove(finished, &mut listener.to);
+        }
         finished
+    }
+
+    /// A comparison of everything has ended: what it said is done, if it did not end before it was through.
+    fn prove(&self, finished: &Finished, listener: &mut heard::Listener) {
+        match (finished.code, self.failure_of(finished).map(|_| self.blamed(finished))) {
+            (Code::Exit(0), _) | (_, None) => listener.prove(|_| false),
+            (Code::Exit(23 | 24), Some(Blame::Paths(paths))) => {
+                let paths: HashSet<RelPath> = paths.into_iter().collect();
+                listener.prove(|path| paths.contains(path));
+            }
+            _ => (),
+        }
     }
 
     /// Listens to a run that begins now; `None` if it changes nothing, or nobody is to be told.
@@ -60,7 +79,10 @@ impl Rsync {
             Work::Directory(moved) | Work::Names(moved, _) => moved.to.clone(),
             Work::List(_) | Work::Links(_) => RelPath::root(),
         };
-        Some(Listener { to: self.unsaid()?, base, only_stored })
+        let to = self.unsaid()?;
+        // What fails in a batch stays pending, and is not told before it has arrived.
+        let to = if order.recipe == Recipe::Full { to.needs_proof() } else { to };
+        Some(Listener { to, base, only_stored })
     }
 
     /// For what a run that begins now changes without saying so: what the node links to what it has.

@@ -17,8 +17,8 @@ const SOME: usize = 2;
 pub(super) enum Refusal {
     /// Nothing, or single entries.
     None,
-    /// Entries, while others arrived.
-    InPart,
+    /// Entries, for this cause, while others arrived.
+    InPart(Cause),
     /// Everything, for this cause.
     Whole(Cause),
 }
@@ -49,7 +49,7 @@ pub(super) fn refusal(
         () => return Refusal::None,
     };
     match () {
-        () if itemized.any_beside(blamed) => Refusal::InPart,
+        () if itemized.any_beside(blamed) => Refusal::InPart(cause),
         () if cause == Cause::Unwritable && !is_whole(&of_node, inside) => Refusal::None,
         () => Refusal::Whole(cause),
     }
@@ -95,7 +95,7 @@ mod tests {
             ),
             (vec![line(make, "a", denied), sender.clone(), way], &["a"], Refusal::Whole(Cause::Unwritable)),
             // Something arrived.
-            (vec![line(make, "a", denied)], &["a", "b"], Refusal::InPart),
+            (vec![line(make, "a", denied)], &["a", "b"], Refusal::InPart(Cause::Unwritable)),
             // One directory belongs to somebody else; several do.
             (vec![line(make, "d/a", denied), line(make, "d/e/b", denied)], &["d/a", "d/e/b"], Refusal::None),
             (

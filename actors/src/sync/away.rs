@@ -58,10 +58,10 @@ impl Away {
         }
     }
 
-    /// A directory has another name, and the node keeps the old one. `partial`: see [`Unmirrored::moved`].
-    pub fn not_followed(&mut self, from: &RelPath, to: &RelPath, partial: bool, now: Instant) {
+    /// A directory has another name, and the node keeps the old one.
+    pub fn not_followed(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
         let orders = [self.next(), self.next()];
-        self.unmirrored.moved(from, to, orders, partial, now);
+        self.unmirrored.moved(from, to, orders, now);
         self.check_old(from);
     }
 

@@ -413,9 +413,8 @@ impl PendingSet {
         // Of another kind, or of other content below, it is not what was renamed.
         let is_new = self.waiting.get(path).is_some_and(|pending| pending.removed);
         self.origins.doubt(path);
-        match scope {
-            Scope::Subtree => self.away.unmirrored.compared(path),
-            Scope::Entry | Scope::Level => self.away.unmirrored.sends(path),
+        if scope == Scope::Subtree {
+            self.away.unmirrored.compared(path);
         }
         if scope != Scope::Entry || is_new || rewritten && self.waiting.is_swallowed(path) {
             self.origins.take(path);

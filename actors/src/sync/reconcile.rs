@@ -51,11 +51,11 @@ impl SyncActor {
                 let tally = Tally { made_mirror: false, ..delivery.tally };
                 self.ended(&Delivery { tally, ..delivery }, stored, started);
             }
-            // The node is well: what changes goes on.
+            // What changes goes on. Nothing was stored that would show that the node is well again.
             Err(failure) if failure.cause == Cause::TooManyDeletions => {
                 self.link.outbox.lock().postpone_reconcile(now, |_| lasting(fastrand::f64()));
                 self.link.record.reconcile_held(&failure);
-                let news = self.health.succeeded(started);
+                let news = self.health.answered(started);
                 self.tell(&news, None);
                 if !std::mem::replace(&mut self.reconcile_held, true) {
                     error!(self.link.log, "{}", failure);

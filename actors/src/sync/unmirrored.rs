@@ -17,7 +17,7 @@ pub(crate) struct Move {
     pub old: Option<RelPath>,
     /// The name that the source has, and of which the node lacks content.
     pub new: Option<RelPath>,
-    /// Whether some of it was sent by the new name nevertheless.
+    /// Whether some of it may have been sent by the new name nevertheless.
     partial: bool,
     at: Instant,
 }
@@ -68,16 +68,16 @@ impl Unmirrored {
         is_news
     }
 
-    /// A directory is at `to` that was at `from`, of which the node keeps the old name. `partial` says whether some of it
-    /// waits to be sent by its new name. A move that goes on is one move; `orders` are for it and for a name in between.
-    pub fn moved(&mut self, from: &RelPath, to: &RelPath, orders: [u64; 2], partial: bool, at: Instant) {
+    /// A directory is at `to` that was at `from`, of which the node keeps the old name. A move that goes on is one move;
+    /// `orders` are for it and for a name in between.
+    pub fn moved(&mut self, from: &RelPath, to: &RelPath, orders: [u64; 2], at: Instant) {
         self.clear_new(to);
         self.rebase_below(from, to);
         if self.is_fresh(from) {
             return self.forget_fresh(from);
         }
         self.forget_fresh(from);
-        let new = Some(to.clone());
+        let (new, partial) = (Some(to.clone()), false);
         let Some(before) = self.news.get(from).copied().and_then(|before| self.take(before)) else {
             let old = self.is_at_node(from).then(|| from.clone());
             return self.insert(orders[0], Move { old, new, partial, at });
@@ -121,16 +121,6 @@ impl Unmirrored {
         self.clear_news_below(dir);
     }
 
-    /// A path waits to be sent.
-    pub fn sends(&mut self, path: &RelPath) {
-        if self.news.is_empty() {
-            return;
-        }
-        let above: Vec<u64> =
-            path.ancestors().chain([path.clone()]).filter_map(|dir| self.news.get(&dir).copied()).collect();
-        above.into_iter().for_each(|order| self.change(order, |moved| moved.partial = true));
-    }
-
     /// A directory was made of which the node has nothing.
     pub fn created(&mut self, dir: &RelPath) {
         if self.fresh.len() < REMEMBERED && !self.is_fresh(dir) {
@@ -143,8 +133,13 @@ impl Unmirrored {
         !self.fresh.is_empty() && (self.fresh.contains(dir) || dir.ancestors().any(|dir| self.fresh.contains(&dir)))
     }
 
-    /// The node is about to get some of a directory.
+    /// The node is about to get a path.
     pub fn begins(&mut self, path: &RelPath) {
+        if !self.news.is_empty() {
+            let above = path.ancestors().chain([path.clone()]).filter_map(|dir| self.news.get(&dir).copied());
+            let above: Vec<u64> = above.collect();
+            above.into_iter().for_each(|order| self.change(order, |moved| moved.partial = true));
+        }
         if !self.fresh.is_empty() {
             self.forget_fresh(path);
             path.ancestors().for_each(|dir| {

@@ -104,7 +104,7 @@ impl PendingSet {
         self.origins.rebase(from, to);
         // A directory of another content comes to a name that the node still has.
         let replaces = self.away.forget(to);
-        let is_fresh = self.away.unmirrored.is_fresh(from) && !replaces && self.is_unknown(to);
+        let is_fresh = !replaces && self.is_unknown(to);
         // A directory that was being sent as new may have reached the node in part, or not at all.
         let sent_as_subtree = |(path, pending): (&RelPath, &Pending)| {
             pending.scope == Scope::Subtree && from.is_below(path) && !pending.removed
@@ -118,16 +118,14 @@ impl PendingSet {
             moved.extend(self.waiting.take(&path).map(|pending| (path, pending)));
         }
         moved.extend(self.leases.iter().map(|(path, pending)| (path.clone(), *pending)));
-        let mut partial = false;
         for (path, pending) in moved {
             // The name itself may have been reported removed before the directory came to it: that is settled.
             let stale = path == *from && pending.removed;
             if let Some(path) = path.rebase(from, to).filter(|_| !stale) {
                 self.waiting.put_back(path, pending);
-                partial = true;
             }
         }
-        self.away.not_followed(from, to, partial, now);
+        self.away.not_followed(from, to, now);
         if half_sent || replaces {
             self.waiting.insert(to.clone(), Pending { rewritten: replaces, ..Pending::new(Scope::Subtree, false) });
         }

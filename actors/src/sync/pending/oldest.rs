@@ -91,16 +91,25 @@ impl PendingSet {
         path.ancestors().filter_map(|dir| self.leases.get(&dir)?.since).min()
     }
 
-    /// Whether the node may lack something at or above this path.
+    /// Whether the node may lack something of this path: because of what waits at it or above it, or below it, with which
+    /// the directories above are sent.
     pub fn concerns(&self, path: &RelPath) -> bool {
-        let waits = self.waiting.get(path).is_some() || self.waiting.is_swallowed(path);
-        waits || self.reconciles() || self.leases.holds(path)
+        let any = |path: &RelPath, is_so: Condition<'_>| {
+            self.waiting.get(path).is_some_and(is_so) || self.leases.any(path, is_so)
+        };
+        self.reconciles()
+            || is_covered(path, &|_| true, any)
+            || self.waiting.entries_below(path).next().is_some()
+            || self.leases.iter().any(|(out, _)| out.is_below(path))
     }
 
     /// Whether a change of this path that was seen until `at` is known not to be at the node. What a reconcile may find is
     /// not known: see [`PendingSet::owes`].
     pub fn lacks(&self, path: &RelPath, at: Instant) -> bool {
-        is_covered(path, at, |path, is_so| self.waiting.get(path).is_some_and(is_so) || self.leases.any(path, is_so))
+        let any = |path: &RelPath, is_so: Condition<'_>| {
+            self.waiting.get(path).is_some_and(is_so) || self.leases.any(path, is_so)
+        };
+        is_covered(path, &|pending| pending.is_seen_until(at), any)
     }
 
     /// Whether a change of this path that was seen until `at` was sent beside the reconcile that runs, which may overtake
@@ -108,7 +117,8 @@ impl PendingSet {
     pub fn may_be_overtaken(&self, path: &RelPath, at: Instant) -> bool {
         let Reconcile::Running { beside, .. } = &self.reconcile else { return false };
         let is_old = beside.filled_since().is_none_or(|since| since <= at);
-        beside.is_everything() && is_old || is_covered(path, at, |path, is_so| beside.get(path).is_some_and(is_so))
+        beside.is_everything() && is_old
+            || is_covered(path, &|pending| pending.is_seen_until(at), |path, is_so| beside.get(path).is_some_and(is_so))
     }
 
     /// Whether the node may lack anything that was seen until `at`, because a comparison of everything is owed to it. One
@@ -129,16 +139,18 @@ impl PendingSet {
     }
 }
 
-/// Whether a path, or what covers it, `is` among some with a change that was seen until `at`.
-fn is_covered(path: &RelPath, at: Instant, has: impl Fn(&RelPath, &dyn Fn(&Pending) -> bool) -> bool) -> bool {
-    let is_old = |pending: &Pending| pending.is_seen_until(at);
-    if has(path, &is_old) {
+/// What a pending path may be.
+type Condition<'a> = &'a dyn Fn(&Pending) -> bool;
+
+/// Whether a path, or what covers it, is among some that meet a condition.
+fn is_covered(path: &RelPath, is_so: Condition<'_>, has: impl Fn(&RelPath, Condition<'_>) -> bool) -> bool {
+    if has(path, is_so) {
         return true;
     }
     let Some(parent) = path.parent() else { return false };
     let covers = |dir: &RelPath| {
         let scope = if *dir == parent { Scope::Level } else { Scope::Subtree };
-        has(dir, &|pending| (pending.removed || pending.scope >= scope) && is_old(pending))
+        has(dir, &|pending| (pending.removed || pending.scope >= scope) && is_so(pending))
     };
     path.ancestors().any(|dir| covers(&dir)) || parent.is_root() && covers(&parent)
 }

@@ -63,7 +63,6 @@ impl PendingSet {
             self.origins.insert(to.clone(), Origin { old, is_dir: false, doubt });
         }
         self.away.forget(to);
-        self.away.unmirrored.sends(to);
         self.link_changed(to);
         to.parent().iter().for_each(|dir| self.origins.doubt(dir));
         // What is on its way to the node under the old name may be what came to that name since.

@@ -373,9 +373,29 @@ fn a_failing_path_is_told_with_its_next_try() {
 }
 
 #[test]
-fn a_path_is_concerned_by_itself_and_by_what_is_compared_around_it() {
-    let (set, _) = changed(&[touched("a/b"), Change::Subtree { path: rel("d") }]);
-    for (path, expected) in [("a/b", true), ("a", false), ("a/c", false), ("d/x/y", true), ("e", false)] {
-        assert_eq!(set.concerns(&rel(path)), expected, "{path}");
+fn a_path_is_concerned_by_itself_by_what_covers_it_and_by_what_is_sent_with_it() {
+    let (mut set, start) = changed(&[
+        touched("a/b"),
+        Change::Subtree { path: rel("d") },
+        Change::Level { path: rel("level") },
+        Change::Removed { path: rel("gone"), is_dir: true },
+    ]);
+    for leased in [false, true] {
+        for (path, expected) in [
+            ("a/b", true),
+            ("a", true),
+            ("a/c", false),
+            ("d/x/y", true),
+            ("e", false),
+            ("gone/x/y", true),
+            ("gone", true),
+            ("level/x", true),
+            ("level/x/y", false),
+        ] {
+            assert_eq!(set.concerns(&rel(path)), expected, "{path}, in flight: {leased}");
+        }
+        if !leased {
+            set.lease(Lane::Fast, 9, 9999, start + Duration::from_secs(9));
+        }
     }
 }
