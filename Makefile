@@ -20,8 +20,11 @@ demo: ## mirror a small tree with config.ron.example and show a change arriving 
 	@$(CARGO) build --release --locked
 	@tests/demo.sh
 
+# Root, who installs, often has no cargo: what another user built before is taken then.
 build: ## the release binary, target/release/inosync
-	$(CARGO) build --release --locked
+	@if command -v $(CARGO) >/dev/null || [ ! -x target/release/inosync ]; then \
+		echo '$(CARGO) build --release --locked'; $(CARGO) build --release --locked; \
+	else echo 'no $(CARGO) here: target/release/inosync is installed as it is'; fi
 
 test: ## all tests, against real rsync, sshd and rsync daemon (installs what is missing)
 	@tests/install-tools.sh test
@@ -79,7 +82,7 @@ install: package-files ## installs into PREFIX (/usr/local), below DESTDIR
 		packaging/prometheus/inosync.rules.yml -t "$(DESTDIR)$(PREFIX)/share/doc/inosync"
 	install -D -m 644 docs/*.md -t "$(DESTDIR)$(PREFIX)/share/doc/inosync/docs"
 	install -m 644 config.ron.example "$(DESTDIR)$(SYSCONFDIR)/inosync/config.ron.example"
-	@[ -n "$(DESTDIR)" ] || echo 'Now, as root: systemd-sysusers; systemd-tmpfiles --create inosync.conf; systemctl daemon-reload'
+	@[ -n "$(DESTDIR)" ] || echo 'Now, as root: systemd-sysusers inosync.conf; systemd-tmpfiles --create inosync.conf; systemctl daemon-reload'
 
 package-test: deb rpm ## checks the packages: lintian, a fresh root, an upgrade, the units (root; installs what is missing)
 	@tests/package.sh

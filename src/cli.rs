@@ -70,7 +70,7 @@ pub struct Options {
     #[structopt(long, conflicts_with_all = &["check", "once", "dry-run"])]
     pub verify: bool,
 
-    /// Ask the running daemon how it is going, and exit as a monitoring check does
+    /// Print the daemon's status, and exit as a Nagios check does
     #[structopt(long, conflicts_with_all = &["check", "once", "dry-run", "verify"])]
     pub status: bool,
 

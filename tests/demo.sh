@@ -53,7 +53,7 @@ until_true() {
 }
 now_ms() { local us=${EPOCHREALTIME/[.,]/}; echo $((us / 1000)); }
 has_content() { [[ -e $1 && $(<"$1") == "$2" ]]; }
-is_mirrored() { grep -q watching "$log" && diff -r --no-dereference "$source" "$mirror" >/dev/null 2>&1; }
+is_mirrored() { grep -qs watching "$log" && diff -r --no-dereference "$source" "$mirror" >/dev/null 2>&1; }
 
 echo "\$ inosync -c $config"
 # In a process group of its own, so that Ctrl-C reaches this script alone and the daemon gets one signal, not two.

@@ -97,7 +97,7 @@ async fn ask(rsync: &Rc<Rsync>, node: &Node, probe: Option<&Probe>, report: &mut
                 report.warning(format!("node {name}: {owner}"));
             }
         }
-        Err(why) => report.fault(format!("  mirror:    {why}")),
+        Err(why) => report.fault(format!("node {name}: {why}")),
     }
 }
 
@@ -114,10 +114,11 @@ fn tell(probed: &Probed, node: &Node, report: &mut Report) {
         Place::Nowhere => report.well(format!("  mirror:    {there} does not exist yet; it will be made (not tried)")),
         Place::Mirror | Place::Above(_) => (),
     }
+    let name = Escaped(node.name().as_bytes());
     for finding in &probed.findings {
         match finding.is_fault() {
-            true => report.fault(format!("  mirror:    {finding}")),
-            false => report.warning(format!("node {}: {finding}", Escaped(node.name().as_bytes()))),
+            true => report.fault(format!("node {name}: {finding}")),
+            false => report.warning(format!("node {name}: {finding}")),
         }
     }
 }

@@ -84,8 +84,8 @@ pub fn sockets(service: &Service, is_running: bool, report: &mut Report) {
         }
     }
     report.fault(format!(
-        "control socket: {}; chown it, or name another directory by `socket_dir`: without it --status, --explain, --pause and \
-         --resume have nobody to ask",
+        "control socket: {}; run inosync as the user to whom it belongs, or name another directory by `socket_dir`: without \
+         it --status, --explain, --pause and --resume have nobody to ask",
         reasons.join("; ")
     ));
 }

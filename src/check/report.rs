@@ -30,7 +30,7 @@ impl Report {
     /// Says what would keep the daemon from its work.
     pub fn fault(&mut self, line: String) {
         self.faults += 1;
-        self.well(line);
+        self.well(format!("error: {line}"));
     }
 
     /// Says what the daemon can work with, but a person should know.
@@ -56,7 +56,7 @@ impl Report {
         match (self.faults, self.warnings) {
             (0, 0) => ("all is well".to_owned(), Exit::Done),
             (0, _) => ("ready, but see the lines that begin with `warning`".to_owned(), Exit::Done),
-            _ => ("not ready: see above".to_owned(), Exit::Environment),
+            _ => ("not ready: see the lines that begin with `error`".to_owned(), Exit::Environment),
         }
     }
 }
@@ -69,6 +69,15 @@ fn say(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_line_says_at_its_beginning_how_grave_it_is() {
+        let mut report = Report::kept();
+        report.well("a: yes".to_owned());
+        report.warning("b: hardly".to_owned());
+        report.fault("c: no".to_owned());
+        assert_eq!(report.kept.unwrap(), ["a: yes", "warning: b: hardly", "error: c: no"]);
+    }
 
     #[test]
     fn the_verdict_is_that_of_the_worst_line_of_any_part() {

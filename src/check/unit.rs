@@ -13,6 +13,7 @@ use inosync_actors::site::Site;
 use self::files::{DIRECTORIES, Settings, settings_of};
 use super::report::Report;
 use super::shown;
+use crate::config::default_state_dir;
 
 /// Where `StateDirectory=` and `RuntimeDirectory=` are (systemd.exec(5)).
 const STATE: &str = "/var/lib";
@@ -43,7 +44,7 @@ pub fn look(config: &Path, site: &Site, report: &mut Report) {
             unit.command(&program, &config)
         ));
     }
-    for (key, path) in written(site) {
+    for (key, path) in written(site, default_state_dir().as_deref()) {
         if !unit.settings.may_write(&path) {
             report.fault(format!(
                 "{key}: {} is read-only for {}, whose unit has ProtectSystem=strict; write a drop-in (systemctl edit {}):\n  \
@@ -57,13 +58,17 @@ pub fn look(config: &Path, site: &Site, report: &mut Report) {
     }
 }
 
-/// What the service itself writes to on this machine.
-fn written(site: &Site) -> Vec<(&'static str, PathBuf)> {
+/// What the service itself writes to on this machine. Where it keeps its state unless the file says so is its own affair: this
+/// check may have another place by its user or environment.
+fn written(site: &Site, default_state_dir: Option<&Path>) -> Vec<(&'static str, PathBuf)> {
     let mirrors = site.nodes.iter().filter_map(|node| node.local_path()).map(|path| ("rpath", path.to_owned()));
     let parent = |file: &PathBuf| file.parent().map(Path::to_owned);
-    let staging = site.staging.as_ref().and_then(parent).map(|path| ("staging", path));
-    let logfile = site.logfile.as_ref().and_then(parent).map(|path| ("logfile", path));
-    mirrors.chain(staging).chain(logfile).collect()
+    let state = site.state_file.as_ref().and_then(parent);
+    let staging = site.staging.as_ref().and_then(parent).filter(|path| state.as_ref() != Some(path));
+    let state = state.filter(|path| default_state_dir != Some(path));
+    let logfile = site.logfile.as_ref().and_then(parent);
+    let own = [("state_dir", state), ("staging", staging), ("logfile", logfile)];
+    mirrors.chain(own.into_iter().filter_map(|(key, path)| Some((key, path?)))).collect()
 }
 
 impl Unit {
@@ -111,6 +116,27 @@ fn asked(name: &str) -> Option<Settings> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::load;
+
+    #[test]
+    fn only_places_that_the_file_names_are_held_against_the_unit() {
+        let dir = tempfile::tempdir().unwrap();
+        let (wpath, config) = (dir.path().join("source"), dir.path().join("site.ron"));
+        std::fs::create_dir(&wpath).unwrap();
+        for (more, expected) in [
+            (String::new(), vec!["rpath"]),
+            (format!("state_dir: {:?}", dir.path().join("state")), vec!["rpath", "state_dir"]),
+            (format!("staging: {:?}", dir.path().join("staging")), vec!["rpath", "staging"]),
+            (format!("logfile: {:?}", dir.path().join("log")), vec!["rpath", "logfile"]),
+        ] {
+            let rpath = dir.path().join("mirror");
+            let text = format!("(wpath: {wpath:?}, rpath: {rpath:?}, rnodes: [\"\"], {more})");
+            std::fs::write(&config, text).unwrap();
+            let site = load(&config).unwrap().site;
+            let keys: Vec<_> = written(&site, default_state_dir().as_deref()).into_iter().map(|(key, _)| key).collect();
+            assert_eq!(keys, expected, "{more}");
+        }
+    }
 
     #[test]
     fn the_command_checks_as_the_user_of_the_unit_with_its_directories() {

@@ -313,7 +313,7 @@ enum Fault {
 }
 
 /// systemd's `StateDirectory=`, the usual place of root's services, or that of a user's programs (XDG base directories).
-fn default_state_dir() -> Option<PathBuf> {
+pub fn default_state_dir() -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(directories) = std::env::var_os("STATE_DIRECTORY").filter(|value| !value.is_empty()) {
         return directories.as_bytes().split(|&b| b == b':').next().map(|first| OsStr::from_bytes(first).into());
