@@ -55,7 +55,7 @@ impl SyncActor {
             Err(failure) if failure.cause == Cause::TooManyDeletions => {
                 self.link.outbox.lock().postpone_reconcile(now, |_| lasting(fastrand::f64()));
                 self.link.record.reconcile_held(&failure);
-                let news = self.health.answered(started);
+                let news = self.health.ended(Stored::Nothing, started);
                 self.tell(&news, None);
                 if !std::mem::replace(&mut self.reconcile_held, true) {
                     error!(self.link.log, "{}", failure);
