@@ -1,5 +1,6 @@
 //! What a SyncActor is given: the outbox of its node, the way to it, and to whom it reports.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -73,6 +74,8 @@ pub struct Delivery {
     pub tally: Tally,
     /// Paths that failed, or that lie above or below what did.
     pub blamed: Blame,
+    /// Those of them that only the node has, and that could not be deleted there.
+    pub undeleted: BTreeSet<RelPath>,
     /// Why they failed; `Some` if and only if something is blamed.
     pub failure: Option<Failure>,
     /// Directory moves that were mirrored.
@@ -95,6 +98,7 @@ impl Delivery {
     pub fn add(&mut self, other: Delivery) {
         self.tally.add(other.tally);
         self.blamed.add(other.blamed);
+        self.undeleted.extend(other.undeleted);
         self.moved.extend(other.moved);
         if let Some(failure) = other.failure {
             self.failure.get_or_insert(failure);
