@@ -25,7 +25,6 @@ use inosync_actors::rsync::extra::Extra;
 use inosync_actors::site::{DirMoves, InitialSync, Site};
 
 use crate::exit::Exit;
-pub use check::fault_of;
 pub use complaint::{Complaint, Complaints};
 use reader::Reader;
 pub use service::Service;
