@@ -1,6 +1,7 @@
 //! `--check`: finds what the first batch would find, here and at every node. A probe is written to each node and removed:
 //! nothing stays.
 
+mod daemon;
 mod listen;
 mod nodes;
 mod places;
@@ -12,12 +13,13 @@ mod unit;
 use std::path::Path;
 use std::rc::Rc;
 
+use inosync_actors::hook::fault_of;
 use inosync_actors::path::Escaped;
 use inosync_actors::rsync::version::Version;
 use inosync_actors::site::Site;
 
 use self::report::Report;
-use crate::config::{Service, fault_of};
+use crate::config::Service;
 use crate::control::{Answer, Request, ask};
 use crate::exit::Exit;
 use crate::once::sound_root;
@@ -36,8 +38,12 @@ pub async fn check(config: &Path, mut site: Site, service: &Service, version: Ve
     let mut report = Report::default();
     unit::look(config, &site, &mut report);
     report.well(format!("rsync: {} {version}", shown(&site.rsync)));
+    let running = match ask(config, &service.sockets, &Request::Status).await {
+        Ok(Answer::Status(status)) => Some(status),
+        _ => None,
+    };
     match scope.node {
-        None => own(config, &site, service, &mut report).await,
+        None => own(&site, service, running.as_ref().map(|status| status.pid), &mut report).await,
         Some(name) => {
             let names: Vec<String> =
                 site.nodes.iter().map(|node| Escaped(node.name().as_bytes()).to_string()).collect();
@@ -53,11 +59,14 @@ pub async fn check(config: &Path, mut site: Site, service: &Service, version: Ve
         Ok(root) => report.add(nodes::look(Rc::new(site), root, version, scope.offline).await),
         Err(why) => report.fault(format!("source: {}: {why}", shown(&site.wpath))),
     }
+    if let Some(status) = running {
+        daemon::tell(&status, scope.node, &mut report);
+    }
     report.end()
 }
 
 /// What this machine has to have.
-async fn own(config: &Path, site: &Site, service: &Service, report: &mut Report) {
+async fn own(site: &Site, service: &Service, running: Option<u32>, report: &mut Report) {
     source::look(site, report).await;
     for (key, hook) in [("on_synced", &site.on_synced), ("on_all_synced", &site.on_all_synced)] {
         let Some(hook) = hook else { continue };
@@ -67,11 +76,6 @@ async fn own(config: &Path, site: &Site, service: &Service, report: &mut Report)
             Some(fault) => report.fault(format!("{key}: {program} {fault}")),
         }
     }
-    let answer = ask(config, &service.sockets, &Request::Status).await;
-    let running = match answer {
-        Ok(Answer::Status(status)) => Some(status.pid),
-        _ => None,
-    };
     if let Some(pid) = running {
         report.well(format!("daemon: it runs with this file, pid {pid}"));
     }

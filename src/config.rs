@@ -25,7 +25,7 @@ use inosync_actors::rsync::extra::Extra;
 use inosync_actors::site::{DirMoves, InitialSync, Site};
 
 use crate::exit::Exit;
-pub use check::{default_state_dir, fault_of};
+pub use check::default_state_dir;
 pub use complaint::{Complaint, Complaints};
 use reader::Reader;
 pub use service::Service;

@@ -289,7 +289,7 @@ impl SupervisorActor {
         slot.deaths += 1;
         let delay = backoff(slot.deaths, fastrand::f64());
         let why = if panicked { "it panicked" } else { "it stopped" };
-        slot.link.record.died(why);
+        slot.link.record.died(panicked);
         warn!(slot.link.log, "sync actor restarts"; "why" => why, "in_ms" => delay.as_millis(),
             "pending" => slot.link.outbox.lock().len());
         ctx.run_later(delay, move |supervisor, ctx| supervisor.launch(at, ctx));
@@ -367,7 +367,12 @@ impl Handler<Died> for SupervisorActor {
         if self.phase == Phase::Ended {
             return;
         }
-        match std::mem::replace(&mut slot.errand, Errand::None) {
+        let errand = std::mem::replace(&mut slot.errand, Errand::None);
+        if matches!(errand, Errand::Retire | Errand::RetireAtOnce) && !panicked {
+            // In the new way it may succeed. What was in flight when the reload came failed in the old one.
+            slot.link.outbox.lock().try_now();
+        }
+        match errand {
             Errand::Leave => self.forget(at, ctx),
             Errand::Retire if !panicked => self.launch(at, ctx),
             Errand::RetireAtOnce if !panicked => {

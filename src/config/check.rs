@@ -387,15 +387,6 @@ pub fn program(source: Source<'_>, path: &Path) -> Result<(), ConfigError> {
     }
 }
 
-/// What is wrong with a program of the user's, for `--check`.
-pub fn fault_of(program: &Path) -> Option<String> {
-    match program.metadata() {
-        Ok(metadata) if is_program(&metadata) => None,
-        Ok(_) => Some("is no program that can be run".to_owned()),
-        Err(error) => Some(format!("cannot be found: {error}")),
-    }
-}
-
 fn is_program(metadata: &Metadata) -> bool {
     metadata.is_file() && metadata.permissions().mode() & 0o111 != 0
 }

@@ -107,6 +107,24 @@ fn a_mirror_that_cannot_be_made_is_found_at_the_directory_above_it() {
 }
 
 #[test]
+fn a_mirror_that_is_a_symlink_to_nowhere_is_told_and_not_taken_for_one_that_will_be_made() {
+    let mut site = Site::new();
+    let links: Vec<_> = site.live().map(|node| site.mirror(node).join("link")).collect();
+    site.mirror_at("link/mirror");
+    for link in &links {
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink("nowhere", link).unwrap();
+    }
+    let ended = site.run(&["--check"]);
+    assert_eq!(ended.code, Some(69), "{}{}", ended.stdout, ended.log);
+    let told = ended.stdout.lines().filter(|line| line.contains("/link is a symlink that leads nowhere")).count();
+    assert_eq!(told, links.len(), "{}", ended.stdout);
+    links.iter().for_each(|link| fs::create_dir(link.parent().unwrap().join("nowhere")).unwrap());
+    let ended = site.run(&["--check"]);
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.log);
+}
+
+#[test]
 fn a_mirror_that_may_not_even_be_entered_or_is_a_file_is_told() {
     let site = Site::on(&[Local]);
     fs::create_dir_all(site.mirror(Local)).unwrap();
@@ -247,6 +265,28 @@ fn a_running_daemon_and_its_node_notice_nothing_of_a_check() {
     site.settle();
     site.expect_identical();
     assert_eq!(site.troubles(), Vec::<String>::new());
+}
+
+#[test]
+fn a_check_that_finds_nothing_does_not_hide_what_the_daemon_has_found() {
+    let mut site = Site::on(&[Local, Ssh]);
+    let hook = site.beside("hook.sh");
+    program(&hook, "#!/bin/sh\ncat >/dev/null; exit 3\n");
+    site.config(&format!("on_synced: [{hook:?}]"));
+    site.start_mirrored();
+    site.expect_log("hook fails");
+    assert_eq!(site.ask(&["--pause", &site.name(Ssh)]).code, Some(0));
+    let ended = site.ask(&["--check"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for words in [["node local: on_synced fails: ", "exit code 3"], [&site.name(Ssh), "paused"]] {
+        let is_it = |line: &str| line.starts_with("warning: the daemon says: ");
+        let found = ended.stdout.lines().any(|line| is_it(line) && words.iter().all(|word| line.contains(word)));
+        assert!(found, "{words:?} {}", ended.stdout);
+    }
+    assert!(!ended.stdout.contains("all is well"), "{}", ended.stdout);
+    let ended = site.ask(&["--check", "--node", "local"]);
+    let tells = |words: &str| ended.stdout.contains(words);
+    assert!(tells("warning: the daemon says: node local: ") && !tells("paused"), "{}", ended.stdout);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod mounts;
 mod symlinks;
 
 use std::process::Command;
+use std::time::Duration;
 
 use crate::support::{Local, Node, Site, Ssh, plant, tree, wait};
 
@@ -263,6 +264,10 @@ fn a_reconcile_that_is_held_is_made_when_a_reload_allows_more() {
     site.expect_log("reconcile held");
     site.config("max_delete: 30");
     site.reload();
+    // The next try by itself comes after 45 s at the earliest.
+    let soon = Duration::from_secs(30);
+    let all = site.live().count();
+    assert!(wait::until_within(soon, || (reconciles(&site) == all).then_some(())).is_some(), "it is not tried at once");
     site.expect_identical();
 }
 

@@ -242,6 +242,21 @@ fn a_failure_is_told_once_and_nothing_is_lost_by_it() {
 }
 
 #[test]
+fn a_hook_whose_interpreter_is_missing_is_told_by_that_name() {
+    let mut site = Site::on(&[Local]);
+    let hook = site.beside("hook.sh");
+    support::program(&hook, "#!/nonexistent/python3\n");
+    site.config(&format!("on_synced: [{hook:?}]"));
+    let words = "hook.sh names `/nonexistent/python3` in its first line: No such file";
+    let checked = site.run(&["--check"]);
+    assert!(checked.code == Some(69) && checked.stdout.contains(words), "{}", checked.stdout);
+    site.start_mirrored();
+    site.expect_log_line(&["hook fails", "it cannot be started", words]);
+    support::program(&hook, "#!/bin/sh\ncat >/dev/null\n");
+    site.expect_log("hook recovered");
+}
+
+#[test]
 fn what_every_node_has_is_told_when_the_last_of_them_has_it() {
     let mut site = Site::on(&[Local, Ssh]);
     hook(&mut site, "on_synced");

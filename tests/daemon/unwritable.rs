@@ -199,3 +199,56 @@ fn attributes_that_cannot_be_set_are_a_failure_of_the_node_and_changes_go_on() {
     site.expect_identical();
     site.expect_state(Local, "idle");
 }
+
+#[test]
+fn paths_that_fail_alone_are_told_with_the_end_where_they_are_cured() {
+    let Some(mut site) = plain(&[Local, Ssh]) else { return };
+    site.write("secret", "x");
+    mode(&site.source().join("secret"), 0o600);
+    chown(site.source().join("secret"), Some(NOBODY), None).unwrap();
+    site.mkdir("d");
+    site.write("d/file", "x");
+    set_writable(&site, Ssh, "", true);
+    set_writable(&site, Ssh, "d", false);
+    site.start();
+    let name = site.name(Ssh);
+    site.expect_log_line(&["some paths failed", "node: local", "secret", "let root read it here, or exclude it"]);
+    site.expect_log_line(&["some paths failed", &name]);
+    site.expect_status(Ssh, "incomplete", |status| status["failing_paths"].as_u64() == Some(2));
+    chown(site.source().join("secret"), Some(0), None).unwrap();
+    set_writable(&site, Ssh, "d", true);
+    site.expect_identical();
+}
+
+#[test]
+fn what_cannot_be_deleted_at_a_node_is_told_and_the_tree_is_not_compared_again_for_it() {
+    let nodes = [Local, Ssh, Rsyncd];
+    let Some(mut site) = plain(&nodes) else { return };
+    site.mkdir("d");
+    for node in nodes {
+        set_writable(&site, node, "", true);
+        set_writable(&site, node, "d", true);
+        for kept in ["kept/deep", "d/kept/deep"] {
+            set_writable(&site, node, kept, false);
+            fs::write(site.mirror(node).join(kept).join("file"), "x").unwrap();
+        }
+    }
+    site.start();
+    for node in nodes {
+        let name = site.name(node);
+        let name = if name.is_empty() { "local" } else { &name };
+        let line = site.expect_log_line(&["some paths failed", name, "kept"]);
+        assert!(line.contains("write the directory that it is in there"), "{line}");
+        site.expect_status(node, "incomplete", |status| {
+            status["state"]["is"] == "incomplete" && status["failing_paths"].as_u64() == Some(2)
+        });
+    }
+    assert_eq!(site.ask(&["--status"]).code, Some(1));
+    let again = |line: &&String| line.contains("comparing a directory");
+    assert_eq!(site.log_lines().iter().find(again), None);
+    for node in nodes {
+        ["kept", "kept/deep", "d/kept", "d/kept/deep"].iter().for_each(|dir| set_writable(&site, node, dir, true));
+    }
+    site.expect_identical();
+    site.expect_status(Local, "well", |status| status["state"]["is"] == "idle");
+}

@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -15,7 +16,7 @@ use tokio::process::{ChildStdin, Command};
 use tokio::time::timeout;
 
 use super::runner::Fault;
-use super::{List, Occasion};
+use super::{List, Occasion, fault_of};
 use crate::path::Escaped;
 use crate::rsync::children::{Children, GRACE, Group};
 use crate::site::Hook;
@@ -57,8 +58,11 @@ impl Call {
     /// # Errors
     /// When it cannot be started, does not end in time, or says that it failed.
     pub async fn run(self, children: Children) -> Result<(), Failed> {
-        let not_started =
-            |error: io::Error| Failed { fault: Fault::NotStarted(error.to_string()), said: String::new() };
+        let not_started = |error: io::Error| {
+            let program = &self.hook.program;
+            let why = fault_of(program).map(|fault| format!("{} {fault}", Escaped(program.as_os_str().as_bytes())));
+            Failed { fault: Fault::NotStarted(why.unwrap_or_else(|| error.to_string())), said: String::new() }
+        };
         let mut group = children.start(&mut self.command(), None).map_err(not_started)?;
         let (stdin, _, stderr) = group.pipes();
         let mut said = Vec::new();

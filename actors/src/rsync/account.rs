@@ -1,5 +1,7 @@
 //! Names the account that writes at a node, and words the failures that are about what this account may do there.
 
+use std::borrow::Cow;
+
 use super::Rsync;
 use super::complaint::{Act, Complaint, End, Why, lines};
 use super::examine::own_name;
@@ -33,7 +35,7 @@ impl Rsync {
         Some(match (finished.code, failure.cause, line_of(&finished.stderr, ends_denied)) {
             // The mirror itself, or a directory above it, cannot be made.
             (Code::Exit(11), Cause::Unknown, Some(said)) => Failure::new(Cause::Unwritable, self.denied(&said)),
-            (Code::Exit(3), cause @ Cause::TargetRefused, Some(said)) => Failure::new(cause, self.denied(&said)),
+            (Code::Exit(3), Cause::TargetRefused, Some(said)) => Failure { said: self.denied(&said), ..failure },
             _ => self.with_place(failure),
         })
     }
@@ -52,6 +54,9 @@ impl Rsync {
         // The name in it may be one that rsync made up.
         let why = line.rsplit(": ").next().unwrap_or(&line);
         let failure = Failure::new(cause, self.denied(why));
+        if let Some(cure) = unsupported(&line) {
+            return Failure { cure: cure.into(), ..failure };
+        }
         // A directory that belongs to somebody else answers EACCES.
         match cause == Cause::Unwritable && why.ends_with("(1)") {
             true => Failure { cure: NOT_PERMITTED.into(), ..failure },
@@ -83,17 +88,35 @@ impl Rsync {
         // That attributes cannot be set is often the consequence.
         let first =
             complaints().find(|(_, complaint)| complaint.act != Act::Attributes).or_else(|| complaints().next());
-        let Some((line, Complaint { name: Some(name), end, .. })) = first.filter(|_| failure.cause == Cause::Partial)
-        else {
-            return failure;
-        };
+        let Some((line, complaint)) = first.filter(|_| failure.cause == Cause::Partial) else { return failure };
+        let cure = self.cure_of(line, &complaint).unwrap_or(failure.cure);
+        let failure = Failure { cure, ..failure };
+        let Complaint { name: Some(name), end, .. } = complaint else { return failure };
         let file =
             self.inside(&name).filter(|path| end != Some(End::Source) && temporary::stems(path).next().is_some());
         let file = file.and_then(|path| temporary::originals(self.root.path(), &path).into_iter().next());
         let (line, name) = (Escaped(line).to_string(), Escaped(&name).to_string());
         let line = file.map_or(line.clone(), |file| line.replacen(&name, &file.to_string(), 1));
         let end = failure.said.rfind(" (rsync exit code").and_then(|at| failure.said.get(at..)).unwrap_or_default();
-        Failure::new(failure.cause, format!("{line}{end}"))
+        Failure { said: format!("{line}{end}"), ..failure }
+    }
+
+    /// The cure of what a complaint is about, where it is more exact than to look at the path.
+    fn cure_of(&self, line: &[u8], complaint: &Complaint) -> Option<Cow<'static, str>> {
+        let line = String::from_utf8_lossy(line);
+        match (complaint.end, complaint.act, complaint.why) {
+            (_, Act::Attributes, Why::Unsupported) => unsupported(&line).map(Cow::from),
+            (Some(End::Source), _, Why::Denied) => {
+                Some(format!("let {} read it here, or exclude it by `rexcludes`", own_name()).into())
+            }
+            (Some(End::Node), Act::Make | Act::Delete, Why::Denied) if line.ends_with("(13)") => {
+                Some(format!("let {} write the directory that it is in there (chown, chmod)", self.account()).into())
+            }
+            (Some(End::Node), _, Why::Denied) if line.ends_with("(1)") => Some(
+                format!("give it to {} there (chown), or make it mutable (lsattr, chattr -i)", self.account()).into(),
+            ),
+            _ => None,
+        }
     }
 
     fn denied(&self, said: &str) -> String {
@@ -103,6 +126,17 @@ impl Rsync {
     }
 }
 
+/// The cure of an attribute that the file system at the node does not have.
+fn unsupported(line: &str) -> Option<&'static str> {
+    let line = Some(line).filter(|line| line.ends_with("Operation not supported (95)"))?;
+    let [acl, xattr] = ["acl_set", "xattr"].map(|word| line.contains(word));
+    Some(match (acl, xattr) {
+        (true, _) => "the file system there has no ACLs: drop -A from `extra`, or mount it with acl",
+        (_, true) => "the file system there has no such extended attributes: drop -X from `extra`",
+        (false, false) => "the file system there has no such attributes: drop what sends them from `extra`",
+    })
+}
+
 fn ends_denied(line: &[u8]) -> bool {
     line.starts_with(b"rsync: ") && (line.ends_with(b"(13)") || line.ends_with(b"(1)"))
 }
@@ -110,4 +144,29 @@ fn ends_denied(line: &[u8]) -> bool {
 /// The first line of an error output of which this holds, for people.
 fn line_of(stderr: &[u8], is_it: impl Fn(&[u8]) -> bool) -> Option<String> {
     lines(stderr).find(|line| is_it(line)).map(|line| Escaped(line).to_string())
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attribute_that_the_node_does_not_have_is_told_with_the_option_that_sends_it() {
+        for (line, expected) in [
+            ("rsync: [receiver] set_acl: xacl_set(one, ACL_TYPE_ACCESS): Operation not supported (95)", Some("-A")),
+            (
+                "rsync: [receiver] set_acl: sys_acl_set_file(d, ACL_TYPE_DEFAULT): Operation not supported (95)",
+                Some("-A"),
+            ),
+            (
+                r#"rsync: [receiver] rsync_xal_set: fsetxattr("one","user.n") failed: Operation not supported (95)"#,
+                Some("-X"),
+            ),
+            (r#"rsync: [receiver] failed to set permissions on "/m/f": Operation not supported (95)"#, Some("extra")),
+            (r#"rsync: [receiver] failed to set permissions on "/m/f": Operation not permitted (1)"#, None),
+        ] {
+            let cure = unsupported(line);
+            assert_eq!(cure.is_some(), expected.is_some(), "{line}");
+            assert!(cure.is_none_or(|cure| cure.contains(expected.unwrap_or_default())), "{line}: {cure:?}");
+        }
+    }
 }

@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_local};
 
 use super::blame::{self, Blame, blame};
+use super::complaint::{Act, Complaint, End};
 use super::failure::{Cause, Failure};
 use super::itemized::Itemized;
 use super::output::{self, Line};
@@ -314,6 +315,9 @@ impl Rsync {
             Refusal::InPart(cause) => self.in_part.set(Some((cause, Instant::now()))),
             Refusal::Whole(_) | Refusal::None => (),
         }
+        let deletions = Complaint::all(&finished.stderr)
+            .filter(|complaint| complaint.act == Act::Delete && complaint.end == Some(End::Node));
+        delivery.undeleted.extend(deletions.filter_map(|complaint| self.inside(complaint.name.as_deref()?)));
         delivery.blamed.add(blamed.clone());
         delivery.failure.get_or_insert(failure);
         Ok(blamed)

@@ -173,8 +173,13 @@ impl Drop for Staging {
 
 /// What the log says when there is no such directory.
 pub fn unusable(path: &Path, why: &io::Error) -> String {
+    let cure = match why.kind() {
+        io::ErrorKind::PermissionDenied => "let this user write there and restart, or ",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room there and restart, or ",
+        _ => "",
+    };
     format!(
-        "renamed files are sent as new ones: they cannot be linked in {}: {why}; write staging: \
+        "renamed files are sent as new ones: they cannot be linked in {}: {why}; {cure}write staging: \
          \"/a/directory/on/the/same/file/system\" (as wpath is on, and outside of it)",
         path.display()
     )

@@ -41,7 +41,10 @@ pub enum StoreError {
     )]
     InUse(PathBuf),
     /// The directory cannot be made or entered.
-    #[error("{} cannot be used: {cause}; let this user write there, or name another directory as `state_dir`", path.display())]
+    #[error(
+        "{} cannot be used: {cause}; {}, or name another directory as `state_dir`; then restart inosync",
+        path.display(), cure(cause.kind())
+    )]
     Directory {
         /// The directory.
         path: PathBuf,
@@ -398,4 +401,13 @@ fn key(path: &RelPath) -> Vec<u8> {
 /// The range of the entries of a directory.
 fn children(dir: &RelPath) -> (Vec<u8>, Vec<u8>) {
     ([dir.as_bytes(), b"\0"].concat(), [dir.as_bytes(), b"\x01"].concat())
+}
+/// What lets a directory be used for which the kernel says this.
+fn cure(why: io::ErrorKind) -> &'static str {
+    match why {
+        io::ErrorKind::PermissionDenied => "let this user write there",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room there",
+        io::ErrorKind::ReadOnlyFilesystem => "remount it writable",
+        _ => "correct that",
+    }
 }

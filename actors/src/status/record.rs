@@ -201,10 +201,13 @@ impl Record {
     }
 
     /// The SyncActor ended without being asked.
-    pub fn died(&self, why: &str) {
+    pub fn died(&self, panicked: bool) {
         let mut ledger = self.0.borrow_mut();
         ledger.totals.restarts += 1;
-        ledger.complain(format!("sync actor restarts: {why}"));
+        // One that stopped has told why: rsync could not be started.
+        if panicked {
+            ledger.complain("sync actor restarts: it panicked".to_owned());
+        }
     }
 }
 

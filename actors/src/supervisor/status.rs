@@ -67,7 +67,8 @@ impl SupervisorActor {
 
     fn state_trouble(&self) -> Option<String> {
         let was_refused = self.edition.site.state_file.is_some() && self.front.state.is_none();
-        let at_start = was_refused.then(|| "it could not be opened at the start: the log says why".to_owned());
+        let at_start = was_refused
+            .then(|| "it could not be opened at the start: the log says why; a restart tries again".to_owned());
         self.unsaved.trouble().or(at_start)
     }
 

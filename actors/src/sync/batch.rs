@@ -1,6 +1,6 @@
 //! One batch from what is due to what became of its paths.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -14,6 +14,7 @@ use super::health::backoff;
 use super::lease::{Lane, LeaseId};
 use super::pending::{Fate, PendingSet};
 use super::plan::{Plan, Since, plan};
+use super::reconcile::removal;
 use super::report::{log_batch, log_failing};
 use super::{Again, Delivery, Stored, SyncActor, retry};
 use crate::messages::{Change, Mirrored, Settled};
@@ -108,7 +109,7 @@ impl SyncActor {
                 let failing = outbox.settle(id, now, fate, |tries| backoff(tries + 1, chance));
                 let is_beside = !is_again && outbox.has_failed();
                 drop(outbox);
-                self.try_apart(apart, now);
+                self.try_apart(apart, &delivery.undeleted, now);
                 let delivered: Vec<_> = plan.listed().filter(|(path, _)| is_delivered(path)).collect();
                 let mut delivery = delivery;
                 let stored = match delivered.is_empty() && delivery.failure.is_some() {
@@ -169,10 +170,15 @@ impl SyncActor {
     }
 
     /// What failed in a subtree is tried again by itself.
-    fn try_apart(&self, paths: Vec<(RelPath, bool, Instant)>, now: Instant) {
+    fn try_apart(&self, paths: Vec<(RelPath, bool, Instant)>, undeleted: &BTreeSet<RelPath>, now: Instant) {
         let (mut outbox, mut disk) = (self.link.outbox.lock(), Source(self.link.root.path().to_owned()));
         for (path, rewritten, since) in paths {
-            let scope = if disk.look(&path) == Found::Directory { Scope::Subtree } else { Scope::Entry };
+            let found = disk.look(&path);
+            if found == Found::Missing && undeleted.contains(&path) {
+                outbox.add_since(&removal(&path, &mut disk), since, now);
+                continue;
+            }
+            let scope = if found == Found::Directory { Scope::Subtree } else { Scope::Entry };
             outbox.try_later(path, scope, rewritten, since, now + retry(0));
         }
     }

@@ -75,6 +75,8 @@ pub struct Delivery {
     pub tally: Tally,
     /// Paths that failed, or that lie above or below what did.
     pub blamed: Blame,
+    /// Those of them that only the node has, and that could not be deleted there.
+    pub undeleted: BTreeSet<RelPath>,
     /// Why they failed; `Some` if and only if something is blamed.
     pub failure: Option<Failure>,
     /// Directory moves that were mirrored.
@@ -112,6 +114,7 @@ impl Delivery {
     pub fn add(&mut self, other: Delivery) {
         self.tally.add(other.tally);
         self.blamed.add(other.blamed);
+        self.undeleted.extend(other.undeleted);
         self.moved.extend(other.moved);
         self.removed.extend(other.removed);
         self.again.extend(other.again);

@@ -41,7 +41,7 @@ impl SyncActor {
         match result {
             Ok(delivery) => {
                 self.reconcile_held = false;
-                if self.settle_reconcile(&delivery.blamed, now) && !self.health.explains(delivery.failure.as_ref()) {
+                if self.settle_reconcile(&delivery, now) && !self.health.explains(delivery.failure.as_ref()) {
                     log_failing(&self.link.log, &[RelPath::root()], &delivery);
                 }
                 self.link.record.done(Work::Reconcile, &delivery.tally, delivery.failure.as_ref());
@@ -70,15 +70,16 @@ impl SyncActor {
     }
 
     /// What failed alone is tried again alone: as what it is on disk now. Whether the reconcile failed again as a whole.
-    fn settle_reconcile(&mut self, blamed: &Blame, now: Instant) -> bool {
+    fn settle_reconcile(&mut self, delivery: &Delivery, now: Instant) -> bool {
         let mut outbox = self.link.outbox.lock();
-        let Blame::Paths(paths) = blamed else { return outbox.postpone_reconcile(now, retry) == 2 };
+        let Blame::Paths(paths) = &delivery.blamed else { return outbox.postpone_reconcile(now, retry) == 2 };
         let since = outbox.settle_reconcile(now);
         let mut disk = Source(self.link.root.path().to_owned());
         for path in paths.iter().cloned() {
             let change = match disk.look(&path) {
                 _ if path.is_root() => Change::Touched { path, is_dir: true, rewritten: false },
                 Found::Directory => Change::Subtree { path },
+                Found::Missing if delivery.undeleted.contains(&path) => removal(&path, &mut disk),
                 Found::Missing => Change::Removed { path, is_dir: false },
                 Found::File(_) | Found::Other | Found::Unknown => {
                     Change::Touched { path, is_dir: false, rewritten: false }
@@ -87,5 +88,15 @@ impl SyncActor {
             outbox.add_since(&change, since, now);
         }
         false
+    }
+}
+
+/// The removal of an entry that a comparison could not delete: it goes with the topmost directory that the source does not
+/// have. Nobody reports that one, as the source may never have had it.
+pub(super) fn removal(path: &RelPath, disk: &mut dyn Disk) -> Change {
+    let missing = path.ancestors().filter(|dir| !dir.is_root()).find(|dir| disk.look(dir) == Found::Missing);
+    match missing {
+        Some(path) => Change::Removed { path, is_dir: true },
+        None => Change::Removed { path: path.clone(), is_dir: false },
     }
 }

@@ -36,6 +36,32 @@ impl Drop for Mount {
     }
 }
 
+/// A file system in a file, on a block device that keeps its number.
+struct Disk(String);
+
+impl Disk {
+    fn new(file: &Path) -> Option<Disk> {
+        std::fs::File::create(file).unwrap().set_len(8 << 20).unwrap();
+        let run = |command: &mut Command| command.output().ok().filter(|output| output.status.success());
+        let made = run(Command::new("mkfs.ext4").arg("-q").arg(file))
+            .and_then(|_| run(Command::new("losetup").args(["--find", "--show"]).arg(file)));
+        if made.is_none() {
+            println!("not tested, no loop devices here");
+        }
+        Some(Disk(String::from_utf8_lossy(&made?.stdout).trim().to_owned()))
+    }
+
+    fn mount(&self, at: &Path) -> Option<Mount> {
+        Mount::new(&[&self.0], at)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["--detach", &self.0]).output();
+    }
+}
+
 /// A directory beside the source, with one file in it.
 fn beside(site: &Site, name: &str) -> PathBuf {
     let dir = site.beside(name);
@@ -68,6 +94,31 @@ fn an_unmounted_root_is_held_and_followed_when_it_is_mounted_again() {
     site.write("live", "x");
     site.expect_identical();
     assert_eq!(site.stop().code, Some(0));
+}
+
+#[test]
+fn a_source_on_a_file_system_of_its_own_is_followed_everywhere_when_that_is_mounted_again() {
+    let mut site = Site::on(&[Local]);
+    let Some(disk) = Disk::new(&site.beside("disk")) else { return };
+    let Some(mount) = disk.mount(&site.source()) else { return };
+    shell(&site, "rmdir lost+found && mkdir -p d/sub && touch seed d/sub/file && echo x >d/file");
+    // One that waits would keep the file system busy.
+    site.config("standby: false");
+    site.start_mirrored();
+    // Each directory of it says that its file system is gone, not only the root.
+    drop(mount);
+    site.expect_log("the source was moved, deleted or unmounted");
+    let Some(_mount) = disk.mount(&site.source()) else { return };
+    site.expect_log_line(&["comparing again", "the source is back"]);
+    expect_reconciles(&site, 2);
+    site.remove("d/file");
+    site.expect_gone("d/file");
+    shell(&site, "rm -r d/sub");
+    site.expect_gone("d/sub");
+    site.expect_identical();
+    let tells = |line: &&String| line.contains("a file system was unmounted");
+    assert_eq!(site.log_lines().iter().find(tells), None);
+    site.stop();
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub enum Finding {
         /// Whether it is the mirror itself.
         is_mirror: bool,
     },
+    /// This is a symlink to something that is missing, where a directory is to be made.
+    Dangling(String),
     /// The run failed in another way.
     Failed(Failure),
     /// It was written and cannot be removed.
@@ -44,7 +46,7 @@ impl Finding {
 
     /// Whether it would keep the daemon from its work.
     pub fn is_fault(&self) -> bool {
-        matches!(self, Finding::NotWritable { .. } | Finding::Failed(_) | Finding::Stays(..))
+        matches!(self, Finding::NotWritable { .. } | Finding::Dangling(_) | Finding::Failed(_) | Finding::Stays(..))
     }
 }
 
@@ -58,6 +60,11 @@ impl std::fmt::Display for Finding {
                 let cure = if *is_mirror { "chown it" } else { "make the mirror and chown it" };
                 write!(f, "{what} {path} {can} {user}{at}: {said}; {cure}{there}, or correct rpath")
             }
+            Finding::Dangling(path) => write!(
+                f,
+                "the mirror cannot be made: {path} is a symlink that leads nowhere; make or mount what it points to, or \
+                 correct rpath"
+            ),
             Finding::Failed(failure) => write!(f, "{failure}"),
             Finding::Stays(name, failure) => {
                 write!(

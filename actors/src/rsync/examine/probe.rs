@@ -188,6 +188,11 @@ impl Rsync {
             },
         };
         let Some(node) = node else { return Ok(Probed { place, findings: Vec::new() }) };
+        if mirror == Mirror::Absent
+            && let Some(finding) = self.leads_nowhere(&site, &node, &probe.nowhere()).await?
+        {
+            return Ok(Probed { place, findings: vec![finding] });
+        }
         let is_mirror = place == Place::Mirror;
         let restores = mirror == Mirror::Equal && !examined.deletions29;
         let visit = Visit { rsync: self, probe, site: &site, node: &node, is_mirror, restores };
@@ -201,6 +206,27 @@ impl Rsync {
         }
         let (_, levels) = self.look(site, true).await?;
         Ok(levels.and_then(|levels| self.node.above(levels)))
+    }
+
+    /// Whether what is missing first on the way from the directory `above` to the mirror is a symlink: rsync makes no
+    /// directory in its place.
+    async fn leads_nowhere(
+        self: &Rc<Self>,
+        site: &Site,
+        above: &Node,
+        nowhere: &Path,
+    ) -> Result<Option<Finding>, Failure> {
+        let below = self.node.mirror_root().strip_prefix(above.mirror_root()).unwrap_or_default();
+        let name = below.split(|&byte| byte == b'/').find(|name| !name.is_empty());
+        let Some(path) = name.and_then(|name| RelPath::new(name).ok()) else { return Ok(None) };
+        let mut is_link = false;
+        let mut line = |said: &[u8]| is_link |= said.get(..2).is_some_and(|item| item.ends_with(b"L"));
+        let mut ears = Ears { line: &mut line, worked: None };
+        let invocation = probe::at(self.context(false), site, above).reading(recipe::entries([&path], false), nowhere);
+        let process = self.process(self.source()?, &invocation.arguments)?;
+        // A node that does not tell, such as a module for writing alone, is tried all the same.
+        self.finish(process, &invocation.list, Patience::of(PATIENCE), &mut ears).await?;
+        Ok(is_link.then(|| Finding::Dangling(format!("{}/{path}", shown(above).trim_end_matches('/')))))
     }
 
     /// What is at the place of the mirror, and how many directories are missing there if that is told.

@@ -11,6 +11,8 @@ pub enum Cause {
     HostKeyUnknown,
     /// The node shows another host key than the one that ssh knows.
     HostKeyChanged,
+    /// The node's ssh server ends the connection before the login.
+    Dropped,
     /// The node refuses this user's ssh key.
     Authentication,
     /// ssh ignores the private key, as others may read it.
@@ -89,6 +91,8 @@ pub enum Cause {
     AttributesRefused,
     /// No room, or a quota, at the node.
     TargetFull,
+    /// The node takes no file of such a size.
+    TooLarge,
     /// The node's file system is read-only.
     TargetReadOnly,
     /// No traffic for the whole timeout.
@@ -160,9 +164,15 @@ impl Cause {
                 "compare the fingerprint with that of the node; only then remove the old key: ssh-keygen -R HOST",
             )
             .and_any_run(),
+            Cause::Dropped => passing(
+                "the node's ssh server ends the connection before the login",
+                "if it stays so, its log there says why: MaxStartups in sshd_config, or a ban of this host",
+            )
+            .and_any_run(),
             Cause::Authentication => lasting(
                 "the node refuses the login",
-                "install this user's ssh key there; one with a passphrase needs an ssh-agent, or a key without one",
+                "install this user's ssh key there; one with a passphrase needs an ssh-agent, or a key without one; if the \
+                 key is there, the log of its ssh server says what is wrong",
             )
             .and_any_run(),
             Cause::KeyOpen => {
@@ -312,6 +322,10 @@ impl Cause {
             Cause::TargetFull => {
                 passing("the node is full", "make room at the node, or exclude what need not be there")
             }
+            Cause::TooLarge => lasting(
+                "the node takes no file of this size",
+                "exclude it by `rexcludes`; FAT takes less than 4 GiB a file, an account what `ulimit -f` allows",
+            ),
             Cause::TargetReadOnly => passing("the node is read-only", "remount it writable"),
             Cause::Timeout => passing("the node does not answer", "").and_any_run(),
             Cause::Killed => passing("rsync was killed", ""),
@@ -355,6 +369,7 @@ impl Cause {
         matches!(
             self,
             Cause::TargetFull
+                | Cause::TooLarge
                 | Cause::TargetReadOnly
                 | Cause::TargetRefused
                 | Cause::Unwritable
@@ -369,7 +384,10 @@ impl Cause {
 
     /// Whether it may pass in a moment, as a connection that breaks does: then it is worth no line before the next try.
     pub fn is_hiccup(self) -> bool {
-        matches!(self, Cause::Killed | Cause::Closed | Cause::Silent | Cause::Vanished | Cause::RejectsMissing)
+        matches!(
+            self,
+            Cause::Killed | Cause::Closed | Cause::Silent | Cause::Dropped | Cause::Vanished | Cause::RejectsMissing
+        )
     }
 
     /// Whether it says no more than that a run broke. What broke it may have been told by the run before.

@@ -130,7 +130,13 @@ const WAY: &[Reading] = &[
     says("Network is unreachable", Cause::Unreachable),
     says("Connection timed out", Cause::Unreachable),
     says("Operation timed out", Cause::Unreachable),
+    says("^channel {}: open failed: administratively prohibited", Cause::Unreachable)
+        .cured_by("let the jump host forward: AllowTcpForwarding in sshd_config there, no restriction of the key"),
+    says("^kex_exchange_identification: ", Cause::Dropped),
+    says("^ssh_exchange_identification: ", Cause::Dropped),
     // The account.
+    says("^channel {}: open failed: connect failed: open failed", Cause::NoShell)
+        .cured_by("raise MaxSessions in sshd_config there"),
     says("^the node prints 'This...'", Cause::NoShell),
     says("^This account is ", Cause::NoShell),
     says("^This service allows sftp connections only", Cause::NoShell),
@@ -168,6 +174,9 @@ const WAY: &[Reading] = &[
     says("rsync: unrecognized option", Cause::OpenRsync),
     says("rsync: unknown option -- ", Cause::OpenRsync),
     says("^usage: {}rsync [-", Cause::OpenRsync),
+    says("error while loading shared libraries: {}: failed to map segment", Cause::RemoteRsyncBroken)
+        .with_code(UNGREETED)
+        .cured_by("let the account have more memory there (ulimit -v), or remount what it is on without noexec"),
     says("error while loading shared libraries", Cause::RemoteRsyncBroken).with_code(UNGREETED),
     says("^bash: line {}: {}: cannot execute", Cause::RemoteRsyncBroken).with_code(UNGREETED),
     says("^bash: line {}: {}: Permission denied", Cause::RemoteRsyncBroken).with_code(UNGREETED),
@@ -224,7 +233,15 @@ const RUN: &[Reading] = &[
     says("failed to open include file {}:", Cause::Usage),
     says(": No space left on device (", Cause::TargetFull),
     says(": Disk quota exceeded (", Cause::TargetFull),
+    says("write failed on \"{}\"{}: File too large (", Cause::TooLarge),
     says(": Read-only file system (", Cause::TargetReadOnly),
+    says("cannot stat destination \"{}\": Permission denied (", Cause::TargetRefused)
+        .cured_by("let that user through each directory above it there (chmod o+x); `namei -l {0}` shows them"),
+    says("cannot stat destination \"{}\": Not a directory (", Cause::TargetRefused)
+        .cured_by("{0} or a part of it is a file there: move that away, or correct `rpath` or the node"),
+    says("mkdir \"{}\"{} failed: File exists (", Cause::TargetRefused).with_code(&[11]).cured_by(
+        "{0} is a symlink that leads nowhere, or a file: make or mount there what it points to, or correct `rpath`",
+    ),
     says("io timeout", Cause::Timeout),
     says("^ERROR: daemon refused to receive ", Cause::NodeExcludes),
     says("mkdir \"{}\"{} failed: No such file or directory", Cause::NoParent).with_code(&[11]),

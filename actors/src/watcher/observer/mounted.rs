@@ -37,9 +37,14 @@ impl Observer {
     /// A watched directory was on a file system that is mounted no longer. Each directory of it says so: with the first one
     /// the watches of all are given up.
     pub(super) fn unmounted(&mut self, watch: i32, now: Instant) {
+        if matches!(self.presence, Presence::Here { .. }) {
+            self.check_root(now);
+        }
         self.compare_mounts(now);
+        // What went with the file system of the root comes back with it, and is not hidden then.
+        let is_here = matches!(self.presence, Presence::Here { .. });
         // The kernel's list did not tell, or cannot be read.
-        if let Some(dir) = self.dirs.by_watch(watch) {
+        if let Some(dir) = self.dirs.by_watch(watch).filter(|_| is_here) {
             self.hide(self.dirs.path(dir), now);
         }
     }

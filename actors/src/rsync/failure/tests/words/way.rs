@@ -22,7 +22,7 @@ fn the_way_to_a_node_by_openssh_9_2() {
         // StrictHostKeyChecking=no, and a key that another host does not take.
         (255, &[CHANGED, DENIED, LEFT], Cause::HostKeyChanged, "@    WARNING: REMOTE HOST", "ssh-keygen -R HOST"),
         (255, &["Host key verification failed.\n", LEFT], Cause::HostKeyUnknown, "Host key ver", "log in once by hand"),
-        (255, &[DENIED, LEFT], Cause::Authentication, "root@h: Permission denied (publickey", "passphrase"),
+        (255, &[DENIED, LEFT], Cause::Authentication, "root@h: Permission denied (publickey", "ssh server says"),
         (
             255,
             &[
@@ -84,6 +84,43 @@ fn the_way_to_a_node_by_openssh_9_2() {
             Cause::UnknownHost,
             "ssh: Could not resolve",
             "",
+        ),
+        // MaxStartups.
+        (
+            255,
+            &[
+                "kex_exchange_identification: read: Connection reset by peer\n",
+                "Connection reset by 127.0.0.1 port 14523\n",
+                LEFT,
+            ],
+            Cause::Dropped,
+            "kex_exchange_identification: read: Connection reset by peer",
+            "MaxStartups",
+        ),
+        // MaxSessions 0.
+        (
+            255,
+            &[
+                "mux_client_request_session: session request failed: Session open refused by peer\n",
+                "channel 0: open failed: connect failed: open failed\n",
+                LEFT,
+            ],
+            Cause::NoShell,
+            "channel 0: open failed",
+            "raise MaxSessions",
+        ),
+        // A jump host that may not forward.
+        (
+            255,
+            &[
+                "channel 0: open failed: administratively prohibited: open failed\n",
+                "stdio forwarding failed\n",
+                "kex_exchange_identification: Connection closed by remote host\n",
+                LEFT,
+            ],
+            Cause::Unreachable,
+            "channel 0: open failed: administratively prohibited",
+            "AllowTcpForwarding",
         ),
         (
             255,
