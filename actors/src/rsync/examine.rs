@@ -18,12 +18,12 @@ use super::complaint;
 use super::failure::{Cause, Failure};
 use super::greeting::Greeting;
 use super::node::Kind;
-use super::output::Line;
+use super::output::{Line, difference};
 use super::recipe::Question;
 use super::run::{Finished, PATIENCE, Patience};
 use super::version::Version;
 use super::{Deletions, Ears, Rsync};
-use crate::path::{Escaped, RelPath};
+use crate::path::Escaped;
 
 /// What `--check` learns about a node without a change there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,11 +67,11 @@ struct Heard {
 impl Heard {
     fn hear(&mut self, said: &[u8]) {
         self.protocol = self.protocol.or(Greeting::read(said).and_then(Greeting::protocol));
+        // The run also tells of entries that are as they should be.
+        let differs = || difference(said).is_some_and(|(path, _)| path.is_root());
         match Line::parse(said) {
             Line::MadeMirror => self.mirror = Mirror::Absent,
-            Line::Sent(path, _) if path == RelPath::root() && self.mirror == Mirror::Equal => {
-                self.mirror = Mirror::Other
-            }
+            _ if self.mirror == Mirror::Equal && differs() => self.mirror = Mirror::Other,
             _ => (),
         }
     }
@@ -132,6 +132,7 @@ mod tests {
     fn the_lines_of_a_dry_run_say_whether_there_is_a_mirror() {
         for (lines, expected) in [
             (&[&b"(Client) Protocol versions: remote=32, negotiated=32"[..]][..], Mirror::Equal),
+            (&[b".d          |40|0|./"], Mirror::Equal),
             (&[b".d..t......|40|0|./"], Mirror::Other),
             (&[b"created directory /m", b"cd+++++++++|60|0|./"], Mirror::Absent),
         ] {

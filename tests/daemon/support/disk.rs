@@ -25,7 +25,7 @@ impl Kind {
     /// What a configuration for such a node has in `extra`.
     pub fn extra(self) -> &'static str {
         match self {
-            Kind::Exfat => "--no-perms --no-links --modify-window=2",
+            Kind::Exfat => "--no-perms --modify-window=2",
             Kind::Ntfs => "--modify-window=0",
         }
     }
