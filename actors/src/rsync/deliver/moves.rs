@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 
 use slog::debug;
 
-use super::Runs;
+use super::{Names, Runs};
 use crate::filter::rules;
 use crate::path::RelPath;
 use crate::rsync::blame::{Blame, blame};
 use crate::rsync::failure::Failure;
+use crate::rsync::names::folded;
 use crate::rsync::output::{self, Line};
 use crate::rsync::recipe::Recipe;
 use crate::rsync::run::Code;
@@ -164,7 +165,12 @@ impl Rsync {
         runs: &mut Runs,
     ) -> Result<(BTreeSet<RelPath>, bool), Failure> {
         let may_name = |old: &RelPath| !self.site.excludes.excludes(old, false) && !covers(&plan.protected, old);
-        let (first, second) = twins(plan.renamed.iter().filter(|(_, rename)| may_name(&rename.old)));
+        // rename(2) leaves both names of one inode as they are: where both are one entry, rsync's temporary name would stay.
+        let is_one = |new: &RelPath, old: &RelPath| {
+            self.names.get() != Names::Apart && folded(new.as_bytes()) == folded(old.as_bytes())
+        };
+        let can_be_linked = |(new, rename): &(&RelPath, &Rename)| may_name(&rename.old) && !is_one(new, &rename.old);
+        let (first, second) = twins(plan.renamed.iter().filter(can_be_linked));
         let mut linked = BTreeSet::new();
         for twins in [first, second].into_iter().filter(|twins| !twins.is_empty()) {
             let links = Links { twins, stored: Stored::default() };
