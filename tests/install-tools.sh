@@ -18,6 +18,13 @@ if [[ $purpose == test ]]; then
     if command -v apt-get >/dev/null; then
         [[ -x /usr/bin/python3 ]] || missing+=(python3)
         [[ -x /usr/bin/man ]] || missing+=(man-db)
+        # For nodes that ignore case.
+        [[ -x /usr/bin/lowntfs-3g || -x /bin/lowntfs-3g ]] || missing+=(ntfs-3g)
+        [[ -x /usr/sbin/mount.exfat-fuse || -x /sbin/mount.exfat-fuse ]] || missing+=(exfat-fuse)
+        [[ -x /usr/sbin/mkfs.exfat || -x /sbin/mkfs.exfat ]] || missing+=(exfatprogs)
+        # For what they say when they refuse.
+        [[ -x /usr/bin/dbclient ]] || missing+=(dropbear-bin)
+        [[ -x /usr/bin/sudo ]] || missing+=(sudo)
     fi
 fi
 if [[ $purpose == bench ]]; then
