@@ -4,7 +4,7 @@
 //! - [`heard`]: what the rsync runs of a node said that they changed.
 //! - [`barrier`]: which of it a node may still lack, so that it is not told yet.
 //! - [`runner`]: when the program is run, and what becomes of what it was told when it fails.
-//! - [`program`]: what keeps it from being started.
+//! - `program`: what keeps it from being started.
 //! - [`run`]: one run of it, the only part that does anything.
 //! - [`teller`]: a barrier and a runner together, and what the status says of them.
 

@@ -1,6 +1,6 @@
 //! Names that directories were moved away from. Where moves are not mirrored, such a name on the node is neither
 //! sent nor deleted, until it exists again or the whole tree was reconciled. What differs by that is counted in
-//! [`Unmirrored`]. A plain data structure.
+//! `Unmirrored`. A plain data structure.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
