@@ -70,7 +70,7 @@ pub struct SyncActor {
     _obituary: Obituary,
 }
 
-/// What a run stored at the node.
+/// The extent to which a run stored what it had for the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stored {
     /// All of it, or some, with what had failed before if that still waits.

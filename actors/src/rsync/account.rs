@@ -28,7 +28,7 @@ impl Rsync {
         }
     }
 
-    /// What a finished run means; `None` if it was a success. Where the node denied something, the failure names the mirror
+    /// The failure of a finished run; `None` if it was a success. Where the node denied something, the failure names the mirror
     /// and the account.
     pub(super) fn failure_of(&self, finished: &Finished) -> Option<Failure> {
         let failure = Failure::of(finished)?;

@@ -7,7 +7,7 @@ use super::node::Node;
 use super::temporary;
 use crate::path::RelPath;
 
-/// What an error output blames.
+/// The paths that an error output blames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Blame {
     /// These paths; whatever else was listed is done.
@@ -70,8 +70,8 @@ pub(super) fn blame(stderr: &[u8], source: &[u8], node: &Node, originals: impl F
     if paths.is_empty() { Blame::Anything } else { Blame::Paths(paths.into_iter().collect()) }
 }
 
-/// What rsync can be told again, in a list or a pattern: it takes no path of PATH_MAX bytes (path_resolution(7)) or more. Of a
-/// longer one the deepest directory that leaves room for a name.
+/// A path that rsync can be told again, in a list or a pattern: it takes none of PATH_MAX bytes (path_resolution(7)) or
+/// more. Of a longer one the deepest directory that leaves room for a name.
 fn shortened(path: RelPath) -> RelPath {
     const MOST: usize = 4096 - 256;
     let fits = |path: &RelPath| path.as_bytes().len() <= MOST;

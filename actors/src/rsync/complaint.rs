@@ -13,7 +13,7 @@ pub(super) struct Complaint {
     pub name: Option<Vec<u8>>,
     /// The end at which it failed, if the line tells.
     pub end: Option<End>,
-    /// What was tried.
+    /// The call that failed.
     pub act: Act,
     /// Why it failed.
     pub why: Why,
@@ -28,7 +28,7 @@ pub(super) enum End {
     Node,
 }
 
-/// What was tried with an entry.
+/// A call about an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Act {
     /// To make it in its directory.
@@ -120,7 +120,7 @@ fn why(line: &[u8]) -> Why {
     }
 }
 
-/// Who says it, which 3.2.0 and newer write in front: `[sender]`, `[receiver]`, `[generator]`.
+/// The text without its speaker, which 3.2.0 and newer write in front: `[sender]`, `[receiver]`, `[generator]`; and its end.
 fn said_by(text: &[u8]) -> (&[u8], Option<End>) {
     let ends = [(&b"[sender] "[..], End::Source), (b"[receiver] ", End::Node), (b"[generator] ", End::Node)];
     let told = ends.into_iter().find_map(|(word, end)| Some((text.strip_prefix(word)?, Some(end))));
@@ -157,7 +157,7 @@ impl Format {
         Some(Some(&quoted[..end?]))
     }
 
-    /// Whether this can stand behind the closing quote of the name.
+    /// Tells if this can stand behind the closing quote of the name.
     fn follows(&self, after: &[u8]) -> bool {
         let in_module = after.strip_prefix(b" (in ").and_then(|rest| Some(&rest[find(rest, b")")? + 1..]));
         let after = in_module.unwrap_or(after);

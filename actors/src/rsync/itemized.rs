@@ -1,5 +1,5 @@
-//! What a run itemized. That is its plan: rsync prints a line before the receiver has stored anything. What counts in the end
-//! is what it does not blame.
+//! The entries that a run itemized. They are its plan: rsync prints a line before the receiver has stored anything. In the
+//! end those count that it does not blame.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -13,7 +13,7 @@ const KNOWN: usize = 50_000;
 /// Entries whose names are kept, to find one that is not blamed.
 const NAMED: usize = 100;
 
-/// What a run itemized.
+/// The entries that a run itemized.
 #[derive(Debug, Default)]
 pub(super) struct Itemized {
     tally: Tally,
@@ -22,7 +22,7 @@ pub(super) struct Itemized {
     hasher: RandomState,
 }
 
-/// What was said of one entry.
+/// The line of one entry.
 #[derive(Debug, Clone, Copy)]
 struct Item {
     bytes: u64,
@@ -49,7 +49,8 @@ impl Itemized {
         }
     }
 
-    /// What is done, when the run has ended and blames this. Where anything may have failed, nothing was seen to be done.
+    /// The part that was done, when the run has ended and blames this. Where anything may have failed, nothing was seen to
+    /// be done.
     pub fn done(&self, blamed: &Blame) -> Tally {
         let mut tally = self.tally;
         let Blame::Paths(paths) = blamed else { return Tally { made_mirror: tally.made_mirror, ..Tally::default() } };
@@ -68,7 +69,7 @@ impl Itemized {
         tally
     }
 
-    /// Whether an entry is known that is neither blamed nor above or below what is. Of those after the first, only what is
+    /// Tells if an entry is known that is neither blamed nor above or below what is. Of those after the first, only what is
     /// above.
     pub fn any_beside(&self, blamed: &Blame) -> bool {
         let Blame::Paths(paths) = blamed else { return false };
@@ -76,13 +77,13 @@ impl Itemized {
         self.names.iter().any(|path| !blamed.touches(path)) || self.has_unnamed_beside(touched())
     }
 
-    /// Whether an entry is known that is not blamed by its name.
+    /// Tells if an entry is known that is not blamed by its name.
     pub fn any_not_named(&self, blamed: &Blame) -> bool {
         let Blame::Paths(paths) = blamed else { return false };
         self.names.iter().any(|path| !paths.contains(path)) || self.has_unnamed_beside(paths.iter().cloned())
     }
 
-    /// Whether an entry of which no name is kept is none of these.
+    /// Tells if an entry of which no name is kept is none of these.
     fn has_unnamed_beside(&self, paths: impl Iterator<Item = RelPath>) -> bool {
         if self.known.len() <= self.names.len() {
             return false;

@@ -12,7 +12,7 @@ use crate::path::RelPath;
 /// Entries that have to lack their attributes before that is taken for a trait of the node.
 const SOME: usize = 2;
 
-/// What of a run the node refused.
+/// The extent to which a node refused a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// Nothing, or single entries.
@@ -55,7 +55,7 @@ pub(super) fn refusal(
     }
 }
 
-/// Whether what was denied shows that the mirror as a whole may not be written: its root, or directories in several of its
+/// Tells if what was denied shows that the mirror as a whole may not be written: its root, or directories in several of its
 /// parts. One directory that belongs to somebody else is a matter of its own.
 fn is_whole(denied: &[Complaint], inside: impl Fn(&[u8]) -> Option<RelPath>) -> bool {
     let changes = denied.iter().filter(|complaint| matches!(complaint.act, Act::Make | Act::Delete));

@@ -118,7 +118,7 @@ impl Health {
         }
     }
 
-    /// Whether the node is known to fail for the reason that a run gives.
+    /// Tells if the node is known to fail for the reason that a run gives.
     pub fn explains(&self, failure: Option<&Failure>) -> bool {
         let Health::BackingOff { cause, .. } = self else { return false };
         let is_same = |failure: &Failure| failure.cause == Cause::Partial || failure.cause == *cause;
