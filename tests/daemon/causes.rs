@@ -234,7 +234,7 @@ fn every_way_that_an_rsync_daemon_can_fail_is_told_by_its_own_cause_and_cure() {
 /// What `--check` says of the only node.
 fn checked(site: &Site) -> String {
     let said = site.run(&["--check"]).stdout;
-    said.lines().find(|line| line.starts_with("node ")).unwrap_or(&said).to_owned()
+    said.lines().find(|line| line.trim_start_matches("error: ").starts_with("node ")).unwrap_or(&said).to_owned()
 }
 
 #[test]
