@@ -17,11 +17,6 @@ impl Kind {
     /// All of them.
     pub const ALL: [Kind; 2] = [Kind::Exfat, Kind::Ntfs];
 
-    /// Whether it lists names as they were made.
-    pub fn keeps_case(self) -> bool {
-        self == Kind::Exfat
-    }
-
     /// What a configuration for such a node has in `extra`.
     pub fn extra(self) -> &'static str {
         match self {
