@@ -124,7 +124,7 @@ pub(super) const REFUSED_VALUES: &[(&str, Wrong, &str, &str)] = &[
         "checksum-choice cc",
         Wrong::Among("none"),
         "files could not be compared by content, nor checked as they are sent",
-        "give --checksum-choice a checksum, such as xxh64, or leave it out",
+        "leave it out, or name a checksum: --checksum-choice=xxh64",
     ),
     // The coarsest times that a file system keeps are two seconds apart (FAT).
     (

@@ -173,6 +173,7 @@ const WAY: &[Reading] = &[
     // The node's rsync.
     says("rsync: unrecognized option", Cause::OpenRsync),
     says("rsync: unknown option -- ", Cause::OpenRsync),
+    says("rsync: invalid option -- ", Cause::OpenRsync),
     says("^usage: {}rsync [-", Cause::OpenRsync),
     says("error while loading shared libraries: {}: failed to map segment", Cause::RemoteRsyncBroken)
         .with_code(UNGREETED)

@@ -94,6 +94,14 @@ fn accounts_and_shells() {
             "install rsync itself",
         ),
         (12, &["rsync: unrecognized option `--log-format=%i'\n", LEFT], Cause::OpenRsync, "rsync: unrec", ""),
+        // Its newest, of 2026, to a client of 3.5.0.
+        (
+            12,
+            &["/opt/openrsync: invalid option -- '@'\nusage: openrsync [-DFP]\n", LEFT],
+            Cause::OpenRsync,
+            "/opt/openrsync: invalid option -- '@'",
+            "install rsync itself",
+        ),
     ]);
 }
 
