@@ -22,6 +22,7 @@ use self::report::Report;
 use crate::config::Service;
 use crate::control::{Answer, Request, ask};
 use crate::exit::Exit;
+use crate::exposed;
 use crate::once::sound_root;
 
 /// How far the check goes.
@@ -43,7 +44,12 @@ pub async fn check(config: &Path, mut site: Site, service: &Service, version: Ve
         _ => None,
     };
     match scope.node {
-        None => own(&site, service, running.as_ref().map(|status| status.pid), &mut report).await,
+        None => {
+            for exposed in exposed::look(config, &site) {
+                report.warning(format!("{exposed}; {}", exposed::cure()));
+            }
+            own(&site, service, running.as_ref().map(|status| status.pid), &mut report).await;
+        }
         Some(name) => {
             let names: Vec<String> =
                 site.nodes.iter().map(|node| Escaped(node.name().as_bytes()).to_string()).collect();

@@ -5,6 +5,7 @@ mod answer;
 mod history;
 mod host;
 mod metrics;
+mod seats;
 #[cfg(test)]
 mod tests;
 
@@ -27,11 +28,10 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::control::Desk;
 use history::History;
+use seats::{Place, Seats};
 
 /// Between two tries to listen at an address that is in use, and after a process had no descriptor left.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
-/// Connections at once; more wait in the kernel's queue.
-const CONNECTIONS: usize = 64;
 /// How long a client may take to send the head of a request; an idle connection is closed after as long.
 const HEAD_TIME: Duration = Duration::from_secs(5);
 /// How long a connection may last: a client that does not read its answer must not keep others out. A page that is open
@@ -135,15 +135,13 @@ async fn serve(address: SocketAddr, shared: Rc<Shared>, log: Logger) {
     }
     // Dropped with this task, and the connections with it.
     let mut connections = JoinSet::new();
+    let seats = Seats::default();
     loop {
-        while connections.len() >= CONNECTIONS {
-            connections.join_next().await;
-        }
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn_local(converse(stream, shared.clone()));
-                }
+                Ok((stream, from)) => seats.seat(from.ip().to_canonical(), |place| {
+                    connections.spawn_local(converse(stream, place, shared.clone()))
+                }),
                 // One that is gone already costs nothing; without a descriptor left, trying at once would.
                 Err(why) if is_of_client(&why) => (),
                 Err(why) => {
@@ -189,12 +187,12 @@ pub fn cure(why: io::ErrorKind) -> &'static str {
     }
 }
 
-async fn converse(stream: TcpStream, shared: Rc<Shared>) {
+async fn converse(stream: TcpStream, place: Rc<Place>, shared: Rc<Shared>) {
     // By which address it came, not which is listened at: 0.0.0.0 is reached by the loopback address, too.
     let is_local = stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
     let service = service_fn(move |request| {
-        let shared = shared.clone();
-        async move { Ok::<_, Infallible>(answer::answer(&request, is_local, &shared).await) }
+        let (place, shared) = (place.clone(), shared.clone());
+        async move { Ok::<_, Infallible>(place.answer(answer::answer(&request, is_local, &shared)).await) }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_SIZE);

@@ -9,6 +9,7 @@ mod config;
 mod control;
 mod exit;
 mod explain;
+mod exposed;
 mod listen;
 mod logging;
 #[cfg(test)]
@@ -81,6 +82,7 @@ async fn carry_out(options: &Options, configuration: Configuration, log: &Log) -
         advice::print(&configuration.warnings, &configuration.site);
     } else {
         advice::log(&configuration.warnings, &log.logger);
+        exposed::log(options.config(), &configuration.site, &log.logger);
     }
     let version = match program::version(&configuration.site.rsync).await {
         Ok(version) => version,

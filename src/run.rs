@@ -19,7 +19,7 @@ use crate::listen::Page;
 use crate::logging::Log;
 use crate::notify::Notify;
 use crate::terminal::Terminal;
-use crate::{advice, program, status};
+use crate::{advice, exposed, program, status};
 
 /// The signals that ask for a stop.
 pub struct StopSignals {
@@ -205,6 +205,7 @@ impl Process<'_> {
         };
         let Some((Configuration { site, service, warnings }, version)) = read else { return HungUp::Refused };
         advice::log(&warnings, &self.voice.logger);
+        exposed::log(self.path, &site, &self.voice.logger);
         if site.excludes != self.site.excludes {
             advice::look(site.excludes.clone(), &site.wpath, &self.voice.logger);
         }

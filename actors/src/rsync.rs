@@ -4,12 +4,15 @@ mod account;
 pub mod audience;
 pub mod blame;
 pub mod children;
+mod claims;
 mod complaint;
 mod connection;
 mod deliver;
 mod examine;
 pub mod extra;
 pub mod failure;
+#[cfg(test)]
+mod fuzz;
 mod greeting;
 mod greeting_time;
 mod itemized;
@@ -47,6 +50,7 @@ use tokio::sync::Notify;
 
 use self::audience::{Audience, Counter};
 use self::children::Children;
+use self::claims::{Bearing, Claims};
 use self::deliver::{Names, Seen, sample};
 use self::examine::Remote;
 pub use self::examine::{Examination, Finding, Link, Mirror, Place, Probe, Probed, Rewritten, own_name};
@@ -282,7 +286,7 @@ impl Rsync {
         if order.recipe.verifies() {
             process.yield_to_others();
         }
-        self.finish(process, &list, patience, ears).await
+        self.finish(process, &list, &Claims::of(order.recipe, &list), patience, ears).await
     }
 
     /// The directory of the source.
@@ -304,6 +308,7 @@ impl Rsync {
         self: &Rc<Self>,
         process: Process,
         list: &[u8],
+        claims: &Claims<'_>,
         patience: Patience,
         ears: &mut Ears<'_>,
     ) -> Result<Finished, Failure> {
@@ -317,7 +322,11 @@ impl Rsync {
                 self.hear_protocol(greeting.protocol());
                 greets.heard();
             }
-            (ears.line)(said);
+            let bearing = claims.bearing(said);
+            if bearing != Bearing::Foreign {
+                (ears.line)(said);
+            }
+            bearing
         };
         let finished = process.finish(list, patience, line, worked).await;
         greets.ended(&finished);

@@ -8,6 +8,7 @@
 mod compare;
 mod listing;
 pub mod memory;
+mod own;
 mod record;
 pub mod stamp;
 pub mod store;

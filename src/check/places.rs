@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use inosync_actors::rsync::own_name;
 use inosync_actors::site::Site;
+use inosync_actors::state::store;
 use rustix::fs::{Access, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -51,11 +52,16 @@ pub fn state(site: &Site, report: &mut Report) {
     let directory = file.parent().unwrap_or(file);
     let wrong = match usable(directory) {
         Err(unusable) => Some(unusable.to_string()),
-        Ok(_) => match File::options().read(true).write(true).open(file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Some(format!("{} cannot be opened by {}: {error}", shown(file), own_name()))
+        Ok(_) => match store::inspect(file) {
+            Err(refused) => {
+                return report.fault(format!("state: {refused}: without the state each start compares everything"));
             }
-            _ => None,
+            Ok(()) => match File::options().read(true).write(true).open(file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Some(format!("{} cannot be opened by {}: {error}", shown(file), own_name()))
+                }
+                _ => None,
+            },
         },
     };
     match wrong {

@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use inosync_actors::path::Escaped;
 use rustix::fs::{Mode, OFlags};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
 use super::{Answer, Request, SOCKET};
 
+/// The most that is read of an answer, in bytes: some kilobytes for each node.
+const LONGEST: u64 = 16 * 1024 * 1024;
 /// How long a daemon may take to answer; it asks the nodes for their rsync for up to two seconds.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 
@@ -97,6 +99,6 @@ async fn converse(stream: UnixStream, request: &Request) -> io::Result<Answer> {
     asked.push(b'\n');
     writer.write_all(&asked).await?;
     let mut line = String::new();
-    BufReader::new(reader).read_line(&mut line).await?;
+    BufReader::new(reader).take(LONGEST).read_line(&mut line).await?;
     Ok(serde_json::from_str(&line)?)
 }

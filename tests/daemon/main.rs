@@ -7,6 +7,7 @@ mod causes;
 mod check;
 mod command_line;
 mod dir_moves;
+mod ears;
 mod excludes;
 mod failures;
 mod files;

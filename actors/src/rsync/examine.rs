@@ -14,6 +14,7 @@ pub(super) use self::links::links_of;
 pub use self::links::{Link, Rewritten};
 pub use self::probe::{Place, Probe, Probed};
 pub use self::user::own_name;
+use super::claims::Claims;
 use super::complaint;
 use super::failure::{Cause, Failure};
 use super::greeting::Greeting;
@@ -106,7 +107,7 @@ impl Rsync {
         let invocation = self.context(false).question(question);
         let mut ears = Ears { line: &mut |said| heard.hear(said), worked: None };
         let process = self.process(self.source()?, &invocation.arguments)?;
-        let finished = self.finish(process, &invocation.list, Patience::of(PATIENCE), &mut ears).await?;
+        let finished = self.finish(process, &invocation.list, &Claims::ANY, Patience::of(PATIENCE), &mut ears).await?;
         Ok((finished, heard))
     }
 }

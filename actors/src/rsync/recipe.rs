@@ -100,6 +100,19 @@ impl Recipe {
         matches!(self, Recipe::Missing | Recipe::Deletions29)
     }
 
+    /// Whether rsync reads what to do from its standard input.
+    pub(super) fn is_listed(self) -> bool {
+        !matches!(self, Recipe::Build | Recipe::Full | Recipe::DryRun | Recipe::Verify)
+    }
+
+    /// Whether it sends, or compares, what is below what is listed.
+    pub(super) fn sends_below(self) -> bool {
+        matches!(
+            self,
+            Recipe::Subtrees | Recipe::SubtreesRewritten | Recipe::Levels | Recipe::ByLevels | Recipe::VerifyLevels
+        )
+    }
+
     /// Whether it deletes what it does not find in the source, or says what it would delete.
     fn deletes_extras(self) -> bool {
         matches!(self, Recipe::Subtrees | Recipe::Levels | Recipe::Full | Recipe::DryRun) || self.verifies()
@@ -174,7 +187,7 @@ impl Context<'_> {
         arguments.push("--".into());
         // rsync is started in the source: whatever happens to its name meanwhile, this is the directory that was checked.
         // With a list, `./` would make it enter the source once more by its name; without one, `.` would send it as a name.
-        arguments.push(if is_listed(recipe) { "." } else { "./" }.into());
+        arguments.push(if recipe.is_listed() { "." } else { "./" }.into());
         arguments.push(self.node.dest().to_owned());
         Invocation { arguments, list }
     }
@@ -289,7 +302,7 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
         }
         Subtrees | SubtreesRewritten | Build | Full | DryRun | Verify => vec!["--recursive"],
     };
-    if is_listed(recipe) {
+    if recipe.is_listed() {
         options.extend(["--from0", "--files-from=-"]);
     }
     match recipe {
@@ -329,11 +342,6 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
     }
     options.push("--out-format=%i|%l|%b|%n");
     options
-}
-
-/// Whether rsync reads what to do from its standard input.
-fn is_listed(recipe: Recipe) -> bool {
-    !matches!(recipe, Recipe::Build | Recipe::Full | Recipe::DryRun | Recipe::Verify)
 }
 
 /// The list for every recipe that takes one, but [`Recipe::Levels`] and [`Recipe::Deletions29`]. `root`: the attributes of the root go with it.

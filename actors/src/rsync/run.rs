@@ -2,6 +2,7 @@
 //! others.
 
 mod line;
+mod lines;
 mod watch;
 
 use std::cell::{Cell, RefCell};
@@ -14,12 +15,16 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, setpriority_pgrp};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncWriteExt};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::Notify;
 
-use self::watch::{Life, Subject, stalled};
+use self::lines::{Lines, Text};
+use self::watch::{Life, Stall, Subject, stalled};
 pub use self::watch::{PATIENCE, Patience};
 use super::children::{Children, Group};
+use super::claims::Bearing;
+use super::complaint::Complaint;
 use super::greeting::Greeting;
 use super::noise::is_noise;
 use super::recipe::Invocation;
@@ -31,6 +36,13 @@ const STDERR_LIMIT: usize = 256 * 1024;
 pub(super) const MORE_WAS_SAID: &[u8] = b"\nrsync: more was said than is kept\n";
 /// How long after rsync's end its output may stay open: whatever it started may hold it and live on.
 const LINGER: Duration = Duration::from_millis(200);
+
+/// By so much what no rsync ever says counts for more than what tells nothing.
+const NEVER_SAID: u64 = 64;
+/// So many bytes are read before others on this thread have a turn: one that floods is always ready.
+const TURN: u64 = 32 * 1024;
+/// The most that is read of an rsync that waits and is not greeted, in bytes: a message of the day is short.
+const IDLE_TALK: u64 = 1024 * 1024;
 
 /// The lowest priority (nice(1)); that of the disk follows it (ioprio_set(2)).
 const LOWEST: i32 = 19;
@@ -70,10 +82,10 @@ pub struct Connected {
 pub struct Process {
     group: Group,
     stdin: Option<ChildStdin>,
-    stdout: Option<BufReader<ChildStdout>>,
+    stdout: Option<Lines<ChildStdout>>,
     stderr: Option<ChildStderr>,
-    /// What came of a line that is not complete.
-    partial: Vec<u8>,
+    /// How much came of what tells nothing, in bytes.
+    idle_talk: u64,
     /// Whether rsync says when the other end has answered: what comes before that is not rsync's own.
     greets: bool,
     /// What it said of that.
@@ -96,9 +108,13 @@ pub async fn run(
     program: &Path,
     directory: Option<OwnedFd>,
     invocation: Invocation,
-    line: impl FnMut(&[u8]),
+    mut line: impl FnMut(&[u8]),
 ) -> io::Result<Finished> {
     let process = Process::start(children, program, directory, &invocation.arguments)?;
+    let line = |text: &[u8]| {
+        line(text);
+        Bearing::Nothing
+    };
     process.finish(&invocation.list, Patience::of(PATIENCE), line, || ()).await
 }
 
@@ -121,14 +137,14 @@ impl Process {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut group = children.start(&mut command, directory)?;
         let (stdin, stdout, stderr) = group.pipes();
-        let stdout = stdout.map(BufReader::new);
+        let stdout = stdout.map(|stdout| Lines::of(stdout, b"\n"));
         let greets = arguments.iter().any(|word| word == Process::DEBUG);
         Ok(Process {
             group,
             stdin,
             stdout,
             stderr,
-            partial: Vec::new(),
+            idle_talk: 0,
             greets,
             greeting: None,
             stage: None,
@@ -181,43 +197,40 @@ impl Process {
         let _ = setpriority_pgrp(Pid::from_raw(self.id()), LOWEST);
     }
 
-    /// Waits while nothing is fed to it, until it is connected (`Some`) or ends (`None`). May be dropped and called again.
+    /// Waits while nothing is fed to it, until it is connected (`Some`) or ends (`None`), or says what no rsync says that
+    /// waits. May be dropped and called again.
     pub async fn idle(&mut self) -> Option<Connected> {
-        loop {
-            match self.idle_line().await {
-                Ok(Some(said)) => match Greeting::read(&said) {
-                    Some(greeting @ Greeting::Protocol(protocol)) => {
-                        (self.greeting, self.read) = (Some(greeting), Life::read(self.id()));
-                        return Some(Connected { protocol });
-                    }
-                    // It ends by itself.
-                    Some(Greeting::Text(_)) | None => (),
-                },
-                Ok(None) | Err(_) => return None,
+        let stdout = self.stdout.as_mut()?;
+        while self.idle_talk < IDLE_TALK {
+            let text = stdout.next().await?;
+            self.idle_talk += text.len();
+            let greeting = match text {
+                Text::Line(line) => Greeting::read(line),
+                Text::Dropped(_) => None,
+            };
+            // What is no rsync ends by itself.
+            if let Some(greeting @ Greeting::Protocol(protocol)) = greeting {
+                (self.greeting, self.read) = (Some(greeting), Life::read(self.group.id()));
+                return Some(Connected { protocol });
             }
         }
+        None
     }
 
-    async fn idle_line(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let Some(stdout) = &mut self.stdout else { return Ok(None) };
-        let read = stdout.read_until(b'\n', &mut self.partial).await?;
-        Ok((read > 0).then(|| std::mem::take(&mut self.partial)))
-    }
-
-    /// Feeds the list and waits for the end; each line of output goes to `line`, without the newline. `worked` is called
-    /// when rsync says that its work is done and has complained of nothing. A run that hangs for longer than `patience` is
-    /// ended.
+    /// Feeds the list and waits for the end. Each line of output goes to `line`, without the newline, which says how it
+    /// bears on the run. `worked` is called when rsync says that its work is done and has complained of nothing. A run
+    /// that hangs for longer than `patience`, or says more than that of what tells nothing, is ended.
     ///
     /// # Errors
     /// When it cannot be waited for.
-    pub async fn finish(
+    pub(super) async fn finish(
         mut self,
         list: &[u8],
         patience: Patience,
-        mut line: impl FnMut(&[u8]),
+        mut line: impl FnMut(&[u8]) -> Bearing,
         worked: impl FnOnce(),
     ) -> io::Result<Finished> {
-        let said = Complaints::default();
+        let (said, talk) = (Complaints::default(), Talk::new(patience));
         // A complaint may be on its way to us when the end of the work has come already.
         let unheard = self.stderr.as_ref().and_then(|stderr| stderr.as_fd().try_clone_to_owned().ok());
         let is_heard =
@@ -241,25 +254,30 @@ impl Process {
                     if let Some(worked) = worked.take().filter(|_| is_heard() && said.is_empty()) {
                         worked();
                     }
+                    Bearing::Nothing
                 }
                 text => {
                     greeting = greeting.or_else(|| Greeting::read(text));
                     greeted.set(greeting.is_some());
                     // Else it is the greeting of somebody else: a message of the day.
-                    if greeting.is_some() || !greets {
-                        line(text);
-                    }
+                    if greeting.is_some() || !greets { line(text) } else { Bearing::Nothing }
                 }
             };
-            let partial = std::mem::take(&mut self.partial);
             // A carriage return comes before what rsync says of its progress; in names it is escaped.
-            let lines = read_lines(self.stdout.take(), partial, b"\n\r", line);
-            let pipes = async { tokio::join!(said.listen(self.stderr.take()), lines, feed) };
+            let lines = listen(self.stdout.take().map(|stdout| stdout.ended_by(b"\n\r")), line, &talk);
+            let stderr = self.stderr.take().map(|stderr| Lines::of(stderr, b"\n"));
+            let complaints = listen(stderr, |line| said.hear(line), &talk);
+            let pipes = async { tokio::join!(complaints, lines, feed) };
             tokio::pin!(pipes);
             tokio::select! {
                 _ = &mut pipes => self.group.wait().await?,
                 stall = stalled(subject, patience, || greeted.get()) => {
                     hangs = Some(stall);
+                    self.group.kill();
+                    self.group.wait().await?
+                }
+                () = talk.is_too_much() => {
+                    hangs = Some(Stall::Talkative);
                     self.group.kill();
                     self.group.wait().await?
                 }
@@ -301,19 +319,43 @@ impl Complaints {
         self.text.borrow().is_empty()
     }
 
-    async fn listen(&self, output: Option<impl AsyncRead + Unpin>) {
-        read_lines(output, Vec::new(), b"\n", |line| {
-            let mut text = self.text.borrow_mut();
-            if is_noise(line) {
-                return;
-            }
-            if text.len() + line.len() < STDERR_LIMIT {
-                text.extend([line, b"\n"].concat());
-            } else if !self.dropped.replace(true) {
-                text.extend(MORE_WAS_SAID);
-            }
-        })
-        .await;
+    /// One line. What is not kept tells nothing; nobody but rsync has so much to say.
+    fn hear(&self, line: &[u8]) -> Bearing {
+        let mut text = self.text.borrow_mut();
+        let is_kept = !is_noise(line) && text.len() + line.len() < STDERR_LIMIT;
+        if is_kept {
+            text.extend([line, b"\n"].concat());
+        } else if !is_noise(line) && !self.dropped.replace(true) {
+            text.extend(MORE_WAS_SAID);
+        }
+        match () {
+            () if is_kept => Bearing::Ours,
+            () if Complaint::read(line).is_some() => Bearing::Nothing,
+            () => Bearing::Foreign,
+        }
+    }
+}
+
+/// How much of what tells nothing a run has said. The node may say what it likes, and as much as it likes.
+struct Talk {
+    left: Cell<u64>,
+    over: Notify,
+}
+
+impl Talk {
+    fn new(patience: Patience) -> Talk {
+        Talk { left: Cell::new(patience.talk()), over: Notify::new() }
+    }
+
+    fn add(&self, bytes: u64) {
+        self.left.set(self.left.get().saturating_sub(bytes));
+        if self.left.get() == 0 {
+            self.over.notify_one();
+        }
+    }
+
+    async fn is_too_much(&self) {
+        self.over.notified().await;
     }
 }
 
@@ -324,52 +366,31 @@ pub(super) fn code(status: ExitStatus) -> Code {
     }
 }
 
-/// Hands each line to `line`, without what ended it: one of the bytes of `ends`, or the end of the output. `buffer` is what
-/// came of the first one already.
-async fn read_lines(
-    output: Option<impl AsyncRead + Unpin>,
-    mut buffer: Vec<u8>,
-    ends: &[u8],
-    mut line: impl FnMut(&[u8]),
-) {
-    let Some(output) = output else { return };
-    let mut output = BufReader::new(output);
-    while let Ok(mut read @ [_, ..]) = output.fill_buf().await {
-        let count = read.len();
-        while let Some(end) = read.iter().position(|byte| ends.contains(byte)) {
-            buffer.extend(&read[..end]);
-            line(&buffer);
-            buffer.clear();
-            read = &read[end + 1..];
+/// Hands each line to `line`, which says how it bears on the run.
+async fn listen(lines: Option<Lines<impl AsyncRead + Unpin>>, mut line: impl FnMut(&[u8]) -> Bearing, talk: &Talk) {
+    let Some(mut lines) = lines else { return };
+    let mut read = 0;
+    while let Some(text) = lines.next().await {
+        let bytes = text.len();
+        match text {
+            Text::Line(text) => match line(text) {
+                Bearing::Ours => (),
+                Bearing::Nothing => talk.add(bytes),
+                Bearing::Foreign => talk.add(bytes * NEVER_SAID),
+            },
+            Text::Dropped(_) => talk.add(bytes * NEVER_SAID),
         }
-        buffer.extend(read);
-        output.consume(count);
-    }
-    if !buffer.is_empty() {
-        line(&buffer);
+        read += bytes;
+        if read >= TURN {
+            read = 0;
+            tokio::task::yield_now().await;
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn lines_are_handed_over_whole_however_they_come() {
-        for (ends, expected) in [
-            (&b"\n"[..], &[&b"one, two"[..], b"\rthree\rfour", b"", b"five"][..]),
-            (b"\n\r", &[b"one, two", b"", b"three", b"four", b"", b"five"]),
-        ] {
-            let (mut near, far) = tokio::io::duplex(3);
-            let writes = async move {
-                near.write_all(b" two\n\rthree\rfour\n\nfive").await.unwrap();
-            };
-            let mut lines = Vec::new();
-            let reads = read_lines(Some(far), b"one,".to_vec(), ends, |line| lines.push(line.to_vec()));
-            tokio::join!(writes, reads);
-            assert_eq!(lines, expected);
-        }
-    }
 
     #[tokio::test]
     async fn what_comes_before_the_greeting_is_not_read_as_rsyncs_own_words() {
@@ -386,6 +407,44 @@ mod tests {
             let invocation = Invocation { arguments, list: Vec::new() };
             run(&Children::default(), Path::new("/bin/sh"), None, invocation, line).await.unwrap();
             assert_eq!(lines, expected, "{option}");
+        }
+    }
+
+    /// The end of a run by a script that never ends, and how many lines of it were heard.
+    async fn talks(script: &str) -> (Finished, usize) {
+        let arguments = ["-c", script, Process::DEBUG].map(OsString::from);
+        let process = Process::start(&Children::default(), Path::new("/bin/sh"), None, &arguments).unwrap();
+        let mut heard = 0;
+        let line = |_: &[u8]| {
+            heard += 1;
+            Bearing::Nothing
+        };
+        let patience = Patience::of(PATIENCE).talk_within(4 * lines::LONGEST as u64);
+        (process.finish(b"", patience, line, || ()).await.unwrap(), heard)
+    }
+
+    #[tokio::test]
+    async fn a_run_whose_text_never_ends_is_ended_however_it_talks() {
+        let greeting = "echo '(Client) Protocol versions: remote=32, negotiated=32'";
+        for script in [
+            "tr '\\0' x </dev/zero",
+            "tr '\\0' x </dev/zero >&2",
+            "while :; do echo anything; done",
+            "while :; do echo anything >&2; done",
+        ] {
+            let (finished, heard) = talks(&format!("{greeting}; {script}")).await;
+            assert_eq!(finished.code, Code::Signal(9), "{script}");
+            assert!(String::from_utf8_lossy(&finished.stderr).contains("does not end"), "{script}: {finished:?}");
+            assert!(heard <= 4 * lines::LONGEST, "{script}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_waits_and_talks_without_end_is_given_up() {
+        for script in ["tr '\\0' x </dev/zero", "while :; do echo anything; done"] {
+            let arguments = ["-c", script].map(OsString::from);
+            let mut process = Process::start(&Children::default(), Path::new("/bin/sh"), None, &arguments).unwrap();
+            assert!(process.idle().await.is_none(), "{script}");
         }
     }
 }

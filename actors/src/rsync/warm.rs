@@ -8,6 +8,7 @@ use slog::{debug, info};
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
+use super::claims::Claims;
 use super::failure::{Cause, Failure};
 use super::node::Kind;
 use super::recipe::{self, Recipe};
@@ -164,7 +165,8 @@ impl Rsync {
             tokio::time::sleep(REFILL_AFTER).await;
             self.refill();
         };
-        let (finished, ()) = tokio::join!(self.finish(process, &list, PATIENCE, ears), refill);
+        let claims = Claims::of(order.recipe, &list);
+        let (finished, ()) = tokio::join!(self.finish(process, &list, &claims, PATIENCE, ears), refill);
         let Ok(finished) = finished else { return Fed::Not { hung: false } };
         let broke = |failure: &Failure| {
             matches!(

@@ -4,13 +4,15 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 
+use super::own;
 use super::stamp::Stamp;
 use crate::path::RelPath;
 use crate::sync::pending::backlog::Backlog;
@@ -43,7 +45,7 @@ pub enum StoreError {
     /// The directory cannot be made or entered.
     #[error(
         "{} cannot be used: {cause}; {}, or name another directory as `state_dir`; then restart inosync",
-        path.display(), cure(cause.kind())
+        path.display(), cure(cause)
     )]
     Directory {
         /// The directory.
@@ -254,10 +256,11 @@ fn take(file: &Path) -> Result<Database, DatabaseError> {
 }
 
 fn create(file: &Path) -> Result<Database, DatabaseError> {
-    let database = Database::builder().set_cache_size(CACHE).set_check_integrity_on_open(true).create(file)?;
-    // It tells the names in the tree.
-    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).map_err(redb::StorageError::Io)?;
-    Ok(database)
+    let opened = own::open(file).map_err(redb::StorageError::Io)?;
+    Database::builder()
+        .set_cache_size(CACHE)
+        .set_check_integrity_on_open(true)
+        .create_with_backend(FileBackend::new(opened)?)
 }
 
 fn begin_anew(file: &Path) -> Result<Database, StoreError> {
@@ -403,8 +406,19 @@ fn children(dir: &RelPath) -> (Vec<u8>, Vec<u8>) {
     ([dir.as_bytes(), b"\0"].concat(), [dir.as_bytes(), b"\x01"].concat())
 }
 /// What lets a directory be used for which the kernel says this.
-fn cure(why: io::ErrorKind) -> &'static str {
-    match why {
+/// Fails if the state could not be opened because of what is there now. Changes nothing.
+///
+/// # Errors
+/// [`StoreError::Directory`].
+pub fn inspect(file: &Path) -> Result<(), StoreError> {
+    own::inspect(file).map_err(|cause| StoreError::Directory { path: file.to_owned(), cause })
+}
+
+fn cure(why: &io::Error) -> &'static str {
+    if let Some(open) = why.get_ref().and_then(|why| why.downcast_ref::<own::Open>()) {
+        return open.cure();
+    }
+    match why.kind() {
         io::ErrorKind::PermissionDenied => "let this user write there",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room there",
         io::ErrorKind::ReadOnlyFilesystem => "remount it writable",

@@ -191,3 +191,26 @@ fn a_source_that_is_not_there_is_not_taken_for_one_in_which_nothing_changed() {
     assert!(matches!(result, Err(StoreError::Source(_))));
     assert_eq!(told, 0, "above all no removal");
 }
+
+#[test]
+fn whatever_is_in_the_file_it_is_read_as_it_was_saved_or_begun_anew() {
+    let mut ground = Ground::new();
+    ground.save_all();
+    ground.store = None;
+    let file = ground.dir.path().join("state/file");
+    let whole = fs::read(&file).unwrap();
+    let mut random = fastrand::Rng::with_seed(1);
+    for round in 0..60 {
+        let mut bytes = whole.clone();
+        match round % 3 {
+            // The first pages say where all others are.
+            0 => (0..4).for_each(|_| bytes[random.usize(..512)] ^= 1 << random.u8(..8)),
+            1 => (0..64).for_each(|_| bytes[random.usize(..whole.len())] = random.u8(..)),
+            _ => bytes.truncate(random.usize(..whole.len())),
+        }
+        fs::write(&file, &bytes).unwrap();
+        let past = ground.open("tree");
+        assert!(past.is_none_or(|past| past.backlogs.keys().all(|key| key == "node")), "round {round}");
+        assert!(ground.store.as_ref().unwrap().known().is_ok(), "round {round}");
+    }
+}

@@ -21,6 +21,9 @@ use crate::rsync::run::{Finished, code};
 /// How often its output is looked at.
 const POLL: Duration = Duration::from_millis(5);
 
+/// The most that it may say, in bytes: some lines about a probe.
+const MOST: u64 = 16 * 1024 * 1024;
+
 /// The process. Its output goes to files without a name: a pipe would break with inosync.
 #[derive(Debug)]
 pub struct Apart {
@@ -102,6 +105,7 @@ impl Apart {
     pub async fn connected(&mut self) -> io::Result<bool> {
         loop {
             let has_ended = self.child.try_wait()?.is_some();
+            self.bound()?;
             if content(&self.stdout)?.split(|&byte| byte == b'\n').any(|line| Greeting::read(line).is_some()) {
                 return Ok(!has_ended);
             }
@@ -118,11 +122,28 @@ impl Apart {
     /// When it cannot be waited for.
     pub async fn release(&mut self) -> io::Result<Ended> {
         self.input.take();
-        let status = self.child.wait().await?;
+        let status = loop {
+            match tokio::time::timeout(POLL, self.child.wait()).await {
+                Ok(status) => break status?,
+                Err(_) => self.bound()?,
+            }
+        };
         let said = content(&self.stderr)?;
         let telling: Vec<&[u8]> = said.split(|&byte| byte == b'\n').filter(|line| !is_noise(line)).collect();
         let finished = Finished { code: code(status), stderr: telling.join(&b'\n') };
         Ok(Ended { finished, stdout: content(&self.stdout)? })
+    }
+}
+
+impl Apart {
+    /// Ends the process if it says more than is read: its output is in memory.
+    fn bound(&mut self) -> io::Result<()> {
+        for output in [&self.stdout, &self.stderr] {
+            if output.metadata()?.len() > MOST {
+                self.child.start_kill()?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use crate::filter::excludes::Excludes;
 use crate::path::{Escaped, RelPath};
+use crate::rsync::claims::Claims;
 use crate::rsync::failure::Failure;
 use crate::rsync::node::Kind;
 use crate::rsync::output::unescape;
@@ -95,7 +96,7 @@ impl Rsync {
         let directory = File::open(nowhere).map_err(|error| Failure::not_staged(&error))?;
         let process = Process::start(&self.children, &self.site.rsync, Some(directory.into()), &invocation.arguments);
         let process = process.map_err(|error| Failure::not_started(&self.site.rsync, &error))?;
-        self.finish(process, &invocation.list, Patience::of(PATIENCE), &mut ears).await?;
+        self.finish(process, &invocation.list, &Claims::ANY, Patience::of(PATIENCE), &mut ears).await?;
         Ok(found)
     }
 }

@@ -17,6 +17,7 @@ use super::finding::{Finding, complaints, denial, holds, is_about_symlink, is_ex
 use super::links::Link;
 use super::{Examination, Heard, Mirror};
 use crate::path::{Escaped, RelPath};
+use crate::rsync::claims::Claims;
 use crate::rsync::connection::{HANG_UP, HANG_UPS};
 use crate::rsync::failure::{Cause, Failure};
 use crate::rsync::node::{Kind, Node};
@@ -225,7 +226,7 @@ impl Rsync {
         let invocation = probe::at(self.context(false), site, above).reading(recipe::entries([&path], false), nowhere);
         let process = self.process(self.source()?, &invocation.arguments)?;
         // A node that does not tell, such as a module for writing alone, is tried all the same.
-        self.finish(process, &invocation.list, Patience::of(PATIENCE), &mut ears).await?;
+        self.finish(process, &invocation.list, &Claims::ANY, Patience::of(PATIENCE), &mut ears).await?;
         Ok(is_link.then(|| Finding::Dangling(format!("{}/{path}", shown(above).trim_end_matches('/')))))
     }
 
@@ -239,7 +240,7 @@ impl Rsync {
         let mut ears = Ears { line: &mut line, worked: None };
         let Invocation { arguments, list } = probe::at(self.context(false), site, &self.node).looking(make_path);
         let process = self.process(self.source()?, &arguments)?;
-        let finished = self.finish(process, &list, Patience::of(PATIENCE), &mut ears).await?;
+        let finished = self.finish(process, &list, &Claims::ANY, Patience::of(PATIENCE), &mut ears).await?;
         match Failure::of(&finished) {
             // The node's rsync is too old to count them.
             Some(failure) if make_path && failure.cause == Cause::UnknownOption => Ok((heard.mirror, None)),

@@ -97,6 +97,8 @@ pub enum Cause {
     TargetReadOnly,
     /// No traffic for the whole timeout.
     Timeout,
+    /// What the node says never ends.
+    Talkative,
     /// rsync was killed, here or at the node.
     Killed,
     /// The connection broke.
@@ -328,6 +330,11 @@ impl Cause {
             ),
             Cause::TargetReadOnly => passing("the node is read-only", "remount it writable"),
             Cause::Timeout => passing("the node does not answer", "").and_any_run(),
+            Cause::Talkative => passing(
+                "the node talks without end",
+                "look at what runs there in place of rsync: its login scripts, --rsync-path in `extra`, a forced command",
+            )
+            .and_any_run(),
             Cause::Killed => passing("rsync was killed", ""),
             Cause::Closed => passing("the connection to the node broke", ""),
             Cause::NodeExcludes => passing(

@@ -244,6 +244,7 @@ const RUN: &[Reading] = &[
         "{0} is a symlink that leads nowhere, or a file: make or mount there what it points to, or correct `rpath`",
     ),
     says("io timeout", Cause::Timeout),
+    says("^what the node says does not end, ", Cause::Talkative),
     says("^ERROR: daemon refused to receive ", Cause::NodeExcludes),
     says("mkdir \"{}\"{} failed: No such file or directory", Cause::NoParent).with_code(&[11]),
     says("[sender] change_dir", Cause::SourceGone).with_code(&[3, 23]),

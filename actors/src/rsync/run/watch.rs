@@ -13,6 +13,9 @@ pub const PATIENCE: Duration = Duration::from_secs(180);
 const DEAD: Duration = Duration::from_secs(20);
 /// The same of a connection that was there before: a new one is soon tried beside it.
 const DEAD_BEFORE: Duration = Duration::from_secs(3);
+/// The most that a run may say of what tells nothing, in bytes: two million complaints. A node whose text never ends keeps
+/// a run alive, and the processor busy.
+const TALK: u64 = 256 * 1024 * 1024;
 /// How often it is looked. A run that ends sooner, as nearly all do, costs nothing.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -28,6 +31,8 @@ pub struct Patience {
     later: Limits,
     /// Until both ends have greeted each other; `None` if nobody knows how long that takes.
     greeting: Option<Duration>,
+    /// How much it may say of what tells nothing, in bytes.
+    talk: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,12 +47,23 @@ impl Patience {
     /// With a run that may do nothing for the time of `silence`.
     pub const fn of(silence: Duration) -> Patience {
         let limits = Limits { silence, dead: DEAD };
-        Patience { first: limits, later: limits, greeting: None }
+        Patience { first: limits, later: limits, greeting: None, talk: TALK }
     }
 
     /// With a run whose ends greet each other within this time.
     pub fn greeting_within(self, greeting: Option<Duration>) -> Patience {
         Patience { greeting, ..self }
+    }
+
+    /// How much it may say of what tells nothing, in bytes.
+    pub(super) const fn talk(self) -> u64 {
+        self.talk
+    }
+
+    /// With a run that may say so much of what tells nothing, in bytes.
+    #[cfg(test)]
+    pub const fn talk_within(self, talk: u64) -> Patience {
+        Patience { talk, ..self }
     }
 
     /// With a run over a connection that was there before. Once the other end has answered, it is as good as a new one.
@@ -85,6 +101,8 @@ pub(super) enum Stall {
     Dead,
     /// The other end did not greet.
     NoGreeting,
+    /// What it says never ends, and tells nothing.
+    Talkative,
 }
 
 impl Stall {
@@ -94,6 +112,7 @@ impl Stall {
             Stall::Silent => "io timeout: rsync did nothing for a long time, and was ended",
             Stall::Dead => "io timeout: nothing that is sent is acknowledged, and rsync was ended",
             Stall::NoGreeting => "io timeout: the node's rsync does not begin, and the one here was ended",
+            Stall::Talkative => "what the node says does not end, and rsync was ended",
         }
     }
 }

@@ -240,4 +240,18 @@ mod tests {
         }
         assert_eq!(Backlog::decode(&whole), Some(Backlog::default()));
     }
+
+    #[test]
+    fn any_bytes_are_a_backlog_that_is_written_so_again_or_none() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut read = 0;
+        for _ in 0..20_000 {
+            let bytes: Vec<u8> =
+                (0..random.usize(..24)).map(|_| b"\0\0\0\x01\x04\x10\x1e/.ab"[random.usize(..11)]).collect();
+            let Some(backlog) = Backlog::decode(&bytes) else { continue };
+            read += 1;
+            assert_eq!(Backlog::decode(&backlog.encode()), Some(backlog), "{}", bytes.escape_ascii());
+        }
+        assert!(read > 100, "{read}");
+    }
 }
