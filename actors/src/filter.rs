@@ -90,7 +90,9 @@ impl FilterActor {
 
     fn passes(&mut self, change: &Change) -> bool {
         match change {
-            Change::Touched { path, is_dir, .. } | Change::Removed { path, is_dir } => !self.is_excluded(path, *is_dir),
+            Change::Touched { path, is_dir, .. }
+            | Change::Removed { path, is_dir }
+            | Change::Retaken { path, is_dir } => !self.is_excluded(path, *is_dir),
             Change::Closed { path } | Change::Renamed { to: path, .. } => !self.is_excluded(path, false),
             Change::Subtree { path } | Change::Created { path } | Change::Level { path } => {
                 !self.is_excluded(path, true)

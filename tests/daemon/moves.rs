@@ -1,5 +1,9 @@
 //! Directory moves in the default mode: logged by the supervisor, not acted upon, and nothing is lost by them.
 
+use std::time::Duration;
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
 use crate::support::Site;
 
 #[test]
@@ -136,4 +140,28 @@ fn a_source_named_by_a_symlink_that_is_pointed_elsewhere_sends_and_deletes_nothi
     std::os::unix::fs::symlink(&second, site.source()).unwrap();
     site.expect_log("ERRO");
     site.assert_on_nodes("file", "precious");
+}
+
+#[test]
+fn what_has_the_name_of_a_moved_directory_arrives_even_if_both_change_places_at_once() {
+    let mut site = Site::new();
+    for dir in ["a", "b", "c", "d", "e/f"] {
+        site.mkdir(dir);
+        // Alike in size and time: the content alone tells them apart.
+        site.write(format!("{dir}/file"), format!("in {:>3}", dir));
+        site.touch(format!("{dir}/file"), Duration::from_secs(1_000_000_000));
+    }
+    site.write("one", "a file");
+    site.write("two", "another file");
+    site.symlink("link", "a");
+    site.start_mirrored();
+    // Each pair in both orders: the kernel tells the half of the first name first.
+    for (first, second) in [("a", "b"), ("b", "one"), ("two", "c"), ("link", "d"), ("a", "e/f")] {
+        renameat_with(CWD, site.at(first), CWD, site.at(second), RenameFlags::EXCHANGE).unwrap();
+        site.settle();
+        site.expect_identical();
+    }
+    // The node has all of it, so no move is missed.
+    assert_eq!(site.ask(&["--status"]).code, Some(0), "{:?}", site.troubles());
+    assert!(site.troubles().is_empty(), "{:?}", site.troubles());
 }

@@ -64,6 +64,14 @@ pub enum Change {
         /// The name that it has.
         to: RelPath,
     },
+    /// Something else has the name of an earlier [`Change::MovedTo`] or [`Change::MovedOut`], by an exchange or in the meantime.
+    /// Where moves are not mirrored, the node has that directory there still.
+    Retaken {
+        /// The name.
+        path: RelPath,
+        /// Whether that is a directory.
+        is_dir: bool,
+    },
     /// A file system was unmounted from this directory: what was below it is hidden, not deleted.
     Unmounted {
         /// The directory.
@@ -93,7 +101,8 @@ impl Change {
             | Change::Renamed { to: path, .. }
             | Change::Subtree { path }
             | Change::Created { path }
-            | Change::Level { path } => Some(path),
+            | Change::Level { path }
+            | Change::Retaken { path, .. } => Some(path),
             Change::MovedAway { .. }
             | Change::MovedTo { .. }
             | Change::MovedOut { .. }
@@ -119,6 +128,7 @@ impl fmt::Display for Change {
             Change::Level { path } => write!(f, "level {path}/"),
             Change::MovedAway { path } => write!(f, "moved away {path}/"),
             Change::MovedTo { from, to } => write!(f, "moved {from}/ to {to}/"),
+            Change::Retaken { path, is_dir } => write!(f, "retaken {path}{}", slash(is_dir)),
             Change::Unmounted { path } => write!(f, "unmounted {path}/"),
             Change::Mounted { path } => write!(f, "mounted {path}/"),
             Change::MovedOut { path } => write!(f, "moved out {path}/"),

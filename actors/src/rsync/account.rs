@@ -36,6 +36,8 @@ impl Rsync {
             // The mirror itself, or a directory above it, cannot be made.
             (Code::Exit(11), Cause::Unknown, Some(said)) => Failure::new(Cause::Unwritable, self.denied(&said)),
             (Code::Exit(3), Cause::TargetRefused, Some(said)) => Failure { said: self.denied(&said), ..failure },
+            // A directory below it went while a run was in it.
+            (_, Cause::SourceGone, _) if self.root.check().is_ok() => Failure::new(Cause::Vanished, failure.said),
             _ => self.with_place(failure),
         })
     }

@@ -75,6 +75,12 @@ impl Unsaved {
                     DirMoves::Log => self.doubt_move(change),
                     DirMoves::Replicate => self.follow_move(change, &mut paths),
                 },
+                Change::Retaken { path, is_dir } => {
+                    if self.0.moves == DirMoves::Log {
+                        let scope = if *is_dir { Scope::Subtree } else { Scope::Entry };
+                        paths.insert(path.clone(), Pending::new(scope, false));
+                    }
+                }
                 // A comparison of the directory follows.
                 Change::Mounted { .. } | Change::ComparedWithState => (),
                 Change::Unmounted { path } => {

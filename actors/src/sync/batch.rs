@@ -46,7 +46,7 @@ impl SyncActor {
         for via in plan.renamed.values().filter_map(|rename| rename.via.clone()) {
             outbox.make_for_a_while(batch.id, via, now);
         }
-        outbox.forget_moves(&plan.returned);
+        outbox.forget_moves(&plan.returned, plan.subtrees_rewritten.iter());
         outbox.defer(batch.id, &plan.bulk);
         outbox.hold_back(batch.id, &plan, now);
         if plan.is_empty() {

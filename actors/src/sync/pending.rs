@@ -177,6 +177,11 @@ impl PendingSet {
                 DirMoves::Log => self.moved(from, to, now),
                 DirMoves::Replicate => self.replicate(from, to, now),
             },
+            Change::Retaken { path, is_dir } => {
+                if self.dir_moves == DirMoves::Log {
+                    self.insert(path, if *is_dir { Scope::Subtree } else { Scope::Entry }, true, None);
+                }
+            }
             Change::ComparedWithState => self.away.unmirrored.forget_resumed(),
             Change::Unmounted { path } => self.hide(path),
             Change::Mounted { path } => self.unhide(path),
@@ -266,11 +271,13 @@ impl PendingSet {
         self.away.get(path)
     }
 
-    /// Directories that exist again although they were moved away.
-    pub fn forget_moves(&mut self, returned: &BTreeSet<RelPath>) {
+    /// Directories that exist again although they were moved away, and those that are found in the place of something else
+    /// and are compared as a whole.
+    pub fn forget_moves<'p>(&mut self, returned: &BTreeSet<RelPath>, found: impl Iterator<Item = &'p RelPath>) {
         for path in returned {
             self.away.forget(path);
         }
+        found.for_each(|path| self.away.unmirrored.compared(path));
     }
 
     /// The directories strictly below `dir` that were moved away.

@@ -319,13 +319,22 @@ impl Observer {
         } else if self.dirs.verdicts_depend_on_place() || self.scanned.is_some_and(|at| now < at + YOUNG) {
             self.rescan_watches(dir, &name, now);
         }
+        self.retaken(&from);
         self.found.moves.push(DirMove::Within { from, to });
     }
 
     fn moved_out(&mut self, from: RelPath) {
         self.quiet.forget_below(&from);
         self.found.changes.push(Change::MovedOut { path: from.clone() });
+        self.retaken(&from);
         self.found.moves.push(DirMove::Out { from });
+    }
+
+    /// Something may have the name that a directory left: an exchange (renameat2(2)) gives it away and takes it at once.
+    fn retaken(&mut self, path: &RelPath) {
+        if let Ok(meta) = path.under(self.dirs.root_path()).symlink_metadata() {
+            self.found.changes.push(Change::Retaken { path: path.clone(), is_dir: meta.is_dir() });
+        }
     }
 
     fn attach(&mut self, dir: NodeId, name: &OsString, now: Instant) -> Attached {

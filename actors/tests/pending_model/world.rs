@@ -240,7 +240,7 @@ impl World {
         for via in plan.renamed.values().filter_map(|rename| rename.via.clone()) {
             self.set.make_for_a_while(batch.id, via, self.now);
         }
-        self.set.forget_moves(&plan.returned);
+        self.set.forget_moves(&plan.returned, plan.subtrees_rewritten.iter());
         self.set.defer(batch.id, &plan.bulk);
         self.set.hold_back(batch.id, &plan, self.now);
         if plan.is_empty() {

@@ -8,6 +8,9 @@ use rustix::process::Signal;
 use super::{expect_done, plant, site};
 use crate::support::{Local, Rsyncd, Site, Ssh, signal, wait};
 
+/// Directories that are moved and deleted, each after another while.
+const ROUNDS: u64 = 12;
+
 #[test]
 fn directories_moved_while_nodes_are_down_are_at_their_new_names_when_these_are_back() {
     let mut site = site();
@@ -142,4 +145,27 @@ fn a_node_that_lacks_the_old_directory_gets_the_new_one_all_the_same() {
     site.expect_identical();
     site.settle();
     site.expect_identical();
+}
+
+#[test]
+fn a_directory_that_is_moved_and_deleted_at_once_leaves_the_nodes_without_a_word() {
+    let mut site = Site::on(&[Local, Ssh]);
+    site.config("dir_moves: Replicate");
+    for round in 0..ROUNDS {
+        for file in 0..20 {
+            site.mkdir(format!("modules/{round}/d"));
+            site.write(format!("modules/{round}/d/{file}"), "content");
+        }
+    }
+    site.start_mirrored();
+    for round in 0..ROUNDS {
+        // As npm and others remove what they replace.
+        let (old, aside) = (format!("modules/{round}"), format!("modules/.{round}-aside"));
+        site.rename(&old, &aside);
+        // Somewhere between the report and the end of the runs.
+        std::thread::sleep(Duration::from_millis(10 * round));
+        fs::remove_dir_all(site.at(&aside)).unwrap();
+    }
+    site.expect_identical();
+    assert!(site.troubles().is_empty(), "{:?}", site.troubles());
 }

@@ -246,7 +246,7 @@ impl Rsync {
         let (work, rules, unsaid) = (Work::Directory(moved), &filters[..], self.unsaid());
         let order = Order { work, rules, lane: Some(lane), ..Order::of(Recipe::Build) };
         let failure = match self.run(&order, &mut Ears { line: &mut count, worked: None }).await {
-            Ok(finished) => Failure::of(&finished),
+            Ok(finished) => self.failure_of(&finished),
             Err(failure) => Some(failure),
         };
         match failure {

@@ -87,7 +87,7 @@ impl Rsync {
         };
         let order = Order { work, lane: Some(lane), ..Order::of(recipe) };
         let failure = match self.run(&order, &mut Ears { line: &mut count, worked: None }).await {
-            Ok(finished) => Failure::of(&finished),
+            Ok(finished) => self.failure_of(&finished),
             Err(failure) => Some(failure),
         };
         match failure {

@@ -99,6 +99,9 @@ impl PendingSet {
     /// What waits or is in flight below the old name of a directory waits below its new name.
     pub(super) fn moved(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
         self.away.remember(from, MovedAway::Known);
+        // The other half of an exchange may have been told before: what has the old name now does not go along.
+        let exchanged = self.waiting.get(from).is_some_and(|pending| pending.renamed && !pending.removed);
+        let other = exchanged.then(|| (self.waiting.take(from), self.origins.take(from)));
         self.move_hidden(from, to);
         self.origins.forget(to);
         self.origins.rebase(from, to);
@@ -124,6 +127,10 @@ impl PendingSet {
             if let Some(path) = path.rebase(from, to).filter(|_| !stale) {
                 self.waiting.put_back(path, pending);
             }
+        }
+        if let Some((pending, origin)) = other {
+            pending.into_iter().for_each(|pending| self.waiting.put_back(from.clone(), pending));
+            origin.into_iter().for_each(|origin| self.origins.put_back(from.clone(), origin));
         }
         self.away.not_followed(from, to, now);
         if half_sent || replaces {

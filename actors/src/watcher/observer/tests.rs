@@ -129,8 +129,12 @@ fn watches_follow_moved_directories_across_interleaved_moves() {
     fs::rename(tree.at("a"), tree.at("tmp")).unwrap();
     fs::rename(tree.at("b"), tree.at("a")).unwrap();
     fs::rename(tree.at("tmp"), tree.at("b")).unwrap();
-    let moves =
-        ["moved away a/", "moved a/ to tmp/", "moved away b/", "moved b/ to a/", "moved away tmp/", "moved tmp/ to b/"];
+    let moves = [
+        ["moved away a/", "moved a/ to tmp/", "retaken a/"],
+        ["moved away b/", "moved b/ to a/", "retaken b/"],
+        ["moved away tmp/", "moved tmp/ to b/", ""],
+    ];
+    let moves: Vec<&str> = moves.into_iter().flatten().filter(|change| !change.is_empty()).collect();
     assert_eq!(tree.changes(), moves);
     fs::write(tree.at("b/sub/f"), "x").unwrap();
     assert_eq!(tree.changes(), ["written b/sub/f"]);
@@ -158,7 +162,7 @@ fn excluded_directories_are_not_watched_under_any_name() {
     assert_eq!(tree.observer.directories(), 3);
     fs::rename(tree.at("d"), tree.at("e")).unwrap();
     fs::rename(tree.at("cache"), tree.at("d")).unwrap();
-    assert_eq!(tree.changes(), ["moved away d/", "moved d/ to e/", "subtree d/"]);
+    assert_eq!(tree.changes(), ["moved away d/", "moved d/ to e/", "retaken d/", "subtree d/"]);
     fs::rename(tree.at("e"), tree.at("cache")).unwrap();
     assert_eq!(tree.changes(), ["moved away e/", "moved out e/"]);
     fs::write(tree.at("cache/x/f"), "x").unwrap();
