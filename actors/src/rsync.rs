@@ -1,6 +1,7 @@
 //! The rsync command: its recipes, its runs, and what their ends mean. [`Rsync`] is the way to one node.
 
 mod account;
+mod aside;
 pub mod audience;
 pub mod blame;
 pub mod children;
@@ -23,14 +24,17 @@ pub mod node;
 mod noise;
 pub mod output;
 pub mod progress;
+mod reading;
 pub mod recipe;
 mod refusal;
 pub mod run;
 mod shared;
+mod speed;
 pub mod staging;
 pub mod standby;
 mod temporary;
 mod transport;
+mod untaken;
 pub mod verify;
 pub mod version;
 mod warm;
@@ -43,7 +47,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slog::{Logger, info, o};
 use tokio::sync::Notify;
@@ -63,6 +67,7 @@ use self::output::Line;
 use self::recipe::{Context, Invocation, Recipe};
 use self::run::{Code, Finished, Patience, Process};
 pub use self::shared::Shared;
+use self::speed::{Share, Speed};
 use self::staging::{Staging, Twins};
 use self::standby::Standbys;
 use self::version::Version;
@@ -101,6 +106,8 @@ pub struct Rsync {
     shared_files: RefCell<BTreeMap<RelPath, RelPath>>,
     /// Whether it was told that the node's own filter keeps what was removed.
     told_refused: Cell<bool>,
+    /// Whether it was told that the mirror itself does not take all attributes.
+    told_root: Cell<bool>,
     make_path: Cell<bool>,
     /// Whether a run made the mirror, and that was not told yet: that run itself may have failed.
     made_mirror: Cell<bool>,
@@ -109,6 +116,7 @@ pub struct Rsync {
     /// For which cause a part of the mirror was refused last while another one was not, and when.
     in_part: Cell<Option<(Cause, Instant)>>,
     standbys: RefCell<Standbys>,
+    speed: Rc<Speed>,
     /// Where renamed files are linked, if there is such a place.
     staging: Option<Rc<Staging>>,
     /// Until when none is: links are no use at this node.
@@ -145,6 +153,7 @@ impl Rsync {
         let deletions = Cell::new(Deletions::Unknown);
         let (make_path, made_mirror, sends_all_next) = (Cell::new(false), Cell::new(false), Cell::new(false));
         let master = shared.master(&site, &node);
+        let speed = Speed::new(site.rspeed, shared.alone);
         let Shared { children, budget, staging, audience, counter, log, .. } = shared;
         let log = log.new(o!("node" => node.name().to_owned()));
         let standbys = RefCell::new(Standbys::new(Recipe::Present, budget));
@@ -159,11 +168,13 @@ impl Rsync {
             deleted: RefCell::default(),
             shared_files: RefCell::default(),
             told_refused: Cell::new(false),
+            told_root: Cell::new(false),
             make_path,
             made_mirror,
             sends_all_next,
             in_part: Cell::new(None),
             standbys,
+            speed,
             staging,
             links_off: Cell::new(None),
             master,
@@ -255,7 +266,9 @@ impl Rsync {
     }
 
     async fn start(self: &Rc<Self>, order: &Order<'_>, shares: bool, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
-        let context = self.context(shares);
+        let reading = self.reading_time(order).await;
+        let share = self.share(order).await;
+        let context = Context { reading, limit: share.limit(), ..self.context(shares) };
         let (process, list) = match order.work {
             Work::List(list) => {
                 let Invocation { arguments, list } = context.invocation(order.recipe, list.to_vec(), order.rules);
@@ -282,11 +295,11 @@ impl Rsync {
             }
         };
         let process = process.over(self.carrier(shares));
-        let patience = self.patience(order.recipe, process.carrier());
+        let patience = self.patience(order.recipe, process.carrier()).longer_by(reading);
         if order.recipe.verifies() {
             process.yield_to_others();
         }
-        self.finish(process, &list, &Claims::of(order.recipe, &list), patience, ears).await
+        self.finish(process, &list, &Claims::of(order.recipe, &list), (patience, share), ears).await
     }
 
     /// The directory of the source.
@@ -309,10 +322,12 @@ impl Rsync {
         process: Process,
         list: &[u8],
         claims: &Claims<'_>,
-        patience: Patience,
+        (patience, share): (Patience, Share),
         ears: &mut Ears<'_>,
     ) -> Result<Finished, Failure> {
         let worked = || {
+            // All is sent.
+            drop(share);
             // Nobody listens any more when the batch was given up.
             let _ = ears.worked.take().map(|worked| worked.send(()));
         };
@@ -341,7 +356,8 @@ impl Rsync {
     fn context(&self, shares: bool) -> Context<'_> {
         let rsh = self.master.as_ref().map(|master| if shares { master.rsh() } else { master.rsh_alone() });
         let make_path = self.make_path.get();
-        Context { site: &self.site, node: &self.node, version: self.version, make_path, rsh }
+        let (reading, limit) = (Duration::ZERO, self.speed.of_small());
+        Context { site: &self.site, node: &self.node, version: self.version, make_path, reading, limit, rsh }
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Site {
     pub rsync: PathBuf,
     /// The user's own rsync parameters.
     pub extra: Extra,
-    /// Limit of each rsync run in KiB/s (`--bwlimit`); 0 is none.
+    /// Limit of what goes to each node in KiB/s; 0 is none.
     pub rspeed: u64,
     /// rsync's own log file (`--log-file`).
     pub logfile: Option<PathBuf>,

@@ -20,7 +20,7 @@ impl Mount {
         mounted.then(|| Mount(at.to_owned()))
     }
 
-    fn remount(&self, options: &str) {
+    pub fn remount(&self, options: &str) {
         assert!(Mount::run("mount", &["-o", &format!("remount,{options}")], &self.0), "{options}");
     }
 
@@ -56,11 +56,15 @@ fn fill_and_make_room(node: Node) {
     let mut site = Site::on(&[node]);
     let Some(mount) = Mount::new(&site.mirror(node), "size=1m") else { return };
     site.start_mirrored();
-    site.write("big", vec![b'x'; 3_000_000]);
+    let filler = site.mirror(node).join("filler");
+    // All that there is room for.
+    let _ = fs::write(&filler, vec![b'x'; 3_000_000]);
+    site.write("first", "x".repeat(5000));
     site.expect_log_line(&["node failing", "the node is full", "No space left on device", "make room"]);
     site.write("small", "x");
     site.expect_status(node, "several tries", |status| status["totals"]["failures"].as_u64() >= Some(4));
     mount.remount("size=8m");
+    fs::remove_file(&filler).unwrap();
     site.expect_identical();
     site.expect_log("node recovered");
     assert_eq!(failing(&site).len(), 1, "{:?}", site.troubles());

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Read;
 
-use crate::support::{Local, Node, Rsyncd, Site, Ssh, wait};
+use crate::support::{Local, Node, Rsyncd, Site, Ssh, program, wait};
 
 const MIB: usize = 1 << 20;
 
@@ -144,4 +144,28 @@ fn a_large_file_keeps_its_old_name_on_the_node_until_it_has_its_new_one() {
     });
     assert!(has_new.is_some());
     site.expect_identical();
+}
+
+#[test]
+fn the_runs_to_a_node_have_shares_of_its_limit() {
+    let mut site = Site::on(&[Local]);
+    let (rsync, runs) = (site.beside("rsync"), site.beside("runs"));
+    program(&rsync, &format!("#!/bin/sh\necho \"$*\" >>{}\nexec rsync \"$@\"\n", runs.display()));
+    site.config(&format!("rsync: {rsync:?}, rspeed: 8000"));
+    site.start_mirrored();
+    let limit = |which: &str| {
+        let runs = fs::read_to_string(&runs).unwrap();
+        let run = runs.lines().rfind(|run| run.contains(which)).map(str::to_owned);
+        let limit =
+            run.and_then(|run| run.split(' ').find_map(|word| word.strip_prefix("--bwlimit=").map(str::to_owned)));
+        limit.unwrap_or_else(|| panic!("no limit of {which}: {runs}"))
+    };
+    assert_eq!(limit("--info=progress2"), "6000");
+    site.write("small", "x");
+    site.expect_on_nodes("small", "x");
+    // What waits for changes began while the comparison went on, or a moment after it.
+    assert_eq!(limit("--ignore-times"), "1000");
+    site.stop();
+    assert_eq!(site.run(&["--once"]).code, Some(0));
+    assert_eq!(limit("--info=progress2"), "8000");
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod alerts;
+mod aside;
 mod causes;
 mod check;
 mod command_line;

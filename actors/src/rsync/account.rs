@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
+use slog::warn;
+
 use super::Rsync;
+use super::blame::Blame;
 use super::complaint::{Act, Complaint, End, Why, lines};
 use super::examine::own_name;
 use super::failure::{Cause, Failure};
@@ -10,7 +13,7 @@ use super::master::login::Login;
 use super::node::Kind;
 use super::run::{Code, Finished};
 use super::temporary;
-use crate::path::Escaped;
+use crate::path::{Escaped, RelPath};
 
 /// The cure for EPERM: rsync sets the permissions of what it makes at once, which takes its owner, and a mount for another user
 /// says that all in it is owned by that one.
@@ -119,6 +122,27 @@ impl Rsync {
             ),
             _ => None,
         }
+    }
+
+    /// What is blamed, without the mirror's own directory where nothing failed of it but its attributes: that it belongs to
+    /// somebody else is told once, and no other try would change it.
+    pub(super) fn without_root(&self, blamed: Blame, finished: &Finished) -> Blame {
+        let Blame::Paths(mut paths) = blamed else { return blamed };
+        let is_of_root = |complaint: &Complaint| {
+            complaint.name.as_deref().and_then(|name| self.inside(name)).is_some_and(|path| path.is_root())
+        };
+        let is_attribute = |complaint: Complaint| complaint.act == Act::Attributes && complaint.end == Some(End::Node);
+        if !paths.contains(&RelPath::root()) || !Complaint::all(&finished.stderr).filter(is_of_root).all(is_attribute) {
+            return Blame::Paths(paths);
+        }
+        paths.retain(|path| !path.is_root());
+        let why =
+            line_of(&finished.stderr, |line| Complaint::read(line).is_some_and(|complaint| is_of_root(&complaint)));
+        if let Some(why) = why.filter(|_| !self.told_root.replace(true)) {
+            warn!(self.log, "the mirror's own directory does not take all attributes: they stay as they are there"; "why" => why,
+                "cure" => format!("give it to {} there (chown), or let `rpath` name a directory in it", self.account()));
+        }
+        Blame::Paths(paths)
     }
 
     fn denied(&self, said: &str) -> String {

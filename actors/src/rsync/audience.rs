@@ -100,7 +100,7 @@ impl Counter {
         let (result, root, excludes) = (last.clone(), root.to_owned(), excludes.clone());
         // A thread of its own: a disk may be slow, and nobody waits for it. Without one, nothing is known, as before.
         let _ = thread::Builder::new().name("count".into()).spawn(move || {
-            if let Some(extent) = extent(&root, &excludes, &|| result.strong_count() > 0) {
+            if let Some(extent) = extent(&root, RelPath::root(), &excludes, &|| result.strong_count() > 0) {
                 result.upgrade().map(|counting| counting.set(extent));
             }
         });
@@ -108,10 +108,10 @@ impl Counter {
     }
 }
 
-/// What there is in a tree, the root included; `None` when it is not wanted any more. What cannot be read counts for itself
-/// alone.
-fn extent(root: &Path, excludes: &Excludes, is_wanted: &dyn Fn() -> bool) -> Option<Extent> {
-    let (mut left, mut found) = (vec![RelPath::root()], Extent { entries: 1, bytes: 0 });
+/// What there is in a directory of the tree at `root`, the directory included; `None` when it is not wanted any more. What
+/// cannot be read counts for itself alone.
+pub(super) fn extent(root: &Path, dir: RelPath, excludes: &Excludes, is_wanted: &dyn Fn() -> bool) -> Option<Extent> {
+    let (mut left, mut found) = (vec![dir], Extent { entries: 1, bytes: 0 });
     while let Some(dir) = left.pop() {
         if !is_wanted() {
             return None;
@@ -211,8 +211,8 @@ mod tests {
     fn what_is_excluded_or_behind_a_symlink_is_not_counted() {
         let (tree, excludes) = (tree(), Excludes::new(vec!["*.tmp".into(), "cache/".into()]).unwrap());
         // The root, d, e, f, g and the link.
-        assert_eq!(extent(tree.path(), &excludes, &|| true), Some(Extent { entries: 6, bytes: 111 }));
-        assert_eq!(extent(tree.path(), &excludes, &|| false), None);
+        assert_eq!(extent(tree.path(), RelPath::root(), &excludes, &|| true), Some(Extent { entries: 6, bytes: 111 }));
+        assert_eq!(extent(tree.path(), RelPath::root(), &excludes, &|| false), None);
     }
 
     #[test]

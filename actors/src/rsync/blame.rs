@@ -43,6 +43,11 @@ impl Blame {
         }
     }
 
+    /// Whether nothing but these is blamed, each by its name.
+    pub fn is_only(&self, paths: &BTreeSet<RelPath>) -> bool {
+        matches!(self, Blame::Paths(bad) if bad.iter().all(|bad| paths.contains(bad)))
+    }
+
     /// Whether nothing is blamed.
     pub fn is_empty(&self) -> bool {
         *self == Blame::default()

@@ -50,6 +50,8 @@ pub(super) enum Why {
     ReadOnly,
     /// ENOSPC, EDQUOT.
     Full,
+    /// EFBIG: there is room, but not for a file of this size.
+    TooLarge,
     /// ENOTSUP, ENOSYS, EINVAL: the file system has no such thing.
     Unsupported,
     /// Another one, or none is named.
@@ -115,6 +117,7 @@ fn why(line: &[u8]) -> Why {
         Some(1 | 13) => Why::Denied,
         Some(30) => Why::ReadOnly,
         Some(28 | 122) => Why::Full,
+        Some(27) => Why::TooLarge,
         Some(22 | 38 | 95) => Why::Unsupported,
         _ => Why::Other,
     }
@@ -267,7 +270,7 @@ mod tests {
                 r#"/m/x"y"#,
                 node,
                 Act::Other,
-                Why::Other,
+                Why::TooLarge,
             ),
             (
                 r#"rsync: [receiver] open "/m/f" failed: No such file or directory (2)"#,

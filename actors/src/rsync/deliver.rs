@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_local};
 
+use super::aside::{Aside, Without};
 use super::blame::{self, Blame, blame};
 use super::complaint::{Act, Complaint, End};
 use super::failure::{Cause, Failure};
@@ -34,11 +35,8 @@ use super::{Ears, Order, Rsync, Work, temporary};
 use crate::filter::rules;
 use crate::path::RelPath;
 use crate::sync::lease::Lane;
-use crate::sync::plan::Plan;
+use crate::sync::plan::{Plan, bounded};
 use crate::sync::{Delivery, Worked};
-
-/// Paths that a run is repeated without, because they could not be read.
-const UNREADABLE: usize = 100;
 
 /// Entries that are named when a reconcile would delete too many.
 const NAMED: usize = 3;
@@ -121,7 +119,8 @@ impl Rsync {
             }
         }
         self.send_late_links(&plan, lane, &mut runs).await?;
-        if !runs.delivery.blamed.is_empty() {
+        // Where something does not fit, deletions may be what makes room.
+        if !runs.delivery.blamed.is_only(&runs.delivery.aside) {
             // What failed may be the new name of what is to be deleted.
             let held = plan.missing.iter().chain(&plan.levels);
             runs.delivery.blamed.add(Blame::Paths(held.cloned().collect()));
@@ -218,7 +217,16 @@ impl Rsync {
             }
             made.set(made.get() || output::parts(said).any(|line| line == Line::MadeMirror));
         };
-        let result = self.counted(Order { rules: &filters, ..Order::of(Recipe::Full) }, None, &mut hear).await;
+        let order = |recipe| Order { rules: &filters, ..Order::of(recipe) };
+        let mut result = self.counted(order(Recipe::Full), None, &mut hear).await;
+        if let Err(Failure { cause: Cause::TargetFull, .. }) = &result {
+            // It ended before it came to all that is to be deleted, which may be what makes room.
+            let pruned = self.counted(order(Recipe::Prune), None, &mut |_| ()).await.unwrap_or_default();
+            if pruned.tally.deleted > 0 {
+                result = self.counted(order(Recipe::Full), None, &mut hear).await;
+                result.iter_mut().for_each(|delivery| delivery.tally.add(pruned.tally));
+            }
+        }
         self.made_mirror.set(self.made_mirror.get() || made.get() && result.is_err());
         if made.get() {
             self.forget_node();
@@ -241,50 +249,68 @@ impl Rsync {
         if count <= most { Ok(()) } else { Err(Failure::too_many_deletions(count, most, &first)) }
     }
 
-    /// A run: what it changed, and what failed in it alone. rsync skips all deletions of a run in which it could not read
-    /// something: then the rest is done once more without what it could not read.
+    /// A run: what it changed, and what failed in it alone. It is repeated without what does not fit at the node, which ended
+    /// it. And rsync skips all deletions of a run in which it could not read something: then the rest is done once more
+    /// without what it could not read.
     pub(super) async fn counted(
         self: &Rc<Self>,
         order: Order<'_>,
         worked: Option<Worked>,
         heard: &mut dyn FnMut(&[u8]),
     ) -> Result<Delivery, Failure> {
-        let mut delivery = Delivery::default();
-        let (mut filters, mut worked) = (order.rules.to_vec(), worked);
-        for first in [true, false] {
-            let (mut skipped, mut itemized) = (false, Itemized::default());
+        let (mut delivery, mut aside, mut itemized) = (Delivery::default(), Aside::default(), Itemized::default());
+        let (mut filters, mut worked, mut rest) = (order.rules.to_vec(), worked, None::<Vec<u8>>);
+        let mut is_first = true;
+        let skips = loop {
+            let mut skips = false;
             let mut count = |said: &[u8]| {
                 for line in output::parts(said) {
-                    skipped |= line == Line::DeletionsSkipped;
-                    // That it would be made is no news of a mirror, nor is that it was made to be sent everything.
-                    let sends_all = order.recipe == Recipe::Full;
-                    let made = line == Line::MadeMirror && !sends_all && !order.recipe.only_looks();
-                    if made {
-                        self.made_mirror.set(true);
-                        self.forget_node();
-                    }
+                    skips |= line == Line::DeletionsSkipped;
+                    self.note_made(order.recipe, &line);
                     itemized.add(&line);
                 }
                 heard(said);
             };
             let mut ears = Ears { line: &mut count, worked: worked.take() };
-            let finished = self.run_with_path(&Order { rules: &filters, ..order }, &mut ears).await?;
+            let work = rest.as_deref().map_or(order.work, Work::List);
+            let finished = self.run_with_path(&Order { work, rules: &filters, ..order }, &mut ears).await?;
             worked = ears.worked.take();
-            let finished = if order.removes { self.without_refused(finished) } else { finished };
-            let blamed = self.sort_out(&order, &finished, &itemized, &mut delivery)?;
-            delivery.tally.add(itemized.done(&blamed));
-            match blamed {
-                Blame::Paths(paths) if skipped && first && (1..=UNREADABLE).contains(&paths.len()) => {
-                    filters.extend(paths.iter().flat_map(rules::exact));
+            if let Some(without) = self.set_aside(order.recipe, work, &finished, &itemized, &mut aside) {
+                match without {
+                    Without::Rules(rules) => filters.extend(rules),
+                    Without::List(list) => rest = Some(list),
                 }
-                _ if skipped => {
-                    delivery.blamed = Blame::Anything;
-                    break;
-                }
-                _ => break,
+                continue;
             }
+            let finished = if order.removes { self.without_refused(finished) } else { finished };
+            match self.sort_out(&order, &finished, &itemized, &mut delivery)? {
+                Blame::Paths(paths) if skips && is_first && !paths.is_empty() => {
+                    is_first = false;
+                    // What else is in these was sent.
+                    let unread = bounded(paths.into_iter().collect());
+                    if unread.contains(&RelPath::root()) {
+                        break true;
+                    }
+                    filters.extend(unread.iter().flat_map(rules::exact));
+                }
+                _ => break skips,
+            }
+        };
+        aside.note_in(&mut delivery);
+        self.note_untaken(&order, &itemized, &mut delivery);
+        delivery.tally = itemized.done(&delivery.blamed);
+        if skips {
+            delivery.blamed = Blame::Anything;
         }
         Ok(delivery)
+    }
+
+    /// Notes that a run made the mirror. That it would be made is no news, nor is that it was made to be sent everything.
+    fn note_made(&self, recipe: Recipe, line: &Line) {
+        if *line == Line::MadeMirror && recipe != Recipe::Full && !recipe.only_looks() {
+            self.made_mirror.set(true);
+            self.forget_node();
+        }
     }
 
     /// The paths that a finished run blames, which are added to `delivery`; or its failure as a whole. `itemized` is what it
@@ -314,6 +340,13 @@ impl Rsync {
             }
             Refusal::InPart(cause) => self.in_part.set(Some((cause, Instant::now()))),
             Refusal::Whole(_) | Refusal::None => (),
+        }
+        let blamed = match failure.cause {
+            Cause::AttributesRefused => blamed,
+            _ => self.without_root(blamed, finished),
+        };
+        if blamed.is_empty() {
+            return Ok(blamed);
         }
         let deletions = Complaint::all(&finished.stderr)
             .filter(|complaint| complaint.act == Act::Delete && complaint.end == Some(End::Node));

@@ -107,7 +107,9 @@ impl Rsync {
         let invocation = self.context(false).question(question);
         let mut ears = Ears { line: &mut |said| heard.hear(said), worked: None };
         let process = self.process(self.source()?, &invocation.arguments)?;
-        let finished = self.finish(process, &invocation.list, &Claims::ANY, Patience::of(PATIENCE), &mut ears).await?;
+        let finished = self
+            .finish(process, &invocation.list, &Claims::ANY, (Patience::of(PATIENCE), self.speed.small()), &mut ears)
+            .await?;
         Ok((finished, heard))
     }
 }

@@ -24,6 +24,7 @@ pub struct Extra {
     words: Vec<String>,
     comparing: Vec<String>,
     sets_rsh: bool,
+    reads_contents: bool,
     address_family: Option<&'static str>,
     daemon_only: Option<String>,
     keeps: Vec<Keeps>,
@@ -182,10 +183,10 @@ impl Extra {
         if found.verbose {
             words.push(QUIET.to_owned());
         }
-        let Found { sets_rsh, address_family, daemon_only, keeps, warnings, hiding, .. } = found;
+        let Found { sets_rsh, reads_contents, address_family, daemon_only, keeps, warnings, hiding, .. } = found;
         let shown = words.iter().enumerate().filter(|(at, _)| !hiding.contains(at));
         let comparing = shown.map(|(_, word)| word.clone()).collect();
-        Ok(Extra { words, comparing, sets_rsh, address_family, daemon_only, keeps, warnings })
+        Ok(Extra { words, comparing, sets_rsh, reads_contents, address_family, daemon_only, keeps, warnings })
     }
 
     /// The arguments, as they go to rsync. A `-v` among them is taken back at their end.
@@ -213,6 +214,16 @@ impl Extra {
         self.sets_rsh
     }
 
+    /// Whether files are compared by their content (`-c`, `--checksum`): both ends read them all, and say nothing meanwhile.
+    pub fn reads_contents(&self) -> bool {
+        self.reads_contents
+    }
+
+    /// Whether rsync says nothing of some of what it changes.
+    pub fn hides_lines(&self) -> bool {
+        self.words.len() > self.comparing.len()
+    }
+
     /// `-4` or `-6`, which rsync hands on to ssh; the last one counts.
     pub fn address_family(&self) -> Option<&'static str> {
         self.address_family
@@ -237,6 +248,7 @@ struct Found {
     errors: Vec<(usize, ExtraError)>,
     verbose: bool,
     sets_rsh: bool,
+    reads_contents: bool,
     address_family: Option<&'static str>,
     daemon_only: Option<String>,
     keeps: Vec<Keeps>,
@@ -283,6 +295,7 @@ impl Found {
     fn note(&mut self, option: &Opt<'_>, value: Option<&str>, at: usize, separate: Option<usize>) {
         match option.name {
             "rsh" => self.sets_rsh = true,
+            "c" | "checksum" => self.reads_contents = true,
             "4" | "ipv4" => self.address_family = Some("-4"),
             "6" | "ipv6" => self.address_family = Some("-6"),
             "verbose" => self.verbose = true,

@@ -49,6 +49,11 @@ impl Itemized {
         }
     }
 
+    /// Whether a line named this entry, as far as is known.
+    pub fn has(&self, path: &RelPath) -> bool {
+        self.known.contains_key(&self.hasher.hash_one(path))
+    }
+
     /// The part that was done, when the run has ended and blames this. Where anything may have failed, nothing was seen to
     /// be done.
     pub fn done(&self, blamed: &Blame) -> Tally {

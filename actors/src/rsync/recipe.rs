@@ -3,6 +3,7 @@
 pub(super) mod probe;
 
 use std::ffi::{OsStr, OsString};
+use std::time::Duration;
 
 use super::node::{Kind, Node};
 use super::progress;
@@ -15,12 +16,12 @@ use crate::site::{InitialSync, Site};
 use crate::sync::origins::{Doubt, Relocation};
 
 /// Seconds without any traffic after which rsync ends by itself.
-const TIMEOUT: u32 = 60;
+const TIMEOUT: u64 = 60;
 /// An rsync daemon that takes longer than so many seconds to accept a connection does not answer; `--timeout` does not
 /// cover that. Only for a connection that rsync makes itself: it is an error elsewhere.
 const CONNECT_TIMEOUT: &str = "--contimeout=10";
-/// rsync says nothing while it reads a file for its checksum: an hour is enough for 300 GB.
-const VERIFY_TIMEOUT: &str = "--timeout=3600";
+/// The same of a comparison by content, at the least: it gives way to whatever else reads.
+const VERIFY_TIMEOUT: u64 = 3600;
 /// ssh must never ask anybody, must notice a dead peer within half a minute (three intervals), and says nothing but what is
 /// wrong: no banner of the server. Left out when the user chose a remote shell.
 pub const SSH: &str =
@@ -72,6 +73,8 @@ pub enum Recipe {
     Deletions29,
     /// Makes the whole tree equal.
     Full,
+    /// Deletes what `Full` deletes, and sends nothing.
+    Prune,
     /// Says what `Full` would do.
     DryRun,
     /// Says what differs in the whole tree, by the content of the files. Changes nothing.
@@ -95,14 +98,34 @@ impl Recipe {
         matches!(self, Recipe::Verify | Recipe::VerifyEntries | Recipe::VerifyLevels)
     }
 
-    /// Whether it is the first way of removals.
-    pub fn only_deletes(self) -> bool {
-        matches!(self, Recipe::Missing | Recipe::Deletions29)
+    /// Whether its list names files, and nothing that is not listed is sent or deleted.
+    pub fn names_files(self) -> bool {
+        matches!(self, Recipe::Present | Recipe::Large | Recipe::Anew)
+    }
+
+    /// Whether it asks the node for the listed files whatever size and time say.
+    pub fn asks_for_all(self) -> bool {
+        matches!(self, Recipe::Present | Recipe::Anew)
+    }
+
+    /// Whether it compares files by their content, whatever the user says.
+    pub fn reads_contents(self) -> bool {
+        matches!(self, Recipe::Verify | Recipe::VerifyEntries)
+    }
+
+    /// Whether it goes through the whole tree.
+    pub fn covers_tree(self) -> bool {
+        !self.is_listed() && self != Recipe::Build
     }
 
     /// Whether rsync reads what to do from its standard input.
-    pub(super) fn is_listed(self) -> bool {
-        !matches!(self, Recipe::Build | Recipe::Full | Recipe::DryRun | Recipe::Verify)
+    pub fn is_listed(self) -> bool {
+        !matches!(self, Recipe::Build | Recipe::Full | Recipe::Prune | Recipe::DryRun | Recipe::Verify)
+    }
+
+    /// Whether it is the first way of removals.
+    pub fn only_deletes(self) -> bool {
+        matches!(self, Recipe::Missing | Recipe::Deletions29)
     }
 
     /// Whether it sends, or compares, what is below what is listed.
@@ -115,7 +138,8 @@ impl Recipe {
 
     /// Whether it deletes what it does not find in the source, or says what it would delete.
     fn deletes_extras(self) -> bool {
-        matches!(self, Recipe::Subtrees | Recipe::Levels | Recipe::Full | Recipe::DryRun) || self.verifies()
+        matches!(self, Recipe::Subtrees | Recipe::Levels | Recipe::Full | Recipe::Prune | Recipe::DryRun)
+            || self.verifies()
     }
 }
 
@@ -148,6 +172,10 @@ pub struct Context<'a> {
     pub version: Version,
     /// Whether missing directories above the mirror are to be made.
     pub make_path: bool,
+    /// How long it may take to read what is compared by content.
+    pub reading: Duration,
+    /// How many KiB/s it may send; 0 is no limit.
+    pub limit: u64,
     /// The remote shell, where it is not the usual one and the user chose none.
     pub rsh: Option<String>,
 }
@@ -179,7 +207,7 @@ impl Context<'_> {
         }
         let extra = if recipe.only_looks() { self.site.extra.comparing() } else { self.site.extra.words() };
         arguments.extend(extra.iter().map(OsString::from));
-        if let (Recipe::Full, Some(most)) = (recipe, self.site.max_delete) {
+        if let (Recipe::Full | Recipe::Prune, Some(most)) = (recipe, self.site.max_delete) {
             // What would be deleted was counted before; this is for what has changed since.
             arguments.push(format!("--max-delete={most}").into());
         }
@@ -245,8 +273,8 @@ impl Context<'_> {
     fn shared(&self, recipe: Recipe, paths: &[&OsStr]) -> Vec<OsString> {
         let mut arguments: Vec<OsString> =
             vec!["-ltp".into(), "--modify-window=-1".into(), format!("--timeout={TIMEOUT}").into()];
-        if self.site.rspeed > 0 {
-            arguments.push(format!("--bwlimit={}", self.site.rspeed).into());
+        if self.limit > 0 {
+            arguments.push(format!("--bwlimit={}", self.limit).into());
         }
         if let Some(logfile) = &self.site.logfile
             && !recipe.only_looks()
@@ -272,10 +300,19 @@ impl Context<'_> {
     }
 
     /// What even the user's own parameters must not change.
-    fn forced(&self, recipe: Recipe) -> Vec<&'static str> {
+    fn forced(&self, recipe: Recipe) -> Vec<String> {
         // A message of the day would stand among rsync's own lines.
         let silent = (self.node.kind() == Kind::Daemon).then_some("--no-motd");
-        silent.into_iter().chain(forced(recipe)).collect()
+        let options = silent.into_iter().chain(forced(recipe)).map(str::to_owned);
+        options.chain(self.timeout(recipe).map(|seconds| format!("--timeout={seconds}"))).collect()
+    }
+
+    /// The seconds without any traffic after which rsync ends, where they are more than usual or than the user says: it says
+    /// nothing while either end reads a file for its checksum.
+    fn timeout(&self, recipe: Recipe) -> Option<u64> {
+        let usual = self.site.extra.value_of("--timeout").and_then(|seconds| seconds.parse().ok()).unwrap_or(TIMEOUT);
+        let seconds = if recipe.verifies() { VERIFY_TIMEOUT.max(usual) } else { usual } + self.reading.as_secs();
+        (seconds > usual).then_some(seconds)
     }
 
     /// Whether a comparison must not delete what only the node has: then only removals that were seen are mirrored.
@@ -292,15 +329,15 @@ pub fn user_chose_shell(site: &Site) -> bool {
 /// What even the user's own parameters must not change, whatever the node is.
 fn forced(recipe: Recipe) -> Vec<&'static str> {
     use Recipe::{
-        Anew, Build, ByLevels, Deletions29, DryRun, Full, Gather, Large, Levels, Link, Missing, Present, Probe, Root,
-        Similar, Subtrees, SubtreesRewritten, Verify, VerifyEntries, VerifyLevels,
+        Anew, Build, ByLevels, Deletions29, DryRun, Full, Gather, Large, Levels, Link, Missing, Present, Probe, Prune,
+        Root, Similar, Subtrees, SubtreesRewritten, Verify, VerifyEntries, VerifyLevels,
     };
     let mut options = match recipe {
         Present | Similar | Gather | Anew | Large | Link | Missing | ByLevels | Levels | Root | Deletions29 | Probe
         | VerifyEntries | VerifyLevels => {
             vec!["--dirs", "--no-recursive"]
         }
-        Subtrees | SubtreesRewritten | Build | Full | DryRun | Verify => vec!["--recursive"],
+        Subtrees | SubtreesRewritten | Build | Full | Prune | DryRun | Verify => vec!["--recursive"],
     };
     if recipe.is_listed() {
         options.extend(["--from0", "--files-from=-"]);
@@ -310,6 +347,7 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
         // Also what is at the node as it is here is told.
         Probe => options.extend(["--delete-missing-args", "-ii"]),
         ByLevels => options.extend(["--ignore-missing-args", "--existing", "--ignore-existing"]),
+        Prune => options.extend(["--existing", "--ignore-existing"]),
         Present | Large | Levels | Root | Gather | VerifyEntries | VerifyLevels => {
             options.push("--ignore-missing-args")
         }
@@ -329,9 +367,6 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
     }
     if matches!(recipe, Verify | VerifyEntries) {
         options.push("--checksum");
-    }
-    if recipe.verifies() {
-        options.push(VERIFY_TIMEOUT);
     }
     if recipe.only_looks() {
         options.push("--dry-run");
@@ -353,6 +388,14 @@ pub fn entries<'p>(paths: impl IntoIterator<Item = &'p RelPath>, root: bool) -> 
         list.extend([start, path.as_bytes(), b"\0"].concat());
     }
     list
+}
+
+/// What a list of [`entries`] or [`levels`] names, and whether the attributes of the root go with it.
+pub fn named(list: &[u8]) -> (Vec<RelPath>, bool) {
+    let paths =
+        list.split(|&byte| byte == 0).filter_map(|entry| entry.strip_prefix(b"./").or(entry.strip_prefix(b"/")));
+    let paths = paths.map(|path| path.strip_suffix(b"/").unwrap_or(path));
+    (paths.filter_map(|path| RelPath::new(path).ok()).collect(), list.starts_with(b"./"))
 }
 
 /// The list for [`Recipe::VerifyEntries`]: the root may be among the paths, for its attributes.

@@ -28,6 +28,8 @@ pub struct Shared {
     pub sockets: Option<Rc<RuntimeDir>>,
     /// Whether there is no place for them.
     has_no_place: bool,
+    /// Whether a node has one run at a time.
+    pub(super) alone: bool,
     /// Who hears how far reconciles are.
     pub audience: Rc<dyn Audience>,
     /// Counts what there is to compare.
@@ -45,6 +47,7 @@ impl Shared {
             staging: None,
             sockets: None,
             has_no_place: false,
+            alone: true,
             audience: Rc::new(Minutes),
             counter: Counter::default(),
             log: Logger::root(Discard, o!()),
@@ -67,8 +70,17 @@ impl Shared {
             }
         });
         let (audience, counter, log) = (Rc::new(Minutes), Counter::default(), log.clone());
-        let mut shared =
-            Shared { children, budget, staging, sockets: None, has_no_place: false, audience, counter, log };
+        let mut shared = Shared {
+            children,
+            budget,
+            staging,
+            sockets: None,
+            has_no_place: false,
+            alone: false,
+            audience,
+            counter,
+            log,
+        };
         shared.adapt(site);
         shared
     }

@@ -81,8 +81,14 @@ impl Rsync {
         }
     }
 
+    /// Whether an rsync may wait at the node. How long one may say nothing that reads all that is listed is not known before
+    /// the list is.
+    fn keeps_standbys(&self) -> bool {
+        self.site.standby && !self.site.extra.reads_contents()
+    }
+
     fn refill_now(self: &Rc<Self>) {
-        if !self.site.standby || self.retired.get() {
+        if !self.keeps_standbys() || self.retired.get() {
             return;
         }
         loop {
@@ -159,6 +165,8 @@ impl Rsync {
 
     /// Runs a list by a standby, if there is one.
     pub(super) async fn run_standby(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Fed {
+        // Before it is taken: what waits has no more than this.
+        let share = self.speed.small();
         let Some((process, list)) = self.take_standby(order).await else { return Fed::Not { hung: false } };
         let (to_be_told, carrier) = (ears.worked.is_some(), process.carrier());
         let refill = async {
@@ -166,7 +174,7 @@ impl Rsync {
             self.refill();
         };
         let claims = Claims::of(order.recipe, &list);
-        let (finished, ()) = tokio::join!(self.finish(process, &list, &claims, PATIENCE, ears), refill);
+        let (finished, ()) = tokio::join!(self.finish(process, &list, &claims, (PATIENCE, share), ears), refill);
         let Ok(finished) = finished else { return Fed::Not { hung: false } };
         let broke = |failure: &Failure| {
             matches!(
@@ -194,7 +202,7 @@ impl Rsync {
     }
 
     async fn take_standby(self: &Rc<Self>, order: &Order<'_>) -> Option<(Process, Vec<u8>)> {
-        if !self.site.standby {
+        if !self.keeps_standbys() {
             return None;
         }
         let handed = self.standbys.borrow_mut().take(order.recipe, self.make_path.get(), Instant::now());
@@ -233,7 +241,7 @@ impl Rsync {
     pub(super) fn late_standby(&self) -> Option<impl Future<Output = ()> + 'static> {
         let now = Instant::now();
         let master = self.awaits_master.get().is_some_and(|since| now < since + CONNECTS);
-        if !(self.site.standby && self.standbys.borrow_mut().is_missing(master, now)) {
+        if !(self.keeps_standbys() && self.standbys.borrow_mut().is_missing(master, now)) {
             return None;
         }
         let changed = self.changed.clone().notified_owned();

@@ -1,6 +1,6 @@
 //! One batch from what is due to what became of its paths.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::disk::{Disk, Found, Room, Source};
 use super::fold::Scope;
-use super::health::backoff;
+use super::health::{backoff, lasting};
 use super::lease::{Lane, LeaseId};
 use super::pending::{Fate, PendingSet};
 use super::plan::{Plan, Since, plan};
@@ -95,21 +95,23 @@ impl SyncActor {
         match result {
             Ok(delivery) => {
                 let since = plan.since(&mut Source(self.link.root.path().to_owned()));
-                let since = Since { left: delivery.left.clone(), ..since };
-                let (apart, blamed) = plan.apart(&delivery.blamed);
-                let fate = |path: &RelPath| plan.fate(path, &blamed, &since);
-                let apart = self.dated(apart, started);
                 // All at the same time: what failed together may be the old and the new name of the same thing.
                 let chance = fastrand::f64();
+                let (left, unfit, unfit_for) = (delivery.left.clone(), delivery.aside.clone(), lasting(chance));
+                let since = Since { left, unfit, unfit_for, ..since };
+                let (apart, blamed) = plan.apart(&delivery.blamed, &delivery.aside);
+                let fate = |path: &RelPath| plan.fate(path, &blamed, &since);
+                let apart = self.dated(apart, started);
                 let is_delivered = |path: &RelPath| fate(path) == Fate::Delivered;
                 let mut outbox = self.link.outbox.lock();
                 // Under the same lock: a state that is saved has the one if it lacks the other.
                 self.compare_again(&mut outbox, &delivery.again, started, now);
                 let is_again = outbox.any_again(id, is_delivered);
-                let failing = outbox.settle(id, now, fate, |tries| backoff(tries + 1, chance));
+                let mut failing = outbox.settle(id, now, fate, |tries| backoff(tries + 1, chance));
                 let is_beside = !is_again && outbox.has_failed();
                 drop(outbox);
-                self.try_apart(apart, &delivery.undeleted, now);
+                failing.extend(self.try_apart(apart, &delivery, now));
+                self.note_room(&delivery, now);
                 let delivered: Vec<_> = plan.listed().filter(|(path, _)| is_delivered(path)).collect();
                 let mut delivery = delivery;
                 let stored = match delivered.is_empty() && delivery.failure.is_some() {
@@ -169,17 +171,31 @@ impl SyncActor {
         paths.into_iter().map(|(path, rewritten)| (path.clone(), rewritten, since(&path))).collect()
     }
 
-    /// What failed in a subtree is tried again by itself.
-    fn try_apart(&self, paths: Vec<(RelPath, bool, Instant)>, undeleted: &BTreeSet<RelPath>, now: Instant) {
+    /// What was deleted may have made room for what did not fit.
+    pub(super) fn note_room(&self, delivery: &Delivery, now: Instant) {
+        if delivery.tally.deleted > 0 {
+            self.link.outbox.lock().room_was_made(now);
+        }
+    }
+
+    /// What failed in a subtree is tried again by itself. Returns what does not fit, where that is news.
+    fn try_apart(&self, paths: Vec<(RelPath, bool, Instant)>, delivery: &Delivery, now: Instant) -> Vec<RelPath> {
         let (mut outbox, mut disk) = (self.link.outbox.lock(), Source(self.link.root.path().to_owned()));
+        let mut unfit = Vec::new();
         for (path, rewritten, since) in paths {
+            if delivery.aside.contains(&path) {
+                let is_news = outbox.set_aside(path.clone(), rewritten, since, now + lasting(fastrand::f64()));
+                unfit.extend(is_news.then_some(path));
+                continue;
+            }
             let found = disk.look(&path);
-            if found == Found::Missing && undeleted.contains(&path) {
+            if found == Found::Missing && delivery.undeleted.contains(&path) {
                 outbox.add_since(&removal(&path, &mut disk), since, now);
                 continue;
             }
             let scope = if found == Found::Directory { Scope::Subtree } else { Scope::Entry };
             outbox.try_later(path, scope, rewritten, since, now + retry(0));
         }
+        unfit
     }
 }

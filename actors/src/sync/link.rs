@@ -75,6 +75,8 @@ pub struct Delivery {
     pub tally: Tally,
     /// Paths that failed, or that lie above or below what did.
     pub blamed: Blame,
+    /// Those of them, by their names, that do not fit at the node.
+    pub aside: BTreeSet<RelPath>,
     /// Those of them that only the node has, and that could not be deleted there.
     pub undeleted: BTreeSet<RelPath>,
     /// Why they failed; `Some` if and only if something is blamed.
@@ -110,10 +112,17 @@ pub struct Moved {
 }
 
 impl Delivery {
+    /// Some paths failed.
+    pub(crate) fn fail(&mut self, paths: impl IntoIterator<Item = RelPath>, failure: Option<Failure>) {
+        self.blamed.add(Blame::Paths(paths.into_iter().collect()));
+        self.failure = self.failure.take().or(failure);
+    }
+
     /// Adds what another run did.
     pub fn add(&mut self, other: Delivery) {
         self.tally.add(other.tally);
         self.blamed.add(other.blamed);
+        self.aside.extend(other.aside);
         self.undeleted.extend(other.undeleted);
         self.moved.extend(other.moved);
         self.removed.extend(other.removed);

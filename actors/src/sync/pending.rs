@@ -19,7 +19,7 @@ use self::links::Links;
 use self::reconcile::Reconcile;
 use super::away::{Away, MovedAway};
 use super::calm::Calm;
-use super::fold::{Fold, Pending, Scope, TOGETHER};
+use super::fold::{FAILS, Fold, Pending, Scope, TOGETHER};
 use super::lease::{Ended, Lane, LeaseId, Leases};
 use super::origins::Origins;
 use crate::filter::settle::Settle;
@@ -54,6 +54,11 @@ pub enum Fate {
     Left,
     /// It failed.
     Failed,
+    /// It does not fit at the node.
+    Unfit {
+        /// How long to leave it alone.
+        retry_in: Duration,
+    },
     /// It is missing, and nobody reported its removal yet.
     Unreported {
         /// How long to leave it alone.
@@ -80,6 +85,8 @@ pub struct PendingSet {
     origins: Origins,
     /// The symlinks that wait for what they lead to.
     links: Links,
+    /// What did not fit at the node when it was tried last.
+    unfit: BTreeSet<RelPath>,
     dir_moves: DirMoves,
     /// Directories that were compared as a whole a moment ago: a move in them may be reported only now.
     compared: Vec<(RelPath, Instant)>,
@@ -120,6 +127,7 @@ impl PendingSet {
             away,
             origins,
             links,
+            unfit: BTreeSet::new(),
             dir_moves,
             compared,
             unmounted,
@@ -286,7 +294,7 @@ impl PendingSet {
     }
 
     /// Ends a batch, path by path. `retry` says how long a path is left alone that failed so often before. Returns the
-    /// paths that failed for the second time since they last changed.
+    /// paths that failed for the second time since they last changed, and those that do not fit.
     pub fn settle(
         &mut self,
         id: LeaseId,
@@ -298,7 +306,7 @@ impl PendingSet {
         self.links.needs_no_room();
         let paths = self.end_lease(id, |path, tries| match fate(path) {
             // What failed twice is sent as it is: the old name is needed no more.
-            Fate::Failed => tries == 0,
+            Fate::Failed | Fate::Unfit { .. } => tries == 0,
             Fate::Unreported { .. } => true,
             Fate::Delivered | Fate::Changed | Fate::Returned | Fate::Left => false,
         });
@@ -344,6 +352,14 @@ impl PendingSet {
                     }
                     let not_before = Some(now + pause);
                     self.put_back(id, path, Pending { tries: pending.tries + 1, not_before, ..pending });
+                }
+                Fate::Unfit { retry_in } => {
+                    failing.extend((!pending.is_failing()).then(|| path.clone()));
+                    // That nothing changed need not be seen twice.
+                    let (tries, not_before) = (FAILS.max(pending.tries + 1), Some(now + retry_in));
+                    self.unfit.insert(path.clone());
+                    self.put_back(id, path, Pending { tries, not_before, ..pending });
+                    self.make_room();
                 }
                 Fate::Unreported { retry_in } => {
                     let unreported = pending.unreported.or(Some(now));

@@ -96,6 +96,10 @@ pub struct Since {
     pub returned: BTreeSet<RelPath>,
     /// Symlinks that were not sent: what they lead to failed, or they lead elsewhere now.
     pub left: BTreeSet<RelPath>,
+    /// Files that do not fit at the node.
+    pub unfit: BTreeSet<RelPath>,
+    /// How long to leave these alone.
+    pub unfit_for: Duration,
 }
 
 impl Plan {
@@ -136,9 +140,9 @@ impl Plan {
         since
     }
 
-    /// Of what is blamed, the paths that failed alone below a listed subtree, and the rest: whatever else is in such a
-    /// subtree has arrived. With each whether size and time proved nothing.
-    pub fn apart(&self, blamed: &Blame) -> (Vec<(RelPath, bool)>, Blame) {
+    /// Of what is blamed, the paths that failed alone below a listed subtree, or do not fit in a listed level, and the rest:
+    /// whatever else is there has arrived. With each whether size and time proved nothing.
+    pub fn apart(&self, blamed: &Blame, unfit: &BTreeSet<RelPath>) -> (Vec<(RelPath, bool)>, Blame) {
         let Blame::Paths(paths) = blamed else { return (Vec::new(), blamed.clone()) };
         let whole = |top: &&RelPath| !paths.iter().any(|bad| bad == *top || top.is_below(bad));
         let tops = |list: &BTreeSet<RelPath>| list.iter().filter(whole).cloned().collect::<Vec<_>>();
@@ -147,7 +151,8 @@ impl Plan {
         let (mut apart, mut rest) = (Vec::new(), Vec::new());
         for path in paths.iter().cloned() {
             let new = is_below(&rewritten, &path);
-            if new || is_below(&plain, &path) { apart.push((path, new)) } else { rest.push(path) }
+            let in_level = || path.parent().is_some_and(|dir| self.levels.contains(&dir)) && unfit.contains(&path);
+            if new || is_below(&plain, &path) || in_level() { apart.push((path, new)) } else { rest.push(path) }
         }
         (apart, Blame::Paths(rest))
     }
@@ -157,6 +162,9 @@ impl Plan {
         let carrier = self.carriers.get(path);
         if self.unreported.contains(path) || carrier.is_some_and(|carrier| since.gone.contains(carrier)) {
             return Fate::Unreported { retry_in: REPORT_TIME };
+        }
+        if carrier.is_some_and(|carrier| since.unfit.contains(carrier)) {
+            return Fate::Unfit { retry_in: since.unfit_for };
         }
         if self.unreadable.contains(path) || carrier.is_some_and(|carrier| blamed.touches(carrier)) {
             return Fate::Failed;

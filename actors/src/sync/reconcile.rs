@@ -1,7 +1,7 @@
 //! The comparison of the whole tree at one node: when it is started, and what becomes of the paths that fail in it. What is
 //! deleted by it, and what is kept, is the [`Transport`](super::Transport)'s business.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use slog::{debug, error};
@@ -16,6 +16,10 @@ use crate::rsync::blame::Blame;
 use crate::rsync::failure::{Cause, Failure};
 use crate::rsync::output::Tally;
 use crate::status::record::Work;
+
+/// When the tree is compared once more, if nobody asks for it before, where rsync said again what cannot be read: what failed is
+/// not known, and another try would end as this one.
+const UNREADABLE: Duration = Duration::from_secs(24 * 3600);
 
 impl SyncActor {
     pub(super) fn start_reconcile(&mut self, started: Instant, ctx: &mut Context<Self>) {
@@ -41,8 +45,10 @@ impl SyncActor {
         match result {
             Ok(delivery) => {
                 self.reconcile_held = false;
-                if self.settle_reconcile(&delivery, now) && !self.health.explains(delivery.failure.as_ref()) {
-                    log_failing(&self.link.log, &[RelPath::root()], &delivery);
+                let failing = self.settle_reconcile(&delivery, now);
+                self.note_room(&delivery, now);
+                if !self.health.explains(delivery.failure.as_ref()) {
+                    log_failing(&self.link.log, &failing, &delivery);
                 }
                 self.link.record.done(Work::Reconcile, &delivery.tally, delivery.failure.as_ref());
                 let changes = delivery.tally.changes();
@@ -69,13 +75,24 @@ impl SyncActor {
         self.advance(ctx);
     }
 
-    /// What failed alone is tried again alone: as what it is on disk now. Whether the reconcile failed again as a whole.
-    fn settle_reconcile(&mut self, delivery: &Delivery, now: Instant) -> bool {
+    /// What failed alone is tried again alone: as what it is on disk now. Returns what is known to fail by now.
+    fn settle_reconcile(&mut self, delivery: &Delivery, now: Instant) -> Vec<RelPath> {
         let mut outbox = self.link.outbox.lock();
-        let Blame::Paths(paths) = &delivery.blamed else { return outbox.postpone_reconcile(now, retry) == 2 };
+        let Blame::Paths(paths) = &delivery.blamed else {
+            let again = outbox.postpone_reconcile(now, |tries| if tries == 0 { retry(0) } else { UNREADABLE });
+            let set_aside =
+                |path: &&RelPath| outbox.set_aside((*path).clone(), false, now, now + lasting(fastrand::f64()));
+            let unfit: Vec<RelPath> = delivery.aside.iter().filter(set_aside).cloned().collect();
+            return if again == 2 { vec![RelPath::root()] } else { unfit };
+        };
         let since = outbox.settle_reconcile(now);
-        let mut disk = Source(self.link.root.path().to_owned());
+        let (mut disk, mut failing) = (Source(self.link.root.path().to_owned()), Vec::new());
         for path in paths.iter().cloned() {
+            if delivery.aside.contains(&path) {
+                let is_news = outbox.set_aside(path.clone(), false, since, now + lasting(fastrand::f64()));
+                failing.extend(is_news.then_some(path));
+                continue;
+            }
             let change = match disk.look(&path) {
                 _ if path.is_root() => Change::Touched { path, is_dir: true, rewritten: false },
                 Found::Directory => Change::Subtree { path },
@@ -87,7 +104,7 @@ impl SyncActor {
             };
             outbox.add_since(&change, since, now);
         }
-        false
+        failing
     }
 }
 

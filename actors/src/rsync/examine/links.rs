@@ -96,7 +96,8 @@ impl Rsync {
         let directory = File::open(nowhere).map_err(|error| Failure::not_staged(&error))?;
         let process = Process::start(&self.children, &self.site.rsync, Some(directory.into()), &invocation.arguments);
         let process = process.map_err(|error| Failure::not_started(&self.site.rsync, &error))?;
-        self.finish(process, &invocation.list, &Claims::ANY, Patience::of(PATIENCE), &mut ears).await?;
+        self.finish(process, &invocation.list, &Claims::ANY, (Patience::of(PATIENCE), self.speed.small()), &mut ears)
+            .await?;
         Ok(found)
     }
 }

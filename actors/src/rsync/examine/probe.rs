@@ -226,7 +226,8 @@ impl Rsync {
         let invocation = probe::at(self.context(false), site, above).reading(recipe::entries([&path], false), nowhere);
         let process = self.process(self.source()?, &invocation.arguments)?;
         // A node that does not tell, such as a module for writing alone, is tried all the same.
-        self.finish(process, &invocation.list, &Claims::ANY, Patience::of(PATIENCE), &mut ears).await?;
+        self.finish(process, &invocation.list, &Claims::ANY, (Patience::of(PATIENCE), self.speed.small()), &mut ears)
+            .await?;
         Ok(is_link.then(|| Finding::Dangling(format!("{}/{path}", shown(above).trim_end_matches('/')))))
     }
 
@@ -240,7 +241,8 @@ impl Rsync {
         let mut ears = Ears { line: &mut line, worked: None };
         let Invocation { arguments, list } = probe::at(self.context(false), site, &self.node).looking(make_path);
         let process = self.process(self.source()?, &arguments)?;
-        let finished = self.finish(process, &list, &Claims::ANY, Patience::of(PATIENCE), &mut ears).await?;
+        let finished =
+            self.finish(process, &list, &Claims::ANY, (Patience::of(PATIENCE), self.speed.small()), &mut ears).await?;
         match Failure::of(&finished) {
             // The node's rsync is too old to count them.
             Some(failure) if make_path && failure.cause == Cause::UnknownOption => Ok((heard.mirror, None)),

@@ -91,6 +91,10 @@ pub enum Cause {
     AttributesRefused,
     /// No room, or a quota, at the node.
     TargetFull,
+    /// The node has no room for a file, and takes others.
+    NoRoom,
+    /// The node leaves files as they are that it was asked to take.
+    NotTaken,
     /// The node takes no file of such a size.
     TooLarge,
     /// The node's file system is read-only.
@@ -324,6 +328,15 @@ impl Cause {
             Cause::TargetFull => {
                 passing("the node is full", "make room at the node, or exclude what need not be there")
             }
+            Cause::NoRoom => lasting(
+                "a file does not fit at the node",
+                "make room at the node, or exclude the file by `rexcludes`",
+            ),
+            Cause::NotTaken => lasting(
+                "the node leaves its old files as they are",
+                "remove -no-overwrite from the line of rrsync in authorized_keys there, or the option that some other \
+                 wrapper of rsync adds there",
+            ),
             Cause::TooLarge => lasting(
                 "the node takes no file of this size",
                 "exclude it by `rexcludes`; FAT takes less than 4 GiB a file, an account what `ulimit -f` allows",
@@ -376,6 +389,7 @@ impl Cause {
         matches!(
             self,
             Cause::TargetFull
+                | Cause::NoRoom
                 | Cause::TooLarge
                 | Cause::TargetReadOnly
                 | Cause::TargetRefused

@@ -47,7 +47,15 @@ fn rel(path: &str) -> RelPath {
 }
 
 fn context<'a>(site: &'a Site, node: &'a Node) -> Context<'a> {
-    Context { site, node, version: Version::new(3, 5, 0), make_path: false, rsh: None }
+    Context {
+        site,
+        node,
+        version: Version::new(3, 5, 0),
+        make_path: false,
+        reading: Duration::ZERO,
+        limit: site.rspeed,
+        rsh: None,
+    }
 }
 
 const START: [&str; 4] = ["-ltp", "--modify-window=-1", "--timeout=60", Process::DEBUG];
@@ -217,5 +225,45 @@ fn the_root_is_looked_at_again_without_what_is_in_it() {
     {
         let paths: Vec<RelPath> = paths.iter().map(|path| rel(path)).collect();
         assert_eq!(verified(&paths), expected, "{paths:?}");
+    }
+}
+
+#[test]
+fn where_contents_are_read_the_timeout_is_longer_than_any_other() {
+    let node = Node::parse("", "/mirror").unwrap();
+    for (extra, recipe, reading, expected) in [
+        ("", Recipe::Full, 0, "--timeout=60"),
+        ("--timeout=9", Recipe::Full, 0, "--timeout=9"),
+        ("-c", Recipe::Full, 1000, "--timeout=1060"),
+        ("-c --timeout=9", Recipe::Present, 1000, "--timeout=1009"),
+        ("", Recipe::Verify, 0, "--timeout=3600"),
+        ("--timeout=5000", Recipe::VerifyEntries, 7, "--timeout=5007"),
+    ] {
+        let site = site(extra, InitialSync::Full);
+        let context = Context { reading: Duration::from_secs(reading), ..context(&site, &node) };
+        let arguments = context.invocation(recipe, Vec::new(), &[]).arguments;
+        let last = words(&arguments).into_iter().rfind(|word| word.starts_with("--timeout="));
+        assert_eq!(last, Some(expected), "{extra} {recipe:?}");
+    }
+}
+
+#[test]
+fn what_a_list_names_is_found_in_it() {
+    let paths = ["#a", "d/b\n"].map(rel);
+    for root in [true, false] {
+        assert_eq!(named(&entries(&paths, root)), (paths.to_vec(), root));
+    }
+    assert_eq!(named(&levels(&[RelPath::root(), rel("d")])), (vec![RelPath::root(), rel("d")], true));
+}
+
+#[test]
+fn what_makes_room_deletes_what_a_comparison_may_and_sends_nothing() {
+    let node = Node::parse("", "/mirror").unwrap();
+    for (initial, protects) in [(InitialSync::Full, false), (InitialSync::Update, true)] {
+        let site = site("", initial);
+        let arguments = context(&site, &node).invocation(Recipe::Prune, Vec::new(), &[]).arguments;
+        let has = |word: &str| words(&arguments).contains(&word);
+        assert!(["--recursive", "--delete", "--existing", "--ignore-existing"].into_iter().all(has), "{arguments:?}");
+        assert_eq!(has("--filter=P *"), protects, "{arguments:?}");
     }
 }

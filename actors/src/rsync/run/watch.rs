@@ -66,6 +66,14 @@ impl Patience {
         Patience { talk, ..self }
     }
 
+    /// With a run in which either end may read for so long, and do nothing else.
+    pub fn longer_by(mut self, reading: Duration) -> Patience {
+        for limits in [&mut self.first, &mut self.later] {
+            limits.silence += reading;
+        }
+        self
+    }
+
     /// With a run over a connection that was there before. Once the other end has answered, it is as good as a new one.
     pub const fn over_old_connection(mut self) -> Patience {
         self.first.dead = DEAD_BEFORE;

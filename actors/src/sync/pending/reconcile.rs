@@ -6,6 +6,9 @@ use super::PendingSet;
 use crate::path::RelPath;
 use crate::sync::fold::{Fold, Pending, earlier};
 
+/// One that failed may wait for a day. Where something else asks for one, it waits for no longer than this.
+const SOON: Duration = Duration::from_secs(60);
+
 /// The comparison of the whole tree.
 #[derive(Debug)]
 pub(super) enum Reconcile {
@@ -145,7 +148,10 @@ impl PendingSet {
     pub fn want_resync(&mut self) {
         match &mut self.reconcile {
             Reconcile::Idle => self.reconcile = Reconcile::Wanted { not_before: None, tries: 0, broken_off: false },
-            Reconcile::Wanted { .. } => (),
+            Reconcile::Wanted { not_before: Some(not_before), .. } => {
+                *not_before = (*not_before).min(Instant::now() + SOON)
+            }
+            Reconcile::Wanted { not_before: None, .. } => (),
             Reconcile::Running { again, .. } => *again = true,
         }
     }

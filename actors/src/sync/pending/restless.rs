@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::PendingSet;
 use crate::filter::settle::Settle;
 use crate::path::RelPath;
-use crate::sync::fold::{Pending, Scope};
+use crate::sync::fold::{FAILS, Pending, Scope};
 
 /// A file that changed while it was sent is sent again after so long; the time doubles while it goes on,
 const FIRST: Duration = Duration::from_secs(1);
@@ -27,6 +27,33 @@ impl PendingSet {
         let anew = not_before;
         let pending = Pending { rewritten, tries: 1, since, anew, not_before, ..Pending::new(scope, false) };
         self.waiting.put_back(path, pending);
+    }
+
+    /// A file does not fit at the node, which a comparison of more found: it is tried by itself, not before that time.
+    /// Whether that is news.
+    pub fn set_aside(&mut self, path: RelPath, rewritten: bool, since: Instant, not_before: Instant) -> bool {
+        if self.waiting.get(&path).is_some_and(Pending::is_failing) {
+            return false;
+        }
+        let (since, not_before) = (Some(since), Some(not_before));
+        let pending = Pending { rewritten, tries: FAILS, since, not_before, ..Pending::new(Scope::Entry, false) };
+        self.unfit.insert(path.clone());
+        self.waiting.put_back(path, pending);
+        self.make_room();
+        true
+    }
+
+    /// Something was deleted at the node: what did not fit may fit now. Where much comes and goes, each further try is later.
+    pub fn room_was_made(&mut self, now: Instant) {
+        let PendingSet { unfit, waiting, leases, .. } = self;
+        unfit.retain(|path| {
+            let is_unfit = waiting.get(path).is_some_and(Pending::is_failing);
+            waiting.change(path, |pending| {
+                let soon = now + FIRST * (1 << pending.tries.saturating_sub(FAILS).min(16));
+                pending.not_before = pending.not_before.map(|at| if is_unfit { at.min(soon) } else { at });
+            });
+            is_unfit || leases.get(path).is_some()
+        });
     }
 
     /// A path that the node had may have lost something there `since` then: it is compared, not before that time.

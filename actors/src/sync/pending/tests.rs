@@ -81,6 +81,49 @@ fn a_path_that_fails_again_without_a_change_is_told_once() {
 }
 
 #[test]
+fn what_does_not_fit_is_failing_at_once_and_holds_up_no_removal() {
+    let (mut set, now) =
+        (set(&[touched("large"), Change::Removed { path: rel("old"), is_dir: false }]), Instant::now());
+    for expected in [1, 0] {
+        let batch = set.lease(Lane::Fast, 1, 99, now);
+        assert_eq!(names(&batch), ["large"]);
+        let told = set.settle(batch.id, now, |_| Fate::Unfit { retry_in: Duration::ZERO }, |_| SOON);
+        assert_eq!((told.len(), set.failing().paths, set.needs_room()), (expected, 1, true));
+    }
+    assert_eq!(lease(&mut set), ["large", "old"]);
+    settle(
+        &mut set,
+        now,
+        |path| if path.as_bytes() == b"old" { Fate::Delivered } else { Fate::Unfit { retry_in: SOON } },
+        |_| SOON,
+    );
+    assert_eq!((set.len(), set.next_due(Lane::Fast, now)), (1, Some(now + SOON)));
+    assert!(!set.set_aside(rel("large"), false, now, now), "it is known to fail");
+    assert_eq!(set.next_due(Lane::Fast, now), Some(now + SOON));
+    // After something was deleted it is tried soon, and later each time.
+    for seconds in [4, 8, 9] {
+        set.room_was_made(now);
+        let due = now + Duration::from_secs(seconds);
+        assert_eq!(set.next_due(Lane::Fast, now), Some(due));
+        let batch = set.lease(Lane::Fast, 9, 99, due);
+        set.settle(batch.id, now, |_| Fate::Unfit { retry_in: SOON }, |_| SOON);
+    }
+    set.add(&touched("large"), now);
+    assert_eq!((lease(&mut set), set.failing().paths), (vec!["large".to_owned()], 0), "it may be smaller now");
+}
+
+#[test]
+fn a_comparison_that_waits_for_a_day_comes_soon_when_something_else_asks_for_it() {
+    let (mut set, now) = (PendingSet::default(), Instant::now());
+    set.want_reconcile();
+    assert!(set.lease_reconcile(now));
+    set.postpone_reconcile(now, |_| Duration::from_secs(86_400));
+    assert_eq!(set.reconcile_due(now), Some(now + Duration::from_secs(86_400)));
+    set.want_resync();
+    assert!(set.reconcile_due(now).is_some_and(|at| at < now + Duration::from_secs(70)));
+}
+
+#[test]
 fn a_path_that_changes_in_flight_stays() {
     let mut set = set(&[touched("a")]);
     lease(&mut set);

@@ -337,16 +337,20 @@ fn a_level_takes_the_bulk_lane() {
 #[test]
 fn what_failed_below_a_listed_subtree_holds_up_only_itself() {
     let (mut set, now) = (PendingSet::default(), Instant::now());
-    [subtree("d"), touched("f")].iter().for_each(|change| set.add(change, now));
+    [subtree("d"), touched("f"), Change::Level { path: rel("l") }].iter().for_each(|change| set.add(change, now));
     let batch = set.lease(Lane::Fast, 9, 99, now).paths;
-    let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec!["d/", "d/x", "f"]), None, now);
+    let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec!["d/", "d/x", "f", "l/"]), None, now);
     let paths = |names: &[&str]| names.iter().map(|name| rel(name)).collect::<Vec<_>>();
-    for (blamed, apart, rest) in
-        [(&["d/x", "f"][..], &["d/x"][..], &["f"][..]), (&["d", "d/x"], &[], &["d", "d/x"]), (&["dx"], &[], &["dx"])]
-    {
-        let (found, left) = plan.apart(&Blame::Paths(paths(blamed)));
+    let unfit = BTreeSet::from([rel("l/unfit"), rel("d/x")]);
+    for (blamed, apart, rest) in [
+        (&["d/x", "f"][..], &["d/x"][..], &["f"][..]),
+        (&["d", "d/x"], &[], &["d", "d/x"]),
+        (&["dx"], &[], &["dx"]),
+        (&["l/failed", "l/unfit"], &["l/unfit"], &["l/failed"]),
+    ] {
+        let (found, left) = plan.apart(&Blame::Paths(paths(blamed)), &unfit);
         assert_eq!(found.into_iter().map(|(path, _)| path).collect::<Vec<_>>(), paths(apart), "{blamed:?}");
         assert_eq!(left, Blame::Paths(paths(rest)), "{blamed:?}");
     }
-    assert_eq!(plan.apart(&Blame::Anything), (vec![], Blame::Anything));
+    assert_eq!(plan.apart(&Blame::Anything, &unfit), (vec![], Blame::Anything));
 }
