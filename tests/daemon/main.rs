@@ -6,6 +6,7 @@ mod alerts;
 mod causes;
 mod check;
 mod command_line;
+mod confined;
 mod dir_moves;
 mod excludes;
 mod failures;

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, setpriority_pgrp};
@@ -19,10 +20,12 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 
 use self::watch::{Life, Subject, stalled};
 pub use self::watch::{PATIENCE, Patience};
-use super::children::{Children, Group};
+use super::children::{Children, Group, Within};
+use super::confine::{Bounds, Seen};
 use super::greeting::Greeting;
 use super::noise::is_noise;
 use super::recipe::Invocation;
+use super::shell;
 use super::staging::Stage;
 
 /// What is kept of the error output; the rest is read and dropped.
@@ -34,6 +37,9 @@ const LINGER: Duration = Duration::from_millis(200);
 
 /// The lowest priority (nice(1)); that of the disk follows it (ioprio_set(2)).
 const LOWEST: i32 = 19;
+
+/// What rsync, and a remote shell, find in their environment: words that can be read, and nobody who is asked for a password.
+pub(super) const ENVIRONMENT: [(&str, &str); 2] = [("LC_ALL", "C"), ("SSH_ASKPASS_REQUIRE", "never")];
 
 /// What rsync says with [`Process::DEBUG`] when all work is done and it only waits for its children. It looks for their end
 /// every 20 ms (rsync's `wait_process_with_flush`).
@@ -82,6 +88,10 @@ pub struct Process {
     stage: Option<Stage>,
     /// The process whose connection it uses, if it is not its own or that of one that it started.
     carrier: Option<i32>,
+    /// What the rules that confine it were made of; nothing if it is not confined.
+    seen: Seen,
+    /// Its remote shell, if that was started outside.
+    shell: Rc<Cell<Option<i32>>>,
     started: Instant,
     /// What it had read then, if it was left waiting.
     read: Option<u64>,
@@ -98,7 +108,7 @@ pub async fn run(
     invocation: Invocation,
     line: impl FnMut(&[u8]),
 ) -> io::Result<Finished> {
-    let process = Process::start(children, program, directory, &invocation.arguments)?;
+    let process = Process::start(children, program, directory, &invocation.arguments, None)?;
     process.finish(&invocation.list, Patience::of(PATIENCE), line, || ()).await
 }
 
@@ -106,7 +116,7 @@ impl Process {
     /// The option that makes rsync say that it is connected and that its work is done. It is not passed to the other end.
     pub const DEBUG: &str = "--debug=PROTO,EXIT2";
 
-    /// Starts `program` in `directory`.
+    /// Starts `program` in `directory`, within `bounds` if there are any.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -115,11 +125,28 @@ impl Process {
         program: &Path,
         directory: Option<OwnedFd>,
         arguments: &[OsString],
+        bounds: Option<Bounds>,
     ) -> io::Result<Process> {
         let mut command = Command::new(program);
-        command.args(arguments).env("LC_ALL", "C").env("SSH_ASKPASS_REQUIRE", "never");
+        command.args(arguments).envs(ENVIRONMENT);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut group = children.start(&mut command, directory)?;
+        let (mut within, mut seen, mut near, shell) = (Within::default(), Seen::default(), None, Rc::default());
+        if let Some(Bounds { domain, door }) = bounds {
+            let (rules, made_of) = domain.into_parts();
+            (within.rules, seen) = (Some(rules), made_of);
+            if let Some(door) = door {
+                door.equip(&mut command);
+                let (end, inherits) = door.into_parts();
+                near = Some((end, directory.as_ref().map(OwnedFd::try_clone).transpose()?));
+                within.inherits = inherits;
+            }
+        }
+        let mut group = children.start_within(&mut command, directory, within)?;
+        if let Some((near, directory)) = near {
+            let shell: Rc<Cell<Option<i32>>> = Rc::clone(&shell);
+            let started = move |process| shell.set(Some(process));
+            tokio::task::spawn_local(shell::serve(near, group.id(), children.clone(), directory, started));
+        }
         let (stdin, stdout, stderr) = group.pipes();
         let stdout = stdout.map(BufReader::new);
         let greets = arguments.iter().any(|word| word == Process::DEBUG);
@@ -133,6 +160,8 @@ impl Process {
             greeting: None,
             stage: None,
             carrier: None,
+            seen,
+            shell,
             started: Instant::now(),
             read: None,
         })
@@ -153,6 +182,11 @@ impl Process {
     /// The process whose connection it uses, if it is not its own.
     pub fn carrier(&self) -> Option<i32> {
         self.carrier
+    }
+
+    /// What the rules that confine it were made of.
+    pub fn seen(&self) -> &Seen {
+        &self.seen
     }
 
     /// When it was started.
@@ -223,7 +257,7 @@ impl Process {
         let is_heard =
             || unheard.as_ref().is_some_and(|pipe| rustix::io::ioctl_fionread(pipe).is_ok_and(|left| left == 0));
         let (mut hangs, mut greeting, greets) = (None, self.greeting, self.greets);
-        let greeted = Cell::new(greeting.is_some());
+        let (greeted, shell) = (Cell::new(greeting.is_some()), Rc::clone(&self.shell));
         let subject = Subject { process: self.group.id(), carrier: self.carrier, read: self.read, list: list.len() };
         let status = {
             let stdin = &mut self.stdin;
@@ -258,7 +292,7 @@ impl Process {
             tokio::pin!(pipes);
             tokio::select! {
                 _ = &mut pipes => self.group.wait().await?,
-                stall = stalled(subject, patience, || greeted.get()) => {
+                stall = stalled(subject, patience, || greeted.get(), || shell.get()) => {
                     hangs = Some(stall);
                     self.group.kill();
                     self.group.wait().await?
