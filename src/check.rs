@@ -15,6 +15,7 @@ use std::rc::Rc;
 
 use inosync_actors::hook::fault_of;
 use inosync_actors::path::Escaped;
+use inosync_actors::rsync::confine::{Confined, Unconfined};
 use inosync_actors::rsync::version::Version;
 use inosync_actors::site::Site;
 
@@ -35,10 +36,21 @@ pub struct Scope<'a> {
 }
 
 /// Prints a report on standard output. [`Exit::Environment`] when something would keep the daemon from its work.
-pub async fn check(config: &Path, mut site: Site, service: &Service, version: Version, scope: Scope<'_>) -> Exit {
+pub async fn check(
+    config: &Path,
+    mut site: Site,
+    service: &Service,
+    (version, confined): (Version, Result<Confined, Unconfined>),
+    scope: Scope<'_>,
+) -> Exit {
     let mut report = Report::default();
     unit::look(config, &site, &mut report);
     report.well(format!("rsync: {} {version}", shown(&site.rsync)));
+    match confined {
+        Ok(confined) => report.well(format!("rsync: confined to what it mirrors, by {confined}")),
+        Err(why @ Unconfined::Configured) => report.well(format!("rsync: not confined ({why})")),
+        Err(why) => report.warning(format!("rsync: not confined: {why}")),
+    }
     let running = match ask(config, &service.sockets, &Request::Status).await {
         Ok(Answer::Status(status)) => Some(status),
         _ => None,

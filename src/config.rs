@@ -86,6 +86,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("extra", "extra: \"-a\""),
     ("rspeed", "rspeed: 0"),
     ("rsync", "rsync: \"/usr/bin/rsync\""),
+    ("confine", "confine: true"),
     ("logfile", "logfile: \"/var/log/inosync/rsync.log\""),
     ("initial_sync", "initial_sync: Full"),
     ("dir_moves", "dir_moves: Log"),
@@ -226,6 +227,7 @@ fn configuration(read: &mut Reader<'_>, source: Source<'_>) -> Option<Configurat
     };
 
     let extra = read.optional("extra", Extra::default(), |value| extra(&value, &own));
+    let confine = read.optional("confine", true, |value| value.boolean());
     let rspeed = read.number("rspeed", 0, (0, MAX_RSPEED), "KiB/s");
     let logfile = read.maybe("logfile", |value| own.logfile(&value));
     let initial_sync = read.optional("initial_sync", InitialSync::default(), |value| initial_sync(&value));
@@ -257,6 +259,7 @@ fn configuration(read: &mut Reader<'_>, source: Source<'_>) -> Option<Configurat
         excludes: excludes?,
         nodes: nodes?,
         rsync: rsync?,
+        confine: confine?,
         extra: extra?,
         rspeed: rspeed?,
         logfile: logfile?,

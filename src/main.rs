@@ -25,6 +25,7 @@ mod verify;
 use std::process::ExitCode;
 
 use actix::System;
+use inosync_actors::rsync::shell;
 use slog::error;
 
 use crate::cli::Options;
@@ -33,6 +34,9 @@ use crate::exit::Exit;
 use crate::logging::Log;
 
 fn main() -> ExitCode {
+    if let Some(code) = shell::stand_in(std::env::args_os()) {
+        return code.into();
+    }
     let options = match cli::parse() {
         Ok(options) => options,
         Err(exit) => return exit.into(),
@@ -91,17 +95,22 @@ async fn carry_out(options: &Options, configuration: Configuration, log: &Log) -
             return Exit::Environment;
         }
     };
-    let Configuration { site, service, warnings } = configuration;
+    let Configuration { mut site, service, warnings } = configuration;
+    let confined = program::confine(&mut site).await;
     if options.check {
         let scope = check::Scope { offline: options.offline, node: options.node.as_deref() };
-        check::check(options.config(), site, &service, version, scope).await
-    } else if options.dry_run {
+        return check::check(options.config(), site, &service, (version, confined), scope).await;
+    }
+    if !(options.dry_run || options.verify || options.once) {
+        program::log_confined(&confined, &log.logger);
+        return run::run(options.config(), Configuration { site, service, warnings }, version, log).await;
+    }
+    program::warn_unconfined(&confined, &log.logger);
+    if options.dry_run {
         once::dry_run(site, version, &log.logger).await
     } else if options.verify {
         verify::verify(site, version, &log.logger).await
-    } else if options.once {
-        once::once(site, version, (options.config(), &service.sockets), log).await
     } else {
-        run::run(options.config(), Configuration { site, service, warnings }, version, log).await
+        once::once(site, version, (options.config(), &service.sockets), log).await
     }
 }

@@ -1,12 +1,15 @@
-//! The rsync program of this machine: whether it is one that the daemon can work with.
+//! The rsync program of this machine: whether it is one that the daemon can work with, and how it is confined.
 
 use std::io;
 use std::path::Path;
 
 use inosync_actors::path::Escaped;
 use inosync_actors::rsync::children::Children;
+use inosync_actors::rsync::confine::{self, Confined, Unconfined};
 use inosync_actors::rsync::local_version;
 use inosync_actors::rsync::version::Version;
+use inosync_actors::site::Site;
+use slog::{Logger, info, warn};
 
 /// Why it cannot be worked with.
 #[derive(Debug, thiserror::Error)]
@@ -40,5 +43,30 @@ pub async fn version(program: &Path) -> Result<Version, ProgramError> {
         Ok(version) if version >= Version::OLDEST => Ok(version),
         Ok(version) => Err(ProgramError::TooOld { program: shown, version }),
         Err(cause) => Err(ProgramError::Unusable { program: shown, cause }),
+    }
+}
+
+/// Finds out whether the rsyncs of a site can be confined, and lets the site say so from then on.
+pub async fn confine(site: &mut Site) -> Result<Confined, Unconfined> {
+    let found = confine::standing(site).await;
+    site.confine = found.is_ok();
+    found
+}
+
+/// Says in the log why they are not, if somebody should know.
+pub fn warn_unconfined(found: &Result<Confined, Unconfined>, log: &Logger) {
+    if let Err(why) = found
+        && *why != Unconfined::Configured
+    {
+        warn!(log, "rsync is not confined"; "why" => %why);
+    }
+}
+
+/// Says in the log what came of that.
+pub fn log_confined(found: &Result<Confined, Unconfined>, log: &Logger) {
+    match found {
+        Ok(confined) => info!(log, "rsync is confined to what it mirrors"; "by" => %confined),
+        Err(why @ Unconfined::Configured) => info!(log, "rsync is not confined"; "why" => %why),
+        Err(_) => warn_unconfined(found, log),
     }
 }

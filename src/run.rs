@@ -200,7 +200,7 @@ impl Process<'_> {
         self.notify.reloading();
         // The daemon goes on meanwhile, and an rsync that does not tell its version does not keep it from a stop.
         let read = tokio::select! {
-            read = read_again(self.path, &self.voice.logger) => read,
+            read = read_again(self.path, self.site.confine, &self.voice.logger) => read,
             () = self.signals.stop.next() => return HungUp::Stop,
         };
         let Some((Configuration { site, service, warnings }, version)) = read else { return HungUp::Refused };
@@ -241,12 +241,16 @@ enum HungUp {
 }
 
 /// The configuration as it is now, if it is right.
-async fn read_again(path: &Path, log: &Logger) -> Option<(Configuration, Version)> {
+async fn read_again(path: &Path, confined_before: bool, log: &Logger) -> Option<(Configuration, Version)> {
     let refuse = |why: &str| error!(log, "reload refused: {why}: what was read before stays in force");
-    let configuration = config::load(path).inspect_err(|why| refuse(&why.in_one_line())).ok()?;
+    let mut configuration = config::load(path).inspect_err(|why| refuse(&why.in_one_line())).ok()?;
     let asked = tokio::time::timeout(VERSION_TIME, program::version(&configuration.site.rsync)).await;
     let asked = asked.inspect_err(|_| refuse("rsync does not tell its version")).ok()?;
     let version = asked.inspect_err(|why| refuse(&why.to_string())).ok()?;
+    let confined = program::confine(&mut configuration.site).await;
+    if configuration.site.confine != confined_before || confined.is_err() {
+        program::log_confined(&confined, log);
+    }
     Some((configuration, version))
 }
 

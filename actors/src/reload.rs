@@ -45,6 +45,7 @@ impl Difference {
             excludes,
             nodes,
             rsync,
+            confine,
             extra,
             rspeed,
             logfile,
@@ -94,6 +95,7 @@ impl Difference {
         let same_rsync = *rsync == site.rsync && old.version == new.version;
         let runs = differs("rspeed", *rspeed == site.rspeed)
             | differs("rsync", same_rsync)
+            | differs("confine", *confine == site.confine)
             | differs("logfile", *logfile == site.logfile)
             | differs("standby", *standby == site.standby)
             | differs("max_standbys", *max_standbys == site.max_standbys)
@@ -172,6 +174,7 @@ mod tests {
             excludes: Excludes::default(),
             nodes: vec![node("a:", "/m"), node("b:", "/m")],
             rsync: PathBuf::from("/usr/bin/rsync"),
+            confine: true,
             extra: Extra::default(),
             rspeed: 0,
             logfile: None,
@@ -216,6 +219,7 @@ mod tests {
             ("initial_sync", |site| site.initial_sync = InitialSync::Off, [false, true, false]),
             ("rspeed", |site| site.rspeed = 1, [false, true, false]),
             ("rsync", |site| site.rsync = PathBuf::from("/bin/rsync"), [false, true, false]),
+            ("confine", |site| site.confine = false, [false, true, false]),
             ("logfile", |site| site.logfile = Some(PathBuf::from("/log")), [false, true, false]),
             ("standby", |site| site.standby = false, [false, true, false]),
             ("max_standbys", |site| site.max_standbys = 5, [false, true, false]),

@@ -7,6 +7,7 @@ pub mod blame;
 pub mod children;
 mod claims;
 mod complaint;
+pub mod confine;
 mod connection;
 mod deliver;
 mod examine;
@@ -29,6 +30,8 @@ pub mod recipe;
 mod refusal;
 pub mod run;
 mod shared;
+pub mod shell;
+mod spawn;
 mod speed;
 pub mod staging;
 pub mod standby;
@@ -55,6 +58,7 @@ use tokio::sync::Notify;
 use self::audience::{Audience, Counter};
 use self::children::Children;
 use self::claims::{Bearing, Claims};
+use self::confine::Reach;
 use self::deliver::{Names, Seen, sample};
 use self::examine::Remote;
 pub use self::examine::{Examination, Finding, Link, Mirror, Place, Probe, Probed, Rewritten, own_name};
@@ -96,6 +100,8 @@ pub struct Rsync {
     root: Root,
     node: Node,
     version: Version,
+    /// What its processes reach; `None` if they are not confined.
+    reach: Option<Arc<Reach>>,
     children: Children,
     deletions: Cell<Deletions>,
     /// How it tells names apart.
@@ -157,11 +163,13 @@ impl Rsync {
         let Shared { children, budget, staging, audience, counter, log, .. } = shared;
         let log = log.new(o!("node" => node.name().to_owned()));
         let standbys = RefCell::new(Standbys::new(Recipe::Present, budget));
+        let reach = Reach::of(&site, &node);
         Rc::new(Rsync {
             site,
             root,
             node,
             version,
+            reach,
             children,
             deletions,
             names: Cell::new(Names::Unknown),
@@ -266,13 +274,16 @@ impl Rsync {
     }
 
     async fn start(self: &Rc<Self>, order: &Order<'_>, shares: bool, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
+        if let Some(failed) = self.make_mirror(order, ears).await? {
+            return Ok(failed);
+        }
         let reading = self.reading_time(order).await;
         let share = self.share(order).await;
         let context = Context { reading, limit: share.limit(), ..self.context(shares) };
         let (process, list) = match order.work {
             Work::List(list) => {
                 let Invocation { arguments, list } = context.invocation(order.recipe, list.to_vec(), order.rules);
-                (self.process(self.source()?, &arguments)?, list)
+                (self.process(self.source()?, &arguments).await?, list)
             }
             Work::Links(twins) => {
                 let stage = self.stage()?;
@@ -282,7 +293,7 @@ impl Rsync {
                 }
                 let directory = stage.directory().map_err(|error| Failure::not_staged(&error))?;
                 let arguments = context.invocation(order.recipe, Vec::new(), order.rules).arguments;
-                (self.process(directory, &arguments)?.in_stage(stage), list)
+                (self.process(directory, &arguments).await?.in_stage(stage), list)
             }
             Work::Directory(moved) | Work::Names(moved, _) => {
                 let directory = staging::open_beneath(self.source()?.as_fd(), &moved.to);
@@ -291,7 +302,7 @@ impl Rsync {
                     Work::Names(_, list) => context.gather(moved, list.to_vec()),
                     _ => context.build(moved, order.rules),
                 };
-                (self.process(directory, &arguments)?, list)
+                (self.process(directory, &arguments).await?, list)
             }
         };
         let process = process.over(self.carrier(shares));
@@ -310,11 +321,6 @@ impl Rsync {
     fn stage(&self) -> Result<staging::Stage, Failure> {
         let stage = self.staging.as_ref().map_or(Err(io::ErrorKind::NotFound.into()), Staging::stage);
         stage.map_err(|error| Failure::not_staged(&error))
-    }
-
-    fn process(&self, directory: OwnedFd, arguments: &[OsString]) -> Result<Process, Failure> {
-        let process = Process::start(&self.children, &self.site.rsync, Some(directory), arguments);
-        process.map_err(|error| Failure::not_started(&self.site.rsync, &error))
     }
 
     async fn finish(

@@ -22,6 +22,8 @@ pub struct Site {
     pub nodes: Vec<Node>,
     /// The rsync program: absolute.
     pub rsync: PathBuf,
+    /// Whether each rsync reaches only what it mirrors.
+    pub confine: bool,
     /// The user's own rsync parameters.
     pub extra: Extra,
     /// Limit of what goes to each node in KiB/s; 0 is none.

@@ -197,7 +197,7 @@ fn extra_may_be_a_list() {
     let machine = Machine::new();
     let site = machine.load_with("extra: [\"-a\", \"--rsh=ssh -p 1\"]").unwrap();
     assert_eq!(site.extra.words(), ["-a", "--rsh=ssh -p 1"]);
-    assert!(site.extra.sets_rsh());
+    assert!(site.extra.rsh().is_some());
 }
 
 #[test]

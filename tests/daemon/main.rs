@@ -7,6 +7,7 @@ mod aside;
 mod causes;
 mod check;
 mod command_line;
+mod confined;
 mod dir_moves;
 mod ears;
 mod excludes;

@@ -18,7 +18,7 @@ mod wire;
 
 pub use changes::plant;
 pub use daemon::Ended;
-pub use process::{descendants, signal};
+pub use process::{descendants, marked, signal};
 pub use programs::program;
 pub use relay::Relay;
 pub use server::free_port;

@@ -8,6 +8,7 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use landlock::RulesetCreated;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
@@ -43,10 +44,23 @@ impl Children {
     /// # Errors
     /// When the program cannot be started, or [`Children::end_all`] was called.
     pub fn start(&self, command: &mut Command, directory: Option<OwnedFd>) -> io::Result<Group> {
+        self.start_within(command, directory, Within::default())
+    }
+
+    /// Starts a program as [`Children::start`] does, with these bounds.
+    ///
+    /// # Errors
+    /// As for [`Children::start`].
+    pub(super) fn start_within(
+        &self,
+        command: &mut Command,
+        directory: Option<OwnedFd>,
+        within: Within,
+    ) -> io::Result<Group> {
         if self.list().closed {
             return Err(io::Error::other("inosync is stopping"));
         }
-        lead_session(command, directory, Tie::Daemon);
+        lead_session(command, directory, within, Tie::Daemon);
         let child = command.spawn()?;
         let leader = child.id().and_then(|id| Pid::from_raw(id as i32));
         let leader = leader.ok_or_else(|| io::Error::other("the process ended before it had a number"))?;
@@ -60,7 +74,8 @@ impl Children {
     /// # Errors
     /// When the program cannot be started.
     pub fn start_apart(command: &mut Command, directory: OwnedFd, holds: Option<OwnedFd>) -> io::Result<Child> {
-        lead_session(command, Some(directory), Tie::Apart { holds });
+        let within = Within { rules: None, inherits: holds.into_iter().collect() };
+        lead_session(command, Some(directory), within, Tie::Apart);
         command.spawn()
     }
 
@@ -141,42 +156,51 @@ impl Drop for Group {
     }
 }
 
+/// What a process gets beside its standard input and output, and what is taken from it.
+#[derive(Debug, Default)]
+pub(super) struct Within {
+    /// It may do what these rules allow, and no more (landlock(7)).
+    pub rules: Option<RulesetCreated>,
+    /// What it inherits, under the same numbers.
+    pub inherits: Vec<OwnedFd>,
+}
+
 /// What binds a process to the one that starts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tie {
     /// It gets a SIGTERM when that dies.
     Daemon,
     /// Nothing.
-    Apart {
-        /// What it inherits beside its standard input and output.
-        holds: Option<OwnedFd>,
-    },
+    Apart,
 }
 
-/// The only unsafe code: between fork and exec there is no safe way to run anything.
+/// Between fork and exec there is no safe way to run anything.
 #[allow(unsafe_code)]
-fn lead_session(command: &mut Command, directory: Option<OwnedFd>, tie: Tie) {
+fn lead_session(command: &mut Command, directory: Option<OwnedFd>, within: Within, tie: Tie) {
     let daemon = rustix::process::getpid();
+    let Within { mut rules, inherits } = within;
     let prepare = move || {
         rustix::process::setsid()?;
         if let Some(directory) = &directory {
             rustix::process::fchdir(directory)?;
         }
-        match &tie {
-            Tie::Apart { holds } => {
-                if let Some(held) = holds {
-                    rustix::io::fcntl_setfd(held, rustix::io::FdFlags::empty())?;
-                }
-            }
-            Tie::Daemon => {
-                // The signal follows the thread that forks: the main thread, which lives as long as the daemon.
-                rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
-                if rustix::process::getppid() != Some(daemon) {
-                    return Err(io::ErrorKind::BrokenPipe.into());
-                }
+        for inherited in &inherits {
+            rustix::io::fcntl_setfd(inherited, rustix::io::FdFlags::empty())?;
+        }
+        if tie == Tie::Daemon {
+            // The signal follows the thread that forks: the main thread, which lives as long as the daemon.
+            rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+            if rustix::process::getppid() != Some(daemon) {
+                return Err(io::ErrorKind::BrokenPipe.into());
             }
         }
-        Ok(())
+        // Last: the program is all that it starts with.
+        match rules.take().map(RulesetCreated::restrict_self) {
+            Some(Err(_)) => Err(io::ErrorKind::PermissionDenied.into()),
+            _ => Ok(()),
+        }
     };
-    // SAFETY: `prepare` makes at most four system calls, all async-signal-safe, and allocates nothing.
+    // SAFETY: `prepare` makes some system calls, all async-signal-safe, and allocates nothing: also `restrict_self` makes but
+    // two, and closes the rules.
     unsafe { command.pre_exec(prepare) };
 }

@@ -106,7 +106,7 @@ impl Rsync {
         let mut heard = Heard { protocol: None, mirror: Mirror::Equal };
         let invocation = self.context(false).question(question);
         let mut ears = Ears { line: &mut |said| heard.hear(said), worked: None };
-        let process = self.process(self.source()?, &invocation.arguments)?;
+        let process = self.process(self.source()?, &invocation.arguments).await?;
         let finished = self
             .finish(process, &invocation.list, &Claims::ANY, (Patience::of(PATIENCE), self.speed.small()), &mut ears)
             .await?;

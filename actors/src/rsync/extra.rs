@@ -23,11 +23,12 @@ use crate::path::Shown;
 pub struct Extra {
     words: Vec<String>,
     comparing: Vec<String>,
-    sets_rsh: bool,
+    rsh: Option<String>,
     reads_contents: bool,
     address_family: Option<&'static str>,
     daemon_only: Option<String>,
     keeps: Vec<Keeps>,
+    places: Vec<(&'static str, String)>,
     warnings: Vec<(usize, ExtraWarning)>,
 }
 
@@ -183,10 +184,10 @@ impl Extra {
         if found.verbose {
             words.push(QUIET.to_owned());
         }
-        let Found { sets_rsh, reads_contents, address_family, daemon_only, keeps, warnings, hiding, .. } = found;
+        let Found { rsh, reads_contents, address_family, daemon_only, keeps, places, warnings, hiding, .. } = found;
         let shown = words.iter().enumerate().filter(|(at, _)| !hiding.contains(at));
         let comparing = shown.map(|(_, word)| word.clone()).collect();
-        Ok(Extra { words, comparing, sets_rsh, reads_contents, address_family, daemon_only, keeps, warnings })
+        Ok(Extra { words, comparing, rsh, reads_contents, address_family, daemon_only, keeps, places, warnings })
     }
 
     /// The arguments, as they go to rsync. A `-v` among them is taken back at their end.
@@ -209,9 +210,14 @@ impl Extra {
         &self.warnings
     }
 
-    /// Whether the remote shell is chosen here (`-e`, `--rsh`), so that the daemon leaves its own choice out.
-    pub fn sets_rsh(&self) -> bool {
-        self.sets_rsh
+    /// The remote shell, if one is chosen here (`-e`, `--rsh`), so that the daemon leaves its own choice out.
+    pub fn rsh(&self) -> Option<&str> {
+        self.rsh.as_deref()
+    }
+
+    /// Files and directories that rsync opens by name, here or at a mirror on this machine, by the long name of the option.
+    pub fn places(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.places.iter().map(|(option, path)| (*option, path.as_str()))
     }
 
     /// Whether files are compared by their content (`-c`, `--checksum`): both ends read them all, and say nothing meanwhile.
@@ -247,11 +253,12 @@ impl Extra {
 struct Found {
     errors: Vec<(usize, ExtraError)>,
     verbose: bool,
-    sets_rsh: bool,
+    rsh: Option<String>,
     reads_contents: bool,
     address_family: Option<&'static str>,
     daemon_only: Option<String>,
     keeps: Vec<Keeps>,
+    places: Vec<(&'static str, String)>,
     warnings: Vec<(usize, ExtraWarning)>,
     /// The words of options that keep rsync from saying what differs.
     hiding: Vec<usize>,
@@ -294,7 +301,7 @@ impl Found {
     /// Takes in an option that is right by itself. `separate` is the number of the word that is its value.
     fn note(&mut self, option: &Opt<'_>, value: Option<&str>, at: usize, separate: Option<usize>) {
         match option.name {
-            "rsh" => self.sets_rsh = true,
+            "rsh" => self.rsh = value.map(str::to_owned),
             "c" | "checksum" => self.reads_contents = true,
             "4" | "ipv4" => self.address_family = Some("-4"),
             "6" | "ipv6" => self.address_family = Some("-6"),
@@ -311,6 +318,11 @@ impl Found {
             }
             _ => {}
         }
+        // What is for the other end is for the same machine where the mirror is on this one.
+        let remote = value.filter(|_| option.name == "remote-option");
+        let remote = remote.and_then(|word| word.strip_prefix("--")?.split_once('='));
+        let named = remote.or_else(|| Some((option.name, value?)));
+        self.places.extend(named.and_then(|(name, path)| Some((table::place(name)?, path.to_owned()))));
         let Some(keeps) = value.and_then(|value| Keeps::of(option, value, at)) else { return };
         if let Some(warning) = keeps.warning() {
             self.warnings.push((at, warning));

@@ -27,6 +27,7 @@ use self::login::Login;
 use self::runtime_dir::RuntimeDir;
 use self::state::State;
 use super::children::{Children, Group};
+use super::run::ENVIRONMENT;
 use crate::path::Escaped;
 
 /// Makes ssh a connection for others, and nothing else. First: for ssh the first value of an option counts, and the
@@ -171,7 +172,7 @@ impl Master {
             command.args(["-o", FOREGROUND]);
         }
         command.args(words).args(self.login.words());
-        command.env("LC_ALL", "C").env("SSH_ASKPASS_REQUIRE", "never");
+        command.envs(ENVIRONMENT);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         self.socket.replace(socket);
         self.children.start(&mut command, None)

@@ -323,7 +323,7 @@ impl Context<'_> {
 
 /// Whether the user says how hosts are reached.
 pub fn user_chose_shell(site: &Site) -> bool {
-    site.extra.sets_rsh() || std::env::var_os("RSYNC_RSH").is_some_and(|shell| !shell.is_empty())
+    site.extra.rsh().is_some() || std::env::var_os("RSYNC_RSH").is_some_and(|shell| !shell.is_empty())
 }
 
 /// What even the user's own parameters must not change, whatever the node is.
@@ -451,4 +451,4 @@ fn is_plain(dest: &OsStr) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

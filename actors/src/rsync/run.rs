@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, setpriority_pgrp};
@@ -22,12 +23,14 @@ use tokio::sync::Notify;
 use self::lines::{Lines, Text};
 use self::watch::{Life, Stall, Subject, stalled};
 pub use self::watch::{PATIENCE, Patience};
-use super::children::{Children, Group};
+use super::children::{Children, Group, Within};
 use super::claims::Bearing;
 use super::complaint::Complaint;
+use super::confine::{Bounds, Seen};
 use super::greeting::Greeting;
 use super::noise::is_noise;
 use super::recipe::Invocation;
+use super::shell;
 use super::staging::Stage;
 
 /// What is kept of the error output; the rest is read and dropped.
@@ -46,6 +49,9 @@ const IDLE_TALK: u64 = 1024 * 1024;
 
 /// The lowest priority (nice(1)); that of the disk follows it (ioprio_set(2)).
 const LOWEST: i32 = 19;
+
+/// What rsync, and a remote shell, find in their environment: words that can be read, and nobody who is asked for a password.
+pub(super) const ENVIRONMENT: [(&str, &str); 2] = [("LC_ALL", "C"), ("SSH_ASKPASS_REQUIRE", "never")];
 
 /// What rsync says with [`Process::DEBUG`] when all work is done and it only waits for its children. It looks for their end
 /// every 20 ms (rsync's `wait_process_with_flush`).
@@ -94,6 +100,10 @@ pub struct Process {
     stage: Option<Stage>,
     /// The process whose connection it uses, if it is not its own or that of one that it started.
     carrier: Option<i32>,
+    /// What the rules that confine it were made of; nothing if it is not confined.
+    seen: Seen,
+    /// Its remote shell, if that was started outside.
+    shell: Rc<Cell<Option<i32>>>,
     started: Instant,
     /// What it had read then, if it was left waiting.
     read: Option<u64>,
@@ -110,7 +120,7 @@ pub async fn run(
     invocation: Invocation,
     mut line: impl FnMut(&[u8]),
 ) -> io::Result<Finished> {
-    let process = Process::start(children, program, directory, &invocation.arguments)?;
+    let process = Process::start(children, program, directory, &invocation.arguments, None)?;
     let line = |text: &[u8]| {
         line(text);
         Bearing::Nothing
@@ -122,7 +132,7 @@ impl Process {
     /// The option that makes rsync say that it is connected and that its work is done. It is not passed to the other end.
     pub const DEBUG: &str = "--debug=PROTO,EXIT2";
 
-    /// Starts `program` in `directory`.
+    /// Starts `program` in `directory`, within `bounds` if there are any.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -131,11 +141,28 @@ impl Process {
         program: &Path,
         directory: Option<OwnedFd>,
         arguments: &[OsString],
+        bounds: Option<Bounds>,
     ) -> io::Result<Process> {
         let mut command = Command::new(program);
-        command.args(arguments).env("LC_ALL", "C").env("SSH_ASKPASS_REQUIRE", "never");
+        command.args(arguments).envs(ENVIRONMENT);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut group = children.start(&mut command, directory)?;
+        let (mut within, mut seen, mut near, shell) = (Within::default(), Seen::default(), None, Rc::default());
+        if let Some(Bounds { domain, door }) = bounds {
+            let (rules, made_of) = domain.into_parts();
+            (within.rules, seen) = (Some(rules), made_of);
+            if let Some(door) = door {
+                door.equip(&mut command);
+                let (end, inherits) = door.into_parts();
+                near = Some((end, directory.as_ref().map(OwnedFd::try_clone).transpose()?));
+                within.inherits = inherits;
+            }
+        }
+        let mut group = children.start_within(&mut command, directory, within)?;
+        if let Some((near, directory)) = near {
+            let shell: Rc<Cell<Option<i32>>> = Rc::clone(&shell);
+            let started = move |process| shell.set(Some(process));
+            tokio::task::spawn_local(shell::serve(near, group.id(), children.clone(), directory, started));
+        }
         let (stdin, stdout, stderr) = group.pipes();
         let stdout = stdout.map(|stdout| Lines::of(stdout, b"\n"));
         let greets = arguments.iter().any(|word| word == Process::DEBUG);
@@ -149,6 +176,8 @@ impl Process {
             greeting: None,
             stage: None,
             carrier: None,
+            seen,
+            shell,
             started: Instant::now(),
             read: None,
         })
@@ -169,6 +198,11 @@ impl Process {
     /// The process whose connection it uses, if it is not its own.
     pub fn carrier(&self) -> Option<i32> {
         self.carrier
+    }
+
+    /// What the rules that confine it were made of.
+    pub fn seen(&self) -> &Seen {
+        &self.seen
     }
 
     /// When it was started.
@@ -236,7 +270,7 @@ impl Process {
         let is_heard =
             || unheard.as_ref().is_some_and(|pipe| rustix::io::ioctl_fionread(pipe).is_ok_and(|left| left == 0));
         let (mut hangs, mut greeting, greets) = (None, self.greeting, self.greets);
-        let greeted = Cell::new(greeting.is_some());
+        let (greeted, shell) = (Cell::new(greeting.is_some()), Rc::clone(&self.shell));
         let subject = Subject { process: self.group.id(), carrier: self.carrier, read: self.read, list: list.len() };
         let status = {
             let stdin = &mut self.stdin;
@@ -271,7 +305,7 @@ impl Process {
             tokio::pin!(pipes);
             tokio::select! {
                 _ = &mut pipes => self.group.wait().await?,
-                stall = stalled(subject, patience, || greeted.get()) => {
+                stall = stalled(subject, patience, || greeted.get(), || shell.get()) => {
                     hangs = Some(stall);
                     self.group.kill();
                     self.group.wait().await?
@@ -413,7 +447,7 @@ mod tests {
     /// The end of a run by a script that never ends, and how many lines of it were heard.
     async fn talks(script: &str) -> (Finished, usize) {
         let arguments = ["-c", script, Process::DEBUG].map(OsString::from);
-        let process = Process::start(&Children::default(), Path::new("/bin/sh"), None, &arguments).unwrap();
+        let process = Process::start(&Children::default(), Path::new("/bin/sh"), None, &arguments, None).unwrap();
         let mut heard = 0;
         let line = |_: &[u8]| {
             heard += 1;
@@ -443,7 +477,8 @@ mod tests {
     async fn one_that_waits_and_talks_without_end_is_given_up() {
         for script in ["tr '\\0' x </dev/zero", "while :; do echo anything; done"] {
             let arguments = ["-c", script].map(OsString::from);
-            let mut process = Process::start(&Children::default(), Path::new("/bin/sh"), None, &arguments).unwrap();
+            let mut process =
+                Process::start(&Children::default(), Path::new("/bin/sh"), None, &arguments, None).unwrap();
             assert!(process.idle().await.is_none(), "{script}");
         }
     }

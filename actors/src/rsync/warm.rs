@@ -96,20 +96,23 @@ impl Rsync {
             let Some(wanted) = self.standbys.borrow().wanted(now) else { break };
             let context = self.context(true);
             let arguments = self.with_timeout(context.invocation(wanted.recipe, Vec::new(), &[]).arguments);
-            let process = match self.standby(wanted.recipe, &arguments) {
-                Ok(process) => process.over(self.carrier(true)),
-                // Only the directory that it would work in may be missing.
-                Err(_) if wanted.recipe == Recipe::Link => {
-                    self.standbys.borrow_mut().forget(Recipe::Link);
-                    continue;
-                }
-                Err(_) => {
-                    self.standbys.borrow_mut().failed(now, fastrand::f64());
-                    break;
-                }
-            };
+            let (recipe, carrier) = (wanted.recipe, self.carrier(true));
             let (id, asked) = self.standbys.borrow_mut().keep(wanted, self.make_path.get(), now);
-            spawn_local(keep(Rc::downgrade(self), id, process, asked));
+            let rsync = self.clone();
+            spawn_local(async move {
+                let started = rsync.standby(recipe, &arguments).await;
+                let weak = Rc::downgrade(&rsync);
+                drop(rsync);
+                match (started, weak.upgrade()) {
+                    (Ok(process), _) => keep(weak, id, process.over(carrier), asked).await,
+                    // Only the directory that it would work in may be missing.
+                    (Err(_), Some(rsync)) if recipe == Recipe::Link => {
+                        rsync.standbys.borrow_mut().forget(Recipe::Link);
+                    }
+                    (Err(_), Some(rsync)) => rsync.left(id, Left::Died),
+                    (Err(_), None) => (),
+                }
+            });
         }
         self.refill_later();
     }
@@ -140,13 +143,13 @@ impl Rsync {
     }
 
     /// Starts a process that is to wait.
-    fn standby(&self, recipe: Recipe, arguments: &[OsString]) -> Result<Process, Failure> {
+    async fn standby(&self, recipe: Recipe, arguments: &[OsString]) -> Result<Process, Failure> {
         if recipe != Recipe::Link {
-            return self.process(self.source()?, arguments);
+            return self.process(self.source()?, arguments).await;
         }
         let stage = self.stage()?;
         let directory = stage.directory().map_err(|error| Failure::not_staged(&error))?;
-        Ok(self.process(directory, arguments)?.in_stage(stage))
+        Ok(self.process(directory, arguments).await?.in_stage(stage))
     }
 
     /// The list for a process, and what it is about made in the directory that it works in; `None` if it sits elsewhere.
@@ -213,6 +216,10 @@ impl Rsync {
         // Who waits for it waits in vain.
         self.changed.notify_waiters();
         // Dropped, it is killed before it could read anything.
+        let process = match (process, &self.reach) {
+            (Some(process), Some(reach)) => reach.is_current(process.seen()).await.then_some(process),
+            (process, _) => process,
+        };
         let fed = process.and_then(|process| self.list_for(order, &process).map(|list| (process, list)));
         if fed.is_none() {
             self.refill();

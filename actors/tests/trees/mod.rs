@@ -41,6 +41,8 @@ impl Trees {
             excludes: Excludes::default(),
             nodes: vec![self.node("steady"), self.node(self.other)],
             rsync: PathBuf::from("/usr/bin/rsync"),
+            // The program of a test cannot stand in for a remote shell.
+            confine: false,
             extra: Extra::default(),
             rspeed: 0,
             logfile: None,

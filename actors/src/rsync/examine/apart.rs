@@ -1,5 +1,7 @@
 //! A process that goes on when inosync is killed. The rsync that removes a probe waits for the end of its input, which is
 //! that of all who hold the other end: inosync, and the rsync that writes the probe. So the removal comes last, whoever dies.
+//!
+//! It is not confined: the probe is in a directory that nobody else can write, and its remote shell must outlive inosync.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -16,7 +18,7 @@ use tokio::process::{Child, Command};
 use crate::rsync::children::Children;
 use crate::rsync::greeting::Greeting;
 use crate::rsync::noise::is_noise;
-use crate::rsync::run::{Finished, code};
+use crate::rsync::run::{ENVIRONMENT, Finished, code};
 
 /// How often its output is looked at.
 const POLL: Duration = Duration::from_millis(5);
@@ -92,7 +94,7 @@ impl Apart {
     ) -> io::Result<Apart> {
         let (stdout, stderr) = (nameless()?, nameless()?);
         let mut command = Command::new(program);
-        command.args(arguments).env("LC_ALL", "C").env("SSH_ASKPASS_REQUIRE", "never");
+        command.args(arguments).envs(ENVIRONMENT);
         command.stdin(stdin).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
         let child = Children::start_apart(&mut command, directory, holds)?;
         Ok(Apart { child, stdout, stderr, input: None })

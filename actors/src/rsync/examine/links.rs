@@ -17,7 +17,7 @@ use crate::rsync::failure::Failure;
 use crate::rsync::node::Kind;
 use crate::rsync::output::unescape;
 use crate::rsync::recipe::{self, Invocation};
-use crate::rsync::run::{PATIENCE, Patience, Process};
+use crate::rsync::run::{PATIENCE, Patience};
 use crate::rsync::{Ears, Rsync};
 
 /// What an rsync daemon puts in front of a target.
@@ -94,8 +94,7 @@ impl Rsync {
         let mut line = |said: &[u8]| found.extend(rewritten(said, &expected));
         let mut ears = Ears { line: &mut line, worked: None };
         let directory = File::open(nowhere).map_err(|error| Failure::not_staged(&error))?;
-        let process = Process::start(&self.children, &self.site.rsync, Some(directory.into()), &invocation.arguments);
-        let process = process.map_err(|error| Failure::not_started(&self.site.rsync, &error))?;
+        let process = self.process_at_large(directory.into(), &invocation.arguments)?;
         self.finish(process, &invocation.list, &Claims::ANY, (Patience::of(PATIENCE), self.speed.small()), &mut ears)
             .await?;
         Ok(found)

@@ -224,7 +224,7 @@ impl Rsync {
         let mut line = |said: &[u8]| is_link |= said.get(..2).is_some_and(|item| item.ends_with(b"L"));
         let mut ears = Ears { line: &mut line, worked: None };
         let invocation = probe::at(self.context(false), site, above).reading(recipe::entries([&path], false), nowhere);
-        let process = self.process(self.source()?, &invocation.arguments)?;
+        let process = self.process_at_large(self.source()?, &invocation.arguments)?;
         // A node that does not tell, such as a module for writing alone, is tried all the same.
         self.finish(process, &invocation.list, &Claims::ANY, (Patience::of(PATIENCE), self.speed.small()), &mut ears)
             .await?;
@@ -240,7 +240,7 @@ impl Rsync {
         };
         let mut ears = Ears { line: &mut line, worked: None };
         let Invocation { arguments, list } = probe::at(self.context(false), site, &self.node).looking(make_path);
-        let process = self.process(self.source()?, &arguments)?;
+        let process = self.process(self.source()?, &arguments).await?;
         let finished =
             self.finish(process, &list, &Claims::ANY, (Patience::of(PATIENCE), self.speed.small()), &mut ears).await?;
         match Failure::of(&finished) {

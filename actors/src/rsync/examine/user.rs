@@ -27,7 +27,7 @@ impl Rsync {
     async fn login_name(&self) -> Option<String> {
         let login = Login::of(&self.node, &self.site.extra)?;
         let environment = std::env::var("RSYNC_RSH").ok().filter(|shell| !shell.is_empty());
-        let given = ["--rsh", "-e"].iter().find_map(|option| self.site.extra.value_of(option).map(str::to_owned));
+        let given = self.site.extra.rsh().map(str::to_owned);
         let shell = given.or(environment).unwrap_or_else(|| "ssh".to_owned());
         let words = shell_words::split(&shell).ok()?;
         let (program, options) = words.split_first()?;

@@ -96,6 +96,15 @@ pub(super) const DAEMON_ONLY: &str = "password-file contimeout";
 /// With these rsync says nothing of a file that it finds in the other directory, though the node has another one.
 pub(super) const HIDES_LINES: &str = "link-dest";
 
+/// Options whose value is the name of a file or directory that rsync opens.
+const PLACES: [&str; 8] =
+    ["backup-dir", "copy-dest", "early-input", "link-dest", "log-file", "partial-dir", "password-file", "temp-dir"];
+
+/// Such an option.
+pub(super) fn place(name: &str) -> Option<&'static str> {
+    PLACES.into_iter().find(|place| *place == name)
+}
+
 /// Which values are refused although the option is not.
 pub(super) enum Wrong {
     /// This one.

@@ -170,7 +170,7 @@ fn the_remote_shell_is_seen_in_every_spelling() {
         ("--rsync-path -e", false),
         ("--existing-e", false),
     ] {
-        assert_eq!(Extra::parse(line).unwrap().sets_rsh(), expected, "{line}");
+        assert_eq!(Extra::parse(line).unwrap().rsh().is_some(), expected, "{line}");
     }
     assert_eq!(Extra::default(), Extra::parse("").unwrap());
 }

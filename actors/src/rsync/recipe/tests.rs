@@ -7,12 +7,13 @@ use crate::filter::settle::Settle;
 use crate::rsync::extra::Extra;
 use crate::site::DirMoves;
 
-fn site(extra: &str, initial_sync: InitialSync) -> Site {
+pub(in crate::rsync) fn site(extra: &str, initial_sync: InitialSync) -> Site {
     Site {
         wpath: PathBuf::from("/src"),
         excludes: Excludes::new(vec!["*.tmp".to_owned()]).unwrap(),
         nodes: vec![],
         rsync: PathBuf::from("/usr/bin/rsync"),
+        confine: false,
         extra: Extra::parse(extra).unwrap(),
         rspeed: 0,
         logfile: None,

@@ -225,14 +225,20 @@ impl Watch {
     }
 }
 
-/// Returns when a run hangs. `greeted`: whether both ends have greeted each other.
-pub(super) async fn stalled(subject: Subject, patience: Patience, greeted: impl Fn() -> bool) -> Stall {
+/// Returns when a run hangs. `greeted`: whether both ends have greeted each other. `shell`: its remote shell, if that is no
+/// process of its own.
+pub(super) async fn stalled(
+    subject: Subject,
+    patience: Patience,
+    greeted: impl Fn() -> bool,
+    shell: impl Fn() -> Option<i32>,
+) -> Stall {
     let mut watch = Watch::new(subject, patience, Instant::now());
     loop {
         tokio::time::sleep(LOOK).await;
         let seen = Sight {
             life: Life::of(subject.process),
-            line: Line::of([subject.process].into_iter().chain(subject.carrier)),
+            line: Line::of([subject.process].into_iter().chain(subject.carrier).chain(shell())),
             greeted: greeted(),
         };
         if let Some(stall) = watch.look(seen, Instant::now()) {
