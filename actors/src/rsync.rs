@@ -27,7 +27,9 @@ mod shared;
 pub mod staging;
 pub mod standby;
 mod temporary;
+pub mod traits;
 mod transport;
+pub mod unset;
 pub mod verify;
 pub mod version;
 mod warm;
@@ -42,7 +44,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use slog::{Logger, info, o};
+use slog::{Logger, o};
 use tokio::sync::Notify;
 
 use self::audience::{Audience, Counter};
@@ -61,11 +63,13 @@ use self::run::{Code, Finished, Patience, Process};
 pub use self::shared::Shared;
 use self::staging::{Staging, Twins};
 use self::standby::Standbys;
+use self::traits::{Trait, Traits};
 use self::version::Version;
 use crate::hook::heard::Heard;
 use crate::path::RelPath;
 use crate::root::Root;
 use crate::site::Site;
+use crate::state::known;
 use crate::sync::Worked;
 use crate::sync::lease::Lane;
 use crate::sync::origins::Relocation;
@@ -91,6 +95,8 @@ pub struct Rsync {
     deletions: Cell<Deletions>,
     /// How it tells names apart.
     names: Cell<Names>,
+    /// What it cannot hold; `None` if nobody asked.
+    traits: RefCell<Option<Traits>>,
     /// What comparisons deleted at the node, for which nothing was looked at yet that went with it.
     deleted: RefCell<BTreeSet<RelPath>>,
     /// What the node has under two names that share their files, by the one that is to be deleted.
@@ -139,6 +145,9 @@ impl Rsync {
     /// The way from `root` to `node`. `version` is that of the local rsync.
     pub fn new(site: Rc<Site>, root: Root, node: Node, version: Version, shared: Shared) -> Rc<Self> {
         let deletions = Cell::new(Deletions::Unknown);
+        let traits = site.state_file.as_deref().and_then(|file| known::of(file, &node));
+        let is_one = traits.as_ref().is_some_and(|traits| traits.has(Trait::OneCase));
+        let names = if is_one { Names::One } else { Names::Unknown };
         let (make_path, made_mirror, sends_all_next) = (Cell::new(false), Cell::new(false), Cell::new(false));
         let master = shared.master(&site, &node);
         let Shared { children, budget, staging, audience, counter, log, .. } = shared;
@@ -151,7 +160,8 @@ impl Rsync {
             version,
             children,
             deletions,
-            names: Cell::new(Names::Unknown),
+            names: Cell::new(names),
+            traits: RefCell::new(traits),
             deleted: RefCell::default(),
             shared_files: RefCell::default(),
             told_refused: Cell::new(false),
@@ -197,8 +207,9 @@ impl Rsync {
         let mut hear = |said: &[u8]| sample.as_ref().into_iter().for_each(|sample| seen.hear(said, sample));
         let order = Order { work: Work::List(&list), ..Order::of(Recipe::Probe) };
         let finished = self.run(&order, &mut Ears { line: &mut hear, worked: None }).await?;
-        if self.names.replace(seen.names()) != Names::One && self.names.get() == Names::One {
-            info!(self.log, "the node takes names for one that differ in upper and lower case alone");
+        self.names.set(seen.names());
+        if seen.names() != Names::Unclear {
+            self.note_case(seen.names() == Names::One);
         }
         self.learn(&finished)
     }
@@ -252,6 +263,7 @@ impl Rsync {
 
     async fn start(self: &Rc<Self>, order: &Order<'_>, shares: bool, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
         let context = self.context(shares);
+        let context = Context { traits: order.traits.cloned().unwrap_or(context.traits), ..context };
         let (process, list) = match order.work {
             Work::List(list) => {
                 let Invocation { arguments, list } = context.invocation(order.recipe, list.to_vec(), order.rules);
@@ -332,7 +344,14 @@ impl Rsync {
     fn context(&self, shares: bool) -> Context<'_> {
         let rsh = self.master.as_ref().map(|master| if shares { master.rsh() } else { master.rsh_alone() });
         let make_path = self.make_path.get();
-        Context { site: &self.site, node: &self.node, version: self.version, make_path, rsh }
+        Context {
+            site: &self.site,
+            node: &self.node,
+            version: self.version,
+            make_path,
+            rsh,
+            traits: self.known_traits(),
+        }
     }
 }
 
@@ -347,11 +366,13 @@ struct Order<'a> {
     rules: &'a [OsString],
     /// The lane of the batch that it belongs to, if it belongs to one.
     lane: Option<Lane>,
+    /// What the node cannot hold, where it is not what is known.
+    traits: Option<&'a Traits>,
 }
 
 impl<'a> Order<'a> {
     fn of(recipe: Recipe) -> Self {
-        Order { recipe, work: Work::List(&[]), removes: false, rules: &[], lane: None }
+        Order { recipe, work: Work::List(&[]), removes: false, rules: &[], lane: None, traits: None }
     }
 }
 

@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 
 use super::Rsync;
-use super::complaint::{Act, Complaint, End, Why, lines};
+use super::complaint::{Act, Complaint, End, Why, lines, words};
 use super::examine::own_name;
 use super::failure::{Cause, Failure};
 use super::master::login::Login;
 use super::node::Kind;
 use super::run::{Code, Finished};
-use super::temporary;
+use super::{temporary, unset};
 use crate::path::Escaped;
 
 /// The cure for EPERM: rsync sets the permissions of what it makes at once, which takes its owner, and a mount for another user
@@ -42,10 +42,8 @@ impl Rsync {
 
     /// The failure of a node that refuses everything, of the run that was seen to fail for this cause.
     pub(super) fn refused(&self, cause: Cause, finished: &Finished, failure: Failure) -> Failure {
-        let is_meant = |complaint: &Complaint| match cause {
-            Cause::Unwritable => complaint.act != Act::Attributes && complaint.why == Why::Denied,
-            Cause::AttributesRefused => complaint.act == Act::Attributes,
-            _ => false,
+        let is_meant = |complaint: &Complaint| {
+            cause == Cause::Unwritable && complaint.act != Act::Attributes && complaint.why == Why::Denied
         };
         let decides = |line: &[u8]| Complaint::read(line).is_some_and(|complaint| is_meant(&complaint));
         let Some(line) = line_of(&finished.stderr, decides) else {
@@ -54,11 +52,8 @@ impl Rsync {
         // The name in it may be one that rsync made up.
         let why = line.rsplit(": ").next().unwrap_or(&line);
         let failure = Failure::new(cause, self.denied(why));
-        if let Some(cure) = unsupported(&line) {
-            return Failure { cure: cure.into(), ..failure };
-        }
         // A directory that belongs to somebody else answers EACCES.
-        match cause == Cause::Unwritable && why.ends_with("(1)") {
+        match why.ends_with("(1)") {
             true => Failure { cure: NOT_PERMITTED.into(), ..failure },
             false => failure,
         }
@@ -103,9 +98,15 @@ impl Rsync {
 
     /// The cure of what a complaint is about, where it is more exact than to look at the path.
     fn cure_of(&self, line: &[u8], complaint: &Complaint) -> Option<Cow<'static, str>> {
+        if complaint.act == Act::Attributes && complaint.end == Some(End::Node) {
+            return unset::cure(line, complaint);
+        }
+        let is_symlink = words(line) == Some(b"symlink ");
         let line = String::from_utf8_lossy(line);
         match (complaint.end, complaint.act, complaint.why) {
-            (_, Act::Attributes, Why::Unsupported) => unsupported(&line).map(Cow::from),
+            (Some(End::Node), Act::Make, Why::Unsupported) if is_symlink => {
+                Some("the file system there has no symlinks: name it in `rexcludes`, or mirror what it leads to".into())
+            }
             (Some(End::Source), _, Why::Denied) => {
                 Some(format!("let {} read it here, or exclude it by `rexcludes`", own_name()).into())
             }
@@ -126,17 +127,6 @@ impl Rsync {
     }
 }
 
-/// The cure of an attribute that the file system at the node does not have.
-fn unsupported(line: &str) -> Option<&'static str> {
-    let line = Some(line).filter(|line| line.ends_with("Operation not supported (95)"))?;
-    let [acl, xattr] = ["acl_set", "xattr"].map(|word| line.contains(word));
-    Some(match (acl, xattr) {
-        (true, _) => "the file system there has no ACLs: drop -A from `extra`, or mount it with acl",
-        (_, true) => "the file system there has no such extended attributes: drop -X from `extra`",
-        (false, false) => "the file system there has no such attributes: drop what sends them from `extra`",
-    })
-}
-
 fn ends_denied(line: &[u8]) -> bool {
     line.starts_with(b"rsync: ") && (line.ends_with(b"(13)") || line.ends_with(b"(1)"))
 }
@@ -144,29 +134,4 @@ fn ends_denied(line: &[u8]) -> bool {
 /// The first line of an error output of which this holds, for people.
 fn line_of(stderr: &[u8], is_it: impl Fn(&[u8]) -> bool) -> Option<String> {
     lines(stderr).find(|line| is_it(line)).map(|line| Escaped(line).to_string())
-}
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_attribute_that_the_node_does_not_have_is_told_with_the_option_that_sends_it() {
-        for (line, expected) in [
-            ("rsync: [receiver] set_acl: xacl_set(one, ACL_TYPE_ACCESS): Operation not supported (95)", Some("-A")),
-            (
-                "rsync: [receiver] set_acl: sys_acl_set_file(d, ACL_TYPE_DEFAULT): Operation not supported (95)",
-                Some("-A"),
-            ),
-            (
-                r#"rsync: [receiver] rsync_xal_set: fsetxattr("one","user.n") failed: Operation not supported (95)"#,
-                Some("-X"),
-            ),
-            (r#"rsync: [receiver] failed to set permissions on "/m/f": Operation not supported (95)"#, Some("extra")),
-            (r#"rsync: [receiver] failed to set permissions on "/m/f": Operation not permitted (1)"#, None),
-        ] {
-            let cure = unsupported(line);
-            assert_eq!(cure.is_some(), expected.is_some(), "{line}");
-            assert!(cure.is_none_or(|cure| cure.contains(expected.unwrap_or_default())), "{line}: {cure:?}");
-        }
-    }
 }

@@ -50,7 +50,7 @@ pub(super) enum Why {
     ReadOnly,
     /// ENOSPC, EDQUOT.
     Full,
-    /// ENOTSUP, ENOSYS, EINVAL: the file system has no such thing.
+    /// ENOTSUP, ENOSYS, EINVAL, or for an attribute E2BIG, ERANGE: the file system has no such thing.
     Unsupported,
     /// Another one, or none is named.
     Other,
@@ -115,7 +115,7 @@ fn why(line: &[u8]) -> Why {
         Some(1 | 13) => Why::Denied,
         Some(30) => Why::ReadOnly,
         Some(28 | 122) => Why::Full,
-        Some(22 | 38 | 95) => Why::Unsupported,
+        Some(7 | 22 | 34 | 38 | 95) => Why::Unsupported,
         _ => Why::Other,
     }
 }

@@ -30,6 +30,7 @@ use super::progress::{Latest, Meter, Piece};
 use super::recipe::{self, Recipe};
 use super::refusal::{Refusal, refusal};
 use super::run::{Code, Finished};
+use super::traits::Sample;
 use super::{Ears, Order, Rsync, Work, temporary};
 use crate::filter::rules;
 use crate::path::RelPath;
@@ -212,19 +213,33 @@ impl Rsync {
         }
         // It sends everything to a mirror that was made before, or that it makes itself.
         let made = Cell::new(self.made_mirror.take());
+        let mut sample = Sample::begin();
         let mut hear = |said: &[u8]| {
-            if let Some((piece, _)) = Piece::split_from(said) {
-                meter.hear(&piece);
+            let split = Piece::split_from(said);
+            if let Some((piece, _)) = &split {
+                meter.hear(piece);
             }
+            sample.hear(split.map_or(said, |(_, rest)| rest));
             made.set(made.get() || output::parts(said).any(|line| line == Line::MadeMirror));
         };
-        let result = self.counted(Order { rules: &filters, ..Order::of(Recipe::Full) }, None, &mut hear).await;
+        let order = Order { rules: &filters, ..Order::of(Recipe::Full) };
+        let mut result = self.counted(order, None, &mut hear).await;
         self.made_mirror.set(self.made_mirror.get() || made.get() && result.is_err());
         if made.get() {
+            let passed_over = !self.known_traits().is_empty();
             self.forget_node();
+            if passed_over && let Ok(delivery) = &mut result {
+                // What the mirror before this one could not hold was not compared.
+                delivery.add(self.counted(order, None, &mut |_| ()).await?);
+            }
         } else if self.names.get() == Names::Unclear && result.is_ok() {
             // The node has now what it is asked about.
             self.names.set(Names::Unknown);
+        }
+        if let Ok(delivery) = &result {
+            let unset = &delivery.unset;
+            sample.leave_out(|path| delivery.blamed.touches(path) || unset.more || unset.paths.contains(path));
+            self.learn_traits(sample).await;
         }
         result
     }
@@ -271,8 +286,11 @@ impl Rsync {
             let finished = self.run_with_path(&Order { rules: &filters, ..order }, &mut ears).await?;
             worked = ears.worked.take();
             let finished = if order.removes { self.without_refused(finished) } else { finished };
+            let (mut unset, finished) = self.without_unset(finished);
             let blamed = self.sort_out(&order, &finished, &itemized, &mut delivery)?;
-            delivery.tally.add(itemized.done(&blamed));
+            unset.paths.retain(|path| !blamed.names(path));
+            delivery.tally.add(itemized.done(&blamed, &unset.paths));
+            delivery.unset.add(unset);
             match blamed {
                 Blame::Paths(paths) if skipped && first && (1..=UNREADABLE).contains(&paths.len()) => {
                     filters.extend(paths.iter().flat_map(rules::exact));
@@ -301,10 +319,8 @@ impl Rsync {
         if !matches!(finished.code, Code::Exit(23 | 24)) {
             return Err(failure);
         }
-        let (blamed, mut failure) = (self.blamed(finished), self.partial(finished, failure));
+        let (blamed, failure) = (self.blamed(finished), self.partial(finished, failure));
         match refusal(&finished.stderr, itemized, &blamed, |name| self.inside(name)) {
-            // The content arrives: what changes goes on.
-            Refusal::Whole(cause @ Cause::AttributesRefused) => failure = self.refused(cause, finished, failure),
             // There is a second way.
             Refusal::Whole(Cause::Unwritable) if order.recipe.only_deletes() => (),
             // A part of the mirror may lie on a file system of its own, or belong to somebody else: then the rest must not

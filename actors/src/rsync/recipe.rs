@@ -8,6 +8,7 @@ use super::node::{Kind, Node};
 use super::progress;
 use super::run::Process;
 use super::staging::Twins;
+use super::traits::Traits;
 use super::version::Version;
 use crate::filter::rules;
 use crate::path::{Escaped, RelPath};
@@ -80,6 +81,8 @@ pub enum Recipe {
     VerifyEntries,
     /// Says what the node has in the listed directories, and the source has not. Changes nothing.
     VerifyLevels,
+    /// Says how the listed entries differ, by size, times and other attributes. Changes nothing.
+    Recall,
     /// Finds out whether the receiver rejects missing entries. Changes nothing.
     Probe,
 }
@@ -87,12 +90,18 @@ pub enum Recipe {
 impl Recipe {
     /// Whether nothing is changed anywhere.
     pub fn only_looks(self) -> bool {
-        self.verifies() || matches!(self, Recipe::DryRun | Recipe::Probe)
+        self.verifies() || matches!(self, Recipe::DryRun | Recipe::Recall | Recipe::Probe)
     }
 
     /// Whether it may read all that both ends have, and tell nothing for a long time.
     pub fn verifies(self) -> bool {
         matches!(self, Recipe::Verify | Recipe::VerifyEntries | Recipe::VerifyLevels)
+    }
+
+    /// Whether it passes over what the node cannot hold: it compares what nobody has reported to have changed. What was reported
+    /// goes whatever the node has, or if that differs in the least.
+    fn compares(self) -> bool {
+        self.only_looks() || matches!(self, Recipe::Full | Recipe::Levels | Recipe::Build)
     }
 
     /// Whether it is the first way of removals.
@@ -137,6 +146,8 @@ pub struct Context<'a> {
     pub make_path: bool,
     /// The remote shell, where it is not the usual one and the user chose none.
     pub rsh: Option<String>,
+    /// What the node cannot hold.
+    pub traits: Traits,
 }
 
 impl Context<'_> {
@@ -231,7 +242,7 @@ impl Context<'_> {
     /// What the user's own parameters may override. `paths` are those that the arguments will name at the node.
     fn shared(&self, recipe: Recipe, paths: &[&OsStr]) -> Vec<OsString> {
         let mut arguments: Vec<OsString> =
-            vec!["-ltp".into(), "--modify-window=-1".into(), format!("--timeout={TIMEOUT}").into()];
+            vec!["-ltp".into(), self.window(recipe).into(), format!("--timeout={TIMEOUT}").into()];
         if self.site.rspeed > 0 {
             arguments.push(format!("--bwlimit={}", self.site.rspeed).into());
         }
@@ -262,7 +273,14 @@ impl Context<'_> {
     fn forced(&self, recipe: Recipe) -> Vec<&'static str> {
         // A message of the day would stand among rsync's own lines.
         let silent = (self.node.kind() == Kind::Daemon).then_some("--no-motd");
-        silent.into_iter().chain(forced(recipe)).collect()
+        let passed_over = self.traits.options().filter(|_| recipe.compares());
+        silent.into_iter().chain(forced(recipe)).chain(passed_over).collect()
+    }
+
+    /// How far times may be apart. As a rule not at all: a file that is written again within a second is another one.
+    fn window(&self, recipe: Recipe) -> String {
+        let window = self.traits.window().filter(|_| recipe.compares()).map_or(-1, i16::from);
+        format!("--modify-window={window}")
     }
 
     /// Whether a comparison must not delete what only the node has: then only removals that were seen are mirrored.
@@ -279,12 +297,12 @@ pub fn user_chose_shell(site: &Site) -> bool {
 /// What even the user's own parameters must not change, whatever the node is.
 fn forced(recipe: Recipe) -> Vec<&'static str> {
     use Recipe::{
-        Anew, Build, ByLevels, Deletions29, DryRun, Full, Gather, Large, Levels, Link, Missing, Present, Probe, Root,
-        Similar, Subtrees, SubtreesRewritten, Verify, VerifyEntries, VerifyLevels,
+        Anew, Build, ByLevels, Deletions29, DryRun, Full, Gather, Large, Levels, Link, Missing, Present, Probe, Recall,
+        Root, Similar, Subtrees, SubtreesRewritten, Verify, VerifyEntries, VerifyLevels,
     };
     let mut options = match recipe {
         Present | Similar | Gather | Anew | Large | Link | Missing | ByLevels | Levels | Root | Deletions29 | Probe
-        | VerifyEntries | VerifyLevels => {
+        | Recall | VerifyEntries | VerifyLevels => {
             vec!["--dirs", "--no-recursive"]
         }
         Subtrees | SubtreesRewritten | Build | Full | DryRun | Verify => vec!["--recursive"],
@@ -297,7 +315,7 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
         // Also what is at the node as it is here is told.
         Probe => options.extend(["--delete-missing-args", "-ii"]),
         ByLevels => options.extend(["--ignore-missing-args", "--existing", "--ignore-existing"]),
-        Present | Large | Levels | Root | Gather | VerifyEntries | VerifyLevels => {
+        Present | Large | Levels | Root | Gather | Recall | VerifyEntries | VerifyLevels => {
             options.push("--ignore-missing-args")
         }
         Anew => options.extend(["--ignore-missing-args", "--whole-file"]),
@@ -347,7 +365,7 @@ pub fn entries<'p>(paths: impl IntoIterator<Item = &'p RelPath>, root: bool) -> 
     list
 }
 
-/// The list for [`Recipe::VerifyEntries`]: the root may be among the paths, for its attributes.
+/// The list for [`Recipe::VerifyEntries`] and [`Recipe::Recall`]: the root may be among the paths, for its attributes.
 pub fn verified<'p>(paths: impl IntoIterator<Item = &'p RelPath>) -> Vec<u8> {
     let (roots, paths): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| path.is_root());
     if paths.is_empty() { format!("./{NOBODY}\0").into_bytes() } else { entries(paths, !roots.is_empty()) }

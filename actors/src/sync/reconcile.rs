@@ -41,7 +41,7 @@ impl SyncActor {
         match result {
             Ok(delivery) => {
                 self.reconcile_held = false;
-                if self.settle_reconcile(&delivery, now) && !self.health.explains(delivery.failure.as_ref()) {
+                if self.settle_reconcile(&delivery, now) {
                     log_failing(&self.link.log, &[RelPath::root()], &delivery);
                 }
                 self.link.record.done(Work::Reconcile, &delivery.tally, delivery.failure.as_ref());

@@ -5,6 +5,7 @@ use super::*;
 use crate::filter::excludes::Excludes;
 use crate::filter::settle::Settle;
 use crate::rsync::extra::Extra;
+use crate::rsync::traits::Trait;
 use crate::site::DirMoves;
 
 fn site(extra: &str, initial_sync: InitialSync) -> Site {
@@ -47,7 +48,7 @@ fn rel(path: &str) -> RelPath {
 }
 
 fn context<'a>(site: &'a Site, node: &'a Node) -> Context<'a> {
-    Context { site, node, version: Version::new(3, 5, 0), make_path: false, rsh: None }
+    Context { site, node, version: Version::new(3, 5, 0), make_path: false, rsh: None, traits: Traits::default() }
 }
 
 const START: [&str; 4] = ["-ltp", "--modify-window=-1", "--timeout=60", Process::DEBUG];
@@ -217,5 +218,25 @@ fn the_root_is_looked_at_again_without_what_is_in_it() {
     {
         let paths: Vec<RelPath> = paths.iter().map(|path| rel(path)).collect();
         assert_eq!(verified(&paths), expected, "{paths:?}");
+    }
+}
+
+#[test]
+fn only_what_compares_without_a_report_passes_over_what_the_node_cannot_hold() {
+    use Recipe::{
+        Anew, DryRun, Full, Large, Levels, Link, Missing, Present, Probe, Recall, Root, Similar, Subtrees,
+        SubtreesRewritten, Verify, VerifyEntries, VerifyLevels,
+    };
+    let (site, node) = (site("-a", InitialSync::Full), Node::parse("", "/mirror").unwrap());
+    let traits = Traits::from_iter([Trait::CoarseTimes(1), Trait::NoPermissions, Trait::OneCase]);
+    let context = Context { traits, ..context(&site, &node) };
+    let compares = [Full, DryRun, Verify, VerifyEntries, VerifyLevels, Recall, Probe, Levels];
+    let reported = [Present, Large, Similar, Anew, Subtrees, SubtreesRewritten, Missing, Root, Link];
+    for recipe in compares.into_iter().chain(reported) {
+        let arguments = context.invocation(recipe, Vec::new(), &[]).arguments;
+        let has = |word: &str| words(&arguments).contains(&word);
+        let passes_over = compares.contains(&recipe);
+        assert_eq!((has("--modify-window=1"), has("--no-perms")), (passes_over, passes_over), "{recipe:?}");
+        assert_eq!(has("--modify-window=-1"), !passes_over, "{recipe:?}");
     }
 }
