@@ -142,7 +142,7 @@ async fn reconcile(rsync: Rc<Rsync>, log: Logger) -> Option<Instant> {
     match result {
         Ok(delivery) => {
             log_failed(&log, &delivery);
-            delivery.blamed.is_empty().then_some(began)
+            (delivery.blamed.is_empty() && delivery.unset.is_empty()).then_some(began)
         }
         Err(why) => {
             error!(log, "not reconciled"; "why" => %why);

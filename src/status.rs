@@ -70,7 +70,8 @@ pub fn log(log: &Logger, status: &Status) {
             }
             Verdict::Attention => {
                 warn!(log, "status"; "node" => name, "state" => state, "pending" => node.pending, "lag" => lag,
-                    "failing" => node.failing_paths, "unmirrored_moves" => node.unmirrored_moves);
+                    "failing" => node.failing_paths, "unmirrored_moves" => node.unmirrored_moves,
+                    "attributes_unset" => node.attributes_unset);
             }
             Verdict::Failing => {
                 error!(log, "status"; "node" => name, "state" => state, "pending" => node.pending, "lag" => lag,
@@ -140,6 +141,11 @@ fn show_node(node: &Node, now: UnixTime, rsync: &str, text: &mut String) {
         let first = named(&node.unmirrored_first, node.unmirrored_moves);
         let _ = writeln!(text, "  NOT mirrored: directory moves: {} (dir_moves: Log){first}", node.unmirrored_moves);
     }
+    if node.attributes_unset > 0 {
+        let first = named(&node.attributes_unset_first, node.attributes_unset);
+        let why = node.attributes_unset_why.as_deref().map_or(String::new(), |why| format!("; {why}"));
+        let _ = writeln!(text, "  NOT set: attributes of {} paths{first}{why}", node.attributes_unset);
+    }
     if let Some(progress) = &node.progress {
         let total = progress.total.map_or("so far".to_owned(), |total| format!("of {total} entries"));
         let _ = writeln!(text, "  comparing: {} {total}, {} sent", progress.checked, Bytes(progress.bytes));
@@ -170,6 +176,9 @@ fn show_node(node: &Node, now: UnixTime, rsync: &str, text: &mut String) {
     }
     if let Some(error) = &node.last_error {
         let _ = writeln!(text, "  last error: {} ago: {}", ago(error.at), error.text);
+    }
+    for limit in &node.limits {
+        let _ = writeln!(text, "  limit there: {limit}");
     }
     let there = node.rsync.version.as_deref().unwrap_or("version not told");
     let protocol = node.rsync.protocol.map_or(String::new(), |number| format!(", protocol {number}"));

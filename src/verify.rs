@@ -11,7 +11,7 @@ use inosync_actors::rsync::version::Version;
 use inosync_actors::rsync::{Link, Rewritten, Rsync, Shared};
 use inosync_actors::site::Site;
 use inosync_actors::sync::report::log_verified;
-use slog::{Logger, error, o};
+use slog::{Logger, error, info, o};
 
 use crate::exit::Exit;
 use crate::once::{interrupted, source};
@@ -40,6 +40,9 @@ pub async fn verify(site: Site, version: Version, log: &Logger) -> Exit {
             Ok(comparison) => {
                 print(node.name(), &comparison);
                 log_verified(&log, &comparison, started, false);
+                for limit in rsync.known_traits().iter() {
+                    info!(log, "a limit of the node"; "what" => %limit);
+                }
                 differs |= comparison.differ() > 0;
                 complete &= comparison.is_complete();
             }

@@ -36,7 +36,9 @@ mod speed;
 pub mod staging;
 pub mod standby;
 mod temporary;
+pub mod traits;
 mod transport;
+pub mod unset;
 mod untaken;
 pub mod verify;
 pub mod version;
@@ -52,7 +54,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use slog::{Logger, info, o};
+use slog::{Logger, o};
 use tokio::sync::Notify;
 
 use self::audience::{Audience, Counter};
@@ -74,11 +76,13 @@ pub use self::shared::Shared;
 use self::speed::{Share, Speed};
 use self::staging::{Staging, Twins};
 use self::standby::Standbys;
+use self::traits::{Trait, Traits};
 use self::version::Version;
 use crate::hook::heard::Heard;
 use crate::path::RelPath;
 use crate::root::Root;
 use crate::site::Site;
+use crate::state::known;
 use crate::sync::Worked;
 use crate::sync::lease::Lane;
 use crate::sync::origins::Relocation;
@@ -106,13 +110,15 @@ pub struct Rsync {
     deletions: Cell<Deletions>,
     /// How it tells names apart.
     names: Cell<Names>,
+    /// What it cannot hold; `None` if nobody asked.
+    traits: RefCell<Option<Traits>>,
     /// What comparisons deleted at the node, for which nothing was looked at yet that went with it.
     deleted: RefCell<BTreeSet<RelPath>>,
     /// What the node has under two names that share their files, by the one that is to be deleted.
     shared_files: RefCell<BTreeMap<RelPath, RelPath>>,
     /// Whether it was told that the node's own filter keeps what was removed.
     told_refused: Cell<bool>,
-    /// Whether it was told that the mirror itself does not take all attributes.
+    /// Whether it was told that the mirror's own directory does not take all attributes.
     told_root: Cell<bool>,
     make_path: Cell<bool>,
     /// Whether a run made the mirror, and that was not told yet: that run itself may have failed.
@@ -157,6 +163,9 @@ impl Rsync {
     /// The way from `root` to `node`. `version` is that of the local rsync.
     pub fn new(site: Rc<Site>, root: Root, node: Node, version: Version, shared: Shared) -> Rc<Self> {
         let deletions = Cell::new(Deletions::Unknown);
+        let traits = site.state_file.as_deref().and_then(|file| known::of(file, &node));
+        let is_one = traits.as_ref().is_some_and(|traits| traits.has(Trait::OneCase));
+        let names = if is_one { Names::One } else { Names::Unknown };
         let (make_path, made_mirror, sends_all_next) = (Cell::new(false), Cell::new(false), Cell::new(false));
         let master = shared.master(&site, &node);
         let speed = Speed::new(site.rspeed, shared.alone);
@@ -172,7 +181,8 @@ impl Rsync {
             reach,
             children,
             deletions,
-            names: Cell::new(Names::Unknown),
+            names: Cell::new(names),
+            traits: RefCell::new(traits),
             deleted: RefCell::default(),
             shared_files: RefCell::default(),
             told_refused: Cell::new(false),
@@ -220,8 +230,9 @@ impl Rsync {
         let mut hear = |said: &[u8]| sample.as_ref().into_iter().for_each(|sample| seen.hear(said, sample));
         let order = Order { work: Work::List(&list), ..Order::of(Recipe::Probe) };
         let finished = self.run(&order, &mut Ears { line: &mut hear, worked: None }).await?;
-        if self.names.replace(seen.names()) != Names::One && self.names.get() == Names::One {
-            info!(self.log, "the node takes names for one that differ in upper and lower case alone");
+        self.names.set(seen.names());
+        if seen.names() != Names::Unclear {
+            self.note_case(seen.names() == Names::One);
         }
         self.learn(&finished)
     }
@@ -280,6 +291,7 @@ impl Rsync {
         let reading = self.reading_time(order).await;
         let share = self.share(order).await;
         let context = Context { reading, limit: share.limit(), ..self.context(shares) };
+        let context = Context { traits: order.traits.cloned().unwrap_or(context.traits), ..context };
         let (process, list) = match order.work {
             Work::List(list) => {
                 let Invocation { arguments, list } = context.invocation(order.recipe, list.to_vec(), order.rules);
@@ -362,8 +374,16 @@ impl Rsync {
     fn context(&self, shares: bool) -> Context<'_> {
         let rsh = self.master.as_ref().map(|master| if shares { master.rsh() } else { master.rsh_alone() });
         let make_path = self.make_path.get();
-        let (reading, limit) = (Duration::ZERO, self.speed.of_small());
-        Context { site: &self.site, node: &self.node, version: self.version, make_path, reading, limit, rsh }
+        Context {
+            site: &self.site,
+            node: &self.node,
+            version: self.version,
+            make_path,
+            reading: Duration::ZERO,
+            limit: self.speed.of_small(),
+            rsh,
+            traits: self.known_traits(),
+        }
     }
 }
 
@@ -378,11 +398,13 @@ struct Order<'a> {
     rules: &'a [OsString],
     /// The lane of the batch that it belongs to, if it belongs to one.
     lane: Option<Lane>,
+    /// What the node cannot hold, where it is not what is known.
+    traits: Option<&'a Traits>,
 }
 
 impl<'a> Order<'a> {
     fn of(recipe: Recipe) -> Self {
-        Order { recipe, work: Work::List(&[]), removes: false, rules: &[], lane: None }
+        Order { recipe, work: Work::List(&[]), removes: false, rules: &[], lane: None, traits: None }
     }
 }
 

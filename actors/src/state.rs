@@ -6,6 +6,7 @@
 //! says is at a node, or is among what that node lacks. A state that is behind is no harm: more is sent.
 
 mod compare;
+pub(crate) mod known;
 mod listing;
 pub mod memory;
 mod own;

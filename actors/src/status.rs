@@ -96,6 +96,15 @@ pub struct Node {
     pub unmirrored_moves: usize,
     /// The first of them, for people.
     pub unmirrored_first: Vec<String>,
+    /// Paths that it has without some of their attributes, which it refuses to set; with more than are remembered, how many
+    /// at least.
+    pub attributes_unset: usize,
+    /// The first of them, for people.
+    pub attributes_unset_first: Vec<String>,
+    /// What the node said of one of them, and the cure.
+    pub attributes_unset_why: Option<String>,
+    /// What it was found not to hold, one line each.
+    pub limits: Vec<String>,
     /// How far its reconcile is; `None` while none runs, and while nothing is known of it.
     pub progress: Option<Progress>,
     /// Why its reconcile is held (`max_delete`), if it is.
@@ -304,7 +313,7 @@ impl Node {
             State::Held { .. } | State::Restarting | State::Backoff { lasts: true, .. } => Verdict::Failing,
             State::Paused | State::Incomplete => Verdict::Attention,
             _ if self.reconcile_held.is_some() || fails(self.hook.as_ref()) => Verdict::Attention,
-            _ if self.failing_paths > 0 || self.unmirrored_moves > 0 => Verdict::Attention,
+            _ if self.failing_paths > 0 || self.unmirrored_moves > 0 || self.attributes_unset > 0 => Verdict::Attention,
             _ if self.verified.is_some_and(|verified| verified.drift > 0) => Verdict::Attention,
             _ => Verdict::Well,
         }

@@ -19,6 +19,7 @@ pub mod report;
 pub mod resync;
 mod retire;
 mod unmirrored;
+mod unset;
 mod verify;
 
 use std::time::{Duration, Instant};
@@ -30,6 +31,7 @@ use self::health::{Health, News, backoff};
 use self::lease::Lane;
 pub use self::link::{Again, Delivery, Link, Moved, Outbox, Running, Superior, Transport, Verifying, Worked};
 use self::pace::Pace;
+use self::report::log_unset;
 use crate::messages::{Died, Settled, SourceLost, Succeeded, Wake};
 use crate::root::RootError;
 use crate::rsync::failure::{Cause, Failure};
@@ -73,10 +75,8 @@ pub struct SyncActor {
 /// The extent to which a run stored what it had for the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stored {
-    /// All of it, or some, with what had failed before if that still waits.
+    /// All of it, or some.
     Some,
-    /// Some, but nothing of what failed before and still waits.
-    Beside,
     /// Nothing, although there was something to store.
     Nothing,
 }
@@ -220,19 +220,22 @@ impl SyncActor {
             warn!(self.link.log, "the mirror did not exist; sending everything");
             self.link.outbox.lock().mirror_lost(now);
         }
-        match &delivery.failure {
-            Some(failure) if failure.cause.lets_changes_pass() => {
-                self.link.record.failed(failure);
-                let news = self.health.failed(failure, started, now, fastrand::f64());
-                self.tell(&news, Some(failure));
-            }
-            _ => {
-                let news = self.health.ended(stored, started);
-                self.tell(&news, None);
-            }
-        }
+        self.note_unset(delivery);
+        let news = self.health.ended(stored, started);
+        self.tell(&news, None);
         self.superior.succeeded.do_send(Succeeded { slot: self.link.slot });
         self.superior.settled.do_send(Settled { slot: self.link.slot, tally: delivery.tally });
+    }
+
+    /// What arrived without some of its attributes is told once: nothing is gained by trying again.
+    fn note_unset(&self, delivery: &Delivery) {
+        let mut outbox = self.link.outbox.lock();
+        let is_news = outbox.unset().add(&delivery.unset);
+        outbox.unset().calm_down();
+        drop(outbox);
+        if is_news {
+            log_unset(&self.link.log, &delivery.unset);
+        }
     }
 
     fn failed(&mut self, failure: &Failure, started: Instant, ctx: &mut Context<Self>) {

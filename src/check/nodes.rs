@@ -93,6 +93,10 @@ async fn ask(rsync: &Rc<Rsync>, node: &Node, probe: Option<&Probe>, report: &mut
     match rsync.probe_writing(probe, &examined).await {
         Ok(probed) => {
             tell(&probed, node, report);
+            let known = rsync.known_traits();
+            for limit in known.iter().chain(probed.limits.iter().filter(|limit| !known.has(*limit))) {
+                report.well(format!("  limit:     {limit}"));
+            }
             if let Some(owner) = node.local_path().and_then(foreign) {
                 report.warning(format!("node {name}: {owner}"));
             }

@@ -124,6 +124,11 @@ const OF_NODE: &[Metric<Node>] = &[
         "Directory moves that the node does not follow (dir_moves: Log), since the last comparison of the whole tree.",
         |n| size(n.unmirrored_moves),
     ),
+    gauge(
+        "inosync_attributes_unset_paths",
+        "Paths that the node has without some of their attributes, which it refuses to set.",
+        |n| size(n.attributes_unset),
+    ),
     gauge("inosync_reconcile_held", "1 while the comparison of the whole tree is held (max_delete).", |n| {
         flag(n.reconcile_held.is_some())
     }),

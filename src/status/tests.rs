@@ -14,6 +14,10 @@ fn sample(state: State) -> Status {
         lag: Some(75.4),
         unmirrored_moves: 0,
         unmirrored_first: Vec::new(),
+        attributes_unset: 0,
+        attributes_unset_first: Vec::new(),
+        attributes_unset_why: None,
+        limits: Vec::new(),
         progress: Some(Progress { checked: 5, total: Some(9), bytes: 4096 }),
         reconcile_held: None,
         last_success_at: Some(900),
@@ -60,6 +64,10 @@ fn what_does_not_arrive_by_itself_is_told_apart_from_what_is_on_its_way() {
         lag: None,
         unmirrored_moves: 4,
         unmirrored_first: vec!["old to new".into(), "gone".into()],
+        attributes_unset: 3,
+        attributes_unset_first: vec!["a".into()],
+        attributes_unset_why: Some("attributes cannot be set at the node: no; drop -A".into()),
+        limits: vec!["times are coarse".into(), "permissions are not kept".into()],
         ..status.nodes[0].clone()
     };
     let text = shown(&Status { nodes: vec![node.clone()], ..status.clone() });
@@ -68,6 +76,9 @@ fn what_does_not_arrive_by_itself_is_told_apart_from_what_is_on_its_way() {
         "node h:: incomplete",
         "  failing paths: 2, oldest: 3days; tried again at intervals: a:b, c?",
         "  NOT mirrored: directory moves: 4 (dir_moves: Log); first: old to new, gone",
+        "  NOT set: attributes of 3 paths; first: a; attributes cannot be set at the node: no; drop -A",
+        "  limit there: times are coarse",
+        "  limit there: permissions are not kept",
     ] {
         assert!(text.lines().any(|found| found == line), "wanted {line}\n{text}");
     }

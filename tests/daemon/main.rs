@@ -46,6 +46,7 @@ mod stop;
 #[allow(dead_code, reason = "the convergence tests use the rest of it")]
 mod support;
 mod trouble;
+mod unlike;
 mod unmirrored;
 mod unwritable;
 mod verify;

@@ -90,7 +90,12 @@ fn a_rename_of_case_alone_loses_neither_a_file_nor_a_directory() {
             expect_same_files(&site);
         }
         assert_eq!(site.troubles(), Vec::<String>::new());
-        site.expect_log("the node takes names for one that differ in upper and lower case alone");
+        site.expect_log_line(&["learned of the node", "names that differ in upper and lower case alone are one"]);
+        let status = site.ask(&["--status"]).stdout;
+        assert!(
+            status.contains("\n  limit there: names that differ in upper and lower case alone are one\n"),
+            "{status}"
+        );
     }
 }
 

@@ -177,7 +177,7 @@ fn one_directory_that_may_not_be_written_is_told_by_the_names_of_the_source_and_
 }
 
 #[test]
-fn attributes_that_cannot_be_set_are_a_failure_of_the_node_and_changes_go_on() {
+fn attributes_that_cannot_be_set_are_told_once_and_what_changes_goes_on() {
     let Some(mut site) = plain(&[Local]) else { return };
     let names = ["one", "two", "three"];
     // Small files are sent whole, and so get another owner.
@@ -188,16 +188,46 @@ fn attributes_that_cannot_be_set_are_a_failure_of_the_node_and_changes_go_on() {
         chown(site.mirror(Local).join(name), Some(NOBODY), None).unwrap();
         mode(&site.at(name), 0o600);
     }
-    site.expect_log_line(&["ERRO", "node failing", "times, permissions or owners cannot be set", "chown -R"]);
-    assert_eq!(site.ask(&["--status"]).code, Some(2));
+    site.expect_log_line(&["WARN", "without all of their attributes", "failed to set permissions", "chown -R"]);
+    let status = site.expect_status(Local, "at rest without them", |status| status["attributes_unset"] == 3);
+    assert_eq!((&status["state"]["is"], &status["pending"]), (&"idle".into(), &0.into()), "{status:#}");
+    assert_eq!(site.ask(&["--status"]).code, Some(1));
     site.write("content", "new");
     site.expect_on_nodes("content", "new");
+    assert_eq!(site.troubles().len(), 1, "{:?}", site.troubles());
     for name in names {
         chown(site.mirror(Local).join(name), Some(0), None).unwrap();
     }
     site.reload();
     site.expect_identical();
-    site.expect_state(Local, "idle");
+    site.expect_status(Local, "whole", |status| status["attributes_unset"] == 0);
+    assert_eq!(site.ask(&["--status"]).code, Some(0));
+}
+
+#[test]
+fn a_mirror_that_belongs_to_somebody_else_gets_what_changes_and_is_not_compared_again_for_its_own_times() {
+    let Some(mut site) = plain(&[Local, Ssh]) else { return };
+    site.write("file", "1");
+    for node in [Local, Ssh] {
+        set_writable(&site, node, "", true);
+        chown(site.mirror(node), Some(NOBODY), None).unwrap();
+        mode(&site.mirror(node), 0o777);
+    }
+    site.start();
+    for node in [Local, Ssh] {
+        site.expect_status(node, "at rest", |status| {
+            status["state"]["is"] == "idle" && status["attributes_unset_first"][0] == "."
+        });
+        site.expect_log_line(&["WARN", "without all of their attributes", &site.shown(node), "first: .", "chown -R"]);
+    }
+    site.write("other", "2");
+    site.expect_on_nodes("other", "2");
+    site.settle();
+    for node in [Local, Ssh] {
+        let status = site.expect_state(node, "idle");
+        assert_eq!(status["totals"]["reconciles"], 1, "{status:#}");
+    }
+    assert_eq!(site.troubles().len(), 2, "{:?}", site.troubles());
 }
 
 #[test]

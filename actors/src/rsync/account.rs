@@ -2,18 +2,15 @@
 
 use std::borrow::Cow;
 
-use slog::warn;
-
 use super::Rsync;
-use super::blame::Blame;
-use super::complaint::{Act, Complaint, End, Why, lines};
+use super::complaint::{Act, Complaint, End, Why, lines, words};
 use super::examine::own_name;
 use super::failure::{Cause, Failure};
 use super::master::login::Login;
 use super::node::Kind;
 use super::run::{Code, Finished};
-use super::temporary;
-use crate::path::{Escaped, RelPath};
+use super::{temporary, unset};
+use crate::path::Escaped;
 
 /// The cure for EPERM: rsync sets the permissions of what it makes at once, which takes its owner, and a mount for another user
 /// says that all in it is owned by that one.
@@ -47,10 +44,8 @@ impl Rsync {
 
     /// The failure of a node that refuses everything, of the run that was seen to fail for this cause.
     pub(super) fn refused(&self, cause: Cause, finished: &Finished, failure: Failure) -> Failure {
-        let is_meant = |complaint: &Complaint| match cause {
-            Cause::Unwritable => complaint.act != Act::Attributes && complaint.why == Why::Denied,
-            Cause::AttributesRefused => complaint.act == Act::Attributes,
-            _ => false,
+        let is_meant = |complaint: &Complaint| {
+            cause == Cause::Unwritable && complaint.act != Act::Attributes && complaint.why == Why::Denied
         };
         let decides = |line: &[u8]| Complaint::read(line).is_some_and(|complaint| is_meant(&complaint));
         let Some(line) = line_of(&finished.stderr, decides) else {
@@ -59,11 +54,8 @@ impl Rsync {
         // The name in it may be one that rsync made up.
         let why = line.rsplit(": ").next().unwrap_or(&line);
         let failure = Failure::new(cause, self.denied(why));
-        if let Some(cure) = unsupported(&line) {
-            return Failure { cure: cure.into(), ..failure };
-        }
         // A directory that belongs to somebody else answers EACCES.
-        match cause == Cause::Unwritable && why.ends_with("(1)") {
+        match why.ends_with("(1)") {
             true => Failure { cure: NOT_PERMITTED.into(), ..failure },
             false => failure,
         }
@@ -108,9 +100,15 @@ impl Rsync {
 
     /// The cure of what a complaint is about, where it is more exact than to look at the path.
     fn cure_of(&self, line: &[u8], complaint: &Complaint) -> Option<Cow<'static, str>> {
+        if complaint.act == Act::Attributes && complaint.end == Some(End::Node) {
+            return unset::cure(line, complaint);
+        }
+        let is_symlink = words(line) == Some(b"symlink ");
         let line = String::from_utf8_lossy(line);
         match (complaint.end, complaint.act, complaint.why) {
-            (_, Act::Attributes, Why::Unsupported) => unsupported(&line).map(Cow::from),
+            (Some(End::Node), Act::Make, Why::Unsupported) if is_symlink => {
+                Some("the file system there has no symlinks: name it in `rexcludes`, or mirror what it leads to".into())
+            }
             (Some(End::Source), _, Why::Denied) => {
                 Some(format!("let {} read it here, or exclude it by `rexcludes`", own_name()).into())
             }
@@ -124,43 +122,11 @@ impl Rsync {
         }
     }
 
-    /// What is blamed, without the mirror's own directory where nothing failed of it but its attributes: that it belongs to
-    /// somebody else is told once, and no other try would change it.
-    pub(super) fn without_root(&self, blamed: Blame, finished: &Finished) -> Blame {
-        let Blame::Paths(mut paths) = blamed else { return blamed };
-        let is_of_root = |complaint: &Complaint| {
-            complaint.name.as_deref().and_then(|name| self.inside(name)).is_some_and(|path| path.is_root())
-        };
-        let is_attribute = |complaint: Complaint| complaint.act == Act::Attributes && complaint.end == Some(End::Node);
-        if !paths.contains(&RelPath::root()) || !Complaint::all(&finished.stderr).filter(is_of_root).all(is_attribute) {
-            return Blame::Paths(paths);
-        }
-        paths.retain(|path| !path.is_root());
-        let why =
-            line_of(&finished.stderr, |line| Complaint::read(line).is_some_and(|complaint| is_of_root(&complaint)));
-        if let Some(why) = why.filter(|_| !self.told_root.replace(true)) {
-            warn!(self.log, "the mirror's own directory does not take all attributes: they stay as they are there"; "why" => why,
-                "cure" => format!("give it to {} there (chown), or let `rpath` name a directory in it", self.account()));
-        }
-        Blame::Paths(paths)
-    }
-
     fn denied(&self, said: &str) -> String {
         let mirror = self.node.mirror_root();
         let mirror = Escaped(if mirror.is_empty() { b"/" } else { mirror });
         format!("{mirror} by {}: {said}", self.account())
     }
-}
-
-/// The cure of an attribute that the file system at the node does not have.
-fn unsupported(line: &str) -> Option<&'static str> {
-    let line = Some(line).filter(|line| line.ends_with("Operation not supported (95)"))?;
-    let [acl, xattr] = ["acl_set", "xattr"].map(|word| line.contains(word));
-    Some(match (acl, xattr) {
-        (true, _) => "the file system there has no ACLs: drop -A from `extra`, or mount it with acl",
-        (_, true) => "the file system there has no such extended attributes: drop -X from `extra`",
-        (false, false) => "the file system there has no such attributes: drop what sends them from `extra`",
-    })
 }
 
 fn ends_denied(line: &[u8]) -> bool {
@@ -170,29 +136,4 @@ fn ends_denied(line: &[u8]) -> bool {
 /// The first line of an error output of which this holds, for people.
 fn line_of(stderr: &[u8], is_it: impl Fn(&[u8]) -> bool) -> Option<String> {
     lines(stderr).find(|line| is_it(line)).map(|line| Escaped(line).to_string())
-}
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_attribute_that_the_node_does_not_have_is_told_with_the_option_that_sends_it() {
-        for (line, expected) in [
-            ("rsync: [receiver] set_acl: xacl_set(one, ACL_TYPE_ACCESS): Operation not supported (95)", Some("-A")),
-            (
-                "rsync: [receiver] set_acl: sys_acl_set_file(d, ACL_TYPE_DEFAULT): Operation not supported (95)",
-                Some("-A"),
-            ),
-            (
-                r#"rsync: [receiver] rsync_xal_set: fsetxattr("one","user.n") failed: Operation not supported (95)"#,
-                Some("-X"),
-            ),
-            (r#"rsync: [receiver] failed to set permissions on "/m/f": Operation not supported (95)"#, Some("extra")),
-            (r#"rsync: [receiver] failed to set permissions on "/m/f": Operation not permitted (1)"#, None),
-        ] {
-            let cure = unsupported(line);
-            assert_eq!(cure.is_some(), expected.is_some(), "{line}");
-            assert!(cure.is_none_or(|cure| cure.contains(expected.unwrap_or_default())), "{line}: {cure:?}");
-        }
-    }
 }

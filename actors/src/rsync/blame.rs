@@ -48,6 +48,14 @@ impl Blame {
         matches!(self, Blame::Paths(bad) if bad.iter().all(|bad| paths.contains(bad)))
     }
 
+    /// Whether this very entry may have failed.
+    pub fn names(&self, entry: &RelPath) -> bool {
+        match self {
+            Blame::Anything => true,
+            Blame::Paths(bad) => bad.contains(entry),
+        }
+    }
+
     /// Whether nothing is blamed.
     pub fn is_empty(&self) -> bool {
         *self == Blame::default()

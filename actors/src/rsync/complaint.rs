@@ -52,7 +52,7 @@ pub(super) enum Why {
     Full,
     /// EFBIG: there is room, but not for a file of this size.
     TooLarge,
-    /// ENOTSUP, ENOSYS, EINVAL: the file system has no such thing.
+    /// ENOTSUP, ENOSYS, EINVAL, or for an attribute E2BIG, ERANGE: the file system has no such thing.
     Unsupported,
     /// Another one, or none is named.
     Other,
@@ -118,7 +118,7 @@ fn why(line: &[u8]) -> Why {
         Some(30) => Why::ReadOnly,
         Some(28 | 122) => Why::Full,
         Some(27) => Why::TooLarge,
-        Some(22 | 38 | 95) => Why::Unsupported,
+        Some(7 | 22 | 34 | 38 | 95) => Why::Unsupported,
         _ => Why::Other,
     }
 }

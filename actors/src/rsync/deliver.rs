@@ -31,6 +31,7 @@ use super::progress::{Latest, Meter, Piece};
 use super::recipe::{self, Recipe};
 use super::refusal::{Refusal, refusal};
 use super::run::{Code, Finished};
+use super::traits::Sample;
 use super::{Ears, Order, Rsync, Work, temporary};
 use crate::filter::rules;
 use crate::path::RelPath;
@@ -211,10 +212,13 @@ impl Rsync {
         }
         // It sends everything to a mirror that was made before, or that it makes itself.
         let made = Cell::new(self.made_mirror.take());
+        let mut sample = Sample::begin();
         let mut hear = |said: &[u8]| {
-            if let Some((piece, _)) = Piece::split_from(said) {
-                meter.hear(&piece);
+            let split = Piece::split_from(said);
+            if let Some((piece, _)) = &split {
+                meter.hear(piece);
             }
+            sample.hear(split.map_or(said, |(_, rest)| rest));
             made.set(made.get() || output::parts(said).any(|line| line == Line::MadeMirror));
         };
         let order = |recipe| Order { rules: &filters, ..Order::of(recipe) };
@@ -229,10 +233,20 @@ impl Rsync {
         }
         self.made_mirror.set(self.made_mirror.get() || made.get() && result.is_err());
         if made.get() {
+            let passed_over = !self.known_traits().is_empty();
             self.forget_node();
+            if passed_over && let Ok(delivery) = &mut result {
+                // What the mirror before this one could not hold was not compared.
+                delivery.add(self.counted(order(Recipe::Full), None, &mut |_| ()).await?);
+            }
         } else if self.names.get() == Names::Unclear && result.is_ok() {
             // The node has now what it is asked about.
             self.names.set(Names::Unknown);
+        }
+        if let Ok(delivery) = &result {
+            let unset = &delivery.unset;
+            sample.leave_out(|path| delivery.blamed.touches(path) || unset.more || unset.paths.contains(path));
+            self.learn_traits(sample).await;
         }
         result
     }
@@ -275,6 +289,8 @@ impl Rsync {
             let work = rest.as_deref().map_or(order.work, Work::List);
             let finished = self.run_with_path(&Order { work, rules: &filters, ..order }, &mut ears).await?;
             worked = ears.worked.take();
+            let (unset, finished) = self.without_unset(finished);
+            delivery.unset.add(unset);
             if let Some(without) = self.set_aside(order.recipe, work, &finished, &itemized, &mut aside) {
                 match without {
                     Without::Rules(rules) => filters.extend(rules),
@@ -298,7 +314,9 @@ impl Rsync {
         };
         aside.note_in(&mut delivery);
         self.note_untaken(&order, &itemized, &mut delivery);
-        delivery.tally = itemized.done(&delivery.blamed);
+        let Delivery { blamed, unset, .. } = &mut delivery;
+        unset.paths.retain(|path| !blamed.names(path));
+        delivery.tally = itemized.done(&delivery.blamed, &delivery.unset.paths);
         if skips {
             delivery.blamed = Blame::Anything;
         }
@@ -327,10 +345,8 @@ impl Rsync {
         if !matches!(finished.code, Code::Exit(23 | 24)) {
             return Err(failure);
         }
-        let (blamed, mut failure) = (self.blamed(finished), self.partial(finished, failure));
+        let (blamed, failure) = (self.blamed(finished), self.partial(finished, failure));
         match refusal(&finished.stderr, itemized, &blamed, |name| self.inside(name)) {
-            // The content arrives: what changes goes on.
-            Refusal::Whole(cause @ Cause::AttributesRefused) => failure = self.refused(cause, finished, failure),
             // There is a second way.
             Refusal::Whole(Cause::Unwritable) if order.recipe.only_deletes() => (),
             // A part of the mirror may lie on a file system of its own, or belong to somebody else: then the rest must not
@@ -340,13 +356,6 @@ impl Rsync {
             }
             Refusal::InPart(cause) => self.in_part.set(Some((cause, Instant::now()))),
             Refusal::Whole(_) | Refusal::None => (),
-        }
-        let blamed = match failure.cause {
-            Cause::AttributesRefused => blamed,
-            _ => self.without_root(blamed, finished),
-        };
-        if blamed.is_empty() {
-            return Ok(blamed);
         }
         let deletions = Complaint::all(&finished.stderr)
             .filter(|complaint| complaint.act == Act::Delete && complaint.end == Some(End::Node));

@@ -2,6 +2,7 @@
 
 mod apart;
 mod finding;
+mod limits;
 mod links;
 mod probe;
 mod user;

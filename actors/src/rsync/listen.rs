@@ -59,6 +59,7 @@ impl Rsync {
 
     /// A comparison of everything has ended: what it said is done, if it did not end before it was through.
     fn prove(&self, finished: &Finished, listener: &mut heard::Listener) {
+        let finished = &self.without_unset(finished.clone()).1;
         match (finished.code, self.failure_of(finished).map(|_| self.blamed(finished))) {
             (Code::Exit(0), _) | (_, None) => listener.prove(|_| false),
             (Code::Exit(23 | 24), Some(Blame::Paths(paths))) => {

@@ -9,6 +9,7 @@ use super::node::{Kind, Node};
 use super::progress;
 use super::run::Process;
 use super::staging::Twins;
+use super::traits::Traits;
 use super::version::Version;
 use crate::filter::rules;
 use crate::path::{Escaped, RelPath};
@@ -83,6 +84,8 @@ pub enum Recipe {
     VerifyEntries,
     /// Says what the node has in the listed directories, and the source has not. Changes nothing.
     VerifyLevels,
+    /// Says how the listed entries differ, by size, times and other attributes. Changes nothing.
+    Recall,
     /// Finds out whether the receiver rejects missing entries. Changes nothing.
     Probe,
 }
@@ -90,7 +93,7 @@ pub enum Recipe {
 impl Recipe {
     /// Whether nothing is changed anywhere.
     pub fn only_looks(self) -> bool {
-        self.verifies() || matches!(self, Recipe::DryRun | Recipe::Probe)
+        self.verifies() || matches!(self, Recipe::DryRun | Recipe::Recall | Recipe::Probe)
     }
 
     /// Whether it may read all that both ends have, and tell nothing for a long time.
@@ -121,6 +124,12 @@ impl Recipe {
     /// Whether rsync reads what to do from its standard input.
     pub fn is_listed(self) -> bool {
         !matches!(self, Recipe::Build | Recipe::Full | Recipe::Prune | Recipe::DryRun | Recipe::Verify)
+    }
+
+    /// Whether it passes over what the node cannot hold: it compares what nobody has reported to have changed. What was reported
+    /// goes whatever the node has, or if that differs in the least.
+    fn compares(self) -> bool {
+        self.only_looks() || matches!(self, Recipe::Full | Recipe::Levels | Recipe::Build)
     }
 
     /// Whether it is the first way of removals.
@@ -178,6 +187,8 @@ pub struct Context<'a> {
     pub limit: u64,
     /// The remote shell, where it is not the usual one and the user chose none.
     pub rsh: Option<String>,
+    /// What the node cannot hold.
+    pub traits: Traits,
 }
 
 impl Context<'_> {
@@ -272,7 +283,7 @@ impl Context<'_> {
     /// What the user's own parameters may override. `paths` are those that the arguments will name at the node.
     fn shared(&self, recipe: Recipe, paths: &[&OsStr]) -> Vec<OsString> {
         let mut arguments: Vec<OsString> =
-            vec!["-ltp".into(), "--modify-window=-1".into(), format!("--timeout={TIMEOUT}").into()];
+            vec!["-ltp".into(), self.window(recipe).into(), format!("--timeout={TIMEOUT}").into()];
         if self.limit > 0 {
             arguments.push(format!("--bwlimit={}", self.limit).into());
         }
@@ -303,7 +314,8 @@ impl Context<'_> {
     fn forced(&self, recipe: Recipe) -> Vec<String> {
         // A message of the day would stand among rsync's own lines.
         let silent = (self.node.kind() == Kind::Daemon).then_some("--no-motd");
-        let options = silent.into_iter().chain(forced(recipe)).map(str::to_owned);
+        let passed_over = self.traits.options().filter(|_| recipe.compares());
+        let options = silent.into_iter().chain(forced(recipe)).chain(passed_over).map(str::to_owned);
         options.chain(self.timeout(recipe).map(|seconds| format!("--timeout={seconds}"))).collect()
     }
 
@@ -313,6 +325,12 @@ impl Context<'_> {
         let usual = self.site.extra.value_of("--timeout").and_then(|seconds| seconds.parse().ok()).unwrap_or(TIMEOUT);
         let seconds = if recipe.verifies() { VERIFY_TIMEOUT.max(usual) } else { usual } + self.reading.as_secs();
         (seconds > usual).then_some(seconds)
+    }
+
+    /// How far times may be apart. As a rule not at all: a file that is written again within a second is another one.
+    fn window(&self, recipe: Recipe) -> String {
+        let window = self.traits.window().filter(|_| recipe.compares()).map_or(-1, i16::from);
+        format!("--modify-window={window}")
     }
 
     /// Whether a comparison must not delete what only the node has: then only removals that were seen are mirrored.
@@ -330,11 +348,11 @@ pub fn user_chose_shell(site: &Site) -> bool {
 fn forced(recipe: Recipe) -> Vec<&'static str> {
     use Recipe::{
         Anew, Build, ByLevels, Deletions29, DryRun, Full, Gather, Large, Levels, Link, Missing, Present, Probe, Prune,
-        Root, Similar, Subtrees, SubtreesRewritten, Verify, VerifyEntries, VerifyLevels,
+        Recall, Root, Similar, Subtrees, SubtreesRewritten, Verify, VerifyEntries, VerifyLevels,
     };
     let mut options = match recipe {
         Present | Similar | Gather | Anew | Large | Link | Missing | ByLevels | Levels | Root | Deletions29 | Probe
-        | VerifyEntries | VerifyLevels => {
+        | Recall | VerifyEntries | VerifyLevels => {
             vec!["--dirs", "--no-recursive"]
         }
         Subtrees | SubtreesRewritten | Build | Full | Prune | DryRun | Verify => vec!["--recursive"],
@@ -348,7 +366,7 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
         Probe => options.extend(["--delete-missing-args", "-ii"]),
         ByLevels => options.extend(["--ignore-missing-args", "--existing", "--ignore-existing"]),
         Prune => options.extend(["--existing", "--ignore-existing"]),
-        Present | Large | Levels | Root | Gather | VerifyEntries | VerifyLevels => {
+        Present | Large | Levels | Root | Gather | Recall | VerifyEntries | VerifyLevels => {
             options.push("--ignore-missing-args")
         }
         Anew => options.extend(["--ignore-missing-args", "--whole-file"]),
@@ -398,7 +416,7 @@ pub fn named(list: &[u8]) -> (Vec<RelPath>, bool) {
     (paths.filter_map(|path| RelPath::new(path).ok()).collect(), list.starts_with(b"./"))
 }
 
-/// The list for [`Recipe::VerifyEntries`]: the root may be among the paths, for its attributes.
+/// The list for [`Recipe::VerifyEntries`] and [`Recipe::Recall`]: the root may be among the paths, for its attributes.
 pub fn verified<'p>(paths: impl IntoIterator<Item = &'p RelPath>) -> Vec<u8> {
     let (roots, paths): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| path.is_root());
     if paths.is_empty() { format!("./{NOBODY}\0").into_bytes() } else { entries(paths, !roots.is_empty()) }

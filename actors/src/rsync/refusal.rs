@@ -9,9 +9,6 @@ use super::failure::Cause;
 use super::itemized::Itemized;
 use crate::path::RelPath;
 
-/// Entries that have to lack their attributes before that is taken for a trait of the node.
-const SOME: usize = 2;
-
 /// The extent to which a node refused a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -37,11 +34,6 @@ pub(super) fn refusal(
         .filter(|complaint| !(complaint.act == Act::Other && complaint.why == Why::Other))
         .collect();
     let all = |is: &dyn Fn(&Complaint) -> bool| !of_node.is_empty() && of_node.iter().all(is);
-    if all(&|complaint| complaint.act == Act::Attributes && complaint.why != Why::ReadOnly) {
-        let count = of_node.iter().filter_map(|complaint| complaint.name.as_ref()).collect::<BTreeSet<_>>().len();
-        let is_everything = count >= SOME && !itemized.any_not_named(blamed);
-        return if is_everything { Refusal::Whole(Cause::AttributesRefused) } else { Refusal::None };
-    }
     let cause = match () {
         () if all(&|complaint| complaint.why == Why::ReadOnly) => Cause::TargetReadOnly,
         () if all(&|complaint| complaint.why == Why::Full) => Cause::TargetFull,
@@ -112,9 +104,6 @@ mod tests {
             ),
             (vec![line(make, "d/a", full)], &["d/a"], Refusal::Whole(Cause::TargetFull)),
             (vec![line(make, "a", read_only), line(make, "b", denied)], &["a", "b"], Refusal::None),
-            (vec![line(times, "a", odd), line(times, "b", odd)], &["a", "b"], Refusal::Whole(Cause::AttributesRefused)),
-            (vec![line(times, "d", odd), line(times, "d/e", odd)], &["d", "d/e", "d/f"], Refusal::None),
-            (vec![line(times, "a", odd)], &["a"], Refusal::None),
             (vec![sender], &[], Refusal::None),
             (vec![], &[], Refusal::None),
         ] {

@@ -32,11 +32,17 @@ use super::noise::is_noise;
 use super::recipe::Invocation;
 use super::shell;
 use super::staging::Stage;
+use super::unset::is_unset;
 
 /// What is kept of the error output; the rest is read and dropped.
 const STDERR_LIMIT: usize = 256 * 1024;
 /// Stands for what was dropped: a complaint that names no path, so that none passes for delivered.
 pub(super) const MORE_WAS_SAID: &[u8] = b"\nrsync: more was said than is kept\n";
+/// What is kept of complaints about attributes: there may be one for each entry of the tree, and what did not arrive must
+/// still be told.
+const ATTRIBUTES_LIMIT: usize = STDERR_LIMIT / 2;
+/// Stands for those that were dropped.
+pub(super) const MORE_ATTRIBUTES: &[u8] = b"rsync: more attributes could not be set than are told\n";
 /// How long after rsync's end its output may stay open: whatever it started may hold it and live on.
 const LINGER: Duration = Duration::from_millis(200);
 
@@ -67,7 +73,7 @@ pub enum Code {
 }
 
 /// A run that ended.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Finished {
     /// How.
     pub code: Code,
@@ -346,6 +352,7 @@ impl Drop for Process {
 struct Complaints {
     text: RefCell<Vec<u8>>,
     dropped: Cell<bool>,
+    attributes: Cell<usize>,
 }
 
 impl Complaints {
@@ -356,9 +363,14 @@ impl Complaints {
     /// One line. What is not kept tells nothing; nobody but rsync has so much to say.
     fn hear(&self, line: &[u8]) -> Bearing {
         let mut text = self.text.borrow_mut();
-        let is_kept = !is_noise(line) && text.len() + line.len() < STDERR_LIMIT;
+        let attributes = self.attributes.get() + if is_unset(line) { line.len() + 1 } else { 0 };
+        let was_full = self.attributes.replace(attributes) > ATTRIBUTES_LIMIT;
+        let is_one_more = attributes > ATTRIBUTES_LIMIT && is_unset(line);
+        let is_kept = !is_noise(line) && !is_one_more && text.len() + line.len() < STDERR_LIMIT;
         if is_kept {
             text.extend([line, b"\n"].concat());
+        } else if is_one_more {
+            text.extend(if was_full { b"" } else { MORE_ATTRIBUTES });
         } else if !is_noise(line) && !self.dropped.replace(true) {
             text.extend(MORE_WAS_SAID);
         }

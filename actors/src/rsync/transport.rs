@@ -10,6 +10,7 @@ use super::examine::Remote;
 use super::failure::Cause;
 use super::node::Kind;
 use super::progress::Latest;
+use super::traits::Traits;
 use crate::hook::heard::Heard;
 use crate::path::RelPath;
 use crate::status::RemoteRsync;
@@ -61,6 +62,10 @@ impl Transport for Rsync {
             (_, Some(Remote::Silent) | None) => None,
         };
         RemoteRsync { version: version.map(|version| version.to_string()), protocol: self.protocol.get() }
+    }
+
+    fn traits(&self) -> Traits {
+        self.known_traits()
     }
 
     fn ask(self: Rc<Self>) -> Option<Pin<Box<dyn Future<Output = ()>>>> {

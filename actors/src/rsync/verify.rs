@@ -236,7 +236,7 @@ fn changes(sight: &Sight, batch: Vec<(RelPath, Difference)>, since: SystemTime) 
 }
 
 /// Looks at the disk where nobody waits for it.
-async fn apart<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+pub(super) async fn apart<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
     match tokio::task::spawn_blocking(look).await {
         Ok(seen) => Ok(seen),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),

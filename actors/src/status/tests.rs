@@ -96,6 +96,10 @@ fn a_person_should_look_at_what_does_not_pass_by_itself() {
             lag: None,
             unmirrored_moves: 0,
             unmirrored_first: Vec::new(),
+            attributes_unset: 0,
+            attributes_unset_first: Vec::new(),
+            attributes_unset_why: None,
+            limits: Vec::new(),
             progress: None,
             reconcile_held: held.then(String::new),
             last_success_at: None,
@@ -113,7 +117,11 @@ fn a_person_should_look_at_what_does_not_pass_by_itself() {
             recent: Vec::new(),
         };
         assert_eq!(node.verdict(), expected, "{:?}", node.state);
-        for known in [Node { failing_paths: 1, ..node.clone() }, Node { unmirrored_moves: 1, ..node.clone() }] {
+        for known in [
+            Node { failing_paths: 1, ..node.clone() },
+            Node { unmirrored_moves: 1, ..node.clone() },
+            Node { attributes_unset: 1, ..node.clone() },
+        ] {
             assert_eq!(known.verdict(), expected.max(Verdict::Attention), "{known:?}");
         }
         let fails = Some(HookStatus { fails: true, ..HookStatus::default() });

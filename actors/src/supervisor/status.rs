@@ -18,8 +18,8 @@ use crate::watcher::watch_limit;
 
 /// How long nodes may take to tell what their rsync is.
 const NODES_TIME: Duration = Duration::from_secs(2);
-/// Directory moves that are named.
-const NAMED_MOVES: usize = 3;
+/// Directory moves, and paths that lack attributes, that are named.
+const NAMED: usize = 3;
 /// How long the watcher may take to answer; it may be listing a large tree.
 const WATCHER_TIME: Duration = Duration::from_millis(500);
 
@@ -113,7 +113,11 @@ impl SupervisorActor {
             failing_first: failing.first.iter().map(ToString::to_string).collect(),
             lag: outbox.on_its_way_since().map(age),
             unmirrored_moves: outbox.unmirrored().count(),
-            unmirrored_first: outbox.unmirrored().iter().take(NAMED_MOVES).map(ToString::to_string).collect(),
+            unmirrored_first: outbox.unmirrored().iter().take(NAMED).map(ToString::to_string).collect(),
+            attributes_unset: outbox.unset().count(),
+            attributes_unset_first: outbox.unset().paths().take(NAMED).map(ToString::to_string).collect(),
+            attributes_unset_why: outbox.unset().why().map(str::to_owned),
+            limits: slot.link.transport.traits().iter().map(|one| one.to_string()).collect(),
             progress: slot.link.progress.get().map(|progress| Progress {
                 checked: progress.checked,
                 total: progress.total(),

@@ -106,9 +106,7 @@ impl SyncActor {
                 let mut outbox = self.link.outbox.lock();
                 // Under the same lock: a state that is saved has the one if it lacks the other.
                 self.compare_again(&mut outbox, &delivery.again, started, now);
-                let is_again = outbox.any_again(id, is_delivered);
                 let mut failing = outbox.settle(id, now, fate, |tries| backoff(tries + 1, chance));
-                let is_beside = !is_again && outbox.has_failed();
                 drop(outbox);
                 failing.extend(self.try_apart(apart, &delivery, now));
                 self.note_room(&delivery, now);
@@ -116,7 +114,6 @@ impl SyncActor {
                 let mut delivery = delivery;
                 let stored = match delivered.is_empty() && delivery.failure.is_some() {
                     true => Stored::Nothing,
-                    false if is_beside => Stored::Beside,
                     false => Stored::Some,
                 };
                 if stored == Stored::Nothing {
@@ -127,9 +124,7 @@ impl SyncActor {
                 self.link.record.done(Work::Batch, &delivery.tally, delivery.failure.as_ref());
                 let log = self.link.log.new(o!("batch" => id.number()));
                 log_batch(&log, plan.len(), &delivery, started);
-                if !self.health.explains(delivery.failure.as_ref()) {
-                    log_failing(&log, &failing, &delivery);
-                }
+                log_failing(&log, &failing, &delivery);
                 for moved in delivery.moved.iter().cloned() {
                     self.superior.mirrored.do_send(Mirrored { slot: self.link.slot, moved });
                 }

@@ -67,7 +67,6 @@ impl Health {
     /// When to try again.
     pub fn may_start(&self, now: Instant) -> Result<(), Instant> {
         match self {
-            Health::BackingOff { cause, .. } if cause.lets_changes_pass() => Ok(()),
             Health::BackingOff { until, .. } | Health::Held { until, .. } if *until > now => Err(*until),
             _ => Ok(()),
         }
@@ -112,17 +111,8 @@ impl Health {
     pub(super) fn ended(&mut self, stored: Stored, started: Instant) -> News {
         match (&self, stored) {
             (Health::BackingOff { cause, .. }, Stored::Nothing) if cause.is_about_storing() => News::Nothing,
-            // What is new at the node belongs to the account there, and takes what is refused elsewhere.
-            (Health::BackingOff { cause, .. }, Stored::Beside) if cause.lets_changes_pass() => News::Nothing,
             _ => self.succeeded(started),
         }
-    }
-
-    /// Tells if the node is known to fail for the reason that a run gives.
-    pub fn explains(&self, failure: Option<&Failure>) -> bool {
-        let Health::BackingOff { cause, .. } = self else { return false };
-        let is_same = |failure: &Failure| failure.cause == Cause::Partial || failure.cause == *cause;
-        cause.lets_changes_pass() && failure.is_some_and(is_same)
     }
 
     // ## BackingOff => BackingOff
@@ -254,12 +244,8 @@ mod tests {
     fn a_node_is_well_again_when_it_takes_what_it_refused() {
         for (cause, stored, expected) in [
             (Cause::Unreachable, Stored::Nothing, News::Recovered),
-            (Cause::Unreachable, Stored::Beside, News::Recovered),
             (Cause::TargetFull, Stored::Nothing, News::Nothing),
-            (Cause::TargetFull, Stored::Beside, News::Recovered),
-            (Cause::AttributesRefused, Stored::Nothing, News::Nothing),
-            (Cause::AttributesRefused, Stored::Beside, News::Nothing),
-            (Cause::AttributesRefused, Stored::Some, News::Recovered),
+            (Cause::TargetFull, Stored::Some, News::Recovered),
         ] {
             let (mut health, mut clock) = (Health::default(), clock());
             assert_eq!(fails(&mut health, cause, clock()), News::Fails);

@@ -24,6 +24,8 @@ use crate::rsync::blame::Blame;
 use crate::rsync::failure::Failure;
 use crate::rsync::output::Tally;
 use crate::rsync::progress::Latest;
+use crate::rsync::traits::Traits;
+use crate::rsync::unset::Unset;
 use crate::rsync::verify::Comparison;
 use crate::site::Site;
 use crate::state::unsaved::Unsaved;
@@ -81,6 +83,8 @@ pub struct Delivery {
     pub undeleted: BTreeSet<RelPath>,
     /// Why they failed; `Some` if and only if something is blamed.
     pub failure: Option<Failure>,
+    /// What arrived without some of its attributes.
+    pub unset: Unset,
     /// Directory moves that were mirrored.
     pub moved: Vec<Moved>,
     /// Symlinks that were not sent: what they lead to failed, or they lead elsewhere now.
@@ -124,6 +128,7 @@ impl Delivery {
         self.blamed.add(other.blamed);
         self.aside.extend(other.aside);
         self.undeleted.extend(other.undeleted);
+        self.unset.add(other.unset);
         self.moved.extend(other.moved);
         self.removed.extend(other.removed);
         self.again.extend(other.again);
@@ -172,6 +177,10 @@ pub trait Transport {
     /// What is known of the rsync at the node.
     fn remote(&self) -> RemoteRsync {
         RemoteRsync::default()
+    }
+    /// What the node cannot hold, as far as that is known.
+    fn traits(&self) -> Traits {
+        Traits::default()
     }
     /// From now on, what runs change at the node is told there.
     fn report_to(&self, _: &Heard) {}

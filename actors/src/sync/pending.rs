@@ -22,6 +22,7 @@ use super::calm::Calm;
 use super::fold::{FAILS, Fold, Pending, Scope, TOGETHER};
 use super::lease::{Ended, Lane, LeaseId, Leases};
 use super::origins::Origins;
+use super::unset::UnsetPaths;
 use crate::filter::settle::Settle;
 use crate::messages::Change;
 use crate::path::RelPath;
@@ -81,6 +82,8 @@ pub struct PendingSet {
     /// It lacks everything since then, for there was no mirror: until a reconcile that began after this.
     bare: Option<Instant>,
     away: Away,
+    /// What it has without some of its attributes.
+    unset: UnsetPaths,
     /// Where the node has what waits under another name.
     origins: Origins,
     /// The symlinks that wait for what they lead to.
@@ -125,6 +128,7 @@ impl PendingSet {
             owed_next: None,
             bare: Some(Instant::now()),
             away,
+            unset: UnsetPaths::default(),
             origins,
             links,
             unfit: BTreeSet::new(),
@@ -319,6 +323,7 @@ impl PendingSet {
                     if pending.scope == Scope::Subtree {
                         self.was_compared(path.clone(), now);
                     }
+                    self.unset.took(&path, pending.removed || pending.scope == Scope::Subtree);
                     if let Reconcile::Running { beside, .. } = &mut self.reconcile {
                         beside.insert(path, pending);
                     }

@@ -47,9 +47,7 @@ impl SyncActor {
                 self.reconcile_held = false;
                 let failing = self.settle_reconcile(&delivery, now);
                 self.note_room(&delivery, now);
-                if !self.health.explains(delivery.failure.as_ref()) {
-                    log_failing(&self.link.log, &failing, &delivery);
-                }
+                log_failing(&self.link.log, &failing, &delivery);
                 self.link.record.done(Work::Reconcile, &delivery.tally, delivery.failure.as_ref());
                 let changes = delivery.tally.changes();
                 log_reconcile(&self.link.log, &delivery, started);

@@ -10,6 +10,7 @@ use crate::rsync::Rewritten;
 use crate::rsync::blame::Blame;
 use crate::rsync::failure::Cause;
 use crate::rsync::output::Tally;
+use crate::rsync::unset::Unset;
 use crate::rsync::verify::Comparison;
 
 /// Failed paths that are named in one line.
@@ -106,8 +107,17 @@ pub fn log_failing(log: &Logger, paths: &[RelPath], delivery: &Delivery) {
     warn!(log, "some paths failed and are tried again"; "count" => count, "first" => first, "why" => %failure);
 }
 
+/// Says what arrived without some of its attributes.
+pub fn log_unset(log: &Logger, unset: &Unset) {
+    let Some(why) = &unset.why else { return };
+    let count = format!("{}{}", unset.paths.len(), if unset.more { " and more" } else { "" });
+    warn!(log, "some paths arrived without all of their attributes"; "count" => count,
+        "first" => first_of(unset.paths.iter()), "why" => %why);
+}
+
 /// Says what a command that is about to end could not send.
 pub fn log_failed(log: &Logger, delivery: &Delivery) {
+    log_unset(log, &delivery.unset);
     let Some(failure) = &delivery.failure else { return };
     match &delivery.blamed {
         Blame::Paths(paths) => {

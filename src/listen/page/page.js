@@ -63,6 +63,8 @@ function sentence({ nodes, source, phase, hook: forAll, state_trouble: forgets }
   if (stuck > 0) parts.push(`${many(stuck, 'path fails', 'paths fail')} again and again, while the rest arrives`);
   const moves = Math.max(...nodes.map((node) => node.unmirrored_moves), 0);
   if (moves > 0) parts.push(`${many(moves, 'directory move is', 'directory moves are')} not mirrored (dir_moves: Log)`);
+  const bare = nodes.reduce((sum, node) => sum + node.attributes_unset, 0);
+  if (bare > 0) parts.push(`${many(bare, 'path', 'paths')} arrived without all of their attributes`);
   if (forgets) parts.push('what a restart needs is not kept');
   if (drifted.length > 0) parts.push(`${of(drifted)} differed when last verified`);
   if (untold.length > 0) parts.push(`the hook fails for ${of(untold)}`);
@@ -190,9 +192,14 @@ function movesTrouble({ unmirrored_moves: count, unmirrored_first: first }) {
   return `${many(count, 'directory move is', 'directory moves are')} not mirrored${named(first, count)}. ${cure}`;
 }
 
+function attributesTrouble({ attributes_unset: count, attributes_unset_first: first, attributes_unset_why: why }) {
+  return `${many(count, 'path', 'paths')} arrived without all of their attributes${named(first, count)}. ${why ?? ''}`;
+}
+
 function noteOf(node) {
   if (differs(node) || node.unmirrored_moves > 0) return 'differs';
   if (node.failing_paths > 0) return 'not complete';
+  if (node.attributes_unset > 0) return 'attributes missing';
   return fails(node) ? 'hook fails' : null;
 }
 
@@ -212,7 +219,9 @@ function figures(node) {
   ];
   if (node.failing_paths > 0) rows.splice(2, 0, ['Failing', `${many(node.failing_paths, 'path', 'paths')}${node.failing_oldest === null ? '' : `, oldest ${span(node.failing_oldest)}`}`, { tone: 'warn' }]);
   if (node.unmirrored_moves > 0) rows.splice(2, 0, ['Not mirrored', many(node.unmirrored_moves, 'directory move', 'directory moves'), { tone: 'warn' }]);
+  if (node.attributes_unset > 0) rows.splice(2, 0, ['Attributes', `not set: ${many(node.attributes_unset, 'path', 'paths')}`, { tone: 'warn' }]);
   if (node.progress) rows.splice(2, 0, ['Comparing', compared(node.progress)]);
+  if (node.limits.length > 0) rows.push(['Limits there', node.limits.join('; ')]);
   if (node.hook) rows.push(['Hook', hookText(node.hook), { tone: fails(node) ? 'warn' : '' }]);
   if (node.verified) rows.push(['Verified', verdictOf(node.verified), { tone: differs(node) ? 'warn' : '' }]);
   if (error) rows.push(['Last error', `${ago(error.at)}: ${error.text}`]);
@@ -248,6 +257,7 @@ function showNode(node) {
   callout.className = `callout why ${tone}`;
   toggle(find('.callout.held'), node.reconcile_held && `The comparison of the whole tree is held: ${node.reconcile_held}`);
   toggle(find('.callout.moves'), node.unmirrored_moves > 0 && movesTrouble(node));
+  toggle(find('.callout.attributes'), node.attributes_unset > 0 && attributesTrouble(node));
   toggle(find('.callout.drift'), differs(node) && driftTrouble(node));
   toggle(find('.callout.hook'), fails(node) && hookTrouble('on_synced', node.hook));
   if (find('details').open) fill(find('.figures'), figures(node));

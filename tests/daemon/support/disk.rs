@@ -4,17 +4,19 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// A kind of file system that takes names for one that differ in upper and lower case alone.
+/// A kind of file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// By exfatprogs and exfat-fuse.
     Exfat,
     /// By ntfs-3g.
     Ntfs,
+    /// ext4 with inodes of 128 bytes: times are whole seconds, up to 2038.
+    Ext4Old,
 }
 
 impl Kind {
-    /// All of them.
+    /// Those that take names for one that differ in upper and lower case alone.
     pub const ALL: [Kind; 2] = [Kind::Exfat, Kind::Ntfs];
 
     /// What a configuration for such a node has in `extra`.
@@ -22,6 +24,7 @@ impl Kind {
         match self {
             Kind::Exfat => "--no-perms --modify-window=2",
             Kind::Ntfs => "--modify-window=0",
+            Kind::Ext4Old => "",
         }
     }
 
@@ -29,10 +32,13 @@ impl Kind {
         let mut command = match self {
             Kind::Exfat => Command::new("mkfs.exfat"),
             Kind::Ntfs => Command::new("mkntfs"),
+            Kind::Ext4Old => Command::new("mkfs.ext4"),
         };
-        if self == Kind::Ntfs {
-            command.args(["-q", "-F"]);
-        }
+        match self {
+            Kind::Exfat => &mut command,
+            Kind::Ntfs => command.args(["-q", "-F"]),
+            Kind::Ext4Old => command.args(["-q", "-F", "-I", "128"]),
+        };
         command.arg(device);
         command
     }
@@ -41,6 +47,7 @@ impl Kind {
         let mut command = match self {
             Kind::Exfat => Command::new("mount.exfat-fuse"),
             Kind::Ntfs => Command::new("lowntfs-3g"),
+            Kind::Ext4Old => Command::new("mount"),
         };
         if self == Kind::Ntfs {
             command.args(["-o", "ignore_case,permissions"]);

@@ -197,6 +197,7 @@ impl Rsync {
     pub(super) fn forget_node(&self) {
         self.deletions.set(Deletions::Unknown);
         self.names.set(Names::Unknown);
+        self.keep_traits(None);
     }
 
     /// A run that removes, without what the node's own filter refused: that need not be removed there.

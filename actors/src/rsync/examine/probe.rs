@@ -4,6 +4,7 @@
 //! inosync ([`Apart`]): when inosync is killed, what was begun is written to its end, and then removed. What is left when the
 //! machine dies has the same name at the next check, which removes it; so does a comparison that deletes.
 
+use std::cell::RefCell;
 use std::fs::{self, DirBuilder, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -24,6 +25,7 @@ use crate::rsync::node::{Kind, Node};
 use crate::rsync::output::{self, Line};
 use crate::rsync::recipe::{self, Invocation, Recipe, probe};
 use crate::rsync::run::{PATIENCE, Patience};
+use crate::rsync::traits::Traits;
 use crate::rsync::version::Version;
 use crate::rsync::{Deletions, Ears, Rsync};
 use crate::site::Site;
@@ -52,6 +54,8 @@ pub struct Probed {
     pub place: Place,
     /// What is wrong, or worth a look; empty when all is well.
     pub findings: Vec<Finding>,
+    /// What the node cannot hold, as far as the probe shows it.
+    pub limits: Traits,
 }
 
 /// Where a probe is written.
@@ -105,7 +109,11 @@ impl Probe {
         links.map(|(path, target)| Link { path: path.clone(), target: target.into() }).collect()
     }
 
-    fn sent(&self) -> PathBuf {
+    pub(super) fn names(&self) -> &[RelPath] {
+        &self.names
+    }
+
+    pub(super) fn sent(&self) -> PathBuf {
         self.directory.0.join("sent")
     }
 
@@ -162,14 +170,16 @@ fn name(site: &Site) -> String {
 }
 
 /// What one probe does at one node.
-struct Visit<'a> {
-    rsync: &'a Rc<Rsync>,
-    probe: &'a Probe,
+pub(super) struct Visit<'a> {
+    pub(super) rsync: &'a Rc<Rsync>,
+    pub(super) probe: &'a Probe,
     site: &'a Site,
     node: &'a Node,
     is_mirror: bool,
     /// Whether the times of the mirror are those of the source, and are to be so again.
     restores: bool,
+    /// What the node cannot hold, once it was asked.
+    limits: RefCell<Traits>,
 }
 
 impl Rsync {
@@ -188,16 +198,18 @@ impl Rsync {
                 None => (None, Place::Nowhere),
             },
         };
-        let Some(node) = node else { return Ok(Probed { place, findings: Vec::new() }) };
+        let Some(node) = node else { return Ok(Probed { place, findings: Vec::new(), limits: Traits::default() }) };
         if mirror == Mirror::Absent
             && let Some(finding) = self.leads_nowhere(&site, &node, &probe.nowhere()).await?
         {
-            return Ok(Probed { place, findings: vec![finding] });
+            return Ok(Probed { place, findings: vec![finding], limits: Traits::default() });
         }
         let is_mirror = place == Place::Mirror;
         let restores = mirror == Mirror::Equal && !examined.deletions29;
-        let visit = Visit { rsync: self, probe, site: &site, node: &node, is_mirror, restores };
-        Ok(Probed { place, findings: visit.findings().await? })
+        let limits = RefCell::default();
+        let visit = Visit { rsync: self, probe, site: &site, node: &node, is_mirror, restores, limits };
+        let findings = visit.findings().await?;
+        Ok(Probed { place, findings, limits: visit.limits.take() })
     }
 
     /// The nearest directory above the mirror that is there.
@@ -303,16 +315,19 @@ impl Visit<'_> {
         }
         let mut findings = self.judge(&written).await;
         findings.extend(self.rewritten(&findings).await);
+        if !findings.iter().any(Finding::is_unproven) {
+            self.limits.replace(self.limits().await);
+        }
         let removed = removes.release().await.map_err(broken)?;
         findings.extend(self.left(&removed, &findings));
         Ok(Visited::Done(findings))
     }
 
-    fn broken(&self, error: &io::Error) -> Failure {
+    pub(super) fn broken(&self, error: &io::Error) -> Failure {
         Failure::not_started(&self.site.rsync, error)
     }
 
-    fn context(&self) -> recipe::Context<'_> {
+    pub(super) fn context(&self) -> recipe::Context<'_> {
         probe::at(self.rsync.context(false), self.site, self.node)
     }
 

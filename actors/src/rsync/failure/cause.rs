@@ -322,7 +322,7 @@ impl Cause {
                 "make that directory there and give it to that user (mkdir -p, chown), or correct `rpath` or the node",
             ),
             Cause::AttributesRefused => lasting(
-                "times, permissions or owners cannot be set at the node",
+                "attributes cannot be set at the node",
                 "give what is there to that user (chown -R), or mount it for that user (uid=)",
             ),
             Cause::TargetFull => {
@@ -379,11 +379,6 @@ impl Cause {
         self.row().cure
     }
 
-    /// Whether changes go on all the same: the node takes them, if not all that belongs to them.
-    pub fn lets_changes_pass(self) -> bool {
-        self == Cause::AttributesRefused
-    }
-
     /// Whether it is about what the node stores: that it answers says nothing of it.
     pub fn is_about_storing(self) -> bool {
         matches!(
@@ -394,7 +389,6 @@ impl Cause {
                 | Cause::TargetReadOnly
                 | Cause::TargetRefused
                 | Cause::Unwritable
-                | Cause::AttributesRefused
         )
     }
 

@@ -5,6 +5,7 @@ use super::*;
 use crate::filter::excludes::Excludes;
 use crate::filter::settle::Settle;
 use crate::rsync::extra::Extra;
+use crate::rsync::traits::Trait;
 use crate::site::DirMoves;
 
 pub(in crate::rsync) fn site(extra: &str, initial_sync: InitialSync) -> Site {
@@ -56,6 +57,7 @@ fn context<'a>(site: &'a Site, node: &'a Node) -> Context<'a> {
         reading: Duration::ZERO,
         limit: site.rspeed,
         rsh: None,
+        traits: Traits::default(),
     }
 }
 
@@ -266,5 +268,25 @@ fn what_makes_room_deletes_what_a_comparison_may_and_sends_nothing() {
         let has = |word: &str| words(&arguments).contains(&word);
         assert!(["--recursive", "--delete", "--existing", "--ignore-existing"].into_iter().all(has), "{arguments:?}");
         assert_eq!(has("--filter=P *"), protects, "{arguments:?}");
+    }
+}
+
+#[test]
+fn only_what_compares_without_a_report_passes_over_what_the_node_cannot_hold() {
+    use Recipe::{
+        Anew, DryRun, Full, Large, Levels, Link, Missing, Present, Probe, Recall, Root, Similar, Subtrees,
+        SubtreesRewritten, Verify, VerifyEntries, VerifyLevels,
+    };
+    let (site, node) = (site("-a", InitialSync::Full), Node::parse("", "/mirror").unwrap());
+    let traits = Traits::from_iter([Trait::CoarseTimes(1), Trait::NoPermissions, Trait::OneCase]);
+    let context = Context { traits, ..context(&site, &node) };
+    let compares = [Full, DryRun, Verify, VerifyEntries, VerifyLevels, Recall, Probe, Levels];
+    let reported = [Present, Large, Similar, Anew, Subtrees, SubtreesRewritten, Missing, Root, Link];
+    for recipe in compares.into_iter().chain(reported) {
+        let arguments = context.invocation(recipe, Vec::new(), &[]).arguments;
+        let has = |word: &str| words(&arguments).contains(&word);
+        let passes_over = compares.contains(&recipe);
+        assert_eq!((has("--modify-window=1"), has("--no-perms")), (passes_over, passes_over), "{recipe:?}");
+        assert_eq!(has("--modify-window=-1"), !passes_over, "{recipe:?}");
     }
 }

@@ -102,8 +102,10 @@ impl Backlog {
 impl PendingSet {
     /// All that the node does not have yet: what waits and what is in flight.
     pub fn backlog(&self) -> Backlog {
-        let reconcile = self.is_to_be_kept();
-        let mut paths = BTreeMap::new();
+        // It is tried again then.
+        let reconcile = self.is_to_be_kept() || self.unset.has_more();
+        let entry = |path: &RelPath| (path.clone(), Pending::new(Scope::Entry, false));
+        let mut paths: BTreeMap<RelPath, Pending> = self.unset.paths().map(entry).collect();
         // What waits is newer than what is in flight.
         for (path, pending) in self.leases.iter().chain(self.waiting.iter()) {
             let older: Option<Pending> = paths.insert(path.clone(), *pending);

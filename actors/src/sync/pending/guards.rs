@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::PendingSet;
 use super::reconcile::Reconcile;
 use crate::path::RelPath;
-use crate::sync::fold::{Pending, TOGETHER};
+use crate::sync::fold::{Pending, Scope, TOGETHER};
 use crate::sync::origins::is_detour;
 use crate::sync::plan::bounded;
 
@@ -15,8 +15,15 @@ use crate::sync::plan::bounded;
 const RETURN_TIME: Duration = Duration::from_secs(10);
 
 impl PendingSet {
-    /// What failed and waits for its next try is due now.
+    /// What failed and waits for its next try is due now, and so is what lacks attributes.
     pub fn try_now(&mut self) {
+        let (unset, more) = self.unset.take();
+        for path in unset {
+            self.waiting.put_back(path, Pending::new(Scope::Entry, false));
+        }
+        if more {
+            self.want_resync();
+        }
         self.waiting.amend(|pending| {
             if pending.tries > 0 {
                 pending.not_before = None;

@@ -6,8 +6,8 @@ use super::PendingSet;
 use super::reconcile::Reconcile;
 use crate::path::RelPath;
 use crate::sync::fold::{FAILS, Pending, Scope};
-use crate::sync::lease::LeaseId;
 use crate::sync::unmirrored::Unmirrored;
+use crate::sync::unset::UnsetPaths;
 
 /// Names of failing paths that are told.
 const TOLD: usize = 3;
@@ -64,21 +64,16 @@ impl PendingSet {
         }
     }
 
-    /// Whether something that failed is still to be tried again.
-    pub fn has_failed(&self) -> bool {
-        self.waiting.iter().chain(self.leases.iter()).any(|(_, pending)| pending.tries > 0)
-    }
-
-    /// Whether a batch has something that failed before and has this fate now.
-    pub fn any_again(&self, id: LeaseId, has: impl Fn(&RelPath) -> bool) -> bool {
-        self.leases.of(id).any(|(path, pending)| pending.tries > 0 && has(path))
-    }
-
     /// Since when the node lacks this path, if it is failing, and when it is tried again; `None` while it is tried.
     pub fn failing_since(&self, path: &RelPath) -> Option<(Option<Instant>, Option<Instant>)> {
         let waiting = self.waiting.get(path).map(|pending| (pending, pending.not_before));
         let (pending, next) = waiting.or_else(|| Some((self.leases.get(path)?, None)))?;
         pending.is_failing().then(|| (pending.lacking_since(), next))
+    }
+
+    /// What the node has without some of its attributes.
+    pub(crate) fn unset(&mut self) -> &mut UnsetPaths {
+        &mut self.unset
     }
 
     /// The directory moves that the node does not follow.

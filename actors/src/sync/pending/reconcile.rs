@@ -57,6 +57,7 @@ impl PendingSet {
         let Some(Reconcile::Running { again, beside, moves, started, .. }) = self.take_running() else { return now };
         let since = self.owed_since.map_or(started, |since| since.min(started));
         self.last_reconcile = Some(now);
+        self.unset.took_everything();
         self.owed_since = self.owed_next.take();
         self.away.forget_first(moves);
         self.careful.take_if(|since| *since <= started);

@@ -248,22 +248,6 @@ fn a_path_is_failing_from_the_second_failure_on_until_it_arrives_also_while_it_i
     }
 }
 
-#[test]
-fn what_failed_is_tried_again_and_a_batch_knows_what_of_it_arrives() {
-    let (mut set, start) = changed(&[touched("a"), touched("b")]);
-    let batch = set.lease(Lane::Fast, 9, 9999, start);
-    assert!(!set.has_failed() && !set.any_again(batch.id, |_| true));
-    let fate = |path: &RelPath| if *path == rel("a") { Fate::Failed } else { Fate::Delivered };
-    set.settle(batch.id, start, fate, |_| Duration::ZERO);
-    assert!(set.has_failed());
-    set.add(&touched("c"), start);
-    let batch = set.lease(Lane::Fast, 9, 9999, start);
-    assert!(set.has_failed(), "it is tried");
-    assert!(set.any_again(batch.id, |path| *path == rel("a")) && !set.any_again(batch.id, |path| *path == rel("c")));
-    set.settle(batch.id, start, |_| Fate::Delivered, |_| Duration::ZERO);
-    assert!(!set.has_failed());
-}
-
 /// A set in which these paths changed at the start and are failing, and when that was.
 fn failing(names: &[&str]) -> (PendingSet, Instant) {
     let (mut set, start) = reconciled();

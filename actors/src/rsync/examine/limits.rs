@@ -1,0 +1,39 @@
+//! What a probe shows that the node cannot hold: it is asked how the probe differs there from what was written.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+
+use super::probe::Visit;
+use crate::path::RelPath;
+use crate::rsync::Ears;
+use crate::rsync::claims::Claims;
+use crate::rsync::failure::Failure;
+use crate::rsync::recipe::{self, Context, Invocation, Recipe};
+use crate::rsync::run::{PATIENCE, Patience};
+use crate::rsync::traits::{Looks, Seen, Traits, differs};
+
+impl Visit<'_> {
+    /// What the node cannot hold, where the probe is. Nothing where it does not tell.
+    pub(super) async fn limits(&self) -> Traits {
+        let sent = |name: &RelPath| fs::symlink_metadata(name.under(&self.probe.sent()));
+        let entries = self.probe.names().iter().filter_map(|name| Some((name.clone(), sent(name).ok()?)));
+        let looks = Looks::take(async |traits| self.look_at(traits).await).await;
+        looks.ok().and_then(|looks| looks.found(&entries.collect::<BTreeMap<_, _>>())).unwrap_or_default()
+    }
+
+    async fn look_at(&self, traits: &Traits) -> Result<Seen, Failure> {
+        let mut seen = Seen::new();
+        let mut line = |said: &[u8]| seen.extend(differs(said).filter(|(path, _)| self.probe.names().contains(path)));
+        let context = Context { traits: traits.clone(), ..self.context() };
+        let list = recipe::entries(self.probe.names(), false);
+        let Invocation { arguments, list } = context.invocation(Recipe::Recall, list, &[]);
+        let directory = File::open(self.probe.sent()).map_err(|error| self.broken(&error))?;
+        let process = self.rsync.process_at_large(directory.into(), &arguments)?;
+        let mut ears = Ears { line: &mut line, worked: None };
+        let finished = self
+            .rsync
+            .finish(process, &list, &Claims::ANY, (Patience::of(PATIENCE), self.rsync.speed.small()), &mut ears)
+            .await?;
+        Failure::of(&finished).map_or(Ok(seen), Err)
+    }
+}

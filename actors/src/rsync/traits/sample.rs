@@ -1,0 +1,206 @@
+//! The entries about which a node is asked, and how a line of its answer is read. Looks at the source alone.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::path::RelPath;
+use crate::rsync::output::Line;
+
+/// Entries of each type that are asked about.
+const EACH: usize = 20;
+/// How much older than the clock a time stamp of the file system may be that is made now.
+const TICK: Duration = Duration::from_millis(20);
+
+/// A type of entry whose attributes are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::rsync) enum Kind {
+    File,
+    Directory,
+    Link,
+}
+
+/// How the attributes of an entry differ, while it is otherwise equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::rsync) struct Differs {
+    pub kind: Kind,
+    pub time: bool,
+    pub permissions: bool,
+}
+
+/// What a line says of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// The node does not have it.
+    New(Kind),
+    /// It differs so.
+    Differs(Differs),
+}
+
+/// The characters of `%i` are in rsync(1), `--itemize-changes`.
+fn said(line: &[u8]) -> Option<(RelPath, Said)> {
+    let [_, kind, content, size, time, permissions, ..] = *line.split(|&byte| byte == b'|').next()? else {
+        return None;
+    };
+    let kind = match kind {
+        b'f' => Kind::File,
+        b'd' => Kind::Directory,
+        b'L' => Kind::Link,
+        _ => return None,
+    };
+    let Line::Sent(path, _) = Line::parse(line) else { return None };
+    match (content, size) {
+        (b'+', b'+') => Some((path, Said::New(kind))),
+        (b'.', b'.') => {
+            let differs = Differs { kind, time: matches!(time, b't' | b'T'), permissions: permissions == b'p' };
+            (differs.time || differs.permissions).then_some((path, Said::Differs(differs)))
+        }
+        _ => None,
+    }
+}
+
+/// How an entry differs of which a line says that its attributes alone do.
+pub(in crate::rsync) fn differs(line: &[u8]) -> Option<(RelPath, Differs)> {
+    match said(line)? {
+        (path, Said::Differs(differs)) => Some((path, differs)),
+        (_, Said::New(_)) => None,
+    }
+}
+
+/// Some of the entries that a comparison of the whole tree changed at the node.
+#[derive(Debug, Clone)]
+pub(in crate::rsync) struct Sample {
+    began: SystemTime,
+    /// The node had them, with other times or permissions.
+    changed: BTreeMap<RelPath, Kind>,
+    /// It did not have them.
+    new: BTreeMap<RelPath, Kind>,
+}
+
+impl Sample {
+    /// Of a comparison that begins now.
+    pub fn begin() -> Self {
+        Sample { began: SystemTime::now(), changed: BTreeMap::new(), new: BTreeMap::new() }
+    }
+
+    /// One line of its output.
+    pub fn hear(&mut self, line: &[u8]) {
+        let (list, path, kind) = match said(line) {
+            Some((path, Said::New(kind))) => (&mut self.new, path, kind),
+            Some((path, Said::Differs(differs))) => (&mut self.changed, path, differs.kind),
+            None => return,
+        };
+        if list.len() < 3 * EACH && list.values().filter(|&&other| other == kind).count() < EACH {
+            list.insert(path, kind);
+        }
+    }
+
+    /// Takes back what failed.
+    pub fn leave_out(&mut self, failed: impl Fn(&RelPath) -> bool) {
+        self.changed.retain(|path, _| !failed(path));
+        self.new.retain(|path, _| !failed(path));
+    }
+
+    /// Whether there is something to ask: what differed before may differ for ever, and of a new mirror nothing is known.
+    pub fn is_worth_asking(&self, is_known: bool) -> bool {
+        !self.changed.is_empty() || !is_known && !self.new.is_empty()
+    }
+
+    /// The entries that have not changed in the tree at `root` since before the comparison began.
+    pub(super) fn steady(&self, root: &Path) -> BTreeMap<RelPath, Metadata> {
+        let all = self.changed.keys().chain(self.new.keys());
+        let metas = all.filter_map(|path| Some((path.clone(), fs::symlink_metadata(path.under(root)).ok()?)));
+        metas.filter(|(_, meta)| changed_at(meta) + TICK < self.began).collect()
+    }
+}
+
+fn changed_at(meta: &Metadata) -> SystemTime {
+    let (seconds, nanos) = (u64::try_from(meta.ctime()), u32::try_from(meta.ctime_nsec()));
+    UNIX_EPOCH + Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0))
+}
+
+/// What a node said of the steady entries of a sample: how each differs, at one way to compare.
+pub(in crate::rsync) type Seen = BTreeMap<RelPath, Differs>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rel(path: &str) -> RelPath {
+        RelPath::new(path.as_bytes()).unwrap()
+    }
+
+    /// A tree with a file of this year, one of 2100, a directory and a symlink.
+    fn steady() -> (tempfile::TempDir, BTreeMap<RelPath, Metadata>) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("d")).unwrap();
+        for (name, seconds) in [("f", 1_800_000_000), ("late", 4_102_444_801)] {
+            fs::write(dir.path().join(name), "x").unwrap();
+            let time = UNIX_EPOCH + Duration::new(seconds, 5);
+            fs::File::options().write(true).open(dir.path().join(name)).unwrap().set_modified(time).unwrap();
+        }
+        std::os::unix::fs::symlink("f", dir.path().join("l")).unwrap();
+        let metas = ["d", "f", "l", "late"].map(|name| (rel(name), dir.path().join(name).symlink_metadata().unwrap()));
+        (dir, metas.into())
+    }
+
+    #[test]
+    fn a_line_says_which_attributes_alone_differ() {
+        let differs = |kind, time, permissions| Some(Said::Differs(Differs { kind, time, permissions }));
+        for (line, expected) in [
+            (">f..t......|2|45|n", differs(Kind::File, true, false)),
+            ("<f..tp.....|2|45|n", differs(Kind::File, true, true)),
+            (".f...p.....|2|0|n", differs(Kind::File, false, true)),
+            (".d..t......|2|0|n/", differs(Kind::Directory, true, false)),
+            (".L..T......|2|0|n", differs(Kind::Link, true, false)),
+            (">f+++++++++|2|45|n", Some(Said::New(Kind::File))),
+            ("cd+++++++++|2|0|n/", Some(Said::New(Kind::Directory))),
+            // The content may have changed.
+            (">f.st......|2|45|n", None),
+            (">fcst......|2|45|n", None),
+            (".f....og...|2|0|n", None),
+            (".f         |2|0|n", None),
+            ("*deleting  |0|0|n", None),
+            ("created directory /m", None),
+            ("cS+++++++++|2|0|n", None),
+        ] {
+            assert_eq!(said(line.as_bytes()).map(|(_, said)| said), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_sample_has_some_of_each_type_and_nothing_that_failed_or_changed() {
+        let (dir, _) = steady();
+        let mut sample = Sample { began: SystemTime::now() + TICK * 2, ..Sample::begin() };
+        for number in 0..5 * EACH {
+            sample.hear(format!(">f+++++++++|1|1|{number:03}").as_bytes());
+        }
+        for line in ["cd+++++++++|1|0|d/", ">f..t......|1|1|f", ">f..t......|1|1|late"] {
+            sample.hear(line.as_bytes());
+        }
+        assert_eq!((sample.new.len(), sample.changed.len()), (EACH + 1, 2));
+        sample.leave_out(|path| *path == rel("late"));
+        assert_eq!(sample.steady(dir.path()).into_keys().collect::<Vec<_>>(), [rel("d"), rel("f")]);
+        let earlier = Sample { began: SystemTime::now() - Duration::from_secs(60), ..sample };
+        assert!(earlier.steady(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn a_node_that_is_known_is_asked_only_about_what_it_may_not_hold() {
+        let sample = |lines: &[&str]| {
+            let mut sample = Sample::begin();
+            lines.iter().for_each(|line| sample.hear(line.as_bytes()));
+            sample
+        };
+        for (lines, is_known, expected) in [
+            (&[][..], false, false),
+            (&[">f+++++++++|1|1|f"], false, true),
+            (&[">f+++++++++|1|1|f"], true, false),
+            (&[">f..t......|1|1|f"], true, true),
+        ] {
+            assert_eq!(sample(lines).is_worth_asking(is_known), expected, "{lines:?} {is_known}");
+        }
+    }
+}
