@@ -30,6 +30,7 @@ use self::health::{Health, News, backoff};
 use self::lease::Lane;
 pub use self::link::{Again, Delivery, Link, Moved, Outbox, Running, Superior, Transport, Verifying, Worked};
 use self::pace::Pace;
+pub(crate) use self::plan::LARGE;
 use crate::messages::{Died, Settled, SourceLost, Succeeded, Wake};
 use crate::root::RootError;
 use crate::rsync::failure::{Cause, Failure};

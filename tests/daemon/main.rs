@@ -44,5 +44,6 @@ mod stop;
 mod support;
 mod trouble;
 mod unmirrored;
+mod unseen;
 mod unwritable;
 mod verify;

@@ -41,6 +41,8 @@ pub enum Recipe {
     Present,
     /// As `Present`, but files only where size or time differs.
     Large,
+    /// As `Present`, but files only where the content differs.
+    Closed,
     /// As `Present`, but files whole: the node has others by their names.
     Anew,
     /// Sends the listed files, and links those that are one file in the source to one at the node. Deletes nothing. Run in a
@@ -90,7 +92,12 @@ impl Recipe {
         self.verifies() || matches!(self, Recipe::DryRun | Recipe::Probe)
     }
 
-    /// Whether it may read all that both ends have, and tell nothing for a long time.
+    /// Whether it may read much that both ends have, and tell nothing for a long time.
+    pub fn reads_much(self) -> bool {
+        self.verifies() || self == Recipe::Closed
+    }
+
+    /// Whether it says what differs by content.
     pub fn verifies(self) -> bool {
         matches!(self, Recipe::Verify | Recipe::VerifyEntries | Recipe::VerifyLevels)
     }
@@ -279,12 +286,12 @@ pub fn user_chose_shell(site: &Site) -> bool {
 /// What even the user's own parameters must not change, whatever the node is.
 fn forced(recipe: Recipe) -> Vec<&'static str> {
     use Recipe::{
-        Anew, Build, ByLevels, Deletions29, DryRun, Full, Gather, Large, Levels, Link, Missing, Present, Probe, Root,
-        Similar, Subtrees, SubtreesRewritten, Verify, VerifyEntries, VerifyLevels,
+        Anew, Build, ByLevels, Closed, Deletions29, DryRun, Full, Gather, Large, Levels, Link, Missing, Present, Probe,
+        Root, Similar, Subtrees, SubtreesRewritten, Verify, VerifyEntries, VerifyLevels,
     };
     let mut options = match recipe {
-        Present | Similar | Gather | Anew | Large | Link | Missing | ByLevels | Levels | Root | Deletions29 | Probe
-        | VerifyEntries | VerifyLevels => {
+        Present | Similar | Gather | Anew | Large | Closed | Link | Missing | ByLevels | Levels | Root
+        | Deletions29 | Probe | VerifyEntries | VerifyLevels => {
             vec!["--dirs", "--no-recursive"]
         }
         Subtrees | SubtreesRewritten | Build | Full | DryRun | Verify => vec!["--recursive"],
@@ -297,7 +304,7 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
         // Also what is at the node as it is here is told.
         Probe => options.extend(["--delete-missing-args", "-ii"]),
         ByLevels => options.extend(["--ignore-missing-args", "--existing", "--ignore-existing"]),
-        Present | Large | Levels | Root | Gather | VerifyEntries | VerifyLevels => {
+        Present | Large | Closed | Levels | Root | Gather | VerifyEntries | VerifyLevels => {
             options.push("--ignore-missing-args")
         }
         Anew => options.extend(["--ignore-missing-args", "--whole-file"]),
@@ -314,10 +321,10 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
     if recipe == Full {
         options.extend(progress::OPTIONS);
     }
-    if matches!(recipe, Verify | VerifyEntries) {
+    if matches!(recipe, Verify | VerifyEntries | Closed) {
         options.push("--checksum");
     }
-    if recipe.verifies() {
+    if recipe.reads_much() {
         options.push(VERIFY_TIMEOUT);
     }
     if recipe.only_looks() {

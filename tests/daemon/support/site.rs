@@ -199,6 +199,10 @@ impl Site {
     /// As [`Site::mirror_on`], of the source, which is new.
     #[must_use]
     pub fn source_on(&mut self, kind: Kind) -> bool {
+        if kind != Kind::Overlay {
+            // A FUSE mount wants an empty directory.
+            fs::remove_file(self.at("seed")).expect("it was just made");
+        }
         let disk = Disk::mount(kind, &self.source());
         self.disks.extend(disk);
         self.write("seed", "seed");
