@@ -69,7 +69,7 @@ impl Kind {
     pub fn keeps(self) -> Keeps {
         match self {
             Kind::OldExt4 => Keeps { unit: 1_000_000_000, ..Keeps::ALL },
-            Kind::Ntfs => Keeps { unit: 100, ..Keeps::ALL },
+            Kind::Ntfs => Keeps { unit: 100, names: |path| std::str::from_utf8(path).is_ok(), ..Keeps::ALL },
             Kind::Exfat => Keeps { unit: 2_000_000_000, modes: false, symlinks: false, names: is_windows_name },
             _ => Keeps::ALL,
         }
