@@ -3,9 +3,11 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod alerts;
+mod at_rest;
 mod causes;
 mod check;
 mod command_line;
+mod deploys;
 mod dir_moves;
 mod excludes;
 mod failures;

@@ -68,9 +68,16 @@ impl Kind {
     /// What it keeps of an entry.
     pub fn keeps(self) -> Keeps {
         match self {
-            Kind::OldExt4 => Keeps { unit: 1_000_000_000, ..Keeps::ALL },
+            Kind::OldExt4 => Keeps { unit: SECOND, seconds: (-1 << 31, (1 << 31) - 1), ..Keeps::ALL },
             Kind::Ntfs => Keeps { unit: 100, names: |path| std::str::from_utf8(path).is_ok(), ..Keeps::ALL },
-            Kind::Exfat => Keeps { unit: 2_000_000_000, modes: false, symlinks: false, names: is_windows_name },
+            // From 1980 to 2107.
+            Kind::Exfat => Keeps {
+                unit: 2 * SECOND,
+                seconds: (315_532_800, 4_354_819_198),
+                modes: false,
+                symlinks: false,
+                names: is_windows_name,
+            },
             _ => Keeps::ALL,
         }
     }
@@ -128,6 +135,8 @@ impl Kind {
         command
     }
 }
+
+const SECOND: i64 = 1_000_000_000;
 
 /// Names that Windows takes, of any depth.
 fn is_windows_name(path: &[u8]) -> bool {

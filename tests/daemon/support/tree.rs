@@ -20,6 +20,8 @@ pub type Tree = BTreeMap<Vec<u8>, Entry>;
 pub struct Keeps {
     /// The unit of times, in nanoseconds.
     pub unit: i64,
+    /// The first and the last second.
+    pub seconds: (i64, i64),
     pub modes: bool,
     pub symlinks: bool,
     /// Whether an entry of this path can be there.
@@ -27,15 +29,20 @@ pub struct Keeps {
 }
 
 impl Keeps {
-    pub const ALL: Keeps = Keeps { unit: 1, modes: true, symlinks: true, names: |_| true };
+    pub const ALL: Keeps =
+        Keeps { unit: 1, seconds: (i64::MIN, i64::MAX), modes: true, symlinks: true, names: |_| true };
 
     fn has(&self, path: &[u8], entry: &Entry) -> bool {
         (self.names)(path) && (self.symlinks || !matches!(entry.kind, Kind::Symlink { .. }))
     }
 
     fn are_same(&self, one: &Entry, other: &Entry) -> bool {
-        let time = |entry: &Entry| i128::from(entry.mtime.0) * 1_000_000_000 + i128::from(entry.mtime.1);
-        let apart = (time(one) - time(other)).abs();
+        let times = [one, other].map(|entry| {
+            let seconds = entry.mtime.0.clamp(self.seconds.0, self.seconds.1);
+            let nanos = if seconds == entry.mtime.0 { entry.mtime.1 } else { 0 };
+            i128::from(seconds) * 1_000_000_000 + i128::from(nanos)
+        });
+        let apart = (times[0] - times[1]).abs();
         one.kind == other.kind && (one.mode == other.mode || !self.modes) && apart < i128::from(self.unit)
     }
 }
@@ -104,7 +111,8 @@ pub fn differences(source: &Path, mirror: &Path, skip: Skip, keeps: &Keeps, limi
 /// The paths that differ between the trees, as far as the mirror can keep them, each with a line that says how. Contents are
 /// read only where all else agrees.
 pub fn differing(source: &Path, mirror: &Path, skip: Skip, keeps: &Keeps) -> Vec<(Vec<u8>, String)> {
-    let (mut expected, found) = (read(source, skip), read(mirror, skip));
+    let (mut expected, mut found) = (read(source, skip), read(mirror, skip));
+    found.retain(|path, _| (keeps.names)(path) && expected.get(path).is_none_or(|entry| keeps.has(path, entry)));
     expected.retain(|path, entry| keeps.has(path, entry));
     let missing = expected.iter().filter(|(path, _)| !found.contains_key(*path));
     let extra = found.iter().filter(|(path, _)| !expected.contains_key(*path));
