@@ -1,7 +1,8 @@
 #!/bin/bash
-# inotify tells of a file that never had a name: fchmod(2) of one that was made with O_TMPFILE is an IN_ATTRIB for "#" and the
-# number of its inode. And once linkat(2) has given it a name, what is written to it by the same descriptor is told of no name:
-# as "#..." without IN_EXCL_UNLINK, not at all with it. The name itself gets an IN_CREATE, and never an IN_CLOSE_WRITE.
+# inotify tells of a file that never had a name: fchmod(2) of one that was made with O_TMPFILE is an IN_ATTRIB for "#"
+# and the number of its inode. And once linkat(2) has given it a name, what is written to it by the same descriptor is
+# told of no name: as "#..." without IN_EXCL_UNLINK, not at all with it. The name itself gets an IN_CREATE, and never
+# an IN_CLOSE_WRITE.
 #
 # Linux 6.18, python3 3.11.2 (Debian 12), seen 2026-11-28:
 #     with IN_EXCL_UNLINK: ATTRIB #N, CREATE named

@@ -1,7 +1,8 @@
 #!/bin/bash
-# A program changes a mapped file and calls msync(2), after which POSIX wants the file to have a new time. On a tmpfs it never
-# gets one if the page was read before it was written: such a page can be written without a fault. So size and time are those of
-# before, and rsync -a passes the file over and ends with 0. On the disk (ext4 here) msync counts.
+# A program changes a mapped file and calls msync(2), after which POSIX wants the file to have a new time. On a tmpfs
+# it never gets one if the page was read before it was written: such a page can be written without a fault. So size
+# and time are those of before, and rsync -a passes the file over and ends with 0. On the disk (ext4 here) msync
+# counts.
 #
 # Linux 6.18, rsync 3.5.0+ds1-0+deb12u1 (Debian 12), seen 2026-11-28:
 #     tmpfs, read first: same time, passed over; written first: new time, sent; disk, read first: new time, sent

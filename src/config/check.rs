@@ -159,7 +159,7 @@ fn separate(value: &Value<'_>, local: &Path, wpath: &Path, excludes: &Excludes) 
     // Another name would have to be written as a pattern.
     match inside.filter(|inside| !inside.is_root() && plain(inside)) {
         Some(inside) => {
-            Err(value.complaint(what, &format!("{apart}, or exclude the mirror from it: rexcludes: [\"/{inside}\"]")))
+            Err(value.complaint(what, format!("{apart}, or exclude the mirror from it: rexcludes: [\"/{inside}\"]")))
         }
         None => Err(value.complaint(what, apart)),
     }

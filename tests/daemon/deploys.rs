@@ -1,5 +1,5 @@
-//! Whoever reads a site at a node while it is deployed at the source finds a whole release at any time: the new one is there before
-//! the link leads to it, and the old one until then.
+//! Whoever reads a site at a node while it is deployed at the source finds a whole release at any time: the new one is
+//! there before the link leads to it, and the old one until then.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -106,7 +106,8 @@ fn deploy_release(site: &Site, n: usize) {
     }
 }
 
-/// A volume as the kubelet updates it: a new directory beside the old one, `..data` switched to it, the old one removed.
+/// A volume as the kubelet updates it: a new directory beside the old one, `..data` switched to it, the old one
+/// removed.
 fn swap_volume(site: &Site, n: usize) {
     let dir = format!("..2026_{n}");
     site.mkdir(&dir);

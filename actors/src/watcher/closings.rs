@@ -1,6 +1,6 @@
-//! Large files that were open for writing and closed, and of which no write was seen. mmap(2) may have written them all the same,
-//! without another size or time, so they are compared by content: so much at a time that this costs little. Pure: the time in it
-//! is a parameter.
+//! Large files that were open for writing and closed, and of which no write was seen. mmap(2) may have written them all
+//! the same, without another size or time, so they are compared by content: so much at a time that this costs little.
+//! Pure: the time in it is a parameter.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! File systems of other kinds than that of the machine, each in a file beside the site, on a loop device, or over a directory
-//! there. Only root can mount them, and not every machine has each: where one cannot be had, that is said.
+//! File systems of other kinds than that of the machine, each in a file beside the site, on a loop device, or over a
+//! directory there. Only root can mount them, and not every machine has each: where one cannot be had, that is said.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -156,7 +156,8 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// A new one at a directory, which is made. `None`, said in the output, where this machine has no such file systems.
+    /// A new one at a directory, which is made. `None`, said in the output, where this machine has no such file
+    /// systems.
     pub fn mount(kind: Kind, at: &Path) -> Option<Disk> {
         Disk::try_mount(kind, at).inspect_err(|why| println!("not tested: no {} here: {why}", kind.name())).ok()
     }

@@ -108,8 +108,8 @@ pub fn differences(source: &Path, mirror: &Path, skip: Skip, keeps: &Keeps, limi
     lines
 }
 
-/// The paths that differ between the trees, as far as the mirror can keep them, each with a line that says how. Contents are
-/// read only where all else agrees.
+/// The paths that differ between the trees, as far as the mirror can keep them, each with a line that says how.
+/// Contents are read only where all else agrees.
 pub fn differing(source: &Path, mirror: &Path, skip: Skip, keeps: &Keeps) -> Vec<(Vec<u8>, String)> {
     let (mut expected, mut found) = (read(source, skip), read(mirror, skip));
     found.retain(|path, _| (keeps.names)(path) && expected.get(path).is_none_or(|entry| keeps.has(path, entry)));

@@ -1,5 +1,5 @@
-//! Files that were made without a name (`O_TMPFILE`) and got one by linkat(2). What is written by the descriptor that made them
-//! is told of no name, so they are watched themselves.
+//! Files that were made without a name (`O_TMPFILE`) and got one by linkat(2). What is written by the descriptor that
+//! made them is told of no name, so they are watched themselves.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -9,7 +9,8 @@ use inotify::{EventMask, WatchDescriptor};
 use super::Observer;
 use crate::path::RelPath;
 
-/// Files that are watched themselves: the last ones. That a descriptor was closed does not say that it was the last one.
+/// Files that are watched themselves: the last ones. That a descriptor was closed does not say that it was the last
+/// one.
 const MOST: usize = 256;
 
 /// The files that are watched themselves, the oldest first.
@@ -75,7 +76,8 @@ impl Observer {
         self.dirs.give_up(watches);
     }
 
-    /// Whether the event is of a file that is watched itself; then it was handled. What is told of its name is told twice.
+    /// Whether the event is of a file that is watched itself; then it was handled. What is told of its name is told
+    /// twice.
     pub(super) fn is_of_unnamed(&mut self, watch: i32, mask: EventMask, now: Instant) -> bool {
         let Some(path) = self.unnamed.by_watch(watch).cloned() else { return false };
         if mask.contains(EventMask::IGNORED) {
