@@ -218,7 +218,7 @@ fn configuration(read: &mut Reader<'_>, source: Source<'_>) -> Option<Configurat
     let excludes = read.optional("rexcludes", Vec::new(), |list| patterns(&list)).map(Excludes::from_patterns);
     let resolved = wpath.as_ref().map(|wpath| wpath.resolved.as_path());
     let (rpath, rnodes) = (read.value("rpath"), read.value("rnodes"));
-    let nodes = read.keep(check::nodes(rpath.as_ref(), rnodes.as_ref(), resolved));
+    let nodes = read.keep(check::nodes(rpath.as_ref(), rnodes.as_ref(), resolved.zip(excludes.as_ref())));
     let own = check::Own {
         config: source.file,
         wpath: resolved,

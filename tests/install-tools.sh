@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 
 purpose=${1:?usage: install-tools.sh demo|test|bench|browser}
 missing=()
+# What not every distribution has.
+optional=()
 [[ -x /usr/bin/rsync ]] || missing+=(rsync)
 if [[ $purpose != demo ]]; then
     [[ -x /usr/sbin/sshd ]] || missing+=(openssh-server)
@@ -18,10 +20,11 @@ if [[ $purpose == test ]]; then
     if command -v apt-get >/dev/null; then
         [[ -x /usr/bin/python3 ]] || missing+=(python3)
         [[ -x /usr/bin/man ]] || missing+=(man-db)
-        # For nodes that ignore case.
-        [[ -x /usr/bin/lowntfs-3g || -x /bin/lowntfs-3g ]] || missing+=(ntfs-3g)
-        [[ -x /usr/sbin/mount.exfat-fuse || -x /sbin/mount.exfat-fuse ]] || missing+=(exfat-fuse)
-        [[ -x /usr/sbin/mkfs.exfat || -x /sbin/mkfs.exfat ]] || missing+=(exfatprogs)
+        # For sources and nodes on other file systems.
+        for pair in lowntfs-3g:ntfs-3g mount.exfat-fuse:exfat-fuse mkfs.exfat:exfatprogs mkfs.ext4:e2fsprogs \
+            mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs bindfs:bindfs; do
+            PATH=$PATH:/usr/sbin:/sbin command -v "${pair%:*}" >/dev/null || optional+=("${pair#*:}")
+        done
         # For what they say when they refuse.
         [[ -x /usr/bin/dbclient ]] || missing+=(dropbear-bin)
         [[ -x /usr/bin/sudo ]] || missing+=(sudo)
@@ -49,16 +52,25 @@ as_root() {
     fi
 }
 
-if ((${#missing[@]})); then
+if ((${#missing[@]} + ${#optional[@]})); then
     if ! command -v apt-get >/dev/null; then
         echo "error: missing: ${missing[*]} (Debian's names), and there is no apt-get here to install them." >&2
         echo "       Install rsync, for the tests and the benchmark also sshd, ssh and ssh-keygen, for the tests perl, and" >&2
         echo "       for the benchmark lsyncd, by your system's own means." >&2
         exit 1
     fi
-    echo "installing: ${missing[*]}" >&2
     # A machine may have no package lists, or old ones that name packages which are gone.
     as_root apt-get update -qq
+    for package in "${optional[@]}"; do
+        if apt-cache show "$package" >/dev/null 2>&1; then
+            missing+=("$package")
+        else
+            echo "note: $package is not to be had here; the tests that need it will say so and pass" >&2
+        fi
+    done
+fi
+if ((${#missing[@]})); then
+    echo "installing: ${missing[*]}" >&2
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 fi
 

@@ -31,6 +31,7 @@ use self::health::{Health, News, backoff};
 use self::lease::Lane;
 pub use self::link::{Again, Delivery, Link, Moved, Outbox, Running, Superior, Transport, Verifying, Worked};
 use self::pace::Pace;
+pub(crate) use self::plan::LARGE;
 use self::report::log_unset;
 use crate::messages::{Died, Settled, SourceLost, Succeeded, Wake};
 use crate::root::RootError;

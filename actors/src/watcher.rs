@@ -1,6 +1,7 @@
 //! Watches the source: kernel events in, changes out. It knows nothing of nodes.
 
 mod blind;
+mod closings;
 mod cookie;
 mod dirs;
 mod error;

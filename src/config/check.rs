@@ -50,12 +50,12 @@ pub fn wpath(value: &Value<'_>) -> Result<Watched, Complaint> {
     }
 }
 
-/// The nodes, at least one, each destination once, none on top of the source. Those are checked that can be without `rpath`
-/// or `wpath`, where these are wrong.
+/// The nodes, at least one, each destination once, none in what is mirrored: the watched directory without what is excluded.
+/// Those are checked that can be without `rpath`, `wpath` or `rexcludes`, where these are wrong.
 pub fn nodes(
     rpath: Option<&Value<'_>>,
     rnodes: Option<&Value<'_>>,
-    wpath: Option<&Path>,
+    mirrored: Option<(&Path, &Excludes)>,
 ) -> Result<Vec<Node>, Complaints> {
     let mut wrong = Complaints::default();
     let path = rpath.and_then(|value| wrong.keep(rpath_text(value)));
@@ -76,8 +76,8 @@ pub fn nodes(
         let Some(parsed) = wrong.keep(node(value, rpath.zip(path.as_deref()))) else { continue };
         // Where one is depends on `rpath`.
         if path.is_some() {
-            if let Some((local, wpath)) = parsed.local_path().zip(wpath) {
-                wrong.keep(separate(value, local, wpath));
+            if let Some((local, (wpath, excludes))) = parsed.local_path().zip(mirrored) {
+                wrong.keep(separate(value, local, wpath, excludes));
             }
             let collided = nodes.iter().find_map(|(at, node)| Some((*at, collision(&parsed, node)?)));
             if let Some((earlier, how)) = collided {
@@ -141,17 +141,33 @@ fn collision(node: &Node, earlier: &Node) -> Option<&'static str> {
     }
 }
 
-/// A mirror inside its source would mirror itself, one around it would delete it.
-fn separate(value: &Value<'_>, local: &Path, wpath: &Path) -> Result<(), Complaint> {
+/// A mirror inside its source would mirror itself, unless it is excluded as a whole; one around it would delete it.
+fn separate(value: &Value<'_>, local: &Path, wpath: &Path, excludes: &Excludes) -> Result<(), Complaint> {
     let target = resolve_existing(local);
+    let inside = inside(&target, wpath);
     let how = match (lies_in(&target, wpath), lies_in(wpath, &target)) {
         (true, true) => "is",
+        (true, false) if inside.as_ref().is_some_and(|inside| excludes.excludes(inside, true)) => return Ok(()),
         (true, false) => "lies inside",
         (false, true) => "lies around",
         (false, false) => return Ok(()),
     };
     let what = format!("the local mirror `{}` {how} the watched directory `{}`", shown(local), shown(wpath));
-    Err(value.complaint(what, "choose an rpath or node whose directory is apart from wpath"))
+    let apart = "choose an rpath or node whose directory is apart from wpath";
+    let plain =
+        |path: &RelPath| path.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+".contains(byte));
+    // Another name would have to be written as a pattern.
+    match inside.filter(|inside| !inside.is_root() && plain(inside)) {
+        Some(inside) => {
+            Err(value.complaint(what, format!("{apart}, or exclude the mirror from it: rexcludes: [\"/{inside}\"]")))
+        }
+        None => Err(value.complaint(what, apart)),
+    }
+}
+
+/// What of a path lies below a directory, both without symlinks in them.
+fn inside(path: &Path, directory: &Path) -> Option<RelPath> {
+    path.strip_prefix(directory).ok().and_then(|rel| RelPath::new(rel.as_os_str().as_bytes()).ok())
 }
 
 /// The entry that a complete source has. It need not be there now: its file system may not be mounted yet.
@@ -278,9 +294,7 @@ impl Own<'_> {
                         value.refuse(&what, "choose a directory outside of wpath, or exclude it by `rexcludes`"),
                     );
                 }
-                let inner =
-                    path.strip_prefix(&mirror).ok().and_then(|rel| RelPath::new(rel.as_os_str().as_bytes()).ok());
-                inner.map_or(Ok(()), |inner| keeps.check_inside(&inner, node, excludes))
+                inside(&path, &mirror).map_or(Ok(()), |inner| keeps.check_inside(&inner, node, excludes))
             }
             _ => keeps.check_at(node, excludes),
         };
@@ -290,8 +304,7 @@ impl Own<'_> {
     /// Whether a path, without symlinks in it, is watched.
     fn is_watched(&self, path: &Path, is_dir: bool) -> bool {
         let (Some(wpath), Some(excludes)) = (self.wpath, self.excludes) else { return false };
-        let inside = path.strip_prefix(wpath).ok().and_then(|rel| RelPath::new(rel.as_os_str().as_bytes()).ok());
-        inside.is_some_and(|rel| !excludes.excludes(&rel, is_dir))
+        inside(path, wpath).is_some_and(|rel| !excludes.excludes(&rel, is_dir))
     }
 
     /// Why a directory, without symlinks in its path, is no place for this.

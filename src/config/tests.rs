@@ -218,6 +218,49 @@ fn a_directory_beside_the_source_may_be_its_mirror() {
 }
 
 #[test]
+fn a_mirror_in_the_source_must_be_excluded_as_a_whole() {
+    let machine = Machine::new();
+    fs::create_dir_all(machine.path("src/mnt/disk")).unwrap();
+    symlink(machine.path("src/mnt"), machine.path("alias")).unwrap();
+    symlink(machine.path("src/sub"), machine.path("src/mnt/out")).unwrap();
+    for (rpath, excludes, taken) in [
+        ("DIR/src/mnt/disk/copy", "\"/mnt\"", true),
+        ("DIR/src/mnt/disk/copy", "\"/mnt/*\"", true),
+        ("DIR/src/mnt/disk/copy", "\"disk/\"", true),
+        ("DIR/src/mnt/disk/copy", "\"/mnt/disk/copy\"", true),
+        ("DIR/alias/disk", "\"/mnt/disk\"", true),
+        ("DIR/src/mnt", "\"/mnt\"", true),
+        // A part of it is mirrored, or what holds it by another name.
+        ("DIR/src/mnt/disk/copy", "\"/mnt/disk/copy/*\"", false),
+        ("DIR/src/mnt/disk/copy", "\"/mnt/disk/copy/sub\", \"/mnt2\"", false),
+        ("DIR/src/mnt", "\"/mnt/*\"", false),
+        ("DIR/src/mnt/out/copy", "\"/mnt\"", false),
+        ("DIR/src", "\"/*\"", false),
+        ("DIR", "\"/*\"", false),
+    ] {
+        let text = format!(
+            "(wpath: \"DIR/src\", rpath: \"{rpath}\", rnodes: [\"\"], rsync: \"DIR/rsync\", rexcludes: [{excludes}])"
+        );
+        let loaded = machine.load(&text);
+        assert_eq!(loaded.is_ok(), taken, "{text}: {loaded:?}");
+        if let Err(error) = loaded {
+            assert!(error.to_string().contains("the watched directory"), "{error}");
+        }
+    }
+    // Beside the mirror, and not in it.
+    let text = |dir: &str| {
+        format!(
+            "(wpath: \"DIR/src\", rpath: \"DIR/src/mnt/disk/copy\", rnodes: [\"\"], rsync: \"DIR/rsync\", rexcludes: [\"/mnt\"],\n\
+             state_dir: \"{dir}\", staging: \"{dir}\", logfile: \"{dir}/log\")"
+        )
+    };
+    assert!(machine.load(&text("DIR/src/mnt/disk")).is_ok());
+    fs::create_dir_all(machine.path("src/mnt/disk/copy/own")).unwrap();
+    let error = machine.load(&text("DIR/src/mnt/disk/copy/own")).unwrap_err().to_string();
+    assert_eq!(error.matches("lies in a local mirror, which would delete it").count(), 3, "{error}");
+}
+
+#[test]
 fn a_log_file_in_the_source_must_be_excluded() {
     let machine = Machine::new();
     assert!(machine.load_with("logfile: \"DIR/src/sub/x.log\", rexcludes: [\"*.log\"]").is_ok());

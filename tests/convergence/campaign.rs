@@ -11,7 +11,7 @@ use crate::ground::Ground;
 use crate::operation::Verb;
 use crate::play::{Manner, Outcome, keep, kept, play, play_on};
 use crate::script::{self, Step};
-use crate::settings::{is_set, moves, moves_variable, recipe, repeat, seeds, variable};
+use crate::settings::{ground_variables, is_set, moves, moves_variable, recipe, repeat, seeds, variable};
 use crate::shrink::shrink;
 
 /// Of what `make test` plays: some 10 s for each seed.
@@ -66,7 +66,8 @@ fn keep_all(name: &str, steps: &[Step], manner: &Manner, outcome: &Outcome, repe
 }
 
 fn replay(manner: &Manner, file: &Path) -> String {
-    format!("{} INOSYNC_TEST_REPLAY={} {TEST}", moves_variable(manner.moves), file.display())
+    let (ground, moves) = (ground_variables(), moves_variable(manner.moves));
+    format!("{ground}{moves} INOSYNC_TEST_REPLAY={} {TEST}", file.display())
 }
 
 /// Keeps what failed, makes it smaller if that is asked for, and fails.

@@ -10,11 +10,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::fs::{FallocateFlags, IFlags};
+use rustix::fs::IFlags;
 use rustix::process::Signal;
 
 use crate::faults::{ALL, Fault};
-use crate::generate::Moves;
+use crate::generate::{self, Moves, Recipe};
+use crate::script::Step;
+use crate::settings::{node_fs, source_fs};
+use crate::support::disk::{self, Kind as FsKind};
 use crate::support::{self, Local, Rsyncd, Site, Ssh, wait};
 
 /// Debian's security update of rsync 3.2.7, whose receiver rejects the deletion of missing arguments (upstream issue
@@ -25,8 +28,8 @@ const RSYNC: &str = "/usr/bin/rsync";
 const NOBODY: u32 = 65534;
 /// So many watches are soon used up.
 const FEW_WATCHES: u32 = 12;
-/// Room for the local mirror; only what is used takes memory.
-const ROOM: &str = "size=128m";
+/// Of what the lower layer of a source on an overlayfs is made.
+const LOWER: usize = 500;
 
 /// What the daemon is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +54,7 @@ enum Kind {
 pub struct Ground {
     pub site: Site,
     state: State,
-    /// Where the small file system is mounted.
+    /// Where the file system of the local mirror is mounted, if it can be filled.
     mounted: Option<PathBuf>,
     immutable: Option<PathBuf>,
     kind: Kind,
@@ -70,15 +73,27 @@ impl Ground {
         }
         site.config("bulk_size: 1");
         site.config("stop_timeout: 5");
-        // The mirror is a directory of the small file system, beside the ballast.
-        let small = site.mirror(Local);
-        site.mirror_at("mirror");
+        if let Some(kind) = source_fs() {
+            put_source(&mut site, kind);
+        }
+        let mut kinds = node_fs();
         let wants_small = faults.contains(&Fault::ReadOnly) || faults.contains(&Fault::Full);
-        let mounted = (wants_small && mount(&small)).then_some(small);
+        if kinds.is_empty() && wants_small && !site.mirror_on(Local, FsKind::Tmpfs) {
+            println!("left out: readonly, full");
+        }
+        let mut extra: Vec<String> = kinds.iter().map(|kind| kind.extra().to_owned()).collect();
+        for (node, kind) in [Local, Ssh, Rsyncd].into_iter().zip(kinds.drain(..)) {
+            assert!(site.mirror_on(node, kind), "INOSYNC_TEST_NODE_FS: no {}", kind.name());
+        }
+        // The mirror is a directory of the file system, beside the ballast.
+        let root = site.mirror(Local);
+        site.mirror_at("mirror");
+        let mounted = site.disk(&root).is_some_and(|disk| disk.kind.can_be_filled()).then_some(root);
         if faults.contains(&Fault::Receiver) && Path::new(OLD_RSYNC).exists() {
             symlink(RSYNC, site.beside("far-rsync")).unwrap();
-            site.config(&format!("extra: \"--rsync-path={}\"", site.beside("far-rsync").display()));
+            extra.push(format!("--rsync-path={}", site.beside("far-rsync").display()));
         }
+        site.config(&format!("extra: {:?}", extra.join(" ").trim()));
         Ground::started(site, mounted, Kind::Sound)
     }
 
@@ -244,16 +259,7 @@ impl Ground {
     }
 
     fn fill(&self) -> bool {
-        let Some(small) = &self.mounted else { return false };
-        let Ok(ballast) = File::create(small.join("ballast")) else { return false };
-        let mut end = 0;
-        // In pieces: what is asked for at once is given as a whole or not at all, and the daemon writes meanwhile.
-        for piece in [1 << 20, 4096] {
-            while rustix::fs::fallocate(&ballast, FallocateFlags::empty(), end, piece).is_ok() {
-                end += piece;
-            }
-        }
-        end > 0
+        self.mounted.as_ref().is_some_and(|small| disk::fill(&small.join("ballast")))
     }
 
     fn make_immutable(&mut self, number: u64) -> bool {
@@ -277,14 +283,11 @@ impl Ground {
 
 impl Drop for Ground {
     fn drop(&mut self) {
-        // A stopped daemon cannot end, and what is immutable or mounted cannot be removed.
+        // A stopped daemon cannot end, and what is immutable cannot be removed.
         if self.state == State::Stopped {
             self.site.daemon().signal(Signal::CONT);
         }
         self.end(Fault::Immutable);
-        if let Some(small) = &self.mounted {
-            let _ = Command::new("umount").arg("-l").arg(small).output();
-        }
     }
 }
 
@@ -293,13 +296,18 @@ fn succeed(command: &mut Command) {
     assert!(status.success(), "{command:?}: {status}");
 }
 
-fn mount(at: &Path) -> bool {
-    fs::create_dir_all(at).unwrap();
-    let mounted = mount_command(&["-t", "tmpfs", "-o", ROOM, "inosync-test"], at);
-    if !mounted {
-        println!("left out, no file system can be mounted here: readonly, full");
+/// Puts the source on a file system of this kind.
+fn put_source(site: &mut Site, kind: FsKind) {
+    if kind == FsKind::Overlay {
+        // What the lower layer has becomes another file with the first change of it.
+        let recipe = Recipe { operations: LOWER, faults: Vec::new(), moves: Moves::None };
+        for step in generate::script(0, &recipe) {
+            if let Step::Do(operation) = step {
+                let _ = operation.perform(&site.source());
+            }
+        }
     }
-    mounted
+    assert!(site.source_on(kind), "INOSYNC_TEST_SOURCE_FS: no {}", kind.name());
 }
 
 fn mount_command(arguments: &[&str], at: &Path) -> bool {

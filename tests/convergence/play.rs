@@ -117,7 +117,7 @@ fn compare(ground: &Ground, when: &str, skip: Skip, patience: Duration) -> Vec<L
     let (site, deadline) = (&ground.site, Instant::now() + patience);
     let mut lost = Vec::new();
     for node in site.live() {
-        let differing = || tree::differing(&site.source(), &site.mirror(node), skip);
+        let differing = || tree::differing(&site.source(), &site.mirror(node), skip, &site.keeps(node));
         let left = deadline.saturating_duration_since(Instant::now());
         if wait::until_within(left, || differing().is_empty().then_some(())).is_none() {
             let on = |how| format!("{node} {when}: {how}");

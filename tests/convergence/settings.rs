@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::faults::{ALL, Fault};
 use crate::generate::{Moves, Recipe};
+use crate::support::disk::Kind;
 
 /// The number or word that a variable holds.
 ///
@@ -72,10 +73,41 @@ fn faults() -> Vec<Fault> {
     }
 }
 
+/// The file systems that the mirrors are on: of the local node, the one behind sshd, and the one behind an rsync daemon, as many
+/// as are named.
+pub fn node_fs() -> Vec<Kind> {
+    file_systems(NODE_FS)
+}
+
+/// The file system that the source is on.
+pub fn source_fs() -> Option<Kind> {
+    file_systems(SOURCE_FS).into_iter().next()
+}
+
+const NODE_FS: &str = "INOSYNC_TEST_NODE_FS";
+const SOURCE_FS: &str = "INOSYNC_TEST_SOURCE_FS";
+
+fn file_systems(variable_name: &str) -> Vec<Kind> {
+    let text: String = variable(variable_name).unwrap_or_default();
+    let known = || Kind::ALL.map(|(name, _)| name).join(", ");
+    let named = |name| {
+        Kind::named(name).unwrap_or_else(|| panic!("{variable_name}={text}: no `{name}`; there are {}", known()))
+    };
+    text.split(',').filter(|name| !name.is_empty()).map(named).collect()
+}
+
+/// The variables that make the same ground again.
+pub fn ground_variables() -> String {
+    let told = |name| variable::<String>(name).map(|text| format!("{name}={text} "));
+    [NODE_FS, SOURCE_FS].into_iter().filter_map(told).collect()
+}
+
 /// The variables that make the same script again.
 pub fn repeat(seed: u64, recipe: &Recipe) -> String {
     let names: Vec<&str> = recipe.faults.iter().map(|fault| fault.name()).collect();
     let faults = if names.is_empty() { "none".to_owned() } else { names.join(",") };
-    let (moves, operations) = (moves_variable(recipe.moves), recipe.operations);
-    format!("INOSYNC_TEST_SEED={seed} INOSYNC_TEST_OPERATIONS={operations} INOSYNC_TEST_FAULTS={faults} {moves}")
+    let (moves, operations, ground) = (moves_variable(recipe.moves), recipe.operations, ground_variables());
+    format!(
+        "{ground}INOSYNC_TEST_SEED={seed} INOSYNC_TEST_OPERATIONS={operations} INOSYNC_TEST_FAULTS={faults} {moves}"
+    )
 }

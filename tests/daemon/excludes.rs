@@ -1,6 +1,8 @@
 //! What `rexcludes` names is neither sent, nor deleted, nor touched.
 
-use crate::support::{Local, Site, plant};
+use std::fs;
+
+use crate::support::{Local, Site, plant, wait};
 
 /// A site with one pattern of each kind, and an excluded file of the node's own for each of them.
 fn site() -> Site {
@@ -92,4 +94,33 @@ fn a_name_that_only_directories_are_excluded_by_is_a_fine_name_for_a_file() {
     site.expect_identical();
     site.remove("cache");
     site.expect_identical();
+}
+
+#[test]
+fn a_mirror_below_the_source_is_taken_as_long_as_it_is_excluded() {
+    let mut site = Site::on(&[Local]);
+    site.config(r#"rexcludes: ["/mnt"]"#);
+    site.compare_without(|path| path == b"mnt");
+    site.mkdir("mnt/disk");
+    let node = site.at("mnt/disk");
+    site.also_serve(node.to_str().unwrap());
+    let inner = node.join(site.mirror(Local).strip_prefix("/").unwrap());
+    let expect_in_it = |site: &Site, name: &str| {
+        let there = || inner.join(name).exists().then_some(());
+        assert!(wait::until(there).is_some(), "{name}:\n{}", site.log_lines().join("\n"));
+    };
+    site.start_mirrored();
+    site.write("live", "live");
+    site.expect_identical();
+    expect_in_it(&site, "live");
+    site.config("rexcludes: []");
+    let line = site.reload();
+    assert!(line.contains("refused") && line.contains("lies inside the watched directory"), "{line}");
+    site.write("later", "later");
+    site.expect_identical();
+    expect_in_it(&site, "later");
+    assert!(!inner.join("mnt").exists(), "it is mirrored into itself");
+    assert!(fs::read_dir(site.mirror(Local)).unwrap().flatten().all(|entry| entry.file_name() != "mnt"));
+    let ended = site.run(&["--check"]);
+    assert!(ended.stdout.contains("lies inside") || ended.log.contains("lies inside"), "{ended:?}");
 }

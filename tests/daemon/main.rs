@@ -4,10 +4,12 @@
 
 mod alerts;
 mod aside;
+mod at_rest;
 mod causes;
 mod check;
 mod command_line;
 mod confined;
+mod deploys;
 mod dir_moves;
 mod ears;
 mod excludes;
@@ -48,5 +50,6 @@ mod support;
 mod trouble;
 mod unlike;
 mod unmirrored;
+mod unseen;
 mod unwritable;
 mod verify;

@@ -12,7 +12,7 @@ use crate::support::disk::{Disk, Kind};
 use crate::support::{Local, Node, Rsyncd, Site, Ssh};
 
 /// Kinds of file systems that keep times less exactly than that of the source.
-const COARSE: [Kind; 3] = [Kind::Ext4Old, Kind::Exfat, Kind::Ntfs];
+const COARSE: [Kind; 3] = [Kind::OldExt4, Kind::Exfat, Kind::Ntfs];
 /// Larger than what is sent whatever its size and time say.
 const LARGE: usize = 200_000;
 /// A whole second of 2026.
@@ -78,7 +78,7 @@ fn a_node_of_coarse_times_is_sent_everything_once() {
 #[test]
 fn a_daemon_learns_of_coarse_times_by_its_first_comparison() {
     for node in [Ssh, Rsyncd] {
-        let Some((mut site, _disk)) = site(Kind::Ext4Old, node) else { return };
+        let Some((mut site, _disk)) = site(Kind::OldExt4, node) else { return };
         site.start();
         let status = site.expect_status(node, "known", |status| limits(status).contains("times are coarse"));
         assert_eq!(status["totals"]["reconciles"], 1, "{status:#}");
@@ -126,7 +126,7 @@ fn a_change_within_a_second_arrives_at_a_node_that_keeps_no_more() {
 
 #[test]
 fn a_date_that_the_node_does_not_know_is_told() {
-    let Some((site, _disk)) = site(Kind::Ext4Old, Local) else { return };
+    let Some((site, _disk)) = site(Kind::OldExt4, Local) else { return };
     write_at(&site, "late", b"x", 0);
     let file = File::options().write(true).open(site.at("late")).unwrap();
     file.set_modified(UNIX_EPOCH + Duration::from_secs(4_102_444_800)).unwrap();
@@ -148,7 +148,7 @@ fn a_node_without_permissions_is_told_and_not_sent_them_for_ever() {
 
 #[test]
 fn what_was_learned_of_another_mirror_is_forgotten() {
-    let Some((mut site, disk)) = site(Kind::Ext4Old, Local) else { return };
+    let Some((mut site, disk)) = site(Kind::OldExt4, Local) else { return };
     assert_eq!(site.run(&["--once"]).code, Some(0));
     drop(disk);
     fs::remove_dir(site.mirror(Local)).unwrap();

@@ -144,7 +144,7 @@ impl Rsync {
 
 /// How long a run over a connection of its own may be silent.
 fn patience(recipe: Recipe, kind: Kind, greeting: GreetingTime) -> Patience {
-    let silence = if recipe.verifies() { verify::PATIENCE } else { PATIENCE };
+    let silence = if recipe.reads_much() { verify::PATIENCE } else { PATIENCE };
     // At this host nothing is on the way to a greeting.
     Patience::of(silence).greeting_within(greeting.patience().filter(|_| kind != Kind::Local))
 }

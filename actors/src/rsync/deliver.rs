@@ -110,6 +110,7 @@ impl Rsync {
         for (recipe, paths) in [
             (Recipe::Present, &rest.present),
             (Recipe::Large, &rest.large),
+            (Recipe::Closed, &plan.closed),
             (Recipe::Anew, &plan.anew),
             (Recipe::Subtrees, &rest.subtrees),
             (Recipe::SubtreesRewritten, &rest.subtrees_rewritten),

@@ -43,6 +43,8 @@ pub enum Recipe {
     Present,
     /// As `Present`, but files only where size or time differs.
     Large,
+    /// As `Present`, but files only where the content differs.
+    Closed,
     /// As `Present`, but files whole: the node has others by their names.
     Anew,
     /// Sends the listed files, and links those that are one file in the source to one at the node. Deletes nothing. Run in a
@@ -96,14 +98,19 @@ impl Recipe {
         self.verifies() || matches!(self, Recipe::DryRun | Recipe::Recall | Recipe::Probe)
     }
 
-    /// Whether it may read all that both ends have, and tell nothing for a long time.
+    /// Whether it may read much that both ends have, and tell nothing for a long time.
+    pub fn reads_much(self) -> bool {
+        self.verifies() || self == Recipe::Closed
+    }
+
+    /// Whether it says what differs by content.
     pub fn verifies(self) -> bool {
         matches!(self, Recipe::Verify | Recipe::VerifyEntries | Recipe::VerifyLevels)
     }
 
     /// Whether its list names files, and nothing that is not listed is sent or deleted.
     pub fn names_files(self) -> bool {
-        matches!(self, Recipe::Present | Recipe::Large | Recipe::Anew)
+        matches!(self, Recipe::Present | Recipe::Large | Recipe::Closed | Recipe::Anew)
     }
 
     /// Whether it asks the node for the listed files whatever size and time say.
@@ -113,7 +120,7 @@ impl Recipe {
 
     /// Whether it compares files by their content, whatever the user says.
     pub fn reads_contents(self) -> bool {
-        matches!(self, Recipe::Verify | Recipe::VerifyEntries)
+        matches!(self, Recipe::Verify | Recipe::VerifyEntries | Recipe::Closed)
     }
 
     /// Whether it goes through the whole tree.
@@ -323,7 +330,7 @@ impl Context<'_> {
     /// nothing while either end reads a file for its checksum.
     fn timeout(&self, recipe: Recipe) -> Option<u64> {
         let usual = self.site.extra.value_of("--timeout").and_then(|seconds| seconds.parse().ok()).unwrap_or(TIMEOUT);
-        let seconds = if recipe.verifies() { VERIFY_TIMEOUT.max(usual) } else { usual } + self.reading.as_secs();
+        let seconds = if recipe.reads_much() { VERIFY_TIMEOUT.max(usual) } else { usual } + self.reading.as_secs();
         (seconds > usual).then_some(seconds)
     }
 
@@ -347,12 +354,12 @@ pub fn user_chose_shell(site: &Site) -> bool {
 /// What even the user's own parameters must not change, whatever the node is.
 fn forced(recipe: Recipe) -> Vec<&'static str> {
     use Recipe::{
-        Anew, Build, ByLevels, Deletions29, DryRun, Full, Gather, Large, Levels, Link, Missing, Present, Probe, Prune,
-        Recall, Root, Similar, Subtrees, SubtreesRewritten, Verify, VerifyEntries, VerifyLevels,
+        Anew, Build, ByLevels, Closed, Deletions29, DryRun, Full, Gather, Large, Levels, Link, Missing, Present, Probe,
+        Prune, Recall, Root, Similar, Subtrees, SubtreesRewritten, Verify, VerifyEntries, VerifyLevels,
     };
     let mut options = match recipe {
-        Present | Similar | Gather | Anew | Large | Link | Missing | ByLevels | Levels | Root | Deletions29 | Probe
-        | Recall | VerifyEntries | VerifyLevels => {
+        Present | Similar | Gather | Anew | Large | Closed | Link | Missing | ByLevels | Levels | Root
+        | Deletions29 | Probe | Recall | VerifyEntries | VerifyLevels => {
             vec!["--dirs", "--no-recursive"]
         }
         Subtrees | SubtreesRewritten | Build | Full | Prune | DryRun | Verify => vec!["--recursive"],
@@ -366,7 +373,7 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
         Probe => options.extend(["--delete-missing-args", "-ii"]),
         ByLevels => options.extend(["--ignore-missing-args", "--existing", "--ignore-existing"]),
         Prune => options.extend(["--existing", "--ignore-existing"]),
-        Present | Large | Levels | Root | Gather | Recall | VerifyEntries | VerifyLevels => {
+        Present | Large | Closed | Levels | Root | Gather | Recall | VerifyEntries | VerifyLevels => {
             options.push("--ignore-missing-args")
         }
         Anew => options.extend(["--ignore-missing-args", "--whole-file"]),
@@ -383,7 +390,7 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
     if recipe == Full {
         options.extend(progress::OPTIONS);
     }
-    if matches!(recipe, Verify | VerifyEntries) {
+    if matches!(recipe, Verify | VerifyEntries | Closed) {
         options.push("--checksum");
     }
     if recipe.only_looks() {

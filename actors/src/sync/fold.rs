@@ -34,6 +34,8 @@ pub struct Pending {
     pub removed: bool,
     /// Whether its content is new, so that equal size and time at the node prove nothing.
     pub rewritten: bool,
+    /// Whether it was open for writing, so that equal size and time at the node do not say that the content is.
+    pub closed: bool,
     /// Whether what is there now was renamed from elsewhere, and not written since: where the origin is not known, it is
     /// as good as rewritten.
     pub renamed: bool,
@@ -65,11 +67,12 @@ impl Pending {
     /// A path that changed just now.
     pub fn new(scope: Scope, removed: bool) -> Self {
         let (rewritten, tries, not_before, unreported, unrest) = (false, 0, None, None, 0);
-        let (bulk, settles, holds_removals, renamed, departed) = (false, false, false, false, false);
+        let (bulk, settles, holds_removals, closed, renamed, departed) = (false, false, false, false, false, false);
         Pending {
             scope,
             removed,
             rewritten,
+            closed,
             renamed,
             departed,
             tries,
@@ -118,11 +121,12 @@ impl Pending {
         let rewritten = newer.rewritten || !newer.renamed && (self.rewritten || self.removed);
         let renamed = newer.renamed || self.renamed && !newer.removed;
         let departed = newer.departed || self.departed;
+        let closed = newer.closed || self.closed;
         let holds_removals = self.holds_removals || newer.holds_removals;
         // What is reported while it goes on changing is no new beginning.
         let unrest = self.unrest.max(newer.unrest);
         let scope = self.scope.max(newer.scope);
-        let mut followed = Pending { scope, rewritten, renamed, departed, unrest, holds_removals, ..newer };
+        let mut followed = Pending { scope, rewritten, closed, renamed, departed, unrest, holds_removals, ..newer };
         followed.stand_for(&self);
         followed
     }
@@ -349,6 +353,7 @@ impl Fold {
                     scope: Scope::Subtree,
                     removed: false,
                     rewritten: false,
+                    closed: false,
                     renamed: false,
                     // As a part of the directory it was not tried yet.
                     tries: 0,

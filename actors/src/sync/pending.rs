@@ -172,6 +172,7 @@ impl PendingSet {
             Change::Closed { path } => {
                 let in_flight = self.leases.get(path).is_some();
                 self.insert(path, Scope::Entry, in_flight, self.settles_until(path, now));
+                self.waiting.change(path, |pending| pending.closed = true);
             }
             Change::Renamed { from, to } => self.renamed(from, to, now),
             Change::Subtree { path } if path.is_root() => self.want_reconcile(),

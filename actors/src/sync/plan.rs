@@ -20,9 +20,9 @@ const REPORT_TIME: Duration = Duration::from_millis(20);
 /// When no report has come by then, track was lost: the directory that held it is compared as a whole.
 const REPORT_AT_LATEST: Duration = Duration::from_secs(2);
 
-/// A larger file is sent only if its content is known to be new or its size or time differs. Smaller ones cost less than
-/// being wrong: a write through mmap(2) changes neither.
-const LARGE: u64 = 64 * 1024;
+/// A larger file is sent only if its content is known to be new or its size or time differs, or is compared. Smaller ones cost
+/// less than being wrong: a write through mmap(2) changes neither.
+pub(crate) const LARGE: u64 = 64 * 1024;
 /// Directories that are protected one by one: each takes two arguments of rsync, whose room is bounded.
 const PROTECTED: usize = 200;
 
@@ -36,6 +36,8 @@ pub struct Plan {
     pub present: BTreeSet<RelPath>,
     /// Files larger than 64 KiB whose content need not be new: sent if size or time differs.
     pub large: BTreeSet<RelPath>,
+    /// Files larger than 64 KiB that were open for writing: sent if the content differs.
+    pub closed: BTreeSet<RelPath>,
     /// Directories that exist: made equal with all that is below them.
     pub subtrees: BTreeSet<RelPath>,
     /// As `subtrees`: directories that were removed and made again, so that size and time of what is below prove nothing.
@@ -110,24 +112,28 @@ impl Plan {
 
     /// The number of listed entries.
     pub fn len(&self) -> usize {
-        let Plan { present, large, anew, subtrees, subtrees_rewritten, levels, missing, .. } = self;
-        let lists = [present, large, anew, subtrees, subtrees_rewritten, levels, missing];
+        let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, levels, missing, .. } = self;
+        let lists = [present, large, closed, anew, subtrees, subtrees_rewritten, levels, missing];
         usize::from(self.root) + lists.into_iter().chain(&self.late_links).map(BTreeSet::len).sum::<usize>()
     }
 
     /// The listed entries, and whether each is compared with all that is below it.
     pub fn listed(&self) -> impl Iterator<Item = (&RelPath, bool)> {
-        let Plan { present, large, anew, subtrees, subtrees_rewritten, levels, missing, .. } = self;
-        let alone =
-            [present, large, anew, levels].into_iter().chain(&self.late_links).flatten().map(|path| (path, false));
+        let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, levels, missing, .. } = self;
+        let alone = [present, large, closed, anew, levels]
+            .into_iter()
+            .chain(&self.late_links)
+            .flatten()
+            .map(|path| (path, false));
         alone.chain([subtrees, subtrees_rewritten, missing].into_iter().flatten().map(|path| (path, true)))
     }
 
     /// What became of the listed entries since they were looked at.
     pub fn since(&self, disk: &mut dyn Disk) -> Since {
-        let Plan { present, large, anew, subtrees, subtrees_rewritten, levels, stamps, .. } = self;
+        let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, levels, stamps, .. } = self;
         let mut since = Since::default();
-        let lists = [present, large, anew, subtrees, subtrees_rewritten, levels].into_iter().chain(&self.late_links);
+        let lists =
+            [present, large, closed, anew, subtrees, subtrees_rewritten, levels].into_iter().chain(&self.late_links);
         for path in lists.flatten() {
             match (disk.look(path), stamps.get(path)) {
                 (Found::Missing, _) => drop(since.gone.insert(path.clone())),
@@ -226,11 +232,12 @@ impl Plan {
 
     /// What a listed subtree covers is not listed beside it.
     fn drop_covered(&mut self) {
-        let Plan { present, large, anew, subtrees, subtrees_rewritten, levels, .. } = self;
+        let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, levels, .. } = self;
         let is_subtree = |path: &RelPath| subtrees.contains(path) || subtrees_rewritten.contains(path);
         let covered = |path: &RelPath| is_subtree(path) || path.ancestors().any(|dir| is_subtree(&dir));
         present.retain(|path| !covered(path));
         large.retain(|path| !covered(path));
+        closed.retain(|path| !covered(path));
         anew.retain(|path| !covered(path));
         levels.retain(|path| !covered(path));
         self.late_links.iter_mut().for_each(|links| links.retain(|path| !covered(path)));
@@ -309,7 +316,12 @@ impl Planner<'_> {
             (Found::Directory, Scope::Level) => &mut self.plan.levels,
             // What the node has by this name may be one inode with what has another name now.
             (Found::File(_), _) if pending.departed && hint.is_none() => &mut self.plan.anew,
-            (Found::File(stamp), _) if !is_new && (stamp.size > LARGE || hint.is_some()) => &mut self.plan.large,
+            (Found::File(stamp), _) if pending.closed && !is_new && hint.is_none() && stamp.size > LARGE => {
+                &mut self.plan.closed
+            }
+            (Found::File(stamp), _) if !is_new && !pending.closed && (stamp.size > LARGE || hint.is_some()) => {
+                &mut self.plan.large
+            }
             _ => &mut self.plan.present,
         };
         list.insert(listed.clone());

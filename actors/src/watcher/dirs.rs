@@ -39,6 +39,13 @@ const MASK: WatchMask = WatchMask::CREATE
 const ROOT_MASK: WatchMask =
     MASK.difference(WatchMask::DONT_FOLLOW).union(WatchMask::MOVE_SELF).union(WatchMask::DELETE_SELF);
 
+/// What is asked for a file that is watched itself. `MASK_ADD`: it may be a watched directory by now.
+const FILE_MASK: WatchMask = WatchMask::MODIFY
+    .union(WatchMask::CLOSE_WRITE)
+    .union(WatchMask::ATTRIB)
+    .union(WatchMask::MASK_ADD)
+    .union(WatchMask::DONT_FOLLOW);
+
 /// What [`Dirs::attach`] found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Attached {
@@ -350,6 +357,17 @@ impl Dirs {
                 None
             }
         }
+    }
+
+    /// Watches a file itself, by whatever descriptor it is written; `None` if it cannot be watched.
+    pub(super) fn watch_file(&mut self, path: &RelPath) -> Option<WatchDescriptor> {
+        let watch = self.watches.add(self.on_disk(path), FILE_MASK).ok()?;
+        self.tree.by_watch(watch.get_watch_descriptor_id()).is_none().then_some(watch)
+    }
+
+    /// Gives up watches of files.
+    pub(super) fn give_up(&mut self, watches: Vec<WatchDescriptor>) {
+        self.retire(watches);
     }
 
     /// A directory is not there any more: gives it up with all below it.

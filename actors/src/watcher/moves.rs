@@ -30,6 +30,8 @@ pub struct FileDeparture {
     pub from: RelPath,
     /// Whether it was being written: its content is not what was last told of it.
     pub written: bool,
+    /// Whether what is written to it may be told of no name.
+    pub silent: bool,
 }
 
 /// The last files that left their names. Nothing follows from a half that stays alone.
@@ -106,8 +108,11 @@ mod tests {
 
     #[test]
     fn files_are_paired_too_and_old_halves_are_forgotten() {
-        let departure =
-            |n: u32| FileDeparture { from: RelPath::new(n.to_string().as_bytes()).unwrap(), written: n == 3 };
+        let departure = |n: u32| FileDeparture {
+            from: RelPath::new(n.to_string().as_bytes()).unwrap(),
+            written: n == 3,
+            silent: false,
+        };
         let mut moves = FileMoves::default();
         (0..=64).for_each(|n| moves.departed(n, departure(n)));
         assert_eq!(moves.arrived(3), Some(departure(3)));

@@ -2,8 +2,10 @@
 //! complete, pairs moves, and says when track was lost. It looks at the disk only to learn what an event cannot tell.
 
 mod barrier;
+mod content;
 mod mounted;
 mod root;
+mod unnamed;
 mod unwatched;
 
 use std::ffi::OsString;
@@ -14,6 +16,7 @@ use std::time::{Duration, Instant};
 use inotify::EventMask;
 
 use self::root::{Presence, ROOT_CHECK};
+use self::unnamed::Unnamed;
 pub use self::unwatched::POLL;
 use self::unwatched::Unwatched;
 use super::cookie::Cookie;
@@ -78,6 +81,7 @@ pub struct Observer {
     moves: Moves,
     file_moves: FileMoves,
     quiet: Quiet,
+    unnamed: Unnamed,
     presence: Presence,
     mounts: Mounts,
     lost: Option<Lost>,
@@ -96,11 +100,25 @@ impl Observer {
         let mounts = Mounts::below(root.path()).unwrap_or_default();
         dirs.scan_all(progress);
         let (moves, quiet, found) = (Moves::default(), Quiet::default(), Findings::default());
-        let unwatched = Unwatched::default();
+        let (unwatched, unnamed) = (Unwatched::default(), Unnamed::default());
         let presence = Presence::Here { look_at: Instant::now() + ROOT_CHECK };
         let scanned = Some(Instant::now());
         let (lost, cookie, file_moves) = (None, None, FileMoves::default());
-        Observer { root, dirs, moves, file_moves, quiet, presence, mounts, lost, scanned, unwatched, cookie, found }
+        Observer {
+            root,
+            dirs,
+            moves,
+            file_moves,
+            quiet,
+            unnamed,
+            presence,
+            mounts,
+            lost,
+            scanned,
+            unwatched,
+            cookie,
+            found,
+        }
     }
 
     /// Files of these names are reported while they are written, and not only when they are complete.
@@ -129,6 +147,9 @@ impl Observer {
             return self.lose_track(Reason::Overflow, now);
         }
         let Some(dir) = self.dirs.by_watch(watch) else {
+            if self.is_of_unnamed(watch, mask, now) {
+                return;
+            }
             return self.stray(watch, mask, now);
         };
         match name {
@@ -142,9 +163,9 @@ impl Observer {
     /// Does what is due by time.
     pub fn tick(&mut self, now: Instant) {
         self.left(now, now);
-        for path in self.quiet.due(now) {
-            self.written(path);
-        }
+        let due = self.quiet.due(now);
+        self.count(due);
+        self.compare_closed(now);
         self.tick_unwatched(now);
         match self.presence {
             Presence::Away { look_at, watched } if now >= look_at => self.look_for_root(watched, now),
@@ -193,9 +214,10 @@ impl Observer {
         {
             self.repair(lost.reason);
         }
-        for path in self.quiet.flush() {
-            self.written(path);
-        }
+        let left = self.quiet.flush();
+        self.count(left);
+        let closed = self.quiet.flush_closed();
+        self.found.changes.extend(closed.into_iter().map(|path| Change::Closed { path }));
     }
 
     /// Other patterns hold: what they exclude is not watched any more, and what they do not exclude is.
@@ -217,30 +239,31 @@ impl Observer {
         let path = self.dirs.entry(dir, &name);
         if mask.contains(EventMask::CREATE) {
             self.file_created(path, now);
-        } else if mask.contains(EventMask::MODIFY) {
-            self.quiet.written(path, now);
         } else if mask.contains(EventMask::MOVED_TO) {
             self.file_arrived(path, cookie);
-        } else if mask.contains(EventMask::CLOSE_WRITE) {
-            // A file that is opened for writing and closed untouched, as databases do, is not new.
-            let written = self.quiet.settled(&path);
-            if written { self.written(path) } else { self.found.changes.push(Change::Closed { path }) }
         } else if mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM) {
-            let written = self.quiet.settled(&path);
+            let silent = self.quiet.is_silent(&path);
+            let (written, silent) = (self.quiet.settled(&path), self.forget_unnamed(&path) || silent);
             if mask.contains(EventMask::MOVED_FROM) {
-                self.file_moves.departed(cookie, FileDeparture { from: path.clone(), written });
+                self.file_moves.departed(cookie, FileDeparture { from: path.clone(), written, silent });
             }
             self.found.changes.push(Change::Removed { path, is_dir: false });
-        } else if mask.contains(EventMask::ATTRIB) && !self.quiet.will_count(&path) {
-            self.touched(path, false);
+        } else {
+            self.content_event(path, mask, now);
         }
     }
 
     fn file_arrived(&mut self, to: RelPath, cookie: u32) {
         self.quiet.settled(&to);
-        let Some(FileDeparture { from, written }) = self.file_moves.arrived(cookie) else { return self.written(to) };
+        self.forget_unnamed(&to);
+        let Some(FileDeparture { from, written, silent }) = self.file_moves.arrived(cookie) else {
+            return self.written(to);
+        };
         self.found.changes.push(Change::Renamed { from, to: to.clone() });
-        if written {
+        if silent {
+            self.watch_unnamed(to.clone());
+        }
+        if written || silent {
             self.written(to);
         }
     }
@@ -249,7 +272,7 @@ impl Observer {
     /// content of its own.
     fn file_created(&mut self, path: RelPath, now: Instant) {
         match fs::symlink_metadata(self.dirs.on_disk(&path)) {
-            Ok(meta) if meta.is_file() && meta.nlink() == 1 => self.quiet.written(path, now),
+            Ok(meta) if meta.is_file() && meta.nlink() == 1 => self.quiet.created(path, now),
             _ => self.touched(path, false),
         }
     }
@@ -270,6 +293,7 @@ impl Observer {
             }
         } else if mask.contains(EventMask::DELETE) {
             self.quiet.forget_below(&path);
+            self.forget_unnamed_below(&path);
             self.found.changes.push(Change::Removed { path, is_dir: true });
         } else if mask.intersects(ATTRIBUTES) {
             self.directory_touched(dir, &name, path, now);
@@ -313,6 +337,7 @@ impl Observer {
             return self.found.moves.push(DirMove::In { to });
         };
         self.quiet.moved(&from, &to);
+        self.unnamed.moved(&from, &to);
         self.found.changes.push(Change::MovedTo { from: from.clone(), to: to.clone() });
         if attached == Attached::New {
             self.found.changes.push(Change::Subtree { path: to.clone() });
@@ -325,6 +350,7 @@ impl Observer {
 
     fn moved_out(&mut self, from: RelPath) {
         self.quiet.forget_below(&from);
+        self.forget_unnamed_below(&from);
         self.found.changes.push(Change::MovedOut { path: from.clone() });
         self.retaken(&from);
         self.found.moves.push(DirMove::Out { from });

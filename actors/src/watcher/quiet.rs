@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use super::closings::Closings;
 use crate::filter::settle::Settle;
 use crate::path::RelPath;
 
@@ -30,6 +31,8 @@ struct Writing {
     steady: bool,
     /// Whether something was written since it last counted.
     dirty: bool,
+    /// Whether nothing was told of it but that its name is there.
+    silent: bool,
 }
 
 /// The files that are being written.
@@ -38,6 +41,10 @@ pub struct Quiet {
     files: HashMap<RelPath, Writing>,
     /// Files that counted before they were closed: they may be written through mmap(2), which no event tells, until then.
     open: HashSet<RelPath>,
+    /// Files that counted though nothing was told of them but their names: they may be written by a descriptor of none.
+    silent: Vec<RelPath>,
+    /// Files that were closed and had not been written by any call that is told.
+    closings: Closings,
     /// No file is due before; `Some` if and only if there are files.
     check_at: Option<Instant>,
     settle: Settle,
@@ -49,8 +56,17 @@ impl Quiet {
         self.settle = settle;
     }
 
-    /// The file was created or written.
+    /// The file was written.
     pub fn written(&mut self, path: RelPath, now: Instant) {
+        self.waits(path, now, false);
+    }
+
+    /// The name of the file is there.
+    pub fn created(&mut self, path: RelPath, now: Instant) {
+        self.waits(path, now, true);
+    }
+
+    fn waits(&mut self, path: RelPath, now: Instant, silent: bool) {
         let file = match self.files.entry(path) {
             Entry::Occupied(file) => file.into_mut(),
             Entry::Vacant(place) => {
@@ -59,17 +75,28 @@ impl Quiet {
                 let at_latest = if settles.is_some() { now } else { now + interval };
                 // It counts now.
                 self.check_at = if settles.is_some() { Some(now) } else { self.check_at };
-                place.insert(Writing { last: now, at_latest, interval, steady: settles.is_some(), dirty: true })
+                place.insert(Writing { last: now, at_latest, interval, steady: settles.is_some(), dirty: true, silent })
             }
         };
-        (file.last, file.dirty) = (now, true);
+        (file.last, file.dirty, file.silent) = (now, true, file.silent && silent);
         self.check_at.get_or_insert(now + QUIET_TIME);
     }
 
     /// The file was closed, deleted or moved: it is no longer waited for. Whether it had been written.
     pub fn settled(&mut self, path: &RelPath) -> bool {
         let open = !self.open.is_empty() && self.open.remove(path);
+        self.closings.forget(path);
         !self.files.is_empty() && self.files.remove(path).is_some() || open
+    }
+
+    /// A large file was closed of which no write was seen. Whether it waits until it may be compared.
+    pub fn closed(&mut self, path: RelPath, size: u64, now: Instant) -> bool {
+        self.closings.add(path, size, now)
+    }
+
+    /// Takes the files that were closed and are to be compared by content now.
+    pub fn compared(&mut self, now: Instant) -> Vec<RelPath> {
+        self.closings.due(now)
     }
 
     /// Whether the file is waited for and will count by itself.
@@ -81,6 +108,7 @@ impl Quiet {
     pub fn forget_below(&mut self, dir: &RelPath) {
         self.files.retain(|path, _| !path.is_below(dir));
         self.open.retain(|path| !path.is_below(dir));
+        self.closings.forget_below(dir);
     }
 
     /// A directory was moved: its files are waited for at their new names.
@@ -96,6 +124,7 @@ impl Quiet {
             self.open.remove(&old);
             self.open.insert(new);
         }
+        self.closings.moved(from, to);
     }
 
     /// Takes the files that count now. One that never was quiet stays, with the next interval twice as long.
@@ -107,6 +136,7 @@ impl Quiet {
         self.files.retain(|path, file| {
             if now >= file.last + QUIET_TIME {
                 due.extend(file.dirty.then(|| path.clone()));
+                self.silent.extend(file.silent.then(|| path.clone()));
                 return false;
             }
             if now >= file.at_latest && file.dirty {
@@ -127,10 +157,26 @@ impl Quiet {
         due
     }
 
-    /// Takes all files: nothing is waited for any longer.
+    /// Takes all files that were closed and are to be compared by content.
+    pub fn flush_closed(&mut self) -> Vec<RelPath> {
+        self.closings.flush()
+    }
+
+    /// Takes all files that are being written: nothing is waited for any longer.
     pub fn flush(&mut self) -> Vec<RelPath> {
         self.check_at = None;
+        self.silent.extend(self.files.iter().filter(|(_, file)| file.silent).map(|(path, _)| path.clone()));
         self.files.drain().filter(|(_, file)| file.dirty).map(|(path, _)| path).collect()
+    }
+
+    /// Whether nothing was told of a file that is waited for but that its name is there.
+    pub fn is_silent(&self, path: &RelPath) -> bool {
+        !self.files.is_empty() && self.files.get(path).is_some_and(|file| file.silent)
+    }
+
+    /// Takes the files that counted though nothing was told of them but their names.
+    pub fn take_silent(&mut self) -> Vec<RelPath> {
+        std::mem::take(&mut self.silent)
     }
 
     /// The files of which nothing, or not all, has been told.
@@ -139,9 +185,9 @@ impl Quiet {
         dirty.chain(&self.open).cloned().collect()
     }
 
-    /// When [`Quiet::due`] should be asked again.
+    /// When [`Quiet::due`] and [`Quiet::compared`] should be asked again.
     pub fn next_check(&self) -> Option<Instant> {
-        self.check_at
+        self.check_at.into_iter().chain(self.closings.next_check()).min()
     }
 }
 

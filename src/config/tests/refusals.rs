@@ -231,7 +231,13 @@ fn a_wrong_path_or_node_is_shown_where_it_is() {
         ("\"DIR/alias\"", "\"DIR/src/new\"", "[\"\"]", "4:10", &["lies inside the watched directory"]),
         ("\"DIR/src\"", "\"DIR\"", "[\"\"]", "4:10", &["lies around the watched directory"]),
         ("\"DIR/src\"", "\"DIR/up\"", "[\"\"]", "4:10", &["lies around the watched directory"]),
-        ("\"/\"", "\"DIR/new\"", "[\"\"]", "4:10", &["lies inside the watched directory `/`"]),
+        (
+            "\"/\"",
+            "\"DIR/new\"",
+            "[\"\"]",
+            "4:10",
+            &["lies inside the watched directory `/`", "rexcludes: [\"DIR/new\"]"],
+        ),
     ] {
         let text = format!("(\nwpath: {wpath},\nrpath: {rpath},\nrnodes: {rnodes},\nrsync: \"DIR/rsync\",\n)");
         let error = machine.load(&text).expect_err(&text);

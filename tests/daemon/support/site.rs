@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::daemon::Daemon;
+use super::disk::{Disk, Kind};
 use super::server::{self, Server};
-use super::tree;
+use super::tree::{self, Keeps};
 
 /// A kind of node; a site has at most one of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub struct Site {
     launcher: Vec<String>,
     /// The mirror, as `rpath` says it; ssh and the rsync daemon have it below a directory of theirs.
     rpath: PathBuf,
+    /// The file systems that the source and mirrors are on, if that is not the machine's.
+    disks: Vec<Disk>,
     dir: TempDir,
 }
 
@@ -88,6 +91,7 @@ impl Site {
             skip: |_| false,
             launcher: Vec::new(),
             rpath,
+            disks: Vec::new(),
             dir,
         };
         site.mirror_at("");
@@ -184,6 +188,27 @@ impl Site {
         }
     }
 
+    /// Puts a file system of this kind where the mirror of this node is. It can be had here; if not, that is said.
+    #[must_use]
+    pub fn mirror_on(&mut self, node: Node, kind: Kind) -> bool {
+        let disk = Disk::mount(kind, &self.mirror(node));
+        self.disks.extend(disk);
+        self.disk(&self.mirror(node)).is_some()
+    }
+
+    /// As [`Site::mirror_on`], of the source, which is new.
+    #[must_use]
+    pub fn source_on(&mut self, kind: Kind) -> bool {
+        if kind != Kind::Overlay {
+            // A FUSE mount wants an empty directory.
+            fs::remove_file(self.at("seed")).expect("it was just made");
+        }
+        let disk = Disk::mount(kind, &self.source());
+        self.disks.extend(disk);
+        self.write("seed", "seed");
+        self.disk(&self.source()).is_some()
+    }
+
     /// Adds lines to the module of the rsync daemon, which reads them at its next connection.
     pub fn module_option(&self, lines: &str) {
         let conf = self.base().join("rsyncd.conf");
@@ -240,6 +265,16 @@ impl Site {
             Ssh => below("ssh"),
             Rsyncd => below("rsyncd"),
         }
+    }
+
+    /// The file system that a path is on, if it was made for that.
+    pub fn disk(&self, path: &Path) -> Option<&Disk> {
+        self.disks.iter().find(|disk| path.starts_with(&disk.at))
+    }
+
+    /// What the file system of a node can keep.
+    pub fn keeps(&self, node: Node) -> Keeps {
+        self.disk(&self.mirror(node)).map_or(Keeps::ALL, |disk| disk.kind.keeps())
     }
 
     /// The node as `rnodes` has it.

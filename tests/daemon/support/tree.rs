@@ -15,6 +15,38 @@ pub type Skip = fn(&[u8]) -> bool;
 /// A tree without the contents of its files, by relative path; the root is the empty path.
 pub type Tree = BTreeMap<Vec<u8>, Entry>;
 
+/// What a file system keeps of an entry.
+#[derive(Debug, Clone, Copy)]
+pub struct Keeps {
+    /// The unit of times, in nanoseconds.
+    pub unit: i64,
+    /// The first and the last second.
+    pub seconds: (i64, i64),
+    pub modes: bool,
+    pub symlinks: bool,
+    /// Whether an entry of this path can be there.
+    pub names: fn(&[u8]) -> bool,
+}
+
+impl Keeps {
+    pub const ALL: Keeps =
+        Keeps { unit: 1, seconds: (i64::MIN, i64::MAX), modes: true, symlinks: true, names: |_| true };
+
+    fn has(&self, path: &[u8], entry: &Entry) -> bool {
+        (self.names)(path) && (self.symlinks || !matches!(entry.kind, Kind::Symlink { .. }))
+    }
+
+    fn are_same(&self, one: &Entry, other: &Entry) -> bool {
+        let times = [one, other].map(|entry| {
+            let seconds = entry.mtime.0.clamp(self.seconds.0, self.seconds.1);
+            let nanos = if seconds == entry.mtime.0 { entry.mtime.1 } else { 0 };
+            i128::from(seconds) * 1_000_000_000 + i128::from(nanos)
+        });
+        let apart = (times[0] - times[1]).abs();
+        one.kind == other.kind && (one.mode == other.mode || !self.modes) && apart < i128::from(self.unit)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     kind: Kind,
@@ -66,8 +98,8 @@ fn add(root: &Path, path: Vec<u8>, skip: Skip, tree: &mut Tree) -> io::Result<()
 }
 
 /// What differs between the trees, one line each, at most `limit` lines.
-pub fn differences(source: &Path, mirror: &Path, skip: Skip, limit: usize) -> Vec<String> {
-    let mut lines: Vec<String> = differing(source, mirror, skip).into_iter().map(|(_, how)| how).collect();
+pub fn differences(source: &Path, mirror: &Path, skip: Skip, keeps: &Keeps, limit: usize) -> Vec<String> {
+    let mut lines: Vec<String> = differing(source, mirror, skip, keeps).into_iter().map(|(_, how)| how).collect();
     let more = lines.len().saturating_sub(limit);
     lines.truncate(limit);
     if more > 0 {
@@ -76,9 +108,12 @@ pub fn differences(source: &Path, mirror: &Path, skip: Skip, limit: usize) -> Ve
     lines
 }
 
-/// The paths that differ between the trees, each with a line that says how. Contents are read only where all else agrees.
-pub fn differing(source: &Path, mirror: &Path, skip: Skip) -> Vec<(Vec<u8>, String)> {
-    let (expected, found) = (read(source, skip), read(mirror, skip));
+/// The paths that differ between the trees, as far as the mirror can keep them, each with a line that says how.
+/// Contents are read only where all else agrees.
+pub fn differing(source: &Path, mirror: &Path, skip: Skip, keeps: &Keeps) -> Vec<(Vec<u8>, String)> {
+    let (mut expected, mut found) = (read(source, skip), read(mirror, skip));
+    found.retain(|path, _| (keeps.names)(path) && expected.get(path).is_none_or(|entry| keeps.has(path, entry)));
+    expected.retain(|path, entry| keeps.has(path, entry));
     let missing = expected.iter().filter(|(path, _)| !found.contains_key(*path));
     let extra = found.iter().filter(|(path, _)| !expected.contains_key(*path));
     let changed = expected.iter().filter_map(|(path, entry)| Some((path, entry, found.get(path)?)));
@@ -88,7 +123,7 @@ pub fn differing(source: &Path, mirror: &Path, skip: Skip) -> Vec<(Vec<u8>, Stri
     lines.extend(extra.map(|(path, entry)| line(path, "extra  ", &format!("  {entry}"))));
     lines.extend(
         changed
-            .filter(|(_, expected, found)| expected != found)
+            .filter(|(_, expected, found)| !keeps.are_same(expected, found))
             .map(|(path, expected, found)| line(path, "differs", &format!("  source: {expected}; node: {found}"))),
     );
     if lines.is_empty() {

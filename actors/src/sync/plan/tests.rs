@@ -44,7 +44,7 @@ fn subtree(path: &str) -> Change {
 /// For which removals wait.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The plan in short: `+present`, `*large`, `#subtrees_rewritten`, `/subtree`, `%level`, `-missing`, `!protected`, `=kept`,
+/// The plan in short: `+present`, `*large`, `~closed`, `#subtrees_rewritten`, `/subtree`, `%level`, `-missing`, `!protected`, `=kept`,
 /// `?unreported`.
 fn planned(disk: &[&'static str], excludes: &[&str], changes: &[Change]) -> String {
     let (mut set, now) = (PendingSet::default(), Instant::now());
@@ -56,6 +56,7 @@ fn planned(disk: &[&'static str], excludes: &[&str], changes: &[Change]) -> Stri
     let lists = [
         ('+', &plan.present),
         ('*', &plan.large),
+        ('~', &plan.closed),
         ('/', &plan.subtrees),
         ('#', &plan.subtrees_rewritten),
         ('%', &plan.levels),
@@ -79,6 +80,15 @@ fn new_content_is_sent_whatever_size_and_time_say() {
     assert_eq!(planned(&["a", "large"], &[], &[written("a"), touched("large")]), "+a *large");
     assert_eq!(planned(&["large"], &[], &[removed("large"), touched("large")]), "+large", "made again");
     assert_eq!(planned(&["d/"], &[], &[removed("d"), subtree("d")]), "#d", "made again");
+}
+
+#[test]
+fn a_large_file_that_was_closed_is_compared_by_content_unless_it_is_sent() {
+    let closed = |path: &str| Change::Closed { path: rel(path) };
+    assert_eq!(planned(&["a", "large"], &[], &[closed("a"), closed("large")]), "+a ~large");
+    assert_eq!(planned(&["large"], &[], &[closed("large"), touched("large")]), "~large", "and its mode was set");
+    assert_eq!(planned(&["large"], &[], &[closed("large"), written("large")]), "+large");
+    assert_eq!(planned(&["d/", "d/large"], &[], &[closed("d/large"), subtree("d")]), "/d");
 }
 
 #[test]

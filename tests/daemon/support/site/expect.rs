@@ -12,18 +12,22 @@ impl Site {
     #[track_caller]
     pub fn expect_identical(&self) {
         for node in self.live() {
-            let differences = |limit| tree::differences(&self.source(), &self.mirror(node), self.skip, limit);
+            let differences = |limit| self.differences(node, limit);
             if wait::until(|| differences(1).is_empty().then_some(())).is_none() {
                 self.fail(&format!("{node} does not become equal:\n{}", differences(20).join("\n")));
             }
         }
     }
 
+    fn differences(&self, node: Node, limit: usize) -> Vec<String> {
+        tree::differences(&self.source(), &self.mirror(node), self.skip, &self.keeps(node), limit)
+    }
+
     /// Every live node equals the source at this moment. `log` is that of a daemon that has ended.
     #[track_caller]
     pub fn assert_identical(&self, log: &str) {
         for node in self.live() {
-            let differences = tree::differences(&self.source(), &self.mirror(node), self.skip, 20);
+            let differences = self.differences(node, 20);
             assert!(differences.is_empty(), "{node} differs:\n{}\n{log}", differences.join("\n"));
         }
     }

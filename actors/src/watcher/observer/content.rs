@@ -1,0 +1,74 @@
+//! Whether what a file has in it may be new, and when that is told.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Instant;
+
+use inotify::EventMask;
+
+use super::Observer;
+use crate::messages::Change;
+use crate::path::RelPath;
+use crate::sync::LARGE;
+
+impl Observer {
+    /// What a file has in it changed, or its attributes.
+    pub(super) fn content_event(&mut self, path: RelPath, mask: EventMask, now: Instant) {
+        if mask.contains(EventMask::MODIFY) {
+            self.quiet.written(path, now);
+        } else if mask.contains(EventMask::CLOSE_WRITE) {
+            let written = self.quiet.settled(&path);
+            if written { self.written(path) } else { self.file_closed(path, now) }
+        } else if mask.contains(EventMask::ATTRIB) && !self.quiet.will_count(&path) {
+            self.attributes_changed(path, now);
+        }
+    }
+
+    /// A file got other attributes. The kernel tells those of a deleted file by the name that it had, and those of a
+    /// file that never had a name by its number.
+    fn attributes_changed(&mut self, path: RelPath, now: Instant) {
+        let on_disk = self.dirs.on_disk(&path);
+        match fs::symlink_metadata(&on_disk) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (),
+            // There what mmap(2) writes changes no time, so that nothing else would show it while the file is open.
+            Ok(meta) if meta.is_file() && meta.len() > LARGE && is_in_memory(&on_disk) => {
+                self.file_closed(path, now);
+            }
+            _ => self.touched(path, false),
+        }
+    }
+
+    /// Files count. One of which no more than its name was told may have been made without one.
+    pub(super) fn count(&mut self, paths: Vec<RelPath>) {
+        for path in self.quiet.take_silent() {
+            self.watch_unnamed(path);
+        }
+        paths.into_iter().for_each(|path| self.written(path));
+    }
+
+    /// A file was open for writing and is closed, and no write was told: mostly it is as it was, as those of databases
+    /// are. What mmap(2) wrote is not told.
+    fn file_closed(&mut self, path: RelPath, now: Instant) {
+        let size = fs::symlink_metadata(self.dirs.on_disk(&path)).map_or(0, |meta| meta.len());
+        if size <= LARGE {
+            self.found.changes.push(Change::Closed { path });
+        } else if self.quiet.closed(path.clone(), size, now) {
+            self.compare_closed(now);
+        } else {
+            self.touched(path, false);
+        }
+    }
+
+    /// Tells of the files that were closed and are to be compared by content now.
+    pub(super) fn compare_closed(&mut self, now: Instant) {
+        let closed = self.quiet.compared(now);
+        self.found.changes.extend(closed.into_iter().map(|path| Change::Closed { path }));
+    }
+}
+
+/// Whether a file is on a tmpfs.
+fn is_in_memory(path: &Path) -> bool {
+    const TMPFS_MAGIC: u64 = 0x0102_1994;
+    rustix::fs::statfs(path).is_ok_and(|fs| u64::try_from(fs.f_type) == Ok(TMPFS_MAGIC))
+}
