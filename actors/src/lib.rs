@@ -29,13 +29,15 @@
 //!
 //! # Traps
 //! inotify: the queue overflows and says so once; a directory can be filled, renamed or deleted before it is watched; the
-//! halves of a rename are separate events; a watch follows the inode, not the name.
+//! halves of a rename are separate events; a watch follows the inode, not the name, and an inode may stand at several names;
+//! a watch may outlive its directory.
 //! rsync: a list may be executed although it was cut; a path whose parent is missing, a symlink or a file deletes or
 //! writes in the wrong place; a quick rewrite of the same size is skipped by default; exclusions do not cover listed
 //! paths. [`sync::plan`] and [`rsync::recipe`] hold the rules against these.
 
 pub mod daemon;
 pub mod filter;
+mod gone;
 pub mod hook;
 pub mod messages;
 pub mod path;

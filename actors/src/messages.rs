@@ -45,7 +45,7 @@ pub enum Reason {
     UnknownWatch,
     /// A directory could not be listed.
     Unlistable,
-    /// The watch limit is reached (`fs.inotify.max_user_watches`): what is below is not watched.
+    /// The watch limit is reached: what is below is not watched.
     WatchLimit,
     /// The root had disappeared and is back.
     RootReturned,
@@ -59,7 +59,7 @@ impl std::fmt::Display for Reason {
             Reason::Overflow => "the kernel's event queue overflowed; raise fs.inotify.max_queued_events",
             Reason::UnknownWatch => "an event came from a watch that is not known",
             Reason::Unlistable => "a directory could not be listed",
-            Reason::WatchLimit => "the watch limit is reached; raise fs.inotify.max_user_watches",
+            Reason::WatchLimit => "the watch limit is reached; raise it",
             Reason::RootReturned => "the source is back",
             Reason::Mounted => "a file system was mounted there",
         })
@@ -189,6 +189,13 @@ pub enum Unseen {
         first: Vec<RelPath>,
         /// Whether it is known how that came: track was lost before.
         expected: bool,
+    },
+    /// The kernel counted other watches.
+    Miscounted {
+        /// How many it had of which nobody knew; they were given up.
+        surplus: usize,
+        /// How many it did not have.
+        missing: usize,
     },
 }
 

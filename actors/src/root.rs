@@ -1,40 +1,43 @@
 //! The source: that it is the directory that the daemon started with, and that it holds what it must. A root that was
 //! replaced, unmounted, emptied or deleted must not look like a tree whose files were all deleted.
 
+mod identity;
+
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 
+use rustix::io::Errno;
+
+use self::identity::Identity;
 use crate::filter::excludes::Excludes;
+use crate::gone::is_gone;
 use crate::path::RelPath;
 
 /// Room for some entries of a listing, in bytes: mostly the first one decides.
 const LISTING: usize = 1024;
 
-/// The directory that was at `wpath` when the daemon started, by device and inode. `wpath` may be a symlink to it.
+/// The directory that was at `wpath` when the daemon started. `wpath` may be a symlink to it.
 /// Clones share what is known of it.
 #[derive(Debug, Clone)]
 pub struct Root {
     path: PathBuf,
-    identity: Identity,
+    identity: Arc<Identity>,
     /// `None`: whatever it holds is right.
     guards: Option<Arc<Guards>>,
     /// Whether it held nothing when it was last looked at.
     was_empty: Arc<AtomicBool>,
     supersedes: bool,
 }
-
-/// Device and inode.
-type Identity = (u64, u64);
 
 /// What the source must hold, so that what it does not hold may be taken for deleted.
 #[derive(Debug, Clone, Default)]
@@ -59,6 +62,9 @@ pub enum RootError {
          mirror the new one"
     )]
     Replaced,
+    /// The same directory is there, but its file system was gone meanwhile, and the watches are.
+    #[error("the source was unmounted, and is mounted again")]
+    Remounted,
     /// Another directory is there, which has content, and the one that the daemon started with had none.
     #[error("the source was empty, and another directory with content took its place: that one is mirrored now")]
     Superseded,
@@ -92,8 +98,9 @@ impl Root {
     /// # Errors
     /// When there is no directory, or it cannot be looked at.
     pub fn of(path: &Path) -> Result<Root, RootError> {
-        let (identity, was_empty) = (identity(path)?, Arc::default());
-        Ok(Root { path: path.to_owned(), identity, guards: None, was_empty, supersedes: false })
+        let identity = Identity::of(path).map_err(|error| unusable(&error))?;
+        let was_empty = Arc::default();
+        Ok(Root { path: path.to_owned(), identity: Arc::new(identity), guards: None, was_empty, supersedes: false })
     }
 
     /// The same, but it must hold what these guards say.
@@ -127,7 +134,7 @@ impl Root {
     /// What tells it from other directories even over restarts of the machine, which may number its device anew.
     pub fn subject(&self) -> String {
         let made = fs::metadata(&self.path).and_then(|meta| meta.created()).ok();
-        format!("1 {:?} {} {made:?}", self.path, self.identity.1)
+        format!("1 {:?} {} {made:?}", self.path, self.identity.inode())
     }
 
     /// Opens it, if it is still the same. What is opened stays the same directory whatever happens to the name.
@@ -140,16 +147,17 @@ impl Root {
             .custom_flags(OFlags::DIRECTORY.bits().cast_signed())
             .open(&self.path)
             .map_err(|error| unusable(&error))?;
-        let meta = directory.metadata().map_err(|error| unusable(&error))?;
-        if (meta.dev(), meta.ino()) == self.identity { Ok(directory.into()) } else { Err(RootError::Replaced) }
+        let itself = self::identity::itself(&directory);
+        let is_same = self.identity.is_at(&itself).map_err(|error| unusable(&error))?;
+        if is_same { Ok(directory.into()) } else { Err(RootError::Replaced) }
     }
 
     /// Whether a process works in it, and it is still there: a process that was started in it may sit in a directory that
     /// was moved away, or is covered by a mount.
     pub fn is_cwd_of(&self, process: i32) -> bool {
         let cwd = PathBuf::from(format!("/proc/{process}/cwd"));
-        let same = |path: &Path| fs::metadata(path).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.identity);
-        same(&cwd) && same(&self.path)
+        // First the name: on a file system that was mounted again, the directory may have got another device number.
+        self.identity.is_at(&self.path).is_ok_and(|is_same| is_same) && self.identity.has_number_of(&cwd)
     }
 
     /// Whether the same directory is still there, whatever it holds.
@@ -157,7 +165,7 @@ impl Root {
     /// # Errors
     /// How it differs.
     pub fn look(&self) -> Result<(), RootError> {
-        let is_same = || identity(&self.path).map(|found| found == self.identity);
+        let is_same = || self.identity.is_at(&self.path).map_err(|error| unusable(&error));
         let Some(guards) = &self.guards else { return if is_same()? { Ok(()) } else { Err(RootError::Replaced) } };
         let before = is_same()?;
         let is_empty = guards.is_empty(&self.path);
@@ -199,14 +207,6 @@ impl Guards {
     }
 }
 
-fn identity(path: &Path) -> Result<Identity, RootError> {
-    match fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => Ok((meta.dev(), meta.ino())),
-        Ok(_) => Err(RootError::Missing),
-        Err(error) => Err(unusable(&error)),
-    }
-}
-
 /// Whether a directory holds nothing but what is excluded. One that cannot be listed may hold something.
 fn is_empty(path: &Path, excludes: &Excludes) -> bool {
     let Ok(opened) = rustix::fs::open(path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) else { return false };
@@ -233,10 +233,8 @@ fn is_empty(path: &Path, excludes: &Excludes) -> bool {
 }
 
 fn unusable(error: &io::Error) -> RootError {
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => RootError::Missing,
-        kind => RootError::Unknown(kind),
-    }
+    let is_missing = error.kind() == io::ErrorKind::NotADirectory || Errno::from_io_error(error).is_some_and(is_gone);
+    if is_missing { RootError::Missing } else { RootError::Unknown(error.kind()) }
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! Watches the source: kernel events in, changes out. It knows nothing of nodes.
 
 mod blind;
+mod bound;
 mod closings;
 mod cookie;
 mod dirs;
 mod error;
+mod ledger;
 mod mounts;
 mod moves;
 mod names;
@@ -22,12 +24,14 @@ use inotify::Inotify;
 use tokio::sync::mpsc;
 
 pub use self::dirs::{Dirs, count as count_directories};
-pub use self::error::{WatchError, raise_watch_limit, watch_limit};
+pub use self::error::{Limit, WatchError, watch_limit};
 pub use self::mounts::Mounts;
+pub(crate) use self::mounts::source as mount_source;
 pub use self::observer::{Findings, Observer, POLL};
 pub use self::reader::RawEvent;
 
 use self::cookie::Cookie;
+use self::ledger::Ledger;
 use self::reader::{Gauge, Seen};
 use self::sight::Sight;
 use crate::daemon::EndsDaemon;
@@ -157,6 +161,7 @@ impl WatcherActor {
         if let Some(cookie) = cookie {
             observer.use_cookie(cookie);
         }
+        observer.use_ledger(Ledger::of(gauge.queue()));
         observer.poll_every(self.poll);
         observer.settle(self.settle.clone());
         let Findings { blind, unseen, .. } = observer.take();

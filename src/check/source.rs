@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use inosync_actors::path::RelPath;
 use inosync_actors::rsync::own_name;
 use inosync_actors::site::Site;
-use inosync_actors::watcher::{count_directories, raise_watch_limit, watch_limit};
+use inosync_actors::watcher::{count_directories, watch_limit};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::report::Report;
@@ -37,14 +37,14 @@ pub async fn look(site: &Site, report: &mut Report) {
 fn watches(site: &Site, directories: usize, report: &mut Report) {
     let wpath = shown(&site.wpath);
     match watch_limit() {
-        Some(limit) if directories > limit => report.fault(format!(
-            "source: {wpath}: {directories} directories to watch, but fs.inotify.max_user_watches is {limit}\n  \
-             raise it: {}",
-            raise_watch_limit(directories)
+        Some(limit) if directories > limit.value => report.fault(format!(
+            "source: {wpath}: {directories} directories to watch, but {} is {}\n  raise it: {}",
+            limit.setting,
+            limit.value,
+            limit.raised_for(directories)
         )),
-        Some(limit) => report.well(format!(
-            "source: {wpath}: {directories} directories to watch; fs.inotify.max_user_watches is {limit}"
-        )),
+        Some(limit) => report
+            .well(format!("source: {wpath}: {directories} directories to watch; {} is {}", limit.setting, limit.value)),
         None => report.well(format!("source: {wpath}: {directories} directories to watch; this kernel tells no limit")),
     }
 }

@@ -48,7 +48,7 @@ pub fn look(site: &Site, report: &mut Report) {
             let why = std::io::Error::from(why);
             let line = format!(
                 "staging: {}: {} cannot be linked there: {why}; renamed files are sent as new ones; write staging: \
-                 \"/a/directory/on/the/same/file/system\", or one inside of wpath that is excluded",
+                 \"/a/directory\" on the mount that wpath is on, or one in wpath that is excluded",
                 shown(staging),
                 shown(&file)
             );

@@ -12,8 +12,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags};
-use rustix::fs::{flock, linkat, mkdirat, openat, openat2, statat, unlinkat};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, StatxFlags};
+use rustix::fs::{flock, linkat, mkdirat, openat, openat2, statat, statx, unlinkat};
 use rustix::io::Errno;
 use slog::{Logger, warn};
 
@@ -84,7 +84,7 @@ impl Staging {
             warned: Cell::new(false),
             log: log.clone(),
         };
-        let is_beside = base.metadata()?.dev() == fs::metadata(source)?.dev();
+        let is_beside = ground_of(&base)? == ground_of(&File::open(source)?)?;
         staging.base.replace(Some(base));
         staging.clean();
         if is_beside { Ok(staging) } else { Err(io::ErrorKind::CrossesDevices.into()) }
@@ -142,8 +142,11 @@ impl Staging {
         self.base.borrow().as_ref().map(|base| PathBuf::from(format!("/proc/self/fd/{}", base.as_raw_fd())))
     }
 
-    /// A file could not be linked. Where that may be so for all, the log says it once.
-    fn failed(&self, file: &RelPath, why: Errno) {
+    /// A file could not be linked. Where that may be so for all, the log says it once. `apart`: it is not where most others are.
+    fn failed(&self, file: &RelPath, why: Errno, apart: bool) {
+        if apart && why == Errno::XDEV {
+            return;
+        }
         let is_of_place = matches!(why, Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::ROFS);
         if !(is_of_place || matches!(why, Errno::PERM | Errno::NOSPC)) {
             return;
@@ -180,7 +183,8 @@ pub fn unusable(path: &Path, why: &io::Error) -> String {
     };
     format!(
         "renamed files are sent as new ones: they cannot be linked in {}: {why}; {cure}write staging: \
-         \"/a/directory/on/the/same/file/system\" (as wpath is on, and outside of it)",
+         \"/a/directory\" (on the mount that wpath is on, and outside of it, or a directory in it that `rexcludes` \
+         excludes)",
         path.display()
     )
 }
@@ -208,11 +212,18 @@ impl Stage {
                 true
             }
             Err(why) => {
-                self.staging.failed(&twins.file, why);
+                self.staging.failed(&twins.file, why, self.is_apart(root.as_fd(), &twins.file));
                 false
             }
         };
         twins.iter().filter(|_| self.staging.is_usable()).filter(link).collect()
+    }
+
+    /// Whether a file is on another mount than the source itself, or in another subvolume.
+    fn is_apart(&self, root: BorrowedFd<'_>, file: &RelPath) -> bool {
+        let parent = file.parent().and_then(|parent| open_beneath(root, &parent).ok());
+        let grounds = parent.and_then(|parent| ground_of(&parent).ok()).zip(ground_of(root).ok());
+        grounds.is_some_and(|(there, here)| there != here)
     }
 
     fn link(&self, root: BorrowedFd<'_>, twins: &Twins) -> rustix::io::Result<()> {
@@ -267,6 +278,14 @@ pub fn open_beneath(root: BorrowedFd<'_>, dir: &RelPath) -> rustix::io::Result<O
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     openat2(root, path, flags, Mode::empty(), resolve)
+}
+
+/// What a directory is on: the device, which is another one in each subvolume, and the mount. link(2) needs both to be the same.
+fn ground_of(directory: impl AsFd) -> rustix::io::Result<(u32, u32, u64)> {
+    let stat = statx(directory, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)?;
+    // Before Linux 5.8 the mount is not told: then the device decides.
+    let mount = if stat.stx_mask & StatxFlags::MNT_ID.bits() == 0 { 0 } else { stat.stx_mnt_id };
+    Ok((stat.stx_dev_major, stat.stx_dev_minor, mount))
 }
 
 fn is_regular(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {

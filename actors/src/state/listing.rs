@@ -93,5 +93,5 @@ impl Dir {
 
 /// Whether an error means that no directory is there any more.
 pub fn is_gone(error: Errno) -> bool {
-    matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
+    crate::gone::is_gone(error)
 }

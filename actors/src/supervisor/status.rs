@@ -78,7 +78,7 @@ impl SupervisorActor {
             // Where nothing changes, nobody else has looked.
             trouble: self.root.check().err().map(|why| why.to_string()),
             watched_directories: watched,
-            watch_limit: watch_limit(),
+            watch_limit: watch_limit().map(|limit| limit.value),
             unwatched_directories: unwatched,
             unwatched: first.iter().map(ToString::to_string).collect(),
             overflows: self.tally.overflows,

@@ -23,6 +23,10 @@ pub fn log_unseen(log: &Logger, unseen: &Unseen) {
             warn!(log, "directories were not watched, nobody knows why: please report it; they are compared now";
                 "count" => count, "first" => names(first));
         }
+        Unseen::Miscounted { surplus, missing } => {
+            warn!(log, "the kernel counts other watches than inosync, nobody knows why: please report it";
+                "given up" => surplus, "missing" => missing);
+        }
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rustix::io::Errno;
+
+use crate::gone::is_gone;
 use crate::path::RelPath;
 
 /// What changed so lately may not have been reported: the event is on its way. With a tick of the kernel's clock.
@@ -93,9 +95,7 @@ impl Disk for Source {
                 Found::File(Stamp { size: meta.len(), mtime: (meta.mtime(), meta.mtime_nsec()) })
             }
             Ok(_) => Found::Other,
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                Found::Missing
-            }
+            Err(error) if Errno::from_io_error(&error).is_some_and(is_gone) => Found::Missing,
             Err(_) => Found::Unknown,
         }
     }

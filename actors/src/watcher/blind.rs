@@ -168,7 +168,7 @@ mod tests {
     }
 
     fn limit() -> WatchError {
-        WatchError::Limit { limit: 1, needed: None }
+        WatchError::no_watch_left()
     }
 
     fn access() -> WatchError {

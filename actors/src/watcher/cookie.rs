@@ -24,6 +24,11 @@ impl Cookie {
         Cookie { directory, watches, watch, waits: None }
     }
 
+    /// The number of its watch.
+    pub fn number(&self) -> Option<i32> {
+        self.watch.as_ref().map(WatchDescriptor::get_watch_descriptor_id)
+    }
+
     /// Marks this moment as `id`. Whether that could be done; an earlier mark is forgotten.
     pub fn mark(&mut self, id: u64) -> bool {
         self.waits = None;

@@ -2,10 +2,12 @@
 //! A watch always stands before its directory is listed, so nothing that happens meanwhile is missed.
 
 mod listing;
+mod mounted;
+mod place;
 mod retry;
 
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -17,14 +19,18 @@ use rustix::io::Errno;
 
 pub use self::listing::count;
 use self::listing::{list, open};
+use self::place::Placed;
 use super::blind::Blind;
+use super::bound::Bound;
 use super::error::WatchError;
+use super::mounts::Mounts;
 use super::sight::Sight;
-use super::tree::{NodeId, Placed, Tree};
+use super::tree::{NodeId, Tree};
 use crate::filter::excludes::Excludes;
 use crate::path::RelPath;
 
 /// What is asked of the kernel for every directory. `EXCL_UNLINK` silences files that are written after their deletion.
+/// `MASK_ADD`: the root may have a second name, and is asked more.
 const MASK: WatchMask = WatchMask::CREATE
     .union(WatchMask::DELETE)
     .union(WatchMask::MODIFY)
@@ -33,6 +39,7 @@ const MASK: WatchMask = WatchMask::CREATE
     .union(WatchMask::MOVED_TO)
     .union(WatchMask::ATTRIB)
     .union(WatchMask::EXCL_UNLINK)
+    .union(WatchMask::MASK_ADD)
     .union(WatchMask::DONT_FOLLOW)
     .union(WatchMask::ONLYDIR);
 /// The root also tells when it is moved or deleted itself, and may be named by a symlink.
@@ -51,8 +58,10 @@ const FILE_MASK: WatchMask = WatchMask::MODIFY
 pub enum Attached {
     /// It was not watched before; now it and all below it are.
     New,
-    /// It was watched already, here or at the name from which it was moved.
+    /// It was watched already, at this name or another one.
     Known,
+    /// It was watched already, at the name from which it was moved, and is at this one now.
+    Moved,
     /// It is excluded, or not there any more.
     Nothing,
     /// It cannot be watched; [`Blind`] says why.
@@ -74,12 +83,25 @@ pub struct News {
     pub tangled: bool,
 }
 
+impl News {
+    /// What a second scan found, which was made after this one.
+    pub fn add(&mut self, News { count, tops, tangled }: News) {
+        self.count += count;
+        self.tops.extend(tops);
+        self.tangled = tangled;
+    }
+}
+
 /// The watched directories. Made for an [`Observer`](super::Observer), which owns them.
 pub struct Dirs {
     root: PathBuf,
     excludes: Excludes,
     watches: Watches,
     tree: Tree,
+    /// What is mounted in the tree, as far as that was looked at.
+    mounts: Mounts,
+    /// The mounted files.
+    bound: Bound,
     /// Watches that were given up and whose last event (IGNORED) was not read yet.
     retired: HashSet<i32>,
     /// Directories that could not be watched or listed when they were last looked at.
@@ -99,6 +121,8 @@ impl Dirs {
             excludes,
             watches,
             tree,
+            mounts: Mounts::default(),
+            bound: Bound::default(),
             retired: HashSet::new(),
             blind: Blind::default(),
             sight: Sight::default(),
@@ -116,10 +140,16 @@ impl Dirs {
     /// # Errors
     /// As [`Dirs::new`].
     pub(super) fn start_again(&mut self) -> Result<(), WatchError> {
-        let stale = self.tree.remove(self.tree.root());
+        let mut stale = self.tree.remove(self.tree.root());
+        stale.extend(self.bound.clear());
         self.retire(stale);
         self.tree = Tree::new(watch_root(&mut self.watches, &self.root)?);
         Ok(())
+    }
+
+    /// Whether what is at the root is watched. Its watch may have ended without a word yet.
+    pub(super) fn watches_root(&mut self) -> bool {
+        self.open(self.root()).is_ok_and(|opened| opened.is_some())
     }
 
     /// Where the root is.
@@ -169,9 +199,14 @@ impl Dirs {
         self.tree.entry(dir, name)
     }
 
-    /// The directory that a watch belongs to.
-    pub(super) fn by_watch(&self, watch: i32) -> Option<NodeId> {
-        self.tree.by_watch(watch)
+    /// The places of the directory that a watch belongs to; none if it belongs to none.
+    pub(super) fn places(&self, watch: i32) -> impl Iterator<Item = NodeId> + '_ {
+        self.tree.places(watch)
+    }
+
+    /// Whether any directory has several names.
+    pub(super) fn has_second_names(&self) -> bool {
+        self.tree.has_others()
     }
 
     /// Whether this watch was given up by us; its last events are still to be expected.
@@ -228,10 +263,8 @@ impl Dirs {
             }
         };
         match self.watch(&itself(&opened).join(name)) {
-            Ok(Some(watch)) if keep_name && self.tree.by_watch(watch.get_watch_descriptor_id()).is_some() => {
-                Attached::Known
-            }
-            Ok(Some(watch)) => match self.tree.place(watch, parent, name) {
+            Ok(Some(watch)) if keep_name && self.tree.knows(watch.get_watch_descriptor_id()) => Attached::Known,
+            Ok(Some(watch)) => match self.place(watch, parent, name) {
                 Placed::New(dir) => {
                     self.blind.forget(&path);
                     if self.scan_from(dir, true, &mut |_| ()).tangled {
@@ -239,7 +272,8 @@ impl Dirs {
                     }
                     Attached::New
                 }
-                Placed::Known(_) | Placed::Moved(_) => Attached::Known,
+                Placed::Known(_) => Attached::Known,
+                Placed::Moved(_) => Attached::Moved,
                 Placed::Tangled => Attached::Tangled,
             },
             Ok(None) => Attached::Nothing,
@@ -317,11 +351,16 @@ impl Dirs {
             // It became unreadable: nothing says that it is another one.
             Err(_) => return true,
         };
-        let number = watch.get_watch_descriptor_id();
-        if self.tree.by_watch(number).is_none() {
+        let is_it = self.tree.places(watch.get_watch_descriptor_id()).any(|place| place == dir);
+        self.retire_stranger(watch);
+        is_it
+    }
+
+    /// Gives up a watch that was made for a look, unless it belongs to the tree.
+    fn retire_stranger(&mut self, watch: WatchDescriptor) {
+        if !self.tree.knows(watch.get_watch_descriptor_id()) {
             self.retire(vec![watch]);
         }
-        self.tree.by_watch(number) == Some(dir)
     }
 
     /// Watches the entry `name` of `parent`, which is at `path` and open; `None` if it cannot be or is not to be. With it
@@ -340,7 +379,7 @@ impl Dirs {
         }
         // By its open parent: a name may lead elsewhere by now.
         match self.watch(&itself(opened).join(name)) {
-            Ok(watch) => match self.tree.place(watch?, parent, name) {
+            Ok(watch) => match self.place(watch?, parent, name) {
                 Placed::New(id) => {
                     self.blind.forget(&path);
                     Some((id, true))
@@ -360,9 +399,11 @@ impl Dirs {
     }
 
     /// Watches a file itself, by whatever descriptor it is written; `None` if it cannot be watched.
-    pub(super) fn watch_file(&mut self, path: &RelPath) -> Option<WatchDescriptor> {
+    pub(super) fn watch_unnamed(&mut self, path: &RelPath) -> Option<WatchDescriptor> {
         let watch = self.watches.add(self.on_disk(path), FILE_MASK).ok()?;
-        self.tree.by_watch(watch.get_watch_descriptor_id()).is_none().then_some(watch)
+        let number = watch.get_watch_descriptor_id();
+        let is_known = self.places(number).next().is_some() || self.bound.names(number).next().is_some();
+        (!is_known).then_some(watch)
     }
 
     /// Gives up watches of files.
@@ -376,16 +417,6 @@ impl Dirs {
         self.retire(stale);
     }
 
-    /// The kernel ended the watch of a directory, which mostly was deleted: its last event has come. Returns what it was:
-    /// the entry of which directory.
-    pub(super) fn ended(&mut self, dir: NodeId) -> Option<(NodeId, OsString)> {
-        let own = self.tree.watch(dir).map(WatchDescriptor::get_watch_descriptor_id);
-        let place = self.tree.entry_of(dir);
-        self.detach(dir);
-        own.map(|watch| self.retired.remove(&watch));
-        place
-    }
-
     /// The directories that claim this name: mostly none or one.
     pub(super) fn named(&self, parent: NodeId, name: &OsStr) -> Vec<NodeId> {
         self.tree.children_named(parent, name)
@@ -395,22 +426,6 @@ impl Dirs {
     pub(super) fn find(&self, path: &RelPath) -> Option<NodeId> {
         let mut names = path.as_bytes().split(|&b| b == b'/').filter(|name| !name.is_empty());
         names.try_fold(self.tree.root(), |dir, name| self.named(dir, OsStr::from_bytes(name)).first().copied())
-    }
-
-    /// Gives up the directories that claim a name and are not what is on disk there.
-    pub(super) fn check_name(&mut self, parent: NodeId, name: &OsStr) {
-        let claims = self.tree.children_named(parent, name);
-        if claims.is_empty() {
-            return;
-        }
-        let Ok(Some(opened)) = self.open(parent) else { return };
-        let there = self.watch(&itself(&opened).join(name)).ok().flatten().map(|watch| watch.get_watch_descriptor_id());
-        for dir in claims {
-            let watch = self.tree.watch(dir).map(WatchDescriptor::get_watch_descriptor_id);
-            if watch != there {
-                self.detach(dir);
-            }
-        }
     }
 
     fn retire(&mut self, watches: Vec<WatchDescriptor>) {

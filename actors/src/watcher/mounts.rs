@@ -2,18 +2,41 @@
 //! Says what is there and what is different; what follows from it is for others.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::path::RelPath;
 
 /// The kernel's list of what this process sees mounted. poll(2) reports a change of it as POLLPRI.
-pub const TABLE: &str = "/proc/self/mountinfo";
+pub const TABLE: &str = "/proc/thread-self/mountinfo";
 
-/// The mount points strictly below a directory, each with the numbers of the mounts on it: one may cover another.
+/// The mount points strictly below a directory, each with the mounts on it: one may cover another.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Mounts(BTreeMap<RelPath, BTreeSet<u64>>);
+pub struct Mounts(BTreeMap<RelPath, BTreeSet<Mount>>);
+
+/// A mount: its number, which the kernel gives to the next one when it is free, the device, and which directory of that is
+/// mounted.
+type Mount = (u64, Vec<u8>, Vec<u8>);
+
+/// Hears that the list is different.
+pub struct Changes(Option<File>);
+
+impl Changes {
+    /// From now on.
+    pub fn listen() -> Self {
+        Changes(File::open(TABLE).ok())
+    }
+
+    /// Whether it became different since this was last asked.
+    pub fn heard(&mut self) -> bool {
+        let Some(table) = &self.0 else { return false };
+        let mut sources = [PollFd::new(table, PollFlags::PRI)];
+        poll(&mut sources, Some(&Timespec::default())).is_ok() && sources[0].revents().contains(PollFlags::PRI)
+    }
+}
 
 impl Mounts {
     /// What is mounted below `root` now; `None` where that cannot be told.
@@ -28,13 +51,48 @@ impl Mounts {
         for line in table.split(|&byte| byte == b'\n') {
             // The number of the mount, that of its parent, device, root in the file system, mount point.
             let mut fields = line.split(|&byte| byte == b' ');
-            let (Some(number), Some(point)) = (fields.next(), fields.nth(3)) else { continue };
+            let (Some(number), Some(_), Some(device), Some(directory), Some(point)) =
+                (fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
+            else {
+                continue;
+            };
             let number = std::str::from_utf8(number).ok().and_then(|digits| digits.parse().ok());
             if let (Some(number), Some(point)) = (number, below(&unescape(point), root)) {
-                mounts.0.entry(point).or_default().insert(number);
+                mounts.0.entry(point).or_default().insert((number, device.to_owned(), directory.to_owned()));
             }
         }
         mounts
+    }
+
+    /// The mount point that a path is on or below, if it is not on the mount of the root: of two paths with the same one, one
+    /// can be renamed to the other.
+    pub fn holder(&self, path: &RelPath) -> Option<&RelPath> {
+        let holds = |path: &RelPath| self.0.get_key_value(path).map(|(point, _)| point);
+        if self.0.is_empty() {
+            None
+        } else {
+            holds(path).or_else(|| path.ancestors().filter_map(|dir| holds(&dir)).last())
+        }
+    }
+
+    /// Whether something is mounted on this very path.
+    pub fn has(&self, path: &RelPath) -> bool {
+        self.0.contains_key(path)
+    }
+
+    /// A directory was moved, and with it what is mounted below it.
+    pub fn moved(&mut self, from: &RelPath, to: &RelPath) {
+        let points: Vec<RelPath> = self.0.keys().filter(|point| point.is_below(from)).cloned().collect();
+        for point in points {
+            if let (Some(mounts), Some(new)) = (self.0.remove(&point), point.rebase(from, to)) {
+                self.0.insert(new, mounts);
+            }
+        }
+    }
+
+    /// A directory left the tree, and with it what is mounted below it.
+    pub fn moved_out(&mut self, from: &RelPath) {
+        self.0.retain(|point, _| !point.is_below(from));
     }
 
     /// The mount points.
@@ -56,6 +114,25 @@ impl Mounts {
     pub fn new_in(&self, now: &Mounts) -> Vec<RelPath> {
         now.0.iter().filter(|(point, mounts)| self.0.get(*point) != Some(*mounts)).map(|(p, _)| p.clone()).collect()
     }
+}
+
+/// What is mounted by the mount of this number: the kind of file system, the directory of it, and where it is from. `None`
+/// where that tells nothing, as of most file systems that are on no device.
+pub fn source(mount: u64) -> Option<Vec<u8>> {
+    source_in(&fs::read(TABLE).ok()?, mount)
+}
+
+fn source_in(table: &[u8], mount: u64) -> Option<Vec<u8>> {
+    let number = mount.to_string();
+    let mut lines = table.split(|&byte| byte == b'\n');
+    let line = lines.find(|line| line.split(|&byte| byte == b' ').next() == Some(number.as_bytes()))?;
+    let root = line.split(|&byte| byte == b' ').nth(3)?;
+    let tail = line.windows(3).position(|window| window == b" - ").map(|at| &line[at + 3..])?;
+    let mut fields = tail.split(|&byte| byte == b' ');
+    let (kind, from) = (fields.next()?, fields.next()?);
+    // A path, or a host and its path: not a word such as `none` or `tmpfs`.
+    let tells = from.contains(&b'/') || from.contains(&b':');
+    tells.then(|| [kind, root, from].join(&b' '))
 }
 
 /// The path below `root`; `None` for the root itself and for what lies elsewhere.
@@ -110,6 +187,53 @@ mod tests {
             assert_eq!(Mounts::parse(table, root).points(), expected, "{}", root.escape_ascii());
         }
         assert_eq!(Mounts::parse(table, b"/").points().len(), 7 - 1);
+    }
+
+    #[test]
+    fn a_path_is_held_by_the_deepest_mount_point_at_or_above_it() {
+        let mounted = mounts(&[("/srv/www/a", 1), ("/srv/www/a/b/c", 2)]);
+        let rel = |path: &str| RelPath::new(path.as_bytes()).unwrap();
+        for (path, expected) in [
+            ("", None),
+            ("b", None),
+            ("ab", None),
+            ("a", Some("a")),
+            ("a/b", Some("a")),
+            ("a/b/c", Some("a/b/c")),
+            ("a/b/c/d/e", Some("a/b/c")),
+        ] {
+            assert_eq!(mounted.holder(&rel(path)).cloned(), expected.map(rel), "{path}");
+        }
+        assert_eq!(mounts(&[]).holder(&rel("a")), None);
+    }
+
+    #[test]
+    fn mount_points_go_where_the_directory_goes_that_holds_them() {
+        let mut mounted = mounts(&[("/srv/www/a", 1), ("/srv/www/a/b", 2), ("/srv/www/ab/c", 3)]);
+        let rel = |path: &str| RelPath::new(path.as_bytes()).unwrap();
+        mounted.moved(&rel("ab"), &rel("x/y"));
+        assert_eq!(mounted, mounts(&[("/srv/www/a", 1), ("/srv/www/a/b", 2), ("/srv/www/x/y/c", 3)]));
+        mounted.moved_out(&rel("x"));
+        assert_eq!(mounted, mounts(&[("/srv/www/a", 1), ("/srv/www/a/b", 2)]));
+    }
+
+    #[test]
+    fn what_is_mounted_is_told_where_it_tells_anything() {
+        let table = b"66 61 0:39 / /m rw shared:1 - fuse /srv/b rw,user_id=0\n\
+            67 61 0:39 /d /n rw - nfs4 host:/export rw\n68 61 0:40 / /o rw - overlay overlay rw,lowerdir=/l\n6 61 0:4";
+        let told = |mount| source_in(table, mount).map(|source| String::from_utf8(source).unwrap());
+        assert_eq!(told(66).as_deref(), Some("fuse / /srv/b"));
+        assert_eq!(told(67).as_deref(), Some("nfs4 /d host:/export"));
+        assert_eq!([told(68), told(6), told(7)], [None, None, None]);
+    }
+
+    #[test]
+    fn another_mount_that_got_the_number_of_one_that_is_gone_is_told_from_it() {
+        let on = |directory: &str| {
+            Mounts::parse(format!("36 21 0:5 {directory} /srv/www/c rw - tmpfs x rw\n").as_bytes(), b"/srv/www")
+        };
+        assert_eq!(names(&on("/a").new_in(&on("/b"))), ["c"]);
+        assert!(on("/a").new_in(&on("/a")).is_empty());
     }
 
     #[test]

@@ -49,39 +49,63 @@ impl FileMoves {
         self.waiting.push_back((cookie, departure));
     }
 
-    /// A file arrived at a name: where it came from, `None` if that is not known.
-    pub fn arrived(&mut self, cookie: u32) -> Option<FileDeparture> {
-        let at = self.waiting.iter().rposition(|(waiting, _)| *waiting == cookie)?;
+    /// A file arrived at a name: where it came from, `None` if that is not known. `fits`: from this name it can have come.
+    pub fn arrived(&mut self, cookie: u32, fits: impl Fn(&RelPath) -> bool) -> Option<FileDeparture> {
+        let at = self.waiting.iter().rposition(|(waiting, file)| *waiting == cookie && fits(&file.from))?;
         self.waiting.remove(at).map(|(_, departure)| departure)
     }
 }
 
-/// First halves of directory moves that wait for their second, many at once.
+/// First halves of directory moves that wait for their second, many at once. A cookie has several where the directory that
+/// held it stands at several names.
 #[derive(Debug, Default)]
 pub struct Moves {
-    waiting: HashMap<u32, (Departure, Instant)>,
+    waiting: HashMap<u32, Vec<(Departure, Instant)>>,
+    /// Moves whose directory was not found where it arrived: it went on, or is covered by a mount.
+    unsettled: VecDeque<(Departure, Instant)>,
 }
 
 impl Moves {
     /// A directory left a name.
     pub fn departed(&mut self, cookie: u32, departure: Departure, now: Instant) {
-        self.waiting.insert(cookie, (departure, now + PAIRING_TIME));
+        self.waiting.entry(cookie).or_default().push((departure, now + PAIRING_TIME));
     }
 
-    /// A directory arrived at a name: where it came from, `None` if from outside.
-    pub fn arrived(&mut self, cookie: u32) -> Option<Departure> {
-        self.waiting.remove(&cookie).map(|(departure, _)| departure)
+    /// A directory arrived at a name: where it came from, `None` if from outside. `fits`: from this name it can have come.
+    pub fn arrived(&mut self, cookie: u32, fits: impl Fn(&RelPath) -> bool) -> Option<Departure> {
+        let halves = self.waiting.get_mut(&cookie)?;
+        let (departure, _) = halves.remove(halves.iter().position(|(departure, _)| fits(&departure.from))?);
+        if halves.is_empty() {
+            self.waiting.remove(&cookie);
+        }
+        Some(departure)
     }
 
     /// Takes the departures whose time is up: those directories left the tree.
     pub fn expired(&mut self, now: Instant) -> Vec<Departure> {
-        let due: Vec<u32> = self.waiting.iter().filter(|(_, (_, until))| *until <= now).map(|(&c, _)| c).collect();
-        due.into_iter().filter_map(|cookie| self.arrived(cookie)).collect()
+        let mut expired = Vec::new();
+        self.waiting.retain(|_, halves| {
+            expired.extend(halves.extract_if(.., |(_, until)| *until <= now).map(|(departure, _)| departure));
+            !halves.is_empty()
+        });
+        expired
     }
 
-    /// When [`Moves::expired`] should be asked again; `Some` if and only if half of a move is waiting.
+    /// A directory was not found where it arrived. Mostly its next move says where it is.
+    pub fn unsettled(&mut self, departure: Departure, now: Instant) {
+        self.unsettled.push_back((departure, now + PAIRING_TIME));
+    }
+
+    /// Takes the departures of such directories that had time to be found: they are not where they left.
+    pub fn settled(&mut self, now: Instant) -> Vec<Departure> {
+        let due = self.unsettled.iter().take_while(|(_, until)| *until <= now).count();
+        self.unsettled.drain(..due).map(|(departure, _)| departure).collect()
+    }
+
+    /// When [`Moves::expired`] and [`Moves::settled`] should be asked again; `Some` if and only if something waits.
     pub fn next_expiry(&self) -> Option<Instant> {
-        self.waiting.values().map(|(_, until)| *until).min()
+        let halves = self.waiting.values().flatten().map(|(_, until)| *until).min();
+        halves.into_iter().chain(self.unsettled.front().map(|(_, until)| *until)).min()
     }
 }
 
@@ -101,9 +125,21 @@ mod tests {
         let (mut moves, now) = (Moves::default(), Instant::now());
         moves.departed(1, departure("a"), now);
         moves.departed(2, departure("b"), now);
-        assert_eq!(moves.arrived(1), Some(departure("a")));
-        assert_eq!(moves.arrived(2), Some(departure("b")));
-        assert_eq!(moves.arrived(3), None);
+        assert_eq!(moves.arrived(1, |_| true), Some(departure("a")));
+        assert_eq!(moves.arrived(2, |_| true), Some(departure("b")));
+        assert_eq!(moves.arrived(3, |_| true), None);
+    }
+
+    #[test]
+    fn a_directory_that_left_two_names_arrives_from_each_once() {
+        let (mut moves, now) = (Moves::default(), Instant::now());
+        moves.departed(1, departure("a/d"), now);
+        moves.departed(1, departure("x/d"), now);
+        let below = |top: &'static str| move |from: &RelPath| from.to_string().starts_with(top);
+        assert_eq!(moves.arrived(1, below("x")), Some(departure("x/d")));
+        assert_eq!(moves.arrived(1, below("x")), None, "the other name is on another mount");
+        assert_eq!(moves.expired(now + PAIRING_TIME), [departure("a/d")]);
+        assert_eq!(moves.next_expiry(), None);
     }
 
     #[test]
@@ -115,9 +151,9 @@ mod tests {
         };
         let mut moves = FileMoves::default();
         (0..=64).for_each(|n| moves.departed(n, departure(n)));
-        assert_eq!(moves.arrived(3), Some(departure(3)));
-        assert_eq!(moves.arrived(3), None, "each arrives once");
-        assert_eq!((moves.arrived(0), moves.arrived(64)), (None, Some(departure(64))));
+        assert_eq!(moves.arrived(3, |_| true), Some(departure(3)));
+        assert_eq!(moves.arrived(3, |_| true), None, "each arrives once");
+        assert_eq!((moves.arrived(0, |_| true), moves.arrived(64, |_| true)), (None, Some(departure(64))));
     }
 
     #[test]

@@ -3,14 +3,14 @@
 
 mod barrier;
 mod content;
+mod entries;
 mod mounted;
 mod root;
 mod unnamed;
 mod unwatched;
 
+use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use inotify::EventMask;
@@ -22,8 +22,9 @@ use self::unwatched::Unwatched;
 use super::cookie::Cookie;
 use super::dirs::{Attached, Dirs};
 use super::error::WatchError;
-use super::mounts::Mounts;
-use super::moves::{Departure, FileDeparture, FileMoves, Moves, PAIRING_TIME};
+use super::ledger::Ledger;
+use super::mounts::{Changes, Mounts};
+use super::moves::{Departure, FileMoves, Moves, PAIRING_TIME};
 use super::quiet::Quiet;
 use super::reader::RawEvent;
 use super::tree::NodeId;
@@ -78,18 +79,22 @@ struct Lost {
 pub struct Observer {
     root: Root,
     dirs: Dirs,
+    mounting: Changes,
     moves: Moves,
     file_moves: FileMoves,
     quiet: Quiet,
     unnamed: Unnamed,
     presence: Presence,
-    mounts: Mounts,
     lost: Option<Lost>,
+    /// Entries whose watches have ended, and of whose deletion an event is still to tell.
+    ended: HashSet<(NodeId, OsString)>,
     /// When a scan last ended.
     scanned: Option<Instant>,
     unwatched: Unwatched,
     /// `None` if nobody asks for barriers.
     cookie: Option<Cookie>,
+    /// `None` if nobody compares with the kernel.
+    ledger: Option<Ledger>,
     found: Findings,
 }
 
@@ -97,26 +102,34 @@ impl Observer {
     /// Watches all of the tree. `progress` is told the number of watched directories now and then.
     pub fn new(root: Root, mut dirs: Dirs, progress: &mut dyn FnMut(usize)) -> Self {
         // What is mounted from now on is found by the next look, whether the scan meets it or not.
-        let mounts = Mounts::below(root.path()).unwrap_or_default();
+        let mut mounting = Changes::listen();
+        dirs.set_mounts(Mounts::below(root.path()).unwrap_or_default());
         dirs.scan_all(progress);
+        if mounting.heard() {
+            dirs.set_mounts(Mounts::below(root.path()).unwrap_or_default());
+            dirs.scan(dirs.root());
+        }
+        dirs.watch_files();
         let (moves, quiet, found) = (Moves::default(), Quiet::default(), Findings::default());
         let (unwatched, unnamed) = (Unwatched::default(), Unnamed::default());
         let presence = Presence::Here { look_at: Instant::now() + ROOT_CHECK };
         let scanned = Some(Instant::now());
-        let (lost, cookie, file_moves) = (None, None, FileMoves::default());
+        let (lost, cookie, file_moves, ended) = (None, None, FileMoves::default(), HashSet::new());
         Observer {
             root,
             dirs,
+            mounting,
             moves,
             file_moves,
             quiet,
             unnamed,
             presence,
-            mounts,
             lost,
+            ended,
             scanned,
             unwatched,
             cookie,
+            ledger: None,
             found,
         }
     }
@@ -146,18 +159,18 @@ impl Observer {
         if mask.contains(EventMask::Q_OVERFLOW) {
             return self.lose_track(Reason::Overflow, now);
         }
-        let Some(dir) = self.dirs.by_watch(watch) else {
-            if self.is_of_unnamed(watch, mask, now) {
-                return;
-            }
+        let Some(name) = name else { return self.own_event(watch, mask, now) };
+        let mut places = self.dirs.places(watch);
+        let Some(first) = places.next() else {
+            drop(places);
             return self.stray(watch, mask, now);
         };
-        match name {
-            Some(name) if mask.contains(EventMask::ISDIR) => self.directory_event(dir, name, mask, cookie, now),
-            Some(name) => self.file_event(dir, name, mask, cookie, now),
-            None if mask.contains(EventMask::UNMOUNT) && dir != self.dirs.root() => self.unmounted(watch, now),
-            None => self.own_event(dir, mask, now),
+        // The others are mostly none, which takes no memory.
+        let others: Vec<NodeId> = places.collect();
+        for &dir in &others {
+            self.entry_event(dir, name.clone(), mask, cookie, now);
         }
+        self.entry_event(first, name, mask, cookie, now);
     }
 
     /// Does what is due by time.
@@ -201,6 +214,9 @@ impl Observer {
             }
             self.moved_out(from);
         }
+        for Departure { from, parent } in self.moves.settled(until) {
+            last_name(&from).into_iter().for_each(|name| self.dirs.check_name(parent, &name));
+        }
     }
 
     /// Nothing is waited for any longer: files that are still open count as they are, lost track is repaired now. `complete`:
@@ -226,6 +242,7 @@ impl Observer {
         // When the root comes back, everything is looked through.
         if matches!(self.presence, Presence::Here { .. }) && self.root.look().is_ok() {
             self.dirs.scan(self.dirs.root());
+            self.dirs.watch_files();
             self.scanned_until(Instant::now());
         }
     }
@@ -233,127 +250,6 @@ impl Observer {
     /// Gives up all watches.
     pub fn end(self) {
         self.dirs.end();
-    }
-
-    fn file_event(&mut self, dir: NodeId, name: OsString, mask: EventMask, cookie: u32, now: Instant) {
-        let path = self.dirs.entry(dir, &name);
-        if mask.contains(EventMask::CREATE) {
-            self.file_created(path, now);
-        } else if mask.contains(EventMask::MOVED_TO) {
-            self.file_arrived(path, cookie);
-        } else if mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM) {
-            let silent = self.quiet.is_silent(&path);
-            let (written, silent) = (self.quiet.settled(&path), self.forget_unnamed(&path) || silent);
-            if mask.contains(EventMask::MOVED_FROM) {
-                self.file_moves.departed(cookie, FileDeparture { from: path.clone(), written, silent });
-            }
-            self.found.changes.push(Change::Removed { path, is_dir: false });
-        } else {
-            self.content_event(path, mask, now);
-        }
-    }
-
-    fn file_arrived(&mut self, to: RelPath, cookie: u32) {
-        self.quiet.settled(&to);
-        self.forget_unnamed(&to);
-        let Some(FileDeparture { from, written, silent }) = self.file_moves.arrived(cookie) else {
-            return self.written(to);
-        };
-        self.found.changes.push(Change::Renamed { from, to: to.clone() });
-        if silent {
-            self.watch_unnamed(to.clone());
-        }
-        if written || silent {
-            self.written(to);
-        }
-    }
-
-    /// A new regular file is about to be written and closed. What never is counts now: links, and whatever else has no
-    /// content of its own.
-    fn file_created(&mut self, path: RelPath, now: Instant) {
-        match fs::symlink_metadata(self.dirs.on_disk(&path)) {
-            Ok(meta) if meta.is_file() && meta.nlink() == 1 => self.quiet.created(path, now),
-            _ => self.touched(path, false),
-        }
-    }
-
-    fn directory_event(&mut self, dir: NodeId, name: OsString, mask: EventMask, cookie: u32, now: Instant) {
-        let path = self.dirs.entry(dir, &name);
-        self.unwatched.explained(&path);
-        if mask.contains(EventMask::CREATE) {
-            self.attach(dir, &name, now);
-            self.found.changes.push(Change::Created { path });
-        } else if mask.contains(EventMask::MOVED_TO) {
-            self.directory_arrived(dir, name, path, cookie, now);
-        } else if mask.contains(EventMask::MOVED_FROM) {
-            // An excluded directory is not watched: where it arrives, it is new.
-            if !self.dirs.excludes(&path) {
-                self.moves.departed(cookie, Departure { from: path.clone(), parent: dir }, now);
-                self.found.changes.push(Change::MovedAway { path });
-            }
-        } else if mask.contains(EventMask::DELETE) {
-            self.quiet.forget_below(&path);
-            self.forget_unnamed_below(&path);
-            self.found.changes.push(Change::Removed { path, is_dir: true });
-        } else if mask.intersects(ATTRIBUTES) {
-            self.directory_touched(dir, &name, path, now);
-        }
-    }
-
-    /// A directory got other attributes: it, or what is below it, may have become readable.
-    fn directory_touched(&mut self, dir: NodeId, name: &OsString, path: RelPath, now: Instant) {
-        let was_blind = self.dirs.blind().forget(&path);
-        match self.attach(dir, name, now) {
-            Attached::New => self.found.changes.push(Change::Subtree { path }),
-            _ if was_blind => {
-                self.rescan_watches(dir, name, now);
-                self.found.changes.push(Change::Subtree { path });
-            }
-            _ => self.touched(path, true),
-        }
-    }
-
-    fn directory_arrived(&mut self, dir: NodeId, name: OsString, to: RelPath, cookie: u32, now: Instant) {
-        let departure = self.moves.arrived(cookie);
-        if self.dirs.excludes(&to) {
-            if let Some(Departure { from, parent }) = departure {
-                if let Some(name) = last_name(&from) {
-                    self.dirs.check_name(parent, &name);
-                }
-                self.moved_out(from);
-            }
-            return;
-        }
-        if let Some(Departure { from, .. }) = &departure {
-            self.dirs.blind().moved(from, &to);
-        }
-        let attached = self.attach(dir, &name, now);
-        let Some(Departure { from, .. }) = departure else {
-            // It may have been watched, left and come back, and its half of a move be lost with a directory between.
-            if attached == Attached::Known {
-                self.rescan_watches(dir, &name, now);
-            }
-            self.found.changes.push(Change::Subtree { path: to.clone() });
-            return self.found.moves.push(DirMove::In { to });
-        };
-        self.quiet.moved(&from, &to);
-        self.unnamed.moved(&from, &to);
-        self.found.changes.push(Change::MovedTo { from: from.clone(), to: to.clone() });
-        if attached == Attached::New {
-            self.found.changes.push(Change::Subtree { path: to.clone() });
-        } else if self.dirs.verdicts_depend_on_place() || self.scanned.is_some_and(|at| now < at + YOUNG) {
-            self.rescan_watches(dir, &name, now);
-        }
-        self.retaken(&from);
-        self.found.moves.push(DirMove::Within { from, to });
-    }
-
-    fn moved_out(&mut self, from: RelPath) {
-        self.quiet.forget_below(&from);
-        self.forget_unnamed_below(&from);
-        self.found.changes.push(Change::MovedOut { path: from.clone() });
-        self.retaken(&from);
-        self.found.moves.push(DirMove::Out { from });
     }
 
     /// Something may have the name that a directory left: an exchange (renameat2(2)) gives it away and takes it at once.
@@ -365,11 +261,16 @@ impl Observer {
 
     fn attach(&mut self, dir: NodeId, name: &OsString, now: Instant) -> Attached {
         let attached = self.dirs.attach(dir, name);
+        if matches!(attached, Attached::New | Attached::Moved) && self.mounting.heard() {
+            // It may hold something that is mounted no longer, or is not known to be.
+            self.compare_mounts(now);
+            self.rescan_watches(dir, name, now);
+        }
         match attached {
             // When its move is told, what it holds is looked at again.
             Attached::New | Attached::Elsewhere => self.scanned_until(now),
             Attached::Tangled => self.lose_track(Reason::UnknownWatch, now),
-            Attached::Known | Attached::Nothing | Attached::Blind => (),
+            Attached::Known | Attached::Moved | Attached::Nothing | Attached::Blind => (),
         }
         attached
     }
@@ -386,25 +287,59 @@ impl Observer {
                 self.lose_track(Reason::UnknownWatch, now);
             }
         }
+        if self.mounting.heard() {
+            self.compare_mounts(now);
+            return self.rescan_watches(parent, name, now);
+        }
         self.scanned_until(now);
     }
 
-    /// An event of a directory about itself. Those of directories below the root come from their parents too.
-    fn own_event(&mut self, dir: NodeId, mask: EventMask, now: Instant) {
-        if dir != self.dirs.root() {
-            if mask.contains(EventMask::IGNORED) {
-                self.watch_ended(dir, now);
-            }
-        } else if mask.intersects(EventMask::IGNORED | EventMask::UNMOUNT | EventMask::DELETE_SELF) {
+    /// An event of a directory, or of a mounted file, about itself.
+    fn own_event(&mut self, watch: i32, mask: EventMask, now: Instant) {
+        let places: Vec<NodeId> = self.dirs.places(watch).collect();
+        if places.is_empty() {
+            return self.file_or_stray(watch, mask, now);
+        }
+        let is_root = places.contains(&self.dirs.root());
+        if is_root && mask.intersects(EventMask::IGNORED | EventMask::UNMOUNT | EventMask::DELETE_SELF) {
             self.root_went(false, now);
-        } else if mask.contains(EventMask::MOVE_SELF) {
+        } else if is_root && mask.contains(EventMask::MOVE_SELF) {
             self.root_went(true, now);
+        } else if mask.contains(EventMask::UNMOUNT) {
+            self.unmounted(watch, now);
+        } else if mask.contains(EventMask::IGNORED) {
+            self.watch_ended(watch, now);
         } else if mask.intersects(ATTRIBUTES) {
-            if self.dirs.blind().forget(&RelPath::root()) {
+            places.into_iter().for_each(|place| self.attributes_set(place, now));
+        }
+    }
+
+    /// A directory got other attributes. Mostly that comes from the one that holds it too, which tells it then; but none holds
+    /// the root, and none that is told what is mounted on another.
+    fn attributes_set(&mut self, place: NodeId, now: Instant) {
+        let path = self.dirs.path(place);
+        if path.is_root() {
+            if self.dirs.blind().forget(&path) {
                 self.lose_track(Reason::Unlistable, now);
             }
-            self.touched(RelPath::root(), true);
+            self.touched(path, true);
+        } else if self.dirs.mounts().has(&path) {
+            self.touched(path, true);
         }
+    }
+
+    fn file_or_stray(&mut self, watch: i32, mask: EventMask, now: Instant) {
+        let files = self.dirs.files(watch);
+        if files.is_empty() {
+            if !self.is_of_unnamed(watch, mask, now) {
+                self.stray(watch, mask, now);
+            }
+            return;
+        }
+        if mask.contains(EventMask::IGNORED) {
+            return self.dirs.file_ended(watch);
+        }
+        files.into_iter().for_each(|path| self.file_event(path, mask, 0, now));
     }
 
     fn stray(&mut self, watch: i32, mask: EventMask, now: Instant) {
@@ -429,7 +364,12 @@ impl Observer {
     }
 
     fn repair(&mut self, reason: Reason) {
-        let news = self.dirs.scan(self.dirs.root());
+        let mut news = self.dirs.scan(self.dirs.root());
+        if self.mounting.heard() {
+            self.compare_mounts(Instant::now());
+            news.add(self.dirs.scan(self.dirs.root()));
+        }
+        self.dirs.watch_files();
         self.scanned_until(Instant::now());
         self.expected(reason, news);
         self.found.rescans.push(Rescan { subtree: RelPath::root(), reason });

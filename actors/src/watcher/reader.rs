@@ -83,6 +83,11 @@ impl Gauge {
         self.taken.load(Ordering::Acquire) >= goal
     }
 
+    /// The queue itself.
+    pub fn queue(&self) -> Arc<OwnedFd> {
+        self.queue.clone()
+    }
+
     /// Nobody listens any more: the next event ends the reader.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Release);

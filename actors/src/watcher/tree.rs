@@ -1,6 +1,8 @@
-//! Which directory each watch belongs to: an arena of watched directories, found by watch descriptor.
-//! It never touches the disk. A node follows the inode, so a directory rename is one relinking, whatever is below it.
+//! Which places each watch belongs to: an arena of the names of watched directories, found by watch descriptor.
+//! It never touches the disk. A directory has one watch, and one place in the tree, or several where mounts show it at more
+//! than one. A place follows the inode, so a directory rename is one relinking, whatever is below it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -13,7 +15,7 @@ use crate::path::RelPath;
 /// No node: the end of a list of siblings, or the parent of the root.
 const NONE: u32 = u32::MAX;
 
-/// A watched directory. Valid until it is removed; numbers are reused.
+/// A place of a watched directory. Valid until it is removed; numbers are reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NodeId(u32);
 
@@ -26,25 +28,15 @@ struct Node {
     name: Name,
 }
 
-/// What [`Tree::place`] found.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Placed {
-    /// The watch is new: the directory has not been scanned yet.
-    New(NodeId),
-    /// The directory was known at this very name.
-    Known(NodeId),
-    /// The directory was known at another name and has been moved here with all that is below it.
-    Moved(NodeId),
-    /// The directory would come to lie below itself: the names in the tree are out of date.
-    Tangled,
-}
-
-/// The watched directories. Two nodes may claim one name for a moment, while events that tell them apart are still
-/// queued; the descriptor is what identifies a node.
+/// The places of the watched directories. Two may claim one name for a moment, while events that tell them apart are still
+/// queued.
 pub struct Tree {
     nodes: Vec<Option<Node>>,
     free: Vec<u32>,
+    /// One place of the directory of each watch,
     by_watch: HashMap<i32, u32>,
+    /// and the others of the few that have several. A list in each node would cost the usual tree memory.
+    others: HashMap<i32, Vec<u32>>,
     names: Names,
 }
 
@@ -55,7 +47,7 @@ impl Tree {
         let mut names = Names::default();
         let name = names.add(b"");
         let root = Node { parent: NONE, first_child: NONE, next: NONE, previous: NONE, watch: root, name };
-        Tree { nodes: vec![Some(root)], free: Vec::new(), by_watch, names }
+        Tree { nodes: vec![Some(root)], free: Vec::new(), by_watch, others: HashMap::new(), names }
     }
 
     /// The directory at the top.
@@ -63,14 +55,30 @@ impl Tree {
         NodeId(0)
     }
 
-    /// The number of watched directories, the root included.
+    /// The number of watched directories, the root included, each counted once whatever names it has.
     pub fn count(&self) -> usize {
         self.by_watch.len()
     }
 
-    /// The directory that this watch belongs to.
-    pub fn by_watch(&self, watch: i32) -> Option<NodeId> {
-        self.by_watch.get(&watch).copied().map(NodeId)
+    /// Whether this watch belongs to a directory of the tree.
+    pub fn knows(&self, watch: i32) -> bool {
+        self.by_watch.contains_key(&watch)
+    }
+
+    /// The places of the directory that this watch belongs to: mostly one.
+    pub fn places(&self, watch: i32) -> impl Iterator<Item = NodeId> + '_ {
+        let others = self.others.get(&watch).map(Vec::as_slice).unwrap_or_default();
+        self.by_watch.get(&watch).into_iter().chain(others).copied().map(NodeId)
+    }
+
+    /// Whether any directory has several places.
+    pub fn has_others(&self) -> bool {
+        !self.others.is_empty()
+    }
+
+    /// The numbers of all watches.
+    pub fn watches(&self) -> impl Iterator<Item = i32> + '_ {
+        self.by_watch.keys().copied()
     }
 
     /// The watch of a directory, `None` if it has been removed.
@@ -105,17 +113,38 @@ impl Tree {
         RelPath::of_names(&names)
     }
 
-    /// Records that the directory with this watch is the entry `name` of `parent`.
-    pub fn place(&mut self, watch: WatchDescriptor, parent: NodeId, name: &OsStr) -> Placed {
-        let Some(id) = self.by_watch(watch.get_watch_descriptor_id()) else {
-            return Placed::New(self.insert(watch, parent, name));
+    /// The place of a directory that is the entry `name` of `parent`.
+    pub fn at(&self, watch: i32, parent: NodeId, name: &OsStr) -> Option<NodeId> {
+        let is_it = |node: &Node| node.parent == parent.0 && self.is_named(node, name);
+        self.places(watch).find(|id| self.node(id.0).is_some_and(is_it))
+    }
+
+    /// Records that the directory with this watch is the entry `name` of `parent`, beside what it may be already.
+    pub fn add(&mut self, watch: WatchDescriptor, parent: NodeId, name: &OsStr) -> NodeId {
+        let number = watch.get_watch_descriptor_id();
+        let name = self.names.add(name.as_bytes());
+        let node = Node { parent: NONE, first_child: NONE, next: NONE, previous: NONE, watch, name };
+        let id = match self.free.pop() {
+            Some(id) => id,
+            None => {
+                self.nodes.push(None);
+                (self.nodes.len() - 1) as u32
+            }
         };
-        let same = self.node(id.0).is_some_and(|node| node.parent == parent.0 && self.is_named(node, name));
-        if same {
-            return Placed::Known(id);
+        self.nodes[id as usize] = Some(node);
+        match self.by_watch.entry(number) {
+            Entry::Vacant(first) => drop(first.insert(id)),
+            Entry::Occupied(_) => self.others.entry(number).or_default().push(id),
         }
+        self.link(id, parent.0);
+        NodeId(id)
+    }
+
+    /// Records that a place is the entry `name` of `parent` now, with all that is below it. Whether that can be: it would
+    /// come to lie below itself where the names in the tree are out of date.
+    pub fn relink(&mut self, id: NodeId, parent: NodeId, name: &OsStr) -> bool {
         if self.is_at_or_below(parent, id) {
-            return Placed::Tangled;
+            return false;
         }
         self.unlink(id.0);
         let name = self.names.add(name.as_bytes());
@@ -125,10 +154,10 @@ impl Tree {
         }
         self.link(id.0, parent.0);
         self.pack_names();
-        Placed::Moved(id)
+        true
     }
 
-    /// The nodes that claim this name: mostly none or one.
+    /// The places that claim this name: mostly none or one.
     pub fn children_named(&self, parent: NodeId, name: &OsStr) -> Vec<NodeId> {
         self.children(parent.0)
             .filter(|&id| self.node(id).is_some_and(|node| self.is_named(node, name)))
@@ -145,7 +174,7 @@ impl Tree {
         !at.is_empty()
     }
 
-    /// Forgets a directory and all below it; returns their watches.
+    /// Forgets a place and all below it; returns the watches that have no place any more.
     pub fn remove(&mut self, id: NodeId) -> Vec<WatchDescriptor> {
         if self.node(id.0).is_none() {
             return Vec::new();
@@ -156,10 +185,10 @@ impl Tree {
         while let Some(at) = left.pop() {
             left.extend(self.children(at));
             if let Some(node) = self.nodes.get_mut(at as usize).and_then(Option::take) {
-                self.by_watch.remove(&node.watch.get_watch_descriptor_id());
+                let is_last = self.unplace(node.watch.get_watch_descriptor_id(), at);
                 self.names.forget(node.name);
                 self.free.push(at);
-                watches.push(node.watch);
+                watches.extend(is_last.then_some(node.watch));
             }
         }
         self.pack_names();
@@ -177,7 +206,8 @@ impl Tree {
         found
     }
 
-    /// Forgets every directory at or below `top` that is not in `keep`, with what is below it; returns their watches.
+    /// Forgets every place at or below `top` that is not in `keep`, with what is below it; returns the watches that have no
+    /// place any more.
     pub fn prune(&mut self, top: NodeId, keep: &HashSet<NodeId>) -> Vec<WatchDescriptor> {
         let mut watches = Vec::new();
         let mut left = vec![top.0];
@@ -191,21 +221,20 @@ impl Tree {
         watches
     }
 
-    fn insert(&mut self, watch: WatchDescriptor, parent: NodeId, name: &OsStr) -> NodeId {
-        let number = watch.get_watch_descriptor_id();
-        let name = self.names.add(name.as_bytes());
-        let node = Node { parent: NONE, first_child: NONE, next: NONE, previous: NONE, watch, name };
-        let id = match self.free.pop() {
-            Some(id) => id,
-            None => {
-                self.nodes.push(None);
-                (self.nodes.len() - 1) as u32
-            }
+    /// Takes a place from a watch. Whether it was the last one.
+    fn unplace(&mut self, watch: i32, id: u32) -> bool {
+        let Some(others) = self.others.get_mut(&watch) else {
+            self.by_watch.remove(&watch);
+            return true;
         };
-        self.nodes[id as usize] = Some(node);
-        self.by_watch.insert(number, id);
-        self.link(id, parent.0);
-        NodeId(id)
+        match others.iter().position(|&other| other == id) {
+            Some(at) => drop(others.swap_remove(at)),
+            None => drop(others.pop().map(|next| self.by_watch.insert(watch, next))),
+        }
+        if others.is_empty() {
+            self.others.remove(&watch);
+        }
+        false
     }
 
     fn is_named(&self, node: &Node, name: &OsStr) -> bool {
@@ -290,13 +319,6 @@ mod tests {
         }
     }
 
-    fn id(placed: Placed) -> NodeId {
-        match placed {
-            Placed::New(id) | Placed::Known(id) | Placed::Moved(id) => id,
-            Placed::Tangled => panic!("tangled"),
-        }
-    }
-
     fn rel(path: &str) -> RelPath {
         RelPath::new(path.as_bytes()).unwrap()
     }
@@ -306,23 +328,46 @@ mod tests {
         let dirs = Dirs::new();
         let mut tree = Tree::new(dirs.watch(""));
         let root = tree.root();
-        let a = id(tree.place(dirs.watch("a"), root, "a".as_ref()));
-        let b = id(tree.place(dirs.watch("a/b"), a, "b".as_ref()));
-        let c = id(tree.place(dirs.watch("c"), root, "c".as_ref()));
+        let a = tree.add(dirs.watch("a"), root, "a".as_ref());
+        let b = tree.add(dirs.watch("a/b"), a, "b".as_ref());
+        let c = tree.add(dirs.watch("c"), root, "c".as_ref());
         assert_eq!(tree.path(b), rel("a/b"));
-        assert_eq!(tree.place(dirs.watch("a"), c, "z".as_ref()), Placed::Moved(a));
+        assert!(tree.relink(a, c, "z".as_ref()));
         assert_eq!((tree.path(b), tree.count()), (rel("c/z/b"), 4));
-        assert_eq!(tree.place(dirs.watch("a"), c, "z".as_ref()), Placed::Known(a));
+        assert_eq!(tree.at(dirs.watch("a").get_watch_descriptor_id(), c, "z".as_ref()), Some(a));
     }
 
     #[test]
     fn a_directory_is_never_placed_below_itself() {
         let dirs = Dirs::new();
         let mut tree = Tree::new(dirs.watch(""));
-        let a = id(tree.place(dirs.watch("a"), tree.root(), "a".as_ref()));
-        let b = id(tree.place(dirs.watch("a/b"), a, "b".as_ref()));
-        assert_eq!(tree.place(dirs.watch("a"), b, "a".as_ref()), Placed::Tangled);
+        let a = tree.add(dirs.watch("a"), tree.root(), "a".as_ref());
+        let b = tree.add(dirs.watch("a/b"), a, "b".as_ref());
+        assert!(!tree.relink(a, b, "a".as_ref()));
         assert_eq!(tree.path(b), rel("a/b"));
+    }
+
+    #[test]
+    fn a_directory_with_two_places_is_watched_until_the_last_one_goes() {
+        let dirs = Dirs::new();
+        let (watch, below) = (dirs.watch("a"), dirs.watch("a/b"));
+        let mut tree = Tree::new(dirs.watch(""));
+        let root = tree.root();
+        let places = ["a", "x", "y"].map(|name| tree.add(watch.clone(), root, name.as_ref()));
+        let inner = places.map(|place| tree.add(below.clone(), place, "b".as_ref()));
+        assert_eq!((tree.count(), tree.has_others()), (3, true));
+        let paths = |tree: &Tree| -> Vec<String> {
+            let mut paths: Vec<_> =
+                tree.places(below.get_watch_descriptor_id()).map(|id| tree.path(id).to_string()).collect();
+            paths.sort();
+            paths
+        };
+        assert_eq!(paths(&tree), ["a/b", "x/b", "y/b"]);
+        assert_eq!(tree.remove(places[0]), []);
+        assert_eq!((paths(&tree), tree.path(inner[1])), (vec!["x/b".into(), "y/b".into()], rel("x/b")));
+        assert_eq!(tree.remove(places[2]), []);
+        assert_eq!((tree.has_others(), tree.remove(places[1])), (false, vec![watch, below.clone()]));
+        assert_eq!((tree.count(), paths(&tree).len()), (1, 0));
     }
 
     #[test]
@@ -330,8 +375,8 @@ mod tests {
         let dirs = Dirs::new();
         let mut tree = Tree::new(dirs.watch(""));
         let root = tree.root();
-        let ids: Vec<_> = ["a", "b", "c"].map(|n| id(tree.place(dirs.watch(n), root, n.as_ref()))).into();
-        let below = id(tree.place(dirs.watch("b/x"), ids[1], "x".as_ref()));
+        let ids: Vec<_> = ["a", "b", "c"].map(|n| tree.add(dirs.watch(n), root, n.as_ref())).into();
+        let below = tree.add(dirs.watch("b/x"), ids[1], "x".as_ref());
         assert_eq!(tree.remove(ids[1]).len(), 2);
         assert_eq!((tree.watch(ids[1]), tree.watch(below), tree.count()), (None, None, 3));
         assert_eq!(tree.children(root.0).count(), 2);
@@ -344,10 +389,10 @@ mod tests {
         let dirs = Dirs::new();
         let mut tree = Tree::new(dirs.watch(""));
         let root = tree.root();
-        let kept = id(tree.place(dirs.watch("kept"), root, "kept".as_ref()));
+        let kept = tree.add(dirs.watch("kept"), root, "kept".as_ref());
         for round in 0..800 {
             let name = format!("{round:0>200}");
-            let gone = id(tree.place(dirs.watch("gone"), root, name.as_ref()));
+            let gone = tree.add(dirs.watch("gone"), root, name.as_ref());
             assert_eq!((tree.path(gone), tree.path(kept)), (rel(&name), rel("kept")));
             tree.remove(gone);
         }
@@ -359,8 +404,8 @@ mod tests {
         let dirs = Dirs::new();
         let mut tree = Tree::new(dirs.watch(""));
         let root = tree.root();
-        let [a, b] = ["a", "b"].map(|n| id(tree.place(dirs.watch(n), root, n.as_ref())));
-        let below = id(tree.place(dirs.watch("b/x"), b, "x".as_ref()));
+        let [a, b] = ["a", "b"].map(|n| tree.add(dirs.watch(n), root, n.as_ref()));
+        let below = tree.add(dirs.watch("b/x"), b, "x".as_ref());
         assert_eq!(tree.prune(root, &HashSet::from([root, b])).len(), 2);
         assert_eq!((tree.watch(a), tree.watch(below), tree.path(b)), (None, None, rel("b")));
     }

@@ -29,6 +29,15 @@ impl Mount {
     }
 }
 
+impl Mount {
+    /// Unmounts it at once, which takes that nothing uses it.
+    fn end(self) {
+        let output = Command::new("umount").arg(&self.0).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        std::mem::forget(self);
+    }
+}
+
 impl Drop for Mount {
     /// Standbys that wait in it would keep it busy.
     fn drop(&mut self) {
@@ -231,4 +240,96 @@ fn a_nested_file_system_that_is_missing_at_the_next_start_stays_at_the_nodes() {
     site.remove("d");
     site.start();
     site.expect_gone("d");
+}
+
+#[test]
+fn a_root_that_is_unmounted_and_mounted_again_at_once_is_lost_once() {
+    let mut site = Site::on(&[Local]);
+    let Some(disk) = Disk::new(&site.beside("disk")) else { return };
+    let Some(mount) = disk.mount(&site.source()) else { return };
+    shell(&site, "rmdir lost+found && mkdir -p d/sub e && touch seed d/sub/file d/file");
+    site.config("standby: false");
+    site.start_mirrored();
+    mount.end();
+    let Some(_mount) = disk.mount(&site.source()) else { return };
+    site.expect_log_line(&["comparing again", "the source is back"]);
+    expect_reconciles(&site, 2);
+    shell(&site, "rm d/file && rm -r d/sub && touch e/new");
+    site.expect_on_nodes("e/new", "");
+    site.expect_identical();
+    let count = |words: &str| site.log_lines().iter().filter(|line| line.contains(words)).count();
+    let told =
+        ["the source was moved, deleted or unmounted", "the source is back", "a file system was unmounted"].map(count);
+    assert_eq!(told, [1, 1, 0]);
+}
+
+/// An overlay, which has another device number each time.
+fn overlay(site: &Site) -> Option<Mount> {
+    for part in ["lower", "upper", "work"] {
+        std::fs::create_dir_all(site.beside(part)).unwrap();
+    }
+    let [lower, upper, work] = ["lower", "upper", "work"].map(|part| site.beside(part).display().to_string());
+    let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+    Mount::new(&["-t", "overlay", "-o", &options, "overlay"], &site.source())
+}
+
+#[test]
+fn a_source_that_comes_back_with_another_device_number_is_recognised() {
+    use std::os::unix::fs::MetadataExt;
+    let mut site = Site::on(&[Local]);
+    let Some(mount) = overlay(&site) else { return };
+    shell(&site, "mkdir -p d/sub && touch d/file d/sub/file keep");
+    site.config("standby: false");
+    site.start_mirrored();
+    let number = || std::fs::metadata(site.source()).unwrap().dev();
+    let before = number();
+    mount.end();
+    site.expect_log("the source was moved, deleted or unmounted");
+    std::fs::remove_file(site.beside("upper/d/file")).unwrap();
+    std::fs::create_dir(site.beside("taken")).unwrap();
+    // It takes the number.
+    let Some(_taken) = Mount::tmpfs(&site.beside("taken")) else { return };
+    let Some(_mount) = overlay(&site) else { return };
+    assert_ne!(number(), before);
+    site.expect_gone("d/file");
+    shell(&site, "rm -r d/sub && touch new");
+    site.expect_on_nodes("new", "");
+    site.expect_identical();
+}
+
+#[test]
+fn what_stands_at_two_names_is_mirrored_at_both_and_at_the_one_that_stays() {
+    let mut site = Site::new();
+    shell(&site, "mkdir -p data/deep jail && touch data/deep/f");
+    site.start_mirrored();
+    let Some(mount) = Mount::bind(&site.at("data"), &site.at("jail")) else { return };
+    site.expect_on_nodes("jail/deep/f", "");
+    for by in ["data", "jail"] {
+        site.write(format!("{by}/deep/by-{by}"), "x");
+        site.expect_on_nodes(format!("data/deep/by-{by}"), "x");
+        site.expect_on_nodes(format!("jail/deep/by-{by}"), "x");
+    }
+    drop(mount);
+    // It is in the source by its other name, so that nothing is hidden.
+    site.expect_gone("jail/deep");
+    site.write("data/deep/after", "x");
+    site.expect_identical();
+    assert_eq!(site.stop().code, Some(0));
+}
+
+#[test]
+fn a_file_that_is_mounted_over_another_is_mirrored_and_then_the_other_again() {
+    let mut site = Site::new();
+    shell(&site, "mkdir d && printf under >d/f");
+    std::fs::write(site.beside("over"), "over").unwrap();
+    site.start_mirrored();
+    let Some(mount) = Mount::bind(&site.beside("over"), &site.at("d/f")) else { return };
+    site.expect_on_nodes("d/f", "over");
+    std::fs::write(site.beside("over"), "changed").unwrap();
+    site.expect_on_nodes("d/f", "changed");
+    drop(mount);
+    site.expect_on_nodes("d/f", "under");
+    site.expect_identical();
+    let tells = |line: &&String| line.contains("a file system was unmounted");
+    assert_eq!(site.log_lines().iter().find(tells), None);
 }

@@ -170,6 +170,8 @@ fn a_place_on_another_file_system_is_refused() {
 fn where_the_first_file_cannot_be_linked_none_is_and_the_log_says_it_once() {
     let world = World::new(&[]);
     let staging = world.open().unwrap();
+    staging.failed(&rel("mount/f"), Errno::XDEV, true);
+    assert!(staging.is_usable() && !staging.warned.get(), "a file of another mount says nothing of the others");
     for (why, usable, warned) in [
         (Errno::NOENT, true, false),
         (Errno::LOOP, true, false),
@@ -177,11 +179,11 @@ fn where_the_first_file_cannot_be_linked_none_is_and_the_log_says_it_once() {
         (Errno::PERM, true, true),
         (Errno::XDEV, false, true),
     ] {
-        staging.failed(&rel("f"), why);
+        staging.failed(&rel("f"), why, false);
         assert_eq!((staging.is_usable(), staging.warned.get()), (usable, warned), "{why}");
     }
     staging.standing.set(Standing::Works);
-    staging.failed(&rel("f"), Errno::XDEV);
+    staging.failed(&rel("f"), Errno::XDEV, false);
     assert!(staging.is_usable(), "others can be");
 }
 

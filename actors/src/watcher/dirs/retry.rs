@@ -33,12 +33,15 @@ impl Dirs {
         let Some(parent) = path.parent() else {
             return self.retry_in(self.root(), retried);
         };
+        if self.mounts.has(path) && self.is_file(path) {
+            return self.watch_file(path);
+        }
         // What is not watched above it is on the list itself, or gone.
         let Some(parent) = self.find(&parent) else { return };
         match self.attach(parent, OsStr::from_bytes(path.name())) {
             Attached::New => retried.watched.push(path.clone()),
             // It could not be listed, or stands for some that it holds.
-            Attached::Known => {
+            Attached::Known | Attached::Moved => {
                 if let Some(dir) = self.find(path) {
                     self.retry_in(dir, retried);
                 }

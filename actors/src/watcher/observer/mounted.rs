@@ -1,6 +1,7 @@
 //! What follows from file systems that are mounted and unmounted below the root, or over it: what goes is hidden and not
 //! deleted, what comes is watched and compared.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::{Observer, Presence, last_name};
@@ -21,46 +22,59 @@ impl Observer {
 
     pub(super) fn compare_mounts(&mut self, now: Instant) {
         let Some(present) = Mounts::below(self.dirs.root_path()) else { return };
-        for path in self.mounts.gone(&present) {
-            self.mounts.forget(&path);
-            self.hide(path, now);
-        }
+        let is_here = matches!(self.presence, Presence::Here { .. });
+        let gone = self.dirs.mounts().gone(&present);
+        // Before the first is given up, and what is below it.
+        let elsewhere: Vec<bool> = gone.iter().map(|path| is_here && self.dirs.stands_elsewhere(path, &gone)).collect();
         // What is mounted below another directory of the same name is no business of ours.
-        if matches!(self.presence, Presence::Here { .. }) {
-            for path in self.mounts.new_in(&present) {
-                self.show(path, now);
-            }
-            self.mounts = present;
+        let new = if is_here { self.dirs.mounts().new_in(&present) } else { Vec::new() };
+        gone.iter().for_each(|path| self.dirs.forget_mount(path));
+        if is_here {
+            self.dirs.set_mounts(present);
         }
+        gone.into_iter().zip(elsewhere).for_each(|(path, elsewhere)| self.hide(path, elsewhere, now));
+        new.into_iter().for_each(|path| self.show(path, now));
     }
 
     /// A watched directory was on a file system that is mounted no longer. Each directory of it says so: with the first one
-    /// the watches of all are given up.
+    /// the watches of all are given up. If it is that of the root, all of them say so before the root does, and come back
+    /// with it: nothing of it is hidden.
     pub(super) fn unmounted(&mut self, watch: i32, now: Instant) {
-        if matches!(self.presence, Presence::Here { .. }) {
-            self.check_root(now);
-        }
-        self.compare_mounts(now);
-        // What went with the file system of the root comes back with it, and is not hidden then.
-        let is_here = matches!(self.presence, Presence::Here { .. });
-        // The kernel's list did not tell, or cannot be read.
-        if let Some(dir) = self.dirs.by_watch(watch).filter(|_| is_here) {
-            self.hide(self.dirs.path(dir), now);
+        let (dirs, mounts) = (&self.dirs, self.dirs.mounts());
+        let points: BTreeSet<RelPath> =
+            dirs.places(watch).filter_map(|place| mounts.holder(&dirs.path(place)).cloned()).collect();
+        for point in points {
+            // Another one may be mounted there by now, of the same number.
+            self.dirs.forget_mount(&point);
+            self.hide(point, false, now);
+            self.compare_mounts(now);
         }
     }
 
-    /// What was mounted there is gone. That deletes nothing: the directory under the mount is watched, and not compared.
-    fn hide(&mut self, path: RelPath, now: Instant) {
+    /// What was mounted there is gone. That deletes nothing, unless it has `elsewhere` another name in the tree; what the
+    /// directory under the mount has is sent. A file that was covered is what it was before.
+    fn hide(&mut self, path: RelPath, elsewhere: bool, now: Instant) {
+        self.dirs.release_file(&path);
         if self.dirs.excludes(&path) {
             return;
         }
-        self.found.changes.push(Change::Unmounted { path: path.clone() });
-        self.found.unmounted.push(path.clone());
+        if self.dirs.is_file(&path) {
+            return self.written(path);
+        }
+        if !elsewhere {
+            self.found.changes.push(Change::Unmounted { path: path.clone() });
+            self.found.unmounted.push(path.clone());
+        }
         self.watch_anew(&path, now);
+        self.found.changes.push(Change::Subtree { path });
     }
 
     /// Something is mounted there: that is what is mirrored now.
     fn show(&mut self, path: RelPath, now: Instant) {
+        if self.dirs.is_file(&path) {
+            self.dirs.watch_file(&path);
+            return self.written(path);
+        }
         if self.dirs.excludes(&path) {
             return;
         }
@@ -79,6 +93,7 @@ impl Observer {
             // In the place of a root that is gone there is nothing to watch.
             if matches!(self.presence, Presence::Here { .. }) {
                 self.attach(parent, &name, now);
+                self.dirs.watch_files_below(path);
             }
         }
     }

@@ -31,8 +31,7 @@ impl Observer {
                 self.found.root_lost = match self.root.look() {
                     // That is told next.
                     Err(RootError::Superseded) => None,
-                    // It may be back already.
-                    looked => Some(looked.err().unwrap_or(RootError::Missing)),
+                    looked => Some(looked.err().unwrap_or(RootError::Remounted)),
                 };
                 self.presence = Presence::Away { look_at: now, watched };
             }
@@ -54,7 +53,7 @@ impl Observer {
     }
 
     pub(super) fn look_for_root(&mut self, watched: bool, now: Instant) {
-        let back = !self.is_root_gone() && (watched || self.dirs.start_again().is_ok());
+        let back = !self.is_root_gone() && (watched && self.dirs.watches_root() || self.dirs.start_again().is_ok());
         if back {
             self.presence = Presence::Here { look_at: now + ROOT_CHECK };
             self.compare_mounts(now);

@@ -1,5 +1,6 @@
 //! Real directories and a real inotify queue; the time alone is made up.
 
+mod mounts;
 mod races;
 mod unwatched;
 
@@ -23,6 +24,8 @@ struct Watched {
     inotify: Inotify,
     observer: Observer,
     now: Instant,
+    /// Why the root was lost, each time.
+    lost: Vec<RootError>,
 }
 
 impl Watched {
@@ -33,11 +36,17 @@ impl Watched {
         directories.iter().for_each(|name| fs::create_dir_all(root.join(name)).unwrap());
         fs::create_dir_all(dir.path().join("beside")).unwrap();
         fs::create_dir_all(&root).unwrap();
+        Watched::over(dir, excludes)
+    }
+
+    /// A tree that is there already, in the directory `root`.
+    fn over(dir: tempfile::TempDir, excludes: &[&str]) -> Self {
+        let root = dir.path().join("root");
         let inotify = Inotify::init().unwrap();
         let excludes = Excludes::new(excludes.iter().map(|pattern| pattern.to_string()).collect()).unwrap();
         let dirs = Dirs::new(root.clone(), excludes, inotify.watches()).unwrap();
         let observer = Observer::new(Root::of(&root).unwrap(), dirs, &mut |_| ());
-        Watched { dir, inotify, observer, now: Instant::now() }
+        Watched { dir, inotify, observer, now: Instant::now(), lost: Vec::new() }
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -46,6 +55,13 @@ impl Watched {
 
     fn beside(&self, path: &str) -> PathBuf {
         self.dir.path().join("beside").join(path)
+    }
+
+    /// How many watches the kernel has for this queue.
+    fn kernel(&self) -> usize {
+        use std::os::fd::{AsFd, AsRawFd};
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.inotify.as_fd().as_raw_fd())).unwrap();
+        info.lines().filter(|line| line.starts_with("inotify wd")).count()
     }
 
     /// All events that the kernel has, seen at once.
@@ -63,7 +79,9 @@ impl Watched {
             self.observer.handle(event, self.now);
         }
         self.observer.tick(self.now);
-        self.observer.take().changes.iter().map(Change::to_string).collect()
+        let found = self.observer.take();
+        self.lost.extend(found.root_lost);
+        found.changes.iter().map(Change::to_string).collect()
     }
 
     fn later(&mut self, time: Duration) -> Vec<String> {

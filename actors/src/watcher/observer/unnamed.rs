@@ -30,6 +30,11 @@ impl Unnamed {
         self.0.iter().find(|(known, _)| known.get_watch_descriptor_id() == watch).map(|(_, path)| path)
     }
 
+    /// The numbers of all watches.
+    pub(super) fn watches(&self) -> impl Iterator<Item = i32> + '_ {
+        self.0.iter().map(|(watch, _)| watch.get_watch_descriptor_id())
+    }
+
     /// The kernel ended a watch.
     fn ended(&mut self, watch: i32) {
         self.0.retain(|(known, _)| known.get_watch_descriptor_id() != watch);
@@ -56,7 +61,7 @@ impl Unnamed {
 impl Observer {
     /// Watches a file of which nothing but its name was told since that is there.
     pub(super) fn watch_unnamed(&mut self, path: RelPath) {
-        if let Some(watch) = self.dirs.watch_file(&path) {
+        if let Some(watch) = self.dirs.watch_unnamed(&path) {
             let given_up = self.unnamed.add(watch, path);
             self.dirs.give_up(given_up.into_iter().collect());
         }

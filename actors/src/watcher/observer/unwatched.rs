@@ -7,15 +7,18 @@ use std::time::{Duration, Instant};
 use super::{Attached, Observer, Presence};
 use crate::messages::{Change, Reason, Rescan, Unseen};
 use crate::path::RelPath;
+use crate::watcher::cookie::Cookie;
 use crate::watcher::dirs::News;
-use crate::watcher::error::{WatchError, watch_limit};
+use crate::watcher::error::WatchError;
+use crate::watcher::ledger::{Difference, Ledger};
 use crate::watcher::sight::Sight;
-use crate::watcher::tree::NodeId;
 
 /// How often what is not watched is tried again and compared, unless the configuration says otherwise.
 pub const POLL: Duration = Duration::from_secs(60);
 /// The event of a directory that an audit found may still be queued; after this time it is not.
 const LATE_EVENTS: Duration = Duration::from_secs(2);
+/// Deleted entries that are remembered until that is told, which comes next: mostly one.
+const ENDED: usize = 1000;
 /// Directories that are named in a report.
 const NAMED: usize = 3;
 
@@ -30,18 +33,21 @@ pub(super) struct Unwatched {
     polled: bool,
     /// What an audit found and no event explained yet, and when that is a defect.
     doubts: Option<(BTreeSet<RelPath>, Instant)>,
+    /// What an audit counted otherwise than the kernel, and when it is counted again.
+    miscounted: Option<(Difference, Instant)>,
 }
 
 impl Default for Unwatched {
     fn default() -> Self {
-        Unwatched { every: POLL, poll_at: None, told: 0, polled: false, doubts: None }
+        Unwatched { every: POLL, poll_at: None, told: 0, polled: false, doubts: None, miscounted: None }
     }
 }
 
 impl Unwatched {
     /// When something is due by time.
     pub fn next_tick(&self) -> Option<Instant> {
-        self.poll_at.into_iter().chain(self.doubts.as_ref().map(|(_, until)| *until)).min()
+        let doubts = self.doubts.as_ref().map(|(_, until)| *until);
+        [self.poll_at, doubts, self.miscounted.as_ref().map(|(_, until)| *until)].into_iter().flatten().min()
     }
 
     /// An event told of this directory.
@@ -75,6 +81,33 @@ impl Observer {
         self.dirs.names().into_iter().collect()
     }
 
+    /// Compares with this in each audit.
+    pub fn use_ledger(&mut self, ledger: Ledger) {
+        self.ledger = Some(ledger);
+    }
+
+    /// How the kernel counts otherwise now.
+    fn miscount(&self) -> Difference {
+        let Some(ledger) = &self.ledger else { return Difference::default() };
+        let cookie = self.cookie.as_ref().and_then(Cookie::number);
+        // Where the kernel does not tell, nothing is known to be wrong.
+        ledger
+            .difference(&self.dirs.watches().chain(self.unnamed.watches()).chain(cookie).collect())
+            .unwrap_or_default()
+    }
+
+    /// What is counted otherwise for the second time is a defect: what was on its way has come. The watches that nobody knows of
+    /// are given up; those that are missing are set anew by the next audit.
+    fn count_again(&mut self, before: &Difference) {
+        let difference = before.and(&self.miscount());
+        if difference.is_empty() {
+            return;
+        }
+        self.ledger.iter().for_each(|ledger| ledger.give_up(&difference.surplus));
+        let Difference { surplus, missing } = difference;
+        self.found.unseen.push(Unseen::Miscounted { surplus: surplus.len(), missing: missing.len() });
+    }
+
     /// Compares the watches with the directories on disk, and repairs them. What was not watched is a change, and a
     /// defect unless an event tells of it in the next moments.
     pub fn audit(&mut self, now: Instant) {
@@ -85,6 +118,10 @@ impl Observer {
         // A tree that is tangled is not worth a look: an event that is on its way tells of it.
         let News { tops, .. } = self.dirs.scan(self.dirs.root());
         self.scanned_until(now);
+        let miscount = self.miscount();
+        if !miscount.is_empty() {
+            self.unwatched.miscounted = Some((miscount, now.max(Instant::now()) + LATE_EVENTS));
+        }
         self.found.changes.extend(tops.iter().map(|path| Change::Subtree { path: path.clone() }));
         if !tops.is_empty() {
             let until = now.max(Instant::now()) + LATE_EVENTS;
@@ -104,11 +141,19 @@ impl Observer {
     }
 
     /// The kernel ended a watch: the directory was deleted, or what is there now is another one.
-    pub(super) fn watch_ended(&mut self, dir: NodeId, now: Instant) {
-        let Some((parent, name)) = self.dirs.ended(dir) else { return };
-        if self.dirs.attach_unknown(parent, &name) == Attached::New {
-            self.scanned_until(now);
-            self.found.changes.push(Change::Subtree { path: self.dirs.entry(parent, &name) });
+    pub(super) fn watch_ended(&mut self, watch: i32, now: Instant) {
+        if self.ended.len() >= ENDED {
+            self.ended.clear();
+        }
+        for (parent, name) in self.dirs.ended(watch) {
+            match self.dirs.attach_unknown(parent, &name) {
+                Attached::New => {
+                    self.scanned_until(now);
+                    self.found.changes.push(Change::Subtree { path: self.dirs.entry(parent, &name) });
+                }
+                Attached::Nothing => drop(self.ended.insert((parent, name))),
+                _ => (),
+            }
         }
     }
 
@@ -118,6 +163,9 @@ impl Observer {
         {
             let unseen = Unseen::Found { count: doubts.len(), first: first(&doubts), expected: false };
             self.found.unseen.push(unseen);
+        }
+        if let Some((before, _)) = self.unwatched.miscounted.take_if(|(_, until)| now >= *until) {
+            self.count_again(&before);
         }
         if self.dirs.blind().is_empty() || matches!(self.presence, Presence::Away { .. }) {
             self.unwatched.poll_at = None;
@@ -153,7 +201,7 @@ impl Observer {
         let count = blind.starved().len();
         let many_more = std::mem::take(&mut self.unwatched.polled) && count >= 2 * self.unwatched.told;
         if count > 0 && (self.unwatched.told == 0 || many_more) {
-            let why = WatchError::Limit { limit: watch_limit().unwrap_or(0), needed: None };
+            let why = WatchError::no_watch_left();
             let first = first(blind.starved().iter());
             self.found.unseen.push(Unseen::NoWatchLeft { count, first, why, every: self.unwatched.every });
             self.unwatched.told = count;

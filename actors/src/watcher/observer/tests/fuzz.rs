@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::*;
-use crate::watcher::tree::{Placed, Tree};
+use crate::watcher::tree::Tree;
 
-fn config(cases: u32) -> ProptestConfig {
+pub fn config(cases: u32) -> ProptestConfig {
     let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     let chosen = std::env::var_os("PROPTEST_CASES").is_some();
     let rng_seed = match default.rng_seed {
@@ -26,38 +26,47 @@ fn config(cases: u32) -> ProptestConfig {
 const WATCHES: usize = 12;
 const NAMES: [&str; 4] = ["a", "b", "a b", "\u{fffd}"];
 
-/// Which directory each watch but the first, the root's, is in, and under which name.
-#[derive(Default)]
-struct Model(BTreeMap<usize, (usize, &'static str)>);
+/// A place: the watch of its directory, and which entry of which place it is.
+type Entry = (usize, Option<(usize, &'static str)>);
+
+/// The places by numbers of their own; 0 is the root's.
+struct Model {
+    places: BTreeMap<usize, Entry>,
+    made: usize,
+}
 
 impl Model {
-    fn path(&self, mut at: usize) -> Vec<&'static str> {
-        let mut names = Vec::new();
-        while let Some((parent, name)) = self.0.get(&at) {
-            names.insert(0, *name);
-            at = *parent;
-        }
-        names
+    fn new() -> Self {
+        Model { places: BTreeMap::from([(0, (0, None))]), made: 0 }
     }
 
-    fn is_at_or_below(&self, mut at: usize, top: usize) -> bool {
-        loop {
-            if at == top {
-                return true;
-            }
-            match self.0.get(&at) {
-                Some((parent, _)) => at = *parent,
-                None => return false,
+    fn path(&self, at: usize) -> String {
+        match self.places[&at].1 {
+            None => String::new(),
+            Some((parent, name)) => {
+                RelPath::new(self.path(parent).as_bytes()).unwrap().join(OsStr::new(name)).to_string()
             }
         }
     }
 
-    fn has(&self, at: usize) -> bool {
-        at == 0 || self.0.contains_key(&at)
+    fn is_at_or_below(&self, at: usize, top: usize) -> bool {
+        at == top || self.places[&at].1.is_some_and(|(parent, _)| self.is_at_or_below(parent, top))
     }
 
     fn below(&self, top: usize) -> BTreeSet<usize> {
-        self.0.keys().copied().filter(|&at| self.is_at_or_below(at, top)).collect()
+        self.places.keys().copied().filter(|&at| self.is_at_or_below(at, top)).collect()
+    }
+
+    /// Forgets these; returns the watches without a place.
+    fn forget(&mut self, doomed: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let watches = |model: &Model| -> BTreeSet<usize> { model.places.values().map(|(watch, _)| *watch).collect() };
+        let before = watches(self);
+        self.places.retain(|at, _| !doomed.contains(at));
+        before.difference(&watches(self)).copied().collect()
+    }
+
+    fn some(&self, number: usize) -> usize {
+        *self.places.keys().nth(number % self.places.len()).unwrap()
     }
 }
 
@@ -74,22 +83,36 @@ fn descriptors(inotify: &Inotify) -> (tempfile::TempDir, Vec<WatchDescriptor>) {
     (dir, watches)
 }
 
-fn expect_same(tree: &Tree, model: &Model, watches: &[WatchDescriptor]) -> Result<(), TestCaseError> {
-    prop_assert_eq!(tree.count(), model.0.len() + 1);
-    for (at, watch) in watches.iter().enumerate() {
-        let found = tree.by_watch(watch.get_watch_descriptor_id());
-        prop_assert_eq!(found.is_some(), model.has(at), "watch {}", at);
-        let Some(id) = found else { continue };
-        let path = model.path(at).join("/");
-        prop_assert_eq!(tree.path(id), RelPath::new(path.as_bytes()).unwrap());
-        prop_assert_eq!(tree.watch(id), Some(watch));
+/// The numbers of these watches.
+fn numbers(found: &[WatchDescriptor], watches: &[WatchDescriptor]) -> BTreeSet<usize> {
+    found.iter().map(|watch| watches.iter().position(|other| other == watch).unwrap()).collect()
+}
+
+fn expect_same(
+    tree: &Tree,
+    model: &Model,
+    ids: &HashMap<usize, NodeId>,
+    watches: &[WatchDescriptor],
+) -> Result<(), TestCaseError> {
+    let mut several = false;
+    for (number, watch) in watches.iter().enumerate() {
+        let places: HashSet<_> = tree.places(watch.get_watch_descriptor_id()).collect();
+        let expected: HashSet<_> =
+            model.places.iter().filter(|(_, (watch, _))| *watch == number).map(|(at, _)| ids[at]).collect();
+        several |= expected.len() > 1;
+        prop_assert_eq!(tree.knows(watch.get_watch_descriptor_id()), !expected.is_empty());
+        prop_assert_eq!(places, expected, "watch {}", number);
+    }
+    let distinct: BTreeSet<_> = model.places.values().map(|(watch, _)| watch).collect();
+    prop_assert_eq!((tree.count(), tree.has_others()), (distinct.len(), several));
+    for (at, (watch, _)) in &model.places {
+        prop_assert_eq!(tree.path(ids[at]).to_string(), RelPath::new(model.path(*at).as_bytes()).unwrap().to_string());
+        prop_assert_eq!(tree.watch(ids[at]), Some(&watches[*watch]));
         for name in NAMES {
-            let expected: HashSet<_> =
-                model.0.iter().filter(|(_, entry)| **entry == (at, name)).map(|(at, _)| *at).collect();
-            let named = tree.children_named(id, OsStr::new(name)).into_iter();
-            let named: HashSet<_> =
-                named.map(|id| watches.iter().position(|w| tree.watch(id) == Some(w)).unwrap()).collect();
-            prop_assert_eq!(named, expected, "{} in {}", name, path);
+            let claims = |(_, (_, entry)): &(&usize, &Entry)| *entry == Some((*at, name));
+            let expected: HashSet<_> = model.places.iter().filter(claims).map(|(at, _)| ids[at]).collect();
+            let named: HashSet<_> = tree.children_named(ids[at], OsStr::new(name)).into_iter().collect();
+            prop_assert_eq!(named, expected, "{} in {}", name, model.path(*at));
         }
     }
     Ok(())
@@ -100,51 +123,56 @@ proptest! {
 
     #[test]
     fn the_tree_of_names_is_what_a_plain_map_would_be(
-        steps in proptest::collection::vec((0..10_u8, 1..WATCHES, 0..WATCHES, 0..NAMES.len()), 1..80),
+        steps in proptest::collection::vec((0..14_u8, 1..WATCHES, 0..100_usize, 0..100_usize, 0..NAMES.len()), 1..80),
     ) {
         let inotify = Inotify::init().unwrap();
         let (_dir, watches) = descriptors(&inotify);
-        let (mut tree, mut model) = (Tree::new(watches[0].clone()), Model::default());
-        let id = |tree: &Tree, at: usize| tree.by_watch(watches[at].get_watch_descriptor_id());
-        for (action, at, parent, name) in steps {
-            let name = NAMES[name];
+        let (mut tree, mut model) = (Tree::new(watches[0].clone()), Model::new());
+        let mut ids = HashMap::from([(0, tree.root())]);
+        for (action, watch, at, parent, name) in steps {
+            let (at, parent, name) = (model.some(at), model.some(parent), NAMES[name]);
+            let at_watch = watches[watch].get_watch_descriptor_id();
             match action {
+                // A directory that is new, or is mounted at another name.
                 0..=6 => {
-                    let Some(parent_id) = id(&tree, parent) else { continue };
-                    let placed = tree.place(watches[at].clone(), parent_id, OsStr::new(name));
-                    let known = model.0.get(&at).copied();
-                    let tangled = known.is_some() && model.is_at_or_below(parent, at);
-                    match (placed, known) {
-                        (Placed::Known(_), Some(entry)) => prop_assert_eq!(entry, (parent, name)),
-                        (Placed::Tangled, _) => prop_assert!(tangled),
-                        (Placed::Moved(_), Some(entry)) => prop_assert!(entry != (parent, name) && !tangled),
-                        (Placed::New(_), None) => (),
-                        (placed, known) => prop_assert!(false, "{:?} of {:?}", placed, known),
-                    }
-                    if !tangled {
-                        model.0.insert(at, (parent, name));
+                    let is_it = |(_, entry): &(&usize, &Entry)| **entry == (watch, Some((parent, name)));
+                    let known = model.places.iter().find(is_it).map(|(at, _)| ids[at]);
+                    prop_assert_eq!(tree.at(at_watch, ids[&parent], OsStr::new(name)), known);
+                    if known.is_none() {
+                        model.made += 1;
+                        model.places.insert(model.made, (watch, Some((parent, name))));
+                        ids.insert(model.made, tree.add(watches[watch].clone(), ids[&parent], OsStr::new(name)));
                     }
                 }
-                7 | 8 => {
-                    let Some(id) = id(&tree, at) else { continue };
+                // A directory is renamed.
+                7..=9 => {
+                    let entry = (model.places[&at].0, Some((parent, name)));
+                    if at == 0 || model.places.values().any(|other| *other == entry) {
+                        continue;
+                    }
+                    let can = !model.is_at_or_below(parent, at);
+                    prop_assert_eq!(tree.relink(ids[&at], ids[&parent], OsStr::new(name)), can);
+                    if can {
+                        model.places.insert(at, entry);
+                    }
+                }
+                // A directory is deleted, or unmounted.
+                10 | 11 if at != 0 => {
+                    let gone = tree.remove(ids[&at]);
                     let below = model.below(at);
-                    prop_assert_eq!(tree.remove(id).len(), below.len());
-                    model.0.retain(|at, _| !below.contains(at));
+                    prop_assert_eq!(numbers(&gone, &watches), model.forget(&below));
                 }
-                _ => {
-                    // Keeps every other one, and what those lie in is not asked for.
-                    let keep = (0..WATCHES).filter(|n| n % 2 == parent % 2 || *n == 0);
-                    let ids: HashSet<_> = keep.clone().filter_map(|at| id(&tree, at)).collect();
-                    tree.prune(tree.root(), &ids);
-                    let keep: HashSet<usize> = keep.collect();
-                    let doomed: Vec<usize> = model.0.keys().copied().filter(|at| !keep.contains(at)).collect();
-                    for at in doomed {
-                        let below = model.below(at);
-                        model.0.retain(|at, _| !below.contains(at));
-                    }
+                12 | 13 => {
+                    let keep = |place: usize| place == 0 || place % 3 != at % 3;
+                    let kept = model.places.keys().filter(|at| keep(**at)).map(|at| ids[at]).collect();
+                    let gone = tree.prune(tree.root(), &kept);
+                    let doomed: BTreeSet<usize> =
+                        model.places.keys().filter(|at| !keep(**at)).flat_map(|at| model.below(*at)).collect();
+                    prop_assert_eq!(numbers(&gone, &watches), model.forget(&doomed));
                 }
+                _ => (),
             }
-            expect_same(&tree, &model, &watches)?;
+            expect_same(&tree, &model, &ids, &watches)?;
         }
     }
 }
@@ -215,7 +243,7 @@ impl Watched {
     }
 
     /// Every directory on disk, the root as the empty path.
-    fn directories(&self) -> BTreeSet<String> {
+    pub fn directories(&self) -> BTreeSet<String> {
         let (mut found, mut left) = (BTreeSet::new(), vec![String::new()]);
         while let Some(dir) = left.pop() {
             for entry in fs::read_dir(self.at(&dir)).unwrap().flatten() {

@@ -109,3 +109,40 @@ fn an_overflow_before_an_audit_explains_what_it_would_find() {
     tree.now += LATE;
     assert_eq!(tree.told(), []);
 }
+
+#[test]
+fn the_watches_of_a_deleted_directory_are_given_up_though_the_kernel_keeps_it() {
+    let mut tree = Watched::new(&["d/sub/deep", "e"], &[]);
+    let held = ["d", "d/sub", "d/sub/deep"].map(|path| File::open(tree.at(path)).unwrap());
+    fs::remove_dir_all(tree.at("d")).unwrap();
+    tree.changes();
+    assert_eq!((tree.observer.directories(), tree.kernel()), (2, 2));
+    // One that is made anew by the same name has nothing to do with it.
+    fs::create_dir_all(tree.at("d/sub")).unwrap();
+    tree.changes();
+    drop(held);
+    tree.changes();
+    fs::write(tree.at("d/sub/f"), "x").unwrap();
+    assert_eq!(tree.changes(), ["written d/sub/f"]);
+    assert_eq!((tree.observer.directories(), tree.kernel()), (4, 4));
+}
+
+#[test]
+fn a_watch_that_nobody_knows_of_is_given_up_by_an_audit_and_told_once() {
+    use std::os::fd::AsFd;
+    let mut tree = Watched::new(&["d"], &[]);
+    tree.observer.use_ledger(Ledger::of(tree.inotify.as_fd().try_clone_to_owned().unwrap().into()));
+    tree.observer.audit(tree.now);
+    tree.later(LATE * 2);
+    assert!(tree.observer.take().unseen.is_empty(), "all is well");
+    tree.inotify.watches().add(tree.beside(""), WatchMask::CREATE).unwrap();
+    tree.observer.audit(tree.now);
+    tree.now += LATE * 2;
+    tree.observer.tick(tree.now);
+    let told = tree.observer.take().unseen;
+    assert!(matches!(told[..], [Unseen::Miscounted { surplus: 1, missing: 0 }]), "{told:?}");
+    assert_eq!(tree.kernel(), tree.observer.directories());
+    tree.observer.audit(tree.now);
+    tree.later(LATE * 2);
+    assert!(tree.observer.take().unseen.is_empty(), "once");
+}

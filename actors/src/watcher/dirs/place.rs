@@ -1,0 +1,80 @@
+//! Which places a directory has, and when it has them no more: the disk decides, not the order of events.
+
+use std::ffi::{OsStr, OsString};
+
+use inotify::WatchDescriptor;
+
+use super::{Dirs, itself};
+use crate::watcher::tree::NodeId;
+
+/// What [`Dirs::place`] found.
+pub(super) enum Placed {
+    /// This place is new: what is in it has not been looked at yet.
+    New(NodeId),
+    /// The directory was known at this very name.
+    Known(NodeId),
+    /// The directory was known at another name and has been moved here with all that is below it.
+    Moved(NodeId),
+    /// The directory would come to lie below itself: the names in the tree are out of date.
+    Tangled,
+}
+
+impl Dirs {
+    /// Records that the directory with this watch is the entry `name` of `parent`. A name that it had before is given up if
+    /// it was renamed from there: within one mount a directory has one name. Over several mounts it may have several.
+    pub(super) fn place(&mut self, watch: WatchDescriptor, parent: NodeId, name: &OsStr) -> Placed {
+        let number = watch.get_watch_descriptor_id();
+        if let Some(id) = self.tree.at(number, parent, name) {
+            return Placed::Known(id);
+        }
+        let known: Vec<NodeId> = self.tree.places(number).collect();
+        let left = known.into_iter().find(|&id| self.is_on_mount_of(id, parent, name) && !self.is_still(id));
+        match left {
+            Some(id) if self.tree.relink(id, parent, name) => Placed::Moved(id),
+            Some(_) => Placed::Tangled,
+            None => Placed::New(self.tree.add(watch, parent, name)),
+        }
+    }
+
+    /// Whether a place and the entry `name` of `parent` are on one mount, as far as is known.
+    fn is_on_mount_of(&self, id: NodeId, parent: NodeId, name: &OsStr) -> bool {
+        self.mounts.holder(&self.path(id)) == self.mounts.holder(&self.entry(parent, name))
+    }
+
+    /// Whether a directory is still at its place.
+    fn is_still(&mut self, id: NodeId) -> bool {
+        id == self.root() || self.open(id).is_ok_and(|opened| opened.is_some())
+    }
+
+    /// The kernel ended the watch of a directory, which mostly was deleted: its last event has come. Returns what it was:
+    /// the entries of which directories.
+    pub(in crate::watcher) fn ended(&mut self, watch: i32) -> Vec<(NodeId, OsString)> {
+        let entries: Vec<_> = self.places(watch).filter_map(|place| self.tree.entry_of(place)).collect();
+        loop {
+            // With one that lies below it, another may go.
+            let place = self.places(watch).find(|place| *place != self.root());
+            let Some(place) = place else { break };
+            self.detach(place);
+        }
+        self.retired.remove(&watch);
+        entries
+    }
+
+    /// Gives up the directories that claim a name and are not what is on disk there.
+    pub(in crate::watcher) fn check_name(&mut self, parent: NodeId, name: &OsStr) {
+        let claims = self.tree.children_named(parent, name);
+        if claims.is_empty() {
+            return;
+        }
+        let Ok(Some(opened)) = self.open(parent) else { return };
+        let there = self.watch(&itself(&opened).join(name)).ok().flatten();
+        for dir in claims {
+            if self.tree.watch(dir) != there.as_ref() {
+                self.detach(dir);
+            }
+        }
+        if let Some(watch) = there {
+            self.retire_stranger(watch);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Compares what is watched with what the kernel counts: a watch that it has and nobody knows of keeps a deleted directory on
+//! disk, and one that it has no more sees nothing.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+/// Watches by number.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The kernel has them, and nobody knows of them.
+    pub surplus: BTreeSet<i32>,
+    /// The kernel does not have them.
+    pub missing: BTreeSet<i32>,
+}
+
+impl Difference {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.surplus.is_empty() && self.missing.is_empty()
+    }
+
+    /// What is in both: a watch may be given up, or end, while one of them is found.
+    pub fn and(&self, other: &Difference) -> Difference {
+        let both = |one: &BTreeSet<i32>, other: &BTreeSet<i32>| one.intersection(other).copied().collect();
+        Difference { surplus: both(&self.surplus, &other.surplus), missing: both(&self.missing, &other.missing) }
+    }
+}
+
+/// The kernel's account of an inotify queue.
+pub struct Ledger(Arc<OwnedFd>);
+
+impl Ledger {
+    /// That of this queue.
+    pub fn of(queue: Arc<OwnedFd>) -> Self {
+        Ledger(queue)
+    }
+
+    /// How the kernel's watches differ from `known`.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn difference(&self, known: &BTreeSet<i32>) -> io::Result<Difference> {
+        let mut difference = Difference { missing: known.clone(), surplus: BTreeSet::new() };
+        let info = format!("/proc/self/fdinfo/{}", self.0.as_raw_fd());
+        for line in BufReader::new(File::open(info)?).lines() {
+            if let Some(watch) = number(&line?)
+                && !difference.missing.remove(&watch)
+            {
+                difference.surplus.insert(watch);
+            }
+        }
+        Ok(difference)
+    }
+
+    /// Gives up watches that nobody knows of.
+    pub fn give_up(&self, watches: &BTreeSet<i32>) {
+        for &watch in watches {
+            // It may have ended meanwhile.
+            let _ = rustix::fs::inotify::remove_watch(self.0.as_fd(), watch);
+        }
+    }
+}
+
+/// The watch that a line tells of: proc(5), `/proc/pid/fdinfo`.
+fn number(line: &str) -> Option<i32> {
+    let digits = line.strip_prefix("inotify wd:")?.split(' ').next()?;
+    i32::from_str_radix(digits, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use inotify::{Inotify, WatchMask};
+
+    #[test]
+    fn a_watch_that_nobody_knows_of_and_one_that_is_gone_are_found() {
+        let inotify = Inotify::init().unwrap();
+        let ledger = Ledger::of(Arc::new(inotify.as_fd().try_clone_to_owned().unwrap()));
+        let dirs = [(); 12].map(|()| tempfile::tempdir().unwrap());
+        let watch = |dir: &tempfile::TempDir| {
+            inotify.watches().add(dir.path(), WatchMask::CREATE).unwrap().get_watch_descriptor_id()
+        };
+        let known: BTreeSet<i32> = dirs.iter().map(watch).collect();
+        assert!(ledger.difference(&known).unwrap().is_empty());
+        let (first, others) = (*known.first().unwrap(), known.iter().copied().skip(1).collect::<BTreeSet<_>>());
+        let surplus = ledger.difference(&others).unwrap();
+        assert_eq!(surplus, Difference { surplus: [first].into(), missing: BTreeSet::new() });
+        ledger.give_up(&surplus.surplus);
+        let missing = ledger.difference(&known).unwrap();
+        assert_eq!(missing, Difference { surplus: BTreeSet::new(), missing: [first].into() });
+        assert!(missing.and(&surplus).is_empty() && ledger.difference(&others).unwrap().is_empty());
+    }
+}

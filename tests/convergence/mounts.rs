@@ -1,0 +1,109 @@
+//! Mounts that come and go in the tree while it changes: at rest the mirror is equal, but for what an unmount hid.
+//! `INOSYNC_TEST_MOUNTS=1` plays it; it takes root.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::campaign::turn;
+use crate::settings::{is_set, seeds};
+use crate::support::{Local, Site, tree, wait};
+
+const SEEDS: u64 = 10;
+const STEPS: usize = 150;
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Few names, so that what is mounted, moved and written meets.
+const PLACES: [&str; 11] = ["a", "b", "c", "a/b", "a/b/c", "b/d", "jail", "jail/a", "m", "m/x", "c/k"];
+
+/// The tree, from which all that is mounted in it is unmounted at the end.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn points(&self) -> Vec<String> {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let points = table.lines().filter_map(|line| line.split(' ').nth(4).map(str::to_owned));
+        points.filter(|point| Path::new(point) != self.0 && Path::new(point).starts_with(&self.0)).collect()
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // One may cover another, which can be reached only after it.
+        let mut left = usize::MAX;
+        while let points = self.points()
+            && !points.is_empty()
+            && points.len() < left
+        {
+            left = points.len();
+            for point in points.iter().rev() {
+                run("umount", &["-l", point]);
+            }
+        }
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program).args(arguments).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+/// Does it if it can be done.
+fn step(rng: &mut Rng, source: &Path, number: usize) {
+    let mut place = || source.join(PLACES[rng.usize(..PLACES.len())]);
+    let (from, to) = (place(), place());
+    let (one, other) = (from.to_str().unwrap(), to.to_str().unwrap());
+    match rng.u8(..13) {
+        0 | 1 => drop(fs::create_dir_all(&from)),
+        2..=4 => drop(fs::write(from.join(format!("f{}", number % 5)), format!("{number}"))),
+        5 | 6 => drop(fs::rename(&from, &to)),
+        7 => drop(fs::remove_dir(&from)),
+        8 | 9 => {
+            run("mount", &["--bind", one, other]);
+        }
+        10 => {
+            run("mount", &["--move", one, other]);
+        }
+        _ => {
+            run("umount", &["-l", one]);
+        }
+    }
+    if rng.u8(..10) < 3 {
+        thread::sleep(Duration::from_millis(rng.u64(..150)));
+    }
+}
+
+/// What is not at the node as it is in the source, but for what an unmount hid.
+fn differing(site: &Site) -> Vec<String> {
+    let lines = site.log_lines();
+    let told = lines.iter().filter(|line| line.contains("a file system was unmounted"));
+    let kept: Vec<&[u8]> = told.filter_map(|line| Some(line.rsplit_once("from: ")?.1.as_bytes())).collect();
+    let is_kept = |path: &[u8]| {
+        let below = |top: &&[u8]| path.strip_prefix(*top).is_some_and(|rest| rest.starts_with(b"/"));
+        kept.iter().any(below) && !site.source().join(String::from_utf8_lossy(path).as_ref()).exists()
+    };
+    let differing = tree::differing(&site.source(), &site.mirror(Local), |_| false, &tree::Keeps::ALL);
+    differing.into_iter().filter(|(path, _)| !is_kept(path)).map(|(_, how)| how).collect()
+}
+
+#[test]
+fn what_is_mounted_and_unmounted_while_the_tree_changes_is_mirrored() {
+    if !is_set("INOSYNC_TEST_MOUNTS") {
+        return println!("not played: INOSYNC_TEST_MOUNTS is not set");
+    }
+    let _turn = turn();
+    for seed in seeds(SEEDS) {
+        let mut site = Site::on(&[Local]);
+        site.config("dir_moves: Replicate");
+        site.start();
+        let mounted = Mounted(site.source());
+        let mut rng = Rng::with_seed(seed);
+        (0..STEPS).for_each(|number| step(&mut rng, &site.source(), number));
+        if wait::until_within(PATIENCE, || differing(&site).is_empty().then_some(())).is_none() {
+            panic!("seed {seed}: {:#?}\n{:#?}\n{}", differing(&site), mounted.points(), site.log_lines().join("\n"));
+        }
+        site.stop();
+    }
+}
