@@ -53,6 +53,13 @@ pub fn state(site: &Site, report: &mut Report) {
     let wrong = match usable(directory) {
         Err(unusable) => Some(unusable.to_string()),
         Ok(_) => match store::inspect(file) {
+            // The one who runs the daemon is mostly another one: what that may do, root cannot tell.
+            Err(refused) if refused.is_of_another_user() && rustix::process::geteuid().is_root() => {
+                return report.well(format!(
+                    "state: {} belongs to another user: if the daemon runs as that one, check as that one",
+                    shown(file)
+                ));
+            }
             Err(refused) => {
                 return report.fault(format!("state: {refused}: without the state each start compares everything"));
             }

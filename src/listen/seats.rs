@@ -1,6 +1,6 @@
-//! The connections that are served at once. When all seats are taken, a newcomer gets one all the same: whoever has been
-//! silent for longest at the address that has most of them makes room. So many slow clients keep out each other, and nobody
-//! else.
+//! The connections that are served at once. When all seats are taken, a newcomer gets one all the same: the oldest one
+//! that is silent now, at the address that has most of them, makes room. So many slow clients keep out each other, and
+//! nobody else.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};

@@ -36,8 +36,13 @@ impl Rsync {
             // The mirror itself, or a directory above it, cannot be made.
             (Code::Exit(11), Cause::Unknown, Some(said)) => Failure::new(Cause::Unwritable, self.denied(&said)),
             (Code::Exit(3), Cause::TargetRefused, Some(said)) => Failure { said: self.denied(&said), ..failure },
-            // A directory below it went while a run was in it.
-            (_, Cause::SourceGone, _) if self.root.check().is_ok() => Failure::new(Cause::Vanished, failure.said),
+            // It is about a directory below: that went while a run was in it, or cannot be entered.
+            (code, Cause::SourceGone, _) if self.root.check().is_ok() => match code {
+                Code::Exit(23) if line_of(&finished.stderr, ends_denied).is_some() => {
+                    Failure::new(Cause::Partial, failure.said)
+                }
+                _ => Failure::new(Cause::Vanished, failure.said),
+            },
             _ => self.with_place(failure),
         })
     }

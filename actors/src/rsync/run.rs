@@ -376,7 +376,7 @@ impl Complaints {
         }
         match () {
             () if is_kept => Bearing::Ours,
-            () if Complaint::read(line).is_some() => Bearing::Nothing,
+            () if is_noise(line) || Complaint::read(line).is_some() => Bearing::Nothing,
             () => Bearing::Foreign,
         }
     }

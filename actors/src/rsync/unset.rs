@@ -68,8 +68,8 @@ impl Rsync {
     fn tell_of_root(&self, attributes: &Finished) {
         let why = lines(&attributes.stderr).next().map(|line| Escaped(line).to_string()).unwrap_or_default();
         if !self.told_root.replace(true) {
-            warn!(self.log, "the mirror's own directory does not take all attributes: they stay as they are there"; "why" => why,
-                "cure" => format!("give it to {} there (chown), or let `rpath` name a directory in it", self.account()));
+            warn!(self.log, "the mirror's own directory does not take all attributes: they stay as they are there";
+                "why" => why, "cure" => format!("give it to {} there (chown), or let `rpath` name a directory in it", self.account()));
         }
     }
 }

@@ -84,7 +84,7 @@ fn check_file(found: Found, is_shared: bool, user: u32) -> Result<(), Open> {
 /// The directory of a file, if nobody else can replace what is in it; and whether others may put files beside it.
 fn directory(file: &Path) -> io::Result<(File, bool)> {
     let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
     let directory = File::from(rustix::fs::open(directory, flags, Mode::empty())?);
     let meta = directory.metadata()?;
     let owned = Owned { uid: meta.uid(), mode: meta.mode() };

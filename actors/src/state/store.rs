@@ -65,6 +65,15 @@ pub enum StoreError {
     Database(#[from] redb::Error),
 }
 
+impl StoreError {
+    /// Whether another user owns the file or its directory.
+    pub fn is_of_another_user(&self) -> bool {
+        let StoreError::Directory { cause, .. } = self else { return false };
+        let open = cause.get_ref().and_then(|why| why.downcast_ref::<own::Open>());
+        matches!(open, Some(own::Open::Foreign | own::Open::ForeignDirectory))
+    }
+}
+
 macro_rules! database_errors {
     ($($error:ident),+) => {$(
         impl From<redb::$error> for StoreError {
@@ -405,7 +414,6 @@ fn key(path: &RelPath) -> Vec<u8> {
 fn children(dir: &RelPath) -> (Vec<u8>, Vec<u8>) {
     ([dir.as_bytes(), b"\0"].concat(), [dir.as_bytes(), b"\x01"].concat())
 }
-/// What lets a directory be used for which the kernel says this.
 /// Fails if the state could not be opened because of what is there now. Changes nothing.
 ///
 /// # Errors
@@ -414,6 +422,7 @@ pub fn inspect(file: &Path) -> Result<(), StoreError> {
     own::inspect(file).map_err(|cause| StoreError::Directory { path: file.to_owned(), cause })
 }
 
+/// The remedy where a directory cannot be used, for which the kernel says this.
 fn cure(why: &io::Error) -> &'static str {
     if let Some(open) = why.get_ref().and_then(|why| why.downcast_ref::<own::Open>()) {
         return open.cure();
