@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use crate::support::{Local, Node, Site, Ssh, wait};
 
@@ -135,4 +136,40 @@ fn a_key_of_a_volume_can_be_read_at_any_moment_of_its_update() {
     let is_there =
         |mirror: &Path, n: usize| fs::read(mirror.join("key")).is_ok_and(|text| text == format!("key {n}").as_bytes());
     nobody_misses_anything(&[Local, Ssh], "", ["config", "key"], swap_volume, is_there);
+}
+
+/// Updates that come faster than the line takes them: the link has another target by the time its turn has come.
+#[test]
+fn what_the_node_reads_stays_until_the_link_leads_elsewhere_however_fast_it_is_switched() {
+    let mut site = Site::on(&[Local]);
+    // A second for each update, whatever else is under way.
+    site.config("extra: \"--bwlimit=20\"");
+    let update = |site: &Site, n: usize| {
+        let dir = format!("..2026_{n}");
+        site.mkdir(&dir);
+        site.write(format!("{dir}/key"), format!("key {n}"));
+        site.write(format!("{dir}/token"), vec![b'a' + (n % 26) as u8; 20_000]);
+        switch(site, "..data", &dir);
+        if n > 0 {
+            site.remove(format!("..2026_{}", n - 1));
+        }
+    };
+    update(&site, 0);
+    site.start_mirrored();
+    let (stop, link) = (AtomicBool::new(false), site.mirror(Local).join("..data"));
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| read_until(&stop, &link, ["key", "token"]));
+        for n in 1..=16 {
+            update(&site, n);
+            // The pace of the updates.
+            thread::sleep(Duration::from_millis(300));
+        }
+        let arrived = || fs::read(link.join("key")).is_ok_and(|text| text == b"key 16").then_some(());
+        let arrived = wait::until(arrived);
+        stop.store(true, Ordering::Relaxed);
+        let Reading { reads, failed } = reader.join().unwrap();
+        assert!(failed.is_empty(), "{} of {reads} failed: {:?}", failed.len(), &failed[..failed.len().min(5)]);
+        assert!(arrived.is_some(), "the last one does not arrive");
+    });
+    site.expect_identical();
 }

@@ -126,6 +126,9 @@ impl Rsync {
             // What failed may be the new name of what is to be deleted.
             let held = plan.missing.iter().chain(&plan.levels);
             runs.delivery.blamed.add(Blame::Paths(held.cloned().collect()));
+        } else if !runs.delivery.left.is_empty() {
+            // A link at the node may still lead there.
+            runs.delivery.left.extend(plan.missing.iter().chain(&plan.levels).cloned());
         } else if !plan.missing.is_empty() || !plan.levels.is_empty() {
             if !plan.levels.is_empty() {
                 let list = recipe::levels(&plan.levels);
