@@ -69,16 +69,19 @@ fn late_files(seen: &Seen) -> usize {
 /// What the node cannot hold, by what it said at an exact comparison, and by what differs still with a window.
 fn lacks(exact: &Seen, window: Option<(u8, &Seen)>, steady: &BTreeMap<RelPath, Metadata>) -> Traits {
     let rest = window.map_or(exact, |(_, seen)| seen);
-    // A batch may have worked in a directory at one of the looks.
+    // A batch may have worked in a directory at one of the looks, or made something in it since it was sent: not in all.
     let is_same = |path: &RelPath, differs: &Differs| exact.get(path).is_some_and(|before| before == differs);
+    let directories = steady.values().filter(|meta| meta.is_dir()).count();
+    let is_late = |(path, differs): &(&RelPath, &Differs)| {
+        differs.kind == Kind::Directory && differs.time && steady.contains_key(*path) && is_same(path, differs)
+    };
+    let all_late = directories > 1 && rest.iter().filter(is_late).count() == directories;
     let mut lacks: Traits = window.map(|(window, _)| Trait::CoarseTimes(window)).into_iter().collect();
     for (path, differs) in rest {
         let Some(meta) = steady.get(path) else { continue };
         let found = match differs {
             Differs { kind: Kind::File, time: true, .. } => Some(Trait::NotDated(1970 + meta.mtime().div_euclid(YEAR))),
-            Differs { kind: Kind::Directory, time: true, .. } if is_same(path, differs) => {
-                Some(Trait::NoDirectoryTimes)
-            }
+            Differs { kind: Kind::Directory, time: true, .. } if all_late => Some(Trait::NoDirectoryTimes),
             Differs { kind: Kind::Link, time: true, .. } => Some(Trait::NoLinkTimes),
             _ => None,
         };
@@ -110,17 +113,17 @@ mod tests {
         lines.iter().filter_map(|line| differs(line.as_bytes())).collect()
     }
 
-    /// A tree with a file of 2027, one of 2100, a directory and a symlink.
+    /// A tree with a file of 2027, one of 2100, two directories and a symlink.
     fn steady() -> BTreeMap<RelPath, Metadata> {
         let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("d")).unwrap();
+        ["d", "e"].into_iter().for_each(|name| fs::create_dir(dir.path().join(name)).unwrap());
         for (name, seconds) in [("f", 1_800_000_000), ("late", 4_102_444_801)] {
             fs::write(dir.path().join(name), "x").unwrap();
             let time = UNIX_EPOCH + Duration::new(seconds, 5);
             fs::File::options().write(true).open(dir.path().join(name)).unwrap().set_modified(time).unwrap();
         }
         std::os::unix::fs::symlink("f", dir.path().join("l")).unwrap();
-        ["d", "f", "l", "late"].map(|name| (rel(name), dir.path().join(name).symlink_metadata().unwrap())).into()
+        ["d", "e", "f", "l", "late"].map(|name| (rel(name), dir.path().join(name).symlink_metadata().unwrap())).into()
     }
 
     #[test]
@@ -133,7 +136,9 @@ mod tests {
             (&coarse, Some((0, &[][..])), &[CoarseTimes(0)]),
             (&coarse, Some((1, &[">f..t......|1|1|late"])), &[CoarseTimes(1), NotDated(2100)]),
             (&coarse[3..], None, &[NotDated(2100)]),
-            (&coarse[1..3], None, &[NoDirectoryTimes, NoLinkTimes]),
+            (&[".d..t......|1|0|d/", ".d..t......|1|0|e/", coarse[2]], None, &[NoDirectoryTimes, NoLinkTimes]),
+            // Something was made in one of them since.
+            (&coarse[1..3], None, &[NoLinkTimes]),
             (&[".f...p.....|1|0|f", ".d...p.....|1|0|d/"], None, &[NoPermissions]),
             // A receiver may take the setgid bit of a directory away.
             (&[".d...p.....|1|0|d/"], None, &[]),
