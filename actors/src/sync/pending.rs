@@ -60,6 +60,11 @@ pub enum Fate {
         /// How long to leave it alone.
         retry_in: Duration,
     },
+    /// It was not tried: what is beside it does not fit at the node, and is no larger.
+    Untried {
+        /// How long to leave it alone.
+        retry_in: Duration,
+    },
     /// It is missing, and nobody reported its removal yet.
     Unreported {
         /// How long to leave it alone.
@@ -312,7 +317,7 @@ impl PendingSet {
         let paths = self.end_lease(id, |path, tries| match fate(path) {
             // What failed twice is sent as it is: the old name is needed no more.
             Fate::Failed | Fate::Unfit { .. } => tries == 0,
-            Fate::Unreported { .. } => true,
+            Fate::Untried { .. } | Fate::Unreported { .. } => true,
             Fate::Delivered | Fate::Changed | Fate::Returned | Fate::Left => false,
         });
         for (path, pending) in paths {
@@ -364,6 +369,11 @@ impl PendingSet {
                     // That nothing changed need not be seen twice.
                     let (tries, not_before) = (FAILS.max(pending.tries + 1), Some(now + retry_in));
                     self.unfit.insert(path.clone());
+                    self.put_back(id, path, Pending { tries, not_before, ..pending });
+                    self.make_room();
+                }
+                Fate::Untried { retry_in } => {
+                    let (tries, not_before) = (pending.tries.max(1), Some(now + retry_in));
                     self.put_back(id, path, Pending { tries, not_before, ..pending });
                     self.make_room();
                 }

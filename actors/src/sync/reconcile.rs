@@ -7,6 +7,7 @@ use actix::prelude::*;
 use slog::{debug, error};
 
 use super::disk::{Disk, Found, Source};
+use super::fold::Scope;
 use super::health::lasting;
 use super::report::{log_failing, log_reconcile};
 use super::{Delivery, Stored, SyncActor, retry};
@@ -89,6 +90,10 @@ impl SyncActor {
             if delivery.aside.contains(&path) {
                 let is_news = outbox.set_aside(path.clone(), false, since, now + lasting(fastrand::f64()));
                 failing.extend(is_news.then_some(path));
+                continue;
+            }
+            if delivery.untried.contains(&path) {
+                outbox.try_later(path, Scope::Entry, false, since, now + lasting(fastrand::f64()));
                 continue;
             }
             let change = match disk.look(&path) {
