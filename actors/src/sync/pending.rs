@@ -57,7 +57,7 @@ pub enum Fate {
     Failed,
     /// It does not fit at the node.
     Unfit {
-        /// How long to leave it alone.
+        /// How long to leave it alone at first: each time, twice as long.
         retry_in: Duration,
     },
     /// It was not tried: what is beside it does not fit at the node, and is no larger.
@@ -329,6 +329,7 @@ impl PendingSet {
                     if pending.scope == Scope::Subtree {
                         self.was_compared(path.clone(), now);
                     }
+                    self.unfit.remove(&path);
                     self.unset.took(&path, pending.removed || pending.scope == Scope::Subtree);
                     if let Reconcile::Running { beside, .. } = &mut self.reconcile {
                         beside.insert(path, pending);
@@ -367,7 +368,8 @@ impl PendingSet {
                 Fate::Unfit { retry_in } => {
                     failing.extend((!pending.is_failing()).then(|| path.clone()));
                     // That nothing changed need not be seen twice.
-                    let (tries, not_before) = (FAILS.max(pending.tries + 1), Some(now + retry_in));
+                    let tries = FAILS.max(pending.tries + 1);
+                    let not_before = Some(now + restless::unfit_pause(retry_in, tries - FAILS));
                     self.unfit.insert(path.clone());
                     self.put_back(id, path, Pending { tries, not_before, ..pending });
                     self.make_room();
