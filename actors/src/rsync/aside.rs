@@ -81,6 +81,8 @@ impl Aside {
     /// Tells in a delivery what was set aside in it.
     pub fn note_in(self, delivery: &mut Delivery) {
         let Aside { unfit, untried, failure, .. } = self;
+        // What does not fit is told at once, what else failed only when it fails again.
+        let failure = failure.or(delivery.failure.take());
         delivery.fail(unfit.keys().chain(&untried).cloned(), failure);
         delivery.aside.extend(unfit.into_keys());
         delivery.untried.extend(untried);
@@ -270,11 +272,15 @@ mod tests {
         // After so many, nobody waits for the others that are as large, where they are in the same directory.
         (1..ONE_BY_ONE).for_each(|number| assert!(aside.add(file(&format!("other/{number}"), SMALL + 1))));
         assert_eq!(rest(&mut aside, &[]), ("a dir f".to_owned(), true));
-        let mut delivery = Delivery::default();
+        let mut delivery = Delivery { failure: Some(Failure::new(Cause::Partial, "x")), ..Delivery::default() };
         aside.note_in(&mut delivery);
         assert_eq!(delivery.aside.len(), ONE_BY_ONE);
         assert_eq!(delivery.untried, BTreeSet::from([rel("large")]), "it was not seen to fail");
-        assert_eq!(delivery.failure.map(|failure| failure.said), Some("big".to_owned()), "the first one is told");
+        assert_eq!(
+            delivery.failure.map(|failure| failure.said),
+            Some("big".to_owned()),
+            "the first one is told, before what else failed"
+        );
         assert!(matches!(&delivery.blamed, Blame::Paths(paths) if paths.len() == ONE_BY_ONE + 1));
     }
 

@@ -99,7 +99,8 @@ mod tests {
             fs::write(root.path().join(path), vec![b'x'; bytes]).unwrap();
         }
         let rel = |path: &str| RelPath::new(path.as_bytes()).unwrap();
-        let all: [(fn(Vec<RelPath>) -> Reads, &str, u64); 6] = [
+        type Make = fn(Vec<RelPath>) -> Reads;
+        let all: [(Make, &str, u64); 6] = [
             (|_| Reads::Everything, "", 431),
             (Reads::Files, "d/f", 10),
             (Reads::Files, "gone", 0),
