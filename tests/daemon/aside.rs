@@ -5,7 +5,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::failures::Mount;
+use crate::incomplete::Immutable;
 use crate::support::{Local, Node, Site, Ssh, program, wait};
 
 /// Small files, half of which sort before the large ones, and half after.
@@ -191,6 +194,47 @@ fn once_sends_all_but_what_does_not_fit_and_names_it() {
     assert_ne!(ended.code, Some(0), "{}", ended.log);
     assert!(has_all_small(&site, Local, "dir"), "{}", ended.log);
     assert!(ended.log.contains("a file does not fit at the node: dir/100.large (5.7 MiB)"), "{}", ended.log);
+}
+
+#[test]
+fn what_the_node_refused_in_the_run_in_which_something_did_not_fit_has_not_arrived() {
+    let mut site = Site::on(&[Local]);
+    let Some(mounts) = small_nodes(&site, "size=60m") else { return };
+    ["a", "b"].iter().for_each(|dir| site.mkdir(dir));
+    site.write("a/stuck", "1");
+    site.start_mirrored();
+    let Some(immutable) = Immutable::new(&site.mirror(Local).join("a/stuck")) else { return };
+    // Both go in one run.
+    site.daemon().signal(Signal::STOP);
+    site.write("a/stuck", vec![b'x'; 15_000_000]);
+    site.write("b/large", vec![b'x'; 90_000_000]);
+    site.daemon().signal(Signal::CONT);
+    site.expect_log_line(&["a file does not fit at the node: b/large"]);
+    site.expect_status(Local, "two paths that fail", |status| status["failing_paths"] == 2);
+    drop(immutable);
+    mounts[0].remount("size=200m");
+    site.reload();
+    site.expect_identical();
+    site.expect_state(Local, "idle");
+}
+
+#[test]
+fn a_file_that_does_not_fit_among_many_that_are_there_is_all_that_fails() {
+    const PAGE: usize = 4096;
+    let site = Site::on(&[Local]);
+    let Some(_mounts) = small_nodes(&site, "size=4m") else { return };
+    site.mkdir("dir");
+    (0..60).for_each(|number| site.write(format!("dir/{number:02}"), vec![b'x'; 16 * PAGE]));
+    // Seeds and directories need a page each at the most; some pages are left.
+    site.write("rest", vec![b'x'; 1024 * PAGE - 60 * 16 * PAGE - 10 * PAGE]);
+    let ended = site.run(&["--once"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    site.write("dir/new", vec![b'x'; 15 * PAGE]);
+    site.write("later", "1");
+    let ended = site.run(&["--once"]);
+    assert_ne!(ended.code, Some(0), "{}", ended.log);
+    assert!(ended.log.contains("a file does not fit at the node: dir/new"), "{}", ended.log);
+    assert_eq!(fs::read_to_string(site.mirror(Local).join("later")).ok().as_deref(), Some("1"), "{}", ended.log);
 }
 
 /// An rsync for the node, that does this to its arguments.

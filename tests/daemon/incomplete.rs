@@ -8,11 +8,11 @@ use serde_json::Value;
 use crate::support::{Local, Site, wait};
 
 /// A file at the node that cannot be replaced, until the end of the test.
-struct Immutable(PathBuf);
+pub struct Immutable(PathBuf);
 
 impl Immutable {
     /// `None`, said in the output, where this machine knows no such file.
-    fn new(file: &Path) -> Option<Immutable> {
+    pub fn new(file: &Path) -> Option<Immutable> {
         let is_so = chattr("+i", file);
         if !is_so {
             println!("not tested: no file can be made immutable here");

@@ -44,8 +44,8 @@ impl Blame {
     }
 
     /// Whether nothing but these is blamed, each by its name.
-    pub fn is_only(&self, paths: &BTreeSet<RelPath>) -> bool {
-        matches!(self, Blame::Paths(bad) if bad.iter().all(|bad| paths.contains(bad)))
+    pub fn is_only(&self, is_one: impl Fn(&RelPath) -> bool) -> bool {
+        matches!(self, Blame::Paths(bad) if bad.iter().all(is_one))
     }
 
     /// Whether this very entry may have failed.

@@ -122,7 +122,7 @@ impl Rsync {
         }
         self.send_late_links(&plan, lane, &mut runs).await?;
         // Where something does not fit, deletions may be what makes room.
-        if !runs.delivery.blamed.is_only(&runs.delivery.aside) {
+        if !runs.delivery.blamed.is_only(|path| runs.delivery.is_set_aside(path)) {
             // What failed may be the new name of what is to be deleted.
             let held = plan.missing.iter().chain(&plan.levels);
             runs.delivery.blamed.add(Blame::Paths(held.cloned().collect()));
@@ -380,8 +380,12 @@ impl Rsync {
     }
 
     pub(super) fn blamed(&self, finished: &Finished) -> Blame {
+        self.blamed_in(&finished.stderr)
+    }
+
+    pub(super) fn blamed_in(&self, stderr: &[u8]) -> Blame {
         let originals = |path: &RelPath| temporary::originals(self.root.path(), path);
-        blame(&finished.stderr, self.source_name().as_os_str().as_bytes(), &self.node, originals)
+        blame(stderr, self.source_name().as_os_str().as_bytes(), &self.node, originals)
     }
 
     /// rsync names what it reads by the path that it was started in, with symlinks resolved.

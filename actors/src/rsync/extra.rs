@@ -25,6 +25,7 @@ pub struct Extra {
     comparing: Vec<String>,
     rsh: Option<String>,
     reads_contents: bool,
+    stores_late: bool,
     address_family: Option<&'static str>,
     daemon_only: Option<String>,
     keeps: Vec<Keeps>,
@@ -184,10 +185,23 @@ impl Extra {
         if found.verbose {
             words.push(QUIET.to_owned());
         }
-        let Found { rsh, reads_contents, address_family, daemon_only, keeps, places, warnings, hiding, .. } = found;
+        let Found { rsh, reads_contents, stores_late, address_family, daemon_only, keeps, places, warnings, .. } =
+            found;
+        let hiding = found.hiding;
         let shown = words.iter().enumerate().filter(|(at, _)| !hiding.contains(at));
         let comparing = shown.map(|(_, word)| word.clone()).collect();
-        Ok(Extra { words, comparing, rsh, reads_contents, address_family, daemon_only, keeps, places, warnings })
+        Ok(Extra {
+            words,
+            comparing,
+            rsh,
+            reads_contents,
+            stores_late,
+            address_family,
+            daemon_only,
+            keeps,
+            places,
+            warnings,
+        })
     }
 
     /// The arguments, as they go to rsync. A `-v` among them is taken back at their end.
@@ -225,6 +239,11 @@ impl Extra {
         self.reads_contents
     }
 
+    /// Whether the receiver keeps what it was sent beside the mirror, or under other names, until a run ends.
+    pub fn stores_late(&self) -> bool {
+        self.stores_late
+    }
+
     /// Whether rsync says nothing of some of what it changes.
     pub fn hides_lines(&self) -> bool {
         self.words.len() > self.comparing.len()
@@ -255,6 +274,7 @@ struct Found {
     verbose: bool,
     rsh: Option<String>,
     reads_contents: bool,
+    stores_late: bool,
     address_family: Option<&'static str>,
     daemon_only: Option<String>,
     keeps: Vec<Keeps>,
@@ -303,6 +323,8 @@ impl Found {
         match option.name {
             "rsh" => self.rsh = value.map(str::to_owned),
             "c" | "checksum" => self.reads_contents = true,
+            "delay-updates" => self.stores_late = true,
+            "no-delay-updates" => self.stores_late = false,
             "4" | "ipv4" => self.address_family = Some("-4"),
             "6" | "ipv6" => self.address_family = Some("-6"),
             "verbose" => self.verbose = true,

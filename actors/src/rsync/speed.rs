@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio::task::spawn_local;
 
 use super::{Order, Rsync};
 use crate::sync::lease::Lane;
@@ -133,6 +134,13 @@ impl Speed {
         self.limit > 0 && !self.alone && (held.waiting > 0 || held.long.contains(&true) || is_expected)
     }
 
+    /// Waits until small runs have the whole limit again.
+    async fn is_whole_again(&self) {
+        while self.is_divided() {
+            let _ = tokio::time::timeout(NEXT, self.changed.notified()).await;
+        }
+    }
+
     fn of(&self, part: Part) -> u64 {
         let parts = match part {
             _ if self.limit == 0 => return 0,
@@ -157,12 +165,26 @@ impl Rsync {
             // What waits has the whole limit.
             self.standbys.borrow_mut().outdated();
             self.changed.notify_waiters();
+            self.renew_standbys();
         }
         let share = self.speed.long().await;
         if is_first {
             self.refill();
         }
         share
+    }
+
+    /// What waits beside a long run has a part of the limit, and is replaced when there is the whole one again.
+    fn renew_standbys(self: &Rc<Self>) {
+        let (rsync, speed) = (Rc::downgrade(self), self.speed.clone());
+        spawn_local(async move {
+            speed.is_whole_again().await;
+            if let Some(rsync) = rsync.upgrade() {
+                rsync.standbys.borrow_mut().outdated();
+                rsync.changed.notify_waiters();
+                rsync.refill();
+            }
+        });
     }
 }
 
@@ -217,6 +239,20 @@ mod tests {
         };
         let (share, ()) = tokio::join!(speed.long(), ends);
         assert_eq!(share.limit(), 600);
+    }
+
+    #[tokio::test]
+    async fn small_runs_have_the_whole_limit_again_some_time_after_a_long_one() {
+        let speed = Speed::new(800, false);
+        let first = speed.long().await;
+        let ends = async {
+            tokio::task::yield_now().await;
+            assert_eq!(speed.of_small(), 100);
+            drop(first);
+            speed.held.borrow_mut().ended = Instant::now().checked_sub(NEXT);
+        };
+        tokio::join!(speed.is_whole_again(), ends);
+        assert_eq!(speed.of_small(), 800);
     }
 
     #[test]

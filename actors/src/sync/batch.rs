@@ -97,9 +97,9 @@ impl SyncActor {
                 let since = plan.since(&mut Source(self.link.root.path().to_owned()));
                 // All at the same time: what failed together may be the old and the new name of the same thing.
                 let chance = fastrand::f64();
-                let (left, unfit, unfit_for) = (delivery.left.clone(), delivery.aside.clone(), lasting(chance));
-                let since = Since { left, unfit, unfit_for, ..since };
-                let (apart, blamed) = plan.apart(&delivery.blamed, &delivery.aside);
+                let (left, unfit, untried) = (delivery.left.clone(), delivery.aside.clone(), delivery.untried.clone());
+                let since = Since { left, unfit, untried, unfit_for: lasting(chance), ..since };
+                let (apart, blamed) = plan.apart(&delivery.blamed, |path| delivery.is_set_aside(path));
                 let fate = |path: &RelPath| plan.fate(path, &blamed, &since);
                 let apart = self.dated(apart, started);
                 let is_delivered = |path: &RelPath| fate(path) == Fate::Delivered;
@@ -189,7 +189,8 @@ impl SyncActor {
                 continue;
             }
             let scope = if found == Found::Directory { Scope::Subtree } else { Scope::Entry };
-            outbox.try_later(path, scope, rewritten, since, now + retry(0));
+            let pause = if delivery.untried.contains(&path) { lasting(fastrand::f64()) } else { retry(0) };
+            outbox.try_later(path, scope, rewritten, since, now + pause);
         }
         unfit
     }

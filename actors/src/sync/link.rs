@@ -79,6 +79,8 @@ pub struct Delivery {
     pub blamed: Blame,
     /// Those of them, by their names, that do not fit at the node.
     pub aside: BTreeSet<RelPath>,
+    /// Those of them that were not tried, as they are beside these and no smaller. The node may have them as they are.
+    pub untried: BTreeSet<RelPath>,
     /// Those of them that only the node has, and that could not be deleted there.
     pub undeleted: BTreeSet<RelPath>,
     /// Why they failed; `Some` if and only if something is blamed.
@@ -122,11 +124,17 @@ impl Delivery {
         self.failure = self.failure.take().or(failure);
     }
 
+    /// Whether this was left out of a run, so that the rest arrived.
+    pub(crate) fn is_set_aside(&self, path: &RelPath) -> bool {
+        self.aside.contains(path) || self.untried.contains(path)
+    }
+
     /// Adds what another run did.
     pub fn add(&mut self, other: Delivery) {
         self.tally.add(other.tally);
         self.blamed.add(other.blamed);
         self.aside.extend(other.aside);
+        self.untried.extend(other.untried);
         self.undeleted.extend(other.undeleted);
         self.unset.add(other.unset);
         self.moved.extend(other.moved);

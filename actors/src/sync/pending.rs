@@ -57,6 +57,11 @@ pub enum Fate {
     Failed,
     /// It does not fit at the node.
     Unfit {
+        /// How long to leave it alone at first: each time, twice as long.
+        retry_in: Duration,
+    },
+    /// It was not tried: what is beside it does not fit at the node, and is no larger.
+    Untried {
         /// How long to leave it alone.
         retry_in: Duration,
     },
@@ -312,7 +317,7 @@ impl PendingSet {
         let paths = self.end_lease(id, |path, tries| match fate(path) {
             // What failed twice is sent as it is: the old name is needed no more.
             Fate::Failed | Fate::Unfit { .. } => tries == 0,
-            Fate::Unreported { .. } => true,
+            Fate::Untried { .. } | Fate::Unreported { .. } => true,
             Fate::Delivered | Fate::Changed | Fate::Returned | Fate::Left => false,
         });
         for (path, pending) in paths {
@@ -324,6 +329,7 @@ impl PendingSet {
                     if pending.scope == Scope::Subtree {
                         self.was_compared(path.clone(), now);
                     }
+                    self.unfit.remove(&path);
                     self.unset.took(&path, pending.removed || pending.scope == Scope::Subtree);
                     if let Reconcile::Running { beside, .. } = &mut self.reconcile {
                         beside.insert(path, pending);
@@ -362,8 +368,14 @@ impl PendingSet {
                 Fate::Unfit { retry_in } => {
                     failing.extend((!pending.is_failing()).then(|| path.clone()));
                     // That nothing changed need not be seen twice.
-                    let (tries, not_before) = (FAILS.max(pending.tries + 1), Some(now + retry_in));
+                    let tries = FAILS.max(pending.tries + 1);
+                    let not_before = Some(now + restless::unfit_pause(retry_in, tries - FAILS));
                     self.unfit.insert(path.clone());
+                    self.put_back(id, path, Pending { tries, not_before, ..pending });
+                    self.make_room();
+                }
+                Fate::Untried { retry_in } => {
+                    let (tries, not_before) = (pending.tries.max(1), Some(now + retry_in));
                     self.put_back(id, path, Pending { tries, not_before, ..pending });
                     self.make_room();
                 }

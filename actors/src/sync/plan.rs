@@ -100,6 +100,8 @@ pub struct Since {
     pub left: BTreeSet<RelPath>,
     /// Files that do not fit at the node.
     pub unfit: BTreeSet<RelPath>,
+    /// Files that were not tried, as they are beside these and no smaller.
+    pub untried: BTreeSet<RelPath>,
     /// How long to leave these alone.
     pub unfit_for: Duration,
 }
@@ -146,9 +148,9 @@ impl Plan {
         since
     }
 
-    /// Of what is blamed, the paths that failed alone below a listed subtree, or do not fit in a listed level, and the rest:
-    /// whatever else is there has arrived. With each whether size and time proved nothing.
-    pub fn apart(&self, blamed: &Blame, unfit: &BTreeSet<RelPath>) -> (Vec<(RelPath, bool)>, Blame) {
+    /// Of what is blamed, the paths that failed alone below a listed subtree, or were set aside in a listed level, and the
+    /// rest: whatever else is there has arrived. With each whether size and time proved nothing.
+    pub fn apart(&self, blamed: &Blame, is_set_aside: impl Fn(&RelPath) -> bool) -> (Vec<(RelPath, bool)>, Blame) {
         let Blame::Paths(paths) = blamed else { return (Vec::new(), blamed.clone()) };
         let whole = |top: &&RelPath| !paths.iter().any(|bad| bad == *top || top.is_below(bad));
         let tops = |list: &BTreeSet<RelPath>| list.iter().filter(whole).cloned().collect::<Vec<_>>();
@@ -157,7 +159,7 @@ impl Plan {
         let (mut apart, mut rest) = (Vec::new(), Vec::new());
         for path in paths.iter().cloned() {
             let new = is_below(&rewritten, &path);
-            let in_level = || path.parent().is_some_and(|dir| self.levels.contains(&dir)) && unfit.contains(&path);
+            let in_level = || path.parent().is_some_and(|dir| self.levels.contains(&dir)) && is_set_aside(&path);
             if new || is_below(&plain, &path) || in_level() { apart.push((path, new)) } else { rest.push(path) }
         }
         (apart, Blame::Paths(rest))
@@ -171,6 +173,9 @@ impl Plan {
         }
         if carrier.is_some_and(|carrier| since.unfit.contains(carrier)) {
             return Fate::Unfit { retry_in: since.unfit_for };
+        }
+        if carrier.is_some_and(|carrier| since.untried.contains(carrier)) {
+            return Fate::Untried { retry_in: since.unfit_for };
         }
         if self.unreadable.contains(path) || carrier.is_some_and(|carrier| blamed.touches(carrier)) {
             return Fate::Failed;

@@ -7,6 +7,7 @@ use actix::prelude::*;
 use slog::{debug, error};
 
 use super::disk::{Disk, Found, Source};
+use super::fold::Scope;
 use super::health::lasting;
 use super::report::{log_failing, log_reconcile};
 use super::{Delivery, Stored, SyncActor, retry};
@@ -17,9 +18,19 @@ use crate::rsync::failure::{Cause, Failure};
 use crate::rsync::output::Tally;
 use crate::status::record::Work;
 
-/// When the tree is compared once more, if nobody asks for it before, where rsync said again what cannot be read: what failed is
-/// not known, and another try would end as this one.
-const UNREADABLE: Duration = Duration::from_secs(24 * 3600);
+/// The tree is compared once more, if nobody asks for it before, where rsync said again what cannot be read: what failed is not
+/// known. It may have been of a moment; if not, each further try would end as this one. So the time doubles from this,
+const UNREADABLE: Duration = Duration::from_secs(60);
+/// up to this.
+const UNREADABLE_LAST: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a comparison waits that ended so often with what cannot be read.
+fn unreadable(tries: u32) -> Duration {
+    match tries {
+        0 => retry(0),
+        tries => UNREADABLE.saturating_mul(1 << tries.min(16)).min(UNREADABLE_LAST),
+    }
+}
 
 impl SyncActor {
     pub(super) fn start_reconcile(&mut self, started: Instant, ctx: &mut Context<Self>) {
@@ -77,7 +88,7 @@ impl SyncActor {
     fn settle_reconcile(&mut self, delivery: &Delivery, now: Instant) -> Vec<RelPath> {
         let mut outbox = self.link.outbox.lock();
         let Blame::Paths(paths) = &delivery.blamed else {
-            let again = outbox.postpone_reconcile(now, |tries| if tries == 0 { retry(0) } else { UNREADABLE });
+            let again = outbox.postpone_reconcile(now, unreadable);
             let set_aside =
                 |path: &&RelPath| outbox.set_aside((*path).clone(), false, now, now + lasting(fastrand::f64()));
             let unfit: Vec<RelPath> = delivery.aside.iter().filter(set_aside).cloned().collect();
@@ -89,6 +100,10 @@ impl SyncActor {
             if delivery.aside.contains(&path) {
                 let is_news = outbox.set_aside(path.clone(), false, since, now + lasting(fastrand::f64()));
                 failing.extend(is_news.then_some(path));
+                continue;
+            }
+            if delivery.untried.contains(&path) {
+                outbox.try_later(path, Scope::Entry, false, since, now + lasting(fastrand::f64()));
                 continue;
             }
             let change = match disk.look(&path) {
@@ -113,5 +128,20 @@ pub(super) fn removal(path: &RelPath, disk: &mut dyn Disk) -> Change {
     match missing {
         Some(path) => Change::Removed { path, is_dir: true },
         None => Change::Removed { path: path.clone(), is_dir: false },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_tried_once_more_at_once_and_then_ever_later() {
+        for (tries, at_least, at_most) in
+            [(0, 0, 1), (1, 120, 120), (2, 240, 240), (10, 61_440, 61_440), (11, 86_400, 86_400), (99, 86_400, 86_400)]
+        {
+            let pause = unreadable(tries).as_secs();
+            assert!((at_least..=at_most).contains(&pause), "{tries}: {pause} s");
+        }
     }
 }

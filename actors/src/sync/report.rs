@@ -49,7 +49,10 @@ pub fn log_batch(log: &Logger, paths: usize, delivery: &Delivery, started: Insta
 pub fn log_reconcile(log: &Logger, delivery: &Delivery, started: Instant) {
     let (what, failed) = match &delivery.blamed {
         Blame::Paths(paths) if paths.is_empty() => ("reconciled", None),
-        Blame::Paths(paths) => ("reconciled in part", Some(paths.len())),
+        Blame::Paths(paths) => {
+            let failed = paths.iter().filter(|path| !delivery.untried.contains(path)).count();
+            ("reconciled in part", Some(failed))
+        }
         Blame::Anything => ("reconciled in part", None),
     };
     let paths = delivery.tally.changes();

@@ -319,3 +319,12 @@ fn every_option_of_the_installed_rsync_is_sorted() {
     let unsorted: Vec<_> = names.iter().filter(|name| !sorted(name)).collect();
     assert!(unsorted.is_empty(), "{unsorted:?}");
 }
+
+#[test]
+fn it_is_known_whether_files_are_stored_at_the_end_of_a_run_only() {
+    for (line, expected) in
+        [("-a", false), ("--delay-updates", true), ("-a --delay-updates -z", true), ("--partial-dir=.p", false)]
+    {
+        assert_eq!(Extra::parse(line).unwrap().stores_late(), expected, "{line}");
+    }
+}

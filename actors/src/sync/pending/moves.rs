@@ -14,6 +14,7 @@ impl PendingSet {
     pub(super) fn removed(&mut self, path: &RelPath, is_dir: bool, now: Instant) {
         // It was there: whatever was moved away from this name was an earlier one.
         self.away.forget(path);
+        self.forget_unfit(path);
         self.calm.removed(now);
         if is_dir {
             self.unhide(path);

@@ -72,11 +72,11 @@ impl PendingSet {
     /// The reconcile that was out failed on its own account, not the node's: it is tried again after a while. Returns how
     /// often it has failed so.
     pub fn postpone_reconcile(&mut self, now: Instant, retry: impl Fn(u32) -> Duration) -> u32 {
-        let Some(Reconcile::Running { tries, beside, .. }) = self.take_running() else {
+        let Some(Reconcile::Running { tries, again, beside, .. }) = self.take_running() else {
             return 0;
         };
         self.reconcile = Reconcile::Wanted { not_before: Some(now + retry(tries)), tries: tries + 1, broken_off: true };
-        self.look_again(beside, false);
+        self.look_again(beside, again);
         tries + 1
     }
 
@@ -119,6 +119,7 @@ impl PendingSet {
     /// If so much waits that only the whole tree covers it, that is to be compared.
     pub(super) fn fold_up(&mut self) {
         if self.waiting.take_everything() {
+            self.unfit.clear();
             self.owe(self.waiting.filled_since().unwrap_or_else(Instant::now));
         }
     }

@@ -18,6 +18,14 @@ pub(super) fn pause(times: u32) -> Duration {
     FIRST.saturating_mul(1 << times.min(16)).min(LAST)
 }
 
+/// A file that does not fit is sent up to the byte that has no room: the time between the tries doubles up to this.
+const UNFIT_LAST: Duration = Duration::from_secs(3600);
+
+/// How long a file is left alone that did not fit, and was tried so often since.
+pub(super) fn unfit_pause(first: Duration, times: u32) -> Duration {
+    first.saturating_mul(1 << times.min(16)).min(UNFIT_LAST)
+}
+
 impl PendingSet {
     /// A path failed once as a part of a directory: it is tried by itself, not before that time. The
     /// node lacks it `since` it lacked the directory.
@@ -41,6 +49,11 @@ impl PendingSet {
         self.waiting.put_back(path, pending);
         self.make_room();
         true
+    }
+
+    /// This entry is gone: whether it, or what was below it, fits is no matter any more.
+    pub(super) fn forget_unfit(&mut self, path: &RelPath) {
+        self.unfit.retain(|unfit| unfit != path && !unfit.is_below(path));
     }
 
     /// Something was deleted at the node: what did not fit may fit now. Where much comes and goes, each further try is later.

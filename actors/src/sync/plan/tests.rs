@@ -351,16 +351,17 @@ fn what_failed_below_a_listed_subtree_holds_up_only_itself() {
     let batch = set.lease(Lane::Fast, 9, 99, now).paths;
     let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec!["d/", "d/x", "f", "l/"]), None, now);
     let paths = |names: &[&str]| names.iter().map(|name| rel(name)).collect::<Vec<_>>();
-    let unfit = BTreeSet::from([rel("l/unfit"), rel("d/x")]);
+    let set_aside = |path: &RelPath| ["l/unfit", "l/untried", "d/x"].map(rel).contains(path);
     for (blamed, apart, rest) in [
         (&["d/x", "f"][..], &["d/x"][..], &["f"][..]),
         (&["d", "d/x"], &[], &["d", "d/x"]),
         (&["dx"], &[], &["dx"]),
         (&["l/failed", "l/unfit"], &["l/unfit"], &["l/failed"]),
+        (&["l/unfit", "l/untried"], &["l/unfit", "l/untried"], &[]),
     ] {
-        let (found, left) = plan.apart(&Blame::Paths(paths(blamed)), &unfit);
+        let (found, left) = plan.apart(&Blame::Paths(paths(blamed)), set_aside);
         assert_eq!(found.into_iter().map(|(path, _)| path).collect::<Vec<_>>(), paths(apart), "{blamed:?}");
         assert_eq!(left, Blame::Paths(paths(rest)), "{blamed:?}");
     }
-    assert_eq!(plan.apart(&Blame::Anything, &unfit), (vec![], Blame::Anything));
+    assert_eq!(plan.apart(&Blame::Anything, set_aside), (vec![], Blame::Anything));
 }
