@@ -1,5 +1,5 @@
 //! Keeps each rsync to what it mirrors, by Landlock (landlock(7)): it may read the directory that it is started in, write
-//! a mirror of this machine, and read the few system files of [`table`].
+//! a mirror of this machine, and read the few system files of `table`.
 //!
 //! Whoever may write in the source can swap a directory for a symlink at any moment, and rsync opens listed paths by name.
 //! However often it is looked before, the last look is the kernel's: what a swapped symlink leads to cannot be opened.
