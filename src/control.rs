@@ -117,3 +117,37 @@ impl Desk {
 fn ending() -> Answer {
     Answer::Refused { why: "the daemon is starting or ending".to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_line_is_a_request_that_is_written_so_again_or_none() {
+        let real = [
+            Request::Status,
+            Request::Explain { path: b"d/f".to_vec() },
+            Request::Compared { dest: "h:/m".to_owned(), began_ms_ago: u64::MAX },
+            Request::Pause { node: "h".to_owned(), paused: true },
+        ];
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut read = 0;
+        for round in 0..20_000 {
+            let mut line = serde_json::to_vec(&real[round % real.len()]).unwrap();
+            for _ in 0..random.usize(..3) {
+                let at = random.usize(..line.len());
+                match random.u8(..3) {
+                    0 => line[at] = random.u8(..),
+                    1 => line.truncate(at + 1),
+                    _ => line.insert(at, b"{}[]\":,\\0 9e-"[random.usize(..12)]),
+                }
+            }
+            let Ok(request) = serde_json::from_slice::<Request>(&line) else { continue };
+            read += 1;
+            let again = serde_json::to_string(&request).unwrap();
+            let read_again: Request = serde_json::from_str(&again).unwrap();
+            assert_eq!(serde_json::to_string(&read_again).unwrap(), again, "{}", line.escape_ascii());
+        }
+        assert!(read > 1000, "{read}");
+    }
+}

@@ -87,4 +87,21 @@ mod tests {
         assert_eq!(request("http://evil.example/", &["localhost"]), Some(421));
         assert_eq!(request("/", &["localhost", "localhost"]), Some(400));
     }
+
+    #[test]
+    fn whatever_a_host_is_called_it_is_ours_only_as_an_address_or_localhost() {
+        let pieces =
+            ["127.0.0.1", "localhost", "[", "]", "::1", ":", "9877", ".", "@", "evil.example", " ", "/", "\u{e9}", "0"];
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut ours = 0;
+        for _ in 0..50_000 {
+            let host: String = (0..random.usize(..5)).map(|_| pieces[random.usize(..pieces.len())]).collect();
+            if is_ours(host.as_bytes()) {
+                ours += 1;
+                let plain = host.to_ascii_lowercase().replace("localhost", "");
+                assert!(plain.chars().all(|c| c.is_ascii_hexdigit() || ".:[]".contains(c)), "{host}");
+            }
+        }
+        assert!(ours > 100, "{ours}");
+    }
 }

@@ -254,4 +254,28 @@ mod tests {
     fn to_owned(names: &[&str]) -> Vec<String> {
         names.iter().map(|&name| name.to_owned()).collect()
     }
+
+    #[test]
+    fn any_table_is_read_and_no_mount_point_is_outside_of_the_root() {
+        let line = b"23 22 0:21 / /srv/www/d\\040e rw,nosuid shared:3 - tmpfs tmpfs rw\n";
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut found = 0;
+        for _ in 0..20_000 {
+            let mut table = line.repeat(random.usize(1..4));
+            for _ in 0..random.usize(..6) {
+                let at = random.usize(..table.len());
+                match random.u8(..3) {
+                    0 => table[at] = random.u8(..),
+                    1 => _ = table.remove(at),
+                    _ => table.insert(at, b"\\/ .\n\0"[random.usize(..6)]),
+                }
+            }
+            for point in Mounts::parse(&table, b"/srv/www").points() {
+                found += 1;
+                let mut names = point.as_bytes().split(|&byte| byte == b'/');
+                assert!(names.all(|name| !matches!(name, b"" | b"." | b"..")), "{point} in {}", table.escape_ascii());
+            }
+        }
+        assert!(found > 10_000, "{found}");
+    }
 }
