@@ -41,9 +41,13 @@ fn expect_done(site: &Site) {
     site.settle();
     site.expect_identical();
     let lines = site.log_lines();
-    let failed: Vec<_> =
-        lines.iter().filter(|line| line.contains(" ERRO ") || line.contains("some paths failed")).collect();
+    let failed: Vec<_> = lines.iter().filter(|line| is_trouble(line)).collect();
     assert!(failed.is_empty(), "{failed:?}");
+}
+
+/// What goes while it is sent, under whoever writes there, is tried again and told as INFO.
+fn is_trouble(line: &str) -> bool {
+    line.contains(" ERRO ") || line.contains(" WARN ") && line.contains("some paths failed")
 }
 
 /// The nodes say of this move what it cost.

@@ -16,7 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::panic;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_local};
@@ -276,6 +276,7 @@ impl Rsync {
         worked: Option<Worked>,
         heard: &mut dyn FnMut(&[u8]),
     ) -> Result<Delivery, Failure> {
+        let began = SystemTime::now();
         let (mut delivery, mut aside, mut itemized) = (Delivery::default(), Aside::default(), Itemized::default());
         let (mut filters, mut worked, mut rest) = (order.rules.to_vec(), worked, None::<Vec<u8>>);
         let mut is_first = true;
@@ -317,7 +318,7 @@ impl Rsync {
             }
         };
         aside.note_in(&mut delivery);
-        self.note_untaken(&order, &itemized, &mut delivery);
+        self.note_untaken(&order, &itemized, began, &mut delivery);
         let Delivery { blamed, unset, .. } = &mut delivery;
         unset.paths.retain(|path| !blamed.names(path));
         delivery.tally = itemized.done(&delivery.blamed, &delivery.unset.paths);

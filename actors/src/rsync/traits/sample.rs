@@ -116,7 +116,8 @@ impl Sample {
     }
 }
 
-fn changed_at(meta: &Metadata) -> SystemTime {
+/// When an entry was last changed or renamed: the kernel may have put it a tick too early.
+pub(in crate::rsync) fn changed_at(meta: &Metadata) -> SystemTime {
     let (seconds, nanos) = (u64::try_from(meta.ctime()), u32::try_from(meta.ctime_nsec()));
     UNIX_EPOCH + Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0))
 }
