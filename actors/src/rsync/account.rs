@@ -36,6 +36,9 @@ impl Rsync {
             // The mirror itself, or a directory above it, cannot be made.
             (Code::Exit(11), Cause::Unknown, Some(said)) => Failure::new(Cause::Unwritable, self.denied(&said)),
             (Code::Exit(3), Cause::TargetRefused, Some(said)) => Failure { said: self.denied(&said), ..failure },
+            (Code::Exit(23), Cause::Partial, _) if has_only_vanished(&finished.stderr) => {
+                Failure::new(Cause::Vanished, failure.said)
+            }
             // It is about a directory below: that went while a run was in it, or cannot be entered.
             (code, Cause::SourceGone, _) if self.root.check().is_ok() => match code {
                 Code::Exit(23) if line_of(&finished.stderr, ends_denied).is_some() => {
@@ -134,6 +137,14 @@ impl Rsync {
     }
 }
 
+/// Whether rsync complained of nothing but of what went here while it was sent. It has code 24 for most of that, and 23 for
+/// what is listed.
+fn has_only_vanished(stderr: &[u8]) -> bool {
+    let mut complaints = lines(stderr).filter_map(|line| Some((line, Complaint::read(line)?))).peekable();
+    complaints.peek().is_some()
+        && complaints.all(|(line, complaint)| complaint.end == Some(End::Source) && line.ends_with(b"(2)"))
+}
+
 fn ends_denied(line: &[u8]) -> bool {
     line.starts_with(b"rsync: ") && (line.ends_with(b"(13)") || line.ends_with(b"(1)"))
 }
@@ -141,4 +152,26 @@ fn ends_denied(line: &[u8]) -> bool {
 /// The first line of an error output of which this holds, for people.
 fn line_of(stderr: &[u8], is_it: impl Fn(&[u8]) -> bool) -> Option<String> {
     lines(stderr).find(|line| is_it(line)).map(|line| Escaped(line).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_here_has_vanished_and_what_is_not_there_at_the_node_has_not() {
+        const GONE: &str = r#"rsync: [sender] link_stat "/src/d" failed: No such file or directory (2)"#;
+        for (stderr, expected) in [
+            (GONE.to_owned(), true),
+            (format!("{GONE}\nrsync error: some files/attrs were not transferred (code 23) at main.c(1)\n"), true),
+            (r#"rsync: [sender] send_files failed to open "/src/f": Permission denied (13)"#.to_owned(), false),
+            (
+                format!("{GONE}\nrsync: [receiver] mkstemp \"/m/.f.aBcDeF\" failed: No such file or directory (2)"),
+                false,
+            ),
+            (String::new(), false),
+        ] {
+            assert_eq!(has_only_vanished(stderr.as_bytes()), expected, "{stderr}");
+        }
+    }
 }
