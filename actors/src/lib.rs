@@ -41,6 +41,8 @@ mod gone;
 pub mod hook;
 pub mod messages;
 pub mod path;
+#[cfg(test)]
+mod proptests;
 pub mod reload;
 pub mod root;
 pub mod rsync;

@@ -70,6 +70,7 @@ fn step(rng: &mut Rng, source: &Path, number: usize) {
             run("umount", &["-l", one]);
         }
     }
+    // The pace of the script.
     if rng.u8(..10) < 3 {
         thread::sleep(Duration::from_millis(rng.u64(..150)));
     }

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use proptest::test_runner::RngSeed;
 
 use super::blame::{Blame, blame};
 use super::claims::{Bearing, Claims};
@@ -22,6 +21,7 @@ use super::refusal::refusal;
 use super::run::{Code, Finished};
 use super::version::Version;
 use crate::path::RelPath;
+use crate::proptests::config;
 
 /// What real programs wrote.
 const LINES: &str = include_str!("fuzz/lines.txt");
@@ -29,16 +29,6 @@ const LINES: &str = include_str!("fuzz/lines.txt");
 /// Pieces that mean something in them.
 const WORDS: [&str; 14] =
     ["\"", "(", ")", ": ", "|", "/", "..", "\\#012", "\\#", "\r", "\0", "-", "99999999999999999999", "\u{e9}"];
-
-fn config(cases: u32) -> ProptestConfig {
-    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-    let chosen = std::env::var_os("PROPTEST_CASES").is_some();
-    let rng_seed = match default.rng_seed {
-        RngSeed::Random => RngSeed::Fixed(1),
-        fixed => fixed,
-    };
-    ProptestConfig { cases: if chosen { default.cases } else { cases }, rng_seed, ..default }
-}
 
 /// A change of a line.
 #[derive(Debug, Clone)]

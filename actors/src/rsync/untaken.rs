@@ -40,8 +40,11 @@ impl Rsync {
     /// others; of one that was away, or whose directory was, when its turn had come, it says nothing.
     fn was_plain_file(&self, path: &RelPath, began: SystemTime) -> bool {
         let look = |path: &RelPath| path.under(self.root.path()).symlink_metadata().ok();
-        let is_steady = |meta: &Metadata| changed_at(meta) < began;
-        look(path).is_some_and(|meta| meta.is_file() && meta.nlink() == 1 && is_steady(&meta))
-            && path.ancestors().all(|dir| look(&dir).is_some_and(|meta| is_steady(&meta)))
+        // What is made or deleted in a directory sets both of its times, a rename of it one.
+        let was_renamed = |meta: &Metadata| {
+            changed_at(meta) >= began && (meta.mtime(), meta.mtime_nsec()) != (meta.ctime(), meta.ctime_nsec())
+        };
+        look(path).is_some_and(|meta| meta.is_file() && meta.nlink() == 1 && changed_at(&meta) < began)
+            && path.ancestors().all(|dir| look(&dir).is_some_and(|meta| !was_renamed(&meta)))
     }
 }

@@ -6,20 +6,10 @@ use std::ffi::OsStr;
 
 use inotify::{WatchDescriptor, WatchMask};
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 
 use super::*;
+use crate::proptests::config;
 use crate::watcher::tree::Tree;
-
-pub fn config(cases: u32) -> ProptestConfig {
-    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-    let chosen = std::env::var_os("PROPTEST_CASES").is_some();
-    let rng_seed = match default.rng_seed {
-        RngSeed::Random => RngSeed::Fixed(1),
-        fixed => fixed,
-    };
-    ProptestConfig { cases: if chosen { default.cases } else { cases }, rng_seed, ..default }
-}
 
 // === the tree of names ===
 

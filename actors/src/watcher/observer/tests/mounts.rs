@@ -11,8 +11,8 @@ use rustix::mount::{
     unmount,
 };
 
-use super::fuzz::config;
 use super::*;
+use crate::proptests::config;
 
 /// Runs a test where what it mounts is seen by nobody else, and is gone at the end. No program is started for it: that would
 /// hold the files of the tests beside this one open for a moment.
