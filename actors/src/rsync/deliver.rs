@@ -321,7 +321,7 @@ impl Rsync {
         self.note_untaken(&order, &itemized, began, &mut delivery);
         let Delivery { blamed, unset, .. } = &mut delivery;
         unset.paths.retain(|path| !blamed.names(path));
-        delivery.tally = itemized.done(&delivery.blamed, &delivery.unset.paths);
+        delivery.tally = itemized.done(&delivery.blamed, delivery.unset.entries());
         if skips {
             delivery.blamed = Blame::Anything;
         }

@@ -20,6 +20,8 @@ pub struct Unset {
     pub paths: BTreeSet<RelPath>,
     /// Whether there are more than are named.
     pub more: bool,
+    /// The mirror's own directory lacks some: that is told once, and is no trouble of a path.
+    pub root: bool,
     /// Why, of the first; `Some` if and only if there is one.
     pub why: Option<Failure>,
 }
@@ -30,10 +32,16 @@ impl Unset {
         self.why.is_none()
     }
 
+    /// The entries that are known to lack attributes, the mirror's own directory among them.
+    pub(super) fn entries(&self) -> impl Iterator<Item = RelPath> {
+        self.paths.iter().cloned().chain(self.root.then(RelPath::root))
+    }
+
     /// Adds what another run could not set.
     pub fn add(&mut self, other: Unset) {
         self.paths.extend(other.paths);
         self.more |= other.more;
+        self.root |= other.root;
         self.why = self.why.take().or(other.why);
     }
 }
@@ -52,16 +60,20 @@ impl Rsync {
         let Some(Split { attributes, more, rest }) = split(&finished) else { return (Unset::default(), finished) };
         // Without these no path stands for them.
         let Blame::Paths(paths) = self.blamed(&attributes) else { return (Unset::default(), finished) };
-        let paths: BTreeSet<RelPath> = paths.into_iter().filter(|path| !path.is_root()).collect();
+        let mut paths: BTreeSet<RelPath> = paths.into_iter().collect();
+        let root = paths.remove(&RelPath::root());
         if paths.is_empty() && !more {
-            self.tell_of_root(&attributes);
-            return (Unset::default(), rest);
+            // A mirror that takes nothing does not take its own attributes either: then the rest is what matters.
+            if rest.code == Code::Exit(0) {
+                self.tell_of_root(&attributes);
+            }
+            return (Unset { root, ..Unset::default() }, rest);
         }
         let refused = Cause::AttributesRefused;
         let first = Failure { cause: Cause::Partial, said: String::new(), cure: refused.cure().into() };
         let Failure { said, cure, .. } = self.partial(&attributes, first);
         let why = Some(Failure { cause: refused, said, cure });
-        (Unset { paths, more, why }, rest)
+        (Unset { paths, more, root, why }, rest)
     }
 
     /// The mirror's own directory may belong to somebody else, and all that is in it arrive: that is told once.

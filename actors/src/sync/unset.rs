@@ -97,7 +97,7 @@ mod tests {
 
     fn unset(paths: &[&str], cure: &'static str) -> Unset {
         let why = Failure { cause: Cause::AttributesRefused, said: "no".into(), cure: cure.into() };
-        Unset { paths: paths.iter().map(|path| rel(path)).collect(), more: false, why: Some(why) }
+        Unset { paths: paths.iter().map(|path| rel(path)).collect(), why: Some(why), ..Unset::default() }
     }
 
     fn names(lacking: &UnsetPaths) -> Vec<String> {
