@@ -19,9 +19,9 @@ mod values;
 
 use std::path::{Path, PathBuf};
 
-use inosync_actors::filter::excludes::Excludes;
-use inosync_actors::filter::settle::Settle;
-use inosync_actors::rsync::extra::Extra;
+use inosync_actors::patterns::excludes::Excludes;
+use inosync_actors::patterns::settle::Settle;
+use inosync_actors::site::extra::Extra;
 use inosync_actors::site::{DirMoves, InitialSync, Site};
 
 use crate::exit::Exit;

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use inosync_actors::bytes::Bytes;
 use inosync_actors::path::Escaped;
-use inosync_actors::rsync::output::Bytes;
 use inosync_actors::status::{HookStatus, Node, State, Status, UnixTime, Verdict};
 use slog::{Logger, error, info, o, warn};
 

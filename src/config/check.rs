@@ -7,11 +7,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use inosync_actors::filter::excludes::Excludes;
+use inosync_actors::node;
+use inosync_actors::node::Node;
 use inosync_actors::path::{Escaped, RelPath};
-use inosync_actors::rsync::extra::Keeps;
-use inosync_actors::rsync::node::{self, Node};
+use inosync_actors::patterns::excludes::Excludes;
 use inosync_actors::site::Hook;
+use inosync_actors::site::extra::Keeps;
 
 use super::ConfigError;
 use super::complaint::{Complaint, Complaints};

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use inosync_actors::filter::excludes;
+use inosync_actors::node::{Kind, Node};
 use inosync_actors::path::Escaped;
-use inosync_actors::rsync::extra::Extra;
-use inosync_actors::rsync::node::{Kind, Node};
+use inosync_actors::patterns::excludes;
+use inosync_actors::site::extra::Extra;
 
 use super::check::Own;
 use super::complaint::Complaint;

@@ -378,7 +378,7 @@ fn the_example_documents_every_key_and_its_alternatives_are_valid() {
     }
     let commented = |prefix: &'static str| example.lines().filter_map(move |line| line.trim().strip_prefix(prefix));
     for node in commented("// \"").filter_map(|line| line.strip_suffix("\",")) {
-        inosync_actors::rsync::node::Node::parse(node, "/m").unwrap();
+        inosync_actors::node::Node::parse(node, "/m").unwrap();
     }
     for extra in commented("// extra: \"").filter_map(|line| line.strip_suffix("\",")) {
         Extra::parse(extra).unwrap();

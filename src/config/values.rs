@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use inosync_actors::filter::excludes::Pattern;
-use inosync_actors::filter::settle::Settle;
+use inosync_actors::node::Kind;
 use inosync_actors::path::Escaped;
-use inosync_actors::rsync::extra::{Extra, ExtraError, ExtraWarning};
-use inosync_actors::rsync::node::Kind;
+use inosync_actors::patterns::excludes::Pattern;
+use inosync_actors::patterns::settle::Settle;
+use inosync_actors::site::extra::{Extra, ExtraError, ExtraWarning};
 use inosync_actors::site::{DirMoves, InitialSync};
 
 use super::check::Own;

@@ -4,9 +4,10 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
-use super::blame::Blame;
-use super::output::{Line, Tally};
+use super::output::Line;
 use crate::path::RelPath;
+use crate::transport::Tally;
+use crate::transport::blame::Blame;
 
 /// Entries of which is known what was said, some 40 bytes each. Past these, what is blamed is taken for itemized.
 const KNOWN: usize = 50_000;
@@ -35,7 +36,7 @@ impl Itemized {
         let (path, item) = match line {
             Line::Sent(path, bytes) => (path, Item { bytes: *bytes, deleted: false }),
             Line::Deleted(path) => (path, Item { bytes: 0, deleted: true }),
-            _ => return self.tally.count(line),
+            _ => return line.count_in(&mut self.tally),
         };
         if self.known.len() < KNOWN {
             let before = self.known.insert(self.hasher.hash_one(path), item);
@@ -43,7 +44,7 @@ impl Itemized {
                 return;
             }
         }
-        self.tally.count(line);
+        line.count_in(&mut self.tally);
         if self.names.len() < NAMED {
             self.names.push(path.clone());
         }

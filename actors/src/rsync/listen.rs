@@ -4,16 +4,16 @@ use std::collections::HashSet;
 use std::fs;
 use std::rc::Rc;
 
-use super::blame::Blame;
 use super::deliver::covers;
-use super::failure::Failure;
 use super::output::{self, Line};
 use super::recipe::Recipe;
 use super::run::{Code, Finished};
 use super::{Ears, Order, Rsync, Work};
-use crate::hook::heard;
 use crate::path::RelPath;
-use crate::sync::plan::Plan;
+use crate::transport::blame::Blame;
+use crate::transport::failure::Failure;
+use crate::transport::heard;
+use crate::transport::plan::Plan;
 
 /// Listens to one run.
 pub(super) struct Listener {

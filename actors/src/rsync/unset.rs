@@ -1,50 +1,18 @@
 //! Attributes that could not be set at a node, while what they belong to has arrived. To try that again is of no use before
 //! somebody has changed something.
 
+use crate::transport::unset::Unset;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use slog::warn;
 
 use super::Rsync;
-use super::blame::Blame;
 use super::complaint::{self, Act, Complaint, End, Why, lines};
-use super::failure::{Cause, Failure};
 use super::run::{Code, Finished, MORE_ATTRIBUTES};
 use crate::path::{Escaped, RelPath};
-
-/// The entries that lack attributes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Unset {
-    /// These.
-    pub paths: BTreeSet<RelPath>,
-    /// Whether there are more than are named.
-    pub more: bool,
-    /// The mirror's own directory lacks some: that is told once, and is no trouble of a path.
-    pub root: bool,
-    /// Why, of the first; `Some` if and only if there is one.
-    pub why: Option<Failure>,
-}
-
-impl Unset {
-    /// Whether nothing lacks any.
-    pub fn is_empty(&self) -> bool {
-        self.why.is_none()
-    }
-
-    /// The entries that are known to lack attributes, the mirror's own directory among them.
-    pub(super) fn entries(&self) -> impl Iterator<Item = RelPath> {
-        self.paths.iter().cloned().chain(self.root.then(RelPath::root))
-    }
-
-    /// Adds what another run could not set.
-    pub fn add(&mut self, other: Unset) {
-        self.paths.extend(other.paths);
-        self.more |= other.more;
-        self.root |= other.root;
-        self.why = self.why.take().or(other.why);
-    }
-}
+use crate::transport::blame::Blame;
+use crate::transport::failure::{Cause, Failure};
 
 /// Whether a line of the error output is about an attribute that the node refuses to set.
 pub(super) fn is_unset(line: &[u8]) -> bool {
