@@ -25,8 +25,8 @@ use tokio::sync::mpsc;
 
 pub use self::dirs::{Dirs, count as count_directories};
 pub use self::error::{Limit, WatchError, watch_limit};
-pub use self::mounts::Mounts;
 pub(crate) use self::mounts::source as mount_source;
+pub use self::mounts::{Mounted, Mounts, Table as MountTable};
 pub use self::observer::{Findings, Observer, POLL};
 pub use self::reader::RawEvent;
 
