@@ -10,7 +10,7 @@ use slog::Logger;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::filter::{self, FilterActor};
-use crate::messages::{AskPath, AskStatus, Compared, Pause, Reload, Stop};
+use crate::messages::{AskPath, AskStatus, Compared, Pause, Reached, Reload, Stop};
 use crate::path::RelPath;
 use crate::reload::Edition;
 use crate::root::{Root, RootError};
@@ -210,7 +210,12 @@ impl Daemon {
         let supervisor = SupervisorActor::create(|ctx| {
             let starter = Starter { site: &edition.site, root: &root, supervisor: ctx.address(), log, guard: &guard };
             let front = starter.start(&outboxes, memory, &threads, holds);
-            let log = log.clone();
+            let (log, supervisor) = (log.clone(), ctx.address().downgrade());
+            root.reach().listen(move |heard| {
+                if let Some(supervisor) = supervisor.upgrade() {
+                    supervisor.do_send(Reached(heard.clone()));
+                }
+            });
             let supervisor = SupervisorActor::new(edition, root, ways, (&outboxes, unsaved), front, log, guard);
             supervisor.telling(tell).pausing(paused)
         });

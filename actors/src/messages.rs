@@ -13,6 +13,7 @@ pub use self::change::Change;
 use crate::filter::excludes::Excludes;
 use crate::path::RelPath;
 use crate::root::RootError;
+use crate::root::reach::Heard;
 use crate::rsync::output::Tally;
 use crate::rsync::version::Version;
 use crate::site::Site;
@@ -51,6 +52,8 @@ pub enum Reason {
     RootReturned,
     /// A file system was mounted there.
     Mounted,
+    /// What is mounted there did not answer, and does again.
+    Answers,
 }
 
 impl std::fmt::Display for Reason {
@@ -62,6 +65,7 @@ impl std::fmt::Display for Reason {
             Reason::WatchLimit => "the watch limit is reached; raise it",
             Reason::RootReturned => "the source is back",
             Reason::Mounted => "a file system was mounted there",
+            Reason::Answers => "its file system answers again",
         })
     }
 }
@@ -125,6 +129,11 @@ pub struct Exclude(pub Excludes);
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Audit;
+
+/// Whoever looked -> SupervisorActor: what became of a file system in the source that may hang.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Reached(pub Heard);
 
 /// WatcherActor -> SupervisorActor: how the watching goes.
 #[derive(Debug, Message)]

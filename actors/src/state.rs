@@ -18,6 +18,7 @@ pub mod unsaved;
 use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
@@ -32,12 +33,12 @@ use crate::filter::excludes::Excludes;
 use crate::messages::{Barrier, Change, Compare, Flush, Flushed, Observed, Passed, Save, Saved};
 use crate::path::{Escaped, RelPath};
 use crate::root::Root;
+use crate::root::mounts::Mounts;
 use crate::rsync::node::Node;
 use crate::site::{DirMoves, InitialSync, Site};
 use crate::sync::Outbox;
 use crate::sync::fold::Fold;
 use crate::sync::pending::backlog::Backlog;
-use crate::watcher::Mounts;
 
 /// A change is saved after so long, with all that came meanwhile.
 const DELAY: Duration = Duration::from_secs(1);
@@ -225,7 +226,7 @@ impl StateActor {
 
     fn record(&self, store: &Store, taken: &Fold) -> Result<(Writing, Vec<RelPath>), StoreError> {
         let writing = store.write()?;
-        let fresh = record::record(self.root.path(), &self.excludes, writing.entries()?, taken)?;
+        let fresh = record::record(self.root.reach(), &self.excludes, writing.entries()?, taken)?;
         Ok((writing, fresh))
     }
 
@@ -234,12 +235,13 @@ impl StateActor {
         self.mounts = self.mounts.iter().filter(|path| self.is_dir(path)).cloned().collect();
     }
 
+    /// What does not answer is as it was.
     fn exists(&self, path: &RelPath) -> bool {
-        std::fs::symlink_metadata(path.under(self.root.path())).is_ok()
+        self.root.look_at(path).map_or_else(|error| error.kind() == io::ErrorKind::TimedOut, |_| true)
     }
 
     fn is_dir(&self, path: &RelPath) -> bool {
-        std::fs::symlink_metadata(path.under(self.root.path())).is_ok_and(|meta| meta.is_dir())
+        self.root.look_at(path).map_or_else(|error| error.kind() == io::ErrorKind::TimedOut, |meta| meta.is_dir())
     }
 
     fn backlogs(&self) -> Vec<(String, Backlog)> {
@@ -318,7 +320,7 @@ impl StateActor {
                 self.outlets.changes.do_send(Observed(std::mem::take(&mut found)));
             }
         };
-        let result = compare::compare(self.root.path(), &store.known()?, &self.excludes, unsaved_names, &mut tell);
+        let result = compare::compare(self.root.reach(), &store.known()?, &self.excludes, unsaved_names, &mut tell);
         let away = self.away.iter().filter(|path| (self.deletes || self.follows) && !self.exists(path));
         removed.extend(away.map(|path| Change::Removed { path: path.clone(), is_dir: true }));
         count += removed.len();

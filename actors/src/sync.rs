@@ -1,6 +1,7 @@
 //! Brings one node up to date, batch by batch. What the node does not have yet is in its [`Outbox`], which outlives the
 //! actor; what rsync must be told is decided in [`mod@plan`]; how it is told is the [`Transport`]'s business.
 
+mod around;
 pub mod away;
 mod batch;
 pub mod calm;
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use slog::{debug, error, info, warn};
 
+use self::around::Around;
 use self::health::{Health, News, backoff};
 use self::lease::Lane;
 pub use self::link::{Again, Delivery, Link, Moved, Outbox, Running, Superior, Transport, Verifying, Worked};
@@ -70,6 +72,8 @@ pub struct SyncActor {
     /// The comparison by content, while one goes on.
     verifying: Option<SpawnHandle>,
     timer: Option<SpawnHandle>,
+    /// What was compared around what does not answer.
+    around: Around,
     _obituary: Obituary,
 }
 
@@ -115,6 +119,7 @@ impl SyncActor {
             resting,
             verifying,
             timer,
+            around: Around::default(),
             _obituary,
         }
     }
@@ -124,6 +129,7 @@ impl SyncActor {
         let now = Instant::now();
         self.timer.take().map(|timer| ctx.cancel_future(timer));
         self.end_verify_unless_well(ctx);
+        self.around.look(&self.link, now);
         if self.retiring {
             return self.end_if_idle(ctx);
         }

@@ -7,7 +7,6 @@ mod cookie;
 mod dirs;
 mod error;
 mod ledger;
-mod mounts;
 mod moves;
 mod names;
 mod observer;
@@ -15,6 +14,7 @@ mod quiet;
 mod reader;
 pub mod sight;
 mod tree;
+mod watches;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -25,10 +25,10 @@ use tokio::sync::mpsc;
 
 pub use self::dirs::{Dirs, count as count_directories};
 pub use self::error::{Limit, WatchError, watch_limit};
-pub use self::mounts::Mounts;
-pub(crate) use self::mounts::source as mount_source;
 pub use self::observer::{Findings, Observer, POLL};
 pub use self::reader::RawEvent;
+pub use self::watches::Watches;
+pub use crate::root::mounts::Mounts;
 
 use self::cookie::Cookie;
 use self::ledger::Ledger;
@@ -40,7 +40,9 @@ use crate::filter::settle::Settle;
 use crate::messages::{
     Alive, AskSeen, Audit, Barrier, DirMove, Exclude, Flush, Observed, Passed, Rescan, Unseen, WatchReport,
 };
+use crate::path::RelPath;
 use crate::root::Root;
+use crate::root::reach::{Heard, Silent};
 
 /// How often a long first scan says how far it is.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -100,6 +102,11 @@ struct Events(Vec<RawEvent>);
 #[rtype(result = "()")]
 struct MountsChanged;
 
+/// Whoever looked -> WatcherActor: what is mounted there did not answer, and does again.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Answers(RelPath);
+
 /// WatcherActor -> itself: look again whether a flush is complete.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -139,9 +146,16 @@ impl WatcherActor {
 
     fn watch(&self, addr: Addr<Self>) -> Result<(Observer, Gauge), WatchError> {
         let inotify = Inotify::init().map_err(WatchError::of_init)?;
-        let dirs = Dirs::new(self.root.path().to_owned(), self.excludes.clone(), inotify.watches())?;
+        let watches = Watches::of(&inotify).map_err(WatchError::of_init)?;
+        let dirs = Dirs::new(self.root.path().to_owned(), self.excludes.clone(), watches.clone())?;
         let dirs = dirs.in_sight(self.outlets.sight.clone());
-        let cookie = self.aside.clone().map(|aside| Cookie::new(aside, inotify.watches()));
+        let watcher = addr.downgrade();
+        self.root.reach().listen(move |heard| {
+            if let (Heard::Answers(Silent { path, .. }), Some(watcher)) = (heard, watcher.upgrade()) {
+                watcher.do_send(Answers(path.clone()));
+            }
+        });
+        let cookie = self.aside.clone().map(|aside| Cookie::new(aside, watches));
         let deliver = move |seen| {
             match seen {
                 Seen::Events(batch) => addr.do_send(Events(batch)),
@@ -248,6 +262,17 @@ impl Handler<MountsChanged> for WatcherActor {
     fn handle(&mut self, _: MountsChanged, ctx: &mut Self::Context) {
         if let Some((observer, _)) = &mut self.watching {
             observer.mounts_changed(Instant::now());
+        }
+        self.pass_on(ctx);
+    }
+}
+
+impl Handler<Answers> for WatcherActor {
+    type Result = ();
+
+    fn handle(&mut self, Answers(path): Answers, ctx: &mut Self::Context) {
+        if let Some((observer, _)) = &mut self.watching {
+            observer.answers(&path, Instant::now());
         }
         self.pass_on(ctx);
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use inosync_actors::path::RelPath;
+use inosync_actors::root::reach::Reach;
 use inosync_actors::rsync::own_name;
 use inosync_actors::site::Site;
 use inosync_actors::watcher::{count_directories, watch_limit};
@@ -23,6 +24,11 @@ const NAMES: usize = 3;
 
 /// Counts the directories to watch and the entries that cannot be read.
 pub async fn look(site: &Site, report: &mut Report) {
+    let reach = Reach::of(&site.wpath);
+    // That nothing can be said of the source is told with it.
+    if !matches!(tokio::task::spawn_blocking(move || reach.ask_all()).await, Ok(Ok(()))) {
+        return;
+    }
     let again = site.clone();
     // Where nobody waits for it: a signal ends the check meanwhile.
     let looked = tokio::task::spawn_blocking(move || {

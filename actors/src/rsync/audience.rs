@@ -16,6 +16,7 @@ use super::output::Bytes;
 use super::progress::{Extent, Latest, Progress, Roughly};
 use crate::filter::excludes::Excludes;
 use crate::path::RelPath;
+use crate::root::reach::Reach;
 
 /// How often the log says how far a reconcile is.
 const OFTEN: Duration = Duration::from_secs(60);
@@ -112,9 +113,13 @@ impl Counter {
 /// cannot be read counts for itself alone.
 pub(super) fn extent(root: &Path, dir: RelPath, excludes: &Excludes, is_wanted: &dyn Fn() -> bool) -> Option<Extent> {
     let (mut left, mut found) = (vec![dir], Extent { entries: 1, bytes: 0 });
+    let reach = Reach::of(root);
     while let Some(dir) = left.pop() {
         if !is_wanted() {
             return None;
+        }
+        if !reach.answers(&dir) {
+            continue;
         }
         for entry in std::fs::read_dir(dir.under(root)).into_iter().flatten().flatten() {
             let (path, Ok(kind)) = (dir.join(&entry.file_name()), entry.file_type()) else { continue };

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 pub(super) use self::looks::Looks;
-pub(super) use self::sample::{Sample, Seen, changed_at, differs};
+pub(super) use self::sample::{Sample, Seen, differs};
 
 /// Something that a node cannot hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::store::Past;
 use super::*;
+use crate::root::reach::Reach;
 use crate::sync::fold::{Pending, Scope};
 
 fn rel(path: &str) -> RelPath {
@@ -45,7 +46,8 @@ impl Ground {
         let store = self.store.as_ref().unwrap();
         let writing = loop {
             let writing = store.write().unwrap();
-            let fresh = record::record(&self.tree(), &excludes(), writing.entries().unwrap(), paths).unwrap();
+            let fresh =
+                record::record(&Reach::of(&self.tree()), &excludes(), writing.entries().unwrap(), paths).unwrap();
             if fresh.is_empty() {
                 break writing;
             }
@@ -71,7 +73,7 @@ impl Ground {
     fn differences(&self, unsaved_names: bool) -> Vec<String> {
         let known = self.store.as_ref().unwrap().known().unwrap();
         let mut found = Vec::new();
-        compare::compare(&self.tree(), &known, &excludes(), unsaved_names, &mut |change| {
+        compare::compare(&Reach::of(&self.tree()), &known, &excludes(), unsaved_names, &mut |change| {
             if !matches!(change, Change::Touched { is_dir: true, .. }) {
                 found.push(change.to_string());
             }
@@ -187,7 +189,7 @@ fn a_source_that_is_not_there_is_not_taken_for_one_in_which_nothing_changed() {
     fs::rename(ground.tree(), ground.dir.path().join("aside")).unwrap();
     let known = ground.store.as_ref().unwrap().known().unwrap();
     let mut told = 0;
-    let result = compare::compare(&ground.tree(), &known, &excludes(), true, &mut |_| told += 1);
+    let result = compare::compare(&Reach::of(&ground.tree()), &known, &excludes(), true, &mut |_| told += 1);
     assert!(matches!(result, Err(StoreError::Source(_))));
     assert_eq!(told, 0, "above all no removal");
 }

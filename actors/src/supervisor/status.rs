@@ -10,8 +10,11 @@ use super::slots::{Slot, Stage};
 use super::{Phase, SupervisorActor};
 use crate::messages::{AskPath, AskSeen, AskStatus, Reason};
 use crate::path::{Escaped, RelPath};
+use crate::root::reach::Silent;
 use crate::status::record::Record;
-use crate::status::{self, AtNode, Facts, Failing, Node, Progress, Source, State, Status, UnixTime, Whereabouts, unix};
+use crate::status::{
+    self, AtNode, Facts, Failing, Node, Progress, Source, State, Status, Unanswered, UnixTime, Whereabouts, unix,
+};
 use crate::sync::pending::PendingSet;
 use crate::watcher::sight::View;
 use crate::watcher::watch_limit;
@@ -39,7 +42,7 @@ impl Tally {
     /// The watcher lost track of a directory.
     pub fn lost_track(&mut self, reason: Reason) {
         // What is not watched is compared again and again: nothing is lost by that.
-        self.rescans += u64::from(reason != Reason::WatchLimit);
+        self.rescans += u64::from(!matches!(reason, Reason::WatchLimit | Reason::Answers));
         self.overflows += u64::from(reason == Reason::Overflow);
     }
 }
@@ -81,6 +84,7 @@ impl SupervisorActor {
             watch_limit: watch_limit().map(|limit| limit.value),
             unwatched_directories: unwatched,
             unwatched: first.iter().map(ToString::to_string).collect(),
+            silent: self.root.reach().silent().into_iter().map(unanswered).collect(),
             overflows: self.tally.overflows,
             rescans: self.tally.rescans,
         }
@@ -148,6 +152,10 @@ impl SupervisorActor {
         let since: UnixTime = unix(self.tally.started_at);
         Whereabouts { seen: None, since, nodes: nodes.collect() }
     }
+}
+
+fn unanswered(Silent { path, kind, since }: Silent) -> Unanswered {
+    Unanswered { path: path.to_string(), kind, since: unix(since) }
 }
 
 /// The failures of a path at a node, if it failed again although nothing changed.

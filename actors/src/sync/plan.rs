@@ -74,6 +74,8 @@ pub struct Plan {
     /// Those of them that are sent when all that exists was, as they lead to it: first those that lead to no other of them,
     /// then those that lead to these, and so on. The others are in `present`.
     pub late_links: Vec<BTreeSet<RelPath>>,
+    /// Directories of the batch that hold a mount which does not answer: rsync cannot list them.
+    pub split: BTreeSet<RelPath>,
     /// Paths of the batch that are not to go with it.
     pub behind: BTreeMap<RelPath, Behind>,
     /// The entry that is listed for each path of the batch. A path without one needs nothing from rsync.
@@ -128,6 +130,15 @@ impl Plan {
             .flatten()
             .map(|path| (path, false));
         alone.chain([subtrees, subtrees_rewritten, missing].into_iter().flatten().map(|path| (path, true)))
+    }
+
+    /// Whether its runs look at what is mounted at this point. rsync looks at each entry of a directory that it lists, also at
+    /// what is excluded.
+    pub fn reads(&self, point: &RelPath) -> bool {
+        let Plan { subtrees, subtrees_rewritten, levels, .. } = self;
+        let mut compared = subtrees.iter().chain(subtrees_rewritten).chain(levels);
+        compared.any(|top| top.is_root() || point.is_below(top))
+            || self.listed().any(|(path, _)| path == point || path.is_below(point))
     }
 
     /// What became of the listed entries since they were looked at.
@@ -308,6 +319,10 @@ impl Planner<'_> {
             }
             _ => *pending,
         };
+        if found == Found::Directory && pending.scope != Scope::Entry && self.disk.is_silent_below(listed) {
+            self.plan.split.insert(listed.clone());
+            return;
+        }
         let hint = if listed == path { self.hint(path, pending, found) } else { None };
         if self.is_blocked(listed, path) || !self.has_room(listed, pending, found, hint.as_ref()) {
             self.plan.bulk.insert(path.clone());

@@ -23,7 +23,6 @@ use super::cookie::Cookie;
 use super::dirs::{Attached, Dirs};
 use super::error::WatchError;
 use super::ledger::Ledger;
-use super::mounts::{Changes, Mounts};
 use super::moves::{Departure, FileMoves, Moves, PAIRING_TIME};
 use super::quiet::Quiet;
 use super::reader::RawEvent;
@@ -32,6 +31,7 @@ use crate::filter::excludes::Excludes;
 use crate::filter::settle::Settle;
 use crate::messages::{Change, DirMove, Passed, Reason, Rescan, Unseen};
 use crate::path::RelPath;
+use crate::root::mounts::{Changes, Mounts};
 use crate::root::{Root, RootError};
 
 /// An overflow is repaired after the events have been calm for so long,
@@ -101,6 +101,7 @@ pub struct Observer {
 impl Observer {
     /// Watches all of the tree. `progress` is told the number of watched directories now and then.
     pub fn new(root: Root, mut dirs: Dirs, progress: &mut dyn FnMut(usize)) -> Self {
+        dirs.within(root.reach().clone());
         // What is mounted from now on is found by the next look, whether the scan meets it or not.
         let mut mounting = Changes::listen();
         dirs.set_mounts(Mounts::below(root.path()).unwrap_or_default());
@@ -254,7 +255,7 @@ impl Observer {
 
     /// Something may have the name that a directory left: an exchange (renameat2(2)) gives it away and takes it at once.
     fn retaken(&mut self, path: &RelPath) {
-        if let Ok(meta) = path.under(self.dirs.root_path()).symlink_metadata() {
+        if let Ok(meta) = self.root.look_at(path) {
             self.found.changes.push(Change::Retaken { path: path.clone(), is_dir: meta.is_dir() });
         }
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::pattern::{Candidate, Pattern};
 use super::{Excludes, rooted};
 use crate::path::RelPath;
+use crate::root::reach::Reach;
 
 /// More entries than this are not looked at.
 const MOST_ENTRIES: usize = 5_000_000;
@@ -15,8 +16,12 @@ const MOST_ENTRIES: usize = 5_000_000;
 pub fn unmatched<'e>(excludes: &'e Excludes, root: &Path) -> Vec<&'e Pattern> {
     let mut open: Vec<&Pattern> = excludes.patterns().iter().collect();
     let mut left = vec![RelPath::root()];
-    let mut looked = 0;
+    let (mut looked, reach) = (0, Reach::of(root));
     while let Some(dir) = left.pop().filter(|_| !open.is_empty()) {
+        // What does not answer may hold anything.
+        if !reach.answers(&dir) {
+            return Vec::new();
+        }
         // What this user may not list is no part of the mirror either.
         let Ok(entries) = std::fs::read_dir(dir.under(root)) else { continue };
         for entry in entries.flatten() {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::{Observer, Presence, last_name};
 use crate::messages::{Change, Reason, Rescan};
 use crate::path::RelPath;
-use crate::watcher::mounts::Mounts;
+use crate::root::mounts::Mounts;
 
 impl Observer {
     /// The kernel's list of mounts is different.
@@ -20,7 +20,26 @@ impl Observer {
         self.compare_mounts(now);
     }
 
+    /// What is mounted there did not answer, and does again.
+    pub fn answers(&mut self, path: &RelPath, now: Instant) {
+        if !matches!(self.presence, Presence::Here { .. }) || self.dirs.excludes(path) {
+            return;
+        }
+        if self.dirs.is_file(path) {
+            self.dirs.watch_file(path);
+            return self.written(path.clone());
+        }
+        self.dirs.blind().forget(path);
+        let above = path.parent().and_then(|parent| self.dirs.find(&parent));
+        if let Some((parent, name)) = above.zip(last_name(path)) {
+            self.attach(parent, &name, now);
+            self.rescan_watches(parent, &name, now);
+        }
+        self.found.rescans.push(Rescan { subtree: path.clone(), reason: Reason::Answers });
+    }
+
     pub(super) fn compare_mounts(&mut self, now: Instant) {
+        self.root.reach().refresh();
         let Some(present) = Mounts::below(self.dirs.root_path()) else { return };
         let is_here = matches!(self.presence, Presence::Here { .. });
         let gone = self.dirs.mounts().gone(&present);

@@ -116,6 +116,29 @@ impl Mounts {
     }
 }
 
+/// The kind of each file system that is mounted strictly below a directory, by the mount point and the number of the mount.
+pub(super) fn kinds(root: &Path) -> Vec<(RelPath, u64, String)> {
+    let resolved = root.canonicalize().ok();
+    let table = resolved.is_some().then(|| fs::read(TABLE).ok()).flatten().unwrap_or_default();
+    kinds_in(&table, resolved.as_deref().unwrap_or(root).as_os_str().as_bytes())
+}
+
+fn kinds_in(table: &[u8], root: &[u8]) -> Vec<(RelPath, u64, String)> {
+    let kind_of = |line: &[u8]| {
+        let mut fields = line.split(|&byte| byte == b' ');
+        let number = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+        let point = below(&unescape(fields.nth(3)?), root)?;
+        let kind = tail(line)?.split(|&byte| byte == b' ').next()?;
+        Some((point, number, String::from_utf8_lossy(kind).into_owned()))
+    };
+    table.split(|&byte| byte == b'\n').filter_map(kind_of).collect()
+}
+
+/// What follows the separator of a line: kind, source, options.
+fn tail(line: &[u8]) -> Option<&[u8]> {
+    line.windows(3).position(|window| window == b" - ").map(|at| &line[at + 3..])
+}
+
 /// What is mounted by the mount of this number: the kind of file system, the directory of it, and where it is from. `None`
 /// where that tells nothing, as of most file systems that are on no device.
 pub fn source(mount: u64) -> Option<Vec<u8>> {
@@ -127,8 +150,7 @@ fn source_in(table: &[u8], mount: u64) -> Option<Vec<u8>> {
     let mut lines = table.split(|&byte| byte == b'\n');
     let line = lines.find(|line| line.split(|&byte| byte == b' ').next() == Some(number.as_bytes()))?;
     let root = line.split(|&byte| byte == b' ').nth(3)?;
-    let tail = line.windows(3).position(|window| window == b" - ").map(|at| &line[at + 3..])?;
-    let mut fields = tail.split(|&byte| byte == b' ');
+    let mut fields = tail(line)?.split(|&byte| byte == b' ');
     let (kind, from) = (fields.next()?, fields.next()?);
     // A path, or a host and its path: not a word such as `none` or `tmpfs`.
     let tells = from.contains(&b'/') || from.contains(&b':');
@@ -225,6 +247,14 @@ mod tests {
         assert_eq!(told(66).as_deref(), Some("fuse / /srv/b"));
         assert_eq!(told(67).as_deref(), Some("nfs4 /d host:/export"));
         assert_eq!([told(68), told(6), told(7)], [None, None, None]);
+    }
+
+    #[test]
+    fn of_each_mount_below_the_root_the_kind_is_known() {
+        let table = b"66 61 0:39 / /srv/www/m\\040n rw shared:1 - fuse.sshfs host:/b rw,user_id=0\n\
+            67 61 0:39 /d /srv/www rw - nfs4 host:/export rw\n68 61 0:40 / /srv/www/o rw - ext4 /dev/sda rw\nx";
+        let kinds: Vec<_> = kinds_in(table, b"/srv/www").into_iter().map(|(p, n, k)| (p.to_string(), n, k)).collect();
+        assert_eq!(kinds, [("m n".into(), 66, "fuse.sshfs".into()), ("o".into(), 68, "ext4".into())]);
     }
 
     #[test]
