@@ -4,12 +4,13 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use rustix::fs::FallocateFlags;
 use rustix::process::Signal;
 
-use super::process;
 use super::tree::Keeps;
+use super::{process, wait};
 
 /// A kind of file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,9 +185,14 @@ impl Disk {
         Ok(disk)
     }
 
-    /// What serves a FUSE mount answers no more.
+    /// What serves a FUSE mount answers no more. It does at last: a test that waits for it for ever would leave it behind.
     pub fn hang(&self) {
-        self.servers().for_each(|pid| process::signal(pid, Signal::STOP));
+        let servers: Vec<u32> = self.servers().collect();
+        servers.iter().for_each(|pid| process::signal(*pid, Signal::STOP));
+        thread::spawn(move || {
+            thread::sleep(wait::DEADLINE * 2);
+            servers.iter().for_each(|pid| process::signal(*pid, Signal::CONT));
+        });
     }
 
     /// It answers again.
