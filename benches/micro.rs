@@ -41,7 +41,12 @@ fn main() {
 fn observing(criterion: &mut Criterion) {
     let dir = tempfile::tempdir().expect("the temporary directory works");
     let mut inotify = Inotify::init().expect("inotify is there");
-    let watched = Dirs::new(dir.path().to_owned(), Excludes::default(), inotify.watches()).expect("it was just made");
+    let watched = Dirs::new(
+        dir.path().to_owned(),
+        Excludes::default(),
+        inosync_actors::watcher::Watches::of(&inotify).expect("a file can be opened"),
+    )
+    .expect("it was just made");
     let root = Root::of(dir.path()).expect("it was just made");
     let mut observer = Observer::new(root, watched, &mut |_| ());
     let mut buffer = vec![0; 1 << 20];

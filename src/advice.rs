@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use inosync_actors::patterns::excludes::{Excludes, Pattern, unmatched};
+use inosync_actors::root::reach::Reach;
 use inosync_actors::site::Site;
 use inosync_actors::supervisor::pulse::Pulse;
 use slog::{Logger, info, warn};
@@ -25,7 +26,8 @@ pub fn print(warnings: &[Complaint]) {
 
 /// The patterns that match nothing now, in words.
 pub fn without_match(site: &Site) -> Vec<String> {
-    let patterns = unmatched(&site.excludes, &site.wpath).into_iter();
+    let reach = Reach::of(&site.wpath);
+    let patterns = unmatched(&site.excludes, &site.wpath, |dir| reach.answers(dir)).into_iter();
     patterns.map(|pattern| format!("rexcludes: `{pattern}` matches nothing in {} now", site.wpath.display())).collect()
 }
 
@@ -52,7 +54,7 @@ pub fn look_when_ready(mut pulse: Pulse, site: &Site, log: &Logger) {
 pub fn look(excludes: Excludes, wpath: &Path, log: &Logger) {
     let (wpath, log) = (wpath.to_owned(), log.clone());
     let looking = move || {
-        let found = unmatched(&excludes, &wpath);
+        let found = unmatched(&excludes, &wpath, |_| true);
         if !found.is_empty() {
             let patterns: Vec<String> = found.iter().take(MOST).map(|pattern| Pattern::to_string(pattern)).collect();
             info!(log, "patterns of rexcludes match nothing now"; "patterns" => patterns.join(", "), "number" => found.len());

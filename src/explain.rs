@@ -1,12 +1,14 @@
 //! `--explain`: whether a path is mirrored, and why not; and what the running daemon knows of it.
 
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use inosync_actors::path::{Escaped, RelPath};
 use inosync_actors::patterns::excludes::Pattern;
 use inosync_actors::patterns::rules;
+use inosync_actors::root::reach::Reach;
 use inosync_actors::status::{AtNode, Failing, UnixTime, Whereabouts};
 
 use crate::config::Outline;
@@ -21,10 +23,11 @@ pub async fn explain(config: &Path, outline: &Outline, asked: &Path) -> Exit {
         logging::say(&format!("inosync: {asked} is not below {wpath}: name a path in it, absolute or relative to it"));
         return Exit::Usage;
     };
-    logging::print(judged(outline, &path).trim_end());
+    let reach = Reach::of(&outline.wpath);
+    logging::print(judged(outline, &reach, &path).trim_end());
     match ask(config, &outline.sockets, &Request::Explain { path: path.as_bytes().to_vec() }).await {
         Ok(Answer::Whereabouts(whereabouts)) => {
-            let excluded = outline.excludes.excludes(&path, is_dir(outline, &path));
+            let excluded = outline.excludes.excludes(&path, is_dir(&reach, &path));
             logging::print(known(&whereabouts, excluded).trim_end());
             Exit::Done
         }
@@ -53,23 +56,24 @@ fn parent_resolved(path: &Path) -> Option<PathBuf> {
     Some(path.file_name().map_or(parent.clone(), |name| parent.join(name)))
 }
 
-fn is_dir(outline: &Outline, path: &RelPath) -> bool {
-    path.under(&outline.wpath).symlink_metadata().is_ok_and(|metadata| metadata.is_dir())
+fn is_dir(reach: &Reach, path: &RelPath) -> bool {
+    reach.look(path).is_ok_and(|metadata| metadata.is_dir())
 }
 
 /// What the patterns say of it.
-fn judged(outline: &Outline, path: &RelPath) -> String {
+fn judged(outline: &Outline, reach: &Reach, path: &RelPath) -> String {
     let mut text = format!("{path} in {}\n", Escaped(outline.wpath.as_os_str().as_bytes()));
-    let kind = match path.under(&outline.wpath).symlink_metadata() {
+    let kind = match reach.look(path) {
         Ok(metadata) if metadata.is_dir() => "a directory",
         Ok(metadata) if metadata.is_symlink() => "a symlink, which is mirrored as one",
         Ok(metadata) if metadata.is_file() => "a file",
         Ok(_) => "a special file, which is mirrored only with -D or -a in `extra`",
+        Err(error) if error.kind() == ErrorKind::TimedOut => "not known: its file system does not answer",
         Err(_) => "not there now",
     };
     // Writing to a String does not fail.
     let _ = writeln!(text, "  it is: {kind}");
-    match outline.excludes.deciding(path, is_dir(outline, path)) {
+    match outline.excludes.deciding(path, is_dir(reach, path)) {
         None => text.push_str("  excluded: no\n"),
         Some((top, pattern)) => {
             let at = outline.excludes.patterns().iter().position(|other| other == pattern).unwrap_or(0);
@@ -175,9 +179,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("cache")).unwrap();
         let outline = outline(dir.path(), &["*.tmp", "cache/"]);
-        let text = judged(&outline, &rel("cache/x"));
+        let text = judged(&outline, &Reach::of(&outline.wpath), &rel("cache/x"));
         assert!(text.contains("excluded: by `cache/` (rexcludes[1]), which matches cache\n"), "{text}");
         assert!(text.contains("--filter='- cache/'") && text.contains("--filter='- cache/**'"), "{text}");
-        assert!(judged(&outline, &rel("x")).contains("excluded: no"));
+        assert!(judged(&outline, &Reach::of(&outline.wpath), &rel("x")).contains("excluded: no"));
     }
 }

@@ -25,6 +25,7 @@ mod verify;
 use std::process::ExitCode;
 
 use actix::System;
+use inosync_actors::root::reach::helper;
 use inosync_actors::rsync::shell;
 use slog::error;
 
@@ -34,7 +35,7 @@ use crate::exit::Exit;
 use crate::logging::Log;
 
 fn main() -> ExitCode {
-    if let Some(code) = shell::stand_in(std::env::args_os()) {
+    if let Some(code) = shell::stand_in(std::env::args_os()).or_else(|| helper::stand_in(std::env::args_os())) {
         return code.into();
     }
     let options = match cli::parse() {

@@ -59,7 +59,7 @@ pub async fn once(site: Site, version: Version, (config, sockets): (&Path, &[Pat
     };
     let complete = tokio::select! {
         complete = all => complete,
-        () = interrupted(log) => {
+        () = broken_off(&root, log) => {
             // A run that is ended here is no fault of its node, and nothing is tried again.
             running.iter().for_each(AbortHandle::abort);
             false
@@ -87,7 +87,7 @@ pub async fn dry_run(site: Site, version: Version, log: &Logger) -> Exit {
         };
         let result = tokio::select! {
             result = rsync.dry_run(count) => result,
-            () = interrupted(log) => {
+            () = broken_off(&root, log) => {
                 children.end_all().await;
                 return Exit::Pending;
             }
@@ -106,6 +106,8 @@ pub async fn dry_run(site: Site, version: Version, log: &Logger) -> Exit {
 /// The source, if it holds what it must.
 pub fn sound_root(site: &Site) -> Result<Root, RootError> {
     let root = site.root()?;
+    // rsync looks at every mount point, also at what is excluded.
+    root.reach().ask_all().map_err(RootError::Silent)?;
     root.check().map(|()| root)
 }
 
@@ -158,8 +160,18 @@ async fn reconcile_once(rsync: &Rc<Rsync>, log: &Logger) -> Result<Delivery, Fai
     Ok(delivery)
 }
 
+/// Ends when the command is to end, or can come to no end, as a file system of the source does not answer.
+pub async fn broken_off(root: &Root, log: &Logger) {
+    tokio::select! {
+        () = interrupted(log) => (),
+        silent = root.reach().clone().falls_silent(|_| true) => {
+            error!(log, "broken off"; "why" => %RootError::Silent(silent));
+        }
+    }
+}
+
 /// Ends when the command is to end.
-pub async fn interrupted(log: &Logger) {
+async fn interrupted(log: &Logger) {
     match StopSignals::listen() {
         Ok(mut signals) => signals.next().await,
         // Without a handler the signal ends the process, and its children with it.

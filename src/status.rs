@@ -60,6 +60,10 @@ pub fn log(log: &Logger, status: &Status) {
     let source = &status.source;
     info!(log, "status"; "watched" => source.watched_directories, "unwatched" => source.unwatched_directories,
         "overflows" => source.overflows, "up" => duration(status.up()));
+    for silent in &source.silent {
+        warn!(log, "status: a file system does not answer"; "path" => &silent.path, "kind" => &silent.kind,
+            "for" => duration(status.at.saturating_sub(silent.since)));
+    }
     for node in &status.nodes {
         let (name, state, lag) = (&node.name, node.state.to_string(), lag(node));
         let totals = &node.totals;
@@ -99,6 +103,10 @@ fn shown(status: &Status) -> String {
     let _ = writeln!(text, "source: watched directories: {}{limit}", source.watched_directories);
     if let Some(trouble) = &source.trouble {
         let _ = writeln!(text, "  NOTHING IS SENT: {trouble}");
+    }
+    for silent in &source.silent {
+        let since = duration(status.at.saturating_sub(silent.since));
+        let _ = writeln!(text, "  NOT reachable: {} ({}) has not answered for {since}", silent.path, silent.kind);
     }
     if source.unwatched_directories > 0 {
         let names = source.unwatched.join(", ");

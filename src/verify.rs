@@ -15,7 +15,7 @@ use inosync_actors::transport::comparison::{Link, Rewritten};
 use slog::{Logger, error, info, o};
 
 use crate::exit::Exit;
-use crate::once::{interrupted, source};
+use crate::once::{broken_off, source};
 
 /// Compares the nodes one after the other, since all of them have the same disk to read from. What differs is printed on
 /// standard output, one line each.
@@ -32,7 +32,7 @@ pub async fn verify(site: Site, version: Version, log: &Logger) -> Exit {
         let result = tokio::select! {
             // Nobody knows here what is on its way, but that it is a moment later.
             result = rsync.compare(&[], &|_| false) => result,
-            () = interrupted(&log) => {
+            () = broken_off(&root, &log) => {
                 children.end_all().await;
                 return Exit::Pending;
             }

@@ -12,7 +12,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::children::Children;
 use crate::filter::{self, FilterActor};
-use crate::messages::{AskPath, AskStatus, Compared, Pause, Reload, Stop};
+use crate::messages::AskPath;
+use crate::messages::AskStatus;
+use crate::messages::Compared;
+use crate::messages::Pause;
+use crate::messages::Reached;
+use crate::messages::Reload;
+use crate::messages::Stop;
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::path::RelPath;
@@ -161,7 +167,12 @@ impl Daemon {
         let supervisor = SupervisorActor::create(|ctx| {
             let starter = Starter { site: &edition.site, root: &root, supervisor: ctx.address(), log, guard: &guard };
             let front = starter.start(&outboxes, memory, &threads, holds);
-            let log = log.clone();
+            let (log, supervisor) = (log.clone(), ctx.address().downgrade());
+            root.reach().listen(move |heard| {
+                if let Some(supervisor) = supervisor.upgrade() {
+                    supervisor.do_send(Reached(heard.clone()));
+                }
+            });
             let supervisor = SupervisorActor::new(edition, root, ways, (&outboxes, unsaved), front, log, guard);
             supervisor.telling(tell).pausing(paused)
         });

@@ -12,6 +12,7 @@ use crate::outbox::Outbox;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::root::RootError;
+use crate::root::reach::Heard;
 use crate::site::Site;
 use crate::site::version::Version;
 use crate::status::{Status, Whereabouts};
@@ -52,6 +53,8 @@ pub enum Reason {
     RootReturned,
     /// A file system was mounted there.
     Mounted,
+    /// What is mounted there did not answer, and does again.
+    Answers,
 }
 
 impl std::fmt::Display for Reason {
@@ -64,6 +67,7 @@ impl std::fmt::Display for Reason {
             Reason::WatchLimit => "the watch limit is reached; raise it",
             Reason::RootReturned => "the source is back",
             Reason::Mounted => "a file system was mounted there",
+            Reason::Answers => "its file system answers again",
         })
     }
 }
@@ -127,6 +131,11 @@ pub struct Exclude(pub Excludes);
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Audit;
+
+/// Whoever looked -> SupervisorActor: what became of a file system in the source that may hang.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Reached(pub Heard);
 
 /// WatcherActor -> SupervisorActor: how the watching goes.
 #[derive(Debug, Message)]

@@ -127,6 +127,21 @@ fn source_in(table: &[u8], mount: u64) -> Option<Vec<u8>> {
     tells.then(|| [kind, directory, from].join(&b' '))
 }
 
+/// The kind of each file system that is mounted strictly below a directory, by the mount point and the number of the mount.
+pub(crate) fn kinds(root: &Path) -> Vec<(RelPath, u64, String)> {
+    let resolved = root.canonicalize().ok();
+    let table = resolved.is_some().then(|| fs::read(TABLE).ok()).flatten().unwrap_or_default();
+    kinds_in(&table, resolved.as_deref().unwrap_or(root).as_os_str().as_bytes())
+}
+
+fn kinds_in(table: &[u8], root: &[u8]) -> Vec<(RelPath, u64, String)> {
+    let kind_of = |line: Line<'_>| {
+        let point = below(&unescape(line.point), root)?;
+        Some((point, line.number, String::from_utf8_lossy(line.system[0]).into_owned()))
+    };
+    table.split(|&byte| byte == b'\n').filter_map(Line::read).filter_map(kind_of).collect()
+}
+
 /// The path below `root`; `None` for the root itself and for what lies elsewhere.
 fn below(point: &[u8], root: &[u8]) -> Option<RelPath> {
     let rest = if root == b"/" { point.strip_prefix(b"/")? } else { point.strip_prefix(root)?.strip_prefix(b"/")? };
@@ -269,5 +284,13 @@ mod tests {
             }
         }
         assert!(found > 10_000, "{found}");
+    }
+
+    #[test]
+    fn of_each_mount_below_the_root_the_kind_is_known() {
+        let table = b"66 61 0:39 / /srv/www/m\\040n rw shared:1 - fuse.sshfs host:/b rw,user_id=0\n\
+            67 61 0:39 /d /srv/www rw - nfs4 host:/export rw\n68 61 0:40 / /srv/www/o rw - ext4 /dev/sda rw\nx";
+        let kinds: Vec<_> = kinds_in(table, b"/srv/www").into_iter().map(|(p, n, k)| (p.to_string(), n, k)).collect();
+        assert_eq!(kinds, [("m n".into(), 66, "fuse.sshfs".into()), ("o".into(), 68, "ext4".into())]);
     }
 }

@@ -2,8 +2,9 @@
 //! replaced, unmounted, emptied or deleted must not look like a tree whose files were all deleted.
 
 mod identity;
+pub mod reach;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::mem::MaybeUninit;
@@ -19,6 +20,9 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use self::identity::Identity;
+use self::reach::Reach;
+use self::reach::Silent;
+use self::reach::look::Meta;
 use crate::errno::is_gone;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
@@ -37,6 +41,7 @@ pub struct Root {
     /// Whether it held nothing when it was last looked at.
     was_empty: Arc<AtomicBool>,
     supersedes: bool,
+    reach: Reach,
 }
 
 /// What the source must hold, so that what it does not hold may be taken for deleted.
@@ -80,6 +85,9 @@ pub enum RootError {
          the source is complete"
     )]
     NoMarker(RelPath),
+    /// What is mounted below it does not answer, so that it cannot be compared as a whole.
+    #[error("the file system at `{path}` ({kind}) does not answer: mend what serves it, or unmount it (umount -l)", path = .0.path, kind = .0.kind)]
+    Silent(Silent),
     /// It cannot be looked at.
     #[error("the source cannot be looked at: {0}")]
     Unknown(io::ErrorKind),
@@ -93,14 +101,24 @@ impl RootError {
 }
 
 impl Root {
+    /// Reads the text of the symlink at a path of the source; `None` if there is something else.
+    pub(crate) fn link_text(&self, path: &RelPath) -> Option<Vec<u8>> {
+        self.reach.read_link(path).ok()
+    }
+
+    /// Lists at most `most` names in a directory of the source; none if the directory cannot be read.
+    pub(crate) fn names(&self, dir: &RelPath, most: usize) -> Vec<OsString> {
+        self.reach.names(dir, most).unwrap_or_default()
+    }
+
     /// Remembers what is at `path` now. It may hold what it will.
     ///
     /// # Errors
     /// When there is no directory, or it cannot be looked at.
     pub fn of(path: &Path) -> Result<Root, RootError> {
         let identity = Identity::of(path).map_err(|error| unusable(&error))?;
-        let was_empty = Arc::default();
-        Ok(Root { path: path.to_owned(), identity: Arc::new(identity), guards: None, was_empty, supersedes: false })
+        let (identity, was_empty, reach) = (Arc::new(identity), Arc::default(), Reach::of(path));
+        Ok(Root { path: path.to_owned(), identity, guards: None, was_empty, supersedes: false, reach })
     }
 
     /// The same, but it must hold what these guards say.
@@ -129,6 +147,19 @@ impl Root {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Which file systems below it can be looked at.
+    pub fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
+    /// What is at a path of it, symlinks not followed.
+    ///
+    /// # Errors
+    /// What lstat(2) says; `TimedOut` if the file system there does not answer.
+    pub fn look_at(&self, path: &RelPath) -> io::Result<Meta> {
+        self.reach.look(path)
     }
 
     /// What tells it from other directories even over restarts of the machine, which may number its device anew.
@@ -175,7 +206,7 @@ impl Root {
             Ok(())
         } else if before {
             Err(RootError::Replaced)
-        } else if self.was_empty.load(Ordering::Acquire) && !is_empty && guards.missing_marker(&self.path).is_none() {
+        } else if self.was_empty.load(Ordering::Acquire) && !is_empty && guards.missing_marker(&self.reach).is_none() {
             // An empty directory is not worth insisting on: it is where a file system was to be mounted.
             Err(RootError::Superseded)
         } else {
@@ -193,7 +224,7 @@ impl Root {
         if !guards.allow_empty && self.was_empty.load(Ordering::Acquire) {
             return Err(RootError::Emptied);
         }
-        guards.missing_marker(&self.path).map_or(Ok(()), |marker| Err(RootError::NoMarker(marker)))
+        guards.missing_marker(&self.reach).map_or(Ok(()), |marker| Err(RootError::NoMarker(marker)))
     }
 }
 
@@ -202,8 +233,10 @@ impl Guards {
         is_empty(root, &self.excludes.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn missing_marker(&self, root: &Path) -> Option<RelPath> {
-        self.marker.clone().filter(|marker| fs::symlink_metadata(marker.under(root)).is_err())
+    /// What lies on a file system that does not answer is not known to be missing.
+    fn missing_marker(&self, reach: &Reach) -> Option<RelPath> {
+        let is_missing = |error: io::Error| error.kind() != io::ErrorKind::TimedOut;
+        self.marker.clone().filter(|marker| reach.look(marker).is_err_and(is_missing))
     }
 }
 

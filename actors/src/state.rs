@@ -16,6 +16,7 @@ pub mod store;
 use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
@@ -224,7 +225,7 @@ impl StateActor {
 
     fn record(&self, store: &Store, taken: &Fold) -> Result<(Writing, Vec<RelPath>), StoreError> {
         let writing = store.write()?;
-        let fresh = record::record(self.root.path(), &self.excludes, writing.entries()?, taken)?;
+        let fresh = record::record(self.root.reach(), &self.excludes, writing.entries()?, taken)?;
         Ok((writing, fresh))
     }
 
@@ -233,12 +234,13 @@ impl StateActor {
         self.mounts = self.mounts.iter().filter(|path| self.is_dir(path)).cloned().collect();
     }
 
+    /// What does not answer is as it was.
     fn exists(&self, path: &RelPath) -> bool {
-        std::fs::symlink_metadata(path.under(self.root.path())).is_ok()
+        self.root.look_at(path).map_or_else(|error| error.kind() == io::ErrorKind::TimedOut, |_| true)
     }
 
     fn is_dir(&self, path: &RelPath) -> bool {
-        std::fs::symlink_metadata(path.under(self.root.path())).is_ok_and(|meta| meta.is_dir())
+        self.root.look_at(path).map_or_else(|error| error.kind() == io::ErrorKind::TimedOut, |meta| meta.is_dir())
     }
 
     fn backlogs(&self) -> Vec<(String, Backlog)> {
@@ -317,7 +319,7 @@ impl StateActor {
                 self.outlets.changes.do_send(Observed(std::mem::take(&mut found)));
             }
         };
-        let result = compare::compare(self.root.path(), &store.known()?, &self.excludes, unsaved_names, &mut tell);
+        let result = compare::compare(self.root.reach(), &store.known()?, &self.excludes, unsaved_names, &mut tell);
         let away = self.away.iter().filter(|path| (self.deletes || self.follows) && !self.exists(path));
         removed.extend(away.map(|path| Change::Removed { path: path.clone(), is_dir: true }));
         count += removed.len();

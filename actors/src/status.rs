@@ -67,10 +67,24 @@ pub struct Source {
     pub unwatched_directories: usize,
     /// The first of them, for people.
     pub unwatched: Vec<String>,
+    /// File systems below it that do not answer: what is below them waits.
+    #[serde(default)]
+    pub silent: Vec<Unanswered>,
     /// How often the kernel's event queue overflowed.
     pub overflows: u64,
     /// How often track of a directory was lost, overflows included: each was compared again.
     pub rescans: u64,
+}
+
+/// A file system that does not answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unanswered {
+    /// Where it is mounted, for people.
+    pub path: String,
+    /// Its kind, as the kernel lists it.
+    pub kind: String,
+    /// Since when.
+    pub since: UnixTime,
 }
 
 /// One node.
@@ -293,7 +307,8 @@ impl Status {
     pub fn verdict(&self) -> Verdict {
         let nodes = self.nodes.iter().map(Node::verdict).max().unwrap_or(Verdict::Well);
         let state = self.state_trouble.is_some();
-        let wants_attention = self.source.unwatched_directories > 0 || state || fails(self.hook.as_ref());
+        let is_cut = self.source.unwatched_directories > 0 || !self.source.silent.is_empty();
+        let wants_attention = is_cut || state || fails(self.hook.as_ref());
         nodes.max(if wants_attention { Verdict::Attention } else { Verdict::Well })
     }
 }

@@ -5,6 +5,7 @@ mod hooks;
 mod moves;
 pub mod paused;
 pub mod pulse;
+mod reached;
 mod reload;
 mod resync;
 mod slots;
@@ -358,7 +359,9 @@ impl Handler<Rescan> for SupervisorActor {
         self.tally.lost_track(reason);
         match reason {
             // Said once for all of them, and not at each poll.
-            Reason::WatchLimit => debug!(self.log, "comparing again"; "subtree" => %subtree, "why" => %reason),
+            Reason::WatchLimit | Reason::Answers => {
+                debug!(self.log, "comparing again"; "subtree" => %subtree, "why" => %reason)
+            }
             _ => warn!(self.log, "comparing again"; "subtree" => %subtree, "why" => %reason),
         }
     }

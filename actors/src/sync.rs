@@ -1,6 +1,7 @@
 //! Brings one node up to date, batch by batch. What the node does not have yet is in its [`Outbox`](crate::outbox::Outbox), which outlives the
 //! actor; what rsync must be told is decided in [`mod@plan`]; how it is told is the [`Transport`](crate::transport::Transport)'s business.
 
+mod around;
 mod batch;
 pub mod disk;
 mod drain;
@@ -18,7 +19,9 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use slog::{debug, error, info, warn};
 
-pub use self::link::{Link, Superior};
+use self::around::Around;
+pub use self::link::Link;
+pub use self::link::Superior;
 use self::pace::Pace;
 use self::report::log_unset;
 use crate::backoff::backoff;
@@ -63,6 +66,8 @@ pub struct SyncActor {
     /// The comparison by content, while one goes on.
     verifying: Option<SpawnHandle>,
     timer: Option<SpawnHandle>,
+    /// What was compared around what does not answer.
+    around: Around,
     _obituary: Obituary,
 }
 
@@ -99,6 +104,7 @@ impl SyncActor {
             resting,
             verifying,
             timer,
+            around: Around::default(),
             _obituary,
         }
     }
@@ -108,6 +114,7 @@ impl SyncActor {
         let now = Instant::now();
         self.timer.take().map(|timer| ctx.cancel_future(timer));
         self.end_verify_unless_well(ctx);
+        self.around.look(&self.link, now);
         if self.retiring {
             return self.end_if_idle(ctx);
         }

@@ -41,6 +41,11 @@ pub trait Transport {
         let _ = (kept, is_pending);
         Box::pin(async { Ok(Comparison::default()) })
     }
+    /// Tells if a comparison of the whole tree may delete only a limited number of entries, so that comparisons of its parts
+    /// cannot stand for it.
+    fn bounds_deletions(&self) -> bool {
+        false
+    }
     /// Something may have to be sent soon.
     fn warm(self: Rc<Self>) {}
     /// If it is better to wait a moment than to send now: what was found meanwhile goes along. Ends when to look again.

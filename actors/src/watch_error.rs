@@ -46,6 +46,12 @@ pub enum WatchError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The file system that it is on does not answer.
+    #[error("{} cannot be watched: its file system does not answer", path.display())]
+    Silent {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Anything else.
     #[error("{} cannot be watched: {source}", path.display())]
     System {
@@ -70,6 +76,7 @@ impl WatchError {
         let path = path.to_owned();
         match Errno::from_io_error(&source) {
             Some(error) if is_gone(error) => None,
+            None if source.kind() == io::ErrorKind::TimedOut => Some(WatchError::Silent { path }),
             Some(Errno::NOSPC) => Some(WatchError::no_watch_left()),
             Some(Errno::ACCESS | Errno::PERM) => Some(WatchError::Access { path, source }),
             _ => Some(WatchError::System { path, source }),
@@ -88,6 +95,7 @@ impl WatchError {
         match self {
             WatchError::Access { source, .. } => WatchError::Access { path, source },
             WatchError::System { source, .. } => WatchError::System { path, source },
+            WatchError::Silent { .. } => WatchError::Silent { path },
             other => other,
         }
     }

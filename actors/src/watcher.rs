@@ -13,6 +13,7 @@ mod quiet;
 mod reader;
 pub mod sight;
 mod tree;
+mod watches;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ use tokio::sync::mpsc;
 pub use self::dirs::{Dirs, count as count_directories};
 pub use self::observer::{Findings, Observer, POLL};
 pub use self::reader::RawEvent;
+pub use self::watches::Watches;
 use crate::watch_error::WatchError;
 
 use self::cookie::Cookie;
@@ -34,9 +36,11 @@ use crate::ending::EndsDaemon;
 use crate::messages::{
     Alive, AskSeen, Audit, Barrier, DirMove, Exclude, Flush, Observed, Passed, Rescan, Unseen, WatchReport,
 };
+use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::patterns::settle::Settle;
 use crate::root::Root;
+use crate::root::reach::{Heard, Silent};
 
 /// How often a long first scan says how far it is.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -96,6 +100,11 @@ struct Events(Vec<RawEvent>);
 #[rtype(result = "()")]
 struct MountsChanged;
 
+/// Whoever looked -> WatcherActor: what is mounted there did not answer, and does again.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Answers(RelPath);
+
 /// WatcherActor -> itself: look again whether a flush is complete.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -135,9 +144,16 @@ impl WatcherActor {
 
     fn watch(&self, addr: Addr<Self>) -> Result<(Observer, Gauge), WatchError> {
         let inotify = Inotify::init().map_err(WatchError::of_init)?;
-        let dirs = Dirs::new(self.root.path().to_owned(), self.excludes.clone(), inotify.watches())?;
+        let watches = Watches::of(&inotify).map_err(WatchError::of_init)?;
+        let dirs = Dirs::new(self.root.path().to_owned(), self.excludes.clone(), watches.clone())?;
         let dirs = dirs.in_sight(self.outlets.sight.clone());
-        let cookie = self.aside.clone().map(|aside| Cookie::new(aside, inotify.watches()));
+        let watcher = addr.downgrade();
+        self.root.reach().listen(move |heard| {
+            if let (Heard::Answers(Silent { path, .. }), Some(watcher)) = (heard, watcher.upgrade()) {
+                watcher.do_send(Answers(path.clone()));
+            }
+        });
+        let cookie = self.aside.clone().map(|aside| Cookie::new(aside, watches));
         let deliver = move |seen| {
             match seen {
                 Seen::Events(batch) => addr.do_send(Events(batch)),
@@ -244,6 +260,17 @@ impl Handler<MountsChanged> for WatcherActor {
     fn handle(&mut self, _: MountsChanged, ctx: &mut Self::Context) {
         if let Some((observer, _)) = &mut self.watching {
             observer.mounts_changed(Instant::now());
+        }
+        self.pass_on(ctx);
+    }
+}
+
+impl Handler<Answers> for WatcherActor {
+    type Result = ();
+
+    fn handle(&mut self, Answers(path): Answers, ctx: &mut Self::Context) {
+        if let Some((observer, _)) = &mut self.watching {
+            observer.answers(&path, Instant::now());
         }
         self.pass_on(ctx);
     }

@@ -68,6 +68,9 @@ const OF_DAEMON: &[Metric<Status>] = &[
     gauge("inosync_unwatched_directories", "Directories that are not watched, each with all that is below it.", |s| {
         size(s.source.unwatched_directories)
     }),
+    gauge("inosync_silent_mounts", "File systems in the source that do not answer: what is below them waits.", |s| {
+        size(s.source.silent.len())
+    }),
     gauge("inosync_watch_limit", "Watches that the user may have, over all processes.", |s| {
         s.source.watch_limit.and_then(size)
     }),

@@ -85,6 +85,7 @@ pub fn status() -> Status {
             watch_limit: Some(65536),
             unwatched_directories: 1,
             unwatched: vec!["d/secret".to_owned()],
+            silent: Vec::new(),
             overflows: 2,
             rescans: 3,
         },

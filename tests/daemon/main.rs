@@ -17,6 +17,7 @@ mod failures;
 mod files;
 mod forced_command;
 mod guards;
+mod hangs;
 mod harness;
 mod hooks;
 mod incomplete;

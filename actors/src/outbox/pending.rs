@@ -110,6 +110,8 @@ pub struct PendingSet {
     careful: Option<Instant>,
     /// Which files wait until they are left alone.
     settle: Settle,
+    /// Whether something that is mounted in the source does not answer: the whole tree cannot be compared.
+    is_cut: bool,
 }
 
 impl Default for PendingSet {
@@ -145,6 +147,7 @@ impl PendingSet {
             emptied,
             careful,
             settle,
+            is_cut: false,
         }
     }
 

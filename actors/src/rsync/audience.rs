@@ -15,7 +15,11 @@ use slog::{Logger, info};
 use crate::bytes::Bytes;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
-use crate::transport::progress::{Extent, Latest, Progress, Roughly};
+use crate::root::reach::Reach;
+use crate::transport::progress::Extent;
+use crate::transport::progress::Latest;
+use crate::transport::progress::Progress;
+use crate::transport::progress::Roughly;
 
 /// How often the log says how far a reconcile is.
 const OFTEN: Duration = Duration::from_secs(60);
@@ -112,9 +116,13 @@ impl Counter {
 /// cannot be read counts for itself alone.
 pub(super) fn extent(root: &Path, dir: RelPath, excludes: &Excludes, is_wanted: &dyn Fn() -> bool) -> Option<Extent> {
     let (mut left, mut found) = (vec![dir], Extent { entries: 1, bytes: 0 });
+    let reach = Reach::of(root);
     while let Some(dir) = left.pop() {
         if !is_wanted() {
             return None;
+        }
+        if !reach.answers(&dir) {
+            continue;
         }
         for entry in std::fs::read_dir(dir.under(root)).into_iter().flatten().flatten() {
             let (path, Ok(kind)) = (dir.join(&entry.file_name()), entry.file_type()) else { continue };

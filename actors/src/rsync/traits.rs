@@ -7,4 +7,4 @@ mod looks;
 mod sample;
 
 pub(super) use self::looks::Looks;
-pub(super) use self::sample::{Sample, Seen, changed_at, differs};
+pub(super) use self::sample::{Sample, Seen, differs};

@@ -46,6 +46,10 @@ impl Transport for Rsync {
         Box::pin(async move { self.compare(&kept, &*is_pending).await })
     }
 
+    fn bounds_deletions(&self) -> bool {
+        self.site.max_delete.is_some()
+    }
+
     fn warm(self: Rc<Self>) {
         self.refill();
     }

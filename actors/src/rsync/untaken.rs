@@ -1,17 +1,16 @@
 //! Finds what a node was asked to take and did not: a file that is listed, whatever its size and time, is asked for by the
 //! receiver, and rsync says so in a line. Of one that it leaves as it is, rsync says nothing, and ends well.
 
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
 use std::time::SystemTime;
 
 use super::itemized::Itemized;
 use super::recipe;
-use super::traits::changed_at;
 use super::{Order, Rsync, Work};
 use crate::path::RelPath;
+use crate::root::reach::look::Meta;
 use crate::transport::Delivery;
-use crate::transport::failure::{Cause, Failure};
+use crate::transport::failure::Cause;
+use crate::transport::failure::Failure;
 
 impl Rsync {
     /// Blames the files that the node left as they were in runs since `began`.
@@ -39,12 +38,10 @@ impl Rsync {
     /// Whether a file was there all the time. Of several names of one file rsync sends the first, and may say nothing of the
     /// others; of one that was away, or whose directory was, when its turn had come, it says nothing.
     fn was_plain_file(&self, path: &RelPath, began: SystemTime) -> bool {
-        let look = |path: &RelPath| path.under(self.root.path()).symlink_metadata().ok();
+        let look = |path: &RelPath| self.root.look_at(path).ok();
         // What is made or deleted in a directory sets both of its times, a rename of it one.
-        let was_renamed = |meta: &Metadata| {
-            changed_at(meta) >= began && (meta.mtime(), meta.mtime_nsec()) != (meta.ctime(), meta.ctime_nsec())
-        };
-        look(path).is_some_and(|meta| meta.is_file() && meta.nlink() == 1 && changed_at(&meta) < began)
+        let was_renamed = |meta: &Meta| meta.changed_at() >= began && meta.modified() != meta.changed();
+        look(path).is_some_and(|meta| meta.is_file() && meta.nlink() == 1 && meta.changed_at() < began)
             && path.ancestors().all(|dir| look(&dir).is_some_and(|meta| !was_renamed(&meta)))
     }
 }

@@ -1,7 +1,5 @@
 //! What differs between the tree on disk and the tree as it was last saved. Reads both, changes neither.
 
-use std::path::Path;
-
 use rustix::io::Errno;
 
 use super::listing::{Dir, Entry, is_gone};
@@ -10,31 +8,35 @@ use super::store::{Known, StoreError};
 use crate::change::Change;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
+use crate::root::reach::Reach;
 
-/// Compares the whole tree at `root` with what is `known` of it, and tells `found` what differs. Directories that may not
-/// be read are passed over: the watcher tells when they may. `unsaved_names`: the nodes may have entries that were never
+/// Compares the whole tree with what is `known` of it, and tells `found` what differs. Directories that may not
+/// be read, or do not answer, are passed over: the watcher tells when they do. `unsaved_names`: the nodes may have entries that were never
 /// saved, since they were made, sent and deleted again between two saves; so the names in each directory that changed
 /// are compared too.
 ///
 /// # Errors
 /// When the state or the source cannot be read.
 pub fn compare(
-    root: &Path,
+    reach: &Reach,
     known: &Known,
     excludes: &Excludes,
     unsaved_names: bool,
     found: &mut dyn FnMut(Change),
 ) -> Result<(), StoreError> {
-    let stamp = Dir::open(root, &RelPath::root()).and_then(|top| top.stamp()).map_err(StoreError::Source)?;
+    let stamp = Dir::open(reach, &RelPath::root()).and_then(|top| top.stamp()).map_err(StoreError::Source)?;
     if known.stamp(&RelPath::root())? != Some(stamp) {
         found(changed(&Entry { path: RelPath::root(), stamp }, None, unsaved_names));
     }
     // Not opened yet: there may be more directories than a process may have open.
     let mut left = vec![RelPath::root()];
     while let Some(path) = left.pop() {
-        let entries = match Dir::open(root, &path).and_then(|dir| dir.entries(excludes)) {
+        let entries = match Dir::open(reach, &path).and_then(|dir| dir.entries(excludes)) {
             Ok(entries) => entries,
-            Err(error) if !path.is_root() && (is_gone(error) || matches!(error, Errno::ACCESS | Errno::PERM)) => {
+            Err(error)
+                if !path.is_root()
+                    && (is_gone(error) || matches!(error, Errno::ACCESS | Errno::PERM | Errno::TIMEDOUT)) =>
+            {
                 continue;
             }
             Err(error) => return Err(StoreError::Source(error)),
@@ -52,6 +54,7 @@ pub fn compare(
                     }
                 }
                 Pair::New(entry) => found(changed(&entry, None, unsaved_names)),
+                Pair::Gone(path, _) if !reach.answers(&path) => (),
                 Pair::Gone(path, before) => {
                     let is_dir = before.is_some_and(|before| before.is_dir());
                     if excludes.matching(&path, is_dir).is_none() {

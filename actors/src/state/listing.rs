@@ -1,20 +1,17 @@
 //! Looks at the source for the state: entries with their stamps, never through a symlink below the root.
 
-use std::ffi::{CString, OsStr};
-use std::mem::MaybeUninit;
+use std::ffi::OsStr;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, openat, statat};
 use rustix::io::Errno;
 
 use super::stamp::Stamp;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
-
-/// Room for one reading of a listing, in bytes.
-const LISTING: usize = 32 * 1024;
+use crate::root::reach::Reach;
 
 /// An entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,23 +23,21 @@ pub struct Entry {
 }
 
 /// A directory of the source, opened.
-pub struct Dir {
-    fd: OwnedFd,
+pub struct Dir<'r> {
+    fd: Arc<OwnedFd>,
     path: RelPath,
+    reach: &'r Reach,
 }
 
-impl Dir {
-    /// Opens a directory of the tree at `root`, which may be named by a symlink.
+impl Dir<'_> {
+    /// Opens a directory of a tree whose top may be named by a symlink.
     ///
     /// # Errors
-    /// `NOENT`, `NOTDIR` or `LOOP` when no directory is at `path`; others when it cannot be opened.
-    pub fn open(root: &Path, path: &RelPath) -> Result<Dir, Errno> {
-        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let mut fd = openat(CWD, root, flags, Mode::empty())?;
-        for name in path.as_bytes().split(|&b| b == b'/').filter(|name| !name.is_empty()) {
-            fd = openat(&fd, OsStr::from_bytes(name), flags | OFlags::NOFOLLOW, Mode::empty())?;
-        }
-        Ok(Dir { fd, path: path.clone() })
+    /// `NOENT`, `NOTDIR` or `LOOP` when no directory is at `path`; `TIMEDOUT` when it does not answer; others when it
+    /// cannot be opened.
+    pub fn open<'r>(reach: &'r Reach, path: &RelPath) -> Result<Dir<'r>, Errno> {
+        let fd = reach.open_below(path).map_err(errno)?;
+        Ok(Dir { fd, path: path.clone(), reach })
     }
 
     /// Its own state.
@@ -50,7 +45,8 @@ impl Dir {
     /// # Errors
     /// What fstat(2) says.
     pub fn stamp(&self) -> Result<Stamp, Errno> {
-        rustix::fs::fstat(&self.fd).map(|stat| Stamp::from(&stat))
+        let meta = self.reach.look_in(&self.fd, &self.path, OsStr::new(""));
+        meta.map(|meta| Stamp::from(&meta)).map_err(errno)
     }
 
     /// The state of one of its entries; `None` if it is not there.
@@ -58,30 +54,28 @@ impl Dir {
     /// # Errors
     /// When it cannot be looked at.
     pub fn look(&self, name: &[u8]) -> Result<Option<Stamp>, Errno> {
-        match statat(&self.fd, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(Stamp::from(&stat))),
+        match self.reach.look_in(&self.fd, &self.path, OsStr::from_bytes(name)).map_err(errno) {
+            Ok(meta) => Ok(Some(Stamp::from(&meta))),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Its entries, in order of their names, without those that are excluded or vanish meanwhile.
+    /// Its entries, in order of their names, without those that are excluded, do not answer or vanish meanwhile.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn entries(&self, excludes: &Excludes) -> Result<Vec<Entry>, Errno> {
-        let mut names: Vec<CString> = Vec::new();
-        let mut buffer = [MaybeUninit::uninit(); LISTING];
-        let mut listing = RawDir::new(&self.fd, &mut buffer);
-        while let Some(entry) = listing.next() {
-            let name = entry?.file_name().to_owned();
-            names.extend(Some(name).filter(|name| !matches!(name.to_bytes(), b"." | b"..")));
-        }
+        let mut names = self.reach.names_in(&self.fd, &self.path).map_err(errno)?;
         names.sort_unstable();
         let mut entries = Vec::with_capacity(names.len());
         for name in names {
-            let name = name.to_bytes();
-            let Some(stamp) = self.look(name)? else { continue };
+            let name = name.as_bytes();
+            let stamp = match self.look(name) {
+                Ok(Some(stamp)) => stamp,
+                Ok(None) | Err(Errno::TIMEDOUT) => continue,
+                Err(error) => return Err(error),
+            };
             let path = self.path.join(OsStr::from_bytes(name));
             if excludes.matching(&path, stamp.is_dir()).is_none() {
                 entries.push(Entry { path, stamp });
@@ -89,6 +83,10 @@ impl Dir {
         }
         Ok(entries)
     }
+}
+
+fn errno(error: io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::TIMEDOUT)
 }
 
 /// Whether an error means that no directory is there any more.

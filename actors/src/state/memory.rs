@@ -80,7 +80,7 @@ impl Memory {
 /// The mount points on which nothing is mounted now.
 fn missing(mounts: &BTreeSet<RelPath>, root: &Root, log: &Logger) -> Vec<RelPath> {
     let Some(present) = Mounts::below(root.path()) else { return Vec::new() };
-    let is_dir = |path: &RelPath| std::fs::symlink_metadata(path.under(root.path())).is_ok_and(|meta| meta.is_dir());
+    let is_dir = |path: &RelPath| root.look_at(path).is_ok_and(|meta| meta.is_dir());
     let missing: Vec<RelPath> = mounts.difference(&present.points()).filter(|path| is_dir(path)).cloned().collect();
     for path in &missing {
         warn!(log, "no file system is mounted where one was: the nodes keep its content until it is mounted again or the directory is removed"; "from" => %path);

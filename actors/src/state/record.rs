@@ -1,6 +1,5 @@
 //! Writes down how paths are on disk now. Nothing is written of what may have changed again without leaving a trace.
 
-use std::path::Path;
 use std::time::SystemTime;
 
 use super::listing::{Dir, is_gone};
@@ -9,19 +8,20 @@ use super::store::{Entries, StoreError};
 use crate::outbox::fold::{Fold, Pending, Scope};
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
+use crate::root::reach::Reach;
 
-/// Writes down how these paths of the tree at `root` are now. Returns those that changed too shortly before they were
+/// Writes down how these paths of the tree are now. Returns those that changed too shortly before they were
 /// looked at: they are to be looked at again.
 ///
 /// # Errors
 /// When the state cannot be written.
 pub fn record(
-    root: &Path,
+    reach: &Reach,
     excludes: &Excludes,
     entries: Entries<'_>,
     paths: &Fold,
 ) -> Result<Vec<RelPath>, StoreError> {
-    let mut recorder = Recorder { root, excludes, entries, fresh: Vec::new() };
+    let mut recorder = Recorder { reach, excludes, entries, fresh: Vec::new() };
     if paths.is_everything() {
         recorder.record_root()?;
         recorder.record_below(&RelPath::root())?;
@@ -31,7 +31,7 @@ pub fn record(
 }
 
 struct Recorder<'a> {
-    root: &'a Path,
+    reach: &'a Reach,
     excludes: &'a Excludes,
     entries: Entries<'a>,
     fresh: Vec<RelPath>,
@@ -41,7 +41,7 @@ impl Recorder<'_> {
     fn record(&mut self, path: &RelPath, pending: &Pending) -> Result<(), StoreError> {
         let Some(parent) = path.parent() else { return self.record_root() };
         let now = SystemTime::now();
-        let found = Dir::open(self.root, &parent).and_then(|dir| dir.look(path.name()));
+        let found = Dir::open(self.reach, &parent).and_then(|dir| dir.look(path.name()));
         match found {
             Ok(Some(stamp)) if self.excludes.excludes(path, stamp.is_dir()) => self.entries.forget(path),
             Ok(Some(stamp)) => {
@@ -60,7 +60,7 @@ impl Recorder<'_> {
 
     fn record_root(&mut self) -> Result<(), StoreError> {
         let now = SystemTime::now();
-        match Dir::open(self.root, &RelPath::root()).and_then(|dir| dir.stamp()) {
+        match Dir::open(self.reach, &RelPath::root()).and_then(|dir| dir.stamp()) {
             Ok(stamp) => self.set(&RelPath::root(), &stamp, now),
             Err(_) => Ok(()),
         }
@@ -72,7 +72,7 @@ impl Recorder<'_> {
         while let Some(dir) = left.pop() {
             let now = SystemTime::now();
             // What cannot be read is not known.
-            let listed = Dir::open(self.root, &dir).and_then(|dir| dir.entries(self.excludes));
+            let listed = Dir::open(self.reach, &dir).and_then(|dir| dir.entries(self.excludes));
             for entry in listed.unwrap_or_default() {
                 self.set(&entry.path, &entry.stamp, now)?;
                 left.extend(entry.stamp.is_dir().then_some(entry.path));

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{FileType, Stat};
+use rustix::fs::FileType;
+
+use crate::root::reach::look::Meta;
 
 /// After so long another change leaves another stamp. Two changes within one tick of the kernel's clock leave the same change time (inode_set_ctime_current in the kernel;
 /// a tick takes up to 10 ms). Times of whole seconds come from a file system that keeps no finer ones, or two seconds.
@@ -84,17 +86,11 @@ impl Stamp {
     }
 }
 
-// The types of the fields differ between the architectures.
-#[allow(clippy::unnecessary_cast)]
-impl From<&Stat> for Stamp {
-    fn from(stat: &Stat) -> Self {
-        Stamp {
-            kind: kind(FileType::from_raw_mode(stat.st_mode)),
-            size: stat.st_size as u64,
-            modified: Time { seconds: stat.st_mtime as i64, nanos: stat.st_mtime_nsec as u32 },
-            changed: Time { seconds: stat.st_ctime as i64, nanos: stat.st_ctime_nsec as u32 },
-            inode: stat.st_ino as u64,
-        }
+impl From<&Meta> for Stamp {
+    fn from(meta: &Meta) -> Self {
+        let time = |(seconds, nanos): (i64, i64)| Time { seconds, nanos: u32::try_from(nanos).unwrap_or(0) };
+        let (modified, changed) = (time(meta.modified()), time(meta.changed()));
+        Stamp { kind: kind(meta.kind()), size: meta.len(), modified, changed, inode: meta.inode() }
     }
 }
 

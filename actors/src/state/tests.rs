@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::store::Past;
 use super::*;
-use crate::outbox::fold::{Pending, Scope};
+use crate::outbox::fold::Pending;
+use crate::outbox::fold::Scope;
+use crate::root::reach::Reach;
 
 fn rel(path: &str) -> RelPath {
     RelPath::new(path.as_bytes()).unwrap()
@@ -45,7 +47,8 @@ impl Ground {
         let store = self.store.as_ref().unwrap();
         let writing = loop {
             let writing = store.write().unwrap();
-            let fresh = record::record(&self.tree(), &excludes(), writing.entries().unwrap(), paths).unwrap();
+            let fresh =
+                record::record(&Reach::of(&self.tree()), &excludes(), writing.entries().unwrap(), paths).unwrap();
             if fresh.is_empty() {
                 break writing;
             }
@@ -71,7 +74,7 @@ impl Ground {
     fn differences(&self, unsaved_names: bool) -> Vec<String> {
         let known = self.store.as_ref().unwrap().known().unwrap();
         let mut found = Vec::new();
-        compare::compare(&self.tree(), &known, &excludes(), unsaved_names, &mut |change| {
+        compare::compare(&Reach::of(&self.tree()), &known, &excludes(), unsaved_names, &mut |change| {
             if !matches!(change, Change::Touched { is_dir: true, .. }) {
                 found.push(change.to_string());
             }
@@ -187,7 +190,7 @@ fn a_source_that_is_not_there_is_not_taken_for_one_in_which_nothing_changed() {
     fs::rename(ground.tree(), ground.dir.path().join("aside")).unwrap();
     let known = ground.store.as_ref().unwrap().known().unwrap();
     let mut told = 0;
-    let result = compare::compare(&ground.tree(), &known, &excludes(), true, &mut |_| told += 1);
+    let result = compare::compare(&Reach::of(&ground.tree()), &known, &excludes(), true, &mut |_| told += 1);
     assert!(matches!(result, Err(StoreError::Source(_))));
     assert_eq!(told, 0, "above all no removal");
 }

@@ -11,8 +11,21 @@ use super::{Phase, SupervisorActor};
 use crate::messages::{AskPath, AskSeen, AskStatus, Reason};
 use crate::outbox::pending::PendingSet;
 use crate::path::{Escaped, RelPath};
+use crate::root::reach::Silent;
+use crate::status;
+use crate::status::AtNode;
+use crate::status::Facts;
+use crate::status::Failing;
+use crate::status::Node;
+use crate::status::Progress;
+use crate::status::Source;
+use crate::status::State;
+use crate::status::Status;
+use crate::status::Unanswered;
+use crate::status::UnixTime;
+use crate::status::Whereabouts;
 use crate::status::record::Record;
-use crate::status::{self, AtNode, Facts, Failing, Node, Progress, Source, State, Status, UnixTime, Whereabouts, unix};
+use crate::status::unix;
 use crate::watch_error::watch_limit;
 use crate::watcher::sight::View;
 
@@ -39,7 +52,7 @@ impl Tally {
     /// The watcher lost track of a directory.
     pub fn lost_track(&mut self, reason: Reason) {
         // What is not watched is compared again and again: nothing is lost by that.
-        self.rescans += u64::from(reason != Reason::WatchLimit);
+        self.rescans += u64::from(!matches!(reason, Reason::WatchLimit | Reason::Answers));
         self.overflows += u64::from(reason == Reason::Overflow);
     }
 }
@@ -81,6 +94,7 @@ impl SupervisorActor {
             watch_limit: watch_limit().map(|limit| limit.value),
             unwatched_directories: unwatched,
             unwatched: first.iter().map(ToString::to_string).collect(),
+            silent: self.root.reach().silent().into_iter().map(unanswered).collect(),
             overflows: self.tally.overflows,
             rescans: self.tally.rescans,
         }
@@ -148,6 +162,10 @@ impl SupervisorActor {
         let since: UnixTime = unix(self.tally.started_at);
         Whereabouts { seen: None, since, nodes: nodes.collect() }
     }
+}
+
+fn unanswered(Silent { path, kind, since }: Silent) -> Unanswered {
+    Unanswered { path: path.to_string(), kind, since: unix(since) }
 }
 
 /// The failures of a path at a node, if it failed again although nothing changed.

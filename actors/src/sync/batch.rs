@@ -21,6 +21,7 @@ use crate::outbox::fold::Scope;
 use crate::outbox::lease::LeaseId;
 use crate::outbox::pending::{Fate, PendingSet};
 use crate::path::RelPath;
+use crate::root::reach::Silent;
 use crate::status::record::Work;
 use crate::transport::Lane;
 use crate::transport::Tally;
@@ -39,7 +40,7 @@ impl SyncActor {
         let mut outbox = self.link.outbox.lock();
         let batch = outbox.lease(lane, BATCH_PATHS, BATCH_BYTES, now);
         let since = batch.paths.iter().filter_map(|(_, pending)| pending.since).min().unwrap_or(now);
-        let mut disk = Source(self.link.root.path().to_owned());
+        let mut disk = Source(self.link.root.clone());
         let room = Room { bytes: self.link.bulk_size, entries: BATCH_ENTRIES };
         let room = (lane == Lane::Fast).then_some(room);
         let planned = plan(&batch.paths, &outbox, &self.link.excludes, &mut disk, room, now);
@@ -51,6 +52,7 @@ impl SyncActor {
         for via in plan.renamed.values().filter_map(|rename| rename.via.clone()) {
             outbox.make_for_a_while(batch.id, via, now);
         }
+        self.around.split(&self.link, &mut outbox, &paths.split, now);
         outbox.forget_moves(&paths.returned, plan.subtrees_rewritten.iter());
         outbox.defer(batch.id, &paths.bulk);
         if !plan.links.is_empty() {
@@ -77,8 +79,11 @@ impl SyncActor {
             }
         });
         ctx.spawn(worked);
-        let ended = running.into_actor(self).map(move |result, actor, ctx| {
-            actor.batch_ended(id, &planned, now, result, ctx);
+        let read = planned.run.clone();
+        let running = self.link.root.reach().clone().while_it_answers(move |point| read.reads(point), running);
+        let ended = running.into_actor(self).map(move |result, actor, ctx| match result {
+            Ok(result) => actor.batch_ended(id, &planned, now, result, ctx),
+            Err(silent) => actor.batch_cut(id, &silent, ctx),
         });
         ctx.spawn(ended);
     }
@@ -86,6 +91,15 @@ impl SyncActor {
     /// The lane is free, although the batch has not ended.
     fn batch_worked(&mut self, id: LeaseId, ctx: &mut Context<Self>) {
         self.link.outbox.lock().worked(id);
+        self.advance(ctx);
+    }
+
+    /// Something that is mounted in the source does not answer: the rest goes with another batch.
+    fn batch_cut(&mut self, id: LeaseId, silent: &Silent, ctx: &mut Context<Self>) {
+        debug!(self.link.log, "a batch is broken off: a file system does not answer"; "batch" => id.number(),
+            "path" => %silent.path);
+        self.in_flight -= 1;
+        self.link.outbox.lock().roll_back_batch(id);
         self.advance(ctx);
     }
 
@@ -102,7 +116,7 @@ impl SyncActor {
         let now = Instant::now();
         match result {
             Ok(delivery) => {
-                let since = planned.since(&mut Source(self.link.root.path().to_owned()));
+                let since = planned.since(&mut Source(self.link.root.clone()));
                 // All at the same time: what failed together may be the old and the new name of the same thing.
                 let chance = fastrand::f64();
                 let (left, unfit, untried) = (delivery.left.clone(), delivery.aside.clone(), delivery.untried.clone());
@@ -153,7 +167,7 @@ impl SyncActor {
 
     /// What the removals of a batch may have changed besides is compared once more.
     fn compare_again(&self, outbox: &mut PendingSet, paths: &BTreeMap<RelPath, Again>, since: Instant, now: Instant) {
-        let mut disk = Source(self.link.root.path().to_owned());
+        let mut disk = Source(self.link.root.clone());
         for (path, Again { rewritten, after }) in paths {
             let scope = match disk.look(path) {
                 // Its removal is reported by itself.
@@ -183,7 +197,7 @@ impl SyncActor {
 
     /// What failed in a subtree is tried again by itself. Returns what does not fit, where that is news.
     fn try_apart(&self, paths: Vec<(RelPath, bool, Instant)>, delivery: &Delivery, now: Instant) -> Vec<RelPath> {
-        let (mut outbox, mut disk) = (self.link.outbox.lock(), Source(self.link.root.path().to_owned()));
+        let (mut outbox, mut disk) = (self.link.outbox.lock(), Source(self.link.root.clone()));
         let mut unfit = Vec::new();
         for (path, rewritten, since) in paths {
             if delivery.aside.contains(&path) {

@@ -1,17 +1,15 @@
 //! A look at the disk: what is at a path of the source at this moment.
 
-use crate::path::link_text;
 use std::ffi::OsStr;
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rustix::io::Errno;
 
 use crate::errno::is_gone;
 use crate::path::RelPath;
+use crate::root::Root;
 
 /// What changed so lately may not have been reported: the event is on its way. With a tick of the kernel's clock.
 const ON_ITS_WAY: Duration = Duration::from_millis(30);
@@ -79,6 +77,11 @@ pub trait Disk {
         None
     }
 
+    /// Whether something is mounted at a directory or below it that does not answer.
+    fn is_silent_below(&mut self, _: &RelPath) -> bool {
+        false
+    }
+
     /// Whether the entry at `path` changed a moment ago, so that this may not have been reported yet.
     fn is_fresh(&mut self, _: &RelPath) -> bool {
         false
@@ -86,15 +89,13 @@ pub trait Disk {
 }
 
 /// The source tree on disk.
-pub struct Source(pub PathBuf);
+pub struct Source(pub Root);
 
 impl Disk for Source {
     fn look(&mut self, path: &RelPath) -> Found {
-        match fs::symlink_metadata(path.under(&self.0)) {
+        match self.0.look_at(path) {
             Ok(meta) if meta.is_dir() => Found::Directory,
-            Ok(meta) if meta.is_file() => {
-                Found::File(Stamp { size: meta.len(), mtime: (meta.mtime(), meta.mtime_nsec()) })
-            }
+            Ok(meta) if meta.is_file() => Found::File(Stamp { size: meta.len(), mtime: meta.modified() }),
             Ok(_) => Found::Other,
             Err(error) if Errno::from_io_error(&error).is_some_and(is_gone) => Found::Missing,
             Err(_) => Found::Unknown,
@@ -102,37 +103,43 @@ impl Disk for Source {
     }
 
     fn fits(&mut self, dir: &RelPath, room: &mut Room) -> bool {
-        let mut left = vec![dir.under(&self.0)];
+        let mut left = vec![dir.clone()];
         while let Some(dir) = left.pop() {
             // What cannot be read is not sent either.
-            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-                let Ok(meta) = entry.metadata() else { continue };
+            for entry in self.0.names(&dir, room.entries.saturating_add(1)) {
+                let path = dir.join(&entry);
+                let Ok(meta) = self.0.look_at(&path) else { continue };
                 if !room.take(if meta.is_file() { meta.len() } else { 0 }) {
                     return false;
                 }
                 if meta.is_dir() {
-                    left.push(entry.path());
+                    left.push(path);
                 }
             }
         }
         true
     }
 
+    fn is_silent_below(&mut self, dir: &RelPath) -> bool {
+        self.0.reach().is_silent_below(dir)
+    }
+
     fn read_link(&mut self, path: &RelPath) -> Option<Vec<u8>> {
-        link_text(&self.0, path)
+        self.0.link_text(path)
     }
 
     fn inside(&mut self, absolute: &[u8]) -> Option<Vec<u8>> {
         let absolute = Path::new(OsStr::from_bytes(absolute));
         let below = |root: &Path| absolute.strip_prefix(root).ok().map(|tail| tail.as_os_str().as_bytes().to_vec());
         // The source may be configured by a name that leads through symlinks.
-        below(&self.0).or_else(|| below(&self.0.canonicalize().ok()?))
+        let root = self.0.path();
+        below(root).or_else(|| below(&root.canonicalize().ok()?))
     }
 
     fn is_fresh(&mut self, path: &RelPath) -> bool {
-        let Ok(meta) = fs::symlink_metadata(path.under(&self.0)) else { return false };
+        let Ok(meta) = self.0.look_at(path) else { return false };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let (Ok(seconds), Ok(nanos)) = (u64::try_from(meta.ctime()), u32::try_from(meta.ctime_nsec())) else {
+        let (Ok(seconds), Ok(nanos)) = (u64::try_from(meta.changed().0), u32::try_from(meta.changed().1)) else {
             return false;
         };
         now.checked_sub(Duration::new(seconds, nanos)).is_some_and(|age| age < ON_ITS_WAY)

@@ -61,6 +61,8 @@ pub struct BatchPaths {
     pub returned: BTreeSet<RelPath>,
     /// Directories that hold something whose removal was never reported: to be compared as a whole.
     pub lost: BTreeSet<RelPath>,
+    /// Directories that hold a mount which does not answer: rsync cannot list them.
+    pub split: BTreeSet<RelPath>,
     /// Paths for which there was no room: they belong into the bulk lane.
     pub bulk: BTreeSet<RelPath>,
     /// Paths that are not to go with the batch.
@@ -244,6 +246,10 @@ impl Planner<'_> {
             }
             _ => *pending,
         };
+        if found == Found::Directory && pending.scope != Scope::Entry && self.disk.is_silent_below(listed) {
+            self.paths.split.insert(listed.clone());
+            return;
+        }
         let hint = if listed == path { self.hint(path, pending, found) } else { None };
         if self.is_blocked(listed, path) || !self.has_room(listed, pending, found, hint.as_ref()) {
             self.paths.bulk.insert(path.clone());

@@ -14,6 +14,7 @@ use crate::health::Stored;
 use crate::health::lasting;
 use crate::outbox::fold::Scope;
 use crate::path::RelPath;
+use crate::root::reach::Silent;
 use crate::status::record::Work;
 use crate::transport::Delivery;
 use crate::transport::Tally;
@@ -46,8 +47,21 @@ impl SyncActor {
         self.reconcile_runs = true;
         self.link.record.reconciles(true);
         let running = self.link.transport.clone().reconcile(kept, self.link.progress.clone());
-        let ended = running.into_actor(self).map(move |result, actor, ctx| actor.reconcile_ended(started, result, ctx));
+        let running = self.link.root.reach().clone().while_it_answers(|_| true, running);
+        let ended = running.into_actor(self).map(move |result, actor, ctx| match result {
+            Ok(result) => actor.reconcile_ended(started, result, ctx),
+            Err(silent) => actor.reconcile_cut(&silent, ctx),
+        });
         ctx.spawn(ended);
+    }
+
+    /// Something that is mounted in the source does not answer: the rest of the tree is compared without it.
+    fn reconcile_cut(&mut self, silent: &Silent, ctx: &mut Context<Self>) {
+        debug!(self.link.log, "the reconcile is broken off: a file system does not answer"; "path" => %silent.path);
+        self.reconcile_runs = false;
+        self.link.record.reconciles(false);
+        self.link.outbox.lock().roll_back_reconcile();
+        self.advance(ctx);
     }
 
     fn reconcile_ended(&mut self, started: Instant, result: Result<Delivery, Failure>, ctx: &mut Context<Self>) {
@@ -97,7 +111,7 @@ impl SyncActor {
             return if again == 2 { vec![RelPath::root()] } else { unfit };
         };
         let since = outbox.settle_reconcile(now);
-        let (mut disk, mut failing) = (Source(self.link.root.path().to_owned()), Vec::new());
+        let (mut disk, mut failing) = (Source(self.link.root.clone()), Vec::new());
         for path in paths.iter().cloned() {
             if delivery.aside.contains(&path) {
                 let is_news = outbox.set_aside(path.clone(), false, since, now + lasting(fastrand::f64()));

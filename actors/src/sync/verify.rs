@@ -27,7 +27,11 @@ impl SyncActor {
         let is_pending = move |path: &RelPath| outbox.lock().concerns(path) || record.was_sent_since(path, since);
         debug!(self.link.log, "verify");
         let running = self.link.transport.clone().verify(kept, Box::new(is_pending));
-        let ended = running.into_actor(self).map(move |result, actor, _| actor.verify_ended(&result, started));
+        let running = self.link.root.reach().clone().while_it_answers(|_| true, running);
+        let ended = running.into_actor(self).map(move |result, actor, ctx| match result {
+            Ok(result) => actor.verify_ended(&result, started),
+            Err(_) => actor.end_verify(ctx),
+        });
         self.verifying = Some(ctx.spawn(ended));
     }
 
@@ -69,7 +73,7 @@ impl Handler<Verify> for SyncActor {
     fn handle(&mut self, _: Verify, ctx: &mut Self::Context) {
         let reconciles = self.link.outbox.lock().reconciles();
         let may_start = self.verifying.is_none() && self.may_verify() && !reconciles;
-        if may_start && self.link.root.check().is_ok() {
+        if may_start && !self.link.root.reach().is_silent() && self.link.root.check().is_ok() {
             self.start_verify(ctx);
         }
     }

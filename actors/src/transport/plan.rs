@@ -62,6 +62,15 @@ impl Plan {
         usize::from(self.root) + lists.into_iter().chain(&self.late_links).map(BTreeSet::len).sum::<usize>()
     }
 
+    /// Tells if the runs of this plan look at what is mounted at `point`. rsync looks at each entry of a directory that rsync
+    /// lists, also at excluded ones.
+    pub fn reads(&self, point: &RelPath) -> bool {
+        let Plan { subtrees, subtrees_rewritten, levels, .. } = self;
+        let mut compared = subtrees.iter().chain(subtrees_rewritten).chain(levels);
+        compared.any(|top| top.is_root() || point.is_below(top))
+            || self.listed().any(|(path, _)| path == point || path.is_below(point))
+    }
+
     /// The listed entries, and whether each is compared with all that is below it.
     pub fn listed(&self) -> impl Iterator<Item = (&RelPath, bool)> {
         let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, levels, missing, .. } = self;

@@ -96,7 +96,8 @@ impl Blind {
         if let WatchError::Limit { .. } = error {
             self.tried.insert(path.clone());
             self.starved.insert(path);
-        } else if self.refused.insert(path.clone()) {
+        } else if self.refused.insert(path.clone()) && !matches!(error, WatchError::Silent { .. }) {
+            // Of what does not answer it is said once, and not of each directory.
             self.reports.push((path, error));
         }
     }

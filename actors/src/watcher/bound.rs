@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use inotify::WatchDescriptor;
+use crate::watcher::watches::WatchDescriptor;
 
 use crate::path::RelPath;
 
@@ -71,7 +71,7 @@ mod tests {
         let (dir, inotify) = (tempfile::tempdir().unwrap(), Inotify::init().unwrap());
         let watch = |name: &str| {
             std::fs::write(dir.path().join(name), "").unwrap();
-            inotify.watches().add(dir.path().join(name), WatchMask::MODIFY).unwrap()
+            crate::watcher::Watches::of(&inotify).unwrap().add(dir.path().join(name), WatchMask::MODIFY).unwrap()
         };
         let rel = |path: &str| RelPath::new(path.as_bytes()).unwrap();
         let (one, other) = (watch("one"), watch("other"));

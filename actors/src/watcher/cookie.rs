@@ -3,7 +3,8 @@
 
 use std::path::PathBuf;
 
-use inotify::{EventMask, WatchDescriptor, WatchMask, Watches};
+use crate::watcher::watches::{WatchDescriptor, Watches};
+use inotify::{EventMask, WatchMask};
 
 /// Nothing of what happens in the directory itself is of interest.
 const MASK: WatchMask = WatchMask::DELETE_SELF.union(WatchMask::ONLYDIR);
@@ -19,7 +20,7 @@ pub struct Cookie {
 
 impl Cookie {
     /// Uses this directory, which must not be in the tree.
-    pub fn new(directory: PathBuf, mut watches: Watches) -> Self {
+    pub fn new(directory: PathBuf, watches: Watches) -> Self {
         let watch = watches.add(&directory, MASK).ok();
         Cookie { directory, watches, watch, waits: None }
     }
@@ -75,7 +76,7 @@ mod tests {
     #[test]
     fn a_mark_is_passed_by_the_end_of_its_watch_and_by_nothing_that_comes_before() {
         let (inotify, dir) = (Inotify::init().unwrap(), tempfile::tempdir().unwrap());
-        let mut cookie = Cookie::new(dir.path().to_owned(), inotify.watches());
+        let mut cookie = Cookie::new(dir.path().to_owned(), Watches::of(&inotify).unwrap());
         let watch = cookie.number().unwrap();
         assert!(cookie.mark(7));
         assert_ne!(cookie.number(), Some(watch));

@@ -9,16 +9,17 @@ mod retry;
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use inotify::{WatchDescriptor, WatchMask, Watches};
-use rustix::fs::OFlags;
+use crate::watcher::watches::{WatchDescriptor, Watches};
+use inotify::WatchMask;
 use rustix::io::Errno;
 
 pub use self::listing::count;
-use self::listing::{list, open};
+use self::listing::list;
 use self::place::Placed;
 use super::blind::Blind;
 use super::bound::Bound;
@@ -27,6 +28,8 @@ use super::tree::{NodeId, Tree};
 use crate::mounts::Mounts;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
+use crate::root::reach::Reach;
+use crate::root::reach::look::Place;
 use crate::watch_error::WatchError;
 
 /// What is asked of the kernel for every directory. `EXCL_UNLINK` silences files that are written after their deletion.
@@ -112,6 +115,8 @@ pub struct Dirs {
     /// Directories that could not be watched or listed when they were last looked at.
     blind: Blind,
     sight: Sight,
+    /// Which of them can be looked at.
+    reach: Reach,
 }
 
 impl Dirs {
@@ -121,6 +126,7 @@ impl Dirs {
     /// When the root is not there, may not be read, or no watch is left.
     pub fn new(root: PathBuf, excludes: Excludes, mut watches: Watches) -> Result<Self, WatchError> {
         let tree = Tree::new(watch_root(&mut watches, &root)?);
+        let reach = Reach::of(&root);
         Ok(Dirs {
             root,
             excludes,
@@ -132,6 +138,7 @@ impl Dirs {
             over: VecDeque::new(),
             blind: Blind::default(),
             sight: Sight::default(),
+            reach,
         })
     }
 
@@ -139,6 +146,11 @@ impl Dirs {
     pub fn in_sight(mut self, sight: Sight) -> Self {
         self.sight = sight;
         self
+    }
+
+    /// The same, which looks at nothing that this knows not to answer.
+    pub(super) fn within(&mut self, reach: Reach) {
+        self.reach = reach;
     }
 
     /// Watches the root anew after it had disappeared; all watches below it are gone with it.
@@ -169,7 +181,7 @@ impl Dirs {
     }
 
     /// Wakes the reader of the queue a last time: the end of a watch is an event. The watches end with the queue.
-    pub(super) fn end(mut self) {
+    pub(super) fn end(self) {
         // If no watch is left for this one, the root has one.
         let watch = self.watches.add("/", MASK).ok().or_else(|| self.tree.watch(self.tree.root()).cloned());
         let _ = watch.map(|watch| self.watches.remove(watch));
@@ -254,6 +266,12 @@ impl Dirs {
         &mut self.blind
     }
 
+    /// A directory cannot be watched. If it does not answer, nothing does that is on its mount.
+    fn add_blind(&mut self, path: RelPath, error: WatchError) {
+        let point = || self.reach.point(&path).filter(|_| matches!(error, WatchError::Silent { .. }));
+        self.blind.add(point().unwrap_or(path), error);
+    }
+
     /// Watches the directory `name` of `parent`, and all below it if it is new.
     pub(super) fn attach(&mut self, parent: NodeId, name: &OsStr) -> Attached {
         self.attach_or(parent, name, false)
@@ -273,11 +291,11 @@ impl Dirs {
             Ok(Some(opened)) => opened,
             Ok(None) => return Attached::Elsewhere,
             Err(error) => {
-                self.blind.add(path, error);
+                self.add_blind(path, error);
                 return Attached::Blind;
             }
         };
-        match self.watch(&itself(&opened).join(name)) {
+        match self.watch_named(&path, &opened, name) {
             Ok(Some(watch)) if keep_name && self.tree.knows(watch.get_watch_descriptor_id()) => Attached::Known,
             Ok(Some(watch)) => match self.place(watch, parent, name) {
                 Placed::New(dir) => {
@@ -293,7 +311,7 @@ impl Dirs {
             },
             Ok(None) => Attached::Nothing,
             Err(error) => {
-                self.blind.add(path.clone(), error.about(self.on_disk(&path)));
+                self.add_blind(path.clone(), error.about(self.on_disk(&path)));
                 Attached::Blind
             }
         }
@@ -316,12 +334,13 @@ impl Dirs {
         let mut news = News::default();
         while let Some((dir, below_new)) = left.pop() {
             let path = self.tree.path(dir);
-            let listed = open(&self.root, &path, OFlags::empty()).and_then(|opened| {
+            let listed = self.reach.open(&path, false).and_then(|opened| {
                 // At the start nothing was moved yet that is watched.
-                if !(new && top == self.root() || self.is_at(dir, &opened)) {
+                if !(new && top == self.root() || self.is_at(dir, &path, &opened)) {
                     return Ok(false);
                 }
-                list(&opened, &mut |name| {
+                let reach = self.reach.clone();
+                list_within(&reach, &path, &opened, &mut |name| {
                     let Some((id, is_news)) = self.watch_entry(dir, &path, &opened, name, &mut news) else { return };
                     if seen.insert(id) {
                         left.push((id, below_new || is_news));
@@ -336,7 +355,7 @@ impl Dirs {
                 kept.extend(self.tree.subtree(dir));
             }
             if let Some(error) = listed.err().and_then(|error| WatchError::of_directory(&self.on_disk(&path), error)) {
-                self.blind.add(path, error);
+                self.add_blind(path, error);
             }
             self.sight.step();
             progress(self.tree.count());
@@ -349,17 +368,18 @@ impl Dirs {
 
     /// Opens a directory, if it is still at its name. Another one may have come there, of which events are still to tell:
     /// what that holds must not be taken for what this one does.
-    fn open(&mut self, dir: NodeId) -> Result<Option<OwnedFd>, WatchError> {
+    fn open(&mut self, dir: NodeId) -> Result<Option<Arc<OwnedFd>>, WatchError> {
         let path = self.tree.path(dir);
-        match open(&self.root, &path, OFlags::PATH) {
-            Ok(opened) => Ok(Some(opened).filter(|opened| self.is_at(dir, opened))),
+        match self.reach.open(&path, true) {
+            Ok(opened) => Ok(Some(opened).filter(|opened| self.is_at(dir, &path, opened))),
             Err(error) => WatchError::of_directory(&self.on_disk(&path), error).map_or(Ok(None), Err),
         }
     }
 
-    /// Whether this open directory is the one that the tree means.
-    fn is_at(&mut self, dir: NodeId, opened: &OwnedFd) -> bool {
-        let watch = match self.watches.add(itself(opened), WatchMask::CREATE | WatchMask::MASK_ADD) {
+    /// Whether this open directory, which is at `path`, is the one that the tree means.
+    fn is_at(&mut self, dir: NodeId, path: &RelPath, opened: &Arc<OwnedFd>) -> bool {
+        let mask = WatchMask::CREATE | WatchMask::MASK_ADD;
+        let watch = match self.watches.add_within(&self.reach, path, Place::opened(opened), mask) {
             Ok(watch) => watch,
             // What is watched needs no further watch.
             Err(error) if Errno::from_io_error(&error) == Some(Errno::NOSPC) => return false,
@@ -384,7 +404,7 @@ impl Dirs {
         &mut self,
         parent: NodeId,
         path: &RelPath,
-        opened: &OwnedFd,
+        opened: &Arc<OwnedFd>,
         name: &OsStr,
         news: &mut News,
     ) -> Option<(NodeId, bool)> {
@@ -393,7 +413,7 @@ impl Dirs {
             return None;
         }
         // By its open parent: a name may lead elsewhere by now.
-        match self.watch(&itself(opened).join(name)) {
+        match self.watch_named(&path, opened, name) {
             Ok(watch) => match self.place(watch?, parent, name) {
                 Placed::New(id) => {
                     self.blind.forget(&path);
@@ -407,7 +427,7 @@ impl Dirs {
                 }
             },
             Err(error) => {
-                self.blind.add(path.clone(), error.about(self.on_disk(&path)));
+                self.add_blind(path.clone(), error.about(self.on_disk(&path)));
                 None
             }
         }
@@ -415,7 +435,7 @@ impl Dirs {
 
     /// Watches a file itself, by whatever descriptor it is written; `None` if it cannot be watched.
     pub(super) fn watch_unnamed(&mut self, path: &RelPath) -> Option<WatchDescriptor> {
-        let watch = self.watches.add(self.on_disk(path), FILE_MASK).ok()?;
+        let watch = self.watch_as(path, self.on_disk(path), FILE_MASK).ok()?;
         let number = watch.get_watch_descriptor_id();
         let is_known = self.places(number).next().is_some() || self.bound.names(number).next().is_some();
         (!is_known).then_some(watch)
@@ -455,12 +475,32 @@ impl Dirs {
         }
     }
 
-    fn watch(&mut self, path: &Path) -> Result<Option<WatchDescriptor>, WatchError> {
-        match self.watches.add(path, MASK) {
+    /// Watches the entry `name`, which is at `path`, of an open directory.
+    fn watch_named(
+        &self,
+        path: &RelPath,
+        opened: &Arc<OwnedFd>,
+        name: &OsStr,
+    ) -> Result<Option<WatchDescriptor>, WatchError> {
+        match self.watches.add_within(&self.reach, path, Place::entry(opened, name), MASK) {
             Ok(watch) => Ok(Some(watch)),
-            Err(error) => WatchError::of_directory(path, error).map_or(Ok(None), Err),
+            Err(error) => WatchError::of_directory(&self.on_disk(path), error).map_or(Ok(None), Err),
         }
     }
+
+    /// Watches what is on disk at `path`.
+    fn watch_as(&self, path: &RelPath, on_disk: PathBuf, mask: WatchMask) -> io::Result<WatchDescriptor> {
+        self.watches.add_within(&self.reach, path, Place::at(on_disk), mask)
+    }
+}
+
+/// Tells `found` the names of the subdirectories of an open directory, which is at `path`.
+fn list_within(reach: &Reach, path: &RelPath, opened: &Arc<OwnedFd>, found: &mut dyn FnMut(&OsStr)) -> io::Result<()> {
+    if reach.point(path).is_none() {
+        return list(opened, found);
+    }
+    reach.directories_in(opened, path)?.iter().for_each(|name| found(name));
+    Ok(())
 }
 
 fn watch_root(watches: &mut Watches, root: &Path) -> Result<WatchDescriptor, WatchError> {
@@ -468,11 +508,6 @@ fn watch_root(watches: &mut Watches, root: &Path) -> Result<WatchDescriptor, Wat
         let fallback = || WatchError::System { path: root.to_owned(), source: io::ErrorKind::NotFound.into() };
         WatchError::of_directory(root, source).unwrap_or_else(fallback)
     })
-}
-
-/// The name of an open directory, whatever it is called by now.
-fn itself(opened: &OwnedFd) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()))
 }
 
 #[cfg(test)]
@@ -486,7 +521,7 @@ mod tests {
         std::os::unix::fs::symlink("tree", dir.path().join("link")).unwrap();
         let names = |root: &Path, path: &[u8]| {
             let mut names = Vec::new();
-            let opened = open(root, &RelPath::new(path).unwrap(), OFlags::empty())?;
+            let opened = Reach::of(root).open(&RelPath::new(path).unwrap(), false)?;
             list(&opened, &mut |name| names.push(name.to_owned())).map(|()| names)
         };
         assert_eq!(names(&dir.path().join("link"), b"").unwrap(), ["sub"]);

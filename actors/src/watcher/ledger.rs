@@ -81,7 +81,11 @@ mod tests {
         let ledger = Ledger::of(Arc::new(inotify.as_fd().try_clone_to_owned().unwrap()));
         let dirs = [(); 12].map(|()| tempfile::tempdir().unwrap());
         let watch = |dir: &tempfile::TempDir| {
-            inotify.watches().add(dir.path(), WatchMask::CREATE).unwrap().get_watch_descriptor_id()
+            crate::watcher::Watches::of(&inotify)
+                .unwrap()
+                .add(dir.path(), WatchMask::CREATE)
+                .unwrap()
+                .get_watch_descriptor_id()
         };
         let known: BTreeSet<i32> = dirs.iter().map(watch).collect();
         assert!(ledger.difference(&known).unwrap().is_empty());

@@ -116,7 +116,7 @@ mod tests {
 
     fn departure(from: &str) -> Departure {
         let inotify = inotify::Inotify::init().unwrap();
-        let root = inotify.watches().add("/", inotify::WatchMask::CREATE).unwrap();
+        let root = crate::watcher::Watches::of(&inotify).unwrap().add("/", inotify::WatchMask::CREATE).unwrap();
         Departure { from: RelPath::new(from.as_bytes()).unwrap(), parent: Tree::new(root).root() }
     }
 

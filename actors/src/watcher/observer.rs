@@ -102,6 +102,7 @@ pub struct Observer {
 impl Observer {
     /// Watches all of the tree. `progress` is told the number of watched directories now and then.
     pub fn new(root: Root, mut dirs: Dirs, progress: &mut dyn FnMut(usize)) -> Self {
+        dirs.within(root.reach().clone());
         // What is mounted from now on is found by the next look, whether the scan meets it or not.
         let mut mounting = Changes::listen();
         dirs.set_mounts(Mounts::below(root.path()).unwrap_or_default());
@@ -258,7 +259,7 @@ impl Observer {
 
     /// Something may have the name that a directory left: an exchange (renameat2(2)) gives it away and takes it at once.
     fn retaken(&mut self, path: &RelPath) {
-        if let Ok(meta) = path.under(self.dirs.root_path()).symlink_metadata() {
+        if let Ok(meta) = self.root.look_at(path) {
             self.found.changes.push(Change::Retaken { path: path.clone(), is_dir: meta.is_dir() });
         }
     }

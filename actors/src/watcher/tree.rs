@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use inotify::WatchDescriptor;
+use crate::watcher::watches::WatchDescriptor;
 
 use super::names::{Name, Names};
 use crate::path::RelPath;
@@ -315,7 +315,7 @@ mod tests {
         fn watch(&self, name: &str) -> WatchDescriptor {
             let path = self.0.path().join(name);
             std::fs::create_dir_all(&path).unwrap();
-            self.1.watches().add(&path, WatchMask::CREATE).unwrap()
+            crate::watcher::Watches::of(&self.1).unwrap().add(&path, WatchMask::CREATE).unwrap()
         }
     }
 

@@ -59,6 +59,8 @@ function sentence({ nodes, source, phase, hook: forAll, state_trouble: forgets }
   if (held.length > 0) parts.push(`${of(held)} would lose too much, so the comparison is held`);
   const blind = source.unwatched_directories;
   if (blind > 0) parts.push(`${many(blind, 'directory is', 'directories are')} not watched`);
+  const silent = source.silent.length;
+  if (silent > 0) parts.push(`${many(silent, 'file system does', 'file systems do')} not answer (${source.silent.map((one) => one.path).join(', ')})`);
   const stuck = nodes.reduce((sum, node) => sum + node.failing_paths, 0);
   if (stuck > 0) parts.push(`${many(stuck, 'path fails', 'paths fail')} again and again, while the rest arrives`);
   const moves = Math.max(...nodes.map((node) => node.unmirrored_moves), 0);

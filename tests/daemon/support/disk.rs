@@ -4,10 +4,13 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use rustix::fs::FallocateFlags;
+use rustix::process::Signal;
 
 use super::tree::Keeps;
+use super::{process, wait};
 
 /// A kind of file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,6 +185,32 @@ impl Disk {
         Ok(disk)
     }
 
+    /// What serves a FUSE mount answers no more. It does at last: a test that waits for it for ever would leave it behind.
+    pub fn hang(&self) {
+        let servers: Vec<u32> = self.servers().collect();
+        servers.iter().for_each(|pid| process::signal(*pid, Signal::STOP));
+        thread::spawn(move || {
+            thread::sleep(wait::DEADLINE * 2);
+            servers.iter().for_each(|pid| process::signal(*pid, Signal::CONT));
+        });
+    }
+
+    /// It answers again.
+    pub fn answer(&self) {
+        self.servers().for_each(|pid| process::signal(pid, Signal::CONT));
+    }
+
+    /// The processes that serve it: they have its directory as their last word.
+    fn servers(&self) -> impl Iterator<Item = u32> {
+        let at = self.at.clone().into_os_string().into_encoded_bytes();
+        let is_last = move |pid: &u32| {
+            let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            words.strip_suffix(b"\0").is_some_and(|words| words.rsplit(|&byte| byte == 0).next() == Some(&at[..]))
+                && process::name(*pid) != "inosync"
+        };
+        process::all().into_iter().filter(is_last)
+    }
+
     /// Makes a subvolume of a btrfs.
     pub fn subvolume(&self, path: impl AsRef<Path>) {
         self.btrfs(&[Path::new("create"), &self.at.join(path)]);
@@ -248,6 +277,9 @@ fn search() -> String {
 
 impl Drop for Disk {
     fn drop(&mut self) {
+        if self.kind == Kind::Bindfs {
+            self.answer();
+        }
         // Whatever still works in it keeps it until it ends, and that the device.
         let _ = Command::new("umount").arg("-l").arg(&self.at).stderr(Stdio::null()).status();
         if let Some(device) = &self.device {

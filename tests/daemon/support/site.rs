@@ -196,6 +196,15 @@ impl Site {
         self.disk(&self.mirror(node)).is_some()
     }
 
+    /// As [`Site::mirror_on`], of a directory in the source, which is to be empty.
+    #[must_use]
+    pub fn mount_in_source(&mut self, kind: Kind, at: &str) -> bool {
+        let disk = Disk::mount(kind, &self.at(at));
+        let is_there = disk.is_some();
+        self.disks.extend(disk);
+        is_there
+    }
+
     /// As [`Site::mirror_on`], of the source, which is new.
     #[must_use]
     pub fn source_on(&mut self, kind: Kind) -> bool {

@@ -43,6 +43,7 @@ impl PendingSet {
     pub fn on_its_way_since(&self) -> Option<Instant> {
         let out = self.leases.iter().filter_map(|(_, pending)| pending.on_its_way_since());
         let owed = match self.reconcile {
+            Reconcile::Wanted { .. } if self.is_cut => [None, None],
             Reconcile::Wanted { tries: FAILS.., .. } => [None, None],
             // It covers what was owed to it when it began, and the next one the rest.
             Reconcile::Running { tries: FAILS.., .. } => [None, self.owed_next],
@@ -54,7 +55,11 @@ impl PendingSet {
     /// What failed again although nothing changed, whether it waits for its next try or has it now.
     pub fn failing(&self) -> Failing {
         let all = || self.waiting.iter().chain(self.leases.iter()).filter(|(_, pending)| pending.is_failing());
-        let tried = matches!(self.reconcile, Reconcile::Wanted { tries, .. } | Reconcile::Running { tries, .. } if tries >= FAILS);
+        let tried = match self.reconcile {
+            Reconcile::Wanted { tries, .. } => self.is_cut || tries >= FAILS,
+            Reconcile::Running { tries, .. } => tries >= FAILS,
+            Reconcile::Idle => false,
+        };
         let owed = self.owed_since.filter(|_| tried);
         Failing {
             paths: all().count(),

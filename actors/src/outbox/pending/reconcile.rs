@@ -33,6 +33,9 @@ impl PendingSet {
     /// Takes the reconcile that is wanted, if it may start now.
     pub fn lease_reconcile(&mut self, now: Instant) -> bool {
         let Reconcile::Wanted { tries, .. } = self.reconcile else { return false };
+        if self.is_cut {
+            return false;
+        }
         if self.reconcile_due(now).is_some_and(|at| at > now) {
             return false;
         }
@@ -91,6 +94,7 @@ impl PendingSet {
     /// When the reconcile that is wanted may start; `None` if none is wanted.
     pub fn reconcile_due(&self, now: Instant) -> Option<Instant> {
         match self.reconcile {
+            Reconcile::Wanted { .. } if self.is_cut => None,
             Reconcile::Wanted { not_before, .. } => {
                 // It mirrors all removals that it finds, reported or not.
                 [not_before, self.calm.until(now), self.careful].into_iter().flatten().max().or(Some(now))
@@ -156,6 +160,11 @@ impl PendingSet {
             Reconcile::Wanted { not_before: None, .. } => (),
             Reconcile::Running { again, .. } => *again = true,
         }
+    }
+
+    /// Whether something that is mounted in the source does not answer: meanwhile a comparison of everything waits.
+    pub fn cut(&mut self, is_cut: bool) {
+        self.is_cut = is_cut;
     }
 
     /// When the last reconcile that compared everything ended; `None` before the first.

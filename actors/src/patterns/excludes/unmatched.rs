@@ -5,18 +5,25 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::path::RelPath;
-use crate::patterns::excludes::pattern::{Candidate, Pattern};
-use crate::patterns::excludes::{Excludes, rooted};
+use crate::patterns::excludes::Excludes;
+use crate::patterns::excludes::pattern::Candidate;
+use crate::patterns::excludes::pattern::Pattern;
+use crate::patterns::excludes::rooted;
 
 /// More entries than this are not looked at.
 const MOST_ENTRIES: usize = 5_000_000;
 
-/// The patterns that match no entry below `root`, in their order. None if the tree is too large to tell.
-pub fn unmatched<'e>(excludes: &'e Excludes, root: &Path) -> Vec<&'e Pattern> {
+/// The patterns that match no entry below `root`, in their order. None if the tree is too large to tell, or a
+/// directory does not answer.
+pub fn unmatched<'e>(excludes: &'e Excludes, root: &Path, answers: impl Fn(&RelPath) -> bool) -> Vec<&'e Pattern> {
     let mut open: Vec<&Pattern> = excludes.patterns().iter().collect();
     let mut left = vec![RelPath::root()];
     let mut looked = 0;
     while let Some(dir) = left.pop().filter(|_| !open.is_empty()) {
+        // What does not answer may hold anything.
+        if !answers(&dir) {
+            return Vec::new();
+        }
         // What this user may not list is no part of the mirror either.
         let Ok(entries) = std::fs::read_dir(dir.under(root)) else { continue };
         for entry in entries.flatten() {
@@ -55,9 +62,9 @@ mod tests {
         let patterns =
             ["*.tmp", "*.swp", "cache/", "b.tmp/", "/a/b.tmp", "/b.tmp", "*/cache", "inner", "\u{e9}.o", "/gone/"];
         let excludes = Excludes::new(patterns.map(String::from).to_vec()).unwrap();
-        let found: Vec<&str> = unmatched(&excludes, dir.path()).into_iter().map(Pattern::as_str).collect();
+        let found: Vec<&str> = unmatched(&excludes, dir.path(), |_| true).into_iter().map(Pattern::as_str).collect();
         // What lies in an excluded directory needs no pattern.
         assert_eq!(found, ["*.swp", "b.tmp/", "/b.tmp", "inner", "/gone/"]);
-        assert!(unmatched(&Excludes::default(), dir.path()).is_empty());
+        assert!(unmatched(&Excludes::default(), dir.path(), |_| true).is_empty());
     }
 }

@@ -1,7 +1,5 @@
 //! What is mounted in the tree: on which mount a name lies, and the files that others were mounted on.
 
-use std::fs;
-
 use inotify::WatchMask;
 
 use super::Dirs;
@@ -61,17 +59,17 @@ impl Dirs {
 
     /// Whether something else than a directory is at this path.
     pub(crate) fn is_file(&self, path: &RelPath) -> bool {
-        fs::symlink_metadata(self.on_disk(path)).is_ok_and(|meta| !meta.is_dir())
+        self.reach.look(path).is_ok_and(|meta| !meta.is_dir())
     }
 
     /// Watches the file that is mounted on this path.
     pub(crate) fn watch_file(&mut self, path: &RelPath) {
-        let on_disk = self.on_disk(path);
         // What has no content of its own, as a socket, cannot change.
-        if self.excludes.excludes(path, false) || !fs::symlink_metadata(&on_disk).is_ok_and(|meta| meta.is_file()) {
+        if self.excludes.excludes(path, false) || !self.reach.look(path).is_ok_and(|meta| meta.is_file()) {
             return self.release_file(path);
         }
-        match self.watches.add(&on_disk, FILE_MASK) {
+        let on_disk = self.on_disk(path);
+        match self.watch_as(path, on_disk.clone(), FILE_MASK) {
             Ok(watch) => {
                 let stale = self.bound.put(watch, path.clone());
                 self.retire(stale.into_iter().collect());

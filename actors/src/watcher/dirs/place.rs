@@ -2,9 +2,9 @@
 
 use std::ffi::{OsStr, OsString};
 
-use inotify::WatchDescriptor;
+use crate::watcher::watches::WatchDescriptor;
 
-use super::{Dirs, itself};
+use super::Dirs;
 use crate::watcher::tree::NodeId;
 
 /// What [`Dirs::place`] found.
@@ -68,7 +68,8 @@ impl Dirs {
             return;
         }
         let Ok(Some(opened)) = self.open(parent) else { return };
-        let there = self.watch(&itself(&opened).join(name)).ok().flatten();
+        // What does not answer is as it was.
+        let Ok(there) = self.watch_named(&self.entry(parent, name), &opened, name) else { return };
         for dir in claims {
             if self.tree.watch(dir) != there.as_ref() {
                 self.detach(dir);

@@ -1,8 +1,6 @@
 //! Whether what a file has in it may be new, and when that is told.
 
-use std::fs;
 use std::io;
-use std::path::Path;
 use std::time::Instant;
 
 use inotify::EventMask;
@@ -28,11 +26,10 @@ impl Observer {
     /// A file got other attributes. The kernel tells those of a deleted file by the name that it had, and those of a
     /// file that never had a name by its number.
     fn attributes_changed(&mut self, path: RelPath, now: Instant) {
-        let on_disk = self.dirs.on_disk(&path);
-        match fs::symlink_metadata(&on_disk) {
+        match self.root.look_at(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => (),
             // There what mmap(2) writes changes no time, so that nothing else would show it while the file is open.
-            Ok(meta) if meta.is_file() && meta.len() > LARGE && is_in_memory(&on_disk) => {
+            Ok(meta) if meta.is_file() && meta.len() > LARGE && self.is_in_memory(&path) => {
                 self.file_closed(path, now);
             }
             _ => self.touched(path, false),
@@ -50,7 +47,7 @@ impl Observer {
     /// A file was open for writing and is closed, and no write was told: mostly it is as it was, as those of databases
     /// are. What mmap(2) wrote is not told.
     fn file_closed(&mut self, path: RelPath, now: Instant) {
-        let size = fs::symlink_metadata(self.dirs.on_disk(&path)).map_or(0, |meta| meta.len());
+        let size = self.root.look_at(&path).map_or(0, |meta| meta.len());
         if size <= LARGE {
             self.found.changes.push(Change::Closed { path });
         } else if self.quiet.closed(path.clone(), size, now) {
@@ -60,15 +57,15 @@ impl Observer {
         }
     }
 
+    /// Whether a file is on a tmpfs.
+    fn is_in_memory(&self, path: &RelPath) -> bool {
+        const TMPFS_MAGIC: i64 = 0x0102_1994;
+        self.root.reach().kind(path).is_ok_and(|kind| kind == TMPFS_MAGIC)
+    }
+
     /// Tells of the files that were closed and are to be compared by content now.
     pub(super) fn compare_closed(&mut self, now: Instant) {
         let closed = self.quiet.compared(now);
         self.found.changes.extend(closed.into_iter().map(|path| Change::Closed { path }));
     }
-}
-
-/// Whether a file is on a tmpfs.
-fn is_in_memory(path: &Path) -> bool {
-    const TMPFS_MAGIC: u64 = 0x0102_1994;
-    rustix::fs::statfs(path).is_ok_and(|fs| u64::try_from(fs.f_type) == Ok(TMPFS_MAGIC))
 }

@@ -1,8 +1,6 @@
 //! What the events of an entry of a directory mean, at one of the places of that directory.
 
 use std::ffi::OsString;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
 
 use inotify::EventMask;
@@ -59,7 +57,7 @@ impl Observer {
     /// A new regular file is about to be written and closed. What never is counts now: links, and whatever else has no
     /// content of its own.
     fn file_created(&mut self, path: RelPath, now: Instant) {
-        match fs::symlink_metadata(self.dirs.on_disk(&path)) {
+        match self.root.look_at(&path) {
             Ok(meta) if meta.is_file() && meta.nlink() == 1 => self.quiet.created(path, now),
             _ => self.touched(path, false),
         }

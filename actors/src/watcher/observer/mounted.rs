@@ -21,7 +21,26 @@ impl Observer {
         self.compare_mounts(now);
     }
 
+    /// What is mounted there did not answer, and does again.
+    pub fn answers(&mut self, path: &RelPath, now: Instant) {
+        if !matches!(self.presence, Presence::Here { .. }) || self.dirs.excludes(path) {
+            return;
+        }
+        if self.dirs.is_file(path) {
+            self.dirs.watch_file(path);
+            return self.written(path.clone());
+        }
+        self.dirs.blind().forget(path);
+        let above = path.parent().and_then(|parent| self.dirs.find(&parent));
+        if let Some((parent, name)) = above.zip(last_name(path)) {
+            self.attach(parent, &name, now);
+            self.rescan_watches(parent, &name, now);
+        }
+        self.found.rescans.push(Rescan { subtree: path.clone(), reason: Reason::Answers });
+    }
+
     pub(super) fn compare_mounts(&mut self, now: Instant) {
+        self.root.reach().refresh();
         let Some(present) = Mounts::below(self.dirs.root_path()) else { return };
         let is_here = matches!(self.presence, Presence::Here { .. });
         let gone = self.dirs.mounts().gone(&present);

@@ -44,7 +44,7 @@ impl Watched {
         let root = dir.path().join("root");
         let inotify = Inotify::init().unwrap();
         let excludes = Excludes::new(excludes.iter().map(|pattern| pattern.to_string()).collect()).unwrap();
-        let dirs = Dirs::new(root.clone(), excludes, inotify.watches()).unwrap();
+        let dirs = Dirs::new(root.clone(), excludes, crate::watcher::Watches::of(&inotify).unwrap()).unwrap();
         let observer = Observer::new(Root::of(&root).unwrap(), dirs, &mut |_| ());
         Watched { dir, inotify, observer, now: Instant::now(), lost: Vec::new() }
     }

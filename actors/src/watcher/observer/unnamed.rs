@@ -4,7 +4,8 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use inotify::{EventMask, WatchDescriptor};
+use crate::watcher::watches::WatchDescriptor;
+use inotify::EventMask;
 
 use super::Observer;
 use crate::path::RelPath;
@@ -110,7 +111,7 @@ mod tests {
         let watch = |name: &str| {
             let path = dir.path().join(name);
             std::fs::write(&path, "").unwrap();
-            inotify.watches().add(path, WatchMask::MODIFY).unwrap()
+            crate::watcher::Watches::of(&inotify).unwrap().add(path, WatchMask::MODIFY).unwrap()
         };
         let mut unnamed = Unnamed::default();
         for n in 0..=MOST {

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 
-use inotify::{WatchDescriptor, WatchMask};
+use crate::watcher::watches::WatchDescriptor;
+use inotify::WatchMask;
 use proptest::prelude::*;
 
 use super::*;
@@ -63,7 +64,7 @@ impl Model {
 /// Watches of real directories: a descriptor cannot be made by hand.
 fn descriptors(inotify: &Inotify) -> (tempfile::TempDir, Vec<WatchDescriptor>) {
     let dir = tempfile::tempdir().unwrap();
-    let mut all = inotify.watches();
+    let all = crate::watcher::Watches::of(inotify).unwrap();
     let watch = |number: usize| {
         let path = dir.path().join(number.to_string());
         fs::create_dir(&path).unwrap();

@@ -10,7 +10,7 @@ const LATE: Duration = Duration::from_secs(2);
 impl Watched {
     /// Ends the watch of a directory behind the observer's back.
     fn end_watch(&self, path: &str) {
-        let mut watches = self.inotify.watches();
+        let watches = crate::watcher::Watches::of(&self.inotify).unwrap();
         let watch = watches.add(self.at(path), WatchMask::CREATE | WatchMask::MASK_ADD).unwrap();
         watches.remove(watch).unwrap();
     }
@@ -163,7 +163,7 @@ fn a_watch_that_nobody_knows_of_is_given_up_by_an_audit_and_told_once() {
     tree.observer.audit(tree.now);
     tree.later(LATE * 2);
     assert!(tree.observer.take().unseen.is_empty(), "all is well");
-    tree.inotify.watches().add(tree.beside(""), WatchMask::CREATE).unwrap();
+    crate::watcher::Watches::of(&tree.inotify).unwrap().add(tree.beside(""), WatchMask::CREATE).unwrap();
     tree.observer.audit(tree.now);
     tree.now += LATE * 2;
     tree.observer.tick(tree.now);

@@ -1,0 +1,303 @@
+//! The file systems below the source that may hang: network and FUSE mounts. A look at what lies on one happens where it
+//! holds up nobody else: in a process that is given up when it takes too long. Then the mount counts as silent, and nothing
+//! is looked at there, until it has answered everything that it was asked.
+
+mod ground;
+pub mod helper;
+pub mod look;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use self::ground::{Common, Ground};
+use self::look::{Found, Look, Meta, Place};
+use crate::mounts;
+use crate::path::RelPath;
+
+/// How often a file system is asked while a run may read there, and again where the asking was broken off.
+const EVERY: Duration = Duration::from_secs(1);
+/// Kinds that wait for another machine or process: as in `/proc/filesystems`. What begins with `fuse.` is one, too.
+const MAY_HANG: [&str; 22] = [
+    "9p", "afs", "autofs", "beegfs", "ceph", "cifs", "coda", "fuse", "fuseblk", "gfs2", "gpfs", "lustre", "ncpfs",
+    "nfs", "nfs4", "ocfs2", "orangefs", "prl_fs", "smb3", "smbfs", "vboxsf", "virtiofs",
+];
+
+fn may_hang(kind: &str) -> bool {
+    MAY_HANG.contains(&kind) || kind.starts_with("fuse.") || kind.starts_with("fuseblk.")
+}
+
+/// A mounted file system that does not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Silent {
+    /// Where it is mounted.
+    pub path: RelPath,
+    /// Its kind, as the kernel lists it.
+    pub kind: String,
+    /// When it was asked in vain.
+    pub since: SystemTime,
+}
+
+/// What became of a file system that may hang.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// It does not answer.
+    Silent(Silent),
+    /// It answers again.
+    Answers(Silent),
+    /// It is not mounted any more, and never answered.
+    Unmounted(Silent),
+}
+
+type Listener = Box<dyn Fn(&Heard) + Send + Sync>;
+
+/// Knows which file systems below a directory answer. Clones share it.
+#[derive(Clone)]
+pub struct Reach(Arc<Inner>);
+
+struct Inner {
+    root: PathBuf,
+    mounts: Mutex<BTreeMap<RelPath, Arc<Ground>>>,
+    /// Whether there is any: mostly there is none.
+    any: AtomicBool,
+    common: Arc<Common>,
+}
+
+impl std::fmt::Debug for Reach {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Reach").field(&self.0.root).finish()
+    }
+}
+
+impl Reach {
+    /// What is mounted below `root` now.
+    pub fn of(root: &Path) -> Reach {
+        let (root, common) = (root.to_owned(), Arc::default());
+        let reach = Reach(Arc::new(Inner { root, mounts: Mutex::default(), any: AtomicBool::new(false), common }));
+        reach.refresh();
+        reach
+    }
+
+    /// The directory that this is about.
+    pub fn root(&self) -> &Path {
+        &self.0.root
+    }
+
+    /// Something was mounted or unmounted.
+    pub fn refresh(&self) {
+        // Of several on one point the last covers the others.
+        let kinds: BTreeMap<RelPath, (u64, String)> =
+            mounts::kinds(&self.0.root).into_iter().map(|(point, number, kind)| (point, (number, kind))).collect();
+        let mut mounts = lock(&self.0.mounts);
+        let is_there = |ground: &Ground| kinds.get(&ground.point).is_some_and(|(number, _)| *number == ground.number);
+        let gone: Vec<Arc<Ground>> = mounts.values().filter(|ground| !is_there(ground)).cloned().collect();
+        mounts.retain(|_, ground| is_there(ground));
+        for (point, (number, kind)) in kinds.into_iter().filter(|(_, (_, kind))| may_hang(kind)) {
+            let (on_disk, common) = (point.under(&self.0.root), self.0.common.clone());
+            mounts.entry(point.clone()).or_insert_with(|| Arc::new(Ground::new(point, on_disk, kind, number, common)));
+        }
+        self.0.any.store(!mounts.is_empty(), Ordering::Release);
+        drop(mounts);
+        // What it is asked still has an answer that nobody waits for.
+        for silent in gone.iter().filter_map(|ground| ground.leave()) {
+            self.0.common.say(&Heard::Unmounted(silent));
+        }
+    }
+
+    /// Tells `listener` from now on. It is called by any thread, and must not wait.
+    pub fn listen(&self, listener: impl Fn(&Heard) + Send + Sync + 'static) {
+        lock(&self.0.common.listeners).push(Box::new(listener));
+    }
+
+    /// The file systems that do not answer.
+    pub fn silent(&self) -> Vec<Silent> {
+        self.grounds().iter().filter_map(|ground| ground.silent()).collect()
+    }
+
+    /// Whether some file system does not answer.
+    pub fn is_silent(&self) -> bool {
+        self.grounds().iter().any(|ground| ground.silent().is_some())
+    }
+
+    /// Whether one does not answer that is mounted on `dir` or below it.
+    pub fn is_silent_below(&self, dir: &RelPath) -> bool {
+        let is_below = |ground: &Ground| ground.point == *dir || ground.point.is_below(dir) || dir.is_root();
+        self.grounds().iter().any(|ground| is_below(ground) && ground.silent().is_some())
+    }
+
+    /// Whether what is at `path` can be looked at: what lies there answers, and is asked if need be.
+    pub fn answers(&self, path: &RelPath) -> bool {
+        self.holder(path).is_none_or(|ground| ground.answers())
+    }
+
+    /// Asks all that may hang, and waits for the answers.
+    ///
+    /// # Errors
+    /// The first that does not answer.
+    pub fn ask_all(&self) -> Result<(), Silent> {
+        let grounds = self.grounds();
+        grounds.iter().for_each(|ground| ground.ask());
+        let is_silent = |ground: &Arc<Ground>| if ground.answers() { None } else { ground.silent() };
+        grounds.iter().find_map(is_silent).map_or(Ok(()), Err)
+    }
+
+    /// Carries out a look at what is at `path`. Where that lies on what may hang, another process does.
+    ///
+    /// # Errors
+    /// What the kernel says; `TimedOut` if it does not answer.
+    pub(crate) fn carry_out(&self, path: &RelPath, look: Look) -> io::Result<Found> {
+        match self.holder(path) {
+            None => Ok(look.carry_out()?),
+            Some(ground) => ground.carry_out(&look),
+        }
+    }
+
+    /// What is at `path`, symlinks not followed.
+    ///
+    /// # Errors
+    /// As of all looks: what the kernel says, and `TimedOut` if it does not answer.
+    pub fn look(&self, path: &RelPath) -> io::Result<Meta> {
+        Ok(self.carry_out(path, Look::Meta(self.place(path)))?.meta)
+    }
+
+    /// What an entry of an open directory is, which is at `dir`; with an empty name, the directory itself.
+    ///
+    /// # Errors
+    /// As for [`Reach::look`].
+    pub fn look_in(&self, opened: &Arc<OwnedFd>, dir: &RelPath, name: &OsStr) -> io::Result<Meta> {
+        let path = if name.is_empty() { dir.clone() } else { dir.join(name) };
+        Ok(self.carry_out(&path, Look::Meta(Place::entry(opened, name)))?.meta)
+    }
+
+    /// The text of the symlink at `path`.
+    ///
+    /// # Errors
+    /// As for [`Reach::look`].
+    pub fn read_link(&self, path: &RelPath) -> io::Result<Vec<u8>> {
+        Ok(self.carry_out(path, Look::Link(self.place(path)))?.text)
+    }
+
+    /// The names in a directory, at most so many.
+    ///
+    /// # Errors
+    /// As for [`Reach::look`].
+    pub fn names(&self, dir: &RelPath, most: usize) -> io::Result<Vec<OsString>> {
+        Ok(self.carry_out(dir, Look::Names(self.place(dir), most as u64))?.names())
+    }
+
+    /// The names in an open directory, which is at `dir`.
+    ///
+    /// # Errors
+    /// As for [`Reach::look`].
+    pub fn names_in(&self, opened: &Arc<OwnedFd>, dir: &RelPath) -> io::Result<Vec<OsString>> {
+        Ok(self.carry_out(dir, Look::Names(Place::opened(opened), u64::MAX))?.names())
+    }
+
+    /// The names of the directories in an open directory, which is at `dir`.
+    ///
+    /// # Errors
+    /// As for [`Reach::look`].
+    pub fn directories_in(&self, opened: &Arc<OwnedFd>, dir: &RelPath) -> io::Result<Vec<OsString>> {
+        Ok(self.carry_out(dir, Look::Directories(Place::opened(opened)))?.names())
+    }
+
+    /// Opens a directory, as it is named (`O_PATH`) or to be read. The top may be named by a symlink.
+    ///
+    /// # Errors
+    /// As for [`Reach::look`].
+    pub fn open(&self, dir: &RelPath, name_only: bool) -> io::Result<Arc<OwnedFd>> {
+        let look = Look::Open { place: self.place(dir), follow: dir.is_root(), name_only };
+        opened(self.carry_out(dir, look)?)
+    }
+
+    /// Opens a directory to be read. No symlink is followed below the top.
+    ///
+    /// # Errors
+    /// As for [`Reach::look`].
+    pub fn open_below(&self, dir: &RelPath) -> io::Result<Arc<OwnedFd>> {
+        let below = PathBuf::from(OsStr::from_bytes(dir.as_bytes()));
+        opened(self.carry_out(dir, Look::OpenBelow(Place::at(&self.0.root), below))?)
+    }
+
+    /// The number of the kind of the file system at `path` (statfs(2)).
+    ///
+    /// # Errors
+    /// As for [`Reach::look`].
+    pub fn kind(&self, path: &RelPath) -> io::Result<i64> {
+        Ok(self.carry_out(path, Look::Kind(self.place(path)))?.number)
+    }
+
+    fn place(&self, path: &RelPath) -> Place {
+        Place::at(path.under(&self.0.root))
+    }
+
+    /// The mount point of what may hang that a path lies on, if it does.
+    pub fn point(&self, path: &RelPath) -> Option<RelPath> {
+        self.holder(path).map(|ground| ground.point.clone())
+    }
+
+    /// Carries out work that `reads` what is mounted at some points, until one of these does not answer.
+    ///
+    /// # Errors
+    /// What does not answer.
+    pub async fn while_it_answers<T>(
+        self,
+        reads: impl Fn(&RelPath) -> bool,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Silent> {
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            silent = self.falls_silent(reads) => Err(silent),
+        }
+    }
+
+    /// Asks, of what is mounted at the points that somebody `reads`, again and again, until something does not answer.
+    pub async fn falls_silent(self, reads: impl Fn(&RelPath) -> bool) -> Silent {
+        let touched = || self.grounds().into_iter().filter(|ground| reads(&ground.point)).collect::<Vec<_>>();
+        loop {
+            if let Some(silent) = touched().iter().find_map(|ground| ground.silent()) {
+                return silent;
+            }
+            if !self.0.any.load(Ordering::Acquire) {
+                std::future::pending::<()>().await;
+            }
+            let _ = tokio::time::timeout(EVERY, self.0.common.said.notified()).await;
+            touched().iter().for_each(|ground| ground.ask());
+        }
+    }
+
+    fn grounds(&self) -> Vec<Arc<Ground>> {
+        if !self.0.any.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        lock(&self.0.mounts).values().cloned().collect()
+    }
+
+    /// What may hang that a path lies on.
+    fn holder(&self, path: &RelPath) -> Option<Arc<Ground>> {
+        if !self.0.any.load(Ordering::Acquire) {
+            return None;
+        }
+        let mounts = lock(&self.0.mounts);
+        let deepest = || path.ancestors().filter_map(|dir| mounts.get(&dir)).max_by_key(|ground| ground.point.depth());
+        mounts.get(path).or_else(deepest).cloned()
+    }
+}
+
+fn opened(found: Found) -> io::Result<Arc<OwnedFd>> {
+    found.opened.map(Arc::new).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,233 @@
+//! One file system that may hang: asked before a look, given up when one takes too long, silent until all that it was asked
+//! is answered.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::Notify;
+
+use super::helper::Helper;
+use super::look::{Found, Look, Place};
+use super::{EVERY, Heard, Listener, Silent, lock};
+use crate::path::RelPath;
+
+/// A file system that has answered so lately is not asked again before the next look.
+const FRESH: Duration = Duration::from_millis(100);
+/// How long an answer may take.
+pub(super) const DEADLINE: Duration = Duration::from_secs(2);
+/// How long a look may take at a file system that answers otherwise: a part of it may hang.
+pub(super) const LOOK: Duration = Duration::from_secs(5);
+/// The same of a listing, which may be long.
+const LISTING: Duration = Duration::from_secs(30);
+/// Processes that are kept for the next look.
+const KEPT: usize = 4;
+
+/// What all of them share: who is told what was heard, and the processes that look.
+#[derive(Default)]
+pub(super) struct Common {
+    pub listeners: Mutex<Vec<Listener>>,
+    pub said: Notify,
+    pub idle: Mutex<Vec<Helper>>,
+}
+
+/// One file system that may hang.
+pub(super) struct Ground {
+    pub point: RelPath,
+    on_disk: PathBuf,
+    kind: String,
+    pub number: u64,
+    pub state: Mutex<State>,
+    changed: Condvar,
+    common: Arc<Common>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    /// When it last answered.
+    pub answered: Option<Instant>,
+    /// Since when it is asked, while it is.
+    asked: Option<Instant>,
+    /// Looks that were given up and have not come back.
+    given_up: usize,
+    /// `Some` while it does not answer.
+    silent: Option<SystemTime>,
+}
+
+impl Common {
+    /// Has a process carry out a look.
+    fn ask(&self, look: &Look) -> io::Result<Helper> {
+        loop {
+            let Some(helper) = lock(&self.idle).pop() else { break };
+            // One that is gone is replaced.
+            if helper.ask(look).is_ok() {
+                return Ok(helper);
+            }
+        }
+        let helper = Helper::start()?;
+        helper.ask(look).map(|()| helper)
+    }
+
+    pub fn keep(&self, helper: Helper) {
+        let mut idle = lock(&self.idle);
+        if idle.len() < KEPT {
+            idle.push(helper);
+        }
+    }
+
+    pub fn say(&self, heard: &Heard) {
+        lock(&self.listeners).iter().for_each(|listener| listener(heard));
+        self.said.notify_waiters();
+    }
+}
+
+impl Ground {
+    pub fn new(point: RelPath, on_disk: PathBuf, kind: String, number: u64, common: Arc<Common>) -> Ground {
+        let (state, changed) = (Mutex::default(), Condvar::new());
+        Ground { point, on_disk, kind, number, state, changed, common }
+    }
+
+    pub fn silent(&self) -> Option<Silent> {
+        lock(&self.state).silent.map(|since| self.silent_since(since))
+    }
+
+    fn silent_since(&self, since: SystemTime) -> Silent {
+        Silent { path: self.point.clone(), kind: self.kind.clone(), since }
+    }
+
+    /// It is not mounted any more. What it was, if it did not answer.
+    pub fn leave(&self) -> Option<Silent> {
+        let since = lock(&self.state).silent.take();
+        since.map(|since| self.silent_since(since))
+    }
+
+    /// Asks it, unless it is being asked, and waits for nothing.
+    pub fn ask(self: &Arc<Ground>) {
+        let mut state = lock(&self.state);
+        match state.asked {
+            Some(asked) if asked.elapsed() >= DEADLINE => self.falls_silent(state),
+            Some(_) => (),
+            None => {
+                state.asked = Some(Instant::now());
+                drop(state);
+                let ground = self.clone();
+                let asking = move || {
+                    ground.wait_for_answer();
+                    ground.came_back(|state| state.asked = None);
+                };
+                // Without a thread nothing is known; the next one asks again.
+                if thread::Builder::new().name("ask".into()).spawn(asking).is_err() {
+                    lock(&self.state).asked = None;
+                }
+            }
+        }
+    }
+
+    /// Whether it answers. It is asked, unless it has answered just now.
+    pub fn answers(self: &Arc<Ground>) -> bool {
+        let is_known = |state: &State| state.silent.is_some() || state.answered.is_some_and(|at| at.elapsed() < FRESH);
+        {
+            let state = lock(&self.state);
+            if is_known(&state) {
+                return state.silent.is_none();
+            }
+        }
+        self.ask();
+        let state = lock(&self.state);
+        let left = state.asked.map_or(Duration::ZERO, |asked| DEADLINE.saturating_sub(asked.elapsed()));
+        let waits = |state: &mut State| state.asked.is_some() && state.silent.is_none();
+        let (state, _) = self.changed.wait_timeout_while(state, left, waits).unwrap_or_else(PoisonError::into_inner);
+        if state.asked.is_some() && state.silent.is_none() {
+            self.falls_silent(state);
+            return false;
+        }
+        state.silent.is_none()
+    }
+
+    pub fn falls_silent(&self, mut state: MutexGuard<'_, State>) {
+        if state.silent.is_some() {
+            return;
+        }
+        let since = SystemTime::now();
+        let since = since.checked_sub(state.asked.map_or(DEADLINE, |at| at.elapsed())).unwrap_or(since);
+        state.silent = Some(since);
+        drop(state);
+        self.changed.notify_all();
+        self.common.say(&Heard::Silent(self.silent_since(since)));
+    }
+
+    /// Something that it was asked has an answer.
+    fn came_back(&self, settle: impl FnOnce(&mut State)) {
+        let mut state = lock(&self.state);
+        settle(&mut state);
+        let has_all = state.asked.is_none() && state.given_up == 0;
+        state.answered = Some(Instant::now()).filter(|_| has_all);
+        let since = if has_all { state.silent.take() } else { None };
+        drop(state);
+        self.changed.notify_all();
+        if let Some(since) = since {
+            self.common.say(&Heard::Answers(self.silent_since(since)));
+        }
+    }
+
+    /// Asks whether there is an answer, and waits for it.
+    fn wait_for_answer(&self) {
+        let look = Look::Answer(Place::at(&self.on_disk));
+        loop {
+            let answer = self.common.ask(&look).and_then(|helper| {
+                let answer = helper.answer();
+                self.common.keep(helper);
+                answer
+            });
+            match answer {
+                Ok(_) => return,
+                // It was killed, or there is no process to be had.
+                Err(_) => thread::sleep(EVERY),
+            }
+        }
+    }
+
+    pub fn carry_out(self: &Arc<Ground>, look: &Look) -> io::Result<Found> {
+        if !self.answers() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        match self.try_once(look) {
+            // Somebody killed the process.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.try_once(look),
+            found => found,
+        }
+    }
+
+    fn try_once(self: &Arc<Ground>, look: &Look) -> io::Result<Found> {
+        let most = if matches!(look, Look::Names(..) | Look::Directories(_)) { LISTING } else { LOOK };
+        let (helper, begun) = (self.common.ask(look)?, Instant::now());
+        while !helper.answers_within(DEADLINE) {
+            if begun.elapsed() + DEADLINE > most || !self.answers() {
+                self.give_up(helper);
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+        let found = helper.answer();
+        lock(&self.state).answered = Some(Instant::now());
+        self.common.keep(helper);
+        found
+    }
+
+    /// A look takes too long: nobody waits for it but a thread.
+    fn give_up(self: &Arc<Ground>, helper: Helper) {
+        let mut state = lock(&self.state);
+        state.given_up += 1;
+        self.falls_silent(state);
+        let ground = self.clone();
+        let waiting = move || {
+            let _ = helper.answer();
+            ground.came_back(|state| state.given_up -= 1);
+        };
+        // Without a thread nobody tells when it comes back: the next one to ask finds out.
+        if thread::Builder::new().name("wait".into()).spawn(waiting).is_err() {
+            self.came_back(|state| state.given_up -= 1);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+use std::sync::mpsc;
+use std::time::Instant;
+
+use super::ground::{DEADLINE, LOOK};
+use super::helper::Helper;
+use super::*;
+
+/// A file system of which any look lasts as long as this test wants.
+struct Mounted {
+    reach: Reach,
+    heard: mpsc::Receiver<Heard>,
+    _dir: tempfile::TempDir,
+}
+
+fn rel(path: &str) -> RelPath {
+    RelPath::new(path.as_bytes()).unwrap()
+}
+
+/// As if something that may hang were mounted on `m`.
+fn mounted() -> Mounted {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("m/d")).unwrap();
+    let reach = Reach::of(dir.path());
+    let ground = Ground::new(rel("m"), dir.path().join("m"), "fuse.test".into(), 1, reach.0.common.clone());
+    lock(&reach.0.mounts).insert(rel("m"), Arc::new(ground));
+    reach.0.any.store(true, Ordering::Release);
+    let (tell, heard) = mpsc::channel();
+    reach.listen(move |what| drop(tell.send(what.clone())));
+    Mounted { reach, heard, _dir: dir }
+}
+
+#[test]
+fn kinds_that_wait_for_somebody_else_may_hang() {
+    for (kind, expected) in [
+        ("fuse.sshfs", true),
+        ("fuse", true),
+        ("fuseblk", true),
+        ("nfs4", true),
+        ("cifs", true),
+        ("ext4", false),
+        ("fusectl", false),
+        ("overlay", false),
+    ] {
+        assert_eq!(may_hang(kind), expected, "{kind}");
+    }
+}
+
+#[test]
+fn what_another_one_looks_at_is_what_is_there() {
+    let Mounted { reach, _dir, .. } = mounted();
+    for top in ["m", "a"] {
+        let (at, path) = (_dir.path().join(top), |name: &str| rel(top).join(OsStr::new(name)));
+        std::fs::create_dir_all(at.join("d")).unwrap();
+        std::fs::write(at.join("f"), "123").unwrap();
+        std::os::unix::fs::symlink("to", at.join("l")).unwrap();
+        assert!(reach.look(&path("d")).unwrap().is_dir());
+        let stat = rustix::fs::lstat(at.join("f")).unwrap();
+        assert_eq!(reach.look(&path("f")).unwrap(), Meta::from(&stat));
+        assert_eq!(reach.read_link(&path("l")).unwrap(), b"to");
+        let mut names = reach.names(&rel(top), 9).unwrap();
+        names.sort();
+        assert_eq!(
+            (names, reach.names(&rel(top), 2).unwrap().len()),
+            (["d", "f", "l"].map(OsString::from).to_vec(), 2)
+        );
+        let opened = reach.open(&rel(top), true).unwrap();
+        assert_eq!(reach.look_in(&opened, &rel(top), OsStr::new("f")).unwrap(), Meta::from(&stat));
+        assert!(reach.look_in(&opened, &rel(top), OsStr::new("")).unwrap().is_dir());
+        let opened = reach.open_below(&rel(top)).unwrap();
+        assert_eq!(reach.directories_in(&opened, &rel(top)).unwrap(), ["d"]);
+        assert_eq!(reach.names_in(&reach.open(&path("d"), false).unwrap(), &path("d")).unwrap().len(), 0);
+        for path in [path("l"), path("f")] {
+            assert!(reach.open(&path, true).is_err() && reach.open_below(&path).is_err(), "{path}");
+        }
+        assert_eq!(reach.kind(&path("f")).unwrap(), reach.kind(&rel("")).unwrap());
+    }
+    assert_eq!(reach.look(&rel("m/gone")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    assert_eq!(["m", "m/d/e", "mm", ""].map(|path| reach.point(&rel(path)).is_some()), [true, true, false, false]);
+}
+
+#[test]
+fn what_takes_too_long_is_given_up_and_nothing_else_is_looked_at_until_it_comes_back() {
+    let Mounted { reach, heard, _dir } = mounted();
+    // Nobody is at the other end yet.
+    let (helper, far) = Helper::alone().unwrap();
+    let ground = reach.grounds().remove(0);
+    lock(&ground.state).answered = Some(Instant::now());
+    reach.0.common.keep(helper);
+    let begun = Instant::now();
+    let looked = reach.look(&rel("m/d"));
+    assert_eq!(looked.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert!(begun.elapsed() < LOOK + DEADLINE);
+    assert!(matches!(heard.try_recv(), Ok(Heard::Silent(Silent { path, .. })) if path == rel("m")));
+    assert_eq!(reach.look(&rel("m/d")).unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert!(reach.is_silent() && reach.is_silent_below(&rel("")) && reach.is_silent_below(&rel("m")));
+    assert!(!reach.is_silent_below(&rel("m/d")) && reach.ask_all().is_err());
+    far.serve();
+    assert!(matches!(heard.recv_timeout(DEADLINE), Ok(Heard::Answers(_))));
+    assert!(reach.look(&rel("m/d")).is_ok() && !reach.is_silent() && reach.ask_all().is_ok());
+}
+
+#[tokio::test]
+async fn work_is_broken_off_when_what_it_reads_does_not_answer() {
+    let Mounted { reach, .. } = mounted();
+    assert_eq!(reach.clone().while_it_answers(|_| true, async { 1 }).await, Ok(1));
+    let ground = reach.grounds().remove(0);
+    ground.falls_silent(lock(&ground.state));
+    let never = std::future::pending::<()>;
+    assert!(reach.clone().while_it_answers(|point| *point == rel("m"), never()).await.is_err());
+    assert_eq!(reach.while_it_answers(|_| false, async { 1 }).await, Ok(1), "what does not read it goes on");
+}
+
+#[test]
+fn what_is_not_mounted_any_more_is_not_waited_for() {
+    let Mounted { reach, heard, _dir } = mounted();
+    let ground = reach.grounds().remove(0);
+    ground.falls_silent(lock(&ground.state));
+    reach.refresh();
+    assert!(matches!((heard.recv(), heard.recv()), (Ok(Heard::Silent(_)), Ok(Heard::Unmounted(_)))));
+    assert!(!reach.is_silent() && reach.look(&rel("m/d")).is_ok());
+}
