@@ -1,7 +1,9 @@
 //! The command line: what an admin or a unit file may write. What it means is for `main`.
 
 mod completions;
-mod mistakes;
+#[cfg(test)]
+mod man_pages;
+mod refused;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,11 +11,9 @@ use std::path::{Path, PathBuf};
 use structopt::StructOpt;
 use structopt::clap::{Error, ErrorKind};
 
+use crate::config::DEFAULT_PATH;
 use crate::exit::Exit;
 use crate::logging;
-
-/// Where the configuration is looked for when `-c` is not given.
-pub const DEFAULT_CONFIG: &str = "/etc/inosync/default.ron";
 
 const EXIT_CODES: &str = "\
 EXIT CODES:
@@ -102,7 +102,7 @@ impl Options {
 
     /// The configuration file.
     pub fn config(&self) -> &Path {
-        self.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG))
+        self.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH))
     }
 }
 
@@ -115,7 +115,7 @@ pub fn parse() -> Result<Options, Exit> {
         return Err(written(std::io::stdout().write_all(&script).and_then(|()| std::io::stdout().flush())));
     }
     let arguments: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    if let Some(message) = mistakes::one_dash(&arguments) {
+    if let Some(message) = refused::one_dash(&arguments) {
         logging::say(&message);
         return Err(Exit::Usage);
     }
@@ -124,7 +124,7 @@ pub fn parse() -> Result<Options, Exit> {
         // It has not kept the reason.
         Exit::Environment => written(writeln!(std::io::stdout(), "inosync {}", env!("CARGO_PKG_VERSION"))),
         exit => {
-            logging::say(&mistakes::told(&error, &arguments));
+            logging::say(&refused::told(&error, &arguments));
             exit
         }
     })
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn without_arguments_the_default_site_is_mirrored() {
         let options = parse(&[]).unwrap();
-        assert_eq!(options.config(), Path::new(DEFAULT_CONFIG));
+        assert_eq!(options.config(), Path::new(DEFAULT_PATH));
         assert_eq!((options.verbose, options.check, options.once, options.dry_run), (0, false, false, false));
     }
 
@@ -226,6 +226,6 @@ mod tests {
         for exit in Exit::ALL {
             assert!(help.contains(&format!("\n    {:>2}    ", exit.code())), "{exit:?}\n{help}");
         }
-        assert!(help.contains(DEFAULT_CONFIG), "{help}");
+        assert!(help.contains(DEFAULT_PATH), "{help}");
     }
 }

@@ -3,19 +3,20 @@
 
 mod check;
 mod complaint;
-mod doubtful;
-mod foreign;
 mod mistakes;
 mod names;
 mod notation;
 mod open;
+mod other_format;
 mod paths;
+pub mod permissions;
 mod reader;
 mod service;
 #[cfg(test)]
 mod tests;
 mod text;
 mod values;
+mod warnings;
 
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,9 @@ use reader::Reader;
 pub use service::Service;
 use text::Source;
 use values::{dir_moves, every, extra, initial_sync, patterns, settle};
+
+/// Where the configuration is looked for when `-c` is not given.
+pub const DEFAULT_PATH: &str = "/etc/inosync/default.ron";
 
 /// rsync, unless the configuration names another.
 const DEFAULT_RSYNC: &str = "/usr/bin/rsync";
@@ -252,7 +256,7 @@ fn configuration(read: &mut Reader<'_>, source: Source<'_>) -> Option<Configurat
     let staging = read.key("staging", |value| own.staging(value.as_ref(), state));
     let service = Service::read(read, &own);
     let rsync = read.optional("rsync", DEFAULT_RSYNC.into(), |value| check::rsync(&value));
-    let warnings = doubtful::warnings(read, &own, extra.as_ref(), wpath.as_ref().map(|wpath| wpath.named.as_path()));
+    let warnings = warnings::warnings(read, &own, extra.as_ref(), wpath.as_ref().map(|wpath| wpath.named.as_path()));
 
     let site = Site {
         wpath: wpath?.named,

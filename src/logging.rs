@@ -2,6 +2,7 @@
 
 mod journal;
 mod line;
+pub mod progress_bars;
 
 use std::io::{BufWriter, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,7 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use self::line::Line;
-use crate::bars::Bars;
+use self::progress_bars::Bars;
 
 /// How the log looks: the key `log`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

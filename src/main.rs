@@ -1,26 +1,12 @@
 //! inosync mirrors a directory tree to its nodes, change by change. Start-up order: options, configuration, log, rsync,
 //! then one of the commands. The daemon itself is the library `inosync_actors`.
 
-mod advice;
-mod bars;
-mod check;
 mod cli;
+mod commands;
 mod config;
-mod control;
 mod exit;
-mod explain;
-mod exposed;
-mod listen;
 mod logging;
-#[cfg(test)]
-mod manual;
-mod notify;
-mod once;
-mod program;
-mod run;
-mod status;
-mod terminal;
-mod verify;
+mod service;
 
 use std::process::ExitCode;
 
@@ -29,9 +15,11 @@ use inosync_actors::rsync::shell;
 use slog::error;
 
 use crate::cli::Options;
-use crate::config::{ConfigError, Configuration};
+use crate::commands::{check, explain, once, status, verify};
+use crate::config::{ConfigError, Configuration, permissions};
 use crate::exit::Exit;
 use crate::logging::Log;
+use crate::service::{config_warnings, program, run};
 
 fn main() -> ExitCode {
     if let Some(code) = shell::stand_in(std::env::args_os()) {
@@ -83,10 +71,10 @@ async fn start(options: &Options) -> Exit {
 
 async fn carry_out(options: &Options, configuration: Configuration, log: &Log) -> Exit {
     if options.check {
-        advice::print(&configuration.warnings, &configuration.site);
+        config_warnings::print(&configuration.warnings, &configuration.site);
     } else {
-        advice::log(&configuration.warnings, &log.logger);
-        exposed::log(options.config(), &configuration.site, &log.logger);
+        config_warnings::log(&configuration.warnings, &log.logger);
+        permissions::log(options.config(), &configuration.site, &log.logger);
     }
     let version = match program::version(&configuration.site.rsync).await {
         Ok(version) => version,

@@ -12,7 +12,7 @@ use std::ops::Range;
 use self::scan::Scanner;
 pub use self::scan::is_identifier;
 use super::complaint::Complaints;
-use super::foreign::foreign;
+use super::other_format::foreign;
 use super::text::Source;
 
 /// One mistake in the text.

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use inosync_actors::path::Escaped;
 
 use super::ConfigError;
+use super::DEFAULT_PATH;
 use super::complaint::Complaint;
 use super::text::Source;
-use crate::cli::DEFAULT_CONFIG;
 
 /// In bytes: no configuration is so large, and a device has no end.
 const LARGEST: u64 = 1 << 20;
@@ -68,7 +68,7 @@ fn cure(path: &Path, error: &Error) -> String {
         },
         ErrorKind::NotFound => match other_place(path) {
             Some(there) => format!("did you mean -c {}?", shown(&there)),
-            None if path == Path::new(DEFAULT_CONFIG) => {
+            None if path == Path::new(DEFAULT_PATH) => {
                 "make it (docs/configuration.md, config.ron.example), or name another one with -c FILE".to_owned()
             }
             None => "name a readable file with -c FILE".to_owned(),

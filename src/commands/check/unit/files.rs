@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::cli::DEFAULT_CONFIG;
+use crate::config::DEFAULT_PATH;
 
 /// Where unit files are, the first one of a name counts (systemd.unit(5)).
 pub const DIRECTORIES: [&str; 5] = [
@@ -136,7 +136,7 @@ fn started(command: &str, file: &str, config: &Path) -> Option<String> {
         |option: &str| options.iter().position(|word| *word == option).and_then(|at| options.get(at + 1).copied());
     let joined = |start: &str| options.iter().find_map(|word| word.strip_prefix(start)).filter(|rest| !rest.is_empty());
     let separate = after("-c").or_else(|| after("--config")).or_else(|| joined("--config="));
-    let named = separate.or_else(|| joined("-c")).unwrap_or(DEFAULT_CONFIG);
+    let named = separate.or_else(|| joined("-c")).unwrap_or(DEFAULT_PATH);
     let is_it = |path: &str| Path::new(path).canonicalize().unwrap_or_else(|_| path.into()) == config;
     let Some((before, after)) = file.split_once("@.") else { return is_it(named).then(|| file.to_owned()) };
     let (start, end) = named.split_once("%i").or_else(|| named.split_once("%I"))?;
@@ -183,7 +183,7 @@ mod tests {
             (&[template, drop_in], "/etc/inosync/b.ron", named("inosync@b.service", "inosync")),
             (&[template, own], "/srv/m.ron", named("mirror.service", "backup")),
             (&[template, own], "/srv/other.ron", None),
-            (&[by_default], DEFAULT_CONFIG, named("mirror.service", "root")),
+            (&[by_default], DEFAULT_PATH, named("mirror.service", "root")),
             (
                 &[("lib/inosync@.service", TEMPLATE), ("etc/inosync@.service", "[Service]\n")],
                 "/etc/inosync/www.ron",

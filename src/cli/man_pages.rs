@@ -7,8 +7,8 @@ use structopt::StructOpt;
 use crate::cli::Options;
 use crate::config::KEYS;
 
-const COMMAND: &str = include_str!("../packaging/man/inosync.1");
-const FILE: &str = include_str!("../packaging/man/inosync.ron.5");
+const COMMAND: &str = include_str!("../../packaging/man/inosync.1");
+const FILE: &str = include_str!("../../packaging/man/inosync.ron.5");
 
 fn help() -> String {
     Options::from_iter_safe(["inosync", "--help"]).unwrap_err().message

@@ -144,7 +144,7 @@ fn trim<T>(samples: &mut VecDeque<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listen::tests::{node, status};
+    use crate::service::listen::tests::{node, status};
 
     /// A status at this time of a daemon that started then, with nodes of these names and bytes.
     fn at(time: UnixTime, started: UnixTime, nodes: &[(&str, u64)]) -> Status {

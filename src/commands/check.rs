@@ -20,11 +20,10 @@ use inosync_actors::rsync::version::Version;
 use inosync_actors::site::Site;
 
 use self::report::Report;
-use crate::config::Service;
-use crate::control::{Answer, Request, ask};
+use crate::commands::once::sound_root;
+use crate::config::{Service, permissions};
 use crate::exit::Exit;
-use crate::exposed;
-use crate::once::sound_root;
+use crate::service::control::{Answer, Request, ask};
 
 /// How far the check goes.
 #[derive(Debug, Clone, Copy)]
@@ -57,8 +56,8 @@ pub async fn check(
     };
     match scope.node {
         None => {
-            for exposed in exposed::look(config, &site) {
-                report.warning(format!("{exposed}; {}", exposed::cure()));
+            for exposed in permissions::look(config, &site) {
+                report.warning(format!("{exposed}; {}", permissions::cure()));
             }
             own(&site, service, running.as_ref().map(|status| status.pid), &mut report).await;
         }

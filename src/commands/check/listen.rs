@@ -8,7 +8,7 @@ use inosync_actors::path::Escaped;
 
 use super::report::Report;
 use crate::config::Service;
-use crate::listen::cure;
+use crate::service::listen::cure;
 
 /// Opens the address and gives it back. The daemon that runs with this file may have it.
 pub fn look(service: &Service, running: Option<u32>, report: &mut Report) {

@@ -9,10 +9,11 @@ use inosync_actors::filter::rules;
 use inosync_actors::path::{Escaped, RelPath};
 use inosync_actors::status::{AtNode, Failing, UnixTime, Whereabouts};
 
+use super::status;
 use crate::config::Outline;
-use crate::control::{Answer, Request, ask};
 use crate::exit::Exit;
-use crate::{logging, status};
+use crate::logging;
+use crate::service::control::{Answer, Request, ask};
 
 /// Prints what is known of a path: by the configuration file, and by the daemon, if one runs.
 pub async fn explain(config: &Path, outline: &Outline, asked: &Path) -> Exit {

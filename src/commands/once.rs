@@ -20,11 +20,11 @@ use inosync_actors::sync::{Delivery, Transport};
 use slog::{Logger, error, info, o, warn};
 use tokio::task::{AbortHandle, JoinHandle};
 
-use crate::bars::Bars;
-use crate::control::{Request, ask};
 use crate::exit::Exit;
 use crate::logging::Log;
-use crate::run::StopSignals;
+use crate::logging::progress_bars::Bars;
+use crate::service::control::{Request, ask};
+use crate::service::signals::StopSignals;
 
 /// Reconciles every node, all side by side, and ends.
 ///

@@ -1,5 +1,5 @@
 use super::*;
-use crate::listen::tests::status;
+use crate::service::listen::tests::status;
 
 /// The names of all metrics.
 fn names() -> Vec<&'static str> {
@@ -27,10 +27,10 @@ fn names_are_told_once_and_counters_end_in_total() {
 
 #[test]
 fn the_dashboard_and_the_alerts_ask_for_nothing_else() {
-    let dashboard = include_str!("../../../packaging/grafana-inosync.json");
+    let dashboard = include_str!("../../../../packaging/grafana-inosync.json");
     serde_json::from_str::<serde_json::Value>(dashboard).unwrap();
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    for text in [dashboard, include_str!("../../../packaging/prometheus/inosync.rules.yml")] {
+    for text in [dashboard, include_str!("../../../../packaging/prometheus/inosync.rules.yml")] {
         let words = text.split(|c| !is_word(c)).filter(|word| word.starts_with("inosync_"));
         let unknown: Vec<&str> = words.filter(|word| !names().contains(word)).collect();
         assert!(unknown.is_empty(), "{unknown:?}");

@@ -2,17 +2,16 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::time::Duration;
 
 use inosync_actors::path::Escaped;
 use inosync_actors::rsync::output::Bytes;
 use inosync_actors::status::{HookStatus, Node, State, Status, UnixTime, Verdict};
-use slog::{Logger, error, info, o, warn};
 
 use crate::config::Outline;
-use crate::control::{Answer, AskError, Request, ask};
 use crate::exit::Exit;
 use crate::logging;
+use crate::service::control::{Answer, AskError, Request, ask};
+use crate::service::status_log::{duration, lag};
 
 /// Prints how the daemon is doing, for people or as JSON. The exit code is that of a monitoring check.
 pub async fn status(config: &Path, outline: &Outline, json: bool) -> Exit {
@@ -53,40 +52,6 @@ pub fn complain(answer: Result<Answer, AskError>) -> Exit {
     };
     logging::say(&format!("inosync: {why}"));
     Exit::NoAnswer
-}
-
-/// Writes the status to the log.
-pub fn log(log: &Logger, status: &Status) {
-    let source = &status.source;
-    info!(log, "status"; "watched" => source.watched_directories, "unwatched" => source.unwatched_directories,
-        "overflows" => source.overflows, "up" => duration(status.up()));
-    for node in &status.nodes {
-        let (name, state, lag) = (&node.name, node.state.to_string(), lag(node));
-        let totals = &node.totals;
-        match node.verdict() {
-            Verdict::Well => {
-                info!(log, "status"; "node" => name, "state" => state, "pending" => node.pending, "lag" => lag,
-                    "sent" => totals.sent, "deleted" => totals.deleted, "bytes" => %Bytes(totals.bytes));
-            }
-            Verdict::Attention => {
-                warn!(log, "status"; "node" => name, "state" => state, "pending" => node.pending, "lag" => lag,
-                    "failing" => node.failing_paths, "unmirrored_moves" => node.unmirrored_moves,
-                    "attributes_unset" => node.attributes_unset);
-            }
-            Verdict::Failing => {
-                error!(log, "status"; "node" => name, "state" => state, "pending" => node.pending, "lag" => lag,
-                    "failing" => node.failing_paths, "unmirrored_moves" => node.unmirrored_moves);
-            }
-        }
-        log_hook(&log.new(o!("node" => name.clone())), "on_synced", node.hook.as_ref());
-    }
-    log_hook(log, "on_all_synced", status.hook.as_ref());
-}
-
-fn log_hook(log: &Logger, key: &'static str, hook: Option<&HookStatus>) {
-    if let Some(HookStatus { last_error: Some(error), fails: true, untold, .. }) = hook {
-        warn!(log, "status: hook fails"; "hook" => key, "untold" => untold, "why" => &error.text);
-    }
 }
 
 /// The status for people.
@@ -212,17 +177,6 @@ fn show_hook(hook: &HookStatus, key: &str, now: UnixTime, text: &mut String) {
         let ago = duration(now.saturating_sub(error.at));
         let _ = writeln!(text, "{:indent$}last error: {ago} ago: {}", "", error.text);
     }
-}
-
-fn lag(node: &Node) -> String {
-    node.lag.map_or("none".to_owned(), |seconds| match seconds {
-        0.0..10.0 => format!("{seconds:.1}s"),
-        _ => duration(seconds as u64),
-    })
-}
-
-fn duration(seconds: u64) -> String {
-    humantime::format_duration(Duration::from_secs(seconds)).to_string()
 }
 
 #[cfg(test)]

@@ -11,39 +11,16 @@ use inosync_actors::supervisor::paused::Paused;
 use slog::{Logger, error, info, o};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::bars::Bars;
-use crate::config::{self, Configuration, Service};
-use crate::control::{self, Desk, Socket};
+use super::{config_warnings, program, status_log};
+use crate::config::{self, Configuration, Service, permissions};
 use crate::exit::Exit;
-use crate::listen::Page;
 use crate::logging::Log;
-use crate::notify::Notify;
-use crate::terminal::Terminal;
-use crate::{advice, exposed, program, status};
-
-/// The signals that ask for a stop.
-pub struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl StopSignals {
-    /// Listens from now on.
-    ///
-    /// # Errors
-    /// When the process may not handle signals.
-    pub fn listen() -> std::io::Result<Self> {
-        Ok(StopSignals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// The next one.
-    pub async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => (),
-            _ = self.interrupt.recv() => (),
-        }
-    }
-}
+use crate::logging::progress_bars::Bars;
+use crate::service::control::{self, Desk, Socket};
+use crate::service::listen::Page;
+use crate::service::notify::Notify;
+use crate::service::signals::StopSignals;
+use crate::service::terminal::Terminal;
 
 /// How long the rsync of a new configuration may take to tell its version.
 const VERSION_TIME: Duration = Duration::from_secs(10);
@@ -161,7 +138,7 @@ impl Process<'_> {
         let mut daemon = start(self.site.clone(), self.version, company, &self.voice.logger.new(o!()))?;
         self.desk.open(daemon.handle());
         let _companion = self.notify.accompany(daemon.pulse());
-        advice::look_when_ready(daemon.pulse(), &self.site, &self.voice.logger);
+        config_warnings::look_when_ready(daemon.pulse(), &self.site, &self.voice.logger);
         let mut stopping = false;
         let ending = loop {
             tokio::select! {
@@ -204,10 +181,10 @@ impl Process<'_> {
             () = self.signals.stop.next() => return HungUp::Stop,
         };
         let Some((Configuration { site, service, warnings }, version)) = read else { return HungUp::Refused };
-        advice::log(&warnings, &self.voice.logger);
-        exposed::log(self.path, &site, &self.voice.logger);
+        config_warnings::log(&warnings, &self.voice.logger);
+        permissions::log(self.path, &site, &self.voice.logger);
         if site.excludes != self.site.excludes {
-            advice::look(site.excludes.clone(), &site.wpath, &self.voice.logger);
+            config_warnings::look(site.excludes.clone(), &site.wpath, &self.voice.logger);
         }
         (self.site, self.version) = (site, version);
         let log_differs = self.voice.adapt(service.log);
@@ -221,7 +198,7 @@ impl Process<'_> {
         let (desk, log) = (self.desk.clone(), self.voice.logger.clone());
         actix::spawn(async move {
             if let Some(status) = desk.status(false).await {
-                status::log(&log, &status);
+                status_log::log(&log, &status);
             }
         });
     }

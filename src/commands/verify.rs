@@ -13,8 +13,8 @@ use inosync_actors::site::Site;
 use inosync_actors::sync::report::log_verified;
 use slog::{Logger, error, info, o};
 
+use crate::commands::once::{interrupted, source};
 use crate::exit::Exit;
-use crate::once::{interrupted, source};
 
 /// Compares the nodes one after the other, since all of them have the same disk to read from. What differs is printed on
 /// standard output, one line each.
