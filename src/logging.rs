@@ -7,10 +7,9 @@ pub mod progress_bars;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use slog::{Drain, FnValue, Level, Logger, OwnedKVList, PushFnValue, Record, info, o};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use self::line::Line;
 use self::progress_bars::Bars;
@@ -100,7 +99,7 @@ pub fn print(text: &str) {
 
 /// Says something before there is a log.
 pub fn say(text: &str) {
-    let mark = if journal::is_stderr() { journal::mark(Level::Error) } else { "" };
+    let mark = if journal::is_stderr() { journal::mark(Level::Error) } else { String::new() };
     for line in text.lines() {
         // Nobody reads: the exit code tells.
         let _ = writeln!(std::io::stderr(), "{mark}{line}");
@@ -141,7 +140,7 @@ fn text<D: slog_term::Decorator + Send + 'static>(decorator: D) -> Logger {
 }
 
 fn json<W: Write + Send + 'static>(to: W) -> Logger {
-    let now = FnValue(|_: &Record<'_>| OffsetDateTime::now_utc().format(&Rfc3339).ok());
+    let now = FnValue(|_: &Record<'_>| humantime::format_rfc3339_micros(SystemTime::now()).to_string());
     let level = FnValue(|record: &Record<'_>| record.level().as_str());
     let message = PushFnValue(|record: &Record<'_>, to: slog::PushFnValueSerializer<'_>| to.emit(record.msg()));
     let json = slog_json::Json::new(to).set_flush(true);
@@ -252,7 +251,7 @@ mod tests {
                         \"crashed\":true,\"n\":-1}";
         assert!(lines[0].ends_with(expected), "{lines:?}");
         let (first, second) = (json_of(&lines[0]), json_of(&lines[1]));
-        assert!(OffsetDateTime::parse(first["ts"].as_str().unwrap(), &Rfc3339).is_ok(), "{first:?}");
+        assert!(humantime::parse_rfc3339(first["ts"].as_str().unwrap()).is_ok(), "{first:?}");
         assert_eq!((second["level"].as_str(), second["msg"].as_str()), (Some("WARNING"), Some("\"quoted\"")));
     }
 
