@@ -12,7 +12,7 @@ use crate::rsync::extra::Extra;
 use crate::rsync::node::Node;
 
 /// One source tree and the nodes that mirror it. Everything in it has been checked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Site {
     /// The watched directory: absolute; it may be named by a symlink.
     pub wpath: PathBuf,

@@ -24,6 +24,8 @@ pub struct Complaint {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
+    /// In bytes of the text.
+    start: usize,
     /// Both count from 1; a column is one character.
     line: usize,
     column: usize,
@@ -40,9 +42,10 @@ impl Complaint {
         let start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let line = text[start..].split('\n').next().unwrap_or_default();
         let column = before[start..].chars().count() + 1;
-        let meant = text.get(at).unwrap_or_default().split('\n').next().unwrap_or_default().trim_end();
+        let meant = text.get(at.clone()).unwrap_or_default().split('\n').next().unwrap_or_default().trim_end();
         Complaint {
             place: Some(Place {
+                start: at.start,
                 line: before.matches('\n').count() + 1,
                 column,
                 excerpt: line.trim_end().replace(char::is_control, " "),
@@ -62,6 +65,11 @@ impl Complaint {
     pub fn in_one_line(&self) -> String {
         let place = self.place.as_ref().map_or(String::new(), |place| format!(":{}:{}", place.line, place.column));
         format!("{}{place}: {}: {}", self.file, self.what, self.cure)
+    }
+
+    /// True if the place begins in a part of the text.
+    pub fn starts_in(&self, part: &Range<usize>) -> bool {
+        self.place.as_ref().is_some_and(|place| part.contains(&place.start))
     }
 
     /// The fault with its line, for the log.
@@ -84,7 +92,7 @@ impl fmt::Display for Complaint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
             None => write!(f, "{}: {}", self.file, self.what)?,
-            Some(Place { line, column, excerpt, width }) => {
+            Some(Place { line, column, excerpt, width, .. }) => {
                 writeln!(f, "{}:{line}:{column}: {}", self.file, self.what)?;
                 writeln!(f, "{line:>5} | {excerpt}")?;
                 write!(f, "{:>5} | {}{}", "", " ".repeat(column - 1), "^".repeat(*width))?;

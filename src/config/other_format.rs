@@ -1,72 +1,52 @@
 //! Files that are no configuration of inosync: of other programs, in other notations, or no text at all.
 
-use std::ops::Range;
-
-use super::notation::CURE;
-
-/// Why a whole file is of no use, and where that is seen.
-pub struct Foreign {
-    pub at: Range<usize>,
-    pub what: &'static str,
-    pub cure: &'static str,
-}
+use super::complaint::Complaint;
+use super::record::NOTATION;
+use super::value::Source;
 
 const MIGRATE: &str = "write it anew in inosync's notation: docs/migrating.md has each setting beside its key";
+const BRACES: &str = "write `(` and `)` instead of `{` and `}`, and the keys without quotes: (wpath: \"/from\", ...)";
 const PARENTHESES: &str = "write `(` above the first key, `)` below the last one, and a comma behind each value";
 
-/// What kind of file this is, if it does not begin as a configuration.
-pub fn foreign(text: &str) -> Option<Foreign> {
-    let told = |at: usize, length: usize, what, cure| Some(Foreign { at: at..at + length, what, cure });
+/// A complaint about a file that does not begin as a configuration: it names the program or the notation.
+pub fn recognise(source: Source<'_>) -> Option<Complaint> {
+    let text = source.text;
     let start = beginning(text);
     let rest = &text[start..];
+    let complaint = |at: usize, length: usize, what: &str, cure| Some(source.complaint(at..at + length, what, cure));
+    if let Some(nul) = text.find('\0').filter(|_| !rest.starts_with('(')) {
+        let cure = "name the configuration with -c FILE, a text such as config.ron.example";
+        return complaint(nul, 1, "the file is no text", cure);
+    }
     let word: &str = &rest[..rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())];
     let behind = rest[word.len()..].trim_start_matches([' ', '\t']);
-    if let Some(nul) = text.find('\0').filter(|_| !rest.starts_with('(')) {
-        return told(
-            nul,
-            1,
-            "the file is no text",
-            "name the configuration with -c FILE, a text such as config.ron.example",
-        );
-    }
     if rest.starts_with('(') || behind.starts_with('(') && !text.contains("default.") {
         return None;
     }
     if let Some(at) = lsyncd(text) {
-        return told(at, 1, "this is a configuration of lsyncd, one pair of parentheses is wanted", MIGRATE);
+        return complaint(at, 1, "this is a configuration of lsyncd, one pair of parentheses is wanted", MIGRATE);
     }
-    let what = match () {
-        () if behind.starts_with('{') => {
-            let cure = "write `(` and `)` instead of `{` and `}`, and the keys without quotes: (wpath: \"/from\", ...)";
-            return told(
-                start,
-                1,
-                "this has braces, as JSON has, but the configuration must be one pair of parentheses",
-                cure,
-            );
-        }
-        () if rest.starts_with("---") => {
-            let what = "this is YAML, but the configuration must be one pair of parentheses";
-            return told(start, 3, what, PARENTHESES);
-        }
-        () if rest.starts_with('<') => "this is XML, but the configuration must be one pair of parentheses",
+    let wanted = |what: &str| format!("{what}, but the configuration must be one pair of parentheses");
+    let word_length = word.len().max(1);
+    match () {
+        () if behind.starts_with('{') => complaint(start, 1, &wanted("this has braces, as JSON has"), BRACES),
+        () if rest.starts_with("---") => complaint(start, 3, &wanted("this is YAML"), PARENTHESES),
+        () if rest.starts_with('<') => complaint(start, 1, &wanted("this is XML"), NOTATION),
         () if rest.starts_with('[') => {
-            "this begins with a bracket (INI, TOML, JSON), but the configuration must be one pair of parentheses"
+            complaint(start, 1, &wanted("this begins with a bracket (INI, TOML, JSON)"), NOTATION)
         }
         () if behind.starts_with('=') && !behind.starts_with("==") || matches!(word, "import" | "from") => {
-            let what = "the keys are assigned, as for the Python inosync, but the configuration must be one pair of parentheses";
-            return told(start, word.len().max(1), what, MIGRATE);
+            complaint(start, word_length, &wanted("the keys are assigned, as for the Python inosync"), MIGRATE)
         }
         () if behind.starts_with(':') => {
             let what = "the configuration must be one pair of parentheses around all keys";
-            return told(start, word.len().max(1), what, PARENTHESES);
+            complaint(start, word_length, what, PARENTHESES)
         }
-        () => return told(start, word.len().max(1), "the configuration must be one pair of parentheses", CURE),
-    };
-    told(start, 1, what, CURE)
+        () => complaint(start, word_length, "the configuration must be one pair of parentheses", NOTATION),
+    }
 }
 
-/// Where a program in Lua calls what lsyncd offers.
+/// The place where a program in Lua calls what lsyncd offers.
 fn lsyncd(text: &str) -> Option<usize> {
     let mut at = 0;
     for line in text.split_inclusive('\n') {
@@ -83,7 +63,7 @@ fn lsyncd(text: &str) -> Option<usize> {
     None
 }
 
-/// Where the text begins behind blanks and comments in any notation.
+/// The beginning of the text behind blanks and comments in any notation.
 fn beginning(text: &str) -> usize {
     let mut at = 0;
     loop {

@@ -4,17 +4,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use inosync_actors::path::Escaped;
+use inosync_actors::path::{Escaped, RelPath};
 
 use super::complaint::Complaint;
-use super::text::Value;
+use super::value::Value;
 
 /// A path that does not depend on the directory the daemon was started in.
 pub fn absolute(value: &Value<'_>, key: &str) -> Result<PathBuf, Complaint> {
     absolute_in(value, key, "/")
 }
 
-/// As [`absolute`], with a directory where it most likely is, with a slash.
+/// As [`absolute`]; the cure shows a relative path below `directory`, which ends with a slash.
 pub fn absolute_in(value: &Value<'_>, key: &str, directory: &str) -> Result<PathBuf, Complaint> {
     let text = value.string()?;
     match other_notation(&text, key, directory) {
@@ -23,7 +23,7 @@ pub fn absolute_in(value: &Value<'_>, key: &str, directory: &str) -> Result<Path
     }
 }
 
-/// Why a text is no absolute path, and what to write instead: as a shell, a URL, another system or rsync would have it.
+/// The fault and the cure of a text that is no absolute path: of a shell, a URL, another system, or rsync.
 pub fn other_notation(text: &str, key: &str, directory: &str) -> Option<(String, String)> {
     let name = Escaped(text.as_bytes());
     let told = |what: String, cure: String| Some((format!("{key} `{name}` {what}"), cure));
@@ -73,7 +73,7 @@ pub fn resolve_existing(path: &Path) -> PathBuf {
     path.to_owned()
 }
 
-/// Whether `path` is `directory` or below it, also by another name of it, such as a bind mount.
+/// True if `path` is `directory` or below it, also by another name of that directory, such as a bind mount.
 pub fn lies_in(path: &Path, directory: &Path) -> bool {
     let identity = |path: &Path| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
     let same = |wanted| path.ancestors().any(|ancestor| identity(ancestor) == Some(wanted));
@@ -81,7 +81,11 @@ pub fn lies_in(path: &Path, directory: &Path) -> bool {
     path.starts_with(directory) || identity(directory).is_some_and(same)
 }
 
-/// For people.
+/// The path for people.
 pub fn shown(path: &Path) -> String {
     Escaped(path.as_os_str().as_bytes()).to_string()
+}
+/// The part of a path below a directory, both without symlinks in them.
+pub fn inside(path: &Path, directory: &Path) -> Option<RelPath> {
+    path.strip_prefix(directory).ok().and_then(|rel| RelPath::new(rel.as_os_str().as_bytes()).ok())
 }

@@ -1,14 +1,14 @@
 //! Texts in quotes of any kind, and quotes that are not closed.
 
 use super::{Scanner, starts_with_key};
-use crate::config::names::example;
+use crate::config::names::example_has;
 
 /// Quotes of word processors, with those that may close them.
-pub(super) const CURLY: [char; 8] =
+pub const CURLY: [char; 8] =
     ['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{201a}', '\u{ab}', '\u{bb}'];
 
 impl Scanner<'_> {
-    /// A text in double quotes. One that is not closed ends with its line.
+    /// Skips a text in double quotes. One that is not closed ends with its line.
     pub(super) fn string(&mut self, key: &str) {
         let start = self.at;
         let body = &self.text[start + 1..];
@@ -31,7 +31,7 @@ impl Scanner<'_> {
         self.at = start + text.len().max(1);
     }
 
-    /// Backslashes in a text that mean nothing.
+    /// Complains about backslashes in a text that mean nothing.
     fn escapes(&mut self, start: usize, inner: &str, key: &str) {
         let mut chars = inner.char_indices();
         while let Some((at, c)) = chars.next() {
@@ -56,7 +56,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// A raw string whose quote is `skipped` bytes ahead.
+    /// Skips a raw string whose quote is `skipped` bytes ahead.
     pub(super) fn raw_string(&mut self, key: &str, skipped: usize) {
         let start = self.at;
         let close = format!("\"{}", "#".repeat(self.rest()[..skipped].matches('#').count()));
@@ -72,7 +72,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// A text in quotes that are not `"`.
+    /// Skips a text in quotes that are not `"`.
     pub(super) fn other_quotes(&mut self, key: &str) {
         let start = self.at;
         let open = self.peek().unwrap_or('\'');
@@ -88,7 +88,7 @@ impl Scanner<'_> {
             '`' => "a text in backticks",
             _ => "a text in typographic quotes",
         };
-        let cure = match example(key).contains(": [") {
+        let cure = match example_has(key, "[") {
             true => format!("write double quotes: \"{inner}\""),
             false => format!("write double quotes: {key}: \"{inner}\""),
         };
@@ -96,7 +96,7 @@ impl Scanner<'_> {
     }
 }
 
-/// Where the quote is that closes a text.
+/// The place of the quote that closes a text.
 fn closing_quote(body: &str) -> Option<usize> {
     let mut escaped = false;
     body.bytes().position(|byte| {

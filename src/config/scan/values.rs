@@ -1,15 +1,15 @@
-//! Values of any kind, and where each was to end.
+//! Values of any kind, and the place where each was to end.
 
 use std::ops::Range;
 
 use super::quotes::CURLY;
 use super::{Scanner, is_identifier};
-use crate::config::names::{self, example};
+use crate::config::names::{example_has, shown};
 
-/// Values in each other past which nothing is looked at: each takes room on the stack. RON takes 128.
+/// The depth of values in each other at which a scan ends: each takes room on the stack. RON takes 128.
 const DEEPEST: usize = 100;
 
-/// What closes the brackets that a value stands in.
+/// The brackets that a value stands in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Within {
     Record,
@@ -37,8 +37,7 @@ impl Scanner<'_> {
         match self.peek() {
             None | Some(',' | ')' | ']' | '}' | ';') => {
                 let what = format!("the key `{key}` has no value");
-                let cure = format!("write one: {}", example(names::meant(key).unwrap_or(key)));
-                self.mistake(start..start, what, cure);
+                self.mistake(start..start, what, format!("write one: {}", shown(key)));
                 return None;
             }
             Some('"') => self.string(key),
@@ -52,12 +51,12 @@ impl Scanner<'_> {
             Some('{') => {
                 self.at += 1;
                 self.group(key, start, '}');
-                let closing = if example(key).contains(": [") { "`[` and `]`" } else { "`(` and `)`" };
+                let closing = if example_has(key, "[") { "`[` and `]`" } else { "`(` and `)`" };
                 self.mistake(start..start + 1, "braces are not used here", format!("write {closing} instead"));
             }
             Some(_) if within == Within::Record && self.is_known_key_ahead() => {
                 let what = format!("the key `{key}` has no value");
-                self.mistake(start..start, what, format!("write one: {}", example(names::meant(key).unwrap_or(key))));
+                self.mistake(start..start, what, format!("write one: {}", shown(key)));
                 return None;
             }
             Some(_) => self.bare(key, within),
@@ -90,7 +89,7 @@ impl Scanner<'_> {
             self.at += self.rest()[..more].trim_end().len();
         }
         let text = &self.text[start..self.at];
-        let wants_text = example(names::meant(key).unwrap_or(key)).contains('"');
+        let wants_text = example_has(key, "\"");
         let is_word = ["true", "false", "None"].contains(&text) || text.chars().all(|c| c.is_ascii_digit());
         if self.at == start {
             let c = self.peek().unwrap_or(' ');
@@ -101,7 +100,7 @@ impl Scanner<'_> {
                 _ if text.starts_with(['~', '$']) => {
                     "write the whole path in double quotes: nothing is expanded".to_owned()
                 }
-                Within::Record if example(key).contains(": [") => {
+                Within::Record if example_has(key, "[") => {
                     format!("write a list of texts in double quotes: {key}: [\"{text}\"]")
                 }
                 Within::Record => format!("write it in double quotes: {key}: \"{text}\""),
@@ -159,7 +158,7 @@ impl Scanner<'_> {
         self.at = self.text[..self.at].trim_end().len();
     }
 
-    /// One value of a list, and what separates it from the next.
+    /// One value of a list, and the separator behind it.
     fn element(&mut self, key: &str) {
         self.value(key, Within::List);
         let end = self.at;
@@ -180,7 +179,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// What is between parentheses, keys with values or values alone, up to what closes it.
+    /// The content of parentheses, keys with values or values alone, up to the closing sign.
     fn group(&mut self, key: &str, start: usize, close: char) {
         loop {
             self.blank();

@@ -1,10 +1,9 @@
-//! The text of a configuration file: its values with their positions, and what is wrong with the type of one.
-//! Knows RON and types of values, but no meaning of a key.
+//! The text of a configuration file, and its values by type. Knows nothing of the meaning of a key.
 //!
 //! Each value is a piece of the file's text, and thereby knows its position.
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 
 use ron::value::RawValue;
@@ -12,14 +11,14 @@ use serde::Deserialize;
 
 use super::complaint::{Complaint, Complaints};
 use super::names;
-use super::notation::{self, Entries, in_sentence};
+use super::record::Entries;
 
 /// A configuration file that has been read into memory.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
-    /// Its name, for people.
+    /// The path of the file.
     pub file: &'a Path,
-    /// Its text.
+    /// The content of the file.
     pub text: &'a str,
 }
 
@@ -34,7 +33,7 @@ impl<'a> Source<'a> {
         Complaint::of(self.file, what, cure)
     }
 
-    /// Where `piece`, a part of this text, stands in it.
+    /// The place of `piece`, a part of this text.
     pub fn range(&self, piece: &str) -> Range<usize> {
         let start = (piece.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
         start..start + piece.len()
@@ -66,22 +65,22 @@ impl<'a> Value<'a> {
         self.source.complaint(self.source.range(self.text), what, cure)
     }
 
-    /// A complaint that names the key in front of what is wrong with its value.
+    /// A complaint that begins with the key.
     pub fn refuse(&self, what: &dyn fmt::Display, cure: impl Into<String>) -> Complaint {
         self.complaint(format!("`{}`: {what}", self.key), cure)
     }
 
-    /// The line it stands on, counted from 1.
+    /// The line of the value, counted from 1.
     pub fn line(&self) -> usize {
         self.source.text[..self.source.range(self.text).start].matches('\n').count() + 1
     }
 
-    /// The key that it is of.
+    /// The key of the value.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// Whether it is a list.
+    /// True for a list.
     pub fn is_list(&self) -> bool {
         self.text.starts_with('[')
     }
@@ -113,28 +112,26 @@ impl<'a> Value<'a> {
         self.read("true or false", meant.unwrap_or("allowed: true, false (without quotes)"))
     }
 
-    /// A whole number from 0 to `most`. `unit` is for people.
-    pub fn number(&self, most: u64, unit: &str) -> Result<u64, Complaint> {
-        self.number_from(0, most, unit)
+    /// A whole number in `range`. `unit` is for people.
+    pub fn number(&self, range: RangeInclusive<u64>, unit: &str) -> Result<u64, Complaint> {
+        let number = ron::from_str::<u64>(self.text).ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| self.no_number(*range.start(), *range.end(), unit))
     }
 
-    /// A whole number from `least` to `most`.
-    pub fn number_from(&self, least: u64, most: u64, unit: &str) -> Result<u64, Complaint> {
-        let wrong = || {
-            let what = format!("`{}` must be a whole number from {least} to {most}, but is {}", self.key, self.kind());
-            let digits: String = self.text.trim_matches(['"', '\'']).chars().take_while(char::is_ascii_digit).collect();
-            let rest = self.text.trim_matches(['"', '\'']).get(digits.len()..).unwrap_or_default().trim();
-            let unit = format!("write a whole number of {unit} from {least} to {most}");
-            let cure = match (digits.is_empty(), rest.chars().all(char::is_alphabetic)) {
-                (false, true) if rest.is_empty() && self.text.starts_with(['"', '\'']) => {
-                    format!("{unit}, without quotes: {digits}")
-                }
-                (false, true) if !rest.is_empty() => format!("{unit}, without a unit"),
-                _ => unit,
-            };
-            self.complaint(what, cure)
-        };
-        ron::from_str::<u64>(self.text).ok().filter(|number| (least..=most).contains(number)).ok_or_else(wrong)
+    fn no_number(&self, least: u64, most: u64, unit: &str) -> Complaint {
+        let what = format!("`{}` must be a whole number from {least} to {most}, but is {}", self.key, self.kind());
+        let cure = format!("write a whole number of {unit} from {least} to {most}");
+        let bare = self.text.trim_matches(['"', '\'']);
+        let digits: String = bare.chars().take_while(char::is_ascii_digit).collect();
+        let rest = bare.get(digits.len()..).unwrap_or_default().trim();
+        let is_quoted = self.text.starts_with(['"', '\'']);
+        match rest {
+            _ if digits.is_empty() => self.complaint(what, cure),
+            "" if is_quoted => self.complaint(what, format!("{cure}, without quotes: {digits}")),
+            "" => self.complaint(what, cure),
+            rest if rest.chars().all(char::is_alphabetic) => self.complaint(what, format!("{cure}, without a unit")),
+            _ => self.complaint(what, cure),
+        }
     }
 
     /// One of the given words, without quotes.
@@ -160,7 +157,7 @@ impl<'a> Value<'a> {
                 let quoted: Vec<_> = parts.iter().map(|part| format!("{part:?}")).collect();
                 format!("write it in brackets: {key}: [{}]", quoted.join(", "))
             }
-            Err(_) => format!("write it in brackets, such as {}", names::example(key)),
+            Err(_) => format!("write it in brackets, such as {}", names::shown(key)),
         };
         let raws: Vec<&'a RawValue> = self.read("a list", &cure)?;
         let value =
@@ -185,15 +182,6 @@ impl<'a> Value<'a> {
             let what = format!("`{}` must be a group in parentheses, but is {}", self.key, self.kind());
             self.complaint(what, format!("write it as {example}"))
         })
-    }
-
-    /// A complaint if it is no value at all in the notation.
-    pub fn unreadable(&self) -> Option<Complaint> {
-        let error = notation::options().from_str::<&RawValue>(self.text).err()?;
-        let within = notation::error_range(self.text, &error);
-        let start = self.source.range(self.text).start;
-        let (what, cure) = in_sentence(&error.code);
-        Some(self.source.complaint(start + within.start..start + within.end, what, cure))
     }
 
     /// Reads a value whose notation is known to be right.

@@ -9,40 +9,36 @@ use inosync_actors::path::Escaped;
 use super::ConfigError;
 use super::DEFAULT_PATH;
 use super::complaint::Complaint;
-use super::text::Source;
+use super::value::Source;
 
 /// In bytes: no configuration is so large, and a device has no end.
 const LARGEST: u64 = 1 << 20;
 
-/// Where configurations usually are.
+/// The usual directory of configurations.
 const USUAL_DIR: &str = "/etc/inosync";
 
 /// Reads the file and hands its text over.
 pub fn with_source<T>(path: &Path, read: impl FnOnce(Source<'_>) -> Result<T, ConfigError>) -> Result<T, ConfigError> {
     let bytes = read_bounded(path)?;
-    let utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
     match std::str::from_utf8(&bytes) {
         // Some editors put a mark before the first character.
         Ok(text) => read(Source { file: path, text: text.strip_prefix('\u{feff}').unwrap_or(text) }),
         Err(error) => {
-            let (text, at) = (String::from_utf8_lossy(&bytes), error.valid_up_to());
-            let (what, cure) = match () {
-                () if utf16 => ("the file is UTF-16, this byte is not UTF-8", "save the file as UTF-8"),
-                () if bytes.contains(&0) => (
-                    "the file is no text: this byte is not UTF-8",
-                    "name a configuration with -c FILE; save it as UTF-8",
-                ),
-                () => (
-                    "this byte is not UTF-8",
-                    "save the file as UTF-8; a path that is not UTF-8 cannot be written here",
-                ),
+            let (what, cure) = if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+                ("the file is UTF-16, this byte is not UTF-8", "save the file as UTF-8")
+            } else if bytes.contains(&0) {
+                ("the file is no text: this byte is not UTF-8", "name a configuration with -c FILE; save it as UTF-8")
+            } else {
+                ("this byte is not UTF-8", "save the file as UTF-8; a path that is not UTF-8 cannot be written here")
             };
+            let at = error.valid_up_to();
+            let text = String::from_utf8_lossy(&bytes);
             Err(Source { file: path, text: &text }.complaint(at..at + 1, what, cure).into())
         }
     }
 }
 
-/// The file, unless it is without end.
+/// The content of the file, unless it has no end.
 fn read_bounded(path: &Path) -> Result<Vec<u8>, Complaint> {
     let mut bytes = Vec::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
@@ -90,7 +86,7 @@ fn configurations(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Where a file of nearly this name is.
+/// The path of a file that has nearly this name.
 fn other_place(path: &Path) -> Option<PathBuf> {
     let mut with_end = path.as_os_str().to_owned();
     with_end.push(".ron");

@@ -1,9 +1,9 @@
-//! Blanks and comments between values, also as other notations have them.
+//! Blanks and comments between values, also those of other notations.
 
 use super::Scanner;
 
 impl Scanner<'_> {
-    /// Goes over blanks and comments, also those of other notations.
+    /// Skips blanks and comments.
     pub(super) fn blank(&mut self) {
         loop {
             let rest = self.rest();
@@ -14,19 +14,15 @@ impl Scanner<'_> {
                 self.block_comment();
             } else if c == '#' && !rest.starts_with("#![") || rest.starts_with("-- ") {
                 let length = rest.find('\n').unwrap_or(rest.len());
-                if !std::mem::replace(&mut self.hash_told, true) {
-                    let sign = if c == '#' { "#" } else { "--" };
-                    let what = format!("`{sign}` begins no comment here");
-                    self.mistake(self.at..self.at + sign.len(), what, "begin each comment with `//`");
-                }
+                let sign = if c == '#' { "#" } else { "--" };
+                let what = format!("`{sign}` begins no comment here");
+                self.mistake_once(self.at..self.at + sign.len(), what, "begin each comment with `//`");
                 self.at += length;
             } else if matches!(c, ' ' | '\t'..='\r' | '\u{85}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}') {
                 self.at += c.len_utf8();
             } else if c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200d}' | '\u{feff}') {
-                if !std::mem::replace(&mut self.blank_told, true) {
-                    let what = "a blank here is none of the keyboard's (a no-break space, perhaps pasted from a page)";
-                    self.mistake(self.at..self.at + c.len_utf8(), what, "write plain blanks instead");
-                }
+                let what = "a blank here is none of the keyboard's (a no-break space, perhaps pasted from a page)";
+                self.mistake_once(self.at..self.at + c.len_utf8(), what, "write plain blanks instead");
                 self.at += c.len_utf8();
             } else {
                 return;

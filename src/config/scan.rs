@@ -1,46 +1,72 @@
-//! One pass over the text of a configuration that has mistakes in it.
+//! Finds the mistakes in a file that RON refuses: goes over the text, guesses where each value was to end, and complains
+//! about each mistake at its place. The keys and values that it finds can be checked like those of a file that is right.
+//!
+//! Never decides that a file is right: that is for [`record`](super::record).
 
 mod blanks;
 mod quotes;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::ops::Range;
 
 use self::values::Within;
-use super::Mistake;
-use crate::config::KEYS;
-use crate::config::names::{self, example};
+use super::complaint::Complaint;
+use super::keys::Key;
+use super::names;
+use super::other_format;
+use super::value::Source;
 
-/// A place in the text, and what was found up to it.
-pub(super) struct Scanner<'a> {
-    text: &'a str,
-    at: usize,
-    pub mistakes: Vec<Mistake>,
+/// The result of a scan.
+#[derive(Default)]
+pub struct Scan<'a> {
+    /// The mistakes; none if only RON knows the fault.
+    pub complaints: Vec<Complaint>,
     /// Keys of the file with their values.
     pub entries: Vec<(&'a str, &'a str)>,
-    /// Kinds of mistakes that are told once, however often they are made.
-    hash_told: bool,
-    blank_told: bool,
+    /// Keys with a mistake in the notation of their value.
+    pub broken: Vec<&'a str>,
+    /// The end of the configuration, if all keys were found.
+    pub end: Option<usize>,
+}
+
+/// Goes over a file.
+pub fn scan(source: Source<'_>) -> Scan<'_> {
+    if let Some(complaint) = other_format::recognise(source) {
+        return Scan { complaints: vec![complaint], ..Scan::default() };
+    }
+    let (complaints, entries) = (Vec::new(), Vec::new());
+    let mut scanner = Scanner { source, text: source.text, at: 0, complaints, entries, depth: 0, gave_up: false };
+    let end = scanner.file();
+    let Scanner { complaints, entries, .. } = scanner;
+    let is_broken = |value: &str| complaints.iter().any(|complaint| complaint.starts_in(&source.range(value)));
+    let (broken, entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(_, value)| is_broken(value));
+    Scan { complaints, entries, broken: broken.into_iter().map(|(key, _)| key).collect(), end }
+}
+
+/// A place in the text, and the findings up to it.
+struct Scanner<'a> {
+    source: Source<'a>,
+    text: &'a str,
+    at: usize,
+    complaints: Vec<Complaint>,
+    entries: Vec<(&'a str, &'a str)>,
     /// The number of values around this place.
     depth: usize,
-    /// Whether the rest of the text is not looked at.
+    /// True if the rest of the text is left alone.
     gave_up: bool,
 }
 
-/// Mistakes, and keys, past which none is taken down: the place of each is counted out in the text.
+/// Mistakes, and keys, at which a scan ends: to find the line of each takes a pass over the text.
 const MOST: usize = 100;
 
 /// Ends a word in any place.
 const DELIMITERS: [char; 11] = [',', '(', ')', '[', ']', '{', '}', '"', '\'', ';', '`'];
 
 impl<'a> Scanner<'a> {
-    pub fn of(text: &'a str) -> Self {
-        let (mistakes, entries) = (Vec::new(), Vec::new());
-        Scanner { text, at: 0, mistakes, entries, hash_told: false, blank_told: false, depth: 0, gave_up: false }
-    }
-
-    /// The whole file. Returns where it ends, if everything in it was found.
-    pub fn file(&mut self) -> Option<usize> {
+    /// The whole file. Returns its end, if everything in it was found.
+    fn file(&mut self) -> Option<usize> {
         self.blank();
         while self.rest().starts_with("#![") {
             self.at = self.rest().find(']').map_or(self.text.len(), |end| self.at + end + 1);
@@ -57,7 +83,7 @@ impl<'a> Scanner<'a> {
         end
     }
 
-    /// What is behind the end.
+    /// Text behind the end.
     fn trailing(&mut self) {
         let rest = self.rest();
         if rest.is_empty() {
@@ -76,17 +102,14 @@ impl<'a> Scanner<'a> {
     fn record(&mut self, is_file: bool) -> Option<usize> {
         loop {
             self.blank();
-            if self.mistakes.len() == MOST || self.entries.len() == MOST {
+            if self.complaints.len() == MOST || self.entries.len() == MOST {
                 self.give_up();
             }
             match self.peek() {
                 None => {
                     let end = self.text.trim_end().len();
-                    self.mistake(
-                        end..end,
-                        "the file ends too early: the closing `)` is missing",
-                        "write `)` at the end",
-                    );
+                    let what = "the file ends too early: the closing `)` is missing";
+                    self.mistake(end..end, what, "write `)` at the end");
                     return None;
                 }
                 Some(')') => {
@@ -116,7 +139,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// One key with its value, and what separates it from the next.
+    /// One key with its value, and the separator behind it.
     fn entry(&mut self, is_file: bool) {
         let before = self.at;
         let Some(key) = self.key() else {
@@ -158,7 +181,7 @@ impl<'a> Scanner<'a> {
             return None;
         }
         if quoted {
-            self.mistake(whole, "a key in quotes", format!("write it without: {}", example(meant)));
+            self.mistake(whole, "a key in quotes", format!("write it without: {}", names::shown(name)));
         } else if !is_identifier(name) {
             let cure = if name == meant { "keys have letters and `_` alone".to_owned() } else { names::key(name) };
             self.mistake(whole, format!("`{name}` cannot be a key"), cure);
@@ -173,8 +196,10 @@ impl<'a> Scanner<'a> {
             None if self.peek().is_none_or(|c| ",)]};".contains(c)) => (),
             None => {
                 let what = format!("a colon is missing behind the key `{name}`");
-                let is_known = KEYS.iter().any(|(key, _)| *key == meant);
-                let cure = if is_known { format!("write {}", example(meant)) } else { names::key(name) };
+                let cure = match Key::named(meant) {
+                    Some(key) => format!("write {}", key.shown()),
+                    None => names::key(name),
+                };
                 self.mistake(self.at..self.at, what, cure);
             }
         }
@@ -188,7 +213,7 @@ impl<'a> Scanner<'a> {
         Some(&inner[..end])
     }
 
-    /// What separates a value that ended at `end` from the next key.
+    /// The separator between a value that ended at `end` and the next key.
     fn separator(&mut self, key: &str, end: usize) {
         self.blank();
         match self.peek() {
@@ -221,7 +246,7 @@ impl<'a> Scanner<'a> {
                 "a quote inside a text ends it",
                 "write `\\\"` for a quote inside, or single quotes in extra".to_owned(),
             ),
-            false => ("there is text behind the value", format!("write one value and a comma: {}", example(key))),
+            false => ("there is text behind the value", format!("write one value and a comma: {}", names::shown(key))),
         };
         let start = if adjacent { start - 1 } else { start };
         self.mistake(start..self.at, what, cure);
@@ -241,16 +266,16 @@ impl<'a> Scanner<'a> {
         &rest[..length]
     }
 
-    /// Whether a key with its colon or `=` is next.
+    /// True if a key with its colon or `=` is next.
     fn is_key_ahead(&self) -> bool {
         starts_with_key(self.rest())
     }
 
-    /// Whether it is one that there is: a node without quotes looks like a key.
+    /// True if one of the known keys is next: a node without quotes looks like a key.
     fn is_known_key_ahead(&self) -> bool {
         let rest = self.rest();
         let name = &rest[..rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())];
-        KEYS.iter().any(|(key, _)| *key == name) && self.is_key_ahead()
+        Key::named(name).is_some() && self.is_key_ahead()
     }
 
     fn rest(&self) -> &'a str {
@@ -269,12 +294,20 @@ impl<'a> Scanner<'a> {
 
     /// Leaves the rest of the text alone.
     fn give_up(&mut self) {
-        (self.at, self.gave_up) = (self.text.len(), true);
+        self.at = self.text.len();
+        self.gave_up = true;
     }
 
     fn mistake(&mut self, at: Range<usize>, what: impl Into<String>, cure: impl Into<String>) {
-        if !self.gave_up && self.mistakes.len() < MOST {
-            self.mistakes.push(Mistake { at, what: what.into(), cure: cure.into() });
+        if !self.gave_up && self.complaints.len() < MOST {
+            self.complaints.push(self.source.complaint(at, what, cure));
+        }
+    }
+
+    /// Complains about a habit, which has one cure, at its first place only.
+    fn mistake_once(&mut self, at: Range<usize>, what: impl Into<String>, cure: &str) {
+        if !self.complaints.iter().any(|complaint| complaint.cure() == cure) {
+            self.mistake(at, what, cure);
         }
     }
 }
@@ -284,7 +317,7 @@ pub fn is_identifier(word: &str) -> bool {
     chars.next().is_some_and(|c| c.is_alphabetic() || c == '_') && chars.all(|c| c.is_alphanumeric() || c == '_')
 }
 
-/// Whether a text begins, behind blanks, with a word, also in quotes, and a colon or `=`; but no `::`, and no URL.
+/// True if a text begins, behind blanks, with a word, also in quotes, and a colon or `=`; but no `::`, and no URL.
 fn starts_with_key(text: &str) -> bool {
     let text = text.trim_start();
     let quote = text.chars().next().filter(|c| ['"', '\''].contains(c));

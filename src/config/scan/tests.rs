@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::config::text::Source;
+use crate::config::value::Source;
 use crate::config::{ConfigError, check_text};
 
 /// Each complaint as `line:column what: cure`.
