@@ -1,4 +1,4 @@
-//! The command line: what an admin or a unit file may write. What it means is for `main`.
+//! The command line: its options, help, and errors. `main` acts on the options.
 
 mod completions;
 #[cfg(test)]
@@ -95,12 +95,12 @@ pub struct Options {
 }
 
 impl Options {
-    /// Whether it is about a daemon that runs already.
+    /// True for a question to a running daemon.
     pub fn asks_daemon(&self) -> bool {
         self.status || self.explain.is_some() || self.pause.is_some() || self.resume.is_some()
     }
 
-    /// The configuration file.
+    /// The path of the configuration file.
     pub fn config(&self) -> &Path {
         self.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH))
     }
@@ -116,25 +116,25 @@ pub fn parse() -> Result<Options, Exit> {
     }
     let arguments: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     if let Some(message) = refused::one_dash(&arguments) {
-        logging::say(&message);
+        logging::print_error(&message);
         return Err(Exit::Usage);
     }
     parse_from(std::env::args_os()).map_err(|error| match exit_of(&error) {
         Exit::Done => written(writeln!(std::io::stdout(), "{}", error.message)),
-        // It has not kept the reason.
+        // clap has not kept the reason.
         Exit::Environment => written(writeln!(std::io::stdout(), "inosync {}", env!("CARGO_PKG_VERSION"))),
         exit => {
-            logging::say(&refused::told(&error, &arguments));
+            logging::print_error(&refused::message(&error, &arguments));
             exit
         }
     })
 }
 
-/// What was asked for is on standard output, or a package would hold half of it. A reader that went away is content.
+/// Fails if the output is not complete: a package would hold half of a script. A reader that went away is no failure.
 fn written(result: std::io::Result<()>) -> Exit {
     match result {
         Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => {
-            logging::say(&format!("inosync: standard output cannot be written: {why}"));
+            logging::print_error(&format!("inosync: standard output cannot be written: {why}"));
             Exit::Environment
         }
         _ => Exit::Done,
@@ -152,7 +152,7 @@ where
 fn exit_of(error: &Error) -> Exit {
     match error.kind {
         ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed => Exit::Done,
-        // Of the version, which clap prints by itself.
+        // clap prints the version by itself.
         ErrorKind::Io => Exit::Environment,
         _ => Exit::Usage,
     }

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     exit.into()
 }
 
-/// What is asked of a daemon that runs already.
+/// Puts a question to the running daemon.
 async fn ask(options: &Options) -> Exit {
     let path = options.config();
     let outline = match config::outline(path) {
@@ -54,7 +54,7 @@ async fn ask(options: &Options) -> Exit {
 }
 
 fn refused(error: &ConfigError) -> Exit {
-    logging::say(&format!("inosync: {error}"));
+    logging::print_error(&format!("inosync: {error}"));
     error.exit_code()
 }
 

@@ -1,4 +1,4 @@
-//! A command line that is refused: what its author meant, where the parser cannot tell.
+//! The cure of a refused command line, where the parser has none.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use structopt::clap::{Error, ErrorKind};
 
 use super::Options;
 
-/// Words and options of other programs, and what does the same here.
+/// Words and options of other programs, and the same in inosync.
 const OTHER_WORDS: &[(&str, &str)] = &[
     (
         "start run mirror watch sync --start --run --foreground -f -F",
@@ -31,7 +31,7 @@ const OTHER_WORDS: &[(&str, &str)] = &[
 ];
 
 /// The message for a refused command line of these arguments.
-pub fn told(error: &Error, arguments: &[String]) -> String {
+pub fn message(error: &Error, arguments: &[String]) -> String {
     let cure = match error.kind {
         ErrorKind::UnknownArgument => {
             let asked = error.info.as_ref().and_then(|info| info.first()).map_or("", String::as_str);
@@ -60,7 +60,7 @@ pub fn one_dash(arguments: &[String]) -> Option<String> {
     Some(format!("error: `-{option}` has one dash\n\n  write --{option}"))
 }
 
-/// What to write instead of an argument that there is not.
+/// The cure of an unknown argument.
 fn meant(argument: &str) -> Option<String> {
     let bare = argument.trim_start_matches(['-', '\u{2013}', '\u{2014}', '\u{2212}']);
     if let Some((_, cure)) = OTHER_WORDS.iter().find(|(words, _)| words.split(' ').any(|word| word == argument)) {
@@ -95,7 +95,7 @@ fn meant(argument: &str) -> Option<String> {
 /// The names of all long options, without dashes.
 fn long_options() -> Vec<String> {
     let mut help = Vec::new();
-    // What cannot be written has no options in it.
+    // A String takes every text.
     let _ = Options::clap().write_long_help(&mut help);
     let help = String::from_utf8_lossy(&help).into_owned();
     let words = help.lines().filter(|line| line.trim_start().starts_with('-'));
@@ -109,13 +109,13 @@ fn long_options() -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn told_of(line: &str) -> String {
+    fn message_of(line: &str) -> String {
         let arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
         if let Some(message) = one_dash(&arguments) {
             return message;
         }
         let error = Options::from_iter_safe(std::iter::once(&"inosync".to_owned()).chain(&arguments)).expect_err(line);
-        told(&error, &arguments)
+        message(&error, &arguments)
     }
 
     #[test]
@@ -157,7 +157,7 @@ mod tests {
             ("-d", "systemd runs it"),
             ("--debug", "write -v"),
         ] {
-            let message = told_of(line);
+            let message = message_of(line);
             assert!(message.contains(cure), "{line}: wanted {cure}\n{message}");
         }
     }

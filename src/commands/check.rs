@@ -1,5 +1,5 @@
-//! `--check`: finds what the first batch would find, here and at every node. A probe is written to each node and removed:
-//! nothing stays.
+//! `--check`: finds on this machine and at every node the faults that the first batch would meet. A probe is written to each
+//! node and removed: nothing stays.
 
 mod daemon;
 mod listen;
@@ -25,16 +25,16 @@ use crate::config::{Service, permissions};
 use crate::exit::Exit;
 use crate::service::control::{Answer, Request, ask};
 
-/// How far the check goes.
+/// The extent of a check.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope<'a> {
-    /// Whether no node is asked.
+    /// True if no node is asked.
     pub offline: bool,
-    /// The one node that is looked at, instead of everything.
+    /// The only node to check; `None` for this machine and every node.
     pub node: Option<&'a str>,
 }
 
-/// Prints a report on standard output. [`Exit::Environment`] when something would keep the daemon from its work.
+/// Prints a report on standard output. Returns [`Exit::Environment`] if a fault would keep the daemon from its work.
 pub async fn check(
     config: &Path,
     mut site: Site,
@@ -56,8 +56,8 @@ pub async fn check(
     };
     match scope.node {
         None => {
-            for exposed in permissions::look(config, &site) {
-                report.warning(format!("{exposed}; {}", permissions::cure()));
+            for found in permissions::find(config, &site) {
+                report.warning(format!("{found}; {}", permissions::cure()));
             }
             own(&site, service, running.as_ref().map(|status| status.pid), &mut report).await;
         }
@@ -67,7 +67,7 @@ pub async fn check(
             site.nodes.retain(|node| node.name() == name || name.is_empty() && node.name() == "local");
             if site.nodes.is_empty() {
                 let (name, names) = (Escaped(name.as_bytes()), names.join(", "));
-                crate::logging::say(&format!("inosync: there is no node `{name}`: name one of: {names}"));
+                crate::logging::print_error(&format!("inosync: there is no node `{name}`: name one of: {names}"));
                 return Exit::Usage;
             }
         }
@@ -77,12 +77,12 @@ pub async fn check(
         Err(why) => report.fault(format!("source: {}: {why}", shown(&site.wpath))),
     }
     if let Some(status) = running {
-        daemon::tell(&status, scope.node, &mut report);
+        daemon::report(&status, scope.node, &mut report);
     }
     report.end()
 }
 
-/// What this machine has to have.
+/// Checks this machine.
 async fn own(site: &Site, service: &Service, running: Option<u32>, report: &mut Report) {
     source::look(site, report).await;
     for (key, hook) in [("on_synced", &site.on_synced), ("on_all_synced", &site.on_all_synced)] {

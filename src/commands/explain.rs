@@ -1,4 +1,4 @@
-//! `--explain`: whether a path is mirrored, and why not; and what the running daemon knows of it.
+//! `--explain`: tells whether a path is mirrored, the pattern that excludes it, and what the running daemon knows of it.
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
@@ -15,25 +15,27 @@ use crate::exit::Exit;
 use crate::logging;
 use crate::service::control::{Answer, Request, ask};
 
-/// Prints what is known of a path: by the configuration file, and by the daemon, if one runs.
+/// Prints what the configuration file and the running daemon, if there is one, know of a path.
 pub async fn explain(config: &Path, outline: &Outline, asked: &Path) -> Exit {
     let Some(path) = below(&outline.wpath, asked) else {
         let (asked, wpath) = (Escaped(asked.as_os_str().as_bytes()), Escaped(outline.wpath.as_os_str().as_bytes()));
-        logging::say(&format!("inosync: {asked} is not below {wpath}: name a path in it, absolute or relative to it"));
+        logging::print_error(&format!(
+            "inosync: {asked} is not below {wpath}: name a path in it, absolute or relative to it"
+        ));
         return Exit::Usage;
     };
-    logging::print(judged(outline, &path).trim_end());
+    logging::print(by_configuration(outline, &path).trim_end());
     match ask(config, &outline.sockets, &Request::Explain { path: path.as_bytes().to_vec() }).await {
         Ok(Answer::Whereabouts(whereabouts)) => {
             let excluded = outline.excludes.excludes(&path, is_dir(outline, &path));
-            logging::print(known(&whereabouts, excluded).trim_end());
+            logging::print(by_daemon(&whereabouts, excluded).trim_end());
             Exit::Done
         }
         other => status::complain(other),
     }
 }
 
-/// The path relative to the watched directory. What is relative already is taken to be so.
+/// The path relative to the watched directory. A relative path is taken to be relative to that directory already.
 fn below(wpath: &Path, asked: &Path) -> Option<RelPath> {
     let resolved = || Some((wpath.canonicalize().ok()?, parent_resolved(asked)?));
     let tail = match asked.is_absolute() {
@@ -43,12 +45,12 @@ fn below(wpath: &Path, asked: &Path) -> Option<RelPath> {
             Err(_) => resolved().and_then(|(wpath, asked)| asked.strip_prefix(wpath).ok().map(Path::to_owned))?,
         },
     };
-    // `components` drops `.` and doubled slashes; what climbs out is refused.
+    // `components` drops `.` and doubled slashes; `RelPath` refuses `..`.
     let tail: PathBuf = tail.components().filter(|part| *part != std::path::Component::CurDir).collect();
     RelPath::new(tail.as_os_str().as_bytes()).ok()
 }
 
-/// Without symlinks above the path: itself it may be one, or be gone.
+/// The path without symlinks in its parent. The path itself may be a symlink, or be gone.
 fn parent_resolved(path: &Path) -> Option<PathBuf> {
     let parent = path.parent()?.canonicalize().ok()?;
     Some(path.file_name().map_or(parent.clone(), |name| parent.join(name)))
@@ -58,8 +60,8 @@ fn is_dir(outline: &Outline, path: &RelPath) -> bool {
     path.under(&outline.wpath).symlink_metadata().is_ok_and(|metadata| metadata.is_dir())
 }
 
-/// What the patterns say of it.
-fn judged(outline: &Outline, path: &RelPath) -> String {
+/// The lines about the entry and the patterns.
+fn by_configuration(outline: &Outline, path: &RelPath) -> String {
     let mut text = format!("{path} in {}\n", Escaped(outline.wpath.as_os_str().as_bytes()));
     let kind = match path.under(&outline.wpath).symlink_metadata() {
         Ok(metadata) if metadata.is_dir() => "a directory",
@@ -68,7 +70,7 @@ fn judged(outline: &Outline, path: &RelPath) -> String {
         Ok(_) => "a special file, which is mirrored only with -D or -a in `extra`",
         Err(_) => "not there now",
     };
-    // Writing to a String does not fail.
+    // A String takes every text.
     let _ = writeln!(text, "  it is: {kind}");
     match outline.excludes.deciding(path, is_dir(outline, path)) {
         None => text.push_str("  excluded: no\n"),
@@ -87,8 +89,8 @@ fn shown(pattern: &Pattern) -> String {
     Escaped(pattern.as_str().as_bytes()).to_string()
 }
 
-/// What the daemon says of it.
-fn known(whereabouts: &Whereabouts, excluded: bool) -> String {
+/// The lines about what the daemon knows of the path.
+fn by_daemon(whereabouts: &Whereabouts, excluded: bool) -> String {
     let seen = match whereabouts.seen {
         _ if excluded => "no, it is excluded",
         Some(true) => "yes",
@@ -158,7 +160,7 @@ mod tests {
         let failing = Failing { since: 0, next: Some(60), last_error: Some("rsync: mkstemp failed".to_owned()) };
         let at_node = |failing| AtNode { name: "n:".to_owned(), pending: true, failing, last_sent_at: None };
         let told = |failing, excluded| {
-            known(&Whereabouts { seen: Some(true), since: 0, nodes: vec![at_node(failing)] }, excluded)
+            by_daemon(&Whereabouts { seen: Some(true), since: 0, nodes: vec![at_node(failing)] }, excluded)
         };
         let text = told(Some(failing.clone()), false);
         for line in [
@@ -176,9 +178,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("cache")).unwrap();
         let outline = outline(dir.path(), &["*.tmp", "cache/"]);
-        let text = judged(&outline, &rel("cache/x"));
+        let text = by_configuration(&outline, &rel("cache/x"));
         assert!(text.contains("excluded: by `cache/` (rexcludes[1]), which matches cache\n"), "{text}");
         assert!(text.contains("--filter='- cache/'") && text.contains("--filter='- cache/**'"), "{text}");
-        assert!(judged(&outline, &rel("x")).contains("excluded: no"));
+        assert!(by_configuration(&outline, &rel("x")).contains("excluded: no"));
     }
 }

@@ -1,4 +1,4 @@
-//! The commands that end by themselves: one reconcile of every node, or what it would change.
+//! `--once` and `--dry-run`: one reconcile of every node, or a list of its changes.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ use crate::service::signals::StopSignals;
 
 /// Reconciles every node, all side by side, and ends.
 ///
-/// A daemon that runs with the same file, which `config` and `sockets` name, learns which nodes are equal.
+/// A daemon that runs with the same file, found by `config` and `sockets`, is told which nodes are equal.
 pub async fn once(site: Site, version: Version, (config, sockets): (&Path, &[PathBuf]), log: &Log) -> Exit {
     let (bars, log) = (log.bars.as_ref(), &log.logger);
     let root = match source(&site, "nothing is sent", log) {
@@ -60,7 +60,7 @@ pub async fn once(site: Site, version: Version, (config, sockets): (&Path, &[Pat
     let complete = tokio::select! {
         complete = all => complete,
         () = interrupted(log) => {
-            // A run that is ended here is no fault of its node, and nothing is tried again.
+            // Aborted, a run is neither counted as a failure of its node nor repeated.
             running.iter().for_each(AbortHandle::abort);
             false
         }
@@ -69,7 +69,7 @@ pub async fn once(site: Site, version: Version, (config, sockets): (&Path, &[Pat
     if complete { Exit::Done } else { Exit::Pending }
 }
 
-/// Says what a reconcile of each node would change, one line each on standard output.
+/// Prints each change that a reconcile would make at each node, one line each on standard output.
 pub async fn dry_run(site: Site, version: Version, log: &Logger) -> Exit {
     let root = match source(&site, "nothing is compared", log) {
         Ok(root) => root,
@@ -109,7 +109,7 @@ pub fn sound_root(site: &Site) -> Result<Root, RootError> {
     root.check().map(|()| root)
 }
 
-/// The source, if it holds what it must. Else the log says why, and what is therefore not done.
+/// The source, if it holds what it must. Otherwise the log gets the reason, and the word for what is not done.
 pub fn source(site: &Site, undone: &str, log: &Logger) -> Result<Root, Exit> {
     sound_root(site).map_err(|why| {
         error!(log, "{undone}"; "why" => %why);
@@ -117,7 +117,7 @@ pub fn source(site: &Site, undone: &str, log: &Logger) -> Result<Root, Exit> {
     })
 }
 
-/// Tells the daemon that runs with the same file, if there is one, that a node is equal to what the source was.
+/// Tells the daemon that runs with the same file, if there is one, that a node equals the source of that moment.
 async fn tell_daemon(node: &Node, began: Instant, config: &Path, sockets: &[PathBuf]) {
     let dest = node.shown_dest();
     let began_ms_ago = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -125,8 +125,8 @@ async fn tell_daemon(node: &Node, began: Instant, config: &Path, sockets: &[Path
     let _ = ask(config, sockets, &Request::Compared { dest, began_ms_ago }).await;
 }
 
-/// When the comparison began that made the node equal to the source; `None` if it did not. What broke on the way is tried once
-/// more.
+/// The start of the comparison that made the node equal to the source; `None` if the node is not equal. A run that broke off
+/// is repeated once.
 async fn reconcile(rsync: Rc<Rsync>, log: Logger) -> Option<Instant> {
     let mut began = Instant::now();
     let mut result = reconcile_once(&rsync, &log).await;
@@ -158,7 +158,7 @@ async fn reconcile_once(rsync: &Rc<Rsync>, log: &Logger) -> Result<Delivery, Fai
     Ok(delivery)
 }
 
-/// Ends when the command is to end.
+/// Returns when a signal asks the command to end.
 pub async fn interrupted(log: &Logger) {
     match StopSignals::listen() {
         Ok(mut signals) => signals.next().await,

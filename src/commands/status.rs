@@ -1,4 +1,4 @@
-//! `--status`, `--pause` and `--resume`: asks the running daemon, and says what it says.
+//! `--status`, `--pause` and `--resume`: questions to the running daemon.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::logging;
 use crate::service::control::{Answer, AskError, Request, ask};
 use crate::service::status_log::{duration, lag};
 
-/// Prints how the daemon is doing, for people or as JSON. The exit code is that of a monitoring check.
+/// Prints the daemon's status, for people or as JSON. The exit code is that of a monitoring check.
 pub async fn status(config: &Path, outline: &Outline, json: bool) -> Exit {
     let status = match ask(config, &outline.sockets, &Request::Status).await {
         Ok(Answer::Status(status)) => status,
@@ -28,7 +28,7 @@ pub async fn status(config: &Path, outline: &Outline, json: bool) -> Exit {
     }
 }
 
-/// Pauses a node, or lets it go on.
+/// Pauses a node, or resumes it.
 pub async fn pause(config: &Path, outline: &Outline, node: &str, paused: bool) -> Exit {
     let request = Request::Pause { node: node.to_owned(), paused };
     match ask(config, &outline.sockets, &request).await {
@@ -36,21 +36,21 @@ pub async fn pause(config: &Path, outline: &Outline, node: &str, paused: bool) -
         Ok(Answer::NoSuchNode { nodes }) => {
             let nodes: Vec<String> = nodes.iter().map(|node| Escaped(node.as_bytes()).to_string()).collect();
             let node = Escaped(node.as_bytes());
-            logging::say(&format!("inosync: there is no node `{node}`: name one of: {}", nodes.join(", ")));
+            logging::print_error(&format!("inosync: there is no node `{node}`: name one of: {}", nodes.join(", ")));
             Exit::Usage
         }
         other => complain(other),
     }
 }
 
-/// Says why there is no answer, or none that was asked for.
+/// Prints the reason why there is no answer, or no expected one.
 pub fn complain(answer: Result<Answer, AskError>) -> Exit {
     let why = match answer {
         Err(why) => why.to_string(),
         Ok(Answer::Refused { why }) => why,
         Ok(_) => "the daemon answers something else: if inosync was upgraded, restart it".to_owned(),
     };
-    logging::say(&format!("inosync: {why}"));
+    logging::print_error(&format!("inosync: {why}"));
     Exit::NoAnswer
 }
 

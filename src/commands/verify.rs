@@ -1,4 +1,4 @@
-//! `--verify`: compares every node with the source by the content of the files, and says what differs. Changes nothing.
+//! `--verify`: compares every node with the source by the content of the files, and lists the differences. Changes nothing.
 
 use std::io::Write;
 use std::rc::Rc;
@@ -16,8 +16,8 @@ use slog::{Logger, error, info, o};
 use crate::commands::once::{interrupted, source};
 use crate::exit::Exit;
 
-/// Compares the nodes one after the other, since all of them have the same disk to read from. What differs is printed on
-/// standard output, one line each.
+/// Compares the nodes one after the other, since all comparisons read from the same disk. Each difference is one line on
+/// standard output.
 pub async fn verify(site: Site, version: Version, log: &Logger) -> Exit {
     let root = match source(&site, "nothing is compared", log) {
         Ok(root) => root,
@@ -29,7 +29,7 @@ pub async fn verify(site: Site, version: Version, log: &Logger) -> Exit {
         let rsync = Rsync::new(site.clone(), root.clone(), node.clone(), version, Shared::once(children.clone()));
         let (started, log) = (Instant::now(), log.new(o!("node" => node.name().to_owned())));
         let result = tokio::select! {
-            // Nobody knows here what is on its way, but that it is a moment later.
+            // Without a daemon no change is known to be on its way.
             result = rsync.compare(&[], &|_| false) => result,
             () = interrupted(&log) => {
                 children.end_all().await;
@@ -63,7 +63,7 @@ fn print(node: &str, comparison: &Comparison) {
     let (node, mut out) = (Escaped(node.as_bytes()), std::io::stdout().lock());
     for (path, difference) in &comparison.differing {
         // A reader that went away, such as `head`, is no reason to fail.
-        let _ = writeln!(out, "{node}: {}", told(path, *difference));
+        let _ = writeln!(out, "{node}: {}", line_of(path, *difference));
     }
     for rewritten in &comparison.rewritten {
         let Rewritten { link: Link { path, target }, there } = rewritten;
@@ -71,7 +71,7 @@ fn print(node: &str, comparison: &Comparison) {
     }
 }
 
-fn told(path: &RelPath, difference: Difference) -> String {
+fn line_of(path: &RelPath, difference: Difference) -> String {
     match difference {
         Difference::Content => format!("differs: {path} (content)"),
         Difference::Attributes => format!("differs: {path} (attributes)"),
@@ -93,7 +93,7 @@ mod tests {
             (Difference::Missing, "missing: a\\x0ab"),
             (Difference::OnlyThere, "only there: a\\x0ab"),
         ] {
-            assert_eq!(told(&path, difference), expected);
+            assert_eq!(line_of(&path, difference), expected);
         }
     }
 }

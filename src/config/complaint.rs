@@ -1,4 +1,4 @@
-//! Complaints: what is wrong with a configuration, where, and what to do about it; and how they are shown.
+//! Complaints about a configuration: place, fault and cure. Shown with the line and a caret, or in one line for the log.
 
 use std::fmt;
 use std::ops::Range;
@@ -7,18 +7,18 @@ use std::path::Path;
 
 use inosync_actors::path::Escaped;
 
-/// More are not shown at once.
+/// Complaints that are shown at once.
 const MOST_SHOWN: usize = 20;
 
-/// Something wrong, or doubtful, at one place of a configuration.
+/// One fault of a configuration, or one doubt about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Complaint {
     file: String,
-    /// `None` if and only if it is about something that the file does not mention.
+    /// `None` if and only if the file does not mention the thing.
     place: Option<Place>,
     /// The fault; one line.
     what: String,
-    /// What is allowed, or what to do; one line.
+    /// The remedy, or the allowed values; one line.
     cure: String,
 }
 
@@ -26,17 +26,18 @@ pub struct Complaint {
 struct Place {
     /// In bytes of the text.
     start: usize,
-    /// Both count from 1; a column is one character.
+    /// Counts from 1.
     line: usize,
+    /// In characters, from 1.
     column: usize,
     /// The whole line, made printable.
     excerpt: String,
-    /// How many characters of the line are meant.
+    /// Characters of the line that the caret marks.
     width: usize,
 }
 
 impl Complaint {
-    /// About a part of a text.
+    /// A complaint about a part of a text.
     pub fn at(file: &Path, text: &str, at: Range<usize>, what: impl Into<String>, cure: impl Into<String>) -> Self {
         let before = text.get(..at.start).unwrap_or(text);
         let start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -55,7 +56,7 @@ impl Complaint {
         }
     }
 
-    /// About something that the file does not mention.
+    /// A complaint about something that the file does not mention.
     pub fn of(file: &Path, what: impl Into<String>, cure: impl Into<String>) -> Self {
         let file = Escaped(file.as_os_str().as_bytes()).to_string();
         Complaint { file, place: None, what: what.into(), cure: cure.into() }
@@ -78,7 +79,7 @@ impl Complaint {
         format!("{}{line}", self.what)
     }
 
-    /// What to do.
+    /// The remedy.
     pub fn cure(&self) -> &str {
         &self.cure
     }
@@ -107,7 +108,7 @@ impl fmt::Display for Complaint {
 pub struct Complaints(Vec<Complaint>);
 
 impl Complaints {
-    /// Adds one or more.
+    /// Adds one complaint or more.
     pub fn add(&mut self, more: impl Into<Complaints>) {
         self.0.extend(more.into().0);
         self.0.sort_by_key(Complaint::order);
@@ -118,12 +119,12 @@ impl Complaints {
         result.map_err(|complaints| self.add(complaints)).ok()
     }
 
-    /// The value, if there is nothing to complain about.
+    /// The value, if nothing is wrong.
     pub fn or<T>(self, value: T) -> Result<T, Complaints> {
         if self.0.is_empty() { Ok(value) } else { Err(self) }
     }
 
-    /// Whether there are none.
+    /// True if nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

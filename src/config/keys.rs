@@ -17,7 +17,7 @@ use super::values::{
 use super::warnings::warnings;
 use super::{Configuration, Service};
 
-/// One key.
+/// One key of a configuration file.
 pub struct Key {
     /// The name in the file.
     pub name: &'static str,
@@ -102,7 +102,7 @@ impl Key {
         KEYS.iter().find(|key| key.name == name)
     }
 
-    /// Whether a file has to give the key.
+    /// True if every file has to give the key.
     pub fn is_required(&self) -> bool {
         matches!(self.read, Read::Required(_))
     }
@@ -118,7 +118,7 @@ impl Key {
 pub struct Draft<'a> {
     pub site: Site,
     pub service: Service,
-    /// The configuration file.
+    /// The path of the configuration file.
     pub file: PathBuf,
     /// The watched directory without symlinks in it.
     pub watched: Option<PathBuf>,

@@ -111,7 +111,7 @@ fn other(key: &str) -> Option<&'static Answer> {
     OTHER_NAMES.iter().find(|(names, _)| names.split(' ').any(|name| name == wanted)).map(|(_, answer)| answer)
 }
 
-/// What to write instead of an unknown key.
+/// The cure of an unknown key.
 pub fn key(key: &str) -> String {
     match (meant(key), other(key)) {
         (Some(known), _) => format!("did you mean `{known}`? For example {}", shown(known)),
@@ -120,7 +120,7 @@ pub fn key(key: &str) -> String {
     }
 }
 
-/// What to write instead of an unknown key of a group, which has only these.
+/// The cure of an unknown key in a group, which has only the known ones.
 pub fn part(key: &str, known: &[&str]) -> String {
     let allowed = format!("allowed: {}", known.join(", "));
     nearest(key, known).map_or(allowed.clone(), |near| format!("did you mean `{near}`? {allowed}"))

@@ -77,7 +77,7 @@ fn node(value: &Value<'_>, rpath: Option<&(Value<'_>, String)>) -> Result<Node, 
     })
 }
 
-/// How two nodes get in each other's way: one of them inside the other would be deleted as not in the source.
+/// The relation of two nodes that cannot both be mirrored to: rsync would delete the inner one as not in the source.
 fn collision(node: &Node, earlier: &Node) -> Option<&'static str> {
     let (inside, around) = match (node.local_path(), earlier.local_path()) {
         (Some(node), Some(earlier)) => {
@@ -94,7 +94,8 @@ fn collision(node: &Node, earlier: &Node) -> Option<&'static str> {
     }
 }
 
-/// A mirror inside its source would mirror itself, unless it is excluded as a whole; one around it would delete it.
+/// Refuses a mirror inside its source, which would mirror itself unless it is excluded as a whole, and one around the
+/// source, which would delete the source.
 fn separate(value: &Value<'_>, local: &Path, wpath: &Path, excludes: &Excludes) -> Result<(), Complaint> {
     let target = resolve_existing(local);
     let inside = inside(&target, wpath);

@@ -1,5 +1,5 @@
-//! Files that decide what the daemon does, and that others than its user may write: the configuration and the programs that
-//! it starts.
+//! Finds files with too open permissions among those that control the daemon: the configuration file and the programs that
+//! the daemon starts.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -10,14 +10,14 @@ use inosync_actors::rsync::own_name;
 use inosync_actors::site::Site;
 use slog::{Logger, warn};
 
-/// The accounts for which this process works.
+/// The user and the group of this process.
 #[derive(Debug, Clone, Copy)]
 struct Own {
     user: u32,
     group: u32,
 }
 
-/// One file or directory, as far as it matters who may write it.
+/// Owner, group and mode of a file or directory.
 #[derive(Debug, Clone, Copy)]
 struct Access {
     uid: u32,
@@ -31,8 +31,8 @@ impl Access {
     }
 }
 
-/// Who else may write a file, or what is in a directory. The group of the daemon and that of root are not others: whoever put
-/// somebody in there meant it.
+/// The others who may write a file, or make files in a directory. The group of the daemon and that of root count as the
+/// daemon: an administrator chose their members.
 fn writer(Access { uid, gid, mode }: Access, own: Own) -> Option<&'static str> {
     const STICKY: u32 = 0o1000;
     match () {
@@ -44,8 +44,8 @@ fn writer(Access { uid, gid, mode }: Access, own: Own) -> Option<&'static str> {
     }
 }
 
-/// The file, or its directory, that others may write, and why. What a symlink leads to counts.
-fn exposed(file: &Path, own: Own) -> Option<String> {
+/// The file or its directory, with the reason, if others may write it. A symlink is followed.
+fn writable_by_others(file: &Path, own: Own) -> Option<String> {
     let real = fs::canonicalize(file).ok()?;
     [Some(&*real), real.parent()].into_iter().flatten().find_map(|path| {
         let why = writer(Access::of(&fs::metadata(path).ok()?), own)?;
@@ -53,27 +53,27 @@ fn exposed(file: &Path, own: Own) -> Option<String> {
     })
 }
 
-/// A sentence for each of these files that others may write.
-pub fn look(config: &Path, site: &Site) -> Vec<String> {
+/// One sentence for each file that others may write.
+pub fn find(config: &Path, site: &Site) -> Vec<String> {
     let own = Own { user: rustix::process::geteuid().as_raw(), group: rustix::process::getegid().as_raw() };
     let hooks = [("on_synced", &site.on_synced), ("on_all_synced", &site.on_all_synced)];
     let programs = hooks.into_iter().filter_map(|(key, hook)| Some((key, hook.as_ref()?.program.as_path())));
     [("configuration", config)]
         .into_iter()
         .chain(programs)
-        .filter_map(|(what, file)| Some(format!("{what}: {}", exposed(file, own)?)))
+        .filter_map(|(what, file)| Some(format!("{what}: {}", writable_by_others(file, own)?)))
         .collect()
 }
 
-/// The remedy.
+/// The cure for all of these files.
 pub fn cure() -> String {
     format!("whoever writes it decides what {} does: chown it, and chmod go-w", own_name())
 }
 
-/// Writes them to the log.
+/// Warns of these files in the log.
 pub fn log(config: &Path, site: &Site, log: &Logger) {
-    for exposed in look(config, site) {
-        warn!(log, "others may decide what this daemon does"; "where" => exposed, "cure" => cure());
+    for found in find(config, site) {
+        warn!(log, "others may decide what this daemon does"; "where" => found, "cure" => cure());
     }
 }
 
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn others_are_all_but_root_the_daemon_and_their_groups() {
         let own = Own { user: 7, group: 70 };
-        for (uid, gid, mode, is_exposed) in [
+        for (uid, gid, mode, expected) in [
             (7, 70, 0o600, false),
             (0, 0, 0o644, false),
             (0, 0, 0o664, false),
@@ -96,7 +96,7 @@ mod tests {
             (0, 0, 0o1777, false),
             (8, 0, 0o1777, true),
         ] {
-            assert_eq!(writer(Access { uid, gid, mode }, own).is_some(), is_exposed, "{uid} {gid} {mode:o}");
+            assert_eq!(writer(Access { uid, gid, mode }, own).is_some(), expected, "{uid} {gid} {mode:o}");
         }
     }
 }

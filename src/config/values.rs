@@ -25,7 +25,7 @@ pub const INITIAL_SYNC: &[(&str, InitialSync)] =
     &[("Full", InitialSync::Full), ("Update", InitialSync::Update), ("Off", InitialSync::Off)];
 pub const DIR_MOVES: &[(&str, DirMoves)] = &[("Log", DirMoves::Log), ("Replicate", DirMoves::Replicate)];
 
-/// Reads a value, or takes the default of its type.
+/// The value of a key that has the default of its type.
 pub fn or_default<T: Default, E: Into<Complaints>>(
     value: Option<Value<'_>>,
     read: impl FnOnce(&Value<'_>) -> Result<T, E>,
@@ -33,7 +33,7 @@ pub fn or_default<T: Default, E: Into<Complaints>>(
     value.map_or(Ok(T::default()), |value| read(&value).map_err(Into::into))
 }
 
-/// Reads a value, if there is one.
+/// The value of a key that has no default.
 pub fn or_none<T, E: Into<Complaints>>(
     value: Option<Value<'_>>,
     read: impl FnOnce(&Value<'_>) -> Result<T, E>,

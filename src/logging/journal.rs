@@ -11,7 +11,7 @@ use super::line::Line;
 /// The journal's socket for entries with fields.
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// Whether standard error is the journal: `$JOURNAL_STREAM` has its device and inode (systemd.exec(5)).
+/// True if standard error is the journal: `$JOURNAL_STREAM` has its device and inode (systemd.exec(5)).
 pub fn is_stderr() -> bool {
     let stream = std::env::var("JOURNAL_STREAM").ok();
     let identity = fstat(std::io::stderr()).ok().map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino));

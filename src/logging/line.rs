@@ -1,4 +1,4 @@
-//! A line of the log before it has a form: its message and its fields, without control characters.
+//! A line of the log before it is formatted: message and fields, without control characters.
 
 use std::fmt::{self, Arguments, Write};
 
@@ -6,16 +6,16 @@ use inosync_actors::path::misleads;
 use inosync_actors::rsync::output::Bytes;
 use slog::{BorrowedKV, KV, Key, Level, Logger, OwnedKVList, Record, RecordLocation, RecordStatic, Serializer};
 
-/// What is said, and of what.
+/// A message with its fields.
 #[derive(Debug)]
 pub struct Line {
     pub level: Level,
     pub message: String,
-    /// In their order, those of the logger first.
+    /// In the order of the source, those of the logger first.
     pub fields: Vec<(Key, Value)>,
 }
 
-/// What a field says.
+/// The value of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     Unsigned(u64),
@@ -36,7 +36,7 @@ impl fmt::Display for Value {
 }
 
 impl Line {
-    /// The line that a record is.
+    /// The line of a record.
     pub fn of(record: &Record<'_>, values: &OwnedKVList) -> Result<Line, slog::Error> {
         let mut fields = Vec::new();
         for part in [values as &dyn KV, &record.kv()] {
@@ -48,7 +48,7 @@ impl Line {
         Ok(Line { level: record.level(), message: printable(record.msg().to_string()), fields })
     }
 
-    /// The same with units: bytes and times are numbers, for programs.
+    /// The line with units; for programs bytes and times stay numbers.
     pub fn for_people(self) -> Line {
         let with_unit = |(key, value): (Key, Value)| match (value, key.strip_suffix("_ms")) {
             (Value::Unsigned(bytes), _) if key == "bytes" => (key, Value::Text(Bytes(bytes).to_string())),
@@ -58,7 +58,7 @@ impl Line {
         Line { fields: self.fields.into_iter().map(with_unit).collect(), ..self }
     }
 
-    /// Hands it to what gives it its form.
+    /// Writes the line to a logger that formats it.
     pub fn write(&self, to: &Logger) {
         let location = RecordLocation { file: file!(), line: line!(), column: 0, function: "", module: module_path!() };
         let record = RecordStatic { location: &location, tag: "", level: self.level };
@@ -66,7 +66,7 @@ impl Line {
     }
 }
 
-/// The fields, in their order.
+/// The fields in their order.
 impl KV for Line {
     fn serialize(&self, _: &Record<'_>, to: &mut dyn Serializer) -> slog::Result {
         self.fields.iter().try_for_each(|(key, value)| match value {
@@ -78,10 +78,10 @@ impl KV for Line {
     }
 }
 
-/// The fields of a line in the making.
+/// Collects the fields of a record.
 struct Fields(Vec<(Key, Value)>);
 
-/// Takes these types for a number.
+/// The methods that take a number.
 macro_rules! numbers {
     ($($name:ident: $from:ty => $variant:ident $to:ty),*) => {
         $(fn $name(&mut self, key: Key, value: $from) -> slog::Result {
@@ -110,8 +110,8 @@ impl Serializer for Fields {
     }
 }
 
-/// Names are escaped where they are shown. What is not a name, such as another program's words, must not make a line of its
-/// own or speak to the terminal either.
+/// Escapes control characters. Names are escaped by their authors; the words of other programs must not start a line of
+/// their own or control the terminal either.
 fn printable(text: String) -> String {
     if !text.contains(misleads) {
         return text;

@@ -1,4 +1,4 @@
-//! Progress bars at the terminal, below the log: one for each node while it is compared.
+//! Progress bars at the terminal, below the log: one for each node while the node is compared.
 
 use std::io;
 use std::rc::Rc;
@@ -11,15 +11,15 @@ use inosync_actors::rsync::audience::{Attending, Audience, Minutes, Reconcile};
 use inosync_actors::rsync::output::Bytes;
 use inosync_actors::rsync::progress::{Progress, Roughly};
 
-/// How often a bar is drawn anew.
-const OFTEN: Duration = Duration::from_millis(100);
-/// So often it is drawn before what there is to compare is counted: for less it is not worth it.
-const BRIEFLY: u32 = 5;
-/// So often in a second anything is drawn.
+/// The time between two updates of a bar.
+const UPDATE: Duration = Duration::from_millis(100);
+/// Updates before the entries to compare are counted: a short comparison is not worth a count.
+const UPDATES_BEFORE_COUNT: u32 = 5;
+/// Frames per second.
 const RATE: u8 = 20;
-/// The steps of a bar.
+/// Steps of a full bar.
 const STEPS: u64 = 1000;
-/// Characters of a node's name.
+/// Characters of a node's name that are shown.
 const NAME: usize = 30;
 
 /// The bars of all nodes.
@@ -35,19 +35,19 @@ impl Bars {
         draws.then(|| Bars(MultiProgress::with_draw_target(target())))
     }
 
-    /// Who hears how far reconciles are, with or without bars.
+    /// The receiver of the progress of reconciles, with or without bars.
     pub fn audience(bars: Option<&Bars>) -> Rc<dyn Audience> {
         bars.map_or_else(|| Rc::new(Minutes) as Rc<dyn Audience>, |bars| Rc::new(bars.clone()))
     }
 
-    /// Says something above the bars.
+    /// Writes above the bars.
     pub fn above<R>(&self, say: impl FnOnce() -> R) -> R {
         self.0.suspend(say)
     }
 
-    /// Takes away what is left of them, however their reconciles ended.
+    /// Removes the bars that are left when the reconciles have ended in any way.
     pub fn clear(&self) {
-        // A terminal that is gone shows nothing anyway.
+        // An error means that the terminal is gone.
         let _ = self.0.clear();
     }
 }
@@ -57,15 +57,16 @@ impl Audience for Bars {
         let bars = self.0.clone();
         Box::pin(async move {
             let bar = Bar::new(&bars, &reconcile.node);
-            let (mut counting, mut drawn) = (None, 0);
+            let mut counting = None;
+            let mut drawn = 0;
             loop {
-                if drawn == BRIEFLY {
+                if drawn == UPDATES_BEFORE_COUNT {
                     counting = Some(reconcile.count());
                 }
                 counting.as_ref().inspect(|counting| reconcile.note(counting));
                 bar.draw(reconcile.progress());
                 drawn += 1;
-                tokio::time::sleep(OFTEN).await;
+                tokio::time::sleep(UPDATE).await;
             }
         })
     }
@@ -101,7 +102,7 @@ impl Drop for Bar {
     }
 }
 
-/// What is said beside a bar. Where the line is too long, its end is cut off.
+/// The text beside a bar. indicatif cuts off the end of a line that is too long.
 fn text(node: &str, progress: Option<Progress>) -> String {
     let Some(progress) = progress else { return format!("  0 % {node}: nothing so far") };
     let share = progress.share().map_or("  ? %".to_owned(), |share| format!("{:3.0} %", (share * 100.0).floor()));
@@ -110,12 +111,12 @@ fn text(node: &str, progress: Option<Progress>) -> String {
     format!("{share} {node}: {files} files, {bytes}, {rate}/s{left}")
 }
 
-/// A terminal that may go away: indicatif panics when it cannot write.
+/// A terminal without errors: indicatif panics when a terminal that went away cannot be written.
 #[derive(Debug)]
 struct Screen(Term);
 
 impl Screen {
-    fn ignoring(_: io::Result<()>) -> io::Result<()> {
+    fn ignoring_errors(_: io::Result<()>) -> io::Result<()> {
         Ok(())
     }
 }
@@ -130,35 +131,35 @@ impl TermLike for Screen {
     }
 
     fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-        Screen::ignoring(self.0.move_cursor_up(n))
+        Screen::ignoring_errors(self.0.move_cursor_up(n))
     }
 
     fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-        Screen::ignoring(self.0.move_cursor_down(n))
+        Screen::ignoring_errors(self.0.move_cursor_down(n))
     }
 
     fn move_cursor_right(&self, n: usize) -> io::Result<()> {
-        Screen::ignoring(self.0.move_cursor_right(n))
+        Screen::ignoring_errors(self.0.move_cursor_right(n))
     }
 
     fn move_cursor_left(&self, n: usize) -> io::Result<()> {
-        Screen::ignoring(self.0.move_cursor_left(n))
+        Screen::ignoring_errors(self.0.move_cursor_left(n))
     }
 
     fn write_line(&self, s: &str) -> io::Result<()> {
-        Screen::ignoring(self.0.write_line(s))
+        Screen::ignoring_errors(self.0.write_line(s))
     }
 
     fn write_str(&self, s: &str) -> io::Result<()> {
-        Screen::ignoring(self.0.write_str(s))
+        Screen::ignoring_errors(self.0.write_str(s))
     }
 
     fn clear_line(&self) -> io::Result<()> {
-        Screen::ignoring(self.0.clear_line())
+        Screen::ignoring_errors(self.0.clear_line())
     }
 
     fn flush(&self) -> io::Result<()> {
-        Screen::ignoring(self.0.flush())
+        Screen::ignoring_errors(self.0.flush())
     }
 }
 

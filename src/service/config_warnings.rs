@@ -1,5 +1,5 @@
-//! What a configuration has in it that is taken, and does most likely other things than it seems to: told by `--check` on
-//! standard output, by everything else in the log.
+//! Shows values of a configuration that most likely do something else than their author means: `--check` prints them, every
+//! other command logs them.
 
 use std::io::Write;
 use std::path::Path;
@@ -11,7 +11,7 @@ use slog::{Logger, info, warn};
 
 use crate::config::Complaint;
 
-/// More are not told at a start or a reload.
+/// Warnings that a start or a reload logs.
 const MOST: usize = 20;
 
 /// Prints the warnings, and the patterns that match nothing now.
@@ -34,20 +34,20 @@ pub fn log(warnings: &[Complaint], log: &Logger) {
     }
 }
 
-/// Looks for patterns that match nothing, where nobody waits for it: as soon as the daemon of this pulse watches everything.
-pub fn look_when_ready(mut pulse: Pulse, site: &Site, log: &Logger) {
+/// Logs the patterns that match nothing as soon as the daemon of this pulse watches everything.
+pub fn log_unmatched_when_ready(mut pulse: Pulse, site: &Site, log: &Logger) {
     let (excludes, wpath, log) = (site.excludes.clone(), site.wpath.clone(), log.clone());
     actix::spawn(async move {
         while let Some(standing) = pulse.standing().await {
             if standing.watching.is_some() {
-                return look(excludes, &wpath, &log);
+                return log_unmatched(excludes, &wpath, &log);
             }
         }
     });
 }
 
-/// The same at once.
-pub fn look(excludes: Excludes, wpath: &Path, log: &Logger) {
+/// Logs the patterns that match nothing now, on a thread of its own.
+pub fn log_unmatched(excludes: Excludes, wpath: &Path, log: &Logger) {
     let (wpath, log) = (wpath.to_owned(), log.clone());
     let looking = move || {
         let found = unmatched(&excludes, &wpath);
@@ -56,6 +56,6 @@ pub fn look(excludes: Excludes, wpath: &Path, log: &Logger) {
             info!(log, "patterns of rexcludes match nothing now"; "patterns" => patterns.join(", "), "number" => found.len());
         }
     };
-    // Without a thread nothing is told, and nothing else is missing.
+    // Without the thread only this line is missing.
     let _ = std::thread::Builder::new().name("excludes".into()).spawn(looking);
 }

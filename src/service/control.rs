@@ -1,5 +1,5 @@
-//! How a running daemon is asked: a Unix socket in a directory that only its user, and root, may enter. One request and
-//! one answer for each connection, each a line of JSON.
+//! The control socket, by which commands ask a running daemon: a Unix socket in a directory that only the user of the daemon
+//! and root may enter. Each connection carries one request and one answer, each a line of JSON.
 
 mod client;
 mod server;
@@ -19,75 +19,75 @@ pub use server::{Socket, serve};
 /// The name of the socket in the directory of its site.
 const SOCKET: &str = "socket";
 
-/// What may be asked.
+/// A question to the daemon.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// How it is going.
+    /// The status of the daemon, its source and its nodes.
     Status,
-    /// What is known of a path, which is relative to `wpath`.
+    /// The knowledge of one path.
     Explain {
-        /// Its bytes.
+        /// The bytes of the path relative to `wpath`.
         path: Vec<u8>,
     },
-    /// Another process made a node equal to the tree by a comparison of everything.
+    /// News: another process made a node equal to the tree by a comparison of everything.
     Compared {
-        /// The node's destination, for people.
+        /// The destination of the node, for people.
         dest: String,
-        /// How long ago it began, in milliseconds.
+        /// The age of the beginning of the comparison, in milliseconds.
         began_ms_ago: u64,
     },
-    /// A node is to pause, or to go on.
+    /// An order to pause or resume a node.
     Pause {
-        /// Its name, as in the configuration or the log.
+        /// The name of the node, as in the configuration or the log.
         node: String,
-        /// Whether it pauses from now on.
+        /// True to pause, false to resume.
         paused: bool,
     },
 }
 
-/// What is answered.
+/// The answer to a request.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Answer {
-    /// How it is going.
+    /// The status.
     Status(Box<Status>),
-    /// What is known of a path.
+    /// The knowledge of a path.
     Whereabouts(Whereabouts),
-    /// It is so.
+    /// The request was carried out.
     Done,
     /// There is no such node.
     NoSuchNode {
-        /// Those that there are.
+        /// The names of all nodes.
         nodes: Vec<String>,
     },
     /// The request cannot be answered now.
     Refused {
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
 
-/// The daemon of this process, for those who ask for it from outside: another one after each start anew.
+/// The running daemon of this process. A restart of the daemon replaces the handle in it.
 #[derive(Clone, Default)]
-pub struct Desk(Rc<RefCell<Option<Handle>>>);
+pub struct DaemonHandle(Rc<RefCell<Option<Handle>>>);
 
-impl Desk {
-    /// This daemon runs from now on.
-    pub fn open(&self, daemon: Handle) {
+impl DaemonHandle {
+    /// Sets the daemon that runs from now on.
+    pub fn set(&self, daemon: Handle) {
         *self.0.borrow_mut() = Some(daemon);
     }
 
-    /// How the daemon is doing; `None` while there is none.
+    /// The status of the daemon; `None` while none runs.
     pub async fn status(&self, ask_nodes: bool) -> Option<Status> {
-        self.daemon()?.status(ask_nodes).await
+        self.current()?.status(ask_nodes).await
     }
 
-    fn daemon(&self) -> Option<Handle> {
+    fn current(&self) -> Option<Handle> {
         self.0.borrow().clone()
     }
 
-    /// The answer to a request.
+    /// Answers a request.
     pub async fn answer(&self, request: Request) -> Answer {
-        let Some(daemon) = self.daemon() else { return ending() };
+        let Some(daemon) = self.current() else { return ending() };
         match request {
             Request::Status => daemon.status(true).await.map_or_else(ending, |status| Answer::Status(Box::new(status))),
             Request::Explain { path } => match RelPath::new(&path) {

@@ -1,11 +1,11 @@
-//! The page and the metrics (`listen`): HTTP for reading only, on the main thread beside the supervisor. Nothing that happens
-//! here keeps the daemon from mirroring.
+//! The page and the metrics (`listen`): HTTP for reading only, on the main thread beside the supervisor. A fault here does not
+//! keep the daemon from mirroring.
 
 mod answer;
+mod connections;
 mod history;
 mod host;
 mod metrics;
-mod seats;
 #[cfg(test)]
 mod tests;
 
@@ -26,36 +26,36 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use crate::service::control::Desk;
+use crate::service::control::DaemonHandle;
+use connections::{Connections, Entry};
 use history::History;
-use seats::{Place, Seats};
 
-/// Between two tries to listen at an address that is in use, and after a process had no descriptor left.
+/// The pause between two tries to listen at an address, and after the process had no descriptor left.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
-/// How long a client may take to send the head of a request; an idle connection is closed after as long.
+/// The most time for the head of a request. An idle connection is closed after as long.
 const HEAD_TIME: Duration = Duration::from_secs(5);
-/// How long a connection may last: a client that does not read its answer must not keep others out. A page that is open
-/// connects anew.
+/// The most time for a connection: a client that does not read its answer must not keep others out. An open page connects
+/// again.
 const CONNECTION_TIME: Duration = Duration::from_secs(60);
-/// How long an answer that is being written then may still take.
+/// The most time for an answer that is being written when its connection has to end.
 const LAST_ANSWER_TIME: Duration = Duration::from_secs(5);
-/// Bytes of the head of a request.
+/// The most bytes in the head of a request.
 const HEAD_SIZE: usize = 16 * 1024;
-/// Until a daemon that starts is asked again.
+/// The pause before a daemon that is starting is asked again.
 const SOON: Duration = Duration::from_secs(1);
-/// Between two questions for the rsync of nodes that have not told it.
+/// The pause between two questions for the rsync of nodes that have not told it.
 const ASK_EVERY: Duration = Duration::from_secs(300);
 
-/// What is served at an address, until it is dropped.
+/// The page and the metrics, served until this is dropped.
 pub struct Page {
     shared: Rc<Shared>,
     server: Option<Task>,
     _sampler: Task,
 }
 
-/// What the answers are made of.
+/// The source of all answers.
 struct Shared {
-    desk: Desk,
+    daemon: DaemonHandle,
     history: RefCell<History>,
 }
 
@@ -67,11 +67,11 @@ impl Task {
         Task(Some(spawn_local(work)))
     }
 
-    /// Ends it, and waits until what it had is given up.
+    /// Ends the task, and waits until everything in it is dropped.
     async fn end(mut self) {
         if let Some(task) = self.0.take() {
             task.abort();
-            // It was cancelled, or had ended.
+            // The result says only that the task was cancelled, or had ended.
             let _ = task.await;
         }
     }
@@ -84,20 +84,22 @@ impl Drop for Task {
 }
 
 impl Page {
-    /// Serves at this address from now on, or as soon as it is free.
-    pub fn open(address: SocketAddr, desk: Desk, log: &Logger) -> Self {
-        let shared = Rc::new(Shared { desk, history: RefCell::default() });
+    /// Serves at this address from now on, or as soon as the address is free.
+    pub fn open(address: SocketAddr, daemon: DaemonHandle, log: &Logger) -> Self {
+        let shared = Rc::new(Shared { daemon, history: RefCell::default() });
         let server = Task::spawn(serve(address, shared.clone(), log.clone()));
         let sampler = Task::spawn(sample(shared.clone()));
         Page { shared, server: Some(server), _sampler: sampler }
     }
 
-    /// Serves at another address instead; what was sampled stays.
+    /// Serves at another address instead. The history stays.
     pub fn move_to(&mut self, address: SocketAddr, log: &Logger) {
-        let (before, shared, log) = (self.server.take(), self.shared.clone(), log.clone());
+        let before = self.server.take();
+        let shared = self.shared.clone();
+        let log = log.clone();
         self.server = Some(Task::spawn(async move {
             if let Some(before) = before {
-                // It may have the same port.
+                // Both addresses may have the same port.
                 before.end().await;
             }
             serve(address, shared, log).await;
@@ -105,7 +107,7 @@ impl Page {
     }
 }
 
-/// Remembers how it goes, for the plots.
+/// Takes the samples of the plots.
 async fn sample(shared: Rc<Shared>) {
     let mut ticks = interval(history::EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -117,7 +119,7 @@ async fn sample(shared: Rc<Shared>) {
         if ask {
             asked = Some(Instant::now());
         }
-        let Some(status) = shared.desk.status(ask).await else {
+        let Some(status) = shared.daemon.status(ask).await else {
             ticks.reset_after(SOON);
             continue;
         };
@@ -135,14 +137,14 @@ async fn serve(address: SocketAddr, shared: Rc<Shared>, log: Logger) {
     }
     // Dropped with this task, and the connections with it.
     let mut connections = JoinSet::new();
-    let seats = Seats::default();
+    let table = Connections::default();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, from)) => seats.seat(from.ip().to_canonical(), |place| {
-                    connections.spawn_local(converse(stream, place, shared.clone()))
+                Ok((stream, from)) => table.add(from.ip().to_canonical(), |entry| {
+                    connections.spawn_local(converse(stream, entry, shared.clone()))
                 }),
-                // One that is gone already costs nothing; without a descriptor left, trying at once would.
+                // A client that is gone already needs no pause; without a descriptor left, a try at once would loop.
                 Err(why) if is_of_client(&why) => (),
                 Err(why) => {
                     warn!(log, "the page takes no connections for a moment"; "why" => %why);
@@ -158,7 +160,7 @@ fn is_of_client(why: &io::Error) -> bool {
     matches!(why.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }
 
-/// The address, as soon as it can be had. Says once why not.
+/// Opens the address as soon as that is possible. Logs the reason of a delay once.
 async fn bind(address: SocketAddr, log: &Logger) -> TcpListener {
     let mut is_told = false;
     loop {
@@ -177,7 +179,7 @@ async fn bind(address: SocketAddr, log: &Logger) -> TcpListener {
     }
 }
 
-/// What to do about an address that cannot be opened.
+/// The cure of an address that cannot be opened.
 pub fn cure(why: io::ErrorKind) -> &'static str {
     match why {
         io::ErrorKind::AddrInUse => "give each configuration a port of its own, or end the program that has this one",
@@ -187,17 +189,18 @@ pub fn cure(why: io::ErrorKind) -> &'static str {
     }
 }
 
-async fn converse(stream: TcpStream, place: Rc<Place>, shared: Rc<Shared>) {
-    // By which address it came, not which is listened at: 0.0.0.0 is reached by the loopback address, too.
+async fn converse(stream: TcpStream, entry: Rc<Entry>, shared: Rc<Shared>) {
+    // The address of the connection, not of the listener: 0.0.0.0 is reached by the loopback address, too.
     let is_local = stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
     let service = service_fn(move |request| {
-        let (place, shared) = (place.clone(), shared.clone());
-        async move { Ok::<_, Infallible>(place.answer(answer::answer(&request, is_local, &shared)).await) }
+        let entry = entry.clone();
+        let shared = shared.clone();
+        async move { Ok::<_, Infallible>(entry.answer(answer::answer(&request, is_local, &shared)).await) }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_SIZE);
     let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service));
-    // How a connection ended is the client's business.
+    // An error is the client's affair.
     if timeout(CONNECTION_TIME, connection.as_mut()).await.is_err() {
         connection.as_mut().graceful_shutdown();
         let _ = timeout(LAST_ANSWER_TIME, connection).await;
@@ -206,6 +209,6 @@ async fn converse(stream: TcpStream, place: Rc<Place>, shared: Rc<Shared>) {
 
 impl Shared {
     async fn status(&self) -> Option<Status> {
-        self.desk.status(false).await
+        self.daemon.status(false).await
     }
 }

@@ -1,4 +1,4 @@
-//! What systemd is told of the daemon: sd_notify(3). Without a service manager that asks for it, nothing.
+//! Notifies the service manager of the state of the daemon: sd_notify(3). Without such a service manager nothing is sent.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -9,18 +9,18 @@ use sd_notify::NotifyState;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// What a stop takes beside `stop_timeout`: the last save, and children that end.
-const END: Duration = Duration::from_secs(20);
+/// Time of a stop beside `stop_timeout`: the last save, and children that end.
+const STOP_EXTRA: Duration = Duration::from_secs(20);
 
-/// Tells the service manager how the process is doing.
+/// The connection to the service manager.
 #[derive(Clone)]
 pub struct Notify {
     stage: Rc<Cell<Stage>>,
-    /// How often it wants to hear that the daemon is alive.
+    /// The interval at which the service manager expects a sign of life.
     watchdog: Option<Duration>,
 }
 
-/// What it was told.
+/// The stage that the service manager knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Starting,
@@ -29,44 +29,44 @@ enum Stage {
     Stopping,
 }
 
-/// Tells of one daemon until it is dropped.
-pub struct Companion(JoinHandle<()>);
+/// Sends notifications about one daemon until it is dropped.
+pub struct NotifyTask(JoinHandle<()>);
 
-impl Drop for Companion {
+impl Drop for NotifyTask {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
 impl Notify {
-    /// As the environment of this process says.
+    /// The service manager that the environment names.
     pub fn of_process() -> Notify {
         Notify { stage: Rc::new(Cell::new(Stage::Starting)), watchdog: sd_notify::watchdog_enabled() }
     }
 
-    /// From now on tells that this daemon is ready, how far it is, and that it is alive. It is ready when all its watches
-    /// stand, and again after each reload that it has carried out.
-    pub fn accompany(&self, pulse: Pulse) -> Companion {
+    /// Sends readiness, status and signs of life of this daemon from now on. The daemon is ready when all its watches stand,
+    /// and again after each reload.
+    pub fn follow(&self, pulse: Pulse) -> NotifyTask {
         let (notify, beating) = (self.clone(), pulse.clone());
-        Companion(actix::spawn(async move {
-            tokio::join!(notify.follow(pulse), notify.watch_over(beating));
+        NotifyTask(actix::spawn(async move {
+            tokio::join!(notify.send_progress(pulse), notify.send_signs_of_life(beating));
         }))
     }
 
-    async fn follow(&self, mut pulse: Pulse) {
+    async fn send_progress(&self, mut pulse: Pulse) {
         let mut before = Standing::default();
         while let Some(standing) = pulse.standing().await {
-            self.further(before, standing);
+            self.send_change(before, standing);
             before = standing;
         }
     }
 
-    fn further(&self, before: Standing, now: Standing) {
+    fn send_change(&self, before: Standing, now: Standing) {
         if self.stage.get() == Stage::Stopping {
             return;
         }
         let Some(directories) = now.watching else {
-            return tell(&[NotifyState::Status(&format!("scanning the source: {} directories so far", now.scanned))]);
+            return send(&[NotifyState::Status(&format!("scanning the source: {} directories so far", now.scanned))]);
         };
         let status = format!(
             "watching {}, {}",
@@ -75,48 +75,48 @@ impl Notify {
         );
         if before.watching.is_none() || now.reloads != before.reloads {
             self.stage.set(Stage::Ready);
-            tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+            send(&[NotifyState::Ready, NotifyState::Status(&status)]);
         } else {
-            tell(&[NotifyState::Status(&status)]);
+            send(&[NotifyState::Status(&status)]);
         }
     }
 
-    /// A daemon that is stuck does not beat: then it is silent, and the service manager starts it anew.
-    async fn watch_over(&self, pulse: Pulse) {
+    /// A daemon that is stuck gives no sign of life, and the service manager restarts it.
+    async fn send_signs_of_life(&self, pulse: Pulse) {
         let Some(every) = self.watchdog else { return };
         let mut time = interval((every / 2).max(Duration::from_millis(1)));
         time.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             time.tick().await;
             if pulse.beats().await {
-                tell(&[NotifyState::Watchdog]);
+                send(&[NotifyState::Watchdog]);
             }
         }
     }
 
-    /// The configuration is read again. To be followed by a reload of the daemon, or [`Notify::kept`].
+    /// A reload begins. It ends with a reload of the daemon, or with [`Notify::reload_refused`].
     pub fn reloading(&self) {
         if self.stage.get() == Stage::Ready {
             let time = NotifyState::monotonic_usec_now().ok();
             let states = [NotifyState::Reloading, NotifyState::Status("reading the configuration again")];
-            tell(&states.into_iter().chain(time).collect::<Vec<_>>());
+            send(&states.into_iter().chain(time).collect::<Vec<_>>());
         }
     }
 
     /// The configuration was not accepted.
-    pub fn kept(&self) {
+    pub fn reload_refused(&self) {
         if self.stage.get() == Stage::Ready {
             let status = NotifyState::Status("reload refused: what was read before stays in force");
-            tell(&[NotifyState::Ready, status]);
+            send(&[NotifyState::Ready, status]);
         }
     }
 
-    /// The daemon works off what is pending, for so long at the most.
+    /// The daemon stops: pending changes are sent for at most `patience`.
     pub fn stopping(&self, patience: Duration) {
         self.stage.set(Stage::Stopping);
-        let time = format!("EXTEND_TIMEOUT_USEC={}", (patience + END).as_micros());
+        let time = format!("EXTEND_TIMEOUT_USEC={}", (patience + STOP_EXTRA).as_micros());
         let status = NotifyState::Status("stopping: sending what is pending");
-        tell(&[NotifyState::Stopping, status, NotifyState::Custom(&time)]);
+        send(&[NotifyState::Stopping, status, NotifyState::Custom(&time)]);
     }
 }
 
@@ -124,7 +124,7 @@ fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-fn tell(states: &[NotifyState<'_>]) {
-    // Who does not listen misses nothing else.
+fn send(states: &[NotifyState<'_>]) {
+    // A service manager that does not listen misses nothing else.
     let _ = sd_notify::notify(states);
 }

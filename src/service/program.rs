@@ -1,4 +1,4 @@
-//! The rsync program of this machine: whether it is one that the daemon can work with, and how it is confined.
+//! The rsync program of this machine: its version, and how it is confined.
 
 use std::io;
 use std::path::Path;
@@ -11,23 +11,23 @@ use inosync_actors::rsync::version::Version;
 use inosync_actors::site::Site;
 use slog::{Logger, info, warn};
 
-/// Why it cannot be worked with.
+/// The reason why the program cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
-    /// Too old.
+    /// The version is too old.
     #[error("rsync is too old: {program} is {version}: install {oldest} or newer", oldest = Version::OLDEST)]
     TooOld {
-        /// Its path, for people.
+        /// The path of the program, for people.
         program: String,
-        /// What it says it is.
+        /// The version of the program.
         version: Version,
     },
-    /// It does not even tell its version.
+    /// The program does not tell its version.
     #[error("rsync cannot be run: {program}: {cause}: install it, or name another by the key rsync")]
     Unusable {
-        /// Its path, for people.
+        /// The path of the program, for people.
         program: String,
-        /// What went wrong.
+        /// The error of the run.
         #[source]
         cause: io::Error,
     },
@@ -46,14 +46,14 @@ pub async fn version(program: &Path) -> Result<Version, ProgramError> {
     }
 }
 
-/// Finds out whether the rsyncs of a site can be confined, and lets the site say so from then on.
+/// Finds out whether the rsyncs of a site can be confined, and sets `confine` of the site to that.
 pub async fn confine(site: &mut Site) -> Result<Confined, Unconfined> {
     let found = confine::standing(site).await;
     site.confine = found.is_ok();
     found
 }
 
-/// Says in the log why they are not, if somebody should know.
+/// Warns in the log if the rsyncs are not confined although they should be.
 pub fn warn_unconfined(found: &Result<Confined, Unconfined>, log: &Logger) {
     if let Err(why) = found
         && *why != Unconfined::Configured
@@ -62,7 +62,7 @@ pub fn warn_unconfined(found: &Result<Confined, Unconfined>, log: &Logger) {
     }
 }
 
-/// Says in the log what came of that.
+/// Logs whether the rsyncs are confined.
 pub fn log_confined(found: &Result<Confined, Unconfined>, log: &Logger) {
     match found {
         Ok(confined) => info!(log, "rsync is confined to what it mirrors"; "by" => %confined),

@@ -1,4 +1,4 @@
-//! The daemon as a process: starts it, translates signals, reads the configuration again, and says how it ended.
+//! The process of the daemon: starts the daemon, handles signals, reloads the configuration, and picks the exit code.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,16 +16,16 @@ use crate::config::{self, Configuration, Service, permissions};
 use crate::exit::Exit;
 use crate::logging::Log;
 use crate::logging::progress_bars::Bars;
-use crate::service::control::{self, Desk, Socket};
+use crate::service::control::{self, DaemonHandle, Socket};
 use crate::service::listen::Page;
 use crate::service::notify::Notify;
 use crate::service::signals::StopSignals;
 use crate::service::terminal::Terminal;
 
-/// How long the rsync of a new configuration may take to tell its version.
+/// The most time for the rsync of a new configuration to tell its version.
 const VERSION_TIME: Duration = Duration::from_secs(10);
 
-/// What the daemon listens to.
+/// The signals that the process handles.
 struct Signals {
     stop: StopSignals,
     reload: Signal,
@@ -36,57 +36,58 @@ struct Signals {
 
 impl Signals {
     fn listen() -> std::io::Result<Self> {
-        // First: whether the signal is ignored cannot be seen once it is listened to.
+        // First: once SIGHUP is handled, it cannot be seen that it was ignored.
         let terminal = Terminal::of_start();
-        let (reload, report) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
+        let reload = signal(SignalKind::hangup())?;
+        let report = signal(SignalKind::user_defined1())?;
         Ok(Signals { stop: StopSignals::listen()?, reload, report, terminal })
     }
 }
 
-/// What the process has beside the daemon of the moment, which a reload may replace.
+/// The parts of the process that outlive a restart of the daemon.
 struct Process<'a> {
-    /// The configuration file, which SIGHUP makes it read again.
+    /// The path of the configuration file.
     path: &'a Path,
-    /// As it was last accepted.
+    /// The configuration that was last accepted.
     site: Site,
     version: Version,
     signals: Signals,
-    desk: Desk,
-    front: Front,
+    daemon: DaemonHandle,
+    endpoints: Endpoints,
     company: Company,
     notify: Notify,
-    voice: &'a Log,
+    log: &'a Log,
 }
 
-/// Where others reach the daemon.
-struct Front {
+/// The control socket and the page.
+struct Endpoints {
     service: Service,
     socket: Option<Socket>,
     page: Option<Page>,
 }
 
-impl Front {
-    /// Goes by these keys.
-    fn of(service: Service, desk: &Desk, log: &Logger) -> Self {
-        let socket = control::serve(&service.sockets, desk.clone(), log);
-        let page = service.listen.map(|address| Page::open(address, desk.clone(), log));
-        Front { service, socket, page }
+impl Endpoints {
+    /// Opens the endpoints of these keys.
+    fn open(service: Service, daemon: &DaemonHandle, log: &Logger) -> Self {
+        let socket = control::serve(&service.sockets, daemon.clone(), log);
+        let page = service.listen.map(|address| Page::open(address, daemon.clone(), log));
+        Endpoints { service, socket, page }
     }
 
-    /// Goes by another reading of them. Returns which ones differ.
-    fn adapt(&mut self, service: Service, desk: &Desk, log: &Logger) -> Vec<&'static str> {
+    /// Changes over to other keys. Returns the names of those that differ.
+    fn adapt(&mut self, service: Service, daemon: &DaemonHandle, log: &Logger) -> Vec<&'static str> {
         let mut changed = Vec::new();
         if service.sockets != self.service.sockets {
             changed.push("socket_dir");
             self.socket = None;
-            self.socket = control::serve(&service.sockets, desk.clone(), log);
+            self.socket = control::serve(&service.sockets, daemon.clone(), log);
         }
         if service.listen != self.service.listen {
             changed.push("listen");
             match (service.listen, &mut self.page) {
                 (None, page) => *page = None,
                 (Some(address), Some(page)) => page.move_to(address, log),
-                (Some(address), page @ None) => *page = Some(Page::open(address, desk.clone(), log)),
+                (Some(address), page @ None) => *page = Some(Page::open(address, daemon.clone(), log)),
             }
         }
         self.service = service;
@@ -95,33 +96,34 @@ impl Front {
 }
 
 /// Mirrors the site until it is stopped. `path` is the configuration file.
-pub async fn run(path: &Path, configuration: Configuration, version: Version, voice: &Log) -> Exit {
-    let log = &voice.logger;
+pub async fn run(path: &Path, configuration: Configuration, version: Version, log: &Log) -> Exit {
+    let logger = &log.logger;
     let signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(why) => {
-            error!(log, "signals cannot be handled"; "why" => %why);
+            error!(logger, "signals cannot be handled"; "why" => %why);
             return Exit::Environment;
         }
     };
-    let (Configuration { site, service, .. }, desk) = (configuration, Desk::default());
-    let front = Front::of(service, &desk, log);
+    let Configuration { site, service, .. } = configuration;
+    let daemon = DaemonHandle::default();
+    let endpoints = Endpoints::open(service, &daemon, logger);
     let notify = Notify::of_process();
-    let company = Company { audience: Bars::audience(voice.bars.as_ref()), paused: Paused::default() };
-    let mut process = Process { path, site, version, signals, desk, front, company, notify, voice };
+    let company = Company { audience: Bars::audience(log.bars.as_ref()), paused: Paused::default() };
+    let mut process = Process { path, site, version, signals, daemon, endpoints, company, notify, log };
     let mut superseding = false;
     let exit = loop {
-        info!(log, "inosync starts"; "version" => env!("CARGO_PKG_VERSION"), "wpath" => process.site.wpath.display(),
+        info!(logger, "inosync starts"; "version" => env!("CARGO_PKG_VERSION"), "wpath" => process.site.wpath.display(),
             "nodes" => process.site.nodes.len(), "rsync" => %process.version);
         match process.mirror(superseding).await {
             Ok(Ending::Restart { .. }) => superseding = false,
             Ok(Ending::Superseded) => {
-                info!(log, "the source was empty, and a directory with content took its place: mirroring that one");
+                info!(logger, "the source was empty, and a directory with content took its place: mirroring that one");
                 superseding = true;
             }
-            Ok(ending) => break said(ending, log),
+            Ok(ending) => break exit_of(ending, logger),
             Err(why) => {
-                error!(log, "inosync cannot start"; "why" => %why);
+                error!(logger, "inosync cannot start"; "why" => %why);
                 break Exit::Environment;
             }
         }
@@ -131,14 +133,14 @@ pub async fn run(path: &Path, configuration: Configuration, version: Version, vo
 }
 
 impl Process<'_> {
-    /// Mirrors until the daemon is to end or to start anew. `superseding`: after [`Ending::Superseded`].
+    /// Runs one daemon until it ends. `superseding`: the daemon before ended as [`Ending::Superseded`].
     async fn mirror(&mut self, superseding: bool) -> Result<Ending, StartError> {
         let start = if superseding { Daemon::start_superseding } else { Daemon::start };
         let company = self.company.clone();
-        let mut daemon = start(self.site.clone(), self.version, company, &self.voice.logger.new(o!()))?;
-        self.desk.open(daemon.handle());
-        let _companion = self.notify.accompany(daemon.pulse());
-        config_warnings::look_when_ready(daemon.pulse(), &self.site, &self.voice.logger);
+        let mut daemon = start(self.site.clone(), self.version, company, &self.log.logger.new(o!()))?;
+        self.daemon.set(daemon.handle());
+        let _notify_task = self.notify.follow(daemon.pulse());
+        config_warnings::log_unmatched_when_ready(daemon.pulse(), &self.site, &self.log.logger);
         let mut stopping = false;
         let ending = loop {
             tokio::select! {
@@ -149,10 +151,10 @@ impl Process<'_> {
                     daemon.stop();
                 }
                 _ = self.signals.report.recv() => self.report(),
-                _ = self.signals.reload.recv() => match self.hung_up().await {
-                    HungUp::Reload { beside } => daemon.reload(self.site.clone(), self.version, beside),
-                    HungUp::Refused => self.notify.kept(),
-                    HungUp::Stop => {
+                _ = self.signals.reload.recv() => match self.hangup().await {
+                    Hangup::Reload { beside } => daemon.reload(self.site.clone(), self.version, beside),
+                    Hangup::Refused => self.notify.reload_refused(),
+                    Hangup::Stop => {
                         stopping = true;
                         self.notify.stopping(self.site.stop_timeout);
                         daemon.stop();
@@ -168,56 +170,57 @@ impl Process<'_> {
         }
     }
 
-    /// What SIGHUP means now.
-    async fn hung_up(&mut self) -> HungUp {
+    /// Decides what a SIGHUP asks for, and reads the configuration for a reload.
+    async fn hangup(&mut self) -> Hangup {
         if self.signals.terminal.is_gone() {
-            info!(self.voice.logger, "the terminal is gone");
-            return HungUp::Stop;
+            info!(self.log.logger, "the terminal is gone");
+            return Hangup::Stop;
         }
         self.notify.reloading();
-        // The daemon goes on meanwhile, and an rsync that does not tell its version does not keep it from a stop.
+        // The daemon works meanwhile. An rsync that does not tell its version does not delay a stop.
         let read = tokio::select! {
-            read = read_again(self.path, self.site.confine, &self.voice.logger) => read,
-            () = self.signals.stop.next() => return HungUp::Stop,
+            read = read_again(self.path, self.site.confine, &self.log.logger) => read,
+            () = self.signals.stop.next() => return Hangup::Stop,
         };
-        let Some((Configuration { site, service, warnings }, version)) = read else { return HungUp::Refused };
-        config_warnings::log(&warnings, &self.voice.logger);
-        permissions::log(self.path, &site, &self.voice.logger);
+        let Some((Configuration { site, service, warnings }, version)) = read else { return Hangup::Refused };
+        config_warnings::log(&warnings, &self.log.logger);
+        permissions::log(self.path, &site, &self.log.logger);
         if site.excludes != self.site.excludes {
-            config_warnings::look(site.excludes.clone(), &site.wpath, &self.voice.logger);
+            config_warnings::log_unmatched(site.excludes.clone(), &site.wpath, &self.log.logger);
         }
         (self.site, self.version) = (site, version);
-        let log_differs = self.voice.adapt(service.log);
-        let mut beside = self.front.adapt(service, &self.desk, &self.voice.logger);
+        let log_differs = self.log.adapt(service.log);
+        let mut beside = self.endpoints.adapt(service, &self.daemon, &self.log.logger);
         beside.extend(log_differs.then_some("log"));
-        HungUp::Reload { beside }
+        Hangup::Reload { beside }
     }
 
-    /// Writes the status to the log, as soon as the daemon has told it.
+    /// Logs the status as soon as the daemon has answered.
     fn report(&self) {
-        let (desk, log) = (self.desk.clone(), self.voice.logger.clone());
+        let daemon = self.daemon.clone();
+        let log = self.log.logger.clone();
         actix::spawn(async move {
-            if let Some(status) = desk.status(false).await {
+            if let Some(status) = daemon.status(false).await {
                 status_log::log(&log, &status);
             }
         });
     }
 }
 
-/// What is to be done about a SIGHUP.
-enum HungUp {
-    /// The configuration was read, and is another one perhaps.
+/// The meaning of a SIGHUP.
+enum Hangup {
+    /// The configuration was read; it may have changed.
     Reload {
-        /// The keys that changed and are gone by already.
+        /// The keys that changed and are in force already.
         beside: Vec<&'static str>,
     },
-    /// It is wrong; the log says so.
+    /// The configuration is wrong; the log has the complaint.
     Refused,
-    /// The daemon ends.
+    /// The daemon is to stop.
     Stop,
 }
 
-/// The configuration as it is now, if it is right.
+/// Reads the configuration again. `None` if it is wrong.
 async fn read_again(path: &Path, confined_before: bool, log: &Logger) -> Option<(Configuration, Version)> {
     let refuse = |why: &str| error!(log, "reload refused: {why}: what was read before stays in force");
     let mut configuration = config::load(path).inspect_err(|why| refuse(&why.in_one_line())).ok()?;
@@ -231,13 +234,14 @@ async fn read_again(path: &Path, confined_before: bool, log: &Logger) -> Option<
     Some((configuration, version))
 }
 
-fn said(ending: Ending, log: &Logger) -> Exit {
+/// Logs the end of the daemon and picks the exit code.
+fn exit_of(ending: Ending, log: &Logger) -> Exit {
     match ending {
         Ending::Stopped { pending } | Ending::Restart { pending } => {
             info!(log, "stopped"; "pending" => pending);
             if pending == 0 { Exit::Done } else { Exit::Pending }
         }
-        // The daemon is started anew after the latter.
+        // After the latter the daemon is started again.
         Ending::Unwatchable | Ending::Superseded => Exit::Environment,
         Ending::Crashed => {
             error!(log, "a defect of inosync ended it: please report the lines above");

@@ -40,7 +40,7 @@ fn log_hook(log: &Logger, key: &'static str, hook: Option<&HookStatus>) {
     }
 }
 
-/// The age of the oldest change that a node lacks.
+/// The age of the oldest change that the node does not have.
 pub fn lag(node: &Node) -> String {
     node.lag.map_or("none".to_owned(), |seconds| match seconds {
         0.0..10.0 => format!("{seconds:.1}s"),
@@ -48,7 +48,7 @@ pub fn lag(node: &Node) -> String {
     })
 }
 
-/// Some seconds in words.
+/// Seconds as `16m 40s`.
 pub fn duration(seconds: u64) -> String {
     humantime::format_duration(Duration::from_secs(seconds)).to_string()
 }

@@ -1,32 +1,32 @@
-//! The terminal that the daemon was started at, if at any. SIGHUP is also what the kernel sends when that goes away: then
-//! it is no reload.
+//! The terminal at which the daemon was started. The kernel sends SIGHUP also when the terminal goes away: then it asks for no
+//! reload.
 
 use std::fs::{self, File};
 
 use tokio::signal::unix::SignalKind;
 
-/// What the daemon depends on.
+/// The relation of the daemon to a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Terminal {
-    /// There is one, and the daemon ends with it.
-    Depends,
-    /// There is none, or the daemon is to outlive it (nohup(1)).
-    DoesNotMatter,
+    /// The daemon ends with its terminal.
+    EndsDaemon,
+    /// There is no terminal, or the daemon is to outlive it (nohup(1)).
+    Independent,
 }
 
 impl Terminal {
-    /// As it is now. To be asked before SIGHUP is listened to.
+    /// The relation at the start, before SIGHUP is handled.
     pub fn of_start() -> Self {
-        if is_there() && !ignores_hangup() { Terminal::Depends } else { Terminal::DoesNotMatter }
+        if is_there() && !ignores_hangup() { Terminal::EndsDaemon } else { Terminal::Independent }
     }
 
-    /// Whether the daemon depends on it and it is gone.
+    /// True if the daemon has to end because its terminal is gone.
     pub fn is_gone(self) -> bool {
-        self == Terminal::Depends && !is_there()
+        self == Terminal::EndsDaemon && !is_there()
     }
 }
 
-/// tty(4): it cannot be opened by a process that has no terminal any more.
+/// tty(4): a process whose terminal is gone cannot open it.
 fn is_there() -> bool {
     File::open("/dev/tty").is_ok()
 }

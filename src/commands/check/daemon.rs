@@ -1,13 +1,14 @@
-//! What the daemon that runs with the file says of itself: a check that finds nothing may come after a failure that it does
-//! not provoke, such as one of a large file.
+//! Reports the troubles of the daemon that runs with the file: some, such as a file that is too large for a node, are not
+//! found by a probe.
 
 use inosync_actors::path::Escaped;
 use inosync_actors::status::{HookStatus, Node, State, Status, Verdict};
 
 use super::report::Report;
 
-/// Tells each trouble of the daemon as a warning: it may be mended, and not tried again yet. `node`: only that one's.
-pub fn tell(status: &Status, node: Option<&str>, report: &mut Report) {
+/// Reports each trouble of the daemon, or of one node, as a warning: the cause may be gone, and the daemon has not tried
+/// again yet.
+pub fn report(status: &Status, node: Option<&str>, report: &mut Report) {
     let troubles = match node {
         Some(name) => {
             let name = if name.is_empty() { "local" } else { name };

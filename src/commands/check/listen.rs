@@ -1,4 +1,4 @@
-//! Whether the page can be served at the address of `listen`.
+//! Checks that the page can be served at the address of `listen`.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,7 @@ use super::report::Report;
 use crate::config::Service;
 use crate::service::listen::cure;
 
-/// Opens the address and gives it back. The daemon that runs with this file may have it.
+/// Opens the address and closes it again. The daemon that runs with this file may have it open.
 pub fn look(service: &Service, running: Option<u32>, report: &mut Report) {
     let Some(address) = service.listen else { return };
     let why = match TcpListener::bind(address) {

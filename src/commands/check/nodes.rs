@@ -1,4 +1,4 @@
-//! The nodes, all side by side: what each is, and what becomes of a probe there.
+//! Checks the nodes, all side by side: asks each for its rsync and writes a probe to it.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -18,14 +18,14 @@ use inosync_actors::site::{InitialSync, Site};
 use super::report::Report;
 use super::shown;
 
-/// How long one node may take. A dead one holds up nobody else.
+/// The most time for one node. A dead node holds up no other.
 const LIMIT: Duration = Duration::from_secs(60);
-/// CAP_FOWNER (capabilities(7)): its holder may do what else only the owner may.
+/// CAP_FOWNER (capabilities(7)): its holder has the rights of the owner.
 const FOWNER: u32 = 3;
-/// The mode bit of a directory in which nobody deletes what others have (inode(7)).
+/// The mode bit of a directory in which nobody deletes the files of others (inode(7)).
 const STICKY: u32 = 0o1000;
 
-/// Looks at all nodes of the site. Each is told as a whole, in the order of the configuration.
+/// Checks all nodes of the site. The lines of a node stay together, in the order of the configuration.
 pub async fn look(site: Rc<Site>, root: Root, version: Version, offline: bool) -> Report {
     let mut report = Report::default();
     let children = Children::default();
@@ -97,7 +97,7 @@ async fn ask(rsync: &Rc<Rsync>, node: &Node, probe: Option<&Probe>, report: &mut
             for limit in known.iter().chain(probed.limits.iter().filter(|limit| !known.has(*limit))) {
                 report.well(format!("  limit:     {limit}"));
             }
-            if let Some(owner) = node.local_path().and_then(foreign) {
+            if let Some(owner) = node.local_path().and_then(limits_of_owner) {
                 report.warning(format!("node {name}: {owner}"));
             }
         }
@@ -107,7 +107,7 @@ async fn ask(rsync: &Rc<Rsync>, node: &Node, probe: Option<&Probe>, report: &mut
 
 fn tell(probed: &Probed, node: &Node, report: &mut Report) {
     let there = node.shown_dest();
-    // What was not seen to succeed is not told so.
+    // Success is only said of what was seen to succeed.
     let is_sound = !probed.findings.iter().any(Finding::is_unproven);
     match &probed.place {
         Place::Mirror if is_sound => report.well(format!("  mirror:    {there} can be written")),
@@ -127,8 +127,8 @@ fn tell(probed: &Probed, node: &Node, report: &mut Report) {
     }
 }
 
-/// What cannot be done in a directory of another user, although it can be written.
-fn foreign(mirror: &Path) -> Option<String> {
+/// The limits in a mirror that belongs to another user, although this user may write there.
+fn limits_of_owner(mirror: &Path) -> Option<String> {
     let meta = mirror.metadata().ok()?;
     if meta.uid() == rustix::process::geteuid().as_raw() || is_capable(FOWNER) {
         return None;
@@ -139,14 +139,14 @@ fn foreign(mirror: &Path) -> Option<String> {
     Some(format!("{mirror} belongs to another user: {user} cannot set its times and permissions{sticky}; chown it"))
 }
 
-/// Whether this process has a capability in effect.
+/// True if this process has a capability in effect.
 fn is_capable(capability: u32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
     mask.is_some_and(|mask| mask >> capability & 1 == 1)
 }
 
-/// What would be run.
+/// Shows the commands that the daemon would run.
 fn commands(rsync: &Rsync, initial_sync: InitialSync, report: &mut Report) {
     match initial_sync {
         InitialSync::Off => report.well("  at start:  nothing (initial_sync: Off)".to_owned()),

@@ -1,4 +1,4 @@
-//! The directories in which the daemon keeps what is its own.
+//! Checks the places of the daemon's own files: state, control socket, log of rsync.
 
 use std::fs::File;
 use std::io;
@@ -15,12 +15,12 @@ use super::shown;
 use super::source::may;
 use crate::config::Service;
 
-/// Why a directory is of no use.
+/// A directory that cannot be written.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unusable {
-    /// The directory that decides: itself, or the nearest one above it that is there.
+    /// The directory itself, or the nearest existing one above it.
     pub at: PathBuf,
-    /// What the kernel says.
+    /// The kernel's reason.
     pub why: io::ErrorKind,
 }
 
@@ -30,7 +30,8 @@ impl std::fmt::Display for Unusable {
     }
 }
 
-/// Whether files can be made in a directory, or it can be made. Returns the directory that was tried.
+/// Tries whether files can be made in a directory, or the directory itself can be made. Returns the directory that was
+/// tried.
 pub(super) fn usable(directory: &Path) -> Result<PathBuf, Unusable> {
     let existing = directory.ancestors().find(|path| path.symlink_metadata().is_ok()).unwrap_or(Path::new("/"));
     let refused = |why| Unusable { at: existing.to_owned(), why };
@@ -44,7 +45,7 @@ pub(super) fn usable(directory: &Path) -> Result<PathBuf, Unusable> {
     }
 }
 
-/// The file of the state.
+/// Checks the file of the state.
 pub fn state(site: &Site, report: &mut Report) {
     let Some(file) = &site.state_file else {
         return report.well("state: none is kept; each start compares everything".to_owned());
@@ -53,7 +54,7 @@ pub fn state(site: &Site, report: &mut Report) {
     let wrong = match usable(directory) {
         Err(unusable) => Some(unusable.to_string()),
         Ok(_) => match store::inspect(file) {
-            // The one who runs the daemon is mostly another one: what that may do, root cannot tell.
+            // The daemon mostly runs as another user, whose rights root cannot try.
             Err(refused) if refused.is_of_another_user() && rustix::process::geteuid().is_root() => {
                 return report.well(format!(
                     "state: {} belongs to another user: if the daemon runs as that one, check as that one",
@@ -81,7 +82,7 @@ pub fn state(site: &Site, report: &mut Report) {
     }
 }
 
-/// The first directory in which the control socket can be.
+/// Finds the first directory in which the control socket can be.
 pub fn sockets(service: &Service, is_running: bool, report: &mut Report) {
     if service.sockets.is_empty() {
         return report.well("control socket: none is wanted".to_owned());
@@ -103,7 +104,7 @@ pub fn sockets(service: &Service, is_running: bool, report: &mut Report) {
     ));
 }
 
-/// rsync's own log.
+/// Checks rsync's own log file.
 pub fn logfile(site: &Site, report: &mut Report) {
     let Some(file) = &site.logfile else { return };
     let wrong = match may(file, Access::WRITE_OK) {

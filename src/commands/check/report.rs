@@ -1,11 +1,11 @@
-//! What a check has found, line by line.
+//! The lines of a check, and its result.
 
 use std::io::Write;
 
 use crate::exit::Exit;
 
-/// The lines of one part of a check, and what they come to. Lines are printed at once, but in a part that is
-/// [kept](Report::kept) until it is whole.
+/// The lines of one part of a check, with the number of faults and warnings. Lines are printed at once, except in a part
+/// that is [kept](Report::kept) until it is whole.
 #[derive(Debug, Default)]
 pub struct Report {
     kept: Option<Vec<String>>,
@@ -14,12 +14,12 @@ pub struct Report {
 }
 
 impl Report {
-    /// A part that is printed as a whole when it is [added](Report::add).
+    /// A part that is printed as a whole when it is [added](Report::add) to another.
     pub fn kept() -> Report {
         Report { kept: Some(Vec::new()), ..Report::default() }
     }
 
-    /// Says what is as it should be.
+    /// Adds a line about something that is right.
     pub fn well(&mut self, line: String) {
         match &mut self.kept {
             Some(lines) => lines.push(line),
@@ -27,25 +27,26 @@ impl Report {
         }
     }
 
-    /// Says what would keep the daemon from its work.
+    /// Adds a line about something that would keep the daemon from its work.
     pub fn fault(&mut self, line: String) {
         self.faults += 1;
         self.well(format!("error: {line}"));
     }
 
-    /// Says what the daemon can work with, but a person should know.
+    /// Adds a line about something that the daemon can work with, but a person should know.
     pub fn warning(&mut self, line: String) {
         self.warnings += 1;
         self.well(format!("warning: {line}"));
     }
 
-    /// Adds a part.
+    /// Adds the lines and counts of a part.
     pub fn add(&mut self, part: Report) {
         part.kept.into_iter().flatten().for_each(|line| self.well(line));
-        (self.faults, self.warnings) = (self.faults + part.faults, self.warnings + part.warnings);
+        self.faults += part.faults;
+        self.warnings += part.warnings;
     }
 
-    /// Says what all of it comes to.
+    /// Ends the report with the result of all lines.
     pub fn end(mut self) -> Exit {
         let (verdict, exit) = self.verdict();
         self.well(verdict);

@@ -1,4 +1,4 @@
-//! The source: whether it can be watched and read.
+//! Checks that the source can be watched and read.
 
 use std::fs::{self, DirEntry};
 use std::io;
@@ -14,17 +14,17 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use super::report::Report;
 use super::shown;
 
-/// How long the look at all entries may take.
+/// The most time for the walk over all entries.
 const TIME: Duration = Duration::from_secs(120);
-/// How often it says meanwhile how far it is.
+/// The time between two lines about the progress of the walk.
 const EVERY: Duration = Duration::from_secs(5);
-/// How many names are told.
+/// Names that are shown.
 const NAMES: usize = 3;
 
 /// Counts the directories to watch and the entries that cannot be read.
 pub async fn look(site: &Site, report: &mut Report) {
     let again = site.clone();
-    // Where nobody waits for it: a signal ends the check meanwhile.
+    // On a thread of its own: a signal can end the check meanwhile.
     let looked = tokio::task::spawn_blocking(move || {
         let directories = count_directories(&again.wpath, &again.excludes);
         (directories, unreadable(&again))
@@ -70,7 +70,7 @@ fn readable(site: &Site, seen: &Unreadable, report: &mut Report) {
     }
 }
 
-/// What cannot be read.
+/// The entries that cannot be read.
 #[derive(Debug, Default)]
 struct Unreadable {
     count: usize,
@@ -88,10 +88,10 @@ impl Unreadable {
     }
 }
 
-/// Looks at each entry that is mirrored. Directories are done in the order in which they are found, none is followed by a
-/// symlink.
+/// Tries each entry that is mirrored. Symlinks are not followed.
 fn unreadable(site: &Site) -> Unreadable {
-    let (started, mut told) = (Instant::now(), Instant::now());
+    let started = Instant::now();
+    let mut told = started;
     let mut seen = Unreadable { is_whole: true, ..Unreadable::default() };
     let mut directories = vec![RelPath::root()];
     if may(&site.wpath, Access::READ_OK | Access::EXEC_OK) == Err(io::ErrorKind::PermissionDenied) {
@@ -125,13 +125,13 @@ fn unreadable(site: &Site) -> Unreadable {
     seen
 }
 
-/// Whether this user may not read a file, or enter and list a directory. Nothing else is opened by rsync.
+/// True if this user may not read a file, or not enter and list a directory. rsync opens nothing else.
 fn is_denied(entry: &DirEntry, kind: fs::FileType) -> bool {
     let wanted = if kind.is_dir() { Access::READ_OK | Access::EXEC_OK } else { Access::READ_OK };
     (kind.is_dir() || kind.is_file()) && may(&entry.path(), wanted) == Err(io::ErrorKind::PermissionDenied)
 }
 
-/// Whether this process, by its effective user and its capabilities, has this access.
+/// Tests the access of this process, by its effective user and its capabilities.
 pub(super) fn may(path: &Path, access: Access) -> Result<(), io::ErrorKind> {
     accessat(CWD, path, access, AtFlags::EACCESS).map_err(|errno| io::Error::from(errno).kind())
 }

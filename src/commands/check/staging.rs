@@ -1,4 +1,4 @@
-//! Whether renamed files can be linked in the directory that is for it: link(2) itself is tried.
+//! Checks that files of the source can be linked in the staging directory, by a link.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -12,12 +12,13 @@ use super::places::usable;
 use super::report::Report;
 use super::shown;
 
-/// Entries that are looked at for a regular file.
+/// Entries of the source among which a regular file is searched.
 const MOST: usize = 10_000;
-/// The name of the link. The same each time, so that what a killed check left is removed by the next one.
+/// The name of the link. It is the same each time, so that a check removes the link of one that was killed.
 const NAME: &str = ".inosync-probe-link";
 
-/// Tries a link. Without links renamed files are sent as new ones: a fault only where the file names the directory.
+/// Tries a link. A failure is a fault only if the configuration names the directory: without links renamed files are sent
+/// as new ones.
 pub fn look(site: &Site, report: &mut Report) {
     let Some(staging) = &site.staging else {
         return report.well("staging: none; renamed files are sent as new ones".to_owned());

@@ -1,4 +1,4 @@
-//! The systemd unit that runs inosync with this file: as which user, and where it may write.
+//! Checks the systemd unit that runs inosync with this file: its user, and the places that it may write.
 
 mod files;
 
@@ -15,24 +15,24 @@ use super::report::Report;
 use super::shown;
 use crate::config::default_state_dir;
 
-/// Where `StateDirectory=` and `RuntimeDirectory=` are (systemd.exec(5)).
+/// The parents of `StateDirectory=` and `RuntimeDirectory=` (systemd.exec(5)).
 const STATE: &str = "/var/lib";
 const RUNTIME: &str = "/run";
 
-/// The unit.
+/// A unit with its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Unit {
-    /// With `.service` at its end.
+    /// The name with `.service` at its end.
     name: String,
     settings: Settings,
 }
 
-/// Says when the service would run as another user, and where its sandbox keeps it from writing.
+/// Warns if the service runs as another user, and reports places that its sandbox keeps it from writing.
 pub fn look(config: &Path, site: &Site, report: &mut Report) {
     let config = config.canonicalize().unwrap_or_else(|_| config.to_owned());
     let directories: Vec<PathBuf> = DIRECTORIES.iter().map(PathBuf::from).collect();
     let Some((name, read)) = settings_of(&directories, &config) else { return };
-    let settings = asked(&name).unwrap_or(read);
+    let settings = settings_in_force(&name).unwrap_or(read);
     let unit = Unit { name, settings };
     let own = own_name();
     let user = unit.settings.user();
@@ -58,8 +58,8 @@ pub fn look(config: &Path, site: &Site, report: &mut Report) {
     }
 }
 
-/// What the service itself writes to on this machine. Where it keeps its state unless the file says so is its own affair: this
-/// check may have another place by its user or environment.
+/// The places on this machine that the service writes. The default place of the state is left out: it depends on the user
+/// and the environment, which may differ from those of this check.
 fn written(site: &Site, default_state_dir: Option<&Path>) -> Vec<(&'static str, PathBuf)> {
     let mirrors = site.nodes.iter().filter_map(|node| node.local_path()).map(|path| ("rpath", path.to_owned()));
     let parent = |file: &PathBuf| file.parent().map(Path::to_owned);
@@ -103,8 +103,8 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// As systemd has it in force, where it runs.
-fn asked(name: &str) -> Option<Settings> {
+/// The settings in force, as systemd tells them.
+fn settings_in_force(name: &str) -> Option<Settings> {
     if !Path::new("/run/systemd/system").is_dir() {
         return None;
     }

@@ -1,4 +1,4 @@
-//! The side of the control socket that asks.
+//! The client of the control socket.
 
 use std::fs::File;
 use std::io;
@@ -14,35 +14,35 @@ use tokio::net::UnixStream;
 
 use super::{Answer, Request, SOCKET};
 
-/// The most that is read of an answer, in bytes: some kilobytes for each node.
+/// The longest answer, in bytes; an answer has some kilobytes for each node.
 const LONGEST: u64 = 16 * 1024 * 1024;
-/// How long a daemon may take to answer; it asks the nodes for their rsync for up to two seconds.
+/// The most time for an answer; the daemon may ask its nodes for their rsync for up to two seconds.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// There is no socket.
+    /// No socket was found.
     #[error("no daemon answers for {config}: it does not run, or not with this file; looked in: {places}")]
     NoDaemon {
-        /// The configuration file.
+        /// The path of the configuration file.
         config: String,
-        /// Where a socket might be.
+        /// The directories that were tried.
         places: String,
     },
-    /// There is to be none.
+    /// The configuration says that there is no socket.
     #[error("{config} says that there is no control socket: remove `socket_dir: \"\"` and restart the daemon")]
     NoSocket {
-        /// The configuration file.
+        /// The path of the configuration file.
         config: String,
     },
-    /// There is one, of somebody else's.
+    /// The socket belongs to another user.
     #[error("{place} may not be entered: ask as the daemon's user, or as root")]
     NotAllowed {
-        /// Where the socket is.
+        /// The directory of the socket.
         place: String,
     },
-    /// It answers something else, or nothing.
+    /// The answer is missing or of another version.
     #[error("the daemon does not answer as expected: {0}; if inosync was upgraded, restart the daemon")]
     Garbled(io::Error),
 }
@@ -67,11 +67,11 @@ pub async fn ask(config: &Path, places: &[PathBuf], request: &Request) -> Result
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 refused.get_or_insert(place);
             }
-            // Nothing is there, or what a killed daemon left.
+            // There is no socket, or one that a killed daemon left.
             Err(_) => (),
         }
     }
-    // Another one may be this user's own.
+    // Only now: a later place may have had a socket of this user.
     if let Some(place) = refused {
         return Err(AskError::NotAllowed { place: shown(place) });
     }
@@ -88,7 +88,7 @@ async fn connect(place: &Path) -> io::Result<UnixStream> {
     let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
     let dir = File::from(rustix::fs::open(place, flags, Mode::empty())?);
     let stream = UnixStream::connect(within(dir.as_raw_fd())).await?;
-    // What is said is believed: whoever says it must own the place where it is looked for.
+    // The answer is trusted, so its author must be the owner of the directory.
     let peer = stream.peer_cred()?.uid();
     if peer == 0 || peer == dir.metadata()?.uid() { Ok(stream) } else { Err(io::ErrorKind::NotFound.into()) }
 }

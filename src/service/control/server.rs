@@ -14,20 +14,20 @@ use slog::{Logger, warn};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{Desk, Request, SOCKET};
+use super::{DaemonHandle, Request, SOCKET};
 
-/// How long a client may take to ask, and to read the answer.
+/// The most time for a client to ask and to read the answer.
 const CLIENT_TIME: Duration = Duration::from_secs(10);
 /// Bytes of a request; a path of 4,096 bytes takes up to 16 KiB.
 const LONGEST: u64 = 64 * 1024;
-/// A process that has no descriptor left is tried again after so long.
+/// The pause before the next try after the process had no descriptor left.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Where no socket can be made, it is tried again after so long,
+/// The pause before the second try to make a socket.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// and then after so long each time.
+/// The pause before each further try.
 const RETRY: Duration = Duration::from_secs(60);
 
-/// Answers until it is dropped.
+/// The socket; requests are answered until it is dropped.
 pub struct Socket(tokio::task::JoinHandle<()>);
 
 impl Drop for Socket {
@@ -36,7 +36,7 @@ impl Drop for Socket {
     }
 }
 
-/// A socket, and the directory that it is alone in: both are removed when it is dropped.
+/// A listening socket and its directory, which holds nothing else: dropping removes both.
 struct Bound {
     listener: UnixListener,
     dir: PathBuf,
@@ -46,22 +46,22 @@ struct Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        // By the descriptor: something else may have the name. Whoever comes next makes them anew.
+        // By the descriptor: something else may have the name. The next daemon makes both again.
         let _ = rustix::fs::unlinkat(&self.lock, SOCKET, AtFlags::empty());
         let _ = fs::remove_dir(&self.dir);
     }
 }
 
-/// Answers at a socket in the first of these directories that is of use; `None` if there is to be none. Without one
-/// mirroring goes on, and they are tried again.
-pub fn serve(places: &[PathBuf], desk: Desk, log: &Logger) -> Option<Socket> {
+/// Answers at a socket in the first of these directories that can be used; `None` if there are no directories. While none
+/// can be used, mirroring goes on and they are tried again.
+pub fn serve(places: &[PathBuf], daemon: DaemonHandle, log: &Logger) -> Option<Socket> {
     if places.is_empty() {
         return None;
     }
     let (places, log) = (places.to_owned(), log.clone());
     Some(Socket(tokio::task::spawn_local(async move {
         let bound = bind(&places, &log).await;
-        accept(&bound.listener, desk).await;
+        accept(&bound.listener, daemon).await;
     })))
 }
 
@@ -76,7 +76,7 @@ async fn bind(places: &[PathBuf], log: &Logger) -> Bound {
             }
         }
         tries += 1;
-        // A process that a killed daemon was starting may hold its lock for a moment: that is worth no line.
+        // A process that a killed daemon was starting may hold the lock for a moment: not worth a line.
         if tries == 2 {
             warn!(log, "no control socket: --status, --explain, --pause and --resume have nobody to ask";
                 "why" => reasons.join("; "));
@@ -110,14 +110,14 @@ fn open(dir: &Path) -> io::Result<(UnixListener, File)> {
     Ok((UnixListener::bind(super::client::within(opened.as_raw_fd()))?, opened))
 }
 
-async fn accept(listener: &UnixListener, desk: Desk) {
+async fn accept(listener: &UnixListener, daemon: DaemonHandle) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let desk = desk.clone();
+                let daemon = daemon.clone();
                 tokio::task::spawn_local(async move {
-                    // A client that went away does without an answer.
-                    let _ = tokio::time::timeout(CLIENT_TIME, converse(stream, desk)).await;
+                    // A client that went away needs no answer.
+                    let _ = tokio::time::timeout(CLIENT_TIME, converse(stream, daemon)).await;
                 });
             }
             Err(_) => tokio::time::sleep(RETRY_AFTER).await,
@@ -125,8 +125,8 @@ async fn accept(listener: &UnixListener, desk: Desk) {
     }
 }
 
-async fn converse(stream: UnixStream, desk: Desk) -> io::Result<()> {
-    // The mode of the directory says the same; this holds if somebody widens it.
+async fn converse(stream: UnixStream, daemon: DaemonHandle) -> io::Result<()> {
+    // The mode of the directory keeps others out already, unless somebody widens it.
     let peer = stream.peer_cred()?.uid();
     if peer != 0 && peer != rustix::process::geteuid().as_raw() {
         return Ok(());
@@ -135,7 +135,7 @@ async fn converse(stream: UnixStream, desk: Desk) -> io::Result<()> {
     let mut line = Vec::new();
     BufReader::new(reader).take(LONGEST).read_until(b'\n', &mut line).await?;
     let answer = match serde_json::from_slice::<Request>(&line) {
-        Ok(request) => desk.answer(request).await,
+        Ok(request) => daemon.answer(request).await,
         Err(_) => {
             super::Answer::Refused { why: "the daemon does not know this request: it is of another version".into() }
         }

@@ -1,4 +1,4 @@
-//! The answers: what is at which path.
+//! The answer to each path.
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Shared, host, metrics};
 
-/// The page, with marks where the rest of it goes.
+/// The page, with marks for nonce, style and script.
 const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
 const SCRIPT: &str = concat!(include_str!("page/plot.js"), include_str!("page/page.js"));
@@ -19,10 +19,10 @@ const SCRIPT: &str = concat!(include_str!("page/plot.js"), include_str!("page/pa
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
-/// What nobody answers to while the daemon starts anew.
+/// The answer while no daemon runs.
 const ENDING: &str = "the daemon is starting or ending\n";
 
-/// The answer to a request. `is_local`: it came by a loopback address.
+/// Answers a request. `is_local` is true for a connection by a loopback address.
 pub async fn answer<B>(request: &Request<B>, is_local: bool, shared: &Shared) -> Response<Full<Bytes>> {
     if let Some((status, why)) = is_local.then(|| host::refuse(request)).flatten() {
         return response(status, TEXT, why.to_owned());
@@ -34,20 +34,20 @@ pub async fn answer<B>(request: &Request<B>, is_local: bool, shared: &Shared) ->
     }
     match request.uri().path() {
         "/" => page(),
-        "/status.json" => told(shared.status().await, |status| json(&with_verdicts(status))),
-        "/history.json" => json(&shared.history.borrow().told(since(request.uri().query()))),
-        "/metrics" => told(shared.status().await, |status| {
+        "/status.json" => from_status(shared.status().await, |status| json(&with_verdicts(status))),
+        "/history.json" => json(&shared.history.borrow().since(since(request.uri().query()))),
+        "/metrics" => from_status(shared.status().await, |status| {
             let text = metrics::text(status);
             text.map_or_else(failed, |text| response(StatusCode::OK, metrics::CONTENT_TYPE, text))
         }),
-        "/healthz" => told(shared.status().await, health),
+        "/healthz" => from_status(shared.status().await, health),
         _ => response(StatusCode::NOT_FOUND, TEXT, "404: see /, /status.json, /metrics and /healthz\n".to_owned()),
     }
 }
 
-/// What is said of the status, if there is one.
-fn told(status: Option<Status>, say: impl FnOnce(&Status) -> Response<Full<Bytes>>) -> Response<Full<Bytes>> {
-    status.as_ref().map_or_else(|| response(StatusCode::SERVICE_UNAVAILABLE, TEXT, ENDING.to_owned()), say)
+/// An answer from the status, if there is one.
+fn from_status(status: Option<Status>, answer: impl FnOnce(&Status) -> Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    status.as_ref().map_or_else(|| response(StatusCode::SERVICE_UNAVAILABLE, TEXT, ENDING.to_owned()), answer)
 }
 
 fn page() -> Response<Full<Bytes>> {
@@ -83,7 +83,7 @@ fn with_verdicts(status: &Status) -> Value {
     value
 }
 
-/// For load balancers and monitoring.
+/// The health, for load balancers and monitoring.
 fn health(status: &Status) -> Response<Full<Bytes>> {
     if status.verdict() < Verdict::Failing {
         return response(StatusCode::OK, TEXT, "ok\n".to_owned());
@@ -93,7 +93,7 @@ fn health(status: &Status) -> Response<Full<Bytes>> {
     response(StatusCode::SERVICE_UNAVAILABLE, TEXT, failing.map(line).collect())
 }
 
-/// `since=SECONDS`: what the client has already.
+/// `since=SECONDS`: the time of the last sample that the client has.
 fn since(query: Option<&str>) -> UnixTime {
     let value = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("since=")));
     value.and_then(|value| value.parse().ok()).unwrap_or(0)

@@ -1,5 +1,5 @@
-//! How it went in the last hour, for the plots: a sample of each node every ten seconds. It outlives a reload and a start
-//! anew.
+//! The last hour of each node, for the plots: a sample every ten seconds. The history outlives a reload and a restart of the
+//! daemon.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -7,54 +7,54 @@ use std::time::Duration;
 use inosync_actors::status::{Node, State, Status, Totals, UnixTime};
 use serde::Serialize;
 
-/// Between two samples.
+/// The time between two samples.
 pub const EVERY: Duration = Duration::from_secs(10);
-/// An hour of them; some 12 kB for each node.
+/// Samples of an hour; some 12 kB for each node.
 const SAMPLES: usize = 360;
 
-/// The samples.
+/// The samples of all nodes.
 #[derive(Debug, Default)]
 pub struct History {
-    /// When each was taken, the oldest first.
+    /// The time of each sample, the oldest first.
     at: VecDeque<UnixTime>,
-    /// Of the daemon that was last sampled: the counts of another one begin at 0.
+    /// The start of the daemon that was last sampled: the counts of another daemon begin at 0.
     started_at: UnixTime,
     nodes: HashMap<String, Row>,
 }
 
-/// The samples of one node. The last one is as old as the last one of all; there may be fewer.
+/// The samples of one node. The last ones belong to the last times; the first times may have none.
 #[derive(Debug, Default)]
 struct Row {
     samples: VecDeque<Sample>,
-    /// What was counted at the last one.
+    /// The counts at the last sample.
     totals: Totals,
 }
 
-/// A node at one moment, and what it was sent since the one before.
+/// A node at one moment, and what was sent to it since the sample before.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Sample {
     lag: Option<f32>,
     bytes: u64,
     entries: u64,
-    /// The word, as its place in [`State::WORDS`].
+    /// The index of the word in [`State::WORDS`].
     state: u8,
 }
 
-/// What is told of the history.
+/// The history as JSON.
 #[derive(Debug, Serialize)]
-pub struct Told<'a> {
+pub struct HistoryJson<'a> {
     /// Seconds between two samples.
     every: u64,
     /// The words that `state` counts through.
     states: [&'static str; State::WORDS.len()],
-    /// When the samples were taken, the oldest first.
+    /// The times of the samples, the oldest first.
     at: Vec<UnixTime>,
-    nodes: Vec<ToldNode<'a>>,
+    nodes: Vec<NodeJson<'a>>,
 }
 
-/// The samples of a node. Where there are fewer than times, the first ones are lacking: it came later.
+/// The samples of a node. A node that came later has fewer than there are times: the first ones are missing.
 #[derive(Debug, Serialize)]
-struct ToldNode<'a> {
+struct NodeJson<'a> {
     name: &'a str,
     lag: Vec<Option<f32>>,
     bytes: Vec<u64>,
@@ -63,16 +63,17 @@ struct ToldNode<'a> {
 }
 
 impl History {
-    /// Takes a sample.
+    /// Adds a sample of each node.
     pub fn add(&mut self, status: &Status) {
-        let (is_first, last) = (self.at.is_empty(), self.at.back().copied().unwrap_or(0));
+        let is_first = self.at.is_empty();
+        let last = self.at.back().copied().unwrap_or(0);
         // A clock that was set back would order the samples wrongly.
         if last > status.at {
             *self = History::default();
             return self.add(status);
         }
         let is_same = self.started_at == status.started_at;
-        // What a daemon did before anybody listened is not of the last ten seconds.
+        // The counts of an older daemon are not those of the last ten seconds.
         let is_young = status.at.saturating_sub(status.started_at) <= EVERY.as_secs();
         self.at.push_back(status.at);
         self.started_at = status.started_at;
@@ -94,20 +95,20 @@ impl History {
         }
     }
 
-    /// What was sampled after this time.
-    pub fn told(&self, since: UnixTime) -> Told<'_> {
+    /// The samples after this time.
+    pub fn since(&self, since: UnixTime) -> HistoryJson<'_> {
         let first = self.at.partition_point(|&at| at <= since);
         let at: Vec<UnixTime> = self.at.iter().skip(first).copied().collect();
-        let mut nodes: Vec<ToldNode<'_>> = self.nodes.iter().map(|(name, row)| row.told(name, at.len())).collect();
+        let mut nodes: Vec<NodeJson<'_>> = self.nodes.iter().map(|(name, row)| row.latest(name, at.len())).collect();
         nodes.sort_unstable_by_key(|node| node.name);
-        Told { every: EVERY.as_secs(), states: State::WORDS, at, nodes }
+        HistoryJson { every: EVERY.as_secs(), states: State::WORDS, at, nodes }
     }
 }
 
 impl Row {
-    /// One sample more. `base`: what had been counted at the one before.
+    /// The row with one sample more. `base` has the counts at the sample before.
     fn with(mut self, node: &Node, base: &Totals) -> Self {
-        // As Prometheus has it: what counts less than before has begun anew.
+        // As in Prometheus: a count that is lower than before has begun at 0 again.
         let since = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
         let entries = |totals: &Totals| totals.sent + totals.deleted;
         let word = State::WORDS.iter().position(|word| *word == node.state.word());
@@ -122,15 +123,15 @@ impl Row {
         self
     }
 
-    /// The last `count` of them, or all.
-    fn told<'a>(&'a self, name: &'a str, count: usize) -> ToldNode<'a> {
-        let latest = || self.samples.iter().skip(self.samples.len().saturating_sub(count));
-        ToldNode {
+    /// The last `count` samples, or all.
+    fn latest<'a>(&'a self, name: &'a str, count: usize) -> NodeJson<'a> {
+        let last = || self.samples.iter().skip(self.samples.len().saturating_sub(count));
+        NodeJson {
             name,
-            lag: latest().map(|sample| sample.lag).collect(),
-            bytes: latest().map(|sample| sample.bytes).collect(),
-            entries: latest().map(|sample| sample.entries).collect(),
-            state: latest().map(|sample| sample.state).collect(),
+            lag: last().map(|sample| sample.lag).collect(),
+            bytes: last().map(|sample| sample.bytes).collect(),
+            entries: last().map(|sample| sample.entries).collect(),
+            state: last().map(|sample| sample.state).collect(),
         }
     }
 }
@@ -153,7 +154,7 @@ mod tests {
     }
 
     fn bytes(history: &History, name: &str) -> Vec<u64> {
-        history.told(0).nodes.into_iter().find(|node| node.name == name).unwrap().bytes
+        history.since(0).nodes.into_iter().find(|node| node.name == name).unwrap().bytes
     }
 
     #[test]
@@ -162,11 +163,11 @@ mod tests {
         for n in 0..500 {
             history.add(&at(1000 + n * 10, 1000, &[("a", n * 7)]));
         }
-        let told = history.told(0);
+        let told = history.since(0);
         assert_eq!((told.at.len(), told.nodes[0].bytes.len(), told.nodes[0].lag.len()), (360, 360, 360));
         assert_eq!((told.at[0], told.at[359]), (1000 + 1400, 1000 + 4990));
         assert!(bytes(&history, "a").iter().all(|&bytes| bytes == 7));
-        let told = history.told(1000 + 4970);
+        let told = history.since(1000 + 4970);
         assert_eq!((told.at, told.nodes[0].bytes.len()), (vec![5980, 5990], 2));
     }
 
@@ -194,8 +195,8 @@ mod tests {
         let mut history = History::default();
         history.add(&at(1010, 1000, &[("a", 1), ("b", 1)]));
         history.add(&at(1020, 1000, &[("b", 2)]));
-        assert_eq!(history.told(0).nodes.len(), 1);
+        assert_eq!(history.since(0).nodes.len(), 1);
         history.add(&at(500, 1000, &[("b", 3)]));
-        assert_eq!(history.told(0).at, [500]);
+        assert_eq!(history.since(0).at, [500]);
     }
 }

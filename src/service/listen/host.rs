@@ -1,30 +1,30 @@
-//! Whom a request means. A page of somebody else's, open in a browser on this machine, can give its own name the address
-//! 127.0.0.1 (DNS rebinding) and read what is served here, as if it were its own. The name in the request tells.
+//! Checks the host that a request names. A foreign page, open in a browser on this machine, can give its own name the address
+//! 127.0.0.1 (DNS rebinding) and read the answers as its own. The name in the request shows that.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use hyper::header::HOST;
 use hyper::{Request, StatusCode};
 
-/// Says that the name is not one of ours, and what to do about it.
+/// The refusal of a foreign name, with the cure.
 pub const REFUSAL: &str = "421: this address answers to an IP address or `localhost` only, so that no other site can read \
     it by a name of its own.\nOpen it as http://127.0.0.1:PORT/ or http://localhost:PORT/. A reverse proxy on this machine \
     has to send the address that it connects to as Host,\nwhich nginx and Apache do by default; in Caddy: header_up Host \
     {upstream_hostport}.\n";
 
-/// Why a request that came by a loopback address is not answered; `None` if it is.
+/// The refusal of a request by a loopback address; `None` if the request is answered.
 pub fn refuse<B>(request: &Request<B>) -> Option<(StatusCode, &'static str)> {
     let hosts: Vec<&[u8]> = request.headers().get_all(HOST).iter().map(|value| value.as_bytes()).collect();
     let named = request.uri().authority().map(|authority| authority.as_str().as_bytes());
     if hosts.len() > 1 {
         return Some((StatusCode::BAD_REQUEST, "400: more than one Host\n"));
     }
-    // Without any it is no browser: HTTP/1.0, or a probe.
+    // A request without a host comes from no browser: HTTP/1.0, or a probe.
     let are_ours = hosts.into_iter().chain(named).all(is_ours);
     (!are_ours).then_some((StatusCode::MISDIRECTED_REQUEST, REFUSAL))
 }
 
-/// Whether a host with or without a port is an IP address, or `localhost`: nobody else can give these another address.
+/// True for an IP address or `localhost`, with or without a port: nobody can give these names another address.
 fn is_ours(host: &[u8]) -> bool {
     let Ok(host) = std::str::from_utf8(host) else { return false };
     if let Some(rest) = host.strip_prefix('[') {
@@ -37,7 +37,7 @@ fn is_ours(host: &[u8]) -> bool {
     is_port(port) && (name.parse::<Ipv4Addr>().is_ok() || name.eq_ignore_ascii_case("localhost"))
 }
 
-/// Nothing, or a colon with a number or with nothing.
+/// True for no text, or a colon with or without a number.
 fn is_port(text: &str) -> bool {
     text.is_empty() || text.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()))
 }

@@ -1,31 +1,31 @@
-//! The metrics, in the text format of Prometheus. Each is a line of one of the tables; they are made anew out of the
-//! status for each scrape, so that they say what `--status` says.
+//! The metrics, in the text format of Prometheus, one row each. They are made of the status at each scrape, so that they agree
+//! with `--status`.
 
 use inosync_actors::status::{Node, Phase, State, Status, Verdict};
 use prometheus::{CounterVec, GaugeVec, Opts, Registry, TextEncoder};
 
-/// Of the format.
+/// The content type of the format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// A metric of something.
+/// A metric of the daemon or of a node.
 struct Metric<T: 'static> {
-    /// Its name; a counter's ends in `_total`.
+    /// The name; that of a counter ends in `_total`.
     name: &'static str,
     help: &'static str,
     read: Read<T>,
 }
 
-/// What a metric is.
+/// The kind of a metric, with a function that reads the value.
 enum Read<T: 'static> {
-    /// What only grows until the daemon starts anew.
+    /// A number that only grows until the daemon restarts.
     Counter(fn(&T) -> u64),
-    /// What goes up and down; not there if there is none.
+    /// A number that goes up and down; the metric is left out for `None`.
     Gauge(fn(&T) -> Option<f64>),
     /// A gauge for each set of values of these labels.
     Labelled(&'static [&'static str], Values<T>),
 }
 
-/// Values of labels, each set with the value of the gauge.
+/// Sets of label values, each with the value of its gauge.
 type Values<T> = fn(&T) -> Vec<(Vec<String>, f64)>;
 
 const fn counter<T>(name: &'static str, help: &'static str, read: fn(&T) -> u64) -> Metric<T> {
@@ -45,7 +45,7 @@ const fn labelled<T>(
     Metric { name, help, read: Read::Labelled(labels, read) }
 }
 
-/// Of the daemon and its source.
+/// Metrics of the daemon and its source.
 const OF_DAEMON: &[Metric<Status>] = &[
     labelled(
         "inosync_build_info",
@@ -81,7 +81,7 @@ const OF_DAEMON: &[Metric<Status>] = &[
     }),
 ];
 
-/// Of each node, with its name as the label `node`.
+/// Metrics of each node, with its name as the label `node`.
 const OF_NODE: &[Metric<Node>] = &[
     labelled(
         "inosync_node_info",
@@ -191,7 +191,7 @@ pub fn text(status: &Status) -> prometheus::Result<String> {
 }
 
 impl<T> Metric<T> {
-    /// Adds the metric of each of these things, which have values for these labels.
+    /// Registers the metric with a value for each of these things, which are told apart by these labels.
     fn register(&self, registry: &Registry, labels: &[&str], things: &[(&[&str], &T)]) -> prometheus::Result<()> {
         let options = Opts::new(self.name, self.help);
         match self.read {

@@ -1,4 +1,4 @@
-//! Reads unit files, as far as it matters here (systemd.unit(5), systemd.exec(5)).
+//! Reads the settings of unit files that a check needs (systemd.unit(5), systemd.exec(5)).
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::DEFAULT_PATH;
 
-/// Where unit files are, the first one of a name counts (systemd.unit(5)).
+/// The directories of unit files; the first file of a name counts (systemd.unit(5)).
 pub const DIRECTORIES: [&str; 5] = [
     "/etc/systemd/system",
     "/run/systemd/system",
@@ -31,12 +31,12 @@ impl Settings {
         Settings(lines.iter().filter_map(setting).collect())
     }
 
-    /// The value that counts of a key that has one; `None` where it has none.
+    /// The value of a key that has only one.
     pub fn last(&self, key: &str) -> Option<&str> {
         self.all(key).last().copied()
     }
 
-    /// The values of a key that may be given more than once; an empty one takes back what came before.
+    /// The values of a key that may be given more than once; an empty value clears those before it.
     fn all(&self, key: &str) -> Vec<&str> {
         let mut values = Vec::new();
         for (_, value) in self.0.iter().filter(|(name, _)| name == key) {
@@ -48,12 +48,12 @@ impl Settings {
         values
     }
 
-    /// The user that it runs as.
+    /// The user of the service.
     pub fn user(&self) -> String {
         self.last("User").unwrap_or("root").to_owned()
     }
 
-    /// Whether its sandbox lets it write below a directory.
+    /// True if the sandbox of the service lets it write below a directory.
     pub fn may_write(&self, path: &Path) -> bool {
         if self.last("ProtectSystem") != Some("strict") {
             return true;
