@@ -66,7 +66,8 @@ pub async fn check(
                 site.nodes.iter().map(|node| Escaped(node.name().as_bytes()).to_string()).collect();
             site.nodes.retain(|node| node.name() == name || name.is_empty() && node.name() == "local");
             if site.nodes.is_empty() {
-                let (name, names) = (Escaped(name.as_bytes()), names.join(", "));
+                let name = Escaped(name.as_bytes());
+                let names = names.join(", ");
                 crate::logging::print_error(&format!("inosync: there is no node `{name}`: name one of: {names}"));
                 return Exit::Usage;
             }

@@ -18,7 +18,8 @@ use crate::service::control::{Answer, Request, ask};
 /// Prints what the configuration file and the running daemon, if there is one, know of a path.
 pub async fn explain(config: &Path, outline: &Outline, asked: &Path) -> Exit {
     let Some(path) = below(&outline.wpath, asked) else {
-        let (asked, wpath) = (Escaped(asked.as_os_str().as_bytes()), Escaped(outline.wpath.as_os_str().as_bytes()));
+        let asked = Escaped(asked.as_os_str().as_bytes());
+        let wpath = Escaped(outline.wpath.as_os_str().as_bytes());
         logging::print_error(&format!(
             "inosync: {asked} is not below {wpath}: name a path in it, absolute or relative to it"
         ));

@@ -30,12 +30,14 @@ use crate::service::signals::StopSignals;
 ///
 /// A daemon that runs with the same file, found by `config` and `sockets`, is told which nodes are equal.
 pub async fn once(site: Site, version: Version, (config, sockets): (&Path, &[PathBuf]), log: &Log) -> Exit {
-    let (bars, log) = (log.bars.as_ref(), &log.logger);
+    let bars = log.bars.as_ref();
+    let log = &log.logger;
     let root = match source(&site, "nothing is sent", log) {
         Ok(root) => root,
         Err(exit) => return exit,
     };
-    let (site, children) = (Rc::new(site), Children::default());
+    let site = Rc::new(site);
+    let children = Children::default();
     let shared = Shared::once(children.clone()).heard_by(Bars::audience(bars), log);
     let tasks: Vec<_> = site
         .nodes
@@ -75,14 +77,22 @@ pub async fn dry_run(site: Site, version: Version, log: &Logger) -> Exit {
         Ok(root) => root,
         Err(exit) => return exit,
     };
-    let (site, children) = (Rc::new(site), Children::default());
+    let site = Rc::new(site);
+    let children = Children::default();
     let mut exit = Exit::Done;
     for node in &site.nodes {
         let rsync = Rsync::new(site.clone(), root.clone(), node.clone(), version, Shared::once(children.clone()));
-        let (mut sends, mut deletes) = (0, 0);
+        let mut sends = 0;
+        let mut deletes = 0;
         let count = |line| match line {
-            Line::Sent(path, _) => (sends, _) = (sends + 1, print(node.name(), "would send", &path)),
-            Line::Deleted(path) => (deletes, _) = (deletes + 1, print(node.name(), "would delete", &path)),
+            Line::Sent(path, _) => {
+                sends += 1;
+                print(node.name(), "would send", &path);
+            }
+            Line::Deleted(path) => {
+                deletes += 1;
+                print(node.name(), "would delete", &path);
+            }
             Line::MadeMirror | Line::DeletionsSkipped | Line::Progress(_) | Line::Notice => (),
         };
         let result = tokio::select! {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use inosync_actors::path::Escaped;
 use inosync_actors::rsync::output::Bytes;
-use inosync_actors::status::{HookStatus, Node, State, Status, UnixTime, Verdict};
+use inosync_actors::status::{HookStatus, Node, State, Status, Totals, UnixTime, Verdict};
 
 use crate::config::Outline;
 use crate::exit::Exit;
@@ -54,11 +54,11 @@ pub fn complain(answer: Result<Answer, AskError>) -> Exit {
     Exit::NoAnswer
 }
 
-/// The status for people.
+/// The status as lines for people.
 fn shown(status: &Status) -> String {
     let Status { version, rsync, wpath, pid, source, .. } = status;
     let mut text = String::new();
-    // Writing to a String does not fail.
+    // A String takes every text.
     let _ = writeln!(text, "inosync {version}, {wpath}, pid {pid}, up {}", duration(status.up()));
     let limit = source.watch_limit.map_or(String::new(), |limit| format!(" (limit {limit})"));
     let _ = writeln!(text, "source: watched directories: {}{limit}", source.watched_directories);
@@ -90,17 +90,29 @@ fn show_node(node: &Node, now: UnixTime, rsync: &str, text: &mut String) {
         _ => String::new(),
     };
     let _ = writeln!(text, "node {name}: {}{until}", node.state);
+    show_behind(node, text);
+    show_past(node, now, text);
+    for limit in &node.limits {
+        let _ = writeln!(text, "  limit there: {limit}");
+    }
+    let there = node.rsync.version.as_deref().unwrap_or("version not told");
+    let protocol = node.rsync.protocol.map_or(String::new(), |number| format!(", protocol {number}"));
+    let _ = writeln!(text, "  rsync: {rsync} here, {there} there{protocol}");
+    if let Some(hook) = &node.hook {
+        show_hook(hook, "  on_synced", now, text);
+    }
+}
+
+/// The differences between the node and the source, and the progress of a comparison.
+fn show_behind(node: &Node, text: &mut String) {
     if node.pending > 0 && node.state != State::Incomplete {
         let _ = writeln!(text, "  pending: {} paths, oldest unsent change: {}", node.pending, lag(node));
     }
     if node.failing_paths > 0 {
         let oldest = duration(node.failing_oldest.unwrap_or_default() as u64);
         let first = named(&node.failing_first, node.failing_paths);
-        let _ = writeln!(
-            text,
-            "  failing paths: {}, oldest: {oldest}; tried again at intervals{first}",
-            node.failing_paths
-        );
+        let count = node.failing_paths;
+        let _ = writeln!(text, "  failing paths: {count}, oldest: {oldest}; tried again at intervals{first}");
     }
     if node.unmirrored_moves > 0 {
         let first = named(&node.unmirrored_first, node.unmirrored_moves);
@@ -118,38 +130,29 @@ fn show_node(node: &Node, now: UnixTime, rsync: &str, text: &mut String) {
     if let Some(why) = &node.reconcile_held {
         let _ = writeln!(text, "  reconcile held: {why}");
     }
+}
+
+/// The counts, the last verification and the last error.
+fn show_past(node: &Node, now: UnixTime, text: &mut String) {
     let ago = |at: UnixTime| duration(now.saturating_sub(at));
     let success = node.last_success_at.map_or("none yet".to_owned(), |at| format!("{} ago", ago(at)));
-    let totals = &node.totals;
+    let Totals { sent, deleted, bytes, batches, reconciles, failures, restarts } = node.totals;
+    let bytes = Bytes(bytes);
     let _ = writeln!(
         text,
-        "  last success: {success}; sent: {}, deleted: {}, bytes: {}, batches: {}, reconciles: {}, failures: {}, restarts: {}",
-        totals.sent,
-        totals.deleted,
-        Bytes(totals.bytes),
-        totals.batches,
-        totals.reconciles,
-        totals.failures,
-        totals.restarts
+        "  last success: {success}; sent: {sent}, deleted: {deleted}, bytes: {bytes}, batches: {batches}, \
+         reconciles: {reconciles}, failures: {failures}, restarts: {restarts}"
     );
     if let Some(verified) = &node.verified {
         let before = if verified.reconciled_since { ", before the last reconcile" } else { "" };
         let rest = if verified.complete { "" } else { ", not all could be compared" };
-        let (at, took) = (ago(verified.at), duration(verified.took_seconds.round() as u64));
+        let at = ago(verified.at);
+        let took = duration(verified.took_seconds.round() as u64);
         let _ =
             writeln!(text, "  verified: {at} ago{before}: entries that differ: {}{rest}, took {took}", verified.drift);
     }
     if let Some(error) = &node.last_error {
         let _ = writeln!(text, "  last error: {} ago: {}", ago(error.at), error.text);
-    }
-    for limit in &node.limits {
-        let _ = writeln!(text, "  limit there: {limit}");
-    }
-    let there = node.rsync.version.as_deref().unwrap_or("version not told");
-    let protocol = node.rsync.protocol.map_or(String::new(), |number| format!(", protocol {number}"));
-    let _ = writeln!(text, "  rsync: {rsync} here, {there} there{protocol}");
-    if let Some(hook) = &node.hook {
-        show_hook(hook, "  on_synced", now, text);
     }
 }
 
@@ -170,7 +173,8 @@ fn show_hook(hook: &HookStatus, key: &str, now: UnixTime, text: &mut String) {
         (_, true) => "FAILS",
     };
     let count = |what, count: &usize| if *count > 0 { format!("; {what}: {count}") } else { String::new() };
-    let (untold, waiting) = (count("paths not told yet", untold), count("paths that a node lacks", waiting));
+    let untold = count("paths not told yet", untold);
+    let waiting = count("paths that a node lacks", waiting);
     let _ = writeln!(text, "{key}: {state}; runs: {runs}, failures: {failures}{untold}{waiting}");
     if let Some(error) = last_error {
         let indent = key.len() - key.trim_start().len() + 2;

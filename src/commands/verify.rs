@@ -23,11 +23,14 @@ pub async fn verify(site: Site, version: Version, log: &Logger) -> Exit {
         Ok(root) => root,
         Err(exit) => return exit,
     };
-    let (site, children) = (Rc::new(site), Children::default());
-    let (mut differs, mut complete) = (false, true);
+    let site = Rc::new(site);
+    let children = Children::default();
+    let mut differs = false;
+    let mut complete = true;
     for node in &site.nodes {
         let rsync = Rsync::new(site.clone(), root.clone(), node.clone(), version, Shared::once(children.clone()));
-        let (started, log) = (Instant::now(), log.new(o!("node" => node.name().to_owned())));
+        let started = Instant::now();
+        let log = log.new(o!("node" => node.name().to_owned()));
         let result = tokio::select! {
             // Without a daemon no change is known to be on its way.
             result = rsync.compare(&[], &|_| false) => result,
@@ -60,7 +63,8 @@ pub async fn verify(site: Site, version: Version, log: &Logger) -> Exit {
 }
 
 fn print(node: &str, comparison: &Comparison) {
-    let (node, mut out) = (Escaped(node.as_bytes()), std::io::stdout().lock());
+    let node = Escaped(node.as_bytes());
+    let mut out = std::io::stdout().lock();
     for (path, difference) in &comparison.differing {
         // A reader that went away, such as `head`, is no reason to fail.
         let _ = writeln!(out, "{node}: {}", line_of(path, *difference));

@@ -15,7 +15,7 @@ const MOST_SHOWN: usize = 20;
 pub struct Complaint {
     file: String,
     /// `None` if and only if the file does not mention the thing.
-    place: Option<Place>,
+    place: Option<Box<Place>>,
     /// The fault; one line.
     what: String,
     /// The remedy, or the allowed values; one line.
@@ -45,13 +45,13 @@ impl Complaint {
         let column = before[start..].chars().count() + 1;
         let meant = text.get(at.clone()).unwrap_or_default().split('\n').next().unwrap_or_default().trim_end();
         Complaint {
-            place: Some(Place {
+            place: Some(Box::new(Place {
                 start: at.start,
                 line: before.matches('\n').count() + 1,
                 column,
                 excerpt: line.trim_end().replace(char::is_control, " "),
                 width: meant.chars().count().max(1),
-            }),
+            })),
             ..Complaint::of(file, what, cure)
         }
     }
@@ -91,7 +91,7 @@ impl Complaint {
 
 impl fmt::Display for Complaint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
+        match self.place.as_deref() {
             None => write!(f, "{}: {}", self.file, self.what)?,
             Some(Place { line, column, excerpt, width, .. }) => {
                 writeln!(f, "{}:{line}:{column}: {}", self.file, self.what)?;

@@ -81,7 +81,8 @@ fn node(value: &Value<'_>, rpath: Option<&(Value<'_>, String)>) -> Result<Node, 
 fn collision(node: &Node, earlier: &Node) -> Option<&'static str> {
     let (inside, around) = match (node.local_path(), earlier.local_path()) {
         (Some(node), Some(earlier)) => {
-            let (node, earlier) = (resolve_existing(node), resolve_existing(earlier));
+            let node = resolve_existing(node);
+            let earlier = resolve_existing(earlier);
             (lies_in(&node, &earlier), lies_in(&earlier, &node))
         }
         _ => (node == earlier || earlier.encloses(node), node == earlier || node.encloses(earlier)),

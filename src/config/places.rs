@@ -72,15 +72,8 @@ impl Draft<'_> {
             }
         };
         let resolved = path.canonicalize().unwrap_or_else(|_| directory.join(name));
-        if self.is_watched(&resolved, false) {
-            let what =
-                format!("logfile `{}` lies in the watched directory: each run would cause the next", shown(&path));
-            return Err(value.complaint(what, "choose a file outside of wpath, or exclude it by `rexcludes`"));
-        }
-        if is_mirrored(&resolved, &self.site.nodes) {
-            let what = format!("logfile `{}` lies in a local mirror, which would delete it", shown(&path));
-            return Err(value.complaint(what, "choose a file outside of the mirror"));
-        }
+        self.check_own(&resolved, false, "each run")
+            .map_err(|(what, cure)| value.complaint(format!("logfile `{}` {what}", shown(&path)), cure))?;
         Ok(path)
     }
 
@@ -91,7 +84,7 @@ impl Draft<'_> {
             Some(value) => self.directory(&value, "each save")?,
             None => default_state_dir()
                 .map(|directory| resolve_existing(&directory))
-                .filter(|directory| self.fault(directory).is_none()),
+                .filter(|directory| self.check_own(directory, true, "each save").is_ok()),
         };
         Ok(directory.map(|directory| directory.join(site_file(&self.file, "redb"))))
     }
@@ -127,17 +120,10 @@ impl Draft<'_> {
         if path.exists() && !path.is_dir() {
             return Err(value.complaint(format!("{key} `{}` is not a directory", shown(&path)), "name a directory"));
         }
-        let (what, cure) = match self.fault(&resolve_existing(&path)) {
-            None => return Ok(Some(path)),
-            Some(Fault::Watched) => (
-                format!("lies in the watched directory: {each} would cause the next"),
-                "choose a directory outside of wpath, or exclude it by `rexcludes`",
-            ),
-            Some(Fault::Mirrored) => {
-                ("lies in a local mirror, which would delete it".into(), "choose a directory outside of the mirror")
-            }
-        };
-        Err(value.complaint(format!("{key} `{}` {what}", shown(&path)), cure))
+        match self.check_own(&resolve_existing(&path), true, each) {
+            Ok(()) => Ok(Some(path)),
+            Err((what, cure)) => Err(value.complaint(format!("{key} `{}` {what}", shown(&path)), cure)),
+        }
     }
 
     /// A complaint if a directory that rsync is to keep files in lies in the mirror of a node, or in the source.
@@ -145,7 +131,8 @@ impl Draft<'_> {
         let excludes = self.excludes.as_ref()?;
         let found = match (node.local_path(), keeps.absolute()) {
             (Some(mirror), Some(path)) => {
-                let (mirror, path) = (resolve_existing(mirror), resolve_existing(Path::new(path)));
+                let mirror = resolve_existing(mirror);
+                let path = resolve_existing(Path::new(path));
                 if self.is_watched(&path, true) {
                     let what = format!("{} `{}` lies in the watched directory", keeps.option(), shown(&path));
                     return Some(
@@ -165,22 +152,21 @@ impl Draft<'_> {
         inside(path, watched).is_some_and(|below| !excludes.excludes(&below, is_dir))
     }
 
-    /// The fault of a directory, without symlinks in its path, as a place of the daemon's own files.
-    fn fault(&self, directory: &Path) -> Option<Fault> {
-        if self.is_watched(directory, true) {
-            Some(Fault::Watched)
-        } else {
-            is_mirrored(directory, &self.site.nodes).then_some(Fault::Mirrored)
+    /// Refuses a path, without symlinks in it, at which the daemon or rsync would write into the source or into a mirror.
+    /// `each` write would be a change of the source. The error is a fault and its cure.
+    fn check_own(&self, path: &Path, is_dir: bool, each: &str) -> Result<(), (String, String)> {
+        let noun = if is_dir { "directory" } else { "file" };
+        if self.is_watched(path, is_dir) {
+            let what = format!("lies in the watched directory: {each} would cause the next");
+            return Err((what, format!("choose a {noun} outside of wpath, or exclude it by `rexcludes`")));
         }
+        let mut mirrors = self.site.nodes.iter().filter_map(Node::local_path).map(resolve_existing);
+        if mirrors.any(|mirror| path.starts_with(mirror)) {
+            let what = "lies in a local mirror, which would delete it".to_owned();
+            return Err((what, format!("choose a {noun} outside of the mirror")));
+        }
+        Ok(())
     }
-}
-
-/// The reason why a directory cannot hold files of the daemon.
-enum Fault {
-    /// The directory is in the source.
-    Watched,
-    /// The directory is in a mirror on this machine.
-    Mirrored,
 }
 
 /// systemd's `StateDirectory=`, the usual place of root's services, or that of a user's programs (XDG base directories).
@@ -208,11 +194,6 @@ fn site_file(config: &Path, extension: &str) -> OsString {
     name.push(".");
     name.push(extension);
     name
-}
-
-/// True if a path, without symlinks in it, is in a mirror on this machine.
-fn is_mirrored(path: &Path, nodes: &[Node]) -> bool {
-    nodes.iter().filter_map(Node::local_path).map(resolve_existing).any(|mirror| path.starts_with(mirror))
 }
 
 /// The rsync program, as the file names it.

@@ -198,7 +198,8 @@ fn refusal(source: Source<'_>, text: &str, error: &SpannedError) -> Complaint {
         let rest = text.get(line..).unwrap_or_default();
         line + rest.chars().take(position.col - 1).map(char::len_utf8).sum::<usize>()
     };
-    let (from, to) = (offset(&error.span.start), offset(&error.span.end));
+    let from = offset(&error.span.start);
+    let to = offset(&error.span.end);
     // The span may begin with the blanks in front of the fault, and ends before a wrong character.
     let blanks = text.get(from..to).map_or(0, |span| span.len() - span.trim_start().len());
     let from = if error.code == Ron::Eof { to } else { from + blanks };

@@ -36,8 +36,15 @@ pub fn scan(source: Source<'_>) -> Scan<'_> {
     if let Some(complaint) = other_format::recognise(source) {
         return Scan { complaints: vec![complaint], ..Scan::default() };
     }
-    let (complaints, entries) = (Vec::new(), Vec::new());
-    let mut scanner = Scanner { source, text: source.text, at: 0, complaints, entries, depth: 0, gave_up: false };
+    let mut scanner = Scanner {
+        source,
+        text: source.text,
+        at: 0,
+        complaints: Vec::new(),
+        entries: Vec::new(),
+        depth: 0,
+        gave_up: false,
+    };
     let end = scanner.file();
     let Scanner { complaints, entries, .. } = scanner;
     let is_broken = |value: &str| complaints.iter().any(|complaint| complaint.starts_in(&source.range(value)));

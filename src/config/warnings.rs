@@ -26,9 +26,9 @@ pub fn warnings(record: &Record<'_>, draft: &Draft<'_>) -> Vec<Complaint> {
     }
     if let Some(value) = record.value("extra") {
         let places = list("extra");
-        let told =
+        let complaint =
             |(at, warning): &(usize, ExtraWarning)| places.get(*at).unwrap_or(&value).refuse(warning, warning.cure());
-        warnings.extend(draft.site.extra.warnings().iter().map(told));
+        warnings.extend(draft.site.extra.warnings().iter().map(complaint));
     }
     let nodes = list("rnodes");
     warnings.extend(record.value("rpath").iter().chain(&nodes).filter_map(with_blank));

@@ -107,8 +107,8 @@ fn text(node: &str, progress: Option<Progress>) -> String {
     let Some(progress) = progress else { return format!("  0 % {node}: nothing so far") };
     let share = progress.share().map_or("  ? %".to_owned(), |share| format!("{:3.0} %", (share * 100.0).floor()));
     let left = progress.left().map_or(String::new(), |left| format!(", {} left", Roughly(left)));
-    let (files, bytes, rate) = (progress.entries(), Bytes(progress.bytes), Bytes(progress.rate));
-    format!("{share} {node}: {files} files, {bytes}, {rate}/s{left}")
+    let files = progress.entries();
+    format!("{share} {node}: {files} files, {}, {}/s{left}", Bytes(progress.bytes), Bytes(progress.rate))
 }
 
 /// A terminal without errors: indicatif panics when a terminal that went away cannot be written.

@@ -36,7 +36,9 @@ pub fn log(warnings: &[Complaint], log: &Logger) {
 
 /// Logs the patterns that match nothing as soon as the daemon of this pulse watches everything.
 pub fn log_unmatched_when_ready(mut pulse: Pulse, site: &Site, log: &Logger) {
-    let (excludes, wpath, log) = (site.excludes.clone(), site.wpath.clone(), log.clone());
+    let excludes = site.excludes.clone();
+    let wpath = site.wpath.clone();
+    let log = log.clone();
     actix::spawn(async move {
         while let Some(standing) = pulse.standing().await {
             if standing.watching.is_some() {
@@ -48,7 +50,8 @@ pub fn log_unmatched_when_ready(mut pulse: Pulse, site: &Site, log: &Logger) {
 
 /// Logs the patterns that match nothing now, on a thread of its own.
 pub fn log_unmatched(excludes: Excludes, wpath: &Path, log: &Logger) {
-    let (wpath, log) = (wpath.to_owned(), log.clone());
+    let wpath = wpath.to_owned();
+    let log = log.clone();
     let looking = move || {
         let found = unmatched(&excludes, &wpath);
         if !found.is_empty() {

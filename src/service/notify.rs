@@ -47,9 +47,9 @@ impl Notify {
     /// Sends readiness, status and signs of life of this daemon from now on. The daemon is ready when all its watches stand,
     /// and again after each reload.
     pub fn follow(&self, pulse: Pulse) -> NotifyTask {
-        let (notify, beating) = (self.clone(), pulse.clone());
+        let notify = self.clone();
         NotifyTask(actix::spawn(async move {
-            tokio::join!(notify.send_progress(pulse), notify.send_signs_of_life(beating));
+            tokio::join!(notify.send_progress(pulse.clone()), notify.send_signs_of_life(pulse));
         }))
     }
 

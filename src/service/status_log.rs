@@ -12,7 +12,9 @@ pub fn log(log: &Logger, status: &Status) {
     info!(log, "status"; "watched" => source.watched_directories, "unwatched" => source.unwatched_directories,
         "overflows" => source.overflows, "up" => duration(status.up()));
     for node in &status.nodes {
-        let (name, state, lag) = (&node.name, node.state.to_string(), lag(node));
+        let name = &node.name;
+        let state = node.state.to_string();
+        let lag = lag(node);
         let totals = &node.totals;
         match node.verdict() {
             Verdict::Well => {

@@ -55,8 +55,9 @@ fn owner(address: SocketAddr) -> Option<(u32, String)> {
 fn listening(line: &str, address: SocketAddr) -> Option<&str> {
     const LISTEN: &str = "0A";
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-    let (local, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
-    let (ip, port) = local.split_once(':')?;
+    let (ip, port) = fields.get(1)?.split_once(':')?;
+    let state = fields.get(3)?;
+    let inode = fields.get(9)?;
     let ip = ip_of(ip)?.to_canonical();
     let overlaps = ip == address.ip().to_canonical() || ip.is_unspecified() || address.ip().is_unspecified();
     let is_it = *state == LISTEN && u16::from_str_radix(port, 16) == Ok(address.port()) && overlaps;

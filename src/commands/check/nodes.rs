@@ -66,9 +66,10 @@ pub async fn look(site: Rc<Site>, root: Root, version: Version, offline: bool) -
 async fn visit(rsync: Rc<Rsync>, node: Node, probe: Option<Rc<Probe>>, initial_sync: InitialSync) -> Report {
     let mut report = Report::kept();
     if tokio::time::timeout(LIMIT, ask(&rsync, &node, probe.as_deref(), &mut report)).await.is_err() {
-        let (name, seconds) = (Escaped(node.name().as_bytes()), LIMIT.as_secs());
+        let name = Escaped(node.name().as_bytes());
         report.fault(format!(
-            "node {name}: not all was answered within {seconds} s: the node or the line to it hangs, or is very slow"
+            "node {name}: not all was answered within {} s: the node or the line to it hangs, or is very slow",
+            LIMIT.as_secs()
         ));
     }
     commands(&rsync, initial_sync, &mut report);
@@ -133,7 +134,8 @@ fn limits_of_owner(mirror: &Path) -> Option<String> {
     if meta.uid() == rustix::process::geteuid().as_raw() || is_capable(FOWNER) {
         return None;
     }
-    let (mirror, user) = (shown(mirror), own_name());
+    let mirror = shown(mirror);
+    let user = own_name();
     let sticky =
         if meta.mode() & STICKY == 0 { "" } else { ", and what others have in it cannot be replaced or deleted" };
     Some(format!("{mirror} belongs to another user: {user} cannot set its times and permissions{sticky}; chown it"))

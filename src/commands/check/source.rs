@@ -91,7 +91,7 @@ impl Unreadable {
 /// Tries each entry that is mirrored. Symlinks are not followed.
 fn unreadable(site: &Site) -> Unreadable {
     let started = Instant::now();
-    let mut told = started;
+    let mut last_line = started;
     let mut seen = Unreadable { is_whole: true, ..Unreadable::default() };
     let mut directories = vec![RelPath::root()];
     if may(&site.wpath, Access::READ_OK | Access::EXEC_OK) == Err(io::ErrorKind::PermissionDenied) {
@@ -116,8 +116,8 @@ fn unreadable(site: &Site) -> Unreadable {
             seen.is_whole = false;
             break;
         }
-        if told.elapsed() > EVERY {
-            told = Instant::now();
+        if last_line.elapsed() > EVERY {
+            last_line = Instant::now();
             eprintln!("inosync: {} entries of the source looked at", seen.looked_at);
         }
     }

@@ -1,4 +1,4 @@
-use inosync_actors::status::{Event, HookStatus, Phase, Progress, RemoteRsync, Source, Totals, Verified};
+use inosync_actors::status::{Event, HookStatus, Phase, Progress, RemoteRsync, Source, Verified};
 
 use super::*;
 

@@ -13,7 +13,8 @@ impl Scanner<'_> {
         let start = self.at;
         let body = &self.text[start + 1..];
         let Some(length) = closing_quote(body) else { return self.unclosed(start) };
-        let (inner, behind) = (&body[..length], &body[length + 1..]);
+        let inner = &body[..length];
+        let behind = &body[length + 1..];
         let goes_on = behind.starts_with(|c: char| !c.is_whitespace() && !",)]}/:".contains(c));
         let swallows = inner.split_once('\n').is_some_and(|(_, rest)| goes_on || starts_with_key(rest));
         if swallows {

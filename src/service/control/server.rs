@@ -58,7 +58,8 @@ pub fn serve(places: &[PathBuf], daemon: DaemonHandle, log: &Logger) -> Option<S
     if places.is_empty() {
         return None;
     }
-    let (places, log) = (places.to_owned(), log.clone());
+    let places = places.to_owned();
+    let log = log.clone();
     Some(Socket(tokio::task::spawn_local(async move {
         let bound = bind(&places, &log).await;
         accept(&bound.listener, daemon).await;

@@ -77,8 +77,8 @@ fn with_verdicts(status: &Status) -> Value {
         Verdict::Failing => "failing",
     };
     value["verdict"] = word(status.verdict()).into();
-    for (told, node) in value["nodes"].as_array_mut().into_iter().flatten().zip(&status.nodes) {
-        told["verdict"] = word(node.verdict()).into();
+    for (shown, node) in value["nodes"].as_array_mut().into_iter().flatten().zip(&status.nodes) {
+        shown["verdict"] = word(node.verdict()).into();
     }
     value
 }
