@@ -124,22 +124,16 @@ impl<'a> Scanner<'a> {
                     return Some(self.at - 1);
                 }
                 Some(c @ (']' | '}')) => {
-                    let last = self.text[self.at + 1..].trim().is_empty();
+                    let last = self.rest()[1..].trim().is_empty();
                     let cure = if last { "write `)` instead" } else { "remove it, or open a bracket in front of it" };
-                    self.mistake(self.at..self.at + 1, format!("`{c}` closes nothing here"), cure);
-                    self.at += 1;
+                    self.skip_mistake(1, format!("`{c}` closes nothing here"), cure);
                     if last {
                         return Some(self.at - 1);
                     }
                 }
-                Some(',' | ';') => {
-                    self.mistake(self.at..self.at + 1, "a comma is too many here", "remove it");
-                    self.at += 1;
-                }
+                Some(',' | ';') => self.skip_mistake(1, "a comma is too many here", "remove it"),
                 Some('(') => {
-                    let what = "a parenthesis is too many here";
-                    self.mistake(self.at..self.at + 1, what, "remove it: one pair is around all keys");
-                    self.at += 1;
+                    self.skip_mistake(1, "a parenthesis is too many here", "remove it: one pair is around all keys");
                 }
                 Some(_) => self.entry(is_file),
             }
@@ -151,19 +145,17 @@ impl<'a> Scanner<'a> {
         let before = self.at;
         let Some(key) = self.key() else {
             if self.at == before {
-                let c = self.peek().unwrap_or(' ');
-                self.mistake(before..before + 1, format!("`{}` cannot stand here", c.escape_debug()), "write a key");
-                self.at += c.len_utf8();
+                self.misplaced_character("write a key");
             }
             return;
         };
-        let value = self.value(key, Within::Record);
-        if let Some(value) = value.clone().filter(|_| is_file) {
+        let Some(value) = self.value(key, Within::Record) else {
+            self.eat(',');
+            return;
+        };
+        self.separator(key, value.end);
+        if is_file {
             self.entries.push((key, &self.text[value]));
-        }
-        match value {
-            Some(value) => self.separator(key, value.end),
-            None => _ = self.eat(','),
         }
     }
 
@@ -197,8 +189,7 @@ impl<'a> Scanner<'a> {
             Some(&":") => self.at += 1,
             Some(sign) => {
                 let what = format!("`{sign}` behind the key `{name}`");
-                self.mistake(self.at..self.at + sign.len(), what, format!("write a colon: `{meant}:`"));
-                self.at += sign.len();
+                self.skip_mistake(sign.len(), what, format!("write a colon: `{meant}:`"));
             }
             None if self.peek().is_none_or(|c| ",)]};".contains(c)) => (),
             None => {
@@ -228,10 +219,7 @@ impl<'a> Scanner<'a> {
             Some(',') => self.at += 1,
             // A list that is not closed took the comma.
             Some(_) if self.text[..end].ends_with(',') => (),
-            Some(';') => {
-                self.mistake(self.at..self.at + 1, "`;` behind a value", "write a comma");
-                self.at += 1;
-            }
+            Some(';') => self.skip_mistake(1, "`;` behind a value", "write a comma"),
             Some(_) if self.is_key_ahead() => {
                 self.mistake(end..end, format!("a comma is missing behind the value of `{key}`"), "write `,` there");
             }
@@ -248,15 +236,13 @@ impl<'a> Scanner<'a> {
         while !self.text.is_char_boundary(self.at) {
             self.at += 1;
         }
-        let (what, cure) = match adjacent {
-            true => (
-                "a quote inside a text ends it",
-                "write `\\\"` for a quote inside, or single quotes in extra".to_owned(),
-            ),
-            false => ("there is text behind the value", format!("write one value and a comma: {}", names::shown(key))),
-        };
-        let start = if adjacent { start - 1 } else { start };
-        self.mistake(start..self.at, what, cure);
+        if adjacent {
+            let cure = "write `\\\"` for a quote inside, or single quotes in extra";
+            self.mistake(start - 1..self.at, "a quote inside a text ends it", cure);
+        } else {
+            let cure = format!("write one value and a comma: {}", names::shown(key));
+            self.mistake(start..self.at, "there is text behind the value", cure);
+        }
         self.blank();
         self.eat(',');
     }
@@ -311,6 +297,17 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Complains about the next bytes, and goes on behind them.
+    fn skip_mistake(&mut self, length: usize, what: impl Into<String>, cure: impl Into<String>) {
+        self.mistake(self.at..self.at + length, what, cure);
+        self.at += length;
+    }
+
+    fn misplaced_character(&mut self, cure: &str) {
+        let c = self.peek().unwrap_or(' ');
+        self.skip_mistake(c.len_utf8(), format!("`{}` cannot stand here", c.escape_debug()), cure);
+    }
+
     /// Complains about a habit, which has one cure, at its first place only.
     fn mistake_once(&mut self, at: Range<usize>, what: impl Into<String>, cure: &str) {
         if !self.complaints.iter().any(|complaint| complaint.cure() == cure) {
@@ -327,14 +324,12 @@ pub fn is_identifier(word: &str) -> bool {
 /// True if a text begins, behind blanks, with a word, also in quotes, and a colon or `=`; but no `::`, and no URL.
 fn starts_with_key(text: &str) -> bool {
     let text = text.trim_start();
-    let quote = text.chars().next().filter(|c| ['"', '\''].contains(c));
-    let name = quote.map_or(text, |quote| &text[quote.len_utf8()..]);
-    let word = name.find(|c: char| !c.is_alphanumeric() && !"_-".contains(c)).unwrap_or(name.len());
-    let behind = match quote {
-        Some(quote) => name[word..].strip_prefix(quote),
-        None => Some(&name[word..]),
-    };
-    let behind = behind.unwrap_or_default().trim_start_matches([' ', '\t']);
+    let name = text.trim_start_matches(['"', '\'']);
+    let behind = name.trim_start_matches(|c: char| c.is_alphanumeric() || "_-".contains(c));
+    let is_word = behind.len() < name.len();
+    // As many quotes behind the word as in front of it.
+    let quotes = &text[..text.len() - name.len()];
+    let behind = behind.strip_prefix(quotes).unwrap_or_default().trim_start_matches([' ', '\t']);
     let is_colon = behind.starts_with(':') && !["::", "://"].iter().any(|other| behind.starts_with(other));
-    word > 0 && (is_colon || behind.starts_with('='))
+    is_word && (is_colon || behind.starts_with('='))
 }

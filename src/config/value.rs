@@ -101,15 +101,12 @@ impl<'a> Value<'a> {
 
     /// `true` or `false`.
     pub fn boolean(&self) -> Result<bool, Complaint> {
-        let word = self.text.trim_matches(['"', '\'']).to_lowercase();
-        let meant = match word.as_str() {
-            "true" | "yes" | "on" | "1" | "y" | "enabled" => Some("write true; allowed: true, false (without quotes)"),
-            "false" | "no" | "off" | "0" | "n" | "disabled" => {
-                Some("write false; allowed: true, false (without quotes)")
-            }
-            _ => None,
+        let meant = match self.text.trim_matches(['"', '\'']).to_lowercase().as_str() {
+            "true" | "yes" | "on" | "1" | "y" | "enabled" => "write true; ",
+            "false" | "no" | "off" | "0" | "n" | "disabled" => "write false; ",
+            _ => "",
         };
-        self.read("true or false", meant.unwrap_or("allowed: true, false (without quotes)"))
+        self.read("true or false", &format!("{meant}allowed: true, false (without quotes)"))
     }
 
     /// A whole number in `range`. `unit` is for people.
@@ -119,19 +116,17 @@ impl<'a> Value<'a> {
     }
 
     fn no_number(&self, least: u64, most: u64, unit: &str) -> Complaint {
-        let what = format!("`{}` must be a whole number from {least} to {most}, but is {}", self.key, self.kind());
-        let cure = format!("write a whole number of {unit} from {least} to {most}");
         let bare = self.text.trim_matches(['"', '\'']);
-        let digits: String = bare.chars().take_while(char::is_ascii_digit).collect();
-        let rest = bare.get(digits.len()..).unwrap_or_default().trim();
-        let is_quoted = self.text.starts_with(['"', '\'']);
-        match rest {
-            _ if digits.is_empty() => self.complaint(what, cure),
-            "" if is_quoted => self.complaint(what, format!("{cure}, without quotes: {digits}")),
-            "" => self.complaint(what, cure),
-            rest if rest.chars().all(char::is_alphabetic) => self.complaint(what, format!("{cure}, without a unit")),
-            _ => self.complaint(what, cure),
-        }
+        let behind = bare.trim_start_matches(|c: char| c.is_ascii_digit());
+        let digits = &bare[..bare.len() - behind.len()];
+        let instead = match behind.trim() {
+            "" if bare.len() < self.text.len() => format!(", without quotes: {digits}"),
+            unit if !unit.is_empty() && unit.chars().all(char::is_alphabetic) => ", without a unit".to_owned(),
+            _ => String::new(),
+        };
+        let instead = if digits.is_empty() { String::new() } else { instead };
+        let cure = format!("write a whole number of {unit} from {least} to {most}{instead}");
+        self.mismatch(&format!("a whole number from {least} to {most}"), &cure)
     }
 
     /// One of the given words, without quotes.
@@ -167,27 +162,25 @@ impl<'a> Value<'a> {
 
     /// Two values in parentheses. `example` shows them.
     pub fn pair(&self, example: &str) -> Result<(Value<'a>, Value<'a>), Complaint> {
-        let wrong = |_| {
-            let what = format!("`{}` must be a pair in parentheses, but is {}", self.key, self.kind());
-            self.complaint(what, format!("write it as {example}"))
-        };
-        let (first, second): (&'a RawValue, &'a RawValue) = ron::from_str(self.text).map_err(wrong)?;
+        let cure = format!("write it as {example}");
+        let (first, second): (&'a RawValue, &'a RawValue) = self.read("a pair in parentheses", &cure)?;
         let value = |raw: &'a RawValue| self.source.value(self.key.clone(), raw.trim().get_ron());
         Ok((value(first), value(second)))
     }
 
     /// Keys with values in parentheses, a record of this name. `example` shows one.
     pub fn group(&self, name: &'static str, example: &str) -> Result<Entries<'a>, Complaint> {
-        Entries::of(self.source, self.text, name).map_err(|_| {
-            let what = format!("`{}` must be a group in parentheses, but is {}", self.key, self.kind());
-            self.complaint(what, format!("write it as {example}"))
-        })
+        let entries = Entries::of(self.source, self.text, name);
+        entries.map_err(|_| self.mismatch("a group in parentheses", &format!("write it as {example}")))
     }
 
     /// Reads a value whose notation is known to be right.
     fn read<T: Deserialize<'a>>(&self, wanted: &str, cure: &str) -> Result<T, Complaint> {
-        let wrong = |_| self.complaint(format!("`{}` must be {wanted}, but is {}", self.key, self.kind()), cure);
-        ron::from_str(self.text).map_err(wrong)
+        ron::from_str(self.text).map_err(|_| self.mismatch(wanted, cure))
+    }
+
+    fn mismatch(&self, wanted: &str, cure: &str) -> Complaint {
+        self.complaint(format!("`{}` must be {wanted}, but is {}", self.key, self.kind()), cure)
     }
 
     /// The text of the one element of a list.

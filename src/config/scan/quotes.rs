@@ -12,19 +12,19 @@ impl Scanner<'_> {
     pub(super) fn string(&mut self, key: &str) {
         let start = self.at;
         let body = &self.text[start + 1..];
-        let Some(length) = closing_quote(body) else { return self.unclosed(start) };
+        let Some(length) = closing_quote(body) else { return self.unclosed_quote(start) };
         let inner = &body[..length];
         let behind = &body[length + 1..];
         let goes_on = behind.starts_with(|c: char| !c.is_whitespace() && !",)]}/:".contains(c));
         let swallows = inner.split_once('\n').is_some_and(|(_, rest)| goes_on || starts_with_key(rest));
         if swallows {
-            return self.unclosed(start);
+            return self.unclosed_quote(start);
         }
         self.at = start + length + 2;
         self.escapes(start + 1, inner, key);
     }
 
-    fn unclosed(&mut self, start: usize) {
+    fn unclosed_quote(&mut self, start: usize) {
         let line = self.text[start..].split('\n').next().unwrap_or_default();
         let line = line.split_once(" //").map_or(line, |(text, _)| text);
         let text = line.trim_end().trim_end_matches([',', ' ', ']', ')']);
@@ -89,11 +89,8 @@ impl Scanner<'_> {
             '`' => "a text in backticks",
             _ => "a text in typographic quotes",
         };
-        let cure = match example_has(key, "[") {
-            true => format!("write double quotes: \"{inner}\""),
-            false => format!("write double quotes: {key}: \"{inner}\""),
-        };
-        self.mistake(start..self.at, what, cure);
+        let place = if example_has(key, "[") { String::new() } else { format!("{key}: ") };
+        self.mistake(start..self.at, what, format!("write double quotes: {place}\"{inner}\""));
     }
 }
 

@@ -35,11 +35,8 @@ impl Scanner<'_> {
         self.blank();
         let start = self.at;
         match self.peek() {
-            None | Some(',' | ')' | ']' | '}' | ';') => {
-                let what = format!("the key `{key}` has no value");
-                self.mistake(start..start, what, format!("write one: {}", shown(key)));
-                return None;
-            }
+            None | Some(',' | ')' | ']' | '}' | ';') => return self.no_value(key),
+            Some(_) if within == Within::Record && self.is_known_key_ahead() => return self.no_value(key),
             Some('"') => self.string(key),
             Some('\'' | '`') => self.other_quotes(key),
             Some(c) if CURLY.contains(&c) => self.other_quotes(key),
@@ -54,14 +51,15 @@ impl Scanner<'_> {
                 let closing = if example_has(key, "[") { "`[` and `]`" } else { "`(` and `)`" };
                 self.mistake(start..start + 1, "braces are not used here", format!("write {closing} instead"));
             }
-            Some(_) if within == Within::Record && self.is_known_key_ahead() => {
-                let what = format!("the key `{key}` has no value");
-                self.mistake(start..start, what, format!("write one: {}", shown(key)));
-                return None;
-            }
             Some(_) => self.bare(key, within),
         }
-        Some(start..self.at.max(start))
+        Some(start..self.at)
+    }
+
+    fn no_value(&mut self, key: &str) -> Option<Range<usize>> {
+        let what = format!("the key `{key}` has no value");
+        self.mistake(self.at..self.at, what, format!("write one: {}", shown(key)));
+        None
     }
 
     /// A value without quotes: a number, a choice, a raw string, or a text whose quotes are missing.
@@ -92,9 +90,7 @@ impl Scanner<'_> {
         let wants_text = example_has(key, "\"");
         let is_word = ["true", "false", "None"].contains(&text) || text.chars().all(|c| c.is_ascii_digit());
         if self.at == start {
-            let c = self.peek().unwrap_or(' ');
-            self.at += c.len_utf8();
-            self.mistake(start..self.at, format!("`{}` cannot stand here", c.escape_debug()), "write a value");
+            self.misplaced_character("write a value");
         } else if wants_text && !is_word {
             let cure = match within {
                 _ if text.starts_with(['~', '$']) => {
@@ -112,16 +108,12 @@ impl Scanner<'_> {
 
     /// Groups of three digits behind a number.
     fn thousands(&mut self) -> bool {
-        let mut found = false;
-        while let Some(group) = self.rest().strip_prefix(',') {
-            let digits = group.len() - group.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-            if digits != 3 {
-                break;
-            }
+        let start = self.at;
+        let digits = |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        while self.rest().strip_prefix(',').map(digits) == Some(3) {
             self.at += 4;
-            found = true;
         }
-        found
+        self.at > start
     }
 
     /// A list. One that is not closed ends in front of the next key.
@@ -130,31 +122,25 @@ impl Scanner<'_> {
         self.at += 1;
         loop {
             self.blank();
-            let next = self.peek();
-            match next {
+            match self.peek() {
                 Some(']') => {
                     self.at += 1;
                     return;
                 }
-                Some(',') => {
-                    self.mistake(self.at..self.at + 1, "a comma is too many here", "remove it");
-                    self.at += 1;
+                Some(',') => self.skip_mistake(1, "a comma is too many here", "remove it"),
+                Some(c @ (')' | '}')) if !self.rest()[1..].trim().is_empty() => {
+                    return self.skip_mistake(1, format!("`{c}` does not close the list"), "write `]` instead");
                 }
-                Some(')' | '}') if !self.text[self.at + 1..].trim().is_empty() => {
-                    let what = format!("`{}` does not close the list", next.unwrap_or(')'));
-                    self.mistake(self.at..self.at + 1, what, "write `]` instead");
-                    self.at += 1;
-                    return;
-                }
-                None | Some(')' | '}') => return self.unclosed_list(start),
-                Some(_) if self.is_known_key_ahead() => return self.unclosed_list(start),
+                None | Some(')' | '}') => return self.unclosed(start, "a list", ']'),
+                Some(_) if self.is_known_key_ahead() => return self.unclosed(start, "a list", ']'),
                 Some(_) => self.element(key),
             }
         }
     }
 
-    fn unclosed_list(&mut self, start: usize) {
-        self.mistake(start..start + 1, "a list is not closed: `]` is missing", "write `]` behind its last value");
+    fn unclosed(&mut self, start: usize, noun: &str, close: char) {
+        let what = format!("{noun} is not closed: `{close}` is missing");
+        self.mistake(start..start + 1, what, format!("write `{close}` behind its last value"));
         self.at = self.text[..self.at].trim_end().len();
     }
 
@@ -166,10 +152,7 @@ impl Scanner<'_> {
         match self.peek() {
             None | Some(']' | ')' | '}') => (),
             Some(',') => self.at += 1,
-            Some(c @ (';' | ':')) => {
-                self.mistake(self.at..self.at + 1, format!("`{c}` between two values"), "write a comma");
-                self.at += 1;
-            }
+            Some(c @ (';' | ':')) => self.skip_mistake(1, format!("`{c}` between two values"), "write a comma"),
             Some(_) if self.is_known_key_ahead() => (),
             Some(_) if self.at == end && self.text[..end].ends_with('"') => {
                 let what = "a quote inside a text ends it, or a comma is missing";
@@ -188,16 +171,9 @@ impl Scanner<'_> {
                     self.at += 1;
                     return;
                 }
-                None | Some(')' | ']' | '}') => {
-                    let what = format!("a group is not closed: `{close}` is missing");
-                    return self.mistake(start..start + 1, what, format!("write `{close}` behind its last value"));
-                }
+                None | Some(')' | ']' | '}') => return self.unclosed(start, "a group", close),
                 Some(',') => self.at += 1,
-                Some(_) if self.is_known_key_ahead() => {
-                    self.at = self.text[..self.at].trim_end().len();
-                    let what = format!("a group is not closed: `{close}` is missing");
-                    return self.mistake(start..start + 1, what, format!("write `{close}` behind its last value"));
-                }
+                Some(_) if self.is_known_key_ahead() => return self.unclosed(start, "a group", close),
                 Some(_) if self.is_key_ahead() => self.entry(false),
                 Some(_) => self.element(key),
             }
