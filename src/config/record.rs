@@ -1,4 +1,4 @@
-//! The keys and values of a file, as RON reads them. Of a file that RON refuses, those that the [`scan`](super::scan) finds.
+//! The keys and values of a file, as RON reads them. Of a file that RON refuses, those that the [`scan`] finds.
 
 use std::fmt;
 use std::ops::Range;

@@ -32,12 +32,12 @@ use history::History;
 
 /// The pause between two tries to listen at an address, and after the process had no descriptor left.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
-/// The most time for the head of a request. An idle connection is closed after as long.
+/// Time limit for the head of a request. An idle connection is closed after as long.
 const HEAD_TIME: Duration = Duration::from_secs(5);
-/// The most time for a connection: a client that does not read its answer must not keep others out. An open page connects
+/// Time limit for a connection: a client that does not read its answer must not keep others out. An open page connects
 /// again.
 const CONNECTION_TIME: Duration = Duration::from_secs(60);
-/// The most time for an answer that is being written when its connection has to end.
+/// Time limit for an answer that is being written when its connection has to end.
 const LAST_ANSWER_TIME: Duration = Duration::from_secs(5);
 /// The most bytes in the head of a request.
 const HEAD_SIZE: usize = 16 * 1024;

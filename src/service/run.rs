@@ -22,7 +22,7 @@ use crate::service::notify::Notify;
 use crate::service::signals::StopSignals;
 use crate::service::terminal::Terminal;
 
-/// The most time for the rsync of a new configuration to tell its version.
+/// Time limit for the rsync of a new configuration to tell its version.
 const VERSION_TIME: Duration = Duration::from_secs(10);
 
 /// The signals that the process handles.

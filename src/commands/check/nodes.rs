@@ -18,7 +18,7 @@ use inosync_actors::site::{InitialSync, Site};
 use super::report::Report;
 use super::shown;
 
-/// The most time for one node. A dead node holds up no other.
+/// Time limit for one node. A dead node holds up no other.
 const LIMIT: Duration = Duration::from_secs(60);
 /// CAP_FOWNER (capabilities(7)): its holder has the rights of the owner.
 const FOWNER: u32 = 3;

@@ -14,7 +14,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use super::report::Report;
 use super::shown;
 
-/// The most time for the walk over all entries.
+/// Time limit for the walk over all entries.
 const TIME: Duration = Duration::from_secs(120);
 /// The time between two lines about the progress of the walk.
 const EVERY: Duration = Duration::from_secs(5);

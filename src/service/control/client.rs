@@ -16,7 +16,7 @@ use super::{Answer, Request, SOCKET};
 
 /// The longest answer, in bytes; an answer has some kilobytes for each node.
 const LONGEST: u64 = 16 * 1024 * 1024;
-/// The most time for an answer; the daemon may ask its nodes for their rsync for up to two seconds.
+/// Time limit for an answer; the daemon may ask its nodes for their rsync for up to two seconds.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// The reason why there is no answer.

@@ -16,7 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::{DaemonHandle, Request, SOCKET};
 
-/// The most time for a client to ask and to read the answer.
+/// Time limit for a client to ask and to read the answer.
 const CLIENT_TIME: Duration = Duration::from_secs(10);
 /// Bytes of a request; a path of 4,096 bytes takes up to 16 KiB.
 const LONGEST: u64 = 64 * 1024;
