@@ -8,16 +8,17 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput};
-use inosync_actors::filter::excludes::Excludes;
-use inosync_actors::filter::rules;
-use inosync_actors::messages::Change;
+use inosync_actors::change::Change;
+use inosync_actors::outbox::pending::{Fate, PendingSet};
 use inosync_actors::path::RelPath;
+use inosync_actors::patterns::excludes::Excludes;
+use inosync_actors::patterns::rules;
 use inosync_actors::root::Root;
-use inosync_actors::rsync::output::{Line, Tally};
+use inosync_actors::rsync::output::Line;
 use inosync_actors::sync::disk::{Disk, Found, Room, Stamp};
-use inosync_actors::sync::lease::Lane;
-use inosync_actors::sync::pending::{Fate, PendingSet};
 use inosync_actors::sync::plan::plan;
+use inosync_actors::transport::Lane;
+use inosync_actors::transport::Tally;
 use inosync_actors::watcher::{Dirs, Observer, RawEvent};
 use inotify::Inotify;
 
@@ -148,7 +149,7 @@ fn reading_rsync(criterion: &mut Criterion) {
     group.bench_function("2,000 lines", |bencher| {
         bencher.iter(|| {
             let mut tally = Tally::default();
-            lines.iter().for_each(|line| tally.count(&Line::parse(line.as_bytes())));
+            lines.iter().for_each(|line| Line::parse(line.as_bytes()).count_in(&mut tally));
             tally
         });
     });

@@ -21,7 +21,7 @@ mod warnings;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use inosync_actors::filter::excludes::Excludes;
+use inosync_actors::patterns::excludes::Excludes;
 use inosync_actors::site::Site;
 
 use crate::exit::Exit;

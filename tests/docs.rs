@@ -163,7 +163,7 @@ fn every_warning_and_error_of_the_log_is_in_troubleshooting() {
 #[test]
 fn every_cause_of_a_failure_is_in_troubleshooting() {
     let page = read("docs/troubleshooting.md");
-    let source = read("actors/src/rsync/failure/cause.rs");
+    let source = read("actors/src/transport/failure/cause.rs");
     let table = source.split_once("fn row").unwrap().1;
     let rows = ["lasting(", "passing("].into_iter().flat_map(|row| table.split(row).skip(1));
     let words: Vec<&str> = rows.filter_map(|row| row.split('"').nth(1)).collect();

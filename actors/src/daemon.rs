@@ -1,63 +1,42 @@
 //! Puts the actors together and hands out what the command needs of them: ways to reload and to stop, and the end.
 
+use crate::ending::Ending;
+use crate::ending::EndsDaemon;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use slog::Logger;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::children::Children;
 use crate::filter::{self, FilterActor};
 use crate::messages::{AskPath, AskStatus, Compared, Pause, Reload, Stop};
+use crate::node::Node;
+use crate::outbox::Outbox;
 use crate::path::RelPath;
 use crate::reload::Edition;
 use crate::root::{Root, RootError};
 use crate::rsync::audience::Audience;
-use crate::rsync::children::Children;
-use crate::rsync::node::Node;
 use crate::rsync::staging::Staging;
-use crate::rsync::version::Version;
 use crate::rsync::{Rsync, Shared};
 use crate::site::Site;
+use crate::site::version::Version;
 use crate::state::memory::Memory;
 use crate::state::store::StoreError;
 use crate::state::{self, StateActor};
 use crate::status::{Status, Whereabouts};
+use crate::supervisor::Ways;
 use crate::supervisor::paused::Paused;
 use crate::supervisor::pulse::{Pulse, Standing};
 use crate::supervisor::{Front, Recall, SupervisorActor};
-use crate::sync::{Outbox, Transport};
+use crate::transport::Transport;
 use crate::watcher::sight::Sight;
 use crate::watcher::{self, WatcherActor};
 
 /// How long a start anew waits for the watches and the state of the one before to be given up.
 const LETS_GO: Duration = Duration::from_secs(10);
-
-/// Makes the way to a node, at the start and when a reload asks for another one.
-pub type Ways = Box<dyn FnMut(&Edition, &Node) -> Rc<dyn Transport>>;
-
-/// How the daemon ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// As it was told to; so many paths are not on their nodes.
-    Stopped {
-        /// The sum over all nodes.
-        pending: usize,
-    },
-    /// To be started anew, as it was told to or because the configuration names another source.
-    Restart {
-        /// As for `Stopped`.
-        pending: usize,
-    },
-    /// The source was empty, and another directory with content is in its place: to be started anew on that one.
-    Superseded,
-    /// The source cannot be watched; the log says why.
-    Unwatchable,
-    /// An actor that cannot be restarted panicked.
-    Crashed,
-}
 
 /// The daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -68,34 +47,6 @@ pub enum StartError {
     /// Another process keeps the state of this site.
     #[error("{0}")]
     State(#[from] StoreError),
-}
-
-/// Announces the end of the daemon, once. An actor that holds one and panics ends the daemon.
-#[derive(Debug, Clone)]
-pub struct EndsDaemon(Arc<Mutex<Option<oneshot::Sender<Ending>>>>);
-
-impl EndsDaemon {
-    /// A guard, and where the end is announced.
-    pub fn new() -> (Self, oneshot::Receiver<Ending>) {
-        let (sender, receiver) = oneshot::channel();
-        (EndsDaemon(Arc::new(Mutex::new(Some(sender)))), receiver)
-    }
-
-    /// Announces the end. Only the first announcement counts.
-    pub fn end(&self, ending: Ending) {
-        if let Some(sender) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // Nobody listens any more when the command ends on its own account.
-            let _ = sender.send(ending);
-        }
-    }
-}
-
-impl Drop for EndsDaemon {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.end(Ending::Crashed);
-        }
-    }
 }
 
 /// What a daemon finds in its process, and the next one after a start anew.

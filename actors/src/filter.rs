@@ -1,23 +1,20 @@
 //! Decides which changes reach the nodes, and puts them into every node's outbox. Never touches the disk.
 
-pub mod excludes;
-pub mod rules;
-pub mod settle;
-
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use actix::prelude::*;
 use slog::{Logger, debug};
 
-use self::excludes::Excludes;
-use crate::daemon::EndsDaemon;
+use crate::change::Change;
+use crate::ending::EndsDaemon;
 use crate::messages::{
-    Alive, Change, Compare, DirMove, Exclude, Flush, Flushed, Observed, Passed, Reason, Rescan, Serve, Vacate, Wake,
+    Alive, Compare, DirMove, Exclude, Flush, Flushed, Observed, Passed, Reason, Rescan, Serve, Vacate, Wake,
 };
+use crate::outbox::Outbox;
+use crate::outbox::unsaved::Unsaved;
 use crate::path::RelPath;
-use crate::state::unsaved::Unsaved;
-use crate::sync::Outbox;
+use crate::patterns::excludes::Excludes;
 
 /// One node as the filter sees it.
 struct Seat {

@@ -1,7 +1,7 @@
 //! The programs of the user that are told what arrived: `on_synced` by each node, `on_all_synced` when every node has it.
 //! They delay no sync and fail none: a run of one is a task of its own, and what comes meanwhile is the next run's.
 //!
-//! - [`heard`]: what the rsync runs of a node said that they changed.
+//! What it is about, the rsync runs of a node said ([`heard`](crate::transport::heard)).
 //! - [`barrier`]: which of it a node may still lack, so that it is not told yet.
 //! - [`runner`]: when the program is run, and what becomes of what it was told when it fails.
 //! - `program`: what keeps it from being started.
@@ -9,23 +9,18 @@
 //! - [`teller`]: a barrier and a runner together, and what the status says of them.
 
 pub mod barrier;
-pub mod heard;
 mod program;
 pub mod run;
 pub mod runner;
 pub mod teller;
 
 pub use self::program::fault_of;
+use crate::transport::heard::Room;
 use std::collections::BTreeSet;
 use std::collections::btree_set;
 
 use crate::path::RelPath;
-use crate::rsync::output::Tally;
-
-/// Paths that are kept for a run, and bytes of their names. Past it the run is told that its list is not complete.
-pub const PATHS: usize = 100_000;
-/// See [`PATHS`].
-pub const BYTES: usize = 16 << 20;
+use crate::transport::Tally;
 
 /// When a hook is run. Its name is the key in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,41 +38,6 @@ impl Occasion {
             Occasion::Synced => "on_synced",
             Occasion::AllSynced => "on_all_synced",
         }
-    }
-}
-
-/// Room for paths: neither too many nor too long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
-    paths: usize,
-    bytes: usize,
-}
-
-impl Default for Room {
-    fn default() -> Self {
-        Room { paths: PATHS, bytes: BYTES }
-    }
-}
-
-impl Room {
-    /// Room for so many paths.
-    pub fn of(paths: usize) -> Room {
-        Room { paths, ..Room::default() }
-    }
-
-    /// Takes the room for a path, if there is some left.
-    pub fn take(&mut self, path: &RelPath) -> bool {
-        let bytes = path.as_bytes().len();
-        let fits = self.paths > 0 && self.bytes >= bytes;
-        if fits {
-            (self.paths, self.bytes) = (self.paths - 1, self.bytes - bytes);
-        }
-        fits
-    }
-
-    /// A path has left.
-    pub fn give_back(&mut self, path: &RelPath) {
-        (self.paths, self.bytes) = (self.paths + 1, self.bytes + path.as_bytes().len());
     }
 }
 
@@ -154,6 +114,8 @@ impl List {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::heard::BYTES;
+    use crate::transport::heard::PATHS;
 
     fn rel(path: &str) -> RelPath {
         RelPath::new(path.as_bytes()).unwrap()

@@ -8,18 +8,19 @@
 //!                                             └───────────────────▶    ▲ Died, Succeeded, Drained, Mirrored
 //! ```
 //!
-//! In the order in which data flows:
-//! - [`messages`]: the whole protocol between the actors.
-//! - [`watcher`]: inotify watches, one per directory; kernel events in, changes out.
-//! - [`filter`]: the exclude patterns, what they match and what they are for rsync.
-//! - [`sync`]: one node's pending set, its batches in two lanes, its backoff.
-//! - [`rsync`]: the rsync command: its recipes, its runs and standbys, what its ends mean.
-//! - [`state`]: what is known of the tree and the nodes from one run to the next.
-//! - [`status`]: how the daemon is doing, as one value for all who ask.
-//! - [`hook`]: the programs of the user that are told what arrived.
+//! The rooms, each of which knows only those below it (`tests/floors.rs`):
+//! - [`daemon`]: puts the actors together.
 //! - [`supervisor`]: starts and restarts the SyncActors, logs directory moves, leads reload and stop.
-//! - [`reload`]: what another reading of the configuration changes.
-//! - [`daemon`]: puts the actors together. [`site`], [`root`] and [`path`] are what they speak about.
+//! - [`watcher`]: inotify watches, one per directory; kernel events in, changes out. [`filter`]: hands them to each node.
+//!   [`sync`]: the batches of one node, in two lanes. [`rsync`]: the way to a node by the rsync command: its recipes, its runs
+//!   and standbys, and what their ends mean. [`state`]: what is known of the tree and the nodes from one run to the next.
+//!   [`hook`]: the programs of the user that are told what arrived.
+//! - [`messages`]: the protocol between the actors. [`status`]: the state of the daemon, as one value for all who ask.
+//! - [`outbox`]: the changes that a node does not have yet. [`health`]: when a node may be tried. [`reload`]: what another
+//!   reading of the configuration changes.
+//! - [`transport`]: the contract between [`sync`] and [`rsync`], which do not know each other.
+//! - [`site`], [`node`], [`root`], [`patterns`]: the configuration, checked. [`path`], [`change`], [`mounts`] and others: what all
+//!   of them speak about.
 //!
 //! # Words
 //! A *node* mirrors the tree. A *change* says that a path may differ. Changes wait in a node's *pending set* and leave
@@ -35,12 +36,22 @@
 //! writes in the wrong place; a quick rewrite of the same size is skipped by default; exclusions do not cover listed
 //! paths. [`sync::plan`] and [`rsync::recipe`] hold the rules against these.
 
+pub mod backoff;
+pub mod bytes;
+pub mod change;
+pub mod children;
 pub mod daemon;
+pub mod ending;
+mod errno;
 pub mod filter;
-mod gone;
+pub mod health;
 pub mod hook;
 pub mod messages;
+pub mod mounts;
+pub mod node;
+pub mod outbox;
 pub mod path;
+pub mod patterns;
 #[cfg(test)]
 mod proptests;
 pub mod reload;
@@ -51,4 +62,6 @@ pub mod state;
 pub mod status;
 pub mod supervisor;
 pub mod sync;
+pub mod transport;
+pub mod watch_error;
 pub mod watcher;

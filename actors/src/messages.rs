@@ -3,22 +3,21 @@
 //! A message to a SyncActor carries no paths: they are first stored in the node's [`Outbox`] and
 //! the message only wakes the actor, so that an actor that dies loses nothing.
 
-mod change;
-
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 
-pub use self::change::Change;
-use crate::filter::excludes::Excludes;
+use crate::change::Change;
+use crate::outbox::Outbox;
 use crate::path::RelPath;
+use crate::patterns::excludes::Excludes;
 use crate::root::RootError;
-use crate::rsync::output::Tally;
-use crate::rsync::version::Version;
 use crate::site::Site;
+use crate::site::version::Version;
 use crate::status::{Status, Whereabouts};
-use crate::sync::{Moved, Outbox};
-use crate::watcher::WatchError;
+use crate::transport::Moved;
+use crate::transport::Tally;
+use crate::watch_error::WatchError;
 
 /// WatcherActor -> FilterActor: what was seen, in the kernel's order.
 #[derive(Debug, Message)]
@@ -310,7 +309,7 @@ pub struct Succeeded {
 }
 
 /// SyncActor -> SupervisorActor: some of what the node lacked is there, or was not needed. What rsync said of it is in
-/// [`Heard`](crate::hook::heard::Heard). For the hooks.
+/// [`Heard`](crate::transport::heard::Heard). For the hooks.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Settled {

@@ -202,6 +202,11 @@ impl fmt::Debug for Shown {
     }
 }
 
+/// Reads the text of the symlink at a path of the tree at `root`; `None` if there is something else.
+pub(crate) fn link_text(root: &Path, path: &RelPath) -> Option<Vec<u8>> {
+    std::fs::read_link(path.under(root)).ok().map(|text| text.as_os_str().as_bytes().to_vec())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

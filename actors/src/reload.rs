@@ -3,9 +3,9 @@
 use std::fmt;
 use std::rc::Rc;
 
+use crate::node::Node;
 use crate::path::Shown;
-use crate::rsync::node::Node;
-use crate::rsync::version::Version;
+use crate::site::version::Version;
 use crate::site::{InitialSync, Site};
 
 /// One reading of the configuration.
@@ -157,10 +157,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::filter::excludes::Excludes;
-    use crate::filter::settle::Settle;
-    use crate::rsync::extra::Extra;
+    use crate::patterns::excludes::Excludes;
+    use crate::patterns::settle::Settle;
     use crate::site::DirMoves;
+    use crate::site::extra::Extra;
 
     const OLDEST: Version = Version::OLDEST;
 

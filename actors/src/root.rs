@@ -19,9 +19,9 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use self::identity::Identity;
-use crate::filter::excludes::Excludes;
-use crate::gone::is_gone;
+use crate::errno::is_gone;
 use crate::path::RelPath;
+use crate::patterns::excludes::Excludes;
 
 /// Room for some entries of a listing, in bytes: mostly the first one decides.
 const LISTING: usize = 1024;

@@ -4,14 +4,12 @@ mod account;
 mod aside;
 pub mod audience;
 pub mod blame;
-pub mod children;
 mod claims;
 mod complaint;
 pub mod confine;
 mod connection;
 mod deliver;
 mod examine;
-pub mod extra;
 pub mod failure;
 #[cfg(test)]
 mod fuzz;
@@ -21,10 +19,8 @@ mod itemized;
 mod listen;
 pub mod master;
 mod names;
-pub mod node;
 mod noise;
 pub mod output;
-pub mod progress;
 mod reading;
 pub mod recipe;
 mod refusal;
@@ -41,7 +37,6 @@ mod transport;
 pub mod unset;
 mod untaken;
 pub mod verify;
-pub mod version;
 mod warm;
 
 use std::cell::{Cell, RefCell};
@@ -58,17 +53,14 @@ use slog::{Logger, o};
 use tokio::sync::Notify;
 
 use self::audience::{Audience, Counter};
-use self::children::Children;
 use self::claims::{Bearing, Claims};
 use self::confine::Reach;
 use self::deliver::{Names, Seen, sample};
 use self::examine::Remote;
-pub use self::examine::{Examination, Finding, Link, Mirror, Place, Probe, Probed, Rewritten, own_name};
-use self::failure::{Cause, Failure};
+pub use self::examine::{Examination, Finding, Mirror, Place, Probe, Probed, own_name};
 use self::greeting::Greeting;
 use self::greeting_time::GreetingTime;
 use self::master::Master;
-use self::node::Node;
 use self::output::Line;
 use self::recipe::{Context, Invocation, Recipe};
 use self::run::{Code, Finished, Patience, Process};
@@ -76,16 +68,19 @@ pub use self::shared::Shared;
 use self::speed::{Share, Speed};
 use self::staging::{Staging, Twins};
 use self::standby::Standbys;
-use self::traits::{Trait, Traits};
-use self::version::Version;
-use crate::hook::heard::Heard;
+use crate::children::Children;
+use crate::node::Node;
 use crate::path::RelPath;
 use crate::root::Root;
+use crate::rsync::traits::known;
 use crate::site::Site;
-use crate::state::known;
-use crate::sync::Worked;
-use crate::sync::lease::Lane;
-use crate::sync::origins::Relocation;
+use crate::site::version::Version;
+use crate::transport::Lane;
+use crate::transport::Worked;
+use crate::transport::failure::{Cause, Failure};
+use crate::transport::heard::Heard;
+use crate::transport::rename::Relocation;
+use crate::transport::traits::{Trait, Traits};
 
 /// How the node's rsync takes deletions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,7 +214,7 @@ impl Rsync {
     pub async fn dry_run(self: &Rc<Self>, mut line: impl FnMut(Line)) -> Result<(), Failure> {
         let mut ears = Ears { line: &mut |said| line(Line::parse(said)), worked: None };
         let finished = self.run_with_path(&Order::of(Recipe::DryRun), &mut ears).await?;
-        Failure::of(&finished).filter(|failure| failure.cause != Cause::Vanished).map_or(Ok(()), Err)
+        failure::of(&finished).filter(|failure| failure.cause != Cause::Vanished).map_or(Ok(()), Err)
     }
 
     /// Finds out how the node takes deletions, and how it tells names apart.
@@ -238,7 +233,7 @@ impl Rsync {
     }
 
     fn learn(&self, probed: &Finished) -> Result<(), Failure> {
-        match Failure::of(probed) {
+        match failure::of(probed) {
             None => self.deletions.set(Deletions::Listed),
             Some(Failure { cause: Cause::RejectsMissing, .. }) => self.deletions.set(Deletions::Protocol29),
             // The directory above the mirror is missing, which the next run cures: it says nothing of deletions.
@@ -263,14 +258,14 @@ impl Rsync {
     async fn run_with_path(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
         let could_make_path = self.can_make_path();
         let finished = self.run(order, ears).await?;
-        let no_parent = Failure::of(&finished).is_some_and(|failure| failure.cause == Cause::NoParent);
+        let no_parent = failure::of(&finished).is_some_and(|failure| failure.cause == Cause::NoParent);
         // Another run may have found out meanwhile: what counts is how this one was started.
         if !(no_parent && could_make_path) {
             return Ok(finished);
         }
         self.set_make_path(true);
         let again = self.run(order, ears).await?;
-        match Failure::of(&again) {
+        match failure::of(&again) {
             // The node's rsync is too old for it: the first end tells what is wrong.
             Some(failure) if matches!(failure.cause, Cause::UnknownOption | Cause::Closed | Cause::Silent) => {
                 self.set_make_path(false);

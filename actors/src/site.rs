@@ -1,15 +1,18 @@
 //! What one daemon mirrors: the checked form of the configuration.
 
+pub mod extra;
+pub mod version;
+
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use crate::filter::excludes::Excludes;
-use crate::filter::settle::Settle;
+use crate::node::Node;
 use crate::path::RelPath;
+use crate::patterns::excludes::Excludes;
+use crate::patterns::settle::Settle;
 use crate::root::{Guards, Root, RootError};
-use crate::rsync::extra::Extra;
-use crate::rsync::node::Node;
+use crate::site::extra::Extra;
 
 /// One source tree and the nodes that mirror it. Everything in it has been checked.
 #[derive(Debug, Clone, Default)]

@@ -6,14 +6,12 @@
 //! says is at a node, or is among what that node lacks. A state that is behind is no harm: more is sent.
 
 mod compare;
-pub(crate) mod known;
 mod listing;
 pub mod memory;
 mod own;
 mod record;
 pub mod stamp;
 pub mod store;
-pub mod unsaved;
 
 use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
@@ -26,18 +24,19 @@ use slog::{Logger, debug, info, warn};
 
 use self::memory::Memory;
 use self::store::{Closed, Store, StoreError, Writing};
-use self::unsaved::Unsaved;
-use crate::daemon::EndsDaemon;
-use crate::filter::excludes::Excludes;
-use crate::messages::{Barrier, Change, Compare, Flush, Flushed, Observed, Passed, Save, Saved};
+use crate::change::Change;
+use crate::ending::EndsDaemon;
+use crate::messages::{Barrier, Compare, Flush, Flushed, Observed, Passed, Save, Saved};
+use crate::mounts::Mounts;
+use crate::node::Node;
+use crate::outbox::Outbox;
+use crate::outbox::fold::Fold;
+use crate::outbox::pending::backlog::Backlog;
+use crate::outbox::unsaved::Unsaved;
 use crate::path::{Escaped, RelPath};
+use crate::patterns::excludes::Excludes;
 use crate::root::Root;
-use crate::rsync::node::Node;
 use crate::site::{DirMoves, InitialSync, Site};
-use crate::sync::Outbox;
-use crate::sync::fold::Fold;
-use crate::sync::pending::backlog::Backlog;
-use crate::watcher::Mounts;
 
 /// A change is saved after so long, with all that came meanwhile.
 const DELAY: Duration = Duration::from_secs(1);

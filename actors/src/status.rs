@@ -3,12 +3,13 @@
 
 pub mod record;
 
+use crate::transport::RemoteRsync;
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::sync::health::Health;
+use crate::health::Health;
 
 /// Seconds since 1970 (UTC).
 pub type UnixTime = u64;
@@ -150,15 +151,6 @@ pub struct Verified {
     /// Whether a reconcile succeeded since: it may have repaired what differed, but does not look at the content of files
     /// of equal size and time.
     pub reconciled_since: bool,
-}
-
-/// The rsync at a node, as far as it is known.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RemoteRsync {
-    /// Its version; an rsync daemon does not tell.
-    pub version: Option<String>,
-    /// The protocol that it speaks.
-    pub protocol: Option<u32>,
 }
 
 /// A program of the user that is told what arrived.

@@ -12,6 +12,8 @@ mod status;
 mod stop;
 mod unseen;
 
+use crate::transport::Transport;
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -25,25 +27,29 @@ use self::reload::Reloading;
 use self::resync::{Chore, Clock};
 use self::slots::{Errand, Slot, Slots, Stage};
 use self::status::Tally;
-use crate::daemon::{Ending, EndsDaemon, Ways};
-use crate::hook::heard::Heard;
+use crate::backoff::backoff;
+use crate::children::Children;
+use crate::ending::{Ending, EndsDaemon};
 use crate::messages::{
     Alive, AskSeen, Audit, Compare, Died, Drain, Exclude, Flush, Reason, Rescan, Rest, Save, Serve, SourceLost,
     Succeeded, Vacate, WatchReport,
 };
+use crate::node::Node;
+use crate::outbox::Outbox;
+use crate::outbox::unsaved::Unsaved;
 use crate::reload::Edition;
 use crate::root::Root;
-use crate::rsync::children::Children;
-use crate::rsync::node::Node;
-use crate::rsync::progress::Latest;
 use crate::site::InitialSync;
 use crate::state::memory::Resumed;
-use crate::state::unsaved::Unsaved;
 use crate::state::{self, Keep, Kept};
 use crate::status::record::Record;
-use crate::sync::health::backoff;
-use crate::sync::{Link, Outbox, Superior, SyncActor};
+use crate::sync::{Link, Superior, SyncActor};
+use crate::transport::heard::Heard;
+use crate::transport::progress::Latest;
 use crate::watcher::sight::Sight;
+
+/// Makes the way to a node, at the start and when a reload asks for another one.
+pub type Ways = Box<dyn FnMut(&Edition, &Node) -> Rc<dyn Transport>>;
 
 /// How long the far side of an rsync that was given up may take to remove its temporary file: a run before that would have
 /// its directory times overtaken.
@@ -251,8 +257,10 @@ impl SupervisorActor {
         let past = self.front.state.as_mut().and_then(|state| state.past.take());
         if let Some(mut past) = past {
             for slot in self.slots.iter().filter(|slot| slot.stage == Stage::Staying) {
-                past.hide(&slot.link);
-                if !past.take_up(&slot.link) && self.edition.site.initial_sync != InitialSync::Off {
+                past.hide(&slot.link.outbox);
+                if !past.take_up(&slot.link.key, &slot.link.outbox)
+                    && self.edition.site.initial_sync != InitialSync::Off
+                {
                     slot.link.outbox.lock().want_reconcile();
                 }
             }

@@ -1,25 +1,16 @@
-//! Brings one node up to date, batch by batch. What the node does not have yet is in its [`Outbox`], which outlives the
-//! actor; what rsync must be told is decided in [`mod@plan`]; how it is told is the [`Transport`]'s business.
+//! Brings one node up to date, batch by batch. What the node does not have yet is in its [`Outbox`](crate::outbox::Outbox), which outlives the
+//! actor; what rsync must be told is decided in [`mod@plan`]; how it is told is the [`Transport`](crate::transport::Transport)'s business.
 
-pub mod away;
 mod batch;
-pub mod calm;
 pub mod disk;
 mod drain;
-pub mod fold;
-pub mod health;
-pub mod lease;
 pub mod link;
-pub mod origins;
 pub mod pace;
-pub mod pending;
 pub mod plan;
 mod reconcile;
 pub mod report;
 pub mod resync;
 mod retire;
-mod unmirrored;
-mod unset;
 mod verify;
 
 use std::time::{Duration, Instant};
@@ -27,15 +18,17 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use slog::{debug, error, info, warn};
 
-use self::health::{Health, News, backoff};
-use self::lease::Lane;
-pub use self::link::{Again, Delivery, Link, Moved, Outbox, Running, Superior, Transport, Verifying, Worked};
+pub use self::link::{Link, Superior};
 use self::pace::Pace;
-pub(crate) use self::plan::LARGE;
 use self::report::log_unset;
+use crate::backoff::backoff;
+use crate::health::Stored;
+use crate::health::{Health, News};
 use crate::messages::{Died, Settled, SourceLost, Succeeded, Wake};
 use crate::root::RootError;
-use crate::rsync::failure::{Cause, Failure};
+use crate::transport::Delivery;
+use crate::transport::Lane;
+use crate::transport::failure::{Cause, Failure};
 
 /// Batches whose work is done, but not confirmed: each is an rsync that is about to end.
 const UNCONFIRMED: usize = 8;
@@ -71,15 +64,6 @@ pub struct SyncActor {
     verifying: Option<SpawnHandle>,
     timer: Option<SpawnHandle>,
     _obituary: Obituary,
-}
-
-/// The extent to which a run stored what it had for the node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stored {
-    /// All of it, or some.
-    Some,
-    /// Nothing, although there was something to store.
-    Nothing,
 }
 
 /// Tells the supervisor that the actor is gone: runs when the actor stops and when it panics.

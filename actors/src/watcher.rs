@@ -5,9 +5,7 @@ mod bound;
 mod closings;
 mod cookie;
 mod dirs;
-mod error;
 mod ledger;
-mod mounts;
 mod moves;
 mod names;
 mod observer;
@@ -24,22 +22,20 @@ use inotify::Inotify;
 use tokio::sync::mpsc;
 
 pub use self::dirs::{Dirs, count as count_directories};
-pub use self::error::{Limit, WatchError, watch_limit};
-pub use self::mounts::Mounts;
-pub(crate) use self::mounts::source as mount_source;
 pub use self::observer::{Findings, Observer, POLL};
 pub use self::reader::RawEvent;
+use crate::watch_error::WatchError;
 
 use self::cookie::Cookie;
 use self::ledger::Ledger;
 use self::reader::{Gauge, Seen};
 use self::sight::Sight;
-use crate::daemon::EndsDaemon;
-use crate::filter::excludes::Excludes;
-use crate::filter::settle::Settle;
+use crate::ending::EndsDaemon;
 use crate::messages::{
     Alive, AskSeen, Audit, Barrier, DirMove, Exclude, Flush, Observed, Passed, Rescan, Unseen, WatchReport,
 };
+use crate::patterns::excludes::Excludes;
+use crate::patterns::settle::Settle;
 use crate::root::Root;
 
 /// How often a long first scan says how far it is.

@@ -15,18 +15,19 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use inosync_actors::daemon::{Daemon, Ending};
+use inosync_actors::children::Children;
+use inosync_actors::daemon::Daemon;
+use inosync_actors::ending::Ending;
+use inosync_actors::node::Node;
 use inosync_actors::path::RelPath;
 use inosync_actors::reload::Edition;
 use inosync_actors::root::Root;
-use inosync_actors::rsync::children::Children;
-use inosync_actors::rsync::node::Node;
-use inosync_actors::rsync::progress::Latest;
 use inosync_actors::rsync::{Rsync, Shared, local_version};
 use inosync_actors::supervisor::paused::Paused;
-use inosync_actors::sync::lease::Lane;
-use inosync_actors::sync::plan::Plan;
-use inosync_actors::sync::{Running, Transport, Worked};
+use inosync_actors::transport::Lane;
+use inosync_actors::transport::plan::Plan;
+use inosync_actors::transport::progress::Latest;
+use inosync_actors::transport::{Running, Transport, Worked};
 use slog::{Discard, Logger, o};
 
 use trees::Trees;

@@ -13,18 +13,18 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use inosync_actors::filter::excludes::Excludes;
+use inosync_actors::children::Children;
+use inosync_actors::node::Node;
 use inosync_actors::path::RelPath;
+use inosync_actors::patterns::excludes::Excludes;
 use inosync_actors::root::Root;
-use inosync_actors::rsync::children::Children;
-use inosync_actors::rsync::extra::Extra;
-use inosync_actors::rsync::node::Node;
 use inosync_actors::rsync::{Rsync, Shared, local_version};
 use inosync_actors::site::Site;
-use inosync_actors::sync::lease::Lane;
-use inosync_actors::sync::origins::{Doubt, Relocation, Rename};
-use inosync_actors::sync::plan::Plan;
-use inosync_actors::sync::{Delivery, Transport};
+use inosync_actors::site::extra::Extra;
+use inosync_actors::transport::Lane;
+use inosync_actors::transport::plan::Plan;
+use inosync_actors::transport::rename::{Doubt, Relocation, Rename};
+use inosync_actors::transport::{Delivery, Transport};
 use slog::{Discard, Logger, o};
 use tokio::sync::oneshot;
 

@@ -11,9 +11,9 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use inosync_actors::filter::excludes::{Excludes, Pattern};
-use inosync_actors::filter::rules::{exact, exact_below, rules, rules_below};
 use inosync_actors::path::RelPath;
+use inosync_actors::patterns::excludes::{Excludes, Pattern};
+use inosync_actors::patterns::rules::{exact, exact_below, rules, rules_below};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};

@@ -16,8 +16,8 @@ use std::rc::Rc;
 use inosync_actors::hook::fault_of;
 use inosync_actors::path::Escaped;
 use inosync_actors::rsync::confine::{Confined, Unconfined};
-use inosync_actors::rsync::version::Version;
 use inosync_actors::site::Site;
+use inosync_actors::site::version::Version;
 
 use self::report::Report;
 use crate::commands::once::sound_root;

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use inosync_actors::filter::excludes::Pattern;
-use inosync_actors::filter::rules;
 use inosync_actors::path::{Escaped, RelPath};
+use inosync_actors::patterns::excludes::Pattern;
+use inosync_actors::patterns::rules;
 use inosync_actors::status::{AtNode, Failing, UnixTime, Whereabouts};
 
 use super::status;
@@ -122,7 +122,7 @@ fn time(at: UnixTime) -> String {
 
 #[cfg(test)]
 mod tests {
-    use inosync_actors::filter::excludes::Excludes;
+    use inosync_actors::patterns::excludes::Excludes;
 
     use super::*;
 

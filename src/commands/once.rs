@@ -5,18 +5,18 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
 
+use inosync_actors::children::Children;
+use inosync_actors::node::Node;
 use inosync_actors::path::RelPath;
 use inosync_actors::root::{Root, RootError};
-use inosync_actors::rsync::children::Children;
-use inosync_actors::rsync::failure::Failure;
-use inosync_actors::rsync::node::Node;
 use inosync_actors::rsync::output::Line;
-use inosync_actors::rsync::progress::Latest;
-use inosync_actors::rsync::version::Version;
 use inosync_actors::rsync::{Rsync, Shared};
 use inosync_actors::site::Site;
+use inosync_actors::site::version::Version;
 use inosync_actors::sync::report::{log_failed, log_reconcile};
-use inosync_actors::sync::{Delivery, Transport};
+use inosync_actors::transport::failure::Failure;
+use inosync_actors::transport::progress::Latest;
+use inosync_actors::transport::{Delivery, Transport};
 use slog::{Logger, error, info, o, warn};
 use tokio::task::{AbortHandle, JoinHandle};
 

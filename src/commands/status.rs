@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use inosync_actors::bytes::Bytes;
 use inosync_actors::path::Escaped;
-use inosync_actors::rsync::output::Bytes;
 use inosync_actors::status::{HookStatus, Node, State, Status, Totals, UnixTime, Verdict};
 
 use crate::config::Outline;

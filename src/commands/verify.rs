@@ -4,13 +4,14 @@ use std::io::Write;
 use std::rc::Rc;
 use std::time::Instant;
 
+use inosync_actors::children::Children;
 use inosync_actors::path::{Escaped, RelPath};
-use inosync_actors::rsync::children::Children;
-use inosync_actors::rsync::verify::{Comparison, Difference};
-use inosync_actors::rsync::version::Version;
-use inosync_actors::rsync::{Link, Rewritten, Rsync, Shared};
+use inosync_actors::rsync::{Rsync, Shared};
 use inosync_actors::site::Site;
+use inosync_actors::site::version::Version;
 use inosync_actors::sync::report::log_verified;
+use inosync_actors::transport::comparison::{Comparison, Difference};
+use inosync_actors::transport::comparison::{Link, Rewritten};
 use slog::{Logger, error, info, o};
 
 use crate::commands::once::{interrupted, source};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use inosync_actors::filter::excludes::Excludes;
+use inosync_actors::patterns::excludes::Excludes;
 use inosync_actors::site::Site;
 
 use super::complaint::Complaints;

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use inosync_actors::filter::excludes::Excludes;
+use inosync_actors::node::{self, Node};
 use inosync_actors::path::{Escaped, RelPath};
-use inosync_actors::rsync::node::{self, Node};
+use inosync_actors::patterns::excludes::Excludes;
 
 use super::complaint::{Complaint, Complaints};
 use super::paths::{inside, lies_in, other_notation, resolve_existing, shown};

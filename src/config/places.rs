@@ -7,8 +7,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use inosync_actors::rsync::extra::Keeps;
-use inosync_actors::rsync::node::Node;
+use inosync_actors::node::Node;
+use inosync_actors::site::extra::Keeps;
 
 use super::ConfigError;
 use super::complaint::Complaint;

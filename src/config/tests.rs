@@ -1,6 +1,6 @@
 //! Every wrong configuration has its own message at its own place.
 
-use inosync_actors::rsync::extra::Extra;
+use inosync_actors::site::extra::Extra;
 use inosync_actors::site::{DirMoves, InitialSync};
 use slog::Level;
 
@@ -382,7 +382,7 @@ fn the_example_documents_every_key_and_its_alternatives_are_valid() {
     }
     let commented = |prefix: &'static str| example.lines().filter_map(move |line| line.trim().strip_prefix(prefix));
     for node in commented("// \"").filter_map(|line| line.strip_suffix("\",")) {
-        inosync_actors::rsync::node::Node::parse(node, "/m").unwrap();
+        inosync_actors::node::Node::parse(node, "/m").unwrap();
     }
     for extra in commented("// extra: \"").filter_map(|line| line.strip_suffix("\",")) {
         Extra::parse(extra).unwrap();

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use inosync_actors::filter::excludes::{Excludes, Pattern};
-use inosync_actors::filter::settle::Settle;
+use inosync_actors::node::Kind;
 use inosync_actors::path::{Escaped, RelPath};
-use inosync_actors::rsync::extra::{Extra, ExtraError};
-use inosync_actors::rsync::node::Kind;
+use inosync_actors::patterns::excludes::{Excludes, Pattern};
+use inosync_actors::patterns::settle::Settle;
+use inosync_actors::site::extra::{Extra, ExtraError};
 use inosync_actors::site::{DirMoves, Hook, InitialSync};
 use slog::Level;
 

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use inosync_actors::filter::excludes;
+use inosync_actors::node::{Kind, Node};
 use inosync_actors::path::Escaped;
-use inosync_actors::rsync::extra::ExtraWarning;
-use inosync_actors::rsync::node::{Kind, Node};
+use inosync_actors::patterns::excludes;
+use inosync_actors::site::extra::ExtraWarning;
 
 use super::complaint::Complaint;
 use super::keys::Draft;

@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Arguments, Write};
 
+use inosync_actors::bytes::Bytes;
 use inosync_actors::path::misleads;
-use inosync_actors::rsync::output::Bytes;
 use slog::{BorrowedKV, KV, Key, Level, Logger, OwnedKVList, Record, RecordLocation, RecordStatic, Serializer};
 
 /// A message with its fields.

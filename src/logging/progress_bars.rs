@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use console::Term;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
+use inosync_actors::bytes::Bytes;
 use inosync_actors::path::Escaped;
 use inosync_actors::rsync::audience::{Attending, Audience, Minutes, Reconcile};
-use inosync_actors::rsync::output::Bytes;
-use inosync_actors::rsync::progress::{Progress, Roughly};
+use inosync_actors::transport::progress::{Progress, Roughly};
 
 /// The time between two updates of a bar.
 const UPDATE: Duration = Duration::from_millis(100);
@@ -165,7 +165,7 @@ impl TermLike for Screen {
 
 #[cfg(test)]
 mod tests {
-    use inosync_actors::rsync::progress::Piece;
+    use inosync_actors::transport::progress::Piece;
 
     use super::*;
 

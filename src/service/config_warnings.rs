@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use inosync_actors::filter::excludes::{Excludes, Pattern, unmatched};
+use inosync_actors::patterns::excludes::{Excludes, Pattern, unmatched};
 use inosync_actors::site::Site;
 use inosync_actors::supervisor::pulse::Pulse;
 use slog::{Logger, info, warn};

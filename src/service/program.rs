@@ -3,12 +3,12 @@
 use std::io;
 use std::path::Path;
 
+use inosync_actors::children::Children;
 use inosync_actors::path::Escaped;
-use inosync_actors::rsync::children::Children;
 use inosync_actors::rsync::confine::{self, Confined, Unconfined};
 use inosync_actors::rsync::local_version;
-use inosync_actors::rsync::version::Version;
 use inosync_actors::site::Site;
+use inosync_actors::site::version::Version;
 use slog::{Logger, info, warn};
 
 /// The reason why the program cannot be used.

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use actix::System;
-use inosync_actors::daemon::{Company, Daemon, Ending, StartError};
-use inosync_actors::rsync::version::Version;
+use inosync_actors::daemon::{Company, Daemon, StartError};
+use inosync_actors::ending::Ending;
 use inosync_actors::site::Site;
+use inosync_actors::site::version::Version;
 use inosync_actors::supervisor::paused::Paused;
 use slog::{Logger, error, info, o};
 use tokio::signal::unix::{Signal, SignalKind, signal};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use inosync_actors::rsync::output::Bytes;
+use inosync_actors::bytes::Bytes;
 use inosync_actors::status::{HookStatus, Node, Status, Verdict};
 use slog::{Logger, error, info, o, warn};
 

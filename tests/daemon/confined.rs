@@ -296,13 +296,14 @@ fn a_program_that_connects_to_rsync_daemons_is_not_confined() {
     // What is started by rsyncd itself: nothing listens at the port.
     site.stop_server(Rsyncd);
     let [from, to, config] = [private, seen.clone(), config].map(|path| path.display().to_string());
-    let program =
-        format!("RSYNC_CONNECT_PROG=cat {from} > {to}; echo '%H' >> {to}; exec rsync --daemon --config={config}");
+    // Several connect at once while the test reads: each writes a note of its own, which then takes the name.
+    let program = format!(
+        "RSYNC_CONNECT_PROG=cat {from} > {to}.$$; echo '%H' >> {to}.$$; mv {to}.$$ {to}; exec rsync --daemon --config={config}"
+    );
     site.start_by(&["env", &program], &[]);
     site.expect_identical();
     site.write("more", "more");
     site.expect_on_nodes("more", "more");
-    // Two may connect at once.
     let seen = fs::read_to_string(seen).unwrap();
     assert!(seen.starts_with(SECRET) && seen.ends_with("127.0.0.1\n"), "{seen}");
 }

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Instant;
 
-use super::Room;
 use crate::path::RelPath;
+use crate::transport::heard::Room;
 
 /// The paths that are not told yet.
 #[derive(Debug, Default)]

@@ -17,8 +17,8 @@ use tokio::time::timeout;
 
 use super::runner::Fault;
 use super::{List, Occasion, fault_of};
+use crate::children::{Children, GRACE, Group};
 use crate::path::Escaped;
-use crate::rsync::children::{Children, GRACE, Group};
 use crate::site::Hook;
 
 /// What is kept of the first line of its error output.
@@ -167,7 +167,7 @@ mod tests {
 
     use super::*;
     use crate::path::RelPath;
-    use crate::rsync::output::Tally;
+    use crate::transport::Tally;
 
     const PATIENCE: Duration = Duration::from_secs(30);
 

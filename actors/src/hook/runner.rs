@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::List;
-use crate::sync::health::backoff;
+use crate::backoff::backoff;
 
 /// When a hook is run.
 #[derive(Debug, Default)]

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::List;
 use super::barrier::{Barrier, Nodes};
-use super::heard::News as Heard;
 use super::run::Failed;
 use super::runner::{News, Runner};
 use crate::path::Escaped;
-use crate::rsync::output::Tally;
 use crate::site::Hook;
 use crate::status::{Event, HookStatus, unix};
+use crate::transport::Tally;
+use crate::transport::heard::News as Heard;
 
 /// Paths that are looked at in one go, some milliseconds' worth.
 pub const PORTION: usize = 2000;

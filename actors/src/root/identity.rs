@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, makedev, statfs, statvfs, statx};
 
-use crate::watcher::mount_source;
+use crate::mounts::source as mount_source;
 
 /// STATX_SUBVOL (statx(2), since Linux 6.10).
 const SUBVOLUME: StatxFlags = StatxFlags::from_bits_retain(0x8000);

@@ -1,16 +1,17 @@
 //! Names the account that writes at a node, and words the failures that are about what this account may do there.
 
+use crate::rsync::failure;
 use std::borrow::Cow;
 
 use super::Rsync;
 use super::complaint::{Act, Complaint, End, Why, lines, words};
 use super::examine::own_name;
-use super::failure::{Cause, Failure};
 use super::master::login::Login;
-use super::node::Kind;
 use super::run::{Code, Finished};
 use super::{temporary, unset};
+use crate::node::Kind;
 use crate::path::Escaped;
+use crate::transport::failure::{Cause, Failure};
 
 /// The cure for EPERM: rsync sets the permissions of what it makes at once, which takes its owner, and a mount for another user
 /// says that all in it is owned by that one.
@@ -31,7 +32,7 @@ impl Rsync {
     /// The failure of a finished run; `None` if it was a success. Where the node denied something, the failure names the mirror
     /// and the account.
     pub(super) fn failure_of(&self, finished: &Finished) -> Option<Failure> {
-        let failure = Failure::of(finished)?;
+        let failure = failure::of(finished)?;
         Some(match (finished.code, failure.cause, line_of(&finished.stderr, ends_denied)) {
             // The mirror itself, or a directory above it, cannot be made.
             (Code::Exit(11), Cause::Unknown, Some(said)) => Failure::new(Cause::Unwritable, self.denied(&said)),

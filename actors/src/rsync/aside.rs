@@ -10,17 +10,17 @@ use slog::debug;
 
 use super::Rsync;
 use super::Work;
-use super::blame::Blame;
 use super::complaint::{Complaint, End, Why, lines, words};
-use super::failure::{Cause, Failure};
 use super::itemized::Itemized;
-use super::output::Bytes;
 use super::recipe::{self, Recipe};
 use super::run::{Code, Finished};
 use super::temporary;
-use crate::filter::rules;
+use crate::bytes::Bytes;
 use crate::path::{Escaped, RelPath};
-use crate::sync::Delivery;
+use crate::patterns::rules;
+use crate::transport::Delivery;
+use crate::transport::blame::Blame;
+use crate::transport::failure::{Cause, Failure};
 
 /// Files that do not fit, without which a run is repeated. Where there are more, the node is full. So many of those beside one
 /// of them a comparison leaves out untried.

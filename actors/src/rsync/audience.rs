@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use slog::{Logger, info};
 
-use super::output::Bytes;
-use super::progress::{Extent, Latest, Progress, Roughly};
-use crate::filter::excludes::Excludes;
+use crate::bytes::Bytes;
 use crate::path::RelPath;
+use crate::patterns::excludes::Excludes;
+use crate::transport::progress::{Extent, Latest, Progress, Roughly};
 
 /// How often the log says how far a reconcile is.
 const OFTEN: Duration = Duration::from_secs(60);
@@ -166,7 +166,7 @@ mod tests {
     use slog::{Drain, KV, OwnedKVList, Record, Serializer, o};
 
     use super::*;
-    use crate::rsync::progress::Piece;
+    use crate::transport::progress::Piece;
 
     /// Keeps what is logged.
     #[derive(Clone, Default)]

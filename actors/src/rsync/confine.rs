@@ -27,12 +27,12 @@ use landlock::{
 use rustix::fs::{FileType, Mode, OFlags};
 use tokio::sync::oneshot;
 
-use super::children::Children;
 use super::claims::Bearing;
-use super::node::{Kind, Node};
 use super::recipe::Invocation;
 use super::run::{Code, Patience, Process};
 use super::shell::Door;
+use crate::children::Children;
+use crate::node::{Kind, Node};
 use crate::path::Escaped;
 use crate::site::Site;
 

@@ -1,19 +1,20 @@
 //! Over which connection a run goes: one that waits at the node, the one that the node's runs share, or its own; and when
 //! what was there before is given up, since nothing answers on it any more.
 
+use crate::rsync::failure;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use slog::debug;
 
-use super::failure::{Cause, Failure};
 use super::greeting_time::GreetingTime;
-use super::node::Kind;
 use super::recipe::Recipe;
 use super::run::{Finished, PATIENCE, Patience, Process};
 use super::warm::Fed;
 use super::{Ears, Order, Rsync, verify};
-use crate::sync::lease::Lane;
+use crate::node::Kind;
+use crate::transport::Lane;
+use crate::transport::failure::{Cause, Failure};
 
 /// How long an rsync daemon takes to notice that a connection has ended.
 pub(super) const HANG_UP: Duration = Duration::from_millis(100);
@@ -96,7 +97,7 @@ impl Rsync {
         ears: &mut Ears<'_>,
     ) -> Result<Finished, Failure> {
         let mut finished = self.start(order, shares, ears).await?;
-        let is_busy = |finished: &Finished| Failure::of(finished).is_some_and(|failure| failure.cause == Cause::Busy);
+        let is_busy = |finished: &Finished| failure::of(finished).is_some_and(|failure| failure.cause == Cause::Busy);
         for _ in 0..HANG_UPS {
             if !is_busy(&finished) {
                 break;
@@ -150,7 +151,7 @@ fn patience(recipe: Recipe, kind: Kind, greeting: GreetingTime) -> Patience {
 }
 
 fn timed_out(finished: &Finished) -> bool {
-    Failure::of(finished).is_some_and(|failure| failure.cause == Cause::Timeout)
+    failure::of(finished).is_some_and(|failure| failure.cause == Cause::Timeout)
 }
 
 #[cfg(test)]

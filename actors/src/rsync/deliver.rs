@@ -22,22 +22,24 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_local};
 
 use super::aside::{Aside, Without};
-use super::blame::{self, Blame, blame};
+use super::blame;
+use super::blame::blame;
 use super::complaint::{Act, Complaint, End};
-use super::failure::{Cause, Failure};
 use super::itemized::Itemized;
 use super::output::{self, Line};
-use super::progress::{Latest, Meter, Piece};
 use super::recipe::{self, Recipe};
 use super::refusal::{Refusal, refusal};
 use super::run::{Code, Finished};
 use super::traits::Sample;
 use super::{Ears, Order, Rsync, Work, temporary};
-use crate::filter::rules;
 use crate::path::RelPath;
-use crate::sync::lease::Lane;
-use crate::sync::plan::{Plan, bounded};
-use crate::sync::{Delivery, Worked};
+use crate::patterns::rules;
+use crate::transport::Lane;
+use crate::transport::blame::Blame;
+use crate::transport::failure::{Cause, Failure};
+use crate::transport::plan::{Plan, bounded};
+use crate::transport::progress::{Latest, Meter, Piece};
+use crate::transport::{Delivery, Worked};
 
 /// Entries that are named when a reconcile would delete too many.
 const NAMED: usize = 3;
@@ -321,7 +323,7 @@ impl Rsync {
         self.note_untaken(&order, &itemized, began, &mut delivery);
         let Delivery { blamed, unset, .. } = &mut delivery;
         unset.paths.retain(|path| !blamed.names(path));
-        delivery.tally = itemized.done(&delivery.blamed, &delivery.unset.paths);
+        delivery.tally = itemized.done(&delivery.blamed, delivery.unset.entries());
         if skips {
             delivery.blamed = Blame::Anything;
         }

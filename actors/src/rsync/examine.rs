@@ -7,25 +7,25 @@ mod links;
 mod probe;
 mod user;
 
+use crate::rsync::failure;
 use std::rc::Rc;
 
 pub use self::finding::Finding;
 pub(super) use self::finding::is_excluded;
 pub(super) use self::links::links_of;
-pub use self::links::{Link, Rewritten};
 pub use self::probe::{Place, Probe, Probed};
 pub use self::user::own_name;
 use super::claims::Claims;
 use super::complaint;
-use super::failure::{Cause, Failure};
 use super::greeting::Greeting;
-use super::node::Kind;
 use super::output::{Line, difference};
 use super::recipe::Question;
 use super::run::{Finished, PATIENCE, Patience};
-use super::version::Version;
 use super::{Deletions, Ears, Rsync};
+use crate::node::Kind;
 use crate::path::Escaped;
+use crate::site::version::Version;
+use crate::transport::failure::{Cause, Failure};
 
 /// What `--check` learns about a node without a change there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +88,7 @@ impl Rsync {
         // A forced command at the node may refuse the question for the version.
         let mut finished = self.question(Question::Version).await?;
         is_rsync(&finished.0)?;
-        if Failure::of(&finished.0).is_some_and(|failure| failure.cause != Cause::RejectsMissing) {
+        if failure::of(&finished.0).is_some_and(|failure| failure.cause != Cause::RejectsMissing) {
             finished = self.question(Question::Protocol).await?;
         }
         let (finished, Heard { protocol, mirror }) = finished;

@@ -1,27 +1,27 @@
 //! Anything that a node, ssh or rsync writes is read without a panic, whatever it is: bytes, and real lines with changes. The
 //! same cases each time; more of them: `PROPTEST_CASES=20000`.
 
+use crate::rsync::failure;
 use std::cell::Cell;
-use std::collections::BTreeSet;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use super::blame::{Blame, blame};
+use super::blame::blame;
 use super::claims::{Bearing, Claims};
 use super::complaint::Complaint;
-use super::failure::Failure;
 use super::greeting::Greeting;
 use super::itemized::Itemized;
-use super::node::Node;
 use super::output::{self, Line};
 use super::recipe::Recipe;
 use super::refusal::refusal;
 use super::run::{Code, Finished};
-use super::version::Version;
+use crate::node::Node;
 use crate::path::RelPath;
 use crate::proptests::config;
+use crate::site::version::Version;
+use crate::transport::blame::Blame;
 
 /// What real programs wrote.
 const LINES: &str = include_str!("fuzz/lines.txt");
@@ -84,7 +84,7 @@ proptest! {
     fn any_error_output_is_read(lines in vec(line(), 0..6), code in code()) {
         let stderr = lines.join(&b'\n');
         let finished = Finished { code, stderr };
-        if let Some(failure) = Failure::of(&finished) {
+        if let Some(failure) = failure::of(&finished) {
             let is_for_people = |text: &str| !text.chars().any(char::is_control);
             prop_assert!(is_for_people(&failure.said) && is_for_people(&failure.cure), "{failure:?}");
         }
@@ -101,7 +101,7 @@ proptest! {
             super::blame::inside(name, b"/srv/www", b"/mnt/mirror")
         };
         refusal(&finished.stderr, &itemized, &blamed, inside);
-        let done = itemized.done(&blamed, &BTreeSet::new());
+        let done = itemized.done(&blamed, std::iter::empty());
         prop_assert!(done.sent + done.deleted <= lines.len() as u64 * 64);
     }
 

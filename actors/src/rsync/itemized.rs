@@ -1,12 +1,13 @@
 //! The entries that a run itemized. They are its plan: rsync prints a line before the receiver has stored anything. In the
 //! end those count that it does not blame.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
-use super::blame::Blame;
-use super::output::{Line, Tally};
+use super::output::Line;
 use crate::path::RelPath;
+use crate::transport::Tally;
+use crate::transport::blame::Blame;
 
 /// Entries of which is known what was said, some 40 bytes each. Past these, what is blamed is taken for itemized.
 const KNOWN: usize = 50_000;
@@ -35,7 +36,7 @@ impl Itemized {
         let (path, item) = match line {
             Line::Sent(path, bytes) => (path, Item { bytes: *bytes, deleted: false }),
             Line::Deleted(path) => (path, Item { bytes: 0, deleted: true }),
-            _ => return self.tally.count(line),
+            _ => return line.count_in(&mut self.tally),
         };
         if self.known.len() < KNOWN {
             let before = self.known.insert(self.hasher.hash_one(path), item);
@@ -43,7 +44,7 @@ impl Itemized {
                 return;
             }
         }
-        self.tally.count(line);
+        line.count_in(&mut self.tally);
         if self.names.len() < NAMED {
             self.names.push(path.clone());
         }
@@ -56,7 +57,7 @@ impl Itemized {
 
     /// The part that was done, when the run has ended and blames this. Where anything may have failed, nothing was seen to
     /// be done; of what is `unset`, its content if that was sent.
-    pub fn done(&self, blamed: &Blame, unset: &BTreeSet<RelPath>) -> Tally {
+    pub fn done(&self, blamed: &Blame, unset: impl Iterator<Item = RelPath>) -> Tally {
         let mut tally = self.tally;
         let Blame::Paths(paths) = blamed else { return Tally { made_mirror: tally.made_mirror, ..Tally::default() } };
         let all_known = self.known.len() < KNOWN;
@@ -71,11 +72,11 @@ impl Itemized {
                 None => tally.sent = tally.sent.saturating_sub(1),
             }
         }
-        let is_nothing = |path: &&RelPath| {
+        let is_nothing = |path: &RelPath| {
             let item = self.known.get(&self.hasher.hash_one(path));
             item.is_some_and(|item| item.bytes == 0 && !item.deleted)
         };
-        tally.sent = tally.sent.saturating_sub(unset.iter().filter(is_nothing).count() as u64);
+        tally.sent = tally.sent.saturating_sub(unset.filter(is_nothing).count() as u64);
         tally
     }
 
@@ -119,7 +120,7 @@ mod tests {
             itemized.add(&line);
         }
         let done = |blamed: &[&str]| {
-            itemized.done(&Blame::Paths(blamed.iter().map(|path| rel(path)).collect()), &BTreeSet::new())
+            itemized.done(&Blame::Paths(blamed.iter().map(|path| rel(path)).collect()), std::iter::empty())
         };
         let tally = |sent, deleted, bytes| Tally { sent, deleted, bytes, made_mirror: true };
         for (blamed, expected) in [
@@ -131,9 +132,9 @@ mod tests {
         ] {
             assert_eq!(done(blamed), expected, "{blamed:?}");
         }
-        assert_eq!(itemized.done(&Blame::Anything, &BTreeSet::new()), tally(0, 0, 0));
-        let unset = ["a", "d", "not itemized", "old"].map(rel).into();
-        assert_eq!(itemized.done(&Blame::default(), &unset), tally(2, 1, 12), "a was sent, d was there");
+        assert_eq!(itemized.done(&Blame::Anything, std::iter::empty()), tally(0, 0, 0));
+        let unset = ["a", "d", "not itemized", "old"].map(rel);
+        assert_eq!(itemized.done(&Blame::default(), unset.into_iter()), tally(2, 1, 12), "a was sent, d was there");
     }
 
     #[test]
@@ -142,7 +143,7 @@ mod tests {
         let lines = [Line::Deleted(rel("a")), Line::Sent(rel("a"), 5), Line::Sent(rel("b"), 7)];
         lines[..2].iter().chain(&lines[1..]).for_each(|line| itemized.add(line));
         assert_eq!(
-            itemized.done(&Blame::default(), &BTreeSet::new()),
+            itemized.done(&Blame::default(), std::iter::empty()),
             Tally { sent: 2, deleted: 1, bytes: 12, made_mirror: false }
         );
     }
@@ -154,7 +155,7 @@ mod tests {
             itemized.add(&Line::Sent(rel(&number.to_string()), 1));
         }
         let last = Blame::Paths(vec![rel(&KNOWN.to_string())]);
-        assert_eq!(itemized.done(&last, &BTreeSet::new()).sent, u64::try_from(KNOWN).unwrap());
+        assert_eq!(itemized.done(&last, std::iter::empty()).sent, u64::try_from(KNOWN).unwrap());
     }
 
     #[test]

@@ -4,16 +4,16 @@ use std::collections::HashSet;
 use std::fs;
 use std::rc::Rc;
 
-use super::blame::Blame;
 use super::deliver::covers;
-use super::failure::Failure;
 use super::output::{self, Line};
 use super::recipe::Recipe;
 use super::run::{Code, Finished};
 use super::{Ears, Order, Rsync, Work};
-use crate::hook::heard;
 use crate::path::RelPath;
-use crate::sync::plan::Plan;
+use crate::transport::blame::Blame;
+use crate::transport::failure::Failure;
+use crate::transport::heard;
+use crate::transport::plan::Plan;
 
 /// Listens to one run.
 pub(super) struct Listener {
@@ -59,12 +59,13 @@ impl Rsync {
 
     /// A comparison of everything has ended: what it said is done, if it did not end before it was through.
     fn prove(&self, finished: &Finished, listener: &mut heard::Listener) {
-        let finished = &self.without_unset(finished.clone()).1;
+        let (unset, finished) = &self.without_unset(finished.clone());
+        let is_unset = |path: &RelPath| unset.root && path.is_root();
         match (finished.code, self.failure_of(finished).map(|_| self.blamed(finished))) {
-            (Code::Exit(0), _) | (_, None) => listener.prove(|_| false),
+            (Code::Exit(0), _) | (_, None) => listener.prove(is_unset),
             (Code::Exit(23 | 24), Some(Blame::Paths(paths))) => {
                 let paths: HashSet<RelPath> = paths.into_iter().collect();
-                listener.prove(|path| paths.contains(path));
+                listener.prove(|path| paths.contains(path) || is_unset(path));
             }
             _ => (),
         }

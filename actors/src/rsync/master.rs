@@ -26,8 +26,8 @@ use tokio::task::AbortHandle;
 use self::login::Login;
 use self::runtime_dir::RuntimeDir;
 use self::state::State;
-use super::children::{Children, Group};
 use super::run::ENVIRONMENT;
+use crate::children::{Children, Group};
 use crate::path::Escaped;
 
 /// Makes ssh a connection for others, and nothing else. First: for ssh the first value of an option counts, and the

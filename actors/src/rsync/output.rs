@@ -1,9 +1,10 @@
 //! Reads what rsync prints: a line for each change (`--out-format=%i|%l|%b|%n`), and its notices.
 
-use std::fmt;
+use crate::transport::Tally;
+use crate::transport::comparison::Difference;
 
-use super::progress::Piece;
 use crate::path::RelPath;
+use crate::transport::progress::Piece;
 
 /// What one line of the output says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,16 @@ pub enum Line {
 }
 
 impl Line {
+    /// Counts one line.
+    pub fn count_in(&self, tally: &mut Tally) {
+        match self {
+            Line::Sent(_, bytes) => (tally.sent, tally.bytes) = (tally.sent + 1, tally.bytes + bytes),
+            Line::Deleted(_) => tally.deleted += 1,
+            Line::MadeMirror => tally.made_mirror = true,
+            Line::DeletionsSkipped | Line::Progress(_) | Line::Notice => (),
+        }
+    }
+
     /// Reads one line, as the recipes ask for them. The characters of `%i` are in rsync(1), `--itemize-changes`.
     pub fn parse(line: &[u8]) -> Line {
         if line.starts_with(b"created ") {
@@ -64,19 +75,6 @@ pub fn stored(line: &[u8]) -> Option<RelPath> {
     }
 }
 
-/// How an entry of a node differs from the source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Difference {
-    /// In what it holds, or in what it points to.
-    Content,
-    /// In times, permissions or other attributes alone.
-    Attributes,
-    /// The node does not have it, or has something of another type.
-    Missing,
-    /// The source does not have it.
-    OnlyThere,
-}
-
 /// The entry of which a line of a dry run by checksum says that it differs, and how.
 pub fn difference(line: &[u8]) -> Option<(RelPath, Difference)> {
     let [update, _, attributes @ ..] = line.split(|&b| b == b'|').next()? else { return None };
@@ -97,60 +95,6 @@ pub fn difference(line: &[u8]) -> Option<(RelPath, Difference)> {
         _ => others.iter().enumerate().find(other).map(|_| Difference::Attributes)?,
     };
     Some((path, difference))
-}
-
-/// What one or more runs did at a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tally {
-    /// Entries that were sent or got other attributes.
-    pub sent: u64,
-    /// Entries that were deleted.
-    pub deleted: u64,
-    /// Bytes that went over the wire for them.
-    pub bytes: u64,
-    /// Whether the mirror itself did not exist before.
-    pub made_mirror: bool,
-}
-
-impl Tally {
-    /// Counts one line.
-    pub fn count(&mut self, line: &Line) {
-        match line {
-            Line::Sent(_, bytes) => (self.sent, self.bytes) = (self.sent + 1, self.bytes + bytes),
-            Line::Deleted(_) => self.deleted += 1,
-            Line::MadeMirror => self.made_mirror = true,
-            Line::DeletionsSkipped | Line::Progress(_) | Line::Notice => (),
-        }
-    }
-
-    /// Adds what another run did.
-    pub fn add(&mut self, other: Tally) {
-        self.sent += other.sent;
-        self.deleted += other.deleted;
-        self.bytes += other.bytes;
-        self.made_mirror |= other.made_mirror;
-    }
-
-    /// Entries that are different now.
-    pub fn changes(&self) -> usize {
-        usize::try_from(self.sent + self.deleted).unwrap_or(usize::MAX)
-    }
-}
-
-/// A number of bytes for people: `817 B`, `1.2 KiB`, `3.4 GiB`.
-pub struct Bytes(pub u64);
-
-impl fmt::Display for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut value = self.0 as f64;
-        for unit in ["B", "KiB", "MiB", "GiB"] {
-            if value < 1024.0 {
-                return if unit == "B" { write!(f, "{} B", self.0) } else { write!(f, "{value:.1} {unit}") };
-            }
-            value /= 1024.0;
-        }
-        write!(f, "{value:.1} TiB")
-    }
 }
 
 /// A name as rsync prints it; directories end with a slash, the root is `./`.
@@ -179,6 +123,7 @@ pub fn unescape(name: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bytes::Bytes;
 
     fn rel(path: &[u8]) -> RelPath {
         RelPath::new(path).unwrap()

@@ -10,9 +10,9 @@ use std::time::Duration;
 use super::audience::extent;
 use super::recipe::{self, Recipe};
 use super::{Order, Rsync, Work};
-use crate::filter::excludes::Excludes;
 use crate::path::RelPath;
-use crate::sync::origins::Doubt;
+use crate::patterns::excludes::Excludes;
+use crate::transport::rename::Doubt;
 
 /// Bytes that a slow disk reads in a second, while others want it too.
 const PACE: u64 = 10_000_000;

@@ -5,16 +5,15 @@ pub(super) mod probe;
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
-use super::node::{Kind, Node};
-use super::progress;
 use super::run::Process;
 use super::staging::Twins;
-use super::traits::Traits;
-use super::version::Version;
-use crate::filter::rules;
+use crate::node::{Kind, Node};
 use crate::path::{Escaped, RelPath};
+use crate::patterns::rules;
+use crate::site::version::Version;
 use crate::site::{InitialSync, Site};
-use crate::sync::origins::{Doubt, Relocation};
+use crate::transport::rename::{Doubt, Relocation};
+use crate::transport::traits::Traits;
 
 /// Seconds without any traffic after which rsync ends by itself.
 const TIMEOUT: u64 = 60;
@@ -388,7 +387,7 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
         Subtrees | SubtreesRewritten | Full | DryRun | Verify => (),
     }
     if recipe == Full {
-        options.extend(progress::OPTIONS);
+        options.extend(crate::transport::progress::OPTIONS);
     }
     if matches!(recipe, Verify | VerifyEntries | Closed) {
         options.push("--checksum");

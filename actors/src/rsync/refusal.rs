@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use super::blame::Blame;
 use super::complaint::{Act, Complaint, End, Why};
-use super::failure::Cause;
 use super::itemized::Itemized;
 use crate::path::RelPath;
+use crate::transport::blame::Blame;
+use crate::transport::failure::Cause;
 
 /// The extent to which a node refused a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

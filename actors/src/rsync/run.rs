@@ -23,7 +23,6 @@ use tokio::sync::Notify;
 use self::lines::{Lines, Text};
 use self::watch::{Life, Stall, Subject, stalled};
 pub use self::watch::{PATIENCE, Patience};
-use super::children::{Children, Group, Within};
 use super::claims::Bearing;
 use super::complaint::Complaint;
 use super::confine::{Bounds, Seen};
@@ -33,6 +32,7 @@ use super::recipe::Invocation;
 use super::shell;
 use super::staging::Stage;
 use super::unset::is_unset;
+use crate::children::{Children, Group, Within};
 
 /// What is kept of the error output; the rest is read and dropped.
 const STDERR_LIMIT: usize = 256 * 1024;

@@ -5,14 +5,14 @@ use std::rc::Rc;
 use slog::{Discard, Logger, o, warn};
 
 use super::audience::{Audience, Counter, Minutes};
-use super::children::Children;
 use super::master::Master;
 use super::master::login::Login;
 use super::master::runtime_dir::RuntimeDir;
-use super::node::{Kind, Node};
 use super::recipe;
 use super::staging::{self, Staging};
 use super::standby::Budget;
+use crate::children::Children;
+use crate::node::{Kind, Node};
 use crate::site::Site;
 
 /// What the ways to all nodes share.

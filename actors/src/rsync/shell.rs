@@ -23,8 +23,8 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::process::Command;
 
-use super::children::{Children, Group};
-use super::node::{Kind, Node};
+use crate::children::{Children, Group};
+use crate::node::{Kind, Node};
 use crate::path::Escaped;
 use crate::site::Site;
 

@@ -1,5 +1,6 @@
 //! Starts the rsyncs of a node, within their bounds.
 
+use crate::rsync::failure;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -7,10 +8,10 @@ use std::rc::Rc;
 
 use super::claims::Claims;
 use super::confine::Bounds;
-use super::failure::{Cause, Failure};
 use super::recipe::Recipe;
 use super::run::{Finished, Process};
 use super::{Ears, Order, Rsync};
+use crate::transport::failure::{Cause, Failure};
 
 impl Rsync {
     /// Starts an rsync that mirrors what is in `directory`, and reaches nothing else.
@@ -53,6 +54,6 @@ impl Rsync {
         let patience = self.patience(Recipe::Root, None);
         let finished =
             self.finish(process, &invocation.list, &Claims::ANY, (patience, self.speed.small()), &mut ears).await?;
-        Ok(Failure::of(&finished).map(|_| finished))
+        Ok(failure::of(&finished).map(|_| finished))
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
 use super::{Order, Rsync};
-use crate::sync::lease::Lane;
+use crate::transport::Lane;
 
 /// Of so many parts of the limit
 const PARTS: u64 = 8;

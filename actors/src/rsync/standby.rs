@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::recipe::Recipe;
 use super::run::Process;
-use crate::sync::health::backoff;
+use crate::backoff::backoff;
 
 /// How long one may wait: the node's side of an old one may be gone without a word.
 pub const LIFETIME: Duration = Duration::from_secs(300);

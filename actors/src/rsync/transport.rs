@@ -7,16 +7,16 @@ use std::rc::Rc;
 use super::Rsync;
 use super::audience::Reconcile;
 use super::examine::Remote;
-use super::failure::Cause;
-use super::node::Kind;
-use super::progress::Latest;
-use super::traits::Traits;
-use crate::hook::heard::Heard;
+use crate::node::Kind;
 use crate::path::RelPath;
-use crate::status::RemoteRsync;
-use crate::sync::lease::Lane;
-use crate::sync::plan::Plan;
-use crate::sync::{Running, Transport, Verifying, Worked};
+use crate::transport::Lane;
+use crate::transport::RemoteRsync;
+use crate::transport::failure::Cause;
+use crate::transport::heard::Heard;
+use crate::transport::plan::Plan;
+use crate::transport::progress::Latest;
+use crate::transport::traits::Traits;
+use crate::transport::{Running, Transport, Verifying, Worked};
 
 impl Transport for Rsync {
     fn deliver(self: Rc<Self>, plan: Rc<Plan>, lane: Lane, worked: Worked) -> Running {

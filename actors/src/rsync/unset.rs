@@ -1,42 +1,18 @@
 //! Attributes that could not be set at a node, while what they belong to has arrived. To try that again is of no use before
 //! somebody has changed something.
 
+use crate::transport::unset::Unset;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use slog::warn;
 
 use super::Rsync;
-use super::blame::Blame;
 use super::complaint::{self, Act, Complaint, End, Why, lines};
-use super::failure::{Cause, Failure};
 use super::run::{Code, Finished, MORE_ATTRIBUTES};
 use crate::path::{Escaped, RelPath};
-
-/// The entries that lack attributes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Unset {
-    /// These.
-    pub paths: BTreeSet<RelPath>,
-    /// Whether there are more than are named.
-    pub more: bool,
-    /// Why, of the first; `Some` if and only if there is one.
-    pub why: Option<Failure>,
-}
-
-impl Unset {
-    /// Whether nothing lacks any.
-    pub fn is_empty(&self) -> bool {
-        self.why.is_none()
-    }
-
-    /// Adds what another run could not set.
-    pub fn add(&mut self, other: Unset) {
-        self.paths.extend(other.paths);
-        self.more |= other.more;
-        self.why = self.why.take().or(other.why);
-    }
-}
+use crate::transport::blame::Blame;
+use crate::transport::failure::{Cause, Failure};
 
 /// Whether a line of the error output is about an attribute that the node refuses to set.
 pub(super) fn is_unset(line: &[u8]) -> bool {
@@ -52,16 +28,20 @@ impl Rsync {
         let Some(Split { attributes, more, rest }) = split(&finished) else { return (Unset::default(), finished) };
         // Without these no path stands for them.
         let Blame::Paths(paths) = self.blamed(&attributes) else { return (Unset::default(), finished) };
-        let paths: BTreeSet<RelPath> = paths.into_iter().filter(|path| !path.is_root()).collect();
+        let mut paths: BTreeSet<RelPath> = paths.into_iter().collect();
+        let root = paths.remove(&RelPath::root());
         if paths.is_empty() && !more {
-            self.tell_of_root(&attributes);
-            return (Unset::default(), rest);
+            // A mirror that takes nothing does not take its own attributes either: then the rest is what matters.
+            if rest.code == Code::Exit(0) {
+                self.tell_of_root(&attributes);
+            }
+            return (Unset { root, ..Unset::default() }, rest);
         }
         let refused = Cause::AttributesRefused;
         let first = Failure { cause: Cause::Partial, said: String::new(), cure: refused.cure().into() };
         let Failure { said, cure, .. } = self.partial(&attributes, first);
         let why = Some(Failure { cause: refused, said, cure });
-        (Unset { paths, more, why }, rest)
+        (Unset { paths, more, root, why }, rest)
     }
 
     /// The mirror's own directory may belong to somebody else, and all that is in it arrive: that is told once.

@@ -5,13 +5,13 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::time::SystemTime;
 
-use super::failure::{Cause, Failure};
 use super::itemized::Itemized;
 use super::recipe;
 use super::traits::changed_at;
 use super::{Order, Rsync, Work};
 use crate::path::RelPath;
-use crate::sync::Delivery;
+use crate::transport::Delivery;
+use crate::transport::failure::{Cause, Failure};
 
 impl Rsync {
     /// Blames the files that the node left as they were in runs since `began`.

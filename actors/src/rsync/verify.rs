@@ -4,23 +4,25 @@
 mod sight;
 mod suspects;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use crate::transport::comparison::Comparison;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use self::sight::{Place, Sight};
 use self::suspects::{Again, Suspects, judge};
-use super::blame::Blame;
-use super::examine::{Rewritten, links_of};
-use super::failure::{Cause, Failure};
-use super::node::Kind;
-pub use super::output::Difference;
+use super::examine::links_of;
 use super::output::difference;
 use super::recipe::{self, Recipe};
 use super::{Order, Rsync, Work, temporary};
-use crate::filter::rules;
+use crate::node::Kind;
 use crate::path::RelPath;
+use crate::patterns::rules;
+use crate::transport::blame::Blame;
+pub use crate::transport::comparison::Difference;
+use crate::transport::comparison::Rewritten;
+use crate::transport::failure::{Cause, Failure};
 
 /// How long rsync may seem to do nothing: it waits while the other end reads.
 pub const PATIENCE: Duration = Duration::from_secs(3600);
@@ -31,44 +33,6 @@ const LOOKS: u32 = 3;
 /// Paths in one list, and bytes of their names.
 const BATCH_PATHS: usize = 2000;
 const BATCH_BYTES: usize = 200_000;
-
-/// How a node compares with the source.
-#[derive(Debug, Clone, Default)]
-pub struct Comparison {
-    /// What differs.
-    pub differing: BTreeMap<RelPath, Difference>,
-    /// Entries that changed at each look, so that nobody can say.
-    pub unsettled: u64,
-    /// Entries that differed at the first look, and were too many to be looked at again.
-    pub unseen: u64,
-    /// What could not be compared.
-    pub blamed: Blame,
-    /// Why not; `Some` if and only if something is blamed.
-    pub failure: Option<Failure>,
-    /// Symlinks that the node's rsync rewrites, which a comparison by itself cannot see.
-    pub rewritten: Vec<Rewritten>,
-}
-
-impl Comparison {
-    /// How many entries differ.
-    pub fn differ(&self) -> usize {
-        let is_new = |rewritten: &&Rewritten| !self.differing.contains_key(&rewritten.link.path);
-        self.differing.len() + self.rewritten.iter().filter(is_new).count()
-    }
-
-    /// Whether everything was compared that holds still.
-    pub fn is_complete(&self) -> bool {
-        self.failure.is_none() && self.unseen == 0
-    }
-
-    /// Adds what a run blames, unless it only vanished.
-    fn blame(&mut self, blamed: Blame, failure: Option<Failure>) {
-        if let Some(failure) = failure.filter(|failure| failure.cause != Cause::Vanished) {
-            self.blamed.add(blamed);
-            self.failure.get_or_insert(failure);
-        }
-    }
-}
 
 /// Whether a path is known to be on its way to the node.
 pub type IsPending<'a> = dyn Fn(&RelPath) -> bool + 'a;

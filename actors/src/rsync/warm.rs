@@ -1,5 +1,6 @@
 //! Starts standbys, keeps them, and feeds them.
 
+use crate::rsync::failure;
 use std::ffi::OsString;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
@@ -9,13 +10,13 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
 use super::claims::Claims;
-use super::failure::{Cause, Failure};
-use super::node::Kind;
 use super::recipe::{self, Recipe};
 use super::run::{self, Connected, Finished, Patience, Process};
 use super::standby::{CONNECTS, Handover, LIFETIME};
 use super::{Ears, Order, Rsync, Work};
-use crate::sync::Transport;
+use crate::node::Kind;
+use crate::transport::Transport;
+use crate::transport::failure::{Cause, Failure};
 
 /// A standby that was fed and is not answered for so long is dead, and a new process is started in its place: that costs less
 /// than to wait. A disk that has to spin up first takes less.
@@ -190,7 +191,7 @@ impl Rsync {
                     | Cause::UnknownHost
             )
         };
-        let Some(failure) = Failure::of(&finished).filter(broke) else {
+        let Some(failure) = failure::of(&finished).filter(broke) else {
             self.standbys.borrow_mut().served();
             return Fed::Done(finished);
         };

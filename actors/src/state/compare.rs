@@ -7,9 +7,9 @@ use rustix::io::Errno;
 use super::listing::{Dir, Entry, is_gone};
 use super::stamp::Stamp;
 use super::store::{Known, StoreError};
-use crate::filter::excludes::Excludes;
-use crate::messages::Change;
+use crate::change::Change;
 use crate::path::RelPath;
+use crate::patterns::excludes::Excludes;
 
 /// Compares the whole tree at `root` with what is `known` of it, and tells `found` what differs. Directories that may not
 /// be read are passed over: the watcher tells when they may. `unsaved_names`: the nodes may have entries that were never

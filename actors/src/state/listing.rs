@@ -10,8 +10,8 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, openat, statat};
 use rustix::io::Errno;
 
 use super::stamp::Stamp;
-use crate::filter::excludes::Excludes;
 use crate::path::RelPath;
+use crate::patterns::excludes::Excludes;
 
 /// Room for one reading of a listing, in bytes.
 const LISTING: usize = 32 * 1024;
@@ -93,5 +93,5 @@ impl Dir {
 
 /// Whether an error means that no directory is there any more.
 pub fn is_gone(error: Errno) -> bool {
-    crate::gone::is_gone(error)
+    crate::errno::is_gone(error)
 }

@@ -6,14 +6,14 @@ use std::time::Instant;
 use slog::{Logger, error, info, warn};
 
 use super::store::{Past, Store, StoreError};
-use super::unsaved::Unsaved;
-use crate::messages::Change;
+use crate::change::Change;
+use crate::mounts::Mounts;
+use crate::outbox::Outbox;
+use crate::outbox::pending::backlog::Backlog;
+use crate::outbox::unsaved::Unsaved;
 use crate::path::RelPath;
 use crate::root::Root;
 use crate::site::Site;
-use crate::sync::Link;
-use crate::sync::pending::backlog::Backlog;
-use crate::watcher::Mounts;
 
 /// The state of one site, opened.
 pub struct Memory {
@@ -90,15 +90,15 @@ fn missing(mounts: &BTreeSet<RelPath>, root: &Root, log: &Logger) -> Vec<RelPath
 
 impl Resumed {
     /// Keeps a node from losing what is hidden. To be done before anything is compared with it.
-    pub fn hide(&self, link: &Link) {
-        let mut outbox = link.outbox.lock();
+    pub fn hide(&self, outbox: &Outbox) {
+        let mut outbox = outbox.lock();
         self.hidden.iter().for_each(|path| outbox.add(&Change::Unmounted { path: path.clone() }, Instant::now()));
     }
 
     /// Gives a node what it lacked when the last run ended, and has it contacted. Whether that run had served it.
-    pub fn take_up(&mut self, link: &Link) -> bool {
-        let Some(backlog) = self.backlogs.remove(&link.key) else { return false };
-        let mut outbox = link.outbox.lock();
+    pub fn take_up(&mut self, key: &str, outbox: &Outbox) -> bool {
+        let Some(backlog) = self.backlogs.remove(key) else { return false };
+        let mut outbox = outbox.lock();
         outbox.resume(backlog);
         if !self.complete {
             outbox.drop_detours(Instant::now());

@@ -6,9 +6,9 @@ use std::time::SystemTime;
 use super::listing::{Dir, is_gone};
 use super::stamp::Stamp;
 use super::store::{Entries, StoreError};
-use crate::filter::excludes::Excludes;
+use crate::outbox::fold::{Fold, Pending, Scope};
 use crate::path::RelPath;
-use crate::sync::fold::{Fold, Pending, Scope};
+use crate::patterns::excludes::Excludes;
 
 /// Writes down how these paths of the tree at `root` are now. Returns those that changed too shortly before they were
 /// looked at: they are to be looked at again.

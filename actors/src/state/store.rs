@@ -14,8 +14,8 @@ use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, Table, Tabl
 
 use super::own;
 use super::stamp::Stamp;
+use crate::outbox::pending::backlog::Backlog;
 use crate::path::RelPath;
-use crate::sync::pending::backlog::Backlog;
 
 /// Entry -> stamp. The key is the directory, a NUL and the name, so that the entries of one directory are one range.
 const ENTRIES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("entries");

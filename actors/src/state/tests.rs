@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::store::Past;
 use super::*;
-use crate::sync::fold::{Pending, Scope};
+use crate::outbox::fold::{Pending, Scope};
 
 fn rel(path: &str) -> RelPath {
     RelPath::new(path.as_bytes()).unwrap()

@@ -7,11 +7,12 @@ use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
 use super::{Event, Totals, UnixTime, Verified, unix};
+use crate::bytes::Bytes;
+use crate::health::Health;
 use crate::path::RelPath;
-use crate::rsync::failure::Failure;
-use crate::rsync::output::{Bytes, Tally};
-use crate::rsync::verify::Comparison;
-use crate::sync::health::Health;
+use crate::transport::Tally;
+use crate::transport::comparison::Comparison;
+use crate::transport::failure::Failure;
 
 /// Events of a node that are remembered.
 const EVENTS: usize = 20;
@@ -240,9 +241,9 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rsync::failure::Cause;
-    use crate::rsync::verify::Difference;
-    use crate::rsync::{Link, Rewritten};
+    use crate::transport::comparison::Difference;
+    use crate::transport::comparison::{Link, Rewritten};
+    use crate::transport::failure::Cause;
 
     fn rel(path: &str) -> RelPath {
         RelPath::new(path.as_bytes()).unwrap()

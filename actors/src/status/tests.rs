@@ -1,6 +1,6 @@
 use super::*;
 use crate::root::RootError;
-use crate::rsync::failure::Cause;
+use crate::transport::failure::Cause;
 
 fn backing_off(failures: u32, until: Instant) -> Health {
     Health::BackingOff { failures, cause: Cause::TargetFull, told: vec![], at: until, until }

@@ -9,17 +9,17 @@ use slog::{Logger, debug, info, warn};
 
 use super::slots::{Slots, Stage};
 use super::{Phase, SupervisorActor};
+use crate::children::Children;
 use crate::hook::Occasion;
 use crate::hook::barrier::Nodes;
 use crate::hook::run::{Call, Failed};
 use crate::hook::runner::News;
 use crate::hook::teller::Teller;
 use crate::messages::{Rest, Settled};
+use crate::outbox::Outbox;
 use crate::path::RelPath;
-use crate::rsync::children::Children;
-use crate::rsync::output::Tally;
 use crate::status::HookStatus;
-use crate::sync::Outbox;
+use crate::transport::Tally;
 
 /// When the next portion of paths is looked at.
 const TICK: Duration = Duration::from_millis(20);

@@ -10,7 +10,7 @@ use slog::info;
 use super::slots::{Slot, Stage};
 use super::{Phase, SupervisorActor};
 use crate::messages::{Pause, TryNow, Wake};
-use crate::rsync::node::Node;
+use crate::node::Node;
 use crate::status::record::Record;
 
 /// The names of the nodes that somebody paused. Clones share them.

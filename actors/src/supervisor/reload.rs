@@ -7,13 +7,13 @@ use slog::{info, warn};
 use super::resync::Chore;
 use super::slots::{Errand, Stage};
 use super::{Phase, SupervisorActor};
-use crate::hook::heard::Heard;
 use crate::messages::{Exclude, Reload, Restart, Retire, Serve, TryNow, Vacate};
+use crate::node::Node;
 use crate::reload::{Difference, Edition};
-use crate::rsync::node::Node;
-use crate::rsync::output::Tally;
 use crate::site::InitialSync;
 use crate::sync::Link;
+use crate::transport::Tally;
+use crate::transport::heard::Heard;
 
 /// The reload that goes on, and the one after it.
 #[derive(Default)]

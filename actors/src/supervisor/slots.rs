@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use actix::prelude::*;
 
 use super::resync::Schedule;
-use crate::rsync::node::Node;
+use crate::node::Node;
 use crate::sync::{Link, SyncActor};
 
 /// One node.
@@ -131,16 +131,17 @@ mod tests {
     use slog::{Discard, Logger, o};
 
     use super::*;
-    use crate::filter::excludes::Excludes;
-    use crate::hook::heard::Heard;
+    use crate::outbox::Outbox;
+    use crate::outbox::unsaved::Unsaved;
     use crate::path::RelPath;
+    use crate::patterns::excludes::Excludes;
     use crate::root::Root;
-    use crate::rsync::progress::Latest;
-    use crate::state::unsaved::Unsaved;
     use crate::status::record::Record;
-    use crate::sync::lease::Lane;
-    use crate::sync::plan::Plan;
-    use crate::sync::{Delivery, Outbox, Running, Transport, Worked};
+    use crate::transport::Lane;
+    use crate::transport::heard::Heard;
+    use crate::transport::plan::Plan;
+    use crate::transport::progress::Latest;
+    use crate::transport::{Delivery, Running, Transport, Worked};
 
     struct Nowhere;
 

@@ -9,12 +9,12 @@ use super::hooks::Whose;
 use super::slots::{Slot, Stage};
 use super::{Phase, SupervisorActor};
 use crate::messages::{AskPath, AskSeen, AskStatus, Reason};
+use crate::outbox::pending::PendingSet;
 use crate::path::{Escaped, RelPath};
 use crate::status::record::Record;
 use crate::status::{self, AtNode, Facts, Failing, Node, Progress, Source, State, Status, UnixTime, Whereabouts, unix};
-use crate::sync::pending::PendingSet;
+use crate::watch_error::watch_limit;
 use crate::watcher::sight::View;
-use crate::watcher::watch_limit;
 
 /// How long nodes may take to tell what their rsync is.
 const NODES_TIME: Duration = Duration::from_secs(2);

@@ -8,7 +8,7 @@ use slog::{info, warn};
 
 use super::slots::Stage;
 use super::{Phase, SupervisorActor};
-use crate::daemon::Ending;
+use crate::ending::Ending;
 use crate::messages::{Drain, Drained, Flushed, Rest, Restart, Retire, Save, Saved, Stop, Vacate};
 
 /// How long the last save may take when the time for a stop is up.

@@ -1,7 +1,6 @@
 //! One batch from what is due to what became of its paths.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::time::Instant;
 
 use actix::prelude::*;
@@ -9,20 +8,25 @@ use slog::{debug, info, o};
 use tokio::sync::oneshot;
 
 use super::disk::{Disk, Found, Room, Source};
-use super::fold::Scope;
-use super::health::{backoff, lasting};
-use super::lease::{Lane, LeaseId};
-use super::pending::{Fate, PendingSet};
-use super::plan::{Plan, Since, plan};
+use super::plan::{BatchPlan, Since, plan};
 use super::reconcile::removal;
 use super::report::{log_batch, log_failing};
-use super::{Again, Delivery, Stored, SyncActor, retry};
-use crate::messages::{Change, Mirrored, Settled};
+use super::{SyncActor, retry};
+use crate::backoff::backoff;
+use crate::change::Change;
+use crate::health::Stored;
+use crate::health::lasting;
+use crate::messages::{Mirrored, Settled};
+use crate::outbox::fold::Scope;
+use crate::outbox::lease::LeaseId;
+use crate::outbox::pending::{Fate, PendingSet};
 use crate::path::RelPath;
-use crate::rsync::blame::Blame;
-use crate::rsync::failure::{Cause, Failure};
-use crate::rsync::output::Tally;
 use crate::status::record::Work;
+use crate::transport::Lane;
+use crate::transport::Tally;
+use crate::transport::blame::Blame;
+use crate::transport::failure::{Cause, Failure};
+use crate::transport::{Again, Delivery};
 
 /// Paths in one batch, and bytes of their names: rsync reads its list byte by byte before it does anything.
 const BATCH_PATHS: usize = 2000;
@@ -38,19 +42,23 @@ impl SyncActor {
         let mut disk = Source(self.link.root.path().to_owned());
         let room = Room { bytes: self.link.bulk_size, entries: BATCH_ENTRIES };
         let room = (lane == Lane::Fast).then_some(room);
-        let plan = Rc::new(plan(&batch.paths, &outbox, &self.link.excludes, &mut disk, room, now));
-        for path in &plan.lost {
+        let planned = plan(&batch.paths, &outbox, &self.link.excludes, &mut disk, room, now);
+        let BatchPlan { run: plan, paths } = &planned;
+        for path in &paths.lost {
             info!(self.link.log, "comparing a directory: something in it is gone, and nobody reported it"; "path" => %path);
             outbox.add_since(&Change::Subtree { path: path.clone() }, since, now);
         }
         for via in plan.renamed.values().filter_map(|rename| rename.via.clone()) {
             outbox.make_for_a_while(batch.id, via, now);
         }
-        outbox.forget_moves(&plan.returned, plan.subtrees_rewritten.iter());
-        outbox.defer(batch.id, &plan.bulk);
-        outbox.hold_back(batch.id, &plan, now);
+        outbox.forget_moves(&paths.returned, plan.subtrees_rewritten.iter());
+        outbox.defer(batch.id, &paths.bulk);
+        if !plan.links.is_empty() {
+            outbox.sends_links(batch.id);
+        }
+        outbox.hold_back(batch.id, &paths.behind, now);
         if plan.is_empty() {
-            outbox.settle(batch.id, now, |path| plan.fate(path, &Blame::default(), &Since::default()), retry);
+            outbox.settle(batch.id, now, |path| planned.fate(path, &Blame::default(), &Since::default()), retry);
             self.superior.settled.do_send(Settled { slot: self.link.slot, tally: Tally::default() });
             return;
         }
@@ -70,7 +78,7 @@ impl SyncActor {
         });
         ctx.spawn(worked);
         let ended = running.into_actor(self).map(move |result, actor, ctx| {
-            actor.batch_ended(id, &plan, now, result, ctx);
+            actor.batch_ended(id, &planned, now, result, ctx);
         });
         ctx.spawn(ended);
     }
@@ -84,7 +92,7 @@ impl SyncActor {
     fn batch_ended(
         &mut self,
         id: LeaseId,
-        plan: &Plan,
+        planned: &BatchPlan,
         started: Instant,
         result: Result<Delivery, Failure>,
         ctx: &mut Context<Self>,
@@ -94,13 +102,13 @@ impl SyncActor {
         let now = Instant::now();
         match result {
             Ok(delivery) => {
-                let since = plan.since(&mut Source(self.link.root.path().to_owned()));
+                let since = planned.since(&mut Source(self.link.root.path().to_owned()));
                 // All at the same time: what failed together may be the old and the new name of the same thing.
                 let chance = fastrand::f64();
                 let (left, unfit, untried) = (delivery.left.clone(), delivery.aside.clone(), delivery.untried.clone());
                 let since = Since { left, unfit, untried, unfit_for: lasting(chance), ..since };
-                let (apart, blamed) = plan.apart(&delivery.blamed, |path| delivery.is_set_aside(path));
-                let fate = |path: &RelPath| plan.fate(path, &blamed, &since);
+                let (apart, blamed) = planned.apart(&delivery.blamed, |path| delivery.is_set_aside(path));
+                let fate = |path: &RelPath| planned.fate(path, &blamed, &since);
                 let apart = self.dated(apart, started);
                 let is_delivered = |path: &RelPath| fate(path) == Fate::Delivered;
                 let mut outbox = self.link.outbox.lock();
@@ -110,7 +118,7 @@ impl SyncActor {
                 drop(outbox);
                 failing.extend(self.try_apart(apart, &delivery, now));
                 self.note_room(&delivery, now);
-                let delivered: Vec<_> = plan.listed().filter(|(path, _)| is_delivered(path)).collect();
+                let delivered: Vec<_> = planned.run.listed().filter(|(path, _)| is_delivered(path)).collect();
                 let mut delivery = delivery;
                 let stored = match delivered.is_empty() && delivery.failure.is_some() {
                     true => Stored::Nothing,
@@ -123,7 +131,7 @@ impl SyncActor {
                 self.link.record.sent(delivered);
                 self.link.record.done(Work::Batch, &delivery.tally, delivery.failure.as_ref());
                 let log = self.link.log.new(o!("batch" => id.number()));
-                log_batch(&log, plan.len(), &delivery, started);
+                log_batch(&log, planned.run.len(), &delivery, started);
                 log_failing(&log, &failing, &delivery);
                 for moved in delivery.moved.iter().cloned() {
                     self.superior.mirrored.do_send(Mirrored { slot: self.link.slot, moved });

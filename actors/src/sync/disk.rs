@@ -1,5 +1,6 @@
 //! A look at the disk: what is at a path of the source at this moment.
 
+use crate::path::link_text;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -9,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::io::Errno;
 
-use crate::gone::is_gone;
+use crate::errno::is_gone;
 use crate::path::RelPath;
 
 /// What changed so lately may not have been reported: the event is on its way. With a tick of the kernel's clock.
@@ -136,9 +137,4 @@ impl Disk for Source {
         };
         now.checked_sub(Duration::new(seconds, nanos)).is_some_and(|age| age < ON_ITS_WAY)
     }
-}
-
-/// The text of the symlink at a path of the tree at `root`; `None` if there is something else.
-pub(crate) fn link_text(root: &Path, path: &RelPath) -> Option<Vec<u8>> {
-    fs::read_link(path.under(root)).ok().map(|text| text.as_os_str().as_bytes().to_vec())
 }

@@ -1,90 +1,29 @@
 //! Decides what an rsync run must be told about a batch, from what is on disk at this moment. A pure function of the
 //! batch and of a look at the disk; each rule prevents a loss that was seen with plain rsync.
 
+use crate::transport::plan::LARGE;
+use crate::transport::plan::PROTECTED;
+use crate::transport::plan::Plan;
+use crate::transport::plan::bounded;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use self::links::{Behind, Leads};
-use super::away::MovedAway;
 use super::disk::{Disk, Found, Room, Stamp};
-use super::fold::{Pending, Scope};
-use super::lease::Lane;
-use super::origins::{Doubt, Origin, Relocation, Rename};
-use super::pending::{Fate, PendingSet};
-use crate::filter::excludes::Excludes;
+use crate::outbox::away::MovedAway;
+use crate::outbox::fold::{Pending, Scope};
+use crate::outbox::pending::links::Behind;
+use crate::outbox::pending::{Fate, PendingSet};
 use crate::path::RelPath;
-use crate::rsync::blame::Blame;
+use crate::patterns::excludes::Excludes;
+use crate::transport::Lane;
+use crate::transport::blame::Blame;
+use crate::transport::rename::{Doubt, Origin};
 
 /// A path that is missing is left alone for so long until its removal is reported: the event is on its way.
 const REPORT_TIME: Duration = Duration::from_millis(20);
 /// When no report has come by then, track was lost: the directory that held it is compared as a whole.
 const REPORT_AT_LATEST: Duration = Duration::from_secs(2);
-
-/// A larger file is sent only if its content is known to be new or its size or time differs, or is compared. Smaller ones cost
-/// less than being wrong: a write through mmap(2) changes neither.
-pub(crate) const LARGE: u64 = 64 * 1024;
-/// Directories that are protected one by one: each takes two arguments of rsync, whose room is bounded.
-const PROTECTED: usize = 200;
-
-/// What rsync is to be told. No path is in two of the lists, and none lies below a listed subtree or a missing entry; what
-/// was renamed or moved, and the directories for it, are hints beside these lists.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Plan {
-    /// The attributes of the root itself are to be sent.
-    pub root: bool,
-    /// Entries that exist: sent without what is below them, whatever size and time say.
-    pub present: BTreeSet<RelPath>,
-    /// Files larger than 64 KiB whose content need not be new: sent if size or time differs.
-    pub large: BTreeSet<RelPath>,
-    /// Files larger than 64 KiB that were open for writing: sent if the content differs.
-    pub closed: BTreeSet<RelPath>,
-    /// Directories that exist: made equal with all that is below them.
-    pub subtrees: BTreeSet<RelPath>,
-    /// As `subtrees`: directories that were removed and made again, so that size and time of what is below prove nothing.
-    pub subtrees_rewritten: BTreeSet<RelPath>,
-    /// Directories that exist: entries that only the node has in them are deleted, and the others sent, without what is
-    /// below subdirectories.
-    pub levels: BTreeSet<RelPath>,
-    /// Entries that do not exist: deleted, with all that is below them on the node.
-    pub missing: BTreeSet<RelPath>,
-    /// Files that were renamed, by their new names. Each is also in `present` (its content may have changed since), in
-    /// `large` (it has not), or below a listed subtree: what was not linked is sent from there.
-    pub renamed: BTreeMap<RelPath, Rename>,
-    /// Directories that the node must have before files are linked into them, or directories made out of others.
-    pub parents: BTreeSet<RelPath>,
-    /// Files at the old names of renamed ones: they are sent whole, as what the node has there is another file.
-    pub anew: BTreeSet<RelPath>,
-    /// Directories that were moved, in the order in which they are to be made. Each is also in `subtrees`, in
-    /// `subtrees_rewritten`, or below one of these.
-    pub moved: Vec<Relocation>,
-    /// Directories that were moved away: kept on the node though they lie below one of the above. Past
-    /// 200 of them the directories that held them are kept whole. With them up to 200 files that settle.
-    pub protected: BTreeSet<RelPath>,
-    /// Directories of which all that is below is kept on the node, although a listed subtree or level lacks it: a file system was
-    /// unmounted from them. The root stands for everything.
-    pub kept: BTreeSet<RelPath>,
-    /// Directories that exist again although they were moved away.
-    pub returned: BTreeSet<RelPath>,
-    /// Directories that hold something whose removal was never reported: to be compared as a whole.
-    pub lost: BTreeSet<RelPath>,
-    /// Paths of the batch for which there was no room: they belong into the bulk lane.
-    pub bulk: BTreeSet<RelPath>,
-    /// Listed symlinks, and where they led when they were looked at.
-    pub links: BTreeMap<RelPath, Leads>,
-    /// Those of them that are sent when all that exists was, as they lead to it: first those that lead to no other of them,
-    /// then those that lead to these, and so on. The others are in `present`.
-    pub late_links: Vec<BTreeSet<RelPath>>,
-    /// Paths of the batch that are not to go with it.
-    pub behind: BTreeMap<RelPath, Behind>,
-    /// The entry that is listed for each path of the batch. A path without one needs nothing from rsync.
-    carriers: BTreeMap<RelPath, RelPath>,
-    /// What the listed files were.
-    stamps: BTreeMap<RelPath, Stamp>,
-    /// Paths of the batch that wait for the report of their removal.
-    unreported: BTreeSet<RelPath>,
-    /// Paths of the batch that cannot be looked at.
-    unreadable: BTreeSet<RelPath>,
-}
 
 /// What became of listed entries while they were sent.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -106,45 +45,51 @@ pub struct Since {
     pub unfit_for: Duration,
 }
 
-impl Plan {
-    /// Whether no rsync run is needed.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
+/// The plan of a batch, and what becomes of the paths that it does not list.
+#[derive(Debug, Default)]
+pub struct BatchPlan {
+    /// What rsync is to be told.
+    pub run: Rc<Plan>,
+    /// The paths of the batch.
+    pub paths: BatchPaths,
+}
 
-    /// The number of listed entries.
-    pub fn len(&self) -> usize {
-        let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, levels, missing, .. } = self;
-        let lists = [present, large, closed, anew, subtrees, subtrees_rewritten, levels, missing];
-        usize::from(self.root) + lists.into_iter().chain(&self.late_links).map(BTreeSet::len).sum::<usize>()
-    }
+/// What becomes of the paths of a batch, beside what a plan says.
+#[derive(Debug, Default)]
+pub struct BatchPaths {
+    /// Directories that exist again although they were moved away.
+    pub returned: BTreeSet<RelPath>,
+    /// Directories that hold something whose removal was never reported: to be compared as a whole.
+    pub lost: BTreeSet<RelPath>,
+    /// Paths for which there was no room: they belong into the bulk lane.
+    pub bulk: BTreeSet<RelPath>,
+    /// Paths that are not to go with the batch.
+    pub behind: BTreeMap<RelPath, Behind>,
+    /// The entry that is listed for each path. A path without one needs nothing from rsync.
+    carriers: BTreeMap<RelPath, RelPath>,
+    /// What the listed files were.
+    stamps: BTreeMap<RelPath, Stamp>,
+    /// Paths that wait for the report of their removal.
+    unreported: BTreeSet<RelPath>,
+    /// Paths that cannot be looked at.
+    unreadable: BTreeSet<RelPath>,
+}
 
-    /// The listed entries, and whether each is compared with all that is below it.
-    pub fn listed(&self) -> impl Iterator<Item = (&RelPath, bool)> {
-        let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, levels, missing, .. } = self;
-        let alone = [present, large, closed, anew, levels]
-            .into_iter()
-            .chain(&self.late_links)
-            .flatten()
-            .map(|path| (path, false));
-        alone.chain([subtrees, subtrees_rewritten, missing].into_iter().flatten().map(|path| (path, true)))
-    }
-
+impl BatchPlan {
     /// What became of the listed entries since they were looked at.
     pub fn since(&self, disk: &mut dyn Disk) -> Since {
-        let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, levels, stamps, .. } = self;
+        let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, levels, late_links, .. } = &*self.run;
         let mut since = Since::default();
-        let lists =
-            [present, large, closed, anew, subtrees, subtrees_rewritten, levels].into_iter().chain(&self.late_links);
+        let lists = [present, large, closed, anew, subtrees, subtrees_rewritten, levels].into_iter().chain(late_links);
         for path in lists.flatten() {
-            match (disk.look(path), stamps.get(path)) {
+            match (disk.look(path), self.paths.stamps.get(path)) {
                 (Found::Missing, _) => drop(since.gone.insert(path.clone())),
                 (Found::File(now), Some(then)) if now != *then => drop(since.changed.insert(path.clone())),
                 _ => (),
             }
         }
         let is_there = |path: &&RelPath| !matches!(disk.look(path), Found::Missing | Found::Unknown);
-        since.returned = self.missing.iter().filter(is_there).cloned().collect();
+        since.returned = self.run.missing.iter().filter(is_there).cloned().collect();
         since
     }
 
@@ -154,12 +99,12 @@ impl Plan {
         let Blame::Paths(paths) = blamed else { return (Vec::new(), blamed.clone()) };
         let whole = |top: &&RelPath| !paths.iter().any(|bad| bad == *top || top.is_below(bad));
         let tops = |list: &BTreeSet<RelPath>| list.iter().filter(whole).cloned().collect::<Vec<_>>();
-        let (plain, rewritten) = (tops(&self.subtrees), tops(&self.subtrees_rewritten));
+        let (plain, rewritten) = (tops(&self.run.subtrees), tops(&self.run.subtrees_rewritten));
         let is_below = |tops: &[RelPath], path: &RelPath| tops.iter().any(|top| path.is_below(top));
         let (mut apart, mut rest) = (Vec::new(), Vec::new());
         for path in paths.iter().cloned() {
             let new = is_below(&rewritten, &path);
-            let in_level = || path.parent().is_some_and(|dir| self.levels.contains(&dir)) && is_set_aside(&path);
+            let in_level = || path.parent().is_some_and(|dir| self.run.levels.contains(&dir)) && is_set_aside(&path);
             if new || is_below(&plain, &path) || in_level() { apart.push((path, new)) } else { rest.push(path) }
         }
         (apart, Blame::Paths(rest))
@@ -167,8 +112,8 @@ impl Plan {
 
     /// What became of a path of the batch when rsync succeeded on all that is neither blamed nor gone.
     pub fn fate(&self, path: &RelPath, blamed: &Blame, since: &Since) -> Fate {
-        let carrier = self.carriers.get(path);
-        if self.unreported.contains(path) || carrier.is_some_and(|carrier| since.gone.contains(carrier)) {
+        let carrier = self.paths.carriers.get(path);
+        if self.paths.unreported.contains(path) || carrier.is_some_and(|carrier| since.gone.contains(carrier)) {
             return Fate::Unreported { retry_in: REPORT_TIME };
         }
         if carrier.is_some_and(|carrier| since.unfit.contains(carrier)) {
@@ -177,7 +122,7 @@ impl Plan {
         if carrier.is_some_and(|carrier| since.untried.contains(carrier)) {
             return Fate::Untried { retry_in: since.unfit_for };
         }
-        if self.unreadable.contains(path) || carrier.is_some_and(|carrier| blamed.touches(carrier)) {
+        if self.paths.unreadable.contains(path) || carrier.is_some_and(|carrier| blamed.touches(carrier)) {
             return Fate::Failed;
         }
         if carrier.is_some_and(|carrier| since.left.contains(carrier)) {
@@ -193,14 +138,6 @@ impl Plan {
     }
 }
 
-/// So few directories that a run can name them one by one; if there are more, those that hold them, or the root.
-pub fn bounded(mut directories: BTreeSet<RelPath>) -> BTreeSet<RelPath> {
-    while directories.len() > PROTECTED {
-        directories = directories.iter().filter_map(RelPath::parent).collect();
-    }
-    directories
-}
-
 /// Decides what to list for a batch. `room` is what the fast lane may carry; `None` is for the bulk lane.
 pub fn plan(
     batch: &[(RelPath, Pending)],
@@ -209,43 +146,41 @@ pub fn plan(
     disk: &mut dyn Disk,
     room: Option<Room>,
     now: Instant,
-) -> Plan {
-    let mut planner = Planner { set, excludes, disk, looked: HashMap::new(), room, now, plan: Plan::default() };
+) -> BatchPlan {
+    let (plan, paths) = (Plan::default(), BatchPaths::default());
+    let mut planner = Planner { set, excludes, disk, looked: HashMap::new(), room, now, plan, paths };
     for (path, pending) in batch {
         planner.add(path, pending);
     }
     planner.arrange_renames();
-    planner.plan.keep_for_bulk();
+    planner.keep_for_bulk();
     planner.arrange_links(batch);
     planner.protect();
     planner.keep();
-    planner.plan.drop_covered();
-    planner.plan
+    drop_covered(&mut planner.plan);
+    BatchPlan { run: Rc::new(planner.plan), paths: planner.paths }
 }
 
-impl Plan {
+impl Planner<'_> {
     /// What goes may be the old name of what takes the bulk lane: it goes after that.
     fn keep_for_bulk(&mut self) {
-        if self.bulk.is_empty() || self.missing.is_empty() {
+        if self.paths.bulk.is_empty() || self.plan.missing.is_empty() {
             return;
         }
-        let missing = std::mem::take(&mut self.missing);
-        let Plan { carriers, bulk, .. } = self;
+        let missing = std::mem::take(&mut self.plan.missing);
+        let BatchPaths { carriers, bulk, .. } = &mut self.paths;
         bulk.extend(carriers.iter().filter(|(_, listed)| missing.contains(listed)).map(|(path, _)| path.clone()));
         carriers.retain(|path, _| !bulk.contains(path));
     }
+}
 
-    /// What a listed subtree covers is not listed beside it.
-    fn drop_covered(&mut self) {
-        let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, levels, .. } = self;
-        let is_subtree = |path: &RelPath| subtrees.contains(path) || subtrees_rewritten.contains(path);
-        let covered = |path: &RelPath| is_subtree(path) || path.ancestors().any(|dir| is_subtree(&dir));
-        present.retain(|path| !covered(path));
-        large.retain(|path| !covered(path));
-        closed.retain(|path| !covered(path));
-        anew.retain(|path| !covered(path));
-        levels.retain(|path| !covered(path));
-        self.late_links.iter_mut().for_each(|links| links.retain(|path| !covered(path)));
+/// What a listed subtree covers is not listed beside it.
+fn drop_covered(plan: &mut Plan) {
+    let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, levels, late_links, .. } = plan;
+    let is_subtree = |path: &RelPath| subtrees.contains(path) || subtrees_rewritten.contains(path);
+    let covered = |path: &RelPath| is_subtree(path) || path.ancestors().any(|dir| is_subtree(&dir));
+    for list in [present, large, closed, anew, levels].into_iter().chain(late_links) {
+        list.retain(|path| !covered(path));
     }
 }
 
@@ -258,6 +193,7 @@ struct Planner<'a> {
     room: Option<Room>,
     now: Instant,
     plan: Plan,
+    paths: BatchPaths,
 }
 
 impl Planner<'_> {
@@ -267,7 +203,7 @@ impl Planner<'_> {
                 return self.list_present(path, path, pending, Found::Directory);
             }
             self.plan.root = true;
-            self.plan.carriers.insert(path.clone(), path.clone());
+            self.paths.carriers.insert(path.clone(), path.clone());
             return;
         }
         for dir in path.ancestors() {
@@ -310,7 +246,7 @@ impl Planner<'_> {
         };
         let hint = if listed == path { self.hint(path, pending, found) } else { None };
         if self.is_blocked(listed, path) || !self.has_room(listed, pending, found, hint.as_ref()) {
-            self.plan.bulk.insert(path.clone());
+            self.paths.bulk.insert(path.clone());
             return;
         }
         // What is there although it was removed is another file.
@@ -331,9 +267,9 @@ impl Planner<'_> {
         };
         list.insert(listed.clone());
         if let Found::File(stamp) = found {
-            self.plan.stamps.insert(listed.clone(), stamp);
+            self.paths.stamps.insert(listed.clone(), stamp);
         }
-        self.plan.carriers.insert(path.clone(), listed.clone());
+        self.paths.carriers.insert(path.clone(), listed.clone());
         if found == Found::Other {
             self.note_link(listed);
         }
@@ -382,7 +318,7 @@ impl Planner<'_> {
         match self.set.moved_away(top) {
             Some(MovedAway::Known) => return,
             Some(MovedAway::Unknown) => {
-                self.plan.unreported.insert(path.clone());
+                self.paths.unreported.insert(path.clone());
                 return;
             }
             None => (),
@@ -392,14 +328,14 @@ impl Planner<'_> {
         } else if top != path && self.set.is_waiting_removal(top, self.now) {
             // It goes with that, and not before.
         } else if self.set.is_reported_removed(top) && self.is_blocked(top, path) {
-            self.plan.bulk.insert(path.clone());
+            self.paths.bulk.insert(path.clone());
         } else if self.set.is_reported_removed(top) {
             self.plan.missing.insert(top.clone());
-            self.plan.carriers.insert(path.clone(), top.clone());
+            self.paths.carriers.insert(path.clone(), top.clone());
         } else if pending.unreported.is_some_and(|since| self.now >= since + REPORT_AT_LATEST) {
-            self.plan.lost.extend(top.parent());
+            self.paths.lost.extend(top.parent());
         } else {
-            self.plan.unreported.insert(path.clone());
+            self.paths.unreported.insert(path.clone());
         }
     }
 
@@ -421,7 +357,7 @@ impl Planner<'_> {
         let below: BTreeSet<RelPath> = tops.flat_map(|top| self.set.moved_away_below(top)).collect();
         let (away, returned): (BTreeSet<_>, _) =
             below.into_iter().partition(|path| self.disk.look(path) == Found::Missing);
-        self.plan.returned = returned;
+        self.paths.returned = returned;
         // Past these the others are sent as they are: what holds them must not be kept from the node for their sake.
         let mut settling = BTreeSet::new();
         for top in self.plan.subtrees.iter().chain(&self.plan.subtrees_rewritten).chain(&self.plan.levels) {
@@ -432,7 +368,7 @@ impl Planner<'_> {
     }
 
     fn unreadable(&mut self, path: &RelPath) {
-        self.plan.unreadable.insert(path.clone());
+        self.paths.unreadable.insert(path.clone());
     }
 }
 

@@ -1,5 +1,5 @@
 //! The comparison of the whole tree at one node: when it is started, and what becomes of the paths that fail in it. What is
-//! deleted by it, and what is kept, is the [`Transport`](super::Transport)'s business.
+//! deleted by it, and what is kept, is the [`Transport`](crate::transport::Transport)'s business.
 
 use std::time::{Duration, Instant};
 
@@ -7,16 +7,18 @@ use actix::prelude::*;
 use slog::{debug, error};
 
 use super::disk::{Disk, Found, Source};
-use super::fold::Scope;
-use super::health::lasting;
 use super::report::{log_failing, log_reconcile};
-use super::{Delivery, Stored, SyncActor, retry};
-use crate::messages::Change;
+use super::{SyncActor, retry};
+use crate::change::Change;
+use crate::health::Stored;
+use crate::health::lasting;
+use crate::outbox::fold::Scope;
 use crate::path::RelPath;
-use crate::rsync::blame::Blame;
-use crate::rsync::failure::{Cause, Failure};
-use crate::rsync::output::Tally;
 use crate::status::record::Work;
+use crate::transport::Delivery;
+use crate::transport::Tally;
+use crate::transport::blame::Blame;
+use crate::transport::failure::{Cause, Failure};
 
 /// The tree is compared once more, if nobody asks for it before, where rsync said again what cannot be read: what failed is not
 /// known. It may have been of a moment; if not, each further try would end as this one. So the time doubles from this,

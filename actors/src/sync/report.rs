@@ -4,14 +4,14 @@ use std::time::Instant;
 
 use slog::{KV, Logger, Record, Serializer, debug, info, warn};
 
-use super::Delivery;
 use crate::path::RelPath;
-use crate::rsync::Rewritten;
-use crate::rsync::blame::Blame;
-use crate::rsync::failure::Cause;
-use crate::rsync::output::Tally;
-use crate::rsync::unset::Unset;
-use crate::rsync::verify::Comparison;
+use crate::transport::Delivery;
+use crate::transport::Tally;
+use crate::transport::blame::Blame;
+use crate::transport::comparison::Comparison;
+use crate::transport::comparison::Rewritten;
+use crate::transport::failure::Cause;
+use crate::transport::unset::Unset;
 
 /// Failed paths that are named in one line.
 const NAMED_PATHS: usize = 3;

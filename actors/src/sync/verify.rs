@@ -9,9 +9,9 @@ use super::SyncActor;
 use super::report::log_verified;
 use crate::messages::Verify;
 use crate::path::RelPath;
-use crate::rsync::failure::{Cause, Failure};
-use crate::rsync::verify::Comparison;
 use crate::status::unix;
+use crate::transport::comparison::Comparison;
+use crate::transport::failure::{Cause, Failure};
 
 impl SyncActor {
     /// Whether nothing speaks against a comparison but the source.

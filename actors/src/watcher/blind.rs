@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::error::WatchError;
 use crate::path::RelPath;
+use crate::watch_error::WatchError;
 
 /// Directories of a kind that are remembered, some 100 bytes each; past it those that hold them stand for them.
 const REMEMBERED: usize = 10_000;

@@ -22,12 +22,12 @@ use self::listing::{list, open};
 use self::place::Placed;
 use super::blind::Blind;
 use super::bound::Bound;
-use super::error::WatchError;
-use super::mounts::Mounts;
 use super::sight::Sight;
 use super::tree::{NodeId, Tree};
-use crate::filter::excludes::Excludes;
+use crate::mounts::Mounts;
 use crate::path::RelPath;
+use crate::patterns::excludes::Excludes;
+use crate::watch_error::WatchError;
 
 /// What is asked of the kernel for every directory. `EXCL_UNLINK` silences files that are written after their deletion.
 /// `MASK_ADD`: the root may have a second name, and is asked more.

@@ -21,18 +21,19 @@ pub use self::unwatched::POLL;
 use self::unwatched::Unwatched;
 use super::cookie::Cookie;
 use super::dirs::{Attached, Dirs};
-use super::error::WatchError;
 use super::ledger::Ledger;
-use super::mounts::{Changes, Mounts};
 use super::moves::{Departure, FileMoves, Moves, PAIRING_TIME};
 use super::quiet::Quiet;
 use super::reader::RawEvent;
 use super::tree::NodeId;
-use crate::filter::excludes::Excludes;
-use crate::filter::settle::Settle;
-use crate::messages::{Change, DirMove, Passed, Reason, Rescan, Unseen};
+use crate::change::Change;
+use crate::messages::{DirMove, Passed, Reason, Rescan, Unseen};
+use crate::mounts::{Changes, Mounts};
 use crate::path::RelPath;
+use crate::patterns::excludes::Excludes;
+use crate::patterns::settle::Settle;
 use crate::root::{Root, RootError};
+use crate::watch_error::WatchError;
 
 /// An overflow is repaired after the events have been calm for so long,
 const CALM: Duration = Duration::from_millis(100);

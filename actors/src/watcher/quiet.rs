@@ -6,8 +6,8 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::closings::Closings;
-use crate::filter::settle::Settle;
 use crate::path::RelPath;
+use crate::patterns::settle::Settle;
 
 /// A file that was not written for so long counts as complete, closed or not.
 pub const QUIET_TIME: Duration = Duration::from_millis(500);
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn a_file_that_settles_counts_at_once_and_as_long_as_it_is_written() {
         let (mut quiet, start) = (Quiet::default(), Instant::now());
-        let pattern = crate::filter::excludes::Pattern::parse("*.part").unwrap();
+        let pattern = crate::patterns::excludes::Pattern::parse("*.part").unwrap();
         quiet.settle(Settle::new(vec![(pattern, Duration::from_secs(30))]));
         let step = QUIET_TIME / 2;
         let counted: Vec<u64> = (0..20)

@@ -14,7 +14,7 @@ use std::time::Duration;
 use inotify::{EventMask, Inotify};
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::mounts;
+use crate::mounts;
 
 /// Events that may wait for the watcher, some 100 bytes each.
 const BACKLOG: usize = 1_000_000;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use inosync_actors::path::RelPath;
 use inosync_actors::site::DirMoves;
-use inosync_actors::sync::lease::Lane;
+use inosync_actors::transport::Lane;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 

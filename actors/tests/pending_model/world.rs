@@ -4,16 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use inosync_actors::filter::excludes::Excludes;
-use inosync_actors::messages::Change;
+use inosync_actors::change::Change;
+use inosync_actors::outbox::lease::LeaseId;
+use inosync_actors::outbox::pending::PendingSet;
 use inosync_actors::path::RelPath;
-use inosync_actors::rsync::blame::Blame;
+use inosync_actors::patterns::excludes::Excludes;
 use inosync_actors::site::DirMoves;
 use inosync_actors::sync::disk::{Disk, Found, Room, Stamp};
-use inosync_actors::sync::lease::{Lane, LeaseId};
-use inosync_actors::sync::origins::{Doubt, Relocation, Rename, goes_first};
-use inosync_actors::sync::pending::PendingSet;
-use inosync_actors::sync::plan::{Plan, Since, plan};
+use inosync_actors::sync::plan::{BatchPlan, Since, plan};
+use inosync_actors::transport::Lane;
+use inosync_actors::transport::blame::Blame;
+use inosync_actors::transport::plan::Plan;
+use inosync_actors::transport::rename::{Doubt, Relocation, Rename, goes_first};
 
 /// Small, so that paths collapse to subtrees and to the whole tree.
 const CAP: usize = 12;
@@ -78,7 +80,7 @@ impl Disk for Shown<'_> {
 /// A run that has been started: it has read what there was then.
 pub struct Run {
     id: LeaseId,
-    plan: Plan,
+    plan: BatchPlan,
     read: Tree,
     applied: bool,
     /// What it could not do.
@@ -234,16 +236,19 @@ impl World {
         let room = (lane == Lane::Fast).then_some(Room { bytes: 100_000, entries: 3 });
         let excludes = Excludes::default();
         let plan = plan(&batch.paths, &self.set, &excludes, &mut Shown(&self.source), room, self.now);
-        for path in &plan.lost {
+        for path in &plan.paths.lost {
             self.set.add(&Change::Subtree { path: path.clone() }, self.now);
         }
-        for via in plan.renamed.values().filter_map(|rename| rename.via.clone()) {
+        for via in plan.run.renamed.values().filter_map(|rename| rename.via.clone()) {
             self.set.make_for_a_while(batch.id, via, self.now);
         }
-        self.set.forget_moves(&plan.returned, plan.subtrees_rewritten.iter());
-        self.set.defer(batch.id, &plan.bulk);
-        self.set.hold_back(batch.id, &plan, self.now);
-        if plan.is_empty() {
+        self.set.forget_moves(&plan.paths.returned, plan.run.subtrees_rewritten.iter());
+        self.set.defer(batch.id, &plan.paths.bulk);
+        if !plan.run.links.is_empty() {
+            self.set.sends_links(batch.id);
+        }
+        self.set.hold_back(batch.id, &plan.paths.behind, self.now);
+        if plan.run.is_empty() {
             let fate = |path: &RelPath| plan.fate(path, &Blame::default(), &Since::default());
             self.set.settle(batch.id, self.now, fate, |_| RETRY);
             return;
@@ -256,16 +261,16 @@ impl World {
     pub fn work(&mut self, at: usize, failing: u32) {
         let Some(run) = self.runs.iter_mut().filter(|run| !run.applied).nth(at) else { return };
         run.applied = true;
-        let Plan { present, large, anew, subtrees, subtrees_rewritten, missing, protected, moved, .. } = &run.plan;
+        let Plan { present, large, anew, subtrees, subtrees_rewritten, missing, protected, moved, .. } = &*run.plan.run;
         let (source, read, node) = (&self.source, &run.read, &mut self.node);
-        run.plan.parents.iter().for_each(|dir| send(source, read, node, dir));
+        run.plan.run.parents.iter().for_each(|dir| send(source, read, node, dir));
         // That a move could not be made of what the node has is no failure.
         let mut number = 0;
         let mut is_chosen = || {
             number += 1;
             failing >> (number % 31) & 1 == 1
         };
-        let linked = link_all(&run.plan, source, node, |_| !is_chosen());
+        let linked = link_all(&run.plan.run, source, node, |_| !is_chosen());
         let keeps = |path: &RelPath| protected.iter().any(|dir| dir == path || path.is_below(dir));
         let mut built = BTreeSet::new();
         for Relocation { to: new, from: old, doubt } in moved {
@@ -298,8 +303,8 @@ impl World {
                 }
             }
         }
-        for link in run.plan.late_links.iter().flatten() {
-            let leads = &run.plan.links[link];
+        for link in run.plan.run.late_links.iter().flatten() {
+            let leads = &run.plan.run.links[link];
             let lacks = |to: &RelPath| run.left.contains(to) || Blame::Paths(run.failed.clone()).touches(to);
             if leads.to.iter().any(lacks) || Shown(source).read_link(link).as_ref() != Some(&leads.text) {
                 run.left.insert(link.clone());

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use inosync_actors::filter::excludes::Excludes;
-use inosync_actors::filter::settle::Settle;
-use inosync_actors::rsync::extra::Extra;
-use inosync_actors::rsync::node::Node;
+use inosync_actors::node::Node;
+use inosync_actors::patterns::excludes::Excludes;
+use inosync_actors::patterns::settle::Settle;
+use inosync_actors::site::extra::Extra;
 use inosync_actors::site::{DirMoves, InitialSync, Site};
 
 /// Longer than what a test waits for a stop or a poll.

@@ -5,15 +5,15 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use inosync_actors::children::Children;
+use inosync_actors::node::Node;
 use inosync_actors::path::Escaped;
 use inosync_actors::root::Root;
-use inosync_actors::rsync::children::Children;
-use inosync_actors::rsync::failure::Cause;
-use inosync_actors::rsync::node::Node;
 use inosync_actors::rsync::recipe::Recipe;
-use inosync_actors::rsync::version::Version;
 use inosync_actors::rsync::{Examination, Finding, Place, Probe, Probed, Rsync, Shared, own_name};
+use inosync_actors::site::version::Version;
 use inosync_actors::site::{InitialSync, Site};
+use inosync_actors::transport::failure::Cause;
 
 use super::report::Report;
 use super::shown;

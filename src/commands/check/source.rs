@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use inosync_actors::path::RelPath;
 use inosync_actors::rsync::own_name;
 use inosync_actors::site::Site;
-use inosync_actors::watcher::{count_directories, watch_limit};
+use inosync_actors::watch_error::watch_limit;
+use inosync_actors::watcher::count_directories;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::report::Report;

@@ -1,4 +1,5 @@
-use inosync_actors::status::{Event, HookStatus, Phase, Progress, RemoteRsync, Source, Verified};
+use inosync_actors::status::{Event, HookStatus, Phase, Progress, Source, Verified};
+use inosync_actors::transport::RemoteRsync;
 
 use super::*;
 

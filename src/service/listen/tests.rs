@@ -1,6 +1,7 @@
 //! What the tests of the page and of the metrics speak about.
 
-use inosync_actors::status::{Event, HookStatus, Node, Phase, RemoteRsync, Source, State, Status, Totals, Verified};
+use inosync_actors::status::{Event, HookStatus, Node, Phase, Source, State, Status, Totals, Verified};
+use inosync_actors::transport::RemoteRsync;
 
 /// A node at rest, of which nothing is known.
 pub fn node(name: &str) -> Node {

@@ -3,9 +3,9 @@ use std::os::unix::fs::symlink;
 use tempfile::TempDir;
 
 use super::*;
-use crate::rsync::extra::Extra;
 use crate::rsync::recipe::tests::site;
 use crate::site::InitialSync;
+use crate::site::extra::Extra;
 
 /// A source with a file in it, and a file beside it.
 struct Ground {

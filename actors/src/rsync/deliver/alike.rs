@@ -7,10 +7,12 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use crate::filter::excludes::Excludes;
 use crate::path::RelPath;
+use crate::patterns::excludes::Excludes;
 use crate::rsync::names;
-use crate::rsync::output::{self, Difference, Line};
+use crate::rsync::output;
+use crate::rsync::output::Line;
+use crate::transport::comparison::Difference;
 
 /// Names that are looked at where the node tells cases apart: a part of it may lie on another file system, or ignore case by
 /// itself (`chattr +F`). So many cost about a millisecond.
@@ -20,7 +22,7 @@ const CANDIDATES: usize = 500;
 
 /// How a node tells names apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::rsync) enum Names {
+pub(crate) enum Names {
     /// Nobody asked.
     Unknown,
     /// Two names that differ in case alone are two entries.
@@ -33,7 +35,7 @@ pub(in crate::rsync) enum Names {
 
 /// What a node said of a [`sample`].
 #[derive(Debug, Default)]
-pub(in crate::rsync) struct Seen {
+pub(crate) struct Seen {
     /// It has the file.
     has_name: bool,
     /// It has something by the other name.
@@ -145,7 +147,7 @@ impl Search<'_> {
 
 /// A file of the tree at `root`, and the same path with its name in the opposite case, which the source does not have. The
 /// node tells by them how it takes names.
-pub(in crate::rsync) fn sample(root: &Path, excludes: &Excludes) -> Option<(RelPath, RelPath)> {
+pub(crate) fn sample(root: &Path, excludes: &Excludes) -> Option<(RelPath, RelPath)> {
     let (mut dirs, mut looked) = (vec![RelPath::root()], 0);
     while let Some(dir) = dirs.pop() {
         for entry in fs::read_dir(dir.under(root)).into_iter().flatten().flatten() {

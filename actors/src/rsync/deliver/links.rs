@@ -6,13 +6,13 @@ use std::rc::Rc;
 
 use super::Runs;
 use crate::path::RelPath;
+use crate::path::link_text;
 use crate::rsync::Rsync;
-use crate::rsync::failure::Failure;
 use crate::rsync::recipe::Recipe;
-use crate::sync::Delivery;
-use crate::sync::disk::link_text;
-use crate::sync::lease::Lane;
-use crate::sync::plan::Plan;
+use crate::transport::Delivery;
+use crate::transport::Lane;
+use crate::transport::failure::Failure;
+use crate::transport::plan::Plan;
 
 impl Rsync {
     /// Sends the symlinks that go after what they lead to.

@@ -1,6 +1,7 @@
 //! The first runs of a plan: the node makes out of its own files what was renamed or moved. All of it is a hint: what a
 //! node could not link or build is sent as if nothing had been tried.
 
+use crate::rsync::failure;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -13,20 +14,21 @@ use std::time::{Duration, Instant};
 use slog::debug;
 
 use super::{Names, Runs};
-use crate::filter::rules;
 use crate::path::RelPath;
-use crate::rsync::blame::{Blame, blame};
-use crate::rsync::failure::Failure;
+use crate::patterns::rules;
+use crate::rsync::blame::blame;
 use crate::rsync::names::folded;
 use crate::rsync::output::{self, Line};
 use crate::rsync::recipe::Recipe;
 use crate::rsync::run::Code;
 use crate::rsync::staging::{Staging, Twins};
 use crate::rsync::{Ears, Order, Rsync, Work, temporary};
-use crate::sync::lease::Lane;
-use crate::sync::origins::{Relocation, Rename};
-use crate::sync::plan::Plan;
-use crate::sync::{Delivery, Moved, Worked};
+use crate::transport::Lane;
+use crate::transport::blame::Blame;
+use crate::transport::failure::Failure;
+use crate::transport::plan::Plan;
+use crate::transport::rename::{Relocation, Rename};
+use crate::transport::{Delivery, Moved, Worked};
 
 /// How long no links are tried at a node where they were no use.
 const OFF: Duration = Duration::from_secs(600);
@@ -215,7 +217,7 @@ impl Rsync {
         let mut ears = Ears { line: &mut hear, worked: Some(worked) };
         let order = Order { work: Work::Links(&twins), lane: Some(lane), ..Order::of(Recipe::Link) };
         let finished = self.run_with_path(&order, &mut ears).await?;
-        let Some(failure) = Failure::of(&finished) else { return Ok(delivery) };
+        let Some(failure) = failure::of(&finished) else { return Ok(delivery) };
         if !matches!(finished.code, Code::Exit(23 | 24)) {
             return Err(failure);
         }
@@ -236,7 +238,7 @@ impl Rsync {
         let mut count = |said: &[u8]| match Line::parse(said) {
             Line::MadeMirror => (),
             line => {
-                delivery.tally.count(&line);
+                line.count_in(&mut delivery.tally);
                 if let Line::Deleted(path) = line {
                     path.rebase(&RelPath::root(), &moved.to).into_iter().for_each(|path| self.note_deleted(path));
                 }
@@ -299,7 +301,7 @@ fn twins<'r>(renamed: impl IntoIterator<Item = (&'r RelPath, &'r Rename)>) -> (V
 }
 
 /// Whether one of these paths is `path`, or a directory above it.
-pub(in crate::rsync) fn covers(list: &BTreeSet<RelPath>, path: &RelPath) -> bool {
+pub(crate) fn covers(list: &BTreeSet<RelPath>, path: &RelPath) -> bool {
     list.contains(path) || path.ancestors().any(|dir| list.contains(&dir))
 }
 

@@ -7,13 +7,13 @@ use std::rc::Rc;
 use slog::debug;
 
 use crate::path::RelPath;
-use crate::rsync::failure::Failure;
 use crate::rsync::output::Line;
 use crate::rsync::recipe::{self, Recipe};
 use crate::rsync::{Ears, Order, Rsync, Work};
-use crate::sync::Delivery;
-use crate::sync::lease::Lane;
-use crate::sync::origins::{Doubt, Relocation, Rename};
+use crate::transport::Delivery;
+use crate::transport::Lane;
+use crate::transport::failure::Failure;
+use crate::transport::rename::{Doubt, Relocation, Rename};
 
 /// Pairs of directories in one delivery; each takes a run of its own.
 const PAIRS: usize = 20;
@@ -83,7 +83,7 @@ impl Rsync {
     ) -> Result<bool, Failure> {
         let mut count = |said: &[u8]| match Line::parse(said) {
             Line::MadeMirror => self.made_mirror.set(true),
-            line => delivery.tally.count(&line),
+            line => line.count_in(&mut delivery.tally),
         };
         let order = Order { work, lane: Some(lane), ..Order::of(recipe) };
         let failure = match self.run(&order, &mut Ears { line: &mut count, worked: None }).await {

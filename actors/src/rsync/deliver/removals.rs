@@ -14,17 +14,17 @@ use tokio::task::spawn_blocking;
 
 use super::alike::{Names, alike};
 use super::is_top;
-use crate::filter::rules;
 use crate::path::{Escaped, RelPath};
-use crate::rsync::blame::Blame;
+use crate::patterns::rules;
 use crate::rsync::complaint::Complaint;
-use crate::rsync::failure::{Cause, Failure};
 use crate::rsync::recipe::{self, Recipe};
 use crate::rsync::run::{Code, Finished};
 use crate::rsync::{Deletions, Order, Rsync, Work};
-use crate::sync::lease::Lane;
-use crate::sync::plan::Plan;
-use crate::sync::{Again, Delivery, Worked};
+use crate::transport::Lane;
+use crate::transport::blame::Blame;
+use crate::transport::failure::{Cause, Failure};
+use crate::transport::plan::Plan;
+use crate::transport::{Again, Delivery, Worked};
 
 /// Entries that one run of the second way deletes: each takes two arguments of rsync.
 const AT_ONCE: usize = 200;
@@ -274,7 +274,7 @@ fn replace_blame(delivery: &mut Delivery, paths: &[&RelPath], second: Delivery) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rsync::output::Tally;
+    use crate::transport::Tally;
 
     fn rel(path: &str) -> RelPath {
         RelPath::new(path.as_bytes()).unwrap()

@@ -15,7 +15,7 @@ use std::time::Duration;
 use rustix::fs::MemfdFlags;
 use tokio::process::{Child, Command};
 
-use crate::rsync::children::Children;
+use crate::children::Children;
 use crate::rsync::greeting::Greeting;
 use crate::rsync::noise::is_noise;
 use crate::rsync::run::{ENVIRONMENT, Finished, code};

@@ -1,8 +1,8 @@
 //! What a probe found out, and how it is read from what rsync says.
 
-use super::links::Rewritten;
 use crate::rsync::complaint;
-use crate::rsync::failure::Failure;
+use crate::transport::comparison::Rewritten;
+use crate::transport::failure::Failure;
 
 /// What a probe found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +107,7 @@ pub(super) fn holds(line: &[u8], word: &str) -> bool {
 }
 
 /// Whether the node's rsync daemon says that it excludes a name.
-pub(in crate::rsync) fn is_excluded(line: &[u8]) -> bool {
+pub(crate) fn is_excluded(line: &[u8]) -> bool {
     holds(line, "daemon-excluded") || holds(line, "daemon refused")
 }
 

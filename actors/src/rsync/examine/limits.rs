@@ -1,5 +1,6 @@
 //! What a probe shows that the node cannot hold: it is asked how the probe differs there from what was written.
 
+use crate::rsync::failure;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 
@@ -7,10 +8,11 @@ use super::probe::Visit;
 use crate::path::RelPath;
 use crate::rsync::Ears;
 use crate::rsync::claims::Claims;
-use crate::rsync::failure::Failure;
 use crate::rsync::recipe::{self, Context, Invocation, Recipe};
 use crate::rsync::run::{PATIENCE, Patience};
-use crate::rsync::traits::{Looks, Seen, Traits, differs};
+use crate::rsync::traits::{Looks, Seen, differs};
+use crate::transport::failure::Failure;
+use crate::transport::traits::Traits;
 
 impl Visit<'_> {
     /// What the node cannot hold, where the probe is. Nothing where it does not tell.
@@ -34,6 +36,6 @@ impl Visit<'_> {
             .rsync
             .finish(process, &list, &Claims::ANY, (Patience::of(PATIENCE), self.rsync.speed.small()), &mut ears)
             .await?;
-        Failure::of(&finished).map_or(Ok(seen), Err)
+        failure::of(&finished).map_or(Ok(seen), Err)
     }
 }

@@ -3,69 +3,28 @@
 //! sees no difference, since the daemon rewrites both; when the node is the one that sends, it tells what it has: the target,
 //! without that prefix, and the length, with it.
 
+use crate::transport::comparison::Link;
+use crate::transport::comparison::MUNGED;
+use crate::transport::comparison::Rewritten;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::File;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::filter::excludes::Excludes;
-use crate::path::{Escaped, RelPath};
+use crate::node::Kind;
+use crate::path::RelPath;
+use crate::patterns::excludes::Excludes;
 use crate::rsync::claims::Claims;
-use crate::rsync::failure::Failure;
-use crate::rsync::node::Kind;
 use crate::rsync::output::unescape;
 use crate::rsync::recipe::{self, Invocation};
 use crate::rsync::run::{PATIENCE, Patience};
 use crate::rsync::{Ears, Rsync};
+use crate::transport::failure::Failure;
 
-/// What an rsync daemon puts in front of a target.
-const MUNGED: &[u8] = b"/rsyncd-munged/";
 /// So many links tell what a node does with them, and so many entries are looked at for them.
 const MOST_LINKS: usize = 1000;
 const MOST_ENTRIES: usize = 1_000_000;
-
-/// A symlink of the source.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
-    /// Where it is.
-    pub path: RelPath,
-    /// What it holds.
-    pub target: Vec<u8>,
-}
-
-/// A symlink that reads otherwise at a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rewritten {
-    /// As it is in the source.
-    pub link: Link,
-    /// What it holds at the node.
-    pub there: Vec<u8>,
-}
-
-impl Rewritten {
-    /// What to change at the node.
-    pub const CURE: &str = "they stay what they are with `use chroot = yes` and `munge symlinks = no` in rsyncd.conf there, \
-        or over ssh without -munge of rrsync";
-
-    fn is_munged(&self) -> bool {
-        self.there.starts_with(MUNGED)
-    }
-}
-
-/// The cause and an example.
-impl fmt::Display for Rewritten {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let how = if self.is_munged() {
-            "the node's rsync munges symlinks, so that they lead nowhere"
-        } else {
-            "the node's rsync cuts from symlinks what leads out of the module"
-        };
-        let (target, there) = (Escaped(&self.link.target), Escaped(&self.there));
-        write!(f, "{how}: `{target}` is `{there}` there")
-    }
-}
 
 impl Rsync {
     /// Those of the links that the node has otherwise. Empty where it does not tell: a module or key for writing alone.
@@ -137,7 +96,7 @@ fn is_cut(target: &[u8], there: &[u8]) -> bool {
 }
 
 /// The symlinks of the source, or the first of them that are found.
-pub(in crate::rsync) fn links_of(root: &Path, excludes: &Excludes) -> Vec<Link> {
+pub(crate) fn links_of(root: &Path, excludes: &Excludes) -> Vec<Link> {
     let (mut links, mut directories, mut looked_at) = (Vec::new(), vec![RelPath::root()], 0);
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(directory.under(root)).into_iter().flatten().flatten() {

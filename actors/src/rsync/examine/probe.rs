@@ -4,6 +4,7 @@
 //! inosync ([`Apart`]): when inosync is killed, what was begun is written to its end, and then removed. What is left when the
 //! machine dies has the same name at the next check, which removes it; so does a comparison that deletes.
 
+use crate::rsync::failure;
 use std::cell::RefCell;
 use std::fs::{self, DirBuilder, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,20 +16,20 @@ use std::time::Duration;
 
 use super::apart::{Apart, Ended};
 use super::finding::{Finding, complaints, denial, holds, is_about_symlink, is_excluded, missing};
-use super::links::Link;
 use super::{Examination, Heard, Mirror};
+use crate::node::{Kind, Node};
 use crate::path::{Escaped, RelPath};
 use crate::rsync::claims::Claims;
 use crate::rsync::connection::{HANG_UP, HANG_UPS};
-use crate::rsync::failure::{Cause, Failure};
-use crate::rsync::node::{Kind, Node};
 use crate::rsync::output::{self, Line};
 use crate::rsync::recipe::{self, Invocation, Recipe, probe};
 use crate::rsync::run::{PATIENCE, Patience};
-use crate::rsync::traits::Traits;
-use crate::rsync::version::Version;
 use crate::rsync::{Deletions, Ears, Rsync};
 use crate::site::Site;
+use crate::site::version::Version;
+use crate::transport::comparison::Link;
+use crate::transport::failure::{Cause, Failure};
+use crate::transport::traits::Traits;
 
 /// How long a process may take to end once nobody waits for it.
 const GRACE: Duration = Duration::from_secs(5);
@@ -255,7 +256,7 @@ impl Rsync {
         let process = self.process(self.source()?, &arguments).await?;
         let finished =
             self.finish(process, &list, &Claims::ANY, (Patience::of(PATIENCE), self.speed.small()), &mut ears).await?;
-        match Failure::of(&finished) {
+        match failure::of(&finished) {
             // The node's rsync is too old to count them.
             Some(failure) if make_path && failure.cause == Cause::UnknownOption => Ok((heard.mirror, None)),
             Some(failure) if !is_excluded(&finished.stderr) => Err(failure),
@@ -305,7 +306,7 @@ impl Visit<'_> {
         let mut removes = self.remove()?;
         if !removes.connected().await.map_err(broken)? {
             let refused = removes.release().await.map_err(broken)?;
-            let failure = Failure::of(&refused.finished).map(Finding::Failed);
+            let failure = failure::of(&refused.finished).map(Finding::Failed);
             return Ok(if is_full(&refused) { Visited::Full } else { Visited::Done(failure.into_iter().collect()) });
         }
         let written = self.write(Some(&removes))?.release().await.map_err(broken)?;
@@ -363,7 +364,7 @@ impl Visit<'_> {
             return vec![Finding::Excluded];
         }
         let is_sent = written.lines().any(|line| output::stored(line).as_ref() == self.probe.names.first());
-        let Some(failure) = Failure::of(&written.finished) else {
+        let Some(failure) = failure::of(&written.finished) else {
             findings.extend((!is_sent).then_some(Finding::NotSent));
             return findings;
         };
@@ -400,7 +401,7 @@ impl Visit<'_> {
 
     /// What the removing run tells; a node where nothing could be written has nothing to remove.
     fn left(&self, removed: &Ended, so_far: &[Finding]) -> Option<Finding> {
-        let failure = Failure::of(&removed.finished)?;
+        let failure = failure::of(&removed.finished)?;
         let nothing_was_written = so_far.iter().any(|finding| finding.is_fault() || *finding == Finding::Excluded);
         let deleted =
             |line: &[u8]| matches!(Line::parse(line), Line::Deleted(path) if self.probe.names.contains(&path));
@@ -423,7 +424,7 @@ enum Visited {
 /// Whether the node let nobody in because others are there: an rsync daemon with `max connections`, rrsync without -no-lock.
 fn is_full(ended: &Ended) -> bool {
     let is_busy = |failure: Failure| failure.cause == Cause::Busy;
-    Failure::of(&ended.finished).is_some_and(is_busy) || holds(&ended.finished.stderr, "Another instance of rrsync")
+    failure::of(&ended.finished).is_some_and(is_busy) || holds(&ended.finished.stderr, "Another instance of rrsync")
 }
 
 /// A destination, for people.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use nix::unistd::{Uid, User};
 use tokio::process::Command;
 
+use crate::node::Kind;
 use crate::path::Escaped;
 use crate::rsync::Rsync;
 use crate::rsync::master::login::Login;
-use crate::rsync::node::Kind;
 
 /// How long ssh may take to read its configuration.
 const TIME: Duration = Duration::from_secs(5);

@@ -1,6 +1,8 @@
 mod words;
 
 use super::*;
+use crate::rsync::failure;
+use crate::transport::failure::Cause;
 
 #[test]
 fn text_decides_before_the_code() {
@@ -32,11 +34,11 @@ fn text_decides_before_the_code() {
         (99, "", Cause::Unknown),
     ] {
         let finished = Finished { code: Code::Exit(code), stderr: stderr.into() };
-        assert_eq!(Failure::of(&finished).map(|failure| failure.cause), Some(cause), "{code} {stderr}");
+        assert_eq!(failure::of(&finished).map(|failure| failure.cause), Some(cause), "{code} {stderr}");
     }
     let killed = Finished { code: Code::Signal(9), stderr: vec![] };
-    assert_eq!(Failure::of(&killed).map(|failure| failure.cause), Some(Cause::Killed));
-    assert_eq!(Failure::of(&Finished { code: Code::Exit(0), stderr: vec![] }), None);
+    assert_eq!(failure::of(&killed).map(|failure| failure.cause), Some(Cause::Killed));
+    assert_eq!(failure::of(&Finished { code: Code::Exit(0), stderr: vec![] }), None);
 }
 
 #[test]
@@ -52,13 +54,13 @@ fn a_reconcile_that_would_delete_too_much_says_how_much_and_how_to_release_it() 
         assert!(said.ends_with("raise max_delete and reload (SIGHUP) or restart"), "{said}");
     }
     let finished = Finished { code: Code::Exit(25), stderr: vec![] };
-    assert_eq!(Failure::of(&finished).map(|failure| failure.cause), Some(Cause::TooManyDeletions));
+    assert_eq!(failure::of(&finished).map(|failure| failure.cause), Some(Cause::TooManyDeletions));
 }
 
 #[test]
 fn a_failure_reads_as_cause_words_and_cure() {
     let stderr = b"\nrsync: write failed on \"/m/\x1bf\": No space left on device (28)\n";
-    let failure = Failure::of(&Finished { code: Code::Exit(11), stderr: stderr.to_vec() }).unwrap();
+    let failure = failure::of(&Finished { code: Code::Exit(11), stderr: stderr.to_vec() }).unwrap();
     assert_eq!(
         failure.to_string(),
         "the node is full: rsync: write failed on \"/m/\\x1bf\": No space left on device (28) (rsync exit code 11); \

@@ -4,9 +4,9 @@
 //! `{1}` in its cure for what they were. `^` is the start of the line. Names in quotes count only where the pattern asks
 //! for one: a file may be called like an error.
 
-use super::Cause;
 use super::line::Line;
 use crate::rsync::run::Code;
+use crate::transport::failure::Cause;
 
 /// What a line means.
 #[derive(Debug, Clone, Copy)]

@@ -1,7 +1,7 @@
 //! Whom ssh is to reach for a node: the same host, user and address family as rsync would hand to it.
 
-use crate::rsync::extra::Extra;
-use crate::rsync::node::{Kind, Node};
+use crate::node::{Kind, Node};
+use crate::site::extra::Extra;
 
 /// The login at one ssh node.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::sync::health::backoff;
+use crate::backoff::backoff;
 
 /// A connection that was up for so long is not held responsible for earlier failures.
 const STEADY: Duration = Duration::from_secs(60);

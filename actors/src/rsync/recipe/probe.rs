@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 
 use super::{Context, Invocation, Recipe, is_plain, option};
-use crate::filter::excludes::Excludes;
-use crate::rsync::node::{Kind, Node};
+use crate::node::{Kind, Node};
+use crate::patterns::excludes::Excludes;
 use crate::site::Site;
 
 /// What `%i` and `%n` are for the reader, with the target of a symlink behind the name.
@@ -12,14 +12,14 @@ const READ_FORMAT: &str = "--out-format=%i|%l|%b|%n%L";
 
 /// The site for a probe: its name may be one that is excluded, and what is removed leaves neither a copy nor a line in
 /// rsync's log.
-pub(in crate::rsync) fn bare(site: &Site) -> Site {
+pub(crate) fn bare(site: &Site) -> Site {
     Site { excludes: Excludes::default(), logfile: None, extra: site.extra.without_backups(), ..site.clone() }
 }
 
 impl Context<'_> {
     /// A dry run that tells whether there is a mirror, also of a receiver that rejects missing entries; with `make_path`, how
     /// many directories are missing. For a [`bare`] site.
-    pub(in crate::rsync) fn looking(&self, make_path: bool) -> Invocation {
+    pub(crate) fn looking(&self, make_path: bool) -> Invocation {
         let mut invocation = Context { make_path, ..self.clone() }.invocation(Recipe::Root, Vec::new(), &[]);
         let end = invocation.arguments.iter().rposition(|word| word == "--").unwrap_or(0);
         invocation.arguments.insert(end, "--dry-run".into());
@@ -27,7 +27,7 @@ impl Context<'_> {
     }
 
     /// A dry run to this machine: it names the listed entries as the node tells them. `nowhere` is an empty directory.
-    pub(in crate::rsync) fn reading(&self, list: Vec<u8>, nowhere: &std::path::Path) -> Invocation {
+    pub(crate) fn reading(&self, list: Vec<u8>, nowhere: &std::path::Path) -> Invocation {
         let mut arguments: Vec<OsString> = vec!["-l".into(), format!("--timeout={}", super::TIMEOUT).into()];
         if self.node.kind() == Kind::Ssh && !super::user_chose_shell(self.site) {
             arguments.push(format!("--rsh={}", self.rsh.as_deref().unwrap_or(super::SSH)).into());
@@ -45,6 +45,6 @@ impl Context<'_> {
 }
 
 /// The same to another place of the node.
-pub(in crate::rsync) fn at<'a>(context: Context<'a>, site: &'a Site, node: &'a Node) -> Context<'a> {
+pub(crate) fn at<'a>(context: Context<'a>, site: &'a Site, node: &'a Node) -> Context<'a> {
     Context { site, node, make_path: false, ..context }
 }

@@ -2,13 +2,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
-use crate::filter::excludes::Excludes;
-use crate::filter::settle::Settle;
-use crate::rsync::extra::Extra;
-use crate::rsync::traits::Trait;
+use crate::patterns::excludes::Excludes;
+use crate::patterns::settle::Settle;
 use crate::site::DirMoves;
+use crate::site::extra::Extra;
+use crate::transport::traits::Trait;
 
-pub(in crate::rsync) fn site(extra: &str, initial_sync: InitialSync) -> Site {
+pub(crate) fn site(extra: &str, initial_sync: InitialSync) -> Site {
     Site {
         wpath: PathBuf::from("/src"),
         excludes: Excludes::new(vec!["*.tmp".to_owned()]).unwrap(),

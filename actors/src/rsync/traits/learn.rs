@@ -8,13 +8,13 @@ use slog::{debug, info};
 
 use super::looks::Looks;
 use super::sample::{Sample, Seen, differs};
-use super::{Trait, Traits};
 use crate::path::RelPath;
-use crate::rsync::failure::Failure;
 use crate::rsync::recipe::{self, Recipe};
+use crate::rsync::traits::known;
 use crate::rsync::verify::apart;
 use crate::rsync::{Ears, Order, Rsync, Work};
-use crate::state::known;
+use crate::transport::failure::Failure;
+use crate::transport::traits::{Trait, Traits};
 
 impl Rsync {
     /// What is known of the node.
@@ -24,7 +24,7 @@ impl Rsync {
 
     /// Asks about a sample of what a comparison has sent, where something may be new of it. What cannot be found out now will
     /// be another time.
-    pub(in crate::rsync) async fn learn_traits(self: &Rc<Self>, sample: Sample) {
+    pub(crate) async fn learn_traits(self: &Rc<Self>, sample: Sample) {
         // What is known to be lacking may be kept by now.
         let is_known = self.traits.borrow().as_ref().is_some_and(Traits::is_empty);
         if !sample.is_worth_asking(is_known) {
@@ -71,7 +71,7 @@ impl Rsync {
     }
 
     /// The node was asked how it tells names apart.
-    pub(in crate::rsync) fn note_case(&self, is_one: bool) {
+    pub(crate) fn note_case(&self, is_one: bool) {
         let mut traits = self.known_traits();
         if traits.set(Trait::OneCase, is_one) {
             self.keep_traits(Some(traits));
@@ -79,7 +79,7 @@ impl Rsync {
     }
 
     /// Replaces what is known, also on disk, and tells what is new. `None`: nothing is known.
-    pub(in crate::rsync) fn keep_traits(&self, traits: Option<Traits>) {
+    pub(crate) fn keep_traits(&self, traits: Option<Traits>) {
         let before = self.traits.replace(traits.clone());
         if before == traits {
             return;

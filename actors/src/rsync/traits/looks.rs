@@ -5,9 +5,10 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
 use super::sample::{Differs, Kind, Seen};
-use super::{Trait, Traits, WINDOWS};
 use crate::path::RelPath;
-use crate::rsync::failure::Failure;
+use crate::transport::failure::Failure;
+use crate::transport::traits::WINDOWS;
+use crate::transport::traits::{Trait, Traits};
 
 /// The bits of a mode that a receiver may clear for reasons of its own: setuid, setgid, sticky.
 const SPECIAL: u32 = 0o7000;
@@ -16,7 +17,7 @@ const YEAR: i64 = 31_556_952;
 
 /// What the node said.
 #[derive(Debug)]
-pub(in crate::rsync) struct Looks {
+pub(crate) struct Looks {
     /// Compared exactly.
     exact: Seen,
     /// With windows, from the smallest on, where the times of files differed: to the first that does all that one can do.

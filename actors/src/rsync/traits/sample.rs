@@ -16,7 +16,7 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// A type of entry whose attributes are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::rsync) enum Kind {
+pub(crate) enum Kind {
     File,
     Directory,
     Link,
@@ -24,7 +24,7 @@ pub(in crate::rsync) enum Kind {
 
 /// How the attributes of an entry differ, while it is otherwise equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::rsync) struct Differs {
+pub(crate) struct Differs {
     pub kind: Kind,
     pub time: bool,
     pub permissions: bool,
@@ -62,7 +62,7 @@ fn said(line: &[u8]) -> Option<(RelPath, Said)> {
 }
 
 /// How an entry differs of which a line says that its attributes alone do.
-pub(in crate::rsync) fn differs(line: &[u8]) -> Option<(RelPath, Differs)> {
+pub(crate) fn differs(line: &[u8]) -> Option<(RelPath, Differs)> {
     match said(line)? {
         (path, Said::Differs(differs)) => Some((path, differs)),
         (_, Said::New(_)) => None,
@@ -71,7 +71,7 @@ pub(in crate::rsync) fn differs(line: &[u8]) -> Option<(RelPath, Differs)> {
 
 /// Some of the entries that a comparison of the whole tree changed at the node.
 #[derive(Debug, Clone)]
-pub(in crate::rsync) struct Sample {
+pub(crate) struct Sample {
     began: SystemTime,
     /// The node had them, with other times or permissions.
     changed: BTreeMap<RelPath, Kind>,
@@ -117,13 +117,13 @@ impl Sample {
 }
 
 /// When an entry was last changed or renamed: the kernel may have put it a tick too early.
-pub(in crate::rsync) fn changed_at(meta: &Metadata) -> SystemTime {
+pub(crate) fn changed_at(meta: &Metadata) -> SystemTime {
     let (seconds, nanos) = (u64::try_from(meta.ctime()), u32::try_from(meta.ctime_nsec()));
     UNIX_EPOCH + Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0))
 }
 
 /// What a node said of the steady entries of a sample: how each differs, at one way to compare.
-pub(in crate::rsync) type Seen = BTreeMap<RelPath, Differs>;
+pub(crate) type Seen = BTreeMap<RelPath, Differs>;
 
 #[cfg(test)]
 mod tests {

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::OFlags;
 
-use super::Difference;
 use crate::path::RelPath;
+use crate::transport::comparison::Difference;
 
 /// How much older than the clock a time stamp of the file system may be that is made now.
 const COARSE: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::path::RelPath;
-use crate::rsync::output::Difference;
+use crate::transport::comparison::Difference;
 
 /// Entries that may be looked at again, some 120 bytes each.
 pub const CAP: usize = 100_000;

@@ -1,37 +1,20 @@
 //! Which symlinks of a batch go after what they lead to: in the same delivery, or in a later batch.
 
+use crate::outbox::pending::links::Behind;
+use crate::sync::plan::BatchPaths;
+use crate::transport::plan::Leads;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{Plan, Planner};
-use crate::filter::excludes::Excludes;
+use super::Planner;
+use crate::outbox::fold::Pending;
+use crate::outbox::lease::about;
+use crate::outbox::pending::links::is_awaited;
 use crate::path::RelPath;
+use crate::patterns::excludes::Excludes;
 use crate::sync::disk::{Disk, Found};
-use crate::sync::fold::Pending;
-use crate::sync::lease::about;
-use crate::sync::pending::links::is_awaited;
 
 /// So many links the kernel follows to one file.
 const HOPS: usize = 40;
-
-/// Where a symlink leads to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Leads {
-    /// What it says.
-    pub text: Vec<u8>,
-    /// The links on the way, and what they lead to at last. Only what is in the tree, and nothing that holds the link.
-    pub to: Vec<RelPath>,
-}
-
-/// Why a path does not go with its batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Behind {
-    /// It is a symlink, and something of what it leads to does not go with the batch.
-    Targets(Leads),
-    /// It is a symlink, and leads to something that changed a moment ago: what is new there may not have been reported.
-    Report(Leads),
-    /// It is to be deleted, and the node may have a link to it that goes later.
-    Links,
-}
 
 /// What a link of a batch goes after.
 #[derive(Debug, Default)]
@@ -70,8 +53,8 @@ impl Planner<'_> {
             for (path, pending) in
                 leads.to.iter().flat_map(|to| about(&batch, to)).filter(|(_, pending)| is_awaited(pending))
             {
-                match self.plan.carriers.get(path) {
-                    _ if self.plan.bulk.contains(path) => waits |= since.is_none_or(|at| pending.is_seen_until(at)),
+                match self.paths.carriers.get(path) {
+                    _ if self.paths.bulk.contains(path) => waits |= since.is_none_or(|at| pending.is_seen_until(at)),
                     Some(listed) if listed == link => (),
                     Some(listed) if self.plan.links.contains_key(listed) => _ = goes_after.links.insert(listed.clone()),
                     Some(_) => goes_after.content = true,
@@ -88,30 +71,28 @@ impl Planner<'_> {
         follow_behind(&after, &mut behind, &self.plan.links);
         after.retain(|link, _| !behind.contains_key(link));
         self.plan.late_links = in_order(&after);
-        self.plan.hold_back(&behind);
-        if !self.plan.behind.is_empty() && !self.set.needs_room() {
-            self.plan.hold_removals_back();
+        self.hold_links_back(&behind);
+        if !self.paths.behind.is_empty() && !self.set.needs_room() {
+            self.hold_removals_back();
         }
     }
-}
 
-impl Plan {
     /// Links leave the list of what exists: those that go later in this delivery, and those that do not go with it.
-    fn hold_back(&mut self, links: &BTreeMap<RelPath, Behind>) {
-        let late = self.late_links.iter().flatten();
+    fn hold_links_back(&mut self, links: &BTreeMap<RelPath, Behind>) {
+        let late = self.plan.late_links.iter().flatten();
         for link in late.chain(links.keys()) {
-            self.present.remove(link);
+            self.plan.present.remove(link);
         }
-        let Plan { carriers, behind, .. } = self;
+        let BatchPaths { carriers, behind, .. } = &mut self.paths;
         behind.extend(carriers.iter().filter_map(|(path, listed)| Some((path.clone(), links.get(listed)?.clone()))));
         carriers.retain(|_, listed| !links.contains_key(listed));
-        self.links.retain(|link, _| !links.contains_key(link));
+        self.plan.links.retain(|link, _| !links.contains_key(link));
     }
 
     /// What goes may be what the node's link leads to until the new one is there.
     fn hold_removals_back(&mut self) {
-        let (missing, levels) = (std::mem::take(&mut self.missing), std::mem::take(&mut self.levels));
-        let Plan { carriers, behind, .. } = self;
+        let (missing, levels) = (std::mem::take(&mut self.plan.missing), std::mem::take(&mut self.plan.levels));
+        let BatchPaths { carriers, behind, .. } = &mut self.paths;
         let goes = |listed: &RelPath| missing.contains(listed) || levels.contains(listed);
         behind
             .extend(carriers.iter().filter(|(_, listed)| goes(listed)).map(|(path, _)| (path.clone(), Behind::Links)));

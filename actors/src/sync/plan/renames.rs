@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{LARGE, Plan, Planner};
+use super::Planner;
+use crate::outbox::fold::{Pending, Scope};
 use crate::path::RelPath;
 use crate::sync::disk::{Found, Stamp};
-use crate::sync::fold::{Pending, Scope};
-use crate::sync::origins::{Doubt, Origin, Relocation, Rename, detour, goes_first};
+use crate::transport::plan::{LARGE, Plan};
+use crate::transport::rename::{Doubt, Origin, Relocation, Rename, detour, goes_first};
 
 /// A smaller file is sent: that takes no more than to link it, and one run less.
 const LINKED: u64 = 4 * 1024;
@@ -72,9 +73,9 @@ impl Planner<'_> {
             return;
         }
         let Planner { plan, excludes, disk, .. } = self;
-        plan.detour(|via| !excludes.excludes(via, false) && disk.look(via) == Found::Missing);
+        detour_in(plan, |via| !excludes.excludes(via, false) && disk.look(via) == Found::Missing);
         self.plan.moved = in_order(std::mem::take(&mut self.plan.moved));
-        self.plan.list_parents();
+        list_parents(&mut self.plan);
     }
 
     /// What of a file goes over the wire, at a guess.
@@ -87,37 +88,35 @@ impl Planner<'_> {
     }
 }
 
-impl Plan {
-    /// A new name that rsync would look at before the old one, or that is the old name of another file, is linked in a
-    /// second run, so that nothing that is needed is replaced before.
-    fn detour(&mut self, mut can_use: impl FnMut(&RelPath) -> bool) {
-        let olds: BTreeSet<RelPath> = self.renamed.values().map(|rename| rename.old.clone()).collect();
-        let mut impossible = Vec::new();
-        for (new, rename) in &mut self.renamed {
-            let is_needed = olds.contains(new);
-            if is_needed || !goes_first(&rename.old, new) {
-                rename.via = Some(detour(new)).filter(|via| goes_first(via, new) && can_use(via));
-            }
-            if is_needed && rename.via.is_none() {
-                impossible.push(new.clone());
-            }
+/// A new name that rsync would look at before the old one, or that is the old name of another file, is linked in a
+/// second run, so that nothing that is needed is replaced before.
+fn detour_in(plan: &mut Plan, mut can_use: impl FnMut(&RelPath) -> bool) {
+    let olds: BTreeSet<RelPath> = plan.renamed.values().map(|rename| rename.old.clone()).collect();
+    let mut impossible = Vec::new();
+    for (new, rename) in &mut plan.renamed {
+        let is_needed = olds.contains(new);
+        if is_needed || !goes_first(&rename.old, new) {
+            rename.via = Some(detour(new)).filter(|via| goes_first(via, new) && can_use(via));
         }
-        for new in impossible {
-            self.renamed.remove(&new);
-            if self.large.remove(&new) {
-                self.present.insert(new);
-            }
+        if is_needed && rename.via.is_none() {
+            impossible.push(new.clone());
         }
     }
+    for new in impossible {
+        plan.renamed.remove(&new);
+        if plan.large.remove(&new) {
+            plan.present.insert(new);
+        }
+    }
+}
 
-    /// The directories above new names that may not be at the node yet: those of a listed subtree.
-    fn list_parents(&mut self) {
-        let Plan { subtrees, subtrees_rewritten, .. } = &self;
-        let is_subtree = |dir: &RelPath| subtrees.contains(dir) || subtrees_rewritten.contains(dir);
-        let names = self.renamed.keys().chain(self.moved.iter().map(|moved| &moved.to));
-        self.parents =
-            names.flat_map(|new| new.ancestors().skip_while(|dir| !is_subtree(dir)).collect::<Vec<_>>()).collect();
-    }
+/// The directories above new names that may not be at the node yet: those of a listed subtree.
+fn list_parents(plan: &mut Plan) {
+    let Plan { subtrees, subtrees_rewritten, .. } = &plan;
+    let is_subtree = |dir: &RelPath| subtrees.contains(dir) || subtrees_rewritten.contains(dir);
+    let names = plan.renamed.keys().chain(plan.moved.iter().map(|moved| &moved.to));
+    plan.parents =
+        names.flat_map(|new| new.ancestors().skip_while(|dir| !is_subtree(dir)).collect::<Vec<_>>()).collect();
 }
 
 /// Moves in an order in which each directory is used before something else comes to its name, if there is one.

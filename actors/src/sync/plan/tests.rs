@@ -1,6 +1,6 @@
 use super::*;
-use crate::messages::Change;
-use crate::sync::lease::Lane;
+use crate::change::Change;
+use crate::transport::Lane;
 
 fn rel(path: &str) -> RelPath {
     RelPath::new(path.as_bytes()).unwrap()
@@ -54,16 +54,16 @@ fn planned(disk: &[&'static str], excludes: &[&str], changes: &[Change]) -> Stri
     let excludes = Excludes::new(excludes.iter().map(|p| p.to_string()).collect()).unwrap();
     let plan = plan(&batch, &set, &excludes, &mut Table(disk.to_vec()), None, now);
     let lists = [
-        ('+', &plan.present),
-        ('*', &plan.large),
-        ('~', &plan.closed),
-        ('/', &plan.subtrees),
-        ('#', &plan.subtrees_rewritten),
-        ('%', &plan.levels),
-        ('-', &plan.missing),
-        ('!', &plan.protected),
-        ('=', &plan.kept),
-        ('?', &plan.unreported),
+        ('+', &plan.run.present),
+        ('*', &plan.run.large),
+        ('~', &plan.run.closed),
+        ('/', &plan.run.subtrees),
+        ('#', &plan.run.subtrees_rewritten),
+        ('%', &plan.run.levels),
+        ('-', &plan.run.missing),
+        ('!', &plan.run.protected),
+        ('=', &plan.run.kept),
+        ('?', &plan.paths.unreported),
     ];
     let words = lists.iter().flat_map(|(mark, list)| list.iter().map(move |path| format!("{mark}{path}")));
     words.collect::<Vec<_>>().join(" ")
@@ -145,7 +145,7 @@ fn many_moved_directories_are_protected_by_those_that_held_them() {
     set.add(&removed("d"), now);
     let batch = set.lease(Lane::Fast, 9, 999, now + PAUSE).paths;
     let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec![]), None, now + PAUSE);
-    assert_eq!(plan.protected, BTreeSet::from([rel("d/e")]));
+    assert_eq!(plan.run.protected, BTreeSet::from([rel("d/e")]));
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn while_the_content_may_be_on_its_way_no_comparison_deletes() {
         let disk = &mut Table(vec!["d/", "f"]);
         let plan = plan(&batch.paths, &set, &Excludes::default(), disk, None, now + PAUSE);
         set.settle(batch.id, now, |_| Fate::Delivered, |_| PAUSE);
-        plan.kept.iter().map(RelPath::to_string).collect::<Vec<_>>().concat()
+        plan.run.kept.iter().map(RelPath::to_string).collect::<Vec<_>>().concat()
     };
     assert_eq!([planned(subtree("d")), planned(touched("f")), planned(removed("x"))], [".", "", ""]);
 }
@@ -187,7 +187,7 @@ fn what_lies_below_a_removal_that_waits_goes_with_it() {
     let batch = set.lease(Lane::Fast, 9, 999, now).paths;
     assert_eq!(batch.len(), 1);
     let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec![]), None, now);
-    assert!(plan.is_empty() && plan.unreported.is_empty(), "{plan:?}");
+    assert!(plan.run.is_empty() && plan.paths.unreported.is_empty(), "{plan:?}");
     assert!(set.is_reported_removed(&rel("d")));
 }
 
@@ -199,7 +199,7 @@ fn a_removal_that_is_never_reported_is_looked_for() {
         let batch = set.lease(Lane::Fast, 9, 999, now);
         let plan = plan(&batch.paths, &set, &Excludes::default(), &mut Table(vec!["d/"]), None, now);
         set.settle(batch.id, now, |path| plan.fate(path, &Blame::default(), &Since::default()), |_| Duration::ZERO);
-        (plan.lost.into_iter().collect::<Vec<_>>(), set.len())
+        (plan.paths.lost.into_iter().collect::<Vec<_>>(), set.len())
     };
     assert_eq!(plan_at(now), (vec![], 1));
     assert_eq!(plan_at(now + REPORT_TIME), (vec![], 1));
@@ -214,7 +214,7 @@ fn what_the_fast_lane_has_no_room_for_belongs_into_the_bulk_lane() {
     let (set, now) = (PendingSet::default(), Instant::now());
     let lists = |room| {
         let plan = plan(&batch, &set, &Excludes::default(), &mut disk(), room, now);
-        [plan.large, plan.present, plan.subtrees, plan.bulk]
+        [&plan.run.large, &plan.run.present, &plan.run.subtrees, &plan.paths.bulk]
             .map(|list| list.iter().map(RelPath::to_string).collect::<Vec<_>>())
     };
     let room = Room { bytes: LARGE * 3 / 2, entries: 2 };
@@ -234,7 +234,7 @@ fn what_goes_waits_for_what_came_with_it_and_takes_the_bulk_lane() {
     let lists = |bytes| {
         let room = Room { bytes, entries: 2 };
         let plan = plan(&batch, &set, &Excludes::default(), &mut disk(), Some(room), now);
-        [plan.present, plan.large, plan.missing, plan.bulk]
+        [&plan.run.present, &plan.run.large, &plan.run.missing, &plan.paths.bulk]
             .map(|list| list.iter().map(RelPath::to_string).collect::<Vec<_>>())
     };
     let none = Vec::<String>::new;
@@ -276,12 +276,12 @@ fn what_is_there_again_after_it_was_deleted_is_sent_as_another_file() {
     set.settle(renames, now, |path| plan.fate(path, &Blame::default(), &Since::default()), |_| Duration::ZERO);
     let now = now + PAUSE;
     let (removals, plan) = lease(&mut set, &["large 1"], now);
-    assert_eq!(plan.missing, BTreeSet::from([rel("large")]));
+    assert_eq!(plan.run.missing, BTreeSet::from([rel("large")]));
     let since = plan.since(&mut Table(vec!["large", "large 1"]));
     assert_eq!(plan.fate(&rel("large"), &Blame::default(), &since), Fate::Returned);
     set.settle(removals, now, |path| plan.fate(path, &Blame::default(), &since), |_| Duration::ZERO);
     let (_, plan) = lease(&mut set, &["large", "large 1"], now);
-    assert_eq!(plan.anew, BTreeSet::from([rel("large")]), "the node has one inode by both names: {plan:?}");
+    assert_eq!(plan.run.anew, BTreeSet::from([rel("large")]), "the node has one inode by both names: {plan:?}");
 }
 
 #[test]
@@ -310,13 +310,13 @@ fn a_file_that_is_another_one_after_it_was_sent_is_sent_again() {
 #[test]
 fn what_settles_is_left_out_of_the_comparison_of_its_directory() {
     let (mut set, now) = (PendingSet::default(), Instant::now());
-    let pattern = crate::filter::excludes::Pattern::parse("*.part").unwrap();
-    set.set_settle(crate::filter::settle::Settle::new(vec![(pattern, Duration::from_secs(9))]));
+    let pattern = crate::patterns::excludes::Pattern::parse("*.part").unwrap();
+    set.set_settle(crate::patterns::settle::Settle::new(vec![(pattern, Duration::from_secs(9))]));
     [subtree("d"), touched("d/x.part"), touched("d/y")].iter().for_each(|change| set.add(change, now));
     let batch = set.lease(Lane::Fast, 99, 9999, now).paths;
     let disk = &mut Table(vec!["d/", "d/x.part", "d/y"]);
     let plan = plan(&batch, &set, &Excludes::default(), disk, None, now);
-    assert_eq!((plan.subtrees, plan.protected), ([rel("d")].into(), [rel("d/x.part")].into()));
+    assert_eq!((&plan.run.subtrees, &plan.run.protected), (&[rel("d")].into(), &[rel("d/x.part")].into()));
 }
 
 #[test]
@@ -341,7 +341,7 @@ fn a_level_takes_the_bulk_lane() {
     let batch = set.lease(Lane::Fast, 9, 99, now).paths;
     let room = Room { bytes: 1 << 30, entries: 99 };
     let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec!["d/"]), Some(room), now);
-    assert_eq!((plan.is_empty(), plan.bulk), (true, BTreeSet::from([rel("d")])));
+    assert_eq!((plan.run.is_empty(), plan.paths.bulk), (true, BTreeSet::from([rel("d")])));
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, RawDirEntry};
 
-use crate::filter::excludes::Excludes;
 use crate::path::RelPath;
+use crate::patterns::excludes::Excludes;
 
 /// Room for one reading of a listing, in bytes: some 1,000 entries.
 const LISTING: usize = 32 * 1024;

@@ -5,9 +5,9 @@ use std::fs;
 use inotify::WatchMask;
 
 use super::Dirs;
+use crate::mounts::Mounts;
 use crate::path::RelPath;
-use crate::watcher::error::WatchError;
-use crate::watcher::mounts::Mounts;
+use crate::watch_error::WatchError;
 use crate::watcher::tree::NodeId;
 
 /// What is asked of the kernel for a file of its own.
@@ -19,29 +19,29 @@ const FILE_MASK: WatchMask = WatchMask::MODIFY
 
 impl Dirs {
     /// What is mounted in the tree, as far as that was looked at.
-    pub(in crate::watcher) fn mounts(&self) -> &Mounts {
+    pub(crate) fn mounts(&self) -> &Mounts {
         &self.mounts
     }
 
     /// This is mounted in the tree now. Where something else was mounted before is to be looked at again.
-    pub(in crate::watcher) fn set_mounts(&mut self, mounts: Mounts) {
+    pub(crate) fn set_mounts(&mut self, mounts: Mounts) {
         self.mounts = mounts;
     }
 
     /// A file system was unmounted from there.
-    pub(in crate::watcher) fn forget_mount(&mut self, point: &RelPath) {
+    pub(crate) fn forget_mount(&mut self, point: &RelPath) {
         self.mounts.forget(point);
     }
 
     /// A directory was moved, with all that is known of what is below it.
-    pub(in crate::watcher) fn moved(&mut self, from: &RelPath, to: &RelPath) {
+    pub(crate) fn moved(&mut self, from: &RelPath, to: &RelPath) {
         self.mounts.moved(from, to);
         self.bound.moved(from, to);
         self.blind.moved(from, to);
     }
 
     /// A directory left the tree, and what is mounted below it with it.
-    pub(in crate::watcher) fn moved_out(&mut self, from: &RelPath) {
+    pub(crate) fn moved_out(&mut self, from: &RelPath) {
         self.mounts.moved_out(from);
         for path in self.bound.paths().iter().filter(|path| path.is_below(from)) {
             self.release_file(path);
@@ -50,7 +50,7 @@ impl Dirs {
 
     /// Whether the directory at `path` has another name in the tree that does not lie on one of these mount points: what is
     /// in it is not gone with these.
-    pub(in crate::watcher) fn stands_elsewhere(&self, path: &RelPath, gone: &[RelPath]) -> bool {
+    pub(crate) fn stands_elsewhere(&self, path: &RelPath, gone: &[RelPath]) -> bool {
         let stays = |place: &NodeId| {
             let other = self.path(*place);
             !gone.iter().any(|point| other == *point || other.is_below(point))
@@ -60,12 +60,12 @@ impl Dirs {
     }
 
     /// Whether something else than a directory is at this path.
-    pub(in crate::watcher) fn is_file(&self, path: &RelPath) -> bool {
+    pub(crate) fn is_file(&self, path: &RelPath) -> bool {
         fs::symlink_metadata(self.on_disk(path)).is_ok_and(|meta| !meta.is_dir())
     }
 
     /// Watches the file that is mounted on this path.
-    pub(in crate::watcher) fn watch_file(&mut self, path: &RelPath) {
+    pub(crate) fn watch_file(&mut self, path: &RelPath) {
         let on_disk = self.on_disk(path);
         // What has no content of its own, as a socket, cannot change.
         if self.excludes.excludes(path, false) || !fs::symlink_metadata(&on_disk).is_ok_and(|meta| meta.is_file()) {
@@ -85,33 +85,33 @@ impl Dirs {
     }
 
     /// The file that was mounted on this path is there no more.
-    pub(in crate::watcher) fn release_file(&mut self, path: &RelPath) {
+    pub(crate) fn release_file(&mut self, path: &RelPath) {
         let stale = self.bound.take(path);
         self.retire(stale.into_iter().collect());
     }
 
     /// Watches the mounted files that are not excluded, and no others.
-    pub(in crate::watcher) fn watch_files(&mut self) {
+    pub(crate) fn watch_files(&mut self) {
         self.mounts.points().iter().for_each(|path| self.watch_file(path));
     }
 
     /// The same for those below a directory, which something was mounted on or unmounted from.
-    pub(in crate::watcher) fn watch_files_below(&mut self, top: &RelPath) {
+    pub(crate) fn watch_files_below(&mut self, top: &RelPath) {
         self.mounts.points().iter().filter(|path| path.is_below(top)).for_each(|path| self.watch_file(path));
     }
 
     /// The names of the mounted file that a watch belongs to.
-    pub(in crate::watcher) fn files(&self, watch: i32) -> Vec<RelPath> {
+    pub(crate) fn files(&self, watch: i32) -> Vec<RelPath> {
         self.bound.names(watch).cloned().collect()
     }
 
     /// The numbers of all watches.
-    pub(in crate::watcher) fn watches(&self) -> impl Iterator<Item = i32> + '_ {
+    pub(crate) fn watches(&self) -> impl Iterator<Item = i32> + '_ {
         self.tree.watches().chain(self.bound.watches())
     }
 
     /// The kernel ended the watch of a mounted file.
-    pub(in crate::watcher) fn file_ended(&mut self, watch: i32) {
+    pub(crate) fn file_ended(&mut self, watch: i32) {
         self.bound.ended(watch);
     }
 }

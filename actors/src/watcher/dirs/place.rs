@@ -48,7 +48,7 @@ impl Dirs {
 
     /// The kernel ended the watch of a directory, which mostly was deleted: its last event has come. Returns what it was:
     /// the entries of which directories.
-    pub(in crate::watcher) fn ended(&mut self, watch: i32) -> Vec<(NodeId, OsString)> {
+    pub(crate) fn ended(&mut self, watch: i32) -> Vec<(NodeId, OsString)> {
         let entries: Vec<_> = self.places(watch).filter_map(|place| self.tree.entry_of(place)).collect();
         loop {
             // With one that lies below it, another may go.
@@ -61,7 +61,7 @@ impl Dirs {
     }
 
     /// Gives up the directories that claim a name and are not what is on disk there.
-    pub(in crate::watcher) fn check_name(&mut self, parent: NodeId, name: &OsStr) {
+    pub(crate) fn check_name(&mut self, parent: NodeId, name: &OsStr) {
         let claims = self.tree.children_named(parent, name);
         if claims.is_empty() {
             return;

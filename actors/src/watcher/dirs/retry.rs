@@ -19,7 +19,7 @@ pub struct Retried {
 impl Dirs {
     /// Tries all directories again that are not watched, topmost first. What cannot be had once more is in
     /// [`Dirs::blind`] as before.
-    pub(in crate::watcher) fn retry(&mut self) -> Retried {
+    pub(crate) fn retry(&mut self) -> Retried {
         let (refused, starved) = self.blind.begin_retry();
         let mut retried = Retried::default();
         for path in refused.iter().chain(starved.iter()) {

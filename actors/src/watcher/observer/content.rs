@@ -8,9 +8,9 @@ use std::time::Instant;
 use inotify::EventMask;
 
 use super::Observer;
-use crate::messages::Change;
+use crate::change::Change;
 use crate::path::RelPath;
-use crate::sync::LARGE;
+use crate::transport::plan::LARGE;
 
 impl Observer {
     /// What a file has in it changed, or its attributes.

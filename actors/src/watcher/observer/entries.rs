@@ -8,7 +8,8 @@ use std::time::Instant;
 use inotify::EventMask;
 
 use super::{ATTRIBUTES, Observer, YOUNG, last_name};
-use crate::messages::{Change, DirMove};
+use crate::change::Change;
+use crate::messages::DirMove;
 use crate::path::RelPath;
 use crate::watcher::dirs::Attached;
 use crate::watcher::moves::{Departure, FileDeparture};

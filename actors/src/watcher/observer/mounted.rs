@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::{Observer, Presence, last_name};
-use crate::messages::{Change, Reason, Rescan};
+use crate::change::Change;
+use crate::messages::{Reason, Rescan};
+use crate::mounts::Mounts;
 use crate::path::RelPath;
-use crate::watcher::mounts::Mounts;
 
 impl Observer {
     /// The kernel's list of mounts is different.

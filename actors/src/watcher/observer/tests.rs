@@ -13,7 +13,7 @@ use inotify::Inotify;
 use super::root::ROOT_POLL;
 use super::*;
 
-use crate::filter::excludes::Excludes;
+use crate::patterns::excludes::Excludes;
 use crate::watcher::moves::PAIRING_TIME;
 use crate::watcher::quiet::QUIET_TIME;
 

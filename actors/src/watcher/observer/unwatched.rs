@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::{Attached, Observer, Presence};
-use crate::messages::{Change, Reason, Rescan, Unseen};
+use crate::change::Change;
+use crate::messages::{Reason, Rescan, Unseen};
 use crate::path::RelPath;
+use crate::watch_error::WatchError;
 use crate::watcher::cookie::Cookie;
 use crate::watcher::dirs::News;
-use crate::watcher::error::WatchError;
 use crate::watcher::ledger::{Difference, Ledger};
 use crate::watcher::sight::Sight;
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::rsync::failure::Cause;
+use crate::transport::failure::Cause;
 
 fn rel(path: &str) -> RelPath {
     RelPath::new(path.as_bytes()).unwrap()

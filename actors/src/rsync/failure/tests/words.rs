@@ -5,6 +5,8 @@ mod rsync;
 mod way;
 
 use super::*;
+use crate::rsync::failure;
+use crate::transport::failure::Cause;
 
 /// What rsync adds where the other end goes without a word, and the exit code in words.
 const LEFT: &str = "rsync: connection unexpectedly closed (0 bytes received so far) [sender]\n\
@@ -40,7 +42,7 @@ fn check(rows: &[Row]) {
         // Noise before it changes nothing.
         for before in ["", NOISE] {
             let stderr = [&[before], *said].concat().concat();
-            let failure = Failure::of(&Finished { code: Code::Exit(*code), stderr: stderr.clone().into() }).unwrap();
+            let failure = failure::of(&Finished { code: Code::Exit(*code), stderr: stderr.clone().into() }).unwrap();
             assert_eq!(failure.cause, *cause, "{stderr}");
             assert!(failure.said.starts_with(told), "{told} is not told:\n{failure}\n{stderr}");
             assert!(failure.cure.contains(cure), "{cure} is not the cure:\n{failure}");

@@ -1,13 +1,17 @@
+use crate::sync::plan::BatchPlan;
+use crate::sync::plan::Since;
+use crate::transport::plan::Plan;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::messages::Change;
-use crate::rsync::blame::Blame;
+use crate::change::Change;
+use crate::outbox::lease::LeaseId;
+use crate::outbox::pending::{Fate, PendingSet};
 use crate::sync::disk::{Room, Stamp};
-use crate::sync::lease::{Lane, LeaseId};
-use crate::sync::pending::{Fate, PendingSet};
-use crate::sync::plan::{Since, plan};
+use crate::sync::plan::plan;
+use crate::transport::Lane;
+use crate::transport::blame::Blame;
 
 fn rel(path: &str) -> RelPath {
     RelPath::new(path.as_bytes()).unwrap()
@@ -147,13 +151,17 @@ fn planned(disk: &mut Table, changes: &[Change]) -> String {
     next(&mut set, disk, now + Duration::from_secs(1)).2
 }
 
-fn next(set: &mut PendingSet, disk: &mut Table, now: Instant) -> (LeaseId, Plan, String) {
+fn next(set: &mut PendingSet, disk: &mut Table, now: Instant) -> (LeaseId, BatchPlan, String) {
     let batch = set.lease(Lane::Fast, 99, 9999, now);
     let room = Some(Room { bytes: 1 << 20, entries: 99 });
     let plan = plan(&batch.paths, set, &Excludes::default(), disk, room, now);
-    set.defer(batch.id, &plan.bulk);
-    set.hold_back(batch.id, &plan, now);
-    let Plan { present, large, subtrees, subtrees_rewritten, missing, bulk, late_links, behind, .. } = &plan;
+    set.defer(batch.id, &plan.paths.bulk);
+    if !plan.run.links.is_empty() {
+        set.sends_links(batch.id);
+    }
+    set.hold_back(batch.id, &plan.paths.behind, now);
+    let Plan { present, large, subtrees, subtrees_rewritten, missing, late_links, .. } = &*plan.run;
+    let BatchPaths { bulk, behind, .. } = &plan.paths;
     let sent = present.iter().chain(large).chain(subtrees).chain(subtrees_rewritten).map(|path| format!("+{path}"));
     let late = (1..).zip(late_links).flat_map(|(run, links)| links.iter().map(move |link| format!("{run}{link}")));
     let gone = missing.iter().map(|path| format!("-{path}"));
@@ -286,8 +294,11 @@ fn links_into_each_others_directories_do_not_wait_for_each_other_whatever_they_g
     for _ in 0..2 {
         let batch = set.lease(Lane::Fast, 1, 9999, now);
         let plan = plan(&batch.paths, &set, &Excludes::default(), disk, None, now);
-        set.hold_back(batch.id, &plan, now);
-        assert_eq!((plan.present.len(), plan.behind), (1, BTreeMap::new()));
+        if !plan.run.links.is_empty() {
+            set.sends_links(batch.id);
+        }
+        set.hold_back(batch.id, &plan.paths.behind, now);
+        assert_eq!((plan.run.present.len(), plan.paths.behind), (1, BTreeMap::new()));
         set.settle(batch.id, now, |_| Fate::Delivered, |_| Duration::ZERO);
     }
     assert!(set.lease(Lane::Fast, 9, 9999, now).paths.is_empty());

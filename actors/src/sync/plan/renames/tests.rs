@@ -2,13 +2,13 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::filter::excludes::Excludes;
-use crate::messages::Change;
+use crate::change::Change;
+use crate::outbox::pending::PendingSet;
+use crate::patterns::excludes::Excludes;
 use crate::site::DirMoves;
 use crate::sync::disk::{Disk, Room};
-use crate::sync::lease::Lane;
-use crate::sync::pending::PendingSet;
 use crate::sync::plan::plan;
+use crate::transport::Lane;
 
 const BIG: u64 = 100 << 20;
 
@@ -66,20 +66,20 @@ fn next(set: &mut PendingSet, disk: &[&str], now: Instant) -> String {
     let room = Some(Room { bytes: 8 << 20, entries: 2000 });
     let plan = plan(&batch.paths, set, &Excludes::default(), &mut Table::of(disk), room, now);
     set.worked(batch.id);
-    let links = plan.renamed.iter().map(|(new, rename)| match rename.via {
+    let links = plan.run.renamed.iter().map(|(new, rename)| match rename.via {
         Some(_) => format!("{new}<(via){}", rename.old),
         None => format!("{new}<{}", rename.old),
     });
-    let builds = plan.moved.iter().map(|Relocation { to, from, .. }| format!("{to}/<{from}/"));
+    let builds = plan.run.moved.iter().map(|Relocation { to, from, .. }| format!("{to}/<{from}/"));
     let lists = [
-        ('_', &plan.parents),
-        ('+', &plan.present),
-        ('*', &plan.large),
-        ('^', &plan.anew),
-        ('/', &plan.subtrees),
-        ('#', &plan.subtrees_rewritten),
-        ('-', &plan.missing),
-        ('~', &plan.bulk),
+        ('_', &plan.run.parents),
+        ('+', &plan.run.present),
+        ('*', &plan.run.large),
+        ('^', &plan.run.anew),
+        ('/', &plan.run.subtrees),
+        ('#', &plan.run.subtrees_rewritten),
+        ('-', &plan.run.missing),
+        ('~', &plan.paths.bulk),
     ];
     let words = lists.iter().flat_map(|(mark, list)| list.iter().map(move |path| format!("{mark}{path}")));
     links.chain(builds).chain(words).collect::<Vec<_>>().join(" ")
@@ -166,8 +166,8 @@ fn a_file_in_a_new_directory_is_linked_when_the_directory_is_there() {
     let batch = set.lease(Lane::Fast, 99, 9999, now);
     let disk = ["d/", "d/e/", "d/e/b"];
     let fast = plan(&batch.paths, &set, &Excludes::default(), &mut Table::of(&disk), None, now);
-    assert_eq!(fast.renamed.keys().cloned().collect::<Vec<_>>(), [rel("d/e/b")]);
-    assert_eq!(fast.parents, BTreeSet::from([rel("d"), rel("d/e")]));
+    assert_eq!(fast.run.renamed.keys().cloned().collect::<Vec<_>>(), [rel("d/e/b")]);
+    assert_eq!(fast.run.parents, BTreeSet::from([rel("d"), rel("d/e")]));
 }
 
 #[test]

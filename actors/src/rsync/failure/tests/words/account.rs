@@ -1,6 +1,7 @@
 //! What an account at a node, its shell, sudo and rrsync say.
 
 use super::*;
+use crate::transport::failure::Cause;
 
 #[test]
 fn accounts_and_shells() {

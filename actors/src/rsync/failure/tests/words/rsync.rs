@@ -1,6 +1,7 @@
 //! What rsync itself says, and its daemon.
 
 use super::*;
+use crate::transport::failure::Cause;
 
 #[test]
 fn the_rsync_daemon_of_3_5_0_and_3_2_7() {

@@ -1,6 +1,7 @@
 //! What ends a run on the way to a node: OpenSSH, and dropbear in its place.
 
 use super::*;
+use crate::transport::failure::Cause;
 
 #[test]
 fn the_way_to_a_node_by_openssh_9_2() {

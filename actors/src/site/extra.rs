@@ -1,0 +1,368 @@
+//! The user's own rsync parameters (`extra`), checked against what would break the daemon's use of rsync.
+//! Whether the installed rsync knows a parameter, and at which nodes it makes sense, is left to rsync.
+//!
+//! The daemon feeds each rsync a list of paths on stdin, reads what was done from stdout, and promises that source
+//! and mirror are equal at rest. A parameter that breaks one of these is refused, with what to write instead.
+
+mod dirs;
+mod options;
+mod table;
+#[cfg(test)]
+mod tests;
+mod without;
+
+use std::fmt;
+
+use crate::path::Shown;
+pub use crate::site::extra::dirs::{Keeps, Misplaced};
+use crate::site::extra::options::{Opt, options};
+use crate::site::extra::table::{DAEMON_ONLY, HIDES_LINES, is_one_of};
+
+/// Checked rsync parameters, one argument each. The default is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extra {
+    words: Vec<String>,
+    comparing: Vec<String>,
+    rsh: Option<String>,
+    reads_contents: bool,
+    stores_late: bool,
+    address_family: Option<&'static str>,
+    daemon_only: Option<String>,
+    keeps: Vec<Keeps>,
+    places: Vec<(&'static str, String)>,
+    warnings: Vec<(usize, ExtraWarning)>,
+}
+
+/// Why a parameter is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExtraError {
+    /// The shell quoting does not end.
+    #[error("a quote is not closed")]
+    Quote,
+    /// An argument of a process cannot hold a NUL byte.
+    #[error("`{0}` holds a NUL byte")]
+    Nul(Shown),
+    /// Neither an option nor the value of one.
+    #[error("`{0}` is no option, so rsync would take it for one more source")]
+    NoOption(Shown),
+    /// A dash as word processors write it.
+    #[error("`{0}` begins with a typographic dash, so it is no option")]
+    Dash(Shown),
+    /// A blank in the name of an option.
+    #[error("`{0}` is one parameter with a blank in it, which rsync does not know")]
+    Blank(Shown),
+    /// Something among the letters of a bundle that is none.
+    #[error("`{0}` has `{1}` in it, which is no option")]
+    NoLetter(Shown, char),
+    /// `--` ends the options, and the daemon's own follow.
+    #[error("`--` ends rsync's options, but the daemon adds its own")]
+    EndOfOptions,
+    /// The option would swallow the daemon's next argument.
+    #[error("`{0}` needs a value")]
+    MissingValue(String),
+    /// Backups beside their files.
+    #[error(
+        "--backup without an absolute --backup-dir is refused: deleted files and directories would stay in the mirror \
+         under other names"
+    )]
+    BackupInMirror,
+    /// Scratch files in a directory that is not there in each run.
+    #[error("{option}={dir} is refused: a relative path is below the directory that a run writes to, which differs")]
+    RelativeDir {
+        /// The option.
+        option: String,
+        /// Its value.
+        dir: Shown,
+    },
+    /// Changes in place, of files that are linked to another copy.
+    #[error("--inplace with --link-dest is refused: a change would go through the hard link into the other copy")]
+    InplaceLinks,
+    /// An option that the daemon cannot work with.
+    #[error("{option}{} is refused: {reason}", Within(option, within))]
+    Refused {
+        /// The option alone.
+        option: String,
+        /// The word it was found in.
+        within: Shown,
+        /// Why.
+        reason: &'static str,
+        /// What to write instead.
+        cure: &'static str,
+    },
+}
+
+impl ExtraError {
+    /// What to write instead.
+    pub fn cure(&self) -> String {
+        match self {
+            ExtraError::Quote => "close it, or write a list with one string per parameter".into(),
+            ExtraError::Nul(_) => "remove it".into(),
+            ExtraError::NoOption(_) => "remove it, or write a value as `--option=value`".into(),
+            ExtraError::Dash(word) => {
+                format!("write the dashes of the keyboard: `--{}`", word.as_str().trim_start_matches(DASHES))
+            }
+            ExtraError::Blank(_) => {
+                "write a list with one string per parameter, or one string without inner quotes".into()
+            }
+            ExtraError::NoLetter(..) => "write the parameters with a blank between them: \"-a -z\"".into(),
+            ExtraError::EndOfOptions => "remove it".into(),
+            ExtraError::MissingValue(_) => "write it behind the option".into(),
+            ExtraError::BackupInMirror => "add --backup-dir=/DIR, a directory outside of the mirror".into(),
+            ExtraError::RelativeDir { option, .. } => {
+                format!("write an absolute path outside of the mirror: {option}=/DIR")
+            }
+            ExtraError::InplaceLinks => "leave one of them out, or use --copy-dest instead of --link-dest".into(),
+            ExtraError::Refused { cure, .. } => (*cure).into(),
+        }
+    }
+}
+
+/// Names the word when the option is only a part of it.
+struct Within<'a>(&'a str, &'a Shown);
+
+impl fmt::Display for Within<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == self.1.as_str() { Ok(()) } else { write!(f, " (in `{}`)", self.1) }
+    }
+}
+
+/// A parameter that does less, or other things, than it seems to do, and is taken all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ExtraWarning {
+    /// `--fake-super`, here or at the node.
+    #[error("--fake-super makes symlinks, devices and special files into plain files at the node")]
+    FakeSuper,
+    /// A relative `--partial-dir` with a plain name.
+    #[error("a relative --partial-dir leaves each directory of its name out of comparisons, also one of the source")]
+    PartialName,
+}
+
+impl ExtraWarning {
+    /// What to write instead.
+    pub fn cure(self) -> &'static str {
+        match self {
+            ExtraWarning::FakeSuper => "leave it out, unless the mirror is only ever read by rsync with --fake-super",
+            ExtraWarning::PartialName => {
+                "give it a name that nothing in the source has, such as --partial-dir=.rsync-partial"
+            }
+        }
+    }
+}
+
+/// With `-vv` rsync names what is unchanged, too, and the daemon would take it for sent.
+const QUIET: &str = "--no-verbose";
+
+/// What word processors make of `--` and `-`.
+const DASHES: [char; 4] = ['\u{2010}', '\u{2013}', '\u{2014}', '\u{2212}'];
+
+impl Extra {
+    /// Splits a line into words by the rules of a POSIX shell (quotes and backslashes; nothing is expanded).
+    ///
+    /// # Errors
+    /// [`ExtraError`] for an unclosed quote.
+    pub fn split(line: &str) -> Result<Vec<String>, ExtraError> {
+        shell_words::split(line).map_err(|_| ExtraError::Quote)
+    }
+
+    /// Splits a line and checks its words.
+    ///
+    /// # Errors
+    /// [`ExtraError`] as for [`Extra::split`] and, for the first word that is refused, [`Extra::from_words`].
+    pub fn parse(line: &str) -> Result<Extra, ExtraError> {
+        Extra::from_words(Extra::split(line)?)
+            .map_err(|errors| errors.into_iter().next().map_or(ExtraError::Quote, |(_, error)| error))
+    }
+
+    /// Checks parameters, one argument each.
+    ///
+    /// # Errors
+    /// Each word that is no option, lacks its value, or would break the daemon's use of rsync, by its number from 0.
+    pub fn from_words(mut words: Vec<String>) -> Result<Extra, Vec<(usize, ExtraError)>> {
+        let found = inspect(&words);
+        if !found.errors.is_empty() {
+            return Err(found.errors);
+        }
+        if found.verbose {
+            words.push(QUIET.to_owned());
+        }
+        let Found { rsh, reads_contents, stores_late, address_family, daemon_only, keeps, places, warnings, .. } =
+            found;
+        let hiding = found.hiding;
+        let shown = words.iter().enumerate().filter(|(at, _)| !hiding.contains(at));
+        let comparing = shown.map(|(_, word)| word.clone()).collect();
+        Ok(Extra {
+            words,
+            comparing,
+            rsh,
+            reads_contents,
+            stores_late,
+            address_family,
+            daemon_only,
+            keeps,
+            places,
+            warnings,
+        })
+    }
+
+    /// The arguments, as they go to rsync. A `-v` among them is taken back at their end.
+    pub fn words(&self) -> &[String] {
+        &self.words
+    }
+
+    /// The arguments for a run that only says what differs: without those that keep rsync from saying it.
+    pub fn comparing(&self) -> &[String] {
+        &self.comparing
+    }
+
+    /// The directories at a node in which rsync keeps files that the source does not have.
+    pub fn keeps(&self) -> &[Keeps] {
+        &self.keeps
+    }
+
+    /// Parameters that do other things than they seem to do, by the number of their word.
+    pub fn warnings(&self) -> &[(usize, ExtraWarning)] {
+        &self.warnings
+    }
+
+    /// The remote shell, if one is chosen here (`-e`, `--rsh`), so that the daemon leaves its own choice out.
+    pub fn rsh(&self) -> Option<&str> {
+        self.rsh.as_deref()
+    }
+
+    /// Files and directories that rsync opens by name, here or at a mirror on this machine, by the long name of the option.
+    pub fn places(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.places.iter().map(|(option, path)| (*option, path.as_str()))
+    }
+
+    /// Whether files are compared by their content (`-c`, `--checksum`): both ends read them all, and say nothing meanwhile.
+    pub fn reads_contents(&self) -> bool {
+        self.reads_contents
+    }
+
+    /// Whether the receiver keeps what it was sent beside the mirror, or under other names, until a run ends.
+    pub fn stores_late(&self) -> bool {
+        self.stores_late
+    }
+
+    /// Whether rsync says nothing of some of what it changes.
+    pub fn hides_lines(&self) -> bool {
+        self.words.len() > self.comparing.len()
+    }
+
+    /// `-4` or `-6`, which rsync hands on to ssh; the last one counts.
+    pub fn address_family(&self) -> Option<&'static str> {
+        self.address_family
+    }
+
+    /// The last value of a long option, such as `--rsync-path`, in either of its two forms.
+    pub fn value_of(&self, option: &str) -> Option<&str> {
+        let joined = self.words.iter().filter_map(|word| word.strip_prefix(option)?.strip_prefix('='));
+        let separate = self.words.windows(2).filter(|pair| pair[0] == option).map(|pair| pair[1].as_str());
+        joined.chain(separate).next_back()
+    }
+
+    /// An option among them with which rsync reaches rsync daemons only.
+    pub fn daemon_only(&self) -> Option<&str> {
+        self.daemon_only.as_deref()
+    }
+}
+
+/// What a pass over all words finds.
+#[derive(Default)]
+struct Found {
+    errors: Vec<(usize, ExtraError)>,
+    verbose: bool,
+    rsh: Option<String>,
+    reads_contents: bool,
+    stores_late: bool,
+    address_family: Option<&'static str>,
+    daemon_only: Option<String>,
+    keeps: Vec<Keeps>,
+    places: Vec<(&'static str, String)>,
+    warnings: Vec<(usize, ExtraWarning)>,
+    /// The words of options that keep rsync from saying what differs.
+    hiding: Vec<usize>,
+    /// Where backups are asked for, linked copies are, and changes in place.
+    backup: Option<usize>,
+    links: Option<usize>,
+    inplace: Option<usize>,
+}
+
+/// Checks the words one by one, and then what matters of them together.
+fn inspect(words: &[String]) -> Found {
+    let mut found = Found::default();
+    let mut rest = words.iter().enumerate();
+    while let Some((at, word)) = rest.next() {
+        if word.contains('\0') {
+            found.errors.push((at, ExtraError::Nul(Shown::from(word.as_str()))));
+            continue;
+        }
+        let options = match options(word) {
+            Ok(options) => options,
+            Err(error) => {
+                found.errors.push((at, error));
+                continue;
+            }
+        };
+        for option in options {
+            let separate = if option.wants_value() { rest.next() } else { None };
+            let value = option.value.or(separate.map(|(_, value)| value.as_str()));
+            match option.check(value, word) {
+                Ok(()) => found.note(&option, value, at, separate.map(|(at, _)| at)),
+                Err(error) => found.errors.push((at, error)),
+            }
+        }
+    }
+    found.check_together();
+    found
+}
+
+impl Found {
+    /// Takes in an option that is right by itself. `separate` is the number of the word that is its value.
+    fn note(&mut self, option: &Opt<'_>, value: Option<&str>, at: usize, separate: Option<usize>) {
+        match option.name {
+            "rsh" => self.rsh = value.map(str::to_owned),
+            "c" | "checksum" => self.reads_contents = true,
+            "delay-updates" => self.stores_late = true,
+            "no-delay-updates" => self.stores_late = false,
+            "4" | "ipv4" => self.address_family = Some("-4"),
+            "6" | "ipv6" => self.address_family = Some("-6"),
+            "verbose" => self.verbose = true,
+            "backup" => self.backup = Some(at),
+            "inplace" => self.inplace = Some(at),
+            "no-inplace" => self.inplace = None,
+            "fake-super" => self.warnings.push((at, ExtraWarning::FakeSuper)),
+            "remote-option" if value == Some("--fake-super") => self.warnings.push((at, ExtraWarning::FakeSuper)),
+            name if is_one_of(name, DAEMON_ONLY) => self.daemon_only = Some(option.written.clone()),
+            name if is_one_of(name, HIDES_LINES) => {
+                self.links = Some(at);
+                self.hiding.extend([at].into_iter().chain(separate));
+            }
+            _ => {}
+        }
+        // What is for the other end is for the same machine where the mirror is on this one.
+        let remote = value.filter(|_| option.name == "remote-option");
+        let remote = remote.and_then(|word| word.strip_prefix("--")?.split_once('='));
+        let named = remote.or_else(|| Some((option.name, value?)));
+        self.places.extend(named.and_then(|(name, path)| Some((table::place(name)?, path.to_owned()))));
+        let Some(keeps) = value.and_then(|value| Keeps::of(option, value, at)) else { return };
+        if let Some(warning) = keeps.warning() {
+            self.warnings.push((at, warning));
+        }
+        if let Err(error) = keeps.check() {
+            self.errors.push((at, error));
+        }
+        self.keeps.push(keeps);
+    }
+
+    fn check_together(&mut self) {
+        let to_dir = self.keeps.iter().any(Keeps::is_backup);
+        if let (Some(at), false) = (self.backup, to_dir) {
+            self.errors.push((at, ExtraError::BackupInMirror));
+        }
+        if let (Some(_), Some(at)) = (self.links, self.inplace) {
+            self.errors.push((at, ExtraError::InplaceLinks));
+        }
+        self.errors.sort_by_key(|(at, _)| *at);
+    }
+}
