@@ -23,24 +23,24 @@ pub struct Key {
     pub name: &'static str,
     /// A value as it is written. Messages show it, and tell from it whether the key takes a list or a text.
     pub example: &'static str,
-    read: Read,
+    check: Check,
 }
 
 /// Checks a value and sets the field of the draft. `None` stands for a key that is left out.
-enum Read {
-    Required(ReadRequired),
-    Optional(ReadOptional),
+enum Check {
+    Required(CheckRequired),
+    Optional(CheckOptional),
 }
 
-type ReadRequired = for<'a> fn(&mut Draft<'a>, Value<'a>) -> Result<(), Complaints>;
-type ReadOptional = for<'a> fn(&mut Draft<'a>, Option<Value<'a>>) -> Result<(), Complaints>;
+type CheckRequired = for<'a> fn(&mut Draft<'a>, Value<'a>) -> Result<(), Complaints>;
+type CheckOptional = for<'a> fn(&mut Draft<'a>, Option<Value<'a>>) -> Result<(), Complaints>;
 
-const fn required(name: &'static str, example: &'static str, read: ReadRequired) -> Key {
-    Key { name, example, read: Read::Required(read) }
+const fn required(name: &'static str, example: &'static str, check: CheckRequired) -> Key {
+    Key { name, example, check: Check::Required(check) }
 }
 
-const fn key(name: &'static str, example: &'static str, read: ReadOptional) -> Key {
-    Key { name, example, read: Read::Optional(read) }
+const fn key(name: &'static str, example: &'static str, check: CheckOptional) -> Key {
+    Key { name, example, check: Check::Optional(check) }
 }
 
 const DAY: u64 = 86_400;
@@ -104,7 +104,7 @@ impl Key {
 
     /// True if every file has to give the key.
     pub fn is_required(&self) -> bool {
-        matches!(self.read, Read::Required(_))
+        matches!(self.check, Check::Required(_))
     }
 
     /// The key with its example.
@@ -133,13 +133,13 @@ impl<'a> Draft<'a> {
     pub fn of(record: &mut Record<'a>, file: &Path) -> Self {
         let mut draft = Draft { file: file.to_owned(), ..Draft::default() };
         for key in KEYS {
-            let read = match (&key.read, record.value(key.name)) {
-                (Read::Required(read), Some(value)) => read(&mut draft, value),
-                (Read::Optional(read), value) if !record.is_broken(key.name) => read(&mut draft, value),
+            let checked = match (&key.check, record.value(key.name)) {
+                (Check::Required(check), Some(value)) => check(&mut draft, value),
+                (Check::Optional(check), value) if !record.is_broken(key.name) => check(&mut draft, value),
                 // The record has a complaint about the key.
-                (Read::Required(_), None) | (Read::Optional(_), _) => Ok(()),
+                (Check::Required(_), None) | (Check::Optional(_), _) => Ok(()),
             };
-            record.keep(read);
+            record.keep(checked);
         }
         draft
     }

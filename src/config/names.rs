@@ -3,7 +3,7 @@
 use super::keys::{KEYS, Key};
 
 /// The answer to a name that other programs, or people, use.
-enum Answer {
+enum Meaning {
     /// This key is meant.
     Is(&'static str),
     /// There is no such key; the text says what to write instead.
@@ -16,53 +16,53 @@ const SWITCH: &str = "it is an option of the command line: inosync --help";
 const EXTRA: &str = "such parameters of rsync go into `extra`, such as extra: \"-a\"";
 
 /// In lower case, without `_` and `-`; several words with a blank between them.
-const OTHER_NAMES: &[(&str, Answer)] = &[
-    ("source src from path watch watched watchdir dir directory root local localpath watchpath", Answer::Is("wpath")),
-    ("target dest destination targetdir to remote remotepath remotedir mirror dst", Answer::Is("rpath")),
-    ("node nodes host hosts server servers targets destinations mirrors remotes", Answer::Is("rnodes")),
-    ("exclude excludes excluded ignore ignores ignored excludefrom filter filters skip", Answer::Is("rexcludes")),
+const OTHER_NAMES: &[(&str, Meaning)] = &[
+    ("source src from path watch watched watchdir dir directory root local localpath watchpath", Meaning::Is("wpath")),
+    ("target dest destination targetdir to remote remotepath remotedir mirror dst", Meaning::Is("rpath")),
+    ("node nodes host hosts server servers targets destinations mirrors remotes", Meaning::Is("rnodes")),
+    ("exclude excludes excluded ignore ignores ignored excludefrom filter filters skip", Meaning::Is("rexcludes")),
     (
         "options option args arguments rsyncargs rsyncoptions rsyncopts opts extraargs params flags extraopts",
-        Answer::Is("extra"),
+        Meaning::Is("extra"),
     ),
-    ("bwlimit speed limit ratelimit bandwidth", Answer::Is("rspeed")),
-    ("rsyncpath binary rsyncbinary rsyncbin", Answer::Is("rsync")),
-    ("rsynclog", Answer::Is("logfile")),
-    ("init startup onstart initsync", Answer::Is("initial_sync")),
-    ("moves renames", Answer::Is("dir_moves")),
-    ("loglevel logformat logging level format logs", Answer::Is("log")),
-    ("statefile cache database db", Answer::Is("state_dir")),
-    ("socket control controlsocket", Answer::Is("socket_dir")),
-    ("port metrics http page address bind", Answer::Is("listen")),
-    ("hook hooks exec command oncomplete aftersync postsync", Answer::Is("on_synced")),
-    ("resync interval fullsync rescan rescaninterval reconcile", Answer::Is("resync_every")),
-    ("verify check verifyinterval", Answer::Is("verify_every")),
-    ("grace shutdowntimeout", Answer::Is("stop_timeout")),
-    ("maxdeletes maxdeletions", Answer::Is("max_delete")),
-    ("settletime quiet stable", Answer::Is("settle")),
-    ("edelay delay maxdelays debounce latency batchdelay", Answer::None(NO_DELAY)),
-    ("emask events", Answer::None("there is no such key: which events count is fixed")),
+    ("bwlimit speed limit ratelimit bandwidth", Meaning::Is("rspeed")),
+    ("rsyncpath binary rsyncbinary rsyncbin", Meaning::Is("rsync")),
+    ("rsynclog", Meaning::Is("logfile")),
+    ("init startup onstart initsync", Meaning::Is("initial_sync")),
+    ("moves renames", Meaning::Is("dir_moves")),
+    ("loglevel logformat logging level format logs", Meaning::Is("log")),
+    ("statefile cache database db", Meaning::Is("state_dir")),
+    ("socket control controlsocket", Meaning::Is("socket_dir")),
+    ("port metrics http page address bind", Meaning::Is("listen")),
+    ("hook hooks exec command oncomplete aftersync postsync", Meaning::Is("on_synced")),
+    ("resync interval fullsync rescan rescaninterval reconcile", Meaning::Is("resync_every")),
+    ("verify check verifyinterval", Meaning::Is("verify_every")),
+    ("grace shutdowntimeout", Meaning::Is("stop_timeout")),
+    ("maxdeletes maxdeletions", Meaning::Is("max_delete")),
+    ("settletime quiet stable", Meaning::Is("settle")),
+    ("edelay delay maxdelays debounce latency batchdelay", Meaning::None(NO_DELAY)),
+    ("emask events", Meaning::None("there is no such key: which events count is fixed")),
     (
         "maxprocesses threads workers",
-        Answer::None("there is no such key: each node has its own runs; see `max_standbys`"),
+        Meaning::None("there is no such key: each node has its own runs; see `max_standbys`"),
     ),
     (
         "wpaths rpaths sites syncs",
-        Answer::None("one file mirrors one tree: write a file for each, and run one inosync for each"),
+        Meaning::None("one file mirrors one tree: write a file for each, and run one inosync for each"),
     ),
     (
         "delete deletion",
-        Answer::None("there is no such key: removals are mirrored; see `initial_sync` and `max_delete`"),
+        Meaning::None("there is no such key: removals are mirrored; see `initial_sync` and `max_delete`"),
     ),
-    ("insist retry retries", Answer::None("there is no such key: a node may be down, and is tried again by itself")),
-    ("dryrun verbose once onepass debug nodaemon daemon foreground", Answer::None(SWITCH)),
+    ("insist retry retries", Meaning::None("there is no such key: a node may be down, and is tried again by itself")),
+    ("dryrun verbose once onepass debug nodaemon daemon foreground", Meaning::None(SWITCH)),
     (
         "ssh sshopts sshargs identityfile identity key sshkey keyfile",
-        Answer::None("write it into ssh_config, or as extra: \"--rsh='ssh -i FILE'\""),
+        Meaning::None("write it into ssh_config, or as extra: \"--rsh='ssh -i FILE'\""),
     ),
-    ("passwordfile password timeout compress archive perms owner group checksum chown chmod", Answer::None(EXTRA)),
-    ("include import load", Answer::None("a configuration is one file: write the keys into it")),
-    ("user username", Answer::None("write the user in front of the host: rnodes: [\"USER@HOST:\"]")),
+    ("passwordfile password timeout compress archive perms owner group checksum chown chmod", Meaning::None(EXTRA)),
+    ("include import load", Meaning::None("a configuration is one file: write the keys into it")),
+    ("user username", Meaning::None("write the user in front of the host: rnodes: [\"USER@HOST:\"]")),
 ];
 
 /// The name without case, `_` and `-`, which people write differently.
@@ -100,22 +100,22 @@ pub fn meant(key: &str) -> Option<&'static str> {
     let keys: Vec<&'static str> = KEYS.iter().map(|key| key.name).collect();
     let same = keys.iter().find(|known| bare(known) == bare(key)).copied();
     same.or_else(|| match other(key) {
-        Some(Answer::Is(known)) => Some(*known),
-        Some(Answer::None(_)) => None,
+        Some(Meaning::Is(known)) => Some(*known),
+        Some(Meaning::None(_)) => None,
         None => nearest(key, &keys),
     })
 }
 
-fn other(key: &str) -> Option<&'static Answer> {
+fn other(key: &str) -> Option<&'static Meaning> {
     let wanted = bare(key);
-    OTHER_NAMES.iter().find(|(names, _)| names.split(' ').any(|name| name == wanted)).map(|(_, answer)| answer)
+    OTHER_NAMES.iter().find(|(names, _)| names.split(' ').any(|name| name == wanted)).map(|(_, meaning)| meaning)
 }
 
 /// The cure of an unknown key.
 pub fn key(key: &str) -> String {
     match (meant(key), other(key)) {
         (Some(known), _) => format!("did you mean `{known}`? For example {}", shown(known)),
-        (None, Some(Answer::None(instead))) => (*instead).to_owned(),
+        (None, Some(Meaning::None(instead))) => (*instead).to_owned(),
         (None, _) => "inosync.ron(5) and docs/configuration.md have every key".to_owned(),
     }
 }
@@ -166,13 +166,13 @@ mod tests {
 
     #[test]
     fn each_other_name_is_of_a_key_and_is_no_key() {
-        for (names, answer) in OTHER_NAMES {
+        for (names, meaning) in OTHER_NAMES {
             for name in names.split(' ') {
                 assert_eq!(bare(name), name);
                 assert!(!KEYS.iter().any(|key| bare(key.name) == name), "{name}");
             }
             assert!(
-                matches!(answer, Answer::None(_)) || matches!(answer, Answer::Is(key) if Key::named(key).is_some())
+                matches!(meaning, Meaning::None(_)) || matches!(meaning, Meaning::Is(key) if Key::named(key).is_some())
             );
         }
     }

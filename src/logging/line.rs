@@ -12,25 +12,25 @@ pub struct Line {
     pub level: Level,
     pub message: String,
     /// In the order of the source, those of the logger first.
-    pub fields: Vec<(Key, Value)>,
+    pub fields: Vec<(Key, FieldValue)>,
 }
 
 /// The value of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+pub enum FieldValue {
     Unsigned(u64),
     Signed(i64),
     Switch(bool),
     Text(String),
 }
 
-impl fmt::Display for Value {
+impl fmt::Display for FieldValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Value::Unsigned(number) => number.fmt(f),
-            Value::Signed(number) => number.fmt(f),
-            Value::Switch(on) => on.fmt(f),
-            Value::Text(text) => text.fmt(f),
+            FieldValue::Unsigned(number) => number.fmt(f),
+            FieldValue::Signed(number) => number.fmt(f),
+            FieldValue::Switch(on) => on.fmt(f),
+            FieldValue::Text(text) => text.fmt(f),
         }
     }
 }
@@ -50,9 +50,9 @@ impl Line {
 
     /// The line with units; for programs bytes and times stay numbers.
     pub fn for_people(self) -> Line {
-        let with_unit = |(key, value): (Key, Value)| match (value, key.strip_suffix("_ms")) {
-            (Value::Unsigned(bytes), _) if key == "bytes" => (key, Value::Text(Bytes(bytes).to_string())),
-            (Value::Unsigned(time), Some(key)) => (key, Value::Text(format!("{time} ms"))),
+        let with_unit = |(key, value): (Key, FieldValue)| match (value, key.strip_suffix("_ms")) {
+            (FieldValue::Unsigned(bytes), _) if key == "bytes" => (key, FieldValue::Text(Bytes(bytes).to_string())),
+            (FieldValue::Unsigned(time), Some(key)) => (key, FieldValue::Text(format!("{time} ms"))),
             (value, _) => (key, value),
         };
         Line { fields: self.fields.into_iter().map(with_unit).collect(), ..self }
@@ -70,22 +70,22 @@ impl Line {
 impl KV for Line {
     fn serialize(&self, _: &Record<'_>, to: &mut dyn Serializer) -> slog::Result {
         self.fields.iter().try_for_each(|(key, value)| match value {
-            Value::Unsigned(number) => to.emit_u64(key, *number),
-            Value::Signed(number) => to.emit_i64(key, *number),
-            Value::Switch(on) => to.emit_bool(key, *on),
-            Value::Text(text) => to.emit_str(key, text),
+            FieldValue::Unsigned(number) => to.emit_u64(key, *number),
+            FieldValue::Signed(number) => to.emit_i64(key, *number),
+            FieldValue::Switch(on) => to.emit_bool(key, *on),
+            FieldValue::Text(text) => to.emit_str(key, text),
         })
     }
 }
 
 /// Collects the fields of a record.
-struct Fields(Vec<(Key, Value)>);
+struct Fields(Vec<(Key, FieldValue)>);
 
 /// The methods that take a number.
 macro_rules! numbers {
     ($($name:ident: $from:ty => $variant:ident $to:ty),*) => {
         $(fn $name(&mut self, key: Key, value: $from) -> slog::Result {
-            self.0.push((key, <$to>::try_from(value).map_or_else(|_| Value::Text(value.to_string()), Value::$variant)));
+            self.0.push((key, <$to>::try_from(value).map_or_else(|_| FieldValue::Text(value.to_string()), FieldValue::$variant)));
             Ok(())
         })*
     };
@@ -100,12 +100,12 @@ impl Serializer for Fields {
     }
 
     fn emit_bool(&mut self, key: Key, value: bool) -> slog::Result {
-        self.0.push((key, Value::Switch(value)));
+        self.0.push((key, FieldValue::Switch(value)));
         Ok(())
     }
 
     fn emit_arguments(&mut self, key: Key, value: &Arguments<'_>) -> slog::Result {
-        self.0.push((key, Value::Text(printable(value.to_string()))));
+        self.0.push((key, FieldValue::Text(printable(value.to_string()))));
         Ok(())
     }
 }

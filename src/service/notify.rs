@@ -15,14 +15,14 @@ const STOP_EXTRA: Duration = Duration::from_secs(20);
 /// The connection to the service manager.
 #[derive(Clone)]
 pub struct Notify {
-    stage: Rc<Cell<Stage>>,
+    notified: Rc<Cell<Notified>>,
     /// The interval at which the service manager expects a sign of life.
     watchdog: Option<Duration>,
 }
 
-/// The stage that the service manager knows.
+/// The last state that the service manager was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum Notified {
     Starting,
     /// Also while the configuration is read again.
     Ready,
@@ -41,7 +41,7 @@ impl Drop for NotifyTask {
 impl Notify {
     /// The service manager that the environment names.
     pub fn of_process() -> Notify {
-        Notify { stage: Rc::new(Cell::new(Stage::Starting)), watchdog: sd_notify::watchdog_enabled() }
+        Notify { notified: Rc::new(Cell::new(Notified::Starting)), watchdog: sd_notify::watchdog_enabled() }
     }
 
     /// Sends readiness, status and signs of life of this daemon from now on. The daemon is ready when all its watches stand,
@@ -62,7 +62,7 @@ impl Notify {
     }
 
     fn send_change(&self, before: Standing, now: Standing) {
-        if self.stage.get() == Stage::Stopping {
+        if self.notified.get() == Notified::Stopping {
             return;
         }
         let Some(directories) = now.watching else {
@@ -74,7 +74,7 @@ impl Notify {
             count(now.nodes, "node", "nodes")
         );
         if before.watching.is_none() || now.reloads != before.reloads {
-            self.stage.set(Stage::Ready);
+            self.notified.set(Notified::Ready);
             send(&[NotifyState::Ready, NotifyState::Status(&status)]);
         } else {
             send(&[NotifyState::Status(&status)]);
@@ -96,7 +96,7 @@ impl Notify {
 
     /// A reload begins. It ends with a reload of the daemon, or with [`Notify::reload_refused`].
     pub fn reloading(&self) {
-        if self.stage.get() == Stage::Ready {
+        if self.notified.get() == Notified::Ready {
             let time = NotifyState::monotonic_usec_now().ok();
             let states = [NotifyState::Reloading, NotifyState::Status("reading the configuration again")];
             send(&states.into_iter().chain(time).collect::<Vec<_>>());
@@ -105,7 +105,7 @@ impl Notify {
 
     /// The configuration was not accepted.
     pub fn reload_refused(&self) {
-        if self.stage.get() == Stage::Ready {
+        if self.notified.get() == Notified::Ready {
             let status = NotifyState::Status("reload refused: what was read before stays in force");
             send(&[NotifyState::Ready, status]);
         }
@@ -113,7 +113,7 @@ impl Notify {
 
     /// The daemon stops: pending changes are sent for at most `patience`.
     pub fn stopping(&self, patience: Duration) {
-        self.stage.set(Stage::Stopping);
+        self.notified.set(Notified::Stopping);
         let time = format!("EXTEND_TIMEOUT_USEC={}", (patience + STOP_EXTRA).as_micros());
         let status = NotifyState::Status("stopping: sending what is pending");
         send(&[NotifyState::Stopping, status, NotifyState::Custom(&time)]);

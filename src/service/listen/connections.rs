@@ -23,13 +23,13 @@ struct Table {
 
 struct Connection {
     at: IpAddr,
-    stage: Stage,
+    activity: Activity,
     task: AbortHandle,
 }
 
-/// The stage of a request.
+/// The activity of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
+enum Activity {
     /// The client has not sent all of a request, or reads its answer.
     Silent,
     /// The answer is being made.
@@ -52,7 +52,7 @@ impl Connections {
         let task = serve(Rc::new(Entry { table: self.clone(), number }));
         let mut table = self.0.borrow_mut();
         table.last = number;
-        table.open.insert(number, Connection { at, stage: Stage::Silent, task });
+        table.open.insert(number, Connection { at, activity: Activity::Silent, task });
     }
 }
 
@@ -62,7 +62,7 @@ impl Table {
         if self.open.len() < MOST {
             return None;
         }
-        let number = replaceable(self.open.iter().map(|(number, open)| (*number, open.at, open.stage)))?;
+        let number = replaceable(self.open.iter().map(|(number, open)| (*number, open.at, open.activity)))?;
         self.open.remove(&number)
     }
 }
@@ -70,15 +70,15 @@ impl Table {
 impl Entry {
     /// Makes the answer of the connection.
     pub async fn answer<T>(&self, answer: impl Future<Output = T>) -> T {
-        self.is(Stage::Asking);
+        self.is(Activity::Asking);
         let answer = answer.await;
-        self.is(Stage::Silent);
+        self.is(Activity::Silent);
         answer
     }
 
-    fn is(&self, stage: Stage) {
+    fn is(&self, activity: Activity) {
         if let Some(connection) = self.table.0.borrow_mut().open.get_mut(&self.number) {
-            connection.stage = stage;
+            connection.activity = activity;
         }
     }
 }
@@ -90,17 +90,17 @@ impl Drop for Entry {
 }
 
 /// The number of the connection to replace: at the address with most connections the oldest silent one, else the oldest.
-fn replaceable(connections: impl Iterator<Item = (u64, IpAddr, Stage)> + Clone) -> Option<u64> {
+fn replaceable(connections: impl Iterator<Item = (u64, IpAddr, Activity)> + Clone) -> Option<u64> {
     let mut counts: HashMap<IpAddr, usize> = HashMap::new();
     connections.clone().for_each(|(_, at, _)| *counts.entry(at).or_default() += 1);
     let most = counts.values().copied().max()?;
     let greedy = connections.filter(|(_, at, _)| counts.get(at) == Some(&most));
-    greedy.min_by_key(|(number, _, stage)| (*stage, *number)).map(|(number, ..)| number)
+    greedy.min_by_key(|(number, _, activity)| (*activity, *number)).map(|(number, ..)| number)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Stage::{Asking, Silent};
+    use super::Activity::{Asking, Silent};
     use super::*;
 
     #[test]
@@ -114,7 +114,7 @@ mod tests {
             (&[(1, 1, Silent), (2, 2, Silent)], Some(1)),
         ] {
             let connections =
-                connections.iter().map(|(number, at, stage)| (*number, IpAddr::from([10, 0, 0, *at]), *stage));
+                connections.iter().map(|(number, at, activity)| (*number, IpAddr::from([10, 0, 0, *at]), *activity));
             assert_eq!(replaceable(connections.clone()), expected, "{:?}", connections.collect::<Vec<_>>());
         }
     }
