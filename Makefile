@@ -41,7 +41,8 @@ browser: ## the page in headless Chromium beside a real daemon; pictures in targ
 
 bench: ## inosync against lsyncd and plain rsync in one table (installs what is missing); ARGS="--list" shows the parts
 	@tests/install-tools.sh bench
-	$(CARGO) bench --locked --bench peers -- $(ARGS)
+	$(CARGO) build --release --locked
+	$(CARGO) bench --locked --package inosync-benches --bench peers -- $(ARGS)
 
 check: ## formatting, lints and documentation; warnings are errors
 	$(CARGO) fmt --all --check

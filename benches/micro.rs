@@ -1,4 +1,4 @@
-//! What the daemon computes for a burst of changes, without disk, kernel and rsync: `cargo bench --bench micro`.
+//! What the daemon computes for a burst of changes, without disk, kernel and rsync: `cargo bench -p inosync-benches --bench micro`.
 
 #![expect(clippy::expect_used, reason = "what is measured is written here; if it is wrong, a panic says where")]
 

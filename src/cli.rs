@@ -1,7 +1,9 @@
-//! The command line: what an admin or a unit file may write. What it means is for `main`.
+//! The command line: its options, help, and errors. `main` acts on the options.
 
 mod completions;
-mod mistakes;
+#[cfg(test)]
+mod man_pages;
+mod refused;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,11 +11,9 @@ use std::path::{Path, PathBuf};
 use structopt::StructOpt;
 use structopt::clap::{Error, ErrorKind};
 
+use crate::config::DEFAULT_PATH;
 use crate::exit::Exit;
 use crate::logging;
-
-/// Where the configuration is looked for when `-c` is not given.
-pub const DEFAULT_CONFIG: &str = "/etc/inosync/default.ron";
 
 const EXIT_CODES: &str = "\
 EXIT CODES:
@@ -45,64 +45,115 @@ pub struct Options {
     #[structopt(short, long, parse(from_occurrences))]
     pub verbose: u8,
 
-    /// Check the configuration, this machine and every node, where a probe is written and removed; say what would be run; and
-    /// exit
+    /// Check the configuration, this machine and every node, where a probe is written and removed; show the commands of the
+    /// daemon; and exit
     #[structopt(long, conflicts_with_all = &["once", "dry-run"])]
-    pub check: bool,
+    check: bool,
 
     /// With --check: ask no node, and write nothing there
     #[structopt(long, requires = "check")]
-    pub offline: bool,
+    offline: bool,
 
     /// With --check: look at this node alone
     #[structopt(long, value_name = "NODE", requires = "check")]
-    pub node: Option<String>,
+    node: Option<String>,
 
     /// Make every node equal to the tree once, and exit
     #[structopt(long)]
-    pub once: bool,
+    once: bool,
 
-    /// Say what --once would send and delete, change nothing, and exit
+    /// Print what --once would send and delete, change nothing, and exit
     #[structopt(long)]
-    pub dry_run: bool,
+    dry_run: bool,
 
-    /// Compare every node with the tree by checksum, say what differs, change nothing, and exit
+    /// Compare every node with the tree by checksum, print the differences, change nothing, and exit
     #[structopt(long, conflicts_with_all = &["check", "once", "dry-run"])]
-    pub verify: bool,
+    verify: bool,
 
     /// Print the daemon's status, and exit as a Nagios check does
     #[structopt(long, conflicts_with_all = &["check", "once", "dry-run", "verify"])]
-    pub status: bool,
+    status: bool,
 
     /// With --status: print JSON
     #[structopt(long, requires = "status")]
-    pub json: bool,
+    json: bool,
 
-    /// Say whether a path is excluded, and by what; whether it is watched; and when it was last sent to which node
+    /// Tell whether a path is excluded, and by which pattern; whether it is watched; and when it was last sent to each node
     #[structopt(long, value_name = "PATH", parse(from_os_str),
         conflicts_with_all = &["check", "once", "dry-run", "verify", "status"])]
-    pub explain: Option<PathBuf>,
+    explain: Option<PathBuf>,
 
-    /// Let the running daemon send nothing more to a node; its changes are collected
+    /// Pause a node: the running daemon sends nothing more to it, and collects its changes
     #[structopt(long, value_name = "NODE",
         conflicts_with_all = &["check", "once", "dry-run", "verify", "status", "explain"])]
-    pub pause: Option<String>,
+    pause: Option<String>,
 
-    /// Let a paused node go on
+    /// Resume a paused node
     #[structopt(long, value_name = "NODE",
         conflicts_with_all = &["check", "once", "dry-run", "verify", "status", "explain", "pause"])]
-    pub resume: Option<String>,
+    resume: Option<String>,
+}
+
+/// The commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// Mirror until a signal asks for a stop.
+    Run,
+    /// `--check`.
+    Check {
+        /// True if no node is asked.
+        offline: bool,
+        /// The only node to check.
+        node: Option<&'a str>,
+    },
+    /// `--once`.
+    Once,
+    /// `--dry-run`.
+    DryRun,
+    /// `--verify`.
+    Verify,
+    /// A question to the running daemon.
+    Ask(Question<'a>),
+}
+
+/// The questions to a running daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question<'a> {
+    /// `--status`.
+    Status {
+        /// True for an answer in JSON.
+        json: bool,
+    },
+    /// `--explain` of a path.
+    Explain(&'a Path),
+    /// `--pause` or `--resume`.
+    Pause {
+        /// The name of the node.
+        node: &'a str,
+        /// False for `--resume`.
+        paused: bool,
+    },
 }
 
 impl Options {
-    /// Whether it is about a daemon that runs already.
-    pub fn asks_daemon(&self) -> bool {
-        self.status || self.explain.is_some() || self.pause.is_some() || self.resume.is_some()
+    /// The command that the options name. The parser refuses options that exclude each other.
+    pub fn command(&self) -> Command<'_> {
+        match self {
+            Options { check: true, offline, node, .. } => Command::Check { offline: *offline, node: node.as_deref() },
+            Options { dry_run: true, .. } => Command::DryRun,
+            Options { verify: true, .. } => Command::Verify,
+            Options { once: true, .. } => Command::Once,
+            Options { status: true, json, .. } => Command::Ask(Question::Status { json: *json }),
+            Options { explain: Some(path), .. } => Command::Ask(Question::Explain(path)),
+            Options { pause: Some(node), .. } => Command::Ask(Question::Pause { node, paused: true }),
+            Options { resume: Some(node), .. } => Command::Ask(Question::Pause { node, paused: false }),
+            _ => Command::Run,
+        }
     }
 
-    /// The configuration file.
+    /// The path of the configuration file.
     pub fn config(&self) -> &Path {
-        self.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG))
+        self.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH))
     }
 }
 
@@ -115,26 +166,26 @@ pub fn parse() -> Result<Options, Exit> {
         return Err(written(std::io::stdout().write_all(&script).and_then(|()| std::io::stdout().flush())));
     }
     let arguments: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    if let Some(message) = mistakes::one_dash(&arguments) {
-        logging::say(&message);
+    if let Some(message) = refused::one_dash(&arguments) {
+        logging::print_error(&message);
         return Err(Exit::Usage);
     }
     parse_from(std::env::args_os()).map_err(|error| match exit_of(&error) {
         Exit::Done => written(writeln!(std::io::stdout(), "{}", error.message)),
-        // It has not kept the reason.
+        // clap has not kept the reason.
         Exit::Environment => written(writeln!(std::io::stdout(), "inosync {}", env!("CARGO_PKG_VERSION"))),
         exit => {
-            logging::say(&mistakes::told(&error, &arguments));
+            logging::print_error(&refused::message(&error, &arguments));
             exit
         }
     })
 }
 
-/// What was asked for is on standard output, or a package would hold half of it. A reader that went away is content.
+/// Fails if the output is not complete: a package would hold half of a script. A reader that went away is no failure.
 fn written(result: std::io::Result<()>) -> Exit {
     match result {
         Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => {
-            logging::say(&format!("inosync: standard output cannot be written: {why}"));
+            logging::print_error(&format!("inosync: standard output cannot be written: {why}"));
             Exit::Environment
         }
         _ => Exit::Done,
@@ -152,7 +203,7 @@ where
 fn exit_of(error: &Error) -> Exit {
     match error.kind {
         ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed => Exit::Done,
-        // Of the version, which clap prints by itself.
+        // clap prints the version by itself.
         ErrorKind::Io => Exit::Environment,
         _ => Exit::Usage,
     }
@@ -169,21 +220,28 @@ mod tests {
     #[test]
     fn without_arguments_the_default_site_is_mirrored() {
         let options = parse(&[]).unwrap();
-        assert_eq!(options.config(), Path::new(DEFAULT_CONFIG));
-        assert_eq!((options.verbose, options.check, options.once, options.dry_run), (0, false, false, false));
+        assert_eq!(options.config(), Path::new(DEFAULT_PATH));
+        assert_eq!((options.verbose, options.command()), (0, Command::Run));
     }
 
     #[test]
     fn every_option_has_its_spellings() {
         for (args, expected) in [
-            (&["-c", "x.ron"][..], "x.ron 0 false false false"),
-            (&["-cx.ron", "-vv"], "x.ron 2 false false false"),
-            (&["--config=x.ron", "-v", "--verbose"], "x.ron 2 false false false"),
-            (&["--check", "-c", "x.ron"], "x.ron 0 true false false"),
-            (&["--once", "--dry-run", "-c", "x.ron"], "x.ron 0 false true true"),
+            (&["-c", "x.ron"][..], "x.ron 0 Run"),
+            (&["-cx.ron", "-vv"], "x.ron 2 Run"),
+            (&["--config=x.ron", "-v", "--verbose"], "x.ron 2 Run"),
+            (&["--check", "-c", "x.ron"], "x.ron 0 Check { offline: false, node: None }"),
+            (&["--check", "--node", "", "-c", "x.ron"], "x.ron 0 Check { offline: false, node: Some(\"\") }"),
+            (&["--once", "--dry-run", "-c", "x.ron"], "x.ron 0 DryRun"),
+            (&["--once", "-c", "x.ron"], "x.ron 0 Once"),
+            (&["--verify", "-c", "x.ron"], "x.ron 0 Verify"),
+            (&["--status", "--json", "-c", "x.ron"], "x.ron 0 Ask(Status { json: true })"),
+            (&["--explain", "d/f", "-c", "x.ron"], "x.ron 0 Ask(Explain(\"d/f\"))"),
+            (&["--pause", "a:", "-c", "x.ron"], "x.ron 0 Ask(Pause { node: \"a:\", paused: true })"),
+            (&["--resume", "a:", "-c", "x.ron"], "x.ron 0 Ask(Pause { node: \"a:\", paused: false })"),
         ] {
-            let o = parse(args).unwrap();
-            let found = format!("{} {} {} {} {}", o.config().display(), o.verbose, o.check, o.once, o.dry_run);
+            let options = parse(args).unwrap();
+            let found = format!("{} {} {:?}", options.config().display(), options.verbose, options.command());
             assert_eq!(found, expected, "{args:?}");
         }
     }
@@ -226,6 +284,6 @@ mod tests {
         for exit in Exit::ALL {
             assert!(help.contains(&format!("\n    {:>2}    ", exit.code())), "{exit:?}\n{help}");
         }
-        assert!(help.contains(DEFAULT_CONFIG), "{help}");
+        assert!(help.contains(DEFAULT_PATH), "{help}");
     }
 }

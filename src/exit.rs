@@ -1,35 +1,35 @@
-//! How the command ends: its exit codes, after sysexits(3) where that has one, and for questions those of monitoring
-//! plugins (1 warning, 2 critical, 3 unknown). systemd and scripts decide by them.
+//! The exit codes: those of sysexits(3), and for questions to a daemon those of monitoring plugins (1 warning, 2 critical,
+//! 3 unknown). systemd and scripts decide by them.
 
 use std::process::ExitCode;
 
-/// Why the command ended. The number is the exit code.
+/// The reason why a command ends. The number is the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// All done: stopped with nothing pending, or `--check` found nothing wrong.
+    /// Success: stopped with nothing pending, or `--check` found no fault.
     Done = 0,
-    /// `--status`: something wants attention. `--verify`: a node differs.
+    /// `--status`: something needs attention. `--verify`: a node differs.
     Attention = 1,
     /// `--status`: a node fails, or everything is held.
     Failing = 2,
-    /// No daemon answers.
+    /// No daemon answers the question.
     NoAnswer = 3,
     /// The command line is wrong (EX_USAGE).
     Usage = 64,
-    /// Something the daemon needs is missing on this machine, such as rsync or inotify (EX_UNAVAILABLE).
+    /// This machine lacks something that the daemon needs, such as rsync or inotify (EX_UNAVAILABLE).
     Environment = 69,
     /// A defect of inosync itself (EX_SOFTWARE).
     Internal = 70,
-    /// It ended while some change was not on every node, or `--verify` could not compare all (EX_TEMPFAIL); the next start
-    /// catches up.
+    /// Some change is not on every node, or `--verify` could not compare everything (EX_TEMPFAIL); the next start catches
+    /// up.
     Pending = 75,
     /// The configuration is wrong or cannot be read (EX_CONFIG).
     Config = 78,
 }
 
 impl Exit {
-    /// All of them.
+    /// Every exit code.
     pub const ALL: [Exit; 9] = [
         Exit::Done,
         Exit::Attention,

@@ -1,25 +1,25 @@
-//! Where the log goes: to the journal with its fields, or else to standard error in the form that was chosen.
+//! The log: entries with fields in the journal, or else lines on standard error in the configured format.
 
 mod journal;
 mod line;
+pub mod progress_bars;
 
 use std::io::{BufWriter, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use slog::{Drain, FnValue, Level, Logger, OwnedKVList, PushFnValue, Record, info, o};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use self::line::Line;
-use crate::bars::Bars;
+use self::progress_bars::Bars;
 
-/// How the log looks: the key `log`.
+/// Format and level of the log: the key `log`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogStyle {
-    /// Does not count where the log goes to the journal.
+    /// Without effect where the log goes to the journal.
     pub format: Format,
-    /// What is less urgent is left out. `-v` is [`Level::Debug`].
+    /// Less urgent lines are left out. `-v` is [`Level::Debug`].
     pub level: Level,
 }
 
@@ -29,35 +29,34 @@ impl Default for LogStyle {
     }
 }
 
-/// What a line looks like.
+/// The format of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// For people.
+    /// A sentence with its fields, for people.
     Text,
-    /// One object each, for programs.
+    /// A JSON object, for programs.
     Json,
 }
 
 /// The log, whose style may change.
 pub struct Log {
-    /// What writes to it.
+    /// The logger of the process.
     pub logger: Logger,
-    /// What stands below its lines; `None` where nothing can be drawn.
+    /// The progress bars below the lines; `None` where nothing can be drawn.
     pub bars: Option<Bars>,
     style: Arc<Style>,
     verbose: bool,
 }
 
-/// The style in force, for all threads.
+/// The style in force, shared by all threads.
 struct Style {
-    /// As [`Level::as_usize`] says; what is above it is not written.
+    /// By [`Level::as_usize`]; lines above the level are not written.
     level: AtomicUsize,
     json: AtomicBool,
 }
 
 impl Log {
-    /// A log in this style; `verbose` lets changes and runs through. A log that cannot be written is no reason to stop
-    /// mirroring.
+    /// A log in this style; `verbose` adds changes and runs. A log that cannot be written does not stop mirroring.
     pub fn new(verbose: u8, style: LogStyle) -> Log {
         let shared = Arc::new(Style { level: AtomicUsize::new(0), json: AtomicBool::new(false) });
         let bars = Bars::at_terminal();
@@ -67,8 +66,8 @@ impl Log {
         log
     }
 
-    /// Goes by another style from now on. Said before, in the old one: it may be more silent afterwards. Whether it is
-    /// another one.
+    /// Changes the style. Logged before the level changes, so that a stricter level cannot hide it. Returns true if the
+    /// style differs.
     pub fn adapt(&self, style: LogStyle) -> bool {
         let (level, json) = self.values(style);
         let differs =
@@ -91,30 +90,30 @@ impl Log {
     }
 }
 
-/// Prints on standard output.
+/// Prints a text on standard output.
 pub fn print(text: &str) {
     // A reader that went away, such as `head`, is no reason to fail.
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// Says something before there is a log.
-pub fn say(text: &str) {
-    let mark = if journal::is_stderr() { journal::mark(Level::Error) } else { "" };
+/// Prints an error on standard error, for commands without a log.
+pub fn print_error(text: &str) {
+    let mark = if journal::is_stderr() { journal::mark(Level::Error) } else { String::new() };
     for line in text.lines() {
-        // Nobody reads: the exit code tells.
+        // Without a reader the exit code is left.
         let _ = writeln!(std::io::stderr(), "{mark}{line}");
     }
 }
 
-/// Writes the lines that are urgent enough.
+/// Writes the lines of the level in force.
 struct Sink {
     style: Arc<Style>,
     output: Output,
-    /// Its lines do not tear them.
+    /// The bars that lines must not tear.
     bars: Option<Bars>,
 }
 
-/// Where they go.
+/// The place of the lines.
 enum Output {
     Journal,
     Stderr { text: Logger, json: Logger },
@@ -130,7 +129,7 @@ impl Output {
         } else {
             text(slog_term::PlainSyncDecorator::new(std::io::stderr()))
         };
-        // Each line is one write: others write there, too.
+        // Each line is one write: other processes write there, too.
         Output::Stderr { text, json: json(BufWriter::new(std::io::stderr())) }
     }
 }
@@ -140,11 +139,11 @@ fn text<D: slog_term::Decorator + Send + 'static>(decorator: D) -> Logger {
 }
 
 fn json<W: Write + Send + 'static>(to: W) -> Logger {
-    let now = FnValue(|_: &Record<'_>| OffsetDateTime::now_utc().format(&Rfc3339).ok());
+    let now = FnValue(|_: &Record<'_>| humantime::format_rfc3339_micros(SystemTime::now()).to_string());
     let level = FnValue(|record: &Record<'_>| record.level().as_str());
     let message = PushFnValue(|record: &Record<'_>, to: slog::PushFnValueSerializer<'_>| to.emit(record.msg()));
     let json = slog_json::Json::new(to).set_flush(true);
-    // Together they would be written last first.
+    // One call for all three would write them in reverse.
     let json =
         json.add_key_value(o!("ts" => now)).add_key_value(o!("level" => level)).add_key_value(o!("msg" => message));
     Logger::root(Mutex::new(json.build()).ignore_res(), o!())
@@ -189,7 +188,7 @@ mod tests {
 
     use super::*;
 
-    /// Keeps what is written.
+    /// Keeps the written bytes.
     #[derive(Clone, Default)]
     struct Kept(Arc<Mutex<Vec<u8>>>);
 
@@ -251,7 +250,7 @@ mod tests {
                         \"crashed\":true,\"n\":-1}";
         assert!(lines[0].ends_with(expected), "{lines:?}");
         let (first, second) = (json_of(&lines[0]), json_of(&lines[1]));
-        assert!(OffsetDateTime::parse(first["ts"].as_str().unwrap(), &Rfc3339).is_ok(), "{first:?}");
+        assert!(humantime::parse_rfc3339(first["ts"].as_str().unwrap()).is_ok(), "{first:?}");
         assert_eq!((second["level"].as_str(), second["msg"].as_str()), (Some("WARNING"), Some("\"quoted\"")));
     }
 

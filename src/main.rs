@@ -1,27 +1,14 @@
 //! inosync mirrors a directory tree to its nodes, change by change. Start-up order: options, configuration, log, rsync,
 //! then one of the commands. The daemon itself is the library `inosync_actors`.
 
-mod advice;
-mod bars;
-mod check;
 mod cli;
+mod commands;
 mod config;
-mod control;
 mod exit;
-mod explain;
-mod exposed;
-mod listen;
 mod logging;
-#[cfg(test)]
-mod manual;
-mod notify;
-mod once;
-mod program;
-mod run;
-mod status;
-mod terminal;
-mod verify;
+mod service;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use actix::System;
@@ -29,10 +16,12 @@ use inosync_actors::root::reach::helper;
 use inosync_actors::rsync::shell;
 use slog::error;
 
-use crate::cli::Options;
-use crate::config::{ConfigError, Configuration};
+use crate::cli::{Command, Options, Question};
+use crate::commands::{check, explain, once, status, verify};
+use crate::config::{ConfigError, Configuration, permissions};
 use crate::exit::Exit;
 use crate::logging::Log;
+use crate::service::{config_warnings, program, run};
 
 fn main() -> ExitCode {
     if let Some(code) = shell::stand_in(std::env::args_os()).or_else(|| helper::stand_in(std::env::args_os())) {
@@ -43,75 +32,75 @@ fn main() -> ExitCode {
         Err(exit) => return exit.into(),
     };
     // Everything runs on this thread: rsync processes end with the thread that started them.
-    let exit = if options.asks_daemon() {
-        System::new().block_on(ask(&options))
-    } else {
-        System::new().block_on(start(&options))
+    let system = System::new();
+    let exit = match options.command() {
+        Command::Ask(question) => system.block_on(ask(options.config(), question)),
+        command => system.block_on(start(&options, command)),
     };
     exit.into()
 }
 
-/// What is asked of a daemon that runs already.
-async fn ask(options: &Options) -> Exit {
-    let path = options.config();
+/// Puts a question to the running daemon.
+async fn ask(path: &Path, question: Question<'_>) -> Exit {
     let outline = match config::outline(path) {
         Ok(outline) => outline,
         Err(error) => return refused(&error),
     };
-    match (&options.explain, &options.pause, &options.resume) {
-        (Some(asked), ..) => explain::explain(path, &outline, asked).await,
-        (_, Some(node), _) => status::pause(path, &outline, node, true).await,
-        (_, _, Some(node)) => status::pause(path, &outline, node, false).await,
-        _ => status::status(path, &outline, options.json).await,
+    match question {
+        Question::Status { json } => status::status(path, &outline, json).await,
+        Question::Explain(asked) => explain::explain(path, &outline, asked).await,
+        Question::Pause { node, paused } => status::pause(path, &outline, node, paused).await,
     }
 }
 
 fn refused(error: &ConfigError) -> Exit {
-    logging::say(&format!("inosync: {error}"));
+    logging::print_error(&format!("inosync: {error}"));
     error.exit_code()
 }
 
-async fn start(options: &Options) -> Exit {
+/// Carries out a command that needs the whole configuration.
+async fn start(options: &Options, command: Command<'_>) -> Exit {
     let configuration = match config::load(options.config()) {
         Ok(configuration) => configuration,
         Err(error) => return refused(&error),
     };
     let log = Log::new(options.verbose, configuration.service.log);
-    let exit = carry_out(options, configuration, &log).await;
+    let exit = carry_out(command, options.config(), configuration, &log).await;
     log.bars.as_ref().inspect(|bars| bars.clear());
     exit
 }
 
-async fn carry_out(options: &Options, configuration: Configuration, log: &Log) -> Exit {
-    if options.check {
-        advice::print(&configuration.warnings);
+async fn carry_out(command: Command<'_>, path: &Path, mut configuration: Configuration, log: &Log) -> Exit {
+    let Configuration { site, warnings, .. } = &mut configuration;
+    if let Command::Check { .. } = command {
+        config_warnings::print(warnings);
     } else {
-        advice::log(&configuration.warnings, &log.logger);
-        exposed::log(options.config(), &configuration.site, &log.logger);
+        config_warnings::log(warnings, &log.logger);
+        permissions::log(path, site, &log.logger);
     }
-    let version = match program::version(&configuration.site.rsync).await {
+    let version = match program::version(&site.rsync).await {
         Ok(version) => version,
         Err(why) => {
             error!(log.logger, "{why}");
             return Exit::Environment;
         }
     };
-    let Configuration { mut site, service, warnings } = configuration;
-    let confined = program::confine(&mut site).await;
-    if options.check {
-        let scope = check::Scope { offline: options.offline, node: options.node.as_deref() };
-        return check::check(options.config(), site, &service, (version, confined), scope).await;
+    let confined = program::confine(site).await;
+    if let Command::Once | Command::DryRun | Command::Verify = command {
+        program::warn_unconfined(&confined, &log.logger);
     }
-    if !(options.dry_run || options.verify || options.once) {
-        program::log_confined(&confined, &log.logger);
-        return run::run(options.config(), Configuration { site, service, warnings }, version, log).await;
-    }
-    program::warn_unconfined(&confined, &log.logger);
-    if options.dry_run {
-        once::dry_run(site, version, &log.logger).await
-    } else if options.verify {
-        verify::verify(site, version, &log.logger).await
-    } else {
-        once::once(site, version, (options.config(), &service.sockets), log).await
+    let Configuration { site, service, warnings } = configuration;
+    match command {
+        Command::Check { offline, node } => {
+            let scope = check::Scope { offline, node };
+            check::check(path, site, &service, (version, confined), scope).await
+        }
+        Command::Once => once::once(site, version, (path, &service.sockets), log).await,
+        Command::DryRun => once::dry_run(site, version, &log.logger).await,
+        Command::Verify => verify::verify(site, version, &log.logger).await,
+        Command::Run | Command::Ask(_) => {
+            program::log_confined(&confined, &log.logger);
+            run::run(path, Configuration { site, service, warnings }, version, log).await
+        }
     }
 }

@@ -248,7 +248,7 @@ fn the_settings_of_the_long_test_are_in_the_manual() {
 
 #[test]
 fn the_metrics_of_the_manual_are_those_of_the_program() {
-    let golden = root().join("src/listen/metrics/golden.txt");
+    let golden = root().join("src/service/listen/metrics/golden.txt");
     let golden =
         fs::read_to_string(golden).unwrap_or_else(|error| panic!("golden.txt of the metrics: {error}: {WHICH}"));
     let of_program: BTreeSet<&str> =

@@ -15,7 +15,7 @@ use crate::root::{Guards, Root, RootError};
 use crate::site::extra::Extra;
 
 /// One source tree and the nodes that mirror it. Everything in it has been checked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Site {
     /// The watched directory: absolute; it may be named by a symlink.
     pub wpath: PathBuf,

@@ -1,12 +1,12 @@
-//! The rooms of the library stand on floors: a room knows only rooms on floors below its own.
+//! The rooms of the library and of the command stand on floors: a room knows only rooms on floors below its own.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The rooms (the files and folders directly below `src/`), the lowest floor first.
-const FLOORS: [&[&str]; 11] = [
+/// The rooms of the library (the files and folders directly below `actors/src/`), the lowest floor first.
+const LIBRARY: &[&[&str]] = &[
     &["backoff", "bytes", "children", "ending", "errno", "path"],
     &["change", "mounts", "node", "patterns", "watch_error"],
     &["root"],
@@ -20,12 +20,13 @@ const FLOORS: [&[&str]; 11] = [
     &["daemon"],
 ];
 
-fn src() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
-}
+/// The rooms of the command, below `src/`.
+const COMMAND: &[&[&str]] = &[&["exit"], &["logging"], &["config"], &["cli", "service"], &["commands"]];
 
-fn floor(room: &str) -> Option<usize> {
-    FLOORS.iter().position(|floor| floor.contains(&room))
+/// The sources of the library and of the command, with their floors.
+fn houses() -> [(PathBuf, &'static [&'static [&'static str]]); 2] {
+    let actors = Path::new(env!("CARGO_MANIFEST_DIR"));
+    [(actors.join("src"), LIBRARY), (actors.parent().unwrap().join("src"), COMMAND)]
 }
 
 fn files_below(dir: &Path) -> Vec<PathBuf> {
@@ -33,10 +34,10 @@ fn files_below(dir: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
-/// The room that a file is in; `None` for the root of the library and what only its tests use.
-fn room(file: &Path) -> Option<String> {
-    let first = file.strip_prefix(src()).unwrap().iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
-    (!matches!(first, "lib" | "proptests")).then(|| first.to_owned())
+/// The room of a file, whose path is relative to the sources; `None` for the root and for what only tests use.
+fn room(file: &Path) -> Option<&str> {
+    let first = file.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
+    (!matches!(first, "lib" | "main" | "proptests")).then_some(first)
 }
 
 /// The code without comments and without tests, which may look up.
@@ -59,20 +60,21 @@ fn named(code: &str) -> Vec<&str> {
 #[test]
 fn a_room_knows_only_rooms_on_lower_floors() {
     let mut faults = Vec::new();
-    for file in files_below(&src()).into_iter().filter(|file| !is_test(file)) {
-        let Some(room) = room(&file) else { continue };
-        let Some(own) = floor(&room) else {
-            faults.push(format!("`{room}` has no floor: give it one in this test"));
-            continue;
-        };
-        let code = code(&file);
-        for other in named(&code).into_iter().filter(|other| **other != room) {
-            if floor(other).is_none_or(|other| other >= own) {
-                faults.push(format!(
-                    "{}: `{room}` names `{other}`, but may know only: {}",
-                    file.strip_prefix(src()).unwrap().display(),
-                    FLOORS[..own].concat().join(", ")
-                ));
+    for (src, floors) in houses() {
+        let floor = |room: &str| floors.iter().position(|floor| floor.contains(&room));
+        for path in files_below(&src).into_iter().filter(|file| !is_test(file)) {
+            let file = path.strip_prefix(&src).unwrap();
+            let Some(room) = room(file) else { continue };
+            let Some(own) = floor(room) else {
+                faults.push(format!("`{room}` has no floor: give it one in this test"));
+                continue;
+            };
+            let code = code(&path);
+            for other in named(&code).into_iter().filter(|other| *other != room) {
+                if floor(other).is_none_or(|other| other >= own) {
+                    let known = floors[..own].concat().join(", ");
+                    faults.push(format!("{}: `{room}` names `{other}`, but may know only: {known}", file.display()));
+                }
             }
         }
     }
@@ -83,7 +85,9 @@ fn a_room_knows_only_rooms_on_lower_floors() {
 
 #[test]
 fn each_floor_has_only_rooms_that_exist() {
-    for room in FLOORS.concat() {
-        assert!(src().join(format!("{room}.rs")).is_file(), "there is no room `{room}`");
+    for (src, floors) in houses() {
+        for room in floors.concat() {
+            assert!(src.join(format!("{room}.rs")).is_file(), "there is no room `{room}`");
+        }
     }
 }

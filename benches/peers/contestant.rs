@@ -137,7 +137,7 @@ impl Contestant {
             _ => {
                 let config = arena.path().join("inosync.ron");
                 fs::write(&config, job.inosync_config()).at(config.display())?;
-                let mut command = Command::new(env!("CARGO_BIN_EXE_inosync"));
+                let mut command = Command::new(inosync()?);
                 command.arg("-c").arg(config);
                 command
             }
@@ -214,4 +214,11 @@ impl Contestant {
         let last: Vec<&str> = lines.iter().rev().take(5).map(|(_, line)| line.as_str()).collect();
         last.into_iter().rev().collect::<Vec<_>>().join(" | ")
     }
+}
+
+/// The inosync that is measured: built with the same profile as this program, which cargo puts into a directory below.
+fn inosync() -> Outcome<PathBuf> {
+    let own = std::env::current_exe().at("the path of this program")?;
+    let built = own.ancestors().nth(2).map(|profile| profile.join("inosync"));
+    built.filter(|path| path.is_file()).at("inosync is not built: run cargo build --release --locked first")
 }

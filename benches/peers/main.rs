@@ -26,7 +26,8 @@ use scenarios::{SCENARIOS, Scenario};
 use sizes::Sizes;
 use trouble::{At, Outcome};
 
-const USAGE: &str = "usage: make bench, or cargo bench --bench peers -- [--quick] [--list] [SCENARIO ...]";
+const USAGE: &str =
+    "usage: make bench, or cargo bench -p inosync-benches --bench peers -- [--quick] [--list] [SCENARIO ...]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();

@@ -1,4 +1,4 @@
-//! `--completions SHELL`, for packages: what completes the command line in a shell.
+//! `--completions SHELL`, for packages: a script that completes the command line in a shell.
 
 use std::ffi::OsString;
 
@@ -6,7 +6,7 @@ use structopt::StructOpt;
 
 use super::Options;
 
-/// What is to be printed, if these arguments ask for it. It is not one of the options, which would be completed itself.
+/// The script, if these arguments ask for one. `--completions` is not in `Options`: scripts would offer it.
 pub fn asked(args: impl Iterator<Item = OsString>) -> Option<Vec<u8>> {
     let args: Vec<OsString> = args.collect();
     let [option, shell] = &args[..] else { return None };
@@ -16,7 +16,7 @@ pub fn asked(args: impl Iterator<Item = OsString>) -> Option<Vec<u8>> {
     Some(with_files(&script))
 }
 
-/// For zsh, clap has nothing to complete the name of a file by.
+/// Adds the completion of file names for zsh, which clap leaves out.
 fn with_files(script: &[u8]) -> Vec<u8> {
     let lines = script.split_inclusive(|&byte| byte == b'\n').map(|line| match line.strip_suffix(b"]' \\\n") {
         Some(option) if [&b"'-c+"[..], b"'--config="].iter().any(|name| option.starts_with(name)) => {

@@ -1,4 +1,4 @@
-//! Complaints: what is wrong with a configuration, where, and what to do about it; and how they are shown.
+//! Complaints about a configuration: place, fault and cure. Shown with the line and a caret, or in one line for the log.
 
 use std::fmt;
 use std::ops::Range;
@@ -7,52 +7,56 @@ use std::path::Path;
 
 use inosync_actors::path::Escaped;
 
-/// More are not shown at once.
+/// Complaints that are shown at once.
 const MOST_SHOWN: usize = 20;
 
-/// Something wrong, or doubtful, at one place of a configuration.
+/// One fault of a configuration, or one doubt about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Complaint {
     file: String,
-    /// `None` if and only if it is about something that the file does not mention.
-    place: Option<Place>,
+    /// `None` if and only if the file does not mention the thing.
+    place: Option<Box<Place>>,
     /// The fault; one line.
     what: String,
-    /// What is allowed, or what to do; one line.
+    /// The remedy, or the allowed values; one line.
     cure: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
-    /// Both count from 1; a column is one character.
+    /// In bytes of the text.
+    start: usize,
+    /// Counts from 1.
     line: usize,
+    /// In characters, from 1.
     column: usize,
     /// The whole line, made printable.
     excerpt: String,
-    /// How many characters of the line are meant.
+    /// Characters of the line that the caret marks.
     width: usize,
 }
 
 impl Complaint {
-    /// About a part of a text.
+    /// A complaint about a part of a text.
     pub fn at(file: &Path, text: &str, at: Range<usize>, what: impl Into<String>, cure: impl Into<String>) -> Self {
         let before = text.get(..at.start).unwrap_or(text);
         let start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let line = text[start..].split('\n').next().unwrap_or_default();
         let column = before[start..].chars().count() + 1;
-        let meant = text.get(at).unwrap_or_default().split('\n').next().unwrap_or_default().trim_end();
+        let meant = text.get(at.clone()).unwrap_or_default().split('\n').next().unwrap_or_default().trim_end();
         Complaint {
-            place: Some(Place {
+            place: Some(Box::new(Place {
+                start: at.start,
                 line: before.matches('\n').count() + 1,
                 column,
                 excerpt: line.trim_end().replace(char::is_control, " "),
                 width: meant.chars().count().max(1),
-            }),
+            })),
             ..Complaint::of(file, what, cure)
         }
     }
 
-    /// About something that the file does not mention.
+    /// A complaint about something that the file does not mention.
     pub fn of(file: &Path, what: impl Into<String>, cure: impl Into<String>) -> Self {
         let file = Escaped(file.as_os_str().as_bytes()).to_string();
         Complaint { file, place: None, what: what.into(), cure: cure.into() }
@@ -64,13 +68,18 @@ impl Complaint {
         format!("{}{place}: {}: {}", self.file, self.what, self.cure)
     }
 
+    /// True if the place begins in a part of the text.
+    pub fn starts_in(&self, part: &Range<usize>) -> bool {
+        self.place.as_ref().is_some_and(|place| part.contains(&place.start))
+    }
+
     /// The fault with its line, for the log.
     pub fn what(&self) -> String {
         let line = self.place.as_ref().map_or(String::new(), |place| format!(" (line {})", place.line));
         format!("{}{line}", self.what)
     }
 
-    /// What to do.
+    /// The remedy.
     pub fn cure(&self) -> &str {
         &self.cure
     }
@@ -82,9 +91,9 @@ impl Complaint {
 
 impl fmt::Display for Complaint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
+        match self.place.as_deref() {
             None => write!(f, "{}: {}", self.file, self.what)?,
-            Some(Place { line, column, excerpt, width }) => {
+            Some(Place { line, column, excerpt, width, .. }) => {
                 writeln!(f, "{}:{line}:{column}: {}", self.file, self.what)?;
                 writeln!(f, "{line:>5} | {excerpt}")?;
                 write!(f, "{:>5} | {}{}", "", " ".repeat(column - 1), "^".repeat(*width))?;
@@ -99,7 +108,7 @@ impl fmt::Display for Complaint {
 pub struct Complaints(Vec<Complaint>);
 
 impl Complaints {
-    /// Adds one or more.
+    /// Adds one complaint or more.
     pub fn add(&mut self, more: impl Into<Complaints>) {
         self.0.extend(more.into().0);
         self.0.sort_by_key(Complaint::order);
@@ -110,12 +119,12 @@ impl Complaints {
         result.map_err(|complaints| self.add(complaints)).ok()
     }
 
-    /// The value, if there is nothing to complain about.
+    /// The value, if nothing is wrong.
     pub fn or<T>(self, value: T) -> Result<T, Complaints> {
         if self.0.is_empty() { Ok(value) } else { Err(self) }
     }
 
-    /// Whether there are none.
+    /// True if nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

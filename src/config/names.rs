@@ -1,16 +1,14 @@
-//! The key that somebody meant by an unknown one.
+//! The key that is most likely meant by an unknown one.
 
-use super::KEYS;
+use super::keys::{KEYS, Key};
 
-/// A name that other programs, or people, use for something, and what to say of it.
-enum Means {
-    /// This key.
-    Key(&'static str),
-    /// There is no such key.
-    Nothing(&'static str),
+/// The answer to a name that other programs, or people, use.
+enum Meaning {
+    /// This key is meant.
+    Is(&'static str),
+    /// There is no such key; the text says what to write instead.
+    None(&'static str),
 }
-
-use Means::{Key, Nothing};
 
 const NO_DELAY: &str =
     "there is no such key: the first change goes at once, and those that follow form batches by themselves";
@@ -18,50 +16,56 @@ const SWITCH: &str = "it is an option of the command line: inosync --help";
 const EXTRA: &str = "such parameters of rsync go into `extra`, such as extra: \"-a\"";
 
 /// In lower case, without `_` and `-`; several words with a blank between them.
-const OTHER_NAMES: &[(&str, Means)] = &[
-    ("source src from path watch watched watchdir dir directory root local localpath watchpath", Key("wpath")),
-    ("target dest destination targetdir to remote remotepath remotedir mirror dst", Key("rpath")),
-    ("node nodes host hosts server servers targets destinations mirrors remotes", Key("rnodes")),
-    ("exclude excludes excluded ignore ignores ignored excludefrom filter filters skip", Key("rexcludes")),
+const OTHER_NAMES: &[(&str, Meaning)] = &[
+    ("source src from path watch watched watchdir dir directory root local localpath watchpath", Meaning::Is("wpath")),
+    ("target dest destination targetdir to remote remotepath remotedir mirror dst", Meaning::Is("rpath")),
+    ("node nodes host hosts server servers targets destinations mirrors remotes", Meaning::Is("rnodes")),
+    ("exclude excludes excluded ignore ignores ignored excludefrom filter filters skip", Meaning::Is("rexcludes")),
     (
         "options option args arguments rsyncargs rsyncoptions rsyncopts opts extraargs params flags extraopts",
-        Key("extra"),
+        Meaning::Is("extra"),
     ),
-    ("bwlimit speed limit ratelimit bandwidth", Key("rspeed")),
-    ("rsyncpath binary rsyncbinary rsyncbin", Key("rsync")),
-    ("rsynclog", Key("logfile")),
-    ("init startup onstart initsync", Key("initial_sync")),
-    ("moves renames", Key("dir_moves")),
-    ("loglevel logformat logging level format logs", Key("log")),
-    ("statefile cache database db", Key("state_dir")),
-    ("socket control controlsocket", Key("socket_dir")),
-    ("port metrics http page address bind", Key("listen")),
-    ("hook hooks exec command oncomplete aftersync postsync", Key("on_synced")),
-    ("resync interval fullsync rescan rescaninterval reconcile", Key("resync_every")),
-    ("verify check verifyinterval", Key("verify_every")),
-    ("grace shutdowntimeout", Key("stop_timeout")),
-    ("maxdeletes maxdeletions", Key("max_delete")),
-    ("settletime quiet stable", Key("settle")),
-    ("edelay delay maxdelays debounce latency batchdelay", Nothing(NO_DELAY)),
-    ("emask events", Nothing("there is no such key: which events count is fixed")),
-    ("maxprocesses threads workers", Nothing("there is no such key: each node has its own runs; see `max_standbys`")),
+    ("bwlimit speed limit ratelimit bandwidth", Meaning::Is("rspeed")),
+    ("rsyncpath binary rsyncbinary rsyncbin", Meaning::Is("rsync")),
+    ("rsynclog", Meaning::Is("logfile")),
+    ("init startup onstart initsync", Meaning::Is("initial_sync")),
+    ("moves renames", Meaning::Is("dir_moves")),
+    ("loglevel logformat logging level format logs", Meaning::Is("log")),
+    ("statefile cache database db", Meaning::Is("state_dir")),
+    ("socket control controlsocket", Meaning::Is("socket_dir")),
+    ("port metrics http page address bind", Meaning::Is("listen")),
+    ("hook hooks exec command oncomplete aftersync postsync", Meaning::Is("on_synced")),
+    ("resync interval fullsync rescan rescaninterval reconcile", Meaning::Is("resync_every")),
+    ("verify check verifyinterval", Meaning::Is("verify_every")),
+    ("grace shutdowntimeout", Meaning::Is("stop_timeout")),
+    ("maxdeletes maxdeletions", Meaning::Is("max_delete")),
+    ("settletime quiet stable", Meaning::Is("settle")),
+    ("edelay delay maxdelays debounce latency batchdelay", Meaning::None(NO_DELAY)),
+    ("emask events", Meaning::None("there is no such key: which events count is fixed")),
+    (
+        "maxprocesses threads workers",
+        Meaning::None("there is no such key: each node has its own runs; see `max_standbys`"),
+    ),
     (
         "wpaths rpaths sites syncs",
-        Nothing("one file mirrors one tree: write a file for each, and run one inosync for each"),
+        Meaning::None("one file mirrors one tree: write a file for each, and run one inosync for each"),
     ),
-    ("delete deletion", Nothing("there is no such key: removals are mirrored; see `initial_sync` and `max_delete`")),
-    ("insist retry retries", Nothing("there is no such key: a node may be down, and is tried again by itself")),
-    ("dryrun verbose once onepass debug nodaemon daemon foreground", Nothing(SWITCH)),
+    (
+        "delete deletion",
+        Meaning::None("there is no such key: removals are mirrored; see `initial_sync` and `max_delete`"),
+    ),
+    ("insist retry retries", Meaning::None("there is no such key: a node may be down, and is tried again by itself")),
+    ("dryrun verbose once onepass debug nodaemon daemon foreground", Meaning::None(SWITCH)),
     (
         "ssh sshopts sshargs identityfile identity key sshkey keyfile",
-        Nothing("write it into ssh_config, or as extra: \"--rsh='ssh -i FILE'\""),
+        Meaning::None("write it into ssh_config, or as extra: \"--rsh='ssh -i FILE'\""),
     ),
-    ("passwordfile password timeout compress archive perms owner group checksum chown chmod", Nothing(EXTRA)),
-    ("include import load", Nothing("a configuration is one file: write the keys into it")),
-    ("user username", Nothing("write the user in front of the host: rnodes: [\"USER@HOST:\"]")),
+    ("passwordfile password timeout compress archive perms owner group checksum chown chmod", Meaning::None(EXTRA)),
+    ("include import load", Meaning::None("a configuration is one file: write the keys into it")),
+    ("user username", Meaning::None("write the user in front of the host: rnodes: [\"USER@HOST:\"]")),
 ];
 
-/// Without what people write differently.
+/// The name without case, `_` and `-`, which people write differently.
 fn bare(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
@@ -81,37 +85,42 @@ pub fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     nearest.filter(|_| wanted.len() > 1).map(|(_, known)| known).or_else(begins)
 }
 
-/// The example of a key, behind its name.
-pub fn example(key: &str) -> &str {
-    KEYS.iter().find(|(name, _)| *name == key).map_or(key, |(_, example)| example)
+/// The key that is most likely meant by this name, with its example; or the name alone.
+pub fn shown(name: &str) -> String {
+    meant(name).and_then(Key::named).map_or(name.to_owned(), Key::shown)
+}
+
+/// True if the example of the key that is meant has this in it.
+pub fn example_has(name: &str, part: &str) -> bool {
+    meant(name).and_then(Key::named).is_some_and(|key| key.example.contains(part))
 }
 
 /// The key that is most likely meant by an unknown one.
 pub fn meant(key: &str) -> Option<&'static str> {
-    let keys: Vec<&str> = KEYS.iter().map(|(key, _)| *key).collect();
+    let keys: Vec<&'static str> = KEYS.iter().map(|key| key.name).collect();
     let same = keys.iter().find(|known| bare(known) == bare(key)).copied();
     same.or_else(|| match other(key) {
-        Some(Key(known)) => Some(*known),
-        Some(Nothing(_)) => None,
+        Some(Meaning::Is(known)) => Some(*known),
+        Some(Meaning::None(_)) => None,
         None => nearest(key, &keys),
     })
 }
 
-fn other(key: &str) -> Option<&'static Means> {
+fn other(key: &str) -> Option<&'static Meaning> {
     let wanted = bare(key);
-    OTHER_NAMES.iter().find(|(names, _)| names.split(' ').any(|name| name == wanted)).map(|(_, means)| means)
+    OTHER_NAMES.iter().find(|(names, _)| names.split(' ').any(|name| name == wanted)).map(|(_, meaning)| meaning)
 }
 
-/// What to write instead of an unknown key.
+/// The cure of an unknown key.
 pub fn key(key: &str) -> String {
     match (meant(key), other(key)) {
-        (Some(known), _) => format!("did you mean `{known}`? For example {}", example(known)),
-        (None, Some(Nothing(advice))) => (*advice).to_owned(),
+        (Some(known), _) => format!("did you mean `{known}`? For example {}", shown(known)),
+        (None, Some(Meaning::None(instead))) => (*instead).to_owned(),
         (None, _) => "inosync.ron(5) and docs/configuration.md have every key".to_owned(),
     }
 }
 
-/// What to write instead of an unknown key of a group, which has only these.
+/// The cure of an unknown key in a group, which has only the known ones.
 pub fn part(key: &str, known: &[&str]) -> String {
     let allowed = format!("allowed: {}", known.join(", "));
     nearest(key, known).map_or(allowed.clone(), |near| format!("did you mean `{near}`? {allowed}"))
@@ -157,12 +166,14 @@ mod tests {
 
     #[test]
     fn each_other_name_is_of_a_key_and_is_no_key() {
-        for (names, means) in OTHER_NAMES {
+        for (names, meaning) in OTHER_NAMES {
             for name in names.split(' ') {
                 assert_eq!(bare(name), name);
-                assert!(!KEYS.iter().any(|(key, _)| bare(key) == name), "{name}");
+                assert!(!KEYS.iter().any(|key| bare(key.name) == name), "{name}");
             }
-            assert!(matches!(means, Nothing(_)) || matches!(means, Key(key) if KEYS.iter().any(|(k, _)| k == key)));
+            assert!(
+                matches!(meaning, Meaning::None(_)) || matches!(meaning, Meaning::Is(key) if Key::named(key).is_some())
+            );
         }
     }
 }

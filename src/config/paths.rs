@@ -4,17 +4,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use inosync_actors::path::Escaped;
+use inosync_actors::path::{Escaped, RelPath};
 
 use super::complaint::Complaint;
-use super::text::Value;
+use super::value::Value;
 
 /// A path that does not depend on the directory the daemon was started in.
 pub fn absolute(value: &Value<'_>, key: &str) -> Result<PathBuf, Complaint> {
     absolute_in(value, key, "/")
 }
 
-/// As [`absolute`], with a directory where it most likely is, with a slash.
+/// As [`absolute`]; the cure shows a relative path below `directory`, which ends with a slash.
 pub fn absolute_in(value: &Value<'_>, key: &str, directory: &str) -> Result<PathBuf, Complaint> {
     let text = value.string()?;
     match other_notation(&text, key, directory) {
@@ -23,43 +23,43 @@ pub fn absolute_in(value: &Value<'_>, key: &str, directory: &str) -> Result<Path
     }
 }
 
-/// Why a text is no absolute path, and what to write instead: as a shell, a URL, another system or rsync would have it.
+/// The fault and the cure of a text that is no absolute path: of a shell, a URL, another system, or rsync.
 pub fn other_notation(text: &str, key: &str, directory: &str) -> Option<(String, String)> {
     let name = Escaped(text.as_bytes());
-    let told = |what: String, cure: String| Some((format!("{key} `{name}` {what}"), cure));
+    let fault = |what: String, cure: String| Some((format!("{key} `{name}` {what}"), cure));
     let home = || {
         let home = std::env::var("HOME").ok().filter(|home| home.starts_with('/') && key != "rpath");
         home.unwrap_or_else(|| "/home/USER".into())
     };
     let below_home = ["~/", "$HOME/", "${HOME}/"].iter().find_map(|start| text.strip_prefix(start));
     if text.contains('\0') {
-        return told("holds a NUL byte".into(), "remove it".into());
+        return fault("holds a NUL byte".into(), "remove it".into());
     }
     if let Some(rest) = below_home {
         let what = format!("is relative: `{}` is not expanded", text.split('/').next().unwrap_or_default());
-        return told(what, format!("write the home directory: \"{}/{rest}\"", home()));
+        return fault(what, format!("write the home directory: \"{}/{rest}\"", home()));
     }
     if text.starts_with('~') {
-        return told("is relative: `~` is not expanded".into(), format!("write the home directory: \"{}\"", home()));
+        return fault("is relative: `~` is not expanded".into(), format!("write the home directory: \"{}\"", home()));
     }
     if text.starts_with('$') || text.contains("${") {
-        return told("has a variable, which is not expanded".into(), "write the path that is meant".into());
+        return fault("has a variable, which is not expanded".into(), "write the path that is meant".into());
     }
     if text.starts_with('/') {
         return None;
     }
     if let Some(rest) = text.strip_prefix("file://") {
-        return told("is a URL".into(), format!("write the path: \"{rest}\""));
+        return fault("is a URL".into(), format!("write the path: \"{rest}\""));
     }
     if text.trim_start().starts_with('/') {
-        return told("begins with a blank".into(), format!("write \"{}\"", text.trim()));
+        return fault("begins with a blank".into(), format!("write \"{}\"", text.trim()));
     }
     if let Some((host, path)) = text.split_once(':').filter(|(host, path)| !host.contains('/') && path.starts_with('/'))
     {
         let cure = format!("write the path alone: \"{path}\"; hosts are in rnodes: [\"{host}:\"]");
-        return told("names a host".into(), cure);
+        return fault("names a host".into(), cure);
     }
-    told("is relative".into(), format!("write an absolute path, such as \"{directory}{name}\""))
+    fault("is relative".into(), format!("write an absolute path, such as \"{directory}{name}\""))
 }
 
 /// The path without symlinks, as far as it exists; rsync creates the rest.
@@ -73,7 +73,7 @@ pub fn resolve_existing(path: &Path) -> PathBuf {
     path.to_owned()
 }
 
-/// Whether `path` is `directory` or below it, also by another name of it, such as a bind mount.
+/// True if `path` is `directory` or below it, also by another name of that directory, such as a bind mount.
 pub fn lies_in(path: &Path, directory: &Path) -> bool {
     let identity = |path: &Path| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
     let same = |wanted| path.ancestors().any(|ancestor| identity(ancestor) == Some(wanted));
@@ -81,7 +81,11 @@ pub fn lies_in(path: &Path, directory: &Path) -> bool {
     path.starts_with(directory) || identity(directory).is_some_and(same)
 }
 
-/// For people.
+/// The path for people.
 pub fn shown(path: &Path) -> String {
     Escaped(path.as_os_str().as_bytes()).to_string()
+}
+/// The part of a path below a directory, both without symlinks in them.
+pub fn inside(path: &Path, directory: &Path) -> Option<RelPath> {
+    path.strip_prefix(directory).ok().and_then(|rel| RelPath::new(rel.as_os_str().as_bytes()).ok())
 }

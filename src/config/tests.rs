@@ -1,7 +1,11 @@
 //! Every wrong configuration has its own message at its own place.
 
+use inosync_actors::site::extra::Extra;
+use inosync_actors::site::{DirMoves, InitialSync};
 use slog::Level;
 
+use super::keys::Key;
+use super::places::DEFAULT_RSYNC;
 use super::*;
 use crate::logging::{Format, LogStyle};
 
@@ -296,7 +300,7 @@ fn a_missing_rsync_is_a_fault_of_the_machine() {
         assert!(error.to_string().contains(message) && error.to_string().contains("site.ron:2:8: "), "{error}");
     }
     let source = Source { file: Path::new("site.ron"), text: "()" };
-    let error = check::program(source, Path::new("/no/such/rsync")).unwrap_err();
+    let error = places::program(source, None, Path::new("/no/such/rsync")).unwrap_err();
     let expected =
         "site.ron: rsync `/no/such/rsync` does not exist\n  install rsync, or name it: rsync: \"/path/of/rsync\"";
     assert_eq!((error.to_string().as_str(), error.exit_code()), (expected, Exit::Environment));
@@ -372,7 +376,7 @@ fn the_example_loads_as_it_is_shipped() {
 #[test]
 fn the_example_documents_every_key_and_its_alternatives_are_valid() {
     let example = include_str!("../../config.ron.example");
-    for (key, _) in KEYS {
+    for key in KEYS.iter().map(|key| key.name) {
         let documented = |line: &str| line.trim_start().trim_start_matches("// ").starts_with(&format!("{key}: "));
         assert!(example.lines().any(documented), "{key}");
     }

@@ -1,18 +1,75 @@
-//! What the values of single keys mean.
+//! The types of values that single keys have.
 
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use inosync_actors::node::Kind;
-use inosync_actors::path::Escaped;
-use inosync_actors::patterns::excludes::Pattern;
+use inosync_actors::path::{Escaped, RelPath};
+use inosync_actors::patterns::excludes::{Excludes, Pattern};
 use inosync_actors::patterns::settle::Settle;
-use inosync_actors::site::extra::{Extra, ExtraError, ExtraWarning};
-use inosync_actors::site::{DirMoves, InitialSync};
+use inosync_actors::site::extra::{Extra, ExtraError};
+use inosync_actors::site::{DirMoves, Hook, InitialSync};
+use slog::Level;
 
-use super::check::Own;
 use super::complaint::{Complaint, Complaints};
-use super::text::{Value, all};
-use super::{EVERY, MAX_SETTLE};
+use super::keys::Draft;
+use super::paths::absolute_in;
+use super::value::{Value, all};
+use crate::logging::{Format, LogStyle};
+
+/// In seconds: comparing more often would be a way to mirror by itself. The most is a year.
+const INTERVAL: RangeInclusive<u64> = 60..=31_536_000;
+
+pub const INITIAL_SYNC: &[(&str, InitialSync)] =
+    &[("Full", InitialSync::Full), ("Update", InitialSync::Update), ("Off", InitialSync::Off)];
+pub const DIR_MOVES: &[(&str, DirMoves)] = &[("Log", DirMoves::Log), ("Replicate", DirMoves::Replicate)];
+
+/// The value of a key that has the default of its type.
+pub fn or_default<T: Default, E: Into<Complaints>>(
+    value: Option<Value<'_>>,
+    read: impl FnOnce(&Value<'_>) -> Result<T, E>,
+) -> Result<T, Complaints> {
+    value.map_or(Ok(T::default()), |value| read(&value).map_err(Into::into))
+}
+
+/// The value of a key that has no default.
+pub fn or_none<T, E: Into<Complaints>>(
+    value: Option<Value<'_>>,
+    read: impl FnOnce(&Value<'_>) -> Result<T, E>,
+) -> Result<Option<T>, Complaints> {
+    value.map(|value| read(&value).map_err(Into::into)).transpose()
+}
+
+pub fn boolean(value: Option<Value<'_>>, default: bool) -> Result<bool, Complaint> {
+    value.map_or(Ok(default), |value| value.boolean())
+}
+
+/// A whole number. `unit` is for people.
+pub fn number(
+    value: Option<Value<'_>>,
+    default: u64,
+    range: RangeInclusive<u64>,
+    unit: &str,
+) -> Result<u64, Complaint> {
+    value.map_or(Ok(default), |value| value.number(range, unit))
+}
+
+pub fn seconds(value: Option<Value<'_>>, default: u64, range: RangeInclusive<u64>) -> Result<Duration, Complaint> {
+    number(value, default, range, "seconds").map(Duration::from_secs)
+}
+
+/// Seconds between comparisons; 0 is never.
+pub fn interval(value: &Value<'_>) -> Result<Option<Duration>, Complaint> {
+    match value.number(0..=*INTERVAL.end(), "seconds")? {
+        0 => Ok(None),
+        seconds if seconds < *INTERVAL.start() => {
+            let what = format!("`{}` is {seconds} seconds: each time every node is compared as a whole", value.key());
+            Err(value.complaint(what, format!("write {} or more, or 0 for never", INTERVAL.start())))
+        }
+        seconds => Ok(Some(Duration::from_secs(seconds))),
+    }
+}
 
 /// A list of exclude patterns.
 pub fn patterns(list: &Value<'_>) -> Result<Vec<Pattern>, Complaints> {
@@ -24,19 +81,20 @@ fn pattern(value: &Value<'_>) -> Result<Pattern, Complaint> {
 }
 
 /// Patterns of names, each with the seconds for which such files are left alone.
-pub fn settle(list: &Value<'_>) -> Result<Settle, Complaints> {
+pub fn settle(list: &Value<'_>, range: RangeInclusive<u64>) -> Result<Settle, Complaints> {
     let pair = |value: Value<'_>| {
         let (text, seconds) = value.pair("(\"*.part\", 30), a pattern and seconds")?;
-        Ok((pattern(&text)?, Duration::from_secs(seconds.number_from(1, MAX_SETTLE, "seconds")?)))
+        Ok((pattern(&text)?, Duration::from_secs(seconds.number(range.clone(), "seconds")?)))
     };
     Ok(Settle::new(all(list.list()?.into_iter().map(pair))?))
 }
 
-/// rsync's parameters. The daemon gives each node the same, so each node has to take them.
-pub fn extra(value: &Value<'_>, own: &Own<'_>) -> Result<Extra, Complaints> {
+/// rsync's parameters. Every node gets the same, so every node has to take them.
+pub fn extra(value: &Value<'_>, draft: &Draft<'_>) -> Result<Extra, Complaints> {
     let (extra, places) = parameters(value)?;
     let mut wrong = Complaints::default();
-    let other = own.nodes.iter().find(|node| node.kind() != Kind::Daemon);
+    let nodes = &draft.site.nodes;
+    let other = nodes.iter().find(|node| node.kind() != Kind::Daemon);
     if let (Some(option), Some(other)) = (extra.daemon_only(), other) {
         let name = Escaped(other.name().as_bytes());
         let what = format!("`extra`: {option} is for rsync daemons only, but node `{name}` is none");
@@ -45,31 +103,19 @@ pub fn extra(value: &Value<'_>, own: &Own<'_>) -> Result<Extra, Complaints> {
     }
     for keeps in extra.keeps() {
         let place = places.get(keeps.word()).unwrap_or(value);
-        if let Some(complaint) = own.nodes.iter().find_map(|node| own.misplaced(place, keeps, node)) {
+        if let Some(complaint) = nodes.iter().find_map(|node| draft.misplaced(place, keeps, node)) {
             wrong.add(complaint);
         }
     }
     wrong.or(extra)
 }
 
-/// What does other things than it seems to.
-pub fn extra_warnings(value: &Value<'_>, extra: &Extra) -> Vec<Complaint> {
-    let places = if value.is_list() { value.list().unwrap_or_default() } else { Vec::new() };
-    let told = |(at, warning): &(usize, ExtraWarning)| places.get(*at).unwrap_or(value).refuse(warning, warning.cure());
-    extra.warnings().iter().map(told).collect()
-}
-
-/// One shell-quoted string, or a list with one string per parameter; and where each parameter of a list is.
+/// One shell-quoted string, or a list with one string per parameter. Returns the values of a list, too.
 fn parameters<'a>(value: &Value<'a>) -> Result<(Extra, Vec<Value<'a>>), Complaints> {
-    let (words, places) = match value.is_list() {
-        true => {
-            let places = value.list()?;
-            (all(places.iter().map(Value::string))?, places)
-        }
-        false => {
-            let split = Extra::split(&value.string()?).map_err(|error| value.refuse(&error, error.cure()))?;
-            (split, Vec::new())
-        }
+    let places = if value.is_list() { value.list()? } else { Vec::new() };
+    let words = match value.is_list() {
+        true => all(places.iter().map(Value::string))?,
+        false => Extra::split(&value.string()?).map_err(|error| value.refuse(&error, error.cure()))?,
     };
     let refused = |(at, error): &(usize, ExtraError)| places.get(*at).unwrap_or(value).refuse(error, error.cure());
     match Extra::from_words(words) {
@@ -78,24 +124,61 @@ fn parameters<'a>(value: &Value<'a>) -> Result<(Extra, Vec<Value<'a>>), Complain
     }
 }
 
-/// One of the words of `initial_sync`.
-pub fn initial_sync(value: &Value<'_>) -> Result<InitialSync, Complaint> {
-    value.choice(&[("Full", InitialSync::Full), ("Update", InitialSync::Update), ("Off", InitialSync::Off)])
-}
-
-/// Seconds between comparisons; 0 is never.
-pub fn every(value: &Value<'_>) -> Result<Option<Duration>, Complaint> {
-    match value.number(*EVERY.end(), "seconds")? {
-        0 => Ok(None),
-        seconds if seconds < *EVERY.start() => {
-            let what = format!("`{}` is {seconds} seconds: each time every node is compared as a whole", value.key());
-            Err(value.complaint(what, format!("write {} or more, or 0 for never", EVERY.start())))
+/// A program with its arguments; an empty list is none. Whether the program can be run is not checked: a hook that fails
+/// must not keep anybody from mirroring.
+pub fn hook(value: &Value<'_>) -> Result<Option<Hook>, Complaint> {
+    let words = value.list()?;
+    let Some((program, arguments)) = words.split_first() else { return Ok(None) };
+    let program = absolute_in(program, value.key(), "/usr/bin/")?;
+    let argument = |argument: &Value<'_>| {
+        let text = argument.string()?;
+        if text.contains('\0') {
+            let what = format!("`{}`: an argument holds a NUL byte, which no program can be given", value.key());
+            return Err(argument.complaint(what, "leave it out"));
         }
-        seconds => Ok(Some(Duration::from_secs(seconds))),
-    }
+        Ok(text)
+    };
+    Ok(Some(Hook { program, arguments: arguments.iter().map(argument).collect::<Result<_, _>>()? }))
 }
 
-/// One of the words of `dir_moves`.
-pub fn dir_moves(value: &Value<'_>) -> Result<DirMoves, Complaint> {
-    value.choice(&[("Log", DirMoves::Log), ("Replicate", DirMoves::Replicate)])
+/// An entry that a complete source has. The entry may be missing now: its file system may not be mounted yet.
+pub fn marker(value: &Value<'_>, excludes: Option<&Excludes>) -> Result<RelPath, Complaint> {
+    let text = value.string()?;
+    let Some(marker) = RelPath::new(text.as_bytes()).ok().filter(|marker| !marker.is_root()) else {
+        let what = format!("marker `{}` is not a plain path below wpath", Escaped(text.as_bytes()));
+        return Err(value.complaint(what, "name a file of the source by its path there, such as marker: \"d/file\""));
+    };
+    let is_excluded = |excludes: &Excludes| excludes.excludes(&marker, false) || excludes.excludes(&marker, true);
+    if excludes.is_some_and(is_excluded) {
+        let what = format!("marker `{marker}` is excluded by `rexcludes`");
+        return Err(value.complaint(what, "name an entry that is mirrored"));
+    }
+    Ok(marker)
+}
+
+/// The address of the page.
+pub fn address(value: &Value<'_>) -> Result<SocketAddr, Complaint> {
+    let text = value.string()?;
+    let parsed = text.parse::<SocketAddr>().ok().filter(|address| address.port() > 0);
+    parsed.ok_or_else(|| {
+        let what = format!("`listen`: `{}` is no address with a port", text.escape_default());
+        value.complaint(what, "write an IP address and a port: \"127.0.0.1:9877\", or \"[::1]:9877\"")
+    })
+}
+
+/// Format and level of the log.
+pub fn log_style(value: &Value<'_>) -> Result<LogStyle, Complaints> {
+    let group = value.group("Log", "log: (format: Json, level: Info)")?;
+    let mut wrong = group.unknown_keys(&["format", "level"], Some("log"));
+    let mut style = LogStyle::default();
+    let part = |key: &str| group.get(key).map(|value| value.within("log"));
+    let formats = [("Text", Format::Text), ("Json", Format::Json)];
+    let levels = [("Warning", Level::Warning), ("Info", Level::Info), ("Debug", Level::Debug)];
+    if let Some(value) = part("format") {
+        style.format = wrong.keep(value.choice(&formats)).unwrap_or(style.format);
+    }
+    if let Some(value) = part("level") {
+        style.level = wrong.keep(value.choice(&levels)).unwrap_or(style.level);
+    }
+    wrong.or(style)
 }

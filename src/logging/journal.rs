@@ -1,54 +1,59 @@
-//! The log under systemd: entries with fields in the journal's own protocol, or lines with a priority.
+//! The log under systemd: entries with fields in the journal's native protocol, or lines with a priority.
 
 use std::io::Write;
+use std::os::unix::net::UnixDatagram;
 
-use libsystemd::logging::{Priority, connected_to_journal, journal_send};
+use rustix::fs::fstat;
 use slog::Level;
 
 use super::line::Line;
 
-/// Whether standard error is the journal: systemd.exec(5), `$JOURNAL_STREAM`.
+/// The journal's socket for entries with fields.
+const SOCKET: &str = "/run/systemd/journal/socket";
+
+/// True if standard error is the journal: `$JOURNAL_STREAM` has its device and inode (systemd.exec(5)).
 pub fn is_stderr() -> bool {
-    connected_to_journal()
+    let stream = std::env::var("JOURNAL_STREAM").ok();
+    let identity = fstat(std::io::stderr()).ok().map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino));
+    stream.is_some() && stream == identity
 }
 
-/// What gives a line on standard error its priority: sd-daemon(3).
-pub fn mark(level: Level) -> &'static str {
-    match priority(level) {
-        Priority::Emergency | Priority::Alert | Priority::Critical => "<2>",
-        Priority::Error => "<3>",
-        Priority::Warning => "<4>",
-        Priority::Notice | Priority::Info => "<6>",
-        Priority::Debug => "<7>",
-    }
-}
-
-fn priority(level: Level) -> Priority {
+/// The priority of syslog(3).
+fn priority(level: Level) -> u8 {
     match level {
-        Level::Critical => Priority::Critical,
-        Level::Error => Priority::Error,
-        Level::Warning => Priority::Warning,
-        Level::Info => Priority::Info,
-        Level::Debug | Level::Trace => Priority::Debug,
+        Level::Critical => 2,
+        Level::Error => 3,
+        Level::Warning => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
     }
 }
 
-/// Writes one entry. The journal adds the time, and what process it was.
+/// Gives a line on standard error its priority: sd-daemon(3).
+pub fn mark(level: Level) -> String {
+    format!("<{}>", priority(level))
+}
+
+/// Writes one entry. The journal adds the time and the process.
 pub fn write(line: Line) -> std::io::Result<()> {
     let level = line.level;
-    let fields: Vec<_> = line.fields.iter().map(|(key, value)| (field(key), value.to_string())).collect();
-    // The journal takes this from what it reads from standard error, but not from here.
-    let identifier = ("SYSLOG_IDENTIFIER".to_owned(), "inosync".to_owned());
+    // The journal takes the identifier from the lines of standard error, but not from entries.
+    let mut entry = format!("PRIORITY={}\nSYSLOG_IDENTIFIER=inosync\n", priority(level));
+    // One line for each field: `Line` has no control characters.
+    for (key, value) in &line.fields {
+        entry += &format!("{}={value}\n", field(key));
+    }
     let text = text(line.for_people());
-    let sent = journal_send(priority(level), &text, fields.into_iter().chain([identifier]));
+    entry += &format!("MESSAGE={text}\n");
+    let sent = UnixDatagram::unbound().and_then(|socket| socket.send_to(entry.as_bytes(), SOCKET));
     match sent {
-        Ok(()) => Ok(()),
-        // Its socket is not there, in a container for one; standard error is.
+        Ok(_) => Ok(()),
+        // A container may have no such socket, and an entry may be too long for it.
         Err(_) => std::io::stderr().write_all(format!("{}{text}\n", mark(level)).as_bytes()),
     }
 }
 
-/// As a line for people reads, without time and level.
+/// The line as standard error has it, without time and level.
 fn text(line: Line) -> String {
     let fields = line.fields.iter().map(|(key, value)| format!(", {key}: {value}"));
     fields.fold(line.message, |text, field| text + &field)
@@ -70,13 +75,6 @@ mod tests {
             [("node", "INOSYNC_NODE"), ("took_ms", "INOSYNC_TOOK_MS"), ("would send", "INOSYNC_WOULD_SEND")]
         {
             assert_eq!(field(key), expected);
-        }
-    }
-
-    #[test]
-    fn the_mark_of_a_line_is_its_priority() {
-        for level in [Level::Critical, Level::Error, Level::Warning, Level::Info, Level::Debug] {
-            assert_eq!(mark(level), format!("<{}>", u8::from(priority(level))));
         }
     }
 }

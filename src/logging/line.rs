@@ -1,4 +1,4 @@
-//! A line of the log before it has a form: its message and its fields, without control characters.
+//! A line of the log before it is formatted: message and fields, without control characters.
 
 use std::fmt::{self, Arguments, Write};
 
@@ -6,37 +6,37 @@ use inosync_actors::bytes::Bytes;
 use inosync_actors::path::misleads;
 use slog::{BorrowedKV, KV, Key, Level, Logger, OwnedKVList, Record, RecordLocation, RecordStatic, Serializer};
 
-/// What is said, and of what.
+/// A message with its fields.
 #[derive(Debug)]
 pub struct Line {
     pub level: Level,
     pub message: String,
-    /// In their order, those of the logger first.
-    pub fields: Vec<(Key, Value)>,
+    /// In the order of the source, those of the logger first.
+    pub fields: Vec<(Key, FieldValue)>,
 }
 
-/// What a field says.
+/// The value of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+pub enum FieldValue {
     Unsigned(u64),
     Signed(i64),
     Switch(bool),
     Text(String),
 }
 
-impl fmt::Display for Value {
+impl fmt::Display for FieldValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Value::Unsigned(number) => number.fmt(f),
-            Value::Signed(number) => number.fmt(f),
-            Value::Switch(on) => on.fmt(f),
-            Value::Text(text) => text.fmt(f),
+            FieldValue::Unsigned(number) => number.fmt(f),
+            FieldValue::Signed(number) => number.fmt(f),
+            FieldValue::Switch(on) => on.fmt(f),
+            FieldValue::Text(text) => text.fmt(f),
         }
     }
 }
 
 impl Line {
-    /// The line that a record is.
+    /// The line of a record.
     pub fn of(record: &Record<'_>, values: &OwnedKVList) -> Result<Line, slog::Error> {
         let mut fields = Vec::new();
         for part in [values as &dyn KV, &record.kv()] {
@@ -48,17 +48,17 @@ impl Line {
         Ok(Line { level: record.level(), message: printable(record.msg().to_string()), fields })
     }
 
-    /// The same with units: bytes and times are numbers, for programs.
+    /// The line with units; for programs bytes and times stay numbers.
     pub fn for_people(self) -> Line {
-        let with_unit = |(key, value): (Key, Value)| match (value, key.strip_suffix("_ms")) {
-            (Value::Unsigned(bytes), _) if key == "bytes" => (key, Value::Text(Bytes(bytes).to_string())),
-            (Value::Unsigned(time), Some(key)) => (key, Value::Text(format!("{time} ms"))),
+        let with_unit = |(key, value): (Key, FieldValue)| match (value, key.strip_suffix("_ms")) {
+            (FieldValue::Unsigned(bytes), _) if key == "bytes" => (key, FieldValue::Text(Bytes(bytes).to_string())),
+            (FieldValue::Unsigned(time), Some(key)) => (key, FieldValue::Text(format!("{time} ms"))),
             (value, _) => (key, value),
         };
         Line { fields: self.fields.into_iter().map(with_unit).collect(), ..self }
     }
 
-    /// Hands it to what gives it its form.
+    /// Writes the line to a logger that formats it.
     pub fn write(&self, to: &Logger) {
         let location = RecordLocation { file: file!(), line: line!(), column: 0, function: "", module: module_path!() };
         let record = RecordStatic { location: &location, tag: "", level: self.level };
@@ -66,26 +66,26 @@ impl Line {
     }
 }
 
-/// The fields, in their order.
+/// The fields in their order.
 impl KV for Line {
     fn serialize(&self, _: &Record<'_>, to: &mut dyn Serializer) -> slog::Result {
         self.fields.iter().try_for_each(|(key, value)| match value {
-            Value::Unsigned(number) => to.emit_u64(key, *number),
-            Value::Signed(number) => to.emit_i64(key, *number),
-            Value::Switch(on) => to.emit_bool(key, *on),
-            Value::Text(text) => to.emit_str(key, text),
+            FieldValue::Unsigned(number) => to.emit_u64(key, *number),
+            FieldValue::Signed(number) => to.emit_i64(key, *number),
+            FieldValue::Switch(on) => to.emit_bool(key, *on),
+            FieldValue::Text(text) => to.emit_str(key, text),
         })
     }
 }
 
-/// The fields of a line in the making.
-struct Fields(Vec<(Key, Value)>);
+/// Collects the fields of a record.
+struct Fields(Vec<(Key, FieldValue)>);
 
-/// Takes these types for a number.
+/// The methods that take a number.
 macro_rules! numbers {
     ($($name:ident: $from:ty => $variant:ident $to:ty),*) => {
         $(fn $name(&mut self, key: Key, value: $from) -> slog::Result {
-            self.0.push((key, <$to>::try_from(value).map_or_else(|_| Value::Text(value.to_string()), Value::$variant)));
+            self.0.push((key, <$to>::try_from(value).map_or_else(|_| FieldValue::Text(value.to_string()), FieldValue::$variant)));
             Ok(())
         })*
     };
@@ -100,18 +100,18 @@ impl Serializer for Fields {
     }
 
     fn emit_bool(&mut self, key: Key, value: bool) -> slog::Result {
-        self.0.push((key, Value::Switch(value)));
+        self.0.push((key, FieldValue::Switch(value)));
         Ok(())
     }
 
     fn emit_arguments(&mut self, key: Key, value: &Arguments<'_>) -> slog::Result {
-        self.0.push((key, Value::Text(printable(value.to_string()))));
+        self.0.push((key, FieldValue::Text(printable(value.to_string()))));
         Ok(())
     }
 }
 
-/// Names are escaped where they are shown. What is not a name, such as another program's words, must not make a line of its
-/// own or speak to the terminal either.
+/// Escapes control characters. Names are escaped by their authors; the words of other programs must not start a line of
+/// their own or control the terminal either.
 fn printable(text: String) -> String {
     if !text.contains(misleads) {
         return text;

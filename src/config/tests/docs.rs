@@ -34,13 +34,13 @@ fn code(cell: &str) -> Option<&str> {
 #[test]
 fn the_reference_has_exactly_the_keys_of_the_code() {
     let of_reference: BTreeSet<&str> = reference().into_iter().map(|(key, _)| key).collect();
-    let of_code: BTreeSet<&str> = KEYS.iter().map(|(key, _)| *key).collect();
+    let of_code: BTreeSet<&str> = KEYS.iter().map(|key| key.name).collect();
     let unknown: Vec<_> = of_reference.difference(&of_code).collect();
     let missing: Vec<_> = of_code.difference(&of_reference).collect();
     assert!(missing.is_empty(), "docs/configuration.md lacks {missing:?}");
     assert!(
         unknown.is_empty(),
-        "docs/configuration.md has {unknown:?}, which KEYS in src/config.rs has not: is their code not here yet?"
+        "docs/configuration.md has {unknown:?}, which KEYS in src/config/keys.rs has not: is their code not here yet?"
     );
     assert_eq!(reference().len(), of_reference.len(), "a key is there twice");
 }
@@ -49,13 +49,13 @@ fn the_reference_has_exactly_the_keys_of_the_code() {
 fn the_defaults_of_the_reference_are_those_of_the_code() {
     let machine = Machine::new();
     let without = format!("{:?}", machine.load_with("").unwrap());
-    for (key, cell) in reference().into_iter().filter(|(key, _)| KEYS.iter().any(|(known, _)| known == key)) {
-        let required = ["wpath", "rpath", "rnodes"].contains(&key);
+    for (key, cell) in reference().into_iter().filter(|(key, _)| Key::named(key).is_some()) {
+        let required = Key::named(key).is_some_and(Key::is_required);
         assert_eq!(cell == "required", required, "{key}: {cell}");
         match code(cell) {
             _ if required => {}
             _ if key == "rsync" => assert_eq!(code(cell), Some(format!("\"{DEFAULT_RSYNC}\"").as_str())),
-            Some(default) if KEYS.iter().any(|(known, _)| *known == default) => {}
+            Some(default) if Key::named(default).is_some() => {}
             Some(default) => {
                 let with = machine.load_with(&format!("{key}: {default},"));
                 let with = with.unwrap_or_else(|error| panic!("{key}: the default {default} is refused: {error}"));
@@ -95,7 +95,7 @@ fn the_example_names_the_keys_and_defaults_of_the_reference() {
 fn what_a_reload_does_is_said_of_every_key() {
     let table = COMMANDS.split_once("| what changed | what happens |").unwrap().1.split_once("\n\n").unwrap().0;
     let first_cells: String = table.lines().filter_map(|row| row.split(" | ").next()).collect();
-    for (key, _) in KEYS {
+    for key in KEYS.iter().map(|key| key.name) {
         assert!(first_cells.contains(&format!("`{key}`")), "the table of a reload in docs/commands.md lacks {key}");
     }
 }

@@ -60,14 +60,14 @@ fn config(cases: u32) -> ProptestConfig {
 fn example(machine: &Machine) -> String {
     let keys = EXAMPLE.lines().map(|line| {
         let trimmed = line.trim_start();
-        let is_key = KEYS.iter().any(|(key, _)| trimmed.starts_with(&format!("// {key}: ")));
+        let is_key = KEYS.iter().any(|key| trimmed.starts_with(&format!("// {}: ", key.name)));
         if is_key { line.replacen("// ", "", 1) } else { line.to_owned() }
     });
     // Of two lines for one key the first counts.
     let mut seen = Vec::new();
     let first = keys.filter(|line| {
         let key = line.trim_start().split(": ").next().unwrap_or_default().to_owned();
-        let again = KEYS.iter().any(|(name, _)| *name == key) && seen.contains(&key);
+        let again = Key::named(&key).is_some() && seen.contains(&key);
         seen.push(key);
         !again
     });

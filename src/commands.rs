@@ -1,0 +1,7 @@
+//! The commands beside the daemon itself: each ends by itself, most ask the running daemon or the nodes.
+
+pub mod check;
+pub mod explain;
+pub mod once;
+pub mod status;
+pub mod verify;

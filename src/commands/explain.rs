@@ -1,0 +1,191 @@
+//! `--explain`: tells whether a path is mirrored, the pattern that excludes it, and what the running daemon knows of it.
+
+use std::fmt::Write as _;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use inosync_actors::path::{Escaped, RelPath};
+use inosync_actors::patterns::excludes::Pattern;
+use inosync_actors::patterns::rules;
+use inosync_actors::root::reach::Reach;
+use inosync_actors::status::{AtNode, Failing, UnixTime, Whereabouts};
+
+use super::status;
+use crate::config::Outline;
+use crate::exit::Exit;
+use crate::logging;
+use crate::service::control::{Answer, Request, ask};
+
+/// Prints what the configuration file and the running daemon, if there is one, know of a path.
+pub async fn explain(config: &Path, outline: &Outline, asked: &Path) -> Exit {
+    let Some(path) = below(&outline.wpath, asked) else {
+        let asked = Escaped(asked.as_os_str().as_bytes());
+        let wpath = Escaped(outline.wpath.as_os_str().as_bytes());
+        logging::print_error(&format!(
+            "inosync: {asked} is not below {wpath}: name a path in it, absolute or relative to it"
+        ));
+        return Exit::Usage;
+    };
+    let reach = Reach::of(&outline.wpath);
+    logging::print(by_configuration(outline, &reach, &path).trim_end());
+    match ask(config, &outline.sockets, &Request::Explain { path: path.as_bytes().to_vec() }).await {
+        Ok(Answer::Whereabouts(whereabouts)) => {
+            let excluded = outline.excludes.excludes(&path, is_dir(&reach, &path));
+            logging::print(by_daemon(&whereabouts, excluded).trim_end());
+            Exit::Done
+        }
+        other => status::complain(other),
+    }
+}
+
+/// The path relative to the watched directory. A relative path is taken to be relative to that directory already.
+fn below(wpath: &Path, asked: &Path) -> Option<RelPath> {
+    let resolved = || Some((wpath.canonicalize().ok()?, parent_resolved(asked)?));
+    let tail = match asked.is_absolute() {
+        false => asked.to_owned(),
+        true => match asked.strip_prefix(wpath) {
+            Ok(tail) => tail.to_owned(),
+            Err(_) => resolved().and_then(|(wpath, asked)| asked.strip_prefix(wpath).ok().map(Path::to_owned))?,
+        },
+    };
+    // `components` drops `.` and doubled slashes; `RelPath` refuses `..`.
+    let tail: PathBuf = tail.components().filter(|part| *part != std::path::Component::CurDir).collect();
+    RelPath::new(tail.as_os_str().as_bytes()).ok()
+}
+
+/// The path without symlinks in its parent. The path itself may be a symlink, or be gone.
+fn parent_resolved(path: &Path) -> Option<PathBuf> {
+    let parent = path.parent()?.canonicalize().ok()?;
+    Some(path.file_name().map_or(parent.clone(), |name| parent.join(name)))
+}
+
+fn is_dir(reach: &Reach, path: &RelPath) -> bool {
+    reach.look(path).is_ok_and(|metadata| metadata.is_dir())
+}
+
+/// The lines about the entry and the patterns.
+fn by_configuration(outline: &Outline, reach: &Reach, path: &RelPath) -> String {
+    let mut text = format!("{path} in {}\n", Escaped(outline.wpath.as_os_str().as_bytes()));
+    let kind = match reach.look(path) {
+        Ok(metadata) if metadata.is_dir() => "a directory",
+        Ok(metadata) if metadata.is_symlink() => "a symlink, which is mirrored as one",
+        Ok(metadata) if metadata.is_file() => "a file",
+        Ok(_) => "a special file, which is mirrored only with -D or -a in `extra`",
+        Err(error) if error.kind() == ErrorKind::TimedOut => "not known: its file system does not answer",
+        Err(_) => "not there now",
+    };
+    // A String takes every text.
+    let _ = writeln!(text, "  it is: {kind}");
+    match outline.excludes.deciding(path, is_dir(reach, path)) {
+        None => text.push_str("  excluded: no\n"),
+        Some((top, pattern)) => {
+            let at = outline.excludes.patterns().iter().position(|other| other == pattern).unwrap_or(0);
+            let _ = writeln!(text, "  excluded: by `{}` (rexcludes[{at}]), which matches {top}", shown(pattern));
+            for rule in rules::of(pattern) {
+                let _ = writeln!(text, "  rule for rsync: --filter='{}'", Escaped(rule.as_bytes()));
+            }
+        }
+    }
+    text
+}
+
+fn shown(pattern: &Pattern) -> String {
+    Escaped(pattern.as_str().as_bytes()).to_string()
+}
+
+/// The lines about what the daemon knows of the path.
+fn by_daemon(whereabouts: &Whereabouts, excluded: bool) -> String {
+    let seen = match whereabouts.seen {
+        _ if excluded => "no, it is excluded",
+        Some(true) => "yes",
+        Some(false) => "NO: changes are found by comparisons only",
+        None => "not known: the watcher is busy",
+    };
+    let mut text = format!("  watched: {seen}\n");
+    for AtNode { name, pending, failing, last_sent_at } in &whereabouts.nodes {
+        let sent = match last_sent_at {
+            _ if excluded => "never".to_owned(),
+            Some(at) => format!("last {}", time(*at)),
+            None => format!("not since {}, or too long ago to be remembered", time(whereabouts.since)),
+        };
+        let pending = if *pending && !excluded { "pending now; " } else { "" };
+        let _ = writeln!(text, "  node {}: {pending}sent or compared: {sent}", Escaped(name.as_bytes()));
+        if let Some(Failing { since, next, last_error }) = failing.as_ref().filter(|_| !excluded) {
+            let next = next.map_or("now".to_owned(), time);
+            let _ = writeln!(text, "    it fails again and again: lacking since {}, next try: {next}", time(*since));
+            let _ = last_error.as_ref().map(|error| writeln!(text, "    last error of the node: {error}"));
+        }
+    }
+    text
+}
+
+fn time(at: UnixTime) -> String {
+    humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + std::time::Duration::from_secs(at)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use inosync_actors::patterns::excludes::Excludes;
+
+    use super::*;
+
+    fn rel(path: &str) -> RelPath {
+        RelPath::new(path.as_bytes()).unwrap()
+    }
+
+    fn outline(wpath: &Path, patterns: &[&str]) -> Outline {
+        let excludes = Excludes::new(patterns.iter().map(|&text| text.to_owned()).collect()).unwrap();
+        Outline { wpath: wpath.to_owned(), excludes, sockets: Vec::new() }
+    }
+
+    #[test]
+    fn a_path_may_be_given_absolute_relative_or_through_a_symlink() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(base.join("src/d")).unwrap();
+        std::os::unix::fs::symlink(base.join("src"), base.join("link")).unwrap();
+        let (src, link) = (base.join("src"), base.join("link"));
+        for (wpath, asked, expected) in [
+            (&src, src.join("d/f"), Some(rel("d/f"))),
+            (&src, PathBuf::from("d/f"), Some(rel("d/f"))),
+            (&src, PathBuf::from("./d//f/"), Some(rel("d/f"))),
+            (&src, src.clone(), Some(RelPath::root())),
+            (&src, link.join("d/f"), Some(rel("d/f"))),
+            (&link, src.join("d/f"), Some(rel("d/f"))),
+            (&src, base.join("other"), None),
+            (&src, PathBuf::from("../other"), None),
+        ] {
+            assert_eq!(below(wpath, &asked), expected, "{}", asked.display());
+        }
+    }
+
+    #[test]
+    fn a_path_that_fails_is_told_with_its_next_try() {
+        let failing = Failing { since: 0, next: Some(60), last_error: Some("rsync: mkstemp failed".to_owned()) };
+        let at_node = |failing| AtNode { name: "n:".to_owned(), pending: true, failing, last_sent_at: None };
+        let told = |failing, excluded| {
+            by_daemon(&Whereabouts { seen: Some(true), since: 0, nodes: vec![at_node(failing)] }, excluded)
+        };
+        let text = told(Some(failing.clone()), false);
+        for line in [
+            "    it fails again and again: lacking since 1970-01-01T00:00:00Z, next try: 1970-01-01T00:01:00Z",
+            "    last error of the node: rsync: mkstemp failed",
+        ] {
+            assert!(text.lines().any(|found| found == line), "wanted {line}\n{text}");
+        }
+        assert!(told(Some(Failing { next: None, ..failing.clone() }), false).contains("next try: now\n"));
+        assert!(!told(Some(failing), true).contains("fails") && !told(None, false).contains("fails"));
+    }
+
+    #[test]
+    fn an_excluded_path_is_told_with_its_pattern_and_the_rules_for_rsync() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("cache")).unwrap();
+        let outline = outline(dir.path(), &["*.tmp", "cache/"]);
+        let text = by_configuration(&outline, &Reach::of(&outline.wpath), &rel("cache/x"));
+        assert!(text.contains("excluded: by `cache/` (rexcludes[1]), which matches cache\n"), "{text}");
+        assert!(text.contains("--filter='- cache/'") && text.contains("--filter='- cache/**'"), "{text}");
+        assert!(by_configuration(&outline, &Reach::of(&outline.wpath), &rel("x")).contains("excluded: no"));
+    }
+}

@@ -1,0 +1,191 @@
+//! `--status`, `--pause` and `--resume`: questions to the running daemon.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use inosync_actors::bytes::Bytes;
+use inosync_actors::path::Escaped;
+use inosync_actors::status::{HookStatus, Node, State, Status, Totals, UnixTime, Verdict};
+
+use crate::config::Outline;
+use crate::exit::Exit;
+use crate::logging;
+use crate::service::control::{Answer, AskError, Request, ask};
+use crate::service::status_log::{duration, lag};
+
+/// Prints the daemon's status, for people or as JSON. The exit code is that of a monitoring check.
+pub async fn status(config: &Path, outline: &Outline, json: bool) -> Exit {
+    let status = match ask(config, &outline.sockets, &Request::Status).await {
+        Ok(Answer::Status(status)) => status,
+        other => return complain(other),
+    };
+    let text = if json { serde_json::to_string_pretty(&status).unwrap_or_default() } else { shown(&status) };
+    logging::print(text.trim_end());
+    match status.verdict() {
+        Verdict::Well => Exit::Done,
+        Verdict::Attention => Exit::Attention,
+        Verdict::Failing => Exit::Failing,
+    }
+}
+
+/// Pauses a node, or resumes it.
+pub async fn pause(config: &Path, outline: &Outline, node: &str, paused: bool) -> Exit {
+    let request = Request::Pause { node: node.to_owned(), paused };
+    match ask(config, &outline.sockets, &request).await {
+        Ok(Answer::Done) => Exit::Done,
+        Ok(Answer::NoSuchNode { nodes }) => {
+            let nodes: Vec<String> = nodes.iter().map(|node| Escaped(node.as_bytes()).to_string()).collect();
+            let node = Escaped(node.as_bytes());
+            logging::print_error(&format!("inosync: there is no node `{node}`: name one of: {}", nodes.join(", ")));
+            Exit::Usage
+        }
+        other => complain(other),
+    }
+}
+
+/// Prints the reason why there is no answer, or no expected one.
+pub fn complain(answer: Result<Answer, AskError>) -> Exit {
+    let why = match answer {
+        Err(why) => why.to_string(),
+        Ok(Answer::Refused { why }) => why,
+        Ok(_) => "the daemon answers something else: if inosync was upgraded, restart it".to_owned(),
+    };
+    logging::print_error(&format!("inosync: {why}"));
+    Exit::NoAnswer
+}
+
+/// The status as lines for people.
+fn shown(status: &Status) -> String {
+    let Status { version, rsync, wpath, pid, source, .. } = status;
+    let mut text = String::new();
+    // A String takes every text.
+    let _ = writeln!(text, "inosync {version}, {wpath}, pid {pid}, up {}", duration(status.up()));
+    let limit = source.watch_limit.map_or(String::new(), |limit| format!(" (limit {limit})"));
+    let _ = writeln!(text, "source: watched directories: {}{limit}", source.watched_directories);
+    if let Some(trouble) = &source.trouble {
+        let _ = writeln!(text, "  NOTHING IS SENT: {trouble}");
+    }
+    for silent in &source.silent {
+        let since = duration(status.at.saturating_sub(silent.since));
+        let _ = writeln!(text, "  NOT reachable: {} ({}) has not answered for {since}", silent.path, silent.kind);
+    }
+    if source.unwatched_directories > 0 {
+        let names = source.unwatched.join(", ");
+        let _ = writeln!(text, "  NOT watched: {}: {names}", source.unwatched_directories);
+    }
+    if source.rescans > 0 {
+        let _ = writeln!(text, "  compared again: {} times, {} overflows", source.rescans, source.overflows);
+    }
+    if let Some(why) = &status.state_trouble {
+        let _ = writeln!(text, "state: NOT kept: {why}");
+    }
+    status.nodes.iter().for_each(|node| show_node(node, status.at, rsync, &mut text));
+    if let Some(hook) = &status.hook {
+        show_hook(hook, "on_all_synced", status.at, &mut text);
+    }
+    text
+}
+
+fn show_node(node: &Node, now: UnixTime, rsync: &str, text: &mut String) {
+    let name = Escaped(node.name.as_bytes());
+    let until = match &node.state {
+        State::Backoff { until, .. } if *until <= now => "; trying now".to_owned(),
+        State::Backoff { until, .. } => format!("; next try in {}", duration(until - now)),
+        _ => String::new(),
+    };
+    let _ = writeln!(text, "node {name}: {}{until}", node.state);
+    show_behind(node, text);
+    show_past(node, now, text);
+    for limit in &node.limits {
+        let _ = writeln!(text, "  limit there: {limit}");
+    }
+    let there = node.rsync.version.as_deref().unwrap_or("version not told");
+    let protocol = node.rsync.protocol.map_or(String::new(), |number| format!(", protocol {number}"));
+    let _ = writeln!(text, "  rsync: {rsync} here, {there} there{protocol}");
+    if let Some(hook) = &node.hook {
+        show_hook(hook, "  on_synced", now, text);
+    }
+}
+
+/// The differences between the node and the source, and the progress of a comparison.
+fn show_behind(node: &Node, text: &mut String) {
+    if node.pending > 0 && node.state != State::Incomplete {
+        let _ = writeln!(text, "  pending: {} paths, oldest unsent change: {}", node.pending, lag(node));
+    }
+    if node.failing_paths > 0 {
+        let oldest = duration(node.failing_oldest.unwrap_or_default() as u64);
+        let first = named(&node.failing_first, node.failing_paths);
+        let count = node.failing_paths;
+        let _ = writeln!(text, "  failing paths: {count}, oldest: {oldest}; tried again at intervals{first}");
+    }
+    if node.unmirrored_moves > 0 {
+        let first = named(&node.unmirrored_first, node.unmirrored_moves);
+        let _ = writeln!(text, "  NOT mirrored: directory moves: {} (dir_moves: Log){first}", node.unmirrored_moves);
+    }
+    if node.attributes_unset > 0 {
+        let first = named(&node.attributes_unset_first, node.attributes_unset);
+        let why = node.attributes_unset_why.as_deref().map_or(String::new(), |why| format!("; {why}"));
+        let _ = writeln!(text, "  NOT set: attributes of {} paths{first}{why}", node.attributes_unset);
+    }
+    if let Some(progress) = &node.progress {
+        let total = progress.total.map_or("so far".to_owned(), |total| format!("of {total} entries"));
+        let _ = writeln!(text, "  comparing: {} {total}, {} sent", progress.checked, Bytes(progress.bytes));
+    }
+    if let Some(why) = &node.reconcile_held {
+        let _ = writeln!(text, "  reconcile held: {why}");
+    }
+}
+
+/// The counts, the last verification and the last error.
+fn show_past(node: &Node, now: UnixTime, text: &mut String) {
+    let ago = |at: UnixTime| duration(now.saturating_sub(at));
+    let success = node.last_success_at.map_or("none yet".to_owned(), |at| format!("{} ago", ago(at)));
+    let Totals { sent, deleted, bytes, batches, reconciles, failures, restarts } = node.totals;
+    let bytes = Bytes(bytes);
+    let _ = writeln!(
+        text,
+        "  last success: {success}; sent: {sent}, deleted: {deleted}, bytes: {bytes}, batches: {batches}, \
+         reconciles: {reconciles}, failures: {failures}, restarts: {restarts}"
+    );
+    if let Some(verified) = &node.verified {
+        let before = if verified.reconciled_since { ", before the last reconcile" } else { "" };
+        let rest = if verified.complete { "" } else { ", not all could be compared" };
+        let at = ago(verified.at);
+        let took = duration(verified.took_seconds.round() as u64);
+        let _ =
+            writeln!(text, "  verified: {at} ago{before}: entries that differ: {}{rest}, took {took}", verified.drift);
+    }
+    if let Some(error) = &node.last_error {
+        let _ = writeln!(text, "  last error: {} ago: {}", ago(error.at), error.text);
+    }
+}
+
+/// The first of some names, to be added to a line.
+fn named(first: &[String], count: usize) -> String {
+    match first {
+        [] => String::new(),
+        first if first.len() < count => format!("; first: {}", first.join(", ")),
+        all => format!(": {}", all.join(", ")),
+    }
+}
+
+fn show_hook(hook: &HookStatus, key: &str, now: UnixTime, text: &mut String) {
+    let HookStatus { running, fails, runs, failures, untold, waiting, last_error, .. } = hook;
+    let state = match (running, fails) {
+        (true, false) => "running",
+        (false, false) => "idle",
+        (_, true) => "FAILS",
+    };
+    let count = |what, count: &usize| if *count > 0 { format!("; {what}: {count}") } else { String::new() };
+    let untold = count("paths not told yet", untold);
+    let waiting = count("paths that a node lacks", waiting);
+    let _ = writeln!(text, "{key}: {state}; runs: {runs}, failures: {failures}{untold}{waiting}");
+    if let Some(error) = last_error {
+        let indent = key.len() - key.trim_start().len() + 2;
+        let ago = duration(now.saturating_sub(error.at));
+        let _ = writeln!(text, "{:indent$}last error: {ago} ago: {}", "", error.text);
+    }
+}
+
+#[cfg(test)]
+mod tests;

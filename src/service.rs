@@ -1,0 +1,11 @@
+//! The daemon as a service: its process, its signals, and the places where others reach it.
+
+pub mod config_warnings;
+pub mod control;
+pub mod listen;
+mod notify;
+pub mod program;
+pub mod run;
+pub mod signals;
+pub mod status_log;
+mod terminal;

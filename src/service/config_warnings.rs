@@ -1,0 +1,68 @@
+//! Shows values of a configuration that most likely do something else than their author means: `--check` prints them, every
+//! other command logs them.
+
+use std::io::Write;
+use std::path::Path;
+
+use inosync_actors::patterns::excludes::{Excludes, Pattern, unmatched};
+use inosync_actors::root::reach::Reach;
+use inosync_actors::site::Site;
+use inosync_actors::supervisor::pulse::Pulse;
+use slog::{Logger, info, warn};
+
+use crate::config::Complaint;
+
+/// Warnings that a start or a reload logs.
+const MOST: usize = 20;
+
+/// Prints the warnings.
+pub fn print(warnings: &[Complaint]) {
+    let mut out = std::io::stdout().lock();
+    for warning in warnings {
+        // A reader that went away is no reason to fail.
+        let _ = writeln!(out, "warning: {warning}");
+    }
+}
+
+/// The patterns that match nothing now, in words.
+pub fn without_match(site: &Site) -> Vec<String> {
+    let reach = Reach::of(&site.wpath);
+    let patterns = unmatched(&site.excludes, &site.wpath, |dir| reach.answers(dir)).into_iter();
+    patterns.map(|pattern| format!("rexcludes: `{pattern}` matches nothing in {} now", site.wpath.display())).collect()
+}
+
+/// Writes the warnings to the log.
+pub fn log(warnings: &[Complaint], log: &Logger) {
+    for warning in warnings.iter().take(MOST) {
+        warn!(log, "the configuration does not do what it seems to"; "what" => warning.what(), "instead" => warning.cure());
+    }
+}
+
+/// Logs the patterns that match nothing as soon as the daemon of this pulse watches everything.
+pub fn log_unmatched_when_ready(mut pulse: Pulse, site: &Site, log: &Logger) {
+    let excludes = site.excludes.clone();
+    let wpath = site.wpath.clone();
+    let log = log.clone();
+    actix::spawn(async move {
+        while let Some(standing) = pulse.standing().await {
+            if standing.watching.is_some() {
+                return log_unmatched(excludes, &wpath, &log);
+            }
+        }
+    });
+}
+
+/// Logs the patterns that match nothing now, on a thread of its own.
+pub fn log_unmatched(excludes: Excludes, wpath: &Path, log: &Logger) {
+    let wpath = wpath.to_owned();
+    let log = log.clone();
+    let looking = move || {
+        let found = unmatched(&excludes, &wpath, |_| true);
+        if !found.is_empty() {
+            let patterns: Vec<String> = found.iter().take(MOST).map(|pattern| Pattern::to_string(pattern)).collect();
+            info!(log, "patterns of rexcludes match nothing now"; "patterns" => patterns.join(", "), "number" => found.len());
+        }
+    };
+    // Without the thread only this line is missing.
+    let _ = std::thread::Builder::new().name("excludes".into()).spawn(looking);
+}
