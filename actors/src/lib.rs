@@ -49,6 +49,7 @@ pub mod hook;
 pub mod messages;
 pub mod mounts;
 pub mod node;
+pub mod order;
 pub mod outbox;
 pub mod path;
 pub mod patterns;

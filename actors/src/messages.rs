@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 
 use crate::change::Change;
+use crate::order::Order;
 use crate::outbox::Outbox;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
@@ -255,26 +256,10 @@ pub struct Saved;
 #[rtype(result = "()")]
 pub struct SourceLost;
 
-/// SupervisorActor -> SyncActor: say [`Drained`] as soon as the node has what was changed until now, or at once when it is
-/// failing.
+/// SupervisorActor -> SyncActor: go by this order from now on.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Drain;
-
-/// SupervisorActor -> SyncActor: start nothing more; the daemon ends, as soon as the hooks are told of what was sent. What is
-/// pending stays so.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub struct Rest;
-
-/// SupervisorActor -> SyncActor: another SyncActor will take over, or the node is gone. Start nothing more; end when what
-/// is in flight has ended, or at once.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub struct Retire {
-    /// What is in flight is given up.
-    pub at_once: bool,
-}
+pub struct Obey(pub Order);
 
 /// SupervisorActor -> SyncActor: it is time to compare the whole tree (`resync_every`), if the node is well.
 #[derive(Debug, Clone, Copy, Message)]
@@ -292,7 +277,7 @@ pub struct Verify;
 #[rtype(result = "()")]
 pub struct TryNow;
 
-/// SyncActor -> SupervisorActor: the answer to [`Drain`].
+/// SyncActor -> SupervisorActor: the answer to [`Order::Drain`].
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Drained {

@@ -31,10 +31,11 @@ use crate::backoff::backoff;
 use crate::children::Children;
 use crate::ending::{Ending, EndsDaemon};
 use crate::messages::{
-    Alive, AskSeen, Audit, Compare, Died, Drain, Exclude, Flush, Reason, Rescan, Rest, Save, Serve, SourceLost,
-    Succeeded, Vacate, WatchReport,
+    Alive, AskSeen, Audit, Compare, Died, Exclude, Flush, Reason, Rescan, Save, Serve, SourceLost, Succeeded, Vacate,
+    WatchReport,
 };
 use crate::node::Node;
+use crate::order::Order;
 use crate::outbox::Outbox;
 use crate::outbox::unsaved::Unsaved;
 use crate::reload::Edition;
@@ -80,8 +81,8 @@ enum Phase {
 /// [`Restart`](crate::messages::Restart), [`Flushed`](crate::messages::Flushed), [`Saved`](crate::messages::Saved); for the
 /// reload [`Reload`](crate::messages::Reload), [`Exclude`]; for a service manager [`Alive`]; questions
 /// [`AskStatus`](crate::messages::AskStatus), [`AskPath`](crate::messages::AskPath), and
-/// [`Pause`](crate::messages::Pause). Sends: [`Front`], and to the SyncActors [`Drain`],
-/// [`Retire`](crate::messages::Retire), [`Resync`](crate::messages::Resync), [`Verify`](crate::messages::Verify) and
+/// [`Pause`](crate::messages::Pause). Sends: [`Front`], and to the SyncActors
+/// [`Obey`](crate::messages::Obey), [`Resync`](crate::messages::Resync), [`Verify`](crate::messages::Verify) and
 /// [`SourceLost`]. It owns the outboxes, so
 /// what is pending outlives every SyncActor; `actix::Supervisor` would not survive a panic. A panic of its own ends the
 /// daemon.
@@ -205,7 +206,15 @@ impl SupervisorActor {
         if matches!(self.phase, Phase::Starting | Phase::Ended) || !self.slots.may_start(at) {
             return;
         }
+        let stops = matches!(self.phase, Phase::Draining | Phase::Saving);
         let Some(slot) = self.slots.get(at) else { return };
+        let mut order = if self.paused.has(&slot.node) { Order::Pause } else { Order::Work };
+        if stops || slot.stage == Stage::Leaving {
+            order = order.next(Order::drain());
+        }
+        if self.hooks.is_finishing() {
+            order = order.next(Order::Rest);
+        }
         let address = ctx.address();
         let superior = Superior {
             died: address.clone().recipient(),
@@ -219,14 +228,8 @@ impl SupervisorActor {
         if reconcile {
             outbox.lock().want_reconcile();
         }
-        let actor = SyncActor::new(slot.link.clone(), superior).start();
+        let actor = SyncActor::new(slot.link.clone(), superior, order).start();
         self.front.serve.do_send(Serve { slot: at, outbox, wake: Some(actor.clone().recipient()) });
-        if matches!(self.phase, Phase::Draining | Phase::Saving) || slot.stage == Stage::Leaving {
-            actor.do_send(Drain);
-        }
-        if self.hooks.is_finishing() {
-            actor.do_send(Rest);
-        }
         slot.actor = Some(actor);
         if reconcile {
             self.keep();

@@ -3,14 +3,13 @@
 
 mod batch;
 pub mod disk;
-mod drain;
 pub mod link;
+mod orders;
 pub mod pace;
 pub mod plan;
 mod reconcile;
 pub mod report;
 pub mod resync;
-mod retire;
 mod verify;
 
 use std::time::{Duration, Instant};
@@ -25,6 +24,7 @@ use crate::backoff::backoff;
 use crate::health::Stored;
 use crate::health::{Health, News};
 use crate::messages::{Died, Settled, SourceLost, Succeeded, Wake};
+use crate::order::Order;
 use crate::root::RootError;
 use crate::transport::Delivery;
 use crate::transport::Lane;
@@ -35,15 +35,16 @@ const UNCONFIRMED: usize = 8;
 
 /// Works off one node's outbox.
 ///
-/// Receives: [`Wake`], [`Drain`](crate::messages::Drain), [`Rest`](crate::messages::Rest), [`SourceLost`],
-/// [`Resync`](crate::messages::Resync), [`Verify`](crate::messages::Verify), [`Retire`](crate::messages::Retire). Sends:
-/// [`Succeeded`], [`Settled`], [`Drained`](crate::messages::Drained), and [`Died`] when it is gone. One batch of each lane
-/// and a reconcile or a comparison by content are worked on at a time, beside batches of which only the end is missing.
-/// Stops when rsync cannot be started, or when it was told to retire. A restart forgets the backoff of the node, and
+/// Receives: [`Wake`], [`Obey`](crate::messages::Obey), [`SourceLost`], [`Resync`](crate::messages::Resync),
+/// [`Verify`](crate::messages::Verify), [`TryNow`](crate::messages::TryNow). Sends: [`Succeeded`], [`Settled`],
+/// [`Drained`](crate::messages::Drained), and [`Died`] when it is gone. One batch of each lane and a reconcile or a
+/// comparison by content are worked on at a time, beside batches of which only the end is missing. Stops when rsync cannot
+/// be started, or when it was told to retire. A restart forgets the backoff of the node, and
 /// nothing that is pending.
 pub struct SyncActor {
     link: Link,
     superior: Superior,
+    order: Order,
     health: Health,
     /// Of the fast lane.
     pace: Pace,
@@ -54,12 +55,6 @@ pub struct SyncActor {
     reconcile_held: bool,
     /// Whether a batch of the fast lane waits for the way to be ready.
     late: bool,
-    /// Since when the daemon waits for what was changed before.
-    draining: Option<Instant>,
-    /// Whether nothing more is started: it ends with what is in flight.
-    retiring: bool,
-    /// Whether nothing more is started: the daemon is about to end.
-    resting: bool,
     /// The comparison by content, while one goes on.
     verifying: Option<SpawnHandle>,
     timer: Option<SpawnHandle>,
@@ -79,26 +74,21 @@ impl Drop for Obituary {
 }
 
 impl SyncActor {
-    /// An actor for the node of `link`.
-    pub fn new(link: Link, superior: Superior) -> Self {
+    /// An actor for the node of `link` that begins with this order.
+    pub fn new(link: Link, superior: Superior, order: Order) -> Self {
         let _obituary = Obituary { slot: link.slot, died: superior.died.clone() };
-        let (health, pace, in_flight, verifying, timer) = (Health::default(), Pace::default(), 0, None, None);
-        let (reconcile_runs, reconcile_held, late, draining, retiring, resting) =
-            (false, false, false, None, false, false);
         SyncActor {
             link,
             superior,
-            health,
-            pace,
-            in_flight,
-            reconcile_runs,
-            reconcile_held,
-            late,
-            draining,
-            retiring,
-            resting,
-            verifying,
-            timer,
+            order,
+            health: Health::default(),
+            pace: Pace::default(),
+            in_flight: 0,
+            reconcile_runs: false,
+            reconcile_held: false,
+            late: false,
+            verifying: None,
+            timer: None,
             _obituary,
         }
     }
@@ -108,11 +98,10 @@ impl SyncActor {
         let now = Instant::now();
         self.timer.take().map(|timer| ctx.cancel_future(timer));
         self.end_verify_unless_well(ctx);
-        if self.retiring {
-            return self.end_if_idle(ctx);
-        }
-        if self.resting || self.link.record.is_paused() {
-            return self.stay_paused(now);
+        match self.order {
+            Order::Work | Order::Drain { .. } => (),
+            Order::Pause | Order::Finish { .. } | Order::Rest => return self.stand_still(now),
+            Order::Retire | Order::Abort => return self.end_if_idle(ctx),
         }
         let look_again = match self.health.may_start(now) {
             Ok(()) => {
@@ -228,7 +217,7 @@ impl SyncActor {
         match self.link.root.check() {
             Err(why) => self.hold(why, now),
             // The end of the daemon ends its runs: that is no fault of the node.
-            Ok(()) if self.resting && (failure.cause.is_vague() || failure.cause == Cause::NotStarted) => (),
+            Ok(()) if self.is_broken_off(failure) => (),
             Ok(()) if self.health.counts(started) => {
                 self.link.record.failed(failure);
                 let news = self.health.failed(failure, started, now, fastrand::f64());
@@ -239,6 +228,12 @@ impl SyncActor {
         if failure.cause == Cause::NotStarted {
             ctx.stop();
         }
+    }
+
+    /// Returns true if a run may have failed because the daemon is about to end.
+    fn is_broken_off(&self, failure: &Failure) -> bool {
+        let may_end = matches!(self.order, Order::Finish { .. } | Order::Rest);
+        may_end && (failure.cause.is_vague() || failure.cause == Cause::NotStarted)
     }
 
     fn tell(&self, news: &News, failure: Option<&Failure>) {
@@ -273,7 +268,8 @@ impl Actor for SyncActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.link.record.health(&self.health);
-        if !self.link.record.is_paused() {
+        self.prepare(self.order);
+        if self.order.sends() {
             self.link.transport.clone().warm();
         }
         // Without content there may be nothing to send either: it is said all the same.

@@ -28,8 +28,6 @@ pub struct Record(Rc<RefCell<Ledger>>);
 pub struct Ledger {
     /// Whether the node may be tried.
     pub health: Health,
-    /// Whether somebody paused it.
-    pub paused: bool,
     /// Whether a reconcile runs.
     pub reconciles: bool,
     /// Why its reconcile is held, if it is.
@@ -82,16 +80,6 @@ impl Record {
     /// What it holds.
     pub fn read(&self) -> Ref<'_, Ledger> {
         self.0.borrow()
-    }
-
-    /// Whether somebody paused the node.
-    pub fn is_paused(&self) -> bool {
-        self.0.borrow().paused
-    }
-
-    /// Somebody paused the node, or lets it go on. Whether that is news.
-    pub fn pause(&self, paused: bool) -> bool {
-        std::mem::replace(&mut self.0.borrow_mut().paused, paused) != paused
     }
 
     /// Whether the node may be tried has changed.

@@ -15,7 +15,8 @@ use crate::hook::barrier::Nodes;
 use crate::hook::run::{Call, Failed};
 use crate::hook::runner::News;
 use crate::hook::teller::Teller;
-use crate::messages::{Rest, Settled};
+use crate::messages::{Obey, Settled};
+use crate::order::Order;
 use crate::outbox::Outbox;
 use crate::path::RelPath;
 use crate::status::HookStatus;
@@ -249,7 +250,7 @@ impl SupervisorActor {
             return true;
         }
         if !std::mem::replace(&mut self.hooks.finishing, true) {
-            self.slots.iter().filter_map(|slot| slot.actor.as_ref()).for_each(|actor| actor.do_send(Rest));
+            self.slots.iter().filter_map(|slot| slot.actor.as_ref()).for_each(|actor| actor.do_send(Obey(Order::Rest)));
             for hook in self.hooks.hooks.values_mut() {
                 hook.teller.settled(None);
                 hook.teller.hurry();

@@ -9,26 +9,24 @@ use slog::info;
 
 use super::slots::{Slot, Stage};
 use super::{Phase, SupervisorActor};
-use crate::messages::{Pause, TryNow, Wake};
+use crate::messages::{Obey, Pause, TryNow};
 use crate::node::Node;
-use crate::status::record::Record;
+use crate::order::Order;
 
 /// The names of the nodes that somebody paused. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Paused(Rc<RefCell<BTreeSet<String>>>);
 
 impl Paused {
-    fn has(&self, node: &Node) -> bool {
+    /// Returns true if this node is paused.
+    pub(super) fn has(&self, node: &Node) -> bool {
         self.0.borrow().contains(node.name())
     }
 
-    fn set(&self, node: &Node, paused: bool) {
-        let (mut names, name) = (self.0.borrow_mut(), node.name());
-        if paused {
-            names.insert(name.to_owned())
-        } else {
-            names.remove(name)
-        };
+    /// Pauses this node, or lets it go on. Returns true if that is news.
+    fn set(&self, node: &Node, paused: bool) -> bool {
+        let mut names = self.0.borrow_mut();
+        if paused { names.insert(node.name().to_owned()) } else { names.remove(node.name()) }
     }
 }
 
@@ -36,17 +34,7 @@ impl SupervisorActor {
     /// The same, whose nodes of these names are paused from the start.
     pub fn pausing(mut self, paused: Paused) -> Self {
         self.paused = paused;
-        for slot in self.slots.iter() {
-            slot.link.record.pause(self.paused.has(&slot.node));
-        }
         self
-    }
-
-    /// The record of a node that is new.
-    pub(super) fn record(&self, node: &Node) -> Record {
-        let record = Record::default();
-        record.pause(self.paused.has(node));
-        record
     }
 }
 
@@ -61,8 +49,7 @@ impl Handler<Pause> for SupervisorActor {
         let is_meant = |slot: &&Slot| slot.node.name() == node || slot.node.dest() == node.as_str();
         let slots: Vec<&Slot> = staying.filter(is_meant).collect();
         for slot in &slots {
-            self.paused.set(&slot.node, paused);
-            if slot.link.record.pause(paused) {
+            if self.paused.set(&slot.node, paused) {
                 let what = if paused { "node paused: changes are collected" } else { "node resumed" };
                 info!(slot.link.log, "{what}"; "pending" => slot.link.outbox.lock().len());
                 if !paused && slot.actor.is_some() && slot.link.record.read().health.is_well() {
@@ -70,8 +57,11 @@ impl Handler<Pause> for SupervisorActor {
                 }
             }
             match &slot.actor {
-                Some(actor) if paused => actor.do_send(Wake),
-                Some(actor) => actor.do_send(TryNow),
+                Some(actor) if paused => actor.do_send(Obey(Order::Pause)),
+                Some(actor) => {
+                    actor.do_send(Obey(Order::Work));
+                    actor.do_send(TryNow);
+                }
                 None => (),
             }
         }

@@ -7,10 +7,12 @@ use slog::{info, warn};
 use super::resync::Chore;
 use super::slots::{Errand, Stage};
 use super::{Phase, SupervisorActor};
-use crate::messages::{Exclude, Reload, Restart, Retire, Serve, TryNow, Vacate};
+use crate::messages::{Exclude, Obey, Reload, Restart, Serve, TryNow, Vacate};
 use crate::node::Node;
+use crate::order::Order;
 use crate::reload::{Difference, Edition};
 use crate::site::InitialSync;
+use crate::status::record::Record;
 use crate::sync::Link;
 use crate::transport::Tally;
 use crate::transport::heard::Heard;
@@ -77,8 +79,7 @@ impl SupervisorActor {
         // What is known of the source counts for it, too: what is hidden, and what is still coming back.
         let other = self.slots.iter().map(|slot| slot.link.outbox.beside()).next();
         let (at, outbox) = (self.slots.next(), other.unwrap_or_default());
-        let record = self.record(node);
-        let link = self.link(at, node, outbox.clone(), record, Heard::default());
+        let link = self.link(at, node, outbox.clone(), Record::default(), Heard::default());
         self.slots.insert(node.clone(), link, Stage::Joining);
         let (reconcile, turns) = (self.edition.site.initial_sync != InitialSync::Off, self.turns());
         if let Some(slot) = self.slots.get(at) {
@@ -114,13 +115,13 @@ impl SupervisorActor {
             return;
         }
         slot.errand = Errand::Retire;
-        actor.do_send(Retire { at_once: false });
+        actor.do_send(Obey(Order::Retire));
         ctx.run_later(self.edition.site.stop_timeout, move |supervisor, _| {
             let slot = supervisor.slots.get(at).filter(|slot| slot.actor.as_ref() == Some(&actor));
             if let Some(slot) = slot.filter(|slot| slot.errand == Errand::Retire) {
                 info!(slot.link.log, "what is in flight is given up and sent anew: stop_timeout is over");
                 slot.errand = Errand::RetireAtOnce;
-                actor.do_send(Retire { at_once: true });
+                actor.do_send(Obey(Order::Abort));
             }
         });
     }
@@ -145,7 +146,7 @@ impl SupervisorActor {
             pending => warn!(slot.link.log, "node removed, with changes that it does not have"; "pending" => pending),
         }
         match &slot.actor {
-            Some(actor) => actor.do_send(Retire { at_once: true }),
+            Some(actor) => actor.do_send(Obey(Order::Abort)),
             None => self.forget(at, ctx),
         }
     }

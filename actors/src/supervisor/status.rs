@@ -96,7 +96,7 @@ impl SupervisorActor {
             phase: self.phase.told(),
             has_ended: slot.actor.is_none() && slot.deaths > 0,
             is_served: slot.actor.is_some(),
-            paused: ledger.paused,
+            paused: self.paused.has(&slot.node),
             trouble,
             health: &ledger.health,
             reconciles: ledger.reconciles,
@@ -177,8 +177,8 @@ impl Handler<AskStatus> for SupervisorActor {
     fn handle(&mut self, AskStatus { ask_nodes }: AskStatus, _: &mut Self::Context) -> Self::Result {
         // One that fails would only fail once more, and one that is paused is left alone.
         let is_meant = |slot: &&Slot| {
-            let ledger = slot.link.record.read();
-            ask_nodes && slot.stage == Stage::Staying && ledger.health.is_well() && !ledger.paused
+            let is_well = slot.link.record.read().health.is_well();
+            ask_nodes && slot.stage == Stage::Staying && is_well && !self.paused.has(&slot.node)
         };
         let well = self.slots.iter().filter(is_meant);
         let asked: Vec<_> = well.filter_map(|slot| slot.link.transport.clone().ask()).collect();

@@ -9,7 +9,8 @@ use slog::{info, warn};
 use super::slots::Stage;
 use super::{Phase, SupervisorActor};
 use crate::ending::Ending;
-use crate::messages::{Drain, Drained, Flushed, Rest, Restart, Retire, Save, Saved, Stop, Vacate};
+use crate::messages::{Drained, Flushed, Obey, Restart, Save, Saved, Stop, Vacate};
+use crate::order::Order;
 
 /// How long the last save may take when the time for a stop is up.
 const LAST_SAVE: Duration = Duration::from_secs(5);
@@ -89,14 +90,11 @@ impl SupervisorActor {
         let pending = self.pending();
         if !self.restarts {
             let actors = self.slots.iter().filter_map(|slot| slot.actor.as_ref());
-            actors.for_each(|actor| actor.do_send(Rest));
+            actors.for_each(|actor| actor.do_send(Obey(Order::Rest)));
             return self.guard.end(Ending::Stopped { pending });
         }
         // The process goes on, and nothing of this may.
-        self.slots
-            .iter()
-            .filter_map(|slot| slot.actor.as_ref())
-            .for_each(|actor| actor.do_send(Retire { at_once: true }));
+        self.slots.iter().filter_map(|slot| slot.actor.as_ref()).for_each(|actor| actor.do_send(Obey(Order::Abort)));
         self.slots.clear();
         self.guard.end(if self.superseded { Ending::Superseded } else { Ending::Restart { pending } });
     }
@@ -137,7 +135,7 @@ impl Handler<Flushed> for SupervisorActor {
         for at in self.slots.numbers(|slot| slot.stage == Stage::Leaving) {
             self.front.vacate.do_send(Vacate { slot: at });
             match self.slots.get(at).and_then(|slot| slot.actor.as_ref()) {
-                Some(actor) => actor.do_send(Drain),
+                Some(actor) => actor.do_send(Obey(Order::drain())),
                 None => self.dismiss(at, ctx),
             }
         }
@@ -147,7 +145,7 @@ impl Handler<Flushed> for SupervisorActor {
         self.phase = Phase::Draining;
         for slot in self.slots.iter_mut() {
             match &slot.actor {
-                Some(actor) => actor.do_send(Drain),
+                Some(actor) => actor.do_send(Obey(Order::drain())),
                 // If it died lately, what is pending stays so.
                 None => slot.drained = slot.deaths > 0,
             }

@@ -55,6 +55,6 @@ pub struct Superior {
     pub settled: Recipient<Settled>,
     /// A directory move was mirrored.
     pub mirrored: Recipient<Mirrored>,
-    /// The answer to [`Drain`](crate::messages::Drain).
+    /// The answer to [`Order::Drain`](crate::order::Order::Drain).
     pub drained: Recipient<Drained>,
 }

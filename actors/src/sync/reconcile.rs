@@ -12,6 +12,7 @@ use super::{SyncActor, retry};
 use crate::change::Change;
 use crate::health::Stored;
 use crate::health::lasting;
+use crate::messages::Resync;
 use crate::outbox::fold::Scope;
 use crate::path::RelPath;
 use crate::status::record::Work;
@@ -120,6 +121,22 @@ impl SyncActor {
             outbox.add_since(&change, since, now);
         }
         failing
+    }
+}
+
+impl Handler<Resync> for SyncActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Resync, ctx: &mut Self::Context) {
+        let mut outbox = self.link.outbox.lock();
+        // A verification would be given up for it, and begin from the start. It is asked for again in a while.
+        if !self.health.is_well() || outbox.reconciles() || self.verifying.is_some() {
+            return;
+        }
+        debug!(self.link.log, "comparing everything (resync_every)");
+        outbox.want_resync();
+        drop(outbox);
+        self.advance(ctx);
     }
 }
 

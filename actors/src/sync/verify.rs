@@ -8,6 +8,7 @@ use slog::{debug, info, warn};
 use super::SyncActor;
 use super::report::log_verified;
 use crate::messages::Verify;
+use crate::order::Order;
 use crate::path::RelPath;
 use crate::status::unix;
 use crate::transport::comparison::Comparison;
@@ -16,8 +17,7 @@ use crate::transport::failure::{Cause, Failure};
 impl SyncActor {
     /// Whether nothing speaks against a comparison but the source.
     fn may_verify(&self) -> bool {
-        let idle = !self.reconcile_runs && self.draining.is_none() && !self.retiring;
-        idle && self.health.is_well() && !self.link.record.is_paused()
+        self.order == Order::Work && !self.reconcile_runs && self.health.is_well()
     }
 
     fn start_verify(&mut self, ctx: &mut Context<Self>) {
