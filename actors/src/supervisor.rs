@@ -2,6 +2,7 @@
 //! leads the reload and the orderly stop.
 
 mod hooks;
+mod life;
 mod moves;
 pub mod paused;
 pub mod pulse;
@@ -21,11 +22,11 @@ use slog::{Logger, debug, error, info, o, warn};
 use tokio::sync::watch;
 
 use self::hooks::Hooks;
+use self::life::{Event, Membership, Phase, Reloading, Step, Succession, Then, Worker};
 use self::paused::Paused;
 use self::pulse::Standing;
-use self::reload::Reloading;
 use self::resync::{Chore, Clock};
-use self::slots::{Errand, Slot, Slots, Stage};
+use self::slots::{Slot, Slots};
 use self::status::Tally;
 use crate::backoff::backoff;
 use crate::children::Children;
@@ -56,23 +57,6 @@ pub type Ways = Box<dyn FnMut(&Edition, &Node) -> Rc<dyn Transport>>;
 /// its directory times overtaken.
 const LINGERS: Duration = Duration::from_secs(2);
 
-/// How far the stop is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// The first scan is not complete.
-    Starting,
-    /// Nobody asked for a stop.
-    Running,
-    /// The watcher hands over what it still has.
-    Flushing,
-    /// The SyncActors work off what is pending.
-    Draining,
-    /// The state is saved.
-    Saving,
-    /// The end has been announced.
-    Ended,
-}
-
 /// Starts, restarts and stops the SyncActors.
 ///
 /// Receives, by what it is about: from the watcher [`WatchReport`]; for the log [`Rescan`],
@@ -94,10 +78,6 @@ pub struct SupervisorActor {
     unsaved: Unsaved,
     front: Front,
     phase: Phase,
-    /// Whether the stop is for a new start.
-    restarts: bool,
-    /// Whether that is because another directory took the place of an empty source.
-    superseded: bool,
     /// Flushes that have not come back. Those that were asked for at different times may overtake each other, so only
     /// when none is left, everything before the last has come.
     flushes: usize,
@@ -159,33 +139,27 @@ impl SupervisorActor {
         guard: EndsDaemon,
     ) -> Self {
         let site = edition.site.clone();
-        let (slots, phase, reloading, clock) =
-            (Slots::default(), Phase::Starting, Reloading::default(), Clock::default());
-        let (restarts, superseded, flushes, tally) = (false, false, 0, Tally::new());
-        let hooks = Hooks::new(children);
         let mut supervisor = SupervisorActor {
-            slots,
+            slots: Slots::default(),
             edition,
             root,
             ways,
             unsaved,
             front,
-            phase,
-            restarts,
-            superseded,
-            flushes,
-            reloading,
-            clock,
-            tally,
+            phase: Phase::Starting,
+            flushes: 0,
+            reloading: Reloading::Idle,
+            clock: Clock::default(),
+            tally: Tally::new(),
             standing: watch::Sender::default(),
             paused: Paused::default(),
-            hooks,
+            hooks: Hooks::new(children),
             log,
             guard,
         };
         for (at, (node, outbox)) in site.nodes.iter().zip(outboxes).enumerate() {
             let link = supervisor.link(at, node, outbox.clone(), Record::default(), Heard::default());
-            supervisor.slots.insert(node.clone(), link, Stage::Staying);
+            supervisor.slots.insert(node.clone(), link, Membership::Staying);
         }
         supervisor.adapt_hooks();
         supervisor
@@ -203,16 +177,16 @@ impl SupervisorActor {
     }
 
     fn launch(&mut self, at: usize, ctx: &mut Context<Self>) {
-        if matches!(self.phase, Phase::Starting | Phase::Ended) || !self.slots.may_start(at) {
+        if self.phase == Phase::Starting || self.phase.has_ended() || !self.slots.may_start(at) {
             return;
         }
-        let stops = matches!(self.phase, Phase::Draining | Phase::Saving);
+        let step = self.phase.step();
         let Some(slot) = self.slots.get(at) else { return };
         let mut order = if self.paused.has(&slot.node) { Order::Pause } else { Order::Work };
-        if stops || slot.stage == Stage::Leaving {
+        if step >= Some(Step::Drain) || slot.membership == Membership::Leaving {
             order = order.next(Order::drain());
         }
-        if self.hooks.is_finishing() {
+        if step >= Some(Step::Tell) {
             order = order.next(Order::Rest);
         }
         let address = ctx.address();
@@ -230,7 +204,7 @@ impl SupervisorActor {
         }
         let actor = SyncActor::new(slot.link.clone(), superior, order).start();
         self.front.serve.do_send(Serve { slot: at, outbox, wake: Some(actor.clone().recipient()) });
-        slot.actor = Some(actor);
+        slot.worker = Worker::Working(actor);
         if reconcile {
             self.keep();
         }
@@ -238,15 +212,12 @@ impl SupervisorActor {
 
     /// Paths that some node of the site does not have.
     fn pending(&self) -> usize {
-        let staying = self.slots.iter().filter(|slot| slot.stage != Stage::Leaving);
-        staying.map(|slot| slot.link.outbox.lock().lacking()).sum()
+        self.slots.members().map(|slot| slot.link.outbox.lock().lacking()).sum()
     }
 
     fn watching(&mut self, directories: usize, ctx: &mut Context<Self>) {
         info!(self.log, "watching"; "directories" => directories);
-        if self.phase == Phase::Starting {
-            self.phase = Phase::Running;
-        }
+        self.proceed(Event::Watching, ctx);
         self.take_up_work();
         for at in self.slots.numbers(|_| true) {
             self.launch(at, ctx);
@@ -259,7 +230,7 @@ impl SupervisorActor {
     fn take_up_work(&mut self) {
         let past = self.front.state.as_mut().and_then(|state| state.past.take());
         if let Some(mut past) = past {
-            for slot in self.slots.iter().filter(|slot| slot.stage == Stage::Staying) {
+            for slot in self.slots.staying() {
                 past.hide(&slot.link.outbox);
                 if !past.take_up(&slot.link.key, &slot.link.outbox)
                     && self.edition.site.initial_sync != InitialSync::Off
@@ -281,7 +252,7 @@ impl SupervisorActor {
         {
             let site = &self.edition.site;
             let (excludes, deletes) = (site.excludes.clone(), site.initial_sync == InitialSync::Full);
-            let known = self.slots.iter().filter(|slot| slot.stage == Stage::Staying && !slot.reconcile);
+            let known = self.slots.staying().filter(|slot| !slot.reconcile);
             let kept = |slot: &Slot| Kept { key: slot.link.key.clone(), outbox: slot.link.outbox.clone() };
             state.keep.do_send(Keep { nodes: known.map(kept).collect(), excludes, deletes });
         }
@@ -289,8 +260,7 @@ impl SupervisorActor {
 
     fn want_reconciles(&self) {
         if self.edition.site.initial_sync != InitialSync::Off {
-            let staying = self.slots.iter().filter(|slot| slot.stage == Stage::Staying);
-            staying.for_each(|slot| slot.link.outbox.lock().want_reconcile());
+            self.slots.staying().for_each(|slot| slot.link.outbox.lock().want_reconcile());
         }
     }
 
@@ -329,7 +299,7 @@ impl Handler<WatchReport> for SupervisorActor {
             WatchReport::Watching { directories } => self.watching(directories, ctx),
             WatchReport::Failed(error) => {
                 error!(self.log, "the source cannot be watched"; "why" => %error);
-                self.phase = Phase::Ended;
+                self.phase = Phase::Ended { then: Then::Exit };
                 self.guard.end(Ending::Unwatchable);
             }
             WatchReport::Blind { path, why } => {
@@ -338,17 +308,11 @@ impl Handler<WatchReport> for SupervisorActor {
             WatchReport::Unmounted { path } => {
                 warn!(self.log, "a file system was unmounted: the nodes keep its content until it is mounted again or the directory is removed"; "from" => %path);
             }
-            WatchReport::RootSuperseded if matches!(self.phase, Phase::Starting | Phase::Running) => {
-                (self.restarts, self.superseded) = (true, true);
-                self.save_or_end(ctx);
-            }
-            // It stops anyway.
-            WatchReport::RootSuperseded => (),
+            WatchReport::RootSuperseded => self.hasten(Event::Superseded, ctx),
             WatchReport::Unseen(unseen) => unseen::log_unseen(&self.log, &unseen),
             WatchReport::RootLost(why) => {
                 error!(self.log, "the source was moved, deleted or unmounted: nothing is sent until it is back"; "why" => %why);
-                let actors = self.slots.iter().filter_map(|slot| slot.actor.as_ref());
-                actors.for_each(|actor| actor.do_send(SourceLost));
+                self.slots.actors().for_each(|actor| actor.do_send(SourceLost));
             }
         }
     }
@@ -373,24 +337,24 @@ impl Handler<Died> for SupervisorActor {
     fn handle(&mut self, Died { slot: at, panicked }: Died, ctx: &mut Self::Context) {
         let Some(slot) = self.slots.get(at) else { return };
         slot.link.outbox.lock().roll_back();
-        slot.actor = None;
+        let succession = slot.worker.succession(panicked, slot.membership);
+        slot.worker = Worker::None;
         slot.link.record.reconciles(false);
-        if self.phase == Phase::Ended {
+        if self.phase.has_ended() {
             return;
         }
-        let errand = std::mem::replace(&mut slot.errand, Errand::None);
-        if matches!(errand, Errand::Retire | Errand::RetireAtOnce) && !panicked {
+        if matches!(succession, Succession::Now | Succession::SoonAfter) {
             // In the new way it may succeed. What was in flight when the reload came failed in the old one.
             slot.link.outbox.lock().try_now();
         }
-        match errand {
-            Errand::Leave => self.forget(at, ctx),
-            Errand::Retire if !panicked => self.launch(at, ctx),
-            Errand::RetireAtOnce if !panicked => {
+        match succession {
+            Succession::Now => self.launch(at, ctx),
+            Succession::SoonAfter => {
                 ctx.run_later(LINGERS, move |supervisor, ctx| supervisor.launch(at, ctx));
             }
-            _ if slot.stage == Stage::Leaving => self.dismiss(at, ctx),
-            _ => self.died(at, panicked, ctx),
+            Succession::AfterBackoff => self.died(at, panicked, ctx),
+            Succession::Dismiss => self.dismiss(at, ctx),
+            Succession::Forget => self.forget(at, ctx),
         }
     }
 }

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use slog::{Logger, debug, info, warn};
 
-use super::slots::{Slots, Stage};
-use super::{Phase, SupervisorActor};
+use super::SupervisorActor;
+use super::life::{Membership, Step};
+use super::slots::Slots;
 use crate::children::Children;
 use crate::hook::Occasion;
 use crate::hook::barrier::Nodes;
 use crate::hook::run::{Call, Failed};
 use crate::hook::runner::News;
 use crate::hook::teller::Teller;
-use crate::messages::{Obey, Settled};
-use crate::order::Order;
+use crate::messages::Settled;
 use crate::outbox::Outbox;
 use crate::path::RelPath;
 use crate::status::HookStatus;
@@ -51,8 +51,6 @@ pub struct Hooks {
     children: Children,
     timer: Option<SpawnHandle>,
     looked_again: Instant,
-    /// Nothing more is sent: what is not told now never is.
-    finishing: bool,
 }
 
 struct Hook {
@@ -67,12 +65,28 @@ struct Hook {
 impl Hooks {
     /// None yet. They are started among these processes, and end with them.
     pub fn new(children: Children) -> Self {
-        Hooks { hooks: BTreeMap::new(), children, timer: None, looked_again: Instant::now(), finishing: false }
+        Hooks { hooks: BTreeMap::new(), children, timer: None, looked_again: Instant::now() }
     }
 
-    /// Whether nothing more is sent.
-    pub fn is_finishing(&self) -> bool {
-        self.finishing
+    /// `true` if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.hooks.is_empty()
+    }
+
+    /// Prepares for the end: each hook is run once more, at once, for all that is told by then.
+    pub fn finish(&mut self) {
+        for hook in self.hooks.values_mut() {
+            hook.teller.settled(None);
+            hook.teller.hurry();
+        }
+    }
+
+    /// Says at the end which hooks were not told of everything.
+    pub fn give_up(&self) {
+        for (whose, hook) in self.hooks.iter().filter(|(_, hook)| hook.teller.untold() > 0) {
+            warn!(hook.log, "stopped before a hook was told of all paths"; "hook" => whose.occasion().name(),
+                "untold" => hook.teller.untold());
+        }
     }
 
     /// How one of them is doing, if there is one.
@@ -133,8 +147,7 @@ impl Nodes for View<'_> {
 
 /// The outboxes of the nodes that are to have everything, with whether a reconcile is to be put into it.
 fn outboxes(slots: &Slots) -> BTreeMap<usize, (Outbox, bool)> {
-    let staying = slots.iter().filter(|slot| slot.stage != Stage::Leaving);
-    staying.map(|slot| (slot.link.slot, (slot.link.outbox.clone(), slot.reconcile))).collect()
+    slots.members().map(|slot| (slot.link.slot, (slot.link.outbox.clone(), slot.reconcile))).collect()
 }
 
 impl SupervisorActor {
@@ -144,7 +157,7 @@ impl SupervisorActor {
         let is_wanted = site.on_synced.is_some() || site.on_all_synced.is_some();
         for slot in self.slots.iter() {
             slot.link.heard.want(is_wanted);
-            if slot.stage != Stage::Leaving {
+            if slot.membership != Membership::Leaving {
                 let (whose, name) = (Whose::Node(slot.link.slot), slot.node.name());
                 self.hooks.set(whose, site.on_synced.as_ref(), Some(name), &slot.link.log);
             }
@@ -155,7 +168,7 @@ impl SupervisorActor {
     /// Tells what there is to tell, and looks again when more may be.
     pub(super) fn advance_hooks(&mut self, ctx: &mut Context<Self>) {
         self.hooks.timer.take().map(|timer| ctx.cancel_future(timer));
-        if matches!(self.phase, Phase::Saving | Phase::Ended) || self.hooks.hooks.is_empty() {
+        if self.phase.step() == Some(Step::Save) || self.phase.has_ended() || self.hooks.hooks.is_empty() {
             return;
         }
         let now = Instant::now();
@@ -163,6 +176,8 @@ impl SupervisorActor {
         if again {
             self.hooks.looked_again = now;
         }
+        // Nothing more is sent: what is not told now never is.
+        let is_last = self.phase.step() == Some(Step::Tell);
         let outboxes = outboxes(&self.slots);
         let all: Vec<usize> = outboxes.keys().copied().collect();
         let (mut due, mut calls) = (None, Vec::new());
@@ -178,7 +193,7 @@ impl SupervisorActor {
                 teller.settled(None);
             }
             let view = View { numbers, outboxes: &outboxes, with_reconciles: whose == Whose::All };
-            teller.look(now, &view, self.hooks.finishing || *orphaned);
+            teller.look(now, &view, is_last || *orphaned);
             if let Some(list) = teller.start(now) {
                 let (hook, wpath) = (teller.hook.clone(), self.edition.site.wpath.clone());
                 let (occasion, patience) = (whose.occasion(), self.edition.site.hook_timeout);
@@ -200,7 +215,7 @@ impl SupervisorActor {
     }
 
     fn hook_ended(&mut self, whose: Whose, result: Result<(), Failed>, started: Instant, ctx: &mut Context<Self>) {
-        let Some(hook) = self.hooks.hooks.get_mut(&whose).filter(|_| self.phase != Phase::Ended) else { return };
+        let Some(hook) = self.hooks.hooks.get_mut(&whose).filter(|_| !self.phase.has_ended()) else { return };
         let (Hook { teller, log, .. }, name) = (hook, whose.occasion().name());
         let (failed, took) = (result.clone().err(), format!("{} ms", started.elapsed().as_millis()));
         let news = teller.ended(result, Instant::now(), fastrand::f64());
@@ -243,30 +258,11 @@ impl SupervisorActor {
         }
     }
 
-    /// All nodes are drained: nothing more is sent, so that what there is to tell comes to an end. Tells all that can be
-    /// told, each hook once more. Whether that is done.
+    /// Tells all that can be told before the end. Returns true if that is done.
     pub(super) fn have_hooks_finished(&mut self, ctx: &mut Context<Self>) -> bool {
-        if self.hooks.hooks.is_empty() {
-            return true;
-        }
-        if !std::mem::replace(&mut self.hooks.finishing, true) {
-            self.slots.iter().filter_map(|slot| slot.actor.as_ref()).for_each(|actor| actor.do_send(Obey(Order::Rest)));
-            for hook in self.hooks.hooks.values_mut() {
-                hook.teller.settled(None);
-                hook.teller.hurry();
-            }
-        }
         self.slots.numbers(|_| true).into_iter().for_each(|at| self.hear(at, Tally::default()));
         self.advance_hooks(ctx);
         !self.hooks.hooks.values().any(|hook| hook.teller.is_busy())
-    }
-
-    /// The end: says what was not told.
-    pub(super) fn give_up_hooks(&self) {
-        for (whose, hook) in self.hooks.hooks.iter().filter(|(_, hook)| hook.teller.untold() > 0) {
-            warn!(hook.log, "stopped before a hook was told of all paths"; "hook" => whose.occasion().name(),
-                "untold" => hook.teller.untold());
-        }
     }
 }
 

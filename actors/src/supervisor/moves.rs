@@ -6,7 +6,6 @@ use actix::prelude::*;
 use slog::{info, warn};
 
 use super::SupervisorActor;
-use super::slots::Stage;
 use crate::messages::{Compared, DirMove, Mirrored};
 use crate::site::DirMoves;
 
@@ -48,7 +47,7 @@ impl SupervisorActor {
     /// Says once that nodes differ because they do not follow directory moves, until a comparison of everything left none.
     fn tell_unmirrored(&self) {
         let (mut nodes, mut count, mut first) = (0, 0, None);
-        for slot in self.slots.iter().filter(|slot| slot.stage != Stage::Leaving) {
+        for slot in self.slots.members() {
             let mut outbox = slot.link.outbox.lock();
             let unmirrored = outbox.unmirrored();
             if unmirrored.is_to_be_told() {

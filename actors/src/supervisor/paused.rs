@@ -7,8 +7,8 @@ use std::rc::Rc;
 use actix::prelude::*;
 use slog::info;
 
-use super::slots::{Slot, Stage};
-use super::{Phase, SupervisorActor};
+use super::SupervisorActor;
+use super::slots::Slot;
 use crate::messages::{Obey, Pause, TryNow};
 use crate::node::Node;
 use crate::order::Order;
@@ -42,21 +42,20 @@ impl Handler<Pause> for SupervisorActor {
     type Result = Option<bool>;
 
     fn handle(&mut self, Pause { node, paused }: Pause, _: &mut Self::Context) -> Option<bool> {
-        if self.phase == Phase::Ended {
+        if self.phase.has_ended() {
             return None;
         }
-        let staying = self.slots.iter().filter(|slot| slot.stage != Stage::Leaving);
         let is_meant = |slot: &&Slot| slot.node.name() == node || slot.node.dest() == node.as_str();
-        let slots: Vec<&Slot> = staying.filter(is_meant).collect();
+        let slots: Vec<&Slot> = self.slots.members().filter(is_meant).collect();
         for slot in &slots {
             if self.paused.set(&slot.node, paused) {
                 let what = if paused { "node paused: changes are collected" } else { "node resumed" };
                 info!(slot.link.log, "{what}"; "pending" => slot.link.outbox.lock().len());
-                if !paused && slot.actor.is_some() && slot.link.record.read().health.is_well() {
+                if !paused && slot.worker.actor().is_some() && slot.link.record.read().health.is_well() {
                     slot.link.transport.clone().wake();
                 }
             }
-            match &slot.actor {
+            match slot.worker.actor() {
                 Some(actor) if paused => actor.do_send(Obey(Order::Pause)),
                 Some(actor) => {
                     actor.do_send(Obey(Order::Work));

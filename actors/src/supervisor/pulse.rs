@@ -6,8 +6,7 @@ use actix::prelude::*;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::slots::Stage;
-use super::{Phase, SupervisorActor};
+use super::SupervisorActor;
 use crate::messages::Alive;
 
 /// A watcher that lists directories comes to another one within this time.
@@ -60,7 +59,7 @@ impl SupervisorActor {
 
     /// Tells that it is further.
     pub(super) fn tell(&self, change: impl FnOnce(&mut Standing)) {
-        let nodes = self.slots.iter().filter(|slot| slot.stage != Stage::Leaving).count();
+        let nodes = self.slots.members().count();
         self.standing.send_modify(|standing| {
             standing.nodes = nodes;
             change(standing);
@@ -76,7 +75,7 @@ impl Handler<Alive> for SupervisorActor {
         let (watcher, filter) = (watcher.send(Alive), filter.send(Alive));
         let (sight, mut steps) = (self.front.sight.clone(), self.front.sight.steps());
         // At the end they are not needed any more.
-        if self.phase == Phase::Ended {
+        if self.phase.has_ended() {
             return Box::pin(async { true });
         }
         Box::pin(async move {

@@ -4,9 +4,9 @@
 use actix::prelude::*;
 use slog::{info, warn};
 
+use super::SupervisorActor;
+use super::life::{Membership, Reloading, Then, Worker};
 use super::resync::Chore;
-use super::slots::{Errand, Stage};
-use super::{Phase, SupervisorActor};
 use crate::messages::{Exclude, Obey, Reload, Restart, Serve, TryNow, Vacate};
 use crate::node::Node;
 use crate::order::Order;
@@ -17,15 +17,6 @@ use crate::sync::Link;
 use crate::transport::Tally;
 use crate::transport::heard::Heard;
 
-/// The reload that goes on, and the one after it.
-#[derive(Default)]
-pub struct Reloading {
-    /// Waits for the watcher and the filter to go by other patterns.
-    running: Option<(Edition, Difference)>,
-    /// `Some` only while one is running. With the keys that others go by already.
-    next: Option<(Edition, Vec<&'static str>)>,
-}
-
 impl SupervisorActor {
     fn reload(&mut self, edition: Edition, beside: &[&'static str], ctx: &mut Context<Self>) {
         let difference = Difference::between(&self.edition, &edition).beside(beside);
@@ -34,7 +25,7 @@ impl SupervisorActor {
             ctx.notify(Restart);
         } else if difference.excludes {
             self.front.exclude.do_send(Exclude(edition.site.excludes.clone()));
-            self.reloading.running = Some((edition, difference));
+            self.reloading = Reloading::Excluding { edition, difference, next: None };
         } else {
             self.change_over(edition, &difference, ctx);
         }
@@ -48,20 +39,19 @@ impl SupervisorActor {
         info!(self.log, "reloaded: {difference}");
         let before = std::mem::replace(&mut self.edition, edition).site;
         let is_removed = |node: &Node| difference.removed.iter().any(|gone| gone == node && gone.name() == node.name());
-        for at in self.slots.numbers(|slot| slot.stage != Stage::Leaving && is_removed(&slot.node)) {
+        for at in self.slots.numbers(|slot| slot.membership != Membership::Leaving && is_removed(&slot.node)) {
             self.leave(at, ctx);
         }
         if difference.excludes {
             self.root.exclude(self.edition.site.excludes.clone());
         }
         if difference.ways {
-            for at in self.slots.numbers(|slot| slot.stage != Stage::Leaving) {
+            for at in self.slots.numbers(|slot| slot.membership != Membership::Leaving) {
                 self.renew(at, difference.reconcile, ctx);
             }
         }
         // Whoever reloads may have mended what failed.
-        let staying = self.slots.iter().filter(|slot| slot.stage == Stage::Staying);
-        staying.filter_map(|slot| slot.actor.as_ref()).for_each(|actor| actor.do_send(TryNow));
+        self.slots.staying().filter_map(|slot| slot.worker.actor()).for_each(|actor| actor.do_send(TryNow));
         difference.added.iter().for_each(|node| self.join(node, ctx));
         for chore in Chore::ALL {
             if chore.every(&before) != chore.every(&self.edition.site) {
@@ -80,15 +70,15 @@ impl SupervisorActor {
         let other = self.slots.iter().map(|slot| slot.link.outbox.beside()).next();
         let (at, outbox) = (self.slots.next(), other.unwrap_or_default());
         let link = self.link(at, node, outbox.clone(), Record::default(), Heard::default());
-        self.slots.insert(node.clone(), link, Stage::Joining);
+        self.slots.insert(node.clone(), link, Membership::Joining);
         let (reconcile, turns) = (self.edition.site.initial_sync != InitialSync::Off, self.turns());
         if let Some(slot) = self.slots.get(at) {
             (slot.reconcile, slot.turns) = (reconcile, turns);
         }
         let seated = self.front.serve.send(Serve { slot: at, outbox, wake: None });
         let seated = seated.into_actor(self).map(move |_, supervisor, ctx| {
-            if let Some(slot) = supervisor.slots.get(at).filter(|slot| slot.stage == Stage::Joining) {
-                slot.stage = Stage::Staying;
+            if let Some(slot) = supervisor.slots.get(at).filter(|slot| slot.membership == Membership::Joining) {
+                slot.membership = Membership::Staying;
                 supervisor.launch(at, ctx);
                 supervisor.wait_for_turns(ctx);
                 supervisor.keep();
@@ -110,18 +100,20 @@ impl SupervisorActor {
         let progress = slot.link.progress.clone();
         (slot.link, slot.deaths) = (Link { progress, ..link }, 0);
         slot.reconcile |= reconcile;
-        let Some(actor) = slot.actor.clone() else { return self.launch(at, ctx) };
-        if slot.errand != Errand::None {
-            return;
-        }
-        slot.errand = Errand::Retire;
+        let actor = match &slot.worker {
+            Worker::None => return self.launch(at, ctx),
+            Worker::Working(actor) => actor.clone(),
+            // It makes room already.
+            Worker::Retiring(_) | Worker::Aborting(_) | Worker::Dismissed(_) => return,
+        };
         actor.do_send(Obey(Order::Retire));
+        slot.worker = Worker::Retiring(actor.clone());
         ctx.run_later(self.edition.site.stop_timeout, move |supervisor, _| {
-            let slot = supervisor.slots.get(at).filter(|slot| slot.actor.as_ref() == Some(&actor));
-            if let Some(slot) = slot.filter(|slot| slot.errand == Errand::Retire) {
+            let retiring = Worker::Retiring(actor.clone());
+            if let Some(slot) = supervisor.slots.get(at).filter(|slot| slot.worker == retiring) {
                 info!(slot.link.log, "what is in flight is given up and sent anew: stop_timeout is over");
-                slot.errand = Errand::RetireAtOnce;
                 actor.do_send(Obey(Order::Abort));
+                slot.worker = Worker::Aborting(actor);
             }
         });
     }
@@ -129,8 +121,8 @@ impl SupervisorActor {
     /// A node goes: it gets what was changed before the reload, if it is well.
     fn leave(&mut self, at: usize, ctx: &mut Context<Self>) {
         let Some(slot) = self.slots.get(at) else { return };
-        slot.stage = Stage::Leaving;
-        if slot.actor.is_none() {
+        slot.membership = Membership::Leaving;
+        if slot.worker == Worker::None {
             return self.dismiss(at, ctx);
         }
         self.flush();
@@ -139,14 +131,19 @@ impl SupervisorActor {
 
     /// Nothing more is sent to a node that leaves.
     pub(super) fn dismiss(&mut self, at: usize, ctx: &mut Context<Self>) {
-        let Some(slot) = self.slots.get(at).filter(|slot| slot.errand != Errand::Leave) else { return };
-        slot.errand = Errand::Leave;
+        let Some(slot) = self.slots.get(at) else { return };
+        if matches!(slot.worker, Worker::Dismissed(_)) {
+            return;
+        }
         match slot.link.outbox.lock().lacking() {
             0 => info!(slot.link.log, "node removed"),
             pending => warn!(slot.link.log, "node removed, with changes that it does not have"; "pending" => pending),
         }
-        match &slot.actor {
-            Some(actor) => actor.do_send(Obey(Order::Abort)),
+        match slot.worker.actor().cloned() {
+            Some(actor) => {
+                actor.do_send(Obey(Order::Abort));
+                slot.worker = Worker::Dismissed(actor);
+            }
             None => self.forget(at, ctx),
         }
     }
@@ -157,7 +154,7 @@ impl SupervisorActor {
         self.slots.remove(at);
         self.orphan_hook(at, ctx);
         self.front.vacate.do_send(Vacate { slot: at });
-        for waiting in self.slots.numbers(|slot| slot.actor.is_none() && slot.deaths == 0) {
+        for waiting in self.slots.numbers(|slot| slot.worker == Worker::None && slot.deaths == 0) {
             self.launch(waiting, ctx);
         }
         self.end_if_drained(ctx);
@@ -169,15 +166,17 @@ impl Handler<Reload> for SupervisorActor {
 
     fn handle(&mut self, Reload { site, version, mut beside }: Reload, ctx: &mut Self::Context) {
         let edition = Edition { site: site.into(), version };
-        match self.phase {
-            Phase::Starting | Phase::Running if self.reloading.running.is_some() => {
-                beside.extend(self.reloading.next.take().into_iter().flat_map(|(_, before)| before));
-                self.reloading.next = Some((edition, beside));
+        match (self.phase.then(), &mut self.reloading) {
+            (None, Reloading::Excluding { next, .. }) => {
+                beside.extend(next.take().into_iter().flat_map(|(_, before)| before));
+                *next = Some((edition, beside));
             }
-            Phase::Starting | Phase::Running => self.reload(edition, &beside, ctx),
+            (None, Reloading::Idle) => self.reload(edition, &beside, ctx),
             // The new start is with what was read last.
-            _ if self.restarts => self.log_new_start(&Difference::between(&self.edition, &edition).beside(&beside)),
-            _ => info!(self.log, "not reloaded: inosync is stopping"),
+            (Some(Then::Restart | Then::Supersede), _) => {
+                self.log_new_start(&Difference::between(&self.edition, &edition).beside(&beside));
+            }
+            (Some(Then::Exit), _) => info!(self.log, "not reloaded: inosync is stopping"),
         }
     }
 }
@@ -186,12 +185,12 @@ impl Handler<Exclude> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, _: Exclude, ctx: &mut Self::Context) {
-        let Some((edition, difference)) = self.reloading.running.take() else { return };
-        if !matches!(self.phase, Phase::Starting | Phase::Running) {
+        let Reloading::Excluding { edition, difference, next } = std::mem::take(&mut self.reloading) else { return };
+        if self.phase.then().is_some() {
             return;
         }
         self.change_over(edition, &difference, ctx);
-        if let Some((next, beside)) = self.reloading.next.take() {
+        if let Some((next, beside)) = next {
             self.reload(next, &beside, ctx);
         }
     }

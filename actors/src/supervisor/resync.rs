@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 
-use super::slots::{Slot, Stage};
-use super::{Phase, SupervisorActor};
+use super::SupervisorActor;
+use super::life::{Membership, Phase};
+use super::slots::Slot;
 use crate::messages::{Audit, Resync, Verify};
 use crate::site::Site;
 use crate::sync::SyncActor;
@@ -98,8 +99,7 @@ impl SupervisorActor {
 
     pub(super) fn wait_for_turns(&mut self, ctx: &mut Context<Self>) {
         self.clock.timer.take().map(|timer| ctx.cancel_future(timer));
-        let staying = self.slots.iter().filter(|slot| slot.stage == Stage::Staying);
-        let turns = staying.flat_map(|slot| {
+        let turns = self.slots.staying().flat_map(|slot| {
             Chore::ALL.into_iter().filter_map(|chore| {
                 let turns = *slot.turns.clone().turns(chore);
                 turns.map(|turns| turns.due(chore.last(slot)))
@@ -115,13 +115,13 @@ impl SupervisorActor {
             return;
         }
         let now = Instant::now();
-        for slot in self.slots.iter_mut().filter(|slot| slot.stage == Stage::Staying) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.membership == Membership::Staying) {
             // One that is to be reconciled now does not begin to verify.
             for chore in Chore::ALL {
                 let last = chore.last(slot);
                 if let Some(turns) = slot.turns.turns(chore).as_mut().filter(|turns| turns.due(last) <= now) {
                     turns.asked(now, fastrand::f64());
-                    slot.actor.iter().for_each(|actor| chore.ask(actor));
+                    slot.worker.actor().iter().for_each(|actor| chore.ask(actor));
                 }
             }
         }

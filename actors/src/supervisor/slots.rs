@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use actix::prelude::*;
 
+use super::life::{Membership, Worker};
 use super::resync::Schedule;
 use crate::node::Node;
 use crate::sync::{Link, SyncActor};
@@ -15,45 +16,19 @@ pub struct Slot {
     pub node: Node,
     /// Its outbox, and the way that its next SyncActor takes.
     pub link: Link,
-    /// `None` if and only if its SyncActor ended and the next one has not been started.
-    pub actor: Option<Addr<SyncActor>>,
+    /// Its SyncActor.
+    pub worker: Worker<Addr<SyncActor>>,
     /// SyncActors that died since the last success.
     pub deaths: u32,
     /// Whether nothing more is expected of it before the end.
     pub drained: bool,
-    /// Whether it is one of the site's.
-    pub stage: Stage,
-    /// What was asked of its SyncActor besides work.
-    pub errand: Errand,
+    /// Its relation to the site.
+    pub membership: Membership,
     /// Whether a reconcile is to be wanted as soon as another SyncActor works on it. Not earlier: the one before would
     /// take it and compare by the rules before.
     pub reconcile: bool,
     /// When it is compared although nothing asks for it.
     pub turns: Schedule,
-}
-
-/// Whether a node is one of the site's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// It was added a moment ago: the filter does not know its outbox yet, so what changes might be missed.
-    Joining,
-    /// It is.
-    Staying,
-    /// It was removed, and gets what was pending then.
-    Leaving,
-}
-
-/// What a SyncActor was asked for besides work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Errand {
-    /// Nothing: its end is its death.
-    None,
-    /// To make room for the next one when nothing is in flight.
-    Retire,
-    /// To make room at once: its rsyncs may take a moment to end.
-    RetireAtOnce,
-    /// To end for good.
-    Leave,
 }
 
 /// All nodes, by their numbers.
@@ -70,12 +45,20 @@ impl Slots {
     }
 
     /// Takes a node in, under the number of its link. The filter knows its outbox if it is `Staying`.
-    pub fn insert(&mut self, node: Node, link: Link, stage: Stage) {
+    pub fn insert(&mut self, node: Node, link: Link, membership: Membership) {
         let number = link.slot;
         self.next = self.next.max(number + 1);
-        let (actor, deaths, drained, errand, reconcile, turns) =
-            (None, 0, false, Errand::None, false, Schedule::default());
-        self.slots.insert(number, Slot { node, link, actor, deaths, drained, stage, errand, reconcile, turns });
+        let slot = Slot {
+            node,
+            link,
+            worker: Worker::None,
+            deaths: 0,
+            drained: false,
+            membership,
+            reconcile: false,
+            turns: Schedule::default(),
+        };
+        self.slots.insert(number, slot);
     }
 
     /// The node of this number, if it is still there.
@@ -103,6 +86,21 @@ impl Slots {
         self.slots.values_mut()
     }
 
+    /// The nodes of the site: all that do not leave.
+    pub fn members(&self) -> impl Iterator<Item = &Slot> {
+        self.iter().filter(|slot| slot.membership != Membership::Leaving)
+    }
+
+    /// The nodes of the site whose outbox the filter knows.
+    pub fn staying(&self) -> impl Iterator<Item = &Slot> {
+        self.iter().filter(|slot| slot.membership == Membership::Staying)
+    }
+
+    /// The SyncActors of all.
+    pub fn actors(&self) -> impl Iterator<Item = &Addr<SyncActor>> {
+        self.iter().filter_map(|slot| slot.worker.actor())
+    }
+
     /// The numbers of those of which this is true.
     pub fn numbers(&self, is_meant: impl Fn(&Slot) -> bool) -> Vec<usize> {
         self.slots.iter().filter(|(_, slot)| is_meant(slot)).map(|(number, _)| *number).collect()
@@ -112,9 +110,9 @@ impl Slots {
     /// still writes there.
     pub fn may_start(&self, number: usize) -> bool {
         let Some(slot) = self.slots.get(&number) else { return false };
-        let leaving = |other: &Slot| other.stage == Stage::Leaving && other.link.slot != number;
-        slot.actor.is_none()
-            && slot.stage != Stage::Joining
+        let leaving = |other: &Slot| other.membership == Membership::Leaving && other.link.slot != number;
+        slot.worker == Worker::None
+            && slot.membership != Membership::Joining
             && !self.iter().any(|other| leaving(other) && collide(&other.node, &slot.node))
     }
 }
@@ -155,8 +153,8 @@ mod tests {
         }
     }
 
-    /// Slots of these nodes at these stages.
-    fn slots(nodes: &[(&str, &str, Stage)]) -> Slots {
+    /// Slots of these nodes of these memberships.
+    fn slots(nodes: &[(&str, &str, Membership)]) -> Slots {
         let (source, log) = (tempfile::tempdir().unwrap(), Logger::root(Discard, o!()));
         let (root, mut slots) = (Root::of(source.path()).unwrap(), Slots::default());
         for (name, rpath, stage) in nodes {
@@ -174,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_node_starts_when_no_change_is_missed_and_nobody_who_leaves_writes_there() {
-        use Stage::{Joining, Leaving, Staying};
+        use Membership::{Joining, Leaving, Staying};
         for (name, rpath, stage, expected) in [
             ("a:", "/m", Staying, false),
             ("a:", "/m/below", Staying, false),
@@ -191,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_number_is_never_given_to_another_node() {
-        let mut slots = slots(&[("a:", "/m", Stage::Staying), ("b:", "/m", Stage::Staying)]);
+        let mut slots = slots(&[("a:", "/m", Membership::Staying), ("b:", "/m", Membership::Staying)]);
         slots.remove(1);
         assert_eq!((slots.next(), slots.may_start(1)), (2, false));
     }

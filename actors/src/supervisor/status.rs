@@ -5,14 +5,15 @@ use std::time::{Duration, Instant, SystemTime};
 use actix::prelude::*;
 use tokio::time::timeout;
 
+use super::SupervisorActor;
 use super::hooks::Whose;
-use super::slots::{Slot, Stage};
-use super::{Phase, SupervisorActor};
+use super::life::{Membership, Worker};
+use super::slots::Slot;
 use crate::messages::{AskPath, AskSeen, AskStatus, Reason};
 use crate::outbox::pending::PendingSet;
 use crate::path::{Escaped, RelPath};
 use crate::status::record::Record;
-use crate::status::{self, AtNode, Facts, Failing, Node, Progress, Source, State, Status, UnixTime, Whereabouts, unix};
+use crate::status::{AtNode, Facts, Failing, Node, Progress, Source, State, Status, UnixTime, Whereabouts, unix};
 use crate::watch_error::watch_limit;
 use crate::watcher::sight::View;
 
@@ -47,9 +48,8 @@ impl Tally {
 impl SupervisorActor {
     fn status(&self) -> Status {
         let site = &self.edition.site;
-        let nodes = self.slots.iter().filter(|slot| slot.stage != Stage::Leaving);
         let source = self.source();
-        let nodes = nodes.map(|slot| self.node(slot, source.trouble.as_deref())).collect();
+        let nodes = self.slots.members().map(|slot| self.node(slot, source.trouble.as_deref())).collect();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             rsync: self.edition.version.to_string(),
@@ -94,8 +94,8 @@ impl SupervisorActor {
         let is_held = failing.reconcile && ledger.reconcile_held.is_some();
         let facts = Facts {
             phase: self.phase.told(),
-            has_ended: slot.actor.is_none() && slot.deaths > 0,
-            is_served: slot.actor.is_some(),
+            has_ended: slot.worker == Worker::None && slot.deaths > 0,
+            is_served: slot.worker != Worker::None,
             paused: self.paused.has(&slot.node),
             trouble,
             health: &ledger.health,
@@ -135,8 +135,7 @@ impl SupervisorActor {
     }
 
     fn whereabouts(&self, AskPath(path): &AskPath) -> Whereabouts {
-        let staying = self.slots.iter().filter(|slot| slot.stage != Stage::Leaving);
-        let nodes = staying.map(|slot| {
+        let nodes = self.slots.members().map(|slot| {
             let outbox = slot.link.outbox.lock();
             AtNode {
                 name: slot.node.name().to_owned(),
@@ -160,17 +159,6 @@ fn failing(outbox: &PendingSet, path: &RelPath, record: &Record) -> Option<Faili
     Some(Failing { since: unix(today - ago), next, last_error })
 }
 
-impl Phase {
-    /// What others need to know of it.
-    fn told(self) -> status::Phase {
-        match self {
-            Phase::Starting => status::Phase::Starting,
-            Phase::Running => status::Phase::Running,
-            Phase::Flushing | Phase::Draining | Phase::Saving | Phase::Ended => status::Phase::Stopping,
-        }
-    }
-}
-
 impl Handler<AskStatus> for SupervisorActor {
     type Result = ResponseActFuture<Self, Option<Status>>;
 
@@ -178,7 +166,7 @@ impl Handler<AskStatus> for SupervisorActor {
         // One that fails would only fail once more, and one that is paused is left alone.
         let is_meant = |slot: &&Slot| {
             let is_well = slot.link.record.read().health.is_well();
-            ask_nodes && slot.stage == Stage::Staying && is_well && !self.paused.has(&slot.node)
+            ask_nodes && slot.membership == Membership::Staying && is_well && !self.paused.has(&slot.node)
         };
         let well = self.slots.iter().filter(is_meant);
         let asked: Vec<_> = well.filter_map(|slot| slot.link.transport.clone().ask()).collect();
@@ -194,7 +182,7 @@ impl Handler<AskStatus> for SupervisorActor {
         };
         let answer = asked.into_actor(self).map(|(), supervisor, _| {
             // Its nodes have left it already.
-            (supervisor.phase != Phase::Ended).then(|| supervisor.status())
+            (!supervisor.phase.has_ended()).then(|| supervisor.status())
         });
         Box::pin(answer)
     }

@@ -1,13 +1,13 @@
-//! The orderly stop, with or without a new start after it: what the kernel has reported is handed out, what is pending is
-//! worked off, the hooks are told of it, the state is saved.
+//! Carries out a stop: what the kernel has reported is handed out, what is pending is worked off, the hooks are told of it,
+//! the state is saved. The steps are those of [`Phase`].
 
 use std::time::Duration;
 
 use actix::prelude::*;
 use slog::{info, warn};
 
-use super::slots::Stage;
-use super::{Phase, SupervisorActor};
+use super::SupervisorActor;
+use super::life::{Event, Membership, Phase, Step, Then};
 use crate::ending::Ending;
 use crate::messages::{Drained, Flushed, Obey, Restart, Save, Saved, Stop, Vacate};
 use crate::order::Order;
@@ -16,87 +16,109 @@ use crate::order::Order;
 const LAST_SAVE: Duration = Duration::from_secs(5);
 
 impl SupervisorActor {
-    fn stop(&mut self, ctx: &mut Context<Self>) {
-        match self.phase {
-            Phase::Running => {
-                let what = if self.restarts { "starting anew" } else { "stopping" };
-                info!(self.log, "{what}: working off what is pending"; "pending" => self.pending());
-                self.phase = Phase::Flushing;
-                self.flush();
-                ctx.run_later(self.edition.site.stop_timeout, |supervisor, ctx| {
-                    if supervisor.phase != Phase::Ended {
-                        warn!(supervisor.log, "stop_timeout is over");
-                        supervisor.save_or_end(ctx);
-                    }
-                });
-            }
-            Phase::Starting => {
+    /// Moves on by an event, and does what the step takes that is reached.
+    pub(super) fn proceed(&mut self, event: Event, ctx: &mut Context<Self>) {
+        let before = self.phase;
+        self.phase = before.next(event);
+        match (before, self.phase) {
+            (Phase::Starting, Phase::Ended { then }) => {
                 info!(self.log, "stopping before everything is watched");
                 self.want_reconciles();
-                self.end();
+                self.end(then);
             }
-            Phase::Flushing | Phase::Draining | Phase::Saving => {
-                info!(self.log, "stopping at once");
-                self.end();
-            }
-            Phase::Ended => (),
+            (_, Phase::Ended { then }) if !before.has_ended() => self.end(then),
+            (_, Phase::Stopping { step, then }) if before.step() != Some(step) => match step {
+                Step::Flush => self.begin_stop(then, ctx),
+                Step::Drain => self.drain(ctx),
+                Step::Tell => self.tell_rest(ctx),
+                Step::Save => self.save(ctx),
+            },
+            _ => (),
         }
     }
 
-    pub(super) fn end_if_drained(&mut self, ctx: &mut Context<Self>) {
-        let is_drained = self.phase == Phase::Draining && self.slots.iter().all(|slot| slot.drained);
-        if is_drained && self.have_hooks_finished(ctx) {
-            self.save();
-        }
-    }
-
-    /// What is pending now stays so for the next run.
-    fn save(&mut self) {
-        match &self.front.state {
-            Some(state) => {
-                self.phase = Phase::Saving;
-                state.save.do_send(Save);
-            }
-            None => self.end(),
-        }
-    }
-
-    /// Time is up.
-    pub(super) fn save_or_end(&mut self, ctx: &mut Context<Self>) {
-        if self.phase == Phase::Saving {
-            return self.end();
-        }
-        self.save();
-        ctx.run_later(LAST_SAVE, |supervisor, _| {
-            if supervisor.phase == Phase::Saving {
-                supervisor.end();
+    fn begin_stop(&mut self, then: Then, ctx: &mut Context<Self>) {
+        let what = if then == Then::Exit { "stopping" } else { "starting anew" };
+        info!(self.log, "{what}: working off what is pending"; "pending" => self.pending());
+        self.flush();
+        ctx.run_later(self.edition.site.stop_timeout, |supervisor, ctx| {
+            if !supervisor.phase.has_ended() {
+                warn!(supervisor.log, "stop_timeout is over");
+                supervisor.hasten(Event::TimeIsUp, ctx);
             }
         });
     }
 
-    fn end(&mut self) {
-        self.phase = Phase::Ended;
+    fn drain(&mut self, ctx: &mut Context<Self>) {
+        for slot in self.slots.iter_mut() {
+            match slot.worker.actor() {
+                Some(actor) => actor.do_send(Obey(Order::drain())),
+                // If it died lately, what is pending stays so.
+                None => slot.drained = slot.deaths > 0,
+            }
+        }
+        self.end_if_drained(ctx);
+    }
+
+    /// Tells the hooks the rest: each is run once more. Nothing is sent meanwhile, so that there is an end to it.
+    fn tell_rest(&mut self, ctx: &mut Context<Self>) {
+        if self.hooks.is_empty() {
+            return self.proceed(Event::Told, ctx);
+        }
+        self.slots.actors().for_each(|actor| actor.do_send(Obey(Order::Rest)));
+        self.hooks.finish();
+        self.end_if_drained(ctx);
+    }
+
+    /// Ends the steps of a stop that wait for the nodes and the hooks.
+    pub(super) fn end_if_drained(&mut self, ctx: &mut Context<Self>) {
+        match self.phase.step() {
+            Some(Step::Drain) if self.slots.iter().all(|slot| slot.drained) => self.proceed(Event::Drained, ctx),
+            Some(Step::Tell) if self.have_hooks_finished(ctx) => self.proceed(Event::Told, ctx),
+            _ => (),
+        }
+    }
+
+    fn save(&mut self, ctx: &mut Context<Self>) {
+        match &self.front.state {
+            Some(state) => state.save.do_send(Save),
+            None => self.proceed(Event::Saved, ctx),
+        }
+    }
+
+    /// Moves on by an event after which only the state is saved, which may not take long then.
+    pub(super) fn hasten(&mut self, event: Event, ctx: &mut Context<Self>) {
+        let before = self.phase;
+        self.proceed(event, ctx);
+        if self.phase != before {
+            ctx.run_later(LAST_SAVE, |supervisor, ctx| supervisor.proceed(Event::TimeIsUp, ctx));
+        }
+    }
+
+    fn end(&mut self, then: Then) {
         for slot in self.slots.iter() {
             // What waits for a list would take its time to end.
             slot.link.transport.rest();
             let pending = slot.link.outbox.lock().lacking();
-            if pending > 0 && !self.superseded {
+            if pending > 0 && then != Then::Supersede {
                 warn!(slot.link.log, "stopped with changes that the node does not have"; "pending" => pending);
             }
         }
-        if !self.superseded {
-            self.give_up_hooks();
+        if then != Then::Supersede {
+            self.hooks.give_up();
         }
         let pending = self.pending();
-        if !self.restarts {
-            let actors = self.slots.iter().filter_map(|slot| slot.actor.as_ref());
-            actors.for_each(|actor| actor.do_send(Obey(Order::Rest)));
-            return self.guard.end(Ending::Stopped { pending });
+        // Where the process goes on, nothing of this may.
+        let order = if then == Then::Exit { Order::Rest } else { Order::Abort };
+        self.slots.actors().for_each(|actor| actor.do_send(Obey(order)));
+        if then != Then::Exit {
+            self.slots.clear();
         }
-        // The process goes on, and nothing of this may.
-        self.slots.iter().filter_map(|slot| slot.actor.as_ref()).for_each(|actor| actor.do_send(Obey(Order::Abort)));
-        self.slots.clear();
-        self.guard.end(if self.superseded { Ending::Superseded } else { Ending::Restart { pending } });
+        self.guard.end(match then {
+            Then::Exit => Ending::Stopped { pending },
+            Then::Restart => Ending::Restart { pending },
+            Then::Supersede => Ending::Superseded,
+        });
     }
 }
 
@@ -104,12 +126,10 @@ impl Handler<Stop> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        // The first one during a stop for a new start is no impatience.
-        if !(std::mem::take(&mut self.restarts)
-            && matches!(self.phase, Phase::Flushing | Phase::Draining | Phase::Saving))
-        {
-            self.stop(ctx);
+        if matches!(self.phase, Phase::Stopping { then: Then::Exit, .. }) {
+            info!(self.log, "stopping at once");
         }
+        self.proceed(Event::Stop, ctx);
     }
 }
 
@@ -117,10 +137,7 @@ impl Handler<Restart> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, _: Restart, ctx: &mut Self::Context) {
-        if matches!(self.phase, Phase::Starting | Phase::Running) {
-            self.restarts = true;
-            self.stop(ctx);
-        }
+        self.proceed(Event::Restart, ctx);
     }
 }
 
@@ -132,35 +149,22 @@ impl Handler<Flushed> for SupervisorActor {
         if self.flushes > 0 {
             return;
         }
-        for at in self.slots.numbers(|slot| slot.stage == Stage::Leaving) {
+        for at in self.slots.numbers(|slot| slot.membership == Membership::Leaving) {
             self.front.vacate.do_send(Vacate { slot: at });
-            match self.slots.get(at).and_then(|slot| slot.actor.as_ref()) {
+            match self.slots.get(at).and_then(|slot| slot.worker.actor()) {
                 Some(actor) => actor.do_send(Obey(Order::drain())),
                 None => self.dismiss(at, ctx),
             }
         }
-        if self.phase != Phase::Flushing {
-            return;
-        }
-        self.phase = Phase::Draining;
-        for slot in self.slots.iter_mut() {
-            match &slot.actor {
-                Some(actor) => actor.do_send(Obey(Order::drain())),
-                // If it died lately, what is pending stays so.
-                None => slot.drained = slot.deaths > 0,
-            }
-        }
-        self.end_if_drained(ctx);
+        self.proceed(Event::Flushed, ctx);
     }
 }
 
 impl Handler<Saved> for SupervisorActor {
     type Result = ();
 
-    fn handle(&mut self, _: Saved, _: &mut Self::Context) {
-        if self.phase == Phase::Saving {
-            self.end();
-        }
+    fn handle(&mut self, _: Saved, ctx: &mut Self::Context) {
+        self.proceed(Event::Saved, ctx);
     }
 }
 
@@ -168,12 +172,12 @@ impl Handler<Drained> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, Drained { slot: at }: Drained, ctx: &mut Self::Context) {
-        if self.phase == Phase::Ended {
+        if self.phase.has_ended() {
             return;
         }
         let Some(slot) = self.slots.get(at) else { return };
         slot.drained = true;
-        if slot.stage == Stage::Leaving {
+        if slot.membership == Membership::Leaving {
             self.dismiss(at, ctx);
         }
         self.end_if_drained(ctx);
