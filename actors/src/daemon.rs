@@ -30,7 +30,7 @@ use crate::status::{Status, Whereabouts};
 use crate::supervisor::Ways;
 use crate::supervisor::paused::Paused;
 use crate::supervisor::pulse::{Pulse, Standing};
-use crate::supervisor::{Front, Recall, SupervisorActor};
+use crate::supervisor::{Front, Parts, Recall, SupervisorActor};
 use crate::transport::Transport;
 use crate::watcher::sight::Sight;
 use crate::watcher::{self, WatcherActor};
@@ -157,13 +157,23 @@ impl Daemon {
         let (tell, standing) = watch::channel(Standing::default());
         let (holds, held) = mpsc::channel(1);
         let threads = Threads { front: Arbiter::new(), state: memory.as_ref().map(|_| Arbiter::new()), held };
-        let ways = (ways, children.clone());
+        let processes = children.clone();
         let supervisor = SupervisorActor::create(|ctx| {
             let starter = Starter { site: &edition.site, root: &root, supervisor: ctx.address(), log, guard: &guard };
             let front = starter.start(&outboxes, memory, &threads, holds);
-            let log = log.clone();
-            let supervisor = SupervisorActor::new(edition, root, ways, (&outboxes, unsaved), front, log, guard);
-            supervisor.telling(tell).pausing(paused)
+            SupervisorActor::new(Parts {
+                edition,
+                root,
+                ways,
+                children: processes,
+                outboxes,
+                unsaved,
+                front,
+                standing: tell,
+                paused,
+                log: log.clone(),
+                guard,
+            })
         });
         Daemon { supervisor, announced, standing, ending: None, children, staging: None, threads }
     }

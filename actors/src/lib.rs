@@ -63,6 +63,7 @@ pub mod state;
 pub mod status;
 pub mod supervisor;
 pub mod sync;
+mod timer;
 pub mod transport;
 pub mod watch_error;
 pub mod watcher;

@@ -1,6 +1,7 @@
 //! Keeps the nodes served: starts a SyncActor for each, restarts those that fail, logs directory moves, runs the hooks, and
 //! leads the reload and the orderly stop.
 
+mod front;
 mod hooks;
 mod life;
 mod moves;
@@ -13,27 +14,24 @@ mod status;
 mod stop;
 mod unseen;
 
-use crate::transport::Transport;
-use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use slog::{Logger, debug, error, info, o, warn};
 use tokio::sync::watch;
 
+pub use self::front::{Front, Parts, Recall, Ways};
 use self::hooks::Hooks;
 use self::life::{Event, Membership, Phase, Reloading, Step, Succession, Then, Worker};
 use self::paused::Paused;
 use self::pulse::Standing;
 use self::resync::{Chore, Clock};
-use self::slots::{Slot, Slots};
+use self::slots::Slots;
 use self::status::Tally;
 use crate::backoff::backoff;
-use crate::children::Children;
 use crate::ending::{Ending, EndsDaemon};
 use crate::messages::{
-    Alive, AskSeen, Audit, Compare, Died, Exclude, Flush, Reason, Rescan, Save, Serve, SourceLost, Succeeded, Vacate,
-    WatchReport,
+    Audit, Died, DirMove, Flush, Mirrored, Reason, Rescan, Serve, Settled, SourceLost, Succeeded, WatchReport,
 };
 use crate::node::Node;
 use crate::order::Order;
@@ -41,17 +39,14 @@ use crate::outbox::Outbox;
 use crate::outbox::unsaved::Unsaved;
 use crate::reload::Edition;
 use crate::root::Root;
-use crate::site::InitialSync;
-use crate::state::memory::Resumed;
-use crate::state::{self, Keep, Kept};
+use crate::site::{DirMoves, InitialSync};
+use crate::state;
 use crate::status::record::Record;
 use crate::sync::{Link, Superior, SyncActor};
+use crate::timer::Timer;
+use crate::transport;
 use crate::transport::heard::Heard;
 use crate::transport::progress::Latest;
-use crate::watcher::sight::Sight;
-
-/// Makes the way to a node, at the start and when a reload asks for another one.
-pub type Ways = Box<dyn FnMut(&Edition, &Node) -> Rc<dyn Transport>>;
 
 /// How long the far side of an rsync that was given up may take to remove its temporary file: a run before that would have
 /// its directory times overtaken.
@@ -59,17 +54,13 @@ const LINGERS: Duration = Duration::from_secs(2);
 
 /// Starts, restarts and stops the SyncActors.
 ///
-/// Receives, by what it is about: from the watcher [`WatchReport`]; for the log [`Rescan`],
-/// [`DirMove`](crate::messages::DirMove); from SyncActors [`Died`], [`Succeeded`], [`Mirrored`](crate::messages::Mirrored),
-/// [`Settled`](crate::messages::Settled), [`Drained`](crate::messages::Drained); for the stop [`Stop`](crate::messages::Stop),
-/// [`Restart`](crate::messages::Restart), [`Flushed`](crate::messages::Flushed), [`Saved`](crate::messages::Saved); for the
-/// reload [`Reload`](crate::messages::Reload), [`Exclude`]; for a service manager [`Alive`]; questions
-/// [`AskStatus`](crate::messages::AskStatus), [`AskPath`](crate::messages::AskPath), and
-/// [`Pause`](crate::messages::Pause). Sends: [`Front`], and to the SyncActors
-/// [`Obey`](crate::messages::Obey), [`Resync`](crate::messages::Resync), [`Verify`](crate::messages::Verify) and
-/// [`SourceLost`]. It owns the outboxes, so
-/// what is pending outlives every SyncActor; `actix::Supervisor` would not survive a panic. A panic of its own ends the
-/// daemon.
+/// Receives [`WatchReport`], and for the log [`Rescan`] and [`DirMove`]; from SyncActors [`Died`], [`Succeeded`],
+/// [`Mirrored`], [`Settled`]; what is about a stop in `stop`, a reload in `reload`, and questions in `status`. Sends
+/// [`Front`] what it takes, and to the SyncActors [`Obey`](crate::messages::Obey), [`TryNow`](crate::messages::TryNow),
+/// [`Resync`](crate::messages::Resync), [`Verify`](crate::messages::Verify) and [`SourceLost`].
+///
+/// It owns the outboxes, so what is pending outlives every SyncActor; `actix::Supervisor` would not survive a panic. A panic
+/// of its own ends the daemon.
 pub struct SupervisorActor {
     slots: Slots,
     edition: Edition,
@@ -83,61 +74,22 @@ pub struct SupervisorActor {
     flushes: usize,
     reloading: Reloading,
     clock: Clock,
+    /// Runs at the time of the clock.
+    clock_timer: Timer,
     tally: Tally,
     standing: watch::Sender<Standing>,
     paused: Paused,
     hooks: Hooks,
+    /// Runs when the hooks are to be looked at again.
+    hooks_timer: Timer,
     log: Logger,
     guard: EndsDaemon,
 }
 
-/// The actors in front of the SyncActors. They report to the supervisor, so they are started with its address before it
-/// runs itself: a report that came before it knew them would be lost on it.
-pub struct Front {
-    /// The filter.
-    pub serve: Recipient<Serve>,
-    /// The filter.
-    pub vacate: Recipient<Vacate>,
-    /// The watcher.
-    pub flush: Recipient<Flush>,
-    /// The watcher.
-    pub exclude: Recipient<Exclude>,
-    /// The watcher.
-    pub audit: Recipient<Audit>,
-    /// The watcher.
-    pub seen: Recipient<AskSeen>,
-    /// What it watches.
-    pub sight: Sight,
-    /// The watcher and the filter.
-    pub alive: [Recipient<Alive>; 2],
-    /// `None` if no state is kept.
-    pub state: Option<Recall>,
-}
-
-/// The StateActor as the supervisor sees it.
-pub struct Recall {
-    /// What the last run left; taken up once.
-    pub past: Option<Resumed>,
-    /// Learns of which nodes the state is.
-    pub keep: Recipient<Keep>,
-    /// Finds out what changed since the last run.
-    pub compare: Recipient<Compare>,
-    /// Saves once more.
-    pub save: Recipient<Save>,
-}
-
 impl SupervisorActor {
-    /// A supervisor of one SyncActor for each node of the site, in their order with these outboxes, which the filter
-    /// knows by their place. Hooks are started among `children`.
-    pub fn new(
-        edition: Edition,
-        root: Root,
-        (ways, children): (Ways, Children),
-        (outboxes, unsaved): (&[Outbox], Unsaved),
-        front: Front,
-        log: Logger,
-        guard: EndsDaemon,
-    ) -> Self {
+    /// A supervisor of one SyncActor for each node of the site, in their order.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { edition, root, ways, children, outboxes, unsaved, front, standing, paused, log, guard } = parts;
         let site = edition.site.clone();
         let mut supervisor = SupervisorActor {
             slots: Slots::default(),
@@ -150,19 +102,29 @@ impl SupervisorActor {
             flushes: 0,
             reloading: Reloading::Idle,
             clock: Clock::default(),
+            clock_timer: Timer::default(),
             tally: Tally::new(),
-            standing: watch::Sender::default(),
-            paused: Paused::default(),
+            standing,
+            paused,
             hooks: Hooks::new(children),
+            hooks_timer: Timer::default(),
             log,
             guard,
         };
         for (at, (node, outbox)) in site.nodes.iter().zip(outboxes).enumerate() {
-            let link = supervisor.link(at, node, outbox.clone(), Record::default(), Heard::default());
+            let link = supervisor.link(at, node, outbox, Record::default(), Heard::default());
             supervisor.slots.insert(node.clone(), link, Membership::Staying);
         }
-        supervisor.adapt_hooks();
+        supervisor.hooks.adapt(&site, &supervisor.slots, &supervisor.log);
         supervisor
+    }
+
+    /// Tells that the daemon is further.
+    fn tell(&self, change: impl FnOnce(&mut Standing)) {
+        self.standing.send_modify(|standing| {
+            standing.nodes = self.slots.members().count();
+            change(standing);
+        });
     }
 
     fn link(&mut self, slot: usize, node: &Node, outbox: Outbox, record: Record, heard: Heard) -> Link {
@@ -222,39 +184,23 @@ impl SupervisorActor {
         for at in self.slots.numbers(|_| true) {
             self.launch(at, ctx);
         }
-        Chore::ALL.into_iter().for_each(|chore| self.spread_turns(chore, ctx));
+        Chore::ALL.into_iter().for_each(|chore| self.spread_turns(chore));
+        self.wait_for_turns(ctx);
         self.tell(|standing| standing.watching = Some(directories));
     }
 
     /// Goes on where the last run ended, or begins with a reconcile.
     fn take_up_work(&mut self) {
-        let past = self.front.state.as_mut().and_then(|state| state.past.take());
-        if let Some(mut past) = past {
-            for slot in self.slots.staying() {
-                past.hide(&slot.link.outbox);
-                if !past.take_up(&slot.link.key, &slot.link.outbox)
-                    && self.edition.site.initial_sync != InitialSync::Off
-                {
-                    slot.link.outbox.lock().want_reconcile();
-                }
-            }
-            self.front.state.as_ref().inspect(|state| state.compare.do_send(Compare { unsaved_names: !past.complete }));
-        } else {
+        if !self.front.take_up_work(&self.slots, self.edition.site.initial_sync) {
             self.want_reconciles();
         }
         self.keep();
     }
 
-    /// Tells of which nodes the state is. Not yet of one that lacks what is not in its outbox.
+    /// Tells of which nodes the state is.
     fn keep(&self) {
-        if let Some(state) = &self.front.state
-            && self.phase != Phase::Starting
-        {
-            let site = &self.edition.site;
-            let (excludes, deletes) = (site.excludes.clone(), site.initial_sync == InitialSync::Full);
-            let known = self.slots.staying().filter(|slot| !slot.reconcile);
-            let kept = |slot: &Slot| Kept { key: slot.link.key.clone(), outbox: slot.link.outbox.clone() };
-            state.keep.do_send(Keep { nodes: known.map(kept).collect(), excludes, deletes });
+        if self.phase != Phase::Starting {
+            self.front.keep(&self.edition.site, &self.slots);
         }
     }
 
@@ -274,6 +220,67 @@ impl SupervisorActor {
         warn!(slot.link.log, "sync actor restarts"; "why" => why, "in_ms" => delay.as_millis(),
             "pending" => slot.link.outbox.lock().len());
         ctx.run_later(delay, move |supervisor, ctx| supervisor.launch(at, ctx));
+    }
+
+    /// Gives every node its turns of a chore anew.
+    fn spread_turns(&mut self, chore: Chore) {
+        self.clock.spread_turns(chore, &self.edition.site, &mut self.slots, Instant::now());
+    }
+
+    fn wait_for_turns(&mut self, ctx: &mut Context<Self>) {
+        let next = self.clock.next(&self.slots);
+        // What is due now and cannot be done now is not tried without a pause.
+        let soon = Instant::now() + Duration::from_millis(1);
+        self.clock_timer.set(next.map(|at| at.max(soon)), ctx, Self::take_turns);
+    }
+
+    fn take_turns(&mut self, ctx: &mut Context<Self>) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        if self.clock.take_turns(&self.edition.site, &mut self.slots, Instant::now()) {
+            self.front.audit.do_send(Audit);
+        }
+        self.wait_for_turns(ctx);
+    }
+
+    fn adapt_hooks(&mut self) {
+        self.hooks.adapt(&self.edition.site, &self.slots, &self.log);
+    }
+
+    /// Runs the hooks that have something to be told, and looks again when more may have.
+    fn advance_hooks(&mut self, ctx: &mut Context<Self>) {
+        self.hooks_timer.cancel(ctx);
+        let step = self.phase.step();
+        if step == Some(Step::Save) || self.phase.has_ended() {
+            return;
+        }
+        let now = Instant::now();
+        let due = self.hooks.advance(&self.edition.site, &self.slots, step == Some(Step::Tell), now);
+        for (whose, run) in due.runs {
+            let run = run.into_actor(self);
+            ctx.spawn(run.map(move |result, supervisor, ctx| {
+                if !supervisor.phase.has_ended() {
+                    supervisor.hooks.ended(whose, result, now);
+                    supervisor.hook_ended(ctx);
+                }
+            }));
+        }
+        self.hooks_timer.set(due.look_at, ctx, Self::advance_hooks);
+    }
+
+    fn hook_ended(&mut self, ctx: &mut Context<Self>) {
+        self.adapt_hooks();
+        self.advance_hooks(ctx);
+        self.hooks.forget_orphans();
+        self.end_if_drained(ctx);
+    }
+
+    /// Lets the hooks hear what the runs for a node changed.
+    fn hear(&mut self, at: usize, tally: transport::Tally) {
+        if let Some(slot) = self.slots.get(at) {
+            self.hooks.hear(slot, tally);
+        }
     }
 
     /// Asks for everything that the kernel has reported.
@@ -366,5 +373,39 @@ impl Handler<Succeeded> for SupervisorActor {
         if let Some(slot) = self.slots.get(slot) {
             slot.deaths = 0;
         }
+    }
+}
+
+impl Handler<Settled> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Settled { slot, tally }: Settled, ctx: &mut Self::Context) {
+        if !self.hooks.is_empty() {
+            self.hear(slot, tally);
+            self.advance_hooks(ctx);
+        }
+    }
+}
+
+impl Handler<DirMove> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, moved: DirMove, ctx: &mut Self::Context) {
+        let dir_moves = self.edition.site.dir_moves;
+        if dir_moves == DirMoves::Log && !matches!(moved, DirMove::In { .. }) {
+            let tell = |supervisor: &mut Self, _: &mut _| moves::log_unmirrored(&supervisor.log, &supervisor.slots);
+            ctx.run_later(moves::GATHERS, tell);
+        }
+        moves::log_move(&self.log, &moved, dir_moves);
+    }
+}
+
+impl Handler<Mirrored> for SupervisorActor {
+    type Result = ();
+
+    /// Logs one line for each node and move.
+    fn handle(&mut self, Mirrored { slot, moved }: Mirrored, _: &mut Self::Context) {
+        let Some(slot) = self.slots.get(slot) else { return };
+        info!(slot.link.log, "directory moved: mirrored, {} bytes sent", moved.bytes; "from" => %moved.from, "to" => %moved.to);
     }
 }

@@ -26,6 +26,7 @@ use crate::health::{Health, News};
 use crate::messages::{Died, Settled, SourceLost, Succeeded, Wake};
 use crate::order::Order;
 use crate::root::RootError;
+use crate::timer::Timer;
 use crate::transport::Delivery;
 use crate::transport::Lane;
 use crate::transport::failure::{Cause, Failure};
@@ -50,15 +51,23 @@ pub struct SyncActor {
     pace: Pace,
     /// Batches that have not ended.
     in_flight: usize,
-    reconcile_runs: bool,
-    /// Whether the last reconcile would have deleted too much.
+    comparing: Comparing,
+    /// `true` if the last reconcile would have deleted too much.
     reconcile_held: bool,
-    /// Whether a batch of the fast lane waits for the way to be ready.
+    /// `true` while a batch of the fast lane waits for the way to be ready.
     late: bool,
-    /// The comparison by content, while one goes on.
-    verifying: Option<SpawnHandle>,
-    timer: Option<SpawnHandle>,
+    timer: Timer,
     _obituary: Obituary,
+}
+
+/// The comparison of the whole tree that goes on.
+#[derive(Debug, PartialEq, Eq)]
+enum Comparing {
+    Nothing,
+    /// What differs is made equal.
+    Reconcile,
+    /// The content is compared, and what differs is only told. The future ends the comparison when it is dropped.
+    Content(SpawnHandle),
 }
 
 /// Tells the supervisor that the actor is gone: runs when the actor stops and when it panics.
@@ -84,11 +93,10 @@ impl SyncActor {
             health: Health::default(),
             pace: Pace::default(),
             in_flight: 0,
-            reconcile_runs: false,
+            comparing: Comparing::Nothing,
             reconcile_held: false,
             late: false,
-            verifying: None,
-            timer: None,
+            timer: Timer::default(),
             _obituary,
         }
     }
@@ -96,7 +104,7 @@ impl SyncActor {
     /// Starts whatever may start now, and looks again when the next thing is due.
     fn advance(&mut self, ctx: &mut Context<Self>) {
         let now = Instant::now();
-        self.timer.take().map(|timer| ctx.cancel_future(timer));
+        self.timer.cancel(ctx);
         self.end_verify_unless_well(ctx);
         match self.order {
             Order::Work | Order::Drain { .. } => (),
@@ -115,7 +123,7 @@ impl SyncActor {
         };
         self.end_verify_unless_well(ctx);
         let look_again = look_again.filter(|_| !self.link.outbox.lock().is_empty());
-        self.timer = look_again.map(|at| ctx.run_later(at.saturating_duration_since(now), Self::on_timer));
+        self.timer.set(look_again, ctx, Self::advance);
         self.report_if_drained(now);
     }
 
@@ -132,11 +140,6 @@ impl SyncActor {
         let free = !late && !outbox.works(lane) && self.in_flight < UNCONFIRMED;
         let due = if free { outbox.next_due(lane, now) } else { None }?;
         Some(if lane == Lane::Fast { due.max(self.pace.next(now)) } else { due })
-    }
-
-    fn on_timer(&mut self, ctx: &mut Context<Self>) {
-        self.timer = None;
-        self.advance(ctx);
     }
 
     fn start(&mut self, now: Instant, ctx: &mut Context<Self>) {

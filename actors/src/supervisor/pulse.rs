@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::SupervisorActor;
+use super::front::Front;
 use crate::messages::Alive;
 
 /// A watcher that lists directories comes to another one within this time.
@@ -44,51 +45,29 @@ impl Pulse {
         Some(*self.standing.borrow_and_update())
     }
 
-    /// Waits until supervisor, watcher and filter have answered. Whether they did: not if one is gone.
+    /// Waits until supervisor, watcher and filter have answered. Returns false if one of them is gone.
     pub async fn beats(&self) -> bool {
         self.supervisor.send(Alive).await.unwrap_or(false)
     }
 }
 
-impl SupervisorActor {
-    /// The same, which tells how far it is.
-    pub fn telling(mut self, standing: watch::Sender<Standing>) -> Self {
-        self.standing = standing;
-        self
-    }
-
-    /// Tells that it is further.
-    pub(super) fn tell(&self, change: impl FnOnce(&mut Standing)) {
-        let nodes = self.slots.members().count();
-        self.standing.send_modify(|standing| {
-            standing.nodes = nodes;
-            change(standing);
-        });
-    }
-}
-
-impl Handler<Alive> for SupervisorActor {
-    type Result = ResponseFuture<bool>;
-
-    fn handle(&mut self, _: Alive, _: &mut Self::Context) -> Self::Result {
-        let [watcher, filter] = &self.front.alive;
-        let (watcher, filter) = (watcher.send(Alive), filter.send(Alive));
-        let (sight, mut steps) = (self.front.sight.clone(), self.front.sight.steps());
-        // At the end they are not needed any more.
-        if self.phase.has_ended() {
-            return Box::pin(async { true });
-        }
-        Box::pin(async move {
-            let answer = async { watcher.await.unwrap_or(false) && filter.await.unwrap_or(false) };
-            tokio::pin!(answer);
-            loop {
-                match timeout(STEP, &mut answer).await {
-                    Ok(alive) => return alive,
-                    // It lists a large tree, and answers nothing meanwhile.
-                    Err(_) if sight.steps() != steps => return true,
-                    Err(_) => steps = sight.steps(),
-                }
+/// Waits until watcher and filter have answered. Returns false if one of them is gone.
+pub fn front_is_alive(front: &Front) -> ResponseFuture<bool> {
+    let [watcher, filter] = &front.alive;
+    let watcher = watcher.send(Alive);
+    let filter = filter.send(Alive);
+    let sight = front.sight.clone();
+    let mut steps = sight.steps();
+    Box::pin(async move {
+        let answer = async { watcher.await.unwrap_or(false) && filter.await.unwrap_or(false) };
+        tokio::pin!(answer);
+        loop {
+            match timeout(STEP, &mut answer).await {
+                Ok(alive) => return alive,
+                // It lists a large tree, and answers nothing meanwhile.
+                Err(_) if sight.steps() != steps => return true,
+                Err(_) => steps = sight.steps(),
             }
-        })
-    }
+        }
+    })
 }

@@ -1,12 +1,14 @@
 //! Carries out a reload: one at a time, the latest of those that wait. What differs is decided in
 //! [`reload`](crate::reload).
 
+use std::time::Instant;
+
 use actix::prelude::*;
 use slog::{info, warn};
 
 use super::SupervisorActor;
 use super::life::{Membership, Reloading, Then, Worker};
-use super::resync::Chore;
+use super::resync::{Chore, Schedule};
 use crate::messages::{Exclude, Obey, Reload, Restart, Serve, TryNow, Vacate};
 use crate::node::Node;
 use crate::order::Order;
@@ -55,9 +57,10 @@ impl SupervisorActor {
         difference.added.iter().for_each(|node| self.join(node, ctx));
         for chore in Chore::ALL {
             if chore.every(&before) != chore.every(&self.edition.site) {
-                self.spread_turns(chore, ctx);
+                self.spread_turns(chore);
             }
         }
+        self.wait_for_turns(ctx);
         self.adapt_hooks();
         self.advance_hooks(ctx);
         self.keep();
@@ -71,9 +74,9 @@ impl SupervisorActor {
         let (at, outbox) = (self.slots.next(), other.unwrap_or_default());
         let link = self.link(at, node, outbox.clone(), Record::default(), Heard::default());
         self.slots.insert(node.clone(), link, Membership::Joining);
-        let (reconcile, turns) = (self.edition.site.initial_sync != InitialSync::Off, self.turns());
         if let Some(slot) = self.slots.get(at) {
-            (slot.reconcile, slot.turns) = (reconcile, turns);
+            slot.reconcile = self.edition.site.initial_sync != InitialSync::Off;
+            slot.turns = Schedule::of(&self.edition.site, Instant::now());
         }
         let seated = self.front.serve.send(Serve { slot: at, outbox, wake: None });
         let seated = seated.into_actor(self).map(move |_, supervisor, ctx| {
@@ -152,7 +155,9 @@ impl SupervisorActor {
     pub(super) fn forget(&mut self, at: usize, ctx: &mut Context<Self>) {
         self.hear(at, Tally::default());
         self.slots.remove(at);
-        self.orphan_hook(at, ctx);
+        self.hooks.orphan(at);
+        self.advance_hooks(ctx);
+        self.hooks.forget_orphans();
         self.front.vacate.do_send(Vacate { slot: at });
         for waiting in self.slots.numbers(|slot| slot.worker == Worker::None && slot.deaths == 0) {
             self.launch(waiting, ctx);

@@ -1,19 +1,18 @@
-//! Sends the nodes their turns of `resync_every` and `verify_every`, and the watcher its audits. When a node's turn is, is
-//! decided in [`sync::resync`](crate::sync::resync).
+//! Tasks at intervals: the nodes' turns of `resync_every` and `verify_every`, and the watcher's audits. When a node's turn
+//! is, is decided in [`sync::resync`](crate::sync::resync).
 
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 
-use super::SupervisorActor;
-use super::life::{Membership, Phase};
-use super::slots::Slot;
-use crate::messages::{Audit, Resync, Verify};
+use super::life::Membership;
+use super::slots::{Slot, Slots};
+use crate::messages::{Resync, Verify};
 use crate::site::Site;
 use crate::sync::SyncActor;
 use crate::sync::resync::Turns;
 
-/// What is done at nodes by turns.
+/// A task that nodes do by turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chore {
     /// Everything is compared and made equal.
@@ -29,19 +28,18 @@ pub struct Schedule {
     verify: Option<Turns>,
 }
 
-/// What is due by time over all nodes.
+/// The times of the next tasks over all nodes.
 #[derive(Default)]
 pub struct Clock {
-    /// When the watcher is asked again; `None` if there is no `resync_every`.
+    /// The time of the next audit; `None` if there is no `resync_every`.
     audit_at: Option<Instant>,
-    timer: Option<SpawnHandle>,
 }
 
 impl Chore {
     /// Both.
     pub const ALL: [Chore; 2] = [Chore::Resync, Chore::Verify];
 
-    /// How often it is done; `None` is never.
+    /// The interval; `None` is never.
     pub fn every(self, site: &Site) -> Option<Duration> {
         match self {
             Chore::Resync => site.resync_every,
@@ -49,7 +47,7 @@ impl Chore {
         }
     }
 
-    /// When it was last done at a node.
+    /// The time of its last end at a node.
     fn last(self, slot: &Slot) -> Option<Instant> {
         match self {
             Chore::Resync => slot.link.outbox.lock().last_reconcile(),
@@ -66,6 +64,12 @@ impl Chore {
 }
 
 impl Schedule {
+    /// The turns of a node that is added now: anywhere in an interval.
+    pub fn of(site: &Site, now: Instant) -> Schedule {
+        let turns = |chore: Chore| chore.every(site).map(|every| Turns::new(every, 0, 1, now, fastrand::f64()));
+        Schedule { resync: turns(Chore::Resync), verify: turns(Chore::Verify) }
+    }
+
     fn turns(&mut self, chore: Chore) -> &mut Option<Turns> {
         match chore {
             Chore::Resync => &mut self.resync,
@@ -74,48 +78,33 @@ impl Schedule {
     }
 }
 
-impl SupervisorActor {
-    /// Every node gets its turns of a chore anew, from now on.
-    pub(super) fn spread_turns(&mut self, chore: Chore, ctx: &mut Context<Self>) {
-        let (now, every, count) = (Instant::now(), chore.every(&self.edition.site), self.slots.iter().count());
-        for (index, slot) in self.slots.iter_mut().enumerate() {
-            let turns = every.map(|every| Turns::new(every, index, count, now, fastrand::f64()));
-            *slot.turns.turns(chore) = turns;
+impl Clock {
+    /// Gives every node its turns of a chore anew, from now on.
+    pub fn spread_turns(&mut self, chore: Chore, site: &Site, slots: &mut Slots, now: Instant) {
+        let every = chore.every(site);
+        let count = slots.iter().count();
+        for (index, slot) in slots.iter_mut().enumerate() {
+            *slot.turns.turns(chore) = every.map(|every| Turns::new(every, index, count, now, fastrand::f64()));
         }
         if chore == Chore::Resync {
-            self.clock.audit_at = every.map(|every| now + every);
+            self.audit_at = every.map(|every| now + every);
         }
-        self.wait_for_turns(ctx);
     }
 
-    /// The turns of a node that was added: anywhere in an interval.
-    pub(super) fn turns(&self) -> Schedule {
-        let turns = |chore: Chore| {
-            let every = chore.every(&self.edition.site);
-            every.map(|every| Turns::new(every, 0, 1, Instant::now(), fastrand::f64()))
-        };
-        Schedule { resync: turns(Chore::Resync), verify: turns(Chore::Verify) }
-    }
-
-    pub(super) fn wait_for_turns(&mut self, ctx: &mut Context<Self>) {
-        self.clock.timer.take().map(|timer| ctx.cancel_future(timer));
-        let turns = self.slots.staying().flat_map(|slot| {
+    /// The time of the next task.
+    pub fn next(&self, slots: &Slots) -> Option<Instant> {
+        let turns = slots.staying().flat_map(|slot| {
             Chore::ALL.into_iter().filter_map(|chore| {
                 let turns = *slot.turns.clone().turns(chore);
                 turns.map(|turns| turns.due(chore.last(slot)))
             })
         });
-        let next = turns.chain(self.clock.audit_at).min();
-        let wait = next.map(|at| at.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)));
-        self.clock.timer = wait.map(|wait| ctx.run_later(wait, Self::take_turns));
+        turns.chain(self.audit_at).min()
     }
 
-    fn take_turns(&mut self, ctx: &mut Context<Self>) {
-        if self.phase != Phase::Running {
-            return;
-        }
-        let now = Instant::now();
-        for slot in self.slots.iter_mut().filter(|slot| slot.membership == Membership::Staying) {
+    /// Asks the nodes for what is due. Returns true if an audit is due as well.
+    pub fn take_turns(&mut self, site: &Site, slots: &mut Slots, now: Instant) -> bool {
+        for slot in slots.iter_mut().filter(|slot| slot.membership == Membership::Staying) {
             // One that is to be reconciled now does not begin to verify.
             for chore in Chore::ALL {
                 let last = chore.last(slot);
@@ -125,11 +114,8 @@ impl SupervisorActor {
                 }
             }
         }
-        let every = self.edition.site.resync_every;
-        if let Some(every) = every.filter(|_| self.clock.audit_at.is_some_and(|at| at <= now)) {
-            self.front.audit.do_send(Audit);
-            self.clock.audit_at = Some(now + every);
-        }
-        self.wait_for_turns(ctx);
+        let due = site.resync_every.filter(|_| self.audit_at.is_some_and(|at| at <= now));
+        self.audit_at = due.map_or(self.audit_at, |every| Some(now + every));
+        due.is_some()
     }
 }

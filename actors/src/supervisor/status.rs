@@ -1,15 +1,19 @@
-//! Answers questions about the daemon, and pauses nodes.
+//! Answers those outside the daemon: its status, a path, its life; and does what they ask for at a node.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use actix::prelude::*;
+use slog::info;
 use tokio::time::timeout;
 
 use super::SupervisorActor;
 use super::hooks::Whose;
 use super::life::{Membership, Worker};
+use super::moves;
+use super::pulse::front_is_alive;
 use super::slots::Slot;
-use crate::messages::{AskPath, AskSeen, AskStatus, Reason};
+use crate::messages::{Alive, AskPath, AskSeen, AskStatus, Compared, Obey, Pause, Reason, TryNow};
+use crate::order::Order;
 use crate::outbox::pending::PendingSet;
 use crate::path::{Escaped, RelPath};
 use crate::status::record::Record;
@@ -24,7 +28,7 @@ const NAMED: usize = 3;
 /// How long the watcher may take to answer; it may be listing a large tree.
 const WATCHER_TIME: Duration = Duration::from_millis(500);
 
-/// What is counted over all nodes.
+/// Counts over all nodes.
 pub struct Tally {
     started_at: SystemTime,
     overflows: u64,
@@ -32,7 +36,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// From now on.
+    /// Counts from now on.
     pub fn new() -> Self {
         Tally { started_at: SystemTime::now(), overflows: 0, rescans: 0 }
     }
@@ -198,5 +202,54 @@ impl Handler<AskPath> for SupervisorActor {
             Whereabouts { seen, ..supervisor.whereabouts(&asked) }
         });
         Box::pin(answer)
+    }
+}
+
+impl Handler<Alive> for SupervisorActor {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, _: Alive, _: &mut Self::Context) -> Self::Result {
+        // At the end watcher and filter are not needed any more.
+        if self.phase.has_ended() { Box::pin(async { true }) } else { front_is_alive(&self.front) }
+    }
+}
+
+impl Handler<Pause> for SupervisorActor {
+    type Result = Option<bool>;
+
+    fn handle(&mut self, Pause { node, paused }: Pause, _: &mut Self::Context) -> Option<bool> {
+        if self.phase.has_ended() {
+            return None;
+        }
+        let is_meant = |slot: &&Slot| slot.node.name() == node || slot.node.dest() == node.as_str();
+        let slots: Vec<&Slot> = self.slots.members().filter(is_meant).collect();
+        for slot in &slots {
+            if self.paused.set(&slot.node, paused) {
+                let what = if paused { "node paused: changes are collected" } else { "node resumed" };
+                info!(slot.link.log, "{what}"; "pending" => slot.link.outbox.lock().len());
+                if !paused && slot.worker != Worker::None && slot.link.record.read().health.is_well() {
+                    slot.link.transport.clone().wake();
+                }
+            }
+            match slot.worker.actor() {
+                Some(actor) if paused => actor.do_send(Obey(Order::Pause)),
+                Some(actor) => {
+                    actor.do_send(Obey(Order::Work));
+                    actor.do_send(TryNow);
+                }
+                None => (),
+            }
+        }
+        Some(!slots.is_empty())
+    }
+}
+
+impl Handler<Compared> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Compared { dest, began }: Compared, _: &mut Self::Context) {
+        let compared = self.slots.iter().filter(|slot| slot.node.shown_dest() == dest);
+        compared.for_each(|slot| moves::forget_mirrored(slot, began));
+        self.unsaved.ring();
     }
 }

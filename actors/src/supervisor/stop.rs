@@ -11,6 +11,7 @@ use super::life::{Event, Membership, Phase, Step, Then};
 use crate::ending::Ending;
 use crate::messages::{Drained, Flushed, Obey, Restart, Save, Saved, Stop, Vacate};
 use crate::order::Order;
+use crate::transport::Tally;
 
 /// How long the last save may take when the time for a stop is up.
 const LAST_SAVE: Duration = Duration::from_secs(5);
@@ -74,9 +75,16 @@ impl SupervisorActor {
     pub(super) fn end_if_drained(&mut self, ctx: &mut Context<Self>) {
         match self.phase.step() {
             Some(Step::Drain) if self.slots.iter().all(|slot| slot.drained) => self.proceed(Event::Drained, ctx),
-            Some(Step::Tell) if self.have_hooks_finished(ctx) => self.proceed(Event::Told, ctx),
+            Some(Step::Tell) if self.are_hooks_told(ctx) => self.proceed(Event::Told, ctx),
             _ => (),
         }
+    }
+
+    /// Tells the hooks all that can be told before the end. Returns true if that is done.
+    fn are_hooks_told(&mut self, ctx: &mut Context<Self>) -> bool {
+        self.slots.iter().for_each(|slot| self.hooks.hear(slot, Tally::default()));
+        self.advance_hooks(ctx);
+        !self.hooks.is_busy()
     }
 
     fn save(&mut self, ctx: &mut Context<Self>) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 
-use super::SyncActor;
+use super::{Comparing, SyncActor};
 use crate::messages::{Drained, Obey, TryNow};
 use crate::order::{Left, Order};
 
@@ -50,7 +50,7 @@ impl SyncActor {
 
     /// Ends a SyncActor for which another one takes over, once nothing is in flight.
     pub(super) fn end_if_idle(&self, ctx: &mut Context<Self>) {
-        if self.in_flight == 0 && !self.reconcile_runs {
+        if self.in_flight == 0 && self.comparing != Comparing::Reconcile {
             ctx.stop();
         }
     }

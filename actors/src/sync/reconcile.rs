@@ -8,7 +8,7 @@ use slog::{debug, error};
 
 use super::disk::{Disk, Found, Source};
 use super::report::{log_failing, log_reconcile};
-use super::{SyncActor, retry};
+use super::{Comparing, SyncActor, retry};
 use crate::change::Change;
 use crate::health::Stored;
 use crate::health::lasting;
@@ -43,8 +43,9 @@ impl SyncActor {
         }
         let kept: Vec<RelPath> = outbox.hidden_about(&RelPath::root()).into_iter().collect();
         drop(outbox);
+        self.end_verify(ctx);
         debug!(self.link.log, "reconcile");
-        self.reconcile_runs = true;
+        self.comparing = Comparing::Reconcile;
         self.link.record.reconciles(true);
         let running = self.link.transport.clone().reconcile(kept, self.link.progress.clone());
         let ended = running.into_actor(self).map(move |result, actor, ctx| actor.reconcile_ended(started, result, ctx));
@@ -52,7 +53,7 @@ impl SyncActor {
     }
 
     fn reconcile_ended(&mut self, started: Instant, result: Result<Delivery, Failure>, ctx: &mut Context<Self>) {
-        self.reconcile_runs = false;
+        self.comparing = Comparing::Nothing;
         self.link.record.reconciles(false);
         self.link.unsaved.ring();
         let now = Instant::now();
@@ -130,7 +131,7 @@ impl Handler<Resync> for SyncActor {
     fn handle(&mut self, _: Resync, ctx: &mut Self::Context) {
         let mut outbox = self.link.outbox.lock();
         // A verification would be given up for it, and begin from the start. It is asked for again in a while.
-        if !self.health.is_well() || outbox.reconciles() || self.verifying.is_some() {
+        if !self.health.is_well() || outbox.reconciles() || self.comparing != Comparing::Nothing {
             return;
         }
         debug!(self.link.log, "comparing everything (resync_every)");

@@ -5,8 +5,8 @@ use std::time::{Instant, SystemTime};
 use actix::prelude::*;
 use slog::{debug, info, warn};
 
-use super::SyncActor;
 use super::report::log_verified;
+use super::{Comparing, SyncActor};
 use crate::messages::Verify;
 use crate::order::Order;
 use crate::path::RelPath;
@@ -15,9 +15,9 @@ use crate::transport::comparison::Comparison;
 use crate::transport::failure::{Cause, Failure};
 
 impl SyncActor {
-    /// Whether nothing speaks against a comparison but the source.
+    /// Returns true if only the source may speak against a comparison.
     fn may_verify(&self) -> bool {
-        self.order == Order::Work && !self.reconcile_runs && self.health.is_well()
+        self.order == Order::Work && self.comparing != Comparing::Reconcile && self.health.is_well()
     }
 
     fn start_verify(&mut self, ctx: &mut Context<Self>) {
@@ -28,11 +28,11 @@ impl SyncActor {
         debug!(self.link.log, "verify");
         let running = self.link.transport.clone().verify(kept, Box::new(is_pending));
         let ended = running.into_actor(self).map(move |result, actor, _| actor.verify_ended(&result, started));
-        self.verifying = Some(ctx.spawn(ended));
+        self.comparing = Comparing::Content(ctx.spawn(ended));
     }
 
     fn verify_ended(&mut self, result: &Result<Comparison, Failure>, started: Instant) {
-        self.verifying = None;
+        self.comparing = Comparing::Nothing;
         match result {
             Ok(comparison) => {
                 self.link.record.verified(Ok(comparison), started);
@@ -56,9 +56,10 @@ impl SyncActor {
 
     /// Gives up a comparison. Its rsync ends with it.
     pub(super) fn end_verify(&mut self, ctx: &mut Context<Self>) {
-        if let Some(verifying) = self.verifying.take() {
+        if let Comparing::Content(verifying) = self.comparing {
             info!(self.link.log, "not verified: it gives way, and begins anew in a while");
             ctx.cancel_future(verifying);
+            self.comparing = Comparing::Nothing;
         }
     }
 }
@@ -68,7 +69,7 @@ impl Handler<Verify> for SyncActor {
 
     fn handle(&mut self, _: Verify, ctx: &mut Self::Context) {
         let reconciles = self.link.outbox.lock().reconciles();
-        let may_start = self.verifying.is_none() && self.may_verify() && !reconciles;
+        let may_start = self.comparing == Comparing::Nothing && self.may_verify() && !reconciles;
         if may_start && self.link.root.check().is_ok() {
             self.start_verify(ctx);
         }

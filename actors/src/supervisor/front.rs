@@ -1,0 +1,117 @@
+//! The parts of which a supervisor is made: the actors in front of the SyncActors, the one that keeps the state, and more.
+
+use std::rc::Rc;
+
+use actix::prelude::*;
+use slog::Logger;
+use tokio::sync::watch;
+
+use super::paused::Paused;
+use super::pulse::Standing;
+use super::slots::{Slot, Slots};
+use crate::children::Children;
+use crate::ending::EndsDaemon;
+use crate::messages::{Alive, AskSeen, Audit, Compare, Exclude, Flush, Save, Serve, Vacate};
+use crate::node::Node;
+use crate::outbox::Outbox;
+use crate::outbox::unsaved::Unsaved;
+use crate::reload::Edition;
+use crate::root::Root;
+use crate::site::{InitialSync, Site};
+use crate::state::memory::Resumed;
+use crate::state::{Keep, Kept};
+use crate::transport::Transport;
+use crate::watcher::sight::Sight;
+
+/// Makes the way to a node, at the start and when a reload asks for another one.
+pub type Ways = Box<dyn FnMut(&Edition, &Node) -> Rc<dyn Transport>>;
+
+/// The parts of which a supervisor is made.
+pub struct Parts {
+    /// The configuration at the start.
+    pub edition: Edition,
+    /// The source.
+    pub root: Root,
+    /// Makes the ways to the nodes.
+    pub ways: Ways,
+    /// The processes among which hooks are started.
+    pub children: Children,
+    /// The outboxes of the nodes, in their order. The filter knows them by their place.
+    pub outboxes: Vec<Outbox>,
+    /// Is told when the outboxes change.
+    pub unsaved: Unsaved,
+    /// The actors in front of the SyncActors.
+    pub front: Front,
+    /// Hears how far the daemon is.
+    pub standing: watch::Sender<Standing>,
+    /// The nodes that are paused.
+    pub paused: Paused,
+    /// The log.
+    pub log: Logger,
+    /// Announces the end.
+    pub guard: EndsDaemon,
+}
+
+/// The watcher and the filter. They report to the supervisor, so they are started with its address before it runs itself: a
+/// report that came before it knew them would be lost on it.
+pub struct Front {
+    /// To the filter: a node comes.
+    pub serve: Recipient<Serve>,
+    /// To the filter: a node goes.
+    pub vacate: Recipient<Vacate>,
+    /// To the watcher: everything that was reported is wanted.
+    pub flush: Recipient<Flush>,
+    /// To the watcher: other patterns hold.
+    pub exclude: Recipient<Exclude>,
+    /// To the watcher: the watches are to be counted.
+    pub audit: Recipient<Audit>,
+    /// To the watcher: a path is asked for.
+    pub seen: Recipient<AskSeen>,
+    /// The directories that the watcher watches.
+    pub sight: Sight,
+    /// To the watcher and the filter: an answer is wanted.
+    pub alive: [Recipient<Alive>; 2],
+    /// The state; `None` if none is kept.
+    pub state: Option<Recall>,
+}
+
+/// The StateActor as the supervisor sees it.
+pub struct Recall {
+    /// What the last run left; taken up once.
+    pub past: Option<Resumed>,
+    /// Learns of which nodes the state is.
+    pub keep: Recipient<Keep>,
+    /// Finds out what changed since the last run.
+    pub compare: Recipient<Compare>,
+    /// Saves once more.
+    pub save: Recipient<Save>,
+}
+
+impl Front {
+    /// Goes on where the last run ended. Returns false if nothing is known of one.
+    pub fn take_up_work(&mut self, slots: &Slots, initial_sync: InitialSync) -> bool {
+        let Some(state) = &mut self.state else { return false };
+        let Some(mut past) = state.past.take() else { return false };
+        for slot in slots.staying() {
+            past.hide(&slot.link.outbox);
+            if !past.take_up(&slot.link.key, &slot.link.outbox) && initial_sync != InitialSync::Off {
+                slot.link.outbox.lock().want_reconcile();
+            }
+        }
+        state.compare.do_send(Compare { unsaved_names: !past.complete });
+        true
+    }
+
+    /// Tells the StateActor of which nodes the state is. Not yet of one that lacks what is not in its outbox.
+    pub fn keep(&self, site: &Site, slots: &Slots) {
+        let Some(state) = &self.state else { return };
+        let known = slots.staying().filter(|slot| !slot.reconcile);
+        let kept = |slot: &Slot| Kept { key: slot.link.key.clone(), outbox: slot.link.outbox.clone() };
+        let nodes = known.map(kept).collect();
+        state.keep.do_send(Keep {
+            nodes,
+            excludes: site.excludes.clone(),
+            deletes: site.initial_sync == InitialSync::Full,
+        });
+    }
+}
