@@ -6,7 +6,7 @@ use std::path::Path;
 
 use inosync_actors::patterns::excludes::{Excludes, Pattern, unmatched};
 use inosync_actors::site::Site;
-use inosync_actors::supervisor::pulse::Pulse;
+use inosync_actors::supervisor::monitor::DaemonMonitor;
 use slog::{Logger, info, warn};
 
 use crate::config::Complaint;
@@ -34,12 +34,12 @@ pub fn log(warnings: &[Complaint], log: &Logger) {
     }
 }
 
-/// Looks for patterns that match nothing, where nobody waits for it: as soon as the daemon of this pulse watches everything.
-pub fn look_when_ready(mut pulse: Pulse, site: &Site, log: &Logger) {
+/// Looks for patterns that match nothing, where nobody waits for it: as soon as the daemon of this monitor watches everything.
+pub fn look_when_ready(mut monitor: DaemonMonitor, site: &Site, log: &Logger) {
     let (excludes, wpath, log) = (site.excludes.clone(), site.wpath.clone(), log.clone());
     actix::spawn(async move {
-        while let Some(standing) = pulse.standing().await {
-            if standing.watching.is_some() {
+        while let Some(progress) = monitor.progress().await {
+            if progress.watching.is_some() {
                 return look(excludes, &wpath, &log);
             }
         }

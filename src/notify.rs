@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use inosync_actors::supervisor::pulse::{Pulse, Standing};
+use inosync_actors::supervisor::monitor::{DaemonMonitor, DaemonProgress};
 use sd_notify::NotifyState;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
@@ -46,22 +46,22 @@ impl Notify {
 
     /// From now on tells that this daemon is ready, how far it is, and that it is alive. It is ready when all its watches
     /// stand, and again after each reload that it has carried out.
-    pub fn accompany(&self, pulse: Pulse) -> Companion {
-        let (notify, beating) = (self.clone(), pulse.clone());
+    pub fn accompany(&self, monitor: DaemonMonitor) -> Companion {
+        let (notify, beating) = (self.clone(), monitor.clone());
         Companion(actix::spawn(async move {
-            tokio::join!(notify.follow(pulse), notify.watch_over(beating));
+            tokio::join!(notify.follow(monitor), notify.watch_over(beating));
         }))
     }
 
-    async fn follow(&self, mut pulse: Pulse) {
-        let mut before = Standing::default();
-        while let Some(standing) = pulse.standing().await {
-            self.further(before, standing);
-            before = standing;
+    async fn follow(&self, mut monitor: DaemonMonitor) {
+        let mut before = DaemonProgress::default();
+        while let Some(progress) = monitor.progress().await {
+            self.further(before, progress);
+            before = progress;
         }
     }
 
-    fn further(&self, before: Standing, now: Standing) {
+    fn further(&self, before: DaemonProgress, now: DaemonProgress) {
         if self.stage.get() == Stage::Stopping {
             return;
         }
@@ -82,13 +82,13 @@ impl Notify {
     }
 
     /// A daemon that is stuck does not beat: then it is silent, and the service manager starts it anew.
-    async fn watch_over(&self, pulse: Pulse) {
+    async fn watch_over(&self, monitor: DaemonMonitor) {
         let Some(every) = self.watchdog else { return };
         let mut time = interval((every / 2).max(Duration::from_millis(1)));
         time.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             time.tick().await;
-            if pulse.beats().await {
+            if monitor.is_alive().await {
                 tell(&[NotifyState::Watchdog]);
             }
         }

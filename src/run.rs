@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use actix::System;
-use inosync_actors::daemon::{Company, Daemon, StartError};
+use inosync_actors::daemon::{Daemon, ProcessContext, StartError};
 use inosync_actors::ending::Ending;
 use inosync_actors::site::Site;
 use inosync_actors::site::version::Version;
@@ -77,7 +77,7 @@ struct Process<'a> {
     signals: Signals,
     desk: Desk,
     front: Front,
-    company: Company,
+    context: ProcessContext,
     notify: Notify,
     voice: &'a Log,
 }
@@ -131,8 +131,8 @@ pub async fn run(path: &Path, configuration: Configuration, version: Version, vo
     let (Configuration { site, service, .. }, desk) = (configuration, Desk::default());
     let front = Front::of(service, &desk, log);
     let notify = Notify::of_process();
-    let company = Company { audience: Bars::audience(voice.bars.as_ref()), paused: Paused::default() };
-    let mut process = Process { path, site, version, signals, desk, front, company, notify, voice };
+    let context = ProcessContext { audience: Bars::audience(voice.bars.as_ref()), paused: Paused::default() };
+    let mut process = Process { path, site, version, signals, desk, front, context, notify, voice };
     let mut superseding = false;
     let exit = loop {
         info!(log, "inosync starts"; "version" => env!("CARGO_PKG_VERSION"), "wpath" => process.site.wpath.display(),
@@ -158,11 +158,11 @@ impl Process<'_> {
     /// Mirrors until the daemon is to end or to start anew. `superseding`: after [`Ending::Superseded`].
     async fn mirror(&mut self, superseding: bool) -> Result<Ending, StartError> {
         let start = if superseding { Daemon::start_superseding } else { Daemon::start };
-        let company = self.company.clone();
-        let mut daemon = start(self.site.clone(), self.version, company, &self.voice.logger.new(o!()))?;
+        let context = self.context.clone();
+        let mut daemon = start(self.site.clone(), self.version, context, &self.voice.logger.new(o!()))?;
         self.desk.open(daemon.handle());
-        let _companion = self.notify.accompany(daemon.pulse());
-        advice::look_when_ready(daemon.pulse(), &self.site, &self.voice.logger);
+        let _companion = self.notify.accompany(daemon.monitor());
+        advice::look_when_ready(daemon.monitor(), &self.site, &self.voice.logger);
         let mut stopping = false;
         let ending = loop {
             tokio::select! {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use inosync_actors::bytes::Bytes;
 use inosync_actors::path::Escaped;
-use inosync_actors::status::{HookStatus, Node, State, Status, UnixTime, Verdict};
+use inosync_actors::status::{HookStatus, NodeState, NodeStatus, Status, UnixTime, Verdict};
 use slog::{Logger, error, info, o, warn};
 
 use crate::config::Outline;
@@ -117,15 +117,15 @@ fn shown(status: &Status) -> String {
     text
 }
 
-fn show_node(node: &Node, now: UnixTime, rsync: &str, text: &mut String) {
+fn show_node(node: &NodeStatus, now: UnixTime, rsync: &str, text: &mut String) {
     let name = Escaped(node.name.as_bytes());
     let until = match &node.state {
-        State::Backoff { until, .. } if *until <= now => "; trying now".to_owned(),
-        State::Backoff { until, .. } => format!("; next try in {}", duration(until - now)),
+        NodeState::Backoff { until, .. } if *until <= now => "; trying now".to_owned(),
+        NodeState::Backoff { until, .. } => format!("; next try in {}", duration(until - now)),
         _ => String::new(),
     };
     let _ = writeln!(text, "node {name}: {}{until}", node.state);
-    if node.pending > 0 && node.state != State::Incomplete {
+    if node.pending > 0 && node.state != NodeState::Incomplete {
         let _ = writeln!(text, "  pending: {} paths, oldest unsent change: {}", node.pending, lag(node));
     }
     if node.failing_paths > 0 {
@@ -214,7 +214,7 @@ fn show_hook(hook: &HookStatus, key: &str, now: UnixTime, text: &mut String) {
     }
 }
 
-fn lag(node: &Node) -> String {
+fn lag(node: &NodeStatus) -> String {
     node.lag.map_or("none".to_owned(), |seconds| match seconds {
         0.0..10.0 => format!("{seconds:.1}s"),
         _ => duration(seconds as u64),

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 /// The work that a SyncActor still does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Order {
-    /// Send each change.
+pub enum WorkOrder {
+    /// Send each change as it comes.
     #[default]
     Work,
     /// Start nothing until the node is resumed. Changes are collected.
@@ -14,13 +14,13 @@ pub enum Order {
     /// Send what was changed until this time, and what changes meanwhile; then say
     /// [`Drained`](crate::messages::Drained) and rest. So a stop ends where changes never cease.
     Drain {
-        /// The time.
+        /// The time of the order.
         until: Instant,
     },
-    /// Start nothing more, and say [`Drained`](crate::messages::Drained) when nothing is in flight that was changed until
-    /// this time, and no batch. So a stop breaks nothing off.
+    /// Start nothing more, and say [`Drained`](crate::messages::Drained) when nothing is in flight that was changed
+    /// until this time, and no batch. So a stop breaks nothing off.
     Finish {
-        /// The time.
+        /// The time of the order.
         until: Instant,
     },
     /// Start nothing more: the daemon is about to end. What is pending stays so.
@@ -33,7 +33,7 @@ pub enum Order {
 
 /// The work between a node and the end of its drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Left {
+pub(crate) enum DrainLeft {
     /// Something that was changed in time is in flight, or may be sent.
     Changes,
     /// Batches of later changes are in flight.
@@ -42,16 +42,16 @@ pub(crate) enum Left {
     Nothing,
 }
 
-impl Order {
+impl WorkOrder {
     /// A drain of what was changed until now.
-    pub(crate) fn drain() -> Order {
-        Order::Drain { until: Instant::now() }
+    pub(crate) fn drain() -> WorkOrder {
+        WorkOrder::Drain { until: Instant::now() }
     }
 
-    /// The order that holds when another one is given. An end is never taken back; a pause leaves out of a drain what has
-    /// not started, for good.
-    pub(crate) fn next(self, wanted: Order) -> Order {
-        use Order::{Abort, Drain, Finish, Pause, Rest, Retire, Work};
+    /// The order that holds when another one is given. An end is never taken back; a pause leaves out of a drain what
+    /// has not started, for good.
+    pub(crate) fn next(self, wanted: WorkOrder) -> WorkOrder {
+        use WorkOrder::{Abort, Drain, Finish, Pause, Rest, Retire, Work};
         match (self, wanted) {
             (Abort, _) | (_, Abort) => Abort,
             // Where the daemon ends, nobody takes over.
@@ -64,15 +64,15 @@ impl Order {
         }
     }
 
-    /// The order that holds when a drain has got so far, and `true` if that is to be reported. A node that is failing is
-    /// not waited for; where something is left for it, it goes on.
-    pub(crate) fn after(self, left: Left, is_failing: bool) -> (Order, bool) {
-        use Order::{Drain, Finish, Rest, Work};
+    /// The order that holds when a drain has got so far, and `true` if that is to be reported. A node that is failing
+    /// is not waited for; where something is left for it, it goes on.
+    pub(crate) fn after(self, left: DrainLeft, is_failing: bool) -> (WorkOrder, bool) {
+        use WorkOrder::{Drain, Finish, Rest, Work};
         match (self, left) {
-            (Drain { .. }, Left::Changes) if is_failing => (Work, true),
+            (Drain { .. }, DrainLeft::Changes) if is_failing => (Work, true),
             (Drain { .. } | Finish { .. }, _) if is_failing => (Rest, true),
-            (Drain { .. } | Finish { .. }, Left::Nothing) => (Rest, true),
-            (Drain { until }, Left::Batches) => (Finish { until }, false),
+            (Drain { .. } | Finish { .. }, DrainLeft::Nothing) => (Rest, true),
+            (Drain { until }, DrainLeft::Batches) => (Finish { until }, false),
             _ => (self, false),
         }
     }
@@ -80,14 +80,14 @@ impl Order {
     /// The time until which changes are waited for, while a report is due.
     pub(crate) fn drains_until(self) -> Option<Instant> {
         match self {
-            Order::Drain { until } | Order::Finish { until } => Some(until),
-            Order::Work | Order::Pause | Order::Rest | Order::Retire | Order::Abort => None,
+            WorkOrder::Drain { until } | WorkOrder::Finish { until } => Some(until),
+            WorkOrder::Work | WorkOrder::Pause | WorkOrder::Rest | WorkOrder::Retire | WorkOrder::Abort => None,
         }
     }
 
     /// `true` if something new may be sent.
     pub(crate) fn sends(self) -> bool {
-        matches!(self, Order::Work | Order::Drain { .. })
+        matches!(self, WorkOrder::Work | WorkOrder::Drain { .. })
     }
 }
 
@@ -95,7 +95,7 @@ impl Order {
 mod tests {
     use std::time::Duration;
 
-    use super::Order::{Abort, Drain, Finish, Pause, Rest, Retire, Work};
+    use super::WorkOrder::{Abort, Drain, Finish, Pause, Rest, Retire, Work};
     use super::*;
 
     #[test]
@@ -122,7 +122,7 @@ mod tests {
     fn a_drain_is_reported_once_when_nothing_is_left_or_the_node_is_failing() {
         let until = Instant::now();
         let (drain, finish) = (Drain { until }, Finish { until });
-        let left = [Left::Changes, Left::Batches, Left::Nothing];
+        let left = [DrainLeft::Changes, DrainLeft::Batches, DrainLeft::Nothing];
         for (order, is_failing, expected) in [
             (drain, false, [(drain, false), (finish, false), (Rest, true)]),
             (drain, true, [(Work, true), (Rest, true), (Rest, true)]),
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn only_work_and_a_drain_send_something_new() {
         let until = Instant::now();
-        let sends = [Work, Pause, Drain { until }, Finish { until }, Rest, Retire, Abort].map(Order::sends);
+        let sends = [Work, Pause, Drain { until }, Finish { until }, Rest, Retire, Abort].map(WorkOrder::sends);
         assert_eq!(sends, [true, false, true, false, false, false, false]);
     }
 }

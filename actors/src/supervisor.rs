@@ -1,74 +1,74 @@
-//! Keeps the nodes served: starts a SyncActor for each, restarts those that fail, logs directory moves, runs the hooks, and
-//! leads the reload and the orderly stop.
+//! Keeps the nodes served: starts a SyncActor for each, restarts those that fail, logs directory moves, runs the hooks,
+//! and leads the reload and the orderly stop.
 
-mod front;
 mod hooks;
-mod life;
+mod lifecycle;
+pub mod monitor;
 mod moves;
+mod parts;
 pub mod paused;
-pub mod pulse;
 mod reload;
 mod resync;
 mod slots;
 mod status;
 mod stop;
-mod unseen;
+mod watch_log;
 
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use slog::{Logger, debug, error, info, o, warn};
+use slog::{Logger, info, o, warn};
 use tokio::sync::watch;
 
-pub use self::front::{Front, Parts, Recall, Ways};
 use self::hooks::Hooks;
-use self::life::{Event, Membership, Phase, Reloading, Step, Succession, Then, Worker};
+use self::lifecycle::{Lifecycle, LifecycleEvent, Membership, Reloading, Step, Succession, Then, Worker};
+use self::monitor::DaemonProgress;
+pub use self::parts::{StateHandle, SupervisorParts, TransportFactory, Upstream};
 use self::paused::Paused;
-use self::pulse::Standing;
-use self::resync::{Chore, Clock};
+use self::resync::{Clock, ScheduledTask};
 use self::slots::Slots;
-use self::status::Tally;
+use self::status::Counters;
 use crate::backoff::backoff;
 use crate::ending::{Ending, EndsDaemon};
 use crate::messages::{
-    Audit, Died, DirMove, Flush, Mirrored, Reason, Rescan, Serve, Settled, SourceLost, Succeeded, WatchReport,
+    Audit, Died, DirMove, Flush, Mirrored, Rescan, Serve, Settled, SourceLost, Succeeded, WatchReport,
 };
 use crate::node::Node;
-use crate::order::Order;
 use crate::outbox::Outbox;
 use crate::outbox::unsaved::Unsaved;
-use crate::reload::Edition;
+use crate::reload::ConfigSnapshot;
 use crate::root::Root;
 use crate::site::{DirMoves, InitialSync};
 use crate::state;
-use crate::status::record::Record;
-use crate::sync::{Link, Superior, SyncActor};
+use crate::status::record::NodeRecord;
+use crate::sync::{NodeLink, SupervisorHandle, SyncActor};
 use crate::timer::Timer;
 use crate::transport;
 use crate::transport::heard::Heard;
 use crate::transport::progress::Latest;
 
-/// How long the far side of an rsync that was given up may take to remove its temporary file: a run before that would have
-/// its directory times overtaken.
+/// The time that the far side of an rsync that was given up takes to remove its temporary file: a run before that would
+/// have its directory times overtaken.
 const LINGERS: Duration = Duration::from_secs(2);
 
 /// Starts, restarts and stops the SyncActors.
 ///
 /// Receives [`WatchReport`], and for the log [`Rescan`] and [`DirMove`]; from SyncActors [`Died`], [`Succeeded`],
 /// [`Mirrored`], [`Settled`]; what is about a stop in `stop`, a reload in `reload`, and questions in `status`. Sends
-/// [`Front`] what it takes, and to the SyncActors [`Obey`](crate::messages::Obey), [`TryNow`](crate::messages::TryNow),
-/// [`Resync`](crate::messages::Resync), [`Verify`](crate::messages::Verify) and [`SourceLost`].
+/// [`Upstream`] what it takes, and to the SyncActors [`Obey`](crate::messages::Obey),
+/// [`TryNow`](crate::messages::TryNow), [`Resync`](crate::messages::Resync), [`Verify`](crate::messages::Verify) and
+/// [`SourceLost`].
 ///
-/// It owns the outboxes, so what is pending outlives every SyncActor; `actix::Supervisor` would not survive a panic. A panic
-/// of its own ends the daemon.
+/// It owns the outboxes, so what is pending outlives every SyncActor; `actix::Supervisor` would not survive a panic. A
+/// panic of its own ends the daemon.
 pub struct SupervisorActor {
     slots: Slots,
-    edition: Edition,
+    config: ConfigSnapshot,
     root: Root,
-    ways: Ways,
+    transports: TransportFactory,
     unsaved: Unsaved,
-    front: Front,
-    phase: Phase,
+    upstream: Upstream,
+    phase: Lifecycle,
     /// Flushes that have not come back. Those that were asked for at different times may overtake each other, so only
     /// when none is left, everything before the last has come.
     flushes: usize,
@@ -76,8 +76,8 @@ pub struct SupervisorActor {
     clock: Clock,
     /// Runs at the time of the clock.
     clock_timer: Timer,
-    tally: Tally,
-    standing: watch::Sender<Standing>,
+    counters: Counters,
+    progress: watch::Sender<DaemonProgress>,
     paused: Paused,
     hooks: Hooks,
     /// Runs when the hooks are to be looked at again.
@@ -88,31 +88,30 @@ pub struct SupervisorActor {
 
 impl SupervisorActor {
     /// A supervisor of one SyncActor for each node of the site, in their order.
-    pub fn new(parts: Parts) -> Self {
-        let Parts { edition, root, ways, children, outboxes, unsaved, front, standing, paused, log, guard } = parts;
-        let site = edition.site.clone();
+    pub fn new(parts: SupervisorParts) -> Self {
+        let site = parts.config.site.clone();
         let mut supervisor = SupervisorActor {
             slots: Slots::default(),
-            edition,
-            root,
-            ways,
-            unsaved,
-            front,
-            phase: Phase::Starting,
+            config: parts.config,
+            root: parts.root,
+            transports: parts.transports,
+            unsaved: parts.unsaved,
+            upstream: parts.upstream,
+            phase: Lifecycle::Starting,
             flushes: 0,
             reloading: Reloading::Idle,
             clock: Clock::default(),
             clock_timer: Timer::default(),
-            tally: Tally::new(),
-            standing,
-            paused,
-            hooks: Hooks::new(children),
+            counters: Counters::new(),
+            progress: parts.progress,
+            paused: parts.paused,
+            hooks: Hooks::new(parts.children),
             hooks_timer: Timer::default(),
-            log,
-            guard,
+            log: parts.log,
+            guard: parts.guard,
         };
-        for (at, (node, outbox)) in site.nodes.iter().zip(outboxes).enumerate() {
-            let link = supervisor.link(at, node, outbox, Record::default(), Heard::default());
+        for (at, (node, outbox)) in site.nodes.iter().zip(parts.outboxes).enumerate() {
+            let link = supervisor.link(at, node, outbox, NodeRecord::default(), Heard::default());
             supervisor.slots.insert(node.clone(), link, Membership::Staying);
         }
         supervisor.hooks.adapt(&site, &supervisor.slots, &supervisor.log);
@@ -120,39 +119,41 @@ impl SupervisorActor {
     }
 
     /// Tells that the daemon is further.
-    fn tell(&self, change: impl FnOnce(&mut Standing)) {
-        self.standing.send_modify(|standing| {
-            standing.nodes = self.slots.members().count();
-            change(standing);
+    fn tell(&self, change: impl FnOnce(&mut DaemonProgress)) {
+        self.progress.send_modify(|progress| {
+            progress.nodes = self.slots.members().count();
+            change(progress);
         });
     }
 
-    fn link(&mut self, slot: usize, node: &Node, outbox: Outbox, record: Record, heard: Heard) -> Link {
-        let transport = (self.ways)(&self.edition, node);
+    fn link(&mut self, slot: usize, node: &Node, outbox: Outbox, record: NodeRecord, heard: Heard) -> NodeLink {
+        let transport = (self.transports)(&self.config, node);
         transport.report_to(&heard);
-        let site = &self.edition.site;
-        let (bulk_size, excludes) = (site.bulk_size, site.excludes.clone());
-        let log = self.log.new(o!("node" => node.name().to_owned()));
-        let (key, unsaved, root) = (state::key(site, node), self.unsaved.clone(), self.root.clone());
-        let progress = Latest::default();
-        Link { slot, key, outbox, unsaved, transport, progress, bulk_size, record, heard, root, excludes, log }
+        let site = &self.config.site;
+        NodeLink {
+            slot,
+            key: state::key(site, node),
+            outbox,
+            unsaved: self.unsaved.clone(),
+            transport,
+            progress: Latest::default(),
+            bulk_size: site.bulk_size,
+            record,
+            heard,
+            root: self.root.clone(),
+            excludes: site.excludes.clone(),
+            log: self.log.new(o!("node" => node.name().to_owned())),
+        }
     }
 
     fn launch(&mut self, at: usize, ctx: &mut Context<Self>) {
-        if self.phase == Phase::Starting || self.phase.has_ended() || !self.slots.may_start(at) {
+        if self.phase == Lifecycle::Starting || self.phase.has_ended() || !self.slots.may_start(at) {
             return;
         }
-        let step = self.phase.step();
         let Some(slot) = self.slots.get(at) else { return };
-        let mut order = if self.paused.has(&slot.node) { Order::Pause } else { Order::Work };
-        if step >= Some(Step::Drain) || slot.membership == Membership::Leaving {
-            order = order.next(Order::drain());
-        }
-        if step >= Some(Step::Tell) {
-            order = order.next(Order::Rest);
-        }
+        let order = self.phase.first_order(slot.membership, self.paused.has(&slot.node));
         let address = ctx.address();
-        let superior = Superior {
+        let handle = SupervisorHandle {
             died: address.clone().recipient(),
             succeeded: address.clone().recipient(),
             settled: address.clone().recipient(),
@@ -164,8 +165,8 @@ impl SupervisorActor {
         if reconcile {
             outbox.lock().want_reconcile();
         }
-        let actor = SyncActor::new(slot.link.clone(), superior, order).start();
-        self.front.serve.do_send(Serve { slot: at, outbox, wake: Some(actor.clone().recipient()) });
+        let actor = SyncActor::new(slot.link.clone(), handle, order).start();
+        self.upstream.serve.do_send(Serve { slot: at, outbox, wake: Some(actor.clone().recipient()) });
         slot.worker = Worker::Working(actor);
         if reconcile {
             self.keep();
@@ -178,34 +179,29 @@ impl SupervisorActor {
     }
 
     fn watching(&mut self, directories: usize, ctx: &mut Context<Self>) {
-        info!(self.log, "watching"; "directories" => directories);
-        self.proceed(Event::Watching, ctx);
-        self.take_up_work();
-        for at in self.slots.numbers(|_| true) {
-            self.launch(at, ctx);
-        }
-        Chore::ALL.into_iter().for_each(|chore| self.spread_turns(chore));
-        self.wait_for_turns(ctx);
-        self.tell(|standing| standing.watching = Some(directories));
-    }
-
-    /// Goes on where the last run ended, or begins with a reconcile.
-    fn take_up_work(&mut self) {
-        if !self.front.take_up_work(&self.slots, self.edition.site.initial_sync) {
+        self.proceed(LifecycleEvent::Watching, ctx);
+        // Where the last run ended, or with a reconcile.
+        if !self.upstream.take_up_work(&self.slots, self.config.site.initial_sync) {
             self.want_reconciles();
         }
         self.keep();
+        for at in self.slots.numbers(|_| true) {
+            self.launch(at, ctx);
+        }
+        ScheduledTask::ALL.into_iter().for_each(|task| self.schedule_anew(task));
+        self.wait_for_tasks(ctx);
+        self.tell(|progress| progress.watching = Some(directories));
     }
 
     /// Tells of which nodes the state is.
     fn keep(&self) {
-        if self.phase != Phase::Starting {
-            self.front.keep(&self.edition.site, &self.slots);
+        if self.phase != Lifecycle::Starting {
+            self.upstream.keep(&self.config.site, &self.slots);
         }
     }
 
     fn want_reconciles(&self) {
-        if self.edition.site.initial_sync != InitialSync::Off {
+        if self.config.site.initial_sync != InitialSync::Off {
             self.slots.staying().for_each(|slot| slot.link.outbox.lock().want_reconcile());
         }
     }
@@ -222,30 +218,30 @@ impl SupervisorActor {
         ctx.run_later(delay, move |supervisor, ctx| supervisor.launch(at, ctx));
     }
 
-    /// Gives every node its turns of a chore anew.
-    fn spread_turns(&mut self, chore: Chore) {
-        self.clock.spread_turns(chore, &self.edition.site, &mut self.slots, Instant::now());
+    /// Gives every node its turns of a task anew.
+    fn schedule_anew(&mut self, task: ScheduledTask) {
+        self.clock.schedule_anew(task, &self.config.site, &mut self.slots, Instant::now());
     }
 
-    fn wait_for_turns(&mut self, ctx: &mut Context<Self>) {
+    fn wait_for_tasks(&mut self, ctx: &mut Context<Self>) {
         let next = self.clock.next(&self.slots);
         // What is due now and cannot be done now is not tried without a pause.
         let soon = Instant::now() + Duration::from_millis(1);
-        self.clock_timer.set(next.map(|at| at.max(soon)), ctx, Self::take_turns);
+        self.clock_timer.set(next.map(|at| at.max(soon)), ctx, Self::run_tasks);
     }
 
-    fn take_turns(&mut self, ctx: &mut Context<Self>) {
-        if self.phase != Phase::Running {
+    fn run_tasks(&mut self, ctx: &mut Context<Self>) {
+        if self.phase != Lifecycle::Running {
             return;
         }
-        if self.clock.take_turns(&self.edition.site, &mut self.slots, Instant::now()) {
-            self.front.audit.do_send(Audit);
+        if self.clock.run_tasks(&self.config.site, &mut self.slots, Instant::now()) {
+            self.upstream.audit.do_send(Audit);
         }
-        self.wait_for_turns(ctx);
+        self.wait_for_tasks(ctx);
     }
 
     fn adapt_hooks(&mut self) {
-        self.hooks.adapt(&self.edition.site, &self.slots, &self.log);
+        self.hooks.adapt(&self.config.site, &self.slots, &self.log);
     }
 
     /// Runs the hooks that have something to be told, and looks again when more may have.
@@ -256,7 +252,7 @@ impl SupervisorActor {
             return;
         }
         let now = Instant::now();
-        let due = self.hooks.advance(&self.edition.site, &self.slots, step == Some(Step::Tell), now);
+        let due = self.hooks.advance(&self.config.site, &self.slots, step == Some(Step::Tell), now);
         for (whose, run) in due.runs {
             let run = run.into_actor(self);
             ctx.spawn(run.map(move |result, supervisor, ctx| {
@@ -286,7 +282,7 @@ impl SupervisorActor {
     /// Asks for everything that the kernel has reported.
     fn flush(&mut self) {
         self.flushes += 1;
-        self.front.flush.do_send(Flush);
+        self.upstream.flush.do_send(Flush);
     }
 }
 
@@ -298,29 +294,17 @@ impl Handler<WatchReport> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, report: WatchReport, ctx: &mut Self::Context) {
+        watch_log::log_report(&self.log, &report);
         match report {
-            WatchReport::Scanning { directories } => {
-                info!(self.log, "scanning the source"; "directories" => directories);
-                self.tell(|standing| standing.scanned = directories);
-            }
+            WatchReport::Scanning { directories } => self.tell(|progress| progress.scanned = directories),
             WatchReport::Watching { directories } => self.watching(directories, ctx),
-            WatchReport::Failed(error) => {
-                error!(self.log, "the source cannot be watched"; "why" => %error);
-                self.phase = Phase::Ended { then: Then::Exit };
+            WatchReport::Failed(_) => {
+                self.phase = Lifecycle::Ended { then: Then::Exit };
                 self.guard.end(Ending::Unwatchable);
             }
-            WatchReport::Blind { path, why } => {
-                warn!(self.log, "a directory is not watched: changes in it are not seen"; "path" => %path, "why" => %why);
-            }
-            WatchReport::Unmounted { path } => {
-                warn!(self.log, "a file system was unmounted: the nodes keep its content until it is mounted again or the directory is removed"; "from" => %path);
-            }
-            WatchReport::RootSuperseded => self.hasten(Event::Superseded, ctx),
-            WatchReport::Unseen(unseen) => unseen::log_unseen(&self.log, &unseen),
-            WatchReport::RootLost(why) => {
-                error!(self.log, "the source was moved, deleted or unmounted: nothing is sent until it is back"; "why" => %why);
-                self.slots.actors().for_each(|actor| actor.do_send(SourceLost));
-            }
+            WatchReport::RootSuperseded => self.hasten(LifecycleEvent::Superseded, ctx),
+            WatchReport::RootLost(_) => self.slots.actors().for_each(|actor| actor.do_send(SourceLost)),
+            WatchReport::Blind { .. } | WatchReport::Unmounted { .. } | WatchReport::Unseen(_) => (),
         }
     }
 }
@@ -329,12 +313,8 @@ impl Handler<Rescan> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, Rescan { subtree, reason }: Rescan, _: &mut Self::Context) {
-        self.tally.lost_track(reason);
-        match reason {
-            // Said once for all of them, and not at each poll.
-            Reason::WatchLimit => debug!(self.log, "comparing again"; "subtree" => %subtree, "why" => %reason),
-            _ => warn!(self.log, "comparing again"; "subtree" => %subtree, "why" => %reason),
-        }
+        self.counters.lost_track(reason);
+        watch_log::log_rescan(&self.log, &subtree, reason);
     }
 }
 
@@ -391,7 +371,7 @@ impl Handler<DirMove> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, moved: DirMove, ctx: &mut Self::Context) {
-        let dir_moves = self.edition.site.dir_moves;
+        let dir_moves = self.config.site.dir_moves;
         if dir_moves == DirMoves::Log && !matches!(moved, DirMove::In { .. }) {
             let tell = |supervisor: &mut Self, _: &mut _| moves::log_unmirrored(&supervisor.log, &supervisor.slots);
             ctx.run_later(moves::GATHERS, tell);

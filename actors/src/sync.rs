@@ -1,5 +1,6 @@
-//! Brings one node up to date, batch by batch. What the node does not have yet is in its [`Outbox`](crate::outbox::Outbox), which outlives the
-//! actor; what rsync must be told is decided in [`mod@plan`]; how it is told is the [`Transport`](crate::transport::Transport)'s business.
+//! Brings one node up to date, batch by batch. What the node does not have yet is in its
+//! [`Outbox`](crate::outbox::Outbox), which outlives the actor; what rsync must be told is decided in [`mod@plan`]; how
+//! it is told is the [`Transport`](crate::transport::Transport)'s business.
 
 mod batch;
 pub mod disk;
@@ -17,14 +18,14 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use slog::{debug, error, info, warn};
 
-pub use self::link::{Link, Superior};
+pub use self::link::{NodeLink, SupervisorHandle};
 use self::pace::Pace;
 use self::report::log_unset;
 use crate::backoff::backoff;
-use crate::health::Stored;
-use crate::health::{Health, News};
+use crate::health::StoredPart;
+use crate::health::{Health, HealthChange};
 use crate::messages::{Died, Settled, SourceLost, Succeeded, Wake};
-use crate::order::Order;
+use crate::order::WorkOrder;
 use crate::root::RootError;
 use crate::timer::Timer;
 use crate::transport::Delivery;
@@ -39,15 +40,15 @@ const UNCONFIRMED: usize = 8;
 /// Receives: [`Wake`], [`Obey`](crate::messages::Obey), [`SourceLost`], [`Resync`](crate::messages::Resync),
 /// [`Verify`](crate::messages::Verify), [`TryNow`](crate::messages::TryNow). Sends: [`Succeeded`], [`Settled`],
 /// [`Drained`](crate::messages::Drained), and [`Died`] when it is gone. One batch of each lane and a reconcile or a
-/// comparison by content are worked on at a time, beside batches of which only the end is missing. Stops when rsync cannot
-/// be started, or when it was told to retire. A restart forgets the backoff of the node, and
-/// nothing that is pending.
+/// comparison by content are worked on at a time, beside batches of which only the end is missing. Stops when rsync
+/// cannot be started, or when it was told to retire. A restart forgets the backoff of the node, and nothing that is
+/// pending.
 pub struct SyncActor {
-    link: Link,
-    superior: Superior,
-    order: Order,
+    link: NodeLink,
+    supervisor: SupervisorHandle,
+    order: WorkOrder,
     health: Health,
-    /// Of the fast lane.
+    /// The pace of the fast lane.
     pace: Pace,
     /// Batches that have not ended.
     in_flight: usize,
@@ -57,26 +58,26 @@ pub struct SyncActor {
     /// `true` while a batch of the fast lane waits for the way to be ready.
     late: bool,
     timer: Timer,
-    _obituary: Obituary,
+    _death_notice: DeathNotice,
 }
 
 /// The comparison of the whole tree that goes on.
 #[derive(Debug, PartialEq, Eq)]
 enum Comparing {
     Nothing,
-    /// What differs is made equal.
+    /// Entries that differ are made equal.
     Reconcile,
     /// The content is compared, and what differs is only told. The future ends the comparison when it is dropped.
     Content(SpawnHandle),
 }
 
 /// Tells the supervisor that the actor is gone: runs when the actor stops and when it panics.
-struct Obituary {
+struct DeathNotice {
     slot: usize,
     died: Recipient<Died>,
 }
 
-impl Drop for Obituary {
+impl Drop for DeathNotice {
     fn drop(&mut self) {
         self.died.do_send(Died { slot: self.slot, panicked: std::thread::panicking() });
     }
@@ -84,11 +85,11 @@ impl Drop for Obituary {
 
 impl SyncActor {
     /// An actor for the node of `link` that begins with this order.
-    pub fn new(link: Link, superior: Superior, order: Order) -> Self {
-        let _obituary = Obituary { slot: link.slot, died: superior.died.clone() };
+    pub fn new(link: NodeLink, supervisor: SupervisorHandle, order: WorkOrder) -> Self {
+        let _death_notice = DeathNotice { slot: link.slot, died: supervisor.died.clone() };
         SyncActor {
             link,
-            superior,
+            supervisor,
             order,
             health: Health::default(),
             pace: Pace::default(),
@@ -97,7 +98,7 @@ impl SyncActor {
             reconcile_held: false,
             late: false,
             timer: Timer::default(),
-            _obituary,
+            _death_notice,
         }
     }
 
@@ -107,9 +108,9 @@ impl SyncActor {
         self.timer.cancel(ctx);
         self.end_verify_unless_well(ctx);
         match self.order {
-            Order::Work | Order::Drain { .. } => (),
-            Order::Pause | Order::Finish { .. } | Order::Rest => return self.stand_still(now),
-            Order::Retire | Order::Abort => return self.end_if_idle(ctx),
+            WorkOrder::Work | WorkOrder::Drain { .. } => (),
+            WorkOrder::Pause | WorkOrder::Finish { .. } | WorkOrder::Rest => return self.stand_still(now),
+            WorkOrder::Retire | WorkOrder::Abort => return self.end_if_idle(ctx),
         }
         let look_again = match self.health.may_start(now) {
             Ok(()) => {
@@ -127,13 +128,13 @@ impl SyncActor {
         self.report_if_drained(now);
     }
 
-    /// When something can start that does not wait for what is in flight.
+    /// The time at which something can start that does not wait for what is in flight.
     fn next_due(&self, now: Instant) -> Option<Instant> {
         let reconcile = self.link.outbox.lock().reconcile_due(now);
         Lane::ALL.into_iter().filter_map(|lane| self.lane_due(lane, now)).chain(reconcile).min()
     }
 
-    /// When a batch can start in this lane; `None` while it works on another.
+    /// The time at which a batch can start in this lane; `None` while it works on another.
     fn lane_due(&self, lane: Lane, now: Instant) -> Option<Instant> {
         let outbox = self.link.outbox.lock();
         let late = lane == Lane::Fast && self.late;
@@ -168,7 +169,7 @@ impl SyncActor {
         }
     }
 
-    /// The source is not what it must be.
+    /// Holds everything: the source is not what it must be.
     fn hold(&mut self, why: RootError, now: Instant) {
         self.link.transport.rest();
         if why.is_about_content() {
@@ -178,7 +179,7 @@ impl SyncActor {
         self.tell(&news, None);
     }
 
-    /// Whether the way to the node will be ready in a moment, which is then waited for.
+    /// Returns true if the way to the node will be ready in a moment, which is then waited for.
     fn waits(&mut self, ctx: &mut Context<Self>) -> bool {
         let Some(ready) = self.link.transport.late() else { return false };
         self.late = true;
@@ -190,8 +191,8 @@ impl SyncActor {
         true
     }
 
-    /// A run ended that did not fail as a whole.
-    fn ended(&mut self, delivery: &Delivery, stored: Stored, started: Instant) {
+    /// Notes the end of a run that did not fail as a whole.
+    fn ended(&mut self, delivery: &Delivery, stored: StoredPart, started: Instant) {
         let now = Instant::now();
         if delivery.tally.made_mirror {
             warn!(self.link.log, "the mirror did not exist; sending everything");
@@ -200,11 +201,11 @@ impl SyncActor {
         self.note_unset(delivery);
         let news = self.health.ended(stored, started);
         self.tell(&news, None);
-        self.superior.succeeded.do_send(Succeeded { slot: self.link.slot });
-        self.superior.settled.do_send(Settled { slot: self.link.slot, tally: delivery.tally });
+        self.supervisor.succeeded.do_send(Succeeded { slot: self.link.slot });
+        self.supervisor.settled.do_send(Settled { slot: self.link.slot, tally: delivery.tally });
     }
 
-    /// What arrived without some of its attributes is told once: nothing is gained by trying again.
+    /// Logs once what arrived without some of its attributes: nothing is gained by trying again.
     fn note_unset(&self, delivery: &Delivery) {
         let mut outbox = self.link.outbox.lock();
         let is_news = outbox.unset().add(&delivery.unset);
@@ -235,33 +236,35 @@ impl SyncActor {
 
     /// Returns true if a run may have failed because the daemon is about to end.
     fn is_broken_off(&self, failure: &Failure) -> bool {
-        let may_end = matches!(self.order, Order::Finish { .. } | Order::Rest);
+        let may_end = matches!(self.order, WorkOrder::Finish { .. } | WorkOrder::Rest);
         may_end && (failure.cause.is_vague() || failure.cause == Cause::NotStarted)
     }
 
-    fn tell(&self, news: &News, failure: Option<&Failure>) {
+    fn tell(&self, news: &HealthChange, failure: Option<&Failure>) {
         self.link.record.health(&self.health);
         let log = &self.link.log;
         let pending = || self.link.outbox.lock().len();
         match (news, failure) {
-            (News::Fails, Some(failure)) if failure.cause.is_lasting() => {
+            (HealthChange::Fails, Some(failure)) if failure.cause.is_lasting() => {
                 error!(log, "node failing"; "pending" => pending(), "why" => %failure);
             }
-            (News::Fails, Some(failure)) => warn!(log, "node failing"; "pending" => pending(), "why" => %failure),
-            (News::Held(why @ RootError::Superseded), _) => info!(log, "nothing is sent"; "why" => %why),
-            (News::Held(why), _) => error!(log, "nothing is sent"; "pending" => pending(), "why" => %why),
-            (News::Released, _) => {
+            (HealthChange::Fails, Some(failure)) => {
+                warn!(log, "node failing"; "pending" => pending(), "why" => %failure)
+            }
+            (HealthChange::Held(why @ RootError::Superseded), _) => info!(log, "nothing is sent"; "why" => %why),
+            (HealthChange::Held(why), _) => error!(log, "nothing is sent"; "pending" => pending(), "why" => %why),
+            (HealthChange::Released, _) => {
                 info!(log, "the source has its content again: it is sent, and in 10 s the nodes are compared with it";
                     "pending" => pending());
             }
-            (News::Recovered, _) => info!(log, "node recovered"; "pending" => pending()),
+            (HealthChange::Recovered, _) => info!(log, "node recovered"; "pending" => pending()),
             (_, Some(failure)) => debug!(log, "try failed"; "why" => %failure),
             (_, None) => (),
         }
     }
 }
 
-/// How long a path that failed alone is left alone.
+/// The wait of a path that failed alone.
 fn retry(tries: u32) -> Duration {
     backoff(tries + 1, fastrand::f64())
 }
@@ -297,7 +300,8 @@ impl Handler<SourceLost> for SyncActor {
 
     fn handle(&mut self, _: SourceLost, ctx: &mut Self::Context) {
         self.end_verify(ctx);
-        // What waits in the source would keep its file system busy, or read a directory that is not the source any more.
+        // What waits in the source would keep its file system busy, or read a directory that is not the source any
+        // more.
         self.link.transport.rest();
     }
 }

@@ -20,9 +20,9 @@ use crate::site::Site;
 use crate::status::HookStatus;
 use crate::transport::Tally;
 
-/// When the next portion of paths is looked at.
+/// The pause before the next portion of paths is looked at.
 const TICK: Duration = Duration::from_millis(20);
-/// How often all that waits for a node is looked at, whatever settled.
+/// The interval at which all that waits for a node is looked at, whatever settled.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// The node that a hook is about.
@@ -30,7 +30,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 pub enum Whose {
     /// The one of this number.
     Node(usize),
-    /// All nodes together.
+    /// The hook of all nodes together.
     All,
 }
 
@@ -45,12 +45,12 @@ impl Whose {
 
 /// The hooks of the site.
 pub struct Hooks {
-    hooks: BTreeMap<Whose, Hook>,
+    hooks: BTreeMap<Whose, HookState>,
     children: Children,
     looked_again: Instant,
 }
 
-struct Hook {
+struct HookState {
     teller: Teller,
     /// The name of the node.
     node: Option<String>,
@@ -60,13 +60,13 @@ struct Hook {
 }
 
 /// A hook that runs.
-pub type Run = Pin<Box<dyn Future<Output = Result<(), Failed>>>>;
+pub type HookRun = Pin<Box<dyn Future<Output = Result<(), Failed>>>>;
 
-/// What follows from a look at the hooks.
+/// The result of a look at the hooks.
 #[derive(Default)]
 pub struct Due {
     /// Hooks that run from now on.
-    pub runs: Vec<(Whose, Run)>,
+    pub runs: Vec<(Whose, HookRun)>,
     /// The time of the next look.
     pub look_at: Option<Instant>,
 }
@@ -113,15 +113,15 @@ impl Hooks {
             return;
         };
         match known {
-            Some(Hook { teller, .. }) if teller.hook == *wanted => (),
-            Some(Hook { teller, .. }) => {
+            Some(HookState { teller, .. }) if teller.hook == *wanted => (),
+            Some(HookState { teller, .. }) => {
                 teller.hook = wanted.clone();
                 teller.hurry();
             }
             None => {
                 let teller = Teller::new(wanted.clone());
                 let node = node.map(str::to_owned);
-                self.hooks.insert(whose, Hook { teller, node, orphaned: false, log: log.clone() });
+                self.hooks.insert(whose, HookState { teller, node, orphaned: false, log: log.clone() });
             }
         }
     }
@@ -148,7 +148,7 @@ impl Hooks {
             if again {
                 hook.teller.settled(None);
             }
-            let view = View { numbers, outboxes: &outboxes, with_reconciles: whose == Whose::All };
+            let view = OutboxView { numbers, outboxes: &outboxes, with_reconciles: whose == Whose::All };
             hook.teller.look(now, &view, is_last || hook.orphaned);
             if let Some(call) = hook.call(whose, site, now) {
                 due.runs.push((whose, Box::pin(call.run(self.children.clone()))));
@@ -163,7 +163,7 @@ impl Hooks {
     /// The run of a hook that began then has ended.
     pub fn ended(&mut self, whose: Whose, result: Result<(), Failed>, started: Instant) {
         let Some(hook) = self.hooks.get_mut(&whose) else { return };
-        let Hook { teller, log, .. } = hook;
+        let HookState { teller, log, .. } = hook;
         let name = whose.occasion().name();
         let failed = result.clone().err();
         let took = format!("{} ms", started.elapsed().as_millis());
@@ -194,8 +194,8 @@ impl Hooks {
         self.hooks.retain(|_, hook| !hook.orphaned || hook.teller.is_busy());
     }
 
-    /// Takes what the runs for a node changed since the last time. A run that failed told it, too, and nobody says that it
-    /// has ended.
+    /// Takes what the runs for a node changed since the last time. A run that failed told it, too, and nobody says that
+    /// it has ended.
     pub fn hear(&mut self, slot: &Slot, tally: Tally) {
         let at = slot.link.slot;
         let news = slot.link.heard.take();
@@ -222,7 +222,7 @@ impl Hooks {
     }
 }
 
-impl Hook {
+impl HookState {
     /// The run that may start now, if any.
     fn call(&mut self, whose: Whose, site: &Site, now: Instant) -> Option<Call> {
         let list = self.teller.start(now)?;
@@ -238,14 +238,14 @@ impl Hook {
 }
 
 /// The view that a hook has of the outboxes.
-struct View<'a> {
+struct OutboxView<'a> {
     numbers: &'a [usize],
     outboxes: &'a BTreeMap<usize, (Outbox, bool)>,
     /// `true` if a reconcile counts that is owed or runs. It may take hours, and what is sent beside it is at the node.
     with_reconciles: bool,
 }
 
-impl Nodes for View<'_> {
+impl Nodes for OutboxView<'_> {
     fn numbers(&self) -> &[usize] {
         self.numbers
     }

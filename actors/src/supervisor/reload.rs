@@ -7,83 +7,84 @@ use actix::prelude::*;
 use slog::{info, warn};
 
 use super::SupervisorActor;
-use super::life::{Membership, Reloading, Then, Worker};
-use super::resync::{Chore, Schedule};
+use super::lifecycle::{Membership, Reloading, Then, Worker};
+use super::resync::{ScheduledTask, Schedules};
 use crate::messages::{Exclude, Obey, Reload, Restart, Serve, TryNow, Vacate};
 use crate::node::Node;
-use crate::order::Order;
-use crate::reload::{Difference, Edition};
+use crate::order::WorkOrder;
+use crate::reload::{ConfigDiff, ConfigSnapshot, Takes};
 use crate::site::InitialSync;
-use crate::status::record::Record;
-use crate::sync::Link;
+use crate::status::record::NodeRecord;
+use crate::sync::NodeLink;
 use crate::transport::Tally;
 use crate::transport::heard::Heard;
 
 impl SupervisorActor {
-    fn reload(&mut self, edition: Edition, beside: &[&'static str], ctx: &mut Context<Self>) {
-        let difference = Difference::between(&self.edition, &edition).beside(beside);
-        if difference.restart {
+    fn reload(&mut self, config: ConfigSnapshot, beside: &[&'static str], ctx: &mut Context<Self>) {
+        let difference = ConfigDiff::between(&self.config, &config).beside(beside);
+        if difference.takes == Takes::Restart {
             self.log_new_start(&difference);
             ctx.notify(Restart);
-        } else if difference.excludes {
-            self.front.exclude.do_send(Exclude(edition.site.excludes.clone()));
-            self.reloading = Reloading::Excluding { edition, difference, next: None };
+        } else if difference.takes >= Takes::Patterns {
+            self.upstream.exclude.do_send(Exclude(config.site.excludes.clone()));
+            self.reloading = Reloading::Excluding { config, difference, next: None };
         } else {
-            self.change_over(edition, &difference, ctx);
+            self.change_over(config, &difference, ctx);
         }
     }
 
-    fn log_new_start(&self, difference: &Difference) {
+    fn log_new_start(&self, difference: &ConfigDiff) {
         info!(self.log, "reloaded: {difference}: starting anew");
     }
 
-    fn change_over(&mut self, edition: Edition, difference: &Difference, ctx: &mut Context<Self>) {
+    fn change_over(&mut self, config: ConfigSnapshot, difference: &ConfigDiff, ctx: &mut Context<Self>) {
         info!(self.log, "reloaded: {difference}");
-        let before = std::mem::replace(&mut self.edition, edition).site;
+        let before = std::mem::replace(&mut self.config, config).site;
         let is_removed = |node: &Node| difference.removed.iter().any(|gone| gone == node && gone.name() == node.name());
         for at in self.slots.numbers(|slot| slot.membership != Membership::Leaving && is_removed(&slot.node)) {
             self.leave(at, ctx);
         }
-        if difference.excludes {
-            self.root.exclude(self.edition.site.excludes.clone());
+        if difference.takes >= Takes::Patterns {
+            self.root.exclude(self.config.site.excludes.clone());
         }
-        if difference.ways {
+        if difference.takes >= Takes::Transports {
             for at in self.slots.numbers(|slot| slot.membership != Membership::Leaving) {
-                self.renew(at, difference.reconcile, ctx);
+                self.renew(at, difference.takes >= Takes::Reconcile, ctx);
             }
         }
         // Whoever reloads may have mended what failed.
         self.slots.staying().filter_map(|slot| slot.worker.actor()).for_each(|actor| actor.do_send(TryNow));
         difference.added.iter().for_each(|node| self.join(node, ctx));
-        for chore in Chore::ALL {
-            if chore.every(&before) != chore.every(&self.edition.site) {
-                self.spread_turns(chore);
+        for task in ScheduledTask::ALL {
+            if task.every(&before) != task.every(&self.config.site) {
+                self.schedule_anew(task);
             }
         }
-        self.wait_for_turns(ctx);
+        self.wait_for_tasks(ctx);
         self.adapt_hooks();
         self.advance_hooks(ctx);
         self.keep();
-        self.tell(|standing| standing.reloads += 1);
+        self.tell(|progress| progress.reloads += 1);
     }
 
     /// A node comes: its SyncActor starts as soon as no change is missed for it.
     fn join(&mut self, node: &Node, ctx: &mut Context<Self>) {
         // What is known of the source counts for it, too: what is hidden, and what is still coming back.
         let other = self.slots.iter().map(|slot| slot.link.outbox.beside()).next();
-        let (at, outbox) = (self.slots.next(), other.unwrap_or_default());
-        let link = self.link(at, node, outbox.clone(), Record::default(), Heard::default());
+        let at = self.slots.next();
+        let outbox = other.unwrap_or_default();
+        let link = self.link(at, node, outbox.clone(), NodeRecord::default(), Heard::default());
         self.slots.insert(node.clone(), link, Membership::Joining);
         if let Some(slot) = self.slots.get(at) {
-            slot.reconcile = self.edition.site.initial_sync != InitialSync::Off;
-            slot.turns = Schedule::of(&self.edition.site, Instant::now());
+            slot.reconcile = self.config.site.initial_sync != InitialSync::Off;
+            slot.schedules = Schedules::of(&self.config.site, Instant::now());
         }
-        let seated = self.front.serve.send(Serve { slot: at, outbox, wake: None });
+        let seated = self.upstream.serve.send(Serve { slot: at, outbox, wake: None });
         let seated = seated.into_actor(self).map(move |_, supervisor, ctx| {
             if let Some(slot) = supervisor.slots.get(at).filter(|slot| slot.membership == Membership::Joining) {
                 slot.membership = Membership::Staying;
                 supervisor.launch(at, ctx);
-                supervisor.wait_for_turns(ctx);
+                supervisor.wait_for_tasks(ctx);
                 supervisor.keep();
             }
         });
@@ -93,15 +94,15 @@ impl SupervisorActor {
     /// A node is reached in another way: its SyncActor ends with what is in flight, and another one takes over.
     fn renew(&mut self, at: usize, reconcile: bool, ctx: &mut Context<Self>) {
         let Some(slot) = self.slots.get(at) else { return };
-        let (node, outbox) = (slot.node.clone(), slot.link.outbox.clone());
-        let (record, heard) = (slot.link.record.clone(), slot.link.heard.clone());
-        // Before any standby of the new ways is started, so that together they keep within their number.
-        slot.link.transport.retire();
-        let link = self.link(at, &node, outbox, record, heard);
+        let before = slot.link.clone();
+        let node = slot.node.clone();
+        // Before any standby of the new transports is started, so that together they keep within their number.
+        before.transport.retire();
+        let link = self.link(at, &node, before.outbox, before.record, before.heard);
         let Some(slot) = self.slots.get(at) else { return };
-        // The one before may be comparing still.
-        let progress = slot.link.progress.clone();
-        (slot.link, slot.deaths) = (Link { progress, ..link }, 0);
+        // The SyncActor before may be comparing still.
+        slot.link = NodeLink { progress: before.progress, ..link };
+        slot.deaths = 0;
         slot.reconcile |= reconcile;
         let actor = match &slot.worker {
             Worker::None => return self.launch(at, ctx),
@@ -109,13 +110,13 @@ impl SupervisorActor {
             // It makes room already.
             Worker::Retiring(_) | Worker::Aborting(_) | Worker::Dismissed(_) => return,
         };
-        actor.do_send(Obey(Order::Retire));
+        actor.do_send(Obey(WorkOrder::Retire));
         slot.worker = Worker::Retiring(actor.clone());
-        ctx.run_later(self.edition.site.stop_timeout, move |supervisor, _| {
+        ctx.run_later(self.config.site.stop_timeout, move |supervisor, _| {
             let retiring = Worker::Retiring(actor.clone());
             if let Some(slot) = supervisor.slots.get(at).filter(|slot| slot.worker == retiring) {
                 info!(slot.link.log, "what is in flight is given up and sent anew: stop_timeout is over");
-                actor.do_send(Obey(Order::Abort));
+                actor.do_send(Obey(WorkOrder::Abort));
                 slot.worker = Worker::Aborting(actor);
             }
         });
@@ -129,7 +130,7 @@ impl SupervisorActor {
             return self.dismiss(at, ctx);
         }
         self.flush();
-        ctx.run_later(self.edition.site.stop_timeout, move |supervisor, ctx| supervisor.dismiss(at, ctx));
+        ctx.run_later(self.config.site.stop_timeout, move |supervisor, ctx| supervisor.dismiss(at, ctx));
     }
 
     /// Nothing more is sent to a node that leaves.
@@ -144,7 +145,7 @@ impl SupervisorActor {
         }
         match slot.worker.actor().cloned() {
             Some(actor) => {
-                actor.do_send(Obey(Order::Abort));
+                actor.do_send(Obey(WorkOrder::Abort));
                 slot.worker = Worker::Dismissed(actor);
             }
             None => self.forget(at, ctx),
@@ -158,7 +159,7 @@ impl SupervisorActor {
         self.hooks.orphan(at);
         self.advance_hooks(ctx);
         self.hooks.forget_orphans();
-        self.front.vacate.do_send(Vacate { slot: at });
+        self.upstream.vacate.do_send(Vacate { slot: at });
         for waiting in self.slots.numbers(|slot| slot.worker == Worker::None && slot.deaths == 0) {
             self.launch(waiting, ctx);
         }
@@ -170,16 +171,16 @@ impl Handler<Reload> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, Reload { site, version, mut beside }: Reload, ctx: &mut Self::Context) {
-        let edition = Edition { site: site.into(), version };
+        let config = ConfigSnapshot { site: site.into(), version };
         match (self.phase.then(), &mut self.reloading) {
             (None, Reloading::Excluding { next, .. }) => {
                 beside.extend(next.take().into_iter().flat_map(|(_, before)| before));
-                *next = Some((edition, beside));
+                *next = Some((config, beside));
             }
-            (None, Reloading::Idle) => self.reload(edition, &beside, ctx),
+            (None, Reloading::Idle) => self.reload(config, &beside, ctx),
             // The new start is with what was read last.
             (Some(Then::Restart | Then::Supersede), _) => {
-                self.log_new_start(&Difference::between(&self.edition, &edition).beside(&beside));
+                self.log_new_start(&ConfigDiff::between(&self.config, &config).beside(&beside));
             }
             (Some(Then::Exit), _) => info!(self.log, "not reloaded: inosync is stopping"),
         }
@@ -190,11 +191,11 @@ impl Handler<Exclude> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, _: Exclude, ctx: &mut Self::Context) {
-        let Reloading::Excluding { edition, difference, next } = std::mem::take(&mut self.reloading) else { return };
+        let Reloading::Excluding { config, difference, next } = std::mem::take(&mut self.reloading) else { return };
         if self.phase.then().is_some() {
             return;
         }
-        self.change_over(edition, &difference, ctx);
+        self.change_over(config, &difference, ctx);
         if let Some((next, beside)) = next {
             self.reload(next, &beside, ctx);
         }

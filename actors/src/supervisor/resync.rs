@@ -1,31 +1,31 @@
-//! Tasks at intervals: the nodes' turns of `resync_every` and `verify_every`, and the watcher's audits. When a node's turn
-//! is, is decided in [`sync::resync`](crate::sync::resync).
+//! Tasks at intervals: the nodes' schedule of `resync_every` and `verify_every`, and the watcher's audits. When a
+//! node's turn is, is decided in [`sync::resync`](crate::sync::resync).
 
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 
-use super::life::Membership;
+use super::lifecycle::Membership;
 use super::slots::{Slot, Slots};
 use crate::messages::{Resync, Verify};
 use crate::site::Site;
 use crate::sync::SyncActor;
-use crate::sync::resync::Turns;
+use crate::sync::resync::Schedule;
 
-/// A task that nodes do by turns.
+/// A task that nodes do by schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Chore {
+pub enum ScheduledTask {
     /// Everything is compared and made equal.
     Resync,
     /// Everything is compared by content, and what differs is told.
     Verify,
 }
 
-/// The turns of one node.
+/// The schedule of one node.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Schedule {
-    resync: Option<Turns>,
-    verify: Option<Turns>,
+pub struct Schedules {
+    resync: Option<Schedule>,
+    verify: Option<Schedule>,
 }
 
 /// The times of the next tasks over all nodes.
@@ -35,82 +35,85 @@ pub struct Clock {
     audit_at: Option<Instant>,
 }
 
-impl Chore {
-    /// Both.
-    pub const ALL: [Chore; 2] = [Chore::Resync, Chore::Verify];
+impl ScheduledTask {
+    /// The tasks, a reconcile first.
+    pub const ALL: [ScheduledTask; 2] = [ScheduledTask::Resync, ScheduledTask::Verify];
 
     /// The interval; `None` is never.
     pub fn every(self, site: &Site) -> Option<Duration> {
         match self {
-            Chore::Resync => site.resync_every,
-            Chore::Verify => site.verify_every,
+            ScheduledTask::Resync => site.resync_every,
+            ScheduledTask::Verify => site.verify_every,
         }
     }
 
     /// The time of its last end at a node.
     fn last(self, slot: &Slot) -> Option<Instant> {
         match self {
-            Chore::Resync => slot.link.outbox.lock().last_reconcile(),
-            Chore::Verify => slot.link.record.read().last_verify,
+            ScheduledTask::Resync => slot.link.outbox.lock().last_reconcile(),
+            ScheduledTask::Verify => slot.link.record.read().last_verify,
         }
     }
 
     fn ask(self, actor: &Addr<SyncActor>) {
         match self {
-            Chore::Resync => actor.do_send(Resync),
-            Chore::Verify => actor.do_send(Verify),
+            ScheduledTask::Resync => actor.do_send(Resync),
+            ScheduledTask::Verify => actor.do_send(Verify),
         }
     }
 }
 
-impl Schedule {
-    /// The turns of a node that is added now: anywhere in an interval.
-    pub fn of(site: &Site, now: Instant) -> Schedule {
-        let turns = |chore: Chore| chore.every(site).map(|every| Turns::new(every, 0, 1, now, fastrand::f64()));
-        Schedule { resync: turns(Chore::Resync), verify: turns(Chore::Verify) }
+impl Schedules {
+    /// The schedule of a node that is added now: anywhere in an interval.
+    pub fn of(site: &Site, now: Instant) -> Schedules {
+        let schedule =
+            |task: ScheduledTask| task.every(site).map(|every| Schedule::new(every, 0, 1, now, fastrand::f64()));
+        Schedules { resync: schedule(ScheduledTask::Resync), verify: schedule(ScheduledTask::Verify) }
     }
 
-    fn turns(&mut self, chore: Chore) -> &mut Option<Turns> {
-        match chore {
-            Chore::Resync => &mut self.resync,
-            Chore::Verify => &mut self.verify,
+    fn of_task(&mut self, task: ScheduledTask) -> &mut Option<Schedule> {
+        match task {
+            ScheduledTask::Resync => &mut self.resync,
+            ScheduledTask::Verify => &mut self.verify,
         }
     }
 }
 
 impl Clock {
-    /// Gives every node its turns of a chore anew, from now on.
-    pub fn spread_turns(&mut self, chore: Chore, site: &Site, slots: &mut Slots, now: Instant) {
-        let every = chore.every(site);
+    /// Gives every node its schedule of a task anew, from now on.
+    pub fn schedule_anew(&mut self, task: ScheduledTask, site: &Site, slots: &mut Slots, now: Instant) {
+        let every = task.every(site);
         let count = slots.iter().count();
         for (index, slot) in slots.iter_mut().enumerate() {
-            *slot.turns.turns(chore) = every.map(|every| Turns::new(every, index, count, now, fastrand::f64()));
+            *slot.schedules.of_task(task) = every.map(|every| Schedule::new(every, index, count, now, fastrand::f64()));
         }
-        if chore == Chore::Resync {
+        if task == ScheduledTask::Resync {
             self.audit_at = every.map(|every| now + every);
         }
     }
 
     /// The time of the next task.
     pub fn next(&self, slots: &Slots) -> Option<Instant> {
-        let turns = slots.staying().flat_map(|slot| {
-            Chore::ALL.into_iter().filter_map(|chore| {
-                let turns = *slot.turns.clone().turns(chore);
-                turns.map(|turns| turns.due(chore.last(slot)))
+        let schedule = slots.staying().flat_map(|slot| {
+            ScheduledTask::ALL.into_iter().filter_map(|task| {
+                let schedule = *slot.schedules.clone().of_task(task);
+                schedule.map(|schedule| schedule.due(task.last(slot)))
             })
         });
-        turns.chain(self.audit_at).min()
+        schedule.chain(self.audit_at).min()
     }
 
     /// Asks the nodes for what is due. Returns true if an audit is due as well.
-    pub fn take_turns(&mut self, site: &Site, slots: &mut Slots, now: Instant) -> bool {
+    pub fn run_tasks(&mut self, site: &Site, slots: &mut Slots, now: Instant) -> bool {
         for slot in slots.iter_mut().filter(|slot| slot.membership == Membership::Staying) {
             // One that is to be reconciled now does not begin to verify.
-            for chore in Chore::ALL {
-                let last = chore.last(slot);
-                if let Some(turns) = slot.turns.turns(chore).as_mut().filter(|turns| turns.due(last) <= now) {
-                    turns.asked(now, fastrand::f64());
-                    slot.worker.actor().iter().for_each(|actor| chore.ask(actor));
+            for task in ScheduledTask::ALL {
+                let last = task.last(slot);
+                if let Some(schedule) =
+                    slot.schedules.of_task(task).as_mut().filter(|schedule| schedule.due(last) <= now)
+                {
+                    schedule.asked(now, fastrand::f64());
+                    slot.worker.actor().iter().for_each(|actor| task.ask(actor));
                 }
             }
         }

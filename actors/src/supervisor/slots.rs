@@ -1,34 +1,34 @@
-//! The nodes that are served, each in a slot of its own. The number of a slot is never given to another node, so a message
-//! that comes late is about the node that it was about.
+//! The nodes that are served, each in a slot of its own. The number of a slot is never given to another node, so a
+//! message that comes late is about the node that it was about.
 
 use std::collections::BTreeMap;
 
 use actix::prelude::*;
 
-use super::life::{Membership, Worker};
-use super::resync::Schedule;
+use super::lifecycle::{Membership, Worker};
+use super::resync::Schedules;
 use crate::node::Node;
-use crate::sync::{Link, SyncActor};
+use crate::sync::{NodeLink, SyncActor};
 
-/// One node.
+/// A node that is served.
 pub struct Slot {
-    /// What it is.
+    /// The node, as it is configured.
     pub node: Node,
     /// Its outbox, and the way that its next SyncActor takes.
-    pub link: Link,
-    /// Its SyncActor.
+    pub link: NodeLink,
+    /// The SyncActor that serves it.
     pub worker: Worker<Addr<SyncActor>>,
     /// SyncActors that died since the last success.
     pub deaths: u32,
-    /// Whether nothing more is expected of it before the end.
+    /// `true` if nothing more is expected of it before the end.
     pub drained: bool,
     /// Its relation to the site.
     pub membership: Membership,
-    /// Whether a reconcile is to be wanted as soon as another SyncActor works on it. Not earlier: the one before would
-    /// take it and compare by the rules before.
+    /// `true` if a reconcile is to be wanted as soon as another SyncActor works on it. Not earlier: the one before
+    /// would take it and compare by the rules before.
     pub reconcile: bool,
-    /// When it is compared although nothing asks for it.
-    pub turns: Schedule,
+    /// The times at which it is compared although nothing asks for it.
+    pub schedules: Schedules,
 }
 
 /// All nodes, by their numbers.
@@ -45,7 +45,7 @@ impl Slots {
     }
 
     /// Takes a node in, under the number of its link. The filter knows its outbox if it is `Staying`.
-    pub fn insert(&mut self, node: Node, link: Link, membership: Membership) {
+    pub fn insert(&mut self, node: Node, link: NodeLink, membership: Membership) {
         let number = link.slot;
         self.next = self.next.max(number + 1);
         let slot = Slot {
@@ -56,7 +56,7 @@ impl Slots {
             drained: false,
             membership,
             reconcile: false,
-            turns: Schedule::default(),
+            schedules: Schedules::default(),
         };
         self.slots.insert(number, slot);
     }
@@ -66,12 +66,12 @@ impl Slots {
         self.slots.get_mut(&number)
     }
 
-    /// The node of this number is gone.
+    /// Forgets the node of this number.
     pub fn remove(&mut self, number: usize) -> Option<Slot> {
         self.slots.remove(&number)
     }
 
-    /// All of them are gone.
+    /// Forgets all of the nodes.
     pub fn clear(&mut self) {
         self.slots.clear();
     }
@@ -106,8 +106,8 @@ impl Slots {
         self.slots.iter().filter(|(_, slot)| is_meant(slot)).map(|(number, _)| *number).collect()
     }
 
-    /// Whether a SyncActor may be started for the node: there is none, the filter knows its outbox, and nobody who leaves
-    /// still writes there.
+    /// Returns true if a SyncActor may be started for the node: there is none, the filter knows its outbox, and nobody
+    /// who leaves still writes there.
     pub fn may_start(&self, number: usize) -> bool {
         let Some(slot) = self.slots.get(&number) else { return false };
         let leaving = |other: &Slot| other.membership == Membership::Leaving && other.link.slot != number;
@@ -117,7 +117,7 @@ impl Slots {
     }
 }
 
-/// Whether two nodes write to the same place, or one below the other, where that would delete it.
+/// Returns true if two nodes write to the same place, or one below the other, where that would delete it.
 fn collide(one: &Node, other: &Node) -> bool {
     one == other || one.encloses(other) || other.encloses(one)
 }
@@ -134,7 +134,7 @@ mod tests {
     use crate::path::RelPath;
     use crate::patterns::excludes::Excludes;
     use crate::root::Root;
-    use crate::status::record::Record;
+    use crate::status::record::NodeRecord;
     use crate::transport::Lane;
     use crate::transport::heard::Heard;
     use crate::transport::plan::Plan;
@@ -158,13 +158,20 @@ mod tests {
         let (source, log) = (tempfile::tempdir().unwrap(), Logger::root(Discard, o!()));
         let (root, mut slots) = (Root::of(source.path()).unwrap(), Slots::default());
         for (name, rpath, stage) in nodes {
-            let (slot, outbox, transport, excludes) =
-                (slots.next(), Outbox::default(), Rc::new(Nowhere), Excludes::default());
-            let (key, unsaved, root, log) = (String::new(), Unsaved::default(), root.clone(), log.clone());
-            let (progress, bulk_size) = (Latest::default(), 0);
-            let (record, heard) = (Record::default(), Heard::default());
-            let link =
-                Link { slot, key, outbox, unsaved, transport, progress, bulk_size, record, heard, root, excludes, log };
+            let link = NodeLink {
+                slot: slots.next(),
+                key: String::new(),
+                outbox: Outbox::default(),
+                unsaved: Unsaved::default(),
+                transport: Rc::new(Nowhere),
+                progress: Latest::default(),
+                bulk_size: 0,
+                record: NodeRecord::default(),
+                heard: Heard::default(),
+                root: root.clone(),
+                excludes: Excludes::default(),
+                log: log.clone(),
+            };
             slots.insert(Node::parse(name, rpath).unwrap(), link, *stage);
         }
         slots

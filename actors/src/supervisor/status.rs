@@ -8,40 +8,43 @@ use tokio::time::timeout;
 
 use super::SupervisorActor;
 use super::hooks::Whose;
-use super::life::{Membership, Worker};
+use super::lifecycle::{Membership, Worker};
+use super::monitor::upstream_is_alive;
 use super::moves;
-use super::pulse::front_is_alive;
 use super::slots::Slot;
 use crate::messages::{Alive, AskPath, AskSeen, AskStatus, Compared, Obey, Pause, Reason, TryNow};
-use crate::order::Order;
+use crate::order::WorkOrder;
 use crate::outbox::pending::PendingSet;
 use crate::path::{Escaped, RelPath};
-use crate::status::record::Record;
-use crate::status::{AtNode, Facts, Failing, Node, Progress, Source, State, Status, UnixTime, Whereabouts, unix};
+use crate::status::record::NodeRecord;
+use crate::status::{
+    Facts, NodeState, NodeStatus, PathAtNode, PathFailure, PathInfo, ReconcileProgress, Service, SourceStatus, Status,
+    UnixTime, unix,
+};
 use crate::watch_error::watch_limit;
 use crate::watcher::sight::View;
 
-/// How long nodes may take to tell what their rsync is.
+/// The longest wait for nodes to tell what their rsync is.
 const NODES_TIME: Duration = Duration::from_secs(2);
 /// Directory moves, and paths that lack attributes, that are named.
 const NAMED: usize = 3;
-/// How long the watcher may take to answer; it may be listing a large tree.
+/// The longest wait for the watcher to answer; it may be listing a large tree.
 const WATCHER_TIME: Duration = Duration::from_millis(500);
 
 /// Counts over all nodes.
-pub struct Tally {
+pub struct Counters {
     started_at: SystemTime,
     overflows: u64,
     rescans: u64,
 }
 
-impl Tally {
+impl Counters {
     /// Counts from now on.
     pub fn new() -> Self {
-        Tally { started_at: SystemTime::now(), overflows: 0, rescans: 0 }
+        Counters { started_at: SystemTime::now(), overflows: 0, rescans: 0 }
     }
 
-    /// The watcher lost track of a directory.
+    /// Counts a directory of which the watcher lost track.
     pub fn lost_track(&mut self, reason: Reason) {
         // What is not watched is compared again and again: nothing is lost by that.
         self.rescans += u64::from(reason != Reason::WatchLimit);
@@ -51,15 +54,15 @@ impl Tally {
 
 impl SupervisorActor {
     fn status(&self) -> Status {
-        let site = &self.edition.site;
+        let site = &self.config.site;
         let source = self.source();
         let nodes = self.slots.members().map(|slot| self.node(slot, source.trouble.as_deref())).collect();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            rsync: self.edition.version.to_string(),
+            rsync: self.config.version.to_string(),
             wpath: Escaped(site.wpath.as_os_str().as_encoded_bytes()).to_string(),
             pid: std::process::id(),
-            started_at: unix(self.tally.started_at),
+            started_at: unix(self.counters.started_at),
             at: unix(SystemTime::now()),
             phase: self.phase.told(),
             state_trouble: self.state_trouble(),
@@ -70,36 +73,42 @@ impl SupervisorActor {
     }
 
     fn state_trouble(&self) -> Option<String> {
-        let was_refused = self.edition.site.state_file.is_some() && self.front.state.is_none();
+        let was_refused = self.config.site.state_file.is_some() && self.upstream.state.is_none();
         let at_start = was_refused
             .then(|| "it could not be opened at the start: the log says why; a restart tries again".to_owned());
         self.unsaved.trouble().or(at_start)
     }
 
-    fn source(&self) -> Source {
-        let View { watched, unwatched, first } = self.front.sight.read();
-        Source {
+    fn source(&self) -> SourceStatus {
+        let View { watched, unwatched, first } = self.upstream.sight.read();
+        SourceStatus {
             // Where nothing changes, nobody else has looked.
             trouble: self.root.check().err().map(|why| why.to_string()),
             watched_directories: watched,
             watch_limit: watch_limit().map(|limit| limit.value),
             unwatched_directories: unwatched,
             unwatched: first.iter().map(ToString::to_string).collect(),
-            overflows: self.tally.overflows,
-            rescans: self.tally.rescans,
+            overflows: self.counters.overflows,
+            rescans: self.counters.rescans,
         }
     }
 
-    fn node(&self, slot: &Slot, trouble: Option<&str>) -> Node {
-        let (now, mut outbox, ledger) = (Instant::now(), slot.link.outbox.lock(), slot.link.record.read());
-        let (pending, failing) = (outbox.len(), outbox.failing());
+    fn node(&self, slot: &Slot, trouble: Option<&str>) -> NodeStatus {
+        let now = Instant::now();
+        let mut outbox = slot.link.outbox.lock();
+        let ledger = slot.link.record.read();
+        let pending = outbox.len();
+        let failing = outbox.failing();
         let age = |since: Instant| now.saturating_duration_since(since).as_secs_f64();
         // A comparison that is held has a line of its own.
         let is_held = failing.reconcile && ledger.reconcile_held.is_some();
         let facts = Facts {
             phase: self.phase.told(),
-            has_ended: slot.worker == Worker::None && slot.deaths > 0,
-            is_served: slot.worker != Worker::None,
+            service: match slot.worker {
+                Worker::None if slot.deaths > 0 => Service::BrokenOff,
+                Worker::None => Service::NotYet,
+                _ => Service::Served,
+            },
             paused: self.paused.has(&slot.node),
             trouble,
             health: &ledger.health,
@@ -107,10 +116,10 @@ impl SupervisorActor {
             pending,
             failing: failing.count(),
         };
-        Node {
+        NodeStatus {
             name: slot.node.name().to_owned(),
             dest: slot.node.shown_dest(),
-            state: State::of(facts, now),
+            state: NodeState::of(facts, now),
             pending,
             failing_paths: failing.count() - usize::from(is_held),
             failing_oldest: failing.oldest.filter(|_| failing.paths > 0 || !is_held).map(age),
@@ -122,7 +131,7 @@ impl SupervisorActor {
             attributes_unset_first: outbox.unset().paths().take(NAMED).map(ToString::to_string).collect(),
             attributes_unset_why: outbox.unset().why().map(str::to_owned),
             limits: slot.link.transport.traits().iter().map(|one| one.to_string()).collect(),
-            progress: slot.link.progress.get().map(|progress| Progress {
+            progress: slot.link.progress.get().map(|progress| ReconcileProgress {
                 checked: progress.checked,
                 total: progress.total(),
                 bytes: progress.bytes,
@@ -138,29 +147,30 @@ impl SupervisorActor {
         }
     }
 
-    fn whereabouts(&self, AskPath(path): &AskPath) -> Whereabouts {
+    fn path_info(&self, AskPath(path): &AskPath) -> PathInfo {
         let nodes = self.slots.members().map(|slot| {
             let outbox = slot.link.outbox.lock();
-            AtNode {
+            PathAtNode {
                 name: slot.node.name().to_owned(),
                 pending: outbox.concerns(path),
                 failing: failing(&outbox, path, &slot.link.record),
                 last_sent_at: slot.link.record.last_sent(path),
             }
         });
-        let since: UnixTime = unix(self.tally.started_at);
-        Whereabouts { seen: None, since, nodes: nodes.collect() }
+        let since: UnixTime = unix(self.counters.started_at);
+        PathInfo { seen: None, since, nodes: nodes.collect() }
     }
 }
 
 /// The failures of a path at a node, if it failed again although nothing changed.
-fn failing(outbox: &PendingSet, path: &RelPath, record: &Record) -> Option<Failing> {
+fn failing(outbox: &PendingSet, path: &RelPath, record: &NodeRecord) -> Option<PathFailure> {
     let (since, next) = outbox.failing_since(path)?;
-    let (now, today) = (Instant::now(), SystemTime::now());
+    let now = Instant::now();
+    let today = SystemTime::now();
     let ago = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
     let next = next.map(|next| unix(today + next.saturating_duration_since(now)));
     let last_error = record.read().last_error.as_ref().map(|error| error.text.clone());
-    Some(Failing { since: unix(today - ago), next, last_error })
+    Some(PathFailure { since: unix(today - ago), next, last_error })
 }
 
 impl Handler<AskStatus> for SupervisorActor {
@@ -193,13 +203,13 @@ impl Handler<AskStatus> for SupervisorActor {
 }
 
 impl Handler<AskPath> for SupervisorActor {
-    type Result = ResponseActFuture<Self, Whereabouts>;
+    type Result = ResponseActFuture<Self, PathInfo>;
 
     fn handle(&mut self, asked: AskPath, _: &mut Self::Context) -> Self::Result {
-        let seen = timeout(WATCHER_TIME, self.front.seen.send(AskSeen(asked.0.clone())));
+        let seen = timeout(WATCHER_TIME, self.upstream.seen.send(AskSeen(asked.0.clone())));
         let answer = seen.into_actor(self).map(move |seen, supervisor, _| {
             let seen = seen.ok().and_then(Result::ok);
-            Whereabouts { seen, ..supervisor.whereabouts(&asked) }
+            PathInfo { seen, ..supervisor.path_info(&asked) }
         });
         Box::pin(answer)
     }
@@ -210,7 +220,7 @@ impl Handler<Alive> for SupervisorActor {
 
     fn handle(&mut self, _: Alive, _: &mut Self::Context) -> Self::Result {
         // At the end watcher and filter are not needed any more.
-        if self.phase.has_ended() { Box::pin(async { true }) } else { front_is_alive(&self.front) }
+        if self.phase.has_ended() { Box::pin(async { true }) } else { upstream_is_alive(&self.upstream) }
     }
 }
 
@@ -232,9 +242,9 @@ impl Handler<Pause> for SupervisorActor {
                 }
             }
             match slot.worker.actor() {
-                Some(actor) if paused => actor.do_send(Obey(Order::Pause)),
+                Some(actor) if paused => actor.do_send(Obey(WorkOrder::Pause)),
                 Some(actor) => {
-                    actor.do_send(Obey(Order::Work));
+                    actor.do_send(Obey(WorkOrder::Work));
                     actor.do_send(TryNow);
                 }
                 None => (),

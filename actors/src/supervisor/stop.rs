@@ -1,5 +1,5 @@
-//! Carries out a stop: what the kernel has reported is handed out, what is pending is worked off, the hooks are told of it,
-//! the state is saved. The steps are those of [`Phase`].
+//! Carries out a stop: what the kernel has reported is handed out, what is pending is worked off, the hooks are told of
+//! it, the state is saved. The steps are those of [`Lifecycle`].
 
 use std::time::Duration;
 
@@ -7,28 +7,28 @@ use actix::prelude::*;
 use slog::{info, warn};
 
 use super::SupervisorActor;
-use super::life::{Event, Membership, Phase, Step, Then};
+use super::lifecycle::{Lifecycle, LifecycleEvent, Membership, Step, Then};
 use crate::ending::Ending;
 use crate::messages::{Drained, Flushed, Obey, Restart, Save, Saved, Stop, Vacate};
-use crate::order::Order;
+use crate::order::WorkOrder;
 use crate::transport::Tally;
 
-/// How long the last save may take when the time for a stop is up.
+/// The longest time for the last save when the time for a stop is up.
 const LAST_SAVE: Duration = Duration::from_secs(5);
 
 impl SupervisorActor {
     /// Moves on by an event, and does what the step takes that is reached.
-    pub(super) fn proceed(&mut self, event: Event, ctx: &mut Context<Self>) {
+    pub(super) fn proceed(&mut self, event: LifecycleEvent, ctx: &mut Context<Self>) {
         let before = self.phase;
         self.phase = before.next(event);
         match (before, self.phase) {
-            (Phase::Starting, Phase::Ended { then }) => {
+            (Lifecycle::Starting, Lifecycle::Ended { then }) => {
                 info!(self.log, "stopping before everything is watched");
                 self.want_reconciles();
                 self.end(then);
             }
-            (_, Phase::Ended { then }) if !before.has_ended() => self.end(then),
-            (_, Phase::Stopping { step, then }) if before.step() != Some(step) => match step {
+            (_, Lifecycle::Ended { then }) if !before.has_ended() => self.end(then),
+            (_, Lifecycle::Stopping { step, then }) if before.step() != Some(step) => match step {
                 Step::Flush => self.begin_stop(then, ctx),
                 Step::Drain => self.drain(ctx),
                 Step::Tell => self.tell_rest(ctx),
@@ -42,10 +42,10 @@ impl SupervisorActor {
         let what = if then == Then::Exit { "stopping" } else { "starting anew" };
         info!(self.log, "{what}: working off what is pending"; "pending" => self.pending());
         self.flush();
-        ctx.run_later(self.edition.site.stop_timeout, |supervisor, ctx| {
+        ctx.run_later(self.config.site.stop_timeout, |supervisor, ctx| {
             if !supervisor.phase.has_ended() {
                 warn!(supervisor.log, "stop_timeout is over");
-                supervisor.hasten(Event::TimeIsUp, ctx);
+                supervisor.hasten(LifecycleEvent::TimeIsUp, ctx);
             }
         });
     }
@@ -53,7 +53,7 @@ impl SupervisorActor {
     fn drain(&mut self, ctx: &mut Context<Self>) {
         for slot in self.slots.iter_mut() {
             match slot.worker.actor() {
-                Some(actor) => actor.do_send(Obey(Order::drain())),
+                Some(actor) => actor.do_send(Obey(WorkOrder::drain())),
                 // If it died lately, what is pending stays so.
                 None => slot.drained = slot.deaths > 0,
             }
@@ -64,9 +64,9 @@ impl SupervisorActor {
     /// Tells the hooks the rest: each is run once more. Nothing is sent meanwhile, so that there is an end to it.
     fn tell_rest(&mut self, ctx: &mut Context<Self>) {
         if self.hooks.is_empty() {
-            return self.proceed(Event::Told, ctx);
+            return self.proceed(LifecycleEvent::Told, ctx);
         }
-        self.slots.actors().for_each(|actor| actor.do_send(Obey(Order::Rest)));
+        self.slots.actors().for_each(|actor| actor.do_send(Obey(WorkOrder::Rest)));
         self.hooks.finish();
         self.end_if_drained(ctx);
     }
@@ -74,8 +74,10 @@ impl SupervisorActor {
     /// Ends the steps of a stop that wait for the nodes and the hooks.
     pub(super) fn end_if_drained(&mut self, ctx: &mut Context<Self>) {
         match self.phase.step() {
-            Some(Step::Drain) if self.slots.iter().all(|slot| slot.drained) => self.proceed(Event::Drained, ctx),
-            Some(Step::Tell) if self.are_hooks_told(ctx) => self.proceed(Event::Told, ctx),
+            Some(Step::Drain) if self.slots.iter().all(|slot| slot.drained) => {
+                self.proceed(LifecycleEvent::Drained, ctx)
+            }
+            Some(Step::Tell) if self.are_hooks_told(ctx) => self.proceed(LifecycleEvent::Told, ctx),
             _ => (),
         }
     }
@@ -88,18 +90,18 @@ impl SupervisorActor {
     }
 
     fn save(&mut self, ctx: &mut Context<Self>) {
-        match &self.front.state {
+        match &self.upstream.state {
             Some(state) => state.save.do_send(Save),
-            None => self.proceed(Event::Saved, ctx),
+            None => self.proceed(LifecycleEvent::Saved, ctx),
         }
     }
 
     /// Moves on by an event after which only the state is saved, which may not take long then.
-    pub(super) fn hasten(&mut self, event: Event, ctx: &mut Context<Self>) {
+    pub(super) fn hasten(&mut self, event: LifecycleEvent, ctx: &mut Context<Self>) {
         let before = self.phase;
         self.proceed(event, ctx);
         if self.phase != before {
-            ctx.run_later(LAST_SAVE, |supervisor, ctx| supervisor.proceed(Event::TimeIsUp, ctx));
+            ctx.run_later(LAST_SAVE, |supervisor, ctx| supervisor.proceed(LifecycleEvent::TimeIsUp, ctx));
         }
     }
 
@@ -117,7 +119,7 @@ impl SupervisorActor {
         }
         let pending = self.pending();
         // Where the process goes on, nothing of this may.
-        let order = if then == Then::Exit { Order::Rest } else { Order::Abort };
+        let order = if then == Then::Exit { WorkOrder::Rest } else { WorkOrder::Abort };
         self.slots.actors().for_each(|actor| actor.do_send(Obey(order)));
         if then != Then::Exit {
             self.slots.clear();
@@ -134,10 +136,10 @@ impl Handler<Stop> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        if matches!(self.phase, Phase::Stopping { then: Then::Exit, .. }) {
+        if matches!(self.phase, Lifecycle::Stopping { then: Then::Exit, .. }) {
             info!(self.log, "stopping at once");
         }
-        self.proceed(Event::Stop, ctx);
+        self.proceed(LifecycleEvent::Stop, ctx);
     }
 }
 
@@ -145,7 +147,7 @@ impl Handler<Restart> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, _: Restart, ctx: &mut Self::Context) {
-        self.proceed(Event::Restart, ctx);
+        self.proceed(LifecycleEvent::Restart, ctx);
     }
 }
 
@@ -158,13 +160,13 @@ impl Handler<Flushed> for SupervisorActor {
             return;
         }
         for at in self.slots.numbers(|slot| slot.membership == Membership::Leaving) {
-            self.front.vacate.do_send(Vacate { slot: at });
+            self.upstream.vacate.do_send(Vacate { slot: at });
             match self.slots.get(at).and_then(|slot| slot.worker.actor()) {
-                Some(actor) => actor.do_send(Obey(Order::drain())),
+                Some(actor) => actor.do_send(Obey(WorkOrder::drain())),
                 None => self.dismiss(at, ctx),
             }
         }
-        self.proceed(Event::Flushed, ctx);
+        self.proceed(LifecycleEvent::Flushed, ctx);
     }
 }
 
@@ -172,7 +174,7 @@ impl Handler<Saved> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, _: Saved, ctx: &mut Self::Context) {
-        self.proceed(Event::Saved, ctx);
+        self.proceed(LifecycleEvent::Saved, ctx);
     }
 }
 

@@ -7,18 +7,18 @@ use actix::prelude::*;
 
 use super::{Comparing, SyncActor};
 use crate::messages::{Drained, Obey, TryNow};
-use crate::order::{Left, Order};
+use crate::order::{DrainLeft, WorkOrder};
 
 /// A drain does not wait for what is due later than this.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl SyncActor {
     /// Prepares for an order that was given.
-    pub(super) fn prepare(&self, order: Order) {
+    pub(super) fn prepare(&self, order: WorkOrder) {
         match order {
-            Order::Drain { .. } => self.link.outbox.lock().hurry(),
-            Order::Retire | Order::Abort => self.link.transport.retire(),
-            Order::Work | Order::Pause | Order::Finish { .. } | Order::Rest => (),
+            WorkOrder::Drain { .. } => self.link.outbox.lock().hurry(),
+            WorkOrder::Retire | WorkOrder::Abort => self.link.transport.retire(),
+            WorkOrder::Work | WorkOrder::Pause | WorkOrder::Finish { .. } | WorkOrder::Rest => (),
         }
     }
 
@@ -36,15 +36,15 @@ impl SyncActor {
         let outbox = self.link.outbox.lock();
         let may_go = || self.order.sends() && outbox.is_to_go(until, now, now + PATIENCE);
         let left = match outbox.is_sending(until) || may_go() {
-            true => Left::Changes,
-            false if self.in_flight > 0 => Left::Batches,
-            false => Left::Nothing,
+            true => DrainLeft::Changes,
+            false if self.in_flight > 0 => DrainLeft::Batches,
+            false => DrainLeft::Nothing,
         };
         drop(outbox);
         let (order, is_drained) = self.order.after(left, self.health.is_failing());
         self.order = order;
         if is_drained {
-            self.superior.drained.do_send(Drained { slot: self.link.slot });
+            self.supervisor.drained.do_send(Drained { slot: self.link.slot });
         }
     }
 
@@ -62,7 +62,7 @@ impl Handler<Obey> for SyncActor {
     fn handle(&mut self, Obey(wanted): Obey, ctx: &mut Self::Context) {
         self.order = self.order.next(wanted);
         self.prepare(wanted);
-        if self.order == Order::Abort { ctx.stop() } else { self.advance(ctx) }
+        if self.order == WorkOrder::Abort { ctx.stop() } else { self.advance(ctx) }
     }
 }
 

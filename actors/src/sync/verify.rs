@@ -8,7 +8,7 @@ use slog::{debug, info, warn};
 use super::report::log_verified;
 use super::{Comparing, SyncActor};
 use crate::messages::Verify;
-use crate::order::Order;
+use crate::order::WorkOrder;
 use crate::path::RelPath;
 use crate::status::unix;
 use crate::transport::comparison::Comparison;
@@ -17,13 +17,15 @@ use crate::transport::failure::{Cause, Failure};
 impl SyncActor {
     /// Returns true if only the source may speak against a comparison.
     fn may_verify(&self) -> bool {
-        self.order == Order::Work && self.comparing != Comparing::Reconcile && self.health.is_well()
+        self.order == WorkOrder::Work && self.comparing != Comparing::Reconcile && self.health.is_well()
     }
 
     fn start_verify(&mut self, ctx: &mut Context<Self>) {
-        let (started, since) = (Instant::now(), unix(SystemTime::now()));
+        let started = Instant::now();
+        let since = unix(SystemTime::now());
         let kept = self.link.outbox.lock().hidden_about(&RelPath::root()).into_iter().collect();
-        let (outbox, record) = (self.link.outbox.clone(), self.link.record.clone());
+        let outbox = self.link.outbox.clone();
+        let record = self.link.record.clone();
         let is_pending = move |path: &RelPath| outbox.lock().concerns(path) || record.was_sent_since(path, since);
         debug!(self.link.log, "verify");
         let running = self.link.transport.clone().verify(kept, Box::new(is_pending));

@@ -1,4 +1,5 @@
-//! The parts of which a supervisor is made: the actors in front of the SyncActors, the one that keeps the state, and more.
+//! The parts of which a supervisor is made: the actors in front of the SyncActors, the one that keeps the state, and
+//! more.
 
 use std::rc::Rc;
 
@@ -6,8 +7,8 @@ use actix::prelude::*;
 use slog::Logger;
 use tokio::sync::watch;
 
+use super::monitor::DaemonProgress;
 use super::paused::Paused;
-use super::pulse::Standing;
 use super::slots::{Slot, Slots};
 use crate::children::Children;
 use crate::ending::EndsDaemon;
@@ -15,7 +16,7 @@ use crate::messages::{Alive, AskSeen, Audit, Compare, Exclude, Flush, Save, Serv
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::outbox::unsaved::Unsaved;
-use crate::reload::Edition;
+use crate::reload::ConfigSnapshot;
 use crate::root::Root;
 use crate::site::{InitialSync, Site};
 use crate::state::memory::Resumed;
@@ -24,16 +25,16 @@ use crate::transport::Transport;
 use crate::watcher::sight::Sight;
 
 /// Makes the way to a node, at the start and when a reload asks for another one.
-pub type Ways = Box<dyn FnMut(&Edition, &Node) -> Rc<dyn Transport>>;
+pub type TransportFactory = Box<dyn FnMut(&ConfigSnapshot, &Node) -> Rc<dyn Transport>>;
 
 /// The parts of which a supervisor is made.
-pub struct Parts {
+pub struct SupervisorParts {
     /// The configuration at the start.
-    pub edition: Edition,
-    /// The source.
+    pub config: ConfigSnapshot,
+    /// The root of the source.
     pub root: Root,
-    /// Makes the ways to the nodes.
-    pub ways: Ways,
+    /// Makes the transports to the nodes.
+    pub transports: TransportFactory,
     /// The processes among which hooks are started.
     pub children: Children,
     /// The outboxes of the nodes, in their order. The filter knows them by their place.
@@ -41,20 +42,20 @@ pub struct Parts {
     /// Is told when the outboxes change.
     pub unsaved: Unsaved,
     /// The actors in front of the SyncActors.
-    pub front: Front,
+    pub upstream: Upstream,
     /// Hears how far the daemon is.
-    pub standing: watch::Sender<Standing>,
+    pub progress: watch::Sender<DaemonProgress>,
     /// The nodes that are paused.
     pub paused: Paused,
-    /// The log.
+    /// The log of the daemon.
     pub log: Logger,
-    /// Announces the end.
+    /// Announces the end of the daemon.
     pub guard: EndsDaemon,
 }
 
-/// The watcher and the filter. They report to the supervisor, so they are started with its address before it runs itself: a
-/// report that came before it knew them would be lost on it.
-pub struct Front {
+/// The watcher and the filter. They report to the supervisor, so they are started with its address before it runs
+/// itself: a report that came before it knew them would be lost on it.
+pub struct Upstream {
     /// To the filter: a node comes.
     pub serve: Recipient<Serve>,
     /// To the filter: a node goes.
@@ -72,22 +73,22 @@ pub struct Front {
     /// To the watcher and the filter: an answer is wanted.
     pub alive: [Recipient<Alive>; 2],
     /// The state; `None` if none is kept.
-    pub state: Option<Recall>,
+    pub state: Option<StateHandle>,
 }
 
 /// The StateActor as the supervisor sees it.
-pub struct Recall {
-    /// What the last run left; taken up once.
+pub struct StateHandle {
+    /// The state that the last run left; taken up once.
     pub past: Option<Resumed>,
     /// Learns of which nodes the state is.
     pub keep: Recipient<Keep>,
     /// Finds out what changed since the last run.
     pub compare: Recipient<Compare>,
-    /// Saves once more.
+    /// Saves the state once more, at the end.
     pub save: Recipient<Save>,
 }
 
-impl Front {
+impl Upstream {
     /// Goes on where the last run ended. Returns false if nothing is known of one.
     pub fn take_up_work(&mut self, slots: &Slots, initial_sync: InitialSync) -> bool {
         let Some(state) = &mut self.state else { return false };

@@ -1,4 +1,5 @@
-//! For a service manager: how far the daemon is, and whether the actors that everything depends on still answer.
+//! The monitor of the daemon, for a service manager: its progress, and if the actors that everything depends on still
+//! answer.
 
 use std::time::Duration;
 
@@ -7,15 +8,15 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::SupervisorActor;
-use super::front::Front;
+use super::parts::Upstream;
 use crate::messages::Alive;
 
 /// A watcher that lists directories comes to another one within this time.
 const STEP: Duration = Duration::from_secs(1);
 
-/// How far the daemon is.
+/// The progress of the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Standing {
+pub struct DaemonProgress {
     /// Directories that the first scan has come to, if it takes long.
     pub scanned: usize,
     /// Watched directories, once all watches stand.
@@ -28,35 +29,35 @@ pub struct Standing {
 
 /// Follows a daemon as long as it runs.
 #[derive(Clone)]
-pub struct Pulse {
+pub struct DaemonMonitor {
     supervisor: Addr<SupervisorActor>,
-    standing: watch::Receiver<Standing>,
+    progress: watch::Receiver<DaemonProgress>,
 }
 
-impl Pulse {
-    /// That of the daemon with this supervisor.
-    pub fn new(supervisor: Addr<SupervisorActor>, standing: watch::Receiver<Standing>) -> Self {
-        Pulse { supervisor, standing }
+impl DaemonMonitor {
+    /// Follows the daemon of this supervisor.
+    pub fn new(supervisor: Addr<SupervisorActor>, progress: watch::Receiver<DaemonProgress>) -> Self {
+        DaemonMonitor { supervisor, progress }
     }
 
     /// Waits until it is further than at the last call. `None` when the daemon is gone.
-    pub async fn standing(&mut self) -> Option<Standing> {
-        self.standing.changed().await.ok()?;
-        Some(*self.standing.borrow_and_update())
+    pub async fn progress(&mut self) -> Option<DaemonProgress> {
+        self.progress.changed().await.ok()?;
+        Some(*self.progress.borrow_and_update())
     }
 
     /// Waits until supervisor, watcher and filter have answered. Returns false if one of them is gone.
-    pub async fn beats(&self) -> bool {
+    pub async fn is_alive(&self) -> bool {
         self.supervisor.send(Alive).await.unwrap_or(false)
     }
 }
 
 /// Waits until watcher and filter have answered. Returns false if one of them is gone.
-pub fn front_is_alive(front: &Front) -> ResponseFuture<bool> {
-    let [watcher, filter] = &front.alive;
+pub fn upstream_is_alive(upstream: &Upstream) -> ResponseFuture<bool> {
+    let [watcher, filter] = &upstream.alive;
     let watcher = watcher.send(Alive);
     let filter = filter.send(Alive);
-    let sight = front.sight.clone();
+    let sight = upstream.sight.clone();
     let mut steps = sight.steps();
     Box::pin(async move {
         let answer = async { watcher.await.unwrap_or(false) && filter.await.unwrap_or(false) };

@@ -1,26 +1,27 @@
-//! The lives of the daemon, of a reload, of a node and of its SyncActor, as the supervisor leads them, from start to end.
-//! Pure: [`stop`](super::stop) and [`reload`](super::reload) do what each step takes.
+//! The lives of the daemon, of a reload, of a node and of its SyncActor, as the supervisor leads them, from start to
+//! end. Pure: [`stop`](super::stop) and [`reload`](super::reload) do what each step takes.
 
-use crate::reload::{Difference, Edition};
+use crate::order::WorkOrder;
+use crate::reload::{ConfigDiff, ConfigSnapshot};
 use crate::status;
 
-/// How far the daemon is.
+/// The phase of the daemon's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum Lifecycle {
     /// The first scan is not complete.
     Starting,
     /// Nobody asked for a stop.
     Running,
     /// The daemon is about to end.
     Stopping {
-        /// How far the stop is.
+        /// The step that the stop has come to.
         step: Step,
-        /// What comes after the end.
+        /// The purpose of the stop.
         then: Then,
     },
     /// The end has been announced.
     Ended {
-        /// What comes after it.
+        /// The purpose of the end.
         then: Then,
     },
 }
@@ -38,7 +39,7 @@ pub enum Step {
     Save,
 }
 
-/// What comes after the end of the daemon.
+/// The purpose of a stop: what comes after the end of the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
     /// The end of the process.
@@ -49,10 +50,10 @@ pub enum Then {
     Supersede,
 }
 
-/// What moves the daemon on.
+/// An event that moves the daemon on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// All watches stand.
+pub enum LifecycleEvent {
+    /// The first scan is complete: all watches stand.
     Watching,
     /// Somebody asks for a stop.
     Stop,
@@ -72,27 +73,27 @@ pub enum Event {
     TimeIsUp,
 }
 
-impl Phase {
+impl Lifecycle {
     /// The phase after an event.
-    pub fn next(self, event: Event) -> Phase {
-        use Phase::{Ended, Running, Starting, Stopping};
+    pub fn next(self, event: LifecycleEvent) -> Lifecycle {
+        use Lifecycle::{Ended, Running, Starting, Stopping};
         match (self, event) {
-            (Starting, Event::Watching) => Running,
-            (Starting, Event::Stop) => Ended { then: Then::Exit },
-            (Starting, Event::Restart) => Ended { then: Then::Restart },
-            (Running, Event::Stop) => Stopping { step: Step::Flush, then: Then::Exit },
-            (Running, Event::Restart) => Stopping { step: Step::Flush, then: Then::Restart },
+            (Starting, LifecycleEvent::Watching) => Running,
+            (Starting, LifecycleEvent::Stop) => Ended { then: Then::Exit },
+            (Starting, LifecycleEvent::Restart) => Ended { then: Then::Restart },
+            (Running, LifecycleEvent::Stop) => Stopping { step: Step::Flush, then: Then::Exit },
+            (Running, LifecycleEvent::Restart) => Stopping { step: Step::Flush, then: Then::Restart },
             // Nothing of an empty source is left to be sent.
-            (Starting | Running, Event::Superseded) => Stopping { step: Step::Save, then: Then::Supersede },
-            (Stopping { then: Then::Exit, .. }, Event::Stop) => Ended { then: Then::Exit },
+            (Starting | Running, LifecycleEvent::Superseded) => Stopping { step: Step::Save, then: Then::Supersede },
+            (Stopping { then: Then::Exit, .. }, LifecycleEvent::Stop) => Ended { then: Then::Exit },
             // The first one during a stop for a new start is no impatience.
-            (Stopping { step, .. }, Event::Stop) => Stopping { step, then: Then::Exit },
-            (Stopping { step: Step::Flush, then }, Event::Flushed) => Stopping { step: Step::Drain, then },
-            (Stopping { step: Step::Drain, then }, Event::Drained) => Stopping { step: Step::Tell, then },
-            (Stopping { step: Step::Tell, then }, Event::Told) => Stopping { step: Step::Save, then },
-            (Stopping { step: Step::Save, then }, Event::Saved | Event::TimeIsUp) => Ended { then },
+            (Stopping { step, .. }, LifecycleEvent::Stop) => Stopping { step, then: Then::Exit },
+            (Stopping { step: Step::Flush, then }, LifecycleEvent::Flushed) => Stopping { step: Step::Drain, then },
+            (Stopping { step: Step::Drain, then }, LifecycleEvent::Drained) => Stopping { step: Step::Tell, then },
+            (Stopping { step: Step::Tell, then }, LifecycleEvent::Told) => Stopping { step: Step::Save, then },
+            (Stopping { step: Step::Save, then }, LifecycleEvent::Saved | LifecycleEvent::TimeIsUp) => Ended { then },
             // What is pending now stays so for the next run.
-            (Stopping { then, .. }, Event::TimeIsUp) => Stopping { step: Step::Save, then },
+            (Stopping { then, .. }, LifecycleEvent::TimeIsUp) => Stopping { step: Step::Save, then },
             _ => self,
         }
     }
@@ -100,30 +101,41 @@ impl Phase {
     /// The step of a stop.
     pub fn step(self) -> Option<Step> {
         match self {
-            Phase::Stopping { step, .. } => Some(step),
-            Phase::Starting | Phase::Running | Phase::Ended { .. } => None,
+            Lifecycle::Stopping { step, .. } => Some(step),
+            Lifecycle::Starting | Lifecycle::Running | Lifecycle::Ended { .. } => None,
         }
     }
 
-    /// What comes after the end, if the daemon stops or has ended.
+    /// The purpose of the stop, if the daemon stops or has ended.
     pub fn then(self) -> Option<Then> {
         match self {
-            Phase::Stopping { then, .. } | Phase::Ended { then } => Some(then),
-            Phase::Starting | Phase::Running => None,
+            Lifecycle::Stopping { then, .. } | Lifecycle::Ended { then } => Some(then),
+            Lifecycle::Starting | Lifecycle::Running => None,
         }
     }
 
     /// `true` once the end has been announced.
     pub fn has_ended(self) -> bool {
-        matches!(self, Phase::Ended { .. })
+        matches!(self, Lifecycle::Ended { .. })
+    }
+
+    /// The order with which the SyncActor of such a node begins.
+    pub fn first_order(self, node: Membership, is_paused: bool) -> WorkOrder {
+        let order = if is_paused { WorkOrder::Pause } else { WorkOrder::Work };
+        match self.step() {
+            Some(Step::Tell | Step::Save) => order.next(WorkOrder::drain()).next(WorkOrder::Rest),
+            Some(Step::Drain) => order.next(WorkOrder::drain()),
+            _ if node == Membership::Leaving => order.next(WorkOrder::drain()),
+            Some(Step::Flush) | None => order,
+        }
     }
 
     /// The phase, as others need to know it.
     pub fn told(self) -> status::Phase {
         match self {
-            Phase::Starting => status::Phase::Starting,
-            Phase::Running => status::Phase::Running,
-            Phase::Stopping { .. } | Phase::Ended { .. } => status::Phase::Stopping,
+            Lifecycle::Starting => status::Phase::Starting,
+            Lifecycle::Running => status::Phase::Running,
+            Lifecycle::Stopping { .. } | Lifecycle::Ended { .. } => status::Phase::Stopping,
         }
     }
 }
@@ -131,17 +143,17 @@ impl Phase {
 /// A reload. One is carried out at a time; of those that wait, the latest.
 #[derive(Debug, Default)]
 pub enum Reloading {
-    /// None goes on.
+    /// No reload goes on.
     #[default]
     Idle,
     /// The watcher and the filter are about to go by other patterns.
     Excluding {
         /// The configuration that is to hold then.
-        edition: Edition,
-        /// What is different in it.
-        difference: Difference,
+        config: ConfigSnapshot,
+        /// The difference from the one that holds.
+        difference: ConfigDiff,
         /// The reload after this one, with the keys of all that wait that others go by already.
-        next: Option<(Edition, Vec<&'static str>)>,
+        next: Option<(ConfigSnapshot, Vec<&'static str>)>,
     },
 }
 
@@ -171,7 +183,7 @@ pub enum Worker<A> {
     Dismissed(A),
 }
 
-/// What follows the end of a SyncActor.
+/// The consequence of the end of a SyncActor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Succession {
     /// The next one takes over now.
@@ -197,7 +209,7 @@ impl<A> Worker<A> {
         }
     }
 
-    /// What follows its end.
+    /// Decides what follows its end.
     pub fn succession(&self, panicked: bool, node: Membership) -> Succession {
         match (self, node) {
             (Worker::Dismissed(_), _) => Succession::Forget,
@@ -213,37 +225,37 @@ impl<A> Worker<A> {
 mod tests {
     use super::*;
 
-    const EVENTS: [Event; 9] = [
-        Event::Watching,
-        Event::Stop,
-        Event::Restart,
-        Event::Superseded,
-        Event::Flushed,
-        Event::Drained,
-        Event::Told,
-        Event::Saved,
-        Event::TimeIsUp,
+    const EVENTS: [LifecycleEvent; 9] = [
+        LifecycleEvent::Watching,
+        LifecycleEvent::Stop,
+        LifecycleEvent::Restart,
+        LifecycleEvent::Superseded,
+        LifecycleEvent::Flushed,
+        LifecycleEvent::Drained,
+        LifecycleEvent::Told,
+        LifecycleEvent::Saved,
+        LifecycleEvent::TimeIsUp,
     ];
 
     /// The phases after each of [`EVENTS`]; `None` stays.
-    fn after(phase: Phase) -> [Option<Phase>; 9] {
+    fn after(phase: Lifecycle) -> [Option<Lifecycle>; 9] {
         EVENTS.map(|event| Some(phase.next(event)).filter(|next| *next != phase))
     }
 
     #[test]
     fn a_daemon_starts_runs_and_stops_step_by_step() {
-        let at = |step, then| Some(Phase::Stopping { step, then });
-        let ended = |then| Some(Phase::Ended { then });
+        let at = |step, then| Some(Lifecycle::Stopping { step, then });
+        let ended = |then| Some(Lifecycle::Ended { then });
         let (exit, restart, supersede) = (Then::Exit, Then::Restart, Then::Supersede);
         let (flush, save) = (Step::Flush, Step::Save);
         let superseded = at(save, supersede);
         let rows = [
             (
-                Phase::Starting,
-                [Some(Phase::Running), ended(exit), ended(restart), superseded, None, None, None, None, None],
+                Lifecycle::Starting,
+                [Some(Lifecycle::Running), ended(exit), ended(restart), superseded, None, None, None, None, None],
             ),
-            (Phase::Running, [None, at(flush, exit), at(flush, restart), superseded, None, None, None, None, None]),
-            (Phase::Ended { then: restart }, [None; 9]),
+            (Lifecycle::Running, [None, at(flush, exit), at(flush, restart), superseded, None, None, None, None, None]),
+            (Lifecycle::Ended { then: restart }, [None; 9]),
         ];
         for (phase, expected) in rows {
             assert_eq!(after(phase), expected, "{phase:?}");
@@ -253,28 +265,51 @@ mod tests {
     #[test]
     fn each_step_of_a_stop_ends_by_what_it_waits_for_or_by_time() {
         for then in [Then::Exit, Then::Restart, Then::Supersede] {
-            let at = |step| Phase::Stopping { step, then };
+            let at = |step| Lifecycle::Stopping { step, then };
             for (step, waits_for, next, in_time) in [
-                (Step::Flush, Event::Flushed, at(Step::Drain), at(Step::Save)),
-                (Step::Drain, Event::Drained, at(Step::Tell), at(Step::Save)),
-                (Step::Tell, Event::Told, at(Step::Save), at(Step::Save)),
-                (Step::Save, Event::Saved, Phase::Ended { then }, Phase::Ended { then }),
+                (Step::Flush, LifecycleEvent::Flushed, at(Step::Drain), at(Step::Save)),
+                (Step::Drain, LifecycleEvent::Drained, at(Step::Tell), at(Step::Save)),
+                (Step::Tell, LifecycleEvent::Told, at(Step::Save), at(Step::Save)),
+                (Step::Save, LifecycleEvent::Saved, Lifecycle::Ended { then }, Lifecycle::Ended { then }),
             ] {
                 // The first stop during a stop for a new start is no impatience.
                 let stopped = match then {
-                    Then::Exit => Phase::Ended { then },
-                    Then::Restart | Then::Supersede => Phase::Stopping { step, then: Then::Exit },
+                    Then::Exit => Lifecycle::Ended { then },
+                    Then::Restart | Then::Supersede => Lifecycle::Stopping { step, then: Then::Exit },
                 };
                 for event in EVENTS {
                     let expected = match event {
-                        Event::Stop => stopped,
-                        Event::TimeIsUp => in_time,
+                        LifecycleEvent::Stop => stopped,
+                        LifecycleEvent::TimeIsUp => in_time,
                         event if event == waits_for => next,
                         _ => at(step),
                     };
                     assert_eq!(at(step).next(event), expected, "{step:?} {then:?} {event:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_sync_actor_begins_with_the_order_that_its_predecessor_would_have() {
+        use Membership::{Leaving, Staying};
+        let at = |step| Lifecycle::Stopping { step, then: Then::Exit };
+        let word = |order| match order {
+            WorkOrder::Work => "work",
+            WorkOrder::Pause => "pause",
+            WorkOrder::Drain { .. } => "drain",
+            WorkOrder::Finish { .. } => "finish",
+            WorkOrder::Rest | WorkOrder::Retire | WorkOrder::Abort => "another",
+        };
+        for (phase, expected) in [
+            (Lifecycle::Running, ["work", "pause", "drain", "finish"]),
+            (at(Step::Flush), ["work", "pause", "drain", "finish"]),
+            (at(Step::Drain), ["drain", "finish", "drain", "finish"]),
+            (at(Step::Tell), ["finish"; 4]),
+            (at(Step::Save), ["finish"; 4]),
+        ] {
+            let cases = [(Staying, false), (Staying, true), (Leaving, false), (Leaving, true)];
+            assert_eq!(cases.map(|(node, paused)| word(phase.first_order(node, paused))), expected, "{phase:?}");
         }
     }
 
