@@ -23,7 +23,8 @@ use tokio::sync::watch;
 use self::hooks::Hooks;
 use self::lifecycle::{Lifecycle, LifecycleEvent, Membership, Reloading, Step, Succession, Then, Worker};
 use self::monitor::DaemonProgress;
-pub use self::parts::{StateHandle, SupervisorParts, TransportFactory, Upstream};
+pub use self::parts::TransportFactory;
+pub(crate) use self::parts::{StateHandle, SupervisorParts, Upstream};
 use self::paused::Paused;
 use self::resync::{Clock, ScheduledTask};
 use self::slots::Slots;
@@ -61,7 +62,7 @@ const LINGERS: Duration = Duration::from_secs(2);
 ///
 /// It owns the outboxes, so what is pending outlives every SyncActor; `actix::Supervisor` would not survive a panic. A
 /// panic of its own ends the daemon.
-pub struct SupervisorActor {
+pub(crate) struct SupervisorActor {
     slots: Slots,
     config: ConfigSnapshot,
     root: Root,
@@ -88,7 +89,7 @@ pub struct SupervisorActor {
 
 impl SupervisorActor {
     /// A supervisor of one SyncActor for each node of the site, in their order.
-    pub fn new(parts: SupervisorParts) -> Self {
+    pub(crate) fn new(parts: SupervisorParts) -> Self {
         let site = parts.config.site.clone();
         let mut supervisor = SupervisorActor {
             slots: Slots::default(),

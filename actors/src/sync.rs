@@ -4,13 +4,13 @@
 
 mod batch;
 pub mod disk;
-pub mod link;
+mod link;
 mod orders;
-pub mod pace;
+mod pace;
 pub mod plan;
 mod reconcile;
 pub mod report;
-pub mod resync;
+pub(crate) mod resync;
 mod verify;
 
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use slog::{debug, error, info, warn};
 
-pub use self::link::{NodeLink, SupervisorHandle};
+pub(crate) use self::link::{NodeLink, SupervisorHandle};
 use self::pace::Pace;
 use self::report::log_unset;
 use crate::backoff::backoff;
@@ -43,7 +43,7 @@ const UNCONFIRMED: usize = 8;
 /// comparison by content are worked on at a time, beside batches of which only the end is missing. Stops when rsync
 /// cannot be started, or when it was told to retire. A restart forgets the backoff of the node, and nothing that is
 /// pending.
-pub struct SyncActor {
+pub(crate) struct SyncActor {
     link: NodeLink,
     supervisor: SupervisorHandle,
     order: WorkOrder,
@@ -85,7 +85,7 @@ impl Drop for DeathNotice {
 
 impl SyncActor {
     /// An actor for the node of `link` that begins with this order.
-    pub fn new(link: NodeLink, supervisor: SupervisorHandle, order: WorkOrder) -> Self {
+    pub(crate) fn new(link: NodeLink, supervisor: SupervisorHandle, order: WorkOrder) -> Self {
         let _death_notice = DeathNotice { slot: link.slot, died: supervisor.died.clone() };
         SyncActor {
             link,

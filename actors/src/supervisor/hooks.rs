@@ -27,7 +27,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// The node that a hook is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Whose {
+pub(super) enum Whose {
     /// The one of this number.
     Node(usize),
     /// The hook of all nodes together.
@@ -44,7 +44,7 @@ impl Whose {
 }
 
 /// The hooks of the site.
-pub struct Hooks {
+pub(super) struct Hooks {
     hooks: BTreeMap<Whose, HookState>,
     children: Children,
     looked_again: Instant,
@@ -60,40 +60,40 @@ struct HookState {
 }
 
 /// A hook that runs.
-pub type HookRun = Pin<Box<dyn Future<Output = Result<(), Failed>>>>;
+pub(super) type HookRun = Pin<Box<dyn Future<Output = Result<(), Failed>>>>;
 
 /// The result of a look at the hooks.
 #[derive(Default)]
-pub struct Due {
+pub(super) struct Due {
     /// Hooks that run from now on.
-    pub runs: Vec<(Whose, HookRun)>,
+    pub(super) runs: Vec<(Whose, HookRun)>,
     /// The time of the next look.
-    pub look_at: Option<Instant>,
+    pub(super) look_at: Option<Instant>,
 }
 
 impl Hooks {
     /// No hooks yet. They are started among these processes, and end with them.
-    pub fn new(children: Children) -> Self {
+    pub(super) fn new(children: Children) -> Self {
         Hooks { hooks: BTreeMap::new(), children, looked_again: Instant::now() }
     }
 
     /// `true` if there are no hooks.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.hooks.is_empty()
     }
 
     /// `true` while a hook runs, or has something to be told.
-    pub fn is_busy(&self) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         self.hooks.values().any(|hook| hook.teller.is_busy())
     }
 
     /// The state of a hook, if there is one.
-    pub fn status(&self, whose: Whose) -> Option<HookStatus> {
+    pub(super) fn status(&self, whose: Whose) -> Option<HookStatus> {
         self.hooks.get(&whose).map(|hook| hook.teller.status())
     }
 
     /// Goes by the hooks that the configuration has now.
-    pub fn adapt(&mut self, site: &Site, slots: &Slots, log: &Logger) {
+    pub(super) fn adapt(&mut self, site: &Site, slots: &Slots, log: &Logger) {
         let is_wanted = site.on_synced.is_some() || site.on_all_synced.is_some();
         slots.iter().for_each(|slot| slot.link.heard.want(is_wanted));
         for slot in slots.members() {
@@ -127,7 +127,7 @@ impl Hooks {
     }
 
     /// Tells what there is to tell. `is_last`: nothing more is sent, and what is not told now never is.
-    pub fn advance(&mut self, site: &Site, slots: &Slots, is_last: bool, now: Instant) -> Due {
+    pub(super) fn advance(&mut self, site: &Site, slots: &Slots, is_last: bool, now: Instant) -> Due {
         let mut due = Due::default();
         if self.hooks.is_empty() {
             return due;
@@ -161,7 +161,7 @@ impl Hooks {
     }
 
     /// The run of a hook that began then has ended.
-    pub fn ended(&mut self, whose: Whose, result: Result<(), Failed>, started: Instant) {
+    pub(super) fn ended(&mut self, whose: Whose, result: Result<(), Failed>, started: Instant) {
         let Some(hook) = self.hooks.get_mut(&whose) else { return };
         let HookState { teller, log, .. } = hook;
         let name = whose.occasion().name();
@@ -182,7 +182,7 @@ impl Hooks {
     }
 
     /// A node is gone. What it has got is still told.
-    pub fn orphan(&mut self, at: usize) {
+    pub(super) fn orphan(&mut self, at: usize) {
         for (whose, hook) in &mut self.hooks {
             hook.teller.forget(at);
             hook.orphaned |= *whose == Whose::Node(at);
@@ -190,13 +190,13 @@ impl Hooks {
     }
 
     /// Forgets the hooks of nodes that are gone, once they are told of everything.
-    pub fn forget_orphans(&mut self) {
+    pub(super) fn forget_orphans(&mut self) {
         self.hooks.retain(|_, hook| !hook.orphaned || hook.teller.is_busy());
     }
 
     /// Takes what the runs for a node changed since the last time. A run that failed told it, too, and nobody says that
     /// it has ended.
-    pub fn hear(&mut self, slot: &Slot, tally: Tally) {
+    pub(super) fn hear(&mut self, slot: &Slot, tally: Tally) {
         let at = slot.link.slot;
         let news = slot.link.heard.take();
         for (_, hook) in self.hooks.iter_mut().filter(|(whose, _)| [Whose::Node(at), Whose::All].contains(whose)) {
@@ -206,7 +206,7 @@ impl Hooks {
     }
 
     /// Prepares for the end: each hook is run once more, at once, for all that is told by then.
-    pub fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         for hook in self.hooks.values_mut() {
             hook.teller.settled(None);
             hook.teller.hurry();
@@ -214,7 +214,7 @@ impl Hooks {
     }
 
     /// Says at the end which hooks were not told of everything.
-    pub fn give_up(&self) {
+    pub(super) fn give_up(&self) {
         for (whose, hook) in self.hooks.iter().filter(|(_, hook)| hook.teller.untold() > 0) {
             warn!(hook.log, "stopped before a hook was told of all paths"; "hook" => whose.occasion().name(),
                 "untold" => hook.teller.untold());

@@ -7,7 +7,7 @@ use crate::status;
 
 /// The phase of the daemon's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lifecycle {
+pub(super) enum Lifecycle {
     /// The first scan is not complete.
     Starting,
     /// Nobody asked for a stop.
@@ -28,7 +28,7 @@ pub enum Lifecycle {
 
 /// The steps of a stop, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Step {
+pub(super) enum Step {
     /// The watcher hands over what it still has.
     Flush,
     /// The SyncActors work off what is pending.
@@ -41,7 +41,7 @@ pub enum Step {
 
 /// The purpose of a stop: what comes after the end of the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
+pub(super) enum Then {
     /// The end of the process.
     Exit,
     /// A new start, as somebody or a reload asked for it.
@@ -52,7 +52,7 @@ pub enum Then {
 
 /// An event that moves the daemon on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LifecycleEvent {
+pub(super) enum LifecycleEvent {
     /// The first scan is complete: all watches stand.
     Watching,
     /// Somebody asks for a stop.
@@ -75,7 +75,7 @@ pub enum LifecycleEvent {
 
 impl Lifecycle {
     /// The phase after an event.
-    pub fn next(self, event: LifecycleEvent) -> Lifecycle {
+    pub(super) fn next(self, event: LifecycleEvent) -> Lifecycle {
         use Lifecycle::{Ended, Running, Starting, Stopping};
         match (self, event) {
             (Starting, LifecycleEvent::Watching) => Running,
@@ -99,7 +99,7 @@ impl Lifecycle {
     }
 
     /// The step of a stop.
-    pub fn step(self) -> Option<Step> {
+    pub(super) fn step(self) -> Option<Step> {
         match self {
             Lifecycle::Stopping { step, .. } => Some(step),
             Lifecycle::Starting | Lifecycle::Running | Lifecycle::Ended { .. } => None,
@@ -107,7 +107,7 @@ impl Lifecycle {
     }
 
     /// The purpose of the stop, if the daemon stops or has ended.
-    pub fn then(self) -> Option<Then> {
+    pub(super) fn then(self) -> Option<Then> {
         match self {
             Lifecycle::Stopping { then, .. } | Lifecycle::Ended { then } => Some(then),
             Lifecycle::Starting | Lifecycle::Running => None,
@@ -115,12 +115,12 @@ impl Lifecycle {
     }
 
     /// `true` once the end has been announced.
-    pub fn has_ended(self) -> bool {
+    pub(super) fn has_ended(self) -> bool {
         matches!(self, Lifecycle::Ended { .. })
     }
 
     /// The order with which the SyncActor of such a node begins.
-    pub fn first_order(self, node: Membership, is_paused: bool) -> WorkOrder {
+    pub(super) fn first_order(self, node: Membership, is_paused: bool) -> WorkOrder {
         let order = if is_paused { WorkOrder::Pause } else { WorkOrder::Work };
         match self.step() {
             Some(Step::Tell | Step::Save) => order.next(WorkOrder::drain()).next(WorkOrder::Rest),
@@ -131,7 +131,7 @@ impl Lifecycle {
     }
 
     /// The phase, as others need to know it.
-    pub fn told(self) -> status::Phase {
+    pub(super) fn told(self) -> status::Phase {
         match self {
             Lifecycle::Starting => status::Phase::Starting,
             Lifecycle::Running => status::Phase::Running,
@@ -142,7 +142,7 @@ impl Lifecycle {
 
 /// A reload. One is carried out at a time; of those that wait, the latest.
 #[derive(Debug, Default)]
-pub enum Reloading {
+pub(super) enum Reloading {
     /// No reload goes on.
     #[default]
     Idle,
@@ -159,7 +159,7 @@ pub enum Reloading {
 
 /// The relation of a node to the site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Membership {
+pub(super) enum Membership {
     /// It was added a moment ago: the filter does not know its outbox yet, so changes might be missed.
     Joining,
     /// It is one of the site's.
@@ -170,7 +170,7 @@ pub enum Membership {
 
 /// The SyncActor of a node, by its address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Worker<A> {
+pub(super) enum Worker<A> {
     /// The last one has ended, or none was started yet.
     None,
     /// It serves the node; its end is unexpected.
@@ -185,7 +185,7 @@ pub enum Worker<A> {
 
 /// The consequence of the end of a SyncActor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Succession {
+pub(super) enum Succession {
     /// The next one takes over now.
     Now,
     /// The next one takes over when the rsyncs that were given up are gone.
@@ -200,7 +200,7 @@ pub enum Succession {
 
 impl<A> Worker<A> {
     /// The address, while there is a SyncActor.
-    pub fn actor(&self) -> Option<&A> {
+    pub(super) fn actor(&self) -> Option<&A> {
         match self {
             Worker::None => None,
             Worker::Working(actor) | Worker::Retiring(actor) | Worker::Aborting(actor) | Worker::Dismissed(actor) => {
@@ -210,7 +210,7 @@ impl<A> Worker<A> {
     }
 
     /// Decides what follows its end.
-    pub fn succession(&self, panicked: bool, node: Membership) -> Succession {
+    pub(super) fn succession(&self, panicked: bool, node: Membership) -> Succession {
         match (self, node) {
             (Worker::Dismissed(_), _) => Succession::Forget,
             (Worker::Retiring(_), _) if !panicked => Succession::Now,

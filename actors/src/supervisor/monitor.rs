@@ -36,7 +36,7 @@ pub struct DaemonMonitor {
 
 impl DaemonMonitor {
     /// Follows the daemon of this supervisor.
-    pub fn new(supervisor: Addr<SupervisorActor>, progress: watch::Receiver<DaemonProgress>) -> Self {
+    pub(crate) fn new(supervisor: Addr<SupervisorActor>, progress: watch::Receiver<DaemonProgress>) -> Self {
         DaemonMonitor { supervisor, progress }
     }
 
@@ -53,7 +53,7 @@ impl DaemonMonitor {
 }
 
 /// Waits until watcher and filter have answered. Returns false if one of them is gone.
-pub fn upstream_is_alive(upstream: &Upstream) -> ResponseFuture<bool> {
+pub(super) fn upstream_is_alive(upstream: &Upstream) -> ResponseFuture<bool> {
     let [watcher, filter] = &upstream.alive;
     let watcher = watcher.send(Alive);
     let filter = filter.send(Alive);

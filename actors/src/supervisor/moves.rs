@@ -9,14 +9,14 @@ use crate::messages::DirMove;
 use crate::site::DirMoves;
 
 /// Moves within this time are logged together, and not at all if they are undone.
-pub const GATHERS: Duration = Duration::from_secs(1);
+pub(super) const GATHERS: Duration = Duration::from_secs(1);
 
 /// The cure for moves that are not mirrored.
 const CURE: &str =
     "inosync --once makes them equal, as a restart or resync_every does; dir_moves: Replicate mirrors later moves";
 
 /// Logs a directory move that was seen.
-pub fn log_move(log: &Logger, moved: &DirMove, dir_moves: DirMoves) {
+pub(super) fn log_move(log: &Logger, moved: &DirMove, dir_moves: DirMoves) {
     match (moved, dir_moves) {
         (DirMove::Within { from, to }, DirMoves::Log) => {
             info!(log, "directory moved: not mirrored (dir_moves: Log), the nodes keep the old name"; "from" => %from, "to" => %to);
@@ -37,7 +37,7 @@ pub fn log_move(log: &Logger, moved: &DirMove, dir_moves: DirMoves) {
 }
 
 /// Says once that nodes differ because they do not follow directory moves, until a comparison of everything left none.
-pub fn log_unmirrored(log: &Logger, slots: &Slots) {
+pub(super) fn log_unmirrored(log: &Logger, slots: &Slots) {
     let (mut nodes, mut count, mut first) = (0, 0, None);
     for slot in slots.members() {
         let mut outbox = slot.link.outbox.lock();
@@ -55,7 +55,7 @@ pub fn log_unmirrored(log: &Logger, slots: &Slots) {
 }
 
 /// Forgets the moves of a node that another process mirrored since then.
-pub fn forget_mirrored(slot: &Slot, began: Instant) {
+pub(super) fn forget_mirrored(slot: &Slot, began: Instant) {
     let mut outbox = slot.link.outbox.lock();
     let before = outbox.unmirrored().count();
     outbox.unmirrored().forget_before(began);

@@ -28,69 +28,69 @@ use crate::watcher::sight::Sight;
 pub type TransportFactory = Box<dyn FnMut(&ConfigSnapshot, &Node) -> Rc<dyn Transport>>;
 
 /// The parts of which a supervisor is made.
-pub struct SupervisorParts {
+pub(crate) struct SupervisorParts {
     /// The configuration at the start.
-    pub config: ConfigSnapshot,
+    pub(crate) config: ConfigSnapshot,
     /// The root of the source.
-    pub root: Root,
+    pub(crate) root: Root,
     /// Makes the transports to the nodes.
-    pub transports: TransportFactory,
+    pub(crate) transports: TransportFactory,
     /// The processes among which hooks are started.
-    pub children: Children,
+    pub(crate) children: Children,
     /// The outboxes of the nodes, in their order. The filter knows them by their place.
-    pub outboxes: Vec<Outbox>,
+    pub(crate) outboxes: Vec<Outbox>,
     /// Is told when the outboxes change.
-    pub unsaved: Unsaved,
+    pub(crate) unsaved: Unsaved,
     /// The actors in front of the SyncActors.
-    pub upstream: Upstream,
+    pub(crate) upstream: Upstream,
     /// Hears how far the daemon is.
-    pub progress: watch::Sender<DaemonProgress>,
+    pub(crate) progress: watch::Sender<DaemonProgress>,
     /// The nodes that are paused.
-    pub paused: Paused,
+    pub(crate) paused: Paused,
     /// The log of the daemon.
-    pub log: Logger,
+    pub(crate) log: Logger,
     /// Announces the end of the daemon.
-    pub guard: EndsDaemon,
+    pub(crate) guard: EndsDaemon,
 }
 
 /// The watcher and the filter. They report to the supervisor, so they are started with its address before it runs
 /// itself: a report that came before it knew them would be lost on it.
-pub struct Upstream {
+pub(crate) struct Upstream {
     /// To the filter: a node comes.
-    pub serve: Recipient<Serve>,
+    pub(crate) serve: Recipient<Serve>,
     /// To the filter: a node goes.
-    pub vacate: Recipient<Vacate>,
+    pub(crate) vacate: Recipient<Vacate>,
     /// To the watcher: everything that was reported is wanted.
-    pub flush: Recipient<Flush>,
+    pub(crate) flush: Recipient<Flush>,
     /// To the watcher: other patterns hold.
-    pub exclude: Recipient<Exclude>,
+    pub(crate) exclude: Recipient<Exclude>,
     /// To the watcher: the watches are to be counted.
-    pub audit: Recipient<Audit>,
+    pub(crate) audit: Recipient<Audit>,
     /// To the watcher: a path is asked for.
-    pub seen: Recipient<AskSeen>,
+    pub(crate) seen: Recipient<AskSeen>,
     /// The directories that the watcher watches.
-    pub sight: Sight,
+    pub(crate) sight: Sight,
     /// To the watcher and the filter: an answer is wanted.
-    pub alive: [Recipient<Alive>; 2],
+    pub(crate) alive: [Recipient<Alive>; 2],
     /// The state; `None` if none is kept.
-    pub state: Option<StateHandle>,
+    pub(crate) state: Option<StateHandle>,
 }
 
 /// The StateActor as the supervisor sees it.
-pub struct StateHandle {
+pub(crate) struct StateHandle {
     /// The state that the last run left; taken up once.
-    pub past: Option<Resumed>,
+    pub(crate) past: Option<Resumed>,
     /// Learns of which nodes the state is.
-    pub keep: Recipient<Keep>,
+    pub(crate) keep: Recipient<Keep>,
     /// Finds out what changed since the last run.
-    pub compare: Recipient<Compare>,
+    pub(crate) compare: Recipient<Compare>,
     /// Saves the state once more, at the end.
-    pub save: Recipient<Save>,
+    pub(crate) save: Recipient<Save>,
 }
 
 impl Upstream {
     /// Goes on where the last run ended. Returns false if nothing is known of one.
-    pub fn take_up_work(&mut self, slots: &Slots, initial_sync: InitialSync) -> bool {
+    pub(super) fn take_up_work(&mut self, slots: &Slots, initial_sync: InitialSync) -> bool {
         let Some(state) = &mut self.state else { return false };
         let Some(mut past) = state.past.take() else { return false };
         for slot in slots.staying() {
@@ -104,7 +104,7 @@ impl Upstream {
     }
 
     /// Tells the StateActor of which nodes the state is. Not yet of one that lacks what is not in its outbox.
-    pub fn keep(&self, site: &Site, slots: &Slots) {
+    pub(super) fn keep(&self, site: &Site, slots: &Slots) {
         let Some(state) = &self.state else { return };
         let known = slots.staying().filter(|slot| !slot.reconcile);
         let kept = |slot: &Slot| Kept { key: slot.link.key.clone(), outbox: slot.link.outbox.clone() };

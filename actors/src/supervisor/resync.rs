@@ -14,7 +14,7 @@ use crate::sync::resync::Schedule;
 
 /// A task that nodes do by schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScheduledTask {
+pub(super) enum ScheduledTask {
     /// Everything is compared and made equal.
     Resync,
     /// Everything is compared by content, and what differs is told.
@@ -23,24 +23,24 @@ pub enum ScheduledTask {
 
 /// The schedule of one node.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Schedules {
+pub(super) struct Schedules {
     resync: Option<Schedule>,
     verify: Option<Schedule>,
 }
 
 /// The times of the next tasks over all nodes.
 #[derive(Default)]
-pub struct Clock {
+pub(super) struct Clock {
     /// The time of the next audit; `None` if there is no `resync_every`.
     audit_at: Option<Instant>,
 }
 
 impl ScheduledTask {
     /// The tasks, a reconcile first.
-    pub const ALL: [ScheduledTask; 2] = [ScheduledTask::Resync, ScheduledTask::Verify];
+    pub(super) const ALL: [ScheduledTask; 2] = [ScheduledTask::Resync, ScheduledTask::Verify];
 
     /// The interval; `None` is never.
-    pub fn every(self, site: &Site) -> Option<Duration> {
+    pub(super) fn every(self, site: &Site) -> Option<Duration> {
         match self {
             ScheduledTask::Resync => site.resync_every,
             ScheduledTask::Verify => site.verify_every,
@@ -65,7 +65,7 @@ impl ScheduledTask {
 
 impl Schedules {
     /// The schedule of a node that is added now: anywhere in an interval.
-    pub fn of(site: &Site, now: Instant) -> Schedules {
+    pub(super) fn of(site: &Site, now: Instant) -> Schedules {
         let schedule =
             |task: ScheduledTask| task.every(site).map(|every| Schedule::new(every, 0, 1, now, fastrand::f64()));
         Schedules { resync: schedule(ScheduledTask::Resync), verify: schedule(ScheduledTask::Verify) }
@@ -81,7 +81,7 @@ impl Schedules {
 
 impl Clock {
     /// Gives every node its schedule of a task anew, from now on.
-    pub fn schedule_anew(&mut self, task: ScheduledTask, site: &Site, slots: &mut Slots, now: Instant) {
+    pub(super) fn schedule_anew(&mut self, task: ScheduledTask, site: &Site, slots: &mut Slots, now: Instant) {
         let every = task.every(site);
         let count = slots.iter().count();
         for (index, slot) in slots.iter_mut().enumerate() {
@@ -93,7 +93,7 @@ impl Clock {
     }
 
     /// The time of the next task.
-    pub fn next(&self, slots: &Slots) -> Option<Instant> {
+    pub(super) fn next(&self, slots: &Slots) -> Option<Instant> {
         let schedule = slots.staying().flat_map(|slot| {
             ScheduledTask::ALL.into_iter().filter_map(|task| {
                 let schedule = *slot.schedules.clone().of_task(task);
@@ -104,7 +104,7 @@ impl Clock {
     }
 
     /// Asks the nodes for what is due. Returns true if an audit is due as well.
-    pub fn run_tasks(&mut self, site: &Site, slots: &mut Slots, now: Instant) -> bool {
+    pub(super) fn run_tasks(&mut self, site: &Site, slots: &mut Slots, now: Instant) -> bool {
         for slot in slots.iter_mut().filter(|slot| slot.membership == Membership::Staying) {
             // One that is to be reconciled now does not begin to verify.
             for task in ScheduledTask::ALL {

@@ -11,41 +11,41 @@ use crate::node::Node;
 use crate::sync::{NodeLink, SyncActor};
 
 /// A node that is served.
-pub struct Slot {
+pub(super) struct Slot {
     /// The node, as it is configured.
-    pub node: Node,
+    pub(super) node: Node,
     /// Its outbox, and the way that its next SyncActor takes.
-    pub link: NodeLink,
+    pub(super) link: NodeLink,
     /// The SyncActor that serves it.
-    pub worker: Worker<Addr<SyncActor>>,
+    pub(super) worker: Worker<Addr<SyncActor>>,
     /// SyncActors that died since the last success.
-    pub deaths: u32,
+    pub(super) deaths: u32,
     /// `true` if nothing more is expected of it before the end.
-    pub drained: bool,
+    pub(super) drained: bool,
     /// Its relation to the site.
-    pub membership: Membership,
+    pub(super) membership: Membership,
     /// `true` if a reconcile is to be wanted as soon as another SyncActor works on it. Not earlier: the one before
     /// would take it and compare by the rules before.
-    pub reconcile: bool,
+    pub(super) reconcile: bool,
     /// The times at which it is compared although nothing asks for it.
-    pub schedules: Schedules,
+    pub(super) schedules: Schedules,
 }
 
 /// All nodes, by their numbers.
 #[derive(Default)]
-pub struct Slots {
+pub(super) struct Slots {
     slots: BTreeMap<usize, Slot>,
     next: usize,
 }
 
 impl Slots {
     /// The number of the next node.
-    pub fn next(&self) -> usize {
+    pub(super) fn next(&self) -> usize {
         self.next
     }
 
     /// Takes a node in, under the number of its link. The filter knows its outbox if it is `Staying`.
-    pub fn insert(&mut self, node: Node, link: NodeLink, membership: Membership) {
+    pub(super) fn insert(&mut self, node: Node, link: NodeLink, membership: Membership) {
         let number = link.slot;
         self.next = self.next.max(number + 1);
         let slot = Slot {
@@ -62,53 +62,53 @@ impl Slots {
     }
 
     /// The node of this number, if it is still there.
-    pub fn get(&mut self, number: usize) -> Option<&mut Slot> {
+    pub(super) fn get(&mut self, number: usize) -> Option<&mut Slot> {
         self.slots.get_mut(&number)
     }
 
     /// Forgets the node of this number.
-    pub fn remove(&mut self, number: usize) -> Option<Slot> {
+    pub(super) fn remove(&mut self, number: usize) -> Option<Slot> {
         self.slots.remove(&number)
     }
 
     /// Forgets all of the nodes.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.slots.clear();
     }
 
     /// All, in the order in which they came.
-    pub fn iter(&self) -> impl Iterator<Item = &Slot> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Slot> {
         self.slots.values()
     }
 
     /// All, in the order in which they came.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
         self.slots.values_mut()
     }
 
     /// The nodes of the site: all that do not leave.
-    pub fn members(&self) -> impl Iterator<Item = &Slot> {
+    pub(super) fn members(&self) -> impl Iterator<Item = &Slot> {
         self.iter().filter(|slot| slot.membership != Membership::Leaving)
     }
 
     /// The nodes of the site whose outbox the filter knows.
-    pub fn staying(&self) -> impl Iterator<Item = &Slot> {
+    pub(super) fn staying(&self) -> impl Iterator<Item = &Slot> {
         self.iter().filter(|slot| slot.membership == Membership::Staying)
     }
 
     /// The SyncActors of all.
-    pub fn actors(&self) -> impl Iterator<Item = &Addr<SyncActor>> {
+    pub(super) fn actors(&self) -> impl Iterator<Item = &Addr<SyncActor>> {
         self.iter().filter_map(|slot| slot.worker.actor())
     }
 
     /// The numbers of those of which this is true.
-    pub fn numbers(&self, is_meant: impl Fn(&Slot) -> bool) -> Vec<usize> {
+    pub(super) fn numbers(&self, is_meant: impl Fn(&Slot) -> bool) -> Vec<usize> {
         self.slots.iter().filter(|(_, slot)| is_meant(slot)).map(|(number, _)| *number).collect()
     }
 
     /// Returns true if a SyncActor may be started for the node: there is none, the filter knows its outbox, and nobody
     /// who leaves still writes there.
-    pub fn may_start(&self, number: usize) -> bool {
+    pub(super) fn may_start(&self, number: usize) -> bool {
         let Some(slot) = self.slots.get(&number) else { return false };
         let leaving = |other: &Slot| other.membership == Membership::Leaving && other.link.slot != number;
         slot.worker == Worker::None

@@ -32,7 +32,7 @@ const NAMED: usize = 3;
 const WATCHER_TIME: Duration = Duration::from_millis(500);
 
 /// Counts over all nodes.
-pub struct Counters {
+pub(super) struct Counters {
     started_at: SystemTime,
     overflows: u64,
     rescans: u64,
@@ -40,12 +40,12 @@ pub struct Counters {
 
 impl Counters {
     /// Counts from now on.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Counters { started_at: SystemTime::now(), overflows: 0, rescans: 0 }
     }
 
     /// Counts a directory of which the watcher lost track.
-    pub fn lost_track(&mut self, reason: Reason) {
+    pub(super) fn lost_track(&mut self, reason: Reason) {
         // What is not watched is compared again and again: nothing is lost by that.
         self.rescans += u64::from(reason != Reason::WatchLimit);
         self.overflows += u64::from(reason == Reason::Overflow);

@@ -6,7 +6,7 @@ use crate::messages::{Reason, Unseen, WatchReport};
 use crate::path::RelPath;
 
 /// Logs a report of the watcher.
-pub fn log_report(log: &Logger, report: &WatchReport) {
+pub(super) fn log_report(log: &Logger, report: &WatchReport) {
     match report {
         WatchReport::Scanning { directories } => info!(log, "scanning the source"; "directories" => directories),
         WatchReport::Watching { directories } => info!(log, "watching"; "directories" => directories),
@@ -26,7 +26,7 @@ pub fn log_report(log: &Logger, report: &WatchReport) {
 }
 
 /// Logs that track of a subtree was lost.
-pub fn log_rescan(log: &Logger, subtree: &RelPath, reason: Reason) {
+pub(super) fn log_rescan(log: &Logger, subtree: &RelPath, reason: Reason) {
     match reason {
         // Said once for all of them, and not at each poll.
         Reason::WatchLimit => debug!(log, "comparing again"; "subtree" => %subtree, "why" => %reason),

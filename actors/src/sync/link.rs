@@ -17,44 +17,44 @@ use crate::transport::progress::Latest;
 
 /// The node of a SyncActor, with all that it works with. All of it outlives the actor.
 #[derive(Clone)]
-pub struct NodeLink {
+pub(crate) struct NodeLink {
     /// The number of the node, of which no other has the same as long as the daemon runs.
-    pub slot: usize,
+    pub(crate) slot: usize,
     /// Tells the node, as it is configured, from any other in the saved state.
-    pub key: String,
+    pub(crate) key: String,
     /// The changes that the node does not have yet.
-    pub outbox: Outbox,
+    pub(crate) outbox: Outbox,
     /// Is told when that changes, since it is saved.
-    pub unsaved: Unsaved,
+    pub(crate) unsaved: Unsaved,
     /// The way to the node.
-    pub transport: Rc<dyn Transport>,
+    pub(crate) transport: Rc<dyn Transport>,
     /// The progress of the reconcile, while one runs.
-    pub progress: Latest,
+    pub(crate) progress: Latest,
     /// The bytes that a batch of the fast lane carries.
-    pub bulk_size: u64,
+    pub(crate) bulk_size: u64,
     /// The record of how the node is served.
-    pub record: NodeRecord,
+    pub(crate) record: NodeRecord,
     /// The changes at the node that hooks are to be told.
-    pub heard: Heard,
+    pub(crate) heard: Heard,
     /// The root of the source.
-    pub root: Root,
+    pub(crate) root: Root,
     /// The patterns of what is never mirrored.
-    pub excludes: Excludes,
+    pub(crate) excludes: Excludes,
     /// Its lines name the node.
-    pub log: Logger,
+    pub(crate) log: Logger,
 }
 
 /// The supervisor, as a SyncActor reports to it.
 #[derive(Clone)]
-pub struct SupervisorHandle {
+pub(crate) struct SupervisorHandle {
     /// The actor is gone.
-    pub died: Recipient<Died>,
+    pub(crate) died: Recipient<Died>,
     /// The node took something.
-    pub succeeded: Recipient<Succeeded>,
+    pub(crate) succeeded: Recipient<Succeeded>,
     /// The node lacks less than before.
-    pub settled: Recipient<Settled>,
+    pub(crate) settled: Recipient<Settled>,
     /// A directory move was mirrored.
-    pub mirrored: Recipient<Mirrored>,
+    pub(crate) mirrored: Recipient<Mirrored>,
     /// The answer to [`WorkOrder::Drain`](crate::order::WorkOrder::Drain).
-    pub drained: Recipient<Drained>,
+    pub(crate) drained: Recipient<Drained>,
 }

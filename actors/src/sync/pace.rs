@@ -12,19 +12,19 @@ const INTERVAL: Duration = Duration::from_millis(40);
 
 /// The pace of one node: a leaky bucket.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Pace {
+pub(super) struct Pace {
     /// The time at which the bucket will be empty, if nothing is put in; `None` if nothing was.
     empty_at: Option<Instant>,
 }
 
 impl Pace {
     /// The time at which the next batch may start.
-    pub fn next(self, now: Instant) -> Instant {
+    pub(super) fn next(self, now: Instant) -> Instant {
         self.empty_at.and_then(|at| at.checked_sub(INTERVAL * (BURST - 1))).map_or(now, |at| at.max(now))
     }
 
     /// Notes that a batch starts.
-    pub fn start(&mut self, now: Instant) {
+    pub(super) fn start(&mut self, now: Instant) {
         self.empty_at = Some(self.empty_at.map_or(now, |at| at.max(now)) + INTERVAL);
     }
 }

@@ -41,7 +41,7 @@ impl KV for Summary<'_> {
 }
 
 /// Says what became of the changed paths of a batch.
-pub fn log_batch(log: &Logger, paths: usize, delivery: &Delivery, started: Instant) {
+pub(super) fn log_batch(log: &Logger, paths: usize, delivery: &Delivery, started: Instant) {
     log_summary(log, "mirrored", delivery, Summary { paths, tally: &delivery.tally, failed: None, started });
 }
 
@@ -100,7 +100,7 @@ pub fn log_verified(log: &Logger, comparison: &Comparison, started: Instant, tel
 
 /// Says which paths fail, and that they are tried again. What fails once was mostly changed, or gone, while it was
 /// sent: to be called when a path fails again although nothing changed, and then no more.
-pub fn log_failing(log: &Logger, paths: &[RelPath], delivery: &Delivery) {
+pub(super) fn log_failing(log: &Logger, paths: &[RelPath], delivery: &Delivery) {
     let Some(failure) = delivery.failure.as_ref().filter(|_| !paths.is_empty()) else { return };
     let count = paths.len();
     let first = first_of(paths.iter());
@@ -112,7 +112,7 @@ pub fn log_failing(log: &Logger, paths: &[RelPath], delivery: &Delivery) {
 }
 
 /// Says what arrived without some of its attributes.
-pub fn log_unset(log: &Logger, unset: &Unset) {
+pub(super) fn log_unset(log: &Logger, unset: &Unset) {
     let Some(why) = &unset.why else { return };
     let count = format!("{}{}", unset.paths.len(), if unset.more { " and more" } else { "" });
     warn!(log, "some paths arrived without all of their attributes"; "count" => count,

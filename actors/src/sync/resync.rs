@@ -11,7 +11,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(60);
 
 /// The schedule of one node.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     every: Duration,
     first: Instant,
     /// The node is not asked before this time.
@@ -23,21 +23,21 @@ pub struct Schedule {
 impl Schedule {
     /// The schedule of node `index` of `nodes`, from `now` on: the first schedule of all nodes are spread over one
     /// interval. `chance` is between 0 and 1.
-    pub fn new(every: Duration, index: usize, nodes: usize, now: Instant, chance: f64) -> Self {
+    pub(crate) fn new(every: Duration, index: usize, nodes: usize, now: Instant, chance: f64) -> Self {
         let share = (index as f64 + chance) / nodes.max(1) as f64;
         let first = now + every.mul_f64(share.clamp(0.0, 1.0));
         Schedule { every, first, ask_at: first, chance }
     }
 
     /// The time at which the node is to be asked: after its first turn an interval after it was last compared.
-    pub fn due(&self, last: Option<Instant>) -> Instant {
+    pub(crate) fn due(&self, last: Option<Instant>) -> Instant {
         let since_first = last.filter(|last| *last >= self.first);
         let due = since_first.map_or(self.first, |last| last + jittered(self.every, self.chance));
         due.max(self.ask_at)
     }
 
     /// Notes that the node is asked now; unless it is compared then, it is asked again soon.
-    pub fn asked(&mut self, now: Instant, chance: f64) {
+    pub(crate) fn asked(&mut self, now: Instant, chance: f64) {
         self.ask_at = now + self.every.min(ASK_AGAIN);
         self.chance = chance;
     }
