@@ -357,7 +357,7 @@ pub struct Facts<'a> {
     /// The phase of the daemon's life.
     pub phase: Phase,
     /// Its SyncActor.
-    pub service: Service,
+    pub service: NodeService,
     /// `true` if somebody paused it.
     pub paused: bool,
     /// The fault of the source.
@@ -374,7 +374,7 @@ pub struct Facts<'a> {
 
 /// The SyncActor of a node, as far as others need to know of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Service {
+pub enum NodeService {
     /// None was started yet.
     NotYet,
     /// The node is served.
@@ -392,8 +392,8 @@ impl NodeState {
             // Nobody looks whether what held it is over.
             (_, Facts { paused: true, .. }) => NodeState::Paused,
             (Health::Held { why, .. }, _) => NodeState::Held { why: why.to_string() },
-            (_, Facts { service: Service::BrokenOff, .. }) => NodeState::Restarting,
-            (_, Facts { service: Service::NotYet, .. }) => NodeState::Starting,
+            (_, Facts { service: NodeService::BrokenOff, .. }) => NodeState::Restarting,
+            (_, Facts { service: NodeService::NotYet, .. }) => NodeState::Starting,
             (health @ Health::BackingOff { cause, until, .. }, _) => NodeState::Backoff {
                 why: cause.words().to_owned(),
                 until: unix(SystemTime::now() + until.saturating_duration_since(now)),

@@ -13,7 +13,7 @@ fn the_state_of_a_node_is_the_worst_that_is_true_of_it() {
     let held = Health::Held { why: RootError::Missing, at: now, until: now };
     let facts = Facts {
         phase: Phase::Running,
-        service: Service::Served,
+        service: NodeService::Served,
         paused: false,
         trouble: None,
         health: &well,
@@ -31,8 +31,8 @@ fn the_state_of_a_node_is_the_worst_that_is_true_of_it() {
         (Facts { health: &full, pending: 2, failing: 2, ..facts }, "backoff"),
         (Facts { pending: 1, reconciles: true, ..facts }, "reconciling"),
         (Facts { health: &full, pending: 1, ..facts }, "backoff"),
-        (Facts { health: &full, service: Service::BrokenOff, ..facts }, "restarting"),
-        (Facts { service: Service::NotYet, ..facts }, "starting"),
+        (Facts { health: &full, service: NodeService::BrokenOff, ..facts }, "restarting"),
+        (Facts { service: NodeService::NotYet, ..facts }, "starting"),
         (Facts { health: &held, ..facts }, "held"),
         (Facts { paused: true, health: &full, ..facts }, "paused"),
         (Facts { paused: true, health: &held, ..facts }, "paused"),
@@ -51,7 +51,7 @@ fn a_state_in_words_says_why() {
     let full = backing_off(1, now + Duration::from_secs(60));
     let facts = Facts {
         phase: Phase::Running,
-        service: Service::Served,
+        service: NodeService::Served,
         paused: false,
         trouble: None,
         health: &full,

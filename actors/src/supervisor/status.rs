@@ -18,8 +18,8 @@ use crate::outbox::pending::PendingSet;
 use crate::path::{Escaped, RelPath};
 use crate::status::record::NodeRecord;
 use crate::status::{
-    Facts, NodeState, NodeStatus, PathAtNode, PathFailure, PathInfo, ReconcileProgress, Service, SourceStatus, Status,
-    UnixTime, unix,
+    Facts, NodeService, NodeState, NodeStatus, PathAtNode, PathFailure, PathInfo, ReconcileProgress, SourceStatus,
+    Status, UnixTime, unix,
 };
 use crate::watch_error::watch_limit;
 use crate::watcher::sight::View;
@@ -105,9 +105,9 @@ impl SupervisorActor {
         let facts = Facts {
             phase: self.phase.told(),
             service: match slot.worker {
-                Worker::None if slot.deaths > 0 => Service::BrokenOff,
-                Worker::None => Service::NotYet,
-                _ => Service::Served,
+                Worker::None if slot.deaths > 0 => NodeService::BrokenOff,
+                Worker::None => NodeService::NotYet,
+                _ => NodeService::Served,
             },
             paused: self.paused.has(&slot.node),
             trouble,
