@@ -1,10 +1,10 @@
-//! How long to wait before another try.
+//! The wait before another try.
 
 use std::time::Duration;
 
 /// The backoff after the first failure; it doubles with each further one, up to [`LAST`].
 pub(crate) const FIRST: Duration = Duration::from_millis(100);
-/// The longest backoff.
+/// The backoff after many failures.
 pub(crate) const LAST: Duration = Duration::from_secs(60);
 
 /// The delay before the next try after so many failures in a row, 75 to 125 % of a doubling value.

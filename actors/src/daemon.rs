@@ -1,4 +1,5 @@
-//! Puts the actors together and hands out what the command needs of them: ways to reload and to stop, and the end.
+//! Puts the actors together and hands out what the command needs of them: transports to reload and to stop, and the
+//! end.
 
 use crate::ending::Ending;
 use crate::ending::EndsDaemon;
@@ -22,7 +23,7 @@ use crate::messages::Stop;
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::path::RelPath;
-use crate::reload::Edition;
+use crate::reload::ConfigSnapshot;
 use crate::root::{Root, RootError};
 use crate::rsync::audience::Audience;
 use crate::rsync::staging::Staging;
@@ -32,16 +33,16 @@ use crate::site::version::Version;
 use crate::state::memory::Memory;
 use crate::state::store::StoreError;
 use crate::state::{self, StateActor};
-use crate::status::{Status, Whereabouts};
-use crate::supervisor::Ways;
+use crate::status::{PathInfo, Status};
+use crate::supervisor::TransportFactory;
+use crate::supervisor::monitor::{DaemonMonitor, DaemonProgress};
 use crate::supervisor::paused::Paused;
-use crate::supervisor::pulse::{Pulse, Standing};
-use crate::supervisor::{Front, Recall, SupervisorActor};
+use crate::supervisor::{StateHandle, SupervisorActor, SupervisorParts, Upstream};
 use crate::transport::Transport;
 use crate::watcher::sight::Sight;
 use crate::watcher::{self, WatcherActor};
 
-/// How long a start anew waits for the watches and the state of the one before to be given up.
+/// The longest wait of a new start for the watches and the state of the daemon before.
 const LETS_GO: Duration = Duration::from_secs(10);
 
 /// The daemon cannot start.
@@ -55,30 +56,30 @@ pub enum StartError {
     State(#[from] StoreError),
 }
 
-/// What a daemon finds in its process, and the next one after a start anew.
+/// Values of the process that survive a restart of the daemon.
 #[derive(Clone)]
-pub struct Company {
+pub struct ProcessContext {
     /// Hears how far reconciles are.
     pub audience: Rc<dyn Audience>,
     /// The nodes that are paused.
     pub paused: Paused,
 }
 
-/// A running daemon.
+/// A daemon that runs in this process.
 pub struct Daemon {
     supervisor: Addr<SupervisorActor>,
     announced: oneshot::Receiver<Ending>,
-    standing: watch::Receiver<Standing>,
+    progress: watch::Receiver<DaemonProgress>,
     /// `Some` once the end was announced.
     ending: Option<Ending>,
     children: Children,
-    /// Where renamed files are linked, until the end.
+    /// The directory in which renamed files are linked, until the end.
     staging: Option<Rc<Staging>>,
     threads: Threads,
 }
 
-/// The threads beside the main one: watcher and filter wait for no rsync, nor rsync for them; the StateActor writes to the
-/// disk, and looks at the whole tree.
+/// The threads beside the main one: watcher and filter wait for no rsync, nor rsync for them; the StateActor writes to
+/// the disk, and looks at the whole tree.
 struct Threads {
     front: Arbiter,
     /// `None` if no state is kept.
@@ -99,35 +100,35 @@ impl Threads {
 }
 
 impl Daemon {
-    /// Starts mirroring a site by rsync. Within an actix system, on its main thread: rsync processes end with the thread
-    /// that started them.
+    /// Starts mirroring a site by rsync. Within an actix system, on its main thread: rsync processes end with the
+    /// thread that started them.
     ///
     /// # Errors
-    /// When the source is not there, or another process keeps the state of this site.
-    pub fn start(site: Site, version: Version, company: Company, log: &Logger) -> Result<Daemon, StartError> {
+    /// The source is not there, or another process keeps the state of this site.
+    pub fn start(site: Site, version: Version, context: ProcessContext, log: &Logger) -> Result<Daemon, StartError> {
         let root = site.root()?;
-        Daemon::start_at(root, site, version, company, log)
+        Daemon::start_at(root, site, version, context, log)
     }
 
-    /// As [`Daemon::start`], after the end of a daemon as [`Ending::Superseded`].
+    /// Starts as [`Daemon::start`] does, after the end of a daemon as [`Ending::Superseded`].
     ///
     /// # Errors
-    /// As [`Daemon::start`].
+    /// Those of [`Daemon::start`].
     pub fn start_superseding(
         site: Site,
         version: Version,
-        company: Company,
+        context: ProcessContext,
         log: &Logger,
     ) -> Result<Daemon, StartError> {
         let root = site.root()?.superseding();
-        Daemon::start_at(root, site, version, company, log)
+        Daemon::start_at(root, site, version, context, log)
     }
 
     fn start_at(
         root: Root,
         site: Site,
         version: Version,
-        Company { audience, paused }: Company,
+        ProcessContext { audience, paused }: ProcessContext,
         log: &Logger,
     ) -> Result<Daemon, StartError> {
         let children = Children::default();
@@ -135,64 +136,75 @@ impl Daemon {
         let mut shared = Shared::new(children.clone(), &site, log).heard_by(audience, log);
         let staging = shared.staging.clone();
         let source = root.clone();
-        let ways = Box::new(move |edition: &Edition, node: &Node| -> Rc<dyn Transport> {
-            shared.adapt(&edition.site);
-            Rsync::new(edition.site.clone(), source.clone(), node.clone(), edition.version, shared.clone())
+        let transports = Box::new(move |config: &ConfigSnapshot, node: &Node| -> Rc<dyn Transport> {
+            shared.adapt(&config.site);
+            Rsync::new(config.site.clone(), source.clone(), node.clone(), config.version, shared.clone())
         });
-        let edition = Edition { site: Rc::new(site), version };
-        Ok(Daemon { staging, ..Daemon::start_with(edition, root, ways, children, memory, paused, log) })
+        let config = ConfigSnapshot { site: Rc::new(site), version };
+        Ok(Daemon { staging, ..Daemon::start_with(config, root, transports, children, memory, paused, log) })
     }
 
-    /// Starts mirroring a site from `root` over ways of any kind. `memory` is `None` if nothing is known of earlier runs,
-    /// nor kept for later ones.
+    /// Starts mirroring a site from `root` over transports of any kind. `memory` is `None` if nothing is known of
+    /// earlier runs, nor kept for later ones.
     pub fn start_with(
-        edition: Edition,
+        config: ConfigSnapshot,
         root: Root,
-        ways: Ways,
+        transports: TransportFactory,
         children: Children,
         memory: Option<Memory>,
         paused: Paused,
         log: &Logger,
     ) -> Daemon {
         let (guard, announced) = EndsDaemon::new();
-        let outboxes: Vec<Outbox> = edition.site.nodes.iter().map(|_| Outbox::of(&edition.site)).collect();
+        let outboxes: Vec<Outbox> = config.site.nodes.iter().map(|_| Outbox::of(&config.site)).collect();
         if root.supersedes() {
             outboxes.iter().for_each(|outbox| outbox.lock().source_emptied());
         }
         let unsaved = memory.as_ref().map(|memory| memory.unsaved.clone()).unwrap_or_default();
-        let (tell, standing) = watch::channel(Standing::default());
+        let (tell, progress) = watch::channel(DaemonProgress::default());
         let (holds, held) = mpsc::channel(1);
         let threads = Threads { front: Arbiter::new(), state: memory.as_ref().map(|_| Arbiter::new()), held };
-        let ways = (ways, children.clone());
+        let processes = children.clone();
         let supervisor = SupervisorActor::create(|ctx| {
-            let starter = Starter { site: &edition.site, root: &root, supervisor: ctx.address(), log, guard: &guard };
-            let front = starter.start(&outboxes, memory, &threads, holds);
-            let (log, supervisor) = (log.clone(), ctx.address().downgrade());
+            let starter = Starter { site: &config.site, root: &root, supervisor: ctx.address(), log, guard: &guard };
+            let upstream = starter.start(&outboxes, memory, &threads, holds);
+            let heard_by = ctx.address().downgrade();
             root.reach().listen(move |heard| {
-                if let Some(supervisor) = supervisor.upgrade() {
+                if let Some(supervisor) = heard_by.upgrade() {
                     supervisor.do_send(Reached(heard.clone()));
                 }
             });
-            let supervisor = SupervisorActor::new(edition, root, ways, (&outboxes, unsaved), front, log, guard);
-            supervisor.telling(tell).pausing(paused)
+            SupervisorActor::new(SupervisorParts {
+                config,
+                root,
+                transports,
+                children: processes,
+                outboxes,
+                unsaved,
+                upstream,
+                progress: tell,
+                paused,
+                log: log.clone(),
+                guard,
+            })
         });
-        Daemon { supervisor, announced, standing, ending: None, children, staging: None, threads }
+        Daemon { supervisor, announced, progress, ending: None, children, staging: None, threads }
     }
 
-    /// Goes by another reading of the configuration from now on. Ends in [`Ending::Restart`] where that takes a new start.
-    /// `beside` are keys that changed as well, and that others go by: for the log.
+    /// Goes by another reading of the configuration from now on. Ends in [`Ending::Restart`] where that takes a new
+    /// start. `beside` are keys that changed as well, and that others go by: for the log.
     pub fn reload(&self, site: Site, version: Version, beside: Vec<&'static str>) {
         self.supervisor.do_send(Reload { site, version, beside });
     }
 
-    /// What others may ask of it while it runs.
+    /// The handle by which others ask the daemon while it runs.
     pub fn handle(&self) -> Handle {
         Handle(self.supervisor.clone())
     }
 
-    /// What tells how far it is, and that it is not stuck.
-    pub fn pulse(&self) -> Pulse {
-        Pulse::new(self.supervisor.clone(), self.standing.clone())
+    /// The monitor of the daemon: its progress, and that it is not stuck.
+    pub fn monitor(&self) -> DaemonMonitor {
+        DaemonMonitor::new(self.supervisor.clone(), self.progress.clone())
     }
 
     /// Asks for an orderly stop; a second time, for an immediate one.
@@ -200,8 +212,8 @@ impl Daemon {
         self.supervisor.do_send(Stop);
     }
 
-    /// Waits for the end; may be dropped and called again. All rsync processes are gone when it returns, and before a new
-    /// start the watches.
+    /// Waits for the end; may be dropped and called again. All rsync processes are gone when it returns, and before a
+    /// new start the watches.
     pub async fn ended(&mut self) -> Ending {
         let ending = match self.ending {
             Some(ending) => ending,
@@ -222,14 +234,14 @@ impl Daemon {
 pub struct Handle(Addr<SupervisorActor>);
 
 impl Handle {
-    /// How it is going. `ask_nodes`: nodes are first asked for their rsync, where it is not known; that takes up to two
+    /// The status. `ask_nodes`: nodes are first asked for their rsync, where it is not known; that takes up to two
     /// seconds.
     pub async fn status(&self, ask_nodes: bool) -> Option<Status> {
         self.0.send(AskStatus { ask_nodes }).await.ok().flatten()
     }
 
-    /// What is known of a path.
-    pub async fn whereabouts(&self, path: RelPath) -> Option<Whereabouts> {
+    /// The facts that are known of a path.
+    pub async fn path_info(&self, path: RelPath) -> Option<PathInfo> {
         self.0.send(AskPath(path)).await.ok()
     }
 
@@ -247,7 +259,7 @@ impl Handle {
     }
 }
 
-/// What the actors in front of the SyncActors are started with.
+/// Starts the actors in front of the SyncActors.
 struct Starter<'a> {
     site: &'a Site,
     root: &'a Root,
@@ -258,8 +270,16 @@ struct Starter<'a> {
 
 impl Starter<'_> {
     /// Starts the watcher, the filter and what keeps the state, which report to the supervisor.
-    fn start(self, outboxes: &[Outbox], memory: Option<Memory>, threads: &Threads, holds: mpsc::Sender<()>) -> Front {
-        let (site, supervisor, thread) = (self.site, &self.supervisor, threads.front.handle());
+    fn start(
+        self,
+        outboxes: &[Outbox],
+        memory: Option<Memory>,
+        threads: &Threads,
+        holds: mpsc::Sender<()>,
+    ) -> Upstream {
+        let site = self.site;
+        let supervisor = &self.supervisor;
+        let thread = threads.front.handle();
         let outlets = filter::Outlets {
             rescans: supervisor.clone().recipient(),
             moves: supervisor.clone().recipient(),
@@ -281,13 +301,13 @@ impl Starter<'_> {
             sight: sight.clone(),
         };
         let aside = memory.as_ref().and(site.state_file.as_deref()).and_then(Path::parent).map(Path::to_owned);
-        let (root, excludes, guard) = (self.root.clone(), site.excludes.clone(), self.guard.clone());
-        let watcher = WatcherActor::new(root, excludes, outlets, aside, holds.clone(), guard);
+        let excludes = site.excludes.clone();
+        let watcher = WatcherActor::new(self.root.clone(), excludes, outlets, aside, holds.clone(), self.guard.clone());
         let watcher = watcher.polling(site.watch_poll).settling(site.settle.clone());
         let watcher = WatcherActor::start_in_arbiter(&thread, |_| watcher);
         let state = memory.zip(threads.state.as_ref());
         let state = state.map(|(memory, thread)| self.start_state(memory, thread, holds, &filter, &watcher));
-        Front {
+        Upstream {
             serve: filter.clone().recipient(),
             vacate: filter.clone().recipient(),
             flush: watcher.clone().recipient(),
@@ -307,16 +327,17 @@ impl Starter<'_> {
         holds: mpsc::Sender<()>,
         filter: &Addr<FilterActor>,
         watcher: &Addr<WatcherActor>,
-    ) -> Recall {
+    ) -> StateHandle {
         let outlets = state::Outlets {
             changes: filter.clone().recipient(),
             flushed: filter.clone().recipient(),
             barrier: watcher.clone().recipient(),
             saved: self.supervisor.clone().recipient(),
         };
-        let (past, unsaved) = (memory.past.take(), memory.unsaved.clone());
-        let (root, log, guard) = (self.root.clone(), self.log.clone(), self.guard.clone());
-        let actor = StateActor::new(self.site, root, memory, outlets, log, guard);
+        let past = memory.past.take();
+        let unsaved = memory.unsaved.clone();
+        let log = self.log.clone();
+        let actor = StateActor::new(self.site, self.root.clone(), memory, outlets, log, self.guard.clone());
         let state = StateActor::start_in_arbiter(&thread.handle(), |_| actor);
         // Dropped with the thread, if the actor does not end before.
         thread.spawn(async move {
@@ -329,6 +350,11 @@ impl Starter<'_> {
             flush: state.clone().recipient(),
             passed: state.clone().recipient(),
         }));
-        Recall { past, keep: state.clone().recipient(), compare: state.clone().recipient(), save: state.recipient() }
+        StateHandle {
+            past,
+            keep: state.clone().recipient(),
+            compare: state.clone().recipient(),
+            save: state.recipient(),
+        }
     }
 }

@@ -1,20 +1,20 @@
-//! The end of the daemon: how it came, and who announces it.
+//! The end of the daemon, and its announcement.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// How the daemon ended.
+/// The end of the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// As it was told to; so many paths are not on their nodes.
+    /// Somebody asked for it.
     Stopped {
-        /// The sum over all nodes.
+        /// Paths that are not on their nodes, over all nodes.
         pending: usize,
     },
-    /// To be started anew, as it was told to or because the configuration names another source.
+    /// The daemon is to be started anew: somebody asked for it, or the configuration takes it.
     Restart {
-        /// As for `Stopped`.
+        /// Paths that are not on their nodes, over all nodes.
         pending: usize,
     },
     /// The source was empty, and another directory with content is in its place: to be started anew on that one.

@@ -16,8 +16,8 @@
 //!   and standbys, and what their ends mean. [`state`]: what is known of the tree and the nodes from one run to the next.
 //!   [`hook`]: the programs of the user that are told what arrived.
 //! - [`messages`]: the protocol between the actors. [`status`]: the state of the daemon, as one value for all who ask.
-//! - [`outbox`]: the changes that a node does not have yet. [`health`]: when a node may be tried. [`reload`]: what another
-//!   reading of the configuration changes.
+//! - [`outbox`]: the changes that a node does not have yet. [`health`]: when a node may be tried. [`order`]: how much of its
+//!   work a SyncActor still does. [`reload`]: what another reading of the configuration changes.
 //! - [`transport`]: the contract between [`sync`] and [`rsync`], which do not know each other.
 //! - [`site`], [`node`], [`root`], [`patterns`]: the configuration, checked. [`path`], [`change`], [`mounts`] and others: what all
 //!   of them speak about.
@@ -49,6 +49,7 @@ pub mod hook;
 pub mod messages;
 pub mod mounts;
 pub mod node;
+pub mod order;
 pub mod outbox;
 pub mod path;
 pub mod patterns;
@@ -62,6 +63,7 @@ pub mod state;
 pub mod status;
 pub mod supervisor;
 pub mod sync;
+mod timer;
 pub mod transport;
 pub mod watch_error;
 pub mod watcher;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 
 use crate::change::Change;
+use crate::order::WorkOrder;
 use crate::outbox::Outbox;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
@@ -15,7 +16,7 @@ use crate::root::RootError;
 use crate::root::reach::Heard;
 use crate::site::Site;
 use crate::site::version::Version;
-use crate::status::{Status, Whereabouts};
+use crate::status::{PathInfo, Status};
 use crate::transport::Moved;
 use crate::transport::Tally;
 use crate::watch_error::WatchError;
@@ -32,11 +33,11 @@ pub struct Observed(pub Vec<Change>);
 pub struct Rescan {
     /// The directory that may differ.
     pub subtree: RelPath,
-    /// How track was lost.
+    /// The way in which track was lost.
     pub reason: Reason,
 }
 
-/// How the watcher lost track.
+/// The ways in which the watcher loses track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// The kernel's event queue was full (`fs.inotify.max_queued_events`), or the watcher's own.
@@ -79,19 +80,19 @@ impl std::fmt::Display for Reason {
 pub enum DirMove {
     /// Renamed or moved within the tree.
     Within {
-        /// The old name.
+        /// The name before the move.
         from: RelPath,
-        /// The new name.
+        /// The name after the move.
         to: RelPath,
     },
     /// Moved out of the tree, or to an excluded name.
     Out {
-        /// The old name.
+        /// The name before the move.
         from: RelPath,
     },
     /// Moved into the tree, or from an excluded name.
     In {
-        /// The new name.
+        /// The name after the move.
         to: RelPath,
     },
 }
@@ -107,13 +108,14 @@ pub struct Wake;
 pub struct Serve {
     /// The number of the node, of which no other has the same as long as the daemon runs.
     pub slot: usize,
-    /// The node's own.
+    /// The outbox of the node.
     pub outbox: Outbox,
     /// The SyncActor that is woken for it; `None` if there is none yet.
     pub wake: Option<Recipient<Wake>>,
 }
 
-/// SupervisorActor -> FilterActor: the node was removed from the configuration, no change goes into its outbox any more.
+/// SupervisorActor -> FilterActor: the node was removed from the configuration, no change goes into its outbox any
+/// more.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Vacate {
@@ -121,8 +123,8 @@ pub struct Vacate {
     pub slot: usize,
 }
 
-/// SupervisorActor -> WatcherActor -> FilterActor -> SupervisorActor: other patterns hold. When it comes back, what they
-/// do not exclude is watched and passes the filter.
+/// SupervisorActor -> WatcherActor -> FilterActor -> SupervisorActor: other patterns hold. When it comes back, what
+/// they do not exclude is watched and passes the filter.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct Exclude(pub Excludes);
@@ -143,21 +145,21 @@ pub struct Reached(pub Heard);
 pub enum WatchReport {
     /// The first scan goes on; this many directories are watched so far.
     Scanning {
-        /// Directories so far.
+        /// The number of directories so far.
         directories: usize,
     },
     /// All watches stand; from here on no change is missed.
     Watching {
-        /// Watched directories.
+        /// The number of watched directories.
         directories: usize,
     },
     /// The tree cannot be watched at all: the daemon ends.
     Failed(WatchError),
     /// This directory is not watched on its own account; the rest goes on.
     Blind {
-        /// The directory.
+        /// The path of the directory.
         path: RelPath,
-        /// Why, with the cure.
+        /// The cause, with the cure.
         why: WatchError,
     },
     /// Other directories are not watched, or were not.
@@ -168,7 +170,7 @@ pub enum WatchReport {
     RootSuperseded,
     /// A file system was unmounted from this directory.
     Unmounted {
-        /// The directory.
+        /// The path of the directory.
         path: RelPath,
     },
 }
@@ -178,34 +180,34 @@ pub enum WatchReport {
 pub enum Unseen {
     /// No watch is left for some directories. They are compared at intervals instead.
     NoWatchLeft {
-        /// How many, each with all that is below it.
+        /// Their number, each with all that is below it.
         count: usize,
         /// The first of them.
         first: Vec<RelPath>,
-        /// Why, with the cure.
+        /// The cause, with the cure.
         why: WatchError,
-        /// How often they are compared.
+        /// The interval of their comparison.
         every: Duration,
     },
     /// There was a watch for each of them in the end.
     AllWatched {
-        /// Watched directories.
+        /// The number of watched directories.
         directories: usize,
     },
     /// Directories turned out not to be watched, or not under their names. They are from now on, and are compared.
     Found {
-        /// How many.
+        /// The number of directories.
         count: usize,
         /// The first of them.
         first: Vec<RelPath>,
-        /// Whether it is known how that came: track was lost before.
+        /// `true` if the cause is known: track was lost before.
         expected: bool,
     },
     /// The kernel counted other watches.
     Miscounted {
-        /// How many it had of which nobody knew; they were given up.
+        /// Watches that only the kernel knew; they were given up.
         surplus: usize,
-        /// How many it did not have.
+        /// Watches that only the watcher knew.
         missing: usize,
     },
 }
@@ -226,8 +228,8 @@ pub struct Flushed;
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Compare {
-    /// Whether the nodes may have entries that are not in the state: events were lost, or the last run was not stopped in
-    /// order.
+    /// `true` if the nodes may have entries that are not in the state: events were lost, or the last run was not
+    /// stopped in order.
     pub unsaved_names: bool,
 }
 
@@ -239,16 +241,17 @@ pub struct Barrier {
     pub id: u64,
 }
 
-/// WatcherActor -> FilterActor -> StateActor: the answer to [`Barrier`]. What was reported before it is in the outboxes.
+/// WatcherActor -> FilterActor -> StateActor: the answer to [`Barrier`]. What was reported before it is in the
+/// outboxes.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct Passed {
-    /// The barrier.
+    /// The barrier that has passed.
     pub id: u64,
-    /// Whether events were lost: then nothing is known of what was reported.
+    /// `true` if events were lost: then nothing is known of what was reported.
     pub lost: bool,
-    /// Files that are being written, and directories that are not watched: what is said of them and of all below them is
-    /// not complete.
+    /// Files that are being written, and directories that are not watched: what is said of them and of all below them
+    /// is not complete.
     pub unsettled: Vec<RelPath>,
 }
 
@@ -267,26 +270,10 @@ pub struct Saved;
 #[rtype(result = "()")]
 pub struct SourceLost;
 
-/// SupervisorActor -> SyncActor: say [`Drained`] as soon as the node has what was changed until now, or at once when it is
-/// failing.
+/// SupervisorActor -> SyncActor: go by this order from now on.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Drain;
-
-/// SupervisorActor -> SyncActor: start nothing more; the daemon ends, as soon as the hooks are told of what was sent. What is
-/// pending stays so.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub struct Rest;
-
-/// SupervisorActor -> SyncActor: another SyncActor will take over, or the node is gone. Start nothing more; end when what
-/// is in flight has ended, or at once.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub struct Retire {
-    /// What is in flight is given up.
-    pub at_once: bool,
-}
+pub struct Obey(pub WorkOrder);
 
 /// SupervisorActor -> SyncActor: it is time to compare the whole tree (`resync_every`), if the node is well.
 #[derive(Debug, Clone, Copy, Message)]
@@ -298,13 +285,13 @@ pub struct Resync;
 #[rtype(result = "()")]
 pub struct Verify;
 
-/// SupervisorActor -> SyncActor: somebody has looked at what fails, by a reload or by `--resume`: what waits for its next try is
-/// tried now.
+/// SupervisorActor -> SyncActor: somebody has looked at what fails, by a reload or by `--resume`: what waits for its
+/// next try is tried now.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct TryNow;
 
-/// SyncActor -> SupervisorActor: the answer to [`Drain`].
+/// SyncActor -> SupervisorActor: the answer to [`WorkOrder::Drain`].
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Drained {
@@ -327,7 +314,7 @@ pub struct Succeeded {
 pub struct Settled {
     /// The number of the node.
     pub slot: usize,
-    /// What was done for it.
+    /// The work that was done for it.
     pub tally: Tally,
 }
 
@@ -337,7 +324,7 @@ pub struct Settled {
 pub struct Mirrored {
     /// The number of the node.
     pub slot: usize,
-    /// What was done.
+    /// The move, with what it took.
     pub moved: Moved,
 }
 
@@ -347,7 +334,7 @@ pub struct Mirrored {
 pub struct Died {
     /// The number of the node.
     pub slot: usize,
-    /// Whether a panic ended it.
+    /// `true` if a panic ended it.
     pub panicked: bool,
 }
 
@@ -370,7 +357,7 @@ pub struct Alive;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Reload {
-    /// What it says now.
+    /// The site that it says now.
     pub site: Site,
     /// The version of the rsync that it names.
     pub version: Version,
@@ -382,13 +369,13 @@ pub struct Reload {
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Option<Status>")]
 pub struct AskStatus {
-    /// Whether nodes are asked for their rsync first, where it is not known: that takes up to two seconds.
+    /// `true` if nodes are asked for their rsync first, where it is not known: that takes up to two seconds.
     pub ask_nodes: bool,
 }
 
 /// The command -> SupervisorActor: what is known of this path?
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "Whereabouts")]
+#[rtype(result = "PathInfo")]
 pub struct AskPath(pub RelPath);
 
 /// SupervisorActor -> WatcherActor: is what happens to this path seen?
@@ -402,17 +389,17 @@ pub struct AskSeen(pub RelPath);
 pub struct Compared {
     /// The destination of the node, as the status has it.
     pub dest: String,
-    /// When the comparison began.
+    /// The time at which the comparison began.
     pub began: Instant,
 }
 
-/// The command -> SupervisorActor: nothing more is sent to this node, or it goes on. Whether there is such a node; `None`
-/// when it has ended, or starts anew.
+/// The command -> SupervisorActor: nothing more is sent to this node, or it goes on. Whether there is such a node;
+/// `None` when it has ended, or starts anew.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Option<bool>")]
 pub struct Pause {
     /// Its name, as in the configuration or the log.
     pub node: String,
-    /// Whether it pauses from now on.
+    /// `true` if it pauses from now on.
     pub paused: bool,
 }

@@ -1,4 +1,4 @@
-//! What a reload changes: two readings of the configuration compared. Pure; the supervisor carries it out.
+//! The comparison of two readings of the configuration: what a reload changes. Pure; the supervisor carries it out.
 
 use std::fmt;
 use std::rc::Rc;
@@ -10,35 +10,46 @@ use crate::site::{InitialSync, Site};
 
 /// One reading of the configuration.
 #[derive(Debug, Clone)]
-pub struct Edition {
-    /// What it says.
+pub struct ConfigSnapshot {
+    /// The site that it describes.
     pub site: Rc<Site>,
     /// The version of the rsync that it names.
     pub version: Version,
 }
 
-/// How one edition differs from the one before, and what that takes.
+/// The difference between two readings of the configuration, and what it takes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Difference {
+pub struct ConfigDiff {
     /// Nodes that are new, in the order of the configuration.
     pub added: Vec<Node>,
     /// Nodes that are gone.
     pub removed: Vec<Node>,
     /// The keys that have another value, without those that only say which nodes there are.
     pub keys: Vec<&'static str>,
-    /// Whether everything is another: the daemon is to start anew.
-    pub restart: bool,
-    /// Whether watcher and filter need other patterns.
-    pub excludes: bool,
-    /// Whether the nodes are reached in another way.
-    pub ways: bool,
-    /// Whether the nodes that stay are to be reconciled.
-    pub reconcile: bool,
+    /// The most that it takes.
+    pub takes: Takes,
 }
 
-impl Difference {
-    /// What is different in `new`.
-    pub fn between(old: &Edition, new: &Edition) -> Difference {
+/// The measures that a difference takes, each with those before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Takes {
+    /// The next use reads the new value.
+    #[default]
+    Nothing,
+    /// The nodes are reached in another way: a new SyncActor for each.
+    Transports,
+    /// The nodes that stay are reconciled.
+    Reconcile,
+    /// Watcher and filter go by other patterns. This takes a reconcile also where `initial_sync` is `Off`: a SyncActor that
+    /// still went by the patterns before may have dropped what is newly included.
+    Patterns,
+    /// The daemon starts anew.
+    Restart,
+}
+
+impl ConfigDiff {
+    /// Compares a reading with the one before.
+    pub fn between(old: &ConfigSnapshot, new: &ConfigSnapshot) -> ConfigDiff {
         // Without `..`: a new key does not compile before it is decided here what its change takes.
         let Site {
             wpath,
@@ -70,10 +81,10 @@ impl Difference {
             hook_timeout,
         } = &*old.site;
         let site = &*new.site;
-        let mut difference = Difference {
+        let mut difference = ConfigDiff {
             added: without(&site.nodes, nodes),
             removed: without(nodes, &site.nodes),
-            ..Difference::default()
+            ..ConfigDiff::default()
         };
         let keys = &mut difference.keys;
         let mut differs = |key, same: bool| {
@@ -81,7 +92,7 @@ impl Difference {
             !same
         };
         // What the watcher and the look at the source go by, beside what is another tree.
-        difference.restart = differs("wpath", *wpath == site.wpath)
+        let restart = differs("wpath", *wpath == site.wpath)
             | differs("state_dir", *state_file == site.state_file)
             | differs("staging", *staging == site.staging)
             | differs("dir_moves", *dir_moves == site.dir_moves)
@@ -89,7 +100,7 @@ impl Difference {
             | differs("watch_poll", *watch_poll == site.watch_poll)
             | differs("allow_empty", *allow_empty == site.allow_empty)
             | differs("marker", *marker == site.marker);
-        difference.excludes = differs("rexcludes", *excludes == site.excludes);
+        let patterns = differs("rexcludes", *excludes == site.excludes);
         let compares =
             differs("extra", *extra == site.extra) | differs("initial_sync", *initial_sync == site.initial_sync);
         let same_rsync = *rsync == site.rsync && old.version == new.version;
@@ -108,10 +119,17 @@ impl Difference {
         differs("on_synced", *on_synced == site.on_synced);
         differs("on_all_synced", *on_all_synced == site.on_all_synced);
         differs("hook_timeout", *hook_timeout == site.hook_timeout);
-        difference.ways = difference.excludes || compares || runs;
-        // With Off nothing is compared that need not be. But what is newly included may have been dropped by a SyncActor that
-        // still went by the patterns before.
-        difference.reconcile = difference.excludes || (compares && site.initial_sync != InitialSync::Off);
+        difference.takes = if restart {
+            Takes::Restart
+        } else if patterns {
+            Takes::Patterns
+        } else if compares && site.initial_sync != InitialSync::Off {
+            Takes::Reconcile
+        } else if compares || runs {
+            Takes::Transports
+        } else {
+            Takes::Nothing
+        };
         difference
     }
 
@@ -125,9 +143,9 @@ impl Difference {
         self
     }
 
-    /// Whether nothing is different.
+    /// Returns true if nothing is different.
     pub fn is_empty(&self) -> bool {
-        *self == Difference::default()
+        *self == ConfigDiff::default()
     }
 }
 
@@ -137,7 +155,7 @@ fn without(nodes: &[Node], others: &[Node]) -> Vec<Node> {
     nodes.iter().filter(is_other).cloned().collect()
 }
 
-impl fmt::Display for Difference {
+impl fmt::Display for ConfigDiff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
             return f.write_str("nothing changed");
@@ -200,44 +218,38 @@ mod tests {
         }
     }
 
-    fn difference(change: impl FnOnce(&mut Site)) -> Difference {
+    fn difference(change: impl FnOnce(&mut Site)) -> ConfigDiff {
         let mut new = site();
         change(&mut new);
-        let edition = |site| Edition { site: Rc::new(site), version: OLDEST };
-        Difference::between(&edition(site()), &edition(new))
+        let config = |site| ConfigSnapshot { site: Rc::new(site), version: OLDEST };
+        ConfigDiff::between(&config(site()), &config(new))
     }
 
-    /// A key, its change, and what that takes of: excludes, ways, reconcile.
-    type Row = (&'static str, fn(&mut Site), [bool; 3]);
+    /// A key, its change, and what that takes.
+    type Row = (&'static str, fn(&mut Site), Takes);
 
     #[test]
     fn each_key_takes_what_depends_on_it_and_no_more() {
         let rows: &[Row] = &[
-            ("rexcludes", |site| site.excludes = Excludes::new(vec!["x".into()]).unwrap(), [true, true, true]),
-            ("extra", |site| site.extra = Extra::parse("-a").unwrap(), [false, true, true]),
-            ("initial_sync", |site| site.initial_sync = InitialSync::Update, [false, true, true]),
-            ("initial_sync", |site| site.initial_sync = InitialSync::Off, [false, true, false]),
-            ("rspeed", |site| site.rspeed = 1, [false, true, false]),
-            ("rsync", |site| site.rsync = PathBuf::from("/bin/rsync"), [false, true, false]),
-            ("confine", |site| site.confine = false, [false, true, false]),
-            ("logfile", |site| site.logfile = Some(PathBuf::from("/log")), [false, true, false]),
-            ("standby", |site| site.standby = false, [false, true, false]),
-            ("max_standbys", |site| site.max_standbys = 5, [false, true, false]),
-            ("ssh_master", |site| site.ssh_master = false, [false, true, false]),
-            ("bulk_size", |site| site.bulk_size = 9, [false, true, false]),
-            ("max_delete", |site| site.max_delete = Some(1), [false, true, false]),
-            ("stop_timeout", |site| site.stop_timeout = Duration::ZERO, [false; 3]),
-            ("resync_every", |site| site.resync_every = Some(Duration::from_secs(60)), [false; 3]),
-            ("verify_every", |site| site.verify_every = Some(Duration::from_secs(60)), [false; 3]),
+            ("rexcludes", |site| site.excludes = Excludes::new(vec!["x".into()]).unwrap(), Takes::Patterns),
+            ("extra", |site| site.extra = Extra::parse("-a").unwrap(), Takes::Reconcile),
+            ("initial_sync", |site| site.initial_sync = InitialSync::Update, Takes::Reconcile),
+            ("initial_sync", |site| site.initial_sync = InitialSync::Off, Takes::Transports),
+            ("rspeed", |site| site.rspeed = 1, Takes::Transports),
+            ("rsync", |site| site.rsync = PathBuf::from("/bin/rsync"), Takes::Transports),
+            ("confine", |site| site.confine = false, Takes::Transports),
+            ("logfile", |site| site.logfile = Some(PathBuf::from("/log")), Takes::Transports),
+            ("standby", |site| site.standby = false, Takes::Transports),
+            ("max_standbys", |site| site.max_standbys = 5, Takes::Transports),
+            ("ssh_master", |site| site.ssh_master = false, Takes::Transports),
+            ("bulk_size", |site| site.bulk_size = 9, Takes::Transports),
+            ("max_delete", |site| site.max_delete = Some(1), Takes::Transports),
+            ("stop_timeout", |site| site.stop_timeout = Duration::ZERO, Takes::Nothing),
+            ("resync_every", |site| site.resync_every = Some(Duration::from_secs(60)), Takes::Nothing),
+            ("verify_every", |site| site.verify_every = Some(Duration::from_secs(60)), Takes::Nothing),
         ];
-        for (key, change, [excludes, ways, reconcile]) in rows {
-            let expected = Difference {
-                keys: vec![key],
-                excludes: *excludes,
-                ways: *ways,
-                reconcile: *reconcile,
-                ..Difference::default()
-            };
+        for (key, change, takes) in rows {
+            let expected = ConfigDiff { keys: vec![key], takes: *takes, ..ConfigDiff::default() };
             assert_eq!(difference(change), expected, "{key}");
         }
     }
@@ -248,26 +260,26 @@ mod tests {
             site.initial_sync = InitialSync::Off;
             site.excludes = Excludes::new(vec!["x".into()]).unwrap();
         });
-        assert!(found.reconcile);
+        assert!(found.takes >= Takes::Reconcile);
     }
 
     #[test]
     fn another_source_or_state_or_way_of_moves_is_another_start() {
         let found = difference(|site| site.wpath = PathBuf::from("/other"));
-        assert!(found.restart && found.keys == ["wpath"]);
+        assert!(found.takes == Takes::Restart && found.keys == ["wpath"]);
         let found = difference(|site| site.state_file = Some(PathBuf::from("/state/file")));
-        assert!(found.restart && found.keys == ["state_dir"]);
+        assert!(found.takes == Takes::Restart && found.keys == ["state_dir"]);
         let found = difference(|site| site.staging = Some(PathBuf::from("/state/dir")));
-        assert!(found.restart && found.keys == ["staging"]);
+        assert!(found.takes == Takes::Restart && found.keys == ["staging"]);
         let found = difference(|site| site.dir_moves = DirMoves::Replicate);
-        assert!(found.restart && found.keys == ["dir_moves"]);
+        assert!(found.takes == Takes::Restart && found.keys == ["dir_moves"]);
     }
 
     #[test]
     fn an_upgrade_of_rsync_is_another_way() {
-        let edition = |version| Edition { site: Rc::new(site()), version };
-        let found = Difference::between(&edition(OLDEST), &edition(Version::MAKES_PATHS));
-        assert!(found.ways && !found.reconcile && found.keys == ["rsync"]);
+        let config = |version| ConfigSnapshot { site: Rc::new(site()), version };
+        let found = ConfigDiff::between(&config(OLDEST), &config(Version::MAKES_PATHS));
+        assert!(found.takes == Takes::Transports && found.keys == ["rsync"]);
     }
 
     #[test]
@@ -285,7 +297,7 @@ mod tests {
         for (change, added, removed) in rows {
             let found = difference(change);
             assert_eq!((names(&found.added), names(&found.removed)), (added.map_strings(), removed.map_strings()));
-            assert!(!found.ways && !found.reconcile && !found.restart && found.keys.is_empty());
+            assert!(found.takes == Takes::Nothing && found.keys.is_empty());
         }
     }
 

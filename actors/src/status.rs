@@ -1,5 +1,5 @@
-//! How the daemon is doing, as one value: what the command line, the page, the metrics and the log say of it is read from
-//! here, so they agree. Made by the supervisor out of the nodes' [`record`]s.
+//! The status of the daemon, as one value: what the command line, the page, the metrics and the log say of it is read
+//! from here, so they agree. Made by the supervisor out of the nodes' [`record`]s.
 
 pub mod record;
 
@@ -23,45 +23,45 @@ pub struct Status {
     pub rsync: String,
     /// The watched directory, for people.
     pub wpath: String,
-    /// The process.
+    /// The id of the daemon's process.
     pub pid: u32,
-    /// When it was started, or started anew by a reload.
+    /// The time of its start, or of its new start by a reload.
     pub started_at: UnixTime,
-    /// When this was true.
+    /// The time at which this was true.
     pub at: UnixTime,
-    /// How far it is.
+    /// The phase of its life.
     pub phase: Phase,
-    /// The source.
-    pub source: Source,
-    /// Why no state is kept over a restart, although one is to be.
+    /// The state of the source.
+    pub source: SourceStatus,
+    /// The reason why no state is kept over a restart, although one is to be.
     pub state_trouble: Option<String>,
     /// The nodes, in the order in which they came.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<NodeStatus>,
     /// The hook that is run when every node has something (`on_all_synced`), if there is one.
     pub hook: Option<HookStatus>,
 }
 
-/// How far the daemon is.
+/// The phase of the daemon's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// The watches do not stand yet.
     Starting,
-    /// It mirrors.
+    /// The watches stand, and changes are mirrored.
     Running,
     /// It works off what is pending and ends.
     Stopping,
 }
 
-/// The watched tree.
+/// The state of the watched tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
-    /// What is wrong with it, so that nothing is sent; `None` if it is as it must be.
+pub struct SourceStatus {
+    /// The fault because of which nothing is sent; `None` if the source is as it must be.
     pub trouble: Option<String>,
     /// Directories that are watched.
     pub watched_directories: usize,
-    /// How many this user may watch (`fs.inotify.max_user_watches`), over all processes; `None` if the kernel does not
-    /// tell.
+    /// Directories that this user may watch (`fs.inotify.max_user_watches`), over all processes; `None` if the kernel
+    /// does not tell.
     pub watch_limit: Option<usize>,
     /// Directories that are not watched, each with all that is below it.
     pub unwatched_directories: usize,
@@ -70,9 +70,9 @@ pub struct Source {
     /// File systems below it that do not answer: what is below them waits.
     #[serde(default)]
     pub silent: Vec<Unanswered>,
-    /// How often the kernel's event queue overflowed.
+    /// Overflows of the kernel's event queue.
     pub overflows: u64,
-    /// How often track of a directory was lost, overflows included: each was compared again.
+    /// Directories of which track was lost, overflows included: each was compared again.
     pub rescans: u64,
 }
 
@@ -87,15 +87,15 @@ pub struct Unanswered {
     pub since: UnixTime,
 }
 
-/// One node.
+/// The status of one node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Node {
+pub struct NodeStatus {
     /// Its name, as the configuration has it; `local` for `""`.
     pub name: String,
-    /// Where rsync writes to, for people.
+    /// The destination that rsync writes to, for people.
     pub dest: String,
-    /// What it does.
-    pub state: State,
+    /// The state that it is in.
+    pub state: NodeState,
     /// Paths that it does not have yet; a reconcile counts as one.
     pub pending: usize,
     /// Paths of these that failed again although nothing changed, while the rest arrives.
@@ -104,35 +104,35 @@ pub struct Node {
     pub failing_oldest: Option<f64>,
     /// The first of them, for people.
     pub failing_first: Vec<String>,
-    /// For how long the oldest change has been on its way that can still arrive by itself, in seconds; `None` if there is
+    /// The age of the oldest change that can still arrive by itself, in seconds; `None` if there is
     /// none.
     pub lag: Option<f64>,
     /// Directory moves that it does not follow (`dir_moves: Log`), until the whole tree is compared.
     pub unmirrored_moves: usize,
     /// The first of them, for people.
     pub unmirrored_first: Vec<String>,
-    /// Paths that it has without some of their attributes, which it refuses to set; with more than are remembered, how many
-    /// at least.
+    /// Paths that it has without some of their attributes, which it refuses to set; with more than are remembered, how
+    /// many at least.
     pub attributes_unset: usize,
     /// The first of them, for people.
     pub attributes_unset_first: Vec<String>,
-    /// What the node said of one of them, and the cure.
+    /// The node's words about one of them, and the cure.
     pub attributes_unset_why: Option<String>,
-    /// What it was found not to hold, one line each.
+    /// Attributes and names that it was found not to hold, one line each.
     pub limits: Vec<String>,
-    /// How far its reconcile is; `None` while none runs, and while nothing is known of it.
-    pub progress: Option<Progress>,
-    /// Why its reconcile is held (`max_delete`), if it is.
+    /// The progress of its reconcile; `None` while none runs, and while nothing is known of it.
+    pub progress: Option<ReconcileProgress>,
+    /// The reason why its reconcile is held (`max_delete`), if it is.
     pub reconcile_held: Option<String>,
-    /// When a run last succeeded.
+    /// The time of the last success of a run.
     pub last_success_at: Option<UnixTime>,
-    /// What went wrong last, even if it is over.
+    /// The last error, even if it is over.
     pub last_error: Option<Event>,
-    /// What came of the last comparison by content (`verify_every`).
+    /// The result of the last comparison by content (`verify_every`).
     pub verified: Option<Verified>,
-    /// What was done since the start.
+    /// The work since the start.
     pub totals: Totals,
-    /// Its rsync.
+    /// The rsync at the node.
     pub rsync: RemoteRsync,
     /// The hook that is run when it has got something (`on_synced`), if there is one.
     pub hook: Option<HookStatus>,
@@ -140,30 +140,30 @@ pub struct Node {
     pub recent: Vec<Event>,
 }
 
-/// How far a reconcile is.
+/// The progress of a reconcile.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct ReconcileProgress {
     /// Entries that were dealt with.
     pub checked: u64,
-    /// How many there are; `None` while that is not known.
+    /// Entries in all; `None` while that is not known.
     pub total: Option<u64>,
     /// The sizes of the files that were sent.
     pub bytes: u64,
 }
 
-/// What came of a comparison by content.
+/// The result of a comparison by content.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Verified {
-    /// When it ended.
+    /// The time of its end.
     pub at: UnixTime,
-    /// How long it took.
+    /// The time that it took.
     pub took_seconds: f64,
     /// Entries that differed, and were not on their way.
     pub drift: u64,
-    /// Whether everything was compared: some paths may have been unreadable.
+    /// `true` if everything was compared: some paths may have been unreadable.
     pub complete: bool,
-    /// Whether a reconcile succeeded since: it may have repaired what differed, but does not look at the content of files
-    /// of equal size and time.
+    /// `true` if a reconcile succeeded since: it may have repaired what differed, but does not look at the content of
+    /// files of equal size and time.
     pub reconciled_since: bool,
 }
 
@@ -172,9 +172,9 @@ pub struct Verified {
 pub struct HookStatus {
     /// The program, for people.
     pub program: String,
-    /// Whether it runs.
+    /// `true` while it runs.
     pub running: bool,
-    /// Whether the last run failed: what it was told is told again.
+    /// `true` if the last run failed: what it was told is told again.
     pub fails: bool,
     /// Runs that ended since the daemon started.
     pub runs: u64,
@@ -184,18 +184,18 @@ pub struct HookStatus {
     pub untold: usize,
     /// Paths that arrived somewhere and are told when no node lacks them.
     pub waiting: usize,
-    /// When a run last ended.
+    /// The time of the last end of a run.
     pub last_run_at: Option<UnixTime>,
-    /// How a run last failed, even if it is over.
+    /// The last failure of a run, even if it is over.
     pub last_error: Option<Event>,
 }
 
-/// What a node was sent since the daemon started.
+/// The work that was done for a node since the daemon started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
-    /// Batches that succeeded.
+    /// The number of batches that succeeded.
     pub batches: u64,
-    /// Reconciles that succeeded.
+    /// The number of reconciles that succeeded.
     pub reconciles: u64,
     /// Entries that were sent, or got other attributes.
     pub sent: u64,
@@ -212,21 +212,21 @@ pub struct Totals {
 /// Something that happened at a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// When.
+    /// The time of it.
     pub at: UnixTime,
-    /// What, on one line.
+    /// The words for it, on one line.
     pub text: String,
-    /// Whether it went wrong.
+    /// `true` if it went wrong.
     pub is_error: bool,
 }
 
-/// What a node does. The name of the variant, in lower case, is the word for it everywhere.
+/// The state of a node. The name of the variant, in lower case, is the word for it everywhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "is")]
-pub enum State {
+pub enum NodeState {
     /// The watches do not stand yet, or it was added a moment ago.
     Starting,
-    /// It has everything.
+    /// The node has everything.
     Idle,
     /// It lacks something, which is sent now or at its turn.
     Syncing,
@@ -236,16 +236,16 @@ pub enum State {
     Reconciling,
     /// It fails, and is tried again later.
     Backoff {
-        /// What is wrong.
+        /// The fault, in words.
         why: String,
-        /// When it is tried again.
+        /// The time of the next try.
         until: UnixTime,
-        /// Whether it has failed more than for a moment.
+        /// `true` if it has failed more than for a moment.
         lasts: bool,
     },
     /// Nothing is sent because of the source.
     Held {
-        /// What is wrong with it.
+        /// The fault of the source.
         why: String,
     },
     /// Nothing is sent because somebody said so; what changes is collected.
@@ -254,42 +254,42 @@ pub enum State {
     Restarting,
 }
 
-impl State {
+impl NodeState {
     /// The words of all states.
     pub const WORDS: [&str; 9] =
         ["starting", "idle", "syncing", "incomplete", "reconciling", "backoff", "held", "paused", "restarting"];
 
-    /// The word for it.
+    /// The word for the state.
     pub fn word(&self) -> &'static str {
         let at = match self {
-            State::Starting => 0,
-            State::Idle => 1,
-            State::Syncing => 2,
-            State::Incomplete => 3,
-            State::Reconciling => 4,
-            State::Backoff { .. } => 5,
-            State::Held { .. } => 6,
-            State::Paused => 7,
-            State::Restarting => 8,
+            NodeState::Starting => 0,
+            NodeState::Idle => 1,
+            NodeState::Syncing => 2,
+            NodeState::Incomplete => 3,
+            NodeState::Reconciling => 4,
+            NodeState::Backoff { .. } => 5,
+            NodeState::Held { .. } => 6,
+            NodeState::Paused => 7,
+            NodeState::Restarting => 8,
         };
-        State::WORDS[at]
+        NodeState::WORDS[at]
     }
 }
 
 /// The word, and what it is about.
-impl fmt::Display for State {
+impl fmt::Display for NodeState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            State::Backoff { why, .. } | State::Held { why } => write!(f, "{}: {why}", self.word()),
+            NodeState::Backoff { why, .. } | NodeState::Held { why } => write!(f, "{}: {why}", self.word()),
             _ => f.write_str(self.word()),
         }
     }
 }
 
-/// Whether a person should look, in the order in which it gets worse.
+/// The urgency with which a person should look, in the order in which it gets worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// All is well.
+    /// Nobody needs to look.
     Well,
     /// Something wants attention: changes arrive, but not all of them, or not by themselves.
     Attention,
@@ -303,9 +303,9 @@ impl Status {
         self.at.saturating_sub(self.started_at)
     }
 
-    /// Whether a person should look.
+    /// The urgency with which a person should look.
     pub fn verdict(&self) -> Verdict {
-        let nodes = self.nodes.iter().map(Node::verdict).max().unwrap_or(Verdict::Well);
+        let nodes = self.nodes.iter().map(NodeStatus::verdict).max().unwrap_or(Verdict::Well);
         let state = self.state_trouble.is_some();
         let is_cut = self.source.unwatched_directories > 0 || !self.source.silent.is_empty();
         let wants_attention = is_cut || state || fails(self.hook.as_ref());
@@ -313,12 +313,12 @@ impl Status {
     }
 }
 
-impl Node {
-    /// Whether a person should look at it.
+impl NodeStatus {
+    /// The urgency with which a person should look at it.
     pub fn verdict(&self) -> Verdict {
         match &self.state {
-            State::Held { .. } | State::Restarting | State::Backoff { lasts: true, .. } => Verdict::Failing,
-            State::Paused | State::Incomplete => Verdict::Attention,
+            NodeState::Held { .. } | NodeState::Restarting | NodeState::Backoff { lasts: true, .. } => Verdict::Failing,
+            NodeState::Paused | NodeState::Incomplete => Verdict::Attention,
             _ if self.reconcile_held.is_some() || fails(self.hook.as_ref()) => Verdict::Attention,
             _ if self.failing_paths > 0 || self.unmirrored_moves > 0 || self.attributes_unset > 0 => Verdict::Attention,
             _ if self.verified.is_some_and(|verified| verified.drift > 0) => Verdict::Attention,
@@ -331,57 +331,55 @@ fn fails(hook: Option<&HookStatus>) -> bool {
     hook.is_some_and(|hook| hook.fails)
 }
 
-/// What is known of one path.
+/// The facts that are known of one path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Whereabouts {
-    /// Whether what happens to it is seen; `None` while the watcher is busy.
+pub struct PathInfo {
+    /// `true` if what happens to it is seen; `None` while the watcher is busy.
     pub seen: Option<bool>,
-    /// Since when is remembered what was sent.
+    /// The time since which is remembered what was sent.
     pub since: UnixTime,
-    /// What each node has of it.
-    pub nodes: Vec<AtNode>,
+    /// The path at each node.
+    pub nodes: Vec<PathAtNode>,
 }
 
-/// What a node has of a path.
+/// A path at one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AtNode {
-    /// The node.
+pub struct PathAtNode {
+    /// The name of the node.
     pub name: String,
-    /// Whether the path, or a directory that holds it, is on its way.
+    /// `true` if the path, or a directory that holds it, is on its way.
     pub pending: bool,
     /// Its failures, if it failed again although nothing changed.
-    pub failing: Option<Failing>,
-    /// When it was last sent, or compared; `None` if that is not known.
+    pub failing: Option<PathFailure>,
+    /// The time at which it was last sent, or compared; `None` if that is not known.
     pub last_sent_at: Option<UnixTime>,
 }
 
 /// A path that failed again although nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failing {
-    /// Since when the node lacks it.
+pub struct PathFailure {
+    /// The time since which the node lacks it.
     pub since: UnixTime,
-    /// When it is tried again; `None` while it is tried.
+    /// The time of the next try; `None` while it is tried.
     pub next: Option<UnixTime>,
     /// The error of the node that was seen last, which may be about another path.
     pub last_error: Option<String>,
 }
 
-/// What is known of a node when its state is asked for.
+/// The facts that are known of a node when its state is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
-    /// How far the daemon is.
+    /// The phase of the daemon's life.
     pub phase: Phase,
-    /// Whether it has a SyncActor.
-    pub is_served: bool,
-    /// Whether it has none because its last one ended.
-    pub has_ended: bool,
-    /// Whether somebody paused it.
+    /// Its SyncActor.
+    pub service: NodeService,
+    /// `true` if somebody paused it.
     pub paused: bool,
-    /// What is wrong with the source.
+    /// The fault of the source.
     pub trouble: Option<&'a str>,
-    /// Whether it may be tried.
+    /// The health of the node.
     pub health: &'a Health,
-    /// Whether a reconcile runs.
+    /// `true` while a reconcile runs.
     pub reconciles: bool,
     /// Paths that it does not have.
     pub pending: usize,
@@ -389,31 +387,42 @@ pub struct Facts<'a> {
     pub failing: usize,
 }
 
-impl State {
-    /// What a node does.
-    pub fn of(facts: Facts<'_>, now: Instant) -> State {
+/// The SyncActor of a node, as far as others need to know of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeService {
+    /// None was started yet.
+    NotYet,
+    /// The node is served.
+    Served,
+    /// The last one ended, and the next one starts in a moment.
+    BrokenOff,
+}
+
+impl NodeState {
+    /// Decides from the facts what a node does.
+    pub fn of(facts: Facts<'_>, now: Instant) -> NodeState {
         match (facts.health, facts) {
-            (_, Facts { phase: Phase::Starting, .. }) => State::Starting,
-            (_, Facts { trouble: Some(why), .. }) => State::Held { why: why.to_owned() },
+            (_, Facts { phase: Phase::Starting, .. }) => NodeState::Starting,
+            (_, Facts { trouble: Some(why), .. }) => NodeState::Held { why: why.to_owned() },
             // Nobody looks whether what held it is over.
-            (_, Facts { paused: true, .. }) => State::Paused,
-            (Health::Held { why, .. }, _) => State::Held { why: why.to_string() },
-            (_, Facts { has_ended: true, .. }) => State::Restarting,
-            (_, Facts { is_served: false, .. }) => State::Starting,
-            (health @ Health::BackingOff { cause, until, .. }, _) => State::Backoff {
+            (_, Facts { paused: true, .. }) => NodeState::Paused,
+            (Health::Held { why, .. }, _) => NodeState::Held { why: why.to_string() },
+            (_, Facts { service: NodeService::BrokenOff, .. }) => NodeState::Restarting,
+            (_, Facts { service: NodeService::NotYet, .. }) => NodeState::Starting,
+            (health @ Health::BackingOff { cause, until, .. }, _) => NodeState::Backoff {
                 why: cause.words().to_owned(),
                 until: unix(SystemTime::now() + until.saturating_duration_since(now)),
                 lasts: health.is_failing(),
             },
-            (Health::Well, Facts { reconciles: true, .. }) => State::Reconciling,
-            (Health::Well, Facts { pending: 0, .. }) => State::Idle,
-            (Health::Well, Facts { pending, failing, .. }) if pending <= failing => State::Incomplete,
-            (Health::Well, _) => State::Syncing,
+            (Health::Well, Facts { reconciles: true, .. }) => NodeState::Reconciling,
+            (Health::Well, Facts { pending: 0, .. }) => NodeState::Idle,
+            (Health::Well, Facts { pending, failing, .. }) if pending <= failing => NodeState::Incomplete,
+            (Health::Well, _) => NodeState::Syncing,
         }
     }
 }
 
-/// A time for machines.
+/// Converts a time for machines.
 pub fn unix(at: SystemTime) -> UnixTime {
     at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }

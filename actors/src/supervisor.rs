@@ -1,214 +1,161 @@
-//! Keeps the nodes served: starts a SyncActor for each, restarts those that fail, logs directory moves, runs the hooks, and
-//! leads the reload and the orderly stop.
+//! Keeps the nodes served: starts a SyncActor for each, restarts those that fail, logs directory moves, runs the hooks,
+//! and leads the reload and the orderly stop.
 
 mod hooks;
+mod lifecycle;
+pub mod monitor;
 mod moves;
+mod parts;
 pub mod paused;
-pub mod pulse;
 mod reached;
 mod reload;
 mod resync;
 mod slots;
 mod status;
 mod stop;
-mod unseen;
+mod watch_log;
 
-use crate::transport::Transport;
-use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use slog::{Logger, debug, error, info, o, warn};
+use slog::{Logger, info, o, warn};
 use tokio::sync::watch;
 
 use self::hooks::Hooks;
+use self::lifecycle::{Lifecycle, LifecycleEvent, Membership, Reloading, Step, Succession, Then, Worker};
+use self::monitor::DaemonProgress;
+pub use self::parts::TransportFactory;
+pub(crate) use self::parts::{StateHandle, SupervisorParts, Upstream};
 use self::paused::Paused;
-use self::pulse::Standing;
-use self::reload::Reloading;
-use self::resync::{Chore, Clock};
-use self::slots::{Errand, Slot, Slots, Stage};
-use self::status::Tally;
+use self::resync::{Clock, ScheduledTask};
+use self::slots::Slots;
+use self::status::Counters;
 use crate::backoff::backoff;
-use crate::children::Children;
 use crate::ending::{Ending, EndsDaemon};
 use crate::messages::{
-    Alive, AskSeen, Audit, Compare, Died, Drain, Exclude, Flush, Reason, Rescan, Rest, Save, Serve, SourceLost,
-    Succeeded, Vacate, WatchReport,
+    Audit, Died, DirMove, Flush, Mirrored, Rescan, Serve, Settled, SourceLost, Succeeded, WatchReport,
 };
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::outbox::unsaved::Unsaved;
-use crate::reload::Edition;
+use crate::reload::ConfigSnapshot;
 use crate::root::Root;
-use crate::site::InitialSync;
-use crate::state::memory::Resumed;
-use crate::state::{self, Keep, Kept};
-use crate::status::record::Record;
-use crate::sync::{Link, Superior, SyncActor};
+use crate::site::{DirMoves, InitialSync};
+use crate::state;
+use crate::status::record::NodeRecord;
+use crate::sync::{NodeLink, SupervisorHandle, SyncActor};
+use crate::timer::Timer;
+use crate::transport;
 use crate::transport::heard::Heard;
 use crate::transport::progress::Latest;
-use crate::watcher::sight::Sight;
 
-/// Makes the way to a node, at the start and when a reload asks for another one.
-pub type Ways = Box<dyn FnMut(&Edition, &Node) -> Rc<dyn Transport>>;
-
-/// How long the far side of an rsync that was given up may take to remove its temporary file: a run before that would have
-/// its directory times overtaken.
+/// The time that the far side of an rsync that was given up takes to remove its temporary file: a run before that would
+/// have its directory times overtaken.
 const LINGERS: Duration = Duration::from_secs(2);
-
-/// How far the stop is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// The first scan is not complete.
-    Starting,
-    /// Nobody asked for a stop.
-    Running,
-    /// The watcher hands over what it still has.
-    Flushing,
-    /// The SyncActors work off what is pending.
-    Draining,
-    /// The state is saved.
-    Saving,
-    /// The end has been announced.
-    Ended,
-}
 
 /// Starts, restarts and stops the SyncActors.
 ///
-/// Receives, by what it is about: from the watcher [`WatchReport`]; for the log [`Rescan`],
-/// [`DirMove`](crate::messages::DirMove); from SyncActors [`Died`], [`Succeeded`], [`Mirrored`](crate::messages::Mirrored),
-/// [`Settled`](crate::messages::Settled), [`Drained`](crate::messages::Drained); for the stop [`Stop`](crate::messages::Stop),
-/// [`Restart`](crate::messages::Restart), [`Flushed`](crate::messages::Flushed), [`Saved`](crate::messages::Saved); for the
-/// reload [`Reload`](crate::messages::Reload), [`Exclude`]; for a service manager [`Alive`]; questions
-/// [`AskStatus`](crate::messages::AskStatus), [`AskPath`](crate::messages::AskPath), and
-/// [`Pause`](crate::messages::Pause). Sends: [`Front`], and to the SyncActors [`Drain`],
-/// [`Retire`](crate::messages::Retire), [`Resync`](crate::messages::Resync), [`Verify`](crate::messages::Verify) and
-/// [`SourceLost`]. It owns the outboxes, so
-/// what is pending outlives every SyncActor; `actix::Supervisor` would not survive a panic. A panic of its own ends the
-/// daemon.
-pub struct SupervisorActor {
+/// Receives [`WatchReport`], and for the log [`Rescan`] and [`DirMove`]; from SyncActors [`Died`], [`Succeeded`],
+/// [`Mirrored`], [`Settled`]; what is about a stop in `stop`, a reload in `reload`, and questions in `status`. Sends
+/// [`Upstream`] what it takes, and to the SyncActors [`Obey`](crate::messages::Obey),
+/// [`TryNow`](crate::messages::TryNow), [`Resync`](crate::messages::Resync), [`Verify`](crate::messages::Verify) and
+/// [`SourceLost`].
+///
+/// It owns the outboxes, so what is pending outlives every SyncActor; `actix::Supervisor` would not survive a panic. A
+/// panic of its own ends the daemon.
+pub(crate) struct SupervisorActor {
     slots: Slots,
-    edition: Edition,
+    config: ConfigSnapshot,
     root: Root,
-    ways: Ways,
+    transports: TransportFactory,
     unsaved: Unsaved,
-    front: Front,
-    phase: Phase,
-    /// Whether the stop is for a new start.
-    restarts: bool,
-    /// Whether that is because another directory took the place of an empty source.
-    superseded: bool,
+    upstream: Upstream,
+    phase: Lifecycle,
     /// Flushes that have not come back. Those that were asked for at different times may overtake each other, so only
     /// when none is left, everything before the last has come.
     flushes: usize,
     reloading: Reloading,
     clock: Clock,
-    tally: Tally,
-    standing: watch::Sender<Standing>,
+    /// Runs at the time of the clock.
+    clock_timer: Timer,
+    counters: Counters,
+    progress: watch::Sender<DaemonProgress>,
     paused: Paused,
     hooks: Hooks,
+    /// Runs when the hooks are to be looked at again.
+    hooks_timer: Timer,
     log: Logger,
     guard: EndsDaemon,
 }
 
-/// The actors in front of the SyncActors. They report to the supervisor, so they are started with its address before it
-/// runs itself: a report that came before it knew them would be lost on it.
-pub struct Front {
-    /// The filter.
-    pub serve: Recipient<Serve>,
-    /// The filter.
-    pub vacate: Recipient<Vacate>,
-    /// The watcher.
-    pub flush: Recipient<Flush>,
-    /// The watcher.
-    pub exclude: Recipient<Exclude>,
-    /// The watcher.
-    pub audit: Recipient<Audit>,
-    /// The watcher.
-    pub seen: Recipient<AskSeen>,
-    /// What it watches.
-    pub sight: Sight,
-    /// The watcher and the filter.
-    pub alive: [Recipient<Alive>; 2],
-    /// `None` if no state is kept.
-    pub state: Option<Recall>,
-}
-
-/// The StateActor as the supervisor sees it.
-pub struct Recall {
-    /// What the last run left; taken up once.
-    pub past: Option<Resumed>,
-    /// Learns of which nodes the state is.
-    pub keep: Recipient<Keep>,
-    /// Finds out what changed since the last run.
-    pub compare: Recipient<Compare>,
-    /// Saves once more.
-    pub save: Recipient<Save>,
-}
-
 impl SupervisorActor {
-    /// A supervisor of one SyncActor for each node of the site, in their order with these outboxes, which the filter
-    /// knows by their place. Hooks are started among `children`.
-    pub fn new(
-        edition: Edition,
-        root: Root,
-        (ways, children): (Ways, Children),
-        (outboxes, unsaved): (&[Outbox], Unsaved),
-        front: Front,
-        log: Logger,
-        guard: EndsDaemon,
-    ) -> Self {
-        let site = edition.site.clone();
-        let (slots, phase, reloading, clock) =
-            (Slots::default(), Phase::Starting, Reloading::default(), Clock::default());
-        let (restarts, superseded, flushes, tally) = (false, false, 0, Tally::new());
-        let hooks = Hooks::new(children);
+    /// A supervisor of one SyncActor for each node of the site, in their order.
+    pub(crate) fn new(parts: SupervisorParts) -> Self {
+        let site = parts.config.site.clone();
         let mut supervisor = SupervisorActor {
-            slots,
-            edition,
-            root,
-            ways,
-            unsaved,
-            front,
-            phase,
-            restarts,
-            superseded,
-            flushes,
-            reloading,
-            clock,
-            tally,
-            standing: watch::Sender::default(),
-            paused: Paused::default(),
-            hooks,
-            log,
-            guard,
+            slots: Slots::default(),
+            config: parts.config,
+            root: parts.root,
+            transports: parts.transports,
+            unsaved: parts.unsaved,
+            upstream: parts.upstream,
+            phase: Lifecycle::Starting,
+            flushes: 0,
+            reloading: Reloading::Idle,
+            clock: Clock::default(),
+            clock_timer: Timer::default(),
+            counters: Counters::new(),
+            progress: parts.progress,
+            paused: parts.paused,
+            hooks: Hooks::new(parts.children),
+            hooks_timer: Timer::default(),
+            log: parts.log,
+            guard: parts.guard,
         };
-        for (at, (node, outbox)) in site.nodes.iter().zip(outboxes).enumerate() {
-            let link = supervisor.link(at, node, outbox.clone(), Record::default(), Heard::default());
-            supervisor.slots.insert(node.clone(), link, Stage::Staying);
+        for (at, (node, outbox)) in site.nodes.iter().zip(parts.outboxes).enumerate() {
+            let link = supervisor.link(at, node, outbox, NodeRecord::default(), Heard::default());
+            supervisor.slots.insert(node.clone(), link, Membership::Staying);
         }
-        supervisor.adapt_hooks();
+        supervisor.hooks.adapt(&site, &supervisor.slots, &supervisor.log);
         supervisor
     }
 
-    fn link(&mut self, slot: usize, node: &Node, outbox: Outbox, record: Record, heard: Heard) -> Link {
-        let transport = (self.ways)(&self.edition, node);
+    /// Tells that the daemon is further.
+    fn tell(&self, change: impl FnOnce(&mut DaemonProgress)) {
+        self.progress.send_modify(|progress| {
+            progress.nodes = self.slots.members().count();
+            change(progress);
+        });
+    }
+
+    fn link(&mut self, slot: usize, node: &Node, outbox: Outbox, record: NodeRecord, heard: Heard) -> NodeLink {
+        let transport = (self.transports)(&self.config, node);
         transport.report_to(&heard);
-        let site = &self.edition.site;
-        let (bulk_size, excludes) = (site.bulk_size, site.excludes.clone());
-        let log = self.log.new(o!("node" => node.name().to_owned()));
-        let (key, unsaved, root) = (state::key(site, node), self.unsaved.clone(), self.root.clone());
-        let progress = Latest::default();
-        Link { slot, key, outbox, unsaved, transport, progress, bulk_size, record, heard, root, excludes, log }
+        let site = &self.config.site;
+        NodeLink {
+            slot,
+            key: state::key(site, node),
+            outbox,
+            unsaved: self.unsaved.clone(),
+            transport,
+            progress: Latest::default(),
+            bulk_size: site.bulk_size,
+            record,
+            heard,
+            root: self.root.clone(),
+            excludes: site.excludes.clone(),
+            log: self.log.new(o!("node" => node.name().to_owned())),
+        }
     }
 
     fn launch(&mut self, at: usize, ctx: &mut Context<Self>) {
-        if matches!(self.phase, Phase::Starting | Phase::Ended) || !self.slots.may_start(at) {
+        if self.phase == Lifecycle::Starting || self.phase.has_ended() || !self.slots.may_start(at) {
             return;
         }
         let Some(slot) = self.slots.get(at) else { return };
+        let order = self.phase.first_order(slot.membership, self.paused.has(&slot.node));
         let address = ctx.address();
-        let superior = Superior {
+        let handle = SupervisorHandle {
             died: address.clone().recipient(),
             succeeded: address.clone().recipient(),
             settled: address.clone().recipient(),
@@ -220,15 +167,9 @@ impl SupervisorActor {
         if reconcile {
             outbox.lock().want_reconcile();
         }
-        let actor = SyncActor::new(slot.link.clone(), superior).start();
-        self.front.serve.do_send(Serve { slot: at, outbox, wake: Some(actor.clone().recipient()) });
-        if matches!(self.phase, Phase::Draining | Phase::Saving) || slot.stage == Stage::Leaving {
-            actor.do_send(Drain);
-        }
-        if self.hooks.is_finishing() {
-            actor.do_send(Rest);
-        }
-        slot.actor = Some(actor);
+        let actor = SyncActor::new(slot.link.clone(), handle, order).start();
+        self.upstream.serve.do_send(Serve { slot: at, outbox, wake: Some(actor.clone().recipient()) });
+        slot.worker = Worker::Working(actor);
         if reconcile {
             self.keep();
         }
@@ -236,59 +177,34 @@ impl SupervisorActor {
 
     /// Paths that some node of the site does not have.
     fn pending(&self) -> usize {
-        let staying = self.slots.iter().filter(|slot| slot.stage != Stage::Leaving);
-        staying.map(|slot| slot.link.outbox.lock().lacking()).sum()
+        self.slots.members().map(|slot| slot.link.outbox.lock().lacking()).sum()
     }
 
     fn watching(&mut self, directories: usize, ctx: &mut Context<Self>) {
-        info!(self.log, "watching"; "directories" => directories);
-        if self.phase == Phase::Starting {
-            self.phase = Phase::Running;
-        }
-        self.take_up_work();
-        for at in self.slots.numbers(|_| true) {
-            self.launch(at, ctx);
-        }
-        Chore::ALL.into_iter().for_each(|chore| self.spread_turns(chore, ctx));
-        self.tell(|standing| standing.watching = Some(directories));
-    }
-
-    /// Goes on where the last run ended, or begins with a reconcile.
-    fn take_up_work(&mut self) {
-        let past = self.front.state.as_mut().and_then(|state| state.past.take());
-        if let Some(mut past) = past {
-            for slot in self.slots.iter().filter(|slot| slot.stage == Stage::Staying) {
-                past.hide(&slot.link.outbox);
-                if !past.take_up(&slot.link.key, &slot.link.outbox)
-                    && self.edition.site.initial_sync != InitialSync::Off
-                {
-                    slot.link.outbox.lock().want_reconcile();
-                }
-            }
-            self.front.state.as_ref().inspect(|state| state.compare.do_send(Compare { unsaved_names: !past.complete }));
-        } else {
+        self.proceed(LifecycleEvent::Watching, ctx);
+        // Where the last run ended, or with a reconcile.
+        if !self.upstream.take_up_work(&self.slots, self.config.site.initial_sync) {
             self.want_reconciles();
         }
         self.keep();
+        for at in self.slots.numbers(|_| true) {
+            self.launch(at, ctx);
+        }
+        ScheduledTask::ALL.into_iter().for_each(|task| self.schedule_anew(task));
+        self.wait_for_tasks(ctx);
+        self.tell(|progress| progress.watching = Some(directories));
     }
 
-    /// Tells of which nodes the state is. Not yet of one that lacks what is not in its outbox.
+    /// Tells of which nodes the state is.
     fn keep(&self) {
-        if let Some(state) = &self.front.state
-            && self.phase != Phase::Starting
-        {
-            let site = &self.edition.site;
-            let (excludes, deletes) = (site.excludes.clone(), site.initial_sync == InitialSync::Full);
-            let known = self.slots.iter().filter(|slot| slot.stage == Stage::Staying && !slot.reconcile);
-            let kept = |slot: &Slot| Kept { key: slot.link.key.clone(), outbox: slot.link.outbox.clone() };
-            state.keep.do_send(Keep { nodes: known.map(kept).collect(), excludes, deletes });
+        if self.phase != Lifecycle::Starting {
+            self.upstream.keep(&self.config.site, &self.slots);
         }
     }
 
     fn want_reconciles(&self) {
-        if self.edition.site.initial_sync != InitialSync::Off {
-            let staying = self.slots.iter().filter(|slot| slot.stage == Stage::Staying);
-            staying.for_each(|slot| slot.link.outbox.lock().want_reconcile());
+        if self.config.site.initial_sync != InitialSync::Off {
+            self.slots.staying().for_each(|slot| slot.link.outbox.lock().want_reconcile());
         }
     }
 
@@ -304,10 +220,71 @@ impl SupervisorActor {
         ctx.run_later(delay, move |supervisor, ctx| supervisor.launch(at, ctx));
     }
 
+    /// Gives every node its turns of a task anew.
+    fn schedule_anew(&mut self, task: ScheduledTask) {
+        self.clock.schedule_anew(task, &self.config.site, &mut self.slots, Instant::now());
+    }
+
+    fn wait_for_tasks(&mut self, ctx: &mut Context<Self>) {
+        let next = self.clock.next(&self.slots);
+        // What is due now and cannot be done now is not tried without a pause.
+        let soon = Instant::now() + Duration::from_millis(1);
+        self.clock_timer.set(next.map(|at| at.max(soon)), ctx, Self::run_tasks);
+    }
+
+    fn run_tasks(&mut self, ctx: &mut Context<Self>) {
+        if self.phase != Lifecycle::Running {
+            return;
+        }
+        if self.clock.run_tasks(&self.config.site, &mut self.slots, Instant::now()) {
+            self.upstream.audit.do_send(Audit);
+        }
+        self.wait_for_tasks(ctx);
+    }
+
+    fn adapt_hooks(&mut self) {
+        self.hooks.adapt(&self.config.site, &self.slots, &self.log);
+    }
+
+    /// Runs the hooks that have something to be told, and looks again when more may have.
+    fn advance_hooks(&mut self, ctx: &mut Context<Self>) {
+        self.hooks_timer.cancel(ctx);
+        let step = self.phase.step();
+        if step == Some(Step::Save) || self.phase.has_ended() {
+            return;
+        }
+        let now = Instant::now();
+        let due = self.hooks.advance(&self.config.site, &self.slots, step == Some(Step::Tell), now);
+        for (whose, run) in due.runs {
+            let run = run.into_actor(self);
+            ctx.spawn(run.map(move |result, supervisor, ctx| {
+                if !supervisor.phase.has_ended() {
+                    supervisor.hooks.ended(whose, result, now);
+                    supervisor.hook_ended(ctx);
+                }
+            }));
+        }
+        self.hooks_timer.set(due.look_at, ctx, Self::advance_hooks);
+    }
+
+    fn hook_ended(&mut self, ctx: &mut Context<Self>) {
+        self.adapt_hooks();
+        self.advance_hooks(ctx);
+        self.hooks.forget_orphans();
+        self.end_if_drained(ctx);
+    }
+
+    /// Lets the hooks hear what the runs for a node changed.
+    fn hear(&mut self, at: usize, tally: transport::Tally) {
+        if let Some(slot) = self.slots.get(at) {
+            self.hooks.hear(slot, tally);
+        }
+    }
+
     /// Asks for everything that the kernel has reported.
     fn flush(&mut self) {
         self.flushes += 1;
-        self.front.flush.do_send(Flush);
+        self.upstream.flush.do_send(Flush);
     }
 }
 
@@ -319,35 +296,17 @@ impl Handler<WatchReport> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, report: WatchReport, ctx: &mut Self::Context) {
+        watch_log::log_report(&self.log, &report);
         match report {
-            WatchReport::Scanning { directories } => {
-                info!(self.log, "scanning the source"; "directories" => directories);
-                self.tell(|standing| standing.scanned = directories);
-            }
+            WatchReport::Scanning { directories } => self.tell(|progress| progress.scanned = directories),
             WatchReport::Watching { directories } => self.watching(directories, ctx),
-            WatchReport::Failed(error) => {
-                error!(self.log, "the source cannot be watched"; "why" => %error);
-                self.phase = Phase::Ended;
+            WatchReport::Failed(_) => {
+                self.phase = Lifecycle::Ended { then: Then::Exit };
                 self.guard.end(Ending::Unwatchable);
             }
-            WatchReport::Blind { path, why } => {
-                warn!(self.log, "a directory is not watched: changes in it are not seen"; "path" => %path, "why" => %why);
-            }
-            WatchReport::Unmounted { path } => {
-                warn!(self.log, "a file system was unmounted: the nodes keep its content until it is mounted again or the directory is removed"; "from" => %path);
-            }
-            WatchReport::RootSuperseded if matches!(self.phase, Phase::Starting | Phase::Running) => {
-                (self.restarts, self.superseded) = (true, true);
-                self.save_or_end(ctx);
-            }
-            // It stops anyway.
-            WatchReport::RootSuperseded => (),
-            WatchReport::Unseen(unseen) => unseen::log_unseen(&self.log, &unseen),
-            WatchReport::RootLost(why) => {
-                error!(self.log, "the source was moved, deleted or unmounted: nothing is sent until it is back"; "why" => %why);
-                let actors = self.slots.iter().filter_map(|slot| slot.actor.as_ref());
-                actors.for_each(|actor| actor.do_send(SourceLost));
-            }
+            WatchReport::RootSuperseded => self.hasten(LifecycleEvent::Superseded, ctx),
+            WatchReport::RootLost(_) => self.slots.actors().for_each(|actor| actor.do_send(SourceLost)),
+            WatchReport::Blind { .. } | WatchReport::Unmounted { .. } | WatchReport::Unseen(_) => (),
         }
     }
 }
@@ -356,14 +315,8 @@ impl Handler<Rescan> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, Rescan { subtree, reason }: Rescan, _: &mut Self::Context) {
-        self.tally.lost_track(reason);
-        match reason {
-            // Said once for all of them, and not at each poll.
-            Reason::WatchLimit | Reason::Answers => {
-                debug!(self.log, "comparing again"; "subtree" => %subtree, "why" => %reason)
-            }
-            _ => warn!(self.log, "comparing again"; "subtree" => %subtree, "why" => %reason),
-        }
+        self.counters.lost_track(reason);
+        watch_log::log_rescan(&self.log, &subtree, reason);
     }
 }
 
@@ -373,24 +326,24 @@ impl Handler<Died> for SupervisorActor {
     fn handle(&mut self, Died { slot: at, panicked }: Died, ctx: &mut Self::Context) {
         let Some(slot) = self.slots.get(at) else { return };
         slot.link.outbox.lock().roll_back();
-        slot.actor = None;
+        let succession = slot.worker.succession(panicked, slot.membership);
+        slot.worker = Worker::None;
         slot.link.record.reconciles(false);
-        if self.phase == Phase::Ended {
+        if self.phase.has_ended() {
             return;
         }
-        let errand = std::mem::replace(&mut slot.errand, Errand::None);
-        if matches!(errand, Errand::Retire | Errand::RetireAtOnce) && !panicked {
+        if matches!(succession, Succession::Now | Succession::SoonAfter) {
             // In the new way it may succeed. What was in flight when the reload came failed in the old one.
             slot.link.outbox.lock().try_now();
         }
-        match errand {
-            Errand::Leave => self.forget(at, ctx),
-            Errand::Retire if !panicked => self.launch(at, ctx),
-            Errand::RetireAtOnce if !panicked => {
+        match succession {
+            Succession::Now => self.launch(at, ctx),
+            Succession::SoonAfter => {
                 ctx.run_later(LINGERS, move |supervisor, ctx| supervisor.launch(at, ctx));
             }
-            _ if slot.stage == Stage::Leaving => self.dismiss(at, ctx),
-            _ => self.died(at, panicked, ctx),
+            Succession::AfterBackoff => self.died(at, panicked, ctx),
+            Succession::Dismiss => self.dismiss(at, ctx),
+            Succession::Forget => self.forget(at, ctx),
         }
     }
 }
@@ -402,5 +355,39 @@ impl Handler<Succeeded> for SupervisorActor {
         if let Some(slot) = self.slots.get(slot) {
             slot.deaths = 0;
         }
+    }
+}
+
+impl Handler<Settled> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Settled { slot, tally }: Settled, ctx: &mut Self::Context) {
+        if !self.hooks.is_empty() {
+            self.hear(slot, tally);
+            self.advance_hooks(ctx);
+        }
+    }
+}
+
+impl Handler<DirMove> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, moved: DirMove, ctx: &mut Self::Context) {
+        let dir_moves = self.config.site.dir_moves;
+        if dir_moves == DirMoves::Log && !matches!(moved, DirMove::In { .. }) {
+            let tell = |supervisor: &mut Self, _: &mut _| moves::log_unmirrored(&supervisor.log, &supervisor.slots);
+            ctx.run_later(moves::GATHERS, tell);
+        }
+        moves::log_move(&self.log, &moved, dir_moves);
+    }
+}
+
+impl Handler<Mirrored> for SupervisorActor {
+    type Result = ();
+
+    /// Logs one line for each node and move.
+    fn handle(&mut self, Mirrored { slot, moved }: Mirrored, _: &mut Self::Context) {
+        let Some(slot) = self.slots.get(slot) else { return };
+        info!(slot.link.log, "directory moved: mirrored, {} bytes sent", moved.bytes; "from" => %moved.from, "to" => %moved.to);
     }
 }

@@ -1,17 +1,17 @@
-//! Brings one node up to date, batch by batch. What the node does not have yet is in its [`Outbox`](crate::outbox::Outbox), which outlives the
-//! actor; what rsync must be told is decided in [`mod@plan`]; how it is told is the [`Transport`](crate::transport::Transport)'s business.
+//! Brings one node up to date, batch by batch. What the node does not have yet is in its
+//! [`Outbox`](crate::outbox::Outbox), which outlives the actor; what rsync must be told is decided in [`mod@plan`]; how
+//! it is told is the [`Transport`](crate::transport::Transport)'s business.
 
 mod around;
 mod batch;
 pub mod disk;
-mod drain;
-pub mod link;
-pub mod pace;
+mod link;
+mod orders;
+mod pace;
 pub mod plan;
 mod reconcile;
 pub mod report;
-pub mod resync;
-mod retire;
+pub(crate) mod resync;
 mod verify;
 
 use std::time::{Duration, Instant};
@@ -20,15 +20,16 @@ use actix::prelude::*;
 use slog::{debug, error, info, warn};
 
 use self::around::Around;
-pub use self::link::Link;
-pub use self::link::Superior;
+pub(crate) use self::link::{NodeLink, SupervisorHandle};
 use self::pace::Pace;
 use self::report::log_unset;
 use crate::backoff::backoff;
-use crate::health::Stored;
-use crate::health::{Health, News};
+use crate::health::StoredPart;
+use crate::health::{Health, HealthChange};
 use crate::messages::{Died, Settled, SourceLost, Succeeded, Wake};
+use crate::order::WorkOrder;
 use crate::root::RootError;
+use crate::timer::Timer;
 use crate::transport::Delivery;
 use crate::transport::Lane;
 use crate::transport::failure::{Cause, Failure};
@@ -38,88 +39,84 @@ const UNCONFIRMED: usize = 8;
 
 /// Works off one node's outbox.
 ///
-/// Receives: [`Wake`], [`Drain`](crate::messages::Drain), [`Rest`](crate::messages::Rest), [`SourceLost`],
-/// [`Resync`](crate::messages::Resync), [`Verify`](crate::messages::Verify), [`Retire`](crate::messages::Retire). Sends:
-/// [`Succeeded`], [`Settled`], [`Drained`](crate::messages::Drained), and [`Died`] when it is gone. One batch of each lane
-/// and a reconcile or a comparison by content are worked on at a time, beside batches of which only the end is missing.
-/// Stops when rsync cannot be started, or when it was told to retire. A restart forgets the backoff of the node, and
-/// nothing that is pending.
-pub struct SyncActor {
-    link: Link,
-    superior: Superior,
+/// Receives: [`Wake`], [`Obey`](crate::messages::Obey), [`SourceLost`], [`Resync`](crate::messages::Resync),
+/// [`Verify`](crate::messages::Verify), [`TryNow`](crate::messages::TryNow). Sends: [`Succeeded`], [`Settled`],
+/// [`Drained`](crate::messages::Drained), and [`Died`] when it is gone. One batch of each lane and a reconcile or a
+/// comparison by content are worked on at a time, beside batches of which only the end is missing. Stops when rsync
+/// cannot be started, or when it was told to retire. A restart forgets the backoff of the node, and nothing that is
+/// pending.
+pub(crate) struct SyncActor {
+    link: NodeLink,
+    supervisor: SupervisorHandle,
+    order: WorkOrder,
     health: Health,
-    /// Of the fast lane.
+    /// The pace of the fast lane.
     pace: Pace,
     /// Batches that have not ended.
     in_flight: usize,
-    reconcile_runs: bool,
-    /// Whether the last reconcile would have deleted too much.
+    comparing: Comparing,
+    /// `true` if the last reconcile would have deleted too much.
     reconcile_held: bool,
-    /// Whether a batch of the fast lane waits for the way to be ready.
+    /// `true` while a batch of the fast lane waits for the way to be ready.
     late: bool,
-    /// Since when the daemon waits for what was changed before.
-    draining: Option<Instant>,
-    /// Whether nothing more is started: it ends with what is in flight.
-    retiring: bool,
-    /// Whether nothing more is started: the daemon is about to end.
-    resting: bool,
-    /// The comparison by content, while one goes on.
-    verifying: Option<SpawnHandle>,
-    timer: Option<SpawnHandle>,
-    /// What was compared around what does not answer.
+    timer: Timer,
+    /// Parts that were compared around mounts which do not answer.
     around: Around,
-    _obituary: Obituary,
+    _death_notice: DeathNotice,
+}
+
+/// The comparison of the whole tree that goes on.
+#[derive(Debug, PartialEq, Eq)]
+enum Comparing {
+    Nothing,
+    /// Entries that differ are made equal.
+    Reconcile,
+    /// The content is compared, and what differs is only told. The future ends the comparison when it is dropped.
+    Content(SpawnHandle),
 }
 
 /// Tells the supervisor that the actor is gone: runs when the actor stops and when it panics.
-struct Obituary {
+struct DeathNotice {
     slot: usize,
     died: Recipient<Died>,
 }
 
-impl Drop for Obituary {
+impl Drop for DeathNotice {
     fn drop(&mut self) {
         self.died.do_send(Died { slot: self.slot, panicked: std::thread::panicking() });
     }
 }
 
 impl SyncActor {
-    /// An actor for the node of `link`.
-    pub fn new(link: Link, superior: Superior) -> Self {
-        let _obituary = Obituary { slot: link.slot, died: superior.died.clone() };
-        let (health, pace, in_flight, verifying, timer) = (Health::default(), Pace::default(), 0, None, None);
-        let (reconcile_runs, reconcile_held, late, draining, retiring, resting) =
-            (false, false, false, None, false, false);
+    /// An actor for the node of `link` that begins with this order.
+    pub(crate) fn new(link: NodeLink, supervisor: SupervisorHandle, order: WorkOrder) -> Self {
+        let _death_notice = DeathNotice { slot: link.slot, died: supervisor.died.clone() };
         SyncActor {
             link,
-            superior,
-            health,
-            pace,
-            in_flight,
-            reconcile_runs,
-            reconcile_held,
-            late,
-            draining,
-            retiring,
-            resting,
-            verifying,
-            timer,
+            supervisor,
+            order,
+            health: Health::default(),
+            pace: Pace::default(),
+            in_flight: 0,
+            comparing: Comparing::Nothing,
+            reconcile_held: false,
+            late: false,
+            timer: Timer::default(),
             around: Around::default(),
-            _obituary,
+            _death_notice,
         }
     }
 
     /// Starts whatever may start now, and looks again when the next thing is due.
     fn advance(&mut self, ctx: &mut Context<Self>) {
         let now = Instant::now();
-        self.timer.take().map(|timer| ctx.cancel_future(timer));
+        self.timer.cancel(ctx);
         self.end_verify_unless_well(ctx);
         self.around.look(&self.link, now);
-        if self.retiring {
-            return self.end_if_idle(ctx);
-        }
-        if self.resting || self.link.record.is_paused() {
-            return self.stay_paused(now);
+        match self.order {
+            WorkOrder::Work | WorkOrder::Drain { .. } => (),
+            WorkOrder::Pause | WorkOrder::Finish { .. } | WorkOrder::Rest => return self.stand_still(now),
+            WorkOrder::Retire | WorkOrder::Abort => return self.end_if_idle(ctx),
         }
         let look_again = match self.health.may_start(now) {
             Ok(()) => {
@@ -133,28 +130,23 @@ impl SyncActor {
         };
         self.end_verify_unless_well(ctx);
         let look_again = look_again.filter(|_| !self.link.outbox.lock().is_empty());
-        self.timer = look_again.map(|at| ctx.run_later(at.saturating_duration_since(now), Self::on_timer));
+        self.timer.set(look_again, ctx, Self::advance);
         self.report_if_drained(now);
     }
 
-    /// When something can start that does not wait for what is in flight.
+    /// The time at which something can start that does not wait for what is in flight.
     fn next_due(&self, now: Instant) -> Option<Instant> {
         let reconcile = self.link.outbox.lock().reconcile_due(now);
         Lane::ALL.into_iter().filter_map(|lane| self.lane_due(lane, now)).chain(reconcile).min()
     }
 
-    /// When a batch can start in this lane; `None` while it works on another.
+    /// The time at which a batch can start in this lane; `None` while it works on another.
     fn lane_due(&self, lane: Lane, now: Instant) -> Option<Instant> {
         let outbox = self.link.outbox.lock();
         let late = lane == Lane::Fast && self.late;
         let free = !late && !outbox.works(lane) && self.in_flight < UNCONFIRMED;
         let due = if free { outbox.next_due(lane, now) } else { None }?;
         Some(if lane == Lane::Fast { due.max(self.pace.next(now)) } else { due })
-    }
-
-    fn on_timer(&mut self, ctx: &mut Context<Self>) {
-        self.timer = None;
-        self.advance(ctx);
     }
 
     fn start(&mut self, now: Instant, ctx: &mut Context<Self>) {
@@ -183,7 +175,7 @@ impl SyncActor {
         }
     }
 
-    /// The source is not what it must be.
+    /// Holds everything: the source is not what it must be.
     fn hold(&mut self, why: RootError, now: Instant) {
         self.link.transport.rest();
         if why.is_about_content() {
@@ -193,7 +185,7 @@ impl SyncActor {
         self.tell(&news, None);
     }
 
-    /// Whether the way to the node will be ready in a moment, which is then waited for.
+    /// Returns true if the way to the node will be ready in a moment, which is then waited for.
     fn waits(&mut self, ctx: &mut Context<Self>) -> bool {
         let Some(ready) = self.link.transport.late() else { return false };
         self.late = true;
@@ -205,8 +197,8 @@ impl SyncActor {
         true
     }
 
-    /// A run ended that did not fail as a whole.
-    fn ended(&mut self, delivery: &Delivery, stored: Stored, started: Instant) {
+    /// Notes the end of a run that did not fail as a whole.
+    fn ended(&mut self, delivery: &Delivery, stored: StoredPart, started: Instant) {
         let now = Instant::now();
         if delivery.tally.made_mirror {
             warn!(self.link.log, "the mirror did not exist; sending everything");
@@ -215,11 +207,11 @@ impl SyncActor {
         self.note_unset(delivery);
         let news = self.health.ended(stored, started);
         self.tell(&news, None);
-        self.superior.succeeded.do_send(Succeeded { slot: self.link.slot });
-        self.superior.settled.do_send(Settled { slot: self.link.slot, tally: delivery.tally });
+        self.supervisor.succeeded.do_send(Succeeded { slot: self.link.slot });
+        self.supervisor.settled.do_send(Settled { slot: self.link.slot, tally: delivery.tally });
     }
 
-    /// What arrived without some of its attributes is told once: nothing is gained by trying again.
+    /// Logs once what arrived without some of its attributes: nothing is gained by trying again.
     fn note_unset(&self, delivery: &Delivery) {
         let mut outbox = self.link.outbox.lock();
         let is_news = outbox.unset().add(&delivery.unset);
@@ -235,7 +227,7 @@ impl SyncActor {
         match self.link.root.check() {
             Err(why) => self.hold(why, now),
             // The end of the daemon ends its runs: that is no fault of the node.
-            Ok(()) if self.resting && (failure.cause.is_vague() || failure.cause == Cause::NotStarted) => (),
+            Ok(()) if self.is_broken_off(failure) => (),
             Ok(()) if self.health.counts(started) => {
                 self.link.record.failed(failure);
                 let news = self.health.failed(failure, started, now, fastrand::f64());
@@ -248,29 +240,37 @@ impl SyncActor {
         }
     }
 
-    fn tell(&self, news: &News, failure: Option<&Failure>) {
+    /// Returns true if a run may have failed because the daemon is about to end.
+    fn is_broken_off(&self, failure: &Failure) -> bool {
+        let may_end = matches!(self.order, WorkOrder::Finish { .. } | WorkOrder::Rest);
+        may_end && (failure.cause.is_vague() || failure.cause == Cause::NotStarted)
+    }
+
+    fn tell(&self, news: &HealthChange, failure: Option<&Failure>) {
         self.link.record.health(&self.health);
         let log = &self.link.log;
         let pending = || self.link.outbox.lock().len();
         match (news, failure) {
-            (News::Fails, Some(failure)) if failure.cause.is_lasting() => {
+            (HealthChange::Fails, Some(failure)) if failure.cause.is_lasting() => {
                 error!(log, "node failing"; "pending" => pending(), "why" => %failure);
             }
-            (News::Fails, Some(failure)) => warn!(log, "node failing"; "pending" => pending(), "why" => %failure),
-            (News::Held(why @ RootError::Superseded), _) => info!(log, "nothing is sent"; "why" => %why),
-            (News::Held(why), _) => error!(log, "nothing is sent"; "pending" => pending(), "why" => %why),
-            (News::Released, _) => {
+            (HealthChange::Fails, Some(failure)) => {
+                warn!(log, "node failing"; "pending" => pending(), "why" => %failure)
+            }
+            (HealthChange::Held(why @ RootError::Superseded), _) => info!(log, "nothing is sent"; "why" => %why),
+            (HealthChange::Held(why), _) => error!(log, "nothing is sent"; "pending" => pending(), "why" => %why),
+            (HealthChange::Released, _) => {
                 info!(log, "the source has its content again: it is sent, and in 10 s the nodes are compared with it";
                     "pending" => pending());
             }
-            (News::Recovered, _) => info!(log, "node recovered"; "pending" => pending()),
+            (HealthChange::Recovered, _) => info!(log, "node recovered"; "pending" => pending()),
             (_, Some(failure)) => debug!(log, "try failed"; "why" => %failure),
             (_, None) => (),
         }
     }
 }
 
-/// How long a path that failed alone is left alone.
+/// The wait of a path that failed alone.
 fn retry(tries: u32) -> Duration {
     backoff(tries + 1, fastrand::f64())
 }
@@ -280,7 +280,8 @@ impl Actor for SyncActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.link.record.health(&self.health);
-        if !self.link.record.is_paused() {
+        self.prepare(self.order);
+        if self.order.sends() {
             self.link.transport.clone().warm();
         }
         // Without content there may be nothing to send either: it is said all the same.
@@ -305,7 +306,8 @@ impl Handler<SourceLost> for SyncActor {
 
     fn handle(&mut self, _: SourceLost, ctx: &mut Self::Context) {
         self.end_verify(ctx);
-        // What waits in the source would keep its file system busy, or read a directory that is not the source any more.
+        // What waits in the source would keep its file system busy, or read a directory that is not the source any
+        // more.
         self.link.transport.rest();
     }
 }

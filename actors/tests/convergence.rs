@@ -20,7 +20,7 @@ use inosync_actors::daemon::Daemon;
 use inosync_actors::ending::Ending;
 use inosync_actors::node::Node;
 use inosync_actors::path::RelPath;
-use inosync_actors::reload::Edition;
+use inosync_actors::reload::ConfigSnapshot;
 use inosync_actors::root::Root;
 use inosync_actors::rsync::{Rsync, Shared, local_version};
 use inosync_actors::supervisor::paused::Paused;
@@ -175,19 +175,19 @@ async fn a_sync_actor_that_panics_at_any_moment_loses_nothing_and_the_other_node
     let (children, root) = (Children::default(), Root::of(&site.wpath).unwrap());
     let version = local_version(&children, &site.rsync).await.expect("rsync is missing: run `make test`");
     let log = Logger::root(Discard, o!());
-    let edition = Edition { site: Rc::new(site.clone()), version };
+    let config = ConfigSnapshot { site: Rc::new(site.clone()), version };
     let shared = Shared::new(children.clone(), &site, &log);
     let way = |name| -> Rc<dyn Transport> {
-        Rsync::new(edition.site.clone(), root.clone(), trees.node(name), version, shared.clone())
+        Rsync::new(config.site.clone(), root.clone(), trees.node(name), version, shared.clone())
     };
     let (panics, counts) = (RefCell::new(rng.fork()), Cell::default());
     let upset = Rc::new(Panics { way: way("upset"), rng: panics, counts, healed: Cell::new(false) });
     let (steady, panicking) = (way("steady"), upset.clone());
-    let ways = move |_: &Edition, node: &Node| -> Rc<dyn Transport> {
+    let ways = move |_: &ConfigSnapshot, node: &Node| -> Rc<dyn Transport> {
         if node.dest().to_string_lossy().contains("upset") { panicking.clone() } else { steady.clone() }
     };
     let mut daemon =
-        Daemon::start_with(edition, root.clone(), Box::new(ways), children.clone(), None, Paused::default(), &log);
+        Daemon::start_with(config, root.clone(), Box::new(ways), children.clone(), None, Paused::default(), &log);
 
     // On a busy machine there are fewer runs, and on with it until each of these has met one.
     let all_happened = || upset.counts.get().iter().all(|&count| count > 0);

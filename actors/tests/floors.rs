@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms of the library (the files and folders directly below `actors/src/`), the lowest floor first.
 const LIBRARY: &[&[&str]] = &[
-    &["backoff", "bytes", "children", "ending", "errno", "path"],
+    &["backoff", "bytes", "children", "ending", "errno", "order", "path", "timer"],
     &["change", "mounts", "node", "patterns", "watch_error"],
     &["root"],
     &["site"],

@@ -15,7 +15,7 @@ use inosync_actors::daemon::Daemon;
 use inosync_actors::ending::Ending;
 use inosync_actors::node::Node;
 use inosync_actors::path::RelPath;
-use inosync_actors::reload::Edition;
+use inosync_actors::reload::ConfigSnapshot;
 use inosync_actors::root::Root;
 use inosync_actors::rsync::{Rsync, Shared, local_version};
 use inosync_actors::supervisor::paused::Paused;
@@ -81,16 +81,16 @@ async fn a_sync_actor_that_panics_or_stops_loses_nothing_and_disturbs_nobody() {
     let (children, root) = (Children::default(), Root::of(&site.wpath).unwrap());
     let version = local_version(&children, &site.rsync).await.expect("rsync is missing: run `make test`");
     let log = Logger::root(Discard, o!());
-    let edition = Edition { site: Rc::new(site.clone()), version };
+    let config = ConfigSnapshot { site: Rc::new(site.clone()), version };
     let shared = Shared::new(children.clone(), &site, &log);
-    let way = |name| Rsync::new(edition.site.clone(), root.clone(), trees.node(name), version, shared.clone());
+    let way = |name| Rsync::new(config.site.clone(), root.clone(), trees.node(name), version, shared.clone());
     let unreliable = Rc::new(Unreliable { way: way("unreliable"), calls: Cell::new(0) });
     let (steady, shaky) = (way("steady"), unreliable.clone());
-    let ways = move |_: &Edition, node: &Node| -> Rc<dyn Transport> {
+    let ways = move |_: &ConfigSnapshot, node: &Node| -> Rc<dyn Transport> {
         if node.dest().to_string_lossy().contains("unreliable") { shaky.clone() } else { steady.clone() }
     };
     let mut daemon =
-        Daemon::start_with(edition, root.clone(), Box::new(ways), children.clone(), None, Paused::default(), &log);
+        Daemon::start_with(config, root.clone(), Box::new(ways), children.clone(), None, Paused::default(), &log);
 
     let (source, steady) = (trees.path("source"), trees.path("steady"));
     // Each way of going wrong at least once.

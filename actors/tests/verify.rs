@@ -16,7 +16,7 @@ use inosync_actors::daemon::{Daemon, Handle};
 use inosync_actors::ending::Ending;
 use inosync_actors::node::Node;
 use inosync_actors::path::RelPath;
-use inosync_actors::reload::Edition;
+use inosync_actors::reload::ConfigSnapshot;
 use inosync_actors::root::Root;
 use inosync_actors::rsync::{Rsync, Shared, local_version};
 use inosync_actors::site::Site;
@@ -66,7 +66,12 @@ impl Messages {
 }
 
 /// The status of the node with this word in its destination, when it is as wanted.
-async fn expect(handle: &Handle, node: &str, what: &str, is_so: impl Fn(&status::Node) -> bool) -> status::Node {
+async fn expect(
+    handle: &Handle,
+    node: &str,
+    what: &str,
+    is_so: impl Fn(&status::NodeStatus) -> bool,
+) -> status::NodeStatus {
     let attempt = || async {
         let status = handle.status(false).await?;
         status.nodes.into_iter().find(|found| found.dest.contains(node) && is_so(found))
@@ -74,7 +79,7 @@ async fn expect(handle: &Handle, node: &str, what: &str, is_so: impl Fn(&status:
     until(what, attempt).await
 }
 
-fn drift(node: &status::Node) -> Option<u64> {
+fn drift(node: &status::NodeStatus) -> Option<u64> {
     node.verified.map(|verified| verified.drift)
 }
 
@@ -95,12 +100,12 @@ async fn a_daemon_finds_what_rotted_at_a_node_tells_it_and_repairs_nothing() {
     let (root, log) = (Root::of(&site.wpath).unwrap(), Logger::root(messages.clone(), o!()));
     let children = Children::default();
     let version = local_version(&children, &site.rsync).await.expect("rsync is missing: run `make test`");
-    let edition = Edition { site: Rc::new(site.clone()), version };
+    let config = ConfigSnapshot { site: Rc::new(site.clone()), version };
     let (shared, source) = (Shared::new(children.clone(), &site, &log), root.clone());
-    let ways = move |edition: &Edition, node: &Node| -> Rc<dyn Transport> {
-        Rsync::new(edition.site.clone(), source.clone(), node.clone(), edition.version, shared.clone())
+    let ways = move |config: &ConfigSnapshot, node: &Node| -> Rc<dyn Transport> {
+        Rsync::new(config.site.clone(), source.clone(), node.clone(), config.version, shared.clone())
     };
-    let mut daemon = Daemon::start_with(edition, root, Box::new(ways), children, None, Paused::default(), &log);
+    let mut daemon = Daemon::start_with(config, root, Box::new(ways), children, None, Paused::default(), &log);
     let handle = daemon.handle();
     for node in ["steady", "rotten"] {
         let found = expect(&handle, node, "it is verified", |node| drift(node) == Some(0)).await;
@@ -164,20 +169,20 @@ impl Transport for Endless {
 }
 
 /// A daemon with one node, over a way that never comes to an end of a comparison.
-fn endless(trees: &Trees, change: impl FnOnce(&mut Site)) -> (Daemon, Rc<Endless>, Edition) {
+fn endless(trees: &Trees, change: impl FnOnce(&mut Site)) -> (Daemon, Rc<Endless>, ConfigSnapshot) {
     fs::write(trees.path("source").join("file"), "content").unwrap();
     let nodes = vec![trees.node("steady")];
     let mut site = Site { verify_every: Some(Duration::from_millis(100)), nodes, ..trees.site() };
     change(&mut site);
     let root = Root::of(&site.wpath).unwrap();
-    let edition = Edition { site: Rc::new(site), version: Version::OLDEST };
+    let config = ConfigSnapshot { site: Rc::new(site), version: Version::OLDEST };
     let way = Rc::new(Endless::default());
     let shared = way.clone();
-    let ways = move |_: &Edition, _: &Node| -> Rc<dyn Transport> { shared.clone() };
+    let ways = move |_: &ConfigSnapshot, _: &Node| -> Rc<dyn Transport> { shared.clone() };
     let log = Logger::root(Discard, o!());
     let daemon =
-        Daemon::start_with(edition.clone(), root, Box::new(ways), Children::default(), None, Paused::default(), &log);
-    (daemon, way, edition)
+        Daemon::start_with(config.clone(), root, Box::new(ways), Children::default(), None, Paused::default(), &log);
+    (daemon, way, config)
 }
 
 async fn expect_running(way: &Endless, running: u32) {
@@ -217,13 +222,13 @@ async fn a_periodic_reconcile_waits_for_a_comparison() {
 #[actix::test]
 async fn a_comparison_does_not_delay_a_reload_and_comes_again_after_it() {
     let trees = Trees::new("other");
-    let (mut daemon, way, edition) = endless(&trees, |_| ());
+    let (mut daemon, way, config) = endless(&trees, |_| ());
     expect_running(&way, 1).await;
     let before = way.started.get();
-    daemon.reload(Site { rspeed: 7, ..(*edition.site).clone() }, edition.version, Vec::new());
+    daemon.reload(Site { rspeed: 7, ..(*config.site).clone() }, config.version, Vec::new());
     until("another one is made", || async { (way.started.get() > before).then_some(()) }).await;
     expect_running(&way, 1).await;
-    daemon.reload(Site { verify_every: None, rspeed: 8, ..(*edition.site).clone() }, edition.version, Vec::new());
+    daemon.reload(Site { verify_every: None, rspeed: 8, ..(*config.site).clone() }, config.version, Vec::new());
     expect_running(&way, 0).await;
     daemon.stop();
     assert!(matches!(daemon.ended().await, Ending::Stopped { .. }));
@@ -264,13 +269,13 @@ async fn what_is_sent_while_a_comparison_goes_on_is_known_to_be_on_its_way() {
     let site =
         Site { verify_every: Some(Duration::from_millis(100)), nodes: vec![trees.node("steady")], ..trees.site() };
     let root = Root::of(&site.wpath).unwrap();
-    let edition = Edition { site: Rc::new(site), version: Version::OLDEST };
+    let config = ConfigSnapshot { site: Rc::new(site), version: Version::OLDEST };
     let way = Rc::new(Differing { asked: Cell::new(false) });
     let shared = way.clone();
-    let ways = move |_: &Edition, _: &Node| -> Rc<dyn Transport> { shared.clone() };
+    let ways = move |_: &ConfigSnapshot, _: &Node| -> Rc<dyn Transport> { shared.clone() };
     let log = Logger::root(Discard, o!());
     let mut daemon =
-        Daemon::start_with(edition, root, Box::new(ways), Children::default(), None, Paused::default(), &log);
+        Daemon::start_with(config, root, Box::new(ways), Children::default(), None, Paused::default(), &log);
     until("it is verified", || async { way.asked.get().then_some(()) }).await;
     fs::write(trees.path("source").join("file"), "content").unwrap();
     let found = expect(&daemon.handle(), "steady", "it is verified", |node| node.verified.is_some()).await;

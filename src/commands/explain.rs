@@ -9,7 +9,7 @@ use inosync_actors::path::{Escaped, RelPath};
 use inosync_actors::patterns::excludes::Pattern;
 use inosync_actors::patterns::rules;
 use inosync_actors::root::reach::Reach;
-use inosync_actors::status::{AtNode, Failing, UnixTime, Whereabouts};
+use inosync_actors::status::{PathAtNode, PathFailure, PathInfo, UnixTime};
 
 use super::status;
 use crate::config::Outline;
@@ -30,9 +30,9 @@ pub async fn explain(config: &Path, outline: &Outline, asked: &Path) -> Exit {
     let reach = Reach::of(&outline.wpath);
     logging::print(by_configuration(outline, &reach, &path).trim_end());
     match ask(config, &outline.sockets, &Request::Explain { path: path.as_bytes().to_vec() }).await {
-        Ok(Answer::Whereabouts(whereabouts)) => {
+        Ok(Answer::Whereabouts(path_info)) => {
             let excluded = outline.excludes.excludes(&path, is_dir(&reach, &path));
-            logging::print(by_daemon(&whereabouts, excluded).trim_end());
+            logging::print(by_daemon(&path_info, excluded).trim_end());
             Exit::Done
         }
         other => status::complain(other),
@@ -95,23 +95,23 @@ fn shown(pattern: &Pattern) -> String {
 }
 
 /// The lines about what the daemon knows of the path.
-fn by_daemon(whereabouts: &Whereabouts, excluded: bool) -> String {
-    let seen = match whereabouts.seen {
+fn by_daemon(path_info: &PathInfo, excluded: bool) -> String {
+    let seen = match path_info.seen {
         _ if excluded => "no, it is excluded",
         Some(true) => "yes",
         Some(false) => "NO: changes are found by comparisons only",
         None => "not known: the watcher is busy",
     };
     let mut text = format!("  watched: {seen}\n");
-    for AtNode { name, pending, failing, last_sent_at } in &whereabouts.nodes {
+    for PathAtNode { name, pending, failing, last_sent_at } in &path_info.nodes {
         let sent = match last_sent_at {
             _ if excluded => "never".to_owned(),
             Some(at) => format!("last {}", time(*at)),
-            None => format!("not since {}, or too long ago to be remembered", time(whereabouts.since)),
+            None => format!("not since {}, or too long ago to be remembered", time(path_info.since)),
         };
         let pending = if *pending && !excluded { "pending now; " } else { "" };
         let _ = writeln!(text, "  node {}: {pending}sent or compared: {sent}", Escaped(name.as_bytes()));
-        if let Some(Failing { since, next, last_error }) = failing.as_ref().filter(|_| !excluded) {
+        if let Some(PathFailure { since, next, last_error }) = failing.as_ref().filter(|_| !excluded) {
             let next = next.map_or("now".to_owned(), time);
             let _ = writeln!(text, "    it fails again and again: lacking since {}, next try: {next}", time(*since));
             let _ = last_error.as_ref().map(|error| writeln!(text, "    last error of the node: {error}"));
@@ -162,10 +162,10 @@ mod tests {
 
     #[test]
     fn a_path_that_fails_is_told_with_its_next_try() {
-        let failing = Failing { since: 0, next: Some(60), last_error: Some("rsync: mkstemp failed".to_owned()) };
-        let at_node = |failing| AtNode { name: "n:".to_owned(), pending: true, failing, last_sent_at: None };
+        let failing = PathFailure { since: 0, next: Some(60), last_error: Some("rsync: mkstemp failed".to_owned()) };
+        let at_node = |failing| PathAtNode { name: "n:".to_owned(), pending: true, failing, last_sent_at: None };
         let told = |failing, excluded| {
-            by_daemon(&Whereabouts { seen: Some(true), since: 0, nodes: vec![at_node(failing)] }, excluded)
+            by_daemon(&PathInfo { seen: Some(true), since: 0, nodes: vec![at_node(failing)] }, excluded)
         };
         let text = told(Some(failing.clone()), false);
         for line in [
@@ -174,7 +174,7 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "wanted {line}\n{text}");
         }
-        assert!(told(Some(Failing { next: None, ..failing.clone() }), false).contains("next try: now\n"));
+        assert!(told(Some(PathFailure { next: None, ..failing.clone() }), false).contains("next try: now\n"));
         assert!(!told(Some(failing), true).contains("fails") && !told(None, false).contains("fails"));
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use inosync_actors::bytes::Bytes;
 use inosync_actors::path::Escaped;
-use inosync_actors::status::{HookStatus, Node, State, Status, Totals, UnixTime, Verdict};
+use inosync_actors::status::{HookStatus, NodeState, NodeStatus, Status, Totals, UnixTime, Verdict};
 
 use crate::config::Outline;
 use crate::exit::Exit;
@@ -86,11 +86,11 @@ fn shown(status: &Status) -> String {
     text
 }
 
-fn show_node(node: &Node, now: UnixTime, rsync: &str, text: &mut String) {
+fn show_node(node: &NodeStatus, now: UnixTime, rsync: &str, text: &mut String) {
     let name = Escaped(node.name.as_bytes());
     let until = match &node.state {
-        State::Backoff { until, .. } if *until <= now => "; trying now".to_owned(),
-        State::Backoff { until, .. } => format!("; next try in {}", duration(until - now)),
+        NodeState::Backoff { until, .. } if *until <= now => "; trying now".to_owned(),
+        NodeState::Backoff { until, .. } => format!("; next try in {}", duration(until - now)),
         _ => String::new(),
     };
     let _ = writeln!(text, "node {name}: {}{until}", node.state);
@@ -108,8 +108,8 @@ fn show_node(node: &Node, now: UnixTime, rsync: &str, text: &mut String) {
 }
 
 /// The differences between the node and the source, and the progress of a comparison.
-fn show_behind(node: &Node, text: &mut String) {
-    if node.pending > 0 && node.state != State::Incomplete {
+fn show_behind(node: &NodeStatus, text: &mut String) {
+    if node.pending > 0 && node.state != NodeState::Incomplete {
         let _ = writeln!(text, "  pending: {} paths, oldest unsent change: {}", node.pending, lag(node));
     }
     if node.failing_paths > 0 {
@@ -137,7 +137,7 @@ fn show_behind(node: &Node, text: &mut String) {
 }
 
 /// The counts, the last verification and the last error.
-fn show_past(node: &Node, now: UnixTime, text: &mut String) {
+fn show_past(node: &NodeStatus, now: UnixTime, text: &mut String) {
     let ago = |at: UnixTime| duration(now.saturating_sub(at));
     let success = node.last_success_at.map_or("none yet".to_owned(), |at| format!("{} ago", ago(at)));
     let Totals { sent, deleted, bytes, batches, reconciles, failures, restarts } = node.totals;

@@ -7,7 +7,7 @@ use std::path::Path;
 use inosync_actors::patterns::excludes::{Excludes, Pattern, unmatched};
 use inosync_actors::root::reach::Reach;
 use inosync_actors::site::Site;
-use inosync_actors::supervisor::pulse::Pulse;
+use inosync_actors::supervisor::monitor::DaemonMonitor;
 use slog::{Logger, info, warn};
 
 use crate::config::Complaint;
@@ -38,14 +38,14 @@ pub fn log(warnings: &[Complaint], log: &Logger) {
     }
 }
 
-/// Logs the patterns that match nothing as soon as the daemon of this pulse watches everything.
-pub fn log_unmatched_when_ready(mut pulse: Pulse, site: &Site, log: &Logger) {
+/// Logs the patterns that match nothing as soon as the daemon of this monitor watches everything.
+pub fn log_unmatched_when_ready(mut monitor: DaemonMonitor, site: &Site, log: &Logger) {
     let excludes = site.excludes.clone();
     let wpath = site.wpath.clone();
     let log = log.clone();
     actix::spawn(async move {
-        while let Some(standing) = pulse.standing().await {
-            if standing.watching.is_some() {
+        while let Some(progress) = monitor.progress().await {
+            if progress.watching.is_some() {
                 return log_unmatched(excludes, &wpath, &log);
             }
         }

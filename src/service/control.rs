@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use inosync_actors::daemon::Handle;
 use inosync_actors::path::RelPath;
-use inosync_actors::status::{Status, Whereabouts};
+use inosync_actors::status::{PathInfo, Status};
 use serde::{Deserialize, Serialize};
 
 pub use client::{AskError, ask};
@@ -51,7 +51,7 @@ pub enum Answer {
     /// The status.
     Status(Box<Status>),
     /// The knowledge of a path.
-    Whereabouts(Whereabouts),
+    Whereabouts(PathInfo),
     /// The request was carried out.
     Done,
     /// There is no such node.
@@ -91,7 +91,7 @@ impl DaemonHandle {
         match request {
             Request::Status => daemon.status(true).await.map_or_else(ending, |status| Answer::Status(Box::new(status))),
             Request::Explain { path } => match RelPath::new(&path) {
-                Ok(path) => daemon.whereabouts(path).await.map_or_else(ending, Answer::Whereabouts),
+                Ok(path) => daemon.path_info(path).await.map_or_else(ending, Answer::Whereabouts),
                 Err(why) => Answer::Refused { why: why.to_string() },
             },
             Request::Compared { dest, began_ms_ago } => {

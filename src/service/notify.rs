@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use inosync_actors::supervisor::pulse::{Pulse, Standing};
+use inosync_actors::supervisor::monitor::{DaemonMonitor, DaemonProgress};
 use sd_notify::NotifyState;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
@@ -46,22 +46,22 @@ impl Notify {
 
     /// Sends readiness, status and signs of life of this daemon from now on. The daemon is ready when all its watches stand,
     /// and again after each reload.
-    pub fn follow(&self, pulse: Pulse) -> NotifyTask {
+    pub fn follow(&self, monitor: DaemonMonitor) -> NotifyTask {
         let notify = self.clone();
         NotifyTask(actix::spawn(async move {
-            tokio::join!(notify.send_progress(pulse.clone()), notify.send_signs_of_life(pulse));
+            tokio::join!(notify.send_progress(monitor.clone()), notify.send_signs_of_life(monitor));
         }))
     }
 
-    async fn send_progress(&self, mut pulse: Pulse) {
-        let mut before = Standing::default();
-        while let Some(standing) = pulse.standing().await {
-            self.send_change(before, standing);
-            before = standing;
+    async fn send_progress(&self, mut monitor: DaemonMonitor) {
+        let mut before = DaemonProgress::default();
+        while let Some(progress) = monitor.progress().await {
+            self.send_change(before, progress);
+            before = progress;
         }
     }
 
-    fn send_change(&self, before: Standing, now: Standing) {
+    fn send_change(&self, before: DaemonProgress, now: DaemonProgress) {
         if self.notified.get() == Notified::Stopping {
             return;
         }
@@ -82,13 +82,13 @@ impl Notify {
     }
 
     /// A daemon that is stuck gives no sign of life, and the service manager restarts it.
-    async fn send_signs_of_life(&self, pulse: Pulse) {
+    async fn send_signs_of_life(&self, monitor: DaemonMonitor) {
         let Some(every) = self.watchdog else { return };
         let mut time = interval((every / 2).max(Duration::from_millis(1)));
         time.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             time.tick().await;
-            if pulse.beats().await {
+            if monitor.is_alive().await {
                 send(&[NotifyState::Watchdog]);
             }
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use actix::System;
-use inosync_actors::daemon::{Company, Daemon, StartError};
+use inosync_actors::daemon::{Daemon, ProcessContext, StartError};
 use inosync_actors::ending::Ending;
 use inosync_actors::site::Site;
 use inosync_actors::site::version::Version;
@@ -55,7 +55,7 @@ struct Process<'a> {
     signals: Signals,
     daemon: DaemonHandle,
     endpoints: Endpoints,
-    company: Company,
+    context: ProcessContext,
     notify: Notify,
     log: &'a Log,
 }
@@ -110,8 +110,8 @@ pub async fn run(path: &Path, configuration: Configuration, version: Version, lo
     let daemon = DaemonHandle::default();
     let endpoints = Endpoints::open(service, &daemon, logger);
     let notify = Notify::of_process();
-    let company = Company { audience: Bars::audience(log.bars.as_ref()), paused: Paused::default() };
-    let mut process = Process { path, site, version, signals, daemon, endpoints, company, notify, log };
+    let context = ProcessContext { audience: Bars::audience(log.bars.as_ref()), paused: Paused::default() };
+    let mut process = Process { path, site, version, signals, daemon, endpoints, context, notify, log };
     let mut superseding = false;
     let exit = loop {
         info!(logger, "inosync starts"; "version" => env!("CARGO_PKG_VERSION"), "wpath" => process.site.wpath.display(),
@@ -137,11 +137,11 @@ impl Process<'_> {
     /// Runs one daemon until it ends. `superseding`: the daemon before ended as [`Ending::Superseded`].
     async fn mirror(&mut self, superseding: bool) -> Result<Ending, StartError> {
         let start = if superseding { Daemon::start_superseding } else { Daemon::start };
-        let company = self.company.clone();
-        let mut daemon = start(self.site.clone(), self.version, company, &self.log.logger.new(o!()))?;
+        let context = self.context.clone();
+        let mut daemon = start(self.site.clone(), self.version, context, &self.log.logger.new(o!()))?;
         self.daemon.set(daemon.handle());
-        let _notify_task = self.notify.follow(daemon.pulse());
-        config_warnings::log_unmatched_when_ready(daemon.pulse(), &self.site, &self.log.logger);
+        let _notify_task = self.notify.follow(daemon.monitor());
+        config_warnings::log_unmatched_when_ready(daemon.monitor(), &self.site, &self.log.logger);
         let mut stopping = false;
         let ending = loop {
             tokio::select! {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use inosync_actors::bytes::Bytes;
-use inosync_actors::status::{HookStatus, Node, Status, Verdict};
+use inosync_actors::status::{HookStatus, NodeStatus, Status, Verdict};
 use slog::{Logger, error, info, o, warn};
 
 /// Writes the status to the log.
@@ -47,7 +47,7 @@ fn log_hook(log: &Logger, key: &'static str, hook: Option<&HookStatus>) {
 }
 
 /// The age of the oldest change that the node does not have.
-pub fn lag(node: &Node) -> String {
+pub fn lag(node: &NodeStatus) -> String {
     node.lag.map_or("none".to_owned(), |seconds| match seconds {
         0.0..10.0 => format!("{seconds:.1}s"),
         _ => duration(seconds as u64),

@@ -1,4 +1,4 @@
-//! What is remembered of how one node is served. It outlives the node's SyncActors, which write it; the supervisor reads
+//! The record of how one node is served. It outlives the node's SyncActors, which write it; the supervisor reads
 //! it. Both are on one thread.
 
 use std::cell::{Ref, RefCell};
@@ -19,82 +19,70 @@ const EVENTS: usize = 20;
 /// Paths of a node of which is remembered when they were sent, some 60 bytes each.
 const PATHS: usize = 2000;
 
-/// How one node is served. Clones share it.
+/// The record of how one node is served. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Record(Rc<RefCell<Ledger>>);
+pub struct NodeRecord(Rc<RefCell<NodeHistory>>);
 
-/// What a [`Record`] holds.
+/// The content of a [`NodeRecord`].
 #[derive(Debug, Default)]
-pub struct Ledger {
-    /// Whether the node may be tried.
+pub struct NodeHistory {
+    /// The health of the node.
     pub health: Health,
-    /// Whether somebody paused it.
-    pub paused: bool,
-    /// Whether a reconcile runs.
+    /// `true` while a reconcile runs.
     pub reconciles: bool,
-    /// Why its reconcile is held, if it is.
+    /// The reason why its reconcile is held, if it is.
     pub reconcile_held: Option<String>,
-    /// When a run last succeeded.
+    /// The time of the last success of a run.
     pub last_success: Option<SystemTime>,
-    /// When a reconcile last ended, and all of it succeeded.
+    /// The time at which a reconcile last succeeded as a whole.
     pub last_reconcile: Option<SystemTime>,
-    /// What came of the last comparison by content.
+    /// The result of the last comparison by content.
     pub verified: Option<Verified>,
-    /// When one last ended, whatever came of it.
+    /// The time at which one last ended, whatever its result.
     pub last_verify: Option<Instant>,
-    /// What went wrong last.
+    /// The last error, even if it is over.
     pub last_error: Option<Event>,
-    /// What was done.
+    /// The work that was done for the node.
     pub totals: Totals,
-    /// The latest, oldest first.
+    /// The latest events, oldest first.
     pub recent: VecDeque<Event>,
     sent: Sent,
 }
 
-/// When paths were last sent, for the latest of them.
+/// The times at which paths were last sent, for the latest of them.
 #[derive(Debug, Default)]
 struct Sent {
     at: HashMap<RelPath, Sending>,
-    /// By the number of the sending.
+    /// The paths by the number of their sending.
     order: BTreeMap<u64, RelPath>,
     last: u64,
 }
 
-/// When and how a path was sent.
+/// The sending of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Sending {
     number: u64,
     at: UnixTime,
-    /// Whether all below it was compared, too.
+    /// `true` if all below it was compared, too.
     whole: bool,
 }
 
-/// What a run was for.
+/// The purpose of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Work {
-    /// Changes.
+pub enum RunKind {
+    /// The delivery of changes.
     Batch,
     /// The comparison of the whole tree.
     Reconcile,
 }
 
-impl Record {
-    /// What it holds.
-    pub fn read(&self) -> Ref<'_, Ledger> {
+impl NodeRecord {
+    /// Reads what is recorded.
+    pub fn read(&self) -> Ref<'_, NodeHistory> {
         self.0.borrow()
     }
 
-    /// Whether somebody paused the node.
-    pub fn is_paused(&self) -> bool {
-        self.0.borrow().paused
-    }
-
-    /// Somebody paused the node, or lets it go on. Whether that is news.
-    pub fn pause(&self, paused: bool) -> bool {
-        std::mem::replace(&mut self.0.borrow_mut().paused, paused) != paused
-    }
-
-    /// Whether the node may be tried has changed.
+    /// Notes the health of the node.
     pub fn health(&self, health: &Health) {
         self.0.borrow_mut().health.clone_from(health);
     }
@@ -104,10 +92,10 @@ impl Record {
         self.0.borrow_mut().reconciles = runs;
     }
 
-    /// Work was done. `failure` says why not all of it.
-    pub fn done(&self, work: Work, tally: &Tally, failure: Option<&Failure>) {
+    /// RunKind was done. `failure` says why not all of it.
+    pub fn done(&self, work: RunKind, tally: &Tally, failure: Option<&Failure>) {
         let mut ledger = self.0.borrow_mut();
-        if work == Work::Reconcile {
+        if work == RunKind::Reconcile {
             ledger.reconcile_held = None;
         }
         if let Some(failure) = failure {
@@ -121,19 +109,19 @@ impl Record {
         ledger.last_success = Some(now);
         let Totals { batches, reconciles, sent, deleted, bytes, .. } = &mut ledger.totals;
         match work {
-            Work::Batch => *batches += 1,
-            Work::Reconcile => *reconciles += u64::from(failure.is_none()),
+            RunKind::Batch => *batches += 1,
+            RunKind::Reconcile => *reconciles += u64::from(failure.is_none()),
         }
         (*sent, *deleted, *bytes) = (*sent + tally.sent, *deleted + tally.deleted, *bytes + tally.bytes);
-        if work == Work::Reconcile && failure.is_none() {
+        if work == RunKind::Reconcile && failure.is_none() {
             ledger.last_reconcile = Some(now);
             ledger.verified.iter_mut().for_each(|verified| verified.reconciled_since = true);
         }
         let what = match work {
-            Work::Batch => "mirrored",
-            Work::Reconcile => "reconciled",
+            RunKind::Batch => "mirrored",
+            RunKind::Reconcile => "reconciled",
         };
-        if tally.changes() > 0 || work == Work::Reconcile {
+        if tally.changes() > 0 || work == RunKind::Reconcile {
             let text = format!("{what}: {} sent, {} deleted, {}", tally.sent, tally.deleted, Bytes(tally.bytes));
             ledger.add(Event { at: unix(now), text, is_error: false });
         }
@@ -142,14 +130,18 @@ impl Record {
     /// The node was compared by content, from `started` on; or it could not be.
     pub fn verified(&self, result: Result<&Comparison, &Failure>, started: Instant) {
         let mut ledger = self.0.borrow_mut();
-        let (now, took) = (unix(SystemTime::now()), started.elapsed());
+        let now = unix(SystemTime::now());
         ledger.last_verify = Some(Instant::now());
         match result {
             Ok(comparison) => {
                 let drift = comparison.differ() as u64;
-                let (took_seconds, complete) = (took.as_secs_f64(), comparison.is_complete());
-                let verified = Verified { at: now, took_seconds, drift, complete, reconciled_since: false };
-                ledger.verified = Some(verified);
+                ledger.verified = Some(Verified {
+                    at: now,
+                    took_seconds: started.elapsed().as_secs_f64(),
+                    drift,
+                    complete: comparison.is_complete(),
+                    reconciled_since: false,
+                });
                 let found = match drift {
                     0 => "nothing differs".to_owned(),
                     1 => "1 entry differs".to_owned(),
@@ -176,13 +168,14 @@ impl Record {
         }
     }
 
-    /// When a path was last sent, or looked at by itself or with a directory above it, if that is among the latest.
+    /// The time at which a path was last sent, or compared by itself or with a directory above it, if that is among the
+    /// latest.
     pub fn last_sent(&self, path: &RelPath) -> Option<UnixTime> {
         let ledger = self.0.borrow();
         ledger.sent.latest(path).max(ledger.last_reconcile.map(unix))
     }
 
-    /// Whether it was sent since then, as [`Record::last_sent`] knows it, but not by a reconcile.
+    /// Returns true if it was sent since then, as [`NodeRecord::last_sent`] knows it, but not by a reconcile.
     pub fn was_sent_since(&self, path: &RelPath, since: UnixTime) -> bool {
         self.0.borrow().sent.latest(path).is_some_and(|at| at >= since)
     }
@@ -219,7 +212,7 @@ impl Sent {
     }
 }
 
-impl Ledger {
+impl NodeHistory {
     fn complain(&mut self, text: String) {
         let event = Event { at: unix(SystemTime::now()), text, is_error: true };
         self.last_error = Some(event.clone());
@@ -251,7 +244,7 @@ mod tests {
 
     #[test]
     fn the_latest_paths_are_remembered_and_no_more() {
-        let record = Record::default();
+        let record = NodeRecord::default();
         record.sent([(&rel("first"), false), (&rel("again"), false)]);
         for number in 0..PATHS - 1 {
             record.sent([(&rel(&format!("f{number}")), false)]);
@@ -264,24 +257,24 @@ mod tests {
 
     #[test]
     fn a_path_was_sent_with_the_directory_above_it_if_that_was_sent_whole() {
-        let record = Record::default();
+        let record = NodeRecord::default();
         record.sent([(&rel("whole"), true), (&rel("alone"), false)]);
         for (path, expected) in [("whole/x/y", true), ("whole", true), ("alone", true), ("alone/x", false)] {
             assert_eq!(record.last_sent(&rel(path)).is_some(), expected, "{path}");
             assert_eq!(record.was_sent_since(&rel(path), 1), expected, "{path}");
         }
-        record.done(Work::Reconcile, &Tally::default(), None);
+        record.done(RunKind::Reconcile, &Tally::default(), None);
         assert!(record.last_sent(&rel("alone/x")).is_some());
         assert!(!record.was_sent_since(&rel("alone/x"), 1));
     }
 
     #[test]
     fn an_error_that_is_repeated_is_one_event() {
-        let record = Record::default();
+        let record = NodeRecord::default();
         let failure = Failure::new(Cause::Unreachable, "refused");
         record.failed(&failure);
         record.failed(&failure);
-        record.done(Work::Batch, &Tally { sent: 1, bytes: 5, ..Tally::default() }, None);
+        record.done(RunKind::Batch, &Tally { sent: 1, bytes: 5, ..Tally::default() }, None);
         record.failed(&failure);
         let ledger = record.read();
         assert_eq!((ledger.recent.len(), ledger.totals.failures, ledger.totals.batches), (3, 3, 1));
@@ -290,16 +283,16 @@ mod tests {
 
     #[test]
     fn drift_is_remembered_until_the_next_verification_and_told_as_older_than_a_reconcile() {
-        let (record, now) = (Record::default(), Instant::now());
+        let (record, now) = (NodeRecord::default(), Instant::now());
         let differing = [(rel("f"), Difference::Content)].into();
         record.verified(Ok(&Comparison { differing, ..Comparison::default() }), now);
         let found = || record.read().verified.map(|verified| (verified.drift, verified.reconciled_since));
         assert_eq!(found(), Some((1, false)));
         let failure = Failure::new(Cause::Unreachable, "refused");
         record.verified(Err(&failure), now);
-        record.done(Work::Reconcile, &Tally::default(), Some(&failure));
+        record.done(RunKind::Reconcile, &Tally::default(), Some(&failure));
         assert_eq!(found(), Some((1, false)));
-        record.done(Work::Reconcile, &Tally::default(), None);
+        record.done(RunKind::Reconcile, &Tally::default(), None);
         assert_eq!(found(), Some((1, true)));
         record.verified(Ok(&Comparison::default()), now);
         assert_eq!(found(), Some((0, false)));
@@ -310,13 +303,13 @@ mod tests {
 
     #[test]
     fn a_reconcile_that_is_done_is_held_no_more() {
-        let record = Record::default();
+        let record = NodeRecord::default();
         record.reconcile_held(&Failure::new(Cause::TooManyDeletions, "too many"));
         assert!(record.read().reconcile_held.is_some());
-        record.done(Work::Batch, &Tally::default(), None);
+        record.done(RunKind::Batch, &Tally::default(), None);
         assert!(record.read().reconcile_held.is_some());
         let one_failed = Failure::new(Cause::Partial, "permission denied");
-        record.done(Work::Reconcile, &Tally::default(), Some(&one_failed));
+        record.done(RunKind::Reconcile, &Tally::default(), Some(&one_failed));
         assert!(record.read().reconcile_held.is_none());
     }
 }

@@ -13,8 +13,7 @@ fn the_state_of_a_node_is_the_worst_that_is_true_of_it() {
     let held = Health::Held { why: RootError::Missing, at: now, until: now };
     let facts = Facts {
         phase: Phase::Running,
-        is_served: true,
-        has_ended: false,
+        service: NodeService::Served,
         paused: false,
         trouble: None,
         health: &well,
@@ -32,8 +31,8 @@ fn the_state_of_a_node_is_the_worst_that_is_true_of_it() {
         (Facts { health: &full, pending: 2, failing: 2, ..facts }, "backoff"),
         (Facts { pending: 1, reconciles: true, ..facts }, "reconciling"),
         (Facts { health: &full, pending: 1, ..facts }, "backoff"),
-        (Facts { health: &full, is_served: false, has_ended: true, ..facts }, "restarting"),
-        (Facts { is_served: false, ..facts }, "starting"),
+        (Facts { health: &full, service: NodeService::BrokenOff, ..facts }, "restarting"),
+        (Facts { service: NodeService::NotYet, ..facts }, "starting"),
         (Facts { health: &held, ..facts }, "held"),
         (Facts { paused: true, health: &full, ..facts }, "paused"),
         (Facts { paused: true, health: &held, ..facts }, "paused"),
@@ -42,7 +41,7 @@ fn the_state_of_a_node_is_the_worst_that_is_true_of_it() {
         (Facts { phase: Phase::Starting, health: &held, ..facts }, "starting"),
         (Facts { phase: Phase::Stopping, pending: 1, ..facts }, "syncing"),
     ] {
-        assert_eq!(State::of(facts, now).word(), word, "{facts:?}");
+        assert_eq!(NodeState::of(facts, now).word(), word, "{facts:?}");
     }
 }
 
@@ -52,8 +51,7 @@ fn a_state_in_words_says_why() {
     let full = backing_off(1, now + Duration::from_secs(60));
     let facts = Facts {
         phase: Phase::Running,
-        is_served: true,
-        has_ended: false,
+        service: NodeService::Served,
         paused: false,
         trouble: None,
         health: &full,
@@ -61,31 +59,31 @@ fn a_state_in_words_says_why() {
         pending: 1,
         failing: 0,
     };
-    let state = State::of(facts, now);
+    let state = NodeState::of(facts, now);
     assert_eq!(state.to_string(), "backoff: the node is full");
-    let State::Backoff { until, lasts, .. } = state else { panic!("{state:?}") };
+    let NodeState::Backoff { until, lasts, .. } = state else { panic!("{state:?}") };
     let in_a_minute = unix(SystemTime::now()) + 60;
     assert!(lasts && (in_a_minute - 2..=in_a_minute + 2).contains(&until));
 }
 
 #[test]
 fn a_person_should_look_at_what_does_not_pass_by_itself() {
-    let backoff = |lasts| State::Backoff { why: String::new(), until: 0, lasts };
+    let backoff = |lasts| NodeState::Backoff { why: String::new(), until: 0, lasts };
     for (state, held, drift, expected) in [
-        (State::Idle, false, None, Verdict::Well),
-        (State::Syncing, false, None, Verdict::Well),
-        (State::Incomplete, false, None, Verdict::Attention),
-        (State::Starting, false, None, Verdict::Well),
-        (State::Idle, true, None, Verdict::Attention),
-        (State::Idle, false, Some(0), Verdict::Well),
-        (State::Idle, false, Some(1), Verdict::Attention),
-        (State::Paused, false, None, Verdict::Attention),
+        (NodeState::Idle, false, None, Verdict::Well),
+        (NodeState::Syncing, false, None, Verdict::Well),
+        (NodeState::Incomplete, false, None, Verdict::Attention),
+        (NodeState::Starting, false, None, Verdict::Well),
+        (NodeState::Idle, true, None, Verdict::Attention),
+        (NodeState::Idle, false, Some(0), Verdict::Well),
+        (NodeState::Idle, false, Some(1), Verdict::Attention),
+        (NodeState::Paused, false, None, Verdict::Attention),
         (backoff(false), false, None, Verdict::Well),
         (backoff(true), false, Some(1), Verdict::Failing),
-        (State::Held { why: String::new() }, false, None, Verdict::Failing),
-        (State::Restarting, false, None, Verdict::Failing),
+        (NodeState::Held { why: String::new() }, false, None, Verdict::Failing),
+        (NodeState::Restarting, false, None, Verdict::Failing),
     ] {
-        let node = Node {
+        let node = NodeStatus {
             name: "n".into(),
             dest: "n:/m/".into(),
             state,
@@ -118,14 +116,14 @@ fn a_person_should_look_at_what_does_not_pass_by_itself() {
         };
         assert_eq!(node.verdict(), expected, "{:?}", node.state);
         for known in [
-            Node { failing_paths: 1, ..node.clone() },
-            Node { unmirrored_moves: 1, ..node.clone() },
-            Node { attributes_unset: 1, ..node.clone() },
+            NodeStatus { failing_paths: 1, ..node.clone() },
+            NodeStatus { unmirrored_moves: 1, ..node.clone() },
+            NodeStatus { attributes_unset: 1, ..node.clone() },
         ] {
             assert_eq!(known.verdict(), expected.max(Verdict::Attention), "{known:?}");
         }
         let fails = Some(HookStatus { fails: true, ..HookStatus::default() });
-        let with_hook = Node { hook: fails, ..node };
+        let with_hook = NodeStatus { hook: fails, ..node };
         assert_eq!(with_hook.verdict(), expected.max(Verdict::Attention), "{:?}", with_hook.state);
     }
 }

@@ -1,37 +1,36 @@
-//! Runs the hooks: one at a time for each node, and one for all. What is told, and when, is decided in
+//! The hooks of the site: one run at a time for each node, and one for all. What is told, and when, is decided in
 //! [`hook`](crate::hook). Each run is a task of its own, so no SyncActor waits for one.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use actix::prelude::*;
 use slog::{Logger, debug, info, warn};
 
-use super::slots::{Slots, Stage};
-use super::{Phase, SupervisorActor};
+use super::slots::{Slot, Slots};
 use crate::children::Children;
 use crate::hook::Occasion;
 use crate::hook::barrier::Nodes;
 use crate::hook::run::{Call, Failed};
 use crate::hook::runner::News;
 use crate::hook::teller::Teller;
-use crate::messages::{Rest, Settled};
 use crate::outbox::Outbox;
 use crate::path::RelPath;
+use crate::site::Site;
 use crate::status::HookStatus;
 use crate::transport::Tally;
 
-/// When the next portion of paths is looked at.
+/// The pause before the next portion of paths is looked at.
 const TICK: Duration = Duration::from_millis(20);
-/// How often all that waits for a node is looked at, whatever settled.
+/// The interval at which all that waits for a node is looked at, whatever settled.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
-/// Whose a hook is.
+/// The node that a hook is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Whose {
-    /// The node's of this number.
+pub(super) enum Whose {
+    /// The one of this number.
     Node(usize),
-    /// That of all nodes together.
+    /// The hook of all nodes together.
     All,
 }
 
@@ -45,38 +44,63 @@ impl Whose {
 }
 
 /// The hooks of the site.
-pub struct Hooks {
-    hooks: BTreeMap<Whose, Hook>,
+pub(super) struct Hooks {
+    hooks: BTreeMap<Whose, HookState>,
     children: Children,
-    timer: Option<SpawnHandle>,
     looked_again: Instant,
-    /// Nothing more is sent: what is not told now never is.
-    finishing: bool,
 }
 
-struct Hook {
+struct HookState {
     teller: Teller,
     /// The name of the node.
     node: Option<String>,
-    /// Whether the node is gone: what it has got is still told.
+    /// `true` if the node is gone: what it has got is still told.
     orphaned: bool,
     log: Logger,
 }
 
+/// A hook that runs.
+pub(super) type HookRun = Pin<Box<dyn Future<Output = Result<(), Failed>>>>;
+
+/// The result of a look at the hooks.
+#[derive(Default)]
+pub(super) struct Due {
+    /// Hooks that run from now on.
+    pub(super) runs: Vec<(Whose, HookRun)>,
+    /// The time of the next look.
+    pub(super) look_at: Option<Instant>,
+}
+
 impl Hooks {
-    /// None yet. They are started among these processes, and end with them.
-    pub fn new(children: Children) -> Self {
-        Hooks { hooks: BTreeMap::new(), children, timer: None, looked_again: Instant::now(), finishing: false }
+    /// No hooks yet. They are started among these processes, and end with them.
+    pub(super) fn new(children: Children) -> Self {
+        Hooks { hooks: BTreeMap::new(), children, looked_again: Instant::now() }
     }
 
-    /// Whether nothing more is sent.
-    pub fn is_finishing(&self) -> bool {
-        self.finishing
+    /// `true` if there are no hooks.
+    pub(super) fn is_empty(&self) -> bool {
+        self.hooks.is_empty()
     }
 
-    /// How one of them is doing, if there is one.
-    pub fn status(&self, whose: Whose) -> Option<HookStatus> {
+    /// `true` while a hook runs, or has something to be told.
+    pub(super) fn is_busy(&self) -> bool {
+        self.hooks.values().any(|hook| hook.teller.is_busy())
+    }
+
+    /// The state of a hook, if there is one.
+    pub(super) fn status(&self, whose: Whose) -> Option<HookStatus> {
         self.hooks.get(&whose).map(|hook| hook.teller.status())
+    }
+
+    /// Goes by the hooks that the configuration has now.
+    pub(super) fn adapt(&mut self, site: &Site, slots: &Slots, log: &Logger) {
+        let is_wanted = site.on_synced.is_some() || site.on_all_synced.is_some();
+        slots.iter().for_each(|slot| slot.link.heard.want(is_wanted));
+        for slot in slots.members() {
+            let whose = Whose::Node(slot.link.slot);
+            self.set(whose, site.on_synced.as_ref(), Some(slot.node.name()), &slot.link.log);
+        }
+        self.set(Whose::All, site.on_all_synced.as_ref(), None, log);
     }
 
     fn set(&mut self, whose: Whose, wanted: Option<&crate::site::Hook>, node: Option<&str>, log: &Logger) {
@@ -89,28 +113,139 @@ impl Hooks {
             return;
         };
         match known {
-            Some(Hook { teller, .. }) if teller.hook == *wanted => (),
-            Some(Hook { teller, .. }) => {
+            Some(HookState { teller, .. }) if teller.hook == *wanted => (),
+            Some(HookState { teller, .. }) => {
                 teller.hook = wanted.clone();
                 teller.hurry();
             }
             None => {
-                let (teller, node) = (Teller::new(wanted.clone()), node.map(str::to_owned));
-                self.hooks.insert(whose, Hook { teller, node, orphaned: false, log: log.clone() });
+                let teller = Teller::new(wanted.clone());
+                let node = node.map(str::to_owned);
+                self.hooks.insert(whose, HookState { teller, node, orphaned: false, log: log.clone() });
             }
+        }
+    }
+
+    /// Tells what there is to tell. `is_last`: nothing more is sent, and what is not told now never is.
+    pub(super) fn advance(&mut self, site: &Site, slots: &Slots, is_last: bool, now: Instant) -> Due {
+        let mut due = Due::default();
+        if self.hooks.is_empty() {
+            return due;
+        }
+        let again = now.saturating_duration_since(self.looked_again) >= LOOK_AGAIN;
+        if again {
+            self.looked_again = now;
+        }
+        let outboxes = outboxes(slots);
+        let all: Vec<usize> = outboxes.keys().copied().collect();
+        for (&whose, hook) in &mut self.hooks {
+            let own = if let Whose::Node(at) = whose { [at] } else { [0] };
+            let numbers = match whose {
+                Whose::All => &all[..],
+                Whose::Node(_) if hook.orphaned => &[],
+                Whose::Node(_) => &own[..],
+            };
+            if again {
+                hook.teller.settled(None);
+            }
+            let view = OutboxView { numbers, outboxes: &outboxes, with_reconciles: whose == Whose::All };
+            hook.teller.look(now, &view, is_last || hook.orphaned);
+            if let Some(call) = hook.call(whose, site, now) {
+                due.runs.push((whose, Box::pin(call.run(self.children.clone()))));
+            }
+            let tick = hook.teller.is_due().then(|| now + TICK);
+            let later = hook.teller.waits().then(|| now + LOOK_AGAIN);
+            due.look_at = [due.look_at, tick, later, hook.teller.run_due(now)].into_iter().flatten().min();
+        }
+        due
+    }
+
+    /// The run of a hook that began then has ended.
+    pub(super) fn ended(&mut self, whose: Whose, result: Result<(), Failed>, started: Instant) {
+        let Some(hook) = self.hooks.get_mut(&whose) else { return };
+        let HookState { teller, log, .. } = hook;
+        let name = whose.occasion().name();
+        let failed = result.clone().err();
+        let took = format!("{} ms", started.elapsed().as_millis());
+        let news = teller.ended(result, Instant::now(), fastrand::f64());
+        match (news, failed) {
+            (News::Fails, Some(Failed { fault, said })) => {
+                warn!(log, "hook fails: what it was told is told again, within a minute or so"; "hook" => name,
+                    "untold" => teller.untold(), "why" => %fault, "said" => said);
+            }
+            (News::Recovered { failures }, _) => info!(log, "hook recovered"; "hook" => name, "failures" => failures),
+            (_, Some(Failed { fault, said })) => {
+                debug!(log, "hook fails"; "hook" => name, "took" => took, "why" => %fault, "said" => said);
+            }
+            (_, None) => debug!(log, "hook ran"; "hook" => name, "took" => took),
+        }
+    }
+
+    /// A node is gone. What it has got is still told.
+    pub(super) fn orphan(&mut self, at: usize) {
+        for (whose, hook) in &mut self.hooks {
+            hook.teller.forget(at);
+            hook.orphaned |= *whose == Whose::Node(at);
+        }
+    }
+
+    /// Forgets the hooks of nodes that are gone, once they are told of everything.
+    pub(super) fn forget_orphans(&mut self) {
+        self.hooks.retain(|_, hook| !hook.orphaned || hook.teller.is_busy());
+    }
+
+    /// Takes what the runs for a node changed since the last time. A run that failed told it, too, and nobody says that
+    /// it has ended.
+    pub(super) fn hear(&mut self, slot: &Slot, tally: Tally) {
+        let at = slot.link.slot;
+        let news = slot.link.heard.take();
+        for (_, hook) in self.hooks.iter_mut().filter(|(whose, _)| [Whose::Node(at), Whose::All].contains(whose)) {
+            hook.teller.hear(&news, tally);
+            hook.teller.settled(Some(at));
+        }
+    }
+
+    /// Prepares for the end: each hook is run once more, at once, for all that is told by then.
+    pub(super) fn finish(&mut self) {
+        for hook in self.hooks.values_mut() {
+            hook.teller.settled(None);
+            hook.teller.hurry();
+        }
+    }
+
+    /// Says at the end which hooks were not told of everything.
+    pub(super) fn give_up(&self) {
+        for (whose, hook) in self.hooks.iter().filter(|(_, hook)| hook.teller.untold() > 0) {
+            warn!(hook.log, "stopped before a hook was told of all paths"; "hook" => whose.occasion().name(),
+                "untold" => hook.teller.untold());
         }
     }
 }
 
-/// What is asked of the outboxes.
-struct View<'a> {
+impl HookState {
+    /// The run that may start now, if any.
+    fn call(&mut self, whose: Whose, site: &Site, now: Instant) -> Option<Call> {
+        let list = self.teller.start(now)?;
+        Some(Call {
+            hook: self.teller.hook.clone(),
+            occasion: whose.occasion(),
+            node: self.node.clone(),
+            wpath: site.wpath.clone(),
+            list,
+            patience: site.hook_timeout,
+        })
+    }
+}
+
+/// The view that a hook has of the outboxes.
+struct OutboxView<'a> {
     numbers: &'a [usize],
     outboxes: &'a BTreeMap<usize, (Outbox, bool)>,
-    /// Whether a reconcile counts that is owed or runs. It may take hours, and what is sent beside it is at the node.
+    /// `true` if a reconcile counts that is owed or runs. It may take hours, and what is sent beside it is at the node.
     with_reconciles: bool,
 }
 
-impl Nodes for View<'_> {
+impl Nodes for OutboxView<'_> {
     fn numbers(&self) -> &[usize] {
         self.numbers
     }
@@ -132,150 +267,5 @@ impl Nodes for View<'_> {
 
 /// The outboxes of the nodes that are to have everything, with whether a reconcile is to be put into it.
 fn outboxes(slots: &Slots) -> BTreeMap<usize, (Outbox, bool)> {
-    let staying = slots.iter().filter(|slot| slot.stage != Stage::Leaving);
-    staying.map(|slot| (slot.link.slot, (slot.link.outbox.clone(), slot.reconcile))).collect()
-}
-
-impl SupervisorActor {
-    /// Goes by the hooks of the edition of the moment.
-    pub(super) fn adapt_hooks(&mut self) {
-        let site = self.edition.site.clone();
-        let is_wanted = site.on_synced.is_some() || site.on_all_synced.is_some();
-        for slot in self.slots.iter() {
-            slot.link.heard.want(is_wanted);
-            if slot.stage != Stage::Leaving {
-                let (whose, name) = (Whose::Node(slot.link.slot), slot.node.name());
-                self.hooks.set(whose, site.on_synced.as_ref(), Some(name), &slot.link.log);
-            }
-        }
-        self.hooks.set(Whose::All, site.on_all_synced.as_ref(), None, &self.log);
-    }
-
-    /// Tells what there is to tell, and looks again when more may be.
-    pub(super) fn advance_hooks(&mut self, ctx: &mut Context<Self>) {
-        self.hooks.timer.take().map(|timer| ctx.cancel_future(timer));
-        if matches!(self.phase, Phase::Saving | Phase::Ended) || self.hooks.hooks.is_empty() {
-            return;
-        }
-        let now = Instant::now();
-        let again = now.saturating_duration_since(self.hooks.looked_again) >= LOOK_AGAIN;
-        if again {
-            self.hooks.looked_again = now;
-        }
-        let outboxes = outboxes(&self.slots);
-        let all: Vec<usize> = outboxes.keys().copied().collect();
-        let (mut due, mut calls) = (None, Vec::new());
-        for (&whose, hook) in &mut self.hooks.hooks {
-            let Hook { teller, node, orphaned, .. } = hook;
-            let own = if let Whose::Node(at) = whose { [at] } else { [0] };
-            let numbers = match whose {
-                Whose::All => &all[..],
-                Whose::Node(_) if *orphaned => &[],
-                Whose::Node(_) => &own[..],
-            };
-            if again {
-                teller.settled(None);
-            }
-            let view = View { numbers, outboxes: &outboxes, with_reconciles: whose == Whose::All };
-            teller.look(now, &view, self.hooks.finishing || *orphaned);
-            if let Some(list) = teller.start(now) {
-                let (hook, wpath) = (teller.hook.clone(), self.edition.site.wpath.clone());
-                let (occasion, patience) = (whose.occasion(), self.edition.site.hook_timeout);
-                calls.push((whose, Call { hook, occasion, node: node.clone(), wpath, list, patience }));
-            }
-            let (tick, later) = (teller.is_due().then(|| now + TICK), teller.waits().then(|| now + LOOK_AGAIN));
-            due = [due, tick, later, teller.run_due(now)].into_iter().flatten().min();
-        }
-        for (whose, call) in calls {
-            let run = call.run(self.hooks.children.clone()).into_actor(self);
-            ctx.spawn(run.map(move |result, supervisor, ctx| supervisor.hook_ended(whose, result, now, ctx)));
-        }
-        self.hooks.timer = due.map(|at| {
-            ctx.run_later(at.saturating_duration_since(Instant::now()), |supervisor, ctx| {
-                supervisor.hooks.timer = None;
-                supervisor.advance_hooks(ctx);
-            })
-        });
-    }
-
-    fn hook_ended(&mut self, whose: Whose, result: Result<(), Failed>, started: Instant, ctx: &mut Context<Self>) {
-        let Some(hook) = self.hooks.hooks.get_mut(&whose).filter(|_| self.phase != Phase::Ended) else { return };
-        let (Hook { teller, log, .. }, name) = (hook, whose.occasion().name());
-        let (failed, took) = (result.clone().err(), format!("{} ms", started.elapsed().as_millis()));
-        let news = teller.ended(result, Instant::now(), fastrand::f64());
-        match (news, failed) {
-            (News::Fails, Some(Failed { fault, said })) => {
-                warn!(log, "hook fails: what it was told is told again, within a minute or so"; "hook" => name,
-                    "untold" => teller.untold(), "why" => %fault, "said" => said);
-            }
-            (News::Recovered { failures }, _) => info!(log, "hook recovered"; "hook" => name, "failures" => failures),
-            (_, Some(Failed { fault, said })) => {
-                debug!(log, "hook fails"; "hook" => name, "took" => took, "why" => %fault, "said" => said);
-            }
-            (_, None) => debug!(log, "hook ran"; "hook" => name, "took" => took),
-        }
-        self.adapt_hooks();
-        self.advance_hooks(ctx);
-        self.hooks.hooks.retain(|_, hook| !hook.orphaned || hook.teller.is_busy());
-        self.end_if_drained(ctx);
-    }
-
-    /// A node is gone. What it has got is told.
-    pub(super) fn orphan_hook(&mut self, at: usize, ctx: &mut Context<Self>) {
-        for (whose, hook) in &mut self.hooks.hooks {
-            hook.teller.forget(at);
-            hook.orphaned |= *whose == Whose::Node(at);
-        }
-        self.advance_hooks(ctx);
-        self.hooks.hooks.retain(|_, hook| !hook.orphaned || hook.teller.is_busy());
-    }
-
-    /// What the runs for this node changed since the last time is to be told. A run that failed said it, too, and nobody
-    /// says that it has ended.
-    pub(super) fn hear(&mut self, at: usize, tally: Tally) {
-        let Some(slot) = self.slots.get(at) else { return };
-        let news = slot.link.heard.take();
-        for (_, hook) in self.hooks.hooks.iter_mut().filter(|(whose, _)| [Whose::Node(at), Whose::All].contains(whose))
-        {
-            hook.teller.hear(&news, tally);
-            hook.teller.settled(Some(at));
-        }
-    }
-
-    /// All nodes are drained: nothing more is sent, so that what there is to tell comes to an end. Tells all that can be
-    /// told, each hook once more. Whether that is done.
-    pub(super) fn have_hooks_finished(&mut self, ctx: &mut Context<Self>) -> bool {
-        if self.hooks.hooks.is_empty() {
-            return true;
-        }
-        if !std::mem::replace(&mut self.hooks.finishing, true) {
-            self.slots.iter().filter_map(|slot| slot.actor.as_ref()).for_each(|actor| actor.do_send(Rest));
-            for hook in self.hooks.hooks.values_mut() {
-                hook.teller.settled(None);
-                hook.teller.hurry();
-            }
-        }
-        self.slots.numbers(|_| true).into_iter().for_each(|at| self.hear(at, Tally::default()));
-        self.advance_hooks(ctx);
-        !self.hooks.hooks.values().any(|hook| hook.teller.is_busy())
-    }
-
-    /// The end: says what was not told.
-    pub(super) fn give_up_hooks(&self) {
-        for (whose, hook) in self.hooks.hooks.iter().filter(|(_, hook)| hook.teller.untold() > 0) {
-            warn!(hook.log, "stopped before a hook was told of all paths"; "hook" => whose.occasion().name(),
-                "untold" => hook.teller.untold());
-        }
-    }
-}
-
-impl Handler<Settled> for SupervisorActor {
-    type Result = ();
-
-    fn handle(&mut self, Settled { slot: at, tally }: Settled, ctx: &mut Self::Context) {
-        if !self.hooks.hooks.is_empty() {
-            self.hear(at, tally);
-            self.advance_hooks(ctx);
-        }
-    }
+    slots.members().map(|slot| (slot.link.slot, (slot.link.outbox.clone(), slot.reconcile))).collect()
 }

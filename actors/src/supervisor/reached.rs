@@ -14,7 +14,7 @@ impl SupervisorActor {
     fn go_on(&self) {
         for slot in self.slots.iter() {
             slot.link.outbox.lock().try_now();
-            slot.actor.iter().for_each(|actor| actor.do_send(Wake));
+            slot.worker.actor().into_iter().for_each(|actor| actor.do_send(Wake));
         }
     }
 }

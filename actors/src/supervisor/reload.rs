@@ -1,95 +1,90 @@
 //! Carries out a reload: one at a time, the latest of those that wait. What differs is decided in
 //! [`reload`](crate::reload).
 
+use std::time::Instant;
+
 use actix::prelude::*;
 use slog::{info, warn};
 
-use super::resync::Chore;
-use super::slots::{Errand, Stage};
-use super::{Phase, SupervisorActor};
-use crate::messages::{Exclude, Reload, Restart, Retire, Serve, TryNow, Vacate};
+use super::SupervisorActor;
+use super::lifecycle::{Membership, Reloading, Then, Worker};
+use super::resync::{ScheduledTask, Schedules};
+use crate::messages::{Exclude, Obey, Reload, Restart, Serve, TryNow, Vacate};
 use crate::node::Node;
-use crate::reload::{Difference, Edition};
+use crate::order::WorkOrder;
+use crate::reload::{ConfigDiff, ConfigSnapshot, Takes};
 use crate::site::InitialSync;
-use crate::sync::Link;
+use crate::status::record::NodeRecord;
+use crate::sync::NodeLink;
 use crate::transport::Tally;
 use crate::transport::heard::Heard;
 
-/// The reload that goes on, and the one after it.
-#[derive(Default)]
-pub struct Reloading {
-    /// Waits for the watcher and the filter to go by other patterns.
-    running: Option<(Edition, Difference)>,
-    /// `Some` only while one is running. With the keys that others go by already.
-    next: Option<(Edition, Vec<&'static str>)>,
-}
-
 impl SupervisorActor {
-    fn reload(&mut self, edition: Edition, beside: &[&'static str], ctx: &mut Context<Self>) {
-        let difference = Difference::between(&self.edition, &edition).beside(beside);
-        if difference.restart {
+    fn reload(&mut self, config: ConfigSnapshot, beside: &[&'static str], ctx: &mut Context<Self>) {
+        let difference = ConfigDiff::between(&self.config, &config).beside(beside);
+        if difference.takes == Takes::Restart {
             self.log_new_start(&difference);
             ctx.notify(Restart);
-        } else if difference.excludes {
-            self.front.exclude.do_send(Exclude(edition.site.excludes.clone()));
-            self.reloading.running = Some((edition, difference));
+        } else if difference.takes >= Takes::Patterns {
+            self.upstream.exclude.do_send(Exclude(config.site.excludes.clone()));
+            self.reloading = Reloading::Excluding { config, difference, next: None };
         } else {
-            self.change_over(edition, &difference, ctx);
+            self.change_over(config, &difference, ctx);
         }
     }
 
-    fn log_new_start(&self, difference: &Difference) {
+    fn log_new_start(&self, difference: &ConfigDiff) {
         info!(self.log, "reloaded: {difference}: starting anew");
     }
 
-    fn change_over(&mut self, edition: Edition, difference: &Difference, ctx: &mut Context<Self>) {
+    fn change_over(&mut self, config: ConfigSnapshot, difference: &ConfigDiff, ctx: &mut Context<Self>) {
         info!(self.log, "reloaded: {difference}");
-        let before = std::mem::replace(&mut self.edition, edition).site;
+        let before = std::mem::replace(&mut self.config, config).site;
         let is_removed = |node: &Node| difference.removed.iter().any(|gone| gone == node && gone.name() == node.name());
-        for at in self.slots.numbers(|slot| slot.stage != Stage::Leaving && is_removed(&slot.node)) {
+        for at in self.slots.numbers(|slot| slot.membership != Membership::Leaving && is_removed(&slot.node)) {
             self.leave(at, ctx);
         }
-        if difference.excludes {
-            self.root.exclude(self.edition.site.excludes.clone());
+        if difference.takes >= Takes::Patterns {
+            self.root.exclude(self.config.site.excludes.clone());
         }
-        if difference.ways {
-            for at in self.slots.numbers(|slot| slot.stage != Stage::Leaving) {
-                self.renew(at, difference.reconcile, ctx);
+        if difference.takes >= Takes::Transports {
+            for at in self.slots.numbers(|slot| slot.membership != Membership::Leaving) {
+                self.renew(at, difference.takes >= Takes::Reconcile, ctx);
             }
         }
         // Whoever reloads may have mended what failed.
-        let staying = self.slots.iter().filter(|slot| slot.stage == Stage::Staying);
-        staying.filter_map(|slot| slot.actor.as_ref()).for_each(|actor| actor.do_send(TryNow));
+        self.slots.staying().filter_map(|slot| slot.worker.actor()).for_each(|actor| actor.do_send(TryNow));
         difference.added.iter().for_each(|node| self.join(node, ctx));
-        for chore in Chore::ALL {
-            if chore.every(&before) != chore.every(&self.edition.site) {
-                self.spread_turns(chore, ctx);
+        for task in ScheduledTask::ALL {
+            if task.every(&before) != task.every(&self.config.site) {
+                self.schedule_anew(task);
             }
         }
+        self.wait_for_tasks(ctx);
         self.adapt_hooks();
         self.advance_hooks(ctx);
         self.keep();
-        self.tell(|standing| standing.reloads += 1);
+        self.tell(|progress| progress.reloads += 1);
     }
 
     /// A node comes: its SyncActor starts as soon as no change is missed for it.
     fn join(&mut self, node: &Node, ctx: &mut Context<Self>) {
         // What is known of the source counts for it, too: what is hidden, and what is still coming back.
         let other = self.slots.iter().map(|slot| slot.link.outbox.beside()).next();
-        let (at, outbox) = (self.slots.next(), other.unwrap_or_default());
-        let record = self.record(node);
-        let link = self.link(at, node, outbox.clone(), record, Heard::default());
-        self.slots.insert(node.clone(), link, Stage::Joining);
-        let (reconcile, turns) = (self.edition.site.initial_sync != InitialSync::Off, self.turns());
+        let at = self.slots.next();
+        let outbox = other.unwrap_or_default();
+        let link = self.link(at, node, outbox.clone(), NodeRecord::default(), Heard::default());
+        self.slots.insert(node.clone(), link, Membership::Joining);
         if let Some(slot) = self.slots.get(at) {
-            (slot.reconcile, slot.turns) = (reconcile, turns);
+            slot.reconcile = self.config.site.initial_sync != InitialSync::Off;
+            slot.schedules = Schedules::of(&self.config.site, Instant::now());
         }
-        let seated = self.front.serve.send(Serve { slot: at, outbox, wake: None });
+        let seated = self.upstream.serve.send(Serve { slot: at, outbox, wake: None });
         let seated = seated.into_actor(self).map(move |_, supervisor, ctx| {
-            if let Some(slot) = supervisor.slots.get(at).filter(|slot| slot.stage == Stage::Joining) {
-                slot.stage = Stage::Staying;
+            if let Some(slot) = supervisor.slots.get(at).filter(|slot| slot.membership == Membership::Joining) {
+                slot.membership = Membership::Staying;
                 supervisor.launch(at, ctx);
-                supervisor.wait_for_turns(ctx);
+                supervisor.wait_for_tasks(ctx);
                 supervisor.keep();
             }
         });
@@ -99,28 +94,30 @@ impl SupervisorActor {
     /// A node is reached in another way: its SyncActor ends with what is in flight, and another one takes over.
     fn renew(&mut self, at: usize, reconcile: bool, ctx: &mut Context<Self>) {
         let Some(slot) = self.slots.get(at) else { return };
-        let (node, outbox) = (slot.node.clone(), slot.link.outbox.clone());
-        let (record, heard) = (slot.link.record.clone(), slot.link.heard.clone());
-        // Before any standby of the new ways is started, so that together they keep within their number.
-        slot.link.transport.retire();
-        let link = self.link(at, &node, outbox, record, heard);
+        let before = slot.link.clone();
+        let node = slot.node.clone();
+        // Before any standby of the new transports is started, so that together they keep within their number.
+        before.transport.retire();
+        let link = self.link(at, &node, before.outbox, before.record, before.heard);
         let Some(slot) = self.slots.get(at) else { return };
-        // The one before may be comparing still.
-        let progress = slot.link.progress.clone();
-        (slot.link, slot.deaths) = (Link { progress, ..link }, 0);
+        // The SyncActor before may be comparing still.
+        slot.link = NodeLink { progress: before.progress, ..link };
+        slot.deaths = 0;
         slot.reconcile |= reconcile;
-        let Some(actor) = slot.actor.clone() else { return self.launch(at, ctx) };
-        if slot.errand != Errand::None {
-            return;
-        }
-        slot.errand = Errand::Retire;
-        actor.do_send(Retire { at_once: false });
-        ctx.run_later(self.edition.site.stop_timeout, move |supervisor, _| {
-            let slot = supervisor.slots.get(at).filter(|slot| slot.actor.as_ref() == Some(&actor));
-            if let Some(slot) = slot.filter(|slot| slot.errand == Errand::Retire) {
+        let actor = match &slot.worker {
+            Worker::None => return self.launch(at, ctx),
+            Worker::Working(actor) => actor.clone(),
+            // It makes room already.
+            Worker::Retiring(_) | Worker::Aborting(_) | Worker::Dismissed(_) => return,
+        };
+        actor.do_send(Obey(WorkOrder::Retire));
+        slot.worker = Worker::Retiring(actor.clone());
+        ctx.run_later(self.config.site.stop_timeout, move |supervisor, _| {
+            let retiring = Worker::Retiring(actor.clone());
+            if let Some(slot) = supervisor.slots.get(at).filter(|slot| slot.worker == retiring) {
                 info!(slot.link.log, "what is in flight is given up and sent anew: stop_timeout is over");
-                slot.errand = Errand::RetireAtOnce;
-                actor.do_send(Retire { at_once: true });
+                actor.do_send(Obey(WorkOrder::Abort));
+                slot.worker = Worker::Aborting(actor);
             }
         });
     }
@@ -128,24 +125,29 @@ impl SupervisorActor {
     /// A node goes: it gets what was changed before the reload, if it is well.
     fn leave(&mut self, at: usize, ctx: &mut Context<Self>) {
         let Some(slot) = self.slots.get(at) else { return };
-        slot.stage = Stage::Leaving;
-        if slot.actor.is_none() {
+        slot.membership = Membership::Leaving;
+        if slot.worker == Worker::None {
             return self.dismiss(at, ctx);
         }
         self.flush();
-        ctx.run_later(self.edition.site.stop_timeout, move |supervisor, ctx| supervisor.dismiss(at, ctx));
+        ctx.run_later(self.config.site.stop_timeout, move |supervisor, ctx| supervisor.dismiss(at, ctx));
     }
 
     /// Nothing more is sent to a node that leaves.
     pub(super) fn dismiss(&mut self, at: usize, ctx: &mut Context<Self>) {
-        let Some(slot) = self.slots.get(at).filter(|slot| slot.errand != Errand::Leave) else { return };
-        slot.errand = Errand::Leave;
+        let Some(slot) = self.slots.get(at) else { return };
+        if matches!(slot.worker, Worker::Dismissed(_)) {
+            return;
+        }
         match slot.link.outbox.lock().lacking() {
             0 => info!(slot.link.log, "node removed"),
             pending => warn!(slot.link.log, "node removed, with changes that it does not have"; "pending" => pending),
         }
-        match &slot.actor {
-            Some(actor) => actor.do_send(Retire { at_once: true }),
+        match slot.worker.actor().cloned() {
+            Some(actor) => {
+                actor.do_send(Obey(WorkOrder::Abort));
+                slot.worker = Worker::Dismissed(actor);
+            }
             None => self.forget(at, ctx),
         }
     }
@@ -154,9 +156,11 @@ impl SupervisorActor {
     pub(super) fn forget(&mut self, at: usize, ctx: &mut Context<Self>) {
         self.hear(at, Tally::default());
         self.slots.remove(at);
-        self.orphan_hook(at, ctx);
-        self.front.vacate.do_send(Vacate { slot: at });
-        for waiting in self.slots.numbers(|slot| slot.actor.is_none() && slot.deaths == 0) {
+        self.hooks.orphan(at);
+        self.advance_hooks(ctx);
+        self.hooks.forget_orphans();
+        self.upstream.vacate.do_send(Vacate { slot: at });
+        for waiting in self.slots.numbers(|slot| slot.worker == Worker::None && slot.deaths == 0) {
             self.launch(waiting, ctx);
         }
         self.end_if_drained(ctx);
@@ -167,16 +171,18 @@ impl Handler<Reload> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, Reload { site, version, mut beside }: Reload, ctx: &mut Self::Context) {
-        let edition = Edition { site: site.into(), version };
-        match self.phase {
-            Phase::Starting | Phase::Running if self.reloading.running.is_some() => {
-                beside.extend(self.reloading.next.take().into_iter().flat_map(|(_, before)| before));
-                self.reloading.next = Some((edition, beside));
+        let config = ConfigSnapshot { site: site.into(), version };
+        match (self.phase.then(), &mut self.reloading) {
+            (None, Reloading::Excluding { next, .. }) => {
+                beside.extend(next.take().into_iter().flat_map(|(_, before)| before));
+                *next = Some((config, beside));
             }
-            Phase::Starting | Phase::Running => self.reload(edition, &beside, ctx),
+            (None, Reloading::Idle) => self.reload(config, &beside, ctx),
             // The new start is with what was read last.
-            _ if self.restarts => self.log_new_start(&Difference::between(&self.edition, &edition).beside(&beside)),
-            _ => info!(self.log, "not reloaded: inosync is stopping"),
+            (Some(Then::Restart | Then::Supersede), _) => {
+                self.log_new_start(&ConfigDiff::between(&self.config, &config).beside(&beside));
+            }
+            (Some(Then::Exit), _) => info!(self.log, "not reloaded: inosync is stopping"),
         }
     }
 }
@@ -185,12 +191,12 @@ impl Handler<Exclude> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, _: Exclude, ctx: &mut Self::Context) {
-        let Some((edition, difference)) = self.reloading.running.take() else { return };
-        if !matches!(self.phase, Phase::Starting | Phase::Running) {
+        let Reloading::Excluding { config, difference, next } = std::mem::take(&mut self.reloading) else { return };
+        if self.phase.then().is_some() {
             return;
         }
-        self.change_over(edition, &difference, ctx);
-        if let Some((next, beside)) = self.reloading.next.take() {
+        self.change_over(config, &difference, ctx);
+        if let Some((next, beside)) = next {
             self.reload(next, &beside, ctx);
         }
     }

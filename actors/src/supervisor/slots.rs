@@ -1,125 +1,123 @@
-//! The nodes that are served, each in a slot of its own. The number of a slot is never given to another node, so a message
-//! that comes late is about the node that it was about.
+//! The nodes that are served, each in a slot of its own. The number of a slot is never given to another node, so a
+//! message that comes late is about the node that it was about.
 
 use std::collections::BTreeMap;
 
 use actix::prelude::*;
 
-use super::resync::Schedule;
+use super::lifecycle::{Membership, Worker};
+use super::resync::Schedules;
 use crate::node::Node;
-use crate::sync::{Link, SyncActor};
+use crate::sync::{NodeLink, SyncActor};
 
-/// One node.
-pub struct Slot {
-    /// What it is.
-    pub node: Node,
+/// A node that is served.
+pub(super) struct Slot {
+    /// The node, as it is configured.
+    pub(super) node: Node,
     /// Its outbox, and the way that its next SyncActor takes.
-    pub link: Link,
-    /// `None` if and only if its SyncActor ended and the next one has not been started.
-    pub actor: Option<Addr<SyncActor>>,
+    pub(super) link: NodeLink,
+    /// The SyncActor that serves it.
+    pub(super) worker: Worker<Addr<SyncActor>>,
     /// SyncActors that died since the last success.
-    pub deaths: u32,
-    /// Whether nothing more is expected of it before the end.
-    pub drained: bool,
-    /// Whether it is one of the site's.
-    pub stage: Stage,
-    /// What was asked of its SyncActor besides work.
-    pub errand: Errand,
-    /// Whether a reconcile is to be wanted as soon as another SyncActor works on it. Not earlier: the one before would
-    /// take it and compare by the rules before.
-    pub reconcile: bool,
-    /// When it is compared although nothing asks for it.
-    pub turns: Schedule,
-}
-
-/// Whether a node is one of the site's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// It was added a moment ago: the filter does not know its outbox yet, so what changes might be missed.
-    Joining,
-    /// It is.
-    Staying,
-    /// It was removed, and gets what was pending then.
-    Leaving,
-}
-
-/// What a SyncActor was asked for besides work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Errand {
-    /// Nothing: its end is its death.
-    None,
-    /// To make room for the next one when nothing is in flight.
-    Retire,
-    /// To make room at once: its rsyncs may take a moment to end.
-    RetireAtOnce,
-    /// To end for good.
-    Leave,
+    pub(super) deaths: u32,
+    /// `true` if nothing more is expected of it before the end.
+    pub(super) drained: bool,
+    /// Its relation to the site.
+    pub(super) membership: Membership,
+    /// `true` if a reconcile is to be wanted as soon as another SyncActor works on it. Not earlier: the one before
+    /// would take it and compare by the rules before.
+    pub(super) reconcile: bool,
+    /// The times at which it is compared although nothing asks for it.
+    pub(super) schedules: Schedules,
 }
 
 /// All nodes, by their numbers.
 #[derive(Default)]
-pub struct Slots {
+pub(super) struct Slots {
     slots: BTreeMap<usize, Slot>,
     next: usize,
 }
 
 impl Slots {
     /// The number of the next node.
-    pub fn next(&self) -> usize {
+    pub(super) fn next(&self) -> usize {
         self.next
     }
 
     /// Takes a node in, under the number of its link. The filter knows its outbox if it is `Staying`.
-    pub fn insert(&mut self, node: Node, link: Link, stage: Stage) {
+    pub(super) fn insert(&mut self, node: Node, link: NodeLink, membership: Membership) {
         let number = link.slot;
         self.next = self.next.max(number + 1);
-        let (actor, deaths, drained, errand, reconcile, turns) =
-            (None, 0, false, Errand::None, false, Schedule::default());
-        self.slots.insert(number, Slot { node, link, actor, deaths, drained, stage, errand, reconcile, turns });
+        let slot = Slot {
+            node,
+            link,
+            worker: Worker::None,
+            deaths: 0,
+            drained: false,
+            membership,
+            reconcile: false,
+            schedules: Schedules::default(),
+        };
+        self.slots.insert(number, slot);
     }
 
     /// The node of this number, if it is still there.
-    pub fn get(&mut self, number: usize) -> Option<&mut Slot> {
+    pub(super) fn get(&mut self, number: usize) -> Option<&mut Slot> {
         self.slots.get_mut(&number)
     }
 
-    /// The node of this number is gone.
-    pub fn remove(&mut self, number: usize) -> Option<Slot> {
+    /// Forgets the node of this number.
+    pub(super) fn remove(&mut self, number: usize) -> Option<Slot> {
         self.slots.remove(&number)
     }
 
-    /// All of them are gone.
-    pub fn clear(&mut self) {
+    /// Forgets all of the nodes.
+    pub(super) fn clear(&mut self) {
         self.slots.clear();
     }
 
     /// All, in the order in which they came.
-    pub fn iter(&self) -> impl Iterator<Item = &Slot> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Slot> {
         self.slots.values()
     }
 
     /// All, in the order in which they came.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
         self.slots.values_mut()
     }
 
+    /// The nodes of the site: all that do not leave.
+    pub(super) fn members(&self) -> impl Iterator<Item = &Slot> {
+        self.iter().filter(|slot| slot.membership != Membership::Leaving)
+    }
+
+    /// The nodes of the site whose outbox the filter knows.
+    pub(super) fn staying(&self) -> impl Iterator<Item = &Slot> {
+        self.iter().filter(|slot| slot.membership == Membership::Staying)
+    }
+
+    /// The SyncActors of all.
+    pub(super) fn actors(&self) -> impl Iterator<Item = &Addr<SyncActor>> {
+        self.iter().filter_map(|slot| slot.worker.actor())
+    }
+
     /// The numbers of those of which this is true.
-    pub fn numbers(&self, is_meant: impl Fn(&Slot) -> bool) -> Vec<usize> {
+    pub(super) fn numbers(&self, is_meant: impl Fn(&Slot) -> bool) -> Vec<usize> {
         self.slots.iter().filter(|(_, slot)| is_meant(slot)).map(|(number, _)| *number).collect()
     }
 
-    /// Whether a SyncActor may be started for the node: there is none, the filter knows its outbox, and nobody who leaves
-    /// still writes there.
-    pub fn may_start(&self, number: usize) -> bool {
+    /// Returns true if a SyncActor may be started for the node: there is none, the filter knows its outbox, and nobody
+    /// who leaves still writes there.
+    pub(super) fn may_start(&self, number: usize) -> bool {
         let Some(slot) = self.slots.get(&number) else { return false };
-        let leaving = |other: &Slot| other.stage == Stage::Leaving && other.link.slot != number;
-        slot.actor.is_none()
-            && slot.stage != Stage::Joining
+        let leaving = |other: &Slot| other.membership == Membership::Leaving && other.link.slot != number;
+        slot.worker == Worker::None
+            && slot.membership != Membership::Joining
             && !self.iter().any(|other| leaving(other) && collide(&other.node, &slot.node))
     }
 }
 
-/// Whether two nodes write to the same place, or one below the other, where that would delete it.
+/// Returns true if two nodes write to the same place, or one below the other, where that would delete it.
 fn collide(one: &Node, other: &Node) -> bool {
     one == other || one.encloses(other) || other.encloses(one)
 }
@@ -136,7 +134,7 @@ mod tests {
     use crate::path::RelPath;
     use crate::patterns::excludes::Excludes;
     use crate::root::Root;
-    use crate::status::record::Record;
+    use crate::status::record::NodeRecord;
     use crate::transport::Lane;
     use crate::transport::heard::Heard;
     use crate::transport::plan::Plan;
@@ -155,18 +153,25 @@ mod tests {
         }
     }
 
-    /// Slots of these nodes at these stages.
-    fn slots(nodes: &[(&str, &str, Stage)]) -> Slots {
+    /// Slots of these nodes of these memberships.
+    fn slots(nodes: &[(&str, &str, Membership)]) -> Slots {
         let (source, log) = (tempfile::tempdir().unwrap(), Logger::root(Discard, o!()));
         let (root, mut slots) = (Root::of(source.path()).unwrap(), Slots::default());
         for (name, rpath, stage) in nodes {
-            let (slot, outbox, transport, excludes) =
-                (slots.next(), Outbox::default(), Rc::new(Nowhere), Excludes::default());
-            let (key, unsaved, root, log) = (String::new(), Unsaved::default(), root.clone(), log.clone());
-            let (progress, bulk_size) = (Latest::default(), 0);
-            let (record, heard) = (Record::default(), Heard::default());
-            let link =
-                Link { slot, key, outbox, unsaved, transport, progress, bulk_size, record, heard, root, excludes, log };
+            let link = NodeLink {
+                slot: slots.next(),
+                key: String::new(),
+                outbox: Outbox::default(),
+                unsaved: Unsaved::default(),
+                transport: Rc::new(Nowhere),
+                progress: Latest::default(),
+                bulk_size: 0,
+                record: NodeRecord::default(),
+                heard: Heard::default(),
+                root: root.clone(),
+                excludes: Excludes::default(),
+                log: log.clone(),
+            };
             slots.insert(Node::parse(name, rpath).unwrap(), link, *stage);
         }
         slots
@@ -174,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_node_starts_when_no_change_is_missed_and_nobody_who_leaves_writes_there() {
-        use Stage::{Joining, Leaving, Staying};
+        use Membership::{Joining, Leaving, Staying};
         for (name, rpath, stage, expected) in [
             ("a:", "/m", Staying, false),
             ("a:", "/m/below", Staying, false),
@@ -191,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_number_is_never_given_to_another_node() {
-        let mut slots = slots(&[("a:", "/m", Stage::Staying), ("b:", "/m", Stage::Staying)]);
+        let mut slots = slots(&[("a:", "/m", Membership::Staying), ("b:", "/m", Membership::Staying)]);
         slots.remove(1);
         assert_eq!((slots.next(), slots.may_start(1)), (2, false));
     }

@@ -1,56 +1,52 @@
-//! Answers questions about the daemon, and pauses nodes.
+//! Answers those outside the daemon: its status, a path, its life; and does what they ask for at a node.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use actix::prelude::*;
+use slog::info;
 use tokio::time::timeout;
 
+use super::SupervisorActor;
 use super::hooks::Whose;
-use super::slots::{Slot, Stage};
-use super::{Phase, SupervisorActor};
-use crate::messages::{AskPath, AskSeen, AskStatus, Reason};
+use super::lifecycle::{Membership, Worker};
+use super::monitor::upstream_is_alive;
+use super::moves;
+use super::slots::Slot;
+use crate::messages::{Alive, AskPath, AskSeen, AskStatus, Compared, Obey, Pause, Reason, TryNow};
+use crate::order::WorkOrder;
 use crate::outbox::pending::PendingSet;
 use crate::path::{Escaped, RelPath};
 use crate::root::reach::Silent;
-use crate::status;
-use crate::status::AtNode;
-use crate::status::Facts;
-use crate::status::Failing;
-use crate::status::Node;
-use crate::status::Progress;
-use crate::status::Source;
-use crate::status::State;
-use crate::status::Status;
-use crate::status::Unanswered;
-use crate::status::UnixTime;
-use crate::status::Whereabouts;
-use crate::status::record::Record;
-use crate::status::unix;
+use crate::status::record::NodeRecord;
+use crate::status::{
+    Facts, NodeService, NodeState, NodeStatus, PathAtNode, PathFailure, PathInfo, ReconcileProgress, SourceStatus,
+    Status, Unanswered, UnixTime, unix,
+};
 use crate::watch_error::watch_limit;
 use crate::watcher::sight::View;
 
-/// How long nodes may take to tell what their rsync is.
+/// The longest wait for nodes to tell what their rsync is.
 const NODES_TIME: Duration = Duration::from_secs(2);
 /// Directory moves, and paths that lack attributes, that are named.
 const NAMED: usize = 3;
-/// How long the watcher may take to answer; it may be listing a large tree.
+/// The longest wait for the watcher to answer; it may be listing a large tree.
 const WATCHER_TIME: Duration = Duration::from_millis(500);
 
-/// What is counted over all nodes.
-pub struct Tally {
+/// Counts over all nodes.
+pub(super) struct Counters {
     started_at: SystemTime,
     overflows: u64,
     rescans: u64,
 }
 
-impl Tally {
-    /// From now on.
-    pub fn new() -> Self {
-        Tally { started_at: SystemTime::now(), overflows: 0, rescans: 0 }
+impl Counters {
+    /// Counts from now on.
+    pub(super) fn new() -> Self {
+        Counters { started_at: SystemTime::now(), overflows: 0, rescans: 0 }
     }
 
-    /// The watcher lost track of a directory.
-    pub fn lost_track(&mut self, reason: Reason) {
+    /// Counts a directory of which the watcher lost track.
+    pub(super) fn lost_track(&mut self, reason: Reason) {
         // What is not watched is compared again and again: nothing is lost by that.
         self.rescans += u64::from(!matches!(reason, Reason::WatchLimit | Reason::Answers));
         self.overflows += u64::from(reason == Reason::Overflow);
@@ -59,16 +55,15 @@ impl Tally {
 
 impl SupervisorActor {
     fn status(&self) -> Status {
-        let site = &self.edition.site;
-        let nodes = self.slots.iter().filter(|slot| slot.stage != Stage::Leaving);
+        let site = &self.config.site;
         let source = self.source();
-        let nodes = nodes.map(|slot| self.node(slot, source.trouble.as_deref())).collect();
+        let nodes = self.slots.members().map(|slot| self.node(slot, source.trouble.as_deref())).collect();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            rsync: self.edition.version.to_string(),
+            rsync: self.config.version.to_string(),
             wpath: Escaped(site.wpath.as_os_str().as_encoded_bytes()).to_string(),
             pid: std::process::id(),
-            started_at: unix(self.tally.started_at),
+            started_at: unix(self.counters.started_at),
             at: unix(SystemTime::now()),
             phase: self.phase.told(),
             state_trouble: self.state_trouble(),
@@ -79,15 +74,15 @@ impl SupervisorActor {
     }
 
     fn state_trouble(&self) -> Option<String> {
-        let was_refused = self.edition.site.state_file.is_some() && self.front.state.is_none();
+        let was_refused = self.config.site.state_file.is_some() && self.upstream.state.is_none();
         let at_start = was_refused
             .then(|| "it could not be opened at the start: the log says why; a restart tries again".to_owned());
         self.unsaved.trouble().or(at_start)
     }
 
-    fn source(&self) -> Source {
-        let View { watched, unwatched, first } = self.front.sight.read();
-        Source {
+    fn source(&self) -> SourceStatus {
+        let View { watched, unwatched, first } = self.upstream.sight.read();
+        SourceStatus {
             // Where nothing changes, nobody else has looked.
             trouble: self.root.check().err().map(|why| why.to_string()),
             watched_directories: watched,
@@ -95,32 +90,38 @@ impl SupervisorActor {
             unwatched_directories: unwatched,
             unwatched: first.iter().map(ToString::to_string).collect(),
             silent: self.root.reach().silent().into_iter().map(unanswered).collect(),
-            overflows: self.tally.overflows,
-            rescans: self.tally.rescans,
+            overflows: self.counters.overflows,
+            rescans: self.counters.rescans,
         }
     }
 
-    fn node(&self, slot: &Slot, trouble: Option<&str>) -> Node {
-        let (now, mut outbox, ledger) = (Instant::now(), slot.link.outbox.lock(), slot.link.record.read());
-        let (pending, failing) = (outbox.len(), outbox.failing());
+    fn node(&self, slot: &Slot, trouble: Option<&str>) -> NodeStatus {
+        let now = Instant::now();
+        let mut outbox = slot.link.outbox.lock();
+        let ledger = slot.link.record.read();
+        let pending = outbox.len();
+        let failing = outbox.failing();
         let age = |since: Instant| now.saturating_duration_since(since).as_secs_f64();
         // A comparison that is held has a line of its own.
         let is_held = failing.reconcile && ledger.reconcile_held.is_some();
         let facts = Facts {
             phase: self.phase.told(),
-            has_ended: slot.actor.is_none() && slot.deaths > 0,
-            is_served: slot.actor.is_some(),
-            paused: ledger.paused,
+            service: match slot.worker {
+                Worker::None if slot.deaths > 0 => NodeService::BrokenOff,
+                Worker::None => NodeService::NotYet,
+                _ => NodeService::Served,
+            },
+            paused: self.paused.has(&slot.node),
             trouble,
             health: &ledger.health,
             reconciles: ledger.reconciles,
             pending,
             failing: failing.count(),
         };
-        Node {
+        NodeStatus {
             name: slot.node.name().to_owned(),
             dest: slot.node.shown_dest(),
-            state: State::of(facts, now),
+            state: NodeState::of(facts, now),
             pending,
             failing_paths: failing.count() - usize::from(is_held),
             failing_oldest: failing.oldest.filter(|_| failing.paths > 0 || !is_held).map(age),
@@ -132,7 +133,7 @@ impl SupervisorActor {
             attributes_unset_first: outbox.unset().paths().take(NAMED).map(ToString::to_string).collect(),
             attributes_unset_why: outbox.unset().why().map(str::to_owned),
             limits: slot.link.transport.traits().iter().map(|one| one.to_string()).collect(),
-            progress: slot.link.progress.get().map(|progress| Progress {
+            progress: slot.link.progress.get().map(|progress| ReconcileProgress {
                 checked: progress.checked,
                 total: progress.total(),
                 bytes: progress.bytes,
@@ -148,19 +149,18 @@ impl SupervisorActor {
         }
     }
 
-    fn whereabouts(&self, AskPath(path): &AskPath) -> Whereabouts {
-        let staying = self.slots.iter().filter(|slot| slot.stage != Stage::Leaving);
-        let nodes = staying.map(|slot| {
+    fn path_info(&self, AskPath(path): &AskPath) -> PathInfo {
+        let nodes = self.slots.members().map(|slot| {
             let outbox = slot.link.outbox.lock();
-            AtNode {
+            PathAtNode {
                 name: slot.node.name().to_owned(),
                 pending: outbox.concerns(path),
                 failing: failing(&outbox, path, &slot.link.record),
                 last_sent_at: slot.link.record.last_sent(path),
             }
         });
-        let since: UnixTime = unix(self.tally.started_at);
-        Whereabouts { seen: None, since, nodes: nodes.collect() }
+        let since: UnixTime = unix(self.counters.started_at);
+        PathInfo { seen: None, since, nodes: nodes.collect() }
     }
 }
 
@@ -169,24 +169,14 @@ fn unanswered(Silent { path, kind, since }: Silent) -> Unanswered {
 }
 
 /// The failures of a path at a node, if it failed again although nothing changed.
-fn failing(outbox: &PendingSet, path: &RelPath, record: &Record) -> Option<Failing> {
+fn failing(outbox: &PendingSet, path: &RelPath, record: &NodeRecord) -> Option<PathFailure> {
     let (since, next) = outbox.failing_since(path)?;
-    let (now, today) = (Instant::now(), SystemTime::now());
+    let now = Instant::now();
+    let today = SystemTime::now();
     let ago = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
     let next = next.map(|next| unix(today + next.saturating_duration_since(now)));
     let last_error = record.read().last_error.as_ref().map(|error| error.text.clone());
-    Some(Failing { since: unix(today - ago), next, last_error })
-}
-
-impl Phase {
-    /// What others need to know of it.
-    fn told(self) -> status::Phase {
-        match self {
-            Phase::Starting => status::Phase::Starting,
-            Phase::Running => status::Phase::Running,
-            Phase::Flushing | Phase::Draining | Phase::Saving | Phase::Ended => status::Phase::Stopping,
-        }
-    }
+    Some(PathFailure { since: unix(today - ago), next, last_error })
 }
 
 impl Handler<AskStatus> for SupervisorActor {
@@ -195,8 +185,8 @@ impl Handler<AskStatus> for SupervisorActor {
     fn handle(&mut self, AskStatus { ask_nodes }: AskStatus, _: &mut Self::Context) -> Self::Result {
         // One that fails would only fail once more, and one that is paused is left alone.
         let is_meant = |slot: &&Slot| {
-            let ledger = slot.link.record.read();
-            ask_nodes && slot.stage == Stage::Staying && ledger.health.is_well() && !ledger.paused
+            let is_well = slot.link.record.read().health.is_well();
+            ask_nodes && slot.membership == Membership::Staying && is_well && !self.paused.has(&slot.node)
         };
         let well = self.slots.iter().filter(is_meant);
         let asked: Vec<_> = well.filter_map(|slot| slot.link.transport.clone().ask()).collect();
@@ -212,21 +202,70 @@ impl Handler<AskStatus> for SupervisorActor {
         };
         let answer = asked.into_actor(self).map(|(), supervisor, _| {
             // Its nodes have left it already.
-            (supervisor.phase != Phase::Ended).then(|| supervisor.status())
+            (!supervisor.phase.has_ended()).then(|| supervisor.status())
         });
         Box::pin(answer)
     }
 }
 
 impl Handler<AskPath> for SupervisorActor {
-    type Result = ResponseActFuture<Self, Whereabouts>;
+    type Result = ResponseActFuture<Self, PathInfo>;
 
     fn handle(&mut self, asked: AskPath, _: &mut Self::Context) -> Self::Result {
-        let seen = timeout(WATCHER_TIME, self.front.seen.send(AskSeen(asked.0.clone())));
+        let seen = timeout(WATCHER_TIME, self.upstream.seen.send(AskSeen(asked.0.clone())));
         let answer = seen.into_actor(self).map(move |seen, supervisor, _| {
             let seen = seen.ok().and_then(Result::ok);
-            Whereabouts { seen, ..supervisor.whereabouts(&asked) }
+            PathInfo { seen, ..supervisor.path_info(&asked) }
         });
         Box::pin(answer)
+    }
+}
+
+impl Handler<Alive> for SupervisorActor {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, _: Alive, _: &mut Self::Context) -> Self::Result {
+        // At the end watcher and filter are not needed any more.
+        if self.phase.has_ended() { Box::pin(async { true }) } else { upstream_is_alive(&self.upstream) }
+    }
+}
+
+impl Handler<Pause> for SupervisorActor {
+    type Result = Option<bool>;
+
+    fn handle(&mut self, Pause { node, paused }: Pause, _: &mut Self::Context) -> Option<bool> {
+        if self.phase.has_ended() {
+            return None;
+        }
+        let is_meant = |slot: &&Slot| slot.node.name() == node || slot.node.dest() == node.as_str();
+        let slots: Vec<&Slot> = self.slots.members().filter(is_meant).collect();
+        for slot in &slots {
+            if self.paused.set(&slot.node, paused) {
+                let what = if paused { "node paused: changes are collected" } else { "node resumed" };
+                info!(slot.link.log, "{what}"; "pending" => slot.link.outbox.lock().len());
+                if !paused && slot.worker != Worker::None && slot.link.record.read().health.is_well() {
+                    slot.link.transport.clone().wake();
+                }
+            }
+            match slot.worker.actor() {
+                Some(actor) if paused => actor.do_send(Obey(WorkOrder::Pause)),
+                Some(actor) => {
+                    actor.do_send(Obey(WorkOrder::Work));
+                    actor.do_send(TryNow);
+                }
+                None => (),
+            }
+        }
+        Some(!slots.is_empty())
+    }
+}
+
+impl Handler<Compared> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Compared { dest, began }: Compared, _: &mut Self::Context) {
+        let compared = self.slots.iter().filter(|slot| slot.node.shown_dest() == dest);
+        compared.for_each(|slot| moves::forget_mirrored(slot, began));
+        self.unsaved.ring();
     }
 }

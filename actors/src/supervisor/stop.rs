@@ -1,104 +1,134 @@
-//! The orderly stop, with or without a new start after it: what the kernel has reported is handed out, what is pending is
-//! worked off, the hooks are told of it, the state is saved.
+//! Carries out a stop: what the kernel has reported is handed out, what is pending is worked off, the hooks are told of
+//! it, the state is saved. The steps are those of [`Lifecycle`].
 
 use std::time::Duration;
 
 use actix::prelude::*;
 use slog::{info, warn};
 
-use super::slots::Stage;
-use super::{Phase, SupervisorActor};
+use super::SupervisorActor;
+use super::lifecycle::{Lifecycle, LifecycleEvent, Membership, Step, Then};
 use crate::ending::Ending;
-use crate::messages::{Drain, Drained, Flushed, Rest, Restart, Retire, Save, Saved, Stop, Vacate};
+use crate::messages::{Drained, Flushed, Obey, Restart, Save, Saved, Stop, Vacate};
+use crate::order::WorkOrder;
+use crate::transport::Tally;
 
-/// How long the last save may take when the time for a stop is up.
+/// The longest time for the last save when the time for a stop is up.
 const LAST_SAVE: Duration = Duration::from_secs(5);
 
 impl SupervisorActor {
-    fn stop(&mut self, ctx: &mut Context<Self>) {
-        match self.phase {
-            Phase::Running => {
-                let what = if self.restarts { "starting anew" } else { "stopping" };
-                info!(self.log, "{what}: working off what is pending"; "pending" => self.pending());
-                self.phase = Phase::Flushing;
-                self.flush();
-                ctx.run_later(self.edition.site.stop_timeout, |supervisor, ctx| {
-                    if supervisor.phase != Phase::Ended {
-                        warn!(supervisor.log, "stop_timeout is over");
-                        supervisor.save_or_end(ctx);
-                    }
-                });
-            }
-            Phase::Starting => {
+    /// Moves on by an event, and does what the step takes that is reached.
+    pub(super) fn proceed(&mut self, event: LifecycleEvent, ctx: &mut Context<Self>) {
+        let before = self.phase;
+        self.phase = before.next(event);
+        match (before, self.phase) {
+            (Lifecycle::Starting, Lifecycle::Ended { then }) => {
                 info!(self.log, "stopping before everything is watched");
                 self.want_reconciles();
-                self.end();
+                self.end(then);
             }
-            Phase::Flushing | Phase::Draining | Phase::Saving => {
-                info!(self.log, "stopping at once");
-                self.end();
-            }
-            Phase::Ended => (),
+            (_, Lifecycle::Ended { then }) if !before.has_ended() => self.end(then),
+            (_, Lifecycle::Stopping { step, then }) if before.step() != Some(step) => match step {
+                Step::Flush => self.begin_stop(then, ctx),
+                Step::Drain => self.drain(ctx),
+                Step::Tell => self.tell_rest(ctx),
+                Step::Save => self.save(ctx),
+            },
+            _ => (),
         }
     }
 
-    pub(super) fn end_if_drained(&mut self, ctx: &mut Context<Self>) {
-        let is_drained = self.phase == Phase::Draining && self.slots.iter().all(|slot| slot.drained);
-        if is_drained && self.have_hooks_finished(ctx) {
-            self.save();
-        }
-    }
-
-    /// What is pending now stays so for the next run.
-    fn save(&mut self) {
-        match &self.front.state {
-            Some(state) => {
-                self.phase = Phase::Saving;
-                state.save.do_send(Save);
-            }
-            None => self.end(),
-        }
-    }
-
-    /// Time is up.
-    pub(super) fn save_or_end(&mut self, ctx: &mut Context<Self>) {
-        if self.phase == Phase::Saving {
-            return self.end();
-        }
-        self.save();
-        ctx.run_later(LAST_SAVE, |supervisor, _| {
-            if supervisor.phase == Phase::Saving {
-                supervisor.end();
+    fn begin_stop(&mut self, then: Then, ctx: &mut Context<Self>) {
+        let what = if then == Then::Exit { "stopping" } else { "starting anew" };
+        info!(self.log, "{what}: working off what is pending"; "pending" => self.pending());
+        self.flush();
+        ctx.run_later(self.config.site.stop_timeout, |supervisor, ctx| {
+            if !supervisor.phase.has_ended() {
+                warn!(supervisor.log, "stop_timeout is over");
+                supervisor.hasten(LifecycleEvent::TimeIsUp, ctx);
             }
         });
     }
 
-    fn end(&mut self) {
-        self.phase = Phase::Ended;
+    fn drain(&mut self, ctx: &mut Context<Self>) {
+        for slot in self.slots.iter_mut() {
+            match slot.worker.actor() {
+                Some(actor) => actor.do_send(Obey(WorkOrder::drain())),
+                // If it died lately, what is pending stays so.
+                None => slot.drained = slot.deaths > 0,
+            }
+        }
+        self.end_if_drained(ctx);
+    }
+
+    /// Tells the hooks the rest: each is run once more. Nothing is sent meanwhile, so that there is an end to it.
+    fn tell_rest(&mut self, ctx: &mut Context<Self>) {
+        if self.hooks.is_empty() {
+            return self.proceed(LifecycleEvent::Told, ctx);
+        }
+        self.slots.actors().for_each(|actor| actor.do_send(Obey(WorkOrder::Rest)));
+        self.hooks.finish();
+        self.end_if_drained(ctx);
+    }
+
+    /// Ends the steps of a stop that wait for the nodes and the hooks.
+    pub(super) fn end_if_drained(&mut self, ctx: &mut Context<Self>) {
+        match self.phase.step() {
+            Some(Step::Drain) if self.slots.iter().all(|slot| slot.drained) => {
+                self.proceed(LifecycleEvent::Drained, ctx)
+            }
+            Some(Step::Tell) if self.are_hooks_told(ctx) => self.proceed(LifecycleEvent::Told, ctx),
+            _ => (),
+        }
+    }
+
+    /// Tells the hooks all that can be told before the end. Returns true if that is done.
+    fn are_hooks_told(&mut self, ctx: &mut Context<Self>) -> bool {
+        self.slots.iter().for_each(|slot| self.hooks.hear(slot, Tally::default()));
+        self.advance_hooks(ctx);
+        !self.hooks.is_busy()
+    }
+
+    fn save(&mut self, ctx: &mut Context<Self>) {
+        match &self.upstream.state {
+            Some(state) => state.save.do_send(Save),
+            None => self.proceed(LifecycleEvent::Saved, ctx),
+        }
+    }
+
+    /// Moves on by an event after which only the state is saved, which may not take long then.
+    pub(super) fn hasten(&mut self, event: LifecycleEvent, ctx: &mut Context<Self>) {
+        let before = self.phase;
+        self.proceed(event, ctx);
+        if self.phase != before {
+            ctx.run_later(LAST_SAVE, |supervisor, ctx| supervisor.proceed(LifecycleEvent::TimeIsUp, ctx));
+        }
+    }
+
+    fn end(&mut self, then: Then) {
         for slot in self.slots.iter() {
             // What waits for a list would take its time to end.
             slot.link.transport.rest();
             let pending = slot.link.outbox.lock().lacking();
-            if pending > 0 && !self.superseded {
+            if pending > 0 && then != Then::Supersede {
                 warn!(slot.link.log, "stopped with changes that the node does not have"; "pending" => pending);
             }
         }
-        if !self.superseded {
-            self.give_up_hooks();
+        if then != Then::Supersede {
+            self.hooks.give_up();
         }
         let pending = self.pending();
-        if !self.restarts {
-            let actors = self.slots.iter().filter_map(|slot| slot.actor.as_ref());
-            actors.for_each(|actor| actor.do_send(Rest));
-            return self.guard.end(Ending::Stopped { pending });
+        // Where the process goes on, nothing of this may.
+        let order = if then == Then::Exit { WorkOrder::Rest } else { WorkOrder::Abort };
+        self.slots.actors().for_each(|actor| actor.do_send(Obey(order)));
+        if then != Then::Exit {
+            self.slots.clear();
         }
-        // The process goes on, and nothing of this may.
-        self.slots
-            .iter()
-            .filter_map(|slot| slot.actor.as_ref())
-            .for_each(|actor| actor.do_send(Retire { at_once: true }));
-        self.slots.clear();
-        self.guard.end(if self.superseded { Ending::Superseded } else { Ending::Restart { pending } });
+        self.guard.end(match then {
+            Then::Exit => Ending::Stopped { pending },
+            Then::Restart => Ending::Restart { pending },
+            Then::Supersede => Ending::Superseded,
+        });
     }
 }
 
@@ -106,12 +136,10 @@ impl Handler<Stop> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        // The first one during a stop for a new start is no impatience.
-        if !(std::mem::take(&mut self.restarts)
-            && matches!(self.phase, Phase::Flushing | Phase::Draining | Phase::Saving))
-        {
-            self.stop(ctx);
+        if matches!(self.phase, Lifecycle::Stopping { then: Then::Exit, .. }) {
+            info!(self.log, "stopping at once");
         }
+        self.proceed(LifecycleEvent::Stop, ctx);
     }
 }
 
@@ -119,10 +147,7 @@ impl Handler<Restart> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, _: Restart, ctx: &mut Self::Context) {
-        if matches!(self.phase, Phase::Starting | Phase::Running) {
-            self.restarts = true;
-            self.stop(ctx);
-        }
+        self.proceed(LifecycleEvent::Restart, ctx);
     }
 }
 
@@ -134,35 +159,22 @@ impl Handler<Flushed> for SupervisorActor {
         if self.flushes > 0 {
             return;
         }
-        for at in self.slots.numbers(|slot| slot.stage == Stage::Leaving) {
-            self.front.vacate.do_send(Vacate { slot: at });
-            match self.slots.get(at).and_then(|slot| slot.actor.as_ref()) {
-                Some(actor) => actor.do_send(Drain),
+        for at in self.slots.numbers(|slot| slot.membership == Membership::Leaving) {
+            self.upstream.vacate.do_send(Vacate { slot: at });
+            match self.slots.get(at).and_then(|slot| slot.worker.actor()) {
+                Some(actor) => actor.do_send(Obey(WorkOrder::drain())),
                 None => self.dismiss(at, ctx),
             }
         }
-        if self.phase != Phase::Flushing {
-            return;
-        }
-        self.phase = Phase::Draining;
-        for slot in self.slots.iter_mut() {
-            match &slot.actor {
-                Some(actor) => actor.do_send(Drain),
-                // If it died lately, what is pending stays so.
-                None => slot.drained = slot.deaths > 0,
-            }
-        }
-        self.end_if_drained(ctx);
+        self.proceed(LifecycleEvent::Flushed, ctx);
     }
 }
 
 impl Handler<Saved> for SupervisorActor {
     type Result = ();
 
-    fn handle(&mut self, _: Saved, _: &mut Self::Context) {
-        if self.phase == Phase::Saving {
-            self.end();
-        }
+    fn handle(&mut self, _: Saved, ctx: &mut Self::Context) {
+        self.proceed(LifecycleEvent::Saved, ctx);
     }
 }
 
@@ -170,12 +182,12 @@ impl Handler<Drained> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, Drained { slot: at }: Drained, ctx: &mut Self::Context) {
-        if self.phase == Phase::Ended {
+        if self.phase.has_ended() {
             return;
         }
         let Some(slot) = self.slots.get(at) else { return };
         slot.drained = true;
-        if slot.stage == Stage::Leaving {
+        if slot.membership == Membership::Leaving {
             self.dismiss(at, ctx);
         }
         self.end_if_drained(ctx);

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::link::Link;
+use super::link::NodeLink;
 use crate::change::Change;
 use crate::outbox::pending::PendingSet;
 use crate::path::RelPath;
@@ -21,7 +21,7 @@ pub(super) struct Around(BTreeSet<RelPath>);
 
 impl Around {
     /// Whether the whole tree can be compared; if not, and that is wanted, what can be compared of it is.
-    pub(super) fn look(&mut self, link: &Link, now: Instant) {
+    pub(super) fn look(&mut self, link: &NodeLink, now: Instant) {
         let is_silent = link.root.reach().is_silent();
         let mut outbox = link.outbox.lock();
         outbox.cut(is_silent);
@@ -33,7 +33,7 @@ impl Around {
     }
 
     /// These directories were to be compared.
-    pub(super) fn split(&mut self, link: &Link, outbox: &mut PendingSet, tops: &BTreeSet<RelPath>, now: Instant) {
+    pub(super) fn split(&mut self, link: &NodeLink, outbox: &mut PendingSet, tops: &BTreeSet<RelPath>, now: Instant) {
         for top in tops {
             if self.0.insert(top.clone()) {
                 add(link, outbox, top, now);
@@ -46,7 +46,7 @@ impl Around {
     }
 }
 
-fn add(link: &Link, outbox: &mut PendingSet, top: &RelPath, now: Instant) {
+fn add(link: &NodeLink, outbox: &mut PendingSet, top: &RelPath, now: Instant) {
     pieces(&link.root, &link.excludes, top).iter().for_each(|piece| outbox.add(piece, now));
 }
 

@@ -14,7 +14,7 @@ use super::report::{log_batch, log_failing};
 use super::{SyncActor, retry};
 use crate::backoff::backoff;
 use crate::change::Change;
-use crate::health::Stored;
+use crate::health::StoredPart;
 use crate::health::lasting;
 use crate::messages::{Mirrored, Settled};
 use crate::outbox::fold::Scope;
@@ -22,7 +22,7 @@ use crate::outbox::lease::LeaseId;
 use crate::outbox::pending::{Fate, PendingSet};
 use crate::path::RelPath;
 use crate::root::reach::Silent;
-use crate::status::record::Work;
+use crate::status::record::RunKind;
 use crate::transport::Lane;
 use crate::transport::Tally;
 use crate::transport::blame::Blame;
@@ -61,7 +61,7 @@ impl SyncActor {
         outbox.hold_back(batch.id, &paths.behind, now);
         if plan.is_empty() {
             outbox.settle(batch.id, now, |path| planned.fate(path, &Blame::default(), &Since::default()), retry);
-            self.superior.settled.do_send(Settled { slot: self.link.slot, tally: Tally::default() });
+            self.supervisor.settled.do_send(Settled { slot: self.link.slot, tally: Tally::default() });
             return;
         }
         drop(outbox);
@@ -88,7 +88,7 @@ impl SyncActor {
         ctx.spawn(ended);
     }
 
-    /// The lane is free, although the batch has not ended.
+    /// Frees the lane, although the batch has not ended.
     fn batch_worked(&mut self, id: LeaseId, ctx: &mut Context<Self>) {
         self.link.outbox.lock().worked(id);
         self.advance(ctx);
@@ -115,43 +115,7 @@ impl SyncActor {
         self.link.unsaved.ring();
         let now = Instant::now();
         match result {
-            Ok(delivery) => {
-                let since = planned.since(&mut Source(self.link.root.clone()));
-                // All at the same time: what failed together may be the old and the new name of the same thing.
-                let chance = fastrand::f64();
-                let (left, unfit, untried) = (delivery.left.clone(), delivery.aside.clone(), delivery.untried.clone());
-                let since = Since { left, unfit, untried, unfit_for: lasting(chance), ..since };
-                let (apart, blamed) = planned.apart(&delivery.blamed, |path| delivery.is_set_aside(path));
-                let fate = |path: &RelPath| planned.fate(path, &blamed, &since);
-                let apart = self.dated(apart, started);
-                let is_delivered = |path: &RelPath| fate(path) == Fate::Delivered;
-                let mut outbox = self.link.outbox.lock();
-                // Under the same lock: a state that is saved has the one if it lacks the other.
-                self.compare_again(&mut outbox, &delivery.again, started, now);
-                let mut failing = outbox.settle(id, now, fate, |tries| backoff(tries + 1, chance));
-                drop(outbox);
-                failing.extend(self.try_apart(apart, &delivery, now));
-                self.note_room(&delivery, now);
-                let delivered: Vec<_> = planned.run.listed().filter(|(path, _)| is_delivered(path)).collect();
-                let mut delivery = delivery;
-                let stored = match delivered.is_empty() && delivery.failure.is_some() {
-                    true => Stored::Nothing,
-                    false => Stored::Some,
-                };
-                if stored == Stored::Nothing {
-                    // What was done of it is done again with the rest.
-                    delivery.tally = Tally { made_mirror: delivery.tally.made_mirror, ..Tally::default() };
-                }
-                self.link.record.sent(delivered);
-                self.link.record.done(Work::Batch, &delivery.tally, delivery.failure.as_ref());
-                let log = self.link.log.new(o!("batch" => id.number()));
-                log_batch(&log, planned.run.len(), &delivery, started);
-                log_failing(&log, &failing, &delivery);
-                for moved in delivery.moved.iter().cloned() {
-                    self.superior.mirrored.do_send(Mirrored { slot: self.link.slot, moved });
-                }
-                self.ended(&delivery, stored, started);
-            }
+            Ok(delivery) => self.settle_batch(id, planned, started, delivery, now),
             Err(failure) => {
                 let mut outbox = self.link.outbox.lock();
                 outbox.roll_back_batch(id);
@@ -165,7 +129,56 @@ impl SyncActor {
         self.advance(ctx);
     }
 
-    /// What the removals of a batch may have changed besides is compared once more.
+    /// Settles each path of a batch that did not fail as a whole.
+    fn settle_batch(
+        &mut self,
+        id: LeaseId,
+        planned: &BatchPlan,
+        started: Instant,
+        mut delivery: Delivery,
+        now: Instant,
+    ) {
+        // All at the same time: what failed together may be the old and the new name of the same thing.
+        let chance = fastrand::f64();
+        let since = Since {
+            left: delivery.left.clone(),
+            unfit: delivery.aside.clone(),
+            untried: delivery.untried.clone(),
+            unfit_for: lasting(chance),
+            ..planned.since(&mut Source(self.link.root.clone()))
+        };
+        let (apart, blamed) = planned.apart(&delivery.blamed, |path| delivery.is_set_aside(path));
+        let fate = |path: &RelPath| planned.fate(path, &blamed, &since);
+        let apart = self.dated(apart, started);
+        let is_delivered = |path: &RelPath| fate(path) == Fate::Delivered;
+        let mut outbox = self.link.outbox.lock();
+        // Under the same lock: a state that is saved has the one if it lacks the other.
+        self.compare_again(&mut outbox, &delivery.again, started, now);
+        let mut failing = outbox.settle(id, now, fate, |tries| backoff(tries + 1, chance));
+        drop(outbox);
+        failing.extend(self.try_apart(apart, &delivery, now));
+        self.note_room(&delivery, now);
+        let delivered: Vec<_> = planned.run.listed().filter(|(path, _)| is_delivered(path)).collect();
+        let stored = match delivered.is_empty() && delivery.failure.is_some() {
+            true => StoredPart::Nothing,
+            false => StoredPart::Some,
+        };
+        if stored == StoredPart::Nothing {
+            // What was done of it is done again with the rest.
+            delivery.tally = Tally { made_mirror: delivery.tally.made_mirror, ..Tally::default() };
+        }
+        self.link.record.sent(delivered);
+        self.link.record.done(RunKind::Batch, &delivery.tally, delivery.failure.as_ref());
+        let log = self.link.log.new(o!("batch" => id.number()));
+        log_batch(&log, planned.run.len(), &delivery, started);
+        log_failing(&log, &failing, &delivery);
+        for moved in delivery.moved.iter().cloned() {
+            self.supervisor.mirrored.do_send(Mirrored { slot: self.link.slot, moved });
+        }
+        self.ended(&delivery, stored, started);
+    }
+
+    /// Compares once more what the removals of a batch may have changed besides.
     fn compare_again(&self, outbox: &mut PendingSet, paths: &BTreeMap<RelPath, Again>, since: Instant, now: Instant) {
         let mut disk = Source(self.link.root.clone());
         for (path, Again { rewritten, after }) in paths {
@@ -180,24 +193,25 @@ impl SyncActor {
         }
     }
 
-    /// With what failed in a subtree that is in flight, since when the node lacks it: no run later than the one that said
-    /// that it changed it.
+    /// Adds to what failed in a subtree in flight the time since which the node lacks it: no run later than the one
+    /// that said that it changed it.
     fn dated(&self, paths: Vec<(RelPath, bool)>, started: Instant) -> Vec<(RelPath, bool, Instant)> {
         let outbox = self.link.outbox.lock();
         let since = |path: &RelPath| outbox.out_since(path).map_or(started, |since| since.min(started));
         paths.into_iter().map(|(path, rewritten)| (path.clone(), rewritten, since(&path))).collect()
     }
 
-    /// What was deleted may have made room for what did not fit.
+    /// Notes that deletions may have made room for what did not fit.
     pub(super) fn note_room(&self, delivery: &Delivery, now: Instant) {
         if delivery.tally.deleted > 0 {
             self.link.outbox.lock().room_was_made(now);
         }
     }
 
-    /// What failed in a subtree is tried again by itself. Returns what does not fit, where that is news.
+    /// Tries again by itself what failed in a subtree. Returns the paths that do not fit, where that is news.
     fn try_apart(&self, paths: Vec<(RelPath, bool, Instant)>, delivery: &Delivery, now: Instant) -> Vec<RelPath> {
-        let (mut outbox, mut disk) = (self.link.outbox.lock(), Source(self.link.root.clone()));
+        let mut outbox = self.link.outbox.lock();
+        let mut disk = Source(self.link.root.clone());
         let mut unfit = Vec::new();
         for (path, rewritten, since) in paths {
             if delivery.aside.contains(&path) {

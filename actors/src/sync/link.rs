@@ -1,4 +1,4 @@
-//! What a SyncActor is given: the outbox of its node, the way to it, and to whom it reports.
+//! The outbox of a node, the way to the node, and the supervisor, as a SyncActor is given them.
 
 use crate::outbox::Outbox;
 use crate::transport::Transport;
@@ -11,50 +11,50 @@ use crate::messages::{Died, Drained, Mirrored, Settled, Succeeded};
 use crate::outbox::unsaved::Unsaved;
 use crate::patterns::excludes::Excludes;
 use crate::root::Root;
-use crate::status::record::Record;
+use crate::status::record::NodeRecord;
 use crate::transport::heard::Heard;
 use crate::transport::progress::Latest;
 
-/// What a SyncActor works on and with. All of it outlives the actor.
+/// The node of a SyncActor, with all that it works with. All of it outlives the actor.
 #[derive(Clone)]
-pub struct Link {
+pub(crate) struct NodeLink {
     /// The number of the node, of which no other has the same as long as the daemon runs.
-    pub slot: usize,
+    pub(crate) slot: usize,
     /// Tells the node, as it is configured, from any other in the saved state.
-    pub key: String,
-    /// What the node does not have yet.
-    pub outbox: Outbox,
+    pub(crate) key: String,
+    /// The changes that the node does not have yet.
+    pub(crate) outbox: Outbox,
     /// Is told when that changes, since it is saved.
-    pub unsaved: Unsaved,
-    /// The way to it.
-    pub transport: Rc<dyn Transport>,
-    /// How far the reconcile is, while one runs.
-    pub progress: Latest,
-    /// What a batch of the fast lane carries, in bytes.
-    pub bulk_size: u64,
-    /// How it is served.
-    pub record: Record,
-    /// What was changed at it and is to be told to hooks.
-    pub heard: Heard,
-    /// The source.
-    pub root: Root,
-    /// What is never mirrored.
-    pub excludes: Excludes,
+    pub(crate) unsaved: Unsaved,
+    /// The way to the node.
+    pub(crate) transport: Rc<dyn Transport>,
+    /// The progress of the reconcile, while one runs.
+    pub(crate) progress: Latest,
+    /// The bytes that a batch of the fast lane carries.
+    pub(crate) bulk_size: u64,
+    /// The record of how the node is served.
+    pub(crate) record: NodeRecord,
+    /// The changes at the node that hooks are to be told.
+    pub(crate) heard: Heard,
+    /// The root of the source.
+    pub(crate) root: Root,
+    /// The patterns of what is never mirrored.
+    pub(crate) excludes: Excludes,
     /// Its lines name the node.
-    pub log: Logger,
+    pub(crate) log: Logger,
 }
 
-/// To whom a SyncActor reports.
+/// The supervisor, as a SyncActor reports to it.
 #[derive(Clone)]
-pub struct Superior {
+pub(crate) struct SupervisorHandle {
     /// The actor is gone.
-    pub died: Recipient<Died>,
+    pub(crate) died: Recipient<Died>,
     /// The node took something.
-    pub succeeded: Recipient<Succeeded>,
+    pub(crate) succeeded: Recipient<Succeeded>,
     /// The node lacks less than before.
-    pub settled: Recipient<Settled>,
+    pub(crate) settled: Recipient<Settled>,
     /// A directory move was mirrored.
-    pub mirrored: Recipient<Mirrored>,
-    /// The answer to [`Drain`](crate::messages::Drain).
-    pub drained: Recipient<Drained>,
+    pub(crate) mirrored: Recipient<Mirrored>,
+    /// The answer to [`WorkOrder::Drain`](crate::order::WorkOrder::Drain).
+    pub(crate) drained: Recipient<Drained>,
 }

@@ -1,4 +1,4 @@
-//! How fast batches of small changes follow each other. Pure: the time in it is a parameter.
+//! The pace at which batches of small changes follow each other. Pure: the time in it is a parameter.
 //!
 //! A single change goes at once. Each batch is an rsync here and one at the node, some 20 ms of processor time in all:
 //! where much changes without a pause, they are spaced, and each carries what came meanwhile.
@@ -7,24 +7,24 @@ use std::time::{Duration, Instant};
 
 /// Batches that may follow each other at once.
 const BURST: u32 = 4;
-/// What a longer row of them is spaced to.
+/// The distance between the batches of a longer row.
 const INTERVAL: Duration = Duration::from_millis(40);
 
 /// The pace of one node: a leaky bucket.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Pace {
-    /// When the bucket will be empty, if nothing is put in; `None` if nothing was.
+pub(super) struct Pace {
+    /// The time at which the bucket will be empty, if nothing is put in; `None` if nothing was.
     empty_at: Option<Instant>,
 }
 
 impl Pace {
-    /// When the next batch may start.
-    pub fn next(self, now: Instant) -> Instant {
+    /// The time at which the next batch may start.
+    pub(super) fn next(self, now: Instant) -> Instant {
         self.empty_at.and_then(|at| at.checked_sub(INTERVAL * (BURST - 1))).map_or(now, |at| at.max(now))
     }
 
-    /// A batch starts.
-    pub fn start(&mut self, now: Instant) {
+    /// Notes that a batch starts.
+    pub(super) fn start(&mut self, now: Instant) {
         self.empty_at = Some(self.empty_at.map_or(now, |at| at.max(now)) + INTERVAL);
     }
 }

@@ -1,5 +1,5 @@
-//! The comparison of the whole tree at one node: when it is started, and what becomes of the paths that fail in it. What is
-//! deleted by it, and what is kept, is the [`Transport`](crate::transport::Transport)'s business.
+//! The comparison of the whole tree at one node: when it is started, and what becomes of the paths that fail in it.
+//! What is deleted by it, and what is kept, is the [`Transport`](crate::transport::Transport)'s business.
 
 use std::time::{Duration, Instant};
 
@@ -8,26 +8,28 @@ use slog::{debug, error};
 
 use super::disk::{Disk, Found, Source};
 use super::report::{log_failing, log_reconcile};
-use super::{SyncActor, retry};
+use super::{Comparing, SyncActor, retry};
 use crate::change::Change;
-use crate::health::Stored;
+use crate::health::StoredPart;
 use crate::health::lasting;
+use crate::messages::Resync;
 use crate::outbox::fold::Scope;
 use crate::path::RelPath;
 use crate::root::reach::Silent;
-use crate::status::record::Work;
+use crate::status::record::RunKind;
 use crate::transport::Delivery;
 use crate::transport::Tally;
 use crate::transport::blame::Blame;
 use crate::transport::failure::{Cause, Failure};
 
-/// The tree is compared once more, if nobody asks for it before, where rsync said again what cannot be read: what failed is not
-/// known. It may have been of a moment; if not, each further try would end as this one. So the time doubles from this,
+/// The tree is compared once more, if nobody asks for it before, where rsync said again what cannot be read: what
+/// failed is not known. It may have been of a moment; if not, each further try would end as this one. So the time
+/// doubles from this up to [`UNREADABLE_LAST`].
 const UNREADABLE: Duration = Duration::from_secs(60);
-/// up to this.
+/// The longest wait of such a comparison.
 const UNREADABLE_LAST: Duration = Duration::from_secs(24 * 3600);
 
-/// How long a comparison waits that ended so often with what cannot be read.
+/// The wait of a comparison that ended so often with what cannot be read.
 fn unreadable(tries: u32) -> Duration {
     match tries {
         0 => retry(0),
@@ -43,8 +45,9 @@ impl SyncActor {
         }
         let kept: Vec<RelPath> = outbox.hidden_about(&RelPath::root()).into_iter().collect();
         drop(outbox);
+        self.end_verify(ctx);
         debug!(self.link.log, "reconcile");
-        self.reconcile_runs = true;
+        self.comparing = Comparing::Reconcile;
         self.link.record.reconciles(true);
         let running = self.link.transport.clone().reconcile(kept, self.link.progress.clone());
         let running = self.link.root.reach().clone().while_it_answers(|_| true, running);
@@ -58,14 +61,14 @@ impl SyncActor {
     /// Something that is mounted in the source does not answer: the rest of the tree is compared without it.
     fn reconcile_cut(&mut self, silent: &Silent, ctx: &mut Context<Self>) {
         debug!(self.link.log, "the reconcile is broken off: a file system does not answer"; "path" => %silent.path);
-        self.reconcile_runs = false;
+        self.comparing = Comparing::Nothing;
         self.link.record.reconciles(false);
         self.link.outbox.lock().roll_back_reconcile();
         self.advance(ctx);
     }
 
     fn reconcile_ended(&mut self, started: Instant, result: Result<Delivery, Failure>, ctx: &mut Context<Self>) {
-        self.reconcile_runs = false;
+        self.comparing = Comparing::Nothing;
         self.link.record.reconciles(false);
         self.link.unsaved.ring();
         let now = Instant::now();
@@ -75,10 +78,11 @@ impl SyncActor {
                 let failing = self.settle_reconcile(&delivery, now);
                 self.note_room(&delivery, now);
                 log_failing(&self.link.log, &failing, &delivery);
-                self.link.record.done(Work::Reconcile, &delivery.tally, delivery.failure.as_ref());
+                self.link.record.done(RunKind::Reconcile, &delivery.tally, delivery.failure.as_ref());
                 let changes = delivery.tally.changes();
                 log_reconcile(&self.link.log, &delivery, started);
-                let stored = if changes == 0 && delivery.failure.is_some() { Stored::Nothing } else { Stored::Some };
+                let stored =
+                    if changes == 0 && delivery.failure.is_some() { StoredPart::Nothing } else { StoredPart::Some };
                 let tally = Tally { made_mirror: false, ..delivery.tally };
                 self.ended(&Delivery { tally, ..delivery }, stored, started);
             }
@@ -86,7 +90,7 @@ impl SyncActor {
             Err(failure) if failure.cause == Cause::TooManyDeletions => {
                 self.link.outbox.lock().postpone_reconcile(now, |_| lasting(fastrand::f64()));
                 self.link.record.reconcile_held(&failure);
-                let news = self.health.ended(Stored::Nothing, started);
+                let news = self.health.ended(StoredPart::Nothing, started);
                 self.tell(&news, None);
                 if !std::mem::replace(&mut self.reconcile_held, true) {
                     error!(self.link.log, "{}", failure);
@@ -100,7 +104,7 @@ impl SyncActor {
         self.advance(ctx);
     }
 
-    /// What failed alone is tried again alone: as what it is on disk now. Returns what is known to fail by now.
+    /// Tries again alone what failed alone, as what it is on disk now. Returns the paths that are known to fail by now.
     fn settle_reconcile(&mut self, delivery: &Delivery, now: Instant) -> Vec<RelPath> {
         let mut outbox = self.link.outbox.lock();
         let Blame::Paths(paths) = &delivery.blamed else {
@@ -111,7 +115,8 @@ impl SyncActor {
             return if again == 2 { vec![RelPath::root()] } else { unfit };
         };
         let since = outbox.settle_reconcile(now);
-        let (mut disk, mut failing) = (Source(self.link.root.clone()), Vec::new());
+        let mut disk = Source(self.link.root.clone());
+        let mut failing = Vec::new();
         for path in paths.iter().cloned() {
             if delivery.aside.contains(&path) {
                 let is_news = outbox.set_aside(path.clone(), false, since, now + lasting(fastrand::f64()));
@@ -137,8 +142,24 @@ impl SyncActor {
     }
 }
 
-/// The removal of an entry that a comparison could not delete: it goes with the topmost directory that the source does not
-/// have. Nobody reports that one, as the source may never have had it.
+impl Handler<Resync> for SyncActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Resync, ctx: &mut Self::Context) {
+        let mut outbox = self.link.outbox.lock();
+        // A verification would be given up for it, and begin from the start. It is asked for again in a while.
+        if !self.health.is_well() || outbox.reconciles() || self.comparing != Comparing::Nothing {
+            return;
+        }
+        debug!(self.link.log, "comparing everything (resync_every)");
+        outbox.want_resync();
+        drop(outbox);
+        self.advance(ctx);
+    }
+}
+
+/// The removal of an entry that a comparison could not delete: it goes with the topmost directory that the source does
+/// not have. Nobody reports that one, as the source may never have had it.
 pub(super) fn removal(path: &RelPath, disk: &mut dyn Disk) -> Change {
     let missing = path.ancestors().filter(|dir| !dir.is_root()).find(|dir| disk.look(dir) == Found::Missing);
     match missing {

@@ -1,4 +1,4 @@
-//! What the log says of batches and reconciles: one line each, and one more when paths begin to fail.
+//! The log of batches and reconciles: one line each, and one more when paths begin to fail.
 
 use std::time::Instant;
 
@@ -41,7 +41,7 @@ impl KV for Summary<'_> {
 }
 
 /// Says what became of the changed paths of a batch.
-pub fn log_batch(log: &Logger, paths: usize, delivery: &Delivery, started: Instant) {
+pub(super) fn log_batch(log: &Logger, paths: usize, delivery: &Delivery, started: Instant) {
     log_summary(log, "mirrored", delivery, Summary { paths, tally: &delivery.tally, failed: None, started });
 }
 
@@ -68,7 +68,7 @@ fn log_summary(log: &Logger, what: &'static str, delivery: &Delivery, summary: S
     }
 }
 
-/// What can be done about a node that differs.
+/// The cure for a node that differs.
 const CURE: &str = "inosync --once compares everything, as a restart or resync_every does; a file of the same size and time \
     it takes for equal: touch that in the source";
 
@@ -98,11 +98,12 @@ pub fn log_verified(log: &Logger, comparison: &Comparison, started: Instant, tel
     }
 }
 
-/// Says which paths fail, and that they are tried again. What fails once was mostly changed, or gone, while it was sent: to
-/// be called when a path fails again although nothing changed, and then no more.
-pub fn log_failing(log: &Logger, paths: &[RelPath], delivery: &Delivery) {
+/// Says which paths fail, and that they are tried again. What fails once was mostly changed, or gone, while it was
+/// sent: to be called when a path fails again although nothing changed, and then no more.
+pub(super) fn log_failing(log: &Logger, paths: &[RelPath], delivery: &Delivery) {
     let Some(failure) = delivery.failure.as_ref().filter(|_| !paths.is_empty()) else { return };
-    let (count, first) = (paths.len(), first_of(paths.iter()));
+    let count = paths.len();
+    let first = first_of(paths.iter());
     // A tree in which much comes and goes is no trouble.
     if failure.cause == Cause::Vanished {
         return info!(log, "some paths failed and are tried again"; "count" => count, "first" => first, "why" => %failure);
@@ -111,7 +112,7 @@ pub fn log_failing(log: &Logger, paths: &[RelPath], delivery: &Delivery) {
 }
 
 /// Says what arrived without some of its attributes.
-pub fn log_unset(log: &Logger, unset: &Unset) {
+pub(super) fn log_unset(log: &Logger, unset: &Unset) {
     let Some(why) = &unset.why else { return };
     let count = format!("{}{}", unset.paths.len(), if unset.more { " and more" } else { "" });
     warn!(log, "some paths arrived without all of their attributes"; "count" => count,

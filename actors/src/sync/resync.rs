@@ -1,42 +1,43 @@
-//! When a node is compared as a whole although nothing asks for it (`resync_every`, `verify_every`). Pure: the time and
-//! the chance in it are parameters.
+//! The times at which a node is compared as a whole although nothing asks for it (`resync_every`, `verify_every`).
+//! Pure: the time and the chance in it are parameters.
 
 use std::time::{Duration, Instant};
 
-/// How far the intervals differ from the one that was asked for, so that nodes that met do not stay together.
+/// The share by which intervals differ from the one that was asked for, so that nodes that met do not stay together.
 const JITTER: f64 = 0.1;
-/// A node that was not well when it was its turn is asked again after so long, or after the interval if that is shorter.
+/// A node that was not well when it was its turn is asked again after so long, or after the interval if that is
+/// shorter.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 
-/// The turns of one node.
+/// The schedule of one node.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Turns {
+pub(crate) struct Schedule {
     every: Duration,
     first: Instant,
-    /// Not asked before.
+    /// The node is not asked before this time.
     ask_at: Instant,
-    /// Of the next interval.
+    /// The chance of the next interval.
     chance: f64,
 }
 
-impl Turns {
-    /// The turns of node `index` of `nodes`, from `now` on: the first turns of all nodes are spread over one interval.
-    /// `chance` is between 0 and 1.
-    pub fn new(every: Duration, index: usize, nodes: usize, now: Instant, chance: f64) -> Self {
+impl Schedule {
+    /// The schedule of node `index` of `nodes`, from `now` on: the first schedule of all nodes are spread over one
+    /// interval. `chance` is between 0 and 1.
+    pub(crate) fn new(every: Duration, index: usize, nodes: usize, now: Instant, chance: f64) -> Self {
         let share = (index as f64 + chance) / nodes.max(1) as f64;
         let first = now + every.mul_f64(share.clamp(0.0, 1.0));
-        Turns { every, first, ask_at: first, chance }
+        Schedule { every, first, ask_at: first, chance }
     }
 
-    /// When the node is to be asked: after its first turn an interval after it was last compared.
-    pub fn due(&self, last: Option<Instant>) -> Instant {
+    /// The time at which the node is to be asked: after its first turn an interval after it was last compared.
+    pub(crate) fn due(&self, last: Option<Instant>) -> Instant {
         let since_first = last.filter(|last| *last >= self.first);
         let due = since_first.map_or(self.first, |last| last + jittered(self.every, self.chance));
         due.max(self.ask_at)
     }
 
-    /// It is asked now; unless it is compared then, it is asked again soon.
-    pub fn asked(&mut self, now: Instant, chance: f64) {
+    /// Notes that the node is asked now; unless it is compared then, it is asked again soon.
+    pub(crate) fn asked(&mut self, now: Instant, chance: f64) {
         self.ask_at = now + self.every.min(ASK_AGAIN);
         self.chance = chance;
     }
@@ -70,18 +71,18 @@ mod tests {
             (7, 4, 0.5, 1000.0),
             (0, 0, 0.5, 500.0),
         ] {
-            let turns = Turns::new(EVERY, index, nodes, now, chance);
-            assert_eq!(seconds(now, turns.due(None)), expected, "{index} of {nodes}, {chance}");
+            let schedule = Schedule::new(EVERY, index, nodes, now, chance);
+            assert_eq!(seconds(now, schedule.due(None)), expected, "{index} of {nodes}, {chance}");
         }
     }
 
     #[test]
     fn later_turns_are_an_interval_after_the_end_of_the_last_reconcile() {
         let now = Instant::now();
-        let spread = Turns::new(EVERY, 1, 2, now, 0.0);
+        let spread = Schedule::new(EVERY, 1, 2, now, 0.0);
         for (last, chance, expected) in [
             (None, 0.5, 500.0),
-            // The reconcile of the start leaves the first turns spread.
+            // The reconcile of the start leaves the first schedule spread.
             (Some(3), 0.5, 500.0),
             (Some(499), 0.5, 500.0),
             (Some(500), 0.5, 1500.0),
@@ -90,7 +91,7 @@ mod tests {
             (Some(5000), 0.5, 6000.0),
         ] {
             let last = last.map(|seconds| now + Duration::from_secs(seconds));
-            assert_eq!(seconds(now, Turns { chance, ..spread }.due(last)), expected, "{last:?} {chance}");
+            assert_eq!(seconds(now, Schedule { chance, ..spread }.due(last)), expected, "{last:?} {chance}");
         }
     }
 
@@ -98,17 +99,17 @@ mod tests {
     fn a_node_that_was_not_well_is_asked_again_soon() {
         let now = Instant::now();
         for (every, expected) in [(1000, 60.0), (30, 30.0)] {
-            let mut turns = Turns::new(Duration::from_secs(every), 0, 1, now, 0.0);
-            turns.asked(now, 0.5);
-            assert_eq!(seconds(now, turns.due(None)), expected, "{every}");
+            let mut schedule = Schedule::new(Duration::from_secs(every), 0, 1, now, 0.0);
+            schedule.asked(now, 0.5);
+            assert_eq!(seconds(now, schedule.due(None)), expected, "{every}");
         }
     }
 
     #[test]
     fn a_node_that_was_reconciled_when_asked_has_its_next_turn_an_interval_later() {
         let now = Instant::now();
-        let mut turns = Turns::new(EVERY, 0, 1, now, 0.0);
-        turns.asked(now, 0.5);
-        assert_eq!(seconds(now, turns.due(Some(now + Duration::from_secs(5)))), 1005.0);
+        let mut schedule = Schedule::new(EVERY, 0, 1, now, 0.0);
+        schedule.asked(now, 0.5);
+        assert_eq!(seconds(now, schedule.due(Some(now + Duration::from_secs(5)))), 1005.0);
     }
 }

@@ -5,25 +5,27 @@ use std::time::{Instant, SystemTime};
 use actix::prelude::*;
 use slog::{debug, info, warn};
 
-use super::SyncActor;
 use super::report::log_verified;
+use super::{Comparing, SyncActor};
 use crate::messages::Verify;
+use crate::order::WorkOrder;
 use crate::path::RelPath;
 use crate::status::unix;
 use crate::transport::comparison::Comparison;
 use crate::transport::failure::{Cause, Failure};
 
 impl SyncActor {
-    /// Whether nothing speaks against a comparison but the source.
+    /// Returns true if only the source may speak against a comparison.
     fn may_verify(&self) -> bool {
-        let idle = !self.reconcile_runs && self.draining.is_none() && !self.retiring;
-        idle && self.health.is_well() && !self.link.record.is_paused()
+        self.order == WorkOrder::Work && self.comparing != Comparing::Reconcile && self.health.is_well()
     }
 
     fn start_verify(&mut self, ctx: &mut Context<Self>) {
-        let (started, since) = (Instant::now(), unix(SystemTime::now()));
+        let started = Instant::now();
+        let since = unix(SystemTime::now());
         let kept = self.link.outbox.lock().hidden_about(&RelPath::root()).into_iter().collect();
-        let (outbox, record) = (self.link.outbox.clone(), self.link.record.clone());
+        let outbox = self.link.outbox.clone();
+        let record = self.link.record.clone();
         let is_pending = move |path: &RelPath| outbox.lock().concerns(path) || record.was_sent_since(path, since);
         debug!(self.link.log, "verify");
         let running = self.link.transport.clone().verify(kept, Box::new(is_pending));
@@ -32,11 +34,11 @@ impl SyncActor {
             Ok(result) => actor.verify_ended(&result, started),
             Err(_) => actor.end_verify(ctx),
         });
-        self.verifying = Some(ctx.spawn(ended));
+        self.comparing = Comparing::Content(ctx.spawn(ended));
     }
 
     fn verify_ended(&mut self, result: &Result<Comparison, Failure>, started: Instant) {
-        self.verifying = None;
+        self.comparing = Comparing::Nothing;
         match result {
             Ok(comparison) => {
                 self.link.record.verified(Ok(comparison), started);
@@ -60,9 +62,10 @@ impl SyncActor {
 
     /// Gives up a comparison. Its rsync ends with it.
     pub(super) fn end_verify(&mut self, ctx: &mut Context<Self>) {
-        if let Some(verifying) = self.verifying.take() {
+        if let Comparing::Content(verifying) = self.comparing {
             info!(self.link.log, "not verified: it gives way, and begins anew in a while");
             ctx.cancel_future(verifying);
+            self.comparing = Comparing::Nothing;
         }
     }
 }
@@ -72,7 +75,7 @@ impl Handler<Verify> for SyncActor {
 
     fn handle(&mut self, _: Verify, ctx: &mut Self::Context) {
         let reconciles = self.link.outbox.lock().reconciles();
-        let may_start = self.verifying.is_none() && self.may_verify() && !reconciles;
+        let may_start = self.comparing == Comparing::Nothing && self.may_verify() && !reconciles;
         if may_start && !self.link.root.reach().is_silent() && self.link.root.check().is_ok() {
             self.start_verify(ctx);
         }

@@ -2,7 +2,7 @@
 //! found by a probe.
 
 use inosync_actors::path::Escaped;
-use inosync_actors::status::{HookStatus, Node, State, Status, Verdict};
+use inosync_actors::status::{HookStatus, NodeState, NodeStatus, Status, Verdict};
 
 use super::report::Report;
 
@@ -34,15 +34,15 @@ fn troubles(status: &Status) -> Vec<String> {
     [nothing, state, unwatched, hook].into_iter().flatten().chain(nodes).collect()
 }
 
-fn of_node(node: &Node) -> Option<String> {
+fn of_node(node: &NodeStatus) -> Option<String> {
     if node.verdict() == Verdict::Well {
         return None;
     }
     let name = Escaped(node.name.as_bytes());
     let last = node.last_error.as_ref().map(|error| error.text.as_str());
     let why = match (&node.state, last) {
-        (State::Backoff { .. } | State::Incomplete, Some(last)) => format!("{}: {last}", node.state.word()),
-        (State::Idle | State::Syncing | State::Reconciling, _) => {
+        (NodeState::Backoff { .. } | NodeState::Incomplete, Some(last)) => format!("{}: {last}", node.state.word()),
+        (NodeState::Idle | NodeState::Syncing | NodeState::Reconciling, _) => {
             of_hook("on_synced", node.hook.as_ref()).unwrap_or_else(|| "not all is well: see --status".to_owned())
         }
         (state, _) => state.to_string(),

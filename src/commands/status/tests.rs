@@ -1,10 +1,10 @@
-use inosync_actors::status::{Event, HookStatus, Phase, Progress, Source, Verified};
+use inosync_actors::status::{Event, HookStatus, Phase, ReconcileProgress, SourceStatus, Verified};
 use inosync_actors::transport::RemoteRsync;
 
 use super::*;
 
-fn sample(state: State) -> Status {
-    let node = Node {
+fn sample(state: NodeState) -> Status {
+    let node = NodeStatus {
         name: "h:".into(),
         dest: "h:/m/".into(),
         state,
@@ -19,7 +19,7 @@ fn sample(state: State) -> Status {
         attributes_unset_first: Vec::new(),
         attributes_unset_why: None,
         limits: Vec::new(),
-        progress: Some(Progress { checked: 5, total: Some(9), bytes: 4096 }),
+        progress: Some(ReconcileProgress { checked: 5, total: Some(9), bytes: 4096 }),
         reconcile_held: None,
         last_success_at: Some(900),
         last_error: Some(Event { at: 990, text: "the node is full: x".into(), is_error: true }),
@@ -29,7 +29,7 @@ fn sample(state: State) -> Status {
         hook: None,
         recent: Vec::new(),
     };
-    let source = Source { watched_directories: 12, watch_limit: Some(1000), ..Source::default() };
+    let source = SourceStatus { watched_directories: 12, watch_limit: Some(1000), ..SourceStatus::default() };
     let (version, rsync, wpath) = ("1".to_owned(), "3.5.0".to_owned(), "/src".to_owned());
     let (phase, nodes, hook) = (Phase::Running, vec![node], None);
     Status { version, rsync, wpath, pid: 9, started_at: 0, at: 1000, phase, state_trouble: None, source, nodes, hook }
@@ -37,7 +37,7 @@ fn sample(state: State) -> Status {
 
 #[test]
 fn a_node_that_fails_is_told_with_its_lag_and_its_next_try() {
-    let text = shown(&sample(State::Backoff { why: "the node is full".into(), until: 1030, lasts: true }));
+    let text = shown(&sample(NodeState::Backoff { why: "the node is full".into(), until: 1030, lasts: true }));
     for line in [
         "inosync 1, /src, pid 9, up 16m 40s",
         "source: watched directories: 12 (limit 1000)",
@@ -56,8 +56,8 @@ fn a_node_that_fails_is_told_with_its_lag_and_its_next_try() {
 #[test]
 fn what_does_not_arrive_by_itself_is_told_apart_from_what_is_on_its_way() {
     let first = || vec!["a:b".to_owned(), "c?".to_owned()];
-    let status = sample(State::Incomplete);
-    let node = Node {
+    let status = sample(NodeState::Incomplete);
+    let node = NodeStatus {
         pending: 2,
         failing_paths: 2,
         failing_oldest: Some(259_200.7),
@@ -83,7 +83,7 @@ fn what_does_not_arrive_by_itself_is_told_apart_from_what_is_on_its_way() {
     ] {
         assert!(text.lines().any(|found| found == line), "wanted {line}\n{text}");
     }
-    let node = Node { state: State::Syncing, pending: 3, lag: Some(0.5), ..node };
+    let node = NodeStatus { state: NodeState::Syncing, pending: 3, lag: Some(0.5), ..node };
     let text = shown(&Status { nodes: vec![node], ..status });
     assert!(text.contains("\n  pending: 3 paths, oldest unsent change: 0.5s\n  failing paths: 2, "), "{text}");
 }
@@ -93,8 +93,8 @@ fn hooks_are_told_with_what_they_were_not_told() {
     let last_error = Some(Event { at: 940, text: "it ended with exit code 3".into(), is_error: true });
     let hook = HookStatus { runs: 4, failures: 2, fails: true, untold: 7, last_error, ..HookStatus::default() };
     let all = HookStatus { running: true, waiting: 5, ..HookStatus::default() };
-    let status = Status { hook: Some(all), ..sample(State::Idle) };
-    let nodes = status.nodes.iter().cloned().map(|node| Node { hook: Some(hook.clone()), ..node }).collect();
+    let status = Status { hook: Some(all), ..sample(NodeState::Idle) };
+    let nodes = status.nodes.iter().cloned().map(|node| NodeStatus { hook: Some(hook.clone()), ..node }).collect();
     let text = shown(&Status { nodes, ..status });
     for line in [
         "  on_synced: FAILS; runs: 4, failures: 2; paths not told yet: 7",
@@ -107,7 +107,7 @@ fn hooks_are_told_with_what_they_were_not_told() {
 
 #[test]
 fn the_status_passes_through_json_unchanged() {
-    let status = sample(State::Held { why: "the source is missing".into() });
+    let status = sample(NodeState::Held { why: "the source is missing".into() });
     let json = serde_json::to_string(&status).unwrap();
     assert!(json.contains("{\"is\":\"held\",\"why\":\"the source is missing\"}"), "{json}");
     assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);

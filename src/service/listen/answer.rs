@@ -5,7 +5,7 @@ use hyper::body::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use inosync_actors::path::Escaped;
-use inosync_actors::status::{Node, Status, UnixTime, Verdict};
+use inosync_actors::status::{NodeStatus, Status, UnixTime, Verdict};
 use rustix::rand::{GetRandomFlags, getrandom};
 use serde_json::Value;
 
@@ -89,7 +89,7 @@ fn health(status: &Status) -> Response<Full<Bytes>> {
         return response(StatusCode::OK, TEXT, "ok\n".to_owned());
     }
     let failing = status.nodes.iter().filter(|node| node.verdict() == Verdict::Failing);
-    let line = |node: &Node| format!("{}: {}\n", Escaped(node.name.as_bytes()), node.state);
+    let line = |node: &NodeStatus| format!("{}: {}\n", Escaped(node.name.as_bytes()), node.state);
     response(StatusCode::SERVICE_UNAVAILABLE, TEXT, failing.map(line).collect())
 }
 

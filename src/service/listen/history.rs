@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use inosync_actors::status::{Node, State, Status, Totals, UnixTime};
+use inosync_actors::status::{NodeState, NodeStatus, Status, Totals, UnixTime};
 use serde::Serialize;
 
 /// The time between two samples.
@@ -36,7 +36,7 @@ struct Sample {
     lag: Option<f32>,
     bytes: u64,
     entries: u64,
-    /// The index of the word in [`State::WORDS`].
+    /// The index of the word in [`NodeState::WORDS`].
     state: u8,
 }
 
@@ -46,7 +46,7 @@ pub struct HistoryJson<'a> {
     /// Seconds between two samples.
     every: u64,
     /// The words that `state` counts through.
-    states: [&'static str; State::WORDS.len()],
+    states: [&'static str; NodeState::WORDS.len()],
     /// The times of the samples, the oldest first.
     at: Vec<UnixTime>,
     nodes: Vec<NodeJson<'a>>,
@@ -101,17 +101,17 @@ impl History {
         let at: Vec<UnixTime> = self.at.iter().skip(first).copied().collect();
         let mut nodes: Vec<NodeJson<'_>> = self.nodes.iter().map(|(name, row)| row.latest(name, at.len())).collect();
         nodes.sort_unstable_by_key(|node| node.name);
-        HistoryJson { every: EVERY.as_secs(), states: State::WORDS, at, nodes }
+        HistoryJson { every: EVERY.as_secs(), states: NodeState::WORDS, at, nodes }
     }
 }
 
 impl Row {
     /// The row with one sample more. `base` has the counts at the sample before.
-    fn with(mut self, node: &Node, base: &Totals) -> Self {
+    fn with(mut self, node: &NodeStatus, base: &Totals) -> Self {
         // As in Prometheus: a count that is lower than before has begun at 0 again.
         let since = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
         let entries = |totals: &Totals| totals.sent + totals.deleted;
-        let word = State::WORDS.iter().position(|word| *word == node.state.word());
+        let word = NodeState::WORDS.iter().position(|word| *word == node.state.word());
         self.samples.push_back(Sample {
             lag: node.lag.map(|seconds| (seconds * 10.0).round() as f32 / 10.0),
             bytes: since(node.totals.bytes, base.bytes),
@@ -149,7 +149,8 @@ mod tests {
 
     /// A status at this time of a daemon that started then, with nodes of these names and bytes.
     fn at(time: UnixTime, started: UnixTime, nodes: &[(&str, u64)]) -> Status {
-        let of = |&(name, bytes): &(&str, u64)| Node { totals: Totals { bytes, ..Totals::default() }, ..node(name) };
+        let of =
+            |&(name, bytes): &(&str, u64)| NodeStatus { totals: Totals { bytes, ..Totals::default() }, ..node(name) };
         Status { at: time, started_at: started, nodes: nodes.iter().map(of).collect(), ..status() }
     }
 

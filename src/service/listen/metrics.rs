@@ -1,7 +1,7 @@
 //! The metrics, in the text format of Prometheus, one row each. They are made of the status at each scrape, so that they agree
 //! with `--status`.
 
-use inosync_actors::status::{Node, Phase, State, Status, Verdict};
+use inosync_actors::status::{NodeState, NodeStatus, Phase, Status, Verdict};
 use prometheus::{CounterVec, GaugeVec, Opts, Registry, TextEncoder};
 
 /// The content type of the format.
@@ -85,7 +85,7 @@ const OF_DAEMON: &[Metric<Status>] = &[
 ];
 
 /// Metrics of each node, with its name as the label `node`.
-const OF_NODE: &[Metric<Node>] = &[
+const OF_NODE: &[Metric<NodeStatus>] = &[
     labelled(
         "inosync_node_info",
         "1, with the destination and the rsync at the node.",
@@ -97,7 +97,7 @@ const OF_NODE: &[Metric<Node>] = &[
     ),
     labelled("inosync_node_state", "1 for the state that the node is in, 0 for the others.", &["state"], |n| {
         let value = |word: &str| f64::from(u8::from(word == n.state.word()));
-        State::WORDS.iter().map(|&word| (vec![word.to_owned()], value(word))).collect()
+        NodeState::WORDS.iter().map(|&word| (vec![word.to_owned()], value(word))).collect()
     }),
     gauge(
         "inosync_node_verdict",
@@ -185,8 +185,8 @@ pub fn text(status: &Status) -> prometheus::Result<String> {
     for metric in OF_DAEMON {
         metric.register(&registry, &[], &[(&[], status)])?;
     }
-    let nodes: Vec<([&str; 1], &Node)> = status.nodes.iter().map(|node| ([node.name.as_str()], node)).collect();
-    let nodes: Vec<(&[&str], &Node)> = nodes.iter().map(|(name, node)| (name.as_slice(), *node)).collect();
+    let nodes: Vec<([&str; 1], &NodeStatus)> = status.nodes.iter().map(|node| ([node.name.as_str()], node)).collect();
+    let nodes: Vec<(&[&str], &NodeStatus)> = nodes.iter().map(|(name, node)| (name.as_slice(), *node)).collect();
     for metric in OF_NODE {
         metric.register(&registry, &["node"], &nodes)?;
     }

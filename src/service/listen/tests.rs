@@ -1,14 +1,14 @@
 //! What the tests of the page and of the metrics speak about.
 
-use inosync_actors::status::{Event, HookStatus, Node, Phase, Source, State, Status, Totals, Verified};
+use inosync_actors::status::{Event, HookStatus, NodeState, NodeStatus, Phase, SourceStatus, Status, Totals, Verified};
 use inosync_actors::transport::RemoteRsync;
 
 /// A node at rest, of which nothing is known.
-pub fn node(name: &str) -> Node {
-    Node {
+pub fn node(name: &str) -> NodeStatus {
+    NodeStatus {
         name: name.to_owned(),
         dest: "/srv/mirror/".to_owned(),
-        state: State::Idle,
+        state: NodeState::Idle,
         pending: 0,
         failing_paths: 0,
         failing_oldest: None,
@@ -35,7 +35,7 @@ pub fn node(name: &str) -> Node {
 /// A daemon with a node at rest and one that fails.
 pub fn status() -> Status {
     let (at, took_seconds, complete, reconciled_since) = (1_700_000_050, 12.5, true, false);
-    let at_rest = Node {
+    let at_rest = NodeStatus {
         hook: Some(HookStatus::default()),
         verified: Some(Verified { at, took_seconds, drift: 0, complete, reconciled_since }),
         last_success_at: Some(1_700_000_090),
@@ -52,9 +52,9 @@ pub fn status() -> Status {
         ..node("local")
     };
     let why = "the node cannot be reached".to_owned();
-    let failing = Node {
+    let failing = NodeStatus {
         dest: "mirror:/srv/".to_owned(),
-        state: State::Backoff { why: why.clone(), until: 1_700_000_130, lasts: true },
+        state: NodeState::Backoff { why: why.clone(), until: 1_700_000_130, lasts: true },
         pending: 4,
         failing_paths: 1,
         failing_oldest: Some(3600.5),
@@ -79,7 +79,7 @@ pub fn status() -> Status {
         at: 1_700_000_100,
         phase: Phase::Running,
         state_trouble: None,
-        source: Source {
+        source: SourceStatus {
             trouble: None,
             watched_directories: 1234,
             watch_limit: Some(65536),

@@ -35,7 +35,7 @@ fn the_dashboard_and_the_alerts_ask_for_nothing_else() {
         let unknown: Vec<&str> = words.filter(|word| !names().contains(word)).collect();
         assert!(unknown.is_empty(), "{unknown:?}");
     }
-    let states = State::WORDS.iter().filter(|word| !dashboard.contains(&format!("state=\\\"{word}\\\"")));
+    let states = NodeState::WORDS.iter().filter(|word| !dashboard.contains(&format!("state=\\\"{word}\\\"")));
     assert_eq!(states.collect::<Vec<_>>(), [&"starting"], "the timeline counts from there");
     assert!(names().iter().filter(|name| dashboard.contains(**name)).count() > 10);
 }

@@ -1,0 +1,118 @@
+//! The parts of which a supervisor is made: the actors in front of the SyncActors, the one that keeps the state, and
+//! more.
+
+use std::rc::Rc;
+
+use actix::prelude::*;
+use slog::Logger;
+use tokio::sync::watch;
+
+use super::monitor::DaemonProgress;
+use super::paused::Paused;
+use super::slots::{Slot, Slots};
+use crate::children::Children;
+use crate::ending::EndsDaemon;
+use crate::messages::{Alive, AskSeen, Audit, Compare, Exclude, Flush, Save, Serve, Vacate};
+use crate::node::Node;
+use crate::outbox::Outbox;
+use crate::outbox::unsaved::Unsaved;
+use crate::reload::ConfigSnapshot;
+use crate::root::Root;
+use crate::site::{InitialSync, Site};
+use crate::state::memory::Resumed;
+use crate::state::{Keep, Kept};
+use crate::transport::Transport;
+use crate::watcher::sight::Sight;
+
+/// Makes the way to a node, at the start and when a reload asks for another one.
+pub type TransportFactory = Box<dyn FnMut(&ConfigSnapshot, &Node) -> Rc<dyn Transport>>;
+
+/// The parts of which a supervisor is made.
+pub(crate) struct SupervisorParts {
+    /// The configuration at the start.
+    pub(crate) config: ConfigSnapshot,
+    /// The root of the source.
+    pub(crate) root: Root,
+    /// Makes the transports to the nodes.
+    pub(crate) transports: TransportFactory,
+    /// The processes among which hooks are started.
+    pub(crate) children: Children,
+    /// The outboxes of the nodes, in their order. The filter knows them by their place.
+    pub(crate) outboxes: Vec<Outbox>,
+    /// Is told when the outboxes change.
+    pub(crate) unsaved: Unsaved,
+    /// The actors in front of the SyncActors.
+    pub(crate) upstream: Upstream,
+    /// Hears how far the daemon is.
+    pub(crate) progress: watch::Sender<DaemonProgress>,
+    /// The nodes that are paused.
+    pub(crate) paused: Paused,
+    /// The log of the daemon.
+    pub(crate) log: Logger,
+    /// Announces the end of the daemon.
+    pub(crate) guard: EndsDaemon,
+}
+
+/// The watcher and the filter. They report to the supervisor, so they are started with its address before it runs
+/// itself: a report that came before it knew them would be lost on it.
+pub(crate) struct Upstream {
+    /// To the filter: a node comes.
+    pub(crate) serve: Recipient<Serve>,
+    /// To the filter: a node goes.
+    pub(crate) vacate: Recipient<Vacate>,
+    /// To the watcher: everything that was reported is wanted.
+    pub(crate) flush: Recipient<Flush>,
+    /// To the watcher: other patterns hold.
+    pub(crate) exclude: Recipient<Exclude>,
+    /// To the watcher: the watches are to be counted.
+    pub(crate) audit: Recipient<Audit>,
+    /// To the watcher: a path is asked for.
+    pub(crate) seen: Recipient<AskSeen>,
+    /// The directories that the watcher watches.
+    pub(crate) sight: Sight,
+    /// To the watcher and the filter: an answer is wanted.
+    pub(crate) alive: [Recipient<Alive>; 2],
+    /// The state; `None` if none is kept.
+    pub(crate) state: Option<StateHandle>,
+}
+
+/// The StateActor as the supervisor sees it.
+pub(crate) struct StateHandle {
+    /// The state that the last run left; taken up once.
+    pub(crate) past: Option<Resumed>,
+    /// Learns of which nodes the state is.
+    pub(crate) keep: Recipient<Keep>,
+    /// Finds out what changed since the last run.
+    pub(crate) compare: Recipient<Compare>,
+    /// Saves the state once more, at the end.
+    pub(crate) save: Recipient<Save>,
+}
+
+impl Upstream {
+    /// Goes on where the last run ended. Returns false if nothing is known of one.
+    pub(super) fn take_up_work(&mut self, slots: &Slots, initial_sync: InitialSync) -> bool {
+        let Some(state) = &mut self.state else { return false };
+        let Some(mut past) = state.past.take() else { return false };
+        for slot in slots.staying() {
+            past.hide(&slot.link.outbox);
+            if !past.take_up(&slot.link.key, &slot.link.outbox) && initial_sync != InitialSync::Off {
+                slot.link.outbox.lock().want_reconcile();
+            }
+        }
+        state.compare.do_send(Compare { unsaved_names: !past.complete });
+        true
+    }
+
+    /// Tells the StateActor of which nodes the state is. Not yet of one that lacks what is not in its outbox.
+    pub(super) fn keep(&self, site: &Site, slots: &Slots) {
+        let Some(state) = &self.state else { return };
+        let known = slots.staying().filter(|slot| !slot.reconcile);
+        let kept = |slot: &Slot| Kept { key: slot.link.key.clone(), outbox: slot.link.outbox.clone() };
+        let nodes = known.map(kept).collect();
+        state.keep.do_send(Keep {
+            nodes,
+            excludes: site.excludes.clone(),
+            deletes: site.initial_sync == InitialSync::Full,
+        });
+    }
+}
