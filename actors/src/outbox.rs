@@ -4,6 +4,7 @@ pub mod away;
 pub mod calm;
 pub mod fold;
 pub mod lease;
+pub mod need;
 pub mod origins;
 pub mod pending;
 pub mod unmirrored;

@@ -8,7 +8,7 @@ use crate::transport::Lane;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use crate::outbox::fold::{Pending, Scope};
+use crate::outbox::need::{Pending, Scope};
 use crate::path::RelPath;
 use crate::transport::rename::Origin;
 
@@ -122,7 +122,7 @@ impl Leases {
     /// When the oldest change of a batch was seen.
     pub fn oldest(&self, id: LeaseId) -> Option<Instant> {
         let lease = self.leases.iter().find(|lease| lease.id == id)?;
-        lease.paths.values().filter_map(|pending| pending.since).min()
+        lease.paths.values().filter_map(|pending| pending.age.seen()).min()
     }
 
     /// Whether a batch needs what the node has at a path or below it.
@@ -253,7 +253,7 @@ impl Leases {
 
     /// Whether a batch that is newer than `id` tells that the path is gone.
     pub fn removed_since(&self, path: &RelPath, id: LeaseId) -> bool {
-        let removed = |lease: &Lease, path: &RelPath| lease.paths.get(path).is_some_and(|pending| pending.removed);
+        let removed = |lease: &Lease, path: &RelPath| lease.paths.get(path).is_some_and(Pending::is_removal);
         let newer = self.leases.iter().filter(|lease| lease.id > id);
         newer.into_iter().any(|lease| removed(lease, path) || path.ancestors().any(|dir| removed(lease, &dir)))
     }
@@ -277,14 +277,14 @@ fn above(paths: &BTreeMap<RelPath, Pending>) -> BTreeSet<RelPath> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outbox::fold::Scope;
+    use crate::outbox::need::Scope;
 
     fn rel(path: &str) -> RelPath {
         RelPath::new(path.as_bytes()).unwrap()
     }
 
     fn paths(names: &[&str]) -> BTreeMap<RelPath, Pending> {
-        names.iter().map(|name| (rel(name), Pending::new(Scope::Entry, false))).collect()
+        names.iter().map(|name| (rel(name), Pending::new(Scope::Entry))).collect()
     }
 
     #[test]
@@ -329,9 +329,9 @@ mod tests {
         let mut leases = Leases::default();
         let first = leases.add(Lane::Fast, paths(&["d", "d/x", "e"]), BTreeMap::new());
         leases.worked(first);
-        let removed = [(rel("d"), Pending::new(Scope::Entry, true))].into();
+        let removed = [(rel("d"), Pending::removal())].into();
         leases.add(Lane::Fast, removed, BTreeMap::new());
-        assert!(leases.get(&rel("d")).unwrap().removed);
+        assert!(leases.get(&rel("d")).unwrap().is_removal());
         assert_eq!(["d", "d/x", "e"].map(|path| leases.removed_since(&rel(path), first)), [true, true, false]);
     }
 }

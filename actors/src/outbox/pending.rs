@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 use crate::change::Change;
 use crate::outbox::away::{Away, MovedAway};
 use crate::outbox::calm::Calm;
-use crate::outbox::fold::{FAILS, Fold, Pending, Scope, TOGETHER};
+use crate::outbox::fold::Fold;
 use crate::outbox::lease::{Ended, LeaseId, Leases};
+use crate::outbox::need::{Age, Pending, Retry, Scope};
 use crate::outbox::origins::Origins;
 use crate::outbox::pending::links::Links;
 use crate::outbox::pending::reconcile::Reconcile;
@@ -163,8 +164,8 @@ impl PendingSet {
         self.waiting.at(now);
         // Nothing changed by which it might arrive.
         if let (Some(path), Some(before)) = (change.path(), before) {
-            let Pending { tries, not_before, .. } = before;
-            self.waiting.change(path, |pending| (pending.tries, pending.not_before) = (tries, not_before));
+            let Retry { tries, not_before, .. } = before.retry;
+            self.waiting.change(path, |pending| pending.retry = Retry { tries, not_before, ..pending.retry });
         }
     }
 
@@ -178,7 +179,7 @@ impl PendingSet {
             Change::Closed { path } => {
                 let in_flight = self.leases.get(path).is_some();
                 self.insert(path, Scope::Entry, in_flight, self.settles_until(path, now));
-                self.waiting.change(path, |pending| pending.closed = true);
+                self.waiting.change(path, |pending| pending.proof.closed = true);
             }
             Change::Renamed { from, to } => self.renamed(from, to, now),
             Change::Subtree { path } if path.is_root() => self.want_reconcile(),
@@ -224,7 +225,7 @@ impl PendingSet {
         debug_assert!(!self.leases.works(lane), "one batch at a time");
         let is_calm = self.calm.until(now).is_none();
         let due = self.waiting.iter().filter(|(_, pending)| {
-            pending.is_due(now) && pending.bulk == (lane == Lane::Bulk) && (is_calm || !pending.deletes())
+            pending.retry.is_due(now) && pending.lane == lane && (is_calm || !pending.deletes())
         });
         let paths = longest_waiting(due, |path, pending| self.is_free(path, pending, lane), paths, bytes);
         let origins = self.take_origins(&paths);
@@ -242,7 +243,7 @@ impl PendingSet {
     pub fn defer(&mut self, id: LeaseId, paths: &BTreeSet<RelPath>) {
         let Ended { paths: out, origins, .. } = self.leases.withdraw(id, paths);
         for (path, pending) in out {
-            self.waiting.put_back(path, Pending { bulk: true, ..pending });
+            self.waiting.put_back(path, Pending { lane: Lane::Bulk, ..pending });
         }
         origins.into_iter().for_each(|(new, origin)| self.origins.put_back(new, origin));
         if !paths.is_empty() {
@@ -268,7 +269,7 @@ impl PendingSet {
 
     /// Whether nothing that is out, or waits for another name of it, keeps a path from going.
     fn is_free(&self, path: &RelPath, pending: &Pending, lane: Lane) -> bool {
-        let is_source = pending.removed && self.is_to_be_copied(path);
+        let is_source = pending.is_removal() && self.is_to_be_copied(path);
         !is_source && !self.waits_for_leases(path, pending, lane) && !self.waits_for_links(path, pending, lane)
     }
 
@@ -276,12 +277,12 @@ impl PendingSet {
     fn waits_for_leases(&self, path: &RelPath, pending: &Pending, lane: Lane) -> bool {
         let old = self.origins.get(path).map(|origin| &origin.old);
         let is_blocked = |path: &RelPath| self.leases.blocks(path, lane);
-        is_blocked(path) || old.is_some_and(is_blocked) || pending.removed && self.leases.needs(path)
+        is_blocked(path) || old.is_some_and(is_blocked) || pending.is_removal() && self.leases.needs(path)
     }
 
     /// Whether the removal of this path was reported, and nothing since.
     pub fn is_reported_removed(&self, path: &RelPath) -> bool {
-        self.waiting.get(path).or_else(|| self.leases.get(path)).is_some_and(|pending| pending.removed)
+        self.waiting.get(path).or_else(|| self.leases.get(path)).is_some_and(Pending::is_removal)
     }
 
     /// Whether this directory was moved away and has not been seen since. Where moves are not mirrored, its old
@@ -324,66 +325,43 @@ impl PendingSet {
         for (path, pending) in paths {
             match fate(&path) {
                 Fate::Delivered => {
-                    if pending.removed {
+                    if pending.is_removal() {
                         self.leases.forget_older(&path, id);
                     }
                     if pending.scope == Scope::Subtree {
                         self.was_compared(path.clone(), now);
                     }
                     self.unfit.remove(&path);
-                    self.unset.took(&path, pending.removed || pending.scope == Scope::Subtree);
+                    self.unset.took(&path, pending.is_removal() || pending.scope == Scope::Subtree);
                     if let Reconcile::Running { beside, .. } = &mut self.reconcile {
                         beside.insert(path, pending);
                     }
                 }
                 // The newer batch has read what it is now.
                 Fate::Changed if self.leases.sent_since(&path, id) => (),
-                Fate::Changed => {
-                    let not_before = Some(now + restless::pause(pending.unrest));
-                    let unrest = pending.unrest + 1;
-                    // What it was before is at the node.
-                    let (since, again, anew) = (Some(now), None, None);
-                    let old = Pending { unrest, not_before, rewritten: false, tries: 0, since, again, anew, ..pending };
-                    self.put_back(id, path, old);
-                }
-                Fate::Returned => {
-                    let (since, again, anew, not_before) = (Some(now), None, None, None);
-                    let (removed, rewritten, tries) = (false, true, 0);
-                    let old = Pending { since, again, anew, not_before, removed, rewritten, tries, ..pending };
-                    self.put_back(id, path, old);
-                }
+                Fate::Changed => self.put_back(id, path, pending.changed(now)),
+                Fate::Returned => self.put_back(id, path, pending.returned(now)),
                 Fate::Left => {
                     self.links.left(&path);
                     self.put_back(id, path, pending);
                 }
                 Fate::Failed => {
-                    sends_failed |= !pending.removed;
-                    failing.extend((pending.tries == 1).then(|| path.clone()));
-                    let mut pause = retry(pending.tries);
-                    if pending.removed && pending.tries >= TOGETHER {
-                        pause /= 2;
-                    }
-                    let not_before = Some(now + pause);
-                    self.put_back(id, path, Pending { tries: pending.tries + 1, not_before, ..pending });
+                    sends_failed |= !pending.is_removal();
+                    failing.extend((pending.retry.tries == 1).then(|| path.clone()));
+                    self.put_back(id, path, pending.failed(now, &retry));
                 }
                 Fate::Unfit { retry_in } => {
                     failing.extend((!pending.is_failing()).then(|| path.clone()));
-                    // That nothing changed need not be seen twice.
-                    let tries = FAILS.max(pending.tries + 1);
-                    let not_before = Some(now + restless::unfit_pause(retry_in, tries - FAILS));
                     self.unfit.insert(path.clone());
-                    self.put_back(id, path, Pending { tries, not_before, ..pending });
+                    self.put_back(id, path, pending.unfit(now, retry_in));
                     self.make_room();
                 }
                 Fate::Untried { retry_in } => {
-                    let (tries, not_before) = (pending.tries.max(1), Some(now + retry_in));
-                    self.put_back(id, path, Pending { tries, not_before, ..pending });
+                    self.put_back(id, path, pending.untried(now + retry_in));
                     self.make_room();
                 }
                 Fate::Unreported { retry_in } => {
-                    let unreported = pending.unreported.or(Some(now));
-                    let not_before = Some(now + retry_in);
-                    self.put_back(id, path, Pending { unreported, not_before, ..pending });
+                    self.put_back(id, path, pending.missing(now, now + retry_in));
                 }
             }
         }
@@ -415,9 +393,9 @@ impl PendingSet {
         let Ended { paths, shared, origins } = self.leases.end(id);
         paths.keys().for_each(|path| self.forget_link(path));
         // As old as what made it necessary.
-        let since = paths.values().filter_map(|pending| pending.since).min();
+        let age = paths.values().filter_map(|pending| pending.age.seen()).min().map(Age::since).unwrap_or_default();
         for dir in shared {
-            self.put_back(id, dir, Pending { since, ..Pending::new(Scope::Entry, false) });
+            self.put_back(id, dir, Pending { age, ..Pending::new(Scope::Entry) });
         }
         self.keep_origins(origins, &paths, keeps);
         paths
@@ -432,13 +410,11 @@ impl PendingSet {
 
     /// When a path is due that may take this lane and need not wait for the other; `None` if there is none.
     pub fn next_due(&self, lane: Lane, now: Instant) -> Option<Instant> {
-        let ready = |(path, pending): &(&RelPath, &Pending)| {
-            pending.bulk == (lane == Lane::Bulk) && self.is_free(path, pending, lane)
-        };
+        let ready = |(path, pending): &(&RelPath, &Pending)| pending.lane == lane && self.is_free(path, pending, lane);
         let (mut soonest, calm) = (None, self.calm.until(now));
         for (_, pending) in self.waiting.iter().filter(ready) {
             let calm = calm.filter(|_| pending.deletes());
-            let at = pending.not_before.max(calm).unwrap_or(now);
+            let at = pending.retry.not_before.max(calm).unwrap_or(now);
             if at <= now {
                 return Some(now);
             }
@@ -448,12 +424,11 @@ impl PendingSet {
     }
 
     fn insert(&mut self, path: &RelPath, scope: Scope, rewritten: bool, settled_at: Option<Instant>) {
-        let replaced = self.away.forget(path) || self.leases.get(path).is_some_and(|p| p.removed);
+        let replaced = self.away.forget(path) || self.leases.get(path).is_some_and(Pending::is_removal);
         let rewritten = rewritten || replaced;
-        let (not_before, settles) = (settled_at, settled_at.is_some());
         self.link_changed(path);
         // Of another kind, or of other content below, it is not what was renamed.
-        let is_new = self.waiting.get(path).is_some_and(|pending| pending.removed);
+        let is_new = self.waiting.get(path).is_some_and(Pending::is_removal);
         self.origins.doubt(path);
         if scope == Scope::Subtree {
             self.away.unmirrored.compared(path);
@@ -461,7 +436,8 @@ impl PendingSet {
         if scope != Scope::Entry || is_new || rewritten && self.waiting.is_swallowed(path) {
             self.origins.take(path);
         }
-        self.waiting.insert(path.clone(), Pending { rewritten, not_before, settles, ..Pending::new(scope, false) });
+        let retry = Retry::settling(settled_at);
+        self.waiting.insert(path.clone(), Pending { retry, ..Pending::new(scope).rewritten(rewritten) });
     }
 
     fn was_compared(&mut self, path: RelPath, now: Instant) {
@@ -481,7 +457,7 @@ fn longest_waiting<'a>(
     let mut due: Vec<_> = due.collect();
     let length = |path: &RelPath| path.as_bytes().len();
     if due.len() > most || due.iter().map(|(path, _)| length(path)).sum::<usize>() > bytes {
-        due.sort_by_key(|(_, pending)| pending.since);
+        due.sort_by_key(|(_, pending)| pending.age.seen());
     }
     let mut room = bytes;
     // Asked last, and of no more than are taken: it takes the time.

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::change::Change;
-use crate::outbox::fold::{Fold, Pending, Scope};
+use crate::outbox::fold::Fold;
+use crate::outbox::need::{Pending, Scope};
 use crate::outbox::pending::CAP;
 use crate::path::RelPath;
 use crate::site::DirMoves;
@@ -57,19 +58,19 @@ impl Unsaved {
             match change {
                 Change::Subtree { path } if path.is_root() => paths.fill(),
                 Change::Subtree { path } | Change::Created { path } => {
-                    paths.insert(path.clone(), Pending::new(Scope::Subtree, false));
+                    paths.insert(path.clone(), Pending::new(Scope::Subtree));
                 }
                 Change::Touched { path, .. }
                 | Change::Closed { path }
                 | Change::Renamed { to: path, .. }
                 | Change::Level { path } => {
-                    paths.insert(path.clone(), Pending::new(Scope::Entry, false));
+                    paths.insert(path.clone(), Pending::new(Scope::Entry));
                 }
                 Change::Removed { path, is_dir } => {
                     if *is_dir {
                         paths.drop_below(path);
                     }
-                    paths.insert(path.clone(), Pending::new(Scope::Entry, true));
+                    paths.insert(path.clone(), Pending::removal());
                 }
                 Change::MovedAway { .. } | Change::MovedOut { .. } | Change::MovedTo { .. } => match self.0.moves {
                     DirMoves::Log => self.doubt_move(change),
@@ -78,7 +79,7 @@ impl Unsaved {
                 Change::Retaken { path, is_dir } => {
                     if self.0.moves == DirMoves::Log {
                         let scope = if *is_dir { Scope::Subtree } else { Scope::Entry };
-                        paths.insert(path.clone(), Pending::new(scope, false));
+                        paths.insert(path.clone(), Pending::new(scope));
                     }
                 }
                 // A comparison of the directory follows.
@@ -114,7 +115,7 @@ impl Unsaved {
             Change::MovedOut { path: from } | Change::MovedTo { from, .. } => {
                 unsure.halves.remove(from);
                 paths.drop_below(from);
-                paths.insert(from.clone(), Pending::new(Scope::Entry, true));
+                paths.insert(from.clone(), Pending::removal());
             }
             _ => (),
         }
@@ -123,7 +124,7 @@ impl Unsaved {
             let moved: Vec<RelPath> = unsure.names.iter().filter_map(|name| name.rebase(from, to)).collect();
             drop(unsure);
             moved.iter().for_each(|name| self.doubt(name));
-            paths.insert(to.clone(), Pending::new(Scope::Subtree, false));
+            paths.insert(to.clone(), Pending::new(Scope::Subtree));
         }
     }
 
@@ -199,7 +200,7 @@ impl Unsaved {
     pub fn put_back_entries(&self, entries: Vec<RelPath>) {
         let mut paths = self.lock();
         for path in entries {
-            paths.put_back(path, Pending::new(Scope::Entry, false));
+            paths.put_back(path, Pending::new(Scope::Entry));
         }
     }
 
@@ -225,7 +226,7 @@ mod tests {
     }
 
     fn saved(unsaved: &Unsaved) -> Vec<(RelPath, Scope, bool)> {
-        unsaved.take().iter().map(|(path, pending)| (path.clone(), pending.scope, pending.removed)).collect()
+        unsaved.take().iter().map(|(path, pending)| (path.clone(), pending.scope, pending.is_removal())).collect()
     }
 
     #[test]

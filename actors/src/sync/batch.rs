@@ -17,8 +17,8 @@ use crate::change::Change;
 use crate::health::Stored;
 use crate::health::lasting;
 use crate::messages::{Mirrored, Settled};
-use crate::outbox::fold::Scope;
 use crate::outbox::lease::LeaseId;
+use crate::outbox::need::Scope;
 use crate::outbox::pending::{Fate, PendingSet};
 use crate::path::RelPath;
 use crate::status::record::Work;
@@ -38,7 +38,7 @@ impl SyncActor {
     pub(super) fn start_batch(&mut self, lane: Lane, now: Instant, ctx: &mut Context<Self>) {
         let mut outbox = self.link.outbox.lock();
         let batch = outbox.lease(lane, BATCH_PATHS, BATCH_BYTES, now);
-        let since = batch.paths.iter().filter_map(|(_, pending)| pending.since).min().unwrap_or(now);
+        let since = batch.paths.iter().filter_map(|(_, pending)| pending.age.seen()).min().unwrap_or(now);
         let mut disk = Source(self.link.root.path().to_owned());
         let room = Room { bytes: self.link.bulk_size, entries: BATCH_ENTRIES };
         let room = (lane == Lane::Fast).then_some(room);

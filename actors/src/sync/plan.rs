@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::disk::{Disk, Found, Room, Stamp};
 use crate::outbox::away::MovedAway;
-use crate::outbox::fold::{Pending, Scope};
+use crate::outbox::need::{Need, Pending, Scope};
 use crate::outbox::pending::links::Behind;
 use crate::outbox::pending::{Fate, PendingSet};
 use crate::path::RelPath;
@@ -212,7 +212,7 @@ impl Planner<'_> {
                 Found::Directory => (),
                 // rsync would follow it at the source, or replace it by a directory at the node.
                 found @ (Found::File(_) | Found::Other) => {
-                    let pending = Pending { scope: Scope::Entry, rewritten: false, ..*pending };
+                    let pending = Pending { scope: Scope::Entry, ..pending.rewritten(false) };
                     return self.list_present(&dir, path, &pending, found);
                 }
                 Found::Missing => return self.list_missing(&dir, path, pending),
@@ -239,8 +239,8 @@ impl Planner<'_> {
         }
         let pending = &match found {
             // Another directory is there, as after an exchange of two, which reports each as gone.
-            Found::Directory if pending.removed && listed == path => {
-                Pending { scope: Scope::Subtree, rewritten: true, removed: false, ..*pending }
+            Found::Directory if pending.is_removal() && listed == path => {
+                Pending { scope: Scope::Subtree, need: Need::Update, ..pending.rewritten(true) }
             }
             _ => *pending,
         };
@@ -249,18 +249,23 @@ impl Planner<'_> {
             self.paths.bulk.insert(path.clone());
             return;
         }
-        // What is there although it was removed is another file.
-        let is_new = pending.rewritten || pending.removed || pending.renamed && hint.is_none();
+        let is_new = match pending.need {
+            Need::Update => pending.proof.rewritten,
+            Need::Renamed => pending.proof.rewritten || hint.is_none(),
+            // What is there although it was removed is another file.
+            Need::Removal => true,
+        };
+        let closed = pending.proof.closed;
         let list = match (found, pending.scope) {
             (Found::Directory, Scope::Subtree) if is_new => &mut self.plan.subtrees_rewritten,
             (Found::Directory, Scope::Subtree) => &mut self.plan.subtrees,
             (Found::Directory, Scope::Level) => &mut self.plan.levels,
             // What the node has by this name may be one inode with what has another name now.
             (Found::File(_), _) if pending.departed && hint.is_none() => &mut self.plan.anew,
-            (Found::File(stamp), _) if pending.closed && !is_new && hint.is_none() && stamp.size > LARGE => {
+            (Found::File(stamp), _) if closed && !is_new && hint.is_none() && stamp.size > LARGE => {
                 &mut self.plan.closed
             }
-            (Found::File(stamp), _) if !is_new && !pending.closed && (stamp.size > LARGE || hint.is_some()) => {
+            (Found::File(stamp), _) if !is_new && !closed && (stamp.size > LARGE || hint.is_some()) => {
                 &mut self.plan.large
             }
             _ => &mut self.plan.present,
@@ -290,7 +295,7 @@ impl Planner<'_> {
             // A directory may have very many entries.
             Found::Directory if pending.scope == Scope::Level => false,
             Found::File(stamp) if stamp.size > LARGE => room.take(Self::cost(stamp, pending, hint)),
-            Found::Directory if hint.is_some_and(|origin| origin.doubt == Doubt::None) && !pending.rewritten => {
+            Found::Directory if hint.is_some_and(|origin| origin.doubt == Doubt::None) && !pending.proof.rewritten => {
                 // Its files are not sent.
                 let mut free = Room { bytes: u64::MAX, entries: room.entries };
                 let fits = self.disk.fits(listed, &mut free);
@@ -332,7 +337,7 @@ impl Planner<'_> {
         } else if self.set.is_reported_removed(top) {
             self.plan.missing.insert(top.clone());
             self.paths.carriers.insert(path.clone(), top.clone());
-        } else if pending.unreported.is_some_and(|since| self.now >= since + REPORT_AT_LATEST) {
+        } else if pending.retry.unreported.is_some_and(|since| self.now >= since + REPORT_AT_LATEST) {
             self.paths.lost.extend(top.parent());
         } else {
             self.paths.unreported.insert(path.clone());

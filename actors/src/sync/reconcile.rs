@@ -12,7 +12,7 @@ use super::{SyncActor, retry};
 use crate::change::Change;
 use crate::health::Stored;
 use crate::health::lasting;
-use crate::outbox::fold::Scope;
+use crate::outbox::need::Scope;
 use crate::path::RelPath;
 use crate::status::record::Work;
 use crate::transport::Delivery;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use crate::outbox::fold::{Pending, Scope};
+use crate::outbox::need::{Need, Pending, Scope};
 use crate::outbox::pending::PendingSet;
 use crate::path::RelPath;
 
@@ -104,7 +104,7 @@ impl PendingSet {
     pub fn backlog(&self) -> Backlog {
         // It is tried again then.
         let reconcile = self.is_to_be_kept() || self.unset.has_more();
-        let entry = |path: &RelPath| (path.clone(), Pending::new(Scope::Entry, false));
+        let entry = |path: &RelPath| (path.clone(), Pending::new(Scope::Entry));
         let mut paths: BTreeMap<RelPath, Pending> = self.unset.paths().map(entry).collect();
         // What waits is newer than what is in flight.
         for (path, pending) in self.leases.iter().chain(self.waiting.iter()) {
@@ -114,9 +114,10 @@ impl PendingSet {
             }
         }
         let kept = |(path, pending)| {
-            let Pending { scope, removed, rewritten, renamed, .. } = pending;
+            let Pending { scope, need, proof, .. }: Pending = pending;
             // Where it came from is not kept.
-            Kept { path, scope, removed, rewritten: rewritten || renamed, moved: Moved::Not }
+            let rewritten = proof.rewritten || need == Need::Renamed;
+            Kept { path, scope, removed: need == Need::Removal, rewritten, moved: Moved::Not }
         };
         let moves = self.moves().into_iter();
         let moves =
@@ -141,7 +142,7 @@ impl PendingSet {
 
     /// The attributes of the root are to be sent.
     pub fn touch_root(&mut self) {
-        self.waiting.insert(RelPath::root(), Pending::new(Scope::Entry, false));
+        self.waiting.insert(RelPath::root(), Pending::new(Scope::Entry));
     }
 
     /// Takes up the backlog of an earlier run. What it did not mirror of directory moves counts until all that differs is told
@@ -155,7 +156,8 @@ impl PendingSet {
         for Kept { path, scope, removed, rewritten, moved } in backlog.paths {
             let new = match moved {
                 Moved::Not => {
-                    self.waiting.insert(path, Pending { rewritten, ..Pending::new(scope, removed) });
+                    let need = if removed { Need::Removal } else { Need::Update };
+                    self.waiting.insert(path, Pending { need, ..Pending::new(scope).rewritten(rewritten) });
                     continue;
                 }
                 Moved::Away => {

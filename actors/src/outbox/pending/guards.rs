@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::outbox::fold::{Pending, Scope, TOGETHER};
+use crate::outbox::need::{Pending, Scope, TOGETHER};
 use crate::outbox::pending::PendingSet;
 use crate::outbox::pending::reconcile::Reconcile;
 use crate::path::RelPath;
+use crate::transport::Lane;
 use crate::transport::plan::bounded;
 use crate::transport::rename::is_detour;
 
@@ -19,14 +20,14 @@ impl PendingSet {
     pub fn try_now(&mut self) {
         let (unset, more) = self.unset.take();
         for path in unset {
-            self.waiting.put_back(path, Pending::new(Scope::Entry, false));
+            self.waiting.put_back(path, Pending::new(Scope::Entry));
         }
         if more {
             self.want_resync();
         }
         self.waiting.amend(|pending| {
-            if pending.tries > 0 {
-                pending.not_before = None;
+            if pending.retry.tries > 0 {
+                pending.retry.not_before = None;
             }
         });
         if let Reconcile::Wanted { not_before, .. } = &mut self.reconcile {
@@ -38,15 +39,15 @@ impl PendingSet {
     pub fn hurry(&mut self) {
         self.calm.lift();
         self.waiting.amend(|pending| {
-            if pending.unrest > 0 {
-                pending.not_before = None;
+            if pending.retry.unrest > 0 {
+                pending.retry.not_before = None;
             }
         });
     }
 
     /// Whether this very path is a removal that still waits, for a pause or for symlinks.
     pub fn is_waiting_removal(&self, path: &RelPath, now: Instant) -> bool {
-        let waits = |pending: &Pending| self.waits_for_calm(pending, now) || pending.removed && self.links_wait();
+        let waits = |pending: &Pending| self.waits_for_calm(pending, now) || pending.is_removal() && self.links_wait();
         self.waiting.get(path).is_some_and(waits)
     }
 
@@ -56,15 +57,18 @@ impl PendingSet {
 
     /// What goes may be the old name of what takes the bulk lane: it goes after that.
     pub(super) fn removals_follow_bulk(&mut self) {
-        self.waiting.amend(|pending| pending.bulk |= pending.removed);
+        self.waiting.amend(|pending| {
+            if pending.is_removal() {
+                pending.lane = Lane::Bulk;
+            }
+        });
     }
 
     /// What goes may be the old name of what has just failed: it is tried again together with that, as if it had failed too.
     pub(super) fn removals_follow_failed(&mut self, now: Instant, retry: impl Fn(u32) -> Duration) {
         self.waiting.amend(|pending| {
-            if pending.removed && pending.is_due(now) && pending.tries < TOGETHER {
-                pending.not_before = Some(now + retry(pending.tries));
-                pending.tries += 1;
+            if pending.is_removal() && pending.retry.is_due(now) && pending.retry.tries < TOGETHER {
+                pending.retry = pending.retry.failed(now + retry(pending.retry.tries));
             }
         });
     }
@@ -88,7 +92,7 @@ impl PendingSet {
             return false;
         }
         // What the source never had is not missing in it.
-        self.waiting.retain(|path, pending| !pending.removed || is_detour(path));
+        self.waiting.retain(|path, pending| !pending.is_removal() || is_detour(path));
         self.careful = Some(now + RETURN_TIME);
         self.want_reconcile();
         true

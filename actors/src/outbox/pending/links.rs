@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::outbox::fold::{Pending, Scope};
 use crate::outbox::lease::{Ended, LeaseId};
+use crate::outbox::need::{Pending, Retry, Scope};
 use crate::outbox::pending::PendingSet;
 use crate::path::RelPath;
 use crate::transport::Lane;
@@ -71,14 +71,14 @@ impl Links {
 /// Whether this is something that a link is to wait for: it is to be sent, and has not failed again and again. Of what
 /// changes without an end the node has what it was.
 pub(crate) fn is_awaited(pending: &Pending) -> bool {
-    let Pending { removed, scope, tries, unrest, again, unreported, .. } = *pending;
+    let Retry { tries, unrest, unreported, .. } = pending.retry;
     // A level only lacks names that were removed: what is new in it is told by itself.
-    !removed && scope != Scope::Level && tries < GIVEN_UP && unrest == 0 && again.is_none() && unreported.is_none()
+    !removes(pending) && tries < GIVEN_UP && unrest == 0 && unreported.is_none() && !pending.is_only_looked_at()
 }
 
 /// Whether it deletes what the node's links may lead to. A subtree may hold what a link waits for.
 fn removes(pending: &Pending) -> bool {
-    pending.removed || pending.scope == Scope::Level
+    pending.is_removal() || pending.scope == Scope::Level
 }
 
 impl PendingSet {
@@ -107,16 +107,16 @@ impl PendingSet {
         }
         let Ended { paths, origins, .. } = self.leases.withdraw(id, &behind.keys().cloned().collect());
         for (path, pending) in paths {
-            let mut not_before = pending.not_before;
+            let mut retry = pending.retry;
             match behind.get(&path) {
                 Some(Behind::Targets(Leads { text, to })) => self.links.wait(&path, to, text, now),
                 Some(Behind::Report(Leads { text, .. })) => {
-                    not_before = Some(now + REPORT_TIME);
+                    retry.not_before = Some(now + REPORT_TIME);
                     self.links.wait(&path, &[], text, now);
                 }
                 Some(Behind::Links) | None => (),
             }
-            self.waiting.put_back(path, Pending { not_before, ..pending });
+            self.waiting.put_back(path, Pending { retry, ..pending });
         }
         origins.into_iter().for_each(|(new, origin)| self.origins.put_back(new, origin));
     }
@@ -128,7 +128,7 @@ impl PendingSet {
 
     /// Whether symlinks wait for which removals wait.
     pub(crate) fn links_wait(&self) -> bool {
-        let waits = |link: &RelPath| self.waiting.get(link).is_some_and(|pending| !pending.removed);
+        let waits = |link: &RelPath| self.waiting.get(link).is_some_and(|pending| !pending.is_removal());
         !self.links.needs_room && self.links.waits.keys().any(waits)
     }
 

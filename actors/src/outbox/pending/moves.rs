@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::outbox::away::MovedAway;
-use crate::outbox::fold::{Pending, Scope};
+use crate::outbox::need::{Need, Pending, Scope};
 use crate::outbox::pending::{LATE_REPORTS, PendingSet, Reconcile};
 use crate::path::RelPath;
 use crate::site::DirMoves;
@@ -22,13 +22,14 @@ impl PendingSet {
             self.origins.forget(path);
         }
         // What came to this name is not at the node by it, and nobody knows by which.
-        let is_lost = self.waiting.get(path).is_some_and(|pending| pending.renamed) && self.origins.get(path).is_none();
+        let is_lost = self.waiting.get(path).is_some_and(|pending| pending.need == Need::Renamed)
+            && self.origins.get(path).is_none();
         match is_dir {
-            true => self.waiting.insert_over(path.clone(), Pending::new(Scope::Entry, true)),
-            false => self.waiting.insert(path.clone(), Pending::new(Scope::Entry, true)),
+            true => self.waiting.insert_over(path.clone(), Pending::removal()),
+            false => self.waiting.insert(path.clone(), Pending::removal()),
         }
         if is_lost {
-            self.waiting.change(path, |pending| pending.rewritten = true);
+            self.waiting.change(path, |pending| pending.proof.rewritten = true);
         }
     }
 
@@ -52,7 +53,7 @@ impl PendingSet {
         // The node has something else there, of which size and time prove nothing.
         let goes = |path: &RelPath| {
             let known = self.waiting.get(path).or_else(|| self.leases.get(path));
-            known.is_some_and(|pending| pending.removed)
+            known.is_some_and(Pending::is_removal)
         };
         let rewritten = goes(to) || self.waiting.below(to).iter().any(goes) || self.away.get(to).is_some();
         self.away.forget(to);
@@ -60,18 +61,18 @@ impl PendingSet {
         if is_gone {
             self.removed(from, true, now);
         }
-        self.waiting.insert(to.clone(), Pending { rewritten, ..Pending::new(Scope::Subtree, false) });
+        self.waiting.insert(to.clone(), Pending::new(Scope::Subtree).rewritten(rewritten));
     }
 
     /// What was renamed below a directory that is renamed has its origins still, and the directory itself one of its own.
     /// `replaces`: the node has something else by the new name.
     fn move_origins(&mut self, from: &RelPath, to: &RelPath, replaces: bool) {
         let is_new_subtree = |(path, pending): (&RelPath, &Pending)| {
-            pending.scope == Scope::Subtree && !pending.removed && (path == from || from.is_below(path))
+            pending.scope == Scope::Subtree && !pending.is_removal() && (path == from || from.is_below(path))
         };
         let (own, old) = (self.origins.take(from), self.origins.through(from));
         let is_new = own.is_none() && old == *from && self.waiting.iter().any(is_new_subtree);
-        let is_sent = |(_, pending): (&RelPath, &Pending)| !pending.removed;
+        let is_sent = |(_, pending): (&RelPath, &Pending)| !pending.is_removal();
         let changes =
             self.is_reconciling() || self.waiting.entries_below(from).any(is_sent) || self.leases.touches(from);
         let doubt = match changes {
@@ -101,7 +102,7 @@ impl PendingSet {
     pub(super) fn moved(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
         self.away.remember(from, MovedAway::Known);
         // The other half of an exchange may have been told before: what has the old name now does not go along.
-        let exchanged = self.waiting.get(from).is_some_and(|pending| pending.renamed && !pending.removed);
+        let exchanged = self.waiting.get(from).is_some_and(|pending| pending.need == Need::Renamed);
         let other = exchanged.then(|| (self.waiting.take(from), self.origins.take(from)));
         self.move_hidden(from, to);
         self.origins.forget(to);
@@ -111,7 +112,7 @@ impl PendingSet {
         let is_fresh = !replaces && self.is_unknown(to);
         // A directory that was being sent as new may have reached the node in part, or not at all.
         let sent_as_subtree = |(path, pending): (&RelPath, &Pending)| {
-            pending.scope == Scope::Subtree && from.is_below(path) && !pending.removed
+            pending.scope == Scope::Subtree && from.is_below(path) && !pending.is_removal()
         };
         let half_sent = self.waiting.iter().any(sent_as_subtree)
             || self.leases.iter().any(sent_as_subtree)
@@ -124,7 +125,7 @@ impl PendingSet {
         moved.extend(self.leases.iter().map(|(path, pending)| (path.clone(), *pending)));
         for (path, pending) in moved {
             // The name itself may have been reported removed before the directory came to it: that is settled.
-            let stale = path == *from && pending.removed;
+            let stale = path == *from && pending.is_removal();
             if let Some(path) = path.rebase(from, to).filter(|_| !stale) {
                 self.waiting.put_back(path, pending);
             }
@@ -135,9 +136,9 @@ impl PendingSet {
         }
         self.away.not_followed(from, to, now);
         if half_sent || replaces {
-            self.waiting.insert(to.clone(), Pending { rewritten: replaces, ..Pending::new(Scope::Subtree, false) });
+            self.waiting.insert(to.clone(), Pending::new(Scope::Subtree).rewritten(replaces));
         }
-        let is_compared = |pending: &Pending| pending.scope == Scope::Subtree && !pending.removed;
+        let is_compared = |pending: &Pending| pending.scope == Scope::Subtree && !pending.is_removal();
         if self.waiting.get(to).is_some_and(is_compared) || self.waiting.is_swallowed(to) {
             self.compares(to, is_fresh);
         }

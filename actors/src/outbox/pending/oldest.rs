@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::outbox::fold::{FAILS, Pending, Scope};
+use crate::outbox::need::{FAILS, Pending, Scope};
 use crate::outbox::pending::PendingSet;
 use crate::outbox::pending::reconcile::Reconcile;
 use crate::outbox::unmirrored::Unmirrored;
@@ -35,7 +35,7 @@ impl Failing {
 impl PendingSet {
     /// When the oldest change was seen that the node does not have; `None` if it has everything.
     pub fn oldest(&self) -> Option<Instant> {
-        let out = self.leases.iter().filter_map(|(_, pending)| pending.lacking_since());
+        let out = self.leases.iter().filter_map(|(_, pending)| pending.age.lacking_since());
         out.chain(self.waiting.oldest()).chain(self.owed_since).chain(self.owed_next).min()
     }
 
@@ -59,16 +59,16 @@ impl PendingSet {
         Failing {
             paths: all().count(),
             reconcile: tried,
-            oldest: all().filter_map(|(_, pending)| pending.lacking_since()).chain(owed).min(),
+            oldest: all().filter_map(|(_, pending)| pending.age.lacking_since()).chain(owed).min(),
             first: all().map(|(path, _)| path.clone()).take(TOLD).collect(),
         }
     }
 
     /// Since when the node lacks this path, if it is failing, and when it is tried again; `None` while it is tried.
     pub fn failing_since(&self, path: &RelPath) -> Option<(Option<Instant>, Option<Instant>)> {
-        let waiting = self.waiting.get(path).map(|pending| (pending, pending.not_before));
+        let waiting = self.waiting.get(path).map(|pending| (pending, pending.retry.not_before));
         let (pending, next) = waiting.or_else(|| Some((self.leases.get(path)?, None)))?;
-        pending.is_failing().then(|| (pending.lacking_since(), next))
+        pending.is_failing().then(|| (pending.age.lacking_since(), next))
     }
 
     /// What the node has without some of its attributes.
@@ -83,7 +83,7 @@ impl PendingSet {
 
     /// Since when the node lacks what is in flight with a directory above this path.
     pub fn out_since(&self, path: &RelPath) -> Option<Instant> {
-        path.ancestors().filter_map(|dir| self.leases.get(&dir)?.since).min()
+        path.ancestors().filter_map(|dir| self.leases.get(&dir)?.age.seen()).min()
     }
 
     /// Whether the node may lack something of this path: because of what waits at it or above it, or below it, with which
@@ -145,7 +145,7 @@ fn is_covered(path: &RelPath, is_so: Condition<'_>, has: impl Fn(&RelPath, Condi
     let Some(parent) = path.parent() else { return false };
     let covers = |dir: &RelPath| {
         let scope = if *dir == parent { Scope::Level } else { Scope::Subtree };
-        has(dir, &|pending| (pending.removed || pending.scope >= scope) && is_so(pending))
+        has(dir, &|pending| (pending.is_removal() || pending.scope >= scope) && is_so(pending))
     };
     path.ancestors().any(|dir| covers(&dir)) || parent.is_root() && covers(&parent)
 }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::outbox::fold::{Fold, Pending, earlier};
+use crate::outbox::fold::Fold;
+use crate::outbox::need::earlier;
 use crate::outbox::pending::PendingSet;
 use crate::path::RelPath;
 
@@ -63,7 +64,7 @@ impl PendingSet {
         self.careful.take_if(|since| *since <= started);
         self.bare.take_if(|since| *since <= started);
         // What was missing before it began, it has dealt with.
-        self.waiting.retain(|_, pending| pending.unreported.is_none_or(|since| since >= started));
+        self.waiting.retain(|_, pending| pending.retry.unreported.is_none_or(|since| since >= started));
         self.was_compared(RelPath::root(), now);
         self.look_again(beside, again);
         since
@@ -108,11 +109,10 @@ impl PendingSet {
             self.owe(beside.filled_since().unwrap_or(now));
         }
         // What was delivered is only looked at.
-        let again = Some(now);
-        let beside = beside.iter().map(|(path, pending)| (path.clone(), Pending { again, ..*pending }));
+        let beside = beside.iter().map(|(path, pending)| (path.clone(), pending.only_looked_at(now)));
         let out = self.leases.iter().map(|(path, pending)| (path.clone(), *pending));
         for (path, pending) in beside.chain(out).collect::<Vec<_>>() {
-            self.waiting.put_back(path, Pending { rewritten: false, unreported: None, ..pending });
+            self.waiting.put_back(path, pending.after_reconcile());
         }
     }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::outbox::fold::{Pending, Scope};
 use crate::outbox::lease::LeaseId;
+use crate::outbox::need::{Need, Pending, Retry, Scope};
 use crate::outbox::pending::{PendingSet, Reconcile};
 use crate::path::RelPath;
 use crate::site::DirMoves;
@@ -37,14 +37,14 @@ impl PendingSet {
 
     /// The last run did not end in order: what it was about to send may be at the node by the names of detours.
     pub fn drop_detours(&mut self, now: Instant) {
-        let may_have = |(_, pending): &(&RelPath, &Pending)| pending.rewritten && pending.scope == Scope::Entry;
+        let may_have = |(_, pending): &(&RelPath, &Pending)| pending.proof.rewritten && pending.scope == Scope::Entry;
         let vias: Vec<RelPath> = self.waiting.iter().filter(may_have).map(|(new, _)| detour(new)).collect();
         vias.iter().for_each(|via| self.removed(via, false, now));
     }
 
     /// A file has another name. The removal of the old one has been told.
     pub(super) fn renamed(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
-        let rewritten = self.waiting.get(from).is_some_and(|pending| pending.rewritten);
+        let rewritten = self.waiting.get(from).is_some_and(|pending| pending.proof.rewritten);
         let old = self.origins.through(from);
         let is_new = old == *from && self.waiting.is_swallowed(from);
         let changes = rewritten || is_new || self.is_in_flight(from);
@@ -67,11 +67,9 @@ impl PendingSet {
         to.parent().iter().for_each(|dir| self.origins.doubt(dir));
         // What is on its way to the node under the old name may be what came to that name since.
         let rewritten = rewritten || changes;
-        let settled_at = self.settles_until(to, now);
-        let (not_before, settles) = (settled_at, settled_at.is_some());
-        let pending =
-            Pending { rewritten, renamed: !is_back, not_before, settles, ..Pending::new(Scope::Entry, false) };
-        self.waiting.insert(to.clone(), pending);
+        let need = if is_back { Need::Update } else { Need::Renamed };
+        let retry = Retry::settling(self.settles_until(to, now));
+        self.waiting.insert(to.clone(), Pending { need, retry, ..Pending::new(Scope::Entry).rewritten(rewritten) });
     }
 
     pub(super) fn is_reconciling(&self) -> bool {
@@ -85,7 +83,7 @@ impl PendingSet {
 
     /// Whether something still waits that the node makes out of what it has at a path or below it.
     pub(super) fn is_to_be_copied(&self, path: &RelPath) -> bool {
-        let is_there = |pending: &Pending| !pending.removed;
+        let is_there = |pending: &Pending| !pending.is_removal();
         let waits = |new: &RelPath| self.waiting.get(new).is_some_and(is_there) || self.waiting.is_swallowed(new);
         self.origins.awaiting(path).any(waits)
     }
@@ -101,11 +99,11 @@ impl PendingSet {
             }
         }
         let waits = |path: &RelPath| self.waiting.get(path).is_some() || self.waiting.is_swallowed(path);
-        let goes = |dir: RelPath| self.waiting.get(&dir).is_some_and(|pending| pending.removed);
+        let goes = |dir: RelPath| self.waiting.get(&dir).is_some_and(Pending::is_removal);
         let is_dealt_with = |old: &RelPath| waits(old) || old.ancestors().any(goes);
         taken.retain(|(_, origin)| origin.is_dir || is_dealt_with(&origin.old));
         // What the node has at these names will be something else: it is nobody's origin any more.
-        for (path, pending) in paths.iter().filter(|(_, pending)| !pending.removed) {
+        for (path, pending) in paths.iter().filter(|(_, pending)| !pending.is_removal()) {
             self.origins.disclaim(path, pending.scope != Scope::Entry);
         }
         taken.into_iter().collect()
@@ -121,7 +119,7 @@ impl PendingSet {
         for (new, origin) in origins {
             let above = || new.ancestors().find(|dir| paths.contains_key(dir));
             let Some(path) = Some(new.clone()).filter(|new| paths.contains_key(new)).or_else(above) else { continue };
-            if paths.get(&path).is_some_and(|pending| keeps(&path, pending.tries)) {
+            if paths.get(&path).is_some_and(|pending| keeps(&path, pending.retry.tries)) {
                 let changes = self.waiting.entries_below(&new).next().is_some();
                 let doubt = if changes { origin.doubt.max(Doubt::Changing) } else { origin.doubt };
                 self.origins.put_back(new, Origin { doubt, ..origin });

@@ -2,11 +2,10 @@
 
 use std::time::Instant;
 
-use crate::outbox::fold::Pending;
+use crate::outbox::need::Pending;
 use crate::outbox::pending::PendingSet;
 use crate::outbox::pending::reconcile::Reconcile;
 use crate::path::RelPath;
-use crate::transport::Lane;
 
 impl PendingSet {
     /// Whether something that was seen until `at` is on its way to the node, or may be overtaken by what is.
@@ -27,11 +26,10 @@ impl PendingSet {
         }
         let calm = self.calm.until(now);
         let goes = |(path, pending): (&RelPath, &Pending)| {
-            let due = pending.not_before.max(calm.filter(|_| pending.deletes()));
-            let lane = if pending.bulk { Lane::Bulk } else { Lane::Fast };
+            let due = pending.retry.not_before.max(calm.filter(|_| pending.deletes()));
             pending.is_seen_until(at)
                 && due.is_none_or(|due| due <= soon)
-                && (self.is_free(path, pending, lane) || self.waits_for_leases(path, pending, lane))
+                && (self.is_free(path, pending, pending.lane) || self.waits_for_leases(path, pending, pending.lane))
         };
         self.waiting.iter().any(goes)
     }
@@ -68,6 +66,7 @@ mod tests {
     use crate::change::Change;
     use crate::outbox::pending::oldest::tests::{reconciled, rel, touched};
     use crate::outbox::pending::{Batch, Fate};
+    use crate::transport::Lane;
 
     fn names(batch: &Batch) -> Vec<String> {
         batch.paths.iter().map(|(path, _)| path.to_string()).collect()

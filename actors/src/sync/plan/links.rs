@@ -6,8 +6,8 @@ use crate::transport::plan::Leads;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Planner;
-use crate::outbox::fold::Pending;
 use crate::outbox::lease::about;
+use crate::outbox::need::Pending;
 use crate::outbox::pending::links::is_awaited;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Planner;
-use crate::outbox::fold::{Pending, Scope};
+use crate::outbox::need::{Pending, Scope};
 use crate::path::RelPath;
 use crate::sync::disk::{Found, Stamp};
 use crate::transport::plan::{LARGE, Plan};
@@ -22,8 +22,8 @@ impl Planner<'_> {
         let origin = self.set.origin(path)?;
         let is_of_use = match found {
             // What failed is sent as it is.
-            _ if pending.tries > 0 => false,
-            Found::File(stamp) => !origin.is_dir && stamp.size > if pending.rewritten { LARGE } else { LINKED },
+            _ if pending.retry.tries > 0 => false,
+            Found::File(stamp) => !origin.is_dir && stamp.size > if pending.proof.rewritten { LARGE } else { LINKED },
             Found::Directory => origin.is_dir && pending.scope == Scope::Subtree && self.plan.moved.len() < MOVED,
             Found::Missing | Found::Other | Found::Unknown => false,
         };
@@ -51,7 +51,7 @@ impl Planner<'_> {
         for new in below {
             let replaces = new.ancestors().any(|dir| self.plan.subtrees_rewritten.contains(&dir));
             let in_doubt = |origin: Origin| if replaces { Origin { doubt: Doubt::Replaced, ..origin } } else { origin };
-            let pending = Pending::new(Scope::Subtree, false);
+            let pending = Pending::new(Scope::Subtree);
             let found = if self.is_reached(&new) { self.disk.look(&new) } else { Found::Missing };
             let is_dir = found == Found::Directory;
             if let Some(origin) = self.hint(&new, &pending, found).filter(|_| !self.excludes.excludes(&new, is_dir)) {
@@ -81,7 +81,7 @@ impl Planner<'_> {
     /// What of a file goes over the wire, at a guess.
     pub(super) fn cost(stamp: Stamp, pending: &Pending, hint: Option<&Origin>) -> u64 {
         match hint {
-            Some(Origin { doubt: Doubt::None, .. }) if pending.rewritten => stamp.size / CHANGED,
+            Some(Origin { doubt: Doubt::None, .. }) if pending.proof.rewritten => stamp.size / CHANGED,
             Some(Origin { doubt: Doubt::None, .. }) => 0,
             _ => stamp.size,
         }
