@@ -1,9 +1,9 @@
-//! How long removals wait, so that a source that is being emptied is empty, and thereby held, before any of them is
-//! mirrored. A plain data structure; what waits by it is for others.
+//! The time that removals wait, so that a source that is being emptied is empty, and thereby held, before any of them
+//! is mirrored. A plain data structure; its caller decides which paths wait.
 
 use std::time::{Duration, Instant};
 
-/// So long no further removal must have come,
+/// Time for which no further removal must have come,
 const CALM: Duration = Duration::from_millis(50);
 /// and not longer than this after the first.
 const AT_LATEST: Duration = Duration::from_secs(10);
@@ -21,7 +21,7 @@ impl Row {
     }
 }
 
-/// When removals may be mirrored.
+/// The times at which removals may be mirrored.
 #[derive(Debug, Default)]
 pub struct Calm {
     row: Option<Row>,
@@ -29,7 +29,7 @@ pub struct Calm {
 }
 
 impl Calm {
-    /// Something was removed.
+    /// Notes a removal.
     pub fn removed(&mut self, now: Instant) {
         match &mut self.row {
             // A row that lasts for too long stays one row: what it adds does not wait again.
@@ -38,12 +38,12 @@ impl Calm {
         }
     }
 
-    /// From now on nothing waits: the daemon stops.
+    /// Ends all waiting: the daemon stops.
     pub fn lift(&mut self) {
         self.lifted = true;
     }
 
-    /// Until when removals wait, if they do.
+    /// Returns the time until which removals wait, if they do.
     pub fn until(&self, now: Instant) -> Option<Instant> {
         self.row.filter(|_| !self.lifted).map(Row::ends).filter(|at| *at > now)
     }

@@ -13,36 +13,36 @@ use crate::path::RelPath;
 pub struct Fold {
     paths: BTreeMap<RelPath, Pending>,
     cap: usize,
-    /// What is inserted was seen at this time.
+    /// The time at which the paths that are inserted were seen.
     now: Option<Instant>,
-    /// Whether so much has waited that only the whole tree covers it.
+    /// So much has waited that only the whole tree covers it.
     everything: bool,
-    /// When the oldest change of all that was seen.
+    /// The time at which the oldest change of all that was seen.
     filled_since: Option<Instant>,
 }
 
 impl Fold {
-    /// Holds up to `cap` paths; past it they collapse.
+    /// An empty fold for up to `cap` paths; past that they collapse.
     pub fn new(cap: usize) -> Self {
         Fold { paths: BTreeMap::new(), cap, now: None, everything: false, filled_since: None }
     }
 
-    /// What is inserted from now on was seen at this time.
+    /// Dates the paths that are inserted from now on.
     pub fn at(&mut self, now: Instant) {
         self.now = Some(now);
     }
 
-    /// When the oldest change was seen of all that wait.
+    /// The time at which the oldest change was seen of all that wait.
     pub fn oldest(&self) -> Option<Instant> {
         self.paths.values().filter_map(|pending| pending.age.lacking_since()).min()
     }
 
-    /// Since when what is on its way waits.
+    /// The time since which the oldest path waits that is on its way.
     pub fn on_its_way_since(&self) -> Option<Instant> {
         self.paths.values().filter_map(Pending::on_its_way_since).min()
     }
 
-    /// How many paths it holds before they collapse.
+    /// The number of paths that fit before they collapse.
     pub fn cap(&self) -> usize {
         self.cap
     }
@@ -52,7 +52,7 @@ impl Fold {
         self.paths.len()
     }
 
-    /// Whether nothing waits.
+    /// Tells if nothing waits.
     pub fn is_empty(&self) -> bool {
         self.paths.is_empty() && !self.everything
     }
@@ -62,7 +62,7 @@ impl Fold {
         self.paths.iter()
     }
 
-    /// What is known of this very path.
+    /// The state of this very path.
     pub fn get(&self, path: &RelPath) -> Option<&Pending> {
         self.paths.get(path)
     }
@@ -72,36 +72,36 @@ impl Fold {
         self.paths.remove(path)
     }
 
-    /// Everything waits.
+    /// Makes everything wait.
     pub fn fill(&mut self) {
         self.filled_since = self.oldest();
         self.paths.clear();
         self.everything = true;
     }
 
-    /// Whether only the whole tree covers what waits.
+    /// Tells if only the whole tree covers all that waits.
     pub fn is_everything(&self) -> bool {
         self.everything
     }
 
-    /// Whether only the whole tree covers what waited; says so once.
+    /// Tells once if only the whole tree covers all that waited.
     pub fn take_everything(&mut self) -> bool {
         std::mem::take(&mut self.everything)
     }
 
-    /// When the oldest change was seen of all that was folded into everything.
+    /// The time at which the oldest change was seen of all that was folded into everything.
     pub fn filled_since(&self) -> Option<Instant> {
         self.filled_since
     }
 
-    /// Changes what is known of one path that waits.
+    /// Changes the state of one path that waits.
     pub fn change(&mut self, path: &RelPath, change: impl FnOnce(&mut Pending)) {
         if let Some(pending) = self.paths.get_mut(path) {
             change(pending);
         }
     }
 
-    /// Changes what is known of the paths that wait.
+    /// Changes the state of all paths that wait.
     pub fn amend(&mut self, amend: impl FnMut(&mut Pending)) {
         self.paths.values_mut().for_each(amend);
     }
@@ -111,7 +111,7 @@ impl Fold {
         self.paths.retain(|path, pending| keep(path, pending));
     }
 
-    /// A path changed. What waited for it merges with the news.
+    /// Adds a path that changed. An older state of it merges with the news.
     pub fn insert(&mut self, path: RelPath, mut news: Pending) {
         if self.everything {
             return;
@@ -137,7 +137,7 @@ impl Fold {
         }
     }
 
-    /// A path that was taken out comes back: what has been said of it meanwhile is newer.
+    /// Puts back a path that was taken out: all reports of it since then are newer.
     pub fn put_back(&mut self, path: RelPath, old: Pending) {
         let Some(news) = self.paths.remove(&path) else {
             return if path.ancestors().all(|dir| self.paths.get(&dir).is_none_or(|p| !p.is_removal())) {
@@ -154,7 +154,8 @@ impl Fold {
         }
     }
 
-    /// A directory changed, with everything strictly below it: that is as old as what waited there.
+    /// Adds a directory that changed with everything strictly below it: the directory is as old as the paths that
+    /// waited there.
     pub fn insert_over(&mut self, dir: RelPath, mut news: Pending) {
         news.age.begin(self.now);
         for path in self.below(&dir) {
@@ -171,7 +172,7 @@ impl Fold {
         self.paths.range(dir.below()).map(|(path, _)| path.clone()).collect()
     }
 
-    /// What waits strictly below a directory, in order.
+    /// The paths that wait strictly below a directory, in order, with their state.
     pub fn entries_below(&self, dir: &RelPath) -> impl Iterator<Item = (&RelPath, &Pending)> {
         let range = match dir.is_root() {
             true => (Bound::Excluded(dir.clone()), Bound::Unbounded),
@@ -180,7 +181,7 @@ impl Fold {
         self.paths.range(range)
     }
 
-    /// Whether a subtree that waits covers this path from above.
+    /// Tells if a subtree that waits covers this path from above.
     pub fn is_swallowed(&self, path: &RelPath) -> bool {
         self.covering(path).is_some()
     }
@@ -213,6 +214,31 @@ impl Fold {
         }
         self.fill();
     }
+}
+
+/// Of those that are free, the ones that the node has lacked for longest, by name: up to `most` of them and about
+/// `bytes` of names. Where there are more changes than can be sent, each has its turn.
+pub(super) fn longest_waiting<'a>(
+    due: impl Iterator<Item = (&'a RelPath, &'a Pending)>,
+    is_free: impl Fn(&RelPath, &Pending) -> bool,
+    most: usize,
+    bytes: usize,
+) -> Vec<(RelPath, Pending)> {
+    let mut due: Vec<_> = due.collect();
+    let length = |path: &RelPath| path.as_bytes().len();
+    if due.len() > most || due.iter().map(|(path, _)| length(path)).sum::<usize>() > bytes {
+        due.sort_by_key(|(_, pending)| pending.age.seen());
+    }
+    let mut room = bytes;
+    // Asked last, and of no more than are taken: it takes the time.
+    let free = due.into_iter().filter(|(path, pending)| is_free(path, pending)).take(most).take_while(|(path, _)| {
+        let fits = room > 0;
+        room = room.saturating_sub(length(path));
+        fits
+    });
+    let mut free: Vec<_> = free.map(|(path, pending)| (path.clone(), *pending)).collect();
+    free.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    free
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The batches of one node that are out, and which paths must wait for them. A plain data structure.
 //!
-//! A batch takes one of two lanes, so that small changes overtake bulk. Order on one path is kept: what lies on, above or
-//! below a path that is being worked on in one lane waits in the other. A batch that rsync has done its work on blocks
-//! nothing any more, but its paths stay out until rsync's exit code tells that they arrived.
+//! A batch takes one of two lanes, so that small changes overtake bulk. Order on one path is kept: what lies on, above
+//! or below a path that is being worked on in one lane waits in the other. A batch that rsync has done its work on
+//! blocks nothing any more, but its paths stay out until rsync's exit code tells that they arrived.
 
 use crate::transport::Lane;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use crate::outbox::need::{Pending, Scope};
 use crate::path::RelPath;
 use crate::transport::rename::Origin;
 
-/// So few paths are compared one by one, which is faster than to look for all that lies above a path.
+/// Up to so many paths are compared one by one, which is faster than to look for all that lies above a path.
 const FEW: usize = 8;
 
 /// Names a batch that is out.
@@ -20,10 +20,19 @@ const FEW: usize = 8;
 pub struct LeaseId(u64);
 
 impl LeaseId {
-    /// For the log: batches of a node are counted from 1, as long as the daemon runs.
+    /// The number for the log: batches of a node are counted from 1, as long as the daemon runs.
     pub fn number(self) -> u64 {
         self.0
     }
+}
+
+/// Paths that go to the node together.
+#[derive(Debug)]
+pub struct Batch {
+    /// The name under which it ends.
+    pub id: LeaseId,
+    /// The paths, in order.
+    pub paths: Vec<(RelPath, Pending)>,
 }
 
 /// A batch that is out.
@@ -32,13 +41,13 @@ struct Lease {
     id: LeaseId,
     lane: Lane,
     paths: BTreeMap<RelPath, Pending>,
-    /// Where the node has what was renamed, on and below its paths.
+    /// The names at which the node has the renamed entries on and below its paths.
     origins: BTreeMap<RelPath, Origin>,
-    /// What must not be deleted at the node before it ends.
+    /// Paths that must not be deleted at the node before the batch ends.
     needed: BTreeSet<RelPath>,
-    /// Whether rsync may still change something at the node because of it.
+    /// rsync may still change something at the node because of it.
     working: bool,
-    /// Whether some of it are symlinks: until they are at the node, what the node's old ones lead to stays there.
+    /// Some of its paths are symlinks: until they are at the node, the targets of the node's old ones stay there.
     has_links: bool,
     /// Directories above its paths and above those of a batch whose work ended while this one's went on. Whichever run
     /// is last sets their times, as it read them at its start: they are sent once more.
@@ -46,7 +55,8 @@ struct Lease {
 }
 
 impl Lease {
-    /// Whether it has something on, above or below a path. What the node has under an old name may be made anew.
+    /// Tells if it has something on, above or below a path. An entry that the node has under an old name may be made
+    /// anew.
     fn touches(&self, path: &RelPath) -> bool {
         let Lease { paths, needed, .. } = self;
         if paths.len() + needed.len() <= FEW {
@@ -63,14 +73,14 @@ impl Lease {
     }
 }
 
-/// What is left of a batch that is not out any more.
+/// The rest of a batch that is not out any more.
 #[derive(Debug, Default)]
 pub struct Ended {
     /// Its paths.
     pub paths: BTreeMap<RelPath, Pending>,
-    /// The directories whose times may be wrong now.
+    /// Directories whose times may be wrong now.
     pub shared: BTreeSet<RelPath>,
-    /// Where the node had, or has, what was renamed.
+    /// The names at which the node had, or has, the renamed entries.
     pub origins: BTreeMap<RelPath, Origin>,
 }
 
@@ -82,7 +92,7 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// A new batch is out, of which some was renamed.
+    /// Adds a batch, with the origins of its renamed entries.
     pub fn add(
         &mut self,
         lane: Lane,
@@ -92,40 +102,40 @@ impl Leases {
         self.last += 1;
         let id = LeaseId(self.last);
         let needed = origins.values().map(|origin| origin.old.clone()).collect();
-        let (working, has_links, shared) = (true, false, BTreeSet::new());
-        self.leases.push(Lease { id, lane, paths, origins, needed, working, has_links, shared });
+        let shared = BTreeSet::new();
+        self.leases.push(Lease { id, lane, paths, origins, needed, working: true, has_links: false, shared });
         id
     }
 
-    /// Where the node has a path of the newest batch.
+    /// The name at which the node has a path of the newest batch.
     pub fn origin(&self, path: &RelPath) -> Option<&Origin> {
         self.leases.last()?.origins.get(path)
     }
 
-    /// The same for what is strictly below a directory.
+    /// The origins of all that is strictly below a directory.
     pub fn origins_below(&self, dir: &RelPath) -> impl Iterator<Item = (&RelPath, &Origin)> {
         self.leases.last().into_iter().flat_map(|lease| lease.origins.range(dir.below()))
     }
 
-    /// All origins that are out.
+    /// The origins of all batches.
     pub fn origins(&self) -> impl Iterator<Item = (&RelPath, &Origin)> {
         self.leases.iter().flat_map(|lease| &lease.origins)
     }
 
-    /// A path must not be deleted at the node before the batch ends.
+    /// Keeps a path from being deleted at the node before the batch ends.
     pub fn need(&mut self, id: LeaseId, path: RelPath) {
         self.leases.iter_mut().filter(|lease| lease.id == id).for_each(|lease| {
             lease.needed.insert(path.clone());
         });
     }
 
-    /// When the oldest change of a batch was seen.
+    /// The time at which the oldest change of a batch was seen.
     pub fn oldest(&self, id: LeaseId) -> Option<Instant> {
         let lease = self.leases.iter().find(|lease| lease.id == id)?;
         lease.paths.values().filter_map(|pending| pending.age.seen()).min()
     }
 
-    /// Whether a batch needs what the node has at a path or below it.
+    /// Tells if a batch needs the node's entry at a path or below it.
     pub fn needs(&self, path: &RelPath) -> bool {
         let needs = |lease: &Lease| {
             lease.needed.contains(path) || !path.is_root() && lease.needed.range(path.below()).next().is_some()
@@ -138,7 +148,7 @@ impl Leases {
         self.leases.iter().map(|lease| lease.paths.len()).sum()
     }
 
-    /// All paths that are out.
+    /// The paths of all batches.
     pub fn iter(&self) -> impl Iterator<Item = (&RelPath, &Pending)> {
         self.leases.iter().flat_map(|lease| &lease.paths)
     }
@@ -148,50 +158,50 @@ impl Leases {
         self.leases.iter().filter(move |lease| lease.id == id).flat_map(|lease| &lease.paths)
     }
 
-    /// What the newest batch that has this path knows of it.
+    /// The state of this path in the newest batch that has it.
     pub fn get(&self, path: &RelPath) -> Option<&Pending> {
         self.leases.iter().rev().find_map(|lease| lease.paths.get(path))
     }
 
-    /// Whether this is so of the path in any batch that has it.
+    /// Tells if a condition holds for the path in any batch that has it.
     pub fn any(&self, path: &RelPath, is_so: impl Fn(&Pending) -> bool) -> bool {
         self.leases.iter().filter_map(|lease| lease.paths.get(path)).any(is_so)
     }
 
-    /// Whether a batch of this lane is being worked on.
+    /// Tells if a batch of this lane is being worked on.
     pub fn works(&self, lane: Lane) -> bool {
         self.leases.iter().any(|lease| lease.working && lease.lane == lane)
     }
 
-    /// Whether a path must wait in this lane because of what is being worked on in the other.
+    /// Tells if a path must wait in this lane for the batch that is being worked on in the other.
     pub fn blocks(&self, path: &RelPath, lane: Lane) -> bool {
         self.leases.iter().any(|lease| lease.working && lease.lane != lane && lease.touches(path))
     }
 
-    /// Some of a batch are symlinks.
+    /// Notes that a batch sends symlinks.
     pub fn has_links(&mut self, id: LeaseId) {
         self.leases.iter_mut().filter(|lease| lease.id == id).for_each(|lease| lease.has_links = true);
     }
 
-    /// Whether symlinks are being worked on in the other lane.
+    /// Tells if symlinks are being worked on in the other lane.
     pub fn links_beside(&self, lane: Lane) -> bool {
         self.leases.iter().any(|lease| lease.working && lease.has_links && lease.lane != lane)
     }
 
-    /// Whether this is so of something on, above or below a path that is out, but for the batch `but`.
+    /// Tells if a condition holds for something on, above or below a path in any batch other than `but`.
     pub fn any_about(&self, path: &RelPath, but: Option<LeaseId>, is_so: impl Fn(&Pending) -> bool) -> bool {
         let others = self.leases.iter().filter(|lease| Some(lease.id) != but);
         others.into_iter().any(|lease| about(&lease.paths, path).any(|(_, pending)| is_so(pending)))
     }
 
-    /// Whether a path is out, by itself or with a directory that is compared with all below it.
+    /// Tells if a path is out, by itself or with a directory that is compared with all below it.
     pub fn holds(&self, path: &RelPath) -> bool {
         let whole = |dir: RelPath, lease: &Lease| lease.paths.get(&dir).is_some_and(|p| p.scope == Scope::Subtree);
         let holds = |lease: &Lease| lease.paths.contains_key(path) || path.ancestors().any(|dir| whole(dir, lease));
         self.leases.iter().any(holds)
     }
 
-    /// Whether something on, above or below a path is out.
+    /// Tells if something on, above or below a path is out.
     pub fn touches(&self, path: &RelPath) -> bool {
         self.leases.iter().any(|lease| lease.touches(path))
     }
@@ -209,7 +219,7 @@ impl Leases {
         Ended { paths, shared: BTreeSet::new(), origins }
     }
 
-    /// rsync has done its work on a batch.
+    /// Notes that rsync has done its work on a batch.
     pub fn worked(&mut self, id: LeaseId) {
         let Some(at) = self.leases.iter().position(|lease| lease.id == id && lease.working) else { return };
         self.leases[at].working = false;
@@ -223,7 +233,13 @@ impl Leases {
         }
     }
 
-    /// A batch is not out any more.
+    /// Tells if at most one batch of each lane is worked on.
+    pub fn is_sound(&self) -> bool {
+        let working = |lane: Lane| self.leases.iter().filter(|lease| lease.working && lease.lane == lane).count();
+        working(Lane::Fast) <= 1 && working(Lane::Bulk) <= 1
+    }
+
+    /// Ends a batch.
     pub fn end(&mut self, id: LeaseId) -> Ended {
         self.worked(id);
         let Some(at) = self.leases.iter().position(|lease| lease.id == id) else { return Ended::default() };
@@ -231,8 +247,8 @@ impl Leases {
         Ended { paths, shared, origins }
     }
 
-    /// A path was deleted at the node with the batch `id`: older ones that have not ended have nothing to say of it, nor of
-    /// what was below it.
+    /// Notes that a path was deleted at the node with the batch `id`: older batches that have not ended forget it, and
+    /// all below it.
     pub fn forget_older(&mut self, path: &RelPath, id: LeaseId) {
         for lease in self.leases.iter_mut().filter(|lease| lease.id < id) {
             let stale = |other: &RelPath| other == path || other.is_below(path);
@@ -246,12 +262,12 @@ impl Leases {
         self.leases.last().map(|lease| lease.id)
     }
 
-    /// Whether a batch that is newer than `id` sends the path.
+    /// Tells if a batch that is newer than `id` sends the path.
     pub fn sent_since(&self, path: &RelPath, id: LeaseId) -> bool {
         self.leases.iter().any(|lease| lease.id > id && lease.paths.contains_key(path))
     }
 
-    /// Whether a batch that is newer than `id` tells that the path is gone.
+    /// Tells if a batch that is newer than `id` removes the path.
     pub fn removed_since(&self, path: &RelPath, id: LeaseId) -> bool {
         let removed = |lease: &Lease, path: &RelPath| lease.paths.get(path).is_some_and(Pending::is_removal);
         let newer = self.leases.iter().filter(|lease| lease.id > id);
@@ -259,7 +275,7 @@ impl Leases {
     }
 }
 
-/// What is on, above or below a path, which is not the root.
+/// The entries on, above or below a path, which is not the root.
 pub(crate) fn about<'p, P>(
     paths: &'p BTreeMap<RelPath, P>,
     path: &RelPath,

@@ -1,5 +1,5 @@
-//! One path that waits: what the node needs of it, when it may be tried, and since when the node lacks it. Plain values:
-//! each thing that can become of a path is a method here, and two reports of one path merge by a table.
+//! One path that waits: what the node needs of it, when it may be tried, and since when the node lacks it. Plain
+//! values: each thing that can become of a path is a method here, and two reports of one path merge by a table.
 
 use std::time::{Duration, Instant};
 
@@ -7,16 +7,17 @@ use crate::transport::Lane;
 
 /// Tries after which a path that failed is no matter of a moment: it failed again although nothing changed.
 pub(super) const FAILS: u32 = 2;
-/// So often a removal is tried together with what failed beside it, of which it may be the old name; then apart from it.
+/// Tries of a removal together with the paths that failed beside it, of which it may be the old name; then it goes
+/// apart.
 pub(super) const TOGETHER: u32 = 5;
-/// A file that changed while it was sent is sent again after so long; the time doubles while it goes on,
+/// Time after which a file is sent again that changed while it was sent; it doubles while that goes on,
 const FIRST: Duration = Duration::from_secs(1);
-/// up to this: what is written for ever, as a log is, must not be sent without end.
+/// up to this: a file that is written for ever, as a log is, must not be sent without end.
 const LAST: Duration = Duration::from_secs(320);
 /// A file that does not fit is sent up to the byte that has no room: the time between the tries doubles up to this.
 const UNFIT_LAST: Duration = Duration::from_secs(3600);
 
-/// How much of a path is to be compared.
+/// The part of a path that is to be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
     /// The entry itself.
@@ -30,16 +31,16 @@ pub enum Scope {
 /// The latest that was reported of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// Something there changed.
+    /// A change of the entry.
     Update,
     /// The entry came there from another name: where its origin is not known, it is as good as rewritten.
     Renamed,
-    /// The entry was removed. A path that is missing without such a report may have been moved together with a directory
-    /// above it.
+    /// The entry was removed. A path that is missing without such a report may have been moved together with a
+    /// directory above it.
     Removal,
 }
 
-/// How far equal size and time at the node prove equal content. All four combinations occur.
+/// The worth of equal size and time at the node as a proof of equal content. All four combinations occur.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Proof {
     /// The content is new: they prove nothing.
@@ -48,25 +49,25 @@ pub struct Proof {
     pub closed: bool,
 }
 
-/// When a path may be tried, and what its tries came to.
+/// The time at which a path may be tried, and the outcome of its tries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retry {
     /// Failed tries since the last change.
     pub tries: u32,
     /// The path is left alone until then.
     pub not_before: Option<Instant>,
-    /// How often in a row the path changed while it was sent.
+    /// The number of times in a row that the path changed while it was sent.
     pub unrest: u32,
     /// A file that is left alone before it is sent at all: a subtree above does not swallow it.
     pub settles: bool,
-    /// Since when the path has been found missing without a report.
+    /// The time since which the path has been found missing without a report.
     pub unreported: Option<Instant>,
 }
 
-/// Since when the node lacks a path.
+/// The age of a path: since when the node lacks it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Age {
-    /// When the oldest change was seen that the node does not have; `None` until the path waits in a fold.
+    /// The time at which the oldest change was seen that the node does not have; `None` until the path waits in a fold.
     since: Option<Instant>,
     /// `Some` if the node got the path, and it is only looked at again since then: a comparison beside it may have
     /// overtaken it.
@@ -77,30 +78,62 @@ pub struct Age {
 
 /// One path that waits.
 ///
-/// The latest report decides `need`, `lane` and `retry`; the rest gathers what was reported since the node had the path, so
-/// that each scope and each proof occurs with each need. A removal keeps them for the case that the name exists again.
+/// The latest report decides `need`, `lane` and `retry`; the rest gathers what was reported since the node had the
+/// path, so that each scope and each proof occurs with each need. A removal keeps them for the case that the name
+/// exists again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pending {
-    /// How much of the path is to be compared if it exists.
+    /// The part of the path that is to be compared if it exists.
     pub scope: Scope,
     /// The latest that was reported of it.
     pub need: Need,
-    /// How far size and time can be trusted.
+    /// The worth of equal size and time at the node.
     pub proof: Proof,
-    /// What was there has another name now: what is there next is another file, and the node must not write into the old one.
+    /// The earlier file has another name now: the next one is another file, and the node must not write into the
+    /// earlier one.
     pub departed: bool,
     /// Removals were folded into a subtree, so that comparing it deletes.
     pub holds_removals: bool,
     /// The lane that had room for it when it was last looked at.
     pub lane: Lane,
-    /// When it may be tried.
+    /// The time at which it may be tried.
     pub retry: Retry,
-    /// Since when the node lacks it.
+    /// Its age.
     pub age: Age,
 }
 
+/// The outcome of one path of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The node has it.
+    Delivered,
+    /// It changed while it was sent: the node may have a part of it.
+    Changed,
+    /// A removed path that is there again: the node may have the earlier entry.
+    Returned,
+    /// A symlink that was not sent: its target failed, or it leads elsewhere now.
+    Left,
+    /// A failure of this path.
+    Failed,
+    /// A file that does not fit at the node.
+    Unfit {
+        /// The time to leave it alone at first: each time, twice as long.
+        retry_in: Duration,
+    },
+    /// A file that was not tried: one beside it does not fit at the node, and is no larger.
+    Untried {
+        /// The time to leave it alone.
+        retry_in: Duration,
+    },
+    /// A missing path of which nobody reported the removal yet.
+    Unreported {
+        /// The time to leave it alone.
+        retry_in: Duration,
+    },
+}
+
 impl Need {
-    /// What two reports of a name come to, and whether the older one makes the content new.
+    /// Merges two reports of a name. Returns true with it if the older one makes the content new.
     fn followed_by(self, older: Proof, newer: Need) -> (Need, bool) {
         match (self, newer) {
             // What came by a rename is what it was, whatever was there before.
@@ -135,8 +168,8 @@ impl Retry {
         Retry { tries: self.tries + 1, not_before: Some(not_before), ..self }
     }
 
-    /// Does not wait for longer than what did not fit waits once there is more room. Where much comes and goes, each further
-    /// try is later.
+    /// Does not wait for longer than what did not fit waits once there is more room. Where much comes and goes, each
+    /// further try is later.
     pub(super) fn hurry_after_removals(&mut self, now: Instant) {
         let soon = now + FIRST * (1 << self.tries.saturating_sub(FAILS).min(16));
         self.not_before = self.not_before.map(|at| at.min(soon));
@@ -164,7 +197,7 @@ impl Age {
         Age { anew: Some(at), ..self }
     }
 
-    /// When the oldest change was seen that the node does not have.
+    /// The time at which the oldest change was seen that the node does not have.
     pub fn seen(self) -> Option<Instant> {
         self.since
     }
@@ -221,8 +254,8 @@ impl Pending {
         self.need == Need::Removal
     }
 
-    /// Tells if the path failed again although nothing changed: it does not arrive until something is done about it. Removals
-    /// are tried with what failed beside them at first, and then by themselves.
+    /// Tells if the path failed again although nothing changed: it does not arrive until something is done about it.
+    /// Removals are tried with what failed beside them at first, and then by themselves.
     pub fn is_failing(&self) -> bool {
         self.retry.tries >= if self.is_removal() { TOGETHER + 1 } else { FAILS }
     }
@@ -249,7 +282,7 @@ impl Pending {
     }
 }
 
-/// What can become of a path.
+/// Each thing that can become of a path.
 impl Pending {
     /// The same path, changed again: the newer report says if it is there and when it is due.
     pub(super) fn followed_by(self, newer: Pending) -> Pending {
@@ -321,6 +354,14 @@ impl Pending {
         let tries = self.retry.tries;
         let pause = if self.is_removal() && tries >= TOGETHER { retry(tries) / 2 } else { retry(tries) };
         Pending { retry: self.retry.failed(now + pause), ..self }
+    }
+
+    /// Puts a removal off that is due while something beside it failed, as if the removal had failed too: it may be
+    /// that path's old name.
+    pub(super) fn with_what_failed(self, now: Instant, retry: impl Fn(u32) -> Duration) -> Pending {
+        let tries = self.retry.tries;
+        let waits = self.is_removal() && self.retry.is_due(now) && tries < TOGETHER;
+        if waits { Pending { retry: self.retry.failed(now + retry(tries)), ..self } } else { self }
     }
 
     /// The path does not fit at the node: that nothing changed need not be seen twice.

@@ -1,5 +1,5 @@
-//! Directory moves that a node does not follow (`dir_moves: Log`): what differs there because of them, until the name is sent,
-//! deleted, or the whole tree was compared. A plain data structure.
+//! Directory moves that a node does not follow (`dir_moves: Log`): what differs there because of them, until the name
+//! is sent, deleted, or the whole tree was compared. A plain data structure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,7 +17,7 @@ pub(crate) struct Move {
     pub old: Option<RelPath>,
     /// The name that the source has, and of which the node lacks content.
     pub new: Option<RelPath>,
-    /// Whether some of it may have been sent by the new name nevertheless.
+    /// Some of it may have been sent by the new name nevertheless.
     partial: bool,
     at: Instant,
 }
@@ -46,12 +46,12 @@ pub(crate) struct Unmirrored {
     resumed: u64,
     /// New directories that wait as a whole: the node has nothing of them, so that it misses no move of one.
     fresh: BTreeSet<RelPath>,
-    /// Whether the log has told that there are some.
+    /// The log has told that there are some.
     is_told: bool,
 }
 
 impl Unmirrored {
-    /// How many moves the node does not follow.
+    /// The number of moves that the node does not follow.
     pub fn count(&self) -> usize {
         self.moves.len() + self.dropped.0
     }
@@ -61,15 +61,16 @@ impl Unmirrored {
         self.moves.values()
     }
 
-    /// Whether there are some of which the log has not told. It does so once until a comparison of everything left none.
+    /// Tells if there are moves that the log has not told. It tells them once until a comparison of everything left
+    /// none.
     pub fn is_to_be_told(&mut self) -> bool {
         let is_news = self.count() > 0 && !self.is_told;
         self.is_told |= is_news;
         is_news
     }
 
-    /// A directory is at `to` that was at `from`, of which the node keeps the old name. A move that goes on is one move;
-    /// `orders` are for it and for a name in between.
+    /// A directory is at `to` that was at `from`, of which the node keeps the old name. A move that goes on is one
+    /// move; `orders` are for it and for a name in between.
     pub fn moved(&mut self, from: &RelPath, to: &RelPath, orders: [u64; 2], at: Instant) {
         self.clear_new(to);
         self.rebase_below(from, to);
@@ -77,7 +78,8 @@ impl Unmirrored {
             return self.forget_fresh(from);
         }
         self.forget_fresh(from);
-        let (new, partial) = (Some(to.clone()), false);
+        let new = Some(to.clone());
+        let partial = false;
         let Some(before) = self.news.get(from).copied().and_then(|before| self.take(before)) else {
             let old = self.is_at_node(from).then(|| from.clone());
             return self.insert(orders[0], Move { old, new, partial, at });
@@ -100,7 +102,7 @@ impl Unmirrored {
         }
     }
 
-    /// What is at a name again is sent, or its removal is: it was the old name of a directory.
+    /// Ends the use of an old name: the new entry there is sent, or its removal is.
     pub fn returned(&mut self, path: &RelPath) {
         if let Some(order) = self.olds.remove(path) {
             self.change(order, |moved| moved.old = None);
@@ -128,7 +130,7 @@ impl Unmirrored {
         }
     }
 
-    /// Whether the node has nothing of a directory, for it is new and waits.
+    /// Tells if the node has nothing of a directory, for it is new and waits.
     pub fn is_fresh(&self, dir: &RelPath) -> bool {
         !self.fresh.is_empty() && (self.fresh.contains(dir) || dir.ancestors().any(|dir| self.fresh.contains(&dir)))
     }
@@ -197,14 +199,14 @@ impl Unmirrored {
         }
     }
 
-    /// Whether the node has anything by the name that a directory leaves: of what was moved there, or below there, it has
-    /// only what was sent since.
+    /// Tells if the node has anything by the name that a directory leaves: of a directory that was moved there, or
+    /// below, it has only what was sent since.
     fn is_at_node(&self, from: &RelPath) -> bool {
         let mut moved = from.ancestors().chain([from.clone()]).filter_map(|dir| self.moves.get(self.news.get(&dir)?));
         moved.all(|moved| moved.partial)
     }
 
-    /// What was moved to below a directory moves on with it.
+    /// Moves the new names below a directory on with it.
     fn rebase_below(&mut self, from: &RelPath, to: &RelPath) {
         let moved: Vec<(RelPath, u64)> =
             self.news.range(from.below()).map(|(new, order)| (new.clone(), *order)).collect();

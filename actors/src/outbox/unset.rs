@@ -1,4 +1,4 @@
-//! What a node has, but without some of its attributes, since it refuses to set them. A plain data structure.
+//! Entries that a node has without some of their attributes, since it refuses to set them. A plain data structure.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ const REMEMBERED: usize = 10_000;
 #[derive(Debug, Default)]
 pub(crate) struct UnsetPaths {
     paths: BTreeSet<RelPath>,
-    /// Whether there are more.
+    /// There are more.
     more: bool,
     why: Option<String>,
     /// The cures that the log has told since nothing lacked any.
@@ -20,7 +20,7 @@ pub(crate) struct UnsetPaths {
 }
 
 impl UnsetPaths {
-    /// How many there are; with more than are remembered, how many at least.
+    /// The number of paths; with more than are remembered, the least that it can be.
     pub fn count(&self) -> usize {
         self.paths.len() + usize::from(self.more)
     }
@@ -30,17 +30,18 @@ impl UnsetPaths {
         self.paths.iter()
     }
 
-    /// Whether there are more than are remembered.
+    /// Tells if there are more than are remembered.
     pub fn has_more(&self) -> bool {
         self.more
     }
 
-    /// What the node said of one of them.
+    /// The node's complaint about one of them.
     pub fn why(&self) -> Option<&str> {
         self.why.as_deref().filter(|_| self.count() > 0)
     }
 
-    /// A run could not set the attributes of these. Whether the log has still to tell of it: it does so once for each cure.
+    /// Notes the paths of which a run could not set the attributes. Returns true if the log has still to tell of it:
+    /// once for each cure.
     pub fn add(&mut self, unset: &Unset) -> bool {
         let Some(why) = &unset.why else { return false };
         self.more |= unset.more;
@@ -55,7 +56,7 @@ impl UnsetPaths {
         self.told.insert(why.cure.to_string())
     }
 
-    /// The node took this path, and the directories above it with it; if `whole`, also all that is below it.
+    /// Forgets a path that the node took, and the directories above it; if `whole`, also all that is below it.
     pub fn took(&mut self, path: &RelPath, whole: bool) {
         if self.paths.is_empty() {
             return;
@@ -67,7 +68,7 @@ impl UnsetPaths {
         }
     }
 
-    /// A comparison of everything tries all of them once more.
+    /// Forgets all: a comparison of everything tries them once more.
     pub fn took_everything(&mut self) {
         (self.paths, self.more) = (BTreeSet::new(), false);
     }

@@ -25,8 +25,8 @@ pub fn of(pattern: &Pattern) -> Vec<OsString> {
     pattern_rules(pattern)
 }
 
-/// The rules that mean, in a run over the directory `dir` of the tree as if it were the whole, what [`rules`] means for the
-/// same entries in a run over the whole tree. `dir` itself is not excluded.
+/// The rules that mean, in a run over the directory `dir` of the tree as if it were the whole, what [`rules`] means for
+/// the same entries in a run over the whole tree. `dir` itself is not excluded.
 pub fn rules_below(excludes: &Excludes, dir: &RelPath) -> Vec<OsString> {
     let below = |pattern: &Pattern| match pattern.subject() {
         Subject::Name => pattern_rules(pattern),
@@ -53,7 +53,7 @@ pub fn exact(path: &RelPath) -> Vec<OsString> {
     vec![exclude(whole), exclude(&[&escaped, &b"/**"[..]].concat())]
 }
 
-/// What [`exact`] means, for a run over the directory `dir` as if it were the whole tree: no rule for a `path` outside of
+/// The rules of [`exact`] for a run over the directory `dir` as if it were the whole tree: none for a `path` outside of
 /// `dir`, and all for `dir` itself or what is above it.
 pub fn exact_below(path: &RelPath, dir: &RelPath) -> Vec<OsString> {
     seen_from(path, dir).map(|path| exact(&path)).unwrap_or_default()
@@ -64,20 +64,20 @@ pub fn kept(path: &RelPath) -> Vec<OsString> {
     exact(path).into_iter().next_back().map(protect).into_iter().collect()
 }
 
-/// What [`kept`] means, for a run over the directory `dir` as if it were the whole tree: no rule for a `path` outside of
+/// The rules of [`kept`] for a run over the directory `dir` as if it were the whole tree: none for a `path` outside of
 /// `dir`, and all for `dir` itself or what is above it.
 pub fn kept_below(path: &RelPath, dir: &RelPath) -> Vec<OsString> {
     seen_from(path, dir).map(|path| kept(&path)).unwrap_or_default()
 }
 
-/// The rules that let exactly `path` and all below it be deleted at the node, where a later rule protects it; `None` where
-/// rsync would drop one of them for its length.
+/// The rules that let exactly `path` and all below it be deleted at the node, where a later rule protects it; `None`
+/// where rsync would drop one of them for its length.
 pub fn at_risk(path: &RelPath) -> Option<Vec<OsString>> {
     let longest = b"/".len() + 2 * path.as_bytes().len() + b"R /**".len();
     (longest < MAX_RULE).then(|| exact(path).into_iter().map(|rule| turned(rule, b'R')).collect())
 }
 
-/// Whether a rule is one of [`at_risk`].
+/// Tells if a rule is one of [`at_risk`].
 pub fn puts_at_risk(rule: &OsStr) -> bool {
     rule.as_bytes().starts_with(b"R ")
 }
@@ -88,7 +88,7 @@ fn seen_from(path: &RelPath, dir: &RelPath) -> Option<RelPath> {
     if around { Some(RelPath::root()) } else { path.rebase(dir, &RelPath::root()) }
 }
 
-/// What is left of the body of a path pattern when it has matched the beginning `/dir`, for each way to match it: a path
+/// The rests of the body of a path pattern when it has matched the beginning `/dir`, for each way to match it: a path
 /// below matches the pattern if and only if what follows `/dir` matches one of these. Each begins with `/` or `*`.
 fn rests(body: &[u8], dir: &RelPath) -> Vec<Vec<u8>> {
     // Where in the body a match may have come to. No `*` stands beside another one.
@@ -123,9 +123,9 @@ fn pattern_rules(pattern: &Pattern) -> Vec<OsString> {
     }
 }
 
-/// The rules of a body that is matched against the whole path. rsync anchors those that begin with `/`, and matches those
-/// that begin with `**` against the whole path with a `/` before it; one that began with anything else it would match
-/// behind each slash.
+/// The rules of a body that is matched against the whole path. rsync anchors those that begin with `/`, and matches
+/// those that begin with `**` against the whole path with a `/` before it; one that began with anything else it would
+/// match behind each slash.
 fn path_rules(body: &[u8], directories_only: bool) -> Vec<OsString> {
     debug_assert!(body.starts_with(b"/") || body.starts_with(b"*"));
     let variants = slash_variants(body);
@@ -167,12 +167,12 @@ fn escape(body: &[u8], special: &[u8]) -> Vec<u8> {
     body.iter().flat_map(|&byte| special.contains(&byte).then_some(b'\\').into_iter().chain([byte])).collect()
 }
 
-/// Whether rsync takes a rule for a wildcard rule.
+/// Tells if rsync takes a rule for a wildcard rule.
 fn has_wildcard(body: &[u8]) -> bool {
     body.iter().any(|byte| b"*?[".contains(byte))
 }
 
-/// The same rule as a protection: it acts at the receiver, and on deletions alone.
+/// Turns a rule into a protection: it acts at the receiver, and on deletions alone.
 fn protect(exclusion: OsString) -> OsString {
     turned(exclusion, b'P')
 }

@@ -18,8 +18,8 @@ use crate::health::Stored;
 use crate::health::lasting;
 use crate::messages::{Mirrored, Settled};
 use crate::outbox::lease::LeaseId;
-use crate::outbox::need::Scope;
-use crate::outbox::pending::{Fate, PendingSet};
+use crate::outbox::need::{Fate, Scope};
+use crate::outbox::pending::PendingSet;
 use crate::path::RelPath;
 use crate::status::record::Work;
 use crate::transport::Lane;
@@ -170,7 +170,7 @@ impl SyncActor {
     /// that it changed it.
     fn dated(&self, paths: Vec<(RelPath, bool)>, started: Instant) -> Vec<(RelPath, bool, Instant)> {
         let outbox = self.link.outbox.lock();
-        let since = |path: &RelPath| outbox.out_since(path).map_or(started, |since| since.min(started));
+        let since = |path: &RelPath| outbox.in_flight_above_since(path).map_or(started, |since| since.min(started));
         paths.into_iter().map(|(path, rewritten)| (path.clone(), rewritten, since(&path))).collect()
     }
 

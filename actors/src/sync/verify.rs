@@ -24,7 +24,7 @@ impl SyncActor {
         let (started, since) = (Instant::now(), unix(SystemTime::now()));
         let kept = self.link.outbox.lock().hidden_about(&RelPath::root()).into_iter().collect();
         let (outbox, record) = (self.link.outbox.clone(), self.link.record.clone());
-        let is_pending = move |path: &RelPath| outbox.lock().concerns(path) || record.was_sent_since(path, since);
+        let is_pending = move |path: &RelPath| outbox.lock().is_pending(path) || record.was_sent_since(path, since);
         debug!(self.link.log, "verify");
         let running = self.link.transport.clone().verify(kept, Box::new(is_pending));
         let ended = running.into_actor(self).map(move |result, actor, _| actor.verify_ended(&result, started));

@@ -1,7 +1,15 @@
 mod failing;
+mod guards;
+mod questions;
 mod restless;
+mod stop;
 
 use super::*;
+use crate::change::Change;
+use crate::outbox::away::MovedAway;
+use crate::outbox::lease::Batch;
+use crate::outbox::need::Fate;
+use crate::outbox::reconcile::LATE_REPORTS;
 
 fn rel(path: &str) -> RelPath {
     RelPath::new(path.as_bytes()).unwrap()

@@ -1,5 +1,5 @@
-//! One exclude pattern: what is a pattern at all, and what it matches.
-//! Leaves lists of patterns and the ancestors of a path to [`Excludes`](crate::patterns::excludes::Excludes).
+//! One exclude pattern: what is a pattern at all, and what it matches. Leaves lists of patterns and the ancestors of a
+//! path to [`Excludes`](crate::patterns::excludes::Excludes).
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ pub struct Pattern {
     wild: WildMatch,
 }
 
-/// What a pattern is compared with.
+/// The part of a path that a pattern is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Subject {
     /// The last component of a path.
@@ -75,7 +75,7 @@ pub enum PatternError {
 }
 
 impl PatternError {
-    /// What to write instead.
+    /// The text to write instead.
     pub fn cure(&self) -> String {
         match self {
             PatternError::Empty | PatternError::Nul(_) => "remove it".into(),
@@ -179,7 +179,7 @@ impl Pattern {
         self.directories_only
     }
 
-    /// Whether it matches this very path, whatever is true of its ancestors.
+    /// Tells if it matches this very path, whatever is true of its ancestors.
     pub(super) fn matches(&self, candidate: Candidate<'_>) -> bool {
         let text = match self.subject {
             Subject::Name => candidate.name,

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::path::Shown;
 use crate::patterns::excludes::pattern::Pattern;
 
-/// Why a pattern looks as if it meant something else.
+/// The reason for which a pattern looks as if it meant something else.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{pattern}` {why}")]
 pub struct PatternWarning {
@@ -18,13 +18,13 @@ pub struct PatternWarning {
 }
 
 impl PatternWarning {
-    /// What to write instead.
+    /// The text to write instead.
     pub fn cure(&self) -> String {
         cure(&self.instead, self.advice)
     }
 }
 
-/// What to write instead of a pattern that is refused, if it is one by somebody else's rules.
+/// The text to write instead of a pattern that is refused, if it is one by somebody else's rules.
 pub(super) fn cure_of(text: &str) -> Option<String> {
     read(text).map(|reading| cure(&reading.instead, reading.advice))
 }
@@ -56,7 +56,7 @@ impl Reading {
     }
 }
 
-/// What is most likely meant by a pattern that means something else here. `wpath` is the tree.
+/// The likely meaning of a pattern that means something else here. `wpath` is the tree.
 pub fn warning(pattern: &Pattern, wpath: &Path) -> Option<PatternWarning> {
     let text = pattern.as_str();
     let reading = read(text).or_else(|| outside(text, wpath))?;

@@ -1,4 +1,4 @@
-//! What of a batch was renamed, and how the node gets it out of what it has.
+//! Renamed entries of a batch, and how the node makes them out of its own.
 
 use std::collections::BTreeSet;
 
@@ -9,15 +9,15 @@ use crate::sync::disk::{Found, Stamp};
 use crate::transport::plan::{LARGE, Plan};
 use crate::transport::rename::{Doubt, Origin, Relocation, Rename, detour, goes_first};
 
-/// A smaller file is sent: that takes no more than to link it, and one run less.
+/// Size below which a renamed file is sent: that takes no more than to link it, and one run less.
 const LINKED: u64 = 4 * 1024;
-/// Directories that are made out of others in one batch; each takes a run of its own.
+/// Number of directories that are made out of others in one batch; each takes a run of its own.
 const MOVED: usize = 100;
-/// So much less than its size goes over the wire of a file that was renamed and may have changed a little.
+/// Guessed part of a file that goes over the wire when it was renamed and may have changed a little.
 const CHANGED: u64 = 16;
 
 impl Planner<'_> {
-    /// Where the node has what is found at a path, if that is of use.
+    /// The name at which the node has the entry found at a path, if that is of use.
     pub(super) fn hint(&self, path: &RelPath, pending: &Pending, found: Found) -> Option<Origin> {
         let origin = self.set.origin(path)?;
         let is_of_use = match found {
@@ -30,7 +30,7 @@ impl Planner<'_> {
         is_of_use.then(|| origin.clone())
     }
 
-    /// Notes that a listed path is made out of what the node has.
+    /// Notes that a listed path is made out of an entry of the node.
     pub(super) fn use_hint(&mut self, new: RelPath, Origin { old, is_dir, doubt }: Origin) {
         if is_dir {
             self.plan.moved.push(Relocation { to: new, from: old, doubt });
@@ -39,7 +39,7 @@ impl Planner<'_> {
         }
     }
 
-    /// What was renamed to names below the listed subtrees.
+    /// Takes the hints for names below the listed subtrees.
     fn hints_below(&mut self) {
         let Plan { subtrees, subtrees_rewritten, .. } = &self.plan;
         let tops = subtrees.iter().chain(subtrees_rewritten);
@@ -60,13 +60,13 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether all above a path are directories.
+    /// Tells if all above a path are directories.
     fn is_reached(&mut self, path: &RelPath) -> bool {
         let ancestors: Vec<RelPath> = path.ancestors().collect();
         ancestors.into_iter().all(|dir| self.look_above(&dir) == Found::Directory)
     }
 
-    /// Completes what the plan says of renames.
+    /// Completes the renames of the plan.
     pub(super) fn arrange_renames(&mut self) {
         self.hints_below();
         if self.plan.renamed.is_empty() && self.plan.moved.is_empty() {
@@ -78,7 +78,7 @@ impl Planner<'_> {
         list_parents(&mut self.plan);
     }
 
-    /// What of a file goes over the wire, at a guess.
+    /// The bytes of a file that go over the wire, at a guess.
     pub(super) fn cost(stamp: Stamp, pending: &Pending, hint: Option<&Origin>) -> u64 {
         match hint {
             Some(Origin { doubt: Doubt::None, .. }) if pending.proof.rewritten => stamp.size / CHANGED,
@@ -88,8 +88,8 @@ impl Planner<'_> {
     }
 }
 
-/// A new name that rsync would look at before the old one, or that is the old name of another file, is linked in a
-/// second run, so that nothing that is needed is replaced before.
+/// Gives a detour to each new name that rsync would look at before the old one, or that is the old name of another
+/// file: it is linked in a second run, so that nothing that is needed is replaced before.
 fn detour_in(plan: &mut Plan, mut can_use: impl FnMut(&RelPath) -> bool) {
     let olds: BTreeSet<RelPath> = plan.renamed.values().map(|rename| rename.old.clone()).collect();
     let mut impossible = Vec::new();

@@ -1,16 +1,16 @@
 //! A pending set in a form that outlives the process.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
 
+use crate::outbox::away::Away;
 use crate::outbox::need::{Need, Pending, Scope};
-use crate::outbox::pending::PendingSet;
+use crate::outbox::unmirrored::Move;
 use crate::path::RelPath;
 
-/// What one node does not have, as it is kept on disk: without what is only of this run, such as times and failed tries.
+/// All that one node does not have, as it is kept on disk: without times and failed tries, which are only of this run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// Whether the whole tree is to be compared.
+    /// The whole tree is to be compared.
     pub reconcile: bool,
     /// The paths, in order.
     pub paths: Vec<Kept>,
@@ -21,30 +21,82 @@ pub struct Backlog {
 pub struct Kept {
     /// The path.
     pub path: RelPath,
-    /// How much of it is to be compared.
+    /// The part of it that is to be compared.
     pub scope: Scope,
-    /// Whether its removal was reported, and nothing since.
+    /// Its removal was reported, and nothing since.
     pub removed: bool,
-    /// Whether its content is new.
+    /// Its content is new.
     pub rewritten: bool,
-    /// What it has to do with a directory move that the node does not follow.
+    /// Its part in a directory move that the node does not follow.
     pub moved: Moved,
 }
 
-/// What a name of a backlog has to do with a directory move.
+/// The part that a name of a backlog has in a directory move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moved {
-    /// Nothing: it waits.
+    /// None: the path waits.
     Not,
     /// A directory was moved away from it, and the node keeps it until a reconcile.
     Away,
     /// The node lacks the directory that was moved to it.
     To,
-    /// The same, of the directory that was moved away from the name before it in the list.
+    /// The node lacks the directory that was moved to it from the name before it in the list.
     ToFromBefore,
 }
 
+impl Kept {
+    fn new(path: RelPath, pending: Pending) -> Self {
+        let Pending { scope, need, proof, .. } = pending;
+        // Where it came from is not kept.
+        let rewritten = proof.rewritten || need == Need::Renamed;
+        Kept { path, scope, removed: need == Need::Removal, rewritten, moved: Moved::Not }
+    }
+
+    /// A name of a directory move.
+    fn of_move(path: RelPath, moved: Moved) -> Self {
+        Kept { path, scope: Scope::Entry, removed: false, rewritten: false, moved }
+    }
+}
+
 impl Backlog {
+    /// All that is pending, then each directory move that is not mirrored, then the other names that were moved away.
+    pub(super) fn new(reconcile: bool, pending: BTreeMap<RelPath, Pending>, away: &Away) -> Self {
+        let mut paths: Vec<Kept> = pending.into_iter().map(|(path, pending)| Kept::new(path, pending)).collect();
+        let mut names = BTreeSet::from_iter(away.below(&RelPath::root()));
+        for Move { old, new, .. } in away.unmirrored.iter() {
+            let to = if old.is_some() { Moved::ToFromBefore } else { Moved::To };
+            old.iter().for_each(|old| _ = names.remove(old));
+            paths.extend(old.clone().map(|old| Kept::of_move(old, Moved::Away)));
+            paths.extend(new.clone().map(|new| Kept::of_move(new, to)));
+        }
+        paths.extend(names.into_iter().map(|name| Kept::of_move(name, Moved::Away)));
+        Backlog { reconcile, paths }
+    }
+
+    /// The paths that were pending.
+    pub(super) fn pending(&self) -> impl Iterator<Item = (&RelPath, Pending)> {
+        self.paths.iter().filter(|kept| kept.moved == Moved::Not).map(
+            |Kept { path, scope, removed, rewritten, .. }| {
+                let need = if *removed { Need::Removal } else { Need::Update };
+                (path, Pending { need, ..Pending::new(*scope).rewritten(*rewritten) })
+            },
+        )
+    }
+
+    /// The old and the new names of the directory moves, as far as they are known.
+    pub(super) fn moves(&self) -> Vec<(Option<&RelPath>, Option<&RelPath>)> {
+        let mut moves: Vec<(Option<&RelPath>, Option<&RelPath>)> = Vec::new();
+        for Kept { path, moved, .. } in &self.paths {
+            match (moved, moves.last_mut()) {
+                (Moved::Not, _) => (),
+                (Moved::Away, _) => moves.push((Some(path), None)),
+                (Moved::ToFromBefore, Some((Some(_), new @ None))) => *new = Some(path),
+                (Moved::To | Moved::ToFromBefore, _) => moves.push((None, Some(path))),
+            }
+        }
+        moves
+    }
+
     /// The names that directories were moved away from.
     pub fn away(&self) -> impl Iterator<Item = &RelPath> {
         self.paths.iter().filter(|kept| kept.moved == Moved::Away).map(|kept| &kept.path)
@@ -99,88 +151,13 @@ impl Backlog {
     }
 }
 
-impl PendingSet {
-    /// All that the node does not have yet: what waits and what is in flight.
-    pub fn backlog(&self) -> Backlog {
-        // It is tried again then.
-        let reconcile = self.is_to_be_kept() || self.unset.has_more();
-        let entry = |path: &RelPath| (path.clone(), Pending::new(Scope::Entry));
-        let mut paths: BTreeMap<RelPath, Pending> = self.unset.paths().map(entry).collect();
-        // What waits is newer than what is in flight.
-        for (path, pending) in self.leases.iter().chain(self.waiting.iter()) {
-            let older: Option<Pending> = paths.insert(path.clone(), *pending);
-            if let Some(older) = older {
-                paths.insert(path.clone(), older.followed_by(*pending));
-            }
-        }
-        let kept = |(path, pending)| {
-            let Pending { scope, need, proof, .. }: Pending = pending;
-            // Where it came from is not kept.
-            let rewritten = proof.rewritten || need == Need::Renamed;
-            Kept { path, scope, removed: need == Need::Removal, rewritten, moved: Moved::Not }
-        };
-        let moves = self.moves().into_iter();
-        let moves =
-            moves.map(|(path, moved)| Kept { path, scope: Scope::Entry, removed: false, rewritten: false, moved });
-        Backlog { reconcile, paths: paths.into_iter().map(kept).chain(moves).collect() }
-    }
-
-    /// The names of directory moves: each move, then what else was moved away.
-    fn moves(&self) -> Vec<(RelPath, Moved)> {
-        let (mut names, mut away) = (Vec::new(), BTreeSet::from_iter(self.away.below(&RelPath::root())));
-        for moved in self.away.unmirrored.iter() {
-            let new = if moved.old.is_some() { Moved::ToFromBefore } else { Moved::To };
-            if let Some(old) = &moved.old {
-                away.remove(old);
-            }
-            names.extend(moved.old.clone().map(|old| (old, Moved::Away)));
-            names.extend(moved.new.clone().map(|path| (path, new)));
-        }
-        names.extend(away.into_iter().map(|path| (path, Moved::Away)));
-        names
-    }
-
-    /// The attributes of the root are to be sent.
-    pub fn touch_root(&mut self) {
-        self.waiting.insert(RelPath::root(), Pending::new(Scope::Entry));
-    }
-
-    /// Takes up the backlog of an earlier run. What it did not mirror of directory moves counts until all that differs is told
-    /// ([`Change::ComparedWithState`](crate::change::Change::ComparedWithState)): then that is pending.
-    pub fn resume(&mut self, backlog: Backlog) {
-        self.waiting.at(Instant::now());
-        if backlog.reconcile {
-            self.want_reconcile();
-        }
-        let mut old = None;
-        for Kept { path, scope, removed, rewritten, moved } in backlog.paths {
-            let new = match moved {
-                Moved::Not => {
-                    let need = if removed { Need::Removal } else { Need::Update };
-                    self.waiting.insert(path, Pending { need, ..Pending::new(scope).rewritten(rewritten) });
-                    continue;
-                }
-                Moved::Away => {
-                    self.away.resume(old.replace(path), None);
-                    continue;
-                }
-                Moved::To => {
-                    self.away.resume(old.take(), None);
-                    Some(path)
-                }
-                Moved::ToFromBefore => Some(path),
-            };
-            self.away.resume(old.take(), new);
-        }
-        self.away.resume(old, None);
-        self.fold_up();
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::change::Change;
+    use crate::outbox::pending::PendingSet;
     use crate::transport::Lane;
     use crate::transport::rename::detour;
 
@@ -204,7 +181,7 @@ mod tests {
         let backlog = Backlog::decode(&set.backlog().encode()).unwrap();
         assert_eq!(backlog, set.backlog());
         let mut next = PendingSet::default();
-        next.resume(backlog);
+        next.resume(&backlog);
         assert_eq!(next.len(), 4, "{next:?}");
         assert!(next.is_reported_removed(&rel("d")) && next.reconcile_due(now).is_some());
         assert_eq!(next.backlog(), set.backlog());
@@ -226,7 +203,7 @@ mod tests {
         set.add(&Change::Removed { path: rel("b"), is_dir: false }, now);
         set.add(&Change::Renamed { from: rel("b"), to: rel("a") }, now);
         let mut next = PendingSet::default();
-        next.resume(Backlog::decode(&set.backlog().encode()).unwrap());
+        next.resume(&Backlog::decode(&set.backlog().encode()).unwrap());
         let kept = |set: &PendingSet| set.backlog().paths.into_iter().map(|kept| (kept.path, kept.removed)).collect();
         let told: Vec<(RelPath, bool)> = kept(&next);
         assert_eq!(told, [(rel("a"), false), (rel("b"), true)]);
