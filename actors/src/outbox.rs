@@ -1,20 +1,20 @@
 //! The changes that a node does not have yet: a plain data structure without disk, clock, rsync or actor.
 
-pub mod away;
-pub mod backlog;
+pub(crate) mod away;
+pub(crate) mod backlog;
 mod calm;
-pub mod fold;
+pub(crate) mod fold;
 mod guards;
 pub mod lease;
 pub(crate) mod links;
 pub mod need;
-pub mod origins;
+pub(crate) mod origins;
 pub mod pending;
 mod reconcile;
 mod unfit;
-pub mod unmirrored;
+pub(crate) mod unmirrored;
 pub mod unsaved;
-pub mod unset;
+pub(crate) mod unset;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

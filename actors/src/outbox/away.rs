@@ -13,7 +13,7 @@ const REMEMBERED: usize = 10_000;
 
 /// The whereabouts of a directory that was moved away from its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MovedAway {
+pub(crate) enum MovedAway {
     /// The other half of the move has not come yet.
     Unknown,
     /// Its paths wait at the new name, or left the tree.
@@ -22,7 +22,7 @@ pub enum MovedAway {
 
 /// The names that directories were moved away from.
 #[derive(Debug, Default)]
-pub struct Away {
+pub(crate) struct Away {
     /// The names, with the order in which directories left them.
     names: BTreeMap<RelPath, (MovedAway, u64)>,
     moves: u64,
@@ -32,12 +32,12 @@ pub struct Away {
 
 impl Away {
     /// Tells if a directory was moved away from this name, which has not been seen since.
-    pub fn get(&self, path: &RelPath) -> Option<MovedAway> {
+    pub(crate) fn get(&self, path: &RelPath) -> Option<MovedAway> {
         self.names.get(path).map(|(state, _)| *state)
     }
 
     /// The names strictly below `dir`.
-    pub fn below(&self, dir: &RelPath) -> Vec<RelPath> {
+    pub(crate) fn below(&self, dir: &RelPath) -> Vec<RelPath> {
         if dir.is_root() {
             return self.names.keys().cloned().collect();
         }
@@ -45,7 +45,7 @@ impl Away {
     }
 
     /// Notes that a directory was moved away from here.
-    pub fn remember(&mut self, path: &RelPath, state: MovedAway) {
+    pub(crate) fn remember(&mut self, path: &RelPath, state: MovedAway) {
         // A name that exists again is no longer moved away, whatever is said of the move later.
         if state == MovedAway::Known && !self.names.contains_key(path) {
             return;
@@ -59,14 +59,14 @@ impl Away {
     }
 
     /// Notes that a directory has another name, and the node keeps the old one.
-    pub fn not_followed(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
+    pub(crate) fn not_followed(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
         let orders = [self.next(), self.next()];
         self.unmirrored.moved(from, to, orders, now);
         self.check_old(from);
     }
 
     /// Notes that a directory left the tree, and the node keeps it.
-    pub fn not_deleted(&mut self, from: &RelPath, now: Instant) {
+    pub(crate) fn not_deleted(&mut self, from: &RelPath, now: Instant) {
         let order = self.next();
         self.unmirrored.moved_out(from, order, now);
         self.check_old(from);
@@ -80,7 +80,7 @@ impl Away {
     }
 
     /// Takes up a move that an earlier run did not mirror.
-    pub fn resume(&mut self, old: Option<RelPath>, new: Option<RelPath>) {
+    pub(crate) fn resume(&mut self, old: Option<RelPath>, new: Option<RelPath>) {
         let order = self.next();
         self.unmirrored.resume(old, new, order);
     }
@@ -91,18 +91,18 @@ impl Away {
     }
 
     /// Notes that the name exists again. Returns true if it was remembered.
-    pub fn forget(&mut self, path: &RelPath) -> bool {
+    pub(crate) fn forget(&mut self, path: &RelPath) -> bool {
         self.unmirrored.returned(path);
         self.names.remove(path).is_some()
     }
 
     /// The number of moves so far.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.moves
     }
 
     /// Settles the first `count` moves.
-    pub fn forget_first(&mut self, count: u64) {
+    pub(crate) fn forget_first(&mut self, count: u64) {
         self.names.retain(|_, (_, order)| *order > count);
         self.unmirrored.forget_first(count);
     }

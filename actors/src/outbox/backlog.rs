@@ -98,12 +98,12 @@ impl Backlog {
     }
 
     /// The names that directories were moved away from.
-    pub fn away(&self) -> impl Iterator<Item = &RelPath> {
+    pub(crate) fn away(&self) -> impl Iterator<Item = &RelPath> {
         self.paths.iter().filter(|kept| kept.moved == Moved::Away).map(|kept| &kept.path)
     }
 
     /// The bytes that [`Backlog::decode`] reads.
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![u8::from(self.reconcile)];
         for Kept { path, scope, removed, rewritten, moved } in &self.paths {
             let scope = match scope {
@@ -125,7 +125,7 @@ impl Backlog {
     }
 
     /// Reads what [`Backlog::encode`] wrote; `None` if it is something else.
-    pub fn decode(bytes: &[u8]) -> Option<Backlog> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Backlog> {
         let (&reconcile, mut rest) = bytes.split_first()?;
         let mut paths = Vec::new();
         while let Some((&flags, tail)) = rest.split_first() {

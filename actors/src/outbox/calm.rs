@@ -23,14 +23,14 @@ impl Row {
 
 /// The times at which removals may be mirrored.
 #[derive(Debug, Default)]
-pub struct Calm {
+pub(crate) struct Calm {
     row: Option<Row>,
     lifted: bool,
 }
 
 impl Calm {
     /// Notes a removal.
-    pub fn removed(&mut self, now: Instant) {
+    pub(crate) fn removed(&mut self, now: Instant) {
         match &mut self.row {
             // A row that lasts for too long stays one row: what it adds does not wait again.
             Some(row) if now < row.last + CALM => row.last = now.max(row.last),
@@ -39,12 +39,12 @@ impl Calm {
     }
 
     /// Ends all waiting: the daemon stops.
-    pub fn lift(&mut self) {
+    pub(crate) fn lift(&mut self) {
         self.lifted = true;
     }
 
     /// Returns the time until which removals wait, if they do.
-    pub fn until(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn until(&self, now: Instant) -> Option<Instant> {
         self.row.filter(|_| !self.lifted).map(Row::ends).filter(|at| *at > now)
     }
 }

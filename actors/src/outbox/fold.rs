@@ -23,96 +23,96 @@ pub struct Fold {
 
 impl Fold {
     /// An empty fold for up to `cap` paths; past that they collapse.
-    pub fn new(cap: usize) -> Self {
+    pub(crate) fn new(cap: usize) -> Self {
         Fold { paths: BTreeMap::new(), cap, now: None, everything: false, filled_since: None }
     }
 
     /// Dates the paths that are inserted from now on.
-    pub fn at(&mut self, now: Instant) {
+    pub(crate) fn at(&mut self, now: Instant) {
         self.now = Some(now);
     }
 
     /// The time at which the oldest change was seen of all that wait.
-    pub fn oldest(&self) -> Option<Instant> {
+    pub(crate) fn oldest(&self) -> Option<Instant> {
         self.paths.values().filter_map(|pending| pending.age.lacking_since()).min()
     }
 
     /// The time since which the oldest path waits that is on its way.
-    pub fn on_its_way_since(&self) -> Option<Instant> {
+    pub(crate) fn on_its_way_since(&self) -> Option<Instant> {
         self.paths.values().filter_map(Pending::on_its_way_since).min()
     }
 
     /// The number of paths that fit before they collapse.
-    pub fn cap(&self) -> usize {
+    pub(crate) fn cap(&self) -> usize {
         self.cap
     }
 
     /// The number of paths.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.paths.len()
     }
 
     /// Tells if nothing waits.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.paths.is_empty() && !self.everything
     }
 
     /// The paths in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&RelPath, &Pending)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&RelPath, &Pending)> {
         self.paths.iter()
     }
 
     /// The state of this very path.
-    pub fn get(&self, path: &RelPath) -> Option<&Pending> {
+    pub(crate) fn get(&self, path: &RelPath) -> Option<&Pending> {
         self.paths.get(path)
     }
 
     /// Takes one path out.
-    pub fn take(&mut self, path: &RelPath) -> Option<Pending> {
+    pub(crate) fn take(&mut self, path: &RelPath) -> Option<Pending> {
         self.paths.remove(path)
     }
 
     /// Makes everything wait.
-    pub fn fill(&mut self) {
+    pub(crate) fn fill(&mut self) {
         self.filled_since = self.oldest();
         self.paths.clear();
         self.everything = true;
     }
 
     /// Tells if only the whole tree covers all that waits.
-    pub fn is_everything(&self) -> bool {
+    pub(crate) fn is_everything(&self) -> bool {
         self.everything
     }
 
     /// Tells once if only the whole tree covers all that waited.
-    pub fn take_everything(&mut self) -> bool {
+    pub(crate) fn take_everything(&mut self) -> bool {
         std::mem::take(&mut self.everything)
     }
 
     /// The time at which the oldest change was seen of all that was folded into everything.
-    pub fn filled_since(&self) -> Option<Instant> {
+    pub(crate) fn filled_since(&self) -> Option<Instant> {
         self.filled_since
     }
 
     /// Changes the state of one path that waits.
-    pub fn change(&mut self, path: &RelPath, change: impl FnOnce(&mut Pending)) {
+    pub(crate) fn change(&mut self, path: &RelPath, change: impl FnOnce(&mut Pending)) {
         if let Some(pending) = self.paths.get_mut(path) {
             change(pending);
         }
     }
 
     /// Changes the state of all paths that wait.
-    pub fn amend(&mut self, amend: impl FnMut(&mut Pending)) {
+    pub(crate) fn amend(&mut self, amend: impl FnMut(&mut Pending)) {
         self.paths.values_mut().for_each(amend);
     }
 
     /// Drops the paths that `keep` refuses.
-    pub fn retain(&mut self, mut keep: impl FnMut(&RelPath, &Pending) -> bool) {
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&RelPath, &Pending) -> bool) {
         self.paths.retain(|path, pending| keep(path, pending));
     }
 
     /// Adds a path that changed. An older state of it merges with the news.
-    pub fn insert(&mut self, path: RelPath, mut news: Pending) {
+    pub(crate) fn insert(&mut self, path: RelPath, mut news: Pending) {
         if self.everything {
             return;
         }
@@ -138,7 +138,7 @@ impl Fold {
     }
 
     /// Puts back a path that was taken out: all reports of it since then are newer.
-    pub fn put_back(&mut self, path: RelPath, old: Pending) {
+    pub(crate) fn put_back(&mut self, path: RelPath, old: Pending) {
         let Some(news) = self.paths.remove(&path) else {
             return if path.ancestors().all(|dir| self.paths.get(&dir).is_none_or(|p| !p.is_removal())) {
                 self.insert(path, old);
@@ -148,7 +148,7 @@ impl Fold {
     }
 
     /// Drops everything strictly below a directory: it was removed, or is hidden.
-    pub fn drop_below(&mut self, dir: &RelPath) {
+    pub(crate) fn drop_below(&mut self, dir: &RelPath) {
         for path in self.below(dir) {
             self.paths.remove(&path);
         }
@@ -156,7 +156,7 @@ impl Fold {
 
     /// Adds a directory that changed with everything strictly below it: the directory is as old as the paths that
     /// waited there.
-    pub fn insert_over(&mut self, dir: RelPath, mut news: Pending) {
+    pub(crate) fn insert_over(&mut self, dir: RelPath, mut news: Pending) {
         news.age.begin(self.now);
         for path in self.below(&dir) {
             self.paths.remove(&path).inspect(|below| news.stand_for(below));
@@ -165,7 +165,7 @@ impl Fold {
     }
 
     /// The paths strictly below a directory.
-    pub fn below(&self, dir: &RelPath) -> Vec<RelPath> {
+    pub(crate) fn below(&self, dir: &RelPath) -> Vec<RelPath> {
         if dir.is_root() {
             return self.paths.keys().filter(|path| !path.is_root()).cloned().collect();
         }
@@ -173,7 +173,7 @@ impl Fold {
     }
 
     /// The paths that wait strictly below a directory, in order, with their state.
-    pub fn entries_below(&self, dir: &RelPath) -> impl Iterator<Item = (&RelPath, &Pending)> {
+    pub(crate) fn entries_below(&self, dir: &RelPath) -> impl Iterator<Item = (&RelPath, &Pending)> {
         let range = match dir.is_root() {
             true => (Bound::Excluded(dir.clone()), Bound::Unbounded),
             false => (Bound::Included(dir.below().start), Bound::Excluded(dir.below().end)),
@@ -182,7 +182,7 @@ impl Fold {
     }
 
     /// Tells if a subtree that waits covers this path from above.
-    pub fn is_swallowed(&self, path: &RelPath) -> bool {
+    pub(crate) fn is_swallowed(&self, path: &RelPath) -> bool {
         self.covering(path).is_some()
     }
 

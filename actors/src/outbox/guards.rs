@@ -17,7 +17,7 @@ pub(super) const RETURN_TIME: Duration = Duration::from_secs(10);
 /// No directory of `unmounted` lies below another.
 #[derive(Debug, Default)]
 pub(super) struct Guards {
-    /// When removals may go.
+    /// The times at which removals may go.
     calm: Calm,
     /// The source was found without its content, and has not been found with it since.
     emptied: bool,

@@ -8,7 +8,7 @@ use crate::transport::Lane;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use crate::outbox::need::{Pending, Scope};
+use crate::outbox::need::Pending;
 use crate::path::RelPath;
 use crate::transport::rename::Origin;
 
@@ -75,7 +75,7 @@ impl Lease {
 
 /// The rest of a batch that is not out any more.
 #[derive(Debug, Default)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// Its paths.
     pub paths: BTreeMap<RelPath, Pending>,
     /// Directories whose times may be wrong now.
@@ -86,14 +86,14 @@ pub struct Ended {
 
 /// The batches that are out, oldest first.
 #[derive(Debug, Default)]
-pub struct Leases {
+pub(crate) struct Leases {
     leases: Vec<Lease>,
     last: u64,
 }
 
 impl Leases {
     /// Adds a batch, with the origins of its renamed entries.
-    pub fn add(
+    pub(crate) fn add(
         &mut self,
         lane: Lane,
         paths: BTreeMap<RelPath, Pending>,
@@ -108,35 +108,35 @@ impl Leases {
     }
 
     /// The name at which the node has a path of the newest batch.
-    pub fn origin(&self, path: &RelPath) -> Option<&Origin> {
+    pub(crate) fn origin(&self, path: &RelPath) -> Option<&Origin> {
         self.leases.last()?.origins.get(path)
     }
 
     /// The origins of all that is strictly below a directory.
-    pub fn origins_below(&self, dir: &RelPath) -> impl Iterator<Item = (&RelPath, &Origin)> {
+    pub(crate) fn origins_below(&self, dir: &RelPath) -> impl Iterator<Item = (&RelPath, &Origin)> {
         self.leases.last().into_iter().flat_map(|lease| lease.origins.range(dir.below()))
     }
 
     /// The origins of all batches.
-    pub fn origins(&self) -> impl Iterator<Item = (&RelPath, &Origin)> {
+    pub(crate) fn origins(&self) -> impl Iterator<Item = (&RelPath, &Origin)> {
         self.leases.iter().flat_map(|lease| &lease.origins)
     }
 
     /// Keeps a path from being deleted at the node before the batch ends.
-    pub fn need(&mut self, id: LeaseId, path: RelPath) {
+    pub(crate) fn need(&mut self, id: LeaseId, path: RelPath) {
         self.leases.iter_mut().filter(|lease| lease.id == id).for_each(|lease| {
             lease.needed.insert(path.clone());
         });
     }
 
     /// The time at which the oldest change of a batch was seen.
-    pub fn oldest(&self, id: LeaseId) -> Option<Instant> {
+    pub(crate) fn oldest(&self, id: LeaseId) -> Option<Instant> {
         let lease = self.leases.iter().find(|lease| lease.id == id)?;
         lease.paths.values().filter_map(|pending| pending.age.seen()).min()
     }
 
     /// Tells if a batch needs the node's entry at a path or below it.
-    pub fn needs(&self, path: &RelPath) -> bool {
+    pub(crate) fn needs(&self, path: &RelPath) -> bool {
         let needs = |lease: &Lease| {
             lease.needed.contains(path) || !path.is_root() && lease.needed.range(path.below()).next().is_some()
         };
@@ -144,70 +144,58 @@ impl Leases {
     }
 
     /// The number of paths that are out.
-    pub fn paths(&self) -> usize {
+    pub(crate) fn paths(&self) -> usize {
         self.leases.iter().map(|lease| lease.paths.len()).sum()
     }
 
     /// The paths of all batches.
-    pub fn iter(&self) -> impl Iterator<Item = (&RelPath, &Pending)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&RelPath, &Pending)> {
         self.leases.iter().flat_map(|lease| &lease.paths)
     }
 
-    /// The paths of a batch that is out.
-    pub fn of(&self, id: LeaseId) -> impl Iterator<Item = (&RelPath, &Pending)> {
-        self.leases.iter().filter(move |lease| lease.id == id).flat_map(|lease| &lease.paths)
-    }
-
     /// The state of this path in the newest batch that has it.
-    pub fn get(&self, path: &RelPath) -> Option<&Pending> {
+    pub(crate) fn get(&self, path: &RelPath) -> Option<&Pending> {
         self.leases.iter().rev().find_map(|lease| lease.paths.get(path))
     }
 
     /// Tells if a condition holds for the path in any batch that has it.
-    pub fn any(&self, path: &RelPath, is_so: impl Fn(&Pending) -> bool) -> bool {
+    pub(crate) fn any(&self, path: &RelPath, is_so: impl Fn(&Pending) -> bool) -> bool {
         self.leases.iter().filter_map(|lease| lease.paths.get(path)).any(is_so)
     }
 
     /// Tells if a batch of this lane is being worked on.
-    pub fn works(&self, lane: Lane) -> bool {
+    pub(crate) fn works(&self, lane: Lane) -> bool {
         self.leases.iter().any(|lease| lease.working && lease.lane == lane)
     }
 
     /// Tells if a path must wait in this lane for the batch that is being worked on in the other.
-    pub fn blocks(&self, path: &RelPath, lane: Lane) -> bool {
+    pub(crate) fn blocks(&self, path: &RelPath, lane: Lane) -> bool {
         self.leases.iter().any(|lease| lease.working && lease.lane != lane && lease.touches(path))
     }
 
     /// Notes that a batch sends symlinks.
-    pub fn has_links(&mut self, id: LeaseId) {
+    pub(crate) fn has_links(&mut self, id: LeaseId) {
         self.leases.iter_mut().filter(|lease| lease.id == id).for_each(|lease| lease.has_links = true);
     }
 
     /// Tells if symlinks are being worked on in the other lane.
-    pub fn links_beside(&self, lane: Lane) -> bool {
+    pub(crate) fn links_beside(&self, lane: Lane) -> bool {
         self.leases.iter().any(|lease| lease.working && lease.has_links && lease.lane != lane)
     }
 
     /// Tells if a condition holds for something on, above or below a path in any batch other than `but`.
-    pub fn any_about(&self, path: &RelPath, but: Option<LeaseId>, is_so: impl Fn(&Pending) -> bool) -> bool {
+    pub(crate) fn any_about(&self, path: &RelPath, but: Option<LeaseId>, is_so: impl Fn(&Pending) -> bool) -> bool {
         let others = self.leases.iter().filter(|lease| Some(lease.id) != but);
         others.into_iter().any(|lease| about(&lease.paths, path).any(|(_, pending)| is_so(pending)))
     }
 
-    /// Tells if a path is out, by itself or with a directory that is compared with all below it.
-    pub fn holds(&self, path: &RelPath) -> bool {
-        let whole = |dir: RelPath, lease: &Lease| lease.paths.get(&dir).is_some_and(|p| p.scope == Scope::Subtree);
-        let holds = |lease: &Lease| lease.paths.contains_key(path) || path.ancestors().any(|dir| whole(dir, lease));
-        self.leases.iter().any(holds)
-    }
-
     /// Tells if something on, above or below a path is out.
-    pub fn touches(&self, path: &RelPath) -> bool {
+    pub(crate) fn touches(&self, path: &RelPath) -> bool {
         self.leases.iter().any(|lease| lease.touches(path))
     }
 
     /// Takes some paths out of a batch: they are not sent with it.
-    pub fn withdraw(&mut self, id: LeaseId, paths: &BTreeSet<RelPath>) -> Ended {
+    pub(crate) fn withdraw(&mut self, id: LeaseId, paths: &BTreeSet<RelPath>) -> Ended {
         let Some(lease) = self.leases.iter_mut().find(|lease| lease.id == id) else { return Ended::default() };
         let out = |new: &RelPath| paths.contains(new) || new.ancestors().any(|dir| paths.contains(&dir));
         let (origins, left) = std::mem::take(&mut lease.origins).into_iter().partition(|(new, _)| out(new));
@@ -220,7 +208,7 @@ impl Leases {
     }
 
     /// Notes that rsync has done its work on a batch.
-    pub fn worked(&mut self, id: LeaseId) {
+    pub(crate) fn worked(&mut self, id: LeaseId) {
         let Some(at) = self.leases.iter().position(|lease| lease.id == id && lease.working) else { return };
         self.leases[at].working = false;
         if !self.leases.iter().any(|lease| lease.working) {
@@ -234,13 +222,13 @@ impl Leases {
     }
 
     /// Tells if at most one batch of each lane is worked on.
-    pub fn is_sound(&self) -> bool {
+    pub(crate) fn is_sound(&self) -> bool {
         let working = |lane: Lane| self.leases.iter().filter(|lease| lease.working && lease.lane == lane).count();
         working(Lane::Fast) <= 1 && working(Lane::Bulk) <= 1
     }
 
     /// Ends a batch.
-    pub fn end(&mut self, id: LeaseId) -> Ended {
+    pub(crate) fn end(&mut self, id: LeaseId) -> Ended {
         self.worked(id);
         let Some(at) = self.leases.iter().position(|lease| lease.id == id) else { return Ended::default() };
         let Lease { paths, shared, origins, .. } = self.leases.remove(at);
@@ -249,7 +237,7 @@ impl Leases {
 
     /// Notes that a path was deleted at the node with the batch `id`: older batches that have not ended forget it, and
     /// all below it.
-    pub fn forget_older(&mut self, path: &RelPath, id: LeaseId) {
+    pub(crate) fn forget_older(&mut self, path: &RelPath, id: LeaseId) {
         for lease in self.leases.iter_mut().filter(|lease| lease.id < id) {
             let stale = |other: &RelPath| other == path || other.is_below(path);
             lease.paths.retain(|other, _| !stale(other));
@@ -258,17 +246,17 @@ impl Leases {
     }
 
     /// The newest batch.
-    pub fn newest(&self) -> Option<LeaseId> {
+    pub(crate) fn newest(&self) -> Option<LeaseId> {
         self.leases.last().map(|lease| lease.id)
     }
 
     /// Tells if a batch that is newer than `id` sends the path.
-    pub fn sent_since(&self, path: &RelPath, id: LeaseId) -> bool {
+    pub(crate) fn sent_since(&self, path: &RelPath, id: LeaseId) -> bool {
         self.leases.iter().any(|lease| lease.id > id && lease.paths.contains_key(path))
     }
 
     /// Tells if a batch that is newer than `id` removes the path.
-    pub fn removed_since(&self, path: &RelPath, id: LeaseId) -> bool {
+    pub(crate) fn removed_since(&self, path: &RelPath, id: LeaseId) -> bool {
         let removed = |lease: &Lease, path: &RelPath| lease.paths.get(path).is_some_and(Pending::is_removal);
         let newer = self.leases.iter().filter(|lease| lease.id > id);
         newer.into_iter().any(|lease| removed(lease, path) || path.ancestors().any(|dir| removed(lease, &dir)))

@@ -33,12 +33,12 @@ pub(super) struct Links(BTreeMap<RelPath, LinkWait>);
 /// A symlink that waits.
 #[derive(Debug, Default)]
 struct LinkWait {
-    /// Where it leads to; empty for one that is to be looked at again.
+    /// The paths that it leads to; empty for one that is to be looked at again.
     to: Vec<RelPath>,
     /// Its text then.
     text: Vec<u8>,
-    /// Since when. It waits for nothing that changed later, or a target that is written to without a pause would keep
-    /// it waiting for ever. `None` if it waits for nothing but to be looked at.
+    /// The time since which it waits. It waits for nothing that changed later, or a target that is written to without a
+    /// pause would keep it waiting for ever. `None` if it waits for nothing but to be looked at.
     since: Option<Instant>,
 }
 
@@ -86,7 +86,7 @@ impl Links {
         }
     }
 
-    /// Since when a link has waited while it said the same.
+    /// The time since which a link has waited while it said the same.
     pub(super) fn since(&self, link: &RelPath, text: &[u8]) -> Option<Instant> {
         self.0.get(link).filter(|wait| wait.text == text)?.since
     }

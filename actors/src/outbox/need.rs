@@ -107,7 +107,7 @@ pub struct Pending {
 pub enum Fate {
     /// The node has it.
     Delivered,
-    /// It changed while it was sent: the node may have a part of it.
+    /// A path that changed while it was sent: the node may have a part of it.
     Changed,
     /// A removed path that is there again: the node may have the earlier entry.
     Returned,
@@ -130,6 +130,18 @@ pub enum Fate {
         /// The time to leave it alone.
         retry_in: Duration,
     },
+}
+
+impl Fate {
+    /// Tells if the origin of a path is of use for another try, after so many that failed before.
+    pub(super) fn keeps_origin(self, tries: u32) -> bool {
+        match self {
+            // A path that failed twice is sent as it is: the old name is needed no more.
+            Fate::Failed | Fate::Unfit { .. } => tries == 0,
+            Fate::Untried { .. } | Fate::Unreported { .. } => true,
+            Fate::Delivered | Fate::Changed | Fate::Returned | Fate::Left => false,
+        }
+    }
 }
 
 impl Need {
@@ -158,13 +170,13 @@ impl Retry {
     }
 
     /// Tells if the path may be worked on now.
-    pub fn is_due(&self, now: Instant) -> bool {
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.not_before.is_none_or(|at| at <= now)
     }
 
     /// Counts one more failed try.
     #[must_use]
-    pub fn failed(self, not_before: Instant) -> Self {
+    pub(crate) fn failed(self, not_before: Instant) -> Self {
         Retry { tries: self.tries + 1, not_before: Some(not_before), ..self }
     }
 
@@ -188,22 +200,22 @@ fn unfit_pause(first: Duration, times: u32) -> Duration {
 
 impl Age {
     /// Lacked since one change.
-    pub fn since(at: Instant) -> Self {
+    pub(crate) fn since(at: Instant) -> Self {
         Age { since: Some(at), ..Age::default() }
     }
 
     /// Lacked for longer, but on its way only from a later time.
-    pub fn on_its_way_from(self, at: Instant) -> Self {
+    pub(crate) fn on_its_way_from(self, at: Instant) -> Self {
         Age { anew: Some(at), ..self }
     }
 
     /// The time at which the oldest change was seen that the node does not have.
-    pub fn seen(self) -> Option<Instant> {
+    pub(crate) fn seen(self) -> Option<Instant> {
         self.since
     }
 
     /// Returns the time since which the node is known to lack the path.
-    pub fn lacking_since(self) -> Option<Instant> {
+    pub(crate) fn lacking_since(self) -> Option<Instant> {
         self.again.or(self.since)
     }
 
@@ -225,7 +237,7 @@ impl Age {
 
 impl Pending {
     /// A path that changed just now.
-    pub fn new(scope: Scope) -> Self {
+    pub(crate) fn new(scope: Scope) -> Self {
         Pending {
             scope,
             need: Need::Update,
@@ -239,45 +251,45 @@ impl Pending {
     }
 
     /// A path that was removed just now.
-    pub fn removal() -> Self {
+    pub(crate) fn removal() -> Self {
         Pending { need: Need::Removal, ..Pending::new(Scope::Entry) }
     }
 
     /// The same path, of which the content is new or not.
     #[must_use]
-    pub fn rewritten(self, rewritten: bool) -> Self {
+    pub(crate) fn rewritten(self, rewritten: bool) -> Self {
         Pending { proof: Proof { rewritten, ..self.proof }, ..self }
     }
 
     /// Tells if the removal was reported, and nothing since.
-    pub fn is_removal(&self) -> bool {
+    pub(crate) fn is_removal(&self) -> bool {
         self.need == Need::Removal
     }
 
     /// Tells if the path failed again although nothing changed: it does not arrive until something is done about it.
     /// Removals are tried with what failed beside them at first, and then by themselves.
-    pub fn is_failing(&self) -> bool {
+    pub(crate) fn is_failing(&self) -> bool {
         self.retry.tries >= if self.is_removal() { TOGETHER + 1 } else { FAILS }
     }
 
     /// Returns the time since which the path is on its way to the node; `None` if it is failing.
-    pub fn on_its_way_since(&self) -> Option<Instant> {
+    pub(crate) fn on_its_way_since(&self) -> Option<Instant> {
         if self.is_failing() { None } else { self.age.anew.or(self.age.lacking_since()) }
     }
 
     /// Tells if the node has it, and it is only looked at again.
-    pub fn is_only_looked_at(&self) -> bool {
+    pub(crate) fn is_only_looked_at(&self) -> bool {
         self.age.again.is_some()
     }
 
     /// Tells if working on it mirrors a removal.
-    pub fn deletes(&self) -> bool {
+    pub(crate) fn deletes(&self) -> bool {
         // A level lacks the names that were removed, reported or not.
         self.is_removal() || self.holds_removals || self.scope == Scope::Level
     }
 
     /// Tells if a change of it was seen until `at`.
-    pub fn is_seen_until(&self, at: Instant) -> bool {
+    pub(crate) fn is_seen_until(&self, at: Instant) -> bool {
         self.age.since.is_none_or(|since| since <= at)
     }
 }

@@ -13,25 +13,25 @@ const MOST: usize = 20_000;
 
 /// The origins of new names. No two names have the same one.
 #[derive(Debug, Default)]
-pub struct Origins {
+pub(crate) struct Origins {
     by_new: BTreeMap<RelPath, Origin>,
     by_old: BTreeMap<RelPath, RelPath>,
 }
 
 impl Origins {
     /// Forgets all of them.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.by_new.clear();
         self.by_old.clear();
     }
 
     /// The name at which the node has this very path.
-    pub fn get(&self, new: &RelPath) -> Option<&Origin> {
+    pub(crate) fn get(&self, new: &RelPath) -> Option<&Origin> {
         self.by_new.get(new)
     }
 
     /// Notes the origin of a name. Not if another name has that origin already, which was made anew since.
-    pub fn insert(&mut self, new: RelPath, origin: Origin) {
+    pub(crate) fn insert(&mut self, new: RelPath, origin: Origin) {
         self.take(&new);
         if origin.old != new && !self.by_old.contains_key(&origin.old) && self.by_new.len() < MOST {
             self.by_old.insert(origin.old.clone(), new.clone());
@@ -40,7 +40,7 @@ impl Origins {
     }
 
     /// Puts back an origin that was taken, unless something newer is known of the name.
-    pub fn put_back(&mut self, new: RelPath, origin: Origin) {
+    pub(crate) fn put_back(&mut self, new: RelPath, origin: Origin) {
         // What has the name of a file that did not get there was renamed once more.
         if let Some(newer) = self.by_old.remove(&new)
             && let Some(late) = self.by_new.remove(&newer)
@@ -54,14 +54,14 @@ impl Origins {
     }
 
     /// Takes the origin of a name.
-    pub fn take(&mut self, new: &RelPath) -> Option<Origin> {
+    pub(crate) fn take(&mut self, new: &RelPath) -> Option<Origin> {
         let origin = self.by_new.remove(new)?;
         self.by_old.remove(&origin.old);
         Some(origin)
     }
 
     /// Takes the origins of all names strictly below a directory.
-    pub fn take_below(&mut self, dir: &RelPath) -> Vec<(RelPath, Origin)> {
+    pub(crate) fn take_below(&mut self, dir: &RelPath) -> Vec<(RelPath, Origin)> {
         let names: Vec<RelPath> = match dir.is_root() {
             true => self.by_new.keys().cloned().collect(),
             false => self.by_new.range(dir.below()).map(|(new, _)| new.clone()).collect(),
@@ -70,20 +70,20 @@ impl Origins {
     }
 
     /// Forgets the origins of a path and of all names below it.
-    pub fn forget(&mut self, path: &RelPath) {
+    pub(crate) fn forget(&mut self, path: &RelPath) {
         self.take(path);
         self.take_below(path);
     }
 
     /// The name at which the node has this path, by the directories above it that were renamed.
-    pub fn through(&self, path: &RelPath) -> RelPath {
+    pub(crate) fn through(&self, path: &RelPath) -> RelPath {
         let above = |dir: RelPath| path.rebase(&dir, &self.get(&dir).filter(|origin| origin.is_dir)?.old);
         path.ancestors().collect::<Vec<_>>().into_iter().rev().find_map(above).unwrap_or_else(|| path.clone())
     }
 
     /// Notes that the node's entry at a path changes, perhaps with all below: the names that have it, or a directory
     /// above it, as their origin have none any more.
-    pub fn disclaim(&mut self, old: &RelPath, with_all_below: bool) {
+    pub(crate) fn disclaim(&mut self, old: &RelPath, with_all_below: bool) {
         if self.by_old.is_empty() {
             return;
         }
@@ -95,7 +95,7 @@ impl Origins {
     }
 
     /// Notes a change at a path: the directories that it lies in, or is, differ from those of the node.
-    pub fn doubt(&mut self, path: &RelPath) {
+    pub(crate) fn doubt(&mut self, path: &RelPath) {
         if self.by_new.is_empty() {
             return;
         }
@@ -107,7 +107,7 @@ impl Origins {
     }
 
     /// Gives a directory another name, and all names below it.
-    pub fn rebase(&mut self, from: &RelPath, to: &RelPath) {
+    pub(crate) fn rebase(&mut self, from: &RelPath, to: &RelPath) {
         for (new, origin) in self.take_below(from) {
             if let Some(new) = new.rebase(from, to) {
                 self.insert(new, origin);
@@ -116,13 +116,13 @@ impl Origins {
     }
 
     /// Tells if each name has an origin of its own.
-    pub fn is_sound(&self) -> bool {
+    pub(crate) fn is_sound(&self) -> bool {
         let leads_back = |(new, origin): (&RelPath, &Origin)| self.by_old.get(&origin.old) == Some(new);
         self.by_new.len() == self.by_old.len() && self.by_new.iter().all(leads_back)
     }
 
     /// The new names of the node's entries at `old` and below it.
-    pub fn awaiting(&self, old: &RelPath) -> impl Iterator<Item = &RelPath> {
+    pub(crate) fn awaiting(&self, old: &RelPath) -> impl Iterator<Item = &RelPath> {
         let below = (!old.is_root()).then(|| self.by_old.range(old.below())).into_iter().flatten();
         self.by_old.get(old).into_iter().chain(below.map(|(_, new)| new))
     }

@@ -89,7 +89,7 @@ impl PendingSet {
     }
 
     /// An empty set of another node, which knows as much of the source.
-    pub fn beside(&self) -> PendingSet {
+    pub(crate) fn beside(&self) -> PendingSet {
         PendingSet {
             settle: self.settle.clone(),
             guards: self.guards.beside(),
@@ -128,7 +128,12 @@ impl PendingSet {
         }
         origins.into_iter().for_each(|(new, origin)| self.origins.put_back(new, origin));
         if !paths.is_empty() {
-            self.removals_follow_bulk();
+            // A removed path may be the old name of one in the bulk lane: it goes after that.
+            self.waiting.amend(|pending| {
+                if pending.is_removal() {
+                    pending.lane = Lane::Bulk;
+                }
+            });
         }
     }
 
@@ -178,12 +183,7 @@ impl PendingSet {
         let mut failing = Vec::new();
         let mut sends_failed = false;
         self.unfit.batch_ended();
-        let paths = self.end_lease(id, |path, tries| match fate(path) {
-            // What failed twice is sent as it is: the old name is needed no more.
-            Fate::Failed | Fate::Unfit { .. } => tries == 0,
-            Fate::Untried { .. } | Fate::Unreported { .. } => true,
-            Fate::Delivered | Fate::Changed | Fate::Returned | Fate::Left => false,
-        });
+        let paths = self.end_lease(id, |path, tries| fate(path).keeps_origin(tries));
         for (path, pending) in paths {
             match fate(&path) {
                 Fate::Delivered => {
@@ -267,15 +267,6 @@ impl PendingSet {
         }
     }
 
-    /// Sends removals after the bulk lane: a removed path may be the old name of one in it.
-    fn removals_follow_bulk(&mut self) {
-        self.waiting.amend(|pending| {
-            if pending.is_removal() {
-                pending.lane = Lane::Bulk;
-            }
-        });
-    }
-
     /// Tries removals again together with a path that has just failed: a removed path may be the old name of it.
     fn removals_follow_failed(&mut self, now: Instant, retry: impl Fn(u32) -> Duration) {
         self.waiting.amend(|pending| *pending = pending.with_what_failed(now, &retry));
@@ -312,7 +303,7 @@ impl PendingSet {
 
     /// Ends the reconcile, which failed on its own account, not the node's: it is tried again after a while. Returns
     /// how often it has failed so.
-    pub fn postpone_reconcile(&mut self, now: Instant, retry: impl Fn(u32) -> Duration) -> u32 {
+    pub(crate) fn postpone_reconcile(&mut self, now: Instant, retry: impl Fn(u32) -> Duration) -> u32 {
         let Some((ended, tries)) = self.reconcile.postpone(now, retry) else { return 0 };
         self.look_again(ended.beside, ended.again);
         tries
@@ -355,7 +346,7 @@ impl PendingSet {
 /// Events of the source, the node and the daemon.
 impl PendingSet {
     /// Makes all that failed due now, and all that lacks attributes.
-    pub fn try_now(&mut self) {
+    pub(crate) fn try_now(&mut self) {
         let (unset, more) = self.unset.take();
         for path in unset {
             self.waiting.put_back(path, Pending::new(Scope::Entry));
@@ -372,7 +363,7 @@ impl PendingSet {
     }
 
     /// Ends the pauses of removals and of files that changed while they were sent: the daemon stops.
-    pub fn hurry(&mut self) {
+    pub(crate) fn hurry(&mut self) {
         self.guards.lift_calm();
         self.waiting.amend(|pending| {
             if pending.retry.unrest > 0 {
@@ -383,14 +374,14 @@ impl PendingSet {
 
     /// Notes that the source is without its content: no removal is believed that was reported before the content is
     /// back.
-    pub fn source_emptied(&mut self) {
+    pub(crate) fn source_emptied(&mut self) {
         self.guards.emptied();
     }
 
     /// Notes that the source is as it must be. If it was not, removals that wait are dropped, and the tree is compared
     /// after a while: until then nothing is deleted but what is reported removed from now on. Returns true if it was
     /// not.
-    pub fn source_returned(&mut self, now: Instant) -> bool {
+    pub(crate) fn source_returned(&mut self, now: Instant) -> bool {
         let was_emptied = self.guards.returned(now);
         if was_emptied {
             // What the source never had is not missing in it.

@@ -21,28 +21,28 @@ pub(crate) struct UnsetPaths {
 
 impl UnsetPaths {
     /// The number of paths; with more than are remembered, the least that it can be.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.paths.len() + usize::from(self.more)
     }
 
     /// The paths, in order.
-    pub fn paths(&self) -> impl Iterator<Item = &RelPath> {
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &RelPath> {
         self.paths.iter()
     }
 
     /// Tells if there are more than are remembered.
-    pub fn has_more(&self) -> bool {
+    pub(crate) fn has_more(&self) -> bool {
         self.more
     }
 
     /// The node's complaint about one of them.
-    pub fn why(&self) -> Option<&str> {
+    pub(crate) fn why(&self) -> Option<&str> {
         self.why.as_deref().filter(|_| self.count() > 0)
     }
 
     /// Notes the paths of which a run could not set the attributes. Returns true if the log has still to tell of it:
     /// once for each cure.
-    pub fn add(&mut self, unset: &Unset) -> bool {
+    pub(crate) fn add(&mut self, unset: &Unset) -> bool {
         let Some(why) = &unset.why else { return false };
         self.more |= unset.more;
         for path in &unset.paths {
@@ -57,7 +57,7 @@ impl UnsetPaths {
     }
 
     /// Forgets a path that the node took, and the directories above it; if `whole`, also all that is below it.
-    pub fn took(&mut self, path: &RelPath, whole: bool) {
+    pub(crate) fn took(&mut self, path: &RelPath, whole: bool) {
         if self.paths.is_empty() {
             return;
         }
@@ -69,19 +69,19 @@ impl UnsetPaths {
     }
 
     /// Forgets all: a comparison of everything tries them once more.
-    pub fn took_everything(&mut self) {
+    pub(crate) fn took_everything(&mut self) {
         (self.paths, self.more) = (BTreeSet::new(), false);
     }
 
     /// Ends a run: if nothing lacks any now, all may be told again.
-    pub fn calm_down(&mut self) {
+    pub(crate) fn calm_down(&mut self) {
         if self.count() == 0 {
             self.told.clear();
         }
     }
 
     /// Takes all of them, to be tried again and told again; and whether there are more.
-    pub fn take(&mut self) -> (BTreeSet<RelPath>, bool) {
+    pub(crate) fn take(&mut self) -> (BTreeSet<RelPath>, bool) {
         let UnsetPaths { paths, more, .. } = std::mem::take(self);
         (paths, more)
     }

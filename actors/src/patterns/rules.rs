@@ -14,8 +14,8 @@ const MAX_RULE: usize = 4096;
 
 /// The values of rsync's `--filter=` arguments, in order.
 ///
-/// They hold for `-r` and for `--files-from`, and protect what is excluded on the receiver; `--delete` must be among
-/// the arguments, or rsync does not send them there.
+/// The rules hold for `-r` and for `--files-from`, and protect what is excluded on the receiver; `--delete` must be
+/// among the arguments, or rsync does not send them there.
 pub fn rules(excludes: &Excludes) -> Vec<OsString> {
     excludes.patterns().iter().flat_map(pattern_rules).collect()
 }

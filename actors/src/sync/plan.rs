@@ -19,18 +19,18 @@ use crate::transport::rename::{Doubt, Origin};
 
 /// A path that is missing is left alone for so long until its removal is reported: the event is on its way.
 const REPORT_TIME: Duration = Duration::from_millis(20);
-/// When no report has come by then, track was lost: the directory that held it is compared as a whole.
+/// The time after which track was lost if no report has come: the directory that held it is compared as a whole.
 const REPORT_AT_LATEST: Duration = Duration::from_secs(2);
 
 /// The outcome of listed entries while they were sent.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Since {
-    /// Those that are gone. rsync may not have found them, which it does not tell: they were removed, or moved with a
+    /// Entries that are gone. rsync may not have found them, which it does not tell: they were removed, or moved with a
     /// directory above them, and the report of that is still to come.
     pub gone: BTreeSet<RelPath>,
     /// Files of another size or time: rsync may have read neither the old nor the new content.
     pub changed: BTreeSet<RelPath>,
-    /// Those that were missing and are there again: the node may have the earlier entries.
+    /// Entries that were missing and are there again: the node may have the earlier entries.
     pub returned: BTreeSet<RelPath>,
     /// Symlinks that were not sent: their targets failed, or they lead elsewhere now.
     pub left: BTreeSet<RelPath>,

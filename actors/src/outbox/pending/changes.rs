@@ -17,7 +17,7 @@ use crate::transport::rename::{Doubt, Origin, detour};
 /// Reports of the source.
 impl PendingSet {
     /// Sets the names of files that wait until nothing touched them for a time.
-    pub fn set_settle(&mut self, settle: Settle) {
+    pub(crate) fn set_settle(&mut self, settle: Settle) {
         self.settle = settle;
     }
 
@@ -33,7 +33,7 @@ impl PendingSet {
     }
 
     /// Adds a change that the node lacks since an earlier time.
-    pub fn add_since(&mut self, change: &Change, since: Instant, now: Instant) {
+    pub(crate) fn add_since(&mut self, change: &Change, since: Instant, now: Instant) {
         let before =
             change.path().and_then(|path| self.waiting.get(path)).filter(|before| before.is_failing()).copied();
         self.waiting.at(since);
@@ -310,12 +310,12 @@ impl PendingSet {
     }
 
     /// Asks for a comparison of the whole tree, although nothing is known that the node lacks.
-    pub fn want_resync(&mut self) {
+    pub(crate) fn want_resync(&mut self) {
         self.reconcile.want();
     }
 
     /// Notes that the mirror did not exist: whatever the node had is lost.
-    pub fn mirror_lost(&mut self, now: Instant) {
+    pub(crate) fn mirror_lost(&mut self, now: Instant) {
         self.reconcile.mirror_lost(now);
     }
 
@@ -354,7 +354,7 @@ impl PendingSet {
     }
 
     /// Makes the unfit paths due soon, as something was deleted at the node.
-    pub fn room_was_made(&mut self, now: Instant) {
+    pub(crate) fn room_was_made(&mut self, now: Instant) {
         self.unfit.room_was_made(&mut self.waiting, &self.leases, now);
     }
 
@@ -368,13 +368,13 @@ impl PendingSet {
     }
 
     /// Adds the root: its attributes are to be sent.
-    pub fn touch_root(&mut self) {
+    pub(crate) fn touch_root(&mut self) {
         self.waiting.insert(RelPath::root(), Pending::new(Scope::Entry));
     }
 
     /// Takes up the backlog of an earlier run. What it did not mirror of directory moves counts until all that differs
     /// is told ([`Change::ComparedWithState`]): then that is pending.
-    pub fn resume(&mut self, backlog: &Backlog) {
+    pub(crate) fn resume(&mut self, backlog: &Backlog) {
         self.waiting.at(Instant::now());
         if backlog.reconcile {
             self.want_reconcile();
@@ -389,7 +389,7 @@ impl PendingSet {
     }
 
     /// Removes the detours that a run may have left at the node which did not end in order.
-    pub fn drop_detours(&mut self, now: Instant) {
+    pub(crate) fn drop_detours(&mut self, now: Instant) {
         let may_have = |(_, pending): &(&RelPath, &Pending)| pending.proof.rewritten && pending.scope == Scope::Entry;
         let vias: Vec<RelPath> = self.waiting.iter().filter(may_have).map(|(new, _)| detour(new)).collect();
         vias.iter().for_each(|via| self.removed(via, false, now));

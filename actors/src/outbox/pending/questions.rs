@@ -33,7 +33,7 @@ pub struct Failing {
 
 impl Failing {
     /// The part of the pending paths that fails, with the reconcile as one.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.paths + usize::from(self.reconcile)
     }
 }
@@ -41,63 +41,63 @@ impl Failing {
 /// The planner's questions. The batch is the one that was leased last.
 impl PendingSet {
     /// Tells if the removal of this path was reported, and nothing since.
-    pub fn is_reported_removed(&self, path: &RelPath) -> bool {
+    pub(crate) fn is_reported_removed(&self, path: &RelPath) -> bool {
         self.waiting.get(path).or_else(|| self.leases.get(path)).is_some_and(Pending::is_removal)
     }
 
     /// Tells if this very path is a removal that still waits, for a pause or for symlinks.
-    pub fn is_waiting_removal(&self, path: &RelPath, now: Instant) -> bool {
+    pub(crate) fn is_waiting_removal(&self, path: &RelPath, now: Instant) -> bool {
         self.waiting.get(path).is_some_and(|pending| {
             self.guards.holds(pending, now).is_some() || pending.is_removal() && self.links_wait()
         })
     }
 
     /// Tells if a path that is to be listed must wait, in this lane, for what the other one works on.
-    pub fn is_blocked(&self, path: &RelPath, lane: Lane) -> bool {
+    pub(crate) fn is_blocked(&self, path: &RelPath, lane: Lane) -> bool {
         self.leases.blocks(path, lane)
     }
 
     /// Tells if this directory was moved away and has not been seen since. Where moves are not mirrored, its old
     /// name on the node is neither sent nor deleted, until the name exists again or the whole tree was reconciled.
-    pub fn moved_away(&self, path: &RelPath) -> Option<MovedAway> {
+    pub(crate) fn moved_away(&self, path: &RelPath) -> Option<MovedAway> {
         self.away.get(path)
     }
 
     /// The directories strictly below `dir` that were moved away.
-    pub fn moved_away_below(&self, dir: &RelPath) -> Vec<RelPath> {
+    pub(crate) fn moved_away_below(&self, dir: &RelPath) -> Vec<RelPath> {
         self.away.below(dir)
     }
 
     /// The first `most` files below a directory that still settle: a comparison of the directory leaves them out.
-    pub fn settling_below(&self, dir: &RelPath, now: Instant, most: usize) -> Vec<RelPath> {
+    pub(crate) fn settling_below(&self, dir: &RelPath, now: Instant, most: usize) -> Vec<RelPath> {
         let settles = |retry: &Retry| retry.settles && !retry.is_due(now);
         let settling = self.waiting.entries_below(dir).filter(|(_, pending)| settles(&pending.retry));
         settling.map(|(path, _)| path.clone()).take(most).collect()
     }
 
     /// Tells if the content of the source may be on its way still, so that a comparison must not delete.
-    pub fn is_careful(&self) -> bool {
+    pub(crate) fn is_careful(&self) -> bool {
         self.guards.is_careful()
     }
 
     /// Tells if a file system was unmounted above this path, so that it is hidden and not deleted.
-    pub fn is_hidden(&self, path: &RelPath) -> bool {
+    pub(crate) fn is_hidden(&self, path: &RelPath) -> bool {
         self.guards.is_hidden(path)
     }
 
     /// The directories whose content at the node is hidden here by an unmount, as far as a comparison of `top` meets
     /// them.
-    pub fn hidden_about(&self, top: &RelPath) -> BTreeSet<RelPath> {
+    pub(crate) fn hidden_about(&self, top: &RelPath) -> BTreeSet<RelPath> {
         self.guards.hidden_about(top)
     }
 
     /// The name at which the node has a path of the batch.
-    pub fn origin(&self, path: &RelPath) -> Option<&Origin> {
+    pub(crate) fn origin(&self, path: &RelPath) -> Option<&Origin> {
         self.leases.origin(path)
     }
 
     /// The origins of all that is strictly below a directory.
-    pub fn origins_below(&self, dir: &RelPath) -> impl Iterator<Item = (&RelPath, &Origin)> {
+    pub(crate) fn origins_below(&self, dir: &RelPath) -> impl Iterator<Item = (&RelPath, &Origin)> {
         self.leases.origins_below(dir)
     }
 
@@ -140,7 +140,7 @@ impl PendingSet {
     }
 
     /// The time at which the wanted reconcile may start; `None` if none is wanted.
-    pub fn reconcile_due(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn reconcile_due(&self, now: Instant) -> Option<Instant> {
         self.reconcile.due(self.guards.holds_reconcile(now), now)
     }
 
@@ -175,7 +175,7 @@ impl PendingSet {
 /// owed may find any change.
 impl PendingSet {
     /// The number of paths that are not on the node yet; a reconcile counts as one.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.waiting.len() + self.leases.paths() + usize::from(self.reconciles())
     }
 
@@ -185,24 +185,24 @@ impl PendingSet {
     }
 
     /// The number of paths that the node is known to lack: without a reconcile that only looks for what it lacks.
-    pub fn lacking(&self) -> usize {
+    pub(crate) fn lacking(&self) -> usize {
         self.len() - usize::from(self.reconcile.only_looks())
     }
 
     /// The time at which the oldest change was seen that the node does not have; `None` if it has everything.
-    pub fn oldest(&self) -> Option<Instant> {
+    pub(crate) fn oldest(&self) -> Option<Instant> {
         let out = self.leases.iter().filter_map(|(_, pending)| pending.age.lacking_since());
         out.chain(self.waiting.oldest()).chain(self.reconcile.oldest()).min()
     }
 
     /// The time since which the oldest change is on its way that can still arrive by itself; `None` if there is none.
-    pub fn on_its_way_since(&self) -> Option<Instant> {
+    pub(crate) fn on_its_way_since(&self) -> Option<Instant> {
         let out = self.leases.iter().filter_map(|(_, pending)| pending.on_its_way_since());
         out.chain(self.waiting.on_its_way_since()).chain(self.reconcile.on_its_way_since()).min()
     }
 
     /// The paths that failed again although nothing changed, waiting for their next try or having it now.
-    pub fn failing(&self) -> Failing {
+    pub(crate) fn failing(&self) -> Failing {
         let all = || self.waiting.iter().chain(self.leases.iter()).filter(|(_, pending)| pending.is_failing());
         let oldest = all().filter_map(|(_, pending)| pending.age.lacking_since());
         Failing {
@@ -215,20 +215,20 @@ impl PendingSet {
 
     /// The time since which the node lacks this path, if it is failing, and that of its next try; `None` while it is
     /// tried.
-    pub fn failing_since(&self, path: &RelPath) -> Option<(Option<Instant>, Option<Instant>)> {
+    pub(crate) fn failing_since(&self, path: &RelPath) -> Option<(Option<Instant>, Option<Instant>)> {
         let waiting = self.waiting.get(path).map(|pending| (pending, pending.retry.not_before));
         let (pending, next) = waiting.or_else(|| Some((self.leases.get(path)?, None)))?;
         pending.is_failing().then(|| (pending.age.lacking_since(), next))
     }
 
     /// The time since which the node lacks the oldest directory above this path that is in flight.
-    pub fn in_flight_above_since(&self, path: &RelPath) -> Option<Instant> {
+    pub(crate) fn in_flight_above_since(&self, path: &RelPath) -> Option<Instant> {
         path.ancestors().filter_map(|dir| self.leases.get(&dir)?.age.seen()).min()
     }
 
     /// Tells if anything is pending about this path: at it, above it, or below it, with which the directories above are
     /// sent.
-    pub fn is_pending(&self, path: &RelPath) -> bool {
+    pub(crate) fn is_pending(&self, path: &RelPath) -> bool {
         self.reconciles()
             || self.covers(path, &|_| true)
             || self.waiting.entries_below(path).next().is_some()
@@ -236,18 +236,18 @@ impl PendingSet {
     }
 
     /// Tells if a change of this path that was seen until `at` is known not to be at the node.
-    pub fn lacks(&self, path: &RelPath, at: Instant) -> bool {
+    pub(crate) fn lacks(&self, path: &RelPath, at: Instant) -> bool {
         self.covers(path, &|pending| pending.is_seen_until(at))
     }
 
     /// Tells if a change of this path that was seen until `at` may not be at the node: the node lacks it, or a
     /// reconcile that is owed may find it, or one that runs may overtake it.
-    pub fn may_lack(&self, path: &RelPath, at: Instant) -> bool {
+    pub(crate) fn may_lack(&self, path: &RelPath, at: Instant) -> bool {
         self.lacks(path, at) || self.reconcile.owes(at) || self.may_be_overtaken(path, at)
     }
 
     /// Tells if any change that was seen until `at` may not be at the node.
-    pub fn may_lack_any(&self, at: Instant) -> bool {
+    pub(crate) fn may_lack_any(&self, at: Instant) -> bool {
         let overtaken = self.reconcile.beside().and_then(|beside| match beside.is_everything() {
             true => beside.filled_since(),
             false => beside.oldest(),
@@ -270,12 +270,12 @@ impl PendingSet {
     }
 
     /// The time at which the last reconcile that compared everything ended; `None` before the first.
-    pub fn last_reconcile(&self) -> Option<Instant> {
+    pub(crate) fn last_reconcile(&self) -> Option<Instant> {
         self.reconcile.last()
     }
 
     /// Tells if a reconcile is wanted or runs.
-    pub fn reconciles(&self) -> bool {
+    pub(crate) fn reconciles(&self) -> bool {
         self.reconcile.is_pending()
     }
 
@@ -311,7 +311,7 @@ impl PendingSet {
 /// Questions of a stop.
 impl PendingSet {
     /// Tells if something that was seen until `at` is on its way to the node, or may be overtaken by what is.
-    pub fn is_sending(&self, at: Instant) -> bool {
+    pub(crate) fn is_sending(&self, at: Instant) -> bool {
         let is_seen = |(_, pending): (&RelPath, &Pending)| pending.is_seen_until(at);
         let reconciles = self
             .reconcile
@@ -322,7 +322,7 @@ impl PendingSet {
 
     /// Tells if something that was seen until `at` can go to the node by `soon`, or waits for nothing but what is in
     /// flight.
-    pub fn is_to_go(&self, at: Instant, now: Instant, soon: Instant) -> bool {
+    pub(crate) fn is_to_go(&self, at: Instant, now: Instant, soon: Instant) -> bool {
         if self.reconcile.owes(at) && self.reconcile_due(now).is_some_and(|due| due <= soon) {
             return true;
         }
@@ -335,7 +335,7 @@ impl PendingSet {
     }
 
     /// All that the node does not have yet: what waits and what is in flight.
-    pub fn backlog(&self) -> Backlog {
+    pub(crate) fn backlog(&self) -> Backlog {
         // It is tried again then.
         let reconcile = self.reconcile.is_needed() || self.unset.has_more();
         let entry = |path: &RelPath| (path.clone(), Pending::new(Scope::Entry));

@@ -13,7 +13,7 @@ pub struct PatternWarning {
     pattern: Shown,
     why: &'static str,
     instead: Vec<String>,
-    /// Where there is nothing to write instead, or more to say.
+    /// The advice where there is nothing to write instead, or more to say.
     advice: &'static str,
 }
 
