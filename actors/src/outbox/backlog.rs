@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::outbox::away::Away;
-use crate::outbox::need::{Need, Pending, Scope};
+use crate::outbox::need::{PathNeed, Pending, Scope};
 use crate::outbox::unmirrored::Move;
 use crate::path::RelPath;
 
@@ -13,12 +13,12 @@ pub struct Backlog {
     /// The whole tree is to be compared.
     pub reconcile: bool,
     /// The paths, in order.
-    pub paths: Vec<Kept>,
+    pub paths: Vec<BacklogEntry>,
 }
 
 /// One path of a backlog.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct BacklogEntry {
     /// The path.
     pub path: RelPath,
     /// The part of it that is to be compared.
@@ -28,12 +28,12 @@ pub struct Kept {
     /// Its content is new.
     pub rewritten: bool,
     /// Its part in a directory move that the node does not follow.
-    pub moved: Moved,
+    pub moved: MovePart,
 }
 
 /// The part that a name of a backlog has in a directory move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moved {
+pub enum MovePart {
     /// None: the path waits.
     Not,
     /// A directory was moved away from it, and the node keeps it until a reconcile.
@@ -44,40 +44,41 @@ pub enum Moved {
     ToFromBefore,
 }
 
-impl Kept {
+impl BacklogEntry {
     fn new(path: RelPath, pending: Pending) -> Self {
         let Pending { scope, need, proof, .. } = pending;
         // Where it came from is not kept.
-        let rewritten = proof.rewritten || need == Need::Renamed;
-        Kept { path, scope, removed: need == Need::Removal, rewritten, moved: Moved::Not }
+        let rewritten = proof.rewritten || need == PathNeed::Renamed;
+        BacklogEntry { path, scope, removed: need == PathNeed::Removal, rewritten, moved: MovePart::Not }
     }
 
     /// A name of a directory move.
-    fn of_move(path: RelPath, moved: Moved) -> Self {
-        Kept { path, scope: Scope::Entry, removed: false, rewritten: false, moved }
+    fn of_move(path: RelPath, moved: MovePart) -> Self {
+        BacklogEntry { path, scope: Scope::Entry, removed: false, rewritten: false, moved }
     }
 }
 
 impl Backlog {
     /// All that is pending, then each directory move that is not mirrored, then the other names that were moved away.
     pub(super) fn new(reconcile: bool, pending: BTreeMap<RelPath, Pending>, away: &Away) -> Self {
-        let mut paths: Vec<Kept> = pending.into_iter().map(|(path, pending)| Kept::new(path, pending)).collect();
+        let mut paths: Vec<BacklogEntry> =
+            pending.into_iter().map(|(path, pending)| BacklogEntry::new(path, pending)).collect();
         let mut names = BTreeSet::from_iter(away.below(&RelPath::root()));
         for Move { old, new, .. } in away.unmirrored.iter() {
-            let to = if old.is_some() { Moved::ToFromBefore } else { Moved::To };
+            let to = if old.is_some() { MovePart::ToFromBefore } else { MovePart::To };
             old.iter().for_each(|old| _ = names.remove(old));
-            paths.extend(old.clone().map(|old| Kept::of_move(old, Moved::Away)));
-            paths.extend(new.clone().map(|new| Kept::of_move(new, to)));
+            paths.extend(old.clone().map(|old| BacklogEntry::of_move(old, MovePart::Away)));
+            paths.extend(new.clone().map(|new| BacklogEntry::of_move(new, to)));
         }
-        paths.extend(names.into_iter().map(|name| Kept::of_move(name, Moved::Away)));
+        paths.extend(names.into_iter().map(|name| BacklogEntry::of_move(name, MovePart::Away)));
         Backlog { reconcile, paths }
     }
 
     /// The paths that were pending.
     pub(super) fn pending(&self) -> impl Iterator<Item = (&RelPath, Pending)> {
-        self.paths.iter().filter(|kept| kept.moved == Moved::Not).map(
-            |Kept { path, scope, removed, rewritten, .. }| {
-                let need = if *removed { Need::Removal } else { Need::Update };
+        self.paths.iter().filter(|kept| kept.moved == MovePart::Not).map(
+            |BacklogEntry { path, scope, removed, rewritten, .. }| {
+                let need = if *removed { PathNeed::Removal } else { PathNeed::Update };
                 (path, Pending { need, ..Pending::new(*scope).rewritten(*rewritten) })
             },
         )
@@ -86,12 +87,12 @@ impl Backlog {
     /// The old and the new names of the directory moves, as far as they are known.
     pub(super) fn moves(&self) -> Vec<(Option<&RelPath>, Option<&RelPath>)> {
         let mut moves: Vec<(Option<&RelPath>, Option<&RelPath>)> = Vec::new();
-        for Kept { path, moved, .. } in &self.paths {
+        for BacklogEntry { path, moved, .. } in &self.paths {
             match (moved, moves.last_mut()) {
-                (Moved::Not, _) => (),
-                (Moved::Away, _) => moves.push((Some(path), None)),
-                (Moved::ToFromBefore, Some((Some(_), new @ None))) => *new = Some(path),
-                (Moved::To | Moved::ToFromBefore, _) => moves.push((None, Some(path))),
+                (MovePart::Not, _) => (),
+                (MovePart::Away, _) => moves.push((Some(path), None)),
+                (MovePart::ToFromBefore, Some((Some(_), new @ None))) => *new = Some(path),
+                (MovePart::To | MovePart::ToFromBefore, _) => moves.push((None, Some(path))),
             }
         }
         moves
@@ -99,23 +100,23 @@ impl Backlog {
 
     /// The names that directories were moved away from.
     pub(crate) fn away(&self) -> impl Iterator<Item = &RelPath> {
-        self.paths.iter().filter(|kept| kept.moved == Moved::Away).map(|kept| &kept.path)
+        self.paths.iter().filter(|kept| kept.moved == MovePart::Away).map(|kept| &kept.path)
     }
 
     /// The bytes that [`Backlog::decode`] reads.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![u8::from(self.reconcile)];
-        for Kept { path, scope, removed, rewritten, moved } in &self.paths {
+        for BacklogEntry { path, scope, removed, rewritten, moved } in &self.paths {
             let scope = match scope {
                 Scope::Entry => 0,
                 Scope::Level => 1,
                 Scope::Subtree => 2,
             };
             let moved = match moved {
-                Moved::Not => 0,
-                Moved::Away => 16,
-                Moved::To => 32,
-                Moved::ToFromBefore => 48,
+                MovePart::Not => 0,
+                MovePart::Away => 16,
+                MovePart::To => 32,
+                MovePart::ToFromBefore => 48,
             };
             bytes.push(scope | u8::from(*removed) << 2 | u8::from(*rewritten) << 3 | moved);
             bytes.extend(path.as_bytes());
@@ -139,12 +140,12 @@ impl Backlog {
             let path = RelPath::new(&tail[..end]).ok()?;
             let [removed, rewritten] = [4, 8].map(|flag| flags & flag != 0);
             let moved = match flags & 48 {
-                0 => Moved::Not,
-                16 => Moved::Away,
-                32 => Moved::To,
-                _ => Moved::ToFromBefore,
+                0 => MovePart::Not,
+                16 => MovePart::Away,
+                32 => MovePart::To,
+                _ => MovePart::ToFromBefore,
             };
-            paths.push(Kept { path, scope, removed, rewritten, moved });
+            paths.push(BacklogEntry { path, scope, removed, rewritten, moved });
             rest = &tail[end + 1..];
         }
         Some(Backlog { reconcile: reconcile != 0, paths })

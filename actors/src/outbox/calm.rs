@@ -10,12 +10,12 @@ const AT_LATEST: Duration = Duration::from_secs(10);
 
 /// The row of removals that goes on, or went on last.
 #[derive(Debug, Clone, Copy)]
-struct Row {
+struct RemovalRow {
     first: Instant,
     last: Instant,
 }
 
-impl Row {
+impl RemovalRow {
     fn ends(self) -> Instant {
         (self.last + CALM).min(self.first + AT_LATEST)
     }
@@ -24,7 +24,7 @@ impl Row {
 /// The times at which removals may be mirrored.
 #[derive(Debug, Default)]
 pub(crate) struct Calm {
-    row: Option<Row>,
+    row: Option<RemovalRow>,
     lifted: bool,
 }
 
@@ -34,7 +34,7 @@ impl Calm {
         match &mut self.row {
             // A row that lasts for too long stays one row: what it adds does not wait again.
             Some(row) if now < row.last + CALM => row.last = now.max(row.last),
-            _ => self.row = Some(Row { first: now, last: now }),
+            _ => self.row = Some(RemovalRow { first: now, last: now }),
         }
     }
 
@@ -45,7 +45,7 @@ impl Calm {
 
     /// Returns the time until which removals wait, if they do.
     pub(crate) fn until(&self, now: Instant) -> Option<Instant> {
-        self.row.filter(|_| !self.lifted).map(Row::ends).filter(|at| *at > now)
+        self.row.filter(|_| !self.lifted).map(RemovalRow::ends).filter(|at| *at > now)
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) const RETURN_TIME: Duration = Duration::from_secs(10);
 ///
 /// No directory of `unmounted` lies below another.
 #[derive(Debug, Default)]
-pub(super) struct Guards {
+pub(super) struct DeletionGuards {
     /// The times at which removals may go.
     calm: Calm,
     /// The source was found without its content, and has not been found with it since.
@@ -27,10 +27,10 @@ pub(super) struct Guards {
     unmounted: BTreeSet<RelPath>,
 }
 
-impl Guards {
+impl DeletionGuards {
     /// The guards of another node, which knows as much of the source.
-    pub(super) fn beside(&self) -> Guards {
-        Guards { calm: Calm::default(), unmounted: self.unmounted.clone(), ..*self }
+    pub(super) fn beside(&self) -> DeletionGuards {
+        DeletionGuards { calm: Calm::default(), unmounted: self.unmounted.clone(), ..*self }
     }
 
     /// Notes a removal.

@@ -75,7 +75,7 @@ impl Lease {
 
 /// The rest of a batch that is not out any more.
 #[derive(Debug, Default)]
-pub(crate) struct Ended {
+pub(crate) struct EndedLease {
     /// Its paths.
     pub paths: BTreeMap<RelPath, Pending>,
     /// Directories whose times may be wrong now.
@@ -195,8 +195,8 @@ impl Leases {
     }
 
     /// Takes some paths out of a batch: they are not sent with it.
-    pub(crate) fn withdraw(&mut self, id: LeaseId, paths: &BTreeSet<RelPath>) -> Ended {
-        let Some(lease) = self.leases.iter_mut().find(|lease| lease.id == id) else { return Ended::default() };
+    pub(crate) fn withdraw(&mut self, id: LeaseId, paths: &BTreeSet<RelPath>) -> EndedLease {
+        let Some(lease) = self.leases.iter_mut().find(|lease| lease.id == id) else { return EndedLease::default() };
         let out = |new: &RelPath| paths.contains(new) || new.ancestors().any(|dir| paths.contains(&dir));
         let (origins, left) = std::mem::take(&mut lease.origins).into_iter().partition(|(new, _)| out(new));
         lease.origins = left;
@@ -204,7 +204,7 @@ impl Leases {
         let olds: BTreeSet<&RelPath> = origins.values().map(|origin| &origin.old).collect();
         lease.needed.retain(|path| !olds.contains(path));
         let paths = paths.iter().filter_map(|path| lease.paths.remove_entry(path)).collect();
-        Ended { paths, shared: BTreeSet::new(), origins }
+        EndedLease { paths, shared: BTreeSet::new(), origins }
     }
 
     /// Notes that rsync has done its work on a batch.
@@ -228,11 +228,11 @@ impl Leases {
     }
 
     /// Ends a batch.
-    pub(crate) fn end(&mut self, id: LeaseId) -> Ended {
+    pub(crate) fn end(&mut self, id: LeaseId) -> EndedLease {
         self.worked(id);
-        let Some(at) = self.leases.iter().position(|lease| lease.id == id) else { return Ended::default() };
+        let Some(at) = self.leases.iter().position(|lease| lease.id == id) else { return EndedLease::default() };
         let Lease { paths, shared, origins, .. } = self.leases.remove(at);
-        Ended { paths, shared, origins }
+        EndedLease { paths, shared, origins }
     }
 
     /// Notes that a path was deleted at the node with the batch `id`: older batches that have not ended forget it, and

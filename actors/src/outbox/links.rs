@@ -28,7 +28,7 @@ pub enum Behind {
 
 /// The symlinks that wait, or are looked at now. What is said of one that does neither counts for nothing.
 #[derive(Debug, Default)]
-pub(super) struct Links(BTreeMap<RelPath, LinkWait>);
+pub(super) struct WaitingLinks(BTreeMap<RelPath, LinkWait>);
 
 /// A symlink that waits.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ pub(super) fn removes(pending: &Pending) -> bool {
     pending.is_removal() || pending.scope == Scope::Level
 }
 
-impl Links {
+impl WaitingLinks {
     /// Notes a link that was not sent with its batch.
     pub(super) fn left(&mut self, link: &RelPath) {
         self.0.insert(link.clone(), LinkWait::default());
@@ -100,22 +100,22 @@ impl Links {
     /// batch.
     pub(super) fn awaits(&self, link: &RelPath, leads: &Leads, waiting: &Fold, leases: &Leases) -> bool {
         let until = self.since(link, &leads.text);
-        let search = Search { links: self, waiting, leases, but: leases.newest(), until };
+        let search = TargetSearch { links: self, waiting, leases, but: leases.newest(), until };
         search.lacks_any_of(&leads.to, &mut BTreeSet::from([link.clone()]))
     }
 
     /// Tells if a path that waits is a symlink that waits for what it leads to.
     pub(super) fn is_behind(&self, path: &RelPath, waiting: &Fold, leases: &Leases) -> bool {
         let Some(LinkWait { to, since, .. }) = self.0.get(path) else { return false };
-        let search = Search { links: self, waiting, leases, but: None, until: *since };
+        let search = TargetSearch { links: self, waiting, leases, but: None, until: *since };
         search.lacks_any_of(to, &mut BTreeSet::from([path.clone()]))
     }
 }
 
 /// A search among all that is pending.
 #[derive(Clone, Copy)]
-struct Search<'a> {
-    links: &'a Links,
+struct TargetSearch<'a> {
+    links: &'a WaitingLinks,
     waiting: &'a Fold,
     leases: &'a Leases,
     /// Leaves out this batch.
@@ -124,7 +124,7 @@ struct Search<'a> {
     until: Option<Instant>,
 }
 
-impl Search<'_> {
+impl TargetSearch<'_> {
     fn finds(self, pending: &Pending) -> bool {
         is_awaited(pending) && self.until.is_none_or(|until| pending.is_seen_until(until))
     }

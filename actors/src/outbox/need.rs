@@ -30,7 +30,7 @@ pub enum Scope {
 
 /// The latest that was reported of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
+pub enum PathNeed {
     /// A change of the entry.
     Update,
     /// The entry came there from another name: where its origin is not known, it is as good as rewritten.
@@ -86,7 +86,7 @@ pub struct Pending {
     /// The part of the path that is to be compared if it exists.
     pub scope: Scope,
     /// The latest that was reported of it.
-    pub need: Need,
+    pub need: PathNeed,
     /// The worth of equal size and time at the node.
     pub proof: Proof,
     /// The earlier file has another name now: the next one is another file, and the node must not write into the
@@ -144,16 +144,16 @@ impl Fate {
     }
 }
 
-impl Need {
+impl PathNeed {
     /// Merges two reports of a name. Returns true with it if the older one makes the content new.
-    fn followed_by(self, older: Proof, newer: Need) -> (Need, bool) {
+    fn followed_by(self, older: Proof, newer: PathNeed) -> (PathNeed, bool) {
         match (self, newer) {
             // What came by a rename is what it was, whatever was there before.
-            (_, Need::Renamed) => (Need::Renamed, false),
+            (_, PathNeed::Renamed) => (PathNeed::Renamed, false),
             // What was removed and is there again is new.
-            (Need::Removal, _) => (newer, true),
-            (Need::Renamed, Need::Update) => (Need::Renamed, older.rewritten),
-            (Need::Update | Need::Renamed, _) => (newer, older.rewritten),
+            (PathNeed::Removal, _) => (newer, true),
+            (PathNeed::Renamed, PathNeed::Update) => (PathNeed::Renamed, older.rewritten),
+            (PathNeed::Update | PathNeed::Renamed, _) => (newer, older.rewritten),
         }
     }
 }
@@ -240,7 +240,7 @@ impl Pending {
     pub(crate) fn new(scope: Scope) -> Self {
         Pending {
             scope,
-            need: Need::Update,
+            need: PathNeed::Update,
             proof: Proof::default(),
             departed: false,
             holds_removals: false,
@@ -252,7 +252,7 @@ impl Pending {
 
     /// A path that was removed just now.
     pub(crate) fn removal() -> Self {
-        Pending { need: Need::Removal, ..Pending::new(Scope::Entry) }
+        Pending { need: PathNeed::Removal, ..Pending::new(Scope::Entry) }
     }
 
     /// The same path, of which the content is new or not.
@@ -263,7 +263,7 @@ impl Pending {
 
     /// Tells if the removal was reported, and nothing since.
     pub(crate) fn is_removal(&self) -> bool {
-        self.need == Need::Removal
+        self.need == PathNeed::Removal
     }
 
     /// Tells if the path failed again although nothing changed: it does not arrive until something is done about it.
@@ -336,7 +336,7 @@ impl Pending {
     pub(super) fn cut(self, now: Option<Instant>) -> Pending {
         Pending {
             scope: Scope::Subtree,
-            need: Need::Update,
+            need: PathNeed::Update,
             proof: Proof::default(),
             holds_removals: self.deletes(),
             lane: Lane::Fast,
@@ -356,7 +356,7 @@ impl Pending {
 
     /// The path was to be deleted, and is there again: the node may have what it was.
     pub(super) fn returned(self, now: Instant) -> Pending {
-        let need = if self.is_removal() { Need::Update } else { self.need };
+        let need = if self.is_removal() { PathNeed::Update } else { self.need };
         let retry = Retry { not_before: None, tries: 0, ..self.retry };
         Pending { need, retry, age: Age::since(now), ..self.rewritten(true) }
     }
@@ -417,7 +417,7 @@ mod tests {
 
     #[test]
     fn two_reports_of_a_name_come_to_one_need_and_one_proof() {
-        use Need::{Removal, Renamed, Update};
+        use PathNeed::{Removal, Renamed, Update};
         let old = |need, rewritten| Pending { need, ..Pending::new(Scope::Entry) }.rewritten(rewritten);
         for (older, rewritten, newer, need, is_new) in [
             (Update, false, Update, Update, false),
@@ -459,24 +459,24 @@ mod tests {
         let pending = |need, retry| Pending { need, retry, ..Pending::new(Scope::Entry) };
         let fails = |pending: Pending| pending.failed(now, |tries| Duration::from_secs(8 * (u64::from(tries) + 1)));
         for (after, tries, due) in [
-            (fails(pending(Need::Update, tried(0, 0))), 1, second(8)),
-            (fails(pending(Need::Update, tried(5, 0))), 6, second(48)),
-            (fails(pending(Need::Removal, tried(4, 0))), 5, second(40)),
-            (fails(pending(Need::Removal, tried(5, 0))), 6, second(24)),
-            (pending(Need::Update, tried(3, 0)).changed(now), 0, second(1)),
-            (pending(Need::Update, tried(3, 4)).changed(now), 0, second(16)),
-            (pending(Need::Update, tried(0, 40)).changed(now), 0, second(320)),
-            (pending(Need::Update, tried(0, 0)).unfit(now, Duration::from_secs(9)), 2, second(9)),
-            (pending(Need::Update, tried(3, 0)).unfit(now, Duration::from_secs(9)), 4, second(36)),
-            (pending(Need::Update, tried(20, 0)).unfit(now, Duration::from_secs(9)), 21, second(3600)),
-            (pending(Need::Update, tried(0, 0)).untried(second(9)), 1, second(9)),
-            (pending(Need::Update, tried(4, 0)).untried(second(9)), 4, second(9)),
-            (pending(Need::Update, tried(4, 0)).missing(now, second(9)), 4, second(9)),
+            (fails(pending(PathNeed::Update, tried(0, 0))), 1, second(8)),
+            (fails(pending(PathNeed::Update, tried(5, 0))), 6, second(48)),
+            (fails(pending(PathNeed::Removal, tried(4, 0))), 5, second(40)),
+            (fails(pending(PathNeed::Removal, tried(5, 0))), 6, second(24)),
+            (pending(PathNeed::Update, tried(3, 0)).changed(now), 0, second(1)),
+            (pending(PathNeed::Update, tried(3, 4)).changed(now), 0, second(16)),
+            (pending(PathNeed::Update, tried(0, 40)).changed(now), 0, second(320)),
+            (pending(PathNeed::Update, tried(0, 0)).unfit(now, Duration::from_secs(9)), 2, second(9)),
+            (pending(PathNeed::Update, tried(3, 0)).unfit(now, Duration::from_secs(9)), 4, second(36)),
+            (pending(PathNeed::Update, tried(20, 0)).unfit(now, Duration::from_secs(9)), 21, second(3600)),
+            (pending(PathNeed::Update, tried(0, 0)).untried(second(9)), 1, second(9)),
+            (pending(PathNeed::Update, tried(4, 0)).untried(second(9)), 4, second(9)),
+            (pending(PathNeed::Update, tried(4, 0)).missing(now, second(9)), 4, second(9)),
         ] {
             assert_eq!((after.retry.tries, after.retry.not_before), (tries, Some(due)), "{after:?}");
         }
-        let returned = pending(Need::Removal, tried(3, 0)).returned(now);
-        assert_eq!((returned.need, returned.proof.rewritten), (Need::Update, true));
+        let returned = pending(PathNeed::Removal, tried(3, 0)).returned(now);
+        assert_eq!((returned.need, returned.proof.rewritten), (PathNeed::Update, true));
         assert_eq!(returned.retry, Retry::default());
     }
 

@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 
 use crate::outbox::away::Away;
 use crate::outbox::fold::{Fold, longest_waiting};
-use crate::outbox::guards::Guards;
-use crate::outbox::lease::{Batch, Ended, LeaseId, Leases};
-use crate::outbox::links::{Behind, Links};
+use crate::outbox::guards::DeletionGuards;
+use crate::outbox::lease::{Batch, EndedLease, LeaseId, Leases};
+use crate::outbox::links::{Behind, WaitingLinks};
 use crate::outbox::need::{Age, Fate, Pending, Scope};
 use crate::outbox::origins::Origins;
-use crate::outbox::reconcile::{Compared, Reconcile};
-use crate::outbox::unfit::Unfit;
+use crate::outbox::reconcile::{NodeReconcile, RecentComparisons};
+use crate::outbox::unfit::UnfitPaths;
 use crate::outbox::unset::UnsetPaths;
 use crate::path::RelPath;
 use crate::patterns::settle::Settle;
@@ -44,21 +44,21 @@ pub struct PendingSet {
     waiting: Fold,
     /// The batches that are out.
     leases: Leases,
-    reconcile: Reconcile,
+    reconcile: NodeReconcile,
     away: Away,
     /// The paths that the node has without some of their attributes.
     unset: UnsetPaths,
     /// The names at which the node has the renamed paths that wait.
     origins: Origins,
     /// The symlinks that wait for what they lead to.
-    links: Links,
+    links: WaitingLinks,
     /// The paths that did not fit at the node when they were tried last.
-    unfit: Unfit,
+    unfit: UnfitPaths,
     dir_moves: DirMoves,
     /// Directories that were compared as a whole a moment ago.
-    compared: Compared,
+    compared: RecentComparisons,
     /// All that speaks against deleting.
-    guards: Guards,
+    guards: DeletionGuards,
     /// The files that wait until they are left alone.
     settle: Settle,
 }
@@ -75,15 +75,15 @@ impl PendingSet {
         PendingSet {
             waiting: Fold::new(cap),
             leases: Leases::default(),
-            reconcile: Reconcile::new(Instant::now()),
+            reconcile: NodeReconcile::new(Instant::now()),
             away: Away::default(),
             unset: UnsetPaths::default(),
             origins: Origins::default(),
-            links: Links::default(),
-            unfit: Unfit::default(),
+            links: WaitingLinks::default(),
+            unfit: UnfitPaths::default(),
             dir_moves: DirMoves::default(),
-            compared: Compared::default(),
-            guards: Guards::default(),
+            compared: RecentComparisons::default(),
+            guards: DeletionGuards::default(),
             settle: Settle::default(),
         }
     }
@@ -122,7 +122,7 @@ impl PendingSet {
 
     /// Moves some paths of a batch into the bulk lane.
     pub fn defer(&mut self, id: LeaseId, paths: &BTreeSet<RelPath>) {
-        let Ended { paths: out, origins, .. } = self.leases.withdraw(id, paths);
+        let EndedLease { paths: out, origins, .. } = self.leases.withdraw(id, paths);
         for (path, pending) in out {
             self.waiting.put_back(path, Pending { lane: Lane::Bulk, ..pending });
         }
@@ -147,7 +147,7 @@ impl PendingSet {
         if behind.is_empty() {
             return;
         }
-        let Ended { paths, origins, .. } = self.leases.withdraw(id, &behind.keys().cloned().collect());
+        let EndedLease { paths, origins, .. } = self.leases.withdraw(id, &behind.keys().cloned().collect());
         for (path, mut pending) in paths {
             let until = behind.get(&path).and_then(|behind| self.links.held_back(&path, behind, now));
             pending.retry.not_before = until.or(pending.retry.not_before);
@@ -249,7 +249,7 @@ impl PendingSet {
 
     /// `keeps` is asked for each path, with its failed tries, whether its origins are of use for another try.
     fn end_lease(&mut self, id: LeaseId, keeps: impl Fn(&RelPath, u32) -> bool) -> BTreeMap<RelPath, Pending> {
-        let Ended { paths, shared, origins } = self.leases.end(id);
+        let EndedLease { paths, shared, origins } = self.leases.end(id);
         paths.keys().for_each(|path| self.links.forget(path, &self.waiting));
         // As old as what made it necessary.
         let age = paths.values().filter_map(|pending| pending.age.seen()).min().map(Age::since).unwrap_or_default();

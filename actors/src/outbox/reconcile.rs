@@ -15,7 +15,7 @@ pub(super) const LATE_REPORTS: Duration = Duration::from_secs(2);
 ///
 /// While anything is owed, a reconcile is wanted or runs.
 #[derive(Debug)]
-pub(super) struct Reconcile {
+pub(super) struct NodeReconcile {
     state: ReconcileState,
     last: Option<Instant>,
     /// The time since which the node may lack anything, so that a reconcile is owed to it.
@@ -34,12 +34,12 @@ enum ReconcileState {
     /// `broken_off`: one has begun that came to nothing, and may have done a part.
     Wanted { not_before: Option<Instant>, tries: u32, broken_off: bool },
     /// A reconcile runs.
-    Running(Running),
+    Running(RunningReconcile),
 }
 
 /// A reconcile that runs, or has just ended.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(super) struct RunningReconcile {
     tries: u32,
     /// Another reconcile was asked for meanwhile.
     pub(super) again: bool,
@@ -50,11 +50,11 @@ pub(super) struct Running {
     pub(super) began: Instant,
 }
 
-impl Reconcile {
+impl NodeReconcile {
     /// The state of a node that was never compared: no reconcile is wanted.
     pub(super) fn new(now: Instant) -> Self {
         let state = ReconcileState::Idle;
-        Reconcile { state, last: None, owed_since: None, owed_next: None, bare: Some(now) }
+        NodeReconcile { state, last: None, owed_since: None, owed_next: None, bare: Some(now) }
     }
 
     /// Starts the reconcile that is wanted.
@@ -62,12 +62,12 @@ impl Reconcile {
         let tries = self.tries();
         // It covers what one that came to nothing would have missed.
         self.owed_since = earlier(self.owed_since, self.owed_next.take());
-        self.state = ReconcileState::Running(Running { tries, again: false, beside, moves, began });
+        self.state = ReconcileState::Running(RunningReconcile { tries, again: false, beside, moves, began });
     }
 
     /// Ends the reconcile that runs, which succeeded. Returns it, and since when the node may lack what failed in it
     /// alone.
-    pub(super) fn succeed(&mut self, now: Instant) -> Option<(Running, Instant)> {
+    pub(super) fn succeed(&mut self, now: Instant) -> Option<(RunningReconcile, Instant)> {
         let running = self.take_running()?;
         let since = self.owed_since.map_or(running.began, |since| since.min(running.began));
         self.last = Some(now);
@@ -77,7 +77,11 @@ impl Reconcile {
     }
 
     /// Ends the reconcile that runs, which failed on its own account. Returns it, and how often it has failed so.
-    pub(super) fn postpone(&mut self, now: Instant, retry: impl Fn(u32) -> Duration) -> Option<(Running, u32)> {
+    pub(super) fn postpone(
+        &mut self,
+        now: Instant,
+        retry: impl Fn(u32) -> Duration,
+    ) -> Option<(RunningReconcile, u32)> {
         let running = self.take_running()?;
         let not_before = Some(now + retry(running.tries));
         let tries = running.tries + 1;
@@ -86,14 +90,14 @@ impl Reconcile {
     }
 
     /// Ends the reconcile that runs, which came to nothing.
-    pub(super) fn break_off(&mut self) -> Option<Running> {
+    pub(super) fn break_off(&mut self) -> Option<RunningReconcile> {
         let running = self.take_running()?;
         self.state = ReconcileState::Wanted { not_before: None, tries: running.tries, broken_off: true };
         Some(running)
     }
 
     /// Ends the running reconcile. A requested one that has not started is kept.
-    fn take_running(&mut self) -> Option<Running> {
+    fn take_running(&mut self) -> Option<RunningReconcile> {
         match std::mem::replace(&mut self.state, ReconcileState::Idle) {
             ReconcileState::Running(running) => Some(running),
             state => {
@@ -171,7 +175,7 @@ impl Reconcile {
         self.running().is_some()
     }
 
-    fn running(&self) -> Option<&Running> {
+    fn running(&self) -> Option<&RunningReconcile> {
         match &self.state {
             ReconcileState::Running(running) => Some(running),
             ReconcileState::Idle | ReconcileState::Wanted { .. } => None,
@@ -181,7 +185,7 @@ impl Reconcile {
     fn tries(&self) -> u32 {
         match &self.state {
             ReconcileState::Idle => 0,
-            ReconcileState::Wanted { tries, .. } | ReconcileState::Running(Running { tries, .. }) => *tries,
+            ReconcileState::Wanted { tries, .. } | ReconcileState::Running(RunningReconcile { tries, .. }) => *tries,
         }
     }
 
@@ -204,7 +208,7 @@ impl Reconcile {
         match &self.state {
             ReconcileState::Idle => false,
             ReconcileState::Wanted { .. } => !self.is_needed(),
-            ReconcileState::Running(Running { tries, beside, .. }) => {
+            ReconcileState::Running(RunningReconcile { tries, beside, .. }) => {
                 !self.is_owed() && *tries == 0 && beside.is_empty()
             }
         }
@@ -254,9 +258,9 @@ impl Reconcile {
 
 /// Directories that were compared as a whole a moment ago: a move in them may be reported only now.
 #[derive(Debug, Default)]
-pub(super) struct Compared(Vec<(RelPath, Instant)>);
+pub(super) struct RecentComparisons(Vec<(RelPath, Instant)>);
 
-impl Compared {
+impl RecentComparisons {
     pub(super) fn add(&mut self, dir: RelPath, now: Instant) {
         self.0.retain(|(_, at)| now < *at + LATE_REPORTS);
         self.0.push((dir, now));

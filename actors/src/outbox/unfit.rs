@@ -11,13 +11,13 @@ use crate::path::RelPath;
 
 /// The paths that did not fit.
 #[derive(Debug, Default)]
-pub(super) struct Unfit {
+pub(super) struct UnfitPaths {
     paths: BTreeSet<RelPath>,
     /// The node was full: removals may make room, whatever links lead to the removed paths.
     needs_room: bool,
 }
 
-impl Unfit {
+impl UnfitPaths {
     /// Notes a path that does not fit.
     pub(super) fn add(&mut self, path: RelPath) {
         self.paths.insert(path);

@@ -14,9 +14,9 @@ use crate::site::DirMoves;
 
 /// The paths that are to be saved, and the bell that says so. Clones share both.
 #[derive(Clone)]
-pub struct Unsaved(Arc<Inner>);
+pub struct Unsaved(Arc<UnsavedPaths>);
 
-struct Inner {
+struct UnsavedPaths {
     paths: Mutex<Fold>,
     unsure: Mutex<Unsure>,
     /// Tells if the nodes follow when a directory is moved.
@@ -49,7 +49,7 @@ impl Unsaved {
     pub fn new(moves: DirMoves) -> Self {
         let paths = Mutex::new(Fold::new(CAP));
         let unsure = Mutex::default();
-        Unsaved(Arc::new(Inner { paths, unsure, moves, bell: Notify::new(), trouble: Mutex::default() }))
+        Unsaved(Arc::new(UnsavedPaths { paths, unsure, moves, bell: Notify::new(), trouble: Mutex::default() }))
     }
 
     /// Adds a change.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::path::RelPath;
 use crate::patterns::excludes::pattern::Candidate;
-pub(super) use crate::patterns::excludes::pattern::Subject;
+pub(super) use crate::patterns::excludes::pattern::PatternSubject;
 pub use crate::patterns::excludes::pattern::{MAX_PATTERN, MAX_QUESTION_MARKS, Pattern, PatternError};
 pub use crate::patterns::excludes::unmatched::unmatched;
 pub use crate::patterns::excludes::warning::{PatternWarning, warning};
@@ -57,7 +57,7 @@ impl Excludes {
 
     /// Tells if a verdict depends on more than a name, so that a moved directory must be judged again.
     pub fn has_anchored(&self) -> bool {
-        self.0.iter().any(|pattern| pattern.subject() == Subject::Path)
+        self.0.iter().any(|pattern| pattern.subject() == PatternSubject::Path)
     }
 
     /// The first pattern that matches this very path, whatever is true of its ancestors. The root is never matched.

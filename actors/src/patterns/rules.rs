@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::path::RelPath;
-use crate::patterns::excludes::{Excludes, Pattern, Subject};
+use crate::patterns::excludes::{Excludes, Pattern, PatternSubject};
 
 /// rsync drops a rule of this many bytes or more.
 const MAX_RULE: usize = 4096;
@@ -29,8 +29,8 @@ pub fn of(pattern: &Pattern) -> Vec<OsString> {
 /// the same entries in a run over the whole tree. `dir` itself is not excluded.
 pub fn rules_below(excludes: &Excludes, dir: &RelPath) -> Vec<OsString> {
     let below = |pattern: &Pattern| match pattern.subject() {
-        Subject::Name => pattern_rules(pattern),
-        Subject::Path => {
+        PatternSubject::Name => pattern_rules(pattern),
+        PatternSubject::Path => {
             let rests = rests(pattern.body(), dir);
             rests.iter().flat_map(|rest| path_rules(rest, pattern.directories_only())).collect()
         }
@@ -118,8 +118,8 @@ fn rests(body: &[u8], dir: &RelPath) -> Vec<Vec<u8>> {
 /// The rules of one pattern, each followed by the companion for what lies below.
 fn pattern_rules(pattern: &Pattern) -> Vec<OsString> {
     match pattern.subject() {
-        Subject::Name => body_rules(pattern.body().to_vec(), pattern.directories_only()),
-        Subject::Path => path_rules(pattern.body(), pattern.directories_only()),
+        PatternSubject::Name => body_rules(pattern.body().to_vec(), pattern.directories_only()),
+        PatternSubject::Path => path_rules(pattern.body(), pattern.directories_only()),
     }
 }
 
@@ -315,7 +315,9 @@ mod tests {
         let patterns =
             strings(b"ab/*?", 5).into_iter().filter_map(|text| Pattern::parse(&String::from_utf8(text).ok()?).ok());
         let mut matched = 0;
-        for pattern in patterns.filter(|pattern| pattern.subject() == Subject::Path && !pattern.directories_only()) {
+        for pattern in
+            patterns.filter(|pattern| pattern.subject() == PatternSubject::Path && !pattern.directories_only())
+        {
             for path in &paths {
                 for dir in path.ancestors() {
                     let rests = rests(pattern.body(), &dir);

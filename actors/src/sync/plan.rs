@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::disk::{Disk, Found, Room, Stamp};
 use crate::outbox::away::MovedAway;
 use crate::outbox::links::Behind;
-use crate::outbox::need::{Fate, Need, Pending, Scope};
+use crate::outbox::need::{Fate, PathNeed, Pending, Scope};
 use crate::outbox::pending::PendingSet;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
@@ -247,7 +247,7 @@ impl Planner<'_> {
         let pending = &match found {
             // Another directory is there, as after an exchange of two, which reports each as gone.
             Found::Directory if pending.is_removal() && listed == path => {
-                Pending { scope: Scope::Subtree, need: Need::Update, ..pending.rewritten(true) }
+                Pending { scope: Scope::Subtree, need: PathNeed::Update, ..pending.rewritten(true) }
             }
             _ => *pending,
         };
@@ -257,10 +257,10 @@ impl Planner<'_> {
             return;
         }
         let is_new = match pending.need {
-            Need::Update => pending.proof.rewritten,
-            Need::Renamed => pending.proof.rewritten || hint.is_none(),
+            PathNeed::Update => pending.proof.rewritten,
+            PathNeed::Renamed => pending.proof.rewritten || hint.is_none(),
             // What is there although it was removed is another file.
-            Need::Removal => true,
+            PathNeed::Removal => true,
         };
         let closed = pending.proof.closed;
         let list = match (found, pending.scope) {

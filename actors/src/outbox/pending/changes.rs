@@ -7,7 +7,7 @@ use crate::change::Change;
 use crate::outbox::away::MovedAway;
 use crate::outbox::backlog::Backlog;
 use crate::outbox::lease::LeaseId;
-use crate::outbox::need::{Age, FAILS, Need, Pending, Retry, Scope};
+use crate::outbox::need::{Age, FAILS, PathNeed, Pending, Retry, Scope};
 use crate::outbox::pending::PendingSet;
 use crate::path::RelPath;
 use crate::patterns::settle::Settle;
@@ -124,7 +124,7 @@ impl PendingSet {
             self.origins.forget(path);
         }
         // What came to this name is not at the node by it, and nobody knows by which.
-        let came = self.waiting.get(path).is_some_and(|pending| pending.need == Need::Renamed);
+        let came = self.waiting.get(path).is_some_and(|pending| pending.need == PathNeed::Renamed);
         let is_lost = came && self.origins.get(path).is_none();
         match is_dir {
             true => self.waiting.insert_over(path.clone(), Pending::removal()),
@@ -163,7 +163,7 @@ impl PendingSet {
         to.parent().iter().for_each(|dir| self.origins.doubt(dir));
         // What is on its way to the node under the old name may be what came to that name since.
         let rewritten = rewritten || changes;
-        let need = if is_back { Need::Update } else { Need::Renamed };
+        let need = if is_back { PathNeed::Update } else { PathNeed::Renamed };
         let retry = Retry::settling(self.settles_until(to, now));
         self.waiting.insert(to.clone(), Pending { need, retry, ..Pending::new(Scope::Entry).rewritten(rewritten) });
     }
@@ -244,7 +244,7 @@ impl PendingSet {
     fn moved(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
         self.away.remember(from, MovedAway::Known);
         // The other half of an exchange may have been told before: what has the old name now does not go along.
-        let exchanged = self.waiting.get(from).is_some_and(|pending| pending.need == Need::Renamed);
+        let exchanged = self.waiting.get(from).is_some_and(|pending| pending.need == PathNeed::Renamed);
         let other = exchanged.then(|| (self.waiting.take(from), self.origins.take(from)));
         self.guards.rebase(from, to);
         self.origins.forget(to);

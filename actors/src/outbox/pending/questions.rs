@@ -20,7 +20,7 @@ const TOLD: usize = 3;
 
 /// Paths that failed again although nothing changed, while the rest arrives.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Failing {
+pub struct FailingPaths {
     /// The number of paths.
     pub paths: usize,
     /// The comparison of everything failed so.
@@ -31,7 +31,7 @@ pub struct Failing {
     pub first: Vec<RelPath>,
 }
 
-impl Failing {
+impl FailingPaths {
     /// The part of the pending paths that fails, with the reconcile as one.
     pub(crate) fn count(&self) -> usize {
         self.paths + usize::from(self.reconcile)
@@ -175,7 +175,7 @@ impl PendingSet {
 /// owed may find any change.
 impl PendingSet {
     /// The number of paths that are not on the node yet; a reconcile counts as one.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.waiting.len() + self.leases.paths() + usize::from(self.reconciles())
     }
 
@@ -202,10 +202,10 @@ impl PendingSet {
     }
 
     /// The paths that failed again although nothing changed, waiting for their next try or having it now.
-    pub(crate) fn failing(&self) -> Failing {
+    pub(crate) fn failing(&self) -> FailingPaths {
         let all = || self.waiting.iter().chain(self.leases.iter()).filter(|(_, pending)| pending.is_failing());
         let oldest = all().filter_map(|(_, pending)| pending.age.lacking_since());
-        Failing {
+        FailingPaths {
             paths: all().count(),
             reconcile: self.reconcile.is_failing(),
             oldest: oldest.chain(self.reconcile.failing_since()).min(),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::outbox::need::FAILS;
-use crate::outbox::pending::questions::Failing;
+use crate::outbox::pending::questions::FailingPaths;
 
 pub fn touched(path: &str) -> Change {
     Change::Touched { path: rel(path), is_dir: false, rewritten: true }
@@ -292,7 +292,7 @@ fn a_failing_path_that_changes_while_it_is_tried_begins_anew() {
         let batch = set.lease(Lane::Fast, 9, 9999, later);
         set.settle(batch.id, later, |_| Fate::Failed, |_| Duration::ZERO);
     }
-    assert_eq!(set.failing(), Failing { paths: 1, reconcile: false, oldest: Some(start), first: vec![rel("a")] });
+    assert_eq!(set.failing(), FailingPaths { paths: 1, reconcile: false, oldest: Some(start), first: vec![rel("a")] });
 }
 
 #[test]
@@ -339,7 +339,7 @@ fn a_comparison_of_everything_that_fails_again_by_itself_is_failing_until_it_suc
     assert_eq!(set.failing().oldest, Some(start));
     assert!(set.lease_reconcile(start));
     set.settle_reconcile(start);
-    assert_eq!((set.failing(), set.on_its_way_since()), (Failing::default(), None));
+    assert_eq!((set.failing(), set.on_its_way_since()), (FailingPaths::default(), None));
 }
 
 #[test]
