@@ -1,14 +1,20 @@
 //! The changes that a node does not have yet: a plain data structure without disk, clock, rsync or actor.
 
-pub mod away;
-pub mod calm;
-pub mod fold;
+pub(crate) mod away;
+pub(crate) mod backlog;
+mod calm;
+pub(crate) mod fold;
+mod guards;
 pub mod lease;
-pub mod origins;
+pub(crate) mod links;
+pub mod need;
+pub(crate) mod origins;
 pub mod pending;
-pub mod unmirrored;
+mod reconcile;
+mod unfit;
+pub(crate) mod unmirrored;
 pub mod unsaved;
-pub mod unset;
+pub(crate) mod unset;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +31,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// An empty one for a node of this site.
+    /// An empty outbox for a node of this site.
     pub fn of(site: &Site) -> Self {
         let outbox = Outbox::default();
         outbox.lock().set_settle(site.settle.clone());
@@ -33,22 +39,23 @@ impl Outbox {
         outbox
     }
 
-    /// An empty one of another node, which knows as much of the source.
+    /// An empty outbox of another node, which knows as much of the source.
     pub fn beside(&self) -> Self {
         Outbox { set: Arc::new(Mutex::new(self.lock().beside())), rung: Arc::default() }
     }
 
-    /// The set. A panic while it was held left it whole: its operations do not call out.
+    /// Locks the set. A panic while the set was locked left it whole: its operations do not call out.
     pub fn lock(&self) -> MutexGuard<'_, PendingSet> {
         self.set.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something was added. Whether the SyncActor has to be told: not if it has still to hear of what came before.
+    /// Notes that something was added. Returns true if the SyncActor has to be told: not if it has still to hear of an
+    /// earlier addition.
     pub fn ring(&self) -> bool {
         !self.rung.swap(true, Ordering::AcqRel)
     }
 
-    /// The SyncActor is about to look: what is added from now on has to be told.
+    /// Notes that the SyncActor is about to look: it has to be told of all that is added from now on.
     pub fn hear(&self) {
         self.rung.swap(false, Ordering::AcqRel);
     }

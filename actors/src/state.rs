@@ -31,8 +31,8 @@ use crate::messages::{Barrier, Compare, Flush, Flushed, Observed, Passed, Save, 
 use crate::mounts::Mounts;
 use crate::node::Node;
 use crate::outbox::Outbox;
+use crate::outbox::backlog::Backlog;
 use crate::outbox::fold::Fold;
-use crate::outbox::pending::backlog::Backlog;
 use crate::outbox::unsaved::Unsaved;
 use crate::path::{Escaped, RelPath};
 use crate::patterns::excludes::Excludes;

@@ -11,41 +11,41 @@ use crate::path::RelPath;
 /// Names that are remembered, the latest.
 const REMEMBERED: usize = 10_000;
 
-/// Where a directory went that was moved away from its name.
+/// The whereabouts of a directory that was moved away from its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MovedAway {
+pub(crate) enum MovedAway {
     /// The other half of the move has not come yet.
     Unknown,
-    /// What waited below it waits at its new name, or left the tree.
+    /// Its paths wait at the new name, or left the tree.
     Known,
 }
 
 /// The names that directories were moved away from.
 #[derive(Debug, Default)]
-pub struct Away {
-    /// With the order in which they were.
+pub(crate) struct Away {
+    /// The names, with the order in which directories left them.
     names: BTreeMap<RelPath, (MovedAway, u64)>,
     moves: u64,
-    /// What the node does not follow.
+    /// The moves that the node does not follow.
     pub(crate) unmirrored: Unmirrored,
 }
 
 impl Away {
-    /// Whether a directory was moved away from this name, which has not been seen since.
-    pub fn get(&self, path: &RelPath) -> Option<MovedAway> {
+    /// Tells if a directory was moved away from this name, which has not been seen since.
+    pub(crate) fn get(&self, path: &RelPath) -> Option<MovedAway> {
         self.names.get(path).map(|(state, _)| *state)
     }
 
-    /// Those strictly below `dir`.
-    pub fn below(&self, dir: &RelPath) -> Vec<RelPath> {
+    /// The names strictly below `dir`.
+    pub(crate) fn below(&self, dir: &RelPath) -> Vec<RelPath> {
         if dir.is_root() {
             return self.names.keys().cloned().collect();
         }
         self.names.range(dir.below()).map(|(path, _)| path.clone()).collect()
     }
 
-    /// A directory was moved away from here.
-    pub fn remember(&mut self, path: &RelPath, state: MovedAway) {
+    /// Notes that a directory was moved away from here.
+    pub(crate) fn remember(&mut self, path: &RelPath, state: MovedAway) {
         // A name that exists again is no longer moved away, whatever is said of the move later.
         if state == MovedAway::Known && !self.names.contains_key(path) {
             return;
@@ -58,29 +58,29 @@ impl Away {
         }
     }
 
-    /// A directory has another name, and the node keeps the old one.
-    pub fn not_followed(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
+    /// Notes that a directory has another name, and the node keeps the old one.
+    pub(crate) fn not_followed(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
         let orders = [self.next(), self.next()];
         self.unmirrored.moved(from, to, orders, now);
         self.check_old(from);
     }
 
-    /// A directory left the tree, and the node keeps it.
-    pub fn not_deleted(&mut self, from: &RelPath, now: Instant) {
+    /// Notes that a directory left the tree, and the node keeps it.
+    pub(crate) fn not_deleted(&mut self, from: &RelPath, now: Instant) {
         let order = self.next();
         self.unmirrored.moved_out(from, order, now);
         self.check_old(from);
     }
 
-    /// A move that is told late: the name exists again.
+    /// Ends a move that was reported late: the name exists again.
     fn check_old(&mut self, from: &RelPath) {
         if !self.names.contains_key(from) {
             self.unmirrored.returned(from);
         }
     }
 
-    /// Takes up what an earlier run did not mirror.
-    pub fn resume(&mut self, old: Option<RelPath>, new: Option<RelPath>) {
+    /// Takes up a move that an earlier run did not mirror.
+    pub(crate) fn resume(&mut self, old: Option<RelPath>, new: Option<RelPath>) {
         let order = self.next();
         self.unmirrored.resume(old, new, order);
     }
@@ -90,19 +90,19 @@ impl Away {
         self.moves
     }
 
-    /// The name exists again. Whether it was remembered.
-    pub fn forget(&mut self, path: &RelPath) -> bool {
+    /// Notes that the name exists again. Returns true if it was remembered.
+    pub(crate) fn forget(&mut self, path: &RelPath) -> bool {
         self.unmirrored.returned(path);
         self.names.remove(path).is_some()
     }
 
-    /// How many moves there were so far.
-    pub fn count(&self) -> u64 {
+    /// The number of moves so far.
+    pub(crate) fn count(&self) -> u64 {
         self.moves
     }
 
-    /// The first `count` moves are settled.
-    pub fn forget_first(&mut self, count: u64) {
+    /// Settles the first `count` moves.
+    pub(crate) fn forget_first(&mut self, count: u64) {
         self.names.retain(|_, (_, order)| *order > count);
         self.unmirrored.forget_first(count);
     }

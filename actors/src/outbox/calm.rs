@@ -1,51 +1,51 @@
-//! How long removals wait, so that a source that is being emptied is empty, and thereby held, before any of them is
-//! mirrored. A plain data structure; what waits by it is for others.
+//! The time that removals wait, so that a source that is being emptied is empty, and thereby held, before any of them
+//! is mirrored. A plain data structure; its caller decides which paths wait.
 
 use std::time::{Duration, Instant};
 
-/// So long no further removal must have come,
+/// Time for which no further removal must have come,
 const CALM: Duration = Duration::from_millis(50);
 /// and not longer than this after the first.
 const AT_LATEST: Duration = Duration::from_secs(10);
 
 /// The row of removals that goes on, or went on last.
 #[derive(Debug, Clone, Copy)]
-struct Row {
+struct RemovalRow {
     first: Instant,
     last: Instant,
 }
 
-impl Row {
+impl RemovalRow {
     fn ends(self) -> Instant {
         (self.last + CALM).min(self.first + AT_LATEST)
     }
 }
 
-/// When removals may be mirrored.
+/// The times at which removals may be mirrored.
 #[derive(Debug, Default)]
-pub struct Calm {
-    row: Option<Row>,
+pub(crate) struct Calm {
+    row: Option<RemovalRow>,
     lifted: bool,
 }
 
 impl Calm {
-    /// Something was removed.
-    pub fn removed(&mut self, now: Instant) {
+    /// Notes a removal.
+    pub(crate) fn removed(&mut self, now: Instant) {
         match &mut self.row {
             // A row that lasts for too long stays one row: what it adds does not wait again.
             Some(row) if now < row.last + CALM => row.last = now.max(row.last),
-            _ => self.row = Some(Row { first: now, last: now }),
+            _ => self.row = Some(RemovalRow { first: now, last: now }),
         }
     }
 
-    /// From now on nothing waits: the daemon stops.
-    pub fn lift(&mut self) {
+    /// Ends all waiting: the daemon stops.
+    pub(crate) fn lift(&mut self) {
         self.lifted = true;
     }
 
-    /// Until when removals wait, if they do.
-    pub fn until(&self, now: Instant) -> Option<Instant> {
-        self.row.filter(|_| !self.lifted).map(Row::ends).filter(|at| *at > now)
+    /// Returns the time until which removals wait, if they do.
+    pub(crate) fn until(&self, now: Instant) -> Option<Instant> {
+        self.row.filter(|_| !self.lifted).map(RemovalRow::ends).filter(|at| *at > now)
     }
 }
 

@@ -1,36 +1,37 @@
-//! Where the node has what was renamed since: the way back from new names to the names at the node. Hints only: nothing
-//! is lost when one is. A plain data structure without clock, disk or actor.
+//! The way back from the new names of renamed entries to the names that they have at the node. Hints only: nothing
+//! is lost with a hint. A plain data structure without clock, disk or actor.
 
-use crate::transport::rename::Doubt;
-use crate::transport::rename::Origin;
 use std::collections::BTreeMap;
 
+use crate::outbox::fold::Fold;
+use crate::outbox::need::{Pending, Scope};
 use crate::path::RelPath;
+use crate::transport::rename::{Doubt, Origin};
 
-/// Hints that are remembered; what is renamed past them is sent.
+/// Hints that are remembered; further renamed entries are sent.
 const MOST: usize = 20_000;
 
 /// The origins of new names. No two names have the same one.
 #[derive(Debug, Default)]
-pub struct Origins {
+pub(crate) struct Origins {
     by_new: BTreeMap<RelPath, Origin>,
     by_old: BTreeMap<RelPath, RelPath>,
 }
 
 impl Origins {
-    /// Forgets all.
-    pub fn clear(&mut self) {
+    /// Forgets all of them.
+    pub(crate) fn clear(&mut self) {
         self.by_new.clear();
         self.by_old.clear();
     }
 
-    /// Where the node has this very path.
-    pub fn get(&self, new: &RelPath) -> Option<&Origin> {
+    /// The name at which the node has this very path.
+    pub(crate) fn get(&self, new: &RelPath) -> Option<&Origin> {
         self.by_new.get(new)
     }
 
-    /// What `new` was renamed from. Not if that is the origin of another name already, of which it was made anew.
-    pub fn insert(&mut self, new: RelPath, origin: Origin) {
+    /// Notes the origin of a name. Not if another name has that origin already, which was made anew since.
+    pub(crate) fn insert(&mut self, new: RelPath, origin: Origin) {
         self.take(&new);
         if origin.old != new && !self.by_old.contains_key(&origin.old) && self.by_new.len() < MOST {
             self.by_old.insert(origin.old.clone(), new.clone());
@@ -38,8 +39,8 @@ impl Origins {
         }
     }
 
-    /// An origin that was taken comes back, unless something newer is known of the name.
-    pub fn put_back(&mut self, new: RelPath, origin: Origin) {
+    /// Puts back an origin that was taken, unless something newer is known of the name.
+    pub(crate) fn put_back(&mut self, new: RelPath, origin: Origin) {
         // What has the name of a file that did not get there was renamed once more.
         if let Some(newer) = self.by_old.remove(&new)
             && let Some(late) = self.by_new.remove(&newer)
@@ -53,14 +54,14 @@ impl Origins {
     }
 
     /// Takes the origin of a name.
-    pub fn take(&mut self, new: &RelPath) -> Option<Origin> {
+    pub(crate) fn take(&mut self, new: &RelPath) -> Option<Origin> {
         let origin = self.by_new.remove(new)?;
         self.by_old.remove(&origin.old);
         Some(origin)
     }
 
-    /// Takes those of all names strictly below a directory.
-    pub fn take_below(&mut self, dir: &RelPath) -> Vec<(RelPath, Origin)> {
+    /// Takes the origins of all names strictly below a directory.
+    pub(crate) fn take_below(&mut self, dir: &RelPath) -> Vec<(RelPath, Origin)> {
         let names: Vec<RelPath> = match dir.is_root() {
             true => self.by_new.keys().cloned().collect(),
             false => self.by_new.range(dir.below()).map(|(new, _)| new.clone()).collect(),
@@ -68,21 +69,21 @@ impl Origins {
         names.into_iter().filter_map(|new| self.take(&new).map(|origin| (new, origin))).collect()
     }
 
-    /// Forgets those of a path and of all names below it.
-    pub fn forget(&mut self, path: &RelPath) {
+    /// Forgets the origins of a path and of all names below it.
+    pub(crate) fn forget(&mut self, path: &RelPath) {
         self.take(path);
         self.take_below(path);
     }
 
-    /// What the node has this path as, by the directories above it that were renamed.
-    pub fn through(&self, path: &RelPath) -> RelPath {
+    /// The name at which the node has this path, by the directories above it that were renamed.
+    pub(crate) fn through(&self, path: &RelPath) -> RelPath {
         let above = |dir: RelPath| path.rebase(&dir, &self.get(&dir).filter(|origin| origin.is_dir)?.old);
         path.ancestors().collect::<Vec<_>>().into_iter().rev().find_map(above).unwrap_or_else(|| path.clone())
     }
 
-    /// What the node has at a path changes, perhaps with all below: what has it, or a directory above it, as its origin
-    /// has none any more.
-    pub fn disclaim(&mut self, old: &RelPath, with_all_below: bool) {
+    /// Notes that the node's entry at a path changes, perhaps with all below: the names that have it, or a directory
+    /// above it, as their origin have none any more.
+    pub(crate) fn disclaim(&mut self, old: &RelPath, with_all_below: bool) {
         if self.by_old.is_empty() {
             return;
         }
@@ -93,8 +94,8 @@ impl Origins {
         names.iter().for_each(|new| drop(self.take(new)));
     }
 
-    /// Something changed at a path: the directories that it lies in, or is, are not what the node has.
-    pub fn doubt(&mut self, path: &RelPath) {
+    /// Notes a change at a path: the directories that it lies in, or is, differ from those of the node.
+    pub(crate) fn doubt(&mut self, path: &RelPath) {
         if self.by_new.is_empty() {
             return;
         }
@@ -105,8 +106,8 @@ impl Origins {
         }
     }
 
-    /// A directory has another name: so have those below it.
-    pub fn rebase(&mut self, from: &RelPath, to: &RelPath) {
+    /// Gives a directory another name, and all names below it.
+    pub(crate) fn rebase(&mut self, from: &RelPath, to: &RelPath) {
         for (new, origin) in self.take_below(from) {
             if let Some(new) = new.rebase(from, to) {
                 self.insert(new, origin);
@@ -114,10 +115,66 @@ impl Origins {
         }
     }
 
-    /// The new names of what the node has at `old` or below it.
-    pub fn awaiting(&self, old: &RelPath) -> impl Iterator<Item = &RelPath> {
+    /// Tells if each name has an origin of its own.
+    pub(crate) fn is_sound(&self) -> bool {
+        let leads_back = |(new, origin): (&RelPath, &Origin)| self.by_old.get(&origin.old) == Some(new);
+        self.by_new.len() == self.by_old.len() && self.by_new.iter().all(leads_back)
+    }
+
+    /// The new names of the node's entries at `old` and below it.
+    pub(crate) fn awaiting(&self, old: &RelPath) -> impl Iterator<Item = &RelPath> {
         let below = (!old.is_root()).then(|| self.by_old.range(old.below())).into_iter().flatten();
         self.by_old.get(old).into_iter().chain(below.map(|(_, new)| new))
+    }
+}
+
+/// The origins of what is pending.
+impl Origins {
+    /// Tells if something still waits that the node makes out of its entry at a path or below it.
+    pub(super) fn is_awaited(&self, path: &RelPath, waiting: &Fold) -> bool {
+        let is_there = |pending: &Pending| !pending.is_removal();
+        let waits = |new: &RelPath| waiting.get(new).is_some_and(is_there) || waiting.is_swallowed(new);
+        self.awaiting(path).any(waits)
+    }
+
+    /// Takes the origins of the paths that are about to be leased. The old name of a file must be dealt with
+    /// afterwards, since the file is made there if the node does not have it.
+    pub(super) fn take_for(&mut self, paths: &[(RelPath, Pending)], waiting: &Fold) -> BTreeMap<RelPath, Origin> {
+        let mut taken = Vec::new();
+        for (path, pending) in paths {
+            taken.extend(self.take(path).map(|origin| (path.clone(), origin)));
+            if pending.scope == Scope::Subtree {
+                taken.extend(self.take_below(path));
+            }
+        }
+        let waits = |path: &RelPath| waiting.get(path).is_some() || waiting.is_swallowed(path);
+        let goes = |dir: RelPath| waiting.get(&dir).is_some_and(Pending::is_removal);
+        let is_dealt_with = |old: &RelPath| waits(old) || old.ancestors().any(goes);
+        taken.retain(|(_, origin)| origin.is_dir || is_dealt_with(&origin.old));
+        // What the node has at these names will be something else: it is nobody's origin any more.
+        for (path, pending) in paths.iter().filter(|(_, pending)| !pending.is_removal()) {
+            self.disclaim(path, pending.scope != Scope::Entry);
+        }
+        taken.into_iter().collect()
+    }
+
+    /// Ends a batch: a path that is not delivered keeps its origin where that is of use.
+    pub(super) fn keep(
+        &mut self,
+        origins: BTreeMap<RelPath, Origin>,
+        paths: &BTreeMap<RelPath, Pending>,
+        waiting: &Fold,
+        keeps: impl Fn(&RelPath, u32) -> bool,
+    ) {
+        for (new, origin) in origins {
+            let above = || new.ancestors().find(|dir| paths.contains_key(dir));
+            let Some(path) = Some(new.clone()).filter(|new| paths.contains_key(new)).or_else(above) else { continue };
+            if paths.get(&path).is_some_and(|pending| keeps(&path, pending.retry.tries)) {
+                let changes = waiting.entries_below(&new).next().is_some();
+                let doubt = if changes { origin.doubt.max(Doubt::Changing) } else { origin.doubt };
+                self.put_back(new, Origin { doubt, ..origin });
+            }
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Directory moves that a node does not follow (`dir_moves: Log`): what differs there because of them, until the name is sent,
-//! deleted, or the whole tree was compared. A plain data structure.
+//! Directory moves that a node does not follow (`dir_moves: Log`): what differs there because of them, until the name
+//! is sent, deleted, or the whole tree was compared. A plain data structure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,7 +17,7 @@ pub(crate) struct Move {
     pub old: Option<RelPath>,
     /// The name that the source has, and of which the node lacks content.
     pub new: Option<RelPath>,
-    /// Whether some of it may have been sent by the new name nevertheless.
+    /// Some of it may have been sent by the new name nevertheless.
     partial: bool,
     at: Instant,
 }
@@ -46,38 +46,40 @@ pub(crate) struct Unmirrored {
     resumed: u64,
     /// New directories that wait as a whole: the node has nothing of them, so that it misses no move of one.
     fresh: BTreeSet<RelPath>,
-    /// Whether the log has told that there are some.
+    /// The log has told that there are some.
     is_told: bool,
 }
 
 impl Unmirrored {
-    /// How many moves the node does not follow.
-    pub fn count(&self) -> usize {
+    /// The number of moves that the node does not follow.
+    pub(crate) fn count(&self) -> usize {
         self.moves.len() + self.dropped.0
     }
 
     /// The moves, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &Move> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Move> {
         self.moves.values()
     }
 
-    /// Whether there are some of which the log has not told. It does so once until a comparison of everything left none.
-    pub fn is_to_be_told(&mut self) -> bool {
+    /// Tells if there are moves that the log has not told. It tells them once until a comparison of everything left
+    /// none.
+    pub(crate) fn is_to_be_told(&mut self) -> bool {
         let is_news = self.count() > 0 && !self.is_told;
         self.is_told |= is_news;
         is_news
     }
 
-    /// A directory is at `to` that was at `from`, of which the node keeps the old name. A move that goes on is one move;
-    /// `orders` are for it and for a name in between.
-    pub fn moved(&mut self, from: &RelPath, to: &RelPath, orders: [u64; 2], at: Instant) {
+    /// A directory is at `to` that was at `from`, of which the node keeps the old name. A move that goes on is one
+    /// move; `orders` are for it and for a name in between.
+    pub(crate) fn moved(&mut self, from: &RelPath, to: &RelPath, orders: [u64; 2], at: Instant) {
         self.clear_new(to);
         self.rebase_below(from, to);
         if self.is_fresh(from) {
             return self.forget_fresh(from);
         }
         self.forget_fresh(from);
-        let (new, partial) = (Some(to.clone()), false);
+        let new = Some(to.clone());
+        let partial = false;
         let Some(before) = self.news.get(from).copied().and_then(|before| self.take(before)) else {
             let old = self.is_at_node(from).then(|| from.clone());
             return self.insert(orders[0], Move { old, new, partial, at });
@@ -89,7 +91,7 @@ impl Unmirrored {
     }
 
     /// The directory that was at `from` left the tree, and the node keeps the name.
-    pub fn moved_out(&mut self, from: &RelPath, order: u64, at: Instant) {
+    pub(crate) fn moved_out(&mut self, from: &RelPath, order: u64, at: Instant) {
         if self.is_fresh(from) {
             return self.forget_fresh(from);
         }
@@ -100,41 +102,41 @@ impl Unmirrored {
         }
     }
 
-    /// What is at a name again is sent, or its removal is: it was the old name of a directory.
-    pub fn returned(&mut self, path: &RelPath) {
+    /// Ends the use of an old name: the new entry there is sent, or its removal is.
+    pub(crate) fn returned(&mut self, path: &RelPath) {
         if let Some(order) = self.olds.remove(path) {
             self.change(order, |moved| moved.old = None);
         }
     }
 
     /// A directory waits to be compared with all that is below it.
-    pub fn compared(&mut self, dir: &RelPath) {
+    pub(crate) fn compared(&mut self, dir: &RelPath) {
         self.returned(dir);
         self.clear_new(dir);
         self.clear_news_below(dir);
     }
 
     /// A directory is gone: the node is to delete what it has of it.
-    pub fn removed(&mut self, dir: &RelPath) {
+    pub(crate) fn removed(&mut self, dir: &RelPath) {
         self.forget_fresh(dir);
         self.clear_new(dir);
         self.clear_news_below(dir);
     }
 
     /// A directory was made of which the node has nothing.
-    pub fn created(&mut self, dir: &RelPath) {
+    pub(crate) fn created(&mut self, dir: &RelPath) {
         if self.fresh.len() < REMEMBERED && !self.is_fresh(dir) {
             self.fresh.insert(dir.clone());
         }
     }
 
-    /// Whether the node has nothing of a directory, for it is new and waits.
-    pub fn is_fresh(&self, dir: &RelPath) -> bool {
+    /// Tells if the node has nothing of a directory, for it is new and waits.
+    pub(crate) fn is_fresh(&self, dir: &RelPath) -> bool {
         !self.fresh.is_empty() && (self.fresh.contains(dir) || dir.ancestors().any(|dir| self.fresh.contains(&dir)))
     }
 
     /// The node is about to get a path.
-    pub fn begins(&mut self, path: &RelPath) {
+    pub(crate) fn begins(&mut self, path: &RelPath) {
         if !self.news.is_empty() {
             let above = path.ancestors().chain([path.clone()]).filter_map(|dir| self.news.get(&dir).copied());
             let above: Vec<u64> = above.collect();
@@ -149,12 +151,12 @@ impl Unmirrored {
     }
 
     /// The node is about to get anything.
-    pub fn begins_all(&mut self) {
+    pub(crate) fn begins_all(&mut self) {
         self.fresh.clear();
     }
 
     /// A comparison of everything dealt with what was moved until then.
-    pub fn forget_first(&mut self, order: u64) {
+    pub(crate) fn forget_first(&mut self, order: u64) {
         self.forget(|number, _| number <= order);
         if self.dropped.1 <= order {
             self.dropped = (0, 0);
@@ -163,7 +165,7 @@ impl Unmirrored {
     }
 
     /// Another process compared everything, and began at this time.
-    pub fn forget_before(&mut self, began: Instant) {
+    pub(crate) fn forget_before(&mut self, began: Instant) {
         self.forget(|_, moved| moved.at < began);
         if self.moves.values().all(|moved| moved.at >= began) {
             self.dropped = (0, 0);
@@ -172,7 +174,7 @@ impl Unmirrored {
     }
 
     /// Takes up a move of an earlier run.
-    pub fn resume(&mut self, old: Option<RelPath>, new: Option<RelPath>, order: u64) {
+    pub(crate) fn resume(&mut self, old: Option<RelPath>, new: Option<RelPath>, order: u64) {
         if old.is_none() && new.is_none() {
             return;
         }
@@ -181,7 +183,7 @@ impl Unmirrored {
     }
 
     /// All that differs since the last run waits to be sent.
-    pub fn forget_resumed(&mut self) {
+    pub(crate) fn forget_resumed(&mut self) {
         let resumed = std::mem::take(&mut self.resumed);
         self.forget(|number, _| number <= resumed);
         self.is_told &= self.count() > 0;
@@ -197,14 +199,14 @@ impl Unmirrored {
         }
     }
 
-    /// Whether the node has anything by the name that a directory leaves: of what was moved there, or below there, it has
-    /// only what was sent since.
+    /// Tells if the node has anything by the name that a directory leaves: of a directory that was moved there, or
+    /// below, it has only what was sent since.
     fn is_at_node(&self, from: &RelPath) -> bool {
         let mut moved = from.ancestors().chain([from.clone()]).filter_map(|dir| self.moves.get(self.news.get(&dir)?));
         moved.all(|moved| moved.partial)
     }
 
-    /// What was moved to below a directory moves on with it.
+    /// Moves the new names below a directory on with it.
     fn rebase_below(&mut self, from: &RelPath, to: &RelPath) {
         let moved: Vec<(RelPath, u64)> =
             self.news.range(from.below()).map(|(new, order)| (new.clone(), *order)).collect();

@@ -1,4 +1,4 @@
-//! What may differ from the saved tree: filled by the FilterActor, emptied by the StateActor at each save.
+//! Paths that may differ from the saved tree: filled by the FilterActor, emptied by the StateActor at each save.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,29 +6,30 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::change::Change;
-use crate::outbox::fold::{Fold, Pending, Scope};
+use crate::outbox::fold::Fold;
+use crate::outbox::need::{Pending, Scope};
 use crate::outbox::pending::CAP;
 use crate::path::RelPath;
 use crate::site::DirMoves;
 
 /// The paths that are to be saved, and the bell that says so. Clones share both.
 #[derive(Clone)]
-pub struct Unsaved(Arc<Inner>);
+pub struct Unsaved(Arc<UnsavedPaths>);
 
-struct Inner {
+struct UnsavedPaths {
     paths: Mutex<Fold>,
     unsure: Mutex<Unsure>,
-    /// Whether the nodes follow when a directory is moved.
+    /// Tells if the nodes follow when a directory is moved.
     moves: DirMoves,
     bell: Notify,
-    /// Why the state cannot be kept, while it cannot.
+    /// The reason for which the state cannot be kept, while it cannot.
     trouble: Mutex<Option<String>>,
 }
 
 /// Names of which the nodes may have something else than what is on disk: see [`Unsaved::unsure`].
 #[derive(Default)]
 struct Unsure {
-    /// Until the run ends.
+    /// Names that stay unsure until the run ends.
     names: BTreeSet<RelPath>,
     /// Names that directories were moved away from, until it is told where to; only if the nodes follow.
     halves: BTreeSet<RelPath>,
@@ -44,32 +45,33 @@ impl Default for Unsaved {
 }
 
 impl Unsaved {
-    /// Nothing is to be saved yet. `moves` says whether the nodes follow when a directory is moved.
+    /// An empty set. `moves` says if the nodes follow when a directory is moved.
     pub fn new(moves: DirMoves) -> Self {
-        let (paths, unsure) = (Mutex::new(Fold::new(CAP)), Mutex::default());
-        Unsaved(Arc::new(Inner { paths, unsure, moves, bell: Notify::new(), trouble: Mutex::default() }))
+        let paths = Mutex::new(Fold::new(CAP));
+        let unsure = Mutex::default();
+        Unsaved(Arc::new(UnsavedPaths { paths, unsure, moves, bell: Notify::new(), trouble: Mutex::default() }))
     }
 
-    /// Something changed.
+    /// Adds a change.
     pub fn add(&self, changes: &[Change]) {
         let mut paths = self.lock();
         for change in changes {
             match change {
                 Change::Subtree { path } if path.is_root() => paths.fill(),
                 Change::Subtree { path } | Change::Created { path } => {
-                    paths.insert(path.clone(), Pending::new(Scope::Subtree, false));
+                    paths.insert(path.clone(), Pending::new(Scope::Subtree));
                 }
                 Change::Touched { path, .. }
                 | Change::Closed { path }
                 | Change::Renamed { to: path, .. }
                 | Change::Level { path } => {
-                    paths.insert(path.clone(), Pending::new(Scope::Entry, false));
+                    paths.insert(path.clone(), Pending::new(Scope::Entry));
                 }
                 Change::Removed { path, is_dir } => {
                     if *is_dir {
                         paths.drop_below(path);
                     }
-                    paths.insert(path.clone(), Pending::new(Scope::Entry, true));
+                    paths.insert(path.clone(), Pending::removal());
                 }
                 Change::MovedAway { .. } | Change::MovedOut { .. } | Change::MovedTo { .. } => match self.0.moves {
                     DirMoves::Log => self.doubt_move(change),
@@ -78,7 +80,7 @@ impl Unsaved {
                 Change::Retaken { path, is_dir } => {
                     if self.0.moves == DirMoves::Log {
                         let scope = if *is_dir { Scope::Subtree } else { Scope::Entry };
-                        paths.insert(path.clone(), Pending::new(scope, false));
+                        paths.insert(path.clone(), Pending::new(scope));
                     }
                 }
                 // A comparison of the directory follows.
@@ -93,14 +95,15 @@ impl Unsaved {
         self.ring();
     }
 
-    /// The nodes do not follow.
+    /// Notes a move that the nodes do not follow.
     fn doubt_move(&self, change: &Change) {
         if let Change::MovedAway { path } | Change::MovedOut { path } | Change::MovedTo { to: path, .. } = change {
             self.doubt(path);
         }
     }
 
-    /// The removal of the old name and all that is at the new one is in the outboxes, as soon as both names are known.
+    /// Notes a move that the nodes follow: the removal of the old name and all that is at the new one is in the
+    /// outboxes, as soon as both names are known.
     fn follow_move(&self, change: &Change, paths: &mut Fold) {
         let mut unsure = self.unsure_names();
         match change {
@@ -114,7 +117,7 @@ impl Unsaved {
             Change::MovedOut { path: from } | Change::MovedTo { from, .. } => {
                 unsure.halves.remove(from);
                 paths.drop_below(from);
-                paths.insert(from.clone(), Pending::new(Scope::Entry, true));
+                paths.insert(from.clone(), Pending::removal());
             }
             _ => (),
         }
@@ -123,7 +126,7 @@ impl Unsaved {
             let moved: Vec<RelPath> = unsure.names.iter().filter_map(|name| name.rebase(from, to)).collect();
             drop(unsure);
             moved.iter().for_each(|name| self.doubt(name));
-            paths.insert(to.clone(), Pending::new(Scope::Subtree, false));
+            paths.insert(to.clone(), Pending::new(Scope::Subtree));
         }
     }
 
@@ -135,10 +138,11 @@ impl Unsaved {
         }
     }
 
-    /// Names of which the nodes may have something else than what is on disk, although nothing is pending: directories were
-    /// moved to or from them, which is not mirrored, or a file system was unmounted there. Until the run ends nothing is
-    /// saved of them and of what is below, so that the next one compares it. Where the nodes follow moves, it is so only
-    /// for a name that a directory left, until it is told where to: before that no outbox has its removal.
+    /// Names of which the nodes may have something else than what is on disk, although nothing is pending: directories
+    /// were moved to or from them, which is not mirrored, or a file system was unmounted there. Until the run ends
+    /// nothing is saved of them and of what is below, so that the next one compares it. Where the nodes follow moves,
+    /// it is so only for a name that a directory left, until it is told where to: before that no outbox has its
+    /// removal.
     pub fn unsure(&self) -> Vec<RelPath> {
         let unsure = self.unsure_names();
         unsure.names.union(&unsure.halves).cloned().collect()
@@ -148,23 +152,23 @@ impl Unsaved {
         self.0.unsure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything may differ.
+    /// Notes that everything may differ.
     pub fn fill(&self) {
         self.lock().fill();
         self.ring();
     }
 
-    /// Why the state cannot be kept, or that it can.
+    /// Notes the reason for which the state cannot be kept, or that it can.
     pub fn set_trouble(&self, why: Option<String>) {
         *self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
-    /// Why the state cannot be kept now.
+    /// The reason for which the state cannot be kept now.
     pub fn trouble(&self) -> Option<String> {
         self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A node may have got, or may lack, something that the saved state does not tell.
+    /// Notes that a node may have got, or may lack, something that the saved state does not tell.
     pub fn ring(&self) {
         self.0.bell.notify_one();
     }
@@ -179,12 +183,12 @@ impl Unsaved {
         std::mem::replace(&mut *self.lock(), Fold::new(CAP))
     }
 
-    /// Whether no path is to be saved.
+    /// Tells if no path is to be saved.
     pub fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }
 
-    /// A save came to nothing.
+    /// Puts the paths of a save back that came to nothing.
     pub fn put_back(&self, mut taken: Fold) {
         let mut paths = self.lock();
         if taken.take_everything() {
@@ -195,11 +199,11 @@ impl Unsaved {
         }
     }
 
-    /// These were too fresh to be saved.
+    /// Puts paths back that were too fresh to be saved.
     pub fn put_back_entries(&self, entries: Vec<RelPath>) {
         let mut paths = self.lock();
         for path in entries {
-            paths.put_back(path, Pending::new(Scope::Entry, false));
+            paths.put_back(path, Pending::new(Scope::Entry));
         }
     }
 
@@ -225,7 +229,7 @@ mod tests {
     }
 
     fn saved(unsaved: &Unsaved) -> Vec<(RelPath, Scope, bool)> {
-        unsaved.take().iter().map(|(path, pending)| (path.clone(), pending.scope, pending.removed)).collect()
+        unsaved.take().iter().map(|(path, pending)| (path.clone(), pending.scope, pending.is_removal())).collect()
     }
 
     #[test]

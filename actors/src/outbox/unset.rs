@@ -1,4 +1,4 @@
-//! What a node has, but without some of its attributes, since it refuses to set them. A plain data structure.
+//! Entries that a node has without some of their attributes, since it refuses to set them. A plain data structure.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ const REMEMBERED: usize = 10_000;
 #[derive(Debug, Default)]
 pub(crate) struct UnsetPaths {
     paths: BTreeSet<RelPath>,
-    /// Whether there are more.
+    /// There are more.
     more: bool,
     why: Option<String>,
     /// The cures that the log has told since nothing lacked any.
@@ -20,28 +20,29 @@ pub(crate) struct UnsetPaths {
 }
 
 impl UnsetPaths {
-    /// How many there are; with more than are remembered, how many at least.
-    pub fn count(&self) -> usize {
+    /// The number of paths; with more than are remembered, the least that it can be.
+    pub(crate) fn count(&self) -> usize {
         self.paths.len() + usize::from(self.more)
     }
 
     /// The paths, in order.
-    pub fn paths(&self) -> impl Iterator<Item = &RelPath> {
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &RelPath> {
         self.paths.iter()
     }
 
-    /// Whether there are more than are remembered.
-    pub fn has_more(&self) -> bool {
+    /// Tells if there are more than are remembered.
+    pub(crate) fn has_more(&self) -> bool {
         self.more
     }
 
-    /// What the node said of one of them.
-    pub fn why(&self) -> Option<&str> {
+    /// The node's complaint about one of them.
+    pub(crate) fn why(&self) -> Option<&str> {
         self.why.as_deref().filter(|_| self.count() > 0)
     }
 
-    /// A run could not set the attributes of these. Whether the log has still to tell of it: it does so once for each cure.
-    pub fn add(&mut self, unset: &Unset) -> bool {
+    /// Notes the paths of which a run could not set the attributes. Returns true if the log has still to tell of it:
+    /// once for each cure.
+    pub(crate) fn add(&mut self, unset: &Unset) -> bool {
         let Some(why) = &unset.why else { return false };
         self.more |= unset.more;
         for path in &unset.paths {
@@ -55,8 +56,8 @@ impl UnsetPaths {
         self.told.insert(why.cure.to_string())
     }
 
-    /// The node took this path, and the directories above it with it; if `whole`, also all that is below it.
-    pub fn took(&mut self, path: &RelPath, whole: bool) {
+    /// Forgets a path that the node took, and the directories above it; if `whole`, also all that is below it.
+    pub(crate) fn took(&mut self, path: &RelPath, whole: bool) {
         if self.paths.is_empty() {
             return;
         }
@@ -67,20 +68,20 @@ impl UnsetPaths {
         }
     }
 
-    /// A comparison of everything tries all of them once more.
-    pub fn took_everything(&mut self) {
+    /// Forgets all: a comparison of everything tries them once more.
+    pub(crate) fn took_everything(&mut self) {
         (self.paths, self.more) = (BTreeSet::new(), false);
     }
 
     /// Ends a run: if nothing lacks any now, all may be told again.
-    pub fn calm_down(&mut self) {
+    pub(crate) fn calm_down(&mut self) {
         if self.count() == 0 {
             self.told.clear();
         }
     }
 
     /// Takes all of them, to be tried again and told again; and whether there are more.
-    pub fn take(&mut self) -> (BTreeSet<RelPath>, bool) {
+    pub(crate) fn take(&mut self) -> (BTreeSet<RelPath>, bool) {
         let UnsetPaths { paths, more, .. } = std::mem::take(self);
         (paths, more)
     }

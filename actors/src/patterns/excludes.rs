@@ -1,5 +1,5 @@
-//! The `rexcludes` patterns and what they match.
-//! Looks at names only: the caller says what is a directory (by lstat), and [`rules`](crate::patterns::rules) tells rsync.
+//! The `rexcludes` patterns and what they match. Looks at names only: the caller says what is a directory (by lstat),
+//! and [`rules`](crate::patterns::rules) tells rsync.
 
 mod pattern;
 mod unmatched;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::path::RelPath;
 use crate::patterns::excludes::pattern::Candidate;
-pub(super) use crate::patterns::excludes::pattern::Subject;
+pub(super) use crate::patterns::excludes::pattern::PatternSubject;
 pub use crate::patterns::excludes::pattern::{MAX_PATTERN, MAX_QUESTION_MARKS, Pattern, PatternError};
 pub use crate::patterns::excludes::unmatched::unmatched;
 pub use crate::patterns::excludes::warning::{PatternWarning, warning};
@@ -24,7 +24,7 @@ pub struct Excludes(Arc<[Pattern]>);
 pub struct ExcludesError {
     /// Its place in the list, from 1.
     pub number: usize,
-    /// What is wrong with it.
+    /// The fault.
     pub cause: PatternError,
 }
 
@@ -50,14 +50,14 @@ impl Excludes {
         &self.0
     }
 
-    /// Whether nothing is excluded.
+    /// Tells if nothing is excluded.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether a verdict depends on more than a name, so that a moved directory must be judged again.
+    /// Tells if a verdict depends on more than a name, so that a moved directory must be judged again.
     pub fn has_anchored(&self) -> bool {
-        self.0.iter().any(|pattern| pattern.subject() == Subject::Path)
+        self.0.iter().any(|pattern| pattern.subject() == PatternSubject::Path)
     }
 
     /// The first pattern that matches this very path, whatever is true of its ancestors. The root is never matched.
@@ -70,8 +70,8 @@ impl Excludes {
         self.first_match(Candidate { path: &text, name: &text[start..], is_dir })
     }
 
-    /// Where `path` is cut off: the topmost of it and its ancestors that a pattern matches, and that pattern.
-    /// `is_dir` speaks of `path` itself; its ancestors are directories.
+    /// The point at which `path` is cut off: the topmost of it and its ancestors that a pattern matches, and that
+    /// pattern. `is_dir` speaks of `path` itself; its ancestors are directories.
     pub fn deciding(&self, path: &RelPath, is_dir: bool) -> Option<(RelPath, &Pattern)> {
         if self.is_empty() || path.is_root() {
             return None;
@@ -90,7 +90,7 @@ impl Excludes {
         None
     }
 
-    /// Whether `path` or an ancestor of it is excluded.
+    /// Tells if `path` or an ancestor of it is excluded.
     pub fn excludes(&self, path: &RelPath, is_dir: bool) -> bool {
         self.deciding(path, is_dir).is_some()
     }

@@ -7,15 +7,15 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::path::RelPath;
-use crate::patterns::excludes::{Excludes, Pattern, Subject};
+use crate::patterns::excludes::{Excludes, Pattern, PatternSubject};
 
 /// rsync drops a rule of this many bytes or more.
 const MAX_RULE: usize = 4096;
 
 /// The values of rsync's `--filter=` arguments, in order.
 ///
-/// They hold for `-r` and for `--files-from`, and protect what is excluded on the receiver; `--delete` must be among
-/// the arguments, or rsync does not send them there.
+/// The rules hold for `-r` and for `--files-from`, and protect what is excluded on the receiver; `--delete` must be
+/// among the arguments, or rsync does not send them there.
 pub fn rules(excludes: &Excludes) -> Vec<OsString> {
     excludes.patterns().iter().flat_map(pattern_rules).collect()
 }
@@ -25,12 +25,12 @@ pub fn of(pattern: &Pattern) -> Vec<OsString> {
     pattern_rules(pattern)
 }
 
-/// The rules that mean, in a run over the directory `dir` of the tree as if it were the whole, what [`rules`] means for the
-/// same entries in a run over the whole tree. `dir` itself is not excluded.
+/// The rules that mean, in a run over the directory `dir` of the tree as if it were the whole, what [`rules`] means for
+/// the same entries in a run over the whole tree. `dir` itself is not excluded.
 pub fn rules_below(excludes: &Excludes, dir: &RelPath) -> Vec<OsString> {
     let below = |pattern: &Pattern| match pattern.subject() {
-        Subject::Name => pattern_rules(pattern),
-        Subject::Path => {
+        PatternSubject::Name => pattern_rules(pattern),
+        PatternSubject::Path => {
             let rests = rests(pattern.body(), dir);
             rests.iter().flat_map(|rest| path_rules(rest, pattern.directories_only())).collect()
         }
@@ -53,7 +53,7 @@ pub fn exact(path: &RelPath) -> Vec<OsString> {
     vec![exclude(whole), exclude(&[&escaped, &b"/**"[..]].concat())]
 }
 
-/// What [`exact`] means, for a run over the directory `dir` as if it were the whole tree: no rule for a `path` outside of
+/// The rules of [`exact`] for a run over the directory `dir` as if it were the whole tree: none for a `path` outside of
 /// `dir`, and all for `dir` itself or what is above it.
 pub fn exact_below(path: &RelPath, dir: &RelPath) -> Vec<OsString> {
     seen_from(path, dir).map(|path| exact(&path)).unwrap_or_default()
@@ -64,20 +64,20 @@ pub fn kept(path: &RelPath) -> Vec<OsString> {
     exact(path).into_iter().next_back().map(protect).into_iter().collect()
 }
 
-/// What [`kept`] means, for a run over the directory `dir` as if it were the whole tree: no rule for a `path` outside of
+/// The rules of [`kept`] for a run over the directory `dir` as if it were the whole tree: none for a `path` outside of
 /// `dir`, and all for `dir` itself or what is above it.
 pub fn kept_below(path: &RelPath, dir: &RelPath) -> Vec<OsString> {
     seen_from(path, dir).map(|path| kept(&path)).unwrap_or_default()
 }
 
-/// The rules that let exactly `path` and all below it be deleted at the node, where a later rule protects it; `None` where
-/// rsync would drop one of them for its length.
+/// The rules that let exactly `path` and all below it be deleted at the node, where a later rule protects it; `None`
+/// where rsync would drop one of them for its length.
 pub fn at_risk(path: &RelPath) -> Option<Vec<OsString>> {
     let longest = b"/".len() + 2 * path.as_bytes().len() + b"R /**".len();
     (longest < MAX_RULE).then(|| exact(path).into_iter().map(|rule| turned(rule, b'R')).collect())
 }
 
-/// Whether a rule is one of [`at_risk`].
+/// Tells if a rule is one of [`at_risk`].
 pub fn puts_at_risk(rule: &OsStr) -> bool {
     rule.as_bytes().starts_with(b"R ")
 }
@@ -88,7 +88,7 @@ fn seen_from(path: &RelPath, dir: &RelPath) -> Option<RelPath> {
     if around { Some(RelPath::root()) } else { path.rebase(dir, &RelPath::root()) }
 }
 
-/// What is left of the body of a path pattern when it has matched the beginning `/dir`, for each way to match it: a path
+/// The rests of the body of a path pattern when it has matched the beginning `/dir`, for each way to match it: a path
 /// below matches the pattern if and only if what follows `/dir` matches one of these. Each begins with `/` or `*`.
 fn rests(body: &[u8], dir: &RelPath) -> Vec<Vec<u8>> {
     // Where in the body a match may have come to. No `*` stands beside another one.
@@ -118,14 +118,14 @@ fn rests(body: &[u8], dir: &RelPath) -> Vec<Vec<u8>> {
 /// The rules of one pattern, each followed by the companion for what lies below.
 fn pattern_rules(pattern: &Pattern) -> Vec<OsString> {
     match pattern.subject() {
-        Subject::Name => body_rules(pattern.body().to_vec(), pattern.directories_only()),
-        Subject::Path => path_rules(pattern.body(), pattern.directories_only()),
+        PatternSubject::Name => body_rules(pattern.body().to_vec(), pattern.directories_only()),
+        PatternSubject::Path => path_rules(pattern.body(), pattern.directories_only()),
     }
 }
 
-/// The rules of a body that is matched against the whole path. rsync anchors those that begin with `/`, and matches those
-/// that begin with `**` against the whole path with a `/` before it; one that began with anything else it would match
-/// behind each slash.
+/// The rules of a body that is matched against the whole path. rsync anchors those that begin with `/`, and matches
+/// those that begin with `**` against the whole path with a `/` before it; one that began with anything else it would
+/// match behind each slash.
 fn path_rules(body: &[u8], directories_only: bool) -> Vec<OsString> {
     debug_assert!(body.starts_with(b"/") || body.starts_with(b"*"));
     let variants = slash_variants(body);
@@ -167,12 +167,12 @@ fn escape(body: &[u8], special: &[u8]) -> Vec<u8> {
     body.iter().flat_map(|&byte| special.contains(&byte).then_some(b'\\').into_iter().chain([byte])).collect()
 }
 
-/// Whether rsync takes a rule for a wildcard rule.
+/// Tells if rsync takes a rule for a wildcard rule.
 fn has_wildcard(body: &[u8]) -> bool {
     body.iter().any(|byte| b"*?[".contains(byte))
 }
 
-/// The same rule as a protection: it acts at the receiver, and on deletions alone.
+/// Turns a rule into a protection: it acts at the receiver, and on deletions alone.
 fn protect(exclusion: OsString) -> OsString {
     turned(exclusion, b'P')
 }
@@ -315,7 +315,9 @@ mod tests {
         let patterns =
             strings(b"ab/*?", 5).into_iter().filter_map(|text| Pattern::parse(&String::from_utf8(text).ok()?).ok());
         let mut matched = 0;
-        for pattern in patterns.filter(|pattern| pattern.subject() == Subject::Path && !pattern.directories_only()) {
+        for pattern in
+            patterns.filter(|pattern| pattern.subject() == PatternSubject::Path && !pattern.directories_only())
+        {
             for path in &paths {
                 for dir in path.ancestors() {
                     let rests = rests(pattern.body(), &dir);

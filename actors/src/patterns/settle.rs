@@ -1,5 +1,5 @@
-//! How long files of some names are left alone after they were last touched. Knows names only: what waits is kept by the
-//! pending set.
+//! The time that files of some names are left alone after they were last touched. Knows names only: what waits is kept
+//! by the pending set.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ impl Settle {
         Settle(patterns.into_iter().map(one).collect())
     }
 
-    /// How long this file is to be untouched before it is sent; `None` if it goes at once.
+    /// The time that this file is to be untouched before it is sent; `None` if it goes at once.
     pub fn time(&self, file: &RelPath) -> Option<Duration> {
         self.0.iter().find(|(pattern, _)| pattern.excludes(file, false)).map(|(_, time)| *time)
     }

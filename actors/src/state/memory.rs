@@ -9,7 +9,7 @@ use super::store::{Past, Store, StoreError};
 use crate::change::Change;
 use crate::mounts::Mounts;
 use crate::outbox::Outbox;
-use crate::outbox::pending::backlog::Backlog;
+use crate::outbox::backlog::Backlog;
 use crate::outbox::unsaved::Unsaved;
 use crate::path::RelPath;
 use crate::root::Root;
@@ -99,7 +99,7 @@ impl Resumed {
     pub fn take_up(&mut self, key: &str, outbox: &Outbox) -> bool {
         let Some(backlog) = self.backlogs.remove(key) else { return false };
         let mut outbox = outbox.lock();
-        outbox.resume(backlog);
+        outbox.resume(&backlog);
         if !self.complete {
             outbox.drop_detours(Instant::now());
         }

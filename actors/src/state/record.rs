@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use super::listing::{Dir, is_gone};
 use super::stamp::Stamp;
 use super::store::{Entries, StoreError};
-use crate::outbox::fold::{Fold, Pending, Scope};
+use crate::outbox::fold::Fold;
+use crate::outbox::need::{Pending, Scope};
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::root::reach::Reach;
@@ -52,8 +53,8 @@ impl Recorder<'_> {
                 Ok(())
             }
             // Missing without a report: what the state says of it is wrong, and will be found so.
-            Ok(None) if !pending.removed => Ok(()),
-            Err(error) if is_gone(error) && !pending.removed => Ok(()),
+            Ok(None) if !pending.is_removal() => Ok(()),
+            Err(error) if is_gone(error) && !pending.is_removal() => Ok(()),
             Ok(None) | Err(_) => self.entries.forget(path),
         }
     }

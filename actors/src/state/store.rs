@@ -14,7 +14,7 @@ use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, Table, Tabl
 
 use super::own;
 use super::stamp::Stamp;
-use crate::outbox::pending::backlog::Backlog;
+use crate::outbox::backlog::Backlog;
 use crate::path::RelPath;
 
 /// Entry -> stamp. The key is the directory, a NUL and the name, so that the entries of one directory are one range.

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::store::Past;
 use super::*;
-use crate::outbox::fold::Pending;
-use crate::outbox::fold::Scope;
+use crate::outbox::need::{Pending, Scope};
 use crate::root::reach::Reach;
 
 fn rel(path: &str) -> RelPath {
@@ -66,7 +65,7 @@ impl Ground {
 
     fn save_one(&self, path: &str, scope: Scope, removed: bool) {
         let mut paths = Fold::new(9);
-        paths.insert(rel(path), Pending::new(scope, removed));
+        paths.insert(rel(path), if removed { Pending { scope, ..Pending::removal() } } else { Pending::new(scope) });
         self.save(&paths, false);
     }
 

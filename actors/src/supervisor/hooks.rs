@@ -253,15 +253,17 @@ impl Nodes for OutboxView<'_> {
     fn lacks(&self, node: usize, path: &RelPath, at: Instant) -> bool {
         self.outboxes.get(&node).is_some_and(|(outbox, owes)| {
             let outbox = outbox.lock();
-            outbox.lacks(path, at)
-                || self.with_reconciles && (*owes || outbox.owes(at) || outbox.may_be_overtaken(path, at))
+            match self.with_reconciles {
+                true => *owes || outbox.may_lack(path, at),
+                false => outbox.lacks(path, at),
+            }
         })
     }
 
     fn lacks_any(&self, node: usize, at: Instant) -> bool {
         // What a node itself lacks of what it was sent, is sent again and told then.
         self.with_reconciles
-            && self.outboxes.get(&node).is_some_and(|(outbox, owes)| *owes || outbox.lock().lacks_any(at))
+            && self.outboxes.get(&node).is_some_and(|(outbox, owes)| *owes || outbox.lock().may_lack_any(at))
     }
 }
 

@@ -154,7 +154,7 @@ impl SupervisorActor {
             let outbox = slot.link.outbox.lock();
             PathAtNode {
                 name: slot.node.name().to_owned(),
-                pending: outbox.concerns(path),
+                pending: outbox.is_pending(path),
                 failing: failing(&outbox, path, &slot.link.record),
                 last_sent_at: slot.link.record.last_sent(path),
             }

@@ -17,9 +17,9 @@ use crate::change::Change;
 use crate::health::StoredPart;
 use crate::health::lasting;
 use crate::messages::{Mirrored, Settled};
-use crate::outbox::fold::Scope;
 use crate::outbox::lease::LeaseId;
-use crate::outbox::pending::{Fate, PendingSet};
+use crate::outbox::need::{Fate, Scope};
+use crate::outbox::pending::PendingSet;
 use crate::path::RelPath;
 use crate::root::reach::Silent;
 use crate::status::record::RunKind;
@@ -39,7 +39,7 @@ impl SyncActor {
     pub(super) fn start_batch(&mut self, lane: Lane, now: Instant, ctx: &mut Context<Self>) {
         let mut outbox = self.link.outbox.lock();
         let batch = outbox.lease(lane, BATCH_PATHS, BATCH_BYTES, now);
-        let since = batch.paths.iter().filter_map(|(_, pending)| pending.since).min().unwrap_or(now);
+        let since = batch.paths.iter().filter_map(|(_, pending)| pending.age.seen()).min().unwrap_or(now);
         let mut disk = Source(self.link.root.clone());
         let room = Room { bytes: self.link.bulk_size, entries: BATCH_ENTRIES };
         let room = (lane == Lane::Fast).then_some(room);
@@ -197,7 +197,7 @@ impl SyncActor {
     /// that said that it changed it.
     fn dated(&self, paths: Vec<(RelPath, bool)>, started: Instant) -> Vec<(RelPath, bool, Instant)> {
         let outbox = self.link.outbox.lock();
-        let since = |path: &RelPath| outbox.out_since(path).map_or(started, |since| since.min(started));
+        let since = |path: &RelPath| outbox.in_flight_above_since(path).map_or(started, |since| since.min(started));
         paths.into_iter().map(|(path, rewritten)| (path.clone(), rewritten, since(&path))).collect()
     }
 

@@ -11,10 +11,10 @@ use crate::errno::is_gone;
 use crate::path::RelPath;
 use crate::root::Root;
 
-/// What changed so lately may not have been reported: the event is on its way. With a tick of the kernel's clock.
+/// The age up to which a change may not have been reported: the event is on its way. With a tick of the kernel's clock.
 const ON_ITS_WAY: Duration = Duration::from_millis(30);
 
-/// What tells two versions of a file apart, as far as rsync looks.
+/// The marks of a version of a file, as far as rsync looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stamp {
     /// In bytes.
@@ -23,10 +23,10 @@ pub struct Stamp {
     pub mtime: (i64, i64),
 }
 
-/// What is on disk at a path.
+/// The kind of entry on disk at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
-    /// Nothing, or something above it is no directory.
+    /// No entry, or something above it is no directory.
     Missing,
     /// A directory; not a symlink to one.
     Directory,
@@ -34,11 +34,11 @@ pub enum Found {
     File(Stamp),
     /// A symlink or something special.
     Other,
-    /// It cannot be looked at.
+    /// An entry that cannot be looked at.
     Unknown,
 }
 
-/// How much a batch may carry.
+/// The amount that a batch may carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
     /// Bytes of files.
@@ -48,7 +48,7 @@ pub struct Room {
 }
 
 impl Room {
-    /// Takes one entry of so many bytes; whether there was room for it. One for which there was not takes no bytes.
+    /// Takes one entry of so many bytes. Returns true if there was room for it; else it takes no bytes.
     pub fn take(&mut self, bytes: u64) -> bool {
         let fits = self.entries > 0 && bytes <= self.bytes;
         self.entries = self.entries.saturating_sub(1);
@@ -61,10 +61,11 @@ impl Room {
 
 /// A look at the disk.
 pub trait Disk {
-    /// What is at `path` now, symlinks not followed.
+    /// Looks at `path`, symlinks not followed.
     fn look(&mut self, path: &RelPath) -> Found;
 
-    /// Takes all that is below a directory from `room`; whether there was room for it. Looks no further than that.
+    /// Takes all that is below a directory from `room`. Returns true if there was room for it, and looks no further
+    /// than that.
     fn fits(&mut self, dir: &RelPath, room: &mut Room) -> bool;
 
     /// The text of the symlink at `path`; `None` if there is something else, as on a disk without symlinks.
@@ -72,17 +73,17 @@ pub trait Disk {
         None
     }
 
-    /// What of an absolute path lies below the root; `None` if it lies elsewhere.
+    /// The part of an absolute path below the root; `None` if it lies elsewhere.
     fn inside(&mut self, _: &[u8]) -> Option<Vec<u8>> {
         None
     }
 
-    /// Whether something is mounted at a directory or below it that does not answer.
+    /// Tells if something is mounted at a directory or below it that does not answer.
     fn is_silent_below(&mut self, _: &RelPath) -> bool {
         false
     }
 
-    /// Whether the entry at `path` changed a moment ago, so that this may not have been reported yet.
+    /// Tells if the entry at `path` changed a moment ago, so that this may not have been reported yet.
     fn is_fresh(&mut self, _: &RelPath) -> bool {
         false
     }

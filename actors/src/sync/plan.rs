@@ -1,60 +1,57 @@
 //! Decides what an rsync run must be told about a batch, from what is on disk at this moment. A pure function of the
 //! batch and of a look at the disk; each rule prevents a loss that was seen with plain rsync.
 
-use crate::transport::plan::LARGE;
-use crate::transport::plan::PROTECTED;
-use crate::transport::plan::Plan;
-use crate::transport::plan::bounded;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::disk::{Disk, Found, Room, Stamp};
 use crate::outbox::away::MovedAway;
-use crate::outbox::fold::{Pending, Scope};
-use crate::outbox::pending::links::Behind;
-use crate::outbox::pending::{Fate, PendingSet};
+use crate::outbox::links::Behind;
+use crate::outbox::need::{Fate, PathNeed, Pending, Scope};
+use crate::outbox::pending::PendingSet;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::transport::Lane;
 use crate::transport::blame::Blame;
+use crate::transport::plan::{LARGE, PROTECTED, Plan, bounded};
 use crate::transport::rename::{Doubt, Origin};
 
 /// A path that is missing is left alone for so long until its removal is reported: the event is on its way.
 const REPORT_TIME: Duration = Duration::from_millis(20);
-/// When no report has come by then, track was lost: the directory that held it is compared as a whole.
+/// The time after which track was lost if no report has come: the directory that held it is compared as a whole.
 const REPORT_AT_LATEST: Duration = Duration::from_secs(2);
 
-/// What became of listed entries while they were sent.
+/// The outcome of listed entries while they were sent.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Since {
-    /// They are gone. rsync may not have found them, which it does not tell: they were removed, or moved with a directory
-    /// above them, and what they became is still to be reported.
+    /// Entries that are gone. rsync may not have found them, which it does not tell: they were removed, or moved with a
+    /// directory above them, and the report of that is still to come.
     pub gone: BTreeSet<RelPath>,
-    /// Files of another size or time: what rsync read may be neither the old nor the new content.
+    /// Files of another size or time: rsync may have read neither the old nor the new content.
     pub changed: BTreeSet<RelPath>,
-    /// Those that were missing are there again: the node may have what they were.
+    /// Entries that were missing and are there again: the node may have the earlier entries.
     pub returned: BTreeSet<RelPath>,
-    /// Symlinks that were not sent: what they lead to failed, or they lead elsewhere now.
+    /// Symlinks that were not sent: their targets failed, or they lead elsewhere now.
     pub left: BTreeSet<RelPath>,
     /// Files that do not fit at the node.
     pub unfit: BTreeSet<RelPath>,
     /// Files that were not tried, as they are beside these and no smaller.
     pub untried: BTreeSet<RelPath>,
-    /// How long to leave these alone.
+    /// The time to leave these alone.
     pub unfit_for: Duration,
 }
 
-/// The plan of a batch, and what becomes of the paths that it does not list.
+/// The plan of a batch, and the fate of the paths that it does not list.
 #[derive(Debug, Default)]
 pub struct BatchPlan {
-    /// What rsync is to be told.
+    /// The lists for rsync.
     pub run: Rc<Plan>,
     /// The paths of the batch.
     pub paths: BatchPaths,
 }
 
-/// What becomes of the paths of a batch, beside what a plan says.
+/// The fate of the paths of a batch, beside the plan.
 #[derive(Debug, Default)]
 pub struct BatchPaths {
     /// Directories that exist again although they were moved away.
@@ -69,7 +66,7 @@ pub struct BatchPaths {
     pub behind: BTreeMap<RelPath, Behind>,
     /// The entry that is listed for each path. A path without one needs nothing from rsync.
     carriers: BTreeMap<RelPath, RelPath>,
-    /// What the listed files were.
+    /// The listed files as they were looked at.
     stamps: BTreeMap<RelPath, Stamp>,
     /// Paths that wait for the report of their removal.
     unreported: BTreeSet<RelPath>,
@@ -78,7 +75,7 @@ pub struct BatchPaths {
 }
 
 impl BatchPlan {
-    /// What became of the listed entries since they were looked at.
+    /// Looks again at the listed entries.
     pub fn since(&self, disk: &mut dyn Disk) -> Since {
         let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, levels, late_links, .. } = &*self.run;
         let mut since = Since::default();
@@ -95,15 +92,17 @@ impl BatchPlan {
         since
     }
 
-    /// Of what is blamed, the paths that failed alone below a listed subtree, or were set aside in a listed level, and the
-    /// rest: whatever else is there has arrived. With each whether size and time proved nothing.
+    /// Splits the blamed paths: those that failed alone below a listed subtree, or were set aside in a listed level,
+    /// and the rest: whatever else is there has arrived. `true` with those of which size and time proved nothing.
     pub fn apart(&self, blamed: &Blame, is_set_aside: impl Fn(&RelPath) -> bool) -> (Vec<(RelPath, bool)>, Blame) {
         let Blame::Paths(paths) = blamed else { return (Vec::new(), blamed.clone()) };
         let whole = |top: &&RelPath| !paths.iter().any(|bad| bad == *top || top.is_below(bad));
         let tops = |list: &BTreeSet<RelPath>| list.iter().filter(whole).cloned().collect::<Vec<_>>();
-        let (plain, rewritten) = (tops(&self.run.subtrees), tops(&self.run.subtrees_rewritten));
+        let plain = tops(&self.run.subtrees);
+        let rewritten = tops(&self.run.subtrees_rewritten);
         let is_below = |tops: &[RelPath], path: &RelPath| tops.iter().any(|top| path.is_below(top));
-        let (mut apart, mut rest) = (Vec::new(), Vec::new());
+        let mut apart = Vec::new();
+        let mut rest = Vec::new();
         for path in paths.iter().cloned() {
             let new = is_below(&rewritten, &path);
             let in_level = || path.parent().is_some_and(|dir| self.run.levels.contains(&dir)) && is_set_aside(&path);
@@ -112,7 +111,7 @@ impl BatchPlan {
         (apart, Blame::Paths(rest))
     }
 
-    /// What became of a path of the batch when rsync succeeded on all that is neither blamed nor gone.
+    /// The fate of a path of the batch when rsync succeeded on all that is neither blamed nor gone.
     pub fn fate(&self, path: &RelPath, blamed: &Blame, since: &Since) -> Fate {
         let carrier = self.paths.carriers.get(path);
         if self.paths.unreported.contains(path) || carrier.is_some_and(|carrier| since.gone.contains(carrier)) {
@@ -149,8 +148,16 @@ pub fn plan(
     room: Option<Room>,
     now: Instant,
 ) -> BatchPlan {
-    let (plan, paths) = (Plan::default(), BatchPaths::default());
-    let mut planner = Planner { set, excludes, disk, looked: HashMap::new(), room, now, plan, paths };
+    let mut planner = Planner {
+        set,
+        excludes,
+        disk,
+        looked: HashMap::new(),
+        room,
+        now,
+        plan: Plan::default(),
+        paths: BatchPaths::default(),
+    };
     for (path, pending) in batch {
         planner.add(path, pending);
     }
@@ -164,7 +171,7 @@ pub fn plan(
 }
 
 impl Planner<'_> {
-    /// What goes may be the old name of what takes the bulk lane: it goes after that.
+    /// Sends removals after the bulk lane: a removed path may be the old name of one in it.
     fn keep_for_bulk(&mut self) {
         if self.paths.bulk.is_empty() || self.plan.missing.is_empty() {
             return;
@@ -176,7 +183,7 @@ impl Planner<'_> {
     }
 }
 
-/// What a listed subtree covers is not listed beside it.
+/// Drops the listed paths that a listed subtree covers.
 fn drop_covered(plan: &mut Plan) {
     let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, levels, late_links, .. } = plan;
     let is_subtree = |path: &RelPath| subtrees.contains(path) || subtrees_rewritten.contains(path);
@@ -214,7 +221,7 @@ impl Planner<'_> {
                 Found::Directory => (),
                 // rsync would follow it at the source, or replace it by a directory at the node.
                 found @ (Found::File(_) | Found::Other) => {
-                    let pending = Pending { scope: Scope::Entry, rewritten: false, ..*pending };
+                    let pending = Pending { scope: Scope::Entry, ..pending.rewritten(false) };
                     return self.list_present(&dir, path, &pending, found);
                 }
                 Found::Missing => return self.list_missing(&dir, path, pending),
@@ -241,8 +248,8 @@ impl Planner<'_> {
         }
         let pending = &match found {
             // Another directory is there, as after an exchange of two, which reports each as gone.
-            Found::Directory if pending.removed && listed == path => {
-                Pending { scope: Scope::Subtree, rewritten: true, removed: false, ..*pending }
+            Found::Directory if pending.is_removal() && listed == path => {
+                Pending { scope: Scope::Subtree, need: PathNeed::Update, ..pending.rewritten(true) }
             }
             _ => *pending,
         };
@@ -255,18 +262,23 @@ impl Planner<'_> {
             self.paths.bulk.insert(path.clone());
             return;
         }
-        // What is there although it was removed is another file.
-        let is_new = pending.rewritten || pending.removed || pending.renamed && hint.is_none();
+        let is_new = match pending.need {
+            PathNeed::Update => pending.proof.rewritten,
+            PathNeed::Renamed => pending.proof.rewritten || hint.is_none(),
+            // What is there although it was removed is another file.
+            PathNeed::Removal => true,
+        };
+        let closed = pending.proof.closed;
         let list = match (found, pending.scope) {
             (Found::Directory, Scope::Subtree) if is_new => &mut self.plan.subtrees_rewritten,
             (Found::Directory, Scope::Subtree) => &mut self.plan.subtrees,
             (Found::Directory, Scope::Level) => &mut self.plan.levels,
             // What the node has by this name may be one inode with what has another name now.
             (Found::File(_), _) if pending.departed && hint.is_none() => &mut self.plan.anew,
-            (Found::File(stamp), _) if pending.closed && !is_new && hint.is_none() && stamp.size > LARGE => {
+            (Found::File(stamp), _) if closed && !is_new && hint.is_none() && stamp.size > LARGE => {
                 &mut self.plan.closed
             }
-            (Found::File(stamp), _) if !is_new && !pending.closed && (stamp.size > LARGE || hint.is_some()) => {
+            (Found::File(stamp), _) if !is_new && !closed && (stamp.size > LARGE || hint.is_some()) => {
                 &mut self.plan.large
             }
             _ => &mut self.plan.present,
@@ -284,19 +296,19 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether something else than the path itself would be listed, on which the bulk lane is at work.
+    /// Tells if something else than the path itself would be listed, on which the bulk lane is at work.
     fn is_blocked(&self, listed: &RelPath, path: &RelPath) -> bool {
         self.room.is_some() && listed != path && self.set.is_blocked(listed, Lane::Fast)
     }
 
-    /// Whether the lane carries what would be listed. Small files always go: their number is bounded by the batch.
+    /// Tells if the lane carries the listed entry. Small files always go: their number is bounded by the batch.
     fn has_room(&mut self, listed: &RelPath, pending: &Pending, found: Found, hint: Option<&Origin>) -> bool {
         let Some(room) = &mut self.room else { return true };
         match found {
             // A directory may have very many entries.
             Found::Directory if pending.scope == Scope::Level => false,
             Found::File(stamp) if stamp.size > LARGE => room.take(Self::cost(stamp, pending, hint)),
-            Found::Directory if hint.is_some_and(|origin| origin.doubt == Doubt::None) && !pending.rewritten => {
+            Found::Directory if hint.is_some_and(|origin| origin.doubt == Doubt::None) && !pending.proof.rewritten => {
                 // Its files are not sent.
                 let mut free = Room { bytes: u64::MAX, entries: room.entries };
                 let fits = self.disk.fits(listed, &mut free);
@@ -316,7 +328,7 @@ impl Planner<'_> {
         }
     }
 
-    /// `top` is the topmost path that is missing: what is below a missing directory need not, and must not, be listed.
+    /// Lists `top`, the topmost path that is missing: nothing below a missing directory need, or must, be listed.
     fn list_missing(&mut self, top: &RelPath, path: &RelPath, pending: &Pending) {
         if self.excludes.matching(top, false).is_some() {
             return;
@@ -338,14 +350,14 @@ impl Planner<'_> {
         } else if self.set.is_reported_removed(top) {
             self.plan.missing.insert(top.clone());
             self.paths.carriers.insert(path.clone(), top.clone());
-        } else if pending.unreported.is_some_and(|since| self.now >= since + REPORT_AT_LATEST) {
+        } else if pending.retry.unreported.is_some_and(|since| self.now >= since + REPORT_AT_LATEST) {
             self.paths.lost.extend(top.parent());
         } else {
             self.paths.unreported.insert(path.clone());
         }
     }
 
-    /// What is hidden, or may be on its way back, stays on the node.
+    /// Keeps all on the node that is hidden here, or may be on its way back.
     fn keep(&mut self) {
         let Plan { subtrees, subtrees_rewritten, levels, .. } = &self.plan;
         let compared = || subtrees.iter().chain(subtrees_rewritten).chain(levels);
@@ -356,7 +368,7 @@ impl Planner<'_> {
         self.plan.kept = bounded(kept);
     }
 
-    /// What was moved away stays on the node, unless its name exists again.
+    /// Keeps the directories on the node that were moved away, unless their names exist again.
     fn protect(&mut self) {
         let Plan { subtrees, subtrees_rewritten, levels, missing, .. } = &self.plan;
         let tops = subtrees.iter().chain(subtrees_rewritten).chain(levels).chain(missing);

@@ -13,7 +13,7 @@ use crate::change::Change;
 use crate::health::StoredPart;
 use crate::health::lasting;
 use crate::messages::Resync;
-use crate::outbox::fold::Scope;
+use crate::outbox::need::Scope;
 use crate::path::RelPath;
 use crate::root::reach::Silent;
 use crate::status::record::RunKind;

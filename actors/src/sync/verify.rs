@@ -26,7 +26,7 @@ impl SyncActor {
         let kept = self.link.outbox.lock().hidden_about(&RelPath::root()).into_iter().collect();
         let outbox = self.link.outbox.clone();
         let record = self.link.record.clone();
-        let is_pending = move |path: &RelPath| outbox.lock().concerns(path) || record.was_sent_since(path, since);
+        let is_pending = move |path: &RelPath| outbox.lock().is_pending(path) || record.was_sent_since(path, since);
         debug!(self.link.log, "verify");
         let running = self.link.transport.clone().verify(kept, Box::new(is_pending));
         let running = self.link.root.reach().clone().while_it_answers(|_| true, running);

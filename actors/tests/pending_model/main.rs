@@ -112,6 +112,8 @@ fn check(steps: &[(u8, u16, u16)], moves: Option<DirMoves>) -> Result<(), TestCa
     let mut world = World::new(moves.unwrap_or_default());
     for step in steps {
         world.step(*step, moves.is_some());
+        let broken = world.set.broken_rules();
+        prop_assert!(broken.is_empty(), "{:?}: {:?}\n{}", broken, world.set, world.story.join("\n"));
     }
     let rests = world.rest();
     let story = world.story.join("\n");

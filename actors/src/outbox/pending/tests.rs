@@ -1,7 +1,15 @@
 mod failing;
+mod guards;
+mod questions;
 mod restless;
+mod stop;
 
 use super::*;
+use crate::change::Change;
+use crate::outbox::away::MovedAway;
+use crate::outbox::lease::Batch;
+use crate::outbox::need::Fate;
+use crate::outbox::reconcile::LATE_REPORTS;
 
 fn rel(path: &str) -> RelPath {
     RelPath::new(path.as_bytes()).unwrap()
@@ -334,7 +342,7 @@ fn what_was_given_up_as_missing_beside_a_reconcile_does_not_ask_for_the_next_one
     settle(&mut set, now + SOON, |_| Fate::Delivered, |_| SOON);
     set.settle_reconcile(now + SOON);
     // Otherwise it were lost at once, and everything compared again, without end.
-    assert_eq!(set.waiting.get(&rel("a")).map(|pending| pending.unreported), Some(None));
+    assert_eq!(set.waiting.get(&rel("a")).map(|pending| pending.retry.unreported), Some(None));
 }
 
 #[test]

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::change::Change;
-use crate::outbox::pending::backlog::Backlog;
-use crate::outbox::pending::{Fate, PendingSet};
+use crate::outbox::backlog::Backlog;
+use crate::outbox::need::Fate;
+use crate::outbox::pending::PendingSet;
 use crate::site::DirMoves;
 use crate::transport::Lane;
 
@@ -169,7 +170,7 @@ fn the_next_run_counts_the_same_until_all_that_differs_is_told() {
     let expected = ["a to b", "c", "f", "g"];
     assert_eq!(shown(&mut set), expected);
     let mut next = PendingSet::default();
-    next.resume(Backlog::decode(&set.backlog().encode()).unwrap());
+    next.resume(&Backlog::decode(&set.backlog().encode()).unwrap());
     assert_eq!(shown(&mut next), expected);
     assert_eq!(next.backlog(), set.backlog(), "it may be killed before that");
     assert!(next.is_empty() && !next.unmirrored().is_to_be_told());

@@ -1,5 +1,5 @@
-//! One exclude pattern: what is a pattern at all, and what it matches.
-//! Leaves lists of patterns and the ancestors of a path to [`Excludes`](crate::patterns::excludes::Excludes).
+//! One exclude pattern: what is a pattern at all, and what it matches. Leaves lists of patterns and the ancestors of a
+//! path to [`Excludes`](crate::patterns::excludes::Excludes).
 
 use std::fmt;
 
@@ -22,15 +22,15 @@ pub struct Pattern {
     text: String,
     /// The text without a trailing slash, runs of `*` collapsed. Has a `/` if and only if `subject` is the path.
     body: String,
-    subject: Subject,
+    subject: PatternSubject,
     directories_only: bool,
     /// `body`, each byte as one char.
     wild: WildMatch,
 }
 
-/// What a pattern is compared with.
+/// The part of a path that a pattern is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Subject {
+pub(crate) enum PatternSubject {
     /// The last component of a path.
     Name,
     /// The whole path, with a `/` before it.
@@ -75,7 +75,7 @@ pub enum PatternError {
 }
 
 impl PatternError {
-    /// What to write instead.
+    /// The text to write instead.
     pub fn cure(&self) -> String {
         match self {
             PatternError::Empty | PatternError::Nul(_) => "remove it".into(),
@@ -143,8 +143,8 @@ impl Pattern {
             }
         }
         let whole = text.strip_suffix('/').unwrap_or(text);
-        let subject = if whole.contains('/') { Subject::Path } else { Subject::Name };
-        if subject == Subject::Path {
+        let subject = if whole.contains('/') { PatternSubject::Path } else { PatternSubject::Name };
+        if subject == PatternSubject::Path {
             if !whole.starts_with(['/', '*']) {
                 return Err(PatternError::Unanchored(shown()));
             }
@@ -171,7 +171,7 @@ impl Pattern {
         self.body.as_bytes()
     }
 
-    pub(crate) fn subject(&self) -> Subject {
+    pub(crate) fn subject(&self) -> PatternSubject {
         self.subject
     }
 
@@ -179,11 +179,11 @@ impl Pattern {
         self.directories_only
     }
 
-    /// Whether it matches this very path, whatever is true of its ancestors.
+    /// Tells if it matches this very path, whatever is true of its ancestors.
     pub(super) fn matches(&self, candidate: Candidate<'_>) -> bool {
         let text = match self.subject {
-            Subject::Name => candidate.name,
-            Subject::Path => candidate.path,
+            PatternSubject::Name => candidate.name,
+            PatternSubject::Path => candidate.path,
         };
         (candidate.is_dir || !self.directories_only) && self.wild.matches(text)
     }

@@ -1,5 +1,4 @@
-//! Which patterns match nothing of a tree as it is now.
-//! Looks at names alone, and into nothing that is excluded.
+//! Patterns that match nothing of a tree as it is now. Looks at names alone, and into nothing that is excluded.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;

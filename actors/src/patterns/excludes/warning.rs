@@ -6,25 +6,25 @@ use std::path::Path;
 use crate::path::Shown;
 use crate::patterns::excludes::pattern::Pattern;
 
-/// Why a pattern looks as if it meant something else.
+/// The reason for which a pattern looks as if it meant something else.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{pattern}` {why}")]
 pub struct PatternWarning {
     pattern: Shown,
     why: &'static str,
     instead: Vec<String>,
-    /// Where there is nothing to write instead, or more to say.
+    /// The advice where there is nothing to write instead, or more to say.
     advice: &'static str,
 }
 
 impl PatternWarning {
-    /// What to write instead.
+    /// The text to write instead.
     pub fn cure(&self) -> String {
         cure(&self.instead, self.advice)
     }
 }
 
-/// What to write instead of a pattern that is refused, if it is one by somebody else's rules.
+/// The text to write instead of a pattern that is refused, if it is one by somebody else's rules.
 pub(super) fn cure_of(text: &str) -> Option<String> {
     read(text).map(|reading| cure(&reading.instead, reading.advice))
 }
@@ -40,23 +40,23 @@ fn cure(instead: &[String], advice: &str) -> String {
 }
 
 /// A reading of a pattern by somebody else's rules: why it is none of ours, and what is meant by it in ours.
-struct Reading {
+struct ForeignReading {
     why: &'static str,
     instead: Vec<String>,
     advice: &'static str,
 }
 
-impl Reading {
-    fn of(why: &'static str, instead: impl IntoIterator<Item = String>) -> Option<Reading> {
-        Some(Reading { why, instead: instead.into_iter().collect(), advice: "" })
+impl ForeignReading {
+    fn of(why: &'static str, instead: impl IntoIterator<Item = String>) -> Option<ForeignReading> {
+        Some(ForeignReading { why, instead: instead.into_iter().collect(), advice: "" })
     }
 
-    fn advice(why: &'static str, advice: &'static str) -> Option<Reading> {
-        Some(Reading { why, instead: Vec::new(), advice })
+    fn advice(why: &'static str, advice: &'static str) -> Option<ForeignReading> {
+        Some(ForeignReading { why, instead: Vec::new(), advice })
     }
 }
 
-/// What is most likely meant by a pattern that means something else here. `wpath` is the tree.
+/// The likely meaning of a pattern that means something else here. `wpath` is the tree.
 pub fn warning(pattern: &Pattern, wpath: &Path) -> Option<PatternWarning> {
     let text = pattern.as_str();
     let reading = read(text).or_else(|| outside(text, wpath))?;
@@ -71,60 +71,77 @@ pub fn warning(pattern: &Pattern, wpath: &Path) -> Option<PatternWarning> {
     })
 }
 
-fn read(text: &str) -> Option<Reading> {
+fn read(text: &str) -> Option<ForeignReading> {
     let readings = [everything, rule, quoted, blank, several, class, braces, regex, backslash, stars];
     readings.iter().find_map(|reading| reading(text))
 }
 
-fn everything(text: &str) -> Option<Reading> {
+fn everything(text: &str) -> Option<ForeignReading> {
     let rest = text.trim_matches(['/', '*']);
     if rest.is_empty() && !text.ends_with('/') {
-        return Reading::advice("excludes everything: nothing is mirrored", "remove it");
+        return ForeignReading::advice("excludes everything: nothing is mirrored", "remove it");
     }
     None
 }
 
 /// rsync's filter rules and options, and git's negation and comments.
-fn rule(text: &str) -> Option<Reading> {
+fn rule(text: &str) -> Option<ForeignReading> {
     const INCLUDES: &str = "there are no rules that include: what no pattern matches is mirrored; remove it";
     const PREFIXES: [&str; 11] =
         ["- ", "-/ ", "--exclude=", "--exclude ", "exclude ", "exclude: ", "P ", "H ", "hide ", "protect ", "-s "];
     if ["+ ", "--include", "include ", "S ", "R ", "show ", "risk "].iter().any(|start| text.starts_with(start)) {
-        return Reading::advice("is a name here, and no rule that includes something", INCLUDES);
+        return ForeignReading::advice("is a name here, and no rule that includes something", INCLUDES);
     }
     if let Some(negated) = text.strip_prefix('!') {
         let what = "is a name that begins with `!` here, and no negation";
-        return if negated.is_empty() { Reading::advice(what, "remove it") } else { Reading::advice(what, INCLUDES) };
+        return if negated.is_empty() {
+            ForeignReading::advice(what, "remove it")
+        } else {
+            ForeignReading::advice(what, INCLUDES)
+        };
     }
     if let Some(bare) = PREFIXES.iter().find_map(|start| text.strip_prefix(start)) {
-        return Reading::of("is a name here, and no rule or option of rsync", [anchored(bare.trim_start_matches(' '))]);
+        return ForeignReading::of(
+            "is a name here, and no rule or option of rsync",
+            [anchored(bare.trim_start_matches(' '))],
+        );
     }
     if [". ", ": ", "merge ", "dir-merge "].iter().any(|start| text.starts_with(start)) {
-        return Reading::advice("is a name here, and no rule that reads a file", "write its patterns into `rexcludes`");
+        return ForeignReading::advice(
+            "is a name here, and no rule that reads a file",
+            "write its patterns into `rexcludes`",
+        );
     }
     // Editors write `#name#`.
     if text.starts_with('#') && !text.ends_with('#') {
-        return Reading::advice("is a name that begins with `#` here, and no comment", "begin a comment with `//`");
+        return ForeignReading::advice(
+            "is a name that begins with `#` here, and no comment",
+            "begin a comment with `//`",
+        );
     }
     None
 }
 
-fn quoted(text: &str) -> Option<Reading> {
+fn quoted(text: &str) -> Option<ForeignReading> {
     let inner = ['\'', '"', '`'].iter().find_map(|&quote| text.strip_prefix(quote)?.strip_suffix(quote))?;
-    Reading::of("has quotes inside, which are a part of the name here", [anchored(inner)])
+    ForeignReading::of("has quotes inside, which are a part of the name here", [anchored(inner)])
 }
 
-fn blank(text: &str) -> Option<Reading> {
+fn blank(text: &str) -> Option<ForeignReading> {
     let trimmed = text.trim();
     if trimmed.len() == text.len() {
         return None;
     }
     let why = "has a blank at its beginning or end, which is a part of the name here";
-    if trimmed.is_empty() { Reading::advice(why, "remove it") } else { Reading::of(why, [anchored(trimmed)]) }
+    if trimmed.is_empty() {
+        ForeignReading::advice(why, "remove it")
+    } else {
+        ForeignReading::of(why, [anchored(trimmed)])
+    }
 }
 
 /// A list in one text.
-fn several(text: &str) -> Option<Reading> {
+fn several(text: &str) -> Option<ForeignReading> {
     if text.contains(['{', '(']) {
         return None;
     }
@@ -133,19 +150,19 @@ fn several(text: &str) -> Option<Reading> {
     if parts.len() < 2 || !parts.iter().all(is_pattern) {
         return None;
     }
-    Reading::of("is one name here, and no list of patterns", parts.into_iter().map(anchored))
+    ForeignReading::of("is one name here, and no list of patterns", parts.into_iter().map(anchored))
 }
 
 /// At most so many patterns are named for one.
 const MOST: usize = 6;
 
-fn class(text: &str) -> Option<Reading> {
+fn class(text: &str) -> Option<ForeignReading> {
     let why = "has `[...]`, which stands for itself here: there are no classes";
     let (start, rest) = text.split_once('[')?;
     let (members, end) = rest.split_once(']').filter(|(members, _)| !members.is_empty())?;
     let listed = !members.starts_with(['!', '^', ':']) && !members.contains('-') && !end.contains('[');
     if listed && members.chars().count() <= MOST {
-        return Reading::of(why, members.chars().map(|member| format!("{start}{member}{end}")));
+        return ForeignReading::of(why, members.chars().map(|member| format!("{start}{member}{end}")));
     }
     let mut plain = String::new();
     let mut inside = false;
@@ -159,20 +176,20 @@ fn class(text: &str) -> Option<Reading> {
         inside = (inside || c == '[') && c != ']';
     }
     let advice = "`?` is any one character";
-    Some(Reading { why, instead: vec![plain], advice })
+    Some(ForeignReading { why, instead: vec![plain], advice })
 }
 
-fn braces(text: &str) -> Option<Reading> {
+fn braces(text: &str) -> Option<ForeignReading> {
     let (start, rest) = text.split_once('{')?;
     let (members, end) = rest.split_once('}')?;
     if !members.contains(',') {
         return None;
     }
     let why = "has `{...}`, which stands for itself here";
-    Reading::of(why, members.split(',').map(|member| format!("{start}{}{end}", member.trim())))
+    ForeignReading::of(why, members.split(',').map(|member| format!("{start}{}{end}", member.trim())))
 }
 
-fn regex(text: &str) -> Option<Reading> {
+fn regex(text: &str) -> Option<ForeignReading> {
     let is_regex = text.starts_with('^')
         || (text.ends_with('$') && text.contains(['\\', '*', '^']))
         || text.starts_with("(?")
@@ -186,14 +203,14 @@ fn regex(text: &str) -> Option<Reading> {
     let (body, end) = body.strip_suffix('$').map_or((body, true), |body| (body, false));
     let plain = body.replace(".*", "*").replace(".+", "*").replace("\\.", ".").replace("\\/", "/");
     if plain.contains(['\\', '(', '[', '+', '|', '^', '$']) || plain.is_empty() {
-        return Reading::advice(why, "write it with `*` and `?` alone, the whole name or the path from `/` on");
+        return ForeignReading::advice(why, "write it with `*` and `?` alone, the whole name or the path from `/` on");
     }
     let star = |wanted: bool, there: bool| if wanted && !there { "*" } else { "" };
     let plain = format!("{}{plain}{}", star(open, plain.starts_with(['*', '/'])), star(end, plain.ends_with('*')));
-    Reading::of(why, [anchored(&plain)])
+    ForeignReading::of(why, [anchored(&plain)])
 }
 
-fn backslash(text: &str) -> Option<Reading> {
+fn backslash(text: &str) -> Option<ForeignReading> {
     let why = "has `\\`, which stands for itself here and escapes nothing";
     let at = text.find('\\')?;
     let next = text[at + 1..].chars().next();
@@ -211,20 +228,20 @@ fn backslash(text: &str) -> Option<Reading> {
             }
         }
         let advice = if plain.contains('?') { "`?` is any one character" } else { "" };
-        return Some(Reading { why, instead: vec![plain], advice });
+        return Some(ForeignReading { why, instead: vec![plain], advice });
     }
-    Reading::of(why, [anchored(&text.replace('\\', "/"))])
+    ForeignReading::of(why, [anchored(&text.replace('\\', "/"))])
 }
 
 /// `**` is `*` here, and a `*` between two slashes matches a name at least.
-fn stars(text: &str) -> Option<Reading> {
+fn stars(text: &str) -> Option<ForeignReading> {
     let (start, end) = text.split_once("/**/").filter(|(start, _)| !start.is_empty())?;
     let why = "has `/**/`, which is `/*/` here and does not match a single `/`";
-    Reading::of(why, [format!("{start}/{end}"), format!("{start}/*/{end}")])
+    ForeignReading::of(why, [format!("{start}/{end}"), format!("{start}/*/{end}")])
 }
 
 /// A path of the machine, or one that begins with the name of the tree.
-fn outside(text: &str, wpath: &Path) -> Option<Reading> {
+fn outside(text: &str, wpath: &Path) -> Option<ForeignReading> {
     if !text.starts_with('/') {
         return None;
     }
@@ -237,8 +254,8 @@ fn outside(text: &str, wpath: &Path) -> Option<Reading> {
     };
     let root = wpath.to_str()?.trim_end_matches('/');
     let below = |below: &str, why| match below.trim_matches('/') {
-        "" => Reading::advice(why, "remove it, or name what is in wpath by its path there"),
-        _ => Reading::of(why, [below.to_owned()]),
+        "" => ForeignReading::advice(why, "remove it, or name what is in wpath by its path there"),
+        _ => ForeignReading::of(why, [below.to_owned()]),
     };
     if let Some(rest) = starts_there(root).filter(|_| !root.is_empty()) {
         return below(rest, "begins with wpath, but a pattern is compared with the path below wpath");

@@ -1,25 +1,23 @@
-//! Which symlinks of a batch go after what they lead to: in the same delivery, or in a later batch.
+//! Symlinks of a batch that go after their targets: in the same delivery, or in a later batch.
 
-use crate::outbox::pending::links::Behind;
-use crate::sync::plan::BatchPaths;
-use crate::transport::plan::Leads;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::Planner;
-use crate::outbox::fold::Pending;
+use super::{BatchPaths, Planner};
 use crate::outbox::lease::about;
-use crate::outbox::pending::links::is_awaited;
+use crate::outbox::links::{Behind, is_awaited};
+use crate::outbox::need::Pending;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::sync::disk::{Disk, Found};
+use crate::transport::plan::Leads;
 
-/// So many links the kernel follows to one file.
+/// The number of links that the kernel follows to one file.
 const HOPS: usize = 40;
 
-/// What a link of a batch goes after.
+/// The paths that a link of a batch goes after.
 #[derive(Debug, Default)]
 struct After {
-    /// Whether there is something of the batch that is no link.
+    /// Something of the batch that is no link.
     content: bool,
     /// Links of the batch.
     links: BTreeSet<RelPath>,
@@ -32,7 +30,7 @@ impl After {
 }
 
 impl Planner<'_> {
-    /// A symlink is listed.
+    /// Notes a listed symlink and its targets.
     pub(super) fn note_link(&mut self, link: &RelPath) {
         if let Some(text) = self.disk.read_link(link) {
             let to = follow(link, &text, self.excludes, self.disk);
@@ -40,16 +38,18 @@ impl Planner<'_> {
         }
     }
 
-    /// Puts the links of a batch behind what they lead to, and removals behind links.
+    /// Puts the links of a batch behind their targets, and removals behind links.
     pub(super) fn arrange_links(&mut self, batch: &[(RelPath, Pending)]) {
         if self.plan.links.is_empty() {
             return;
         }
         let batch: BTreeMap<RelPath, Pending> = batch.iter().cloned().collect();
-        let (mut after, mut behind) = (BTreeMap::new(), BTreeMap::new());
+        let mut after = BTreeMap::new();
+        let mut behind = BTreeMap::new();
         for (link, leads) in &self.plan.links {
             let since = self.set.link_waits_since(link, &leads.text);
-            let (mut waits, mut goes_after) = (self.set.awaits(link, leads), After::default());
+            let mut waits = self.set.awaits(link, leads);
+            let mut goes_after = After::default();
             for (path, pending) in
                 leads.to.iter().flat_map(|to| about(&batch, to)).filter(|(_, pending)| is_awaited(pending))
             {
@@ -77,7 +77,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Links leave the list of what exists: those that go later in this delivery, and those that do not go with it.
+    /// Takes links out of the list of all that exists: those that go later in this delivery, and those that do not go
+    /// with it.
     fn hold_links_back(&mut self, links: &BTreeMap<RelPath, Behind>) {
         let late = self.plan.late_links.iter().flatten();
         for link in late.chain(links.keys()) {
@@ -89,9 +90,10 @@ impl Planner<'_> {
         self.plan.links.retain(|link, _| !links.contains_key(link));
     }
 
-    /// What goes may be what the node's link leads to until the new one is there.
+    /// Holds removals back: a removed path may be the target of the node's link until the new one is there.
     fn hold_removals_back(&mut self) {
-        let (missing, levels) = (std::mem::take(&mut self.plan.missing), std::mem::take(&mut self.plan.levels));
+        let missing = std::mem::take(&mut self.plan.missing);
+        let levels = std::mem::take(&mut self.plan.levels);
         let BatchPaths { carriers, behind, .. } = &mut self.paths;
         let goes = |listed: &RelPath| missing.contains(listed) || levels.contains(listed);
         behind
@@ -100,12 +102,14 @@ impl Planner<'_> {
     }
 }
 
-/// The paths that a link leads to, as the kernel follows it in the source. None if it leads in a circle, or to something
-/// that is excluded: it leads nowhere at a node, whatever is there.
+/// The paths that a link leads to, as the kernel follows it in the source. None if it leads in a circle, or to
+/// something that is excluded: it leads nowhere at a node, whatever is there.
 fn follow(link: &RelPath, text: &[u8], excludes: &Excludes, disk: &mut dyn Disk) -> Vec<RelPath> {
     let names = |text: &[u8]| text.split(|&b| b == b'/').map(<[u8]>::to_vec).collect::<VecDeque<_>>();
-    let (mut to, mut at) = (Vec::new(), link.parent().unwrap_or_else(RelPath::root));
-    let (mut left, mut absolute) = (names(text), text.starts_with(b"/").then(|| text.to_vec()));
+    let mut to = Vec::new();
+    let mut at = link.parent().unwrap_or_else(RelPath::root);
+    let mut left = names(text);
+    let mut absolute = text.starts_with(b"/").then(|| text.to_vec());
     let mut hops = 0;
     loop {
         if let Some(path) = absolute.take() {
@@ -149,7 +153,7 @@ fn follow(link: &RelPath, text: &[u8], excludes: &Excludes, disk: &mut dyn Disk)
     to
 }
 
-/// Whether what a link leads to at last, or what holds it, changed a moment ago.
+/// Tells if the last target of a link, or a directory that holds the target, changed a moment ago.
 fn is_fresh(link: &RelPath, leads: &Leads, disk: &mut dyn Disk) -> bool {
     let Some(last) = leads.to.last() else { return false };
     // What holds the link has just got a new entry, at least.
@@ -157,7 +161,7 @@ fn is_fresh(link: &RelPath, leads: &Leads, disk: &mut dyn Disk) -> bool {
     last.ancestors().chain([last.clone()]).filter(apart).any(|path| disk.is_fresh(&path))
 }
 
-/// A link to a link that does not go with the batch does not go either.
+/// Holds back each link to a link that does not go with the batch.
 fn follow_behind(
     after: &BTreeMap<RelPath, After>,
     behind: &mut BTreeMap<RelPath, Behind>,

@@ -1,36 +1,36 @@
-//! What of a batch was renamed, and how the node gets it out of what it has.
+//! Renamed entries of a batch, and how the node makes them out of its own.
 
 use std::collections::BTreeSet;
 
 use super::Planner;
-use crate::outbox::fold::{Pending, Scope};
+use crate::outbox::need::{Pending, Scope};
 use crate::path::RelPath;
 use crate::sync::disk::{Found, Stamp};
 use crate::transport::plan::{LARGE, Plan};
 use crate::transport::rename::{Doubt, Origin, Relocation, Rename, detour, goes_first};
 
-/// A smaller file is sent: that takes no more than to link it, and one run less.
+/// Size below which a renamed file is sent: that takes no more than to link it, and one run less.
 const LINKED: u64 = 4 * 1024;
-/// Directories that are made out of others in one batch; each takes a run of its own.
+/// Number of directories that are made out of others in one batch; each takes a run of its own.
 const MOVED: usize = 100;
-/// So much less than its size goes over the wire of a file that was renamed and may have changed a little.
+/// Guessed part of a file that goes over the wire when it was renamed and may have changed a little.
 const CHANGED: u64 = 16;
 
 impl Planner<'_> {
-    /// Where the node has what is found at a path, if that is of use.
+    /// The name at which the node has the entry found at a path, if that is of use.
     pub(super) fn hint(&self, path: &RelPath, pending: &Pending, found: Found) -> Option<Origin> {
         let origin = self.set.origin(path)?;
         let is_of_use = match found {
             // What failed is sent as it is.
-            _ if pending.tries > 0 => false,
-            Found::File(stamp) => !origin.is_dir && stamp.size > if pending.rewritten { LARGE } else { LINKED },
+            _ if pending.retry.tries > 0 => false,
+            Found::File(stamp) => !origin.is_dir && stamp.size > if pending.proof.rewritten { LARGE } else { LINKED },
             Found::Directory => origin.is_dir && pending.scope == Scope::Subtree && self.plan.moved.len() < MOVED,
             Found::Missing | Found::Other | Found::Unknown => false,
         };
         is_of_use.then(|| origin.clone())
     }
 
-    /// Notes that a listed path is made out of what the node has.
+    /// Notes that a listed path is made out of an entry of the node.
     pub(super) fn use_hint(&mut self, new: RelPath, Origin { old, is_dir, doubt }: Origin) {
         if is_dir {
             self.plan.moved.push(Relocation { to: new, from: old, doubt });
@@ -39,7 +39,7 @@ impl Planner<'_> {
         }
     }
 
-    /// What was renamed to names below the listed subtrees.
+    /// Takes the hints for names below the listed subtrees.
     fn hints_below(&mut self) {
         let Plan { subtrees, subtrees_rewritten, .. } = &self.plan;
         let tops = subtrees.iter().chain(subtrees_rewritten);
@@ -51,7 +51,7 @@ impl Planner<'_> {
         for new in below {
             let replaces = new.ancestors().any(|dir| self.plan.subtrees_rewritten.contains(&dir));
             let in_doubt = |origin: Origin| if replaces { Origin { doubt: Doubt::Replaced, ..origin } } else { origin };
-            let pending = Pending::new(Scope::Subtree, false);
+            let pending = Pending::new(Scope::Subtree);
             let found = if self.is_reached(&new) { self.disk.look(&new) } else { Found::Missing };
             let is_dir = found == Found::Directory;
             if let Some(origin) = self.hint(&new, &pending, found).filter(|_| !self.excludes.excludes(&new, is_dir)) {
@@ -60,13 +60,13 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether all above a path are directories.
+    /// Tells if all above a path are directories.
     fn is_reached(&mut self, path: &RelPath) -> bool {
         let ancestors: Vec<RelPath> = path.ancestors().collect();
         ancestors.into_iter().all(|dir| self.look_above(&dir) == Found::Directory)
     }
 
-    /// Completes what the plan says of renames.
+    /// Completes the renames of the plan.
     pub(super) fn arrange_renames(&mut self) {
         self.hints_below();
         if self.plan.renamed.is_empty() && self.plan.moved.is_empty() {
@@ -78,18 +78,18 @@ impl Planner<'_> {
         list_parents(&mut self.plan);
     }
 
-    /// What of a file goes over the wire, at a guess.
+    /// The bytes of a file that go over the wire, at a guess.
     pub(super) fn cost(stamp: Stamp, pending: &Pending, hint: Option<&Origin>) -> u64 {
         match hint {
-            Some(Origin { doubt: Doubt::None, .. }) if pending.rewritten => stamp.size / CHANGED,
+            Some(Origin { doubt: Doubt::None, .. }) if pending.proof.rewritten => stamp.size / CHANGED,
             Some(Origin { doubt: Doubt::None, .. }) => 0,
             _ => stamp.size,
         }
     }
 }
 
-/// A new name that rsync would look at before the old one, or that is the old name of another file, is linked in a
-/// second run, so that nothing that is needed is replaced before.
+/// Gives a detour to each new name that rsync would look at before the old one, or that is the old name of another
+/// file: it is linked in a second run, so that nothing that is needed is replaced before.
 fn detour_in(plan: &mut Plan, mut can_use: impl FnMut(&RelPath) -> bool) {
     let olds: BTreeSet<RelPath> = plan.renamed.values().map(|rename| rename.old.clone()).collect();
     let mut impossible = Vec::new();

@@ -210,7 +210,7 @@ fn a_removal_that_is_never_reported_is_looked_for() {
 fn what_the_fast_lane_has_no_room_for_belongs_into_the_bulk_lane() {
     let changes = ["large 1", "large 2", "small", "tree", "bush", "gone"];
     let disk = || Table(vec!["large 1", "large 2", "small", "bush/", "bush/x", "tree/", "tree/x", "tree/y"]);
-    let batch: Vec<_> = changes.iter().map(|path| (rel(path), Pending::new(Scope::Subtree, false))).collect();
+    let batch: Vec<_> = changes.iter().map(|path| (rel(path), Pending::new(Scope::Subtree))).collect();
     let (set, now) = (PendingSet::default(), Instant::now());
     let lists = |room| {
         let plan = plan(&batch, &set, &Excludes::default(), &mut disk(), room, now);

@@ -32,7 +32,7 @@ fn a_file_that_may_be_written_in_flight_is_new_and_one_of_which_the_mode_changes
         }
         set.add(change, Instant::now());
         let waits = set.waiting.get(&rel("a")).unwrap();
-        assert_eq!((waits.rewritten, waits.closed), (rewritten, change == &closed), "{change} {leased}");
+        assert_eq!((waits.proof.rewritten, waits.proof.closed), (rewritten, change == &closed), "{change} {leased}");
     }
 }
 

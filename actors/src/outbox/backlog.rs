@@ -1,69 +1,122 @@
 //! A pending set in a form that outlives the process.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
 
-use crate::outbox::fold::{Pending, Scope};
-use crate::outbox::pending::PendingSet;
+use crate::outbox::away::Away;
+use crate::outbox::need::{PathNeed, Pending, Scope};
+use crate::outbox::unmirrored::Move;
 use crate::path::RelPath;
 
-/// What one node does not have, as it is kept on disk: without what is only of this run, such as times and failed tries.
+/// All that one node does not have, as it is kept on disk: without times and failed tries, which are only of this run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// Whether the whole tree is to be compared.
+    /// The whole tree is to be compared.
     pub reconcile: bool,
     /// The paths, in order.
-    pub paths: Vec<Kept>,
+    pub paths: Vec<BacklogEntry>,
 }
 
 /// One path of a backlog.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct BacklogEntry {
     /// The path.
     pub path: RelPath,
-    /// How much of it is to be compared.
+    /// The part of it that is to be compared.
     pub scope: Scope,
-    /// Whether its removal was reported, and nothing since.
+    /// Its removal was reported, and nothing since.
     pub removed: bool,
-    /// Whether its content is new.
+    /// Its content is new.
     pub rewritten: bool,
-    /// What it has to do with a directory move that the node does not follow.
-    pub moved: Moved,
+    /// Its part in a directory move that the node does not follow.
+    pub moved: MovePart,
 }
 
-/// What a name of a backlog has to do with a directory move.
+/// The part that a name of a backlog has in a directory move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moved {
-    /// Nothing: it waits.
+pub enum MovePart {
+    /// None: the path waits.
     Not,
     /// A directory was moved away from it, and the node keeps it until a reconcile.
     Away,
     /// The node lacks the directory that was moved to it.
     To,
-    /// The same, of the directory that was moved away from the name before it in the list.
+    /// The node lacks the directory that was moved to it from the name before it in the list.
     ToFromBefore,
 }
 
+impl BacklogEntry {
+    fn new(path: RelPath, pending: Pending) -> Self {
+        let Pending { scope, need, proof, .. } = pending;
+        // Where it came from is not kept.
+        let rewritten = proof.rewritten || need == PathNeed::Renamed;
+        BacklogEntry { path, scope, removed: need == PathNeed::Removal, rewritten, moved: MovePart::Not }
+    }
+
+    /// A name of a directory move.
+    fn of_move(path: RelPath, moved: MovePart) -> Self {
+        BacklogEntry { path, scope: Scope::Entry, removed: false, rewritten: false, moved }
+    }
+}
+
 impl Backlog {
+    /// All that is pending, then each directory move that is not mirrored, then the other names that were moved away.
+    pub(super) fn new(reconcile: bool, pending: BTreeMap<RelPath, Pending>, away: &Away) -> Self {
+        let mut paths: Vec<BacklogEntry> =
+            pending.into_iter().map(|(path, pending)| BacklogEntry::new(path, pending)).collect();
+        let mut names = BTreeSet::from_iter(away.below(&RelPath::root()));
+        for Move { old, new, .. } in away.unmirrored.iter() {
+            let to = if old.is_some() { MovePart::ToFromBefore } else { MovePart::To };
+            old.iter().for_each(|old| _ = names.remove(old));
+            paths.extend(old.clone().map(|old| BacklogEntry::of_move(old, MovePart::Away)));
+            paths.extend(new.clone().map(|new| BacklogEntry::of_move(new, to)));
+        }
+        paths.extend(names.into_iter().map(|name| BacklogEntry::of_move(name, MovePart::Away)));
+        Backlog { reconcile, paths }
+    }
+
+    /// The paths that were pending.
+    pub(super) fn pending(&self) -> impl Iterator<Item = (&RelPath, Pending)> {
+        self.paths.iter().filter(|kept| kept.moved == MovePart::Not).map(
+            |BacklogEntry { path, scope, removed, rewritten, .. }| {
+                let need = if *removed { PathNeed::Removal } else { PathNeed::Update };
+                (path, Pending { need, ..Pending::new(*scope).rewritten(*rewritten) })
+            },
+        )
+    }
+
+    /// The old and the new names of the directory moves, as far as they are known.
+    pub(super) fn moves(&self) -> Vec<(Option<&RelPath>, Option<&RelPath>)> {
+        let mut moves: Vec<(Option<&RelPath>, Option<&RelPath>)> = Vec::new();
+        for BacklogEntry { path, moved, .. } in &self.paths {
+            match (moved, moves.last_mut()) {
+                (MovePart::Not, _) => (),
+                (MovePart::Away, _) => moves.push((Some(path), None)),
+                (MovePart::ToFromBefore, Some((Some(_), new @ None))) => *new = Some(path),
+                (MovePart::To | MovePart::ToFromBefore, _) => moves.push((None, Some(path))),
+            }
+        }
+        moves
+    }
+
     /// The names that directories were moved away from.
-    pub fn away(&self) -> impl Iterator<Item = &RelPath> {
-        self.paths.iter().filter(|kept| kept.moved == Moved::Away).map(|kept| &kept.path)
+    pub(crate) fn away(&self) -> impl Iterator<Item = &RelPath> {
+        self.paths.iter().filter(|kept| kept.moved == MovePart::Away).map(|kept| &kept.path)
     }
 
     /// The bytes that [`Backlog::decode`] reads.
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![u8::from(self.reconcile)];
-        for Kept { path, scope, removed, rewritten, moved } in &self.paths {
+        for BacklogEntry { path, scope, removed, rewritten, moved } in &self.paths {
             let scope = match scope {
                 Scope::Entry => 0,
                 Scope::Level => 1,
                 Scope::Subtree => 2,
             };
             let moved = match moved {
-                Moved::Not => 0,
-                Moved::Away => 16,
-                Moved::To => 32,
-                Moved::ToFromBefore => 48,
+                MovePart::Not => 0,
+                MovePart::Away => 16,
+                MovePart::To => 32,
+                MovePart::ToFromBefore => 48,
             };
             bytes.push(scope | u8::from(*removed) << 2 | u8::from(*rewritten) << 3 | moved);
             bytes.extend(path.as_bytes());
@@ -73,7 +126,7 @@ impl Backlog {
     }
 
     /// Reads what [`Backlog::encode`] wrote; `None` if it is something else.
-    pub fn decode(bytes: &[u8]) -> Option<Backlog> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Backlog> {
         let (&reconcile, mut rest) = bytes.split_first()?;
         let mut paths = Vec::new();
         while let Some((&flags, tail)) = rest.split_first() {
@@ -87,98 +140,25 @@ impl Backlog {
             let path = RelPath::new(&tail[..end]).ok()?;
             let [removed, rewritten] = [4, 8].map(|flag| flags & flag != 0);
             let moved = match flags & 48 {
-                0 => Moved::Not,
-                16 => Moved::Away,
-                32 => Moved::To,
-                _ => Moved::ToFromBefore,
+                0 => MovePart::Not,
+                16 => MovePart::Away,
+                32 => MovePart::To,
+                _ => MovePart::ToFromBefore,
             };
-            paths.push(Kept { path, scope, removed, rewritten, moved });
+            paths.push(BacklogEntry { path, scope, removed, rewritten, moved });
             rest = &tail[end + 1..];
         }
         Some(Backlog { reconcile: reconcile != 0, paths })
     }
 }
 
-impl PendingSet {
-    /// All that the node does not have yet: what waits and what is in flight.
-    pub fn backlog(&self) -> Backlog {
-        // It is tried again then.
-        let reconcile = self.is_to_be_kept() || self.unset.has_more();
-        let entry = |path: &RelPath| (path.clone(), Pending::new(Scope::Entry, false));
-        let mut paths: BTreeMap<RelPath, Pending> = self.unset.paths().map(entry).collect();
-        // What waits is newer than what is in flight.
-        for (path, pending) in self.leases.iter().chain(self.waiting.iter()) {
-            let older: Option<Pending> = paths.insert(path.clone(), *pending);
-            if let Some(older) = older {
-                paths.insert(path.clone(), older.followed_by(*pending));
-            }
-        }
-        let kept = |(path, pending)| {
-            let Pending { scope, removed, rewritten, renamed, .. } = pending;
-            // Where it came from is not kept.
-            Kept { path, scope, removed, rewritten: rewritten || renamed, moved: Moved::Not }
-        };
-        let moves = self.moves().into_iter();
-        let moves =
-            moves.map(|(path, moved)| Kept { path, scope: Scope::Entry, removed: false, rewritten: false, moved });
-        Backlog { reconcile, paths: paths.into_iter().map(kept).chain(moves).collect() }
-    }
-
-    /// The names of directory moves: each move, then what else was moved away.
-    fn moves(&self) -> Vec<(RelPath, Moved)> {
-        let (mut names, mut away) = (Vec::new(), BTreeSet::from_iter(self.away.below(&RelPath::root())));
-        for moved in self.away.unmirrored.iter() {
-            let new = if moved.old.is_some() { Moved::ToFromBefore } else { Moved::To };
-            if let Some(old) = &moved.old {
-                away.remove(old);
-            }
-            names.extend(moved.old.clone().map(|old| (old, Moved::Away)));
-            names.extend(moved.new.clone().map(|path| (path, new)));
-        }
-        names.extend(away.into_iter().map(|path| (path, Moved::Away)));
-        names
-    }
-
-    /// The attributes of the root are to be sent.
-    pub fn touch_root(&mut self) {
-        self.waiting.insert(RelPath::root(), Pending::new(Scope::Entry, false));
-    }
-
-    /// Takes up the backlog of an earlier run. What it did not mirror of directory moves counts until all that differs is told
-    /// ([`Change::ComparedWithState`](crate::change::Change::ComparedWithState)): then that is pending.
-    pub fn resume(&mut self, backlog: Backlog) {
-        self.waiting.at(Instant::now());
-        if backlog.reconcile {
-            self.want_reconcile();
-        }
-        let mut old = None;
-        for Kept { path, scope, removed, rewritten, moved } in backlog.paths {
-            let new = match moved {
-                Moved::Not => {
-                    self.waiting.insert(path, Pending { rewritten, ..Pending::new(scope, removed) });
-                    continue;
-                }
-                Moved::Away => {
-                    self.away.resume(old.replace(path), None);
-                    continue;
-                }
-                Moved::To => {
-                    self.away.resume(old.take(), None);
-                    Some(path)
-                }
-                Moved::ToFromBefore => Some(path),
-            };
-            self.away.resume(old.take(), new);
-        }
-        self.away.resume(old, None);
-        self.fold_up();
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::change::Change;
+    use crate::outbox::pending::PendingSet;
     use crate::transport::Lane;
     use crate::transport::rename::detour;
 
@@ -202,7 +182,7 @@ mod tests {
         let backlog = Backlog::decode(&set.backlog().encode()).unwrap();
         assert_eq!(backlog, set.backlog());
         let mut next = PendingSet::default();
-        next.resume(backlog);
+        next.resume(&backlog);
         assert_eq!(next.len(), 4, "{next:?}");
         assert!(next.is_reported_removed(&rel("d")) && next.reconcile_due(now).is_some());
         assert_eq!(next.backlog(), set.backlog());
@@ -224,7 +204,7 @@ mod tests {
         set.add(&Change::Removed { path: rel("b"), is_dir: false }, now);
         set.add(&Change::Renamed { from: rel("b"), to: rel("a") }, now);
         let mut next = PendingSet::default();
-        next.resume(Backlog::decode(&set.backlog().encode()).unwrap());
+        next.resume(&Backlog::decode(&set.backlog().encode()).unwrap());
         let kept = |set: &PendingSet| set.backlog().paths.into_iter().map(|kept| (kept.path, kept.removed)).collect();
         let told: Vec<(RelPath, bool)> = kept(&next);
         assert_eq!(told, [(rel("a"), false), (rel("b"), true)]);

@@ -1,16 +1,13 @@
-use crate::outbox::pending::guards::RETURN_TIME;
+//! Removals that wait, removals that are not believed, and what an unmount hides.
+
+use super::{rel, touched};
+use crate::change::Change;
+use crate::outbox::guards::RETURN_TIME;
+use crate::outbox::need::Fate;
 use crate::outbox::pending::*;
 
 const PAUSE: Duration = Duration::from_millis(50);
 const SOON: Duration = Duration::from_secs(9);
-
-fn rel(path: &str) -> RelPath {
-    RelPath::new(path.as_bytes()).unwrap()
-}
-
-fn touched(path: &str) -> Change {
-    Change::Touched { path: rel(path), is_dir: false, rewritten: false }
-}
 
 fn removed(path: &str) -> Change {
     Change::Removed { path: rel(path), is_dir: false }

@@ -1,13 +1,8 @@
-use std::time::Duration;
+//! What the node lacks, and since when.
 
 use super::*;
-use crate::change::Change;
-use crate::outbox::pending::Fate;
-use crate::transport::Lane;
-
-pub fn rel(path: &str) -> RelPath {
-    RelPath::new(path.as_bytes()).unwrap()
-}
+use crate::outbox::need::FAILS;
+use crate::outbox::pending::questions::FailingPaths;
 
 pub fn touched(path: &str) -> Change {
     Change::Touched { path: rel(path), is_dir: false, rewritten: true }
@@ -150,8 +145,8 @@ fn what_failed_within_a_comparison_is_lacked_since_before_it() {
     let (mut set, start) = changed(&[Change::Subtree { path: rel("d") }]);
     let (began, later) = (start + Duration::from_secs(1), start + Duration::from_secs(9));
     let batch = set.lease(Lane::Fast, 9, 9999, began);
-    let since = set.out_since(&rel("d/x")).unwrap();
-    assert_eq!((since, set.out_since(&rel("e"))), (start, None));
+    let since = set.in_flight_above_since(&rel("d/x")).unwrap();
+    assert_eq!((since, set.in_flight_above_since(&rel("e"))), (start, None));
     set.settle(batch.id, later, |_| Fate::Delivered, |_| Duration::ZERO);
     set.try_later(rel("d/x"), Scope::Entry, false, since, later);
     assert!(set.lacks(&rel("d/x"), began) && !set.lacks(&rel("d/y"), began));
@@ -168,33 +163,33 @@ fn a_node_may_lack_anything_while_a_reconcile_is_owed_and_not_merely_because_one
     let (mut set, start) = reconciled();
     let later = start + Duration::from_secs(1);
     set.want_resync();
-    assert!(!set.owes(later) && !set.lacks_any(later));
-    assert!(set.lease_reconcile(later) && !set.owes(later) && !set.lacks_any(later), "it only looks");
+    assert!(!set.reconcile.owes(later) && !set.may_lack_any(later));
+    assert!(set.lease_reconcile(later) && !set.reconcile.owes(later) && !set.may_lack_any(later), "it only looks");
     set.settle_reconcile(later);
-    set.owe(later);
-    assert!(!set.owes(start) && set.owes(later) && set.lacks_any(later));
-    assert!(set.lease_reconcile(later) && !set.owes(start) && set.owes(later));
+    set.reconcile.owe(later);
+    assert!(!set.reconcile.owes(start) && set.reconcile.owes(later) && set.may_lack_any(later));
+    assert!(set.lease_reconcile(later) && !set.reconcile.owes(start) && set.reconcile.owes(later));
     set.settle_reconcile(later);
-    assert!(!set.owes(later));
+    assert!(!set.reconcile.owes(later));
 }
 
 #[test]
 fn a_node_without_a_mirror_lacks_what_was_seen_before_until_it_was_compared() {
     let (mut set, start) = (PendingSet::default(), Instant::now());
     let at = |seconds| start + Duration::from_secs(seconds);
-    assert!(!set.owes(at(9)), "nobody wants one");
-    set.owe(at(5));
-    assert!(set.owes(start) && set.lease_reconcile(at(6)) && set.owes(start));
-    set.owe(at(7));
+    assert!(!set.reconcile.owes(at(9)), "nobody wants one");
+    set.reconcile.owe(at(5));
+    assert!(set.reconcile.owes(start) && set.lease_reconcile(at(6)) && set.reconcile.owes(start));
+    set.reconcile.owe(at(7));
     set.settle_reconcile(at(8));
-    assert!(!set.owes(start) && set.owes(at(7)));
+    assert!(!set.reconcile.owes(start) && set.reconcile.owes(at(7)));
     assert!(set.lease_reconcile(at(8)));
     set.mirror_lost(at(9));
     set.settle_reconcile(at(10));
-    assert!(set.owes(start), "it began before");
+    assert!(set.reconcile.owes(start), "it began before");
     assert!(set.lease_reconcile(at(11)));
     set.settle_reconcile(at(12));
-    assert!(!set.owes(at(99)));
+    assert!(!set.reconcile.owes(at(99)));
 }
 
 #[test]
@@ -213,12 +208,12 @@ fn what_was_sent_beside_a_reconcile_may_be_overtaken_by_it_and_nothing_else() {
     for (path, seconds, expected) in
         [("a", 2, true), ("a", 1, false), ("d/x/y", 9, true), ("before", 9, false), ("b", 9, false)]
     {
-        assert_eq!(set.may_be_overtaken(&rel(path), at(seconds)), expected, "{path} {seconds}");
+        assert_eq!(set.may_lack(&rel(path), at(seconds)), expected, "{path} {seconds}");
         assert!(!set.lacks(&rel(path), at(seconds)), "{path}");
     }
-    assert!(!set.lacks_any(at(1)) && set.lacks_any(at(2)));
+    assert!(!set.may_lack_any(at(1)) && set.may_lack_any(at(2)));
     set.settle_reconcile(at(5));
-    assert!(!set.may_be_overtaken(&rel("a"), at(9)) && set.lacks(&rel("a"), at(2)), "it is looked at again");
+    assert!(!set.may_lack(&rel("a"), at(1)) && set.lacks(&rel("a"), at(2)), "it is looked at again");
 }
 
 #[test]
@@ -280,7 +275,7 @@ fn what_a_failing_path_becomes_a_part_of_is_on_its_way_since_it_changed() {
         let later = start + Duration::from_secs(1000);
         changes.iter().for_each(|change| set.add(change, later));
         assert_eq!((set.failing().paths, set.on_its_way_since()), (failing_left, Some(later)), "{changes:?}");
-        assert!(set.lacks_any(start) && set.oldest() == Some(start), "what it lacked, it lacks: {changes:?}");
+        assert!(set.may_lack_any(start) && set.oldest() == Some(start), "what it lacked, it lacks: {changes:?}");
     }
 }
 
@@ -297,7 +292,7 @@ fn a_failing_path_that_changes_while_it_is_tried_begins_anew() {
         let batch = set.lease(Lane::Fast, 9, 9999, later);
         set.settle(batch.id, later, |_| Fate::Failed, |_| Duration::ZERO);
     }
-    assert_eq!(set.failing(), Failing { paths: 1, reconcile: false, oldest: Some(start), first: vec![rel("a")] });
+    assert_eq!(set.failing(), FailingPaths { paths: 1, reconcile: false, oldest: Some(start), first: vec![rel("a")] });
 }
 
 #[test]
@@ -333,7 +328,7 @@ fn removals_that_only_wait_for_what_failed_are_not_failing() {
 #[test]
 fn a_comparison_of_everything_that_fails_again_by_itself_is_failing_until_it_succeeds() {
     let (mut set, start) = (PendingSet::default(), Instant::now());
-    set.owe(start);
+    set.reconcile.owe(start);
     for expected in [false, false, true, true] {
         assert_eq!((set.failing().reconcile, set.failing().count()), (expected, usize::from(expected)));
         assert_eq!(set.on_its_way_since(), (!expected).then_some(start));
@@ -344,7 +339,7 @@ fn a_comparison_of_everything_that_fails_again_by_itself_is_failing_until_it_suc
     assert_eq!(set.failing().oldest, Some(start));
     assert!(set.lease_reconcile(start));
     set.settle_reconcile(start);
-    assert_eq!((set.failing(), set.on_its_way_since()), (Failing::default(), None));
+    assert_eq!((set.failing(), set.on_its_way_since()), (FailingPaths::default(), None));
 }
 
 #[test]
@@ -376,7 +371,7 @@ fn a_path_is_concerned_by_itself_by_what_covers_it_and_by_what_is_sent_with_it()
             ("level/x", true),
             ("level/x/y", false),
         ] {
-            assert_eq!(set.concerns(&rel(path)), expected, "{path}, in flight: {leased}");
+            assert_eq!(set.is_pending(&rel(path)), expected, "{path}, in flight: {leased}");
         }
         if !leased {
             set.lease(Lane::Fast, 9, 9999, start + Duration::from_secs(9));

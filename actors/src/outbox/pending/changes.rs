@@ -1,0 +1,397 @@
+//! Reports, and what they do to the pending set. A renamed path waits with its origin, the old name until that is
+//! delivered; what is pending below a moved directory follows, and what may have reached the node in part is sent anew.
+
+use std::time::Instant;
+
+use crate::change::Change;
+use crate::outbox::away::MovedAway;
+use crate::outbox::backlog::Backlog;
+use crate::outbox::lease::LeaseId;
+use crate::outbox::need::{Age, FAILS, PathNeed, Pending, Retry, Scope};
+use crate::outbox::pending::PendingSet;
+use crate::path::RelPath;
+use crate::patterns::settle::Settle;
+use crate::site::DirMoves;
+use crate::transport::rename::{Doubt, Origin, detour};
+
+/// Reports of the source.
+impl PendingSet {
+    /// Sets the names of files that wait until nothing touched them for a time.
+    pub(crate) fn set_settle(&mut self, settle: Settle) {
+        self.settle = settle;
+    }
+
+    /// Sets if directory moves are mirrored.
+    pub fn set_dir_moves(&mut self, dir_moves: DirMoves) {
+        self.dir_moves = dir_moves;
+    }
+
+    /// Adds a change.
+    pub fn add(&mut self, change: &Change, now: Instant) {
+        self.waiting.at(now);
+        self.change(change, now);
+    }
+
+    /// Adds a change that the node lacks since an earlier time.
+    pub(crate) fn add_since(&mut self, change: &Change, since: Instant, now: Instant) {
+        let before =
+            change.path().and_then(|path| self.waiting.get(path)).filter(|before| before.is_failing()).copied();
+        self.waiting.at(since);
+        self.change(change, now);
+        self.waiting.at(now);
+        // Nothing changed by which it might arrive.
+        if let (Some(path), Some(before)) = (change.path(), before) {
+            let Retry { tries, not_before, .. } = before.retry;
+            self.waiting.change(path, |pending| pending.retry = Retry { tries, not_before, ..pending.retry });
+        }
+    }
+
+    fn change(&mut self, change: &Change, now: Instant) {
+        match change {
+            Change::Touched { path, is_dir: true, rewritten } => self.insert(path, Scope::Entry, *rewritten, None),
+            Change::Touched { path, rewritten, .. } => {
+                self.insert(path, Scope::Entry, *rewritten, self.settles_until(path, now));
+            }
+            // In flight, rsync may have read it before, and equal size and time prove nothing then.
+            Change::Closed { path } => {
+                let in_flight = self.leases.get(path).is_some();
+                self.insert(path, Scope::Entry, in_flight, self.settles_until(path, now));
+                self.waiting.change(path, |pending| pending.proof.closed = true);
+            }
+            Change::Renamed { from, to } => self.renamed(from, to, now),
+            Change::Subtree { path } if path.is_root() => self.want_reconcile(),
+            Change::Subtree { path } => self.insert(path, Scope::Subtree, false, None),
+            Change::Created { path } => {
+                let is_fresh = self.is_unknown(path);
+                self.insert(path, Scope::Subtree, false, None);
+                self.compares(path, is_fresh);
+            }
+            Change::Level { path } => self.insert(path, Scope::Level, false, None),
+            Change::Removed { path, is_dir } => self.removed(path, *is_dir, now),
+            Change::MovedAway { path } => self.away.remember(path, MovedAway::Unknown),
+            Change::MovedOut { path } => self.moved_out(path, now),
+            Change::MovedTo { from, to } => match self.dir_moves {
+                DirMoves::Log => self.moved(from, to, now),
+                DirMoves::Replicate => self.replicate(from, to, now),
+            },
+            Change::Retaken { path, is_dir } => {
+                if self.dir_moves == DirMoves::Log {
+                    self.insert(path, if *is_dir { Scope::Subtree } else { Scope::Entry }, true, None);
+                }
+            }
+            Change::ComparedWithState => self.away.unmirrored.forget_resumed(),
+            Change::Unmounted { path } => {
+                self.waiting.drop_below(path);
+                self.origins.forget(path);
+                self.guards.hide(path);
+            }
+            Change::Mounted { path } => self.guards.unhide(path),
+        }
+        self.fold_up();
+    }
+
+    fn insert(&mut self, path: &RelPath, scope: Scope, rewritten: bool, settled_at: Option<Instant>) {
+        let replaced = self.away.forget(path) || self.leases.get(path).is_some_and(Pending::is_removal);
+        let rewritten = rewritten || replaced;
+        self.links.changed(path, &self.waiting);
+        // Of another kind, or of other content below, it is not what was renamed.
+        let is_new = self.waiting.get(path).is_some_and(Pending::is_removal);
+        self.origins.doubt(path);
+        if scope == Scope::Subtree {
+            self.away.unmirrored.compared(path);
+        }
+        if scope != Scope::Entry || is_new || rewritten && self.waiting.is_swallowed(path) {
+            self.origins.take(path);
+        }
+        let retry = Retry::settling(settled_at);
+        self.waiting.insert(path.clone(), Pending { retry, ..Pending::new(scope).rewritten(rewritten) });
+    }
+
+    /// The time until which this file, which was touched now, is left alone.
+    fn settles_until(&self, file: &RelPath, now: Instant) -> Option<Instant> {
+        self.settle.time(file).map(|time| now + time)
+    }
+
+    /// Adds a removal: something was deleted, or is a file that was moved away.
+    fn removed(&mut self, path: &RelPath, is_dir: bool, now: Instant) {
+        // It was there: whatever was moved away from this name was an earlier one.
+        self.away.forget(path);
+        self.unfit.removed(path);
+        self.guards.removed(now);
+        if is_dir {
+            self.guards.unhide(path);
+            self.away.unmirrored.removed(path);
+            self.origins.forget(path);
+        }
+        // What came to this name is not at the node by it, and nobody knows by which.
+        let came = self.waiting.get(path).is_some_and(|pending| pending.need == PathNeed::Renamed);
+        let is_lost = came && self.origins.get(path).is_none();
+        match is_dir {
+            true => self.waiting.insert_over(path.clone(), Pending::removal()),
+            false => self.waiting.insert(path.clone(), Pending::removal()),
+        }
+        if is_lost {
+            self.waiting.change(path, |pending| pending.proof.rewritten = true);
+        }
+    }
+}
+
+/// Renames and moves.
+impl PendingSet {
+    /// Adds a rename of a file. The removal of the old name has been told.
+    fn renamed(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
+        let rewritten = self.waiting.get(from).is_some_and(|pending| pending.proof.rewritten);
+        let old = self.origins.through(from);
+        let is_new = old == *from && self.waiting.is_swallowed(from);
+        let changes = rewritten || is_new || self.is_in_flight(from);
+        let doubt = if changes { Doubt::Changing } else { Doubt::None };
+        self.waiting.change(from, |pending| pending.departed = true);
+        let origin = self.origins.take(from);
+        self.origins.forget(to);
+        let is_back = origin.as_ref().is_some_and(|origin| origin.old == *to);
+        if is_back {
+            // Whatever waits for this name is about what was there meanwhile.
+            self.waiting.take(to);
+        }
+        if let Some(origin) = origin {
+            self.origins.insert(to.clone(), Origin { is_dir: false, ..origin });
+        } else if !is_new {
+            self.origins.insert(to.clone(), Origin { old, is_dir: false, doubt });
+        }
+        self.away.forget(to);
+        self.links.changed(to, &self.waiting);
+        to.parent().iter().for_each(|dir| self.origins.doubt(dir));
+        // What is on its way to the node under the old name may be what came to that name since.
+        let rewritten = rewritten || changes;
+        let need = if is_back { PathNeed::Update } else { PathNeed::Renamed };
+        let retry = Retry::settling(self.settles_until(to, now));
+        self.waiting.insert(to.clone(), Pending { need, retry, ..Pending::new(Scope::Entry).rewritten(rewritten) });
+    }
+
+    fn is_in_flight(&self, path: &RelPath) -> bool {
+        let subtree = |dir: &RelPath| self.leases.get(dir).is_some_and(|pending| pending.scope == Scope::Subtree);
+        self.reconcile.is_running() || self.leases.get(path).is_some() || path.ancestors().any(|dir| subtree(&dir))
+    }
+
+    /// Adds the move of a directory out of the tree.
+    fn moved_out(&mut self, path: &RelPath, now: Instant) {
+        match (self.dir_moves, self.away.get(path)) {
+            (DirMoves::Log, _) => {
+                self.away.remember(path, MovedAway::Known);
+                self.away.not_deleted(path, now);
+            }
+            (DirMoves::Replicate, Some(_)) => self.removed(path, true, now),
+            // The name exists again, and what is there now is compared.
+            (DirMoves::Replicate, None) => (),
+        }
+    }
+
+    /// Adds the move of a directory that is mirrored.
+    fn replicate(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
+        let is_gone = self.away.get(from).is_some();
+        self.guards.rebase(from, to);
+        // The node has something else there, of which size and time prove nothing.
+        let goes = |path: &RelPath| {
+            let known = self.waiting.get(path).or_else(|| self.leases.get(path));
+            known.is_some_and(Pending::is_removal)
+        };
+        let rewritten = goes(to) || self.waiting.below(to).iter().any(goes) || self.away.get(to).is_some();
+        self.away.forget(to);
+        self.move_origins(from, to, rewritten);
+        if is_gone {
+            self.removed(from, true, now);
+        }
+        self.waiting.insert(to.clone(), Pending::new(Scope::Subtree).rewritten(rewritten));
+    }
+
+    /// Keeps the origins below a directory that is renamed, and gives the directory itself one of its own.
+    /// `replaces`: the node has something else by the new name.
+    fn move_origins(&mut self, from: &RelPath, to: &RelPath, replaces: bool) {
+        let is_new_subtree = |(path, pending): (&RelPath, &Pending)| {
+            pending.scope == Scope::Subtree && !pending.is_removal() && (path == from || from.is_below(path))
+        };
+        let own = self.origins.take(from);
+        let old = self.origins.through(from);
+        let is_new = own.is_none() && old == *from && self.waiting.iter().any(is_new_subtree);
+        let is_sent = |(_, pending): (&RelPath, &Pending)| !pending.is_removal();
+        let changes =
+            self.reconcile.is_running() || self.waiting.entries_below(from).any(is_sent) || self.leases.touches(from);
+        let doubt = match changes {
+            _ if replaces => Doubt::Replaced,
+            true => Doubt::Changing,
+            false => Doubt::None,
+        };
+        self.origins.forget(to);
+        self.origins.rebase(from, to);
+        let in_flight: Vec<_> = self.leases.origins().map(|(new, origin)| (new.clone(), origin.clone())).collect();
+        for (new, origin) in in_flight {
+            if let Some(new) = new.rebase(from, to).filter(|new| new != to) {
+                self.origins.insert(new, Origin { doubt: Doubt::Changing, ..origin });
+            }
+        }
+        match own.filter(|origin| origin.is_dir) {
+            Some(origin) => {
+                let doubt = if replaces { doubt } else { doubt.max(origin.doubt.min(Doubt::Changing)) };
+                self.origins.insert(to.clone(), Origin { doubt, ..origin });
+            }
+            None if !is_new => self.origins.insert(to.clone(), Origin { old, is_dir: true, doubt }),
+            None => (),
+        }
+    }
+
+    /// Adds the move of a directory that is not mirrored: the paths that wait or are in flight below its old name wait
+    /// below the new.
+    fn moved(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
+        self.away.remember(from, MovedAway::Known);
+        // The other half of an exchange may have been told before: what has the old name now does not go along.
+        let exchanged = self.waiting.get(from).is_some_and(|pending| pending.need == PathNeed::Renamed);
+        let other = exchanged.then(|| (self.waiting.take(from), self.origins.take(from)));
+        self.guards.rebase(from, to);
+        self.origins.forget(to);
+        self.origins.rebase(from, to);
+        // A directory of another content comes to a name that the node still has.
+        let replaces = self.away.forget(to);
+        let is_fresh = !replaces && self.is_unknown(to);
+        // A directory that was being sent as new may have reached the node in part, or not at all.
+        let sent_as_subtree = |(path, pending): (&RelPath, &Pending)| {
+            pending.scope == Scope::Subtree && from.is_below(path) && !pending.is_removal()
+        };
+        let half_sent = self.waiting.iter().any(sent_as_subtree)
+            || self.leases.iter().any(sent_as_subtree)
+            || self.reconcile.is_running()
+            || self.compared.holds(from, now);
+        let mut moved: Vec<(RelPath, Pending)> = Vec::new();
+        for path in self.waiting.below(from).into_iter().chain([from.clone()]) {
+            moved.extend(self.waiting.take(&path).map(|pending| (path, pending)));
+        }
+        moved.extend(self.leases.iter().map(|(path, pending)| (path.clone(), *pending)));
+        for (path, pending) in moved {
+            // The name itself may have been reported removed before the directory came to it: that is settled.
+            let stale = path == *from && pending.is_removal();
+            if let Some(path) = path.rebase(from, to).filter(|_| !stale) {
+                self.waiting.put_back(path, pending);
+            }
+        }
+        if let Some((pending, origin)) = other {
+            pending.into_iter().for_each(|pending| self.waiting.put_back(from.clone(), pending));
+            origin.into_iter().for_each(|origin| self.origins.put_back(from.clone(), origin));
+        }
+        self.away.not_followed(from, to, now);
+        if half_sent || replaces {
+            self.waiting.insert(to.clone(), Pending::new(Scope::Subtree).rewritten(replaces));
+        }
+        let is_compared = |pending: &Pending| pending.scope == Scope::Subtree && !pending.is_removal();
+        if self.waiting.get(to).is_some_and(is_compared) || self.waiting.is_swallowed(to) {
+            self.compares(to, is_fresh);
+        }
+    }
+
+    /// Notes that a directory waits to be compared as a whole. `is_fresh`: the node has nothing of it.
+    fn compares(&mut self, dir: &RelPath, is_fresh: bool) {
+        self.away.unmirrored.compared(dir);
+        if is_fresh && self.dir_moves == DirMoves::Log {
+            self.away.unmirrored.created(dir);
+        }
+    }
+
+    /// Tells if nothing suggests that the node has something by the name of a new directory.
+    fn is_unknown(&self, dir: &RelPath) -> bool {
+        let waits = self.waiting.get(dir).is_some() || self.waiting.is_swallowed(dir);
+        let is_kept = self.away.get(dir).is_some() || self.guards.is_hidden(dir);
+        !waits && !is_kept && !self.reconcile.is_running() && !self.leases.touches(dir)
+    }
+}
+
+/// Differences at the node that nobody reported.
+impl PendingSet {
+    /// Asks for a comparison of the whole tree: the node may lack anything of it.
+    pub fn want_reconcile(&mut self) {
+        self.reconcile.owe(Instant::now());
+    }
+
+    /// Asks for a comparison of the whole tree, although nothing is known that the node lacks.
+    pub(crate) fn want_resync(&mut self) {
+        self.reconcile.want();
+    }
+
+    /// Notes that the mirror did not exist: whatever the node had is lost.
+    pub(crate) fn mirror_lost(&mut self, now: Instant) {
+        self.reconcile.mirror_lost(now);
+    }
+
+    /// Adds a path that failed once as a part of a directory: it is tried by itself, not before that time. The node
+    /// lacks it `since` it lacked the directory.
+    pub fn try_later(&mut self, path: RelPath, scope: Scope, rewritten: bool, since: Instant, not_before: Instant) {
+        // What is older in the directory may have failed before: it is on its way since it is tried by itself.
+        let age = Age::since(since).on_its_way_from(not_before);
+        let retry = Retry::after(1, not_before);
+        self.waiting.put_back(path, Pending { age, retry, ..Pending::new(scope).rewritten(rewritten) });
+    }
+
+    /// Adds a file that a comparison of more found not to fit at the node: it is tried by itself, not before that time.
+    /// Returns true if that is news.
+    pub fn set_aside(&mut self, path: RelPath, rewritten: bool, since: Instant, not_before: Instant) -> bool {
+        if self.waiting.get(&path).is_some_and(Pending::is_failing) {
+            return false;
+        }
+        let age = Age::since(since);
+        let retry = Retry::after(FAILS, not_before);
+        self.unfit.add(path.clone());
+        self.waiting.put_back(path, Pending { age, retry, ..Pending::new(Scope::Entry).rewritten(rewritten) });
+        true
+    }
+
+    /// Adds a path that may have lost something at the node `since` then: it is compared, not before that time.
+    pub fn compare_again(&mut self, path: RelPath, scope: Scope, rewritten: bool, since: Instant, not_before: Instant) {
+        let age = Age::since(since);
+        let retry = Retry::after(0, not_before);
+        self.waiting.put_back(path, Pending { age, retry, ..Pending::new(scope).rewritten(rewritten) });
+    }
+
+    /// Notes that the node is full: removals may make room, whatever links lead to the removed paths.
+    pub(crate) fn make_room(&mut self) {
+        self.unfit.make_room();
+    }
+
+    /// Makes the unfit paths due soon, as something was deleted at the node.
+    pub(crate) fn room_was_made(&mut self, now: Instant) {
+        self.unfit.room_was_made(&mut self.waiting, &self.leases, now);
+    }
+
+    /// Notes that the batch makes `via` at the node for a while: it is deleted when the batch has ended.
+    pub fn make_for_a_while(&mut self, id: LeaseId, via: RelPath, now: Instant) {
+        self.leases.need(id, via.clone());
+        // As old as what it is made for: a stop waits for it.
+        self.waiting.at(self.leases.oldest(id).unwrap_or(now));
+        self.removed(&via, false, now);
+        self.waiting.at(now);
+    }
+
+    /// Adds the root: its attributes are to be sent.
+    pub(crate) fn touch_root(&mut self) {
+        self.waiting.insert(RelPath::root(), Pending::new(Scope::Entry));
+    }
+
+    /// Takes up the backlog of an earlier run. What it did not mirror of directory moves counts until all that differs
+    /// is told ([`Change::ComparedWithState`]): then that is pending.
+    pub(crate) fn resume(&mut self, backlog: &Backlog) {
+        self.waiting.at(Instant::now());
+        if backlog.reconcile {
+            self.want_reconcile();
+        }
+        for (path, pending) in backlog.pending() {
+            self.waiting.insert(path.clone(), pending);
+        }
+        for (old, new) in backlog.moves() {
+            self.away.resume(old.cloned(), new.cloned());
+        }
+        self.fold_up();
+    }
+
+    /// Removes the detours that a run may have left at the node which did not end in order.
+    pub(crate) fn drop_detours(&mut self, now: Instant) {
+        let may_have = |(_, pending): &(&RelPath, &Pending)| pending.proof.rewritten && pending.scope == Scope::Entry;
+        let vias: Vec<RelPath> = self.waiting.iter().filter(may_have).map(|(new, _)| detour(new)).collect();
+        vias.iter().for_each(|via| self.removed(via, false, now));
+    }
+}

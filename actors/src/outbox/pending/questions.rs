@@ -1,0 +1,366 @@
+//! Questions of others to a pending set: the planner's, since when the node lacks what, and those of a stop.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use crate::outbox::away::MovedAway;
+use crate::outbox::backlog::Backlog;
+use crate::outbox::links::removes;
+use crate::outbox::need::{Pending, Retry, Scope};
+use crate::outbox::pending::PendingSet;
+use crate::outbox::unmirrored::Unmirrored;
+use crate::outbox::unset::UnsetPaths;
+use crate::path::RelPath;
+use crate::transport::Lane;
+use crate::transport::plan::Leads;
+use crate::transport::rename::Origin;
+
+/// Names of failing paths that are told.
+const TOLD: usize = 3;
+
+/// Paths that failed again although nothing changed, while the rest arrives.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FailingPaths {
+    /// The number of paths.
+    pub paths: usize,
+    /// The comparison of everything failed so.
+    pub reconcile: bool,
+    /// The time at which the oldest change of it was seen.
+    pub oldest: Option<Instant>,
+    /// The first of the paths.
+    pub first: Vec<RelPath>,
+}
+
+impl FailingPaths {
+    /// The part of the pending paths that fails, with the reconcile as one.
+    pub(crate) fn count(&self) -> usize {
+        self.paths + usize::from(self.reconcile)
+    }
+}
+
+/// The planner's questions. The batch is the one that was leased last.
+impl PendingSet {
+    /// Tells if the removal of this path was reported, and nothing since.
+    pub(crate) fn is_reported_removed(&self, path: &RelPath) -> bool {
+        self.waiting.get(path).or_else(|| self.leases.get(path)).is_some_and(Pending::is_removal)
+    }
+
+    /// Tells if this very path is a removal that still waits, for a pause or for symlinks.
+    pub(crate) fn is_waiting_removal(&self, path: &RelPath, now: Instant) -> bool {
+        self.waiting.get(path).is_some_and(|pending| {
+            self.guards.holds(pending, now).is_some() || pending.is_removal() && self.links_wait()
+        })
+    }
+
+    /// Tells if a path that is to be listed must wait, in this lane, for what the other one works on.
+    pub(crate) fn is_blocked(&self, path: &RelPath, lane: Lane) -> bool {
+        self.leases.blocks(path, lane)
+    }
+
+    /// Tells if this directory was moved away and has not been seen since. Where moves are not mirrored, its old
+    /// name on the node is neither sent nor deleted, until the name exists again or the whole tree was reconciled.
+    pub(crate) fn moved_away(&self, path: &RelPath) -> Option<MovedAway> {
+        self.away.get(path)
+    }
+
+    /// The directories strictly below `dir` that were moved away.
+    pub(crate) fn moved_away_below(&self, dir: &RelPath) -> Vec<RelPath> {
+        self.away.below(dir)
+    }
+
+    /// The first `most` files below a directory that still settle: a comparison of the directory leaves them out.
+    pub(crate) fn settling_below(&self, dir: &RelPath, now: Instant, most: usize) -> Vec<RelPath> {
+        let settles = |retry: &Retry| retry.settles && !retry.is_due(now);
+        let settling = self.waiting.entries_below(dir).filter(|(_, pending)| settles(&pending.retry));
+        settling.map(|(path, _)| path.clone()).take(most).collect()
+    }
+
+    /// Tells if the content of the source may be on its way still, so that a comparison must not delete.
+    pub(crate) fn is_careful(&self) -> bool {
+        self.guards.is_careful()
+    }
+
+    /// Tells if a file system was unmounted above this path, so that it is hidden and not deleted.
+    pub(crate) fn is_hidden(&self, path: &RelPath) -> bool {
+        self.guards.is_hidden(path)
+    }
+
+    /// The directories whose content at the node is hidden here by an unmount, as far as a comparison of `top` meets
+    /// them.
+    pub(crate) fn hidden_about(&self, top: &RelPath) -> BTreeSet<RelPath> {
+        self.guards.hidden_about(top)
+    }
+
+    /// The name at which the node has a path of the batch.
+    pub(crate) fn origin(&self, path: &RelPath) -> Option<&Origin> {
+        self.leases.origin(path)
+    }
+
+    /// The origins of all that is strictly below a directory.
+    pub(crate) fn origins_below(&self, dir: &RelPath) -> impl Iterator<Item = (&RelPath, &Origin)> {
+        self.leases.origins_below(dir)
+    }
+
+    /// Tells if something of what a symlink of the batch leads to is not at the node, beside what is in that batch.
+    pub(crate) fn awaits(&self, link: &RelPath, leads: &Leads) -> bool {
+        self.links.awaits(link, leads, &self.waiting, &self.leases)
+    }
+
+    /// The time since which a symlink has waited while it said the same.
+    pub(crate) fn link_waits_since(&self, link: &RelPath, text: &[u8]) -> Option<Instant> {
+        self.links.since(link, text)
+    }
+
+    /// Tells if removals need not wait for symlinks, as they make room.
+    pub(crate) fn needs_room(&self) -> bool {
+        self.unfit.needs_room()
+    }
+}
+
+/// Questions of the lanes: which paths may go, and when.
+impl PendingSet {
+    /// Tells if a batch of this lane is being worked on.
+    pub fn works(&self, lane: Lane) -> bool {
+        self.leases.works(lane)
+    }
+
+    /// The time at which a path is due that may take this lane and need not wait for the other; `None` if there is
+    /// none.
+    pub fn next_due(&self, lane: Lane, now: Instant) -> Option<Instant> {
+        let ready = self.waiting.iter().filter(|(path, pending)| pending.lane == lane && self.is_free(path, pending));
+        let mut soonest = None;
+        for (_, pending) in ready {
+            let at = pending.retry.not_before.max(self.guards.holds(pending, now)).unwrap_or(now);
+            if at <= now {
+                return Some(now);
+            }
+            soonest = Some(soonest.map_or(at, |soonest: Instant| soonest.min(at)));
+        }
+        soonest
+    }
+
+    /// The time at which the wanted reconcile may start; `None` if none is wanted.
+    pub(crate) fn reconcile_due(&self, now: Instant) -> Option<Instant> {
+        self.reconcile.due(self.guards.holds_reconcile(now), now)
+    }
+
+    /// Tells if nothing that is out, or waits for another name of it, keeps a path from going.
+    pub(super) fn is_free(&self, path: &RelPath, pending: &Pending) -> bool {
+        let is_source = pending.is_removal() && self.origins.is_awaited(path, &self.waiting);
+        !is_source && !self.waits_for_leases(path, pending) && !self.waits_for_links(path, pending)
+    }
+
+    /// Tells if what is out keeps a path from going.
+    fn waits_for_leases(&self, path: &RelPath, pending: &Pending) -> bool {
+        let old = self.origins.get(path).map(|origin| &origin.old);
+        let is_blocked = |path: &RelPath| self.leases.blocks(path, pending.lane);
+        is_blocked(path) || old.is_some_and(is_blocked) || pending.is_removal() && self.leases.needs(path)
+    }
+
+    /// Tells if this is a symlink that waits for what it leads to, or a removal that waits for symlinks.
+    fn waits_for_links(&self, path: &RelPath, pending: &Pending) -> bool {
+        match removes(pending) {
+            true => self.links_wait() || self.leases.links_beside(pending.lane),
+            false => self.links.is_behind(path, &self.waiting, &self.leases),
+        }
+    }
+
+    /// Tells if symlinks wait for which removals wait.
+    fn links_wait(&self) -> bool {
+        !self.unfit.needs_room() && self.links.wait(&self.waiting)
+    }
+}
+
+/// Questions of lack. A change is known by the time `at` which it was seen; a comparison of everything that is
+/// owed may find any change.
+impl PendingSet {
+    /// The number of paths that are not on the node yet; a reconcile counts as one.
+    pub fn len(&self) -> usize {
+        self.waiting.len() + self.leases.paths() + usize::from(self.reconciles())
+    }
+
+    /// Tells if the node has everything.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of paths that the node is known to lack: without a reconcile that only looks for what it lacks.
+    pub(crate) fn lacking(&self) -> usize {
+        self.len() - usize::from(self.reconcile.only_looks())
+    }
+
+    /// The time at which the oldest change was seen that the node does not have; `None` if it has everything.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        let out = self.leases.iter().filter_map(|(_, pending)| pending.age.lacking_since());
+        out.chain(self.waiting.oldest()).chain(self.reconcile.oldest()).min()
+    }
+
+    /// The time since which the oldest change is on its way that can still arrive by itself; `None` if there is none.
+    pub(crate) fn on_its_way_since(&self) -> Option<Instant> {
+        let out = self.leases.iter().filter_map(|(_, pending)| pending.on_its_way_since());
+        out.chain(self.waiting.on_its_way_since()).chain(self.reconcile.on_its_way_since()).min()
+    }
+
+    /// The paths that failed again although nothing changed, waiting for their next try or having it now.
+    pub(crate) fn failing(&self) -> FailingPaths {
+        let all = || self.waiting.iter().chain(self.leases.iter()).filter(|(_, pending)| pending.is_failing());
+        let oldest = all().filter_map(|(_, pending)| pending.age.lacking_since());
+        FailingPaths {
+            paths: all().count(),
+            reconcile: self.reconcile.is_failing(),
+            oldest: oldest.chain(self.reconcile.failing_since()).min(),
+            first: all().map(|(path, _)| path.clone()).take(TOLD).collect(),
+        }
+    }
+
+    /// The time since which the node lacks this path, if it is failing, and that of its next try; `None` while it is
+    /// tried.
+    pub(crate) fn failing_since(&self, path: &RelPath) -> Option<(Option<Instant>, Option<Instant>)> {
+        let waiting = self.waiting.get(path).map(|pending| (pending, pending.retry.not_before));
+        let (pending, next) = waiting.or_else(|| Some((self.leases.get(path)?, None)))?;
+        pending.is_failing().then(|| (pending.age.lacking_since(), next))
+    }
+
+    /// The time since which the node lacks the oldest directory above this path that is in flight.
+    pub(crate) fn in_flight_above_since(&self, path: &RelPath) -> Option<Instant> {
+        path.ancestors().filter_map(|dir| self.leases.get(&dir)?.age.seen()).min()
+    }
+
+    /// Tells if anything is pending about this path: at it, above it, or below it, with which the directories above are
+    /// sent.
+    pub(crate) fn is_pending(&self, path: &RelPath) -> bool {
+        self.reconciles()
+            || self.covers(path, &|_| true)
+            || self.waiting.entries_below(path).next().is_some()
+            || self.leases.iter().any(|(out, _)| out.is_below(path))
+    }
+
+    /// Tells if a change of this path that was seen until `at` is known not to be at the node.
+    pub(crate) fn lacks(&self, path: &RelPath, at: Instant) -> bool {
+        self.covers(path, &|pending| pending.is_seen_until(at))
+    }
+
+    /// Tells if a change of this path that was seen until `at` may not be at the node: the node lacks it, or a
+    /// reconcile that is owed may find it, or one that runs may overtake it.
+    pub(crate) fn may_lack(&self, path: &RelPath, at: Instant) -> bool {
+        self.lacks(path, at) || self.reconcile.owes(at) || self.may_be_overtaken(path, at)
+    }
+
+    /// Tells if any change that was seen until `at` may not be at the node.
+    pub(crate) fn may_lack_any(&self, at: Instant) -> bool {
+        let overtaken = self.reconcile.beside().and_then(|beside| match beside.is_everything() {
+            true => beside.filled_since(),
+            false => beside.oldest(),
+        });
+        self.reconcile.owes(at) || self.oldest().into_iter().chain(overtaken).any(|since| since <= at)
+    }
+
+    /// Tells if a change of this path that was seen until `at` was sent beside the reconcile that runs. What the node
+    /// had before that began cannot be overtaken.
+    fn may_be_overtaken(&self, path: &RelPath, at: Instant) -> bool {
+        let Some(beside) = self.reconcile.beside() else { return false };
+        let is_old = beside.filled_since().is_none_or(|since| since <= at);
+        let is_so = |pending: &Pending| pending.is_seen_until(at);
+        beside.is_everything() && is_old || is_covered(path, &is_so, |path, is_so| beside.get(path).is_some_and(is_so))
+    }
+
+    /// Tells if a path, or what covers it, waits or is in flight and meets a condition.
+    fn covers(&self, path: &RelPath, is_so: Condition<'_>) -> bool {
+        is_covered(path, is_so, |path, is_so| self.waiting.get(path).is_some_and(is_so) || self.leases.any(path, is_so))
+    }
+
+    /// The time at which the last reconcile that compared everything ended; `None` before the first.
+    pub(crate) fn last_reconcile(&self) -> Option<Instant> {
+        self.reconcile.last()
+    }
+
+    /// Tells if a reconcile is wanted or runs.
+    pub(crate) fn reconciles(&self) -> bool {
+        self.reconcile.is_pending()
+    }
+
+    /// The paths that the node has without some of their attributes.
+    pub(crate) fn unset(&mut self) -> &mut UnsetPaths {
+        &mut self.unset
+    }
+
+    /// The directory moves that the node does not follow.
+    pub(crate) fn unmirrored(&mut self) -> &mut Unmirrored {
+        &mut self.away.unmirrored
+    }
+}
+
+/// The rules of the type.
+impl PendingSet {
+    /// Names the rules of the type that do not hold: none, whatever was called.
+    #[doc(hidden)]
+    pub fn broken_rules(&self) -> Vec<&'static str> {
+        let is_sound = |(_, pending): (&RelPath, &Pending)| !pending.holds_removals || pending.scope == Scope::Subtree;
+        let rules = [
+            (self.waiting.len() <= self.waiting.cap() && !self.waiting.is_everything(), "more waits than has room"),
+            (self.waiting.iter().chain(self.leases.iter()).all(is_sound), "what is no subtree holds removals"),
+            (self.leases.is_sound(), "two batches of a lane are worked on"),
+            (self.reconcile.is_sound(), "a reconcile is owed, and none is wanted"),
+            (self.origins.is_sound(), "two names have the same origin"),
+            (self.guards.is_sound(), "an unmounted directory lies below another"),
+        ];
+        rules.into_iter().filter(|(holds, _)| !holds).map(|(_, broken)| broken).collect()
+    }
+}
+
+/// Questions of a stop.
+impl PendingSet {
+    /// Tells if something that was seen until `at` is on its way to the node, or may be overtaken by what is.
+    pub(crate) fn is_sending(&self, at: Instant) -> bool {
+        let is_seen = |(_, pending): (&RelPath, &Pending)| pending.is_seen_until(at);
+        let reconciles = self
+            .reconcile
+            .beside()
+            .is_some_and(|beside| self.reconcile.owes(at) || beside.is_everything() || beside.iter().any(is_seen));
+        reconciles || self.leases.iter().any(is_seen)
+    }
+
+    /// Tells if something that was seen until `at` can go to the node by `soon`, or waits for nothing but what is in
+    /// flight.
+    pub(crate) fn is_to_go(&self, at: Instant, now: Instant, soon: Instant) -> bool {
+        if self.reconcile.owes(at) && self.reconcile_due(now).is_some_and(|due| due <= soon) {
+            return true;
+        }
+        self.waiting.iter().any(|(path, pending)| {
+            let due = pending.retry.not_before.max(self.guards.holds(pending, now));
+            pending.is_seen_until(at)
+                && due.is_none_or(|due| due <= soon)
+                && (self.is_free(path, pending) || self.waits_for_leases(path, pending))
+        })
+    }
+
+    /// All that the node does not have yet: what waits and what is in flight.
+    pub(crate) fn backlog(&self) -> Backlog {
+        // It is tried again then.
+        let reconcile = self.reconcile.is_needed() || self.unset.has_more();
+        let entry = |path: &RelPath| (path.clone(), Pending::new(Scope::Entry));
+        let mut paths: BTreeMap<RelPath, Pending> = self.unset.paths().map(entry).collect();
+        // What waits is newer than what is in flight.
+        for (path, pending) in self.leases.iter().chain(self.waiting.iter()) {
+            let merged = paths.get(path).map_or(*pending, |older| older.followed_by(*pending));
+            paths.insert(path.clone(), merged);
+        }
+        Backlog::new(reconcile, paths, &self.away)
+    }
+}
+
+/// A condition on a pending path.
+type Condition<'a> = &'a dyn Fn(&Pending) -> bool;
+
+/// Tells if a path, or one that covers it, meets a condition in a set.
+fn is_covered(path: &RelPath, is_so: Condition<'_>, has: impl Fn(&RelPath, Condition<'_>) -> bool) -> bool {
+    if has(path, is_so) {
+        return true;
+    }
+    let Some(parent) = path.parent() else { return false };
+    let covers = |dir: &RelPath| {
+        let scope = if *dir == parent { Scope::Level } else { Scope::Subtree };
+        has(dir, &|pending| (pending.is_removal() || pending.scope >= scope) && is_so(pending))
+    };
+    path.ancestors().any(|dir| covers(&dir)) || parent.is_root() && covers(&parent)
+}
