@@ -1,4 +1,4 @@
-//! What differs between the tree on disk and the tree as it was last saved. Reads both, changes neither.
+//! Compares the tree on disk with the saved state. Changes neither.
 
 use std::path::Path;
 
@@ -11,10 +11,9 @@ use crate::change::Change;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 
-/// Compares the whole tree at `root` with what is `known` of it, and tells `found` what differs. Directories that may not
-/// be read are passed over: the watcher tells when they may. `unsaved_names`: the nodes may have entries that were never
-/// saved, since they were made, sent and deleted again between two saves; so the names in each directory that changed
-/// are compared too.
+/// Compares the tree at `root` with the saved state `known`, and calls `found` with each difference. Unreadable
+/// directories are skipped; the watcher reports them once they are readable. `unsaved_names`: the nodes may have
+/// entries that were made, sent and deleted between two saves, so each changed directory is also compared by name.
 ///
 /// # Errors
 /// When the state or the source cannot be read.
@@ -29,7 +28,7 @@ pub fn compare(
     if known.stamp(&RelPath::root())? != Some(stamp) {
         found(changed(&Entry { path: RelPath::root(), stamp }, None, unsaved_names));
     }
-    // Not opened yet: there may be more directories than a process may have open.
+    // Opened one at a time, since a process may open fewer directories than a tree has.
     let mut left = vec![RelPath::root()];
     while let Some(path) = left.pop() {
         let entries = match Dir::open(root, &path).and_then(|dir| dir.entries(excludes)) {
@@ -64,7 +63,7 @@ pub fn compare(
     Ok(())
 }
 
-/// What to do about an entry that is not as it was.
+/// Returns the change for an entry that differs from its stamp.
 fn changed(entry: &Entry, before: Option<Stamp>, unsaved_names: bool) -> Change {
     let Entry { path, stamp } = entry;
     let path = path.clone();
@@ -87,7 +86,7 @@ enum Pair {
     Gone(RelPath, Option<Stamp>),
 }
 
-/// Joins two lists that are in the order of their names.
+/// Joins two lists that are sorted by name.
 fn pairs(entries: Vec<Entry>, known: Vec<(RelPath, Option<Stamp>)>) -> Vec<Pair> {
     let mut pairs = Vec::with_capacity(entries.len());
     let (mut entries, mut known) = (entries.into_iter().peekable(), known.into_iter().peekable());

@@ -1,4 +1,4 @@
-//! Looks at the source for the state: entries with their stamps, never through a symlink below the root.
+//! Lists the source for the saved state: entries with their stamps, never through a symlink below the root.
 
 use std::ffi::{CString, OsStr};
 use std::mem::MaybeUninit;
@@ -13,29 +13,29 @@ use super::stamp::Stamp;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 
-/// Room for one reading of a listing, in bytes.
+/// Buffer size in bytes for one read of a directory.
 const LISTING: usize = 32 * 1024;
 
-/// An entry of a directory.
+/// A directory entry with its stamp.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its path.
+    /// Path of the entry.
     pub path: RelPath,
-    /// Its state.
+    /// Stamp of the entry.
     pub stamp: Stamp,
 }
 
-/// A directory of the source, opened.
+/// An open directory of the source.
 pub struct Dir {
     fd: OwnedFd,
     path: RelPath,
 }
 
 impl Dir {
-    /// Opens a directory of the tree at `root`, which may be named by a symlink.
+    /// Opens a directory of the tree at `root`; `root` itself may be a symlink.
     ///
     /// # Errors
-    /// `NOENT`, `NOTDIR` or `LOOP` when no directory is at `path`; others when it cannot be opened.
+    /// `NOENT`, `NOTDIR` or `LOOP` if there is no directory at `path`; other errors if the directory cannot be opened.
     pub fn open(root: &Path, path: &RelPath) -> Result<Dir, Errno> {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         let mut fd = openat(CWD, root, flags, Mode::empty())?;
@@ -45,18 +45,18 @@ impl Dir {
         Ok(Dir { fd, path: path.clone() })
     }
 
-    /// Its own state.
+    /// Returns the stamp of the directory itself.
     ///
     /// # Errors
-    /// What fstat(2) says.
+    /// The error of fstat(2).
     pub fn stamp(&self) -> Result<Stamp, Errno> {
         rustix::fs::fstat(&self.fd).map(|stat| Stamp::from(&stat))
     }
 
-    /// The state of one of its entries; `None` if it is not there.
+    /// Returns the stamp of an entry in the directory; `None` if the entry does not exist.
     ///
     /// # Errors
-    /// When it cannot be looked at.
+    /// The error of fstatat(2), other than `NOENT`.
     pub fn look(&self, name: &[u8]) -> Result<Option<Stamp>, Errno> {
         match statat(&self.fd, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(Stamp::from(&stat))),
@@ -65,10 +65,10 @@ impl Dir {
         }
     }
 
-    /// Its entries, in order of their names, without those that are excluded or vanish meanwhile.
+    /// Lists the entries, sorted by name, without those that are excluded or vanish meanwhile.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the directory or one of its entries cannot be read.
     pub fn entries(&self, excludes: &Excludes) -> Result<Vec<Entry>, Errno> {
         let mut names: Vec<CString> = Vec::new();
         let mut buffer = [MaybeUninit::uninit(); LISTING];
@@ -91,7 +91,7 @@ impl Dir {
     }
 }
 
-/// Whether an error means that no directory is there any more.
+/// Tells if an error means that the directory no longer exists.
 pub fn is_gone(error: Errno) -> bool {
     crate::errno::is_gone(error)
 }
