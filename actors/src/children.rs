@@ -28,7 +28,8 @@ struct List {
     closed: bool,
 }
 
-/// A process and all processes that it started: a session and process group of its own. Dropping the group ends them.
+/// A process and all processes that it started: a session and process group of its own. Dropping the group ends all of
+/// them, by SIGTERM and, after [`GRACE`], by SIGKILL.
 #[derive(Debug)]
 pub struct Group {
     /// `None` if and only if [`Group::wait`] has returned the exit status.

@@ -140,7 +140,7 @@ fn below(point: &[u8], root: &[u8]) -> Option<RelPath> {
     RelPath::new(rest).ok().filter(|path| !path.is_root())
 }
 
-/// Replaces the kernel's `\ooo` by blank, tab, newline and backslash.
+/// Decodes the kernel's `\ooo`, which stands for a blank, a tab, a newline or a backslash.
 fn unescape(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;

@@ -255,8 +255,8 @@ impl Node {
     }
 
     /// Returns the name by which an option refers to the directory `dir` of the mirror in a run to `to`: an absolute
-    /// path, which an rsync daemon takes as inside its module. For a mirror below the home of an ssh user, the path is
-    /// relative to the destination.
+    /// path (on an rsync daemon, inside the module). For a mirror below the home of an ssh user, the path is relative
+    /// to the destination.
     pub fn named_at(&self, dir: &RelPath, to: &RelPath) -> OsString {
         let root = self.mirror_root();
         let start = match self.kind {

@@ -26,8 +26,7 @@ use crate::patterns::excludes::Excludes;
 /// Buffer size in bytes for listing the source: the first entries usually decide.
 const LISTING: usize = 1024;
 
-/// The directory that was at `wpath` when the daemon started; `wpath` may be a symlink to it. Clones share their
-/// knowledge.
+/// The directory that was at `wpath` when the daemon started; `wpath` may be a symlink to it. Clones share their state.
 #[derive(Debug, Clone)]
 pub struct Root {
     path: PathBuf,

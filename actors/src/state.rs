@@ -41,7 +41,7 @@ use crate::site::{DirMoves, InitialSync, Site};
 
 /// Delay between a change and its save; the changes in between are saved together.
 const DELAY: Duration = Duration::from_secs(1);
-/// Share of the time that saving may take: one part in this many.
+/// Saving takes at most one part in this many of the time.
 const PART: u32 = 10;
 /// Number of changes in one message to the filter.
 const TOLD: usize = 1000;
@@ -63,7 +63,7 @@ pub struct Keep {
 pub struct Kept {
     /// Identifies the node together with its parameters; see [`key`].
     pub key: String,
-    /// The node's outbox.
+    /// Changes that the node does not have yet.
     pub outbox: Outbox,
 }
 

@@ -63,7 +63,7 @@ pub trait Transport {
     fn traits(&self) -> Traits {
         Traits::default()
     }
-    /// Makes later runs report the paths that they change at the node.
+    /// Makes later runs report the paths that they change at the node to this list.
     fn report_to(&self, _: &Heard) {}
     /// Asks the node for the facts that [`Transport::remote`] lacks and changes nothing there; `None` if there is
     /// nothing to ask.
@@ -76,17 +76,17 @@ pub trait Transport {
     }
 }
 
-/// An rsync run, or several, in flight.
+/// One or more rsync runs in progress.
 pub type Running = Pin<Box<dyn Future<Output = Result<Delivery, Failure>>>>;
 
-/// A comparison by content in flight.
+/// A comparison by content in progress.
 pub type Verifying = Pin<Box<dyn Future<Output = Result<Comparison, Failure>>>>;
 
-/// Tells that a run has stopped changing the node. The result of the run can follow a while later. A run that ends
-/// without telling drops the sender.
+/// A signal that a run has stopped changing the node. The result of the run can follow a while later. A run that ends
+/// without the signal drops the sender.
 pub type Worked = oneshot::Sender<()>;
 
-/// The kind of batch: small changes never wait behind large ones.
+/// The kind of batch. Small changes overtake large ones, except where both concern the same paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     /// Changes that are quick to send.
@@ -103,7 +103,7 @@ impl Lane {
 /// The outcome of one or more runs that did not fail as a whole.
 #[derive(Debug, Clone, Default)]
 pub struct Delivery {
-    /// Numbers of entries and bytes that the runs sent and deleted.
+    /// Numbers of entries that were sent and deleted, and of bytes.
     pub tally: Tally,
     /// Paths that failed, or that lie above or below one that failed.
     pub blamed: Blame,
@@ -162,8 +162,8 @@ impl Delivery {
 /// The way in which an entry is compared once more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Again {
-    /// `true` if equal size and time do not prove equal content: the node's file system may have taken the entry for
-    /// another one with a similar name.
+    /// `true` if equal size and time do not prove equal content: the node's kernel may still show an entry that was
+    /// deleted under another name.
     pub rewritten: bool,
     /// Delay before the comparison.
     pub after: Duration,

@@ -19,8 +19,9 @@ pub struct Limit {
     pub value: usize,
 }
 
-/// Settings that limit the watches: the first is for the machine (inotify(7), "/proc interfaces"), the second for the
-/// user namespace (namespaces(7)). In the initial namespace both are the same.
+/// Settings that limit the watches and, in the next list, the instances: the first setting is for the machine
+/// (inotify(7), "/proc interfaces"), the second for the user namespace (namespaces(7)). In the initial namespace both
+/// are the same.
 const WATCHES: [&str; 2] = ["fs.inotify.max_user_watches", "user.max_inotify_watches"];
 const INSTANCES: [&str; 2] = ["fs.inotify.max_user_instances", "user.max_inotify_instances"];
 
@@ -43,15 +44,15 @@ pub enum WatchError {
     Access {
         /// Path of the directory.
         path: PathBuf,
-        /// The kernel's error.
+        /// The error that the kernel returned.
         source: io::Error,
     },
-    /// Any other error.
+    /// Any other error of the kernel.
     #[error("{} cannot be watched: {source}", path.display())]
     System {
         /// Path of the directory.
         path: PathBuf,
-        /// The kernel's error.
+        /// The error that the kernel returned.
         source: io::Error,
     },
 }

@@ -110,7 +110,7 @@ impl Barrier {
     }
 
     /// Checks up to `portion` paths and calls `told` with each that every node has. New paths are checked only if they
-    /// changed before `before`. Returns the number of checked paths.
+    /// changed until `before`. Returns the number of checked paths.
     pub fn look(
         &mut self,
         portion: usize,
@@ -146,7 +146,7 @@ impl Barrier {
         looked
     }
 
-    /// Tells once that every node has the changes for which there was no room.
+    /// Returns true, once, when every node has the changes for which there was no room.
     pub fn take_cut(&mut self, nodes: &impl Nodes) -> bool {
         let is_lacking = |at: &mut Instant| nodes.numbers().iter().any(|&node| nodes.lacks_any(node, *at));
         self.cut.take_if(|at| !is_lacking(at)).is_some()

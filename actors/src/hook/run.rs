@@ -38,7 +38,7 @@ pub struct Call {
     pub node: Option<String>,
     /// Path of the source.
     pub wpath: PathBuf,
-    /// The changes.
+    /// Changes that the program is told.
     pub list: Rc<List>,
     /// Time limit of the run.
     pub patience: Duration,

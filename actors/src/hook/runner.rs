@@ -51,7 +51,7 @@ pub enum Fault {
 /// The log message that the end of a run calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News {
-    /// No message.
+    /// No message is needed.
     None,
     /// The hook begins to fail, or fails in another way than before.
     Fails,

@@ -1,5 +1,5 @@
-//! A hook of one node, or of all nodes: the changes that it was not told yet, and its status. Makes decisions and runs
-//! nothing.
+//! A hook of one node, or of all nodes, with its status and the changes that it was not told yet. Makes decisions and
+//! runs nothing.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};

@@ -243,7 +243,7 @@ impl Extra {
         self.reads_contents
     }
 
-    /// Tells if the receiver stores the files that it receives aside, and puts them into the mirror at the end of a run
+    /// Tells if the receiver keeps received files aside, and moves them into the mirror at the end of a run
     /// (`--delay-updates`).
     pub fn stores_late(&self) -> bool {
         self.stores_late

@@ -60,7 +60,7 @@ pub enum StoreError {
     /// The source cannot be read.
     #[error("the source cannot be read: {0}")]
     Source(rustix::io::Errno),
-    /// The database failed.
+    /// The database reports an error.
     #[error("the state cannot be kept: {0}")]
     Database(#[from] redb::Error),
 }
@@ -351,7 +351,7 @@ impl Writing {
         Ok(self.transaction.commit()?)
     }
 
-    /// Drops the save.
+    /// Drops everything that was written since [`Store::write`].
     pub fn abort(self) {
         // The file keeps the previous save even if this fails.
         let _ = self.transaction.abort();

@@ -12,7 +12,7 @@ pub enum Blame {
 }
 
 impl Default for Blame {
-    /// Blames no path.
+    /// Blames no path at all.
     fn default() -> Self {
         Blame::Paths(Vec::new())
     }

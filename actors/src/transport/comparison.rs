@@ -10,7 +10,7 @@ use crate::path::{Escaped, RelPath};
 /// The result of comparing a node with the source.
 #[derive(Debug, Clone, Default)]
 pub struct Comparison {
-    /// Entries that differ.
+    /// Entries that differ, with the kind of difference.
     pub differing: BTreeMap<RelPath, Difference>,
     /// Number of entries that changed during each look, so that the result is unknown.
     pub unsettled: u64,

@@ -62,7 +62,7 @@ pub struct Heard(Rc<RefCell<Inner>>);
 struct Inner {
     /// `true` if some hook wants the reports.
     wanted: bool,
-    /// Reports that count.
+    /// Reports that count at once.
     sure: Kept,
     /// Reports of comparisons that did not succeed, kept back until one succeeds.
     unsure: Kept,
@@ -88,7 +88,7 @@ pub struct News {
 /// The use of a run's reports once the run has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Worth {
-    /// The reports count.
+    /// The reports count at once.
     News,
     /// The reports are kept back until a later run succeeds.
     Perhaps,
@@ -96,7 +96,7 @@ enum Worth {
     Proof,
 }
 
-/// Collects the reports of one run. They take effect when the listener is dropped, at the end of the run.
+/// Collects the reports of one run. The reports take effect when the listener is dropped, at the end of the run.
 #[derive(Debug)]
 pub struct Listener {
     worth: Worth,
@@ -108,7 +108,7 @@ pub struct Listener {
 }
 
 impl Heard {
-    /// Sets if any hook wants reports. Without one, nothing is kept.
+    /// Switches the collection of reports on or off. Switching it off drops the reports.
     pub fn want(&self, wanted: bool) {
         let mut inner = self.0.borrow_mut();
         inner.wanted = wanted;
@@ -117,7 +117,7 @@ impl Heard {
         }
     }
 
-    /// Listens to a run that begins now; `None` if no hook wants reports.
+    /// Listens to a run that begins now; `None` if reports are not collected.
     pub fn listen(&self) -> Option<Listener> {
         let (since, room) = (Instant::now(), Room::default());
         let wanted = self.0.borrow().wanted;

@@ -42,8 +42,8 @@ pub struct Plan {
     /// Directories that were moved away: kept at the node although they lie below a listed path. If there are more than
     /// 200, their parent directories are kept instead. Up to 200 files that still settle are here too.
     pub protected: BTreeSet<RelPath>,
-    /// Directories below which nothing is deleted at the node although the source is empty there, since a file system
-    /// was unmounted from them. The root stands for everything.
+    /// Directories below which the node keeps everything, even entries that a listed subtree or level lacks, since a
+    /// file system was unmounted from them. The root stands for the whole mirror.
     pub kept: BTreeSet<RelPath>,
     /// Listed symlinks, with their targets at the time of planning.
     pub links: BTreeMap<RelPath, Leads>,
@@ -97,6 +97,7 @@ pub(crate) const PROTECTED: usize = 200;
 pub struct Leads {
     /// Text of the symlink, as readlink(2) returns it.
     pub text: Vec<u8>,
-    /// The symlinks on the way and the final target, without those outside the tree and those above the symlink.
+    /// The symlinks on the way and the final target, without paths outside the tree and directories that contain the
+    /// symlink.
     pub to: Vec<RelPath>,
 }

@@ -114,7 +114,7 @@ pub struct Extent {
 pub struct Progress {
     /// Sum of the sizes of the sent files; the file being sent counts as far as rsync has come.
     pub bytes: u64,
-    /// Bytes per second.
+    /// Bytes sent per second.
     pub rate: u64,
     /// Number of files that were sent.
     pub files: u64,
@@ -157,8 +157,8 @@ impl Progress {
         }
     }
 
-    /// Returns the finished share, from 0 to 1. Bytes tell the share where most of the compared files were sent, as in
-    /// a first copy; elsewhere most bytes are never sent, and entries tell it.
+    /// Returns the finished share, from 0 to 1. Sent bytes tell the share where most of the compared files were sent,
+    /// as in a first copy; elsewhere most bytes are never sent, so compared entries tell the share.
     pub fn share(&self) -> Option<f64> {
         let total = self.total()?;
         if total == 0 {

@@ -109,7 +109,7 @@ pub(super) fn place(name: &str) -> Option<&'static str> {
 
 /// The kinds of values that are refused although the option is not.
 pub(super) enum Wrong {
-    /// Exactly this value.
+    /// The value itself, letter for letter.
     Value(&'static str),
     /// A list with this name in it, in upper or lower case.
     Among(&'static str),

@@ -117,7 +117,7 @@ pub enum Cause {
     TooManyDeletions,
     /// rsync could not be started.
     NotStarted,
-    /// Any other failure.
+    /// A failure that none of the other causes explains.
     Unknown,
 }
 
