@@ -6,7 +6,7 @@
 //!                                                Rescan, DirMove   │    └──Wake──┐           ▼
 //!         SupervisorActor ◀────────────────────────────────────────┘             └──▶ SyncActor ─plan─▶ rsync ─▶ node
 //!          │  ▲                                                                        │  ▲  (one per node)
-//!          │  └──Died, Succeeded, Settled, Mirrored, Drained ──────────────────────────┘  │
+//!          │  └──Died, Succeeded, Settled, Mirrored, Drained───────────────────────────┘  │
 //!          └─────starts, restarts, stops──────────────────────────────────────────────────┘
 //! ```
 //!

@@ -99,7 +99,7 @@ pub enum Cause {
     TooLarge,
     /// The node's file system is read-only.
     TargetReadOnly,
-    /// No data came from the node during the whole timeout.
+    /// No data was transferred during the whole timeout.
     Timeout,
     /// The node's output never ends.
     Talkative,
