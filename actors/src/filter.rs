@@ -173,7 +173,7 @@ impl Handler<Rescan> for FilterActor {
 
     fn handle(&mut self, rescan: Rescan, _: &mut Self::Context) {
         match &self.keeper {
-            // With a state, only the differences are sent; without one, the nodes are compared as a whole.
+            // The state tells what differs; without it all has to be compared at the nodes.
             Some(keeper) if matches!(rescan.reason, Reason::Overflow | Reason::UnknownWatch) => {
                 keeper.compare.do_send(Compare { unsaved_names: true });
             }

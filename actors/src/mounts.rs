@@ -48,7 +48,7 @@ impl Mounts {
     fn parse(table: &[u8], root: &[u8]) -> Mounts {
         let mut mounts = Mounts::default();
         for line in table.split(|&byte| byte == b'\n') {
-            // The fields: mount number, parent number, device, root in the file system, mount point.
+            // The number of the mount, that of its parent, device, root in the file system, mount point.
             let mut fields = line.split(|&byte| byte == b' ');
             let (Some(number), Some(_), Some(device), Some(directory), Some(point)) =
                 (fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
@@ -129,7 +129,7 @@ fn source_in(table: &[u8], mount: u64) -> Option<Vec<u8>> {
     let tail = line.windows(3).position(|window| window == b" - ").map(|at| &line[at + 3..])?;
     let mut fields = tail.split(|&byte| byte == b' ');
     let (kind, from) = (fields.next()?, fields.next()?);
-    // Only a path, or a host and its path, identifies a file system; words such as `none` or `tmpfs` do not.
+    // A path, or a host and its path: not a word such as `none` or `tmpfs`.
     let tells = from.contains(&b'/') || from.contains(&b':');
     tells.then(|| [kind, root, from].join(&b' '))
 }
