@@ -1,8 +1,8 @@
-//! Numbers of bytes for people.
+//! Sizes in bytes, formatted for people.
 
 use std::fmt;
 
-/// A number of bytes for people: `817 B`, `1.2 KiB`, `3.4 GiB`.
+/// A size in bytes that is shown as `817 B`, `1.2 KiB` or `3.4 GiB`.
 pub struct Bytes(pub u64);
 
 impl fmt::Display for Bytes {

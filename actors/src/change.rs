@@ -1,98 +1,101 @@
-//! What the watcher tells of the source.
+//! The changes of the source that the watcher reports.
 
 use std::fmt;
 
 use crate::path::RelPath;
 
-/// One thing that may now differ between the source and the nodes. The truth is on disk: a change only says where to
-/// look.
+/// One path that may now differ between the source and the nodes. A change only says where to look; the disk says what
+/// is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// The entry itself was created, written, given other attributes or another type.
     Touched {
-        /// The entry.
+        /// Path of the entry.
         path: RelPath,
-        /// Whether the kernel called it a directory.
+        /// `true` if the kernel reported a directory.
         is_dir: bool,
-        /// Whether its content is new, so that equal size and time prove nothing.
+        /// `true` if the content is new, so that equal size and time prove nothing.
         rewritten: bool,
     },
-    /// A file was closed that was open for writing, and no write was seen: it may have been written through mmap(2).
+    /// A file that was open for writing was closed, and no write was reported: it may have been written through
+    /// mmap(2).
     Closed {
-        /// The file.
+        /// Path of the file.
         path: RelPath,
     },
-    /// The entry was deleted, or it is a file that was moved away.
+    /// The entry was deleted, or is a file that was moved away.
     Removed {
-        /// The entry.
+        /// Path of the entry.
         path: RelPath,
-        /// Whether the kernel called it a directory.
+        /// `true` if the kernel reported a directory.
         is_dir: bool,
     },
-    /// A file was renamed, or moved to another directory: what is at `to` is what was at `from`. [`Change::Removed`] of
-    /// the old name came before. A hint, beside the fact that `to` has other content.
+    /// A file was renamed, or moved to another directory: the file at `to` is the former `from`. [`Change::Removed`] of
+    /// the old name comes before. The rename is a hint; `to` counts as changed in any case.
     Renamed {
-        /// The name that it had.
+        /// Old path of the file.
         from: RelPath,
-        /// The name that it has.
+        /// New path of the file.
         to: RelPath,
     },
-    /// A directory may differ with everything below it: it is new, or track of it was lost.
+    /// A directory may differ with everything below it, since it is new or events were lost.
     Subtree {
-        /// The directory.
+        /// Path of the directory.
         path: RelPath,
     },
-    /// A directory was made: it is new with everything below it.
+    /// A directory was made: everything below it is new as well.
     Created {
-        /// The directory.
+        /// Path of the directory.
         path: RelPath,
     },
-    /// A directory may have other entries than before, or other attributes. What is below its subdirectories is not meant.
+    /// A directory may have other attributes and other entries than before. The contents of its subdirectories are not
+    /// meant.
     Level {
-        /// The directory.
+        /// Path of the directory.
         path: RelPath,
     },
-    /// A directory was moved away from this name. Comes before what is known of the other end of the move.
+    /// A directory was moved away from this name. Comes before [`Change::MovedTo`] or [`Change::MovedOut`] of the same
+    /// directory.
     MovedAway {
-        /// The name that it had.
+        /// Old path of the directory.
         path: RelPath,
     },
     /// The directory of an earlier [`Change::MovedAway`] is now at `to`.
     MovedTo {
-        /// The name that it had.
+        /// Old path of the directory.
         from: RelPath,
-        /// The name that it has.
+        /// New path of the directory.
         to: RelPath,
     },
-    /// Something else has the name of an earlier [`Change::MovedTo`] or [`Change::MovedOut`], by an exchange or in the meantime.
-    /// Where moves are not mirrored, the node has that directory there still.
+    /// Another entry took the old name of a directory that moved ([`Change::MovedTo`], [`Change::MovedOut`]), by an
+    /// exchange or afterwards. Where moves are not mirrored, the node still has the old directory at that name.
     Retaken {
-        /// The name.
+        /// The name that was taken.
         path: RelPath,
-        /// Whether that is a directory.
+        /// `true` if the entry that took the name is a directory.
         is_dir: bool,
     },
-    /// A file system was unmounted from this directory: what was below it is hidden, not deleted.
+    /// A file system was unmounted from this directory: the entries below are hidden, not deleted.
     Unmounted {
-        /// The directory.
+        /// Path of the directory.
         path: RelPath,
     },
-    /// A file system was mounted on this directory: what an earlier one hid when it went is hidden no longer.
+    /// A file system was mounted on this directory: entries that an earlier unmount had hidden are no longer hidden.
     Mounted {
-        /// The directory.
+        /// Path of the directory.
         path: RelPath,
     },
-    /// All that differs from the saved state has been told.
+    /// The comparison with the saved state is complete: all differences have been reported.
     ComparedWithState,
-    /// The directory of an earlier [`Change::MovedAway`] left the tree, or is excluded where it is now.
+    /// The directory of an earlier [`Change::MovedAway`] left the tree, or its new name is excluded.
     MovedOut {
-        /// The name that it had.
+        /// Old path of the directory.
         path: RelPath,
     },
 }
 
 impl Change {
-    /// The entry that is to be looked at; `None` if it is no change of a single one.
+    /// Returns the path to look at; `None` for changes that are not about a single entry.
     pub fn path(&self) -> Option<&RelPath> {
         match self {
             Change::Touched { path, .. }

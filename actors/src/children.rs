@@ -1,5 +1,5 @@
-//! Starts rsync, and the user's hooks, so that they never outlive the daemon, and ends them with everything that they
-//! started.
+//! Starts rsync and the user's hooks so that they never outlive the daemon, and ends them together with all processes
+//! that they started.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -12,42 +12,44 @@ use landlock::RulesetCreated;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
-/// How long rsync may take to remove its temporary files after a SIGTERM, and a hook to tidy up.
+/// Time that rsync has after a SIGTERM to remove its temporary files, and that a hook has to clean up.
 pub const GRACE: Duration = Duration::from_secs(2);
-/// How often it is looked whether all are gone.
+/// Interval between checks that all processes have ended.
 const POLL: Duration = Duration::from_millis(5);
 
-/// The processes of the daemon. Clones share the list.
+/// The running child processes of the daemon. Clones share the list.
 #[derive(Debug, Clone, Default)]
 pub struct Children(Arc<Mutex<List>>);
 
 #[derive(Debug, Default)]
 struct List {
     leaders: BTreeSet<i32>,
-    /// Whether the daemon is ending: nothing is started any more.
+    /// `true` once the daemon is ending, after which no process is started.
     closed: bool,
 }
 
-/// One process with all that it started: a session and process group of its own. Dropping it ends them all.
+/// A process and all processes that it started: a session and process group of its own. Dropping the group ends all of
+/// them, by SIGTERM and, after [`GRACE`], by SIGKILL.
 #[derive(Debug)]
 pub struct Group {
-    /// `None` if and only if the process was waited for.
+    /// `None` if and only if [`Group::wait`] has returned the exit status.
     child: Option<Child>,
     leader: Pid,
     children: Children,
 }
 
 impl Children {
-    /// Starts a program in `directory` as the leader of a session of its own: it has no terminal to ask for passwords on,
-    /// and no signal meant for the daemon reaches it. When the daemon dies, it gets a SIGTERM.
+    /// Starts a program in `directory` as the leader of a session of its own: the program has no terminal on which to
+    /// ask for passwords, and receives no signals meant for the daemon. When the daemon dies, the program gets a
+    /// SIGTERM.
     ///
     /// # Errors
-    /// When the program cannot be started, or [`Children::end_all`] was called.
+    /// When the program cannot be started, or after [`Children::end_all`].
     pub fn start(&self, command: &mut Command, directory: Option<OwnedFd>) -> io::Result<Group> {
         self.start_within(command, directory, Within::default())
     }
 
-    /// Starts a program as [`Children::start`] does, with these bounds.
+    /// Starts a program like [`Children::start`], confined and with the inherited descriptors of `within`.
     ///
     /// # Errors
     /// As for [`Children::start`].
@@ -68,8 +70,8 @@ impl Children {
         Ok(Group { child: Some(child), leader, children: self.clone() })
     }
 
-    /// Starts a program as [`Children::start`] does, but it goes on when this process dies, and nobody ends it. It inherits
-    /// `holds`.
+    /// Starts a program like [`Children::start`], except that the program outlives this process and is ended by nobody.
+    /// The program inherits the descriptor `holds`.
     ///
     /// # Errors
     /// When the program cannot be started.
@@ -79,12 +81,12 @@ impl Children {
         command.spawn()
     }
 
-    /// Ends all, for good: SIGTERM, and after a grace time SIGKILL.
+    /// Ends all processes and lets no other one start: SIGTERM first, SIGKILL after [`GRACE`].
     pub async fn end_all(&self) {
         self.list().closed = true;
         for (signal, patience) in [(Signal::TERM, GRACE), (Signal::KILL, GRACE)] {
             for leader in self.list().leaders.iter().filter_map(|&id| Pid::from_raw(id)) {
-                // ESRCH: it ended by itself.
+                // ESRCH: the group has ended by itself.
                 let _ = kill_process_group(leader, signal);
             }
             let until = Instant::now() + patience;
@@ -100,7 +102,7 @@ impl Children {
 }
 
 impl Group {
-    /// The pipes of the process.
+    /// Takes standard input, output and error of the process.
     pub fn pipes(&mut self) -> (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>) {
         match &mut self.child {
             Some(child) => (child.stdin.take(), child.stdout.take(), child.stderr.take()),
@@ -108,26 +110,26 @@ impl Group {
         }
     }
 
-    /// The number of the process.
+    /// Returns the process id.
     pub fn id(&self) -> i32 {
         self.leader.as_raw_pid()
     }
 
-    /// Ends the process and all that it started, at once.
+    /// Kills the process and all processes that it started, by SIGKILL.
     pub fn kill(&self) {
         self.signal(Signal::KILL);
     }
 
-    /// Sends a signal to the process and all that it started.
+    /// Sends a signal to the process and all processes that it started.
     pub fn signal(&self, signal: Signal) {
-        // ESRCH: it ended by itself.
+        // ESRCH: the group has ended by itself.
         let _ = kill_process_group(self.leader, signal);
     }
 
-    /// Waits for the end of the process.
+    /// Waits until the process ends.
     ///
     /// # Errors
-    /// When it was waited for already.
+    /// When the process was waited for before, or waitpid(2) fails.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         let child = self.child.as_mut().ok_or(io::ErrorKind::NotFound)?;
         let status = child.wait().await?;
@@ -156,25 +158,26 @@ impl Drop for Group {
     }
 }
 
-/// What a process gets beside its standard input and output, and what is taken from it.
+/// The confinement of a process, and the descriptors that the process inherits beside its standard ones.
 #[derive(Debug, Default)]
 pub(super) struct Within {
-    /// It may do what these rules allow, and no more (landlock(7)).
+    /// Landlock rules: the process may do what they allow, and nothing else (landlock(7)).
     pub rules: Option<RulesetCreated>,
-    /// What it inherits, under the same numbers.
+    /// Descriptors that the process inherits under the same numbers.
     pub inherits: Vec<OwnedFd>,
 }
 
-/// What binds a process to the one that starts it.
+/// The relation between a process and the daemon that starts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tie {
-    /// It gets a SIGTERM when that dies.
+    /// The process gets a SIGTERM when the daemon dies.
     Daemon,
-    /// Nothing.
+    /// The process outlives the daemon.
     Apart,
 }
 
-/// Between fork and exec there is no safe way to run anything.
+/// Makes the program the leader of a session, with the given directory, confinement and descriptors. Unsafe code is
+/// needed, as there is no safe way to run code between fork and exec.
 #[allow(unsafe_code)]
 fn lead_session(command: &mut Command, directory: Option<OwnedFd>, within: Within, tie: Tie) {
     let daemon = rustix::process::getpid();
@@ -188,19 +191,20 @@ fn lead_session(command: &mut Command, directory: Option<OwnedFd>, within: Withi
             rustix::io::fcntl_setfd(inherited, rustix::io::FdFlags::empty())?;
         }
         if tie == Tie::Daemon {
-            // The signal follows the thread that forks: the main thread, which lives as long as the daemon.
+            // The kernel sends the signal when the forking thread ends; that is the main thread, which lives as long as
+            // the daemon.
             rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
             if rustix::process::getppid() != Some(daemon) {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
         }
-        // Last: the program is all that it starts with.
+        // Last, so that the rules apply to nothing but the program.
         match rules.take().map(RulesetCreated::restrict_self) {
             Some(Err(_)) => Err(io::ErrorKind::PermissionDenied.into()),
             _ => Ok(()),
         }
     };
-    // SAFETY: `prepare` makes some system calls, all async-signal-safe, and allocates nothing: also `restrict_self` makes but
-    // two, and closes the rules.
+    // SAFETY: `prepare` only makes system calls, all of them async-signal-safe, and allocates nothing; `restrict_self`
+    // makes two system calls and closes the descriptor of the rules.
     unsafe { command.pre_exec(prepare) };
 }

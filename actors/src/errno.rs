@@ -1,9 +1,9 @@
-//! Errors of system calls that say that nothing is there.
+//! Errors of system calls that mean that an entry does not exist.
 
 use rustix::io::Errno;
 
-/// Whether a path leads nowhere, any more: nothing is there, what is above it is no directory, or the file system does not know
-/// any more what it was (network file systems, unions).
+/// Tells if the error means that the path leads nowhere: the entry does not exist, a parent is not a directory, or the
+/// file system has forgotten the entry (ESTALE from network and union file systems).
 pub fn is_gone(error: Errno) -> bool {
     matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::STALE)
 }

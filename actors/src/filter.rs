@@ -16,64 +16,66 @@ use crate::outbox::unsaved::Unsaved;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 
-/// One node as the filter sees it.
+/// A node from the filter's point of view.
 struct Seat {
     outbox: Outbox,
-    /// The SyncActor that serves it, `None` before the first.
+    /// The SyncActor that serves the node; `None` before the first one.
     wake: Option<Recipient<Wake>>,
 }
 
-/// Where the filter passes on what is not a change.
+/// Recipients of the messages that are not changes.
 #[derive(Clone)]
 pub struct Outlets {
-    /// Subtrees of which track was lost.
+    /// Receives the rescans, for the log and the counters.
     pub rescans: Recipient<Rescan>,
-    /// Directory moves, for the log.
+    /// Receives directory moves, for the log.
     pub moves: Recipient<DirMove>,
-    /// The end of a flush.
+    /// Receives the end of a flush.
     pub flushed: Recipient<Flushed>,
-    /// Other patterns hold.
+    /// Receives new exclude patterns once the filter applies them.
     pub excluded: Recipient<Exclude>,
 }
 
-/// The StateActor as the filter sees it.
+/// The StateActor from the filter's point of view.
 #[derive(Clone)]
 pub struct Keeper {
-    /// What it is to save.
+    /// The paths that the StateActor is to save.
     pub unsaved: Unsaved,
-    /// Finds out what was missed.
+    /// Finds the changes that were missed when events were lost.
     pub compare: Recipient<Compare>,
-    /// Is asked whether all that was found is on its way.
+    /// Sends all differences found so far ahead of the answer.
     pub flush: Recipient<Flush>,
-    /// Hears when a barrier was passed.
+    /// Receives the answers to barriers.
     pub passed: Recipient<Passed>,
 }
 
-/// SupervisorActor -> FilterActor: from now on the state of the site is kept.
+/// SupervisorActor -> FilterActor: from now on, a state of the site is kept.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Kept(pub Keeper);
 
-/// Drops what is excluded and hands the rest to every node.
+/// Drops excluded changes and hands the others to every node.
 ///
-/// Receives: [`Observed`], [`Rescan`], [`DirMove`], [`Flush`], [`Passed`], [`Exclude`], [`Serve`], [`Vacate`], [`Kept`].
-/// Sends: [`Wake`], to the StateActor what concerns the [`Keeper`], and to the supervisor what is no change. A change is
-/// stored before the SyncActor is woken, so a SyncActor that dies loses nothing. A panic ends the daemon.
+/// Receives: [`Observed`], [`Rescan`], [`DirMove`], [`Flush`], [`Passed`], [`Exclude`], [`Serve`], [`Vacate`],
+/// [`Kept`]. Sends: [`Wake`] to the SyncActors, the messages of [`Keeper`] to the StateActor, and those of [`Outlets`]
+/// to the supervisor. A change is stored before the SyncActor is woken, so a SyncActor that dies loses no change. A
+/// panic ends the daemon.
 pub struct FilterActor {
     excludes: Excludes,
-    /// By the number of the node.
+    /// Nodes by their numbers.
     seats: BTreeMap<usize, Seat>,
     /// `None` if no state is kept.
     keeper: Option<Keeper>,
     outlets: Outlets,
-    /// The last directory that was asked about, with its verdict: changes come in runs.
+    /// The last directory that was checked against the patterns, and if it is excluded: changes often come from one
+    /// directory.
     verdict: Option<(RelPath, bool)>,
     log: Logger,
     _guard: EndsDaemon,
 }
 
 impl FilterActor {
-    /// A filter in front of these outboxes, each with the number of its node.
+    /// Makes a filter for these outboxes, each with the number of its node.
     pub fn new(
         excludes: Excludes,
         outboxes: impl IntoIterator<Item = (usize, Outbox)>,
@@ -94,7 +96,7 @@ impl FilterActor {
             Change::Subtree { path } | Change::Created { path } | Change::Level { path } => {
                 !self.is_excluded(path, true)
             }
-            // The watcher does not watch excluded directories: it reports none of these for one.
+            // The watcher does not watch excluded directories, and so reports none of these for them.
             Change::MovedAway { .. }
             | Change::MovedTo { .. }
             | Change::MovedOut { .. }
@@ -104,7 +106,7 @@ impl FilterActor {
         }
     }
 
-    /// What had an excluded name is new to the nodes.
+    /// Turns a rename from an excluded name into a new file: the nodes do not have the old name.
     fn forget_excluded_name(&mut self, change: &mut Change) {
         if let Change::Renamed { from, to } = change
             && self.is_excluded(from, false)
@@ -131,7 +133,7 @@ impl FilterActor {
                 wake.do_send(Wake);
             }
         }
-        // After the outboxes: what is saved of the tree must not be ahead of what is saved of them.
+        // After the outboxes: the saved tree must never be ahead of the saved outboxes.
         if let Some(keeper) = &self.keeper {
             keeper.unsaved.add(changes);
         }
@@ -203,7 +205,7 @@ impl Handler<Flush> for FilterActor {
 impl Handler<Flushed> for FilterActor {
     type Result = ();
 
-    /// What the StateActor had found has come before this.
+    /// Passes the answer on; all differences that the StateActor had found came before it.
     fn handle(&mut self, _: Flushed, _: &mut Self::Context) {
         self.outlets.flushed.do_send(Flushed);
     }
@@ -241,7 +243,7 @@ impl Handler<Serve> for FilterActor {
     type Result = ();
 
     fn handle(&mut self, Serve { slot, outbox, wake }: Serve, _: &mut Self::Context) {
-        // What came while nobody served the node is waiting.
+        // Changes may have arrived while nobody served the node.
         wake.iter().for_each(|wake| wake.do_send(Wake));
         self.seats.insert(slot, Seat { outbox, wake });
     }

@@ -1,12 +1,13 @@
-//! The programs of the user that are told what arrived: `on_synced` by each node, `on_all_synced` when every node has it.
-//! They delay no sync and fail none: a run of one is a task of its own, and what comes meanwhile is the next run's.
+//! Hooks: programs of the user that are told which changes arrived. `on_synced` runs for each node, `on_all_synced`
+//! when every node has the changes. A hook never delays or fails a sync: each run is a task of its own, and changes
+//! that arrive during a run go to the next one.
 //!
-//! What it is about, the rsync runs of a node said ([`heard`](crate::transport::heard)).
-//! - [`barrier`]: which of it a node may still lack, so that it is not told yet.
-//! - [`runner`]: when the program is run, and what becomes of what it was told when it fails.
-//! - `program`: what keeps it from being started.
-//! - [`run`]: one run of it, the only part that does anything.
-//! - [`teller`]: a barrier and a runner together, and what the status says of them.
+//! The changes come from the reports of the rsync runs ([`heard`](crate::transport::heard)).
+//! - [`barrier`]: holds back the changes that a node may still lack.
+//! - [`runner`]: decides when the hook runs, and repeats the changes of a failed run.
+//! - `program`: finds out why a program cannot be started.
+//! - [`run`]: one run, the only part with side effects.
+//! - [`teller`]: a barrier and a runner together, and their status.
 
 pub mod barrier;
 mod program;
@@ -22,17 +23,17 @@ use std::collections::btree_set;
 use crate::path::RelPath;
 use crate::transport::Tally;
 
-/// When a hook is run. Its name is the key in the configuration.
+/// The event that a hook runs on, named after the configuration key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occasion {
-    /// One node got something.
+    /// A node received changes.
     Synced,
-    /// Every node has something.
+    /// All nodes have received the changes.
     AllSynced,
 }
 
 impl Occasion {
-    /// The key, and `INOSYNC_HOOK`.
+    /// Returns the configuration key, which is also the value of `INOSYNC_HOOK`.
     pub fn name(self) -> &'static str {
         match self {
             Occasion::Synced => "on_synced",
@@ -41,26 +42,26 @@ impl Occasion {
     }
 }
 
-/// What one run of a hook is told.
+/// The changes that one run of a hook is told.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct List {
     paths: BTreeSet<RelPath>,
     room: Room,
-    /// Whether there was no room for more.
+    /// `true` if some changes are not listed.
     cut: bool,
-    /// What the deliveries did that it is about.
+    /// Totals of the deliveries that the list is about.
     pub tally: Tally,
-    /// How many they were, batches and reconciles.
+    /// Number of these deliveries, batches and reconciles together.
     pub batches: u64,
 }
 
 impl List {
-    /// One with room for so many paths.
+    /// Makes an empty list with room for `paths` paths.
     pub fn of(paths: usize) -> List {
         List { room: Room::of(paths), ..List::default() }
     }
 
-    /// A path that changed.
+    /// Adds a path that changed; a path that does not fit makes the list incomplete.
     pub fn add(&mut self, path: RelPath) {
         if self.paths.contains(&path) {
             return;
@@ -71,18 +72,18 @@ impl List {
         }
     }
 
-    /// Something changed that it does not name.
+    /// Marks the list as incomplete.
     pub fn cut(&mut self) {
         self.cut = true;
     }
 
-    /// A delivery did this.
+    /// Adds the totals of one delivery.
     pub fn count(&mut self, tally: Tally) {
         self.tally.add(tally);
         self.batches += 1;
     }
 
-    /// What another list says is told with this one.
+    /// Adds the changes and totals of another list.
     pub fn merge(&mut self, other: &List) {
         other.paths.iter().cloned().for_each(|path| self.add(path));
         self.cut |= other.cut;
@@ -90,22 +91,22 @@ impl List {
         self.batches += other.batches;
     }
 
-    /// Whether there is nothing to tell.
+    /// Tells if there is no change to report.
     pub fn is_empty(&self) -> bool {
         self.paths.is_empty() && !self.cut
     }
 
-    /// Whether it names all that changed.
+    /// Tells if the list names every path that changed.
     pub fn is_complete(&self) -> bool {
         !self.cut
     }
 
-    /// The number of paths.
+    /// Returns the number of paths.
     pub fn len(&self) -> usize {
         self.paths.len()
     }
 
-    /// The paths, in order.
+    /// Iterates over the paths in order.
     pub fn iter(&self) -> btree_set::Iter<'_, RelPath> {
         self.paths.iter()
     }

@@ -1,38 +1,69 @@
 //! The daemon of inosync, without its command line.
 //!
 //! ```text
-//!  kernel ──events──▶ WatcherActor ──Observed, Rescan──▶ FilterActor ──┐ stores each change in every node's Outbox,
-//!  (inotify)               │ DirMove                          │        │ then sends Wake
-//!                          └──────────────▶ SupervisorActor ◀─┘        ▼
-//!                                             │ starts, restarts    SyncActor (one per node) ──plan──▶ rsync ──▶ node
-//!                                             └───────────────────▶    ▲ Died, Succeeded, Drained, Mirrored
+//!  kernel ──events──▶ WatcherActor ──Observed, Rescan, DirMove──▶ FilterActor ──changes──▶ Outbox (one per node)
+//!  (inotify)                                                       │    │                    │ batches
+//!                                                Rescan, DirMove   │    └──Wake──┐           ▼
+//!         SupervisorActor ◀────────────────────────────────────────┘             └──▶ SyncActor ─plan─▶ rsync ─▶ node
+//!          │  ▲                                                                        │  ▲  (one per node)
+//!          │  └──Died, Succeeded, Settled, Mirrored, Drained───────────────────────────┘  │
+//!          └─────starts, restarts, stops──────────────────────────────────────────────────┘
 //! ```
 //!
-//! The rooms, each of which knows only those below it (`tests/floors.rs`):
-//! - [`daemon`]: puts the actors together.
-//! - [`supervisor`]: starts and restarts the SyncActors, logs directory moves, leads reload and stop.
-//! - [`watcher`]: inotify watches, one per directory; kernel events in, changes out. [`filter`]: hands them to each node.
-//!   [`sync`]: the batches of one node, in two lanes. [`rsync`]: the way to a node by the rsync command: its recipes, its runs
-//!   and standbys, and what their ends mean. [`state`]: what is known of the tree and the nodes from one run to the next.
-//!   [`hook`]: the programs of the user that are told what arrived.
-//! - [`messages`]: the protocol between the actors. [`status`]: the state of the daemon, as one value for all who ask.
-//! - [`outbox`]: the changes that a node does not have yet. [`health`]: when a node may be tried. [`order`]: how much of its
-//!   work a SyncActor still does. [`reload`]: what another reading of the configuration changes.
+//! The modules ("rooms"), from the top; each knows only those below it (`tests/floors.rs`):
+//! - [`daemon`]: connects the actors.
+//! - [`supervisor`]: starts and restarts the SyncActors, and leads reload, stop, status and hooks.
+//! - [`watcher`]: one inotify watch per directory; turns kernel events into changes. [`filter`]: drops excluded changes
+//!   and hands the others to every node. [`sync`]: sends the batches of one node, in two lanes. [`rsync`]: reaches a
+//!   node by rsync: the commands, the runs, the standbys, and the meaning of errors. [`state`]: saves the state of the
+//!   tree and the nodes for the next run. [`hook`]: runs the user's programs.
+//! - [`messages`]: the protocol between the actors. [`status`]: the status of the daemon as one value.
+//! - [`outbox`]: the changes that a node does not have yet. [`health`]: decides when a node may be tried. [`order`]: how
+//!   much of its work a SyncActor still does. [`reload`]:
+//!   the consequences of a new configuration.
 //! - [`transport`]: the contract between [`sync`] and [`rsync`], which do not know each other.
-//! - [`site`], [`node`], [`root`], [`patterns`]: the configuration, checked. [`path`], [`change`], [`mounts`] and others: what all
-//!   of them speak about.
+//! - [`site`], [`node`], [`root`], [`patterns`]: the checked configuration. [`path`], [`change`], [`mounts`] and
+//!   others: types that all modules share.
 //!
-//! # Words
-//! A *node* mirrors the tree. A *change* says that a path may differ. Changes wait in a node's *pending set* and leave
-//! it in a *batch*, one rsync run or a few, in the fast or the bulk *lane*. A *standby* is an rsync that waits at a
-//! node for its list. The *origin* of a new name is what a node has the renamed entry as. A *reconcile* compares the
-//! whole tree. A node that fails is in *backoff*; while the source is not there, everything is *held*.
+//! # Glossary
+//! - **source**, **root**: the directory that is watched and mirrored, `wpath` in the configuration.
+//! - **node**: one place that mirrors the source: a local directory, a host reached by ssh, or a module of an rsync
+//!   daemon.
+//! - **mirror**: the copy of the source at a node.
+//! - **site**: one source with its nodes and all settings, as a checked configuration.
+//! - **watch**: an inotify watch; each directory of the source needs one.
+//! - **change**: the report that a path may differ between the source and the nodes.
+//! - **rescan**: the comparison of a subtree after the watcher has lost events there.
+//! - **outbox**: the changes that one node does not have yet; it outlives the node's SyncActor.
+//! - **pending set**: the content of an outbox: the paths that wait, and the batches that are being sent.
+//! - **fold**: a set of waiting paths in which repeated paths merge and a subtree absorbs the paths below it.
+//! - **batch**: paths that leave the pending set together and are sent by one rsync run or a few.
+//! - **lease**: the hold of a batch on its paths: they leave the pending set only if rsync succeeds, else they return
+//!   to it.
+//! - **lane**: the kind of a batch: small changes take the *fast* lane, large files and subtrees the *bulk* lane.
+//! - **plan**: the lists of paths that the rsync runs of a batch get, made from a look at the disk.
+//! - **standby**: an rsync process that is connected to a node and waits for its list of paths.
+//! - **reconcile**: an rsync run that compares the whole tree with a node and makes the node equal.
+//! - **origin**: the name at a node of an entry that has another name in the source since.
+//! - **trait**: a property of files that a node cannot store, such as exact times.
+//! - **confinement**: Landlock rules that limit an rsync process to the files of its run.
+//! - **hook**: a program of the user that is told which changes arrived (`on_synced`, `on_all_synced`).
+//! - **backoff**: the growing pause between the tries at a node that fails.
+//! - **held**: nothing is sent to any node, since the source is missing, replaced or empty; a reconcile is held if it
+//!   would delete more than `max_delete` entries.
+//! - **paused**: nothing is sent to a node, since the admin asked for it (`--pause`).
+//! - **settle**: to wait until a file has not changed for a time before it is sent.
+//! - **saved state**: the file with the stamps of the tree and the changes that each node lacks, kept from run to run.
+//! - **stamp**: the metadata that tell if an entry has changed since it was saved.
+//! - **barrier**: a moment by which every earlier kernel event has reached the outboxes; in a hook, the changes that
+//!   wait for the slower nodes.
 //!
 //! # Traps
-//! inotify: the queue overflows and says so once; a directory can be filled, renamed or deleted before it is watched; the
-//! halves of a rename are separate events; a watch follows the inode, not the name, and an inode may stand at several names;
-//! a watch may outlive its directory.
-//! rsync: a list may be executed although it was cut; a path whose parent is missing, a symlink or a file deletes or
+//! inotify: the queue can overflow, and says so once; a directory can be filled, renamed or deleted before it is
+//! watched; the two halves of a rename are separate events; a watch follows the inode, not the name, and an inode can
+//! have several names; a watch can outlive its directory.
+//!
+//! rsync: a truncated list can be executed; a path whose parent is missing, or is a symlink or a file, deletes or
 //! writes in the wrong place; a quick rewrite of the same size is skipped by default; exclusions do not cover listed
 //! paths. [`sync::plan`] and [`rsync::recipe`] hold the rules against these.
 

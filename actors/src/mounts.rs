@@ -1,5 +1,5 @@
 //! The file systems that are mounted below a directory, as the kernel lists them (proc(5), `/proc/pid/mountinfo`).
-//! Says what is there and what is different; what follows from it is for others.
+//! Reports mounts and their changes; the consequences are up to the callers.
 
 mod table;
 
@@ -14,27 +14,26 @@ use self::table::Line;
 pub use self::table::{Mounted, Table};
 use crate::path::RelPath;
 
-/// The kernel's list of what this process sees mounted. poll(2) reports a change of it as POLLPRI.
+/// The kernel's list of the mounts that this process sees. poll(2) reports a change of the list as POLLPRI.
 pub const TABLE: &str = "/proc/thread-self/mountinfo";
 
-/// The mount points strictly below a directory, each with the mounts on it: one may cover another.
+/// The mount points strictly below a directory, each with its mounts, as one mount may cover another.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Mounts(BTreeMap<RelPath, BTreeSet<Mount>>);
 
-/// A mount: its number, which the kernel gives to the next one when it is free, the device, and which directory of that is
-/// mounted.
+/// The mount's number (the kernel reuses free numbers), its device, and the mounted directory of that device.
 type Mount = (u64, Vec<u8>, Vec<u8>);
 
-/// Hears that the list is different.
+/// Watches the kernel's list for changes.
 pub struct Changes(Option<File>);
 
 impl Changes {
-    /// From now on.
+    /// Starts to watch the list.
     pub fn listen() -> Self {
         Changes(File::open(TABLE).ok())
     }
 
-    /// Whether it became different since this was last asked.
+    /// Tells if the list has changed since the last call.
     pub fn heard(&mut self) -> bool {
         let Some(table) = &self.0 else { return false };
         let mut sources = [PollFd::new(table, PollFlags::PRI)];
@@ -43,13 +42,13 @@ impl Changes {
 }
 
 impl Mounts {
-    /// What is mounted below `root` now; `None` where that cannot be told.
+    /// Returns the mounts below `root`; `None` if the kernel's list cannot be read.
     pub fn below(root: &Path) -> Option<Mounts> {
         let resolved = root.canonicalize().ok()?;
         Some(Mounts::parse(&fs::read(TABLE).ok()?, resolved.as_os_str().as_bytes()))
     }
 
-    /// Reads the kernel's list. `root` is without symlinks. Lines that are not understood count for nothing.
+    /// Parses the kernel's list; `root` must be free of symlinks. Malformed lines are skipped.
     fn parse(table: &[u8], root: &[u8]) -> Mounts {
         let mut mounts = Mounts::default();
         for line in table.split(|&byte| byte == b'\n') {
@@ -61,8 +60,8 @@ impl Mounts {
         mounts
     }
 
-    /// The mount point that a path is on or below, if it is not on the mount of the root: of two paths with the same one, one
-    /// can be renamed to the other.
+    /// Returns the mount point on or below which a path lies; `None` on the mount of the root. A rename is only
+    /// possible between two paths with the same mount point.
     pub fn holder(&self, path: &RelPath) -> Option<&RelPath> {
         let holds = |path: &RelPath| self.0.get_key_value(path).map(|(point, _)| point);
         if self.0.is_empty() {
@@ -72,12 +71,12 @@ impl Mounts {
         }
     }
 
-    /// Whether something is mounted on this very path.
+    /// Tells if a file system is mounted on this very path.
     pub fn has(&self, path: &RelPath) -> bool {
         self.0.contains_key(path)
     }
 
-    /// A directory was moved, and with it what is mounted below it.
+    /// Renames the mount points below a directory that was moved.
     pub fn moved(&mut self, from: &RelPath, to: &RelPath) {
         let points: Vec<RelPath> = self.0.keys().filter(|point| point.is_below(from)).cloned().collect();
         for point in points {
@@ -87,34 +86,34 @@ impl Mounts {
         }
     }
 
-    /// A directory left the tree, and with it what is mounted below it.
+    /// Forgets the mount points below a directory that left the tree.
     pub fn moved_out(&mut self, from: &RelPath) {
         self.0.retain(|point, _| !point.is_below(from));
     }
 
-    /// The mount points.
+    /// Returns the mount points.
     pub fn points(&self) -> BTreeSet<RelPath> {
         self.0.keys().cloned().collect()
     }
 
-    /// A file system was unmounted from there.
+    /// Forgets a mount point whose file system was unmounted.
     pub fn forget(&mut self, point: &RelPath) {
         self.0.remove(point);
     }
 
-    /// The mount points that `now` has no more.
+    /// Returns the mount points that are missing in `now`.
     pub fn gone(&self, now: &Mounts) -> Vec<RelPath> {
         self.0.keys().filter(|point| !now.0.contains_key(*point)).cloned().collect()
     }
 
-    /// The mount points that `now` has and these have not, or with other mounts on them.
+    /// Returns the mount points of `now` that are new or have other mounts.
     pub fn new_in(&self, now: &Mounts) -> Vec<RelPath> {
         now.0.iter().filter(|(point, mounts)| self.0.get(*point) != Some(*mounts)).map(|(p, _)| p.clone()).collect()
     }
 }
 
-/// What is mounted by the mount of this number: the kind of file system, the directory of it, and where it is from. `None`
-/// where that tells nothing, as of most file systems that are on no device.
+/// Returns the kind of file system, the mounted directory and the source of the mount with this number. `None` if the
+/// source identifies nothing, as for most file systems without a device.
 pub fn source(mount: u64) -> Option<Vec<u8>> {
     source_in(&fs::read(TABLE).ok()?, mount)
 }
@@ -142,13 +141,13 @@ fn kinds_in(table: &[u8], root: &[u8]) -> Vec<(RelPath, u64, String)> {
     table.split(|&byte| byte == b'\n').filter_map(Line::read).filter_map(kind_of).collect()
 }
 
-/// The path below `root`; `None` for the root itself and for what lies elsewhere.
+/// Returns the path below `root`; `None` for the root itself and for paths outside.
 fn below(point: &[u8], root: &[u8]) -> Option<RelPath> {
     let rest = if root == b"/" { point.strip_prefix(b"/")? } else { point.strip_prefix(root)?.strip_prefix(b"/")? };
     RelPath::new(rest).ok().filter(|path| !path.is_root())
 }
 
-/// Reverses the kernel's `\ooo` for blank, tab, newline and backslash.
+/// Decodes the kernel's `\ooo`, which stands for a blank, a tab, a newline or a backslash.
 fn unescape(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -249,7 +248,7 @@ mod tests {
             (&[("/srv/www/a", 1)][..], &[("/srv/www/a", 1)][..], &[][..], &[][..]),
             (&[("/srv/www/a", 1), ("/srv/www/b", 2)], &[("/srv/www/b", 2)], &["a"], &[]),
             (&[], &[("/srv/www/b", 2)], &[], &["b"]),
-            // Covered by another, and uncovered.
+            // A mount was covered by another, and uncovered.
             (&[("/srv/www/a", 1)], &[("/srv/www/a", 1), ("/srv/www/a", 2)], &[], &["a"]),
             (&[("/srv/www/a", 1), ("/srv/www/a", 2)], &[("/srv/www/a", 1)], &[], &["a"]),
         ] {

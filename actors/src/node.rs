@@ -1,8 +1,8 @@
-//! A node: one place that mirrors the tree, in rsync's own syntax, checked once and for all.
-//! Nothing here touches the network or the disk; whether a local node lies inside the source is for the configuration.
+//! A node: one place that mirrors the tree, written in rsync's own syntax and checked once. Nothing here touches the
+//! network or the disk; the configuration checks that no local node lies inside the source.
 //!
-//! rsync decides by the text alone what a destination is, so a text that it would take for something else than
-//! the user meant is refused here, together with what the remote side would expand.
+//! rsync reads the kind of a destination from its text alone. Texts that rsync would read in another way than the user
+//! meant are refused here, and so are characters that the remote side would expand.
 
 #[cfg(test)]
 mod tests;
@@ -14,29 +14,29 @@ use std::path::Path;
 
 use crate::path::{Escaped, RelPath, Shown};
 
-/// How rsync reaches a node.
+/// The way in which rsync reaches a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A directory of this machine.
     Local,
-    /// A host, through the remote shell.
+    /// A host reached through the remote shell, usually ssh.
     Ssh,
     /// A module of an rsync daemon.
     Daemon,
 }
 
-/// What the remote side expands in a destination.
+/// Characters that the remote side expands in a destination.
 const EXPANDED: &[u8] = b"*?[]\\`";
 
-/// One destination of the mirror: node and `rpath` joined. Two nodes are equal if and only if rsync would write to
-/// the same place according to their text.
+/// One destination of the mirror: an entry of `rnodes` joined with `rpath`. Two nodes are equal if and only if rsync
+/// would write to the same place according to their text.
 #[derive(Debug, Clone)]
 pub struct Node {
     name: String,
     kind: Kind,
-    /// Ends with exactly one slash.
+    /// Destination argument of rsync; ends with exactly one slash.
     dest: OsString,
-    /// Where the path part of `dest` begins: for a daemon behind the module.
+    /// Index in `dest` at which the path begins; for an rsync daemon, after the module.
     root_at: usize,
 }
 
@@ -48,61 +48,61 @@ impl PartialEq for Node {
 
 impl Eq for Node {}
 
-/// Why a node, or the node together with `rpath`, is refused.
+/// The reason why a node, or the node together with `rpath`, is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NodeError {
-    /// `rpath` does not begin with a slash.
+    /// The `rpath` does not begin with a slash.
     #[error("rpath `{0}` is relative")]
     RelativeRpath(Shown),
-    /// A `.` or `..` component.
+    /// The path has a `.` or `..` component.
     #[error("`{0}` has a `.` or `..` component")]
     DotComponent(Shown),
-    /// A control character.
+    /// The text contains a control character.
     #[error("`{0}` holds a control character")]
     ControlCharacter(Shown),
-    /// A character of the path that the remote side would expand.
+    /// The remote side would expand a character of the path.
     #[error("`{path}` holds `{character}`, which the remote side of node `{node}` would expand")]
     Expanded {
-        /// The offending path.
+        /// The path with the character.
         path: Shown,
-        /// Its first such character.
+        /// The first such character.
         character: char,
-        /// The remote node that it is for.
+        /// The remote node that expands it.
         node: Shown,
     },
-    /// Neither empty, nor an absolute path, nor something with a host.
+    /// The text is neither empty, nor an absolute path, nor does it name a host.
     #[error("node `{0}` names neither a host nor an absolute path")]
     NoHost(Shown),
-    /// Nothing in front of the colon.
+    /// The host in front of the colon is missing.
     #[error("node `{0}` has no host in front of its colon")]
     EmptyHost(Shown),
-    /// A user or host that a remote shell would take for an option.
+    /// The user or host begins with `-`, so a remote shell would read an option.
     #[error("node `{0}` has a user or host that begins with `-`, which ssh would take for an option")]
     LeadingDash(Shown),
-    /// A user or host that cannot be one.
+    /// The user or host contains a blank or a bracket.
     #[error("node `{0}` has a user or host with a blank or bracket in it")]
     BadHost(Shown),
-    /// An IPv6 address that rsync would cut at its first colon.
+    /// An IPv6 address lacks brackets, and rsync would cut it at its first colon.
     #[error("node `{node}` holds an IPv6 address without brackets")]
     BareIpv6 {
         /// The node as written.
         node: Shown,
-        /// The address in it.
+        /// The address without brackets.
         address: Ipv6Addr,
     },
-    /// An rsync daemon without a module: rsync would list the modules and send nothing.
+    /// The module of an rsync daemon is missing: rsync would list the modules and send nothing.
     #[error("node `{0}` names an rsync daemon but no module")]
     NoModule(Shown),
-    /// The port of an `rsync://` node.
+    /// The port of an `rsync://` node is not a number from 1 to 65535.
     #[error("node `{0}` has a port that is not a number from 1 to 65535")]
     BadPort(Shown),
-    /// The root directory of a machine as the mirror.
+    /// The mirror would be the root directory of a machine.
     #[error("node `{0}` with this rpath is the root directory of the machine, where everything else would be deleted")]
     RootDirectory(Shown),
 }
 
 impl NodeError {
-    /// What to write instead.
+    /// Returns advice on what to write instead.
     pub fn cure(&self) -> String {
         match self {
             NodeError::RelativeRpath(path) => format!("write an absolute path, such as `/{path}`"),
@@ -131,7 +131,7 @@ impl NodeError {
         }
     }
 
-    /// Whether the cure lies in `rpath` and not in the node.
+    /// Tells if the error lies in `rpath` and not in the node.
     pub fn is_about_rpath(&self, rpath: &str) -> bool {
         match self {
             NodeError::RelativeRpath(_) | NodeError::RootDirectory(_) => true,
@@ -142,10 +142,10 @@ impl NodeError {
     }
 }
 
-/// Checks what every node requires of `rpath`, before any node is known.
+/// Checks the conditions on `rpath` that do not depend on the node.
 ///
 /// # Errors
-/// [`NodeError`] when it is relative, has `.` or `..` components, or holds control characters.
+/// [`NodeError`] when `rpath` is relative, has `.` or `..` components, or contains control characters.
 pub fn check_rpath(rpath: &str) -> Result<(), NodeError> {
     if !rpath.starts_with('/') {
         return Err(NodeError::RelativeRpath(rpath.into()));
@@ -157,7 +157,7 @@ impl Node {
     /// Joins a node, as written in `rnodes`, with `rpath` by plain concatenation. Repeated slashes are folded.
     ///
     /// # Errors
-    /// [`NodeError`] when rsync would write elsewhere than the text says, or when the text says nothing sensible.
+    /// [`NodeError`] when rsync would write elsewhere than the text suggests, or when the text names no destination.
     pub fn parse(node: &str, rpath: &str) -> Result<Node, NodeError> {
         check_rpath(rpath)?;
         if node.contains(char::is_control) {
@@ -187,62 +187,63 @@ impl Node {
         Ok(Node { name, kind, dest: format!("{address}{module}{below}").into(), root_at })
     }
 
-    /// The node's name in logs: as written, `local` for the empty text.
+    /// Returns the node's name for logs: the text as written, or `local` for the empty text.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// How rsync reaches it.
+    /// Returns the way in which rsync reaches the node.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The destination argument of rsync, with exactly one slash at its end.
+    /// Returns the destination argument of rsync, with exactly one slash at its end.
     pub fn dest(&self) -> &OsStr {
         &self.dest
     }
 
-    /// Whether `other` writes below this node's directory, where this one would delete it; decided by the text alone.
+    /// Tells if `other` writes below this node's directory, where this node's rsync would delete it; decided by the
+    /// text alone.
     pub fn encloses(&self, other: &Node) -> bool {
         self != other && other.dest.as_bytes().starts_with(self.dest.as_bytes())
     }
 
-    /// The mirror's directory; `Some` if and only if it is on this machine.
+    /// Returns the mirror's directory; `Some` if and only if it is on this machine.
     pub fn local_path(&self) -> Option<&Path> {
         (self.kind == Kind::Local).then(|| Path::new(OsStr::from_bytes(self.mirror_root())))
     }
 
-    /// The mirror's directory as the receiving rsync names it in its messages, without a slash at its end:
-    /// on an rsync daemon the path inside the module (empty for the module itself), elsewhere the whole path.
+    /// Returns the mirror's directory as the receiving rsync names it in its messages, without a slash at its end: on
+    /// an rsync daemon the path inside the module (empty for the module itself), elsewhere the whole path.
     pub fn mirror_root(&self) -> &[u8] {
         let path = self.dest.as_bytes().get(self.root_at..).unwrap_or_default();
         path.strip_suffix(b"/").unwrap_or(path)
     }
 
-    /// Whether a path of the mirror can be part of an argument: the remote side treats it as a pattern.
+    /// Tells if a path of the mirror can be part of an argument: the remote side reads arguments as patterns.
     pub fn can_name(&self, path: &RelPath) -> bool {
         let is_expanded = |byte: &u8| EXPANDED.contains(byte) || byte.is_ascii_control();
         self.kind == Kind::Local || !path.as_bytes().iter().any(is_expanded)
     }
 
-    /// Where rsync writes to, for people.
+    /// Returns the destination for people, with misleading characters escaped.
     pub fn shown_dest(&self) -> String {
         Escaped(self.dest.as_bytes()).to_string()
     }
 
-    /// The destination argument for the directory `dir` of the mirror, with a slash at its end.
+    /// Returns the destination argument for the directory `dir` of the mirror, with a slash at its end.
     pub fn dest_of(&self, dir: &RelPath) -> OsString {
         OsString::from_vec([self.dest.as_bytes(), dir.as_bytes(), b"/"].concat())
     }
 
-    /// The directory so many levels above the mirror, as a destination of its own; `None` where the text has no such one.
+    /// Returns the directory `levels` levels above the mirror as a destination; `None` if the text does not name one.
     pub(super) fn above(&self, levels: usize) -> Option<Node> {
         let (address, path) = self.dest.as_bytes().split_at_checked(self.root_at)?;
         let mut path = path.strip_suffix(b"/").unwrap_or(path);
         for _ in 0..levels {
             path = match path.iter().rposition(|&byte| byte == b'/') {
                 Some(slash) => &path[..slash],
-                // Below the home of an ssh user.
+                // The home directory of an ssh user.
                 None if !path.is_empty() => b"",
                 None => return None,
             };
@@ -253,8 +254,9 @@ impl Node {
         Some(Node { name: self.name.clone(), kind: self.kind, dest, root_at: self.root_at })
     }
 
-    /// How an option names the directory `dir` of the mirror to the receiver of a run to `to`: absolute, which on an rsync
-    /// daemon is inside its module. Below the home of an ssh user it is relative to the destination.
+    /// Returns the name by which an option refers to the directory `dir` of the mirror in a run to `to`: an absolute
+    /// path (on an rsync daemon, inside the module). For a mirror below the home of an ssh user, the path is relative
+    /// to the destination.
     pub fn named_at(&self, dir: &RelPath, to: &RelPath) -> OsString {
         let root = self.mirror_root();
         let start = match self.kind {
@@ -265,8 +267,8 @@ impl Node {
     }
 }
 
-/// Decides what rsync would take `node` for, by rsync's own rule, and finds where its path part begins: behind the
-/// colons, or behind the host of a URL.
+/// Reads the kind of `node` by rsync's own rule, and returns it with the index at which the path begins: after the
+/// colons, or after the host of a URL.
 fn split(node: &str) -> Result<(Kind, usize), NodeError> {
     const URL: &str = "rsync://";
     if node.get(..URL.len()).is_some_and(|start| start.eq_ignore_ascii_case(URL)) {
@@ -295,7 +297,7 @@ fn split(node: &str) -> Result<(Kind, usize), NodeError> {
     }
 }
 
-/// The same for `rsync://[USER@]HOST[:PORT]/MODULE`.
+/// Reads `rsync://[USER@]HOST[:PORT]/MODULE` in the same way.
 fn split_url(node: &str, start: usize) -> Result<(Kind, usize), NodeError> {
     let rest = &node[start..];
     let authority = rest.split('/').next().unwrap_or_default();
@@ -320,7 +322,7 @@ fn split_url(node: &str, start: usize) -> Result<(Kind, usize), NodeError> {
     if module >= node.len() { Err(NodeError::NoModule(node.into())) } else { Ok((Kind::Daemon, module)) }
 }
 
-/// rsync ends a host at its first colon, and so cuts an address that is not in brackets.
+/// Refuses an IPv6 address without brackets: rsync ends a host at its first colon.
 fn check_bare_ipv6(node: &str, authority: &str, user: usize) -> Result<(), NodeError> {
     let host = authority.get(user..).unwrap_or_default();
     let ends = host.match_indices(':').map(|(at, _)| at).chain([host.len()]);
@@ -328,7 +330,7 @@ fn check_bare_ipv6(node: &str, authority: &str, user: usize) -> Result<(), NodeE
     address.map_or(Ok(()), |address| Err(NodeError::BareIpv6 { node: node.into(), address }))
 }
 
-/// `user_host` is `[USER@]HOST`.
+/// Checks a host, with or without a user; `user_host` is `[USER@]HOST`.
 fn check_host(node: &str, user_host: &str) -> Result<(), NodeError> {
     let (user, host) = user_host.rsplit_once('@').map_or((None, user_host), |(user, host)| (Some(user), host));
     let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -345,7 +347,7 @@ fn check_host(node: &str, user_host: &str) -> Result<(), NodeError> {
     Ok(())
 }
 
-/// `shown` is the whole text of which `path` is a part.
+/// Refuses control characters and `.` or `..` components; `shown` is the whole text that contains `path`.
 fn check_components(path: &str, shown: &str) -> Result<(), NodeError> {
     if path.contains(char::is_control) {
         return Err(NodeError::ControlCharacter(shown.into()));
@@ -356,7 +358,8 @@ fn check_components(path: &str, shown: &str) -> Result<(), NodeError> {
     }
 }
 
-/// The remote side treats the destination as a pattern; old clients hand a backtick to the remote shell.
+/// Refuses characters that the remote side would expand: it reads the destination as a pattern, and old rsyncs pass a
+/// backtick to the remote shell.
 fn check_expansion(path: &str, shown: &str, node: &str) -> Result<(), NodeError> {
     match path.chars().find(|c| u8::try_from(*c).is_ok_and(|byte| EXPANDED.contains(&byte))) {
         Some(character) => Err(NodeError::Expanded { path: shown.into(), character, node: node.into() }),

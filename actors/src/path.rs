@@ -1,4 +1,4 @@
-//! Paths inside the watched tree: relative, raw bytes, never lossy. Escaped only for people.
+//! Paths inside the watched tree: relative and as raw bytes, so that no name is lost. Escaped only for people.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -6,25 +6,25 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A path below `wpath`, as bytes, without a leading or trailing slash and without empty, `.` or `..` components.
-/// The empty path is the root of the tree. Clones share the bytes.
+/// A path below `wpath`, as bytes, without a leading or trailing slash and without empty, `.` or `..` components. The
+/// empty path is the root of the tree. Clones share the bytes.
 ///
-/// The order is that of the bytes, so what lies below a path is one range: see [`RelPath::below`].
+/// Paths are ordered by their bytes, so everything below a path is one range: see [`RelPath::below`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelPath(Arc<[u8]>);
 
-/// The bytes are no path inside a tree: absolute, or with an empty, `.` or `..` component, or a NUL.
+/// The error for bytes that are no path inside a tree: absolute, or with an empty, `.` or `..` component, or a NUL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is not a plain relative path")]
 pub struct NotInside(String);
 
 impl RelPath {
-    /// The root of the tree.
+    /// Returns the root of the tree.
     pub fn root() -> Self {
         RelPath(Arc::from([]))
     }
 
-    /// Checks bytes that come from outside.
+    /// Checks bytes that come from outside, and makes a path of them.
     ///
     /// # Errors
     /// [`NotInside`] when a component is empty, `.` or `..`, or holds a NUL byte.
@@ -37,13 +37,13 @@ impl RelPath {
         }
     }
 
-    /// The path of these components, topmost first, each as the kernel reports it; the root if there are none.
+    /// Joins components, topmost first, each as the kernel reports it; no components make the root.
     pub fn of_names(names: &[&[u8]]) -> Self {
         debug_assert!(names.iter().all(|name| !name.is_empty() && !name.contains(&b'/')));
         RelPath(names.join(&b'/').into())
     }
 
-    /// The entry `name` of this directory. `name` is one component, as the kernel reports it.
+    /// Returns the path of the entry `name` in this directory; `name` is one component, as the kernel reports it.
     pub fn join(&self, name: &OsStr) -> Self {
         let name = name.as_bytes();
         debug_assert!(!name.is_empty() && !name.contains(&b'/'));
@@ -53,22 +53,22 @@ impl RelPath {
         RelPath([&self.0, &b"/"[..], name].concat().into())
     }
 
-    /// Whether this is the root of the tree.
+    /// Tells if this is the root of the tree.
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The bytes, as rsync and the kernel want them.
+    /// Returns the bytes, as rsync and the kernel expect them.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The last component; empty for the root.
+    /// Returns the last component; empty for the root.
     pub fn name(&self) -> &[u8] {
         self.0.rsplit(|&b| b == b'/').next().unwrap_or_default()
     }
 
-    /// The directory that holds this path, `None` for the root.
+    /// Returns the directory that holds this path; `None` for the root.
     pub fn parent(&self) -> Option<RelPath> {
         if self.is_root() {
             return None;
@@ -77,18 +77,18 @@ impl RelPath {
         Some(RelPath(Arc::from(&self.0[..end])))
     }
 
-    /// The directories between the root and this path, topmost first, without the root and the path itself.
+    /// Iterates over the directories between the root and this path, topmost first, without both ends.
     pub fn ancestors(&self) -> impl Iterator<Item = RelPath> + '_ {
         let slash = |(at, &byte): (usize, &u8)| (byte == b'/').then_some(at);
         self.0.iter().enumerate().filter_map(slash).map(|end| RelPath(Arc::from(&self.0[..end])))
     }
 
-    /// The number of components; 0 for the root.
+    /// Returns the number of components; 0 for the root.
     pub fn depth(&self) -> usize {
         if self.is_root() { 0 } else { 1 + self.0.iter().filter(|&&b| b == b'/').count() }
     }
 
-    /// The first `depth` components; the whole path when it has no more.
+    /// Returns the first `depth` components, or the whole path if it has no more.
     pub fn prefix(&self, depth: usize) -> RelPath {
         if depth == 0 {
             return RelPath::root();
@@ -97,12 +97,12 @@ impl RelPath {
         slashes.nth(depth - 1).map_or_else(|| self.clone(), |(end, _)| RelPath(Arc::from(&self.0[..end])))
     }
 
-    /// Whether this path lies strictly below `dir`.
+    /// Tells if this path lies strictly below `dir`.
     pub fn is_below(&self, dir: &RelPath) -> bool {
         self.tail(dir).is_some_and(|tail| !tail.is_empty())
     }
 
-    /// The same path with its leading `from` replaced by `to`; `None` when it is neither `from` nor below it.
+    /// Replaces the leading `from` by `to`; `None` if this path is neither `from` nor below it.
     pub fn rebase(&self, from: &RelPath, to: &RelPath) -> Option<RelPath> {
         let tail = self.tail(from)?;
         Some(match (to.is_root(), tail.is_empty()) {
@@ -112,7 +112,7 @@ impl RelPath {
         })
     }
 
-    /// The range of keys strictly below this path in an ordered map, as start (inclusive) and end (exclusive).
+    /// Returns the range of keys strictly below this path in an ordered map, as start (inclusive) and end (exclusive).
     /// Not for the root, below which everything lies.
     pub fn below(&self) -> std::ops::Range<RelPath> {
         debug_assert!(!self.is_root());
@@ -120,19 +120,19 @@ impl RelPath {
         bound(b'/')..bound(b'/' + 1)
     }
 
-    /// The absolute path of this entry in the tree at `root`.
+    /// Returns the absolute path of this entry in the tree at `root`.
     pub fn under(&self, root: &Path) -> PathBuf {
         if self.is_root() { root.to_owned() } else { root.join(OsStr::from_bytes(&self.0)) }
     }
 
-    /// What follows `dir` and its slash; empty for `dir` itself, `None` outside of it.
+    /// Returns the part after `dir` and its slash; empty for `dir` itself, `None` for paths outside of `dir`.
     fn tail(&self, dir: &RelPath) -> Option<&[u8]> {
         let tail = self.0.strip_prefix(&*dir.0)?;
         if dir.is_root() || tail.is_empty() { Some(tail) } else { tail.strip_prefix(b"/") }
     }
 }
 
-/// For people: escaped as [`Escaped`] does, the root as `.`.
+/// Escapes the path like [`Escaped`], and shows the root as `.`.
 impl fmt::Display for RelPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_root() { f.write_str(".") } else { Escaped(&self.0).fmt(f) }
@@ -145,15 +145,15 @@ impl fmt::Debug for RelPath {
     }
 }
 
-/// Whether a character may not be shown as it is: it ends a line, commands a terminal, or changes the order in which others
-/// are shown (the explicit formatting characters of Unicode's annex 9).
+/// Tells if a character must not be shown as it is, since it ends a line, controls a terminal, or changes the order in
+/// which other characters are shown (the explicit formatting characters of Unicode's annex 9).
 pub fn misleads(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Shows bytes on one line of a log or terminal: characters that [mislead](misleads) and invalid UTF-8 as `\xNN`, a backslash
-/// doubled.
+/// Shows bytes on one line of a log or terminal: [misleading](misleads) characters and invalid UTF-8 as `\xNN`, a
+/// backslash doubled.
 pub struct Escaped<'a>(pub &'a [u8]);
 
 impl fmt::Display for Escaped<'_> {
@@ -173,12 +173,12 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// A text of the user's, shown with characters that [mislead](misleads) escaped.
+/// A text from the user that is shown with [misleading](misleads) characters escaped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Shown(String);
 
 impl Shown {
-    /// The text as it was written.
+    /// Returns the text as the user wrote it.
     pub fn as_str(&self) -> &str {
         &self.0
     }

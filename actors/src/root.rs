@@ -1,5 +1,5 @@
-//! The source: that it is the directory that the daemon started with, and that it holds what it must. A root that was
-//! replaced, unmounted, emptied or deleted must not look like a tree whose files were all deleted.
+//! The source: checks that it is still the directory that the daemon started with, and that its content is complete. A
+//! source that was replaced, unmounted, emptied or deleted must not look like a tree whose files were all deleted.
 
 mod identity;
 pub mod reach;
@@ -27,59 +27,58 @@ use crate::errno::is_gone;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 
-/// Room for some entries of a listing, in bytes: mostly the first one decides.
+/// Buffer size in bytes for listing the source: the first entries usually decide.
 const LISTING: usize = 1024;
 
-/// The directory that was at `wpath` when the daemon started. `wpath` may be a symlink to it.
-/// Clones share what is known of it.
+/// The directory that was at `wpath` when the daemon started; `wpath` may be a symlink to it. Clones share their state.
 #[derive(Debug, Clone)]
 pub struct Root {
     path: PathBuf,
     identity: Arc<Identity>,
-    /// `None`: whatever it holds is right.
+    /// `None` if any content is accepted.
     guards: Option<Arc<Guards>>,
-    /// Whether it held nothing when it was last looked at.
+    /// `true` if the source had no content when it was last looked at.
     was_empty: Arc<AtomicBool>,
     supersedes: bool,
     reach: Reach,
 }
 
-/// What the source must hold, so that what it does not hold may be taken for deleted.
+/// The conditions under which entries that are missing in the source count as deleted.
 #[derive(Debug, Clone, Default)]
 pub struct Guards {
-    /// Whether it may hold nothing.
+    /// `true` if the source may be empty.
     pub allow_empty: bool,
-    /// An entry that it must have.
+    /// Entry that the source must have.
     pub marker: Option<RelPath>,
-    /// What does not count as content.
+    /// Patterns of the entries that do not count as content.
     pub excludes: Arc<RwLock<Excludes>>,
 }
 
-/// The source is not the directory that the daemon started with, or not what it must be.
+/// The reason why the source is not the directory that the daemon started with, or is not complete.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RootError {
-    /// Nothing is there, or no directory.
+    /// Nothing is at the path, or no directory.
     #[error("the source is missing")]
     Missing,
-    /// Another directory is there.
+    /// Another directory is at the path.
     #[error(
         "the source was replaced by another directory: bring the old one back (mount it?), or restart inosync to \
          mirror the new one"
     )]
     Replaced,
-    /// The same directory is there, but its file system was gone meanwhile, and the watches are.
+    /// The same directory is at the path, but its file system was unmounted meanwhile, so the watches are lost.
     #[error("the source was unmounted, and is mounted again")]
     Remounted,
-    /// Another directory is there, which has content, and the one that the daemon started with had none.
+    /// The source had no content, and another directory, which has some, took its place.
     #[error("the source was empty, and another directory with content took its place: that one is mirrored now")]
     Superseded,
-    /// It holds nothing, or only what is excluded.
+    /// The source holds nothing, or only excluded entries.
     #[error(
         "the source is empty: bring the content back (mount it?), or write allow_empty: true and reload if it is \
          meant to be empty"
     )]
     Emptied,
-    /// The entry that it must have is not there.
+    /// The entry that the source must have is missing.
     #[error(
         "the marker `{0}` is missing in the source: bring the content back (mount it?), or make the marker again if \
          the source is complete"
@@ -88,13 +87,13 @@ pub enum RootError {
     /// What is mounted below it does not answer, so that it cannot be compared as a whole.
     #[error("the file system at `{path}` ({kind}) does not answer: mend what serves it, or unmount it (umount -l)", path = .0.path, kind = .0.kind)]
     Silent(Silent),
-    /// It cannot be looked at.
+    /// The source cannot be looked at.
     #[error("the source cannot be looked at: {0}")]
     Unknown(io::ErrorKind),
 }
 
 impl RootError {
-    /// Whether the content is gone, and may come back piece by piece.
+    /// Tells if the content is missing; such content may come back piece by piece.
     pub fn is_about_content(&self) -> bool {
         matches!(self, RootError::Emptied | RootError::NoMarker(_))
     }
@@ -111,40 +110,40 @@ impl Root {
         self.reach.names(dir, most).unwrap_or_default()
     }
 
-    /// Remembers what is at `path` now. It may hold what it will.
+    /// Remembers the directory at `path`, whatever its content.
     ///
     /// # Errors
-    /// When there is no directory, or it cannot be looked at.
+    /// When there is no directory, or the directory cannot be looked at.
     pub fn of(path: &Path) -> Result<Root, RootError> {
         let identity = Identity::of(path).map_err(|error| unusable(&error))?;
         let (identity, was_empty, reach) = (Arc::new(identity), Arc::default(), Reach::of(path));
         Ok(Root { path: path.to_owned(), identity, guards: None, was_empty, supersedes: false, reach })
     }
 
-    /// The same, but it must hold what these guards say.
+    /// Returns the same source with conditions on its content.
     pub fn guarded(self, guards: Guards) -> Root {
         let was_empty = Arc::new(AtomicBool::new(guards.is_empty(&self.path)));
         Root { guards: Some(Arc::new(guards)), was_empty, ..self }
     }
 
-    /// Other patterns say what does not count as content; for all clones.
+    /// Replaces, for all clones, the patterns of the entries that do not count as content.
     pub fn exclude(&self, excludes: Excludes) {
         if let Some(guards) = &self.guards {
             *guards.excludes.write().unwrap_or_else(PoisonError::into_inner) = excludes;
         }
     }
 
-    /// The same, but known to have taken the place of an empty one: its content may be on its way still.
+    /// Returns the same source, marked as the successor of an empty one: its content may still be arriving.
     pub fn superseding(self) -> Root {
         Root { supersedes: true, ..self }
     }
 
-    /// Whether it took the place of an empty one.
+    /// Tells if the source took the place of an empty one.
     pub fn supersedes(&self) -> bool {
         self.supersedes
     }
 
-    /// Where it is.
+    /// Returns the path of the source.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -162,16 +161,17 @@ impl Root {
         self.reach.look(path)
     }
 
-    /// What tells it from other directories even over restarts of the machine, which may number its device anew.
+    /// Returns a text that identifies the directory even after a reboot, when its device may have another number.
     pub fn subject(&self) -> String {
         let made = fs::metadata(&self.path).and_then(|meta| meta.created()).ok();
         format!("1 {:?} {} {made:?}", self.path, self.identity.inode())
     }
 
-    /// Opens it, if it is still the same. What is opened stays the same directory whatever happens to the name.
+    /// Opens the source if it is still the same directory. The open directory stays the same, whatever happens to its
+    /// name.
     ///
     /// # Errors
-    /// How it differs.
+    /// The reason why the source is not the same.
     pub fn open(&self) -> Result<OwnedFd, RootError> {
         let directory = File::options()
             .read(true)
@@ -183,41 +183,43 @@ impl Root {
         if is_same { Ok(directory.into()) } else { Err(RootError::Replaced) }
     }
 
-    /// Whether a process works in it, and it is still there: a process that was started in it may sit in a directory that
-    /// was moved away, or is covered by a mount.
+    /// Tells if a process has the source as its working directory and the source is still at its path. A process may be
+    /// left in a directory that was moved away or is covered by a mount.
     pub fn is_cwd_of(&self, process: i32) -> bool {
         let cwd = PathBuf::from(format!("/proc/{process}/cwd"));
-        // First the name: on a file system that was mounted again, the directory may have got another device number.
+        // The name first: a file system that was mounted again may have another device number, which `is_at` stores.
         self.identity.is_at(&self.path).is_ok_and(|is_same| is_same) && self.identity.has_number_of(&cwd)
     }
 
-    /// Whether the same directory is still there, whatever it holds.
+    /// Checks that the same directory is still at the path, whatever its content.
     ///
     /// # Errors
-    /// How it differs.
+    /// The reason why the source is not the same.
     pub fn look(&self) -> Result<(), RootError> {
         let is_same = || self.identity.is_at(&self.path).map_err(|error| unusable(&error));
         let Some(guards) = &self.guards else { return if is_same()? { Ok(()) } else { Err(RootError::Replaced) } };
         let before = is_same()?;
         let is_empty = guards.is_empty(&self.path);
-        // What was listed belongs to it only if it is still the same afterwards.
+        // The listing belongs to the source only if the source is still the same afterwards.
         if before && is_same()? {
             self.was_empty.store(is_empty, Ordering::Release);
             Ok(())
         } else if before {
             Err(RootError::Replaced)
         } else if self.was_empty.load(Ordering::Acquire) && !is_empty && guards.missing_marker(&self.reach).is_none() {
-            // An empty directory is not worth insisting on: it is where a file system was to be mounted.
+            // An empty directory is given up for one with content: it is the place where a file system was to be
+            // mounted.
             Err(RootError::Superseded)
         } else {
             Err(RootError::Replaced)
         }
     }
 
-    /// Whether the same directory is still there and holds what it must. To be asked just before anything is sent.
+    /// Checks that the same directory is still at the path and that its content is complete. Called just before
+    /// anything is sent.
     ///
     /// # Errors
-    /// How it differs.
+    /// The reason why nothing may be sent.
     pub fn check(&self) -> Result<(), RootError> {
         self.look()?;
         let Some(guards) = &self.guards else { return Ok(()) };
@@ -240,7 +242,7 @@ impl Guards {
     }
 }
 
-/// Whether a directory holds nothing but what is excluded. One that cannot be listed may hold something.
+/// Tells if a directory holds only excluded entries. A directory that cannot be listed counts as having content.
 fn is_empty(path: &Path, excludes: &Excludes) -> bool {
     let Ok(opened) = rustix::fs::open(path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) else { return false };
     let mut buffer = [MaybeUninit::uninit(); LISTING];
@@ -252,7 +254,7 @@ fn is_empty(path: &Path, excludes: &Excludes) -> bool {
             continue;
         }
         let kind = match entry.file_type() {
-            // Not every file system tells it in its listings.
+            // Some file systems do not tell the type in a listing.
             FileType::Unknown => rustix::fs::statat(&opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
                 .map_or(FileType::Unknown, |meta| FileType::from_raw_mode(meta.st_mode)),
             kind => kind,

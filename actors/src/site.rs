@@ -1,4 +1,4 @@
-//! What one daemon mirrors: the checked form of the configuration.
+//! The site of a daemon: the configuration after all checks.
 
 pub mod extra;
 pub mod version;
@@ -14,80 +14,80 @@ use crate::patterns::settle::Settle;
 use crate::root::{Guards, Root, RootError};
 use crate::site::extra::Extra;
 
-/// One source tree and the nodes that mirror it. Everything in it has been checked.
+/// One source tree and the nodes that mirror it, after all checks.
 #[derive(Debug, Clone, Default)]
 pub struct Site {
-    /// The watched directory: absolute; it may be named by a symlink.
+    /// The watched directory, as an absolute path; the path may be a symlink.
     pub wpath: PathBuf,
-    /// What is neither watched, sent nor deleted.
+    /// Patterns of the paths that are neither watched nor sent nor deleted.
     pub excludes: Excludes,
-    /// Where the tree is mirrored to; at least one, each destination once.
+    /// Nodes that mirror the tree: at least one, each destination once.
     pub nodes: Vec<Node>,
-    /// The rsync program: absolute.
+    /// Absolute path of the rsync program.
     pub rsync: PathBuf,
-    /// Whether each rsync reaches only what it mirrors.
+    /// `true` if each rsync may access only the files that its run needs.
     pub confine: bool,
     /// The user's own rsync parameters.
     pub extra: Extra,
-    /// Limit of what goes to each node in KiB/s; 0 is none.
+    /// Limit of the data rate to each node in KiB/s; 0 for no limit.
     pub rspeed: u64,
     /// rsync's own log file (`--log-file`).
     pub logfile: Option<PathBuf>,
-    /// The reconcile of each node at start, and whether later comparisons delete.
+    /// Kind of the reconcile at the start, which also decides if later comparisons delete.
     pub initial_sync: InitialSync,
-    /// What becomes of a directory that is moved within the tree.
+    /// Handling of directories that are moved within the tree.
     pub dir_moves: DirMoves,
-    /// Whether an rsync waits at each node for the next change.
+    /// `true` if standbys are kept at the nodes, ready for the next change.
     pub standby: bool,
-    /// How many rsync processes may wait so, over all nodes.
+    /// Greatest number of standbys, over all nodes.
     pub max_standbys: usize,
-    /// Whether the connections of one ssh node share one login.
+    /// `true` if the connections to an ssh node share one login.
     pub ssh_master: bool,
-    /// What a batch carries in bytes before larger files and subtrees take the bulk lane.
+    /// Size limit of a batch in the fast lane, in bytes; larger files and subtrees take the bulk lane.
     pub bulk_size: u64,
-    /// Which files are sent only when they were left alone for a time.
+    /// Files that are sent only after they have not changed for a time.
     pub settle: Settle,
-    /// How often directories are tried again for which no watch was left, and compared meanwhile.
+    /// Interval at which directories without a watch are compared and watching them is tried again.
     pub watch_poll: Duration,
-    /// Where the state is kept from one run to the next; `None` if each start begins with a reconcile.
+    /// File of the saved state; `None` if each start begins with a reconcile.
     pub state_file: Option<PathBuf>,
-    /// A directory of this site alone, on the file system of `wpath`, where renamed files are linked while a node is told
-    /// of it; `None` if there is none.
+    /// Directory for this site alone, on the file system of `wpath`, in which renamed files are linked while a node
+    /// mirrors the rename; `None` if there is none.
     pub staging: Option<PathBuf>,
-    /// How long a stop may take to work off what is pending.
+    /// Time limit for sending pending changes at a stop.
     pub stop_timeout: Duration,
-    /// Whether a source without content is taken as it is: everything is deleted at the nodes then.
+    /// `true` if an empty source is accepted, so that everything at the nodes is deleted.
     pub allow_empty: bool,
-    /// An entry of the source without which nothing is sent or deleted.
+    /// Entry that the source must have; without it nothing is sent or deleted.
     pub marker: Option<RelPath>,
-    /// How many entries a reconcile may delete at a node; `None` is any number.
+    /// Greatest number of entries that a reconcile may delete at a node; `None` for no limit.
     pub max_delete: Option<u64>,
-    /// How often each node is compared as a whole although nothing asks for it; `None` is never.
+    /// Interval of the periodic reconciles of each node; `None` for none.
     pub resync_every: Option<Duration>,
-    /// How often each node is compared by checksum, without changing anything; `None` is never.
+    /// Interval at which each node is compared by checksum, which changes nothing; `None` for never.
     pub verify_every: Option<Duration>,
-    /// What is run when a node has got something.
+    /// Program that runs when a node has received changes.
     pub on_synced: Option<Hook>,
-    /// What is run when every node has got something.
+    /// Program that runs when every node has received the changes.
     pub on_all_synced: Option<Hook>,
-    /// How long such a program may take.
+    /// Time limit for a run of these programs.
     pub hook_timeout: Duration,
 }
 
-/// A program of the user's, which is run without a shell.
+/// A program of the user that is run without a shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hook {
-    /// The program: absolute.
+    /// Absolute path of the program.
     pub program: PathBuf,
-    /// Its arguments.
+    /// Arguments of the program.
     pub arguments: Vec<String>,
 }
 
 impl Site {
-    /// The source as it is now, which must hold what the site says.
+    /// Opens the source as it is now, with the site's conditions on its content.
     ///
     /// # Errors
-    /// When there is no directory. What it holds is not looked at yet: see [`Root::check`].
+    /// When there is no directory. The content is not checked yet: see [`Root::check`].
     pub fn root(&self) -> Result<Root, RootError> {
         let Site { allow_empty, marker, excludes, .. } = self;
         let guards = Guards {
@@ -99,24 +99,24 @@ impl Site {
     }
 }
 
-/// The reconcile of a node when the daemon starts.
+/// The kind of reconcile that each node gets at the start of the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum InitialSync {
-    /// Makes the node equal to the source: sends what differs and deletes what the source does not have.
+    /// Makes the node equal to the source: sends differing entries and deletes those that the source does not have.
     #[default]
     Full,
-    /// Sends what differs and deletes nothing; later, only removals that were seen are mirrored.
+    /// Sends differing entries and deletes nothing; later, only removals that the watcher saw are mirrored.
     Update,
-    /// None: only what changes from now on is mirrored. Later comparisons delete nothing, as with `Update`.
+    /// No reconcile: only changes from now on are mirrored. Later comparisons delete nothing, as with `Update`.
     Off,
 }
 
-/// What becomes of a directory that is moved within the tree.
+/// The handling of a directory that is moved within the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DirMoves {
     /// The supervisor logs the move; nothing is sent or deleted because of it.
     #[default]
     Log,
-    /// Mirrored: the nodes make the directory at its new name out of what they have at the old one, which is then deleted.
+    /// Each node makes the directory at its new name from the one that it has at the old name, which is then deleted.
     Replicate,
 }

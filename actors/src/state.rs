@@ -1,9 +1,10 @@
-//! What outlives the process: how the tree was when every node had it, and what each node lacks. After a restart, or
-//! when events were lost, only what differs from it is looked at by rsync.
+//! The saved state: the tree as it was when the nodes had it, and the changes that each node still lacks. After a
+//! restart, or after lost events, rsync looks only at the paths that differ from the state.
 //!
-//! The rule that keeps it true: a stamp is saved only if it was taken before a moment by which every change that the
-//! kernel had reported was in the outboxes, and their content is saved with it. So an entry that is on disk as the state
-//! says is at a node, or is among what that node lacks. A state that is behind is no harm: more is sent.
+//! One rule keeps the state true. A stamp is saved only if it was taken before a barrier: a moment at which every
+//! change that the kernel had reported was in the outboxes. The contents of the outboxes are saved together with the
+//! stamps. So an entry that still matches its stamp is at a node, or is among the changes that the node lacks. An old
+//! state does no harm: more is sent.
 
 mod compare;
 mod listing;
@@ -39,96 +40,97 @@ use crate::patterns::excludes::Excludes;
 use crate::root::Root;
 use crate::site::{DirMoves, InitialSync, Site};
 
-/// A change is saved after so long, with all that came meanwhile.
+/// Delay between a change and its save; the changes in between are saved together.
 const DELAY: Duration = Duration::from_secs(1);
-/// Saving takes at most this part of the time.
+/// Saving takes at most one part in this many of the time.
 const PART: u32 = 10;
-/// Changes that are told in one message.
+/// Number of changes in one message to the filter.
 const TOLD: usize = 1000;
 
-/// SupervisorActor -> StateActor: this is the site now.
+/// SupervisorActor -> StateActor: the site's nodes and patterns, from now on.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Keep {
-    /// The nodes whose backlogs are kept.
+    /// Nodes whose backlogs are saved.
     pub nodes: Vec<Kept>,
-    /// What is not mirrored.
+    /// Patterns of the paths that are not mirrored.
     pub excludes: Excludes,
-    /// Whether a comparison may delete.
+    /// `true` if a comparison may delete entries at the nodes.
     pub deletes: bool,
 }
 
-/// A node whose backlog is kept.
+/// A node whose backlog is saved.
 #[derive(Debug, Clone)]
 pub struct Kept {
-    /// Tells it from others, and from itself with other parameters; see [`key`].
+    /// Identifies the node together with its parameters; see [`key`].
     pub key: String,
-    /// What it does not have.
+    /// Changes that the node does not have yet.
     pub outbox: Outbox,
 }
 
-/// To whom the StateActor speaks.
+/// Recipients of the StateActor's messages.
 #[derive(Clone)]
 pub struct Outlets {
-    /// What differs from the state.
+    /// Receives the differences from the state.
     pub changes: Recipient<Observed>,
-    /// The end of a flush.
+    /// Receives the end of a flush.
     pub flushed: Recipient<Flushed>,
-    /// Asks that all that the kernel has reported reaches the outboxes.
+    /// Brings everything that the kernel has reported into the outboxes.
     pub barrier: Recipient<Barrier>,
-    /// The last save is done.
+    /// Receives the end of the last save.
     pub saved: Recipient<Saved>,
 }
 
-/// Keeps the state of one site.
+/// Keeps the saved state of one site.
 ///
-/// Receives: [`Compare`] and [`Flush`] from the filter, [`Passed`] as the answer to its [`Barrier`], [`Keep`], [`Compare`]
-/// and [`Save`] from the supervisor. Sends: [`Outlets`]. It runs on a thread of its own, since it looks at the disk and writes while it handles a
-/// message. Nobody waits for it but the orderly stop. A panic ends the daemon.
+/// Receives: [`Compare`] and [`Flush`] from the filter, [`Passed`] as the answer to its [`Barrier`], [`Keep`],
+/// [`Compare`] and [`Save`] from the supervisor. Sends to its [`Outlets`]. Runs on a thread of its own, since it reads
+/// the disk and writes the file while it handles a message; only the orderly stop waits for it. A panic ends the
+/// daemon.
 pub struct StateActor {
     root: Root,
     excludes: Excludes,
-    /// Whether a comparison may delete.
+    /// `true` if a comparison may delete entries at the nodes.
     deletes: bool,
-    /// Whether the nodes follow when a directory is moved: then the old name goes, as its move was seen.
+    /// `true` if the nodes mirror directory moves: then the old name of a moved directory is removed.
     follows: bool,
-    /// `None` once the last save is done.
+    /// `None` while the file is closed: after a failed write, and after the last save.
     store: Option<Store>,
-    /// `Some` if it could not be written: it is opened again before the next save.
+    /// `Some` if a write failed: the file is opened again before the next save.
     closed: Option<Closed>,
     nodes: Vec<Kept>,
-    /// Directories on which a file system is, or was mounted: what it held is not deleted if it is not there.
+    /// Directories on which a file system is, or was, mounted: entries that are missing below are not deleted.
     mounts: BTreeSet<RelPath>,
-    /// Names that the nodes keep since directories were moved away from them in the last run: removed behind the first
-    /// comparison, which finds the new names.
+    /// Old names of directories that moved in the last run and that the nodes still keep. They are removed after the
+    /// first comparison, which finds the new names.
     away: BTreeSet<RelPath>,
     unsaved: Unsaved,
     outlets: Outlets,
     saving: Option<Saving>,
     saves: u64,
-    /// Of the backlogs that were saved last.
+    /// Digest of the backlogs in the last save.
     last_backlogs: Option<u64>,
     last_save: Option<(Instant, Duration)>,
     timer: Option<SpawnHandle>,
-    /// Whether the next save is the last.
+    /// `true` if the next save is the last.
     closing: bool,
     failing: bool,
     log: Logger,
     _guard: EndsDaemon,
 }
 
-/// A save that waits for its barrier.
+/// A save that waits for its barrier to pass.
 struct Saving {
     id: u64,
     writing: Writing,
     taken: Fold,
     fresh: Vec<RelPath>,
     started: Instant,
-    /// Whether the run ends with it.
+    /// `true` if the actor ends after this save.
     last: bool,
 }
 
-/// What tells a node, as it is configured, from any other.
+/// Returns a text that identifies a node and the configuration that decides what the node has.
 pub fn key(site: &Site, node: &Node) -> String {
     let patterns: Vec<_> = site.excludes.patterns().iter().map(ToString::to_string).collect();
     let node = Escaped(node.dest().as_bytes());
@@ -136,7 +138,7 @@ pub fn key(site: &Site, node: &Node) -> String {
 }
 
 impl StateActor {
-    /// Keeps the state of a site in a store; of which nodes, [`Keep`] says.
+    /// Makes the actor for a site; [`Keep`] adds the nodes.
     pub fn new(
         site: &Site,
         root: Root,
@@ -169,7 +171,7 @@ impl StateActor {
         }
     }
 
-    /// Waits for the bell, again and again.
+    /// Schedules a save each time that paths are waiting to be saved.
     fn listen(&mut self, ctx: &mut Context<Self>) {
         let unsaved = self.unsaved.clone();
         let rung = async move { unsaved.rung().await }.into_actor(self);
@@ -200,7 +202,7 @@ impl StateActor {
             return if self.closing { self.end(ctx) } else { self.save_soon(ctx) };
         }
         let Some(store) = &self.store else { return };
-        // While the source is not there, nothing on disk is true.
+        // The disk says nothing about the tree while the source is missing.
         if self.root.check().is_err() {
             if self.closing {
                 self.end(ctx);
@@ -247,7 +249,7 @@ impl StateActor {
         self.nodes.iter().map(|node| (node.key.clone(), node.outbox.lock().backlog())).collect()
     }
 
-    /// Everything that was reported when the stamps were taken is in the outboxes.
+    /// Completes a save once every change reported before the stamps were taken is in the outboxes.
     fn complete(&mut self, writing: Writing, unsettled: &[RelPath], closed: bool) -> Result<(), StoreError> {
         let mut entries = writing.entries()?;
         unsettled.iter().chain(&self.unsaved.unsure()).try_for_each(|path| entries.forget(path))?;
@@ -260,7 +262,7 @@ impl StateActor {
         Ok(())
     }
 
-    /// Says once that the state is not kept, and once that it is again.
+    /// Logs the first failure to save, and the first success after failures.
     fn report(&mut self, result: &Result<(), StoreError>) {
         match result {
             Ok(()) if self.failing => info!(self.log, "the state is kept again"),
@@ -278,7 +280,7 @@ impl StateActor {
         }
     }
 
-    /// Opens the file again, if it was closed because it could not be written.
+    /// Opens the file again if it was closed after a failed write.
     fn reopen(&mut self) -> Result<(), StoreError> {
         if let Some(closed) = &self.closed {
             self.store = Some(closed.open()?);
@@ -287,28 +289,28 @@ impl StateActor {
         Ok(())
     }
 
-    /// The last save is done, or cannot be.
+    /// Ends the actor: the last save is done, or is impossible.
     fn end(&mut self, ctx: &mut Context<Self>) {
-        // Closed, so that the next daemon in this process can open it.
+        // The next daemon in this process must be able to open the file.
         self.store = None;
         self.outlets.saved.do_send(Saved);
         ctx.stop();
     }
 
-    /// Gives up a save: what it has looked at is to be looked at again.
+    /// Drops a save, and marks its paths as unsaved again.
     fn abort(&self, saving: Saving) {
         saving.writing.abort();
         self.unsaved.put_back(saving.taken);
         self.unsaved.put_back_entries(saving.fresh);
     }
 
-    /// Tells the filter what differs from the state; how much it is.
+    /// Reports all differences from the state to the filter, and returns their number.
     fn compare(&self, unsaved_names: bool) -> Result<usize, StoreError> {
         let Some(store) = &self.store else { return Ok(0) };
         let (mut found, mut removed, mut count) = (Vec::new(), Vec::new(), 0);
         let mut tell = |change: Change| {
-            // Last, since each may be the old name of something new; without deletions only removals that were seen are
-            // mirrored.
+            // Removals go last, since each may be the old name of a new entry. If comparisons may not delete, only
+            // removals that the watcher saw are mirrored.
             if let Change::Removed { .. } = change {
                 removed.extend(self.deletes.then_some(change));
                 return;
@@ -351,7 +353,7 @@ impl Handler<Keep> for StateActor {
 
     fn handle(&mut self, Keep { nodes, excludes, deletes }: Keep, ctx: &mut Self::Context) {
         if excludes != self.excludes {
-            // What is included now is not in the state.
+            // The state has no stamps for paths that were excluded until now.
             self.unsaved.fill();
         }
         (self.nodes, self.excludes, self.deletes) = (nodes, excludes, deletes);
@@ -364,7 +366,7 @@ impl Handler<Compare> for StateActor {
 
     fn handle(&mut self, Compare { unsaved_names }: Compare, ctx: &mut Self::Context) {
         let started = Instant::now();
-        // It has looked at the disk before the events were lost.
+        // This save took its stamps before the events were lost.
         if let Some(saving) = self.saving.take() {
             self.abort(saving);
         }
@@ -385,7 +387,7 @@ impl Handler<Compare> for StateActor {
 impl Handler<Flush> for StateActor {
     type Result = ();
 
-    /// What was found before is on its way to the filter, ahead of this.
+    /// Answers; all changes found earlier reach the filter before this answer.
     fn handle(&mut self, _: Flush, _: &mut Self::Context) {
         self.outlets.flushed.do_send(Flushed);
     }
@@ -403,9 +405,10 @@ impl Handler<Passed> for StateActor {
             return if last { self.end(ctx) } else { self.save_soon(ctx) };
         }
         let Saving { writing, taken, fresh, started, last, .. } = saving;
-        // What stays fresh for ever, since the clock was set back, waits for the next change.
+        // Paths can stay fresh for long after the clock was set back: they wait for the next change, not for the next
+        // save.
         let again = !fresh.is_empty() && taken.len() > fresh.len();
-        // Of names that are not saved the nodes may have any.
+        // The nodes may have entries with unsaved names.
         let sure = unsettled.is_empty() && self.unsaved.unsure().is_empty() && self.unsaved.is_empty();
         let closed = last && fresh.is_empty() && sure;
         let result = self.complete(writing, &unsettled, closed);
@@ -430,7 +433,7 @@ impl Handler<Save> for StateActor {
     fn handle(&mut self, _: Save, ctx: &mut Self::Context) {
         self.closing = true;
         self.timer.take().map(|timer| ctx.cancel_future(timer));
-        // What changed a moment ago can only be saved after a tick of the clock.
+        // The stamp of the last change can only be saved after a tick of the clock.
         ctx.run_later(stamp::TICK, |actor, ctx| actor.begin_save(ctx));
     }
 }

@@ -1,4 +1,5 @@
-//! The contract between the SyncActor of a node and the way to that node. Neither side knows the other: both know this.
+//! The contract between a node's SyncActor and the code that reaches the node. Neither side knows the other; both know
+//! this module.
 
 pub mod blame;
 pub mod comparison;
@@ -28,15 +29,15 @@ use self::traits::Traits;
 use self::unset::Unset;
 use crate::path::RelPath;
 
-/// A way to a node.
+/// Brings changes to one node and compares the node with the source.
 pub trait Transport {
-    /// Carries out a plan.
+    /// Carries out a plan. `worked` is told once the plan has stopped changing the node.
     fn deliver(self: Rc<Self>, plan: Rc<Plan>, lane: Lane, worked: Worked) -> Running;
-    /// Compares the whole tree. What the node has below the directories `kept` is not deleted. While it runs, `latest` says
-    /// how far it is.
+    /// Compares the whole tree. Entries at the node below the directories `kept` are not deleted. `latest` holds the
+    /// progress while the comparison runs.
     fn reconcile(self: Rc<Self>, kept: Vec<RelPath>, latest: Latest) -> Running;
-    /// Compares the whole tree by the content of the files, and changes nothing. What the node has below the directories
-    /// `kept` it may have; what `is_pending` is on its way.
+    /// Compares the whole tree by the content of the files, and changes nothing. Entries at the node below the
+    /// directories `kept`, and paths for which `is_pending` returns true, are not reported as differences.
     fn verify(self: Rc<Self>, kept: Vec<RelPath>, is_pending: Box<dyn Fn(&RelPath) -> bool>) -> Verifying {
         let _ = (kept, is_pending);
         Box::pin(async { Ok(Comparison::default()) })
@@ -46,102 +47,106 @@ pub trait Transport {
     fn bounds_deletions(&self) -> bool {
         false
     }
-    /// Something may have to be sent soon.
+    /// Prepares for a run that may come soon, for instance by starting a standby.
     fn warm(self: Rc<Self>) {}
-    /// If it is better to wait a moment than to send now: what was found meanwhile goes along. Ends when to look again.
+    /// Returns a future to wait for before the next run, if a short wait makes that run faster. Changes that arrive
+    /// during the wait join the run. The future ends when the caller should look again.
     fn late(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
         None
     }
-    /// Nothing can be sent for now: nothing is to be kept ready for it.
+    /// Gives up whatever was prepared, as no run can start for now.
     fn rest(&self) {}
-    /// What made it rest is over.
+    /// Prepares for runs again after [`Transport::rest`].
     fn wake(self: Rc<Self>) {
         self.warm();
     }
-    /// What is known of the rsync at the node.
+    /// Returns the known facts about the node's rsync.
     fn remote(&self) -> RemoteRsync {
         RemoteRsync::default()
     }
-    /// What the node cannot hold, as far as that is known.
+    /// Returns the traits of the node that are known so far.
     fn traits(&self) -> Traits {
         Traits::default()
     }
-    /// From now on, what runs change at the node is told there.
+    /// Makes later runs report the paths that they change at the node to this list.
     fn report_to(&self, _: &Heard) {}
-    /// Finds out more of it, if there is more to find out; changes nothing at the node.
+    /// Asks the node for the facts that [`Transport::remote`] lacks and changes nothing there; `None` if there is
+    /// nothing to ask.
     fn ask(self: Rc<Self>) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
         None
     }
-    /// Nothing more will be sent this way, beside what is on it: nothing is to be kept ready, ever.
+    /// Gives up whatever was prepared, for good: runs in flight finish, and no other run follows.
     fn retire(&self) {
         self.rest();
     }
 }
 
-/// A run in flight.
+/// One or more rsync runs in progress.
 pub type Running = Pin<Box<dyn Future<Output = Result<Delivery, Failure>>>>;
 
-/// A comparison in flight.
+/// A comparison by content in progress.
 pub type Verifying = Pin<Box<dyn Future<Output = Result<Comparison, Failure>>>>;
 
-/// Says that a run has done its work: nothing changes at the node because of it any more. Whether it succeeded is said
-/// when it ends, which can be a while later. Dropped when it ends without having said so.
+/// A signal that a run has stopped changing the node. The result of the run can follow a while later. A run that ends
+/// without the signal drops the sender.
 pub type Worked = oneshot::Sender<()>;
 
-/// The way that a batch takes to the node.
+/// The kind of batch. Small changes overtake large ones, except where both concern the same paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
-    /// Small changes.
+    /// Changes that are quick to send.
     Fast,
-    /// Files and subtrees for which a batch of the fast lane has no room.
+    /// Files and subtrees that do not fit into a batch of the fast lane.
     Bulk,
 }
 
 impl Lane {
-    /// Both, the fast one first.
+    /// Both lanes, the fast one first.
     pub const ALL: [Lane; 2] = [Lane::Fast, Lane::Bulk];
 }
 
-/// What one or more runs did, when they did not fail as a whole.
+/// The outcome of one or more runs that did not fail as a whole.
 #[derive(Debug, Clone, Default)]
 pub struct Delivery {
-    /// What was sent and deleted.
+    /// Numbers of entries that were sent and deleted, and of bytes.
     pub tally: Tally,
-    /// Paths that failed, or that lie above or below what did.
+    /// Paths that failed, or that lie above or below one that failed.
     pub blamed: Blame,
-    /// Those of them, by their names, that do not fit at the node.
+    /// Blamed paths that do not fit at the node: a full disk, a quota or a size limit.
     pub aside: BTreeSet<RelPath>,
-    /// Those of them that were not tried, as they are beside these and no smaller. The node may have them as they are.
+    /// Blamed paths that were not tried: they lie in a directory in which an equally large or smaller file did not fit.
+    /// The node's copies may be correct.
     pub untried: BTreeSet<RelPath>,
-    /// Those of them that only the node has, and that could not be deleted there.
+    /// Blamed paths that only the node has, and that could not be deleted there.
     pub undeleted: BTreeSet<RelPath>,
-    /// Why they failed; `Some` if and only if something is blamed.
+    /// The reason why the paths failed; `Some` if and only if `blamed` is not empty.
     pub failure: Option<Failure>,
-    /// What arrived without some of its attributes.
+    /// Entries that arrived without some of their attributes.
     pub unset: Unset,
-    /// Directory moves that were mirrored.
+    /// Directory moves that the node has mirrored.
     pub moved: Vec<Moved>,
-    /// Symlinks that were not sent: what they lead to failed, or they lead elsewhere now.
+    /// Symlinks that were not sent because their targets failed or have changed since the plan was made, and the
+    /// removals that wait for these symlinks.
     pub left: BTreeSet<RelPath>,
     /// Entries whose removal was tried.
     pub removed: BTreeSet<RelPath>,
-    /// Entries to be compared once more, since the removals may have changed them.
+    /// Entries to compare once more, since the removals may have affected them.
     pub again: BTreeMap<RelPath, Again>,
 }
 
 impl Delivery {
-    /// Some paths failed.
+    /// Adds `paths` to the failed ones; `failure` counts if none is known yet.
     pub(crate) fn fail(&mut self, paths: impl IntoIterator<Item = RelPath>, failure: Option<Failure>) {
         self.blamed.add(Blame::Paths(paths.into_iter().collect()));
         self.failure = self.failure.take().or(failure);
     }
 
-    /// Whether this was left out of a run, so that the rest arrived.
+    /// Tells if `path` was left out of a run so that the other paths could arrive.
     pub(crate) fn is_set_aside(&self, path: &RelPath) -> bool {
         self.aside.contains(path) || self.untried.contains(path)
     }
 
-    /// Adds what another run did.
+    /// Adds the outcome of another run.
     pub fn add(&mut self, other: Delivery) {
         self.tally.add(other.tally);
         self.blamed.add(other.blamed);
@@ -159,41 +164,42 @@ impl Delivery {
     }
 }
 
-/// How an entry is compared once more.
+/// The way in which an entry is compared once more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Again {
-    /// Whether size and time prove nothing. The node's kernel may take an entry for there that went by another name.
+    /// `true` if equal size and time do not prove equal content: the node's kernel may still show an entry that was
+    /// deleted under another name.
     pub rewritten: bool,
-    /// How long to leave it alone.
+    /// Delay before the comparison.
     pub after: Duration,
 }
 
-/// A directory move that was mirrored.
+/// A directory move that a node has mirrored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
-    /// What the node had the directory as.
+    /// The old name, at the node.
     pub from: RelPath,
-    /// What it has it as now.
+    /// The new name, at the node.
     pub to: RelPath,
-    /// Bytes of files that went over the wire for it.
+    /// File bytes that were sent over the network for the move.
     pub bytes: u64,
 }
 
-/// What one or more runs did at a node.
+/// Numbers of entries and bytes that one or more runs changed at a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
-    /// Entries that were sent or got other attributes.
+    /// Entries whose content or attributes were sent.
     pub sent: u64,
     /// Entries that were deleted.
     pub deleted: u64,
-    /// Bytes that went over the wire for them.
+    /// Bytes that were sent over the network.
     pub bytes: u64,
-    /// Whether the mirror itself did not exist before.
+    /// `true` if the mirror's own directory did not exist before.
     pub made_mirror: bool,
 }
 
 impl Tally {
-    /// Adds what another run did.
+    /// Adds the numbers of another run.
     pub fn add(&mut self, other: Tally) {
         self.sent += other.sent;
         self.deleted += other.deleted;
@@ -201,17 +207,17 @@ impl Tally {
         self.made_mirror |= other.made_mirror;
     }
 
-    /// Entries that are different now.
+    /// Returns the number of entries that were changed or deleted.
     pub fn changes(&self) -> usize {
         usize::try_from(self.sent + self.deleted).unwrap_or(usize::MAX)
     }
 }
 
-/// The rsync at a node, as far as it is known.
+/// The known facts about the rsync at a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteRsync {
-    /// Its version; an rsync daemon does not tell.
+    /// Version of the program; unknown for an rsync daemon, which does not tell.
     pub version: Option<String>,
-    /// The protocol that it speaks.
+    /// Protocol version that both ends agreed on.
     pub protocol: Option<u32>,
 }

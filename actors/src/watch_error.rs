@@ -1,4 +1,4 @@
-//! Why a directory is not watched: errno and kernel limits, translated once, each with its cure.
+//! The reasons why a directory is not watched. Error numbers and kernel limits are translated here, each with its cure.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,43 +7,44 @@ use rustix::io::Errno;
 
 use crate::errno::is_gone;
 
-/// Where the kernel keeps its limits.
+/// Directory in which the kernel shows its settings.
 const SETTINGS: &str = "/proc/sys";
 
-/// A limit of the kernel, and the setting that holds it.
+/// A kernel limit and the setting that defines it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// As sysctl(8) names it.
+    /// Name of the setting, as sysctl(8) uses it.
     pub setting: &'static str,
-    /// What may be had.
+    /// Value of the setting.
     pub value: usize,
 }
 
-/// The settings that limit watches, and instances: that of the machine (inotify(7), "/proc interfaces"), and that of the user
-/// namespace (namespaces(7)). In the first namespace they are one.
+/// Settings that limit the watches and, in the next list, the instances: the first setting is for the machine
+/// (inotify(7), "/proc interfaces"), the second for the user namespace (namespaces(7)). In the initial namespace both
+/// are the same.
 const WATCHES: [&str; 2] = ["fs.inotify.max_user_watches", "user.max_inotify_watches"];
 const INSTANCES: [&str; 2] = ["fs.inotify.max_user_instances", "user.max_inotify_instances"];
 
-/// A directory, or the whole tree, cannot be watched.
+/// The reason why a directory, or the whole tree, cannot be watched.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
     /// The user has no inotify instance left.
     #[error("no inotify instance is left: {} is {}; raise it: {}", .0.setting, .0.value, .0.raised_to(256))]
     Instances(Limit),
-    /// The user has no watch left. inotify_add_watch(2) says "no space left on device", which it is not.
+    /// The user has no watch left. inotify_add_watch(2) reports this as "no space left on device".
     #[error("{}", limit_text(limit, *needed))]
     Limit {
-        /// The limit in force, shared by all programs of the user.
+        /// The limit in force, which all programs of the user share.
         limit: Limit,
-        /// The directories of the tree, if they were counted.
+        /// Number of directories in the tree, if they were counted.
         needed: Option<usize>,
     },
-    /// The directory may not be read.
+    /// The user may not read the directory.
     #[error("{} may not be read by this user ({source}); grant read and search permission, or exclude it", path.display())]
     Access {
-        /// The directory.
+        /// Path of the directory.
         path: PathBuf,
-        /// What the kernel said.
+        /// The error that the kernel returned.
         source: io::Error,
     },
     /// The file system that it is on does not answer.
@@ -52,18 +53,18 @@ pub enum WatchError {
         /// The directory.
         path: PathBuf,
     },
-    /// Anything else.
+    /// Any other error of the kernel.
     #[error("{} cannot be watched: {source}", path.display())]
     System {
-        /// The directory.
+        /// Path of the directory.
         path: PathBuf,
-        /// What the kernel said.
+        /// The error that the kernel returned.
         source: io::Error,
     },
 }
 
 impl WatchError {
-    /// What inotify_init(2) means.
+    /// Translates an error of inotify_init(2).
     pub fn of_init(source: io::Error) -> Self {
         match Errno::from_io_error(&source) {
             Some(Errno::MFILE) => WatchError::Instances(binding(INSTANCES).unwrap_or(Limit::unknown(INSTANCES))),
@@ -71,7 +72,7 @@ impl WatchError {
         }
     }
 
-    /// What inotify_add_watch(2) or the listing of a directory means; `None` if the directory is not there any more.
+    /// Translates an error of inotify_add_watch(2) or of listing a directory; `None` if the directory no longer exists.
     pub fn of_directory(path: &Path, source: io::Error) -> Option<Self> {
         let path = path.to_owned();
         match Errno::from_io_error(&source) {
@@ -85,12 +86,12 @@ impl WatchError {
 }
 
 impl WatchError {
-    /// The limit of watches is reached.
+    /// Reports that the limit of watches is reached.
     pub(super) fn no_watch_left() -> Self {
         WatchError::Limit { limit: watch_limit().unwrap_or(Limit::unknown(WATCHES)), needed: None }
     }
 
-    /// The same about a directory that was looked at by another name.
+    /// Replaces the path in the error, for a directory that was looked at by another name.
     pub(super) fn about(self, path: PathBuf) -> Self {
         match self {
             WatchError::Access { source, .. } => WatchError::Access { path, source },
@@ -101,7 +102,7 @@ impl WatchError {
     }
 }
 
-/// The number of watches that all programs of one user may hold, `None` if the kernel does not say.
+/// Returns the number of watches that all programs of one user may hold; `None` if the kernel does not tell.
 pub fn watch_limit() -> Option<Limit> {
     binding(WATCHES)
 }
@@ -111,20 +112,21 @@ impl Limit {
         Limit { setting, value: 0 }
     }
 
-    /// The command that makes room for a tree of so many directories, and keeps it over a restart of the machine.
+    /// Returns the command that makes room for a tree of `needed` directories and that keeps the setting after a
+    /// reboot.
     pub fn raised_for(&self, needed: usize) -> String {
-        // Twice the need: trees grow, and other programs of the same user hold watches too.
+        // Twice the need: trees grow, and other programs of the user hold watches too.
         self.raised_to(needed.saturating_mul(2).next_power_of_two().max(524_288))
     }
 
-    /// The command that sets it to so much, and to more than it is, and keeps it over a restart of the machine.
+    /// Returns the command that raises the setting to `value`, and to at least twice the current value.
     fn raised_to(&self, value: usize) -> String {
         let value = value.max(self.value.saturating_mul(2));
         format!("echo {}={value} >>/etc/sysctl.d/60-inosync.conf && sysctl --system", self.setting)
     }
 }
 
-/// The smaller of two settings: that one is reached first.
+/// Returns the smaller of two settings, which is reached first.
 fn binding(settings: [&'static str; 2]) -> Option<Limit> {
     settings
         .into_iter()

@@ -1,8 +1,8 @@
-//! What changed at some node, and of which a node may still lack something: it is told when none does. A pure data
-//! structure; who lacks what is asked of the outboxes.
+//! Changed paths that some node may still lack, held back until all nodes have them. A pure data structure; [`Nodes`]
+//! tells which node lacks a path.
 //!
-//! An open path is looked at when it is new, and again when the one node has settled something that lacked it when it was
-//! last looked at: a node that is down costs nothing. Many are looked at in portions.
+//! A path is checked when it is new, and again when the node that lacked it has settled some change: a node that is
+//! down costs no checks. Paths are checked in portions.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Instant;
@@ -10,54 +10,54 @@ use std::time::Instant;
 use crate::path::RelPath;
 use crate::transport::heard::Room;
 
-/// The paths that are not told yet.
+/// The paths that are held back.
 #[derive(Debug, Default)]
 pub struct Barrier {
     open: HashMap<RelPath, Span>,
-    /// Not looked at yet.
+    /// Paths that were not checked yet.
     fresh: VecDeque<RelPath>,
-    /// By the number of a node that lacked them.
+    /// Paths that a node lacked at the last check, by the number of that node.
     held: BTreeMap<usize, Held>,
-    /// The node whose paths were looked at last. The others' turn comes before it has another.
+    /// Node whose paths were checked last; the other nodes come next.
     turn: usize,
     room: Room,
-    /// When the last run began that changed a path for which there was no room.
+    /// Start of the last run that changed a path for which there was no room.
     cut: Option<Instant>,
 }
 
-/// When the first and the last of the runs began that changed a path. A path that changes all the time is never at all
-/// nodes as it is; it is told when all have what it was at the first.
+/// Start times of the first and the last run that changed a path. A path that changes all the time never reaches all
+/// nodes in its present form; it is released once all nodes have the form that the first run sent.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     first: Instant,
     last: Instant,
 }
 
-/// Paths that one node lacks, in the order in which they are looked at.
+/// Paths that one node lacks, in the order in which they are checked.
 #[derive(Debug, Default)]
 struct Held {
     paths: VecDeque<RelPath>,
-    /// How many of them, from the front, are to be looked at.
+    /// Number of paths at the front that are to be checked.
     due: usize,
 }
 
-/// Who may lack something.
+/// Nodes that may lack a change.
 pub trait Nodes {
-    /// The numbers of the nodes that must have what is told.
+    /// Numbers of the nodes that must have a path before its release.
     fn numbers(&self) -> &[usize];
-    /// Whether a node may lack, of this path, what was seen until then.
+    /// Tells if a node may lack a change of `path` that was seen until `at`.
     fn lacks(&self, node: usize, path: &RelPath, at: Instant) -> bool;
-    /// Whether a node may lack anything that was seen until then.
+    /// Tells if a node may lack any change that was seen until `at`.
     fn lacks_any(&self, node: usize, at: Instant) -> bool;
 }
 
 impl Barrier {
-    /// One with room for so many open paths.
+    /// Makes a barrier with room for `paths` paths.
     pub fn of(paths: usize) -> Barrier {
         Barrier { room: Room::of(paths), ..Barrier::default() }
     }
 
-    /// A run that began at that time changed a path at some node.
+    /// Adds a path that a run changed at some node; the run began at `at`.
     pub fn add(&mut self, path: RelPath, at: Instant) {
         if let Some(span) = self.open.get_mut(&path) {
             span.last = span.last.max(at);
@@ -69,48 +69,48 @@ impl Barrier {
         }
     }
 
-    /// A run that began at that time changed more than is known.
+    /// Notes that a run, which began at `at`, changed paths that are not known by name.
     pub fn cut(&mut self, at: Instant) {
         self.cut = self.cut.max(Some(at));
     }
 
-    /// Whether there are, or were, paths for which there was no room: what is told meanwhile is not all.
+    /// Tells if some paths are missing for want of room, so that the released paths are not complete.
     pub fn is_cut(&self) -> bool {
         self.cut.is_some()
     }
 
-    /// The number of open paths.
+    /// Returns the number of paths that are held back.
     pub fn len(&self) -> usize {
         self.open.len()
     }
 
-    /// Whether nothing is open.
+    /// Tells if nothing is held back.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty() && self.cut.is_none()
     }
 
-    /// A node may have what it lacked.
+    /// Makes the paths that a node lacked due for a check.
     pub fn settled(&mut self, node: usize) {
         self.held.entry(node).and_modify(|held| held.due = held.paths.len());
     }
 
-    /// Any node may.
+    /// Makes the paths that any node lacked due for a check.
     pub fn settled_all(&mut self) {
         self.held.values_mut().for_each(|held| held.due = held.paths.len());
     }
 
-    /// A node is none any more.
+    /// Forgets a node that was removed; the paths that it lacked are checked anew.
     pub fn forget(&mut self, node: usize) {
         self.fresh.extend(self.held.remove(&node).into_iter().flat_map(|held| held.paths));
     }
 
-    /// Whether something is to be looked at.
+    /// Tells if some path is due for a check.
     pub fn is_due(&self) -> bool {
         !self.fresh.is_empty() || self.held.values().any(|held| held.due > 0)
     }
 
-    /// Looks at up to `portion` paths, of new ones only at those that changed until `before`. Returns how many those were.
-    /// What every node has goes to `told`.
+    /// Checks up to `portion` paths and calls `told` with each that every node has. New paths are checked only if they
+    /// changed until `before`. Returns the number of checked paths.
     pub fn look(
         &mut self,
         portion: usize,
@@ -124,7 +124,7 @@ impl Barrier {
         {
             looked += 1;
             let Some(span) = self.open.get_mut(&path) else { continue };
-            // The node that lacked it is the likeliest to lack it still.
+            // The node that lacked the path is the likeliest to lack it still.
             let first = held_by.filter(|node| nodes.numbers().contains(node));
             let others = || nodes.numbers().iter().copied().filter(|node| Some(*node) != first);
             let lacking = |at| first.into_iter().chain(others()).find(|&node| nodes.lacks(node, &path, at));
@@ -146,13 +146,13 @@ impl Barrier {
         looked
     }
 
-    /// Whether every node has that for which there was no room; says so once.
+    /// Returns true, once, when every node has the changes for which there was no room.
     pub fn take_cut(&mut self, nodes: &impl Nodes) -> bool {
         let is_lacking = |at: &mut Instant| nodes.numbers().iter().any(|&node| nodes.lacks_any(node, *at));
         self.cut.take_if(|at| !is_lacking(at)).is_some()
     }
 
-    /// The path that is looked at next, with the node that lacked it.
+    /// Returns the path to check next, and the node that lacked it.
     fn next(&mut self, before: Instant) -> Option<(RelPath, Option<usize>)> {
         let is_ripe = |path: &RelPath| self.open.get(path).is_none_or(|span| span.first <= before);
         if self.fresh.front().is_some_and(is_ripe) {
@@ -179,7 +179,7 @@ mod tests {
         RelPath::new(path.as_bytes()).unwrap()
     }
 
-    /// Nodes, each with what it lacks and since when.
+    /// Nodes with the paths that each lacks, and the times of these changes.
     #[derive(Default)]
     struct Lacking {
         numbers: Vec<usize>,
@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(look(&mut barrier, &lacking(2, &[(1, "log", at(9))])), [""; 0]);
         barrier.add(rel("log"), at(20));
         barrier.settled(1);
-        // It has what was seen until 10, and lacks what was seen since.
+        // The node has what was seen until 10, and lacks what was seen since.
         assert_eq!(look(&mut barrier, &lacking(2, &[(1, "log", at(15))])), ["log"]);
         assert_eq!(barrier.len(), 1, "what it was at 20 is still to be told");
         barrier.settled(1);

@@ -1,4 +1,4 @@
-//! What keeps a program from being started. The kernel's own words name the program where its interpreter is missing.
+//! Explains why a program cannot be started. If its interpreter is missing, the kernel's own error blames the program.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -10,10 +10,11 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use crate::path::Escaped;
 
-/// Bytes of the first line that the kernel reads (execve(2)).
+/// Number of bytes of the first line that the kernel reads (execve(2)).
 const FIRST_LINE: u64 = 256;
 
-/// What is wrong with a program, with its cure, to follow its name; `None` if it can be started.
+/// Returns the fault and its cure, as the end of a sentence that begins with the program; `None` if the program can be
+/// started.
 pub fn fault_of(program: &Path) -> Option<String> {
     let may = |path: &Path| accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS);
     match program.metadata() {
@@ -34,7 +35,7 @@ pub fn fault_of(program: &Path) -> Option<String> {
     Some(format!("names `{}` in its first line: {error}; {cure}", Escaped(&interpreter)))
 }
 
-/// What the first line of a script names (execve(2)).
+/// Returns the interpreter in the first line of a script (execve(2)).
 fn interpreter(program: &Path) -> Option<Vec<u8>> {
     let mut line = Vec::new();
     BufReader::new(File::open(program).ok()?.take(FIRST_LINE)).read_until(b'\n', &mut line).ok()?;

@@ -1,5 +1,5 @@
-//! One run of a hook: the program is started without a shell in `/`, as the leader of a process group of its own, told what
-//! arrived, and ended when it takes too long.
+//! One run of a hook: starts the program without a shell, in `/` and in a session of its own, gives it the changed
+//! paths, and ends it when it exceeds its time limit.
 
 use std::ffi::OsString;
 use std::io;
@@ -21,42 +21,43 @@ use crate::children::{Children, GRACE, Group};
 use crate::path::Escaped;
 use crate::site::Hook;
 
-/// What is kept of the first line of its error output.
+/// Number of bytes that are kept of the first line on standard error.
 const SAID: u64 = 300;
-/// How long after its end its error output may stay open: whatever it started may hold it and live on.
+/// Time that standard error may stay open after the end of the program: a process that the program started may hold it
+/// open.
 const LINGER: Duration = Duration::from_millis(200);
 
-/// What is run, and what it is told.
+/// The program with its input.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// The program.
+    /// The program and its arguments.
     pub hook: Hook,
-    /// When it is run.
+    /// The event that starts the program.
     pub occasion: Occasion,
-    /// The node that it is about, if it is about one.
+    /// The node that received the changes; `None` if all nodes did.
     pub node: Option<String>,
-    /// The source.
+    /// Path of the source.
     pub wpath: PathBuf,
-    /// What arrived.
+    /// Changes that the program is told.
     pub list: Rc<List>,
-    /// How long it may take.
+    /// Time limit of the run.
     pub patience: Duration,
 }
 
-/// A run that failed.
+/// The result of a run that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failed {
-    /// How.
+    /// The kind of failure.
     pub fault: Fault,
-    /// The first line of its error output, for people.
+    /// First line of standard error, for people.
     pub said: String,
 }
 
 impl Call {
-    /// Runs it to its end.
+    /// Runs the program to its end.
     ///
     /// # Errors
-    /// When it cannot be started, does not end in time, or says that it failed.
+    /// When the program cannot be started, exceeds its time limit, or ends with an error.
     pub async fn run(self, children: Children) -> Result<(), Failed> {
         let not_started = |error: io::Error| {
             let program = &self.hook.program;
@@ -77,7 +78,7 @@ impl Call {
                     let _ = timeout(LINGER, pipes).await;
                     ended
                 }
-                // It may close them all and go on.
+                // The program may close its pipes and go on.
                 () = &mut pipes => end.await,
             }
         };
@@ -116,13 +117,13 @@ impl Call {
     }
 }
 
-/// The paths, each with a NUL after it; the root is `.`.
+/// Writes the paths with a NUL after each, the root as `.`.
 async fn tell(stdin: Option<ChildStdin>, list: &List) {
     let Some(stdin) = stdin else { return };
     let mut stdin = BufWriter::with_capacity(64 * 1024, stdin);
     for path in list.iter() {
         let name = if path.is_root() { b"." } else { path.as_bytes() };
-        // EPIPE: it does not want to know.
+        // EPIPE: the program does not read its input.
         if stdin.write_all(name).await.is_err() || stdin.write_all(b"\0").await.is_err() {
             return;
         }
@@ -130,11 +131,11 @@ async fn tell(stdin: Option<ChildStdin>, list: &List) {
     let _ = stdin.flush().await;
 }
 
-/// The first line goes to `line`; the rest is read and dropped, so that nothing waits for it.
+/// Reads the first line into `line`, and drops the rest, so that the program never blocks on a full pipe.
 async fn first_line(output: Option<impl AsyncRead + Unpin>, line: &mut Vec<u8>) {
     let Some(output) = output else { return };
     let mut output = BufReader::new(output);
-    // What cannot be read was not said.
+    // A read error leaves the line as far as it was read.
     let _ = (&mut output).take(SAID).read_until(b'\n', line).await;
     line.truncate(line.trim_ascii_end().len());
     let _ = tokio::io::copy(&mut output, &mut tokio::io::sink()).await;
@@ -148,7 +149,7 @@ fn fault(status: ExitStatus) -> Option<Fault> {
     }
 }
 
-/// Ends it with all that it started.
+/// Ends the program and all processes that it started: SIGTERM first, SIGKILL after [`GRACE`].
 async fn end(group: &mut Group) {
     for signal in [Signal::TERM, Signal::KILL] {
         group.signal(signal);
@@ -156,7 +157,7 @@ async fn end(group: &mut Group) {
             break;
         }
     }
-    // What it started may not have listened.
+    // Other processes of the group may have ignored the SIGTERM.
     group.kill();
 }
 
@@ -236,7 +237,7 @@ mod tests {
                 if fs::remove_file(&begun).is_ok() {
                     break;
                 }
-                // The machine is busy: it was ended before it could listen.
+                // The machine is busy: the script was ended before it could set its trap.
                 patience *= 2;
             }
             assert!(fs::remove_file(&mark).is_ok(), "{script}: it was not asked to end");

@@ -1,7 +1,8 @@
-//! When a hook is run, and what becomes of what it was told when it fails. A pure state machine.
+//! Decides when a hook runs, and repeats the changes of failed runs. A pure state machine.
 //!
-//! One run at a time; what comes meanwhile is told to the next. When a run fails, what it was told is told again together
-//! with that, after a pause that doubles up to a minute: a cache that was not purged stays wrong until it is.
+//! One run at a time; changes that arrive during a run go to the next one. The changes of a failed run are told again,
+//! together with newer ones, after a pause that doubles with each failure up to a minute: a cache that was not purged
+//! stays wrong until it is.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -9,88 +10,88 @@ use std::time::{Duration, Instant};
 use super::List;
 use crate::backoff::backoff;
 
-/// When a hook is run.
+/// The state of one hook.
 #[derive(Debug, Default)]
 pub struct Runner {
     next: List,
     stage: Stage,
-    /// Runs that failed in a row, and how the last of them did.
+    /// Number of failed runs in a row, and the fault of the last one.
     failing: Option<(u32, Fault)>,
 }
 
-/// What a hook does.
+/// The present activity of a hook.
 #[derive(Debug, Default)]
 enum Stage {
-    /// It may be run.
+    /// The hook may run.
     #[default]
     Ready,
-    /// It runs, and was told this.
+    /// The hook runs and was given this list.
     Running(Rc<List>),
-    /// It failed, and is not run again before that time.
+    /// The hook failed and does not run before this time.
     Resting(Instant),
 }
 
-/// How a run failed. Two that are equal are the same trouble.
+/// The kind of failure. Equal faults count as the same trouble.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The program could not be started.
     #[error("it cannot be started: {0}")]
     NotStarted(String),
-    /// It said so.
+    /// The program ended with an error code.
     #[error("it ended with exit code {0}")]
     Exit(i32),
-    /// Somebody ended it.
+    /// A signal ended the program.
     #[error("signal {0} ended it")]
     Signal(i32),
-    /// It took too long.
+    /// The program exceeded its time limit.
     #[error("it took longer than hook_timeout ({} s) and was ended", .0.as_secs())]
     TimedOut(Duration),
 }
 
-/// What the log is to say of a run.
+/// The log message that the end of a run calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News {
-    /// Nothing.
+    /// No message is needed.
     None,
-    /// It begins to fail, or fails in another way.
+    /// The hook begins to fail, or fails in another way than before.
     Fails,
-    /// It fails as it did before.
+    /// The hook fails in the same way as before.
     FailsStill,
-    /// It is well again.
+    /// The hook succeeds again.
     Recovered {
-        /// After so many failures.
+        /// Number of failed runs before the success.
         failures: u32,
     },
 }
 
 impl Runner {
-    /// What the next run is told.
+    /// Returns the list for the next run.
     pub fn next_list(&mut self) -> &mut List {
         &mut self.next
     }
 
-    /// The number of paths that are not told, or not yet with success.
+    /// Returns the number of paths that no successful run was given yet.
     pub fn untold(&self) -> usize {
         let running = if let Stage::Running(given) = &self.stage { given.len() } else { 0 };
         self.next.len() + running
     }
 
-    /// Whether it runs.
+    /// Tells if the hook runs now.
     pub fn runs(&self) -> bool {
         matches!(self.stage, Stage::Running(_))
     }
 
-    /// How the last run failed, if it did.
+    /// Returns the fault of the last run, if it failed.
     pub fn fault(&self) -> Option<&Fault> {
         self.failing.as_ref().map(|(_, fault)| fault)
     }
 
-    /// Whether there is something to tell, now or later.
+    /// Tells if a run goes on or another one is needed.
     pub fn has_work(&self) -> bool {
         self.runs() || !self.next.is_empty()
     }
 
-    /// When the next run is due; `None` if there is nothing to tell, or one runs.
+    /// Returns the time of the next run; `None` if there is nothing to tell, or while the hook runs.
     pub fn due(&self, now: Instant) -> Option<Instant> {
         match self.stage {
             _ if self.next.is_empty() => None,
@@ -100,7 +101,7 @@ impl Runner {
         }
     }
 
-    /// Begins the run that is due, and says what it is told.
+    /// Begins the run that is due and returns its list.
     pub fn start(&mut self, now: Instant) -> Option<Rc<List>> {
         if self.due(now).is_none_or(|at| at > now) {
             return None;
@@ -110,7 +111,7 @@ impl Runner {
         Some(given)
     }
 
-    /// The run has ended.
+    /// Notes the end of the run. `chance`, from 0 to 1, spreads the pause after a failure.
     pub fn ended(&mut self, result: Result<(), Fault>, now: Instant, chance: f64) -> News {
         let Stage::Running(given) = std::mem::take(&mut self.stage) else { return News::None };
         let before = self.failing.take();
@@ -126,14 +127,14 @@ impl Runner {
         news
     }
 
-    /// It may be run at once, although it failed: it is another one, or there is no later.
+    /// Lets a hook that failed run at once: its program was replaced, or the daemon is stopping.
     pub fn hurry(&mut self) {
         if matches!(self.stage, Stage::Resting(_)) {
             self.stage = Stage::Ready;
         }
     }
 
-    /// Nobody is to be told any more.
+    /// Drops all changes, since no hook is configured any more.
     pub fn clear(&mut self) {
         (self.next, self.failing) = Default::default();
         self.hurry();

@@ -1,4 +1,5 @@
-//! A hook of one node, or of all: what is not told yet, and what the status says of it. Decides, and runs nothing.
+//! A hook of one node, or of all nodes, with its status and the changes that it was not told yet. Makes decisions and
+//! runs nothing.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,21 +14,21 @@ use crate::status::{Event, HookStatus, unix};
 use crate::transport::Tally;
 use crate::transport::heard::News as Heard;
 
-/// Paths that are looked at in one go, some milliseconds' worth.
+/// Number of paths that are checked in one go, which takes some milliseconds.
 pub const PORTION: usize = 2000;
-/// While there are more of them than that, a run waits for the rest, but not for longer.
+/// While more than [`PORTION`] paths are due, a run waits for the rest, but for no longer than this.
 const GATHERS: Duration = Duration::from_secs(2);
-/// How long a change may take from the outbox of one node to that of the next.
+/// Time that a change may take from the outbox of the first node to that of the last.
 const HANDING_OUT: Duration = Duration::from_millis(100);
 
-/// A hook of one node, or of all.
+/// A hook of one node, or of all nodes.
 #[derive(Debug)]
 pub struct Teller {
-    /// What is run.
+    /// The program and its arguments.
     pub hook: Hook,
     barrier: Barrier,
     runner: Runner,
-    /// Since when the next run gathers what it is told.
+    /// Time since which the next run has been waiting for more paths.
     gathers: Option<Instant>,
     runs: u64,
     failures: u64,
@@ -36,13 +37,13 @@ pub struct Teller {
 }
 
 impl Teller {
-    /// One that has nothing to tell.
+    /// Makes a teller without changes.
     pub fn new(hook: Hook) -> Self {
         let (barrier, runner, gathers) = (Barrier::default(), Runner::default(), None);
         Teller { hook, barrier, runner, gathers, runs: 0, failures: 0, last_error: None, last_run: None }
     }
 
-    /// A delivery to some node did this.
+    /// Adds the changes of a delivery to some node.
     pub fn hear(&mut self, news: &Heard, tally: Tally) {
         news.paths.iter().for_each(|(path, at)| self.barrier.add(path.clone(), *at));
         news.cut.iter().for_each(|at| self.barrier.cut(*at));
@@ -51,7 +52,7 @@ impl Teller {
         }
     }
 
-    /// A node may have what it lacked; `None` if any may.
+    /// Makes the changes that a node lacked due for a check; `None` stands for all nodes.
     pub fn settled(&mut self, node: Option<usize>) {
         match node {
             Some(node) => self.barrier.settled(node),
@@ -59,21 +60,21 @@ impl Teller {
         }
     }
 
-    /// A node is none any more.
+    /// Forgets a node that was removed.
     pub fn forget(&mut self, node: usize) {
         self.barrier.forget(node);
     }
 
-    /// Finds out what may be told. `in_full`: all of it, however long that takes.
+    /// Finds the changes that may be told. `in_full` checks all of them, however long that takes.
     pub fn look(&mut self, now: Instant, nodes: &impl Nodes, in_full: bool) {
-        // What one node has alone needs no other's outbox.
+        // The changes of a hook with a single node depend on no other outbox.
         let before = if in_full || nodes.numbers().len() < 2 { Some(now) } else { now.checked_sub(HANDING_OUT) };
         let portion = if in_full { usize::MAX } else { PORTION };
         let (is_cut, next) = (self.barrier.is_cut(), self.runner.next_list());
         let looked = before.map_or(0, |before| {
             self.barrier.look(portion, before, nodes, |path| {
                 next.add(path);
-                // What else changed is not known.
+                // Other paths changed as well, and their names are not known.
                 is_cut.then(|| next.cut());
             })
         });
@@ -84,30 +85,30 @@ impl Teller {
         self.gathers = gathers_on.then(|| self.gathers.unwrap_or(now));
     }
 
-    /// Whether [`Teller::look`] has more to do.
+    /// Tells if [`Teller::look`] has more to do.
     pub fn is_due(&self) -> bool {
         self.barrier.is_due()
     }
 
-    /// Whether something waits for a node.
+    /// Tells if some change is held back for a node.
     pub fn waits(&self) -> bool {
         !self.barrier.is_empty()
     }
 
-    /// When the next run is due, if it does not gather any more.
+    /// Returns the time of the next run, once no more paths are waited for.
     pub fn run_due(&self, now: Instant) -> Option<Instant> {
         let gathered = self.gathers.map(|since| since + GATHERS);
         Some(self.runner.due(now)?.max(gathered.unwrap_or(now)))
     }
 
-    /// Begins the run that is due, and says what it is told.
+    /// Begins the run that is due and returns its list.
     pub fn start(&mut self, now: Instant) -> Option<Rc<List>> {
         self.run_due(now).filter(|at| *at <= now)?;
         self.gathers = None;
         self.runner.start(now)
     }
 
-    /// The run has ended.
+    /// Notes the end of the run.
     pub fn ended(&mut self, result: Result<(), Failed>, now: Instant, chance: f64) -> News {
         self.runs += 1;
         self.last_run = Some(SystemTime::now());
@@ -119,33 +120,33 @@ impl Teller {
         self.runner.ended(result.map_err(|failed| failed.fault), now, chance)
     }
 
-    /// Another program is to be run, or none is left to wait for.
+    /// Lets a hook that failed run at once: its program was replaced, or the daemon is stopping.
     pub fn hurry(&mut self) {
         self.runner.hurry();
     }
 
-    /// Nobody is to be told any more.
+    /// Drops all changes, since no hook is configured any more.
     pub fn clear(&mut self) {
         (self.barrier, self.gathers) = Default::default();
         self.runner.clear();
     }
 
-    /// Whether it runs.
+    /// Tells if the hook runs now.
     pub fn runs(&self) -> bool {
         self.runner.runs()
     }
 
-    /// Whether a run goes on, or one is to begin that has not just failed.
+    /// Tells if the hook runs, or has a run to come that is not the repetition of a failed one.
     pub fn is_busy(&self) -> bool {
         self.runs() || self.runner.has_work() && self.runner.fault().is_none()
     }
 
-    /// The number of paths that the next run is told, or this one.
+    /// Returns the number of paths that no successful run was given yet.
     pub fn untold(&self) -> usize {
         self.runner.untold()
     }
 
-    /// For the status.
+    /// Returns the hook's part of the status.
     pub fn status(&self) -> HookStatus {
         HookStatus {
             program: Escaped(self.hook.program.as_os_str().as_encoded_bytes()).to_string(),

@@ -1,4 +1,4 @@
-//! Tables of nodes: what rsync reads them as, and what is refused.
+//! Tables of nodes: how rsync reads them, and which are refused.
 
 use super::*;
 

@@ -1,5 +1,5 @@
-//! What tells a directory from all others, also when its file system was unmounted and is mounted again: some get another
-//! device number then (btrfs, overlay, FUSE, network), and a new one may get the number of an old one (tmpfs).
+//! The identity of a directory, which survives an unmount: some file systems get another device number when mounted
+//! again (btrfs, overlay, FUSE, network), and a new file system may get the number of an old one (tmpfs).
 
 use std::fs::File;
 use std::io;
@@ -13,52 +13,52 @@ use crate::mounts::source as mount_source;
 
 /// STATX_SUBVOL (statx(2), since Linux 6.10).
 const SUBVOLUME: StatxFlags = StatxFlags::from_bits_retain(0x8000);
-/// XFS makes its id of the device number (statfs(2) leaves that open).
+/// Magic number of XFS, whose file system id depends on the device number (statfs(2) leaves the id to the file system).
 const XFS: u64 = 0x5846_5342;
 
-/// A directory.
+/// The identity of one directory.
 #[derive(Debug)]
 pub struct Identity {
-    /// Of the file system, as it is mounted now.
+    /// Device number of the file system, as it is mounted now.
     device: AtomicU64,
     traits: Traits,
 }
 
-/// What a directory and its file system keep over an unmount.
+/// Properties of a directory and its file system that survive an unmount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Traits {
     inode: u64,
-    /// When the directory was made: seconds and nanoseconds. Not every file system says so.
+    /// Birth time of the directory in seconds and nanoseconds; `None` if the file system does not store one.
     born: Option<(i64, u32)>,
-    /// The subvolume: a snapshot has the inodes and the times of what it was made of.
+    /// Number of the subvolume, as a snapshot shares inodes and times with its original; `None` where there are none.
     subvolume: Option<u64>,
-    /// The kind of file system, by its magic number.
+    /// Magic number of the kind of file system.
     kind: u64,
-    /// The id of the file system, if it has one.
+    /// Id of the file system; `None` if it has no stable one.
     id: Option<u64>,
-    /// What is mounted, if that says anything.
+    /// Source of the mount; `None` if its name tells nothing.
     source: Option<Vec<u8>>,
 }
 
 impl Identity {
-    /// That of the directory at `path`.
+    /// Takes the identity of the directory at `path`.
     ///
     /// # Errors
-    /// When there is no directory.
+    /// When there is no directory, or the directory cannot be looked at.
     pub fn of(path: &Path) -> io::Result<Identity> {
         let stat = look(path)?;
         Ok(Identity { device: AtomicU64::new(device(&stat)), traits: Traits::of(path, &stat) })
     }
 
-    /// Its inode.
+    /// Returns the inode number of the directory.
     pub fn inode(&self) -> u64 {
         self.traits.inode
     }
 
-    /// Whether it is this directory that is at `path`. If its device has another number by now, that is remembered.
+    /// Tells if this directory is at `path`, and stores its device number if that has changed.
     ///
     /// # Errors
-    /// When there is no directory.
+    /// When there is no directory at `path`, or the directory cannot be looked at.
     pub fn is_at(&self, path: &Path) -> io::Result<bool> {
         let stat = look(path)?;
         if stat.stx_ino != self.traits.inode || differ(&self.traits.born, &born(&stat)) {
@@ -77,7 +77,7 @@ impl Identity {
         Ok(is_same)
     }
 
-    /// Whether what is at `path` has the same inode and device as this directory when it was last found.
+    /// Tells if the directory at `path` has the inode and the last known device number of this one.
     pub fn has_number_of(&self, path: &Path) -> bool {
         look(path)
             .is_ok_and(|stat| stat.stx_ino == self.traits.inode && device(&stat) == self.device.load(Ordering::Acquire))
@@ -92,7 +92,8 @@ impl Traits {
         Traits { inode: stat.stx_ino, born: born(stat), subvolume: subvolume(stat), kind, id: id(path, kind), source }
     }
 
-    /// Whether these are the same, on another device number: nothing speaks against it, and something for it.
+    /// Tells if both describe the same directory on another device number: no property differs, and at least one
+    /// agrees.
     fn are_those_of(&self, other: &Traits) -> bool {
         let against = self.inode != other.inode
             || self.kind != other.kind
@@ -106,7 +107,7 @@ impl Traits {
     }
 }
 
-/// The name of an open directory, whatever it is called by now.
+/// Returns a path that leads to an open directory, whatever its present name.
 pub fn itself(opened: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()))
 }
@@ -138,7 +139,7 @@ fn id(path: &Path, kind: u64) -> Option<u64> {
     id.filter(|_| kind != XFS)
 }
 
-/// Whether both are known and not the same.
+/// Tells if both values are known and differ.
 fn differ<T: PartialEq>(one: &Option<T>, other: &Option<T>) -> bool {
     one.is_some() && other.is_some() && one != other
 }
@@ -162,7 +163,7 @@ mod tests {
                 }
                 let identity = Identity::of(dir.path()).unwrap();
                 assert!(identity.is_at(dir.path()).unwrap());
-                // Until the clock has ticked.
+                // Repeated until the clock has ticked.
                 while born(&look(dir.path()).unwrap()) == identity.traits.born {
                     unmount(dir.path(), UnmountFlags::empty()).unwrap();
                     tmpfs().unwrap();
@@ -199,7 +200,7 @@ mod tests {
             (&all, Traits { subvolume: Some(4), ..all.clone() }, false),
             (&all, Traits { born: Some((1, 3)), ..all.clone() }, false),
             (&all, Traits { id: Some(8), ..all.clone() }, false),
-            // Another device node, as after it was plugged in again.
+            // Another device node, as after a disk was plugged in again.
             (&all, Traits { source: Some(b"other".to_vec()), ..all.clone() }, true),
         ] {
             assert_eq!(one.are_those_of(&other), expected, "{one:?} {other:?}");

@@ -1,8 +1,9 @@
-//! The user's own rsync parameters (`extra`), checked against what would break the daemon's use of rsync.
-//! Whether the installed rsync knows a parameter, and at which nodes it makes sense, is left to rsync.
+//! The user's own rsync parameters (`extra`), checked against the daemon's use of rsync. rsync itself checks that it
+//! knows a parameter and that the parameter suits the node.
 //!
-//! The daemon feeds each rsync a list of paths on stdin, reads what was done from stdout, and promises that source
-//! and mirror are equal at rest. A parameter that breaks one of these is refused, with what to write instead.
+//! The daemon feeds each rsync a list of paths on standard input, reads the changes from its standard output, and
+//! promises that source and mirror are equal at rest. A parameter that breaks one of these is refused, with advice on
+//! what to write instead.
 
 mod dirs;
 mod options;
@@ -18,7 +19,7 @@ pub use crate::site::extra::dirs::{Keeps, Misplaced};
 use crate::site::extra::options::{Opt, options};
 use crate::site::extra::table::{DAEMON_ONLY, HIDES_LINES, is_one_of};
 
-/// Checked rsync parameters, one argument each. The default is none.
+/// Checked rsync parameters, one argument each. The default has none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extra {
     words: Vec<String>,
@@ -33,66 +34,66 @@ pub struct Extra {
     warnings: Vec<(usize, ExtraWarning)>,
 }
 
-/// Why a parameter is refused.
+/// The reason why a parameter is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExtraError {
-    /// The shell quoting does not end.
+    /// A quote is not closed.
     #[error("a quote is not closed")]
     Quote,
-    /// An argument of a process cannot hold a NUL byte.
+    /// The argument contains a NUL byte.
     #[error("`{0}` holds a NUL byte")]
     Nul(Shown),
-    /// Neither an option nor the value of one.
+    /// The word is neither an option nor the value of one.
     #[error("`{0}` is no option, so rsync would take it for one more source")]
     NoOption(Shown),
-    /// A dash as word processors write it.
+    /// The word begins with a dash as word processors write it.
     #[error("`{0}` begins with a typographic dash, so it is no option")]
     Dash(Shown),
-    /// A blank in the name of an option.
+    /// The name of an option contains a blank.
     #[error("`{0}` is one parameter with a blank in it, which rsync does not know")]
     Blank(Shown),
-    /// Something among the letters of a bundle that is none.
+    /// A bundle of short options contains a character that is no option.
     #[error("`{0}` has `{1}` in it, which is no option")]
     NoLetter(Shown, char),
-    /// `--` ends the options, and the daemon's own follow.
+    /// The word is `--`, which ends the options, but the daemon's own options follow.
     #[error("`--` ends rsync's options, but the daemon adds its own")]
     EndOfOptions,
-    /// The option would swallow the daemon's next argument.
+    /// The option lacks its value, and would take the daemon's next argument for it.
     #[error("`{0}` needs a value")]
     MissingValue(String),
-    /// Backups beside their files.
+    /// Backups would be stored in the mirror.
     #[error(
         "--backup without an absolute --backup-dir is refused: deleted files and directories would stay in the mirror \
          under other names"
     )]
     BackupInMirror,
-    /// Scratch files in a directory that is not there in each run.
+    /// Temporary or partial files would be stored in a directory that depends on the run.
     #[error("{option}={dir} is refused: a relative path is below the directory that a run writes to, which differs")]
     RelativeDir {
-        /// The option.
+        /// Name of the option.
         option: String,
-        /// Its value.
+        /// Value of the option.
         dir: Shown,
     },
-    /// Changes in place, of files that are linked to another copy.
+    /// Changes in place would reach files that are hard-linked to another copy.
     #[error("--inplace with --link-dest is refused: a change would go through the hard link into the other copy")]
     InplaceLinks,
-    /// An option that the daemon cannot work with.
+    /// The daemon cannot work with the option.
     #[error("{option}{} is refused: {reason}", Within(option, within))]
     Refused {
-        /// The option alone.
+        /// Name of the option alone.
         option: String,
-        /// The word it was found in.
+        /// The word that contains the option.
         within: Shown,
-        /// Why.
+        /// The reason for the refusal.
         reason: &'static str,
-        /// What to write instead.
+        /// Advice on what to write instead.
         cure: &'static str,
     },
 }
 
 impl ExtraError {
-    /// What to write instead.
+    /// Returns advice on what to write instead.
     pub fn cure(&self) -> String {
         match self {
             ExtraError::Quote => "close it, or write a list with one string per parameter".into(),
@@ -117,7 +118,7 @@ impl ExtraError {
     }
 }
 
-/// Names the word when the option is only a part of it.
+/// Shows the word if the option is only a part of it.
 struct Within<'a>(&'a str, &'a Shown);
 
 impl fmt::Display for Within<'_> {
@@ -126,19 +127,19 @@ impl fmt::Display for Within<'_> {
     }
 }
 
-/// A parameter that does less, or other things, than it seems to do, and is taken all the same.
+/// A parameter that is accepted although it does less, or something else, than it seems to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ExtraWarning {
-    /// `--fake-super`, here or at the node.
+    /// The option `--fake-super`, here or at the node.
     #[error("--fake-super makes symlinks, devices and special files into plain files at the node")]
     FakeSuper,
-    /// A relative `--partial-dir` with a plain name.
+    /// The option `--partial-dir` with a relative path and a plain name.
     #[error("a relative --partial-dir leaves each directory of its name out of comparisons, also one of the source")]
     PartialName,
 }
 
 impl ExtraWarning {
-    /// What to write instead.
+    /// Returns advice on what to write instead.
     pub fn cure(self) -> &'static str {
         match self {
             ExtraWarning::FakeSuper => "leave it out, unless the mirror is only ever read by rsync with --fake-super",
@@ -149,10 +150,10 @@ impl ExtraWarning {
     }
 }
 
-/// With `-vv` rsync names what is unchanged, too, and the daemon would take it for sent.
+/// Option that cancels `-v`: with `-vv` rsync also names unchanged files, which the daemon would count as sent.
 const QUIET: &str = "--no-verbose";
 
-/// What word processors make of `--` and `-`.
+/// Dashes that word processors put in place of `--` and `-`.
 const DASHES: [char; 4] = ['\u{2010}', '\u{2013}', '\u{2014}', '\u{2212}'];
 
 impl Extra {
@@ -176,7 +177,7 @@ impl Extra {
     /// Checks parameters, one argument each.
     ///
     /// # Errors
-    /// Each word that is no option, lacks its value, or would break the daemon's use of rsync, by its number from 0.
+    /// Every word that is no option, lacks its value, or would break the daemon's use of rsync, with its index from 0.
     pub fn from_words(mut words: Vec<String>) -> Result<Extra, Vec<(usize, ExtraError)>> {
         let found = inspect(&words);
         if !found.errors.is_empty() {
@@ -204,70 +205,74 @@ impl Extra {
         })
     }
 
-    /// The arguments, as they go to rsync. A `-v` among them is taken back at their end.
+    /// Returns the arguments for rsync. If `-v` is among them, the last one cancels it.
     pub fn words(&self) -> &[String] {
         &self.words
     }
 
-    /// The arguments for a run that only says what differs: without those that keep rsync from saying it.
+    /// Returns the arguments for a run that only reports differences: without those that suppress reports.
     pub fn comparing(&self) -> &[String] {
         &self.comparing
     }
 
-    /// The directories at a node in which rsync keeps files that the source does not have.
+    /// Returns the directories at a node in which rsync keeps files that the source does not have.
     pub fn keeps(&self) -> &[Keeps] {
         &self.keeps
     }
 
-    /// Parameters that do other things than they seem to do, by the number of their word.
+    /// Returns the warnings, each with the index of its word.
     pub fn warnings(&self) -> &[(usize, ExtraWarning)] {
         &self.warnings
     }
 
-    /// The remote shell, if one is chosen here (`-e`, `--rsh`), so that the daemon leaves its own choice out.
+    /// Returns the user's remote shell (`-e`, `--rsh`), which replaces the daemon's own choice; `None` if there is
+    /// none.
     pub fn rsh(&self) -> Option<&str> {
         self.rsh.as_deref()
     }
 
-    /// Files and directories that rsync opens by name, here or at a mirror on this machine, by the long name of the option.
+    /// Iterates over the files and directories that rsync opens by name, on this machine or at a local mirror, with the
+    /// long name of each option.
     pub fn places(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.places.iter().map(|(option, path)| (*option, path.as_str()))
     }
 
-    /// Whether files are compared by their content (`-c`, `--checksum`): both ends read them all, and say nothing meanwhile.
+    /// Tells if files are compared by content (`-c`, `--checksum`): both ends read all files, and send nothing
+    /// meanwhile.
     pub fn reads_contents(&self) -> bool {
         self.reads_contents
     }
 
-    /// Whether the receiver keeps what it was sent beside the mirror, or under other names, until a run ends.
+    /// Tells if the receiver keeps received files aside, and moves them into the mirror at the end of a run
+    /// (`--delay-updates`).
     pub fn stores_late(&self) -> bool {
         self.stores_late
     }
 
-    /// Whether rsync says nothing of some of what it changes.
+    /// Tells if an option keeps rsync from reporting some of its changes.
     pub fn hides_lines(&self) -> bool {
         self.words.len() > self.comparing.len()
     }
 
-    /// `-4` or `-6`, which rsync hands on to ssh; the last one counts.
+    /// Returns `-4` or `-6`, which rsync passes on to ssh; the last one counts.
     pub fn address_family(&self) -> Option<&'static str> {
         self.address_family
     }
 
-    /// The last value of a long option, such as `--rsync-path`, in either of its two forms.
+    /// Returns the last value of a long option such as `--rsync-path`, in either of its two forms.
     pub fn value_of(&self, option: &str) -> Option<&str> {
         let joined = self.words.iter().filter_map(|word| word.strip_prefix(option)?.strip_prefix('='));
         let separate = self.words.windows(2).filter(|pair| pair[0] == option).map(|pair| pair[1].as_str());
         joined.chain(separate).next_back()
     }
 
-    /// An option among them with which rsync reaches rsync daemons only.
+    /// Returns an option that only works with rsync daemons; `None` if there is none.
     pub fn daemon_only(&self) -> Option<&str> {
         self.daemon_only.as_deref()
     }
 }
 
-/// What a pass over all words finds.
+/// The findings of a pass over all words.
 #[derive(Default)]
 struct Found {
     errors: Vec<(usize, ExtraError)>,
@@ -280,15 +285,15 @@ struct Found {
     keeps: Vec<Keeps>,
     places: Vec<(&'static str, String)>,
     warnings: Vec<(usize, ExtraWarning)>,
-    /// The words of options that keep rsync from saying what differs.
+    /// Indices of the words that keep rsync from reporting differences.
     hiding: Vec<usize>,
-    /// Where backups are asked for, linked copies are, and changes in place.
+    /// Indices of the words that ask for backups, for links to another copy, and for changes in place.
     backup: Option<usize>,
     links: Option<usize>,
     inplace: Option<usize>,
 }
 
-/// Checks the words one by one, and then what matters of them together.
+/// Checks the words one by one, and then in combination.
 fn inspect(words: &[String]) -> Found {
     let mut found = Found::default();
     let mut rest = words.iter().enumerate();
@@ -318,7 +323,7 @@ fn inspect(words: &[String]) -> Found {
 }
 
 impl Found {
-    /// Takes in an option that is right by itself. `separate` is the number of the word that is its value.
+    /// Records an option that is acceptable by itself. `separate` is the index of the word that holds its value.
     fn note(&mut self, option: &Opt<'_>, value: Option<&str>, at: usize, separate: Option<usize>) {
         match option.name {
             "rsh" => self.rsh = value.map(str::to_owned),
@@ -340,7 +345,7 @@ impl Found {
             }
             _ => {}
         }
-        // What is for the other end is for the same machine where the mirror is on this one.
+        // For a local mirror, the options for the other end name places on this machine too.
         let remote = value.filter(|_| option.name == "remote-option");
         let remote = remote.and_then(|word| word.strip_prefix("--")?.split_once('='));
         let named = remote.or_else(|| Some((option.name, value?)));

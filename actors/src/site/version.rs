@@ -1,8 +1,8 @@
-//! The version of an rsync program, and what is known to depend on it.
+//! The version of an rsync program, and the features that depend on it.
 
 use std::fmt;
 
-/// Major, minor and patch number.
+/// Version number of rsync: major, minor and patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
     major: u32,
@@ -11,17 +11,17 @@ pub struct Version {
 }
 
 impl Version {
-    /// The oldest rsync that does what the daemon needs: `--modify-window=-1` came with 3.1.3 (rsync NEWS).
+    /// Oldest rsync that supports all that the daemon needs: `--modify-window=-1` came with 3.1.3 (rsync NEWS).
     pub const OLDEST: Version = Version::new(3, 1, 3);
-    /// The first one with `--mkpath` (rsync NEWS).
+    /// First rsync with `--mkpath` (rsync NEWS).
     pub const MAKES_PATHS: Version = Version::new(3, 2, 3);
 
-    /// That version.
+    /// Makes a version from its numbers.
     pub const fn new(major: u32, minor: u32, patch: u32) -> Self {
         Version { major, minor, patch }
     }
 
-    /// Reads the first line of `rsync --version`: `rsync  version 3.2.7  protocol version 31`.
+    /// Parses the first line of `rsync --version`: `rsync  version 3.2.7  protocol version 31`.
     pub fn parse(output: &str) -> Option<Self> {
         let word = output.lines().next()?.strip_prefix("rsync")?.trim_start().strip_prefix("version ")?;
         let mut numbers = word.trim_start_matches('v').split(|c: char| !c.is_ascii_digit());

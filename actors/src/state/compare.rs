@@ -1,4 +1,4 @@
-//! What differs between the tree on disk and the tree as it was last saved. Reads both, changes neither.
+//! Compares the tree on disk with the saved state. Changes neither.
 
 use rustix::io::Errno;
 
@@ -28,7 +28,7 @@ pub fn compare(
     if known.stamp(&RelPath::root())? != Some(stamp) {
         found(changed(&Entry { path: RelPath::root(), stamp }, None, unsaved_names));
     }
-    // Not opened yet: there may be more directories than a process may have open.
+    // Opened one at a time, since a process may open fewer directories than a tree has.
     let mut left = vec![RelPath::root()];
     while let Some(path) = left.pop() {
         let entries = match Dir::open(reach, &path).and_then(|dir| dir.entries(excludes)) {
@@ -67,7 +67,7 @@ pub fn compare(
     Ok(())
 }
 
-/// What to do about an entry that is not as it was.
+/// Returns the change for an entry that differs from its stamp.
 fn changed(entry: &Entry, before: Option<Stamp>, unsaved_names: bool) -> Change {
     let Entry { path, stamp } = entry;
     let path = path.clone();
@@ -90,7 +90,7 @@ enum Pair {
     Gone(RelPath, Option<Stamp>),
 }
 
-/// Joins two lists that are in the order of their names.
+/// Joins two lists that are sorted by name.
 fn pairs(entries: Vec<Entry>, known: Vec<(RelPath, Option<Stamp>)>) -> Vec<Pair> {
     let mut pairs = Vec::with_capacity(entries.len());
     let (mut entries, mut known) = (entries.into_iter().peekable(), known.into_iter().peekable());

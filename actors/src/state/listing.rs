@@ -1,4 +1,4 @@
-//! Looks at the source for the state: entries with their stamps, never through a symlink below the root.
+//! Lists the source for the saved state: entries with their stamps, never through a symlink below the root.
 
 use std::ffi::OsStr;
 use std::io;
@@ -13,16 +13,16 @@ use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::root::reach::Reach;
 
-/// An entry of a directory.
+/// A directory entry with its stamp.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its path.
+    /// Path of the entry.
     pub path: RelPath,
-    /// Its state.
+    /// Stamp of the entry.
     pub stamp: Stamp,
 }
 
-/// A directory of the source, opened.
+/// An open directory of the source.
 pub struct Dir<'r> {
     fd: Arc<OwnedFd>,
     path: RelPath,
@@ -40,19 +40,19 @@ impl Dir<'_> {
         Ok(Dir { fd, path: path.clone(), reach })
     }
 
-    /// Its own state.
+    /// Returns the stamp of the directory itself.
     ///
     /// # Errors
-    /// What fstat(2) says.
+    /// The error of fstat(2).
     pub fn stamp(&self) -> Result<Stamp, Errno> {
         let meta = self.reach.look_in(&self.fd, &self.path, OsStr::new(""));
         meta.map(|meta| Stamp::from(&meta)).map_err(errno)
     }
 
-    /// The state of one of its entries; `None` if it is not there.
+    /// Returns the stamp of an entry in the directory; `None` if the entry does not exist.
     ///
     /// # Errors
-    /// When it cannot be looked at.
+    /// The error of fstatat(2), other than `NOENT`.
     pub fn look(&self, name: &[u8]) -> Result<Option<Stamp>, Errno> {
         match self.reach.look_in(&self.fd, &self.path, OsStr::from_bytes(name)).map_err(errno) {
             Ok(meta) => Ok(Some(Stamp::from(&meta))),
@@ -64,7 +64,7 @@ impl Dir<'_> {
     /// Its entries, in order of their names, without those that are excluded, do not answer or vanish meanwhile.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the directory or one of its entries cannot be read.
     pub fn entries(&self, excludes: &Excludes) -> Result<Vec<Entry>, Errno> {
         let mut names = self.reach.names_in(&self.fd, &self.path).map_err(errno)?;
         names.sort_unstable();
@@ -89,7 +89,7 @@ fn errno(error: io::Error) -> Errno {
     Errno::from_io_error(&error).unwrap_or(Errno::TIMEDOUT)
 }
 
-/// Whether an error means that no directory is there any more.
+/// Tells if an error means that the directory no longer exists.
 pub fn is_gone(error: Errno) -> bool {
     crate::errno::is_gone(error)
 }

@@ -1,4 +1,4 @@
-//! What a daemon begins with: the state of the site, and what the last run left of it.
+//! The daemon's memory at the start: the saved state of the site, and the changes left over from the last run.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
@@ -15,38 +15,40 @@ use crate::path::RelPath;
 use crate::root::Root;
 use crate::site::Site;
 
-/// The state of one site, opened.
+/// The opened state of one site.
 pub struct Memory {
-    /// The state.
+    /// The file of the state.
     pub store: Store,
-    /// What the last run left; `None` if there was none, or nothing can be taken over from it.
+    /// The leftovers of the last run; `None` if there are none that can be used.
     pub past: Option<Resumed>,
     /// Directories on which a file system was mounted in the last run.
     pub mounts: BTreeSet<RelPath>,
-    /// Names that directories were moved away from in the last run, and that some node keeps.
+    /// Old names of directories that moved in the last run, kept by some node.
     pub away: BTreeSet<RelPath>,
-    /// What is to be saved.
+    /// Paths that are not saved yet.
     pub unsaved: Unsaved,
 }
 
-/// What a run takes over from the last one.
+/// The part of the last run that this run continues.
 #[derive(Debug)]
 pub struct Resumed {
-    /// Whether all that it knew was saved: else the nodes may have entries that it did not save.
+    /// `true` if the last run saved everything it knew; otherwise the nodes may have entries that are not in the state.
     pub complete: bool,
-    /// Directories from which a file system is missing that was mounted there: what it held is not deleted.
+    /// Directories from which a mounted file system has vanished: entries that are missing below are not deleted.
     hidden: Vec<RelPath>,
     backlogs: HashMap<String, Backlog>,
 }
 
 impl Memory {
-    /// Opens the state of a site; `None` if none is to be kept, or if it cannot be, which is logged: mirroring matters more.
+    /// Opens the state of a site; `None` if the site keeps none, or if the state cannot be opened. The latter is logged
+    /// and does not stop the daemon: mirroring matters more.
     ///
     /// # Errors
     /// [`StoreError::InUse`] only.
     pub fn open(site: &Site, root: &Root, log: &Logger) -> Result<Option<Memory>, StoreError> {
         let Some(file) = &site.state_file else { return Ok(None) };
-        // An empty directory is where the tree was to be mounted, which the state is about.
+        // An empty source is probably not mounted yet: a state of another directory may belong to the missing file
+        // system.
         let spare = root.check().is_err();
         let (store, past) = match Store::open(file, root.subject().as_bytes(), spare) {
             Ok(opened) => opened,
@@ -77,7 +79,7 @@ impl Memory {
     }
 }
 
-/// The mount points on which nothing is mounted now.
+/// Returns the former mount points on which nothing is mounted now, and logs each.
 fn missing(mounts: &BTreeSet<RelPath>, root: &Root, log: &Logger) -> Vec<RelPath> {
     let Some(present) = Mounts::below(root.path()) else { return Vec::new() };
     let is_dir = |path: &RelPath| root.look_at(path).is_ok_and(|meta| meta.is_dir());
@@ -89,13 +91,14 @@ fn missing(mounts: &BTreeSet<RelPath>, root: &Root, log: &Logger) -> Vec<RelPath
 }
 
 impl Resumed {
-    /// Keeps a node from losing what is hidden. To be done before anything is compared with it.
+    /// Protects hidden entries at a node from deletion. Must be called before anything is compared with the node.
     pub fn hide(&self, outbox: &Outbox) {
         let mut outbox = outbox.lock();
         self.hidden.iter().for_each(|path| outbox.add(&Change::Unmounted { path: path.clone() }, Instant::now()));
     }
 
-    /// Gives a node what it lacked when the last run ended, and has it contacted. Whether that run had served it.
+    /// Gives the outbox the changes that the node lacked at the end of the last run. Returns true if that run served
+    /// the node.
     pub fn take_up(&mut self, key: &str, outbox: &Outbox) -> bool {
         let Some(backlog) = self.backlogs.remove(key) else { return false };
         let mut outbox = outbox.lock();
@@ -103,7 +106,7 @@ impl Resumed {
         if !self.complete {
             outbox.drop_detours(Instant::now());
         }
-        // A node that lost its mirror meanwhile is found out by this.
+        // Sending the root shows if the node lost its mirror meanwhile.
         outbox.touch_root();
         true
     }

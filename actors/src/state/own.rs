@@ -1,5 +1,5 @@
-//! Opens a file of our own, in a directory that others may be able to write: what they put there is not followed, not read
-//! and not written.
+//! Opens a file of the daemon's own in a directory that other users may be able to write. Files that others put there
+//! are neither followed nor read nor written.
 
 use std::fs::File;
 use std::io;
@@ -10,25 +10,25 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags, fchmod, openat};
 use rustix::io::Errno;
 
-/// Why a file or its directory is not our own.
+/// The reason why a file or its directory is not safe to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Open {
-    /// Others may put another file in its place.
+    /// Other users may replace the file.
     #[error("others may replace what is in its directory")]
     Directory,
-    /// Another user owns the directory, and may do so.
+    /// Another user owns the directory, and so may replace the file.
     #[error("its directory belongs to another user")]
     ForeignDirectory,
     /// Another user owns the file.
     #[error("it belongs to another user")]
     Foreign,
-    /// It is a device, a FIFO or the like, or has a second name.
+    /// The path leads to a device, a FIFO or the like, or to a file with a second name.
     #[error("it is not a file of its own")]
     NoFile,
 }
 
 impl Open {
-    /// What a person can do about it.
+    /// Returns advice for the admin.
     pub fn cure(self) -> &'static str {
         match self {
             Open::Directory => "let only this user write that directory (chmod go-w)",
@@ -45,15 +45,15 @@ impl From<Open> for io::Error {
     }
 }
 
-/// The owner and mode of a file or directory.
+/// Owner and mode of a file or directory.
 #[derive(Debug, Clone, Copy)]
 struct Owned {
     uid: u32,
     mode: u32,
 }
 
-/// Whether nobody but this user and root can replace what is in a directory. In one with the sticky bit everybody has only
-/// their own (unlink(2)).
+/// Checks that only this user and root can replace files in a directory. A sticky bit protects each user's own files
+/// (unlink(2)).
 fn check_directory(Owned { uid, mode }: Owned, user: u32) -> Result<(), Open> {
     const STICKY: u32 = 0o1000;
     match () {
@@ -63,7 +63,7 @@ fn check_directory(Owned { uid, mode }: Owned, user: u32) -> Result<(), Open> {
     }
 }
 
-/// A file as it was found.
+/// The facts about a file that decide if it is safe.
 #[derive(Debug, Clone, Copy)]
 struct Found {
     owned: Owned,
@@ -71,17 +71,17 @@ struct Found {
     names: u64,
 }
 
-/// Whether a file is this user's own. `is_shared`: whether others may put files beside it.
+/// Checks that a file is this user's own. `is_shared` is true if others may put files into its directory.
 fn check_file(found: Found, is_shared: bool, user: u32) -> Result<(), Open> {
     match found {
         Found { owned, .. } if owned.uid != user => Err(Open::Foreign),
-        // A second name is made by backups; or by somebody else, for a file that is to be overwritten.
+        // Backups make second names; so does an attacker who wants another file to be overwritten.
         Found { is_file, names, .. } if !is_file || is_shared && names > 1 => Err(Open::NoFile),
         Found { .. } => Ok(()),
     }
 }
 
-/// The directory of a file, if nobody else can replace what is in it; and whether others may put files beside it.
+/// Opens the directory of a file if nobody else can replace the file; the flag is true if others may put files there.
 fn directory(file: &Path) -> io::Result<(File, bool)> {
     let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
@@ -96,33 +96,33 @@ fn user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Opens a file to read and write, which is made where it is missing. Nobody else may read it. The directory may be reached
-/// by symlinks; the file is none.
+/// Opens a file for reading and writing, and makes it if it is missing. Only this user may read it, since it holds the
+/// names in the tree. The directory may be reached through symlinks; the file itself may not be one.
 ///
 /// # Errors
-/// What the kernel says, or [`Open`].
+/// The kernel's error, or [`Open`].
 pub(super) fn open(file: &Path) -> io::Result<File> {
     let (directory, is_shared) = directory(file)?;
     let name = file.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    // A FIFO would wait for a writer.
+    // `NONBLOCK`: opening a FIFO would wait for a writer.
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let opened = match openat(&directory, name.as_bytes(), flags, Mode::RUSR | Mode::WUSR) {
-        // A symlink.
+        // The kernel's answer to a symlink.
         Err(Errno::LOOP) => return Err(Open::NoFile.into()),
         opened => File::from(opened?),
     };
     let meta = opened.metadata()?;
     let owned = Owned { uid: meta.uid(), mode: meta.mode() };
     check_file(Found { owned, is_file: meta.is_file(), names: meta.nlink() }, is_shared, user())?;
-    // It tells the names in the tree.
+    // The names in the tree are private.
     fchmod(&opened, Mode::RUSR | Mode::WUSR)?;
     Ok(opened)
 }
 
-/// Fails if [`open`] would for what is there, and changes nothing.
+/// Fails if [`open`] would fail because of the present file or directory. Changes nothing.
 ///
 /// # Errors
-/// As [`open`]; that there is nothing yet is none.
+/// As for [`open`]; a missing file or directory is not an error.
 pub(super) fn inspect(file: &Path) -> io::Result<()> {
     let looked = directory(file).and_then(|(_, is_shared)| Ok((is_shared, file.symlink_metadata()?)));
     match looked {

@@ -1,4 +1,4 @@
-//! Writes down how paths are on disk now. Nothing is written of what may have changed again without leaving a trace.
+//! Saves the stamps of paths as they are on disk now, except stamps that could hide a later change.
 
 use std::time::SystemTime;
 
@@ -52,7 +52,7 @@ impl Recorder<'_> {
                 }
                 Ok(())
             }
-            // Missing without a report: what the state says of it is wrong, and will be found so.
+            // No removal was reported: the old stamp stays, so that the next comparison finds the removal.
             Ok(None) if !pending.is_removal() => Ok(()),
             Err(error) if is_gone(error) && !pending.is_removal() => Ok(()),
             Ok(None) | Err(_) => self.entries.forget(path),
@@ -72,7 +72,7 @@ impl Recorder<'_> {
         let mut left = vec![top.clone()];
         while let Some(dir) = left.pop() {
             let now = SystemTime::now();
-            // What cannot be read is not known.
+            // Unreadable directories get no stamps.
             let listed = Dir::open(self.reach, &dir).and_then(|dir| dir.entries(self.excludes));
             for entry in listed.unwrap_or_default() {
                 self.set(&entry.path, &entry.stamp, now)?;
@@ -82,7 +82,7 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// `now` is from before the look.
+    /// Saves a stamp unless it is too fresh; `now` is a time from before the stamp was taken.
     fn set(&mut self, path: &RelPath, stamp: &Stamp, now: SystemTime) -> Result<(), StoreError> {
         if stamp.is_fresh(now) {
             self.fresh.push(path.clone());

@@ -1,4 +1,4 @@
-//! What tells one state of an entry on disk from another, without its content.
+//! Stamps: metadata that change whenever an entry changes, so that contents need not be compared.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,24 +6,25 @@ use rustix::fs::FileType;
 
 use crate::root::reach::look::Meta;
 
-/// After so long another change leaves another stamp. Two changes within one tick of the kernel's clock leave the same change time (inode_set_ctime_current in the kernel;
-/// a tick takes up to 10 ms). Times of whole seconds come from a file system that keeps no finer ones, or two seconds.
+/// Age from which a stamp is trusted: two changes within one tick of the kernel's clock leave the same change time
+/// (inode_set_ctime_current in the kernel), and a tick takes up to 10 ms.
 pub const TICK: Duration = Duration::from_millis(50);
+/// The same for times of whole seconds, which come from a file system with a resolution of one or two seconds.
 const COARSE_TICK: Duration = Duration::from_millis(2500);
 
-/// Bytes of an encoded stamp.
+/// Length of an encoded stamp in bytes.
 const ENCODED: usize = 1 + 8 + 12 + 12 + 8;
 
-/// A time stamp of the file system, since 1970.
+/// A time stamp of the file system, counted from 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Time {
     seconds: i64,
     nanos: u32,
 }
 
-/// The state of one entry: it has not changed as long as its stamp is the same, given that the stamp was not
-/// [fresh](Stamp::is_fresh) when it was taken. Any write, rename or change of attributes moves the change time, which no
-/// program can set.
+/// The metadata of one entry. An entry with the same stamp has not changed, provided that the stamp was not
+/// [fresh](Stamp::is_fresh) when it was taken. Each write, rename or change of attributes moves the change time, which
+/// no program can set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     kind: u8,
@@ -34,22 +35,22 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Whether it is a directory.
+    /// Tells if the entry is a directory.
     pub fn is_dir(&self) -> bool {
         self.kind == kind(FileType::Directory)
     }
 
-    /// Whether it is a regular file.
+    /// Tells if the entry is a regular file.
     pub fn is_file(&self) -> bool {
         self.kind == kind(FileType::RegularFile)
     }
 
-    /// Whether it is the same inode, with equal size and modification time: then its attributes alone may differ.
+    /// Tells if type, inode, size and modification time are equal, so that only the attributes may differ.
     pub fn has_content_of(&self, other: &Stamp) -> bool {
         (self.kind, self.inode, self.size, self.modified) == (other.kind, other.inode, other.size, other.modified)
     }
 
-    /// Whether the entry changed so shortly before `now` that another change may leave the same stamp.
+    /// Tells if the entry changed so shortly before `now` that another change may leave the same stamp.
     pub fn is_fresh(&self, now: SystemTime) -> bool {
         let tick = if self.changed.nanos == 0 { COARSE_TICK } else { TICK };
         let Ok(seconds) = u64::try_from(self.changed.seconds) else { return false };
@@ -57,7 +58,7 @@ impl Stamp {
         now.duration_since(changed).map_or(true, |age| age < tick)
     }
 
-    /// The bytes that [`Stamp::decode`] reads.
+    /// Encodes the stamp for [`Stamp::decode`].
     pub fn encode(&self) -> [u8; ENCODED] {
         let mut bytes = [0; ENCODED];
         let fields: [&[u8]; 7] = [
@@ -73,7 +74,7 @@ impl Stamp {
         bytes
     }
 
-    /// Reads what [`Stamp::encode`] wrote; `None` if it is something else.
+    /// Decodes a stamp of [`Stamp::encode`]; `None` for any other bytes.
     pub fn decode(bytes: &[u8]) -> Option<Stamp> {
         let (&kind, rest) = bytes.split_first()?;
         let (size, rest) = rest.split_first_chunk()?;
@@ -137,7 +138,7 @@ mod tests {
         for (seconds, nanos, fresh) in [
             (999, 999_000_000, true),
             (999, 900_000_000, false),
-            // Whole seconds: the file system may keep nothing finer.
+            // Whole seconds: the file system may have no finer resolution.
             (998, 0, true),
             (997, 0, false),
             // The clock was set back.

@@ -1,5 +1,5 @@
-//! The file of the state: an embedded database (redb), so that a crash at any moment leaves the last state that was
-//! saved as a whole. Its checksums are checked when it is opened. A file that is damaged or of another tree is begun anew.
+//! The file of the saved state: an embedded database (redb), so that a crash at any moment leaves the last complete
+//! save. Its checksums are checked on opening. A damaged file, or one of another tree, is replaced by an empty one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -17,56 +17,56 @@ use super::stamp::Stamp;
 use crate::outbox::backlog::Backlog;
 use crate::path::RelPath;
 
-/// Entry -> stamp. The key is the directory, a NUL and the name, so that the entries of one directory are one range.
+/// Path -> stamp. The key is the directory, a NUL and the name, so that the entries of one directory form one range.
 const ENTRIES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("entries");
-/// Node -> what it does not have.
+/// Node key -> backlog.
 const NODES: TableDefinition<&str, &[u8]> = TableDefinition::new("nodes");
-/// What the state is about, and how it ended.
+/// The subject of the state, the mounts, and a mark if the last run was closed.
 const ABOUT: TableDefinition<&str, &[u8]> = TableDefinition::new("about");
 const SUBJECT: &str = "subject";
 const CLOSED: &str = "closed";
 const MOUNTS: &str = "mounts";
 
-/// Memory for pages of the file.
+/// Size of the database's page cache, in bytes.
 const CACHE: usize = 4 << 20;
 
-/// How long the file may be in use although nobody uses it: what a daemon that was killed was just starting has it too,
-/// until it becomes another program.
+/// Time to wait for a file that is in use: a process that a killed daemon had just forked holds the file until its
+/// exec.
 const LETS_GO: Duration = Duration::from_secs(1);
 
-/// Why there is no state.
+/// The reason why there is no state.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another process has it.
+    /// Another process uses the file.
     #[error(
         "{} is in use by another inosync: stop that one, or give this one another `state_dir`", .0.display()
     )]
     InUse(PathBuf),
-    /// The directory cannot be made or entered.
+    /// The directory or the file cannot be made or opened safely.
     #[error(
         "{} cannot be used: {cause}; {}, or name another directory as `state_dir`; then restart inosync",
         path.display(), cure(cause)
     )]
     Directory {
-        /// The directory.
+        /// The path in question.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error, or the reason why the path is not safe.
         #[source]
         cause: io::Error,
     },
-    /// It is about another tree.
+    /// The file holds the state of another tree.
     #[error("the state is of another tree")]
     Foreign,
     /// The source cannot be read.
     #[error("the source cannot be read: {0}")]
     Source(rustix::io::Errno),
-    /// The database failed.
+    /// The database reports an error.
     #[error("the state cannot be kept: {0}")]
     Database(#[from] redb::Error),
 }
 
 impl StoreError {
-    /// Whether another user owns the file or its directory.
+    /// Tells if another user owns the file or its directory.
     pub fn is_of_another_user(&self) -> bool {
         let StoreError::Directory { cause, .. } = self else { return false };
         let open = cause.get_ref().and_then(|why| why.downcast_ref::<own::Open>());
@@ -85,37 +85,37 @@ macro_rules! database_errors {
 }
 database_errors!(DatabaseError, TransactionError, TableError, StorageError, CommitError);
 
-/// What an earlier run left.
+/// The leftovers of an earlier run.
 #[derive(Debug, Default)]
 pub struct Past {
-    /// Whether that run was stopped in order, so that no node has what the state does not know.
+    /// `true` if that run was stopped in order, so that no node has entries that are missing in the state.
     pub closed: bool,
-    /// What each node that it served does not have, by its key.
+    /// Changes that each node lacks, by the node's key.
     pub backlogs: HashMap<String, Backlog>,
     /// Directories on which a file system was mounted.
     pub mounts: BTreeSet<RelPath>,
 }
 
-/// The state on disk.
+/// The open file of the state.
 pub struct Store {
     database: Database,
     file: PathBuf,
     subject: Vec<u8>,
-    /// Why what was there is of no use.
+    /// The error that made the previous file useless.
     damage: Option<String>,
 }
 
-/// A state whose file was closed after it could not be written.
+/// A state whose file was closed after a failed write.
 pub struct Closed {
     file: PathBuf,
     subject: Vec<u8>,
 }
 
 impl Closed {
-    /// Opens the file as it was last saved.
+    /// Opens the file with the contents of the last save.
     ///
     /// # Errors
-    /// When that cannot be done yet.
+    /// When the file still cannot be opened.
     pub fn open(&self) -> Result<Store, StoreError> {
         let Closed { file, subject } = self;
         Ok(Store { database: take(file)?, file: file.clone(), subject: subject.clone(), damage: None })
@@ -123,12 +123,12 @@ impl Closed {
 }
 
 impl Store {
-    /// Opens the state in `file`, and begins a run: until [`Writing::save`] says otherwise it is not closed. `subject`
-    /// tells what the state is about; of another subject nothing is taken over, and with `spare` that is an error. The past
-    /// is `None` if there is none to go on from.
+    /// Opens the state in `file` and begins a run, which counts as not closed until [`Writing::save`] marks it so.
+    /// `subject` identifies the tree: the state of another tree is dropped, or left alone with an error if `spare` is
+    /// true. The past is `None` if there is none to continue.
     ///
     /// # Errors
-    /// [`StoreError`]; a damaged file is none.
+    /// See [`StoreError`]; a damaged file is not an error.
     pub fn open(file: &Path, subject: &[u8], spare: bool) -> Result<(Store, Option<Past>), StoreError> {
         if let Some(directory) = file.parent() {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
@@ -150,7 +150,7 @@ impl Store {
         };
         let store = Store { database, file: file.to_owned(), subject: subject.to_owned(), damage };
         let past = store.past();
-        // Of what cannot be read nothing is taken over.
+        // Nothing is taken over from a file that cannot be read.
         match past {
             Ok(Some(past)) => {
                 store.mark_open()?;
@@ -171,12 +171,12 @@ impl Store {
         }
     }
 
-    /// Why what an earlier run left could not be read, if that is so.
+    /// Returns the reason why the state of the earlier run could not be read; `None` if it could.
     pub fn damage(&self) -> Option<&str> {
         self.damage.as_deref()
     }
 
-    /// Closes the file: after it could not be written, nothing more can be done with it before it is opened again.
+    /// Closes the file: after a failed write, the database can do nothing before it is opened again.
     pub fn close(self) -> Closed {
         Closed { file: self.file, subject: self.subject }
     }
@@ -195,7 +195,7 @@ impl Store {
         let mut past = Past { closed: about.get(CLOSED)?.is_some(), backlogs: HashMap::new(), mounts };
         for row in read.open_table(NODES)?.iter()? {
             let (node, backlog) = row?;
-            // A node whose record makes no sense is as one that was never served.
+            // A node with a damaged record counts as never served.
             if let Some(backlog) = Backlog::decode(backlog.value()) {
                 past.backlogs.insert(node.value().to_owned(), backlog);
             }
@@ -229,7 +229,7 @@ impl Store {
         Ok(write.commit()?)
     }
 
-    /// What was last saved of the tree.
+    /// Returns the tree as of the last save.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -237,7 +237,7 @@ impl Store {
         Ok(Known(self.database.begin_read()?.open_table(ENTRIES)?))
     }
 
-    /// Begins to write. Nothing of it is seen, or outlives a crash, before it is saved.
+    /// Begins a save. Nothing of it is visible, or survives a crash, before [`Writing::save`].
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -245,13 +245,13 @@ impl Store {
         Ok(Writing { transaction: self.database.begin_write()? })
     }
 
-    /// What the state is about.
+    /// Returns the text that identifies the tree.
     pub fn subject(&self) -> &[u8] {
         &self.subject
     }
 }
 
-/// As [`create`], but waits a moment for whoever has it.
+/// Opens the database like [`create`], but waits up to [`LETS_GO`] for another process that has it open.
 fn take(file: &Path) -> Result<Database, DatabaseError> {
     let start = Instant::now();
     loop {
@@ -277,11 +277,11 @@ fn begin_anew(file: &Path) -> Result<Database, StoreError> {
     Ok(create(file)?)
 }
 
-/// The tree as it was last saved.
+/// The tree as of the last save.
 pub struct Known(redb::ReadOnlyTable<&'static [u8], &'static [u8]>);
 
 impl Known {
-    /// The state of one entry.
+    /// Returns the stamp of one entry; `None` if it has none.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -289,7 +289,7 @@ impl Known {
         Ok(self.0.get(&*key(path))?.and_then(|value| Stamp::decode(value.value())))
     }
 
-    /// The entries of a directory, by name and in order. One whose stamp makes no sense has none.
+    /// Lists the entries of a directory, sorted by name. A damaged stamp counts as none.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -308,13 +308,13 @@ impl Known {
     }
 }
 
-/// A save in the making.
+/// A save in progress.
 pub struct Writing {
     transaction: WriteTransaction,
 }
 
 impl Writing {
-    /// The entries, to be changed.
+    /// Opens the stamps for changes.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -322,11 +322,11 @@ impl Writing {
         Ok(Entries(self.transaction.open_table(ENTRIES)?))
     }
 
-    /// Saves all, with the backlog of each node by its key, and where file systems are mounted; other nodes are forgotten.
-    /// `closed`: the run ends with it.
+    /// Commits the save with the backlog of each node by its key and the mount points; other nodes are forgotten.
+    /// `closed` marks the end of the run.
     ///
     /// # Errors
-    /// When the file cannot be written; then nothing is changed.
+    /// When the file cannot be written; then nothing of the save takes effect.
     pub fn save(
         self,
         subject: &[u8],
@@ -351,18 +351,18 @@ impl Writing {
         Ok(self.transaction.commit()?)
     }
 
-    /// Drops all.
+    /// Drops everything that was written since [`Store::write`].
     pub fn abort(self) {
-        // The file is as it was, whatever comes of it.
+        // The file keeps the previous save even if this fails.
         let _ = self.transaction.abort();
     }
 }
 
-/// The entries while a save is made.
+/// The stamps during a save.
 pub struct Entries<'w>(Table<'w, &'static [u8], &'static [u8]>);
 
 impl Entries<'_> {
-    /// The entry is as its stamp says.
+    /// Sets the stamp of an entry. Stamps below an entry that is no longer a directory are dropped.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -375,7 +375,7 @@ impl Entries<'_> {
         Ok(())
     }
 
-    /// Nothing is known of the entry and of all below it.
+    /// Drops the stamps of an entry and of everything below it.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -384,7 +384,7 @@ impl Entries<'_> {
         self.forget_below(path)
     }
 
-    /// Nothing is known of what is below a directory.
+    /// Drops the stamps of everything below a directory.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -400,7 +400,7 @@ impl Entries<'_> {
     }
 }
 
-/// Reads a list of paths with a NUL after each.
+/// Parses a list of paths with a NUL after each.
 fn paths(list: &[u8]) -> BTreeSet<RelPath> {
     list.split(|&b| b == 0).filter(|path| !path.is_empty()).filter_map(|path| RelPath::new(path).ok()).collect()
 }
@@ -410,11 +410,11 @@ fn key(path: &RelPath) -> Vec<u8> {
     [dir.as_bytes(), b"\0", path.name()].concat()
 }
 
-/// The range of the entries of a directory.
+/// Returns the range of keys of a directory's entries.
 fn children(dir: &RelPath) -> (Vec<u8>, Vec<u8>) {
     ([dir.as_bytes(), b"\0"].concat(), [dir.as_bytes(), b"\x01"].concat())
 }
-/// Fails if the state could not be opened because of what is there now. Changes nothing.
+/// Fails if the present file or directory would keep the state from being opened. Changes nothing.
 ///
 /// # Errors
 /// [`StoreError::Directory`].
@@ -422,7 +422,7 @@ pub fn inspect(file: &Path) -> Result<(), StoreError> {
     own::inspect(file).map_err(|cause| StoreError::Directory { path: file.to_owned(), cause })
 }
 
-/// The remedy where a directory cannot be used, for which the kernel says this.
+/// Returns advice for the admin about an error with the file or its directory.
 fn cure(why: &io::Error) -> &'static str {
     if let Some(open) = why.get_ref().and_then(|why| why.downcast_ref::<own::Open>()) {
         return open.cure();

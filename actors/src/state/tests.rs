@@ -1,4 +1,4 @@
-//! What is written down of a real tree, and what differs from it later.
+//! Stamps of a real tree, saved and compared after changes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ fn rel(path: &str) -> RelPath {
     RelPath::new(path.as_bytes()).unwrap()
 }
 
-/// A tree and its state, both of their own.
+/// A temporary tree with its state.
 struct Ground {
     dir: tempfile::TempDir,
     store: Option<Store>,
@@ -69,7 +69,7 @@ impl Ground {
         self.save(&paths, false);
     }
 
-    /// What differs, without directories whose times alone may have changed.
+    /// Returns the differences, without directories whose times alone may have changed.
     fn differences(&self, unsaved_names: bool) -> Vec<String> {
         let known = self.store.as_ref().unwrap().known().unwrap();
         let mut found = Vec::new();

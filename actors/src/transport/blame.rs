@@ -2,24 +2,24 @@
 
 use crate::path::RelPath;
 
-/// The paths that an error output blames.
+/// The paths that an error output names as failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Blame {
-    /// These paths; whatever else was listed is done.
+    /// These paths failed; every other listed path is done.
     Paths(Vec<RelPath>),
-    /// Some line could not be read, so any path may have failed.
+    /// Some line of the output could not be understood, so any path may have failed.
     Anything,
 }
 
 impl Default for Blame {
-    /// Nothing is blamed.
+    /// Blames no path at all.
     fn default() -> Self {
         Blame::Paths(Vec::new())
     }
 }
 
 impl Blame {
-    /// Blames what another run blames, too.
+    /// Adds the paths that another run blames.
     pub fn add(&mut self, other: Blame) {
         match (&mut *self, other) {
             (Blame::Paths(paths), Blame::Paths(more)) => paths.extend(more),
@@ -28,7 +28,7 @@ impl Blame {
         }
     }
 
-    /// Whether this entry may have failed: it, or what is above or below it, is blamed.
+    /// Tells if this entry may have failed: it is blamed itself, or an entry above or below it is.
     pub fn touches(&self, entry: &RelPath) -> bool {
         match self {
             Blame::Anything => true,
@@ -38,12 +38,12 @@ impl Blame {
         }
     }
 
-    /// Whether nothing but these is blamed, each by its name.
+    /// Tells if all blamed paths are known by name and satisfy `is_one`.
     pub fn is_only(&self, is_one: impl Fn(&RelPath) -> bool) -> bool {
         matches!(self, Blame::Paths(bad) if bad.iter().all(is_one))
     }
 
-    /// Whether this very entry may have failed.
+    /// Tells if this very path may have failed.
     pub fn names(&self, entry: &RelPath) -> bool {
         match self {
             Blame::Anything => true,
@@ -51,7 +51,7 @@ impl Blame {
         }
     }
 
-    /// Whether nothing is blamed.
+    /// Tells if no path is blamed.
     pub fn is_empty(&self) -> bool {
         *self == Blame::default()
     }

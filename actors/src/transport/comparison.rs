@@ -1,4 +1,4 @@
-//! The outcome of a comparison of a node with the source by content.
+//! The result of comparing a node with the source by content.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,36 +7,36 @@ use super::blame::Blame;
 use super::failure::{Cause, Failure};
 use crate::path::{Escaped, RelPath};
 
-/// How a node compares with the source.
+/// The result of comparing a node with the source.
 #[derive(Debug, Clone, Default)]
 pub struct Comparison {
-    /// What differs.
+    /// Entries that differ, with the kind of difference.
     pub differing: BTreeMap<RelPath, Difference>,
-    /// Entries that changed at each look, so that nobody can say.
+    /// Number of entries that changed during each look, so that the result is unknown.
     pub unsettled: u64,
-    /// Entries that differed at the first look, and were too many to be looked at again.
+    /// Number of entries that differed at the first look and were too many for a second look.
     pub unseen: u64,
-    /// What could not be compared.
+    /// Paths that could not be compared.
     pub blamed: Blame,
-    /// Why not; `Some` if and only if something is blamed.
+    /// The reason why paths could not be compared; `Some` if and only if `blamed` is not empty.
     pub failure: Option<Failure>,
-    /// Symlinks that the node's rsync rewrites, which a comparison by itself cannot see.
+    /// Symlinks that the node's rsync rewrites. An rsync comparison alone cannot see the difference.
     pub rewritten: Vec<Rewritten>,
 }
 
 impl Comparison {
-    /// How many entries differ.
+    /// Returns the number of entries that differ.
     pub fn differ(&self) -> usize {
         let is_new = |rewritten: &&Rewritten| !self.differing.contains_key(&rewritten.link.path);
         self.differing.len() + self.rewritten.iter().filter(is_new).count()
     }
 
-    /// Whether everything was compared that holds still.
+    /// Tells if every entry that did not change meanwhile was compared.
     pub fn is_complete(&self) -> bool {
         self.failure.is_none() && self.unseen == 0
     }
 
-    /// Adds what a run blames, unless it only vanished.
+    /// Adds the paths that a run blames, unless they only vanished.
     pub(crate) fn blame(&mut self, blamed: Blame, failure: Option<Failure>) {
         if let Some(failure) = failure.filter(|failure| failure.cause != Cause::Vanished) {
             self.blamed.add(blamed);
@@ -45,42 +45,42 @@ impl Comparison {
     }
 }
 
-/// How an entry of a node differs from the source.
+/// The kind of difference between an entry of a node and the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Difference {
-    /// In what it holds, or in what it points to.
+    /// The content of a file, or the target of a symlink.
     Content,
-    /// In times, permissions or other attributes alone.
+    /// Only times, permissions or other attributes.
     Attributes,
-    /// The node does not have it, or has something of another type.
+    /// The node does not have the entry, or has another type of entry there.
     Missing,
-    /// The source does not have it.
+    /// Only the node has the entry.
     OnlyThere,
 }
 
 /// A symlink of the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// Where it is.
+    /// Path of the symlink.
     pub path: RelPath,
-    /// What it holds.
+    /// Text of the symlink, as readlink(2) returns it.
     pub target: Vec<u8>,
 }
 
-/// A symlink that reads otherwise at a node.
+/// A symlink whose text differs at a node because the node's rsync rewrites it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rewritten {
-    /// As it is in the source.
+    /// The symlink in the source.
     pub link: Link,
-    /// What it holds at the node.
+    /// Text of the symlink at the node.
     pub there: Vec<u8>,
 }
 
-/// What an rsync daemon puts in front of a target.
+/// Prefix that an rsync daemon with `munge symlinks` puts in front of a symlink's text.
 pub(crate) const MUNGED: &[u8] = b"/rsyncd-munged/";
 
 impl Rewritten {
-    /// What to change at the node.
+    /// Advice for the admin of the node.
     pub const CURE: &str = "they stay what they are with `use chroot = yes` and `munge symlinks = no` in rsyncd.conf there, \
         or over ssh without -munge of rrsync";
 
@@ -89,7 +89,7 @@ impl Rewritten {
     }
 }
 
-/// The cause and an example.
+/// Shows the cause and an example.
 impl fmt::Display for Rewritten {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = if self.is_munged() {

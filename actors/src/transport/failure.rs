@@ -1,4 +1,4 @@
-//! A run that failed as a whole: the cause, rsync's words and the cure.
+//! A run that failed as a whole: the cause, rsync's message and the cure.
 
 mod cause;
 
@@ -10,47 +10,48 @@ use std::path::Path;
 pub use self::cause::Cause;
 use crate::root::RootError;
 
-/// Why a node could not be brought up to date.
+/// The reason why a node could not be brought up to date.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The cause.
+    /// The kind of failure.
     pub cause: Cause,
-    /// What rsync said, on one line.
+    /// The message of rsync, ssh or the kernel, on one line.
     pub said: String,
-    /// What the admin can do; empty where it passes by itself.
+    /// Advice for the admin; empty if the failure passes by itself.
     pub cure: Cow<'static, str>,
 }
 
 impl Failure {
-    /// A failure of this cause; `said` is what rsync said, on one line.
+    /// Makes a failure with the usual cure of its cause; `said` is the message, on one line.
     pub fn new(cause: Cause, said: impl Into<String>) -> Failure {
         Failure { cause, said: said.into(), cure: cause.cure().into() }
     }
 
-    /// The source is not the one that the daemon started with.
+    /// Reports that the source is missing or is not the one that the daemon started with.
     pub fn source_gone(why: RootError) -> Failure {
         Failure::new(Cause::SourceGone, why.to_string())
     }
 
-    /// A reconcile would delete `count` entries, of which the first are named, and `most` are allowed.
+    /// Reports a reconcile that would delete `count` entries although only `most` are allowed; `first` names the first
+    /// of them.
     pub fn too_many_deletions(count: u64, most: u64, first: &[String]) -> Failure {
         let (count, most, first) = (grouped(count), grouped(most), first.join(", "));
         let said = format!("it would delete {count} entries, more than max_delete ({most}): {first}, ...");
         Failure::new(Cause::TooManyDeletions, said)
     }
 
-    /// The directory that a run was to work in is not to be had.
+    /// Reports that the local directory for a run cannot be prepared or opened.
     pub fn not_staged(error: &io::Error) -> Failure {
         Failure::new(Cause::Vanished, error.to_string())
     }
 
-    /// rsync could not even be started.
+    /// Reports that rsync could not be started.
     pub fn not_started(program: &Path, error: &io::Error) -> Failure {
         Failure::new(Cause::NotStarted, format!("{}: {error}", program.display()))
     }
 }
 
-/// Cause, rsync's words and cure on one line.
+/// Shows cause, message and cure on one line.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.cause.words(), self.said)?;
@@ -60,7 +61,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// A number with a comma before each three digits.
+/// Formats a number with a comma before each group of three digits.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let starts_group = |at: usize| at > 0 && (digits.len() - at).is_multiple_of(3);

@@ -1,7 +1,9 @@
-//! What the rsync runs of one node said that they changed there, until somebody is told of it. A run that failed in the
-//! end has changed something all the same, and the next one finds it done and says nothing of it. But rsync says it before
-//! it is done: what such a run did not do has to be known from elsewhere, as the paths of a batch are, which stay pending. Of a
-//! comparison of everything nothing is known: what it said is kept back until one succeeds.
+//! The paths that the rsync runs of one node reported as changed, kept until the hooks take them.
+//!
+//! The reports of a failed run count too: the run may have changed the path, and the next run then has nothing to
+//! report. But rsync reports a path before it changes it. For a batch this does no harm, as failed paths stay pending.
+//! For a comparison of the whole tree nothing else records the failed paths, so its reports are kept back until a
+//! comparison succeeds.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -11,13 +13,13 @@ use std::time::Instant;
 use crate::path::RelPath;
 use crate::transport::rename::is_detour;
 
-/// Paths that are kept for a run, and bytes of their names. Past it the run is told that its list is not complete.
+/// Number of paths that are kept for a run. A list that hits this limit, or [`BYTES`], is marked as incomplete.
 pub const PATHS: usize = 100_000;
 
-/// See [`PATHS`].
+/// Total length in bytes of the paths that are kept for a run.
 pub const BYTES: usize = 16 << 20;
 
-/// Room for paths: neither too many nor too long.
+/// Remaining space in a list of paths, by number and by total length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
     paths: usize,
@@ -31,12 +33,12 @@ impl Default for Room {
 }
 
 impl Room {
-    /// Room for so many paths.
+    /// Makes room for `paths` paths.
     pub fn of(paths: usize) -> Room {
         Room { paths, ..Room::default() }
     }
 
-    /// Takes the room for a path, if there is some left.
+    /// Takes the space for a path. Returns false, and takes none, if the path does not fit.
     pub fn take(&mut self, path: &RelPath) -> bool {
         let bytes = path.as_bytes().len();
         let fits = self.paths > 0 && self.bytes >= bytes;
@@ -46,53 +48,55 @@ impl Room {
         fits
     }
 
-    /// A path has left.
+    /// Gives back the space of a path that has left the list.
     pub fn give_back(&mut self, path: &RelPath) {
         (self.paths, self.bytes) = (self.paths + 1, self.bytes + path.as_bytes().len());
     }
 }
 
-/// What was heard of one node. Clones share it.
+/// The reported changes of one node. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Heard(Rc<RefCell<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Whether anybody is to be told.
+    /// `true` if some hook wants the reports.
     wanted: bool,
+    /// Reports that count at once.
     sure: Kept,
-    /// Perhaps.
+    /// Reports of comparisons that did not succeed, kept back until one succeeds.
     unsure: Kept,
 }
 
-/// News, as far as there is room.
+/// A list of reports within its limits.
 #[derive(Debug, Default)]
 struct Kept {
     news: News,
     room: Room,
 }
 
-/// What changed at a node.
+/// The paths that changed at a node.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct News {
-    /// The paths, each with the time at which the last run began that changed it: what was seen before that, is in it.
+    /// The paths, each with the start of the last run that changed it. Everything the daemon saw of a path before that
+    /// start was part of the run.
     pub paths: BTreeMap<RelPath, Instant>,
-    /// When the last run began of which not all paths are here.
+    /// Start of the last run whose paths are not all listed; `None` if the list is complete.
     pub cut: Option<Instant>,
 }
 
-/// What becomes of what a run said.
+/// The use of a run's reports once the run has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Worth {
-    /// It is news.
+    /// The reports count at once.
     News,
-    /// It is news if a later run says so.
+    /// The reports are kept back until a later run succeeds.
     Perhaps,
-    /// It is news, and so is what was perhaps.
+    /// The reports count, and so do those that were kept back.
     Proof,
 }
 
-/// Listens to one run. What it heard counts when it is dropped, which is when the run has ended.
+/// Collects the reports of one run. The reports take effect when the listener is dropped, at the end of the run.
 #[derive(Debug)]
 pub struct Listener {
     worth: Worth,
@@ -104,7 +108,7 @@ pub struct Listener {
 }
 
 impl Heard {
-    /// Whether anybody is to be told. If not, nothing is kept.
+    /// Switches the collection of reports on or off. Switching it off drops the reports.
     pub fn want(&self, wanted: bool) {
         let mut inner = self.0.borrow_mut();
         inner.wanted = wanted;
@@ -113,21 +117,21 @@ impl Heard {
         }
     }
 
-    /// Listens to a run that begins now; `None` if nobody is to be told.
+    /// Listens to a run that begins now; `None` if reports are not collected.
     pub fn listen(&self) -> Option<Listener> {
         let (since, room) = (Instant::now(), Room::default());
         let wanted = self.0.borrow().wanted;
         wanted.then(|| Listener { worth: Worth::News, heard: self.clone(), since, paths: Vec::new(), room, cut: false })
     }
 
-    /// All that was heard since the last time.
+    /// Takes all reports since the last call.
     pub fn take(&self) -> News {
         std::mem::take(&mut self.0.borrow_mut().sure).news
     }
 }
 
 impl Listener {
-    /// The run changed something. Names of the daemon's own are nobody's business.
+    /// Adds a path that the run changed. Temporary names of inosync are left out.
     pub fn add(&mut self, path: RelPath) {
         if is_detour(&path) {
             return;
@@ -138,19 +142,19 @@ impl Listener {
         }
     }
 
-    /// Nothing counts before it is known to be done.
+    /// Keeps the reports back until a run is known to have succeeded.
     pub fn needs_proof(mut self) -> Self {
         self.worth = Worth::Perhaps;
         self
     }
 
-    /// All that was said is done, but what `failed`; and so is what was said before and needed proof.
+    /// Confirms all reports except those of `failed` paths, and those that earlier runs kept back.
     pub fn prove(&mut self, failed: impl Fn(&RelPath) -> bool) {
         self.paths.retain(|path| !failed(path));
         self.worth = Worth::Proof;
     }
 
-    /// Whether there was no room for all.
+    /// Tells if some reports did not fit.
     pub fn is_cut(&self) -> bool {
         self.cut
     }

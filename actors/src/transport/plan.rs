@@ -1,61 +1,64 @@
-//! The plan of a batch: what rsync is to be told.
+//! The plan of a batch: the lists of paths for the rsync runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::rename::{Relocation, Rename};
 use crate::path::RelPath;
 
-/// What rsync is to be told. No path is in two of the lists, and none lies below a listed subtree or a missing entry; what
-/// was renamed or moved, and the directories for it, are hints beside these lists.
+/// The lists of paths that the rsync runs of one batch get. No path is in two of the lists, and none lies below a
+/// listed subtree or a missing entry. Renamed and moved entries, and the directories for them, are hints beside these
+/// lists.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// The attributes of the root itself are to be sent.
+    /// `true` if the attributes of the root itself are to be sent.
     pub root: bool,
-    /// Entries that exist: sent without what is below them, whatever size and time say.
+    /// Entries that exist: sent even if size and time are equal, without the entries below them.
     pub present: BTreeSet<RelPath>,
     /// Files larger than 64 KiB whose content need not be new: sent if size or time differs.
     pub large: BTreeSet<RelPath>,
     /// Files larger than 64 KiB that were open for writing: sent if the content differs.
     pub closed: BTreeSet<RelPath>,
-    /// Directories that exist: made equal with all that is below them.
+    /// Directories that exist: made equal to the source with everything below them.
     pub subtrees: BTreeSet<RelPath>,
-    /// As `subtrees`: directories that were removed and made again, so that size and time of what is below prove nothing.
+    /// Like `subtrees`, for directories that were removed and made again: equal size and time prove nothing about the
+    /// files below.
     pub subtrees_rewritten: BTreeSet<RelPath>,
-    /// Directories that exist: entries that only the node has in them are deleted, and the others sent, without what is
-    /// below subdirectories.
+    /// Directories that exist: entries that only the node has directly in them are deleted, and the others are sent,
+    /// without the contents of subdirectories.
     pub levels: BTreeSet<RelPath>,
-    /// Entries that do not exist: deleted, with all that is below them on the node.
+    /// Entries that do not exist: deleted at the node, with everything below them.
     pub missing: BTreeSet<RelPath>,
-    /// Files that were renamed, by their new names. Each is also in `present` (its content may have changed since), in
-    /// `large` (it has not), or below a listed subtree: what was not linked is sent from there.
+    /// Renamed files by their new names. Each is also in `present` (the content may have changed since), in `large`
+    /// (the content has not changed), or below a listed subtree: if the link cannot be made, the file is sent from
+    /// there.
     pub renamed: BTreeMap<RelPath, Rename>,
-    /// Directories that the node must have before files are linked into them, or directories made out of others.
+    /// Directories that the node must have before files are linked into them or directories are made from others.
     pub parents: BTreeSet<RelPath>,
-    /// Files at the old names of renamed ones: they are sent whole, as what the node has there is another file.
+    /// Files at the old names of renamed files: sent in full, since the node has another file there.
     pub anew: BTreeSet<RelPath>,
-    /// Directories that were moved, in the order in which they are to be made. Each is also in `subtrees`, in
-    /// `subtrees_rewritten`, or below one of these.
+    /// Moved directories, in the order in which they are to be made. Each is also in `subtrees` or
+    /// `subtrees_rewritten`, or lies below an entry of these.
     pub moved: Vec<Relocation>,
-    /// Directories that were moved away: kept on the node though they lie below one of the above. Past
-    /// 200 of them the directories that held them are kept whole. With them up to 200 files that settle.
+    /// Directories that were moved away: kept at the node although they lie below a listed path. If there are more than
+    /// 200, their parent directories are kept instead. Up to 200 files that still settle are here too.
     pub protected: BTreeSet<RelPath>,
-    /// Directories of which all that is below is kept on the node, although a listed subtree or level lacks it: a file system was
-    /// unmounted from them. The root stands for everything.
+    /// Directories below which the node keeps everything, even entries that a listed subtree or level lacks, since a
+    /// file system was unmounted from them. The root stands for the whole mirror.
     pub kept: BTreeSet<RelPath>,
-    /// Listed symlinks, and where they led when they were looked at.
+    /// Listed symlinks, with their targets at the time of planning.
     pub links: BTreeMap<RelPath, Leads>,
-    /// Those of them that are sent when all that exists was, as they lead to it: first those that lead to no other of them,
-    /// then those that lead to these, and so on. The others are in `present`.
+    /// Symlinks that are sent after everything else that exists, since they lead to it. The first set leads to no other
+    /// late link, the second set to the first, and so on. All other symlinks are in `present`.
     pub late_links: Vec<BTreeSet<RelPath>>,
 }
 
 impl Plan {
-    /// Whether no rsync run is needed.
+    /// Tells if no rsync run is needed.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The number of listed entries.
+    /// Returns the number of listed entries.
     pub fn len(&self) -> usize {
         let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, levels, missing, .. } = self;
         let lists = [present, large, closed, anew, subtrees, subtrees_rewritten, levels, missing];
@@ -71,7 +74,7 @@ impl Plan {
             || self.listed().any(|(path, _)| path == point || path.is_below(point))
     }
 
-    /// The listed entries, and whether each is compared with all that is below it.
+    /// Iterates over the listed entries; the flag is `true` if everything below the entry is compared too.
     pub fn listed(&self) -> impl Iterator<Item = (&RelPath, bool)> {
         let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, levels, missing, .. } = self;
         let alone = [present, large, closed, anew, levels]
@@ -83,24 +86,27 @@ impl Plan {
     }
 }
 
-/// So few directories that a run can name them one by one; if there are more, those that hold them, or the root.
+/// Returns directories few enough to be named one by one in a run: the given ones, or else their parents, up to the
+/// root.
 pub fn bounded(mut directories: BTreeSet<RelPath>) -> BTreeSet<RelPath> {
     while directories.len() > PROTECTED {
         directories = directories.iter().filter_map(RelPath::parent).collect();
     }
     directories
 }
-/// A larger file is sent only if its content is known to be new or its size or time differs, or is compared. Smaller ones cost
-/// less than being wrong: a write through mmap(2) changes neither.
+/// File size in bytes up to which a file is always sent. A larger file is sent only if its content is known to be new,
+/// its size or time differs, or its content is compared and differs. A write through mmap(2) may change neither size
+/// nor time, and sending a small file costs less than missing such a write.
 pub(crate) const LARGE: u64 = 64 * 1024;
-/// Directories that are protected one by one: each takes two arguments of rsync, whose room is bounded.
+/// Number of directories that are protected one by one: each takes two arguments of rsync, whose number is limited.
 pub(crate) const PROTECTED: usize = 200;
 
-/// Where a symlink leads to.
+/// The targets of a symlink.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Leads {
-    /// What it says.
+    /// Text of the symlink, as readlink(2) returns it.
     pub text: Vec<u8>,
-    /// The links on the way, and what they lead to at last. Only what is in the tree, and nothing that holds the link.
+    /// The symlinks on the way and the final target, without paths outside the tree and directories that contain the
+    /// symlink.
     pub to: Vec<RelPath>,
 }

@@ -1,29 +1,30 @@
-//! How far a run is, from what rsync says of it with [`OPTIONS`] (rsync's `progress.c`), and how much there is to do where
-//! rsync does not know that yet.
+//! Progress of a run, read from the lines that rsync prints with [`OPTIONS`] (rsync's `progress.c`), and the amount of
+//! work where rsync does not know the amount yet.
 
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Makes rsync say how far it is, for each file and once a second, in plain numbers. They are not passed to the other end.
+/// Options that make rsync print its progress after each file and once a second, in plain numbers. rsync does not pass
+/// them to the node.
 pub const OPTIONS: [&str; 2] = ["--info=progress2", "--no-h"];
 
-/// How far a node's reconcile is; `None` while none runs, and while nothing is known of it.
+/// Progress of a node's reconcile; `None` while none runs, or before rsync has printed any progress.
 pub type Latest = Rc<Cell<Option<Progress>>>;
 
-/// What rsync says at once: `BYTES PCT% RATE H:MM:SS`, and behind a file ` (xfr#FILES, to-chk=LEFT/TOTAL)`.
+/// One progress report of rsync: `BYTES PCT% RATE H:MM:SS`, and after a file also ` (xfr#FILES, to-chk=LEFT/TOTAL)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Piece {
     bytes: u64,
     percent: u8,
     rate: u64,
-    /// What is left; behind a file, what has passed since the first one.
+    /// Time left; in a report after a file, time since the first file. `None` if too long to tell.
     time: Option<Duration>,
     counts: Option<Counts>,
 }
 
-/// What a piece says behind a file.
+/// The second half of a report, which rsync prints after each file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Counts {
     files: u64,
@@ -33,9 +34,9 @@ struct Counts {
 }
 
 impl Piece {
-    /// The piece at the beginning of a line, and what follows it. When rsync complains in the middle of a file, the line end
-    /// that is to come before the next line goes where the complaint goes. No other line begins like a piece: those of
-    /// changes begin with what is itemized, notices with a word.
+    /// Splits a report from the beginning of a line, and returns the rest of the line too. rsync ends a report with a
+    /// newline only before its next line; if a complaint comes first, the newline goes with the complaint. No other
+    /// line looks like a report: itemized changes and notices begin with a letter or a sign.
     pub fn split_from(line: &[u8]) -> Option<(Piece, &[u8])> {
         if !matches!(line, [b' ' | b'0'..=b'9', ..]) {
             return None;
@@ -58,7 +59,7 @@ impl Piece {
 }
 
 impl Counts {
-    /// Reads `(xfr#FILES, to-chk=LEFT/TOTAL`; `ir-chk` while rsync still looks for more.
+    /// Reads `(xfr#FILES, to-chk=LEFT/TOTAL`; rsync writes `ir-chk` while it still scans for more entries.
     fn parse(text: &str) -> Option<Counts> {
         let (files, check) = text.strip_prefix("(xfr#")?.split_once(", ")?;
         let (kind, numbers) = check.split_once("-chk=")?;
@@ -79,7 +80,7 @@ fn word<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
     std::str::from_utf8(word).ok()
 }
 
-/// Bytes in a second, from `12.34kB/s`: rsync counts by 1024.
+/// Reads a rate such as `12.34kB/s` and returns bytes per second: rsync counts 1024 to the unit.
 fn rate(word: &str) -> Option<u64> {
     let units = [("kB/s", 1 << 10), ("MB/s", 1 << 20), ("GB/s", 1 << 30)];
     let (number, unit) = units.iter().find_map(|(name, unit)| Some((word.strip_suffix(name)?, *unit)))?;
@@ -87,7 +88,7 @@ fn rate(word: &str) -> Option<u64> {
     Some((number * f64::from(unit)) as u64)
 }
 
-/// `H:MM:SS`, or `??:??:??` for what is too long to tell.
+/// Reads `H:MM:SS`; the inner value is `None` for `??:??:??`, which rsync prints for a time too long to show.
 fn time(word: &str) -> Option<Option<Duration>> {
     let mut numbers = word.splitn(3, ':');
     let fields = [numbers.next()?, numbers.next()?, numbers.next()?];
@@ -99,44 +100,44 @@ fn time(word: &str) -> Option<Option<Duration>> {
     Some(Some(Duration::from_secs(seconds)))
 }
 
-/// What there is to compare.
+/// The amount of data to compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Extent {
-    /// Files, directories and whatever else there is.
+    /// Number of files, directories and other entries.
     pub entries: u64,
-    /// The sizes of the files.
+    /// Sum of the file sizes.
     pub bytes: u64,
 }
 
-/// How far a run is.
+/// Progress of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
-    /// The sizes of the files that were sent, one that is being sent as far as it is.
+    /// Sum of the sizes of the sent files; the file being sent counts as far as rsync has come.
     pub bytes: u64,
-    /// Of them, in a second.
+    /// Bytes sent per second.
     pub rate: u64,
-    /// Files that were sent.
+    /// Number of files that were sent.
     pub files: u64,
-    /// Entries that were dealt with.
+    /// Number of entries that are done.
     pub checked: u64,
-    /// Entries that rsync knows of.
+    /// Number of entries that rsync has found so far.
     pub known: u64,
-    /// Whether it still looks for more.
+    /// `true` while rsync still scans for more entries.
     pub scanning: bool,
-    /// What there is, where somebody else has counted.
+    /// Size of the whole tree, if the daemon has counted it.
     pub extent: Option<Extent>,
-    /// Of `bytes` in those that rsync knows of.
+    /// Share of `bytes` in the sizes of all entries that rsync has found so far, from 0 to 100.
     percent: u8,
-    /// What rsync says that is left.
+    /// Time left according to rsync.
     left: Option<Duration>,
     elapsed: Duration,
 }
 
 impl Progress {
-    /// After one more piece, this time since the start.
+    /// Returns the progress after one more report, `elapsed` after the start.
     pub fn after(before: Option<Progress>, piece: &Piece, elapsed: Duration) -> Progress {
         let Piece { bytes, percent, rate, time, counts } = *piece;
-        // Nothing is known of how much there is before the first file.
+        // Before the first file rsync has not told how many entries there are.
         let before = before.unwrap_or(Progress { scanning: true, ..Progress::default() });
         let now = Progress { bytes, percent, rate, elapsed, ..before };
         match counts {
@@ -147,7 +148,7 @@ impl Progress {
         }
     }
 
-    /// Entries in all, if they are known.
+    /// Returns the number of all entries, if known.
     pub fn total(&self) -> Option<u64> {
         match self.extent {
             _ if !self.scanning => Some(self.known),
@@ -156,8 +157,8 @@ impl Progress {
         }
     }
 
-    /// How much is done, from 0 to 1. Where most of what was compared was sent, as in a first copy, bytes tell; else most
-    /// bytes will never be sent, and entries do.
+    /// Returns the finished share, from 0 to 1. Sent bytes tell the share where most of the compared files were sent,
+    /// as in a first copy; elsewhere most bytes are never sent, so compared entries tell the share.
     pub fn share(&self) -> Option<f64> {
         let total = self.total()?;
         if total == 0 {
@@ -172,7 +173,7 @@ impl Progress {
         Some(self.checked as f64 / total as f64)
     }
 
-    /// How long it will take, if that can be told.
+    /// Returns an estimate of the time left.
     pub fn left(&self) -> Option<Duration> {
         let share = self.share().filter(|&share| share > 0.0)?;
         if let Some(said) = self.left.filter(|_| self.is_copy() && !self.scanning) {
@@ -185,14 +186,14 @@ impl Progress {
         self.files * 2 >= self.checked
     }
 
-    /// Entries that were dealt with, for people: `1234/20000`, or `1234/2234 or more`.
+    /// Formats the number of finished entries for people: `1234/20000`, or `1234/2234 or more`.
     pub fn entries(&self) -> String {
         let Progress { checked, known, .. } = *self;
         self.total().map_or_else(|| format!("{checked}/{known} or more"), |total| format!("{checked}/{total}"))
     }
 }
 
-/// Keeps the gauge of a reconcile that runs, and empties it at its end, whatever that is.
+/// Updates the progress of a running reconcile, and clears it when dropped.
 #[derive(Debug)]
 pub struct Meter {
     gauge: Latest,
@@ -200,13 +201,13 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// A reconcile starts.
+    /// Clears `gauge` and starts the clock.
     pub fn start(gauge: Latest) -> Self {
         gauge.set(None);
         Meter { gauge, started: Instant::now() }
     }
 
-    /// rsync said one more piece.
+    /// Takes in one more report of rsync.
     pub fn hear(&self, piece: &Piece) {
         self.gauge.set(Some(Progress::after(self.gauge.get(), piece, self.started.elapsed())));
     }
@@ -218,7 +219,7 @@ impl Drop for Meter {
     }
 }
 
-/// A time for people, of which only the order matters: `45 s`, `3 min`, `2 h 5 min`.
+/// Shows a duration roughly, for people: `45 s`, `3 min`, `2 h 5 min`.
 pub struct Roughly(pub Duration);
 
 impl fmt::Display for Roughly {
@@ -314,7 +315,7 @@ mod tests {
         }
     }
 
-    /// The progress after these pieces, one each second.
+    /// Returns the progress after these reports, one each second.
     fn after(lines: &[&str]) -> Progress {
         let mut progress = None;
         for (line, at) in lines.iter().zip(1..) {
@@ -337,7 +338,7 @@ mod tests {
         let files = "500 20% 1.00kB/s 0:00:01 (xfr#90, to-chk=1/100)";
         let progress = after(&[files]);
         assert_eq!((progress.share(), progress.left()), (Some(0.2), seconds(4)));
-        // Within a file rsync tells by what it sent in the last seconds.
+        // Within a file, rsync estimates from the bytes that it sent in the last seconds.
         let progress = after(&[files, "1000 40% 0.50kB/s 0:00:30"]);
         assert_eq!((progress.share(), progress.left(), progress.files), (Some(0.4), seconds(30), 90));
         let progress = after(&[files, "1000 40% 0.00kB/s 0:00:00"]);
@@ -356,7 +357,7 @@ mod tests {
         assert_eq!((known.share(), known.left(), known.total()), (Some(0.1), seconds(9), Some(3010)));
         let compared = Progress { files: 3, ..known };
         assert_eq!((compared.share(), compared.entries().to_string()), (Some(0.1), "301/3010".to_owned()));
-        // It was counted before some came.
+        // The tree was counted before some of its entries were made.
         let more = Progress { extent: Some(Extent { entries: 1000, bytes: 5000 }), ..progress };
         assert_eq!(more.total(), Some(1301));
     }

@@ -1,60 +1,60 @@
-//! Renamed files and moved directories, and how a node gets them out of what it has.
+//! Renamed files and moved directories, and how a node makes them from the entries that it has.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::path::RelPath;
 
-/// Where the node has something that has another name here.
+/// The entry at the node from which a new name in the source can be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// What the node has it as.
+    /// Name of the entry at the node.
     pub old: RelPath,
-    /// Whether it is a directory.
+    /// `true` if the entry is a directory.
     pub is_dir: bool,
-    /// What size and time prove of what the node has.
+    /// Trust in size and time of the entry at the node.
     pub doubt: Doubt,
 }
 
-/// How a node gets a renamed file out of the one that it has.
+/// The way in which a node makes a renamed file from the file that it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rename {
-    /// What the node has the file as.
+    /// Name of the file at the node.
     pub old: RelPath,
-    /// A name that nobody uses, to which the node links the old file first, and the new name to that in a second run. It
-    /// is beside the new name and sorts before it.
+    /// A spare name beside the new name: the node links the old file to the spare name first, and the new name to the
+    /// spare name in a second run. rsync handles the spare name before the new one.
     pub via: Option<RelPath>,
 }
 
-/// A directory that is to be made out of another one that the node has.
+/// A directory to be made from another directory that the node has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relocation {
-    /// What it is called in the source.
+    /// Name of the directory in the source.
     pub to: RelPath,
-    /// What the node has it as.
+    /// Name of the directory at the node.
     pub from: RelPath,
-    /// What size and time of a file prove.
+    /// Trust in size and time of the files in the directory at the node.
     pub doubt: Doubt,
 }
 
-/// How far size and time of a file at the node can be trusted to tell its content.
+/// The degree to which size and time of a file at the node prove its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Doubt {
-    /// Equal ones stand for equal content.
+    /// Equal size and time prove equal content.
     None,
-    /// Something of it was pending, or in flight, when it was renamed: the content is compared.
+    /// Some change below the entry was pending, or in flight, at the time of the rename: contents are compared.
     Changing,
-    /// The node has another directory by the new name, whose files may have other names besides: they are replaced, and
-    /// not given other attributes.
+    /// The node has another directory at the new name, and the files in that directory may be hard links: they are
+    /// replaced, never changed in place.
     Replaced,
 }
 
-/// How the names of detours begin; hexadecimal digits follow.
+/// Start of the names that [`detour`] makes; hexadecimal digits follow.
 const DETOUR: &str = ".-inosync.";
 
 const DETOUR_DIGITS: usize = 16;
 
-/// The name by which a file goes that is linked in two runs: beside its new name, and always the same. rsync handles it
-/// before most others.
+/// Returns the temporary name beside `new` for a file that is linked in two runs. The name depends on `new` alone, and
+/// rsync handles it before most others.
 pub fn detour(new: &RelPath) -> RelPath {
     let mut hasher = DefaultHasher::new();
     new.as_bytes().hash(&mut hasher);
@@ -62,14 +62,15 @@ pub fn detour(new: &RelPath) -> RelPath {
     new.parent().unwrap_or_else(RelPath::root).join(name.as_ref())
 }
 
-/// Whether a path has such a name.
+/// Tells if the path ends in a name that [`detour`] makes.
 pub fn is_detour(path: &RelPath) -> bool {
     let digits = path.name().strip_prefix(DETOUR.as_bytes());
     digits.is_some_and(|digits| digits.len() == DETOUR_DIGITS && digits.iter().all(u8::is_ascii_hexdigit))
 }
 
-/// Whether rsync handles the file `a` before the file `b` when both are in its list: what is in a directory before what is
-/// in its subdirectories, else by bytes, directories with a slash at their end (`f_name_cmp` in rsync's flist.c).
+/// Tells if rsync handles the file `a` before the file `b` when both are in its list: the files of a directory come
+/// before those of its subdirectories, and names are compared byte by byte, directories with a slash at the end
+/// (`f_name_cmp` in rsync's flist.c).
 pub fn goes_first(a: &RelPath, b: &RelPath) -> bool {
     let (mut a, mut b) = (a.as_bytes().split(|&c| c == b'/').peekable(), b.as_bytes().split(|&c| c == b'/').peekable());
     loop {

@@ -1,30 +1,30 @@
-//! What a node cannot hold.
+//! Traits: properties of files that a node cannot store.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// The greatest number of seconds that times may be apart, for a node to be given that much.
+/// Tolerances, in whole seconds, with which times can be compared at a node.
 pub(crate) const WINDOWS: [u8; 3] = [0, 1, 2];
 
-/// Something that a node cannot hold.
+/// One kind of property that a node cannot store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trait {
-    /// Times come back less exact than they are here: they are equal if they are no more than so many whole seconds apart.
+    /// Times come back rounded: times that are at most this many whole seconds apart count as equal.
     CoarseTimes(u8),
-    /// Files that are dated like one of this year come back with another time.
+    /// Files dated in this year come back with another time.
     NotDated(i64),
     /// Directories come back with other times.
     NoDirectoryTimes,
     /// Symlinks come back with other times.
     NoLinkTimes,
-    /// Files come back with other permissions, without a word.
+    /// Files come back with other permissions, and without an error.
     NoPermissions,
-    /// Names that differ in upper and lower case alone are one.
+    /// Names that differ only in upper and lower case stand for one file.
     OneCase,
 }
 
 impl Trait {
-    /// The word for it on disk.
+    /// Returns the word that stands for the trait in the saved state.
     fn word(self) -> String {
         match self {
             Trait::CoarseTimes(window) => format!("times-within:{window}"),
@@ -36,7 +36,7 @@ impl Trait {
         }
     }
 
-    /// Reads what [`Trait::word`] gave; `None` if it is something else.
+    /// Parses a word that [`Trait::word`] returned; `None` for any other text.
     fn read(word: &str) -> Option<Trait> {
         Some(match word.split_once(':') {
             Some(("times-within", window)) => {
@@ -54,8 +54,8 @@ impl Trait {
         })
     }
 
-    /// The option with which a comparison passes over it. That for the times of files stands elsewhere: the user may have
-    /// chosen one.
+    /// Returns the rsync option that leaves the property out of a comparison. The option for file times is set
+    /// elsewhere, since the user may have set one.
     fn option(self) -> Option<&'static str> {
         match self {
             Trait::CoarseTimes(_) | Trait::NotDated(_) | Trait::OneCase => None,
@@ -66,7 +66,7 @@ impl Trait {
     }
 }
 
-/// In words, as the end of a sentence about the node.
+/// Completes a sentence about the node.
 impl fmt::Display for Trait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -83,37 +83,38 @@ impl fmt::Display for Trait {
     }
 }
 
-/// What is known of one node.
+/// The known traits of one node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Traits(BTreeSet<Trait>);
 
 impl Traits {
-    /// All of them, in order.
+    /// Iterates over the traits in order.
     pub fn iter(&self) -> impl Iterator<Item = Trait> {
         self.0.iter().copied()
     }
 
-    /// Whether nothing is known that the node cannot hold.
+    /// Tells if no trait is known.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether it has this one.
+    /// Tells if the node has this trait.
     pub fn has(&self, one: Trait) -> bool {
         self.0.contains(&one)
     }
 
-    /// Adds one, or takes it away. Whether that is news.
+    /// Adds or removes a trait. Returns true if the set changed.
     pub(crate) fn set(&mut self, one: Trait, has: bool) -> bool {
         if has { self.0.insert(one) } else { self.0.remove(&one) }
     }
 
-    /// What is known after this was found by a sample: that shows some of what the node cannot hold, or, if it shows nothing,
-    /// that it holds all but the case of names, which is asked about elsewhere.
+    /// Returns the known traits after a sample file has shown the traits `found`. A sample can miss traits, so known
+    /// ones stay; an empty `found` proves that the node stores all properties but the case of names, which another test
+    /// checks.
     pub(crate) fn followed_by(&self, found: &Traits) -> Traits {
         let is_kept = |one: &Trait| match one {
             Trait::OneCase => true,
-            // One of each says enough.
+            // One trait of each of these kinds is enough.
             Trait::NotDated(_) => !found.is_empty() && !found.iter().any(|other| matches!(other, Trait::NotDated(_))),
             Trait::CoarseTimes(window) => !found.is_empty() && found.window().is_none_or(|other| other < *window),
             _ => !found.is_empty(),
@@ -125,22 +126,22 @@ impl Traits {
         traits
     }
 
-    /// The whole seconds that times may be apart, where they are coarse.
+    /// Returns the tolerance for times in whole seconds, if times are coarse.
     pub(crate) fn window(&self) -> Option<u8> {
         self.iter().find_map(|one| if let Trait::CoarseTimes(window) = one { Some(window) } else { None })
     }
 
-    /// The options with which a comparison passes over them.
+    /// Returns the rsync options that leave the properties out of a comparison.
     pub(crate) fn options(&self) -> impl Iterator<Item = &'static str> {
         self.iter().filter_map(Trait::option)
     }
 
-    /// The words for them on disk.
+    /// Returns the words that stand for the traits in the saved state.
     pub(crate) fn words(&self) -> impl Iterator<Item = String> {
         self.iter().map(Trait::word)
     }
 
-    /// Reads what [`Traits::words`] gave. A word of another version is passed over.
+    /// Parses the words that [`Traits::words`] returned. Unknown words, such as those of another version, are skipped.
     pub(crate) fn read<'w>(words: impl Iterator<Item = &'w str>) -> Traits {
         Traits(words.filter_map(Trait::read).collect())
     }

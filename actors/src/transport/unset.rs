@@ -8,28 +8,29 @@ use crate::path::RelPath;
 /// The entries that lack attributes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unset {
-    /// These.
+    /// Paths that are known to lack attributes.
     pub paths: BTreeSet<RelPath>,
-    /// Whether there are more than are named.
+    /// `true` if more paths lack attributes than `paths` names.
     pub more: bool,
-    /// The mirror's own directory lacks some: that is told once, and is no trouble of a path.
+    /// `true` if the mirror's own directory lacks some. This is logged once, and no path counts as failed because of
+    /// it.
     pub root: bool,
-    /// Why, of the first; `Some` if and only if there is one.
+    /// The reason for the first entry; `Some` if and only if some entry lacks attributes.
     pub why: Option<Failure>,
 }
 
 impl Unset {
-    /// Whether nothing lacks any.
+    /// Tells if no entry lacks attributes.
     pub fn is_empty(&self) -> bool {
         self.why.is_none()
     }
 
-    /// The entries that are known to lack attributes, the mirror's own directory among them.
+    /// Iterates over the entries that are known to lack attributes, with the mirror's own directory as the root path.
     pub(crate) fn entries(&self) -> impl Iterator<Item = RelPath> {
         self.paths.iter().cloned().chain(self.root.then(RelPath::root))
     }
 
-    /// Adds what another run could not set.
+    /// Adds the entries of another run.
     pub fn add(&mut self, other: Unset) {
         self.paths.extend(other.paths);
         self.more |= other.more;

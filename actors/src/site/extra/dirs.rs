@@ -1,5 +1,5 @@
-//! Directories at a node that options name: what rsync keeps there is not in the source, so a comparison of the mirror
-//! deletes it, unless it lies outside of the mirror or is excluded.
+//! Directories at a node that options name. rsync keeps files there that are not in the source, so a comparison of the
+//! mirror deletes them unless the directory lies outside of the mirror or is excluded.
 
 use crate::node::{Kind, Node};
 use crate::path::{RelPath, Shown};
@@ -24,7 +24,7 @@ enum What {
     Log,
 }
 
-/// Why such a directory is refused.
+/// The error for a directory that lies inside the mirror.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{option} `{path}` lies inside the mirror of node `{node}`: the next comparison would delete what is kept there"
@@ -33,12 +33,12 @@ pub struct Misplaced {
     option: String,
     path: Shown,
     node: Shown,
-    /// As a pattern of `rexcludes`; `None` if it is the mirror itself.
+    /// Pattern for `rexcludes`; `None` if the directory is the mirror itself.
     pattern: Option<String>,
 }
 
 impl Misplaced {
-    /// What to write instead.
+    /// Returns advice on what to write instead.
     pub fn cure(&self) -> String {
         match &self.pattern {
             Some(pattern) => {
@@ -50,7 +50,7 @@ impl Misplaced {
 }
 
 impl Keeps {
-    /// What an option names, if it is one of these.
+    /// Returns the directory that an option names; `None` for all other options.
     pub(super) fn of(option: &Opt<'_>, value: &str, word: usize) -> Option<Keeps> {
         let (what, path) = match (option.name, value.strip_prefix("--log-file=")) {
             ("backup-dir", _) => (What::Backups, value),
@@ -67,7 +67,8 @@ impl Keeps {
         self.what == What::Backups
     }
 
-    /// rsync itself leaves a relative partial directory alone: it is one in each directory.
+    /// Returns a warning about a relative partial directory with a plain name: rsync makes one in each directory, and
+    /// leaves all directories of that name out of comparisons.
     pub(super) fn warning(&self) -> Option<ExtraWarning> {
         let plain = self.what == What::Partial && !self.path.starts_with(['/', '.']);
         plain.then_some(ExtraWarning::PartialName)
@@ -85,25 +86,25 @@ impl Keeps {
         if refused { Err(ExtraError::RelativeDir { option, dir }) } else { Ok(()) }
     }
 
-    /// The number of the word that it stands in.
+    /// Returns the index of the word with the option.
     pub fn word(&self) -> usize {
         self.word
     }
 
-    /// The option, such as `--backup-dir`.
+    /// Returns the name of the option, such as `--backup-dir`.
     pub fn option(&self) -> &str {
         &self.option
     }
 
-    /// The path at the node as it is written, if it is absolute: on an rsync daemon, inside its module.
+    /// Returns the path at the node as written, if it is absolute; for an rsync daemon it is inside the module.
     pub fn absolute(&self) -> Option<&str> {
         Some(self.path.as_str()).filter(|path| path.starts_with('/'))
     }
 
-    /// Refuses it where it lies in the mirror of `node` and is not excluded there, as far as the text tells.
+    /// Checks by the text alone that the path lies outside of the mirror of `node`, or is excluded.
     ///
     /// # Errors
-    /// [`Misplaced`].
+    /// [`Misplaced`] when the path lies in the mirror and is not excluded.
     pub fn check_at(&self, node: &Node, excludes: &Excludes) -> Result<(), Misplaced> {
         match self.absolute().and_then(|path| inside(node, path)) {
             Some(inner) => self.check_inside(&inner, node, excludes),
@@ -111,10 +112,10 @@ impl Keeps {
         }
     }
 
-    /// The same where it is known to be at `inner`, a path in the mirror.
+    /// Checks that `inner`, the location of the path in the mirror, is excluded.
     ///
     /// # Errors
-    /// [`Misplaced`].
+    /// [`Misplaced`] when `inner` is not excluded.
     pub fn check_inside(&self, inner: &RelPath, node: &Node, excludes: &Excludes) -> Result<(), Misplaced> {
         let is_dir = self.what != What::Log;
         if !inner.is_root() && excludes.excludes(inner, is_dir) {
@@ -130,10 +131,10 @@ impl Keeps {
     }
 }
 
-/// Where an absolute path at the node lies in the mirror, if it does.
+/// Returns the location of an absolute path in the mirror; `None` if the path is outside.
 fn inside(node: &Node, path: &str) -> Option<RelPath> {
     let root = node.mirror_root();
-    // Below the home of an ssh user, which is not known.
+    // The mirror is below the home of an ssh user, whose path is not known.
     if node.kind() == Kind::Ssh && !root.starts_with(b"/") {
         return None;
     }

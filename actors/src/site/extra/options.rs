@@ -1,4 +1,4 @@
-//! The options of one word, and whether one is refused by itself.
+//! The options in one word, and the check of a single option.
 
 use crate::path::Shown;
 use crate::site::extra::table::{REFUSED, REFUSED_AT_NODE, REFUSED_VALUES, Wrong, is_one_of, long_name, takes_value};
@@ -6,21 +6,21 @@ use crate::site::extra::{DASHES, Extra, ExtraError};
 
 /// One option found in a word.
 pub(super) struct Opt<'a> {
-    /// As in the word: `-n`, `--dry-run`.
+    /// The option as written in the word: `-n`, `--dry-run`.
     pub written: String,
     /// The long name; the letter itself for a short option that is neither refused nor takes a value.
     pub name: &'a str,
-    /// The value in the same word.
+    /// The value, if it is in the same word.
     pub value: Option<&'a str>,
 }
 
 impl Opt<'_> {
-    /// Whether the next word is its value.
+    /// Tells if the next word is the value.
     pub fn wants_value(&self) -> bool {
         self.value.is_none() && takes_value(self.name)
     }
 
-    /// Checks it alone; `value` may stand in the next word.
+    /// Checks the option by itself; `value` may come from the next word.
     pub fn check(&self, value: Option<&str>, word: &str) -> Result<(), ExtraError> {
         let refuse = |reason, cure| ExtraError::Refused {
             option: self.written.clone(),
@@ -46,7 +46,8 @@ impl Opt<'_> {
     }
 }
 
-/// The remote rsync may have a log file of its own; all else that is refused here would break it there too.
+/// Checks an option for the remote rsync. A log file of its own is allowed; everything else that is refused here would
+/// break the remote side too.
 fn check_remote(option: &str, word: &str) -> Result<(), ExtraError> {
     if option.starts_with("--log-file=") {
         return Ok(());
@@ -63,8 +64,8 @@ fn check_remote(option: &str, word: &str) -> Result<(), ExtraError> {
     errors.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
 }
 
-/// The options of one word: one long option, or a bundle of letters that ends with the first that takes a value.
-/// rsync takes no abbreviations of long names.
+/// Returns the options in a word: one long option, or a bundle of letters that ends with the first that takes a value.
+/// rsync does not accept abbreviated long names.
 pub(super) fn options(word: &str) -> Result<Vec<Opt<'_>>, ExtraError> {
     if word == "--" {
         return Err(ExtraError::EndOfOptions);

@@ -1,8 +1,8 @@
-//! rsync's options, as far as they matter here: which take a value, which are refused, and why.
-//! Taken from the manual and option table of rsync 3.5.0; names that older versions lack do no harm.
+//! The table of rsync's options: the options that take a value, and those that are refused, with reasons. Taken from
+//! the manual and the option table of rsync 3.5.0; names that older versions lack do no harm.
 
-/// Options whose value may stand in the next word: those that rsync's manual lists with `=VALUE`, their short forms,
-/// and the older names that rsync still takes.
+/// Options whose value may be the next word: those with `=VALUE` in rsync's manual, their short forms, and older names
+/// that rsync still accepts.
 const VALUED: &str = "\
     address backup-dir block-size bwlimit cc checksum-choice checksum-seed chmod chown compare-dest \
     compress-choice compress-level compress-threads config confine-root contimeout copy-as copy-dest debug \
@@ -12,13 +12,14 @@ const VALUED: &str = "\
     skip-compress sockopts stderr stop-after stop-at suffix temp-dir time-limit timeout usermap write-batch zc \
     zl zt";
 
-/// The long names of short options that take a value or are refused; -F and -P, which have none, by what they do.
+/// Long names of the short options that take a value or are refused; -F and -P have no long name and get one with the
+/// same effect.
 const SHORT: &str = "\
     @=modify-window B=block-size M=remote-option T=temp-dir e=rsh f=filter 0=from0 b=backup C=cvs-exclude K=keep-dirlinks \
     L=copy-links V=version F=cvs-exclude P=progress h=human-readable i=itemize-changes k=copy-dirlinks \
     m=prune-empty-dirs n=dry-run q=quiet u=update v=verbose x=one-file-system y=fuzzy";
 
-/// Names, separated by blanks; why they are refused; and what to write instead.
+/// A row of the table: names separated by blanks, the reason for the refusal, and advice on what to write instead.
 pub(super) type Row = (&'static str, &'static str, &'static str);
 
 const LEAVE: &str = "leave it out";
@@ -44,8 +45,8 @@ const STOP: &str = "leave it out, or stop the daemon instead";
 const SKIPS_EQUAL: &str = "the daemon asks rsync by this to send what was changed";
 const UNPROTECTED: &str = "a path with a blank in it would be split by the shell of the node";
 
-/// What is refused, by long name, grouped by what would break. Every other option of rsync 3.5.0 does no harm: it is about
-/// attributes, the connection, or the way in which a file is written.
+/// Refused options by long name, grouped by the harm that they do. All other options of rsync 3.5.0 do no harm: they
+/// are about attributes, the connection, or the way in which a file is written.
 pub(super) const REFUSED: &[Row] = &[
     ("files-from from0 no-from0", OWN_LIST, LEAVE),
     ("daemon config dparam detach no-detach server sender", OWN_MODE, LEAVE),
@@ -87,36 +88,37 @@ pub(super) const REFUSED: &[Row] = &[
     ("log-file", "the daemon sets it", "use `logfile`"),
 ];
 
-/// What is refused as an option for the node's rsync alone. Here, the daemon takes `-v` back.
+/// Options that are refused only for the node's rsync. The daemon itself cancels `-v` for the local rsync.
 pub(super) const REFUSED_AT_NODE: &[Row] = &[("verbose v", OWN_OUTPUT, LEAVE)];
 
-/// rsync refuses these when the node is not an rsync daemon.
+/// Options that rsync refuses unless the node is an rsync daemon.
 pub(super) const DAEMON_ONLY: &str = "password-file contimeout";
 
-/// With these rsync says nothing of a file that it finds in the other directory, though the node has another one.
+/// Options with which rsync does not report a file that it takes from the other directory, although the node's own file
+/// differs.
 pub(super) const HIDES_LINES: &str = "link-dest";
 
-/// Options whose value is the name of a file or directory that rsync opens.
+/// Options whose value is a file or directory that rsync opens.
 const PLACES: [&str; 8] =
     ["backup-dir", "copy-dest", "early-input", "link-dest", "log-file", "partial-dir", "password-file", "temp-dir"];
 
-/// Such an option.
+/// Returns the name itself if the option is one of [`PLACES`].
 pub(super) fn place(name: &str) -> Option<&'static str> {
     PLACES.into_iter().find(|place| *place == name)
 }
 
-/// Which values are refused although the option is not.
+/// The kinds of values that are refused although the option is not.
 pub(super) enum Wrong {
-    /// This one.
+    /// The value itself, letter for letter.
     Value(&'static str),
-    /// A list of names with this one among them, whatever its case.
+    /// A list with this name in it, in upper or lower case.
     Among(&'static str),
-    /// A number over this one.
+    /// A number greater than this one.
     Over(u64),
 }
 
 impl Wrong {
-    /// Whether `value` is refused.
+    /// Tells if `value` is refused.
     pub(super) fn is(&self, value: &str) -> bool {
         match self {
             Wrong::Value(refused) => value == *refused,
@@ -135,7 +137,7 @@ pub(super) const REFUSED_VALUES: &[(&str, Wrong, &str, &str)] = &[
         "files could not be compared by content, nor checked as they are sent",
         "leave it out, or name a checksum: --checksum-choice=xxh64",
     ),
-    // The coarsest times that a file system keeps are two seconds apart (FAT).
+    // FAT has the coarsest times of all file systems: two seconds apart.
     (
         "modify-window",
         Wrong::Over(2),
@@ -144,17 +146,17 @@ pub(super) const REFUSED_VALUES: &[(&str, Wrong, &str, &str)] = &[
     ),
 ];
 
-/// Whether an option, by its long name, takes a value.
+/// Tells if an option, given by its long name, takes a value.
 pub(super) fn takes_value(name: &str) -> bool {
     is_one_of(name, VALUED)
 }
 
-/// The long name of a short option; `None` when it takes no value and is not refused.
+/// Returns the long name of a short option; `None` if the option takes no value and is not refused.
 pub(super) fn long_name(letter: char) -> Option<&'static str> {
     SHORT.split_whitespace().find_map(|pair| pair.strip_prefix(letter)?.strip_prefix('='))
 }
 
-/// Whether `names`, separated by blanks, has `name`.
+/// Tells if `name` is one of `names`, which are separated by blanks.
 pub(super) fn is_one_of(name: &str, names: &str) -> bool {
     names.split_whitespace().any(|one| one == name)
 }

@@ -1,4 +1,4 @@
-//! Which parameters pass, which are refused or warned about, and with which words.
+//! Parameters that pass, are refused or cause a warning, and the messages for them.
 
 use std::collections::BTreeSet;
 
@@ -295,7 +295,8 @@ fn scratch_directories_are_absolute() {
     }
 }
 
-/// Options of rsync 3.5.0 that do no harm: about attributes, the connection, or the way in which a file is written.
+/// Options of rsync 3.5.0 that do no harm: they are about attributes, the connection, or the way in which a file is
+/// written.
 const HARMLESS: &str = "\
     8-bit-output acls address archive atimes backup backup-dir block-size blocking-io bwlimit checksum \
     checksum-choice checksum-seed chmod chown compress compress-choice compress-level compress-threads confine-root \

@@ -1,12 +1,12 @@
-//! The user's parameters without those that keep what is deleted.
+//! The user's parameters without the options for backups.
 
 use crate::site::extra::{Extra, options};
 
-/// What makes rsync keep a copy of what it deletes.
+/// Options that make rsync keep a copy of each deleted or replaced file.
 const BACKUP: [&str; 3] = ["backup", "backup-dir", "suffix"];
 
 impl Extra {
-    /// The arguments without backups: what is removed from a node so leaves no copy.
+    /// Returns the arguments without those for backups, so that a removal leaves no copy at the node.
     pub(crate) fn without_backups(&self) -> Extra {
         let mut kept = Vec::new();
         let mut rest = self.words.iter();

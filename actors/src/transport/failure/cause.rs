@@ -1,9 +1,9 @@
-//! The causes for which a node cannot be brought up to date: one row for each, with its words, its cure and how it ends.
+//! The causes for which a node cannot be brought up to date: a table with the text, the cure and the kind of each.
 
-/// The causes that are told apart.
+/// The causes of failures that inosync tells apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// The host has no address.
+    /// The host name does not resolve to an address.
     UnknownHost,
     /// The host cannot be reached.
     Unreachable,
@@ -11,11 +11,11 @@ pub enum Cause {
     HostKeyUnknown,
     /// The node shows another host key than the one that ssh knows.
     HostKeyChanged,
-    /// The node's ssh server ends the connection before the login.
+    /// The node's ssh server closes the connection before the login.
     Dropped,
     /// The node refuses this user's ssh key.
     Authentication,
-    /// ssh ignores the private key, as others may read it.
+    /// ssh ignores the private key because other users may read it.
     KeyOpen,
     /// ssh cannot read the private key.
     KeyUnusable,
@@ -25,99 +25,99 @@ pub enum Cause {
     SshConfig,
     /// The remote shell program is missing on this host.
     NoRemoteShell,
-    /// The account at the node runs no programs: nologin, or SFTP alone.
+    /// The account at the node may not run programs: its shell is nologin, or it is for SFTP only.
     NoShell,
-    /// The login shell at the node prints something.
+    /// The login shell at the node prints text that rsync cannot understand.
     NoisyShell,
-    /// The node ends the session before its rsync says a word.
+    /// The session ends before the node's rsync answers.
     Silent,
     /// sudo or doas at the node does not let rsync run.
     Sudo,
     /// There is no rsync at the node.
     NoRemoteRsync,
-    /// The file that is named as rsync at the node cannot be run.
+    /// The program that is named as the node's rsync cannot be run.
     RemoteRsyncBroken,
-    /// The node has OpenBSD's program of that name.
+    /// The node's rsync is OpenBSD's openrsync, which lacks what inosync needs.
     OpenRsync,
-    /// rrsync at the node takes nothing.
+    /// rrsync at the node accepts no writes (`-ro`).
     RrsyncReadOnly,
-    /// rrsync at the node allows no deletions.
+    /// rrsync at the node allows no deletions (`-no-del`).
     RrsyncNoDeletions,
-    /// rrsync at the node lets one rsync in at a time.
+    /// rrsync at the node allows one rsync at a time.
     RrsyncLocked,
     /// rrsync at the node refuses the run for another reason.
     Rrsync,
-    /// The address is not that of an rsync daemon.
+    /// No rsync daemon answers at the address.
     NotRsyncd,
     /// The rsync daemon has no such module.
     NoModule,
-    /// The rsync daemon does not let this host in.
+    /// The rsync daemon does not allow connections from this host.
     HostDenied,
-    /// The rsync daemon refuses user or password.
+    /// The rsync daemon refuses the user or the password.
     DaemonLogin,
     /// The file of `--password-file` cannot be used.
     PasswordFile,
-    /// The rsync daemon serves all the connections that it may.
+    /// The rsync daemon has no free connection (`max connections`).
     Busy,
     /// The rsync daemon cannot enter the directory of the module.
     ModulePath,
     /// The module of the rsync daemon is read-only.
     ModuleReadOnly,
-    /// A program of the rsync daemon's own refuses the session.
+    /// A `pre-xfer exec` or `early exec` program of the rsync daemon refuses the session.
     PreXfer,
-    /// The rsync daemon ends the session at its start.
+    /// The rsync daemon refuses the session at its start, for a reason of its own.
     Refused,
-    /// The node's daemon refuses an option, such as deletions.
+    /// The rsync daemon at the node refuses an option, such as deletions.
     OptionRefused,
-    /// The directory of `--temp-dir`, or of `temp dir` at the node, is missing.
+    /// The directory for temporary files (`--temp-dir`, or `temp dir` in rsyncd.conf) is missing at the node.
     TempDir,
-    /// One end does not know an option that the other uses.
+    /// One of the two rsyncs does not know an option that the other one uses.
     UnknownOption,
-    /// rsync rejects what its options say.
+    /// rsync rejects the options that it was given.
     Usage,
-    /// The ends speak no common protocol.
+    /// The two rsyncs have no protocol version in common.
     Protocol,
-    /// The receiver rejects missing entries.
+    /// The receiving rsync rejects entries that are listed for deletion.
     RejectsMissing,
-    /// The source is not there.
+    /// The source directory is missing, or is not the one that the daemon started with.
     SourceGone,
-    /// A directory above the mirror is missing.
+    /// A directory above the mirror is missing, and rsync cannot make it.
     NoParent,
-    /// The mirror is a file, or may not be entered.
+    /// The mirror is not a directory, or may not be entered.
     TargetRefused,
-    /// The account that writes at the node may not write the mirror.
+    /// The account at the node may not write the mirror.
     Unwritable,
-    /// The node takes content, but neither times nor permissions nor owners.
+    /// The node accepts file contents, but neither times nor permissions nor owners.
     AttributesRefused,
-    /// No room, or a quota, at the node.
+    /// The node's disk or quota is full.
     TargetFull,
-    /// The node has no room for a file, and takes others.
+    /// A file does not fit at the node; smaller files may.
     NoRoom,
-    /// The node leaves files as they are that it was asked to take.
+    /// The node keeps its old files although rsync sent new ones.
     NotTaken,
-    /// The node takes no file of such a size.
+    /// A file is larger than the node's file system or account allows.
     TooLarge,
     /// The node's file system is read-only.
     TargetReadOnly,
-    /// No traffic for the whole timeout.
+    /// No data was transferred during the whole timeout.
     Timeout,
-    /// What the node says never ends.
+    /// The node's output never ends.
     Talkative,
     /// rsync was killed, here or at the node.
     Killed,
-    /// The connection broke.
+    /// The connection to the node broke.
     Closed,
-    /// The node's rsync daemon leaves paths out; the rest was done.
+    /// The node's rsync daemon excludes some paths; all others are done.
     NodeExcludes,
-    /// Some entries failed; the rest was done.
+    /// Some entries failed; all others are done.
     Partial,
-    /// Entries vanished while they were sent; the rest was done.
+    /// Some entries vanished while they were sent; all others are done.
     Vanished,
-    /// A reconcile would delete more than the site allows.
+    /// A reconcile would delete more entries than `max_delete` allows.
     TooManyDeletions,
     /// rsync could not be started.
     NotStarted,
-    /// Anything else.
+    /// A failure that none of the other causes explains.
     Unknown,
 }
 
@@ -131,18 +131,18 @@ struct Row {
 }
 
 impl Row {
-    /// A cause that any run fails of, whatever it is to do.
+    /// Marks a cause that makes any run fail, regardless of its content.
     const fn and_any_run(self) -> Row {
         Row { stops_all: true, ..self }
     }
 }
 
-/// A cause that stays until a person does something.
+/// Makes a row for a cause that lasts until a person does something.
 const fn lasting(words: &'static str, cure: &'static str) -> Row {
     Row { words, cure, is_lasting: true, stops_all: false }
 }
 
-/// A cause that can pass by itself; `cure` is empty where nobody need do anything.
+/// Makes a row for a cause that can pass by itself; `cure` is empty if nobody need do anything.
 const fn passing(words: &'static str, cure: &'static str) -> Row {
     Row { words, cure, is_lasting: false, stops_all: false }
 }
@@ -369,17 +369,17 @@ impl Cause {
         }
     }
 
-    /// The fault, in words for logs.
+    /// Returns the description of the fault for logs.
     pub fn words(self) -> &'static str {
         self.row().words
     }
 
-    /// The admin's remedy, where no more is known than the cause; empty where it passes by itself.
+    /// Returns the general remedy for the admin; empty if the fault passes by itself.
     pub fn cure(self) -> &'static str {
         self.row().cure
     }
 
-    /// Whether it is about what the node stores: that it answers says nothing of it.
+    /// Tells if the node fails to store data. A node that merely answers has not recovered from such a cause.
     pub fn is_about_storing(self) -> bool {
         matches!(
             self,
@@ -392,12 +392,12 @@ impl Cause {
         )
     }
 
-    /// Whether it stays until a person does something, so that trying often is of no use.
+    /// Tells if the cause lasts until a person does something, so that frequent retries are of no use.
     pub fn is_lasting(self) -> bool {
         self.row().is_lasting
     }
 
-    /// Whether it may pass in a moment, as a connection that breaks does: then it is worth no line before the next try.
+    /// Tells if the cause may pass in a moment, as a broken connection does; then the log waits for the next try.
     pub fn is_hiccup(self) -> bool {
         matches!(
             self,
@@ -405,12 +405,12 @@ impl Cause {
         )
     }
 
-    /// Whether it says no more than that a run broke. What broke it may have been told by the run before.
+    /// Tells if the cause says only that a run broke. An earlier failure may have named the real reason.
     pub fn is_vague(self) -> bool {
         matches!(self, Cause::Killed | Cause::Closed | Cause::Silent | Cause::Unknown)
     }
 
-    /// Whether it stands in the way of any run, whatever that is to do.
+    /// Tells if the cause makes any run fail, regardless of its content.
     pub fn stops_all(self) -> bool {
         self.row().stops_all
     }
