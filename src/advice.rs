@@ -14,17 +14,19 @@ use crate::config::Complaint;
 /// More are not told at a start or a reload.
 const MOST: usize = 20;
 
-/// Prints the warnings, and the patterns that match nothing now.
-pub fn print(warnings: &[Complaint], site: &Site) {
+/// Prints the warnings.
+pub fn print(warnings: &[Complaint]) {
     let mut out = std::io::stdout().lock();
-    let warning = warnings.iter().map(|warning| format!("warning: {warning}"));
-    let nothing = unmatched(&site.excludes, &site.wpath)
-        .into_iter()
-        .map(|pattern| format!("note: rexcludes: `{pattern}` matches nothing in {} now", site.wpath.display()));
-    for line in warning.chain(nothing) {
+    for warning in warnings {
         // A reader that went away is no reason to fail.
-        let _ = writeln!(out, "{line}");
+        let _ = writeln!(out, "warning: {warning}");
     }
+}
+
+/// The patterns that match nothing now, in words.
+pub fn without_match(site: &Site) -> Vec<String> {
+    let patterns = unmatched(&site.excludes, &site.wpath).into_iter();
+    patterns.map(|pattern| format!("rexcludes: `{pattern}` matches nothing in {} now", site.wpath.display())).collect()
 }
 
 /// Writes the warnings to the log.

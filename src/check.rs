@@ -3,6 +3,7 @@
 
 mod daemon;
 mod listen;
+mod mounts;
 mod nodes;
 mod places;
 mod report;
@@ -73,9 +74,11 @@ pub async fn check(
             }
         }
     }
-    match sound_root(&site) {
-        Ok(root) => report.add(nodes::look(Rc::new(site), root, version, scope.offline).await),
-        Err(why) => report.fault(format!("source: {}: {why}", shown(&site.wpath))),
+    let again = site.clone();
+    match mounts::in_time(move || sound_root(&again)).await {
+        Some(Ok(root)) => report.add(nodes::look(Rc::new(site), root, version, scope.offline).await),
+        Some(Err(why)) => report.fault(format!("source: {}: {why}", shown(&site.wpath))),
+        None => report.fault(format!("source: {}: its file system does not answer", shown(&site.wpath))),
     }
     if let Some(status) = running {
         daemon::tell(&status, scope.node, &mut report);
@@ -85,7 +88,7 @@ pub async fn check(
 
 /// What this machine has to have.
 async fn own(site: &Site, service: &Service, running: Option<u32>, report: &mut Report) {
-    source::look(site, report).await;
+    let mounts = source::look(site, report).await;
     for (key, hook) in [("on_synced", &site.on_synced), ("on_all_synced", &site.on_all_synced)] {
         let Some(hook) = hook else { continue };
         let program = shown(&hook.program);
@@ -100,7 +103,7 @@ async fn own(site: &Site, service: &Service, running: Option<u32>, report: &mut 
     places::state(site, report);
     places::sockets(service, running.is_some(), report);
     places::logfile(site, report);
-    staging::look(site, report);
+    staging::look(site, mounts.as_ref(), report);
     listen::look(service, running, report);
 }
 

@@ -83,7 +83,7 @@ async fn start(options: &Options) -> Exit {
 
 async fn carry_out(options: &Options, configuration: Configuration, log: &Log) -> Exit {
     if options.check {
-        advice::print(&configuration.warnings, &configuration.site);
+        advice::print(&configuration.warnings);
     } else {
         advice::log(&configuration.warnings, &log.logger);
         exposed::log(options.config(), &configuration.site, &log.logger);

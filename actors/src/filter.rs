@@ -172,7 +172,7 @@ impl Handler<Rescan> for FilterActor {
     fn handle(&mut self, rescan: Rescan, _: &mut Self::Context) {
         match &self.keeper {
             // The state tells what differs; without it all has to be compared at the nodes.
-            Some(keeper) if matches!(rescan.reason, Reason::Overflow | Reason::UnknownWatch) => {
+            Some(keeper) if matches!(rescan.reason, Reason::Overflow | Reason::UnknownWatch | Reason::Outrun) => {
                 keeper.compare.do_send(Compare { unsaved_names: true });
             }
             _ => self.hand_out(&[Change::Subtree { path: rescan.subtree.clone() }]),

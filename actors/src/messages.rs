@@ -42,6 +42,8 @@ pub enum Reason {
     Overflow,
     /// An event named a watch that is not known.
     UnknownWatch,
+    /// Directories are elsewhere than the names that are known say: they were renamed while they were looked through.
+    Outrun,
     /// A directory could not be listed.
     Unlistable,
     /// The watch limit is reached: what is below is not watched.
@@ -57,6 +59,7 @@ impl std::fmt::Display for Reason {
         f.write_str(match self {
             Reason::Overflow => "the kernel's event queue overflowed; raise fs.inotify.max_queued_events",
             Reason::UnknownWatch => "an event came from a watch that is not known",
+            Reason::Outrun => "directories were renamed while they were looked through",
             Reason::Unlistable => "a directory could not be listed",
             Reason::WatchLimit => "the watch limit is reached; raise it",
             Reason::RootReturned => "the source is back",

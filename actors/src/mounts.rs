@@ -1,6 +1,8 @@
 //! The file systems that are mounted below a directory, as the kernel lists them (proc(5), `/proc/pid/mountinfo`).
 //! Says what is there and what is different; what follows from it is for others.
 
+mod table;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
@@ -8,6 +10,8 @@ use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use self::table::Line;
+pub use self::table::{Mounted, Table};
 use crate::path::RelPath;
 
 /// The kernel's list of what this process sees mounted. poll(2) reports a change of it as POLLPRI.
@@ -49,15 +53,8 @@ impl Mounts {
     fn parse(table: &[u8], root: &[u8]) -> Mounts {
         let mut mounts = Mounts::default();
         for line in table.split(|&byte| byte == b'\n') {
-            // The number of the mount, that of its parent, device, root in the file system, mount point.
-            let mut fields = line.split(|&byte| byte == b' ');
-            let (Some(number), Some(_), Some(device), Some(directory), Some(point)) =
-                (fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
-            else {
-                continue;
-            };
-            let number = std::str::from_utf8(number).ok().and_then(|digits| digits.parse().ok());
-            if let (Some(number), Some(point)) = (number, below(&unescape(point), root)) {
+            let Some(Line { number, device, directory, point, .. }) = Line::read(line) else { continue };
+            if let Some(point) = below(&unescape(point), root) {
                 mounts.0.entry(point).or_default().insert((number, device.to_owned(), directory.to_owned()));
             }
         }
@@ -123,16 +120,11 @@ pub fn source(mount: u64) -> Option<Vec<u8>> {
 }
 
 fn source_in(table: &[u8], mount: u64) -> Option<Vec<u8>> {
-    let number = mount.to_string();
-    let mut lines = table.split(|&byte| byte == b'\n');
-    let line = lines.find(|line| line.split(|&byte| byte == b' ').next() == Some(number.as_bytes()))?;
-    let root = line.split(|&byte| byte == b' ').nth(3)?;
-    let tail = line.windows(3).position(|window| window == b" - ").map(|at| &line[at + 3..])?;
-    let mut fields = tail.split(|&byte| byte == b' ');
-    let (kind, from) = (fields.next()?, fields.next()?);
+    let mut lines = table.split(|&byte| byte == b'\n').filter_map(Line::read);
+    let Line { directory, system: [kind, from, _], .. } = lines.find(|line| line.number == mount)?;
     // A path, or a host and its path: not a word such as `none` or `tmpfs`.
     let tells = from.contains(&b'/') || from.contains(&b':');
-    tells.then(|| [kind, root, from].join(&b' '))
+    tells.then(|| [kind, directory, from].join(&b' '))
 }
 
 /// The path below `root`; `None` for the root itself and for what lies elsewhere.

@@ -52,6 +52,12 @@ impl Report {
         exit
     }
 
+    /// The lines of a part that is kept.
+    #[cfg(test)]
+    pub fn lines(&self) -> &[String] {
+        self.kept.as_deref().unwrap_or_default()
+    }
+
     fn verdict(&self) -> (String, Exit) {
         match (self.faults, self.warnings) {
             (0, 0) => ("all is well".to_owned(), Exit::Done),

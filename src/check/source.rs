@@ -1,7 +1,9 @@
 //! The source: whether it can be watched and read.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirEntry};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -10,10 +12,12 @@ use inosync_actors::rsync::own_name;
 use inosync_actors::site::Site;
 use inosync_actors::watch_error::watch_limit;
 use inosync_actors::watcher::count_directories;
-use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::fs::{Access, AtFlags, CWD, accessat, statfs};
 
+use super::mounts::FileSystems;
 use super::report::Report;
 use super::shown;
+use crate::advice::without_match;
 
 /// How long the look at all entries may take.
 const TIME: Duration = Duration::from_secs(120);
@@ -22,17 +26,27 @@ const EVERY: Duration = Duration::from_secs(5);
 /// How many names are told.
 const NAMES: usize = 3;
 
-/// Counts the directories to watch and the entries that cannot be read.
-pub async fn look(site: &Site, report: &mut Report) {
+/// Counts the directories to watch and the entries that cannot be read, and says what of it is seen. Returns what it is
+/// mounted from; `None` if it does not answer and should not be touched.
+pub async fn look(site: &Site, report: &mut Report) -> Option<FileSystems> {
     let again = site.clone();
+    // That it does not answer is told where it is opened for the nodes.
+    let mounts = FileSystems::of(site).await?;
+    if !mounts.answers() {
+        mounts.tell_silence(report);
+        return None;
+    }
     // Where nobody waits for it: a signal ends the check meanwhile.
     let looked = tokio::task::spawn_blocking(move || {
         let directories = count_directories(&again.wpath, &again.excludes);
-        (directories, unreadable(&again))
+        (directories, walk(&again, &mounts), mounts, without_match(&again))
     });
-    let Ok((directories, unreadable)) = looked.await else { return };
+    let (directories, seen, mounts, notes) = looked.await.ok()?;
+    notes.into_iter().for_each(|note| report.well(format!("note: {note}")));
     watches(site, directories, report);
-    readable(site, &unreadable, report);
+    readable(site, &seen, report);
+    mounts.tell(&seen.subvolumes, report);
+    Some(mounts)
 }
 
 fn watches(site: &Site, directories: usize, report: &mut Report) {
@@ -50,15 +64,15 @@ fn watches(site: &Site, directories: usize, report: &mut Report) {
     }
 }
 
-fn readable(site: &Site, seen: &Unreadable, report: &mut Report) {
+fn readable(site: &Site, seen: &Seen, report: &mut Report) {
     let wpath = shown(&site.wpath);
-    if seen.count > 0 {
+    if seen.unreadable > 0 {
         let names = seen.first.iter().map(|path| path.to_string()).collect::<Vec<_>>().join(", ");
-        let more = if seen.count > seen.first.len() { ", ..." } else { "" };
+        let more = if seen.unreadable > seen.first.len() { ", ..." } else { "" };
         report.fault(format!(
             "source: {wpath}: {} entries cannot be read by {}: {names}{more}\n  let that user read them (a group, an ACL, or \
              CAP_DAC_READ_SEARCH in the unit), or exclude them by `rexcludes`",
-            seen.count,
+            seen.unreadable,
             own_name()
         ));
     }
@@ -71,18 +85,21 @@ fn readable(site: &Site, seen: &Unreadable, report: &mut Report) {
     }
 }
 
-/// What cannot be read.
+/// The findings of a walk through the tree.
 #[derive(Debug, Default)]
-struct Unreadable {
-    count: usize,
+struct Seen {
+    /// The number of entries that cannot be read, and the first of them.
+    unreadable: usize,
     first: Vec<RelPath>,
+    /// The topmost directories of subvolumes of btrfs.
+    subvolumes: BTreeSet<RelPath>,
     looked_at: usize,
     is_whole: bool,
 }
 
-impl Unreadable {
-    fn add(&mut self, path: RelPath) {
-        self.count += 1;
+impl Seen {
+    fn cannot_read(&mut self, path: RelPath) {
+        self.unreadable += 1;
         if self.first.len() < NAMES {
             self.first.push(path);
         }
@@ -91,12 +108,13 @@ impl Unreadable {
 
 /// Looks at each entry that is mirrored. Directories are done in the order in which they are found, none is followed by a
 /// symlink.
-fn unreadable(site: &Site) -> Unreadable {
+fn walk(site: &Site, mounts: &FileSystems) -> Seen {
     let (started, mut told) = (Instant::now(), Instant::now());
-    let mut seen = Unreadable { is_whole: true, ..Unreadable::default() };
+    let mut seen = Seen { is_whole: true, ..Seen::default() };
+    let has_btrfs = mounts.has_btrfs();
     let mut directories = vec![RelPath::root()];
     if may(&site.wpath, Access::READ_OK | Access::EXEC_OK) == Err(io::ErrorKind::PermissionDenied) {
-        seen.add(RelPath::root());
+        seen.cannot_read(RelPath::root());
     }
     while let Some(directory) = directories.pop() {
         let Ok(entries) = fs::read_dir(directory.under(&site.wpath)) else { continue };
@@ -107,8 +125,11 @@ fn unreadable(site: &Site) -> Unreadable {
                 continue;
             }
             seen.looked_at += 1;
+            if has_btrfs && kind.is_dir() && !mounts.has(&path) && is_subvolume(&entry) {
+                seen.subvolumes.insert(path.clone());
+            }
             if is_denied(&entry, kind) {
-                seen.add(path);
+                seen.cannot_read(path);
             } else if kind.is_dir() {
                 directories.push(path);
             }
@@ -124,6 +145,14 @@ fn unreadable(site: &Site) -> Unreadable {
     }
     seen.first.sort();
     seen
+}
+
+/// Tells the topmost directory of a subvolume of btrfs, whose inode has the same number in each of them.
+fn is_subvolume(directory: &DirEntry) -> bool {
+    const SUBVOLUME: u64 = 256;
+    const BTRFS: u64 = 0x9123_683E;
+    directory.metadata().is_ok_and(|meta| meta.ino() == SUBVOLUME)
+        && statfs(directory.path()).is_ok_and(|fs| u64::try_from(fs.f_type) == Ok(BTRFS))
 }
 
 /// Whether this user may not read a file, or enter and list a directory. Nothing else is opened by rsync.

@@ -8,6 +8,7 @@ use inosync_actors::site::Site;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, unlinkat};
 use rustix::io::Errno;
 
+use super::mounts::FileSystems;
 use super::places::usable;
 use super::report::Report;
 use super::shown;
@@ -18,7 +19,7 @@ const MOST: usize = 10_000;
 const NAME: &str = ".inosync-probe-link";
 
 /// Tries a link. Without links renamed files are sent as new ones: a fault only where the file names the directory.
-pub fn look(site: &Site, report: &mut Report) {
+pub fn look(site: &Site, mounts: Option<&FileSystems>, report: &mut Report) {
     let Some(staging) = &site.staging else {
         return report.well("staging: none; renamed files are sent as new ones".to_owned());
     };
@@ -33,7 +34,10 @@ pub fn look(site: &Site, report: &mut Report) {
             return if is_named { report.fault(line) } else { report.warning(line) };
         }
     };
-    let Some(file) = regular_file(site) else {
+    let Some(mounts) = mounts else {
+        return report.well(format!("staging: {}; not tried, the source does not answer", shown(staging)));
+    };
+    let Some(file) = regular_file(site, mounts) else {
         return report.well(format!("staging: {}; not tried, the source has no file", shown(staging)));
     };
     match link(&place, &file) {
@@ -67,8 +71,8 @@ fn link(place: &Path, file: &Path) -> rustix::io::Result<()> {
     remove()
 }
 
-/// The first regular file that is mirrored.
-fn regular_file(site: &Site) -> Option<PathBuf> {
+/// The first regular file that is mirrored and is on the mount of the source.
+fn regular_file(site: &Site, mounts: &FileSystems) -> Option<PathBuf> {
     let mut directories = vec![inosync_actors::path::RelPath::root()];
     let mut looked_at = 0;
     while let Some(directory) = directories.pop() {
@@ -80,6 +84,7 @@ fn regular_file(site: &Site) -> Option<PathBuf> {
             }
             match site.excludes.matching(&path, kind.is_dir()) {
                 Some(_) => (),
+                None if mounts.has(&path) => (),
                 None if kind.is_file() => return Some(entry.path()),
                 None if kind.is_dir() => directories.push(path),
                 None => (),

@@ -1,6 +1,7 @@
 //! `--check`: it finds what the first batch would find, on this machine and at each node, and nothing stays anywhere.
 
 mod here;
+mod mounts;
 
 use std::fs;
 use std::net::TcpListener;

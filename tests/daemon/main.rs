@@ -39,6 +39,7 @@ mod removals;
 mod renames;
 mod service;
 mod settle;
+mod snapshots;
 mod standby;
 mod standby_trouble;
 mod start;

@@ -239,15 +239,8 @@ fn other_exclusions_are_compared_and_watched() {
 /// The daemon comes to have so many watches. Where a state is kept, the one by which moments are told is away for a moment.
 #[track_caller]
 fn expect_watches(site: &Site, count: usize) {
-    let found = wait::until(|| (inotify_watches(site) == count).then_some(()));
-    assert!(found.is_some(), "{} watches instead of {count}", inotify_watches(site));
-}
-
-/// The number of directories that the daemon watches. One more where a state is kept: the watch by which moments are told.
-fn inotify_watches(site: &Site) -> usize {
-    let infos = fs::read_dir(format!("/proc/{}/fdinfo", site.daemon().id())).unwrap().flatten();
-    let counts = infos.map(|info| fs::read_to_string(info.path()).unwrap_or_default().matches("inotify wd").count());
-    counts.max().unwrap_or_default()
+    let found = wait::until(|| (site.kernel_watches() == count).then_some(()));
+    assert!(found.is_some(), "{} watches instead of {count}", site.kernel_watches());
 }
 
 #[test]
@@ -256,11 +249,11 @@ fn a_newly_excluded_directory_loses_its_watches_and_a_newly_included_one_gets_th
     site.config("state_dir: \"\"");
     (0..20).for_each(|n| site.mkdir(format!("many/{n}")));
     site.start_mirrored();
-    assert_eq!(inotify_watches(&site), 22);
+    assert_eq!(site.kernel_watches(), 22);
     for (rexcludes, expected) in [("[\"many/\"]", 1), ("[\"/many/1*\"]", 11), ("[]", 22)] {
         site.config(&format!("rexcludes: {rexcludes}"));
         site.reload();
-        assert_eq!(inotify_watches(&site), expected, "{rexcludes}");
+        assert_eq!(site.kernel_watches(), expected, "{rexcludes}");
     }
 }
 

@@ -5,6 +5,7 @@ mod changes;
 mod daemon;
 pub mod disk;
 pub mod http;
+mod mount;
 mod process;
 #[path = "../../actors/tests/programs/mod.rs"]
 mod programs;
@@ -18,6 +19,7 @@ mod wire;
 
 pub use changes::plant;
 pub use daemon::Ended;
+pub use mount::{Mount, Served};
 pub use process::{descendants, marked, signal};
 pub use programs::program;
 pub use relay::Relay;

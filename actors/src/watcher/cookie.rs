@@ -46,12 +46,12 @@ impl Cookie {
 
     /// Whether this event is the mark, or belongs to the directory; and which mark it is.
     pub fn take(&mut self, watch: i32, mask: EventMask) -> (bool, Option<u64>) {
-        match self.waits {
-            Some((number, id)) if number == watch && mask.contains(EventMask::IGNORED) => {
-                self.waits = None;
+        if let Some((number, id)) = self.waits.take_if(|(number, _)| *number == watch) {
+            if mask.contains(EventMask::IGNORED) {
                 return (true, Some(id));
             }
-            _ => (),
+            self.waits = Some((number, id));
+            return (true, None);
         }
         let own = self.watch.as_ref().is_some_and(|own| own.get_watch_descriptor_id() == watch);
         if own && mask.contains(EventMask::IGNORED) {
@@ -63,5 +63,31 @@ impl Cookie {
     /// Events were lost: the mark may be among them.
     pub fn lose(&mut self) -> Option<u64> {
         self.waits.take().map(|(_, id)| id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use inotify::Inotify;
+
+    use super::*;
+
+    #[test]
+    fn a_mark_is_passed_by_the_end_of_its_watch_and_by_nothing_that_comes_before() {
+        let (inotify, dir) = (Inotify::init().unwrap(), tempfile::tempdir().unwrap());
+        let mut cookie = Cookie::new(dir.path().to_owned(), inotify.watches());
+        let watch = cookie.number().unwrap();
+        assert!(cookie.mark(7));
+        assert_ne!(cookie.number(), Some(watch));
+        for (mask, expected) in [
+            // The directory was deleted just before.
+            (EventMask::DELETE_SELF, (true, None)),
+            (EventMask::IGNORED, (true, Some(7))),
+            (EventMask::DELETE_SELF, (false, None)),
+        ] {
+            assert_eq!(cookie.take(watch, mask), expected, "{mask:?}");
+        }
+        assert_eq!(cookie.take(cookie.number().unwrap(), EventMask::IGNORED), (true, None));
+        assert_eq!(cookie.number(), None);
     }
 }

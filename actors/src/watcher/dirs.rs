@@ -6,7 +6,7 @@ mod mounted;
 mod place;
 mod retry;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -52,6 +52,9 @@ const FILE_MASK: WatchMask = WatchMask::MODIFY
     .union(WatchMask::ATTRIB)
     .union(WatchMask::MASK_ADD)
     .union(WatchMask::DONT_FOLLOW);
+
+/// Watches that ended and are remembered. An event that comes late is among the next ones.
+const OVER: usize = 4096;
 
 /// What [`Dirs::attach`] found.
 #[derive(Debug, PartialEq, Eq)]
@@ -104,6 +107,8 @@ pub struct Dirs {
     bound: Bound,
     /// Watches that were given up and whose last event (IGNORED) was not read yet.
     retired: HashSet<i32>,
+    /// Watches that ended not long ago. An event that was on its way when its watch was given up comes behind the last one.
+    over: VecDeque<i32>,
     /// Directories that could not be watched or listed when they were last looked at.
     blind: Blind,
     sight: Sight,
@@ -124,6 +129,7 @@ impl Dirs {
             mounts: Mounts::default(),
             bound: Bound::default(),
             retired: HashSet::new(),
+            over: VecDeque::new(),
             blind: Blind::default(),
             sight: Sight::default(),
         })
@@ -209,14 +215,23 @@ impl Dirs {
         self.tree.has_others()
     }
 
-    /// Whether this watch was given up by us; its last events are still to be expected.
-    pub(super) fn is_retired(&self, watch: i32) -> bool {
-        self.retired.contains(&watch)
+    /// Tells a watch that was given up, or ended not long ago: its last events are to be expected, and mean nothing.
+    pub(super) fn was_given_up(&self, watch: i32) -> bool {
+        self.retired.contains(&watch) || self.over.contains(&watch)
     }
 
-    /// The last event of a watch that was given up has come.
-    pub(super) fn forget_retired(&mut self, watch: i32) {
+    /// The last event of a watch has come. Its number is not given to another one.
+    pub(super) fn last_event_came(&mut self, watch: i32) {
         self.retired.remove(&watch);
+        if self.over.len() >= OVER {
+            self.over.pop_front();
+        }
+        self.over.push_back(watch);
+    }
+
+    /// These watches, which nobody knew of, are about to be given up.
+    pub(super) fn retire_unknown(&mut self, watches: &BTreeSet<i32>) {
+        self.retired.extend(watches);
     }
 
     /// Whether a directory of this name is neither watched nor mirrored.
@@ -406,8 +421,12 @@ impl Dirs {
         (!is_known).then_some(watch)
     }
 
-    /// Gives up watches of files.
-    pub(super) fn give_up(&mut self, watches: Vec<WatchDescriptor>) {
+    /// Gives up watches of files, but for those that are of something else by now.
+    pub(super) fn give_up(&mut self, mut watches: Vec<WatchDescriptor>) {
+        watches.retain(|watch| {
+            let number = watch.get_watch_descriptor_id();
+            !self.tree.knows(number) && self.bound.names(number).next().is_none()
+        });
         self.retire(watches);
     }
 

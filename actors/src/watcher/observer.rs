@@ -154,6 +154,9 @@ impl Observer {
     /// Takes one event in.
     pub fn handle(&mut self, event: RawEvent, now: Instant) {
         let RawEvent { watch, mask, cookie, name } = event;
+        if mask.contains(EventMask::IGNORED) {
+            self.dirs.last_event_came(watch);
+        }
         if self.is_mark(watch, mask) {
             return;
         }
@@ -270,7 +273,7 @@ impl Observer {
         match attached {
             // When its move is told, what it holds is looked at again.
             Attached::New | Attached::Elsewhere => self.scanned_until(now),
-            Attached::Tangled => self.lose_track(Reason::UnknownWatch, now),
+            Attached::Tangled => self.lose_track(Reason::Outrun, now),
             Attached::Known | Attached::Moved | Attached::Nothing | Attached::Blind => (),
         }
         attached
@@ -285,7 +288,7 @@ impl Observer {
     fn rescan_watches(&mut self, parent: NodeId, name: &OsString, now: Instant) {
         for dir in self.dirs.named(parent, name) {
             if self.dirs.scan(dir).tangled {
-                self.lose_track(Reason::UnknownWatch, now);
+                self.lose_track(Reason::Outrun, now);
             }
         }
         if self.mounting.heard() {
@@ -344,9 +347,10 @@ impl Observer {
     }
 
     fn stray(&mut self, watch: i32, mask: EventMask, now: Instant) {
-        if mask.contains(EventMask::IGNORED) {
-            self.dirs.forget_retired(watch);
-        } else if !self.dirs.is_retired(watch) && matches!(self.presence, Presence::Here { .. }) {
+        if !mask.contains(EventMask::IGNORED)
+            && !self.dirs.was_given_up(watch)
+            && matches!(self.presence, Presence::Here { .. })
+        {
             self.lose_track(Reason::UnknownWatch, now);
         }
     }

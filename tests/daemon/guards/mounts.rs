@@ -5,45 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{expect_held, expect_reconciles, mirrors, shell};
-use crate::support::{Local, Site};
-
-/// Something that is mounted, for as long as this lives.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn tmpfs(at: &Path) -> Option<Mount> {
-        Mount::new(&["-t", "tmpfs", "tmpfs"], at)
-    }
-
-    fn bind(from: &Path, at: &Path) -> Option<Mount> {
-        Mount::new(&["--bind", &from.display().to_string()], at)
-    }
-
-    fn new(what: &[&str], at: &Path) -> Option<Mount> {
-        let output = Command::new("mount").args(what).arg(at).output().unwrap();
-        if !output.status.success() {
-            println!("not tested, no mounts here: {}", String::from_utf8_lossy(&output.stderr));
-            return None;
-        }
-        Some(Mount(at.to_owned()))
-    }
-}
-
-impl Mount {
-    /// Unmounts it at once, which takes that nothing uses it.
-    fn end(self) {
-        let output = Command::new("umount").arg(&self.0).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Mount {
-    /// Standbys that wait in it would keep it busy.
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
-    }
-}
+use crate::support::{Local, Mount, Site};
 
 /// A file system in a file, on a block device that keeps its number.
 struct Disk(String);

@@ -1,5 +1,6 @@
 //! Asking the daemon that runs, as a person does from another terminal.
 
+use std::fs;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -65,5 +66,14 @@ impl Site {
     /// Waits until a node is in this state.
     pub fn expect_state(&self, node: Node, state: &str) -> Value {
         self.expect_status(node, state, |status| status["state"]["is"] == state)
+    }
+
+    /// The number of watches that the kernel has for the daemon. Where a state is kept, one of them is for no directory of the
+    /// tree: that by which moments are told.
+    pub fn kernel_watches(&self) -> usize {
+        let infos = fs::read_dir(format!("/proc/{}/fdinfo", self.daemon().id())).expect("the daemon runs").flatten();
+        let counts =
+            infos.map(|info| fs::read_to_string(info.path()).unwrap_or_default().matches("inotify wd").count());
+        counts.max().unwrap_or_default()
     }
 }

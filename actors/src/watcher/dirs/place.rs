@@ -56,6 +56,7 @@ impl Dirs {
             let Some(place) = place else { break };
             self.detach(place);
         }
+        // Its last event has come already.
         self.retired.remove(&watch);
         entries
     }

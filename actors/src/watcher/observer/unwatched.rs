@@ -104,6 +104,7 @@ impl Observer {
         if difference.is_empty() {
             return;
         }
+        self.dirs.retire_unknown(&difference.surplus);
         self.ledger.iter().for_each(|ledger| ledger.give_up(&difference.surplus));
         let Difference { surplus, missing } = difference;
         self.found.unseen.push(Unseen::Miscounted { surplus: surplus.len(), missing: missing.len() });
@@ -184,7 +185,7 @@ impl Observer {
         self.scanned_until(now);
         self.found.changes.extend(retried.watched.into_iter().map(|path| Change::Subtree { path }));
         if retried.tangled {
-            self.lose_track(Reason::UnknownWatch, now);
+            self.lose_track(Reason::Outrun, now);
         }
         self.unwatched.polled = true;
         self.unwatched.poll_at = Some(now.max(Instant::now()) + self.unwatched.every);

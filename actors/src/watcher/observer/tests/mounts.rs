@@ -175,6 +175,34 @@ fn a_file_system_that_is_mounted_again_before_anybody_looks_is_looked_at() {
 }
 
 #[test]
+fn a_mounted_file_stays_watched_though_the_name_goes_by_which_it_was_watched_before() {
+    use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
+    use std::os::fd::AsRawFd;
+
+    in_a_namespace(|| {
+        let mut tree = Watched::new(&["d", "e"], &[]);
+        fs::write(tree.at("e/g"), "under").unwrap();
+        tree.changes();
+        let Ok(unnamed) = open(tree.at("d"), OFlags::TMPFILE | OFlags::RDWR, Mode::RWXU) else {
+            return println!("not tested, no files without a name here");
+        };
+        let itself = format!("/proc/self/fd/{}", unnamed.as_raw_fd());
+        linkat(CWD, itself, CWD, tree.at("d/f"), AtFlags::SYMLINK_FOLLOW).unwrap();
+        tree.changes();
+        tree.now += QUIET_TIME * 3;
+        tree.observer.tick(tree.now);
+        assert_eq!((tree.once().len(), tree.kernel()), (1, 4), "the file has a watch of its own");
+        tree.bind("d/f", "e/g");
+        tree.changes();
+        fs::remove_file(tree.at("d/f")).unwrap();
+        assert!(tree.once().contains("removed d/f"));
+        rustix::io::write(&unnamed, b"x").unwrap();
+        drop(unnamed);
+        tree.expect(&["written e/g"]);
+    });
+}
+
+#[test]
 fn a_mounted_file_is_watched_by_itself_and_what_it_covered_counts_after_it() {
     in_a_namespace(|| {
         let mut tree = Watched::new(&["d"], &[]);

@@ -38,6 +38,34 @@ fn a_directory_whose_watch_goes_away_is_watched_again_and_compared() {
 }
 
 #[test]
+fn an_event_that_comes_behind_the_last_one_of_its_watch_is_no_loss_of_track() {
+    let mut tree = Watched::new(&["d", "e"], &[]);
+    let late = |watch| RawEvent { watch, mask: EventMask::CREATE, cookie: 0, name: Some("f".into()) };
+    let told = |tree: &mut Watched, watch| {
+        tree.observer.handle(late(watch), tree.now);
+        tree.now += CALM_AT_LATEST;
+        tree.observer.tick(tree.now);
+        tree.observer.take().rescans.into_iter().map(|rescan| rescan.reason).collect::<Vec<_>>()
+    };
+    let watch = |tree: &Watched, path: &str| {
+        let watch = tree.inotify.watches().add(tree.at(path), WatchMask::CREATE | WatchMask::MASK_ADD).unwrap();
+        watch.get_watch_descriptor_id()
+    };
+    // The watch of one ends by itself, that of the other is given up.
+    let (ended, given_up) = (watch(&tree, "d"), watch(&tree, "e"));
+    tree.end_watch("d");
+    fs::rename(tree.at("e"), tree.beside("e")).unwrap();
+    tree.changes();
+    tree.now += PAIRING_TIME;
+    tree.observer.tick(tree.now);
+    tree.changes();
+    for watch in [ended, given_up] {
+        assert_eq!(told(&mut tree, watch), []);
+    }
+    assert_eq!(told(&mut tree, 1_000_000), [Reason::UnknownWatch]);
+}
+
+#[test]
 fn a_directory_that_takes_the_name_of_a_deleted_one_is_watched() {
     let mut tree = Watched::new(&["d/sub"], &[]);
     fs::remove_dir_all(tree.at("d")).unwrap();
