@@ -25,7 +25,7 @@ mod verify;
 use std::process::ExitCode;
 
 use actix::System;
-use inosync_actors::rsync::shell;
+use inosync_actors::rsync::runner::shell;
 use slog::error;
 
 use crate::cli::Options;

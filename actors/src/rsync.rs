@@ -1,47 +1,21 @@
 //! The rsync command: its recipes, its runs, and what their ends mean. [`Rsync`] is the way to one node.
 
-mod account;
-mod aside;
 pub mod audience;
-pub mod blame;
-mod claims;
-mod complaint;
-pub mod confine;
-mod connection;
 mod deliver;
 mod examine;
-pub mod failure;
-#[cfg(test)]
-mod fuzz;
-mod greeting;
-mod greeting_time;
-mod itemized;
-mod listen;
-pub mod master;
 mod names;
-mod noise;
-pub mod output;
-mod reading;
 pub mod recipe;
-mod refusal;
-pub mod run;
+pub mod report;
+pub mod runner;
 mod shared;
-pub mod shell;
-mod spawn;
-mod speed;
 pub mod staging;
-pub mod standby;
-mod temporary;
 pub mod traits;
 mod transport;
-pub mod unset;
-mod untaken;
 pub mod verify;
-mod warm;
 
+use crate::rsync::report::failure;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -53,33 +27,31 @@ use slog::{Logger, o};
 use tokio::sync::Notify;
 
 use self::audience::{Audience, Counter};
-use self::claims::{Bearing, Claims};
-use self::confine::Reach;
 use self::deliver::{Names, Seen, sample};
 use self::examine::Remote;
 pub use self::examine::{Examination, Finding, Mirror, Place, Probe, Probed, own_name};
-use self::greeting::Greeting;
-use self::greeting_time::GreetingTime;
-use self::master::Master;
-use self::output::Line;
 use self::recipe::{Context, Invocation, Recipe};
-use self::run::{Code, Finished, Patience, Process};
 pub use self::shared::Shared;
-use self::speed::{Share, Speed};
-use self::staging::{Staging, Twins};
-use self::standby::Standbys;
+use self::staging::Staging;
 use crate::children::Children;
 use crate::node::Node;
 use crate::path::RelPath;
 use crate::root::Root;
+use crate::rsync::report::claims::{Bearing, Claims};
+use crate::rsync::report::output::Line;
+use crate::rsync::runner::confine::Reach;
+use crate::rsync::runner::greeting::Greeting;
+use crate::rsync::runner::greeting_time::GreetingTime;
+use crate::rsync::runner::master::Master;
+use crate::rsync::runner::order::{Ears, Order, Work};
+use crate::rsync::runner::process::{self, Finished, Patience, Process};
+use crate::rsync::runner::speed::{Share, Speed};
+use crate::rsync::runner::standby::Standbys;
 use crate::rsync::traits::known;
 use crate::site::Site;
 use crate::site::version::Version;
-use crate::transport::Lane;
-use crate::transport::Worked;
 use crate::transport::failure::{Cause, Failure};
 use crate::transport::heard::Heard;
-use crate::transport::rename::Relocation;
 use crate::transport::traits::{Trait, Traits};
 
 /// How the node's rsync takes deletions.
@@ -296,7 +268,7 @@ impl Rsync {
                 let stage = self.stage()?;
                 let list = recipe::twins(stage.place(&self.source()?, twins));
                 if list.is_empty() {
-                    return Ok(NOTHING);
+                    return Ok(Finished::nothing_to_do());
                 }
                 let directory = stage.directory().map_err(|error| Failure::not_staged(&error))?;
                 let arguments = context.invocation(order.recipe, Vec::new(), order.rules).arguments;
@@ -382,51 +354,6 @@ impl Rsync {
     }
 }
 
-/// What a run is to do.
-#[derive(Clone, Copy)]
-struct Order<'a> {
-    recipe: Recipe,
-    work: Work<'a>,
-    /// Whether what the node's own filter refuses counts as done: it is about removals.
-    removes: bool,
-    /// Filter rules beside those of the site.
-    rules: &'a [OsString],
-    /// The lane of the batch that it belongs to, if it belongs to one.
-    lane: Option<Lane>,
-    /// What the node cannot hold, where it is not what is known.
-    traits: Option<&'a Traits>,
-}
-
-impl<'a> Order<'a> {
-    fn of(recipe: Recipe) -> Self {
-        Order { recipe, work: Work::List(&[]), removes: false, rules: &[], lane: None, traits: None }
-    }
-}
-
-/// What a run is about.
-#[derive(Clone, Copy)]
-enum Work<'a> {
-    /// What is listed.
-    List(&'a [u8]),
-    /// For [`Recipe::Link`].
-    Links(&'a [Twins]),
-    /// For [`Recipe::Build`].
-    Directory(&'a Relocation),
-    /// For [`Recipe::Gather`], with the list.
-    Names(&'a Relocation, &'a [u8]),
-}
-
-/// The end of a run that has nothing to do.
-const NOTHING: Finished = Finished { code: Code::Exit(0), stderr: Vec::new() };
-
-/// Who hears what a run says.
-struct Ears<'a> {
-    /// Gets each line of output.
-    line: &'a mut dyn FnMut(&[u8]),
-    /// Is told that the work is done.
-    worked: Option<Worked>,
-}
-
 /// The version of a local rsync.
 ///
 /// # Errors
@@ -434,7 +361,7 @@ struct Ears<'a> {
 pub async fn local_version(children: &Children, program: &Path) -> io::Result<Version> {
     let invocation = Invocation { arguments: vec!["--version".into()], list: Vec::new() };
     let mut version = None;
-    run::run(children, program, None, invocation, |line| {
+    process::run(children, program, None, invocation, |line| {
         version = version.or_else(|| Version::parse(&String::from_utf8_lossy(line)));
     })
     .await?;

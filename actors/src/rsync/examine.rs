@@ -7,7 +7,7 @@ mod links;
 mod probe;
 mod user;
 
-use crate::rsync::failure;
+use crate::rsync::report::failure;
 use std::rc::Rc;
 
 pub use self::finding::Finding;
@@ -15,15 +15,16 @@ pub(super) use self::finding::is_excluded;
 pub(super) use self::links::links_of;
 pub use self::probe::{Place, Probe, Probed};
 pub use self::user::own_name;
-use super::claims::Claims;
-use super::complaint;
-use super::greeting::Greeting;
-use super::output::{Line, difference};
 use super::recipe::Question;
-use super::run::{Finished, PATIENCE, Patience};
-use super::{Deletions, Ears, Rsync};
+use super::{Deletions, Rsync};
 use crate::node::Kind;
 use crate::path::Escaped;
+use crate::rsync::report::claims::Claims;
+use crate::rsync::report::complaint;
+use crate::rsync::report::output::{Line, difference};
+use crate::rsync::runner::greeting::Greeting;
+use crate::rsync::runner::order::Ears;
+use crate::rsync::runner::process::{Finished, PATIENCE, Patience};
 use crate::site::version::Version;
 use crate::transport::failure::{Cause, Failure};
 
@@ -130,7 +131,7 @@ fn is_rsync(finished: &Finished) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rsync::run::Code;
+    use crate::rsync::runner::process::Code;
 
     #[test]
     fn the_lines_of_a_dry_run_say_whether_there_is_a_mirror() {

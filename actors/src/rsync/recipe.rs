@@ -5,11 +5,11 @@ pub(super) mod probe;
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
-use super::run::Process;
 use super::staging::Twins;
 use crate::node::{Kind, Node};
 use crate::path::{Escaped, RelPath};
 use crate::patterns::rules;
+use crate::rsync::runner::process::Process;
 use crate::site::version::Version;
 use crate::site::{InitialSync, Site};
 use crate::transport::rename::{Doubt, Relocation};

@@ -5,14 +5,14 @@ use std::rc::Rc;
 use slog::{Discard, Logger, o, warn};
 
 use super::audience::{Audience, Counter, Minutes};
-use super::master::Master;
-use super::master::login::Login;
-use super::master::runtime_dir::RuntimeDir;
 use super::recipe;
 use super::staging::{self, Staging};
-use super::standby::Budget;
 use crate::children::Children;
 use crate::node::{Kind, Node};
+use crate::rsync::runner::master::Master;
+use crate::rsync::runner::master::login::Login;
+use crate::rsync::runner::master::runtime_dir::RuntimeDir;
+use crate::rsync::runner::standby::Budget;
 use crate::site::Site;
 
 /// What the ways to all nodes share.

@@ -12,13 +12,15 @@ use std::time::{Duration, SystemTime};
 
 use self::sight::{Place, Sight};
 use self::suspects::{Again, Suspects, judge};
+use super::Rsync;
 use super::examine::links_of;
-use super::output::difference;
 use super::recipe::{self, Recipe};
-use super::{Order, Rsync, Work, temporary};
 use crate::node::Kind;
 use crate::path::RelPath;
 use crate::patterns::rules;
+use crate::rsync::report::output::difference;
+use crate::rsync::report::temporary;
+use crate::rsync::runner::order::{Order, Work};
 use crate::transport::blame::Blame;
 pub use crate::transport::comparison::Difference;
 use crate::transport::comparison::Rewritten;

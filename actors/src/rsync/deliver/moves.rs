@@ -1,7 +1,7 @@
 //! The first runs of a plan: the node makes out of its own files what was renamed or moved. All of it is a hint: what a
 //! node could not link or build is sent as if nothing had been tried.
 
-use crate::rsync::failure;
+use crate::rsync::report::failure;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -16,13 +16,16 @@ use slog::debug;
 use super::{Names, Runs};
 use crate::path::RelPath;
 use crate::patterns::rules;
-use crate::rsync::blame::blame;
+use crate::rsync::Rsync;
 use crate::rsync::names::folded;
-use crate::rsync::output::{self, Line};
 use crate::rsync::recipe::Recipe;
-use crate::rsync::run::Code;
+use crate::rsync::report::blame::blame;
+use crate::rsync::report::output;
+use crate::rsync::report::output::Line;
+use crate::rsync::report::temporary;
+use crate::rsync::runner::order::{Ears, Order, Work};
+use crate::rsync::runner::process::Code;
 use crate::rsync::staging::{Staging, Twins};
-use crate::rsync::{Ears, Order, Rsync, Work, temporary};
 use crate::transport::Lane;
 use crate::transport::blame::Blame;
 use crate::transport::failure::Failure;

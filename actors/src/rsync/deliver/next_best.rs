@@ -7,9 +7,10 @@ use std::rc::Rc;
 use slog::debug;
 
 use crate::path::RelPath;
-use crate::rsync::output::Line;
+use crate::rsync::Rsync;
 use crate::rsync::recipe::{self, Recipe};
-use crate::rsync::{Ears, Order, Rsync, Work};
+use crate::rsync::report::output::Line;
+use crate::rsync::runner::order::{Ears, Order, Work};
 use crate::transport::Delivery;
 use crate::transport::Lane;
 use crate::transport::failure::Failure;

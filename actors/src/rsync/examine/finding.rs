@@ -1,6 +1,6 @@
 //! What a probe found out, and how it is read from what rsync says.
 
-use crate::rsync::complaint;
+use crate::rsync::report::complaint;
 use crate::transport::comparison::Rewritten;
 use crate::transport::failure::Failure;
 

@@ -1,15 +1,15 @@
 //! What a probe shows that the node cannot hold: it is asked how the probe differs there from what was written.
 
-use crate::rsync::failure;
+use crate::rsync::report::failure;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 
 use super::probe::Visit;
 use crate::path::RelPath;
-use crate::rsync::Ears;
-use crate::rsync::claims::Claims;
 use crate::rsync::recipe::{self, Context, Invocation, Recipe};
-use crate::rsync::run::{PATIENCE, Patience};
+use crate::rsync::report::claims::Claims;
+use crate::rsync::runner::order::Ears;
+use crate::rsync::runner::process::{PATIENCE, Patience};
 use crate::rsync::traits::{Looks, Seen, differs};
 use crate::transport::failure::Failure;
 use crate::transport::traits::Traits;

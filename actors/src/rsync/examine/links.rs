@@ -15,11 +15,12 @@ use std::rc::Rc;
 use crate::node::Kind;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
-use crate::rsync::claims::Claims;
-use crate::rsync::output::unescape;
+use crate::rsync::Rsync;
 use crate::rsync::recipe::{self, Invocation};
-use crate::rsync::run::{PATIENCE, Patience};
-use crate::rsync::{Ears, Rsync};
+use crate::rsync::report::claims::Claims;
+use crate::rsync::report::output::unescape;
+use crate::rsync::runner::order::Ears;
+use crate::rsync::runner::process::{PATIENCE, Patience};
 use crate::transport::failure::Failure;
 
 /// So many links tell what a node does with them, and so many entries are looked at for them.

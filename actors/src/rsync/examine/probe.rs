@@ -4,7 +4,7 @@
 //! inosync ([`Apart`]): when inosync is killed, what was begun is written to its end, and then removed. What is left when the
 //! machine dies has the same name at the next check, which removes it; so does a comparison that deletes.
 
-use crate::rsync::failure;
+use crate::rsync::report::failure;
 use std::cell::RefCell;
 use std::fs::{self, DirBuilder, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -19,12 +19,14 @@ use super::finding::{Finding, complaints, denial, holds, is_about_symlink, is_ex
 use super::{Examination, Heard, Mirror};
 use crate::node::{Kind, Node};
 use crate::path::{Escaped, RelPath};
-use crate::rsync::claims::Claims;
-use crate::rsync::connection::{HANG_UP, HANG_UPS};
-use crate::rsync::output::{self, Line};
 use crate::rsync::recipe::{self, Invocation, Recipe, probe};
-use crate::rsync::run::{PATIENCE, Patience};
-use crate::rsync::{Deletions, Ears, Rsync};
+use crate::rsync::report::claims::Claims;
+use crate::rsync::report::output;
+use crate::rsync::report::output::Line;
+use crate::rsync::runner::connection::{HANG_UP, HANG_UPS};
+use crate::rsync::runner::order::Ears;
+use crate::rsync::runner::process::{PATIENCE, Patience};
+use crate::rsync::{Deletions, Rsync};
 use crate::site::Site;
 use crate::site::version::Version;
 use crate::transport::comparison::Link;

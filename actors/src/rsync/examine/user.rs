@@ -9,7 +9,7 @@ use tokio::process::Command;
 use crate::node::Kind;
 use crate::path::Escaped;
 use crate::rsync::Rsync;
-use crate::rsync::master::login::Login;
+use crate::rsync::runner::master::login::Login;
 
 /// How long ssh may take to read its configuration.
 const TIME: Duration = Duration::from_secs(5);

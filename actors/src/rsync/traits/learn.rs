@@ -9,10 +9,11 @@ use slog::{debug, info};
 use super::looks::Looks;
 use super::sample::{Sample, Seen, differs};
 use crate::path::RelPath;
+use crate::rsync::Rsync;
 use crate::rsync::recipe::{self, Recipe};
+use crate::rsync::runner::order::{Ears, Order, Work};
 use crate::rsync::traits::known;
 use crate::rsync::verify::apart;
-use crate::rsync::{Ears, Order, Rsync, Work};
 use crate::transport::failure::Failure;
 use crate::transport::traits::{Trait, Traits};
 

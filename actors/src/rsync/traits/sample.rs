@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::path::RelPath;
-use crate::rsync::output::Line;
+use crate::rsync::report::output::Line;
 
 /// Entries of each type that are asked about.
 const EACH: usize = 20;

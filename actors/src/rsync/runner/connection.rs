@@ -1,0 +1,176 @@
+//! Over which connection a run goes: one that waits at the node, the one that the node's runs share, or its own; and when
+//! what was there before is given up, since nothing answers on it any more.
+
+use crate::rsync::report::failure;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use slog::debug;
+
+use crate::node::Kind;
+use crate::rsync::recipe::Recipe;
+use crate::rsync::runner::greeting_time::GreetingTime;
+use crate::rsync::runner::order::{Ears, Order};
+use crate::rsync::runner::pool::Fed;
+use crate::rsync::runner::process::{Finished, PATIENCE, Patience, Process};
+use crate::rsync::{Rsync, verify};
+use crate::transport::Lane;
+use crate::transport::failure::{Cause, Failure};
+
+/// How long an rsync daemon takes to notice that a connection has ended.
+pub(crate) const HANG_UP: Duration = Duration::from_millis(100);
+/// And how often it is asked whether it has.
+pub(crate) const HANG_UPS: u32 = 20;
+
+/// Waits for the greeting of the node's rsync in one run.
+pub(crate) struct Greets<'a> {
+    rsync: &'a Rc<Rsync>,
+    started: Instant,
+    /// Whether the run has a connection of its own.
+    alone: bool,
+    heard: bool,
+}
+
+impl Greets<'_> {
+    /// It came. On a connection of its own this proves that the node answers.
+    pub fn heard(&mut self) {
+        self.heard = true;
+        let mut greeting = self.rsync.greeting.get();
+        greeting.heard(self.started.elapsed());
+        self.rsync.greeting.set(greeting);
+        if self.alone {
+            self.rsync.give_up_doubted();
+        }
+    }
+
+    /// The run ended.
+    pub fn ended(self, finished: &std::io::Result<Finished>) {
+        if !self.heard && finished.as_ref().is_ok_and(timed_out) {
+            let mut greeting = self.rsync.greeting.get();
+            greeting.missed();
+            self.rsync.greeting.set(greeting);
+        }
+    }
+}
+
+impl Rsync {
+    pub(crate) async fn run_unheard(
+        self: &Rc<Self>,
+        order: &Order<'_>,
+        ears: &mut Ears<'_>,
+    ) -> Result<Finished, Failure> {
+        // The runs of a batch follow each other, perhaps after a long time.
+        self.root.check().map_err(Failure::source_gone)?;
+        // What may send much has a connection of its own: small changes would wait behind it.
+        let mut shares = order.lane == Some(Lane::Fast) || order.recipe == Recipe::Probe;
+        let waits = match order.recipe {
+            Recipe::Build | Recipe::Gather | Recipe::Similar => false,
+            // One that the node refuses would only die, again and again: there is none before a run went well.
+            Recipe::Link => self.standbys.borrow().wants(Recipe::Link),
+            _ => true,
+        };
+        if order.lane == Some(Lane::Fast) && order.rules.is_empty() && waits {
+            match self.run_standby(order, ears).await {
+                Fed::Done(finished) => return Ok(finished),
+                Fed::Not { hung } => shares &= !hung,
+            }
+        }
+        let to_be_told = ears.worked.is_some();
+        // The shared connection may be another one by now.
+        let carrier = self.carrier(shares);
+        let mut finished = self.start_patiently(order, shares, ears).await?;
+        if carrier.is_some() && timed_out(&finished) {
+            self.doubt(carrier);
+            // Once it said that its work is done, others may be at work on the same paths.
+            if !to_be_told || ears.worked.is_some() {
+                finished = self.start_patiently(order, false, ears).await?;
+            }
+        }
+        self.give_up_doubted();
+        Ok(finished)
+    }
+
+    /// A new process; again while the rsync daemon has too few connections.
+    async fn start_patiently(
+        self: &Rc<Self>,
+        order: &Order<'_>,
+        shares: bool,
+        ears: &mut Ears<'_>,
+    ) -> Result<Finished, Failure> {
+        let mut finished = self.start(order, shares, ears).await?;
+        let is_busy = |finished: &Finished| failure::of(finished).is_some_and(|failure| failure.cause == Cause::Busy);
+        for _ in 0..HANG_UPS {
+            if !is_busy(&finished) {
+                break;
+            }
+            self.make_room();
+            tokio::time::sleep(HANG_UP).await;
+            finished = self.start(order, shares, ears).await?;
+        }
+        Ok(finished)
+    }
+
+    /// The process whose connection a run uses that starts now, if it is not its own.
+    pub(crate) fn carrier(&self, shares: bool) -> Option<i32> {
+        self.master.as_ref().filter(|_| shares)?.process()
+    }
+
+    /// How long a new process may be silent.
+    pub(crate) fn patience(&self, recipe: Recipe, carrier: Option<i32>) -> Patience {
+        let patience = patience(recipe, self.node.kind(), self.greeting.get());
+        if carrier.is_some() { patience.over_old_connection() } else { patience }
+    }
+
+    /// Waits for the greeting in this run.
+    pub(crate) fn greets(self: &Rc<Self>, process: &Process) -> Greets<'_> {
+        let (started, alone) = (process.started(), process.carrier().is_none());
+        Greets { rsync: self, started, alone, heard: process.has_greeted() }
+    }
+
+    /// A run hung on a connection that was there before, that of `carrier` or its own. What waits at the node is on one of the
+    /// same age: it is ended. The shared one goes as soon as another connection works, or fails, too.
+    pub(crate) fn doubt(&self, carrier: Option<i32>) {
+        debug!(self.log, "a run hung on a connection that was there before: what waits at the node is ended");
+        self.standbys.borrow_mut().outdated();
+        self.changed.notify_waiters();
+        self.doubted.set(carrier.or(self.doubted.get()));
+    }
+
+    fn give_up_doubted(self: &Rc<Self>) {
+        if let (Some(process), Some(master)) = (self.doubted.take(), &self.master) {
+            master.give_up(process);
+            self.refill();
+        }
+    }
+}
+
+/// How long a run over a connection of its own may be silent.
+fn patience(recipe: Recipe, kind: Kind, greeting: GreetingTime) -> Patience {
+    let silence = if recipe.reads_much() { verify::PATIENCE } else { PATIENCE };
+    // At this host nothing is on the way to a greeting.
+    Patience::of(silence).greeting_within(greeting.patience().filter(|_| kind != Kind::Local))
+}
+
+fn timed_out(finished: &Finished) -> bool {
+    failure::of(finished).is_some_and(|failure| failure.cause == Cause::Timeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_run_to_another_host_waits_for_the_greeting_no_longer_than_is_usual_there() {
+        let greeting = GreetingTime::Known { took: Duration::from_secs(5), missed: 0 };
+        let of =
+            |silence, seconds: Option<u64>| Patience::of(silence).greeting_within(seconds.map(Duration::from_secs));
+        for (recipe, kind, expected) in [
+            (Recipe::Present, Kind::Ssh, of(PATIENCE, Some(15))),
+            (Recipe::DryRun, Kind::Daemon, of(PATIENCE, Some(15))),
+            (Recipe::Verify, Kind::Ssh, of(verify::PATIENCE, Some(15))),
+            (Recipe::Present, Kind::Local, of(PATIENCE, None)),
+        ] {
+            assert_eq!(patience(recipe, kind, greeting), expected, "{recipe:?} {kind:?}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Starts the rsyncs of a node, within their bounds.
+
+use crate::rsync::report::failure;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use crate::rsync::Rsync;
+use crate::rsync::recipe::Recipe;
+use crate::rsync::report::claims::Claims;
+use crate::rsync::runner::confine::Bounds;
+use crate::rsync::runner::order::{Ears, Order};
+use crate::rsync::runner::process::{Finished, Process};
+use crate::transport::failure::{Cause, Failure};
+
+impl Rsync {
+    /// Starts an rsync that mirrors what is in `directory`, and reaches nothing else.
+    pub(crate) async fn process(&self, directory: OwnedFd, arguments: &[OsString]) -> Result<Process, Failure> {
+        let Some(reach) = &self.reach else { return self.process_at_large(directory, arguments) };
+        let bounds = Bounds::of(reach, &self.site, &self.node, &directory, arguments).await;
+        let process = bounds.and_then(|(bounds, arguments)| {
+            Process::start(&self.children, &self.site.rsync, Some(directory), &arguments, Some(bounds))
+        });
+        process.map_err(|error| self.not_started(&error))
+    }
+
+    fn not_started(&self, error: &io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::TimedOut => Failure::new(Cause::Timeout, error.to_string()),
+            _ => Failure::not_started(&self.site.rsync, error),
+        }
+    }
+
+    /// Starts an rsync that mirrors nothing that others can write.
+    pub(crate) fn process_at_large(&self, directory: OwnedFd, arguments: &[OsString]) -> Result<Process, Failure> {
+        let process = Process::start(&self.children, &self.site.rsync, Some(directory), arguments, None);
+        process.map_err(|error| Failure::not_started(&self.site.rsync, &error))
+    }
+
+    /// Makes a mirror of this machine that is missing, by a run that opens no file: before it is there, no rule can be made
+    /// for it. `Some` if that failed.
+    pub(crate) async fn make_mirror(
+        self: &Rc<Self>,
+        order: &Order<'_>,
+        ears: &mut Ears<'_>,
+    ) -> Result<Option<Finished>, Failure> {
+        let Some(reach) = self.reach.as_ref().filter(|_| !order.recipe.only_looks()) else { return Ok(None) };
+        if !reach.lacks_mirror().await.map_err(|error| self.not_started(&error))? {
+            return Ok(None);
+        }
+        let invocation = self.context(false).invocation(Recipe::Root, Vec::new(), &[]);
+        let process = self.process_at_large(self.source()?, &invocation.arguments)?;
+        let mut ears = Ears { line: &mut *ears.line, worked: None };
+        let patience = self.patience(Recipe::Root, None);
+        let finished =
+            self.finish(process, &invocation.list, &Claims::ANY, (patience, self.speed.small()), &mut ears).await?;
+        Ok(failure::of(&finished).map(|_| finished))
+    }
+}

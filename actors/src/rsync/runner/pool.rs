@@ -1,0 +1,312 @@
+//! Starts standbys, keeps them, and feeds them.
+
+use crate::rsync::report::failure;
+use std::ffi::OsString;
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use slog::{debug, info};
+use tokio::sync::oneshot;
+use tokio::task::spawn_local;
+
+use crate::node::Kind;
+use crate::rsync::Rsync;
+use crate::rsync::recipe;
+use crate::rsync::recipe::Recipe;
+use crate::rsync::report::claims::Claims;
+use crate::rsync::runner::order::{Ears, Order, Work};
+use crate::rsync::runner::process;
+use crate::rsync::runner::process::{Connected, Finished, Patience, Process};
+use crate::rsync::runner::standby::{CONNECTS, Handover, LIFETIME};
+use crate::transport::Transport;
+use crate::transport::failure::{Cause, Failure};
+
+/// A standby that was fed and is not answered for so long is dead, and a new process is started in its place: that costs less
+/// than to wait. A disk that has to spin up first takes less.
+const ANSWERED: Duration = Duration::from_secs(10);
+const PATIENCE: Patience = Patience::of(process::PATIENCE).over_old_connection().answered_within(ANSWERED);
+
+/// When the next standby is started: at once, it would take the processor from the one that was just fed.
+const REFILL_AFTER: Duration = Duration::from_millis(3);
+
+/// What came of feeding a standby.
+pub(crate) enum Fed {
+    /// It did what it could.
+    Done(Finished),
+    /// There was none, or it broke: a new process has to do it. If it hung, that may be the connection that is shared.
+    Not {
+        /// Whether it did.
+        hung: bool,
+    },
+}
+
+/// How a process stopped waiting.
+enum Left {
+    /// It was asked for, or is of no use any more.
+    Taken,
+    /// It ended by itself.
+    Died,
+    /// It waited for too long.
+    Expired,
+}
+
+impl Rsync {
+    /// The node took something, or failed: then nothing is kept ready until it succeeds.
+    pub(crate) fn keep_ready(self: &Rc<Self>, well: bool) {
+        if well {
+            self.standbys.borrow_mut().succeeded();
+            self.refill();
+        } else {
+            self.rest();
+        }
+    }
+
+    /// Starts the standbys that are wanted, once the connection that they share is there or was tried.
+    pub(crate) fn refill(self: &Rc<Self>) {
+        if self.standbys.borrow().rests() || self.retired.get() {
+            return;
+        }
+        let Some(master) = self.master.clone() else { return self.refill_now() };
+        master.wanted();
+        if !master.is_starting() {
+            return self.refill_now();
+        }
+        if self.awaits_master.get().is_none() {
+            self.awaits_master.set(Some(Instant::now()));
+            let rsync = Rc::downgrade(self);
+            spawn_local(async move {
+                master.ready().await;
+                if let Some(rsync) = rsync.upgrade() {
+                    rsync.awaits_master.set(None);
+                    rsync.refill_now();
+                    rsync.changed.notify_waiters();
+                }
+            });
+        }
+    }
+
+    /// Whether an rsync may wait at the node. How long one may say nothing that reads all that is listed is not known before
+    /// the list is.
+    fn keeps_standbys(&self) -> bool {
+        self.site.standby && !self.site.extra.reads_contents()
+    }
+
+    fn refill_now(self: &Rc<Self>) {
+        if !self.keeps_standbys() || self.retired.get() {
+            return;
+        }
+        loop {
+            let now = Instant::now();
+            let Some(wanted) = self.standbys.borrow().wanted(now) else { break };
+            let context = self.context(true);
+            let arguments = self.with_timeout(context.invocation(wanted.recipe, Vec::new(), &[]).arguments);
+            let (recipe, carrier) = (wanted.recipe, self.carrier(true));
+            let (id, asked) = self.standbys.borrow_mut().keep(wanted, self.make_path.get(), now);
+            let rsync = self.clone();
+            spawn_local(async move {
+                let started = rsync.standby(recipe, &arguments).await;
+                let weak = Rc::downgrade(&rsync);
+                drop(rsync);
+                match (started, weak.upgrade()) {
+                    (Ok(process), _) => keep(weak, id, process.over(carrier), asked).await,
+                    // Only the directory that it would work in may be missing.
+                    (Err(_), Some(rsync)) if recipe == Recipe::Link => {
+                        rsync.standbys.borrow_mut().forget(Recipe::Link);
+                    }
+                    (Err(_), Some(rsync)) => rsync.left(id, Left::Died),
+                    (Err(_), None) => (),
+                }
+            });
+        }
+        self.refill_later();
+    }
+
+    fn refill_later(self: &Rc<Self>) {
+        let retry_at = self.standbys.borrow().retry_at();
+        let Some(at) = retry_at.filter(|at| *at > Instant::now()) else { return };
+        if self.refill_at.get().is_some_and(|armed| armed <= at) {
+            return;
+        }
+        self.refill_at.set(Some(at));
+        let rsync = Rc::downgrade(self);
+        spawn_local(async move {
+            tokio::time::sleep_until(at.into()).await;
+            if let Some(rsync) = rsync.upgrade() {
+                rsync.refill_at.set(None);
+                rsync.refill();
+            }
+        });
+    }
+
+    /// Later runs make the directories above the mirror, or do not. A standby of the other kind is of no use.
+    pub(crate) fn set_make_path(self: &Rc<Self>, make_path: bool) {
+        self.make_path.set(make_path);
+        self.standbys.borrow_mut().outdated();
+        self.changed.notify_waiters();
+        self.refill();
+    }
+
+    /// Starts a process that is to wait.
+    async fn standby(&self, recipe: Recipe, arguments: &[OsString]) -> Result<Process, Failure> {
+        if recipe != Recipe::Link {
+            return self.process(self.source()?, arguments).await;
+        }
+        let stage = self.stage()?;
+        let directory = stage.directory().map_err(|error| Failure::not_staged(&error))?;
+        Ok(self.process(directory, arguments).await?.in_stage(stage))
+    }
+
+    /// The list for a process, and what it is about made in the directory that it works in; `None` if it sits elsewhere.
+    fn list_for(&self, order: &Order<'_>, process: &Process) -> Option<Vec<u8>> {
+        match (order.work, process.stage()) {
+            (Work::Links(twins), Some(stage)) if stage.is_cwd_of(process.id()) => {
+                Some(recipe::twins(stage.place(&self.source().ok()?, twins)))
+            }
+            (Work::List(list), None) if self.root.is_cwd_of(process.id()) => {
+                // As for a new process: some recipes have a list of their own.
+                Some(self.context(true).invocation(order.recipe, list.to_vec(), &[]).list)
+            }
+            _ => None,
+        }
+    }
+
+    /// Runs a list by a standby, if there is one.
+    pub(crate) async fn run_standby(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Fed {
+        // Before it is taken: what waits has no more than this.
+        let share = self.speed.small();
+        let Some((process, list)) = self.take_standby(order).await else { return Fed::Not { hung: false } };
+        let (to_be_told, carrier) = (ears.worked.is_some(), process.carrier());
+        let refill = async {
+            tokio::time::sleep(REFILL_AFTER).await;
+            self.refill();
+        };
+        let claims = Claims::of(order.recipe, &list);
+        let (finished, ()) = tokio::join!(self.finish(process, &list, &claims, (PATIENCE, share), ears), refill);
+        let Ok(finished) = finished else { return Fed::Not { hung: false } };
+        let broke = |failure: &Failure| {
+            matches!(
+                failure.cause,
+                Cause::Closed
+                    | Cause::Silent
+                    | Cause::Killed
+                    | Cause::Timeout
+                    | Cause::Unreachable
+                    | Cause::UnknownHost
+            )
+        };
+        let Some(failure) = failure::of(&finished).filter(broke) else {
+            self.standbys.borrow_mut().served();
+            return Fed::Done(finished);
+        };
+        self.standbys.borrow_mut().was_useless(Instant::now());
+        let hung = failure.cause == Cause::Timeout;
+        if hung {
+            self.doubt(carrier);
+        }
+        // Once it said that its work is done, others may be at work on the same paths.
+        let was_told = to_be_told && ears.worked.is_none();
+        if was_told { Fed::Done(finished) } else { Fed::Not { hung } }
+    }
+
+    async fn take_standby(self: &Rc<Self>, order: &Order<'_>) -> Option<(Process, Vec<u8>)> {
+        if !self.keeps_standbys() {
+            return None;
+        }
+        let handed = self.standbys.borrow_mut().take(order.recipe, self.make_path.get(), Instant::now());
+        let process = match handed {
+            Some(handed) => handed.await.ok(),
+            None => None,
+        };
+        // Who waits for it waits in vain.
+        self.changed.notify_waiters();
+        // Dropped, it is killed before it could read anything.
+        let process = match (process, &self.reach) {
+            (Some(process), Some(reach)) => reach.is_current(process.seen()).await.then_some(process),
+            (process, _) => process,
+        };
+        let fed = process.and_then(|process| self.list_for(order, &process).map(|list| (process, list)));
+        if fed.is_none() {
+            self.refill();
+        }
+        fed
+    }
+
+    /// The rsync daemon refused a run as it has too few connections. Ends what waits at it.
+    pub(crate) fn make_room(&self) {
+        if self.standbys.borrow_mut().make_room(Instant::now()) {
+            info!(self.log, "no rsync waits at this node for a while: its daemon allows too few connections");
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// The arguments with a shorter `--timeout`, if a standby needs one; the last one counts.
+    fn with_timeout(&self, mut arguments: Vec<OsString>) -> Vec<OsString> {
+        if let Some(timeout) = self.standbys.borrow().timeout() {
+            let end = arguments.iter().rposition(|word| word == "--").unwrap_or(0);
+            arguments.insert(end, format!("--timeout={timeout}").into());
+        }
+        arguments
+    }
+
+    /// When it is worth while to wait for a standby: until there is one, or none is to be expected.
+    pub(crate) fn late_standby(&self) -> Option<impl Future<Output = ()> + 'static> {
+        let now = Instant::now();
+        let master = self.awaits_master.get().is_some_and(|since| now < since + CONNECTS);
+        if !(self.keeps_standbys() && self.standbys.borrow_mut().is_missing(master, now)) {
+            return None;
+        }
+        let changed = self.changed.clone().notified_owned();
+        Some(async move { drop(tokio::time::timeout(CONNECTS, changed).await) })
+    }
+
+    fn connected(self: &Rc<Self>, id: u64, process: i32) {
+        debug!(self.log, "an rsync waits"; "process" => process);
+        self.standbys.borrow_mut().connected(id);
+        self.changed.notify_waiters();
+        self.refill();
+    }
+
+    fn left(self: &Rc<Self>, id: u64, left: Left) {
+        let now = Instant::now();
+        let is_daemon = self.node.kind() == Kind::Daemon;
+        match left {
+            Left::Taken => return,
+            Left::Died => {
+                debug!(self.log, "a waiting rsync ended by itself");
+                self.standbys.borrow_mut().died(id, is_daemon, now, fastrand::f64());
+            }
+            Left::Expired => self.standbys.borrow_mut().expired(id, now),
+        }
+        self.changed.notify_waiters();
+        self.refill();
+    }
+}
+
+/// Holds a process until it is asked for, ends, or has waited for too long.
+async fn keep(rsync: Weak<Rsync>, id: u64, mut process: Process, mut asked: oneshot::Receiver<Handover>) {
+    let too_long = tokio::time::sleep(LIFETIME.mul_f64(0.75 + 0.5 * fastrand::f64()));
+    tokio::pin!(too_long);
+    let left = loop {
+        tokio::select! {
+            biased;
+            to = &mut asked => {
+                if let Ok(to) = to {
+                    // Whoever asked may be gone: then the process is killed.
+                    let _ = to.send(process);
+                }
+                break Left::Taken;
+            }
+            connected = process.idle() => match (connected, rsync.upgrade()) {
+                (Some(Connected { protocol }), Some(rsync)) => {
+                    rsync.hear_protocol(Some(protocol));
+                    rsync.connected(id, process.id());
+                }
+                _ => break Left::Died,
+            },
+            () = &mut too_long => break Left::Expired,
+        }
+    };
+    if let Some(rsync) = rsync.upgrade() {
+        rsync.left(id, left);
+    }
+}
