@@ -17,11 +17,10 @@ use crate::rsync::report::failure;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use slog::{Logger, o};
 use tokio::sync::Notify;
@@ -30,22 +29,20 @@ use self::audience::{Audience, Counter};
 use self::deliver::{Names, Seen, sample};
 use self::examine::Remote;
 pub use self::examine::{Examination, Finding, Mirror, Place, Probe, Probed, own_name};
-use self::recipe::{Context, Invocation, Recipe};
+use self::recipe::{Invocation, Recipe};
 pub use self::shared::Shared;
 use self::staging::Staging;
 use crate::children::Children;
 use crate::node::Node;
 use crate::path::RelPath;
 use crate::root::Root;
-use crate::rsync::report::claims::{Bearing, Claims};
 use crate::rsync::report::output::Line;
 use crate::rsync::runner::confine::Reach;
-use crate::rsync::runner::greeting::Greeting;
 use crate::rsync::runner::greeting_time::GreetingTime;
 use crate::rsync::runner::master::Master;
 use crate::rsync::runner::order::{Ears, Order, Work};
-use crate::rsync::runner::process::{self, Finished, Patience, Process};
-use crate::rsync::runner::speed::{Share, Speed};
+use crate::rsync::runner::process::{self, Finished};
+use crate::rsync::runner::speed::Speed;
 use crate::rsync::runner::standby::Standbys;
 use crate::rsync::traits::known;
 use crate::site::Site;
@@ -185,7 +182,7 @@ impl Rsync {
     /// When the node cannot be reached or the run fails.
     pub async fn dry_run(self: &Rc<Self>, mut line: impl FnMut(Line)) -> Result<(), Failure> {
         let mut ears = Ears { line: &mut |said| line(Line::parse(said)), worked: None };
-        let finished = self.run_with_path(&Order::of(Recipe::DryRun), &mut ears).await?;
+        let finished = self.run_making_path(&Order::of(Recipe::DryRun), &mut ears).await?;
         failure::of(&finished).filter(|failure| failure.cause != Cause::Vanished).map_or(Ok(()), Err)
     }
 
@@ -224,133 +221,6 @@ impl Rsync {
     /// The arguments of a run, for people to read.
     pub fn shown(&self, recipe: Recipe) -> String {
         recipe::shown(&self.site, &self.context(false).invocation(recipe, Vec::new(), &[]).arguments)
-    }
-
-    /// A run; when a directory above the mirror is missing, once more with the directories made on the way.
-    async fn run_with_path(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
-        let could_make_path = self.can_make_path();
-        let finished = self.run(order, ears).await?;
-        let no_parent = failure::of(&finished).is_some_and(|failure| failure.cause == Cause::NoParent);
-        // Another run may have found out meanwhile: what counts is how this one was started.
-        if !(no_parent && could_make_path) {
-            return Ok(finished);
-        }
-        self.set_make_path(true);
-        let again = self.run(order, ears).await?;
-        match failure::of(&again) {
-            // The node's rsync is too old for it: the first end tells what is wrong.
-            Some(failure) if matches!(failure.cause, Cause::UnknownOption | Cause::Closed | Cause::Silent) => {
-                self.set_make_path(false);
-                Ok(finished)
-            }
-            _ => Ok(again),
-        }
-    }
-
-    fn can_make_path(&self) -> bool {
-        !self.make_path.get() && self.version >= Version::MAKES_PATHS
-    }
-
-    async fn start(self: &Rc<Self>, order: &Order<'_>, shares: bool, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
-        if let Some(failed) = self.make_mirror(order, ears).await? {
-            return Ok(failed);
-        }
-        let reading = self.reading_time(order).await;
-        let share = self.share(order).await;
-        let context = Context { reading, limit: share.limit(), ..self.context(shares) };
-        let context = Context { traits: order.traits.cloned().unwrap_or(context.traits), ..context };
-        let (process, list) = match order.work {
-            Work::List(list) => {
-                let Invocation { arguments, list } = context.invocation(order.recipe, list.to_vec(), order.rules);
-                (self.process(self.source()?, &arguments).await?, list)
-            }
-            Work::Links(twins) => {
-                let stage = self.stage()?;
-                let list = recipe::twins(stage.place(&self.source()?, twins));
-                if list.is_empty() {
-                    return Ok(Finished::nothing_to_do());
-                }
-                let directory = stage.directory().map_err(|error| Failure::not_staged(&error))?;
-                let arguments = context.invocation(order.recipe, Vec::new(), order.rules).arguments;
-                (self.process(directory, &arguments).await?.in_stage(stage), list)
-            }
-            Work::Directory(moved) | Work::Names(moved, _) => {
-                let directory = staging::open_beneath(self.source()?.as_fd(), &moved.to);
-                let directory = directory.map_err(|errno| Failure::not_staged(&errno.into()))?;
-                let Invocation { arguments, list } = match order.work {
-                    Work::Names(_, list) => context.gather(moved, list.to_vec()),
-                    _ => context.build(moved, order.rules),
-                };
-                (self.process(directory, &arguments).await?, list)
-            }
-        };
-        let process = process.over(self.carrier(shares));
-        let patience = self.patience(order.recipe, process.carrier()).longer_by(reading);
-        if order.recipe.verifies() {
-            process.yield_to_others();
-        }
-        self.finish(process, &list, &Claims::of(order.recipe, &list), (patience, share), ears).await
-    }
-
-    /// The directory of the source.
-    fn source(&self) -> Result<OwnedFd, Failure> {
-        self.root.open().map_err(Failure::source_gone)
-    }
-
-    fn stage(&self) -> Result<staging::Stage, Failure> {
-        let stage = self.staging.as_ref().map_or(Err(io::ErrorKind::NotFound.into()), Staging::stage);
-        stage.map_err(|error| Failure::not_staged(&error))
-    }
-
-    async fn finish(
-        self: &Rc<Self>,
-        process: Process,
-        list: &[u8],
-        claims: &Claims<'_>,
-        (patience, share): (Patience, Share),
-        ears: &mut Ears<'_>,
-    ) -> Result<Finished, Failure> {
-        let worked = || {
-            // All is sent.
-            drop(share);
-            // Nobody listens any more when the batch was given up.
-            let _ = ears.worked.take().map(|worked| worked.send(()));
-        };
-        let mut greets = self.greets(&process);
-        let line = |said: &[u8]| {
-            if let Some(greeting) = Greeting::read(said) {
-                self.hear_protocol(greeting.protocol());
-                greets.heard();
-            }
-            let bearing = claims.bearing(said);
-            if bearing != Bearing::Foreign {
-                (ears.line)(said);
-            }
-            bearing
-        };
-        let finished = process.finish(list, patience, line, worked).await;
-        greets.ended(&finished);
-        finished.map_err(|error| Failure::not_started(&self.site.rsync, &error))
-    }
-
-    fn hear_protocol(&self, protocol: Option<u32>) {
-        self.protocol.set(protocol.or(self.protocol.get()));
-    }
-
-    /// `shares`: over the connection that the node's runs share.
-    fn context(&self, shares: bool) -> Context<'_> {
-        let rsh = self.master.as_ref().map(|master| if shares { master.rsh() } else { master.rsh_alone() });
-        let make_path = self.make_path.get();
-        Context {
-            site: &self.site,
-            node: &self.node,
-            version: self.version,
-            make_path,
-            reading: Duration::ZERO,
-            limit: self.speed.of_small(),
-            rsh,
-            traits: self.known_traits(),
-        }
     }
 }
 

@@ -297,7 +297,7 @@ impl Rsync {
             };
             let mut ears = Ears { line: &mut count, worked: worked.take() };
             let work = rest.as_deref().map_or(order.work, Work::List);
-            let finished = self.run_with_path(&Order { work, rules: &filters, ..order }, &mut ears).await?;
+            let finished = self.run_making_path(&Order { work, rules: &filters, ..order }, &mut ears).await?;
             worked = ears.worked.take();
             let (unset, finished) = self.without_unset(finished);
             delivery.unset.add(unset);

@@ -219,7 +219,7 @@ impl Rsync {
         };
         let mut ears = Ears { line: &mut hear, worked: Some(worked) };
         let order = Order { work: Work::Links(&twins), lane: Some(lane), ..Order::of(Recipe::Link) };
-        let finished = self.run_with_path(&order, &mut ears).await?;
+        let finished = self.run_making_path(&order, &mut ears).await?;
         let Some(failure) = failure::of(&finished) else { return Ok(delivery) };
         if !matches!(finished.code, Code::Exit(23 | 24)) {
             return Err(failure);

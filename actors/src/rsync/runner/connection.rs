@@ -10,12 +10,9 @@ use slog::debug;
 use crate::node::Kind;
 use crate::rsync::recipe::Recipe;
 use crate::rsync::runner::greeting_time::GreetingTime;
-use crate::rsync::runner::order::{Ears, Order};
-use crate::rsync::runner::pool::Fed;
 use crate::rsync::runner::process::{Finished, PATIENCE, Patience, Process};
 use crate::rsync::{Rsync, verify};
-use crate::transport::Lane;
-use crate::transport::failure::{Cause, Failure};
+use crate::transport::failure::Cause;
 
 /// How long an rsync daemon takes to notice that a connection has ended.
 pub(crate) const HANG_UP: Duration = Duration::from_millis(100);
@@ -54,62 +51,6 @@ impl Greets<'_> {
 }
 
 impl Rsync {
-    pub(crate) async fn run_unheard(
-        self: &Rc<Self>,
-        order: &Order<'_>,
-        ears: &mut Ears<'_>,
-    ) -> Result<Finished, Failure> {
-        // The runs of a batch follow each other, perhaps after a long time.
-        self.root.check().map_err(Failure::source_gone)?;
-        // What may send much has a connection of its own: small changes would wait behind it.
-        let mut shares = order.lane == Some(Lane::Fast) || order.recipe == Recipe::Probe;
-        let waits = match order.recipe {
-            Recipe::Build | Recipe::Gather | Recipe::Similar => false,
-            // One that the node refuses would only die, again and again: there is none before a run went well.
-            Recipe::Link => self.standbys.borrow().wants(Recipe::Link),
-            _ => true,
-        };
-        if order.lane == Some(Lane::Fast) && order.rules.is_empty() && waits {
-            match self.run_standby(order, ears).await {
-                Fed::Done(finished) => return Ok(finished),
-                Fed::Not { hung } => shares &= !hung,
-            }
-        }
-        let to_be_told = ears.worked.is_some();
-        // The shared connection may be another one by now.
-        let carrier = self.carrier(shares);
-        let mut finished = self.start_patiently(order, shares, ears).await?;
-        if carrier.is_some() && timed_out(&finished) {
-            self.doubt(carrier);
-            // Once it said that its work is done, others may be at work on the same paths.
-            if !to_be_told || ears.worked.is_some() {
-                finished = self.start_patiently(order, false, ears).await?;
-            }
-        }
-        self.give_up_doubted();
-        Ok(finished)
-    }
-
-    /// A new process; again while the rsync daemon has too few connections.
-    async fn start_patiently(
-        self: &Rc<Self>,
-        order: &Order<'_>,
-        shares: bool,
-        ears: &mut Ears<'_>,
-    ) -> Result<Finished, Failure> {
-        let mut finished = self.start(order, shares, ears).await?;
-        let is_busy = |finished: &Finished| failure::of(finished).is_some_and(|failure| failure.cause == Cause::Busy);
-        for _ in 0..HANG_UPS {
-            if !is_busy(&finished) {
-                break;
-            }
-            self.make_room();
-            tokio::time::sleep(HANG_UP).await;
-            finished = self.start(order, shares, ears).await?;
-        }
-        Ok(finished)
-    }
-
     /// The process whose connection a run uses that starts now, if it is not its own.
     pub(crate) fn carrier(&self, shares: bool) -> Option<i32> {
         self.master.as_ref().filter(|_| shares)?.process()
@@ -136,7 +77,7 @@ impl Rsync {
         self.doubted.set(carrier.or(self.doubted.get()));
     }
 
-    fn give_up_doubted(self: &Rc<Self>) {
+    pub(super) fn give_up_doubted(self: &Rc<Self>) {
         if let (Some(process), Some(master)) = (self.doubted.take(), &self.master) {
             master.give_up(process);
             self.refill();
@@ -151,7 +92,7 @@ fn patience(recipe: Recipe, kind: Kind, greeting: GreetingTime) -> Patience {
     Patience::of(silence).greeting_within(greeting.patience().filter(|_| kind != Kind::Local))
 }
 
-fn timed_out(finished: &Finished) -> bool {
+pub(super) fn timed_out(finished: &Finished) -> bool {
     failure::of(finished).is_some_and(|failure| failure.cause == Cause::Timeout)
 }
 

@@ -5,13 +5,16 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::rsync::Rsync;
+use crate::rsync::recipe::Context;
 use crate::rsync::recipe::Recipe;
 use crate::rsync::report::claims::Claims;
 use crate::rsync::runner::confine::Bounds;
 use crate::rsync::runner::order::{Ears, Order};
 use crate::rsync::runner::process::{Finished, Process};
+use crate::rsync::staging::{self, Staging};
 use crate::transport::failure::{Cause, Failure};
 
 impl Rsync {
@@ -56,5 +59,35 @@ impl Rsync {
         let finished =
             self.finish(process, &invocation.list, &Claims::ANY, (patience, self.speed.small()), &mut ears).await?;
         Ok(failure::of(&finished).map(|_| finished))
+    }
+
+    /// The directory of the source.
+    pub(crate) fn source(&self) -> Result<OwnedFd, Failure> {
+        self.root.open().map_err(Failure::source_gone)
+    }
+
+    pub(crate) fn stage(&self) -> Result<staging::Stage, Failure> {
+        let stage = self.staging.as_ref().map_or(Err(io::ErrorKind::NotFound.into()), Staging::stage);
+        stage.map_err(|error| Failure::not_staged(&error))
+    }
+
+    pub(crate) fn hear_protocol(&self, protocol: Option<u32>) {
+        self.protocol.set(protocol.or(self.protocol.get()));
+    }
+
+    /// `shares`: over the connection that the node's runs share.
+    pub(crate) fn context(&self, shares: bool) -> Context<'_> {
+        let rsh = self.master.as_ref().map(|master| if shares { master.rsh() } else { master.rsh_alone() });
+        let make_path = self.make_path.get();
+        Context {
+            site: &self.site,
+            node: &self.node,
+            version: self.version,
+            make_path,
+            reading: Duration::ZERO,
+            limit: self.speed.of_small(),
+            rsh,
+            traits: self.known_traits(),
+        }
     }
 }

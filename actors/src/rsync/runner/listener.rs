@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::rc::Rc;
 
 use crate::path::RelPath;
 use crate::rsync::Rsync;
@@ -10,15 +9,14 @@ use crate::rsync::deliver::covers;
 use crate::rsync::recipe::Recipe;
 use crate::rsync::report::output;
 use crate::rsync::report::output::Line;
-use crate::rsync::runner::order::{Ears, Order, Work};
+use crate::rsync::runner::order::{Order, Work};
 use crate::rsync::runner::process::{Code, Finished};
 use crate::transport::blame::Blame;
-use crate::transport::failure::Failure;
 use crate::transport::heard;
 use crate::transport::plan::Plan;
 
 /// Listens to one run.
-pub(crate) struct Listener {
+pub(super) struct Listener {
     to: heard::Listener,
     /// The directory that the names are relative to.
     base: RelPath,
@@ -41,26 +39,9 @@ impl Listener {
 }
 
 impl Rsync {
-    /// A run, to which is listened.
-    pub(crate) async fn run(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
-        let Some(mut listener) = self.listener(order) else { return self.run_unheard(order, ears).await };
-        let mut line = |said: &[u8]| {
-            listener.hear(said);
-            (ears.line)(said);
-        };
-        let mut both = Ears { line: &mut line, worked: ears.worked.take() };
-        let finished = self.run_unheard(order, &mut both).await;
-        ears.worked = both.worked.take();
-        if let Ok(finished) = &finished
-            && order.recipe == Recipe::Full
-        {
-            self.prove(finished, &mut listener.to);
-        }
-        finished
-    }
-
     /// A comparison of everything has ended: what it said is done, if it did not end before it was through.
-    fn prove(&self, finished: &Finished, listener: &mut heard::Listener) {
+    pub(super) fn prove(&self, finished: &Finished, listener: Listener) {
+        let mut listener = listener.to;
         let (unset, finished) = &self.without_unset(finished.clone());
         let is_unset = |path: &RelPath| unset.root && path.is_root();
         match (finished.code, self.failure_of(finished).map(|_| self.blamed(finished))) {
@@ -74,7 +55,7 @@ impl Rsync {
     }
 
     /// Listens to a run that begins now; `None` if it changes nothing, or nobody is to be told.
-    fn listener(&self, order: &Order<'_>) -> Option<Listener> {
+    pub(super) fn listener(&self, order: &Order<'_>) -> Option<Listener> {
         if order.recipe.only_looks() {
             return None;
         }

@@ -1,9 +1,8 @@
 //! Starts standbys, keeps them, and feeds them.
 
-use crate::rsync::report::failure;
 use std::ffi::OsString;
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use slog::{debug, info};
 use tokio::sync::oneshot;
@@ -13,32 +12,11 @@ use crate::node::Kind;
 use crate::rsync::Rsync;
 use crate::rsync::recipe;
 use crate::rsync::recipe::Recipe;
-use crate::rsync::report::claims::Claims;
-use crate::rsync::runner::order::{Ears, Order, Work};
-use crate::rsync::runner::process;
-use crate::rsync::runner::process::{Connected, Finished, Patience, Process};
+use crate::rsync::runner::order::{Order, Work};
+use crate::rsync::runner::process::{Connected, Process};
 use crate::rsync::runner::standby::{CONNECTS, Handover, LIFETIME};
 use crate::transport::Transport;
-use crate::transport::failure::{Cause, Failure};
-
-/// A standby that was fed and is not answered for so long is dead, and a new process is started in its place: that costs less
-/// than to wait. A disk that has to spin up first takes less.
-const ANSWERED: Duration = Duration::from_secs(10);
-const PATIENCE: Patience = Patience::of(process::PATIENCE).over_old_connection().answered_within(ANSWERED);
-
-/// When the next standby is started: at once, it would take the processor from the one that was just fed.
-const REFILL_AFTER: Duration = Duration::from_millis(3);
-
-/// What came of feeding a standby.
-pub(crate) enum Fed {
-    /// It did what it could.
-    Done(Finished),
-    /// There was none, or it broke: a new process has to do it. If it hung, that may be the connection that is shared.
-    Not {
-        /// Whether it did.
-        hung: bool,
-    },
-}
+use crate::transport::failure::Failure;
 
 /// How a process stopped waiting.
 enum Left {
@@ -170,45 +148,7 @@ impl Rsync {
         }
     }
 
-    /// Runs a list by a standby, if there is one.
-    pub(crate) async fn run_standby(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Fed {
-        // Before it is taken: what waits has no more than this.
-        let share = self.speed.small();
-        let Some((process, list)) = self.take_standby(order).await else { return Fed::Not { hung: false } };
-        let (to_be_told, carrier) = (ears.worked.is_some(), process.carrier());
-        let refill = async {
-            tokio::time::sleep(REFILL_AFTER).await;
-            self.refill();
-        };
-        let claims = Claims::of(order.recipe, &list);
-        let (finished, ()) = tokio::join!(self.finish(process, &list, &claims, (PATIENCE, share), ears), refill);
-        let Ok(finished) = finished else { return Fed::Not { hung: false } };
-        let broke = |failure: &Failure| {
-            matches!(
-                failure.cause,
-                Cause::Closed
-                    | Cause::Silent
-                    | Cause::Killed
-                    | Cause::Timeout
-                    | Cause::Unreachable
-                    | Cause::UnknownHost
-            )
-        };
-        let Some(failure) = failure::of(&finished).filter(broke) else {
-            self.standbys.borrow_mut().served();
-            return Fed::Done(finished);
-        };
-        self.standbys.borrow_mut().was_useless(Instant::now());
-        let hung = failure.cause == Cause::Timeout;
-        if hung {
-            self.doubt(carrier);
-        }
-        // Once it said that its work is done, others may be at work on the same paths.
-        let was_told = to_be_told && ears.worked.is_none();
-        if was_told { Fed::Done(finished) } else { Fed::Not { hung } }
-    }
-
-    async fn take_standby(self: &Rc<Self>, order: &Order<'_>) -> Option<(Process, Vec<u8>)> {
+    pub(super) async fn take_standby(self: &Rc<Self>, order: &Order<'_>) -> Option<(Process, Vec<u8>)> {
         if !self.keeps_standbys() {
             return None;
         }
