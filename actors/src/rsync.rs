@@ -3,6 +3,7 @@
 pub mod audience;
 mod deliver;
 mod examine;
+mod learned;
 mod names;
 pub mod recipe;
 pub mod report;
@@ -20,15 +21,14 @@ use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use slog::{Logger, o};
 use tokio::sync::Notify;
 
 use self::audience::{Audience, Counter};
 use self::deliver::{Names, Seen, sample};
-use self::examine::Remote;
 pub use self::examine::{Examination, Finding, Mirror, Place, Probe, Probed, own_name};
+use self::learned::{Deletions, Learned, NewMirror, Warning};
 use self::recipe::{Invocation, Recipe};
 pub use self::shared::Shared;
 use self::staging::Staging;
@@ -38,7 +38,6 @@ use crate::path::RelPath;
 use crate::root::Root;
 use crate::rsync::report::output::Line;
 use crate::rsync::runner::confine::Reach;
-use crate::rsync::runner::greeting_time::GreetingTime;
 use crate::rsync::runner::master::Master;
 use crate::rsync::runner::order::{Ears, Order, Work};
 use crate::rsync::runner::process::{self, Finished};
@@ -49,18 +48,6 @@ use crate::site::Site;
 use crate::site::version::Version;
 use crate::transport::failure::{Cause, Failure};
 use crate::transport::heard::Heard;
-use crate::transport::traits::{Trait, Traits};
-
-/// How the node's rsync takes deletions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Deletions {
-    /// Not asked yet.
-    Unknown,
-    /// As missing entries of any list.
-    Listed,
-    /// Only in protocol 29: the receiver rejects them otherwise.
-    Protocol29,
-}
 
 /// The way to one node by the rsync program. What it learns about the node outlives the SyncActor.
 pub struct Rsync {
@@ -71,51 +58,25 @@ pub struct Rsync {
     /// What its processes reach; `None` if they are not confined.
     reach: Option<Arc<Reach>>,
     children: Children,
-    deletions: Cell<Deletions>,
-    /// How it tells names apart.
-    names: Cell<Names>,
-    /// What it cannot hold; `None` if nobody asked.
-    traits: RefCell<Option<Traits>>,
-    /// What comparisons deleted at the node, for which nothing was looked at yet that went with it.
+    /// The facts about the node.
+    learned: RefCell<Learned>,
+    /// Deleted at the node by comparisons; nobody looked yet at what went with it.
     deleted: RefCell<BTreeSet<RelPath>>,
-    /// What the node has under two names that share their files, by the one that is to be deleted.
+    /// Names of the node that share their files, by the one that is to be deleted.
     shared_files: RefCell<BTreeMap<RelPath, RelPath>>,
-    /// Whether it was told that the node's own filter keeps what was removed.
-    told_refused: Cell<bool>,
-    /// Whether it was told that the mirror's own directory does not take all attributes.
-    told_root: Cell<bool>,
-    make_path: Cell<bool>,
-    /// Whether a run made the mirror, and that was not told yet: that run itself may have failed.
-    made_mirror: Cell<bool>,
-    /// Whether a reconcile is about to send everything, also to a mirror that was made just now.
-    sends_all_next: Cell<bool>,
-    /// For which cause a part of the mirror was refused last while another one was not, and when.
-    in_part: Cell<Option<(Cause, Instant)>>,
+    /// The warnings that were logged.
+    warned: RefCell<BTreeSet<Warning>>,
+    new_mirror: RefCell<NewMirror>,
     standbys: RefCell<Standbys>,
     speed: Rc<Speed>,
     /// Where renamed files are linked, if there is such a place.
     staging: Option<Rc<Staging>>,
-    /// Until when none is: links are no use at this node.
-    links_off: Cell<Option<Instant>>,
     /// The connection that runs share; `None` where there is none to share.
     master: Option<Rc<Master>>,
-    /// Since when standbys wait for that.
-    awaits_master: Cell<Option<Instant>>,
     /// The process of the shared connection over which a run hung.
     doubted: Cell<Option<i32>>,
-    greeting: Cell<GreetingTime>,
-    /// Something is new of its standbys.
+    /// Notified when the standbys have changed.
     changed: Arc<Notify>,
-    /// When standbys are looked at again, if because of the time.
-    refill_at: Cell<Option<Instant>>,
-    /// Whether no standby is started any more.
-    retired: Cell<bool>,
-    /// The protocol of the node's rsync, when it was heard.
-    protocol: Cell<Option<u32>>,
-    /// The version of the node's rsync; `None` before somebody asked.
-    remote: Cell<Option<Remote>>,
-    /// Whether it is being asked.
-    asks: Cell<bool>,
     audience: Rc<dyn Audience>,
     counter: Counter,
     /// Where it is told what was changed.
@@ -126,11 +87,7 @@ pub struct Rsync {
 impl Rsync {
     /// The way from `root` to `node`. `version` is that of the local rsync.
     pub fn new(site: Rc<Site>, root: Root, node: Node, version: Version, shared: Shared) -> Rc<Self> {
-        let deletions = Cell::new(Deletions::Unknown);
-        let traits = site.state_file.as_deref().and_then(|file| known::of(file, &node));
-        let is_one = traits.as_ref().is_some_and(|traits| traits.has(Trait::OneCase));
-        let names = if is_one { Names::One } else { Names::Unknown };
-        let (make_path, made_mirror, sends_all_next) = (Cell::new(false), Cell::new(false), Cell::new(false));
+        let learned = Learned::of(site.state_file.as_deref().and_then(|file| known::of(file, &node)));
         let master = shared.master(&site, &node);
         let speed = Speed::new(site.rspeed, shared.alone);
         let Shared { children, budget, staging, audience, counter, log, .. } = shared;
@@ -144,31 +101,17 @@ impl Rsync {
             version,
             reach,
             children,
-            deletions,
-            names: Cell::new(names),
-            traits: RefCell::new(traits),
+            learned: RefCell::new(learned),
             deleted: RefCell::default(),
             shared_files: RefCell::default(),
-            told_refused: Cell::new(false),
-            told_root: Cell::new(false),
-            make_path,
-            made_mirror,
-            sends_all_next,
-            in_part: Cell::new(None),
+            warned: RefCell::default(),
+            new_mirror: RefCell::default(),
             standbys,
             speed,
             staging,
-            links_off: Cell::new(None),
             master,
-            awaits_master: Cell::new(None),
             doubted: Cell::new(None),
-            greeting: Cell::default(),
             changed: Arc::default(),
-            refill_at: Cell::new(None),
-            retired: Cell::new(false),
-            protocol: Cell::new(None),
-            remote: Cell::new(None),
-            asks: Cell::new(false),
             audience,
             counter,
             heard: RefCell::default(),
@@ -194,7 +137,7 @@ impl Rsync {
         let mut hear = |said: &[u8]| sample.as_ref().into_iter().for_each(|sample| seen.hear(said, sample));
         let order = Order { work: Work::List(&list), ..Order::of(Recipe::Probe) };
         let finished = self.run(&order, &mut Ears { line: &mut hear, worked: None }).await?;
-        self.names.set(seen.names());
+        self.learned.borrow_mut().tells_names(seen.names());
         if seen.names() != Names::Unclear {
             self.note_case(seen.names() == Names::One);
         }
@@ -203,19 +146,26 @@ impl Rsync {
 
     fn learn(&self, probed: &Finished) -> Result<(), Failure> {
         match failure::of(probed) {
-            None => self.deletions.set(Deletions::Listed),
-            Some(Failure { cause: Cause::RejectsMissing, .. }) => self.deletions.set(Deletions::Protocol29),
+            None => self.learned.borrow_mut().takes_deletions(Deletions::Listed),
+            Some(Failure { cause: Cause::RejectsMissing, .. }) => {
+                self.learned.borrow_mut().takes_deletions(Deletions::Protocol29)
+            }
             // The directory above the mirror is missing, which the next run cures: it says nothing of deletions.
             Some(Failure { cause: Cause::NoParent, .. }) if self.can_make_path() => (),
             // The node's daemon excludes the name that is asked for, and looks no further.
             Some(Failure { cause: Cause::Partial | Cause::NodeExcludes, .. })
                 if examine::is_excluded(&probed.stderr) =>
             {
-                self.deletions.set(Deletions::Listed);
+                self.learned.borrow_mut().takes_deletions(Deletions::Listed);
             }
             Some(failure) => return Err(failure),
         }
         Ok(())
+    }
+
+    /// Returns true if a warning was not logged before, and notes that it is now.
+    fn warns_first(&self, warning: Warning) -> bool {
+        self.warned.borrow_mut().insert(warning)
     }
 
     /// The arguments of a run, for people to read.

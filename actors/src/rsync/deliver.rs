@@ -16,7 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::panic;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_local};
@@ -46,8 +46,6 @@ use crate::transport::{Delivery, Worked};
 
 /// Entries that are named when a reconcile would delete too many.
 const NAMED: usize = 3;
-/// For so long a node of which a part took something is not held to refuse everything for that cause.
-const IN_PART: Duration = Duration::from_secs(600);
 
 /// The runs of one delivery. Each is started when the one before has done its work without a complaint, which is a while
 /// before it ends.
@@ -151,7 +149,7 @@ impl Rsync {
         self.complete_removals(&plan, lane, &mut delivery).await?;
         let told = delivery.tally.made_mirror;
         // Else the reconcile takes the mark.
-        delivery.tally.made_mirror = !self.sends_all_next.get() && (self.made_mirror.take() || told);
+        delivery.tally.made_mirror = self.new_mirror.borrow_mut().taken_by_delivery(told);
         self.learn_of_links(rest.links_failed);
         Ok(delivery)
     }
@@ -214,13 +212,13 @@ impl Rsync {
         let filters: Vec<OsString> = kept.iter().flat_map(rules::kept).collect();
         if let Some(most) = self.site.max_delete {
             // If this never ends, another reconcile is to come, too.
-            self.sends_all_next.set(true);
+            self.new_mirror.borrow_mut().reconcile_comes();
             let counted = self.count_deletions(most, &filters).await;
-            self.sends_all_next.set(false);
+            self.new_mirror.borrow_mut().reconcile_came();
             counted?;
         }
         // It sends everything to a mirror that was made before, or that it makes itself.
-        let made = Cell::new(self.made_mirror.take());
+        let made = Cell::new(self.new_mirror.borrow_mut().taken_by_reconcile());
         let mut sample = Sample::begin();
         let mut hear = |said: &[u8]| {
             let split = Piece::split_from(said);
@@ -240,7 +238,9 @@ impl Rsync {
                 result.iter_mut().for_each(|delivery| delivery.tally.add(pruned.tally));
             }
         }
-        self.made_mirror.set(self.made_mirror.get() || made.get() && result.is_err());
+        if made.get() && result.is_err() {
+            self.new_mirror.borrow_mut().made();
+        }
         if made.get() {
             let passed_over = !self.known_traits().is_empty();
             self.forget_node();
@@ -248,9 +248,9 @@ impl Rsync {
                 // What the mirror before this one could not hold was not compared.
                 delivery.add(self.counted(order(Recipe::Full), None, &mut |_| ()).await?);
             }
-        } else if self.names.get() == Names::Unclear && result.is_ok() {
+        } else if result.is_ok() {
             // The node has now what it is asked about.
-            self.names.set(Names::Unknown);
+            self.learned.borrow_mut().may_tell_names();
         }
         if let Ok(delivery) = &result {
             let unset = &delivery.unset;
@@ -336,7 +336,7 @@ impl Rsync {
     /// Notes that a run made the mirror. That it would be made is no news, nor is that it was made to be sent everything.
     fn note_made(&self, recipe: Recipe, line: &Line) {
         if *line == Line::MadeMirror && recipe != Recipe::Full && !recipe.only_looks() {
-            self.made_mirror.set(true);
+            self.new_mirror.borrow_mut().made();
             self.forget_node();
         }
     }
@@ -361,10 +361,10 @@ impl Rsync {
             Refusal::Whole(Cause::Unwritable) if order.recipe.only_deletes() => (),
             // A part of the mirror may lie on a file system of its own, or belong to somebody else: then the rest must not
             // wait for it.
-            Refusal::Whole(cause) if !self.is_refused_in_part(cause) => {
+            Refusal::Whole(cause) if !self.learned.borrow().is_refused_in_part(cause, Instant::now()) => {
                 return Err(self.refused(cause, finished, failure));
             }
-            Refusal::InPart(cause) => self.in_part.set(Some((cause, Instant::now()))),
+            Refusal::InPart(cause) => self.learned.borrow_mut().refuses_in_part(cause, Instant::now()),
             Refusal::Whole(_) | Refusal::None => (),
         }
         let deletions = Complaint::all(&finished.stderr)
@@ -373,11 +373,6 @@ impl Rsync {
         delivery.blamed.add(blamed.clone());
         delivery.failure.get_or_insert(failure);
         Ok(blamed)
-    }
-
-    /// Whether the node took something a while ago of what it refused for this cause.
-    fn is_refused_in_part(&self, cause: Cause) -> bool {
-        self.in_part.get().is_some_and(|(of, at)| of == cause && at.elapsed() < IN_PART)
     }
 
     /// The path of the tree that a name in a complaint stands for.

@@ -15,8 +15,9 @@ pub(super) use self::finding::is_excluded;
 pub(super) use self::links::links_of;
 pub use self::probe::{Place, Probe, Probed};
 pub use self::user::own_name;
+use super::Rsync;
+use super::learned::Deletions;
 use super::recipe::Question;
-use super::{Deletions, Rsync};
 use crate::node::Kind;
 use crate::path::Escaped;
 use crate::rsync::report::claims::Claims;
@@ -50,15 +51,6 @@ pub enum Mirror {
     Equal,
     /// Another directory.
     Other,
-}
-
-/// What a node says of its rsync.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Remote {
-    /// This.
-    Version(Version),
-    /// Nothing, as rsync daemons and forced commands do.
-    Silent,
 }
 
 /// What is heard while a node is asked.
@@ -100,8 +92,13 @@ impl Rsync {
             // The remote shell may have said something before.
             Kind::Ssh | Kind::Daemon => String::from_utf8_lossy(&finished.stderr).lines().find_map(Version::parse),
         };
-        self.remote.set(Some(version.map_or(Remote::Silent, Remote::Version)));
-        Ok(Examination { version, protocol, deletions29: self.deletions.get() == Deletions::Protocol29, mirror })
+        self.learned.borrow_mut().tells_version(version);
+        Ok(Examination {
+            version,
+            protocol,
+            deletions29: self.learned.borrow().deletions() == Deletions::Protocol29,
+            mirror,
+        })
     }
 
     async fn question(self: &Rc<Self>, question: Question) -> Result<(Finished, Heard), Failure> {

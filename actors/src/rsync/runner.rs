@@ -9,6 +9,7 @@
 //!
 //! Each layer returns how rsync ended; what that means is read by [`report`](super::report).
 
+pub(super) mod budget;
 pub mod confine;
 pub(super) mod connection;
 pub(super) mod greeting;
@@ -89,7 +90,7 @@ impl Rsync {
 
     /// Returns true if the next run could make the directories above the mirror, and the last one did not.
     pub(super) fn can_make_path(&self) -> bool {
-        !self.make_path.get() && self.version >= Version::MAKES_PATHS
+        !self.learned.borrow().makes_path && self.version >= Version::MAKES_PATHS
     }
 
     /// Makes a run, and tells the hooks what it changed.

@@ -9,10 +9,10 @@ use super::recipe;
 use super::staging::{self, Staging};
 use crate::children::Children;
 use crate::node::{Kind, Node};
+use crate::rsync::runner::budget::Budget;
 use crate::rsync::runner::master::Master;
 use crate::rsync::runner::master::login::Login;
 use crate::rsync::runner::master::runtime_dir::RuntimeDir;
-use crate::rsync::runner::standby::Budget;
 use crate::site::Site;
 
 /// What the ways to all nodes share.

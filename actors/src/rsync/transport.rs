@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use super::Rsync;
 use super::audience::Reconcile;
-use super::examine::Remote;
 use crate::node::Kind;
 use crate::path::RelPath;
 use crate::transport::Lane;
@@ -56,12 +55,12 @@ impl Transport for Rsync {
     }
 
     fn remote(&self) -> RemoteRsync {
-        let version = match (self.node.kind(), self.remote.get()) {
-            (Kind::Local, _) => Some(self.version),
-            (_, Some(Remote::Version(version))) => Some(version),
-            (_, Some(Remote::Silent) | None) => None,
+        let learned = self.learned.borrow();
+        let version = match self.node.kind() {
+            Kind::Local => Some(self.version),
+            Kind::Ssh | Kind::Daemon => learned.version(),
         };
-        RemoteRsync { version: version.map(|version| version.to_string()), protocol: self.protocol.get() }
+        RemoteRsync { version: version.map(|version| version.to_string()), protocol: learned.protocol() }
     }
 
     fn traits(&self) -> Traits {
@@ -69,13 +68,13 @@ impl Transport for Rsync {
     }
 
     fn ask(self: Rc<Self>) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
-        if self.node.kind() == Kind::Local || self.remote.get().is_some() || self.asks.replace(true) {
+        if self.node.kind() == Kind::Local || !self.learned.borrow_mut().ask_version() {
             return None;
         }
         Some(Box::pin(async move {
             // What it does not tell is not known; the next one who wants to know asks again.
             let _ = self.examine().await;
-            self.asks.set(false);
+            self.learned.borrow_mut().asked_version();
         }))
     }
 
@@ -93,7 +92,7 @@ impl Transport for Rsync {
     }
 
     fn retire(&self) {
-        self.retired.set(true);
-        self.rest();
+        self.standbys.borrow_mut().retire();
+        self.changed.notify_waiters();
     }
 }

@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use slog::debug;
 
@@ -32,9 +32,6 @@ use crate::transport::failure::Failure;
 use crate::transport::plan::Plan;
 use crate::transport::rename::{Relocation, Rename};
 use crate::transport::{Delivery, Moved, Worked};
-
-/// How long no links are tried at a node where they were no use.
-const OFF: Duration = Duration::from_secs(600);
 
 /// What of a plan is to be sent after its moves.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -132,14 +129,14 @@ impl Rsync {
     /// Notes whether links are of use, at the end of a delivery that went well.
     pub(super) fn learn_of_links(&self, failed: bool) {
         if failed {
-            self.links_off.set(Some(Instant::now() + OFF));
+            self.learned.borrow_mut().links_failed(Instant::now());
             self.standbys.borrow_mut().forget(Recipe::Link);
         }
     }
 
     fn can_link(&self) -> bool {
-        let is_off = self.links_off.get().is_some_and(|until| Instant::now() < until);
-        !is_off && !self.writes_in_place() && self.staging.as_deref().is_some_and(Staging::is_usable)
+        let tries_links = self.learned.borrow().tries_links(Instant::now());
+        tries_links && !self.writes_in_place() && self.staging.as_deref().is_some_and(Staging::is_usable)
     }
 
     /// Whether the node writes into files that are there: two names of one would change together.
@@ -172,7 +169,7 @@ impl Rsync {
         let may_name = |old: &RelPath| !self.site.excludes.excludes(old, false) && !covers(&plan.protected, old);
         // rename(2) leaves both names of one inode as they are: where both are one entry, rsync's temporary name would stay.
         let is_one = |new: &RelPath, old: &RelPath| {
-            self.names.get() != Names::Apart && folded(new.as_bytes()) == folded(old.as_bytes())
+            self.learned.borrow().names() != Names::Apart && folded(new.as_bytes()) == folded(old.as_bytes())
         };
         let can_be_linked = |(new, rename): &(&RelPath, &Rename)| may_name(&rename.old) && !is_one(new, &rename.old);
         let (first, second) = twins(plan.renamed.iter().filter(can_be_linked));
@@ -213,7 +210,7 @@ impl Rsync {
             stored.borrow_mut().extend(output::stored(said));
             match Line::parse(said) {
                 Line::Sent(_, bytes) => delivery.tally.bytes += bytes,
-                Line::MadeMirror => self.made_mirror.set(true),
+                Line::MadeMirror => self.new_mirror.borrow_mut().made(),
                 _ => (),
             }
         };

@@ -83,7 +83,7 @@ impl Rsync {
         delivery: &mut Delivery,
     ) -> Result<bool, Failure> {
         let mut count = |said: &[u8]| match Line::parse(said) {
-            Line::MadeMirror => self.made_mirror.set(true),
+            Line::MadeMirror => self.new_mirror.borrow_mut().made(),
             line => line.count_in(&mut delivery.tally),
         };
         let order = Order { work, lane: Some(lane), ..Order::of(recipe) };

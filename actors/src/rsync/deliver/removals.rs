@@ -16,11 +16,12 @@ use super::alike::{Names, alike};
 use super::is_top;
 use crate::path::{Escaped, RelPath};
 use crate::patterns::rules;
+use crate::rsync::Rsync;
+use crate::rsync::learned::{Deletions, Warning};
 use crate::rsync::recipe::{self, Recipe};
 use crate::rsync::report::complaint::Complaint;
 use crate::rsync::runner::order::{Order, Work};
 use crate::rsync::runner::process::{Code, Finished};
-use crate::rsync::{Deletions, Rsync};
 use crate::transport::Lane;
 use crate::transport::blame::Blame;
 use crate::transport::failure::{Cause, Failure};
@@ -56,16 +57,18 @@ impl Rsync {
     }
 
     async fn delete_listed(self: &Rc<Self>, plan: &Plan, lane: Lane, worked: Worked) -> Result<Delivery, Failure> {
-        if self.deletions.get() == Deletions::Unknown {
+        if self.learned.borrow().deletions() == Deletions::Unknown {
             self.probe().await?;
         }
         let missing = &plan.missing;
         let of = |recipe| Order { lane: Some(lane), removes: true, ..Order::of(recipe) };
         let root = plan.root || missing.iter().any(is_top);
-        if self.deletions.get() != Deletions::Protocol29 {
+        if self.learned.borrow().deletions() != Deletions::Protocol29 {
             let list = recipe::entries(missing, root);
             match self.listed(Order { work: Work::List(&list), ..of(Recipe::Missing) }, plan, Some(worked)).await {
-                Err(failure) if failure.cause == Cause::RejectsMissing => self.deletions.set(Deletions::Protocol29),
+                Err(failure) if failure.cause == Cause::RejectsMissing => {
+                    self.learned.borrow_mut().takes_deletions(Deletions::Protocol29)
+                }
                 other => return other,
             }
         }
@@ -116,7 +119,7 @@ impl Rsync {
         drop_inner(&mut deleted);
         deleted.extend(tried);
         let alike = self.alike(deleted).await;
-        let again = match self.names.get() {
+        let again = match self.names() {
             Names::Apart => Again { rewritten: false, after: FORGOTTEN },
             Names::One | Names::Unclear | Names::Unknown => Again { rewritten: true, after: Duration::ZERO },
         };
@@ -182,29 +185,32 @@ impl Rsync {
 
     /// What the node may have taken for one of the removed entries, and deleted with it.
     async fn alike(self: &Rc<Self>, removed: BTreeSet<RelPath>) -> BTreeSet<RelPath> {
-        if self.names.get() == Names::Unknown
+        if self.names() == Names::Unknown
             && let Err(failure) = self.probe().await
         {
             debug!(self.log, "the node was not asked how it tells names apart"; "why" => %failure);
         }
-        let (root, names) = (self.root.path().to_owned(), self.names.get());
+        let (root, names) = (self.root.path().to_owned(), self.names());
         if names == Names::Apart {
             return alike(&root, &removed, names);
         }
         apart(move || alike(&root, &removed, names)).await
     }
 
-    /// What was learned of the node was of another mirror.
+    fn names(&self) -> Names {
+        self.learned.borrow().names()
+    }
+
+    /// The mirror is a new one: what was learned was of another one.
     pub(super) fn forget_node(&self) {
-        self.deletions.set(Deletions::Unknown);
-        self.names.set(Names::Unknown);
+        self.learned.borrow_mut().mirror_is_new();
         self.keep_traits(None);
     }
 
     /// A run that removes, without what the node's own filter refused: that need not be removed there.
     pub(super) fn without_refused(&self, finished: Finished) -> Finished {
         let Some((first, finished)) = split_refused(&finished) else { return finished };
-        if !self.told_refused.replace(true) {
+        if self.warns_first(Warning::NodeFilter) {
             warn!(self.log, "the node's rsync daemon excludes what was removed: it stays there"; "first" => %Escaped(&first),
                 "cure" => "exclude the same here (rexcludes), or take it from `exclude` of the module in rsyncd.conf");
         }

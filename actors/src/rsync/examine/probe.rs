@@ -19,6 +19,8 @@ use super::finding::{Finding, complaints, denial, holds, is_about_symlink, is_ex
 use super::{Examination, Heard, Mirror};
 use crate::node::{Kind, Node};
 use crate::path::{Escaped, RelPath};
+use crate::rsync::Rsync;
+use crate::rsync::learned::Deletions;
 use crate::rsync::recipe::{self, Invocation, Recipe, probe};
 use crate::rsync::report::claims::Claims;
 use crate::rsync::report::output;
@@ -26,7 +28,6 @@ use crate::rsync::report::output::Line;
 use crate::rsync::runner::connection::{HANG_UP, HANG_UPS};
 use crate::rsync::runner::order::Ears;
 use crate::rsync::runner::process::{PATIENCE, Patience};
-use crate::rsync::{Deletions, Rsync};
 use crate::site::Site;
 use crate::site::version::Version;
 use crate::transport::comparison::Link;
@@ -344,7 +345,7 @@ impl Visit<'_> {
 
     fn remove(&self) -> Result<Apart, Failure> {
         let names = &self.probe.names;
-        let (recipe, list) = match self.rsync.deletions.get() {
+        let (recipe, list) = match self.rsync.learned.borrow().deletions() {
             Deletions::Protocol29 => (Recipe::Deletions29, recipe::deletions29(names)),
             Deletions::Listed | Deletions::Unknown => (Recipe::Missing, recipe::entries(names, self.restores)),
         };

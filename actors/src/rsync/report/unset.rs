@@ -9,6 +9,7 @@ use slog::warn;
 
 use crate::path::{Escaped, RelPath};
 use crate::rsync::Rsync;
+use crate::rsync::learned::Warning;
 use crate::rsync::report::complaint;
 use crate::rsync::report::complaint::{Act, Complaint, End, Why, lines};
 use crate::rsync::runner::process::{Code, Finished, MORE_ATTRIBUTES};
@@ -48,7 +49,7 @@ impl Rsync {
     /// The mirror's own directory may belong to somebody else, and all that is in it arrive: that is told once.
     fn tell_of_root(&self, attributes: &Finished) {
         let why = lines(&attributes.stderr).next().map(|line| Escaped(line).to_string()).unwrap_or_default();
-        if !self.told_root.replace(true) {
+        if self.warns_first(Warning::RootAttributes) {
             warn!(self.log, "the mirror's own directory does not take all attributes: they stay as they are there";
                 "why" => why, "cure" => format!("give it to {} there (chown), or let `rpath` name a directory in it", self.account()));
         }

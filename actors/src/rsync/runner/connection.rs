@@ -32,9 +32,7 @@ impl Greets<'_> {
     /// It came. On a connection of its own this proves that the node answers.
     pub fn heard(&mut self) {
         self.heard = true;
-        let mut greeting = self.rsync.greeting.get();
-        greeting.heard(self.started.elapsed());
-        self.rsync.greeting.set(greeting);
+        self.rsync.learned.borrow_mut().greeted(self.started.elapsed());
         if self.alone {
             self.rsync.give_up_doubted();
         }
@@ -43,9 +41,7 @@ impl Greets<'_> {
     /// The run ended.
     pub fn ended(self, finished: &std::io::Result<Finished>) {
         if !self.heard && finished.as_ref().is_ok_and(timed_out) {
-            let mut greeting = self.rsync.greeting.get();
-            greeting.missed();
-            self.rsync.greeting.set(greeting);
+            self.rsync.learned.borrow_mut().greeting_missed();
         }
     }
 }
@@ -58,7 +54,7 @@ impl Rsync {
 
     /// How long a new process may be silent.
     pub(crate) fn patience(&self, recipe: Recipe, carrier: Option<i32>) -> Patience {
-        let patience = patience(recipe, self.node.kind(), self.greeting.get());
+        let patience = patience(recipe, self.node.kind(), self.learned.borrow().greeting());
         if carrier.is_some() { patience.over_old_connection() } else { patience }
     }
 

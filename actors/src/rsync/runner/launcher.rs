@@ -72,13 +72,13 @@ impl Rsync {
     }
 
     pub(crate) fn hear_protocol(&self, protocol: Option<u32>) {
-        self.protocol.set(protocol.or(self.protocol.get()));
+        self.learned.borrow_mut().speaks(protocol);
     }
 
     /// `shares`: over the connection that the node's runs share.
     pub(crate) fn context(&self, shares: bool) -> Context<'_> {
         let rsh = self.master.as_ref().map(|master| if shares { master.rsh() } else { master.rsh_alone() });
-        let make_path = self.make_path.get();
+        let make_path = self.learned.borrow().makes_path;
         Context {
             site: &self.site,
             node: &self.node,

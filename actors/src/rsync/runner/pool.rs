@@ -41,7 +41,7 @@ impl Rsync {
 
     /// Starts the standbys that are wanted, once the connection that they share is there or was tried.
     pub(crate) fn refill(self: &Rc<Self>) {
-        if self.standbys.borrow().rests() || self.retired.get() {
+        if self.standbys.borrow().rests() {
             return;
         }
         let Some(master) = self.master.clone() else { return self.refill_now() };
@@ -49,13 +49,13 @@ impl Rsync {
         if !master.is_starting() {
             return self.refill_now();
         }
-        if self.awaits_master.get().is_none() {
-            self.awaits_master.set(Some(Instant::now()));
+        let is_first = self.standbys.borrow_mut().await_master(Instant::now());
+        if is_first {
             let rsync = Rc::downgrade(self);
             spawn_local(async move {
                 master.ready().await;
                 if let Some(rsync) = rsync.upgrade() {
-                    rsync.awaits_master.set(None);
+                    rsync.standbys.borrow_mut().master_was_tried();
                     rsync.refill_now();
                     rsync.changed.notify_waiters();
                 }
@@ -70,7 +70,7 @@ impl Rsync {
     }
 
     fn refill_now(self: &Rc<Self>) {
-        if !self.keeps_standbys() || self.retired.get() {
+        if !self.keeps_standbys() {
             return;
         }
         loop {
@@ -79,7 +79,8 @@ impl Rsync {
             let context = self.context(true);
             let arguments = self.with_timeout(context.invocation(wanted.recipe, Vec::new(), &[]).arguments);
             let (recipe, carrier) = (wanted.recipe, self.carrier(true));
-            let (id, asked) = self.standbys.borrow_mut().keep(wanted, self.make_path.get(), now);
+            let make_path = self.learned.borrow().makes_path;
+            let (id, asked) = self.standbys.borrow_mut().keep(wanted, make_path, now);
             let rsync = self.clone();
             spawn_local(async move {
                 let started = rsync.standby(recipe, &arguments).await;
@@ -100,17 +101,13 @@ impl Rsync {
     }
 
     fn refill_later(self: &Rc<Self>) {
-        let retry_at = self.standbys.borrow().retry_at();
-        let Some(at) = retry_at.filter(|at| *at > Instant::now()) else { return };
-        if self.refill_at.get().is_some_and(|armed| armed <= at) {
-            return;
-        }
-        self.refill_at.set(Some(at));
+        let next_look = self.standbys.borrow_mut().next_look(Instant::now());
+        let Some(at) = next_look else { return };
         let rsync = Rc::downgrade(self);
         spawn_local(async move {
             tokio::time::sleep_until(at.into()).await;
             if let Some(rsync) = rsync.upgrade() {
-                rsync.refill_at.set(None);
+                rsync.standbys.borrow_mut().looks();
                 rsync.refill();
             }
         });
@@ -118,7 +115,7 @@ impl Rsync {
 
     /// Later runs make the directories above the mirror, or do not. A standby of the other kind is of no use.
     pub(crate) fn set_make_path(self: &Rc<Self>, make_path: bool) {
-        self.make_path.set(make_path);
+        self.learned.borrow_mut().makes_path = make_path;
         self.standbys.borrow_mut().outdated();
         self.changed.notify_waiters();
         self.refill();
@@ -152,7 +149,8 @@ impl Rsync {
         if !self.keeps_standbys() {
             return None;
         }
-        let handed = self.standbys.borrow_mut().take(order.recipe, self.make_path.get(), Instant::now());
+        let make_path = self.learned.borrow().makes_path;
+        let handed = self.standbys.borrow_mut().take(order.recipe, make_path, Instant::now());
         let process = match handed {
             Some(handed) => handed.await.ok(),
             None => None,
@@ -190,9 +188,7 @@ impl Rsync {
 
     /// When it is worth while to wait for a standby: until there is one, or none is to be expected.
     pub(crate) fn late_standby(&self) -> Option<impl Future<Output = ()> + 'static> {
-        let now = Instant::now();
-        let master = self.awaits_master.get().is_some_and(|since| now < since + CONNECTS);
-        if !(self.keeps_standbys() && self.standbys.borrow_mut().is_missing(master, now)) {
+        if !(self.keeps_standbys() && self.standbys.borrow_mut().is_missing(Instant::now())) {
             return None;
         }
         let changed = self.changed.clone().notified_owned();

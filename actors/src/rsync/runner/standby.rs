@@ -5,13 +5,12 @@
 //! is listed would look deleted: it is compared just before feeding, and a process that must not be fed is killed before
 //! its input closes.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::budget::{Budget, Permit};
 use crate::backoff::backoff;
 use crate::rsync::recipe::Recipe;
 use crate::rsync::runner::process::Process;
@@ -38,42 +37,6 @@ pub const CONNECTS: Duration = Duration::from_secs(10);
 /// `--timeout` of a standby: it sends keep-alives every half of it, which an rsync daemon with a shorter `timeout` of its
 /// own (rsyncd.conf(5)) does not wait for. A standby that dies of this halves it, down to the last.
 const TIMEOUTS: (u32, u32) = (60, 4);
-
-/// The standbys that all nodes together may still have.
-#[derive(Debug, Clone)]
-pub struct Budget {
-    total: usize,
-    left: Rc<Cell<usize>>,
-}
-
-/// One of them; given back when it is dropped.
-#[derive(Debug)]
-pub struct Permit(Budget);
-
-impl Budget {
-    /// So many.
-    pub fn new(standbys: usize) -> Self {
-        Budget { total: standbys, left: Rc::new(Cell::new(standbys)) }
-    }
-
-    /// How many there may be.
-    pub fn total(&self) -> usize {
-        self.total
-    }
-
-    fn take(&self) -> Option<Permit> {
-        let left = self.left.get().checked_sub(1)?;
-        self.left.set(left);
-        Some(Permit(self.clone()))
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let left = &self.0.left;
-        left.set(left.get() + 1);
-    }
-}
 
 /// Asks whoever holds a process to hand it over.
 pub type Handover = oneshot::Sender<Process>;
@@ -116,6 +79,12 @@ pub struct Standbys {
     not_before: Option<Instant>,
     /// Neither before this, whatever succeeds.
     barred_until: Option<Instant>,
+    /// The start of the wait for the connection that standbys will share, while it lasts.
+    awaits_master: Option<Instant>,
+    /// The time at which somebody looks again for one to be started.
+    looks_at: Option<Instant>,
+    /// `true` once no standby is ever to be started again.
+    is_retired: bool,
     timeout: u32,
 }
 
@@ -132,9 +101,21 @@ impl Standbys {
     /// None yet; the recipe `always` is to have one whether it is used or not.
     pub fn new(always: Recipe, budget: Budget) -> Self {
         let demand = BTreeMap::from([(always, Demand { used: Instant::now(), depth: 1 })]);
-        let (kept, last, deaths, useless, not_before, barred_until) = (Vec::new(), 0, 0, 0, None, None);
-        let timeout = TIMEOUTS.0;
-        Standbys { kept, demand, always, budget, last, deaths, useless, not_before, barred_until, timeout }
+        Standbys {
+            kept: Vec::new(),
+            demand,
+            always,
+            budget,
+            last: 0,
+            deaths: 0,
+            useless: 0,
+            not_before: None,
+            barred_until: None,
+            awaits_master: None,
+            looks_at: None,
+            is_retired: false,
+            timeout: TIMEOUTS.0,
+        }
     }
 
     /// The `--timeout` of the next one, if it is not the usual one.
@@ -142,9 +123,9 @@ impl Standbys {
         (self.timeout < TIMEOUTS.0).then_some(self.timeout)
     }
 
-    /// Whether none is to be started until a run succeeds.
+    /// Returns true if none is to be started until a run succeeds, or never.
     pub fn rests(&self) -> bool {
-        self.deaths >= DEATHS
+        self.deaths >= DEATHS || self.is_retired
     }
 
     /// The next one to be started, if there is to be one now.
@@ -163,7 +144,8 @@ impl Standbys {
 
     /// Whether the recipe that always has a standby has none that is connected, but one that will be, or the connection
     /// that it will share is on its way. If all are under way that may be, there should be more.
-    pub fn is_missing(&mut self, awaits_master: bool, now: Instant) -> bool {
+    pub fn is_missing(&mut self, now: Instant) -> bool {
+        let awaits_master = self.awaits_master.is_some_and(|since| now < since + CONNECTS);
         let kept = || self.kept.iter().filter(|kept| kept.recipe == self.always);
         let connects = |kept: &Kept| now < kept.started + CONNECTS;
         let missing = (awaits_master || kept().any(connects)) && !kept().any(|kept| kept.connected);
@@ -176,9 +158,37 @@ impl Standbys {
         missing
     }
 
-    /// When to look for [`Standbys::wanted`] again; `None` if not because of the time.
-    pub fn retry_at(&self) -> Option<Instant> {
-        self.not_before.max(self.barred_until).filter(|_| !self.rests())
+    /// Returns when to look for [`Standbys::wanted`] again because of the time. `None` if somebody does so by then.
+    pub fn next_look(&mut self, now: Instant) -> Option<Instant> {
+        let at = self.not_before.max(self.barred_until).filter(|at| !self.rests() && *at > now)?;
+        if self.looks_at.is_some_and(|armed| armed <= at) {
+            return None;
+        }
+        self.looks_at = Some(at);
+        Some(at)
+    }
+
+    /// The time of [`Standbys::next_look`] has come.
+    pub fn looks(&mut self) {
+        self.looks_at = None;
+    }
+
+    /// The connection that standbys will share is being made. Returns true if nobody waited for it before.
+    pub fn await_master(&mut self, now: Instant) -> bool {
+        let is_first = self.awaits_master.is_none();
+        self.awaits_master.get_or_insert(now);
+        is_first
+    }
+
+    /// The connection is up, or cannot be made.
+    pub fn master_was_tried(&mut self) {
+        self.awaits_master = None;
+    }
+
+    /// Ends all that wait: none is ever started again.
+    pub fn retire(&mut self) {
+        self.kept.clear();
+        self.is_retired = true;
     }
 
     /// One was started. Returns its number, and through what it will be asked for.
@@ -355,17 +365,17 @@ mod tests {
     #[test]
     fn a_change_that_finds_none_connected_makes_more() {
         let (mut standbys, now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
-        assert!(!standbys.is_missing(false, now), "none is on its way");
+        assert!(!standbys.is_missing(now), "none is on its way");
         fill(&mut standbys, now);
-        assert!(standbys.is_missing(false, now));
-        assert!(!standbys.is_missing(false, now + CONNECTS), "it is not waited for without end");
+        assert!(standbys.is_missing(now));
+        assert!(!standbys.is_missing(now + CONNECTS), "it is not waited for without end");
         standbys.connected(1);
-        assert!(!standbys.is_missing(false, now));
+        assert!(!standbys.is_missing(now));
         assert_eq!(connected(&mut standbys, now), 1, "two are kept now");
         for _ in 0..9 {
             while standbys.take(Present, false, now).is_some() {}
             fill(&mut standbys, now);
-            standbys.is_missing(false, now);
+            standbys.is_missing(now);
         }
         for _ in 0..9 {
             standbys.kept.iter_mut().for_each(|kept| kept.connected = true);
@@ -403,7 +413,8 @@ mod tests {
             standbys.died(id, false, now, 0.5);
             assert!(fill(&mut standbys, now).is_empty(), "not at once");
             tries += 1;
-            now = standbys.retry_at().unwrap_or(now + LIFETIME);
+            now = standbys.next_look(now).unwrap_or(now + LIFETIME);
+            standbys.looks();
         }
         assert_eq!(tries, DEATHS);
         standbys.succeeded();
@@ -419,9 +430,44 @@ mod tests {
             standbys.connected(id);
             standbys.died(id, true, now, 0.5);
             timeouts.extend(standbys.timeout());
-            now = standbys.retry_at().unwrap_or(now);
+            now = standbys.next_look(now).unwrap_or(now);
+            standbys.looks();
         }
         assert_eq!(timeouts, [30, 15, 7, 4, 4]);
+    }
+
+    #[test]
+    fn one_at_a_time_waits_until_another_standby_may_be_started() {
+        let mut standbys = Standbys::new(Present, Budget::new(9));
+        let now = Instant::now();
+        assert_eq!(standbys.next_look(now), None, "one may be started at once");
+        standbys.failed(now, 0.5);
+        let at = standbys.next_look(now).unwrap();
+        assert!(at > now && standbys.next_look(now).is_none(), "somebody waits already");
+        standbys.looks();
+        assert_eq!(standbys.next_look(now), Some(at));
+        assert_eq!(standbys.next_look(at), None, "the time has come");
+    }
+
+    #[test]
+    fn a_change_waits_for_the_shared_connection_but_not_without_end() {
+        let mut standbys = Standbys::new(Present, Budget::new(9));
+        let now = Instant::now();
+        assert!(standbys.await_master(now));
+        assert!(!standbys.await_master(now + CONNECTS), "somebody waits already");
+        assert!(standbys.is_missing(now) && !standbys.is_missing(now + CONNECTS));
+        standbys.master_was_tried();
+        assert!(!standbys.is_missing(now));
+    }
+
+    #[test]
+    fn a_node_that_is_retired_never_has_a_standby_again() {
+        let mut standbys = Standbys::new(Present, Budget::new(9));
+        let now = Instant::now();
+        assert_eq!(fill(&mut standbys, now).len(), 1);
+        standbys.retire();
+        standbys.succeeded();
+        assert!(standbys.kept.is_empty() && standbys.rests() && fill(&mut standbys, now).is_empty());
     }
 
     #[test]
@@ -453,6 +499,6 @@ mod tests {
             assert!(standbys.take(Present, false, now).is_none());
         }
         assert!(fill(&mut standbys, now).is_empty());
-        assert!(!standbys.is_missing(false, now), "nothing is waited for");
+        assert!(!standbys.is_missing(now), "nothing is waited for");
     }
 }

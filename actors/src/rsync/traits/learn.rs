@@ -20,14 +20,14 @@ use crate::transport::traits::{Trait, Traits};
 impl Rsync {
     /// What is known of the node.
     pub fn known_traits(&self) -> Traits {
-        self.traits.borrow().clone().unwrap_or_default()
+        self.learned.borrow().traits.clone().unwrap_or_default()
     }
 
     /// Asks about a sample of what a comparison has sent, where something may be new of it. What cannot be found out now will
     /// be another time.
     pub(crate) async fn learn_traits(self: &Rc<Self>, sample: Sample) {
         // What is known to be lacking may be kept by now.
-        let is_known = self.traits.borrow().as_ref().is_some_and(Traits::is_empty);
+        let is_known = self.learned.borrow().traits.as_ref().is_some_and(Traits::is_empty);
         if !sample.is_worth_asking(is_known) {
             return;
         }
@@ -81,7 +81,7 @@ impl Rsync {
 
     /// Replaces what is known, also on disk, and tells what is new. `None`: nothing is known.
     pub(crate) fn keep_traits(&self, traits: Option<Traits>) {
-        let before = self.traits.replace(traits.clone());
+        let before = std::mem::replace(&mut self.learned.borrow_mut().traits, traits.clone());
         if before == traits {
             return;
         }
