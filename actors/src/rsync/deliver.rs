@@ -7,14 +7,11 @@ mod next_best;
 mod removals;
 
 pub(super) use self::alike::{Names, Seen, sample};
-pub(super) use self::moves::covers;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
 use std::panic;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
@@ -27,14 +24,13 @@ use super::traits::Sample;
 use crate::path::RelPath;
 use crate::patterns::rules;
 use crate::rsync::report::aside::{Aside, Without};
-use crate::rsync::report::blame;
-use crate::rsync::report::blame::blame;
 use crate::rsync::report::complaint::{Act, Complaint, End};
 use crate::rsync::report::itemized::Itemized;
 use crate::rsync::report::output;
 use crate::rsync::report::output::Line;
 use crate::rsync::report::refusal::{Refusal, refusal};
-use crate::rsync::report::temporary;
+
+use crate::rsync::report::untaken::note_untaken;
 use crate::rsync::runner::order::{Ears, Order, Work};
 use crate::rsync::runner::process::{Code, Finished};
 use crate::transport::Lane;
@@ -210,7 +206,7 @@ impl Rsync {
     pub(super) async fn reconcile_all(self: &Rc<Self>, kept: &[RelPath], latest: Latest) -> Result<Delivery, Failure> {
         let meter = Meter::start(latest);
         let filters: Vec<OsString> = kept.iter().flat_map(rules::kept).collect();
-        if let Some(most) = self.site.max_delete {
+        if let Some(most) = self.target.site.max_delete {
             // If this never ends, another reconcile is to come, too.
             self.new_mirror.borrow_mut().reconcile_comes();
             let counted = self.count_deletions(most, &filters).await;
@@ -242,7 +238,7 @@ impl Rsync {
             self.new_mirror.borrow_mut().made();
         }
         if made.get() {
-            let passed_over = !self.known_traits().is_empty();
+            let passed_over = !self.target.known_traits().is_empty();
             self.forget_node();
             if passed_over && let Ok(delivery) = &mut result {
                 // What the mirror before this one could not hold was not compared.
@@ -250,7 +246,7 @@ impl Rsync {
             }
         } else if result.is_ok() {
             // The node has now what it is asked about.
-            self.learned.borrow_mut().may_tell_names();
+            self.target.learned.borrow_mut().may_tell_names();
         }
         if let Ok(delivery) = &result {
             let unset = &delivery.unset;
@@ -297,11 +293,11 @@ impl Rsync {
             };
             let mut ears = Ears { line: &mut count, worked: worked.take() };
             let work = rest.as_deref().map_or(order.work, Work::List);
-            let finished = self.run_making_path(&Order { work, rules: &filters, ..order }, &mut ears).await?;
+            let finished = self.runner.run_making_path(&Order { work, rules: &filters, ..order }, &mut ears).await?;
             worked = ears.worked.take();
-            let (unset, finished) = self.without_unset(finished);
+            let (unset, finished) = self.target.without_unset(finished);
             delivery.unset.add(unset);
-            if let Some(without) = self.set_aside(order.recipe, work, &finished, &itemized, &mut aside) {
+            if let Some(without) = self.target.set_aside(order.recipe, work, &finished, &itemized, &mut aside) {
                 match without {
                     Without::Rules(rules) => filters.extend(rules),
                     Without::List(list) => rest = Some(list),
@@ -323,7 +319,7 @@ impl Rsync {
             }
         };
         aside.note_in(&mut delivery);
-        self.note_untaken(&order, &itemized, began, &mut delivery);
+        note_untaken(&self.target, &order, &itemized, began, &mut delivery);
         let Delivery { blamed, unset, .. } = &mut delivery;
         unset.paths.retain(|path| !blamed.names(path));
         delivery.tally = itemized.done(&delivery.blamed, delivery.unset.entries());
@@ -350,48 +346,29 @@ impl Rsync {
         itemized: &Itemized,
         delivery: &mut Delivery,
     ) -> Result<Blame, Failure> {
-        let Some(failure) = self.failure_of(finished) else { return Ok(Blame::default()) };
+        let Some(failure) = self.target.failure_of(finished) else { return Ok(Blame::default()) };
         // These codes say that the rest is done, whatever the cause.
         if !matches!(finished.code, Code::Exit(23 | 24)) {
             return Err(failure);
         }
-        let (blamed, failure) = (self.blamed(finished), self.partial(finished, failure));
-        match refusal(&finished.stderr, itemized, &blamed, |name| self.inside(name)) {
+        let (blamed, failure) = (self.target.blamed(finished), self.target.partial(finished, failure));
+        match refusal(&finished.stderr, itemized, &blamed, |name| self.target.inside(name)) {
             // There is a second way.
             Refusal::Whole(Cause::Unwritable) if order.recipe.only_deletes() => (),
             // A part of the mirror may lie on a file system of its own, or belong to somebody else: then the rest must not
             // wait for it.
-            Refusal::Whole(cause) if !self.learned.borrow().is_refused_in_part(cause, Instant::now()) => {
-                return Err(self.refused(cause, finished, failure));
+            Refusal::Whole(cause) if !self.target.learned.borrow().is_refused_in_part(cause, Instant::now()) => {
+                return Err(self.target.refused(cause, finished, failure));
             }
-            Refusal::InPart(cause) => self.learned.borrow_mut().refuses_in_part(cause, Instant::now()),
+            Refusal::InPart(cause) => self.target.learned.borrow_mut().refuses_in_part(cause, Instant::now()),
             Refusal::Whole(_) | Refusal::None => (),
         }
         let deletions = Complaint::all(&finished.stderr)
             .filter(|complaint| complaint.act == Act::Delete && complaint.end == Some(End::Node));
-        delivery.undeleted.extend(deletions.filter_map(|complaint| self.inside(complaint.name.as_deref()?)));
+        delivery.undeleted.extend(deletions.filter_map(|complaint| self.target.inside(complaint.name.as_deref()?)));
         delivery.blamed.add(blamed.clone());
         delivery.failure.get_or_insert(failure);
         Ok(blamed)
-    }
-
-    /// The path of the tree that a name in a complaint stands for.
-    pub(super) fn inside(&self, name: &[u8]) -> Option<RelPath> {
-        blame::inside(name, self.source_name().as_os_str().as_bytes(), self.node.mirror_root())
-    }
-
-    pub(super) fn blamed(&self, finished: &Finished) -> Blame {
-        self.blamed_in(&finished.stderr)
-    }
-
-    pub(super) fn blamed_in(&self, stderr: &[u8]) -> Blame {
-        let originals = |path: &RelPath| temporary::originals(self.root.path(), path);
-        blame(stderr, self.source_name().as_os_str().as_bytes(), &self.node, originals)
-    }
-
-    /// rsync names what it reads by the path that it was started in, with symlinks resolved.
-    fn source_name(&self) -> PathBuf {
-        self.root.path().canonicalize().unwrap_or_else(|_| self.root.path().to_owned())
     }
 }
 

@@ -87,27 +87,34 @@ impl Rsync {
         let (finished, Heard { protocol, mirror }) = finished;
         is_rsync(&finished)?;
         self.learn(&finished)?;
-        let version = match self.node.kind() {
-            Kind::Local => Some(self.version),
+        let version = match self.target.node.kind() {
+            Kind::Local => Some(self.target.version),
             // The remote shell may have said something before.
             Kind::Ssh | Kind::Daemon => String::from_utf8_lossy(&finished.stderr).lines().find_map(Version::parse),
         };
-        self.learned.borrow_mut().tells_version(version);
+        self.target.learned.borrow_mut().tells_version(version);
         Ok(Examination {
             version,
             protocol,
-            deletions29: self.learned.borrow().deletions() == Deletions::Protocol29,
+            deletions29: self.target.learned.borrow().deletions() == Deletions::Protocol29,
             mirror,
         })
     }
 
     async fn question(self: &Rc<Self>, question: Question) -> Result<(Finished, Heard), Failure> {
         let mut heard = Heard { protocol: None, mirror: Mirror::Equal };
-        let invocation = self.context(false).question(question);
+        let invocation = self.runner.context(false).question(question);
         let mut ears = Ears { line: &mut |said| heard.hear(said), worked: None };
-        let process = self.process(self.source()?, &invocation.arguments).await?;
+        let process = self.runner.process(self.target.source()?, &invocation.arguments).await?;
         let finished = self
-            .finish(process, &invocation.list, &Claims::ANY, (Patience::of(PATIENCE), self.speed.small()), &mut ears)
+            .runner
+            .finish(
+                process,
+                &invocation.list,
+                &Claims::ANY,
+                (Patience::of(PATIENCE), self.runner.speed.small()),
+                &mut ears,
+            )
             .await?;
         Ok((finished, heard))
     }

@@ -14,4 +14,4 @@ pub mod output;
 pub(super) mod refusal;
 pub(super) mod temporary;
 pub(super) mod unset;
-mod untaken;
+pub(super) mod untaken;

@@ -1,11 +1,11 @@
 //! Runs one rsync at a node. The layers of a run are the functions of this file, from top to bottom:
 //!
-//! 1. [`run_making_path`](Rsync::run_making_path): a run, repeated with `--mkpath` if a directory above the mirror is missing.
-//! 2. [`run`](Rsync::run): the hooks hear what the run changed.
-//! 3. [`run_once`](Rsync::run_once): by a standby if one fits, else by a new process; by another connection if that hung.
-//! 4. [`run_by_standby`](Rsync::run_by_standby) and [`run_anew`](Rsync::run_anew), which waits while the node is busy.
-//! 5. [`start`](Rsync::start): the arguments, the list and the directory of a new process.
-//! 6. [`finish`](Rsync::finish): feeds a process and reads it to its end.
+//! 1. [`run_making_path`](Runner::run_making_path): a run, repeated with `--mkpath` if a directory above the mirror is missing.
+//! 2. [`run`](Runner::run): the hooks hear what the run changed.
+//! 3. [`run_once`](Runner::run_once): by a standby if one fits, else by a new process; by another connection if that hung.
+//! 4. [`run_by_standby`](Runner::run_by_standby) and [`run_anew`](Runner::run_anew), which waits while the node is busy.
+//! 5. [`start`](Runner::start): the arguments, the list and the directory of a new process.
+//! 6. [`finish`](Runner::finish): feeds a process and reads it to its end.
 //!
 //! Each layer returns how rsync ended; what that means is read by [`report`](super::report).
 
@@ -25,22 +25,34 @@ pub mod shell;
 pub(super) mod speed;
 pub(super) mod standby;
 
+use std::cell::{Cell, RefCell};
 use std::os::fd::AsFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::confine::Reach;
 use self::connection::{HANG_UP, HANG_UPS, timed_out};
 use self::greeting::Greeting;
+use self::listener::Listener;
+use self::master::Master;
 use self::order::{Ears, Order, Work};
 use self::process::{Finished, Patience, Process};
-use self::speed::Share;
+use self::reading::reading_time;
+use self::speed::{Share, Speed};
+use self::standby::Standbys;
 use super::recipe::{self, Context, Invocation, Recipe};
 use super::report::claims::{Bearing, Claims};
 use super::report::failure;
-use super::{Rsync, staging};
+use super::shared::Shared;
+use super::staging::{self, Staging};
+use super::target::Target;
+use crate::children::Children;
 use crate::site::version::Version;
 use crate::transport::Lane;
 use crate::transport::failure::{Cause, Failure};
+use crate::transport::heard::{self, Heard};
+use tokio::sync::Notify;
 
 /// The longest silence of a standby after it was fed: a new process then takes its place, which costs less than to wait. A
 /// disk that has to spin up first takes less.
@@ -62,7 +74,43 @@ enum Fed {
     },
 }
 
-impl Rsync {
+/// The runs at one node, with what outlives each: standbys, the shared connection and the limits.
+pub(super) struct Runner {
+    target: Rc<Target>,
+    children: Children,
+    /// The bounds of its processes; `None` if they are not confined.
+    reach: Option<Arc<Reach>>,
+    pub(super) speed: Rc<Speed>,
+    /// The place in which renamed files are linked, if there is one.
+    pub(super) staging: Option<Rc<Staging>>,
+    pub(super) standbys: RefCell<Standbys>,
+    /// Notified when the standbys have changed.
+    changed: Arc<Notify>,
+    /// The connection that runs share; `None` where there is none to share.
+    master: Option<Rc<Master>>,
+    /// The process of the shared connection over which a run hung.
+    doubted: Cell<Option<i32>>,
+    /// Gets what was changed.
+    heard: RefCell<Heard>,
+}
+
+impl Runner {
+    /// Starts nothing yet.
+    pub(super) fn new(target: Rc<Target>, shared: &Shared) -> Rc<Self> {
+        Rc::new(Runner {
+            children: shared.children.clone(),
+            reach: Reach::of(&target.site, &target.node),
+            speed: Speed::new(target.site.rspeed, shared.alone),
+            staging: shared.staging.clone(),
+            standbys: RefCell::new(Standbys::new(Recipe::Present, shared.budget.clone())),
+            changed: Arc::default(),
+            master: shared.master(&target.site, &target.node),
+            doubted: Cell::new(None),
+            heard: RefCell::default(),
+            target,
+        })
+    }
+
     /// Makes a run. If a directory above the mirror is missing, makes another one that makes the directories on the way.
     pub(super) async fn run_making_path(
         self: &Rc<Self>,
@@ -90,12 +138,13 @@ impl Rsync {
 
     /// Returns true if the next run could make the directories above the mirror, and the last one did not.
     pub(super) fn can_make_path(&self) -> bool {
-        !self.learned.borrow().makes_path && self.version >= Version::MAKES_PATHS
+        !self.target.learned.borrow().makes_path && self.target.version >= Version::MAKES_PATHS
     }
 
     /// Makes a run, and tells the hooks what it changed.
     pub(super) async fn run(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
-        let Some(mut listener) = self.listener(order) else { return self.run_once(order, ears).await };
+        let listener = Listener::of(order, &self.heard.borrow());
+        let Some(mut listener) = listener else { return self.run_once(order, ears).await };
         let mut line = |said: &[u8]| {
             listener.hear(said);
             (ears.line)(said);
@@ -106,15 +155,25 @@ impl Rsync {
         if let Ok(finished) = &finished
             && order.recipe == Recipe::Full
         {
-            self.prove(finished, listener);
+            listener.prove(&self.target, finished);
         }
         finished
+    }
+
+    /// Listens for what a run that begins now changes without saying so: what the node links to what it has.
+    pub(super) fn unsaid(&self) -> Option<heard::Listener> {
+        self.heard.borrow().listen()
+    }
+
+    /// Sets who is told what was changed.
+    pub(super) fn report_to(&self, heard: &Heard) {
+        self.heard.replace(heard.clone());
     }
 
     /// Makes a run by a standby, or else by a new process. A run that hung on an old connection is made again on another one.
     async fn run_once(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
         // The runs of a batch follow each other, perhaps after a long time.
-        self.root.check().map_err(Failure::source_gone)?;
+        self.target.root.check().map_err(Failure::source_gone)?;
         // What may send much has a connection of its own: small changes would wait behind it.
         let mut shares = order.lane == Some(Lane::Fast) || order.recipe == Recipe::Probe;
         if self.may_use_standby(order) {
@@ -202,18 +261,18 @@ impl Rsync {
         if let Some(failed) = self.make_mirror(order, ears).await? {
             return Ok(failed);
         }
-        let reading = self.reading_time(order).await;
+        let reading = reading_time(&self.target, order).await;
         let share = self.share(order).await;
         let context = Context { reading, limit: share.limit(), ..self.context(shares) };
         let context = Context { traits: order.traits.cloned().unwrap_or(context.traits), ..context };
         let (process, list) = match order.work {
             Work::List(list) => {
                 let Invocation { arguments, list } = context.invocation(order.recipe, list.to_vec(), order.rules);
-                (self.process(self.source()?, &arguments).await?, list)
+                (self.process(self.target.source()?, &arguments).await?, list)
             }
             Work::Links(twins) => {
                 let stage = self.stage()?;
-                let list = recipe::twins(stage.place(&self.source()?, twins));
+                let list = recipe::twins(stage.place(&self.target.source()?, twins));
                 if list.is_empty() {
                     return Ok(Finished::nothing_to_do());
                 }
@@ -222,7 +281,7 @@ impl Rsync {
                 (self.process(directory, &arguments).await?.in_stage(stage), list)
             }
             Work::Directory(moved) | Work::Names(moved, _) => {
-                let directory = staging::open_beneath(self.source()?.as_fd(), &moved.to);
+                let directory = staging::open_beneath(self.target.source()?.as_fd(), &moved.to);
                 let directory = directory.map_err(|errno| Failure::not_staged(&errno.into()))?;
                 let Invocation { arguments, list } = match order.work {
                     Work::Names(_, list) => context.gather(moved, list.to_vec()),
@@ -257,7 +316,7 @@ impl Rsync {
         let mut greets = self.greets(&process);
         let line = |said: &[u8]| {
             if let Some(greeting) = Greeting::read(said) {
-                self.hear_protocol(greeting.protocol());
+                self.target.learned.borrow_mut().speaks(greeting.protocol());
                 greets.heard();
             }
             let bearing = claims.bearing(said);
@@ -268,7 +327,7 @@ impl Rsync {
         };
         let finished = process.finish(list, patience, line, worked).await;
         greets.ended(&finished);
-        finished.map_err(|error| Failure::not_started(&self.site.rsync, &error))
+        finished.map_err(|error| Failure::not_started(&self.target.site.rsync, &error))
     }
 }
 

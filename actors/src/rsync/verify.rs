@@ -60,7 +60,7 @@ impl Rsync {
             rsync: self,
             rules: kept.iter().flat_map(rules::kept).collect(),
             is_pending,
-            sight: Sight(self.root.path().to_owned()),
+            sight: Sight(self.target.root.path().to_owned()),
             suspects: Suspects::default(),
             comparison: Comparison::default(),
         };
@@ -83,10 +83,10 @@ impl Rsync {
 
     /// The symlinks of the source that the node has otherwise. None where it does not tell.
     async fn rewritten_links(self: &Rc<Self>, is_pending: &IsPending<'_>) -> Vec<Rewritten> {
-        if self.node.kind() == Kind::Local {
+        if self.target.node.kind() == Kind::Local {
             return Vec::new();
         }
-        let (root, excludes) = (self.root.path().to_owned(), self.site.excludes.clone());
+        let (root, excludes) = (self.target.root.path().to_owned(), self.target.site.excludes.clone());
         let Ok(links) = apart(move || links_of(&root, &excludes)).await else { return Vec::new() };
         let mut rewritten = self.rewritten(&links).await.unwrap_or_default();
         rewritten.retain(|rewritten| !is_pending(&rewritten.link.path));

@@ -43,7 +43,7 @@ impl Rsync {
     pub(super) fn leave_links(&self, paths: &mut BTreeSet<RelPath>, plan: &Plan, delivery: &mut Delivery) {
         paths.retain(|path| {
             let text = plan.links.get(path).map(|leads| &leads.text);
-            let is_same = text.is_none_or(|text| link_text(self.root.path(), path).as_ref() == Some(text));
+            let is_same = text.is_none_or(|text| link_text(self.target.root.path(), path).as_ref() == Some(text));
             if !is_same {
                 delivery.left.insert(path.clone());
             }

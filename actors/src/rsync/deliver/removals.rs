@@ -57,17 +57,17 @@ impl Rsync {
     }
 
     async fn delete_listed(self: &Rc<Self>, plan: &Plan, lane: Lane, worked: Worked) -> Result<Delivery, Failure> {
-        if self.learned.borrow().deletions() == Deletions::Unknown {
+        if self.target.learned.borrow().deletions() == Deletions::Unknown {
             self.probe().await?;
         }
         let missing = &plan.missing;
         let of = |recipe| Order { lane: Some(lane), removes: true, ..Order::of(recipe) };
         let root = plan.root || missing.iter().any(is_top);
-        if self.learned.borrow().deletions() != Deletions::Protocol29 {
+        if self.target.learned.borrow().deletions() != Deletions::Protocol29 {
             let list = recipe::entries(missing, root);
             match self.listed(Order { work: Work::List(&list), ..of(Recipe::Missing) }, plan, Some(worked)).await {
                 Err(failure) if failure.cause == Cause::RejectsMissing => {
-                    self.learned.borrow_mut().takes_deletions(Deletions::Protocol29)
+                    self.target.learned.borrow_mut().takes_deletions(Deletions::Protocol29)
                 }
                 other => return other,
             }
@@ -109,7 +109,7 @@ impl Rsync {
         }
         let gone = tried.iter().filter(|path| !delivery.blamed.touches(path));
         let shared: Vec<RelPath> = gone.flat_map(|path| self.shared_with(path, second.contains(path))).collect();
-        let root = self.root.path().to_owned();
+        let root = self.target.root.path().to_owned();
         let shared = match shared.is_empty() {
             true => Vec::new(),
             false => {
@@ -150,7 +150,7 @@ impl Rsync {
             let (work, rules) = (Work::List(&list), &at_risk.concat()[..]);
             let order = Order { work, rules, lane: Some(lane), removes: true, ..Order::of(Recipe::ByLevels) };
             let second = self.listed(order, plan, None).await?;
-            debug!(self.log, "removals went a second way"; "paths" => ?paths, "blamed" => ?second.blamed);
+            debug!(self.target.log, "removals went a second way"; "paths" => ?paths, "blamed" => ?second.blamed);
             replace_blame(delivery, &paths, second);
         }
         Ok(failed.into_iter().map(|(path, _)| path.clone()).collect())
@@ -178,8 +178,9 @@ impl Rsync {
         let mut shared = self.shared_files.borrow_mut();
         let below: Vec<RelPath> = shared.range(removed.below()).map(|(old, _)| old.clone()).collect();
         let news = below.into_iter().chain([removed.clone()]).filter_map(|old| Some((shared.remove(&old)?, old)));
-        let may_change =
-            |(new, old): &(RelPath, RelPath)| went_second_way || old != removed || new.under(self.root.path()).is_dir();
+        let may_change = |(new, old): &(RelPath, RelPath)| {
+            went_second_way || old != removed || new.under(self.target.root.path()).is_dir()
+        };
         news.filter(may_change).map(|(new, _)| new).collect()
     }
 
@@ -188,9 +189,9 @@ impl Rsync {
         if self.names() == Names::Unknown
             && let Err(failure) = self.probe().await
         {
-            debug!(self.log, "the node was not asked how it tells names apart"; "why" => %failure);
+            debug!(self.target.log, "the node was not asked how it tells names apart"; "why" => %failure);
         }
-        let (root, names) = (self.root.path().to_owned(), self.names());
+        let (root, names) = (self.target.root.path().to_owned(), self.names());
         if names == Names::Apart {
             return alike(&root, &removed, names);
         }
@@ -198,20 +199,20 @@ impl Rsync {
     }
 
     fn names(&self) -> Names {
-        self.learned.borrow().names()
+        self.target.learned.borrow().names()
     }
 
     /// The mirror is a new one: what was learned was of another one.
     pub(super) fn forget_node(&self) {
-        self.learned.borrow_mut().mirror_is_new();
-        self.keep_traits(None);
+        self.target.learned.borrow_mut().mirror_is_new();
+        self.target.keep_traits(None);
     }
 
-    /// A run that removes, without what the node's own filter refused: that need not be removed there.
+    /// Returns a run that removes, without what the node's own filter refused: that need not be removed there.
     pub(super) fn without_refused(&self, finished: Finished) -> Finished {
         let Some((first, finished)) = split_refused(&finished) else { return finished };
-        if self.warns_first(Warning::NodeFilter) {
-            warn!(self.log, "the node's rsync daemon excludes what was removed: it stays there"; "first" => %Escaped(&first),
+        if self.target.warns_first(Warning::NodeFilter) {
+            warn!(self.target.log, "the node's rsync daemon excludes what was removed: it stays there"; "first" => %Escaped(&first),
                 "cure" => "exclude the same here (rexcludes), or take it from `exclude` of the module in rsyncd.conf");
         }
         finished

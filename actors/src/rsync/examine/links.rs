@@ -33,12 +33,12 @@ impl Rsync {
     /// # Errors
     /// When the node cannot be reached.
     pub async fn rewritten(self: &Rc<Self>, links: &[Link]) -> Result<Vec<Rewritten>, Failure> {
-        if self.node.kind() == Kind::Local || links.is_empty() {
+        if self.target.node.kind() == Kind::Local || links.is_empty() {
             return Ok(Vec::new());
         }
         let nowhere = tempfile::tempdir().map_err(|error| Failure::not_staged(&error))?;
         let list = recipe::entries(links.iter().map(|link| &link.path), false);
-        let invocation = self.context(false).reading(list, nowhere.path());
+        let invocation = self.runner.context(false).reading(list, nowhere.path());
         self.read(&invocation, links, nowhere.path()).await
     }
 
@@ -54,8 +54,15 @@ impl Rsync {
         let mut line = |said: &[u8]| found.extend(rewritten(said, &expected));
         let mut ears = Ears { line: &mut line, worked: None };
         let directory = File::open(nowhere).map_err(|error| Failure::not_staged(&error))?;
-        let process = self.process_at_large(directory.into(), &invocation.arguments)?;
-        self.finish(process, &invocation.list, &Claims::ANY, (Patience::of(PATIENCE), self.speed.small()), &mut ears)
+        let process = self.runner.process_at_large(directory.into(), &invocation.arguments)?;
+        self.runner
+            .finish(
+                process,
+                &invocation.list,
+                &Claims::ANY,
+                (Patience::of(PATIENCE), self.runner.speed.small()),
+                &mut ears,
+            )
             .await?;
         Ok(found)
     }

@@ -5,19 +5,19 @@ use std::borrow::Cow;
 
 use crate::node::Kind;
 use crate::path::Escaped;
-use crate::rsync::Rsync;
 use crate::rsync::examine::own_name;
 use crate::rsync::report::complaint::{Act, Complaint, End, Why, lines, words};
 use crate::rsync::report::{temporary, unset};
 use crate::rsync::runner::master::login::Login;
 use crate::rsync::runner::process::{Code, Finished};
+use crate::rsync::target::Target;
 use crate::transport::failure::{Cause, Failure};
 
 /// The cure for EPERM: rsync sets the permissions of what it makes at once, which takes its owner, and a mount for another user
 /// says that all in it is owned by that one.
 const NOT_PERMITTED: &str = "mount it for that user (uid=), or make it mutable (chattr -i)";
 
-impl Rsync {
+impl Target {
     /// The account under which rsync writes at the node, as far as the configuration tells.
     pub(crate) fn account(&self) -> String {
         let login = Login::of(&self.node, &self.site.extra);

@@ -11,7 +11,6 @@ use slog::debug;
 use crate::bytes::Bytes;
 use crate::path::{Escaped, RelPath};
 use crate::patterns::rules;
-use crate::rsync::Rsync;
 use crate::rsync::recipe;
 use crate::rsync::recipe::Recipe;
 use crate::rsync::report::complaint::{Complaint, End, Why, lines, words};
@@ -19,6 +18,7 @@ use crate::rsync::report::itemized::Itemized;
 use crate::rsync::report::temporary;
 use crate::rsync::runner::order::Work;
 use crate::rsync::runner::process::{Code, Finished};
+use crate::rsync::target::Target;
 use crate::transport::Delivery;
 use crate::transport::blame::Blame;
 use crate::transport::failure::{Cause, Failure};
@@ -117,7 +117,7 @@ impl Aside {
     }
 }
 
-impl Rsync {
+impl Target {
     /// If a run ended because a file does not fit, sets that aside, and says without what the run is to be repeated. `None` if
     /// it ended otherwise, or the node is full.
     pub(crate) fn set_aside(

@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 use slog::warn;
 
 use crate::path::{Escaped, RelPath};
-use crate::rsync::Rsync;
 use crate::rsync::learned::Warning;
 use crate::rsync::report::complaint;
 use crate::rsync::report::complaint::{Act, Complaint, End, Why, lines};
 use crate::rsync::runner::process::{Code, Finished, MORE_ATTRIBUTES};
+use crate::rsync::target::Target;
 use crate::transport::blame::Blame;
 use crate::transport::failure::{Cause, Failure};
 
@@ -24,7 +24,7 @@ pub(crate) fn is_unset(line: &[u8]) -> bool {
     })
 }
 
-impl Rsync {
+impl Target {
     /// What a run could not set, and how it ended but for that.
     pub(crate) fn without_unset(&self, finished: Finished) -> (Unset, Finished) {
         let Some(Split { attributes, more, rest }) = split(&finished) else { return (Unset::default(), finished) };

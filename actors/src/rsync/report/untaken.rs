@@ -3,49 +3,49 @@
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::SystemTime;
 
 use crate::path::RelPath;
-use crate::rsync::Rsync;
 use crate::rsync::recipe;
 use crate::rsync::report::itemized::Itemized;
 use crate::rsync::runner::order::{Order, Work};
+use crate::rsync::target::Target;
 use crate::rsync::traits::changed_at;
 use crate::transport::Delivery;
 use crate::transport::failure::{Cause, Failure};
 
-impl Rsync {
-    /// Blames the files that the node left as they were in runs since `began`.
-    pub(crate) fn note_untaken(
-        &self,
-        order: &Order<'_>,
-        itemized: &Itemized,
-        began: SystemTime,
-        delivery: &mut Delivery,
-    ) {
-        let Work::List(list) = order.work else { return };
-        let extra = &self.site.extra;
-        // By content it leaves what is equal, and what it has in the other directory it links without a word.
-        if !order.recipe.asks_for_all() || extra.reads_contents() || extra.hides_lines() {
-            return;
-        }
-        let (paths, _) = recipe::named(list);
-        let is_left =
-            |path: &RelPath| !itemized.has(path) && !delivery.blamed.touches(path) && self.was_plain_file(path, began);
-        let left: Vec<RelPath> = paths.into_iter().filter(is_left).collect();
-        let failure = left.first().map(|path| Failure::new(Cause::NotTaken, path.to_string()));
-        delivery.fail(left, failure);
+/// Blames the files that the node left as they were in runs since `began`.
+pub(crate) fn note_untaken(
+    target: &Target,
+    order: &Order<'_>,
+    itemized: &Itemized,
+    began: SystemTime,
+    delivery: &mut Delivery,
+) {
+    let Work::List(list) = order.work else { return };
+    let extra = &target.site.extra;
+    // By content it leaves what is equal, and what it has in the other directory it links without a word.
+    if !order.recipe.asks_for_all() || extra.reads_contents() || extra.hides_lines() {
+        return;
     }
+    let (paths, _) = recipe::named(list);
+    let is_left = |path: &RelPath| {
+        !itemized.has(path) && !delivery.blamed.touches(path) && was_plain_file(target.root.path(), path, began)
+    };
+    let left: Vec<RelPath> = paths.into_iter().filter(is_left).collect();
+    let failure = left.first().map(|path| Failure::new(Cause::NotTaken, path.to_string()));
+    delivery.fail(left, failure);
+}
 
-    /// Whether a file was there all the time. Of several names of one file rsync sends the first, and may say nothing of the
-    /// others; of one that was away, or whose directory was, when its turn had come, it says nothing.
-    fn was_plain_file(&self, path: &RelPath, began: SystemTime) -> bool {
-        let look = |path: &RelPath| path.under(self.root.path()).symlink_metadata().ok();
-        // What is made or deleted in a directory sets both of its times, a rename of it one.
-        let was_renamed = |meta: &Metadata| {
-            changed_at(meta) >= began && (meta.mtime(), meta.mtime_nsec()) != (meta.ctime(), meta.ctime_nsec())
-        };
-        look(path).is_some_and(|meta| meta.is_file() && meta.nlink() == 1 && changed_at(&meta) < began)
-            && path.ancestors().all(|dir| look(&dir).is_some_and(|meta| !was_renamed(&meta)))
-    }
+/// Whether a file was there all the time. Of several names of one file rsync sends the first, and may say nothing of the
+/// others; of one that was away, or whose directory was, when its turn had come, it says nothing.
+fn was_plain_file(root: &Path, path: &RelPath, began: SystemTime) -> bool {
+    let look = |path: &RelPath| path.under(root).symlink_metadata().ok();
+    // What is made or deleted in a directory sets both of its times, a rename of it one.
+    let was_renamed = |meta: &Metadata| {
+        changed_at(meta) >= began && (meta.mtime(), meta.mtime_nsec()) != (meta.ctime(), meta.ctime_nsec())
+    };
+    look(path).is_some_and(|meta| meta.is_file() && meta.nlink() == 1 && changed_at(&meta) < began)
+        && path.ancestors().all(|dir| look(&dir).is_some_and(|meta| !was_renamed(&meta)))
 }

@@ -9,9 +9,10 @@ use slog::debug;
 
 use crate::node::Kind;
 use crate::rsync::recipe::Recipe;
+use crate::rsync::runner::Runner;
 use crate::rsync::runner::greeting_time::GreetingTime;
 use crate::rsync::runner::process::{Finished, PATIENCE, Patience, Process};
-use crate::rsync::{Rsync, verify};
+use crate::rsync::verify;
 use crate::transport::failure::Cause;
 
 /// How long an rsync daemon takes to notice that a connection has ended.
@@ -21,7 +22,7 @@ pub(crate) const HANG_UPS: u32 = 20;
 
 /// Waits for the greeting of the node's rsync in one run.
 pub(crate) struct Greets<'a> {
-    rsync: &'a Rc<Rsync>,
+    runner: &'a Rc<Runner>,
     started: Instant,
     /// Whether the run has a connection of its own.
     alone: bool,
@@ -32,21 +33,21 @@ impl Greets<'_> {
     /// It came. On a connection of its own this proves that the node answers.
     pub fn heard(&mut self) {
         self.heard = true;
-        self.rsync.learned.borrow_mut().greeted(self.started.elapsed());
+        self.runner.target.learned.borrow_mut().greeted(self.started.elapsed());
         if self.alone {
-            self.rsync.give_up_doubted();
+            self.runner.give_up_doubted();
         }
     }
 
     /// The run ended.
     pub fn ended(self, finished: &std::io::Result<Finished>) {
         if !self.heard && finished.as_ref().is_ok_and(timed_out) {
-            self.rsync.learned.borrow_mut().greeting_missed();
+            self.runner.target.learned.borrow_mut().greeting_missed();
         }
     }
 }
 
-impl Rsync {
+impl Runner {
     /// The process whose connection a run uses that starts now, if it is not its own.
     pub(crate) fn carrier(&self, shares: bool) -> Option<i32> {
         self.master.as_ref().filter(|_| shares)?.process()
@@ -54,20 +55,20 @@ impl Rsync {
 
     /// How long a new process may be silent.
     pub(crate) fn patience(&self, recipe: Recipe, carrier: Option<i32>) -> Patience {
-        let patience = patience(recipe, self.node.kind(), self.learned.borrow().greeting());
+        let patience = patience(recipe, self.target.node.kind(), self.target.learned.borrow().greeting());
         if carrier.is_some() { patience.over_old_connection() } else { patience }
     }
 
     /// Waits for the greeting in this run.
     pub(crate) fn greets(self: &Rc<Self>, process: &Process) -> Greets<'_> {
         let (started, alone) = (process.started(), process.carrier().is_none());
-        Greets { rsync: self, started, alone, heard: process.has_greeted() }
+        Greets { runner: self, started, alone, heard: process.has_greeted() }
     }
 
     /// A run hung on a connection that was there before, that of `carrier` or its own. What waits at the node is on one of the
     /// same age: it is ended. The shared one goes as soon as another connection works, or fails, too.
     pub(crate) fn doubt(&self, carrier: Option<i32>) {
-        debug!(self.log, "a run hung on a connection that was there before: what waits at the node is ended");
+        debug!(self.target.log, "a run hung on a connection that was there before: what waits at the node is ended");
         self.standbys.borrow_mut().outdated();
         self.changed.notify_waiters();
         self.doubted.set(carrier.or(self.doubted.get()));

@@ -1,4 +1,4 @@
-//! Starts standbys, keeps them, and feeds them.
+//! Keeps standbys at one node: starts them, ends them, and hands them over to runs.
 
 use std::ffi::OsString;
 use std::rc::{Rc, Weak};
@@ -9,13 +9,14 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
 use crate::node::Kind;
-use crate::rsync::Rsync;
 use crate::rsync::recipe;
 use crate::rsync::recipe::Recipe;
+use crate::rsync::runner::Runner;
 use crate::rsync::runner::order::{Order, Work};
 use crate::rsync::runner::process::{Connected, Process};
+use crate::rsync::runner::speed::Share;
 use crate::rsync::runner::standby::{CONNECTS, Handover, LIFETIME};
-use crate::transport::Transport;
+use crate::transport::Lane;
 use crate::transport::failure::Failure;
 
 /// How a process stopped waiting.
@@ -28,15 +29,32 @@ enum Left {
     Expired,
 }
 
-impl Rsync {
+impl Runner {
     /// The node took something, or failed: then nothing is kept ready until it succeeds.
     pub(crate) fn keep_ready(self: &Rc<Self>, well: bool) {
         if well {
-            self.standbys.borrow_mut().succeeded();
-            self.refill();
+            self.wake();
         } else {
             self.rest();
         }
+    }
+
+    /// The node may be tried again: standbys are kept again.
+    pub(crate) fn wake(self: &Rc<Self>) {
+        self.standbys.borrow_mut().succeeded();
+        self.refill();
+    }
+
+    /// Ends all that wait: none is kept before a run succeeds.
+    pub(crate) fn rest(&self) {
+        self.standbys.borrow_mut().clear();
+        self.changed.notify_waiters();
+    }
+
+    /// Ends all that wait: none is ever kept again.
+    pub(crate) fn retire(&self) {
+        self.standbys.borrow_mut().retire();
+        self.changed.notify_waiters();
     }
 
     /// Starts the standbys that are wanted, once the connection that they share is there or was tried.
@@ -51,13 +69,13 @@ impl Rsync {
         }
         let is_first = self.standbys.borrow_mut().await_master(Instant::now());
         if is_first {
-            let rsync = Rc::downgrade(self);
+            let runner = Rc::downgrade(self);
             spawn_local(async move {
                 master.ready().await;
-                if let Some(rsync) = rsync.upgrade() {
-                    rsync.standbys.borrow_mut().master_was_tried();
-                    rsync.refill_now();
-                    rsync.changed.notify_waiters();
+                if let Some(runner) = runner.upgrade() {
+                    runner.standbys.borrow_mut().master_was_tried();
+                    runner.refill_now();
+                    runner.changed.notify_waiters();
                 }
             });
         }
@@ -66,7 +84,7 @@ impl Rsync {
     /// Whether an rsync may wait at the node. How long one may say nothing that reads all that is listed is not known before
     /// the list is.
     fn keeps_standbys(&self) -> bool {
-        self.site.standby && !self.site.extra.reads_contents()
+        self.target.site.standby && !self.target.site.extra.reads_contents()
     }
 
     fn refill_now(self: &Rc<Self>) {
@@ -79,20 +97,20 @@ impl Rsync {
             let context = self.context(true);
             let arguments = self.with_timeout(context.invocation(wanted.recipe, Vec::new(), &[]).arguments);
             let (recipe, carrier) = (wanted.recipe, self.carrier(true));
-            let make_path = self.learned.borrow().makes_path;
+            let make_path = self.target.learned.borrow().makes_path;
             let (id, asked) = self.standbys.borrow_mut().keep(wanted, make_path, now);
-            let rsync = self.clone();
+            let runner = self.clone();
             spawn_local(async move {
-                let started = rsync.standby(recipe, &arguments).await;
-                let weak = Rc::downgrade(&rsync);
-                drop(rsync);
+                let started = runner.standby(recipe, &arguments).await;
+                let weak = Rc::downgrade(&runner);
+                drop(runner);
                 match (started, weak.upgrade()) {
                     (Ok(process), _) => keep(weak, id, process.over(carrier), asked).await,
                     // Only the directory that it would work in may be missing.
-                    (Err(_), Some(rsync)) if recipe == Recipe::Link => {
-                        rsync.standbys.borrow_mut().forget(Recipe::Link);
+                    (Err(_), Some(runner)) if recipe == Recipe::Link => {
+                        runner.standbys.borrow_mut().forget(Recipe::Link);
                     }
-                    (Err(_), Some(rsync)) => rsync.left(id, Left::Died),
+                    (Err(_), Some(runner)) => runner.left(id, Left::Died),
                     (Err(_), None) => (),
                 }
             });
@@ -103,19 +121,19 @@ impl Rsync {
     fn refill_later(self: &Rc<Self>) {
         let next_look = self.standbys.borrow_mut().next_look(Instant::now());
         let Some(at) = next_look else { return };
-        let rsync = Rc::downgrade(self);
+        let runner = Rc::downgrade(self);
         spawn_local(async move {
             tokio::time::sleep_until(at.into()).await;
-            if let Some(rsync) = rsync.upgrade() {
-                rsync.standbys.borrow_mut().looks();
-                rsync.refill();
+            if let Some(runner) = runner.upgrade() {
+                runner.standbys.borrow_mut().looks();
+                runner.refill();
             }
         });
     }
 
     /// Later runs make the directories above the mirror, or do not. A standby of the other kind is of no use.
     pub(crate) fn set_make_path(self: &Rc<Self>, make_path: bool) {
-        self.learned.borrow_mut().makes_path = make_path;
+        self.target.learned.borrow_mut().makes_path = make_path;
         self.standbys.borrow_mut().outdated();
         self.changed.notify_waiters();
         self.refill();
@@ -124,7 +142,7 @@ impl Rsync {
     /// Starts a process that is to wait.
     async fn standby(&self, recipe: Recipe, arguments: &[OsString]) -> Result<Process, Failure> {
         if recipe != Recipe::Link {
-            return self.process(self.source()?, arguments).await;
+            return self.process(self.target.source()?, arguments).await;
         }
         let stage = self.stage()?;
         let directory = stage.directory().map_err(|error| Failure::not_staged(&error))?;
@@ -135,9 +153,9 @@ impl Rsync {
     fn list_for(&self, order: &Order<'_>, process: &Process) -> Option<Vec<u8>> {
         match (order.work, process.stage()) {
             (Work::Links(twins), Some(stage)) if stage.is_cwd_of(process.id()) => {
-                Some(recipe::twins(stage.place(&self.source().ok()?, twins)))
+                Some(recipe::twins(stage.place(&self.target.source().ok()?, twins)))
             }
-            (Work::List(list), None) if self.root.is_cwd_of(process.id()) => {
+            (Work::List(list), None) if self.target.root.is_cwd_of(process.id()) => {
                 // As for a new process: some recipes have a list of their own.
                 Some(self.context(true).invocation(order.recipe, list.to_vec(), &[]).list)
             }
@@ -149,7 +167,7 @@ impl Rsync {
         if !self.keeps_standbys() {
             return None;
         }
-        let make_path = self.learned.borrow().makes_path;
+        let make_path = self.target.learned.borrow().makes_path;
         let handed = self.standbys.borrow_mut().take(order.recipe, make_path, Instant::now());
         let process = match handed {
             Some(handed) => handed.await.ok(),
@@ -169,10 +187,43 @@ impl Rsync {
         fed
     }
 
+    /// What a run that begins now may use. A long one waits until small ones leave it its share.
+    pub(crate) async fn share(self: &Rc<Self>, order: &Order<'_>) -> Share {
+        let is_long = order.lane == Some(Lane::Bulk) || order.recipe.verifies() || order.recipe.covers_tree();
+        if !is_long {
+            return self.speed.small();
+        }
+        let is_first = self.target.site.rspeed > 0 && !self.speed.is_divided();
+        if is_first {
+            // What waits has the whole limit.
+            self.standbys.borrow_mut().outdated();
+            self.changed.notify_waiters();
+            self.renew_standbys();
+        }
+        let share = self.speed.long().await;
+        if is_first {
+            self.refill();
+        }
+        share
+    }
+
+    /// What waits beside a long run has a part of the limit, and is replaced when there is the whole one again.
+    fn renew_standbys(self: &Rc<Self>) {
+        let (runner, speed) = (Rc::downgrade(self), self.speed.clone());
+        spawn_local(async move {
+            speed.is_whole_again().await;
+            if let Some(runner) = runner.upgrade() {
+                runner.standbys.borrow_mut().outdated();
+                runner.changed.notify_waiters();
+                runner.refill();
+            }
+        });
+    }
+
     /// The rsync daemon refused a run as it has too few connections. Ends what waits at it.
     pub(crate) fn make_room(&self) {
         if self.standbys.borrow_mut().make_room(Instant::now()) {
-            info!(self.log, "no rsync waits at this node for a while: its daemon allows too few connections");
+            info!(self.target.log, "no rsync waits at this node for a while: its daemon allows too few connections");
             self.changed.notify_waiters();
         }
     }
@@ -196,7 +247,7 @@ impl Rsync {
     }
 
     fn connected(self: &Rc<Self>, id: u64, process: i32) {
-        debug!(self.log, "an rsync waits"; "process" => process);
+        debug!(self.target.log, "an rsync waits"; "process" => process);
         self.standbys.borrow_mut().connected(id);
         self.changed.notify_waiters();
         self.refill();
@@ -204,11 +255,11 @@ impl Rsync {
 
     fn left(self: &Rc<Self>, id: u64, left: Left) {
         let now = Instant::now();
-        let is_daemon = self.node.kind() == Kind::Daemon;
+        let is_daemon = self.target.node.kind() == Kind::Daemon;
         match left {
             Left::Taken => return,
             Left::Died => {
-                debug!(self.log, "a waiting rsync ended by itself");
+                debug!(self.target.log, "a waiting rsync ended by itself");
                 self.standbys.borrow_mut().died(id, is_daemon, now, fastrand::f64());
             }
             Left::Expired => self.standbys.borrow_mut().expired(id, now),
@@ -219,7 +270,7 @@ impl Rsync {
 }
 
 /// Holds a process until it is asked for, ends, or has waited for too long.
-async fn keep(rsync: Weak<Rsync>, id: u64, mut process: Process, mut asked: oneshot::Receiver<Handover>) {
+async fn keep(runner: Weak<Runner>, id: u64, mut process: Process, mut asked: oneshot::Receiver<Handover>) {
     let too_long = tokio::time::sleep(LIFETIME.mul_f64(0.75 + 0.5 * fastrand::f64()));
     tokio::pin!(too_long);
     let left = loop {
@@ -232,17 +283,17 @@ async fn keep(rsync: Weak<Rsync>, id: u64, mut process: Process, mut asked: ones
                 }
                 break Left::Taken;
             }
-            connected = process.idle() => match (connected, rsync.upgrade()) {
-                (Some(Connected { protocol }), Some(rsync)) => {
-                    rsync.hear_protocol(Some(protocol));
-                    rsync.connected(id, process.id());
+            connected = process.idle() => match (connected, runner.upgrade()) {
+                (Some(Connected { protocol }), Some(runner)) => {
+                    runner.target.learned.borrow_mut().speaks(Some(protocol));
+                    runner.connected(id, process.id());
                 }
                 _ => break Left::Died,
             },
             () = &mut too_long => break Left::Expired,
         }
     };
-    if let Some(rsync) = rsync.upgrade() {
-        rsync.left(id, left);
+    if let Some(runner) = runner.upgrade() {
+        runner.left(id, left);
     }
 }

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
-use crate::rsync::Rsync;
 use crate::rsync::audience::extent;
 use crate::rsync::recipe;
 use crate::rsync::recipe::Recipe;
 use crate::rsync::runner::order::{Order, Work};
+use crate::rsync::target::Target;
 use crate::transport::rename::Doubt;
 
 /// Bytes that a slow disk reads in a second, while others want it too.
@@ -54,38 +54,38 @@ impl Reads {
     }
 }
 
-impl Rsync {
-    /// How long it takes at the most to read what this run compares by content.
-    pub(crate) async fn reading_time(&self, order: &Order<'_>) -> Duration {
-        let Some(reads) = self.reads(order) else { return Duration::ZERO };
-        let (root, excludes) = (self.root.path().to_owned(), self.site.excludes.clone());
-        // Whoever waits for it holds this.
-        let waits = Arc::new(());
-        let asked = Arc::downgrade(&waits);
-        let bytes = tokio::task::spawn_blocking(move || reads.bytes(&root, &excludes, &|| asked.strong_count() > 0));
-        // The daemon ends: so will the run.
-        let bytes = bytes.await.unwrap_or(0);
-        drop(waits);
-        Duration::from_secs(bytes / PACE)
-    }
+/// Returns the longest time that it takes to read what a run compares by content.
+pub(super) async fn reading_time(target: &Target, order: &Order<'_>) -> Duration {
+    let Some(reads) = reads(order, target.site.extra.reads_contents()) else { return Duration::ZERO };
+    let root = target.root.path().to_owned();
+    let excludes = target.site.excludes.clone();
+    // Whoever waits for it holds this.
+    let waits = Arc::new(());
+    let asked = Arc::downgrade(&waits);
+    let bytes = tokio::task::spawn_blocking(move || reads.bytes(&root, &excludes, &|| asked.strong_count() > 0));
+    // The daemon ends: so will the run.
+    let bytes = bytes.await.unwrap_or(0);
+    drop(waits);
+    Duration::from_secs(bytes / PACE)
+}
 
-    fn reads(&self, order: &Order<'_>) -> Option<Reads> {
-        let (recipe, always) = (order.recipe, self.site.extra.reads_contents());
-        match order.work {
-            Work::Directory(moved) if always || moved.doubt == Doubt::Changing => {
-                Some(Reads::Below(vec![moved.to.clone()]))
-            }
-            Work::Names(moved, _) => Some(Reads::Below(vec![moved.to.clone()])),
-            Work::Directory(_) | Work::Links(_) => None,
-            Work::List(_) if !always && !recipe.reads_contents() => None,
-            Work::List(_) if recipe.only_deletes() || matches!(recipe, Recipe::Root | Recipe::ByLevels) => None,
-            Work::List(list) if matches!(recipe, Recipe::Levels | Recipe::VerifyLevels) => {
-                Some(Reads::Levels(recipe::named(list).0))
-            }
-            Work::List(_) if !recipe.is_listed() => Some(Reads::Everything),
-            Work::List(list) if recipe.names_files() || recipe.verifies() => Some(Reads::Files(recipe::named(list).0)),
-            Work::List(list) => Some(Reads::Below(recipe::named(list).0)),
+/// Returns what a run reads for checksums; `always` if the user's parameters ask for checksums of all.
+fn reads(order: &Order<'_>, always: bool) -> Option<Reads> {
+    let recipe = order.recipe;
+    match order.work {
+        Work::Directory(moved) if always || moved.doubt == Doubt::Changing => {
+            Some(Reads::Below(vec![moved.to.clone()]))
         }
+        Work::Names(moved, _) => Some(Reads::Below(vec![moved.to.clone()])),
+        Work::Directory(_) | Work::Links(_) => None,
+        Work::List(_) if !always && !recipe.reads_contents() => None,
+        Work::List(_) if recipe.only_deletes() || matches!(recipe, Recipe::Root | Recipe::ByLevels) => None,
+        Work::List(list) if matches!(recipe, Recipe::Levels | Recipe::VerifyLevels) => {
+            Some(Reads::Levels(recipe::named(list).0))
+        }
+        Work::List(_) if !recipe.is_listed() => Some(Reads::Everything),
+        Work::List(list) if recipe.names_files() || recipe.verifies() => Some(Reads::Files(recipe::named(list).0)),
+        Work::List(list) => Some(Reads::Below(recipe::named(list).0)),
     }
 }
 

@@ -6,11 +6,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use tokio::task::spawn_local;
-
-use crate::rsync::Rsync;
-use crate::rsync::runner::order::Order;
-use crate::transport::Lane;
 
 /// Of so many parts of the limit
 const PARTS: u64 = 8;
@@ -111,7 +106,7 @@ impl Speed {
     }
 
     /// The share of a long run: the first as soon as no small run has more than its own, the second beside it.
-    async fn long(self: &Rc<Self>) -> Share {
+    pub async fn long(self: &Rc<Self>) -> Share {
         if self.limit == 0 || self.alone {
             return self.small();
         }
@@ -129,14 +124,14 @@ impl Speed {
     }
 
     /// Whether runs have parts of the limit.
-    fn is_divided(&self) -> bool {
+    pub fn is_divided(&self) -> bool {
         let held = self.held.borrow();
         let is_expected = held.ended.is_some_and(|ended| ended.elapsed() < NEXT);
         self.limit > 0 && !self.alone && (held.waiting > 0 || held.long.contains(&true) || is_expected)
     }
 
     /// Waits until small runs have the whole limit again.
-    async fn is_whole_again(&self) {
+    pub async fn is_whole_again(&self) {
         while self.is_divided() {
             let _ = tokio::time::timeout(NEXT, self.changed.notified()).await;
         }
@@ -151,41 +146,6 @@ impl Speed {
         };
         // 0 would be no limit.
         (self.limit * parts / PARTS).max(1)
-    }
-}
-
-impl Rsync {
-    /// What a run that begins now may use. A long one waits until small ones leave it its share.
-    pub(crate) async fn share(self: &Rc<Self>, order: &Order<'_>) -> Share {
-        let is_long = order.lane == Some(Lane::Bulk) || order.recipe.verifies() || order.recipe.covers_tree();
-        if !is_long {
-            return self.speed.small();
-        }
-        let is_first = self.site.rspeed > 0 && !self.speed.is_divided();
-        if is_first {
-            // What waits has the whole limit.
-            self.standbys.borrow_mut().outdated();
-            self.changed.notify_waiters();
-            self.renew_standbys();
-        }
-        let share = self.speed.long().await;
-        if is_first {
-            self.refill();
-        }
-        share
-    }
-
-    /// What waits beside a long run has a part of the limit, and is replaced when there is the whole one again.
-    fn renew_standbys(self: &Rc<Self>) {
-        let (rsync, speed) = (Rc::downgrade(self), self.speed.clone());
-        spawn_local(async move {
-            speed.is_whole_again().await;
-            if let Some(rsync) = rsync.upgrade() {
-                rsync.standbys.borrow_mut().outdated();
-                rsync.changed.notify_waiters();
-                rsync.refill();
-            }
-        });
     }
 }
 
