@@ -29,7 +29,6 @@ use crate::rsync::report::itemized::Itemized;
 use crate::rsync::report::output;
 use crate::rsync::report::output::Line;
 use crate::rsync::report::refusal::{Refusal, refusal};
-
 use crate::rsync::report::untaken::note_untaken;
 use crate::rsync::runner::order::{Ears, Order, Work};
 use crate::rsync::runner::process::{Code, Finished};

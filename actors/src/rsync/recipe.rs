@@ -1,13 +1,18 @@
 //! The argument lists of every kind of rsync run. Each option has a measured reason; none goes through a shell.
 
+mod kind;
+mod list;
 pub(super) mod probe;
+
+pub use self::kind::Recipe;
+use self::list::nobody;
+pub use self::list::{ancestors, deletions29, entries, levels, named, twins, verified};
 
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
-use super::staging::Twins;
 use crate::node::{Kind, Node};
-use crate::path::{Escaped, RelPath};
+use crate::path::Escaped;
 use crate::patterns::rules;
 use crate::rsync::runner::process::Process;
 use crate::site::version::Version;
@@ -29,134 +34,8 @@ pub const SSH: &str =
 /// A file that is there again is sent as a new one: what the node has by its name may be one inode with what was renamed from
 /// there, and must not get other attributes. Not `--ignore-existing`, which follows a symlink that is planted above it.
 const SENDS_ANEW: [&str; 2] = ["--ignore-times", "--whole-file"];
-/// A name that nobody uses, listed where a run needs an entry and has none.
-const NOBODY: &str = ".inosync-probe";
 /// From this version on rsync protects arguments from the remote shell by itself (rsync 3.2.4 NEWS; 3.2.7 measured).
 const PROTECTS_ARGUMENTS: Version = Version::new(3, 2, 7);
-
-/// What a run is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Recipe {
-    /// Sends the listed entries without what is below directories, files even where size and time are equal. What is
-    /// missing is left alone: its removal is reported by itself, and a receiver that rejects it would reject all.
-    Present,
-    /// As `Present`, but files only where size or time differs.
-    Large,
-    /// As `Present`, but files only where the content differs.
-    Closed,
-    /// As `Present`, but files whole: the node has others by their names.
-    Anew,
-    /// Sends the listed files, and links those that are one file in the source to one at the node. Deletes nothing. Run in a
-    /// directory that has nothing but the listed names: see [`Stage`](super::staging::Stage).
-    Link,
-    /// As `Present`, with the help of what is in the same directory at the node: files of the same size and time first.
-    Similar,
-    /// Links the listed files of one directory to what the node has by the same names in another, where the content is the
-    /// same. Deletes nothing.
-    Gather,
-    /// Makes one directory equal with all files and directories that are below it, by links to what the node has in another
-    /// one. Nothing else is made.
-    Build,
-    /// Deletes the listed entries, which are missing.
-    Missing,
-    /// Deletes the entries that the rules for this run put at risk ([`rules::at_risk`]), by the names in the listed directories
-    /// that hold them. Sends nothing. What the node may not delete by itself for its own permissions, it deletes so.
-    ByLevels,
-    /// Sends the attributes of the root alone.
-    Root,
-    /// Makes the listed directories equal with all that is below them.
-    Subtrees,
-    /// As `Subtrees`, and sends files even where size and time are equal.
-    SubtreesRewritten,
-    /// Makes the entries of the listed directories equal, without what is below subdirectories.
-    Levels,
-    /// Deletes the listed missing entries at a receiver that rejects them in protocol 30 and later
-    /// (<https://github.com/RsyncProject/rsync/issues/910>): older protocols send the parents of an entry not before it.
-    Deletions29,
-    /// Makes the whole tree equal.
-    Full,
-    /// Deletes what `Full` deletes, and sends nothing.
-    Prune,
-    /// Says what `Full` would do.
-    DryRun,
-    /// Says what differs in the whole tree, by the content of the files. Changes nothing.
-    Verify,
-    /// Says what differs in the listed entries, by the content of the files. Changes nothing.
-    VerifyEntries,
-    /// Says what the node has in the listed directories, and the source has not. Changes nothing.
-    VerifyLevels,
-    /// Says how the listed entries differ, by size, times and other attributes. Changes nothing.
-    Recall,
-    /// Finds out whether the receiver rejects missing entries. Changes nothing.
-    Probe,
-}
-
-impl Recipe {
-    /// Whether nothing is changed anywhere.
-    pub fn only_looks(self) -> bool {
-        self.verifies() || matches!(self, Recipe::DryRun | Recipe::Recall | Recipe::Probe)
-    }
-
-    /// Whether it may read much that both ends have, and tell nothing for a long time.
-    pub fn reads_much(self) -> bool {
-        self.verifies() || self == Recipe::Closed
-    }
-
-    /// Whether it says what differs by content.
-    pub fn verifies(self) -> bool {
-        matches!(self, Recipe::Verify | Recipe::VerifyEntries | Recipe::VerifyLevels)
-    }
-
-    /// Whether its list names files, and nothing that is not listed is sent or deleted.
-    pub fn names_files(self) -> bool {
-        matches!(self, Recipe::Present | Recipe::Large | Recipe::Closed | Recipe::Anew)
-    }
-
-    /// Whether it asks the node for the listed files whatever size and time say.
-    pub fn asks_for_all(self) -> bool {
-        matches!(self, Recipe::Present | Recipe::Anew)
-    }
-
-    /// Whether it compares files by their content, whatever the user says.
-    pub fn reads_contents(self) -> bool {
-        matches!(self, Recipe::Verify | Recipe::VerifyEntries | Recipe::Closed)
-    }
-
-    /// Whether it goes through the whole tree.
-    pub fn covers_tree(self) -> bool {
-        !self.is_listed() && self != Recipe::Build
-    }
-
-    /// Whether rsync reads what to do from its standard input.
-    pub fn is_listed(self) -> bool {
-        !matches!(self, Recipe::Build | Recipe::Full | Recipe::Prune | Recipe::DryRun | Recipe::Verify)
-    }
-
-    /// Whether it passes over what the node cannot hold: it compares what nobody has reported to have changed. What was reported
-    /// goes whatever the node has, or if that differs in the least.
-    fn compares(self) -> bool {
-        self.only_looks() || matches!(self, Recipe::Full | Recipe::Levels | Recipe::Build)
-    }
-
-    /// Whether it is the first way of removals.
-    pub fn only_deletes(self) -> bool {
-        matches!(self, Recipe::Missing | Recipe::Deletions29)
-    }
-
-    /// Whether it sends, or compares, what is below what is listed.
-    pub(super) fn sends_below(self) -> bool {
-        matches!(
-            self,
-            Recipe::Subtrees | Recipe::SubtreesRewritten | Recipe::Levels | Recipe::ByLevels | Recipe::VerifyLevels
-        )
-    }
-
-    /// Whether it deletes what it does not find in the source, or says what it would delete.
-    fn deletes_extras(self) -> bool {
-        matches!(self, Recipe::Subtrees | Recipe::Levels | Recipe::Full | Recipe::Prune | Recipe::DryRun)
-            || self.verifies()
-    }
-}
 
 /// What a probe asks besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,7 +81,7 @@ impl Context<'_> {
     /// this run alone, as [`rules::exact`] and [`rules::kept`] give them.
     pub fn invocation(&self, recipe: Recipe, list: Vec<u8>, rules: &[OsString]) -> Invocation {
         let list = match recipe {
-            Recipe::Root | Recipe::Probe if list.is_empty() => format!("./{NOBODY}\0").into_bytes(),
+            Recipe::Root | Recipe::Probe if list.is_empty() => nobody(),
             _ => list,
         };
         let mut arguments = self.shared(recipe, &[self.node.dest()]);
@@ -401,58 +280,6 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
     }
     options.push("--out-format=%i|%l|%b|%n");
     options
-}
-
-/// The list for every recipe that takes one, but [`Recipe::Levels`] and [`Recipe::Deletions29`]. `root`: the attributes of the root go with it.
-pub fn entries<'p>(paths: impl IntoIterator<Item = &'p RelPath>, root: bool) -> Vec<u8> {
-    let mut list = Vec::new();
-    for path in paths {
-        // The slash keeps rsync from taking `#` and `;` for comments; the dot makes it send the root's attributes.
-        let start: &[u8] = if root && list.is_empty() { b"./" } else { b"/" };
-        list.extend([start, path.as_bytes(), b"\0"].concat());
-    }
-    list
-}
-
-/// What a list of [`entries`] or [`levels`] names, and whether the attributes of the root go with it.
-pub fn named(list: &[u8]) -> (Vec<RelPath>, bool) {
-    let paths =
-        list.split(|&byte| byte == 0).filter_map(|entry| entry.strip_prefix(b"./").or(entry.strip_prefix(b"/")));
-    let paths = paths.map(|path| path.strip_suffix(b"/").unwrap_or(path));
-    (paths.filter_map(|path| RelPath::new(path).ok()).collect(), list.starts_with(b"./"))
-}
-
-/// The list for [`Recipe::VerifyEntries`] and [`Recipe::Recall`]: the root may be among the paths, for its attributes.
-pub fn verified<'p>(paths: impl IntoIterator<Item = &'p RelPath>) -> Vec<u8> {
-    let (roots, paths): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| path.is_root());
-    if paths.is_empty() { format!("./{NOBODY}\0").into_bytes() } else { entries(paths, !roots.is_empty()) }
-}
-
-/// The list for [`Recipe::Link`].
-pub fn twins<'t>(twins: impl IntoIterator<Item = &'t Twins>) -> Vec<u8> {
-    twins.into_iter().flat_map(|Twins { has, gets, .. }| entries([has, gets], false)).collect()
-}
-
-/// The list for [`Recipe::Levels`]: the slash at the end makes rsync list what is in a directory, and delete what is not.
-pub fn levels<'p>(paths: impl IntoIterator<Item = &'p RelPath>) -> Vec<u8> {
-    let entry = |path: &RelPath| match path.is_root() {
-        true => b"./\0".to_vec(),
-        false => [b"/", path.as_bytes(), b"/\0"].concat(),
-    };
-    paths.into_iter().flat_map(entry).collect()
-}
-
-/// The list for [`Recipe::Deletions29`]: all missing paths, then all directories above them. The directories keep the
-/// receiver from following a symlink that is planted in their place.
-pub fn deletions29<'p>(missing: impl IntoIterator<Item = &'p RelPath> + Clone) -> Vec<u8> {
-    let mut list = entries(missing.clone(), false);
-    list.extend(entries(&ancestors(missing), false));
-    list
-}
-
-/// All directories above some paths, without the root.
-pub fn ancestors<'p>(paths: impl IntoIterator<Item = &'p RelPath>) -> std::collections::BTreeSet<RelPath> {
-    paths.into_iter().flat_map(|path| path.ancestors().collect::<Vec<_>>()).collect()
 }
 
 /// A command line for people to read; it can be pasted into a shell.

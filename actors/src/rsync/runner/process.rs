@@ -1,11 +1,12 @@
 //! One rsync process: started, perhaps left waiting for its list, fed, and read to its end. What the end means is for
 //! others.
 
+mod heard;
 mod line;
 mod lines;
 mod watch;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,40 +17,25 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, setpriority_pgrp};
-use tokio::io::{AsyncRead, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
-use tokio::sync::Notify;
 
+pub(crate) use self::heard::MORE_ATTRIBUTES;
+use self::heard::{Complaints, Talk, listen};
+use self::lines::{Lines, Text};
+use self::watch::{Life, Stall, Subject, stalled};
+pub use self::watch::{PATIENCE, Patience};
 use crate::children::{Children, Group, Within};
 use crate::rsync::recipe::Invocation;
 use crate::rsync::report::claims::Bearing;
-use crate::rsync::report::complaint::Complaint;
-use crate::rsync::report::noise::is_noise;
-use crate::rsync::report::unset::is_unset;
 use crate::rsync::runner::confine::{Bounds, Seen};
 use crate::rsync::runner::greeting::Greeting;
-use crate::rsync::runner::process::lines::{Lines, Text};
-use crate::rsync::runner::process::watch::{Life, Stall, Subject, stalled};
-pub use crate::rsync::runner::process::watch::{PATIENCE, Patience};
 use crate::rsync::runner::shell;
 use crate::rsync::staging::Stage;
 
-/// What is kept of the error output; the rest is read and dropped.
-const STDERR_LIMIT: usize = 256 * 1024;
-/// Stands for what was dropped: a complaint that names no path, so that none passes for delivered.
-pub(crate) const MORE_WAS_SAID: &[u8] = b"\nrsync: more was said than is kept\n";
-/// What is kept of complaints about attributes: there may be one for each entry of the tree, and what did not arrive must
-/// still be told.
-const ATTRIBUTES_LIMIT: usize = STDERR_LIMIT / 2;
-/// Stands for those that were dropped.
-pub(crate) const MORE_ATTRIBUTES: &[u8] = b"rsync: more attributes could not be set than are told\n";
 /// How long after rsync's end its output may stay open: whatever it started may hold it and live on.
 const LINGER: Duration = Duration::from_millis(200);
 
-/// By so much what no rsync ever says counts for more than what tells nothing.
-const NEVER_SAID: u64 = 64;
-/// So many bytes are read before others on this thread have a turn: one that floods is always ready.
-const TURN: u64 = 32 * 1024;
 /// The most that is read of an rsync that waits and is not greeted, in bytes: a message of the day is short.
 const IDLE_TALK: u64 = 1024 * 1024;
 
@@ -335,7 +321,7 @@ impl Process {
                 }
             }
         };
-        let stderr = hangs.map_or_else(|| said.text.take(), |stall| stall.words().as_bytes().to_vec());
+        let stderr = hangs.map_or_else(|| said.text(), |stall| stall.words().as_bytes().to_vec());
         let mut finished = Finished { code: code(status), stderr };
         if let (Code::Exit(code), Some(greeting)) = (finished.code, greeting)
             && let Some(complaint) = greeting.complaint(code)
@@ -354,90 +340,10 @@ impl Drop for Process {
     }
 }
 
-/// What rsync says on its error output.
-#[derive(Default)]
-struct Complaints {
-    text: RefCell<Vec<u8>>,
-    dropped: Cell<bool>,
-    attributes: Cell<usize>,
-}
-
-impl Complaints {
-    fn is_empty(&self) -> bool {
-        self.text.borrow().is_empty()
-    }
-
-    /// One line. What is not kept tells nothing; nobody but rsync has so much to say.
-    fn hear(&self, line: &[u8]) -> Bearing {
-        let mut text = self.text.borrow_mut();
-        let attributes = self.attributes.get() + if is_unset(line) { line.len() + 1 } else { 0 };
-        let was_full = self.attributes.replace(attributes) > ATTRIBUTES_LIMIT;
-        let is_one_more = attributes > ATTRIBUTES_LIMIT && is_unset(line);
-        let is_kept = !is_noise(line) && !is_one_more && text.len() + line.len() < STDERR_LIMIT;
-        if is_kept {
-            text.extend([line, b"\n"].concat());
-        } else if is_one_more {
-            text.extend(if was_full { b"" } else { MORE_ATTRIBUTES });
-        } else if !is_noise(line) && !self.dropped.replace(true) {
-            text.extend(MORE_WAS_SAID);
-        }
-        match () {
-            () if is_kept => Bearing::Ours,
-            () if is_noise(line) || Complaint::read(line).is_some() => Bearing::Nothing,
-            () => Bearing::Foreign,
-        }
-    }
-}
-
-/// How much of what tells nothing a run has said. The node may say what it likes, and as much as it likes.
-struct Talk {
-    left: Cell<u64>,
-    over: Notify,
-}
-
-impl Talk {
-    fn new(patience: Patience) -> Talk {
-        Talk { left: Cell::new(patience.talk()), over: Notify::new() }
-    }
-
-    fn add(&self, bytes: u64) {
-        self.left.set(self.left.get().saturating_sub(bytes));
-        if self.left.get() == 0 {
-            self.over.notify_one();
-        }
-    }
-
-    async fn is_too_much(&self) {
-        self.over.notified().await;
-    }
-}
-
 pub(crate) fn code(status: ExitStatus) -> Code {
     match (status.code(), status.signal()) {
         (Some(code), _) => Code::Exit(code),
         (None, signal) => Code::Signal(signal.unwrap_or(0)),
-    }
-}
-
-/// Hands each line to `line`, which says how it bears on the run.
-async fn listen(lines: Option<Lines<impl AsyncRead + Unpin>>, mut line: impl FnMut(&[u8]) -> Bearing, talk: &Talk) {
-    let Some(mut lines) = lines else { return };
-    let mut read = 0;
-    while let Some(text) = lines.next().await {
-        let bytes = text.len();
-        match text {
-            Text::Line(text) => match line(text) {
-                Bearing::Ours => (),
-                Bearing::Nothing => talk.add(bytes),
-                Bearing::Foreign => talk.add(bytes * NEVER_SAID),
-            },
-            Text::Dropped(_) => talk.add(bytes * NEVER_SAID),
-        }
-        read += bytes;
-        if read >= TURN {
-            read = 0;
-            tokio::task::yield_now().await;
-        }
     }
 }
 
