@@ -74,7 +74,7 @@ impl Rsync {
         })
     }
 
-    /// What a reconcile would change at the node: each line of rsync's output goes to `line`. Changes nothing.
+    /// Tells what a reconcile would change at the node: each line of rsync's output goes to `line`. Changes nothing.
     ///
     /// # Errors
     /// When the node cannot be reached or the run fails.

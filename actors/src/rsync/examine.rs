@@ -36,7 +36,7 @@ pub struct Examination {
     pub version: Option<Version>,
     /// The protocol that it speaks.
     pub protocol: Option<u32>,
-    /// Whether it takes deletions only in protocol 29.
+    /// `true` if it takes deletions only in protocol 29.
     pub deletions29: bool,
     /// What is at the place of the mirror.
     pub mirror: Mirror,

@@ -1,4 +1,5 @@
-//! Holds what was learned of one node. Each fact is an enum or an `Option`, and changes in the methods of this file alone.
+//! Holds what was learned of one node. Each fact is an enum or an `Option`, and changes in the methods of this file
+//! alone.
 
 use std::time::{Duration, Instant};
 
@@ -8,9 +9,9 @@ use crate::site::version::Version;
 use crate::transport::failure::Cause;
 use crate::transport::traits::{Trait, Traits};
 
-/// How long a node of which a part took something is not held to refuse everything for that cause.
+/// The time for which a node of which a part took something is not held to refuse everything for that cause.
 const IN_PART: Duration = Duration::from_secs(600);
-/// How long no links are tried at a node where they were of no use.
+/// The time for which no links are tried at a node where they were of no use.
 const LINKS_OFF: Duration = Duration::from_secs(600);
 
 /// The way in which the node's rsync takes deletions.
@@ -195,7 +196,8 @@ pub(super) enum NewMirror {
     No,
     /// A run made the mirror. The next delivery or reconcile that succeeds reports it.
     Made,
-    /// A reconcile is about to begin, which sends everything also to a mirror that is made until then: the reconcile reports.
+    /// A reconcile is about to begin, which sends everything also to a mirror that is made until then: the reconcile
+    /// reports.
     ReconcileNext {
         /// `true` if a run made the mirror meanwhile or before.
         made: bool,

@@ -27,17 +27,18 @@ const TIMEOUT: u64 = 60;
 const CONNECT_TIMEOUT: &str = "--contimeout=10";
 /// The same of a comparison by content, at the least: it gives way to whatever else reads.
 const VERIFY_TIMEOUT: u64 = 3600;
-/// ssh must never ask anybody, must notice a dead peer within half a minute (three intervals), and says nothing but what is
-/// wrong: no banner of the server. Left out when the user chose a remote shell.
+/// ssh must never ask anybody, must notice a dead peer within half a minute (three intervals), and says nothing but
+/// what is wrong: no banner of the server. Left out when the user chose a remote shell.
 pub const SSH: &str =
     "ssh -o BatchMode=yes -o LogLevel=ERROR -o ConnectTimeout=10 -o ServerAliveInterval=10 -o ServerAliveCountMax=2";
-/// A file that is there again is sent as a new one: what the node has by its name may be one inode with what was renamed from
-/// there, and must not get other attributes. Not `--ignore-existing`, which follows a symlink that is planted above it.
+/// A file that is there again is sent as a new one: what the node has by its name may be one inode with what was
+/// renamed from there, and must not get other attributes. Not `--ignore-existing`, which follows a symlink that is
+/// planted above it.
 const SENDS_ANEW: [&str; 2] = ["--ignore-times", "--whole-file"];
 /// From this version on rsync protects arguments from the remote shell by itself (rsync 3.2.4 NEWS; 3.2.7 measured).
 const PROTECTS_ARGUMENTS: Version = Version::new(3, 2, 7);
 
-/// What a probe asks besides.
+/// The question of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
     /// The protocol of the node's rsync.
@@ -51,11 +52,11 @@ pub enum Question {
 pub struct Invocation {
     /// The arguments, without the program.
     pub arguments: Vec<OsString>,
-    /// What rsync reads on its standard input.
+    /// The text for rsync's standard input.
     pub list: Vec<u8>,
 }
 
-/// What does not change between the runs to one node.
+/// The settings that do not change between the runs to one node.
 #[derive(Debug, Clone)]
 pub struct Context<'a> {
     /// The site.
@@ -64,15 +65,15 @@ pub struct Context<'a> {
     pub node: &'a Node,
     /// The version of the local rsync.
     pub version: Version,
-    /// Whether missing directories above the mirror are to be made.
+    /// `true` if missing directories above the mirror are to be made.
     pub make_path: bool,
-    /// How long it may take to read what is compared by content.
+    /// The time that it may take to read what is compared by content.
     pub reading: Duration,
-    /// How many KiB/s it may send; 0 is no limit.
+    /// The limit in KiB/s; 0 is no limit.
     pub limit: u64,
     /// The remote shell, where it is not the usual one and the user chose none.
     pub rsh: Option<String>,
-    /// What the node cannot hold.
+    /// The traits of the node.
     pub traits: Traits,
 }
 
@@ -129,8 +130,8 @@ impl Context<'_> {
         Invocation { arguments, list }
     }
 
-    /// The run for [`Recipe::Build`], in the directory itself. `rules` are filter rules for this run alone, as if it were the
-    /// whole tree.
+    /// The run for [`Recipe::Build`], in the directory itself. `rules` are filter rules for this run alone, as if it
+    /// were the whole tree.
     pub fn build(&self, moved: &Relocation, rules: &[OsString]) -> Invocation {
         let dest = self.node.dest_of(&moved.to);
         let basis = self.node.named_at(&moved.from, &moved.to);
@@ -165,7 +166,8 @@ impl Context<'_> {
         invocation
     }
 
-    /// What the user's own parameters may override. `paths` are those that the arguments will name at the node.
+    /// Returns the options that the user's own parameters may override. `paths` are those that the arguments will name
+    /// at the node.
     fn shared(&self, recipe: Recipe, paths: &[&OsStr]) -> Vec<OsString> {
         let mut arguments: Vec<OsString> =
             vec!["-ltp".into(), self.window(recipe).into(), format!("--timeout={TIMEOUT}").into()];
@@ -195,7 +197,7 @@ impl Context<'_> {
         arguments
     }
 
-    /// What even the user's own parameters must not change.
+    /// Returns the options that even the user's own parameters must not change.
     fn forced(&self, recipe: Recipe) -> Vec<String> {
         // A message of the day would stand among rsync's own lines.
         let silent = (self.node.kind() == Kind::Daemon).then_some("--no-motd");
@@ -204,32 +206,33 @@ impl Context<'_> {
         options.chain(self.timeout(recipe).map(|seconds| format!("--timeout={seconds}"))).collect()
     }
 
-    /// The seconds without any traffic after which rsync ends, where they are more than usual or than the user says: it says
-    /// nothing while either end reads a file for its checksum.
+    /// The seconds without any traffic after which rsync ends, where they are more than usual or than the user says: it
+    /// says nothing while either end reads a file for its checksum.
     fn timeout(&self, recipe: Recipe) -> Option<u64> {
         let usual = self.site.extra.value_of("--timeout").and_then(|seconds| seconds.parse().ok()).unwrap_or(TIMEOUT);
         let seconds = if recipe.reads_much() { VERIFY_TIMEOUT.max(usual) } else { usual } + self.reading.as_secs();
         (seconds > usual).then_some(seconds)
     }
 
-    /// How far times may be apart. As a rule not at all: a file that is written again within a second is another one.
+    /// Returns how far times may be apart. As a rule not at all: a file that is written again within a second is
+    /// another one.
     fn window(&self, recipe: Recipe) -> String {
         let window = self.traits.window().filter(|_| recipe.compares()).map_or(-1, i16::from);
         format!("--modify-window={window}")
     }
 
-    /// Whether a comparison must not delete what only the node has: then only removals that were seen are mirrored.
+    /// Tells if a comparison must not delete what only the node has: then only removals that were seen are mirrored.
     fn keeps_extras(&self) -> bool {
         self.site.initial_sync != InitialSync::Full
     }
 }
 
-/// Whether the user says how hosts are reached.
+/// Tells if the user says how hosts are reached.
 pub fn user_chose_shell(site: &Site) -> bool {
     site.extra.rsh().is_some() || std::env::var_os("RSYNC_RSH").is_some_and(|shell| !shell.is_empty())
 }
 
-/// What even the user's own parameters must not change, whatever the node is.
+/// Returns the options that even the user's own parameters must not change, whatever the node is.
 fn forced(recipe: Recipe) -> Vec<&'static str> {
     use Recipe::{
         Anew, Build, ByLevels, Closed, Deletions29, DryRun, Full, Gather, Large, Levels, Link, Missing, Present, Probe,

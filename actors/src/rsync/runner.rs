@@ -1,13 +1,13 @@
 //! Runs one rsync at a node. The layers of a run are the functions of this file, from top to bottom:
 //!
-//! 1. [`run_making_path`](Runner::run_making_path): a run, repeated with `--mkpath` if a directory above the mirror is missing.
-//! 2. [`run`](Runner::run): the hooks hear what the run changed.
-//! 3. [`run_once`](Runner::run_once): by a standby if one fits, else by a new process; by another connection if that hung.
-//! 4. [`run_by_standby`](Runner::run_by_standby) and [`run_anew`](Runner::run_anew), which waits while the node is busy.
-//! 5. [`start`](Runner::start): the arguments, the list and the directory of a new process.
-//! 6. [`finish`](Runner::finish): feeds a process and reads it to its end.
+//! 1. `run_making_path`: a run, repeated with `--mkpath` if a directory above the mirror is missing.
+//! 2. `run`: the hooks hear what the run changed.
+//! 3. `run_once`: by a standby if one fits, else by a new process; by another connection if that hung.
+//! 4. `run_by_standby` and `run_anew`, which waits while the node is busy.
+//! 5. `start`: the arguments, the list and the directory of a new process.
+//! 6. `finish`: feeds a process and reads it to its end.
 //!
-//! Each layer returns how rsync ended; what that means is read by [`report`](super::report).
+//! Each layer returns how rsync ended; what that means is read by `report`.
 
 pub(super) mod budget;
 pub mod confine;

@@ -26,9 +26,9 @@ pub struct Shared {
     pub staging: Option<Rc<Staging>>,
     /// Where the sockets of shared ssh connections are; `None` if there are to be none.
     pub sockets: Option<Rc<RuntimeDir>>,
-    /// Whether there is no place for them.
+    /// `true` if there is no place for them.
     has_no_place: bool,
-    /// Whether a node has one run at a time.
+    /// `true` if a node has one run at a time.
     pub(super) alone: bool,
     /// Who hears how far reconciles are.
     pub audience: Rc<dyn Audience>,

@@ -1,5 +1,5 @@
 //! Describes one node and the source that is mirrored to it, with what was learned of the node. What a run says is read against
-//! the target: [`report`](super::report) adds to its methods.
+//! the target: `report` adds to its methods.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

@@ -36,7 +36,7 @@ const LOOKS: u32 = 3;
 const BATCH_PATHS: usize = 2000;
 const BATCH_BYTES: usize = 200_000;
 
-/// Whether a path is known to be on its way to the node.
+/// `true` if a path is known to be on its way to the node.
 pub type IsPending<'a> = dyn Fn(&RelPath) -> bool + 'a;
 
 /// A comparison that goes on.
@@ -139,7 +139,7 @@ impl Looks<'_> {
         Ok(())
     }
 
-    /// Whether an entry is on its way, or is what rsync writes to at the node until a file is complete.
+    /// Tells if an entry is on its way, or is what rsync writes to at the node until a file is complete.
     fn is_pending(&self, path: &RelPath) -> bool {
         (self.is_pending)(path) || temporary::stems(path).any(|file| (self.is_pending)(&file))
     }

@@ -47,7 +47,7 @@ pub(super) struct Rest {
     pub subtrees_rewritten: BTreeSet<RelPath>,
     /// Files below a subtree, whatever their size and time say: sent after it.
     pub late: BTreeSet<RelPath>,
-    /// Whether links failed where sending may not. If it does not, they are not tried for a while.
+    /// `true` if links failed where sending may not. If it does not, they are not tried for a while.
     pub links_failed: bool,
 }
 
@@ -160,7 +160,7 @@ impl Rsync {
         tries_links && !self.writes_in_place() && self.runner.staging.as_deref().is_some_and(Staging::is_usable)
     }
 
-    /// Whether the node writes into files that are there: two names of one would change together.
+    /// Tells if the node writes into files that are there: two names of one would change together.
     fn writes_in_place(&self) -> bool {
         self.target.site.extra.words().iter().any(|word| word.ends_with("--inplace"))
     }
@@ -291,7 +291,7 @@ impl Rsync {
     }
 }
 
-/// Whether there is something below a directory that is neither a directory nor a regular file.
+/// Tells if there is something below a directory that is neither a directory nor a regular file.
 fn holds_others(dir: &Path) -> bool {
     let mut left = vec![dir.to_owned()];
     while let Some(dir) = left.pop() {
@@ -322,7 +322,7 @@ fn twins<'r>(renamed: impl IntoIterator<Item = (&'r RelPath, &'r Rename)>) -> (V
     (first, second)
 }
 
-/// Whether one of these paths is `path`, or a directory above it.
+/// Tells if one of these paths is `path`, or a directory above it.
 pub(crate) fn covers(list: &BTreeSet<RelPath>, path: &RelPath) -> bool {
     list.contains(path) || path.ancestors().any(|dir| list.contains(&dir))
 }

@@ -247,7 +247,7 @@ async fn apart<T: Default + Send + 'static>(look: impl FnOnce() -> T + Send + 's
     }
 }
 
-/// Whether a file, or one below a directory, may not be written by its owner.
+/// Tells if a file, or one below a directory, may not be written by its owner.
 fn holds_read_only(path: PathBuf) -> bool {
     let mut left = vec![path];
     while let Some(path) = left.pop() {

@@ -68,7 +68,7 @@ impl Rsync {
     }
 }
 
-/// Whether a line, `%i|%l|%b|%n%L`, tells of one of these links that it reads otherwise.
+/// Tells if a line, `%i|%l|%b|%n%L`, tells of one of these links that it reads otherwise.
 fn rewritten(line: &[u8], expected: &BTreeMap<&[u8], &Link>) -> Option<Rewritten> {
     let mut fields = line.splitn(4, |&byte| byte == b'|');
     let (item, length, named) = (fields.next()?, fields.next()?, fields.nth(1)?);
@@ -90,8 +90,8 @@ fn rewritten(line: &[u8], expected: &BTreeMap<&[u8], &Link>) -> Option<Rewritten
     Some(Rewritten { link: link.clone(), there })
 }
 
-/// Whether a target differs from another by what a daemon cuts: slashes at its start and steps up. It also drops steps that
-/// lead nowhere, which change nothing.
+/// Tells if a target differs from another by what a daemon cuts: slashes at its start and steps up. It also drops steps
+/// that lead nowhere, which change nothing.
 fn is_cut(target: &[u8], there: &[u8]) -> bool {
     let steps = |path: &[u8]| {
         let parts = path.split(|&byte| byte == b'/').filter(|part| !matches!(*part, b"" | b"."));

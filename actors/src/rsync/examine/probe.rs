@@ -180,7 +180,7 @@ pub(super) struct Visit<'a> {
     site: &'a Site,
     node: &'a Node,
     is_mirror: bool,
-    /// Whether the times of the mirror are those of the source, and are to be so again.
+    /// `true` if the times of the mirror are those of the source, and are to be so again.
     restores: bool,
     /// What the node cannot hold, once it was asked.
     limits: RefCell<Traits>,
@@ -225,7 +225,7 @@ impl Rsync {
         Ok(levels.and_then(|levels| self.target.node.above(levels)))
     }
 
-    /// Whether what is missing first on the way from the directory `above` to the mirror is a symlink: rsync makes no
+    /// Tells if what is missing first on the way from the directory `above` to the mirror is a symlink: rsync makes no
     /// directory in its place.
     async fn leads_nowhere(
         self: &Rc<Self>,
@@ -435,7 +435,8 @@ enum Visited {
     Full,
 }
 
-/// Whether the node let nobody in because others are there: an rsync daemon with `max connections`, rrsync without -no-lock.
+/// Tells if the node let nobody in because others are there: an rsync daemon with `max connections`, rrsync without
+/// -no-lock.
 fn is_full(ended: &Ended) -> bool {
     let is_busy = |failure: Failure| failure.cause == Cause::Busy;
     failure::of(&ended.finished).is_some_and(is_busy) || holds(&ended.finished.stderr, "Another instance of rrsync")

@@ -138,8 +138,8 @@ impl Target {
     }
 }
 
-/// Whether rsync complained of nothing but of what went here while it was sent. It has code 24 for most of that, and 23 for
-/// what is listed.
+/// Tells if rsync complained of nothing but of what went here while it was sent. It has code 24 for most of that, and 23
+/// for what is listed.
 fn has_only_vanished(stderr: &[u8]) -> bool {
     let mut complaints = lines(stderr).filter_map(|line| Some((line, Complaint::read(line)?))).peekable();
     complaints.peek().is_some()

@@ -1,5 +1,6 @@
-//! Sets aside what does not fit at the node. rsync ends at the first write that fails (exit code 11), and all that sorts after
-//! that file is not sent: so the run is repeated at once without it. Where not even a small file fits, the node is full.
+//! Sets aside what does not fit at the node. rsync ends at the first write that fails (exit code 11), and all that
+//! sorts after that file is not sent: so the run is repeated at once without it. Where not even a small file fits, the
+//! node is full.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -23,8 +24,8 @@ use crate::transport::Delivery;
 use crate::transport::blame::Blame;
 use crate::transport::failure::{Cause, Failure};
 
-/// Files that do not fit, without which a run is repeated. Where there are more, the node is full. So many of those beside one
-/// of them a comparison leaves out untried.
+/// Files that do not fit, without which a run is repeated. Where there are more, the node is full. So many of those
+/// beside one of them a comparison leaves out untried.
 const MOST: usize = 50;
 /// So many files of a list are tried one by one. Then what is as large as one of them in its directory is not tried.
 const ONE_BY_ONE: usize = 8;
@@ -41,23 +42,23 @@ struct Unfit {
     failure: Failure,
 }
 
-/// What a run is repeated without.
+/// The entries without which a run is repeated.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Without {
-    /// What these filter rules exclude.
+    /// Entries that these filter rules exclude.
     Rules(Vec<OsString>),
-    /// What is not in this list.
+    /// Entries that are not in this list.
     List(Vec<u8>),
 }
 
-/// What is set aside in one delivery.
+/// The entries that are set aside in one delivery.
 #[derive(Debug, Default)]
 pub(crate) struct Aside {
-    /// What does not fit, with its size.
+    /// Files that do not fit, with their sizes.
     unfit: BTreeMap<RelPath, u64>,
-    /// What was not tried, as it is in the same directory and no smaller. The node may have it as it is.
+    /// Files that were not tried, as they are in the same directory and no smaller. The node may have them as they are.
     untried: BTreeSet<RelPath>,
-    /// What the runs that were broken off blamed: it has not arrived, although it was sent.
+    /// Paths that broken-off runs blamed: they have not arrived, although they were sent.
     blamed: Blame,
     /// Why the first did not fit.
     failure: Option<Failure>,
@@ -89,7 +90,7 @@ impl Aside {
         delivery.untried.extend(untried);
     }
 
-    /// What of a list is left: `size` is that of a file of the source, and `was_stored` says that the node
+    /// Returns the rest of a list: `size` is that of a file of the source, and `was_stored` says that the node
     /// has come to it.
     fn rest(
         &mut self,
@@ -118,8 +119,8 @@ impl Aside {
 }
 
 impl Target {
-    /// If a run ended because a file does not fit, sets that aside, and says without what the run is to be repeated. `None` if
-    /// it ended otherwise, or the node is full.
+    /// If a run ended because a file does not fit, sets that aside, and says without what the run is to be repeated.
+    /// `None` if it ended otherwise, or the node is full.
     pub(crate) fn set_aside(
         &self,
         recipe: Recipe,
@@ -189,8 +190,8 @@ fn size_of(root: &Path, path: &RelPath) -> Option<u64> {
     meta.is_file().then_some(meta.len())
 }
 
-/// The file of the source that a complaint about a write means, and its size: the receiver may name the temporary one. Where
-/// two may be meant, one that is not known `before`.
+/// The file of the source that a complaint about a write means, and its size: the receiver may name the temporary one.
+/// Where two may be meant, one that is not known `before`.
 fn original(root: &Path, named: &RelPath, before: &BTreeMap<RelPath, u64>) -> Option<(RelPath, u64)> {
     let found =
         if temporary::stems(named).next().is_some() { temporary::originals(root, named) } else { vec![named.clone()] };

@@ -1,5 +1,5 @@
-//! The names that a run may speak of. The lines of a run are in part the node's own words: of what was not in the run they
-//! are not believed.
+//! The names that a run may speak of. The lines of a run are in part the node's own words: of what was not in the run
+//! they are not believed.
 
 use std::collections::BTreeSet;
 
@@ -7,11 +7,11 @@ use crate::rsync::recipe::Recipe;
 use crate::rsync::report::output;
 use crate::rsync::report::output::Line;
 
-/// What the lines of one run may be about.
+/// The entries that the lines of one run may be about.
 pub(crate) struct Claims<'l> {
-    /// What is listed; `None` if it is about the whole tree.
+    /// The listed entries; `None` if the run is about the whole tree.
     listed: Option<BTreeSet<&'l [u8]>>,
-    /// Whether it sends what is below what is listed.
+    /// `true` if it sends what is below what is listed.
     sends_below: bool,
 }
 
@@ -40,7 +40,7 @@ impl<'l> Claims<'l> {
         Claims { listed: recipe.is_listed().then(|| entries().collect()), sends_below: recipe.sends_below() }
     }
 
-    /// How a line bears on the run.
+    /// Tells how a line bears on the run.
     pub fn bearing(&self, line: &[u8]) -> Bearing {
         let mut bearing = Bearing::Nothing;
         for line in output::parts(line) {
@@ -59,7 +59,7 @@ impl<'l> Claims<'l> {
         bearing
     }
 
-    /// Whether a path is listed, above what is listed, or, where `below` says so, below it.
+    /// Tells if a path is listed, above what is listed, or, where `below` says so, below it.
     fn has(&self, path: &[u8], below: bool) -> bool {
         let Some(listed) = &self.listed else { return true };
         if path.is_empty() || listed.contains(path) {

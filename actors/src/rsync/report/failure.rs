@@ -1,4 +1,4 @@
-//! What an unsuccessful rsync run means: its cause, its cure, and whether trying again soon can help.
+//! Tells what an unsuccessful rsync run means: its cause, its cure, and whether trying again soon can help.
 //! Decided by what rsync and ssh wrote first and by the exit code second: for one cause several codes race.
 
 mod line;
@@ -11,7 +11,7 @@ use crate::rsync::report::failure::line::Line;
 use crate::rsync::report::failure::texts::{More, Verdict, verdict};
 use crate::rsync::runner::process::{Code, Finished};
 
-/// What a finished run means; `None` if it was a success.
+/// Tells what a finished run means; `None` if it was a success.
 pub fn of(finished: &Finished) -> Option<Failure> {
     if finished.code == Code::Exit(0) {
         return None;

@@ -1,5 +1,5 @@
-//! Anything that a node, ssh or rsync writes is read without a panic, whatever it is: bytes, and real lines with changes. The
-//! same cases each time; more of them: `PROPTEST_CASES=20000`.
+//! Anything that a node, ssh or rsync writes is read without a panic, whatever it is: bytes, and real lines with
+//! changes. The same cases each time; more of them: `PROPTEST_CASES=20000`.
 
 use crate::rsync::report::failure;
 use std::cell::Cell;
@@ -24,7 +24,7 @@ use crate::rsync::runner::process::{Code, Finished};
 use crate::site::version::Version;
 use crate::transport::blame::Blame;
 
-/// What real programs wrote.
+/// Lines that real programs wrote.
 const LINES: &str = include_str!("fuzz/lines.txt");
 
 /// Pieces that mean something in them.

@@ -50,7 +50,7 @@ impl Itemized {
         }
     }
 
-    /// Whether a line named this entry, as far as is known.
+    /// Tells if a line named this entry, as far as is known.
     pub fn has(&self, path: &RelPath) -> bool {
         self.known.contains_key(&self.hasher.hash_one(path))
     }

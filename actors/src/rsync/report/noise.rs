@@ -2,7 +2,7 @@
 
 use crate::rsync::report::complaint::Complaint;
 
-/// How they begin.
+/// The beginnings of these lines.
 const STARTS: &[&[u8]] = &[
     // The server of a local run says this with it.
     b"(Server) Protocol versions: ",
@@ -38,10 +38,10 @@ const STARTS: &[&[u8]] = &[
     // rsync itself: two places to look.
     b"(see the rsync man",
 ];
-/// What bash says of the locale, in any file of a login.
+/// The words of bash about the locale, in any file of a login.
 const SETLOCALE: &[u8] = b": warning: setlocale: ";
 
-/// Whether a line tells nothing.
+/// Tells if a line tells nothing.
 pub fn is_noise(line: &[u8]) -> bool {
     // A file may have any name.
     let is_of_locale =

@@ -6,7 +6,7 @@ use crate::transport::comparison::Difference;
 use crate::path::RelPath;
 use crate::transport::progress::Piece;
 
-/// What one line of the output says.
+/// The content of one line of the output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
     /// An entry was sent or got other attributes: its name and the bytes that went over the wire for it.
@@ -17,7 +17,7 @@ pub enum Line {
     MadeMirror,
     /// Something could not be read, so nothing was deleted in the whole run (rsync(1), `--ignore-errors`).
     DeletionsSkipped,
-    /// How far the run is: see [`parts`].
+    /// The progress of the run: see [`parts`].
     Progress(Piece),
     /// Anything else.
     Notice,
@@ -57,7 +57,7 @@ impl Line {
     }
 }
 
-/// What one line of the output says, where the run tells its progress: that may stand before something else.
+/// Reads one line of the output, where the run tells its progress: that may stand before something else.
 pub fn parts(line: &[u8]) -> impl Iterator<Item = Line> {
     let (piece, rest) = match Piece::split_from(line) {
         Some((piece, rest)) => (Some(Line::Progress(piece)), Some(rest).filter(|rest| !rest.is_empty())),

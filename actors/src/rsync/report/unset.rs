@@ -1,5 +1,5 @@
-//! Attributes that could not be set at a node, while what they belong to has arrived. To try that again is of no use before
-//! somebody has changed something.
+//! Attributes that could not be set at a node, while what they belong to has arrived. To try that again is of no use
+//! before somebody has changed something.
 
 use crate::transport::unset::Unset;
 use std::borrow::Cow;
@@ -16,7 +16,7 @@ use crate::rsync::target::Target;
 use crate::transport::blame::Blame;
 use crate::transport::failure::{Cause, Failure};
 
-/// Whether a line of the error output is about an attribute that the node refuses to set.
+/// Tells if a line of the error output is about an attribute that the node refuses to set.
 pub(crate) fn is_unset(line: &[u8]) -> bool {
     Complaint::read(line).is_some_and(|complaint| {
         let Complaint { end, act, why, .. } = complaint;
@@ -25,7 +25,7 @@ pub(crate) fn is_unset(line: &[u8]) -> bool {
 }
 
 impl Target {
-    /// What a run could not set, and how it ended but for that.
+    /// Splits a run into what it could not set, and how it ended but for that.
     pub(crate) fn without_unset(&self, finished: Finished) -> (Unset, Finished) {
         let Some(Split { attributes, more, rest }) = split(&finished) else { return (Unset::default(), finished) };
         // Without these no path stands for them.
@@ -60,9 +60,9 @@ impl Target {
 struct Split {
     /// These complaints.
     attributes: Finished,
-    /// Whether there were more.
+    /// `true` if there were more.
     more: bool,
-    /// How it ended but for them.
+    /// The end of the run but for them.
     rest: Finished,
 }
 

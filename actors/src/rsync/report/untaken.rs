@@ -38,8 +38,8 @@ pub(crate) fn note_untaken(
     delivery.fail(left, failure);
 }
 
-/// Whether a file was there all the time. Of several names of one file rsync sends the first, and may say nothing of the
-/// others; of one that was away, or whose directory was, when its turn had come, it says nothing.
+/// Tells if a file was there all the time. Of several names of one file rsync sends the first, and may say nothing of
+/// the others; of one that was away, or whose directory was, when its turn had come, it says nothing.
 fn was_plain_file(root: &Path, path: &RelPath, began: SystemTime) -> bool {
     let look = |path: &RelPath| path.under(root).symlink_metadata().ok();
     // What is made or deleted in a directory sets both of its times, a rename of it one.

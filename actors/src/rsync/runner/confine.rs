@@ -1,11 +1,12 @@
-//! Keeps each rsync to what it mirrors, by Landlock (landlock(7)): it may read the directory that it is started in, write
-//! a mirror of this machine, and read the few system files of `table`.
+//! Keeps each rsync to what it mirrors, by Landlock (landlock(7)): it may read the directory that it is started in,
+//! write a mirror of this machine, and read the few system files of `table`.
 //!
-//! Whoever may write in the source can swap a directory for a symlink at any moment, and rsync opens listed paths by name.
-//! However often it is looked before, the last look is the kernel's: what a swapped symlink leads to cannot be opened.
-//! A rule is tied to the inode of a directory, not to its name, and holds for whatever is mounted below it.
+//! Whoever may write in the source can swap a directory for a symlink at any moment, and rsync opens listed paths by
+//! name. However often it is looked before, the last look is the kernel's: what a swapped symlink leads to cannot be
+//! opened. A rule is tied to the inode of a directory, not to its name, and holds for whatever is mounted below it.
 //!
-//! The remote shell is started outside ([`shell`](crate::rsync::runner::shell)): inside, it could not read its keys, or rsync could.
+//! The remote shell is started outside ([`shell`](crate::rsync::runner::shell)): inside, it could not read its keys, or
+//! rsync could.
 
 mod table;
 
@@ -40,14 +41,15 @@ use crate::site::Site;
 const HANDLED: ABI = ABI::V3;
 /// A receiver renames and links between directories, which the first version forbids whatever the rules say.
 const RECEIVES: i32 = 2;
-/// What the arguments of a run hold that changes nothing.
+/// The argument of each run that changes nothing.
 const DRY_RUN: &str = "--dry-run";
-/// How long a file system may take to tell what is there: a mirror on a network that is down tells nothing, for ever.
+/// The time that a file system may take to tell what is there: a mirror on a network that is down tells nothing, for
+/// ever.
 const ANSWERS: Duration = Duration::from_secs(10);
-/// How many may wait for that at one node.
+/// Questions of that kind that may wait at one node.
 const MOST_WAITING: usize = 8;
 
-/// What may be done with a file, or with all that is below a directory.
+/// The deeds that are allowed with a file, or with all that is below a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Need {
     /// To be read and listed.
@@ -95,17 +97,17 @@ pub enum Unconfined {
     Broken {
         /// Its path, for people.
         program: String,
-        /// What came of it.
+        /// The result of the start.
         why: String,
     },
 }
 
-/// How the rsyncs of a site are confined.
+/// The confinement of the rsyncs of a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Confined {
     /// The version of the kernel's interface.
     abi: i32,
-    /// Whether the rsync of a local node is, too.
+    /// `true` if the rsync of a local node is, too.
     receives: bool,
 }
 
@@ -116,7 +118,7 @@ impl std::fmt::Display for Confined {
     }
 }
 
-/// How the rsyncs of a site can be confined: one that tells its version is started so.
+/// Finds out how the rsyncs of a site can be confined: one that tells its version is started so.
 ///
 /// # Errors
 /// Why they cannot be.
@@ -185,7 +187,7 @@ fn is_privileged(program: &Path) -> bool {
     changes_id || rustix::fs::getxattr(program, c"security.capability", &mut [0_u8; 0]).is_ok()
 }
 
-/// What one process may reach.
+/// The files that one process may reach.
 #[derive(Debug)]
 pub struct Bounds {
     /// The rules.
@@ -217,7 +219,7 @@ impl Bounds {
     }
 }
 
-/// What the rsyncs of one node reach, beside the directory that each is started in, by name.
+/// The files that the rsyncs of one node reach, beside the directory that each is started in, by name.
 #[derive(Debug)]
 pub struct Reach {
     program: PathBuf,
@@ -225,11 +227,11 @@ pub struct Reach {
     /// Where the mirror is, if it is on this machine.
     mirror: Option<PathBuf>,
     places: Vec<(Kept, PathBuf)>,
-    /// How many wait for an answer of a file system.
+    /// Questions that wait for an answer of a file system.
     waiting: AtomicUsize,
 }
 
-/// What is at a place that an option names.
+/// The thing at a place that an option names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kept {
     /// A file that is read.
@@ -243,7 +245,7 @@ enum Kept {
 }
 
 impl Reach {
-    /// What the rsyncs of a node reach; `None` if they are not confined.
+    /// The files that the rsyncs of a node reach; `None` if they are not confined.
     pub fn of(site: &Site, node: &Node) -> Option<Arc<Reach>> {
         let mirror = node.local_path();
         if !site.confine || mirror.is_some() && abi().is_none_or(|abi| abi < RECEIVES) {
@@ -288,7 +290,7 @@ impl Reach {
         tokio::time::timeout(ANSWERS, answer).await.ok().and_then(Result::ok).ok_or_else(no_answer)
     }
 
-    /// Whether the mirror is to be on this machine, and is not there.
+    /// Tells if the mirror is to be on this machine, and is not there.
     ///
     /// # Errors
     /// When its file system does not answer.
@@ -297,7 +299,7 @@ impl Reach {
         self.ask(move || mirror.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)).await
     }
 
-    /// Whether what rules were made of is there still. A process that was started before reaches the old ones alone.
+    /// Tells if what rules were made of is there still. A process that was started before reaches the old ones alone.
     pub async fn is_current(self: &Arc<Self>, seen: &Seen) -> bool {
         if !seen.accounts.iter().all(is_same) {
             return false;
@@ -341,7 +343,7 @@ pub struct Domain {
     seen: Seen,
 }
 
-/// What was there by these names when rules were made: rules are tied to files and directories, not to their names.
+/// The things that had these names when rules were made: rules are tied to files and directories, not to their names.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
     /// The files of users and groups: one that is made meanwhile is in another file of the same name.
@@ -362,7 +364,7 @@ fn is_same(seen: &Stamp) -> bool {
 }
 
 impl Domain {
-    /// What every rsync needs, and no more.
+    /// The rules that every rsync needs, and no more.
     fn of_system(program: &Path) -> io::Result<Domain> {
         let ruleset = Ruleset::default().handle_access(AccessFs::from_all(HANDLED)).and_then(Ruleset::create);
         let accounts = ["/etc/passwd", "/etc/group"].map(|path| stamp(Path::new(path))).into();
@@ -385,7 +387,8 @@ impl Domain {
         (self.ruleset, self.seen)
     }
 
-    /// A mirror of this machine, or a directory from which rsync links or moves into it: the same rights, or it may not.
+    /// A mirror of this machine, or a directory from which rsync links or moves into it: the same rights, or it may
+    /// not.
     fn allow_mirror(&mut self, path: &Path) -> io::Result<()> {
         self.seen.mirrors.push(stamp(path));
         self.allow(path, Need::Write)

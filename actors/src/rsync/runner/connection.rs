@@ -1,5 +1,5 @@
-//! Over which connection a run goes: one that waits at the node, the one that the node's runs share, or its own; and when
-//! what was there before is given up, since nothing answers on it any more.
+//! Over which connection a run goes: one that waits at the node, the one that the node's runs share, or its own; and
+//! when what was there before is given up, since nothing answers on it any more.
 
 use crate::rsync::report::failure;
 use std::rc::Rc;
@@ -15,7 +15,7 @@ use crate::rsync::runner::process::{Finished, PATIENCE, Patience, Process};
 use crate::rsync::verify;
 use crate::transport::failure::Cause;
 
-/// How long an rsync daemon takes to notice that a connection has ended.
+/// The time that an rsync daemon takes to notice that a connection has ended.
 pub(crate) const HANG_UP: Duration = Duration::from_millis(100);
 /// And how often it is asked whether it has.
 pub(crate) const HANG_UPS: u32 = 20;
@@ -24,7 +24,7 @@ pub(crate) const HANG_UPS: u32 = 20;
 pub(crate) struct Greets<'a> {
     runner: &'a Rc<Runner>,
     started: Instant,
-    /// Whether the run has a connection of its own.
+    /// `true` if the run has a connection of its own.
     alone: bool,
     heard: bool,
 }
@@ -53,7 +53,7 @@ impl Runner {
         self.master.as_ref().filter(|_| shares)?.process()
     }
 
-    /// How long a new process may be silent.
+    /// Returns how long a new process may be silent.
     pub(crate) fn patience(&self, recipe: Recipe, carrier: Option<i32>) -> Patience {
         let patience = patience(recipe, self.target.node.kind(), self.target.learned.borrow().greeting());
         if carrier.is_some() { patience.over_old_connection() } else { patience }
@@ -65,8 +65,8 @@ impl Runner {
         Greets { runner: self, started, alone, heard: process.has_greeted() }
     }
 
-    /// A run hung on a connection that was there before, that of `carrier` or its own. What waits at the node is on one of the
-    /// same age: it is ended. The shared one goes as soon as another connection works, or fails, too.
+    /// A run hung on a connection that was there before, that of `carrier` or its own. What waits at the node is on one
+    /// of the same age: it is ended. The shared one goes as soon as another connection works, or fails, too.
     pub(crate) fn doubt(&self, carrier: Option<i32>) {
         debug!(self.target.log, "a run hung on a connection that was there before: what waits at the node is ended");
         self.standbys.borrow_mut().outdated();
@@ -82,7 +82,7 @@ impl Runner {
     }
 }
 
-/// How long a run over a connection of its own may be silent.
+/// Returns how long a run over a connection of its own may be silent.
 fn patience(recipe: Recipe, kind: Kind, greeting: GreetingTime) -> Patience {
     let silence = if recipe.reads_much() { verify::PATIENCE } else { PATIENCE };
     // At this host nothing is on the way to a greeting.

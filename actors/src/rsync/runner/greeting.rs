@@ -2,12 +2,12 @@
 
 use crate::path::Escaped;
 
-/// How the line begins.
+/// The beginning of the line.
 const GREETING: &[u8] = b"(Client) Protocol versions: ";
 /// The highest number that a protocol may have; they are at 32. What is larger is text.
 const HIGHEST: u32 = 255;
 
-/// What the other end said first.
+/// The first words of the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Greeting {
     /// It speaks this protocol.
@@ -38,8 +38,8 @@ impl Greeting {
         }
     }
 
-    /// What is wrong, where rsync ended with `code`, as a line of its error output: rsync says the same of a protocol that
-    /// it cannot speak and of a shell that prints something.
+    /// Words the fault, where rsync ended with `code`, as a line of its error output: rsync says the same of a protocol
+    /// that it cannot speak and of a shell that prints something.
     pub fn complaint(self, code: i32) -> Option<String> {
         match self {
             Greeting::Protocol(number) if code == 2 => Some(format!("the node speaks protocol {number}\n")),

@@ -1,16 +1,16 @@
-//! How long a node's rsync may take to greet ours. A node that took a moment before, and is silent now, does not answer,
-//! long before rsync's own `--timeout` says so. Pure: the time in it is a parameter.
+//! Limits the time that a node's rsync may take to greet ours. A node that took a moment before, and is silent now,
+//! does not answer, long before rsync's own `--timeout` says so. Pure: the time in it is a parameter.
 
 use std::time::Duration;
 
-/// What is always allowed: a login is slow when a machine is busy.
+/// The time that is always allowed: a login is slow when a machine is busy.
 const LEAST: Duration = Duration::from_secs(10);
 /// rsync's own `--timeout` ends it then.
 const MOST: Duration = Duration::from_secs(60);
 /// So many times what it took is allowed.
 const SLOWER: u32 = 3;
 
-/// What is known of the greetings of one node.
+/// The time of the greetings of one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GreetingTime {
     /// None was heard yet, and perhaps none ever will be: the user's parameters may make rsync silent.
@@ -18,16 +18,16 @@ pub enum GreetingTime {
     Unknown,
     /// One was heard.
     Known {
-        /// How long the latest took.
+        /// The time that the latest took.
         took: Duration,
-        /// How many did not come in time since then.
+        /// Greetings since then that did not come in time.
         missed: u32,
     },
 }
 
 impl GreetingTime {
-    /// How long the next may take; `None` if nobody knows. Each that does not come in time doubles it: a node that has become
-    /// slow is not given up.
+    /// Returns how long the next may take; `None` if nobody knows. Each that does not come in time doubles it: a node
+    /// that has become slow is not given up.
     pub fn patience(self) -> Option<Duration> {
         let GreetingTime::Known { took, missed } = self else { return None };
         Some((took.saturating_mul(SLOWER).max(LEAST)).saturating_mul(1 << missed.min(8)).min(MOST))

@@ -1,11 +1,11 @@
-//! One ssh connection per node that its rsync runs share (ssh_config(5), ControlMaster), so that they skip the handshake.
-//! What is sent over it, and whether the node is well, is for others.
+//! One ssh connection per node that its rsync runs share (ssh_config(5), ControlMaster), so that they skip the
+//! handshake. What is sent over it, and whether the node is well, is for others.
 //!
-//! No run depends on it: an ssh that finds no such connection, or one whose server takes no more sessions (MaxSessions),
-//! makes a connection of its own. The traps: an ssh in the background outlives everything, so the daemon keeps it as a
-//! child in the foreground; an ssh that finds a file at its socket's name goes on without sharing, so no name is used
-//! twice; and all sessions stand in one queue, so a run that sends much needs a connection of its own, or a small
-//! change waits behind all that a slow network has not taken yet.
+//! No run depends on it: an ssh that finds no such connection, or one whose server takes no more sessions
+//! (MaxSessions), makes a connection of its own. The traps: an ssh in the background outlives everything, so the daemon
+//! keeps it as a child in the foreground; an ssh that finds a file at its socket's name goes on without sharing, so no
+//! name is used twice; and all sessions stand in one queue, so a run that sends much needs a connection of its own, or
+//! a small change waits behind all that a slow network has not taken yet.
 
 pub mod login;
 pub mod runtime_dir;
@@ -35,15 +35,15 @@ use crate::rsync::runner::process::ENVIRONMENT;
 const MASTER: &[&str] = &["-N", "-T", "-o", "ControlMaster=yes", "-o", "ControlPersist=no"];
 /// With this set by the user, ssh would leave us once it is logged in.
 const FOREGROUND: &str = "ForkAfterAuthentication=no";
-/// What an ssh before 8.7 says to that; there the user cannot have set it either.
+/// The answer of an ssh before 8.7 to that; there the user cannot have set it either.
 const TOO_OLD: &str = "Bad configuration option: forkafterauthentication";
 /// The user's port forwardings would be asked for by every run, and fail in all but the first.
 const NO_FORWARDINGS: &str = "ClearAllForwardings=yes";
-/// How long a login may take: `ConnectTimeout` covers less than all of it.
+/// The time that a login may take: `ConnectTimeout` covers less than all of it.
 const LOGIN: Duration = Duration::from_secs(30);
-/// How often it is looked for the socket during a login.
+/// The interval of the looks for the socket during a login.
 const POLL: Duration = Duration::from_millis(5);
-/// What is kept of ssh's words: the latest.
+/// Bytes of ssh's latest words that are kept.
 const WORDS: usize = 1024;
 
 /// The shared connection of one node, started on demand. Dropping it ends the connection with all sessions over it.
@@ -57,11 +57,11 @@ pub struct Master {
     state: Cell<State>,
     /// Of the latest connection.
     socket: RefCell<PathBuf>,
-    /// What waits for its end.
+    /// The task that waits for the end of ssh.
     keeper: RefCell<Option<AbortHandle>>,
     /// The latest ssh.
     process: Cell<Option<i32>>,
-    /// Whether ssh is too old for [`FOREGROUND`].
+    /// `true` if ssh is too old for [`FOREGROUND`].
     old: Cell<bool>,
     /// The state is another.
     changed: Notify,
@@ -104,12 +104,12 @@ impl Master {
         }
     }
 
-    /// Whether the connection is there for new sessions.
+    /// Tells if the connection is there for new sessions.
     pub fn is_up(&self) -> bool {
         matches!(self.state.get(), State::Up { .. })
     }
 
-    /// Whether it is being made.
+    /// Tells if it is being made.
     pub fn is_starting(&self) -> bool {
         matches!(self.state.get(), State::Starting { .. })
     }
@@ -149,8 +149,8 @@ impl Master {
         self.process.get().filter(|_| self.is_up())
     }
 
-    /// Ends the connection of this process with all sessions over it: a run over it hung, and ssh has not noticed yet. The
-    /// next one is started on demand. Does nothing to a later one.
+    /// Ends the connection of this process with all sessions over it: a run over it hung, and ssh has not noticed yet.
+    /// The next one is started on demand. Does nothing to a later one.
     pub fn give_up(&self, process: i32) {
         if self.process() != Some(process) {
             return;

@@ -19,7 +19,7 @@ use crate::rsync::runner::standby::{CONNECTS, Handover, LIFETIME};
 use crate::transport::Lane;
 use crate::transport::failure::Failure;
 
-/// How a process stopped waiting.
+/// The way in which a process stopped waiting.
 enum Left {
     /// It was asked for, or is of no use any more.
     Taken,
@@ -81,8 +81,8 @@ impl Runner {
         }
     }
 
-    /// Whether an rsync may wait at the node. How long one may say nothing that reads all that is listed is not known before
-    /// the list is.
+    /// Tells if an rsync may wait at the node. How long one may say nothing that reads all that is listed is not known
+    /// before the list is.
     fn keeps_standbys(&self) -> bool {
         self.target.site.standby && !self.target.site.extra.reads_contents()
     }
@@ -149,7 +149,8 @@ impl Runner {
         Ok(self.process(directory, arguments).await?.in_stage(stage))
     }
 
-    /// The list for a process, and what it is about made in the directory that it works in; `None` if it sits elsewhere.
+    /// The list for a process, and what it is about made in the directory that it works in; `None` if it sits
+    /// elsewhere.
     fn list_for(&self, order: &Order<'_>, process: &Process) -> Option<Vec<u8>> {
         match (order.work, process.stage()) {
             (Work::Links(twins), Some(stage)) if stage.is_cwd_of(process.id()) => {
@@ -187,7 +188,7 @@ impl Runner {
         fed
     }
 
-    /// What a run that begins now may use. A long one waits until small ones leave it its share.
+    /// Takes the share of a run that begins now. A long one waits until small ones leave it its share.
     pub(crate) async fn share(self: &Rc<Self>, order: &Order<'_>) -> Share {
         let is_long = order.lane == Some(Lane::Bulk) || order.recipe.verifies() || order.recipe.covers_tree();
         if !is_long {
@@ -207,7 +208,8 @@ impl Runner {
         share
     }
 
-    /// What waits beside a long run has a part of the limit, and is replaced when there is the whole one again.
+    /// Replaces the standbys that wait beside a long run with a part of the limit, and does so when there is the whole
+    /// one again.
     fn renew_standbys(self: &Rc<Self>) {
         let (runner, speed) = (Rc::downgrade(self), self.speed.clone());
         spawn_local(async move {

@@ -33,7 +33,7 @@ use crate::rsync::runner::greeting::Greeting;
 use crate::rsync::runner::shell;
 use crate::rsync::staging::Stage;
 
-/// How long after rsync's end its output may stay open: whatever it started may hold it and live on.
+/// The time after rsync's end for which its output may stay open: whatever it started may hold it and live on.
 const LINGER: Duration = Duration::from_millis(200);
 
 /// The most that is read of an rsync that waits and is not greeted, in bytes: a message of the day is short.
@@ -42,14 +42,14 @@ const IDLE_TALK: u64 = 1024 * 1024;
 /// The lowest priority (nice(1)); that of the disk follows it (ioprio_set(2)).
 const LOWEST: i32 = 19;
 
-/// What rsync, and a remote shell, find in their environment: words that can be read, and nobody who is asked for a password.
+/// The environment of rsync and of a remote shell: words that can be read, and nobody who is asked for a password.
 pub(crate) const ENVIRONMENT: [(&str, &str); 2] = [("LC_ALL", "C"), ("SSH_ASKPASS_REQUIRE", "never")];
 
-/// What rsync says with [`Process::DEBUG`] when all work is done and it only waits for its children. It looks for their end
-/// every 20 ms (rsync's `wait_process_with_flush`).
+/// The line of rsync with [`Process::DEBUG`] when all work is done and rsync only waits for its children. It looks for
+/// their end every 20 ms (rsync's `wait_process_with_flush`).
 const WORKED: &[u8] = b"client_run waiting on ";
 
-/// How a run ended.
+/// The way in which a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     /// rsync's exit code (rsync(1), EXIT VALUES).
@@ -61,9 +61,9 @@ pub enum Code {
 /// A run that ended.
 #[derive(Debug, Clone)]
 pub struct Finished {
-    /// How.
+    /// The code or signal.
     pub code: Code,
-    /// What rsync said on its error output.
+    /// The error output.
     pub stderr: Vec<u8>,
 }
 
@@ -74,7 +74,7 @@ impl Finished {
     }
 }
 
-/// What an rsync that is connected has learned of the other end.
+/// The facts that a connected rsync has of the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connected {
     /// The protocol that it speaks.
@@ -89,22 +89,22 @@ pub struct Process {
     stdin: Option<ChildStdin>,
     stdout: Option<Lines<ChildStdout>>,
     stderr: Option<ChildStderr>,
-    /// How much came of what tells nothing, in bytes.
+    /// Bytes of text that told nothing.
     idle_talk: u64,
-    /// Whether rsync says when the other end has answered: what comes before that is not rsync's own.
+    /// `true` if rsync says when the other end has answered: what comes before that is not rsync's own.
     greets: bool,
-    /// What it said of that.
+    /// The greeting, once it came.
     greeting: Option<Greeting>,
     /// The directory that it works in, if it has one of its own: removed after its end.
     stage: Option<Stage>,
     /// The process whose connection it uses, if it is not its own or that of one that it started.
     carrier: Option<i32>,
-    /// What the rules that confine it were made of; nothing if it is not confined.
+    /// The things of which the rules that confine the process were made; nothing if it is not confined.
     seen: Seen,
     /// Its remote shell, if that was started outside.
     shell: Rc<Cell<Option<i32>>>,
     started: Instant,
-    /// What it had read then, if it was left waiting.
+    /// Bytes that the process had read then, if it was left waiting.
     read: Option<u64>,
 }
 
@@ -128,7 +128,8 @@ pub async fn run(
 }
 
 impl Process {
-    /// The option that makes rsync say that it is connected and that its work is done. It is not passed to the other end.
+    /// The option that makes rsync say that it is connected and that its work is done. It is not passed to the other
+    /// end.
     pub const DEBUG: &str = "--debug=PROTO,EXIT2";
 
     /// Starts `program` in `directory`, within `bounds` if there are any.
@@ -199,7 +200,7 @@ impl Process {
         self.carrier
     }
 
-    /// What the rules that confine it were made of.
+    /// Returns the things of which the rules that confine the process were made.
     pub fn seen(&self) -> &Seen {
         &self.seen
     }
@@ -209,7 +210,7 @@ impl Process {
         self.started
     }
 
-    /// Whether both ends have greeted each other.
+    /// Tells if both ends have greeted each other.
     pub fn has_greeted(&self) -> bool {
         self.greeting.is_some()
     }
@@ -230,8 +231,8 @@ impl Process {
         let _ = setpriority_pgrp(Pid::from_raw(self.id()), LOWEST);
     }
 
-    /// Waits while nothing is fed to it, until it is connected (`Some`) or ends (`None`), or says what no rsync says that
-    /// waits. May be dropped and called again.
+    /// Waits while nothing is fed to it, until it is connected (`Some`) or ends (`None`), or says what no rsync says
+    /// that waits. May be dropped and called again.
     pub async fn idle(&mut self) -> Option<Connected> {
         let stdout = self.stdout.as_mut()?;
         while self.idle_talk < IDLE_TALK {

@@ -1,6 +1,6 @@
-//! How long a run may say nothing while files are read for their checksums. Both ends read them, and neither tells how far it is:
-//! the sender before it lists a file, the node before it asks for one. No run is broken off sooner than a slow disk has read all
-//! that it compares; that a line is dead is noticed by other means.
+//! Allows a run to say nothing for longer while files are read for their checksums. Both ends read them, and neither
+//! tells how far it is: the sender before it lists a file, the node before it asks for one. No run is broken off sooner
+//! than a slow disk has read all that it compares; that a line is dead is noticed by other means.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::transport::rename::Doubt;
 /// Bytes that a slow disk reads in a second, while others want it too.
 const PACE: u64 = 10_000_000;
 
-/// What is read for checksums.
+/// The files that are read for checksums.
 enum Reads {
     /// All in the tree.
     Everything,
@@ -32,7 +32,7 @@ enum Reads {
 }
 
 impl Reads {
-    /// How much that is, unless nobody `is_waiting` for it any more.
+    /// Counts the bytes, unless nobody `is_waiting` for them any more.
     fn bytes(self, root: &Path, excludes: &Excludes, is_waiting: &dyn Fn() -> bool) -> u64 {
         let below = |dir| extent(root, dir, excludes, is_waiting).map_or(0, |extent| extent.bytes);
         let size = |path: &RelPath| {

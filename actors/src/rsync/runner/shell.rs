@@ -1,9 +1,9 @@
 //! The remote shell of an rsync that is confined: ssh, or whatever the user names, is started outside.
 //!
-//! ssh reads keys, runs any program that its configuration names, and may need privileges. Inside it could do none of that,
-//! or rsync could read the keys. So rsync starts this program under [`WORD`] in its place, which hands over its words and
-//! its standard input, output and error output through a socket, and ends as the remote shell ends. The daemon starts the
-//! remote shell, with nothing between it and rsync.
+//! ssh reads keys, runs any program that its configuration names, and may need privileges. Inside it could do none of
+//! that, or rsync could read the keys. So rsync starts this program under [`WORD`] in its place, which hands over its
+//! words and its standard input, output and error output through a socket, and ends as the remote shell ends. The
+//! daemon starts the remote shell, with nothing between it and rsync.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -28,13 +28,14 @@ use crate::node::{Kind, Node};
 use crate::path::Escaped;
 use crate::site::Site;
 
-/// The first argument of this program when it stands in for a remote shell; the number of the socket and the words follow.
+/// The first argument of this program when it stands in for a remote shell; the number of the socket and the words
+/// follow.
 pub const WORD: &str = "--remote-shell";
-/// What rsync takes for a program that connects to rsync daemons (rsync(1), ENVIRONMENT VARIABLES).
+/// The variable by which rsync finds a program that connects to rsync daemons (rsync(1), ENVIRONMENT VARIABLES).
 const CONNECT: &str = "RSYNC_CONNECT_PROG";
 /// More words than so many bytes are refused. The kernel takes a message of some 200 kB.
 const LONGEST: usize = 160 * 1024;
-/// How a remote shell ends that could not be started, or ended by a signal: as rsync and ssh have it.
+/// The end of a remote shell that could not be started, or ended by a signal: as rsync and ssh have it.
 const NOT_STARTED: u8 = 14;
 const BROKEN: u8 = 255;
 
@@ -138,7 +139,7 @@ fn name_of(shell: &OsStr) -> &[u8] {
 
 // === the daemon's side ===
 
-/// What a remote shell is started with.
+/// The words and environment that a remote shell is started with.
 struct Request {
     words: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
@@ -146,8 +147,8 @@ struct Request {
     pipes: [OwnedFd; 3],
 }
 
-/// Serves one process: starts its remote shell in `directory` when it asks for it, tells it how that ended, and ends it when
-/// the process is gone. `process` is its number.
+/// Serves one process: starts its remote shell in `directory` when it asks for it, tells it how that ended, and ends it
+/// when the process is gone. `process` is its number.
 pub(crate) async fn serve(
     near: OwnedFd,
     process: i32,
@@ -281,7 +282,7 @@ pub fn stand_in(arguments: impl IntoIterator<Item = OsString>) -> Option<u8> {
     }))
 }
 
-/// What was inherited under this number, and is open until the end.
+/// The inherited descriptor of this number, open until the end.
 #[allow(unsafe_code)]
 fn inherited(number: RawFd) -> io::Result<BorrowedFd<'static>> {
     if std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_err() {

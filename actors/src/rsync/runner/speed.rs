@@ -1,5 +1,6 @@
-//! Divides the limit of a node (`rspeed`) among its runs, so that together they never exceed it. rsync learns its limit at its
-//! start and keeps it: while a long run goes on, each run has a share that leaves room for those that may begin beside it.
+//! Divides the limit of a node (`rspeed`) among its runs, so that together they never exceed it. rsync learns its limit
+//! at its start and keeps it: while a long run goes on, each run has a share that leaves room for those that may begin
+//! beside it.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,7 +12,7 @@ use tokio::sync::Notify;
 const PARTS: u64 = 8;
 /// these are for the first long run. A second one has one part, and small runs have another.
 const FIRST: u64 = 6;
-/// How long after a long run the next one is expected: small runs have one part meanwhile.
+/// The time after a long run in which the next one is expected: small runs have one part meanwhile.
 const NEXT: Duration = Duration::from_secs(5);
 
 /// The limit of one node.
@@ -19,18 +20,18 @@ const NEXT: Duration = Duration::from_secs(5);
 pub(crate) struct Speed {
     /// In KiB/s; 0 is none.
     limit: u64,
-    /// Whether there is never more than one run.
+    /// `true` if there is never more than one run.
     alone: bool,
     held: RefCell<Held>,
     changed: Notify,
 }
 
-/// What is given out.
+/// The parts of the limit that are taken.
 #[derive(Debug, Default)]
 struct Held {
     /// Small runs that have the whole limit.
     whole: usize,
-    /// Whether the first and the second share of long runs are taken.
+    /// `true` if the first and the second share of long runs are taken.
     long: [bool; 2],
     /// Long runs that wait for a share.
     waiting: usize,
@@ -38,7 +39,7 @@ struct Held {
     ended: Option<Instant>,
 }
 
-/// What a run has of the limit, until it is dropped.
+/// The part of the limit that a run has, until the share is dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     speed: Rc<Speed>,
@@ -123,7 +124,7 @@ impl Speed {
         }
     }
 
-    /// Whether runs have parts of the limit.
+    /// Tells if runs have parts of the limit.
     pub fn is_divided(&self) -> bool {
         let held = self.held.borrow();
         let is_expected = held.ended.is_some_and(|ended| ended.elapsed() < NEXT);

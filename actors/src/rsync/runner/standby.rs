@@ -1,9 +1,9 @@
-//! The rsync processes that wait at one node, connected, for the next list: so a change is there in milliseconds. This is
-//! the account of them; [`Rsync`](crate::rsync::Rsync) starts and feeds them.
+//! The rsync processes that wait at one node, connected, for the next list: so a change is there in milliseconds. This
+//! is the account of them; [`Rsync`](crate::rsync::Rsync) starts and feeds them.
 //!
-//! A process sits in the directory that the source was when it was started. If that is not the source any more, whatever
-//! is listed would look deleted: it is compared just before feeding, and a process that must not be fed is killed before
-//! its input closes.
+//! A process sits in the directory that the source was when it was started. If that is not the source any more,
+//! whatever is listed would look deleted: it is compared just before feeding, and a process that must not be fed is
+//! killed before its input closes.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::backoff::backoff;
 use crate::rsync::recipe::Recipe;
 use crate::rsync::runner::process::Process;
 
-/// How long one may wait: the node's side of an old one may be gone without a word.
+/// The time for which a standby may wait: the node's side of an old one may be gone without a word.
 pub const LIFETIME: Duration = Duration::from_secs(300);
 /// A recipe that was not used for so long has no standby any more.
 const DEMAND: Duration = Duration::from_secs(600);
@@ -27,15 +27,15 @@ const MOST_IN_ALL: usize = 6;
 const MOST_CONNECTING: usize = 2;
 /// After so many deaths in a row a node has no standby until a run succeeds.
 const DEATHS: u32 = 5;
-/// After so many in a row that were of no use when they were fed, a node has none for a while: something on the way to it
-/// does not keep idle connections.
+/// After so many in a row that were of no use when they were fed, a node has none for a while: something on the way to
+/// it does not keep idle connections.
 const USELESS: u32 = 3;
-/// How long a node has none that were of no use, or that has no connection to spare for one.
+/// The time without standbys at a node where they were of no use, or that has no connection to spare.
 const BARRED: Duration = Duration::from_secs(600);
 /// One that takes longer to connect is not waited for.
 pub const CONNECTS: Duration = Duration::from_secs(10);
-/// `--timeout` of a standby: it sends keep-alives every half of it, which an rsync daemon with a shorter `timeout` of its
-/// own (rsyncd.conf(5)) does not wait for. A standby that dies of this halves it, down to the last.
+/// `--timeout` of a standby: it sends keep-alives every half of it, which an rsync daemon with a shorter `timeout` of
+/// its own (rsyncd.conf(5)) does not wait for. A standby that dies of this halves it, down to the last.
 const TIMEOUTS: (u32, u32) = (60, 4);
 
 /// Asks whoever holds a process to hand it over.
@@ -46,7 +46,7 @@ pub type Handover = oneshot::Sender<Process>;
 struct Kept {
     id: u64,
     recipe: Recipe,
-    /// Whether it makes the directories above the mirror.
+    /// `true` if it makes the directories above the mirror.
     make_path: bool,
     connected: bool,
     started: Instant,
@@ -54,11 +54,11 @@ struct Kept {
     _permit: Permit,
 }
 
-/// What is known of the use of one recipe.
+/// The use of one recipe.
 #[derive(Debug, Clone, Copy)]
 struct Demand {
     used: Instant,
-    /// How many are kept.
+    /// The number that is kept.
     depth: usize,
 }
 
@@ -73,7 +73,7 @@ pub struct Standbys {
     last: u64,
     /// Deaths in a row.
     deaths: u32,
-    /// How many in a row were of no use when they were fed.
+    /// Standbys in a row that were of no use when they were fed.
     useless: u32,
     /// None is started before.
     not_before: Option<Instant>,
@@ -142,8 +142,8 @@ impl Standbys {
         Some(Wanted { recipe: *recipe, permit: self.budget.take()? })
     }
 
-    /// Whether the recipe that always has a standby has none that is connected, but one that will be, or the connection
-    /// that it will share is on its way. If all are under way that may be, there should be more.
+    /// Tells if the recipe that always has a standby has none that is connected, but one that will be, or the
+    /// connection that it will share is on its way. If all are under way that may be, there should be more.
     pub fn is_missing(&mut self, now: Instant) -> bool {
         let awaits_master = self.awaits_master.is_some_and(|since| now < since + CONNECTS);
         let kept = || self.kept.iter().filter(|kept| kept.recipe == self.always);
@@ -253,7 +253,7 @@ impl Standbys {
         }
     }
 
-    /// Whether a recipe is to have one.
+    /// Tells if a recipe is to have one.
     pub fn wants(&self, recipe: Recipe) -> bool {
         self.demand.get(&recipe).is_some_and(|demand| demand.depth > 0)
     }

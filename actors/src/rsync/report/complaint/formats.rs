@@ -1,12 +1,12 @@
-//! The forms in which rsync complains of an entry, as its source prints them (3.1.3 to 3.5.0): the words in front of the name,
-//! how the name is written, and the words behind it.
+//! The forms in which rsync complains of an entry, as its source prints them (3.1.3 to 3.5.0): the words in front of
+//! the name, how the name is written, and the words behind it.
 
 use crate::rsync::report::complaint::Act;
 use crate::rsync::report::complaint::Act::{Attributes, Delete, Make, Other};
 use crate::rsync::report::complaint::End;
 use crate::rsync::report::complaint::End::{Node, Source};
 
-/// How a name is written.
+/// The notation of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
     /// In quotes; a daemon adds ` (in MODULE)`.

@@ -60,12 +60,12 @@ impl<'o> Line<'o> {
         &self.bare
     }
 
-    /// Whether rsync or ssh says this itself, and it is more than the exit code in words.
+    /// Tells if rsync or ssh says this itself, and it is more than the exit code in words.
     pub(super) fn is_own(&self) -> bool {
         OWN.iter().any(|start| self.bare.starts_with(start))
     }
 
-    /// Whether it is the exit code in words.
+    /// Tells if it is the exit code in words.
     pub(super) fn is_end(&self) -> bool {
         self.bare.starts_with(END)
     }

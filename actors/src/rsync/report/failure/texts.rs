@@ -270,7 +270,7 @@ pub(super) fn verdict(lines: &[Line<'_>], code: Code) -> Verdict {
     found.unwrap_or(Verdict { cause: by_code(code), cure: None, line: None, more: More::Nothing })
 }
 
-/// Whether a run with this end got as far as files and directories. Then what ssh and the login said was no hindrance.
+/// Tells if a run with this end got as far as files and directories. Then what ssh and the login said was no hindrance.
 fn has_worked(code: Code) -> bool {
     matches!(code, Code::Exit(3 | 6 | 11 | 13 | 21..=25))
 }

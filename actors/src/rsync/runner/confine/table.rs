@@ -7,7 +7,7 @@ use crate::rsync::runner::confine::Need;
 /// Paths, what may be done with them, and why.
 pub(super) type Row = (&'static [&'static str], Need, &'static str);
 
-/// What every rsync needs.
+/// The files that every rsync needs.
 pub(super) const SYSTEM: &[Row] = &[
     (
         &["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/local/sbin"],

@@ -52,7 +52,7 @@ impl Ground {
     }
 }
 
-/// Whether the kernel has what the test is about.
+/// Tells if the kernel has what the test is about.
 fn has_landlock() -> bool {
     let found = abi().is_some_and(|abi| abi >= RECEIVES);
     if !found {

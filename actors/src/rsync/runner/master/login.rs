@@ -51,7 +51,7 @@ mod tests {
 
     use super::*;
 
-    /// What the installed rsync gives to a remote shell of the name `ssh`, up to the host.
+    /// The words that the installed rsync gives to a remote shell of the name `ssh`, up to the host.
     fn given_by_rsync(node: &Node, extra: &Extra) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         let shell = dir.path().join("ssh");

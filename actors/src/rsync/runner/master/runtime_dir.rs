@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use tempfile::TempDir;
 
-/// What the names of these directories begin with.
+/// The beginning of the names of these directories.
 const PREFIX: &str = "inosync-ssh-";
 /// How long the path of the directory may be: `sun_path` holds 108 bytes and a NUL byte is one of them; ssh first makes
 /// the socket under a name that is 17 bytes longer; the slash and the number take 11.
 const LONGEST: usize = 108 - 1 - 17 - 11;
-/// How often another name is tried, when another daemon took the new directory for one that was left behind.
+/// The number of other names that are tried, when another daemon took the new directory for one that was left behind.
 const TRIES: u32 = 5;
 
 /// A directory that only this user may enter. Removed when dropped; what a killed daemon left behind is removed by the
@@ -70,7 +70,7 @@ impl RuntimeDir {
     }
 }
 
-/// Whether a directory below `parent` can be private, and its sockets be named to ssh.
+/// Tells if a directory below `parent` can be private, and its sockets be named to ssh.
 fn check(parent: &Path) -> io::Result<()> {
     // The tempfile crate adds 6 characters.
     let length = parent.as_os_str().len() + 1 + PREFIX.len() + 6;
@@ -85,7 +85,7 @@ fn check(parent: &Path) -> io::Result<()> {
     if is_safe(&fs::metadata(parent)?, ours) { Ok(()) } else { Err(io::Error::other("other users may rename in it")) }
 }
 
-/// Whether nobody else but root can replace what `user` makes in a directory.
+/// Tells if nobody else but root can replace what `user` makes in a directory.
 fn is_safe(parent: &Metadata, user: u32) -> bool {
     const STICKY: u32 = 0o1000;
     let mode = parent.mode();

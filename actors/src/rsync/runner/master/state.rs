@@ -12,7 +12,7 @@ const STEADY: Duration = Duration::from_secs(60);
 pub enum State {
     /// There is none.
     NotRunning {
-        /// How many ended in a row before they were steady.
+        /// Connections in a row that ended before they were steady.
         failures: u32,
         /// Not to be started before; `None` if none was started yet.
         until: Option<Instant>,
@@ -36,7 +36,7 @@ impl State {
     pub const NEW: State = State::NotRunning { failures: 0, until: None };
 
     // ## NotRunning => Starting
-    /// Whether it is to be started now.
+    /// Tells if it is to be started now.
     pub fn start(&mut self, now: Instant) -> bool {
         match *self {
             State::NotRunning { failures, until } if until.is_none_or(|until| until <= now) => {

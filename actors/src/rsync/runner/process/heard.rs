@@ -12,12 +12,12 @@ use crate::rsync::report::complaint::Complaint;
 use crate::rsync::report::noise::is_noise;
 use crate::rsync::report::unset::is_unset;
 
-/// What is kept of the error output; the rest is read and dropped.
+/// Bytes of the error output that are kept; the rest is read and dropped.
 const STDERR_LIMIT: usize = 256 * 1024;
 /// Stands for what was dropped: a complaint that names no path, so that none passes for delivered.
 const MORE_WAS_SAID: &[u8] = b"\nrsync: more was said than is kept\n";
-/// What is kept of complaints about attributes: there may be one for each entry of the tree, and what did not arrive must
-/// still be told.
+/// Bytes that are kept of complaints about attributes: there may be one for each entry of the tree, and what did not
+/// arrive must still be told.
 const ATTRIBUTES_LIMIT: usize = STDERR_LIMIT / 2;
 /// Stands for those that were dropped.
 pub(crate) const MORE_ATTRIBUTES: &[u8] = b"rsync: more attributes could not be set than are told\n";
@@ -25,7 +25,7 @@ pub(crate) const MORE_ATTRIBUTES: &[u8] = b"rsync: more attributes could not be 
 const NEVER_SAID: u64 = 64;
 /// So many bytes are read before others on this thread have a turn: one that floods is always ready.
 const TURN: u64 = 32 * 1024;
-/// What rsync says on its error output.
+/// The error output of a run, as far as it is kept.
 #[derive(Default)]
 pub(super) struct Complaints {
     text: RefCell<Vec<u8>>,
@@ -65,7 +65,7 @@ impl Complaints {
     }
 }
 
-/// How much of what tells nothing a run has said. The node may say what it likes, and as much as it likes.
+/// Bounds the text of a run that tells nothing. The node may say what it likes, and as much as it likes.
 pub(super) struct Talk {
     left: Cell<u64>,
     over: Notify,

@@ -1,19 +1,19 @@
 //! The TCP connections of a process and of all that it started, as the kernel has them: whether the other end
 //! acknowledges what is sent to it. Reads /proc alone (proc(5)), as far as it may; what follows from it is for others.
 //!
-//! A proxy, or a server that stands still, acknowledges too: what is seen here proves that a line is dead, never that it
-//! is well.
+//! A proxy, or a server that stands still, acknowledges too: what is seen here proves that a line is dead, never that
+//! it is well.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// How old may be what was read of all connections of this host: all runs that are looked at share it.
+/// The age up to which the table of this host's connections is used: all runs that are looked at share it.
 const FRESH: Duration = Duration::from_millis(900);
 /// With very many connections it takes long to read: it is read again after so many times that time.
 const SPARING: u32 = 100;
-/// What is sent again for so many times in a row is no single packet that was lost.
+/// Repeats in a row that a single lost packet does not explain.
 const REPEATS: u32 = 2;
 /// The state of a socket that only waits for connections (`TCP_LISTEN`).
 const LISTENS: &str = "0A";
@@ -23,7 +23,7 @@ const LISTENS: &str = "0A";
 struct Connection {
     /// Bytes that the other end has not acknowledged, and bytes that came and were not read.
     queued: (u64, u64),
-    /// How often in a row the kernel has sent the same without an answer: data, the request for a connection, or the
+    /// Times in a row that the kernel has sent the same without an answer: data, the request for a connection, or the
     /// question whether the other end takes more. One that is slow, or takes nothing for long, answers.
     repeats: u32,
 }
@@ -47,12 +47,12 @@ impl Line {
         Line(vec![Connection { queued: (unacknowledged, 0), repeats }])
     }
 
-    /// Whether something is sent again and again, and the other end acknowledges nothing.
+    /// Tells if something is sent again and again, and the other end acknowledges nothing.
     pub fn is_unanswered(&self) -> bool {
         self.0.iter().any(|connection| connection.repeats >= REPEATS)
     }
 
-    /// Whether something went over it since then.
+    /// Tells if something went over it since then.
     pub fn moved_since(&self, before: &Line) -> bool {
         !self.is_unanswered() && self != before
     }
@@ -100,7 +100,7 @@ fn connections(sockets: &[u64]) -> Vec<Connection> {
 /// All TCP connections of this host, by their inodes.
 struct Table {
     connections: HashMap<u64, Connection>,
-    /// How long it may be used.
+    /// The end of its use.
     until: Instant,
 }
 

@@ -1,10 +1,10 @@
-//! Splits what another program writes into lines, and keeps no more of one than a bound: whoever writes it may never end a
-//! line.
+//! Splits what another program writes into lines, and keeps no more of one than a bound: whoever writes it may never
+//! end a line.
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
-/// The longest line that is kept, in bytes. A path has at most 4,096 (PATH_MAX in limits.h), four times as many where rsync
-/// writes each as `\#ooo`; a line names two at the most.
+/// The longest line that is kept, in bytes. A path has at most 4,096 (PATH_MAX in limits.h), four times as many where
+/// rsync writes each as `\#ooo`; a line names two at the most.
 pub const LONGEST: usize = 64 * 1024;
 
 /// One line of the other's text, without what ended it.
@@ -33,9 +33,9 @@ pub struct Lines<R> {
     /// The bytes that end a line.
     ends: &'static [u8],
     kept: Vec<u8>,
-    /// How much was dropped of this line so far.
+    /// Bytes of this line that were dropped so far.
     dropped: u64,
-    /// Whether the line was handed over, and the next one begins.
+    /// `true` if the line was handed over, and the next one begins.
     is_over: bool,
 }
 
@@ -50,8 +50,8 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         Lines { ends, ..self }
     }
 
-    /// The next one; `None` at the end of the output, or when it cannot be read any further. Nothing is lost when this is
-    /// dropped and called again. A piece of a line that is dropped is handed over as it comes.
+    /// The next one; `None` at the end of the output, or when it cannot be read any further. Nothing is lost when this
+    /// is dropped and called again. A piece of a line that is dropped is handed over as it comes.
     pub async fn next(&mut self) -> Option<Text<'_>> {
         if std::mem::take(&mut self.is_over) {
             self.kept.clear();
@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// What is read of an output that comes in pieces of so many bytes.
+    /// Reads an output that comes in pieces of so many bytes.
     async fn read(ends: &'static [u8], text: &[u8], pieces: usize) -> (Vec<Vec<u8>>, u64) {
         let (mut near, far) = tokio::io::duplex(pieces);
         let writes = async move { near.write_all(text).await.unwrap() };

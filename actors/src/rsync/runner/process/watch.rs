@@ -9,21 +9,23 @@ use crate::rsync::runner::process::line::Line;
 /// A run that does nothing for so long hangs. rsync's `--timeout` does not notice all of that: it takes its own
 /// keep-alives for life, and does not cover a sender that waits to open a file, such as a FIFO.
 pub const PATIENCE: Duration = Duration::from_secs(180);
-/// A line on which nothing is acknowledged for so long is dead. What is shorter, a router that starts anew, costs no run.
+/// A line on which nothing is acknowledged for so long is dead. What is shorter, a router that starts anew, costs no
+/// run.
 const DEAD: Duration = Duration::from_secs(20);
 /// The same of a connection that was there before: a new one is soon tried beside it.
 const DEAD_BEFORE: Duration = Duration::from_secs(3);
-/// The most that a run may say of what tells nothing, in bytes: two million complaints. A node whose text never ends keeps
-/// a run alive, and the processor busy.
+/// The most that a run may say of what tells nothing, in bytes: two million complaints. A node whose text never ends
+/// keeps a run alive, and the processor busy.
 const TALK: u64 = 256 * 1024 * 1024;
-/// How often it is looked. A run that ends sooner, as nearly all do, costs nothing.
+/// The interval of the looks. A run that ends sooner, as nearly all do, costs nothing.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How much a process may read after the greeting, beside its list, though the other end does not answer: keep-alives, and
-/// what its libraries are configured by. The content of files is read when the other end has asked for it.
+/// Bytes that a process may read after the greeting, beside its list, though the other end does not answer:
+/// keep-alives, and what its libraries are configured by. The content of files is read when the other end has asked for
+/// it.
 const UNASKED: u64 = 64 * 1024;
 
-/// How long a run is let be.
+/// The time for which a run is let be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
     /// Before the other end has answered to the list.
@@ -31,7 +33,7 @@ pub struct Patience {
     later: Limits,
     /// Until both ends have greeted each other; `None` if nobody knows how long that takes.
     greeting: Option<Duration>,
-    /// How much it may say of what tells nothing, in bytes.
+    /// Bytes of text that tells nothing which the run may say.
     talk: u64,
 }
 
@@ -55,7 +57,7 @@ impl Patience {
         Patience { greeting, ..self }
     }
 
-    /// How much it may say of what tells nothing, in bytes.
+    /// Bytes of text that tells nothing which the run may say.
     pub(super) const fn talk(self) -> u64 {
         self.talk
     }
@@ -87,14 +89,14 @@ impl Patience {
     }
 }
 
-/// What is watched.
+/// The run that is watched.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Subject {
     /// The process.
     pub process: i32,
     /// Another one whose connection it uses.
     pub carrier: Option<i32>,
-    /// What it had read at the greeting, if that is over.
+    /// Bytes that the process had read at the greeting, if that is over.
     pub read: Option<u64>,
     /// The length of its list.
     pub list: usize,
@@ -109,7 +111,7 @@ pub(super) enum Stall {
     Dead,
     /// The other end did not greet.
     NoGreeting,
-    /// What it says never ends, and tells nothing.
+    /// The text of the run never ends, and tells nothing.
     Talkative,
 }
 
@@ -125,7 +127,7 @@ impl Stall {
     }
 }
 
-/// What tells that a process does something.
+/// The signs that a process does something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Life {
     /// Bytes that it read, from wherever, and that storage gave it (proc(5), `/proc/pid/io`).
@@ -139,8 +141,8 @@ pub(super) struct Life {
 impl Life {
     /// Ticks that a process may use without doing anything.
     const IDLE_TICKS: u64 = 5;
-    /// Bytes that a process may write without doing anything: its keep-alives, of 4 bytes every 2 seconds at the most, go
-    /// on when the other end is dead. Over a slow network it reads a file 256 KiB at a time, and writes for minutes.
+    /// Bytes that a process may write without doing anything: its keep-alives, of 4 bytes every 2 seconds at the most,
+    /// go on when the other end is dead. Over a slow network it reads a file 256 KiB at a time, and writes for minutes.
     const KEEP_ALIVES: u64 = 1024;
 
     /// `None` when the process is gone.
@@ -155,7 +157,7 @@ impl Life {
         Some(Life { read, written, ticks: ticks(11)? + ticks(12)? })
     }
 
-    /// How much it has read so far.
+    /// Bytes that the process has read so far.
     pub fn read(process: i32) -> Option<u64> {
         Life::of(process).map(|life| life.read.0)
     }
@@ -167,7 +169,7 @@ impl Life {
     }
 }
 
-/// What was seen of a run at one moment.
+/// The state of a run as seen at one moment.
 #[derive(Debug, Clone)]
 struct Sight {
     /// `None` when the process is gone.
@@ -176,7 +178,7 @@ struct Sight {
     greeted: bool,
 }
 
-/// What was seen of a run so far.
+/// The looks at a run so far.
 #[derive(Debug)]
 struct Watch {
     subject: Subject,
@@ -194,7 +196,7 @@ impl Watch {
         Watch { subject, patience, begun: now, alive: (now, None), line: Line::default(), unanswered: None }
     }
 
-    /// Whether the other end has answered to the list, as far as can be told.
+    /// Tells if the other end has answered to the list, as far as can be told.
     fn is_answered(&mut self, life: Option<Life>, greeted: bool) -> bool {
         let Some(Life { read: (read, _), .. }) = life.filter(|_| greeted) else { return false };
         let before = *self.subject.read.get_or_insert(read);
@@ -225,8 +227,8 @@ impl Watch {
     }
 }
 
-/// Returns when a run hangs. `greeted`: whether both ends have greeted each other. `shell`: its remote shell, if that is no
-/// process of its own.
+/// Returns when a run hangs. `greeted`: whether both ends have greeted each other. `shell`: its remote shell, if that
+/// is no process of its own.
 pub(super) async fn stalled(
     subject: Subject,
     patience: Patience,
@@ -268,7 +270,7 @@ mod tests {
 
     const STILL: Life = Life { read: (10, 10), written: 5000, ticks: 7 };
 
-    /// What comes of a run that is seen like this every second, and after how many.
+    /// The verdict on a run that is seen like this every second, and after how many.
     fn ends(patience: Patience, seen: impl Fn(u64) -> Sight) -> Option<(Stall, u64)> {
         let begun = Instant::now();
         let subject = Subject { process: 0, carrier: None, read: Some(STILL.read.0), list: 100 };
