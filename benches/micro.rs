@@ -15,7 +15,7 @@ use inosync_actors::path::RelPath;
 use inosync_actors::patterns::excludes::Excludes;
 use inosync_actors::patterns::rules;
 use inosync_actors::root::Root;
-use inosync_actors::rsync::output::Line;
+use inosync_actors::rsync::report::output::Line;
 use inosync_actors::sync::disk::{Disk, Found, Room, Stamp};
 use inosync_actors::sync::plan::plan;
 use inosync_actors::transport::Lane;

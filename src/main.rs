@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use actix::System;
 use inosync_actors::root::reach::helper;
-use inosync_actors::rsync::shell;
+use inosync_actors::rsync::runner::shell;
 use slog::error;
 
 use crate::cli::{Command, Options, Question};

@@ -1,430 +1,132 @@
 //! The rsync command: its recipes, its runs, and what their ends mean. [`Rsync`] is the way to one node.
 
-mod account;
-mod aside;
 pub mod audience;
-pub mod blame;
-mod claims;
-mod complaint;
-pub mod confine;
-mod connection;
 mod deliver;
 mod examine;
-pub mod failure;
-#[cfg(test)]
-mod fuzz;
-mod greeting;
-mod greeting_time;
-mod itemized;
-mod listen;
-pub mod master;
+mod learned;
 mod names;
-mod noise;
-pub mod output;
-mod reading;
 pub mod recipe;
-mod refusal;
-pub mod run;
+pub mod report;
+pub mod runner;
 mod shared;
-pub mod shell;
-mod spawn;
-mod speed;
 pub mod staging;
-pub mod standby;
-mod temporary;
+mod target;
 pub mod traits;
 mod transport;
-pub mod unset;
-mod untaken;
 pub mod verify;
-mod warm;
 
-use std::cell::{Cell, RefCell};
+use crate::rsync::report::failure;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use slog::{Logger, o};
-use tokio::sync::Notify;
+use slog::o;
 
 use self::audience::{Audience, Counter};
-use self::claims::{Bearing, Claims};
-use self::confine::Reach;
 use self::deliver::{Names, Seen, sample};
-use self::examine::Remote;
 pub use self::examine::{Examination, Finding, Mirror, Place, Probe, Probed, own_name};
-use self::greeting::Greeting;
-use self::greeting_time::GreetingTime;
-use self::master::Master;
-use self::output::Line;
-use self::recipe::{Context, Invocation, Recipe};
-use self::run::{Code, Finished, Patience, Process};
+use self::learned::{Deletions, NewMirror};
+use self::recipe::{Invocation, Recipe};
+use self::runner::Runner;
 pub use self::shared::Shared;
-use self::speed::{Share, Speed};
-use self::staging::{Staging, Twins};
-use self::standby::Standbys;
+use self::target::Target;
 use crate::children::Children;
 use crate::node::Node;
 use crate::path::RelPath;
 use crate::root::Root;
-use crate::rsync::traits::known;
+use crate::rsync::report::output::Line;
+use crate::rsync::runner::order::{Ears, Order, Work};
+use crate::rsync::runner::process::{self, Finished};
 use crate::site::Site;
 use crate::site::version::Version;
-use crate::transport::Lane;
-use crate::transport::Worked;
 use crate::transport::failure::{Cause, Failure};
-use crate::transport::heard::Heard;
-use crate::transport::rename::Relocation;
-use crate::transport::traits::{Trait, Traits};
-
-/// How the node's rsync takes deletions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Deletions {
-    /// Not asked yet.
-    Unknown,
-    /// As missing entries of any list.
-    Listed,
-    /// Only in protocol 29: the receiver rejects them otherwise.
-    Protocol29,
-}
+use crate::transport::traits::Traits;
 
 /// The way to one node by the rsync program. What it learns about the node outlives the SyncActor.
 pub struct Rsync {
-    site: Rc<Site>,
-    root: Root,
-    node: Node,
-    version: Version,
-    /// What its processes reach; `None` if they are not confined.
-    reach: Option<Arc<Reach>>,
-    children: Children,
-    deletions: Cell<Deletions>,
-    /// How it tells names apart.
-    names: Cell<Names>,
-    /// What it cannot hold; `None` if nobody asked.
-    traits: RefCell<Option<Traits>>,
-    /// What comparisons deleted at the node, for which nothing was looked at yet that went with it.
+    target: Rc<Target>,
+    runner: Rc<Runner>,
+    /// Deleted at the node by comparisons; nobody looked yet at what went with it.
     deleted: RefCell<BTreeSet<RelPath>>,
-    /// What the node has under two names that share their files, by the one that is to be deleted.
+    /// Names of the node that share their files, by the one that is to be deleted.
     shared_files: RefCell<BTreeMap<RelPath, RelPath>>,
-    /// Whether it was told that the node's own filter keeps what was removed.
-    told_refused: Cell<bool>,
-    /// Whether it was told that the mirror's own directory does not take all attributes.
-    told_root: Cell<bool>,
-    make_path: Cell<bool>,
-    /// Whether a run made the mirror, and that was not told yet: that run itself may have failed.
-    made_mirror: Cell<bool>,
-    /// Whether a reconcile is about to send everything, also to a mirror that was made just now.
-    sends_all_next: Cell<bool>,
-    /// For which cause a part of the mirror was refused last while another one was not, and when.
-    in_part: Cell<Option<(Cause, Instant)>>,
-    standbys: RefCell<Standbys>,
-    speed: Rc<Speed>,
-    /// Where renamed files are linked, if there is such a place.
-    staging: Option<Rc<Staging>>,
-    /// Until when none is: links are no use at this node.
-    links_off: Cell<Option<Instant>>,
-    /// The connection that runs share; `None` where there is none to share.
-    master: Option<Rc<Master>>,
-    /// Since when standbys wait for that.
-    awaits_master: Cell<Option<Instant>>,
-    /// The process of the shared connection over which a run hung.
-    doubted: Cell<Option<i32>>,
-    greeting: Cell<GreetingTime>,
-    /// Something is new of its standbys.
-    changed: Arc<Notify>,
-    /// When standbys are looked at again, if because of the time.
-    refill_at: Cell<Option<Instant>>,
-    /// Whether no standby is started any more.
-    retired: Cell<bool>,
-    /// The protocol of the node's rsync, when it was heard.
-    protocol: Cell<Option<u32>>,
-    /// The version of the node's rsync; `None` before somebody asked.
-    remote: Cell<Option<Remote>>,
-    /// Whether it is being asked.
-    asks: Cell<bool>,
+    new_mirror: RefCell<NewMirror>,
     audience: Rc<dyn Audience>,
     counter: Counter,
-    /// Where it is told what was changed.
-    heard: RefCell<Heard>,
-    log: Logger,
 }
 
 impl Rsync {
     /// The way from `root` to `node`. `version` is that of the local rsync.
     pub fn new(site: Rc<Site>, root: Root, node: Node, version: Version, shared: Shared) -> Rc<Self> {
-        let deletions = Cell::new(Deletions::Unknown);
-        let traits = site.state_file.as_deref().and_then(|file| known::of(file, &node));
-        let is_one = traits.as_ref().is_some_and(|traits| traits.has(Trait::OneCase));
-        let names = if is_one { Names::One } else { Names::Unknown };
-        let (make_path, made_mirror, sends_all_next) = (Cell::new(false), Cell::new(false), Cell::new(false));
-        let master = shared.master(&site, &node);
-        let speed = Speed::new(site.rspeed, shared.alone);
-        let Shared { children, budget, staging, audience, counter, log, .. } = shared;
-        let log = log.new(o!("node" => node.name().to_owned()));
-        let standbys = RefCell::new(Standbys::new(Recipe::Present, budget));
-        let reach = Reach::of(&site, &node);
+        let log = shared.log.new(o!("node" => node.name().to_owned()));
+        let target = Target::new(site, root, node, version, log);
+        let runner = Runner::new(target.clone(), &shared);
         Rc::new(Rsync {
-            site,
-            root,
-            node,
-            version,
-            reach,
-            children,
-            deletions,
-            names: Cell::new(names),
-            traits: RefCell::new(traits),
+            target,
+            runner,
             deleted: RefCell::default(),
             shared_files: RefCell::default(),
-            told_refused: Cell::new(false),
-            told_root: Cell::new(false),
-            make_path,
-            made_mirror,
-            sends_all_next,
-            in_part: Cell::new(None),
-            standbys,
-            speed,
-            staging,
-            links_off: Cell::new(None),
-            master,
-            awaits_master: Cell::new(None),
-            doubted: Cell::new(None),
-            greeting: Cell::default(),
-            changed: Arc::default(),
-            refill_at: Cell::new(None),
-            retired: Cell::new(false),
-            protocol: Cell::new(None),
-            remote: Cell::new(None),
-            asks: Cell::new(false),
-            audience,
-            counter,
-            heard: RefCell::default(),
-            log,
+            new_mirror: RefCell::default(),
+            audience: shared.audience,
+            counter: shared.counter,
         })
     }
 
-    /// What a reconcile would change at the node: each line of rsync's output goes to `line`. Changes nothing.
+    /// Tells what a reconcile would change at the node: each line of rsync's output goes to `line`. Changes nothing.
     ///
     /// # Errors
     /// When the node cannot be reached or the run fails.
     pub async fn dry_run(self: &Rc<Self>, mut line: impl FnMut(Line)) -> Result<(), Failure> {
         let mut ears = Ears { line: &mut |said| line(Line::parse(said)), worked: None };
-        let finished = self.run_with_path(&Order::of(Recipe::DryRun), &mut ears).await?;
+        let finished = self.runner.run_making_path(&Order::of(Recipe::DryRun), &mut ears).await?;
         failure::of(&finished).filter(|failure| failure.cause != Cause::Vanished).map_or(Ok(()), Err)
     }
 
     /// Finds out how the node takes deletions, and how it tells names apart.
     async fn probe(self: &Rc<Self>) -> Result<(), Failure> {
-        let sample = sample(self.root.path(), &self.site.excludes);
+        let sample = sample(self.target.root.path(), &self.target.site.excludes);
         let list = sample.as_ref().map_or_else(Vec::new, |(name, other)| recipe::entries([name, other], true));
         let mut seen = Seen::default();
         let mut hear = |said: &[u8]| sample.as_ref().into_iter().for_each(|sample| seen.hear(said, sample));
         let order = Order { work: Work::List(&list), ..Order::of(Recipe::Probe) };
-        let finished = self.run(&order, &mut Ears { line: &mut hear, worked: None }).await?;
-        self.names.set(seen.names());
+        let finished = self.runner.run(&order, &mut Ears { line: &mut hear, worked: None }).await?;
+        self.target.learned.borrow_mut().tells_names(seen.names());
         if seen.names() != Names::Unclear {
-            self.note_case(seen.names() == Names::One);
+            self.target.note_case(seen.names() == Names::One);
         }
         self.learn(&finished)
     }
 
     fn learn(&self, probed: &Finished) -> Result<(), Failure> {
         match failure::of(probed) {
-            None => self.deletions.set(Deletions::Listed),
-            Some(Failure { cause: Cause::RejectsMissing, .. }) => self.deletions.set(Deletions::Protocol29),
+            None => self.target.learned.borrow_mut().takes_deletions(Deletions::Listed),
+            Some(Failure { cause: Cause::RejectsMissing, .. }) => {
+                self.target.learned.borrow_mut().takes_deletions(Deletions::Protocol29)
+            }
             // The directory above the mirror is missing, which the next run cures: it says nothing of deletions.
-            Some(Failure { cause: Cause::NoParent, .. }) if self.can_make_path() => (),
+            Some(Failure { cause: Cause::NoParent, .. }) if self.runner.can_make_path() => (),
             // The node's daemon excludes the name that is asked for, and looks no further.
             Some(Failure { cause: Cause::Partial | Cause::NodeExcludes, .. })
                 if examine::is_excluded(&probed.stderr) =>
             {
-                self.deletions.set(Deletions::Listed);
+                self.target.learned.borrow_mut().takes_deletions(Deletions::Listed);
             }
             Some(failure) => return Err(failure),
         }
         Ok(())
     }
 
+    /// Returns what the node is known to hold or not to hold.
+    pub fn known_traits(&self) -> Traits {
+        self.target.known_traits()
+    }
+
     /// The arguments of a run, for people to read.
     pub fn shown(&self, recipe: Recipe) -> String {
-        recipe::shown(&self.site, &self.context(false).invocation(recipe, Vec::new(), &[]).arguments)
+        recipe::shown(&self.target.site, &self.runner.context(false).invocation(recipe, Vec::new(), &[]).arguments)
     }
-
-    /// A run; when a directory above the mirror is missing, once more with the directories made on the way.
-    async fn run_with_path(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
-        let could_make_path = self.can_make_path();
-        let finished = self.run(order, ears).await?;
-        let no_parent = failure::of(&finished).is_some_and(|failure| failure.cause == Cause::NoParent);
-        // Another run may have found out meanwhile: what counts is how this one was started.
-        if !(no_parent && could_make_path) {
-            return Ok(finished);
-        }
-        self.set_make_path(true);
-        let again = self.run(order, ears).await?;
-        match failure::of(&again) {
-            // The node's rsync is too old for it: the first end tells what is wrong.
-            Some(failure) if matches!(failure.cause, Cause::UnknownOption | Cause::Closed | Cause::Silent) => {
-                self.set_make_path(false);
-                Ok(finished)
-            }
-            _ => Ok(again),
-        }
-    }
-
-    fn can_make_path(&self) -> bool {
-        !self.make_path.get() && self.version >= Version::MAKES_PATHS
-    }
-
-    async fn start(self: &Rc<Self>, order: &Order<'_>, shares: bool, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
-        if let Some(failed) = self.make_mirror(order, ears).await? {
-            return Ok(failed);
-        }
-        let reading = self.reading_time(order).await;
-        let share = self.share(order).await;
-        let context = Context { reading, limit: share.limit(), ..self.context(shares) };
-        let context = Context { traits: order.traits.cloned().unwrap_or(context.traits), ..context };
-        let (process, list) = match order.work {
-            Work::List(list) => {
-                let Invocation { arguments, list } = context.invocation(order.recipe, list.to_vec(), order.rules);
-                (self.process(self.source()?, &arguments).await?, list)
-            }
-            Work::Links(twins) => {
-                let stage = self.stage()?;
-                let list = recipe::twins(stage.place(&self.source()?, twins));
-                if list.is_empty() {
-                    return Ok(NOTHING);
-                }
-                let directory = stage.directory().map_err(|error| Failure::not_staged(&error))?;
-                let arguments = context.invocation(order.recipe, Vec::new(), order.rules).arguments;
-                (self.process(directory, &arguments).await?.in_stage(stage), list)
-            }
-            Work::Directory(moved) | Work::Names(moved, _) => {
-                let directory = staging::open_beneath(self.source()?.as_fd(), &moved.to);
-                let directory = directory.map_err(|errno| Failure::not_staged(&errno.into()))?;
-                let Invocation { arguments, list } = match order.work {
-                    Work::Names(_, list) => context.gather(moved, list.to_vec()),
-                    _ => context.build(moved, order.rules),
-                };
-                (self.process(directory, &arguments).await?, list)
-            }
-        };
-        let process = process.over(self.carrier(shares));
-        let patience = self.patience(order.recipe, process.carrier()).longer_by(reading);
-        if order.recipe.verifies() {
-            process.yield_to_others();
-        }
-        self.finish(process, &list, &Claims::of(order.recipe, &list), (patience, share), ears).await
-    }
-
-    /// The directory of the source.
-    fn source(&self) -> Result<OwnedFd, Failure> {
-        self.root.open().map_err(Failure::source_gone)
-    }
-
-    fn stage(&self) -> Result<staging::Stage, Failure> {
-        let stage = self.staging.as_ref().map_or(Err(io::ErrorKind::NotFound.into()), Staging::stage);
-        stage.map_err(|error| Failure::not_staged(&error))
-    }
-
-    async fn finish(
-        self: &Rc<Self>,
-        process: Process,
-        list: &[u8],
-        claims: &Claims<'_>,
-        (patience, share): (Patience, Share),
-        ears: &mut Ears<'_>,
-    ) -> Result<Finished, Failure> {
-        let worked = || {
-            // All is sent.
-            drop(share);
-            // Nobody listens any more when the batch was given up.
-            let _ = ears.worked.take().map(|worked| worked.send(()));
-        };
-        let mut greets = self.greets(&process);
-        let line = |said: &[u8]| {
-            if let Some(greeting) = Greeting::read(said) {
-                self.hear_protocol(greeting.protocol());
-                greets.heard();
-            }
-            let bearing = claims.bearing(said);
-            if bearing != Bearing::Foreign {
-                (ears.line)(said);
-            }
-            bearing
-        };
-        let finished = process.finish(list, patience, line, worked).await;
-        greets.ended(&finished);
-        finished.map_err(|error| Failure::not_started(&self.site.rsync, &error))
-    }
-
-    fn hear_protocol(&self, protocol: Option<u32>) {
-        self.protocol.set(protocol.or(self.protocol.get()));
-    }
-
-    /// `shares`: over the connection that the node's runs share.
-    fn context(&self, shares: bool) -> Context<'_> {
-        let rsh = self.master.as_ref().map(|master| if shares { master.rsh() } else { master.rsh_alone() });
-        let make_path = self.make_path.get();
-        Context {
-            site: &self.site,
-            node: &self.node,
-            version: self.version,
-            make_path,
-            reading: Duration::ZERO,
-            limit: self.speed.of_small(),
-            rsh,
-            traits: self.known_traits(),
-        }
-    }
-}
-
-/// What a run is to do.
-#[derive(Clone, Copy)]
-struct Order<'a> {
-    recipe: Recipe,
-    work: Work<'a>,
-    /// Whether what the node's own filter refuses counts as done: it is about removals.
-    removes: bool,
-    /// Filter rules beside those of the site.
-    rules: &'a [OsString],
-    /// The lane of the batch that it belongs to, if it belongs to one.
-    lane: Option<Lane>,
-    /// What the node cannot hold, where it is not what is known.
-    traits: Option<&'a Traits>,
-}
-
-impl<'a> Order<'a> {
-    fn of(recipe: Recipe) -> Self {
-        Order { recipe, work: Work::List(&[]), removes: false, rules: &[], lane: None, traits: None }
-    }
-}
-
-/// What a run is about.
-#[derive(Clone, Copy)]
-enum Work<'a> {
-    /// What is listed.
-    List(&'a [u8]),
-    /// For [`Recipe::Link`].
-    Links(&'a [Twins]),
-    /// For [`Recipe::Build`].
-    Directory(&'a Relocation),
-    /// For [`Recipe::Gather`], with the list.
-    Names(&'a Relocation, &'a [u8]),
-}
-
-/// The end of a run that has nothing to do.
-const NOTHING: Finished = Finished { code: Code::Exit(0), stderr: Vec::new() };
-
-/// Who hears what a run says.
-struct Ears<'a> {
-    /// Gets each line of output.
-    line: &'a mut dyn FnMut(&[u8]),
-    /// Is told that the work is done.
-    worked: Option<Worked>,
 }
 
 /// The version of a local rsync.
@@ -434,7 +136,7 @@ struct Ears<'a> {
 pub async fn local_version(children: &Children, program: &Path) -> io::Result<Version> {
     let invocation = Invocation { arguments: vec!["--version".into()], list: Vec::new() };
     let mut version = None;
-    run::run(children, program, None, invocation, |line| {
+    process::run(children, program, None, invocation, |line| {
         version = version.or_else(|| Version::parse(&String::from_utf8_lossy(line)));
     })
     .await?;

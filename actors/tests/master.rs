@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use inosync_actors::children::Children;
 use inosync_actors::node::Node;
-use inosync_actors::rsync::master::Master;
-use inosync_actors::rsync::master::login::Login;
-use inosync_actors::rsync::master::runtime_dir::RuntimeDir;
+use inosync_actors::rsync::runner::master::Master;
+use inosync_actors::rsync::runner::master::login::Login;
+use inosync_actors::rsync::runner::master::runtime_dir::RuntimeDir;
 use inosync_actors::site::extra::Extra;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use slog::{Discard, Logger, o};

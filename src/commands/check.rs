@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 use inosync_actors::hook::fault_of;
 use inosync_actors::path::Escaped;
-use inosync_actors::rsync::confine::{Confined, Unconfined};
+use inosync_actors::rsync::runner::confine::{Confined, Unconfined};
 use inosync_actors::site::Site;
 use inosync_actors::site::version::Version;
 

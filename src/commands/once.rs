@@ -9,7 +9,7 @@ use inosync_actors::children::Children;
 use inosync_actors::node::Node;
 use inosync_actors::path::RelPath;
 use inosync_actors::root::{Root, RootError};
-use inosync_actors::rsync::output::Line;
+use inosync_actors::rsync::report::output::Line;
 use inosync_actors::rsync::{Rsync, Shared};
 use inosync_actors::site::Site;
 use inosync_actors::site::version::Version;

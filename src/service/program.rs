@@ -5,8 +5,9 @@ use std::path::Path;
 
 use inosync_actors::children::Children;
 use inosync_actors::path::Escaped;
-use inosync_actors::rsync::confine::{self, Confined, Unconfined};
 use inosync_actors::rsync::local_version;
+use inosync_actors::rsync::runner::confine;
+use inosync_actors::rsync::runner::confine::{Confined, Unconfined};
 use inosync_actors::site::Site;
 use inosync_actors::site::version::Version;
 use slog::{Logger, info, warn};

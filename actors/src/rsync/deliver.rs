@@ -7,33 +7,31 @@ mod next_best;
 mod removals;
 
 pub(super) use self::alike::{Names, Seen, sample};
-pub(super) use self::moves::covers;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
 use std::panic;
-use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_local};
 
-use super::aside::{Aside, Without};
-use super::blame;
-use super::blame::blame;
-use super::complaint::{Act, Complaint, End};
-use super::itemized::Itemized;
-use super::output::{self, Line};
+use super::Rsync;
 use super::recipe::{self, Recipe};
-use super::refusal::{Refusal, refusal};
-use super::run::{Code, Finished};
 use super::traits::Sample;
-use super::{Ears, Order, Rsync, Work, temporary};
 use crate::path::RelPath;
 use crate::patterns::rules;
+use crate::rsync::report::aside::{Aside, Without};
+use crate::rsync::report::complaint::{Act, Complaint, End};
+use crate::rsync::report::itemized::Itemized;
+use crate::rsync::report::output;
+use crate::rsync::report::output::Line;
+use crate::rsync::report::refusal::{Refusal, refusal};
+use crate::rsync::report::untaken::note_untaken;
+use crate::rsync::runner::order::{Ears, Order, Work};
+use crate::rsync::runner::process::{Code, Finished};
 use crate::transport::Lane;
 use crate::transport::blame::Blame;
 use crate::transport::failure::{Cause, Failure};
@@ -43,8 +41,6 @@ use crate::transport::{Delivery, Worked};
 
 /// Entries that are named when a reconcile would delete too many.
 const NAMED: usize = 3;
-/// For so long a node of which a part took something is not held to refuse everything for that cause.
-const IN_PART: Duration = Duration::from_secs(600);
 
 /// The runs of one delivery. Each is started when the one before has done its work without a complaint, which is a while
 /// before it ends.
@@ -148,7 +144,7 @@ impl Rsync {
         self.complete_removals(&plan, lane, &mut delivery).await?;
         let told = delivery.tally.made_mirror;
         // Else the reconcile takes the mark.
-        delivery.tally.made_mirror = !self.sends_all_next.get() && (self.made_mirror.take() || told);
+        delivery.tally.made_mirror = self.new_mirror.borrow_mut().taken_by_delivery(told);
         self.learn_of_links(rest.links_failed);
         Ok(delivery)
     }
@@ -209,15 +205,15 @@ impl Rsync {
     pub(super) async fn reconcile_all(self: &Rc<Self>, kept: &[RelPath], latest: Latest) -> Result<Delivery, Failure> {
         let meter = Meter::start(latest);
         let filters: Vec<OsString> = kept.iter().flat_map(rules::kept).collect();
-        if let Some(most) = self.site.max_delete {
+        if let Some(most) = self.target.site.max_delete {
             // If this never ends, another reconcile is to come, too.
-            self.sends_all_next.set(true);
+            self.new_mirror.borrow_mut().reconcile_comes();
             let counted = self.count_deletions(most, &filters).await;
-            self.sends_all_next.set(false);
+            self.new_mirror.borrow_mut().reconcile_came();
             counted?;
         }
         // It sends everything to a mirror that was made before, or that it makes itself.
-        let made = Cell::new(self.made_mirror.take());
+        let made = Cell::new(self.new_mirror.borrow_mut().taken_by_reconcile());
         let mut sample = Sample::begin();
         let mut hear = |said: &[u8]| {
             let split = Piece::split_from(said);
@@ -237,17 +233,19 @@ impl Rsync {
                 result.iter_mut().for_each(|delivery| delivery.tally.add(pruned.tally));
             }
         }
-        self.made_mirror.set(self.made_mirror.get() || made.get() && result.is_err());
+        if made.get() && result.is_err() {
+            self.new_mirror.borrow_mut().made();
+        }
         if made.get() {
-            let passed_over = !self.known_traits().is_empty();
+            let passed_over = !self.target.known_traits().is_empty();
             self.forget_node();
             if passed_over && let Ok(delivery) = &mut result {
                 // What the mirror before this one could not hold was not compared.
                 delivery.add(self.counted(order(Recipe::Full), None, &mut |_| ()).await?);
             }
-        } else if self.names.get() == Names::Unclear && result.is_ok() {
+        } else if result.is_ok() {
             // The node has now what it is asked about.
-            self.names.set(Names::Unknown);
+            self.target.learned.borrow_mut().may_tell_names();
         }
         if let Ok(delivery) = &result {
             let unset = &delivery.unset;
@@ -294,11 +292,11 @@ impl Rsync {
             };
             let mut ears = Ears { line: &mut count, worked: worked.take() };
             let work = rest.as_deref().map_or(order.work, Work::List);
-            let finished = self.run_with_path(&Order { work, rules: &filters, ..order }, &mut ears).await?;
+            let finished = self.runner.run_making_path(&Order { work, rules: &filters, ..order }, &mut ears).await?;
             worked = ears.worked.take();
-            let (unset, finished) = self.without_unset(finished);
+            let (unset, finished) = self.target.without_unset(finished);
             delivery.unset.add(unset);
-            if let Some(without) = self.set_aside(order.recipe, work, &finished, &itemized, &mut aside) {
+            if let Some(without) = self.target.set_aside(order.recipe, work, &finished, &itemized, &mut aside) {
                 match without {
                     Without::Rules(rules) => filters.extend(rules),
                     Without::List(list) => rest = Some(list),
@@ -320,7 +318,7 @@ impl Rsync {
             }
         };
         aside.note_in(&mut delivery);
-        self.note_untaken(&order, &itemized, began, &mut delivery);
+        note_untaken(&self.target, &order, &itemized, began, &mut delivery);
         let Delivery { blamed, unset, .. } = &mut delivery;
         unset.paths.retain(|path| !blamed.names(path));
         delivery.tally = itemized.done(&delivery.blamed, delivery.unset.entries());
@@ -333,7 +331,7 @@ impl Rsync {
     /// Notes that a run made the mirror. That it would be made is no news, nor is that it was made to be sent everything.
     fn note_made(&self, recipe: Recipe, line: &Line) {
         if *line == Line::MadeMirror && recipe != Recipe::Full && !recipe.only_looks() {
-            self.made_mirror.set(true);
+            self.new_mirror.borrow_mut().made();
             self.forget_node();
         }
     }
@@ -347,53 +345,29 @@ impl Rsync {
         itemized: &Itemized,
         delivery: &mut Delivery,
     ) -> Result<Blame, Failure> {
-        let Some(failure) = self.failure_of(finished) else { return Ok(Blame::default()) };
+        let Some(failure) = self.target.failure_of(finished) else { return Ok(Blame::default()) };
         // These codes say that the rest is done, whatever the cause.
         if !matches!(finished.code, Code::Exit(23 | 24)) {
             return Err(failure);
         }
-        let (blamed, failure) = (self.blamed(finished), self.partial(finished, failure));
-        match refusal(&finished.stderr, itemized, &blamed, |name| self.inside(name)) {
+        let (blamed, failure) = (self.target.blamed(finished), self.target.partial(finished, failure));
+        match refusal(&finished.stderr, itemized, &blamed, |name| self.target.inside(name)) {
             // There is a second way.
             Refusal::Whole(Cause::Unwritable) if order.recipe.only_deletes() => (),
             // A part of the mirror may lie on a file system of its own, or belong to somebody else: then the rest must not
             // wait for it.
-            Refusal::Whole(cause) if !self.is_refused_in_part(cause) => {
-                return Err(self.refused(cause, finished, failure));
+            Refusal::Whole(cause) if !self.target.learned.borrow().is_refused_in_part(cause, Instant::now()) => {
+                return Err(self.target.refused(cause, finished, failure));
             }
-            Refusal::InPart(cause) => self.in_part.set(Some((cause, Instant::now()))),
+            Refusal::InPart(cause) => self.target.learned.borrow_mut().refuses_in_part(cause, Instant::now()),
             Refusal::Whole(_) | Refusal::None => (),
         }
         let deletions = Complaint::all(&finished.stderr)
             .filter(|complaint| complaint.act == Act::Delete && complaint.end == Some(End::Node));
-        delivery.undeleted.extend(deletions.filter_map(|complaint| self.inside(complaint.name.as_deref()?)));
+        delivery.undeleted.extend(deletions.filter_map(|complaint| self.target.inside(complaint.name.as_deref()?)));
         delivery.blamed.add(blamed.clone());
         delivery.failure.get_or_insert(failure);
         Ok(blamed)
-    }
-
-    /// Whether the node took something a while ago of what it refused for this cause.
-    fn is_refused_in_part(&self, cause: Cause) -> bool {
-        self.in_part.get().is_some_and(|(of, at)| of == cause && at.elapsed() < IN_PART)
-    }
-
-    /// The path of the tree that a name in a complaint stands for.
-    pub(super) fn inside(&self, name: &[u8]) -> Option<RelPath> {
-        blame::inside(name, self.source_name().as_os_str().as_bytes(), self.node.mirror_root())
-    }
-
-    pub(super) fn blamed(&self, finished: &Finished) -> Blame {
-        self.blamed_in(&finished.stderr)
-    }
-
-    pub(super) fn blamed_in(&self, stderr: &[u8]) -> Blame {
-        let originals = |path: &RelPath| temporary::originals(self.root.path(), path);
-        blame(stderr, self.source_name().as_os_str().as_bytes(), &self.node, originals)
-    }
-
-    /// rsync names what it reads by the path that it was started in, with symlinks resolved.
-    fn source_name(&self) -> PathBuf {
-        self.root.path().canonicalize().unwrap_or_else(|_| self.root.path().to_owned())
     }
 }
 

@@ -7,7 +7,7 @@ mod links;
 mod probe;
 mod user;
 
-use crate::rsync::failure;
+use crate::rsync::report::failure;
 use std::rc::Rc;
 
 pub use self::finding::Finding;
@@ -15,15 +15,17 @@ pub(super) use self::finding::is_excluded;
 pub(super) use self::links::links_of;
 pub use self::probe::{Place, Probe, Probed};
 pub use self::user::own_name;
-use super::claims::Claims;
-use super::complaint;
-use super::greeting::Greeting;
-use super::output::{Line, difference};
+use super::Rsync;
+use super::learned::Deletions;
 use super::recipe::Question;
-use super::run::{Finished, PATIENCE, Patience};
-use super::{Deletions, Ears, Rsync};
 use crate::node::Kind;
 use crate::path::Escaped;
+use crate::rsync::report::claims::Claims;
+use crate::rsync::report::complaint;
+use crate::rsync::report::output::{Line, difference};
+use crate::rsync::runner::greeting::Greeting;
+use crate::rsync::runner::order::Ears;
+use crate::rsync::runner::process::{Finished, PATIENCE, Patience};
 use crate::site::version::Version;
 use crate::transport::failure::{Cause, Failure};
 
@@ -34,7 +36,7 @@ pub struct Examination {
     pub version: Option<Version>,
     /// The protocol that it speaks.
     pub protocol: Option<u32>,
-    /// Whether it takes deletions only in protocol 29.
+    /// `true` if it takes deletions only in protocol 29.
     pub deletions29: bool,
     /// What is at the place of the mirror.
     pub mirror: Mirror,
@@ -49,15 +51,6 @@ pub enum Mirror {
     Equal,
     /// Another directory.
     Other,
-}
-
-/// What a node says of its rsync.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Remote {
-    /// This.
-    Version(Version),
-    /// Nothing, as rsync daemons and forced commands do.
-    Silent,
 }
 
 /// What is heard while a node is asked.
@@ -94,22 +87,34 @@ impl Rsync {
         let (finished, Heard { protocol, mirror }) = finished;
         is_rsync(&finished)?;
         self.learn(&finished)?;
-        let version = match self.node.kind() {
-            Kind::Local => Some(self.version),
+        let version = match self.target.node.kind() {
+            Kind::Local => Some(self.target.version),
             // The remote shell may have said something before.
             Kind::Ssh | Kind::Daemon => String::from_utf8_lossy(&finished.stderr).lines().find_map(Version::parse),
         };
-        self.remote.set(Some(version.map_or(Remote::Silent, Remote::Version)));
-        Ok(Examination { version, protocol, deletions29: self.deletions.get() == Deletions::Protocol29, mirror })
+        self.target.learned.borrow_mut().tells_version(version);
+        Ok(Examination {
+            version,
+            protocol,
+            deletions29: self.target.learned.borrow().deletions() == Deletions::Protocol29,
+            mirror,
+        })
     }
 
     async fn question(self: &Rc<Self>, question: Question) -> Result<(Finished, Heard), Failure> {
         let mut heard = Heard { protocol: None, mirror: Mirror::Equal };
-        let invocation = self.context(false).question(question);
+        let invocation = self.runner.context(false).question(question);
         let mut ears = Ears { line: &mut |said| heard.hear(said), worked: None };
-        let process = self.process(self.source()?, &invocation.arguments).await?;
+        let process = self.runner.process(self.target.source()?, &invocation.arguments).await?;
         let finished = self
-            .finish(process, &invocation.list, &Claims::ANY, (Patience::of(PATIENCE), self.speed.small()), &mut ears)
+            .runner
+            .finish(
+                process,
+                &invocation.list,
+                &Claims::ANY,
+                (Patience::of(PATIENCE), self.runner.speed.small()),
+                &mut ears,
+            )
             .await?;
         Ok((finished, heard))
     }
@@ -130,7 +135,7 @@ fn is_rsync(finished: &Finished) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rsync::run::Code;
+    use crate::rsync::runner::process::Code;
 
     #[test]
     fn the_lines_of_a_dry_run_say_whether_there_is_a_mirror() {

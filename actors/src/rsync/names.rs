@@ -27,7 +27,7 @@ fn fold(text: &str) -> String {
     letters.flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfd().collect()
 }
 
-/// Whether HFS+ and ext4 skip a character in a comparison: most of those that Unicode calls ignorable by default.
+/// Tells if HFS+ and ext4 skip a character in a comparison: most of those that Unicode calls ignorable by default.
 fn is_ignorable(letter: char) -> bool {
     matches!(letter, '\u{ad}' | '\u{34f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
         | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')

@@ -1,15 +1,20 @@
 //! The argument lists of every kind of rsync run. Each option has a measured reason; none goes through a shell.
 
+mod kind;
+mod list;
 pub(super) mod probe;
+
+pub use self::kind::Recipe;
+use self::list::nobody;
+pub use self::list::{ancestors, deletions29, entries, levels, named, twins, verified};
 
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
-use super::run::Process;
-use super::staging::Twins;
 use crate::node::{Kind, Node};
-use crate::path::{Escaped, RelPath};
+use crate::path::Escaped;
 use crate::patterns::rules;
+use crate::rsync::runner::process::Process;
 use crate::site::version::Version;
 use crate::site::{InitialSync, Site};
 use crate::transport::rename::{Doubt, Relocation};
@@ -22,143 +27,18 @@ const TIMEOUT: u64 = 60;
 const CONNECT_TIMEOUT: &str = "--contimeout=10";
 /// The same of a comparison by content, at the least: it gives way to whatever else reads.
 const VERIFY_TIMEOUT: u64 = 3600;
-/// ssh must never ask anybody, must notice a dead peer within half a minute (three intervals), and says nothing but what is
-/// wrong: no banner of the server. Left out when the user chose a remote shell.
+/// ssh must never ask anybody, must notice a dead peer within half a minute (three intervals), and says nothing but
+/// what is wrong: no banner of the server. Left out when the user chose a remote shell.
 pub const SSH: &str =
     "ssh -o BatchMode=yes -o LogLevel=ERROR -o ConnectTimeout=10 -o ServerAliveInterval=10 -o ServerAliveCountMax=2";
-/// A file that is there again is sent as a new one: what the node has by its name may be one inode with what was renamed from
-/// there, and must not get other attributes. Not `--ignore-existing`, which follows a symlink that is planted above it.
+/// A file that is there again is sent as a new one: what the node has by its name may be one inode with what was
+/// renamed from there, and must not get other attributes. Not `--ignore-existing`, which follows a symlink that is
+/// planted above it.
 const SENDS_ANEW: [&str; 2] = ["--ignore-times", "--whole-file"];
-/// A name that nobody uses, listed where a run needs an entry and has none.
-const NOBODY: &str = ".inosync-probe";
 /// From this version on rsync protects arguments from the remote shell by itself (rsync 3.2.4 NEWS; 3.2.7 measured).
 const PROTECTS_ARGUMENTS: Version = Version::new(3, 2, 7);
 
-/// What a run is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Recipe {
-    /// Sends the listed entries without what is below directories, files even where size and time are equal. What is
-    /// missing is left alone: its removal is reported by itself, and a receiver that rejects it would reject all.
-    Present,
-    /// As `Present`, but files only where size or time differs.
-    Large,
-    /// As `Present`, but files only where the content differs.
-    Closed,
-    /// As `Present`, but files whole: the node has others by their names.
-    Anew,
-    /// Sends the listed files, and links those that are one file in the source to one at the node. Deletes nothing. Run in a
-    /// directory that has nothing but the listed names: see [`Stage`](super::staging::Stage).
-    Link,
-    /// As `Present`, with the help of what is in the same directory at the node: files of the same size and time first.
-    Similar,
-    /// Links the listed files of one directory to what the node has by the same names in another, where the content is the
-    /// same. Deletes nothing.
-    Gather,
-    /// Makes one directory equal with all files and directories that are below it, by links to what the node has in another
-    /// one. Nothing else is made.
-    Build,
-    /// Deletes the listed entries, which are missing.
-    Missing,
-    /// Deletes the entries that the rules for this run put at risk ([`rules::at_risk`]), by the names in the listed directories
-    /// that hold them. Sends nothing. What the node may not delete by itself for its own permissions, it deletes so.
-    ByLevels,
-    /// Sends the attributes of the root alone.
-    Root,
-    /// Makes the listed directories equal with all that is below them.
-    Subtrees,
-    /// As `Subtrees`, and sends files even where size and time are equal.
-    SubtreesRewritten,
-    /// Makes the entries of the listed directories equal, without what is below subdirectories.
-    Levels,
-    /// Deletes the listed missing entries at a receiver that rejects them in protocol 30 and later
-    /// (<https://github.com/RsyncProject/rsync/issues/910>): older protocols send the parents of an entry not before it.
-    Deletions29,
-    /// Makes the whole tree equal.
-    Full,
-    /// Deletes what `Full` deletes, and sends nothing.
-    Prune,
-    /// Says what `Full` would do.
-    DryRun,
-    /// Says what differs in the whole tree, by the content of the files. Changes nothing.
-    Verify,
-    /// Says what differs in the listed entries, by the content of the files. Changes nothing.
-    VerifyEntries,
-    /// Says what the node has in the listed directories, and the source has not. Changes nothing.
-    VerifyLevels,
-    /// Says how the listed entries differ, by size, times and other attributes. Changes nothing.
-    Recall,
-    /// Finds out whether the receiver rejects missing entries. Changes nothing.
-    Probe,
-}
-
-impl Recipe {
-    /// Whether nothing is changed anywhere.
-    pub fn only_looks(self) -> bool {
-        self.verifies() || matches!(self, Recipe::DryRun | Recipe::Recall | Recipe::Probe)
-    }
-
-    /// Whether it may read much that both ends have, and tell nothing for a long time.
-    pub fn reads_much(self) -> bool {
-        self.verifies() || self == Recipe::Closed
-    }
-
-    /// Whether it says what differs by content.
-    pub fn verifies(self) -> bool {
-        matches!(self, Recipe::Verify | Recipe::VerifyEntries | Recipe::VerifyLevels)
-    }
-
-    /// Whether its list names files, and nothing that is not listed is sent or deleted.
-    pub fn names_files(self) -> bool {
-        matches!(self, Recipe::Present | Recipe::Large | Recipe::Closed | Recipe::Anew)
-    }
-
-    /// Whether it asks the node for the listed files whatever size and time say.
-    pub fn asks_for_all(self) -> bool {
-        matches!(self, Recipe::Present | Recipe::Anew)
-    }
-
-    /// Whether it compares files by their content, whatever the user says.
-    pub fn reads_contents(self) -> bool {
-        matches!(self, Recipe::Verify | Recipe::VerifyEntries | Recipe::Closed)
-    }
-
-    /// Whether it goes through the whole tree.
-    pub fn covers_tree(self) -> bool {
-        !self.is_listed() && self != Recipe::Build
-    }
-
-    /// Whether rsync reads what to do from its standard input.
-    pub fn is_listed(self) -> bool {
-        !matches!(self, Recipe::Build | Recipe::Full | Recipe::Prune | Recipe::DryRun | Recipe::Verify)
-    }
-
-    /// Whether it passes over what the node cannot hold: it compares what nobody has reported to have changed. What was reported
-    /// goes whatever the node has, or if that differs in the least.
-    fn compares(self) -> bool {
-        self.only_looks() || matches!(self, Recipe::Full | Recipe::Levels | Recipe::Build)
-    }
-
-    /// Whether it is the first way of removals.
-    pub fn only_deletes(self) -> bool {
-        matches!(self, Recipe::Missing | Recipe::Deletions29)
-    }
-
-    /// Whether it sends, or compares, what is below what is listed.
-    pub(super) fn sends_below(self) -> bool {
-        matches!(
-            self,
-            Recipe::Subtrees | Recipe::SubtreesRewritten | Recipe::Levels | Recipe::ByLevels | Recipe::VerifyLevels
-        )
-    }
-
-    /// Whether it deletes what it does not find in the source, or says what it would delete.
-    fn deletes_extras(self) -> bool {
-        matches!(self, Recipe::Subtrees | Recipe::Levels | Recipe::Full | Recipe::Prune | Recipe::DryRun)
-            || self.verifies()
-    }
-}
-
-/// What a probe asks besides.
+/// The question of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
     /// The protocol of the node's rsync.
@@ -172,11 +52,11 @@ pub enum Question {
 pub struct Invocation {
     /// The arguments, without the program.
     pub arguments: Vec<OsString>,
-    /// What rsync reads on its standard input.
+    /// The text for rsync's standard input.
     pub list: Vec<u8>,
 }
 
-/// What does not change between the runs to one node.
+/// The settings that do not change between the runs to one node.
 #[derive(Debug, Clone)]
 pub struct Context<'a> {
     /// The site.
@@ -185,15 +65,15 @@ pub struct Context<'a> {
     pub node: &'a Node,
     /// The version of the local rsync.
     pub version: Version,
-    /// Whether missing directories above the mirror are to be made.
+    /// `true` if missing directories above the mirror are to be made.
     pub make_path: bool,
-    /// How long it may take to read what is compared by content.
+    /// The time that it may take to read what is compared by content.
     pub reading: Duration,
-    /// How many KiB/s it may send; 0 is no limit.
+    /// The limit in KiB/s; 0 is no limit.
     pub limit: u64,
     /// The remote shell, where it is not the usual one and the user chose none.
     pub rsh: Option<String>,
-    /// What the node cannot hold.
+    /// The traits of the node.
     pub traits: Traits,
 }
 
@@ -202,7 +82,7 @@ impl Context<'_> {
     /// this run alone, as [`rules::exact`] and [`rules::kept`] give them.
     pub fn invocation(&self, recipe: Recipe, list: Vec<u8>, rules: &[OsString]) -> Invocation {
         let list = match recipe {
-            Recipe::Root | Recipe::Probe if list.is_empty() => format!("./{NOBODY}\0").into_bytes(),
+            Recipe::Root | Recipe::Probe if list.is_empty() => nobody(),
             _ => list,
         };
         let mut arguments = self.shared(recipe, &[self.node.dest()]);
@@ -250,8 +130,8 @@ impl Context<'_> {
         Invocation { arguments, list }
     }
 
-    /// The run for [`Recipe::Build`], in the directory itself. `rules` are filter rules for this run alone, as if it were the
-    /// whole tree.
+    /// The run for [`Recipe::Build`], in the directory itself. `rules` are filter rules for this run alone, as if it
+    /// were the whole tree.
     pub fn build(&self, moved: &Relocation, rules: &[OsString]) -> Invocation {
         let dest = self.node.dest_of(&moved.to);
         let basis = self.node.named_at(&moved.from, &moved.to);
@@ -286,7 +166,8 @@ impl Context<'_> {
         invocation
     }
 
-    /// What the user's own parameters may override. `paths` are those that the arguments will name at the node.
+    /// Returns the options that the user's own parameters may override. `paths` are those that the arguments will name
+    /// at the node.
     fn shared(&self, recipe: Recipe, paths: &[&OsStr]) -> Vec<OsString> {
         let mut arguments: Vec<OsString> =
             vec!["-ltp".into(), self.window(recipe).into(), format!("--timeout={TIMEOUT}").into()];
@@ -316,7 +197,7 @@ impl Context<'_> {
         arguments
     }
 
-    /// What even the user's own parameters must not change.
+    /// Returns the options that even the user's own parameters must not change.
     fn forced(&self, recipe: Recipe) -> Vec<String> {
         // A message of the day would stand among rsync's own lines.
         let silent = (self.node.kind() == Kind::Daemon).then_some("--no-motd");
@@ -325,32 +206,33 @@ impl Context<'_> {
         options.chain(self.timeout(recipe).map(|seconds| format!("--timeout={seconds}"))).collect()
     }
 
-    /// The seconds without any traffic after which rsync ends, where they are more than usual or than the user says: it says
-    /// nothing while either end reads a file for its checksum.
+    /// The seconds without any traffic after which rsync ends, where they are more than usual or than the user says: it
+    /// says nothing while either end reads a file for its checksum.
     fn timeout(&self, recipe: Recipe) -> Option<u64> {
         let usual = self.site.extra.value_of("--timeout").and_then(|seconds| seconds.parse().ok()).unwrap_or(TIMEOUT);
         let seconds = if recipe.reads_much() { VERIFY_TIMEOUT.max(usual) } else { usual } + self.reading.as_secs();
         (seconds > usual).then_some(seconds)
     }
 
-    /// How far times may be apart. As a rule not at all: a file that is written again within a second is another one.
+    /// Returns how far times may be apart. As a rule not at all: a file that is written again within a second is
+    /// another one.
     fn window(&self, recipe: Recipe) -> String {
         let window = self.traits.window().filter(|_| recipe.compares()).map_or(-1, i16::from);
         format!("--modify-window={window}")
     }
 
-    /// Whether a comparison must not delete what only the node has: then only removals that were seen are mirrored.
+    /// Tells if a comparison must not delete what only the node has: then only removals that were seen are mirrored.
     fn keeps_extras(&self) -> bool {
         self.site.initial_sync != InitialSync::Full
     }
 }
 
-/// Whether the user says how hosts are reached.
+/// Tells if the user says how hosts are reached.
 pub fn user_chose_shell(site: &Site) -> bool {
     site.extra.rsh().is_some() || std::env::var_os("RSYNC_RSH").is_some_and(|shell| !shell.is_empty())
 }
 
-/// What even the user's own parameters must not change, whatever the node is.
+/// Returns the options that even the user's own parameters must not change, whatever the node is.
 fn forced(recipe: Recipe) -> Vec<&'static str> {
     use Recipe::{
         Anew, Build, ByLevels, Closed, Deletions29, DryRun, Full, Gather, Large, Levels, Link, Missing, Present, Probe,
@@ -401,58 +283,6 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
     }
     options.push("--out-format=%i|%l|%b|%n");
     options
-}
-
-/// The list for every recipe that takes one, but [`Recipe::Levels`] and [`Recipe::Deletions29`]. `root`: the attributes of the root go with it.
-pub fn entries<'p>(paths: impl IntoIterator<Item = &'p RelPath>, root: bool) -> Vec<u8> {
-    let mut list = Vec::new();
-    for path in paths {
-        // The slash keeps rsync from taking `#` and `;` for comments; the dot makes it send the root's attributes.
-        let start: &[u8] = if root && list.is_empty() { b"./" } else { b"/" };
-        list.extend([start, path.as_bytes(), b"\0"].concat());
-    }
-    list
-}
-
-/// What a list of [`entries`] or [`levels`] names, and whether the attributes of the root go with it.
-pub fn named(list: &[u8]) -> (Vec<RelPath>, bool) {
-    let paths =
-        list.split(|&byte| byte == 0).filter_map(|entry| entry.strip_prefix(b"./").or(entry.strip_prefix(b"/")));
-    let paths = paths.map(|path| path.strip_suffix(b"/").unwrap_or(path));
-    (paths.filter_map(|path| RelPath::new(path).ok()).collect(), list.starts_with(b"./"))
-}
-
-/// The list for [`Recipe::VerifyEntries`] and [`Recipe::Recall`]: the root may be among the paths, for its attributes.
-pub fn verified<'p>(paths: impl IntoIterator<Item = &'p RelPath>) -> Vec<u8> {
-    let (roots, paths): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| path.is_root());
-    if paths.is_empty() { format!("./{NOBODY}\0").into_bytes() } else { entries(paths, !roots.is_empty()) }
-}
-
-/// The list for [`Recipe::Link`].
-pub fn twins<'t>(twins: impl IntoIterator<Item = &'t Twins>) -> Vec<u8> {
-    twins.into_iter().flat_map(|Twins { has, gets, .. }| entries([has, gets], false)).collect()
-}
-
-/// The list for [`Recipe::Levels`]: the slash at the end makes rsync list what is in a directory, and delete what is not.
-pub fn levels<'p>(paths: impl IntoIterator<Item = &'p RelPath>) -> Vec<u8> {
-    let entry = |path: &RelPath| match path.is_root() {
-        true => b"./\0".to_vec(),
-        false => [b"/", path.as_bytes(), b"/\0"].concat(),
-    };
-    paths.into_iter().flat_map(entry).collect()
-}
-
-/// The list for [`Recipe::Deletions29`]: all missing paths, then all directories above them. The directories keep the
-/// receiver from following a symlink that is planted in their place.
-pub fn deletions29<'p>(missing: impl IntoIterator<Item = &'p RelPath> + Clone) -> Vec<u8> {
-    let mut list = entries(missing.clone(), false);
-    list.extend(entries(&ancestors(missing), false));
-    list
-}
-
-/// All directories above some paths, without the root.
-pub fn ancestors<'p>(paths: impl IntoIterator<Item = &'p RelPath>) -> std::collections::BTreeSet<RelPath> {
-    paths.into_iter().flat_map(|path| path.ancestors().collect::<Vec<_>>()).collect()
 }
 
 /// A command line for people to read; it can be pasted into a shell.

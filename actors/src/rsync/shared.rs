@@ -5,14 +5,14 @@ use std::rc::Rc;
 use slog::{Discard, Logger, o, warn};
 
 use super::audience::{Audience, Counter, Minutes};
-use super::master::Master;
-use super::master::login::Login;
-use super::master::runtime_dir::RuntimeDir;
 use super::recipe;
 use super::staging::{self, Staging};
-use super::standby::Budget;
 use crate::children::Children;
 use crate::node::{Kind, Node};
+use crate::rsync::runner::budget::Budget;
+use crate::rsync::runner::master::Master;
+use crate::rsync::runner::master::login::Login;
+use crate::rsync::runner::master::runtime_dir::RuntimeDir;
 use crate::site::Site;
 
 /// What the ways to all nodes share.
@@ -26,9 +26,9 @@ pub struct Shared {
     pub staging: Option<Rc<Staging>>,
     /// Where the sockets of shared ssh connections are; `None` if there are to be none.
     pub sockets: Option<Rc<RuntimeDir>>,
-    /// Whether there is no place for them.
+    /// `true` if there is no place for them.
     has_no_place: bool,
-    /// Whether a node has one run at a time.
+    /// `true` if a node has one run at a time.
     pub(super) alone: bool,
     /// Who hears how far reconciles are.
     pub audience: Rc<dyn Audience>,

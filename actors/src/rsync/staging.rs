@@ -90,7 +90,7 @@ impl Staging {
         if is_beside { Ok(staging) } else { Err(io::ErrorKind::CrossesDevices.into()) }
     }
 
-    /// Whether files may be linked.
+    /// Tells if files may be linked.
     pub fn is_usable(&self) -> bool {
         self.base.borrow().is_some() && self.standing.get() != Standing::Broken
     }
@@ -198,7 +198,7 @@ impl Stage {
         self.directory.try_clone()
     }
 
-    /// Whether a process works in it.
+    /// Tells if a process works in it.
     pub fn is_cwd_of(&self, process: i32) -> bool {
         fs::metadata(format!("/proc/{process}/cwd")).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.identity)
     }
@@ -219,7 +219,7 @@ impl Stage {
         twins.iter().filter(|_| self.staging.is_usable()).filter(link).collect()
     }
 
-    /// Whether a file is on another mount than the source itself, or in another subvolume.
+    /// Tells if a file is on another mount than the source itself, or in another subvolume.
     fn is_apart(&self, root: BorrowedFd<'_>, file: &RelPath) -> bool {
         let parent = file.parent().and_then(|parent| open_beneath(root, &parent).ok());
         let grounds = parent.and_then(|parent| ground_of(&parent).ok()).zip(ground_of(root).ok());

@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use super::Rsync;
 use super::audience::Reconcile;
-use super::examine::Remote;
 use crate::node::Kind;
 use crate::path::RelPath;
 use crate::transport::Lane;
@@ -22,22 +21,22 @@ impl Transport for Rsync {
     fn deliver(self: Rc<Self>, plan: Rc<Plan>, lane: Lane, worked: Worked) -> Running {
         Box::pin(async move {
             let result = self.clone().deliver_plan(plan, lane, worked).await;
-            self.keep_ready(result.is_ok());
+            self.runner.keep_ready(result.is_ok());
             result
         })
     }
 
     fn reconcile(self: Rc<Self>, kept: Vec<RelPath>, gauge: Latest) -> Running {
         Box::pin(async move {
-            let source = (self.root.path(), &self.site.excludes);
-            let reconcile = Reconcile::new(self.node.name(), &self.log, &gauge, source, &self.counter);
+            let source = (self.target.root.path(), &self.target.site.excludes);
+            let reconcile = Reconcile::new(self.target.node.name(), &self.target.log, &gauge, source, &self.counter);
             let result = tokio::select! {
                 result = self.reconcile_all(&kept, gauge) => result,
                 never = self.audience.attend(reconcile) => match never {},
             };
             // A reconcile that would delete too much says nothing against the node.
             let well = result.as_ref().err().is_none_or(|failure| failure.cause == Cause::TooManyDeletions);
-            self.keep_ready(well);
+            self.runner.keep_ready(well);
             result
         })
     }
@@ -47,57 +46,54 @@ impl Transport for Rsync {
     }
 
     fn bounds_deletions(&self) -> bool {
-        self.site.max_delete.is_some()
+        self.target.site.max_delete.is_some()
     }
 
     fn warm(self: Rc<Self>) {
-        self.refill();
+        self.runner.refill();
     }
 
     fn wake(self: Rc<Self>) {
-        self.standbys.borrow_mut().succeeded();
-        self.refill();
+        self.runner.wake();
     }
 
     fn remote(&self) -> RemoteRsync {
-        let version = match (self.node.kind(), self.remote.get()) {
-            (Kind::Local, _) => Some(self.version),
-            (_, Some(Remote::Version(version))) => Some(version),
-            (_, Some(Remote::Silent) | None) => None,
+        let learned = self.target.learned.borrow();
+        let version = match self.target.node.kind() {
+            Kind::Local => Some(self.target.version),
+            Kind::Ssh | Kind::Daemon => learned.version(),
         };
-        RemoteRsync { version: version.map(|version| version.to_string()), protocol: self.protocol.get() }
+        RemoteRsync { version: version.map(|version| version.to_string()), protocol: learned.protocol() }
     }
 
     fn traits(&self) -> Traits {
-        self.known_traits()
+        self.target.known_traits()
     }
 
     fn ask(self: Rc<Self>) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
-        if self.node.kind() == Kind::Local || self.remote.get().is_some() || self.asks.replace(true) {
+        if self.target.node.kind() == Kind::Local || !self.target.learned.borrow_mut().ask_version() {
             return None;
         }
         Some(Box::pin(async move {
             // What it does not tell is not known; the next one who wants to know asks again.
             let _ = self.examine().await;
-            self.asks.set(false);
+            self.target.learned.borrow_mut().asked_version();
         }))
     }
 
     fn report_to(&self, heard: &Heard) {
-        self.heard.replace(heard.clone());
+        self.runner.report_to(heard);
     }
 
     fn late(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
-        Some(Box::pin(self.late_standby()?))
+        Some(Box::pin(self.runner.late_standby()?))
     }
 
     fn rest(&self) {
-        self.standbys.borrow_mut().clear();
-        self.changed.notify_waiters();
+        self.runner.rest();
     }
 
     fn retire(&self) {
-        self.retired.set(true);
-        self.rest();
+        self.runner.retire();
     }
 }

@@ -12,13 +12,15 @@ use std::time::{Duration, SystemTime};
 
 use self::sight::{Place, Sight};
 use self::suspects::{Again, Suspects, judge};
+use super::Rsync;
 use super::examine::links_of;
-use super::output::difference;
 use super::recipe::{self, Recipe};
-use super::{Order, Rsync, Work, temporary};
 use crate::node::Kind;
 use crate::path::RelPath;
 use crate::patterns::rules;
+use crate::rsync::report::output::difference;
+use crate::rsync::report::temporary;
+use crate::rsync::runner::order::{Order, Work};
 use crate::transport::blame::Blame;
 pub use crate::transport::comparison::Difference;
 use crate::transport::comparison::Rewritten;
@@ -34,7 +36,7 @@ const LOOKS: u32 = 3;
 const BATCH_PATHS: usize = 2000;
 const BATCH_BYTES: usize = 200_000;
 
-/// Whether a path is known to be on its way to the node.
+/// `true` if a path is known to be on its way to the node.
 pub type IsPending<'a> = dyn Fn(&RelPath) -> bool + 'a;
 
 /// A comparison that goes on.
@@ -58,7 +60,7 @@ impl Rsync {
             rsync: self,
             rules: kept.iter().flat_map(rules::kept).collect(),
             is_pending,
-            sight: Sight(self.root.path().to_owned()),
+            sight: Sight(self.target.root.path().to_owned()),
             suspects: Suspects::default(),
             comparison: Comparison::default(),
         };
@@ -81,10 +83,10 @@ impl Rsync {
 
     /// The symlinks of the source that the node has otherwise. None where it does not tell.
     async fn rewritten_links(self: &Rc<Self>, is_pending: &IsPending<'_>) -> Vec<Rewritten> {
-        if self.node.kind() == Kind::Local {
+        if self.target.node.kind() == Kind::Local {
             return Vec::new();
         }
-        let (root, excludes) = (self.root.path().to_owned(), self.site.excludes.clone());
+        let (root, excludes) = (self.target.root.path().to_owned(), self.target.site.excludes.clone());
         let Ok(links) = apart(move || links_of(&root, &excludes)).await else { return Vec::new() };
         let mut rewritten = self.rewritten(&links).await.unwrap_or_default();
         rewritten.retain(|rewritten| !is_pending(&rewritten.link.path));
@@ -137,7 +139,7 @@ impl Looks<'_> {
         Ok(())
     }
 
-    /// Whether an entry is on its way, or is what rsync writes to at the node until a file is complete.
+    /// Tells if an entry is on its way, or is what rsync writes to at the node until a file is complete.
     fn is_pending(&self, path: &RelPath) -> bool {
         (self.is_pending)(path) || temporary::stems(path).any(|file| (self.is_pending)(&file))
     }

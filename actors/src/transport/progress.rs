@@ -235,7 +235,7 @@ impl fmt::Display for Roughly {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rsync::output::{Line, parts};
+    use crate::rsync::report::output::{Line, parts};
 
     fn seconds(seconds: u64) -> Option<Duration> {
         Some(Duration::from_secs(seconds))

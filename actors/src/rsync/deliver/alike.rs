@@ -10,8 +10,8 @@ use std::path::Path;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::rsync::names;
-use crate::rsync::output;
-use crate::rsync::output::Line;
+use crate::rsync::report::output;
+use crate::rsync::report::output::Line;
 use crate::transport::comparison::Difference;
 
 /// Names that are looked at where the node tells cases apart: a part of it may lie on another file system, or ignore case by

@@ -42,7 +42,7 @@ impl Rsync {
     pub(super) fn leave_links(&self, paths: &mut BTreeSet<RelPath>, plan: &Plan, delivery: &mut Delivery) {
         paths.retain(|path| {
             let text = plan.links.get(path).map(|leads| &leads.text);
-            let is_same = text.is_none_or(|text| self.root.link_text(path).as_ref() == Some(text));
+            let is_same = text.is_none_or(|text| self.target.root.link_text(path).as_ref() == Some(text));
             if !is_same {
                 delivery.left.insert(path.clone());
             }

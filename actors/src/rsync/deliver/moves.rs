@@ -1,7 +1,7 @@
 //! The first runs of a plan: the node makes out of its own files what was renamed or moved. All of it is a hint: what a
 //! node could not link or build is sent as if nothing had been tried.
 
-use crate::rsync::failure;
+use crate::rsync::report::failure;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -9,29 +9,30 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use slog::debug;
 
 use super::{Names, Runs};
 use crate::path::RelPath;
 use crate::patterns::rules;
-use crate::rsync::blame::blame;
+use crate::rsync::Rsync;
 use crate::rsync::names::folded;
-use crate::rsync::output::{self, Line};
 use crate::rsync::recipe::Recipe;
-use crate::rsync::run::Code;
+use crate::rsync::report::blame::blame;
+use crate::rsync::report::output;
+use crate::rsync::report::output::Line;
+use crate::rsync::report::temporary;
+use crate::rsync::runner::order::{Ears, Order, Work};
+use crate::rsync::runner::process::Code;
 use crate::rsync::staging::{Staging, Twins};
-use crate::rsync::{Ears, Order, Rsync, Work, temporary};
 use crate::transport::Lane;
 use crate::transport::blame::Blame;
 use crate::transport::failure::Failure;
+use crate::transport::heard::Listener;
 use crate::transport::plan::Plan;
 use crate::transport::rename::{Relocation, Rename};
 use crate::transport::{Delivery, Moved, Worked};
-
-/// How long no links are tried at a node where they were no use.
-const OFF: Duration = Duration::from_secs(600);
 
 /// What of a plan is to be sent after its moves.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub(super) struct Rest {
     pub subtrees_rewritten: BTreeSet<RelPath>,
     /// Files below a subtree, whatever their size and time say: sent after it.
     pub late: BTreeSet<RelPath>,
-    /// Whether links failed where sending may not. If it does not, they are not tried for a while.
+    /// `true` if links failed where sending may not. If it does not, they are not tried for a while.
     pub links_failed: bool,
 }
 
@@ -120,40 +121,60 @@ impl Rsync {
             if let Some(delivery) = self.build(relocation, plan, lane).await? {
                 runs.delivery.add(delivery);
                 self.note_shared(&relocation.from, &relocation.to);
-                built.insert(relocation.to.clone(), holds_others(&relocation.to.under(self.root.path())));
+                built.insert(relocation.to.clone(), holds_others(&relocation.to.under(self.target.root.path())));
             }
         }
         Ok(Rest { links_failed, ..Rest::of(plan, &linked, &built) })
     }
 
+    /// A directory was built with all that is below it.
+    fn hear_built(&self, dir: &RelPath, plan: &Plan, to: &mut Listener) {
+        to.add(dir.clone());
+        let mut left = vec![dir.clone()];
+        while let Some(dir) = left.pop() {
+            // What cannot be read was not sent either.
+            for entry in fs::read_dir(dir.under(self.target.root.path())).into_iter().flatten().flatten() {
+                let (path, is_dir) = (dir.join(&entry.file_name()), entry.file_type().is_ok_and(|kind| kind.is_dir()));
+                if self.target.site.excludes.excludes(&path, is_dir) || covers(&plan.protected, &path) {
+                    continue;
+                }
+                left.extend(is_dir.then(|| path.clone()));
+                to.add(path);
+            }
+            if to.is_cut() {
+                break;
+            }
+        }
+    }
+
     /// Notes whether links are of use, at the end of a delivery that went well.
     pub(super) fn learn_of_links(&self, failed: bool) {
         if failed {
-            self.links_off.set(Some(Instant::now() + OFF));
-            self.standbys.borrow_mut().forget(Recipe::Link);
+            self.target.learned.borrow_mut().links_failed(Instant::now());
+            self.runner.standbys.borrow_mut().forget(Recipe::Link);
         }
     }
 
     fn can_link(&self) -> bool {
-        let is_off = self.links_off.get().is_some_and(|until| Instant::now() < until);
-        !is_off && !self.writes_in_place() && self.staging.as_deref().is_some_and(Staging::is_usable)
+        let tries_links = self.target.learned.borrow().tries_links(Instant::now());
+        tries_links && !self.writes_in_place() && self.runner.staging.as_deref().is_some_and(Staging::is_usable)
     }
 
-    /// Whether the node writes into files that are there: two names of one would change together.
+    /// Tells if the node writes into files that are there: two names of one would change together.
     fn writes_in_place(&self) -> bool {
-        self.site.extra.words().iter().any(|word| word.ends_with("--inplace"))
+        self.target.site.extra.words().iter().any(|word| word.ends_with("--inplace"))
     }
 
     /// The moves of directories that a run can be told of.
     fn relocations(&self, plan: &Plan) -> Vec<Relocation> {
         // rsync takes no other basis beside it.
         let is_basis = |word: &String| word.starts_with("--copy-dest") || word.starts_with("--compare-dest");
-        let has_basis = self.site.extra.words().iter().any(is_basis);
+        let has_basis = self.target.site.extra.words().iter().any(is_basis);
         if self.writes_in_place() || has_basis {
             return Vec::new();
         }
         let can = |moved: &&Relocation| {
-            let can_name = |path: &RelPath| !path.is_root() && self.node.can_name(path);
+            let can_name = |path: &RelPath| !path.is_root() && self.target.node.can_name(path);
             can_name(&moved.to) && can_name(&moved.from) && !covers(&plan.protected, &moved.to)
         };
         plan.moved.iter().filter(can).cloned().collect()
@@ -166,10 +187,10 @@ impl Rsync {
         lane: Lane,
         runs: &mut Runs,
     ) -> Result<(BTreeSet<RelPath>, bool), Failure> {
-        let may_name = |old: &RelPath| !self.site.excludes.excludes(old, false) && !covers(&plan.protected, old);
+        let may_name = |old: &RelPath| !self.target.site.excludes.excludes(old, false) && !covers(&plan.protected, old);
         // rename(2) leaves both names of one inode as they are: where both are one entry, rsync's temporary name would stay.
         let is_one = |new: &RelPath, old: &RelPath| {
-            self.names.get() != Names::Apart && folded(new.as_bytes()) == folded(old.as_bytes())
+            self.target.learned.borrow().names() != Names::Apart && folded(new.as_bytes()) == folded(old.as_bytes())
         };
         let can_be_linked = |(new, rename): &(&RelPath, &Rename)| may_name(&rename.old) && !is_one(new, &rename.old);
         let (first, second) = twins(plan.renamed.iter().filter(can_be_linked));
@@ -181,7 +202,7 @@ impl Rsync {
                 Ok(()) => linked.append(&mut stored.borrow_mut()),
                 Err(failure) if failure.cause.stops_all() => return Err(failure),
                 Err(failure) => {
-                    debug!(self.log, "renamed files are sent"; "why" => %failure);
+                    debug!(self.target.log, "renamed files are sent"; "why" => %failure);
                     linked.clear();
                     return Ok((linked, true));
                 }
@@ -192,7 +213,7 @@ impl Rsync {
             self.note_shared(old, new);
         }
         if !linked.is_empty() {
-            self.standbys.borrow_mut().want(Recipe::Link, Instant::now());
+            self.runner.standbys.borrow_mut().want(Recipe::Link, Instant::now());
         }
         // What is sent once more is counted there.
         let again = |path: &&RelPath| {
@@ -210,20 +231,21 @@ impl Rsync {
             stored.borrow_mut().extend(output::stored(said));
             match Line::parse(said) {
                 Line::Sent(_, bytes) => delivery.tally.bytes += bytes,
-                Line::MadeMirror => self.made_mirror.set(true),
+                Line::MadeMirror => self.new_mirror.borrow_mut().made(),
                 _ => (),
             }
         };
         let mut ears = Ears { line: &mut hear, worked: Some(worked) };
         let order = Order { work: Work::Links(&twins), lane: Some(lane), ..Order::of(Recipe::Link) };
-        let finished = self.run_with_path(&order, &mut ears).await?;
+        let finished = self.runner.run_making_path(&order, &mut ears).await?;
         let Some(failure) = failure::of(&finished) else { return Ok(delivery) };
         if !matches!(finished.code, Code::Exit(23 | 24)) {
             return Err(failure);
         }
         // The source names are those of the directory that it ran in: without one of them nothing is known to be linked.
-        let originals = |path: &RelPath| temporary::originals(self.root.path(), path);
-        let blamed = blame(&finished.stderr, self.root.path().as_os_str().as_bytes(), &self.node, originals);
+        let originals = |path: &RelPath| temporary::originals(self.target.root.path(), path);
+        let blamed =
+            blame(&finished.stderr, self.target.root.path().as_os_str().as_bytes(), &self.target.node, originals);
         let failed = |twins: &Twins| blamed.touches(&twins.has) || blamed.touches(&twins.gets);
         for twins in twins.iter().filter(|twins| blamed == Blame::Anything || failed(twins)) {
             stored.borrow_mut().remove(&twins.gets);
@@ -245,10 +267,10 @@ impl Rsync {
             }
         };
         let filters = rules_in(plan, &moved.to);
-        let (work, rules, unsaid) = (Work::Directory(moved), &filters[..], self.unsaid());
+        let (work, rules, unsaid) = (Work::Directory(moved), &filters[..], self.runner.unsaid());
         let order = Order { work, rules, lane: Some(lane), ..Order::of(Recipe::Build) };
-        let failure = match self.run(&order, &mut Ears { line: &mut count, worked: None }).await {
-            Ok(finished) => self.failure_of(&finished),
+        let failure = match self.runner.run(&order, &mut Ears { line: &mut count, worked: None }).await {
+            Ok(finished) => self.target.failure_of(&finished),
             Err(failure) => Some(failure),
         };
         match failure {
@@ -262,14 +284,14 @@ impl Rsync {
             }
             Some(failure) if failure.cause.stops_all() => Err(failure),
             Some(failure) => {
-                debug!(self.log, "a moved directory is sent"; "directory" => %moved.to, "why" => %failure);
+                debug!(self.target.log, "a moved directory is sent"; "directory" => %moved.to, "why" => %failure);
                 Ok(None)
             }
         }
     }
 }
 
-/// Whether there is something below a directory that is neither a directory nor a regular file.
+/// Tells if there is something below a directory that is neither a directory nor a regular file.
 fn holds_others(dir: &Path) -> bool {
     let mut left = vec![dir.to_owned()];
     while let Some(dir) = left.pop() {
@@ -300,7 +322,7 @@ fn twins<'r>(renamed: impl IntoIterator<Item = (&'r RelPath, &'r Rename)>) -> (V
     (first, second)
 }
 
-/// Whether one of these paths is `path`, or a directory above it.
+/// Tells if one of these paths is `path`, or a directory above it.
 pub(crate) fn covers(list: &BTreeSet<RelPath>, path: &RelPath) -> bool {
     list.contains(path) || path.ancestors().any(|dir| list.contains(&dir))
 }

@@ -7,9 +7,10 @@ use std::rc::Rc;
 use slog::debug;
 
 use crate::path::RelPath;
-use crate::rsync::output::Line;
+use crate::rsync::Rsync;
 use crate::rsync::recipe::{self, Recipe};
-use crate::rsync::{Ears, Order, Rsync, Work};
+use crate::rsync::report::output::Line;
+use crate::rsync::runner::order::{Ears, Order, Work};
 use crate::transport::Delivery;
 use crate::transport::Lane;
 use crate::transport::failure::Failure;
@@ -52,14 +53,15 @@ impl Rsync {
         delivery: &mut Delivery,
     ) -> Result<BTreeSet<RelPath>, Failure> {
         let Groups { beside, moved } = Groups::of(renamed);
-        let (mut sent, unsaid) = (BTreeSet::new(), self.unsaid());
+        let (mut sent, unsaid) = (BTreeSet::new(), self.runner.unsaid());
         if !beside.is_empty() {
             let list = recipe::entries(&beside, false);
             if self.helped(Recipe::Similar, Work::List(&list), lane, delivery).await? {
                 sent.extend(beside);
             }
         }
-        let can_name = |(to, from): &(RelPath, RelPath)| self.node.can_name(to) && self.node.can_name(from);
+        let can_name =
+            |(to, from): &(RelPath, RelPath)| self.target.node.can_name(to) && self.target.node.can_name(from);
         for ((to, from), files) in moved.into_iter().filter(|(pair, _)| can_name(pair)).take(PAIRS) {
             let names: Vec<RelPath> = files.iter().map(|file| RelPath::of_names(&[file.name()])).collect();
             let (list, pair) = (recipe::entries(&names, false), Relocation { to, from, doubt: Doubt::Changing });
@@ -82,19 +84,19 @@ impl Rsync {
         delivery: &mut Delivery,
     ) -> Result<bool, Failure> {
         let mut count = |said: &[u8]| match Line::parse(said) {
-            Line::MadeMirror => self.made_mirror.set(true),
+            Line::MadeMirror => self.new_mirror.borrow_mut().made(),
             line => line.count_in(&mut delivery.tally),
         };
         let order = Order { work, lane: Some(lane), ..Order::of(recipe) };
-        let failure = match self.run(&order, &mut Ears { line: &mut count, worked: None }).await {
-            Ok(finished) => self.failure_of(&finished),
+        let failure = match self.runner.run(&order, &mut Ears { line: &mut count, worked: None }).await {
+            Ok(finished) => self.target.failure_of(&finished),
             Err(failure) => Some(failure),
         };
         match failure {
             None => Ok(true),
             Some(failure) if failure.cause.stops_all() => Err(failure),
             Some(failure) => {
-                debug!(self.log, "renamed files are sent as new ones"; "why" => %failure);
+                debug!(self.target.log, "renamed files are sent as new ones"; "why" => %failure);
                 Ok(false)
             }
         }

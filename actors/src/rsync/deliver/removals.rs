@@ -16,10 +16,12 @@ use super::alike::{Names, alike};
 use super::is_top;
 use crate::path::{Escaped, RelPath};
 use crate::patterns::rules;
-use crate::rsync::complaint::Complaint;
+use crate::rsync::Rsync;
+use crate::rsync::learned::{Deletions, Warning};
 use crate::rsync::recipe::{self, Recipe};
-use crate::rsync::run::{Code, Finished};
-use crate::rsync::{Deletions, Order, Rsync, Work};
+use crate::rsync::report::complaint::Complaint;
+use crate::rsync::runner::order::{Order, Work};
+use crate::rsync::runner::process::{Code, Finished};
 use crate::transport::Lane;
 use crate::transport::blame::Blame;
 use crate::transport::failure::{Cause, Failure};
@@ -55,16 +57,18 @@ impl Rsync {
     }
 
     async fn delete_listed(self: &Rc<Self>, plan: &Plan, lane: Lane, worked: Worked) -> Result<Delivery, Failure> {
-        if self.deletions.get() == Deletions::Unknown {
+        if self.target.learned.borrow().deletions() == Deletions::Unknown {
             self.probe().await?;
         }
         let missing = &plan.missing;
         let of = |recipe| Order { lane: Some(lane), removes: true, ..Order::of(recipe) };
         let root = plan.root || missing.iter().any(is_top);
-        if self.deletions.get() != Deletions::Protocol29 {
+        if self.target.learned.borrow().deletions() != Deletions::Protocol29 {
             let list = recipe::entries(missing, root);
             match self.listed(Order { work: Work::List(&list), ..of(Recipe::Missing) }, plan, Some(worked)).await {
-                Err(failure) if failure.cause == Cause::RejectsMissing => self.deletions.set(Deletions::Protocol29),
+                Err(failure) if failure.cause == Cause::RejectsMissing => {
+                    self.target.learned.borrow_mut().takes_deletions(Deletions::Protocol29)
+                }
                 other => return other,
             }
         }
@@ -105,7 +109,7 @@ impl Rsync {
         }
         let gone = tried.iter().filter(|path| !delivery.blamed.touches(path));
         let shared: Vec<RelPath> = gone.flat_map(|path| self.shared_with(path, second.contains(path))).collect();
-        let root = self.root.path().to_owned();
+        let root = self.target.root.path().to_owned();
         let shared = match shared.is_empty() {
             true => Vec::new(),
             false => {
@@ -115,7 +119,7 @@ impl Rsync {
         drop_inner(&mut deleted);
         deleted.extend(tried);
         let alike = self.alike(deleted).await;
-        let again = match self.names.get() {
+        let again = match self.names() {
             Names::Apart => Again { rewritten: false, after: FORGOTTEN },
             Names::One | Names::Unclear | Names::Unknown => Again { rewritten: true, after: Duration::ZERO },
         };
@@ -146,7 +150,7 @@ impl Rsync {
             let (work, rules) = (Work::List(&list), &at_risk.concat()[..]);
             let order = Order { work, rules, lane: Some(lane), removes: true, ..Order::of(Recipe::ByLevels) };
             let second = self.listed(order, plan, None).await?;
-            debug!(self.log, "removals went a second way"; "paths" => ?paths, "blamed" => ?second.blamed);
+            debug!(self.target.log, "removals went a second way"; "paths" => ?paths, "blamed" => ?second.blamed);
             replace_blame(delivery, &paths, second);
         }
         Ok(failed.into_iter().map(|(path, _)| path.clone()).collect())
@@ -174,37 +178,41 @@ impl Rsync {
         let mut shared = self.shared_files.borrow_mut();
         let below: Vec<RelPath> = shared.range(removed.below()).map(|(old, _)| old.clone()).collect();
         let news = below.into_iter().chain([removed.clone()]).filter_map(|old| Some((shared.remove(&old)?, old)));
-        let may_change =
-            |(new, old): &(RelPath, RelPath)| went_second_way || old != removed || new.under(self.root.path()).is_dir();
+        let may_change = |(new, old): &(RelPath, RelPath)| {
+            went_second_way || old != removed || new.under(self.target.root.path()).is_dir()
+        };
         news.filter(may_change).map(|(new, _)| new).collect()
     }
 
     /// What the node may have taken for one of the removed entries, and deleted with it.
     async fn alike(self: &Rc<Self>, removed: BTreeSet<RelPath>) -> BTreeSet<RelPath> {
-        if self.names.get() == Names::Unknown
+        if self.names() == Names::Unknown
             && let Err(failure) = self.probe().await
         {
-            debug!(self.log, "the node was not asked how it tells names apart"; "why" => %failure);
+            debug!(self.target.log, "the node was not asked how it tells names apart"; "why" => %failure);
         }
-        let (root, names) = (self.root.path().to_owned(), self.names.get());
+        let (root, names) = (self.target.root.path().to_owned(), self.names());
         if names == Names::Apart {
             return alike(&root, &removed, names);
         }
         apart(move || alike(&root, &removed, names)).await
     }
 
-    /// What was learned of the node was of another mirror.
-    pub(super) fn forget_node(&self) {
-        self.deletions.set(Deletions::Unknown);
-        self.names.set(Names::Unknown);
-        self.keep_traits(None);
+    fn names(&self) -> Names {
+        self.target.learned.borrow().names()
     }
 
-    /// A run that removes, without what the node's own filter refused: that need not be removed there.
+    /// The mirror is a new one: what was learned was of another one.
+    pub(super) fn forget_node(&self) {
+        self.target.learned.borrow_mut().mirror_is_new();
+        self.target.keep_traits(None);
+    }
+
+    /// Returns a run that removes, without what the node's own filter refused: that need not be removed there.
     pub(super) fn without_refused(&self, finished: Finished) -> Finished {
         let Some((first, finished)) = split_refused(&finished) else { return finished };
-        if !self.told_refused.replace(true) {
-            warn!(self.log, "the node's rsync daemon excludes what was removed: it stays there"; "first" => %Escaped(&first),
+        if self.target.warns_first(Warning::NodeFilter) {
+            warn!(self.target.log, "the node's rsync daemon excludes what was removed: it stays there"; "first" => %Escaped(&first),
                 "cure" => "exclude the same here (rexcludes), or take it from `exclude` of the module in rsyncd.conf");
         }
         finished
@@ -239,7 +247,7 @@ async fn apart<T: Default + Send + 'static>(look: impl FnOnce() -> T + Send + 's
     }
 }
 
-/// Whether a file, or one below a directory, may not be written by its owner.
+/// Tells if a file, or one below a directory, may not be written by its owner.
 fn holds_read_only(path: PathBuf) -> bool {
     let mut left = vec![path];
     while let Some(path) = left.pop() {

@@ -16,9 +16,9 @@ use rustix::fs::MemfdFlags;
 use tokio::process::{Child, Command};
 
 use crate::children::Children;
-use crate::rsync::greeting::Greeting;
-use crate::rsync::noise::is_noise;
-use crate::rsync::run::{ENVIRONMENT, Finished, code};
+use crate::rsync::report::noise::is_noise;
+use crate::rsync::runner::greeting::Greeting;
+use crate::rsync::runner::process::{ENVIRONMENT, Finished, code};
 
 /// How often its output is looked at.
 const POLL: Duration = Duration::from_millis(5);
@@ -183,7 +183,7 @@ mod tests {
         let mut first = Apart::before(Some(&last), sh, here(), &script("first", "sleep 0.2"), b"").unwrap();
         // As if inosync had died.
         last.input.take();
-        assert_eq!(last.release().await.unwrap().finished.code, crate::rsync::run::Code::Exit(0));
+        assert_eq!(last.release().await.unwrap().finished.code, crate::rsync::runner::process::Code::Exit(0));
         assert_eq!(std::fs::read_to_string(&log).unwrap(), "first\nlast\n");
         first.release().await.unwrap();
     }
@@ -195,6 +195,6 @@ mod tests {
         let ended = apart.release().await.unwrap();
         assert_eq!(ended.lines().collect::<Vec<_>>(), [&b"a"[..], b"b", b""]);
         assert_eq!(ended.finished.stderr, b"wrong");
-        assert_eq!(ended.finished.code, crate::rsync::run::Code::Exit(3));
+        assert_eq!(ended.finished.code, crate::rsync::runner::process::Code::Exit(3));
     }
 }

@@ -1,6 +1,6 @@
 //! What a probe found out, and how it is read from what rsync says.
 
-use crate::rsync::complaint;
+use crate::rsync::report::complaint;
 use crate::transport::comparison::Rewritten;
 use crate::transport::failure::Failure;
 
@@ -15,9 +15,9 @@ pub enum Finding {
         user: String,
         /// What the node said.
         said: String,
-        /// Whether it is on this machine.
+        /// `true` if it is on this machine.
         is_here: bool,
-        /// Whether it is the mirror itself.
+        /// `true` if it is the mirror itself.
         is_mirror: bool,
     },
     /// This is a symlink to something that is missing, where a directory is to be made.
@@ -39,12 +39,12 @@ pub enum Finding {
 }
 
 impl Finding {
-    /// Whether the node was not seen to take the probe.
+    /// Tells if the node was not seen to take the probe.
     pub fn is_unproven(&self) -> bool {
         self.is_fault() || matches!(self, Finding::Excluded | Finding::NotSent)
     }
 
-    /// Whether it would keep the daemon from its work.
+    /// Tells if it would keep the daemon from its work.
     pub fn is_fault(&self) -> bool {
         matches!(self, Finding::NotWritable { .. } | Finding::Dangling(_) | Finding::Failed(_) | Finding::Stays(..))
     }
@@ -106,7 +106,7 @@ pub(super) fn holds(line: &[u8], word: &str) -> bool {
     String::from_utf8_lossy(line).contains(word)
 }
 
-/// Whether the node's rsync daemon says that it excludes a name.
+/// Tells if the node's rsync daemon says that it excludes a name.
 pub(crate) fn is_excluded(line: &[u8]) -> bool {
     holds(line, "daemon-excluded") || holds(line, "daemon refused")
 }

@@ -1,15 +1,15 @@
 //! What a probe shows that the node cannot hold: it is asked how the probe differs there from what was written.
 
-use crate::rsync::failure;
+use crate::rsync::report::failure;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 
 use super::probe::Visit;
 use crate::path::RelPath;
-use crate::rsync::Ears;
-use crate::rsync::claims::Claims;
 use crate::rsync::recipe::{self, Context, Invocation, Recipe};
-use crate::rsync::run::{PATIENCE, Patience};
+use crate::rsync::report::claims::Claims;
+use crate::rsync::runner::order::Ears;
+use crate::rsync::runner::process::{PATIENCE, Patience};
 use crate::rsync::traits::{Looks, Seen, differs};
 use crate::transport::failure::Failure;
 use crate::transport::traits::Traits;
@@ -30,11 +30,12 @@ impl Visit<'_> {
         let list = recipe::entries(self.probe.names(), false);
         let Invocation { arguments, list } = context.invocation(Recipe::Recall, list, &[]);
         let directory = File::open(self.probe.sent()).map_err(|error| self.broken(&error))?;
-        let process = self.rsync.process_at_large(directory.into(), &arguments)?;
+        let process = self.rsync.runner.process_at_large(directory.into(), &arguments)?;
         let mut ears = Ears { line: &mut line, worked: None };
         let finished = self
             .rsync
-            .finish(process, &list, &Claims::ANY, (Patience::of(PATIENCE), self.rsync.speed.small()), &mut ears)
+            .runner
+            .finish(process, &list, &Claims::ANY, (Patience::of(PATIENCE), self.rsync.runner.speed.small()), &mut ears)
             .await?;
         failure::of(&finished).map_or(Ok(seen), Err)
     }

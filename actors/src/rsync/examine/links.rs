@@ -15,11 +15,12 @@ use std::rc::Rc;
 use crate::node::Kind;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
-use crate::rsync::claims::Claims;
-use crate::rsync::output::unescape;
+use crate::rsync::Rsync;
 use crate::rsync::recipe::{self, Invocation};
-use crate::rsync::run::{PATIENCE, Patience};
-use crate::rsync::{Ears, Rsync};
+use crate::rsync::report::claims::Claims;
+use crate::rsync::report::output::unescape;
+use crate::rsync::runner::order::Ears;
+use crate::rsync::runner::process::{PATIENCE, Patience};
 use crate::transport::failure::Failure;
 
 /// So many links tell what a node does with them, and so many entries are looked at for them.
@@ -32,12 +33,12 @@ impl Rsync {
     /// # Errors
     /// When the node cannot be reached.
     pub async fn rewritten(self: &Rc<Self>, links: &[Link]) -> Result<Vec<Rewritten>, Failure> {
-        if self.node.kind() == Kind::Local || links.is_empty() {
+        if self.target.node.kind() == Kind::Local || links.is_empty() {
             return Ok(Vec::new());
         }
         let nowhere = tempfile::tempdir().map_err(|error| Failure::not_staged(&error))?;
         let list = recipe::entries(links.iter().map(|link| &link.path), false);
-        let invocation = self.context(false).reading(list, nowhere.path());
+        let invocation = self.runner.context(false).reading(list, nowhere.path());
         self.read(&invocation, links, nowhere.path()).await
     }
 
@@ -53,14 +54,21 @@ impl Rsync {
         let mut line = |said: &[u8]| found.extend(rewritten(said, &expected));
         let mut ears = Ears { line: &mut line, worked: None };
         let directory = File::open(nowhere).map_err(|error| Failure::not_staged(&error))?;
-        let process = self.process_at_large(directory.into(), &invocation.arguments)?;
-        self.finish(process, &invocation.list, &Claims::ANY, (Patience::of(PATIENCE), self.speed.small()), &mut ears)
+        let process = self.runner.process_at_large(directory.into(), &invocation.arguments)?;
+        self.runner
+            .finish(
+                process,
+                &invocation.list,
+                &Claims::ANY,
+                (Patience::of(PATIENCE), self.runner.speed.small()),
+                &mut ears,
+            )
             .await?;
         Ok(found)
     }
 }
 
-/// Whether a line, `%i|%l|%b|%n%L`, tells of one of these links that it reads otherwise.
+/// Tells if a line, `%i|%l|%b|%n%L`, tells of one of these links that it reads otherwise.
 fn rewritten(line: &[u8], expected: &BTreeMap<&[u8], &Link>) -> Option<Rewritten> {
     let mut fields = line.splitn(4, |&byte| byte == b'|');
     let (item, length, named) = (fields.next()?, fields.next()?, fields.nth(1)?);
@@ -82,8 +90,8 @@ fn rewritten(line: &[u8], expected: &BTreeMap<&[u8], &Link>) -> Option<Rewritten
     Some(Rewritten { link: link.clone(), there })
 }
 
-/// Whether a target differs from another by what a daemon cuts: slashes at its start and steps up. It also drops steps that
-/// lead nowhere, which change nothing.
+/// Tells if a target differs from another by what a daemon cuts: slashes at its start and steps up. It also drops steps
+/// that lead nowhere, which change nothing.
 fn is_cut(target: &[u8], there: &[u8]) -> bool {
     let steps = |path: &[u8]| {
         let parts = path.split(|&byte| byte == b'/').filter(|part| !matches!(*part, b"" | b"."));

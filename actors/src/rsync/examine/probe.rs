@@ -4,7 +4,7 @@
 //! inosync ([`Apart`]): when inosync is killed, what was begun is written to its end, and then removed. What is left when the
 //! machine dies has the same name at the next check, which removes it; so does a comparison that deletes.
 
-use crate::rsync::failure;
+use crate::rsync::report::failure;
 use std::cell::RefCell;
 use std::fs::{self, DirBuilder, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -19,12 +19,15 @@ use super::finding::{Finding, complaints, denial, holds, is_about_symlink, is_ex
 use super::{Examination, Heard, Mirror};
 use crate::node::{Kind, Node};
 use crate::path::{Escaped, RelPath};
-use crate::rsync::claims::Claims;
-use crate::rsync::connection::{HANG_UP, HANG_UPS};
-use crate::rsync::output::{self, Line};
+use crate::rsync::Rsync;
+use crate::rsync::learned::Deletions;
 use crate::rsync::recipe::{self, Invocation, Recipe, probe};
-use crate::rsync::run::{PATIENCE, Patience};
-use crate::rsync::{Deletions, Ears, Rsync};
+use crate::rsync::report::claims::Claims;
+use crate::rsync::report::output;
+use crate::rsync::report::output::Line;
+use crate::rsync::runner::connection::{HANG_UP, HANG_UPS};
+use crate::rsync::runner::order::Ears;
+use crate::rsync::runner::process::{PATIENCE, Patience};
 use crate::site::Site;
 use crate::site::version::Version;
 use crate::transport::comparison::Link;
@@ -177,7 +180,7 @@ pub(super) struct Visit<'a> {
     site: &'a Site,
     node: &'a Node,
     is_mirror: bool,
-    /// Whether the times of the mirror are those of the source, and are to be so again.
+    /// `true` if the times of the mirror are those of the source, and are to be so again.
     restores: bool,
     /// What the node cannot hold, once it was asked.
     limits: RefCell<Traits>,
@@ -189,11 +192,11 @@ impl Rsync {
     /// # Errors
     /// When a process cannot be started here, or the node cannot be reached.
     pub async fn probe_writing(self: &Rc<Self>, probe: &Probe, examined: &Examination) -> Result<Probed, Failure> {
-        let site = probe::bare(&self.site);
+        let site = probe::bare(&self.target.site);
         // A receiver that rejects missing entries says nothing else then.
         let mirror = if examined.deletions29 { self.look(&site, false).await?.0 } else { examined.mirror };
         let (node, place) = match mirror {
-            Mirror::Equal | Mirror::Other => (Some(self.node.clone()), Place::Mirror),
+            Mirror::Equal | Mirror::Other => (Some(self.target.node.clone()), Place::Mirror),
             Mirror::Absent => match self.existing(&site).await? {
                 Some(node) => (Some(node.clone()), Place::Above(shown(&node))),
                 None => (None, Place::Nowhere),
@@ -215,14 +218,14 @@ impl Rsync {
 
     /// The nearest directory above the mirror that is there.
     async fn existing(self: &Rc<Self>, site: &Site) -> Result<Option<Node>, Failure> {
-        if self.version < Version::MAKES_PATHS {
+        if self.target.version < Version::MAKES_PATHS {
             return Ok(None);
         }
         let (_, levels) = self.look(site, true).await?;
-        Ok(levels.and_then(|levels| self.node.above(levels)))
+        Ok(levels.and_then(|levels| self.target.node.above(levels)))
     }
 
-    /// Whether what is missing first on the way from the directory `above` to the mirror is a symlink: rsync makes no
+    /// Tells if what is missing first on the way from the directory `above` to the mirror is a symlink: rsync makes no
     /// directory in its place.
     async fn leads_nowhere(
         self: &Rc<Self>,
@@ -230,16 +233,24 @@ impl Rsync {
         above: &Node,
         nowhere: &Path,
     ) -> Result<Option<Finding>, Failure> {
-        let below = self.node.mirror_root().strip_prefix(above.mirror_root()).unwrap_or_default();
+        let below = self.target.node.mirror_root().strip_prefix(above.mirror_root()).unwrap_or_default();
         let name = below.split(|&byte| byte == b'/').find(|name| !name.is_empty());
         let Some(path) = name.and_then(|name| RelPath::new(name).ok()) else { return Ok(None) };
         let mut is_link = false;
         let mut line = |said: &[u8]| is_link |= said.get(..2).is_some_and(|item| item.ends_with(b"L"));
         let mut ears = Ears { line: &mut line, worked: None };
-        let invocation = probe::at(self.context(false), site, above).reading(recipe::entries([&path], false), nowhere);
-        let process = self.process_at_large(self.source()?, &invocation.arguments)?;
+        let invocation =
+            probe::at(self.runner.context(false), site, above).reading(recipe::entries([&path], false), nowhere);
+        let process = self.runner.process_at_large(self.target.source()?, &invocation.arguments)?;
         // A node that does not tell, such as a module for writing alone, is tried all the same.
-        self.finish(process, &invocation.list, &Claims::ANY, (Patience::of(PATIENCE), self.speed.small()), &mut ears)
+        self.runner
+            .finish(
+                process,
+                &invocation.list,
+                &Claims::ANY,
+                (Patience::of(PATIENCE), self.runner.speed.small()),
+                &mut ears,
+            )
             .await?;
         Ok(is_link.then(|| Finding::Dangling(format!("{}/{path}", shown(above).trim_end_matches('/')))))
     }
@@ -252,10 +263,13 @@ impl Rsync {
             levels = levels.or(missing(said));
         };
         let mut ears = Ears { line: &mut line, worked: None };
-        let Invocation { arguments, list } = probe::at(self.context(false), site, &self.node).looking(make_path);
-        let process = self.process(self.source()?, &arguments).await?;
-        let finished =
-            self.finish(process, &list, &Claims::ANY, (Patience::of(PATIENCE), self.speed.small()), &mut ears).await?;
+        let Invocation { arguments, list } =
+            probe::at(self.runner.context(false), site, &self.target.node).looking(make_path);
+        let process = self.runner.process(self.target.source()?, &arguments).await?;
+        let finished = self
+            .runner
+            .finish(process, &list, &Claims::ANY, (Patience::of(PATIENCE), self.runner.speed.small()), &mut ears)
+            .await?;
         match failure::of(&finished) {
             // The node's rsync is too old to count them.
             Some(failure) if make_path && failure.cause == Cause::UnknownOption => Ok((heard.mirror, None)),
@@ -329,7 +343,7 @@ impl Visit<'_> {
     }
 
     pub(super) fn context(&self) -> recipe::Context<'_> {
-        probe::at(self.rsync.context(false), self.site, self.node)
+        probe::at(self.rsync.runner.context(false), self.site, self.node)
     }
 
     fn write(&self, after: Option<&Apart>) -> Result<Apart, Failure> {
@@ -342,12 +356,12 @@ impl Visit<'_> {
 
     fn remove(&self) -> Result<Apart, Failure> {
         let names = &self.probe.names;
-        let (recipe, list) = match self.rsync.deletions.get() {
+        let (recipe, list) = match self.rsync.target.learned.borrow().deletions() {
             Deletions::Protocol29 => (Recipe::Deletions29, recipe::deletions29(names)),
             Deletions::Listed | Deletions::Unknown => (Recipe::Missing, recipe::entries(names, self.restores)),
         };
         let directory = if self.restores {
-            self.rsync.source()?
+            self.rsync.target.source()?
         } else {
             File::open(self.probe.nowhere()).map_err(|error| self.broken(&error))?.into()
         };
@@ -421,7 +435,8 @@ enum Visited {
     Full,
 }
 
-/// Whether the node let nobody in because others are there: an rsync daemon with `max connections`, rrsync without -no-lock.
+/// Tells if the node let nobody in because others are there: an rsync daemon with `max connections`, rrsync without
+/// -no-lock.
 fn is_full(ended: &Ended) -> bool {
     let is_busy = |failure: Failure| failure.cause == Cause::Busy;
     failure::of(&ended.finished).is_some_and(is_busy) || holds(&ended.finished.stderr, "Another instance of rrsync")

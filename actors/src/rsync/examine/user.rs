@@ -9,7 +9,7 @@ use tokio::process::Command;
 use crate::node::Kind;
 use crate::path::Escaped;
 use crate::rsync::Rsync;
-use crate::rsync::master::login::Login;
+use crate::rsync::runner::master::login::Login;
 
 /// How long ssh may take to read its configuration.
 const TIME: Duration = Duration::from_secs(5);
@@ -17,17 +17,17 @@ const TIME: Duration = Duration::from_secs(5);
 impl Rsync {
     /// The user who writes at the node, for people.
     pub async fn writer(&self) -> String {
-        match self.node.kind() {
-            Kind::Ssh => self.login_name().await.unwrap_or_else(|| self.account()),
-            Kind::Local | Kind::Daemon => self.account(),
+        match self.target.node.kind() {
+            Kind::Ssh => self.login_name().await.unwrap_or_else(|| self.target.account()),
+            Kind::Local | Kind::Daemon => self.target.account(),
         }
     }
 
     /// As ssh itself resolves it, from the node and ssh_config(5).
     async fn login_name(&self) -> Option<String> {
-        let login = Login::of(&self.node, &self.site.extra)?;
+        let login = Login::of(&self.target.node, &self.target.site.extra)?;
         let environment = std::env::var("RSYNC_RSH").ok().filter(|shell| !shell.is_empty());
-        let given = self.site.extra.rsh().map(str::to_owned);
+        let given = self.target.site.extra.rsh().map(str::to_owned);
         let shell = given.or(environment).unwrap_or_else(|| "ssh".to_owned());
         let words = shell_words::split(&shell).ok()?;
         let (program, options) = words.split_first()?;

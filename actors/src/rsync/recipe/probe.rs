@@ -7,7 +7,7 @@ use crate::node::{Kind, Node};
 use crate::patterns::excludes::Excludes;
 use crate::site::Site;
 
-/// What `%i` and `%n` are for the reader, with the target of a symlink behind the name.
+/// The `%i` and `%n` for the reader, with the target of a symlink behind the name.
 const READ_FORMAT: &str = "--out-format=%i|%l|%b|%n%L";
 
 /// The site for a probe: its name may be one that is excluded, and what is removed leaves neither a copy nor a line in
@@ -17,8 +17,8 @@ pub(crate) fn bare(site: &Site) -> Site {
 }
 
 impl Context<'_> {
-    /// A dry run that tells whether there is a mirror, also of a receiver that rejects missing entries; with `make_path`, how
-    /// many directories are missing. For a [`bare`] site.
+    /// A dry run that tells whether there is a mirror, also of a receiver that rejects missing entries; with
+    /// `make_path`, how many directories are missing. For a [`bare`] site.
     pub(crate) fn looking(&self, make_path: bool) -> Invocation {
         let mut invocation = Context { make_path, ..self.clone() }.invocation(Recipe::Root, Vec::new(), &[]);
         let end = invocation.arguments.iter().rposition(|word| word == "--").unwrap_or(0);

@@ -2,8 +2,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
+use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::patterns::settle::Settle;
+use crate::rsync::staging::Twins;
 use crate::site::DirMoves;
 use crate::site::extra::Extra;
 use crate::transport::traits::Trait;

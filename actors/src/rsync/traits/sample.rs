@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::path::RelPath;
-use crate::rsync::output::Line;
+use crate::rsync::report::output::Line;
 
 /// Entries of each type that are asked about.
 const EACH: usize = 20;
@@ -103,7 +103,8 @@ impl Sample {
         self.new.retain(|path, _| !failed(path));
     }
 
-    /// Whether there is something to ask: what differed before may differ for ever, and of a new mirror nothing is known.
+    /// Tells if there is something to ask: what differed before may differ for ever, and of a new mirror nothing is
+    /// known.
     pub fn is_worth_asking(&self, is_known: bool) -> bool {
         !self.changed.is_empty() || !is_known && !self.new.is_empty()
     }

@@ -38,12 +38,12 @@ impl Sight {
         Some(if above.is_dir() { Place::Level(parent) } else { Place::Entry(parent) })
     }
 
-    /// Whether the source has it.
+    /// Tells if the source has it.
     pub fn exists(&self, path: &RelPath) -> bool {
         self.meta(path).is_ok()
     }
 
-    /// Whether something changed since then that this entry's being different may come from.
+    /// Tells if something changed since then that this entry's being different may come from.
     pub fn changed(&self, path: &RelPath, difference: Difference, since: SystemTime) -> bool {
         let since = since - COARSE;
         let parent = if difference == Difference::OnlyThere { path.parent() } else { None };
@@ -85,7 +85,7 @@ impl Sight {
     }
 }
 
-/// Whether a directory was made, or came by a rename, since then. A rename changes its change time alone.
+/// Tells if a directory was made, or came by a rename, since then. A rename changes its change time alone.
 fn has_come(meta: &Metadata, since: SystemTime) -> bool {
     let is_renamed = (meta.ctime(), meta.ctime_nsec()) != (meta.mtime(), meta.mtime_nsec());
     changed_at(meta) >= since && (is_renamed || meta.created().map_or(true, |made| made >= since))

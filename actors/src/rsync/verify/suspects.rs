@@ -22,11 +22,11 @@ pub struct Suspects {
 pub struct Again {
     /// How it differs now; `None` if it does not.
     pub difference: Option<Difference>,
-    /// Whether the source changed about it since the look before.
+    /// `true` if the source changed about it since the look before.
     pub changed: bool,
-    /// Whether it is known to be on its way.
+    /// `true` if it is known to be on its way.
     pub pending: bool,
-    /// Whether there is no other look.
+    /// `true` if there is no other look.
     pub is_last: bool,
 }
 
@@ -81,7 +81,7 @@ impl Suspects {
         }
     }
 
-    /// Whether none is open.
+    /// Tells if none is open.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
     }

@@ -1,0 +1,125 @@
+//! Names the kinds of rsync runs.
+
+/// The kinds of runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Recipe {
+    /// Sends the listed entries without what is below directories, files even where size and time are equal. What is
+    /// missing is left alone: its removal is reported by itself, and a receiver that rejects it would reject all.
+    Present,
+    /// As `Present`, but files only where size or time differs.
+    Large,
+    /// As `Present`, but files only where the content differs.
+    Closed,
+    /// As `Present`, but files whole: the node has others by their names.
+    Anew,
+    /// Sends the listed files, and links those that are one file in the source to one at the node. Deletes nothing. Run in a
+    /// directory that has nothing but the listed names: see [`Stage`](crate::rsync::staging::Stage).
+    Link,
+    /// As `Present`, with the help of what is in the same directory at the node: files of the same size and time first.
+    Similar,
+    /// Links the listed files of one directory to what the node has by the same names in another, where the content is the
+    /// same. Deletes nothing.
+    Gather,
+    /// Makes one directory equal with all files and directories that are below it, by links to what the node has in another
+    /// one. Nothing else is made.
+    Build,
+    /// Deletes the listed entries, which are missing.
+    Missing,
+    /// Deletes the entries that the rules for this run put at risk ([`rules::at_risk`](crate::patterns::rules::at_risk)), by the names in the listed directories
+    /// that hold them. Sends nothing. What the node may not delete by itself for its own permissions, it deletes so.
+    ByLevels,
+    /// Sends the attributes of the root alone.
+    Root,
+    /// Makes the listed directories equal with all that is below them.
+    Subtrees,
+    /// As `Subtrees`, and sends files even where size and time are equal.
+    SubtreesRewritten,
+    /// Makes the entries of the listed directories equal, without what is below subdirectories.
+    Levels,
+    /// Deletes the listed missing entries at a receiver that rejects them in protocol 30 and later
+    /// (<https://github.com/RsyncProject/rsync/issues/910>): older protocols send the parents of an entry not before it.
+    Deletions29,
+    /// Makes the whole tree equal.
+    Full,
+    /// Deletes what `Full` deletes, and sends nothing.
+    Prune,
+    /// Says what `Full` would do.
+    DryRun,
+    /// Says what differs in the whole tree, by the content of the files. Changes nothing.
+    Verify,
+    /// Says what differs in the listed entries, by the content of the files. Changes nothing.
+    VerifyEntries,
+    /// Says what the node has in the listed directories, and the source has not. Changes nothing.
+    VerifyLevels,
+    /// Says how the listed entries differ, by size, times and other attributes. Changes nothing.
+    Recall,
+    /// Finds out whether the receiver rejects missing entries. Changes nothing.
+    Probe,
+}
+
+impl Recipe {
+    /// Tells if nothing is changed anywhere.
+    pub fn only_looks(self) -> bool {
+        self.verifies() || matches!(self, Recipe::DryRun | Recipe::Recall | Recipe::Probe)
+    }
+
+    /// Tells if a run may read much that both ends have, and say nothing for a long time.
+    pub fn reads_much(self) -> bool {
+        self.verifies() || self == Recipe::Closed
+    }
+
+    /// Tells if a run says what differs by content.
+    pub fn verifies(self) -> bool {
+        matches!(self, Recipe::Verify | Recipe::VerifyEntries | Recipe::VerifyLevels)
+    }
+
+    /// Tells if the list names files, and nothing that is not listed is sent or deleted.
+    pub fn names_files(self) -> bool {
+        matches!(self, Recipe::Present | Recipe::Large | Recipe::Closed | Recipe::Anew)
+    }
+
+    /// Tells if a run asks the node for the listed files whatever size and time say.
+    pub fn asks_for_all(self) -> bool {
+        matches!(self, Recipe::Present | Recipe::Anew)
+    }
+
+    /// Tells if a run compares files by their content, whatever the user says.
+    pub fn reads_contents(self) -> bool {
+        matches!(self, Recipe::Verify | Recipe::VerifyEntries | Recipe::Closed)
+    }
+
+    /// Tells if a run goes through the whole tree.
+    pub fn covers_tree(self) -> bool {
+        !self.is_listed() && self != Recipe::Build
+    }
+
+    /// Tells if rsync reads a list from its standard input.
+    pub fn is_listed(self) -> bool {
+        !matches!(self, Recipe::Build | Recipe::Full | Recipe::Prune | Recipe::DryRun | Recipe::Verify)
+    }
+
+    /// Tells if a run passes over what the node cannot hold, since it compares what nobody has reported to have changed. What
+    /// was reported goes whatever the node has, or if that differs in the least.
+    pub(super) fn compares(self) -> bool {
+        self.only_looks() || matches!(self, Recipe::Full | Recipe::Levels | Recipe::Build)
+    }
+
+    /// Tells if this is the first way of removals.
+    pub fn only_deletes(self) -> bool {
+        matches!(self, Recipe::Missing | Recipe::Deletions29)
+    }
+
+    /// Tells if a run sends, or compares, what is below what is listed.
+    pub(crate) fn sends_below(self) -> bool {
+        matches!(
+            self,
+            Recipe::Subtrees | Recipe::SubtreesRewritten | Recipe::Levels | Recipe::ByLevels | Recipe::VerifyLevels
+        )
+    }
+
+    /// Tells if a run deletes what it does not find in the source, or says what it would delete.
+    pub(super) fn deletes_extras(self) -> bool {
+        matches!(self, Recipe::Subtrees | Recipe::Levels | Recipe::Full | Recipe::Prune | Recipe::DryRun)
+            || self.verifies()
+    }
+}

@@ -1,0 +1,338 @@
+//! Runs one rsync at a node. The layers of a run are the functions of this file, from top to bottom:
+//!
+//! 1. `run_making_path`: a run, repeated with `--mkpath` if a directory above the mirror is missing.
+//! 2. `run`: the hooks hear what the run changed.
+//! 3. `run_once`: by a standby if one fits, else by a new process; by another connection if that hung.
+//! 4. `run_by_standby` and `run_anew`, which waits while the node is busy.
+//! 5. `start`: the arguments, the list and the directory of a new process.
+//! 6. `finish`: feeds a process and reads it to its end.
+//!
+//! Each layer returns how rsync ended; what that means is read by `report`.
+
+pub(super) mod budget;
+pub mod confine;
+pub(super) mod connection;
+pub(super) mod greeting;
+pub(super) mod greeting_time;
+mod launcher;
+mod listener;
+pub mod master;
+pub(super) mod order;
+mod pool;
+pub(super) mod process;
+mod reading;
+pub mod shell;
+pub(super) mod speed;
+pub(super) mod standby;
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use self::confine::Reach;
+use self::connection::{HANG_UP, HANG_UPS, timed_out};
+use self::greeting::Greeting;
+use self::listener::Listener;
+use self::master::Master;
+use self::order::{Ears, Order, Work};
+use self::process::{Finished, Patience, Process};
+use self::reading::reading_time;
+use self::speed::{Share, Speed};
+use self::standby::Standbys;
+use super::recipe::{self, Context, Invocation, Recipe};
+use super::report::claims::{Bearing, Claims};
+use super::report::failure;
+use super::shared::Shared;
+use super::staging::{self, Staging};
+use super::target::Target;
+use crate::children::Children;
+use crate::site::version::Version;
+use crate::transport::Lane;
+use crate::transport::failure::{Cause, Failure};
+use crate::transport::heard::{self, Heard};
+use tokio::sync::Notify;
+
+/// The longest silence of a standby after it was fed: a new process then takes its place, which costs less than to wait. A
+/// disk that has to spin up first takes less.
+const ANSWERED: Duration = Duration::from_secs(10);
+const STANDBY_PATIENCE: Patience = Patience::of(process::PATIENCE).over_old_connection().answered_within(ANSWERED);
+
+/// The delay before the next standby is started: at once, it would take the processor from the one that was just fed.
+const REFILL_AFTER: Duration = Duration::from_millis(3);
+
+/// The result of feeding a standby.
+enum Fed {
+    /// It ended by itself.
+    Done(Finished),
+    /// No standby fitted, or the one that did broke: a new process has to do the work. If it hung, the shared connection may
+    /// be the cause.
+    Not {
+        /// `true` if the standby hung.
+        hung: bool,
+    },
+}
+
+/// The runs at one node, with what outlives each: standbys, the shared connection and the limits.
+pub(super) struct Runner {
+    target: Rc<Target>,
+    children: Children,
+    /// The bounds of its processes; `None` if they are not confined.
+    reach: Option<Arc<Reach>>,
+    pub(super) speed: Rc<Speed>,
+    /// The place in which renamed files are linked, if there is one.
+    pub(super) staging: Option<Rc<Staging>>,
+    pub(super) standbys: RefCell<Standbys>,
+    /// Notified when the standbys have changed.
+    changed: Arc<Notify>,
+    /// The connection that runs share; `None` where there is none to share.
+    master: Option<Rc<Master>>,
+    /// The process of the shared connection over which a run hung.
+    doubted: Cell<Option<i32>>,
+    /// Gets what was changed.
+    heard: RefCell<Heard>,
+}
+
+impl Runner {
+    /// Starts nothing yet.
+    pub(super) fn new(target: Rc<Target>, shared: &Shared) -> Rc<Self> {
+        Rc::new(Runner {
+            children: shared.children.clone(),
+            reach: Reach::of(&target.site, &target.node),
+            speed: Speed::new(target.site.rspeed, shared.alone),
+            staging: shared.staging.clone(),
+            standbys: RefCell::new(Standbys::new(Recipe::Present, shared.budget.clone())),
+            changed: Arc::default(),
+            master: shared.master(&target.site, &target.node),
+            doubted: Cell::new(None),
+            heard: RefCell::default(),
+            target,
+        })
+    }
+
+    /// Makes a run. If a directory above the mirror is missing, makes another one that makes the directories on the way.
+    pub(super) async fn run_making_path(
+        self: &Rc<Self>,
+        order: &Order<'_>,
+        ears: &mut Ears<'_>,
+    ) -> Result<Finished, Failure> {
+        let could_make_path = self.can_make_path();
+        let finished = self.run(order, ears).await?;
+        let no_parent = failure::of(&finished).is_some_and(|failure| failure.cause == Cause::NoParent);
+        // Another run may have found out meanwhile: what counts is how this one was started.
+        if !(no_parent && could_make_path) {
+            return Ok(finished);
+        }
+        self.set_make_path(true);
+        let again = self.run(order, ears).await?;
+        match failure::of(&again) {
+            // The node's rsync is too old for it: the first end tells what is wrong.
+            Some(failure) if matches!(failure.cause, Cause::UnknownOption | Cause::Closed | Cause::Silent) => {
+                self.set_make_path(false);
+                Ok(finished)
+            }
+            _ => Ok(again),
+        }
+    }
+
+    /// Returns true if the next run could make the directories above the mirror, and the last one did not.
+    pub(super) fn can_make_path(&self) -> bool {
+        !self.target.learned.borrow().makes_path && self.target.version >= Version::MAKES_PATHS
+    }
+
+    /// Makes a run, and tells the hooks what it changed.
+    pub(super) async fn run(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
+        let listener = Listener::of(order, &self.heard.borrow());
+        let Some(mut listener) = listener else { return self.run_once(order, ears).await };
+        let mut line = |said: &[u8]| {
+            listener.hear(said);
+            (ears.line)(said);
+        };
+        let mut both = Ears { line: &mut line, worked: ears.worked.take() };
+        let finished = self.run_once(order, &mut both).await;
+        ears.worked = both.worked.take();
+        if let Ok(finished) = &finished
+            && order.recipe == Recipe::Full
+        {
+            listener.prove(&self.target, finished);
+        }
+        finished
+    }
+
+    /// Listens for what a run that begins now changes without saying so: what the node links to what it has.
+    pub(super) fn unsaid(&self) -> Option<heard::Listener> {
+        self.heard.borrow().listen()
+    }
+
+    /// Sets who is told what was changed.
+    pub(super) fn report_to(&self, heard: &Heard) {
+        self.heard.replace(heard.clone());
+    }
+
+    /// Makes a run by a standby, or else by a new process. A run that hung on an old connection is made again on another one.
+    async fn run_once(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
+        // The runs of a batch follow each other, perhaps after a long time.
+        self.target.root.check().map_err(Failure::source_gone)?;
+        // What may send much has a connection of its own: small changes would wait behind it.
+        let mut shares = order.lane == Some(Lane::Fast) || order.recipe == Recipe::Probe;
+        if self.may_use_standby(order) {
+            match self.run_by_standby(order, ears).await {
+                Fed::Done(finished) => return Ok(finished),
+                Fed::Not { hung } => shares &= !hung,
+            }
+        }
+        let to_be_told = ears.worked.is_some();
+        // The shared connection may be another one by now.
+        let carrier = self.carrier(shares);
+        let mut finished = self.run_anew(order, shares, ears).await?;
+        if carrier.is_some() && timed_out(&finished) {
+            self.doubt(carrier);
+            // Once it said that its work is done, others may be at work on the same paths.
+            if !to_be_told || ears.worked.is_some() {
+                finished = self.run_anew(order, false, ears).await?;
+            }
+        }
+        self.give_up_doubted();
+        Ok(finished)
+    }
+
+    /// Returns true if a run may be made by a standby: standbys have no rules of one run, and only some recipes have one.
+    fn may_use_standby(&self, order: &Order<'_>) -> bool {
+        let has_standbys = match order.recipe {
+            Recipe::Build | Recipe::Gather | Recipe::Similar => false,
+            // One that the node refuses would only die, again and again: there is none before a run went well.
+            Recipe::Link => self.standbys.borrow().wants(Recipe::Link),
+            _ => true,
+        };
+        order.lane == Some(Lane::Fast) && order.rules.is_empty() && has_standbys
+    }
+
+    /// Makes a run by a standby, if one fits.
+    async fn run_by_standby(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Fed {
+        // Before it is taken: what waits has no more than this.
+        let share = self.speed.small();
+        let Some((process, list)) = self.take_standby(order).await else { return Fed::Not { hung: false } };
+        let to_be_told = ears.worked.is_some();
+        let carrier = process.carrier();
+        let refill = async {
+            tokio::time::sleep(REFILL_AFTER).await;
+            self.refill();
+        };
+        let claims = Claims::of(order.recipe, &list);
+        let fed = self.finish(process, &list, &claims, (STANDBY_PATIENCE, share), ears);
+        let (Ok(finished), ()) = tokio::join!(fed, refill) else { return Fed::Not { hung: false } };
+        let Some(failure) = failure::of(&finished).filter(is_broken_connection) else {
+            self.standbys.borrow_mut().served();
+            return Fed::Done(finished);
+        };
+        self.standbys.borrow_mut().was_useless(Instant::now());
+        let hung = failure.cause == Cause::Timeout;
+        if hung {
+            self.doubt(carrier);
+        }
+        // Once it said that its work is done, others may be at work on the same paths.
+        let was_told = to_be_told && ears.worked.is_none();
+        if was_told { Fed::Done(finished) } else { Fed::Not { hung } }
+    }
+
+    /// Makes a run by a new process, again and again while the rsync daemon has too few connections.
+    async fn run_anew(
+        self: &Rc<Self>,
+        order: &Order<'_>,
+        shares: bool,
+        ears: &mut Ears<'_>,
+    ) -> Result<Finished, Failure> {
+        let mut finished = self.start(order, shares, ears).await?;
+        let is_busy = |finished: &Finished| failure::of(finished).is_some_and(|failure| failure.cause == Cause::Busy);
+        for _ in 0..HANG_UPS {
+            if !is_busy(&finished) {
+                break;
+            }
+            self.make_room();
+            tokio::time::sleep(HANG_UP).await;
+            finished = self.start(order, shares, ears).await?;
+        }
+        Ok(finished)
+    }
+
+    /// Starts a process for a run, feeds it and reads it to its end.
+    async fn start(self: &Rc<Self>, order: &Order<'_>, shares: bool, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
+        if let Some(failed) = self.make_mirror(order, ears).await? {
+            return Ok(failed);
+        }
+        let reading = reading_time(&self.target, order).await;
+        let share = self.share(order).await;
+        let context = Context { reading, limit: share.limit(), ..self.context(shares) };
+        let context = Context { traits: order.traits.cloned().unwrap_or(context.traits), ..context };
+        let (process, list) = match order.work {
+            Work::List(list) => {
+                let Invocation { arguments, list } = context.invocation(order.recipe, list.to_vec(), order.rules);
+                (self.process(self.target.source()?, &arguments).await?, list)
+            }
+            Work::Links(twins) => {
+                let stage = self.stage()?;
+                let list = recipe::twins(stage.place(&self.target.source()?, twins));
+                if list.is_empty() {
+                    return Ok(Finished::nothing_to_do());
+                }
+                let directory = stage.directory().map_err(|error| Failure::not_staged(&error))?;
+                let arguments = context.invocation(order.recipe, Vec::new(), order.rules).arguments;
+                (self.process(directory, &arguments).await?.in_stage(stage), list)
+            }
+            Work::Directory(moved) | Work::Names(moved, _) => {
+                let directory = staging::open_beneath(self.target.source()?.as_fd(), &moved.to);
+                let directory = directory.map_err(|errno| Failure::not_staged(&errno.into()))?;
+                let Invocation { arguments, list } = match order.work {
+                    Work::Names(_, list) => context.gather(moved, list.to_vec()),
+                    _ => context.build(moved, order.rules),
+                };
+                (self.process(directory, &arguments).await?, list)
+            }
+        };
+        let process = process.over(self.carrier(shares));
+        let patience = self.patience(order.recipe, process.carrier()).longer_by(reading);
+        if order.recipe.verifies() {
+            process.yield_to_others();
+        }
+        self.finish(process, &list, &Claims::of(order.recipe, &list), (patience, share), ears).await
+    }
+
+    /// Feeds a process its list and reads it to its end.
+    pub(super) async fn finish(
+        self: &Rc<Self>,
+        process: Process,
+        list: &[u8],
+        claims: &Claims<'_>,
+        (patience, share): (Patience, Share),
+        ears: &mut Ears<'_>,
+    ) -> Result<Finished, Failure> {
+        let worked = || {
+            // All is sent.
+            drop(share);
+            // Nobody listens any more when the batch was given up.
+            let _ = ears.worked.take().map(|worked| worked.send(()));
+        };
+        let mut greets = self.greets(&process);
+        let line = |said: &[u8]| {
+            if let Some(greeting) = Greeting::read(said) {
+                self.target.learned.borrow_mut().speaks(greeting.protocol());
+                greets.heard();
+            }
+            let bearing = claims.bearing(said);
+            if bearing != Bearing::Foreign {
+                (ears.line)(said);
+            }
+            bearing
+        };
+        let finished = process.finish(list, patience, line, worked).await;
+        greets.ended(&finished);
+        finished.map_err(|error| Failure::not_started(&self.target.site.rsync, &error))
+    }
+}
+
+/// Tells if a standby failed because the node was not reached by it, which a new process may do.
+fn is_broken_connection(failure: &Failure) -> bool {
+    use Cause::{Closed, Killed, Silent, Timeout, UnknownHost, Unreachable};
+    matches!(failure.cause, Closed | Silent | Killed | Timeout | Unreachable | UnknownHost)
+}

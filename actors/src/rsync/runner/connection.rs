@@ -1,0 +1,114 @@
+//! Over which connection a run goes: one that waits at the node, the one that the node's runs share, or its own; and
+//! when what was there before is given up, since nothing answers on it any more.
+
+use crate::rsync::report::failure;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use slog::debug;
+
+use crate::node::Kind;
+use crate::rsync::recipe::Recipe;
+use crate::rsync::runner::Runner;
+use crate::rsync::runner::greeting_time::GreetingTime;
+use crate::rsync::runner::process::{Finished, PATIENCE, Patience, Process};
+use crate::rsync::verify;
+use crate::transport::failure::Cause;
+
+/// The time that an rsync daemon takes to notice that a connection has ended.
+pub(crate) const HANG_UP: Duration = Duration::from_millis(100);
+/// And how often it is asked whether it has.
+pub(crate) const HANG_UPS: u32 = 20;
+
+/// Waits for the greeting of the node's rsync in one run.
+pub(crate) struct Greets<'a> {
+    runner: &'a Rc<Runner>,
+    started: Instant,
+    /// `true` if the run has a connection of its own.
+    alone: bool,
+    heard: bool,
+}
+
+impl Greets<'_> {
+    /// It came. On a connection of its own this proves that the node answers.
+    pub fn heard(&mut self) {
+        self.heard = true;
+        self.runner.target.learned.borrow_mut().greeted(self.started.elapsed());
+        if self.alone {
+            self.runner.give_up_doubted();
+        }
+    }
+
+    /// The run ended.
+    pub fn ended(self, finished: &std::io::Result<Finished>) {
+        if !self.heard && finished.as_ref().is_ok_and(timed_out) {
+            self.runner.target.learned.borrow_mut().greeting_missed();
+        }
+    }
+}
+
+impl Runner {
+    /// The process whose connection a run uses that starts now, if it is not its own.
+    pub(crate) fn carrier(&self, shares: bool) -> Option<i32> {
+        self.master.as_ref().filter(|_| shares)?.process()
+    }
+
+    /// Returns how long a new process may be silent.
+    pub(crate) fn patience(&self, recipe: Recipe, carrier: Option<i32>) -> Patience {
+        let patience = patience(recipe, self.target.node.kind(), self.target.learned.borrow().greeting());
+        if carrier.is_some() { patience.over_old_connection() } else { patience }
+    }
+
+    /// Waits for the greeting in this run.
+    pub(crate) fn greets(self: &Rc<Self>, process: &Process) -> Greets<'_> {
+        let (started, alone) = (process.started(), process.carrier().is_none());
+        Greets { runner: self, started, alone, heard: process.has_greeted() }
+    }
+
+    /// A run hung on a connection that was there before, that of `carrier` or its own. What waits at the node is on one
+    /// of the same age: it is ended. The shared one goes as soon as another connection works, or fails, too.
+    pub(crate) fn doubt(&self, carrier: Option<i32>) {
+        debug!(self.target.log, "a run hung on a connection that was there before: what waits at the node is ended");
+        self.standbys.borrow_mut().outdated();
+        self.changed.notify_waiters();
+        self.doubted.set(carrier.or(self.doubted.get()));
+    }
+
+    pub(super) fn give_up_doubted(self: &Rc<Self>) {
+        if let (Some(process), Some(master)) = (self.doubted.take(), &self.master) {
+            master.give_up(process);
+            self.refill();
+        }
+    }
+}
+
+/// Returns how long a run over a connection of its own may be silent.
+fn patience(recipe: Recipe, kind: Kind, greeting: GreetingTime) -> Patience {
+    let silence = if recipe.reads_much() { verify::PATIENCE } else { PATIENCE };
+    // At this host nothing is on the way to a greeting.
+    Patience::of(silence).greeting_within(greeting.patience().filter(|_| kind != Kind::Local))
+}
+
+pub(super) fn timed_out(finished: &Finished) -> bool {
+    failure::of(finished).is_some_and(|failure| failure.cause == Cause::Timeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_run_to_another_host_waits_for_the_greeting_no_longer_than_is_usual_there() {
+        let greeting = GreetingTime::Known { took: Duration::from_secs(5), missed: 0 };
+        let of =
+            |silence, seconds: Option<u64>| Patience::of(silence).greeting_within(seconds.map(Duration::from_secs));
+        for (recipe, kind, expected) in [
+            (Recipe::Present, Kind::Ssh, of(PATIENCE, Some(15))),
+            (Recipe::DryRun, Kind::Daemon, of(PATIENCE, Some(15))),
+            (Recipe::Verify, Kind::Ssh, of(verify::PATIENCE, Some(15))),
+            (Recipe::Present, Kind::Local, of(PATIENCE, None)),
+        ] {
+            assert_eq!(patience(recipe, kind, greeting), expected, "{recipe:?} {kind:?}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Listens to what runs say that they changed, for the hooks.
+
+use std::collections::HashSet;
+
+use crate::path::RelPath;
+use crate::rsync::recipe::Recipe;
+use crate::rsync::report::output;
+use crate::rsync::report::output::Line;
+use crate::rsync::runner::order::{Order, Work};
+use crate::rsync::runner::process::{Code, Finished};
+use crate::rsync::target::Target;
+use crate::transport::blame::Blame;
+use crate::transport::heard::{self, Heard};
+
+/// Listens to one run.
+pub(super) struct Listener {
+    to: heard::Listener,
+    /// The directory that the names are relative to.
+    base: RelPath,
+    /// `true` if only what is stored counts: the run says more, of a directory that is not the source.
+    only_stored: bool,
+}
+
+impl Listener {
+    /// One line of output.
+    pub fn hear(&mut self, said: &[u8]) {
+        if self.only_stored {
+            return output::stored(said).into_iter().for_each(|path| self.to.add(path));
+        }
+        for line in output::parts(said) {
+            if let Line::Sent(path, _) | Line::Deleted(path) = line {
+                path.rebase(&RelPath::root(), &self.base).into_iter().for_each(|path| self.to.add(path));
+            }
+        }
+    }
+    /// Listens to a run that begins now, for `heard`. `None` if the run changes nothing, or nobody is to be told.
+    pub fn of(order: &Order<'_>, heard: &Heard) -> Option<Listener> {
+        if order.recipe.only_looks() {
+            return None;
+        }
+        let only_stored = order.recipe == Recipe::Link;
+        let base = match order.work {
+            Work::Directory(moved) | Work::Names(moved, _) => moved.to.clone(),
+            Work::List(_) | Work::Links(_) => RelPath::root(),
+        };
+        let to = heard.listen()?;
+        // What fails in a batch stays pending, and is not told before it has arrived.
+        let to = if order.recipe == Recipe::Full { to.needs_proof() } else { to };
+        Some(Listener { to, base, only_stored })
+    }
+
+    /// A comparison of everything has ended: what it said is done, if it did not end before it was through.
+    pub fn prove(mut self, target: &Target, finished: &Finished) {
+        let (unset, finished) = &target.without_unset(finished.clone());
+        let is_unset = |path: &RelPath| unset.root && path.is_root();
+        match (finished.code, target.failure_of(finished).map(|_| target.blamed(finished))) {
+            (Code::Exit(0), _) | (_, None) => self.to.prove(is_unset),
+            (Code::Exit(23 | 24), Some(Blame::Paths(paths))) => {
+                let paths: HashSet<RelPath> = paths.into_iter().collect();
+                self.to.prove(|path| paths.contains(path) || is_unset(path));
+            }
+            _ => (),
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! One rsync process: started, perhaps left waiting for its list, fed, and read to its end. What the end means is for
+//! others.
+
+mod heard;
+mod line;
+mod lines;
+mod watch;
+
+use std::cell::Cell;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, setpriority_pgrp};
+use tokio::io::AsyncWriteExt;
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
+
+pub(crate) use self::heard::MORE_ATTRIBUTES;
+use self::heard::{Complaints, Talk, listen};
+use self::lines::{Lines, Text};
+use self::watch::{Life, Stall, Subject, stalled};
+pub use self::watch::{PATIENCE, Patience};
+use crate::children::{Children, Group, Within};
+use crate::rsync::recipe::Invocation;
+use crate::rsync::report::claims::Bearing;
+use crate::rsync::runner::confine::{Bounds, Seen};
+use crate::rsync::runner::greeting::Greeting;
+use crate::rsync::runner::shell;
+use crate::rsync::staging::Stage;
+
+/// The time after rsync's end for which its output may stay open: whatever it started may hold it and live on.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// The most that is read of an rsync that waits and is not greeted, in bytes: a message of the day is short.
+const IDLE_TALK: u64 = 1024 * 1024;
+
+/// The lowest priority (nice(1)); that of the disk follows it (ioprio_set(2)).
+const LOWEST: i32 = 19;
+
+/// The environment of rsync and of a remote shell: words that can be read, and nobody who is asked for a password.
+pub(crate) const ENVIRONMENT: [(&str, &str); 2] = [("LC_ALL", "C"), ("SSH_ASKPASS_REQUIRE", "never")];
+
+/// The line of rsync with [`Process::DEBUG`] when all work is done and rsync only waits for its children. It looks for
+/// their end every 20 ms (rsync's `wait_process_with_flush`).
+const WORKED: &[u8] = b"client_run waiting on ";
+
+/// The way in which a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// rsync's exit code (rsync(1), EXIT VALUES).
+    Exit(i32),
+    /// The signal that ended it.
+    Signal(i32),
+}
+
+/// A run that ended.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// The code or signal.
+    pub code: Code,
+    /// The error output.
+    pub stderr: Vec<u8>,
+}
+
+impl Finished {
+    /// The end of a run that had nothing to do.
+    pub fn nothing_to_do() -> Finished {
+        Finished { code: Code::Exit(0), stderr: Vec::new() }
+    }
+}
+
+/// The facts that a connected rsync has of the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connected {
+    /// The protocol that it speaks.
+    pub protocol: u32,
+}
+
+/// An rsync that was started and waits for its list. Dropping it ends it before it could take the end of its input for
+/// the end of a list.
+#[derive(Debug)]
+pub struct Process {
+    group: Group,
+    stdin: Option<ChildStdin>,
+    stdout: Option<Lines<ChildStdout>>,
+    stderr: Option<ChildStderr>,
+    /// Bytes of text that told nothing.
+    idle_talk: u64,
+    /// `true` if rsync says when the other end has answered: what comes before that is not rsync's own.
+    greets: bool,
+    /// The greeting, once it came.
+    greeting: Option<Greeting>,
+    /// The directory that it works in, if it has one of its own: removed after its end.
+    stage: Option<Stage>,
+    /// The process whose connection it uses, if it is not its own or that of one that it started.
+    carrier: Option<i32>,
+    /// The things of which the rules that confine the process were made; nothing if it is not confined.
+    seen: Seen,
+    /// Its remote shell, if that was started outside.
+    shell: Rc<Cell<Option<i32>>>,
+    started: Instant,
+    /// Bytes that the process had read then, if it was left waiting.
+    read: Option<u64>,
+}
+
+/// Runs `program` in `directory`; each line of its output goes to `line`, without the newline.
+///
+/// # Errors
+/// When the program cannot be started.
+pub async fn run(
+    children: &Children,
+    program: &Path,
+    directory: Option<OwnedFd>,
+    invocation: Invocation,
+    mut line: impl FnMut(&[u8]),
+) -> io::Result<Finished> {
+    let process = Process::start(children, program, directory, &invocation.arguments, None)?;
+    let line = |text: &[u8]| {
+        line(text);
+        Bearing::Nothing
+    };
+    process.finish(&invocation.list, Patience::of(PATIENCE), line, || ()).await
+}
+
+impl Process {
+    /// The option that makes rsync say that it is connected and that its work is done. It is not passed to the other
+    /// end.
+    pub const DEBUG: &str = "--debug=PROTO,EXIT2";
+
+    /// Starts `program` in `directory`, within `bounds` if there are any.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(
+        children: &Children,
+        program: &Path,
+        directory: Option<OwnedFd>,
+        arguments: &[OsString],
+        bounds: Option<Bounds>,
+    ) -> io::Result<Process> {
+        let mut command = Command::new(program);
+        command.args(arguments).envs(ENVIRONMENT);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (mut within, mut seen, mut near, shell) = (Within::default(), Seen::default(), None, Rc::default());
+        if let Some(Bounds { domain, door }) = bounds {
+            let (rules, made_of) = domain.into_parts();
+            (within.rules, seen) = (Some(rules), made_of);
+            if let Some(door) = door {
+                door.equip(&mut command);
+                let (end, inherits) = door.into_parts();
+                near = Some((end, directory.as_ref().map(OwnedFd::try_clone).transpose()?));
+                within.inherits = inherits;
+            }
+        }
+        let mut group = children.start_within(&mut command, directory, within)?;
+        if let Some((near, directory)) = near {
+            let shell: Rc<Cell<Option<i32>>> = Rc::clone(&shell);
+            let started = move |process| shell.set(Some(process));
+            tokio::task::spawn_local(shell::serve(near, group.id(), children.clone(), directory, started));
+        }
+        let (stdin, stdout, stderr) = group.pipes();
+        let stdout = stdout.map(|stdout| Lines::of(stdout, b"\n"));
+        let greets = arguments.iter().any(|word| word == Process::DEBUG);
+        Ok(Process {
+            group,
+            stdin,
+            stdout,
+            stderr,
+            idle_talk: 0,
+            greets,
+            greeting: None,
+            stage: None,
+            carrier: None,
+            seen,
+            shell,
+            started: Instant::now(),
+            read: None,
+        })
+    }
+
+    /// The same, which works in a directory of its own.
+    pub fn in_stage(mut self, stage: Stage) -> Process {
+        self.stage = Some(stage);
+        self
+    }
+
+    /// The same, over the connection of another process, if it is over one.
+    pub fn over(mut self, carrier: Option<i32>) -> Process {
+        self.carrier = carrier;
+        self
+    }
+
+    /// The process whose connection it uses, if it is not its own.
+    pub fn carrier(&self) -> Option<i32> {
+        self.carrier
+    }
+
+    /// Returns the things of which the rules that confine the process were made.
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// When it was started.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Tells if both ends have greeted each other.
+    pub fn has_greeted(&self) -> bool {
+        self.greeting.is_some()
+    }
+
+    /// The directory of its own, if it has one.
+    pub fn stage(&self) -> Option<&Stage> {
+        self.stage.as_ref()
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> i32 {
+        self.group.id()
+    }
+
+    /// Whatever else wants the processor or the disk goes first.
+    pub fn yield_to_others(&self) {
+        // ESRCH: it ended already. Less than before is always allowed.
+        let _ = setpriority_pgrp(Pid::from_raw(self.id()), LOWEST);
+    }
+
+    /// Waits while nothing is fed to it, until it is connected (`Some`) or ends (`None`), or says what no rsync says
+    /// that waits. May be dropped and called again.
+    pub async fn idle(&mut self) -> Option<Connected> {
+        let stdout = self.stdout.as_mut()?;
+        while self.idle_talk < IDLE_TALK {
+            let text = stdout.next().await?;
+            self.idle_talk += text.len();
+            let greeting = match text {
+                Text::Line(line) => Greeting::read(line),
+                Text::Dropped(_) => None,
+            };
+            // What is no rsync ends by itself.
+            if let Some(greeting @ Greeting::Protocol(protocol)) = greeting {
+                (self.greeting, self.read) = (Some(greeting), Life::read(self.group.id()));
+                return Some(Connected { protocol });
+            }
+        }
+        None
+    }
+
+    /// Feeds the list and waits for the end. Each line of output goes to `line`, without the newline, which says how it
+    /// bears on the run. `worked` is called when rsync says that its work is done and has complained of nothing. A run
+    /// that hangs for longer than `patience`, or says more than that of what tells nothing, is ended.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub(crate) async fn finish(
+        mut self,
+        list: &[u8],
+        patience: Patience,
+        mut line: impl FnMut(&[u8]) -> Bearing,
+        worked: impl FnOnce(),
+    ) -> io::Result<Finished> {
+        let (said, talk) = (Complaints::default(), Talk::new(patience));
+        // A complaint may be on its way to us when the end of the work has come already.
+        let unheard = self.stderr.as_ref().and_then(|stderr| stderr.as_fd().try_clone_to_owned().ok());
+        let is_heard =
+            || unheard.as_ref().is_some_and(|pipe| rustix::io::ioctl_fionread(pipe).is_ok_and(|left| left == 0));
+        let (mut hangs, mut greeting, greets) = (None, self.greeting, self.greets);
+        let (greeted, shell) = (Cell::new(greeting.is_some()), Rc::clone(&self.shell));
+        let subject = Subject { process: self.group.id(), carrier: self.carrier, read: self.read, list: list.len() };
+        let status = {
+            let stdin = &mut self.stdin;
+            let feed = async {
+                if let Some(open) = stdin {
+                    // EPIPE: rsync ended early; its code tells why.
+                    let _ = open.write_all(list).await;
+                }
+                // Complete: the end of the input is the end of the list.
+                stdin.take();
+            };
+            let mut worked = Some(worked);
+            let line = |text: &[u8]| match text {
+                text if text.starts_with(WORKED) => {
+                    if let Some(worked) = worked.take().filter(|_| is_heard() && said.is_empty()) {
+                        worked();
+                    }
+                    Bearing::Nothing
+                }
+                text => {
+                    greeting = greeting.or_else(|| Greeting::read(text));
+                    greeted.set(greeting.is_some());
+                    // Else it is the greeting of somebody else: a message of the day.
+                    if greeting.is_some() || !greets { line(text) } else { Bearing::Nothing }
+                }
+            };
+            // A carriage return comes before what rsync says of its progress; in names it is escaped.
+            let lines = listen(self.stdout.take().map(|stdout| stdout.ended_by(b"\n\r")), line, &talk);
+            let stderr = self.stderr.take().map(|stderr| Lines::of(stderr, b"\n"));
+            let complaints = listen(stderr, |line| said.hear(line), &talk);
+            let pipes = async { tokio::join!(complaints, lines, feed) };
+            tokio::pin!(pipes);
+            tokio::select! {
+                _ = &mut pipes => self.group.wait().await?,
+                stall = stalled(subject, patience, || greeted.get(), || shell.get()) => {
+                    hangs = Some(stall);
+                    self.group.kill();
+                    self.group.wait().await?
+                }
+                () = talk.is_too_much() => {
+                    hangs = Some(Stall::Talkative);
+                    self.group.kill();
+                    self.group.wait().await?
+                }
+                status = self.group.wait() => {
+                    // Past the linger time somebody else holds the pipe: what rsync itself said has been read.
+                    let _ = tokio::time::timeout(LINGER, &mut pipes).await;
+                    status?
+                }
+            }
+        };
+        let stderr = hangs.map_or_else(|| said.text(), |stall| stall.words().as_bytes().to_vec());
+        let mut finished = Finished { code: code(status), stderr };
+        if let (Code::Exit(code), Some(greeting)) = (finished.code, greeting)
+            && let Some(complaint) = greeting.complaint(code)
+        {
+            finished.stderr.splice(0..0, complaint.into_bytes());
+        }
+        Ok(finished)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.stdin.is_some() {
+            self.group.kill();
+        }
+    }
+}
+
+pub(crate) fn code(status: ExitStatus) -> Code {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Code::Exit(code),
+        (None, signal) => Code::Signal(signal.unwrap_or(0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_comes_before_the_greeting_is_not_read_as_rsyncs_own_words() {
+        let greeting = "(Client) Protocol versions: remote=32, negotiated=32";
+        let script =
+            format!("echo created by the operations team; echo '*deleting|0|0|f'; echo '{greeting}'; echo own");
+        for (option, expected) in [
+            (Process::DEBUG, &[greeting, "own"][..]),
+            ("--version", &["created by the operations team", "*deleting|0|0|f", greeting, "own"]),
+        ] {
+            let arguments = ["-c", &script, option].map(OsString::from).to_vec();
+            let mut lines = Vec::new();
+            let line = |line: &[u8]| lines.push(String::from_utf8_lossy(line).into_owned());
+            let invocation = Invocation { arguments, list: Vec::new() };
+            run(&Children::default(), Path::new("/bin/sh"), None, invocation, line).await.unwrap();
+            assert_eq!(lines, expected, "{option}");
+        }
+    }
+
+    /// The end of a run by a script that never ends, and how many lines of it were heard.
+    async fn talks(script: &str) -> (Finished, usize) {
+        let arguments = ["-c", script, Process::DEBUG].map(OsString::from);
+        let process = Process::start(&Children::default(), Path::new("/bin/sh"), None, &arguments, None).unwrap();
+        let mut heard = 0;
+        let line = |_: &[u8]| {
+            heard += 1;
+            Bearing::Nothing
+        };
+        let patience = Patience::of(PATIENCE).talk_within(4 * lines::LONGEST as u64);
+        (process.finish(b"", patience, line, || ()).await.unwrap(), heard)
+    }
+
+    #[tokio::test]
+    async fn a_run_whose_text_never_ends_is_ended_however_it_talks() {
+        let greeting = "echo '(Client) Protocol versions: remote=32, negotiated=32'";
+        for script in [
+            "tr '\\0' x </dev/zero",
+            "tr '\\0' x </dev/zero >&2",
+            "while :; do echo anything; done",
+            "while :; do echo anything >&2; done",
+        ] {
+            let (finished, heard) = talks(&format!("{greeting}; {script}")).await;
+            assert_eq!(finished.code, Code::Signal(9), "{script}");
+            assert!(String::from_utf8_lossy(&finished.stderr).contains("does not end"), "{script}: {finished:?}");
+            assert!(heard <= 4 * lines::LONGEST, "{script}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_waits_and_talks_without_end_is_given_up() {
+        for script in ["tr '\\0' x </dev/zero", "while :; do echo anything; done"] {
+            let arguments = ["-c", script].map(OsString::from);
+            let mut process =
+                Process::start(&Children::default(), Path::new("/bin/sh"), None, &arguments, None).unwrap();
+            assert!(process.idle().await.is_none(), "{script}");
+        }
+    }
+}

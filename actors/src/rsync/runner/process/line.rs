@@ -1,0 +1,218 @@
+//! The TCP connections of a process and of all that it started, as the kernel has them: whether the other end
+//! acknowledges what is sent to it. Reads /proc alone (proc(5)), as far as it may; what follows from it is for others.
+//!
+//! A proxy, or a server that stands still, acknowledges too: what is seen here proves that a line is dead, never that
+//! it is well.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// The age up to which the table of this host's connections is used: all runs that are looked at share it.
+const FRESH: Duration = Duration::from_millis(900);
+/// With very many connections it takes long to read: it is read again after so many times that time.
+const SPARING: u32 = 100;
+/// Repeats in a row that a single lost packet does not explain.
+const REPEATS: u32 = 2;
+/// The state of a socket that only waits for connections (`TCP_LISTEN`).
+const LISTENS: &str = "0A";
+
+/// One connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Connection {
+    /// Bytes that the other end has not acknowledged, and bytes that came and were not read.
+    queued: (u64, u64),
+    /// Times in a row that the kernel has sent the same without an answer: data, the request for a connection, or the
+    /// question whether the other end takes more. One that is slow, or takes nothing for long, answers.
+    repeats: u32,
+}
+
+/// The connections of some processes at one moment; none where there are none, or none can be seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Line(Vec<Connection>);
+
+impl Line {
+    /// The connections of these processes, and of all that they started.
+    pub fn of(processes: impl IntoIterator<Item = i32>) -> Line {
+        let mut sockets: Vec<u64> = processes.into_iter().flat_map(with_descendants).flat_map(sockets).collect();
+        // What a process hands to those that it starts is one socket.
+        sockets.sort_unstable();
+        sockets.dedup();
+        if sockets.is_empty() { Line::default() } else { Line(connections(&sockets)) }
+    }
+
+    #[cfg(test)]
+    pub fn of_one(unacknowledged: u64, repeats: u32) -> Line {
+        Line(vec![Connection { queued: (unacknowledged, 0), repeats }])
+    }
+
+    /// Tells if something is sent again and again, and the other end acknowledges nothing.
+    pub fn is_unanswered(&self) -> bool {
+        self.0.iter().any(|connection| connection.repeats >= REPEATS)
+    }
+
+    /// Tells if something went over it since then.
+    pub fn moved_since(&self, before: &Line) -> bool {
+        !self.is_unanswered() && self != before
+    }
+}
+
+/// A process, its children, theirs, and so on.
+fn with_descendants(process: i32) -> Vec<i32> {
+    let mut found = vec![process];
+    let mut at = 0;
+    while let Some(&parent) = found.get(at) {
+        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        found.extend(children.split_ascii_whitespace().filter_map(|number| number.parse::<i32>().ok()));
+        at += 1;
+    }
+    found
+}
+
+/// The inodes of the sockets that a process has open.
+fn sockets(process: i32) -> Vec<u64> {
+    let Ok(open) = fs::read_dir(format!("/proc/{process}/fd")) else { return Vec::new() };
+    let named = |entry: fs::DirEntry| {
+        let target = fs::read_link(entry.path()).ok()?;
+        target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+    };
+    open.flatten().filter_map(named).collect()
+}
+
+/// The TCP connections among these sockets.
+fn connections(sockets: &[u64]) -> Vec<Connection> {
+    thread_local! {
+        static LATEST: RefCell<Option<Table>> = const { RefCell::new(None) };
+    }
+    LATEST.with_borrow_mut(|latest| {
+        let now = Instant::now();
+        let table = match latest.take().filter(|table| now < table.until) {
+            Some(table) => table,
+            None => Table::read(now),
+        };
+        let found = sockets.iter().filter_map(|socket| table.connections.get(socket).copied()).collect();
+        *latest = Some(table);
+        found
+    })
+}
+
+/// All TCP connections of this host, by their inodes.
+struct Table {
+    connections: HashMap<u64, Connection>,
+    /// The end of its use.
+    until: Instant,
+}
+
+impl Table {
+    fn read(now: Instant) -> Table {
+        let texts =
+            ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
+        let connections = texts.iter().flat_map(|text| text.lines()).filter_map(parse).collect();
+        Table { connections, until: now + FRESH.max(now.elapsed() * SPARING) }
+    }
+}
+
+/// A line of the kernel's table, and the inode of the socket.
+fn parse(line: &str) -> Option<(u64, Connection)> {
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let [_, _, _, state, queues, _, resent, _, probes, inode, ..] = fields[..] else { return None };
+    let (unsent, unread) = queues.split_once(':')?;
+    let hex = |number: &str| u64::from_str_radix(number, 16).ok();
+    if state == LISTENS {
+        return None;
+    }
+    let repeats = u32::from_str_radix(resent, 16).ok()?.max(probes.parse().ok()?);
+    Some((inode.parse().ok()?, Connection { queued: (hex(unsent)?, hex(unread)?), repeats }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::process::Command;
+
+    use rustix::process::{Pid, Signal};
+    use tokio::net::TcpSocket;
+
+    use super::*;
+
+    fn line(queued: (u64, u64), repeats: u32) -> Line {
+        Line(vec![Connection { queued, repeats }])
+    }
+
+    #[test]
+    fn a_connection_says_how_often_it_sent_the_same_in_vain() {
+        let head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode";
+        assert_eq!(parse(head), None);
+        let rest = "1 0000000061eac9ac 100 0 0 10 0";
+        for (fields, expected) in [
+            ("01 00000000:00000000 02:000000F0 00000000     0        0 1588", Some(line((0, 0), 0))),
+            // Data is sent again; a connection is asked for; the other end takes nothing, and does not say so either.
+            ("01 0000002C:00000001 01:000000F0 00000005     0        0 1588", Some(line((44, 1), 5))),
+            ("02 00000001:00000000 01:000000F0 00000003     0        0 1588", Some(line((1, 0), 3))),
+            ("01 00001000:00000000 04:000000F0 00000000  1000        4 1588", Some(line((4096, 0), 4))),
+            ("0A 00000000:00000005 00:00000000 00000000     0        0 1588", None),
+        ] {
+            let text = format!("   7: 0100007F:9C41 0100007F:0016 {fields} {rest}");
+            let expected = expected.map(|line| (1588, line.0[0]));
+            assert_eq!(parse(&text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_sent_again_and_again_is_unanswered() {
+        for (queued, repeats, expected) in [(0, 0, false), (9, 0, false), (9, 1, false), (9, 2, true), (0, 3, true)] {
+            assert_eq!(line((queued, 0), repeats).is_unanswered(), expected, "{queued} {repeats}");
+        }
+    }
+
+    #[test]
+    fn a_line_moves_while_the_other_end_takes_something() {
+        let before = line((100, 0), 0);
+        for (now, moved) in [
+            (line((100, 0), 0), false),
+            (line((60, 0), 0), true),
+            (line((100, 5), 0), true),
+            // What is only put behind what nobody takes.
+            (line((200, 0), 4), false),
+            (Line::default(), true),
+        ] {
+            assert_eq!(now.moved_since(&before), moved, "{now:?}");
+        }
+    }
+
+    #[test]
+    fn the_connections_of_a_process_are_found() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (_far, _) = listener.accept().unwrap();
+        near.write_all(b"not read yet").unwrap();
+        let found = Line::of([std::process::id() as i32]);
+        assert!(found.0.contains(&Connection { queued: (0, 12), repeats: 0 }), "{found:?}");
+        assert_eq!(Line::of([0]), Line::default());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_nobody_answers_is_seen_to_be_unanswered() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = socket.local_addr().unwrap();
+        // It has no room for another connection: the kernel drops all requests for one.
+        let _listener = socket.listen(0).unwrap();
+        let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(300)).ok();
+        let _all: Vec<TcpStream> = std::iter::from_fn(connect).collect();
+        let mut waits = Command::new("sh");
+        waits.args(["-c", &format!("bash -c 'exec 3<>/dev/tcp/127.0.0.1/{}'; true", address.port())]);
+        let mut waits = waits.spawn().unwrap();
+        let begun = Instant::now();
+        while !Line::of([waits.id() as i32]).is_unanswered() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", Line::of([waits.id() as i32]));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        with_descendants(waits.id() as i32).into_iter().rev().for_each(|process| {
+            let _ = rustix::process::kill_process(Pid::from_raw(process).unwrap(), Signal::KILL);
+        });
+        waits.wait().unwrap();
+    }
+}

@@ -1,0 +1,504 @@
+//! The rsync processes that wait at one node, connected, for the next list: so a change is there in milliseconds. This
+//! is the account of them; [`Rsync`](crate::rsync::Rsync) starts and feeds them.
+//!
+//! A process sits in the directory that the source was when it was started. If that is not the source any more,
+//! whatever is listed would look deleted: it is compared just before feeding, and a process that must not be fed is
+//! killed before its input closes.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::budget::{Budget, Permit};
+use crate::backoff::backoff;
+use crate::rsync::recipe::Recipe;
+use crate::rsync::runner::process::Process;
+
+/// The time for which a standby may wait: the node's side of an old one may be gone without a word.
+pub const LIFETIME: Duration = Duration::from_secs(300);
+/// A recipe that was not used for so long has no standby any more.
+const DEMAND: Duration = Duration::from_secs(600);
+/// Most standbys of one recipe, and of all, at one node. sshd allows 10 sessions over one connection (sshd_config(5),
+/// MaxSessions), and those that were fed need theirs until they end.
+const MOST: usize = 4;
+const MOST_IN_ALL: usize = 6;
+/// Standbys of one node that connect at a time: more would come later, and all together.
+const MOST_CONNECTING: usize = 2;
+/// After so many deaths in a row a node has no standby until a run succeeds.
+const DEATHS: u32 = 5;
+/// After so many in a row that were of no use when they were fed, a node has none for a while: something on the way to
+/// it does not keep idle connections.
+const USELESS: u32 = 3;
+/// The time without standbys at a node where they were of no use, or that has no connection to spare.
+const BARRED: Duration = Duration::from_secs(600);
+/// One that takes longer to connect is not waited for.
+pub const CONNECTS: Duration = Duration::from_secs(10);
+/// `--timeout` of a standby: it sends keep-alives every half of it, which an rsync daemon with a shorter `timeout` of
+/// its own (rsyncd.conf(5)) does not wait for. A standby that dies of this halves it, down to the last.
+const TIMEOUTS: (u32, u32) = (60, 4);
+
+/// Asks whoever holds a process to hand it over.
+pub type Handover = oneshot::Sender<Process>;
+
+/// A process that waits.
+#[derive(Debug)]
+struct Kept {
+    id: u64,
+    recipe: Recipe,
+    /// `true` if it makes the directories above the mirror.
+    make_path: bool,
+    connected: bool,
+    started: Instant,
+    take: oneshot::Sender<Handover>,
+    _permit: Permit,
+}
+
+/// The use of one recipe.
+#[derive(Debug, Clone, Copy)]
+struct Demand {
+    used: Instant,
+    /// The number that is kept.
+    depth: usize,
+}
+
+/// The standbys of one node.
+#[derive(Debug)]
+pub struct Standbys {
+    kept: Vec<Kept>,
+    demand: BTreeMap<Recipe, Demand>,
+    /// The recipe that has one whether it is used or not.
+    always: Recipe,
+    budget: Budget,
+    last: u64,
+    /// Deaths in a row.
+    deaths: u32,
+    /// Standbys in a row that were of no use when they were fed.
+    useless: u32,
+    /// None is started before.
+    not_before: Option<Instant>,
+    /// Neither before this, whatever succeeds.
+    barred_until: Option<Instant>,
+    /// The start of the wait for the connection that standbys will share, while it lasts.
+    awaits_master: Option<Instant>,
+    /// The time at which somebody looks again for one to be started.
+    looks_at: Option<Instant>,
+    /// `true` once no standby is ever to be started again.
+    is_retired: bool,
+    timeout: u32,
+}
+
+/// A standby to be started.
+#[derive(Debug)]
+pub struct Wanted {
+    /// For what.
+    pub recipe: Recipe,
+    /// To be kept with it.
+    pub permit: Permit,
+}
+
+impl Standbys {
+    /// None yet; the recipe `always` is to have one whether it is used or not.
+    pub fn new(always: Recipe, budget: Budget) -> Self {
+        let demand = BTreeMap::from([(always, Demand { used: Instant::now(), depth: 1 })]);
+        Standbys {
+            kept: Vec::new(),
+            demand,
+            always,
+            budget,
+            last: 0,
+            deaths: 0,
+            useless: 0,
+            not_before: None,
+            barred_until: None,
+            awaits_master: None,
+            looks_at: None,
+            is_retired: false,
+            timeout: TIMEOUTS.0,
+        }
+    }
+
+    /// The `--timeout` of the next one, if it is not the usual one.
+    pub fn timeout(&self) -> Option<u32> {
+        (self.timeout < TIMEOUTS.0).then_some(self.timeout)
+    }
+
+    /// Returns true if none is to be started until a run succeeds, or never.
+    pub fn rests(&self) -> bool {
+        self.deaths >= DEATHS || self.is_retired
+    }
+
+    /// The next one to be started, if there is to be one now.
+    pub fn wanted(&self, now: Instant) -> Option<Wanted> {
+        let too_early = self.not_before.max(self.barred_until).is_some_and(|at| at > now);
+        if self.rests() || self.kept.len() >= MOST_IN_ALL || too_early {
+            return None;
+        }
+        if self.kept.iter().filter(|kept| !kept.connected).count() >= MOST_CONNECTING {
+            return None;
+        }
+        let kept = |recipe| self.kept.iter().filter(|kept| kept.recipe == recipe).count();
+        let (recipe, _) = self.demand.iter().find(|(recipe, demand)| kept(**recipe) < demand.depth)?;
+        Some(Wanted { recipe: *recipe, permit: self.budget.take()? })
+    }
+
+    /// Tells if the recipe that always has a standby has none that is connected, but one that will be, or the
+    /// connection that it will share is on its way. If all are under way that may be, there should be more.
+    pub fn is_missing(&mut self, now: Instant) -> bool {
+        let awaits_master = self.awaits_master.is_some_and(|since| now < since + CONNECTS);
+        let kept = || self.kept.iter().filter(|kept| kept.recipe == self.always);
+        let connects = |kept: &Kept| now < kept.started + CONNECTS;
+        let missing = (awaits_master || kept().any(connects)) && !kept().any(|kept| kept.connected);
+        let all = kept().count();
+        if let Some(demand) =
+            self.demand.get_mut(&self.always).filter(|demand| missing && all >= demand.depth.min(MOST_CONNECTING))
+        {
+            demand.depth = (demand.depth + 1).min(MOST);
+        }
+        missing
+    }
+
+    /// Returns when to look for [`Standbys::wanted`] again because of the time. `None` if somebody does so by then.
+    pub fn next_look(&mut self, now: Instant) -> Option<Instant> {
+        let at = self.not_before.max(self.barred_until).filter(|at| !self.rests() && *at > now)?;
+        if self.looks_at.is_some_and(|armed| armed <= at) {
+            return None;
+        }
+        self.looks_at = Some(at);
+        Some(at)
+    }
+
+    /// The time of [`Standbys::next_look`] has come.
+    pub fn looks(&mut self) {
+        self.looks_at = None;
+    }
+
+    /// The connection that standbys will share is being made. Returns true if nobody waited for it before.
+    pub fn await_master(&mut self, now: Instant) -> bool {
+        let is_first = self.awaits_master.is_none();
+        self.awaits_master.get_or_insert(now);
+        is_first
+    }
+
+    /// The connection is up, or cannot be made.
+    pub fn master_was_tried(&mut self) {
+        self.awaits_master = None;
+    }
+
+    /// Ends all that wait: none is ever started again.
+    pub fn retire(&mut self) {
+        self.kept.clear();
+        self.is_retired = true;
+    }
+
+    /// One was started. Returns its number, and through what it will be asked for.
+    pub fn keep(&mut self, wanted: Wanted, make_path: bool, started: Instant) -> (u64, oneshot::Receiver<Handover>) {
+        self.last += 1;
+        let (take, asked) = oneshot::channel();
+        let Wanted { recipe, permit } = wanted;
+        self.kept.push(Kept { id: self.last, recipe, make_path, connected: false, started, take, _permit: permit });
+        (self.last, asked)
+    }
+
+    /// One is connected.
+    pub fn connected(&mut self, id: u64) {
+        self.kept.iter_mut().filter(|kept| kept.id == id).for_each(|kept| kept.connected = true);
+    }
+
+    /// Asks for the one that is best for a recipe: connected, else on its way for longest.
+    pub fn take(&mut self, recipe: Recipe, make_path: bool, now: Instant) -> Option<oneshot::Receiver<Process>> {
+        self.want(recipe, now);
+        let all = self.kept.len();
+        self.kept.retain(|kept| kept.connected || now < kept.started + CONNECTS);
+        // What never says that it is connected would be waited for again and again.
+        (self.kept.len()..all).for_each(|_| self.was_useless(now));
+        let fits = |kept: &Kept| kept.recipe == recipe && kept.make_path == make_path;
+        let at = self.kept.iter().position(|kept| fits(kept) && kept.connected);
+        let at = at.or_else(|| self.kept.iter().position(fits))?;
+        let (hand, handed) = oneshot::channel();
+        // It may have ended a moment ago: then nothing will be handed over.
+        let _ = self.kept.remove(at).take.send(hand);
+        Some(handed)
+    }
+
+    /// One ended by itself while it waited.
+    pub fn died(&mut self, id: u64, is_daemon: bool, now: Instant, chance: f64) {
+        let Some(at) = self.kept.iter().position(|kept| kept.id == id) else { return };
+        let dead = self.kept.remove(at);
+        if dead.connected && is_daemon {
+            self.timeout = (self.timeout / 2).max(TIMEOUTS.1);
+        }
+        // Those that shared a connection die together: that is one death.
+        if self.not_before.is_none_or(|at| at <= now) {
+            self.failed(now, chance);
+        }
+    }
+
+    /// One waited for too long and was ended. What was not needed lately is not replaced.
+    pub fn expired(&mut self, id: u64, now: Instant) {
+        let Some(at) = self.kept.iter().position(|kept| kept.id == id) else { return };
+        let Kept { recipe, connected, .. } = self.kept.remove(at);
+        if connected {
+            // The way to the node keeps what is idle.
+            (self.deaths, self.timeout) = (0, (self.timeout * 2).min(TIMEOUTS.0));
+        }
+        if let Some(demand) = self.demand.get_mut(&recipe) {
+            let unused = now.saturating_duration_since(demand.used);
+            if unused >= LIFETIME {
+                demand.depth = demand.depth.min(1);
+            }
+            if unused >= DEMAND && recipe != self.always {
+                demand.depth = 0;
+            }
+        }
+    }
+
+    /// Tells if a recipe is to have one.
+    pub fn wants(&self, recipe: Recipe) -> bool {
+        self.demand.get(&recipe).is_some_and(|demand| demand.depth > 0)
+    }
+
+    /// A recipe is to have one, as if it had been asked for.
+    pub fn want(&mut self, recipe: Recipe, now: Instant) {
+        let demand = self.demand.entry(recipe).or_insert(Demand { used: now, depth: 0 });
+        (demand.used, demand.depth) = (now, demand.depth.max(1));
+    }
+
+    /// A recipe has none any more. Those that wait are ended.
+    pub fn forget(&mut self, recipe: Recipe) {
+        self.demand.remove(&recipe);
+        self.kept.retain(|kept| kept.recipe != recipe);
+    }
+
+    /// The node took something.
+    pub fn succeeded(&mut self) {
+        self.deaths = 0;
+    }
+
+    /// One did what it was fed with.
+    pub fn served(&mut self) {
+        (self.deaths, self.useless, self.not_before) = (0, 0, None);
+    }
+
+    /// One could not be started.
+    pub fn failed(&mut self, now: Instant, chance: f64) {
+        self.deaths += 1;
+        self.not_before = Some(now + backoff(self.deaths, chance));
+    }
+
+    /// One was of no use when it was fed.
+    pub fn was_useless(&mut self, now: Instant) {
+        self.useless += 1;
+        if self.useless >= USELESS {
+            self.useless = 0;
+            self.bar(now);
+        }
+    }
+
+    /// The node had no connection for another run. If that may be because of those that wait, they are ended and for a
+    /// while not replaced.
+    pub fn make_room(&mut self, now: Instant) -> bool {
+        let made = !self.kept.is_empty();
+        if made {
+            self.bar(now);
+        }
+        made
+    }
+
+    fn bar(&mut self, now: Instant) {
+        self.kept.clear();
+        self.barred_until = Some(now + BARRED);
+    }
+
+    /// Those that wait are of no use any more. Others may be started.
+    pub fn outdated(&mut self) {
+        self.kept.clear();
+    }
+
+    /// None is kept, and none started until a run succeeds.
+    pub fn clear(&mut self) {
+        self.kept.clear();
+        self.deaths = DEATHS;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Recipe::{Missing, Present};
+
+    /// Starts all that are wanted; returns their numbers and recipes.
+    fn fill(standbys: &mut Standbys, now: Instant) -> Vec<(u64, Recipe)> {
+        let mut started = Vec::new();
+        while let Some(wanted) = standbys.wanted(now) {
+            let recipe = wanted.recipe;
+            let (id, asked) = standbys.keep(wanted, false, now);
+            // Whoever keeps it outlives the test.
+            std::mem::forget(asked);
+            started.push((id, recipe));
+        }
+        started
+    }
+
+    fn connected(standbys: &mut Standbys, now: Instant) -> usize {
+        let started = fill(standbys, now);
+        started.iter().for_each(|(id, _)| standbys.connected(*id));
+        started.len()
+    }
+
+    #[test]
+    fn one_waits_for_what_is_sent_and_others_only_after_they_were_needed() {
+        let (mut standbys, now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        assert_eq!(fill(&mut standbys, now), [(1, Present)]);
+        assert!(standbys.take(Missing, false, now).is_none());
+        assert_eq!(fill(&mut standbys, now), [(2, Missing)]);
+        assert!(standbys.take(Present, false, now).is_some());
+        assert_eq!(fill(&mut standbys, now), [(3, Present)], "the next one is started at once");
+        standbys.expired(2, now + LIFETIME);
+        standbys.expired(3, now + LIFETIME);
+        let later = now + LIFETIME;
+        assert_eq!(fill(&mut standbys, later), [(4, Present), (5, Missing)]);
+        [4, 5].iter().for_each(|id| standbys.expired(*id, now + DEMAND));
+        assert_eq!(fill(&mut standbys, now + DEMAND), [(6, Present)], "nothing was deleted for long");
+    }
+
+    #[test]
+    fn a_change_that_finds_none_connected_makes_more() {
+        let (mut standbys, now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        assert!(!standbys.is_missing(now), "none is on its way");
+        fill(&mut standbys, now);
+        assert!(standbys.is_missing(now));
+        assert!(!standbys.is_missing(now + CONNECTS), "it is not waited for without end");
+        standbys.connected(1);
+        assert!(!standbys.is_missing(now));
+        assert_eq!(connected(&mut standbys, now), 1, "two are kept now");
+        for _ in 0..9 {
+            while standbys.take(Present, false, now).is_some() {}
+            fill(&mut standbys, now);
+            standbys.is_missing(now);
+        }
+        for _ in 0..9 {
+            standbys.kept.iter_mut().for_each(|kept| kept.connected = true);
+            fill(&mut standbys, now);
+        }
+        assert_eq!(standbys.kept.len(), MOST);
+    }
+
+    #[test]
+    fn a_recipe_that_is_forgotten_has_none_until_it_is_wanted_again() {
+        let (mut standbys, now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        standbys.want(Recipe::Link, now);
+        assert_eq!(fill(&mut standbys, now).len(), 2);
+        standbys.forget(Recipe::Link);
+        assert!(!standbys.wants(Recipe::Link) && standbys.wants(Present));
+        assert_eq!((standbys.kept.len(), fill(&mut standbys, now).len()), (1, 0));
+        standbys.want(Recipe::Link, now);
+        assert_eq!(fill(&mut standbys, now).len(), 1);
+    }
+
+    #[test]
+    fn all_nodes_share_a_budget() {
+        let (budget, now) = (Budget::new(1), Instant::now());
+        let mut standbys = [(); 2].map(|()| Standbys::new(Present, budget.clone()));
+        assert_eq!(standbys.each_mut().map(|standbys| fill(standbys, now).len()), [1, 0]);
+        standbys[0].clear();
+        assert_eq!(standbys.each_mut().map(|standbys| fill(standbys, now).len()), [0, 1]);
+    }
+
+    #[test]
+    fn a_node_that_is_down_is_left_alone_after_some_tries() {
+        let (mut standbys, mut now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        let mut tries = 0;
+        while let [(id, _)] = fill(&mut standbys, now)[..] {
+            standbys.died(id, false, now, 0.5);
+            assert!(fill(&mut standbys, now).is_empty(), "not at once");
+            tries += 1;
+            now = standbys.next_look(now).unwrap_or(now + LIFETIME);
+            standbys.looks();
+        }
+        assert_eq!(tries, DEATHS);
+        standbys.succeeded();
+        assert_eq!(fill(&mut standbys, now).len(), 1);
+    }
+
+    #[test]
+    fn a_daemon_that_ends_idle_connections_is_told_more_often_that_all_is_well() {
+        let (mut standbys, mut now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        let mut timeouts = Vec::new();
+        for _ in 0..DEATHS {
+            let [(id, _)] = fill(&mut standbys, now)[..] else { panic!("one is wanted") };
+            standbys.connected(id);
+            standbys.died(id, true, now, 0.5);
+            timeouts.extend(standbys.timeout());
+            now = standbys.next_look(now).unwrap_or(now);
+            standbys.looks();
+        }
+        assert_eq!(timeouts, [30, 15, 7, 4, 4]);
+    }
+
+    #[test]
+    fn one_at_a_time_waits_until_another_standby_may_be_started() {
+        let mut standbys = Standbys::new(Present, Budget::new(9));
+        let now = Instant::now();
+        assert_eq!(standbys.next_look(now), None, "one may be started at once");
+        standbys.failed(now, 0.5);
+        let at = standbys.next_look(now).unwrap();
+        assert!(at > now && standbys.next_look(now).is_none(), "somebody waits already");
+        standbys.looks();
+        assert_eq!(standbys.next_look(now), Some(at));
+        assert_eq!(standbys.next_look(at), None, "the time has come");
+    }
+
+    #[test]
+    fn a_change_waits_for_the_shared_connection_but_not_without_end() {
+        let mut standbys = Standbys::new(Present, Budget::new(9));
+        let now = Instant::now();
+        assert!(standbys.await_master(now));
+        assert!(!standbys.await_master(now + CONNECTS), "somebody waits already");
+        assert!(standbys.is_missing(now) && !standbys.is_missing(now + CONNECTS));
+        standbys.master_was_tried();
+        assert!(!standbys.is_missing(now));
+    }
+
+    #[test]
+    fn a_node_that_is_retired_never_has_a_standby_again() {
+        let mut standbys = Standbys::new(Present, Budget::new(9));
+        let now = Instant::now();
+        assert_eq!(fill(&mut standbys, now).len(), 1);
+        standbys.retire();
+        standbys.succeeded();
+        assert!(standbys.kept.is_empty() && standbys.rests() && fill(&mut standbys, now).is_empty());
+    }
+
+    #[test]
+    fn standbys_that_are_no_use_are_given_up_for_a_while() {
+        let (mut standbys, now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        for _ in 0..USELESS {
+            assert_eq!(connected(&mut standbys, now), 1);
+            assert!(standbys.take(Present, false, now).is_some());
+            standbys.was_useless(now);
+            standbys.succeeded();
+        }
+        assert_eq!((connected(&mut standbys, now), connected(&mut standbys, now + BARRED)), (0, 1));
+    }
+
+    #[test]
+    fn one_that_would_not_make_the_way_to_the_mirror_is_not_taken() {
+        let (mut standbys, now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        connected(&mut standbys, now);
+        assert!(standbys.take(Present, true, now).is_none());
+        assert!(standbys.take(Present, false, now).is_some());
+    }
+
+    #[test]
+    fn standbys_that_never_say_that_they_are_connected_are_given_up() {
+        let (mut standbys, mut now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        for _ in 0..USELESS {
+            assert!(!fill(&mut standbys, now).is_empty());
+            now += CONNECTS;
+            assert!(standbys.take(Present, false, now).is_none());
+        }
+        assert!(fill(&mut standbys, now).is_empty());
+        assert!(!standbys.is_missing(now), "nothing is waited for");
+    }
+}

@@ -1,0 +1,113 @@
+//! Describes one node and the source that is mirrored to it, with what was learned of the node. What a run says is read against
+//! the target: `report` adds to its methods.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use slog::{Logger, debug, info};
+
+use super::learned::{Learned, Warning};
+use super::report::blame::{self, blame};
+use super::report::temporary;
+use super::runner::process::Finished;
+use super::traits::known;
+use crate::node::Node;
+use crate::path::RelPath;
+use crate::root::Root;
+use crate::site::Site;
+use crate::site::version::Version;
+use crate::transport::blame::Blame;
+use crate::transport::failure::Failure;
+use crate::transport::traits::{Trait, Traits};
+
+/// A node, and the source that is mirrored to it.
+pub(crate) struct Target {
+    pub site: Rc<Site>,
+    pub root: Root,
+    pub node: Node,
+    /// The version of the local rsync.
+    pub version: Version,
+    /// The facts about the node.
+    pub learned: RefCell<Learned>,
+    /// The warnings that were logged.
+    warned: RefCell<BTreeSet<Warning>>,
+    pub log: Logger,
+}
+
+impl Target {
+    /// A target of which that is known which an earlier daemon has kept.
+    pub fn new(site: Rc<Site>, root: Root, node: Node, version: Version, log: Logger) -> Rc<Target> {
+        let learned = Learned::of(site.state_file.as_deref().and_then(|file| known::of(file, &node)));
+        let (learned, warned) = (RefCell::new(learned), RefCell::default());
+        Rc::new(Target { site, root, node, version, learned, warned, log })
+    }
+
+    /// Opens the directory of the source.
+    ///
+    /// # Errors
+    /// When it is gone, or is another one.
+    pub fn source(&self) -> Result<OwnedFd, Failure> {
+        self.root.open().map_err(Failure::source_gone)
+    }
+
+    /// Returns true if a warning was not logged before, and notes that it is now.
+    pub fn warns_first(&self, warning: Warning) -> bool {
+        self.warned.borrow_mut().insert(warning)
+    }
+
+    /// What is known of the node.
+    pub fn known_traits(&self) -> Traits {
+        self.learned.borrow().traits.clone().unwrap_or_default()
+    }
+
+    /// The node was asked how it tells names apart.
+    pub fn note_case(&self, is_one: bool) {
+        let mut traits = self.known_traits();
+        if traits.set(Trait::OneCase, is_one) {
+            self.keep_traits(Some(traits));
+        }
+    }
+
+    /// Replaces what is known, also on disk, and tells what is new. `None`: nothing is known.
+    pub fn keep_traits(&self, traits: Option<Traits>) {
+        let before = std::mem::replace(&mut self.learned.borrow_mut().traits, traits.clone());
+        if before == traits {
+            return;
+        }
+        let (before, now) = (before.unwrap_or_default(), traits.clone().unwrap_or_default());
+        for gained in now.iter().filter(|one| !before.has(*one)) {
+            info!(self.log, "learned of the node"; "what" => %gained);
+        }
+        for lost in before.iter().filter(|one| !now.has(*one) && traits.is_some()) {
+            info!(self.log, "the node is not so any more"; "what" => %lost);
+        }
+        let kept =
+            self.site.state_file.as_deref().map_or(Ok(()), |file| known::keep(file, &self.node, traits.as_ref()));
+        if let Err(why) = kept {
+            debug!(self.log, "what is known of the node is not kept"; "why" => %why);
+        }
+    }
+
+    /// The path of the tree that a name in a complaint stands for.
+    pub fn inside(&self, name: &[u8]) -> Option<RelPath> {
+        blame::inside(name, self.source_name().as_os_str().as_bytes(), self.node.mirror_root())
+    }
+
+    pub fn blamed(&self, finished: &Finished) -> Blame {
+        self.blamed_in(&finished.stderr)
+    }
+
+    pub fn blamed_in(&self, stderr: &[u8]) -> Blame {
+        let originals = |path: &RelPath| temporary::originals(self.root.path(), path);
+        blame(stderr, self.source_name().as_os_str().as_bytes(), &self.node, originals)
+    }
+
+    /// rsync names what it reads by the path that it was started in, with symlinks resolved.
+    fn source_name(&self) -> PathBuf {
+        self.root.path().canonicalize().unwrap_or_else(|_| self.root.path().to_owned())
+    }
+}
