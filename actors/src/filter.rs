@@ -16,6 +16,10 @@ use crate::outbox::unsaved::Unsaved;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 
+/// Changes that are handed out together. Removals wait for a pause of 50 ms: what the kernel has told must not wait longer
+/// than that for what came with it.
+const AT_ONCE: usize = 200;
+
 /// A node from the filter's point of view.
 struct Seat {
     outbox: Outbox,
@@ -147,15 +151,22 @@ impl Actor for FilterActor {
 impl Handler<Observed> for FilterActor {
     type Result = ();
 
-    fn handle(&mut self, Observed(mut changes): Observed, _: &mut Self::Context) {
-        changes.iter_mut().for_each(|change| self.forget_excluded_name(change));
-        changes.retain(|change| {
-            let passes = self.passes(change);
-            debug!(self.log, "change"; "what" => %change, "excluded" => !passes);
-            passes
-        });
-        if !changes.is_empty() {
-            self.hand_out(&changes);
+    fn handle(&mut self, Observed(changes): Observed, _: &mut Self::Context) {
+        let mut left = changes.into_iter();
+        loop {
+            let mut changes: Vec<Change> = left.by_ref().take(AT_ONCE).collect();
+            if changes.is_empty() {
+                return;
+            }
+            changes.iter_mut().for_each(|change| self.forget_excluded_name(change));
+            changes.retain(|change| {
+                let passes = self.passes(change);
+                debug!(self.log, "change"; "what" => %change, "excluded" => !passes);
+                passes
+            });
+            if !changes.is_empty() {
+                self.hand_out(&changes);
+            }
         }
     }
 }

@@ -86,7 +86,7 @@ impl Rsync {
 
     /// Finds out how the node takes deletions, and how it tells names apart.
     async fn probe(self: &Rc<Self>) -> Result<(), Failure> {
-        let sample = sample(self.target.root.path(), &self.target.site.excludes);
+        let sample = sample(&self.target.root, &self.target.site.excludes);
         let list = sample.as_ref().map_or_else(Vec::new, |(name, other)| recipe::entries([name, other], true));
         let mut seen = Seen::default();
         let mut hear = |said: &[u8]| sample.as_ref().into_iter().for_each(|sample| seen.hear(said, sample));

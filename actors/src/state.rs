@@ -39,6 +39,7 @@ use crate::path::{Escaped, RelPath};
 use crate::patterns::excludes::Excludes;
 use crate::root::Root;
 use crate::site::{DirMoves, InitialSync, Site};
+use rustix::io::Errno;
 
 /// Delay between a change and its save; the changes in between are saved together.
 const DELAY: Duration = Duration::from_secs(1);
@@ -232,17 +233,19 @@ impl StateActor {
     }
 
     fn note_mounts(&mut self) {
-        self.mounts.extend(Mounts::below(self.root.path()).map(|mounts| mounts.points()).unwrap_or_default());
-        self.mounts = self.mounts.iter().filter(|path| self.is_dir(path)).cloned().collect();
+        let mounted = Mounts::below(self.root.path()).map(|mounts| mounts.points()).unwrap_or_default();
+        self.mounts.retain(|path| !mounted.contains(path));
+        let left: Vec<RelPath> = self.mounts.iter().filter(|path| self.may_be_dir(path)).cloned().collect();
+        self.mounts = mounted.into_iter().chain(left).collect();
     }
 
-    /// What does not answer is as it was.
+    /// Tells if there is something at a path. What cannot be looked at is there: its file system may be dead, or not answer.
     fn exists(&self, path: &RelPath) -> bool {
-        self.root.look_at(path).map_or_else(|error| error.kind() == io::ErrorKind::TimedOut, |_| true)
+        self.root.look_at(path).map_or_else(|error| !is_missing(&error), |_| true)
     }
 
-    fn is_dir(&self, path: &RelPath) -> bool {
-        self.root.look_at(path).map_or_else(|error| error.kind() == io::ErrorKind::TimedOut, |meta| meta.is_dir())
+    fn may_be_dir(&self, path: &RelPath) -> bool {
+        self.root.look_at(path).map_or_else(|error| !is_missing(&error), |meta| meta.is_dir())
     }
 
     fn backlogs(&self) -> Vec<(String, Backlog)> {
@@ -436,6 +439,11 @@ impl Handler<Save> for StateActor {
         // The stamp of the last change can only be saved after a tick of the clock.
         ctx.run_later(stamp::TICK, |actor, ctx| actor.begin_save(ctx));
     }
+}
+
+/// Tells if an error means that nothing is there.
+fn is_missing(error: &io::Error) -> bool {
+    Errno::from_io_error(error).is_some_and(|errno| matches!(errno, Errno::NOENT | Errno::NOTDIR))
 }
 
 #[cfg(test)]

@@ -57,7 +57,8 @@ pub fn log_unmatched(excludes: Excludes, wpath: &Path, log: &Logger) {
     let wpath = wpath.to_owned();
     let log = log.clone();
     let looking = move || {
-        let found = unmatched(&excludes, &wpath, |_| true);
+        let reach = Reach::of(&wpath);
+        let found = unmatched(&excludes, &wpath, |dir| reach.answers(dir));
         if !found.is_empty() {
             let patterns: Vec<String> = found.iter().take(MOST).map(|pattern| Pattern::to_string(pattern)).collect();
             info!(log, "patterns of rexcludes match nothing now"; "patterns" => patterns.join(", "), "number" => found.len());

@@ -35,8 +35,9 @@ fn disk<'s>(site: &'s Site, at: &str) -> &'s Disk {
 
 /// Changes a file of a mount, and lets the mount hang at once.
 fn change_and_hang(site: &Site, at: &str) {
+    let hang = disk(site, at).when_told();
     site.write(format!("{at}/d/f"), "2");
-    disk(site, at).hang();
+    hang();
 }
 
 /// The mount is known to hang when something is about to be looked at there.

@@ -23,10 +23,34 @@ use crate::path::RelPath;
 
 /// How often a file system is asked while a run may read there, and again where the asking was broken off.
 const EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether there is such a file system at all while something runs.
+const RARELY: Duration = Duration::from_secs(10);
 /// Kinds that wait for another machine or process: as in `/proc/filesystems`. What begins with `fuse.` is one, too.
-const MAY_HANG: [&str; 22] = [
-    "9p", "afs", "autofs", "beegfs", "ceph", "cifs", "coda", "fuse", "fuseblk", "gfs2", "gpfs", "lustre", "ncpfs",
-    "nfs", "nfs4", "ocfs2", "orangefs", "prl_fs", "smb3", "smbfs", "vboxsf", "virtiofs",
+const MAY_HANG: [&str; 24] = [
+    "9p",
+    "afs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "coda",
+    "fuse",
+    "fuseblk",
+    "gfs2",
+    "glusterfs",
+    "gpfs",
+    "lustre",
+    "ncpfs",
+    "nfs",
+    "nfs4",
+    "ocfs2",
+    "orangefs",
+    "prl_fs",
+    "pvfs2",
+    "smb3",
+    "smbfs",
+    "vboxsf",
+    "virtiofs",
+    "vmhgfs",
 ];
 
 fn may_hang(kind: &str) -> bool {
@@ -265,8 +289,10 @@ impl Reach {
             if let Some(silent) = touched().iter().find_map(|ground| ground.silent()) {
                 return silent;
             }
+            // One may be mounted while the work goes on.
             if !self.0.any.load(Ordering::Acquire) {
-                std::future::pending::<()>().await;
+                tokio::time::sleep(RARELY).await;
+                continue;
             }
             let _ = tokio::time::timeout(EVERY, self.0.common.said.notified()).await;
             touched().iter().for_each(|ground| ground.ask());

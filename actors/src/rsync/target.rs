@@ -102,7 +102,7 @@ impl Target {
     }
 
     pub fn blamed_in(&self, stderr: &[u8]) -> Blame {
-        let originals = |path: &RelPath| temporary::originals(self.root.path(), path);
+        let originals = |path: &RelPath| temporary::originals(&self.root, path);
         blame(stderr, self.source_name().as_os_str().as_bytes(), &self.node, originals)
     }
 

@@ -5,6 +5,8 @@ use std::time::SystemTime;
 use super::listing::{Dir, is_gone};
 use super::stamp::Stamp;
 use super::store::{Entries, StoreError};
+use rustix::io::Errno;
+
 use crate::outbox::fold::Fold;
 use crate::outbox::need::{Pending, Scope};
 use crate::path::RelPath;
@@ -55,6 +57,11 @@ impl Recorder<'_> {
             // No removal was reported: the old stamp stays, so that the next comparison finds the removal.
             Ok(None) if !pending.is_removal() => Ok(()),
             Err(error) if is_gone(error) && !pending.is_removal() => Ok(()),
+            // What does not answer may be as it was delivered, or gone meanwhile: the next comparison looks again.
+            Err(Errno::TIMEDOUT) => {
+                self.fresh.push(path.clone());
+                Ok(())
+            }
             Ok(None) | Err(_) => self.entries.forget(path),
         }
     }

@@ -15,9 +15,12 @@ use crate::root::Root;
 /// Entries of one directory that become pieces. What is more waits.
 const PIECES: usize = 10_000;
 
-/// Directories that were taken apart since the mount does not answer.
+/// The comparison of what lies around mounts that do not answer.
 #[derive(Debug, Default)]
-pub(super) struct Around(BTreeSet<RelPath>);
+pub(super) struct Around {
+    /// The whole tree was taken apart since a mount does not answer.
+    root_was_taken_apart: bool,
+}
 
 impl Around {
     /// Whether the whole tree can be compared; if not, and that is wanted, what can be compared of it is.
@@ -26,23 +29,24 @@ impl Around {
         let mut outbox = link.outbox.lock();
         outbox.cut(is_silent);
         if !is_silent {
-            self.0.clear();
-        } else if outbox.reconciles() && !link.transport.bounds_deletions() && self.0.insert(RelPath::root()) {
+            self.root_was_taken_apart = false;
+        } else if outbox.reconciles() && !link.transport.bounds_deletions() && !self.root_was_taken_apart {
+            self.root_was_taken_apart = true;
             add(link, &mut outbox, &RelPath::root(), now);
         }
     }
 
     /// These directories were to be compared.
     pub(super) fn split(&mut self, link: &NodeLink, outbox: &mut PendingSet, tops: &BTreeSet<RelPath>, now: Instant) {
-        for top in tops {
-            if self.0.insert(top.clone()) {
-                add(link, outbox, top, now);
-            }
+        tops.iter().for_each(|top| add(link, outbox, top, now));
+        if tops.is_empty() {
+            return;
         }
-        if !tops.is_empty() && !outbox.reconciles() {
-            outbox.want_reconcile();
-            self.0.insert(RelPath::root());
+        if !outbox.reconciles() {
+            self.root_was_taken_apart = true;
         }
+        // What the pieces leave out is owed to the node, whatever a reconcile that waits was wanted for.
+        outbox.want_reconcile();
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use inosync_actors::path::RelPath;
+use inosync_actors::root::reach::Reach;
 use inosync_actors::rsync::own_name;
 use inosync_actors::site::Site;
 use inosync_actors::watch_error::watch_limit;
@@ -30,6 +31,11 @@ const NAMES: usize = 3;
 /// mounted from; `None` if it does not answer and should not be touched.
 pub async fn look(site: &Site, report: &mut Report) -> Option<FileSystems> {
     let again = site.clone();
+    // Threads of this process that wait for what does not answer would keep it from ending. The root tells it in its error.
+    let reach = Reach::of(&site.wpath);
+    if !matches!(tokio::task::spawn_blocking(move || reach.ask_all()).await, Ok(Ok(()))) {
+        return None;
+    }
     // That it does not answer is told where it is opened for the nodes.
     let mounts = FileSystems::of(site).await?;
     if !mounts.answers() {

@@ -187,12 +187,19 @@ impl Disk {
 
     /// What serves a FUSE mount answers no more. It does at last: a test that waits for it for ever would leave it behind.
     pub fn hang(&self) {
+        self.when_told()();
+    }
+
+    /// Lets it [hang](Disk::hang) when that is called, at once: the processes are looked for now.
+    pub fn when_told(&self) -> impl FnOnce() + use<> {
         let servers: Vec<u32> = self.servers().collect();
-        servers.iter().for_each(|pid| process::signal(*pid, Signal::STOP));
-        thread::spawn(move || {
-            thread::sleep(wait::DEADLINE * 2);
-            servers.iter().for_each(|pid| process::signal(*pid, Signal::CONT));
-        });
+        move || {
+            servers.iter().for_each(|pid| process::signal(*pid, Signal::STOP));
+            thread::spawn(move || {
+                thread::sleep(wait::DEADLINE * 2);
+                servers.iter().for_each(|pid| process::signal(*pid, Signal::CONT));
+            });
+        }
     }
 
     /// It answers again.

@@ -195,7 +195,9 @@ impl Ground {
         }
         match self.try_once(look) {
             // Somebody killed the process.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.try_once(look),
+            Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
+                self.try_once(look)
+            }
             found => found,
         }
     }

@@ -3,12 +3,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
-use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
 
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
+use crate::root::Root;
 use crate::rsync::names;
 use crate::rsync::report::output;
 use crate::rsync::report::output::Line;
@@ -82,7 +81,7 @@ impl Trie {
 
 /// The entries of the tree at `root` that a node which tells `names` apart so may take for one of the removed ones, none of
 /// which is among them.
-pub(super) fn alike(root: &Path, removed: &BTreeSet<RelPath>, names: Names) -> BTreeSet<RelPath> {
+pub(super) fn alike(root: &Root, removed: &BTreeSet<RelPath>, names: Names) -> BTreeSet<RelPath> {
     let mut search = Search { root, removed, room: usize::MAX, found: BTreeSet::new() };
     if names == Names::Apart {
         search.in_few();
@@ -95,7 +94,7 @@ pub(super) fn alike(root: &Path, removed: &BTreeSet<RelPath>, names: Names) -> B
 }
 
 struct Search<'a> {
-    root: &'a Path,
+    root: &'a Root,
     removed: &'a BTreeSet<RelPath>,
     /// Names that may still be looked at.
     room: usize,
@@ -119,7 +118,7 @@ impl Search<'_> {
 
     /// Notes a path if there is something.
     fn note(&mut self, path: RelPath) {
-        if !self.removed.contains(&path) && path.under(self.root).symlink_metadata().is_ok() {
+        if !self.removed.contains(&path) && self.root.look_at(&path).is_ok() {
             self.found.insert(path);
         }
     }
@@ -127,15 +126,14 @@ impl Search<'_> {
     /// Looks for the names of `trie` in a directory, and below it.
     fn walk(&mut self, dir: &RelPath, trie: &Trie) {
         // What cannot be read was not sent either.
-        for entry in fs::read_dir(dir.under(self.root)).into_iter().flatten().flatten() {
+        for name in self.root.names(dir, self.room.saturating_add(1)) {
             if self.room == 0 {
                 return;
             }
             self.room -= 1;
-            let name = entry.file_name();
             let Some(trie) = trie.below.get(&names::folded(name.as_bytes())) else { continue };
             let path = dir.join(&name);
-            if !trie.below.is_empty() && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if !trie.below.is_empty() && self.root.look_at(&path).is_ok_and(|meta| meta.is_dir()) {
                 self.walk(&path, trie);
             }
             if trie.is_removed && !self.removed.contains(&path) {
@@ -147,16 +145,16 @@ impl Search<'_> {
 
 /// A file of the tree at `root`, and the same path with its name in the opposite case, which the source does not have. The
 /// node tells by them how it takes names.
-pub(crate) fn sample(root: &Path, excludes: &Excludes) -> Option<(RelPath, RelPath)> {
+pub(crate) fn sample(root: &Root, excludes: &Excludes) -> Option<(RelPath, RelPath)> {
     let (mut dirs, mut looked) = (vec![RelPath::root()], 0);
     while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(dir.under(root)).into_iter().flatten().flatten() {
+        for name in root.names(&dir, CANDIDATES.saturating_add(1)) {
             looked += 1;
             if looked > CANDIDATES {
                 return None;
             }
-            let (name, Ok(kind)) = (entry.file_name(), entry.file_type()) else { continue };
             let path = dir.join(&name);
+            let Ok(kind) = root.look_at(&path) else { continue };
             if excludes.excludes(&path, kind.is_dir()) {
                 continue;
             }
@@ -166,8 +164,7 @@ pub(crate) fn sample(root: &Path, excludes: &Excludes) -> Option<(RelPath, RelPa
                 continue;
             }
             let other = names::swapped(name.as_bytes()).map(|name| dir.join(&OsString::from_vec(name)));
-            let is_new =
-                |path: &RelPath| path.under(root).symlink_metadata().is_err() && !excludes.excludes(path, false);
+            let is_new = |path: &RelPath| root.look_at(path).is_err() && !excludes.excludes(path, false);
             if let Some(other) = other.filter(|other| kind.is_file() && is_new(other)) {
                 return Some((path, other));
             }
@@ -178,6 +175,8 @@ pub(crate) fn sample(root: &Path, excludes: &Excludes) -> Option<(RelPath, RelPa
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn rel(path: &str) -> RelPath {
@@ -200,7 +199,7 @@ mod tests {
     fn found(source: &[&str], removed: &[&str], names: Names) -> Vec<String> {
         let tree = tree(source);
         let removed = removed.iter().map(|path| rel(path)).collect();
-        alike(tree.path(), &removed, names).iter().map(RelPath::to_string).collect()
+        alike(&Root::of(tree.path()).unwrap(), &removed, names).iter().map(RelPath::to_string).collect()
     }
 
     #[test]
@@ -235,8 +234,9 @@ mod tests {
         let tree = tree(&["many/", "many/caf\u{e9}"]);
         (0..A_FEW + 100).for_each(|number| drop(fs::write(tree.path().join(format!("many/{number}")), "")));
         let removed = [rel("many/cafe\u{301}")].into();
-        assert_eq!(alike(tree.path(), &removed, Names::Apart), [rel("many/caf\u{e9}")].into());
-        let mut search = Search { root: tree.path(), removed: &removed, room: 0, found: BTreeSet::new() };
+        assert_eq!(alike(&Root::of(tree.path()).unwrap(), &removed, Names::Apart), [rel("many/caf\u{e9}")].into());
+        let root = Root::of(tree.path()).unwrap();
+        let mut search = Search { root: &root, removed: &removed, room: 0, found: BTreeSet::new() };
         search.in_few();
         assert_eq!(search.room, 0);
     }
@@ -270,7 +270,7 @@ mod tests {
             (&["dir/"], None),
         ] {
             let expected = expected.map(|(name, other)| (rel(name), rel(other)));
-            assert_eq!(sample(tree(source).path(), &excludes), expected, "{source:?}");
+            assert_eq!(sample(&Root::of(tree(source).path()).unwrap(), &excludes), expected, "{source:?}");
         }
     }
 }

@@ -1,13 +1,12 @@
 //! The first runs of a plan: the node makes out of its own files what was renamed or moved. All of it is a hint: what a
 //! node could not link or build is sent as if nothing had been tried.
 
+use crate::root::Root;
 use crate::rsync::report::failure;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -121,7 +120,7 @@ impl Rsync {
             if let Some(delivery) = self.build(relocation, plan, lane).await? {
                 runs.delivery.add(delivery);
                 self.note_shared(&relocation.from, &relocation.to);
-                built.insert(relocation.to.clone(), holds_others(&relocation.to.under(self.target.root.path())));
+                built.insert(relocation.to.clone(), holds_others(&self.target.root, &relocation.to));
             }
         }
         Ok(Rest { links_failed, ..Rest::of(plan, &linked, &built) })
@@ -133,8 +132,9 @@ impl Rsync {
         let mut left = vec![dir.clone()];
         while let Some(dir) = left.pop() {
             // What cannot be read was not sent either.
-            for entry in fs::read_dir(dir.under(self.target.root.path())).into_iter().flatten().flatten() {
-                let (path, is_dir) = (dir.join(&entry.file_name()), entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            for name in self.target.root.names(&dir, usize::MAX) {
+                let path = dir.join(&name);
+                let is_dir = self.target.root.look_at(&path).is_ok_and(|meta| meta.is_dir());
                 if self.target.site.excludes.excludes(&path, is_dir) || covers(&plan.protected, &path) {
                     continue;
                 }
@@ -243,7 +243,7 @@ impl Rsync {
             return Err(failure);
         }
         // The source names are those of the directory that it ran in: without one of them nothing is known to be linked.
-        let originals = |path: &RelPath| temporary::originals(self.target.root.path(), path);
+        let originals = |path: &RelPath| temporary::originals(&self.target.root, path);
         let blamed =
             blame(&finished.stderr, self.target.root.path().as_os_str().as_bytes(), &self.target.node, originals);
         let failed = |twins: &Twins| blamed.touches(&twins.has) || blamed.touches(&twins.gets);
@@ -292,14 +292,15 @@ impl Rsync {
 }
 
 /// Tells if there is something below a directory that is neither a directory nor a regular file.
-fn holds_others(dir: &Path) -> bool {
-    let mut left = vec![dir.to_owned()];
+fn holds_others(root: &Root, dir: &RelPath) -> bool {
+    let mut left = vec![dir.clone()];
     while let Some(dir) = left.pop() {
         // What cannot be read is not sent either.
-        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => left.push(entry.path()),
-                Ok(kind) if kind.is_file() => (),
+        for name in root.names(&dir, usize::MAX) {
+            let path = dir.join(&name);
+            match root.look_at(&path) {
+                Ok(meta) if meta.is_dir() => left.push(path),
+                Ok(meta) if meta.is_file() => (),
                 _ => return true,
             }
         }

@@ -179,7 +179,7 @@ impl Rsync {
         let below: Vec<RelPath> = shared.range(removed.below()).map(|(old, _)| old.clone()).collect();
         let news = below.into_iter().chain([removed.clone()]).filter_map(|old| Some((shared.remove(&old)?, old)));
         let may_change = |(new, old): &(RelPath, RelPath)| {
-            went_second_way || old != removed || new.under(self.target.root.path()).is_dir()
+            went_second_way || old != removed || self.target.root.look_at(new).is_ok_and(|meta| meta.is_dir())
         };
         news.filter(may_change).map(|(new, _)| new).collect()
     }
@@ -191,7 +191,7 @@ impl Rsync {
         {
             debug!(self.target.log, "the node was not asked how it tells names apart"; "why" => %failure);
         }
-        let (root, names) = (self.target.root.path().to_owned(), self.names());
+        let (root, names) = (self.target.root.clone(), self.names());
         if names == Names::Apart {
             return alike(&root, &removed, names);
         }

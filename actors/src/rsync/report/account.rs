@@ -100,7 +100,7 @@ impl Target {
         let Complaint { name: Some(name), end, .. } = complaint else { return failure };
         let file =
             self.inside(&name).filter(|path| end != Some(End::Source) && temporary::stems(path).next().is_some());
-        let file = file.and_then(|path| temporary::originals(self.root.path(), &path).into_iter().next());
+        let file = file.and_then(|path| temporary::originals(&self.root, &path).into_iter().next());
         let (line, name) = (Escaped(line).to_string(), Escaped(&name).to_string());
         let line = file.map_or(line.clone(), |file| line.replacen(&name, &file.to_string(), 1));
         let end = failure.said.rfind(" (rsync exit code").and_then(|at| failure.said.get(at..)).unwrap_or_default();

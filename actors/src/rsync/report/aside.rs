@@ -4,14 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fs;
-use std::path::Path;
 
 use slog::debug;
 
 use crate::bytes::Bytes;
 use crate::path::{Escaped, RelPath};
 use crate::patterns::rules;
+use crate::root::Root;
 use crate::rsync::recipe;
 use crate::rsync::recipe::Recipe;
 use crate::rsync::report::complaint::{Complaint, End, Why, lines, words};
@@ -162,7 +161,7 @@ impl Target {
         }
         let (line, complaint) = lines(&finished.stderr).find_map(|line| Some((line, unfit(line)?)))?;
         let named = self.inside(complaint.name.as_deref()?)?;
-        let (path, size) = original(self.root.path(), &named, before)?;
+        let (path, size) = original(&self.root, &named, before)?;
         let why = line.rsplit(|&byte| byte == b':').next().unwrap_or(line).trim_ascii();
         let said = format!("{path} ({}): {}", Bytes(size), Escaped(why));
         let cause = if complaint.why == Why::TooLarge { Cause::TooLarge } else { Cause::NoRoom };
@@ -171,28 +170,27 @@ impl Target {
 
     /// The size of a file of the source.
     fn size(&self, path: &RelPath) -> Option<u64> {
-        size_of(self.root.path(), path)
+        size_of(&self.root, path)
     }
 
     /// The files in the same directory that are mirrored and at least as large.
     fn beside(&self, path: &RelPath, size: u64) -> impl Iterator<Item = RelPath> {
         let dir = path.parent().unwrap_or_else(RelPath::root);
-        let entries = fs::read_dir(dir.under(self.root.path())).into_iter().flatten().flatten();
-        let large =
-            entries.filter(move |entry| entry.metadata().is_ok_and(|meta| meta.is_file() && meta.len() >= size));
-        let others = large.map(move |entry| dir.join(&entry.file_name()));
-        others.filter(move |other| other != path && self.site.excludes.matching(other, false).is_none())
+        let names = self.root.names(&dir, usize::MAX).into_iter();
+        let others = names.map(move |name| dir.join(&name));
+        let large = others.filter(move |other| size_of(&self.root, other).is_some_and(|other| other >= size));
+        large.filter(move |other| other != path && self.site.excludes.matching(other, false).is_none())
     }
 }
 
-fn size_of(root: &Path, path: &RelPath) -> Option<u64> {
-    let meta = path.under(root).symlink_metadata().ok()?;
+fn size_of(root: &Root, path: &RelPath) -> Option<u64> {
+    let meta = root.look_at(path).ok()?;
     meta.is_file().then_some(meta.len())
 }
 
 /// The file of the source that a complaint about a write means, and its size: the receiver may name the temporary one.
 /// Where two may be meant, one that is not known `before`.
-fn original(root: &Path, named: &RelPath, before: &BTreeMap<RelPath, u64>) -> Option<(RelPath, u64)> {
+fn original(root: &Root, named: &RelPath, before: &BTreeMap<RelPath, u64>) -> Option<(RelPath, u64)> {
     let found =
         if temporary::stems(named).next().is_some() { temporary::originals(root, named) } else { vec![named.clone()] };
     let files = || found.iter().filter_map(|path| Some((path.clone(), size_of(root, path)?)));
@@ -214,6 +212,8 @@ fn unfit(line: &[u8]) -> Option<Complaint> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn rel(path: &str) -> RelPath {
@@ -312,7 +312,7 @@ mod tests {
             (".gone.aBcDeF", &[], None),
         ] {
             let before = before.iter().map(|path| (rel(path), 0)).collect();
-            let found = original(root.path(), &rel(named), &before);
+            let found = original(&Root::of(root.path()).unwrap(), &rel(named), &before);
             assert_eq!(found, expected.map(|(path, size)| (rel(path), size)), "{named}");
         }
     }

@@ -2,11 +2,10 @@
 //! rsync's complaints name these; people want to hear of the file.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use crate::path::RelPath;
+use crate::root::Root;
 
 /// rsync cuts what it takes of a name at 247 bytes, and before that where a character would be cut in two.
 const LONGEST_WHOLE: usize = 243;
@@ -25,8 +24,8 @@ pub(crate) fn stems(path: &RelPath) -> impl Iterator<Item = RelPath> + use<> {
 }
 
 /// The files below `root` that may be written under this name at a node; this one itself among them if it exists.
-pub(crate) fn originals(root: &Path, path: &RelPath) -> Vec<RelPath> {
-    let exists = |path: &RelPath| path.under(root).symlink_metadata().is_ok();
+pub(crate) fn originals(root: &Root, path: &RelPath) -> Vec<RelPath> {
+    let exists = |path: &RelPath| root.look_at(path).is_ok();
     let mut found: Vec<RelPath> = stems(path).chain([path.clone()]).filter(exists).collect();
     if found.is_empty() && path.name().len() > LONGEST_WHOLE {
         found = cut(root, path);
@@ -35,15 +34,16 @@ pub(crate) fn originals(root: &Path, path: &RelPath) -> Vec<RelPath> {
 }
 
 /// The entries whose names begin as a long temporary one.
-fn cut(root: &Path, path: &RelPath) -> Vec<RelPath> {
+fn cut(root: &Root, path: &RelPath) -> Vec<RelPath> {
     let (stems, dir): (Vec<RelPath>, _) = (stems(path).collect(), path.parent().unwrap_or_else(RelPath::root));
-    let entries = fs::read_dir(dir.under(root)).into_iter().flatten().flatten();
-    let entries = entries.map(|entry| dir.join(&entry.file_name()));
+    let entries = root.names(&dir, usize::MAX).into_iter().map(|name| dir.join(&name));
     entries.filter(|entry| stems.iter().any(|stem| entry.as_bytes().starts_with(stem.as_bytes()))).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn rel(path: impl AsRef<[u8]>) -> RelPath {
@@ -80,7 +80,8 @@ mod tests {
             (".gone.aBcDeF", &[]),
             (&cut, &[long.as_str()]),
         ] {
-            assert_eq!(originals(root.path(), &rel(path)), expected.iter().map(rel).collect::<Vec<_>>(), "{path}");
+            let root = Root::of(root.path()).unwrap();
+            assert_eq!(originals(&root, &rel(path)), expected.iter().map(rel).collect::<Vec<_>>(), "{path}");
         }
     }
 }
