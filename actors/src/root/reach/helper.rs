@@ -1,5 +1,5 @@
 //! Processes that look. The kernel does not end a process that waits for a file system which has its question, and this
-//! process must end when it is told to: so another one waits. It is this program under [`WORD`], with one end of a socket as
+//! process must end when it is told to: so another one waits. It is this program under `WORD`, with one end of a socket as
 //! its standard input, and ends when nobody holds the other end. The program of a test has a thread for it.
 
 use std::ffi::{OsStr, OsString};
