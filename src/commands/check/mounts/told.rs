@@ -7,8 +7,8 @@ use inosync_actors::mounts::Mounted;
 use inosync_actors::path::{Escaped, RelPath};
 
 use super::{Answer, FileSystems};
-use crate::check::report::Report;
-use crate::check::shown;
+use crate::commands::check::report::Report;
+use crate::commands::check::shown;
 
 /// The number of places that a line names.
 const NAMES: usize = 3;
