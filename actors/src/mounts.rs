@@ -17,6 +17,43 @@ use crate::path::RelPath;
 /// The kernel's list of the mounts that this process sees. poll(2) reports a change of the list as POLLPRI.
 pub const TABLE: &str = "/proc/thread-self/mountinfo";
 
+/// Kinds of file systems that another machine serves, as in `/proc/filesystems`.
+const NETWORK: [&str; 22] = [
+    "9p",
+    "afs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "coda",
+    "gfs2",
+    "glusterfs",
+    "gpfs",
+    "lustre",
+    "ncpfs",
+    "nfs",
+    "nfs4",
+    "ocfs2",
+    "orangefs",
+    "prl_fs",
+    "pvfs2",
+    "smb3",
+    "smbfs",
+    "vboxsf",
+    "virtiofs",
+    "vmhgfs",
+];
+
+/// Tells if a file system of this kind is served by another machine: it may not answer, and changes made elsewhere raise no
+/// events here.
+pub fn is_network(kind: &[u8]) -> bool {
+    NETWORK.iter().any(|network| network.as_bytes() == kind)
+}
+
+/// Tells if a file system of this kind is served by a program of this machine, which may not answer.
+pub fn is_fuse(kind: &[u8]) -> bool {
+    matches!(kind, b"fuse" | b"fuseblk") || kind.starts_with(b"fuse.") || kind.starts_with(b"fuseblk.")
+}
+
 /// The mount points strictly below a directory, each with its mounts, as one mount may cover another.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Mounts(BTreeMap<RelPath, BTreeSet<Mount>>);

@@ -25,36 +25,9 @@ use crate::path::RelPath;
 const EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether there is such a file system at all while something runs.
 const RARELY: Duration = Duration::from_secs(10);
-/// Kinds that wait for another machine or process: as in `/proc/filesystems`. What begins with `fuse.` is one, too.
-const MAY_HANG: [&str; 24] = [
-    "9p",
-    "afs",
-    "beegfs",
-    "ceph",
-    "cifs",
-    "coda",
-    "fuse",
-    "fuseblk",
-    "gfs2",
-    "glusterfs",
-    "gpfs",
-    "lustre",
-    "ncpfs",
-    "nfs",
-    "nfs4",
-    "ocfs2",
-    "orangefs",
-    "prl_fs",
-    "pvfs2",
-    "smb3",
-    "smbfs",
-    "vboxsf",
-    "virtiofs",
-    "vmhgfs",
-];
-
+/// Tells if a look at a file system of this kind waits for another machine or process.
 fn may_hang(kind: &str) -> bool {
-    MAY_HANG.contains(&kind) || kind.starts_with("fuse.") || kind.starts_with("fuseblk.")
+    mounts::is_network(kind.as_bytes()) || mounts::is_fuse(kind.as_bytes())
 }
 
 /// A mounted file system that does not answer.

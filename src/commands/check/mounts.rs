@@ -1,10 +1,9 @@
-//! The file systems that the source is on: the facts. They come from the kernel's list of mounts, and a file system that may
-//! not answer is asked by a thread that nobody waits for without end. `docs/sources.md` has the reasons for all of it.
+//! The file systems that the source is on: the facts. They come from the kernel's list of mounts, and from looks that a file
+//! system which does not answer cannot hold up. `docs/sources.md` has the reasons for all of it.
 
 mod told;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -13,15 +12,14 @@ use std::time::Duration;
 use inosync_actors::mounts::{Mounted, Table as MountTable};
 use inosync_actors::path::RelPath;
 use inosync_actors::patterns::excludes::Excludes;
+use inosync_actors::root::reach::Reach;
 use inosync_actors::site::Site;
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 /// The time that file systems have to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Mounts that are asked at the same time, each by a thread of its own. Of others a directory is expected.
-const AT_ONCE: usize = 64;
 
 /// The file systems of the source.
 #[derive(Debug)]
@@ -48,13 +46,11 @@ enum Answer {
     File,
     /// Has no content of its own.
     Other,
-    /// Nothing was said in time.
-    Silence,
 }
 
 impl FileSystems {
     /// Those of a site; `None` if `wpath` does not answer.
-    pub async fn of(site: &Site) -> Option<FileSystems> {
+    pub async fn of(site: &Site, reach: &Reach) -> Option<FileSystems> {
         let wpath = site.wpath.clone();
         let asked = move || {
             let wpath = wpath.canonicalize().unwrap_or(wpath);
@@ -65,7 +61,7 @@ impl FileSystems {
         let mut mounts = FileSystems::read(MountTable::read().unwrap_or_default(), wpath, &site.excludes, &local);
         mounts.is_encrypted = is_encrypted;
         (mounts.has_marker, mounts.resync_every) = (site.marker.is_some(), site.resync_every);
-        mounts.ask().await;
+        mounts.look(reach);
         Some(mounts)
     }
 
@@ -112,28 +108,14 @@ impl FileSystems {
         }
     }
 
-    /// Asks what there is at the place of each mount: at once where nothing can keep it from answering.
-    async fn ask(&mut self) {
-        let may_hang: Vec<RelPath> = self
-            .inside
-            .iter()
-            .filter(|(_, (mount, _))| told::may_hang(mount))
-            .map(|(place, _)| place.clone())
-            .collect();
-        let hangs = |place: &RelPath| may_hang.iter().any(|top| top == place || place.is_below(top));
-        let (far, near): (Vec<_>, Vec<_>) = self.inside.keys().cloned().partition(hangs);
-        for place in near {
-            let answer = answer(&place.under(&self.wpath));
-            self.inside.entry(place).and_modify(|(_, known)| *known = answer);
-        }
-        let far: Vec<RelPath> = far.into_iter().take(AT_ONCE).collect();
-        let questions = far.iter().map(|place| {
-            let path = place.under(&self.wpath);
-            move || answer(&path)
-        });
-        let answers = ask(questions.collect()).await;
-        for (place, answer) in far.into_iter().zip(answers) {
-            self.inside.entry(place).and_modify(|(_, known)| *known = answer.unwrap_or(Answer::Silence));
+    /// Looks what there is at the place of each mount.
+    fn look(&mut self, reach: &Reach) {
+        for (place, (_, answer)) in &mut self.inside {
+            *answer = match reach.look(place) {
+                Ok(meta) if meta.is_file() => Answer::File,
+                Ok(meta) if !meta.is_dir() => Answer::Other,
+                Ok(_) | Err(_) => Answer::Directory,
+            };
         }
     }
 
@@ -146,47 +128,13 @@ impl FileSystems {
     pub fn has(&self, path: &RelPath) -> bool {
         self.inside.contains_key(path)
     }
-
-    /// Tells whether all of it answers.
-    pub fn answers(&self) -> bool {
-        self.inside.values().all(|(_, answer)| *answer != Answer::Silence)
-    }
 }
 
-/// Asks a question; `None` where it takes too long.
+/// Asks a question on a thread of its own; `None` where the answer takes too long.
 pub async fn in_time<T: Send + 'static>(question: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    ask(vec![question]).await.pop()?
-}
-
-/// Asks questions side by side. The answers are in their order, `None` where one takes too long. The thread of one that is never answered
-/// ends with this process.
-async fn ask<T: Send + 'static>(questions: Vec<impl FnOnce() -> T + Send + 'static>) -> Vec<Option<T>> {
-    let until = Instant::now() + PATIENCE;
-    let asked = questions.into_iter().map(|question| {
-        let (tell, told) = oneshot::channel();
-        let started = thread::Builder::new().spawn(move || drop(tell.send(question())));
-        started.ok().map(|_| told)
-    });
-    let mut answers = Vec::new();
-    for told in asked.collect::<Vec<_>>() {
-        answers.push(match told {
-            Some(told) => timeout_at(until, told).await.ok().and_then(Result::ok),
-            None => None,
-        });
-    }
-    answers
-}
-
-fn answer(path: &Path) -> Answer {
-    match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_file() => Answer::File,
-        Ok(meta) if !meta.is_dir() => Answer::Other,
-        Ok(_) | Err(_) => {
-            // The attributes may be remembered, where a listing is not.
-            let _ = fs::read_dir(path).map(|mut entries| entries.next());
-            Answer::Directory
-        }
-    }
+    let (tell, told) = oneshot::channel();
+    thread::Builder::new().spawn(move || drop(tell.send(question()))).ok()?;
+    timeout(PATIENCE, told).await.ok()?.ok()
 }
 
 fn is_encrypted(path: &Path) -> bool {

@@ -31,17 +31,13 @@ const NAMES: usize = 3;
 /// mounted from; `None` if it does not answer and should not be touched.
 pub async fn look(site: &Site, report: &mut Report) -> Option<FileSystems> {
     let again = site.clone();
-    // Threads of this process that wait for what does not answer would keep it from ending. The root tells it in its error.
     let reach = Reach::of(&site.wpath);
-    if !matches!(tokio::task::spawn_blocking(move || reach.ask_all()).await, Ok(Ok(()))) {
+    let asked = reach.clone();
+    // What does not answer is told with the root, which asks once more.
+    if !matches!(tokio::task::spawn_blocking(move || asked.ask_all()).await, Ok(Ok(()))) {
         return None;
     }
-    // That it does not answer is told where it is opened for the nodes.
-    let mounts = FileSystems::of(site).await?;
-    if !mounts.answers() {
-        mounts.tell_silence(report);
-        return None;
-    }
+    let mounts = FileSystems::of(site, &reach).await?;
     // On a thread of its own: a signal can end the check meanwhile.
     let looked = tokio::task::spawn_blocking(move || {
         let directories = count_directories(&again.wpath, &again.excludes);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 
-use inosync_actors::mounts::Mounted;
+use inosync_actors::mounts::{Mounted, is_fuse, is_network};
 use inosync_actors::path::{Escaped, RelPath};
 
 use super::{Answer, FileSystems};
@@ -12,31 +12,6 @@ use crate::commands::check::shown;
 
 /// The number of places that a line names.
 const NAMES: usize = 3;
-/// Kinds whose files others can change who tell nobody here.
-const NETWORK: [&str; 22] = [
-    "9p",
-    "afs",
-    "beegfs",
-    "ceph",
-    "cifs",
-    "coda",
-    "gfs2",
-    "glusterfs",
-    "gpfs",
-    "lustre",
-    "ncpfs",
-    "nfs",
-    "nfs4",
-    "ocfs2",
-    "orangefs",
-    "prl_fs",
-    "pvfs2",
-    "smb3",
-    "smbfs",
-    "vboxsf",
-    "virtiofs",
-    "vmhgfs",
-];
 /// Kinds that the kernel makes up.
 const MADE_UP: [&str; 15] = [
     "binfmt_misc",
@@ -70,21 +45,16 @@ enum Kind {
 
 impl Kind {
     fn of(mount: &Mounted) -> Kind {
-        let is = |kinds: &[&str]| kinds.iter().any(|kind| kind.as_bytes() == mount.kind);
+        let is_made_up = || MADE_UP.iter().any(|kind| kind.as_bytes() == mount.kind);
         match &*mount.kind {
             b"overlay" => Kind::Overlay,
             // `fuseblk` has a device to itself.
-            kind if kind == b"fuse" || kind.starts_with(b"fuse.") => Kind::Fuse,
-            _ if is(&NETWORK) => Kind::Network,
-            _ if is(&MADE_UP) => Kind::MadeUp,
+            kind if is_fuse(kind) && kind != b"fuseblk" => Kind::Fuse,
+            kind if is_network(kind) => Kind::Network,
+            _ if is_made_up() => Kind::MadeUp,
             _ => Kind::Local,
         }
     }
-}
-
-/// Tells whether somebody has to answer for it who may not.
-pub(super) fn may_hang(mount: &Mounted) -> bool {
-    matches!(Kind::of(mount), Kind::Network | Kind::Fuse) || mount.kind == b"fuseblk"
 }
 
 impl FileSystems {
@@ -101,20 +71,6 @@ impl FileSystems {
                  as much room at the nodes as it has itself; exclude snapshots by `rexcludes`",
                 names(subvolumes.iter().map(|place| self.named(place)))
             ));
-        }
-    }
-
-    /// Says what does not answer: nothing in the tree can be looked through then.
-    pub fn tell_silence(&self, report: &mut Report) {
-        for (place, (mount, answer)) in &self.inside {
-            if *answer == Answer::Silence {
-                let path = self.named(place);
-                report.fault(format!(
-                    "source: {path}: {} is mounted there and does not answer, so that the source is not looked through; mend what \
-                     serves it, or take it away: umount -l {path}",
-                    system(mount)
-                ));
-            }
         }
     }
 

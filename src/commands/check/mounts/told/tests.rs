@@ -135,13 +135,3 @@ fn subvolumes_are_counted_and_the_first_named() {
     mounts("", &[], &[]).tell(&found, &mut report);
     expect(report.lines(), &[&["/srv/www/s/0, /srv/www/s/1, /srv/www/s/2 and 2 more", "snapshots", "rexcludes"]]);
 }
-
-#[test]
-fn what_does_not_answer_is_named_with_what_serves_it() {
-    let mut silent = mounts("30 21 0:5 / /srv/www/m rw - fuse.sshfs h:/x rw\n", &[], &[]);
-    silent.inside.values_mut().for_each(|(_, answer)| *answer = Answer::Silence);
-    assert!(!silent.answers());
-    let mut report = Report::kept();
-    silent.tell_silence(&mut report);
-    expect(report.lines(), &[&["error", "/srv/www/m", "fuse.sshfs, h:/x", "does not answer", "umount -l /srv/www/m"]]);
-}
