@@ -96,7 +96,7 @@ pub enum Change {
 
 impl Change {
     /// Returns the path to look at; `None` for changes that are not about a single entry.
-    pub fn path(&self) -> Option<&RelPath> {
+    pub(crate) fn path(&self) -> Option<&RelPath> {
         match self {
             Change::Touched { path, .. }
             | Change::Closed { path }

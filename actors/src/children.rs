@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 /// Time that rsync has after a SIGTERM to remove its temporary files, and that a hook has to clean up.
-pub const GRACE: Duration = Duration::from_secs(2);
+pub(crate) const GRACE: Duration = Duration::from_secs(2);
 /// Interval between checks that all processes have ended.
 const POLL: Duration = Duration::from_millis(5);
 
@@ -31,7 +31,7 @@ struct List {
 /// A process and all processes that it started: a session and process group of its own. Dropping the group ends all of
 /// them, by SIGTERM and, after [`GRACE`], by SIGKILL.
 #[derive(Debug)]
-pub struct Group {
+pub(crate) struct Group {
     /// `None` if and only if [`Group::wait`] has returned the exit status.
     child: Option<Child>,
     leader: Pid,
@@ -45,7 +45,7 @@ impl Children {
     ///
     /// # Errors
     /// When the program cannot be started, or after [`Children::end_all`].
-    pub fn start(&self, command: &mut Command, directory: Option<OwnedFd>) -> io::Result<Group> {
+    pub(crate) fn start(&self, command: &mut Command, directory: Option<OwnedFd>) -> io::Result<Group> {
         self.start_within(command, directory, Within::default())
     }
 
@@ -75,7 +75,7 @@ impl Children {
     ///
     /// # Errors
     /// When the program cannot be started.
-    pub fn start_apart(command: &mut Command, directory: OwnedFd, holds: Option<OwnedFd>) -> io::Result<Child> {
+    pub(crate) fn start_apart(command: &mut Command, directory: OwnedFd, holds: Option<OwnedFd>) -> io::Result<Child> {
         let within = Within { rules: None, inherits: holds.into_iter().collect() };
         lead_session(command, Some(directory), within, Tie::Apart);
         command.spawn()
@@ -103,7 +103,7 @@ impl Children {
 
 impl Group {
     /// Takes standard input, output and error of the process.
-    pub fn pipes(&mut self) -> (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>) {
+    pub(crate) fn pipes(&mut self) -> (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>) {
         match &mut self.child {
             Some(child) => (child.stdin.take(), child.stdout.take(), child.stderr.take()),
             None => (None, None, None),
@@ -111,17 +111,17 @@ impl Group {
     }
 
     /// Returns the process id.
-    pub fn id(&self) -> i32 {
+    pub(crate) fn id(&self) -> i32 {
         self.leader.as_raw_pid()
     }
 
     /// Kills the process and all processes that it started, by SIGKILL.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.signal(Signal::KILL);
     }
 
     /// Sends a signal to the process and all processes that it started.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         // ESRCH: the group has ended by itself.
         let _ = kill_process_group(self.leader, signal);
     }
@@ -130,7 +130,7 @@ impl Group {
     ///
     /// # Errors
     /// When the process was waited for before, or waitpid(2) fails.
-    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+    pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
         let child = self.child.as_mut().ok_or(io::ErrorKind::NotFound)?;
         let status = child.wait().await?;
         self.child = None;

@@ -27,17 +27,17 @@ pub enum Ending {
 
 /// Announces the end of the daemon, once. An actor that holds one and panics ends the daemon.
 #[derive(Debug, Clone)]
-pub struct EndsDaemon(Arc<Mutex<Option<oneshot::Sender<Ending>>>>);
+pub(crate) struct EndsDaemon(Arc<Mutex<Option<oneshot::Sender<Ending>>>>);
 
 impl EndsDaemon {
     /// A guard, and where the end is announced.
-    pub fn new() -> (Self, oneshot::Receiver<Ending>) {
+    pub(crate) fn new() -> (Self, oneshot::Receiver<Ending>) {
         let (sender, receiver) = oneshot::channel();
         (EndsDaemon(Arc::new(Mutex::new(Some(sender)))), receiver)
     }
 
     /// Announces the end. Only the first announcement counts.
-    pub fn end(&self, ending: Ending) {
+    pub(crate) fn end(&self, ending: Ending) {
         if let Some(sender) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
             // Nobody listens any more when the command ends on its own account.
             let _ = sender.send(ending);

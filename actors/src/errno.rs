@@ -4,6 +4,6 @@ use rustix::io::Errno;
 
 /// Tells if the error means that the path leads nowhere: the entry does not exist, a parent is not a directory, or the
 /// file system has forgotten the entry (ESTALE from network and union file systems).
-pub fn is_gone(error: Errno) -> bool {
+pub(crate) fn is_gone(error: Errno) -> bool {
     matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::STALE)
 }

@@ -29,7 +29,7 @@ struct Seat {
 
 /// Recipients of the messages that are not changes.
 #[derive(Clone)]
-pub struct Outlets {
+pub(crate) struct Outlets {
     /// Receives the rescans, for the log and the counters.
     pub rescans: Recipient<Rescan>,
     /// Receives directory moves, for the log.
@@ -42,7 +42,7 @@ pub struct Outlets {
 
 /// The StateActor from the filter's point of view.
 #[derive(Clone)]
-pub struct Keeper {
+pub(crate) struct Keeper {
     /// The paths that the StateActor is to save.
     pub unsaved: Unsaved,
     /// Finds the changes that were missed when events were lost.
@@ -56,7 +56,7 @@ pub struct Keeper {
 /// SupervisorActor -> FilterActor: from now on, a state of the site is kept.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Kept(pub Keeper);
+pub(crate) struct Kept(pub Keeper);
 
 /// Drops excluded changes and hands the others to every node.
 ///
@@ -64,7 +64,7 @@ pub struct Kept(pub Keeper);
 /// [`Kept`]. Sends: [`Wake`] to the SyncActors, the messages of [`Keeper`] to the StateActor, and those of [`Outlets`]
 /// to the supervisor. A change is stored before the SyncActor is woken, so a SyncActor that dies loses no change. A
 /// panic ends the daemon.
-pub struct FilterActor {
+pub(crate) struct FilterActor {
     excludes: Excludes,
     /// Nodes by their numbers.
     seats: BTreeMap<usize, Seat>,
@@ -80,7 +80,7 @@ pub struct FilterActor {
 
 impl FilterActor {
     /// Makes a filter for these outboxes, each with the number of its node.
-    pub fn new(
+    pub(crate) fn new(
         excludes: Excludes,
         outboxes: impl IntoIterator<Item = (usize, Outbox)>,
         outlets: Outlets,

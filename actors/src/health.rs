@@ -24,7 +24,7 @@ pub(crate) enum StoredPart {
 /// The state of a node as far as trying it is concerned. Runs go on beside each other: how one ends that began before
 /// the node got worse says nothing of how it is now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Health {
+pub(crate) enum Health {
     /// The last run succeeded, or none was tried yet.
     #[default]
     Well,
@@ -54,7 +54,7 @@ pub enum Health {
 
 /// A change of state, for the log: said once, not at every try.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HealthChange {
+pub(crate) enum HealthChange {
     /// No change of state.
     Nothing,
     /// A node began to fail, or fails for another cause than before.
@@ -72,7 +72,7 @@ impl Health {
     ///
     /// # Errors
     /// The time of the next try.
-    pub fn may_start(&self, now: Instant) -> Result<(), Instant> {
+    pub(crate) fn may_start(&self, now: Instant) -> Result<(), Instant> {
         match self {
             Health::BackingOff { until, .. } | Health::Held { until, .. } if *until > now => Err(*until),
             _ => Ok(()),
@@ -80,12 +80,12 @@ impl Health {
     }
 
     /// Returns true if the last run succeeded.
-    pub fn is_well(&self) -> bool {
+    pub(crate) fn is_well(&self) -> bool {
         *self == Health::Well
     }
 
     /// Returns true if the node fails, and not only for a moment.
-    pub fn is_failing(&self) -> bool {
+    pub(crate) fn is_failing(&self) -> bool {
         match self {
             Health::Well => false,
             Health::BackingOff { failures, cause, .. } => *failures > 1 || !cause.is_hiccup(),
@@ -94,7 +94,7 @@ impl Health {
     }
 
     /// Returns true if the end of a run that began then says something new. While the node is well, each failure does.
-    pub fn counts(&self, started: Instant) -> bool {
+    pub(crate) fn counts(&self, started: Instant) -> bool {
         match self {
             Health::Well => true,
             Health::BackingOff { at, .. } | Health::Held { at, .. } => *at < started,
@@ -103,7 +103,7 @@ impl Health {
 
     // ## any => Well
     /// A run succeeded that began then.
-    pub fn succeeded(&mut self, started: Instant) -> HealthChange {
+    pub(crate) fn succeeded(&mut self, started: Instant) -> HealthChange {
         if self.is_well() || !self.counts(started) {
             return HealthChange::Nothing;
         }
@@ -126,7 +126,7 @@ impl Health {
 
     // ## BackingOff => BackingOff
     /// Somebody asks for a try: the node is tried now. How often it failed is kept.
-    pub fn try_now(&mut self, now: Instant) {
+    pub(crate) fn try_now(&mut self, now: Instant) {
         if let Health::BackingOff { until, .. } = self {
             *until = now;
         }
@@ -135,7 +135,7 @@ impl Health {
     // ## any => BackingOff
     /// A run failed that began then. What was in flight together fails together: that is one failure. `chance` is
     /// between 0 and 1 and spreads the tries of many nodes.
-    pub fn failed(&mut self, failure: &Failure, started: Instant, now: Instant, chance: f64) -> HealthChange {
+    pub(crate) fn failed(&mut self, failure: &Failure, started: Instant, now: Instant, chance: f64) -> HealthChange {
         if !self.counts(started) {
             return HealthChange::Nothing;
         }
@@ -159,7 +159,7 @@ impl Health {
 
     // ## any => Held
     /// The source is not there.
-    pub fn held(&mut self, why: RootError, now: Instant) -> HealthChange {
+    pub(crate) fn held(&mut self, why: RootError, now: Instant) -> HealthChange {
         let known = matches!(self, Health::Held { why: before, .. } if *before == why);
         *self = Health::Held { why: why.clone(), at: now, until: now + HELD_POLL };
         if known { HealthChange::Nothing } else { HealthChange::Held(why) }
@@ -167,7 +167,7 @@ impl Health {
 
     // ## Held => Well
     /// The source is there again, as it must be. `emptied`: it was without its content meanwhile.
-    pub fn released(&mut self, emptied: bool) -> HealthChange {
+    pub(crate) fn released(&mut self, emptied: bool) -> HealthChange {
         if !matches!(self, Health::Held { .. }) {
             return HealthChange::Nothing;
         }
@@ -177,7 +177,7 @@ impl Health {
 }
 
 /// The delay before the next try of what waits for a person, 75 to 125 % of a minute.
-pub fn lasting(chance: f64) -> Duration {
+pub(crate) fn lasting(chance: f64) -> Duration {
     LAST.mul_f64(0.75 + 0.5 * chance)
 }
 

@@ -9,11 +9,11 @@
 //! - [`run`]: one run, the only part with side effects.
 //! - [`teller`]: a barrier and a runner together, and their status.
 
-pub mod barrier;
+pub(crate) mod barrier;
 mod program;
-pub mod run;
-pub mod runner;
-pub mod teller;
+pub(crate) mod run;
+pub(crate) mod runner;
+pub(crate) mod teller;
 
 pub use self::program::fault_of;
 use crate::transport::heard::Room;
@@ -25,7 +25,7 @@ use crate::transport::Tally;
 
 /// The event that a hook runs on, named after the configuration key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Occasion {
+pub(crate) enum Occasion {
     /// A node received changes.
     Synced,
     /// All nodes have received the changes.
@@ -34,7 +34,7 @@ pub enum Occasion {
 
 impl Occasion {
     /// Returns the configuration key, which is also the value of `INOSYNC_HOOK`.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Occasion::Synced => "on_synced",
             Occasion::AllSynced => "on_all_synced",
@@ -44,7 +44,7 @@ impl Occasion {
 
 /// The changes that one run of a hook is told.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct List {
+pub(crate) struct List {
     paths: BTreeSet<RelPath>,
     room: Room,
     /// `true` if some changes are not listed.
@@ -57,12 +57,13 @@ pub struct List {
 
 impl List {
     /// Makes an empty list with room for `paths` paths.
-    pub fn of(paths: usize) -> List {
+    #[cfg(test)]
+    pub(crate) fn of(paths: usize) -> List {
         List { room: Room::of(paths), ..List::default() }
     }
 
     /// Adds a path that changed; a path that does not fit makes the list incomplete.
-    pub fn add(&mut self, path: RelPath) {
+    pub(crate) fn add(&mut self, path: RelPath) {
         if self.paths.contains(&path) {
             return;
         }
@@ -73,18 +74,18 @@ impl List {
     }
 
     /// Marks the list as incomplete.
-    pub fn cut(&mut self) {
+    pub(crate) fn cut(&mut self) {
         self.cut = true;
     }
 
     /// Adds the totals of one delivery.
-    pub fn count(&mut self, tally: Tally) {
+    pub(crate) fn count(&mut self, tally: Tally) {
         self.tally.add(tally);
         self.batches += 1;
     }
 
     /// Adds the changes and totals of another list.
-    pub fn merge(&mut self, other: &List) {
+    pub(crate) fn merge(&mut self, other: &List) {
         other.paths.iter().cloned().for_each(|path| self.add(path));
         self.cut |= other.cut;
         self.tally.add(other.tally);
@@ -92,22 +93,22 @@ impl List {
     }
 
     /// Tells if there is no change to report.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.paths.is_empty() && !self.cut
     }
 
     /// Tells if the list names every path that changed.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         !self.cut
     }
 
     /// Returns the number of paths.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.paths.len()
     }
 
     /// Iterates over the paths in order.
-    pub fn iter(&self) -> btree_set::Iter<'_, RelPath> {
+    pub(crate) fn iter(&self) -> btree_set::Iter<'_, RelPath> {
         self.paths.iter()
     }
 }

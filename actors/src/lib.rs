@@ -67,20 +67,20 @@
 //! writes in the wrong place; a quick rewrite of the same size is skipped by default; exclusions do not cover listed
 //! paths. [`sync::plan`] and [`rsync::recipe`] hold the rules against these.
 
-pub mod backoff;
+pub(crate) mod backoff;
 pub mod bytes;
 pub mod change;
 pub mod children;
 pub mod daemon;
 pub mod ending;
 mod errno;
-pub mod filter;
-pub mod health;
+pub(crate) mod filter;
+pub(crate) mod health;
 pub mod hook;
-pub mod messages;
+pub(crate) mod messages;
 pub mod mounts;
 pub mod node;
-pub mod order;
+pub(crate) mod order;
 pub mod outbox;
 pub mod path;
 pub mod patterns;

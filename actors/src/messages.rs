@@ -24,7 +24,7 @@ use crate::watch_error::WatchError;
 /// WatcherActor -> FilterActor: what was seen, in the kernel's order.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Observed(pub Vec<Change>);
+pub(crate) struct Observed(pub Vec<Change>);
 
 /// WatcherActor -> FilterActor -> SupervisorActor: track of a subtree was lost; it is compared as a whole. Every way of
 /// losing track ends here.
@@ -100,12 +100,12 @@ pub enum DirMove {
 /// FilterActor, SupervisorActor -> SyncActor: the node's outbox has something new.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Wake;
+pub(crate) struct Wake;
 
 /// SupervisorActor -> FilterActor: from now on every change goes into this outbox. It does when the answer has come.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Serve {
+pub(crate) struct Serve {
     /// The number of the node, of which no other has the same as long as the daemon runs.
     pub slot: usize,
     /// The outbox of the node.
@@ -118,7 +118,7 @@ pub struct Serve {
 /// more.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Vacate {
+pub(crate) struct Vacate {
     /// The number of the node.
     pub slot: usize,
 }
@@ -127,22 +127,22 @@ pub struct Vacate {
 /// they do not exclude is watched and passes the filter.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct Exclude(pub Excludes);
+pub(crate) struct Exclude(pub Excludes);
 
 /// SupervisorActor -> WatcherActor: look whether everything is watched that should be.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Audit;
+pub(crate) struct Audit;
 
 /// Whoever looked -> SupervisorActor: what became of a file system in the source that may hang.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct Reached(pub Heard);
+pub(crate) struct Reached(pub Heard);
 
 /// WatcherActor -> SupervisorActor: how the watching goes.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub enum WatchReport {
+pub(crate) enum WatchReport {
     /// The first scan goes on; this many directories are watched so far.
     Scanning {
         /// The number of directories so far.
@@ -216,18 +216,18 @@ pub enum Unseen {
 /// outboxes when this comes back (as [`Flushed`]).
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Flush;
+pub(crate) struct Flush;
 
 /// The answer to [`Flush`].
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Flushed;
+pub(crate) struct Flushed;
 
 /// SupervisorActor, FilterActor -> StateActor: find out what differs from the saved state. The differences come to the
 /// filter as [`Observed`].
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Compare {
+pub(crate) struct Compare {
     /// `true` if the nodes may have entries that are not in the state: events were lost, or the last run was not
     /// stopped in order.
     pub unsaved_names: bool,
@@ -236,7 +236,7 @@ pub struct Compare {
 /// StateActor -> WatcherActor: say [`Passed`] when all that the kernel has reported until now has been passed on.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Barrier {
+pub(crate) struct Barrier {
     /// To be named in the answer.
     pub id: u64,
 }
@@ -258,43 +258,43 @@ pub struct Passed {
 /// SupervisorActor -> StateActor: nothing more is sent; save once more, say [`Saved`] and stop.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Save;
+pub(crate) struct Save;
 
 /// StateActor -> SupervisorActor: the answer to [`Save`].
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Saved;
+pub(crate) struct Saved;
 
 /// SupervisorActor -> SyncActor: the root was deleted, moved or unmounted.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct SourceLost;
+pub(crate) struct SourceLost;
 
 /// SupervisorActor -> SyncActor: go by this order from now on.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Obey(pub WorkOrder);
+pub(crate) struct Obey(pub WorkOrder);
 
 /// SupervisorActor -> SyncActor: it is time to compare the whole tree (`resync_every`), if the node is well.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Resync;
+pub(crate) struct Resync;
 
 /// SupervisorActor -> SyncActor: it is time to compare the whole tree by content (`verify_every`), if the node is well.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Verify;
+pub(crate) struct Verify;
 
 /// SupervisorActor -> SyncActor: somebody has looked at what fails, by a reload or by `--resume`: what waits for its
 /// next try is tried now.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct TryNow;
+pub(crate) struct TryNow;
 
 /// SyncActor -> SupervisorActor: the answer to [`WorkOrder::Drain`].
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Drained {
+pub(crate) struct Drained {
     /// The number of the node.
     pub slot: usize,
 }
@@ -302,7 +302,7 @@ pub struct Drained {
 /// SyncActor -> SupervisorActor: rsync reached the node; the restart backoff of its SyncActor begins anew.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Succeeded {
+pub(crate) struct Succeeded {
     /// The number of the node.
     pub slot: usize,
 }
@@ -311,7 +311,7 @@ pub struct Succeeded {
 /// [`Heard`](crate::transport::heard::Heard). For the hooks.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Settled {
+pub(crate) struct Settled {
     /// The number of the node.
     pub slot: usize,
     /// The work that was done for it.
@@ -321,7 +321,7 @@ pub struct Settled {
 /// SyncActor -> SupervisorActor: a directory move was mirrored. For the log.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Mirrored {
+pub(crate) struct Mirrored {
     /// The number of the node.
     pub slot: usize,
     /// The move, with what it took.
@@ -331,7 +331,7 @@ pub struct Mirrored {
 /// The guard inside a SyncActor -> SupervisorActor, when the actor is gone for whatever reason.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Died {
+pub(crate) struct Died {
     /// The number of the node.
     pub slot: usize,
     /// `true` if a panic ended it.
@@ -341,22 +341,22 @@ pub struct Died {
 /// The command -> SupervisorActor: stop. The first asks for a drain, the second ends at once.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Stop;
+pub(crate) struct Stop;
 
 /// Anyone -> SupervisorActor: stop as by [`Stop`], to be started anew.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Restart;
+pub(crate) struct Restart;
 
 /// The command -> SupervisorActor -> WatcherActor, FilterActor: whether they answer.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "bool")]
-pub struct Alive;
+pub(crate) struct Alive;
 
 /// The command -> SupervisorActor: the configuration was read again.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Reload {
+pub(crate) struct Reload {
     /// The site that it says now.
     pub site: Site,
     /// The version of the rsync that it names.
@@ -368,7 +368,7 @@ pub struct Reload {
 /// The command -> SupervisorActor: how is it going? `None` when it has ended, or starts anew.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Option<Status>")]
-pub struct AskStatus {
+pub(crate) struct AskStatus {
     /// `true` if nodes are asked for their rsync first, where it is not known: that takes up to two seconds.
     pub ask_nodes: bool,
 }
@@ -376,17 +376,17 @@ pub struct AskStatus {
 /// The command -> SupervisorActor: what is known of this path?
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "PathInfo")]
-pub struct AskPath(pub RelPath);
+pub(crate) struct AskPath(pub RelPath);
 
 /// SupervisorActor -> WatcherActor: is what happens to this path seen?
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "bool")]
-pub struct AskSeen(pub RelPath);
+pub(crate) struct AskSeen(pub RelPath);
 
 /// The command -> SupervisorActor: another process made a node equal to the tree, by a comparison of everything.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct Compared {
+pub(crate) struct Compared {
     /// The destination of the node, as the status has it.
     pub dest: String,
     /// The time at which the comparison began.
@@ -397,7 +397,7 @@ pub struct Compared {
 /// `None` when it has ended, or starts anew.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Option<bool>")]
-pub struct Pause {
+pub(crate) struct Pause {
     /// Its name, as in the configuration or the log.
     pub node: String,
     /// `true` if it pauses from now on.

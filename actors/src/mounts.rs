@@ -15,7 +15,7 @@ pub use self::table::{Mounted, Table};
 use crate::path::RelPath;
 
 /// The kernel's list of the mounts that this process sees. poll(2) reports a change of the list as POLLPRI.
-pub const TABLE: &str = "/proc/thread-self/mountinfo";
+pub(crate) const TABLE: &str = "/proc/thread-self/mountinfo";
 
 /// Kinds of file systems that another machine serves, as in `/proc/filesystems`.
 const NETWORK: [&str; 22] = [
@@ -56,22 +56,22 @@ pub fn is_fuse(kind: &[u8]) -> bool {
 
 /// The mount points strictly below a directory, each with its mounts, as one mount may cover another.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Mounts(BTreeMap<RelPath, BTreeSet<Mount>>);
+pub(crate) struct Mounts(BTreeMap<RelPath, BTreeSet<Mount>>);
 
 /// The mount's number (the kernel reuses free numbers), its device, and the mounted directory of that device.
 type Mount = (u64, Vec<u8>, Vec<u8>);
 
 /// Watches the kernel's list for changes.
-pub struct Changes(Option<File>);
+pub(crate) struct Changes(Option<File>);
 
 impl Changes {
     /// Starts to watch the list.
-    pub fn listen() -> Self {
+    pub(crate) fn listen() -> Self {
         Changes(File::open(TABLE).ok())
     }
 
     /// Tells if the list has changed since the last call.
-    pub fn heard(&mut self) -> bool {
+    pub(crate) fn heard(&mut self) -> bool {
         let Some(table) = &self.0 else { return false };
         let mut sources = [PollFd::new(table, PollFlags::PRI)];
         poll(&mut sources, Some(&Timespec::default())).is_ok() && sources[0].revents().contains(PollFlags::PRI)
@@ -80,7 +80,7 @@ impl Changes {
 
 impl Mounts {
     /// Returns the mounts below `root`; `None` if the kernel's list cannot be read.
-    pub fn below(root: &Path) -> Option<Mounts> {
+    pub(crate) fn below(root: &Path) -> Option<Mounts> {
         let resolved = root.canonicalize().ok()?;
         Some(Mounts::parse(&fs::read(TABLE).ok()?, resolved.as_os_str().as_bytes()))
     }
@@ -99,7 +99,7 @@ impl Mounts {
 
     /// Returns the mount point on or below which a path lies; `None` on the mount of the root. A rename is only
     /// possible between two paths with the same mount point.
-    pub fn holder(&self, path: &RelPath) -> Option<&RelPath> {
+    pub(crate) fn holder(&self, path: &RelPath) -> Option<&RelPath> {
         let holds = |path: &RelPath| self.0.get_key_value(path).map(|(point, _)| point);
         if self.0.is_empty() {
             None
@@ -109,12 +109,12 @@ impl Mounts {
     }
 
     /// Tells if a file system is mounted on this very path.
-    pub fn has(&self, path: &RelPath) -> bool {
+    pub(crate) fn has(&self, path: &RelPath) -> bool {
         self.0.contains_key(path)
     }
 
     /// Renames the mount points below a directory that was moved.
-    pub fn moved(&mut self, from: &RelPath, to: &RelPath) {
+    pub(crate) fn moved(&mut self, from: &RelPath, to: &RelPath) {
         let points: Vec<RelPath> = self.0.keys().filter(|point| point.is_below(from)).cloned().collect();
         for point in points {
             if let (Some(mounts), Some(new)) = (self.0.remove(&point), point.rebase(from, to)) {
@@ -124,34 +124,34 @@ impl Mounts {
     }
 
     /// Forgets the mount points below a directory that left the tree.
-    pub fn moved_out(&mut self, from: &RelPath) {
+    pub(crate) fn moved_out(&mut self, from: &RelPath) {
         self.0.retain(|point, _| !point.is_below(from));
     }
 
     /// Returns the mount points.
-    pub fn points(&self) -> BTreeSet<RelPath> {
+    pub(crate) fn points(&self) -> BTreeSet<RelPath> {
         self.0.keys().cloned().collect()
     }
 
     /// Forgets a mount point whose file system was unmounted.
-    pub fn forget(&mut self, point: &RelPath) {
+    pub(crate) fn forget(&mut self, point: &RelPath) {
         self.0.remove(point);
     }
 
     /// Returns the mount points that are missing in `now`.
-    pub fn gone(&self, now: &Mounts) -> Vec<RelPath> {
+    pub(crate) fn gone(&self, now: &Mounts) -> Vec<RelPath> {
         self.0.keys().filter(|point| !now.0.contains_key(*point)).cloned().collect()
     }
 
     /// Returns the mount points of `now` that are new or have other mounts.
-    pub fn new_in(&self, now: &Mounts) -> Vec<RelPath> {
+    pub(crate) fn new_in(&self, now: &Mounts) -> Vec<RelPath> {
         now.0.iter().filter(|(point, mounts)| self.0.get(*point) != Some(*mounts)).map(|(p, _)| p.clone()).collect()
     }
 }
 
 /// Returns the kind of file system, the mounted directory and the source of the mount with this number. `None` if the
 /// source identifies nothing, as for most file systems without a device.
-pub fn source(mount: u64) -> Option<Vec<u8>> {
+pub(crate) fn source(mount: u64) -> Option<Vec<u8>> {
     source_in(&fs::read(TABLE).ok()?, mount)
 }
 

@@ -215,13 +215,13 @@ impl Node {
 
     /// Returns the mirror's directory as the receiving rsync names it in its messages, without a slash at its end: on
     /// an rsync daemon the path inside the module (empty for the module itself), elsewhere the whole path.
-    pub fn mirror_root(&self) -> &[u8] {
+    pub(crate) fn mirror_root(&self) -> &[u8] {
         let path = self.dest.as_bytes().get(self.root_at..).unwrap_or_default();
         path.strip_suffix(b"/").unwrap_or(path)
     }
 
     /// Tells if a path of the mirror can be part of an argument: the remote side reads arguments as patterns.
-    pub fn can_name(&self, path: &RelPath) -> bool {
+    pub(crate) fn can_name(&self, path: &RelPath) -> bool {
         let is_expanded = |byte: &u8| EXPANDED.contains(byte) || byte.is_ascii_control();
         self.kind == Kind::Local || !path.as_bytes().iter().any(is_expanded)
     }
@@ -232,7 +232,7 @@ impl Node {
     }
 
     /// Returns the destination argument for the directory `dir` of the mirror, with a slash at its end.
-    pub fn dest_of(&self, dir: &RelPath) -> OsString {
+    pub(crate) fn dest_of(&self, dir: &RelPath) -> OsString {
         OsString::from_vec([self.dest.as_bytes(), dir.as_bytes(), b"/"].concat())
     }
 
@@ -257,7 +257,7 @@ impl Node {
     /// Returns the name by which an option refers to the directory `dir` of the mirror in a run to `to`: an absolute
     /// path (on an rsync daemon, inside the module). For a mirror below the home of an ssh user, the path is relative
     /// to the destination.
-    pub fn named_at(&self, dir: &RelPath, to: &RelPath) -> OsString {
+    pub(crate) fn named_at(&self, dir: &RelPath, to: &RelPath) -> OsString {
         let root = self.mirror_root();
         let start = match self.kind {
             Kind::Ssh if !root.starts_with(b"/") => b"../".repeat(to.depth()),

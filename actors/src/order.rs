@@ -5,7 +5,7 @@ use std::time::Instant;
 
 /// The work that a SyncActor still does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum WorkOrder {
+pub(crate) enum WorkOrder {
     /// Send each change as it comes.
     #[default]
     Work,

@@ -13,7 +13,7 @@ pub mod pending;
 mod reconcile;
 mod unfit;
 pub(crate) mod unmirrored;
-pub mod unsaved;
+pub(crate) mod unsaved;
 pub(crate) mod unset;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,14 +25,14 @@ use crate::site::Site;
 /// The pending set of one node, shared by the FilterActor that fills it, the SyncActor that works it off, and the
 /// supervisor, which keeps it when the SyncActor dies.
 #[derive(Debug, Clone, Default)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     set: Arc<Mutex<PendingSet>>,
     rung: Arc<AtomicBool>,
 }
 
 impl Outbox {
     /// An empty outbox for a node of this site.
-    pub fn of(site: &Site) -> Self {
+    pub(crate) fn of(site: &Site) -> Self {
         let outbox = Outbox::default();
         outbox.lock().set_settle(site.settle.clone());
         outbox.lock().set_dir_moves(site.dir_moves);
@@ -40,23 +40,23 @@ impl Outbox {
     }
 
     /// An empty outbox of another node, which knows as much of the source.
-    pub fn beside(&self) -> Self {
+    pub(crate) fn beside(&self) -> Self {
         Outbox { set: Arc::new(Mutex::new(self.lock().beside())), rung: Arc::default() }
     }
 
     /// Locks the set. A panic while the set was locked left it whole: its operations do not call out.
-    pub fn lock(&self) -> MutexGuard<'_, PendingSet> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, PendingSet> {
         self.set.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that something was added. Returns true if the SyncActor has to be told: not if it has still to hear of an
     /// earlier addition.
-    pub fn ring(&self) -> bool {
+    pub(crate) fn ring(&self) -> bool {
         !self.rung.swap(true, Ordering::AcqRel)
     }
 
     /// Notes that the SyncActor is about to look: it has to be told of all that is added from now on.
-    pub fn hear(&self) {
+    pub(crate) fn hear(&self) {
         self.rung.swap(false, Ordering::AcqRel);
     }
 }

@@ -38,7 +38,7 @@ impl RelPath {
     }
 
     /// Joins components, topmost first, each as the kernel reports it; no components make the root.
-    pub fn of_names(names: &[&[u8]]) -> Self {
+    pub(crate) fn of_names(names: &[&[u8]]) -> Self {
         debug_assert!(names.iter().all(|name| !name.is_empty() && !name.contains(&b'/')));
         RelPath(names.join(&b'/').into())
     }
@@ -89,7 +89,7 @@ impl RelPath {
     }
 
     /// Returns the first `depth` components, or the whole path if it has no more.
-    pub fn prefix(&self, depth: usize) -> RelPath {
+    pub(crate) fn prefix(&self, depth: usize) -> RelPath {
         if depth == 0 {
             return RelPath::root();
         }
@@ -114,7 +114,7 @@ impl RelPath {
 
     /// Returns the range of keys strictly below this path in an ordered map, as start (inclusive) and end (exclusive).
     /// Not for the root, below which everything lies.
-    pub fn below(&self) -> std::ops::Range<RelPath> {
+    pub(crate) fn below(&self) -> std::ops::Range<RelPath> {
         debug_assert!(!self.is_root());
         let bound = |last: u8| RelPath([&self.0, &[last][..]].concat().into());
         bound(b'/')..bound(b'/' + 1)
@@ -179,7 +179,7 @@ pub struct Shown(String);
 
 impl Shown {
     /// Returns the text as the user wrote it.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::ProptestConfig;
 use proptest::test_runner::RngSeed;
 
 /// So many cases, unless the environment says how many.
-pub fn config(cases: u32) -> ProptestConfig {
+pub(crate) fn config(cases: u32) -> ProptestConfig {
     let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     let chosen = std::env::var_os("PROPTEST_CASES").is_some();
     let rng_seed = match default.rng_seed {

@@ -19,7 +19,7 @@ pub struct ConfigSnapshot {
 
 /// The difference between two readings of the configuration, and what it takes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ConfigDiff {
+pub(crate) struct ConfigDiff {
     /// Nodes that are new, in the order of the configuration.
     pub added: Vec<Node>,
     /// Nodes that are gone.
@@ -32,7 +32,7 @@ pub struct ConfigDiff {
 
 /// The measures that a difference takes, each with those before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Takes {
+pub(crate) enum Takes {
     /// The next use reads the new value.
     #[default]
     Nothing,
@@ -49,7 +49,7 @@ pub enum Takes {
 
 impl ConfigDiff {
     /// Compares a reading with the one before.
-    pub fn between(old: &ConfigSnapshot, new: &ConfigSnapshot) -> ConfigDiff {
+    pub(crate) fn between(old: &ConfigSnapshot, new: &ConfigSnapshot) -> ConfigDiff {
         // Without `..`: a new key does not compile before it is decided here what its change takes.
         let Site {
             wpath,
@@ -134,7 +134,7 @@ impl ConfigDiff {
     }
 
     /// With keys that changed as well, each once.
-    pub fn beside(mut self, keys: &[&'static str]) -> Self {
+    pub(crate) fn beside(mut self, keys: &[&'static str]) -> Self {
         for key in keys {
             if !self.keys.contains(key) {
                 self.keys.push(key);
@@ -144,7 +144,7 @@ impl ConfigDiff {
     }
 
     /// Returns true if nothing is different.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         *self == ConfigDiff::default()
     }
 }

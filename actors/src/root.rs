@@ -45,7 +45,7 @@ pub struct Root {
 
 /// The conditions under which entries that are missing in the source count as deleted.
 #[derive(Debug, Clone, Default)]
-pub struct Guards {
+pub(crate) struct Guards {
     /// `true` if the source may be empty.
     pub allow_empty: bool,
     /// Entry that the source must have.
@@ -94,7 +94,7 @@ pub enum RootError {
 
 impl RootError {
     /// Tells if the content is missing; such content may come back piece by piece.
-    pub fn is_about_content(&self) -> bool {
+    pub(crate) fn is_about_content(&self) -> bool {
         matches!(self, RootError::Emptied | RootError::NoMarker(_))
     }
 }
@@ -121,30 +121,30 @@ impl Root {
     }
 
     /// Returns the same source with conditions on its content.
-    pub fn guarded(self, guards: Guards) -> Root {
+    pub(crate) fn guarded(self, guards: Guards) -> Root {
         let was_empty = Arc::new(AtomicBool::new(guards.is_empty(&self.path)));
         Root { guards: Some(Arc::new(guards)), was_empty, ..self }
     }
 
     /// Replaces, for all clones, the patterns of the entries that do not count as content.
-    pub fn exclude(&self, excludes: Excludes) {
+    pub(crate) fn exclude(&self, excludes: Excludes) {
         if let Some(guards) = &self.guards {
             *guards.excludes.write().unwrap_or_else(PoisonError::into_inner) = excludes;
         }
     }
 
     /// Returns the same source, marked as the successor of an empty one: its content may still be arriving.
-    pub fn superseding(self) -> Root {
+    pub(crate) fn superseding(self) -> Root {
         Root { supersedes: true, ..self }
     }
 
     /// Tells if the source took the place of an empty one.
-    pub fn supersedes(&self) -> bool {
+    pub(crate) fn supersedes(&self) -> bool {
         self.supersedes
     }
 
     /// Returns the path of the source.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -157,12 +157,12 @@ impl Root {
     ///
     /// # Errors
     /// What lstat(2) says; `TimedOut` if the file system there does not answer.
-    pub fn look_at(&self, path: &RelPath) -> io::Result<Meta> {
+    pub(crate) fn look_at(&self, path: &RelPath) -> io::Result<Meta> {
         self.reach.look(path)
     }
 
     /// Returns a text that identifies the directory even after a reboot, when its device may have another number.
-    pub fn subject(&self) -> String {
+    pub(crate) fn subject(&self) -> String {
         let made = fs::metadata(&self.path).and_then(|meta| meta.created()).ok();
         format!("1 {:?} {} {made:?}", self.path, self.identity.inode())
     }
@@ -172,7 +172,7 @@ impl Root {
     ///
     /// # Errors
     /// The reason why the source is not the same.
-    pub fn open(&self) -> Result<OwnedFd, RootError> {
+    pub(crate) fn open(&self) -> Result<OwnedFd, RootError> {
         let directory = File::options()
             .read(true)
             .custom_flags(OFlags::DIRECTORY.bits().cast_signed())
@@ -185,7 +185,7 @@ impl Root {
 
     /// Tells if a process has the source as its working directory and the source is still at its path. A process may be
     /// left in a directory that was moved away or is covered by a mount.
-    pub fn is_cwd_of(&self, process: i32) -> bool {
+    pub(crate) fn is_cwd_of(&self, process: i32) -> bool {
         let cwd = PathBuf::from(format!("/proc/{process}/cwd"));
         // The name first: a file system that was mounted again may have another device number, which `is_at` stores.
         self.identity.is_at(&self.path).is_ok_and(|is_same| is_same) && self.identity.has_number_of(&cwd)
@@ -195,7 +195,7 @@ impl Root {
     ///
     /// # Errors
     /// The reason why the source is not the same.
-    pub fn look(&self) -> Result<(), RootError> {
+    pub(crate) fn look(&self) -> Result<(), RootError> {
         let is_same = || self.identity.is_at(&self.path).map_err(|error| unusable(&error));
         let Some(guards) = &self.guards else { return if is_same()? { Ok(()) } else { Err(RootError::Replaced) } };
         let before = is_same()?;

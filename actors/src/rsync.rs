@@ -9,11 +9,11 @@ pub mod recipe;
 pub mod report;
 pub mod runner;
 mod shared;
-pub mod staging;
+pub(crate) mod staging;
 mod target;
-pub mod traits;
+pub(crate) mod traits;
 mod transport;
-pub mod verify;
+pub(crate) mod verify;
 
 use crate::rsync::report::failure;
 use std::cell::RefCell;
@@ -26,7 +26,7 @@ use slog::o;
 
 use self::audience::{Audience, Counter};
 use self::deliver::{Names, Seen, sample};
-pub use self::examine::{Examination, Finding, Mirror, Place, Probe, Probed, own_name};
+pub use self::examine::{Examination, Finding, Place, Probe, Probed, own_name};
 use self::learned::{Deletions, NewMirror};
 use self::recipe::{Invocation, Recipe};
 use self::runner::Runner;

@@ -8,10 +8,10 @@
 
 mod compare;
 mod listing;
-pub mod memory;
+pub(crate) mod memory;
 mod own;
 mod record;
-pub mod stamp;
+pub(crate) mod stamp;
 pub mod store;
 
 use std::collections::BTreeSet;
@@ -51,7 +51,7 @@ const TOLD: usize = 1000;
 /// SupervisorActor -> StateActor: the site's nodes and patterns, from now on.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Keep {
+pub(crate) struct Keep {
     /// Nodes whose backlogs are saved.
     pub nodes: Vec<Kept>,
     /// Patterns of the paths that are not mirrored.
@@ -62,7 +62,7 @@ pub struct Keep {
 
 /// A node whose backlog is saved.
 #[derive(Debug, Clone)]
-pub struct Kept {
+pub(crate) struct Kept {
     /// Identifies the node together with its parameters; see [`key`].
     pub key: String,
     /// Changes that the node does not have yet.
@@ -71,7 +71,7 @@ pub struct Kept {
 
 /// Recipients of the StateActor's messages.
 #[derive(Clone)]
-pub struct Outlets {
+pub(crate) struct Outlets {
     /// Receives the differences from the state.
     pub changes: Recipient<Observed>,
     /// Receives the end of a flush.
@@ -88,7 +88,7 @@ pub struct Outlets {
 /// [`Compare`] and [`Save`] from the supervisor. Sends to its [`Outlets`]. Runs on a thread of its own, since it reads
 /// the disk and writes the file while it handles a message; only the orderly stop waits for it. A panic ends the
 /// daemon.
-pub struct StateActor {
+pub(crate) struct StateActor {
     root: Root,
     excludes: Excludes,
     /// `true` if a comparison may delete entries at the nodes.
@@ -132,7 +132,7 @@ struct Saving {
 }
 
 /// Returns a text that identifies a node and the configuration that decides what the node has.
-pub fn key(site: &Site, node: &Node) -> String {
+pub(crate) fn key(site: &Site, node: &Node) -> String {
     let patterns: Vec<_> = site.excludes.patterns().iter().map(ToString::to_string).collect();
     let node = Escaped(node.dest().as_bytes());
     format!("{node} {:?} {:?} {patterns:?}", site.initial_sync, site.extra.words())
@@ -140,7 +140,7 @@ pub fn key(site: &Site, node: &Node) -> String {
 
 impl StateActor {
     /// Makes the actor for a site; [`Keep`] adds the nodes.
-    pub fn new(
+    pub(crate) fn new(
         site: &Site,
         root: Root,
         Memory { store, mounts, away, unsaved, .. }: Memory,

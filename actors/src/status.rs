@@ -1,7 +1,7 @@
 //! The status of the daemon, as one value: what the command line, the page, the metrics and the log say of it is read
 //! from here, so they agree. Made by the supervisor out of the nodes' [`record`]s.
 
-pub mod record;
+pub(crate) mod record;
 
 use crate::transport::RemoteRsync;
 use std::fmt;
@@ -368,7 +368,7 @@ pub struct PathFailure {
 
 /// The facts that are known of a node when its state is asked for.
 #[derive(Debug, Clone, Copy)]
-pub struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     /// The phase of the daemon's life.
     pub phase: Phase,
     /// Its SyncActor.
@@ -389,7 +389,7 @@ pub struct Facts<'a> {
 
 /// The SyncActor of a node, as far as others need to know of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NodeService {
+pub(crate) enum NodeService {
     /// None was started yet.
     NotYet,
     /// The node is served.
@@ -400,7 +400,7 @@ pub enum NodeService {
 
 impl NodeState {
     /// Decides from the facts what a node does.
-    pub fn of(facts: Facts<'_>, now: Instant) -> NodeState {
+    pub(crate) fn of(facts: Facts<'_>, now: Instant) -> NodeState {
         match (facts.health, facts) {
             (_, Facts { phase: Phase::Starting, .. }) => NodeState::Starting,
             (_, Facts { trouble: Some(why), .. }) => NodeState::Held { why: why.to_owned() },
@@ -423,7 +423,7 @@ impl NodeState {
 }
 
 /// Converts a time for machines.
-pub fn unix(at: SystemTime) -> UnixTime {
+pub(crate) fn unix(at: SystemTime) -> UnixTime {
     at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }
 

@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use self::hooks::Hooks;
 use self::lifecycle::{Lifecycle, LifecycleEvent, Membership, Reloading, Step, Succession, Then, Worker};
 use self::monitor::DaemonProgress;
-pub use self::parts::TransportFactory;
+pub(crate) use self::parts::TransportFactory;
 pub(crate) use self::parts::{StateHandle, SupervisorParts, Upstream};
 use self::paused::Paused;
 use self::resync::{Clock, ScheduledTask};

@@ -10,7 +10,7 @@ pub(crate) struct Timer(Option<SpawnHandle>);
 
 impl Timer {
     /// Makes the call due at this time, or never.
-    pub fn set<A>(&mut self, at: Option<Instant>, ctx: &mut Context<A>, call: fn(&mut A, &mut Context<A>))
+    pub(crate) fn set<A>(&mut self, at: Option<Instant>, ctx: &mut Context<A>, call: fn(&mut A, &mut Context<A>))
     where
         A: Actor<Context = Context<A>>,
     {
@@ -19,7 +19,7 @@ impl Timer {
     }
 
     /// Makes no call due.
-    pub fn cancel<A: Actor<Context = Context<A>>>(&mut self, ctx: &mut Context<A>) {
+    pub(crate) fn cancel<A: Actor<Context = Context<A>>>(&mut self, ctx: &mut Context<A>) {
         if let Some(due) = self.0.take() {
             ctx.cancel_future(due);
         }

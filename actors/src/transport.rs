@@ -4,12 +4,12 @@
 pub mod blame;
 pub mod comparison;
 pub mod failure;
-pub mod heard;
+pub(crate) mod heard;
 pub mod plan;
 pub mod progress;
 pub mod rename;
-pub mod traits;
-pub mod unset;
+pub(crate) mod traits;
+pub(crate) mod unset;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
@@ -102,7 +102,7 @@ pub enum Lane {
 
 impl Lane {
     /// Both lanes, the fast one first.
-    pub const ALL: [Lane; 2] = [Lane::Fast, Lane::Bulk];
+    pub(crate) const ALL: [Lane; 2] = [Lane::Fast, Lane::Bulk];
 }
 
 /// The outcome of one or more runs that did not fail as a whole.
@@ -147,7 +147,7 @@ impl Delivery {
     }
 
     /// Adds the outcome of another run.
-    pub fn add(&mut self, other: Delivery) {
+    pub(crate) fn add(&mut self, other: Delivery) {
         self.tally.add(other.tally);
         self.blamed.add(other.blamed);
         self.aside.extend(other.aside);
@@ -200,7 +200,7 @@ pub struct Tally {
 
 impl Tally {
     /// Adds the numbers of another run.
-    pub fn add(&mut self, other: Tally) {
+    pub(crate) fn add(&mut self, other: Tally) {
         self.sent += other.sent;
         self.deleted += other.deleted;
         self.bytes += other.bytes;
@@ -208,7 +208,7 @@ impl Tally {
     }
 
     /// Returns the number of entries that were changed or deleted.
-    pub fn changes(&self) -> usize {
+    pub(crate) fn changes(&self) -> usize {
         usize::try_from(self.sent + self.deleted).unwrap_or(usize::MAX)
     }
 }

@@ -65,7 +65,7 @@ pub enum WatchError {
 
 impl WatchError {
     /// Translates an error of inotify_init(2).
-    pub fn of_init(source: io::Error) -> Self {
+    pub(crate) fn of_init(source: io::Error) -> Self {
         match Errno::from_io_error(&source) {
             Some(Errno::MFILE) => WatchError::Instances(binding(INSTANCES).unwrap_or(Limit::unknown(INSTANCES))),
             _ => WatchError::System { path: PathBuf::from("inotify"), source },
@@ -73,7 +73,7 @@ impl WatchError {
     }
 
     /// Translates an error of inotify_add_watch(2) or of listing a directory; `None` if the directory no longer exists.
-    pub fn of_directory(path: &Path, source: io::Error) -> Option<Self> {
+    pub(crate) fn of_directory(path: &Path, source: io::Error) -> Option<Self> {
         let path = path.to_owned();
         match Errno::from_io_error(&source) {
             Some(error) if is_gone(error) => None,

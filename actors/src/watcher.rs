@@ -11,7 +11,7 @@ mod names;
 mod observer;
 mod quiet;
 mod reader;
-pub mod sight;
+pub(crate) mod sight;
 mod tree;
 mod watches;
 
@@ -23,7 +23,8 @@ use inotify::Inotify;
 use tokio::sync::mpsc;
 
 pub use self::dirs::{Dirs, count as count_directories};
-pub use self::observer::{Findings, Observer, POLL};
+pub use self::observer::Observer;
+pub(crate) use self::observer::{Findings, POLL};
 pub use self::reader::RawEvent;
 pub use self::watches::Watches;
 use crate::watch_error::WatchError;
@@ -49,7 +50,7 @@ const FLUSH_POLL: Duration = Duration::from_millis(1);
 
 /// Where the watcher's findings go.
 #[derive(Clone)]
-pub struct Outlets {
+pub(crate) struct Outlets {
     /// Changes.
     pub changes: Recipient<Observed>,
     /// Subtrees of which track was lost.
@@ -74,7 +75,7 @@ pub struct Outlets {
 /// [`Outlets`]. It runs on a thread of its own, since
 /// it scans directories while it handles a message; events wait meanwhile. A panic ends the daemon: a restart would
 /// have to watch the whole tree again anyway.
-pub struct WatcherActor {
+pub(crate) struct WatcherActor {
     root: Root,
     excludes: Excludes,
     outlets: Outlets,
@@ -118,7 +119,7 @@ struct FlushWhenDrained {
 impl WatcherActor {
     /// A watcher of the tree at `root`; watching begins when it is started. `aside` is a directory that is not in the tree;
     /// without one there are no barriers. `holds_watches` is dropped when the watches are given up.
-    pub fn new(
+    pub(crate) fn new(
         root: Root,
         excludes: Excludes,
         outlets: Outlets,
@@ -131,13 +132,13 @@ impl WatcherActor {
     }
 
     /// The same, which tries what is not watched again after each `period`.
-    pub fn polling(mut self, period: Duration) -> Self {
+    pub(crate) fn polling(mut self, period: Duration) -> Self {
         self.poll = period;
         self
     }
 
     /// The same, which reports files of these names while they are written.
-    pub fn settling(mut self, settle: Settle) -> Self {
+    pub(crate) fn settling(mut self, settle: Settle) -> Self {
         self.settle = settle;
         self
     }

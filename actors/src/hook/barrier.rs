@@ -12,7 +12,7 @@ use crate::transport::heard::Room;
 
 /// The paths that are held back.
 #[derive(Debug, Default)]
-pub struct Barrier {
+pub(crate) struct Barrier {
     open: HashMap<RelPath, Span>,
     /// Paths that were not checked yet.
     fresh: VecDeque<RelPath>,
@@ -42,7 +42,7 @@ struct Held {
 }
 
 /// Nodes that may lack a change.
-pub trait Nodes {
+pub(crate) trait Nodes {
     /// Numbers of the nodes that must have a path before its release.
     fn numbers(&self) -> &[usize];
     /// Tells if a node may lack a change of `path` that was seen until `at`.
@@ -53,12 +53,13 @@ pub trait Nodes {
 
 impl Barrier {
     /// Makes a barrier with room for `paths` paths.
-    pub fn of(paths: usize) -> Barrier {
+    #[cfg(test)]
+    pub(crate) fn of(paths: usize) -> Barrier {
         Barrier { room: Room::of(paths), ..Barrier::default() }
     }
 
     /// Adds a path that a run changed at some node; the run began at `at`.
-    pub fn add(&mut self, path: RelPath, at: Instant) {
+    pub(crate) fn add(&mut self, path: RelPath, at: Instant) {
         if let Some(span) = self.open.get_mut(&path) {
             span.last = span.last.max(at);
         } else if self.room.take(&path) {
@@ -70,48 +71,48 @@ impl Barrier {
     }
 
     /// Notes that a run, which began at `at`, changed paths that are not known by name.
-    pub fn cut(&mut self, at: Instant) {
+    pub(crate) fn cut(&mut self, at: Instant) {
         self.cut = self.cut.max(Some(at));
     }
 
     /// Tells if some paths are missing for want of room, so that the released paths are not complete.
-    pub fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         self.cut.is_some()
     }
 
     /// Returns the number of paths that are held back.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.open.len()
     }
 
     /// Tells if nothing is held back.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.open.is_empty() && self.cut.is_none()
     }
 
     /// Makes the paths that a node lacked due for a check.
-    pub fn settled(&mut self, node: usize) {
+    pub(crate) fn settled(&mut self, node: usize) {
         self.held.entry(node).and_modify(|held| held.due = held.paths.len());
     }
 
     /// Makes the paths that any node lacked due for a check.
-    pub fn settled_all(&mut self) {
+    pub(crate) fn settled_all(&mut self) {
         self.held.values_mut().for_each(|held| held.due = held.paths.len());
     }
 
     /// Forgets a node that was removed; the paths that it lacked are checked anew.
-    pub fn forget(&mut self, node: usize) {
+    pub(crate) fn forget(&mut self, node: usize) {
         self.fresh.extend(self.held.remove(&node).into_iter().flat_map(|held| held.paths));
     }
 
     /// Tells if some path is due for a check.
-    pub fn is_due(&self) -> bool {
+    pub(crate) fn is_due(&self) -> bool {
         !self.fresh.is_empty() || self.held.values().any(|held| held.due > 0)
     }
 
     /// Checks up to `portion` paths and calls `told` with each that every node has. New paths are checked only if they
     /// changed until `before`. Returns the number of checked paths.
-    pub fn look(
+    pub(crate) fn look(
         &mut self,
         portion: usize,
         before: Instant,
@@ -147,7 +148,7 @@ impl Barrier {
     }
 
     /// Returns true, once, when every node has the changes for which there was no room.
-    pub fn take_cut(&mut self, nodes: &impl Nodes) -> bool {
+    pub(crate) fn take_cut(&mut self, nodes: &impl Nodes) -> bool {
         let is_lacking = |at: &mut Instant| nodes.numbers().iter().any(|&node| nodes.lacks_any(node, *at));
         self.cut.take_if(|at| !is_lacking(at)).is_some()
     }

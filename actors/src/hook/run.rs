@@ -29,7 +29,7 @@ const LINGER: Duration = Duration::from_millis(200);
 
 /// The program with its input.
 #[derive(Debug, Clone)]
-pub struct Call {
+pub(crate) struct Call {
     /// The program and its arguments.
     pub hook: Hook,
     /// The event that starts the program.
@@ -46,7 +46,7 @@ pub struct Call {
 
 /// The result of a run that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
+pub(crate) struct Failed {
     /// The kind of failure.
     pub fault: Fault,
     /// First line of standard error, for people.
@@ -58,7 +58,7 @@ impl Call {
     ///
     /// # Errors
     /// When the program cannot be started, exceeds its time limit, or ends with an error.
-    pub async fn run(self, children: Children) -> Result<(), Failed> {
+    pub(crate) async fn run(self, children: Children) -> Result<(), Failed> {
         let not_started = |error: io::Error| {
             let program = &self.hook.program;
             let why = fault_of(program).map(|fault| format!("{} {fault}", Escaped(program.as_os_str().as_bytes())));

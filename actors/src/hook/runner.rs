@@ -12,7 +12,7 @@ use crate::backoff::backoff;
 
 /// The state of one hook.
 #[derive(Debug, Default)]
-pub struct Runner {
+pub(crate) struct Runner {
     next: List,
     stage: Stage,
     /// Number of failed runs in a row, and the fault of the last one.
@@ -33,7 +33,7 @@ enum Stage {
 
 /// The kind of failure. Equal faults count as the same trouble.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The program could not be started.
     #[error("it cannot be started: {0}")]
     NotStarted(String),
@@ -50,7 +50,7 @@ pub enum Fault {
 
 /// The log message that the end of a run calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum News {
+pub(crate) enum News {
     /// No message is needed.
     None,
     /// The hook begins to fail, or fails in another way than before.
@@ -66,33 +66,33 @@ pub enum News {
 
 impl Runner {
     /// Returns the list for the next run.
-    pub fn next_list(&mut self) -> &mut List {
+    pub(crate) fn next_list(&mut self) -> &mut List {
         &mut self.next
     }
 
     /// Returns the number of paths that no successful run was given yet.
-    pub fn untold(&self) -> usize {
+    pub(crate) fn untold(&self) -> usize {
         let running = if let Stage::Running(given) = &self.stage { given.len() } else { 0 };
         self.next.len() + running
     }
 
     /// Tells if the hook runs now.
-    pub fn runs(&self) -> bool {
+    pub(crate) fn runs(&self) -> bool {
         matches!(self.stage, Stage::Running(_))
     }
 
     /// Returns the fault of the last run, if it failed.
-    pub fn fault(&self) -> Option<&Fault> {
+    pub(crate) fn fault(&self) -> Option<&Fault> {
         self.failing.as_ref().map(|(_, fault)| fault)
     }
 
     /// Tells if a run goes on or another one is needed.
-    pub fn has_work(&self) -> bool {
+    pub(crate) fn has_work(&self) -> bool {
         self.runs() || !self.next.is_empty()
     }
 
     /// Returns the time of the next run; `None` if there is nothing to tell, or while the hook runs.
-    pub fn due(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn due(&self, now: Instant) -> Option<Instant> {
         match self.stage {
             _ if self.next.is_empty() => None,
             Stage::Ready => Some(now),
@@ -102,7 +102,7 @@ impl Runner {
     }
 
     /// Begins the run that is due and returns its list.
-    pub fn start(&mut self, now: Instant) -> Option<Rc<List>> {
+    pub(crate) fn start(&mut self, now: Instant) -> Option<Rc<List>> {
         if self.due(now).is_none_or(|at| at > now) {
             return None;
         }
@@ -112,7 +112,7 @@ impl Runner {
     }
 
     /// Notes the end of the run. `chance`, from 0 to 1, spreads the pause after a failure.
-    pub fn ended(&mut self, result: Result<(), Fault>, now: Instant, chance: f64) -> News {
+    pub(crate) fn ended(&mut self, result: Result<(), Fault>, now: Instant, chance: f64) -> News {
         let Stage::Running(given) = std::mem::take(&mut self.stage) else { return News::None };
         let before = self.failing.take();
         let Err(fault) = result else {
@@ -128,14 +128,14 @@ impl Runner {
     }
 
     /// Lets a hook that failed run at once: its program was replaced, or the daemon is stopping.
-    pub fn hurry(&mut self) {
+    pub(crate) fn hurry(&mut self) {
         if matches!(self.stage, Stage::Resting(_)) {
             self.stage = Stage::Ready;
         }
     }
 
     /// Drops all changes, since no hook is configured any more.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         (self.next, self.failing) = Default::default();
         self.hurry();
     }

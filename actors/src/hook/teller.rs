@@ -15,7 +15,7 @@ use crate::transport::Tally;
 use crate::transport::heard::News as Heard;
 
 /// Number of paths that are checked in one go, which takes some milliseconds.
-pub const PORTION: usize = 2000;
+pub(crate) const PORTION: usize = 2000;
 /// While more than [`PORTION`] paths are due, a run waits for the rest, but for no longer than this.
 const GATHERS: Duration = Duration::from_secs(2);
 /// Time that a change may take from the outbox of the first node to that of the last.
@@ -23,7 +23,7 @@ const HANDING_OUT: Duration = Duration::from_millis(100);
 
 /// A hook of one node, or of all nodes.
 #[derive(Debug)]
-pub struct Teller {
+pub(crate) struct Teller {
     /// The program and its arguments.
     pub hook: Hook,
     barrier: Barrier,
@@ -38,13 +38,13 @@ pub struct Teller {
 
 impl Teller {
     /// Makes a teller without changes.
-    pub fn new(hook: Hook) -> Self {
+    pub(crate) fn new(hook: Hook) -> Self {
         let (barrier, runner, gathers) = (Barrier::default(), Runner::default(), None);
         Teller { hook, barrier, runner, gathers, runs: 0, failures: 0, last_error: None, last_run: None }
     }
 
     /// Adds the changes of a delivery to some node.
-    pub fn hear(&mut self, news: &Heard, tally: Tally) {
+    pub(crate) fn hear(&mut self, news: &Heard, tally: Tally) {
         news.paths.iter().for_each(|(path, at)| self.barrier.add(path.clone(), *at));
         news.cut.iter().for_each(|at| self.barrier.cut(*at));
         if tally.changes() > 0 {
@@ -53,7 +53,7 @@ impl Teller {
     }
 
     /// Makes the changes that a node lacked due for a check; `None` stands for all nodes.
-    pub fn settled(&mut self, node: Option<usize>) {
+    pub(crate) fn settled(&mut self, node: Option<usize>) {
         match node {
             Some(node) => self.barrier.settled(node),
             None => self.barrier.settled_all(),
@@ -61,12 +61,12 @@ impl Teller {
     }
 
     /// Forgets a node that was removed.
-    pub fn forget(&mut self, node: usize) {
+    pub(crate) fn forget(&mut self, node: usize) {
         self.barrier.forget(node);
     }
 
     /// Finds the changes that may be told. `in_full` checks all of them, however long that takes.
-    pub fn look(&mut self, now: Instant, nodes: &impl Nodes, in_full: bool) {
+    pub(crate) fn look(&mut self, now: Instant, nodes: &impl Nodes, in_full: bool) {
         // The changes of a hook with a single node depend on no other outbox.
         let before = if in_full || nodes.numbers().len() < 2 { Some(now) } else { now.checked_sub(HANDING_OUT) };
         let portion = if in_full { usize::MAX } else { PORTION };
@@ -86,30 +86,30 @@ impl Teller {
     }
 
     /// Tells if [`Teller::look`] has more to do.
-    pub fn is_due(&self) -> bool {
+    pub(crate) fn is_due(&self) -> bool {
         self.barrier.is_due()
     }
 
     /// Tells if some change is held back for a node.
-    pub fn waits(&self) -> bool {
+    pub(crate) fn waits(&self) -> bool {
         !self.barrier.is_empty()
     }
 
     /// Returns the time of the next run, once no more paths are waited for.
-    pub fn run_due(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn run_due(&self, now: Instant) -> Option<Instant> {
         let gathered = self.gathers.map(|since| since + GATHERS);
         Some(self.runner.due(now)?.max(gathered.unwrap_or(now)))
     }
 
     /// Begins the run that is due and returns its list.
-    pub fn start(&mut self, now: Instant) -> Option<Rc<List>> {
+    pub(crate) fn start(&mut self, now: Instant) -> Option<Rc<List>> {
         self.run_due(now).filter(|at| *at <= now)?;
         self.gathers = None;
         self.runner.start(now)
     }
 
     /// Notes the end of the run.
-    pub fn ended(&mut self, result: Result<(), Failed>, now: Instant, chance: f64) -> News {
+    pub(crate) fn ended(&mut self, result: Result<(), Failed>, now: Instant, chance: f64) -> News {
         self.runs += 1;
         self.last_run = Some(SystemTime::now());
         if let Err(Failed { fault, said }) = &result {
@@ -121,33 +121,33 @@ impl Teller {
     }
 
     /// Lets a hook that failed run at once: its program was replaced, or the daemon is stopping.
-    pub fn hurry(&mut self) {
+    pub(crate) fn hurry(&mut self) {
         self.runner.hurry();
     }
 
     /// Drops all changes, since no hook is configured any more.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         (self.barrier, self.gathers) = Default::default();
         self.runner.clear();
     }
 
     /// Tells if the hook runs now.
-    pub fn runs(&self) -> bool {
+    pub(crate) fn runs(&self) -> bool {
         self.runner.runs()
     }
 
     /// Tells if the hook runs, or has a run to come that is not the repetition of a failed one.
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.runs() || self.runner.has_work() && self.runner.fault().is_none()
     }
 
     /// Returns the number of paths that no successful run was given yet.
-    pub fn untold(&self) -> usize {
+    pub(crate) fn untold(&self) -> usize {
         self.runner.untold()
     }
 
     /// Returns the hook's part of the status.
-    pub fn status(&self) -> HookStatus {
+    pub(crate) fn status(&self) -> HookStatus {
         HookStatus {
             program: Escaped(self.hook.program.as_os_str().as_encoded_bytes()).to_string(),
             running: self.runs(),

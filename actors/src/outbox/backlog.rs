@@ -9,7 +9,7 @@ use crate::path::RelPath;
 
 /// All that one node does not have, as it is kept on disk: without times and failed tries, which are only of this run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Backlog {
+pub(crate) struct Backlog {
     /// The whole tree is to be compared.
     pub reconcile: bool,
     /// The paths, in order.
@@ -18,7 +18,7 @@ pub struct Backlog {
 
 /// One path of a backlog.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BacklogEntry {
+pub(crate) struct BacklogEntry {
     /// The path.
     pub path: RelPath,
     /// The part of it that is to be compared.
@@ -33,7 +33,7 @@ pub struct BacklogEntry {
 
 /// The part that a name of a backlog has in a directory move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MovePart {
+pub(crate) enum MovePart {
     /// None: the path waits.
     Not,
     /// A directory was moved away from it, and the node keeps it until a reconcile.

@@ -10,7 +10,7 @@ use crate::path::RelPath;
 
 /// The paths that wait, by name.
 #[derive(Debug)]
-pub struct Fold {
+pub(crate) struct Fold {
     paths: BTreeMap<RelPath, Pending>,
     cap: usize,
     /// The time at which the paths that are inserted were seen.

@@ -21,7 +21,7 @@ pub struct LeaseId(u64);
 
 impl LeaseId {
     /// The number for the log: batches of a node are counted from 1, as long as the daemon runs.
-    pub fn number(self) -> u64 {
+    pub(crate) fn number(self) -> u64 {
         self.0
     }
 }

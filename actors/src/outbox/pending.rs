@@ -28,7 +28,7 @@ use crate::transport::Lane;
 use crate::transport::rename::is_detour;
 
 /// Paths that may wait for one node, some 150 bytes each; past it they collapse to subtrees.
-pub const CAP: usize = 20_000;
+pub(crate) const CAP: usize = 20_000;
 
 /// All that one node does not have yet.
 ///
@@ -289,7 +289,7 @@ impl PendingSet {
 
     /// Notes that a mount in the source does not answer, or that all of them do: meanwhile a comparison of the whole tree
     /// waits.
-    pub fn cut(&mut self, is_cut: bool) {
+    pub(crate) fn cut(&mut self, is_cut: bool) {
         self.reconcile.cut(is_cut);
     }
 

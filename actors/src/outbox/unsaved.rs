@@ -46,14 +46,14 @@ impl Default for Unsaved {
 
 impl Unsaved {
     /// An empty set. `moves` says if the nodes follow when a directory is moved.
-    pub fn new(moves: DirMoves) -> Self {
+    pub(crate) fn new(moves: DirMoves) -> Self {
         let paths = Mutex::new(Fold::new(CAP));
         let unsure = Mutex::default();
         Unsaved(Arc::new(UnsavedPaths { paths, unsure, moves, bell: Notify::new(), trouble: Mutex::default() }))
     }
 
     /// Adds a change.
-    pub fn add(&self, changes: &[Change]) {
+    pub(crate) fn add(&self, changes: &[Change]) {
         let mut paths = self.lock();
         for change in changes {
             match change {
@@ -143,7 +143,7 @@ impl Unsaved {
     /// nothing is saved of them and of what is below, so that the next one compares it. Where the nodes follow moves,
     /// it is so only for a name that a directory left, until it is told where to: before that no outbox has its
     /// removal.
-    pub fn unsure(&self) -> Vec<RelPath> {
+    pub(crate) fn unsure(&self) -> Vec<RelPath> {
         let unsure = self.unsure_names();
         unsure.names.union(&unsure.halves).cloned().collect()
     }
@@ -153,43 +153,43 @@ impl Unsaved {
     }
 
     /// Notes that everything may differ.
-    pub fn fill(&self) {
+    pub(crate) fn fill(&self) {
         self.lock().fill();
         self.ring();
     }
 
     /// Notes the reason for which the state cannot be kept, or that it can.
-    pub fn set_trouble(&self, why: Option<String>) {
+    pub(crate) fn set_trouble(&self, why: Option<String>) {
         *self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     /// The reason for which the state cannot be kept now.
-    pub fn trouble(&self) -> Option<String> {
+    pub(crate) fn trouble(&self) -> Option<String> {
         self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes that a node may have got, or may lack, something that the saved state does not tell.
-    pub fn ring(&self) {
+    pub(crate) fn ring(&self) {
         self.0.bell.notify_one();
     }
 
     /// Waits until something is to be saved.
-    pub async fn rung(&self) {
+    pub(crate) async fn rung(&self) {
         self.0.bell.notified().await;
     }
 
     /// Takes all paths.
-    pub fn take(&self) -> Fold {
+    pub(crate) fn take(&self) -> Fold {
         std::mem::replace(&mut *self.lock(), Fold::new(CAP))
     }
 
     /// Tells if no path is to be saved.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }
 
     /// Puts the paths of a save back that came to nothing.
-    pub fn put_back(&self, mut taken: Fold) {
+    pub(crate) fn put_back(&self, mut taken: Fold) {
         let mut paths = self.lock();
         if taken.take_everything() {
             paths.fill();
@@ -200,7 +200,7 @@ impl Unsaved {
     }
 
     /// Puts paths back that were too fresh to be saved.
-    pub fn put_back_entries(&self, entries: Vec<RelPath>) {
+    pub(crate) fn put_back_entries(&self, entries: Vec<RelPath>) {
         let mut paths = self.lock();
         for path in entries {
             paths.put_back(path, Pending::new(Scope::Entry));

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use crate::path::RelPath;
 use crate::patterns::excludes::pattern::Candidate;
+pub use crate::patterns::excludes::pattern::Pattern;
+pub(crate) use crate::patterns::excludes::pattern::PatternError;
 pub(super) use crate::patterns::excludes::pattern::PatternSubject;
-pub use crate::patterns::excludes::pattern::{MAX_PATTERN, MAX_QUESTION_MARKS, Pattern, PatternError};
 pub use crate::patterns::excludes::unmatched::unmatched;
-pub use crate::patterns::excludes::warning::{PatternWarning, warning};
+pub use crate::patterns::excludes::warning::warning;
 
 /// The patterns of a site. Clones share them.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -56,7 +57,7 @@ impl Excludes {
     }
 
     /// Tells if a verdict depends on more than a name, so that a moved directory must be judged again.
-    pub fn has_anchored(&self) -> bool {
+    pub(crate) fn has_anchored(&self) -> bool {
         self.0.iter().any(|pattern| pattern.subject() == PatternSubject::Path)
     }
 

@@ -60,25 +60,25 @@ pub fn exact_below(path: &RelPath, dir: &RelPath) -> Vec<OsString> {
 }
 
 /// The rules that keep all below `path` from being deleted at the node, although it is compared and sent.
-pub fn kept(path: &RelPath) -> Vec<OsString> {
+pub(crate) fn kept(path: &RelPath) -> Vec<OsString> {
     exact(path).into_iter().next_back().map(protect).into_iter().collect()
 }
 
 /// The rules of [`kept`] for a run over the directory `dir` as if it were the whole tree: none for a `path` outside of
 /// `dir`, and all for `dir` itself or what is above it.
-pub fn kept_below(path: &RelPath, dir: &RelPath) -> Vec<OsString> {
+pub(crate) fn kept_below(path: &RelPath, dir: &RelPath) -> Vec<OsString> {
     seen_from(path, dir).map(|path| kept(&path)).unwrap_or_default()
 }
 
 /// The rules that let exactly `path` and all below it be deleted at the node, where a later rule protects it; `None`
 /// where rsync would drop one of them for its length.
-pub fn at_risk(path: &RelPath) -> Option<Vec<OsString>> {
+pub(crate) fn at_risk(path: &RelPath) -> Option<Vec<OsString>> {
     let longest = b"/".len() + 2 * path.as_bytes().len() + b"R /**".len();
     (longest < MAX_RULE).then(|| exact(path).into_iter().map(|rule| turned(rule, b'R')).collect())
 }
 
 /// Tells if a rule is one of [`at_risk`].
-pub fn puts_at_risk(rule: &OsStr) -> bool {
+pub(crate) fn puts_at_risk(rule: &OsStr) -> bool {
     rule.as_bytes().starts_with(b"R ")
 }
 

@@ -18,7 +18,7 @@ const XFS: u64 = 0x5846_5342;
 
 /// The identity of one directory.
 #[derive(Debug)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// Device number of the file system, as it is mounted now.
     device: AtomicU64,
     traits: Traits,
@@ -45,13 +45,13 @@ impl Identity {
     ///
     /// # Errors
     /// When there is no directory, or the directory cannot be looked at.
-    pub fn of(path: &Path) -> io::Result<Identity> {
+    pub(crate) fn of(path: &Path) -> io::Result<Identity> {
         let stat = look(path)?;
         Ok(Identity { device: AtomicU64::new(device(&stat)), traits: Traits::of(path, &stat) })
     }
 
     /// Returns the inode number of the directory.
-    pub fn inode(&self) -> u64 {
+    pub(crate) fn inode(&self) -> u64 {
         self.traits.inode
     }
 
@@ -59,7 +59,7 @@ impl Identity {
     ///
     /// # Errors
     /// When there is no directory at `path`, or the directory cannot be looked at.
-    pub fn is_at(&self, path: &Path) -> io::Result<bool> {
+    pub(crate) fn is_at(&self, path: &Path) -> io::Result<bool> {
         let stat = look(path)?;
         if stat.stx_ino != self.traits.inode || differ(&self.traits.born, &born(&stat)) {
             return Ok(false);
@@ -78,7 +78,7 @@ impl Identity {
     }
 
     /// Tells if the directory at `path` has the inode and the last known device number of this one.
-    pub fn has_number_of(&self, path: &Path) -> bool {
+    pub(crate) fn has_number_of(&self, path: &Path) -> bool {
         look(path)
             .is_ok_and(|stat| stat.stx_ino == self.traits.inode && device(&stat) == self.device.load(Ordering::Acquire))
     }
@@ -108,7 +108,7 @@ impl Traits {
 }
 
 /// Returns a path that leads to an open directory, whatever its present name.
-pub fn itself(opened: &File) -> PathBuf {
+pub(crate) fn itself(opened: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()))
 }
 

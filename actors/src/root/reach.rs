@@ -4,7 +4,7 @@
 
 mod ground;
 pub mod helper;
-pub mod look;
+pub(crate) mod look;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -43,7 +43,7 @@ pub struct Silent {
 
 /// What became of a file system that may hang.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
+pub(crate) enum Heard {
     /// It does not answer.
     Silent(Silent),
     /// It answers again.
@@ -81,13 +81,8 @@ impl Reach {
         reach
     }
 
-    /// The directory that this is about.
-    pub fn root(&self) -> &Path {
-        &self.0.root
-    }
-
     /// Something was mounted or unmounted.
-    pub fn refresh(&self) {
+    pub(crate) fn refresh(&self) {
         // Of several on one point the last covers the others.
         let kinds: BTreeMap<RelPath, (u64, String)> =
             mounts::kinds(&self.0.root).into_iter().map(|(point, number, kind)| (point, (number, kind))).collect();
@@ -108,22 +103,22 @@ impl Reach {
     }
 
     /// Tells `listener` from now on. It is called by any thread, and must not wait.
-    pub fn listen(&self, listener: impl Fn(&Heard) + Send + Sync + 'static) {
+    pub(crate) fn listen(&self, listener: impl Fn(&Heard) + Send + Sync + 'static) {
         lock(&self.0.common.listeners).push(Box::new(listener));
     }
 
     /// The file systems that do not answer.
-    pub fn silent(&self) -> Vec<Silent> {
+    pub(crate) fn silent(&self) -> Vec<Silent> {
         self.grounds().iter().filter_map(|ground| ground.silent()).collect()
     }
 
     /// Whether some file system does not answer.
-    pub fn is_silent(&self) -> bool {
+    pub(crate) fn is_silent(&self) -> bool {
         self.grounds().iter().any(|ground| ground.silent().is_some())
     }
 
     /// Whether one does not answer that is mounted on `dir` or below it.
-    pub fn is_silent_below(&self, dir: &RelPath) -> bool {
+    pub(crate) fn is_silent_below(&self, dir: &RelPath) -> bool {
         let is_below = |ground: &Ground| ground.point == *dir || ground.point.is_below(dir) || dir.is_root();
         self.grounds().iter().any(|ground| is_below(ground) && ground.silent().is_some())
     }
@@ -167,7 +162,7 @@ impl Reach {
     ///
     /// # Errors
     /// As for [`Reach::look`].
-    pub fn look_in(&self, opened: &Arc<OwnedFd>, dir: &RelPath, name: &OsStr) -> io::Result<Meta> {
+    pub(crate) fn look_in(&self, opened: &Arc<OwnedFd>, dir: &RelPath, name: &OsStr) -> io::Result<Meta> {
         let path = if name.is_empty() { dir.clone() } else { dir.join(name) };
         Ok(self.carry_out(&path, Look::Meta(Place::entry(opened, name)))?.meta)
     }
@@ -176,7 +171,7 @@ impl Reach {
     ///
     /// # Errors
     /// As for [`Reach::look`].
-    pub fn read_link(&self, path: &RelPath) -> io::Result<Vec<u8>> {
+    pub(crate) fn read_link(&self, path: &RelPath) -> io::Result<Vec<u8>> {
         Ok(self.carry_out(path, Look::Link(self.place(path)))?.text)
     }
 
@@ -184,7 +179,7 @@ impl Reach {
     ///
     /// # Errors
     /// As for [`Reach::look`].
-    pub fn names(&self, dir: &RelPath, most: usize) -> io::Result<Vec<OsString>> {
+    pub(crate) fn names(&self, dir: &RelPath, most: usize) -> io::Result<Vec<OsString>> {
         Ok(self.carry_out(dir, Look::Names(self.place(dir), most as u64))?.names())
     }
 
@@ -192,7 +187,7 @@ impl Reach {
     ///
     /// # Errors
     /// As for [`Reach::look`].
-    pub fn names_in(&self, opened: &Arc<OwnedFd>, dir: &RelPath) -> io::Result<Vec<OsString>> {
+    pub(crate) fn names_in(&self, opened: &Arc<OwnedFd>, dir: &RelPath) -> io::Result<Vec<OsString>> {
         Ok(self.carry_out(dir, Look::Names(Place::opened(opened), u64::MAX))?.names())
     }
 
@@ -200,7 +195,7 @@ impl Reach {
     ///
     /// # Errors
     /// As for [`Reach::look`].
-    pub fn directories_in(&self, opened: &Arc<OwnedFd>, dir: &RelPath) -> io::Result<Vec<OsString>> {
+    pub(crate) fn directories_in(&self, opened: &Arc<OwnedFd>, dir: &RelPath) -> io::Result<Vec<OsString>> {
         Ok(self.carry_out(dir, Look::Directories(Place::opened(opened)))?.names())
     }
 
@@ -208,7 +203,7 @@ impl Reach {
     ///
     /// # Errors
     /// As for [`Reach::look`].
-    pub fn open(&self, dir: &RelPath, name_only: bool) -> io::Result<Arc<OwnedFd>> {
+    pub(crate) fn open(&self, dir: &RelPath, name_only: bool) -> io::Result<Arc<OwnedFd>> {
         let look = Look::Open { place: self.place(dir), follow: dir.is_root(), name_only };
         opened(self.carry_out(dir, look)?)
     }
@@ -217,7 +212,7 @@ impl Reach {
     ///
     /// # Errors
     /// As for [`Reach::look`].
-    pub fn open_below(&self, dir: &RelPath) -> io::Result<Arc<OwnedFd>> {
+    pub(crate) fn open_below(&self, dir: &RelPath) -> io::Result<Arc<OwnedFd>> {
         let below = PathBuf::from(OsStr::from_bytes(dir.as_bytes()));
         opened(self.carry_out(dir, Look::OpenBelow(Place::at(&self.0.root), below))?)
     }
@@ -226,7 +221,7 @@ impl Reach {
     ///
     /// # Errors
     /// As for [`Reach::look`].
-    pub fn kind(&self, path: &RelPath) -> io::Result<i64> {
+    pub(crate) fn kind(&self, path: &RelPath) -> io::Result<i64> {
         Ok(self.carry_out(path, Look::Kind(self.place(path)))?.number)
     }
 
@@ -235,7 +230,7 @@ impl Reach {
     }
 
     /// The mount point of what may hang that a path lies on, if it does.
-    pub fn point(&self, path: &RelPath) -> Option<RelPath> {
+    pub(crate) fn point(&self, path: &RelPath) -> Option<RelPath> {
         self.holder(path).map(|ground| ground.point.clone())
     }
 
@@ -243,7 +238,7 @@ impl Reach {
     ///
     /// # Errors
     /// What does not answer.
-    pub async fn while_it_answers<T>(
+    pub(crate) async fn while_it_answers<T>(
         self,
         reads: impl Fn(&RelPath) -> bool,
         work: impl Future<Output = T>,

@@ -50,7 +50,7 @@ pub struct Reconcile {
 
 impl Reconcile {
     /// One of the tree at `root`.
-    pub fn new(
+    pub(crate) fn new(
         node: &str,
         log: &Logger,
         gauge: &Latest,
@@ -87,7 +87,7 @@ impl Reconcile {
 }
 
 /// What counts, or has counted; it stops when nobody is interested any more.
-pub type Counting = Arc<OnceLock<Extent>>;
+pub(crate) type Counting = Arc<OnceLock<Extent>>;
 
 /// Counts for all reconciles that go on at the same time.
 #[derive(Debug, Clone, Default)]

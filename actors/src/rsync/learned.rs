@@ -59,7 +59,7 @@ pub(super) struct Learned {
 
 impl Learned {
     /// A node of which nothing is known but these traits.
-    pub fn of(traits: Option<Traits>) -> Self {
+    pub(crate) fn of(traits: Option<Traits>) -> Self {
         let has_one_case = traits.as_ref().is_some_and(|traits| traits.has(Trait::OneCase));
         Learned {
             deletions: Deletions::Unknown,
@@ -75,68 +75,68 @@ impl Learned {
     }
 
     /// Returns how the node takes deletions.
-    pub fn deletions(&self) -> Deletions {
+    pub(crate) fn deletions(&self) -> Deletions {
         self.deletions
     }
 
     // ## (Unknown | Listed) => (Listed | Protocol29)
     /// A run showed how the node takes deletions.
-    pub fn takes_deletions(&mut self, deletions: Deletions) {
+    pub(crate) fn takes_deletions(&mut self, deletions: Deletions) {
         self.deletions = deletions;
     }
 
     /// Returns how the node tells names apart.
-    pub fn names(&self) -> Names {
+    pub(crate) fn names(&self) -> Names {
         self.names
     }
 
     // ## (Unknown | One) => (One | Apart | Unclear)
     /// The node was asked how it tells names apart.
-    pub fn tells_names(&mut self, names: Names) {
+    pub(crate) fn tells_names(&mut self, names: Names) {
         self.names = names;
     }
 
     // ## Unclear => Unknown
     /// A reconcile went well: the node now has what it is asked about.
-    pub fn may_tell_names(&mut self) {
+    pub(crate) fn may_tell_names(&mut self) {
         if self.names == Names::Unclear {
             self.names = Names::Unknown;
         }
     }
 
     /// The mirror is a new one: how the one before took deletions and names says nothing of it.
-    pub fn mirror_is_new(&mut self) {
+    pub(crate) fn mirror_is_new(&mut self) {
         self.deletions = Deletions::Unknown;
         self.names = Names::Unknown;
     }
 
     /// Returns how long greetings take.
-    pub fn greeting(&self) -> GreetingTime {
+    pub(crate) fn greeting(&self) -> GreetingTime {
         self.greeting
     }
 
     /// A greeting came after `took`.
-    pub fn greeted(&mut self, took: Duration) {
+    pub(crate) fn greeted(&mut self, took: Duration) {
         self.greeting.heard(took);
     }
 
     /// A greeting did not come in time.
-    pub fn greeting_missed(&mut self) {
+    pub(crate) fn greeting_missed(&mut self) {
         self.greeting.missed();
     }
 
     /// Returns the protocol of the latest greeting that named one.
-    pub fn protocol(&self) -> Option<u32> {
+    pub(crate) fn protocol(&self) -> Option<u32> {
         self.protocol
     }
 
     /// A greeting named a protocol, or none.
-    pub fn speaks(&mut self, protocol: Option<u32>) {
+    pub(crate) fn speaks(&mut self, protocol: Option<u32>) {
         self.protocol = protocol.or(self.protocol);
     }
 
     /// Returns the version that the node told, if it told one.
-    pub fn version(&self) -> Option<Version> {
+    pub(crate) fn version(&self) -> Option<Version> {
         match self.remote {
             Remote::Known(version) => Some(version),
             Remote::Unknown | Remote::Asking | Remote::Silent => None,
@@ -145,7 +145,7 @@ impl Learned {
 
     // ## Unknown => Asking
     /// Returns true if the node is to be asked for its version now: nobody did yet, and nobody is about it.
-    pub fn ask_version(&mut self) -> bool {
+    pub(crate) fn ask_version(&mut self) -> bool {
         let asks = self.remote == Remote::Unknown;
         if asks {
             self.remote = Remote::Asking;
@@ -155,35 +155,35 @@ impl Learned {
 
     // ## any => (Known | Silent)
     /// The node was asked for its version and answered.
-    pub fn tells_version(&mut self, version: Option<Version>) {
+    pub(crate) fn tells_version(&mut self, version: Option<Version>) {
         self.remote = version.map_or(Remote::Silent, Remote::Known);
     }
 
     // ## Asking => Unknown
     /// The question for the version has ended. Without an answer the node may be asked again.
-    pub fn asked_version(&mut self) {
+    pub(crate) fn asked_version(&mut self) {
         if self.remote == Remote::Asking {
             self.remote = Remote::Unknown;
         }
     }
 
     /// The node refused a part of a run for this cause, and took another part.
-    pub fn refuses_in_part(&mut self, cause: Cause, now: Instant) {
+    pub(crate) fn refuses_in_part(&mut self, cause: Cause, now: Instant) {
         self.refused_in_part = Some((cause, now));
     }
 
     /// Tells if the node took something a while ago of what it refused for this cause.
-    pub fn is_refused_in_part(&self, cause: Cause, now: Instant) -> bool {
+    pub(crate) fn is_refused_in_part(&self, cause: Cause, now: Instant) -> bool {
         self.refused_in_part.is_some_and(|(of, at)| of == cause && now.saturating_duration_since(at) < IN_PART)
     }
 
     /// Links were of no use at the node.
-    pub fn links_failed(&mut self, now: Instant) {
+    pub(crate) fn links_failed(&mut self, now: Instant) {
         self.links_off_until = Some(now + LINKS_OFF);
     }
 
     /// Tells if links may be tried at the node.
-    pub fn tries_links(&self, now: Instant) -> bool {
+    pub(crate) fn tries_links(&self, now: Instant) -> bool {
         self.links_off_until.is_none_or(|until| until <= now)
     }
 }
@@ -207,7 +207,7 @@ pub(super) enum NewMirror {
 impl NewMirror {
     // ## No => Made; ReconcileNext => ReconcileNext
     /// A run made the mirror.
-    pub fn made(&mut self) {
+    pub(crate) fn made(&mut self) {
         match self {
             NewMirror::No | NewMirror::Made => *self = NewMirror::Made,
             NewMirror::ReconcileNext { made } => *made = true,
@@ -216,19 +216,19 @@ impl NewMirror {
 
     // ## (No | Made) => ReconcileNext
     /// A reconcile is about to begin.
-    pub fn reconcile_comes(&mut self) {
+    pub(crate) fn reconcile_comes(&mut self) {
         *self = NewMirror::ReconcileNext { made: self.is_made() };
     }
 
     // ## ReconcileNext => (No | Made)
     /// The reconcile begins now, or does not begin at all.
-    pub fn reconcile_came(&mut self) {
+    pub(crate) fn reconcile_came(&mut self) {
         *self = if self.is_made() { NewMirror::Made } else { NewMirror::No };
     }
 
     // ## (No | Made) => No
     /// A reconcile begins. Returns true if the mirror is one that was made before, which the reconcile reports.
-    pub fn taken_by_reconcile(&mut self) -> bool {
+    pub(crate) fn taken_by_reconcile(&mut self) -> bool {
         let made = self.is_made();
         *self = NewMirror::No;
         made
@@ -236,7 +236,7 @@ impl NewMirror {
 
     // ## Made => No
     /// A delivery went well. Returns true if it reports a new mirror; `said` tells if one of its own runs said so.
-    pub fn taken_by_delivery(&mut self, said: bool) -> bool {
+    pub(crate) fn taken_by_delivery(&mut self, said: bool) -> bool {
         match self {
             NewMirror::ReconcileNext { .. } => false,
             NewMirror::No => said,

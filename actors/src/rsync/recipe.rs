@@ -6,7 +6,7 @@ pub(super) mod probe;
 
 pub use self::kind::Recipe;
 use self::list::nobody;
-pub use self::list::{ancestors, deletions29, entries, levels, named, twins, verified};
+pub(crate) use self::list::{ancestors, deletions29, entries, levels, named, twins, verified};
 
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
@@ -29,7 +29,7 @@ const CONNECT_TIMEOUT: &str = "--contimeout=10";
 const VERIFY_TIMEOUT: u64 = 3600;
 /// ssh must never ask anybody, must notice a dead peer within half a minute (three intervals), and says nothing but
 /// what is wrong: no banner of the server. Left out when the user chose a remote shell.
-pub const SSH: &str =
+pub(crate) const SSH: &str =
     "ssh -o BatchMode=yes -o LogLevel=ERROR -o ConnectTimeout=10 -o ServerAliveInterval=10 -o ServerAliveCountMax=2";
 /// A file that is there again is sent as a new one: what the node has by its name may be one inode with what was
 /// renamed from there, and must not get other attributes. Not `--ignore-existing`, which follows a symlink that is
@@ -40,7 +40,7 @@ const PROTECTS_ARGUMENTS: Version = Version::new(3, 2, 7);
 
 /// The question of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Question {
+pub(crate) enum Question {
     /// The protocol of the node's rsync.
     Protocol,
     /// The protocol, and the version where it runs behind a remote shell.
@@ -49,7 +49,7 @@ pub enum Question {
 
 /// One rsync run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Invocation {
+pub(crate) struct Invocation {
     /// The arguments, without the program.
     pub arguments: Vec<OsString>,
     /// The text for rsync's standard input.
@@ -58,7 +58,7 @@ pub struct Invocation {
 
 /// The settings that do not change between the runs to one node.
 #[derive(Debug, Clone)]
-pub struct Context<'a> {
+pub(crate) struct Context<'a> {
     /// The site.
     pub site: &'a Site,
     /// The node.
@@ -80,7 +80,7 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// The run for a recipe. `list` is what [`entries`], [`deletions29`] or nothing gives; `rules` are filter rules for
     /// this run alone, as [`rules::exact`] and [`rules::kept`] give them.
-    pub fn invocation(&self, recipe: Recipe, list: Vec<u8>, rules: &[OsString]) -> Invocation {
+    pub(crate) fn invocation(&self, recipe: Recipe, list: Vec<u8>, rules: &[OsString]) -> Invocation {
         let list = match recipe {
             Recipe::Root | Recipe::Probe if list.is_empty() => nobody(),
             _ => list,
@@ -118,7 +118,7 @@ impl Context<'_> {
     }
 
     /// The run for [`Recipe::Gather`], in the directory itself; `list` names what is in it.
-    pub fn gather(&self, moved: &Relocation, list: Vec<u8>) -> Invocation {
+    pub(crate) fn gather(&self, moved: &Relocation, list: Vec<u8>) -> Invocation {
         let dest = self.node.dest_of(&moved.to);
         let basis = self.node.named_at(&moved.from, &moved.to);
         let mut arguments = self.shared(Recipe::Gather, &[&dest, &basis]);
@@ -132,7 +132,7 @@ impl Context<'_> {
 
     /// The run for [`Recipe::Build`], in the directory itself. `rules` are filter rules for this run alone, as if it
     /// were the whole tree.
-    pub fn build(&self, moved: &Relocation, rules: &[OsString]) -> Invocation {
+    pub(crate) fn build(&self, moved: &Relocation, rules: &[OsString]) -> Invocation {
         let dest = self.node.dest_of(&moved.to);
         let basis = self.node.named_at(&moved.from, &moved.to);
         let mut arguments = self.shared(Recipe::Build, &[&dest, &basis]);
@@ -153,7 +153,7 @@ impl Context<'_> {
     }
 
     /// A probe that makes the node tell about itself.
-    pub fn question(&self, question: Question) -> Invocation {
+    pub(crate) fn question(&self, question: Question) -> Invocation {
         let mut invocation = self.invocation(Recipe::Probe, Vec::new(), &[]);
         let mut options = Vec::new();
         if question == Question::Version && self.node.kind() == Kind::Ssh {
@@ -228,7 +228,7 @@ impl Context<'_> {
 }
 
 /// Tells if the user says how hosts are reached.
-pub fn user_chose_shell(site: &Site) -> bool {
+pub(crate) fn user_chose_shell(site: &Site) -> bool {
     site.extra.rsh().is_some() || std::env::var_os("RSYNC_RSH").is_some_and(|shell| !shell.is_empty())
 }
 
@@ -286,7 +286,7 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
 }
 
 /// A command line for people to read; it can be pasted into a shell.
-pub fn shown(site: &Site, arguments: &[OsString]) -> String {
+pub(crate) fn shown(site: &Site, arguments: &[OsString]) -> String {
     let words = |words: &mut dyn Iterator<Item = &OsStr>| {
         shell_words::join(words.map(|word| Escaped(word.as_encoded_bytes()).to_string()))
     };

@@ -86,7 +86,7 @@ impl Shared {
     }
 
     /// For another reading of the configuration. What was made of it before keeps what it has.
-    pub fn adapt(&mut self, site: &Site) {
+    pub(crate) fn adapt(&mut self, site: &Site) {
         if self.budget.total() != site.max_standbys {
             self.budget = Budget::new(site.max_standbys);
         }

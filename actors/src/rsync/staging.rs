@@ -47,7 +47,7 @@ enum Standing {
 
 /// The directory of one rsync process, removed with what is in it when it is dropped.
 #[derive(Debug)]
-pub struct Stage {
+pub(crate) struct Stage {
     staging: Rc<Staging>,
     name: String,
     directory: OwnedFd,
@@ -57,7 +57,7 @@ pub struct Stage {
 
 /// Two names that a file gets in a [`Stage`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Twins {
+pub(crate) struct Twins {
     /// What the file is called in the source.
     pub file: RelPath,
     /// What the node has it as.
@@ -72,7 +72,7 @@ impl Staging {
     ///
     /// # Errors
     /// When it cannot be made, is in use or open to others, or files of the source cannot be linked there.
-    pub fn open(path: &Path, source: &Path, log: &Logger) -> io::Result<Staging> {
+    pub(crate) fn open(path: &Path, source: &Path, log: &Logger) -> io::Result<Staging> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let base = lock(path)?;
         check_owner(&base)?;
@@ -91,7 +91,7 @@ impl Staging {
     }
 
     /// Tells if files may be linked.
-    pub fn is_usable(&self) -> bool {
+    pub(crate) fn is_usable(&self) -> bool {
         self.base.borrow().is_some() && self.standing.get() != Standing::Broken
     }
 
@@ -99,7 +99,7 @@ impl Staging {
     ///
     /// # Errors
     /// When it is closed, or the directory cannot be made.
-    pub fn stage(self: &Rc<Self>) -> io::Result<Stage> {
+    pub(crate) fn stage(self: &Rc<Self>) -> io::Result<Stage> {
         let base = self.base.borrow();
         let base = base.as_ref().ok_or(io::ErrorKind::NotFound)?;
         self.last.set(self.last.get() + 1);
@@ -118,7 +118,7 @@ impl Staging {
 
     /// Removes what is in it, and itself if nothing else is, and lets go of it: another one may take it. What was made of
     /// it is of no use any more.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         if self.base.borrow().is_some() {
             self.clean();
             // Fails when anything else is in it.
@@ -175,7 +175,7 @@ impl Drop for Staging {
 }
 
 /// What the log says when there is no such directory.
-pub fn unusable(path: &Path, why: &io::Error) -> String {
+pub(crate) fn unusable(path: &Path, why: &io::Error) -> String {
     let cure = match why.kind() {
         io::ErrorKind::PermissionDenied => "let this user write there and restart, or ",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room there and restart, or ",
@@ -194,18 +194,18 @@ impl Stage {
     ///
     /// # Errors
     /// When the process has too many open files.
-    pub fn directory(&self) -> io::Result<OwnedFd> {
+    pub(crate) fn directory(&self) -> io::Result<OwnedFd> {
         self.directory.try_clone()
     }
 
     /// Tells if a process works in it.
-    pub fn is_cwd_of(&self, process: i32) -> bool {
+    pub(crate) fn is_cwd_of(&self, process: i32) -> bool {
         fs::metadata(format!("/proc/{process}/cwd")).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.identity)
     }
 
     /// Links files of the source at `root`. Returns those for which that was possible: a link is a hint, and a file that is
     /// no regular one, or is gone, or whose names do not go with those of others, is sent without it.
-    pub fn place<'t>(&self, root: &OwnedFd, twins: &'t [Twins]) -> Vec<&'t Twins> {
+    pub(crate) fn place<'t>(&self, root: &OwnedFd, twins: &'t [Twins]) -> Vec<&'t Twins> {
         let link = |twins: &&Twins| match self.link(root.as_fd(), twins) {
             Ok(()) => {
                 self.staging.standing.set(Standing::Works);
@@ -273,7 +273,7 @@ impl Drop for Stage {
 ///
 /// # Errors
 /// When there is no such directory, or the kernel is older than 5.6.
-pub fn open_beneath(root: BorrowedFd<'_>, dir: &RelPath) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn open_beneath(root: BorrowedFd<'_>, dir: &RelPath) -> rustix::io::Result<OwnedFd> {
     let path = if dir.is_root() { b"." } else { dir.as_bytes() };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;

@@ -40,7 +40,7 @@ pub(crate) struct Target {
 
 impl Target {
     /// A target of which that is known which an earlier daemon has kept.
-    pub fn new(site: Rc<Site>, root: Root, node: Node, version: Version, log: Logger) -> Rc<Target> {
+    pub(crate) fn new(site: Rc<Site>, root: Root, node: Node, version: Version, log: Logger) -> Rc<Target> {
         let learned = Learned::of(site.state_file.as_deref().and_then(|file| known::of(file, &node)));
         let (learned, warned) = (RefCell::new(learned), RefCell::default());
         Rc::new(Target { site, root, node, version, learned, warned, log })
@@ -50,22 +50,22 @@ impl Target {
     ///
     /// # Errors
     /// When it is gone, or is another one.
-    pub fn source(&self) -> Result<OwnedFd, Failure> {
+    pub(crate) fn source(&self) -> Result<OwnedFd, Failure> {
         self.root.open().map_err(Failure::source_gone)
     }
 
     /// Returns true if a warning was not logged before, and notes that it is now.
-    pub fn warns_first(&self, warning: Warning) -> bool {
+    pub(crate) fn warns_first(&self, warning: Warning) -> bool {
         self.warned.borrow_mut().insert(warning)
     }
 
     /// What is known of the node.
-    pub fn known_traits(&self) -> Traits {
+    pub(crate) fn known_traits(&self) -> Traits {
         self.learned.borrow().traits.clone().unwrap_or_default()
     }
 
     /// The node was asked how it tells names apart.
-    pub fn note_case(&self, is_one: bool) {
+    pub(crate) fn note_case(&self, is_one: bool) {
         let mut traits = self.known_traits();
         if traits.set(Trait::OneCase, is_one) {
             self.keep_traits(Some(traits));
@@ -73,7 +73,7 @@ impl Target {
     }
 
     /// Replaces what is known, also on disk, and tells what is new. `None`: nothing is known.
-    pub fn keep_traits(&self, traits: Option<Traits>) {
+    pub(crate) fn keep_traits(&self, traits: Option<Traits>) {
         let before = std::mem::replace(&mut self.learned.borrow_mut().traits, traits.clone());
         if before == traits {
             return;
@@ -93,15 +93,15 @@ impl Target {
     }
 
     /// The path of the tree that a name in a complaint stands for.
-    pub fn inside(&self, name: &[u8]) -> Option<RelPath> {
+    pub(crate) fn inside(&self, name: &[u8]) -> Option<RelPath> {
         blame::inside(name, self.source_name().as_os_str().as_bytes(), self.node.mirror_root())
     }
 
-    pub fn blamed(&self, finished: &Finished) -> Blame {
+    pub(crate) fn blamed(&self, finished: &Finished) -> Blame {
         self.blamed_in(&finished.stderr)
     }
 
-    pub fn blamed_in(&self, stderr: &[u8]) -> Blame {
+    pub(crate) fn blamed_in(&self, stderr: &[u8]) -> Blame {
         let originals = |path: &RelPath| temporary::originals(&self.root, path);
         blame(stderr, self.source_name().as_os_str().as_bytes(), &self.node, originals)
     }

@@ -22,12 +22,12 @@ use crate::rsync::report::output::difference;
 use crate::rsync::report::temporary;
 use crate::rsync::runner::order::{Order, Work};
 use crate::transport::blame::Blame;
-pub use crate::transport::comparison::Difference;
+pub(crate) use crate::transport::comparison::Difference;
 use crate::transport::comparison::Rewritten;
 use crate::transport::failure::{Cause, Failure};
 
 /// How long rsync may seem to do nothing: it waits while the other end reads.
-pub const PATIENCE: Duration = Duration::from_secs(3600);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3600);
 /// How long what is on its way may take to arrive, before what differed is looked at again.
 const PAUSE: Duration = Duration::from_secs(5);
 /// How often it is looked at again.
@@ -37,7 +37,7 @@ const BATCH_PATHS: usize = 2000;
 const BATCH_BYTES: usize = 200_000;
 
 /// `true` if a path is known to be on its way to the node.
-pub type IsPending<'a> = dyn Fn(&RelPath) -> bool + 'a;
+pub(crate) type IsPending<'a> = dyn Fn(&RelPath) -> bool + 'a;
 
 /// A comparison that goes on.
 struct Looks<'a> {

@@ -15,7 +15,7 @@ mod without;
 use std::fmt;
 
 use crate::path::Shown;
-pub use crate::site::extra::dirs::{Keeps, Misplaced};
+pub use crate::site::extra::dirs::Keeps;
 use crate::site::extra::options::{Opt, options};
 use crate::site::extra::table::{DAEMON_ONLY, HIDES_LINES, is_one_of};
 
@@ -211,7 +211,7 @@ impl Extra {
     }
 
     /// Returns the arguments for a run that only reports differences: without those that suppress reports.
-    pub fn comparing(&self) -> &[String] {
+    pub(crate) fn comparing(&self) -> &[String] {
         &self.comparing
     }
 
@@ -233,34 +233,34 @@ impl Extra {
 
     /// Iterates over the files and directories that rsync opens by name, on this machine or at a local mirror, with the
     /// long name of each option.
-    pub fn places(&self) -> impl Iterator<Item = (&'static str, &str)> {
+    pub(crate) fn places(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.places.iter().map(|(option, path)| (*option, path.as_str()))
     }
 
     /// Tells if files are compared by content (`-c`, `--checksum`): both ends read all files, and send nothing
     /// meanwhile.
-    pub fn reads_contents(&self) -> bool {
+    pub(crate) fn reads_contents(&self) -> bool {
         self.reads_contents
     }
 
     /// Tells if the receiver keeps received files aside, and moves them into the mirror at the end of a run
     /// (`--delay-updates`).
-    pub fn stores_late(&self) -> bool {
+    pub(crate) fn stores_late(&self) -> bool {
         self.stores_late
     }
 
     /// Tells if an option keeps rsync from reporting some of its changes.
-    pub fn hides_lines(&self) -> bool {
+    pub(crate) fn hides_lines(&self) -> bool {
         self.words.len() > self.comparing.len()
     }
 
     /// Returns `-4` or `-6`, which rsync passes on to ssh; the last one counts.
-    pub fn address_family(&self) -> Option<&'static str> {
+    pub(crate) fn address_family(&self) -> Option<&'static str> {
         self.address_family
     }
 
     /// Returns the last value of a long option such as `--rsync-path`, in either of its two forms.
-    pub fn value_of(&self, option: &str) -> Option<&str> {
+    pub(crate) fn value_of(&self, option: &str) -> Option<&str> {
         let joined = self.words.iter().filter_map(|word| word.strip_prefix(option)?.strip_prefix('='));
         let separate = self.words.windows(2).filter(|pair| pair[0] == option).map(|pair| pair[1].as_str());
         joined.chain(separate).next_back()

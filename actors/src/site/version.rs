@@ -14,15 +14,15 @@ impl Version {
     /// Oldest rsync that supports all that the daemon needs: `--modify-window=-1` came with 3.1.3 (rsync NEWS).
     pub const OLDEST: Version = Version::new(3, 1, 3);
     /// First rsync with `--mkpath` (rsync NEWS).
-    pub const MAKES_PATHS: Version = Version::new(3, 2, 3);
+    pub(crate) const MAKES_PATHS: Version = Version::new(3, 2, 3);
 
     /// Makes a version from its numbers.
-    pub const fn new(major: u32, minor: u32, patch: u32) -> Self {
+    pub(crate) const fn new(major: u32, minor: u32, patch: u32) -> Self {
         Version { major, minor, patch }
     }
 
     /// Parses the first line of `rsync --version`: `rsync  version 3.2.7  protocol version 31`.
-    pub fn parse(output: &str) -> Option<Self> {
+    pub(crate) fn parse(output: &str) -> Option<Self> {
         let word = output.lines().next()?.strip_prefix("rsync")?.trim_start().strip_prefix("version ")?;
         let mut numbers = word.trim_start_matches('v').split(|c: char| !c.is_ascii_digit());
         let mut number = || numbers.next()?.parse().ok();

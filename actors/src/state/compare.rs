@@ -17,7 +17,7 @@ use crate::root::reach::Reach;
 ///
 /// # Errors
 /// When the state or the source cannot be read.
-pub fn compare(
+pub(crate) fn compare(
     reach: &Reach,
     known: &Known,
     excludes: &Excludes,

@@ -15,7 +15,7 @@ use crate::root::reach::Reach;
 
 /// A directory entry with its stamp.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Path of the entry.
     pub path: RelPath,
     /// Stamp of the entry.
@@ -23,7 +23,7 @@ pub struct Entry {
 }
 
 /// An open directory of the source.
-pub struct Dir<'r> {
+pub(crate) struct Dir<'r> {
     fd: Arc<OwnedFd>,
     path: RelPath,
     reach: &'r Reach,
@@ -35,7 +35,7 @@ impl Dir<'_> {
     /// # Errors
     /// `NOENT`, `NOTDIR` or `LOOP` when no directory is at `path`; `TIMEDOUT` when it does not answer; others when it
     /// cannot be opened.
-    pub fn open<'r>(reach: &'r Reach, path: &RelPath) -> Result<Dir<'r>, Errno> {
+    pub(crate) fn open<'r>(reach: &'r Reach, path: &RelPath) -> Result<Dir<'r>, Errno> {
         let fd = reach.open_below(path).map_err(errno)?;
         Ok(Dir { fd, path: path.clone(), reach })
     }
@@ -44,7 +44,7 @@ impl Dir<'_> {
     ///
     /// # Errors
     /// The error of fstat(2).
-    pub fn stamp(&self) -> Result<Stamp, Errno> {
+    pub(crate) fn stamp(&self) -> Result<Stamp, Errno> {
         let meta = self.reach.look_in(&self.fd, &self.path, OsStr::new(""));
         meta.map(|meta| Stamp::from(&meta)).map_err(errno)
     }
@@ -53,7 +53,7 @@ impl Dir<'_> {
     ///
     /// # Errors
     /// The error of fstatat(2), other than `NOENT`.
-    pub fn look(&self, name: &[u8]) -> Result<Option<Stamp>, Errno> {
+    pub(crate) fn look(&self, name: &[u8]) -> Result<Option<Stamp>, Errno> {
         match self.reach.look_in(&self.fd, &self.path, OsStr::from_bytes(name)).map_err(errno) {
             Ok(meta) => Ok(Some(Stamp::from(&meta))),
             Err(Errno::NOENT) => Ok(None),
@@ -65,7 +65,7 @@ impl Dir<'_> {
     ///
     /// # Errors
     /// When the directory or one of its entries cannot be read.
-    pub fn entries(&self, excludes: &Excludes) -> Result<Vec<Entry>, Errno> {
+    pub(crate) fn entries(&self, excludes: &Excludes) -> Result<Vec<Entry>, Errno> {
         let mut names = self.reach.names_in(&self.fd, &self.path).map_err(errno)?;
         names.sort_unstable();
         let mut entries = Vec::with_capacity(names.len());
@@ -90,6 +90,6 @@ fn errno(error: io::Error) -> Errno {
 }
 
 /// Tells if an error means that the directory no longer exists.
-pub fn is_gone(error: Errno) -> bool {
+pub(crate) fn is_gone(error: Errno) -> bool {
     crate::errno::is_gone(error)
 }

@@ -45,7 +45,7 @@ impl Memory {
     ///
     /// # Errors
     /// [`StoreError::InUse`] only.
-    pub fn open(site: &Site, root: &Root, log: &Logger) -> Result<Option<Memory>, StoreError> {
+    pub(crate) fn open(site: &Site, root: &Root, log: &Logger) -> Result<Option<Memory>, StoreError> {
         let Some(file) = &site.state_file else { return Ok(None) };
         // An empty source is probably not mounted yet: a state of another directory may belong to the missing file
         // system.
@@ -92,14 +92,14 @@ fn missing(mounts: &BTreeSet<RelPath>, root: &Root, log: &Logger) -> Vec<RelPath
 
 impl Resumed {
     /// Protects hidden entries at a node from deletion. Must be called before anything is compared with the node.
-    pub fn hide(&self, outbox: &Outbox) {
+    pub(crate) fn hide(&self, outbox: &Outbox) {
         let mut outbox = outbox.lock();
         self.hidden.iter().for_each(|path| outbox.add(&Change::Unmounted { path: path.clone() }, Instant::now()));
     }
 
     /// Gives the outbox the changes that the node lacked at the end of the last run. Returns true if that run served
     /// the node.
-    pub fn take_up(&mut self, key: &str, outbox: &Outbox) -> bool {
+    pub(crate) fn take_up(&mut self, key: &str, outbox: &Outbox) -> bool {
         let Some(backlog) = self.backlogs.remove(key) else { return false };
         let mut outbox = outbox.lock();
         outbox.resume(&backlog);

@@ -29,7 +29,7 @@ pub(super) enum Open {
 
 impl Open {
     /// Returns advice for the admin.
-    pub fn cure(self) -> &'static str {
+    pub(crate) fn cure(self) -> &'static str {
         match self {
             Open::Directory => "let only this user write that directory (chmod go-w)",
             Open::ForeignDirectory => "give that directory to this user (chown)",

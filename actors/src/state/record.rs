@@ -18,7 +18,7 @@ use crate::root::reach::Reach;
 ///
 /// # Errors
 /// When the state cannot be written.
-pub fn record(
+pub(crate) fn record(
     reach: &Reach,
     excludes: &Excludes,
     entries: Entries<'_>,

@@ -8,7 +8,7 @@ use crate::root::reach::look::Meta;
 
 /// Age from which a stamp is trusted: two changes within one tick of the kernel's clock leave the same change time
 /// (inode_set_ctime_current in the kernel), and a tick takes up to 10 ms.
-pub const TICK: Duration = Duration::from_millis(50);
+pub(crate) const TICK: Duration = Duration::from_millis(50);
 /// The same for times of whole seconds, which come from a file system with a resolution of one or two seconds.
 const COARSE_TICK: Duration = Duration::from_millis(2500);
 
@@ -26,7 +26,7 @@ struct Time {
 /// [fresh](Stamp::is_fresh) when it was taken. Each write, rename or change of attributes moves the change time, which
 /// no program can set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
+pub(crate) struct Stamp {
     kind: u8,
     size: u64,
     modified: Time,
@@ -36,22 +36,17 @@ pub struct Stamp {
 
 impl Stamp {
     /// Tells if the entry is a directory.
-    pub fn is_dir(&self) -> bool {
+    pub(crate) fn is_dir(&self) -> bool {
         self.kind == kind(FileType::Directory)
     }
 
-    /// Tells if the entry is a regular file.
-    pub fn is_file(&self) -> bool {
-        self.kind == kind(FileType::RegularFile)
-    }
-
     /// Tells if type, inode, size and modification time are equal, so that only the attributes may differ.
-    pub fn has_content_of(&self, other: &Stamp) -> bool {
+    pub(crate) fn has_content_of(&self, other: &Stamp) -> bool {
         (self.kind, self.inode, self.size, self.modified) == (other.kind, other.inode, other.size, other.modified)
     }
 
     /// Tells if the entry changed so shortly before `now` that another change may leave the same stamp.
-    pub fn is_fresh(&self, now: SystemTime) -> bool {
+    pub(crate) fn is_fresh(&self, now: SystemTime) -> bool {
         let tick = if self.changed.nanos == 0 { COARSE_TICK } else { TICK };
         let Ok(seconds) = u64::try_from(self.changed.seconds) else { return false };
         let changed = UNIX_EPOCH + Duration::new(seconds, self.changed.nanos);
@@ -59,7 +54,7 @@ impl Stamp {
     }
 
     /// Encodes the stamp for [`Stamp::decode`].
-    pub fn encode(&self) -> [u8; ENCODED] {
+    pub(crate) fn encode(&self) -> [u8; ENCODED] {
         let mut bytes = [0; ENCODED];
         let fields: [&[u8]; 7] = [
             &[self.kind],
@@ -75,7 +70,7 @@ impl Stamp {
     }
 
     /// Decodes a stamp of [`Stamp::encode`]; `None` for any other bytes.
-    pub fn decode(bytes: &[u8]) -> Option<Stamp> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Stamp> {
         let (&kind, rest) = bytes.split_first()?;
         let (size, rest) = rest.split_first_chunk()?;
         let (modified, rest) = time(rest)?;

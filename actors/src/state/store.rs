@@ -87,7 +87,7 @@ database_errors!(DatabaseError, TransactionError, TableError, StorageError, Comm
 
 /// The leftovers of an earlier run.
 #[derive(Debug, Default)]
-pub struct Past {
+pub(crate) struct Past {
     /// `true` if that run was stopped in order, so that no node has entries that are missing in the state.
     pub closed: bool,
     /// Changes that each node lacks, by the node's key.
@@ -106,7 +106,7 @@ pub struct Store {
 }
 
 /// A state whose file was closed after a failed write.
-pub struct Closed {
+pub(crate) struct Closed {
     file: PathBuf,
     subject: Vec<u8>,
 }
@@ -116,7 +116,7 @@ impl Closed {
     ///
     /// # Errors
     /// When the file still cannot be opened.
-    pub fn open(&self) -> Result<Store, StoreError> {
+    pub(crate) fn open(&self) -> Result<Store, StoreError> {
         let Closed { file, subject } = self;
         Ok(Store { database: take(file)?, file: file.clone(), subject: subject.clone(), damage: None })
     }
@@ -129,7 +129,7 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`]; a damaged file is not an error.
-    pub fn open(file: &Path, subject: &[u8], spare: bool) -> Result<(Store, Option<Past>), StoreError> {
+    pub(crate) fn open(file: &Path, subject: &[u8], spare: bool) -> Result<(Store, Option<Past>), StoreError> {
         if let Some(directory) = file.parent() {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
             made.map_err(|cause| StoreError::Directory { path: directory.to_owned(), cause })?;
@@ -172,12 +172,12 @@ impl Store {
     }
 
     /// Returns the reason why the state of the earlier run could not be read; `None` if it could.
-    pub fn damage(&self) -> Option<&str> {
+    pub(crate) fn damage(&self) -> Option<&str> {
         self.damage.as_deref()
     }
 
     /// Closes the file: after a failed write, the database can do nothing before it is opened again.
-    pub fn close(self) -> Closed {
+    pub(crate) fn close(self) -> Closed {
         Closed { file: self.file, subject: self.subject }
     }
 
@@ -233,7 +233,7 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn known(&self) -> Result<Known, StoreError> {
+    pub(crate) fn known(&self) -> Result<Known, StoreError> {
         Ok(Known(self.database.begin_read()?.open_table(ENTRIES)?))
     }
 
@@ -241,12 +241,12 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write(&self) -> Result<Writing, StoreError> {
+    pub(crate) fn write(&self) -> Result<Writing, StoreError> {
         Ok(Writing { transaction: self.database.begin_write()? })
     }
 
     /// Returns the text that identifies the tree.
-    pub fn subject(&self) -> &[u8] {
+    pub(crate) fn subject(&self) -> &[u8] {
         &self.subject
     }
 }
@@ -278,14 +278,14 @@ fn begin_anew(file: &Path) -> Result<Database, StoreError> {
 }
 
 /// The tree as of the last save.
-pub struct Known(redb::ReadOnlyTable<&'static [u8], &'static [u8]>);
+pub(crate) struct Known(redb::ReadOnlyTable<&'static [u8], &'static [u8]>);
 
 impl Known {
     /// Returns the stamp of one entry; `None` if it has none.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn stamp(&self, path: &RelPath) -> Result<Option<Stamp>, StoreError> {
+    pub(crate) fn stamp(&self, path: &RelPath) -> Result<Option<Stamp>, StoreError> {
         Ok(self.0.get(&*key(path))?.and_then(|value| Stamp::decode(value.value())))
     }
 
@@ -293,7 +293,7 @@ impl Known {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn children(&self, dir: &RelPath) -> Result<Vec<(RelPath, Option<Stamp>)>, StoreError> {
+    pub(crate) fn children(&self, dir: &RelPath) -> Result<Vec<(RelPath, Option<Stamp>)>, StoreError> {
         let (start, end) = children(dir);
         let mut found = Vec::new();
         for row in self.0.range(&*start..&*end)? {
@@ -309,7 +309,7 @@ impl Known {
 }
 
 /// A save in progress.
-pub struct Writing {
+pub(crate) struct Writing {
     transaction: WriteTransaction,
 }
 
@@ -318,7 +318,7 @@ impl Writing {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn entries(&self) -> Result<Entries<'_>, StoreError> {
+    pub(crate) fn entries(&self) -> Result<Entries<'_>, StoreError> {
         Ok(Entries(self.transaction.open_table(ENTRIES)?))
     }
 
@@ -327,7 +327,7 @@ impl Writing {
     ///
     /// # Errors
     /// When the file cannot be written; then nothing of the save takes effect.
-    pub fn save(
+    pub(crate) fn save(
         self,
         subject: &[u8],
         nodes: &[(String, Backlog)],
@@ -352,21 +352,21 @@ impl Writing {
     }
 
     /// Drops everything that was written since [`Store::write`].
-    pub fn abort(self) {
+    pub(crate) fn abort(self) {
         // The file keeps the previous save even if this fails.
         let _ = self.transaction.abort();
     }
 }
 
 /// The stamps during a save.
-pub struct Entries<'w>(Table<'w, &'static [u8], &'static [u8]>);
+pub(crate) struct Entries<'w>(Table<'w, &'static [u8], &'static [u8]>);
 
 impl Entries<'_> {
     /// Sets the stamp of an entry. Stamps below an entry that is no longer a directory are dropped.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn set(&mut self, path: &RelPath, stamp: &Stamp) -> Result<(), StoreError> {
+    pub(crate) fn set(&mut self, path: &RelPath, stamp: &Stamp) -> Result<(), StoreError> {
         let before = self.0.insert(&*key(path), &stamp.encode()[..])?;
         let was_dir = before.and_then(|before| Stamp::decode(before.value())).is_some_and(|before| before.is_dir());
         if was_dir && !stamp.is_dir() {
@@ -379,7 +379,7 @@ impl Entries<'_> {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn forget(&mut self, path: &RelPath) -> Result<(), StoreError> {
+    pub(crate) fn forget(&mut self, path: &RelPath) -> Result<(), StoreError> {
         self.0.remove(&*key(path))?;
         self.forget_below(path)
     }
@@ -388,7 +388,7 @@ impl Entries<'_> {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn forget_below(&mut self, dir: &RelPath) -> Result<(), StoreError> {
+    pub(crate) fn forget_below(&mut self, dir: &RelPath) -> Result<(), StoreError> {
         if dir.is_root() {
             let root = key(dir);
             return Ok(self.0.retain(|key, _| key == &*root)?);

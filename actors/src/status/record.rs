@@ -21,11 +21,11 @@ const PATHS: usize = 2000;
 
 /// The record of how one node is served. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct NodeRecord(Rc<RefCell<NodeHistory>>);
+pub(crate) struct NodeRecord(Rc<RefCell<NodeHistory>>);
 
 /// The content of a [`NodeRecord`].
 #[derive(Debug, Default)]
-pub struct NodeHistory {
+pub(crate) struct NodeHistory {
     /// The health of the node.
     pub health: Health,
     /// `true` while a reconcile runs.
@@ -69,7 +69,7 @@ struct Sending {
 
 /// The purpose of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RunKind {
+pub(crate) enum RunKind {
     /// The delivery of changes.
     Batch,
     /// The comparison of the whole tree.
@@ -78,22 +78,22 @@ pub enum RunKind {
 
 impl NodeRecord {
     /// Reads what is recorded.
-    pub fn read(&self) -> Ref<'_, NodeHistory> {
+    pub(crate) fn read(&self) -> Ref<'_, NodeHistory> {
         self.0.borrow()
     }
 
     /// Notes the health of the node.
-    pub fn health(&self, health: &Health) {
+    pub(crate) fn health(&self, health: &Health) {
         self.0.borrow_mut().health.clone_from(health);
     }
 
     /// A reconcile begins or ends.
-    pub fn reconciles(&self, runs: bool) {
+    pub(crate) fn reconciles(&self, runs: bool) {
         self.0.borrow_mut().reconciles = runs;
     }
 
     /// RunKind was done. `failure` says why not all of it.
-    pub fn done(&self, work: RunKind, tally: &Tally, failure: Option<&Failure>) {
+    pub(crate) fn done(&self, work: RunKind, tally: &Tally, failure: Option<&Failure>) {
         let mut ledger = self.0.borrow_mut();
         if work == RunKind::Reconcile {
             ledger.reconcile_held = None;
@@ -128,7 +128,7 @@ impl NodeRecord {
     }
 
     /// The node was compared by content, from `started` on; or it could not be.
-    pub fn verified(&self, result: Result<&Comparison, &Failure>, started: Instant) {
+    pub(crate) fn verified(&self, result: Result<&Comparison, &Failure>, started: Instant) {
         let mut ledger = self.0.borrow_mut();
         let now = unix(SystemTime::now());
         ledger.last_verify = Some(Instant::now());
@@ -154,7 +154,7 @@ impl NodeRecord {
     }
 
     /// These paths are at the node as they are now, each perhaps with all that is below it.
-    pub fn sent<'p>(&self, paths: impl IntoIterator<Item = (&'p RelPath, bool)>) {
+    pub(crate) fn sent<'p>(&self, paths: impl IntoIterator<Item = (&'p RelPath, bool)>) {
         let now = unix(SystemTime::now());
         let Sent { at, order, last } = &mut self.0.borrow_mut().sent;
         for (path, whole) in paths {
@@ -170,32 +170,32 @@ impl NodeRecord {
 
     /// The time at which a path was last sent, or compared by itself or with a directory above it, if that is among the
     /// latest.
-    pub fn last_sent(&self, path: &RelPath) -> Option<UnixTime> {
+    pub(crate) fn last_sent(&self, path: &RelPath) -> Option<UnixTime> {
         let ledger = self.0.borrow();
         ledger.sent.latest(path).max(ledger.last_reconcile.map(unix))
     }
 
     /// Returns true if it was sent since then, as [`NodeRecord::last_sent`] knows it, but not by a reconcile.
-    pub fn was_sent_since(&self, path: &RelPath, since: UnixTime) -> bool {
+    pub(crate) fn was_sent_since(&self, path: &RelPath, since: UnixTime) -> bool {
         self.0.borrow().sent.latest(path).is_some_and(|at| at >= since)
     }
 
     /// A run failed as a whole.
-    pub fn failed(&self, failure: &Failure) {
+    pub(crate) fn failed(&self, failure: &Failure) {
         let mut ledger = self.0.borrow_mut();
         ledger.totals.failures += 1;
         ledger.complain(failure.to_string());
     }
 
     /// The reconcile would delete too much.
-    pub fn reconcile_held(&self, why: &Failure) {
+    pub(crate) fn reconcile_held(&self, why: &Failure) {
         let mut ledger = self.0.borrow_mut();
         ledger.reconcile_held = Some(why.said.clone());
         ledger.complain(why.to_string());
     }
 
     /// The SyncActor ended without being asked.
-    pub fn died(&self, panicked: bool) {
+    pub(crate) fn died(&self, panicked: bool) {
         let mut ledger = self.0.borrow_mut();
         ledger.totals.restarts += 1;
         // One that stopped has told why: rsync could not be started.

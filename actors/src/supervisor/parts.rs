@@ -25,7 +25,7 @@ use crate::transport::Transport;
 use crate::watcher::sight::Sight;
 
 /// Makes the way to a node, at the start and when a reload asks for another one.
-pub type TransportFactory = Box<dyn FnMut(&ConfigSnapshot, &Node) -> Rc<dyn Transport>>;
+pub(crate) type TransportFactory = Box<dyn FnMut(&ConfigSnapshot, &Node) -> Rc<dyn Transport>>;
 
 /// The parts of which a supervisor is made.
 pub(crate) struct SupervisorParts {

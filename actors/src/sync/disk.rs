@@ -90,7 +90,7 @@ pub trait Disk {
 }
 
 /// The source tree on disk.
-pub struct Source(pub Root);
+pub(crate) struct Source(pub Root);
 
 impl Disk for Source {
     fn look(&mut self, path: &RelPath) -> Found {

@@ -94,7 +94,11 @@ impl BatchPlan {
 
     /// Splits the blamed paths: those that failed alone below a listed subtree, or were set aside in a listed level,
     /// and the rest: whatever else is there has arrived. `true` with those of which size and time proved nothing.
-    pub fn apart(&self, blamed: &Blame, is_set_aside: impl Fn(&RelPath) -> bool) -> (Vec<(RelPath, bool)>, Blame) {
+    pub(crate) fn apart(
+        &self,
+        blamed: &Blame,
+        is_set_aside: impl Fn(&RelPath) -> bool,
+    ) -> (Vec<(RelPath, bool)>, Blame) {
         let Blame::Paths(paths) = blamed else { return (Vec::new(), blamed.clone()) };
         let whole = |top: &&RelPath| !paths.iter().any(|bad| bad == *top || top.is_below(bad));
         let tops = |list: &BTreeSet<RelPath>| list.iter().filter(whole).cloned().collect::<Vec<_>>();
@@ -390,7 +394,7 @@ impl Planner<'_> {
     }
 }
 
-pub mod links;
+pub(crate) mod links;
 mod renames;
 
 #[cfg(test)]

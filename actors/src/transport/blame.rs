@@ -20,7 +20,7 @@ impl Default for Blame {
 
 impl Blame {
     /// Adds the paths that another run blames.
-    pub fn add(&mut self, other: Blame) {
+    pub(crate) fn add(&mut self, other: Blame) {
         match (&mut *self, other) {
             (Blame::Paths(paths), Blame::Paths(more)) => paths.extend(more),
             (_, Blame::Anything) => *self = Blame::Anything,
@@ -39,12 +39,12 @@ impl Blame {
     }
 
     /// Tells if all blamed paths are known by name and satisfy `is_one`.
-    pub fn is_only(&self, is_one: impl Fn(&RelPath) -> bool) -> bool {
+    pub(crate) fn is_only(&self, is_one: impl Fn(&RelPath) -> bool) -> bool {
         matches!(self, Blame::Paths(bad) if bad.iter().all(is_one))
     }
 
     /// Tells if this very path may have failed.
-    pub fn names(&self, entry: &RelPath) -> bool {
+    pub(crate) fn names(&self, entry: &RelPath) -> bool {
         match self {
             Blame::Anything => true,
             Blame::Paths(bad) => bad.contains(entry),

@@ -81,7 +81,7 @@ pub(crate) const MUNGED: &[u8] = b"/rsyncd-munged/";
 
 impl Rewritten {
     /// Advice for the admin of the node.
-    pub const CURE: &str = "they stay what they are with `use chroot = yes` and `munge symlinks = no` in rsyncd.conf there, \
+    pub(crate) const CURE: &str = "they stay what they are with `use chroot = yes` and `munge symlinks = no` in rsyncd.conf there, \
         or over ssh without -munge of rrsync";
 
     fn is_munged(&self) -> bool {

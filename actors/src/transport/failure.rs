@@ -28,25 +28,25 @@ impl Failure {
     }
 
     /// Reports that the source is missing or is not the one that the daemon started with.
-    pub fn source_gone(why: RootError) -> Failure {
+    pub(crate) fn source_gone(why: RootError) -> Failure {
         Failure::new(Cause::SourceGone, why.to_string())
     }
 
     /// Reports a reconcile that would delete `count` entries although only `most` are allowed; `first` names the first
     /// of them.
-    pub fn too_many_deletions(count: u64, most: u64, first: &[String]) -> Failure {
+    pub(crate) fn too_many_deletions(count: u64, most: u64, first: &[String]) -> Failure {
         let (count, most, first) = (grouped(count), grouped(most), first.join(", "));
         let said = format!("it would delete {count} entries, more than max_delete ({most}): {first}, ...");
         Failure::new(Cause::TooManyDeletions, said)
     }
 
     /// Reports that the local directory for a run cannot be prepared or opened.
-    pub fn not_staged(error: &io::Error) -> Failure {
+    pub(crate) fn not_staged(error: &io::Error) -> Failure {
         Failure::new(Cause::Vanished, error.to_string())
     }
 
     /// Reports that rsync could not be started.
-    pub fn not_started(program: &Path, error: &io::Error) -> Failure {
+    pub(crate) fn not_started(program: &Path, error: &io::Error) -> Failure {
         Failure::new(Cause::NotStarted, format!("{}: {error}", program.display()))
     }
 }

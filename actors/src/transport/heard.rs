@@ -14,14 +14,14 @@ use crate::path::RelPath;
 use crate::transport::rename::is_detour;
 
 /// Number of paths that are kept for a run. A list that hits this limit, or [`BYTES`], is marked as incomplete.
-pub const PATHS: usize = 100_000;
+pub(crate) const PATHS: usize = 100_000;
 
 /// Total length in bytes of the paths that are kept for a run.
-pub const BYTES: usize = 16 << 20;
+pub(crate) const BYTES: usize = 16 << 20;
 
 /// Remaining space in a list of paths, by number and by total length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
+pub(crate) struct Room {
     paths: usize,
     bytes: usize,
 }
@@ -34,12 +34,13 @@ impl Default for Room {
 
 impl Room {
     /// Makes room for `paths` paths.
-    pub fn of(paths: usize) -> Room {
+    #[cfg(test)]
+    pub(crate) fn of(paths: usize) -> Room {
         Room { paths, ..Room::default() }
     }
 
     /// Takes the space for a path. Returns false, and takes none, if the path does not fit.
-    pub fn take(&mut self, path: &RelPath) -> bool {
+    pub(crate) fn take(&mut self, path: &RelPath) -> bool {
         let bytes = path.as_bytes().len();
         let fits = self.paths > 0 && self.bytes >= bytes;
         if fits {
@@ -49,7 +50,7 @@ impl Room {
     }
 
     /// Gives back the space of a path that has left the list.
-    pub fn give_back(&mut self, path: &RelPath) {
+    pub(crate) fn give_back(&mut self, path: &RelPath) {
         (self.paths, self.bytes) = (self.paths + 1, self.bytes + path.as_bytes().len());
     }
 }
@@ -77,7 +78,7 @@ struct Kept {
 
 /// The paths that changed at a node.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct News {
+pub(crate) struct News {
     /// The paths, each with the start of the last run that changed it. Everything the daemon saw of a path before that
     /// start was part of the run.
     pub paths: BTreeMap<RelPath, Instant>,
@@ -98,7 +99,7 @@ enum Worth {
 
 /// Collects the reports of one run. The reports take effect when the listener is dropped, at the end of the run.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     worth: Worth,
     heard: Heard,
     since: Instant,
@@ -109,7 +110,7 @@ pub struct Listener {
 
 impl Heard {
     /// Switches the collection of reports on or off. Switching it off drops the reports.
-    pub fn want(&self, wanted: bool) {
+    pub(crate) fn want(&self, wanted: bool) {
         let mut inner = self.0.borrow_mut();
         inner.wanted = wanted;
         if !wanted {
@@ -118,21 +119,21 @@ impl Heard {
     }
 
     /// Listens to a run that begins now; `None` if reports are not collected.
-    pub fn listen(&self) -> Option<Listener> {
+    pub(crate) fn listen(&self) -> Option<Listener> {
         let (since, room) = (Instant::now(), Room::default());
         let wanted = self.0.borrow().wanted;
         wanted.then(|| Listener { worth: Worth::News, heard: self.clone(), since, paths: Vec::new(), room, cut: false })
     }
 
     /// Takes all reports since the last call.
-    pub fn take(&self) -> News {
+    pub(crate) fn take(&self) -> News {
         std::mem::take(&mut self.0.borrow_mut().sure).news
     }
 }
 
 impl Listener {
     /// Adds a path that the run changed. Temporary names of inosync are left out.
-    pub fn add(&mut self, path: RelPath) {
+    pub(crate) fn add(&mut self, path: RelPath) {
         if is_detour(&path) {
             return;
         }
@@ -143,19 +144,19 @@ impl Listener {
     }
 
     /// Keeps the reports back until a run is known to have succeeded.
-    pub fn needs_proof(mut self) -> Self {
+    pub(crate) fn needs_proof(mut self) -> Self {
         self.worth = Worth::Perhaps;
         self
     }
 
     /// Confirms all reports except those of `failed` paths, and those that earlier runs kept back.
-    pub fn prove(&mut self, failed: impl Fn(&RelPath) -> bool) {
+    pub(crate) fn prove(&mut self, failed: impl Fn(&RelPath) -> bool) {
         self.paths.retain(|path| !failed(path));
         self.worth = Worth::Proof;
     }
 
     /// Tells if some reports did not fit.
-    pub fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         self.cut
     }
 }

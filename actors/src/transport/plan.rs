@@ -59,7 +59,7 @@ impl Plan {
     }
 
     /// Returns the number of listed entries.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, levels, missing, .. } = self;
         let lists = [present, large, closed, anew, subtrees, subtrees_rewritten, levels, missing];
         usize::from(self.root) + lists.into_iter().chain(&self.late_links).map(BTreeSet::len).sum::<usize>()
@@ -67,7 +67,7 @@ impl Plan {
 
     /// Tells if the runs of this plan look at what is mounted at `point`. rsync looks at each entry of a directory that rsync
     /// lists, also at excluded ones.
-    pub fn reads(&self, point: &RelPath) -> bool {
+    pub(crate) fn reads(&self, point: &RelPath) -> bool {
         let Plan { subtrees, subtrees_rewritten, levels, .. } = self;
         let mut compared = subtrees.iter().chain(subtrees_rewritten).chain(levels);
         compared.any(|top| top.is_root() || point.is_below(top))
@@ -75,7 +75,7 @@ impl Plan {
     }
 
     /// Iterates over the listed entries; the flag is `true` if everything below the entry is compared too.
-    pub fn listed(&self) -> impl Iterator<Item = (&RelPath, bool)> {
+    pub(crate) fn listed(&self) -> impl Iterator<Item = (&RelPath, bool)> {
         let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, levels, missing, .. } = self;
         let alone = [present, large, closed, anew, levels]
             .into_iter()
@@ -88,7 +88,7 @@ impl Plan {
 
 /// Returns directories few enough to be named one by one in a run: the given ones, or else their parents, up to the
 /// root.
-pub fn bounded(mut directories: BTreeSet<RelPath>) -> BTreeSet<RelPath> {
+pub(crate) fn bounded(mut directories: BTreeSet<RelPath>) -> BTreeSet<RelPath> {
     while directories.len() > PROTECTED {
         directories = directories.iter().filter_map(RelPath::parent).collect();
     }

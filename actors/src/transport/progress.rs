@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// Options that make rsync print its progress after each file and once a second, in plain numbers. rsync does not pass
 /// them to the node.
-pub const OPTIONS: [&str; 2] = ["--info=progress2", "--no-h"];
+pub(crate) const OPTIONS: [&str; 2] = ["--info=progress2", "--no-h"];
 
 /// Progress of a node's reconcile; `None` while none runs, or before rsync has printed any progress.
 pub type Latest = Rc<Cell<Option<Progress>>>;
@@ -149,7 +149,7 @@ impl Progress {
     }
 
     /// Returns the number of all entries, if known.
-    pub fn total(&self) -> Option<u64> {
+    pub(crate) fn total(&self) -> Option<u64> {
         match self.extent {
             _ if !self.scanning => Some(self.known),
             Some(extent) => Some(extent.entries.max(self.known)),
@@ -195,20 +195,20 @@ impl Progress {
 
 /// Updates the progress of a running reconcile, and clears it when dropped.
 #[derive(Debug)]
-pub struct Meter {
+pub(crate) struct Meter {
     gauge: Latest,
     started: Instant,
 }
 
 impl Meter {
     /// Clears `gauge` and starts the clock.
-    pub fn start(gauge: Latest) -> Self {
+    pub(crate) fn start(gauge: Latest) -> Self {
         gauge.set(None);
         Meter { gauge, started: Instant::now() }
     }
 
     /// Takes in one more report of rsync.
-    pub fn hear(&self, piece: &Piece) {
+    pub(crate) fn hear(&self, piece: &Piece) {
         self.gauge.set(Some(Progress::after(self.gauge.get(), piece, self.started.elapsed())));
     }
 }

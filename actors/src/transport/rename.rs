@@ -6,7 +6,7 @@ use crate::path::RelPath;
 
 /// The entry at the node from which a new name in the source can be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// Name of the entry at the node.
     pub old: RelPath,
     /// `true` if the entry is a directory.
@@ -55,7 +55,7 @@ const DETOUR_DIGITS: usize = 16;
 
 /// Returns the temporary name beside `new` for a file that is linked in two runs. The name depends on `new` alone, and
 /// rsync handles it before most others.
-pub fn detour(new: &RelPath) -> RelPath {
+pub(crate) fn detour(new: &RelPath) -> RelPath {
     let mut hasher = DefaultHasher::new();
     new.as_bytes().hash(&mut hasher);
     let name = format!("{DETOUR}{:0DETOUR_DIGITS$x}", hasher.finish());
@@ -63,7 +63,7 @@ pub fn detour(new: &RelPath) -> RelPath {
 }
 
 /// Tells if the path ends in a name that [`detour`] makes.
-pub fn is_detour(path: &RelPath) -> bool {
+pub(crate) fn is_detour(path: &RelPath) -> bool {
     let digits = path.name().strip_prefix(DETOUR.as_bytes());
     digits.is_some_and(|digits| digits.len() == DETOUR_DIGITS && digits.iter().all(u8::is_ascii_hexdigit))
 }

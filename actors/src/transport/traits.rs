@@ -94,7 +94,7 @@ impl Traits {
     }
 
     /// Tells if no trait is known.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 

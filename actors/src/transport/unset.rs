@@ -31,7 +31,7 @@ impl Unset {
     }
 
     /// Adds the entries of another run.
-    pub fn add(&mut self, other: Unset) {
+    pub(crate) fn add(&mut self, other: Unset) {
         self.paths.extend(other.paths);
         self.more |= other.more;
         self.root |= other.root;

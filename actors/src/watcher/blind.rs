@@ -11,11 +11,11 @@ const REMEMBERED: usize = 10_000;
 
 /// Directories, none below another; each stands for all that is below it.
 #[derive(Debug, Default)]
-pub struct Tops(BTreeSet<RelPath>);
+pub(crate) struct Tops(BTreeSet<RelPath>);
 
 impl Tops {
     /// Adds a directory. Whether nothing stood for it before.
-    pub fn insert(&mut self, path: RelPath) -> bool {
+    pub(crate) fn insert(&mut self, path: RelPath) -> bool {
         if self.covers(&path) {
             return false;
         }
@@ -35,13 +35,13 @@ impl Tops {
     }
 
     /// Whether a directory is in it, or one that stands for it.
-    pub fn covers(&self, path: &RelPath) -> bool {
+    pub(crate) fn covers(&self, path: &RelPath) -> bool {
         let has = |dir: &RelPath| self.0.contains(dir);
         !self.0.is_empty() && (has(path) || has(&RelPath::root()) || path.ancestors().any(|dir| has(&dir)))
     }
 
     /// Takes out a directory and all below it. Whether there was something.
-    pub fn forget(&mut self, dir: &RelPath) -> bool {
+    pub(crate) fn forget(&mut self, dir: &RelPath) -> bool {
         if self.0.is_empty() {
             return false;
         }
@@ -67,19 +67,19 @@ impl Tops {
     }
 
     /// In order, so that what is above comes first.
-    pub fn iter(&self) -> impl Iterator<Item = &RelPath> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &RelPath> {
         self.0.iter()
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 }
 
 /// The directories that are not watched.
 #[derive(Debug, Default)]
-pub struct Blind {
+pub(crate) struct Blind {
     /// They could not be watched or listed on their own account.
     refused: Tops,
     /// No watch was left for them.
@@ -92,7 +92,7 @@ pub struct Blind {
 
 impl Blind {
     /// A directory could not be watched.
-    pub fn add(&mut self, path: RelPath, error: WatchError) {
+    pub(crate) fn add(&mut self, path: RelPath, error: WatchError) {
         if let WatchError::Limit { .. } = error {
             self.tried.insert(path.clone());
             self.starved.insert(path);
@@ -103,55 +103,55 @@ impl Blind {
     }
 
     /// Whether all is watched.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// How many there are, each with all that is below it.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.refused.len() + self.starved.len()
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &RelPath> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &RelPath> {
         self.refused.iter().chain(self.starved.iter())
     }
 
     /// The directories for which no watch was left.
-    pub fn starved(&self) -> &Tops {
+    pub(crate) fn starved(&self) -> &Tops {
         &self.starved
     }
 
     /// Whether this directory or one below it is among them. Then it is forgotten: look again.
-    pub fn forget(&mut self, dir: &RelPath) -> bool {
+    pub(crate) fn forget(&mut self, dir: &RelPath) -> bool {
         let refused = self.refused.forget(dir);
         self.starved.forget(dir) || refused
     }
 
     /// A directory was moved with all that is below it.
-    pub fn moved(&mut self, from: &RelPath, to: &RelPath) {
+    pub(crate) fn moved(&mut self, from: &RelPath, to: &RelPath) {
         self.refused.moved(from, to);
         self.starved.moved(from, to);
     }
 
     /// The refused directories that were not reported yet, each once until it is watched.
-    pub fn take_reports(&mut self) -> Vec<(RelPath, WatchError)> {
+    pub(crate) fn take_reports(&mut self) -> Vec<(RelPath, WatchError)> {
         std::mem::take(&mut self.reports)
     }
 
     /// The starved directories that were tried since the last call.
-    pub fn take_starved(&mut self) -> Tops {
+    pub(crate) fn take_starved(&mut self) -> Tops {
         std::mem::take(&mut self.tried)
     }
 
     /// Forgets all of them, to be tried again. Those that are refused once more are no news: see
     /// [`Blind::end_retry`].
-    pub fn begin_retry(&mut self) -> (Tops, Tops) {
+    pub(crate) fn begin_retry(&mut self) -> (Tops, Tops) {
         (std::mem::take(&mut self.refused), std::mem::take(&mut self.starved))
     }
 
     /// All were tried again; `before` had been refused.
-    pub fn end_retry(&mut self, before: &Tops) {
+    pub(crate) fn end_retry(&mut self, before: &Tops) {
         self.reports.retain(|(path, _)| !before.covers(path));
     }
 }

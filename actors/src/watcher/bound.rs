@@ -9,11 +9,11 @@ use crate::path::RelPath;
 
 /// The mounted files that are watched, each by its names: one may be mounted in several places.
 #[derive(Default)]
-pub struct Bound(HashMap<i32, (WatchDescriptor, BTreeSet<RelPath>)>);
+pub(crate) struct Bound(HashMap<i32, (WatchDescriptor, BTreeSet<RelPath>)>);
 
 impl Bound {
     /// The file with this watch is at `path`, and none other. Returns a watch that is of no use any more.
-    pub fn put(&mut self, watch: WatchDescriptor, path: RelPath) -> Option<WatchDescriptor> {
+    pub(crate) fn put(&mut self, watch: WatchDescriptor, path: RelPath) -> Option<WatchDescriptor> {
         let number = watch.get_watch_descriptor_id();
         let stale = if self.names(number).any(|name| *name == path) { None } else { self.take(&path) };
         self.0.entry(number).or_insert_with(|| (watch, BTreeSet::new())).1.insert(path);
@@ -21,7 +21,7 @@ impl Bound {
     }
 
     /// Nothing that is watched is mounted on this path any more. Returns a watch that is of no use any more.
-    pub fn take(&mut self, path: &RelPath) -> Option<WatchDescriptor> {
+    pub(crate) fn take(&mut self, path: &RelPath) -> Option<WatchDescriptor> {
         let number = *self.0.iter().find(|(_, (_, names))| names.contains(path))?.0;
         let (_, names) = self.0.get_mut(&number)?;
         names.remove(path);
@@ -29,34 +29,34 @@ impl Bound {
     }
 
     /// The kernel ended a watch, or the queue of all.
-    pub fn ended(&mut self, watch: i32) {
+    pub(crate) fn ended(&mut self, watch: i32) {
         self.0.remove(&watch);
     }
 
     /// Where the file is that a watch belongs to; nowhere if it belongs to none.
-    pub fn names(&self, watch: i32) -> impl Iterator<Item = &RelPath> {
+    pub(crate) fn names(&self, watch: i32) -> impl Iterator<Item = &RelPath> {
         self.0.get(&watch).into_iter().flat_map(|(_, names)| names)
     }
 
     /// Takes all watches, to be given up.
-    pub fn clear(&mut self) -> Vec<WatchDescriptor> {
+    pub(crate) fn clear(&mut self) -> Vec<WatchDescriptor> {
         self.0.drain().map(|(_, (watch, _))| watch).collect()
     }
 
     /// A directory was moved with what is below it.
-    pub fn moved(&mut self, from: &RelPath, to: &RelPath) {
+    pub(crate) fn moved(&mut self, from: &RelPath, to: &RelPath) {
         for (_, names) in self.0.values_mut() {
             *names = names.iter().map(|path| path.rebase(from, to).unwrap_or_else(|| path.clone())).collect();
         }
     }
 
     /// All names that are watched.
-    pub fn paths(&self) -> BTreeSet<RelPath> {
+    pub(crate) fn paths(&self) -> BTreeSet<RelPath> {
         self.0.values().flat_map(|(_, names)| names).cloned().collect()
     }
 
     /// The numbers of all watches.
-    pub fn watches(&self) -> impl Iterator<Item = i32> + '_ {
+    pub(crate) fn watches(&self) -> impl Iterator<Item = i32> + '_ {
         self.0.keys().copied()
     }
 }

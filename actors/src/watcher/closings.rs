@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::path::RelPath;
 
 /// A larger file is not compared by content for being closed, and so much is compared at once.
-pub const MOST: u64 = 1 << 30;
+pub(crate) const MOST: u64 = 1 << 30;
 /// Of what is compared, so much in a second.
 const PER_SECOND: u64 = 16 << 20;
 /// Files that wait for their turn.
@@ -16,7 +16,7 @@ const WAITING: usize = 10_000;
 
 /// The files that were closed and wait until they may be compared.
 #[derive(Debug, Default)]
-pub struct Closings {
+pub(crate) struct Closings {
     /// With their sizes.
     waiting: HashMap<RelPath, u64>,
     /// Their order, with names that wait no more.
@@ -27,7 +27,7 @@ pub struct Closings {
 
 impl Closings {
     /// A file of so many bytes was closed. Whether it waits for its turn: there may be too many.
-    pub fn add(&mut self, path: RelPath, size: u64, now: Instant) -> bool {
+    pub(crate) fn add(&mut self, path: RelPath, size: u64, now: Instant) -> bool {
         self.spent.get_or_insert((0, now));
         let has_room = self.waiting.len() < WAITING && size <= MOST;
         if has_room && self.waiting.insert(path.clone(), size).is_none() {
@@ -37,20 +37,20 @@ impl Closings {
     }
 
     /// The file is not there any more, or is known to be new.
-    pub fn forget(&mut self, path: &RelPath) {
+    pub(crate) fn forget(&mut self, path: &RelPath) {
         if !self.waiting.is_empty() && self.waiting.remove(path).is_some() {
             self.turns.retain(|turn| turn != path);
         }
     }
 
     /// Everything below a directory went away.
-    pub fn forget_below(&mut self, dir: &RelPath) {
+    pub(crate) fn forget_below(&mut self, dir: &RelPath) {
         self.waiting.retain(|path, _| !path.is_below(dir));
         self.turns.retain(|path| !path.is_below(dir));
     }
 
     /// A directory was moved with what is below it.
-    pub fn moved(&mut self, from: &RelPath, to: &RelPath) {
+    pub(crate) fn moved(&mut self, from: &RelPath, to: &RelPath) {
         for path in &mut self.turns {
             if let Some(new) = path.rebase(from, to)
                 && let Some(size) = self.waiting.remove(path)
@@ -62,7 +62,7 @@ impl Closings {
     }
 
     /// Takes the files whose turn it is.
-    pub fn due(&mut self, now: Instant) -> Vec<RelPath> {
+    pub(crate) fn due(&mut self, now: Instant) -> Vec<RelPath> {
         let mut due = Vec::new();
         while self.next_check().is_some_and(|at| at <= now)
             && let Some(path) = self.turns.pop_front()
@@ -75,13 +75,13 @@ impl Closings {
     }
 
     /// Takes all files.
-    pub fn flush(&mut self) -> Vec<RelPath> {
+    pub(crate) fn flush(&mut self) -> Vec<RelPath> {
         self.waiting.clear();
         self.turns.drain(..).collect()
     }
 
     /// When [`Closings::due`] should be asked again.
-    pub fn next_check(&self) -> Option<Instant> {
+    pub(crate) fn next_check(&self) -> Option<Instant> {
         let size = self.waiting.get(self.turns.front()?).copied().unwrap_or(0);
         let (spent, at) = self.spent?;
         let too_much = (spent + size).saturating_sub(MOST);

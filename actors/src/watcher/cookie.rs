@@ -10,7 +10,7 @@ use inotify::{EventMask, WatchMask};
 const MASK: WatchMask = WatchMask::DELETE_SELF.union(WatchMask::ONLYDIR);
 
 /// A directory outside of the tree with a watch that can be given up.
-pub struct Cookie {
+pub(crate) struct Cookie {
     directory: PathBuf,
     watches: Watches,
     watch: Option<WatchDescriptor>,
@@ -20,18 +20,18 @@ pub struct Cookie {
 
 impl Cookie {
     /// Uses this directory, which must not be in the tree.
-    pub fn new(directory: PathBuf, watches: Watches) -> Self {
+    pub(crate) fn new(directory: PathBuf, watches: Watches) -> Self {
         let watch = watches.add(&directory, MASK).ok();
         Cookie { directory, watches, watch, waits: None }
     }
 
     /// The number of its watch.
-    pub fn number(&self) -> Option<i32> {
+    pub(crate) fn number(&self) -> Option<i32> {
         self.watch.as_ref().map(WatchDescriptor::get_watch_descriptor_id)
     }
 
     /// Marks this moment as `id`. Whether that could be done; an earlier mark is forgotten.
-    pub fn mark(&mut self, id: u64) -> bool {
+    pub(crate) fn mark(&mut self, id: u64) -> bool {
         self.waits = None;
         let watch = self.watch.take().or_else(|| self.watches.add(&self.directory, MASK).ok());
         let Some(watch) = watch else { return false };
@@ -46,7 +46,7 @@ impl Cookie {
     }
 
     /// Whether this event is the mark, or belongs to the directory; and which mark it is.
-    pub fn take(&mut self, watch: i32, mask: EventMask) -> (bool, Option<u64>) {
+    pub(crate) fn take(&mut self, watch: i32, mask: EventMask) -> (bool, Option<u64>) {
         if let Some((number, id)) = self.waits.take_if(|(number, _)| *number == watch) {
             if mask.contains(EventMask::IGNORED) {
                 return (true, Some(id));
@@ -62,7 +62,7 @@ impl Cookie {
     }
 
     /// Events were lost: the mark may be among them.
-    pub fn lose(&mut self) -> Option<u64> {
+    pub(crate) fn lose(&mut self) -> Option<u64> {
         self.waits.take().map(|(_, id)| id)
     }
 }

@@ -61,7 +61,7 @@ const OVER: usize = 4096;
 
 /// What [`Dirs::attach`] found.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Attached {
+pub(crate) enum Attached {
     /// It was not watched before; now it and all below it are.
     New,
     /// It was watched already, at this name or another one.
@@ -80,7 +80,7 @@ pub enum Attached {
 
 /// Directories that a scan found on disk and that were not watched, or not under their names.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct News {
+pub(crate) struct News {
     /// How many, with those below others.
     pub count: usize,
     /// Those that are not below others.
@@ -91,7 +91,7 @@ pub struct News {
 
 impl News {
     /// What a second scan found, which was made after this one.
-    pub fn add(&mut self, News { count, tops, tangled }: News) {
+    pub(crate) fn add(&mut self, News { count, tops, tangled }: News) {
         self.count += count;
         self.tops.extend(tops);
         self.tangled = tangled;
@@ -143,7 +143,7 @@ impl Dirs {
     }
 
     /// The same, whose scans can be followed.
-    pub fn in_sight(mut self, sight: Sight) -> Self {
+    pub(crate) fn in_sight(mut self, sight: Sight) -> Self {
         self.sight = sight;
         self
     }
@@ -257,6 +257,7 @@ impl Dirs {
     }
 
     /// The names of all watched directories, the root included.
+    #[cfg(test)]
     pub(super) fn names(&self) -> Vec<RelPath> {
         self.tree.subtree(self.root()).into_iter().map(|dir| self.path(dir)).collect()
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// Watches by number.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Difference {
+pub(crate) struct Difference {
     /// The kernel has them, and nobody knows of them.
     pub surplus: BTreeSet<i32>,
     /// The kernel does not have them.
@@ -18,23 +18,23 @@ pub struct Difference {
 
 impl Difference {
     /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.surplus.is_empty() && self.missing.is_empty()
     }
 
     /// What is in both: a watch may be given up, or end, while one of them is found.
-    pub fn and(&self, other: &Difference) -> Difference {
+    pub(crate) fn and(&self, other: &Difference) -> Difference {
         let both = |one: &BTreeSet<i32>, other: &BTreeSet<i32>| one.intersection(other).copied().collect();
         Difference { surplus: both(&self.surplus, &other.surplus), missing: both(&self.missing, &other.missing) }
     }
 }
 
 /// The kernel's account of an inotify queue.
-pub struct Ledger(Arc<OwnedFd>);
+pub(crate) struct Ledger(Arc<OwnedFd>);
 
 impl Ledger {
     /// That of this queue.
-    pub fn of(queue: Arc<OwnedFd>) -> Self {
+    pub(crate) fn of(queue: Arc<OwnedFd>) -> Self {
         Ledger(queue)
     }
 
@@ -42,7 +42,7 @@ impl Ledger {
     ///
     /// # Errors
     /// When the kernel does not tell.
-    pub fn difference(&self, known: &BTreeSet<i32>) -> io::Result<Difference> {
+    pub(crate) fn difference(&self, known: &BTreeSet<i32>) -> io::Result<Difference> {
         let mut difference = Difference { missing: known.clone(), surplus: BTreeSet::new() };
         let info = format!("/proc/self/fdinfo/{}", self.0.as_raw_fd());
         for line in BufReader::new(File::open(info)?).lines() {
@@ -56,7 +56,7 @@ impl Ledger {
     }
 
     /// Gives up watches that nobody knows of.
-    pub fn give_up(&self, watches: &BTreeSet<i32>) {
+    pub(crate) fn give_up(&self, watches: &BTreeSet<i32>) {
         for &watch in watches {
             // It may have ended meanwhile.
             let _ = rustix::fs::inotify::remove_watch(self.0.as_fd(), watch);

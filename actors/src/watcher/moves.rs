@@ -9,11 +9,11 @@ use crate::path::RelPath;
 
 /// How long the first half of a move waits for the second. The kernel queues both within one rename(2), and both are
 /// read within moments; a half that stays alone belongs to a directory that left the tree.
-pub const PAIRING_TIME: Duration = Duration::from_millis(100);
+pub(crate) const PAIRING_TIME: Duration = Duration::from_millis(100);
 
 /// A directory that left a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Departure {
+pub(crate) struct Departure {
     /// The name that it had.
     pub from: RelPath,
     /// The directory that it was in.
@@ -25,7 +25,7 @@ const FILES: usize = 64;
 
 /// A file that left a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileDeparture {
+pub(crate) struct FileDeparture {
     /// The name that it had.
     pub from: RelPath,
     /// Whether it was being written: its content is not what was last told of it.
@@ -36,13 +36,13 @@ pub struct FileDeparture {
 
 /// The last files that left their names. Nothing follows from a half that stays alone.
 #[derive(Debug, Default)]
-pub struct FileMoves {
+pub(crate) struct FileMoves {
     waiting: VecDeque<(u32, FileDeparture)>,
 }
 
 impl FileMoves {
     /// A file left a name.
-    pub fn departed(&mut self, cookie: u32, departure: FileDeparture) {
+    pub(crate) fn departed(&mut self, cookie: u32, departure: FileDeparture) {
         if self.waiting.len() >= FILES {
             self.waiting.pop_front();
         }
@@ -50,7 +50,7 @@ impl FileMoves {
     }
 
     /// A file arrived at a name: where it came from, `None` if that is not known. `fits`: from this name it can have come.
-    pub fn arrived(&mut self, cookie: u32, fits: impl Fn(&RelPath) -> bool) -> Option<FileDeparture> {
+    pub(crate) fn arrived(&mut self, cookie: u32, fits: impl Fn(&RelPath) -> bool) -> Option<FileDeparture> {
         let at = self.waiting.iter().rposition(|(waiting, file)| *waiting == cookie && fits(&file.from))?;
         self.waiting.remove(at).map(|(_, departure)| departure)
     }
@@ -59,7 +59,7 @@ impl FileMoves {
 /// First halves of directory moves that wait for their second, many at once. A cookie has several where the directory that
 /// held it stands at several names.
 #[derive(Debug, Default)]
-pub struct Moves {
+pub(crate) struct Moves {
     waiting: HashMap<u32, Vec<(Departure, Instant)>>,
     /// Moves whose directory was not found where it arrived: it went on, or is covered by a mount.
     unsettled: VecDeque<(Departure, Instant)>,
@@ -67,12 +67,12 @@ pub struct Moves {
 
 impl Moves {
     /// A directory left a name.
-    pub fn departed(&mut self, cookie: u32, departure: Departure, now: Instant) {
+    pub(crate) fn departed(&mut self, cookie: u32, departure: Departure, now: Instant) {
         self.waiting.entry(cookie).or_default().push((departure, now + PAIRING_TIME));
     }
 
     /// A directory arrived at a name: where it came from, `None` if from outside. `fits`: from this name it can have come.
-    pub fn arrived(&mut self, cookie: u32, fits: impl Fn(&RelPath) -> bool) -> Option<Departure> {
+    pub(crate) fn arrived(&mut self, cookie: u32, fits: impl Fn(&RelPath) -> bool) -> Option<Departure> {
         let halves = self.waiting.get_mut(&cookie)?;
         let (departure, _) = halves.remove(halves.iter().position(|(departure, _)| fits(&departure.from))?);
         if halves.is_empty() {
@@ -82,7 +82,7 @@ impl Moves {
     }
 
     /// Takes the departures whose time is up: those directories left the tree.
-    pub fn expired(&mut self, now: Instant) -> Vec<Departure> {
+    pub(crate) fn expired(&mut self, now: Instant) -> Vec<Departure> {
         let mut expired = Vec::new();
         self.waiting.retain(|_, halves| {
             expired.extend(halves.extract_if(.., |(_, until)| *until <= now).map(|(departure, _)| departure));
@@ -92,18 +92,18 @@ impl Moves {
     }
 
     /// A directory was not found where it arrived. Mostly its next move says where it is.
-    pub fn unsettled(&mut self, departure: Departure, now: Instant) {
+    pub(crate) fn unsettled(&mut self, departure: Departure, now: Instant) {
         self.unsettled.push_back((departure, now + PAIRING_TIME));
     }
 
     /// Takes the departures of such directories that had time to be found: they are not where they left.
-    pub fn settled(&mut self, now: Instant) -> Vec<Departure> {
+    pub(crate) fn settled(&mut self, now: Instant) -> Vec<Departure> {
         let due = self.unsettled.iter().take_while(|(_, until)| *until <= now).count();
         self.unsettled.drain(..due).map(|(departure, _)| departure).collect()
     }
 
     /// When [`Moves::expired`] and [`Moves::settled`] should be asked again; `Some` if and only if something waits.
-    pub fn next_expiry(&self) -> Option<Instant> {
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
         let halves = self.waiting.values().flatten().map(|(_, until)| *until).min();
         halves.into_iter().chain(self.unsettled.front().map(|(_, until)| *until)).min()
     }

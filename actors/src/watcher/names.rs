@@ -6,7 +6,7 @@ const SLACK: usize = 64 * 1024;
 
 /// Where a name lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Name {
+pub(crate) struct Name {
     start: u32,
     len: u32,
 }
@@ -14,7 +14,7 @@ pub struct Name {
 /// The names. A heap block for each would take three times the memory, and more where blocks that are soon freed lie
 /// between them.
 #[derive(Default)]
-pub struct Names {
+pub(crate) struct Names {
     bytes: Vec<u8>,
     /// Bytes that belong to no name any more.
     holes: usize,
@@ -22,30 +22,30 @@ pub struct Names {
 
 impl Names {
     /// Keeps a name.
-    pub fn add(&mut self, name: &[u8]) -> Name {
+    pub(crate) fn add(&mut self, name: &[u8]) -> Name {
         let start = self.bytes.len() as u32;
         self.bytes.extend_from_slice(name);
         Name { start, len: name.len() as u32 }
     }
 
     /// The bytes of a name that is kept here.
-    pub fn get(&self, name: Name) -> &[u8] {
+    pub(crate) fn get(&self, name: Name) -> &[u8] {
         let start = name.start as usize;
         self.bytes.get(start..start + name.len as usize).unwrap_or_default()
     }
 
     /// Gives a name up.
-    pub fn forget(&mut self, name: Name) {
+    pub(crate) fn forget(&mut self, name: Name) {
         self.holes += name.len as usize;
     }
 
     /// Whether most of the memory is holes.
-    pub fn is_sparse(&self) -> bool {
+    pub(crate) fn is_sparse(&self) -> bool {
         self.holes > SLACK && self.holes > self.bytes.len() / 2
     }
 
     /// Moves the names that are still kept, which must be all of these, together.
-    pub fn pack<'a>(&mut self, kept: impl Iterator<Item = &'a mut Name>) {
+    pub(crate) fn pack<'a>(&mut self, kept: impl Iterator<Item = &'a mut Name>) {
         let mut packed = Names { bytes: Vec::with_capacity(self.bytes.len().saturating_sub(self.holes)), holes: 0 };
         for name in kept {
             *name = packed.add(self.get(*name));

@@ -17,7 +17,7 @@ use inotify::EventMask;
 
 use self::root::{Presence, ROOT_CHECK};
 use self::unnamed::Unnamed;
-pub use self::unwatched::POLL;
+pub(crate) use self::unwatched::POLL;
 use self::unwatched::Unwatched;
 use super::cookie::Cookie;
 use super::dirs::{Attached, Dirs};
@@ -137,12 +137,12 @@ impl Observer {
     }
 
     /// Files of these names are reported while they are written, and not only when they are complete.
-    pub fn settle(&mut self, settle: Settle) {
+    pub(crate) fn settle(&mut self, settle: Settle) {
         self.quiet.settle(settle);
     }
 
     /// The number of watched directories.
-    pub fn directories(&self) -> usize {
+    pub(crate) fn directories(&self) -> usize {
         self.dirs.count()
     }
 
@@ -200,7 +200,7 @@ impl Observer {
     }
 
     /// When [`Observer::tick`] has something to do next.
-    pub fn next_tick(&self) -> Option<Instant> {
+    pub(crate) fn next_tick(&self) -> Option<Instant> {
         let (look_at, repair_at) = match self.presence {
             Presence::Here { look_at } => (look_at, self.lost.as_ref().map(|lost| lost.repair_at)),
             Presence::Away { look_at, .. } => (look_at, None),
@@ -226,7 +226,7 @@ impl Observer {
 
     /// Nothing is waited for any longer: files that are still open count as they are, lost track is repaired now. `complete`:
     /// no event is left, so that a half of a move stands alone for ever.
-    pub fn flush(&mut self, complete: bool, now: Instant) {
+    pub(crate) fn flush(&mut self, complete: bool, now: Instant) {
         if complete {
             self.left(now + PAIRING_TIME, now);
         }
@@ -242,7 +242,7 @@ impl Observer {
     }
 
     /// Other patterns hold: what they exclude is not watched any more, and what they do not exclude is.
-    pub fn exclude(&mut self, excludes: Excludes) {
+    pub(crate) fn exclude(&mut self, excludes: Excludes) {
         self.dirs.exclude(excludes);
         // When the root comes back, everything is looked through.
         if matches!(self.presence, Presence::Here { .. }) && self.root.look().is_ok() {
@@ -253,7 +253,7 @@ impl Observer {
     }
 
     /// Gives up all watches.
-    pub fn end(self) {
+    pub(crate) fn end(self) {
         self.dirs.end();
     }
 

@@ -10,7 +10,7 @@ use crate::path::RelPath;
 use crate::patterns::settle::Settle;
 
 /// A file that was not written for so long counts as complete, closed or not.
-pub const QUIET_TIME: Duration = Duration::from_millis(500);
+pub(crate) const QUIET_TIME: Duration = Duration::from_millis(500);
 /// A file that is written without a pause is mirrored after so long, then at doubling intervals.
 const FIRST_INTERVAL: Duration = Duration::from_secs(10);
 /// The longest of these intervals.
@@ -37,7 +37,7 @@ struct Writing {
 
 /// The files that are being written.
 #[derive(Default)]
-pub struct Quiet {
+pub(crate) struct Quiet {
     files: HashMap<RelPath, Writing>,
     /// Files that counted before they were closed: they may be written through mmap(2), which no event tells, until then.
     open: HashSet<RelPath>,
@@ -52,17 +52,17 @@ pub struct Quiet {
 
 impl Quiet {
     /// Files of these names count at once, and go on counting while they are written.
-    pub fn settle(&mut self, settle: Settle) {
+    pub(crate) fn settle(&mut self, settle: Settle) {
         self.settle = settle;
     }
 
     /// The file was written.
-    pub fn written(&mut self, path: RelPath, now: Instant) {
+    pub(crate) fn written(&mut self, path: RelPath, now: Instant) {
         self.waits(path, now, false);
     }
 
     /// The name of the file is there.
-    pub fn created(&mut self, path: RelPath, now: Instant) {
+    pub(crate) fn created(&mut self, path: RelPath, now: Instant) {
         self.waits(path, now, true);
     }
 
@@ -83,36 +83,36 @@ impl Quiet {
     }
 
     /// The file was closed, deleted or moved: it is no longer waited for. Whether it had been written.
-    pub fn settled(&mut self, path: &RelPath) -> bool {
+    pub(crate) fn settled(&mut self, path: &RelPath) -> bool {
         let open = !self.open.is_empty() && self.open.remove(path);
         self.closings.forget(path);
         !self.files.is_empty() && self.files.remove(path).is_some() || open
     }
 
     /// A large file was closed of which no write was seen. Whether it waits until it may be compared.
-    pub fn closed(&mut self, path: RelPath, size: u64, now: Instant) -> bool {
+    pub(crate) fn closed(&mut self, path: RelPath, size: u64, now: Instant) -> bool {
         self.closings.add(path, size, now)
     }
 
     /// Takes the files that were closed and are to be compared by content now.
-    pub fn compared(&mut self, now: Instant) -> Vec<RelPath> {
+    pub(crate) fn compared(&mut self, now: Instant) -> Vec<RelPath> {
         self.closings.due(now)
     }
 
     /// Whether the file is waited for and will count by itself.
-    pub fn will_count(&self, path: &RelPath) -> bool {
+    pub(crate) fn will_count(&self, path: &RelPath) -> bool {
         !self.files.is_empty() && self.files.get(path).is_some_and(|file| file.dirty)
     }
 
     /// Everything below a directory that went away is no longer waited for.
-    pub fn forget_below(&mut self, dir: &RelPath) {
+    pub(crate) fn forget_below(&mut self, dir: &RelPath) {
         self.files.retain(|path, _| !path.is_below(dir));
         self.open.retain(|path| !path.is_below(dir));
         self.closings.forget_below(dir);
     }
 
     /// A directory was moved: its files are waited for at their new names.
-    pub fn moved(&mut self, from: &RelPath, to: &RelPath) {
+    pub(crate) fn moved(&mut self, from: &RelPath, to: &RelPath) {
         let names: Vec<_> = self.files.keys().filter(|path| path.is_below(from)).cloned().collect();
         for name in names {
             if let (Some(file), Some(new)) = (self.files.remove(&name), name.rebase(from, to)) {
@@ -128,7 +128,7 @@ impl Quiet {
     }
 
     /// Takes the files that count now. One that never was quiet stays, with the next interval twice as long.
-    pub fn due(&mut self, now: Instant) -> Vec<RelPath> {
+    pub(crate) fn due(&mut self, now: Instant) -> Vec<RelPath> {
         if self.check_at.is_none_or(|at| at > now) {
             return Vec::new();
         }
@@ -158,35 +158,35 @@ impl Quiet {
     }
 
     /// Takes all files that were closed and are to be compared by content.
-    pub fn flush_closed(&mut self) -> Vec<RelPath> {
+    pub(crate) fn flush_closed(&mut self) -> Vec<RelPath> {
         self.closings.flush()
     }
 
     /// Takes all files that are being written: nothing is waited for any longer.
-    pub fn flush(&mut self) -> Vec<RelPath> {
+    pub(crate) fn flush(&mut self) -> Vec<RelPath> {
         self.check_at = None;
         self.silent.extend(self.files.iter().filter(|(_, file)| file.silent).map(|(path, _)| path.clone()));
         self.files.drain().filter(|(_, file)| file.dirty).map(|(path, _)| path).collect()
     }
 
     /// Whether nothing was told of a file that is waited for but that its name is there.
-    pub fn is_silent(&self, path: &RelPath) -> bool {
+    pub(crate) fn is_silent(&self, path: &RelPath) -> bool {
         !self.files.is_empty() && self.files.get(path).is_some_and(|file| file.silent)
     }
 
     /// Takes the files that counted though nothing was told of them but their names.
-    pub fn take_silent(&mut self) -> Vec<RelPath> {
+    pub(crate) fn take_silent(&mut self) -> Vec<RelPath> {
         std::mem::take(&mut self.silent)
     }
 
     /// The files of which nothing, or not all, has been told.
-    pub fn unsettled(&self) -> Vec<RelPath> {
+    pub(crate) fn unsettled(&self) -> Vec<RelPath> {
         let dirty = self.files.iter().filter(|(_, file)| file.dirty).map(|(path, _)| path);
         dirty.chain(&self.open).cloned().collect()
     }
 
     /// When [`Quiet::due`] and [`Quiet::compared`] should be asked again.
-    pub fn next_check(&self) -> Option<Instant> {
+    pub(crate) fn next_check(&self) -> Option<Instant> {
         self.check_at.into_iter().chain(self.closings.next_check()).min()
     }
 }

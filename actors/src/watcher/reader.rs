@@ -46,7 +46,7 @@ impl From<inotify::Event<&OsStr>> for RawEvent {
 
 /// What the kernel had to say.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Seen {
+pub(crate) enum Seen {
     /// One read(2) of the queue.
     Events(Vec<RawEvent>),
     /// The list of mounts is different, or was before the reader listened.
@@ -55,7 +55,7 @@ pub enum Seen {
 
 /// How far the reader is behind the kernel, and the watcher behind the reader.
 #[derive(Clone)]
-pub struct Gauge {
+pub(crate) struct Gauge {
     queue: Arc<OwnedFd>,
     waiting: Arc<AtomicUsize>,
     taken: Arc<AtomicUsize>,
@@ -64,14 +64,14 @@ pub struct Gauge {
 
 impl Gauge {
     /// The watcher has taken this many events.
-    pub fn taken(&self, events: usize) {
+    pub(crate) fn taken(&self, events: usize) {
         self.waiting.fetch_sub(events, Ordering::AcqRel);
         self.taken.fetch_add(events, Ordering::AcqRel);
     }
 
     /// How many events the watcher has taken in all once it has every one that has happened until now: that many, or
     /// fewer.
-    pub fn goal(&self) -> usize {
+    pub(crate) fn goal(&self) -> usize {
         // In the order in which events go their way, so that none is missed; some may be counted twice.
         let kernel = rustix::io::ioctl_fionread(&*self.queue).map_or(0, |bytes| bytes as usize / SHORTEST);
         let read = BUFFER / SHORTEST;
@@ -79,22 +79,22 @@ impl Gauge {
     }
 
     /// Whether the watcher has taken so many.
-    pub fn has_taken(&self, goal: usize) -> bool {
+    pub(crate) fn has_taken(&self, goal: usize) -> bool {
         self.taken.load(Ordering::Acquire) >= goal
     }
 
     /// The queue itself.
-    pub fn queue(&self) -> Arc<OwnedFd> {
+    pub(crate) fn queue(&self) -> Arc<OwnedFd> {
         self.queue.clone()
     }
 
     /// Nobody listens any more: the next event ends the reader.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Release);
     }
 
     /// Whether no event waits, neither in the kernel nor between the reader and the watcher.
-    pub fn is_drained(&self) -> bool {
+    pub(crate) fn is_drained(&self) -> bool {
         rustix::io::ioctl_fionread(&*self.queue).is_ok_and(|bytes| bytes == 0)
             && self.waiting.load(Ordering::Acquire) == 0
     }
@@ -106,7 +106,7 @@ impl Gauge {
 ///
 /// # Errors
 /// When the descriptor cannot be duplicated or the thread cannot be started (both: limits of the process).
-pub fn start<H: Send + 'static>(
+pub(crate) fn start<H: Send + 'static>(
     mut inotify: Inotify,
     deliver: impl Fn(Seen) -> bool + Send + 'static,
     held: H,

@@ -10,14 +10,14 @@ const NAMED: usize = 20;
 
 /// How much of the tree is watched. Clones share it: the watcher writes, others read.
 #[derive(Debug, Clone, Default)]
-pub struct Sight {
+pub(crate) struct Sight {
     view: Arc<Mutex<View>>,
     steps: Arc<AtomicU64>,
 }
 
 /// What is watched, and what is not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct View {
+pub(crate) struct View {
     /// Directories that are watched.
     pub watched: usize,
     /// Directories that are not, each with all that is below it.
@@ -28,22 +28,22 @@ pub struct View {
 
 impl Sight {
     /// What is known now.
-    pub fn read(&self) -> View {
+    pub(crate) fn read(&self) -> View {
         self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Another directory was looked at: whoever waits for the watcher sees that it goes on.
-    pub fn step(&self) {
+    pub(crate) fn step(&self) {
         self.steps.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many directories were looked at.
-    pub fn steps(&self) -> u64 {
+    pub(crate) fn steps(&self) -> u64 {
         self.steps.load(Ordering::Relaxed)
     }
 
     /// This is so now.
-    pub fn write<'p>(&self, watched: usize, unwatched: usize, names: impl IntoIterator<Item = &'p RelPath>) {
+    pub(crate) fn write<'p>(&self, watched: usize, unwatched: usize, names: impl IntoIterator<Item = &'p RelPath>) {
         let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
         // Written after each batch of events: nothing is gathered where there is nothing.
         let first = if unwatched == 0 { Vec::new() } else { names.into_iter().take(NAMED).cloned().collect() };

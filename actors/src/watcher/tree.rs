@@ -17,7 +17,7 @@ const NONE: u32 = u32::MAX;
 
 /// A place of a watched directory. Valid until it is removed; numbers are reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct NodeId(u32);
+pub(crate) struct NodeId(u32);
 
 struct Node {
     parent: u32,
@@ -30,7 +30,7 @@ struct Node {
 
 /// The places of the watched directories. Two may claim one name for a moment, while events that tell them apart are still
 /// queued.
-pub struct Tree {
+pub(crate) struct Tree {
     nodes: Vec<Option<Node>>,
     free: Vec<u32>,
     /// One place of the directory of each watch,
@@ -42,7 +42,7 @@ pub struct Tree {
 
 impl Tree {
     /// A tree that holds only its root.
-    pub fn new(root: WatchDescriptor) -> Self {
+    pub(crate) fn new(root: WatchDescriptor) -> Self {
         let by_watch = HashMap::from([(root.get_watch_descriptor_id(), 0)]);
         let mut names = Names::default();
         let name = names.add(b"");
@@ -51,7 +51,7 @@ impl Tree {
     }
 
     /// The directory at the top.
-    pub fn root(&self) -> NodeId {
+    pub(crate) fn root(&self) -> NodeId {
         NodeId(0)
     }
 
@@ -61,44 +61,44 @@ impl Tree {
     }
 
     /// Whether this watch belongs to a directory of the tree.
-    pub fn knows(&self, watch: i32) -> bool {
+    pub(crate) fn knows(&self, watch: i32) -> bool {
         self.by_watch.contains_key(&watch)
     }
 
     /// The places of the directory that this watch belongs to: mostly one.
-    pub fn places(&self, watch: i32) -> impl Iterator<Item = NodeId> + '_ {
+    pub(crate) fn places(&self, watch: i32) -> impl Iterator<Item = NodeId> + '_ {
         let others = self.others.get(&watch).map(Vec::as_slice).unwrap_or_default();
         self.by_watch.get(&watch).into_iter().chain(others).copied().map(NodeId)
     }
 
     /// Whether any directory has several places.
-    pub fn has_others(&self) -> bool {
+    pub(crate) fn has_others(&self) -> bool {
         !self.others.is_empty()
     }
 
     /// The numbers of all watches.
-    pub fn watches(&self) -> impl Iterator<Item = i32> + '_ {
+    pub(crate) fn watches(&self) -> impl Iterator<Item = i32> + '_ {
         self.by_watch.keys().copied()
     }
 
     /// The watch of a directory, `None` if it has been removed.
-    pub fn watch(&self, id: NodeId) -> Option<&WatchDescriptor> {
+    pub(crate) fn watch(&self, id: NodeId) -> Option<&WatchDescriptor> {
         self.node(id.0).map(|node| &node.watch)
     }
 
     /// Which entry of which directory this one is; `None` for the root and for what has been removed.
-    pub fn entry_of(&self, id: NodeId) -> Option<(NodeId, OsString)> {
+    pub(crate) fn entry_of(&self, id: NodeId) -> Option<(NodeId, OsString)> {
         let node = self.node(id.0).filter(|node| node.parent != NONE)?;
         Some((NodeId(node.parent), OsStr::from_bytes(self.names.get(node.name)).to_owned()))
     }
 
     /// The name of a directory, as far as it is known.
-    pub fn path(&self, id: NodeId) -> RelPath {
+    pub(crate) fn path(&self, id: NodeId) -> RelPath {
         self.path_of(id, Vec::new())
     }
 
     /// The name of the entry `name` of a directory. Every event asks for one.
-    pub fn entry(&self, id: NodeId, name: &OsStr) -> RelPath {
+    pub(crate) fn entry(&self, id: NodeId, name: &OsStr) -> RelPath {
         self.path_of(id, vec![name.as_bytes()])
     }
 
@@ -114,13 +114,13 @@ impl Tree {
     }
 
     /// The place of a directory that is the entry `name` of `parent`.
-    pub fn at(&self, watch: i32, parent: NodeId, name: &OsStr) -> Option<NodeId> {
+    pub(crate) fn at(&self, watch: i32, parent: NodeId, name: &OsStr) -> Option<NodeId> {
         let is_it = |node: &Node| node.parent == parent.0 && self.is_named(node, name);
         self.places(watch).find(|id| self.node(id.0).is_some_and(is_it))
     }
 
     /// Records that the directory with this watch is the entry `name` of `parent`, beside what it may be already.
-    pub fn add(&mut self, watch: WatchDescriptor, parent: NodeId, name: &OsStr) -> NodeId {
+    pub(crate) fn add(&mut self, watch: WatchDescriptor, parent: NodeId, name: &OsStr) -> NodeId {
         let number = watch.get_watch_descriptor_id();
         let name = self.names.add(name.as_bytes());
         let node = Node { parent: NONE, first_child: NONE, next: NONE, previous: NONE, watch, name };
@@ -142,7 +142,7 @@ impl Tree {
 
     /// Records that a place is the entry `name` of `parent` now, with all that is below it. Whether that can be: it would
     /// come to lie below itself where the names in the tree are out of date.
-    pub fn relink(&mut self, id: NodeId, parent: NodeId, name: &OsStr) -> bool {
+    pub(crate) fn relink(&mut self, id: NodeId, parent: NodeId, name: &OsStr) -> bool {
         if self.is_at_or_below(parent, id) {
             return false;
         }
@@ -158,7 +158,7 @@ impl Tree {
     }
 
     /// The places that claim this name: mostly none or one.
-    pub fn children_named(&self, parent: NodeId, name: &OsStr) -> Vec<NodeId> {
+    pub(crate) fn children_named(&self, parent: NodeId, name: &OsStr) -> Vec<NodeId> {
         self.children(parent.0)
             .filter(|&id| self.node(id).is_some_and(|node| self.is_named(node, name)))
             .map(NodeId)
@@ -166,7 +166,7 @@ impl Tree {
     }
 
     /// Whether the directory of this name is among them.
-    pub fn has(&self, path: &RelPath) -> bool {
+    pub(crate) fn has(&self, path: &RelPath) -> bool {
         let mut at = vec![self.root()];
         for name in path.as_bytes().split(|&b| b == b'/').filter(|name| !name.is_empty()) {
             at = at.into_iter().flat_map(|dir| self.children_named(dir, OsStr::from_bytes(name))).collect();
@@ -175,7 +175,7 @@ impl Tree {
     }
 
     /// Forgets a place and all below it; returns the watches that have no place any more.
-    pub fn remove(&mut self, id: NodeId) -> Vec<WatchDescriptor> {
+    pub(crate) fn remove(&mut self, id: NodeId) -> Vec<WatchDescriptor> {
         if self.node(id.0).is_none() {
             return Vec::new();
         }
@@ -196,7 +196,7 @@ impl Tree {
     }
 
     /// A directory and all that is known below it.
-    pub fn subtree(&self, top: NodeId) -> Vec<NodeId> {
+    pub(crate) fn subtree(&self, top: NodeId) -> Vec<NodeId> {
         let mut found = vec![top];
         let mut at = 0;
         while let Some(&dir) = found.get(at) {
@@ -208,7 +208,7 @@ impl Tree {
 
     /// Forgets every place at or below `top` that is not in `keep`, with what is below it; returns the watches that have no
     /// place any more.
-    pub fn prune(&mut self, top: NodeId, keep: &HashSet<NodeId>) -> Vec<WatchDescriptor> {
+    pub(crate) fn prune(&mut self, top: NodeId, keep: &HashSet<NodeId>) -> Vec<WatchDescriptor> {
         let mut watches = Vec::new();
         let mut left = vec![top.0];
         while let Some(at) = left.pop() {

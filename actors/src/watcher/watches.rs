@@ -18,11 +18,11 @@ pub struct Watches(Arc<OwnedFd>);
 
 /// A watch, by its number in the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct WatchDescriptor(i32);
+pub(crate) struct WatchDescriptor(i32);
 
 impl WatchDescriptor {
     /// The number.
-    pub fn get_watch_descriptor_id(&self) -> i32 {
+    pub(crate) fn get_watch_descriptor_id(&self) -> i32 {
         self.0
     }
 }
@@ -40,7 +40,7 @@ impl Watches {
     ///
     /// # Errors
     /// What inotify_add_watch(2) says.
-    pub fn add(&self, path: impl Into<PathBuf>, mask: WatchMask) -> io::Result<WatchDescriptor> {
+    pub(crate) fn add(&self, path: impl Into<PathBuf>, mask: WatchMask) -> io::Result<WatchDescriptor> {
         let found = self.look(Place::at(path), mask).carry_out()?;
         Ok(WatchDescriptor(found.watch()))
     }
@@ -49,7 +49,7 @@ impl Watches {
     ///
     /// # Errors
     /// What inotify_add_watch(2) says; `TimedOut` if the file system does not answer.
-    pub fn add_within(
+    pub(crate) fn add_within(
         &self,
         reach: &Reach,
         path: &RelPath,
@@ -68,7 +68,7 @@ impl Watches {
     ///
     /// # Errors
     /// When the kernel has ended it already.
-    pub fn remove(&self, watch: WatchDescriptor) -> io::Result<()> {
+    pub(crate) fn remove(&self, watch: WatchDescriptor) -> io::Result<()> {
         Ok(remove_watch(&self.0, watch.0)?)
     }
 }

@@ -321,7 +321,14 @@ impl PendingSet {
 
     /// Adds a path that failed once as a part of a directory: it is tried by itself, not before that time. The node
     /// lacks it `since` it lacked the directory.
-    pub fn try_later(&mut self, path: RelPath, scope: Scope, rewritten: bool, since: Instant, not_before: Instant) {
+    pub(crate) fn try_later(
+        &mut self,
+        path: RelPath,
+        scope: Scope,
+        rewritten: bool,
+        since: Instant,
+        not_before: Instant,
+    ) {
         // What is older in the directory may have failed before: it is on its way since it is tried by itself.
         let age = Age::since(since).on_its_way_from(not_before);
         let retry = Retry::after(1, not_before);
@@ -330,7 +337,7 @@ impl PendingSet {
 
     /// Adds a file that a comparison of more found not to fit at the node: it is tried by itself, not before that time.
     /// Returns true if that is news.
-    pub fn set_aside(&mut self, path: RelPath, rewritten: bool, since: Instant, not_before: Instant) -> bool {
+    pub(crate) fn set_aside(&mut self, path: RelPath, rewritten: bool, since: Instant, not_before: Instant) -> bool {
         if self.waiting.get(&path).is_some_and(Pending::is_failing) {
             return false;
         }
@@ -342,7 +349,14 @@ impl PendingSet {
     }
 
     /// Adds a path that may have lost something at the node `since` then: it is compared, not before that time.
-    pub fn compare_again(&mut self, path: RelPath, scope: Scope, rewritten: bool, since: Instant, not_before: Instant) {
+    pub(crate) fn compare_again(
+        &mut self,
+        path: RelPath,
+        scope: Scope,
+        rewritten: bool,
+        since: Instant,
+        not_before: Instant,
+    ) {
         let age = Age::since(since);
         let retry = Retry::after(0, not_before);
         self.waiting.put_back(path, Pending { age, retry, ..Pending::new(scope).rewritten(rewritten) });

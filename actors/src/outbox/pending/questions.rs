@@ -20,7 +20,7 @@ const TOLD: usize = 3;
 
 /// Paths that failed again although nothing changed, while the rest arrives.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FailingPaths {
+pub(crate) struct FailingPaths {
     /// The number of paths.
     pub paths: usize,
     /// The comparison of everything failed so.
@@ -175,7 +175,7 @@ impl PendingSet {
 /// owed may find any change.
 impl PendingSet {
     /// The number of paths that are not on the node yet; a reconcile counts as one.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.waiting.len() + self.leases.paths() + usize::from(self.reconciles())
     }
 

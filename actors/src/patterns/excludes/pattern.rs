@@ -9,10 +9,10 @@ use crate::path::{Escaped, Shown};
 use crate::patterns::excludes::warning;
 
 /// Each `?` of a pattern with a `/` inside doubles its rsync rules; 64 of them are enough.
-pub const MAX_QUESTION_MARKS: usize = 6;
+pub(crate) const MAX_QUESTION_MARKS: usize = 6;
 
 /// In bytes. Translation at most doubles a pattern and adds 6, and rsync drops a rule of 4096 bytes or more.
-pub const MAX_PATTERN: usize = 2000;
+pub(crate) const MAX_PATTERN: usize = 2000;
 
 /// One exclude pattern, checked.
 ///

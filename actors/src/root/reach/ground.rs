@@ -70,26 +70,26 @@ impl Common {
         helper.ask(look).map(|()| helper)
     }
 
-    pub fn keep(&self, helper: Helper) {
+    pub(crate) fn keep(&self, helper: Helper) {
         let mut idle = lock(&self.idle);
         if idle.len() < KEPT {
             idle.push(helper);
         }
     }
 
-    pub fn say(&self, heard: &Heard) {
+    pub(crate) fn say(&self, heard: &Heard) {
         lock(&self.listeners).iter().for_each(|listener| listener(heard));
         self.said.notify_waiters();
     }
 }
 
 impl Ground {
-    pub fn new(point: RelPath, on_disk: PathBuf, kind: String, number: u64, common: Arc<Common>) -> Ground {
+    pub(crate) fn new(point: RelPath, on_disk: PathBuf, kind: String, number: u64, common: Arc<Common>) -> Ground {
         let (state, changed) = (Mutex::default(), Condvar::new());
         Ground { point, on_disk, kind, number, state, changed, common }
     }
 
-    pub fn silent(&self) -> Option<Silent> {
+    pub(crate) fn silent(&self) -> Option<Silent> {
         lock(&self.state).silent.map(|since| self.silent_since(since))
     }
 
@@ -98,13 +98,13 @@ impl Ground {
     }
 
     /// It is not mounted any more. What it was, if it did not answer.
-    pub fn leave(&self) -> Option<Silent> {
+    pub(crate) fn leave(&self) -> Option<Silent> {
         let since = lock(&self.state).silent.take();
         since.map(|since| self.silent_since(since))
     }
 
     /// Asks it, unless it is being asked, and waits for nothing.
-    pub fn ask(self: &Arc<Ground>) {
+    pub(crate) fn ask(self: &Arc<Ground>) {
         let mut state = lock(&self.state);
         match state.asked {
             Some(asked) if asked.elapsed() >= DEADLINE => self.falls_silent(state),
@@ -126,7 +126,7 @@ impl Ground {
     }
 
     /// Whether it answers. It is asked, unless it has answered just now.
-    pub fn answers(self: &Arc<Ground>) -> bool {
+    pub(crate) fn answers(self: &Arc<Ground>) -> bool {
         let is_known = |state: &State| state.silent.is_some() || state.answered.is_some_and(|at| at.elapsed() < FRESH);
         {
             let state = lock(&self.state);
@@ -146,7 +146,7 @@ impl Ground {
         state.silent.is_none()
     }
 
-    pub fn falls_silent(&self, mut state: MutexGuard<'_, State>) {
+    pub(crate) fn falls_silent(&self, mut state: MutexGuard<'_, State>) {
         if state.silent.is_some() {
             return;
         }
@@ -189,7 +189,7 @@ impl Ground {
         }
     }
 
-    pub fn carry_out(self: &Arc<Ground>, look: &Look) -> io::Result<Found> {
+    pub(crate) fn carry_out(self: &Arc<Ground>, look: &Look) -> io::Result<Found> {
         if !self.answers() {
             return Err(io::ErrorKind::TimedOut.into());
         }

@@ -76,7 +76,7 @@ pub(super) struct Helper {
 
 impl Helper {
     /// A process, or a thread where there is none to be had.
-    pub fn start() -> io::Result<Helper> {
+    pub(crate) fn start() -> io::Result<Helper> {
         let process = if LOOKS.load(Ordering::Relaxed) { Helper::process().ok() } else { None };
         process.map_or_else(Helper::thread, Ok)
     }
@@ -98,25 +98,25 @@ impl Helper {
 
     /// One whose other end carries out nothing yet.
     #[cfg(test)]
-    pub fn alone() -> io::Result<(Helper, Far)> {
+    pub(crate) fn alone() -> io::Result<(Helper, Far)> {
         let (socket, far) = pair()?;
         Ok((Helper { socket, child: None }, Far(far)))
     }
 
     /// Asks, and waits for nothing.
-    pub fn ask(&self, look: &Look) -> io::Result<()> {
+    pub(crate) fn ask(&self, look: &Look) -> io::Result<()> {
         Ok(Message::of(look).send(&self.socket)?)
     }
 
     /// Whether an answer comes within this time.
-    pub fn answers_within(&self, time: Duration) -> bool {
+    pub(crate) fn answers_within(&self, time: Duration) -> bool {
         let time = Timespec::try_from(time).unwrap_or_default();
         let mut sources = [PollFd::new(&self.socket, PollFlags::IN)];
         poll(&mut sources, Some(&time)).is_ok_and(|ready| ready > 0)
     }
 
     /// The answer; `BrokenPipe` if the process is gone.
-    pub fn answer(&self) -> io::Result<Found> {
+    pub(crate) fn answer(&self) -> io::Result<Found> {
         let Some(message) = Message::receive(&self.socket)? else { return Err(io::ErrorKind::BrokenPipe.into()) };
         match i32::try_from(message.numbers[0]) {
             Ok(0) => Ok(message.into_found()),
@@ -133,7 +133,7 @@ pub(super) struct Far(OwnedFd);
 #[cfg(test)]
 impl Far {
     /// Carries out what was asked, and whatever will be.
-    pub fn serve(self) {
+    pub(crate) fn serve(self) {
         thread::spawn(move || serve(&self.0));
     }
 }

@@ -19,24 +19,24 @@ const LISTING: usize = 32 * 1024;
 
 /// Where to look: a path, an open directory, or a name in one.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub(crate) struct Place {
     pub(super) directory: Option<Arc<OwnedFd>>,
     pub(super) path: PathBuf,
 }
 
 impl Place {
     /// A path.
-    pub fn at(path: impl Into<PathBuf>) -> Place {
+    pub(crate) fn at(path: impl Into<PathBuf>) -> Place {
         Place { directory: None, path: path.into() }
     }
 
     /// An open directory itself.
-    pub fn opened(directory: &Arc<OwnedFd>) -> Place {
+    pub(crate) fn opened(directory: &Arc<OwnedFd>) -> Place {
         Place { directory: Some(directory.clone()), path: PathBuf::new() }
     }
 
     /// The entry of this name in an open directory.
-    pub fn entry(directory: &Arc<OwnedFd>, name: &OsStr) -> Place {
+    pub(crate) fn entry(directory: &Arc<OwnedFd>, name: &OsStr) -> Place {
         Place { directory: Some(directory.clone()), path: name.into() }
     }
 
@@ -56,7 +56,7 @@ fn itself(opened: &OwnedFd) -> PathBuf {
 
 /// A look at the disk.
 #[derive(Debug, Clone)]
-pub enum Look {
+pub(crate) enum Look {
     /// Whether there is an answer at all, from no cache.
     Answer(Place),
     /// What is there, symlinks not followed.
@@ -93,7 +93,7 @@ pub enum Look {
 
 /// What a look found.
 #[derive(Debug, Default)]
-pub struct Found {
+pub(crate) struct Found {
     /// Names, with a NUL byte after each; or the text of a symlink.
     pub(super) text: Vec<u8>,
     pub(super) number: i64,
@@ -131,7 +131,7 @@ pub(super) const NUMBERS: usize = 8;
 
 impl Meta {
     /// Its kind.
-    pub fn kind(&self) -> FileType {
+    pub(crate) fn kind(&self) -> FileType {
         FileType::from_raw_mode(self.mode)
     }
 
@@ -151,32 +151,27 @@ impl Meta {
     }
 
     /// Its size in bytes.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.size
     }
 
-    /// Whether it has no bytes.
-    pub fn is_empty(&self) -> bool {
-        self.size == 0
-    }
-
     /// How many names it has.
-    pub fn nlink(&self) -> u64 {
+    pub(crate) fn nlink(&self) -> u64 {
         self.links
     }
 
     /// Its inode.
-    pub fn inode(&self) -> u64 {
+    pub(crate) fn inode(&self) -> u64 {
         self.inode
     }
 
     /// When it was last written: seconds and nanoseconds since 1970.
-    pub fn modified(&self) -> (i64, i64) {
+    pub(crate) fn modified(&self) -> (i64, i64) {
         self.modified
     }
 
     /// When it, or its attributes, last changed.
-    pub fn changed(&self) -> (i64, i64) {
+    pub(crate) fn changed(&self) -> (i64, i64) {
         self.changed
     }
 
@@ -219,7 +214,7 @@ impl Look {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn carry_out(&self) -> Result<Found, Errno> {
+    pub(crate) fn carry_out(&self) -> Result<Found, Errno> {
         let mut found = Found::default();
         match self {
             Look::Answer(place) => answer(&place.path()),

@@ -43,7 +43,7 @@ pub(crate) struct Seen {
 
 impl Seen {
     /// A line of a run that lists both, tells of each whether the node has it, and changes nothing.
-    pub fn hear(&mut self, said: &[u8], (name, other): &(RelPath, RelPath)) {
+    pub(crate) fn hear(&mut self, said: &[u8], (name, other): &(RelPath, RelPath)) {
         match Line::parse(said) {
             Line::Sent(path, _) if path == *name => {
                 self.has_name = !output::difference(said).is_some_and(|(_, how)| how == Difference::Missing);
@@ -54,7 +54,7 @@ impl Seen {
     }
 
     /// What follows for other names.
-    pub fn names(&self) -> Names {
+    pub(crate) fn names(&self) -> Names {
         match (self.has_name, self.has_other) {
             (true, true) => Names::One,
             (true, false) => Names::Apart,

@@ -333,9 +333,7 @@ fn rules_in(plan: &Plan, dir: &RelPath) -> Vec<OsString> {
     let root = RelPath::root();
     let below = |path: &RelPath| path.rebase(dir, &root);
     let exact = plan.protected.iter().filter_map(below).flat_map(|path| rules::exact(&path));
-    let is_kept = |path: &RelPath| path.is_root() || dir == path || dir.is_below(path);
-    let kept = plan.kept.iter().filter_map(|path| if is_kept(path) { Some(root.clone()) } else { below(path) });
-    exact.chain(kept.flat_map(|path| rules::kept(&path))).collect()
+    exact.chain(plan.kept.iter().flat_map(|path| rules::kept_below(path, dir))).collect()
 }
 
 #[cfg(test)]

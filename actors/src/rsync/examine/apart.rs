@@ -28,7 +28,7 @@ const MOST: u64 = 16 * 1024 * 1024;
 
 /// The process. Its output goes to files without a name: a pipe would break with inosync.
 #[derive(Debug)]
-pub struct Apart {
+pub(crate) struct Apart {
     child: Child,
     stdout: File,
     stderr: File,
@@ -38,7 +38,7 @@ pub struct Apart {
 
 /// How a process ended, and what it said on its standard output.
 #[derive(Debug)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// How, and what it complained of.
     pub finished: Finished,
     /// Its output.
@@ -47,7 +47,7 @@ pub struct Ended {
 
 impl Ended {
     /// The lines of its output.
-    pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &[u8]> {
         self.stdout.split(|&byte| byte == b'\n')
     }
 }
@@ -58,7 +58,12 @@ impl Apart {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn waiting(program: &Path, directory: OwnedFd, arguments: &[OsString], list: &[u8]) -> io::Result<Apart> {
+    pub(crate) fn waiting(
+        program: &Path,
+        directory: OwnedFd,
+        arguments: &[OsString],
+        list: &[u8],
+    ) -> io::Result<Apart> {
         let (reader, mut input) = io::pipe()?;
         // It fits into the pipe, so nobody has to read yet.
         input.write_all(list)?;
@@ -71,7 +76,7 @@ impl Apart {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn before(
+    pub(crate) fn before(
         after: Option<&Apart>,
         program: &Path,
         directory: OwnedFd,
@@ -104,7 +109,7 @@ impl Apart {
     ///
     /// # Errors
     /// When its output cannot be read.
-    pub async fn connected(&mut self) -> io::Result<bool> {
+    pub(crate) async fn connected(&mut self) -> io::Result<bool> {
         loop {
             let has_ended = self.child.try_wait()?.is_some();
             self.bound()?;
@@ -122,7 +127,7 @@ impl Apart {
     ///
     /// # Errors
     /// When it cannot be waited for.
-    pub async fn release(&mut self) -> io::Result<Ended> {
+    pub(crate) async fn release(&mut self) -> io::Result<Ended> {
         self.input.take();
         let status = loop {
             match tokio::time::timeout(POLL, self.child.wait()).await {

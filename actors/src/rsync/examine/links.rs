@@ -32,7 +32,7 @@ impl Rsync {
     ///
     /// # Errors
     /// When the node cannot be reached.
-    pub async fn rewritten(self: &Rc<Self>, links: &[Link]) -> Result<Vec<Rewritten>, Failure> {
+    pub(crate) async fn rewritten(self: &Rc<Self>, links: &[Link]) -> Result<Vec<Rewritten>, Failure> {
         if self.target.node.kind() == Kind::Local || links.is_empty() {
             return Ok(Vec::new());
         }

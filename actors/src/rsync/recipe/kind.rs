@@ -59,42 +59,42 @@ pub enum Recipe {
 
 impl Recipe {
     /// Tells if nothing is changed anywhere.
-    pub fn only_looks(self) -> bool {
+    pub(crate) fn only_looks(self) -> bool {
         self.verifies() || matches!(self, Recipe::DryRun | Recipe::Recall | Recipe::Probe)
     }
 
     /// Tells if a run may read much that both ends have, and say nothing for a long time.
-    pub fn reads_much(self) -> bool {
+    pub(crate) fn reads_much(self) -> bool {
         self.verifies() || self == Recipe::Closed
     }
 
     /// Tells if a run says what differs by content.
-    pub fn verifies(self) -> bool {
+    pub(crate) fn verifies(self) -> bool {
         matches!(self, Recipe::Verify | Recipe::VerifyEntries | Recipe::VerifyLevels)
     }
 
     /// Tells if the list names files, and nothing that is not listed is sent or deleted.
-    pub fn names_files(self) -> bool {
+    pub(crate) fn names_files(self) -> bool {
         matches!(self, Recipe::Present | Recipe::Large | Recipe::Closed | Recipe::Anew)
     }
 
     /// Tells if a run asks the node for the listed files whatever size and time say.
-    pub fn asks_for_all(self) -> bool {
+    pub(crate) fn asks_for_all(self) -> bool {
         matches!(self, Recipe::Present | Recipe::Anew)
     }
 
     /// Tells if a run compares files by their content, whatever the user says.
-    pub fn reads_contents(self) -> bool {
+    pub(crate) fn reads_contents(self) -> bool {
         matches!(self, Recipe::Verify | Recipe::VerifyEntries | Recipe::Closed)
     }
 
     /// Tells if a run goes through the whole tree.
-    pub fn covers_tree(self) -> bool {
+    pub(crate) fn covers_tree(self) -> bool {
         !self.is_listed() && self != Recipe::Build
     }
 
     /// Tells if rsync reads a list from its standard input.
-    pub fn is_listed(self) -> bool {
+    pub(crate) fn is_listed(self) -> bool {
         !matches!(self, Recipe::Build | Recipe::Full | Recipe::Prune | Recipe::DryRun | Recipe::Verify)
     }
 
@@ -105,7 +105,7 @@ impl Recipe {
     }
 
     /// Tells if this is the first way of removals.
-    pub fn only_deletes(self) -> bool {
+    pub(crate) fn only_deletes(self) -> bool {
         matches!(self, Recipe::Missing | Recipe::Deletions29)
     }
 

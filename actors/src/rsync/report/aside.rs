@@ -80,7 +80,7 @@ impl Aside {
     }
 
     /// Tells in a delivery what was set aside in it.
-    pub fn note_in(self, delivery: &mut Delivery) {
+    pub(crate) fn note_in(self, delivery: &mut Delivery) {
         let Aside { unfit, untried, failure, .. } = self;
         // What does not fit is told at once, what else failed only when it fails again.
         let failure = failure.or(delivery.failure.take());

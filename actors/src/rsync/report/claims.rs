@@ -28,10 +28,10 @@ pub(crate) enum Bearing {
 
 impl<'l> Claims<'l> {
     /// Those of a run about which nothing is counted.
-    pub const ANY: Claims<'static> = Claims { listed: None, sends_below: true };
+    pub(crate) const ANY: Claims<'static> = Claims { listed: None, sends_below: true };
 
     /// Those of a run with this list, as [`Invocation`](crate::rsync::recipe::Invocation) has it.
-    pub fn of(recipe: Recipe, list: &'l [u8]) -> Self {
+    pub(crate) fn of(recipe: Recipe, list: &'l [u8]) -> Self {
         let name = |entry: &'l [u8]| {
             let entry = entry.strip_prefix(b"./").or(entry.strip_prefix(b"/")).unwrap_or(entry);
             entry.strip_suffix(b"/").unwrap_or(entry)
@@ -41,7 +41,7 @@ impl<'l> Claims<'l> {
     }
 
     /// Tells how a line bears on the run.
-    pub fn bearing(&self, line: &[u8]) -> Bearing {
+    pub(crate) fn bearing(&self, line: &[u8]) -> Bearing {
         let mut bearing = Bearing::Nothing;
         for line in output::parts(line) {
             let has = match &line {

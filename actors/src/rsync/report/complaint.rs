@@ -60,7 +60,7 @@ pub(crate) enum Why {
 
 impl Complaint {
     /// Reads a line; `None` if it is about no entry: the closing line with the code, or what ssh or a shell says.
-    pub fn read(line: &[u8]) -> Option<Complaint> {
+    pub(crate) fn read(line: &[u8]) -> Option<Complaint> {
         let line = line.strip_suffix(b"\r").unwrap_or(line).trim_ascii_start();
         let Parts { end, format, name } = parts(line)?;
         let act = format.map_or(Act::Other, |format| format.act);
@@ -71,7 +71,7 @@ impl Complaint {
     }
 
     /// All of an error output.
-    pub fn all(stderr: &[u8]) -> impl Iterator<Item = Complaint> {
+    pub(crate) fn all(stderr: &[u8]) -> impl Iterator<Item = Complaint> {
         lines(stderr).filter_map(Complaint::read)
     }
 }

@@ -12,7 +12,7 @@ use crate::rsync::report::failure::texts::{More, Verdict, verdict};
 use crate::rsync::runner::process::{Code, Finished};
 
 /// Tells what a finished run means; `None` if it was a success.
-pub fn of(finished: &Finished) -> Option<Failure> {
+pub(crate) fn of(finished: &Finished) -> Option<Failure> {
     if finished.code == Code::Exit(0) {
         return None;
     }

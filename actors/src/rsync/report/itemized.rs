@@ -32,7 +32,7 @@ struct Item {
 
 impl Itemized {
     /// Adds a line of output. A run that hung is run again, and says the same once more.
-    pub fn add(&mut self, line: &Line) {
+    pub(crate) fn add(&mut self, line: &Line) {
         let (path, item) = match line {
             Line::Sent(path, bytes) => (path, Item { bytes: *bytes, deleted: false }),
             Line::Deleted(path) => (path, Item { bytes: 0, deleted: true }),
@@ -51,13 +51,13 @@ impl Itemized {
     }
 
     /// Tells if a line named this entry, as far as is known.
-    pub fn has(&self, path: &RelPath) -> bool {
+    pub(crate) fn has(&self, path: &RelPath) -> bool {
         self.known.contains_key(&self.hasher.hash_one(path))
     }
 
     /// The part that was done, when the run has ended and blames this. Where anything may have failed, nothing was seen to
     /// be done; of what is `unset`, its content if that was sent.
-    pub fn done(&self, blamed: &Blame, unset: impl Iterator<Item = RelPath>) -> Tally {
+    pub(crate) fn done(&self, blamed: &Blame, unset: impl Iterator<Item = RelPath>) -> Tally {
         let mut tally = self.tally;
         let Blame::Paths(paths) = blamed else { return Tally { made_mirror: tally.made_mirror, ..Tally::default() } };
         let all_known = self.known.len() < KNOWN;
@@ -82,7 +82,7 @@ impl Itemized {
 
     /// Tells if an entry is known that is neither blamed nor above or below what is. Of those after the first, only what is
     /// above.
-    pub fn any_beside(&self, blamed: &Blame) -> bool {
+    pub(crate) fn any_beside(&self, blamed: &Blame) -> bool {
         let Blame::Paths(paths) = blamed else { return false };
         let touched = || paths.iter().flat_map(|path| path.ancestors().chain([path.clone()]));
         self.names.iter().any(|path| !blamed.touches(path)) || self.has_unnamed_beside(touched())

@@ -42,7 +42,7 @@ const STARTS: &[&[u8]] = &[
 const SETLOCALE: &[u8] = b": warning: setlocale: ";
 
 /// Tells if a line tells nothing.
-pub fn is_noise(line: &[u8]) -> bool {
+pub(crate) fn is_noise(line: &[u8]) -> bool {
     // A file may have any name.
     let is_of_locale =
         || line.windows(SETLOCALE.len()).any(|part| part == SETLOCALE) && Complaint::read(line).is_none();

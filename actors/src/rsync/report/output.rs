@@ -58,7 +58,7 @@ impl Line {
 }
 
 /// Reads one line of the output, where the run tells its progress: that may stand before something else.
-pub fn parts(line: &[u8]) -> impl Iterator<Item = Line> {
+pub(crate) fn parts(line: &[u8]) -> impl Iterator<Item = Line> {
     let (piece, rest) = match Piece::split_from(line) {
         Some((piece, rest)) => (Some(Line::Progress(piece)), Some(rest).filter(|rest| !rest.is_empty())),
         None => (None, Some(line)),
@@ -67,7 +67,7 @@ pub fn parts(line: &[u8]) -> impl Iterator<Item = Line> {
 }
 
 /// The file of which a line says that its content is at the node now: sent, or linked to another one that has it.
-pub fn stored(line: &[u8]) -> Option<RelPath> {
+pub(crate) fn stored(line: &[u8]) -> Option<RelPath> {
     let is_stored = [&b"<f"[..], b">f", b"hf"].iter().any(|item| line.starts_with(item));
     match Line::parse(line) {
         Line::Sent(path, _) if is_stored => Some(path),
@@ -76,7 +76,7 @@ pub fn stored(line: &[u8]) -> Option<RelPath> {
 }
 
 /// The entry of which a line of a dry run by checksum says that it differs, and how.
-pub fn difference(line: &[u8]) -> Option<(RelPath, Difference)> {
+pub(crate) fn difference(line: &[u8]) -> Option<(RelPath, Difference)> {
     let [update, _, attributes @ ..] = line.split(|&b| b == b'|').next()? else { return None };
     let (path, is_there) = match Line::parse(line) {
         Line::Sent(path, _) => (path, true),
@@ -105,7 +105,7 @@ fn path(name: &[u8]) -> Option<RelPath> {
 }
 
 /// Reverses rsync's `\#ooo`, which stands for a byte that does not print; a literal `\#123` comes as `\#134#123`.
-pub fn unescape(name: &[u8]) -> Vec<u8> {
+pub(crate) fn unescape(name: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(name.len());
     let mut rest = name;
     while let Some((&first, tail)) = rest.split_first() {

@@ -16,12 +16,12 @@ pub(crate) struct Permit(Budget);
 
 impl Budget {
     /// A budget of so many standbys.
-    pub fn new(standbys: usize) -> Self {
+    pub(crate) fn new(standbys: usize) -> Self {
         Budget { total: standbys, left: Rc::new(Cell::new(standbys)) }
     }
 
     /// The size of the whole budget.
-    pub fn total(&self) -> usize {
+    pub(crate) fn total(&self) -> usize {
         self.total
     }
 

@@ -189,7 +189,7 @@ fn is_privileged(program: &Path) -> bool {
 
 /// The files that one process may reach.
 #[derive(Debug)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// The rules.
     pub domain: Domain,
     /// Where its remote shell is started, if it needs one.
@@ -201,7 +201,7 @@ impl Bounds {
     ///
     /// # Errors
     /// When the kernel or the limit of open files does not allow it, or a file system does not answer.
-    pub async fn of(
+    pub(crate) async fn of(
         reach: &Arc<Reach>,
         site: &Site,
         node: &Node,
@@ -221,7 +221,7 @@ impl Bounds {
 
 /// The files that the rsyncs of one node reach, beside the directory that each is started in, by name.
 #[derive(Debug)]
-pub struct Reach {
+pub(crate) struct Reach {
     program: PathBuf,
     logfile: Option<PathBuf>,
     /// Where the mirror is, if it is on this machine.
@@ -246,7 +246,7 @@ enum Kept {
 
 impl Reach {
     /// The files that the rsyncs of a node reach; `None` if they are not confined.
-    pub fn of(site: &Site, node: &Node) -> Option<Arc<Reach>> {
+    pub(crate) fn of(site: &Site, node: &Node) -> Option<Arc<Reach>> {
         let mirror = node.local_path();
         if !site.confine || mirror.is_some() && abi().is_none_or(|abi| abi < RECEIVES) {
             return None;
@@ -294,13 +294,13 @@ impl Reach {
     ///
     /// # Errors
     /// When its file system does not answer.
-    pub async fn lacks_mirror(self: &Arc<Self>) -> io::Result<bool> {
+    pub(crate) async fn lacks_mirror(self: &Arc<Self>) -> io::Result<bool> {
         let Some(mirror) = self.mirror.clone() else { return Ok(false) };
         self.ask(move || mirror.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)).await
     }
 
     /// Tells if what rules were made of is there still. A process that was started before reaches the old ones alone.
-    pub async fn is_current(self: &Arc<Self>, seen: &Seen) -> bool {
+    pub(crate) async fn is_current(self: &Arc<Self>, seen: &Seen) -> bool {
         if !seen.accounts.iter().all(is_same) {
             return false;
         }
@@ -338,14 +338,14 @@ impl Reach {
 
 /// The rules of one process, and what they were made of.
 #[derive(Debug)]
-pub struct Domain {
+pub(crate) struct Domain {
     ruleset: RulesetCreated,
     seen: Seen,
 }
 
 /// The things that had these names when rules were made: rules are tied to files and directories, not to their names.
 #[derive(Debug, Clone, Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// The files of users and groups: one that is made meanwhile is in another file of the same name.
     accounts: Vec<Stamp>,
     /// Mirrors on this machine, and what belongs to them.
@@ -383,7 +383,7 @@ impl Domain {
     }
 
     /// The rules, and what they were made of.
-    pub fn into_parts(self) -> (RulesetCreated, Seen) {
+    pub(crate) fn into_parts(self) -> (RulesetCreated, Seen) {
         (self.ruleset, self.seen)
     }
 

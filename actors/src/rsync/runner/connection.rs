@@ -31,7 +31,7 @@ pub(crate) struct Greets<'a> {
 
 impl Greets<'_> {
     /// It came. On a connection of its own this proves that the node answers.
-    pub fn heard(&mut self) {
+    pub(crate) fn heard(&mut self) {
         self.heard = true;
         self.runner.target.learned.borrow_mut().greeted(self.started.elapsed());
         if self.alone {
@@ -40,7 +40,7 @@ impl Greets<'_> {
     }
 
     /// The run ended.
-    pub fn ended(self, finished: &std::io::Result<Finished>) {
+    pub(crate) fn ended(self, finished: &std::io::Result<Finished>) {
         if !self.heard && finished.as_ref().is_ok_and(timed_out) {
             self.runner.target.learned.borrow_mut().greeting_missed();
         }

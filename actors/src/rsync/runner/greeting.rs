@@ -9,7 +9,7 @@ const HIGHEST: u32 = 255;
 
 /// The first words of the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Greeting {
+pub(crate) enum Greeting {
     /// It speaks this protocol.
     Protocol(u32),
     /// It is no rsync: the first bytes of a text.
@@ -18,7 +18,7 @@ pub enum Greeting {
 
 impl Greeting {
     /// `None` if the line is another one.
-    pub fn read(line: &[u8]) -> Option<Greeting> {
+    pub(crate) fn read(line: &[u8]) -> Option<Greeting> {
         let versions = std::str::from_utf8(line.strip_prefix(GREETING)?).ok()?;
         let number: i64 = versions.strip_prefix("remote=")?.split(',').next()?.parse().ok()?;
         // rsync takes four bytes for a number with a sign, the lowest first.
@@ -31,7 +31,7 @@ impl Greeting {
     }
 
     /// The protocol that the other end speaks.
-    pub fn protocol(self) -> Option<u32> {
+    pub(crate) fn protocol(self) -> Option<u32> {
         match self {
             Greeting::Protocol(number) => Some(number),
             Greeting::Text(_) => None,
@@ -40,7 +40,7 @@ impl Greeting {
 
     /// Words the fault, where rsync ended with `code`, as a line of its error output: rsync says the same of a protocol
     /// that it cannot speak and of a shell that prints something.
-    pub fn complaint(self, code: i32) -> Option<String> {
+    pub(crate) fn complaint(self, code: i32) -> Option<String> {
         match self {
             Greeting::Protocol(number) if code == 2 => Some(format!("the node speaks protocol {number}\n")),
             Greeting::Text(text) if code != 0 => {

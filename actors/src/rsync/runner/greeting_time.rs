@@ -12,7 +12,7 @@ const SLOWER: u32 = 3;
 
 /// The time of the greetings of one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum GreetingTime {
+pub(crate) enum GreetingTime {
     /// None was heard yet, and perhaps none ever will be: the user's parameters may make rsync silent.
     #[default]
     Unknown,
@@ -28,18 +28,18 @@ pub enum GreetingTime {
 impl GreetingTime {
     /// Returns how long the next may take; `None` if nobody knows. Each that does not come in time doubles it: a node
     /// that has become slow is not given up.
-    pub fn patience(self) -> Option<Duration> {
+    pub(crate) fn patience(self) -> Option<Duration> {
         let GreetingTime::Known { took, missed } = self else { return None };
         Some((took.saturating_mul(SLOWER).max(LEAST)).saturating_mul(1 << missed.min(8)).min(MOST))
     }
 
     /// One came after this time.
-    pub fn heard(&mut self, took: Duration) {
+    pub(crate) fn heard(&mut self, took: Duration) {
         *self = GreetingTime::Known { took, missed: 0 };
     }
 
     /// One did not come in time.
-    pub fn missed(&mut self) {
+    pub(crate) fn missed(&mut self) {
         if let GreetingTime::Known { missed, .. } = self {
             *missed = missed.saturating_add(1);
         }

@@ -23,7 +23,7 @@ pub(super) struct Listener {
 
 impl Listener {
     /// One line of output.
-    pub fn hear(&mut self, said: &[u8]) {
+    pub(crate) fn hear(&mut self, said: &[u8]) {
         if self.only_stored {
             return output::stored(said).into_iter().for_each(|path| self.to.add(path));
         }
@@ -34,7 +34,7 @@ impl Listener {
         }
     }
     /// Listens to a run that begins now, for `heard`. `None` if the run changes nothing, or nobody is to be told.
-    pub fn of(order: &Order<'_>, heard: &Heard) -> Option<Listener> {
+    pub(crate) fn of(order: &Order<'_>, heard: &Heard) -> Option<Listener> {
         if order.recipe.only_looks() {
             return None;
         }
@@ -50,7 +50,7 @@ impl Listener {
     }
 
     /// A comparison of everything has ended: what it said is done, if it did not end before it was through.
-    pub fn prove(mut self, target: &Target, finished: &Finished) {
+    pub(crate) fn prove(mut self, target: &Target, finished: &Finished) {
         let (unset, finished) = &target.without_unset(finished.clone());
         let is_unset = |path: &RelPath| unset.root && path.is_root();
         match (finished.code, target.failure_of(finished).map(|_| target.blamed(finished))) {

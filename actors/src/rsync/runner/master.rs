@@ -110,7 +110,7 @@ impl Master {
     }
 
     /// Tells if it is being made.
-    pub fn is_starting(&self) -> bool {
+    pub(crate) fn is_starting(&self) -> bool {
         matches!(self.state.get(), State::Starting { .. })
     }
 

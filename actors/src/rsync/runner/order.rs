@@ -27,7 +27,7 @@ pub(crate) struct Order<'a> {
 
 impl Order<'_> {
     /// A run of a recipe with an empty list.
-    pub fn of(recipe: Recipe) -> Self {
+    pub(crate) fn of(recipe: Recipe) -> Self {
         Order { recipe, work: Work::List(&[]), removes: false, rules: &[], lane: None, traits: None }
     }
 }

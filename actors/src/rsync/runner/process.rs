@@ -24,7 +24,7 @@ pub(crate) use self::heard::MORE_ATTRIBUTES;
 use self::heard::{Complaints, Talk, listen};
 use self::lines::{Lines, Text};
 use self::watch::{Life, Stall, Subject, stalled};
-pub use self::watch::{PATIENCE, Patience};
+pub(crate) use self::watch::{PATIENCE, Patience};
 use crate::children::{Children, Group, Within};
 use crate::rsync::recipe::Invocation;
 use crate::rsync::report::claims::Bearing;
@@ -51,7 +51,7 @@ const WORKED: &[u8] = b"client_run waiting on ";
 
 /// The way in which a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
+pub(crate) enum Code {
     /// rsync's exit code (rsync(1), EXIT VALUES).
     Exit(i32),
     /// The signal that ended it.
@@ -60,7 +60,7 @@ pub enum Code {
 
 /// A run that ended.
 #[derive(Debug, Clone)]
-pub struct Finished {
+pub(crate) struct Finished {
     /// The code or signal.
     pub code: Code,
     /// The error output.
@@ -69,14 +69,14 @@ pub struct Finished {
 
 impl Finished {
     /// The end of a run that had nothing to do.
-    pub fn nothing_to_do() -> Finished {
+    pub(crate) fn nothing_to_do() -> Finished {
         Finished { code: Code::Exit(0), stderr: Vec::new() }
     }
 }
 
 /// The facts that a connected rsync has of the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Connected {
+pub(crate) struct Connected {
     /// The protocol that it speaks.
     pub protocol: u32,
 }
@@ -84,7 +84,7 @@ pub struct Connected {
 /// An rsync that was started and waits for its list. Dropping it ends it before it could take the end of its input for
 /// the end of a list.
 #[derive(Debug)]
-pub struct Process {
+pub(crate) struct Process {
     group: Group,
     stdin: Option<ChildStdin>,
     stdout: Option<Lines<ChildStdout>>,
@@ -112,7 +112,7 @@ pub struct Process {
 ///
 /// # Errors
 /// When the program cannot be started.
-pub async fn run(
+pub(crate) async fn run(
     children: &Children,
     program: &Path,
     directory: Option<OwnedFd>,
@@ -130,13 +130,13 @@ pub async fn run(
 impl Process {
     /// The option that makes rsync say that it is connected and that its work is done. It is not passed to the other
     /// end.
-    pub const DEBUG: &str = "--debug=PROTO,EXIT2";
+    pub(crate) const DEBUG: &str = "--debug=PROTO,EXIT2";
 
     /// Starts `program` in `directory`, within `bounds` if there are any.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(
+    pub(crate) fn start(
         children: &Children,
         program: &Path,
         directory: Option<OwnedFd>,
@@ -184,56 +184,56 @@ impl Process {
     }
 
     /// The same, which works in a directory of its own.
-    pub fn in_stage(mut self, stage: Stage) -> Process {
+    pub(crate) fn in_stage(mut self, stage: Stage) -> Process {
         self.stage = Some(stage);
         self
     }
 
     /// The same, over the connection of another process, if it is over one.
-    pub fn over(mut self, carrier: Option<i32>) -> Process {
+    pub(crate) fn over(mut self, carrier: Option<i32>) -> Process {
         self.carrier = carrier;
         self
     }
 
     /// The process whose connection it uses, if it is not its own.
-    pub fn carrier(&self) -> Option<i32> {
+    pub(crate) fn carrier(&self) -> Option<i32> {
         self.carrier
     }
 
     /// Returns the things of which the rules that confine the process were made.
-    pub fn seen(&self) -> &Seen {
+    pub(crate) fn seen(&self) -> &Seen {
         &self.seen
     }
 
     /// When it was started.
-    pub fn started(&self) -> Instant {
+    pub(crate) fn started(&self) -> Instant {
         self.started
     }
 
     /// Tells if both ends have greeted each other.
-    pub fn has_greeted(&self) -> bool {
+    pub(crate) fn has_greeted(&self) -> bool {
         self.greeting.is_some()
     }
 
     /// The directory of its own, if it has one.
-    pub fn stage(&self) -> Option<&Stage> {
+    pub(crate) fn stage(&self) -> Option<&Stage> {
         self.stage.as_ref()
     }
 
     /// The number of the process.
-    pub fn id(&self) -> i32 {
+    pub(crate) fn id(&self) -> i32 {
         self.group.id()
     }
 
     /// Whatever else wants the processor or the disk goes first.
-    pub fn yield_to_others(&self) {
+    pub(crate) fn yield_to_others(&self) {
         // ESRCH: it ended already. Less than before is always allowed.
         let _ = setpriority_pgrp(Pid::from_raw(self.id()), LOWEST);
     }
 
     /// Waits while nothing is fed to it, until it is connected (`Some`) or ends (`None`), or says what no rsync says
     /// that waits. May be dropped and called again.
-    pub async fn idle(&mut self) -> Option<Connected> {
+    pub(crate) async fn idle(&mut self) -> Option<Connected> {
         let stdout = self.stdout.as_mut()?;
         while self.idle_talk < IDLE_TALK {
             let text = stdout.next().await?;

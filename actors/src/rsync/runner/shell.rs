@@ -30,7 +30,7 @@ use crate::site::Site;
 
 /// The first argument of this program when it stands in for a remote shell; the number of the socket and the words
 /// follow.
-pub const WORD: &str = "--remote-shell";
+pub(crate) const WORD: &str = "--remote-shell";
 /// The variable by which rsync finds a program that connects to rsync daemons (rsync(1), ENVIRONMENT VARIABLES).
 const CONNECT: &str = "RSYNC_CONNECT_PROG";
 /// More words than so many bytes are refused. The kernel takes a message of some 200 kB.
@@ -41,7 +41,7 @@ const BROKEN: u8 = 255;
 
 /// A socket through which the rsync that inherits the far end gets a remote shell.
 #[derive(Debug)]
-pub struct Door {
+pub(crate) struct Door {
     near: OwnedFd,
     far: OwnedFd,
     /// This program itself, whatever has its name by now.
@@ -55,7 +55,7 @@ impl Door {
     ///
     /// # Errors
     /// When the socket cannot be made, or this program not be opened.
-    pub fn of(site: &Site, node: &Node, arguments: &[OsString]) -> io::Result<(Option<Door>, Vec<OsString>)> {
+    pub(crate) fn of(site: &Site, node: &Node, arguments: &[OsString]) -> io::Result<(Option<Door>, Vec<OsString>)> {
         let mut arguments = arguments.to_vec();
         let program = std::env::var_os(CONNECT).filter(|program| !program.is_empty());
         let shell = match node.kind() {
@@ -86,17 +86,17 @@ impl Door {
     }
 
     /// This program.
-    pub fn helper(&self) -> BorrowedFd<'_> {
+    pub(crate) fn helper(&self) -> BorrowedFd<'_> {
         self.helper.as_fd()
     }
 
     /// Adds what the process is to find in its environment.
-    pub fn equip(&self, command: &mut Command) {
+    pub(crate) fn equip(&self, command: &mut Command) {
         command.envs(self.connect.iter().map(|program| (CONNECT, program)));
     }
 
     /// The near end, and what the process inherits.
-    pub fn into_parts(self) -> (OwnedFd, Vec<OwnedFd>) {
+    pub(crate) fn into_parts(self) -> (OwnedFd, Vec<OwnedFd>) {
         (self.near, vec![self.far, self.helper])
     }
 

@@ -84,30 +84,30 @@ impl Drop for Share {
 
 impl Share {
     /// In KiB/s; 0 is no limit.
-    pub fn limit(&self) -> u64 {
+    pub(crate) fn limit(&self) -> u64 {
         self.speed.of(self.part)
     }
 }
 
 impl Speed {
-    pub fn new(limit: u64, alone: bool) -> Rc<Speed> {
+    pub(crate) fn new(limit: u64, alone: bool) -> Rc<Speed> {
         Rc::new(Speed { limit, alone, held: RefCell::default(), changed: Notify::new() })
     }
 
     /// The limit of a small run that is started now.
-    pub fn of_small(&self) -> u64 {
+    pub(crate) fn of_small(&self) -> u64 {
         self.of(if self.is_divided() { Part::Small } else { Part::Whole })
     }
 
     /// The share of a small run.
-    pub fn small(self: &Rc<Self>) -> Share {
+    pub(crate) fn small(self: &Rc<Self>) -> Share {
         let part = if self.is_divided() { Part::Small } else { Part::Whole };
         self.held.borrow_mut().whole += usize::from(part == Part::Whole);
         Share { speed: self.clone(), part }
     }
 
     /// The share of a long run: the first as soon as no small run has more than its own, the second beside it.
-    pub async fn long(self: &Rc<Self>) -> Share {
+    pub(crate) async fn long(self: &Rc<Self>) -> Share {
         if self.limit == 0 || self.alone {
             return self.small();
         }
@@ -125,14 +125,14 @@ impl Speed {
     }
 
     /// Tells if runs have parts of the limit.
-    pub fn is_divided(&self) -> bool {
+    pub(crate) fn is_divided(&self) -> bool {
         let held = self.held.borrow();
         let is_expected = held.ended.is_some_and(|ended| ended.elapsed() < NEXT);
         self.limit > 0 && !self.alone && (held.waiting > 0 || held.long.contains(&true) || is_expected)
     }
 
     /// Waits until small runs have the whole limit again.
-    pub async fn is_whole_again(&self) {
+    pub(crate) async fn is_whole_again(&self) {
         while self.is_divided() {
             let _ = tokio::time::timeout(NEXT, self.changed.notified()).await;
         }

@@ -16,7 +16,7 @@ use crate::rsync::recipe::Recipe;
 use crate::rsync::runner::process::Process;
 
 /// The time for which a standby may wait: the node's side of an old one may be gone without a word.
-pub const LIFETIME: Duration = Duration::from_secs(300);
+pub(crate) const LIFETIME: Duration = Duration::from_secs(300);
 /// A recipe that was not used for so long has no standby any more.
 const DEMAND: Duration = Duration::from_secs(600);
 /// Most standbys of one recipe, and of all, at one node. sshd allows 10 sessions over one connection (sshd_config(5),
@@ -33,13 +33,13 @@ const USELESS: u32 = 3;
 /// The time without standbys at a node where they were of no use, or that has no connection to spare.
 const BARRED: Duration = Duration::from_secs(600);
 /// One that takes longer to connect is not waited for.
-pub const CONNECTS: Duration = Duration::from_secs(10);
+pub(crate) const CONNECTS: Duration = Duration::from_secs(10);
 /// `--timeout` of a standby: it sends keep-alives every half of it, which an rsync daemon with a shorter `timeout` of
 /// its own (rsyncd.conf(5)) does not wait for. A standby that dies of this halves it, down to the last.
 const TIMEOUTS: (u32, u32) = (60, 4);
 
 /// Asks whoever holds a process to hand it over.
-pub type Handover = oneshot::Sender<Process>;
+pub(crate) type Handover = oneshot::Sender<Process>;
 
 /// A process that waits.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ struct Demand {
 
 /// The standbys of one node.
 #[derive(Debug)]
-pub struct Standbys {
+pub(crate) struct Standbys {
     kept: Vec<Kept>,
     demand: BTreeMap<Recipe, Demand>,
     /// The recipe that has one whether it is used or not.
@@ -90,7 +90,7 @@ pub struct Standbys {
 
 /// A standby to be started.
 #[derive(Debug)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// For what.
     pub recipe: Recipe,
     /// To be kept with it.
@@ -99,7 +99,7 @@ pub struct Wanted {
 
 impl Standbys {
     /// None yet; the recipe `always` is to have one whether it is used or not.
-    pub fn new(always: Recipe, budget: Budget) -> Self {
+    pub(crate) fn new(always: Recipe, budget: Budget) -> Self {
         let demand = BTreeMap::from([(always, Demand { used: Instant::now(), depth: 1 })]);
         Standbys {
             kept: Vec::new(),
@@ -119,17 +119,17 @@ impl Standbys {
     }
 
     /// The `--timeout` of the next one, if it is not the usual one.
-    pub fn timeout(&self) -> Option<u32> {
+    pub(crate) fn timeout(&self) -> Option<u32> {
         (self.timeout < TIMEOUTS.0).then_some(self.timeout)
     }
 
     /// Returns true if none is to be started until a run succeeds, or never.
-    pub fn rests(&self) -> bool {
+    pub(crate) fn rests(&self) -> bool {
         self.deaths >= DEATHS || self.is_retired
     }
 
     /// The next one to be started, if there is to be one now.
-    pub fn wanted(&self, now: Instant) -> Option<Wanted> {
+    pub(crate) fn wanted(&self, now: Instant) -> Option<Wanted> {
         let too_early = self.not_before.max(self.barred_until).is_some_and(|at| at > now);
         if self.rests() || self.kept.len() >= MOST_IN_ALL || too_early {
             return None;
@@ -144,7 +144,7 @@ impl Standbys {
 
     /// Tells if the recipe that always has a standby has none that is connected, but one that will be, or the
     /// connection that it will share is on its way. If all are under way that may be, there should be more.
-    pub fn is_missing(&mut self, now: Instant) -> bool {
+    pub(crate) fn is_missing(&mut self, now: Instant) -> bool {
         let awaits_master = self.awaits_master.is_some_and(|since| now < since + CONNECTS);
         let kept = || self.kept.iter().filter(|kept| kept.recipe == self.always);
         let connects = |kept: &Kept| now < kept.started + CONNECTS;
@@ -159,7 +159,7 @@ impl Standbys {
     }
 
     /// Returns when to look for [`Standbys::wanted`] again because of the time. `None` if somebody does so by then.
-    pub fn next_look(&mut self, now: Instant) -> Option<Instant> {
+    pub(crate) fn next_look(&mut self, now: Instant) -> Option<Instant> {
         let at = self.not_before.max(self.barred_until).filter(|at| !self.rests() && *at > now)?;
         if self.looks_at.is_some_and(|armed| armed <= at) {
             return None;
@@ -169,30 +169,35 @@ impl Standbys {
     }
 
     /// The time of [`Standbys::next_look`] has come.
-    pub fn looks(&mut self) {
+    pub(crate) fn looks(&mut self) {
         self.looks_at = None;
     }
 
     /// The connection that standbys will share is being made. Returns true if nobody waited for it before.
-    pub fn await_master(&mut self, now: Instant) -> bool {
+    pub(crate) fn await_master(&mut self, now: Instant) -> bool {
         let is_first = self.awaits_master.is_none();
         self.awaits_master.get_or_insert(now);
         is_first
     }
 
     /// The connection is up, or cannot be made.
-    pub fn master_was_tried(&mut self) {
+    pub(crate) fn master_was_tried(&mut self) {
         self.awaits_master = None;
     }
 
     /// Ends all that wait: none is ever started again.
-    pub fn retire(&mut self) {
+    pub(crate) fn retire(&mut self) {
         self.kept.clear();
         self.is_retired = true;
     }
 
     /// One was started. Returns its number, and through what it will be asked for.
-    pub fn keep(&mut self, wanted: Wanted, make_path: bool, started: Instant) -> (u64, oneshot::Receiver<Handover>) {
+    pub(crate) fn keep(
+        &mut self,
+        wanted: Wanted,
+        make_path: bool,
+        started: Instant,
+    ) -> (u64, oneshot::Receiver<Handover>) {
         self.last += 1;
         let (take, asked) = oneshot::channel();
         let Wanted { recipe, permit } = wanted;
@@ -201,12 +206,12 @@ impl Standbys {
     }
 
     /// One is connected.
-    pub fn connected(&mut self, id: u64) {
+    pub(crate) fn connected(&mut self, id: u64) {
         self.kept.iter_mut().filter(|kept| kept.id == id).for_each(|kept| kept.connected = true);
     }
 
     /// Asks for the one that is best for a recipe: connected, else on its way for longest.
-    pub fn take(&mut self, recipe: Recipe, make_path: bool, now: Instant) -> Option<oneshot::Receiver<Process>> {
+    pub(crate) fn take(&mut self, recipe: Recipe, make_path: bool, now: Instant) -> Option<oneshot::Receiver<Process>> {
         self.want(recipe, now);
         let all = self.kept.len();
         self.kept.retain(|kept| kept.connected || now < kept.started + CONNECTS);
@@ -222,7 +227,7 @@ impl Standbys {
     }
 
     /// One ended by itself while it waited.
-    pub fn died(&mut self, id: u64, is_daemon: bool, now: Instant, chance: f64) {
+    pub(crate) fn died(&mut self, id: u64, is_daemon: bool, now: Instant, chance: f64) {
         let Some(at) = self.kept.iter().position(|kept| kept.id == id) else { return };
         let dead = self.kept.remove(at);
         if dead.connected && is_daemon {
@@ -235,7 +240,7 @@ impl Standbys {
     }
 
     /// One waited for too long and was ended. What was not needed lately is not replaced.
-    pub fn expired(&mut self, id: u64, now: Instant) {
+    pub(crate) fn expired(&mut self, id: u64, now: Instant) {
         let Some(at) = self.kept.iter().position(|kept| kept.id == id) else { return };
         let Kept { recipe, connected, .. } = self.kept.remove(at);
         if connected {
@@ -254,40 +259,40 @@ impl Standbys {
     }
 
     /// Tells if a recipe is to have one.
-    pub fn wants(&self, recipe: Recipe) -> bool {
+    pub(crate) fn wants(&self, recipe: Recipe) -> bool {
         self.demand.get(&recipe).is_some_and(|demand| demand.depth > 0)
     }
 
     /// A recipe is to have one, as if it had been asked for.
-    pub fn want(&mut self, recipe: Recipe, now: Instant) {
+    pub(crate) fn want(&mut self, recipe: Recipe, now: Instant) {
         let demand = self.demand.entry(recipe).or_insert(Demand { used: now, depth: 0 });
         (demand.used, demand.depth) = (now, demand.depth.max(1));
     }
 
     /// A recipe has none any more. Those that wait are ended.
-    pub fn forget(&mut self, recipe: Recipe) {
+    pub(crate) fn forget(&mut self, recipe: Recipe) {
         self.demand.remove(&recipe);
         self.kept.retain(|kept| kept.recipe != recipe);
     }
 
     /// The node took something.
-    pub fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         self.deaths = 0;
     }
 
     /// One did what it was fed with.
-    pub fn served(&mut self) {
+    pub(crate) fn served(&mut self) {
         (self.deaths, self.useless, self.not_before) = (0, 0, None);
     }
 
     /// One could not be started.
-    pub fn failed(&mut self, now: Instant, chance: f64) {
+    pub(crate) fn failed(&mut self, now: Instant, chance: f64) {
         self.deaths += 1;
         self.not_before = Some(now + backoff(self.deaths, chance));
     }
 
     /// One was of no use when it was fed.
-    pub fn was_useless(&mut self, now: Instant) {
+    pub(crate) fn was_useless(&mut self, now: Instant) {
         self.useless += 1;
         if self.useless >= USELESS {
             self.useless = 0;
@@ -297,7 +302,7 @@ impl Standbys {
 
     /// The node had no connection for another run. If that may be because of those that wait, they are ended and for a
     /// while not replaced.
-    pub fn make_room(&mut self, now: Instant) -> bool {
+    pub(crate) fn make_room(&mut self, now: Instant) -> bool {
         let made = !self.kept.is_empty();
         if made {
             self.bar(now);
@@ -311,12 +316,12 @@ impl Standbys {
     }
 
     /// Those that wait are of no use any more. Others may be started.
-    pub fn outdated(&mut self) {
+    pub(crate) fn outdated(&mut self) {
         self.kept.clear();
     }
 
     /// None is kept, and none started until a run succeeds.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.kept.clear();
         self.deaths = DEATHS;
     }

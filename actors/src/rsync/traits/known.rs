@@ -16,7 +16,7 @@ use crate::transport::traits::Traits;
 const VERSION: &str = "inosync nodes 1";
 
 /// What is known of a node; `None` if nothing is. `state` is the file of the state.
-pub fn of(state: &Path, node: &Node) -> Option<Traits> {
+pub(crate) fn of(state: &Path, node: &Node) -> Option<Traits> {
     let known = read(&beside(state));
     known.get(&key(node)).map(|words| Traits::read(words.split('\t')))
 }
@@ -25,7 +25,7 @@ pub fn of(state: &Path, node: &Node) -> Option<Traits> {
 ///
 /// # Errors
 /// When it cannot be written; then what was known is kept.
-pub fn keep(state: &Path, node: &Node, traits: Option<&Traits>) -> io::Result<()> {
+pub(crate) fn keep(state: &Path, node: &Node, traits: Option<&Traits>) -> io::Result<()> {
     let file = beside(state);
     let mut known = read(&file);
     match traits {

@@ -26,7 +26,7 @@ pub(crate) struct Looks {
 
 impl Looks {
     /// Takes as many as it needs. `look` says how the entries differ at a node that has these traits.
-    pub async fn take(look: impl AsyncFn(&Traits) -> Result<Seen, Failure>) -> Result<Looks, Failure> {
+    pub(crate) async fn take(look: impl AsyncFn(&Traits) -> Result<Seen, Failure>) -> Result<Looks, Failure> {
         let mut looks = Looks { exact: look(&Traits::default()).await?, windows: Vec::new() };
         if late_files(&looks.exact) == 0 {
             return Ok(looks);
@@ -44,7 +44,7 @@ impl Looks {
 
     /// What the node cannot hold, by those of the entries that are `still` as they were when they were sent; `None` if they do
     /// not tell.
-    pub fn found(mut self, still: &BTreeMap<RelPath, Metadata>) -> Option<Traits> {
+    pub(crate) fn found(mut self, still: &BTreeMap<RelPath, Metadata>) -> Option<Traits> {
         let Looks { exact, windows } = &mut self;
         for seen in windows.iter_mut().map(|(_, seen)| seen).chain([&mut *exact]) {
             seen.retain(|path, _| still.contains_key(path));

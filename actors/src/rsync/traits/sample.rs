@@ -81,12 +81,12 @@ pub(crate) struct Sample {
 
 impl Sample {
     /// Of a comparison that begins now.
-    pub fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         Sample { began: SystemTime::now(), changed: BTreeMap::new(), new: BTreeMap::new() }
     }
 
     /// One line of its output.
-    pub fn hear(&mut self, line: &[u8]) {
+    pub(crate) fn hear(&mut self, line: &[u8]) {
         let (list, path, kind) = match said(line) {
             Some((path, Said::New(kind))) => (&mut self.new, path, kind),
             Some((path, Said::Differs(differs))) => (&mut self.changed, path, differs.kind),
@@ -98,14 +98,14 @@ impl Sample {
     }
 
     /// Takes back what failed.
-    pub fn leave_out(&mut self, failed: impl Fn(&RelPath) -> bool) {
+    pub(crate) fn leave_out(&mut self, failed: impl Fn(&RelPath) -> bool) {
         self.changed.retain(|path, _| !failed(path));
         self.new.retain(|path, _| !failed(path));
     }
 
     /// Tells if there is something to ask: what differed before may differ for ever, and of a new mirror nothing is
     /// known.
-    pub fn is_worth_asking(&self, is_known: bool) -> bool {
+    pub(crate) fn is_worth_asking(&self, is_known: bool) -> bool {
         !self.changed.is_empty() || !is_known && !self.new.is_empty()
     }
 

@@ -16,7 +16,7 @@ const COARSE: Duration = Duration::from_secs(1);
 
 /// The source tree on disk.
 #[derive(Debug, Clone)]
-pub struct Sight(pub PathBuf);
+pub(crate) struct Sight(pub PathBuf);
 
 /// Where an entry can be looked at.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum Place {
 
 impl Sight {
     /// Where to look at an entry again; `None` if it came or went.
-    pub fn place(&self, path: &RelPath, difference: Difference) -> Option<Place> {
+    pub(crate) fn place(&self, path: &RelPath, difference: Difference) -> Option<Place> {
         if difference != Difference::OnlyThere {
             return (self.exists(path) && self.has_directories_above(path)).then(|| Place::Entry(path.clone()));
         }
@@ -39,12 +39,12 @@ impl Sight {
     }
 
     /// Tells if the source has it.
-    pub fn exists(&self, path: &RelPath) -> bool {
+    pub(crate) fn exists(&self, path: &RelPath) -> bool {
         self.meta(path).is_ok()
     }
 
     /// Tells if something changed since then that this entry's being different may come from.
-    pub fn changed(&self, path: &RelPath, difference: Difference, since: SystemTime) -> bool {
+    pub(crate) fn changed(&self, path: &RelPath, difference: Difference, since: SystemTime) -> bool {
         let since = since - COARSE;
         let parent = if difference == Difference::OnlyThere { path.parent() } else { None };
         let subject = parent.as_ref().unwrap_or(path);
@@ -62,7 +62,7 @@ impl Sight {
     }
 
     /// Why a file of the source cannot be read, if it cannot.
-    pub fn unreadable(&self, path: &RelPath) -> Option<io::ErrorKind> {
+    pub(crate) fn unreadable(&self, path: &RelPath) -> Option<io::ErrorKind> {
         self.meta(path).ok().filter(Metadata::is_file)?;
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let opened = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path.under(&self.0));

@@ -6,11 +6,11 @@ use crate::path::RelPath;
 use crate::transport::comparison::Difference;
 
 /// Entries that may be looked at again, some 120 bytes each.
-pub const CAP: usize = 100_000;
+pub(crate) const CAP: usize = 100_000;
 
 /// Entries that differed, and of which it is not known whether they were on their way.
 #[derive(Debug)]
-pub struct Suspects {
+pub(crate) struct Suspects {
     open: BTreeMap<RelPath, Difference>,
     cap: usize,
     /// For which there was no room.
@@ -19,7 +19,7 @@ pub struct Suspects {
 
 /// What another look says of an entry that differed at the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Again {
+pub(crate) struct Again {
     /// How it differs now; `None` if it does not.
     pub difference: Option<Difference>,
     /// `true` if the source changed about it since the look before.
@@ -32,7 +32,7 @@ pub struct Again {
 
 /// What becomes of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It is as in the source.
     Equal,
     /// It differs, and nothing is under way that would change that.
@@ -44,7 +44,7 @@ pub enum Verdict {
 }
 
 /// Decides about an entry.
-pub fn judge(before: Difference, again: Again) -> Verdict {
+pub(crate) fn judge(before: Difference, again: Again) -> Verdict {
     use Difference::OnlyThere;
     let Again { difference: Some(now), changed, pending, is_last } = again else { return Verdict::Equal };
     // It came or went in the source meanwhile.
@@ -68,12 +68,12 @@ impl Default for Suspects {
 
 impl Suspects {
     /// None, with room for `cap`.
-    pub fn new(cap: usize) -> Self {
+    pub(crate) fn new(cap: usize) -> Self {
         Suspects { open: BTreeMap::new(), cap, dropped: 0 }
     }
 
     /// An entry differs.
-    pub fn add(&mut self, path: RelPath, difference: Difference) {
+    pub(crate) fn add(&mut self, path: RelPath, difference: Difference) {
         if self.open.len() < self.cap || self.open.contains_key(&path) {
             self.open.insert(path, difference);
         } else {
@@ -82,18 +82,18 @@ impl Suspects {
     }
 
     /// Tells if none is open.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 
     /// How many differed, and are not looked at again.
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
 
     /// Those that are to be looked at, in order: what lies below a directory that is missing, or only there, is decided
     /// with it.
-    pub fn leaders(&self) -> Vec<(RelPath, Difference)> {
+    pub(crate) fn leaders(&self) -> Vec<(RelPath, Difference)> {
         let leads = |(path, difference): &(&RelPath, &Difference)| self.leader(path, **difference).is_none();
         self.open.iter().filter(leads).map(|(path, difference)| (path.clone(), *difference)).collect()
     }
@@ -109,7 +109,7 @@ impl Suspects {
 
     /// Ends with what the leaders came to. What follows one that differs differs as well, if it is `still` so; what follows
     /// one that does not leads from now on. Returns what differs, and the number of those of which nobody can say.
-    pub fn decide(
+    pub(crate) fn decide(
         &mut self,
         verdicts: &HashMap<RelPath, Verdict>,
         is_last: bool,

@@ -16,12 +16,12 @@ pub(super) struct Opt<'a> {
 
 impl Opt<'_> {
     /// Tells if the next word is the value.
-    pub fn wants_value(&self) -> bool {
+    pub(crate) fn wants_value(&self) -> bool {
         self.value.is_none() && takes_value(self.name)
     }
 
     /// Checks the option by itself; `value` may come from the next word.
-    pub fn check(&self, value: Option<&str>, word: &str) -> Result<(), ExtraError> {
+    pub(crate) fn check(&self, value: Option<&str>, word: &str) -> Result<(), ExtraError> {
         let refuse = |reason, cure| ExtraError::Refused {
             option: self.written.clone(),
             within: Shown::from(word),

@@ -370,17 +370,17 @@ impl Cause {
     }
 
     /// Returns the description of the fault for logs.
-    pub fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         self.row().words
     }
 
     /// Returns the general remedy for the admin; empty if the fault passes by itself.
-    pub fn cure(self) -> &'static str {
+    pub(crate) fn cure(self) -> &'static str {
         self.row().cure
     }
 
     /// Tells if the node fails to store data. A node that merely answers has not recovered from such a cause.
-    pub fn is_about_storing(self) -> bool {
+    pub(crate) fn is_about_storing(self) -> bool {
         matches!(
             self,
             Cause::TargetFull
@@ -398,7 +398,7 @@ impl Cause {
     }
 
     /// Tells if the cause may pass in a moment, as a broken connection does; then the log waits for the next try.
-    pub fn is_hiccup(self) -> bool {
+    pub(crate) fn is_hiccup(self) -> bool {
         matches!(
             self,
             Cause::Killed | Cause::Closed | Cause::Silent | Cause::Dropped | Cause::Vanished | Cause::RejectsMissing
@@ -406,12 +406,12 @@ impl Cause {
     }
 
     /// Tells if the cause says only that a run broke. An earlier failure may have named the real reason.
-    pub fn is_vague(self) -> bool {
+    pub(crate) fn is_vague(self) -> bool {
         matches!(self, Cause::Killed | Cause::Closed | Cause::Silent | Cause::Unknown)
     }
 
     /// Tells if the cause makes any run fail, regardless of its content.
-    pub fn stops_all(self) -> bool {
+    pub(crate) fn stops_all(self) -> bool {
         self.row().stops_all
     }
 }

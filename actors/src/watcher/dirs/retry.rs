@@ -9,7 +9,7 @@ use crate::path::RelPath;
 
 /// What came of [`Dirs::retry`].
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Retried {
+pub(crate) struct Retried {
     /// Directories that are watched from now on, with all below them.
     pub watched: Vec<RelPath>,
     /// Whether the names in the tree are out of date.

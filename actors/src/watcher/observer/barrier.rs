@@ -8,12 +8,12 @@ use crate::messages::Passed;
 
 impl Observer {
     /// Answers barriers by means of this.
-    pub fn use_cookie(&mut self, cookie: Cookie) {
+    pub(crate) fn use_cookie(&mut self, cookie: Cookie) {
         self.cookie = Some(cookie);
     }
 
     /// Says [`Passed`] when all that the kernel has reported until now was handled.
-    pub fn barrier(&mut self, id: u64) {
+    pub(crate) fn barrier(&mut self, id: u64) {
         if !self.cookie.as_mut().is_some_and(|cookie| cookie.mark(id)) {
             self.pass(id, true);
         }

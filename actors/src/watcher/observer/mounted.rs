@@ -12,7 +12,7 @@ use crate::path::RelPath;
 
 impl Observer {
     /// The kernel's list of mounts is different.
-    pub fn mounts_changed(&mut self, now: Instant) {
+    pub(crate) fn mounts_changed(&mut self, now: Instant) {
         // The root may be covered, or uncovered again.
         match self.presence {
             Presence::Here { .. } => self.check_root(now),
@@ -22,7 +22,7 @@ impl Observer {
     }
 
     /// What is mounted there did not answer, and does again.
-    pub fn answers(&mut self, path: &RelPath, now: Instant) {
+    pub(crate) fn answers(&mut self, path: &RelPath, now: Instant) {
         if !matches!(self.presence, Presence::Here { .. }) || self.dirs.excludes(path) {
             return;
         }

@@ -15,7 +15,7 @@ use crate::watcher::ledger::{Difference, Ledger};
 use crate::watcher::sight::Sight;
 
 /// How often what is not watched is tried again and compared, unless the configuration says otherwise.
-pub const POLL: Duration = Duration::from_secs(60);
+pub(crate) const POLL: Duration = Duration::from_secs(60);
 /// The event of a directory that an audit found may still be queued; after this time it is not.
 const LATE_EVENTS: Duration = Duration::from_secs(2);
 /// Deleted entries that are remembered until that is told, which comes next: mostly one.
@@ -46,13 +46,13 @@ impl Default for Unwatched {
 
 impl Unwatched {
     /// When something is due by time.
-    pub fn next_tick(&self) -> Option<Instant> {
+    pub(crate) fn next_tick(&self) -> Option<Instant> {
         let doubts = self.doubts.as_ref().map(|(_, until)| *until);
         [self.poll_at, doubts, self.miscounted.as_ref().map(|(_, until)| *until)].into_iter().flatten().min()
     }
 
     /// An event told of this directory.
-    pub fn explained(&mut self, path: &RelPath) {
+    pub(crate) fn explained(&mut self, path: &RelPath) {
         if let Some((paths, _)) = &mut self.doubts {
             paths.retain(|doubt| doubt != path && !doubt.is_below(path));
         }
@@ -61,29 +61,30 @@ impl Unwatched {
 
 impl Observer {
     /// How often what is not watched is tried again and compared.
-    pub fn poll_every(&mut self, period: Duration) {
+    pub(crate) fn poll_every(&mut self, period: Duration) {
         self.unwatched.every = period;
         self.unwatched.poll_at = None;
     }
 
     /// Whether what happens to this path is seen: the directory that holds it is watched, or it is one that is.
-    pub fn sees(&self, path: &RelPath) -> bool {
+    pub(crate) fn sees(&self, path: &RelPath) -> bool {
         self.dirs.has(path) || path.parent().is_some_and(|dir| self.dirs.has(&dir))
     }
 
     /// Says what is watched now.
-    pub fn tell(&mut self, sight: &Sight) {
+    pub(crate) fn tell(&mut self, sight: &Sight) {
         let (watched, blind) = (self.dirs.count(), self.dirs.blind());
         sight.write(watched, blind.len(), blind.iter());
     }
 
     /// The names of all watched directories.
-    pub fn watched(&self) -> BTreeSet<RelPath> {
+    #[cfg(test)]
+    pub(crate) fn watched(&self) -> BTreeSet<RelPath> {
         self.dirs.names().into_iter().collect()
     }
 
     /// Compares with this in each audit.
-    pub fn use_ledger(&mut self, ledger: Ledger) {
+    pub(crate) fn use_ledger(&mut self, ledger: Ledger) {
         self.ledger = Some(ledger);
     }
 
@@ -112,7 +113,7 @@ impl Observer {
 
     /// Compares the watches with the directories on disk, and repairs them. What was not watched is a change, and a
     /// defect unless an event tells of it in the next moments.
-    pub fn audit(&mut self, now: Instant) {
+    pub(crate) fn audit(&mut self, now: Instant) {
         // Track was lost and is known to be: the repair does the same.
         if self.lost.is_some() || matches!(self.presence, Presence::Away { .. }) {
             return;

@@ -4,7 +4,7 @@ use super::*;
 use crate::outbox::need::FAILS;
 use crate::outbox::pending::questions::FailingPaths;
 
-pub fn touched(path: &str) -> Change {
+pub(crate) fn touched(path: &str) -> Change {
     Change::Touched { path: rel(path), is_dir: false, rewritten: true }
 }
 
@@ -18,7 +18,7 @@ fn changed(changes: &[Change]) -> (PendingSet, Instant) {
 }
 
 /// A set of a node that has everything, and when it had.
-pub fn reconciled() -> (PendingSet, Instant) {
+pub(crate) fn reconciled() -> (PendingSet, Instant) {
     let (mut set, start) = (PendingSet::default(), Instant::now());
     set.want_reconcile();
     assert!(set.lease_reconcile(start));

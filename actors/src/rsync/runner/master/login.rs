@@ -28,12 +28,12 @@ impl Login {
     }
 
     /// The user, where the node names one.
-    pub fn user(&self) -> Option<&str> {
+    pub(crate) fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
 
     /// The end of ssh's arguments.
-    pub fn words(&self) -> Vec<&str> {
+    pub(crate) fn words(&self) -> Vec<&str> {
         let mut words = Vec::new();
         if let Some(user) = &self.user {
             words.extend(["-l", user]);

@@ -36,7 +36,7 @@ impl RuntimeDir {
     ///
     /// # Errors
     /// When no such place is of use: the text names each with the reason.
-    pub fn new() -> io::Result<RuntimeDir> {
+    pub(crate) fn new() -> io::Result<RuntimeDir> {
         let variables = ["RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"].into_iter().filter_map(std::env::var_os);
         // systemd gives several directories with colons between them.
         let first = |paths: &_| std::env::split_paths(paths).next();
@@ -59,12 +59,12 @@ impl RuntimeDir {
     }
 
     /// Its path.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
     /// A path for a new socket, never the same twice: an ssh that ends removes its socket by name.
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.sockets.set(self.sockets.get() + 1);
         self.path().join(self.sockets.get().to_string())
     }

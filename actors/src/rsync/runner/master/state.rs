@@ -9,7 +9,7 @@ const STEADY: Duration = Duration::from_secs(60);
 
 /// The state of a shared connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub(crate) enum State {
     /// There is none.
     NotRunning {
         /// Connections in a row that ended before they were steady.
@@ -33,11 +33,11 @@ pub enum State {
 
 impl State {
     /// None was started yet.
-    pub const NEW: State = State::NotRunning { failures: 0, until: None };
+    pub(crate) const NEW: State = State::NotRunning { failures: 0, until: None };
 
     // ## NotRunning => Starting
     /// Tells if it is to be started now.
-    pub fn start(&mut self, now: Instant) -> bool {
+    pub(crate) fn start(&mut self, now: Instant) -> bool {
         match *self {
             State::NotRunning { failures, until } if until.is_none_or(|until| until <= now) => {
                 *self = State::Starting { failures };
@@ -49,7 +49,7 @@ impl State {
 
     // ## Starting => Up
     /// ssh is logged in.
-    pub fn came_up(&mut self, now: Instant) {
+    pub(crate) fn came_up(&mut self, now: Instant) {
         if let State::Starting { failures } = *self {
             *self = State::Up { failures, since: now };
         }
@@ -57,7 +57,7 @@ impl State {
 
     // ## Up => NotRunning
     /// It does not answer, though the node does: the next one may be started at once, if this one was steady.
-    pub fn given_up(&mut self, now: Instant, chance: f64) {
+    pub(crate) fn given_up(&mut self, now: Instant, chance: f64) {
         match *self {
             State::Up { since, .. } if now.duration_since(since) >= STEADY => *self = State::NEW,
             _ => self.ended(now, chance),
@@ -66,7 +66,7 @@ impl State {
 
     // ## (Starting | Up) => NotRunning
     /// ssh ended. `chance` is between 0 and 1 and spreads the tries of many nodes.
-    pub fn ended(&mut self, now: Instant, chance: f64) {
+    pub(crate) fn ended(&mut self, now: Instant, chance: f64) {
         let failures = match *self {
             State::Up { since, .. } if now.duration_since(since) >= STEADY => 1,
             State::Up { failures, .. } | State::Starting { failures } => failures + 1,

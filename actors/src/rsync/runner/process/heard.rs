@@ -34,17 +34,17 @@ pub(super) struct Complaints {
 }
 
 impl Complaints {
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.text.borrow().is_empty()
     }
 
     /// Takes the lines that were kept.
-    pub fn text(&self) -> Vec<u8> {
+    pub(crate) fn text(&self) -> Vec<u8> {
         self.text.take()
     }
 
     /// One line. What is not kept tells nothing; nobody but rsync has so much to say.
-    pub fn hear(&self, line: &[u8]) -> Bearing {
+    pub(crate) fn hear(&self, line: &[u8]) -> Bearing {
         let mut text = self.text.borrow_mut();
         let attributes = self.attributes.get() + if is_unset(line) { line.len() + 1 } else { 0 };
         let was_full = self.attributes.replace(attributes) > ATTRIBUTES_LIMIT;
@@ -72,18 +72,18 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    pub fn new(patience: Patience) -> Talk {
+    pub(crate) fn new(patience: Patience) -> Talk {
         Talk { left: Cell::new(patience.talk()), over: Notify::new() }
     }
 
-    pub fn add(&self, bytes: u64) {
+    pub(crate) fn add(&self, bytes: u64) {
         self.left.set(self.left.get().saturating_sub(bytes));
         if self.left.get() == 0 {
             self.over.notify_one();
         }
     }
 
-    pub async fn is_too_much(&self) {
+    pub(crate) async fn is_too_much(&self) {
         self.over.notified().await;
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Line(Vec<Connection>);
 
 impl Line {
     /// The connections of these processes, and of all that they started.
-    pub fn of(processes: impl IntoIterator<Item = i32>) -> Line {
+    pub(crate) fn of(processes: impl IntoIterator<Item = i32>) -> Line {
         let mut sockets: Vec<u64> = processes.into_iter().flat_map(with_descendants).flat_map(sockets).collect();
         // What a process hands to those that it starts is one socket.
         sockets.sort_unstable();
@@ -43,17 +43,17 @@ impl Line {
     }
 
     #[cfg(test)]
-    pub fn of_one(unacknowledged: u64, repeats: u32) -> Line {
+    pub(crate) fn of_one(unacknowledged: u64, repeats: u32) -> Line {
         Line(vec![Connection { queued: (unacknowledged, 0), repeats }])
     }
 
     /// Tells if something is sent again and again, and the other end acknowledges nothing.
-    pub fn is_unanswered(&self) -> bool {
+    pub(crate) fn is_unanswered(&self) -> bool {
         self.0.iter().any(|connection| connection.repeats >= REPEATS)
     }
 
     /// Tells if something went over it since then.
-    pub fn moved_since(&self, before: &Line) -> bool {
+    pub(crate) fn moved_since(&self, before: &Line) -> bool {
         !self.is_unanswered() && self != before
     }
 }

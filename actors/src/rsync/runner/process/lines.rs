@@ -5,11 +5,11 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 /// The longest line that is kept, in bytes. A path has at most 4,096 (PATH_MAX in limits.h), four times as many where
 /// rsync writes each as `\#ooo`; a line names two at the most.
-pub const LONGEST: usize = 64 * 1024;
+pub(crate) const LONGEST: usize = 64 * 1024;
 
 /// One line of the other's text, without what ended it.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Text<'a> {
+pub(crate) enum Text<'a> {
     /// All of it.
     Line(&'a [u8]),
     /// It was longer than [`LONGEST`], and dropped: so many bytes of it.
@@ -18,7 +18,7 @@ pub enum Text<'a> {
 
 impl Text<'_> {
     /// The number of bytes that were read for it.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         match self {
             Text::Line(line) => line.len() as u64 + 1,
             Text::Dropped(bytes) => *bytes,
@@ -28,7 +28,7 @@ impl Text<'_> {
 
 /// The lines of an output.
 #[derive(Debug)]
-pub struct Lines<R> {
+pub(crate) struct Lines<R> {
     output: BufReader<R>,
     /// The bytes that end a line.
     ends: &'static [u8],
@@ -41,18 +41,18 @@ pub struct Lines<R> {
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     /// The lines of `output`, each ended by one of the bytes of `ends`, or by the end of the output.
-    pub fn of(output: R, ends: &'static [u8]) -> Lines<R> {
+    pub(crate) fn of(output: R, ends: &'static [u8]) -> Lines<R> {
         Lines { output: BufReader::new(output), ends, kept: Vec::new(), dropped: 0, is_over: false }
     }
 
     /// The same output, with other ends of its lines from here on.
-    pub fn ended_by(self, ends: &'static [u8]) -> Lines<R> {
+    pub(crate) fn ended_by(self, ends: &'static [u8]) -> Lines<R> {
         Lines { ends, ..self }
     }
 
     /// The next one; `None` at the end of the output, or when it cannot be read any further. Nothing is lost when this
     /// is dropped and called again. A piece of a line that is dropped is handed over as it comes.
-    pub async fn next(&mut self) -> Option<Text<'_>> {
+    pub(crate) async fn next(&mut self) -> Option<Text<'_>> {
         if std::mem::take(&mut self.is_over) {
             self.kept.clear();
             self.dropped = 0;

@@ -8,7 +8,7 @@ use crate::rsync::runner::process::line::Line;
 
 /// A run that does nothing for so long hangs. rsync's `--timeout` does not notice all of that: it takes its own
 /// keep-alives for life, and does not cover a sender that waits to open a file, such as a FIFO.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 /// A line on which nothing is acknowledged for so long is dead. What is shorter, a router that starts anew, costs no
 /// run.
 const DEAD: Duration = Duration::from_secs(20);
@@ -27,7 +27,7 @@ const UNASKED: u64 = 64 * 1024;
 
 /// The time for which a run is let be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
+pub(crate) struct Patience {
     /// Before the other end has answered to the list.
     first: Limits,
     later: Limits,
@@ -47,13 +47,13 @@ struct Limits {
 
 impl Patience {
     /// With a run that may do nothing for the time of `silence`.
-    pub const fn of(silence: Duration) -> Patience {
+    pub(crate) const fn of(silence: Duration) -> Patience {
         let limits = Limits { silence, dead: DEAD };
         Patience { first: limits, later: limits, greeting: None, talk: TALK }
     }
 
     /// With a run whose ends greet each other within this time.
-    pub fn greeting_within(self, greeting: Option<Duration>) -> Patience {
+    pub(crate) fn greeting_within(self, greeting: Option<Duration>) -> Patience {
         Patience { greeting, ..self }
     }
 
@@ -64,12 +64,12 @@ impl Patience {
 
     /// With a run that may say so much of what tells nothing, in bytes.
     #[cfg(test)]
-    pub const fn talk_within(self, talk: u64) -> Patience {
+    pub(crate) const fn talk_within(self, talk: u64) -> Patience {
         Patience { talk, ..self }
     }
 
     /// With a run in which either end may read for so long, and do nothing else.
-    pub fn longer_by(mut self, reading: Duration) -> Patience {
+    pub(crate) fn longer_by(mut self, reading: Duration) -> Patience {
         for limits in [&mut self.first, &mut self.later] {
             limits.silence += reading;
         }
@@ -77,13 +77,13 @@ impl Patience {
     }
 
     /// With a run over a connection that was there before. Once the other end has answered, it is as good as a new one.
-    pub const fn over_old_connection(mut self) -> Patience {
+    pub(crate) const fn over_old_connection(mut self) -> Patience {
         self.first.dead = DEAD_BEFORE;
         self
     }
 
     /// With a run whose list is answered within this time.
-    pub const fn answered_within(mut self, silence: Duration) -> Patience {
+    pub(crate) const fn answered_within(mut self, silence: Duration) -> Patience {
         self.first.silence = silence;
         self
     }
@@ -117,7 +117,7 @@ pub(super) enum Stall {
 
 impl Stall {
     /// In words, as if rsync had said it.
-    pub fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         match self {
             Stall::Silent => "io timeout: rsync did nothing for a long time, and was ended",
             Stall::Dead => "io timeout: nothing that is sent is acknowledged, and rsync was ended",
@@ -158,7 +158,7 @@ impl Life {
     }
 
     /// Bytes that the process has read so far.
-    pub fn read(process: i32) -> Option<u64> {
+    pub(crate) fn read(process: i32) -> Option<u64> {
         Life::of(process).map(|life| life.read.0)
     }
 

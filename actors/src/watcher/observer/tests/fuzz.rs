@@ -234,7 +234,7 @@ impl Watched {
     }
 
     /// Every directory on disk, the root as the empty path.
-    pub fn directories(&self) -> BTreeSet<String> {
+    pub(crate) fn directories(&self) -> BTreeSet<String> {
         let (mut found, mut left) = (BTreeSet::new(), vec![String::new()]);
         while let Some(dir) = left.pop() {
             for entry in fs::read_dir(self.at(&dir)).unwrap().flatten() {
