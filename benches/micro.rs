@@ -16,7 +16,7 @@ use inosync_actors::patterns::excludes::Excludes;
 use inosync_actors::patterns::rules;
 use inosync_actors::root::Root;
 use inosync_actors::rsync::report::output::Line;
-use inosync_actors::sync::disk::{Disk, Found, Room, Stamp};
+use inosync_actors::sync::disk::{BatchRoom, Disk, EntryOnDisk, FileVersion};
 use inosync_actors::sync::plan::plan;
 use inosync_actors::transport::Lane;
 use inosync_actors::transport::Tally;
@@ -105,8 +105,8 @@ fn planning(criterion: &mut Criterion) {
     let batch = set.lease(Lane::Fast, BATCH.0, BATCH.1, now).paths;
     let mut disk = Table::default();
     for (path, _) in &batch {
-        disk.0.insert(path.clone(), Found::File(Stamp { size: 200, ..Stamp::default() }));
-        disk.0.extend(path.ancestors().map(|dir| (dir, Found::Directory)));
+        disk.0.insert(path.clone(), EntryOnDisk::File(FileVersion { size: 200, ..FileVersion::default() }));
+        disk.0.extend(path.ancestors().map(|dir| (dir, EntryOnDisk::Directory)));
     }
     let mut group = criterion.benchmark_group("planning");
     group.throughput(Throughput::Elements(batch.len() as u64));
@@ -117,14 +117,14 @@ fn planning(criterion: &mut Criterion) {
 }
 
 #[derive(Default)]
-struct Table(HashMap<RelPath, Found>);
+struct Table(HashMap<RelPath, EntryOnDisk>);
 
 impl Disk for Table {
-    fn look(&mut self, path: &RelPath) -> Found {
-        self.0.get(path).copied().unwrap_or(Found::Missing)
+    fn look(&mut self, path: &RelPath) -> EntryOnDisk {
+        self.0.get(path).copied().unwrap_or(EntryOnDisk::Missing)
     }
 
-    fn fits(&mut self, _: &RelPath, room: &mut Room) -> bool {
+    fn fits(&mut self, _: &RelPath, room: &mut BatchRoom) -> bool {
         room.entries > 0
     }
 }

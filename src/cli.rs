@@ -113,12 +113,12 @@ pub enum Command<'a> {
     /// `--verify`.
     Verify,
     /// A question to the running daemon.
-    Ask(Question<'a>),
+    Ask(DaemonQuestion<'a>),
 }
 
 /// The questions to a running daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Question<'a> {
+pub enum DaemonQuestion<'a> {
     /// `--status`.
     Status {
         /// True for an answer in JSON.
@@ -143,10 +143,10 @@ impl Options {
             Options { dry_run: true, .. } => Command::DryRun,
             Options { verify: true, .. } => Command::Verify,
             Options { once: true, .. } => Command::Once,
-            Options { status: true, json, .. } => Command::Ask(Question::Status { json: *json }),
-            Options { explain: Some(path), .. } => Command::Ask(Question::Explain(path)),
-            Options { pause: Some(node), .. } => Command::Ask(Question::Pause { node, paused: true }),
-            Options { resume: Some(node), .. } => Command::Ask(Question::Pause { node, paused: false }),
+            Options { status: true, json, .. } => Command::Ask(DaemonQuestion::Status { json: *json }),
+            Options { explain: Some(path), .. } => Command::Ask(DaemonQuestion::Explain(path)),
+            Options { pause: Some(node), .. } => Command::Ask(DaemonQuestion::Pause { node, paused: true }),
+            Options { resume: Some(node), .. } => Command::Ask(DaemonQuestion::Pause { node, paused: false }),
             _ => Command::Run,
         }
     }

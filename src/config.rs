@@ -26,13 +26,13 @@ use inosync_actors::site::Site;
 
 use crate::exit::Exit;
 use crate::logging::LogStyle;
-pub use complaint::{Complaint, Complaints};
+pub use complaint::{ConfigComplaint, ConfigComplaints};
 use keys::Draft;
 #[cfg(test)]
 pub use keys::KEYS;
 pub use places::default_state_dir;
 use record::Record;
-use value::Source;
+use value::ConfigText;
 
 /// The configuration file if the command line names none.
 pub const DEFAULT_PATH: &str = "/etc/inosync/default.ron";
@@ -45,7 +45,7 @@ pub struct Configuration {
     /// The keys of the process beside those.
     pub service: Service,
     /// Values that are accepted and most likely not meant as they are written.
-    pub warnings: Vec<Complaint>,
+    pub warnings: Vec<ConfigComplaint>,
 }
 
 /// The keys that are about the process and not about mirroring.
@@ -64,10 +64,10 @@ pub struct Service {
 pub enum ConfigError {
     /// The file is wrong, or cannot be read.
     #[error("{0}")]
-    Wrong(Complaints),
+    Wrong(ConfigComplaints),
     /// The file is right, but this machine lacks something.
     #[error("{0}")]
-    Environment(Complaint),
+    Environment(ConfigComplaint),
 }
 
 impl ConfigError {
@@ -88,7 +88,7 @@ impl ConfigError {
     }
 }
 
-impl<T: Into<Complaints>> From<T> for ConfigError {
+impl<T: Into<ConfigComplaints>> From<T> for ConfigError {
     fn from(complaints: T) -> Self {
         ConfigError::Wrong(complaints.into())
     }
@@ -134,7 +134,7 @@ pub fn load(path: &Path) -> Result<Configuration, ConfigError> {
     file::with_source(path, check_text)
 }
 
-fn check_text(source: Source<'_>) -> Result<Configuration, ConfigError> {
+fn check_text(source: ConfigText<'_>) -> Result<Configuration, ConfigError> {
     let mut record = Record::of(source);
     let draft = Draft::of(&mut record, source.file);
     record.finish()?;

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use slog::{Drain, FnValue, Level, Logger, OwnedKVList, PushFnValue, Record, info, o};
 
-use self::line::Line;
+use self::line::LogLine;
 use self::progress_bars::Bars;
 
 /// Format and level of the log: the key `log`.
@@ -166,7 +166,7 @@ impl Drain for Sink {
         if record.level().as_usize() > self.style.level.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let line = Line::of(record, values)?;
+        let line = LogLine::of(record, values)?;
         match &self.output {
             Output::Journal => journal::write(line)?,
             Output::Stderr { json, .. } if self.style.json.load(Ordering::Relaxed) => self.above(|| line.write(json)),

@@ -16,7 +16,7 @@ use inosync_actors::root::reach::helper;
 use inosync_actors::rsync::runner::shell;
 use slog::error;
 
-use crate::cli::{Command, Options, Question};
+use crate::cli::{Command, DaemonQuestion, Options};
 use crate::commands::{check, explain, once, status, verify};
 use crate::config::{ConfigError, Configuration, permissions};
 use crate::exit::Exit;
@@ -41,15 +41,15 @@ fn main() -> ExitCode {
 }
 
 /// Puts a question to the running daemon.
-async fn ask(path: &Path, question: Question<'_>) -> Exit {
+async fn ask(path: &Path, question: DaemonQuestion<'_>) -> Exit {
     let outline = match config::outline(path) {
         Ok(outline) => outline,
         Err(error) => return refused(&error),
     };
     match question {
-        Question::Status { json } => status::status(path, &outline, json).await,
-        Question::Explain(asked) => explain::explain(path, &outline, asked).await,
-        Question::Pause { node, paused } => status::pause(path, &outline, node, paused).await,
+        DaemonQuestion::Status { json } => status::status(path, &outline, json).await,
+        DaemonQuestion::Explain(asked) => explain::explain(path, &outline, asked).await,
+        DaemonQuestion::Pause { node, paused } => status::pause(path, &outline, node, paused).await,
     }
 }
 
@@ -92,7 +92,7 @@ async fn carry_out(command: Command<'_>, path: &Path, mut configuration: Configu
     let Configuration { site, service, warnings } = configuration;
     match command {
         Command::Check { offline, node } => {
-            let scope = check::Scope { offline, node };
+            let scope = check::CheckScope { offline, node };
             check::check(path, site, &service, (version, confined), scope).await
         }
         Command::Once => once::once(site, version, (path, &service.sockets), log).await,

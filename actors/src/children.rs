@@ -19,10 +19,10 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// The running child processes of the daemon. Clones share the list.
 #[derive(Debug, Clone, Default)]
-pub struct Children(Arc<Mutex<List>>);
+pub struct Children(Arc<Mutex<ChildList>>);
 
 #[derive(Debug, Default)]
-struct List {
+struct ChildList {
     leaders: BTreeSet<i32>,
     /// `true` once the daemon is ending, after which no process is started.
     closed: bool,
@@ -46,7 +46,7 @@ impl Children {
     /// # Errors
     /// When the program cannot be started, or after [`Children::end_all`].
     pub(crate) fn start(&self, command: &mut Command, directory: Option<OwnedFd>) -> io::Result<Group> {
-        self.start_within(command, directory, Within::default())
+        self.start_within(command, directory, Confinement::default())
     }
 
     /// Starts a program like [`Children::start`], confined and with the inherited descriptors of `within`.
@@ -57,7 +57,7 @@ impl Children {
         &self,
         command: &mut Command,
         directory: Option<OwnedFd>,
-        within: Within,
+        within: Confinement,
     ) -> io::Result<Group> {
         if self.list().closed {
             return Err(io::Error::other("inosync is stopping"));
@@ -76,7 +76,7 @@ impl Children {
     /// # Errors
     /// When the program cannot be started.
     pub(crate) fn start_apart(command: &mut Command, directory: OwnedFd, holds: Option<OwnedFd>) -> io::Result<Child> {
-        let within = Within { rules: None, inherits: holds.into_iter().collect() };
+        let within = Confinement { rules: None, inherits: holds.into_iter().collect() };
         lead_session(command, Some(directory), within, Tie::Apart);
         command.spawn()
     }
@@ -96,7 +96,7 @@ impl Children {
         }
     }
 
-    fn list(&self) -> MutexGuard<'_, List> {
+    fn list(&self) -> MutexGuard<'_, ChildList> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -160,7 +160,7 @@ impl Drop for Group {
 
 /// The confinement of a process, and the descriptors that the process inherits beside its standard ones.
 #[derive(Debug, Default)]
-pub(super) struct Within {
+pub(super) struct Confinement {
     /// Landlock rules: the process may do what they allow, and nothing else (landlock(7)).
     pub rules: Option<RulesetCreated>,
     /// Descriptors that the process inherits under the same numbers.
@@ -179,9 +179,9 @@ enum Tie {
 /// Makes the program the leader of a session, with the given directory, confinement and descriptors. Unsafe code is
 /// needed, as there is no safe way to run code between fork and exec.
 #[allow(unsafe_code)]
-fn lead_session(command: &mut Command, directory: Option<OwnedFd>, within: Within, tie: Tie) {
+fn lead_session(command: &mut Command, directory: Option<OwnedFd>, within: Confinement, tie: Tie) {
     let daemon = rustix::process::getpid();
-    let Within { mut rules, inherits } = within;
+    let Confinement { mut rules, inherits } = within;
     let prepare = move || {
         rustix::process::setsid()?;
         if let Some(directory) = &directory {

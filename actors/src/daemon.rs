@@ -39,7 +39,7 @@ use crate::supervisor::monitor::{DaemonMonitor, DaemonProgress};
 use crate::supervisor::paused::Paused;
 use crate::supervisor::{StateHandle, SupervisorActor, SupervisorParts, Upstream};
 use crate::transport::Transport;
-use crate::watcher::sight::Sight;
+use crate::watcher::sight::WatchCoverage;
 use crate::watcher::{self, WatcherActor};
 
 /// The longest wait of a new start for the watches and the state of the daemon before.
@@ -280,7 +280,7 @@ impl Starter<'_> {
         let site = self.site;
         let supervisor = &self.supervisor;
         let thread = threads.front.handle();
-        let outlets = filter::Outlets {
+        let outlets = filter::FilterOutlets {
             rescans: supervisor.clone().recipient(),
             moves: supervisor.clone().recipient(),
             flushed: supervisor.clone().recipient(),
@@ -289,8 +289,8 @@ impl Starter<'_> {
         let seats = outboxes.iter().cloned().enumerate();
         let filter = FilterActor::new(site.excludes.clone(), seats, outlets, self.log.clone(), self.guard.clone());
         let filter = FilterActor::start_in_arbiter(&thread, |_| filter);
-        let sight = Sight::default();
-        let outlets = watcher::Outlets {
+        let sight = WatchCoverage::default();
+        let outlets = watcher::WatcherOutlets {
             changes: filter.clone().recipient(),
             rescans: filter.clone().recipient(),
             moves: filter.clone().recipient(),
@@ -328,7 +328,7 @@ impl Starter<'_> {
         filter: &Addr<FilterActor>,
         watcher: &Addr<WatcherActor>,
     ) -> StateHandle {
-        let outlets = state::Outlets {
+        let outlets = state::StateOutlets {
             changes: filter.clone().recipient(),
             flushed: filter.clone().recipient(),
             barrier: watcher.clone().recipient(),
@@ -344,7 +344,7 @@ impl Starter<'_> {
             let _holds = holds;
             std::future::pending::<()>().await;
         });
-        filter.do_send(filter::Kept(filter::Keeper {
+        filter.do_send(filter::StateKept(filter::Keeper {
             unsaved,
             compare: state.clone().recipient(),
             flush: state.clone().recipient(),

@@ -29,7 +29,7 @@ struct Seat {
 
 /// Recipients of the messages that are not changes.
 #[derive(Clone)]
-pub(crate) struct Outlets {
+pub(crate) struct FilterOutlets {
     /// Receives the rescans, for the log and the counters.
     pub rescans: Recipient<Rescan>,
     /// Receives directory moves, for the log.
@@ -56,12 +56,12 @@ pub(crate) struct Keeper {
 /// SupervisorActor -> FilterActor: from now on, a state of the site is kept.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Kept(pub Keeper);
+pub(crate) struct StateKept(pub Keeper);
 
 /// Drops excluded changes and hands the others to every node.
 ///
 /// Receives: [`Observed`], [`Rescan`], [`DirMove`], [`Flush`], [`Passed`], [`Exclude`], [`Serve`], [`Vacate`],
-/// [`Kept`]. Sends: [`Wake`] to the SyncActors, the messages of [`Keeper`] to the StateActor, and those of [`Outlets`]
+/// [`StateKept`]. Sends: [`Wake`] to the SyncActors, the messages of [`Keeper`] to the StateActor, and those of [`FilterOutlets`]
 /// to the supervisor. A change is stored before the SyncActor is woken, so a SyncActor that dies loses no change. A
 /// panic ends the daemon.
 pub(crate) struct FilterActor {
@@ -70,7 +70,7 @@ pub(crate) struct FilterActor {
     seats: BTreeMap<usize, Seat>,
     /// `None` if no state is kept.
     keeper: Option<Keeper>,
-    outlets: Outlets,
+    outlets: FilterOutlets,
     /// The last directory that was checked against the patterns, and if it is excluded: changes often come from one
     /// directory.
     verdict: Option<(RelPath, bool)>,
@@ -83,7 +83,7 @@ impl FilterActor {
     pub(crate) fn new(
         excludes: Excludes,
         outboxes: impl IntoIterator<Item = (usize, Outbox)>,
-        outlets: Outlets,
+        outlets: FilterOutlets,
         log: Logger,
         guard: EndsDaemon,
     ) -> Self {
@@ -242,10 +242,10 @@ impl Handler<Passed> for FilterActor {
     }
 }
 
-impl Handler<Kept> for FilterActor {
+impl Handler<StateKept> for FilterActor {
     type Result = ();
 
-    fn handle(&mut self, Kept(keeper): Kept, _: &mut Self::Context) {
+    fn handle(&mut self, StateKept(keeper): StateKept, _: &mut Self::Context) {
         self.keeper = Some(keeper);
     }
 }

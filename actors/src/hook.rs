@@ -44,7 +44,7 @@ impl Occasion {
 
 /// The changes that one run of a hook is told.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct List {
+pub(crate) struct ChangeList {
     paths: BTreeSet<RelPath>,
     room: Room,
     /// `true` if some changes are not listed.
@@ -55,11 +55,11 @@ pub(crate) struct List {
     pub batches: u64,
 }
 
-impl List {
+impl ChangeList {
     /// Makes an empty list with room for `paths` paths.
     #[cfg(test)]
-    pub(crate) fn of(paths: usize) -> List {
-        List { room: Room::of(paths), ..List::default() }
+    pub(crate) fn of(paths: usize) -> ChangeList {
+        ChangeList { room: Room::of(paths), ..ChangeList::default() }
     }
 
     /// Adds a path that changed; a path that does not fit makes the list incomplete.
@@ -85,7 +85,7 @@ impl List {
     }
 
     /// Adds the changes and totals of another list.
-    pub(crate) fn merge(&mut self, other: &List) {
+    pub(crate) fn merge(&mut self, other: &ChangeList) {
         other.paths.iter().cloned().for_each(|path| self.add(path));
         self.cut |= other.cut;
         self.tally.add(other.tally);
@@ -128,11 +128,11 @@ mod tests {
         for (paths, left, complete) in
             [(&["a", "b", "a"][..], 2, true), (&["a", "b", "c"], 2, false), (&["c", "a", "b", "a"], 2, false)]
         {
-            let mut list = List::of(2);
+            let mut list = ChangeList::of(2);
             paths.iter().for_each(|path| list.add(rel(path)));
             assert_eq!((list.len(), list.is_complete()), (left, complete), "{paths:?}");
         }
-        let mut list = List::default();
+        let mut list = ChangeList::default();
         assert!(list.is_empty());
         list.cut();
         assert!(!list.is_empty(), "that something changed is to be told");
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn what_two_lists_say_is_told_as_one() {
-        let (mut one, mut other) = (List::of(3), List::of(3));
+        let (mut one, mut other) = (ChangeList::of(3), ChangeList::of(3));
         ["a", "b"].iter().for_each(|path| one.add(rel(path)));
         ["b", "c"].iter().for_each(|path| other.add(rel(path)));
         one.count(Tally { sent: 2, bytes: 5, ..Tally::default() });

@@ -13,7 +13,7 @@ use crate::outbox::Outbox;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::root::RootError;
-use crate::root::reach::Heard;
+use crate::root::reach::MountNews;
 use crate::site::Site;
 use crate::site::version::Version;
 use crate::status::{PathInfo, Status};
@@ -137,7 +137,7 @@ pub(crate) struct Audit;
 /// Whoever looked -> SupervisorActor: what became of a file system in the source that may hang.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Reached(pub Heard);
+pub(crate) struct Reached(pub MountNews);
 
 /// WatcherActor -> SupervisorActor: how the watching goes.
 #[derive(Debug, Message)]

@@ -10,8 +10,8 @@ use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use self::table::Line;
-pub use self::table::{Mounted, Table};
+use self::table::MountLine;
+pub use self::table::{MountTable, Mounted};
 use crate::path::RelPath;
 
 /// The kernel's list of the mounts that this process sees. poll(2) reports a change of the list as POLLPRI.
@@ -89,7 +89,7 @@ impl Mounts {
     fn parse(table: &[u8], root: &[u8]) -> Mounts {
         let mut mounts = Mounts::default();
         for line in table.split(|&byte| byte == b'\n') {
-            let Some(Line { number, device, directory, point, .. }) = Line::read(line) else { continue };
+            let Some(MountLine { number, device, directory, point, .. }) = MountLine::read(line) else { continue };
             if let Some(point) = below(&unescape(point), root) {
                 mounts.0.entry(point).or_default().insert((number, device.to_owned(), directory.to_owned()));
             }
@@ -156,8 +156,8 @@ pub(crate) fn source(mount: u64) -> Option<Vec<u8>> {
 }
 
 fn source_in(table: &[u8], mount: u64) -> Option<Vec<u8>> {
-    let mut lines = table.split(|&byte| byte == b'\n').filter_map(Line::read);
-    let Line { directory, system: [kind, from, _], .. } = lines.find(|line| line.number == mount)?;
+    let mut lines = table.split(|&byte| byte == b'\n').filter_map(MountLine::read);
+    let MountLine { directory, system: [kind, from, _], .. } = lines.find(|line| line.number == mount)?;
     // A path, or a host and its path: not a word such as `none` or `tmpfs`.
     let tells = from.contains(&b'/') || from.contains(&b':');
     tells.then(|| [kind, directory, from].join(&b' '))
@@ -171,11 +171,11 @@ pub(crate) fn kinds(root: &Path) -> Vec<(RelPath, u64, String)> {
 }
 
 fn kinds_in(table: &[u8], root: &[u8]) -> Vec<(RelPath, u64, String)> {
-    let kind_of = |line: Line<'_>| {
+    let kind_of = |line: MountLine<'_>| {
         let point = below(&unescape(line.point), root)?;
         Some((point, line.number, String::from_utf8_lossy(line.system[0]).into_owned()))
     };
-    table.split(|&byte| byte == b'\n').filter_map(Line::read).filter_map(kind_of).collect()
+    table.split(|&byte| byte == b'\n').filter_map(MountLine::read).filter_map(kind_of).collect()
 }
 
 /// Returns the path below `root`; `None` for the root itself and for paths outside.

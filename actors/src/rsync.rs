@@ -25,8 +25,8 @@ use std::rc::Rc;
 use slog::o;
 
 use self::audience::{Audience, Counter};
-use self::deliver::{Names, Seen, sample};
-pub use self::examine::{Examination, Finding, Place, Probe, Probed, own_name};
+use self::deliver::{NameRule, NamesSeen, sample};
+pub use self::examine::{Examination, Finding, Probe, ProbePlace, Probed, own_name};
 use self::learned::{Deletions, NewMirror};
 use self::recipe::{Invocation, Recipe};
 use self::runner::Runner;
@@ -88,13 +88,13 @@ impl Rsync {
     async fn probe(self: &Rc<Self>) -> Result<(), Failure> {
         let sample = sample(&self.target.root, &self.target.site.excludes);
         let list = sample.as_ref().map_or_else(Vec::new, |(name, other)| recipe::entries([name, other], true));
-        let mut seen = Seen::default();
+        let mut seen = NamesSeen::default();
         let mut hear = |said: &[u8]| sample.as_ref().into_iter().for_each(|sample| seen.hear(said, sample));
         let order = Order { work: Work::List(&list), ..Order::of(Recipe::Probe) };
         let finished = self.runner.run(&order, &mut Ears { line: &mut hear, worked: None }).await?;
         self.target.learned.borrow_mut().tells_names(seen.names());
-        if seen.names() != Names::Unclear {
-            self.target.note_case(seen.names() == Names::One);
+        if seen.names() != NameRule::Unclear {
+            self.target.note_case(seen.names() == NameRule::One);
         }
         self.learn(&finished)
     }

@@ -25,7 +25,7 @@ use actix::prelude::*;
 use slog::{Logger, debug, info, warn};
 
 use self::memory::Memory;
-use self::store::{Closed, Store, StoreError, Writing};
+use self::store::{Closed, SaveInProgress, Store, StoreError};
 use crate::change::Change;
 use crate::ending::EndsDaemon;
 use crate::messages::{Barrier, Compare, Flush, Flushed, Observed, Passed, Save, Saved};
@@ -53,7 +53,7 @@ const TOLD: usize = 1000;
 #[rtype(result = "()")]
 pub(crate) struct Keep {
     /// Nodes whose backlogs are saved.
-    pub nodes: Vec<Kept>,
+    pub nodes: Vec<SavedBacklog>,
     /// Patterns of the paths that are not mirrored.
     pub excludes: Excludes,
     /// `true` if a comparison may delete entries at the nodes.
@@ -62,7 +62,7 @@ pub(crate) struct Keep {
 
 /// A node whose backlog is saved.
 #[derive(Debug, Clone)]
-pub(crate) struct Kept {
+pub(crate) struct SavedBacklog {
     /// Identifies the node together with its parameters; see [`key`].
     pub key: String,
     /// Changes that the node does not have yet.
@@ -71,7 +71,7 @@ pub(crate) struct Kept {
 
 /// Recipients of the StateActor's messages.
 #[derive(Clone)]
-pub(crate) struct Outlets {
+pub(crate) struct StateOutlets {
     /// Receives the differences from the state.
     pub changes: Recipient<Observed>,
     /// Receives the end of a flush.
@@ -85,7 +85,7 @@ pub(crate) struct Outlets {
 /// Keeps the saved state of one site.
 ///
 /// Receives: [`Compare`] and [`Flush`] from the filter, [`Passed`] as the answer to its [`Barrier`], [`Keep`],
-/// [`Compare`] and [`Save`] from the supervisor. Sends to its [`Outlets`]. Runs on a thread of its own, since it reads
+/// [`Compare`] and [`Save`] from the supervisor. Sends to its [`StateOutlets`]. Runs on a thread of its own, since it reads
 /// the disk and writes the file while it handles a message; only the orderly stop waits for it. A panic ends the
 /// daemon.
 pub(crate) struct StateActor {
@@ -99,14 +99,14 @@ pub(crate) struct StateActor {
     store: Option<Store>,
     /// `Some` if a write failed: the file is opened again before the next save.
     closed: Option<Closed>,
-    nodes: Vec<Kept>,
+    nodes: Vec<SavedBacklog>,
     /// Directories on which a file system is, or was, mounted: entries that are missing below are not deleted.
     mounts: BTreeSet<RelPath>,
     /// Old names of directories that moved in the last run and that the nodes still keep. They are removed after the
     /// first comparison, which finds the new names.
     away: BTreeSet<RelPath>,
     unsaved: Unsaved,
-    outlets: Outlets,
+    outlets: StateOutlets,
     saving: Option<Saving>,
     saves: u64,
     /// Digest of the backlogs in the last save.
@@ -123,7 +123,7 @@ pub(crate) struct StateActor {
 /// A save that waits for its barrier to pass.
 struct Saving {
     id: u64,
-    writing: Writing,
+    writing: SaveInProgress,
     taken: Fold,
     fresh: Vec<RelPath>,
     started: Instant,
@@ -144,7 +144,7 @@ impl StateActor {
         site: &Site,
         root: Root,
         Memory { store, mounts, away, unsaved, .. }: Memory,
-        outlets: Outlets,
+        outlets: StateOutlets,
         log: Logger,
         guard: EndsDaemon,
     ) -> Self {
@@ -226,7 +226,7 @@ impl StateActor {
         }
     }
 
-    fn record(&self, store: &Store, taken: &Fold) -> Result<(Writing, Vec<RelPath>), StoreError> {
+    fn record(&self, store: &Store, taken: &Fold) -> Result<(SaveInProgress, Vec<RelPath>), StoreError> {
         let writing = store.write()?;
         let fresh = record::record(self.root.reach(), &self.excludes, writing.entries()?, taken)?;
         Ok((writing, fresh))
@@ -253,7 +253,7 @@ impl StateActor {
     }
 
     /// Completes a save once every change reported before the stamps were taken is in the outboxes.
-    fn complete(&mut self, writing: Writing, unsettled: &[RelPath], closed: bool) -> Result<(), StoreError> {
+    fn complete(&mut self, writing: SaveInProgress, unsettled: &[RelPath], closed: bool) -> Result<(), StoreError> {
         let mut entries = writing.entries()?;
         unsettled.iter().chain(&self.unsaved.unsure()).try_for_each(|path| entries.forget(path))?;
         drop(entries);

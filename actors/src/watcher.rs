@@ -31,8 +31,8 @@ use crate::watch_error::WatchError;
 
 use self::cookie::Cookie;
 use self::ledger::Ledger;
-use self::reader::{Gauge, Seen};
-use self::sight::Sight;
+use self::reader::{Gauge, KernelSaid};
+use self::sight::WatchCoverage;
 use crate::ending::EndsDaemon;
 use crate::messages::{
     Alive, AskSeen, Audit, Barrier, DirMove, Exclude, Flush, Observed, Passed, Rescan, Unseen, WatchReport,
@@ -41,7 +41,7 @@ use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::patterns::settle::Settle;
 use crate::root::Root;
-use crate::root::reach::{Heard, Silent};
+use crate::root::reach::{MountNews, Silent};
 
 /// How often a long first scan says how far it is.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -50,7 +50,7 @@ const FLUSH_POLL: Duration = Duration::from_millis(1);
 
 /// Where the watcher's findings go.
 #[derive(Clone)]
-pub(crate) struct Outlets {
+pub(crate) struct WatcherOutlets {
     /// Changes.
     pub changes: Recipient<Observed>,
     /// Subtrees of which track was lost.
@@ -66,19 +66,19 @@ pub(crate) struct Outlets {
     /// How the watching goes.
     pub reports: Recipient<WatchReport>,
     /// How much is watched, for whoever wants to know.
-    pub sight: Sight,
+    pub sight: WatchCoverage,
 }
 
 /// Keeps one watch per directory and says what changed.
 ///
 /// Receives: what its reader thread has from the kernel, [`Flush`], [`Barrier`], [`Exclude`], [`Audit`], [`AskSeen`]. Sends:
-/// [`Outlets`]. It runs on a thread of its own, since
+/// [`WatcherOutlets`]. It runs on a thread of its own, since
 /// it scans directories while it handles a message; events wait meanwhile. A panic ends the daemon: a restart would
 /// have to watch the whole tree again anyway.
 pub(crate) struct WatcherActor {
     root: Root,
     excludes: Excludes,
-    outlets: Outlets,
+    outlets: WatcherOutlets,
     poll: Duration,
     settle: Settle,
     /// A directory outside of the tree, by which barriers are answered.
@@ -122,7 +122,7 @@ impl WatcherActor {
     pub(crate) fn new(
         root: Root,
         excludes: Excludes,
-        outlets: Outlets,
+        outlets: WatcherOutlets,
         aside: Option<PathBuf>,
         holds_watches: mpsc::Sender<()>,
         guard: EndsDaemon,
@@ -150,15 +150,15 @@ impl WatcherActor {
         let dirs = dirs.in_sight(self.outlets.sight.clone());
         let watcher = addr.downgrade();
         self.root.reach().listen(move |heard| {
-            if let (Heard::Answers(Silent { path, .. }), Some(watcher)) = (heard, watcher.upgrade()) {
+            if let (MountNews::Answers(Silent { path, .. }), Some(watcher)) = (heard, watcher.upgrade()) {
                 watcher.do_send(Answers(path.clone()));
             }
         });
         let cookie = self.aside.clone().map(|aside| Cookie::new(aside, watches));
         let deliver = move |seen| {
             match seen {
-                Seen::Events(batch) => addr.do_send(Events(batch)),
-                Seen::Mounts => addr.do_send(MountsChanged),
+                KernelSaid::Events(batch) => addr.do_send(Events(batch)),
+                KernelSaid::Mounts => addr.do_send(MountsChanged),
             }
             addr.connected()
         };

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -90,4 +91,27 @@ fn each_floor_has_only_rooms_that_exist() {
             assert!(src.join(format!("{room}.rs")).is_file(), "there is no room `{room}`");
         }
     }
+}
+
+/// The name of the type that a line defines, if it defines one for the whole file.
+fn defined(line: &str) -> Option<&str> {
+    let visible = line.strip_prefix("pub").map(|rest| rest.split_once(' ').map_or("", |(_, rest)| rest));
+    let (kind, rest) = visible.unwrap_or(line).split_once(' ')?;
+    matches!(kind, "struct" | "enum" | "trait" | "type")
+        .then(|| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default())
+}
+
+#[test]
+fn each_name_of_a_type_means_one_thing_in_the_library_and_the_command() {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (src, _) in houses() {
+        for path in files_below(&src).into_iter().filter(|file| !is_test(file)) {
+            for name in code(&path).lines().filter_map(defined) {
+                places.entry(name.to_owned()).or_default().push(path.display().to_string());
+            }
+        }
+    }
+    assert!(places.contains_key("Site"), "no definition was found");
+    places.retain(|_, places| places.len() > 1);
+    assert!(places.is_empty(), "one name for several types: give each its own: {places:#?}");
 }

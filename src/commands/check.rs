@@ -28,7 +28,7 @@ use crate::service::control::{Answer, Request, ask};
 
 /// The extent of a check.
 #[derive(Debug, Clone, Copy)]
-pub struct Scope<'a> {
+pub struct CheckScope<'a> {
     /// True if no node is asked.
     pub offline: bool,
     /// The only node to check; `None` for this machine and every node.
@@ -41,7 +41,7 @@ pub async fn check(
     mut site: Site,
     service: &Service,
     (version, confined): (Version, Result<Confined, Unconfined>),
-    scope: Scope<'_>,
+    scope: CheckScope<'_>,
 ) -> Exit {
     let mut report = Report::default();
     unit::look(config, &site, &mut report);

@@ -12,10 +12,10 @@ const MOST_SHOWN: usize = 20;
 
 /// One fault of a configuration, or one doubt about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Complaint {
+pub struct ConfigComplaint {
     file: String,
     /// `None` if and only if the file does not mention the thing.
-    place: Option<Box<Place>>,
+    place: Option<Box<TextPlace>>,
     /// The fault; one line.
     what: String,
     /// The remedy, or the allowed values; one line.
@@ -23,7 +23,7 @@ pub struct Complaint {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
+struct TextPlace {
     /// In bytes of the text.
     start: usize,
     /// Counts from 1.
@@ -36,7 +36,7 @@ struct Place {
     width: usize,
 }
 
-impl Complaint {
+impl ConfigComplaint {
     /// A complaint about a part of a text.
     pub fn at(file: &Path, text: &str, at: Range<usize>, what: impl Into<String>, cure: impl Into<String>) -> Self {
         let before = text.get(..at.start).unwrap_or(text);
@@ -44,22 +44,22 @@ impl Complaint {
         let line = text[start..].split('\n').next().unwrap_or_default();
         let column = before[start..].chars().count() + 1;
         let meant = text.get(at.clone()).unwrap_or_default().split('\n').next().unwrap_or_default().trim_end();
-        Complaint {
-            place: Some(Box::new(Place {
+        ConfigComplaint {
+            place: Some(Box::new(TextPlace {
                 start: at.start,
                 line: before.matches('\n').count() + 1,
                 column,
                 excerpt: line.trim_end().replace(char::is_control, " "),
                 width: meant.chars().count().max(1),
             })),
-            ..Complaint::of(file, what, cure)
+            ..ConfigComplaint::of(file, what, cure)
         }
     }
 
     /// A complaint about something that the file does not mention.
     pub fn of(file: &Path, what: impl Into<String>, cure: impl Into<String>) -> Self {
         let file = Escaped(file.as_os_str().as_bytes()).to_string();
-        Complaint { file, place: None, what: what.into(), cure: cure.into() }
+        ConfigComplaint { file, place: None, what: what.into(), cure: cure.into() }
     }
 
     /// The place, the fault and the cure in one line.
@@ -89,11 +89,11 @@ impl Complaint {
     }
 }
 
-impl fmt::Display for Complaint {
+impl fmt::Display for ConfigComplaint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.place.as_deref() {
             None => write!(f, "{}: {}", self.file, self.what)?,
-            Some(Place { line, column, excerpt, width, .. }) => {
+            Some(TextPlace { line, column, excerpt, width, .. }) => {
                 writeln!(f, "{}:{line}:{column}: {}", self.file, self.what)?;
                 writeln!(f, "{line:>5} | {excerpt}")?;
                 write!(f, "{:>5} | {}{}", "", " ".repeat(column - 1), "^".repeat(*width))?;
@@ -105,22 +105,22 @@ impl fmt::Display for Complaint {
 
 /// All complaints about a file, in the order of its text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Complaints(Vec<Complaint>);
+pub struct ConfigComplaints(Vec<ConfigComplaint>);
 
-impl Complaints {
+impl ConfigComplaints {
     /// Adds one complaint or more.
-    pub fn add(&mut self, more: impl Into<Complaints>) {
+    pub fn add(&mut self, more: impl Into<ConfigComplaints>) {
         self.0.extend(more.into().0);
-        self.0.sort_by_key(Complaint::order);
+        self.0.sort_by_key(ConfigComplaint::order);
     }
 
     /// The value of a result; its complaints are added.
-    pub fn keep<T>(&mut self, result: Result<T, impl Into<Complaints>>) -> Option<T> {
+    pub fn keep<T>(&mut self, result: Result<T, impl Into<ConfigComplaints>>) -> Option<T> {
         result.map_err(|complaints| self.add(complaints)).ok()
     }
 
     /// The value, if nothing is wrong.
-    pub fn or<T>(self, value: T) -> Result<T, Complaints> {
+    pub fn or<T>(self, value: T) -> Result<T, ConfigComplaints> {
         if self.0.is_empty() { Ok(value) } else { Err(self) }
     }
 
@@ -131,7 +131,7 @@ impl Complaints {
 
     /// The first one in one line, and how many more there are.
     pub fn in_one_line(&self) -> String {
-        let first = self.0.first().map(Complaint::in_one_line).unwrap_or_default();
+        let first = self.0.first().map(ConfigComplaint::in_one_line).unwrap_or_default();
         match self.0.len() {
             0 | 1 => first,
             number => format!("{first} (and {} more: see --check)", number - 1),
@@ -139,20 +139,20 @@ impl Complaints {
     }
 }
 
-impl From<Complaint> for Complaints {
-    fn from(complaint: Complaint) -> Self {
-        Complaints(vec![complaint])
+impl From<ConfigComplaint> for ConfigComplaints {
+    fn from(complaint: ConfigComplaint) -> Self {
+        ConfigComplaints(vec![complaint])
     }
 }
 
-impl From<Vec<Complaint>> for Complaints {
-    fn from(mut complaints: Vec<Complaint>) -> Self {
-        complaints.sort_by_key(Complaint::order);
-        Complaints(complaints)
+impl From<Vec<ConfigComplaint>> for ConfigComplaints {
+    fn from(mut complaints: Vec<ConfigComplaint>) -> Self {
+        complaints.sort_by_key(ConfigComplaint::order);
+        ConfigComplaints(complaints)
     }
 }
 
-impl fmt::Display for Complaints {
+impl fmt::Display for ConfigComplaints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, complaint) in self.0.iter().take(MOST_SHOWN).enumerate() {
             let separator = if at == 0 { "" } else { "\n" };

@@ -8,8 +8,8 @@ use inosync_actors::path::Escaped;
 
 use super::ConfigError;
 use super::DEFAULT_PATH;
-use super::complaint::Complaint;
-use super::value::Source;
+use super::complaint::ConfigComplaint;
+use super::value::ConfigText;
 
 /// In bytes: no configuration is so large, and a device has no end.
 const LARGEST: u64 = 1 << 20;
@@ -18,11 +18,14 @@ const LARGEST: u64 = 1 << 20;
 const USUAL_DIR: &str = "/etc/inosync";
 
 /// Reads the file and hands its text over.
-pub fn with_source<T>(path: &Path, read: impl FnOnce(Source<'_>) -> Result<T, ConfigError>) -> Result<T, ConfigError> {
+pub fn with_source<T>(
+    path: &Path,
+    read: impl FnOnce(ConfigText<'_>) -> Result<T, ConfigError>,
+) -> Result<T, ConfigError> {
     let bytes = read_bounded(path)?;
     match std::str::from_utf8(&bytes) {
         // Some editors put a mark before the first character.
-        Ok(text) => read(Source { file: path, text: text.strip_prefix('\u{feff}').unwrap_or(text) }),
+        Ok(text) => read(ConfigText { file: path, text: text.strip_prefix('\u{feff}').unwrap_or(text) }),
         Err(error) => {
             let (what, cure) = if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
                 ("the file is UTF-16, this byte is not UTF-8", "save the file as UTF-8")
@@ -33,22 +36,24 @@ pub fn with_source<T>(path: &Path, read: impl FnOnce(Source<'_>) -> Result<T, Co
             };
             let at = error.valid_up_to();
             let text = String::from_utf8_lossy(&bytes);
-            Err(Source { file: path, text: &text }.complaint(at..at + 1, what, cure).into())
+            Err(ConfigText { file: path, text: &text }.complaint(at..at + 1, what, cure).into())
         }
     }
 }
 
 /// The content of the file, unless it has no end.
-fn read_bounded(path: &Path) -> Result<Vec<u8>, Complaint> {
+fn read_bounded(path: &Path) -> Result<Vec<u8>, ConfigComplaint> {
     let mut bytes = Vec::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
     match read {
         Ok(_) if bytes.len() as u64 <= LARGEST => Ok(bytes),
         Ok(_) => {
             let what = "cannot read the configuration: it is larger than 1 MiB, so it is none";
-            Err(Complaint::of(path, what, "name the configuration with -c FILE"))
+            Err(ConfigComplaint::of(path, what, "name the configuration with -c FILE"))
         }
-        Err(error) => Err(Complaint::of(path, format!("cannot read the configuration: {error}"), cure(path, &error))),
+        Err(error) => {
+            Err(ConfigComplaint::of(path, format!("cannot read the configuration: {error}"), cure(path, &error)))
+        }
     }
 }
 

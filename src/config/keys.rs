@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use inosync_actors::patterns::excludes::Excludes;
 use inosync_actors::site::Site;
 
-use super::complaint::Complaints;
+use super::complaint::ConfigComplaints;
 use super::nodes;
 use super::places;
 use super::record::Record;
@@ -32,8 +32,8 @@ enum Check {
     Optional(CheckOptional),
 }
 
-type CheckRequired = for<'a> fn(&mut Draft<'a>, Value<'a>) -> Result<(), Complaints>;
-type CheckOptional = for<'a> fn(&mut Draft<'a>, Option<Value<'a>>) -> Result<(), Complaints>;
+type CheckRequired = for<'a> fn(&mut Draft<'a>, Value<'a>) -> Result<(), ConfigComplaints>;
+type CheckOptional = for<'a> fn(&mut Draft<'a>, Option<Value<'a>>) -> Result<(), ConfigComplaints>;
 
 const fn required(name: &'static str, example: &'static str, check: CheckRequired) -> Key {
     Key { name, example, check: Check::Required(check) }
@@ -91,7 +91,7 @@ pub const KEYS: &[Key] = &[
     key("log", "(format: Text, level: Info)", |d, v| put(or_default(v, log_style), &mut d.service.log)),
 ];
 
-fn put<T>(value: Result<T, impl Into<Complaints>>, field: &mut T) -> Result<(), Complaints> {
+fn put<T>(value: Result<T, impl Into<ConfigComplaints>>, field: &mut T) -> Result<(), ConfigComplaints> {
     *field = value.map_err(Into::into)?;
     Ok(())
 }
@@ -151,26 +151,26 @@ impl<'a> Draft<'a> {
         Configuration { site: Site { excludes, ..self.site }, service: self.service, warnings }
     }
 
-    fn set_wpath(&mut self, value: &Value<'_>) -> Result<(), Complaints> {
+    fn set_wpath(&mut self, value: &Value<'_>) -> Result<(), ConfigComplaints> {
         let watched = places::wpath(value)?;
         self.site.wpath = watched.named;
         self.watched = Some(watched.resolved);
         Ok(())
     }
 
-    fn set_excludes(&mut self, value: Option<Value<'_>>) -> Result<(), Complaints> {
+    fn set_excludes(&mut self, value: Option<Value<'_>>) -> Result<(), ConfigComplaints> {
         let patterns = or_default(value, patterns)?;
         self.excludes = Some(Excludes::from_patterns(patterns));
         Ok(())
     }
 
-    fn set_rpath(&mut self, value: Value<'a>) -> Result<(), Complaints> {
+    fn set_rpath(&mut self, value: Value<'a>) -> Result<(), ConfigComplaints> {
         let text = nodes::rpath(&value)?;
         self.rpath = Some((value, text));
         Ok(())
     }
 
-    fn set_nodes(&mut self, value: &Value<'_>) -> Result<(), Complaints> {
+    fn set_nodes(&mut self, value: &Value<'_>) -> Result<(), ConfigComplaints> {
         let mirrored = self.watched.as_deref().zip(self.excludes.as_ref());
         self.site.nodes = nodes::nodes(value, self.rpath.as_ref(), mirrored)?;
         Ok(())

@@ -6,12 +6,12 @@ use inosync_actors::node::{self, Node};
 use inosync_actors::path::{Escaped, RelPath};
 use inosync_actors::patterns::excludes::Excludes;
 
-use super::complaint::{Complaint, Complaints};
+use super::complaint::{ConfigComplaint, ConfigComplaints};
 use super::paths::{inside, lies_in, other_notation, resolve_existing, shown};
 use super::value::Value;
 
 /// The text of `rpath`.
-pub fn rpath(value: &Value<'_>) -> Result<String, Complaint> {
+pub fn rpath(value: &Value<'_>) -> Result<String, ConfigComplaint> {
     let path = value.string()?;
     if let Some((what, cure)) = other_notation(&path, "rpath", "/") {
         return Err(value.complaint(what, cure));
@@ -26,9 +26,9 @@ pub fn nodes(
     rnodes: &Value<'_>,
     rpath: Option<&(Value<'_>, String)>,
     mirrored: Option<(&Path, &Excludes)>,
-) -> Result<Vec<Node>, Complaints> {
+) -> Result<Vec<Node>, ConfigComplaints> {
     let values = rnodes.list()?;
-    let mut wrong = Complaints::default();
+    let mut wrong = ConfigComplaints::default();
     if values.is_empty() {
         let cure = "name at least one: \"user@host:\" (ssh), \"host::module\" (rsync daemon), \"\" (this machine)";
         wrong.add(rnodes.complaint("`rnodes` is empty: there is nothing to mirror to", cure));
@@ -55,7 +55,7 @@ pub fn nodes(
 }
 
 /// One node; below a directory of any name if `rpath` is not known.
-fn node(value: &Value<'_>, rpath: Option<&(Value<'_>, String)>) -> Result<Node, Complaint> {
+fn node(value: &Value<'_>, rpath: Option<&(Value<'_>, String)>) -> Result<Node, ConfigComplaint> {
     let text = value.string()?;
     if let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| !scheme.eq_ignore_ascii_case("rsync")) {
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -97,7 +97,7 @@ fn collision(node: &Node, earlier: &Node) -> Option<&'static str> {
 
 /// Refuses a mirror inside its source, which would mirror itself unless it is excluded as a whole, and one around the
 /// source, which would delete the source.
-fn separate(value: &Value<'_>, local: &Path, wpath: &Path, excludes: &Excludes) -> Result<(), Complaint> {
+fn separate(value: &Value<'_>, local: &Path, wpath: &Path, excludes: &Excludes) -> Result<(), ConfigComplaint> {
     let target = resolve_existing(local);
     let inside = inside(&target, wpath);
     let how = match (lies_in(&target, wpath), lies_in(wpath, &target)) {

@@ -1,15 +1,15 @@
 //! Files that are no configuration of inosync: of other programs, in other notations, or no text at all.
 
-use super::complaint::Complaint;
+use super::complaint::ConfigComplaint;
 use super::record::NOTATION;
-use super::value::Source;
+use super::value::ConfigText;
 
 const MIGRATE: &str = "write it anew in inosync's notation: docs/migrating.md has each setting beside its key";
 const BRACES: &str = "write `(` and `)` instead of `{` and `}`, and the keys without quotes: (wpath: \"/from\", ...)";
 const PARENTHESES: &str = "write `(` above the first key, `)` below the last one, and a comma behind each value";
 
 /// A complaint about a file that does not begin as a configuration: it names the program or the notation.
-pub fn recognise(source: Source<'_>) -> Option<Complaint> {
+pub fn recognise(source: ConfigText<'_>) -> Option<ConfigComplaint> {
     let text = source.text;
     let start = beginning(text);
     let rest = &text[start..];

@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 
 use inosync_actors::path::{Escaped, RelPath};
 
-use super::complaint::Complaint;
+use super::complaint::ConfigComplaint;
 use super::value::Value;
 
 /// A path that does not depend on the directory the daemon was started in.
-pub fn absolute(value: &Value<'_>, key: &str) -> Result<PathBuf, Complaint> {
+pub fn absolute(value: &Value<'_>, key: &str) -> Result<PathBuf, ConfigComplaint> {
     absolute_in(value, key, "/")
 }
 
 /// As [`absolute`]; the cure shows a relative path below `directory`, which ends with a slash.
-pub fn absolute_in(value: &Value<'_>, key: &str, directory: &str) -> Result<PathBuf, Complaint> {
+pub fn absolute_in(value: &Value<'_>, key: &str, directory: &str) -> Result<PathBuf, ConfigComplaint> {
     let text = value.string()?;
     match other_notation(&text, key, directory) {
         Some((what, cure)) => Err(value.complaint(what, cure)),

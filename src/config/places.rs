@@ -11,10 +11,10 @@ use inosync_actors::node::Node;
 use inosync_actors::site::extra::Keeps;
 
 use super::ConfigError;
-use super::complaint::Complaint;
+use super::complaint::ConfigComplaint;
 use super::keys::Draft;
 use super::paths::{absolute, absolute_in, inside, resolve_existing, shown};
-use super::value::{Source, Value};
+use super::value::{ConfigText, Value};
 
 /// rsync, unless the configuration names another.
 pub const DEFAULT_RSYNC: &str = "/usr/bin/rsync";
@@ -28,7 +28,7 @@ pub struct Watched {
 }
 
 /// Checks the watched directory.
-pub fn wpath(value: &Value<'_>) -> Result<Watched, Complaint> {
+pub fn wpath(value: &Value<'_>) -> Result<Watched, ConfigComplaint> {
     let path = absolute(value, "wpath")?;
     let resolved = path.canonicalize().and_then(|resolved| Ok((resolved.metadata()?, resolved)));
     match resolved {
@@ -52,7 +52,7 @@ pub fn wpath(value: &Value<'_>) -> Result<Watched, Complaint> {
 
 impl Draft<'_> {
     /// rsync's own log file. Its directory exists, and neither the source nor a mirror holds it.
-    pub fn logfile(&self, value: &Value<'_>) -> Result<PathBuf, Complaint> {
+    pub fn logfile(&self, value: &Value<'_>) -> Result<PathBuf, ConfigComplaint> {
         let path = absolute(value, "logfile")?;
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(value.complaint(format!("logfile `{}` is no file", shown(&path)), "name a file"));
@@ -79,7 +79,7 @@ impl Draft<'_> {
 
     /// The file of the state: in the directory that the configuration names, or else where this user keeps such things.
     /// `None` if no state is to be kept, or the usual place is watched itself.
-    pub fn state_file(&self, value: Option<Value<'_>>) -> Result<Option<PathBuf>, Complaint> {
+    pub fn state_file(&self, value: Option<Value<'_>>) -> Result<Option<PathBuf>, ConfigComplaint> {
         let directory = match value {
             Some(value) => self.directory(&value, "each save")?,
             None => default_state_dir()
@@ -91,7 +91,7 @@ impl Draft<'_> {
 
     /// The directory in which renamed files are linked: in the one that the configuration names, or else beside the file of
     /// the state. `None` if there is to be none.
-    pub fn staging(&self, value: Option<Value<'_>>) -> Result<Option<PathBuf>, Complaint> {
+    pub fn staging(&self, value: Option<Value<'_>>) -> Result<Option<PathBuf>, ConfigComplaint> {
         match value {
             Some(value) => {
                 let directory = self.directory(&value, "each link")?;
@@ -102,7 +102,7 @@ impl Draft<'_> {
     }
 
     /// The directories of the control socket.
-    pub fn sockets(&self, value: Option<Value<'_>>) -> Result<Vec<PathBuf>, Complaint> {
+    pub fn sockets(&self, value: Option<Value<'_>>) -> Result<Vec<PathBuf>, ConfigComplaint> {
         if let Some(value) = &value {
             self.directory(value, "each start")?;
         }
@@ -111,7 +111,7 @@ impl Draft<'_> {
 
     /// A directory that the configuration names; `None` if the text is empty, which stands for no directory. `each` use of
     /// the directory would be a change where it is watched.
-    fn directory(&self, value: &Value<'_>, each: &str) -> Result<Option<PathBuf>, Complaint> {
+    fn directory(&self, value: &Value<'_>, each: &str) -> Result<Option<PathBuf>, ConfigComplaint> {
         if value.string()?.is_empty() {
             return Ok(None);
         }
@@ -127,7 +127,7 @@ impl Draft<'_> {
     }
 
     /// A complaint if a directory that rsync is to keep files in lies in the mirror of a node, or in the source.
-    pub fn misplaced(&self, value: &Value<'_>, keeps: &Keeps, node: &Node) -> Option<Complaint> {
+    pub fn misplaced(&self, value: &Value<'_>, keeps: &Keeps, node: &Node) -> Option<ConfigComplaint> {
         let excludes = self.excludes.as_ref()?;
         let found = match (node.local_path(), keeps.absolute()) {
             (Some(mirror), Some(path)) => {
@@ -197,12 +197,12 @@ fn site_file(config: &Path, extension: &str) -> OsString {
 }
 
 /// The rsync program, as the file names it.
-pub fn rsync(value: Option<Value<'_>>) -> Result<PathBuf, Complaint> {
+pub fn rsync(value: Option<Value<'_>>) -> Result<PathBuf, ConfigComplaint> {
     value.map_or(Ok(DEFAULT_RSYNC.into()), |value| absolute_in(&value, "rsync", "/usr/bin/"))
 }
 
 /// Checks that this machine can run the rsync program, which the value names if the file does.
-pub fn program(source: Source<'_>, value: Option<&Value<'_>>, path: &Path) -> Result<(), ConfigError> {
+pub fn program(source: ConfigText<'_>, value: Option<&Value<'_>>, path: &Path) -> Result<(), ConfigError> {
     let missing = |what: &str| {
         let what = format!("rsync `{}` {what}", shown(path));
         let cure = "install rsync, or name it: rsync: \"/path/of/rsync\"";
@@ -226,7 +226,7 @@ fn is_program(metadata: &Metadata) -> bool {
 
 /// The directories of this site in which the control socket may be: below the one that the configuration names, or else
 /// those of a service, of root and of a login. None if there is to be no socket.
-pub fn sockets(config: &Path, value: Option<&Value<'_>>) -> Result<Vec<PathBuf>, Complaint> {
+pub fn sockets(config: &Path, value: Option<&Value<'_>>) -> Result<Vec<PathBuf>, ConfigComplaint> {
     let parents = match value {
         Some(value) if value.string()?.is_empty() => Vec::new(),
         Some(value) => vec![absolute(value, "socket_dir")?],

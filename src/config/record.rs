@@ -8,11 +8,11 @@ use ron::extensions::Extensions;
 use ron::value::RawValue;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
-use super::complaint::{Complaint, Complaints};
+use super::complaint::{ConfigComplaint, ConfigComplaints};
 use super::keys::{KEYS, Key};
 use super::names;
 use super::scan::{self, is_identifier};
-use super::value::{Source, Value};
+use super::value::{ConfigText, Value};
 
 /// The cure of errors in the notation itself.
 pub const NOTATION: &str = "notation: (key: value, key: [value, value]), texts in double quotes, // before a comment";
@@ -27,30 +27,36 @@ pub fn options() -> ron::Options {
 
 /// A file with the complaints about it so far.
 pub struct Record<'a> {
-    source: Source<'a>,
-    entries: Entries<'a>,
+    source: ConfigText<'a>,
+    entries: RecordEntries<'a>,
     /// Keys whose values have a complaint about their notation.
     broken: Vec<&'a str>,
-    wrong: Complaints,
+    wrong: ConfigComplaints,
     /// The error of RON, which is shown if nothing else is wrong.
-    refusal: Option<Complaint>,
+    refusal: Option<ConfigComplaint>,
     /// The place of a missing key; `None` if the scan may have overlooked keys.
     end: Option<usize>,
 }
 
 impl<'a> Record<'a> {
     /// Finds the keys. Complains about the notation, and about keys that are not known or given twice.
-    pub fn of(source: Source<'a>) -> Self {
-        let entries = Entries { source, list: Vec::new() };
-        let mut record =
-            Record { source, entries, broken: Vec::new(), wrong: Complaints::default(), refusal: None, end: None };
+    pub fn of(source: ConfigText<'a>) -> Self {
+        let entries = RecordEntries { source, list: Vec::new() };
+        let mut record = Record {
+            source,
+            entries,
+            broken: Vec::new(),
+            wrong: ConfigComplaints::default(),
+            refusal: None,
+            end: None,
+        };
         if source.text.trim().is_empty() {
             let cure = "at least: (wpath: \"/from\", rpath: \"/to\", rnodes: [\"user@host:\"])";
             record.wrong.add(source.complaint(0..0, "the file is empty", cure));
             return record;
         }
         let scan = scan::scan(source);
-        match Entries::of(source, source.text, "Site") {
+        match RecordEntries::of(source, source.text, "Site") {
             Ok(entries) => {
                 record.entries = entries;
                 record.end = Some(scan.end.unwrap_or(source.text.trim_end().len()));
@@ -63,7 +69,7 @@ impl<'a> Record<'a> {
         }
         let known: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
         record.wrong.add(record.entries.unknown_keys(&known, None));
-        let missing: Vec<Complaint> = KEYS.iter().filter_map(|key| record.missing(key)).collect();
+        let missing: Vec<ConfigComplaint> = KEYS.iter().filter_map(|key| record.missing(key)).collect();
         record.wrong.add(missing);
         record
     }
@@ -95,7 +101,7 @@ impl<'a> Record<'a> {
     }
 
     /// A complaint about a required key that is missing, unless it is there under a name that is nearly right.
-    fn missing(&self, key: &Key) -> Option<Complaint> {
+    fn missing(&self, key: &Key) -> Option<ConfigComplaint> {
         if !key.is_required() || self.value(key.name).is_some() || self.is_broken(key.name) {
             return None;
         }
@@ -109,12 +115,12 @@ impl<'a> Record<'a> {
     }
 
     /// The value of a result; its complaints are kept.
-    pub fn keep<T>(&mut self, result: Result<T, impl Into<Complaints>>) -> Option<T> {
+    pub fn keep<T>(&mut self, result: Result<T, impl Into<ConfigComplaints>>) -> Option<T> {
         self.wrong.keep(result)
     }
 
     /// The result of the whole file, if nothing is wrong.
-    pub fn finish(&self) -> Result<(), Complaints> {
+    pub fn finish(&self) -> Result<(), ConfigComplaints> {
         match &self.refusal {
             Some(refusal) if self.wrong.is_empty() => Err(refusal.clone().into()),
             _ => self.wrong.clone().or(()),
@@ -123,15 +129,15 @@ impl<'a> Record<'a> {
 }
 
 /// Keys with their values, each a piece of the text.
-pub struct Entries<'a> {
-    source: Source<'a>,
+pub struct RecordEntries<'a> {
+    source: ConfigText<'a>,
     list: Vec<(&'a str, &'a str)>,
 }
 
-impl<'a> Entries<'a> {
+impl<'a> RecordEntries<'a> {
     /// Reads `text`, a part of `source`: keys and values in parentheses, with or without this name in front.
-    pub fn of(source: Source<'a>, text: &'a str, name: &'static str) -> Result<Self, SpannedError> {
-        Ok(Entries { source, list: options().from_str_seed(text, Struct(name))? })
+    pub fn of(source: ConfigText<'a>, text: &'a str, name: &'static str) -> Result<Self, SpannedError> {
+        Ok(RecordEntries { source, list: options().from_str_seed(text, Struct(name))? })
     }
 
     /// The value of a key. Of a key that is given twice, the first.
@@ -144,7 +150,7 @@ impl<'a> Entries<'a> {
     }
 
     /// Complaints about keys that are not among `known`, or given twice. `group` is the key whose value this is.
-    pub fn unknown_keys(&self, known: &[&'static str], group: Option<&str>) -> Complaints {
+    pub fn unknown_keys(&self, known: &[&'static str], group: Option<&str>) -> ConfigComplaints {
         let place = group.map_or(String::new(), |group| format!(" in `{group}`"));
         let mut wrong = Vec::new();
         // The scan complains about a word that cannot be a key.
@@ -192,7 +198,7 @@ impl<'a> Visitor<'a> for Struct {
 }
 
 /// RON's own error about `text`, a part of `source`, at its place.
-fn refusal(source: Source<'_>, text: &str, error: &SpannedError) -> Complaint {
+fn refusal(source: ConfigText<'_>, text: &str, error: &SpannedError) -> ConfigComplaint {
     let offset = |position: &Position| {
         let line: usize = text.split_inclusive('\n').take(position.line - 1).map(str::len).sum();
         let rest = text.get(line..).unwrap_or_default();

@@ -11,18 +11,18 @@ mod values;
 
 use std::ops::Range;
 
-use self::values::Within;
-use super::complaint::Complaint;
+use self::values::OpenBracket;
+use super::complaint::ConfigComplaint;
 use super::keys::Key;
 use super::names;
 use super::other_format;
-use super::value::Source;
+use super::value::ConfigText;
 
 /// The result of a scan.
 #[derive(Default)]
 pub struct Scan<'a> {
     /// The mistakes; none if only RON knows the fault.
-    pub complaints: Vec<Complaint>,
+    pub complaints: Vec<ConfigComplaint>,
     /// Keys of the file with their values.
     pub entries: Vec<(&'a str, &'a str)>,
     /// Keys with a mistake in the notation of their value.
@@ -32,7 +32,7 @@ pub struct Scan<'a> {
 }
 
 /// Goes over a file.
-pub fn scan(source: Source<'_>) -> Scan<'_> {
+pub fn scan(source: ConfigText<'_>) -> Scan<'_> {
     if let Some(complaint) = other_format::recognise(source) {
         return Scan { complaints: vec![complaint], ..Scan::default() };
     }
@@ -54,10 +54,10 @@ pub fn scan(source: Source<'_>) -> Scan<'_> {
 
 /// A place in the text, and the findings up to it.
 struct Scanner<'a> {
-    source: Source<'a>,
+    source: ConfigText<'a>,
     text: &'a str,
     at: usize,
-    complaints: Vec<Complaint>,
+    complaints: Vec<ConfigComplaint>,
     entries: Vec<(&'a str, &'a str)>,
     /// The number of values around this place.
     depth: usize,
@@ -149,7 +149,7 @@ impl<'a> Scanner<'a> {
             }
             return;
         };
-        let Some(value) = self.value(key, Within::Record) else {
+        let Some(value) = self.value(key, OpenBracket::Record) else {
             self.eat(',');
             return;
         };

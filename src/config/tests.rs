@@ -299,7 +299,7 @@ fn a_missing_rsync_is_a_fault_of_the_machine() {
         assert_eq!(error.exit_code(), exit, "{error}");
         assert!(error.to_string().contains(message) && error.to_string().contains("site.ron:2:8: "), "{error}");
     }
-    let source = Source { file: Path::new("site.ron"), text: "()" };
+    let source = ConfigText { file: Path::new("site.ron"), text: "()" };
     let error = places::program(source, None, Path::new("/no/such/rsync")).unwrap_err();
     let expected =
         "site.ron: rsync `/no/such/rsync` does not exist\n  install rsync, or name it: rsync: \"/path/of/rsync\"";
@@ -313,7 +313,7 @@ fn every_damage_to_a_file_is_survived_and_shown_at_a_place() {
         "(wpath: \"DIR/src\", // c\n rpath: r#\"/m\"#, rnodes: [\"h:\", /* \u{e9} */ \"\"],\n\
          rexcludes: [\"a\"], extra: [\"-a\"], rspeed: 5, initial_sync: Off, standby: false, rsync: \"DIR/rsync\")",
     );
-    let check = |damaged: &str| match check_text(Source { file: Path::new("x"), text: damaged }) {
+    let check = |damaged: &str| match check_text(ConfigText { file: Path::new("x"), text: damaged }) {
         Ok(_) => true,
         Err(error) => {
             let shown = error.to_string();

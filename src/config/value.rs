@@ -9,28 +9,28 @@ use std::path::Path;
 use ron::value::RawValue;
 use serde::Deserialize;
 
-use super::complaint::{Complaint, Complaints};
+use super::complaint::{ConfigComplaint, ConfigComplaints};
 use super::names;
-use super::record::Entries;
+use super::record::RecordEntries;
 
 /// A configuration file that has been read into memory.
 #[derive(Clone, Copy)]
-pub struct Source<'a> {
+pub struct ConfigText<'a> {
     /// The path of the file.
     pub file: &'a Path,
     /// The content of the file.
     pub text: &'a str,
 }
 
-impl<'a> Source<'a> {
+impl<'a> ConfigText<'a> {
     /// A complaint about a part of the text.
-    pub fn complaint(&self, at: Range<usize>, what: impl Into<String>, cure: impl Into<String>) -> Complaint {
-        Complaint::at(self.file, self.text, at, what, cure)
+    pub fn complaint(&self, at: Range<usize>, what: impl Into<String>, cure: impl Into<String>) -> ConfigComplaint {
+        ConfigComplaint::at(self.file, self.text, at, what, cure)
     }
 
     /// A complaint about something that the file does not mention.
-    pub fn complaint_without_place(&self, what: impl Into<String>, cure: impl Into<String>) -> Complaint {
-        Complaint::of(self.file, what, cure)
+    pub fn complaint_without_place(&self, what: impl Into<String>, cure: impl Into<String>) -> ConfigComplaint {
+        ConfigComplaint::of(self.file, what, cure)
     }
 
     /// The place of `piece`, a part of this text.
@@ -48,7 +48,7 @@ impl<'a> Source<'a> {
 /// One value as it is written.
 #[derive(Clone)]
 pub struct Value<'a> {
-    source: Source<'a>,
+    source: ConfigText<'a>,
     /// `wpath`, `rnodes[0]`.
     key: String,
     text: &'a str,
@@ -61,12 +61,12 @@ impl<'a> Value<'a> {
     }
 
     /// A complaint about this value.
-    pub fn complaint(&self, what: impl Into<String>, cure: impl Into<String>) -> Complaint {
+    pub fn complaint(&self, what: impl Into<String>, cure: impl Into<String>) -> ConfigComplaint {
         self.source.complaint(self.source.range(self.text), what, cure)
     }
 
     /// A complaint that begins with the key.
-    pub fn refuse(&self, what: &dyn fmt::Display, cure: impl Into<String>) -> Complaint {
+    pub fn refuse(&self, what: &dyn fmt::Display, cure: impl Into<String>) -> ConfigComplaint {
         self.complaint(format!("`{}`: {what}", self.key), cure)
     }
 
@@ -86,7 +86,7 @@ impl<'a> Value<'a> {
     }
 
     /// A text in double quotes, or a raw string.
-    pub fn string(&self) -> Result<String, Complaint> {
+    pub fn string(&self) -> Result<String, ConfigComplaint> {
         let key = self.bare_key();
         let cure = match self.text.as_bytes() {
             [b'\'', .., b'\''] => format!("write double quotes: \"{}\"", &self.text[1..self.text.len() - 1]),
@@ -100,7 +100,7 @@ impl<'a> Value<'a> {
     }
 
     /// `true` or `false`.
-    pub fn boolean(&self) -> Result<bool, Complaint> {
+    pub fn boolean(&self) -> Result<bool, ConfigComplaint> {
         let meant = match self.text.trim_matches(['"', '\'']).to_lowercase().as_str() {
             "true" | "yes" | "on" | "1" | "y" | "enabled" => "write true; ",
             "false" | "no" | "off" | "0" | "n" | "disabled" => "write false; ",
@@ -110,12 +110,12 @@ impl<'a> Value<'a> {
     }
 
     /// A whole number in `range`. `unit` is for people.
-    pub fn number(&self, range: RangeInclusive<u64>, unit: &str) -> Result<u64, Complaint> {
+    pub fn number(&self, range: RangeInclusive<u64>, unit: &str) -> Result<u64, ConfigComplaint> {
         let number = ron::from_str::<u64>(self.text).ok().filter(|number| range.contains(number));
         number.ok_or_else(|| self.no_number(*range.start(), *range.end(), unit))
     }
 
-    fn no_number(&self, least: u64, most: u64, unit: &str) -> Complaint {
+    fn no_number(&self, least: u64, most: u64, unit: &str) -> ConfigComplaint {
         let bare = self.text.trim_matches(['"', '\'']);
         let behind = bare.trim_start_matches(|c: char| c.is_ascii_digit());
         let digits = &bare[..bare.len() - behind.len()];
@@ -130,7 +130,7 @@ impl<'a> Value<'a> {
     }
 
     /// One of the given words, without quotes.
-    pub fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, Complaint> {
+    pub fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, ConfigComplaint> {
         if let Some((_, chosen)) = choices.iter().find(|(word, _)| *word == self.text) {
             return Ok(*chosen);
         }
@@ -143,7 +143,7 @@ impl<'a> Value<'a> {
     }
 
     /// The elements of a list.
-    pub fn list(&self) -> Result<Vec<Value<'a>>, Complaint> {
+    pub fn list(&self) -> Result<Vec<Value<'a>>, ConfigComplaint> {
         let key = self.bare_key();
         let cure = match ron::from_str::<String>(self.text) {
             Ok(text) => {
@@ -161,7 +161,7 @@ impl<'a> Value<'a> {
     }
 
     /// Two values in parentheses. `example` shows them.
-    pub fn pair(&self, example: &str) -> Result<(Value<'a>, Value<'a>), Complaint> {
+    pub fn pair(&self, example: &str) -> Result<(Value<'a>, Value<'a>), ConfigComplaint> {
         let cure = format!("write it as {example}");
         let (first, second): (&'a RawValue, &'a RawValue) = self.read("a pair in parentheses", &cure)?;
         let value = |raw: &'a RawValue| self.source.value(self.key.clone(), raw.trim().get_ron());
@@ -169,17 +169,17 @@ impl<'a> Value<'a> {
     }
 
     /// Keys with values in parentheses, a record of this name. `example` shows one.
-    pub fn group(&self, name: &'static str, example: &str) -> Result<Entries<'a>, Complaint> {
-        let entries = Entries::of(self.source, self.text, name);
+    pub fn group(&self, name: &'static str, example: &str) -> Result<RecordEntries<'a>, ConfigComplaint> {
+        let entries = RecordEntries::of(self.source, self.text, name);
         entries.map_err(|_| self.mismatch("a group in parentheses", &format!("write it as {example}")))
     }
 
     /// Reads a value whose notation is known to be right.
-    fn read<T: Deserialize<'a>>(&self, wanted: &str, cure: &str) -> Result<T, Complaint> {
+    fn read<T: Deserialize<'a>>(&self, wanted: &str, cure: &str) -> Result<T, ConfigComplaint> {
         ron::from_str(self.text).map_err(|_| self.mismatch(wanted, cure))
     }
 
-    fn mismatch(&self, wanted: &str, cure: &str) -> Complaint {
+    fn mismatch(&self, wanted: &str, cure: &str) -> ConfigComplaint {
         self.complaint(format!("`{}` must be {wanted}, but is {}", self.key, self.kind()), cure)
     }
 
@@ -219,8 +219,8 @@ impl<'a> Value<'a> {
 }
 
 /// The values of all, or every complaint about one of them.
-pub fn all<T>(values: impl IntoIterator<Item = Result<T, Complaint>>) -> Result<Vec<T>, Complaints> {
-    let mut wrong = Complaints::default();
+pub fn all<T>(values: impl IntoIterator<Item = Result<T, ConfigComplaint>>) -> Result<Vec<T>, ConfigComplaints> {
+    let mut wrong = ConfigComplaints::default();
     let kept: Vec<T> = values.into_iter().filter_map(|value| wrong.keep(value)).collect();
     wrong.or(kept)
 }

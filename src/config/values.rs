@@ -12,7 +12,7 @@ use inosync_actors::site::extra::{Extra, ExtraError};
 use inosync_actors::site::{DirMoves, Hook, InitialSync};
 use slog::Level;
 
-use super::complaint::{Complaint, Complaints};
+use super::complaint::{ConfigComplaint, ConfigComplaints};
 use super::keys::Draft;
 use super::paths::absolute_in;
 use super::value::{Value, all};
@@ -26,22 +26,22 @@ pub const INITIAL_SYNC: &[(&str, InitialSync)] =
 pub const DIR_MOVES: &[(&str, DirMoves)] = &[("Log", DirMoves::Log), ("Replicate", DirMoves::Replicate)];
 
 /// The value of a key that has the default of its type.
-pub fn or_default<T: Default, E: Into<Complaints>>(
+pub fn or_default<T: Default, E: Into<ConfigComplaints>>(
     value: Option<Value<'_>>,
     read: impl FnOnce(&Value<'_>) -> Result<T, E>,
-) -> Result<T, Complaints> {
+) -> Result<T, ConfigComplaints> {
     value.map_or(Ok(T::default()), |value| read(&value).map_err(Into::into))
 }
 
 /// The value of a key that has no default.
-pub fn or_none<T, E: Into<Complaints>>(
+pub fn or_none<T, E: Into<ConfigComplaints>>(
     value: Option<Value<'_>>,
     read: impl FnOnce(&Value<'_>) -> Result<T, E>,
-) -> Result<Option<T>, Complaints> {
+) -> Result<Option<T>, ConfigComplaints> {
     value.map(|value| read(&value).map_err(Into::into)).transpose()
 }
 
-pub fn boolean(value: Option<Value<'_>>, default: bool) -> Result<bool, Complaint> {
+pub fn boolean(value: Option<Value<'_>>, default: bool) -> Result<bool, ConfigComplaint> {
     value.map_or(Ok(default), |value| value.boolean())
 }
 
@@ -51,16 +51,20 @@ pub fn number(
     default: u64,
     range: RangeInclusive<u64>,
     unit: &str,
-) -> Result<u64, Complaint> {
+) -> Result<u64, ConfigComplaint> {
     value.map_or(Ok(default), |value| value.number(range, unit))
 }
 
-pub fn seconds(value: Option<Value<'_>>, default: u64, range: RangeInclusive<u64>) -> Result<Duration, Complaint> {
+pub fn seconds(
+    value: Option<Value<'_>>,
+    default: u64,
+    range: RangeInclusive<u64>,
+) -> Result<Duration, ConfigComplaint> {
     number(value, default, range, "seconds").map(Duration::from_secs)
 }
 
 /// Seconds between comparisons; 0 is never.
-pub fn interval(value: &Value<'_>) -> Result<Option<Duration>, Complaint> {
+pub fn interval(value: &Value<'_>) -> Result<Option<Duration>, ConfigComplaint> {
     match value.number(0..=*INTERVAL.end(), "seconds")? {
         0 => Ok(None),
         seconds if seconds < *INTERVAL.start() => {
@@ -72,16 +76,16 @@ pub fn interval(value: &Value<'_>) -> Result<Option<Duration>, Complaint> {
 }
 
 /// A list of exclude patterns.
-pub fn patterns(list: &Value<'_>) -> Result<Vec<Pattern>, Complaints> {
+pub fn patterns(list: &Value<'_>) -> Result<Vec<Pattern>, ConfigComplaints> {
     all(list.list()?.iter().map(pattern))
 }
 
-fn pattern(value: &Value<'_>) -> Result<Pattern, Complaint> {
+fn pattern(value: &Value<'_>) -> Result<Pattern, ConfigComplaint> {
     Pattern::parse(&value.string()?).map_err(|error| value.refuse(&error, error.cure()))
 }
 
 /// Patterns of names, each with the seconds for which such files are left alone.
-pub fn settle(list: &Value<'_>, range: RangeInclusive<u64>) -> Result<Settle, Complaints> {
+pub fn settle(list: &Value<'_>, range: RangeInclusive<u64>) -> Result<Settle, ConfigComplaints> {
     let pair = |value: Value<'_>| {
         let (text, seconds) = value.pair("(\"*.part\", 30), a pattern and seconds")?;
         Ok((pattern(&text)?, Duration::from_secs(seconds.number(range.clone(), "seconds")?)))
@@ -90,9 +94,9 @@ pub fn settle(list: &Value<'_>, range: RangeInclusive<u64>) -> Result<Settle, Co
 }
 
 /// rsync's parameters. Every node gets the same, so every node has to take them.
-pub fn extra(value: &Value<'_>, draft: &Draft<'_>) -> Result<Extra, Complaints> {
+pub fn extra(value: &Value<'_>, draft: &Draft<'_>) -> Result<Extra, ConfigComplaints> {
     let (extra, places) = parameters(value)?;
-    let mut wrong = Complaints::default();
+    let mut wrong = ConfigComplaints::default();
     let nodes = &draft.site.nodes;
     let other = nodes.iter().find(|node| node.kind() != Kind::Daemon);
     if let (Some(option), Some(other)) = (extra.daemon_only(), other) {
@@ -111,7 +115,7 @@ pub fn extra(value: &Value<'_>, draft: &Draft<'_>) -> Result<Extra, Complaints> 
 }
 
 /// One shell-quoted string, or a list with one string per parameter. Returns the values of a list, too.
-fn parameters<'a>(value: &Value<'a>) -> Result<(Extra, Vec<Value<'a>>), Complaints> {
+fn parameters<'a>(value: &Value<'a>) -> Result<(Extra, Vec<Value<'a>>), ConfigComplaints> {
     let places = if value.is_list() { value.list()? } else { Vec::new() };
     let words = match value.is_list() {
         true => all(places.iter().map(Value::string))?,
@@ -126,7 +130,7 @@ fn parameters<'a>(value: &Value<'a>) -> Result<(Extra, Vec<Value<'a>>), Complain
 
 /// A program with its arguments; an empty list is none. Whether the program can be run is not checked: a hook that fails
 /// must not keep anybody from mirroring.
-pub fn hook(value: &Value<'_>) -> Result<Option<Hook>, Complaint> {
+pub fn hook(value: &Value<'_>) -> Result<Option<Hook>, ConfigComplaint> {
     let words = value.list()?;
     let Some((program, arguments)) = words.split_first() else { return Ok(None) };
     let program = absolute_in(program, value.key(), "/usr/bin/")?;
@@ -142,7 +146,7 @@ pub fn hook(value: &Value<'_>) -> Result<Option<Hook>, Complaint> {
 }
 
 /// An entry that a complete source has. The entry may be missing now: its file system may not be mounted yet.
-pub fn marker(value: &Value<'_>, excludes: Option<&Excludes>) -> Result<RelPath, Complaint> {
+pub fn marker(value: &Value<'_>, excludes: Option<&Excludes>) -> Result<RelPath, ConfigComplaint> {
     let text = value.string()?;
     let Some(marker) = RelPath::new(text.as_bytes()).ok().filter(|marker| !marker.is_root()) else {
         let what = format!("marker `{}` is not a plain path below wpath", Escaped(text.as_bytes()));
@@ -157,7 +161,7 @@ pub fn marker(value: &Value<'_>, excludes: Option<&Excludes>) -> Result<RelPath,
 }
 
 /// The address of the page.
-pub fn address(value: &Value<'_>) -> Result<SocketAddr, Complaint> {
+pub fn address(value: &Value<'_>) -> Result<SocketAddr, ConfigComplaint> {
     let text = value.string()?;
     let parsed = text.parse::<SocketAddr>().ok().filter(|address| address.port() > 0);
     parsed.ok_or_else(|| {
@@ -167,7 +171,7 @@ pub fn address(value: &Value<'_>) -> Result<SocketAddr, Complaint> {
 }
 
 /// Format and level of the log.
-pub fn log_style(value: &Value<'_>) -> Result<LogStyle, Complaints> {
+pub fn log_style(value: &Value<'_>) -> Result<LogStyle, ConfigComplaints> {
     let group = value.group("Log", "log: (format: Json, level: Info)")?;
     let mut wrong = group.unknown_keys(&["format", "level"], Some("log"));
     let mut style = LogStyle::default();

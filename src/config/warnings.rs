@@ -7,7 +7,7 @@ use inosync_actors::path::Escaped;
 use inosync_actors::patterns::excludes;
 use inosync_actors::site::extra::ExtraWarning;
 
-use super::complaint::Complaint;
+use super::complaint::ConfigComplaint;
 use super::keys::Draft;
 use super::paths::shown;
 use super::record::Record;
@@ -15,7 +15,7 @@ use super::value::Value;
 use super::values::patterns;
 
 /// A complaint about each such value of a configuration that is right.
-pub fn warnings(record: &Record<'_>, draft: &Draft<'_>) -> Vec<Complaint> {
+pub fn warnings(record: &Record<'_>, draft: &Draft<'_>) -> Vec<ConfigComplaint> {
     let list = |key| record.value(key).and_then(|list| list.list().ok()).unwrap_or_default();
     let mut warnings = Vec::new();
     let patterns = record.value("rexcludes").and_then(|list| patterns(&list).ok()).unwrap_or_default();
@@ -38,14 +38,14 @@ pub fn warnings(record: &Record<'_>, draft: &Draft<'_>) -> Vec<Complaint> {
 }
 
 /// A path that begins or ends with a blank.
-fn with_blank(value: &Value<'_>) -> Option<Complaint> {
+fn with_blank(value: &Value<'_>) -> Option<ConfigComplaint> {
     let text = value.string().ok().filter(|text| text.trim() != text)?;
     let what = "the path has a blank at its beginning or end, which is a part of the name";
     Some(value.refuse(&what, format!("write \"{}\"", Escaped(text.trim().as_bytes()))))
 }
 
 /// A node that most likely names another place than its author means.
-fn other_place(value: &Value<'_>, node: &Node, rpath: &str) -> Option<Complaint> {
+fn other_place(value: &Value<'_>, node: &Node, rpath: &str) -> Option<ConfigComplaint> {
     let text = value.string().ok()?;
     let path = match node.kind() {
         Kind::Local => text.as_str(),

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixDatagram;
 use rustix::fs::fstat;
 use slog::Level;
 
-use super::line::Line;
+use super::line::LogLine;
 
 /// The journal's socket for entries with fields.
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -35,7 +35,7 @@ pub fn mark(level: Level) -> String {
 }
 
 /// Writes one entry. The journal adds the time and the process.
-pub fn write(line: Line) -> std::io::Result<()> {
+pub fn write(line: LogLine) -> std::io::Result<()> {
     let level = line.level;
     // The journal takes the identifier from the lines of standard error, but not from entries.
     let mut entry = format!("PRIORITY={}\nSYSLOG_IDENTIFIER=inosync\n", priority(level));
@@ -54,7 +54,7 @@ pub fn write(line: Line) -> std::io::Result<()> {
 }
 
 /// The line as standard error has it, without time and level.
-fn text(line: Line) -> String {
+fn text(line: LogLine) -> String {
     let fields = line.fields.iter().map(|(key, value)| format!(", {key}: {value}"));
     fields.fold(line.message, |text, field| text + &field)
 }

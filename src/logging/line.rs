@@ -8,7 +8,7 @@ use slog::{BorrowedKV, KV, Key, Level, Logger, OwnedKVList, Record, RecordLocati
 
 /// A message with its fields.
 #[derive(Debug)]
-pub struct Line {
+pub struct LogLine {
     pub level: Level,
     pub message: String,
     /// In the order of the source, those of the logger first.
@@ -35,9 +35,9 @@ impl fmt::Display for FieldValue {
     }
 }
 
-impl Line {
+impl LogLine {
     /// The line of a record.
-    pub fn of(record: &Record<'_>, values: &OwnedKVList) -> Result<Line, slog::Error> {
+    pub fn of(record: &Record<'_>, values: &OwnedKVList) -> Result<LogLine, slog::Error> {
         let mut fields = Vec::new();
         for part in [values as &dyn KV, &record.kv()] {
             let mut said = Fields(Vec::new());
@@ -45,17 +45,17 @@ impl Line {
             // slog gives the last field first.
             fields.extend(said.0.into_iter().rev());
         }
-        Ok(Line { level: record.level(), message: printable(record.msg().to_string()), fields })
+        Ok(LogLine { level: record.level(), message: printable(record.msg().to_string()), fields })
     }
 
     /// The line with units; for programs bytes and times stay numbers.
-    pub fn for_people(self) -> Line {
+    pub fn for_people(self) -> LogLine {
         let with_unit = |(key, value): (Key, FieldValue)| match (value, key.strip_suffix("_ms")) {
             (FieldValue::Unsigned(bytes), _) if key == "bytes" => (key, FieldValue::Text(Bytes(bytes).to_string())),
             (FieldValue::Unsigned(time), Some(key)) => (key, FieldValue::Text(format!("{time} ms"))),
             (value, _) => (key, value),
         };
-        Line { fields: self.fields.into_iter().map(with_unit).collect(), ..self }
+        LogLine { fields: self.fields.into_iter().map(with_unit).collect(), ..self }
     }
 
     /// Writes the line to a logger that formats it.
@@ -67,7 +67,7 @@ impl Line {
 }
 
 /// The fields in their order.
-impl KV for Line {
+impl KV for LogLine {
     fn serialize(&self, _: &Record<'_>, to: &mut dyn Serializer) -> slog::Result {
         self.fields.iter().try_for_each(|(key, value)| match value {
             FieldValue::Unsigned(number) => to.emit_u64(key, *number),

@@ -10,13 +10,13 @@ use inosync_actors::site::Site;
 use inosync_actors::supervisor::monitor::DaemonMonitor;
 use slog::{Logger, info, warn};
 
-use crate::config::Complaint;
+use crate::config::ConfigComplaint;
 
 /// Warnings that a start or a reload logs.
 const MOST: usize = 20;
 
 /// Prints the warnings.
-pub fn print(warnings: &[Complaint]) {
+pub fn print(warnings: &[ConfigComplaint]) {
     let mut out = std::io::stdout().lock();
     for warning in warnings {
         // A reader that went away is no reason to fail.
@@ -32,7 +32,7 @@ pub fn without_match(site: &Site) -> Vec<String> {
 }
 
 /// Writes the warnings to the log.
-pub fn log(warnings: &[Complaint], log: &Logger) {
+pub fn log(warnings: &[ConfigComplaint], log: &Logger) {
     for warning in warnings.iter().take(MOST) {
         warn!(log, "the configuration does not do what it seems to"; "what" => warning.what(), "instead" => warning.cure());
     }

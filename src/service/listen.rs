@@ -27,7 +27,7 @@ use tokio::task::{JoinHandle, JoinSet, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::service::control::DaemonHandle;
-use connections::{Connections, Entry};
+use connections::{ClientEntry, Connections};
 use history::History;
 
 /// The pause between two tries to listen at an address, and after the process had no descriptor left.
@@ -48,13 +48,13 @@ const ASK_EVERY: Duration = Duration::from_secs(300);
 
 /// The page and the metrics, served until this is dropped.
 pub struct Page {
-    shared: Rc<Shared>,
+    shared: Rc<AnswerSource>,
     server: Option<Task>,
     _sampler: Task,
 }
 
 /// The source of all answers.
-struct Shared {
+struct AnswerSource {
     daemon: DaemonHandle,
     history: RefCell<History>,
 }
@@ -86,7 +86,7 @@ impl Drop for Task {
 impl Page {
     /// Serves at this address from now on, or as soon as the address is free.
     pub fn open(address: SocketAddr, daemon: DaemonHandle, log: &Logger) -> Self {
-        let shared = Rc::new(Shared { daemon, history: RefCell::default() });
+        let shared = Rc::new(AnswerSource { daemon, history: RefCell::default() });
         let server = Task::spawn(serve(address, shared.clone(), log.clone()));
         let sampler = Task::spawn(sample(shared.clone()));
         Page { shared, server: Some(server), _sampler: sampler }
@@ -108,7 +108,7 @@ impl Page {
 }
 
 /// Takes the samples of the plots.
-async fn sample(shared: Rc<Shared>) {
+async fn sample(shared: Rc<AnswerSource>) {
     let mut ticks = interval(history::EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut asked: Option<Instant> = None;
@@ -128,7 +128,7 @@ async fn sample(shared: Rc<Shared>) {
     }
 }
 
-async fn serve(address: SocketAddr, shared: Rc<Shared>, log: Logger) {
+async fn serve(address: SocketAddr, shared: Rc<AnswerSource>, log: Logger) {
     let listener = bind(address, &log).await;
     info!(log, "page and metrics are served"; "at" => format!("http://{address}/"));
     if !address.ip().is_loopback() {
@@ -189,7 +189,7 @@ pub fn cure(why: io::ErrorKind) -> &'static str {
     }
 }
 
-async fn converse(stream: TcpStream, entry: Rc<Entry>, shared: Rc<Shared>) {
+async fn converse(stream: TcpStream, entry: Rc<ClientEntry>, shared: Rc<AnswerSource>) {
     // The address of the connection, not of the listener: 0.0.0.0 is reached by the loopback address, too.
     let is_local = stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
     let service = service_fn(move |request| {
@@ -207,7 +207,7 @@ async fn converse(stream: TcpStream, entry: Rc<Entry>, shared: Rc<Shared>) {
     }
 }
 
-impl Shared {
+impl AnswerSource {
     async fn status(&self) -> Option<Status> {
         self.daemon.status(false).await
     }

@@ -46,7 +46,7 @@ impl Signals {
 }
 
 /// The parts of the process that outlive a restart of the daemon.
-struct Process<'a> {
+struct ProcessParts<'a> {
     /// The path of the configuration file.
     path: &'a Path,
     /// The configuration that was last accepted.
@@ -111,7 +111,7 @@ pub async fn run(path: &Path, configuration: Configuration, version: Version, lo
     let endpoints = Endpoints::open(service, &daemon, logger);
     let notify = Notify::of_process();
     let context = ProcessContext { audience: Bars::audience(log.bars.as_ref()), paused: Paused::default() };
-    let mut process = Process { path, site, version, signals, daemon, endpoints, context, notify, log };
+    let mut process = ProcessParts { path, site, version, signals, daemon, endpoints, context, notify, log };
     let mut superseding = false;
     let exit = loop {
         info!(logger, "inosync starts"; "version" => env!("CARGO_PKG_VERSION"), "wpath" => process.site.wpath.display(),
@@ -133,7 +133,7 @@ pub async fn run(path: &Path, configuration: Configuration, version: Version, lo
     exit
 }
 
-impl Process<'_> {
+impl ProcessParts<'_> {
     /// Runs one daemon until it ends. `superseding`: the daemon before ended as [`Ending::Superseded`].
     async fn mirror(&mut self, superseding: bool) -> Result<Ending, StartError> {
         let start = if superseding { Daemon::start_superseding } else { Daemon::start };

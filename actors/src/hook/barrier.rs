@@ -12,12 +12,12 @@ use crate::transport::heard::Room;
 
 /// The paths that are held back.
 #[derive(Debug, Default)]
-pub(crate) struct Barrier {
+pub(crate) struct HookBarrier {
     open: HashMap<RelPath, Span>,
     /// Paths that were not checked yet.
     fresh: VecDeque<RelPath>,
     /// Paths that a node lacked at the last check, by the number of that node.
-    held: BTreeMap<usize, Held>,
+    held: BTreeMap<usize, LackedPaths>,
     /// Node whose paths were checked last; the other nodes come next.
     turn: usize,
     room: Room,
@@ -35,7 +35,7 @@ struct Span {
 
 /// Paths that one node lacks, in the order in which they are checked.
 #[derive(Debug, Default)]
-struct Held {
+struct LackedPaths {
     paths: VecDeque<RelPath>,
     /// Number of paths at the front that are to be checked.
     due: usize,
@@ -51,11 +51,11 @@ pub(crate) trait Nodes {
     fn lacks_any(&self, node: usize, at: Instant) -> bool;
 }
 
-impl Barrier {
+impl HookBarrier {
     /// Makes a barrier with room for `paths` paths.
     #[cfg(test)]
-    pub(crate) fn of(paths: usize) -> Barrier {
-        Barrier { room: Room::of(paths), ..Barrier::default() }
+    pub(crate) fn of(paths: usize) -> HookBarrier {
+        HookBarrier { room: Room::of(paths), ..HookBarrier::default() }
     }
 
     /// Adds a path that a run changed at some node; the run began at `at`.
@@ -159,7 +159,7 @@ impl Barrier {
         if self.fresh.front().is_some_and(is_ripe) {
             return self.fresh.pop_front().map(|path| (path, None));
         }
-        let is_due = |(node, held): (&usize, &Held)| (held.due > 0).then_some(*node);
+        let is_due = |(node, held): (&usize, &LackedPaths)| (held.due > 0).then_some(*node);
         let (after, before) = (self.turn.saturating_add(1).., ..=self.turn);
         let mut turns = self.held.range(after).chain(self.held.range(before));
         self.turn = turns.find_map(is_due)?;
@@ -207,7 +207,7 @@ mod tests {
         Lacking { numbers: (0..nodes).collect(), paths: paths.to_vec(), asked: Cell::new(0) }
     }
 
-    fn look(barrier: &mut Barrier, nodes: &Lacking) -> Vec<String> {
+    fn look(barrier: &mut HookBarrier, nodes: &Lacking) -> Vec<String> {
         let mut told = Vec::new();
         let later = Instant::now() + Duration::from_secs(999);
         while barrier.look(2, later, nodes, |path| told.push(path.to_string())) > 0 {}
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn what_a_node_lacks_waits_for_it_and_the_rest_does_not() {
-        let (mut barrier, now) = (Barrier::default(), Instant::now());
+        let (mut barrier, now) = (HookBarrier::default(), Instant::now());
         ["a", "b", "c"].iter().for_each(|path| barrier.add(rel(path), now));
         let nodes = lacking(3, &[(1, "a", now), (2, "a", now), (2, "b", now)]);
         assert_eq!(look(&mut barrier, &nodes), ["c"]);
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_node_that_settles_nothing_is_not_asked_again() {
-        let (mut barrier, now) = (Barrier::default(), Instant::now());
+        let (mut barrier, now) = (HookBarrier::default(), Instant::now());
         ["a", "b"].iter().for_each(|path| barrier.add(rel(path), now));
         let nodes = lacking(2, &[(1, "a", now), (1, "b", now)]);
         look(&mut barrier, &nodes);
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_node_that_settles_all_the_time_keeps_nobody_elses_paths_waiting() {
-        let (mut barrier, now) = (Barrier::default(), Instant::now());
+        let (mut barrier, now) = (HookBarrier::default(), Instant::now());
         ["a", "b", "c", "d"].iter().for_each(|path| barrier.add(rel(path), now));
         let mut lacked = vec![(0, "a", now), (0, "b", now), (0, "c", now), (1, "d", now)];
         look(&mut barrier, &lacking(2, &lacked));
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn what_changes_all_the_time_is_told_when_all_have_what_it_was() {
-        let (mut barrier, start) = (Barrier::default(), Instant::now());
+        let (mut barrier, start) = (HookBarrier::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         barrier.add(rel("log"), at(10));
         assert_eq!(look(&mut barrier, &lacking(2, &[(1, "log", at(9))])), [""; 0]);
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn new_paths_are_looked_at_when_they_have_been_seen_everywhere() {
-        let (mut barrier, now) = (Barrier::default(), Instant::now());
+        let (mut barrier, now) = (HookBarrier::default(), Instant::now());
         barrier.add(rel("a"), now);
         barrier.add(rel("b"), now + Duration::from_secs(1));
         let mut told = Vec::new();
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn paths_without_room_are_told_as_a_whole_when_no_node_lacks_anything_so_old() {
-        let (mut barrier, now) = (Barrier::of(1), Instant::now());
+        let (mut barrier, now) = (HookBarrier::of(1), Instant::now());
         ["a", "b"].iter().for_each(|path| barrier.add(rel(path), now));
         let nodes = lacking(2, &[(1, "b", now)]);
         assert_eq!(look(&mut barrier, &nodes), ["a"]);

@@ -16,7 +16,7 @@ use tokio::process::{ChildStdin, Command};
 use tokio::time::timeout;
 
 use super::runner::Fault;
-use super::{List, Occasion, fault_of};
+use super::{ChangeList, Occasion, fault_of};
 use crate::children::{Children, GRACE, Group};
 use crate::path::Escaped;
 use crate::site::Hook;
@@ -39,7 +39,7 @@ pub(crate) struct Call {
     /// Path of the source.
     pub wpath: PathBuf,
     /// Changes that the program is told.
-    pub list: Rc<List>,
+    pub list: Rc<ChangeList>,
     /// Time limit of the run.
     pub patience: Duration,
 }
@@ -102,7 +102,7 @@ impl Call {
     }
 
     fn environment(&self) -> [(&'static str, OsString); 8] {
-        let List { tally, batches, .. } = &*self.list;
+        let ChangeList { tally, batches, .. } = &*self.list;
         let complete = if self.list.is_complete() { "1" } else { "0" };
         [
             ("INOSYNC_HOOK", self.occasion.name().into()),
@@ -118,7 +118,7 @@ impl Call {
 }
 
 /// Writes the paths with a NUL after each, the root as `.`.
-async fn tell(stdin: Option<ChildStdin>, list: &List) {
+async fn tell(stdin: Option<ChildStdin>, list: &ChangeList) {
     let Some(stdin) = stdin else { return };
     let mut stdin = BufWriter::with_capacity(64 * 1024, stdin);
     for path in list.iter() {
@@ -173,7 +173,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(30);
 
     fn call(program: &str, arguments: &[&str], patience: Duration) -> Call {
-        let mut list = List::default();
+        let mut list = ChangeList::default();
         [&b""[..], b"a\nb", b"d/\xff"].iter().for_each(|path| list.add(RelPath::new(path).unwrap()));
         list.count(Tally { sent: 2, deleted: 1, bytes: 77, ..Tally::default() });
         let arguments = arguments.iter().map(|word| word.to_string()).collect();

@@ -7,26 +7,26 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::List;
+use super::ChangeList;
 use crate::backoff::backoff;
 
 /// The state of one hook.
 #[derive(Debug, Default)]
-pub(crate) struct Runner {
-    next: List,
-    stage: Stage,
+pub(crate) struct HookRunner {
+    next: ChangeList,
+    stage: HookStage,
     /// Number of failed runs in a row, and the fault of the last one.
     failing: Option<(u32, Fault)>,
 }
 
 /// The present activity of a hook.
 #[derive(Debug, Default)]
-enum Stage {
+enum HookStage {
     /// The hook may run.
     #[default]
     Ready,
     /// The hook runs and was given this list.
-    Running(Rc<List>),
+    Running(Rc<ChangeList>),
     /// The hook failed and does not run before this time.
     Resting(Instant),
 }
@@ -50,7 +50,7 @@ pub(crate) enum Fault {
 
 /// The log message that the end of a run calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum HookNews {
     /// No message is needed.
     None,
     /// The hook begins to fail, or fails in another way than before.
@@ -64,21 +64,21 @@ pub(crate) enum News {
     },
 }
 
-impl Runner {
+impl HookRunner {
     /// Returns the list for the next run.
-    pub(crate) fn next_list(&mut self) -> &mut List {
+    pub(crate) fn next_list(&mut self) -> &mut ChangeList {
         &mut self.next
     }
 
     /// Returns the number of paths that no successful run was given yet.
     pub(crate) fn untold(&self) -> usize {
-        let running = if let Stage::Running(given) = &self.stage { given.len() } else { 0 };
+        let running = if let HookStage::Running(given) = &self.stage { given.len() } else { 0 };
         self.next.len() + running
     }
 
     /// Tells if the hook runs now.
     pub(crate) fn runs(&self) -> bool {
-        matches!(self.stage, Stage::Running(_))
+        matches!(self.stage, HookStage::Running(_))
     }
 
     /// Returns the fault of the last run, if it failed.
@@ -95,42 +95,45 @@ impl Runner {
     pub(crate) fn due(&self, now: Instant) -> Option<Instant> {
         match self.stage {
             _ if self.next.is_empty() => None,
-            Stage::Ready => Some(now),
-            Stage::Running(_) => None,
-            Stage::Resting(until) => Some(until.max(now)),
+            HookStage::Ready => Some(now),
+            HookStage::Running(_) => None,
+            HookStage::Resting(until) => Some(until.max(now)),
         }
     }
 
     /// Begins the run that is due and returns its list.
-    pub(crate) fn start(&mut self, now: Instant) -> Option<Rc<List>> {
+    pub(crate) fn start(&mut self, now: Instant) -> Option<Rc<ChangeList>> {
         if self.due(now).is_none_or(|at| at > now) {
             return None;
         }
         let given = Rc::new(std::mem::take(&mut self.next));
-        self.stage = Stage::Running(given.clone());
+        self.stage = HookStage::Running(given.clone());
         Some(given)
     }
 
     /// Notes the end of the run. `chance`, from 0 to 1, spreads the pause after a failure.
-    pub(crate) fn ended(&mut self, result: Result<(), Fault>, now: Instant, chance: f64) -> News {
-        let Stage::Running(given) = std::mem::take(&mut self.stage) else { return News::None };
+    pub(crate) fn ended(&mut self, result: Result<(), Fault>, now: Instant, chance: f64) -> HookNews {
+        let HookStage::Running(given) = std::mem::take(&mut self.stage) else { return HookNews::None };
         let before = self.failing.take();
         let Err(fault) = result else {
-            return before.map_or(News::None, |(failures, _)| News::Recovered { failures });
+            return before.map_or(HookNews::None, |(failures, _)| HookNews::Recovered { failures });
         };
         self.next.merge(&given);
-        let news =
-            if before.as_ref().is_some_and(|(_, known)| *known == fault) { News::FailsStill } else { News::Fails };
+        let news = if before.as_ref().is_some_and(|(_, known)| *known == fault) {
+            HookNews::FailsStill
+        } else {
+            HookNews::Fails
+        };
         let failures = before.map_or(1, |(failures, _)| failures.saturating_add(1));
-        self.stage = Stage::Resting(now + backoff(failures, chance));
+        self.stage = HookStage::Resting(now + backoff(failures, chance));
         self.failing = Some((failures, fault));
         news
     }
 
     /// Lets a hook that failed run at once: its program was replaced, or the daemon is stopping.
     pub(crate) fn hurry(&mut self) {
-        if matches!(self.stage, Stage::Resting(_)) {
-            self.stage = Stage::Ready;
+        if matches!(self.stage, HookStage::Resting(_)) {
+            self.stage = HookStage::Ready;
         }
     }
 
@@ -146,30 +149,30 @@ mod tests {
     use super::*;
     use crate::path::RelPath;
 
-    fn add(runner: &mut Runner, paths: &[&str]) {
+    fn add(runner: &mut HookRunner, paths: &[&str]) {
         paths.iter().for_each(|path| runner.next_list().add(RelPath::new(path.as_bytes()).unwrap()));
     }
 
-    fn told(list: Option<Rc<List>>) -> Option<String> {
+    fn told(list: Option<Rc<ChangeList>>) -> Option<String> {
         list.map(|list| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
     }
 
     #[test]
     fn what_comes_while_it_runs_is_the_next_runs() {
-        let (mut runner, now) = (Runner::default(), Instant::now());
+        let (mut runner, now) = (HookRunner::default(), Instant::now());
         assert_eq!(told(runner.start(now)), None);
         add(&mut runner, &["a"]);
         assert_eq!(told(runner.start(now)).as_deref(), Some("a"));
         add(&mut runner, &["c", "b", "c"]);
         assert_eq!((told(runner.start(now)), runner.untold(), runner.due(now)), (None, 3, None));
-        assert_eq!(runner.ended(Ok(()), now, 0.5), News::None);
+        assert_eq!(runner.ended(Ok(()), now, 0.5), HookNews::None);
         assert_eq!(told(runner.start(now)).as_deref(), Some("b c"));
-        assert_eq!((runner.ended(Ok(()), now, 0.5), runner.has_work()), (News::None, false));
+        assert_eq!((runner.ended(Ok(()), now, 0.5), runner.has_work()), (HookNews::None, false));
     }
 
     #[test]
     fn what_a_run_that_failed_was_told_is_told_again_with_the_rest_after_a_pause() {
-        let (mut runner, now) = (Runner::default(), Instant::now());
+        let (mut runner, now) = (HookRunner::default(), Instant::now());
         add(&mut runner, &["a"]);
         runner.start(now);
         add(&mut runner, &["b"]);
@@ -185,7 +188,7 @@ mod tests {
 
     #[test]
     fn the_pause_grows_to_a_minute_and_begins_anew_after_a_success() {
-        let (mut runner, now) = (Runner::default(), Instant::now());
+        let (mut runner, now) = (HookRunner::default(), Instant::now());
         let mut pause = |result: Result<(), Fault>| {
             add(&mut runner, &["a"]);
             runner.hurry();
@@ -202,16 +205,16 @@ mod tests {
 
     #[test]
     fn a_trouble_is_told_when_it_begins_when_it_changes_and_when_it_is_over() {
-        let (mut runner, now) = (Runner::default(), Instant::now());
+        let (mut runner, now) = (HookRunner::default(), Instant::now());
         for (result, expected) in [
-            (Ok(()), News::None),
-            (Err(Fault::Exit(1)), News::Fails),
-            (Err(Fault::Exit(1)), News::FailsStill),
-            (Err(Fault::Exit(2)), News::Fails),
-            (Err(Fault::Signal(2)), News::Fails),
-            (Err(Fault::Signal(2)), News::FailsStill),
-            (Ok(()), News::Recovered { failures: 5 }),
-            (Ok(()), News::None),
+            (Ok(()), HookNews::None),
+            (Err(Fault::Exit(1)), HookNews::Fails),
+            (Err(Fault::Exit(1)), HookNews::FailsStill),
+            (Err(Fault::Exit(2)), HookNews::Fails),
+            (Err(Fault::Signal(2)), HookNews::Fails),
+            (Err(Fault::Signal(2)), HookNews::FailsStill),
+            (Ok(()), HookNews::Recovered { failures: 5 }),
+            (Ok(()), HookNews::None),
         ] {
             add(&mut runner, &["a"]);
             runner.hurry();
@@ -222,7 +225,7 @@ mod tests {
 
     #[test]
     fn what_nobody_is_to_be_told_any_more_is_forgotten() {
-        let (mut runner, now) = (Runner::default(), Instant::now());
+        let (mut runner, now) = (HookRunner::default(), Instant::now());
         add(&mut runner, &["a"]);
         runner.start(now);
         runner.ended(Err(Fault::Exit(1)), now, 0.5);

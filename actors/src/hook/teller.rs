@@ -4,15 +4,15 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::List;
-use super::barrier::{Barrier, Nodes};
+use super::ChangeList;
+use super::barrier::{HookBarrier, Nodes};
 use super::run::Failed;
-use super::runner::{News, Runner};
+use super::runner::{HookNews, HookRunner};
 use crate::path::Escaped;
 use crate::site::Hook;
 use crate::status::{Event, HookStatus, unix};
 use crate::transport::Tally;
-use crate::transport::heard::News as Heard;
+use crate::transport::heard::ChangedPaths;
 
 /// Number of paths that are checked in one go, which takes some milliseconds.
 pub(crate) const PORTION: usize = 2000;
@@ -26,8 +26,8 @@ const HANDING_OUT: Duration = Duration::from_millis(100);
 pub(crate) struct Teller {
     /// The program and its arguments.
     pub hook: Hook,
-    barrier: Barrier,
-    runner: Runner,
+    barrier: HookBarrier,
+    runner: HookRunner,
     /// Time since which the next run has been waiting for more paths.
     gathers: Option<Instant>,
     runs: u64,
@@ -39,12 +39,12 @@ pub(crate) struct Teller {
 impl Teller {
     /// Makes a teller without changes.
     pub(crate) fn new(hook: Hook) -> Self {
-        let (barrier, runner, gathers) = (Barrier::default(), Runner::default(), None);
+        let (barrier, runner, gathers) = (HookBarrier::default(), HookRunner::default(), None);
         Teller { hook, barrier, runner, gathers, runs: 0, failures: 0, last_error: None, last_run: None }
     }
 
     /// Adds the changes of a delivery to some node.
-    pub(crate) fn hear(&mut self, news: &Heard, tally: Tally) {
+    pub(crate) fn hear(&mut self, news: &ChangedPaths, tally: Tally) {
         news.paths.iter().for_each(|(path, at)| self.barrier.add(path.clone(), *at));
         news.cut.iter().for_each(|at| self.barrier.cut(*at));
         if tally.changes() > 0 {
@@ -102,14 +102,14 @@ impl Teller {
     }
 
     /// Begins the run that is due and returns its list.
-    pub(crate) fn start(&mut self, now: Instant) -> Option<Rc<List>> {
+    pub(crate) fn start(&mut self, now: Instant) -> Option<Rc<ChangeList>> {
         self.run_due(now).filter(|at| *at <= now)?;
         self.gathers = None;
         self.runner.start(now)
     }
 
     /// Notes the end of the run.
-    pub(crate) fn ended(&mut self, result: Result<(), Failed>, now: Instant, chance: f64) -> News {
+    pub(crate) fn ended(&mut self, result: Result<(), Failed>, now: Instant, chance: f64) -> HookNews {
         self.runs += 1;
         self.last_run = Some(SystemTime::now());
         if let Err(Failed { fault, said }) = &result {
@@ -189,9 +189,9 @@ mod tests {
         Teller::new(Hook { program: "/p".into(), arguments: Vec::new() })
     }
 
-    fn heard(paths: impl IntoIterator<Item = String>, at: Instant) -> Heard {
+    fn heard(paths: impl IntoIterator<Item = String>, at: Instant) -> ChangedPaths {
         let paths = paths.into_iter().map(|path| (RelPath::new(path.as_bytes()).unwrap(), at));
-        Heard { paths: paths.collect(), cut: None }
+        ChangedPaths { paths: paths.collect(), cut: None }
     }
 
     const ONE: Tally = Tally { sent: 1, deleted: 0, bytes: 0, made_mirror: false };
@@ -238,7 +238,7 @@ mod tests {
     fn while_something_is_missing_in_the_list_each_run_says_so() {
         let (mut teller, now) = (teller(), Instant::now());
         let later = now + HANDING_OUT;
-        teller.hear(&Heard { cut: Some(now), ..heard(["a".into(), "b".into()], now) }, ONE);
+        teller.hear(&ChangedPaths { cut: Some(now), ..heard(["a".into(), "b".into()], now) }, ONE);
         for (lacking, expected) in [(&["b"][..], (1, false)), (&[], (1, false))] {
             teller.settled(None);
             teller.look(later, &Lacking(lacking), false);

@@ -7,7 +7,7 @@ use super::{TABLE, below, unescape};
 use crate::path::RelPath;
 
 /// A line of the list, as it stands there.
-pub(super) struct Line<'a> {
+pub(super) struct MountLine<'a> {
     pub number: u64,
     pub parent: &'a [u8],
     pub device: &'a [u8],
@@ -17,16 +17,16 @@ pub(super) struct Line<'a> {
     pub system: [&'a [u8]; 3],
 }
 
-impl<'a> Line<'a> {
+impl<'a> MountLine<'a> {
     /// `None` for what is not understood.
-    pub(super) fn read(line: &'a [u8]) -> Option<Line<'a>> {
+    pub(super) fn read(line: &'a [u8]) -> Option<MountLine<'a>> {
         let mut fields = line.split(|&byte| byte == b' ');
         let number = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
         let (parent, device, directory, point) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
         // The options of the mount, and fields that not every mount has.
         let mut tail = fields.skip_while(|field| *field != b"-").skip(1);
         let system = [(); 3].map(|()| tail.next().unwrap_or_default());
-        Some(Line { number, parent, device, directory, point, system })
+        Some(MountLine { number, parent, device, directory, point, system })
     }
 }
 
@@ -51,7 +51,7 @@ pub struct Mounted {
 
 /// All mounts that this process can see.
 #[derive(Debug, Default)]
-pub struct Table {
+pub struct MountTable {
     mounts: Vec<Mounted>,
     /// The one at `/` that is on none of the others.
     top: Option<usize>,
@@ -59,24 +59,24 @@ pub struct Table {
     on: HashMap<(u64, Vec<u8>), usize>,
 }
 
-impl Table {
+impl MountTable {
     /// Reads the list. Nothing that is mounted is looked at, so that it does not matter what answers.
     ///
     /// # Errors
     /// When the list cannot be read.
-    pub fn read() -> io::Result<Table> {
-        Ok(Table::parse(&fs::read(TABLE)?))
+    pub fn read() -> io::Result<MountTable> {
+        Ok(MountTable::parse(&fs::read(TABLE)?))
     }
 
     /// Reads the text of a list.
-    pub fn parse(table: &[u8]) -> Table {
-        let lines = table.split(|&byte| byte == b'\n').filter_map(Line::read);
+    pub fn parse(table: &[u8]) -> MountTable {
+        let lines = table.split(|&byte| byte == b'\n').filter_map(MountLine::read);
         let mounts: Vec<Mounted> = lines.map(|line| Mounted::of(&line)).collect();
         let place = |(at, mount): (usize, &Mounted)| Some(((mount.parent?, mount.point.clone()), at));
         let on = mounts.iter().enumerate().filter_map(place).collect();
         let numbers: HashSet<u64> = mounts.iter().map(|mount| mount.number).collect();
         let is_top = |mount: &Mounted| mount.point == b"/" && mount.parent.is_none_or(|on| !numbers.contains(&on));
-        Table { top: mounts.iter().position(is_top), mounts, on }
+        MountTable { top: mounts.iter().position(is_top), mounts, on }
     }
 
     /// The mount that an absolute path without symlinks leads to, past what is mounted over others.
@@ -105,7 +105,7 @@ impl Table {
 }
 
 impl Mounted {
-    fn of(line: &Line<'_>) -> Mounted {
+    fn of(line: &MountLine<'_>) -> Mounted {
         let [kind, source, options] = line.system.map(unescape);
         Mounted {
             number: line.number,
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_path_leads_to_the_topmost_mount_and_what_is_covered_cannot_be_reached() {
-        let table = Table::parse(LIST);
+        let table = MountTable::parse(LIST);
         for (path, number) in [
             ("/", 21),
             ("/srv", 21),
@@ -190,12 +190,12 @@ mod tests {
         };
         assert_eq!(below(b"/srv/www"), ["a 23", "a/b 24", "d 26", "e 28"]);
         assert_eq!(below(b"/srv/www/a"), ["b 24"]);
-        assert!(below(b"/none").is_empty() && Table::parse(b"").at(b"/").is_none());
+        assert!(below(b"/none").is_empty() && MountTable::parse(b"").at(b"/").is_none());
     }
 
     #[test]
     fn what_is_mounted_over_itself_without_end_is_read() {
-        let table = Table::parse(
+        let table = MountTable::parse(
             b"1 0 0:1 / / rw - tmpfs x rw\n2 2 0:1 / /a rw - tmpfs x rw\n3 4 0:1 / /b rw\n4 3 0:1 / /b rw\n",
         );
         assert_eq!(table.at(b"/a").map(|mount| mount.number), Some(1));
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_path_is_found_in_a_file_system_and_back() {
-        let table = Table::parse(LIST);
+        let table = MountTable::parse(LIST);
         let [root, part] = [21, 25].map(|number| table.mounts.iter().find(|mount| mount.number == number).unwrap());
         assert_eq!(part.inside(b"/srv/www/d/x"), Some(b"/www/c/x".to_vec()));
         assert_eq!(part.outside(b"/www/c"), Some(b"/srv/www/d".to_vec()));

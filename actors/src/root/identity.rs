@@ -21,12 +21,12 @@ const XFS: u64 = 0x5846_5342;
 pub(crate) struct Identity {
     /// Device number of the file system, as it is mounted now.
     device: AtomicU64,
-    traits: Traits,
+    traits: DirectoryTraits,
 }
 
 /// Properties of a directory and its file system that survive an unmount.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Traits {
+struct DirectoryTraits {
     inode: u64,
     /// Birth time of the directory in seconds and nanoseconds; `None` if the file system does not store one.
     born: Option<(i64, u32)>,
@@ -47,7 +47,7 @@ impl Identity {
     /// When there is no directory, or the directory cannot be looked at.
     pub(crate) fn of(path: &Path) -> io::Result<Identity> {
         let stat = look(path)?;
-        Ok(Identity { device: AtomicU64::new(device(&stat)), traits: Traits::of(path, &stat) })
+        Ok(Identity { device: AtomicU64::new(device(&stat)), traits: DirectoryTraits::of(path, &stat) })
     }
 
     /// Returns the inode number of the directory.
@@ -70,7 +70,7 @@ impl Identity {
         if device(&stat) == self.device.load(Ordering::Acquire) {
             return Ok(true);
         }
-        let is_same = self.traits.are_those_of(&Traits::of(path, &stat));
+        let is_same = self.traits.are_those_of(&DirectoryTraits::of(path, &stat));
         if is_same {
             self.device.store(device(&stat), Ordering::Release);
         }
@@ -84,17 +84,24 @@ impl Identity {
     }
 }
 
-impl Traits {
-    fn of(path: &Path, stat: &Statx) -> Traits {
+impl DirectoryTraits {
+    fn of(path: &Path, stat: &Statx) -> DirectoryTraits {
         let kind = statfs(path).map_or(0, |fs| fs.f_type as u64);
         let has_mount = stat.stx_mask & StatxFlags::MNT_ID.bits() != 0;
         let source = has_mount.then(|| mount_source(stat.stx_mnt_id)).flatten();
-        Traits { inode: stat.stx_ino, born: born(stat), subvolume: subvolume(stat), kind, id: id(path, kind), source }
+        DirectoryTraits {
+            inode: stat.stx_ino,
+            born: born(stat),
+            subvolume: subvolume(stat),
+            kind,
+            id: id(path, kind),
+            source,
+        }
     }
 
     /// Tells if both describe the same directory on another device number: no property differs, and at least one
     /// agrees.
-    fn are_those_of(&self, other: &Traits) -> bool {
+    fn are_those_of(&self, other: &DirectoryTraits) -> bool {
         let against = self.inode != other.inode
             || self.kind != other.kind
             || differ(&self.born, &other.born)
@@ -175,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_directory_on_another_device_number_is_the_same_if_something_says_so_and_nothing_else() {
-        let all = Traits {
+        let all = DirectoryTraits {
             inode: 5,
             born: Some((1, 2)),
             subvolume: Some(3),
@@ -183,10 +190,10 @@ mod tests {
             id: Some(9),
             source: Some(b"fuse.x h:/d".to_vec()),
         };
-        let none = Traits { born: None, subvolume: None, id: None, source: None, ..all.clone() };
-        let born = Traits { born: all.born, ..none.clone() };
-        let id = Traits { id: all.id, ..none.clone() };
-        let source = Traits { source: all.source.clone(), ..none.clone() };
+        let none = DirectoryTraits { born: None, subvolume: None, id: None, source: None, ..all.clone() };
+        let born = DirectoryTraits { born: all.born, ..none.clone() };
+        let id = DirectoryTraits { id: all.id, ..none.clone() };
+        let source = DirectoryTraits { source: all.source.clone(), ..none.clone() };
         for (one, other, expected) in [
             (&all, all.clone(), true),
             (&none, none.clone(), false),
@@ -195,13 +202,13 @@ mod tests {
             (&source, source.clone(), true),
             (&all, born.clone(), true),
             (&born, id.clone(), false),
-            (&all, Traits { inode: 6, ..all.clone() }, false),
-            (&all, Traits { kind: 8, ..all.clone() }, false),
-            (&all, Traits { subvolume: Some(4), ..all.clone() }, false),
-            (&all, Traits { born: Some((1, 3)), ..all.clone() }, false),
-            (&all, Traits { id: Some(8), ..all.clone() }, false),
+            (&all, DirectoryTraits { inode: 6, ..all.clone() }, false),
+            (&all, DirectoryTraits { kind: 8, ..all.clone() }, false),
+            (&all, DirectoryTraits { subvolume: Some(4), ..all.clone() }, false),
+            (&all, DirectoryTraits { born: Some((1, 3)), ..all.clone() }, false),
+            (&all, DirectoryTraits { id: Some(8), ..all.clone() }, false),
             // Another device node, as after a disk was plugged in again.
-            (&all, Traits { source: Some(b"other".to_vec()), ..all.clone() }, true),
+            (&all, DirectoryTraits { source: Some(b"other".to_vec()), ..all.clone() }, true),
         ] {
             assert_eq!(one.are_those_of(&other), expected, "{one:?} {other:?}");
         }

@@ -43,7 +43,7 @@ pub struct Silent {
 
 /// What became of a file system that may hang.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum MountNews {
     /// It does not answer.
     Silent(Silent),
     /// It answers again.
@@ -52,13 +52,13 @@ pub(crate) enum Heard {
     Unmounted(Silent),
 }
 
-type Listener = Box<dyn Fn(&Heard) + Send + Sync>;
+type MountListener = Box<dyn Fn(&MountNews) + Send + Sync>;
 
 /// Knows which file systems below a directory answer. Clones share it.
 #[derive(Clone)]
-pub struct Reach(Arc<Inner>);
+pub struct Reach(Arc<Grounds>);
 
-struct Inner {
+struct Grounds {
     root: PathBuf,
     mounts: Mutex<BTreeMap<RelPath, Arc<Ground>>>,
     /// Whether there is any: mostly there is none.
@@ -76,7 +76,7 @@ impl Reach {
     /// What is mounted below `root` now.
     pub fn of(root: &Path) -> Reach {
         let (root, common) = (root.to_owned(), Arc::default());
-        let reach = Reach(Arc::new(Inner { root, mounts: Mutex::default(), any: AtomicBool::new(false), common }));
+        let reach = Reach(Arc::new(Grounds { root, mounts: Mutex::default(), any: AtomicBool::new(false), common }));
         reach.refresh();
         reach
     }
@@ -98,12 +98,12 @@ impl Reach {
         drop(mounts);
         // What it is asked still has an answer that nobody waits for.
         for silent in gone.iter().filter_map(|ground| ground.leave()) {
-            self.0.common.say(&Heard::Unmounted(silent));
+            self.0.common.say(&MountNews::Unmounted(silent));
         }
     }
 
     /// Tells `listener` from now on. It is called by any thread, and must not wait.
-    pub(crate) fn listen(&self, listener: impl Fn(&Heard) + Send + Sync + 'static) {
+    pub(crate) fn listen(&self, listener: impl Fn(&MountNews) + Send + Sync + 'static) {
         lock(&self.0.common.listeners).push(Box::new(listener));
     }
 

@@ -6,7 +6,7 @@ mod moves;
 mod next_best;
 mod removals;
 
-pub(super) use self::alike::{Names, Seen, sample};
+pub(super) use self::alike::{NameRule, NamesSeen, sample};
 
 use std::cell::Cell;
 use std::collections::BTreeSet;

@@ -13,11 +13,11 @@ use std::rc::Rc;
 pub use self::finding::Finding;
 pub(super) use self::finding::is_excluded;
 pub(super) use self::links::links_of;
-pub use self::probe::{Place, Probe, Probed};
+pub use self::probe::{Probe, ProbePlace, Probed};
 pub use self::user::own_name;
 use super::Rsync;
 use super::learned::Deletions;
-use super::recipe::Question;
+use super::recipe::ProbeQuestion;
 use crate::node::Kind;
 use crate::path::Escaped;
 use crate::rsync::report::claims::Claims;
@@ -54,12 +54,12 @@ pub enum Mirror {
 }
 
 /// What is heard while a node is asked.
-struct Heard {
+struct NodeReplies {
     protocol: Option<u32>,
     mirror: Mirror,
 }
 
-impl Heard {
+impl NodeReplies {
     fn hear(&mut self, said: &[u8]) {
         self.protocol = self.protocol.or(Greeting::read(said).and_then(Greeting::protocol));
         // The run also tells of entries that are as they should be.
@@ -79,12 +79,12 @@ impl Rsync {
     /// When it cannot be reached.
     pub async fn examine(self: &Rc<Self>) -> Result<Examination, Failure> {
         // A forced command at the node may refuse the question for the version.
-        let mut finished = self.question(Question::Version).await?;
+        let mut finished = self.question(ProbeQuestion::Version).await?;
         is_rsync(&finished.0)?;
         if failure::of(&finished.0).is_some_and(|failure| failure.cause != Cause::RejectsMissing) {
-            finished = self.question(Question::Protocol).await?;
+            finished = self.question(ProbeQuestion::Protocol).await?;
         }
-        let (finished, Heard { protocol, mirror }) = finished;
+        let (finished, NodeReplies { protocol, mirror }) = finished;
         is_rsync(&finished)?;
         self.learn(&finished)?;
         let version = match self.target.node.kind() {
@@ -101,8 +101,8 @@ impl Rsync {
         })
     }
 
-    async fn question(self: &Rc<Self>, question: Question) -> Result<(Finished, Heard), Failure> {
-        let mut heard = Heard { protocol: None, mirror: Mirror::Equal };
+    async fn question(self: &Rc<Self>, question: ProbeQuestion) -> Result<(Finished, NodeReplies), Failure> {
+        let mut heard = NodeReplies { protocol: None, mirror: Mirror::Equal };
         let invocation = self.runner.context(false).question(question);
         let mut ears = Ears { line: &mut |said| heard.hear(said), worked: None };
         let process = self.runner.process(self.target.source()?, &invocation.arguments).await?;
@@ -145,7 +145,7 @@ mod tests {
             (&[b".d..t......|40|0|./"], Mirror::Other),
             (&[b"created directory /m", b"cd+++++++++|60|0|./"], Mirror::Absent),
         ] {
-            let mut heard = Heard { protocol: None, mirror: Mirror::Equal };
+            let mut heard = NodeReplies { protocol: None, mirror: Mirror::Equal };
             lines.iter().for_each(|line| heard.hear(line));
             assert_eq!(heard.mirror, expected, "{lines:?}");
         }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::deliver::Names;
+use super::deliver::NameRule;
 use super::runner::greeting_time::GreetingTime;
 use crate::site::version::Version;
 use crate::transport::failure::Cause;
@@ -42,7 +42,7 @@ enum Remote {
 #[derive(Debug)]
 pub(super) struct Learned {
     deletions: Deletions,
-    names: Names,
+    names: NameRule,
     /// The traits that the node lacks or has; `None` before the node was asked.
     pub traits: Option<Traits>,
     /// `true` if runs make the directories above the mirror.
@@ -63,7 +63,7 @@ impl Learned {
         let has_one_case = traits.as_ref().is_some_and(|traits| traits.has(Trait::OneCase));
         Learned {
             deletions: Deletions::Unknown,
-            names: if has_one_case { Names::One } else { Names::Unknown },
+            names: if has_one_case { NameRule::One } else { NameRule::Unknown },
             traits,
             makes_path: false,
             greeting: GreetingTime::default(),
@@ -86,28 +86,28 @@ impl Learned {
     }
 
     /// Returns how the node tells names apart.
-    pub(crate) fn names(&self) -> Names {
+    pub(crate) fn names(&self) -> NameRule {
         self.names
     }
 
     // ## (Unknown | One) => (One | Apart | Unclear)
     /// The node was asked how it tells names apart.
-    pub(crate) fn tells_names(&mut self, names: Names) {
+    pub(crate) fn tells_names(&mut self, names: NameRule) {
         self.names = names;
     }
 
     // ## Unclear => Unknown
     /// A reconcile went well: the node now has what it is asked about.
     pub(crate) fn may_tell_names(&mut self) {
-        if self.names == Names::Unclear {
-            self.names = Names::Unknown;
+        if self.names == NameRule::Unclear {
+            self.names = NameRule::Unknown;
         }
     }
 
     /// The mirror is a new one: how the one before took deletions and names says nothing of it.
     pub(crate) fn mirror_is_new(&mut self) {
         self.deletions = Deletions::Unknown;
-        self.names = Names::Unknown;
+        self.names = NameRule::Unknown;
     }
 
     /// Returns how long greetings take.
@@ -312,16 +312,16 @@ mod tests {
     #[test]
     fn what_was_of_the_mirror_before_is_asked_again() {
         let mut learned = Learned::of(Some([Trait::OneCase].into_iter().collect()));
-        assert_eq!(learned.names(), Names::One);
+        assert_eq!(learned.names(), NameRule::One);
         learned.takes_deletions(Deletions::Protocol29);
         learned.mirror_is_new();
-        assert_eq!((learned.names(), learned.deletions()), (Names::Unknown, Deletions::Unknown));
-        learned.tells_names(Names::Unclear);
+        assert_eq!((learned.names(), learned.deletions()), (NameRule::Unknown, Deletions::Unknown));
+        learned.tells_names(NameRule::Unclear);
         learned.may_tell_names();
-        assert_eq!(learned.names(), Names::Unknown);
-        learned.tells_names(Names::Apart);
+        assert_eq!(learned.names(), NameRule::Unknown);
+        learned.tells_names(NameRule::Apart);
         learned.may_tell_names();
-        assert_eq!(learned.names(), Names::Apart, "the answer was clear");
+        assert_eq!(learned.names(), NameRule::Apart, "the answer was clear");
     }
 
     #[test]

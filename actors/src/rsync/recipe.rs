@@ -40,7 +40,7 @@ const PROTECTS_ARGUMENTS: Version = Version::new(3, 2, 7);
 
 /// The question of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Question {
+pub(crate) enum ProbeQuestion {
     /// The protocol of the node's rsync.
     Protocol,
     /// The protocol, and the version where it runs behind a remote shell.
@@ -153,10 +153,10 @@ impl Context<'_> {
     }
 
     /// A probe that makes the node tell about itself.
-    pub(crate) fn question(&self, question: Question) -> Invocation {
+    pub(crate) fn question(&self, question: ProbeQuestion) -> Invocation {
         let mut invocation = self.invocation(Recipe::Probe, Vec::new(), &[]);
         let mut options = Vec::new();
-        if question == Question::Version && self.node.kind() == Kind::Ssh {
+        if question == ProbeQuestion::Version && self.node.kind() == Kind::Ssh {
             let path = self.site.extra.value_of("--rsync-path").unwrap_or("rsync");
             // The remote shell runs both; the version goes to the error output, which is passed on as it is.
             options.push(format!("--rsync-path={path} --version >&2; {path}").into());

@@ -31,10 +31,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::confine::Reach;
+use self::confine::NodeBounds;
 use self::connection::{HANG_UP, HANG_UPS, timed_out};
 use self::greeting::Greeting;
-use self::listener::Listener;
+use self::listener::RunListener;
 use self::master::Master;
 use self::order::{Ears, Order, Work};
 use self::process::{Finished, Patience, Process};
@@ -79,7 +79,7 @@ pub(super) struct Runner {
     target: Rc<Target>,
     children: Children,
     /// The bounds of its processes; `None` if they are not confined.
-    reach: Option<Arc<Reach>>,
+    reach: Option<Arc<NodeBounds>>,
     pub(super) speed: Rc<Speed>,
     /// The place in which renamed files are linked, if there is one.
     pub(super) staging: Option<Rc<Staging>>,
@@ -99,7 +99,7 @@ impl Runner {
     pub(super) fn new(target: Rc<Target>, shared: &Shared) -> Rc<Self> {
         Rc::new(Runner {
             children: shared.children.clone(),
-            reach: Reach::of(&target.site, &target.node),
+            reach: NodeBounds::of(&target.site, &target.node),
             speed: Speed::new(target.site.rspeed, shared.alone),
             staging: shared.staging.clone(),
             standbys: RefCell::new(Standbys::new(Recipe::Present, shared.budget.clone())),
@@ -143,7 +143,7 @@ impl Runner {
 
     /// Makes a run, and tells the hooks what it changed.
     pub(super) async fn run(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Result<Finished, Failure> {
-        let listener = Listener::of(order, &self.heard.borrow());
+        let listener = RunListener::of(order, &self.heard.borrow());
         let Some(mut listener) = listener else { return self.run_once(order, ears).await };
         let mut line = |said: &[u8]| {
             listener.hear(said);

@@ -6,5 +6,5 @@ mod learn;
 mod looks;
 mod sample;
 
-pub(super) use self::looks::Looks;
-pub(super) use self::sample::{Sample, Seen, differs};
+pub(super) use self::looks::NodeLooks;
+pub(super) use self::sample::{Sample, SampleSeen, differs};

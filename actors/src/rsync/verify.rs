@@ -10,8 +10,8 @@ use std::ffi::OsString;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use self::sight::{Place, Sight};
-use self::suspects::{Again, Suspects, judge};
+use self::sight::{EntryPlace, SourceView};
+use self::suspects::{SecondLook, Suspects, judge};
 use super::Rsync;
 use super::examine::links_of;
 use super::recipe::{self, Recipe};
@@ -40,12 +40,12 @@ const BATCH_BYTES: usize = 200_000;
 pub(crate) type IsPending<'a> = dyn Fn(&RelPath) -> bool + 'a;
 
 /// A comparison that goes on.
-struct Looks<'a> {
+struct OngoingComparison<'a> {
     rsync: &'a Rc<Rsync>,
     /// Filter rules beside those of the site.
     rules: Vec<OsString>,
     is_pending: &'a IsPending<'a>,
-    sight: Sight,
+    sight: SourceView,
     suspects: Suspects,
     comparison: Comparison,
 }
@@ -56,11 +56,11 @@ impl Rsync {
     /// # Errors
     /// When the node cannot be compared.
     pub async fn compare(self: &Rc<Self>, kept: &[RelPath], is_pending: &IsPending<'_>) -> Result<Comparison, Failure> {
-        let mut looks = Looks {
+        let mut looks = OngoingComparison {
             rsync: self,
             rules: kept.iter().flat_map(rules::kept).collect(),
             is_pending,
-            sight: Sight(self.target.root.path().to_owned()),
+            sight: SourceView(self.target.root.path().to_owned()),
             suspects: Suspects::default(),
             comparison: Comparison::default(),
         };
@@ -94,7 +94,7 @@ impl Rsync {
     }
 }
 
-impl Looks<'_> {
+impl OngoingComparison<'_> {
     async fn at_everything(&mut self) -> Result<(), Failure> {
         let suspects = &mut self.suspects;
         let mut heard = |said: &[u8]| {
@@ -125,7 +125,7 @@ impl Looks<'_> {
             let changes = apart(move || changes(&sight, looked_for, since)).await?;
             for ((path, before), (is_there, changed)) in batch.iter().zip(changes) {
                 let difference = seen.get(path).copied().filter(|_| is_there);
-                let again = Again { difference, changed, pending: self.is_pending(path), is_last };
+                let again = SecondLook { difference, changed, pending: self.is_pending(path), is_last };
                 verdicts.insert(path.clone(), judge(*before, again));
             }
         }
@@ -181,12 +181,12 @@ impl Looks<'_> {
 }
 
 /// The entries and the directories that are to be listed to look at these again.
-fn places(sight: &Sight, batch: &[(RelPath, Difference)]) -> (BTreeSet<RelPath>, BTreeSet<RelPath>) {
+fn places(sight: &SourceView, batch: &[(RelPath, Difference)]) -> (BTreeSet<RelPath>, BTreeSet<RelPath>) {
     let (mut entries, mut levels) = (BTreeSet::new(), BTreeSet::new());
     for (path, difference) in batch {
         match sight.place(path, *difference) {
-            Some(Place::Entry(path)) => _ = entries.insert(path),
-            Some(Place::Level(path)) => _ = levels.insert(path),
+            Some(EntryPlace::Entry(path)) => _ = entries.insert(path),
+            Some(EntryPlace::Level(path)) => _ = levels.insert(path),
             None => (),
         }
     }
@@ -194,7 +194,7 @@ fn places(sight: &Sight, batch: &[(RelPath, Difference)]) -> (BTreeSet<RelPath>,
 }
 
 /// Of each entry, whether it neither came nor went while it was looked at, and whether it changed since then.
-fn changes(sight: &Sight, batch: Vec<(RelPath, Difference)>, since: SystemTime) -> Vec<(bool, bool)> {
+fn changes(sight: &SourceView, batch: Vec<(RelPath, Difference)>, since: SystemTime) -> Vec<(bool, bool)> {
     let change = |(path, difference): (RelPath, Difference)| {
         (sight.place(&path, difference).is_some(), sight.changed(&path, difference, since))
     };

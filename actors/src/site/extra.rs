@@ -79,7 +79,7 @@ pub enum ExtraError {
     #[error("--inplace with --link-dest is refused: a change would go through the hard link into the other copy")]
     InplaceLinks,
     /// The daemon cannot work with the option.
-    #[error("{option}{} is refused: {reason}", Within(option, within))]
+    #[error("{option}{} is refused: {reason}", PartOfWord(option, within))]
     Refused {
         /// Name of the option alone.
         option: String,
@@ -119,9 +119,9 @@ impl ExtraError {
 }
 
 /// Shows the word if the option is only a part of it.
-struct Within<'a>(&'a str, &'a Shown);
+struct PartOfWord<'a>(&'a str, &'a Shown);
 
-impl fmt::Display for Within<'_> {
+impl fmt::Display for PartOfWord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 == self.1.as_str() { Ok(()) } else { write!(f, " (in `{}`)", self.1) }
     }
@@ -186,8 +186,17 @@ impl Extra {
         if found.verbose {
             words.push(QUIET.to_owned());
         }
-        let Found { rsh, reads_contents, stores_late, address_family, daemon_only, keeps, places, warnings, .. } =
-            found;
+        let ExtraFindings {
+            rsh,
+            reads_contents,
+            stores_late,
+            address_family,
+            daemon_only,
+            keeps,
+            places,
+            warnings,
+            ..
+        } = found;
         let hiding = found.hiding;
         let shown = words.iter().enumerate().filter(|(at, _)| !hiding.contains(at));
         let comparing = shown.map(|(_, word)| word.clone()).collect();
@@ -274,7 +283,7 @@ impl Extra {
 
 /// The findings of a pass over all words.
 #[derive(Default)]
-struct Found {
+struct ExtraFindings {
     errors: Vec<(usize, ExtraError)>,
     verbose: bool,
     rsh: Option<String>,
@@ -294,8 +303,8 @@ struct Found {
 }
 
 /// Checks the words one by one, and then in combination.
-fn inspect(words: &[String]) -> Found {
-    let mut found = Found::default();
+fn inspect(words: &[String]) -> ExtraFindings {
+    let mut found = ExtraFindings::default();
     let mut rest = words.iter().enumerate();
     while let Some((at, word)) = rest.next() {
         if word.contains('\0') {
@@ -322,7 +331,7 @@ fn inspect(words: &[String]) -> Found {
     found
 }
 
-impl Found {
+impl ExtraFindings {
     /// Records an option that is acceptable by itself. `separate` is the index of the word that holds its value.
     fn note(&mut self, option: &Opt<'_>, value: Option<&str>, at: usize, separate: Option<usize>) {
         match option.name {

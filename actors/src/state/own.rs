@@ -65,19 +65,19 @@ fn check_directory(Owned { uid, mode }: Owned, user: u32) -> Result<(), Open> {
 
 /// The facts about a file that decide if it is safe.
 #[derive(Debug, Clone, Copy)]
-struct Found {
+struct FileFacts {
     owned: Owned,
     is_file: bool,
     names: u64,
 }
 
 /// Checks that a file is this user's own. `is_shared` is true if others may put files into its directory.
-fn check_file(found: Found, is_shared: bool, user: u32) -> Result<(), Open> {
+fn check_file(found: FileFacts, is_shared: bool, user: u32) -> Result<(), Open> {
     match found {
-        Found { owned, .. } if owned.uid != user => Err(Open::Foreign),
+        FileFacts { owned, .. } if owned.uid != user => Err(Open::Foreign),
         // Backups make second names; so does an attacker who wants another file to be overwritten.
-        Found { is_file, names, .. } if !is_file || is_shared && names > 1 => Err(Open::NoFile),
-        Found { .. } => Ok(()),
+        FileFacts { is_file, names, .. } if !is_file || is_shared && names > 1 => Err(Open::NoFile),
+        FileFacts { .. } => Ok(()),
     }
 }
 
@@ -113,7 +113,7 @@ pub(super) fn open(file: &Path) -> io::Result<File> {
     };
     let meta = opened.metadata()?;
     let owned = Owned { uid: meta.uid(), mode: meta.mode() };
-    check_file(Found { owned, is_file: meta.is_file(), names: meta.nlink() }, is_shared, user())?;
+    check_file(FileFacts { owned, is_file: meta.is_file(), names: meta.nlink() }, is_shared, user())?;
     // The names in the tree are private.
     fchmod(&opened, Mode::RUSR | Mode::WUSR)?;
     Ok(opened)
@@ -131,7 +131,7 @@ pub(super) fn inspect(file: &Path) -> io::Result<()> {
         Ok((is_shared, meta)) => {
             let owned = Owned { uid: meta.uid(), mode: meta.mode() };
             let is_file = meta.is_file();
-            Ok(check_file(Found { owned, is_file, names: meta.nlink() }, is_shared, user())?)
+            Ok(check_file(FileFacts { owned, is_file, names: meta.nlink() }, is_shared, user())?)
         }
     }
 }

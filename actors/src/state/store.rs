@@ -241,8 +241,8 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub(crate) fn write(&self) -> Result<Writing, StoreError> {
-        Ok(Writing { transaction: self.database.begin_write()? })
+    pub(crate) fn write(&self) -> Result<SaveInProgress, StoreError> {
+        Ok(SaveInProgress { transaction: self.database.begin_write()? })
     }
 
     /// Returns the text that identifies the tree.
@@ -309,11 +309,11 @@ impl Known {
 }
 
 /// A save in progress.
-pub(crate) struct Writing {
+pub(crate) struct SaveInProgress {
     transaction: WriteTransaction,
 }
 
-impl Writing {
+impl SaveInProgress {
     /// Opens the stamps for changes.
     ///
     /// # Errors

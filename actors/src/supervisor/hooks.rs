@@ -12,7 +12,7 @@ use crate::children::Children;
 use crate::hook::Occasion;
 use crate::hook::barrier::Nodes;
 use crate::hook::run::{Call, Failed};
-use crate::hook::runner::News;
+use crate::hook::runner::HookNews;
 use crate::hook::teller::Teller;
 use crate::outbox::Outbox;
 use crate::path::RelPath;
@@ -169,11 +169,13 @@ impl Hooks {
         let took = format!("{} ms", started.elapsed().as_millis());
         let news = teller.ended(result, Instant::now(), fastrand::f64());
         match (news, failed) {
-            (News::Fails, Some(Failed { fault, said })) => {
+            (HookNews::Fails, Some(Failed { fault, said })) => {
                 warn!(log, "hook fails: what it was told is told again, within a minute or so"; "hook" => name,
                     "untold" => teller.untold(), "why" => %fault, "said" => said);
             }
-            (News::Recovered { failures }, _) => info!(log, "hook recovered"; "hook" => name, "failures" => failures),
+            (HookNews::Recovered { failures }, _) => {
+                info!(log, "hook recovered"; "hook" => name, "failures" => failures)
+            }
             (_, Some(Failed { fault, said })) => {
                 debug!(log, "hook fails"; "hook" => name, "took" => took, "why" => %fault, "said" => said);
             }

@@ -20,9 +20,9 @@ use crate::reload::ConfigSnapshot;
 use crate::root::Root;
 use crate::site::{InitialSync, Site};
 use crate::state::memory::Resumed;
-use crate::state::{Keep, Kept};
+use crate::state::{Keep, SavedBacklog};
 use crate::transport::Transport;
-use crate::watcher::sight::Sight;
+use crate::watcher::sight::WatchCoverage;
 
 /// Makes the way to a node, at the start and when a reload asks for another one.
 pub(crate) type TransportFactory = Box<dyn FnMut(&ConfigSnapshot, &Node) -> Rc<dyn Transport>>;
@@ -69,7 +69,7 @@ pub(crate) struct Upstream {
     /// To the watcher: a path is asked for.
     pub(crate) seen: Recipient<AskSeen>,
     /// The directories that the watcher watches.
-    pub(crate) sight: Sight,
+    pub(crate) sight: WatchCoverage,
     /// To the watcher and the filter: an answer is wanted.
     pub(crate) alive: [Recipient<Alive>; 2],
     /// The state; `None` if none is kept.
@@ -107,7 +107,7 @@ impl Upstream {
     pub(super) fn keep(&self, site: &Site, slots: &Slots) {
         let Some(state) = &self.state else { return };
         let known = slots.staying().filter(|slot| !slot.reconcile);
-        let kept = |slot: &Slot| Kept { key: slot.link.key.clone(), outbox: slot.link.outbox.clone() };
+        let kept = |slot: &Slot| SavedBacklog { key: slot.link.key.clone(), outbox: slot.link.outbox.clone() };
         let nodes = known.map(kept).collect();
         state.keep.do_send(Keep {
             nodes,

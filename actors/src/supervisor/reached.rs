@@ -7,7 +7,7 @@ use slog::{info, warn};
 
 use super::SupervisorActor;
 use crate::messages::{Reached, Wake};
-use crate::root::reach::{Heard, Silent};
+use crate::root::reach::{MountNews, Silent};
 
 impl SupervisorActor {
     /// Something can be compared that could not be, and what failed meanwhile is tried at once.
@@ -29,16 +29,16 @@ impl Handler<Reached> for SupervisorActor {
 
     fn handle(&mut self, Reached(heard): Reached, _: &mut Self::Context) {
         match heard {
-            Heard::Silent(Silent { path, kind, .. }) => {
+            MountNews::Silent(Silent { path, kind, .. }) => {
                 warn!(self.log, "a file system does not answer: what is below it waits, and the rest goes on; mend what \
                     serves it, or unmount it (umount -l)"; "path" => %path, "kind" => kind);
             }
-            Heard::Answers(Silent { path, since, .. }) => {
+            MountNews::Answers(Silent { path, since, .. }) => {
                 info!(self.log, "a file system answers again: what is below it is compared"; "path" => %path,
                     "after" => silence(since));
                 self.go_on();
             }
-            Heard::Unmounted(Silent { path, since, .. }) => {
+            MountNews::Unmounted(Silent { path, since, .. }) => {
                 info!(self.log, "a file system that did not answer is not mounted any more"; "path" => %path,
                     "after" => silence(since));
                 self.go_on();

@@ -7,7 +7,7 @@ use actix::prelude::*;
 use slog::{debug, info, o};
 use tokio::sync::oneshot;
 
-use super::disk::{Disk, Found, Room, Source};
+use super::disk::{BatchRoom, Disk, EntryOnDisk, Source};
 use super::plan::{BatchPlan, Since, plan};
 use super::reconcile::removal;
 use super::report::{log_batch, log_failing};
@@ -41,7 +41,7 @@ impl SyncActor {
         let batch = outbox.lease(lane, BATCH_PATHS, BATCH_BYTES, now);
         let since = batch.paths.iter().filter_map(|(_, pending)| pending.age.seen()).min().unwrap_or(now);
         let mut disk = Source(self.link.root.clone());
-        let room = Room { bytes: self.link.bulk_size, entries: BATCH_ENTRIES };
+        let room = BatchRoom { bytes: self.link.bulk_size, entries: BATCH_ENTRIES };
         let room = (lane == Lane::Fast).then_some(room);
         let planned = plan(&batch.paths, &outbox, &self.link.excludes, &mut disk, room, now);
         let BatchPlan { run: plan, paths } = &planned;
@@ -184,9 +184,9 @@ impl SyncActor {
         for (path, Again { rewritten, after }) in paths {
             let scope = match disk.look(path) {
                 // Its removal is reported by itself.
-                Found::Missing => continue,
-                Found::Directory => Scope::Subtree,
-                Found::File(_) | Found::Other | Found::Unknown => Scope::Entry,
+                EntryOnDisk::Missing => continue,
+                EntryOnDisk::Directory => Scope::Subtree,
+                EntryOnDisk::File(_) | EntryOnDisk::Other | EntryOnDisk::Unknown => Scope::Entry,
             };
             debug!(self.link.log, "compared again after a removal"; "path" => %path);
             outbox.compare_again(path.clone(), scope, *rewritten, since, now + *after);
@@ -220,11 +220,11 @@ impl SyncActor {
                 continue;
             }
             let found = disk.look(&path);
-            if found == Found::Missing && delivery.undeleted.contains(&path) {
+            if found == EntryOnDisk::Missing && delivery.undeleted.contains(&path) {
                 outbox.add_since(&removal(&path, &mut disk), since, now);
                 continue;
             }
-            let scope = if found == Found::Directory { Scope::Subtree } else { Scope::Entry };
+            let scope = if found == EntryOnDisk::Directory { Scope::Subtree } else { Scope::Entry };
             let pause = if delivery.untried.contains(&path) { lasting(fastrand::f64()) } else { retry(0) };
             outbox.try_later(path, scope, rewritten, since, now + pause);
         }

@@ -16,7 +16,7 @@ const ON_ITS_WAY: Duration = Duration::from_millis(30);
 
 /// The marks of a version of a file, as far as rsync looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Stamp {
+pub struct FileVersion {
     /// In bytes.
     pub size: u64,
     /// The time of the last write: seconds and nanoseconds since the epoch.
@@ -25,13 +25,13 @@ pub struct Stamp {
 
 /// The kind of entry on disk at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum EntryOnDisk {
     /// No entry, or something above it is no directory.
     Missing,
     /// A directory; not a symlink to one.
     Directory,
     /// A regular file.
-    File(Stamp),
+    File(FileVersion),
     /// A symlink or something special.
     Other,
     /// An entry that cannot be looked at.
@@ -40,14 +40,14 @@ pub enum Found {
 
 /// The amount that a batch may carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
+pub struct BatchRoom {
     /// Bytes of files.
     pub bytes: u64,
     /// Entries in subtrees.
     pub entries: usize,
 }
 
-impl Room {
+impl BatchRoom {
     /// Takes one entry of so many bytes. Returns true if there was room for it; else it takes no bytes.
     pub fn take(&mut self, bytes: u64) -> bool {
         let fits = self.entries > 0 && bytes <= self.bytes;
@@ -62,11 +62,11 @@ impl Room {
 /// A look at the disk.
 pub trait Disk {
     /// Looks at `path`, symlinks not followed.
-    fn look(&mut self, path: &RelPath) -> Found;
+    fn look(&mut self, path: &RelPath) -> EntryOnDisk;
 
     /// Takes all that is below a directory from `room`. Returns true if there was room for it, and looks no further
     /// than that.
-    fn fits(&mut self, dir: &RelPath, room: &mut Room) -> bool;
+    fn fits(&mut self, dir: &RelPath, room: &mut BatchRoom) -> bool;
 
     /// The text of the symlink at `path`; `None` if there is something else, as on a disk without symlinks.
     fn read_link(&mut self, _: &RelPath) -> Option<Vec<u8>> {
@@ -93,17 +93,17 @@ pub trait Disk {
 pub(crate) struct Source(pub Root);
 
 impl Disk for Source {
-    fn look(&mut self, path: &RelPath) -> Found {
+    fn look(&mut self, path: &RelPath) -> EntryOnDisk {
         match self.0.look_at(path) {
-            Ok(meta) if meta.is_dir() => Found::Directory,
-            Ok(meta) if meta.is_file() => Found::File(Stamp { size: meta.len(), mtime: meta.modified() }),
-            Ok(_) => Found::Other,
-            Err(error) if Errno::from_io_error(&error).is_some_and(is_gone) => Found::Missing,
-            Err(_) => Found::Unknown,
+            Ok(meta) if meta.is_dir() => EntryOnDisk::Directory,
+            Ok(meta) if meta.is_file() => EntryOnDisk::File(FileVersion { size: meta.len(), mtime: meta.modified() }),
+            Ok(_) => EntryOnDisk::Other,
+            Err(error) if Errno::from_io_error(&error).is_some_and(is_gone) => EntryOnDisk::Missing,
+            Err(_) => EntryOnDisk::Unknown,
         }
     }
 
-    fn fits(&mut self, dir: &RelPath, room: &mut Room) -> bool {
+    fn fits(&mut self, dir: &RelPath, room: &mut BatchRoom) -> bool {
         let mut left = vec![dir.clone()];
         while let Some(dir) = left.pop() {
             // What cannot be read is not sent either.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::disk::{Disk, Found, Room, Stamp};
+use super::disk::{BatchRoom, Disk, EntryOnDisk, FileVersion};
 use crate::outbox::away::MovedAway;
 use crate::outbox::links::Behind;
 use crate::outbox::need::{Fate, PathNeed, Pending, Scope};
@@ -67,7 +67,7 @@ pub struct BatchPaths {
     /// The entry that is listed for each path. A path without one needs nothing from rsync.
     carriers: BTreeMap<RelPath, RelPath>,
     /// The listed files as they were looked at.
-    stamps: BTreeMap<RelPath, Stamp>,
+    stamps: BTreeMap<RelPath, FileVersion>,
     /// Paths that wait for the report of their removal.
     unreported: BTreeSet<RelPath>,
     /// Paths that cannot be looked at.
@@ -82,12 +82,12 @@ impl BatchPlan {
         let lists = [present, large, closed, anew, subtrees, subtrees_rewritten, levels].into_iter().chain(late_links);
         for path in lists.flatten() {
             match (disk.look(path), self.paths.stamps.get(path)) {
-                (Found::Missing, _) => drop(since.gone.insert(path.clone())),
-                (Found::File(now), Some(then)) if now != *then => drop(since.changed.insert(path.clone())),
+                (EntryOnDisk::Missing, _) => drop(since.gone.insert(path.clone())),
+                (EntryOnDisk::File(now), Some(then)) if now != *then => drop(since.changed.insert(path.clone())),
                 _ => (),
             }
         }
-        let is_there = |path: &&RelPath| !matches!(disk.look(path), Found::Missing | Found::Unknown);
+        let is_there = |path: &&RelPath| !matches!(disk.look(path), EntryOnDisk::Missing | EntryOnDisk::Unknown);
         since.returned = self.run.missing.iter().filter(is_there).cloned().collect();
         since
     }
@@ -149,7 +149,7 @@ pub fn plan(
     set: &PendingSet,
     excludes: &Excludes,
     disk: &mut dyn Disk,
-    room: Option<Room>,
+    room: Option<BatchRoom>,
     now: Instant,
 ) -> BatchPlan {
     let mut planner = Planner {
@@ -202,8 +202,8 @@ struct Planner<'a> {
     excludes: &'a Excludes,
     disk: &'a mut dyn Disk,
     /// Directories that were looked at already: many paths share their ancestors.
-    looked: HashMap<RelPath, Found>,
-    room: Option<Room>,
+    looked: HashMap<RelPath, EntryOnDisk>,
+    room: Option<BatchRoom>,
     now: Instant,
     plan: Plan,
     paths: BatchPaths,
@@ -213,7 +213,7 @@ impl Planner<'_> {
     fn add(&mut self, path: &RelPath, pending: &Pending) {
         if path.is_root() {
             if pending.scope == Scope::Level {
-                return self.list_present(path, path, pending, Found::Directory);
+                return self.list_present(path, path, pending, EntryOnDisk::Directory);
             }
             self.plan.root = true;
             self.paths.carriers.insert(path.clone(), path.clone());
@@ -221,43 +221,45 @@ impl Planner<'_> {
         }
         for dir in path.ancestors() {
             match self.look_above(&dir) {
-                Found::Directory if self.excludes.matching(&dir, true).is_some() => return,
-                Found::Directory => (),
+                EntryOnDisk::Directory if self.excludes.matching(&dir, true).is_some() => return,
+                EntryOnDisk::Directory => (),
                 // rsync would follow it at the source, or replace it by a directory at the node.
-                found @ (Found::File(_) | Found::Other) => {
+                found @ (EntryOnDisk::File(_) | EntryOnDisk::Other) => {
                     let pending = Pending { scope: Scope::Entry, ..pending.rewritten(false) };
                     return self.list_present(&dir, path, &pending, found);
                 }
-                Found::Missing => return self.list_missing(&dir, path, pending),
-                Found::Unknown => return self.unreadable(path),
+                EntryOnDisk::Missing => return self.list_missing(&dir, path, pending),
+                EntryOnDisk::Unknown => return self.unreadable(path),
             }
         }
         match self.disk.look(path) {
-            found @ (Found::Directory | Found::File(_) | Found::Other) => self.list_present(path, path, pending, found),
-            Found::Missing => self.list_missing(path, path, pending),
-            Found::Unknown => self.unreadable(path),
+            found @ (EntryOnDisk::Directory | EntryOnDisk::File(_) | EntryOnDisk::Other) => {
+                self.list_present(path, path, pending, found)
+            }
+            EntryOnDisk::Missing => self.list_missing(path, path, pending),
+            EntryOnDisk::Unknown => self.unreadable(path),
         }
     }
 
-    fn look_above(&mut self, dir: &RelPath) -> Found {
+    fn look_above(&mut self, dir: &RelPath) -> EntryOnDisk {
         match self.looked.get(dir) {
             Some(found) => *found,
             None => *self.looked.entry(dir.clone()).insert_entry(self.disk.look(dir)).get(),
         }
     }
 
-    fn list_present(&mut self, listed: &RelPath, path: &RelPath, pending: &Pending, found: Found) {
-        if self.excludes.matching(listed, found == Found::Directory).is_some() {
+    fn list_present(&mut self, listed: &RelPath, path: &RelPath, pending: &Pending, found: EntryOnDisk) {
+        if self.excludes.matching(listed, found == EntryOnDisk::Directory).is_some() {
             return;
         }
         let pending = &match found {
             // Another directory is there, as after an exchange of two, which reports each as gone.
-            Found::Directory if pending.is_removal() && listed == path => {
+            EntryOnDisk::Directory if pending.is_removal() && listed == path => {
                 Pending { scope: Scope::Subtree, need: PathNeed::Update, ..pending.rewritten(true) }
             }
             _ => *pending,
         };
-        if found == Found::Directory && pending.scope != Scope::Entry && self.disk.is_silent_below(listed) {
+        if found == EntryOnDisk::Directory && pending.scope != Scope::Entry && self.disk.is_silent_below(listed) {
             self.paths.split.insert(listed.clone());
             return;
         }
@@ -274,25 +276,25 @@ impl Planner<'_> {
         };
         let closed = pending.proof.closed;
         let list = match (found, pending.scope) {
-            (Found::Directory, Scope::Subtree) if is_new => &mut self.plan.subtrees_rewritten,
-            (Found::Directory, Scope::Subtree) => &mut self.plan.subtrees,
-            (Found::Directory, Scope::Level) => &mut self.plan.levels,
+            (EntryOnDisk::Directory, Scope::Subtree) if is_new => &mut self.plan.subtrees_rewritten,
+            (EntryOnDisk::Directory, Scope::Subtree) => &mut self.plan.subtrees,
+            (EntryOnDisk::Directory, Scope::Level) => &mut self.plan.levels,
             // What the node has by this name may be one inode with what has another name now.
-            (Found::File(_), _) if pending.departed && hint.is_none() => &mut self.plan.anew,
-            (Found::File(stamp), _) if closed && !is_new && hint.is_none() && stamp.size > LARGE => {
+            (EntryOnDisk::File(_), _) if pending.departed && hint.is_none() => &mut self.plan.anew,
+            (EntryOnDisk::File(stamp), _) if closed && !is_new && hint.is_none() && stamp.size > LARGE => {
                 &mut self.plan.closed
             }
-            (Found::File(stamp), _) if !is_new && !closed && (stamp.size > LARGE || hint.is_some()) => {
+            (EntryOnDisk::File(stamp), _) if !is_new && !closed && (stamp.size > LARGE || hint.is_some()) => {
                 &mut self.plan.large
             }
             _ => &mut self.plan.present,
         };
         list.insert(listed.clone());
-        if let Found::File(stamp) = found {
+        if let EntryOnDisk::File(stamp) = found {
             self.paths.stamps.insert(listed.clone(), stamp);
         }
         self.paths.carriers.insert(path.clone(), listed.clone());
-        if found == Found::Other {
+        if found == EntryOnDisk::Other {
             self.note_link(listed);
         }
         if let Some(origin) = hint {
@@ -306,20 +308,22 @@ impl Planner<'_> {
     }
 
     /// Tells if the lane carries the listed entry. Small files always go: their number is bounded by the batch.
-    fn has_room(&mut self, listed: &RelPath, pending: &Pending, found: Found, hint: Option<&Origin>) -> bool {
+    fn has_room(&mut self, listed: &RelPath, pending: &Pending, found: EntryOnDisk, hint: Option<&Origin>) -> bool {
         let Some(room) = &mut self.room else { return true };
         match found {
             // A directory may have very many entries.
-            Found::Directory if pending.scope == Scope::Level => false,
-            Found::File(stamp) if stamp.size > LARGE => room.take(Self::cost(stamp, pending, hint)),
-            Found::Directory if hint.is_some_and(|origin| origin.doubt == Doubt::None) && !pending.proof.rewritten => {
+            EntryOnDisk::Directory if pending.scope == Scope::Level => false,
+            EntryOnDisk::File(stamp) if stamp.size > LARGE => room.take(Self::cost(stamp, pending, hint)),
+            EntryOnDisk::Directory
+                if hint.is_some_and(|origin| origin.doubt == Doubt::None) && !pending.proof.rewritten =>
+            {
                 // Its files are not sent.
-                let mut free = Room { bytes: u64::MAX, entries: room.entries };
+                let mut free = BatchRoom { bytes: u64::MAX, entries: room.entries };
                 let fits = self.disk.fits(listed, &mut free);
                 room.entries = free.entries;
                 fits
             }
-            Found::Directory if pending.scope == Scope::Subtree => {
+            EntryOnDisk::Directory if pending.scope == Scope::Subtree => {
                 let bytes = room.bytes;
                 let fits = self.disk.fits(listed, room);
                 if !fits {
@@ -378,7 +382,7 @@ impl Planner<'_> {
         let tops = subtrees.iter().chain(subtrees_rewritten).chain(levels).chain(missing);
         let below: BTreeSet<RelPath> = tops.flat_map(|top| self.set.moved_away_below(top)).collect();
         let (away, returned): (BTreeSet<_>, _) =
-            below.into_iter().partition(|path| self.disk.look(path) == Found::Missing);
+            below.into_iter().partition(|path| self.disk.look(path) == EntryOnDisk::Missing);
         self.paths.returned = returned;
         // Past these the others are sent as they are: what holds them must not be kept from the node for their sake.
         let mut settling = BTreeSet::new();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use slog::{debug, error};
 
-use super::disk::{Disk, Found, Source};
+use super::disk::{Disk, EntryOnDisk, Source};
 use super::report::{log_failing, log_reconcile};
 use super::{Comparing, SyncActor, retry};
 use crate::change::Change;
@@ -129,10 +129,10 @@ impl SyncActor {
             }
             let change = match disk.look(&path) {
                 _ if path.is_root() => Change::Touched { path, is_dir: true, rewritten: false },
-                Found::Directory => Change::Subtree { path },
-                Found::Missing if delivery.undeleted.contains(&path) => removal(&path, &mut disk),
-                Found::Missing => Change::Removed { path, is_dir: false },
-                Found::File(_) | Found::Other | Found::Unknown => {
+                EntryOnDisk::Directory => Change::Subtree { path },
+                EntryOnDisk::Missing if delivery.undeleted.contains(&path) => removal(&path, &mut disk),
+                EntryOnDisk::Missing => Change::Removed { path, is_dir: false },
+                EntryOnDisk::File(_) | EntryOnDisk::Other | EntryOnDisk::Unknown => {
                     Change::Touched { path, is_dir: false, rewritten: false }
                 }
             };
@@ -161,7 +161,7 @@ impl Handler<Resync> for SyncActor {
 /// The removal of an entry that a comparison could not delete: it goes with the topmost directory that the source does
 /// not have. Nobody reports that one, as the source may never have had it.
 pub(super) fn removal(path: &RelPath, disk: &mut dyn Disk) -> Change {
-    let missing = path.ancestors().filter(|dir| !dir.is_root()).find(|dir| disk.look(dir) == Found::Missing);
+    let missing = path.ancestors().filter(|dir| !dir.is_root()).find(|dir| disk.look(dir) == EntryOnDisk::Missing);
     match missing {
         Some(path) => Change::Removed { path, is_dir: true },
         None => Change::Removed { path: path.clone(), is_dir: false },

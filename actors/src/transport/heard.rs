@@ -57,10 +57,10 @@ impl Room {
 
 /// The reported changes of one node. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Heard(Rc<RefCell<Inner>>);
+pub struct Heard(Rc<RefCell<Reports>>);
 
 #[derive(Debug, Default)]
-struct Inner {
+struct Reports {
     /// `true` if some hook wants the reports.
     wanted: bool,
     /// Reports that count at once.
@@ -72,13 +72,13 @@ struct Inner {
 /// A list of reports within its limits.
 #[derive(Debug, Default)]
 struct Kept {
-    news: News,
+    news: ChangedPaths,
     room: Room,
 }
 
 /// The paths that changed at a node.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct News {
+pub(crate) struct ChangedPaths {
     /// The paths, each with the start of the last run that changed it. Everything the daemon saw of a path before that
     /// start was part of the run.
     pub paths: BTreeMap<RelPath, Instant>,
@@ -126,7 +126,7 @@ impl Heard {
     }
 
     /// Takes all reports since the last call.
-    pub(crate) fn take(&self) -> News {
+    pub(crate) fn take(&self) -> ChangedPaths {
         std::mem::take(&mut self.0.borrow_mut().sure).news
     }
 }
@@ -184,7 +184,7 @@ impl Kept {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let Inner { wanted, sure, unsure } = &mut *self.heard.0.borrow_mut();
+        let Reports { wanted, sure, unsure } = &mut *self.heard.0.borrow_mut();
         if !*wanted {
             return;
         }
@@ -219,16 +219,16 @@ mod tests {
         second.add(rel("a"));
         second.add(rel("b"));
         second.add(detour(&rel("b")));
-        assert_eq!(heard.take(), News::default());
+        assert_eq!(heard.take(), ChangedPaths::default());
         drop((second, first));
         let news = heard.take();
-        assert_eq!(news, News { paths: [(rel("a"), last), (rel("b"), last)].into(), cut: None });
-        assert_eq!(heard.take(), News::default());
+        assert_eq!(news, ChangedPaths { paths: [(rel("a"), last), (rel("b"), last)].into(), cut: None });
+        assert_eq!(heard.take(), ChangedPaths::default());
         let mut third = heard.listen().unwrap();
         third.add(rel("c"));
         heard.want(false);
         drop(third);
-        assert_eq!(heard.take(), News::default());
+        assert_eq!(heard.take(), ChangedPaths::default());
     }
 
     #[test]
@@ -240,7 +240,7 @@ mod tests {
         let since = run.since;
         ["a", "b"].iter().for_each(|path| run.add(rel(path)));
         drop(run);
-        assert_eq!(heard.take(), News { paths: [(rel("a"), since)].into(), cut: Some(since) });
+        assert_eq!(heard.take(), ChangedPaths { paths: [(rel("a"), since)].into(), cut: Some(since) });
         let mut run = heard.listen().unwrap();
         run.room = Room::of(0);
         run.add(rel("a"));
@@ -267,6 +267,6 @@ mod tests {
         second.add(rel("failed"));
         second.prove(|path| *path == rel("failed"));
         drop(second);
-        assert_eq!(heard.take(), News { paths: [(rel("a"), since), (rel("c"), later)].into(), cut: None });
+        assert_eq!(heard.take(), ChangedPaths { paths: [(rel("a"), since), (rel("c"), later)].into(), cut: None });
     }
 }

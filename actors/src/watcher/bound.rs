@@ -9,9 +9,9 @@ use crate::path::RelPath;
 
 /// The mounted files that are watched, each by its names: one may be mounted in several places.
 #[derive(Default)]
-pub(crate) struct Bound(HashMap<i32, (WatchDescriptor, BTreeSet<RelPath>)>);
+pub(crate) struct MountedFiles(HashMap<i32, (WatchDescriptor, BTreeSet<RelPath>)>);
 
-impl Bound {
+impl MountedFiles {
     /// The file with this watch is at `path`, and none other. Returns a watch that is of no use any more.
     pub(crate) fn put(&mut self, watch: WatchDescriptor, path: RelPath) -> Option<WatchDescriptor> {
         let number = watch.get_watch_descriptor_id();
@@ -75,8 +75,8 @@ mod tests {
         };
         let rel = |path: &str| RelPath::new(path.as_bytes()).unwrap();
         let (one, other) = (watch("one"), watch("other"));
-        let mut bound = Bound::default();
-        let names = |bound: &Bound| -> Vec<String> {
+        let mut bound = MountedFiles::default();
+        let names = |bound: &MountedFiles| -> Vec<String> {
             bound.names(one.get_watch_descriptor_id()).map(RelPath::to_string).collect()
         };
         assert_eq!([bound.put(one.clone(), rel("d/f")), bound.put(one.clone(), rel("g"))], [None, None]);

@@ -22,8 +22,8 @@ pub use self::listing::count;
 use self::listing::list;
 use self::place::Placed;
 use super::blind::Blind;
-use super::bound::Bound;
-use super::sight::Sight;
+use super::bound::MountedFiles;
+use super::sight::WatchCoverage;
 use super::tree::{NodeId, Tree};
 use crate::mounts::Mounts;
 use crate::path::RelPath;
@@ -80,7 +80,7 @@ pub(crate) enum Attached {
 
 /// Directories that a scan found on disk and that were not watched, or not under their names.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct News {
+pub(crate) struct FoundDirectories {
     /// How many, with those below others.
     pub count: usize,
     /// Those that are not below others.
@@ -89,9 +89,9 @@ pub(crate) struct News {
     pub tangled: bool,
 }
 
-impl News {
+impl FoundDirectories {
     /// What a second scan found, which was made after this one.
-    pub(crate) fn add(&mut self, News { count, tops, tangled }: News) {
+    pub(crate) fn add(&mut self, FoundDirectories { count, tops, tangled }: FoundDirectories) {
         self.count += count;
         self.tops.extend(tops);
         self.tangled = tangled;
@@ -107,14 +107,14 @@ pub struct Dirs {
     /// What is mounted in the tree, as far as that was looked at.
     mounts: Mounts,
     /// The mounted files.
-    bound: Bound,
+    bound: MountedFiles,
     /// Watches that were given up and whose last event (IGNORED) was not read yet.
     retired: HashSet<i32>,
     /// Watches that ended not long ago. An event that was on its way when its watch was given up comes behind the last one.
     over: VecDeque<i32>,
     /// Directories that could not be watched or listed when they were last looked at.
     blind: Blind,
-    sight: Sight,
+    sight: WatchCoverage,
     /// Which of them can be looked at.
     reach: Reach,
 }
@@ -133,17 +133,17 @@ impl Dirs {
             watches,
             tree,
             mounts: Mounts::default(),
-            bound: Bound::default(),
+            bound: MountedFiles::default(),
             retired: HashSet::new(),
             over: VecDeque::new(),
             blind: Blind::default(),
-            sight: Sight::default(),
+            sight: WatchCoverage::default(),
             reach,
         })
     }
 
     /// The same, whose scans can be followed.
-    pub(crate) fn in_sight(mut self, sight: Sight) -> Self {
+    pub(crate) fn in_sight(mut self, sight: WatchCoverage) -> Self {
         self.sight = sight;
         self
     }
@@ -325,14 +325,14 @@ impl Dirs {
 
     /// Watches everything below a directory, and gives up the watches below it that have no directory any more: repairs
     /// the tree from what is on disk. Says what was not watched.
-    pub(super) fn scan(&mut self, top: NodeId) -> News {
+    pub(super) fn scan(&mut self, top: NodeId) -> FoundDirectories {
         self.scan_from(top, false, &mut |_| ())
     }
 
-    fn scan_from(&mut self, top: NodeId, new: bool, progress: &mut dyn FnMut(usize)) -> News {
+    fn scan_from(&mut self, top: NodeId, new: bool, progress: &mut dyn FnMut(usize)) -> FoundDirectories {
         let (mut seen, mut kept) = (HashSet::from([top]), HashSet::new());
         let mut left = vec![(top, new)];
-        let mut news = News::default();
+        let mut news = FoundDirectories::default();
         while let Some((dir, below_new)) = left.pop() {
             let path = self.tree.path(dir);
             let listed = self.reach.open(&path, false).and_then(|opened| {
@@ -407,7 +407,7 @@ impl Dirs {
         path: &RelPath,
         opened: &Arc<OwnedFd>,
         name: &OsStr,
-        news: &mut News,
+        news: &mut FoundDirectories,
     ) -> Option<(NodeId, bool)> {
         let path = path.join(name);
         if self.excludes.matching(&path, true).is_some() {

@@ -9,23 +9,23 @@ use std::sync::Arc;
 
 /// Watches by number.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Difference {
+pub(crate) struct WatchDifference {
     /// The kernel has them, and nobody knows of them.
     pub surplus: BTreeSet<i32>,
     /// The kernel does not have them.
     pub missing: BTreeSet<i32>,
 }
 
-impl Difference {
+impl WatchDifference {
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.surplus.is_empty() && self.missing.is_empty()
     }
 
     /// What is in both: a watch may be given up, or end, while one of them is found.
-    pub(crate) fn and(&self, other: &Difference) -> Difference {
+    pub(crate) fn and(&self, other: &WatchDifference) -> WatchDifference {
         let both = |one: &BTreeSet<i32>, other: &BTreeSet<i32>| one.intersection(other).copied().collect();
-        Difference { surplus: both(&self.surplus, &other.surplus), missing: both(&self.missing, &other.missing) }
+        WatchDifference { surplus: both(&self.surplus, &other.surplus), missing: both(&self.missing, &other.missing) }
     }
 }
 
@@ -42,8 +42,8 @@ impl Ledger {
     ///
     /// # Errors
     /// When the kernel does not tell.
-    pub(crate) fn difference(&self, known: &BTreeSet<i32>) -> io::Result<Difference> {
-        let mut difference = Difference { missing: known.clone(), surplus: BTreeSet::new() };
+    pub(crate) fn difference(&self, known: &BTreeSet<i32>) -> io::Result<WatchDifference> {
+        let mut difference = WatchDifference { missing: known.clone(), surplus: BTreeSet::new() };
         let info = format!("/proc/self/fdinfo/{}", self.0.as_raw_fd());
         for line in BufReader::new(File::open(info)?).lines() {
             if let Some(watch) = number(&line?)
@@ -91,10 +91,10 @@ mod tests {
         assert!(ledger.difference(&known).unwrap().is_empty());
         let (first, others) = (*known.first().unwrap(), known.iter().copied().skip(1).collect::<BTreeSet<_>>());
         let surplus = ledger.difference(&others).unwrap();
-        assert_eq!(surplus, Difference { surplus: [first].into(), missing: BTreeSet::new() });
+        assert_eq!(surplus, WatchDifference { surplus: [first].into(), missing: BTreeSet::new() });
         ledger.give_up(&surplus.surplus);
         let missing = ledger.difference(&known).unwrap();
-        assert_eq!(missing, Difference { surplus: BTreeSet::new(), missing: [first].into() });
+        assert_eq!(missing, WatchDifference { surplus: BTreeSet::new(), missing: [first].into() });
         assert!(missing.and(&surplus).is_empty() && ledger.difference(&others).unwrap().is_empty());
     }
 }

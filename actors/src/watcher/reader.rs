@@ -46,7 +46,7 @@ impl From<inotify::Event<&OsStr>> for RawEvent {
 
 /// What the kernel had to say.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub(crate) enum KernelSaid {
     /// One read(2) of the queue.
     Events(Vec<RawEvent>),
     /// The list of mounts is different, or was before the reader listened.
@@ -108,7 +108,7 @@ impl Gauge {
 /// When the descriptor cannot be duplicated or the thread cannot be started (both: limits of the process).
 pub(crate) fn start<H: Send + 'static>(
     mut inotify: Inotify,
-    deliver: impl Fn(Seen) -> bool + Send + 'static,
+    deliver: impl Fn(KernelSaid) -> bool + Send + 'static,
     held: H,
 ) -> io::Result<Gauge> {
     let queue = Arc::new(inotify.as_fd().try_clone_to_owned()?);
@@ -118,11 +118,11 @@ pub(crate) fn start<H: Send + 'static>(
         let mut buffer = vec![0; BUFFER];
         let mut table = File::open(mounts::TABLE).ok();
         // What was different before the table was opened.
-        deliver(Seen::Mounts);
+        deliver(KernelSaid::Mounts);
         loop {
             match wait(&inotify, &mut table) {
                 Some(Woken::Mounts) => {
-                    deliver(Seen::Mounts);
+                    deliver(KernelSaid::Mounts);
                     continue;
                 }
                 Some(Woken::Queue) => (),
@@ -140,7 +140,7 @@ pub(crate) fn start<H: Send + 'static>(
                 batch = vec![overflow()];
             }
             waiting.fetch_add(batch.len(), Ordering::AcqRel);
-            if ended.load(Ordering::Acquire) || !deliver(Seen::Events(batch)) {
+            if ended.load(Ordering::Acquire) || !deliver(KernelSaid::Events(batch)) {
                 break;
             }
         }

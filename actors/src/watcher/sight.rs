@@ -10,7 +10,7 @@ const NAMED: usize = 20;
 
 /// How much of the tree is watched. Clones share it: the watcher writes, others read.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Sight {
+pub(crate) struct WatchCoverage {
     view: Arc<Mutex<View>>,
     steps: Arc<AtomicU64>,
 }
@@ -26,7 +26,7 @@ pub(crate) struct View {
     pub first: Vec<RelPath>,
 }
 
-impl Sight {
+impl WatchCoverage {
     /// What is known now.
     pub(crate) fn read(&self) -> View {
         self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()

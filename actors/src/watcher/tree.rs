@@ -19,7 +19,7 @@ const NONE: u32 = u32::MAX;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct NodeId(u32);
 
-struct Node {
+struct DirId {
     parent: u32,
     first_child: u32,
     next: u32,
@@ -31,7 +31,7 @@ struct Node {
 /// The places of the watched directories. Two may claim one name for a moment, while events that tell them apart are still
 /// queued.
 pub(crate) struct Tree {
-    nodes: Vec<Option<Node>>,
+    nodes: Vec<Option<DirId>>,
     free: Vec<u32>,
     /// One place of the directory of each watch,
     by_watch: HashMap<i32, u32>,
@@ -46,7 +46,7 @@ impl Tree {
         let by_watch = HashMap::from([(root.get_watch_descriptor_id(), 0)]);
         let mut names = Names::default();
         let name = names.add(b"");
-        let root = Node { parent: NONE, first_child: NONE, next: NONE, previous: NONE, watch: root, name };
+        let root = DirId { parent: NONE, first_child: NONE, next: NONE, previous: NONE, watch: root, name };
         Tree { nodes: vec![Some(root)], free: Vec::new(), by_watch, others: HashMap::new(), names }
     }
 
@@ -115,7 +115,7 @@ impl Tree {
 
     /// The place of a directory that is the entry `name` of `parent`.
     pub(crate) fn at(&self, watch: i32, parent: NodeId, name: &OsStr) -> Option<NodeId> {
-        let is_it = |node: &Node| node.parent == parent.0 && self.is_named(node, name);
+        let is_it = |node: &DirId| node.parent == parent.0 && self.is_named(node, name);
         self.places(watch).find(|id| self.node(id.0).is_some_and(is_it))
     }
 
@@ -123,7 +123,7 @@ impl Tree {
     pub(crate) fn add(&mut self, watch: WatchDescriptor, parent: NodeId, name: &OsStr) -> NodeId {
         let number = watch.get_watch_descriptor_id();
         let name = self.names.add(name.as_bytes());
-        let node = Node { parent: NONE, first_child: NONE, next: NONE, previous: NONE, watch, name };
+        let node = DirId { parent: NONE, first_child: NONE, next: NONE, previous: NONE, watch, name };
         let id = match self.free.pop() {
             Some(id) => id,
             None => {
@@ -237,7 +237,7 @@ impl Tree {
         false
     }
 
-    fn is_named(&self, node: &Node, name: &OsStr) -> bool {
+    fn is_named(&self, node: &DirId, name: &OsStr) -> bool {
         self.names.get(node.name) == name.as_bytes()
     }
 
@@ -290,11 +290,11 @@ impl Tree {
         }
     }
 
-    fn node(&self, id: u32) -> Option<&Node> {
+    fn node(&self, id: u32) -> Option<&DirId> {
         self.nodes.get(id as usize)?.as_ref()
     }
 
-    fn node_mut(&mut self, id: u32) -> Option<&mut Node> {
+    fn node_mut(&mut self, id: u32) -> Option<&mut DirId> {
         self.nodes.get_mut(id as usize)?.as_mut()
     }
 }

@@ -10,7 +10,7 @@ use inosync_actors::outbox::pending::PendingSet;
 use inosync_actors::path::RelPath;
 use inosync_actors::patterns::excludes::Excludes;
 use inosync_actors::site::DirMoves;
-use inosync_actors::sync::disk::{Disk, Found, Room, Stamp};
+use inosync_actors::sync::disk::{BatchRoom, Disk, EntryOnDisk, FileVersion};
 use inosync_actors::sync::plan::{BatchPlan, Since, plan};
 use inosync_actors::transport::Lane;
 use inosync_actors::transport::blame::Blame;
@@ -45,19 +45,19 @@ fn remove(tree: &mut Tree, top: &RelPath) {
 }
 
 /// Some versions cannot be told apart by it.
-fn stamp(version: u32) -> Stamp {
-    Stamp { size: SIZES[version as usize % SIZES.len()], mtime: (i64::from(version / 8), 0) }
+fn stamp(version: u32) -> FileVersion {
+    FileVersion { size: SIZES[version as usize % SIZES.len()], mtime: (i64::from(version / 8), 0) }
 }
 
 struct Shown<'a>(&'a Tree);
 
 impl Disk for Shown<'_> {
-    fn look(&mut self, path: &RelPath) -> Found {
+    fn look(&mut self, path: &RelPath) -> EntryOnDisk {
         match self.0.get(path) {
-            Some(Entry::Dir) => Found::Directory,
-            Some(Entry::File(version)) => Found::File(stamp(*version)),
-            Some(Entry::Link(..)) => Found::Other,
-            None => Found::Missing,
+            Some(Entry::Dir) => EntryOnDisk::Directory,
+            Some(Entry::File(version)) => EntryOnDisk::File(stamp(*version)),
+            Some(Entry::Link(..)) => EntryOnDisk::Other,
+            None => EntryOnDisk::Missing,
         }
     }
 
@@ -72,7 +72,7 @@ impl Disk for Shown<'_> {
         Some(absolute.to_vec())
     }
 
-    fn fits(&mut self, dir: &RelPath, room: &mut Room) -> bool {
+    fn fits(&mut self, dir: &RelPath, room: &mut BatchRoom) -> bool {
         self.0.keys().filter(|path| path.is_below(dir)).all(|_| room.take(10))
     }
 }
@@ -233,7 +233,7 @@ impl World {
             return;
         }
         let batch = self.set.lease(lane, 6, 40, self.now);
-        let room = (lane == Lane::Fast).then_some(Room { bytes: 100_000, entries: 3 });
+        let room = (lane == Lane::Fast).then_some(BatchRoom { bytes: 100_000, entries: 3 });
         let excludes = Excludes::default();
         let plan = plan(&batch.paths, &self.set, &excludes, &mut Shown(&self.source), room, self.now);
         for path in &plan.paths.lost {

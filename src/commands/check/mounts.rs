@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use inosync_actors::mounts::{Mounted, Table as MountTable};
+use inosync_actors::mounts::{MountTable, Mounted};
 use inosync_actors::path::RelPath;
 use inosync_actors::patterns::excludes::Excludes;
 use inosync_actors::root::reach::Reach;
@@ -30,7 +30,7 @@ pub struct FileSystems {
     /// The mount of `wpath`.
     own: Option<Mounted>,
     /// Those that are mounted in it and mirrored.
-    inside: BTreeMap<RelPath, (Mounted, Answer)>,
+    inside: BTreeMap<RelPath, (Mounted, MountContent)>,
     /// The mirrors on this machine that a mount shows in it: the mirror, and its place there.
     mirrors: Vec<(PathBuf, RelPath)>,
     /// Encrypted by its file system (fscrypt).
@@ -41,7 +41,7 @@ pub struct FileSystems {
 
 /// The kind of entry at the place of a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
+enum MountContent {
     Directory,
     File,
     /// Has no content of its own.
@@ -70,7 +70,7 @@ impl FileSystems {
         let root = wpath.as_os_str().as_bytes();
         let own = table.at(root).cloned();
         let inside = table.below(root).into_iter().filter(|(place, _)| !excludes.excludes(place, true));
-        let inside = inside.map(|(place, mount)| (place, (mount.clone(), Answer::Directory))).collect();
+        let inside = inside.map(|(place, mount)| (place, (mount.clone(), MountContent::Directory))).collect();
         let (is_encrypted, has_marker, resync_every) = (false, false, None);
         let mut mounts =
             FileSystems { table, own, inside, mirrors: Vec::new(), is_encrypted, has_marker, resync_every, wpath };
@@ -112,9 +112,9 @@ impl FileSystems {
     fn look(&mut self, reach: &Reach) {
         for (place, (_, answer)) in &mut self.inside {
             *answer = match reach.look(place) {
-                Ok(meta) if meta.is_file() => Answer::File,
-                Ok(meta) if !meta.is_dir() => Answer::Other,
-                Ok(_) | Err(_) => Answer::Directory,
+                Ok(meta) if meta.is_file() => MountContent::File,
+                Ok(meta) if !meta.is_dir() => MountContent::Other,
+                Ok(_) | Err(_) => MountContent::Directory,
             };
         }
     }

@@ -10,7 +10,7 @@ use inosync_actors::node::Node;
 use inosync_actors::path::Escaped;
 use inosync_actors::root::Root;
 use inosync_actors::rsync::recipe::Recipe;
-use inosync_actors::rsync::{Examination, Finding, Place, Probe, Probed, Rsync, Shared, own_name};
+use inosync_actors::rsync::{Examination, Finding, Probe, ProbePlace, Probed, Rsync, Shared, own_name};
 use inosync_actors::site::version::Version;
 use inosync_actors::site::{InitialSync, Site};
 use inosync_actors::transport::failure::Cause;
@@ -111,13 +111,15 @@ fn tell(probed: &Probed, node: &Node, report: &mut Report) {
     // Success is only said of what was seen to succeed.
     let is_sound = !probed.findings.iter().any(Finding::is_unproven);
     match &probed.place {
-        Place::Mirror if is_sound => report.well(format!("  mirror:    {there} can be written")),
-        Place::Above(above) if is_sound => {
+        ProbePlace::Mirror if is_sound => report.well(format!("  mirror:    {there} can be written")),
+        ProbePlace::Above(above) if is_sound => {
             report
                 .well(format!("  mirror:    {there} does not exist yet; it will be made, and {above} can be written"));
         }
-        Place::Nowhere => report.well(format!("  mirror:    {there} does not exist yet; it will be made (not tried)")),
-        Place::Mirror | Place::Above(_) => (),
+        ProbePlace::Nowhere => {
+            report.well(format!("  mirror:    {there} does not exist yet; it will be made (not tried)"))
+        }
+        ProbePlace::Mirror | ProbePlace::Above(_) => (),
     }
     let name = Escaped(node.name().as_bytes());
     for finding in &probed.findings {

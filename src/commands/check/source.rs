@@ -66,7 +66,7 @@ fn watches(site: &Site, directories: usize, report: &mut Report) {
     }
 }
 
-fn readable(site: &Site, seen: &Seen, report: &mut Report) {
+fn readable(site: &Site, seen: &WalkFindings, report: &mut Report) {
     let wpath = shown(&site.wpath);
     if seen.unreadable > 0 {
         let names = seen.first.iter().map(|path| path.to_string()).collect::<Vec<_>>().join(", ");
@@ -89,7 +89,7 @@ fn readable(site: &Site, seen: &Seen, report: &mut Report) {
 
 /// The findings of a walk through the tree.
 #[derive(Debug, Default)]
-struct Seen {
+struct WalkFindings {
     /// The number of entries that cannot be read, and the first of them.
     unreadable: usize,
     first: Vec<RelPath>,
@@ -99,7 +99,7 @@ struct Seen {
     is_whole: bool,
 }
 
-impl Seen {
+impl WalkFindings {
     fn cannot_read(&mut self, path: RelPath) {
         self.unreadable += 1;
         if self.first.len() < NAMES {
@@ -109,10 +109,10 @@ impl Seen {
 }
 
 /// Tries each entry that is mirrored. Symlinks are not followed.
-fn walk(site: &Site, mounts: &FileSystems) -> Seen {
+fn walk(site: &Site, mounts: &FileSystems) -> WalkFindings {
     let started = Instant::now();
     let mut last_line = started;
-    let mut seen = Seen { is_whole: true, ..Seen::default() };
+    let mut seen = WalkFindings { is_whole: true, ..WalkFindings::default() };
     let has_btrfs = mounts.has_btrfs();
     let mut directories = vec![RelPath::root()];
     if may(&site.wpath, Access::READ_OK | Access::EXEC_OK) == Err(io::ErrorKind::PermissionDenied) {

@@ -3,14 +3,14 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::config::value::Source;
+use crate::config::value::ConfigText;
 use crate::config::{ConfigError, check_text};
 
 /// Each complaint as `line:column what: cure`.
 fn told(text: &str) -> String {
     let wpath = tempfile::tempdir().unwrap();
     let text = text.replace("SRC", &wpath.path().display().to_string());
-    match check_text(Source { file: Path::new("f"), text: &text }) {
+    match check_text(ConfigText { file: Path::new("f"), text: &text }) {
         Ok(_) => String::new(),
         Err(ConfigError::Environment(complaint)) => panic!("{complaint}"),
         Err(ConfigError::Wrong(complaints)) => {
@@ -196,7 +196,8 @@ fn a_file_of_nothing_but_brackets_commas_or_keys_is_refused() {
     ] {
         let text = format!("({body}");
         for text in [format!("{text})"), text] {
-            let Err(ConfigError::Wrong(complaints)) = check_text(Source { file: Path::new("f"), text: &text }) else {
+            let Err(ConfigError::Wrong(complaints)) = check_text(ConfigText { file: Path::new("f"), text: &text })
+            else {
                 panic!("{expected}: it is taken");
             };
             assert!(complaints.to_string().contains(expected), "{expected}\n{complaints:.300}");

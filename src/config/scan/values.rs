@@ -11,14 +11,14 @@ const DEEPEST: usize = 100;
 
 /// The brackets that a value stands in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Within {
+pub(super) enum OpenBracket {
     Record,
     List,
 }
 
 impl Scanner<'_> {
     /// One value. `None` if there is none.
-    pub(super) fn value(&mut self, key: &str, within: Within) -> Option<Range<usize>> {
+    pub(super) fn value(&mut self, key: &str, within: OpenBracket) -> Option<Range<usize>> {
         if self.depth == DEEPEST {
             let what = "brackets are in each other too often";
             self.mistake(self.at..self.at, what, "remove those that are too many");
@@ -31,12 +31,12 @@ impl Scanner<'_> {
         found
     }
 
-    fn value_here(&mut self, key: &str, within: Within) -> Option<Range<usize>> {
+    fn value_here(&mut self, key: &str, within: OpenBracket) -> Option<Range<usize>> {
         self.blank();
         let start = self.at;
         match self.peek() {
             None | Some(',' | ')' | ']' | '}' | ';') => return self.no_value(key),
-            Some(_) if within == Within::Record && self.is_known_key_ahead() => return self.no_value(key),
+            Some(_) if within == OpenBracket::Record && self.is_known_key_ahead() => return self.no_value(key),
             Some('"') => self.string(key),
             Some('\'' | '`') => self.other_quotes(key),
             Some(c) if CURLY.contains(&c) => self.other_quotes(key),
@@ -63,7 +63,7 @@ impl Scanner<'_> {
     }
 
     /// A value without quotes: a number, a choice, a raw string, or a text whose quotes are missing.
-    fn bare(&mut self, key: &str, within: Within) {
+    fn bare(&mut self, key: &str, within: OpenBracket) {
         let start = self.at;
         let rest = self.rest();
         let raw = rest.strip_prefix(['r', 'b']).unwrap_or(rest).trim_start_matches(['r', '#']);
@@ -80,7 +80,7 @@ impl Scanner<'_> {
             let digits: String = self.text[start..self.at].chars().filter(char::is_ascii_digit).collect();
             return self.mistake(start..self.at, what, format!("write {digits}"));
         }
-        if within == Within::Record && !self.is_key_ahead() {
+        if within == OpenBracket::Record && !self.is_key_ahead() {
             // Up to the end of the line, or to what ends a value in it.
             let more = self.rest().find(['\n', ',', ';', ')', '"']).unwrap_or(self.rest().len());
             let more = self.rest()[..more].find("//").filter(|at| !self.rest()[..*at].ends_with(':')).unwrap_or(more);
@@ -96,11 +96,11 @@ impl Scanner<'_> {
                 _ if text.starts_with(['~', '$']) => {
                     "write the whole path in double quotes: nothing is expanded".to_owned()
                 }
-                Within::Record if example_has(key, "[") => {
+                OpenBracket::Record if example_has(key, "[") => {
                     format!("write a list of texts in double quotes: {key}: [\"{text}\"]")
                 }
-                Within::Record => format!("write it in double quotes: {key}: \"{text}\""),
-                Within::List => format!("write it in double quotes: \"{text}\""),
+                OpenBracket::Record => format!("write it in double quotes: {key}: \"{text}\""),
+                OpenBracket::List => format!("write it in double quotes: \"{text}\""),
             };
             self.mistake(start..self.at, "a text without quotes", cure);
         }
@@ -146,7 +146,7 @@ impl Scanner<'_> {
 
     /// One value of a list, and the separator behind it.
     fn element(&mut self, key: &str) {
-        self.value(key, Within::List);
+        self.value(key, OpenBracket::List);
         let end = self.at;
         self.blank();
         match self.peek() {

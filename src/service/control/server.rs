@@ -37,14 +37,14 @@ impl Drop for Socket {
 }
 
 /// A listening socket and its directory, which holds nothing else: dropping removes both.
-struct Bound {
+struct BoundSocket {
     listener: UnixListener,
     dir: PathBuf,
     /// The lock tells other daemons that the directory is in use.
     lock: File,
 }
 
-impl Drop for Bound {
+impl Drop for BoundSocket {
     fn drop(&mut self) {
         // By the descriptor: something else may have the name. The next daemon makes both again.
         let _ = rustix::fs::unlinkat(&self.lock, SOCKET, AtFlags::empty());
@@ -66,13 +66,13 @@ pub fn serve(places: &[PathBuf], daemon: DaemonHandle, log: &Logger) -> Option<S
     })))
 }
 
-async fn bind(places: &[PathBuf], log: &Logger) -> Bound {
+async fn bind(places: &[PathBuf], log: &Logger) -> BoundSocket {
     let mut tries = 0;
     loop {
         let mut reasons = Vec::new();
         for dir in places {
             match open(dir) {
-                Ok((listener, lock)) => return Bound { listener, dir: dir.clone(), lock },
+                Ok((listener, lock)) => return BoundSocket { listener, dir: dir.clone(), lock },
                 Err(why) => reasons.push(format!("{}: {why}", Escaped(dir.as_os_str().as_encoded_bytes()))),
             }
         }

@@ -9,7 +9,7 @@ use inosync_actors::status::{NodeStatus, Status, UnixTime, Verdict};
 use rustix::rand::{GetRandomFlags, getrandom};
 use serde_json::Value;
 
-use super::{Shared, host, metrics};
+use super::{AnswerSource, host, metrics};
 
 /// The page, with marks for nonce, style and script.
 const PAGE: &str = include_str!("page/page.html");
@@ -23,7 +23,7 @@ const HTML: &str = "text/html; charset=utf-8";
 const ENDING: &str = "the daemon is starting or ending\n";
 
 /// Answers a request. `is_local` is true for a connection by a loopback address.
-pub async fn answer<B>(request: &Request<B>, is_local: bool, shared: &Shared) -> Response<Full<Bytes>> {
+pub async fn answer<B>(request: &Request<B>, is_local: bool, shared: &AnswerSource) -> Response<Full<Bytes>> {
     if let Some((status, why)) = is_local.then(|| host::refuse(request)).flatten() {
         return response(status, TEXT, why.to_owned());
     }

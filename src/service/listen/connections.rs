@@ -13,10 +13,10 @@ const MOST: usize = 64;
 
 /// The connections, by number: a lower one is older.
 #[derive(Clone, Default)]
-pub(super) struct Connections(Rc<RefCell<Table>>);
+pub(super) struct Connections(Rc<RefCell<ClientTable>>);
 
 #[derive(Default)]
-struct Table {
+struct ClientTable {
     last: u64,
     open: BTreeMap<u64, Connection>,
 }
@@ -37,26 +37,26 @@ enum Activity {
 }
 
 /// The entry of one connection in the table, until it is dropped.
-pub(super) struct Entry {
+pub(super) struct ClientEntry {
     table: Connections,
     number: u64,
 }
 
 impl Connections {
     /// Adds a connection from this address. `serve` starts its task.
-    pub fn add(&self, at: IpAddr, serve: impl FnOnce(Rc<Entry>) -> AbortHandle) {
+    pub fn add(&self, at: IpAddr, serve: impl FnOnce(Rc<ClientEntry>) -> AbortHandle) {
         // Not under the borrow: the end of a task removes its entry.
         let replaced = self.0.borrow_mut().make_room();
         replaced.inspect(|connection| connection.task.abort());
         let number = self.0.borrow().last + 1;
-        let task = serve(Rc::new(Entry { table: self.clone(), number }));
+        let task = serve(Rc::new(ClientEntry { table: self.clone(), number }));
         let mut table = self.0.borrow_mut();
         table.last = number;
         table.open.insert(number, Connection { at, activity: Activity::Silent, task });
     }
 }
 
-impl Table {
+impl ClientTable {
     /// Removes a connection for a new one, if the table is full.
     fn make_room(&mut self) -> Option<Connection> {
         if self.open.len() < MOST {
@@ -67,7 +67,7 @@ impl Table {
     }
 }
 
-impl Entry {
+impl ClientEntry {
     /// Makes the answer of the connection.
     pub async fn answer<T>(&self, answer: impl Future<Output = T>) -> T {
         self.is(Activity::Asking);
@@ -83,7 +83,7 @@ impl Entry {
     }
 }
 
-impl Drop for Entry {
+impl Drop for ClientEntry {
     fn drop(&mut self) {
         self.table.0.borrow_mut().open.remove(&self.number);
     }

@@ -19,20 +19,20 @@ pub struct History {
     at: VecDeque<UnixTime>,
     /// The start of the daemon that was last sampled: the counts of another daemon begin at 0.
     started_at: UnixTime,
-    nodes: HashMap<String, Row>,
+    nodes: HashMap<String, NodeSamples>,
 }
 
 /// The samples of one node. The last ones belong to the last times; the first times may have none.
 #[derive(Debug, Default)]
-struct Row {
-    samples: VecDeque<Sample>,
+struct NodeSamples {
+    samples: VecDeque<HistorySample>,
     /// The counts at the last sample.
     totals: Totals,
 }
 
 /// A node at one moment, and what was sent to it since the sample before.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Sample {
+struct HistorySample {
     lag: Option<f32>,
     bytes: u64,
     entries: u64,
@@ -87,8 +87,8 @@ impl History {
                 }
                 // A start anew counts from 0, and so does a node that came with a reload.
                 Some(row) => (row, Totals::default()),
-                None if is_first && !is_young => (Row::default(), node.totals),
-                None => (Row::default(), Totals::default()),
+                None if is_first && !is_young => (NodeSamples::default(), node.totals),
+                None => (NodeSamples::default(), Totals::default()),
             };
             let row = row.with(node, &base);
             self.nodes.insert(node.name.clone(), row);
@@ -105,14 +105,14 @@ impl History {
     }
 }
 
-impl Row {
+impl NodeSamples {
     /// The row with one sample more. `base` has the counts at the sample before.
     fn with(mut self, node: &NodeStatus, base: &Totals) -> Self {
         // As in Prometheus: a count that is lower than before has begun at 0 again.
         let since = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
         let entries = |totals: &Totals| totals.sent + totals.deleted;
         let word = NodeState::WORDS.iter().position(|word| *word == node.state.word());
-        self.samples.push_back(Sample {
+        self.samples.push_back(HistorySample {
             lag: node.lag.map(|seconds| (seconds * 10.0).round() as f32 / 10.0),
             bytes: since(node.totals.bytes, base.bytes),
             entries: since(entries(&node.totals), entries(base)),

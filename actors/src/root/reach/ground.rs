@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::helper::Helper;
 use super::look::{Found, Look, Place};
-use super::{EVERY, Heard, Listener, Silent, lock};
+use super::{EVERY, MountListener, MountNews, Silent, lock};
 use crate::path::RelPath;
 
 /// A file system that has answered so lately is not asked again before the next look.
@@ -28,7 +28,7 @@ const KEPT: usize = 4;
 /// What all of them share: who is told what was heard, and the processes that look.
 #[derive(Default)]
 pub(super) struct Common {
-    pub listeners: Mutex<Vec<Listener>>,
+    pub listeners: Mutex<Vec<MountListener>>,
     pub said: Notify,
     pub idle: Mutex<Vec<Helper>>,
 }
@@ -39,13 +39,13 @@ pub(super) struct Ground {
     on_disk: PathBuf,
     kind: String,
     pub number: u64,
-    pub state: Mutex<State>,
+    pub state: Mutex<GroundState>,
     changed: Condvar,
     common: Arc<Common>,
 }
 
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct GroundState {
     /// When it last answered.
     pub answered: Option<Instant>,
     /// Since when it is asked, while it is.
@@ -77,7 +77,7 @@ impl Common {
         }
     }
 
-    pub(crate) fn say(&self, heard: &Heard) {
+    pub(crate) fn say(&self, heard: &MountNews) {
         lock(&self.listeners).iter().for_each(|listener| listener(heard));
         self.said.notify_waiters();
     }
@@ -127,7 +127,8 @@ impl Ground {
 
     /// Whether it answers. It is asked, unless it has answered just now.
     pub(crate) fn answers(self: &Arc<Ground>) -> bool {
-        let is_known = |state: &State| state.silent.is_some() || state.answered.is_some_and(|at| at.elapsed() < FRESH);
+        let is_known =
+            |state: &GroundState| state.silent.is_some() || state.answered.is_some_and(|at| at.elapsed() < FRESH);
         {
             let state = lock(&self.state);
             if is_known(&state) {
@@ -137,7 +138,7 @@ impl Ground {
         self.ask();
         let state = lock(&self.state);
         let left = state.asked.map_or(Duration::ZERO, |asked| DEADLINE.saturating_sub(asked.elapsed()));
-        let waits = |state: &mut State| state.asked.is_some() && state.silent.is_none();
+        let waits = |state: &mut GroundState| state.asked.is_some() && state.silent.is_none();
         let (state, _) = self.changed.wait_timeout_while(state, left, waits).unwrap_or_else(PoisonError::into_inner);
         if state.asked.is_some() && state.silent.is_none() {
             self.falls_silent(state);
@@ -146,7 +147,7 @@ impl Ground {
         state.silent.is_none()
     }
 
-    pub(crate) fn falls_silent(&self, mut state: MutexGuard<'_, State>) {
+    pub(crate) fn falls_silent(&self, mut state: MutexGuard<'_, GroundState>) {
         if state.silent.is_some() {
             return;
         }
@@ -155,11 +156,11 @@ impl Ground {
         state.silent = Some(since);
         drop(state);
         self.changed.notify_all();
-        self.common.say(&Heard::Silent(self.silent_since(since)));
+        self.common.say(&MountNews::Silent(self.silent_since(since)));
     }
 
     /// Something that it was asked has an answer.
-    fn came_back(&self, settle: impl FnOnce(&mut State)) {
+    fn came_back(&self, settle: impl FnOnce(&mut GroundState)) {
         let mut state = lock(&self.state);
         settle(&mut state);
         let has_all = state.asked.is_none() && state.given_up == 0;
@@ -168,7 +169,7 @@ impl Ground {
         drop(state);
         self.changed.notify_all();
         if let Some(since) = since {
-            self.common.say(&Heard::Answers(self.silent_since(since)));
+            self.common.say(&MountNews::Answers(self.silent_since(since)));
         }
     }
 

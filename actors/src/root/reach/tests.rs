@@ -8,7 +8,7 @@ use super::*;
 /// A file system of which any look lasts as long as this test wants.
 struct Mounted {
     reach: Reach,
-    heard: mpsc::Receiver<Heard>,
+    heard: mpsc::Receiver<MountNews>,
     _dir: tempfile::TempDir,
 }
 
@@ -90,12 +90,12 @@ fn what_takes_too_long_is_given_up_and_nothing_else_is_looked_at_until_it_comes_
     let looked = reach.look(&rel("m/d"));
     assert_eq!(looked.unwrap_err().kind(), io::ErrorKind::TimedOut);
     assert!(begun.elapsed() < LOOK + DEADLINE);
-    assert!(matches!(heard.try_recv(), Ok(Heard::Silent(Silent { path, .. })) if path == rel("m")));
+    assert!(matches!(heard.try_recv(), Ok(MountNews::Silent(Silent { path, .. })) if path == rel("m")));
     assert_eq!(reach.look(&rel("m/d")).unwrap_err().kind(), io::ErrorKind::TimedOut);
     assert!(reach.is_silent() && reach.is_silent_below(&rel("")) && reach.is_silent_below(&rel("m")));
     assert!(!reach.is_silent_below(&rel("m/d")) && reach.ask_all().is_err());
     far.serve();
-    assert!(matches!(heard.recv_timeout(DEADLINE), Ok(Heard::Answers(_))));
+    assert!(matches!(heard.recv_timeout(DEADLINE), Ok(MountNews::Answers(_))));
     assert!(reach.look(&rel("m/d")).is_ok() && !reach.is_silent() && reach.ask_all().is_ok());
 }
 
@@ -116,6 +116,6 @@ fn what_is_not_mounted_any_more_is_not_waited_for() {
     let ground = reach.grounds().remove(0);
     ground.falls_silent(lock(&ground.state));
     reach.refresh();
-    assert!(matches!((heard.recv(), heard.recv()), (Ok(Heard::Silent(_)), Ok(Heard::Unmounted(_)))));
+    assert!(matches!((heard.recv(), heard.recv()), (Ok(MountNews::Silent(_)), Ok(MountNews::Unmounted(_)))));
     assert!(!reach.is_silent() && reach.look(&rel("m/d")).is_ok());
 }

@@ -21,7 +21,7 @@ const CANDIDATES: usize = 500;
 
 /// How a node tells names apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Names {
+pub(crate) enum NameRule {
     /// Nobody asked.
     Unknown,
     /// Two names that differ in case alone are two entries.
@@ -34,14 +34,14 @@ pub(crate) enum Names {
 
 /// What a node said of a [`sample`].
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct NamesSeen {
     /// It has the file.
     has_name: bool,
     /// It has something by the other name.
     has_other: bool,
 }
 
-impl Seen {
+impl NamesSeen {
     /// A line of a run that lists both, tells of each whether the node has it, and changes nothing.
     pub(crate) fn hear(&mut self, said: &[u8], (name, other): &(RelPath, RelPath)) {
         match Line::parse(said) {
@@ -54,11 +54,11 @@ impl Seen {
     }
 
     /// What follows for other names.
-    pub(crate) fn names(&self) -> Names {
+    pub(crate) fn names(&self) -> NameRule {
         match (self.has_name, self.has_other) {
-            (true, true) => Names::One,
-            (true, false) => Names::Apart,
-            (false, _) => Names::Unclear,
+            (true, true) => NameRule::One,
+            (true, false) => NameRule::Apart,
+            (false, _) => NameRule::Unclear,
         }
     }
 }
@@ -81,9 +81,9 @@ impl Trie {
 
 /// The entries of the tree at `root` that a node which tells `names` apart so may take for one of the removed ones, none of
 /// which is among them.
-pub(super) fn alike(root: &Root, removed: &BTreeSet<RelPath>, names: Names) -> BTreeSet<RelPath> {
+pub(super) fn alike(root: &Root, removed: &BTreeSet<RelPath>, names: NameRule) -> BTreeSet<RelPath> {
     let mut search = Search { root, removed, room: usize::MAX, found: BTreeSet::new() };
-    if names == Names::Apart {
+    if names == NameRule::Apart {
         search.in_few();
     } else {
         let mut trie = Trie::default();
@@ -196,7 +196,7 @@ mod tests {
         dir
     }
 
-    fn found(source: &[&str], removed: &[&str], names: Names) -> Vec<String> {
+    fn found(source: &[&str], removed: &[&str], names: NameRule) -> Vec<String> {
         let tree = tree(source);
         let removed = removed.iter().map(|path| rel(path)).collect();
         alike(&Root::of(tree.path()).unwrap(), &removed, names).iter().map(RelPath::to_string).collect()
@@ -216,7 +216,7 @@ mod tests {
             // Both of a pair go.
             (&["x"], &["one", "ONE"], &[]),
         ] {
-            for names in [Names::One, Names::Unclear, Names::Unknown, Names::Apart] {
+            for names in [NameRule::One, NameRule::Unclear, NameRule::Unknown, NameRule::Apart] {
                 assert_eq!(found(source, removed, names), expected, "{removed:?} in {source:?}, {names:?}");
             }
         }
@@ -225,8 +225,8 @@ mod tests {
     #[test]
     fn directories_above_are_taken_for_one_too() {
         let source = ["Docs/b", "docs/a", "DOCS/sub/F", "docs/sub/f"];
-        assert_eq!(found(&source, &["Docs/a"], Names::One), ["docs/a"]);
-        assert_eq!(found(&source, &["docs/SUB/f"], Names::One), ["DOCS/sub/F", "docs/sub/f"]);
+        assert_eq!(found(&source, &["Docs/a"], NameRule::One), ["docs/a"]);
+        assert_eq!(found(&source, &["docs/SUB/f"], NameRule::One), ["DOCS/sub/F", "docs/sub/f"]);
     }
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
         let tree = tree(&["many/", "many/caf\u{e9}"]);
         (0..A_FEW + 100).for_each(|number| drop(fs::write(tree.path().join(format!("many/{number}")), "")));
         let removed = [rel("many/cafe\u{301}")].into();
-        assert_eq!(alike(&Root::of(tree.path()).unwrap(), &removed, Names::Apart), [rel("many/caf\u{e9}")].into());
+        assert_eq!(alike(&Root::of(tree.path()).unwrap(), &removed, NameRule::Apart), [rel("many/caf\u{e9}")].into());
         let root = Root::of(tree.path()).unwrap();
         let mut search = Search { root: &root, removed: &removed, room: 0, found: BTreeSet::new() };
         search.in_few();
@@ -246,15 +246,15 @@ mod tests {
         let sample = (rel("d/name"), rel("d/NAME"));
         let (same, other, new) = (".f         |6|0|d/name", "*deleting  |0|0|d/NAME", ">f+++++++++|6|0|d/name");
         for (said, expected) in [
-            (&[".d..t......|4096|0|./", same][..], Names::Apart),
-            (&[other, ">f..t......|6|0|d/name"], Names::One),
-            (&[other, same], Names::One),
+            (&[".d..t......|4096|0|./", same][..], NameRule::Apart),
+            (&[other, ">f..t......|6|0|d/name"], NameRule::One),
+            (&[other, same], NameRule::One),
             // It does not have the file yet, or keeps it by a filter of its own.
-            (&[new], Names::Unclear),
-            (&[], Names::Unclear),
-            (&[other, new], Names::Unclear),
+            (&[new], NameRule::Unclear),
+            (&[], NameRule::Unclear),
+            (&[other, new], NameRule::Unclear),
         ] {
-            let mut seen = Seen::default();
+            let mut seen = NamesSeen::default();
             said.iter().for_each(|line| seen.hear(line.as_bytes(), &sample));
             assert_eq!(seen.names(), expected, "{said:?}");
         }

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use slog::debug;
 
-use super::{Names, Runs};
+use super::{NameRule, Runs};
 use crate::path::RelPath;
 use crate::patterns::rules;
 use crate::rsync::Rsync;
@@ -190,7 +190,7 @@ impl Rsync {
         let may_name = |old: &RelPath| !self.target.site.excludes.excludes(old, false) && !covers(&plan.protected, old);
         // rename(2) leaves both names of one inode as they are: where both are one entry, rsync's temporary name would stay.
         let is_one = |new: &RelPath, old: &RelPath| {
-            self.target.learned.borrow().names() != Names::Apart && folded(new.as_bytes()) == folded(old.as_bytes())
+            self.target.learned.borrow().names() != NameRule::Apart && folded(new.as_bytes()) == folded(old.as_bytes())
         };
         let can_be_linked = |(new, rename): &(&RelPath, &Rename)| may_name(&rename.old) && !is_one(new, &rename.old);
         let (first, second) = twins(plan.renamed.iter().filter(can_be_linked));

@@ -12,7 +12,7 @@ use std::time::Duration;
 use slog::{debug, warn};
 use tokio::task::spawn_blocking;
 
-use super::alike::{Names, alike};
+use super::alike::{NameRule, alike};
 use super::is_top;
 use crate::path::{Escaped, RelPath};
 use crate::patterns::rules;
@@ -120,8 +120,8 @@ impl Rsync {
         deleted.extend(tried);
         let alike = self.alike(deleted).await;
         let again = match self.names() {
-            Names::Apart => Again { rewritten: false, after: FORGOTTEN },
-            Names::One | Names::Unclear | Names::Unknown => Again { rewritten: true, after: Duration::ZERO },
+            NameRule::Apart => Again { rewritten: false, after: FORGOTTEN },
+            NameRule::One | NameRule::Unclear | NameRule::Unknown => Again { rewritten: true, after: Duration::ZERO },
         };
         let attributes = Again { rewritten: false, after: Duration::ZERO };
         delivery.again.extend(shared.into_iter().map(|path| (path, attributes)));
@@ -186,19 +186,19 @@ impl Rsync {
 
     /// What the node may have taken for one of the removed entries, and deleted with it.
     async fn alike(self: &Rc<Self>, removed: BTreeSet<RelPath>) -> BTreeSet<RelPath> {
-        if self.names() == Names::Unknown
+        if self.names() == NameRule::Unknown
             && let Err(failure) = self.probe().await
         {
             debug!(self.target.log, "the node was not asked how it tells names apart"; "why" => %failure);
         }
         let (root, names) = (self.target.root.clone(), self.names());
-        if names == Names::Apart {
+        if names == NameRule::Apart {
             return alike(&root, &removed, names);
         }
         apart(move || alike(&root, &removed, names)).await
     }
 
-    fn names(&self) -> Names {
+    fn names(&self) -> NameRule {
         self.target.learned.borrow().names()
     }
 

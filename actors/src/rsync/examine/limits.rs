@@ -10,7 +10,7 @@ use crate::rsync::recipe::{self, Context, Invocation, Recipe};
 use crate::rsync::report::claims::Claims;
 use crate::rsync::runner::order::Ears;
 use crate::rsync::runner::process::{PATIENCE, Patience};
-use crate::rsync::traits::{Looks, Seen, differs};
+use crate::rsync::traits::{NodeLooks, SampleSeen, differs};
 use crate::transport::failure::Failure;
 use crate::transport::traits::Traits;
 
@@ -19,12 +19,12 @@ impl Visit<'_> {
     pub(super) async fn limits(&self) -> Traits {
         let sent = |name: &RelPath| fs::symlink_metadata(name.under(&self.probe.sent()));
         let entries = self.probe.names().iter().filter_map(|name| Some((name.clone(), sent(name).ok()?)));
-        let looks = Looks::take(async |traits| self.look_at(traits).await).await;
+        let looks = NodeLooks::take(async |traits| self.look_at(traits).await).await;
         looks.ok().and_then(|looks| looks.found(&entries.collect::<BTreeMap<_, _>>())).unwrap_or_default()
     }
 
-    async fn look_at(&self, traits: &Traits) -> Result<Seen, Failure> {
-        let mut seen = Seen::new();
+    async fn look_at(&self, traits: &Traits) -> Result<SampleSeen, Failure> {
+        let mut seen = SampleSeen::new();
         let mut line = |said: &[u8]| seen.extend(differs(said).filter(|(path, _)| self.probe.names().contains(path)));
         let context = Context { traits: traits.clone(), ..self.context() };
         let list = recipe::entries(self.probe.names(), false);

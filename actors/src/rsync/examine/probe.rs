@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::apart::{Apart, Ended};
 use super::finding::{Finding, complaints, denial, holds, is_about_symlink, is_excluded, missing};
-use super::{Examination, Heard, Mirror};
+use super::{Examination, Mirror, NodeReplies};
 use crate::node::{Kind, Node};
 use crate::path::{Escaped, RelPath};
 use crate::rsync::Rsync;
@@ -55,7 +55,7 @@ pub struct Probe {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probed {
     /// Where it was written.
-    pub place: Place,
+    pub place: ProbePlace,
     /// What is wrong, or worth a look; empty when all is well.
     pub findings: Vec<Finding>,
     /// What the node cannot hold, as far as the probe shows it.
@@ -64,7 +64,7 @@ pub struct Probed {
 
 /// Where a probe is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum ProbePlace {
     /// In the mirror.
     Mirror,
     /// In a directory above it: there is no mirror yet.
@@ -196,10 +196,10 @@ impl Rsync {
         // A receiver that rejects missing entries says nothing else then.
         let mirror = if examined.deletions29 { self.look(&site, false).await?.0 } else { examined.mirror };
         let (node, place) = match mirror {
-            Mirror::Equal | Mirror::Other => (Some(self.target.node.clone()), Place::Mirror),
+            Mirror::Equal | Mirror::Other => (Some(self.target.node.clone()), ProbePlace::Mirror),
             Mirror::Absent => match self.existing(&site).await? {
-                Some(node) => (Some(node.clone()), Place::Above(shown(&node))),
-                None => (None, Place::Nowhere),
+                Some(node) => (Some(node.clone()), ProbePlace::Above(shown(&node))),
+                None => (None, ProbePlace::Nowhere),
             },
         };
         let Some(node) = node else { return Ok(Probed { place, findings: Vec::new(), limits: Traits::default() }) };
@@ -208,7 +208,7 @@ impl Rsync {
         {
             return Ok(Probed { place, findings: vec![finding], limits: Traits::default() });
         }
-        let is_mirror = place == Place::Mirror;
+        let is_mirror = place == ProbePlace::Mirror;
         let restores = mirror == Mirror::Equal && !examined.deletions29;
         let limits = RefCell::default();
         let visit = Visit { rsync: self, probe, site: &site, node: &node, is_mirror, restores, limits };
@@ -257,7 +257,7 @@ impl Rsync {
 
     /// What is at the place of the mirror, and how many directories are missing there if that is told.
     async fn look(self: &Rc<Self>, site: &Site, make_path: bool) -> Result<(Mirror, Option<usize>), Failure> {
-        let (mut heard, mut levels) = (Heard { protocol: None, mirror: Mirror::Equal }, None);
+        let (mut heard, mut levels) = (NodeReplies { protocol: None, mirror: Mirror::Equal }, None);
         let mut line = |said: &[u8]| {
             heard.hear(said);
             levels = levels.or(missing(said));

@@ -3,7 +3,7 @@
 
 mod formats;
 
-use crate::rsync::report::complaint::formats::{FORMATS, Format, Style, UNMARKED};
+use crate::rsync::report::complaint::formats::{FORMATS, MessageForm, Quoting, UNMARKED};
 use crate::rsync::report::output::unescape;
 
 /// One line of the error output that is about an entry.
@@ -92,7 +92,7 @@ struct Parts<'l> {
     /// The end that says so.
     end: Option<End>,
     /// `None` if its form is not known, or is none of the table.
-    format: Option<&'static Format>,
+    format: Option<&'static MessageForm>,
     name: Option<&'l [u8]>,
 }
 
@@ -143,12 +143,12 @@ fn odd(text: &[u8]) -> Option<Option<&[u8]>> {
     Some(checked)
 }
 
-impl Format {
+impl MessageForm {
     /// The name in a line of this form; `None` if it is of another.
     fn name<'a>(&self, text: &'a [u8]) -> Option<Option<&'a [u8]>> {
         let rest = text.strip_prefix(self.before)?;
-        let rest = if self.style == Style::For { &rest[find(rest, b" for \"")? + 5..] } else { rest };
-        if self.style == Style::Bare {
+        let rest = if self.style == Quoting::For { &rest[find(rest, b" for \"")? + 5..] } else { rest };
+        if self.style == Quoting::Bare {
             let end = if self.behind.is_empty() { rest.len() } else { rfind(rest, self.behind)? };
             return Some(Some(&rest[..end]));
         }
@@ -156,7 +156,7 @@ impl Format {
         // The name may hold quotes itself: the closing one is told by what follows.
         let mut ends = quoted.iter().enumerate().filter(|&(_, &byte)| byte == b'"').map(|(at, _)| at);
         let closes = |&at: &usize| self.follows(&quoted[at + 1..]);
-        let end = if self.style == Style::Pair { ends.find(closes) } else { ends.rfind(closes) };
+        let end = if self.style == Quoting::Pair { ends.find(closes) } else { ends.rfind(closes) };
         Some(Some(&quoted[..end?]))
     }
 

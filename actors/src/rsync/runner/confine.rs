@@ -202,7 +202,7 @@ impl Bounds {
     /// # Errors
     /// When the kernel or the limit of open files does not allow it, or a file system does not answer.
     pub(crate) async fn of(
-        reach: &Arc<Reach>,
+        reach: &Arc<NodeBounds>,
         site: &Site,
         node: &Node,
         directory: &OwnedFd,
@@ -221,19 +221,19 @@ impl Bounds {
 
 /// The files that the rsyncs of one node reach, beside the directory that each is started in, by name.
 #[derive(Debug)]
-pub(crate) struct Reach {
+pub(crate) struct NodeBounds {
     program: PathBuf,
     logfile: Option<PathBuf>,
     /// Where the mirror is, if it is on this machine.
     mirror: Option<PathBuf>,
-    places: Vec<(Kept, PathBuf)>,
+    places: Vec<(PlaceKind, PathBuf)>,
     /// Questions that wait for an answer of a file system.
     waiting: AtomicUsize,
 }
 
 /// The thing at a place that an option names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kept {
+enum PlaceKind {
     /// A file that is read.
     File,
     /// A file that is made, and written to.
@@ -244,9 +244,9 @@ enum Kept {
     Made,
 }
 
-impl Reach {
+impl NodeBounds {
     /// The files that the rsyncs of a node reach; `None` if they are not confined.
-    pub(crate) fn of(site: &Site, node: &Node) -> Option<Arc<Reach>> {
+    pub(crate) fn of(site: &Site, node: &Node) -> Option<Arc<NodeBounds>> {
         let mirror = node.local_path();
         if !site.confine || mirror.is_some() && abi().is_none_or(|abi| abi < RECEIVES) {
             return None;
@@ -254,13 +254,13 @@ impl Reach {
         let place = |(option, value): (&'static str, &str)| {
             let at_mirror = |kept| mirror.map(|mirror| (kept, mirror.join(value)));
             match option {
-                "password-file" | "early-input" => Some((Kept::File, site.wpath.join(value))),
-                "log-file" => at_mirror(Kept::Log),
-                "backup-dir" | "partial-dir" if value.starts_with('/') => at_mirror(Kept::Made),
-                _ => at_mirror(Kept::Directory),
+                "password-file" | "early-input" => Some((PlaceKind::File, site.wpath.join(value))),
+                "log-file" => at_mirror(PlaceKind::Log),
+                "backup-dir" | "partial-dir" if value.starts_with('/') => at_mirror(PlaceKind::Made),
+                _ => at_mirror(PlaceKind::Directory),
             }
         };
-        Some(Arc::new(Reach {
+        Some(Arc::new(NodeBounds {
             program: site.rsync.clone(),
             logfile: site.logfile.clone(),
             mirror: mirror.map(Path::to_owned),
@@ -300,7 +300,7 @@ impl Reach {
     }
 
     /// Tells if what rules were made of is there still. A process that was started before reaches the old ones alone.
-    pub(crate) async fn is_current(self: &Arc<Self>, seen: &Seen) -> bool {
+    pub(crate) async fn is_current(self: &Arc<Self>, seen: &RuleSources) -> bool {
         if !seen.accounts.iter().all(is_same) {
             return false;
         }
@@ -319,11 +319,11 @@ impl Reach {
         }
         for (kept, path) in &self.places {
             match kept {
-                Kept::File => domain.allow(path, Need::Read)?,
-                Kept::Log if changes => domain.allow_log(path)?,
-                Kept::Log => (),
-                Kept::Directory => domain.allow_mirror(path)?,
-                Kept::Made => {
+                PlaceKind::File => domain.allow(path, Need::Read)?,
+                PlaceKind::Log if changes => domain.allow_log(path)?,
+                PlaceKind::Log => (),
+                PlaceKind::Directory => domain.allow_mirror(path)?,
+                PlaceKind::Made => {
                     if changes {
                         // What cannot be made is told by rsync, when it needs it.
                         let _ = DirBuilder::new().recursive(true).create(path);
@@ -340,26 +340,26 @@ impl Reach {
 #[derive(Debug)]
 pub(crate) struct Domain {
     ruleset: RulesetCreated,
-    seen: Seen,
+    seen: RuleSources,
 }
 
 /// The things that had these names when rules were made: rules are tied to files and directories, not to their names.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Seen {
+pub(crate) struct RuleSources {
     /// The files of users and groups: one that is made meanwhile is in another file of the same name.
-    accounts: Vec<Stamp>,
+    accounts: Vec<NamedInode>,
     /// Mirrors on this machine, and what belongs to them.
-    mirrors: Vec<Stamp>,
+    mirrors: Vec<NamedInode>,
 }
 
 /// A path, and the device and inode of what is there.
-type Stamp = (PathBuf, Option<(u64, u64)>);
+type NamedInode = (PathBuf, Option<(u64, u64)>);
 
-fn stamp(path: &Path) -> Stamp {
+fn stamp(path: &Path) -> NamedInode {
     (path.to_owned(), fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino())))
 }
 
-fn is_same(seen: &Stamp) -> bool {
+fn is_same(seen: &NamedInode) -> bool {
     stamp(&seen.0) == *seen
 }
 
@@ -368,7 +368,7 @@ impl Domain {
     fn of_system(program: &Path) -> io::Result<Domain> {
         let ruleset = Ruleset::default().handle_access(AccessFs::from_all(HANDLED)).and_then(Ruleset::create);
         let accounts = ["/etc/passwd", "/etc/group"].map(|path| stamp(Path::new(path))).into();
-        let seen = Seen { accounts, mirrors: Vec::new() };
+        let seen = RuleSources { accounts, mirrors: Vec::new() };
         let mut domain = Domain { ruleset: ruleset.map_err(io::Error::other)?, seen };
         for (paths, need, _) in table::SYSTEM {
             for path in *paths {
@@ -383,7 +383,7 @@ impl Domain {
     }
 
     /// The rules, and what they were made of.
-    pub(crate) fn into_parts(self) -> (RulesetCreated, Seen) {
+    pub(crate) fn into_parts(self) -> (RulesetCreated, RuleSources) {
         (self.ruleset, self.seen)
     }
 

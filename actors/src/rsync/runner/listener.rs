@@ -13,7 +13,7 @@ use crate::transport::blame::Blame;
 use crate::transport::heard::{self, Heard};
 
 /// Listens to one run.
-pub(super) struct Listener {
+pub(super) struct RunListener {
     to: heard::Listener,
     /// The directory that the names are relative to.
     base: RelPath,
@@ -21,7 +21,7 @@ pub(super) struct Listener {
     only_stored: bool,
 }
 
-impl Listener {
+impl RunListener {
     /// One line of output.
     pub(crate) fn hear(&mut self, said: &[u8]) {
         if self.only_stored {
@@ -34,7 +34,7 @@ impl Listener {
         }
     }
     /// Listens to a run that begins now, for `heard`. `None` if the run changes nothing, or nobody is to be told.
-    pub(crate) fn of(order: &Order<'_>, heard: &Heard) -> Option<Listener> {
+    pub(crate) fn of(order: &Order<'_>, heard: &Heard) -> Option<RunListener> {
         if order.recipe.only_looks() {
             return None;
         }
@@ -46,7 +46,7 @@ impl Listener {
         let to = heard.listen()?;
         // What fails in a batch stays pending, and is not told before it has arrived.
         let to = if order.recipe == Recipe::Full { to.needs_proof() } else { to };
-        Some(Listener { to, base, only_stored })
+        Some(RunListener { to, base, only_stored })
     }
 
     /// A comparison of everything has ended: what it said is done, if it did not end before it was through.

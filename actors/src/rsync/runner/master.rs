@@ -27,7 +27,7 @@ use crate::children::{Children, Group};
 use crate::path::Escaped;
 use crate::rsync::runner::master::login::Login;
 use crate::rsync::runner::master::runtime_dir::RuntimeDir;
-use crate::rsync::runner::master::state::State;
+use crate::rsync::runner::master::state::MasterState;
 use crate::rsync::runner::process::ENVIRONMENT;
 
 /// Makes ssh a connection for others, and nothing else. First: for ssh the first value of an option counts, and the
@@ -54,7 +54,7 @@ pub struct Master {
     ssh: String,
     login: Login,
     log: Logger,
-    state: Cell<State>,
+    state: Cell<MasterState>,
     /// Of the latest connection.
     socket: RefCell<PathBuf>,
     /// The task that waits for the end of ssh.
@@ -77,7 +77,7 @@ impl Master {
             ssh: ssh.to_owned(),
             login,
             log,
-            state: Cell::new(State::NEW),
+            state: Cell::new(MasterState::NEW),
             socket: RefCell::default(),
             keeper: RefCell::default(),
             process: Cell::new(None),
@@ -106,12 +106,12 @@ impl Master {
 
     /// Tells if the connection is there for new sessions.
     pub fn is_up(&self) -> bool {
-        matches!(self.state.get(), State::Up { .. })
+        matches!(self.state.get(), MasterState::Up { .. })
     }
 
     /// Tells if it is being made.
     pub(crate) fn is_starting(&self) -> bool {
-        matches!(self.state.get(), State::Starting { .. })
+        matches!(self.state.get(), MasterState::Starting { .. })
     }
 
     /// Waits while the connection is being made, half a minute at the most; whether it is up then.
@@ -198,11 +198,11 @@ impl Master {
     /// ssh refused an option that it is too old for: once more without.
     fn start_old(self: &Rc<Self>) {
         self.old.set(true);
-        self.state.set(State::NEW);
+        self.state.set(MasterState::NEW);
         self.wanted();
     }
 
-    fn set(&self, state: State) {
+    fn set(&self, state: MasterState) {
         self.state.set(state);
         self.changed.notify_waiters();
     }

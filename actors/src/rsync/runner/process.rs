@@ -21,14 +21,14 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 
 pub(crate) use self::heard::MORE_ATTRIBUTES;
-use self::heard::{Complaints, Talk, listen};
+use self::heard::{ErrorOutput, Talk, listen};
 use self::lines::{Lines, Text};
 use self::watch::{Life, Stall, Subject, stalled};
 pub(crate) use self::watch::{PATIENCE, Patience};
-use crate::children::{Children, Group, Within};
+use crate::children::{Children, Confinement, Group};
 use crate::rsync::recipe::Invocation;
 use crate::rsync::report::claims::Bearing;
-use crate::rsync::runner::confine::{Bounds, Seen};
+use crate::rsync::runner::confine::{Bounds, RuleSources};
 use crate::rsync::runner::greeting::Greeting;
 use crate::rsync::runner::shell;
 use crate::rsync::staging::Stage;
@@ -100,7 +100,7 @@ pub(crate) struct Process {
     /// The process whose connection it uses, if it is not its own or that of one that it started.
     carrier: Option<i32>,
     /// The things of which the rules that confine the process were made; nothing if it is not confined.
-    seen: Seen,
+    seen: RuleSources,
     /// Its remote shell, if that was started outside.
     shell: Rc<Cell<Option<i32>>>,
     started: Instant,
@@ -146,7 +146,8 @@ impl Process {
         let mut command = Command::new(program);
         command.args(arguments).envs(ENVIRONMENT);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let (mut within, mut seen, mut near, shell) = (Within::default(), Seen::default(), None, Rc::default());
+        let (mut within, mut seen, mut near, shell) =
+            (Confinement::default(), RuleSources::default(), None, Rc::default());
         if let Some(Bounds { domain, door }) = bounds {
             let (rules, made_of) = domain.into_parts();
             (within.rules, seen) = (Some(rules), made_of);
@@ -201,7 +202,7 @@ impl Process {
     }
 
     /// Returns the things of which the rules that confine the process were made.
-    pub(crate) fn seen(&self) -> &Seen {
+    pub(crate) fn seen(&self) -> &RuleSources {
         &self.seen
     }
 
@@ -264,7 +265,7 @@ impl Process {
         mut line: impl FnMut(&[u8]) -> Bearing,
         worked: impl FnOnce(),
     ) -> io::Result<Finished> {
-        let (said, talk) = (Complaints::default(), Talk::new(patience));
+        let (said, talk) = (ErrorOutput::default(), Talk::new(patience));
         // A complaint may be on its way to us when the end of the work has come already.
         let unheard = self.stderr.as_ref().and_then(|stderr| stderr.as_fd().try_clone_to_owned().ok());
         let is_heard =

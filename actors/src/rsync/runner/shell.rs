@@ -140,7 +140,7 @@ fn name_of(shell: &OsStr) -> &[u8] {
 // === the daemon's side ===
 
 /// The words and environment that a remote shell is started with.
-struct Request {
+struct ShellRequest {
     words: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     /// Its standard input, output and error output.
@@ -193,7 +193,7 @@ fn code(status: ExitStatus) -> u8 {
 
 fn start(
     children: &Children,
-    Request { words, environment, pipes: [stdin, stdout, stderr] }: Request,
+    ShellRequest { words, environment, pipes: [stdin, stdout, stderr] }: ShellRequest,
     directory: Option<OwnedFd>,
 ) -> Result<Group, (OsString, io::Error)> {
     let mut words = words.into_iter();
@@ -204,7 +204,7 @@ fn start(
     children.start(&mut command, directory).map_err(|error| (program, error))
 }
 
-async fn request(near: &UnixStream) -> Option<Request> {
+async fn request(near: &UnixStream) -> Option<ShellRequest> {
     let mut bytes = vec![0; LONGEST];
     loop {
         near.readable().await.ok()?;
@@ -213,7 +213,7 @@ async fn request(near: &UnixStream) -> Option<Request> {
             received => {
                 let (length, handed) = received.ok()?;
                 let (words, environment) = unpacked(bytes.get(..length)?)?;
-                return Some(Request { words, environment, pipes: handed.try_into().ok()? });
+                return Some(ShellRequest { words, environment, pipes: handed.try_into().ok()? });
             }
         }
     }

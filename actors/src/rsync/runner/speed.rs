@@ -22,13 +22,13 @@ pub(crate) struct Speed {
     limit: u64,
     /// `true` if there is never more than one run.
     alone: bool,
-    held: RefCell<Held>,
+    held: RefCell<TakenShares>,
     changed: Notify,
 }
 
 /// The parts of the limit that are taken.
 #[derive(Debug, Default)]
-struct Held {
+struct TakenShares {
     /// Small runs that have the whole limit.
     whole: usize,
     /// `true` if the first and the second share of long runs are taken.
@@ -114,7 +114,8 @@ impl Speed {
         let _waits = Waits::of(self);
         loop {
             let changed = self.changed.notified();
-            let free = |held: &Held| if held.whole > 0 { None } else { held.long.iter().position(|taken| !taken) };
+            let free =
+                |held: &TakenShares| if held.whole > 0 { None } else { held.long.iter().position(|taken| !taken) };
             let number = free(&self.held.borrow());
             if let Some(number) = number {
                 self.held.borrow_mut().long[number] = true;

@@ -43,7 +43,7 @@ pub(crate) type Handover = oneshot::Sender<Process>;
 
 /// A process that waits.
 #[derive(Debug)]
-struct Kept {
+struct WaitingProcess {
     id: u64,
     recipe: Recipe,
     /// `true` if it makes the directories above the mirror.
@@ -65,7 +65,7 @@ struct Demand {
 /// The standbys of one node.
 #[derive(Debug)]
 pub(crate) struct Standbys {
-    kept: Vec<Kept>,
+    kept: Vec<WaitingProcess>,
     demand: BTreeMap<Recipe, Demand>,
     /// The recipe that has one whether it is used or not.
     always: Recipe,
@@ -147,7 +147,7 @@ impl Standbys {
     pub(crate) fn is_missing(&mut self, now: Instant) -> bool {
         let awaits_master = self.awaits_master.is_some_and(|since| now < since + CONNECTS);
         let kept = || self.kept.iter().filter(|kept| kept.recipe == self.always);
-        let connects = |kept: &Kept| now < kept.started + CONNECTS;
+        let connects = |kept: &WaitingProcess| now < kept.started + CONNECTS;
         let missing = (awaits_master || kept().any(connects)) && !kept().any(|kept| kept.connected);
         let all = kept().count();
         if let Some(demand) =
@@ -201,7 +201,15 @@ impl Standbys {
         self.last += 1;
         let (take, asked) = oneshot::channel();
         let Wanted { recipe, permit } = wanted;
-        self.kept.push(Kept { id: self.last, recipe, make_path, connected: false, started, take, _permit: permit });
+        self.kept.push(WaitingProcess {
+            id: self.last,
+            recipe,
+            make_path,
+            connected: false,
+            started,
+            take,
+            _permit: permit,
+        });
         (self.last, asked)
     }
 
@@ -217,7 +225,7 @@ impl Standbys {
         self.kept.retain(|kept| kept.connected || now < kept.started + CONNECTS);
         // What never says that it is connected would be waited for again and again.
         (self.kept.len()..all).for_each(|_| self.was_useless(now));
-        let fits = |kept: &Kept| kept.recipe == recipe && kept.make_path == make_path;
+        let fits = |kept: &WaitingProcess| kept.recipe == recipe && kept.make_path == make_path;
         let at = self.kept.iter().position(|kept| fits(kept) && kept.connected);
         let at = at.or_else(|| self.kept.iter().position(fits))?;
         let (hand, handed) = oneshot::channel();
@@ -242,7 +250,7 @@ impl Standbys {
     /// One waited for too long and was ended. What was not needed lately is not replaced.
     pub(crate) fn expired(&mut self, id: u64, now: Instant) {
         let Some(at) = self.kept.iter().position(|kept| kept.id == id) else { return };
-        let Kept { recipe, connected, .. } = self.kept.remove(at);
+        let WaitingProcess { recipe, connected, .. } = self.kept.remove(at);
         if connected {
             // The way to the node keeps what is idle.
             (self.deaths, self.timeout) = (0, (self.timeout * 2).min(TIMEOUTS.0));

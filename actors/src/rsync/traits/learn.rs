@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use slog::debug;
 
-use super::looks::Looks;
-use super::sample::{Sample, Seen, differs};
+use super::looks::NodeLooks;
+use super::sample::{Sample, SampleSeen, differs};
 use crate::path::RelPath;
 use crate::rsync::Rsync;
 use crate::rsync::recipe::{self, Recipe};
@@ -38,7 +38,7 @@ impl Rsync {
         if steady.is_empty() {
             return Ok(None);
         }
-        let looks = Looks::take(async |traits| self.look_at(&steady, traits).await).await?;
+        let looks = NodeLooks::take(async |traits| self.look_at(&steady, traits).await).await?;
         // What has changed while the node was asked says nothing.
         let still = self.steady(sample).await?;
         Ok(looks.found(&still))
@@ -50,8 +50,12 @@ impl Rsync {
     }
 
     /// How these entries differ at the node, as if that had these traits.
-    async fn look_at(self: &Rc<Self>, entries: &BTreeMap<RelPath, Metadata>, traits: &Traits) -> Result<Seen, Failure> {
-        let mut seen = Seen::new();
+    async fn look_at(
+        self: &Rc<Self>,
+        entries: &BTreeMap<RelPath, Metadata>,
+        traits: &Traits,
+    ) -> Result<SampleSeen, Failure> {
+        let mut seen = SampleSeen::new();
         let mut line = |said: &[u8]| {
             // The directories above them are told, too.
             seen.extend(differs(said).filter(|(path, _)| entries.contains_key(path)));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
-use super::sample::{Differs, Kind, Seen};
+use super::sample::{Differs, EntryType, SampleSeen};
 use crate::path::RelPath;
 use crate::transport::failure::Failure;
 use crate::transport::traits::WINDOWS;
@@ -17,17 +17,17 @@ const YEAR: i64 = 31_556_952;
 
 /// What the node said.
 #[derive(Debug)]
-pub(crate) struct Looks {
+pub(crate) struct NodeLooks {
     /// Compared exactly.
-    exact: Seen,
+    exact: SampleSeen,
     /// With windows, from the smallest on, where the times of files differed: to the first that does all that one can do.
-    windows: Vec<(u8, Seen)>,
+    windows: Vec<(u8, SampleSeen)>,
 }
 
-impl Looks {
+impl NodeLooks {
     /// Takes as many as it needs. `look` says how the entries differ at a node that has these traits.
-    pub(crate) async fn take(look: impl AsyncFn(&Traits) -> Result<Seen, Failure>) -> Result<Looks, Failure> {
-        let mut looks = Looks { exact: look(&Traits::default()).await?, windows: Vec::new() };
+    pub(crate) async fn take(look: impl AsyncFn(&Traits) -> Result<SampleSeen, Failure>) -> Result<NodeLooks, Failure> {
+        let mut looks = NodeLooks { exact: look(&Traits::default()).await?, windows: Vec::new() };
         if late_files(&looks.exact) == 0 {
             return Ok(looks);
         }
@@ -45,7 +45,7 @@ impl Looks {
     /// What the node cannot hold, by those of the entries that are `still` as they were when they were sent; `None` if they do
     /// not tell.
     pub(crate) fn found(mut self, still: &BTreeMap<RelPath, Metadata>) -> Option<Traits> {
-        let Looks { exact, windows } = &mut self;
+        let NodeLooks { exact, windows } = &mut self;
         for seen in windows.iter_mut().map(|(_, seen)| seen).chain([&mut *exact]) {
             seen.retain(|path, _| still.contains_key(path));
         }
@@ -63,27 +63,29 @@ impl Looks {
 }
 
 /// How many files differ in time.
-fn late_files(seen: &Seen) -> usize {
-    seen.values().filter(|differs| differs.kind == Kind::File && differs.time).count()
+fn late_files(seen: &SampleSeen) -> usize {
+    seen.values().filter(|differs| differs.kind == EntryType::File && differs.time).count()
 }
 
 /// What the node cannot hold, by what it said at an exact comparison, and by what differs still with a window.
-fn lacks(exact: &Seen, window: Option<(u8, &Seen)>, steady: &BTreeMap<RelPath, Metadata>) -> Traits {
+fn lacks(exact: &SampleSeen, window: Option<(u8, &SampleSeen)>, steady: &BTreeMap<RelPath, Metadata>) -> Traits {
     let rest = window.map_or(exact, |(_, seen)| seen);
     // A batch may have worked in a directory at one of the looks, or made something in it since it was sent: not in all.
     let is_same = |path: &RelPath, differs: &Differs| exact.get(path).is_some_and(|before| before == differs);
     let directories = steady.values().filter(|meta| meta.is_dir()).count();
     let is_late = |(path, differs): &(&RelPath, &Differs)| {
-        differs.kind == Kind::Directory && differs.time && steady.contains_key(*path) && is_same(path, differs)
+        differs.kind == EntryType::Directory && differs.time && steady.contains_key(*path) && is_same(path, differs)
     };
     let all_late = directories > 1 && rest.iter().filter(is_late).count() == directories;
     let mut lacks: Traits = window.map(|(window, _)| Trait::CoarseTimes(window)).into_iter().collect();
     for (path, differs) in rest {
         let Some(meta) = steady.get(path) else { continue };
         let found = match differs {
-            Differs { kind: Kind::File, time: true, .. } => Some(Trait::NotDated(1970 + meta.mtime().div_euclid(YEAR))),
-            Differs { kind: Kind::Directory, time: true, .. } if all_late => Some(Trait::NoDirectoryTimes),
-            Differs { kind: Kind::Link, time: true, .. } => Some(Trait::NoLinkTimes),
+            Differs { kind: EntryType::File, time: true, .. } => {
+                Some(Trait::NotDated(1970 + meta.mtime().div_euclid(YEAR)))
+            }
+            Differs { kind: EntryType::Directory, time: true, .. } if all_late => Some(Trait::NoDirectoryTimes),
+            Differs { kind: EntryType::Link, time: true, .. } => Some(Trait::NoLinkTimes),
             _ => None,
         };
         // One year says enough.
@@ -91,7 +93,7 @@ fn lacks(exact: &Seen, window: Option<(u8, &Seen)>, steady: &BTreeMap<RelPath, M
         if let Some(found) = found.filter(|found| !(is_dated && matches!(found, Trait::NotDated(_)))) {
             lacks.set(found, true);
         }
-        if differs.kind == Kind::File && differs.permissions && meta.mode() & SPECIAL == 0 {
+        if differs.kind == EntryType::File && differs.permissions && meta.mode() & SPECIAL == 0 {
             lacks.set(Trait::NoPermissions, true);
         }
     }
@@ -110,7 +112,7 @@ mod tests {
         RelPath::new(path.as_bytes()).unwrap()
     }
 
-    fn seen(lines: &[&str]) -> Seen {
+    fn seen(lines: &[&str]) -> SampleSeen {
         lines.iter().filter_map(|line| differs(line.as_bytes())).collect()
     }
 
@@ -169,7 +171,7 @@ mod tests {
             (&[">f..t......|1|1|gone"], &[(0, &[])], Some(&[])),
         ] {
             let windows = windows.iter().map(|(window, lines)| (*window, seen(lines))).collect();
-            let found = Looks { exact: seen(exact), windows }.found(&steady);
+            let found = NodeLooks { exact: seen(exact), windows }.found(&steady);
             assert_eq!(found, expected.map(|traits| traits.iter().copied().collect()), "{exact:?}");
         }
     }
@@ -177,7 +179,7 @@ mod tests {
     #[test]
     fn a_node_keeps_all_if_a_time_with_a_fraction_came_back_as_it_was() {
         let mut steady = steady();
-        let nothing = || Looks { exact: Seen::new(), windows: Vec::new() };
+        let nothing = || NodeLooks { exact: SampleSeen::new(), windows: Vec::new() };
         assert_eq!(nothing().found(&steady), Some(Traits::default()));
         steady.retain(|path, _| *path == rel("d"));
         assert_eq!(nothing().found(&steady), None, "nobody was asked about a file");

@@ -16,7 +16,7 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// A type of entry whose attributes are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
+pub(crate) enum EntryType {
     File,
     Directory,
     Link,
@@ -25,7 +25,7 @@ pub(crate) enum Kind {
 /// How the attributes of an entry differ, while it is otherwise equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Differs {
-    pub kind: Kind,
+    pub kind: EntryType,
     pub time: bool,
     pub permissions: bool,
 }
@@ -34,7 +34,7 @@ pub(crate) struct Differs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Said {
     /// The node does not have it.
-    New(Kind),
+    New(EntryType),
     /// It differs so.
     Differs(Differs),
 }
@@ -45,9 +45,9 @@ fn said(line: &[u8]) -> Option<(RelPath, Said)> {
         return None;
     };
     let kind = match kind {
-        b'f' => Kind::File,
-        b'd' => Kind::Directory,
-        b'L' => Kind::Link,
+        b'f' => EntryType::File,
+        b'd' => EntryType::Directory,
+        b'L' => EntryType::Link,
         _ => return None,
     };
     let Line::Sent(path, _) = Line::parse(line) else { return None };
@@ -74,9 +74,9 @@ pub(crate) fn differs(line: &[u8]) -> Option<(RelPath, Differs)> {
 pub(crate) struct Sample {
     began: SystemTime,
     /// The node had them, with other times or permissions.
-    changed: BTreeMap<RelPath, Kind>,
+    changed: BTreeMap<RelPath, EntryType>,
     /// It did not have them.
-    new: BTreeMap<RelPath, Kind>,
+    new: BTreeMap<RelPath, EntryType>,
 }
 
 impl Sample {
@@ -124,7 +124,7 @@ pub(crate) fn changed_at(meta: &Metadata) -> SystemTime {
 }
 
 /// What a node said of the steady entries of a sample: how each differs, at one way to compare.
-pub(crate) type Seen = BTreeMap<RelPath, Differs>;
+pub(crate) type SampleSeen = BTreeMap<RelPath, Differs>;
 
 #[cfg(test)]
 mod tests {
@@ -152,13 +152,13 @@ mod tests {
     fn a_line_says_which_attributes_alone_differ() {
         let differs = |kind, time, permissions| Some(Said::Differs(Differs { kind, time, permissions }));
         for (line, expected) in [
-            (">f..t......|2|45|n", differs(Kind::File, true, false)),
-            ("<f..tp.....|2|45|n", differs(Kind::File, true, true)),
-            (".f...p.....|2|0|n", differs(Kind::File, false, true)),
-            (".d..t......|2|0|n/", differs(Kind::Directory, true, false)),
-            (".L..T......|2|0|n", differs(Kind::Link, true, false)),
-            (">f+++++++++|2|45|n", Some(Said::New(Kind::File))),
-            ("cd+++++++++|2|0|n/", Some(Said::New(Kind::Directory))),
+            (">f..t......|2|45|n", differs(EntryType::File, true, false)),
+            ("<f..tp.....|2|45|n", differs(EntryType::File, true, true)),
+            (".f...p.....|2|0|n", differs(EntryType::File, false, true)),
+            (".d..t......|2|0|n/", differs(EntryType::Directory, true, false)),
+            (".L..T......|2|0|n", differs(EntryType::Link, true, false)),
+            (">f+++++++++|2|45|n", Some(Said::New(EntryType::File))),
+            ("cd+++++++++|2|0|n/", Some(Said::New(EntryType::Directory))),
             // The content may have changed.
             (">f.st......|2|45|n", None),
             (">fcst......|2|45|n", None),

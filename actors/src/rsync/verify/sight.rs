@@ -16,26 +16,26 @@ const COARSE: Duration = Duration::from_secs(1);
 
 /// The source tree on disk.
 #[derive(Debug, Clone)]
-pub(crate) struct Sight(pub PathBuf);
+pub(crate) struct SourceView(pub PathBuf);
 
 /// Where an entry can be looked at.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum EntryPlace {
     /// As what the source has by this name.
     Entry(RelPath),
     /// In this directory of the source, which does not have it.
     Level(RelPath),
 }
 
-impl Sight {
+impl SourceView {
     /// Where to look at an entry again; `None` if it came or went.
-    pub(crate) fn place(&self, path: &RelPath, difference: Difference) -> Option<Place> {
+    pub(crate) fn place(&self, path: &RelPath, difference: Difference) -> Option<EntryPlace> {
         if difference != Difference::OnlyThere {
-            return (self.exists(path) && self.has_directories_above(path)).then(|| Place::Entry(path.clone()));
+            return (self.exists(path) && self.has_directories_above(path)).then(|| EntryPlace::Entry(path.clone()));
         }
         let parent = path.parent().filter(|_| !self.exists(path))?;
         let above = self.meta(&parent).ok().filter(|_| self.has_directories_above(&parent))?;
-        Some(if above.is_dir() { Place::Level(parent) } else { Place::Entry(parent) })
+        Some(if above.is_dir() { EntryPlace::Level(parent) } else { EntryPlace::Entry(parent) })
     }
 
     /// Tells if the source has it.
@@ -117,7 +117,7 @@ mod tests {
     fn an_entry_is_looked_at_by_itself_and_one_that_is_missing_here_in_its_directory() {
         use Difference::{Content, Missing, OnlyThere};
         let dir = tree();
-        let (entry, level) = (|path| Some(Place::Entry(rel(path))), |path| Some(Place::Level(rel(path))));
+        let (entry, level) = (|path| Some(EntryPlace::Entry(rel(path))), |path| Some(EntryPlace::Level(rel(path))));
         for (path, difference, expected) in [
             ("d/f", Content, entry("d/f")),
             ("", Missing, entry("")),
@@ -132,7 +132,11 @@ mod tests {
             ("link/e/extra", OnlyThere, None),
             ("gone/extra", OnlyThere, None),
         ] {
-            assert_eq!(Sight(dir.path().to_owned()).place(&rel(path), difference), expected, "{path} {difference:?}");
+            assert_eq!(
+                SourceView(dir.path().to_owned()).place(&rel(path), difference),
+                expected,
+                "{path} {difference:?}"
+            );
         }
     }
 
@@ -140,7 +144,7 @@ mod tests {
     fn a_difference_may_come_from_what_changed_or_was_moved_meanwhile() {
         use Difference::{Attributes, Content, Missing, OnlyThere};
         let (dir, now, hour) = (tree(), SystemTime::now(), Duration::from_secs(3600));
-        let sight = Sight(dir.path().to_owned());
+        let sight = SourceView(dir.path().to_owned());
         for (path, difference) in [("d/f", Content), ("d/e", Missing), ("d/extra", OnlyThere), ("d", Attributes)] {
             assert!(sight.changed(&rel(path), difference, now - hour), "{path}");
             assert!(!sight.changed(&rel(path), difference, now + hour), "{path}");
@@ -153,7 +157,7 @@ mod tests {
     fn only_a_file_can_be_unreadable() {
         let dir = tree();
         for path in ["d", "d/f", "link", "gone"] {
-            assert_eq!(Sight(dir.path().to_owned()).unreadable(&rel(path)), None, "{path}");
+            assert_eq!(SourceView(dir.path().to_owned()).unreadable(&rel(path)), None, "{path}");
         }
     }
 }

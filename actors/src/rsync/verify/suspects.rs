@@ -19,7 +19,7 @@ pub(crate) struct Suspects {
 
 /// What another look says of an entry that differed at the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Again {
+pub(crate) struct SecondLook {
     /// How it differs now; `None` if it does not.
     pub difference: Option<Difference>,
     /// `true` if the source changed about it since the look before.
@@ -32,7 +32,7 @@ pub(crate) struct Again {
 
 /// What becomes of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum EntryOutcome {
     /// It is as in the source.
     Equal,
     /// It differs, and nothing is under way that would change that.
@@ -44,19 +44,19 @@ pub(crate) enum Verdict {
 }
 
 /// Decides about an entry.
-pub(crate) fn judge(before: Difference, again: Again) -> Verdict {
+pub(crate) fn judge(before: Difference, again: SecondLook) -> EntryOutcome {
     use Difference::OnlyThere;
-    let Again { difference: Some(now), changed, pending, is_last } = again else { return Verdict::Equal };
+    let SecondLook { difference: Some(now), changed, pending, is_last } = again else { return EntryOutcome::Equal };
     // It came or went in the source meanwhile.
     if (now == OnlyThere) != (before == OnlyThere) {
-        return if is_last { Verdict::Unsettled } else { Verdict::Open };
+        return if is_last { EntryOutcome::Unsettled } else { EntryOutcome::Open };
     }
     match (changed || pending, is_last) {
-        (false, _) => Verdict::Differs(now),
-        (true, false) => Verdict::Open,
+        (false, _) => EntryOutcome::Differs(now),
+        (true, false) => EntryOutcome::Open,
         // Something comes or goes in its directory all the time, but it was in no look.
-        (true, true) if now == OnlyThere && !pending => Verdict::Differs(now),
-        (true, true) => Verdict::Unsettled,
+        (true, true) if now == OnlyThere && !pending => EntryOutcome::Differs(now),
+        (true, true) => EntryOutcome::Unsettled,
     }
 }
 
@@ -111,7 +111,7 @@ impl Suspects {
     /// one that does not leads from now on. Returns what differs, and the number of those of which nobody can say.
     pub(crate) fn decide(
         &mut self,
-        verdicts: &HashMap<RelPath, Verdict>,
+        verdicts: &HashMap<RelPath, EntryOutcome>,
         is_last: bool,
         still: impl Fn(&RelPath, Difference) -> bool,
     ) -> (Vec<(RelPath, Difference)>, u64) {
@@ -119,19 +119,19 @@ impl Suspects {
         let mut gone = Vec::new();
         for (path, difference) in &self.open {
             let leader = self.leader(path, *difference);
-            let verdict = verdicts.get(leader.as_ref().unwrap_or(path)).copied().unwrap_or(Verdict::Equal);
+            let verdict = verdicts.get(leader.as_ref().unwrap_or(path)).copied().unwrap_or(EntryOutcome::Equal);
             let verdict = match (verdict, leader.is_some()) {
-                (Verdict::Differs(_), true) if still(path, *difference) => Verdict::Differs(*difference),
-                (Verdict::Differs(_), true) => Verdict::Equal,
-                (Verdict::Equal, true) if is_last => Verdict::Unsettled,
-                (Verdict::Equal, true) => Verdict::Open,
+                (EntryOutcome::Differs(_), true) if still(path, *difference) => EntryOutcome::Differs(*difference),
+                (EntryOutcome::Differs(_), true) => EntryOutcome::Equal,
+                (EntryOutcome::Equal, true) if is_last => EntryOutcome::Unsettled,
+                (EntryOutcome::Equal, true) => EntryOutcome::Open,
                 (verdict, _) => verdict,
             };
             match verdict {
-                Verdict::Equal => (),
-                Verdict::Differs(difference) => differing.push((path.clone(), difference)),
-                Verdict::Unsettled => unsettled += 1,
-                Verdict::Open => continue,
+                EntryOutcome::Equal => (),
+                EntryOutcome::Differs(difference) => differing.push((path.clone(), difference)),
+                EntryOutcome::Unsettled => unsettled += 1,
+                EntryOutcome::Open => continue,
             }
             gone.push(path.clone());
         }
@@ -161,22 +161,22 @@ mod tests {
 
     #[test]
     fn only_what_differs_at_both_looks_and_did_not_change_between_them_differs() {
-        let again = |difference, changed, pending, is_last| Again { difference, changed, pending, is_last };
+        let again = |difference, changed, pending, is_last| SecondLook { difference, changed, pending, is_last };
         for (before, after, expected) in [
-            (Content, again(None, false, false, false), Verdict::Equal),
-            (Content, again(None, true, true, true), Verdict::Equal),
-            (Content, again(Some(Content), false, false, false), Verdict::Differs(Content)),
-            (Content, again(Some(Attributes), false, false, true), Verdict::Differs(Attributes)),
-            (Missing, again(Some(Content), false, false, false), Verdict::Differs(Content)),
-            (Content, again(Some(Content), true, false, false), Verdict::Open),
-            (Content, again(Some(Content), false, true, false), Verdict::Open),
-            (Content, again(Some(Content), true, false, true), Verdict::Unsettled),
-            (OnlyThere, again(Some(OnlyThere), false, false, false), Verdict::Differs(OnlyThere)),
-            (OnlyThere, again(Some(OnlyThere), true, false, false), Verdict::Open),
-            (OnlyThere, again(Some(OnlyThere), true, false, true), Verdict::Differs(OnlyThere)),
-            (OnlyThere, again(Some(OnlyThere), true, true, true), Verdict::Unsettled),
-            (OnlyThere, again(Some(Content), false, false, false), Verdict::Open),
-            (Content, again(Some(OnlyThere), false, false, true), Verdict::Unsettled),
+            (Content, again(None, false, false, false), EntryOutcome::Equal),
+            (Content, again(None, true, true, true), EntryOutcome::Equal),
+            (Content, again(Some(Content), false, false, false), EntryOutcome::Differs(Content)),
+            (Content, again(Some(Attributes), false, false, true), EntryOutcome::Differs(Attributes)),
+            (Missing, again(Some(Content), false, false, false), EntryOutcome::Differs(Content)),
+            (Content, again(Some(Content), true, false, false), EntryOutcome::Open),
+            (Content, again(Some(Content), false, true, false), EntryOutcome::Open),
+            (Content, again(Some(Content), true, false, true), EntryOutcome::Unsettled),
+            (OnlyThere, again(Some(OnlyThere), false, false, false), EntryOutcome::Differs(OnlyThere)),
+            (OnlyThere, again(Some(OnlyThere), true, false, false), EntryOutcome::Open),
+            (OnlyThere, again(Some(OnlyThere), true, false, true), EntryOutcome::Differs(OnlyThere)),
+            (OnlyThere, again(Some(OnlyThere), true, true, true), EntryOutcome::Unsettled),
+            (OnlyThere, again(Some(Content), false, false, false), EntryOutcome::Open),
+            (Content, again(Some(OnlyThere), false, false, true), EntryOutcome::Unsettled),
         ] {
             assert_eq!(judge(before, after), expected, "{before:?} {after:?}");
         }
@@ -197,10 +197,10 @@ mod tests {
         ]);
         assert_eq!(names(&suspects.leaders()), ["d", "d-e", "d/g/other", "x", "z", "z/f"]);
         let verdicts = [
-            ("d", Verdict::Differs(Missing)),
-            ("x", Verdict::Differs(OnlyThere)),
-            ("z", Verdict::Open),
-            ("d-e", Verdict::Unsettled),
+            ("d", EntryOutcome::Differs(Missing)),
+            ("x", EntryOutcome::Differs(OnlyThere)),
+            ("z", EntryOutcome::Open),
+            ("d-e", EntryOutcome::Unsettled),
         ];
         let verdicts = verdicts.map(|(path, verdict)| (rel(path), verdict)).into();
         let (differing, unsettled) = suspects.decide(&verdicts, false, |path, _| *path != rel("d/g/h"));
@@ -212,7 +212,7 @@ mod tests {
     fn what_was_below_a_directory_that_came_meanwhile_is_looked_at_by_itself() {
         let mut suspects = suspects(&[("", Missing), ("d", Missing), ("d/f", Missing)]);
         assert_eq!(names(&suspects.leaders()), ["."]);
-        let equal = |path| [(rel(path), Verdict::Equal)].into();
+        let equal = |path| [(rel(path), EntryOutcome::Equal)].into();
         assert_eq!(suspects.decide(&equal(""), false, |_, _| true), (vec![], 0));
         assert_eq!(names(&suspects.leaders()), ["d"]);
         // There is no look left for it.

@@ -20,7 +20,7 @@ const SHORT: &str = "\
     m=prune-empty-dirs n=dry-run q=quiet u=update v=verbose x=one-file-system y=fuzzy";
 
 /// A row of the table: names separated by blanks, the reason for the refusal, and advice on what to write instead.
-pub(super) type Row = (&'static str, &'static str, &'static str);
+pub(super) type OptionRow = (&'static str, &'static str, &'static str);
 
 const LEAVE: &str = "leave it out";
 const OWN_LIST: &str = "the daemon hands rsync its own list of paths, NUL-separated, on stdin";
@@ -47,7 +47,7 @@ const UNPROTECTED: &str = "a path with a blank in it would be split by the shell
 
 /// Refused options by long name, grouped by the harm that they do. All other options of rsync 3.5.0 do no harm: they
 /// are about attributes, the connection, or the way in which a file is written.
-pub(super) const REFUSED: &[Row] = &[
+pub(super) const REFUSED: &[OptionRow] = &[
     ("files-from from0 no-from0", OWN_LIST, LEAVE),
     ("daemon config dparam detach no-detach server sender", OWN_MODE, LEAVE),
     ("list-only version help", OWN_MODE, LEAVE),
@@ -89,7 +89,7 @@ pub(super) const REFUSED: &[Row] = &[
 ];
 
 /// Options that are refused only for the node's rsync. The daemon itself cancels `-v` for the local rsync.
-pub(super) const REFUSED_AT_NODE: &[Row] = &[("verbose v", OWN_OUTPUT, LEAVE)];
+pub(super) const REFUSED_AT_NODE: &[OptionRow] = &[("verbose v", OWN_OUTPUT, LEAVE)];
 
 /// Options that rsync refuses unless the node is an rsync daemon.
 pub(super) const DAEMON_ONLY: &str = "password-file contimeout";

@@ -8,7 +8,7 @@ use crate::outbox::links::{Behind, is_awaited};
 use crate::outbox::need::Pending;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
-use crate::sync::disk::{Disk, Found};
+use crate::sync::disk::{Disk, EntryOnDisk};
 use crate::transport::plan::Leads;
 
 /// The number of links that the kernel follows to one file.
@@ -144,7 +144,7 @@ fn follow(link: &RelPath, text: &[u8], excludes: &Excludes, disk: &mut dyn Disk)
             }
         }
     }
-    if excludes.excludes(&at, disk.look(&at) == Found::Directory) {
+    if excludes.excludes(&at, disk.look(&at) == EntryOnDisk::Directory) {
         return Vec::new();
     }
     if !at.is_root() && !link.is_below(&at) {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Planner;
 use crate::outbox::need::{Pending, Scope};
 use crate::path::RelPath;
-use crate::sync::disk::{Found, Stamp};
+use crate::sync::disk::{EntryOnDisk, FileVersion};
 use crate::transport::plan::{LARGE, Plan};
 use crate::transport::rename::{Doubt, Origin, Relocation, Rename, detour, goes_first};
 
@@ -18,14 +18,16 @@ const CHANGED: u64 = 16;
 
 impl Planner<'_> {
     /// The name at which the node has the entry found at a path, if that is of use.
-    pub(super) fn hint(&self, path: &RelPath, pending: &Pending, found: Found) -> Option<Origin> {
+    pub(super) fn hint(&self, path: &RelPath, pending: &Pending, found: EntryOnDisk) -> Option<Origin> {
         let origin = self.set.origin(path)?;
         let is_of_use = match found {
             // What failed is sent as it is.
             _ if pending.retry.tries > 0 => false,
-            Found::File(stamp) => !origin.is_dir && stamp.size > if pending.proof.rewritten { LARGE } else { LINKED },
-            Found::Directory => origin.is_dir && pending.scope == Scope::Subtree && self.plan.moved.len() < MOVED,
-            Found::Missing | Found::Other | Found::Unknown => false,
+            EntryOnDisk::File(stamp) => {
+                !origin.is_dir && stamp.size > if pending.proof.rewritten { LARGE } else { LINKED }
+            }
+            EntryOnDisk::Directory => origin.is_dir && pending.scope == Scope::Subtree && self.plan.moved.len() < MOVED,
+            EntryOnDisk::Missing | EntryOnDisk::Other | EntryOnDisk::Unknown => false,
         };
         is_of_use.then(|| origin.clone())
     }
@@ -52,8 +54,8 @@ impl Planner<'_> {
             let replaces = new.ancestors().any(|dir| self.plan.subtrees_rewritten.contains(&dir));
             let in_doubt = |origin: Origin| if replaces { Origin { doubt: Doubt::Replaced, ..origin } } else { origin };
             let pending = Pending::new(Scope::Subtree);
-            let found = if self.is_reached(&new) { self.disk.look(&new) } else { Found::Missing };
-            let is_dir = found == Found::Directory;
+            let found = if self.is_reached(&new) { self.disk.look(&new) } else { EntryOnDisk::Missing };
+            let is_dir = found == EntryOnDisk::Directory;
             if let Some(origin) = self.hint(&new, &pending, found).filter(|_| !self.excludes.excludes(&new, is_dir)) {
                 self.use_hint(new, in_doubt(origin));
             }
@@ -63,7 +65,7 @@ impl Planner<'_> {
     /// Tells if all above a path are directories.
     fn is_reached(&mut self, path: &RelPath) -> bool {
         let ancestors: Vec<RelPath> = path.ancestors().collect();
-        ancestors.into_iter().all(|dir| self.look_above(&dir) == Found::Directory)
+        ancestors.into_iter().all(|dir| self.look_above(&dir) == EntryOnDisk::Directory)
     }
 
     /// Completes the renames of the plan.
@@ -73,13 +75,13 @@ impl Planner<'_> {
             return;
         }
         let Planner { plan, excludes, disk, .. } = self;
-        detour_in(plan, |via| !excludes.excludes(via, false) && disk.look(via) == Found::Missing);
+        detour_in(plan, |via| !excludes.excludes(via, false) && disk.look(via) == EntryOnDisk::Missing);
         self.plan.moved = in_order(std::mem::take(&mut self.plan.moved));
         list_parents(&mut self.plan);
     }
 
     /// The bytes of a file that go over the wire, at a guess.
-    pub(super) fn cost(stamp: Stamp, pending: &Pending, hint: Option<&Origin>) -> u64 {
+    pub(super) fn cost(stamp: FileVersion, pending: &Pending, hint: Option<&Origin>) -> u64 {
         match hint {
             Some(Origin { doubt: Doubt::None, .. }) if pending.proof.rewritten => stamp.size / CHANGED,
             Some(Origin { doubt: Doubt::None, .. }) => 0,

@@ -10,17 +10,19 @@ fn rel(path: &str) -> RelPath {
 struct Table(Vec<&'static str>);
 
 impl Disk for Table {
-    fn look(&mut self, path: &RelPath) -> Found {
+    fn look(&mut self, path: &RelPath) -> EntryOnDisk {
         let directory = format!("{path}/");
         match self.0.iter().find(|entry| **entry == path.to_string() || **entry == directory) {
-            Some(entry) if entry.ends_with('/') => Found::Directory,
-            Some(entry) if entry.starts_with("large") => Found::File(Stamp { size: LARGE + 1, ..Stamp::default() }),
-            Some(_) => Found::File(Stamp { size: LARGE, ..Stamp::default() }),
-            None => Found::Missing,
+            Some(entry) if entry.ends_with('/') => EntryOnDisk::Directory,
+            Some(entry) if entry.starts_with("large") => {
+                EntryOnDisk::File(FileVersion { size: LARGE + 1, ..FileVersion::default() })
+            }
+            Some(_) => EntryOnDisk::File(FileVersion { size: LARGE, ..FileVersion::default() }),
+            None => EntryOnDisk::Missing,
         }
     }
 
-    fn fits(&mut self, dir: &RelPath, room: &mut Room) -> bool {
+    fn fits(&mut self, dir: &RelPath, room: &mut BatchRoom) -> bool {
         self.0.iter().filter(|entry| entry.starts_with(&format!("{dir}/"))).all(|_| room.take(LARGE))
     }
 }
@@ -217,7 +219,7 @@ fn what_the_fast_lane_has_no_room_for_belongs_into_the_bulk_lane() {
         [&plan.run.large, &plan.run.present, &plan.run.subtrees, &plan.paths.bulk]
             .map(|list| list.iter().map(RelPath::to_string).collect::<Vec<_>>())
     };
-    let room = Room { bytes: LARGE * 3 / 2, entries: 2 };
+    let room = BatchRoom { bytes: LARGE * 3 / 2, entries: 2 };
     assert_eq!(lists(Some(room)), [vec!["large 1"], vec!["small"], vec![], vec!["bush", "large 2", "tree"]]);
 }
 
@@ -232,7 +234,7 @@ fn what_goes_waits_for_what_came_with_it_and_takes_the_bulk_lane() {
     let batch = set.lease(Lane::Fast, 10, 1000, now).paths;
     let disk = || Table(vec!["large 1", "small"]);
     let lists = |bytes| {
-        let room = Room { bytes, entries: 2 };
+        let room = BatchRoom { bytes, entries: 2 };
         let plan = plan(&batch, &set, &Excludes::default(), &mut disk(), Some(room), now);
         [&plan.run.present, &plan.run.large, &plan.run.missing, &plan.paths.bulk]
             .map(|list| list.iter().map(RelPath::to_string).collect::<Vec<_>>())
@@ -293,11 +295,11 @@ fn a_file_that_is_another_one_after_it_was_sent_is_sent_again() {
     /// Everything is a file that was written later.
     struct Later;
     impl Disk for Later {
-        fn look(&mut self, path: &RelPath) -> Found {
+        fn look(&mut self, path: &RelPath) -> EntryOnDisk {
             let mtime = (0, i64::from(path.as_bytes() == b"a"));
-            Found::File(Stamp { size: LARGE, mtime })
+            EntryOnDisk::File(FileVersion { size: LARGE, mtime })
         }
-        fn fits(&mut self, _: &RelPath, _: &mut Room) -> bool {
+        fn fits(&mut self, _: &RelPath, _: &mut BatchRoom) -> bool {
             true
         }
     }
@@ -339,7 +341,7 @@ fn a_level_takes_the_bulk_lane() {
     let (mut set, now) = (PendingSet::default(), Instant::now());
     set.add(&Change::Level { path: rel("d") }, now);
     let batch = set.lease(Lane::Fast, 9, 99, now).paths;
-    let room = Room { bytes: 1 << 30, entries: 99 };
+    let room = BatchRoom { bytes: 1 << 30, entries: 99 };
     let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec!["d/"]), Some(room), now);
     assert_eq!((plan.run.is_empty(), plan.paths.bulk), (true, BTreeSet::from([rel("d")])));
 }

@@ -123,32 +123,32 @@ pub enum Cause {
 
 /// A row of the table of causes.
 #[derive(Debug, Clone, Copy)]
-struct Row {
+struct CauseRow {
     words: &'static str,
     cure: &'static str,
     is_lasting: bool,
     stops_all: bool,
 }
 
-impl Row {
+impl CauseRow {
     /// Marks a cause that makes any run fail, regardless of its content.
-    const fn and_any_run(self) -> Row {
-        Row { stops_all: true, ..self }
+    const fn and_any_run(self) -> CauseRow {
+        CauseRow { stops_all: true, ..self }
     }
 }
 
 /// Makes a row for a cause that lasts until a person does something.
-const fn lasting(words: &'static str, cure: &'static str) -> Row {
-    Row { words, cure, is_lasting: true, stops_all: false }
+const fn lasting(words: &'static str, cure: &'static str) -> CauseRow {
+    CauseRow { words, cure, is_lasting: true, stops_all: false }
 }
 
 /// Makes a row for a cause that can pass by itself; `cure` is empty if nobody need do anything.
-const fn passing(words: &'static str, cure: &'static str) -> Row {
-    Row { words, cure, is_lasting: false, stops_all: false }
+const fn passing(words: &'static str, cure: &'static str) -> CauseRow {
+    CauseRow { words, cure, is_lasting: false, stops_all: false }
 }
 
 impl Cause {
-    fn row(self) -> Row {
+    fn row(self) -> CauseRow {
         match self {
             Cause::UnknownHost => passing(
                 "the node's name has no address",

@@ -10,9 +10,9 @@ use crate::messages::{Reason, Rescan, Unseen};
 use crate::path::RelPath;
 use crate::watch_error::WatchError;
 use crate::watcher::cookie::Cookie;
-use crate::watcher::dirs::News;
-use crate::watcher::ledger::{Difference, Ledger};
-use crate::watcher::sight::Sight;
+use crate::watcher::dirs::FoundDirectories;
+use crate::watcher::ledger::{Ledger, WatchDifference};
+use crate::watcher::sight::WatchCoverage;
 
 /// How often what is not watched is tried again and compared, unless the configuration says otherwise.
 pub(crate) const POLL: Duration = Duration::from_secs(60);
@@ -35,7 +35,7 @@ pub(super) struct Unwatched {
     /// What an audit found and no event explained yet, and when that is a defect.
     doubts: Option<(BTreeSet<RelPath>, Instant)>,
     /// What an audit counted otherwise than the kernel, and when it is counted again.
-    miscounted: Option<(Difference, Instant)>,
+    miscounted: Option<(WatchDifference, Instant)>,
 }
 
 impl Default for Unwatched {
@@ -72,7 +72,7 @@ impl Observer {
     }
 
     /// Says what is watched now.
-    pub(crate) fn tell(&mut self, sight: &Sight) {
+    pub(crate) fn tell(&mut self, sight: &WatchCoverage) {
         let (watched, blind) = (self.dirs.count(), self.dirs.blind());
         sight.write(watched, blind.len(), blind.iter());
     }
@@ -89,8 +89,8 @@ impl Observer {
     }
 
     /// How the kernel counts otherwise now.
-    fn miscount(&self) -> Difference {
-        let Some(ledger) = &self.ledger else { return Difference::default() };
+    fn miscount(&self) -> WatchDifference {
+        let Some(ledger) = &self.ledger else { return WatchDifference::default() };
         let cookie = self.cookie.as_ref().and_then(Cookie::number);
         // Where the kernel does not tell, nothing is known to be wrong.
         ledger
@@ -100,14 +100,14 @@ impl Observer {
 
     /// What is counted otherwise for the second time is a defect: what was on its way has come. The watches that nobody knows of
     /// are given up; those that are missing are set anew by the next audit.
-    fn count_again(&mut self, before: &Difference) {
+    fn count_again(&mut self, before: &WatchDifference) {
         let difference = before.and(&self.miscount());
         if difference.is_empty() {
             return;
         }
         self.dirs.retire_unknown(&difference.surplus);
         self.ledger.iter().for_each(|ledger| ledger.give_up(&difference.surplus));
-        let Difference { surplus, missing } = difference;
+        let WatchDifference { surplus, missing } = difference;
         self.found.unseen.push(Unseen::Miscounted { surplus: surplus.len(), missing: missing.len() });
     }
 
@@ -119,7 +119,7 @@ impl Observer {
             return;
         }
         // A tree that is tangled is not worth a look: an event that is on its way tells of it.
-        let News { tops, .. } = self.dirs.scan(self.dirs.root());
+        let FoundDirectories { tops, .. } = self.dirs.scan(self.dirs.root());
         self.scanned_until(now);
         let miscount = self.miscount();
         if !miscount.is_empty() {
@@ -135,7 +135,7 @@ impl Observer {
     }
 
     /// After track was lost such directories are expected, and compared with everything else.
-    pub(super) fn expected(&mut self, reason: Reason, News { count, tops, .. }: News) {
+    pub(super) fn expected(&mut self, reason: Reason, FoundDirectories { count, tops, .. }: FoundDirectories) {
         self.unwatched.doubts = None;
         // When the root was away, all watches may have gone with it.
         if count > 0 && reason != Reason::RootReturned {

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use inosync_actors::mounts::{Mounted, is_fuse, is_network};
 use inosync_actors::path::{Escaped, RelPath};
 
-use super::{Answer, FileSystems};
+use super::{FileSystems, MountContent};
 use crate::commands::check::report::Report;
 use crate::commands::check::shown;
 
@@ -33,7 +33,7 @@ const MADE_UP: [&str; 15] = [
 
 /// A kind of file system, by what it tells of its changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+enum FileSystemKind {
     /// All that changes in it is told.
     Local,
     Overlay,
@@ -43,16 +43,16 @@ enum Kind {
     MadeUp,
 }
 
-impl Kind {
-    fn of(mount: &Mounted) -> Kind {
+impl FileSystemKind {
+    fn of(mount: &Mounted) -> FileSystemKind {
         let is_made_up = || MADE_UP.iter().any(|kind| kind.as_bytes() == mount.kind);
         match &*mount.kind {
-            b"overlay" => Kind::Overlay,
+            b"overlay" => FileSystemKind::Overlay,
             // `fuseblk` has a device to itself.
-            kind if is_fuse(kind) && kind != b"fuseblk" => Kind::Fuse,
-            kind if is_network(kind) => Kind::Network,
-            _ if is_made_up() => Kind::MadeUp,
-            _ => Kind::Local,
+            kind if is_fuse(kind) && kind != b"fuseblk" => FileSystemKind::Fuse,
+            kind if is_network(kind) => FileSystemKind::Network,
+            _ if is_made_up() => FileSystemKind::MadeUp,
+            _ => FileSystemKind::Local,
         }
     }
 }
@@ -88,30 +88,31 @@ impl FileSystems {
 
     fn tell_kinds(&self, report: &mut Report) {
         let inside = self.inside.iter().map(|(place, (mount, _))| (place.clone(), mount));
-        let mut kinds: BTreeMap<Kind, Vec<String>> = BTreeMap::new();
+        let mut kinds: BTreeMap<FileSystemKind, Vec<String>> = BTreeMap::new();
         for (place, mount) in self.own.iter().map(|own| (RelPath::root(), own)).chain(inside) {
-            let system = if Kind::of(mount) == Kind::Overlay { layers(mount) } else { system(mount) };
-            kinds.entry(Kind::of(mount)).or_default().push(format!("{} ({system})", self.named(&place)));
+            let system =
+                if FileSystemKind::of(mount) == FileSystemKind::Overlay { layers(mount) } else { system(mount) };
+            kinds.entry(FileSystemKind::of(mount)).or_default().push(format!("{} ({system})", self.named(&place)));
         }
         for (kind, places) in kinds {
             let places = names(places.into_iter());
             match kind {
-                Kind::Local => (),
-                Kind::Overlay => report.well(format!(
+                FileSystemKind::Local => (),
+                FileSystemKind::Overlay => report.well(format!(
                     "source: {places}: what is changed in the layers of an overlay and not by this name raises no event and is not \
                      seen; change it by this name"
                 )),
-                Kind::Network => self.tell_of_others(
+                FileSystemKind::Network => self.tell_of_others(
                     report,
                     format!("source: {places}: what other machines change raises no event here and is not seen"),
                     "run inosync where the files are",
                 ),
-                Kind::Fuse => self.tell_of_others(
+                FileSystemKind::Fuse => self.tell_of_others(
                     report,
                     format!("source: {places}: what is changed past a FUSE file system raises no event here and is not seen"),
                     "change it by this name alone",
                 ),
-                Kind::MadeUp => report.warning(format!(
+                FileSystemKind::MadeUp => report.warning(format!(
                     "source: {places}: the kernel makes up what is in it: changes raise no event, and files have no size; exclude it \
                      by `rexcludes`"
                 )),
@@ -130,18 +131,18 @@ impl FileSystems {
     }
 
     fn tell_inside(&self, report: &mut Report) {
-        let of = |wanted: Answer| {
+        let of = |wanted: MountContent| {
             let found = self.inside.iter().filter(move |(_, (_, answer))| *answer == wanted);
             found.map(|(place, (mount, _))| format!("{} ({})", self.named(place), system(mount)))
         };
         for (answer, what) in [
             (
-                Answer::Directory,
+                MountContent::Directory,
                 "mounted in the source and mirrored with it; when it is unmounted the nodes keep what it held, and files that are \
                  renamed in it are sent as new ones",
             ),
-            (Answer::File, "a file that is mounted over another: what is written to it by any name is seen"),
-            (Answer::Other, "mounted there without content of its own: not watched"),
+            (MountContent::File, "a file that is mounted over another: what is written to it by any name is seen"),
+            (MountContent::Other, "mounted there without content of its own: not watched"),
         ] {
             let places: Vec<String> = of(answer).collect();
             if !places.is_empty() {

@@ -8,7 +8,7 @@ use crate::rsync::report::complaint::End::{Node, Source};
 
 /// The notation of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Style {
+pub(super) enum Quoting {
     /// In quotes; a daemon adds ` (in MODULE)`.
     Quoted,
     /// In quotes, and a second name in quotes follows it.
@@ -18,25 +18,25 @@ pub(super) enum Style {
     /// As it is, up to the words behind it, or to the end of the line.
     Bare,
 }
-use Style::{Bare, For, Pair, Quoted};
+use Quoting::{Bare, For, Pair, Quoted};
 
 /// One form.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Format {
+pub(super) struct MessageForm {
     pub before: &'static [u8],
-    pub style: Style,
+    pub style: Quoting,
     pub behind: &'static [u8],
     /// The end that says so, where the line itself does not tell.
     pub end: Option<End>,
     pub act: Act,
 }
 
-const fn form(before: &'static str, style: Style, behind: &'static str, end: Option<End>, act: Act) -> Format {
-    Format { before: before.as_bytes(), style, behind: behind.as_bytes(), end, act }
+const fn form(before: &'static str, style: Quoting, behind: &'static str, end: Option<End>, act: Act) -> MessageForm {
+    MessageForm { before: before.as_bytes(), style, behind: behind.as_bytes(), end, act }
 }
 
 /// The first that fits holds; a longer one stands before its beginning.
-pub(super) const FORMATS: &[Format] = &[
+pub(super) const FORMATS: &[MessageForm] = &[
     // The receiver.
     form("mkstemp ", Quoted, " failed", Some(Node), Make),
     // With --inplace; of a file that cannot be made it names the first try, so the error number may tell little.

@@ -24,7 +24,7 @@ const END: &str = "rsync error: ";
 
 /// A line of an error output.
 #[derive(Debug)]
-pub(super) struct Line<'o> {
+pub(super) struct ErrorLine<'o> {
     /// As it was written.
     pub(super) bytes: &'o [u8],
     /// Without what stands between the first and the last double quote.
@@ -33,9 +33,9 @@ pub(super) struct Line<'o> {
     name: Option<String>,
 }
 
-impl<'o> Line<'o> {
+impl<'o> ErrorLine<'o> {
     /// `bytes` is without its end.
-    pub(super) fn new(bytes: &'o [u8]) -> Line<'o> {
+    pub(super) fn new(bytes: &'o [u8]) -> ErrorLine<'o> {
         let bytes = bytes.trim_ascii();
         let text = String::from_utf8_lossy(bytes);
         // A name may have quotes in it. In `rename "A" -> "B"` both are names.
@@ -46,12 +46,12 @@ impl<'o> Line<'o> {
             }
             None => (text.into_owned(), None),
         };
-        Line { bytes, bare, name }
+        ErrorLine { bytes, bare, name }
     }
 
     /// The lines of an error output that are not empty.
-    pub(super) fn all(stderr: &'o [u8]) -> Vec<Line<'o>> {
-        let lines = stderr.split(|&byte| byte == b'\n' || byte == b'\r').map(Line::new);
+    pub(super) fn all(stderr: &'o [u8]) -> Vec<ErrorLine<'o>> {
+        let lines = stderr.split(|&byte| byte == b'\n' || byte == b'\r').map(ErrorLine::new);
         lines.filter(|line| !line.bytes.is_empty()).collect()
     }
 
@@ -108,7 +108,7 @@ mod tests {
             ("refuse --delete.", "refuse {}", Some(&["--delete"])),
             ("nothing", "refuse {}", None),
         ] {
-            let found = Line::new(line.as_bytes()).find(pattern);
+            let found = ErrorLine::new(line.as_bytes()).find(pattern);
             assert_eq!(found, expected.map(|texts| texts.iter().map(ToString::to_string).collect()), "{line}");
         }
     }

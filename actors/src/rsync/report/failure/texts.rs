@@ -4,7 +4,7 @@
 //! `{1}` in its cure for what they were. `^` is the start of the line. Names in quotes count only where the pattern asks
 //! for one: a file may be called like an error.
 
-use crate::rsync::report::failure::line::Line;
+use crate::rsync::report::failure::line::ErrorLine;
 use crate::rsync::runner::process::Code;
 use crate::transport::failure::Cause;
 
@@ -54,7 +54,7 @@ impl Reading {
     }
 
     /// The verdict on an error output, if this reading decides it.
-    fn decides(&self, lines: &[Line<'_>], code: Code) -> Option<Verdict> {
+    fn decides(&self, lines: &[ErrorLine<'_>], code: Code) -> Option<ErrorMeaning> {
         let fits = self.codes.is_empty() || matches!(code, Code::Exit(code) if self.codes.contains(&code));
         let first = |pattern| lines.iter().enumerate().find_map(|(at, line)| Some((at, line.find(pattern)?)));
         let (line, mut names) = if fits { first(self.pattern) } else { None }?;
@@ -65,13 +65,13 @@ impl Reading {
             let fill = |cure: String, (at, name): (usize, &String)| cure.replace(&format!("{{{at}}}"), name);
             names.iter().enumerate().fold(cure.to_owned(), fill)
         });
-        Some(Verdict { cause: self.cause, cure, line: Some(line), more: self.more })
+        Some(ErrorMeaning { cause: self.cause, cure, line: Some(line), more: self.more })
     }
 }
 
 /// What an error output means.
 #[derive(Debug)]
-pub(super) struct Verdict {
+pub(super) struct ErrorMeaning {
     pub(super) cause: Cause,
     /// The cure, where it is more exact than that of the cause.
     pub(super) cure: Option<String>,
@@ -260,14 +260,14 @@ const LEFT_ALONE: &[Reading] = &[
 ];
 
 /// What an error output means.
-pub(super) fn verdict(lines: &[Line<'_>], code: Code) -> Verdict {
+pub(super) fn verdict(lines: &[ErrorLine<'_>], code: Code) -> ErrorMeaning {
     let find =
         |tables: &[&[Reading]]| tables.iter().copied().flatten().find_map(|reading| reading.decides(lines, code));
     let found = match has_worked(code) {
         true => find(&[LIST, RUN]),
         false => find(&[LIST, WAY, RUN]).or_else(|| no_rsync(lines, code)).or_else(|| find(&[LEFT_ALONE])),
     };
-    found.unwrap_or(Verdict { cause: by_code(code), cure: None, line: None, more: More::Nothing })
+    found.unwrap_or(ErrorMeaning { cause: by_code(code), cure: None, line: None, more: More::Nothing })
 }
 
 /// Tells if a run with this end got as far as files and directories. Then what ssh and the login said was no hindrance.
@@ -277,14 +277,14 @@ fn has_worked(code: Code) -> bool {
 
 /// What a remote shell says that does not find rsync. rsync itself ends such words with the errno, and its lines may be torn
 /// by another process.
-fn no_rsync(lines: &[Line<'_>], code: Code) -> Option<Verdict> {
+fn no_rsync(lines: &[ErrorLine<'_>], code: Code) -> Option<ErrorMeaning> {
     let ends = [": not found", ": No such file or directory", ": command not found", ": Command not found."];
-    let is_so = |line: &Line<'_>| {
+    let is_so = |line: &ErrorLine<'_>| {
         let text = line.bare();
         text.contains("rsync") && (ends.iter().any(|end| text.ends_with(end)) || text.contains("command not found: "))
     };
     let line = lines.iter().position(is_so).filter(|_| matches!(code, Code::Exit(12 | 127 | 255)))?;
-    Some(Verdict { cause: Cause::NoRemoteRsync, cure: None, line: Some(line), more: More::Nothing })
+    Some(ErrorMeaning { cause: Cause::NoRemoteRsync, cure: None, line: Some(line), more: More::Nothing })
 }
 
 /// rsync(1), EXIT VALUES.

@@ -5,10 +5,10 @@
 use crate::rsync::runner::confine::Need;
 
 /// Paths, what may be done with them, and why.
-pub(super) type Row = (&'static [&'static str], Need, &'static str);
+pub(super) type AccessRow = (&'static [&'static str], Need, &'static str);
 
 /// The files that every rsync needs.
-pub(super) const SYSTEM: &[Row] = &[
+pub(super) const SYSTEM: &[AccessRow] = &[
     (
         &["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/local/sbin"],
         Need::Run,

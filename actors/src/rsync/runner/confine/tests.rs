@@ -38,7 +38,7 @@ impl Ground {
         let script = script.replace("DIR", &self.dir.path().display().to_string());
         let directory: std::os::fd::OwnedFd = File::open(&self.site.wpath).unwrap().into();
         let arguments = ["-c", &script].map(OsString::from);
-        let reach = Reach::of(&self.site, &self.node).unwrap();
+        let reach = NodeBounds::of(&self.site, &self.node).unwrap();
         let bounds = Bounds { domain: reach.domain(directory.as_fd(), true).unwrap(), door: None };
         let shell = Path::new("/bin/sh");
         let process = Process::start(&Children::default(), shell, Some(directory), &arguments, Some(bounds));
@@ -143,11 +143,14 @@ async fn an_option_that_names_a_file_lets_it_be_read() {
 #[tokio::test]
 async fn another_file_of_the_same_name_is_noticed() {
     let ground = Ground::new("h:", "");
-    let reach = Reach::of(&ground.site, &ground.node).unwrap();
+    let reach = NodeBounds::of(&ground.site, &ground.node).unwrap();
     let (file, other) = (ground.dir.path().join("file"), ground.dir.path().join("other"));
     fs::write(&file, "1").unwrap();
     let stamps = || [&file, &other].map(|path| stamp(path)).to_vec();
-    let both = [Seen { accounts: stamps(), mirrors: Vec::new() }, Seen { accounts: Vec::new(), mirrors: stamps() }];
+    let both = [
+        RuleSources { accounts: stamps(), mirrors: Vec::new() },
+        RuleSources { accounts: Vec::new(), mirrors: stamps() },
+    ];
     let changes: [(bool, &dyn Fn()); 4] = [
         (true, &|| ()),
         (true, &|| fs::write(&file, "another content").unwrap()),
@@ -165,7 +168,7 @@ async fn another_file_of_the_same_name_is_noticed() {
 #[tokio::test(start_paused = true)]
 async fn a_file_system_that_does_not_answer_holds_up_nobody_for_long() {
     let ground = Ground::new("h:", "");
-    let reach = Reach::of(&ground.site, &ground.node).unwrap();
+    let reach = NodeBounds::of(&ground.site, &ground.node).unwrap();
     let (hold, held) = std::sync::mpsc::channel::<()>();
     let held = Arc::new(std::sync::Mutex::new(held));
     for _ in 0..=MOST_WAITING {

@@ -9,7 +9,7 @@ const STEADY: Duration = Duration::from_secs(60);
 
 /// The state of a shared connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum MasterState {
     /// There is none.
     NotRunning {
         /// Connections in a row that ended before they were steady.
@@ -31,16 +31,16 @@ pub(crate) enum State {
     },
 }
 
-impl State {
+impl MasterState {
     /// None was started yet.
-    pub(crate) const NEW: State = State::NotRunning { failures: 0, until: None };
+    pub(crate) const NEW: MasterState = MasterState::NotRunning { failures: 0, until: None };
 
     // ## NotRunning => Starting
     /// Tells if it is to be started now.
     pub(crate) fn start(&mut self, now: Instant) -> bool {
         match *self {
-            State::NotRunning { failures, until } if until.is_none_or(|until| until <= now) => {
-                *self = State::Starting { failures };
+            MasterState::NotRunning { failures, until } if until.is_none_or(|until| until <= now) => {
+                *self = MasterState::Starting { failures };
                 true
             }
             _ => false,
@@ -50,8 +50,8 @@ impl State {
     // ## Starting => Up
     /// ssh is logged in.
     pub(crate) fn came_up(&mut self, now: Instant) {
-        if let State::Starting { failures } = *self {
-            *self = State::Up { failures, since: now };
+        if let MasterState::Starting { failures } = *self {
+            *self = MasterState::Up { failures, since: now };
         }
     }
 
@@ -59,7 +59,7 @@ impl State {
     /// It does not answer, though the node does: the next one may be started at once, if this one was steady.
     pub(crate) fn given_up(&mut self, now: Instant, chance: f64) {
         match *self {
-            State::Up { since, .. } if now.duration_since(since) >= STEADY => *self = State::NEW,
+            MasterState::Up { since, .. } if now.duration_since(since) >= STEADY => *self = MasterState::NEW,
             _ => self.ended(now, chance),
         }
     }
@@ -68,11 +68,11 @@ impl State {
     /// ssh ended. `chance` is between 0 and 1 and spreads the tries of many nodes.
     pub(crate) fn ended(&mut self, now: Instant, chance: f64) {
         let failures = match *self {
-            State::Up { since, .. } if now.duration_since(since) >= STEADY => 1,
-            State::Up { failures, .. } | State::Starting { failures } => failures + 1,
-            State::NotRunning { .. } => return,
+            MasterState::Up { since, .. } if now.duration_since(since) >= STEADY => 1,
+            MasterState::Up { failures, .. } | MasterState::Starting { failures } => failures + 1,
+            MasterState::NotRunning { .. } => return,
         };
-        *self = State::NotRunning { failures, until: Some(now + backoff(failures, chance)) };
+        *self = MasterState::NotRunning { failures, until: Some(now + backoff(failures, chance)) };
     }
 }
 
@@ -82,7 +82,7 @@ mod tests {
 
     /// The backoff after each of some connections that were up for so many seconds; `None` never came up.
     fn backoffs(lives: &[Option<u64>]) -> Vec<u128> {
-        let (mut state, mut now) = (State::NEW, Instant::now());
+        let (mut state, mut now) = (MasterState::NEW, Instant::now());
         let mut delays = Vec::new();
         for life in lives {
             assert!(state.start(now));
@@ -91,7 +91,7 @@ mod tests {
                 now += Duration::from_secs(*seconds);
             }
             state.ended(now, 0.5);
-            let State::NotRunning { until: Some(until), .. } = state else { panic!("{state:?}") };
+            let MasterState::NotRunning { until: Some(until), .. } = state else { panic!("{state:?}") };
             assert!(!state.start(until - Duration::from_millis(1)));
             delays.push((until - now).as_millis());
             now = until;
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn a_steady_connection_that_is_given_up_is_made_anew_at_once_and_another_one_later() {
         for (seconds, at_once) in [(60, true), (59, false)] {
-            let (mut state, began) = (State::NEW, Instant::now());
+            let (mut state, began) = (MasterState::NEW, Instant::now());
             assert!(state.start(began));
             state.came_up(began);
             let now = began + Duration::from_secs(seconds);
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn only_one_is_started() {
-        let (mut state, now) = (State::NEW, Instant::now());
+        let (mut state, now) = (MasterState::NEW, Instant::now());
         assert!(state.start(now));
         assert!(!state.start(now));
         state.came_up(now);

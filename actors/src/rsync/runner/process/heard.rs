@@ -27,13 +27,13 @@ const NEVER_SAID: u64 = 64;
 const TURN: u64 = 32 * 1024;
 /// The error output of a run, as far as it is kept.
 #[derive(Default)]
-pub(super) struct Complaints {
+pub(super) struct ErrorOutput {
     text: RefCell<Vec<u8>>,
     dropped: Cell<bool>,
     attributes: Cell<usize>,
 }
 
-impl Complaints {
+impl ErrorOutput {
     pub(crate) fn is_empty(&self) -> bool {
         self.text.borrow().is_empty()
     }

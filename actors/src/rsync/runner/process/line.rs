@@ -20,7 +20,7 @@ const LISTENS: &str = "0A";
 
 /// One connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Connection {
+struct TcpConnection {
     /// Bytes that the other end has not acknowledged, and bytes that came and were not read.
     queued: (u64, u64),
     /// Times in a row that the kernel has sent the same without an answer: data, the request for a connection, or the
@@ -30,21 +30,21 @@ struct Connection {
 
 /// The connections of some processes at one moment; none where there are none, or none can be seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Line(Vec<Connection>);
+pub(super) struct TcpConnections(Vec<TcpConnection>);
 
-impl Line {
+impl TcpConnections {
     /// The connections of these processes, and of all that they started.
-    pub(crate) fn of(processes: impl IntoIterator<Item = i32>) -> Line {
+    pub(crate) fn of(processes: impl IntoIterator<Item = i32>) -> TcpConnections {
         let mut sockets: Vec<u64> = processes.into_iter().flat_map(with_descendants).flat_map(sockets).collect();
         // What a process hands to those that it starts is one socket.
         sockets.sort_unstable();
         sockets.dedup();
-        if sockets.is_empty() { Line::default() } else { Line(connections(&sockets)) }
+        if sockets.is_empty() { TcpConnections::default() } else { TcpConnections(connections(&sockets)) }
     }
 
     #[cfg(test)]
-    pub(crate) fn of_one(unacknowledged: u64, repeats: u32) -> Line {
-        Line(vec![Connection { queued: (unacknowledged, 0), repeats }])
+    pub(crate) fn of_one(unacknowledged: u64, repeats: u32) -> TcpConnections {
+        TcpConnections(vec![TcpConnection { queued: (unacknowledged, 0), repeats }])
     }
 
     /// Tells if something is sent again and again, and the other end acknowledges nothing.
@@ -53,7 +53,7 @@ impl Line {
     }
 
     /// Tells if something went over it since then.
-    pub(crate) fn moved_since(&self, before: &Line) -> bool {
+    pub(crate) fn moved_since(&self, before: &TcpConnections) -> bool {
         !self.is_unanswered() && self != before
     }
 }
@@ -81,15 +81,15 @@ fn sockets(process: i32) -> Vec<u64> {
 }
 
 /// The TCP connections among these sockets.
-fn connections(sockets: &[u64]) -> Vec<Connection> {
+fn connections(sockets: &[u64]) -> Vec<TcpConnection> {
     thread_local! {
-        static LATEST: RefCell<Option<Table>> = const { RefCell::new(None) };
+        static LATEST: RefCell<Option<TcpTable>> = const { RefCell::new(None) };
     }
     LATEST.with_borrow_mut(|latest| {
         let now = Instant::now();
         let table = match latest.take().filter(|table| now < table.until) {
             Some(table) => table,
-            None => Table::read(now),
+            None => TcpTable::read(now),
         };
         let found = sockets.iter().filter_map(|socket| table.connections.get(socket).copied()).collect();
         *latest = Some(table);
@@ -98,23 +98,23 @@ fn connections(sockets: &[u64]) -> Vec<Connection> {
 }
 
 /// All TCP connections of this host, by their inodes.
-struct Table {
-    connections: HashMap<u64, Connection>,
+struct TcpTable {
+    connections: HashMap<u64, TcpConnection>,
     /// The end of its use.
     until: Instant,
 }
 
-impl Table {
-    fn read(now: Instant) -> Table {
+impl TcpTable {
+    fn read(now: Instant) -> TcpTable {
         let texts =
             ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
         let connections = texts.iter().flat_map(|text| text.lines()).filter_map(parse).collect();
-        Table { connections, until: now + FRESH.max(now.elapsed() * SPARING) }
+        TcpTable { connections, until: now + FRESH.max(now.elapsed() * SPARING) }
     }
 }
 
 /// A line of the kernel's table, and the inode of the socket.
-fn parse(line: &str) -> Option<(u64, Connection)> {
+fn parse(line: &str) -> Option<(u64, TcpConnection)> {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     let [_, _, _, state, queues, _, resent, _, probes, inode, ..] = fields[..] else { return None };
     let (unsent, unread) = queues.split_once(':')?;
@@ -123,7 +123,7 @@ fn parse(line: &str) -> Option<(u64, Connection)> {
         return None;
     }
     let repeats = u32::from_str_radix(resent, 16).ok()?.max(probes.parse().ok()?);
-    Some((inode.parse().ok()?, Connection { queued: (hex(unsent)?, hex(unread)?), repeats }))
+    Some((inode.parse().ok()?, TcpConnection { queued: (hex(unsent)?, hex(unread)?), repeats }))
 }
 
 #[cfg(test)]
@@ -137,8 +137,8 @@ mod tests {
 
     use super::*;
 
-    fn line(queued: (u64, u64), repeats: u32) -> Line {
-        Line(vec![Connection { queued, repeats }])
+    fn line(queued: (u64, u64), repeats: u32) -> TcpConnections {
+        TcpConnections(vec![TcpConnection { queued, repeats }])
     }
 
     #[test]
@@ -176,7 +176,7 @@ mod tests {
             (line((100, 5), 0), true),
             // What is only put behind what nobody takes.
             (line((200, 0), 4), false),
-            (Line::default(), true),
+            (TcpConnections::default(), true),
         ] {
             assert_eq!(now.moved_since(&before), moved, "{now:?}");
         }
@@ -188,9 +188,9 @@ mod tests {
         let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (_far, _) = listener.accept().unwrap();
         near.write_all(b"not read yet").unwrap();
-        let found = Line::of([std::process::id() as i32]);
-        assert!(found.0.contains(&Connection { queued: (0, 12), repeats: 0 }), "{found:?}");
-        assert_eq!(Line::of([0]), Line::default());
+        let found = TcpConnections::of([std::process::id() as i32]);
+        assert!(found.0.contains(&TcpConnection { queued: (0, 12), repeats: 0 }), "{found:?}");
+        assert_eq!(TcpConnections::of([0]), TcpConnections::default());
     }
 
     #[tokio::test]
@@ -206,8 +206,8 @@ mod tests {
         waits.args(["-c", &format!("bash -c 'exec 3<>/dev/tcp/127.0.0.1/{}'; true", address.port())]);
         let mut waits = waits.spawn().unwrap();
         let begun = Instant::now();
-        while !Line::of([waits.id() as i32]).is_unanswered() {
-            assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", Line::of([waits.id() as i32]));
+        while !TcpConnections::of([waits.id() as i32]).is_unanswered() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", TcpConnections::of([waits.id() as i32]));
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         with_descendants(waits.id() as i32).into_iter().rev().for_each(|process| {

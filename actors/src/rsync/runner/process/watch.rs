@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::rsync::runner::process::line::Line;
+use crate::rsync::runner::process::line::TcpConnections;
 
 /// A run that does nothing for so long hangs. rsync's `--timeout` does not notice all of that: it takes its own
 /// keep-alives for life, and does not cover a sender that waits to open a file, such as a FIFO.
@@ -171,10 +171,10 @@ impl Life {
 
 /// The state of a run as seen at one moment.
 #[derive(Debug, Clone)]
-struct Sight {
+struct RunSnapshot {
     /// `None` when the process is gone.
     life: Option<Life>,
-    line: Line,
+    line: TcpConnections,
     greeted: bool,
 }
 
@@ -186,14 +186,14 @@ struct Watch {
     begun: Instant,
     /// When it last did something, and how it was then.
     alive: (Instant, Option<Life>),
-    line: Line,
+    line: TcpConnections,
     /// Since when nothing is acknowledged.
     unanswered: Option<Instant>,
 }
 
 impl Watch {
     fn new(subject: Subject, patience: Patience, now: Instant) -> Watch {
-        Watch { subject, patience, begun: now, alive: (now, None), line: Line::default(), unanswered: None }
+        Watch { subject, patience, begun: now, alive: (now, None), line: TcpConnections::default(), unanswered: None }
     }
 
     /// Tells if the other end has answered to the list, as far as can be told.
@@ -204,8 +204,8 @@ impl Watch {
     }
 
     /// Takes another look; `Some` if the run hangs.
-    fn look(&mut self, seen: Sight, now: Instant) -> Option<Stall> {
-        let Sight { life, line, greeted } = seen;
+    fn look(&mut self, seen: RunSnapshot, now: Instant) -> Option<Stall> {
+        let RunSnapshot { life, line, greeted } = seen;
         let goes_on = match (self.alive.1, life) {
             (Some(before), Some(now)) => before.goes_on(now),
             _ => true,
@@ -238,9 +238,9 @@ pub(super) async fn stalled(
     let mut watch = Watch::new(subject, patience, Instant::now());
     loop {
         tokio::time::sleep(LOOK).await;
-        let seen = Sight {
+        let seen = RunSnapshot {
             life: Life::of(subject.process),
-            line: Line::of([subject.process].into_iter().chain(subject.carrier).chain(shell())),
+            line: TcpConnections::of([subject.process].into_iter().chain(subject.carrier).chain(shell())),
             greeted: greeted(),
         };
         if let Some(stall) = watch.look(seen, Instant::now()) {
@@ -271,7 +271,7 @@ mod tests {
     const STILL: Life = Life { read: (10, 10), written: 5000, ticks: 7 };
 
     /// The verdict on a run that is seen like this every second, and after how many.
-    fn ends(patience: Patience, seen: impl Fn(u64) -> Sight) -> Option<(Stall, u64)> {
+    fn ends(patience: Patience, seen: impl Fn(u64) -> RunSnapshot) -> Option<(Stall, u64)> {
         let begun = Instant::now();
         let subject = Subject { process: 0, carrier: None, read: Some(STILL.read.0), list: 100 };
         let mut watch = Watch::new(subject, patience, begun);
@@ -285,19 +285,25 @@ mod tests {
     fn a_run_hangs_when_it_does_nothing_for_too_long() {
         let patience = Patience::of(PATIENCE);
         let works = |second: u64| Life { ticks: 7 + 6 * second, ..STILL };
-        let sight = |life, line| Sight { life: Some(life), line, greeted: true };
+        let sight = |life, line| RunSnapshot { life: Some(life), line, greeted: true };
         for (what, end, seen) in [
-            ("still", Some((Stall::Silent, 181)), &(|_| sight(STILL, Line::default())) as &dyn Fn(u64) -> Sight),
-            ("works", None, &|second| sight(works(second), Line::default())),
+            (
+                "still",
+                Some((Stall::Silent, 181)),
+                &(|_| sight(STILL, TcpConnections::default())) as &dyn Fn(u64) -> RunSnapshot,
+            ),
+            ("works", None, &|second| sight(works(second), TcpConnections::default())),
             // The node takes what the kernel has of it, at 30 KB/s: rsync has nothing to do.
-            ("is taken slowly", None, &|second| sight(STILL, Line::of_one(30_000_000 - 30_000 * second, 0))),
-            ("takes nothing, and says so", Some((Stall::Silent, 181)), &|_| sight(STILL, Line::of_one(900, 0))),
-            ("dead", Some((Stall::Dead, 21)), &|_| sight(STILL, Line::of_one(900, 3))),
+            ("is taken slowly", None, &|second| sight(STILL, TcpConnections::of_one(30_000_000 - 30_000 * second, 0))),
+            ("takes nothing, and says so", Some((Stall::Silent, 181)), &|_| {
+                sight(STILL, TcpConnections::of_one(900, 0))
+            }),
+            ("dead", Some((Stall::Dead, 21)), &|_| sight(STILL, TcpConnections::of_one(900, 3))),
             ("dead, and fills the buffer", Some((Stall::Dead, 21)), &|second| {
-                sight(works(second), Line::of_one(900 * second, 3))
+                sight(works(second), TcpConnections::of_one(900 * second, 3))
             }),
             ("comes back", None, &|second| {
-                sight(works(second), Line::of_one(900, if second % 20 == 0 { 0 } else { 5 }))
+                sight(works(second), TcpConnections::of_one(900, if second % 20 == 0 { 0 } else { 5 }))
             }),
         ] {
             assert_eq!(ends(patience, seen), end, "{what}");
@@ -306,7 +312,9 @@ mod tests {
 
     #[test]
     fn an_old_connection_is_given_up_sooner_and_a_greeting_is_not_waited_for_longer() {
-        let silent = |greeted, repeats| move |_| Sight { life: Some(STILL), line: Line::of_one(900, repeats), greeted };
+        let silent = |greeted, repeats| {
+            move |_| RunSnapshot { life: Some(STILL), line: TcpConnections::of_one(900, repeats), greeted }
+        };
         let patience = Patience::of(PATIENCE);
         assert_eq!(ends(patience.over_old_connection(), silent(true, 2)), Some((Stall::Dead, 4)));
         let soon = patience.greeting_within(Some(Duration::from_secs(10)));
@@ -319,7 +327,7 @@ mod tests {
         let patience = Patience::of(PATIENCE).over_old_connection().answered_within(Duration::from_secs(10));
         let has_read = |more: u64, repeats| {
             let life = Life { read: (STILL.read.0 + more, 0), ..STILL };
-            move |_| Sight { life: Some(life), line: Line::of_one(900, repeats), greeted: true }
+            move |_| RunSnapshot { life: Some(life), line: TcpConnections::of_one(900, repeats), greeted: true }
         };
         // Its list and no more; then the beginning of a file that the node has asked for.
         assert_eq!(ends(patience, has_read(100, 0)), Some((Stall::Silent, 11)));

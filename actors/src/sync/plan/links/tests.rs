@@ -9,7 +9,7 @@ use crate::change::Change;
 use crate::outbox::lease::LeaseId;
 use crate::outbox::need::Fate;
 use crate::outbox::pending::PendingSet;
-use crate::sync::disk::{Room, Stamp};
+use crate::sync::disk::{BatchRoom, FileVersion};
 use crate::sync::plan::plan;
 use crate::transport::Lane;
 use crate::transport::blame::Blame;
@@ -22,7 +22,7 @@ fn rel(path: &str) -> RelPath {
 /// tree is at `/tree`.
 #[derive(Default)]
 struct Table {
-    entries: HashMap<RelPath, Found>,
+    entries: HashMap<RelPath, EntryOnDisk>,
     links: HashMap<RelPath, Vec<u8>>,
     fresh: Option<RelPath>,
 }
@@ -33,12 +33,12 @@ impl Table {
         for entry in entries {
             let size = if entry.contains("large") { 1 << 30 } else { 1 };
             let (path, found) = match (entry.strip_suffix('/'), entry.split_once('>')) {
-                (Some(dir), _) => (rel(dir), Found::Directory),
+                (Some(dir), _) => (rel(dir), EntryOnDisk::Directory),
                 (_, Some((link, text))) => {
                     table.links.insert(rel(link), text.as_bytes().to_vec());
-                    (rel(link), Found::Other)
+                    (rel(link), EntryOnDisk::Other)
                 }
-                _ => (rel(entry), Found::File(Stamp { size, ..Stamp::default() })),
+                _ => (rel(entry), EntryOnDisk::File(FileVersion { size, ..FileVersion::default() })),
             };
             table.entries.insert(path, found);
         }
@@ -47,11 +47,11 @@ impl Table {
 }
 
 impl Disk for Table {
-    fn look(&mut self, path: &RelPath) -> Found {
-        self.entries.get(path).copied().unwrap_or(Found::Missing)
+    fn look(&mut self, path: &RelPath) -> EntryOnDisk {
+        self.entries.get(path).copied().unwrap_or(EntryOnDisk::Missing)
     }
 
-    fn fits(&mut self, _: &RelPath, room: &mut Room) -> bool {
+    fn fits(&mut self, _: &RelPath, room: &mut BatchRoom) -> bool {
         room.take(1)
     }
 
@@ -98,7 +98,7 @@ fn a_link_leads_to_each_link_on_its_way_and_to_what_is_at_its_end() {
         let mut table = Table::of(&disk);
         table.links.insert(rel(link), text.as_bytes().to_vec());
         let excludes = Excludes::new(vec!["skipped/".into()]).unwrap();
-        table.entries.insert(rel("skipped"), Found::Directory);
+        table.entries.insert(rel("skipped"), EntryOnDisk::Directory);
         let found = follow(&rel(link), text.as_bytes(), &excludes, &mut table);
         assert_eq!(found, to.iter().map(|path| rel(path)).collect::<Vec<_>>(), "{link} -> {text}");
     }
@@ -154,7 +154,7 @@ fn planned(disk: &mut Table, changes: &[Change]) -> String {
 
 fn next(set: &mut PendingSet, disk: &mut Table, now: Instant) -> (LeaseId, BatchPlan, String) {
     let batch = set.lease(Lane::Fast, 99, 9999, now);
-    let room = Some(Room { bytes: 1 << 20, entries: 99 });
+    let room = Some(BatchRoom { bytes: 1 << 20, entries: 99 });
     let plan = plan(&batch.paths, set, &Excludes::default(), disk, room, now);
     set.defer(batch.id, &plan.paths.bulk);
     if !plan.run.links.is_empty() {

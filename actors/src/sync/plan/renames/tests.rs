@@ -6,7 +6,7 @@ use crate::change::Change;
 use crate::outbox::pending::PendingSet;
 use crate::patterns::excludes::Excludes;
 use crate::site::DirMoves;
-use crate::sync::disk::{Disk, Room};
+use crate::sync::disk::{BatchRoom, Disk};
 use crate::sync::plan::plan;
 use crate::transport::Lane;
 
@@ -17,27 +17,28 @@ fn rel(path: &str) -> RelPath {
 }
 
 /// A disk on which these directories (with a trailing slash) and files exist; a file is large unless a size is given.
-struct Table(HashMap<String, Found>);
+struct Table(HashMap<String, EntryOnDisk>);
 
 impl Table {
     fn of(entries: &[&str]) -> Table {
         let entry = |entry: &&str| match (entry.strip_suffix('/'), entry.split_once('=')) {
-            (Some(dir), _) => (dir.to_owned(), Found::Directory),
-            (_, Some((file, size))) => {
-                (file.to_owned(), Found::File(Stamp { size: size.parse().unwrap(), ..Stamp::default() }))
-            }
-            _ => ((*entry).to_owned(), Found::File(Stamp { size: BIG, ..Stamp::default() })),
+            (Some(dir), _) => (dir.to_owned(), EntryOnDisk::Directory),
+            (_, Some((file, size))) => (
+                file.to_owned(),
+                EntryOnDisk::File(FileVersion { size: size.parse().unwrap(), ..FileVersion::default() }),
+            ),
+            _ => ((*entry).to_owned(), EntryOnDisk::File(FileVersion { size: BIG, ..FileVersion::default() })),
         };
         Table(entries.iter().map(entry).collect())
     }
 }
 
 impl Disk for Table {
-    fn look(&mut self, path: &RelPath) -> Found {
-        self.0.get(&path.to_string()).copied().unwrap_or(Found::Missing)
+    fn look(&mut self, path: &RelPath) -> EntryOnDisk {
+        self.0.get(&path.to_string()).copied().unwrap_or(EntryOnDisk::Missing)
     }
 
-    fn fits(&mut self, dir: &RelPath, room: &mut Room) -> bool {
+    fn fits(&mut self, dir: &RelPath, room: &mut BatchRoom) -> bool {
         let below = self.0.keys().filter(|path| path.starts_with(&format!("{dir}/")));
         below.map(|_| BIG).all(|size| room.take(size))
     }
@@ -63,7 +64,7 @@ fn subtree(path: &str) -> [Change; 1] {
 /// `#subtree_rewritten`, `-missing`, `_parent`, `new/<old/`, `~bulk`.
 fn next(set: &mut PendingSet, disk: &[&str], now: Instant) -> String {
     let batch = set.lease(Lane::Fast, 99, 9999, now);
-    let room = Some(Room { bytes: 8 << 20, entries: 2000 });
+    let room = Some(BatchRoom { bytes: 8 << 20, entries: 2000 });
     let plan = plan(&batch.paths, set, &Excludes::default(), &mut Table::of(disk), room, now);
     set.worked(batch.id);
     let links = plan.run.renamed.iter().map(|(new, rename)| match rename.via {

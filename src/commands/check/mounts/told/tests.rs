@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use inosync_actors::mounts::Table as MountTable;
+use inosync_actors::mounts::MountTable;
 use inosync_actors::patterns::excludes::Excludes;
 
 use super::*;
@@ -113,7 +113,7 @@ fn a_mirror_that_a_mount_shows_in_its_source_is_an_error_until_it_is_excluded() 
 fn what_is_mounted_over_a_file_is_told_apart() {
     let lines = "30 21 8:1 /f /srv/www/f rw - ext4 /dev/sda1 rw\n31 21 0:6 /null /srv/www/null rw - devtmpfs udev rw\n";
     let mut files = mounts(lines, &[], &[]);
-    for (place, answer) in [("f", Answer::File), ("null", Answer::Other)] {
+    for (place, answer) in [("f", MountContent::File), ("null", MountContent::Other)] {
         files.inside.get_mut(&RelPath::new(place.as_bytes()).unwrap()).unwrap().1 = answer;
     }
     expect(&told(&files), &[&["/srv/www/f (", "over another", "is seen"], &["/srv/www/null (", "not watched"]]);
