@@ -123,7 +123,7 @@ impl Closed {
 }
 
 impl Store {
-    /// Opens the state in `file` and begins a run, which counts as not closed until [`Writing::save`] marks it so.
+    /// Opens the state in `file` and begins a run, which counts as not closed until [`SaveInProgress::save`] marks it so.
     /// `subject` identifies the tree: the state of another tree is dropped, or left alone with an error if `spare` is
     /// true. The past is `None` if there is none to continue.
     ///
@@ -237,7 +237,7 @@ impl Store {
         Ok(Known(self.database.begin_read()?.open_table(ENTRIES)?))
     }
 
-    /// Begins a save. Nothing of it is visible, or survives a crash, before [`Writing::save`].
+    /// Begins a save. Nothing of it is visible, or survives a crash, before [`SaveInProgress::save`].
     ///
     /// # Errors
     /// When the file cannot be written.
