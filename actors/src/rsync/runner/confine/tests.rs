@@ -146,10 +146,11 @@ async fn another_file_of_the_same_name_is_noticed() {
     let reach = NodeBounds::of(&ground.site, &ground.node).unwrap();
     let (file, other) = (ground.dir.path().join("file"), ground.dir.path().join("other"));
     fs::write(&file, "1").unwrap();
-    let stamps = || [&file, &other].map(|path| stamp(path)).to_vec();
-    let both = [
-        RuleSources { accounts: stamps(), mirrors: Vec::new() },
-        RuleSources { accounts: Vec::new(), mirrors: stamps() },
+    let named = |is_on_disk| [&file, &other].map(|path| NamedInode { is_on_disk, ..NamedInode::of(path) }).to_vec();
+    let all = [
+        RuleSources { accounts: named(true), mirrors: Vec::new() },
+        RuleSources { accounts: Vec::new(), mirrors: named(true) },
+        RuleSources { accounts: Vec::new(), mirrors: named(false) },
     ];
     let changes: [(bool, &dyn Fn()); 4] = [
         (true, &|| ()),
@@ -159,9 +160,25 @@ async fn another_file_of_the_same_name_is_noticed() {
     ];
     for (is_current, change) in changes {
         change();
-        for seen in &both {
+        for seen in &all {
             assert_eq!(reach.is_current(seen).await, is_current, "{seen:?}");
         }
+    }
+}
+
+#[test]
+fn only_what_is_on_a_disk_of_this_machine_is_looked_at_without_a_thread() {
+    // A tmpfs wherever there is one.
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink("/proc/self", &link).unwrap();
+    for (is_disk, path) in [
+        (true, dir.path()),
+        (false, &dir.path().join("missing")),
+        (false, Path::new("/proc/self/status")),
+        (false, &link),
+    ] {
+        assert_eq!(is_on_disk(path), is_disk, "{}", path.display());
     }
 }
 
