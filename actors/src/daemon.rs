@@ -297,6 +297,7 @@ impl Starter<'_> {
             flush: filter.clone().recipient(),
             exclude: filter.clone().recipient(),
             passed: filter.clone().recipient(),
+            reported: filter.clone().recipient(),
             reports: supervisor.clone().recipient(),
             sight: sight.clone(),
         };
@@ -314,6 +315,7 @@ impl Starter<'_> {
             exclude: watcher.clone().recipient(),
             audit: watcher.clone().recipient(),
             seen: watcher.clone().recipient(),
+            reported: watcher.clone().recipient(),
             sight,
             alive: [watcher.recipient(), filter.recipient()],
             state,

@@ -9,7 +9,8 @@ use slog::{Logger, debug};
 use crate::change::Change;
 use crate::ending::EndsDaemon;
 use crate::messages::{
-    Alive, Compare, DirMove, Exclude, Flush, Flushed, Observed, Passed, Reason, Rescan, Serve, Vacate, Wake,
+    Alive, AskReported, Compare, DirMove, Exclude, Flush, Flushed, Observed, Passed, Reason, Rescan, Serve, Vacate,
+    Wake,
 };
 use crate::outbox::Outbox;
 use crate::outbox::unsaved::Unsaved;
@@ -61,7 +62,7 @@ pub(crate) struct StateKept(pub Keeper);
 /// Drops excluded changes and hands the others to every node.
 ///
 /// Receives: [`Observed`], [`Rescan`], [`DirMove`], [`Flush`], [`Passed`], [`Exclude`], [`Serve`], [`Vacate`],
-/// [`StateKept`]. Sends: [`Wake`] to the SyncActors, the messages of [`Keeper`] to the StateActor, and those of [`FilterOutlets`]
+/// [`AskReported`], [`StateKept`]. Sends: [`Wake`] to the SyncActors, the messages of [`Keeper`] to the StateActor, and those of [`FilterOutlets`]
 /// to the supervisor. A change is stored before the SyncActor is woken, so a SyncActor that dies loses no change. A
 /// panic ends the daemon.
 pub(crate) struct FilterActor {
@@ -239,6 +240,15 @@ impl Handler<Passed> for FilterActor {
         if let Some(keeper) = &self.keeper {
             keeper.passed.do_send(passed);
         }
+    }
+}
+
+impl Handler<AskReported> for FilterActor {
+    type Result = ();
+
+    fn handle(&mut self, AskReported(answer): AskReported, _: &mut Self::Context) {
+        // Nobody listens any more when it took too long.
+        let _ = answer.send(());
     }
 }
 

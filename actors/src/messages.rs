@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use tokio::sync::oneshot;
 
 use crate::change::Change;
 use crate::order::WorkOrder;
@@ -232,6 +233,11 @@ pub(crate) struct Compare {
     /// stopped in order.
     pub unsaved_names: bool,
 }
+
+/// SyncActor -> WatcherActor -> FilterActor: answer when all that has changed in the source until now is in the outboxes.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct AskReported(pub oneshot::Sender<()>);
 
 /// StateActor -> WatcherActor: say [`Passed`] when all that the kernel has reported until now has been passed on.
 #[derive(Debug, Clone, Copy, Message)]

@@ -161,6 +161,7 @@ impl SupervisorActor {
             settled: address.clone().recipient(),
             mirrored: address.clone().recipient(),
             drained: address.recipient(),
+            reported: self.upstream.reported.clone(),
         };
         let outbox = slot.link.outbox.clone();
         let reconcile = std::mem::take(&mut slot.reconcile);

@@ -28,6 +28,7 @@ use crate::health::StoredPart;
 use crate::health::{Health, HealthChange};
 use crate::messages::{Died, Settled, SourceLost, Succeeded, Wake};
 use crate::order::WorkOrder;
+use crate::outbox::lease::LeaseId;
 use crate::root::RootError;
 use crate::timer::Timer;
 use crate::transport::Delivery;
@@ -59,6 +60,9 @@ pub(crate) struct SyncActor {
     reconcile_held: bool,
     /// `true` while a batch of the fast lane waits for the way to be ready.
     late: bool,
+    /// The batch that waits until all is reported that was changed before its symlinks. It is to be the newest until it
+    /// is planned.
+    asking: Option<LeaseId>,
     timer: Timer,
     /// Parts that were compared around mounts which do not answer.
     around: Around,
@@ -101,6 +105,7 @@ impl SyncActor {
             comparing: Comparing::Nothing,
             reconcile_held: false,
             late: false,
+            asking: None,
             timer: Timer::default(),
             around: Around::default(),
             _death_notice,
@@ -144,7 +149,7 @@ impl SyncActor {
     fn lane_due(&self, lane: Lane, now: Instant) -> Option<Instant> {
         let outbox = self.link.outbox.lock();
         let late = lane == Lane::Fast && self.late;
-        let free = !late && !outbox.works(lane) && self.in_flight < UNCONFIRMED;
+        let free = !late && self.asking.is_none() && !outbox.works(lane) && self.in_flight < UNCONFIRMED;
         let due = if free { outbox.next_due(lane, now) } else { None }?;
         Some(if lane == Lane::Fast { due.max(self.pace.next(now)) } else { due })
     }

@@ -35,7 +35,7 @@ use self::reader::{Gauge, KernelSaid};
 use self::sight::WatchCoverage;
 use crate::ending::EndsDaemon;
 use crate::messages::{
-    Alive, AskSeen, Audit, Barrier, DirMove, Exclude, Flush, Observed, Passed, Rescan, Unseen, WatchReport,
+    Alive, AskReported, AskSeen, Audit, Barrier, DirMove, Exclude, Flush, Observed, Passed, Rescan, Unseen, WatchReport,
 };
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
@@ -45,7 +45,7 @@ use crate::root::reach::{MountNews, Silent};
 
 /// How often a long first scan says how far it is.
 const PROGRESS: Duration = Duration::from_secs(5);
-/// How often a flush looks whether all events have come.
+/// How often it is looked whether all events have come.
 const FLUSH_POLL: Duration = Duration::from_millis(1);
 
 /// Where the watcher's findings go.
@@ -63,6 +63,8 @@ pub(crate) struct WatcherOutlets {
     pub exclude: Recipient<Exclude>,
     /// Barriers that were passed.
     pub passed: Recipient<Passed>,
+    /// Questions whether everything was reported: it was passed on.
+    pub reported: Recipient<AskReported>,
     /// How the watching goes.
     pub reports: Recipient<WatchReport>,
     /// How much is watched, for whoever wants to know.
@@ -71,7 +73,8 @@ pub(crate) struct WatcherOutlets {
 
 /// Keeps one watch per directory and says what changed.
 ///
-/// Receives: what its reader thread has from the kernel, [`Flush`], [`Barrier`], [`Exclude`], [`Audit`], [`AskSeen`]. Sends:
+/// Receives: what its reader thread has from the kernel, [`Flush`], [`Barrier`], [`Exclude`], [`Audit`], [`AskSeen`],
+/// [`AskReported`]. Sends:
 /// [`WatcherOutlets`]. It runs on a thread of its own, since
 /// it scans directories while it handles a message; events wait meanwhile. A panic ends the daemon: a restart would
 /// have to watch the whole tree again anyway.
@@ -109,11 +112,19 @@ struct Answers(RelPath);
 /// WatcherActor -> itself: look again whether a flush is complete.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct FlushWhenDrained {
-    /// Whether the last look found no event.
+struct LookIfDrained {
+    /// `true` if the last look found no event.
     calm: bool,
-    /// As many events as this are all that happened before the flush.
+    /// As many events as this are all that happened before the question.
     goal: usize,
+    then: Drained,
+}
+
+/// What comes behind all that was reported.
+#[derive(Debug)]
+enum Drained {
+    Flush,
+    Answer(AskReported),
 }
 
 impl WatcherActor {
@@ -190,6 +201,12 @@ impl WatcherActor {
     }
 
     /// Passes on what was found and sets the timer for what is due next.
+    /// Lets something come behind all that has happened until now.
+    fn drain(&self, then: Drained, ctx: &mut Context<Self>) {
+        let goal = self.watching.as_ref().map_or(0, |(_, gauge)| gauge.goal());
+        ctx.notify(LookIfDrained { calm: false, goal, then });
+    }
+
     fn pass_on(&mut self, ctx: &mut Context<Self>) {
         let Some((observer, _)) = &mut self.watching else { return };
         let Findings { changes, rescans, moves, blind, unseen, root_lost, superseded, unmounted, passed } =
@@ -315,8 +332,15 @@ impl Handler<Flush> for WatcherActor {
     type Result = ();
 
     fn handle(&mut self, _: Flush, ctx: &mut Self::Context) {
-        let goal = self.watching.as_ref().map_or(0, |(_, gauge)| gauge.goal());
-        ctx.notify(FlushWhenDrained { calm: false, goal });
+        self.drain(Drained::Flush, ctx);
+    }
+}
+
+impl Handler<AskReported> for WatcherActor {
+    type Result = ();
+
+    fn handle(&mut self, asked: AskReported, ctx: &mut Self::Context) {
+        self.drain(Drained::Answer(asked), ctx);
     }
 }
 
@@ -353,23 +377,26 @@ impl Handler<Barrier> for WatcherActor {
     }
 }
 
-impl Handler<FlushWhenDrained> for WatcherActor {
+impl Handler<LookIfDrained> for WatcherActor {
     type Result = ();
 
     /// Two looks in a row must find nothing: between the kernel and the mailbox an event is seen by neither. Where changes
     /// never cease, what was changed later is counted.
-    fn handle(&mut self, FlushWhenDrained { calm, goal }: FlushWhenDrained, ctx: &mut Self::Context) {
+    fn handle(&mut self, LookIfDrained { calm, goal, then }: LookIfDrained, ctx: &mut Self::Context) {
         let drained = self.watching.as_ref().is_none_or(|(_, gauge)| gauge.is_drained());
         let has_all = self.watching.as_ref().is_none_or(|(_, gauge)| gauge.has_taken(goal));
         let complete = drained && calm;
         if !(has_all || complete) {
-            ctx.notify_later(FlushWhenDrained { calm: drained, goal }, FLUSH_POLL);
+            ctx.notify_later(LookIfDrained { calm: drained, goal, then }, FLUSH_POLL);
             return;
         }
-        if let Some((observer, _)) = &mut self.watching {
+        if let (Drained::Flush, Some((observer, _))) = (&then, &mut self.watching) {
             observer.flush(complete, Instant::now());
         }
         self.pass_on(ctx);
-        self.outlets.flush.do_send(Flush);
+        match then {
+            Drained::Flush => self.outlets.flush.do_send(Flush),
+            Drained::Answer(asked) => self.outlets.reported.do_send(asked),
+        }
     }
 }

@@ -96,7 +96,6 @@ fn the_current_release_can_be_read_at_every_moment() {
 }
 
 #[test]
-#[ignore = "fails now and then on a loaded machine: cargo test --test daemon the_keys_of_a_kubernetes -- --ignored"]
 fn the_keys_of_a_kubernetes_volume_can_be_read_at_every_moment() {
     let mut site = Site::on(&[Local, Ssh]);
     site.config("rspeed: 100");

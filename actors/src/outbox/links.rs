@@ -20,7 +20,7 @@ const REPORT_TIME: Duration = Duration::from_millis(20);
 pub enum Behind {
     /// A symlink of which a target does not go with the batch.
     Targets(Leads),
-    /// A symlink to something that changed a moment ago: the change may not have been reported.
+    /// A symlink with a new target: what was changed before may not have been reported.
     Report(Leads),
     /// A removal: the node may have a link to the path, and that link goes later.
     Links,
@@ -68,7 +68,8 @@ impl WaitingLinks {
             Behind::Report(Leads { text, .. }) => (text, &[][..], Some(now + REPORT_TIME)),
             Behind::Links => return None,
         };
-        let since = self.since(link, text).or(Some(now));
+        // Only what was reported can be waited for.
+        let since = self.since(link, text).or(until.is_none().then_some(now));
         self.0.insert(link.clone(), LinkWait { to: to.to_vec(), text: text.clone(), since });
         until
     }

@@ -12,7 +12,7 @@ use super::paused::Paused;
 use super::slots::{Slot, Slots};
 use crate::children::Children;
 use crate::ending::EndsDaemon;
-use crate::messages::{Alive, AskSeen, Audit, Compare, Exclude, Flush, Save, Serve, Vacate};
+use crate::messages::{Alive, AskReported, AskSeen, Audit, Compare, Exclude, Flush, Save, Serve, Vacate};
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::outbox::unsaved::Unsaved;
@@ -68,6 +68,8 @@ pub(crate) struct Upstream {
     pub(crate) audit: Recipient<Audit>,
     /// To the watcher: a path is asked for.
     pub(crate) seen: Recipient<AskSeen>,
+    /// To the watcher, from the SyncActors: everything that has changed is wanted.
+    pub(crate) reported: Recipient<AskReported>,
     /// The directories that the watcher watches.
     pub(crate) sight: WatchCoverage,
     /// To the watcher and the filter: an answer is wanted.

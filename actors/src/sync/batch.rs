@@ -1,11 +1,12 @@
 //! One batch from what is due to what became of its paths.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use slog::{debug, info, o};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::disk::{BatchRoom, Disk, EntryOnDisk, Source};
 use super::plan::{BatchPlan, Since, plan};
@@ -16,8 +17,8 @@ use crate::backoff::backoff;
 use crate::change::Change;
 use crate::health::StoredPart;
 use crate::health::lasting;
-use crate::messages::{Mirrored, Settled};
-use crate::outbox::lease::LeaseId;
+use crate::messages::{AskReported, Mirrored, Settled};
+use crate::outbox::lease::{Batch, LeaseId};
 use crate::outbox::need::{Fate, Scope};
 use crate::outbox::pending::PendingSet;
 use crate::path::RelPath;
@@ -32,18 +33,46 @@ use crate::transport::{Again, Delivery};
 /// Paths in one batch, and bytes of their names: rsync reads its list byte by byte before it does anything.
 const BATCH_PATHS: usize = 2000;
 const BATCH_BYTES: usize = 200_000;
+/// The longest wait for the report of what a symlink leads to. The watcher takes longer only while it reads a large tree.
+const REPORTED_AT_LATEST: Duration = Duration::from_secs(5);
 /// Entries of subtrees in a batch of the fast lane.
 const BATCH_ENTRIES: usize = 2000;
 
 impl SyncActor {
     pub(super) fn start_batch(&mut self, lane: Lane, now: Instant, ctx: &mut Context<Self>) {
-        let mut outbox = self.link.outbox.lock();
-        let batch = outbox.lease(lane, BATCH_PATHS, BATCH_BYTES, now);
-        let since = batch.paths.iter().filter_map(|(_, pending)| pending.age.seen()).min().unwrap_or(now);
-        let mut disk = Source(self.link.root.clone());
+        let batch = self.link.outbox.lock().lease(lane, BATCH_PATHS, BATCH_BYTES, now);
+        let planned = self.planned(lane, &batch, BTreeMap::new(), now);
+        let links = planned.paths.unreported_links.clone();
+        if links.is_empty() {
+            return self.send_batch(lane, &batch, planned, now, ctx);
+        }
+        // A link may have got its target a moment ago, and the report of what is there may be on its way.
+        self.in_flight += 1;
+        self.asking = Some(batch.id);
+        let (answer, answered) = oneshot::channel();
+        self.supervisor.reported.do_send(AskReported(answer));
+        let answered = timeout(REPORTED_AT_LATEST, answered).into_actor(self);
+        ctx.spawn(answered.map(move |_, actor, ctx| {
+            actor.in_flight -= 1;
+            actor.asking = None;
+            let now = Instant::now();
+            let planned = actor.planned(lane, &batch, links, now);
+            actor.send_batch(lane, &batch, planned, now, ctx);
+            actor.advance(ctx);
+        }));
+    }
+
+    /// Decides what to send of a batch. `reported` are symlinks with the texts that they had before all was reported.
+    fn planned(&self, lane: Lane, batch: &Batch, reported: BTreeMap<RelPath, Vec<u8>>, now: Instant) -> BatchPlan {
+        let mut disk = Source::at(&self.link.root).after(reported);
         let room = BatchRoom { bytes: self.link.bulk_size, entries: BATCH_ENTRIES };
         let room = (lane == Lane::Fast).then_some(room);
-        let planned = plan(&batch.paths, &outbox, &self.link.excludes, &mut disk, room, now);
+        plan(&batch.paths, &self.link.outbox.lock(), &self.link.excludes, &mut disk, room, now)
+    }
+
+    fn send_batch(&mut self, lane: Lane, batch: &Batch, planned: BatchPlan, now: Instant, ctx: &mut Context<Self>) {
+        let mut outbox = self.link.outbox.lock();
+        let since = batch.paths.iter().filter_map(|(_, pending)| pending.age.seen()).min().unwrap_or(now);
         let BatchPlan { run: plan, paths } = &planned;
         for path in &paths.lost {
             info!(self.link.log, "comparing a directory: something in it is gone, and nobody reported it"; "path" => %path);
@@ -145,7 +174,7 @@ impl SyncActor {
             unfit: delivery.aside.clone(),
             untried: delivery.untried.clone(),
             unfit_for: lasting(chance),
-            ..planned.since(&mut Source(self.link.root.clone()))
+            ..planned.since(&mut Source::at(&self.link.root))
         };
         let (apart, blamed) = planned.apart(&delivery.blamed, |path| delivery.is_set_aside(path));
         let fate = |path: &RelPath| planned.fate(path, &blamed, &since);
@@ -180,7 +209,7 @@ impl SyncActor {
 
     /// Compares once more what the removals of a batch may have changed besides.
     fn compare_again(&self, outbox: &mut PendingSet, paths: &BTreeMap<RelPath, Again>, since: Instant, now: Instant) {
-        let mut disk = Source(self.link.root.clone());
+        let mut disk = Source::at(&self.link.root);
         for (path, Again { rewritten, after }) in paths {
             let scope = match disk.look(path) {
                 // Its removal is reported by itself.
@@ -211,7 +240,7 @@ impl SyncActor {
     /// Tries again by itself what failed in a subtree. Returns the paths that do not fit, where that is news.
     fn try_apart(&self, paths: Vec<(RelPath, bool, Instant)>, delivery: &Delivery, now: Instant) -> Vec<RelPath> {
         let mut outbox = self.link.outbox.lock();
-        let mut disk = Source(self.link.root.clone());
+        let mut disk = Source::at(&self.link.root);
         let mut unfit = Vec::new();
         for (path, rewritten, since) in paths {
             if delivery.aside.contains(&path) {

@@ -1,18 +1,15 @@
 //! A look at the disk: what is at a path of the source at this moment.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
 use rustix::io::Errno;
 
 use crate::errno::is_gone;
 use crate::path::RelPath;
 use crate::root::Root;
-
-/// The age up to which a change may not have been reported: the event is on its way. With a tick of the kernel's clock.
-const ON_ITS_WAY: Duration = Duration::from_millis(30);
 
 /// The marks of a version of a file, as far as rsync looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,18 +80,34 @@ pub trait Disk {
         false
     }
 
-    /// Tells if the entry at `path` changed a moment ago, so that this may not have been reported yet.
-    fn is_fresh(&mut self, _: &RelPath) -> bool {
-        false
+    /// Tells if all that was changed before this symlink got its text has been reported.
+    fn is_reported(&mut self, _: &RelPath, _: &[u8]) -> bool {
+        true
     }
 }
 
 /// The source tree on disk.
-pub(crate) struct Source(pub Root);
+pub(crate) struct Source {
+    root: Root,
+    /// Symlinks with their texts, after which all was reported.
+    reported: BTreeMap<RelPath, Vec<u8>>,
+}
+
+impl Source {
+    /// The tree at `root`. Nothing is known of what was reported.
+    pub(crate) fn at(root: &Root) -> Source {
+        Source { root: root.clone(), reported: BTreeMap::new() }
+    }
+
+    /// Notes that these symlinks had these texts before all was reported.
+    pub(crate) fn after(self, reported: BTreeMap<RelPath, Vec<u8>>) -> Source {
+        Source { reported, ..self }
+    }
+}
 
 impl Disk for Source {
     fn look(&mut self, path: &RelPath) -> EntryOnDisk {
-        match self.0.look_at(path) {
+        match self.root.look_at(path) {
             Ok(meta) if meta.is_dir() => EntryOnDisk::Directory,
             Ok(meta) if meta.is_file() => EntryOnDisk::File(FileVersion { size: meta.len(), mtime: meta.modified() }),
             Ok(_) => EntryOnDisk::Other,
@@ -107,9 +120,9 @@ impl Disk for Source {
         let mut left = vec![dir.clone()];
         while let Some(dir) = left.pop() {
             // What cannot be read is not sent either.
-            for entry in self.0.names(&dir, room.entries.saturating_add(1)) {
+            for entry in self.root.names(&dir, room.entries.saturating_add(1)) {
                 let path = dir.join(&entry);
-                let Ok(meta) = self.0.look_at(&path) else { continue };
+                let Ok(meta) = self.root.look_at(&path) else { continue };
                 if !room.take(if meta.is_file() { meta.len() } else { 0 }) {
                     return false;
                 }
@@ -122,27 +135,22 @@ impl Disk for Source {
     }
 
     fn is_silent_below(&mut self, dir: &RelPath) -> bool {
-        self.0.reach().is_silent_below(dir)
+        self.root.reach().is_silent_below(dir)
     }
 
     fn read_link(&mut self, path: &RelPath) -> Option<Vec<u8>> {
-        self.0.link_text(path)
+        self.root.link_text(path)
     }
 
     fn inside(&mut self, absolute: &[u8]) -> Option<Vec<u8>> {
         let absolute = Path::new(OsStr::from_bytes(absolute));
         let below = |root: &Path| absolute.strip_prefix(root).ok().map(|tail| tail.as_os_str().as_bytes().to_vec());
         // The source may be configured by a name that leads through symlinks.
-        let root = self.0.path();
+        let root = self.root.path();
         below(root).or_else(|| below(&root.canonicalize().ok()?))
     }
 
-    fn is_fresh(&mut self, path: &RelPath) -> bool {
-        let Ok(meta) = self.0.look_at(path) else { return false };
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let (Ok(seconds), Ok(nanos)) = (u64::try_from(meta.changed().0), u32::try_from(meta.changed().1)) else {
-            return false;
-        };
-        now.checked_sub(Duration::new(seconds, nanos)).is_some_and(|age| age < ON_ITS_WAY)
+    fn is_reported(&mut self, link: &RelPath, text: &[u8]) -> bool {
+        self.reported.get(link).is_some_and(|reported| reported == text)
     }
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use actix::prelude::*;
 use slog::Logger;
 
-use crate::messages::{Died, Drained, Mirrored, Settled, Succeeded};
+use crate::messages::{AskReported, Died, Drained, Mirrored, Settled, Succeeded};
 use crate::outbox::unsaved::Unsaved;
 use crate::patterns::excludes::Excludes;
 use crate::root::Root;
@@ -57,4 +57,6 @@ pub(crate) struct SupervisorHandle {
     pub(crate) mirrored: Recipient<Mirrored>,
     /// The answer to [`WorkOrder::Drain`](crate::order::WorkOrder::Drain).
     pub(crate) drained: Recipient<Drained>,
+    /// To the watcher: everything that has changed is wanted.
+    pub(crate) reported: Recipient<AskReported>,
 }

@@ -64,6 +64,8 @@ pub struct BatchPaths {
     pub bulk: BTreeSet<RelPath>,
     /// Paths that are not to go with the batch.
     pub behind: BTreeMap<RelPath, Behind>,
+    /// Symlinks, with their texts, before which changes were made that may not have been reported: they are not to go.
+    pub unreported_links: BTreeMap<RelPath, Vec<u8>>,
     /// The entry that is listed for each path. A path without one needs nothing from rsync.
     carriers: BTreeMap<RelPath, RelPath>,
     /// The listed files as they were looked at.

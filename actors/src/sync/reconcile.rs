@@ -115,7 +115,7 @@ impl SyncActor {
             return if again == 2 { vec![RelPath::root()] } else { unfit };
         };
         let since = outbox.settle_reconcile(now);
-        let mut disk = Source(self.link.root.clone());
+        let mut disk = Source::at(&self.link.root);
         let mut failing = Vec::new();
         for path in paths.iter().cloned() {
             if delivery.aside.contains(&path) {

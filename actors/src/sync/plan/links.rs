@@ -23,12 +23,6 @@ struct After {
     links: BTreeSet<RelPath>,
 }
 
-impl After {
-    fn is_nothing(&self) -> bool {
-        !self.content && self.links.is_empty()
-    }
-}
-
 impl Planner<'_> {
     /// Notes a listed symlink and its targets.
     pub(super) fn note_link(&mut self, link: &RelPath) {
@@ -61,10 +55,13 @@ impl Planner<'_> {
                     None => (),
                 }
             }
-            if waits {
-                behind.insert(link.clone(), Behind::Targets(leads.clone()));
-            } else if goes_after.is_nothing() && since.is_none() && is_fresh(link, leads, self.disk) {
+            // What waits was looked for when all was reported.
+            let is_reported = leads.to.is_empty() || since.is_some() || self.disk.is_reported(link, &leads.text);
+            if !is_reported {
+                self.paths.unreported_links.insert(link.clone(), leads.text.clone());
                 behind.insert(link.clone(), Behind::Report(leads.clone()));
+            } else if waits {
+                behind.insert(link.clone(), Behind::Targets(leads.clone()));
             }
             after.insert(link.clone(), goes_after);
         }
@@ -151,14 +148,6 @@ fn follow(link: &RelPath, text: &[u8], excludes: &Excludes, disk: &mut dyn Disk)
         to.push(at);
     }
     to
-}
-
-/// Tells if the last target of a link, or a directory that holds the target, changed a moment ago.
-fn is_fresh(link: &RelPath, leads: &Leads, disk: &mut dyn Disk) -> bool {
-    let Some(last) = leads.to.last() else { return false };
-    // What holds the link has just got a new entry, at least.
-    let apart = |dir: &RelPath| !link.is_below(dir);
-    last.ancestors().chain([last.clone()]).filter(apart).any(|path| disk.is_fresh(&path))
 }
 
 /// Holds back each link to a link that does not go with the batch.
