@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test converge browser bench check package-files install dist deb rpm apt-repo package-test
+.PHONY: help demo build test converge browser bench check package-files install dist deb rpm image apt-repo package-test
 
 # Where `make install` puts things. DESTDIR is in front of all of them, for who makes a package of it.
 PREFIX ?= /usr/local
@@ -71,6 +71,9 @@ rpm: ## a package for Fedora and its relatives, in target/dist
 
 apt-repo: ## a signed repository of the debs for apt, in target/dist/apt: KEY=FINGERPRINT make apt-repo
 	@packaging/apt-repo.sh
+
+image: ## an OCI image, in target/dist, without a daemon (root; installs what is missing)
+	@packaging/container/image.sh
 
 install: package-files ## installs into PREFIX (/usr/local), below DESTDIR
 	install -D -m 755 $(BINARY) "$(DESTDIR)$(PREFIX)/bin/inosync"
