@@ -47,10 +47,16 @@ bench: ## inosync against lsyncd and plain rsync in one table (installs what is 
 	$(CARGO) build --release --locked
 	$(CARGO) bench --locked --package inosync-benches --bench peers -- $(ARGS)
 
-check: ## formatting, lints and documentation; warnings are errors
+check: ## formatting, lints, documentation; warnings are errors; scripts and crates where their checkers are installed
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked --document-private-items
+	@if command -v shellcheck >/dev/null; then shellcheck .ci/run packaging/*.sh packaging/*/*.sh tests/*.sh; \
+	else echo 'note: the scripts are not checked: shellcheck is not installed'; fi
+	@if ! command -v cargo-deny >/dev/null; then echo 'note: the crates are not checked: cargo-deny is not installed'; \
+	elif $(CARGO) deny fetch db >/dev/null 2>&1; then $(CARGO) deny --locked check; \
+	else echo 'note: the crates are checked without the database of advisories, which cannot be reached'; \
+		$(CARGO) deny --locked check licenses bans sources; fi
 
 # What is made for packages and not in the repository. A binary that is named was built before.
 package-files: $(if $(filter target/release/inosync,$(BINARY)),build)
@@ -91,7 +97,7 @@ install: package-files ## installs into PREFIX (/usr/local), below DESTDIR
 	install -D -m 644 target/package/inosync.bash "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/inosync"
 	install -D -m 644 target/package/_inosync -t "$(DESTDIR)$(PREFIX)/share/zsh/site-functions"
 	install -D -m 644 target/package/inosync.fish -t "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d"
-	install -D -m 644 README.md ARCHITECTURE.md CHANGELOG.md SECURITY.md config.ron.example packaging/grafana-inosync.json \
+	install -D -m 644 README.md ARCHITECTURE.md CHANGELOG.md SECURITY.md CONTRIBUTING.md config.ron.example packaging/grafana-inosync.json \
 		packaging/prometheus/inosync.rules.yml -t "$(DESTDIR)$(PREFIX)/share/doc/inosync"
 	install -D -m 644 LICENSE -t "$(DESTDIR)$(PREFIX)/share/licenses/inosync"
 	install -D -m 644 docs/*.md -t "$(DESTDIR)$(PREFIX)/share/doc/inosync/docs"
