@@ -107,3 +107,4 @@ install: package-files ## installs into PREFIX (/usr/local), below DESTDIR
 package-test: ## checks the packages: lintian, fresh roots, upgrade, removal, the units (root; RELEASES="bullseye trixie")
 	@CARGO=$(CARGO) DIST_ARCHS=$$(uname -m) packaging/dist.sh tarball deb rpm
 	@tests/package.sh
+	@tests/units.sh

@@ -14,6 +14,7 @@ for tool in lintian:lintian debootstrap:debootstrap rpm:rpm groff:groff man:man-
     apt-ftparchive:apt-utils gpg:gpg; do
     command -v "${tool%%:*}" >/dev/null || missing+=("${tool##*:}")
 done
+[[ -f /usr/share/keyrings/debian-archive-keyring.gpg ]] || missing+=(debian-archive-keyring)
 if ((${#missing[@]})); then
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
@@ -235,8 +236,9 @@ test_tarball() {
 }
 
 # The release of this machine, from where it has its own packages.
-own=$(sed -n "s/^VERSION_CODENAME=//p" /etc/os-release)
-for release in ${RELEASES:-${own:=stable}}; do test_apt "$release"; done
+read -ra releases <<<"${RELEASES:-$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)}"
+own=${releases[0]}
+for release in "${releases[@]}"; do test_apt "$release"; done
 # The tree of the second rpm is that of the first, with another example.
 cp -a "$work/unpacked" "$work/next.rpm"
 install -d "$work/next.rpm/usr/share/licenses/inosync"
