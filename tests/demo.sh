@@ -27,7 +27,8 @@ head -c 100000 /dev/urandom >"$source/images/2026/picture.raw"
 ln -s docs/about.txt "$source/about"
 
 log=$site/log
-daemon= follower=
+daemon=""
+follower=""
 stop() {
     [[ -z $daemon ]] || kill -TERM "$daemon" 2>/dev/null || true
     [[ -z $daemon ]] || wait "$daemon" || true
