@@ -7,7 +7,7 @@ use crate::change::Change;
 use crate::outbox::away::MovedAway;
 use crate::outbox::backlog::Backlog;
 use crate::outbox::lease::LeaseId;
-use crate::outbox::need::{Age, FAILS, PathNeed, Pending, Retry, Scope};
+use crate::outbox::need::{Age, FAILS, PathNeed, Pending, Proof, Retry, Scope};
 use crate::outbox::pending::PendingSet;
 use crate::path::RelPath;
 use crate::patterns::settle::Settle;
@@ -140,7 +140,7 @@ impl PendingSet {
 impl PendingSet {
     /// Adds a rename of a file. The removal of the old name has been told.
     fn renamed(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
-        let rewritten = self.waiting.get(from).is_some_and(|pending| pending.proof.rewritten);
+        let rewritten = self.waiting.get(from).is_some_and(|pending| pending.proof != Proof::default());
         let old = self.origins.through(from);
         let is_new = old == *from && self.waiting.is_swallowed(from);
         let changes = rewritten || is_new || self.is_in_flight(from);
