@@ -115,6 +115,7 @@ impl SyncActor {
             return if again == 2 { vec![RelPath::root()] } else { unfit };
         };
         let since = outbox.settle_reconcile(now);
+        self.link.heard.prove(now, |path| path.is_root() && delivery.unset.root);
         let mut disk = Source(self.link.root.clone());
         let mut failing = Vec::new();
         for path in paths.iter().cloned() {
