@@ -20,8 +20,6 @@ pub(super) struct NodeReconcile {
     last: Option<Instant>,
     /// The time since which the node may lack anything, so that a reconcile is owed to it.
     owed_since: Option<Instant>,
-    /// The time since which the running reconcile may have missed something.
-    owed_next: Option<Instant>,
     /// The time since which there is no mirror, so that the node lacks everything: until a reconcile that began later.
     bare: Option<Instant>,
     /// A mount in the source does not answer: the whole tree cannot be compared.
@@ -45,6 +43,8 @@ pub(super) struct RunningReconcile {
     tries: u32,
     /// Another reconcile was asked for meanwhile.
     pub(super) again: bool,
+    /// The time since which it may have missed something, so that the next one is owed.
+    owed_next: Option<Instant>,
     /// The paths that were delivered beside it: they may be overtaken, and are looked at again.
     pub(super) beside: Fold,
     /// The number of moves that were remembered when it began: it settles those.
@@ -56,15 +56,14 @@ impl NodeReconcile {
     /// The state of a node that was never compared: no reconcile is wanted.
     pub(super) fn new(now: Instant) -> Self {
         let state = ReconcileState::Idle;
-        NodeReconcile { state, last: None, owed_since: None, owed_next: None, bare: Some(now), is_cut: false }
+        NodeReconcile { state, last: None, owed_since: None, bare: Some(now), is_cut: false }
     }
 
     /// Starts the reconcile that is wanted.
     pub(super) fn start(&mut self, beside: Fold, moves: u64, began: Instant) {
         let tries = self.tries();
-        // It covers what one that came to nothing would have missed.
-        self.owed_since = earlier(self.owed_since, self.owed_next.take());
-        self.state = ReconcileState::Running(RunningReconcile { tries, again: false, beside, moves, began });
+        let owed_next = None;
+        self.state = ReconcileState::Running(RunningReconcile { tries, again: false, owed_next, beside, moves, began });
     }
 
     /// Ends the reconcile that runs, which succeeded. Returns it, and since when the node may lack what failed in it
@@ -73,7 +72,7 @@ impl NodeReconcile {
         let running = self.take_running()?;
         let since = self.owed_since.map_or(running.began, |since| since.min(running.began));
         self.last = Some(now);
-        self.owed_since = self.owed_next.take();
+        self.owed_since = running.owed_next;
         self.bare.take_if(|since| *since <= running.began);
         Some((running, since))
     }
@@ -84,7 +83,7 @@ impl NodeReconcile {
         now: Instant,
         retry: impl Fn(u32) -> Duration,
     ) -> Option<(RunningReconcile, u32)> {
-        let running = self.take_running()?;
+        let running = self.break_off()?;
         let not_before = Some(now + retry(running.tries));
         let tries = running.tries + 1;
         self.state = ReconcileState::Wanted { not_before, tries, broken_off: true };
@@ -94,6 +93,8 @@ impl NodeReconcile {
     /// Ends the reconcile that runs, which came to nothing.
     pub(super) fn break_off(&mut self) -> Option<RunningReconcile> {
         let running = self.take_running()?;
+        // The next one covers what this one would have missed.
+        self.owed_since = earlier(self.owed_since, running.owed_next);
         self.state = ReconcileState::Wanted { not_before: None, tries: running.tries, broken_off: true };
         Some(running)
     }
@@ -111,9 +112,9 @@ impl NodeReconcile {
 
     /// Asks for a comparison of the whole tree: the node may lack anything since this time.
     pub(super) fn owe(&mut self, since: Instant) {
-        let owed = match self.state {
+        let owed = match &mut self.state {
             // It may have passed what it lacks.
-            ReconcileState::Running(_) => &mut self.owed_next,
+            ReconcileState::Running(running) => &mut running.owed_next,
             ReconcileState::Idle | ReconcileState::Wanted { .. } => &mut self.owed_since,
         };
         *owed = earlier(*owed, Some(since));
@@ -154,8 +155,10 @@ impl NodeReconcile {
 
     /// Notes what was delivered while a reconcile runs.
     pub(super) fn delivered(&mut self, path: RelPath, pending: Pending) {
-        if let ReconcileState::Running(running) = &mut self.state {
-            running.beside.insert(path, pending);
+        let ReconcileState::Running(running) = &mut self.state else { return };
+        running.beside.insert(path, pending);
+        if let Some(age) = running.beside.take_everything() {
+            self.owe(age.seen().unwrap_or_else(Instant::now));
         }
     }
 
@@ -229,7 +232,7 @@ impl NodeReconcile {
 
     /// The time at which the oldest change was seen of all that is owed.
     pub(super) fn oldest(&self) -> Option<Instant> {
-        earlier(self.owed_since, self.owed_next)
+        earlier(self.owed_since, self.running().and_then(|running| running.owed_next))
     }
 
     /// The time at which the oldest change was seen that is owed to the failing reconcile.
@@ -242,7 +245,7 @@ impl NodeReconcile {
         match &self.state {
             _ if !self.is_failing() => self.oldest(),
             // It covers what was owed to it when it began, and the next one the rest.
-            ReconcileState::Running(_) => self.owed_next,
+            ReconcileState::Running(running) => running.owed_next,
             ReconcileState::Idle | ReconcileState::Wanted { .. } => None,
         }
     }
@@ -250,8 +253,7 @@ impl NodeReconcile {
     /// Tells if the node may lack anything that was seen until `at`, because a comparison of everything is owed to it.
     /// One that has had none since there was no mirror lacks what is older, too.
     pub(super) fn owes(&self, at: Instant) -> bool {
-        let mut owed = [self.owed_since, self.owed_next].into_iter().flatten();
-        owed.any(|since| since <= at || self.bare.is_some())
+        self.oldest().is_some_and(|since| since <= at || self.bare.is_some())
     }
 
     /// The paths that were delivered beside the running reconcile, which may overtake them.
