@@ -105,9 +105,7 @@ impl PendingSet {
     /// lane works on another.
     pub fn lease(&mut self, lane: Lane, paths: usize, bytes: usize, now: Instant) -> Batch {
         debug_assert!(!self.leases.works(lane), "one batch at a time");
-        let due = self.waiting.iter().filter(|(_, pending)| {
-            pending.lane == lane && pending.retry.is_due(now) && self.guards.holds(pending, now).is_none()
-        });
+        let due = self.waiting.iter().filter(|(_, pending)| pending.lane == lane && self.due(pending, now) <= now);
         let paths = longest_waiting(due, |path, pending| self.is_free(path, pending), paths, bytes);
         let origins = self.origins.take_for(&paths, &self.waiting);
         for (path, pending) in &paths {

@@ -17,6 +17,8 @@ pub(super) const LATE_REPORTS: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct NodeReconcile {
     state: ReconcileState,
+    /// Reconciles that failed on their own account since one succeeded.
+    tries: u32,
     last: Option<Instant>,
     /// The time since which the node may lack anything, so that a reconcile is owed to it.
     owed_since: Option<Instant>,
@@ -30,9 +32,9 @@ pub(super) struct NodeReconcile {
 enum ReconcileState {
     /// Nothing asks for one.
     Idle,
-    /// A reconcile is to be started, not before that time. `tries` counts those that failed since one succeeded.
-    /// `broken_off`: one has begun that came to nothing, and may have done a part.
-    Wanted { not_before: Option<Instant>, tries: u32, broken_off: bool },
+    /// A reconcile is to be started, not before that time. `broken_off`: one has begun that came to nothing, and may
+    /// have done a part.
+    Wanted { not_before: Option<Instant>, broken_off: bool },
     /// A reconcile runs.
     Running(RunningReconcile),
 }
@@ -40,7 +42,6 @@ enum ReconcileState {
 /// A reconcile that runs, or has just ended.
 #[derive(Debug)]
 pub(super) struct RunningReconcile {
-    tries: u32,
     /// Another reconcile was asked for meanwhile.
     pub(super) again: bool,
     /// The time since which it may have missed something, so that the next one is owed.
@@ -56,14 +57,13 @@ impl NodeReconcile {
     /// The state of a node that was never compared: no reconcile is wanted.
     pub(super) fn new(now: Instant) -> Self {
         let state = ReconcileState::Idle;
-        NodeReconcile { state, last: None, owed_since: None, bare: Some(now), is_cut: false }
+        NodeReconcile { state, tries: 0, last: None, owed_since: None, bare: Some(now), is_cut: false }
     }
 
     /// Starts the reconcile that is wanted.
     pub(super) fn start(&mut self, beside: Fold, moves: u64, began: Instant) {
-        let tries = self.tries();
-        let owed_next = None;
-        self.state = ReconcileState::Running(RunningReconcile { tries, again: false, owed_next, beside, moves, began });
+        let running = RunningReconcile { again: false, owed_next: None, beside, moves, began };
+        self.state = ReconcileState::Running(running);
     }
 
     /// Ends the reconcile that runs, which succeeded. Returns it, and since when the node may lack what failed in it
@@ -72,6 +72,7 @@ impl NodeReconcile {
         let running = self.take_running()?;
         let since = self.owed_since.map_or(running.began, |since| since.min(running.began));
         self.last = Some(now);
+        self.tries = 0;
         self.owed_since = running.owed_next;
         self.bare.take_if(|since| *since <= running.began);
         Some((running, since))
@@ -84,10 +85,10 @@ impl NodeReconcile {
         retry: impl Fn(u32) -> Duration,
     ) -> Option<(RunningReconcile, u32)> {
         let running = self.break_off()?;
-        let not_before = Some(now + retry(running.tries));
-        let tries = running.tries + 1;
-        self.state = ReconcileState::Wanted { not_before, tries, broken_off: true };
-        Some((running, tries))
+        let not_before = Some(now + retry(self.tries));
+        self.state = ReconcileState::Wanted { not_before, broken_off: true };
+        self.tries += 1;
+        Some((running, self.tries))
     }
 
     /// Ends the reconcile that runs, which came to nothing.
@@ -95,7 +96,7 @@ impl NodeReconcile {
         let running = self.take_running()?;
         // The next one covers what this one would have missed.
         self.owed_since = earlier(self.owed_since, running.owed_next);
-        self.state = ReconcileState::Wanted { not_before: None, tries: running.tries, broken_off: true };
+        self.state = ReconcileState::Wanted { not_before: None, broken_off: true };
         Some(running)
     }
 
@@ -131,7 +132,7 @@ impl NodeReconcile {
     pub(super) fn want(&mut self) {
         match &mut self.state {
             ReconcileState::Idle => {
-                self.state = ReconcileState::Wanted { not_before: None, tries: 0, broken_off: false };
+                self.state = ReconcileState::Wanted { not_before: None, broken_off: false };
             }
             ReconcileState::Wanted { not_before: Some(not_before), .. } => {
                 *not_before = (*not_before).min(Instant::now() + SOON);
@@ -193,17 +194,10 @@ impl NodeReconcile {
         }
     }
 
-    fn tries(&self) -> u32 {
-        match &self.state {
-            ReconcileState::Idle => 0,
-            ReconcileState::Wanted { tries, .. } | ReconcileState::Running(RunningReconcile { tries, .. }) => *tries,
-        }
-    }
-
     /// Tells if the reconcile failed again although nothing changed, or cannot be made.
     pub(super) fn is_failing(&self) -> bool {
         let is_held_up = self.is_cut && matches!(self.state, ReconcileState::Wanted { .. });
-        is_held_up || self.tries() >= FAILS
+        is_held_up || self.tries >= FAILS
     }
 
     /// Tells if something may be lost without it: one that has begun may have found anything.
@@ -220,9 +214,7 @@ impl NodeReconcile {
         match &self.state {
             ReconcileState::Idle => false,
             ReconcileState::Wanted { .. } => !self.is_needed(),
-            ReconcileState::Running(RunningReconcile { tries, beside, .. }) => {
-                !self.is_owed() && *tries == 0 && beside.is_empty()
-            }
+            ReconcileState::Running(running) => !self.is_owed() && self.tries == 0 && running.beside.is_empty(),
         }
     }
 

@@ -131,13 +131,18 @@ impl PendingSet {
         let ready = self.waiting.iter().filter(|(path, pending)| pending.lane == lane && self.is_free(path, pending));
         let mut soonest = None;
         for (_, pending) in ready {
-            let at = pending.retry.not_before.max(self.guards.holds(pending, now)).unwrap_or(now);
+            let at = self.due(pending, now);
             if at <= now {
                 return Some(now);
             }
             soonest = Some(soonest.map_or(at, |soonest: Instant| soonest.min(at)));
         }
         soonest
+    }
+
+    /// The time at which a path is due, as far as that does not depend on others.
+    pub(super) fn due(&self, pending: &Pending, now: Instant) -> Instant {
+        pending.retry.not_before.max(self.guards.holds(pending, now)).unwrap_or(now)
     }
 
     /// The time at which the wanted reconcile may start; `None` if none is wanted.
@@ -322,9 +327,8 @@ impl PendingSet {
             return true;
         }
         self.waiting.iter().any(|(path, pending)| {
-            let due = pending.retry.not_before.max(self.guards.holds(pending, now));
             pending.is_seen_until(at)
-                && due.is_none_or(|due| due <= soon)
+                && self.due(pending, now) <= soon
                 && (self.is_free(path, pending) || self.waits_for_leases(path, pending))
         })
     }

@@ -217,6 +217,25 @@ fn what_was_sent_beside_a_reconcile_may_be_overtaken_by_it_and_nothing_else() {
 }
 
 #[test]
+fn what_was_sent_beside_a_reconcile_and_is_too_much_to_remember_is_owed_at_once() {
+    let (mut set, start) = (PendingSet::new(4), Instant::now());
+    set.want_resync();
+    assert!(set.lease_reconcile(start));
+    set.settle_reconcile(start);
+    set.want_resync();
+    assert!(set.lease_reconcile(start));
+    for name in ["a", "b", "c", "d", "e"] {
+        assert!(!set.may_lack(&rel("other"), start));
+        set.add(&touched(name), start);
+        let batch = set.lease(Lane::Fast, 9, 9999, start);
+        set.settle(batch.id, start, |_| Fate::Delivered, |_| Duration::ZERO);
+    }
+    assert!(set.may_lack(&rel("other"), start) && set.may_lack_any(start) && set.is_sending(start));
+    set.settle_reconcile(start);
+    assert!(set.reconciles() && set.may_lack(&rel("a"), start), "{set:?}");
+}
+
+#[test]
 fn a_reconcile_that_waits_is_still_wanted_when_its_sync_actor_is_gone() {
     let (mut set, start) = (PendingSet::default(), Instant::now());
     set.want_reconcile();
