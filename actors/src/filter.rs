@@ -1,7 +1,6 @@
 //! Decides which changes reach the nodes, and puts them into every node's outbox. Never touches the disk.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use actix::prelude::*;
 use slog::{Logger, debug};
@@ -129,11 +128,8 @@ impl FilterActor {
     }
 
     fn hand_out(&self, changes: &[Change]) {
-        let now = Instant::now();
+        Outbox::add_to_all(self.seats.values().map(|seat| &seat.outbox), changes);
         for seat in self.seats.values() {
-            let mut outbox = seat.outbox.lock();
-            changes.iter().for_each(|change| outbox.add(change, now));
-            drop(outbox);
             if let Some(wake) = seat.wake.as_ref().filter(|_| seat.outbox.ring()) {
                 wake.do_send(Wake);
             }

@@ -1,4 +1,7 @@
-//! The changes that a node does not have yet: a plain data structure without disk, clock, rsync or actor.
+//! The changes that a node does not have yet: a plain data structure without disk, rsync or actor.
+//!
+//! A change is known by the time at which it was added to all outboxes: it is the same in each of them, and grows. A node
+//! has what was seen until then, but for what is pending with an earlier time.
 
 pub(crate) mod away;
 pub(crate) mod backlog;
@@ -18,8 +21,10 @@ pub(crate) mod unset;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use self::pending::PendingSet;
+use crate::change::Change;
 use crate::site::Site;
 
 /// The pending set of one node, shared by the FilterActor that fills it, the SyncActor that works it off, and the
@@ -49,6 +54,13 @@ impl Outbox {
         self.set.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Adds changes to all of these outboxes at once: whoever finds one of them in an outbox finds it in the others.
+    pub(crate) fn add_to_all<'o>(outboxes: impl Iterator<Item = &'o Outbox>, changes: &[Change]) {
+        let mut sets: Vec<_> = outboxes.map(Outbox::lock).collect();
+        let now = Instant::now();
+        sets.iter_mut().for_each(|set| changes.iter().for_each(|change| set.add(change, now)));
+    }
+
     /// Notes that something was added. Returns true if the SyncActor has to be told: not if it has still to hear of an
     /// earlier addition.
     pub(crate) fn ring(&self) -> bool {
@@ -58,5 +70,29 @@ impl Outbox {
     /// Notes that the SyncActor is about to look: it has to be told of all that is added from now on.
     pub(crate) fn hear(&self) {
         self.rung.swap(false, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::path::RelPath;
+
+    #[test]
+    fn a_change_that_is_found_in_one_outbox_is_in_all() {
+        let changes = [Change::Subtree { path: RelPath::new(b"d").unwrap() }];
+        for _ in 0..20 {
+            let outboxes: Vec<Outbox> = (0..200).map(|_| Outbox::default()).collect();
+            let (first, last) = (outboxes[0].clone(), outboxes[199].clone());
+            thread::scope(|scope| {
+                scope.spawn(|| Outbox::add_to_all(outboxes.iter(), &changes));
+                while first.lock().is_empty() {
+                    thread::yield_now();
+                }
+                assert!(!last.lock().is_empty());
+            });
+        }
     }
 }

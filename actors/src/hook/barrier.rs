@@ -1,12 +1,12 @@
-//! Changed paths that some node may still lack, held back until all nodes have them. A pure data structure; [`Nodes`]
-//! tells which node lacks a path.
+//! Changed paths that some node may still lack, held back until all nodes have them. Makes decisions and runs nothing.
 //!
 //! A path is checked when it is new, and again when the node that lacked it has settled some change: a node that is
-//! down costs no checks. Paths are checked in portions.
+//! down costs no checks. Paths are checked in portions, in the order in which they became due.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Instant;
 
+use crate::outbox::Outbox;
 use crate::path::RelPath;
 use crate::transport::heard::Room;
 
@@ -14,12 +14,10 @@ use crate::transport::heard::Room;
 #[derive(Debug, Default)]
 pub(crate) struct HookBarrier {
     open: HashMap<RelPath, Span>,
-    /// Paths that were not checked yet.
-    fresh: VecDeque<RelPath>,
+    /// Paths that are to be checked, each with the node that lacked it at the last check.
+    due: VecDeque<(RelPath, Option<usize>)>,
     /// Paths that a node lacked at the last check, by the number of that node.
-    held: BTreeMap<usize, LackedPaths>,
-    /// Node whose paths were checked last; the other nodes come next.
-    turn: usize,
+    held: BTreeMap<usize, Vec<RelPath>>,
     room: Room,
     /// Start of the last run that changed a path for which there was no room.
     cut: Option<Instant>,
@@ -33,22 +31,47 @@ struct Span {
     last: Instant,
 }
 
-/// Paths that one node lacks, in the order in which they are checked.
-#[derive(Debug, Default)]
-struct LackedPaths {
-    paths: VecDeque<RelPath>,
-    /// Number of paths at the front that are to be checked.
-    due: usize,
+/// A node that must have a path before its release.
+#[derive(Debug, Clone)]
+pub(crate) struct AwaitedNode {
+    /// Number of the node.
+    pub number: usize,
+    /// Changes that the node does not have.
+    pub outbox: Outbox,
+    /// The part that a reconcile has in that.
+    pub reconcile: ReconcilePart,
 }
 
-/// Nodes that may lack a change.
-pub(crate) trait Nodes {
-    /// Numbers of the nodes that must have a path before its release.
-    fn numbers(&self) -> &[usize];
-    /// Tells if a node may lack a change of `path` that was seen until `at`.
-    fn lacks(&self, node: usize, path: &RelPath, at: Instant) -> bool;
-    /// Tells if a node may lack any change that was seen until `at`.
-    fn lacks_any(&self, node: usize, at: Instant) -> bool;
+/// The part that a reconcile has in what a node lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReconcilePart {
+    /// None: it may take hours, and what is sent beside it is at the node.
+    Ignored,
+    /// The node may lack whatever it may find or overtake.
+    Counted,
+    /// One is about to be asked for: the node may lack anything.
+    Comes,
+}
+
+impl AwaitedNode {
+    /// Tells if the node may lack a change of `path` that was seen until `at`.
+    fn lacks(&self, path: &RelPath, at: Instant) -> bool {
+        match self.reconcile {
+            ReconcilePart::Ignored => self.outbox.lock().lacks(path, at),
+            ReconcilePart::Counted => self.outbox.lock().may_lack(path, at),
+            ReconcilePart::Comes => true,
+        }
+    }
+
+    /// Tells if the node may lack any change that was seen until `at`.
+    fn lacks_any(&self, at: Instant) -> bool {
+        match self.reconcile {
+            // What the node lacks of what it was sent is sent again, and told then.
+            ReconcilePart::Ignored => false,
+            ReconcilePart::Counted => self.outbox.lock().may_lack_any(at),
+            ReconcilePart::Comes => true,
+        }
+    }
 }
 
 impl HookBarrier {
@@ -63,7 +86,7 @@ impl HookBarrier {
         if let Some(span) = self.open.get_mut(&path) {
             span.last = span.last.max(at);
         } else if self.room.take(&path) {
-            self.fresh.push_back(path.clone());
+            self.due.push_back((path.clone(), None));
             self.open.insert(path, Span { first: at, last: at });
         } else {
             self.cut(at);
@@ -90,55 +113,40 @@ impl HookBarrier {
         self.open.is_empty() && self.cut.is_none()
     }
 
-    /// Makes the paths that a node lacked due for a check.
-    pub(crate) fn settled(&mut self, node: usize) {
-        self.held.entry(node).and_modify(|held| held.due = held.paths.len());
-    }
-
-    /// Makes the paths that any node lacked due for a check.
-    pub(crate) fn settled_all(&mut self) {
-        self.held.values_mut().for_each(|held| held.due = held.paths.len());
-    }
-
-    /// Forgets a node that was removed; the paths that it lacked are checked anew.
-    pub(crate) fn forget(&mut self, node: usize) {
-        self.fresh.extend(self.held.remove(&node).into_iter().flat_map(|held| held.paths));
+    /// Makes the paths due for a check that a node lacked; `None` stands for all nodes.
+    pub(crate) fn settled(&mut self, node: Option<usize>) {
+        let nodes: Vec<usize> =
+            self.held.keys().copied().filter(|held| node.is_none_or(|node| node == *held)).collect();
+        for node in nodes {
+            let held = self.held.remove(&node).into_iter().flatten();
+            self.due.extend(held.map(|path| (path, Some(node))));
+        }
     }
 
     /// Tells if some path is due for a check.
     pub(crate) fn is_due(&self) -> bool {
-        !self.fresh.is_empty() || self.held.values().any(|held| held.due > 0)
+        !self.due.is_empty()
     }
 
-    /// Checks up to `portion` paths and calls `told` with each that every node has. New paths are checked only if they
-    /// changed until `before`. Returns the number of checked paths.
-    pub(crate) fn look(
-        &mut self,
-        portion: usize,
-        before: Instant,
-        nodes: &impl Nodes,
-        mut told: impl FnMut(RelPath),
-    ) -> usize {
-        let mut looked = 0;
-        while looked < portion
-            && let Some((path, held_by)) = self.next(before)
-        {
-            looked += 1;
+    /// Checks up to `portion` paths and calls `told` with each that every node has. Returns the number of checked
+    /// paths.
+    pub(crate) fn look(&mut self, portion: usize, nodes: &[AwaitedNode], mut told: impl FnMut(RelPath)) -> usize {
+        let looked = portion.min(self.due.len());
+        for (path, held_by) in self.due.drain(..looked) {
             let Some(span) = self.open.get_mut(&path) else { continue };
             // The node that lacked the path is the likeliest to lack it still.
-            let first = held_by.filter(|node| nodes.numbers().contains(node));
-            let others = || nodes.numbers().iter().copied().filter(|node| Some(*node) != first);
-            let lacking = |at| first.into_iter().chain(others()).find(|&node| nodes.lacks(node, &path, at));
+            let likeliest = nodes.iter().filter(|node| Some(node.number) == held_by);
+            let lacking = |at| likeliest.clone().chain(nodes).find(|node| node.lacks(&path, at));
             let held_by = lacking(span.last);
             let is_told = held_by.is_none() || span.first < span.last && lacking(span.first).is_none();
             if is_told {
                 told(path.clone());
             }
-            if let Some(node) = held_by {
+            if let Some(AwaitedNode { number, .. }) = held_by {
                 if is_told {
                     span.first = span.last;
                 }
-                self.held.entry(node).or_default().paths.push_back(path);
+                self.held.entry(*number).or_default().push(path);
             } else {
                 self.open.remove(&path);
                 self.room.give_back(&path);
@@ -148,69 +156,36 @@ impl HookBarrier {
     }
 
     /// Returns true, once, when every node has the changes for which there was no room.
-    pub(crate) fn take_cut(&mut self, nodes: &impl Nodes) -> bool {
-        let is_lacking = |at: &mut Instant| nodes.numbers().iter().any(|&node| nodes.lacks_any(node, *at));
-        self.cut.take_if(|at| !is_lacking(at)).is_some()
-    }
-
-    /// Returns the path to check next, and the node that lacked it.
-    fn next(&mut self, before: Instant) -> Option<(RelPath, Option<usize>)> {
-        let is_ripe = |path: &RelPath| self.open.get(path).is_none_or(|span| span.first <= before);
-        if self.fresh.front().is_some_and(is_ripe) {
-            return self.fresh.pop_front().map(|path| (path, None));
-        }
-        let is_due = |(node, held): (&usize, &LackedPaths)| (held.due > 0).then_some(*node);
-        let (after, before) = (self.turn.saturating_add(1).., ..=self.turn);
-        let mut turns = self.held.range(after).chain(self.held.range(before));
-        self.turn = turns.find_map(is_due)?;
-        let held = self.held.get_mut(&self.turn)?;
-        held.due -= 1;
-        held.paths.pop_front().map(|path| (path, Some(self.turn)))
+    pub(crate) fn take_cut(&mut self, nodes: &[AwaitedNode]) -> bool {
+        self.cut.take_if(|at| !nodes.iter().any(|node| node.lacks_any(*at))).is_some()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
     use std::time::Duration;
 
     use super::*;
+    use crate::change::Change;
 
     fn rel(path: &str) -> RelPath {
         RelPath::new(path.as_bytes()).unwrap()
     }
 
     /// Nodes with the paths that each lacks, and the times of these changes.
-    #[derive(Default)]
-    struct Lacking {
-        numbers: Vec<usize>,
-        paths: Vec<(usize, &'static str, Instant)>,
-        asked: Cell<usize>,
+    fn lacking(nodes: usize, paths: &[(usize, &'static str, Instant)]) -> Vec<AwaitedNode> {
+        let node = |number| AwaitedNode { number, outbox: Outbox::default(), reconcile: ReconcilePart::Counted };
+        let nodes: Vec<AwaitedNode> = (0..nodes).map(node).collect();
+        for (node, path, at) in paths {
+            let change = Change::Touched { path: rel(path), is_dir: false, rewritten: true };
+            nodes[*node].outbox.lock().add(&change, *at);
+        }
+        nodes
     }
 
-    impl Nodes for Lacking {
-        fn numbers(&self) -> &[usize] {
-            &self.numbers
-        }
-
-        fn lacks(&self, node: usize, path: &RelPath, at: Instant) -> bool {
-            self.asked.set(self.asked.get() + 1);
-            self.paths.iter().any(|(who, what, since)| *who == node && rel(what) == *path && *since <= at)
-        }
-
-        fn lacks_any(&self, node: usize, at: Instant) -> bool {
-            self.paths.iter().any(|(who, _, since)| *who == node && *since <= at)
-        }
-    }
-
-    fn lacking(nodes: usize, paths: &[(usize, &'static str, Instant)]) -> Lacking {
-        Lacking { numbers: (0..nodes).collect(), paths: paths.to_vec(), asked: Cell::new(0) }
-    }
-
-    fn look(barrier: &mut HookBarrier, nodes: &Lacking) -> Vec<String> {
+    fn look(barrier: &mut HookBarrier, nodes: &[AwaitedNode]) -> Vec<String> {
         let mut told = Vec::new();
-        let later = Instant::now() + Duration::from_secs(999);
-        while barrier.look(2, later, nodes, |path| told.push(path.to_string())) > 0 {}
+        while barrier.look(2, nodes, |path| told.push(path.to_string())) > 0 {}
         told.sort();
         told
     }
@@ -221,12 +196,12 @@ mod tests {
         ["a", "b", "c"].iter().for_each(|path| barrier.add(rel(path), now));
         let nodes = lacking(3, &[(1, "a", now), (2, "a", now), (2, "b", now)]);
         assert_eq!(look(&mut barrier, &nodes), ["c"]);
-        barrier.settled(1);
+        barrier.settled(Some(1));
         assert_eq!(look(&mut barrier, &lacking(3, &[(2, "a", now), (2, "b", now)])), [""; 0]);
-        barrier.settled(2);
+        barrier.settled(Some(2));
         assert_eq!(look(&mut barrier, &lacking(3, &[(2, "a", now)])), ["b"]);
-        barrier.forget(2);
-        assert_eq!(look(&mut barrier, &lacking(2, &[])), ["a"]);
+        barrier.settled(Some(2));
+        assert_eq!(look(&mut barrier, &lacking(2, &[])), ["a"], "the last node is gone");
         assert!(barrier.is_empty() && !barrier.is_due());
     }
 
@@ -236,13 +211,29 @@ mod tests {
         ["a", "b"].iter().for_each(|path| barrier.add(rel(path), now));
         let nodes = lacking(2, &[(1, "a", now), (1, "b", now)]);
         look(&mut barrier, &nodes);
-        nodes.asked.set(0);
-        barrier.settled(0);
-        barrier.add(rel("c"), now);
-        assert_eq!((look(&mut barrier, &nodes), nodes.asked.get()), (vec!["c".to_owned()], 2));
-        barrier.settled_all();
-        look(&mut barrier, &nodes);
-        assert_eq!(nodes.asked.get(), 4, "the one that lacked them is asked first");
+        barrier.settled(Some(0));
+        assert!(!barrier.is_due());
+        barrier.settled(None);
+        assert_eq!((barrier.look(9, &nodes, drop), barrier.look(9, &nodes, drop)), (2, 0));
+    }
+
+    #[test]
+    fn what_a_comparison_of_everything_may_find_counts_only_where_it_is_asked_for() {
+        for (reconcile, owed, told) in [
+            (ReconcilePart::Ignored, true, true),
+            (ReconcilePart::Counted, true, false),
+            (ReconcilePart::Counted, false, true),
+            (ReconcilePart::Comes, false, false),
+        ] {
+            let (mut barrier, now) = (HookBarrier::of(1), Instant::now());
+            let nodes = lacking(1, &[]).into_iter().map(|node| AwaitedNode { reconcile, ..node }).collect::<Vec<_>>();
+            if owed {
+                nodes[0].outbox.lock().want_reconcile();
+            }
+            ["a", "b"].iter().for_each(|path| barrier.add(rel(path), now));
+            assert_eq!(look(&mut barrier, &nodes).len(), usize::from(told), "{reconcile:?}");
+            assert_eq!(barrier.take_cut(&nodes), told, "{reconcile:?}");
+        }
     }
 
     #[test]
@@ -251,12 +242,13 @@ mod tests {
         ["a", "b", "c", "d"].iter().for_each(|path| barrier.add(rel(path), now));
         let mut lacked = vec![(0, "a", now), (0, "b", now), (0, "c", now), (1, "d", now)];
         look(&mut barrier, &lacking(2, &lacked));
+        barrier.settled(Some(0));
         lacked.pop();
-        barrier.settled(1);
+        barrier.settled(Some(1));
         let (nodes, mut told) = (lacking(2, &lacked), Vec::new());
-        for _ in 0..2 {
-            barrier.settled(0);
-            barrier.look(1, now, &nodes, |path| told.push(path));
+        for _ in 0..4 {
+            barrier.settled(Some(0));
+            barrier.look(1, &nodes, |path| told.push(path));
         }
         assert_eq!(told, [rel("d")]);
     }
@@ -268,23 +260,13 @@ mod tests {
         barrier.add(rel("log"), at(10));
         assert_eq!(look(&mut barrier, &lacking(2, &[(1, "log", at(9))])), [""; 0]);
         barrier.add(rel("log"), at(20));
-        barrier.settled(1);
+        barrier.settled(Some(1));
         // The node has what was seen until 10, and lacks what was seen since.
         assert_eq!(look(&mut barrier, &lacking(2, &[(1, "log", at(15))])), ["log"]);
         assert_eq!(barrier.len(), 1, "what it was at 20 is still to be told");
-        barrier.settled(1);
+        barrier.settled(Some(1));
         assert_eq!(look(&mut barrier, &lacking(2, &[(1, "log", at(25))])), ["log"]);
         assert!(barrier.is_empty());
-    }
-
-    #[test]
-    fn new_paths_are_looked_at_when_they_have_been_seen_everywhere() {
-        let (mut barrier, now) = (HookBarrier::default(), Instant::now());
-        barrier.add(rel("a"), now);
-        barrier.add(rel("b"), now + Duration::from_secs(1));
-        let mut told = Vec::new();
-        assert_eq!(barrier.look(9, now, &lacking(1, &[]), |path| told.push(path)), 1);
-        assert_eq!((told, barrier.is_due()), (vec![rel("a")], true));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::ChangeList;
-use super::barrier::{HookBarrier, Nodes};
+use super::barrier::{AwaitedNode, HookBarrier};
 use super::run::Failed;
 use super::runner::{HookNews, HookRunner};
 use crate::path::Escaped;
@@ -18,8 +18,6 @@ use crate::transport::heard::ChangedPaths;
 pub(crate) const PORTION: usize = 2000;
 /// While more than [`PORTION`] paths are due, a run waits for the rest, but for no longer than this.
 const GATHERS: Duration = Duration::from_secs(2);
-/// Time that a change may take from the outbox of the first node to that of the last.
-const HANDING_OUT: Duration = Duration::from_millis(100);
 
 /// A hook of one node, or of all nodes.
 #[derive(Debug)]
@@ -54,29 +52,18 @@ impl Teller {
 
     /// Makes the changes that a node lacked due for a check; `None` stands for all nodes.
     pub(crate) fn settled(&mut self, node: Option<usize>) {
-        match node {
-            Some(node) => self.barrier.settled(node),
-            None => self.barrier.settled_all(),
-        }
-    }
-
-    /// Forgets a node that was removed.
-    pub(crate) fn forget(&mut self, node: usize) {
-        self.barrier.forget(node);
+        self.barrier.settled(node);
     }
 
     /// Finds the changes that may be told. `in_full` checks all of them, however long that takes.
-    pub(crate) fn look(&mut self, now: Instant, nodes: &impl Nodes, in_full: bool) {
-        // The changes of a hook with a single node depend on no other outbox.
-        let before = if in_full || nodes.numbers().len() < 2 { Some(now) } else { now.checked_sub(HANDING_OUT) };
+    pub(crate) fn look(&mut self, now: Instant, nodes: &[AwaitedNode], in_full: bool) {
         let portion = if in_full { usize::MAX } else { PORTION };
-        let (is_cut, next) = (self.barrier.is_cut(), self.runner.next_list());
-        let looked = before.map_or(0, |before| {
-            self.barrier.look(portion, before, nodes, |path| {
-                next.add(path);
-                // Other paths changed as well, and their names are not known.
-                is_cut.then(|| next.cut());
-            })
+        let is_cut = self.barrier.is_cut();
+        let next = self.runner.next_list();
+        let looked = self.barrier.look(portion, nodes, |path| {
+            next.add(path);
+            // Other paths changed as well, and their names are not known.
+            is_cut.then(|| next.cut());
         });
         if is_cut && self.barrier.take_cut(nodes) {
             next.cut();
@@ -165,24 +152,21 @@ impl Teller {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::change::Change;
+    use crate::hook::barrier::ReconcilePart;
     use crate::hook::runner::Fault;
+    use crate::outbox::Outbox;
     use crate::path::RelPath;
 
-    /// Two nodes, of which the second lacks some paths.
-    struct Lacking(&'static [&'static str]);
-
-    impl Nodes for Lacking {
-        fn numbers(&self) -> &[usize] {
-            &[0, 1]
+    /// Two nodes, of which the second lacks what changed then of some paths.
+    fn lacking(paths: &[&str], at: Instant) -> [AwaitedNode; 2] {
+        let nodes =
+            [0, 1].map(|number| AwaitedNode { number, outbox: Outbox::default(), reconcile: ReconcilePart::Counted });
+        for path in paths {
+            let path = RelPath::new(path.as_bytes()).unwrap();
+            nodes[1].outbox.lock().add(&Change::Touched { path, is_dir: false, rewritten: true }, at);
         }
-
-        fn lacks(&self, node: usize, path: &RelPath, _: Instant) -> bool {
-            node == 1 && self.0.contains(&path.to_string().as_str())
-        }
-
-        fn lacks_any(&self, node: usize, _: Instant) -> bool {
-            node == 1 && !self.0.is_empty()
-        }
+        nodes
     }
 
     fn teller() -> Teller {
@@ -199,63 +183,57 @@ mod tests {
     #[test]
     fn what_every_node_has_is_told_and_the_rest_when_the_last_one_has_it() {
         let (mut teller, now) = (teller(), Instant::now());
-        let later = now + HANDING_OUT;
         teller.hear(&heard(["a".into(), "b".into()], now), ONE);
-        teller.look(now, &Lacking(&["a"]), false);
-        assert_eq!((teller.untold(), teller.is_due()), (0, true), "it may be on its way to the other's outbox");
-        teller.look(later, &Lacking(&["a"]), false);
-        assert_eq!(teller.start(later).map(|list| list.len()), Some(1));
+        teller.look(now, &lacking(&["a"], now), false);
+        assert_eq!(teller.start(now).map(|list| list.len()), Some(1));
         assert!(teller.waits());
-        teller.ended(Ok(()), later, 0.5);
+        teller.ended(Ok(()), now, 0.5);
         teller.settled(Some(1));
-        teller.look(later, &Lacking(&[]), false);
-        assert_eq!(teller.start(later).map(|list| list.len()), Some(1));
+        teller.look(now, &lacking(&[], now), false);
+        assert_eq!(teller.start(now).map(|list| list.len()), Some(1));
         assert!(!teller.waits());
     }
 
     #[test]
     fn many_paths_are_looked_at_in_portions_and_told_together() {
         let (mut teller, now) = (teller(), Instant::now());
-        let later = now + HANDING_OUT;
         teller.hear(&heard((0..PORTION + 5).map(|n| n.to_string()), now), ONE);
-        teller.look(later, &Lacking(&[]), false);
-        assert!(teller.start(later).is_none() && teller.is_due());
-        teller.look(later, &Lacking(&[]), false);
-        assert_eq!(teller.start(later).map(|list| list.len()), Some(PORTION + 5));
+        teller.look(now, &lacking(&[], now), false);
+        assert!(teller.start(now).is_none() && teller.is_due());
+        teller.look(now, &lacking(&[], now), false);
+        assert_eq!(teller.start(now).map(|list| list.len()), Some(PORTION + 5));
     }
 
     #[test]
     fn a_run_does_not_gather_for_ever() {
         let (mut teller, now) = (teller(), Instant::now());
-        let later = now + HANDING_OUT;
         teller.hear(&heard((0..2 * PORTION).map(|n| n.to_string()), now), ONE);
-        teller.look(later, &Lacking(&[]), false);
-        assert_eq!(teller.run_due(later), Some(later + GATHERS));
-        assert!(teller.start(later + GATHERS).is_some());
+        teller.look(now, &lacking(&[], now), false);
+        assert_eq!(teller.run_due(now), Some(now + GATHERS));
+        assert!(teller.start(now + GATHERS).is_some());
     }
 
     #[test]
     fn while_something_is_missing_in_the_list_each_run_says_so() {
         let (mut teller, now) = (teller(), Instant::now());
-        let later = now + HANDING_OUT;
         teller.hear(&ChangedPaths { cut: Some(now), ..heard(["a".into(), "b".into()], now) }, ONE);
-        for (lacking, expected) in [(&["b"][..], (1, false)), (&[], (1, false))] {
+        for lacked in [&["b"][..], &[]] {
             teller.settled(None);
-            teller.look(later, &Lacking(lacking), false);
-            let list = teller.start(later).unwrap();
-            assert_eq!((list.len(), list.is_complete()), expected);
-            teller.ended(Ok(()), later, 0.5);
+            teller.look(now, &lacking(lacked, now), false);
+            let list = teller.start(now).unwrap();
+            assert_eq!((list.len(), list.is_complete()), (1, false));
+            teller.ended(Ok(()), now, 0.5);
         }
         teller.hear(&heard(["c".into()], now), ONE);
-        teller.look(later, &Lacking(&[]), false);
-        assert!(teller.start(later).unwrap().is_complete());
+        teller.look(now, &lacking(&[], now), false);
+        assert!(teller.start(now).unwrap().is_complete());
     }
 
     #[test]
     fn the_status_counts_runs_and_tells_the_last_error() {
         let (mut teller, now) = (teller(), Instant::now());
         teller.hear(&heard(["a".into()], now), ONE);
-        teller.look(now, &Lacking(&[]), true);
+        teller.look(now, &lacking(&[], now), true);
         teller.start(now);
         assert!(teller.is_busy() && teller.status().running);
         teller.ended(Err(Failed { fault: Fault::Exit(3), said: "no cache".into() }), now, 0.5);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::outbox::away::Away;
-use crate::outbox::need::{PathNeed, Pending, Scope};
+use crate::outbox::need::{PathNeed, Pending, Proof, Scope};
 use crate::outbox::unmirrored::Move;
 use crate::path::RelPath;
 
@@ -48,7 +48,7 @@ impl BacklogEntry {
     fn new(path: RelPath, pending: Pending) -> Self {
         let Pending { scope, need, proof, .. } = pending;
         // Where it came from is not kept.
-        let rewritten = proof.rewritten || need == PathNeed::Renamed;
+        let rewritten = proof != Proof::default() || need == PathNeed::Renamed;
         BacklogEntry { path, scope, removed: need == PathNeed::Removal, rewritten, moved: MovePart::Not }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Instant;
 
-use crate::outbox::need::{Pending, Scope};
+use crate::outbox::need::{Age, Pending, Scope};
 use crate::path::RelPath;
 
 /// The paths that wait, by name.
@@ -15,31 +15,19 @@ pub(crate) struct Fold {
     cap: usize,
     /// The time at which the paths that are inserted were seen.
     now: Option<Instant>,
-    /// So much has waited that only the whole tree covers it.
-    everything: bool,
-    /// The time at which the oldest change of all that was seen.
-    filled_since: Option<Instant>,
+    /// So much has waited that only the whole tree covers it, as old as the oldest of it.
+    everything: Option<Age>,
 }
 
 impl Fold {
     /// An empty fold for up to `cap` paths; past that they collapse.
     pub(crate) fn new(cap: usize) -> Self {
-        Fold { paths: BTreeMap::new(), cap, now: None, everything: false, filled_since: None }
+        Fold { paths: BTreeMap::new(), cap, now: None, everything: None }
     }
 
     /// Dates the paths that are inserted from now on.
     pub(crate) fn at(&mut self, now: Instant) {
         self.now = Some(now);
-    }
-
-    /// The time at which the oldest change was seen of all that wait.
-    pub(crate) fn oldest(&self) -> Option<Instant> {
-        self.paths.values().filter_map(|pending| pending.age.lacking_since()).min()
-    }
-
-    /// The time since which the oldest path waits that is on its way.
-    pub(crate) fn on_its_way_since(&self) -> Option<Instant> {
-        self.paths.values().filter_map(Pending::on_its_way_since).min()
     }
 
     /// The number of paths that fit before they collapse.
@@ -54,7 +42,7 @@ impl Fold {
 
     /// Tells if nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.paths.is_empty() && !self.everything
+        self.paths.is_empty() && !self.is_everything()
     }
 
     /// The paths in order.
@@ -74,24 +62,18 @@ impl Fold {
 
     /// Makes everything wait.
     pub(crate) fn fill(&mut self) {
-        self.filled_since = self.oldest();
+        self.everything = Some(Age::oldest(self.paths.values()));
         self.paths.clear();
-        self.everything = true;
     }
 
     /// Tells if only the whole tree covers all that waits.
     pub(crate) fn is_everything(&self) -> bool {
-        self.everything
+        self.everything.is_some()
     }
 
-    /// Tells once if only the whole tree covers all that waited.
-    pub(crate) fn take_everything(&mut self) -> bool {
-        std::mem::take(&mut self.everything)
-    }
-
-    /// The time at which the oldest change was seen of all that was folded into everything.
-    pub(crate) fn filled_since(&self) -> Option<Instant> {
-        self.filled_since
+    /// Returns once the age of all that waited, if only the whole tree covers it.
+    pub(crate) fn take_everything(&mut self) -> Option<Age> {
+        self.everything.take()
     }
 
     /// Changes the state of one path that waits.
@@ -113,7 +95,7 @@ impl Fold {
 
     /// Adds a path that changed. An older state of it merges with the news.
     pub(crate) fn insert(&mut self, path: RelPath, mut news: Pending) {
-        if self.everything {
+        if self.is_everything() {
             return;
         }
         news.age.begin(self.now);
@@ -300,7 +282,7 @@ mod tests {
         let entries: Vec<(&str, Scope)> = names.iter().map(|name| (name.as_str(), Scope::Entry)).collect();
         let mut fold = fold(8, &entries);
         assert!(!fold.is_empty());
-        assert_eq!((fold.len(), fold.take_everything(), fold.is_empty()), (0, true, true));
+        assert_eq!((fold.len(), fold.take_everything().is_some(), fold.is_empty()), (0, true, true));
     }
 
     #[test]
@@ -335,7 +317,7 @@ mod tests {
                 fold.insert(rel(path), Pending::new(scope));
                 prop_assert!(fold.len() <= cap);
             }
-            let everything = fold.take_everything();
+            let everything = fold.take_everything().is_some();
             for (path, subtree) in inserted {
                 let own = fold.get(&rel(&path)).is_some_and(|p| !subtree || p.scope == Scope::Subtree);
                 prop_assert!(everything || own || fold.is_swallowed(&rel(&path)), "{} is lost", path);

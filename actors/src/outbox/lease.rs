@@ -8,7 +8,7 @@ use crate::transport::Lane;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use crate::outbox::need::Pending;
+use crate::outbox::need::{Age, Pending};
 use crate::path::RelPath;
 use crate::transport::rename::Origin;
 
@@ -131,8 +131,7 @@ impl Leases {
 
     /// The time at which the oldest change of a batch was seen.
     pub(crate) fn oldest(&self, id: LeaseId) -> Option<Instant> {
-        let lease = self.leases.iter().find(|lease| lease.id == id)?;
-        lease.paths.values().filter_map(|pending| pending.age.seen()).min()
+        Age::oldest(self.leases.iter().find(|lease| lease.id == id)?.paths.values()).seen()
     }
 
     /// Tells if a batch needs the node's entry at a path or below it.
@@ -158,9 +157,9 @@ impl Leases {
         self.leases.iter().rev().find_map(|lease| lease.paths.get(path))
     }
 
-    /// Tells if a condition holds for the path in any batch that has it.
-    pub(crate) fn any(&self, path: &RelPath, is_so: impl Fn(&Pending) -> bool) -> bool {
-        self.leases.iter().filter_map(|lease| lease.paths.get(path)).any(is_so)
+    /// The state of this path in each batch that has it.
+    pub(crate) fn all(&self, path: &RelPath) -> impl Iterator<Item = &Pending> {
+        self.leases.iter().filter_map(|lease| lease.paths.get(path))
     }
 
     /// Tells if a batch of this lane is being worked on.

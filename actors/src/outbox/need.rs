@@ -165,7 +165,7 @@ impl Retry {
     }
 
     /// Waits for the next try after so many.
-    pub(super) fn after(tries: u32, not_before: Instant) -> Self {
+    fn after(tries: u32, not_before: Instant) -> Self {
         Retry { tries, not_before: Some(not_before), ..Retry::default() }
     }
 
@@ -204,9 +204,9 @@ impl Age {
         Age { since: Some(at), ..Age::default() }
     }
 
-    /// Lacked for longer, but on its way only from a later time.
-    pub(crate) fn on_its_way_from(self, at: Instant) -> Self {
-        Age { anew: Some(at), ..self }
+    /// As old as the oldest of these paths, or of no age.
+    pub(crate) fn oldest<'a>(paths: impl IntoIterator<Item = &'a Pending>) -> Self {
+        paths.into_iter().filter_map(|pending| pending.age.since).min().map(Age::since).unwrap_or_default()
     }
 
     /// The time at which the oldest change was seen that the node does not have.
@@ -261,6 +261,20 @@ impl Pending {
         Pending { proof: Proof { rewritten, ..self.proof }, ..self }
     }
 
+    /// The same path, which the node has lacked since then, and which failed so often. It is left alone for a while.
+    #[must_use]
+    pub(crate) fn lacked(self, since: Instant, tries: u32, not_before: Instant) -> Self {
+        Pending { age: Age::since(since), retry: Retry::after(tries, not_before), ..self }
+    }
+
+    /// The same path, which failed once as a part of a directory that the node has lacked since then. What is older in
+    /// the directory may have failed before: the path is on its way since it is tried by itself.
+    #[must_use]
+    pub(crate) fn tried_apart(self, since: Instant, not_before: Instant) -> Self {
+        let lacked = self.lacked(since, 1, not_before);
+        Pending { age: Age { anew: Some(not_before), ..lacked.age }, ..lacked }
+    }
+
     /// Tells if the removal was reported, and nothing since.
     pub(crate) fn is_removal(&self) -> bool {
         self.need == PathNeed::Removal
@@ -286,6 +300,11 @@ impl Pending {
     pub(crate) fn deletes(&self) -> bool {
         // A level lacks the names that were removed, reported or not.
         self.is_removal() || self.holds_removals || self.scope == Scope::Level
+    }
+
+    /// Tells if working on it deals with as much as this, or deletes that.
+    pub(crate) fn reaches(&self, least: Scope) -> bool {
+        self.scope >= least || self.is_removal()
     }
 
     /// Tells if a change of it was seen until `at`.

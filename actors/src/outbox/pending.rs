@@ -105,9 +105,7 @@ impl PendingSet {
     /// lane works on another.
     pub fn lease(&mut self, lane: Lane, paths: usize, bytes: usize, now: Instant) -> Batch {
         debug_assert!(!self.leases.works(lane), "one batch at a time");
-        let due = self.waiting.iter().filter(|(_, pending)| {
-            pending.lane == lane && pending.retry.is_due(now) && self.guards.holds(pending, now).is_none()
-        });
+        let due = self.waiting.iter().filter(|(_, pending)| pending.lane == lane && self.due(pending, now) <= now);
         let paths = longest_waiting(due, |path, pending| self.is_free(path, pending), paths, bytes);
         let origins = self.origins.take_for(&paths, &self.waiting);
         for (path, pending) in &paths {
@@ -252,7 +250,7 @@ impl PendingSet {
         let EndedLease { paths, shared, origins } = self.leases.end(id);
         paths.keys().for_each(|path| self.links.forget(path, &self.waiting));
         // As old as what made it necessary.
-        let age = paths.values().filter_map(|pending| pending.age.seen()).min().map(Age::since).unwrap_or_default();
+        let age = Age::oldest(paths.values());
         for dir in shared {
             self.put_back(id, dir, Pending { age, ..Pending::new(Scope::Entry) });
         }
@@ -303,7 +301,7 @@ impl PendingSet {
         // What was missing before it began, it has dealt with.
         self.waiting.retain(|_, pending| pending.retry.unreported.is_none_or(|since| since >= ended.began));
         self.compared.add(RelPath::root(), now);
-        self.look_again(ended.beside, ended.again);
+        self.look_again(&ended.beside, ended.again);
         since
     }
 
@@ -311,26 +309,23 @@ impl PendingSet {
     /// how often it has failed so.
     pub(crate) fn postpone_reconcile(&mut self, now: Instant, retry: impl Fn(u32) -> Duration) -> u32 {
         let Some((ended, tries)) = self.reconcile.postpone(now, retry) else { return 0 };
-        self.look_again(ended.beside, ended.again);
+        self.look_again(&ended.beside, ended.again);
         tries
     }
 
     /// Rolls back the reconcile that came to nothing.
     pub fn roll_back_reconcile(&mut self) {
         if let Some(ended) = self.reconcile.break_off() {
-            self.look_again(ended.beside, false);
+            self.look_again(&ended.beside, false);
         }
     }
 
     /// Looks again at all that was delivered beside a reconcile, or is in flight when it ends: the reconcile may have
     /// overtaken it.
-    fn look_again(&mut self, mut beside: Fold, again: bool) {
+    fn look_again(&mut self, beside: &Fold, again: bool) {
         let now = Instant::now();
         if again {
             self.reconcile.want();
-        }
-        if beside.take_everything() {
-            self.reconcile.owe(beside.filled_since().unwrap_or(now));
         }
         // What was delivered is only looked at.
         let beside = beside.iter().map(|(path, pending)| (path.clone(), pending.only_looked_at(now)));
@@ -342,9 +337,9 @@ impl PendingSet {
 
     /// Asks for a reconcile if so much waits that only the whole tree covers it.
     fn fold_up(&mut self) {
-        if self.waiting.take_everything() {
+        if let Some(age) = self.waiting.take_everything() {
             self.unfit.clear();
-            self.reconcile.owe(self.waiting.filled_since().unwrap_or_else(Instant::now));
+            self.reconcile.owe(age.seen().unwrap_or_else(Instant::now));
         }
     }
 }

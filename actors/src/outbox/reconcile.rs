@@ -17,11 +17,11 @@ pub(super) const LATE_REPORTS: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct NodeReconcile {
     state: ReconcileState,
+    /// Reconciles that failed on their own account since one succeeded.
+    tries: u32,
     last: Option<Instant>,
     /// The time since which the node may lack anything, so that a reconcile is owed to it.
     owed_since: Option<Instant>,
-    /// The time since which the running reconcile may have missed something.
-    owed_next: Option<Instant>,
     /// The time since which there is no mirror, so that the node lacks everything: until a reconcile that began later.
     bare: Option<Instant>,
     /// A mount in the source does not answer: the whole tree cannot be compared.
@@ -32,9 +32,9 @@ pub(super) struct NodeReconcile {
 enum ReconcileState {
     /// Nothing asks for one.
     Idle,
-    /// A reconcile is to be started, not before that time. `tries` counts those that failed since one succeeded.
-    /// `broken_off`: one has begun that came to nothing, and may have done a part.
-    Wanted { not_before: Option<Instant>, tries: u32, broken_off: bool },
+    /// A reconcile is to be started, not before that time. `broken_off`: one has begun that came to nothing, and may
+    /// have done a part.
+    Wanted { not_before: Option<Instant>, broken_off: bool },
     /// A reconcile runs.
     Running(RunningReconcile),
 }
@@ -42,9 +42,10 @@ enum ReconcileState {
 /// A reconcile that runs, or has just ended.
 #[derive(Debug)]
 pub(super) struct RunningReconcile {
-    tries: u32,
     /// Another reconcile was asked for meanwhile.
     pub(super) again: bool,
+    /// The time since which it may have missed something, so that the next one is owed.
+    owed_next: Option<Instant>,
     /// The paths that were delivered beside it: they may be overtaken, and are looked at again.
     pub(super) beside: Fold,
     /// The number of moves that were remembered when it began: it settles those.
@@ -56,15 +57,13 @@ impl NodeReconcile {
     /// The state of a node that was never compared: no reconcile is wanted.
     pub(super) fn new(now: Instant) -> Self {
         let state = ReconcileState::Idle;
-        NodeReconcile { state, last: None, owed_since: None, owed_next: None, bare: Some(now), is_cut: false }
+        NodeReconcile { state, tries: 0, last: None, owed_since: None, bare: Some(now), is_cut: false }
     }
 
     /// Starts the reconcile that is wanted.
     pub(super) fn start(&mut self, beside: Fold, moves: u64, began: Instant) {
-        let tries = self.tries();
-        // It covers what one that came to nothing would have missed.
-        self.owed_since = earlier(self.owed_since, self.owed_next.take());
-        self.state = ReconcileState::Running(RunningReconcile { tries, again: false, beside, moves, began });
+        let running = RunningReconcile { again: false, owed_next: None, beside, moves, began };
+        self.state = ReconcileState::Running(running);
     }
 
     /// Ends the reconcile that runs, which succeeded. Returns it, and since when the node may lack what failed in it
@@ -73,7 +72,8 @@ impl NodeReconcile {
         let running = self.take_running()?;
         let since = self.owed_since.map_or(running.began, |since| since.min(running.began));
         self.last = Some(now);
-        self.owed_since = self.owed_next.take();
+        self.tries = 0;
+        self.owed_since = running.owed_next;
         self.bare.take_if(|since| *since <= running.began);
         Some((running, since))
     }
@@ -84,17 +84,19 @@ impl NodeReconcile {
         now: Instant,
         retry: impl Fn(u32) -> Duration,
     ) -> Option<(RunningReconcile, u32)> {
-        let running = self.take_running()?;
-        let not_before = Some(now + retry(running.tries));
-        let tries = running.tries + 1;
-        self.state = ReconcileState::Wanted { not_before, tries, broken_off: true };
-        Some((running, tries))
+        let running = self.break_off()?;
+        let not_before = Some(now + retry(self.tries));
+        self.state = ReconcileState::Wanted { not_before, broken_off: true };
+        self.tries += 1;
+        Some((running, self.tries))
     }
 
     /// Ends the reconcile that runs, which came to nothing.
     pub(super) fn break_off(&mut self) -> Option<RunningReconcile> {
         let running = self.take_running()?;
-        self.state = ReconcileState::Wanted { not_before: None, tries: running.tries, broken_off: true };
+        // The next one covers what this one would have missed.
+        self.owed_since = earlier(self.owed_since, running.owed_next);
+        self.state = ReconcileState::Wanted { not_before: None, broken_off: true };
         Some(running)
     }
 
@@ -111,9 +113,9 @@ impl NodeReconcile {
 
     /// Asks for a comparison of the whole tree: the node may lack anything since this time.
     pub(super) fn owe(&mut self, since: Instant) {
-        let owed = match self.state {
+        let owed = match &mut self.state {
             // It may have passed what it lacks.
-            ReconcileState::Running(_) => &mut self.owed_next,
+            ReconcileState::Running(running) => &mut running.owed_next,
             ReconcileState::Idle | ReconcileState::Wanted { .. } => &mut self.owed_since,
         };
         *owed = earlier(*owed, Some(since));
@@ -130,7 +132,7 @@ impl NodeReconcile {
     pub(super) fn want(&mut self) {
         match &mut self.state {
             ReconcileState::Idle => {
-                self.state = ReconcileState::Wanted { not_before: None, tries: 0, broken_off: false };
+                self.state = ReconcileState::Wanted { not_before: None, broken_off: false };
             }
             ReconcileState::Wanted { not_before: Some(not_before), .. } => {
                 *not_before = (*not_before).min(Instant::now() + SOON);
@@ -154,8 +156,10 @@ impl NodeReconcile {
 
     /// Notes what was delivered while a reconcile runs.
     pub(super) fn delivered(&mut self, path: RelPath, pending: Pending) {
-        if let ReconcileState::Running(running) = &mut self.state {
-            running.beside.insert(path, pending);
+        let ReconcileState::Running(running) = &mut self.state else { return };
+        running.beside.insert(path, pending);
+        if let Some(age) = running.beside.take_everything() {
+            self.owe(age.seen().unwrap_or_else(Instant::now));
         }
     }
 
@@ -190,17 +194,10 @@ impl NodeReconcile {
         }
     }
 
-    fn tries(&self) -> u32 {
-        match &self.state {
-            ReconcileState::Idle => 0,
-            ReconcileState::Wanted { tries, .. } | ReconcileState::Running(RunningReconcile { tries, .. }) => *tries,
-        }
-    }
-
     /// Tells if the reconcile failed again although nothing changed, or cannot be made.
     pub(super) fn is_failing(&self) -> bool {
         let is_held_up = self.is_cut && matches!(self.state, ReconcileState::Wanted { .. });
-        is_held_up || self.tries() >= FAILS
+        is_held_up || self.tries >= FAILS
     }
 
     /// Tells if something may be lost without it: one that has begun may have found anything.
@@ -217,9 +214,7 @@ impl NodeReconcile {
         match &self.state {
             ReconcileState::Idle => false,
             ReconcileState::Wanted { .. } => !self.is_needed(),
-            ReconcileState::Running(RunningReconcile { tries, beside, .. }) => {
-                !self.is_owed() && *tries == 0 && beside.is_empty()
-            }
+            ReconcileState::Running(running) => !self.is_owed() && self.tries == 0 && running.beside.is_empty(),
         }
     }
 
@@ -229,7 +224,7 @@ impl NodeReconcile {
 
     /// The time at which the oldest change was seen of all that is owed.
     pub(super) fn oldest(&self) -> Option<Instant> {
-        earlier(self.owed_since, self.owed_next)
+        earlier(self.owed_since, self.running().and_then(|running| running.owed_next))
     }
 
     /// The time at which the oldest change was seen that is owed to the failing reconcile.
@@ -242,7 +237,7 @@ impl NodeReconcile {
         match &self.state {
             _ if !self.is_failing() => self.oldest(),
             // It covers what was owed to it when it began, and the next one the rest.
-            ReconcileState::Running(_) => self.owed_next,
+            ReconcileState::Running(running) => running.owed_next,
             ReconcileState::Idle | ReconcileState::Wanted { .. } => None,
         }
     }
@@ -250,8 +245,7 @@ impl NodeReconcile {
     /// Tells if the node may lack anything that was seen until `at`, because a comparison of everything is owed to it.
     /// One that has had none since there was no mirror lacks what is older, too.
     pub(super) fn owes(&self, at: Instant) -> bool {
-        let mut owed = [self.owed_since, self.owed_next].into_iter().flatten();
-        owed.any(|since| since <= at || self.bare.is_some())
+        self.oldest().is_some_and(|since| since <= at || self.bare.is_some())
     }
 
     /// The paths that were delivered beside the running reconcile, which may overtake them.

@@ -189,9 +189,9 @@ impl Unsaved {
     }
 
     /// Puts the paths of a save back that came to nothing.
-    pub(crate) fn put_back(&self, mut taken: Fold) {
+    pub(crate) fn put_back(&self, taken: Fold) {
         let mut paths = self.lock();
-        if taken.take_everything() {
+        if taken.is_everything() {
             paths.fill();
         }
         for (path, pending) in taken.iter() {

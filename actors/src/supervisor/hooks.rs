@@ -10,12 +10,10 @@ use slog::{Logger, debug, info, warn};
 use super::slots::{Slot, Slots};
 use crate::children::Children;
 use crate::hook::Occasion;
-use crate::hook::barrier::Nodes;
+use crate::hook::barrier::{AwaitedNode, ReconcilePart};
 use crate::hook::run::{Call, Failed};
 use crate::hook::runner::HookNews;
 use crate::hook::teller::Teller;
-use crate::outbox::Outbox;
-use crate::path::RelPath;
 use crate::site::Site;
 use crate::status::HookStatus;
 use crate::transport::Tally;
@@ -40,6 +38,21 @@ impl Whose {
             Whose::Node(_) => Occasion::Synced,
             Whose::All => Occasion::AllSynced,
         }
+    }
+
+    /// The nodes that must have what the hook is told.
+    fn awaited(self, slots: &Slots) -> Vec<AwaitedNode> {
+        let is_awaited = |slot: &&Slot| self == Whose::All || self == Whose::Node(slot.link.slot);
+        let awaited = slots.members().filter(is_awaited).map(|slot| AwaitedNode {
+            number: slot.link.slot,
+            outbox: slot.link.outbox.clone(),
+            reconcile: match self {
+                Whose::Node(_) => ReconcilePart::Ignored,
+                Whose::All if slot.reconcile => ReconcilePart::Comes,
+                Whose::All => ReconcilePart::Counted,
+            },
+        });
+        awaited.collect()
     }
 }
 
@@ -136,20 +149,11 @@ impl Hooks {
         if again {
             self.looked_again = now;
         }
-        let outboxes = outboxes(slots);
-        let all: Vec<usize> = outboxes.keys().copied().collect();
         for (&whose, hook) in &mut self.hooks {
-            let own = if let Whose::Node(at) = whose { [at] } else { [0] };
-            let numbers = match whose {
-                Whose::All => &all[..],
-                Whose::Node(_) if hook.orphaned => &[],
-                Whose::Node(_) => &own[..],
-            };
             if again {
                 hook.teller.settled(None);
             }
-            let view = OutboxView { numbers, outboxes: &outboxes, with_reconciles: whose == Whose::All };
-            hook.teller.look(now, &view, is_last || hook.orphaned);
+            hook.teller.look(now, &whose.awaited(slots), is_last || hook.orphaned);
             if let Some(call) = hook.call(whose, site, now) {
                 due.runs.push((whose, Box::pin(call.run(self.children.clone()))));
             }
@@ -186,7 +190,7 @@ impl Hooks {
     /// A node is gone. What it has got is still told.
     pub(super) fn orphan(&mut self, at: usize) {
         for (whose, hook) in &mut self.hooks {
-            hook.teller.forget(at);
+            hook.teller.settled(Some(at));
             hook.orphaned |= *whose == Whose::Node(at);
         }
     }
@@ -237,39 +241,4 @@ impl HookState {
             patience: site.hook_timeout,
         })
     }
-}
-
-/// The view that a hook has of the outboxes.
-struct OutboxView<'a> {
-    numbers: &'a [usize],
-    outboxes: &'a BTreeMap<usize, (Outbox, bool)>,
-    /// `true` if a reconcile counts that is owed or runs. It may take hours, and what is sent beside it is at the node.
-    with_reconciles: bool,
-}
-
-impl Nodes for OutboxView<'_> {
-    fn numbers(&self) -> &[usize] {
-        self.numbers
-    }
-
-    fn lacks(&self, node: usize, path: &RelPath, at: Instant) -> bool {
-        self.outboxes.get(&node).is_some_and(|(outbox, owes)| {
-            let outbox = outbox.lock();
-            match self.with_reconciles {
-                true => *owes || outbox.may_lack(path, at),
-                false => outbox.lacks(path, at),
-            }
-        })
-    }
-
-    fn lacks_any(&self, node: usize, at: Instant) -> bool {
-        // What a node itself lacks of what it was sent, is sent again and told then.
-        self.with_reconciles
-            && self.outboxes.get(&node).is_some_and(|(outbox, owes)| *owes || outbox.lock().may_lack_any(at))
-    }
-}
-
-/// The outboxes of the nodes that are to have everything, with whether a reconcile is to be put into it.
-fn outboxes(slots: &Slots) -> BTreeMap<usize, (Outbox, bool)> {
-    slots.members().map(|slot| (slot.link.slot, (slot.link.outbox.clone(), slot.reconcile))).collect()
 }

@@ -19,7 +19,7 @@ use crate::health::StoredPart;
 use crate::health::lasting;
 use crate::messages::{AskReported, Mirrored, Settled};
 use crate::outbox::lease::{Batch, LeaseId};
-use crate::outbox::need::{Fate, Scope};
+use crate::outbox::need::{Age, Fate, Pending, Scope};
 use crate::outbox::pending::PendingSet;
 use crate::path::RelPath;
 use crate::root::reach::Silent;
@@ -72,7 +72,7 @@ impl SyncActor {
 
     fn send_batch(&mut self, lane: Lane, batch: &Batch, planned: BatchPlan, now: Instant, ctx: &mut Context<Self>) {
         let mut outbox = self.link.outbox.lock();
-        let since = batch.paths.iter().filter_map(|(_, pending)| pending.age.seen()).min().unwrap_or(now);
+        let since = Age::oldest(batch.paths.iter().map(|(_, pending)| pending)).seen().unwrap_or(now);
         let BatchPlan { run: plan, paths } = &planned;
         for path in &paths.lost {
             info!(self.link.log, "comparing a directory: something in it is gone, and nobody reported it"; "path" => %path);
@@ -178,14 +178,19 @@ impl SyncActor {
         };
         let (apart, blamed) = planned.apart(&delivery.blamed, |path| delivery.is_set_aside(path));
         let fate = |path: &RelPath| planned.fate(path, &blamed, &since);
-        let apart = self.dated(apart, started);
         let is_delivered = |path: &RelPath| fate(path) == Fate::Delivered;
         let mut outbox = self.link.outbox.lock();
         // Under the same lock: a state that is saved has the one if it lacks the other.
         self.compare_again(&mut outbox, &delivery.again, started, now);
+        let apart = apart.into_iter().map(|(path, rewritten)| {
+            // Since no later than the run that said that it changed it.
+            let since = outbox.in_flight_above_since(&path).map_or(started, |since| since.min(started));
+            (path, rewritten, since)
+        });
+        let apart = apart.collect();
         let mut failing = outbox.settle(id, now, fate, |tries| backoff(tries + 1, chance));
+        failing.extend(self.try_apart(&mut outbox, apart, &delivery, now));
         drop(outbox);
-        failing.extend(self.try_apart(apart, &delivery, now));
         self.note_room(&delivery, now);
         let delivered: Vec<_> = planned.run.listed().filter(|(path, _)| is_delivered(path)).collect();
         let stored = match delivered.is_empty() && delivery.failure.is_some() {
@@ -218,16 +223,9 @@ impl SyncActor {
                 EntryOnDisk::File(_) | EntryOnDisk::Other | EntryOnDisk::Unknown => Scope::Entry,
             };
             debug!(self.link.log, "compared again after a removal"; "path" => %path);
-            outbox.compare_again(path.clone(), scope, *rewritten, since, now + *after);
+            let pending = Pending::new(scope).rewritten(*rewritten).lacked(since, 0, now + *after);
+            outbox.put_apart(path.clone(), pending);
         }
-    }
-
-    /// Adds to what failed in a subtree in flight the time since which the node lacks it: no run later than the one
-    /// that said that it changed it.
-    fn dated(&self, paths: Vec<(RelPath, bool)>, started: Instant) -> Vec<(RelPath, bool, Instant)> {
-        let outbox = self.link.outbox.lock();
-        let since = |path: &RelPath| outbox.in_flight_above_since(path).map_or(started, |since| since.min(started));
-        paths.into_iter().map(|(path, rewritten)| (path.clone(), rewritten, since(&path))).collect()
     }
 
     /// Notes that deletions may have made room for what did not fit.
@@ -237,9 +235,15 @@ impl SyncActor {
         }
     }
 
-    /// Tries again by itself what failed in a subtree. Returns the paths that do not fit, where that is news.
-    fn try_apart(&self, paths: Vec<(RelPath, bool, Instant)>, delivery: &Delivery, now: Instant) -> Vec<RelPath> {
-        let mut outbox = self.link.outbox.lock();
+    /// Tries again by itself what failed in a subtree that the node has lacked since then. Returns the paths that do not
+    /// fit, where that is news.
+    fn try_apart(
+        &self,
+        outbox: &mut PendingSet,
+        paths: Vec<(RelPath, bool, Instant)>,
+        delivery: &Delivery,
+        now: Instant,
+    ) -> Vec<RelPath> {
         let mut disk = Source::at(&self.link.root);
         let mut unfit = Vec::new();
         for (path, rewritten, since) in paths {
@@ -255,7 +259,7 @@ impl SyncActor {
             }
             let scope = if found == EntryOnDisk::Directory { Scope::Subtree } else { Scope::Entry };
             let pause = if delivery.untried.contains(&path) { lasting(fastrand::f64()) } else { retry(0) };
-            outbox.try_later(path, scope, rewritten, since, now + pause);
+            outbox.put_apart(path, Pending::new(scope).rewritten(rewritten).tried_apart(since, now + pause));
         }
         unfit
     }

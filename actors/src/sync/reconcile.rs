@@ -13,7 +13,7 @@ use crate::change::Change;
 use crate::health::StoredPart;
 use crate::health::lasting;
 use crate::messages::Resync;
-use crate::outbox::need::Scope;
+use crate::outbox::need::{Pending, Scope};
 use crate::path::RelPath;
 use crate::root::reach::Silent;
 use crate::status::record::RunKind;
@@ -115,6 +115,7 @@ impl SyncActor {
             return if again == 2 { vec![RelPath::root()] } else { unfit };
         };
         let since = outbox.settle_reconcile(now);
+        self.link.heard.prove(now, |path| path.is_root() && delivery.unset.root);
         let mut disk = Source::at(&self.link.root);
         let mut failing = Vec::new();
         for path in paths.iter().cloned() {
@@ -124,7 +125,8 @@ impl SyncActor {
                 continue;
             }
             if delivery.untried.contains(&path) {
-                outbox.try_later(path, Scope::Entry, false, since, now + lasting(fastrand::f64()));
+                let not_before = now + lasting(fastrand::f64());
+                outbox.put_apart(path, Pending::new(Scope::Entry).tried_apart(since, not_before));
                 continue;
             }
             let change = match disk.look(&path) {

@@ -2,8 +2,8 @@
 //!
 //! The reports of a failed run count too: the run may have changed the path, and the next run then has nothing to
 //! report. But rsync reports a path before it changes it. For a batch this does no harm, as failed paths stay pending.
-//! For a comparison of the whole tree nothing else records the failed paths, so its reports are kept back until a
-//! comparison succeeds.
+//! For a comparison of the whole tree the failed paths are pending only once one has succeeded, so its reports are kept
+//! back until then.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -65,7 +65,7 @@ struct Reports {
     wanted: bool,
     /// Reports that count at once.
     sure: Kept,
-    /// Reports of comparisons that did not succeed, kept back until one succeeds.
+    /// Reports of comparisons of the whole tree, kept back until one succeeds.
     unsure: Kept,
 }
 
@@ -86,26 +86,13 @@ pub(crate) struct ChangedPaths {
     pub cut: Option<Instant>,
 }
 
-/// The use of a run's reports once the run has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Worth {
-    /// The reports count at once.
-    News,
-    /// The reports are kept back until a later run succeeds.
-    Perhaps,
-    /// The reports count, and so do those that were kept back.
-    Proof,
-}
-
 /// Collects the reports of one run. The reports take effect when the listener is dropped, at the end of the run.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    worth: Worth,
+    needs_proof: bool,
     heard: Heard,
     since: Instant,
-    paths: Vec<RelPath>,
-    room: Room,
-    cut: bool,
+    reports: Kept,
 }
 
 impl Heard {
@@ -120,9 +107,18 @@ impl Heard {
 
     /// Listens to a run that begins now; `None` if reports are not collected.
     pub(crate) fn listen(&self) -> Option<Listener> {
-        let (since, room) = (Instant::now(), Room::default());
         let wanted = self.0.borrow().wanted;
-        wanted.then(|| Listener { worth: Worth::News, heard: self.clone(), since, paths: Vec::new(), room, cut: false })
+        let (since, reports) = (Instant::now(), Kept::default());
+        wanted.then(|| Listener { needs_proof: false, heard: self.clone(), since, reports })
+    }
+
+    /// Counts the reports that were kept back, as a comparison of the whole tree has succeeded at `at`. A path that
+    /// failed in it is pending, and `is_left_out` leaves out those that are not.
+    pub(crate) fn prove(&self, at: Instant, is_left_out: impl Fn(&RelPath) -> bool) {
+        let Reports { sure, unsure, .. } = &mut *self.0.borrow_mut();
+        let mut news = std::mem::take(unsure).news;
+        news.paths.retain(|path, _| !is_left_out(path));
+        sure.add_all(news, at);
     }
 
     /// Takes all reports since the last call.
@@ -134,30 +130,20 @@ impl Heard {
 impl Listener {
     /// Adds a path that the run changed. Temporary names of inosync are left out.
     pub(crate) fn add(&mut self, path: RelPath) {
-        if is_detour(&path) {
-            return;
-        }
-        match self.room.take(&path) {
-            true => self.paths.push(path),
-            false => self.cut = true,
+        if !is_detour(&path) {
+            self.reports.add(path, self.since);
         }
     }
 
-    /// Keeps the reports back until a run is known to have succeeded.
+    /// Keeps the reports back until [`Heard::prove`].
     pub(crate) fn needs_proof(mut self) -> Self {
-        self.worth = Worth::Perhaps;
+        self.needs_proof = true;
         self
-    }
-
-    /// Confirms all reports except those of `failed` paths, and those that earlier runs kept back.
-    pub(crate) fn prove(&mut self, failed: impl Fn(&RelPath) -> bool) {
-        self.paths.retain(|path| !failed(path));
-        self.worth = Worth::Proof;
     }
 
     /// Tells if some reports did not fit.
     pub(crate) fn is_cut(&self) -> bool {
-        self.cut
+        self.reports.news.cut.is_some()
     }
 }
 
@@ -176,25 +162,19 @@ impl Kept {
         self.news.cut = self.news.cut.max(Some(since));
     }
 
-    fn add_all(&mut self, other: Kept) {
-        other.news.paths.into_iter().for_each(|(path, since)| self.add(path, since));
-        other.news.cut.into_iter().for_each(|since| self.cut(since));
+    /// Adds reports, as of this time.
+    fn add_all(&mut self, news: ChangedPaths, since: Instant) {
+        news.paths.into_keys().for_each(|path| self.add(path, since));
+        news.cut.iter().for_each(|_| self.cut(since));
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
         let Reports { wanted, sure, unsure } = &mut *self.heard.0.borrow_mut();
-        if !*wanted {
-            return;
-        }
-        let to = if self.worth == Worth::Perhaps { &mut *unsure } else { &mut *sure };
-        self.paths.drain(..).for_each(|path| to.add(path, self.since));
-        if self.cut {
-            to.cut(self.since);
-        }
-        if self.worth == Worth::Proof {
-            sure.add_all(std::mem::take(unsure));
+        let to = if self.needs_proof { unsure } else { sure };
+        if *wanted {
+            to.add_all(std::mem::take(&mut self.reports.news), self.since);
         }
     }
 }
@@ -242,7 +222,7 @@ mod tests {
         drop(run);
         assert_eq!(heard.take(), ChangedPaths { paths: [(rel("a"), since)].into(), cut: Some(since) });
         let mut run = heard.listen().unwrap();
-        run.room = Room::of(0);
+        run.reports.room = Room::of(0);
         run.add(rel("a"));
         assert!(run.is_cut());
         drop(run);
@@ -250,11 +230,10 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_proof_counts_when_a_later_run_succeeds_without_what_failed_in_that() {
+    fn what_needs_proof_counts_as_of_the_comparison_that_succeeds_without_what_that_leaves_out() {
         let heard = Heard::default();
         heard.want(true);
         let mut first = heard.listen().unwrap().needs_proof();
-        let since = first.since;
         first.add(rel("a"));
         drop(first);
         let mut beside = heard.listen().unwrap();
@@ -262,11 +241,13 @@ mod tests {
         drop(beside);
         assert_eq!(heard.take().paths.into_keys().collect::<Vec<_>>(), [rel("b")]);
         let mut second = heard.listen().unwrap().needs_proof();
-        let later = second.since;
         second.add(rel("c"));
-        second.add(rel("failed"));
-        second.prove(|path| *path == rel("failed"));
+        second.add(RelPath::root());
         drop(second);
-        assert_eq!(heard.take(), ChangedPaths { paths: [(rel("a"), since), (rel("c"), later)].into(), cut: None });
+        let now = Instant::now();
+        heard.prove(now, RelPath::is_root);
+        assert_eq!(heard.take(), ChangedPaths { paths: [(rel("a"), now), (rel("c"), now)].into(), cut: None });
+        heard.prove(now, |_| false);
+        assert_eq!(heard.take(), ChangedPaths::default());
     }
 }

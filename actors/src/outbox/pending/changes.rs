@@ -7,7 +7,7 @@ use crate::change::Change;
 use crate::outbox::away::MovedAway;
 use crate::outbox::backlog::Backlog;
 use crate::outbox::lease::LeaseId;
-use crate::outbox::need::{Age, FAILS, PathNeed, Pending, Retry, Scope};
+use crate::outbox::need::{FAILS, PathNeed, Pending, Proof, Retry, Scope};
 use crate::outbox::pending::PendingSet;
 use crate::path::RelPath;
 use crate::patterns::settle::Settle;
@@ -140,7 +140,7 @@ impl PendingSet {
 impl PendingSet {
     /// Adds a rename of a file. The removal of the old name has been told.
     fn renamed(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
-        let rewritten = self.waiting.get(from).is_some_and(|pending| pending.proof.rewritten);
+        let rewritten = self.waiting.get(from).is_some_and(|pending| pending.proof != Proof::default());
         let old = self.origins.through(from);
         let is_new = old == *from && self.waiting.is_swallowed(from);
         let changes = rewritten || is_new || self.is_in_flight(from);
@@ -319,20 +319,9 @@ impl PendingSet {
         self.reconcile.mirror_lost(now);
     }
 
-    /// Adds a path that failed once as a part of a directory: it is tried by itself, not before that time. The node
-    /// lacks it `since` it lacked the directory.
-    pub(crate) fn try_later(
-        &mut self,
-        path: RelPath,
-        scope: Scope,
-        rewritten: bool,
-        since: Instant,
-        not_before: Instant,
-    ) {
-        // What is older in the directory may have failed before: it is on its way since it is tried by itself.
-        let age = Age::since(since).on_its_way_from(not_before);
-        let retry = Retry::after(1, not_before);
-        self.waiting.put_back(path, Pending { age, retry, ..Pending::new(scope).rewritten(rewritten) });
+    /// Adds a part of what was sent, which is to be looked at by itself.
+    pub(crate) fn put_apart(&mut self, path: RelPath, pending: Pending) {
+        self.waiting.put_back(path, pending);
     }
 
     /// Adds a file that a comparison of more found not to fit at the node: it is tried by itself, not before that time.
@@ -341,25 +330,9 @@ impl PendingSet {
         if self.waiting.get(&path).is_some_and(Pending::is_failing) {
             return false;
         }
-        let age = Age::since(since);
-        let retry = Retry::after(FAILS, not_before);
         self.unfit.add(path.clone());
-        self.waiting.put_back(path, Pending { age, retry, ..Pending::new(Scope::Entry).rewritten(rewritten) });
+        self.put_apart(path, Pending::new(Scope::Entry).rewritten(rewritten).lacked(since, FAILS, not_before));
         true
-    }
-
-    /// Adds a path that may have lost something at the node `since` then: it is compared, not before that time.
-    pub(crate) fn compare_again(
-        &mut self,
-        path: RelPath,
-        scope: Scope,
-        rewritten: bool,
-        since: Instant,
-        not_before: Instant,
-    ) {
-        let age = Age::since(since);
-        let retry = Retry::after(0, not_before);
-        self.waiting.put_back(path, Pending { age, retry, ..Pending::new(scope).rewritten(rewritten) });
     }
 
     /// Notes that the node is full: removals may make room, whatever links lead to the removed paths.

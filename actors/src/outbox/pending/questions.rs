@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::outbox::away::MovedAway;
 use crate::outbox::backlog::Backlog;
+use crate::outbox::fold::Fold;
 use crate::outbox::links::removes;
 use crate::outbox::need::{Pending, Retry, Scope};
 use crate::outbox::pending::PendingSet;
@@ -130,13 +131,18 @@ impl PendingSet {
         let ready = self.waiting.iter().filter(|(path, pending)| pending.lane == lane && self.is_free(path, pending));
         let mut soonest = None;
         for (_, pending) in ready {
-            let at = pending.retry.not_before.max(self.guards.holds(pending, now)).unwrap_or(now);
+            let at = self.due(pending, now);
             if at <= now {
                 return Some(now);
             }
             soonest = Some(soonest.map_or(at, |soonest: Instant| soonest.min(at)));
         }
         soonest
+    }
+
+    /// The time at which a path is due, as far as that does not depend on others.
+    pub(super) fn due(&self, pending: &Pending, now: Instant) -> Instant {
+        pending.retry.not_before.max(self.guards.holds(pending, now)).unwrap_or(now)
     }
 
     /// The time at which the wanted reconcile may start; `None` if none is wanted.
@@ -189,21 +195,21 @@ impl PendingSet {
         self.len() - usize::from(self.reconcile.only_looks())
     }
 
-    /// The time at which the oldest change was seen that the node does not have; `None` if it has everything.
-    pub(crate) fn oldest(&self) -> Option<Instant> {
-        let out = self.leases.iter().filter_map(|(_, pending)| pending.age.lacking_since());
-        out.chain(self.waiting.oldest()).chain(self.reconcile.oldest()).min()
+    /// All paths that wait or are in flight.
+    fn pending(&self) -> impl Iterator<Item = (&RelPath, &Pending)> {
+        self.waiting.iter().chain(self.leases.iter())
     }
 
     /// The time since which the oldest change is on its way that can still arrive by itself; `None` if there is none.
+    /// The node has whatever was seen before, but for what fails.
     pub(crate) fn on_its_way_since(&self) -> Option<Instant> {
-        let out = self.leases.iter().filter_map(|(_, pending)| pending.on_its_way_since());
-        out.chain(self.waiting.on_its_way_since()).chain(self.reconcile.on_its_way_since()).min()
+        let paths = self.pending().filter_map(|(_, pending)| pending.on_its_way_since());
+        paths.chain(self.reconcile.on_its_way_since()).min()
     }
 
     /// The paths that failed again although nothing changed, waiting for their next try or having it now.
     pub(crate) fn failing(&self) -> FailingPaths {
-        let all = || self.waiting.iter().chain(self.leases.iter()).filter(|(_, pending)| pending.is_failing());
+        let all = || self.pending().filter(|(_, pending)| pending.is_failing());
         let oldest = all().filter_map(|(_, pending)| pending.age.lacking_since());
         FailingPaths {
             paths: all().count(),
@@ -230,43 +236,39 @@ impl PendingSet {
     /// sent.
     pub(crate) fn is_pending(&self, path: &RelPath) -> bool {
         self.reconciles()
-            || self.covers(path, &|_| true)
+            || self.covers(path, |_| true)
             || self.waiting.entries_below(path).next().is_some()
             || self.leases.iter().any(|(out, _)| out.is_below(path))
     }
 
     /// Tells if a change of this path that was seen until `at` is known not to be at the node.
     pub(crate) fn lacks(&self, path: &RelPath, at: Instant) -> bool {
-        self.covers(path, &|pending| pending.is_seen_until(at))
+        self.covers(path, |pending| pending.is_seen_until(at))
     }
 
     /// Tells if a change of this path that was seen until `at` may not be at the node: the node lacks it, or a
-    /// reconcile that is owed may find it, or one that runs may overtake it.
+    /// reconcile that is owed may find it, or one that runs may overtake it, as it was sent beside that.
     pub(crate) fn may_lack(&self, path: &RelPath, at: Instant) -> bool {
-        self.lacks(path, at) || self.reconcile.owes(at) || self.may_be_overtaken(path, at)
+        let is_overtaken = |beside: &Fold| {
+            covering(path).any(|(dir, least)| {
+                beside.get(&dir).is_some_and(|pending| pending.reaches(least) && pending.is_seen_until(at))
+            })
+        };
+        self.lacks(path, at) || self.reconcile.owes(at) || self.reconcile.beside().is_some_and(is_overtaken)
     }
 
     /// Tells if any change that was seen until `at` may not be at the node.
     pub(crate) fn may_lack_any(&self, at: Instant) -> bool {
-        let overtaken = self.reconcile.beside().and_then(|beside| match beside.is_everything() {
-            true => beside.filled_since(),
-            false => beside.oldest(),
-        });
-        self.reconcile.owes(at) || self.oldest().into_iter().chain(overtaken).any(|since| since <= at)
-    }
-
-    /// Tells if a change of this path that was seen until `at` was sent beside the reconcile that runs. What the node
-    /// had before that began cannot be overtaken.
-    fn may_be_overtaken(&self, path: &RelPath, at: Instant) -> bool {
-        let Some(beside) = self.reconcile.beside() else { return false };
-        let is_old = beside.filled_since().is_none_or(|since| since <= at);
-        let is_so = |pending: &Pending| pending.is_seen_until(at);
-        beside.is_everything() && is_old || is_covered(path, &is_so, |path, is_so| beside.get(path).is_some_and(is_so))
+        let beside = self.reconcile.beside().into_iter().flat_map(Fold::iter);
+        self.reconcile.owes(at) || self.pending().chain(beside).any(|(_, pending)| pending.is_seen_until(at))
     }
 
     /// Tells if a path, or what covers it, waits or is in flight and meets a condition.
-    fn covers(&self, path: &RelPath, is_so: Condition<'_>) -> bool {
-        is_covered(path, is_so, |path, is_so| self.waiting.get(path).is_some_and(is_so) || self.leases.any(path, is_so))
+    fn covers(&self, path: &RelPath, is_so: impl Fn(&Pending) -> bool) -> bool {
+        covering(path).any(|(dir, least)| {
+            let mut entries = self.waiting.get(&dir).into_iter().chain(self.leases.all(&dir));
+            entries.any(|pending| pending.reaches(least) && is_so(pending))
+        })
     }
 
     /// The time at which the last reconcile that compared everything ended; `None` before the first.
@@ -298,7 +300,7 @@ impl PendingSet {
         let is_sound = |(_, pending): (&RelPath, &Pending)| !pending.holds_removals || pending.scope == Scope::Subtree;
         let rules = [
             (self.waiting.len() <= self.waiting.cap() && !self.waiting.is_everything(), "more waits than has room"),
-            (self.waiting.iter().chain(self.leases.iter()).all(is_sound), "what is no subtree holds removals"),
+            (self.pending().all(is_sound), "what is no subtree holds removals"),
             (self.leases.is_sound(), "two batches of a lane are worked on"),
             (self.reconcile.is_sound(), "a reconcile is owed, and none is wanted"),
             (self.origins.is_sound(), "two names have the same origin"),
@@ -313,11 +315,9 @@ impl PendingSet {
     /// Tells if something that was seen until `at` is on its way to the node, or may be overtaken by what is.
     pub(crate) fn is_sending(&self, at: Instant) -> bool {
         let is_seen = |(_, pending): (&RelPath, &Pending)| pending.is_seen_until(at);
-        let reconciles = self
-            .reconcile
-            .beside()
-            .is_some_and(|beside| self.reconcile.owes(at) || beside.is_everything() || beside.iter().any(is_seen));
-        reconciles || self.leases.iter().any(is_seen)
+        let beside = self.reconcile.beside();
+        beside.is_some_and(|beside| self.reconcile.owes(at) || beside.iter().any(is_seen))
+            || self.leases.iter().any(is_seen)
     }
 
     /// Tells if something that was seen until `at` can go to the node by `soon`, or waits for nothing but what is in
@@ -327,9 +327,8 @@ impl PendingSet {
             return true;
         }
         self.waiting.iter().any(|(path, pending)| {
-            let due = pending.retry.not_before.max(self.guards.holds(pending, now));
             pending.is_seen_until(at)
-                && due.is_none_or(|due| due <= soon)
+                && self.due(pending, now) <= soon
                 && (self.is_free(path, pending) || self.waits_for_leases(path, pending))
         })
     }
@@ -349,18 +348,13 @@ impl PendingSet {
     }
 }
 
-/// A condition on a pending path.
-type Condition<'a> = &'a dyn Fn(&Pending) -> bool;
-
-/// Tells if a path, or one that covers it, meets a condition in a set.
-fn is_covered(path: &RelPath, is_so: Condition<'_>, has: impl Fn(&RelPath, Condition<'_>) -> bool) -> bool {
-    if has(path, is_so) {
-        return true;
-    }
-    let Some(parent) = path.parent() else { return false };
-    let covers = |dir: &RelPath| {
-        let scope = if *dir == parent { Scope::Level } else { Scope::Subtree };
-        has(dir, &|pending| (pending.is_removal() || pending.scope >= scope) && is_so(pending))
-    };
-    path.ancestors().any(|dir| covers(&dir)) || parent.is_root() && covers(&parent)
+/// The entries that are about a path: its own, and each above it with the least part that holds the path.
+fn covering(path: &RelPath) -> impl Iterator<Item = (RelPath, Scope)> {
+    let parent = path.parent();
+    let top = parent.clone().filter(RelPath::is_root);
+    let above = path.ancestors().chain(top).map(move |dir| {
+        let least = if parent.as_ref() == Some(&dir) { Scope::Level } else { Scope::Subtree };
+        (dir, least)
+    });
+    [(path.clone(), Scope::Entry)].into_iter().chain(above)
 }

@@ -1,15 +1,10 @@
 //! Listens to what runs say that they changed, for the hooks.
 
-use std::collections::HashSet;
-
 use crate::path::RelPath;
 use crate::rsync::recipe::Recipe;
 use crate::rsync::report::output;
 use crate::rsync::report::output::Line;
 use crate::rsync::runner::order::{Order, Work};
-use crate::rsync::runner::process::{Code, Finished};
-use crate::rsync::target::Target;
-use crate::transport::blame::Blame;
 use crate::transport::heard::{self, Heard};
 
 /// Listens to one run.
@@ -33,6 +28,7 @@ impl RunListener {
             }
         }
     }
+
     /// Listens to a run that begins now, for `heard`. `None` if the run changes nothing, or nobody is to be told.
     pub(crate) fn of(order: &Order<'_>, heard: &Heard) -> Option<RunListener> {
         if order.recipe.only_looks() {
@@ -47,19 +43,5 @@ impl RunListener {
         // What fails in a batch stays pending, and is not told before it has arrived.
         let to = if order.recipe == Recipe::Full { to.needs_proof() } else { to };
         Some(RunListener { to, base, only_stored })
-    }
-
-    /// A comparison of everything has ended: what it said is done, if it did not end before it was through.
-    pub(crate) fn prove(mut self, target: &Target, finished: &Finished) {
-        let (unset, finished) = &target.without_unset(finished.clone());
-        let is_unset = |path: &RelPath| unset.root && path.is_root();
-        match (finished.code, target.failure_of(finished).map(|_| target.blamed(finished))) {
-            (Code::Exit(0), _) | (_, None) => self.to.prove(is_unset),
-            (Code::Exit(23 | 24), Some(Blame::Paths(paths))) => {
-                let paths: HashSet<RelPath> = paths.into_iter().collect();
-                self.to.prove(|path| paths.contains(path) || is_unset(path));
-            }
-            _ => (),
-        }
     }
 }

@@ -29,14 +29,14 @@ pub(crate) fn reconciled() -> (PendingSet, Instant) {
 #[test]
 fn the_oldest_change_is_the_first_that_the_node_lacks_however_often_it_is_repeated() {
     let (set, start) = changed(&[touched("a"), touched("b"), touched("a")]);
-    assert_eq!(set.oldest(), Some(start));
-    assert_eq!(PendingSet::default().oldest(), None);
+    assert_eq!(set.on_its_way_since(), Some(start));
+    assert_eq!(PendingSet::default().on_its_way_since(), None);
 }
 
 #[test]
 fn a_subtree_is_as_old_as_what_it_swallows() {
     let (set, start) = changed(&[touched("d/x"), Change::Subtree { path: rel("d") }]);
-    assert_eq!((set.len(), set.oldest()), (1, Some(start)));
+    assert_eq!((set.len(), set.on_its_way_since()), (1, Some(start)));
 }
 
 #[test]
@@ -44,9 +44,9 @@ fn what_is_in_flight_is_not_at_the_node_and_what_failed_keeps_its_age() {
     let (mut set, start) = changed(&[touched("a")]);
     let batch = set.lease(Lane::Fast, 9, 9999, start);
     set.add(&touched("b"), start + Duration::from_secs(5));
-    assert_eq!(set.oldest(), Some(start));
+    assert_eq!(set.on_its_way_since(), Some(start));
     set.settle(batch.id, start, |_| Fate::Failed, |_| Duration::from_secs(1));
-    assert_eq!(set.oldest(), Some(start));
+    assert_eq!(set.on_its_way_since(), Some(start));
 }
 
 #[test]
@@ -54,19 +54,19 @@ fn what_changed_while_it_was_sent_is_as_old_as_that_change() {
     let (mut set, start) = changed(&[touched("a")]);
     let (batch, later) = (set.lease(Lane::Fast, 9, 9999, start), start + Duration::from_secs(9));
     set.settle(batch.id, later, |_| Fate::Changed, |_| Duration::ZERO);
-    assert_eq!(set.oldest(), Some(later));
+    assert_eq!(set.on_its_way_since(), Some(later));
 }
 
 #[test]
 fn a_reconcile_that_is_owed_has_an_age_and_one_that_only_looks_has_none() {
     let (mut set, start) = (PendingSet::default(), Instant::now());
     set.want_resync();
-    assert_eq!(set.oldest(), None);
+    assert_eq!(set.on_its_way_since(), None);
     set.want_reconcile();
-    assert!(set.oldest().is_some());
-    assert!(set.lease_reconcile(start) && set.oldest().is_some());
+    assert!(set.on_its_way_since().is_some());
+    assert!(set.lease_reconcile(start) && set.on_its_way_since().is_some());
     set.settle_reconcile(start);
-    assert_eq!(set.oldest(), None);
+    assert_eq!(set.on_its_way_since(), None);
 }
 
 #[test]
@@ -76,11 +76,11 @@ fn what_is_owed_while_a_reconcile_runs_is_owed_when_it_has_ended() {
     assert!(set.lease_reconcile(start));
     set.want_reconcile();
     set.settle_reconcile(start);
-    let owed = set.oldest();
+    let owed = set.on_its_way_since();
     assert!(owed.is_some_and(|since| since >= start));
-    assert!(set.lease_reconcile(Instant::now()) && set.oldest() == owed, "it runs");
+    assert!(set.lease_reconcile(Instant::now()) && set.on_its_way_since() == owed, "it runs");
     set.settle_reconcile(start);
-    assert_eq!(set.oldest(), None);
+    assert_eq!(set.on_its_way_since(), None);
 }
 
 #[test]
@@ -90,13 +90,13 @@ fn what_is_folded_into_everything_keeps_its_age() {
         set.add(&touched(name), start);
     }
     assert!(set.reconciles(), "{set:?}");
-    assert_eq!(set.oldest(), Some(start));
+    assert_eq!(set.on_its_way_since(), Some(start));
 }
 
 #[test]
 fn a_directory_that_is_removed_is_as_old_as_what_waited_in_it() {
     let (set, start) = changed(&[touched("d/x"), Change::Removed { path: rel("d"), is_dir: true }]);
-    assert_eq!(set.oldest(), Some(start));
+    assert_eq!(set.on_its_way_since(), Some(start));
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn what_was_delivered_beside_a_reconcile_is_only_looked_at_again() {
     let batch = set.lease(Lane::Fast, 9, 9999, start);
     set.settle(batch.id, start, |_| Fate::Delivered, |_| Duration::ZERO);
     set.settle_reconcile(start);
-    assert!(set.oldest().is_some_and(|since| since > start));
+    assert!(set.on_its_way_since().is_some_and(|since| since > start));
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn what_failed_within_a_comparison_is_lacked_since_before_it() {
     let since = set.in_flight_above_since(&rel("d/x")).unwrap();
     assert_eq!((since, set.in_flight_above_since(&rel("e"))), (start, None));
     set.settle(batch.id, later, |_| Fate::Delivered, |_| Duration::ZERO);
-    set.try_later(rel("d/x"), Scope::Entry, false, since, later);
+    set.put_apart(rel("d/x"), Pending::new(Scope::Entry).tried_apart(since, later));
     assert!(set.lacks(&rel("d/x"), began) && !set.lacks(&rel("d/y"), began));
     set.want_resync();
     assert!(set.lease_reconcile(began));
@@ -217,11 +217,30 @@ fn what_was_sent_beside_a_reconcile_may_be_overtaken_by_it_and_nothing_else() {
 }
 
 #[test]
+fn what_was_sent_beside_a_reconcile_and_is_too_much_to_remember_is_owed_at_once() {
+    let (mut set, start) = (PendingSet::new(4), Instant::now());
+    set.want_resync();
+    assert!(set.lease_reconcile(start));
+    set.settle_reconcile(start);
+    set.want_resync();
+    assert!(set.lease_reconcile(start));
+    for name in ["a", "b", "c", "d", "e"] {
+        assert!(!set.may_lack(&rel("other"), start));
+        set.add(&touched(name), start);
+        let batch = set.lease(Lane::Fast, 9, 9999, start);
+        set.settle(batch.id, start, |_| Fate::Delivered, |_| Duration::ZERO);
+    }
+    assert!(set.may_lack(&rel("other"), start) && set.may_lack_any(start) && set.is_sending(start));
+    set.settle_reconcile(start);
+    assert!(set.reconciles() && set.may_lack(&rel("a"), start), "{set:?}");
+}
+
+#[test]
 fn a_reconcile_that_waits_is_still_wanted_when_its_sync_actor_is_gone() {
     let (mut set, start) = (PendingSet::default(), Instant::now());
     set.want_reconcile();
     set.roll_back();
-    assert!(set.reconciles() && set.oldest().is_some());
+    assert!(set.reconciles() && set.on_its_way_since().is_some());
     assert!(set.lease_reconcile(start));
     set.postpone_reconcile(start, |_| Duration::from_secs(60));
     set.roll_back();
@@ -275,7 +294,7 @@ fn what_a_failing_path_becomes_a_part_of_is_on_its_way_since_it_changed() {
         let later = start + Duration::from_secs(1000);
         changes.iter().for_each(|change| set.add(change, later));
         assert_eq!((set.failing().paths, set.on_its_way_since()), (failing_left, Some(later)), "{changes:?}");
-        assert!(set.may_lack_any(start) && set.oldest() == Some(start), "what it lacked, it lacks: {changes:?}");
+        assert!(set.may_lack_any(start), "what it lacked, it lacks: {changes:?}");
     }
 }
 
@@ -287,7 +306,7 @@ fn a_failing_path_that_changes_while_it_is_tried_begins_anew() {
     set.add(&touched("a"), later);
     assert_eq!(set.on_its_way_since(), Some(later));
     set.settle(batch.id, later, |_| Fate::Failed, |_| Duration::ZERO);
-    assert_eq!((set.failing().paths, set.on_its_way_since(), set.oldest()), (0, Some(later), Some(start)));
+    assert_eq!((set.failing().paths, set.on_its_way_since(), set.may_lack_any(start)), (0, Some(later), true));
     for _ in 0..FAILS {
         let batch = set.lease(Lane::Fast, 9, 9999, later);
         set.settle(batch.id, later, |_| Fate::Failed, |_| Duration::ZERO);

@@ -36,6 +36,18 @@ fn a_file_that_may_be_written_in_flight_is_new_and_one_of_which_the_mode_changes
     }
 }
 
+#[test]
+fn a_file_that_may_have_been_written_through_a_mapping_is_new_by_another_name_and_after_a_restart() {
+    let closed = Change::Closed { path: rel("a") };
+    let mut next = PendingSet::default();
+    next.resume(&set(&[closed.clone()]).backlog());
+    let removed = Change::Removed { path: rel("a"), is_dir: false };
+    let renamed = set(&[closed, removed, Change::Renamed { from: rel("a"), to: rel("b") }]);
+    for (set, name) in [(next, "a"), (renamed, "b")] {
+        assert!(set.waiting.get(&rel(name)).unwrap().proof.rewritten, "{set:?}");
+    }
+}
+
 /// A set in which `*.part` settles for the time of `SOON`.
 fn settling(changes: &[Change], now: Instant) -> PendingSet {
     let mut set = PendingSet::default();
