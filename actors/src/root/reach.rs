@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use self::ground::{Common, Ground};
+use self::ground::{Common, Ground, PATIENCE};
 use self::look::{Found, Look, Meta, Place};
 use crate::mounts;
 use crate::path::RelPath;
@@ -128,14 +128,14 @@ impl Reach {
         self.holder(path).is_none_or(|ground| ground.answers())
     }
 
-    /// Asks all that may hang, and waits for the answers.
+    /// Asks all that may hang, and waits for the answers as long as a run would.
     ///
     /// # Errors
     /// The first that does not answer.
     pub fn ask_all(&self) -> Result<(), Silent> {
         let grounds = self.grounds();
         grounds.iter().for_each(|ground| ground.ask());
-        let is_silent = |ground: &Arc<Ground>| if ground.answers() { None } else { ground.silent() };
+        let is_silent = |ground: &Arc<Ground>| if ground.answers_within(PATIENCE) { None } else { ground.silent() };
         grounds.iter().find_map(is_silent).map_or(Ok(()), Err)
     }
 
@@ -234,7 +234,8 @@ impl Reach {
         self.holder(path).map(|ground| ground.point.clone())
     }
 
-    /// Carries out work that `reads` what is mounted at some points, until one of these does not answer.
+    /// Carries out work that `reads` what is mounted at some points, until one of these has not answered for so long that
+    /// the work would wait for ever.
     ///
     /// # Errors
     /// What does not answer.
@@ -250,11 +251,11 @@ impl Reach {
         }
     }
 
-    /// Asks, of what is mounted at the points that somebody `reads`, again and again, until something does not answer.
+    /// Asks, of what is mounted at the points that somebody `reads`, again and again, until something is given up.
     pub async fn falls_silent(self, reads: impl Fn(&RelPath) -> bool) -> Silent {
         let touched = || self.grounds().into_iter().filter(|ground| reads(&ground.point)).collect::<Vec<_>>();
         loop {
-            if let Some(silent) = touched().iter().find_map(|ground| ground.silent()) {
+            if let Some(silent) = touched().iter().find_map(|ground| ground.given_up()) {
                 return silent;
             }
             // One may be mounted while the work goes on.
