@@ -29,9 +29,11 @@ impl Around {
     /// mount may yet answer in time.
     pub(super) fn look(&mut self, link: &NodeLink, is_compared: bool, now: Instant) {
         let is_silent = link.root.reach().is_silent();
+        // What cannot be looked at at all has no parts.
+        let has_parts = !link.root.reach().is_root_silent();
         let mut outbox = link.outbox.lock();
         outbox.cut(is_silent);
-        let waits = outbox.reconciles() && !is_compared && !link.transport.bounds_deletions();
+        let waits = has_parts && outbox.reconciles() && !is_compared && !link.transport.bounds_deletions();
         if !is_silent {
             self.root_was_taken_apart = false;
         } else if waits && !self.root_was_taken_apart {

@@ -134,7 +134,7 @@ impl Disk for Source {
         let below = |root: &Path| absolute.strip_prefix(root).ok().map(|tail| tail.as_os_str().as_bytes().to_vec());
         // The source may be configured by a name that leads through symlinks.
         let root = self.0.path();
-        below(root).or_else(|| below(&root.canonicalize().ok()?))
+        below(root).or_else(|| below(&self.0.reach().resolved()))
     }
 
     fn is_fresh(&mut self, path: &RelPath) -> bool {

@@ -166,6 +166,14 @@ impl Ground {
                 return state.silent.is_none();
             }
         }
+        self.answers_now()
+    }
+
+    /// Whether it answers, now and not just before.
+    pub(crate) fn answers_now(self: &Arc<Ground>) -> bool {
+        if lock(&self.state).silent.is_some() {
+            return false;
+        }
         self.ask();
         self.answers_within(DEADLINE)
     }
@@ -241,7 +249,8 @@ impl Ground {
     }
 
     fn try_once(self: &Arc<Ground>, look: &Look) -> io::Result<Found> {
-        let most = if matches!(look, Look::Names(..) | Look::Directories(_)) { LISTING } else { LOOK };
+        let most =
+            if matches!(look, Look::Names(..) | Look::Entries(_) | Look::Directories(_)) { LISTING } else { LOOK };
         let (helper, begun) = (self.common.ask(look)?, Instant::now());
         while !helper.answers_within(DEADLINE) {
             if begun.elapsed() + DEADLINE > most || !self.answers() {
