@@ -79,10 +79,9 @@ impl Changes {
 }
 
 impl Mounts {
-    /// Returns the mounts below `root`; `None` if the kernel's list cannot be read.
+    /// Returns the mounts below `root`, which must be free of symlinks; `None` if the kernel's list cannot be read.
     pub(crate) fn below(root: &Path) -> Option<Mounts> {
-        let resolved = root.canonicalize().ok()?;
-        Some(Mounts::parse(&fs::read(TABLE).ok()?, resolved.as_os_str().as_bytes()))
+        Some(Mounts::parse(&fs::read(TABLE).ok()?, root.as_os_str().as_bytes()))
     }
 
     /// Parses the kernel's list; `root` must be free of symlinks. Malformed lines are skipped.
@@ -163,19 +162,29 @@ fn source_in(table: &[u8], mount: u64) -> Option<Vec<u8>> {
     tells.then(|| [kind, directory, from].join(&b' '))
 }
 
-/// The kind of each file system that is mounted strictly below a directory, by the mount point and the number of the mount.
+/// Returns the kind of each file system of a tree, by the mount point and the number of the mount: of that which the root lies
+/// on, as if mounted on the root, and of those mounted below. The root must be free of symlinks.
 pub(crate) fn kinds(root: &Path) -> Vec<(RelPath, u64, String)> {
-    let resolved = root.canonicalize().ok();
-    let table = resolved.is_some().then(|| fs::read(TABLE).ok()).flatten().unwrap_or_default();
-    kinds_in(&table, resolved.as_deref().unwrap_or(root).as_os_str().as_bytes())
+    kinds_in(&fs::read(TABLE).unwrap_or_default(), root.as_os_str().as_bytes())
 }
 
 fn kinds_in(table: &[u8], root: &[u8]) -> Vec<(RelPath, u64, String)> {
-    let kind_of = |line: MountLine<'_>| {
-        let point = below(&unescape(line.point), root)?;
-        Some((point, line.number, String::from_utf8_lossy(line.system[0]).into_owned()))
-    };
-    table.split(|&byte| byte == b'\n').filter_map(MountLine::read).filter_map(kind_of).collect()
+    let kind = |line: &MountLine<'_>| String::from_utf8_lossy(line.system[0]).into_owned();
+    let mut kinds = Vec::new();
+    let mut holder: Option<(usize, u64, String)> = None;
+    for line in table.split(|&byte| byte == b'\n').filter_map(MountLine::read) {
+        let point = unescape(line.point);
+        if let Some(path) = below(&point, root) {
+            kinds.push((path, line.number, kind(&line)));
+        } else if (point == root || below(root, &point).is_some())
+            // Of several on one point the last covers the others.
+            && holder.as_ref().is_none_or(|(length, ..)| *length <= point.len())
+        {
+            holder = Some((point.len(), line.number, kind(&line)));
+        }
+    }
+    kinds.extend(holder.map(|(_, number, kind)| (RelPath::root(), number, kind)));
+    kinds
 }
 
 /// Returns the path below `root`; `None` for the root itself and for paths outside.
@@ -323,10 +332,20 @@ mod tests {
     }
 
     #[test]
-    fn of_each_mount_below_the_root_the_kind_is_known() {
+    fn of_each_mount_of_a_tree_the_kind_is_known() {
         let table = b"66 61 0:39 / /srv/www/m\\040n rw shared:1 - fuse.sshfs host:/b rw,user_id=0\n\
-            67 61 0:39 /d /srv/www rw - nfs4 host:/export rw\n68 61 0:40 / /srv/www/o rw - ext4 /dev/sda rw\nx";
-        let kinds: Vec<_> = kinds_in(table, b"/srv/www").into_iter().map(|(p, n, k)| (p.to_string(), n, k)).collect();
-        assert_eq!(kinds, [("m n".into(), 66, "fuse.sshfs".into()), ("o".into(), 68, "ext4".into())]);
+            61 1 0:9 / / rw - xfs /dev/sdb rw\n67 61 0:39 /d /srv/www rw - nfs4 host:/export rw\n\
+            68 61 0:40 / /srv/www/o rw - ext4 /dev/sda rw\n69 61 0:41 / /srv/ww rw - ceph x rw\nx";
+        let kinds = |root: &[u8]| {
+            let kinds =
+                kinds_in(table, root).into_iter().map(|(point, number, kind)| (point.to_string(), number, kind));
+            kinds.collect::<Vec<_>>()
+        };
+        let kind = |point: &str, number, kind: &str| (point.to_owned(), number, kind.to_owned());
+        let all = [kind("m n", 66, "fuse.sshfs"), kind("o", 68, "ext4"), kind(".", 67, "nfs4")];
+        assert_eq!(kinds(b"/srv/www"), all);
+        assert_eq!(kinds(b"/srv/www/o/d"), [kind(".", 68, "ext4")]);
+        assert_eq!(kinds(b"/srv/www2"), [kind(".", 61, "xfs")]);
+        assert_eq!(kinds(b"/").len(), 5);
     }
 }

@@ -84,7 +84,7 @@ pub enum RootError {
          the source is complete"
     )]
     NoMarker(RelPath),
-    /// What is mounted below it does not answer, so that it cannot be compared as a whole.
+    /// What it lies on does not answer; or what is mounted below it, so that it cannot be compared as a whole.
     #[error("the file system at `{path}` ({kind}) does not answer: mend what serves it, or unmount it (umount -l)", path = .0.path, kind = .0.kind)]
     Silent(Silent),
     /// The source cannot be looked at.
@@ -115,8 +115,10 @@ impl Root {
     /// # Errors
     /// When there is no directory, or the directory cannot be looked at.
     pub fn of(path: &Path) -> Result<Root, RootError> {
+        let reach = Reach::of(path);
+        reach.ask_root().map_err(RootError::Silent)?;
         let identity = Identity::of(path).map_err(|error| unusable(&error))?;
-        let (identity, was_empty, reach) = (Arc::new(identity), Arc::default(), Reach::of(path));
+        let (identity, was_empty) = (Arc::new(identity), Arc::default());
         Ok(Root { path: path.to_owned(), identity, guards: None, was_empty, supersedes: false, reach })
     }
 
@@ -173,6 +175,7 @@ impl Root {
     /// # Errors
     /// The reason why the source is not the same.
     pub(crate) fn open(&self) -> Result<OwnedFd, RootError> {
+        self.reach.ask_root().map_err(RootError::Silent)?;
         let directory = File::options()
             .read(true)
             .custom_flags(OFlags::DIRECTORY.bits().cast_signed())
@@ -188,7 +191,9 @@ impl Root {
     pub(crate) fn is_cwd_of(&self, process: i32) -> bool {
         let cwd = PathBuf::from(format!("/proc/{process}/cwd"));
         // The name first: a file system that was mounted again may have another device number, which `is_at` stores.
-        self.identity.is_at(&self.path).is_ok_and(|is_same| is_same) && self.identity.has_number_of(&cwd)
+        self.reach.ask_root().is_ok()
+            && self.identity.is_at(&self.path).is_ok_and(|is_same| is_same)
+            && self.identity.has_number_of(&cwd)
     }
 
     /// Checks that the same directory is still at the path, whatever its content.
@@ -196,6 +201,7 @@ impl Root {
     /// # Errors
     /// The reason why the source is not the same.
     pub(crate) fn look(&self) -> Result<(), RootError> {
+        self.reach.ask_root().map_err(RootError::Silent)?;
         let is_same = || self.identity.is_at(&self.path).map_err(|error| unusable(&error));
         let Some(guards) = &self.guards else { return if is_same()? { Ok(()) } else { Err(RootError::Replaced) } };
         let before = is_same()?;

@@ -233,7 +233,7 @@ impl StateActor {
     }
 
     fn note_mounts(&mut self) {
-        let mounted = Mounts::below(self.root.path()).map(|mounts| mounts.points()).unwrap_or_default();
+        let mounted = Mounts::below(&self.root.reach().resolved()).map(|mounts| mounts.points()).unwrap_or_default();
         self.mounts.retain(|path| !mounted.contains(path));
         let left: Vec<RelPath> = self.mounts.iter().filter(|path| self.may_be_dir(path)).cloned().collect();
         self.mounts = mounted.into_iter().chain(left).collect();

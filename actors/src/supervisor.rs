@@ -49,10 +49,6 @@ use crate::transport;
 use crate::transport::heard::Heard;
 use crate::transport::progress::Latest;
 
-/// The time that the far side of an rsync that was given up takes to remove its temporary file: a run before that would
-/// have its directory times overtaken.
-const LINGERS: Duration = Duration::from_secs(2);
-
 /// Starts, restarts and stops the SyncActors.
 ///
 /// Receives [`WatchReport`], and for the log [`Rescan`] and [`DirMove`]; from SyncActors [`Died`], [`Succeeded`],
@@ -340,7 +336,7 @@ impl Handler<Died> for SupervisorActor {
         match succession {
             Succession::Now => self.launch(at, ctx),
             Succession::SoonAfter => {
-                ctx.run_later(LINGERS, move |supervisor, ctx| supervisor.launch(at, ctx));
+                ctx.run_later(transport::LINGERS, move |supervisor, ctx| supervisor.launch(at, ctx));
             }
             Succession::AfterBackoff => self.died(at, panicked, ctx),
             Succession::Dismiss => self.dismiss(at, ctx),

@@ -117,7 +117,7 @@ impl SyncActor {
         let now = Instant::now();
         self.timer.cancel(ctx);
         self.end_verify_unless_well(ctx);
-        self.around.look(&self.link, now);
+        self.around.look(&self.link, self.comparing == Comparing::Reconcile, now);
         match self.order {
             WorkOrder::Work | WorkOrder::Drain { .. } => (),
             WorkOrder::Pause | WorkOrder::Finish { .. } | WorkOrder::Rest => return self.stand_still(now),

@@ -29,6 +29,10 @@ use self::traits::Traits;
 use self::unset::Unset;
 use crate::path::RelPath;
 
+/// The time that the far side of an rsync that was given up takes to remove its temporary file: a run before that would
+/// have its directory times overtaken.
+pub(crate) const LINGERS: Duration = Duration::from_secs(2);
+
 /// Brings changes to one node and compares the node with the source.
 pub trait Transport {
     /// Carries out a plan. `worked` is told once the plan has stopped changing the node.

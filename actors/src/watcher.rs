@@ -191,7 +191,7 @@ impl WatcherActor {
         let Findings { blind, unseen, .. } = observer.take();
         // With no watch left the daemon would start half blind: better not at all.
         if let Some(Unseen::NoWatchLeft { why: WatchError::Limit { limit, .. }, .. }) = unseen.into_iter().next() {
-            let needed = Some(count_directories(self.root.path(), &self.excludes));
+            let needed = Some(count_directories(self.root.reach(), &self.excludes));
             return Err(WatchError::Limit { limit, needed });
         }
         for (path, why) in blind {

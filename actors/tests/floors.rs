@@ -115,3 +115,32 @@ fn each_name_of_a_type_means_one_thing_in_the_library_and_the_command() {
     places.retain(|_, places| places.len() > 1);
     assert!(places.is_empty(), "one name for several types: give each its own: {places:#?}");
 }
+
+/// Calls that look at a disk, and wait for ever where that does not answer.
+const LOOKS: [&str; 6] =
+    ["read_dir(", "symlink_metadata(", "fs::metadata(", "read_link(", "File::open(", "canonicalize("];
+/// The functions of a file, each from its name on.
+fn functions(code: &str) -> impl Iterator<Item = &str> {
+    code.split("fn ").skip(1)
+}
+
+#[test]
+fn what_lies_in_the_source_is_looked_at_where_that_may_be_given_up() {
+    let mut faults = Vec::new();
+    let [(src, _), _] = houses();
+    for path in files_below(&src).into_iter().filter(|file| !is_test(file)) {
+        let file = path.strip_prefix(&src).unwrap();
+        if room(file) == Some("root") {
+            continue;
+        }
+        for function in functions(&code(&path)).filter(|function| function.contains(".under(")) {
+            if let Some(look) = LOOKS.iter().find(|look| function.contains(**look)) {
+                let name = function.split(['(', '<']).next().unwrap_or_default();
+                faults.push(format!("{}: `{name}` uses `{look}`: a method of `Reach` may be given up", file.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    let seen = functions("fn a() { x.under(root) }\nfn b() { read_dir(y) }").filter(|one| one.contains(".under("));
+    assert_eq!(seen.count(), 1);
+}

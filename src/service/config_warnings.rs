@@ -1,13 +1,16 @@
 //! Shows values of a configuration that most likely do something else than their author means: `--check` prints them, every
 //! other command logs them.
 
-use std::io::Write;
+use std::ffi::OsString;
+use std::io::{self, Write};
 use std::path::Path;
 
+use inosync_actors::path::RelPath;
 use inosync_actors::patterns::excludes::{Excludes, Pattern, unmatched};
 use inosync_actors::root::reach::Reach;
 use inosync_actors::site::Site;
 use inosync_actors::supervisor::monitor::DaemonMonitor;
+use rustix::fs::FileType;
 use slog::{Logger, info, warn};
 
 use crate::config::ConfigComplaint;
@@ -27,8 +30,13 @@ pub fn print(warnings: &[ConfigComplaint]) {
 /// The patterns that match nothing now, in words.
 pub fn without_match(site: &Site) -> Vec<String> {
     let reach = Reach::of(&site.wpath);
-    let patterns = unmatched(&site.excludes, &site.wpath, |dir| reach.answers(dir)).into_iter();
+    let patterns = unmatched(&site.excludes, |dir| entries(&reach, dir)).into_iter();
     patterns.map(|pattern| format!("rexcludes: `{pattern}` matches nothing in {} now", site.wpath.display())).collect()
+}
+
+fn entries(reach: &Reach, dir: &RelPath) -> io::Result<Vec<(OsString, bool)>> {
+    let entries = reach.entries(dir)?.into_iter();
+    Ok(entries.map(|(name, kind)| (name, kind == FileType::Directory)).collect())
 }
 
 /// Writes the warnings to the log.
@@ -58,7 +66,7 @@ pub fn log_unmatched(excludes: Excludes, wpath: &Path, log: &Logger) {
     let log = log.clone();
     let looking = move || {
         let reach = Reach::of(&wpath);
-        let found = unmatched(&excludes, &wpath, |dir| reach.answers(dir));
+        let found = unmatched(&excludes, |dir| entries(&reach, dir));
         if !found.is_empty() {
             let patterns: Vec<String> = found.iter().take(MOST).map(|pattern| Pattern::to_string(pattern)).collect();
             info!(log, "patterns of rexcludes match nothing now"; "patterns" => patterns.join(", "), "number" => found.len());

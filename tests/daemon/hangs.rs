@@ -245,3 +245,61 @@ fn commands_that_read_the_whole_source_end_with_the_name_of_what_hangs() {
         );
     }
 }
+
+#[test]
+fn a_mount_that_answers_late_breaks_no_run_off() {
+    let Some(mut site) = site_with(&["a"]) else { return };
+    for number in 0..300 {
+        site.write(format!("a/d/{number}"), "x");
+    }
+    site.write("a/d/large", vec![b'x'; 4 << 20]);
+    site.config("rspeed: 1000");
+    site.config("log: (level: Debug)");
+    site.start();
+    wait::until(|| site.mirror(Local).join("a/d").exists().then_some(())).unwrap();
+    let begun = Instant::now();
+    disk(&site, "a").hang();
+    expect_unreachable(&site, "a");
+    disk(&site, "a").answer();
+    let is_late = begun.elapsed() > Duration::from_secs(8);
+    site.expect_identical();
+    let is_broken_off = site.log_lines().iter().any(|line| line.contains("is broken off"));
+    assert!(is_late || !is_broken_off, "{:#?}", site.log_lines());
+    site.stop();
+}
+
+#[test]
+fn a_source_that_lies_on_a_mount_that_hangs_is_told_and_mirrored_when_it_answers() {
+    let mut site = Site::on(&[Local]);
+    if !site.source_on(Kind::Bindfs) {
+        return;
+    }
+    site.config("stop_timeout: 5");
+    let port = site.listen();
+    site.start_mirrored();
+    let change_and_hang = |site: &Site, content: &str| {
+        let hang = disk(site, "").when_told();
+        site.write("seed", content);
+        hang();
+        expect_unreachable(site, ".");
+    };
+    change_and_hang(&site, "1");
+    let asked = bounded(|| site.ask(&["--status"]));
+    assert!(asked.code == Some(2) && asked.stdout.contains("NOTHING IS SENT"), "{asked:?}");
+    assert_eq!(bounded(|| site.get(port, "/")).status, 200);
+    site.expect_log_line(&["nothing is sent", "does not answer"]);
+    disk(&site, "").answer();
+    site.expect_identical();
+    site.expect_state(Local, "idle");
+    // Its watches are those that it had.
+    site.mkdir("new");
+    site.write("new/f", "1");
+    site.expect_on_nodes("new/f", "1");
+    change_and_hang(&site, "2");
+    let ended = bounded(|| site.stop());
+    assert_eq!(ended.code, Some(75), "{}", ended.log);
+    disk(&site, "").answer();
+    site.start();
+    site.expect_identical();
+    site.stop();
+}

@@ -1,4 +1,4 @@
-//! The file systems below the source that may hang: network and FUSE mounts. A look at what lies on one happens where it
+//! The file systems of the source that may hang: network and FUSE mounts in it, or that which it lies on. A look at what lies on one happens where it
 //! holds up nobody else: in a process that is given up when it takes too long. Then the mount counts as silent, and nothing
 //! is looked at there, until it has answered everything that it was asked.
 
@@ -16,8 +16,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use self::ground::{Common, Ground};
+use self::ground::{Common, Ground, PATIENCE};
 use self::look::{Found, Look, Meta, Place};
+use rustix::fs::FileType;
+
 use crate::mounts;
 use crate::path::RelPath;
 
@@ -54,12 +56,14 @@ pub(crate) enum MountNews {
 
 type MountListener = Box<dyn Fn(&MountNews) + Send + Sync>;
 
-/// Knows which file systems below a directory answer. Clones share it.
+/// Knows which file systems of a tree answer. Clones share it.
 #[derive(Clone)]
 pub struct Reach(Arc<Grounds>);
 
 struct Grounds {
     root: PathBuf,
+    /// The same without symlinks, as far as that could be looked at.
+    resolved: Mutex<PathBuf>,
     mounts: Mutex<BTreeMap<RelPath, Arc<Ground>>>,
     /// Whether there is any: mostly there is none.
     any: AtomicBool,
@@ -73,19 +77,35 @@ impl std::fmt::Debug for Reach {
 }
 
 impl Reach {
-    /// What is mounted below `root` now.
+    /// What `root` lies on, and what is mounted below it now.
     pub fn of(root: &Path) -> Reach {
-        let (root, common) = (root.to_owned(), Arc::default());
-        let reach = Reach(Arc::new(Grounds { root, mounts: Mutex::default(), any: AtomicBool::new(false), common }));
+        let (root, resolved, mounts) = (root.to_owned(), Mutex::new(root.to_owned()), Mutex::default());
+        let grounds = Grounds { root, resolved, mounts, any: AtomicBool::new(false), common: Arc::default() };
+        let reach = Reach(Arc::new(grounds));
         reach.refresh();
         reach
     }
 
+    /// The root without symlinks, as it was last seen.
+    pub(crate) fn resolved(&self) -> PathBuf {
+        lock(&self.0.resolved).clone()
+    }
+
     /// Something was mounted or unmounted.
     pub(crate) fn refresh(&self) {
+        // By the name that is known, so that the root is asked before that is resolved.
+        self.read_table();
+        let resolved = if self.answers(&RelPath::root()) { self.0.root.canonicalize().ok() } else { None };
+        if let Some(resolved) = resolved.filter(|resolved| *resolved != self.resolved()) {
+            *lock(&self.0.resolved) = resolved;
+            self.read_table();
+        }
+    }
+
+    fn read_table(&self) {
         // Of several on one point the last covers the others.
         let kinds: BTreeMap<RelPath, (u64, String)> =
-            mounts::kinds(&self.0.root).into_iter().map(|(point, number, kind)| (point, (number, kind))).collect();
+            mounts::kinds(&self.resolved()).into_iter().map(|(point, number, kind)| (point, (number, kind))).collect();
         let mut mounts = lock(&self.0.mounts);
         let is_there = |ground: &Ground| kinds.get(&ground.point).is_some_and(|(number, _)| *number == ground.number);
         let gone: Vec<Arc<Ground>> = mounts.values().filter(|ground| !is_there(ground)).cloned().collect();
@@ -112,6 +132,20 @@ impl Reach {
         self.grounds().iter().filter_map(|ground| ground.silent()).collect()
     }
 
+    /// Asks that which the root itself lies on, if it may hang.
+    ///
+    /// # Errors
+    /// The file system does not answer.
+    pub(crate) fn ask_root(&self) -> Result<(), Silent> {
+        let Some(ground) = self.holder(&RelPath::root()) else { return Ok(()) };
+        if ground.answers_now() { Ok(()) } else { ground.silent().map_or(Ok(()), Err) }
+    }
+
+    /// Tells if that which the root itself lies on is known not to answer.
+    pub(crate) fn is_root_silent(&self) -> bool {
+        self.holder(&RelPath::root()).is_some_and(|ground| ground.silent().is_some())
+    }
+
     /// Whether some file system does not answer.
     pub(crate) fn is_silent(&self) -> bool {
         self.grounds().iter().any(|ground| ground.silent().is_some())
@@ -128,14 +162,14 @@ impl Reach {
         self.holder(path).is_none_or(|ground| ground.answers())
     }
 
-    /// Asks all that may hang, and waits for the answers.
+    /// Asks all that may hang, and waits for the answers as long as a run would.
     ///
     /// # Errors
     /// The first that does not answer.
     pub fn ask_all(&self) -> Result<(), Silent> {
         let grounds = self.grounds();
         grounds.iter().for_each(|ground| ground.ask());
-        let is_silent = |ground: &Arc<Ground>| if ground.answers() { None } else { ground.silent() };
+        let is_silent = |ground: &Arc<Ground>| if ground.answers_within(PATIENCE) { None } else { ground.silent() };
         grounds.iter().find_map(is_silent).map_or(Ok(()), Err)
     }
 
@@ -181,6 +215,31 @@ impl Reach {
     /// As for [`Reach::look`].
     pub(crate) fn names(&self, dir: &RelPath, most: usize) -> io::Result<Vec<OsString>> {
         Ok(self.carry_out(dir, Look::Names(self.place(dir), most as u64))?.names())
+    }
+
+    /// The names in a directory, each with its kind.
+    ///
+    /// # Errors
+    /// As for [`Reach::look`].
+    pub fn entries(&self, dir: &RelPath) -> io::Result<Vec<(OsString, FileType)>> {
+        Ok(self.carry_out(dir, Look::Entries(self.place(dir)))?.entries())
+    }
+
+    /// The time when what is at `path` was made.
+    ///
+    /// # Errors
+    /// As for [`Reach::look`], and where the file system does not keep that time.
+    pub(crate) fn born(&self, path: &RelPath) -> io::Result<SystemTime> {
+        let nanos = u64::try_from(self.carry_out(path, Look::Born(self.place(path)))?.number).unwrap_or(0);
+        Ok(SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos))
+    }
+
+    /// Opens the file at `path` to read it, and closes it.
+    ///
+    /// # Errors
+    /// As for [`Reach::look`].
+    pub(crate) fn try_to_read(&self, path: &RelPath) -> io::Result<()> {
+        self.carry_out(path, Look::Read(self.place(path))).map(drop)
     }
 
     /// The names in an open directory, which is at `dir`.
@@ -234,7 +293,8 @@ impl Reach {
         self.holder(path).map(|ground| ground.point.clone())
     }
 
-    /// Carries out work that `reads` what is mounted at some points, until one of these does not answer.
+    /// Carries out work that `reads` what is mounted at some points, until one of these has not answered for so long that
+    /// the work would wait for ever.
     ///
     /// # Errors
     /// What does not answer.
@@ -250,11 +310,16 @@ impl Reach {
         }
     }
 
-    /// Asks, of what is mounted at the points that somebody `reads`, again and again, until something does not answer.
+    /// Asks, of what is mounted at the points that somebody `reads`, again and again, until something is given up.
     pub async fn falls_silent(self, reads: impl Fn(&RelPath) -> bool) -> Silent {
-        let touched = || self.grounds().into_iter().filter(|ground| reads(&ground.point)).collect::<Vec<_>>();
+        let touched = || {
+            self.grounds()
+                .into_iter()
+                .filter(|ground| ground.point.is_root() || reads(&ground.point))
+                .collect::<Vec<_>>()
+        };
         loop {
-            if let Some(silent) = touched().iter().find_map(|ground| ground.silent()) {
+            if let Some(silent) = touched().iter().find_map(|ground| ground.given_up()) {
                 return silent;
             }
             // One may be mounted while the work goes on.
@@ -281,7 +346,7 @@ impl Reach {
         }
         let mounts = lock(&self.0.mounts);
         let deepest = || path.ancestors().filter_map(|dir| mounts.get(&dir)).max_by_key(|ground| ground.point.depth());
-        mounts.get(path).or_else(deepest).cloned()
+        mounts.get(path).or_else(deepest).or_else(|| mounts.get(&RelPath::root())).cloned()
     }
 }
 

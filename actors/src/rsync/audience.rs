@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::FileType;
 use slog::{Logger, info};
 
 use crate::bytes::Bytes;
@@ -43,25 +43,25 @@ pub struct Reconcile {
     /// Its lines name the node.
     pub log: Logger,
     gauge: Latest,
-    root: PathBuf,
+    reach: Reach,
     excludes: Excludes,
     counter: Counter,
 }
 
 impl Reconcile {
-    /// One of the tree at `root`.
+    /// One of the tree of `reach`.
     pub(crate) fn new(
         node: &str,
         log: &Logger,
         gauge: &Latest,
-        (root, excludes): (&Path, &Excludes),
+        (reach, excludes): (&Reach, &Excludes),
         counter: &Counter,
     ) -> Self {
         Reconcile {
             node: node.to_owned(),
             log: log.clone(),
             gauge: gauge.clone(),
-            root: root.to_owned(),
+            reach: reach.clone(),
             excludes: excludes.clone(),
             counter: counter.clone(),
         }
@@ -74,7 +74,7 @@ impl Reconcile {
 
     /// Counts what there is, which rsync does not know before it is nearly done. From then on, [`Reconcile::progress`] knows.
     pub fn count(&self) -> Counting {
-        self.counter.count(&self.root, &self.excludes)
+        self.counter.count(&self.reach, &self.excludes)
     }
 
     /// Takes over what was counted, if it was.
@@ -94,17 +94,17 @@ pub(crate) type Counting = Arc<OnceLock<Extent>>;
 pub struct Counter(Rc<RefCell<Weak<OnceLock<Extent>>>>);
 
 impl Counter {
-    fn count(&self, root: &Path, excludes: &Excludes) -> Counting {
+    fn count(&self, reach: &Reach, excludes: &Excludes) -> Counting {
         let mut last = self.0.borrow_mut();
         if let Some(running) = last.upgrade() {
             return running;
         }
         let counting = Counting::default();
         *last = Arc::downgrade(&counting);
-        let (result, root, excludes) = (last.clone(), root.to_owned(), excludes.clone());
+        let (result, reach, excludes) = (last.clone(), reach.clone(), excludes.clone());
         // A thread of its own: a disk may be slow, and nobody waits for it. Without one, nothing is known, as before.
         let _ = thread::Builder::new().name("count".into()).spawn(move || {
-            if let Some(extent) = extent(&root, RelPath::root(), &excludes, &|| result.strong_count() > 0) {
+            if let Some(extent) = extent(&reach, RelPath::root(), &excludes, &|| result.strong_count() > 0) {
                 result.upgrade().map(|counting| counting.set(extent));
             }
         });
@@ -112,28 +112,24 @@ impl Counter {
     }
 }
 
-/// What there is in a directory of the tree at `root`, the directory included; `None` when it is not wanted any more. What
-/// cannot be read counts for itself alone.
-pub(super) fn extent(root: &Path, dir: RelPath, excludes: &Excludes, is_wanted: &dyn Fn() -> bool) -> Option<Extent> {
+/// What there is in a directory of a tree, the directory included; `None` when it is not wanted any more. What cannot be read
+/// counts for itself alone.
+pub(super) fn extent(reach: &Reach, dir: RelPath, excludes: &Excludes, is_wanted: &dyn Fn() -> bool) -> Option<Extent> {
     let (mut left, mut found) = (vec![dir], Extent { entries: 1, bytes: 0 });
-    let reach = Reach::of(root);
     while let Some(dir) = left.pop() {
         if !is_wanted() {
             return None;
         }
-        if !reach.answers(&dir) {
-            continue;
-        }
-        for entry in std::fs::read_dir(dir.under(root)).into_iter().flatten().flatten() {
-            let (path, Ok(kind)) = (dir.join(&entry.file_name()), entry.file_type()) else { continue };
-            if excludes.matching(&path, kind.is_dir()).is_some() {
+        for (name, kind) in reach.entries(&dir).unwrap_or_default() {
+            let path = dir.join(&name);
+            if excludes.matching(&path, kind == FileType::Directory).is_some() {
                 continue;
             }
             found.entries += 1;
-            if kind.is_dir() {
-                left.push(path);
-            } else if kind.is_file() {
-                found.bytes += entry.metadata().map_or(0, |meta| meta.len());
+            match kind {
+                FileType::Directory => left.push(path),
+                FileType::RegularFile => found.bytes += reach.look(&path).map_or(0, |meta| meta.len()),
+                _ => (),
             }
         }
     }
@@ -219,18 +215,21 @@ mod tests {
     fn what_is_excluded_or_behind_a_symlink_is_not_counted() {
         let (tree, excludes) = (tree(), Excludes::new(vec!["*.tmp".into(), "cache/".into()]).unwrap());
         // The root, d, e, f, g and the link.
-        assert_eq!(extent(tree.path(), RelPath::root(), &excludes, &|| true), Some(Extent { entries: 6, bytes: 111 }));
-        assert_eq!(extent(tree.path(), RelPath::root(), &excludes, &|| false), None);
+        assert_eq!(
+            extent(&Reach::of(tree.path()), RelPath::root(), &excludes, &|| true),
+            Some(Extent { entries: 6, bytes: 111 })
+        );
+        assert_eq!(extent(&Reach::of(tree.path()), RelPath::root(), &excludes, &|| false), None);
     }
 
     #[test]
     fn those_who_count_at_the_same_time_count_together() {
         let (tree, counter, excludes) = (tree(), Counter::default(), Excludes::default());
-        let first = counter.count(tree.path(), &excludes);
-        assert!(Arc::ptr_eq(&first, &counter.count(tree.path(), &excludes)));
+        let first = counter.count(&Reach::of(tree.path()), &excludes);
+        assert!(Arc::ptr_eq(&first, &counter.count(&Reach::of(tree.path()), &excludes)));
         let old = Arc::downgrade(&first);
         drop(first);
-        let next = counter.count(tree.path(), &excludes);
+        let next = counter.count(&Reach::of(tree.path()), &excludes);
         assert!(!Weak::ptr_eq(&old, &Arc::downgrade(&next)));
     }
 
@@ -238,7 +237,7 @@ mod tests {
     async fn the_log_says_once_a_minute_how_far_a_reconcile_is() {
         let (kept, gauge, tree) = (Kept::default(), Latest::default(), tree());
         let log = Logger::root(kept.clone(), o!());
-        let source = (tree.path(), &Excludes::default());
+        let source = (&Reach::of(tree.path()), &Excludes::default());
         let reconcile = Reconcile::new("n", &log, &gauge, source, &Counter::default());
         let hear = |line: &str, at| {
             let (piece, _) = Piece::split_from(line.as_bytes()).unwrap();

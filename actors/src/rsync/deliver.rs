@@ -8,7 +8,6 @@ mod removals;
 
 pub(super) use self::alike::{NameRule, NamesSeen, sample};
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::panic;
@@ -19,6 +18,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_local};
 
 use super::Rsync;
+use super::learned::ReconciledMirror;
 use super::recipe::{self, Recipe};
 use super::traits::Sample;
 use crate::path::RelPath;
@@ -213,7 +213,7 @@ impl Rsync {
             counted?;
         }
         // It sends everything to a mirror that was made before, or that it makes itself.
-        let made = Cell::new(self.new_mirror.borrow_mut().taken_by_reconcile());
+        let mirror = ReconciledMirror::take(&self.new_mirror);
         let mut sample = Sample::begin();
         let mut hear = |said: &[u8]| {
             let split = Piece::split_from(said);
@@ -221,7 +221,9 @@ impl Rsync {
                 meter.hear(piece);
             }
             sample.hear(split.map_or(said, |(_, rest)| rest));
-            made.set(made.get() || output::parts(said).any(|line| line == Line::MadeMirror));
+            if output::parts(said).any(|line| line == Line::MadeMirror) {
+                mirror.made();
+            }
         };
         let order = |recipe| Order { rules: &filters, ..Order::of(recipe) };
         let mut result = self.counted(order(Recipe::Full), None, &mut hear).await;
@@ -233,10 +235,11 @@ impl Rsync {
                 result.iter_mut().for_each(|delivery| delivery.tally.add(pruned.tally));
             }
         }
-        if made.get() && result.is_err() {
-            self.new_mirror.borrow_mut().made();
+        let is_new = mirror.is_new();
+        if result.is_ok() {
+            mirror.succeeded();
         }
-        if made.get() {
+        if is_new {
             let passed_over = !self.target.known_traits().is_empty();
             self.forget_node();
             if passed_over && let Ok(delivery) = &mut result {

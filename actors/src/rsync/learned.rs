@@ -1,6 +1,7 @@
 //! Holds what was learned of one node. Each fact is an enum or an `Option`, and changes in the methods of this file
 //! alone.
 
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use super::deliver::NameRule;
@@ -252,6 +253,44 @@ impl NewMirror {
     }
 }
 
+/// The report of a new mirror in the hands of a reconcile, which sends everything. Given back unless the reconcile succeeds:
+/// it may fail, or be broken off at any moment.
+pub(super) struct ReconciledMirror<'m> {
+    mirror: &'m RefCell<NewMirror>,
+    is_new: Cell<bool>,
+}
+
+impl<'m> ReconciledMirror<'m> {
+    /// Takes the report of a mirror that was made before.
+    pub(crate) fn take(mirror: &'m RefCell<NewMirror>) -> Self {
+        let is_new = Cell::new(mirror.borrow_mut().taken_by_reconcile());
+        ReconciledMirror { mirror, is_new }
+    }
+
+    /// Notes that the reconcile itself made the mirror.
+    pub(crate) fn made(&self) {
+        self.is_new.set(true);
+    }
+
+    /// Tells if the mirror is new.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new.get()
+    }
+
+    /// Notes that the mirror has everything.
+    pub(crate) fn succeeded(&self) {
+        self.is_new.set(false);
+    }
+}
+
+impl Drop for ReconciledMirror<'_> {
+    fn drop(&mut self) {
+        if self.is_new.get() {
+            self.mirror.borrow_mut().made();
+        }
+    }
+}
+
 /// A warning about a node that is logged once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Warning {
@@ -291,6 +330,30 @@ mod tests {
             mirror.reconcile_came();
             assert_eq!(mirror, before, "the reconcile did not begin");
             assert_eq!((mirror.taken_by_reconcile(), mirror), (reports, No));
+        }
+    }
+
+    #[test]
+    fn a_reconcile_that_is_broken_off_leaves_the_report_of_a_new_mirror_to_the_next_run() {
+        use NewMirror::{Made, No};
+        for (before, makes, succeeds, after) in [
+            (Made, false, false, Made),
+            (No, true, false, Made),
+            (No, false, false, No),
+            (Made, false, true, No),
+            (No, true, true, No),
+        ] {
+            let mirror = RefCell::new(before);
+            let reconciled = ReconciledMirror::take(&mirror);
+            if makes {
+                reconciled.made();
+            }
+            assert_eq!(reconciled.is_new(), makes || before == Made);
+            if succeeds {
+                reconciled.succeeded();
+            }
+            drop(reconciled);
+            assert_eq!(*mirror.borrow(), after, "{before:?} {makes} {succeeds}");
         }
     }
 

@@ -108,6 +108,6 @@ impl Target {
 
     /// rsync names what it reads by the path that it was started in, with symlinks resolved.
     fn source_name(&self) -> PathBuf {
-        self.root.path().canonicalize().unwrap_or_else(|_| self.root.path().to_owned())
+        self.root.reach().resolved()
     }
 }

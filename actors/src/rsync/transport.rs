@@ -28,7 +28,7 @@ impl Transport for Rsync {
 
     fn reconcile(self: Rc<Self>, kept: Vec<RelPath>, gauge: Latest) -> Running {
         Box::pin(async move {
-            let source = (self.target.root.path(), &self.target.site.excludes);
+            let source = (self.target.root.reach(), &self.target.site.excludes);
             let reconcile = Reconcile::new(self.target.node.name(), &self.target.log, &gauge, source, &self.counter);
             let result = tokio::select! {
                 result = self.reconcile_all(&kept, gauge) => result,

@@ -60,7 +60,7 @@ impl Rsync {
             rsync: self,
             rules: kept.iter().flat_map(rules::kept).collect(),
             is_pending,
-            sight: SourceView(self.target.root.path().to_owned()),
+            sight: SourceView(self.target.root.reach().clone()),
             suspects: Suspects::default(),
             comparison: Comparison::default(),
         };
@@ -86,8 +86,8 @@ impl Rsync {
         if self.target.node.kind() == Kind::Local {
             return Vec::new();
         }
-        let (root, excludes) = (self.target.root.path().to_owned(), self.target.site.excludes.clone());
-        let Ok(links) = apart(move || links_of(&root, &excludes)).await else { return Vec::new() };
+        let (reach, excludes) = (self.target.root.reach().clone(), self.target.site.excludes.clone());
+        let Ok(links) = apart(move || links_of(&reach, &excludes)).await else { return Vec::new() };
         let mut rewritten = self.rewritten(&links).await.unwrap_or_default();
         rewritten.retain(|rewritten| !is_pending(&rewritten.link.path));
         rewritten

@@ -81,7 +81,7 @@ impl Memory {
 
 /// Returns the former mount points on which nothing is mounted now, and logs each.
 fn missing(mounts: &BTreeSet<RelPath>, root: &Root, log: &Logger) -> Vec<RelPath> {
-    let Some(present) = Mounts::below(root.path()) else { return Vec::new() };
+    let Some(present) = Mounts::below(&root.reach().resolved()) else { return Vec::new() };
     let is_dir = |path: &RelPath| root.look_at(path).is_ok_and(|meta| meta.is_dir());
     let missing: Vec<RelPath> = mounts.difference(&present.points()).filter(|path| is_dir(path)).cloned().collect();
     for path in &missing {

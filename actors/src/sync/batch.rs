@@ -8,6 +8,7 @@ use slog::{debug, info, o};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::around::until_nothing_lingers;
 use super::disk::{BatchRoom, Disk, EntryOnDisk, Source};
 use super::plan::{BatchPlan, Since, plan};
 use super::reconcile::removal;
@@ -81,7 +82,7 @@ impl SyncActor {
         for via in plan.renamed.values().filter_map(|rename| rename.via.clone()) {
             outbox.make_for_a_while(batch.id, via, now);
         }
-        self.around.split(&self.link, &mut outbox, &paths.split, now);
+        self.around.split(&self.link, &mut outbox, &paths.split, (since, now));
         outbox.forget_moves(&paths.returned, plan.subtrees_rewritten.iter());
         outbox.defer(batch.id, &paths.bulk);
         if !plan.links.is_empty() {
@@ -110,7 +111,7 @@ impl SyncActor {
         ctx.spawn(worked);
         let read = planned.run.clone();
         let running = self.link.root.reach().clone().while_it_answers(move |point| read.reads(point), running);
-        let ended = running.into_actor(self).map(move |result, actor, ctx| match result {
+        let ended = until_nothing_lingers(running).into_actor(self).map(move |result, actor, ctx| match result {
             Ok(result) => actor.batch_ended(id, &planned, now, result, ctx),
             Err(silent) => actor.batch_cut(id, &silent, ctx),
         });

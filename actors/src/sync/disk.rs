@@ -147,7 +147,7 @@ impl Disk for Source {
         let below = |root: &Path| absolute.strip_prefix(root).ok().map(|tail| tail.as_os_str().as_bytes().to_vec());
         // The source may be configured by a name that leads through symlinks.
         let root = self.root.path();
-        below(root).or_else(|| below(&root.canonicalize().ok()?))
+        below(root).or_else(|| below(&self.root.reach().resolved()))
     }
 
     fn is_reported(&mut self, link: &RelPath, text: &[u8]) -> bool {

@@ -58,8 +58,9 @@ pub struct BatchPaths {
     pub returned: BTreeSet<RelPath>,
     /// Directories that hold something whose removal was never reported: to be compared as a whole.
     pub lost: BTreeSet<RelPath>,
-    /// Directories that hold a mount which does not answer: rsync cannot list them.
-    pub split: BTreeSet<RelPath>,
+    /// Directories that hold a mount which does not answer: rsync cannot list them. `true` for those in which size and
+    /// time prove nothing.
+    pub split: BTreeMap<RelPath, bool>,
     /// Paths for which there was no room: they belong into the bulk lane.
     pub bulk: BTreeSet<RelPath>,
     /// Paths that are not to go with the batch.
@@ -262,7 +263,9 @@ impl Planner<'_> {
             _ => *pending,
         };
         if found == EntryOnDisk::Directory && pending.scope != Scope::Entry && self.disk.is_silent_below(listed) {
-            self.paths.split.insert(listed.clone());
+            // Its pieces are compared with nothing but what the node has by the same names.
+            let is_new = pending.proof.rewritten || pending.need != PathNeed::Update;
+            self.paths.split.entry(listed.clone()).and_modify(|other| *other |= is_new).or_insert(is_new);
             return;
         }
         let hint = if listed == path { self.hint(path, pending, found) } else { None };

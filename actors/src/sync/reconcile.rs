@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use slog::{debug, error};
 
+use super::around::until_nothing_lingers;
 use super::disk::{Disk, EntryOnDisk, Source};
 use super::report::{log_failing, log_reconcile};
 use super::{Comparing, SyncActor, retry};
@@ -51,7 +52,7 @@ impl SyncActor {
         self.link.record.reconciles(true);
         let running = self.link.transport.clone().reconcile(kept, self.link.progress.clone());
         let running = self.link.root.reach().clone().while_it_answers(|_| true, running);
-        let ended = running.into_actor(self).map(move |result, actor, ctx| match result {
+        let ended = until_nothing_lingers(running).into_actor(self).map(move |result, actor, ctx| match result {
             Ok(result) => actor.reconcile_ended(started, result, ctx),
             Err(silent) => actor.reconcile_cut(&silent, ctx),
         });

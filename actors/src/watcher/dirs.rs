@@ -170,11 +170,6 @@ impl Dirs {
         self.open(self.root()).is_ok_and(|opened| opened.is_some())
     }
 
-    /// Where the root is.
-    pub(super) fn root_path(&self) -> &Path {
-        &self.root
-    }
-
     /// Other patterns hold; to be followed by a scan.
     pub(super) fn exclude(&mut self, excludes: Excludes) {
         self.excludes = excludes;

@@ -105,10 +105,10 @@ impl Observer {
         dirs.within(root.reach().clone());
         // What is mounted from now on is found by the next look, whether the scan meets it or not.
         let mut mounting = Changes::listen();
-        dirs.set_mounts(Mounts::below(root.path()).unwrap_or_default());
+        dirs.set_mounts(Mounts::below(&root.reach().resolved()).unwrap_or_default());
         dirs.scan_all(progress);
         if mounting.heard() {
-            dirs.set_mounts(Mounts::below(root.path()).unwrap_or_default());
+            dirs.set_mounts(Mounts::below(&root.reach().resolved()).unwrap_or_default());
             dirs.scan(dirs.root());
         }
         dirs.watch_files();

@@ -40,7 +40,7 @@ pub async fn look(site: &Site, report: &mut Report) -> Option<FileSystems> {
     let mounts = FileSystems::of(site, &reach).await?;
     // On a thread of its own: a signal can end the check meanwhile.
     let looked = tokio::task::spawn_blocking(move || {
-        let directories = count_directories(&again.wpath, &again.excludes);
+        let directories = count_directories(&reach, &again.excludes);
         (directories, walk(&again, &mounts), mounts, without_match(&again))
     });
     let (directories, seen, mounts, notes) = looked.await.ok()?;

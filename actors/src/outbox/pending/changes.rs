@@ -34,10 +34,22 @@ impl PendingSet {
 
     /// Adds a change that the node lacks since an earlier time.
     pub(crate) fn add_since(&mut self, change: &Change, since: Instant, now: Instant) {
+        self.add_piece(change, false, since, now);
+    }
+
+    /// Adds a part of something that the node lacks since an earlier time, and of which size and time prove nothing if it
+    /// was `rewritten`.
+    pub(crate) fn add_piece(&mut self, change: &Change, rewritten: bool, since: Instant, now: Instant) {
         let before =
             change.path().and_then(|path| self.waiting.get(path)).filter(|before| before.is_failing()).copied();
         self.waiting.at(since);
-        self.change(change, now);
+        match change {
+            Change::Subtree { path } if rewritten => {
+                self.insert(path, Scope::Subtree, true, None);
+                self.fold_up();
+            }
+            _ => self.change(change, now),
+        }
         self.waiting.at(now);
         // Nothing changed by which it might arrive.
         if let (Some(path), Some(before)) = (change.path(), before) {

@@ -16,8 +16,15 @@ use crate::path::RelPath;
 
 /// A file system that has answered so lately is not asked again before the next look.
 const FRESH: Duration = Duration::from_millis(100);
-/// How long an answer may take.
+/// How long an answer may take. A mount that is slow but well may take longer: then what would look there waits, which
+/// costs nothing but time.
 pub(super) const DEADLINE: Duration = Duration::from_secs(2);
+/// After so long without an answer what reads there is broken off: a disk that starts to turn, or a server under load,
+/// answers before.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// The same where the file system answers and a look at something on it does not come back: under load, what is in no cache
+/// may take very long.
+const PART_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a look may take at a file system that answers otherwise: a part of it may hang.
 pub(super) const LOOK: Duration = Duration::from_secs(5);
 /// The same of a listing, which may be long.
@@ -49,11 +56,28 @@ pub(super) struct GroundState {
     /// When it last answered.
     pub answered: Option<Instant>,
     /// Since when it is asked, while it is.
-    asked: Option<Instant>,
+    pub asked: Option<Instant>,
     /// Looks that were given up and have not come back.
     given_up: usize,
     /// `Some` while it does not answer.
-    silent: Option<SystemTime>,
+    silent: Option<Silence>,
+}
+
+/// The time since when a file system does not answer.
+#[derive(Debug, Clone, Copy)]
+struct Silence {
+    began: Instant,
+    /// The same on the clock.
+    since: SystemTime,
+}
+
+impl GroundState {
+    /// Tells if it has been silent for so long that what reads there is not waited for.
+    fn is_given_up(&self, now: Instant) -> bool {
+        let Some(silence) = self.silent else { return false };
+        let lasts = |since: Instant, least| now.saturating_duration_since(since) >= least;
+        lasts(silence.began, PART_PATIENCE) || self.asked.is_some_and(|asked| lasts(asked, PATIENCE))
+    }
 }
 
 impl Common {
@@ -90,17 +114,24 @@ impl Ground {
     }
 
     pub(crate) fn silent(&self) -> Option<Silent> {
-        lock(&self.state).silent.map(|since| self.silent_since(since))
+        lock(&self.state).silent.map(|silence| self.silent_since(silence))
     }
 
-    fn silent_since(&self, since: SystemTime) -> Silent {
+    /// What it is, if what reads there is not to go on.
+    pub(crate) fn given_up(&self) -> Option<Silent> {
+        let state = lock(&self.state);
+        let silence = state.silent.filter(|_| state.is_given_up(Instant::now()));
+        silence.map(|silence| self.silent_since(silence))
+    }
+
+    fn silent_since(&self, Silence { since, .. }: Silence) -> Silent {
         Silent { path: self.point.clone(), kind: self.kind.clone(), since }
     }
 
     /// It is not mounted any more. What it was, if it did not answer.
     pub(crate) fn leave(&self) -> Option<Silent> {
-        let since = lock(&self.state).silent.take();
-        since.map(|since| self.silent_since(since))
+        let silence = lock(&self.state).silent.take();
+        silence.map(|silence| self.silent_since(silence))
     }
 
     /// Asks it, unless it is being asked, and waits for nothing.
@@ -135,28 +166,42 @@ impl Ground {
                 return state.silent.is_none();
             }
         }
-        self.ask();
-        let state = lock(&self.state);
-        let left = state.asked.map_or(Duration::ZERO, |asked| DEADLINE.saturating_sub(asked.elapsed()));
-        let waits = |state: &mut GroundState| state.asked.is_some() && state.silent.is_none();
-        let (state, _) = self.changed.wait_timeout_while(state, left, waits).unwrap_or_else(PoisonError::into_inner);
-        if state.asked.is_some() && state.silent.is_none() {
-            self.falls_silent(state);
+        self.answers_now()
+    }
+
+    /// Whether it answers, now and not just before.
+    pub(crate) fn answers_now(self: &Arc<Ground>) -> bool {
+        if lock(&self.state).silent.is_some() {
             return false;
         }
-        state.silent.is_none()
+        self.ask();
+        self.answers_within(DEADLINE)
+    }
+
+    /// Waits for the answer to what it was asked, no longer than `most` after that.
+    pub(crate) fn answers_within(&self, most: Duration) -> bool {
+        let state = lock(&self.state);
+        let left = state.asked.map_or(Duration::ZERO, |asked| most.saturating_sub(asked.elapsed()));
+        let waits = |state: &mut GroundState| state.asked.is_some();
+        let (state, _) = self.changed.wait_timeout_while(state, left, waits).unwrap_or_else(PoisonError::into_inner);
+        let answers = state.asked.is_none() && state.silent.is_none();
+        if state.asked.is_some() {
+            self.falls_silent(state);
+        }
+        answers
     }
 
     pub(crate) fn falls_silent(&self, mut state: MutexGuard<'_, GroundState>) {
         if state.silent.is_some() {
             return;
         }
-        let since = SystemTime::now();
-        let since = since.checked_sub(state.asked.map_or(DEADLINE, |at| at.elapsed())).unwrap_or(since);
-        state.silent = Some(since);
+        let (now, clock) = (Instant::now(), SystemTime::now());
+        let began = state.asked.or_else(|| now.checked_sub(DEADLINE)).unwrap_or(now);
+        let silence = Silence { began, since: clock.checked_sub(now - began).unwrap_or(clock) };
+        state.silent = Some(silence);
         drop(state);
         self.changed.notify_all();
-        self.common.say(&MountNews::Silent(self.silent_since(since)));
+        self.common.say(&MountNews::Silent(self.silent_since(silence)));
     }
 
     /// Something that it was asked has an answer.
@@ -165,11 +210,11 @@ impl Ground {
         settle(&mut state);
         let has_all = state.asked.is_none() && state.given_up == 0;
         state.answered = Some(Instant::now()).filter(|_| has_all);
-        let since = if has_all { state.silent.take() } else { None };
+        let silence = if has_all { state.silent.take() } else { None };
         drop(state);
         self.changed.notify_all();
-        if let Some(since) = since {
-            self.common.say(&MountNews::Answers(self.silent_since(since)));
+        if let Some(silence) = silence {
+            self.common.say(&MountNews::Answers(self.silent_since(silence)));
         }
     }
 
@@ -204,7 +249,8 @@ impl Ground {
     }
 
     fn try_once(self: &Arc<Ground>, look: &Look) -> io::Result<Found> {
-        let most = if matches!(look, Look::Names(..) | Look::Directories(_)) { LISTING } else { LOOK };
+        let most =
+            if matches!(look, Look::Names(..) | Look::Entries(_) | Look::Directories(_)) { LISTING } else { LOOK };
         let (helper, begun) = (self.common.ask(look)?, Instant::now());
         while !helper.answers_within(DEADLINE) {
             if begun.elapsed() + DEADLINE > most || !self.answers() {
@@ -231,6 +277,32 @@ impl Ground {
         // Without a thread nobody tells when it comes back: the next one to ask finds out.
         if thread::Builder::new().name("wait".into()).spawn(waiting).is_err() {
             self.came_back(|state| state.given_up -= 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_file_system_is_not_given_up_and_a_part_of_one_not_before_it_must_be_lost() {
+        let now = Instant::now();
+        let ago = |seconds| now.checked_sub(Duration::from_secs(seconds)).unwrap();
+        for (silent, asked, expected) in [
+            (None, None, false),
+            // It is asked, and may answer yet.
+            (None, Some(60), false),
+            (Some(9), Some(9), false),
+            (Some(10), Some(10), true),
+            // A look there does not come back, and all that it is asked has an answer.
+            (Some(59), None, false),
+            (Some(59), Some(1), false),
+            (Some(60), None, true),
+        ] {
+            let silent = silent.map(|seconds| Silence { began: ago(seconds), since: SystemTime::now() });
+            let state = GroundState { silent, asked: asked.map(ago), ..GroundState::default() };
+            assert_eq!(state.is_given_up(now), expected, "{silent:?} {asked:?}");
         }
     }
 }

@@ -177,6 +177,9 @@ impl Message {
             Look::OpenBelow(place, below) => (6, place, 0, Some(below)),
             Look::Kind(place) => (7, place, 0, None),
             Look::Watch { place, mask, .. } => (8, place, u64::from(*mask), None),
+            Look::Entries(place) => (9, place, 0, None),
+            Look::Born(place) => (10, place, 0, None),
+            Look::Read(place) => (11, place, 0, None),
         };
         let queue = if let Look::Watch { queue, .. } = look { Some(queue.clone()) } else { None };
         let path = place.path.as_os_str().as_bytes();
@@ -202,6 +205,9 @@ impl Message {
             6 => Look::OpenBelow(place, paths.next()?),
             7 => Look::Kind(place),
             8 => Look::Watch { place, queue: files.next()?, mask: u32::try_from(number).ok()? },
+            9 => Look::Entries(place),
+            10 => Look::Born(place),
+            11 => Look::Read(place),
             _ => return None,
         })
     }

@@ -57,7 +57,7 @@ fn itself(opened: &OwnedFd) -> PathBuf {
 /// A look at the disk.
 #[derive(Debug, Clone)]
 pub(crate) enum Look {
-    /// Whether there is an answer at all, from no cache.
+    /// Tells if there is an answer at all, from no cache.
     Answer(Place),
     /// What is there, symlinks not followed.
     Meta(Place),
@@ -80,6 +80,12 @@ pub(crate) enum Look {
     OpenBelow(Place, PathBuf),
     /// The number that tells the kind of the file system (statfs(2)).
     Kind(Place),
+    /// The names in a directory, with the kind of each.
+    Entries(Place),
+    /// The time when it was made.
+    Born(Place),
+    /// Opens a file to read it, and reads nothing.
+    Read(Place),
     /// Sets a watch.
     Watch {
         /// Of what.
@@ -105,6 +111,21 @@ impl Found {
     /// The number of a watch.
     pub(crate) fn watch(&self) -> i32 {
         i32::try_from(self.number).unwrap_or(-1)
+    }
+
+    /// The names with their kinds, of [`Look::Entries`].
+    pub(super) fn entries(self) -> Vec<(OsString, FileType)> {
+        let entry = |text: &[u8]| {
+            let (&kind, name) = text.split_first()?;
+            let kind = match kind {
+                b'd' => FileType::Directory,
+                b'f' => FileType::RegularFile,
+                b'l' => FileType::Symlink,
+                _ => FileType::Unknown,
+            };
+            Some((OsStr::from_bytes(name).into(), kind))
+        };
+        self.text.split(|&byte| byte == 0).filter_map(entry).collect()
     }
 
     pub(super) fn names(self) -> Vec<OsString> {
@@ -163,6 +184,11 @@ impl Meta {
     /// Its inode.
     pub(crate) fn inode(&self) -> u64 {
         self.inode
+    }
+
+    /// Its permissions.
+    pub(crate) fn permissions(&self) -> u32 {
+        self.mode & 0o7777
     }
 
     /// When it was last written: seconds and nanoseconds since 1970.
@@ -239,7 +265,7 @@ impl Look {
                     }
                 };
                 list(opened, &mut |name, kind| {
-                    if is_directory(opened, name, kind) {
+                    if known(opened, name, kind) == FileType::Directory {
                         found.text.extend(name.to_bytes_with_nul());
                     }
                     true
@@ -253,6 +279,25 @@ impl Look {
             }
             Look::OpenBelow(place, below) => found.opened = Some(open_below(&place.path(), below)?),
             Look::Kind(place) => found.number = statfs(place.path())?.f_type as i64,
+            Look::Entries(place) => {
+                let opened = open(place.path(), OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+                list(&opened, &mut |name, kind| {
+                    let kind = match known(&opened, name, kind) {
+                        FileType::Directory => b'd',
+                        FileType::RegularFile => b'f',
+                        FileType::Symlink => b'l',
+                        _ => b'?',
+                    };
+                    found.text.push(kind);
+                    found.text.extend(name.to_bytes_with_nul());
+                    true
+                })?;
+            }
+            Look::Born(place) => found.number = born(&place.path())?,
+            Look::Read(place) => {
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                drop(open(place.path(), flags, Mode::empty())?);
+            }
             Look::Watch { place, queue, mask } => {
                 let watch = add_watch(queue, place.path(), WatchFlags::from_bits_retain(*mask))?;
                 found.number = watch.into();
@@ -293,25 +338,27 @@ fn list(opened: &OwnedFd, found: &mut dyn FnMut(&std::ffi::CStr, FileType) -> bo
     Ok(())
 }
 
-fn is_directory(parent: &OwnedFd, name: &std::ffi::CStr, kind: FileType) -> bool {
+fn known(parent: &OwnedFd, name: &std::ffi::CStr, kind: FileType) -> FileType {
     match kind {
         // Not every file system tells it in its listings.
         FileType::Unknown => statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|meta| FileType::from_raw_mode(meta.st_mode) == FileType::Directory),
-        kind => kind == FileType::Directory,
+            .map_or(FileType::Unknown, |meta| FileType::from_raw_mode(meta.st_mode)),
+        kind => kind,
     }
 }
 
-/// Has a look that no cache answers, at the directory and at what is in it, whatever is said.
+/// Nanoseconds since 1970.
+fn born(path: &Path) -> Result<i64, Errno> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    let stat = statx(CWD, path, flags, StatxFlags::BTIME)?;
+    if stat.stx_mask & StatxFlags::BTIME.bits() == 0 {
+        return Err(Errno::OPNOTSUPP);
+    }
+    Ok(stat.stx_btime.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(stat.stx_btime.tv_nsec)))
+}
+
+/// Has a look that no cache answers, whatever is said. It reads nothing: a listing may take long where all is well.
 fn answer(path: &Path) {
     let flags = AtFlags::STATX_FORCE_SYNC | AtFlags::NO_AUTOMOUNT;
-    let is_directory = statx(CWD, path, flags, StatxFlags::BASIC_STATS)
-        .is_ok_and(|stat| FileType::from_raw_mode(stat.stx_mode.into()) == FileType::Directory);
-    if !is_directory {
-        return;
-    }
-    if let Ok(opened) = open(path, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()) {
-        let mut buffer = [MaybeUninit::uninit(); 1024];
-        let _ = RawDir::new(&opened, &mut buffer).next();
-    }
+    let _ = statx(CWD, path, flags, StatxFlags::BASIC_STATS);
 }

@@ -16,14 +16,29 @@ fn rel(path: &str) -> RelPath {
     RelPath::new(path.as_bytes()).unwrap()
 }
 
+impl Reach {
+    /// As if something that may hang were mounted there.
+    fn mount(&self, point: &RelPath) -> Arc<Ground> {
+        let (on_disk, common) = (point.under(&self.0.root), self.0.common.clone());
+        let ground = Arc::new(Ground::new(point.clone(), on_disk, "fuse.test".into(), 1, common));
+        lock(&self.0.mounts).insert(point.clone(), ground.clone());
+        self.0.any.store(true, Ordering::Release);
+        ground
+    }
+
+    /// As if what is mounted there did not answer.
+    pub(crate) fn hangs_at(&self, point: &RelPath) {
+        let ground = self.mount(point);
+        ground.falls_silent(lock(&ground.state));
+    }
+}
+
 /// As if something that may hang were mounted on `m`.
 fn mounted() -> Mounted {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(dir.path().join("m/d")).unwrap();
     let reach = Reach::of(dir.path());
-    let ground = Ground::new(rel("m"), dir.path().join("m"), "fuse.test".into(), 1, reach.0.common.clone());
-    lock(&reach.0.mounts).insert(rel("m"), Arc::new(ground));
-    reach.0.any.store(true, Ordering::Release);
+    reach.mount(&rel("m"));
     let (tell, heard) = mpsc::channel();
     reach.listen(move |what| drop(tell.send(what.clone())));
     Mounted { reach, heard, _dir: dir }
@@ -99,15 +114,23 @@ fn what_takes_too_long_is_given_up_and_nothing_else_is_looked_at_until_it_comes_
     assert!(reach.look(&rel("m/d")).is_ok() && !reach.is_silent() && reach.ask_all().is_ok());
 }
 
-#[tokio::test]
-async fn work_is_broken_off_when_what_it_reads_does_not_answer() {
-    let Mounted { reach, .. } = mounted();
+#[tokio::test(start_paused = true)]
+async fn work_goes_on_while_what_it_reads_answers_late_and_is_broken_off_when_it_does_not_answer() {
+    let Mounted { reach, _dir, .. } = mounted();
     assert_eq!(reach.clone().while_it_answers(|_| true, async { 1 }).await, Ok(1));
+    // Nobody is at the other end.
+    let (helper, _far) = Helper::alone().unwrap();
+    reach.0.common.keep(helper);
     let ground = reach.grounds().remove(0);
+    ground.ask();
     ground.falls_silent(lock(&ground.state));
-    let never = std::future::pending::<()>;
-    assert!(reach.clone().while_it_answers(|point| *point == rel("m"), never()).await.is_err());
-    assert_eq!(reach.while_it_answers(|_| false, async { 1 }).await, Ok(1), "what does not read it goes on");
+    assert!(reach.is_silent() && reach.look(&rel("m/d")).is_err(), "nothing new looks there");
+    let lasts = || tokio::time::sleep(PATIENCE / 2);
+    assert!(reach.clone().while_it_answers(|_| true, lasts()).await.is_ok());
+    lock(&ground.state).asked = Instant::now().checked_sub(PATIENCE);
+    assert!(reach.clone().while_it_answers(|_| false, lasts()).await.is_ok(), "what does not read it goes on");
+    let never = std::future::pending::<()>();
+    assert!(reach.while_it_answers(|point| *point == rel("m"), never).await.is_err());
 }
 
 #[test]

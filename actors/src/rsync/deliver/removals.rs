@@ -2,10 +2,7 @@
 //! node may have deleted beside it.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::panic;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,6 +13,7 @@ use super::alike::{NameRule, alike};
 use super::is_top;
 use crate::path::{Escaped, RelPath};
 use crate::patterns::rules;
+use crate::root::reach::Reach;
 use crate::rsync::Rsync;
 use crate::rsync::learned::{Deletions, Warning};
 use crate::rsync::recipe::{self, Recipe};
@@ -109,12 +107,10 @@ impl Rsync {
         }
         let gone = tried.iter().filter(|path| !delivery.blamed.touches(path));
         let shared: Vec<RelPath> = gone.flat_map(|path| self.shared_with(path, second.contains(path))).collect();
-        let root = self.target.root.path().to_owned();
+        let reach = self.target.root.reach().clone();
         let shared = match shared.is_empty() {
             true => Vec::new(),
-            false => {
-                apart(move || shared.into_iter().filter(|path| holds_read_only(path.under(&root))).collect()).await
-            }
+            false => apart(move || shared.into_iter().filter(|path| holds_read_only(&reach, path)).collect()).await,
         };
         drop_inner(&mut deleted);
         deleted.extend(tried);
@@ -248,14 +244,14 @@ async fn apart<T: Default + Send + 'static>(look: impl FnOnce() -> T + Send + 's
 }
 
 /// Tells if a file, or one below a directory, may not be written by its owner.
-fn holds_read_only(path: PathBuf) -> bool {
-    let mut left = vec![path];
+fn holds_read_only(reach: &Reach, path: &RelPath) -> bool {
+    let mut left = vec![path.clone()];
     while let Some(path) = left.pop() {
-        match path.symlink_metadata() {
-            Ok(meta) if meta.is_file() && meta.mode() & 0o200 == 0 => return true,
+        match reach.look(&path) {
+            Ok(meta) if meta.is_file() && meta.permissions() & 0o200 == 0 => return true,
             // What cannot be read was not sent either.
             Ok(meta) if meta.is_dir() => {
-                left.extend(fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()));
+                left.extend(reach.names(&path, usize::MAX).unwrap_or_default().iter().map(|name| path.join(name)));
             }
             _ => (),
         }

@@ -2,10 +2,10 @@
 
 use crate::rsync::report::failure;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 
 use super::probe::Visit;
-use crate::path::RelPath;
+use crate::root::reach::Reach;
 use crate::rsync::recipe::{self, Context, Invocation, Recipe};
 use crate::rsync::report::claims::Claims;
 use crate::rsync::runner::order::Ears;
@@ -17,8 +17,8 @@ use crate::transport::traits::Traits;
 impl Visit<'_> {
     /// What the node cannot hold, where the probe is. Nothing where it does not tell.
     pub(super) async fn limits(&self) -> Traits {
-        let sent = |name: &RelPath| fs::symlink_metadata(name.under(&self.probe.sent()));
-        let entries = self.probe.names().iter().filter_map(|name| Some((name.clone(), sent(name).ok()?)));
+        let sent = Reach::of(&self.probe.sent());
+        let entries = self.probe.names().iter().filter_map(|name| Some((name.clone(), sent.look(name).ok()?)));
         let looks = NodeLooks::take(async |traits| self.look_at(traits).await).await;
         looks.ok().and_then(|looks| looks.found(&entries.collect::<BTreeMap<_, _>>())).unwrap_or_default()
     }

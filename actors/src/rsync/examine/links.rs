@@ -8,13 +8,15 @@ use crate::transport::comparison::MUNGED;
 use crate::transport::comparison::Rewritten;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::rc::Rc;
+
+use rustix::fs::FileType;
 
 use crate::node::Kind;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
+use crate::root::reach::Reach;
 use crate::rsync::Rsync;
 use crate::rsync::recipe::{self, Invocation};
 use crate::rsync::report::claims::Claims;
@@ -104,19 +106,19 @@ fn is_cut(target: &[u8], there: &[u8]) -> bool {
 }
 
 /// The symlinks of the source, or the first of them that are found.
-pub(crate) fn links_of(root: &Path, excludes: &Excludes) -> Vec<Link> {
+pub(crate) fn links_of(reach: &Reach, excludes: &Excludes) -> Vec<Link> {
     let (mut links, mut directories, mut looked_at) = (Vec::new(), vec![RelPath::root()], 0);
     while let Some(directory) = directories.pop() {
-        for entry in std::fs::read_dir(directory.under(root)).into_iter().flatten().flatten() {
-            let (path, Ok(kind)) = (directory.join(&entry.file_name()), entry.file_type()) else { continue };
+        for (name, kind) in reach.entries(&directory).unwrap_or_default() {
+            let path = directory.join(&name);
             looked_at += 1;
-            if excludes.matching(&path, kind.is_dir()).is_some() {
+            if excludes.matching(&path, kind == FileType::Directory).is_some() {
                 continue;
             }
-            if kind.is_dir() {
+            if kind == FileType::Directory {
                 directories.push(path);
-            } else if let Some(target) = kind.is_symlink().then(|| std::fs::read_link(entry.path()).ok()).flatten() {
-                links.push(Link { path, target: target.into_os_string().into_vec() });
+            } else if let Some(target) = (kind == FileType::Symlink).then(|| reach.read_link(&path).ok()).flatten() {
+                links.push(Link { path, target });
             }
             if links.len() == MOST_LINKS || looked_at == MOST_ENTRIES {
                 return links;

@@ -2,13 +2,13 @@
 //! tells how far it is: the sender before it lists a file, the node before it asks for one. No run is broken off sooner
 //! than a slow disk has read all that it compares; that a line is dead is noticed by other means.
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
+use crate::root::reach::Reach;
+use crate::root::reach::look::Meta;
 use crate::rsync::audience::extent;
 use crate::rsync::recipe;
 use crate::rsync::recipe::Recipe;
@@ -33,14 +33,12 @@ enum Reads {
 
 impl Reads {
     /// Counts the bytes, unless nobody `is_waiting` for them any more.
-    fn bytes(self, root: &Path, excludes: &Excludes, is_waiting: &dyn Fn() -> bool) -> u64 {
-        let below = |dir| extent(root, dir, excludes, is_waiting).map_or(0, |extent| extent.bytes);
-        let size = |path: &RelPath| {
-            path.under(root).symlink_metadata().ok().filter(fs::Metadata::is_file).map_or(0, |meta| meta.len())
-        };
+    fn bytes(self, reach: &Reach, excludes: &Excludes, is_waiting: &dyn Fn() -> bool) -> u64 {
+        let below = |dir| extent(reach, dir, excludes, is_waiting).map_or(0, |extent| extent.bytes);
+        let size = |path: &RelPath| reach.look(path).ok().filter(Meta::is_file).map_or(0, |meta| meta.len());
         let names = |dir: RelPath| {
-            let entries = fs::read_dir(dir.under(root)).into_iter().flatten().flatten();
-            entries.map(move |entry| dir.join(&entry.file_name()))
+            let entries = reach.entries(&dir).unwrap_or_default().into_iter();
+            entries.map(move |(name, _)| dir.join(&name))
         };
         match self {
             Reads::Everything => below(RelPath::root()),
@@ -57,12 +55,12 @@ impl Reads {
 /// Returns the longest time that it takes to read what a run compares by content.
 pub(super) async fn reading_time(target: &Target, order: &Order<'_>) -> Duration {
     let Some(reads) = reads(order, target.site.extra.reads_contents()) else { return Duration::ZERO };
-    let root = target.root.path().to_owned();
+    let reach = target.root.reach().clone();
     let excludes = target.site.excludes.clone();
     // Whoever waits for it holds this.
     let waits = Arc::new(());
     let asked = Arc::downgrade(&waits);
-    let bytes = tokio::task::spawn_blocking(move || reads.bytes(&root, &excludes, &|| asked.strong_count() > 0));
+    let bytes = tokio::task::spawn_blocking(move || reads.bytes(&reach, &excludes, &|| asked.strong_count() > 0));
     // The daemon ends: so will the run.
     let bytes = bytes.await.unwrap_or(0);
     drop(waits);
@@ -91,6 +89,8 @@ fn reads(order: &Order<'_>, always: bool) -> Option<Reads> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -112,7 +112,7 @@ mod tests {
         ];
         for (reads, path, expected) in all {
             for (is_waiting, expected) in [(true, expected), (false, 0)] {
-                let bytes = reads(vec![rel(path)]).bytes(root.path(), &Excludes::default(), &|| is_waiting);
+                let bytes = reads(vec![rel(path)]).bytes(&Reach::of(root.path()), &Excludes::default(), &|| is_waiting);
                 assert_eq!(bytes, expected, "{path} {is_waiting}");
             }
         }

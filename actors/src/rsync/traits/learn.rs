@@ -1,7 +1,6 @@
 //! Asks a node about what it was just sent.
 
 use std::collections::BTreeMap;
-use std::fs::Metadata;
 use std::rc::Rc;
 
 use slog::debug;
@@ -9,6 +8,7 @@ use slog::debug;
 use super::looks::NodeLooks;
 use super::sample::{Sample, SampleSeen, differs};
 use crate::path::RelPath;
+use crate::root::reach::look::Meta;
 use crate::rsync::Rsync;
 use crate::rsync::recipe::{self, Recipe};
 use crate::rsync::runner::order::{Ears, Order, Work};
@@ -44,15 +44,15 @@ impl Rsync {
         Ok(looks.found(&still))
     }
 
-    async fn steady(&self, sample: &Sample) -> Result<BTreeMap<RelPath, Metadata>, Failure> {
-        let (root, sample) = (self.target.root.path().to_owned(), sample.clone());
-        apart(move || sample.steady(&root)).await
+    async fn steady(&self, sample: &Sample) -> Result<BTreeMap<RelPath, Meta>, Failure> {
+        let (reach, sample) = (self.target.root.reach().clone(), sample.clone());
+        apart(move || sample.steady(&reach)).await
     }
 
     /// How these entries differ at the node, as if that had these traits.
     async fn look_at(
         self: &Rc<Self>,
-        entries: &BTreeMap<RelPath, Metadata>,
+        entries: &BTreeMap<RelPath, Meta>,
         traits: &Traits,
     ) -> Result<SampleSeen, Failure> {
         let mut seen = SampleSeen::new();

@@ -1,11 +1,10 @@
 //! What follows from what a node says of the same entries, compared in several ways. Looks at nothing.
 
 use std::collections::BTreeMap;
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
 
 use super::sample::{Differs, EntryType, SampleSeen};
 use crate::path::RelPath;
+use crate::root::reach::look::Meta;
 use crate::transport::failure::Failure;
 use crate::transport::traits::WINDOWS;
 use crate::transport::traits::{Trait, Traits};
@@ -44,14 +43,14 @@ impl NodeLooks {
 
     /// What the node cannot hold, by those of the entries that are `still` as they were when they were sent; `None` if they do
     /// not tell.
-    pub(crate) fn found(mut self, still: &BTreeMap<RelPath, Metadata>) -> Option<Traits> {
+    pub(crate) fn found(mut self, still: &BTreeMap<RelPath, Meta>) -> Option<Traits> {
         let NodeLooks { exact, windows } = &mut self;
         for seen in windows.iter_mut().map(|(_, seen)| seen).chain([&mut *exact]) {
             seen.retain(|path, _| still.contains_key(path));
         }
         if exact.is_empty() {
             // A time that is a whole second is kept by all.
-            let is_exact = still.values().any(|meta| meta.is_file() && meta.mtime_nsec() != 0);
+            let is_exact = still.values().any(|meta| meta.is_file() && meta.modified().1 != 0);
             return is_exact.then(Traits::default);
         }
         // The smallest that does as much as the largest, if that does anything.
@@ -68,7 +67,7 @@ fn late_files(seen: &SampleSeen) -> usize {
 }
 
 /// What the node cannot hold, by what it said at an exact comparison, and by what differs still with a window.
-fn lacks(exact: &SampleSeen, window: Option<(u8, &SampleSeen)>, steady: &BTreeMap<RelPath, Metadata>) -> Traits {
+fn lacks(exact: &SampleSeen, window: Option<(u8, &SampleSeen)>, steady: &BTreeMap<RelPath, Meta>) -> Traits {
     let rest = window.map_or(exact, |(_, seen)| seen);
     // A batch may have worked in a directory at one of the looks, or made something in it since it was sent: not in all.
     let is_same = |path: &RelPath, differs: &Differs| exact.get(path).is_some_and(|before| before == differs);
@@ -82,7 +81,7 @@ fn lacks(exact: &SampleSeen, window: Option<(u8, &SampleSeen)>, steady: &BTreeMa
         let Some(meta) = steady.get(path) else { continue };
         let found = match differs {
             Differs { kind: EntryType::File, time: true, .. } => {
-                Some(Trait::NotDated(1970 + meta.mtime().div_euclid(YEAR)))
+                Some(Trait::NotDated(1970 + meta.modified().0.div_euclid(YEAR)))
             }
             Differs { kind: EntryType::Directory, time: true, .. } if all_late => Some(Trait::NoDirectoryTimes),
             Differs { kind: EntryType::Link, time: true, .. } => Some(Trait::NoLinkTimes),
@@ -93,7 +92,7 @@ fn lacks(exact: &SampleSeen, window: Option<(u8, &SampleSeen)>, steady: &BTreeMa
         if let Some(found) = found.filter(|found| !(is_dated && matches!(found, Trait::NotDated(_)))) {
             lacks.set(found, true);
         }
-        if differs.kind == EntryType::File && differs.permissions && meta.mode() & SPECIAL == 0 {
+        if differs.kind == EntryType::File && differs.permissions && meta.permissions() & SPECIAL == 0 {
             lacks.set(Trait::NoPermissions, true);
         }
     }
@@ -107,6 +106,7 @@ mod tests {
 
     use super::super::sample::differs;
     use super::*;
+    use crate::root::reach::Reach;
 
     fn rel(path: &str) -> RelPath {
         RelPath::new(path.as_bytes()).unwrap()
@@ -117,7 +117,7 @@ mod tests {
     }
 
     /// A tree with a file of 2027, one of 2100, two directories and a symlink.
-    fn steady() -> BTreeMap<RelPath, Metadata> {
+    fn steady() -> BTreeMap<RelPath, Meta> {
         let dir = tempfile::tempdir().unwrap();
         ["d", "e"].into_iter().for_each(|name| fs::create_dir(dir.path().join(name)).unwrap());
         for (name, seconds) in [("f", 1_800_000_000), ("late", 4_102_444_801)] {
@@ -126,7 +126,8 @@ mod tests {
             fs::File::options().write(true).open(dir.path().join(name)).unwrap().set_modified(time).unwrap();
         }
         std::os::unix::fs::symlink("f", dir.path().join("l")).unwrap();
-        ["d", "e", "f", "l", "late"].map(|name| (rel(name), dir.path().join(name).symlink_metadata().unwrap())).into()
+        let reach = Reach::of(dir.path());
+        ["d", "e", "f", "l", "late"].map(|name| (rel(name), reach.look(&rel(name)).unwrap())).into()
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! The entries about which a node is asked, and how a line of its answer is read. Looks at the source alone.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Metadata};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use crate::path::RelPath;
+use crate::root::reach::Reach;
+use crate::root::reach::look::Meta;
 use crate::rsync::report::output::Line;
 
 /// Entries of each type that are asked about.
@@ -109,18 +108,13 @@ impl Sample {
         !self.changed.is_empty() || !is_known && !self.new.is_empty()
     }
 
-    /// The entries that have not changed in the tree at `root` since before the comparison began.
-    pub(super) fn steady(&self, root: &Path) -> BTreeMap<RelPath, Metadata> {
+    /// The entries that have not changed in the source since before the comparison began.
+    pub(super) fn steady(&self, reach: &Reach) -> BTreeMap<RelPath, Meta> {
         let all = self.changed.keys().chain(self.new.keys());
-        let metas = all.filter_map(|path| Some((path.clone(), fs::symlink_metadata(path.under(root)).ok()?)));
-        metas.filter(|(_, meta)| changed_at(meta) + TICK < self.began).collect()
+        let metas = all.filter_map(|path| Some((path.clone(), reach.look(path).ok()?)));
+        // The kernel may have put the time of a change a tick too early.
+        metas.filter(|(_, meta)| meta.changed_at() + TICK < self.began).collect()
     }
-}
-
-/// When an entry was last changed or renamed: the kernel may have put it a tick too early.
-pub(crate) fn changed_at(meta: &Metadata) -> SystemTime {
-    let (seconds, nanos) = (u64::try_from(meta.ctime()), u32::try_from(meta.ctime_nsec()));
-    UNIX_EPOCH + Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0))
 }
 
 /// What a node said of the steady entries of a sample: how each differs, at one way to compare.
@@ -128,6 +122,9 @@ pub(crate) type SampleSeen = BTreeMap<RelPath, Differs>;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
     fn rel(path: &str) -> RelPath {
@@ -135,7 +132,7 @@ mod tests {
     }
 
     /// A tree with a file of this year, one of 2100, a directory and a symlink.
-    fn steady() -> (tempfile::TempDir, BTreeMap<RelPath, Metadata>) {
+    fn steady() -> (tempfile::TempDir, BTreeMap<RelPath, Meta>) {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("d")).unwrap();
         for (name, seconds) in [("f", 1_800_000_000), ("late", 4_102_444_801)] {
@@ -144,7 +141,7 @@ mod tests {
             fs::File::options().write(true).open(dir.path().join(name)).unwrap().set_modified(time).unwrap();
         }
         std::os::unix::fs::symlink("f", dir.path().join("l")).unwrap();
-        let metas = ["d", "f", "l", "late"].map(|name| (rel(name), dir.path().join(name).symlink_metadata().unwrap()));
+        let metas = ["d", "f", "l", "late"].map(|name| (rel(name), Reach::of(dir.path()).look(&rel(name)).unwrap()));
         (dir, metas.into())
     }
 
@@ -184,9 +181,9 @@ mod tests {
         }
         assert_eq!((sample.new.len(), sample.changed.len()), (EACH + 1, 2));
         sample.leave_out(|path| *path == rel("late"));
-        assert_eq!(sample.steady(dir.path()).into_keys().collect::<Vec<_>>(), [rel("d"), rel("f")]);
+        assert_eq!(sample.steady(&Reach::of(dir.path())).into_keys().collect::<Vec<_>>(), [rel("d"), rel("f")]);
         let earlier = Sample { began: SystemTime::now() - Duration::from_secs(60), ..sample };
-        assert!(earlier.steady(dir.path()).is_empty());
+        assert!(earlier.steady(&Reach::of(dir.path())).is_empty());
     }
 
     #[test]

@@ -1,14 +1,11 @@
 //! What the source says of an entry that differs: where it can be looked at again, and whether it changed meanwhile.
 
-use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use rustix::fs::OFlags;
+use std::time::{Duration, SystemTime};
 
 use crate::path::RelPath;
+use crate::root::reach::Reach;
+use crate::root::reach::look::Meta;
 use crate::transport::comparison::Difference;
 
 /// How much older than the clock a time stamp of the file system may be that is made now.
@@ -16,7 +13,7 @@ const COARSE: Duration = Duration::from_secs(1);
 
 /// The source tree on disk.
 #[derive(Debug, Clone)]
-pub(crate) struct SourceView(pub PathBuf);
+pub(crate) struct SourceView(pub Reach);
 
 /// Where an entry can be looked at.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,32 +48,35 @@ impl SourceView {
         let Ok(meta) = self.meta(subject) else { return true };
         // What comes and goes in a directory does not make it a missing one.
         let itself = match difference {
-            Difference::Missing if meta.is_dir() => has_come(&meta, since),
+            Difference::Missing if meta.is_dir() => self.has_come(subject, &meta, since),
             // What is sent to a directory changes its times at the node, until rsync sets them.
             Difference::Attributes if meta.is_dir() => {
-                changed_at(&meta) >= since || self.has_changed_in(subject, since)
+                meta.changed_at() >= since || self.has_changed_in(subject, since)
             }
-            _ => changed_at(&meta) >= since,
+            _ => meta.changed_at() >= since,
         };
-        itself || subject.ancestors().any(|dir| self.meta(&dir).map_or(true, |meta| has_come(&meta, since)))
+        itself || subject.ancestors().any(|dir| self.meta(&dir).map_or(true, |meta| self.has_come(&dir, &meta, since)))
     }
 
     /// Why a file of the source cannot be read, if it cannot.
     pub(crate) fn unreadable(&self, path: &RelPath) -> Option<io::ErrorKind> {
-        self.meta(path).ok().filter(Metadata::is_file)?;
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let opened = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path.under(&self.0));
-        opened.err().map(|error| error.kind())
+        self.meta(path).ok().filter(Meta::is_file)?;
+        self.0.try_to_read(path).err().map(|error| error.kind())
     }
 
     fn has_changed_in(&self, dir: &RelPath, since: SystemTime) -> bool {
-        let entries = fs::read_dir(dir.under(&self.0)).into_iter().flatten();
-        let mut changed = entries.map(|entry| Ok(changed_at(&entry?.metadata()?) >= since));
-        changed.any(|changed: io::Result<bool>| changed.unwrap_or(true))
+        let names = self.0.names(dir, usize::MAX).unwrap_or_default();
+        names.iter().any(|name| self.meta(&dir.join(name)).map_or(true, |meta| meta.changed_at() >= since))
     }
 
-    fn meta(&self, path: &RelPath) -> io::Result<Metadata> {
-        fs::symlink_metadata(path.under(&self.0))
+    /// Tells if a directory was made, or came by a rename, since then. A rename changes its change time alone.
+    fn has_come(&self, path: &RelPath, meta: &Meta, since: SystemTime) -> bool {
+        let is_renamed = meta.changed() != meta.modified();
+        meta.changed_at() >= since && (is_renamed || self.0.born(path).map_or(true, |made| made >= since))
+    }
+
+    fn meta(&self, path: &RelPath) -> io::Result<Meta> {
+        self.0.look(path)
     }
 
     /// rsync follows a symlink above what is listed.
@@ -85,19 +85,10 @@ impl SourceView {
     }
 }
 
-/// Tells if a directory was made, or came by a rename, since then. A rename changes its change time alone.
-fn has_come(meta: &Metadata, since: SystemTime) -> bool {
-    let is_renamed = (meta.ctime(), meta.ctime_nsec()) != (meta.mtime(), meta.mtime_nsec());
-    changed_at(meta) >= since && (is_renamed || meta.created().map_or(true, |made| made >= since))
-}
-
-fn changed_at(meta: &Metadata) -> SystemTime {
-    let (seconds, nanos) = (u64::try_from(meta.ctime()), u32::try_from(meta.ctime_nsec()));
-    UNIX_EPOCH + Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn rel(path: &str) -> RelPath {
@@ -133,7 +124,7 @@ mod tests {
             ("gone/extra", OnlyThere, None),
         ] {
             assert_eq!(
-                SourceView(dir.path().to_owned()).place(&rel(path), difference),
+                SourceView(Reach::of(dir.path())).place(&rel(path), difference),
                 expected,
                 "{path} {difference:?}"
             );
@@ -144,7 +135,7 @@ mod tests {
     fn a_difference_may_come_from_what_changed_or_was_moved_meanwhile() {
         use Difference::{Attributes, Content, Missing, OnlyThere};
         let (dir, now, hour) = (tree(), SystemTime::now(), Duration::from_secs(3600));
-        let sight = SourceView(dir.path().to_owned());
+        let sight = SourceView(Reach::of(dir.path()));
         for (path, difference) in [("d/f", Content), ("d/e", Missing), ("d/extra", OnlyThere), ("d", Attributes)] {
             assert!(sight.changed(&rel(path), difference, now - hour), "{path}");
             assert!(!sight.changed(&rel(path), difference, now + hour), "{path}");
@@ -157,7 +148,7 @@ mod tests {
     fn only_a_file_can_be_unreadable() {
         let dir = tree();
         for path in ["d", "d/f", "link", "gone"] {
-            assert_eq!(SourceView(dir.path().to_owned()).unreadable(&rel(path)), None, "{path}");
+            assert_eq!(SourceView(Reach::of(dir.path())).unreadable(&rel(path)), None, "{path}");
         }
     }
 }

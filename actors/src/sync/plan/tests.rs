@@ -367,3 +367,36 @@ fn what_failed_below_a_listed_subtree_holds_up_only_itself() {
     }
     assert_eq!(plan.apart(&Blame::Anything, set_aside), (vec![], Blame::Anything));
 }
+
+#[test]
+fn a_directory_that_holds_a_mount_which_does_not_answer_is_taken_apart_as_what_it_is() {
+    /// A disk on which nothing below `m` answers.
+    struct Hangs(Table);
+    impl Disk for Hangs {
+        fn look(&mut self, path: &RelPath) -> EntryOnDisk {
+            self.0.look(path)
+        }
+        fn fits(&mut self, dir: &RelPath, room: &mut BatchRoom) -> bool {
+            self.0.fits(dir, room)
+        }
+        fn is_silent_below(&mut self, dir: &RelPath) -> bool {
+            *dir == rel("m")
+        }
+    }
+    let removed = Change::Removed { path: rel("m"), is_dir: true };
+    for (changes, expected) in [
+        (vec![subtree("m")], vec![("m", false)]),
+        // Another directory is there now.
+        (vec![removed], vec![("m", true)]),
+        (vec![touched("m")], vec![]),
+        (vec![subtree("d")], vec![]),
+    ] {
+        let (mut set, now) = (PendingSet::default(), Instant::now());
+        changes.iter().for_each(|change| set.add(change, now));
+        let batch = set.lease(Lane::Fast, 99, 9999, now + PAUSE).paths;
+        let mut disk = Hangs(Table(vec!["m/", "d/"]));
+        let plan = plan(&batch, &set, &Excludes::default(), &mut disk, None, now + PAUSE);
+        let expected: BTreeMap<RelPath, bool> = expected.into_iter().map(|(path, new)| (rel(path), new)).collect();
+        assert_eq!(plan.paths.split, expected, "{changes:?}");
+    }
+}

@@ -5,37 +5,32 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, RawDirEntry};
+use rustix::fs::{AtFlags, FileType, RawDir, RawDirEntry};
 
+use super::list_within;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
+use crate::root::reach::Reach;
 
 /// Room for one reading of a listing, in bytes: some 1,000 entries.
 const LISTING: usize = 32 * 1024;
 
 /// The number of directories that a watcher of this tree would watch, the root included. Those that cannot be listed
 /// count without what is below them.
-pub fn count(root: &Path, excludes: &Excludes) -> usize {
+pub fn count(reach: &Reach, excludes: &Excludes) -> usize {
     let mut left = vec![RelPath::root()];
     let mut counted = 0;
     while let Some(dir) = left.pop() {
         counted += 1;
         // What cannot be listed counts for itself alone.
-        let _ = open(root, &dir, OFlags::empty()).and_then(|opened| {
-            list(&opened, &mut |name| {
+        let _ = reach.open(&dir, false).and_then(|opened| {
+            list_within(reach, &dir, &opened, &mut |name| {
                 left.extend(Some(dir.join(name)).filter(|dir| excludes.matching(dir, true).is_none()));
             })
         });
     }
     counted
-}
-
-pub(super) fn open(root: &Path, dir: &RelPath, how: OFlags) -> io::Result<OwnedFd> {
-    // The root may be named by a symlink; below it, one that took the place of a directory leads out of the tree.
-    let follow = if dir.is_root() { OFlags::empty() } else { OFlags::NOFOLLOW };
-    Ok(rustix::fs::open(dir.under(root), OFlags::DIRECTORY | OFlags::CLOEXEC | follow | how, Mode::empty())?)
 }
 
 /// Tells `found` the names of the subdirectories. Not by `std::fs::read_dir`, which takes 32 KiB from the heap and asks

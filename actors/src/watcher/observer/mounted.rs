@@ -16,7 +16,10 @@ impl Observer {
         // The root may be covered, or uncovered again.
         match self.presence {
             Presence::Here { .. } => self.check_root(now),
-            Presence::Away { watched, .. } => return self.look_for_root(watched, now),
+            Presence::Away { watched, .. } => {
+                self.root.reach().refresh();
+                return self.look_for_root(watched, now);
+            }
         }
         self.compare_mounts(now);
     }
@@ -25,6 +28,10 @@ impl Observer {
     pub(crate) fn answers(&mut self, path: &RelPath, now: Instant) {
         if !matches!(self.presence, Presence::Here { .. }) || self.dirs.excludes(path) {
             return;
+        }
+        if path.is_root() {
+            self.compare_mounts(now);
+            return self.repair(Reason::Answers);
         }
         if self.dirs.is_file(path) {
             self.dirs.watch_file(path);
@@ -41,7 +48,7 @@ impl Observer {
 
     pub(super) fn compare_mounts(&mut self, now: Instant) {
         self.root.reach().refresh();
-        let Some(present) = Mounts::below(self.dirs.root_path()) else { return };
+        let Some(present) = Mounts::below(&self.root.reach().resolved()) else { return };
         let is_here = matches!(self.presence, Presence::Here { .. });
         let gone = self.dirs.mounts().gone(&present);
         // Before the first is given up, and what is below it.

@@ -29,8 +29,8 @@ impl Observer {
         match &mut self.presence {
             Presence::Here { .. } => {
                 self.found.root_lost = match self.root.look() {
-                    // That is told next.
-                    Err(RootError::Superseded) => None,
+                    // That is told next; or by itself.
+                    Err(RootError::Superseded | RootError::Silent(_)) => None,
                     looked => Some(looked.err().unwrap_or(RootError::Remounted)),
                 };
                 self.presence = Presence::Away { look_at: now, watched };
@@ -41,19 +41,22 @@ impl Observer {
 
     pub(super) fn check_root(&mut self, now: Instant) {
         self.presence = Presence::Here { look_at: now + ROOT_CHECK };
-        if self.is_root_gone() && !self.found.superseded {
+        let looked = self.look_at_root();
+        // What does not answer is there, for all that is known.
+        if !matches!(looked, Ok(()) | Err(RootError::Silent(_))) && !self.found.superseded {
             self.root_went(true, now);
         }
     }
 
-    fn is_root_gone(&mut self) -> bool {
-        let look = self.root.look();
-        self.found.superseded |= look == Err(RootError::Superseded);
-        look.is_err()
+    fn look_at_root(&mut self) -> Result<(), RootError> {
+        let looked = self.root.look();
+        self.found.superseded |= looked == Err(RootError::Superseded);
+        looked
     }
 
     pub(super) fn look_for_root(&mut self, watched: bool, now: Instant) {
-        let back = !self.is_root_gone() && (watched && self.dirs.watches_root() || self.dirs.start_again().is_ok());
+        let back =
+            self.look_at_root().is_ok() && (watched && self.dirs.watches_root() || self.dirs.start_again().is_ok());
         if back {
             self.presence = Presence::Here { look_at: now + ROOT_CHECK };
             self.compare_mounts(now);
