@@ -54,7 +54,7 @@ pub enum Reason {
     RootReturned,
     /// A file system was mounted there.
     Mounted,
-    /// What is mounted there did not answer, and does again.
+    /// The file system mounted there did not answer for a time, and answers again.
     Answers,
 }
 

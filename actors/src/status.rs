@@ -79,11 +79,11 @@ pub struct SourceStatus {
 /// A file system that does not answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unanswered {
-    /// Where it is mounted, for people.
+    /// The mount point, as text for people.
     pub path: String,
     /// Its kind, as the kernel lists it.
     pub kind: String,
-    /// Since when.
+    /// The time since when the file system does not answer.
     pub since: UnixTime,
 }
 
@@ -371,7 +371,6 @@ pub struct PathFailure {
 pub(crate) struct Facts<'a> {
     /// The phase of the daemon's life.
     pub phase: Phase,
-    /// Its SyncActor.
     pub service: NodeService,
     /// `true` if somebody paused it.
     pub paused: bool,

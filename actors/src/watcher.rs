@@ -43,15 +43,14 @@ use crate::patterns::settle::Settle;
 use crate::root::Root;
 use crate::root::reach::{MountNews, Silent};
 
-/// How often a long first scan says how far it is.
+/// The interval at which a long first scan reports its progress.
 const PROGRESS: Duration = Duration::from_secs(5);
-/// How often a flush looks whether all events have come.
+/// The interval at which a flush looks if all events have come.
 const FLUSH_POLL: Duration = Duration::from_millis(1);
 
-/// Where the watcher's findings go.
+/// The receivers of the watcher's messages.
 #[derive(Clone)]
 pub(crate) struct WatcherOutlets {
-    /// Changes.
     pub changes: Recipient<Observed>,
     /// Subtrees of which track was lost.
     pub rescans: Recipient<Rescan>,
@@ -59,13 +58,12 @@ pub(crate) struct WatcherOutlets {
     pub moves: Recipient<DirMove>,
     /// The end of a flush.
     pub flush: Recipient<Flush>,
-    /// Other patterns hold.
     pub exclude: Recipient<Exclude>,
     /// Barriers that were passed.
     pub passed: Recipient<Passed>,
-    /// How the watching goes.
+    /// Reports on the watches: all set, lost, or failed.
     pub reports: Recipient<WatchReport>,
-    /// How much is watched, for whoever wants to know.
+    /// The count of watched directories, which others read at any time.
     pub sight: WatchCoverage,
 }
 
@@ -110,7 +108,7 @@ struct Answers(RelPath);
 #[derive(Message)]
 #[rtype(result = "()")]
 struct FlushWhenDrained {
-    /// Whether the last look found no event.
+    /// `true` if the last look found no event.
     calm: bool,
     /// As many events as this are all that happened before the flush.
     goal: usize,

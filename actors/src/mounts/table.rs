@@ -30,7 +30,7 @@ impl<'a> MountLine<'a> {
     }
 }
 
-/// A mount.
+/// One line of the kernel's table of mounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mounted {
     number: u64,
@@ -39,11 +39,11 @@ pub struct Mounted {
     pub device: Vec<u8>,
     /// The directory or file of the file system that is mounted: an absolute path in it.
     pub directory: Vec<u8>,
-    /// Where it is mounted: an absolute path.
+    /// The absolute path of the mount point.
     pub point: Vec<u8>,
     /// The kind of file system.
     pub kind: Vec<u8>,
-    /// Where it is from: a device, a host and a path, or a word.
+    /// The source of the mount: a device, a host and a path, or a word.
     pub source: Vec<u8>,
     /// The options of the file system.
     pub options: Vec<u8>,

@@ -29,7 +29,7 @@ use crate::rsync::runner::process::{Finished, PATIENCE, Patience};
 use crate::site::version::Version;
 use crate::transport::failure::{Cause, Failure};
 
-/// What `--check` learns about a node without a change there.
+/// The facts that `--check` learns about a node without changing anything there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Examination {
     /// The version of its rsync, if it tells.
@@ -38,22 +38,22 @@ pub struct Examination {
     pub protocol: Option<u32>,
     /// `true` if it takes deletions only in protocol 29.
     pub deletions29: bool,
-    /// What is at the place of the mirror.
+    /// The state of the mirror's place.
     pub mirror: Mirror,
 }
 
-/// What is at the place of the mirror.
+/// The state of the place where the mirror is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mirror {
-    /// Nothing yet.
+    /// Nothing is there yet.
     Absent,
     /// A directory whose times and permissions are those of the source.
     Equal,
-    /// Another directory.
+    /// A directory that differs from the source.
     Other,
 }
 
-/// What is heard while a node is asked.
+/// The answers of a node while it is asked.
 struct NodeReplies {
     protocol: Option<u32>,
     mirror: Mirror,
@@ -73,7 +73,7 @@ impl NodeReplies {
 }
 
 impl Rsync {
-    /// What the node is. Changes nothing.
+    /// Asks the node for its facts. Changes nothing there.
     ///
     /// # Errors
     /// When it cannot be reached.

@@ -59,7 +59,7 @@ impl Target {
         self.warned.borrow_mut().insert(warning)
     }
 
-    /// What is known of the node.
+    /// Returns the traits that are known of the node.
     pub(crate) fn known_traits(&self) -> Traits {
         self.learned.borrow().traits.clone().unwrap_or_default()
     }

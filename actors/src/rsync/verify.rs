@@ -26,11 +26,11 @@ pub(crate) use crate::transport::comparison::Difference;
 use crate::transport::comparison::Rewritten;
 use crate::transport::failure::{Cause, Failure};
 
-/// How long rsync may seem to do nothing: it waits while the other end reads.
+/// The time for which rsync may seem to do nothing: rsync waits while the other end reads.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3600);
-/// How long what is on its way may take to arrive, before what differed is looked at again.
+/// The time that changes on their way have to arrive, before entries that differed are looked at again.
 const PAUSE: Duration = Duration::from_secs(5);
-/// How often it is looked at again.
+/// The number of times that entries which differed are looked at again.
 const LOOKS: u32 = 3;
 /// Paths in one list, and bytes of their names.
 const BATCH_PATHS: usize = 2000;
@@ -210,7 +210,7 @@ pub(super) async fn apart<T: Send + 'static>(look: impl FnOnce() -> T + Send + '
     }
 }
 
-/// What goes into one list.
+/// Splits the entries into lists, one for each run.
 fn batches(leaders: &[(RelPath, Difference)]) -> impl Iterator<Item = &[(RelPath, Difference)]> {
     let mut rest = leaders;
     std::iter::from_fn(move || {

@@ -33,7 +33,7 @@ impl MountedFiles {
         self.0.remove(&watch);
     }
 
-    /// Where the file is that a watch belongs to; nowhere if it belongs to none.
+    /// The names of the file that a watch belongs to; none if the watch belongs to no file.
     pub(crate) fn names(&self, watch: i32) -> impl Iterator<Item = &RelPath> {
         self.0.get(&watch).into_iter().flat_map(|(_, names)| names)
     }

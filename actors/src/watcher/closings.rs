@@ -17,11 +17,11 @@ const WAITING: usize = 10_000;
 /// The files that were closed and wait until they may be compared.
 #[derive(Debug, Default)]
 pub(crate) struct Closings {
-    /// With their sizes.
+    /// The files, with their sizes.
     waiting: HashMap<RelPath, u64>,
     /// Their order, with names that wait no more.
     turns: VecDeque<RelPath>,
-    /// How much was compared of what may be, and when that was so.
+    /// The bytes that were compared and still count against the limit, and the time at which they were added up.
     spent: Option<(u64, Instant)>,
 }
 
@@ -74,13 +74,13 @@ impl Closings {
         due
     }
 
-    /// Takes all files.
+    /// Takes all files, due or not.
     pub(crate) fn flush(&mut self) -> Vec<RelPath> {
         self.waiting.clear();
         self.turns.drain(..).collect()
     }
 
-    /// When [`Closings::due`] should be asked again.
+    /// The time at which [`Closings::due`] should be asked again.
     pub(crate) fn next_check(&self) -> Option<Instant> {
         let size = self.waiting.get(self.turns.front()?).copied().unwrap_or(0);
         let (spent, at) = self.spent?;
@@ -88,7 +88,7 @@ impl Closings {
         Some(at + Duration::from_millis(too_much.saturating_mul(1000) / PER_SECOND))
     }
 
-    /// How much of what was compared still counts.
+    /// The compared bytes that still count against the limit.
     fn left_at(&self, now: Instant) -> u64 {
         let Some((spent, at)) = self.spent else { return 0 };
         let millis = u64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX);

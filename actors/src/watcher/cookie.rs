@@ -45,7 +45,7 @@ impl Cookie {
         true
     }
 
-    /// Whether this event is the mark, or belongs to the directory; and which mark it is.
+    /// Tells if this event is the mark or belongs to the directory of the mark, and returns the number of the mark.
     pub(crate) fn take(&mut self, watch: i32, mask: EventMask) -> (bool, Option<u64>) {
         if let Some((number, id)) = self.waits.take_if(|(number, _)| *number == watch) {
             if mask.contains(EventMask::IGNORED) {

@@ -32,8 +32,8 @@ use crate::root::reach::Reach;
 use crate::root::reach::look::Place;
 use crate::watch_error::WatchError;
 
-/// What is asked of the kernel for every directory. `EXCL_UNLINK` silences files that are written after their deletion.
-/// `MASK_ADD`: the root may have a second name, and is asked more.
+/// The events that are watched in each directory. `EXCL_UNLINK` silences files that are written after their deletion.
+/// `MASK_ADD` keeps the larger mask of the root, which may have a second name.
 const MASK: WatchMask = WatchMask::CREATE
     .union(WatchMask::DELETE)
     .union(WatchMask::MODIFY)
@@ -49,7 +49,8 @@ const MASK: WatchMask = WatchMask::CREATE
 const ROOT_MASK: WatchMask =
     MASK.difference(WatchMask::DONT_FOLLOW).union(WatchMask::MOVE_SELF).union(WatchMask::DELETE_SELF);
 
-/// What is asked for a file that is watched itself. `MASK_ADD`: it may be a watched directory by now.
+/// The events of a file that has a watch of its own. `MASK_ADD` keeps the mask if a watched directory is there by
+/// now.
 const FILE_MASK: WatchMask = WatchMask::MODIFY
     .union(WatchMask::CLOSE_WRITE)
     .union(WatchMask::ATTRIB)
@@ -59,7 +60,7 @@ const FILE_MASK: WatchMask = WatchMask::MODIFY
 /// Watches that ended and are remembered. An event that comes late is among the next ones.
 const OVER: usize = 4096;
 
-/// What [`Dirs::attach`] found.
+/// The result of [`Dirs::attach`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Attached {
     /// It was not watched before; now it and all below it are.
@@ -81,16 +82,16 @@ pub(crate) enum Attached {
 /// Directories that a scan found on disk and that were not watched, or not under their names.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct FoundDirectories {
-    /// How many, with those below others.
+    /// Their number, with those below others.
     pub count: usize,
     /// Those that are not below others.
     pub tops: Vec<RelPath>,
-    /// Whether a directory was met that the tree knows above itself: the names in the tree are out of date.
+    /// `true` if a directory was found below itself: the names in the tree are out of date.
     pub tangled: bool,
 }
 
 impl FoundDirectories {
-    /// What a second scan found, which was made after this one.
+    /// Adds the directories that a second scan found, which was made after this one.
     pub(crate) fn add(&mut self, FoundDirectories { count, tops, tangled }: FoundDirectories) {
         self.count += count;
         self.tops.extend(tops);
@@ -104,9 +105,9 @@ pub struct Dirs {
     excludes: Excludes,
     watches: Watches,
     tree: Tree,
-    /// What is mounted in the tree, as far as that was looked at.
+    /// The mounts in the tree, as far as the tree was looked through.
     mounts: Mounts,
-    /// The mounted files.
+    /// Files that have a watch of their own, since others were mounted on them.
     bound: MountedFiles,
     /// Watches that were given up and whose last event (IGNORED) was not read yet.
     retired: HashSet<i32>,
@@ -115,7 +116,7 @@ pub struct Dirs {
     /// Directories that could not be watched or listed when they were last looked at.
     blind: Blind,
     sight: WatchCoverage,
-    /// Which of them can be looked at.
+    /// The file systems that answer; no other one is looked at.
     reach: Reach,
 }
 
@@ -165,12 +166,11 @@ impl Dirs {
         Ok(())
     }
 
-    /// Whether what is at the root is watched. Its watch may have ended without a word yet.
+    /// Tells if the root is watched. Its watch may have ended without an event so far.
     pub(super) fn watches_root(&mut self) -> bool {
         self.open(self.root()).is_ok_and(|opened| opened.is_some())
     }
 
-    /// Where the root is.
     pub(super) fn root_path(&self) -> &Path {
         &self.root
     }
@@ -192,7 +192,7 @@ impl Dirs {
         self.tree.root()
     }
 
-    /// Whether the directory of this name is watched.
+    /// Tells if the directory of this name is watched.
     pub(super) fn has(&self, path: &RelPath) -> bool {
         self.tree.has(path)
     }
@@ -222,7 +222,7 @@ impl Dirs {
         self.tree.places(watch)
     }
 
-    /// Whether any directory has several names.
+    /// Tells if any directory has several names.
     pub(super) fn has_second_names(&self) -> bool {
         self.tree.has_others()
     }
@@ -246,12 +246,13 @@ impl Dirs {
         self.retired.extend(watches);
     }
 
-    /// Whether a directory of this name is neither watched nor mirrored.
+    /// Tells if a directory of this name is neither watched nor mirrored.
     pub(super) fn excludes(&self, path: &RelPath) -> bool {
         self.excludes.excludes(path, true)
     }
 
-    /// Whether a verdict depends on where a directory lies, so that a move may change what is watched below it.
+    /// Tells if a pattern depends on the place of a directory, so that a move may change which directories are
+    /// watched.
     pub(super) fn verdicts_depend_on_place(&self) -> bool {
         self.excludes.has_anchored()
     }
@@ -377,7 +378,7 @@ impl Dirs {
         }
     }
 
-    /// Whether this open directory, which is at `path`, is the one that the tree means.
+    /// Tells if this open directory, which is at `path`, is the one that the tree means.
     fn is_at(&mut self, dir: NodeId, path: &RelPath, opened: &Arc<OwnedFd>) -> bool {
         let mask = WatchMask::CREATE | WatchMask::MASK_ADD;
         let watch = match self.watches.add_within(&self.reach, path, Place::opened(opened), mask) {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::tree::NodeId;
 use crate::path::RelPath;
 
-/// How long the first half of a move waits for the second. The kernel queues both within one rename(2), and both are
-/// read within moments; a half that stays alone belongs to a directory that left the tree.
+/// The time for which the first half of a move waits for the second. The kernel queues both within one rename(2), and
+/// both are read within moments; a half that stays alone belongs to a directory that left the tree.
 pub(crate) const PAIRING_TIME: Duration = Duration::from_millis(100);
 
 /// A directory that left a name.
@@ -28,9 +28,9 @@ const FILES: usize = 64;
 pub(crate) struct FileDeparture {
     /// The name that it had.
     pub from: RelPath,
-    /// Whether it was being written: its content is not what was last told of it.
+    /// `true` if the file was being written: its last reported content is out of date.
     pub written: bool,
-    /// Whether what is written to it may be told of no name.
+    /// `true` if writes to the file may come without an event of any name.
     pub silent: bool,
 }
 
@@ -102,7 +102,8 @@ impl Moves {
         self.unsettled.drain(..due).map(|(departure, _)| departure).collect()
     }
 
-    /// When [`Moves::expired`] and [`Moves::settled`] should be asked again; `Some` if and only if something waits.
+    /// The time at which [`Moves::expired`] and [`Moves::settled`] should be asked again; `Some` if and only if
+    /// something waits.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         let halves = self.waiting.values().flatten().map(|(_, until)| *until).min();
         halves.into_iter().chain(self.unsettled.front().map(|(_, until)| *until)).min()

@@ -45,10 +45,10 @@ const YOUNG: Duration = Duration::from_secs(2);
 /// A directory got other attributes. MODIFY: its time alone was set (`touch -m`; fsnotify_change in the kernel).
 const ATTRIBUTES: EventMask = EventMask::ATTRIB.union(EventMask::MODIFY);
 
-/// What the observer has to say, in the order in which it is to be passed on: first `changes`, then `rescans`.
+/// The results of the observer, in the order in which they are passed on: first `changes`, then `rescans`.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// What may differ now, in the kernel's order.
+    /// Paths that may differ now, in the kernel's order.
     pub changes: Vec<Change>,
     /// Subtrees of which track was lost and whose watches have been repaired.
     pub rescans: Vec<Rescan>,
@@ -58,9 +58,9 @@ pub struct Findings {
     pub blind: Vec<(RelPath, WatchError)>,
     /// News of what is not watched for other reasons.
     pub unseen: Vec<Unseen>,
-    /// Why the root is not the one that it was, if that is so since just now.
+    /// The reason why the root is no longer the same directory; `Some` once, when that is found.
     pub root_lost: Option<RootError>,
-    /// Whether another directory with content took the place of the root, which was empty.
+    /// `true` if another directory with content took the place of the root, which was empty.
     pub superseded: bool,
     /// Directories from which a file system was unmounted, for the log.
     pub unmounted: Vec<RelPath>,
@@ -89,7 +89,7 @@ pub struct Observer {
     lost: Option<Lost>,
     /// Entries whose watches have ended, and of whose deletion an event is still to tell.
     ended: HashSet<(NodeId, OsString)>,
-    /// When a scan last ended.
+    /// The time at which the last scan ended.
     scanned: Option<Instant>,
     unwatched: Unwatched,
     /// `None` if nobody asks for barriers.
@@ -199,7 +199,7 @@ impl Observer {
         }
     }
 
-    /// When [`Observer::tick`] has something to do next.
+    /// The time at which [`Observer::tick`] has work next.
     pub(crate) fn next_tick(&self) -> Option<Instant> {
         let (look_at, repair_at) = match self.presence {
             Presence::Here { look_at } => (look_at, self.lost.as_ref().map(|lost| lost.repair_at)),

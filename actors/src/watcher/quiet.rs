@@ -24,7 +24,7 @@ const MAX_OPEN: usize = 10_000;
 
 struct Writing {
     last: Instant,
-    /// When it counts although it was never quiet.
+    /// The time at which the file counts although it was never quiet.
     at_latest: Instant,
     interval: Duration,
     /// Whether the interval stays.

@@ -8,14 +8,14 @@ use crate::path::RelPath;
 /// Unwatched directories that are named.
 const NAMED: usize = 20;
 
-/// How much of the tree is watched. Clones share it: the watcher writes, others read.
+/// The coverage of the tree by watches. Clones share it: the watcher writes, others read.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WatchCoverage {
     view: Arc<Mutex<View>>,
     steps: Arc<AtomicU64>,
 }
 
-/// What is watched, and what is not.
+/// The number of watched and of unwatched directories.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct View {
     /// Directories that are watched.
@@ -27,7 +27,7 @@ pub(crate) struct View {
 }
 
 impl WatchCoverage {
-    /// What is known now.
+    /// Returns the coverage as it is now.
     pub(crate) fn read(&self) -> View {
         self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -37,7 +37,7 @@ impl WatchCoverage {
         self.steps.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many directories were looked at.
+    /// Counts the directories that were looked at.
     pub(crate) fn steps(&self) -> u64 {
         self.steps.load(Ordering::Relaxed)
     }

@@ -60,7 +60,7 @@ impl Tree {
         self.by_watch.len()
     }
 
-    /// Whether this watch belongs to a directory of the tree.
+    /// Tells if this watch belongs to a directory of the tree.
     pub(crate) fn knows(&self, watch: i32) -> bool {
         self.by_watch.contains_key(&watch)
     }
@@ -71,7 +71,7 @@ impl Tree {
         self.by_watch.get(&watch).into_iter().chain(others).copied().map(NodeId)
     }
 
-    /// Whether any directory has several places.
+    /// Tells if any directory has several places.
     pub(crate) fn has_others(&self) -> bool {
         !self.others.is_empty()
     }
@@ -86,7 +86,7 @@ impl Tree {
         self.node(id.0).map(|node| &node.watch)
     }
 
-    /// Which entry of which directory this one is; `None` for the root and for what has been removed.
+    /// Returns the parent and the name of a directory; `None` for the root and for a directory that was removed.
     pub(crate) fn entry_of(&self, id: NodeId) -> Option<(NodeId, OsString)> {
         let node = self.node(id.0).filter(|node| node.parent != NONE)?;
         Some((NodeId(node.parent), OsStr::from_bytes(self.names.get(node.name)).to_owned()))
@@ -165,7 +165,7 @@ impl Tree {
             .collect()
     }
 
-    /// Whether the directory of this name is among them.
+    /// Tells if the tree has the directory of this name.
     pub(crate) fn has(&self, path: &RelPath) -> bool {
         let mut at = vec![self.root()];
         for name in path.as_bytes().split(|&b| b == b'/').filter(|name| !name.is_empty()) {

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct FileSystems {
     table: MountTable,
-    /// `wpath` without symlinks.
+    /// The path `wpath` with its symlinks resolved.
     wpath: PathBuf,
     /// The mount of `wpath`.
     own: Option<Mounted>,

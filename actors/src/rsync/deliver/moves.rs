@@ -33,16 +33,16 @@ use crate::transport::plan::Plan;
 use crate::transport::rename::{Relocation, Rename};
 use crate::transport::{Delivery, Moved, Worked};
 
-/// What of a plan is to be sent after its moves.
+/// The part of a plan that is sent after its moves.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Rest {
-    /// As [`Plan::present`].
+    /// Paths that exist, as [`Plan::present`].
     pub present: BTreeSet<RelPath>,
-    /// As [`Plan::large`].
+    /// Large files, as [`Plan::large`].
     pub large: BTreeSet<RelPath>,
-    /// As [`Plan::subtrees`].
+    /// Directories with all below them, as [`Plan::subtrees`].
     pub subtrees: BTreeSet<RelPath>,
-    /// As [`Plan::subtrees_rewritten`].
+    /// Directories whose files are compared by content, as [`Plan::subtrees_rewritten`].
     pub subtrees_rewritten: BTreeSet<RelPath>,
     /// Files below a subtree, whatever their size and time say: sent after it.
     pub late: BTreeSet<RelPath>,
@@ -60,8 +60,8 @@ struct Links {
 }
 
 impl Rest {
-    /// What is left when these files were linked and these directories built, the latter each with whether it lacks
-    /// something still.
+    /// Takes from the plan the files that were linked and the directories that were built. The value of a built
+    /// directory is `true` if it still lacks something.
     fn of(plan: &Plan, linked: &BTreeSet<RelPath>, built: &BTreeMap<RelPath, bool>) -> Rest {
         let without = |list: &BTreeSet<RelPath>| list.iter().filter(|dir| !built.contains_key(*dir)).cloned().collect();
         let mut rest = Rest {
@@ -308,7 +308,7 @@ fn holds_others(root: &Root, dir: &RelPath) -> bool {
     false
 }
 
-/// What a first run links, and then a second one.
+/// Returns the links of the first run and those of the second run, which finishes the renames by way of a third name.
 fn twins<'r>(renamed: impl IntoIterator<Item = (&'r RelPath, &'r Rename)>) -> (Vec<Twins>, Vec<Twins>) {
     let twins = |file: &RelPath, has: &RelPath, gets: &RelPath| Twins {
         file: file.clone(),

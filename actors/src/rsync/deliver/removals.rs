@@ -31,7 +31,8 @@ use crate::transport::{Again, Delivery, Worked};
 /// Entries that one run of the second way deletes: each takes two arguments of rsync.
 const AT_ONCE: usize = 200;
 
-/// How an rsync daemon says that its own filter (`exclude` in rsyncd.conf(5)) keeps an entry as it is.
+/// The start of the line by which an rsync daemon reports that its own filter (`exclude` in rsyncd.conf(5)) keeps an
+/// entry.
 const REFUSED: &[u8] = b"ERROR: daemon refused to receive ";
 
 /// Entries that are remembered of those that comparisons deleted.
@@ -40,7 +41,8 @@ const DELETED: usize = 20_000;
 /// Names that are remembered until the old one of a renamed file is deleted.
 const SHARED: usize = 10_000;
 
-/// How long a kernel may take an entry for there that went by another name: file systems of FUSE say a second.
+/// The longest time for which a kernel may report an entry under a name that it no longer has. File systems of FUSE
+/// keep names for one second.
 const FORGOTTEN: Duration = Duration::from_secs(2);
 
 impl Rsync {
@@ -184,7 +186,7 @@ impl Rsync {
         news.filter(may_change).map(|(new, _)| new).collect()
     }
 
-    /// What the node may have taken for one of the removed entries, and deleted with it.
+    /// Finds the entries that the node may have deleted because their names look to it like those of removed entries.
     async fn alike(self: &Rc<Self>, removed: BTreeSet<RelPath>) -> BTreeSet<RelPath> {
         if self.names() == NameRule::Unknown
             && let Err(failure) = self.probe().await
@@ -263,7 +265,7 @@ fn holds_read_only(path: PathBuf) -> bool {
     false
 }
 
-/// What failed in the first way and not in the second one has not failed.
+/// Takes the outcome of the second way for the paths that it tried again, in place of the outcome of the first way.
 fn replace_blame(delivery: &mut Delivery, paths: &[&RelPath], second: Delivery) {
     let Delivery { tally, blamed, failure, .. } = second;
     delivery.tally.add(tally);

@@ -15,7 +15,7 @@ use crate::transport::failure::Failure;
 use crate::transport::traits::Traits;
 
 impl Visit<'_> {
-    /// What the node cannot hold, where the probe is. Nothing where it does not tell.
+    /// Learns which properties the node cannot store at the place of the probe. None if the node does not tell.
     pub(super) async fn limits(&self) -> Traits {
         let sent = |name: &RelPath| fs::symlink_metadata(name.under(&self.probe.sent()));
         let entries = self.probe.names().iter().filter_map(|name| Some((name.clone(), sent(name).ok()?)));

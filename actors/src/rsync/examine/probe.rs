@@ -34,11 +34,11 @@ use crate::transport::comparison::Link;
 use crate::transport::failure::{Cause, Failure};
 use crate::transport::traits::Traits;
 
-/// How long a process may take to end once nobody waits for it.
+/// The time that a process has to end after nobody waits for it any more.
 const GRACE: Duration = Duration::from_secs(5);
 /// Bytes of the file: a block, so that a file system without room says so.
 const SIZE: usize = 4096;
-/// What the symlinks hold: what a daemon without chroot would rewrite.
+/// The targets of the symlinks, such as a daemon without chroot would rewrite.
 const TARGETS: [&str; 2] = ["/inosync-probe", "../inosync-probe"];
 
 /// The probe on this machine, for all nodes: two directories outside of the source. They are gone with the process, however
@@ -51,21 +51,21 @@ pub struct Probe {
     sweeper: Apart,
 }
 
-/// What a probe found.
+/// The findings of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probed {
-    /// Where it was written.
+    /// The place where the probe was written.
     pub place: ProbePlace,
-    /// What is wrong, or worth a look; empty when all is well.
+    /// Faults, and facts that deserve a look; empty when all is well.
     pub findings: Vec<Finding>,
-    /// What the node cannot hold, as far as the probe shows it.
+    /// The properties that the node cannot store, as far as the probe shows them.
     pub limits: Traits,
 }
 
-/// Where a probe is written.
+/// The place where a probe is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbePlace {
-    /// In the mirror.
+    /// The mirror itself, which exists.
     Mirror,
     /// In a directory above it: there is no mirror yet.
     Above(String),
@@ -173,7 +173,7 @@ fn name(site: &Site) -> String {
     format!(".inosync-probe-{:016x}", hasher.finish())
 }
 
-/// What one probe does at one node.
+/// One probe of one node.
 pub(super) struct Visit<'a> {
     pub(super) rsync: &'a Rc<Rsync>,
     pub(super) probe: &'a Probe,
@@ -182,7 +182,7 @@ pub(super) struct Visit<'a> {
     is_mirror: bool,
     /// `true` if the times of the mirror are those of the source, and are to be so again.
     restores: bool,
-    /// What the node cannot hold, once it was asked.
+    /// The properties that the node cannot store, once the node was asked.
     limits: RefCell<Traits>,
 }
 
@@ -255,7 +255,7 @@ impl Rsync {
         Ok(is_link.then(|| Finding::Dangling(format!("{}/{path}", shown(above).trim_end_matches('/')))))
     }
 
-    /// What is at the place of the mirror, and how many directories are missing there if that is told.
+    /// Looks at the place of the mirror, and counts the directories that are missing there if the node tells.
     async fn look(self: &Rc<Self>, site: &Site, make_path: bool) -> Result<(Mirror, Option<usize>), Failure> {
         let (mut heard, mut levels) = (NodeReplies { protocol: None, mirror: Mirror::Equal }, None);
         let mut line = |said: &[u8]| {
@@ -370,7 +370,7 @@ impl Visit<'_> {
         started.map_err(|error| self.broken(&error))
     }
 
-    /// What the writing run tells.
+    /// Reads the findings from the run that writes the probe.
     async fn judge(&self, written: &Ended) -> Vec<Finding> {
         let complaints = complaints(&written.finished.stderr);
         let mut findings = Vec::new();
@@ -401,7 +401,7 @@ impl Visit<'_> {
         findings
     }
 
-    /// What the node has of the symlinks, where it tells that.
+    /// Compares the symlinks as the node has them, if the node tells.
     async fn rewritten(&self, so_far: &[Finding]) -> Option<Finding> {
         if self.node.kind() == Kind::Local || !so_far.is_empty() {
             return None;
@@ -413,7 +413,8 @@ impl Visit<'_> {
         read.ok()?.into_iter().next().map(Finding::Rewritten)
     }
 
-    /// What the removing run tells; a node where nothing could be written has nothing to remove.
+    /// Reads a finding from the run that removes the probe. A node where nothing could be written has nothing to
+    /// remove.
     fn left(&self, removed: &Ended, so_far: &[Finding]) -> Option<Finding> {
         let failure = failure::of(&removed.finished)?;
         let nothing_was_written = so_far.iter().any(|finding| finding.is_fault() || *finding == Finding::Excluded);
@@ -427,9 +428,9 @@ impl Visit<'_> {
     }
 }
 
-/// What comes of a probe.
+/// The outcome of a visit.
 enum Visited {
-    /// This.
+    /// The visit is over, with these findings.
     Done(Vec<Finding>),
     /// Nothing: another connection has the place.
     Full,

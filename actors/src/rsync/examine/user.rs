@@ -11,7 +11,7 @@ use crate::path::Escaped;
 use crate::rsync::Rsync;
 use crate::rsync::runner::master::login::Login;
 
-/// How long ssh may take to read its configuration.
+/// The time that ssh has to read its configuration.
 const TIME: Duration = Duration::from_secs(5);
 
 impl Rsync {

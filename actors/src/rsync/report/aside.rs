@@ -59,7 +59,7 @@ pub(crate) struct Aside {
     untried: BTreeSet<RelPath>,
     /// Paths that broken-off runs blamed: they have not arrived, although they were sent.
     blamed: Blame,
-    /// Why the first did not fit.
+    /// The reason why the first entry did not fit.
     failure: Option<Failure>,
 }
 

@@ -19,12 +19,12 @@ pub enum Line {
     DeletionsSkipped,
     /// The progress of the run: see [`parts`].
     Progress(Piece),
-    /// Anything else.
+    /// A line that reports none of these.
     Notice,
 }
 
 impl Line {
-    /// Counts one line.
+    /// Counts this line in the tally of its run.
     pub fn count_in(&self, tally: &mut Tally) {
         match self {
             Line::Sent(_, bytes) => (tally.sent, tally.bytes) = (tally.sent + 1, tally.bytes + bytes),

@@ -58,7 +58,6 @@ impl Target {
 
 /// A run that complained about attributes.
 struct Split {
-    /// These complaints.
     attributes: Finished,
     /// `true` if there were more.
     more: bool,

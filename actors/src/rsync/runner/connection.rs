@@ -39,7 +39,7 @@ impl Greets<'_> {
         }
     }
 
-    /// The run ended.
+    /// Reports the end of the run.
     pub(crate) fn ended(self, finished: &std::io::Result<Finished>) {
         if !self.heard && finished.as_ref().is_ok_and(timed_out) {
             self.runner.target.learned.borrow_mut().greeting_missed();

@@ -239,7 +239,7 @@ impl Runner {
         arguments
     }
 
-    /// When it is worth while to wait for a standby: until there is one, or none is to be expected.
+    /// Waits until there is a standby or none is to be expected; `None` if waiting is of no use.
     pub(crate) fn late_standby(&self) -> Option<impl Future<Output = ()> + 'static> {
         if !(self.keeps_standbys() && self.standbys.borrow_mut().is_missing(Instant::now())) {
             return None;

@@ -63,7 +63,6 @@ pub(crate) enum Code {
 pub(crate) struct Finished {
     /// The code or signal.
     pub code: Code,
-    /// The error output.
     pub stderr: Vec<u8>,
 }
 
@@ -206,7 +205,7 @@ impl Process {
         &self.seen
     }
 
-    /// When it was started.
+    /// The time at which the process was started.
     pub(crate) fn started(&self) -> Instant {
         self.started
     }

@@ -85,7 +85,7 @@ impl Door {
         Ok((Some(door), arguments))
     }
 
-    /// This program.
+    /// Returns this program, opened, to be started as the helper.
     pub(crate) fn helper(&self) -> BorrowedFd<'_> {
         self.helper.as_fd()
     }

@@ -32,7 +32,7 @@ impl Rsync {
         }
     }
 
-    /// What the node cannot hold; `None` if the sample does not tell.
+    /// Learns which properties the node cannot store; `None` if the sample does not tell.
     async fn learned(self: &Rc<Self>, sample: &Sample) -> Result<Option<Traits>, Failure> {
         let steady = self.steady(sample).await?;
         if steady.is_empty() {
@@ -49,7 +49,7 @@ impl Rsync {
         apart(move || sample.steady(&root)).await
     }
 
-    /// How these entries differ at the node, as if that had these traits.
+    /// Compares these entries with the node as if the node had these traits.
     async fn look_at(
         self: &Rc<Self>,
         entries: &BTreeMap<RelPath, Metadata>,

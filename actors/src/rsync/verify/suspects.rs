@@ -17,10 +17,10 @@ pub(crate) struct Suspects {
     dropped: u64,
 }
 
-/// What another look says of an entry that differed at the one before.
+/// The result of another look at an entry that differed at the look before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SecondLook {
-    /// How it differs now; `None` if it does not.
+    /// The difference as it is now; `None` if the entry is equal now.
     pub difference: Option<Difference>,
     /// `true` if the source changed about it since the look before.
     pub changed: bool,
@@ -30,7 +30,7 @@ pub(crate) struct SecondLook {
     pub is_last: bool,
 }
 
-/// What becomes of an entry.
+/// The verdict on an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EntryOutcome {
     /// It is as in the source.
@@ -39,7 +39,7 @@ pub(crate) enum EntryOutcome {
     Differs(Difference),
     /// It is looked at again.
     Open,
-    /// Nobody can say.
+    /// The looks do not decide: the entry went on changing.
     Unsettled,
 }
 
@@ -72,7 +72,7 @@ impl Suspects {
         Suspects { open: BTreeMap::new(), cap, dropped: 0 }
     }
 
-    /// An entry differs.
+    /// Adds an entry that differs.
     pub(crate) fn add(&mut self, path: RelPath, difference: Difference) {
         if self.open.len() < self.cap || self.open.contains_key(&path) {
             self.open.insert(path, difference);
@@ -86,7 +86,7 @@ impl Suspects {
         self.open.is_empty()
     }
 
-    /// How many differed, and are not looked at again.
+    /// Counts the entries that differed and are not looked at again.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }

@@ -8,7 +8,7 @@ use crate::path::RelPath;
 use crate::watch_error::WatchError;
 use crate::watcher::tree::NodeId;
 
-/// What is asked of the kernel for a file of its own.
+/// The events of a file that has a watch of its own.
 const FILE_MASK: WatchMask = WatchMask::MODIFY
     .union(WatchMask::CLOSE_WRITE)
     .union(WatchMask::ATTRIB)
@@ -16,7 +16,7 @@ const FILE_MASK: WatchMask = WatchMask::MODIFY
     .union(WatchMask::MASK_ADD);
 
 impl Dirs {
-    /// What is mounted in the tree, as far as that was looked at.
+    /// The mounts in the tree, as far as the tree was looked through.
     pub(crate) fn mounts(&self) -> &Mounts {
         &self.mounts
     }
@@ -46,8 +46,8 @@ impl Dirs {
         }
     }
 
-    /// Whether the directory at `path` has another name in the tree that does not lie on one of these mount points: what is
-    /// in it is not gone with these.
+    /// Tells if the directory at `path` has another name in the tree that does not lie on one of these mount points:
+    /// its content is not gone with the mounts.
     pub(crate) fn stands_elsewhere(&self, path: &RelPath, gone: &[RelPath]) -> bool {
         let stays = |place: &NodeId| {
             let other = self.path(*place);
@@ -57,7 +57,7 @@ impl Dirs {
         watch.is_some_and(|watch| self.places(watch.get_watch_descriptor_id()).any(|place| stays(&place)))
     }
 
-    /// Whether something else than a directory is at this path.
+    /// Tells if something other than a directory is at this path.
     pub(crate) fn is_file(&self, path: &RelPath) -> bool {
         self.reach.look(path).is_ok_and(|meta| !meta.is_dir())
     }

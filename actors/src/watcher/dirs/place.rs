@@ -7,7 +7,7 @@ use crate::watcher::watches::WatchDescriptor;
 use super::Dirs;
 use crate::watcher::tree::NodeId;
 
-/// What [`Dirs::place`] found.
+/// The result of [`Dirs::place`].
 pub(super) enum Placed {
     /// This place is new: what is in it has not been looked at yet.
     New(NodeId),
@@ -36,12 +36,12 @@ impl Dirs {
         }
     }
 
-    /// Whether a place and the entry `name` of `parent` are on one mount, as far as is known.
+    /// Tells if a place and the entry `name` of `parent` are on one mount, as far as is known.
     fn is_on_mount_of(&self, id: NodeId, parent: NodeId, name: &OsStr) -> bool {
         self.mounts.holder(&self.path(id)) == self.mounts.holder(&self.entry(parent, name))
     }
 
-    /// Whether a directory is still at its place.
+    /// Tells if a directory is still at its place.
     fn is_still(&mut self, id: NodeId) -> bool {
         id == self.root() || self.open(id).is_ok_and(|opened| opened.is_some())
     }

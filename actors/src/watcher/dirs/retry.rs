@@ -7,12 +7,12 @@ use std::os::unix::ffi::OsStrExt;
 use super::{Attached, Dirs, NodeId};
 use crate::path::RelPath;
 
-/// What came of [`Dirs::retry`].
+/// The result of [`Dirs::retry`].
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Retried {
     /// Directories that are watched from now on, with all below them.
     pub watched: Vec<RelPath>,
-    /// Whether the names in the tree are out of date.
+    /// `true` if the names in the tree are out of date.
     pub tangled: bool,
 }
 

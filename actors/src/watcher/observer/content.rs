@@ -11,7 +11,7 @@ use crate::path::RelPath;
 use crate::transport::plan::LARGE;
 
 impl Observer {
-    /// What a file has in it changed, or its attributes.
+    /// Handles an event about the content or the attributes of a file.
     pub(super) fn content_event(&mut self, path: RelPath, mask: EventMask, now: Instant) {
         if mask.contains(EventMask::MODIFY) {
             self.quiet.written(path, now);
@@ -57,7 +57,7 @@ impl Observer {
         }
     }
 
-    /// Whether a file is on a tmpfs.
+    /// Tells if a file is on a tmpfs.
     fn is_in_memory(&self, path: &RelPath) -> bool {
         const TMPFS_MAGIC: i64 = 0x0102_1994;
         self.root.reach().kind(path).is_ok_and(|kind| kind == TMPFS_MAGIC)

@@ -21,7 +21,7 @@ impl Observer {
         self.compare_mounts(now);
     }
 
-    /// What is mounted there did not answer, and does again.
+    /// Compares a mount point again: the file system there did not answer, and answers again.
     pub(crate) fn answers(&mut self, path: &RelPath, now: Instant) {
         if !matches!(self.presence, Presence::Here { .. }) || self.dirs.excludes(path) {
             return;
@@ -71,8 +71,8 @@ impl Observer {
         }
     }
 
-    /// What was mounted there is gone. That deletes nothing, unless it has `elsewhere` another name in the tree; what the
-    /// directory under the mount has is sent. A file that was covered is what it was before.
+    /// Handles an unmount. The content of the mount is not deleted at the nodes if it has another name `elsewhere` in
+    /// the tree. The directory under the mount is sent. A file that was covered is compared again.
     fn hide(&mut self, path: RelPath, elsewhere: bool, now: Instant) {
         self.dirs.release_file(&path);
         if self.dirs.excludes(&path) {

@@ -1,6 +1,6 @@
 //! One line of an error output: whose it is, and what it says.
 
-/// How rsync and ssh begin what they say themselves.
+/// The first words of the messages that rsync and ssh write themselves.
 const OWN: &[&str] = &[
     "rsync: ",
     "@ERROR",
@@ -19,7 +19,7 @@ const OWN: &[&str] = &[
     "the node prints ",
     "the node speaks ",
 ];
-/// How rsync ends an error output: by the exit code, in words.
+/// The first words of rsync's last line, which explains the exit code.
 const END: &str = "rsync error: ";
 
 /// A line of an error output.
@@ -29,7 +29,7 @@ pub(super) struct ErrorLine<'o> {
     pub(super) bytes: &'o [u8],
     /// Without what stands between the first and the last double quote.
     bare: String,
-    /// What stands there.
+    /// The text between the first and the last double quote.
     name: Option<String>,
 }
 

@@ -92,7 +92,7 @@ impl Patience {
 /// The run that is watched.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Subject {
-    /// The process.
+    /// The id of the process that is watched.
     pub process: i32,
     /// Another one whose connection it uses.
     pub carrier: Option<i32>,
@@ -102,10 +102,10 @@ pub(super) struct Subject {
     pub list: usize,
 }
 
-/// Why a run hangs.
+/// The reason why a run counts as hanging.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stall {
-    /// It does nothing.
+    /// The process does nothing at all.
     Silent,
     /// Nothing is acknowledged on its line.
     Dead,
@@ -184,7 +184,7 @@ struct Watch {
     subject: Subject,
     patience: Patience,
     begun: Instant,
-    /// When it last did something, and how it was then.
+    /// The time of the last sign of life, and the counters at that time.
     alive: (Instant, Option<Life>),
     line: TcpConnections,
     /// Since when nothing is acknowledged.
