@@ -116,7 +116,9 @@ impl Root {
     /// When there is no directory, or the directory cannot be looked at.
     pub fn of(path: &Path) -> Result<Root, RootError> {
         let identity = Identity::of(path).map_err(|error| unusable(&error))?;
-        let (identity, was_empty, reach) = (Arc::new(identity), Arc::default(), Reach::of(path));
+        let identity = Arc::new(identity);
+        let was_empty = Arc::default();
+        let reach = Reach::of(path);
         Ok(Root { path: path.to_owned(), identity, guards: None, was_empty, supersedes: false, reach })
     }
 

@@ -142,8 +142,7 @@ impl StateActor {
     /// Makes the actor for a site; [`Keep`] adds the nodes.
     pub(crate) fn new(
         site: &Site,
-        root: Root,
-        Memory { store, mounts, away, unsaved, .. }: Memory,
+        Memory { root, store, mounts, away, unsaved, .. }: Memory,
         outlets: StateOutlets,
         log: Logger,
         guard: EndsDaemon,
@@ -210,7 +209,8 @@ impl StateActor {
             }
             return;
         }
-        let (started, last) = (Instant::now(), self.closing);
+        let started = Instant::now();
+        let last = self.closing;
         let taken = self.unsaved.take();
         match self.record(store, &taken) {
             Ok((writing, fresh)) => {
@@ -310,7 +310,9 @@ impl StateActor {
     /// Reports all differences from the state to the filter, and returns their number.
     fn compare(&self, unsaved_names: bool) -> Result<usize, StoreError> {
         let Some(store) = &self.store else { return Ok(0) };
-        let (mut found, mut removed, mut count) = (Vec::new(), Vec::new(), 0);
+        let mut found = Vec::new();
+        let mut removed = Vec::new();
+        let mut count = 0;
         let mut tell = |change: Change| {
             // Removals go last, since each may be the old name of a new entry. If comparisons may not delete, only
             // removals that the watcher saw are mirrored.

@@ -15,7 +15,7 @@ pub(crate) mod sight;
 mod tree;
 mod watches;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
@@ -115,18 +115,33 @@ struct FlushWhenDrained {
 }
 
 impl WatcherActor {
-    /// A watcher of the tree at `root`; watching begins when it is started. `aside` is a directory that is not in the tree;
-    /// without one there are no barriers. `holds_watches` is dropped when the watches are given up.
+    /// A watcher of the tree at `root`; watching begins when it is started. `holds_watches` is dropped when the watches are
+    /// given up.
     pub(crate) fn new(
         root: Root,
         excludes: Excludes,
         outlets: WatcherOutlets,
-        aside: Option<PathBuf>,
         holds_watches: mpsc::Sender<()>,
         guard: EndsDaemon,
     ) -> Self {
-        let (poll, settle, watching, timer) = (POLL, Settle::default(), None, None);
-        WatcherActor { root, excludes, outlets, poll, settle, aside, watching, timer, holds_watches, _guard: guard }
+        WatcherActor {
+            root,
+            excludes,
+            outlets,
+            poll: POLL,
+            settle: Settle::default(),
+            aside: None,
+            watching: None,
+            timer: None,
+            holds_watches,
+            _guard: guard,
+        }
+    }
+
+    /// The same, which answers barriers by the directory `aside`, outside of the tree; without one there are no barriers.
+    pub(crate) fn with_barriers(mut self, aside: Option<&Path>) -> Self {
+        self.aside = aside.map(Path::to_owned);
+        self
     }
 
     /// The same, which tries what is not watched again after each `period`.

@@ -22,7 +22,10 @@ impl<'a> MountLine<'a> {
     pub(super) fn read(line: &'a [u8]) -> Option<MountLine<'a>> {
         let mut fields = line.split(|&byte| byte == b' ');
         let number = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-        let (parent, device, directory, point) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        let parent = fields.next()?;
+        let device = fields.next()?;
+        let directory = fields.next()?;
+        let point = fields.next()?;
         // The options of the mount, and fields that not every mount has.
         let mut tail = fields.skip_while(|field| *field != b"-").skip(1);
         let system = [(); 3].map(|()| tail.next().unwrap_or_default());

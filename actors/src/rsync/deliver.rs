@@ -277,8 +277,12 @@ impl Rsync {
         heard: &mut dyn FnMut(&[u8]),
     ) -> Result<Delivery, Failure> {
         let began = SystemTime::now();
-        let (mut delivery, mut aside, mut itemized) = (Delivery::default(), Aside::default(), Itemized::default());
-        let (mut filters, mut worked, mut rest) = (order.rules.to_vec(), worked, None::<Vec<u8>>);
+        let mut delivery = Delivery::default();
+        let mut aside = Aside::default();
+        let mut itemized = Itemized::default();
+        let mut filters = order.rules.to_vec();
+        let mut worked = worked;
+        let mut rest = None::<Vec<u8>>;
         let mut is_first = true;
         let skips = loop {
             let mut skips = false;
@@ -350,7 +354,8 @@ impl Rsync {
         if !matches!(finished.code, Code::Exit(23 | 24)) {
             return Err(failure);
         }
-        let (blamed, failure) = (self.target.blamed(finished), self.target.partial(finished, failure));
+        let blamed = self.target.blamed(finished);
+        let failure = self.target.partial(finished, failure);
         match refusal(&finished.stderr, itemized, &blamed, |name| self.target.inside(name)) {
             // There is a second way.
             Refusal::Whole(Cause::Unwritable) if order.recipe.only_deletes() => (),

@@ -69,7 +69,9 @@ impl Shared {
                 None
             }
         });
-        let (audience, counter, log) = (Rc::new(Minutes), Counter::default(), log.clone());
+        let audience = Rc::new(Minutes);
+        let counter = Counter::default();
+        let log = log.clone();
         let mut shared = Shared {
             children,
             budget,

@@ -86,7 +86,8 @@ impl Rsync {
         if self.target.node.kind() == Kind::Local {
             return Vec::new();
         }
-        let (root, excludes) = (self.target.root.path().to_owned(), self.target.site.excludes.clone());
+        let root = self.target.root.path().to_owned();
+        let excludes = self.target.site.excludes.clone();
         let Ok(links) = apart(move || links_of(&root, &excludes)).await else { return Vec::new() };
         let mut rewritten = self.rewritten(&links).await.unwrap_or_default();
         rewritten.retain(|rewritten| !is_pending(&rewritten.link.path));
@@ -110,10 +111,12 @@ impl OngoingComparison<'_> {
 
     /// Another look at what differed at the one before, which began at `since`.
     async fn again(&mut self, since: SystemTime, is_last: bool) -> Result<(), Failure> {
-        let (mut verdicts, mut seen) = (HashMap::new(), HashMap::new());
+        let mut verdicts = HashMap::new();
+        let mut seen = HashMap::new();
         let leaders = self.suspects.leaders();
         for batch in batches(&leaders) {
-            let (sight, looked_for) = (self.sight.clone(), batch.to_vec());
+            let sight = self.sight.clone();
+            let looked_for = batch.to_vec();
             let (entries, levels) = apart(move || places(&sight, &looked_for)).await?;
             if !entries.is_empty() {
                 self.listed(Recipe::VerifyEntries, &recipe::verified(&entries), &mut seen).await?;
@@ -121,7 +124,8 @@ impl OngoingComparison<'_> {
             if !levels.is_empty() {
                 self.listed(Recipe::VerifyLevels, &recipe::levels(&levels), &mut seen).await?;
             }
-            let (sight, looked_for) = (self.sight.clone(), batch.to_vec());
+            let sight = self.sight.clone();
+            let looked_for = batch.to_vec();
             let changes = apart(move || changes(&sight, looked_for, since)).await?;
             for ((path, before), (is_there, changed)) in batch.iter().zip(changes) {
                 let difference = seen.get(path).copied().filter(|_| is_there);
@@ -182,7 +186,8 @@ impl OngoingComparison<'_> {
 
 /// The entries and the directories that are to be listed to look at these again.
 fn places(sight: &SourceView, batch: &[(RelPath, Difference)]) -> (BTreeSet<RelPath>, BTreeSet<RelPath>) {
-    let (mut entries, mut levels) = (BTreeSet::new(), BTreeSet::new());
+    let mut entries = BTreeSet::new();
+    let mut levels = BTreeSet::new();
     for (path, difference) in batch {
         match sight.place(path, *difference) {
             Some(EntryPlace::Entry(path)) => _ = entries.insert(path),

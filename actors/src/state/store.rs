@@ -163,7 +163,8 @@ impl Store {
             }
             Err(why) => {
                 drop(store);
-                let (database, file) = (begin_anew(file)?, file.to_owned());
+                let database = begin_anew(file)?;
+                let file = file.to_owned();
                 let store = Store { database, file, subject: subject.to_owned(), damage: Some(why.to_string()) };
                 store.clear()?;
                 Ok((store, None))

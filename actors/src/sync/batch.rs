@@ -8,7 +8,7 @@ use slog::{debug, info, o};
 use tokio::sync::oneshot;
 
 use super::disk::{BatchRoom, Disk, EntryOnDisk, Source};
-use super::plan::{BatchPlan, Since, plan};
+use super::plan::{BatchPlan, PlanGround, Since, plan};
 use super::reconcile::removal;
 use super::report::{log_batch, log_failing};
 use super::{SyncActor, retry};
@@ -43,7 +43,8 @@ impl SyncActor {
         let mut disk = Source(self.link.root.clone());
         let room = BatchRoom { bytes: self.link.bulk_size, entries: BATCH_ENTRIES };
         let room = (lane == Lane::Fast).then_some(room);
-        let planned = plan(&batch.paths, &outbox, &self.link.excludes, &mut disk, room, now);
+        let planned =
+            plan(&batch.paths, PlanGround { set: &outbox, excludes: &self.link.excludes, disk: &mut disk, room, now });
         let BatchPlan { run: plan, paths } = &planned;
         for path in &paths.lost {
             info!(self.link.log, "comparing a directory: something in it is gone, and nobody reported it"; "path" => %path);

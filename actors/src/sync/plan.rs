@@ -143,25 +143,26 @@ impl BatchPlan {
     }
 }
 
-/// Decides what to list for a batch. `room` is what the fast lane may carry; `None` is for the bulk lane.
-pub fn plan(
-    batch: &[(RelPath, Pending)],
-    set: &PendingSet,
-    excludes: &Excludes,
-    disk: &mut dyn Disk,
-    room: Option<BatchRoom>,
-    now: Instant,
-) -> BatchPlan {
-    let mut planner = Planner {
-        set,
-        excludes,
-        disk,
-        looked: HashMap::new(),
-        room,
-        now,
-        plan: Plan::default(),
-        paths: BatchPaths::default(),
-    };
+/// The facts by which a batch is planned.
+pub struct PlanGround<'a> {
+    /// The pending set that the batch was taken from.
+    pub set: &'a PendingSet,
+    /// The patterns that are in force.
+    pub excludes: &'a Excludes,
+    /// The source as it is now.
+    pub disk: &'a mut dyn Disk,
+    /// The amount that the fast lane may carry; `None` for the bulk lane.
+    pub room: Option<BatchRoom>,
+    /// The time of the plan.
+    pub now: Instant,
+}
+
+/// Decides what to list for a batch.
+pub fn plan(batch: &[(RelPath, Pending)], ground: PlanGround<'_>) -> BatchPlan {
+    let PlanGround { set, excludes, disk, room, now } = ground;
+    let looked = HashMap::new();
+    let plan = Plan::default();
+    let mut planner = Planner { set, excludes, disk, looked, room, now, plan, paths: BatchPaths::default() };
     for (path, pending) in batch {
         planner.add(path, pending);
     }

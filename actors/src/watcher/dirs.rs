@@ -331,7 +331,8 @@ impl Dirs {
     }
 
     fn scan_from(&mut self, top: NodeId, new: bool, progress: &mut dyn FnMut(usize)) -> FoundDirectories {
-        let (mut seen, mut kept) = (HashSet::from([top]), HashSet::new());
+        let mut seen = HashSet::from([top]);
+        let mut kept = HashSet::new();
         let mut left = vec![(top, new)];
         let mut news = FoundDirectories::default();
         while let Some((dir, below_new)) = left.pop() {

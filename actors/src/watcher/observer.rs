@@ -112,11 +112,17 @@ impl Observer {
             dirs.scan(dirs.root());
         }
         dirs.watch_files();
-        let (moves, quiet, found) = (Moves::default(), Quiet::default(), Findings::default());
-        let (unwatched, unnamed) = (Unwatched::default(), Unnamed::default());
+        let moves = Moves::default();
+        let quiet = Quiet::default();
+        let found = Findings::default();
+        let unwatched = Unwatched::default();
+        let unnamed = Unnamed::default();
         let presence = Presence::Here { look_at: Instant::now() + ROOT_CHECK };
         let scanned = Some(Instant::now());
-        let (lost, cookie, file_moves, ended) = (None, None, FileMoves::default(), HashSet::new());
+        let lost = None;
+        let cookie = None;
+        let file_moves = FileMoves::default();
+        let ended = HashSet::new();
         Observer {
             root,
             dirs,

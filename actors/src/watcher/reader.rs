@@ -112,7 +112,8 @@ pub(crate) fn start<H: Send + 'static>(
 ) -> io::Result<Gauge> {
     let queue = Arc::new(inotify.as_fd().try_clone_to_owned()?);
     let gauge = Gauge { queue, waiting: Arc::default(), taken: Arc::default(), ended: Arc::default() };
-    let (waiting, ended) = (gauge.waiting.clone(), gauge.ended.clone());
+    let waiting = gauge.waiting.clone();
+    let ended = gauge.ended.clone();
     thread::Builder::new().name("inotify".into()).spawn(move || {
         let mut buffer = vec![0; BUFFER];
         let mut table = File::open(mounts::TABLE).ok();

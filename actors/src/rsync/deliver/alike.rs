@@ -146,7 +146,8 @@ impl Search<'_> {
 /// A file of the tree at `root`, and the same path with its name in the opposite case, which the source does not have. The
 /// node tells by them how it takes names.
 pub(crate) fn sample(root: &Root, excludes: &Excludes) -> Option<(RelPath, RelPath)> {
-    let (mut dirs, mut looked) = (vec![RelPath::root()], 0);
+    let mut dirs = vec![RelPath::root()];
+    let mut looked = 0;
     while let Some(dir) = dirs.pop() {
         for name in root.names(&dir, CANDIDATES.saturating_add(1)) {
             looked += 1;

@@ -267,7 +267,9 @@ impl Rsync {
             }
         };
         let filters = rules_in(plan, &moved.to);
-        let (work, rules, unsaid) = (Work::Directory(moved), &filters[..], self.runner.unsaid());
+        let work = Work::Directory(moved);
+        let rules = &filters[..];
+        let unsaid = self.runner.unsaid();
         let order = Order { work, rules, lane: Some(lane), ..Order::of(Recipe::Build) };
         let failure = match self.runner.run(&order, &mut Ears { line: &mut count, worked: None }).await {
             Ok(finished) => self.target.failure_of(&finished),
@@ -315,7 +317,8 @@ fn twins<'r>(renamed: impl IntoIterator<Item = (&'r RelPath, &'r Rename)>) -> (V
         has: has.clone(),
         gets: gets.clone(),
     };
-    let (mut first, mut second) = (Vec::new(), Vec::new());
+    let mut first = Vec::new();
+    let mut second = Vec::new();
     for (new, Rename { old, via }) in renamed {
         first.push(twins(new, old, via.as_ref().unwrap_or(new)));
         second.extend(via.iter().map(|via| twins(new, via, new)));

@@ -53,7 +53,8 @@ impl Rsync {
         delivery: &mut Delivery,
     ) -> Result<BTreeSet<RelPath>, Failure> {
         let Groups { beside, moved } = Groups::of(renamed);
-        let (mut sent, unsaid) = (BTreeSet::new(), self.runner.unsaid());
+        let mut sent = BTreeSet::new();
+        let unsaid = self.runner.unsaid();
         if !beside.is_empty() {
             let list = recipe::entries(&beside, false);
             if self.helped(Recipe::Similar, Work::List(&list), lane, delivery).await? {
@@ -64,7 +65,8 @@ impl Rsync {
             |(to, from): &(RelPath, RelPath)| self.target.node.can_name(to) && self.target.node.can_name(from);
         for ((to, from), files) in moved.into_iter().filter(|(pair, _)| can_name(pair)).take(PAIRS) {
             let names: Vec<RelPath> = files.iter().map(|file| RelPath::of_names(&[file.name()])).collect();
-            let (list, pair) = (recipe::entries(&names, false), Relocation { to, from, doubt: Doubt::Changing });
+            let list = recipe::entries(&names, false);
+            let pair = Relocation { to, from, doubt: Doubt::Changing };
             if self.helped(Recipe::Gather, Work::Names(&pair, &list), lane, delivery).await? {
                 sent.extend(files);
             }

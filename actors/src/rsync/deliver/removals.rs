@@ -149,7 +149,8 @@ impl Rsync {
         for some in failed.chunks(AT_ONCE) {
             let (paths, at_risk): (Vec<&RelPath>, Vec<_>) = some.iter().cloned().unzip();
             let list = recipe::levels(&paths.iter().filter_map(|path| path.parent()).collect::<BTreeSet<_>>());
-            let (work, rules) = (Work::List(&list), &at_risk.concat()[..]);
+            let work = Work::List(&list);
+            let rules = &at_risk.concat()[..];
             let order = Order { work, rules, lane: Some(lane), removes: true, ..Order::of(Recipe::ByLevels) };
             let second = self.listed(order, plan, None).await?;
             debug!(self.target.log, "removals went a second way"; "paths" => ?paths, "blamed" => ?second.blamed);
@@ -193,7 +194,8 @@ impl Rsync {
         {
             debug!(self.target.log, "the node was not asked how it tells names apart"; "why" => %failure);
         }
-        let (root, names) = (self.target.root.clone(), self.names());
+        let root = self.target.root.clone();
+        let names = self.names();
         if names == NameRule::Apart {
             return alike(&root, &removed, names);
         }

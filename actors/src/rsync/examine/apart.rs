@@ -96,7 +96,8 @@ impl Apart {
         stdin: Stdio,
         holds: Option<OwnedFd>,
     ) -> io::Result<Apart> {
-        let (stdout, stderr) = (nameless()?, nameless()?);
+        let stdout = nameless()?;
+        let stderr = nameless()?;
         let mut command = Command::new(program);
         command.args(arguments).envs(ENVIRONMENT);
         command.stdin(stdin).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);

@@ -71,7 +71,9 @@ impl Rsync {
 /// Tells if a line, `%i|%l|%b|%n%L`, tells of one of these links that it reads otherwise.
 fn rewritten(line: &[u8], expected: &BTreeMap<&[u8], &Link>) -> Option<Rewritten> {
     let mut fields = line.splitn(4, |&byte| byte == b'|');
-    let (item, length, named) = (fields.next()?, fields.next()?, fields.nth(1)?);
+    let item = fields.next()?;
+    let length = fields.next()?;
+    let named = fields.nth(1)?;
     if !item.get(..2).is_some_and(|item| item.ends_with(b"L")) {
         return None;
     }
@@ -98,14 +100,17 @@ fn is_cut(target: &[u8], there: &[u8]) -> bool {
         parts.map(<[u8]>::to_vec).collect::<Vec<_>>()
     };
     let down = |steps: &[Vec<u8>]| steps.iter().filter(|step| *step != b"..").cloned().collect::<Vec<_>>();
-    let (full, left) = (steps(target), steps(there));
+    let full = steps(target);
+    let left = steps(there);
     let means_the_same = full == left && target.starts_with(b"/") == there.starts_with(b"/");
     !means_the_same && down(&full) == down(&left)
 }
 
 /// The symlinks of the source, or the first of them that are found.
 pub(crate) fn links_of(root: &Path, excludes: &Excludes) -> Vec<Link> {
-    let (mut links, mut directories, mut looked_at) = (Vec::new(), vec![RelPath::root()], 0);
+    let mut links = Vec::new();
+    let mut directories = vec![RelPath::root()];
+    let mut looked_at = 0;
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(directory.under(root)).into_iter().flatten().flatten() {
             let (path, Ok(kind)) = (directory.join(&entry.file_name()), entry.file_type()) else { continue };

@@ -90,7 +90,8 @@ impl Probe {
             .iter()
             .filter_map(|end| RelPath::new(format!("{name}{end}").as_bytes()).ok())
             .collect();
-        let (sent, nowhere) = (directory.0.join("sent"), directory.0.join("nowhere"));
+        let sent = directory.0.join("sent");
+        let nowhere = directory.0.join("nowhere");
         fs::create_dir(&sent)?;
         fs::create_dir(nowhere)?;
         for (at, name) in names.iter().enumerate() {
@@ -257,7 +258,8 @@ impl Rsync {
 
     /// Looks at the place of the mirror, and counts the directories that are missing there if the node tells.
     async fn look(self: &Rc<Self>, site: &Site, make_path: bool) -> Result<(Mirror, Option<usize>), Failure> {
-        let (mut heard, mut levels) = (NodeReplies { protocol: None, mirror: Mirror::Equal }, None);
+        let mut heard = NodeReplies { protocol: None, mirror: Mirror::Equal };
+        let mut levels = None;
         let mut line = |said: &[u8]| {
             heard.hear(said);
             levels = levels.or(missing(said));

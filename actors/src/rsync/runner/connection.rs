@@ -61,7 +61,8 @@ impl Runner {
 
     /// Waits for the greeting in this run.
     pub(crate) fn greets(self: &Rc<Self>, process: &Process) -> Greets<'_> {
-        let (started, alone) = (process.started(), process.carrier().is_none());
+        let started = process.started();
+        let alone = process.carrier().is_none();
         Greets { runner: self, started, alone, heard: process.has_greeted() }
     }
 

@@ -45,7 +45,8 @@ impl Rsync {
     }
 
     async fn steady(&self, sample: &Sample) -> Result<BTreeMap<RelPath, Metadata>, Failure> {
-        let (root, sample) = (self.target.root.path().to_owned(), sample.clone());
+        let root = self.target.root.path().to_owned();
+        let sample = sample.clone();
         apart(move || sample.steady(&root)).await
     }
 

@@ -115,7 +115,8 @@ impl Suspects {
         is_last: bool,
         still: impl Fn(&RelPath, Difference) -> bool,
     ) -> (Vec<(RelPath, Difference)>, u64) {
-        let (mut differing, mut unsettled) = (Vec::new(), 0);
+        let mut differing = Vec::new();
+        let mut unsettled = 0;
         let mut gone = Vec::new();
         for (path, difference) in &self.open {
             let leader = self.leader(path, *difference);

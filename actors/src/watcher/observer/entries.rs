@@ -29,7 +29,8 @@ impl Observer {
             self.file_arrived(path, cookie);
         } else if mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM) {
             let silent = self.quiet.is_silent(&path);
-            let (written, silent) = (self.quiet.settled(&path), self.forget_unnamed(&path) || silent);
+            let written = self.quiet.settled(&path);
+            let silent = self.forget_unnamed(&path) || silent;
             if mask.contains(EventMask::MOVED_FROM) {
                 self.file_moves.departed(cookie, FileDeparture { from: path.clone(), written, silent });
             }

@@ -60,7 +60,8 @@ impl Observer {
     /// the watches of all are given up. If it is that of the root, all of them say so before the root does, and come back
     /// with it: nothing of it is hidden.
     pub(super) fn unmounted(&mut self, watch: i32, now: Instant) {
-        let (dirs, mounts) = (&self.dirs, self.dirs.mounts());
+        let dirs = &self.dirs;
+        let mounts = self.dirs.mounts();
         let points: BTreeSet<RelPath> =
             dirs.places(watch).filter_map(|place| mounts.holder(&dirs.path(place)).cloned()).collect();
         for point in points {

@@ -73,7 +73,8 @@ impl Observer {
 
     /// Says what is watched now.
     pub(crate) fn tell(&mut self, sight: &WatchCoverage) {
-        let (watched, blind) = (self.dirs.count(), self.dirs.blind());
+        let watched = self.dirs.count();
+        let blind = self.dirs.blind();
         sight.write(watched, blind.len(), blind.iter());
     }
 

@@ -79,7 +79,9 @@ impl<'o> ErrorLine<'o> {
         let mut parts = pattern.split("{}");
         let first = parts.next().unwrap_or_default();
         let at = self.bare.find(first).filter(|&at| at == 0 || !at_start)?;
-        let (mut before, mut rest, mut texts) = (first, &self.bare[at + first.len()..], Vec::new());
+        let mut before = first;
+        let mut rest = &self.bare[at + first.len()..];
+        let mut texts = Vec::new();
         for part in parts {
             let at = if part.is_empty() { rest.len() } else { rest.find(part)? };
             let text = match &self.name {

@@ -61,7 +61,8 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             let read = self.output.fill_buf().await.unwrap_or_default();
             let end = read.iter().position(|byte| self.ends.contains(byte));
             let piece = end.unwrap_or(read.len());
-            let (is_last, fits) = (read.is_empty(), self.dropped == 0 && self.kept.len() + piece <= LONGEST);
+            let is_last = read.is_empty();
+            let fits = self.dropped == 0 && self.kept.len() + piece <= LONGEST;
             if fits {
                 self.kept.extend(&read[..piece]);
             }

@@ -153,7 +153,8 @@ impl Life {
         // The name of the program, in brackets, may hold anything.
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
         let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
-        let (read, written) = ((counter("rchar:")?, counter("read_bytes:")?), counter("wchar:")?);
+        let read = (counter("rchar:")?, counter("read_bytes:")?);
+        let written = counter("wchar:")?;
         Some(Life { read, written, ticks: ticks(11)? + ticks(12)? })
     }
 
