@@ -11,8 +11,8 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use self::sight::{EntryPlace, SourceView};
-use self::suspects::{SecondLook, Suspects, judge};
-use super::Rsync;
+use self::suspects::{Movement, SecondLook, Suspects, judge};
+use super::deliver::Deliverer;
 use super::examine::links_of;
 use super::recipe::{self, Recipe};
 use crate::node::Kind;
@@ -41,7 +41,7 @@ pub(crate) type IsPending<'a> = dyn Fn(&RelPath) -> bool + 'a;
 
 /// A comparison that goes on.
 struct OngoingComparison<'a> {
-    rsync: &'a Rc<Rsync>,
+    deliverer: &'a Rc<Deliverer>,
     /// Filter rules beside those of the site.
     rules: Vec<OsString>,
     is_pending: &'a IsPending<'a>,
@@ -50,49 +50,51 @@ struct OngoingComparison<'a> {
     comparison: Comparison,
 }
 
-impl Rsync {
-    /// Compares the whole tree. What the node has below the directories `kept` it may have.
-    ///
-    /// # Errors
-    /// When the node cannot be compared.
-    pub async fn compare(self: &Rc<Self>, kept: &[RelPath], is_pending: &IsPending<'_>) -> Result<Comparison, Failure> {
-        let mut looks = OngoingComparison {
-            rsync: self,
-            rules: kept.iter().flat_map(rules::kept).collect(),
-            is_pending,
-            sight: SourceView(self.target.root.path().to_owned()),
-            suspects: Suspects::default(),
-            comparison: Comparison::default(),
-        };
-        let mut since = SystemTime::now();
-        looks.at_everything().await?;
-        for number in 1..=LOOKS {
-            if looks.suspects.is_empty() {
-                break;
-            }
-            tokio::time::sleep(PAUSE).await;
-            let started = SystemTime::now();
-            looks.again(since, number == LOOKS).await?;
-            since = started;
+/// Compares the whole tree. What the node has below the directories `kept` it may have.
+///
+/// # Errors
+/// When the node cannot be compared.
+pub(super) async fn compare(
+    deliverer: &Rc<Deliverer>,
+    kept: &[RelPath],
+    is_pending: &IsPending<'_>,
+) -> Result<Comparison, Failure> {
+    let mut looks = OngoingComparison {
+        deliverer,
+        rules: kept.iter().flat_map(rules::kept).collect(),
+        is_pending,
+        sight: SourceView(deliverer.target.root.path().to_owned()),
+        suspects: Suspects::default(),
+        comparison: Comparison::default(),
+    };
+    let mut since = SystemTime::now();
+    looks.at_everything().await?;
+    for number in 1..=LOOKS {
+        if looks.suspects.is_empty() {
+            break;
         }
-        looks.comparison.unseen = looks.suspects.dropped();
-        looks.set_unreadable_apart();
-        looks.comparison.rewritten = self.rewritten_links(is_pending).await;
-        Ok(looks.comparison)
+        tokio::time::sleep(PAUSE).await;
+        let started = SystemTime::now();
+        looks.again(since, number == LOOKS).await?;
+        since = started;
     }
+    looks.comparison.unseen = looks.suspects.dropped();
+    looks.set_unreadable_apart();
+    looks.comparison.rewritten = rewritten_links(deliverer, is_pending).await;
+    Ok(looks.comparison)
+}
 
-    /// The symlinks of the source that the node has otherwise. None where it does not tell.
-    async fn rewritten_links(self: &Rc<Self>, is_pending: &IsPending<'_>) -> Vec<Rewritten> {
-        if self.target.node.kind() == Kind::Local {
-            return Vec::new();
-        }
-        let root = self.target.root.path().to_owned();
-        let excludes = self.target.site.excludes.clone();
-        let Ok(links) = apart(move || links_of(&root, &excludes)).await else { return Vec::new() };
-        let mut rewritten = self.rewritten(&links).await.unwrap_or_default();
-        rewritten.retain(|rewritten| !is_pending(&rewritten.link.path));
-        rewritten
+/// The symlinks of the source that the node has otherwise. None where it does not tell.
+async fn rewritten_links(deliverer: &Deliverer, is_pending: &IsPending<'_>) -> Vec<Rewritten> {
+    if deliverer.target.node.kind() == Kind::Local {
+        return Vec::new();
     }
+    let root = deliverer.target.root.path().to_owned();
+    let excludes = deliverer.target.site.excludes.clone();
+    let Ok(links) = apart(move || links_of(&root, &excludes)).await else { return Vec::new() };
+    let mut rewritten = deliverer.examiner.rewritten(&links).await.unwrap_or_default();
+    rewritten.retain(|rewritten| !is_pending(&rewritten.link.path));
+    rewritten
 }
 
 impl OngoingComparison<'_> {
@@ -104,7 +106,7 @@ impl OngoingComparison<'_> {
             }
         };
         let order = Order { rules: &self.rules, ..Order::of(Recipe::Verify) };
-        let looked = self.rsync.counted(order, None, &mut heard).await?;
+        let looked = self.deliverer.counted(order, None, &mut heard).await?;
         self.comparison.blame(looked.blamed, looked.failure);
         Ok(())
     }
@@ -129,7 +131,12 @@ impl OngoingComparison<'_> {
             let changes = apart(move || changes(&sight, looked_for, since)).await?;
             for ((path, before), (is_there, changed)) in batch.iter().zip(changes) {
                 let difference = seen.get(path).copied().filter(|_| is_there);
-                let again = SecondLook { difference, changed, pending: self.is_pending(path), is_last };
+                let movement = match (self.is_pending(path), changed) {
+                    (true, _) => Movement::Pending,
+                    (false, true) => Movement::Changed,
+                    (false, false) => Movement::None,
+                };
+                let again = SecondLook { difference, movement, is_last };
                 verdicts.insert(path.clone(), judge(*before, again));
             }
         }
@@ -164,7 +171,7 @@ impl OngoingComparison<'_> {
             }
         };
         let order = Order { work: Work::List(list), rules: &self.rules, ..Order::of(recipe) };
-        let looked = self.rsync.counted(order, None, &mut heard).await?;
+        let looked = self.deliverer.counted(order, None, &mut heard).await?;
         self.comparison.blame(looked.blamed, looked.failure);
         Ok(())
     }

@@ -12,10 +12,10 @@ use std::time::Instant;
 
 use slog::debug;
 
-use super::{NameRule, Runs};
+use super::next_best::NextBest;
+use super::{Deliverer, NameRule, Runs};
 use crate::path::RelPath;
 use crate::patterns::rules;
-use crate::rsync::Rsync;
 use crate::rsync::names::folded;
 use crate::rsync::recipe::Recipe;
 use crate::rsync::report::blame::blame;
@@ -87,7 +87,7 @@ impl Rest {
     }
 }
 
-impl Rsync {
+impl Deliverer {
     /// Makes what the node can make of its own files.
     pub(super) async fn make_moves(
         self: &Rc<Self>,
@@ -110,7 +110,7 @@ impl Rsync {
         let (mut linked, links_failed) =
             if can_link { self.link_all(plan, lane, runs).await? } else { Default::default() };
         if (!can_link || links_failed) && !in_place {
-            linked = self.send_renamed(&plan.renamed, lane, &mut runs.delivery).await?;
+            linked = NextBest { deliverer: self, lane, delivery: &mut runs.delivery }.send(&plan.renamed).await?;
         }
         let mut built = BTreeMap::new();
         for relocation in &moved {

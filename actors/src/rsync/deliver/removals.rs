@@ -4,24 +4,22 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::panic;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use slog::{debug, warn};
-use tokio::task::spawn_blocking;
 
 use super::alike::{NameRule, alike};
-use super::is_top;
+use super::{Deliverer, is_top};
 use crate::path::{Escaped, RelPath};
 use crate::patterns::rules;
-use crate::rsync::Rsync;
 use crate::rsync::learned::{Deletions, Warning};
 use crate::rsync::recipe::{self, Recipe};
 use crate::rsync::report::complaint::Complaint;
 use crate::rsync::runner::order::{Order, Work};
 use crate::rsync::runner::process::{Code, Finished};
+use crate::rsync::verify::apart;
 use crate::transport::Lane;
 use crate::transport::blame::Blame;
 use crate::transport::failure::{Cause, Failure};
@@ -45,7 +43,7 @@ const SHARED: usize = 10_000;
 /// keep names for one second.
 const FORGOTTEN: Duration = Duration::from_secs(2);
 
-impl Rsync {
+impl Deliverer {
     /// Deletes what of a plan is missing.
     pub(super) async fn delete(
         self: Rc<Self>,
@@ -60,7 +58,7 @@ impl Rsync {
 
     async fn delete_listed(self: &Rc<Self>, plan: &Plan, lane: Lane, worked: Worked) -> Result<Delivery, Failure> {
         if self.target.learned.borrow().deletions() == Deletions::Unknown {
-            self.probe().await?;
+            self.examiner.probe().await?;
         }
         let missing = &plan.missing;
         let of = |recipe| Order { lane: Some(lane), removes: true, ..Order::of(recipe) };
@@ -115,7 +113,8 @@ impl Rsync {
         let shared = match shared.is_empty() {
             true => Vec::new(),
             false => {
-                apart(move || shared.into_iter().filter(|path| holds_read_only(path.under(&root))).collect()).await
+                let read_only = move |path: &RelPath| holds_read_only(path.under(&root));
+                apart(move || shared.into_iter().filter(read_only).collect()).await.unwrap_or_default()
             }
         };
         drop_inner(&mut deleted);
@@ -190,7 +189,7 @@ impl Rsync {
     /// Finds the entries that the node may have deleted because their names look to it like those of removed entries.
     async fn alike(self: &Rc<Self>, removed: BTreeSet<RelPath>) -> BTreeSet<RelPath> {
         if self.names() == NameRule::Unknown
-            && let Err(failure) = self.probe().await
+            && let Err(failure) = self.examiner.probe().await
         {
             debug!(self.target.log, "the node was not asked how it tells names apart"; "why" => %failure);
         }
@@ -199,7 +198,8 @@ impl Rsync {
         if names == NameRule::Apart {
             return alike(&root, &removed, names);
         }
-        apart(move || alike(&root, &removed, names)).await
+        // Nothing is found where the daemon ends meanwhile.
+        apart(move || alike(&root, &removed, names)).await.unwrap_or_default()
     }
 
     fn names(&self) -> NameRule {
@@ -240,14 +240,6 @@ fn drop_inner(deleted: &mut BTreeSet<RelPath>) {
     let inner: Vec<RelPath> = deleted.iter().filter(is_inner).cloned().collect();
     for path in &inner {
         deleted.remove(path);
-    }
-}
-
-/// Looks at much of the source without holding up anything else. Finds nothing where the daemon ends meanwhile.
-async fn apart<T: Default + Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> T {
-    match spawn_blocking(look).await {
-        Err(error) if error.is_panic() => panic::resume_unwind(error.into_panic()),
-        found => found.unwrap_or_default(),
     }
 }
 

@@ -10,12 +10,11 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
-use std::rc::Rc;
 
+use super::Examiner;
 use crate::node::Kind;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
-use crate::rsync::Rsync;
 use crate::rsync::recipe::{self, Invocation};
 use crate::rsync::report::claims::Claims;
 use crate::rsync::report::output::unescape;
@@ -27,12 +26,12 @@ use crate::transport::failure::Failure;
 const MOST_LINKS: usize = 1000;
 const MOST_ENTRIES: usize = 1_000_000;
 
-impl Rsync {
+impl Examiner {
     /// Those of the links that the node has otherwise. Empty where it does not tell: a module or key for writing alone.
     ///
     /// # Errors
     /// When the node cannot be reached.
-    pub(crate) async fn rewritten(self: &Rc<Self>, links: &[Link]) -> Result<Vec<Rewritten>, Failure> {
+    pub(crate) async fn rewritten(&self, links: &[Link]) -> Result<Vec<Rewritten>, Failure> {
         if self.target.node.kind() == Kind::Local || links.is_empty() {
             return Ok(Vec::new());
         }
@@ -44,7 +43,7 @@ impl Rsync {
 
     /// The same by an invocation of [`Context::reading`](recipe::Context).
     pub(super) async fn read(
-        self: &Rc<Self>,
+        &self,
         invocation: &Invocation,
         links: &[Link],
         nowhere: &Path,
