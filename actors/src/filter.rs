@@ -6,10 +6,10 @@ use std::time::Instant;
 use actix::prelude::*;
 use slog::{Logger, debug};
 
-use crate::change::Change;
+use crate::change::{Change, Reason};
 use crate::ending::EndsDaemon;
 use crate::messages::{
-    Alive, Compare, DirMove, Exclude, Flush, Flushed, Observed, Passed, Reason, Rescan, Serve, Vacate, Wake,
+    Alive, Compare, DirMove, Exclude, Flush, Flushed, Observed, Passed, Rescan, Serve, Vacate, Wake,
 };
 use crate::outbox::Outbox;
 use crate::outbox::unsaved::Unsaved;

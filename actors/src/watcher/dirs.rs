@@ -4,7 +4,7 @@
 mod listing;
 mod mounted;
 mod place;
-mod retry;
+mod scan;
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::ffi::OsStr;
@@ -20,7 +20,7 @@ use rustix::io::Errno;
 
 pub use self::listing::count;
 use self::listing::list;
-use self::place::Placed;
+pub(super) use self::place::Attached;
 use super::blind::Blind;
 use super::bound::MountedFiles;
 use super::sight::WatchCoverage;
@@ -59,25 +59,6 @@ const FILE_MASK: WatchMask = WatchMask::MODIFY
 
 /// Watches that ended and are remembered. An event that comes late is among the next ones.
 const OVER: usize = 4096;
-
-/// The result of [`Dirs::attach`].
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Attached {
-    /// It was not watched before; now it and all below it are.
-    New,
-    /// It was watched already, at this name or another one.
-    Known,
-    /// It was watched already, at the name from which it was moved, and is at this one now.
-    Moved,
-    /// It is excluded, or not there any more.
-    Nothing,
-    /// It cannot be watched; [`Blind`] says why.
-    Blind,
-    /// The names in the tree are out of date.
-    Tangled,
-    /// The directory that holds it is not at its name any more, of which an event is still to tell.
-    Elsewhere,
-}
 
 /// Directories that a scan found on disk and that were not watched, or not under their names.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -274,101 +255,6 @@ impl Dirs {
         self.blind.add(point().unwrap_or(path), error);
     }
 
-    /// Watches the directory `name` of `parent`, and all below it if it is new.
-    pub(super) fn attach(&mut self, parent: NodeId, name: &OsStr) -> Attached {
-        self.attach_or(parent, name, false)
-    }
-
-    /// As [`Dirs::attach`], but a directory that is watched under whatever name keeps that.
-    pub(super) fn attach_unknown(&mut self, parent: NodeId, name: &OsStr) -> Attached {
-        self.attach_or(parent, name, true)
-    }
-
-    fn attach_or(&mut self, parent: NodeId, name: &OsStr, keep_name: bool) -> Attached {
-        let path = self.tree.entry(parent, name);
-        if self.excludes.matching(&path, true).is_some() {
-            return Attached::Nothing;
-        }
-        let opened = match self.open(parent) {
-            Ok(Some(opened)) => opened,
-            Ok(None) => return Attached::Elsewhere,
-            Err(error) => {
-                self.add_blind(path, error);
-                return Attached::Blind;
-            }
-        };
-        match self.watch_named(&path, &opened, name) {
-            Ok(Some(watch)) if keep_name && self.tree.knows(watch.get_watch_descriptor_id()) => Attached::Known,
-            Ok(Some(watch)) => match self.place(watch, parent, name) {
-                Placed::New(dir) => {
-                    self.blind.forget(&path);
-                    if self.scan_from(dir, true, &mut |_| ()).tangled {
-                        return Attached::Tangled;
-                    }
-                    Attached::New
-                }
-                Placed::Known(_) => Attached::Known,
-                Placed::Moved(_) => Attached::Moved,
-                Placed::Tangled => Attached::Tangled,
-            },
-            Ok(None) => Attached::Nothing,
-            Err(error) => {
-                self.add_blind(path.clone(), error.about(self.on_disk(&path)));
-                Attached::Blind
-            }
-        }
-    }
-
-    /// Watches everything when nothing is watched yet. `progress` is told the number of watched directories now and then.
-    pub(super) fn scan_all(&mut self, progress: &mut dyn FnMut(usize)) {
-        self.scan_from(self.root(), true, progress);
-    }
-
-    /// Watches everything below a directory, and gives up the watches below it that have no directory any more: repairs
-    /// the tree from what is on disk. Says what was not watched.
-    pub(super) fn scan(&mut self, top: NodeId) -> FoundDirectories {
-        self.scan_from(top, false, &mut |_| ())
-    }
-
-    fn scan_from(&mut self, top: NodeId, new: bool, progress: &mut dyn FnMut(usize)) -> FoundDirectories {
-        let mut seen = HashSet::from([top]);
-        let mut kept = HashSet::new();
-        let mut left = vec![(top, new)];
-        let mut news = FoundDirectories::default();
-        while let Some((dir, below_new)) = left.pop() {
-            let path = self.tree.path(dir);
-            let listed = self.reach.open(&path, false).and_then(|opened| {
-                // At the start nothing was moved yet that is watched.
-                if !(new && top == self.root() || self.is_at(dir, &path, &opened)) {
-                    return Ok(false);
-                }
-                let reach = self.reach.clone();
-                list_within(&reach, &path, &opened, &mut |name| {
-                    let Some((id, is_news)) = self.watch_entry(dir, &path, &opened, name, &mut news) else { return };
-                    if seen.insert(id) {
-                        left.push((id, below_new || is_news));
-                        news.count += usize::from(is_news);
-                        news.tops.extend((is_news && !below_new).then(|| path.join(name)));
-                    }
-                })?;
-                Ok(true)
-            });
-            if !matches!(listed, Ok(true)) {
-                // What cannot be listed can be watched all the same: keep what is.
-                kept.extend(self.tree.subtree(dir));
-            }
-            if let Some(error) = listed.err().and_then(|error| WatchError::of_directory(&self.on_disk(&path), error)) {
-                self.add_blind(path, error);
-            }
-            self.sight.step();
-            progress(self.tree.count());
-        }
-        seen.extend(kept);
-        let stale = self.tree.prune(top, &seen);
-        self.retire(stale);
-        news
-    }
-
     /// Opens a directory, if it is still at its name. Another one may have come there, of which events are still to tell:
     /// what that holds must not be taken for what this one does.
     fn open(&mut self, dir: NodeId) -> Result<Option<Arc<OwnedFd>>, WatchError> {
@@ -398,41 +284,6 @@ impl Dirs {
     fn retire_stranger(&mut self, watch: WatchDescriptor) {
         if !self.tree.knows(watch.get_watch_descriptor_id()) {
             self.retire(vec![watch]);
-        }
-    }
-
-    /// Watches the entry `name` of `parent`, which is at `path` and open; `None` if it cannot be or is not to be. With it
-    /// whether it was not watched before, or not at this name.
-    fn watch_entry(
-        &mut self,
-        parent: NodeId,
-        path: &RelPath,
-        opened: &Arc<OwnedFd>,
-        name: &OsStr,
-        news: &mut FoundDirectories,
-    ) -> Option<(NodeId, bool)> {
-        let path = path.join(name);
-        if self.excludes.matching(&path, true).is_some() {
-            return None;
-        }
-        // By its open parent: a name may lead elsewhere by now.
-        match self.watch_named(&path, opened, name) {
-            Ok(watch) => match self.place(watch?, parent, name) {
-                Placed::New(id) => {
-                    self.blind.forget(&path);
-                    Some((id, true))
-                }
-                Placed::Moved(id) => Some((id, true)),
-                Placed::Known(id) => Some((id, false)),
-                Placed::Tangled => {
-                    news.tangled = true;
-                    None
-                }
-            },
-            Err(error) => {
-                self.add_blind(path.clone(), error.about(self.on_disk(&path)));
-                None
-            }
         }
     }
 

@@ -1,6 +1,9 @@
+use super::outcome::REPORT_TIME;
 use super::*;
 use crate::change::Change;
+use crate::outbox::need::Fate;
 use crate::transport::Lane;
+use crate::transport::blame::Blame;
 
 fn rel(path: &str) -> RelPath {
     RelPath::new(path.as_bytes()).unwrap()

@@ -1,19 +1,10 @@
 //! What is mounted in the tree: on which mount a name lies, and the files that others were mounted on.
 
-use inotify::WatchMask;
-
-use super::Dirs;
+use super::{Dirs, FILE_MASK};
 use crate::mounts::Mounts;
 use crate::path::RelPath;
 use crate::watch_error::WatchError;
 use crate::watcher::tree::NodeId;
-
-/// The events of a file that has a watch of its own.
-const FILE_MASK: WatchMask = WatchMask::MODIFY
-    .union(WatchMask::CLOSE_WRITE)
-    .union(WatchMask::ATTRIB)
-    .union(WatchMask::DONT_FOLLOW)
-    .union(WatchMask::MASK_ADD);
 
 impl Dirs {
     /// The mounts in the tree, as far as the tree was looked through.

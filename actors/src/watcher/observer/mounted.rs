@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::{Observer, Presence, last_name};
-use crate::change::Change;
-use crate::messages::{Reason, Rescan};
+use crate::change::{Change, Reason};
+use crate::messages::Rescan;
 use crate::mounts::Mounts;
 use crate::path::RelPath;
 

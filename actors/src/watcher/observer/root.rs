@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Observer;
-use crate::messages::Reason;
+use crate::change::Reason;
 use crate::root::RootError;
 
 /// The interval at which a root that disappeared is looked for.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::{Attached, Observer, Presence};
-use crate::change::Change;
-use crate::messages::{Reason, Rescan, Unseen};
+use crate::change::{Change, Reason};
+use crate::messages::{Rescan, Unseen};
 use crate::path::RelPath;
 use crate::watch_error::WatchError;
 use crate::watcher::cookie::Cookie;
