@@ -26,13 +26,35 @@ struct Writing {
     last: Instant,
     /// The time at which the file counts although it was never quiet.
     at_latest: Instant,
-    interval: Duration,
-    /// Whether the interval stays.
-    steady: bool,
-    /// Whether something was written since it last counted.
+    interval: Interval,
+    /// `true` if the file was written since it last counted.
     dirty: bool,
-    /// Whether nothing was told of it but that its name is there.
+    /// `true` if the only event so far is that its name is there.
     silent: bool,
+}
+
+/// The time from one count to the next of a file that is never quiet.
+#[derive(Clone, Copy)]
+enum Interval {
+    /// That of a file that settles: always the same.
+    Steady(Duration),
+    /// Twice as long each time.
+    Growing(Duration),
+}
+
+impl Interval {
+    /// Returns the interval that follows.
+    fn next(self) -> Interval {
+        match self {
+            Interval::Steady(_) => self,
+            Interval::Growing(time) => Interval::Growing((time * 2).min(LAST_INTERVAL)),
+        }
+    }
+
+    fn time(self) -> Duration {
+        let (Interval::Steady(time) | Interval::Growing(time)) = self;
+        time
+    }
 }
 
 /// The files that are being written.
@@ -70,15 +92,20 @@ impl Quiet {
         let file = match self.files.entry(path) {
             Entry::Occupied(file) => file.into_mut(),
             Entry::Vacant(place) => {
-                let settles = self.settle.time(place.key());
-                let interval = settles.map_or(FIRST_INTERVAL, |time| PULSE.min(time / 2));
-                let at_latest = if settles.is_some() { now } else { now + interval };
-                // It counts now.
-                self.check_at = if settles.is_some() { Some(now) } else { self.check_at };
-                place.insert(Writing { last: now, at_latest, interval, steady: settles.is_some(), dirty: true, silent })
+                let (interval, at_latest) = match self.settle.time(place.key()) {
+                    Some(time) => {
+                        // It counts now.
+                        self.check_at = Some(now);
+                        (Interval::Steady(PULSE.min(time / 2)), now)
+                    }
+                    None => (Interval::Growing(FIRST_INTERVAL), now + FIRST_INTERVAL),
+                };
+                place.insert(Writing { last: now, at_latest, interval, dirty: true, silent })
             }
         };
-        (file.last, file.dirty, file.silent) = (now, true, file.silent && silent);
+        file.last = now;
+        file.dirty = true;
+        file.silent &= silent;
         self.check_at.get_or_insert(now + QUIET_TIME);
     }
 
@@ -99,7 +126,7 @@ impl Quiet {
         self.closings.due(now)
     }
 
-    /// Whether the file is waited for and will count by itself.
+    /// Tells if the file is waited for and will count by itself.
     pub(crate) fn will_count(&self, path: &RelPath) -> bool {
         !self.files.is_empty() && self.files.get(path).is_some_and(|file| file.dirty)
     }
@@ -140,10 +167,9 @@ impl Quiet {
                 return false;
             }
             if now >= file.at_latest && file.dirty {
-                if !file.steady {
-                    file.interval = (file.interval * 2).min(LAST_INTERVAL);
-                }
-                (file.at_latest, file.dirty) = (now + file.interval, false);
+                file.interval = file.interval.next();
+                file.at_latest = now + file.interval.time();
+                file.dirty = false;
                 due.push(path.clone());
             }
             true
@@ -169,7 +195,7 @@ impl Quiet {
         self.files.drain().filter(|(_, file)| file.dirty).map(|(path, _)| path).collect()
     }
 
-    /// Whether nothing was told of a file that is waited for but that its name is there.
+    /// Tells if the only event of a file that is waited for is that its name is there.
     pub(crate) fn is_silent(&self, path: &RelPath) -> bool {
         !self.files.is_empty() && self.files.get(path).is_some_and(|file| file.silent)
     }
@@ -185,7 +211,7 @@ impl Quiet {
         dirty.chain(&self.open).cloned().collect()
     }
 
-    /// When [`Quiet::due`] and [`Quiet::compared`] should be asked again.
+    /// The time at which [`Quiet::due`] and [`Quiet::compared`] should be asked again.
     pub(crate) fn next_check(&self) -> Option<Instant> {
         self.check_at.into_iter().chain(self.closings.next_check()).min()
     }
