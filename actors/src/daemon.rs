@@ -244,7 +244,7 @@ impl Daemon {
     }
 }
 
-/// Asks a daemon, and pauses its nodes. What is asked of one that has ended has no answer.
+/// Asks a daemon, and pauses its nodes. A daemon that has ended does not answer.
 #[derive(Clone)]
 pub struct Handle(Addr<SupervisorActor>);
 
@@ -268,7 +268,7 @@ impl Handle {
         }
     }
 
-    /// Pauses a node, or lets it go on. Whether there is such a node.
+    /// Pauses a node, or lets it go on. Returns `false` if there is no such node.
     pub async fn pause(&self, node: String, paused: bool) -> Option<bool> {
         self.0.send(Pause { node, paused }).await.ok().flatten()
     }

@@ -14,7 +14,7 @@ const REMEMBERED: usize = 10_000;
 pub(crate) struct Tops(BTreeSet<RelPath>);
 
 impl Tops {
-    /// Adds a directory. Whether nothing stood for it before.
+    /// Adds a directory. Returns `true` if the list had none that stands for it.
     pub(crate) fn insert(&mut self, path: RelPath) -> bool {
         if self.covers(&path) {
             return false;
@@ -40,7 +40,7 @@ impl Tops {
         !self.0.is_empty() && (has(path) || has(&RelPath::root()) || path.ancestors().any(|dir| has(&dir)))
     }
 
-    /// Takes out a directory and all below it. Whether there was something.
+    /// Takes out a directory and all below it. Returns `true` if there was one.
     pub(crate) fn forget(&mut self, dir: &RelPath) -> bool {
         if self.0.is_empty() {
             return false;

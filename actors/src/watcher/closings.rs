@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::path::RelPath;
 
-/// A larger file is not compared by content for being closed, and so much is compared at once.
+/// The largest file that is compared by content when it is closed, and the most that is compared at once, in bytes.
 pub(crate) const MOST: u64 = 1 << 30;
-/// Of what is compared, so much in a second.
+/// Bytes that are compared in a second.
 const PER_SECOND: u64 = 16 << 20;
 /// Files that wait for their turn.
 const WAITING: usize = 10_000;
@@ -26,7 +26,8 @@ pub(crate) struct Closings {
 }
 
 impl Closings {
-    /// A file of so many bytes was closed. Whether it waits for its turn: there may be too many.
+    /// Adds a file of this size that was closed. Returns `true` if the file waits for its turn: there may be too
+    /// many.
     pub(crate) fn add(&mut self, path: RelPath, size: u64, now: Instant) -> bool {
         self.spent.get_or_insert((0, now));
         let has_room = self.waiting.len() < WAITING && size <= MOST;
@@ -36,20 +37,20 @@ impl Closings {
         has_room
     }
 
-    /// The file is not there any more, or is known to be new.
+    /// Forgets a file that is gone, or is known to be new.
     pub(crate) fn forget(&mut self, path: &RelPath) {
         if !self.waiting.is_empty() && self.waiting.remove(path).is_some() {
             self.turns.retain(|turn| turn != path);
         }
     }
 
-    /// Everything below a directory went away.
+    /// Forgets the files below a directory that went away.
     pub(crate) fn forget_below(&mut self, dir: &RelPath) {
         self.waiting.retain(|path, _| !path.is_below(dir));
         self.turns.retain(|path| !path.is_below(dir));
     }
 
-    /// A directory was moved with what is below it.
+    /// Follows the move of a directory with all below it.
     pub(crate) fn moved(&mut self, from: &RelPath, to: &RelPath) {
         for path in &mut self.turns {
             if let Some(new) = path.rebase(from, to)

@@ -124,13 +124,13 @@ impl Dirs {
         })
     }
 
-    /// The same, whose scans can be followed.
+    /// Returns the same directories, with a coverage by which others can follow the scans.
     pub(crate) fn in_sight(mut self, sight: WatchCoverage) -> Self {
         self.sight = sight;
         self
     }
 
-    /// The same, which looks at nothing that this knows not to answer.
+    /// Looks at no file system from now on that `reach` knows not to answer.
     pub(super) fn within(&mut self, reach: Reach) {
         self.reach = reach;
     }
@@ -156,7 +156,7 @@ impl Dirs {
         &self.root
     }
 
-    /// Other patterns hold; to be followed by a scan.
+    /// Goes by other patterns; a scan must follow.
     pub(super) fn exclude(&mut self, excludes: Excludes) {
         self.excludes = excludes;
     }
@@ -208,12 +208,12 @@ impl Dirs {
         self.tree.has_others()
     }
 
-    /// Tells a watch that was given up, or ended not long ago: its last events are to be expected, and mean nothing.
+    /// Tells if a watch was given up, or ended not long ago: its last events are still to come, and mean nothing.
     pub(super) fn was_given_up(&self, watch: i32) -> bool {
         self.retired.contains(&watch) || self.over.contains(&watch)
     }
 
-    /// The last event of a watch has come. Its number is not given to another one.
+    /// Notes that the last event of a watch has come. Its number is not given to another one.
     pub(super) fn last_event_came(&mut self, watch: i32) {
         self.retired.remove(&watch);
         if self.over.len() >= OVER {
@@ -222,7 +222,7 @@ impl Dirs {
         self.over.push_back(watch);
     }
 
-    /// These watches, which nobody knew of, are about to be given up.
+    /// Notes that these unknown watches are about to be given up.
     pub(super) fn retire_unknown(&mut self, watches: &BTreeSet<i32>) {
         self.retired.extend(watches);
     }

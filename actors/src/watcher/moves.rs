@@ -41,7 +41,7 @@ pub(crate) struct FileMoves {
 }
 
 impl FileMoves {
-    /// A file left a name.
+    /// Notes that a file left a name.
     pub(crate) fn departed(&mut self, cookie: u32, departure: FileDeparture) {
         if self.waiting.len() >= FILES {
             self.waiting.pop_front();
@@ -49,7 +49,8 @@ impl FileMoves {
         self.waiting.push_back((cookie, departure));
     }
 
-    /// A file arrived at a name: where it came from, `None` if that is not known. `fits`: from this name it can have come.
+    /// Returns the departure that belongs to a file's arrival at a name; `None` if it is not known. `fits` tells if
+    /// the file can have come from a name.
     pub(crate) fn arrived(&mut self, cookie: u32, fits: impl Fn(&RelPath) -> bool) -> Option<FileDeparture> {
         let at = self.waiting.iter().rposition(|(waiting, file)| *waiting == cookie && fits(&file.from))?;
         self.waiting.remove(at).map(|(_, departure)| departure)
@@ -66,12 +67,13 @@ pub(crate) struct Moves {
 }
 
 impl Moves {
-    /// A directory left a name.
+    /// Notes that a directory left a name.
     pub(crate) fn departed(&mut self, cookie: u32, departure: Departure, now: Instant) {
         self.waiting.entry(cookie).or_default().push((departure, now + PAIRING_TIME));
     }
 
-    /// A directory arrived at a name: where it came from, `None` if from outside. `fits`: from this name it can have come.
+    /// Returns the departure that belongs to a directory's arrival at a name; `None` if the directory came from
+    /// outside. `fits` tells if it can have come from a name.
     pub(crate) fn arrived(&mut self, cookie: u32, fits: impl Fn(&RelPath) -> bool) -> Option<Departure> {
         let halves = self.waiting.get_mut(&cookie)?;
         let (departure, _) = halves.remove(halves.iter().position(|(departure, _)| fits(&departure.from))?);
@@ -91,7 +93,7 @@ impl Moves {
         expired
     }
 
-    /// A directory was not found where it arrived. Mostly its next move says where it is.
+    /// Notes that a directory was not found where it arrived. Mostly its next move tells where it is.
     pub(crate) fn unsettled(&mut self, departure: Departure, now: Instant) {
         self.unsettled.push_back((departure, now + PAIRING_TIME));
     }

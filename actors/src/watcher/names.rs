@@ -1,7 +1,7 @@
 //! The names of the watched directories, in one piece of memory. It does not know whose they are: a name that is given
 //! up leaves a hole, and the owner moves all names together when there are too many.
 
-/// Holes of so many bytes are borne.
+/// The most bytes of holes that are kept.
 const SLACK: usize = 64 * 1024;
 
 /// The position of a name in the common memory.

@@ -78,12 +78,12 @@ impl Quiet {
         self.settle = settle;
     }
 
-    /// The file was written.
+    /// Notes that the file was written.
     pub(crate) fn written(&mut self, path: RelPath, now: Instant) {
         self.waits(path, now, false);
     }
 
-    /// The name of the file is there.
+    /// Notes that the name of the file is there.
     pub(crate) fn created(&mut self, path: RelPath, now: Instant) {
         self.waits(path, now, true);
     }
@@ -109,14 +109,15 @@ impl Quiet {
         self.check_at.get_or_insert(now + QUIET_TIME);
     }
 
-    /// The file was closed, deleted or moved: it is no longer waited for. Whether it had been written.
+    /// Stops waiting for a file that was closed, deleted or moved. Returns `true` if the file had been written.
     pub(crate) fn settled(&mut self, path: &RelPath) -> bool {
         let open = !self.open.is_empty() && self.open.remove(path);
         self.closings.forget(path);
         !self.files.is_empty() && self.files.remove(path).is_some() || open
     }
 
-    /// A large file was closed of which no write was seen. Whether it waits until it may be compared.
+    /// Notes that a large file was closed of which no write was seen. Returns `true` if the file waits until it may
+    /// be compared.
     pub(crate) fn closed(&mut self, path: RelPath, size: u64, now: Instant) -> bool {
         self.closings.add(path, size, now)
     }
@@ -131,14 +132,14 @@ impl Quiet {
         !self.files.is_empty() && self.files.get(path).is_some_and(|file| file.dirty)
     }
 
-    /// Everything below a directory that went away is no longer waited for.
+    /// Stops waiting for files below a directory that went away.
     pub(crate) fn forget_below(&mut self, dir: &RelPath) {
         self.files.retain(|path, _| !path.is_below(dir));
         self.open.retain(|path| !path.is_below(dir));
         self.closings.forget_below(dir);
     }
 
-    /// A directory was moved: its files are waited for at their new names.
+    /// Follows the move of a directory: its files are waited for at their new names.
     pub(crate) fn moved(&mut self, from: &RelPath, to: &RelPath) {
         let names: Vec<_> = self.files.keys().filter(|path| path.is_below(from)).cloned().collect();
         for name in names {
@@ -154,7 +155,7 @@ impl Quiet {
         self.closings.moved(from, to);
     }
 
-    /// Takes the files that count now. One that never was quiet stays, with the next interval twice as long.
+    /// Takes the files that count now. A file that was not quiet stays, with the next interval.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<RelPath> {
         if self.check_at.is_none_or(|at| at > now) {
             return Vec::new();

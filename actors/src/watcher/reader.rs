@@ -1,6 +1,6 @@
-//! Reads the inotify queue on a thread of its own and hands the events on, and listens to changes of the mounts, of which
-//! inotify tells only some. It never waits for anything but the kernel:
-//! what the watcher cannot keep up with is dropped and said, as the kernel does when its own queue is full.
+//! Reads the inotify queue on a thread of its own and hands the events on. Listens to changes of the mounts, of which
+//! inotify tells only some. Never waits for anything but the kernel: events that the watcher cannot keep up with are
+//! dropped and reported as lost, as the kernel does when its own queue is full.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -63,7 +63,7 @@ pub(crate) struct Gauge {
 }
 
 impl Gauge {
-    /// The watcher has taken this many events.
+    /// Notes that the watcher has taken this many events.
     pub(crate) fn taken(&self, events: usize) {
         self.waiting.fetch_sub(events, Ordering::AcqRel);
         self.taken.fetch_add(events, Ordering::AcqRel);
@@ -87,7 +87,7 @@ impl Gauge {
         self.queue.clone()
     }
 
-    /// Nobody listens any more: the next event ends the reader.
+    /// Ends the reader at the next event: nobody listens any more.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Release);
     }

@@ -1,4 +1,4 @@
-//! What others may know of the watches at any moment, also while the watcher is busy with a scan.
+//! The coverage of the tree by watches, for others to read at any moment, even while the watcher is busy with a scan.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +22,7 @@ pub(crate) struct View {
     pub watched: usize,
     /// Directories that are not, each with all that is below it.
     pub unwatched: usize,
-    /// The first of them.
+    /// The first unwatched directories.
     pub first: Vec<RelPath>,
 }
 
@@ -32,7 +32,7 @@ impl WatchCoverage {
         self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Another directory was looked at: whoever waits for the watcher sees that it goes on.
+    /// Counts another directory that was looked at: whoever waits for the watcher sees that it goes on.
     pub(crate) fn step(&self) {
         self.steps.fetch_add(1, Ordering::Relaxed);
     }
@@ -42,7 +42,7 @@ impl WatchCoverage {
         self.steps.load(Ordering::Relaxed)
     }
 
-    /// This is so now.
+    /// Replaces the coverage.
     pub(crate) fn write<'p>(&self, watched: usize, unwatched: usize, names: impl IntoIterator<Item = &'p RelPath>) {
         let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
         // Written after each batch of events: nothing is gathered where there is nothing.

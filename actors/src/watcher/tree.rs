@@ -1,6 +1,6 @@
-//! Which places each watch belongs to: an arena of the names of watched directories, found by watch descriptor.
-//! It never touches the disk. A directory has one watch, and one place in the tree, or several where mounts show it at more
-//! than one. A place follows the inode, so a directory rename is one relinking, whatever is below it.
+//! The places of each watch: an arena of the names of watched directories, found by watch descriptor. Never touches
+//! the disk. A directory has one watch, and one place in the tree, or several where mounts show it at more than one.
+//! A place follows the inode, so a directory rename is one relinking, whatever is below it.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -140,8 +140,8 @@ impl Tree {
         NodeId(id)
     }
 
-    /// Records that a place is the entry `name` of `parent` now, with all that is below it. Whether that can be: it would
-    /// come to lie below itself where the names in the tree are out of date.
+    /// Records that a place is the entry `name` of `parent` now, with all below it. Returns `false` if the place
+    /// would come to lie below itself: the names in the tree are out of date.
     pub(crate) fn relink(&mut self, id: NodeId, parent: NodeId, name: &OsStr) -> bool {
         if self.is_at_or_below(parent, id) {
             return false;
@@ -221,7 +221,7 @@ impl Tree {
         watches
     }
 
-    /// Takes a place from a watch. Whether it was the last one.
+    /// Takes a place from a watch. Returns `true` if it was the last one.
     fn unplace(&mut self, watch: i32, id: u32) -> bool {
         let Some(others) = self.others.get_mut(&watch) else {
             self.by_watch.remove(&watch);

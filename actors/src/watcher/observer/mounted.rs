@@ -1,5 +1,5 @@
-//! What follows from file systems that are mounted and unmounted below the root, or over it: what goes is hidden and not
-//! deleted, what comes is watched and compared.
+//! Handles mounts and unmounts below the root, or over it: a mount that goes is hidden and not deleted, and one that
+//! comes is watched and compared.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::mounts::Mounts;
 use crate::path::RelPath;
 
 impl Observer {
-    /// The kernel's list of mounts is different.
+    /// Compares the kernel's list of mounts with the known one.
     pub(crate) fn mounts_changed(&mut self, now: Instant) {
         // The root may be covered, or uncovered again.
         match self.presence {
@@ -56,9 +56,9 @@ impl Observer {
         new.into_iter().for_each(|path| self.show(path, now));
     }
 
-    /// A watched directory was on a file system that is mounted no longer. Each directory of it says so: with the first one
-    /// the watches of all are given up. If it is that of the root, all of them say so before the root does, and come back
-    /// with it: nothing of it is hidden.
+    /// Handles the unmount of the file system of a watched directory. Each directory on it reports that; at the first
+    /// report the watches of all are given up. If the root was unmounted, all directories report it before the root
+    /// does, and come back with the root: nothing of it is hidden.
     pub(super) fn unmounted(&mut self, watch: i32, now: Instant) {
         let dirs = &self.dirs;
         let mounts = self.dirs.mounts();
@@ -90,7 +90,7 @@ impl Observer {
         self.found.changes.push(Change::Subtree { path });
     }
 
-    /// Something is mounted there: that is what is mirrored now.
+    /// Handles a mount: the mounted content is mirrored from now on.
     fn show(&mut self, path: RelPath, now: Instant) {
         if self.dirs.is_file(&path) {
             self.dirs.watch_file(&path);

@@ -1,4 +1,4 @@
-//! Whether the root is where it was: it may be moved, deleted, replaced, and come back.
+//! Looks for the root: it may be moved, deleted, replaced, and come back.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! Directories that are not watched although they should be: tried again at intervals, told when that changes, and looked
-//! for where nobody knows of them.
+//! Unwatched directories: they are tried again at intervals, reported when that changes, and searched for where no
+//! event told of them.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -51,7 +51,7 @@ impl Unwatched {
         [self.poll_at, doubts, self.miscounted.as_ref().map(|(_, until)| *until)].into_iter().flatten().min()
     }
 
-    /// An event told of this directory.
+    /// Notes that an event told of this directory.
     pub(crate) fn explained(&mut self, path: &RelPath) {
         if let Some((paths, _)) = &mut self.doubts {
             paths.retain(|doubt| doubt != path && !doubt.is_below(path));
@@ -71,7 +71,7 @@ impl Observer {
         self.dirs.has(path) || path.parent().is_some_and(|dir| self.dirs.has(&dir))
     }
 
-    /// Says what is watched now.
+    /// Writes the coverage as it is now.
     pub(crate) fn tell(&mut self, sight: &WatchCoverage) {
         let watched = self.dirs.count();
         let blind = self.dirs.blind();
