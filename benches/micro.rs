@@ -17,7 +17,7 @@ use inosync_actors::patterns::rules;
 use inosync_actors::root::Root;
 use inosync_actors::rsync::report::output::Line;
 use inosync_actors::sync::disk::{BatchRoom, Disk, EntryOnDisk, FileVersion};
-use inosync_actors::sync::plan::plan;
+use inosync_actors::sync::plan::{PlanGround, plan};
 use inosync_actors::transport::Lane;
 use inosync_actors::transport::Tally;
 use inosync_actors::watcher::{Dirs, Observer, RawEvent};
@@ -111,7 +111,10 @@ fn planning(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("planning");
     group.throughput(Throughput::Elements(batch.len() as u64));
     for (name, excludes) in [("2,000 paths", Excludes::default()), ("2,000 paths, 50 patterns", patterns())] {
-        group.bench_function(name, |bencher| bencher.iter(|| plan(&batch, &set, &excludes, &mut disk, None, now)));
+        group.bench_function(name, |bencher| {
+            bencher
+                .iter(|| plan(&batch, PlanGround { set: &set, excludes: &excludes, disk: &mut disk, room: None, now }))
+        });
     }
     group.finish();
 }

@@ -94,23 +94,23 @@ pub struct Options {
     resume: Option<String>,
 }
 
-/// The commands.
+/// One command of the command line, with its options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command<'a> {
     /// Mirror until a signal asks for a stop.
     Run,
-    /// `--check`.
+    /// The option `--check`, without a daemon.
     Check {
         /// True if no node is asked.
         offline: bool,
         /// The only node to check.
         node: Option<&'a str>,
     },
-    /// `--once`.
+    /// The option `--once`, without a daemon.
     Once,
-    /// `--dry-run`.
+    /// The option `--dry-run`, without a daemon.
     DryRun,
-    /// `--verify`.
+    /// The option `--verify`, without a daemon.
     Verify,
     /// A question to the running daemon.
     Ask(DaemonQuestion<'a>),
@@ -119,18 +119,18 @@ pub enum Command<'a> {
 /// The questions to a running daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DaemonQuestion<'a> {
-    /// `--status`.
+    /// The option `--status`, which asks the running daemon.
     Status {
         /// True for an answer in JSON.
         json: bool,
     },
     /// `--explain` of a path.
     Explain(&'a Path),
-    /// `--pause` or `--resume`.
+    /// The options `--pause` and `--resume`, which ask the running daemon.
     Pause {
         /// The name of the node.
         node: &'a str,
-        /// False for `--resume`.
+        /// `true` for `--pause`, `false` for `--resume`.
         paused: bool,
     },
 }

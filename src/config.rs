@@ -102,7 +102,7 @@ pub struct Outline {
     pub wpath: PathBuf,
     /// Patterns of names that are neither watched, sent nor deleted.
     pub excludes: Excludes,
-    /// As [`Service::sockets`].
+    /// The sockets, as [`Service::sockets`].
     pub sockets: Vec<PathBuf>,
 }
 

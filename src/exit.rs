@@ -29,7 +29,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// Every exit code.
+    /// Every exit code of the command.
     pub const ALL: [Exit; 9] = [
         Exit::Done,
         Exit::Attention,

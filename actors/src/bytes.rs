@@ -1,4 +1,4 @@
-//! Sizes in bytes, formatted for people.
+//! Bytes: sizes for people, and texts with escaped bytes.
 
 use std::fmt;
 
@@ -16,4 +16,19 @@ impl fmt::Display for Bytes {
         }
         write!(f, "{value:.1} TiB")
     }
+}
+
+/// Decodes a text in which `mark` and three octal digits stand for one byte.
+pub(crate) fn unescape(text: &[u8], mark: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&first, tail)) = rest.split_first() {
+        let digits = rest.strip_prefix(mark).and_then(|rest| rest.split_at_checked(3));
+        let escaped = digits
+            .and_then(|(digits, rest)| Some((u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()?, rest)));
+        let (byte, after) = escaped.unwrap_or((first, tail));
+        bytes.push(byte);
+        rest = after;
+    }
+    bytes
 }

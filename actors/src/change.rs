@@ -138,3 +138,39 @@ impl fmt::Display for Change {
         }
     }
 }
+
+/// The ways in which the watcher loses track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The kernel's event queue was full (`fs.inotify.max_queued_events`), or the watcher's own.
+    Overflow,
+    /// An event named a watch that is not known.
+    UnknownWatch,
+    /// Directories are elsewhere than the names that are known say: they were renamed while they were looked through.
+    Outrun,
+    /// A directory could not be listed.
+    Unlistable,
+    /// The watch limit is reached: what is below is not watched.
+    WatchLimit,
+    /// The root had disappeared and is back.
+    RootReturned,
+    /// A file system was mounted there.
+    Mounted,
+    /// The file system mounted there did not answer for a time, and answers again.
+    Answers,
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Reason::Overflow => "the kernel's event queue overflowed; raise fs.inotify.max_queued_events",
+            Reason::UnknownWatch => "an event came from a watch that is not known",
+            Reason::Outrun => "directories were renamed while they were looked through",
+            Reason::Unlistable => "a directory could not be listed",
+            Reason::WatchLimit => "the watch limit is reached; raise it",
+            Reason::RootReturned => "the source is back",
+            Reason::Mounted => "a file system was mounted there",
+            Reason::Answers => "its file system answers again",
+        })
+    }
+}

@@ -142,7 +142,8 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        let (leader, children) = (self.leader, self.children.clone());
+        let leader = self.leader;
+        let children = self.children.clone();
         let _ = kill_process_group(leader, Signal::TERM);
         let reap = async move {
             if tokio::time::timeout(GRACE, child.wait()).await.is_err() {

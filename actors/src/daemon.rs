@@ -99,6 +99,17 @@ impl Threads {
     }
 }
 
+/// The parts of a daemon.
+struct DaemonParts {
+    config: ConfigSnapshot,
+    root: Root,
+    transports: TransportFactory,
+    children: Children,
+    /// `None` if no state is kept.
+    memory: Option<Memory>,
+    paused: Paused,
+}
+
 impl Daemon {
     /// Starts mirroring a site by rsync. Within an actix system, on its main thread: rsync processes end with the
     /// thread that started them.
@@ -141,20 +152,24 @@ impl Daemon {
             Rsync::new(config.site.clone(), source.clone(), node.clone(), config.version, shared.clone())
         });
         let config = ConfigSnapshot { site: Rc::new(site), version };
-        Ok(Daemon { staging, ..Daemon::start_with(config, root, transports, children, memory, paused, log) })
+        let parts = DaemonParts { config, root, transports, children, memory, paused };
+        Ok(Daemon { staging, ..Daemon::of(parts, log) })
     }
 
-    /// Starts mirroring a site from `root` over transports of any kind. `memory` is `None` if nothing is known of
-    /// earlier runs, nor kept for later ones.
+    /// Starts mirroring a site from `root` over transports of any kind. Nothing is known of earlier runs, and nothing is
+    /// kept for later ones.
     pub fn start_with(
         config: ConfigSnapshot,
         root: Root,
         transports: TransportFactory,
         children: Children,
-        memory: Option<Memory>,
-        paused: Paused,
         log: &Logger,
     ) -> Daemon {
+        let parts = DaemonParts { config, root, transports, children, memory: None, paused: Paused::default() };
+        Daemon::of(parts, log)
+    }
+
+    fn of(DaemonParts { config, root, transports, children, memory, paused }: DaemonParts, log: &Logger) -> Daemon {
         let (guard, announced) = EndsDaemon::new();
         let outboxes: Vec<Outbox> = config.site.nodes.iter().map(|_| Outbox::of(&config.site)).collect();
         if root.supersedes() {
@@ -229,7 +244,7 @@ impl Daemon {
     }
 }
 
-/// Asks a daemon, and pauses its nodes. What is asked of one that has ended has no answer.
+/// Asks a daemon, and pauses its nodes. A daemon that has ended does not answer.
 #[derive(Clone)]
 pub struct Handle(Addr<SupervisorActor>);
 
@@ -253,7 +268,7 @@ impl Handle {
         }
     }
 
-    /// Pauses a node, or lets it go on. Whether there is such a node.
+    /// Pauses a node, or lets it go on. Returns `false` if there is no such node.
     pub async fn pause(&self, node: String, paused: bool) -> Option<bool> {
         self.0.send(Pause { node, paused }).await.ok().flatten()
     }
@@ -301,10 +316,10 @@ impl Starter<'_> {
             reports: supervisor.clone().recipient(),
             sight: sight.clone(),
         };
-        let aside = memory.as_ref().and(site.state_file.as_deref()).and_then(Path::parent).map(Path::to_owned);
+        let aside = memory.as_ref().and(site.state_file.as_deref()).and_then(Path::parent);
         let excludes = site.excludes.clone();
-        let watcher = WatcherActor::new(self.root.clone(), excludes, outlets, aside, holds.clone(), self.guard.clone());
-        let watcher = watcher.polling(site.watch_poll).settling(site.settle.clone());
+        let watcher = WatcherActor::new(self.root.clone(), excludes, outlets, holds.clone(), self.guard.clone());
+        let watcher = watcher.polling(site.watch_poll).settling(site.settle.clone()).with_barriers(aside);
         let watcher = WatcherActor::start_in_arbiter(&thread, |_| watcher);
         let state = memory.zip(threads.state.as_ref());
         let state = state.map(|(memory, thread)| self.start_state(memory, thread, holds, &filter, &watcher));
@@ -339,7 +354,7 @@ impl Starter<'_> {
         let past = memory.past.take();
         let unsaved = memory.unsaved.clone();
         let log = self.log.clone();
-        let actor = StateActor::new(self.site, self.root.clone(), memory, outlets, log, self.guard.clone());
+        let actor = StateActor::new(self.site, memory, outlets, log, self.guard.clone());
         let state = StateActor::start_in_arbiter(&thread.handle(), |_| actor);
         // Dropped with the thread, if the actor does not end before.
         thread.spawn(async move {

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use actix::prelude::*;
 use slog::{Logger, debug};
 
-use crate::change::Change;
+use crate::change::{Change, Reason};
 use crate::ending::EndsDaemon;
 use crate::messages::{
-    Alive, AskReported, Compare, DirMove, Exclude, Flush, Flushed, Observed, Passed, Reason, Rescan, Serve, Vacate,
-    Wake,
+    Alive, AskReported, Compare, DirMove, Exclude, Flush, Flushed, Observed, Passed, Rescan, Serve, Vacate, Wake,
 };
 use crate::outbox::Outbox;
 use crate::outbox::unsaved::Unsaved;

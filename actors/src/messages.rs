@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use crate::change::Change;
+use crate::change::{Change, Reason};
 use crate::order::WorkOrder;
 use crate::outbox::Outbox;
 use crate::path::RelPath;
@@ -36,42 +36,6 @@ pub struct Rescan {
     pub subtree: RelPath,
     /// The way in which track was lost.
     pub reason: Reason,
-}
-
-/// The ways in which the watcher loses track.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// The kernel's event queue was full (`fs.inotify.max_queued_events`), or the watcher's own.
-    Overflow,
-    /// An event named a watch that is not known.
-    UnknownWatch,
-    /// Directories are elsewhere than the names that are known say: they were renamed while they were looked through.
-    Outrun,
-    /// A directory could not be listed.
-    Unlistable,
-    /// The watch limit is reached: what is below is not watched.
-    WatchLimit,
-    /// The root had disappeared and is back.
-    RootReturned,
-    /// A file system was mounted there.
-    Mounted,
-    /// What is mounted there did not answer, and does again.
-    Answers,
-}
-
-impl std::fmt::Display for Reason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Reason::Overflow => "the kernel's event queue overflowed; raise fs.inotify.max_queued_events",
-            Reason::UnknownWatch => "an event came from a watch that is not known",
-            Reason::Outrun => "directories were renamed while they were looked through",
-            Reason::Unlistable => "a directory could not be listed",
-            Reason::WatchLimit => "the watch limit is reached; raise it",
-            Reason::RootReturned => "the source is back",
-            Reason::Mounted => "a file system was mounted there",
-            Reason::Answers => "its file system answers again",
-        })
-    }
 }
 
 /// WatcherActor -> FilterActor -> SupervisorActor: a directory was moved. For the log; the changes travel in

@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::table::MountLine;
 pub use self::table::{MountTable, Mounted};
+use crate::bytes;
 use crate::path::RelPath;
 
 /// The kernel's list of the mounts that this process sees. poll(2) reports a change of the list as POLLPRI.
@@ -195,15 +196,7 @@ fn below(point: &[u8], root: &[u8]) -> Option<RelPath> {
 
 /// Decodes the kernel's `\ooo`, which stands for a blank, a tab, a newline or a backslash.
 fn unescape(field: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&first, tail)) = rest.split_first() {
-        let digits = tail.get(..3).filter(|_| first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
-        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        bytes.push(escaped.unwrap_or(first));
-        rest = if escaped.is_some() { &tail[3..] } else { tail };
-    }
-    bytes
+    bytes::unescape(field, b"\\")
 }
 
 #[cfg(test)]

@@ -111,7 +111,8 @@ impl NodeError {
             NodeError::Expanded { .. } => "use a path without any of * ? [ ] \\ `".into(),
             NodeError::NoHost(node) if node.as_str().contains('/') => {
                 let (host, path) = node.as_str().split_once('/').unwrap_or_default();
-                let (host, path) = (Shown::from(host), Shown::from(path));
+                let host = Shown::from(host);
+                let path = Shown::from(path);
                 format!(
                     "write `{host}:/{path}` for a host reached by ssh, `{host}::{path}` for an rsync daemon, `/{node}` \
                          for this machine"

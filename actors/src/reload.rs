@@ -47,90 +47,57 @@ pub(crate) enum Takes {
     Restart,
 }
 
+/// Compares two sites key by key. Each row has the key's name, its field, and the measure that a change of it takes. A new
+/// field of [`Site`] does not compile before it has a row.
+macro_rules! keys_with_measures {
+    ($old:expr, $new:expr; $($key:literal $field:ident: $takes:expr,)*) => {{
+        let Site { nodes: _, $($field),* } = &**$old;
+        [$(($key, *$field == $new.$field, $takes)),*]
+    }};
+}
+
 impl ConfigDiff {
     /// Compares a reading with the one before.
     pub(crate) fn between(old: &ConfigSnapshot, new: &ConfigSnapshot) -> ConfigDiff {
-        // Without `..`: a new key does not compile before it is decided here what its change takes.
-        let Site {
-            wpath,
-            excludes,
-            nodes,
-            rsync,
-            confine,
-            extra,
-            rspeed,
-            logfile,
-            initial_sync,
-            dir_moves,
-            standby,
-            max_standbys,
-            ssh_master,
-            bulk_size,
-            state_file,
-            staging,
-            stop_timeout,
-            resync_every,
-            settle,
-            watch_poll,
-            allow_empty,
-            marker,
-            max_delete,
-            verify_every,
-            on_synced,
-            on_all_synced,
-            hook_timeout,
-        } = &*old.site;
-        let site = &*new.site;
-        let mut difference = ConfigDiff {
-            added: without(&site.nodes, nodes),
-            removed: without(nodes, &site.nodes),
-            ..ConfigDiff::default()
+        let compares = if new.site.initial_sync == InitialSync::Off { Takes::Transports } else { Takes::Reconcile };
+        let keys = keys_with_measures! { &old.site, &new.site;
+            // The watcher and the look at the source go by these.
+            "wpath" wpath: Takes::Restart,
+            "state_dir" state_file: Takes::Restart,
+            "staging" staging: Takes::Restart,
+            "dir_moves" dir_moves: Takes::Restart,
+            "settle" settle: Takes::Restart,
+            "watch_poll" watch_poll: Takes::Restart,
+            "allow_empty" allow_empty: Takes::Restart,
+            "marker" marker: Takes::Restart,
+            "rexcludes" excludes: Takes::Patterns,
+            "extra" extra: compares,
+            "initial_sync" initial_sync: compares,
+            "rspeed" rspeed: Takes::Transports,
+            "rsync" rsync: Takes::Transports,
+            "confine" confine: Takes::Transports,
+            "logfile" logfile: Takes::Transports,
+            "standby" standby: Takes::Transports,
+            "max_standbys" max_standbys: Takes::Transports,
+            "ssh_master" ssh_master: Takes::Transports,
+            "bulk_size" bulk_size: Takes::Transports,
+            "max_delete" max_delete: Takes::Transports,
+            "stop_timeout" stop_timeout: Takes::Nothing,
+            "resync_every" resync_every: Takes::Nothing,
+            "verify_every" verify_every: Takes::Nothing,
+            "on_synced" on_synced: Takes::Nothing,
+            "on_all_synced" on_all_synced: Takes::Nothing,
+            "hook_timeout" hook_timeout: Takes::Nothing,
         };
-        let keys = &mut difference.keys;
-        let mut differs = |key, same: bool| {
-            keys.extend((!same).then_some(key));
-            !same
-        };
-        // What the watcher and the look at the source go by, beside what is another tree.
-        let restart = differs("wpath", *wpath == site.wpath)
-            | differs("state_dir", *state_file == site.state_file)
-            | differs("staging", *staging == site.staging)
-            | differs("dir_moves", *dir_moves == site.dir_moves)
-            | differs("settle", *settle == site.settle)
-            | differs("watch_poll", *watch_poll == site.watch_poll)
-            | differs("allow_empty", *allow_empty == site.allow_empty)
-            | differs("marker", *marker == site.marker);
-        let patterns = differs("rexcludes", *excludes == site.excludes);
-        let compares =
-            differs("extra", *extra == site.extra) | differs("initial_sync", *initial_sync == site.initial_sync);
-        let same_rsync = *rsync == site.rsync && old.version == new.version;
-        let runs = differs("rspeed", *rspeed == site.rspeed)
-            | differs("rsync", same_rsync)
-            | differs("confine", *confine == site.confine)
-            | differs("logfile", *logfile == site.logfile)
-            | differs("standby", *standby == site.standby)
-            | differs("max_standbys", *max_standbys == site.max_standbys)
-            | differs("ssh_master", *ssh_master == site.ssh_master)
-            | differs("bulk_size", *bulk_size == site.bulk_size)
-            | differs("max_delete", *max_delete == site.max_delete);
-        differs("stop_timeout", *stop_timeout == site.stop_timeout);
-        differs("resync_every", *resync_every == site.resync_every);
-        differs("verify_every", *verify_every == site.verify_every);
-        differs("on_synced", *on_synced == site.on_synced);
-        differs("on_all_synced", *on_all_synced == site.on_all_synced);
-        differs("hook_timeout", *hook_timeout == site.hook_timeout);
-        difference.takes = if restart {
-            Takes::Restart
-        } else if patterns {
-            Takes::Patterns
-        } else if compares && site.initial_sync != InitialSync::Off {
-            Takes::Reconcile
-        } else if compares || runs {
-            Takes::Transports
-        } else {
-            Takes::Nothing
-        };
-        difference
+        // Another rsync may be installed at the same path.
+        let is_new = |key, same: bool| !same || key == "rsync" && old.version != new.version;
+        let changed = || keys.iter().filter(|(key, same, _)| is_new(*key, *same));
+        ConfigDiff {
+            added: without(&new.site.nodes, &old.site.nodes),
+            removed: without(&old.site.nodes, &new.site.nodes),
+            keys: changed().map(|(key, ..)| *key).collect(),
+            takes: changed().map(|(.., takes)| *takes).max().unwrap_or_default(),
+        }
     }
 
     /// With keys that changed as well, each once.

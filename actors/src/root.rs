@@ -84,7 +84,8 @@ pub enum RootError {
          the source is complete"
     )]
     NoMarker(RelPath),
-    /// What it lies on does not answer; or what is mounted below it, so that it cannot be compared as a whole.
+    /// A file system does not answer: that of the source, so that nothing can be sent, or one that is mounted below it, so
+    /// that the source cannot be compared as a whole.
     #[error("the file system at `{path}` ({kind}) does not answer: mend what serves it, or unmount it (umount -l)", path = .0.path, kind = .0.kind)]
     Silent(Silent),
     /// The source cannot be looked at.
@@ -118,7 +119,8 @@ impl Root {
         let reach = Reach::of(path);
         reach.ask_root().map_err(RootError::Silent)?;
         let identity = Identity::of(path).map_err(|error| unusable(&error))?;
-        let (identity, was_empty) = (Arc::new(identity), Arc::default());
+        let identity = Arc::new(identity);
+        let was_empty = Arc::default();
         Ok(Root { path: path.to_owned(), identity, guards: None, was_empty, supersedes: false, reach })
     }
 
@@ -150,12 +152,12 @@ impl Root {
         &self.path
     }
 
-    /// Which file systems below it can be looked at.
+    /// Returns the record of which file systems below the source answer.
     pub fn reach(&self) -> &Reach {
         &self.reach
     }
 
-    /// What is at a path of it, symlinks not followed.
+    /// Looks at a path of the source, without following a symlink.
     ///
     /// # Errors
     /// What lstat(2) says; `TimedOut` if the file system there does not answer.
@@ -241,7 +243,7 @@ impl Guards {
         is_empty(root, &self.excludes.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What lies on a file system that does not answer is not known to be missing.
+    /// Returns the marker if it is missing. A marker on a file system that does not answer does not count as missing.
     fn missing_marker(&self, reach: &Reach) -> Option<RelPath> {
         let is_missing = |error: io::Error| error.kind() != io::ErrorKind::TimedOut;
         self.marker.clone().filter(|marker| reach.look(marker).is_err_and(is_missing))

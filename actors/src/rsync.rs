@@ -16,8 +16,6 @@ mod transport;
 pub(crate) mod verify;
 
 use crate::rsync::report::failure;
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
@@ -25,34 +23,32 @@ use std::rc::Rc;
 use slog::o;
 
 use self::audience::{Audience, Counter};
-use self::deliver::{NameRule, NamesSeen, sample};
-pub use self::examine::{Examination, Finding, Probe, ProbePlace, Probed, own_name};
-use self::learned::{Deletions, NewMirror};
+use self::deliver::Deliverer;
+pub use self::examine::{Examination, Examiner, Finding, Probe, ProbePlace, Probed, own_name};
 use self::recipe::{Invocation, Recipe};
 use self::runner::Runner;
 pub use self::shared::Shared;
 use self::target::Target;
+use self::verify::IsPending;
 use crate::children::Children;
 use crate::node::Node;
 use crate::path::RelPath;
 use crate::root::Root;
 use crate::rsync::report::output::Line;
-use crate::rsync::runner::order::{Ears, Order, Work};
-use crate::rsync::runner::process::{self, Finished};
+use crate::rsync::runner::order::{Ears, Order};
+use crate::rsync::runner::process;
 use crate::site::Site;
 use crate::site::version::Version;
+use crate::transport::comparison::Comparison;
 use crate::transport::failure::{Cause, Failure};
 use crate::transport::traits::Traits;
 
-/// The way to one node by the rsync program. What it learns about the node outlives the SyncActor.
+/// The way to one node by the rsync program. The facts that it learns about the node outlive the SyncActor.
 pub struct Rsync {
     target: Rc<Target>,
     runner: Rc<Runner>,
-    /// Deleted at the node by comparisons; nobody looked yet at what went with it.
-    deleted: RefCell<BTreeSet<RelPath>>,
-    /// Names of the node that share their files, by the one that is to be deleted.
-    shared_files: RefCell<BTreeMap<RelPath, RelPath>>,
-    new_mirror: RefCell<NewMirror>,
+    examiner: Rc<Examiner>,
+    deliverer: Rc<Deliverer>,
     audience: Rc<dyn Audience>,
     counter: Counter,
 }
@@ -63,15 +59,10 @@ impl Rsync {
         let log = shared.log.new(o!("node" => node.name().to_owned()));
         let target = Target::new(site, root, node, version, log);
         let runner = Runner::new(target.clone(), &shared);
-        Rc::new(Rsync {
-            target,
-            runner,
-            deleted: RefCell::default(),
-            shared_files: RefCell::default(),
-            new_mirror: RefCell::default(),
-            audience: shared.audience,
-            counter: shared.counter,
-        })
+        let examiner = Examiner::new(target.clone(), runner.clone());
+        let deliverer = Deliverer::new(target.clone(), runner.clone(), examiner.clone());
+        let Shared { audience, counter, .. } = shared;
+        Rc::new(Rsync { target, runner, examiner, deliverer, audience, counter })
     }
 
     /// Tells what a reconcile would change at the node: each line of rsync's output goes to `line`. Changes nothing.
@@ -84,38 +75,17 @@ impl Rsync {
         failure::of(&finished).filter(|failure| failure.cause != Cause::Vanished).map_or(Ok(()), Err)
     }
 
-    /// Finds out how the node takes deletions, and how it tells names apart.
-    async fn probe(self: &Rc<Self>) -> Result<(), Failure> {
-        let sample = sample(&self.target.root, &self.target.site.excludes);
-        let list = sample.as_ref().map_or_else(Vec::new, |(name, other)| recipe::entries([name, other], true));
-        let mut seen = NamesSeen::default();
-        let mut hear = |said: &[u8]| sample.as_ref().into_iter().for_each(|sample| seen.hear(said, sample));
-        let order = Order { work: Work::List(&list), ..Order::of(Recipe::Probe) };
-        let finished = self.runner.run(&order, &mut Ears { line: &mut hear, worked: None }).await?;
-        self.target.learned.borrow_mut().tells_names(seen.names());
-        if seen.names() != NameRule::Unclear {
-            self.target.note_case(seen.names() == NameRule::One);
-        }
-        self.learn(&finished)
+    /// Returns the part that asks the node and changes nothing there, or leaves nothing there.
+    pub fn examiner(&self) -> &Rc<Examiner> {
+        &self.examiner
     }
 
-    fn learn(&self, probed: &Finished) -> Result<(), Failure> {
-        match failure::of(probed) {
-            None => self.target.learned.borrow_mut().takes_deletions(Deletions::Listed),
-            Some(Failure { cause: Cause::RejectsMissing, .. }) => {
-                self.target.learned.borrow_mut().takes_deletions(Deletions::Protocol29)
-            }
-            // The directory above the mirror is missing, which the next run cures: it says nothing of deletions.
-            Some(Failure { cause: Cause::NoParent, .. }) if self.runner.can_make_path() => (),
-            // The node's daemon excludes the name that is asked for, and looks no further.
-            Some(Failure { cause: Cause::Partial | Cause::NodeExcludes, .. })
-                if examine::is_excluded(&probed.stderr) =>
-            {
-                self.target.learned.borrow_mut().takes_deletions(Deletions::Listed);
-            }
-            Some(failure) => return Err(failure),
-        }
-        Ok(())
+    /// Compares the whole tree. The node may have anything below the directories `kept`.
+    ///
+    /// # Errors
+    /// When the node cannot be compared.
+    pub async fn compare(&self, kept: &[RelPath], is_pending: &IsPending<'_>) -> Result<Comparison, Failure> {
+        verify::compare(&self.deliverer, kept, is_pending).await
     }
 
     /// Returns what the node is known to hold or not to hold.

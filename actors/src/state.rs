@@ -11,12 +11,11 @@ mod listing;
 pub(crate) mod memory;
 mod own;
 mod record;
+mod save;
 pub(crate) mod stamp;
 pub mod store;
 
 use std::collections::BTreeSet;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
@@ -25,15 +24,14 @@ use actix::prelude::*;
 use slog::{Logger, debug, info, warn};
 
 use self::memory::Memory;
-use self::store::{Closed, SaveInProgress, Store, StoreError};
+use self::save::Saving;
+use self::store::{Closed, Store, StoreError};
 use crate::change::Change;
 use crate::ending::EndsDaemon;
 use crate::messages::{Barrier, Compare, Flush, Flushed, Observed, Passed, Save, Saved};
 use crate::mounts::Mounts;
 use crate::node::Node;
 use crate::outbox::Outbox;
-use crate::outbox::backlog::Backlog;
-use crate::outbox::fold::Fold;
 use crate::outbox::unsaved::Unsaved;
 use crate::path::{Escaped, RelPath};
 use crate::patterns::excludes::Excludes;
@@ -41,10 +39,6 @@ use crate::root::Root;
 use crate::site::{DirMoves, InitialSync, Site};
 use rustix::io::Errno;
 
-/// Delay between a change and its save; the changes in between are saved together.
-const DELAY: Duration = Duration::from_secs(1);
-/// Saving takes at most one part in this many of the time.
-const PART: u32 = 10;
 /// Number of changes in one message to the filter.
 const TOLD: usize = 1000;
 
@@ -56,8 +50,8 @@ pub(crate) struct Keep {
     pub nodes: Vec<SavedBacklog>,
     /// Patterns of the paths that are not mirrored.
     pub excludes: Excludes,
-    /// `true` if a comparison may delete entries at the nodes.
-    pub deletes: bool,
+    /// The work of a reconcile: it tells if a comparison may delete entries at the nodes.
+    pub initial_sync: InitialSync,
 }
 
 /// A node whose backlog is saved.
@@ -91,10 +85,10 @@ pub(crate) struct StateOutlets {
 pub(crate) struct StateActor {
     root: Root,
     excludes: Excludes,
-    /// `true` if a comparison may delete entries at the nodes.
-    deletes: bool,
-    /// `true` if the nodes mirror directory moves: then the old name of a moved directory is removed.
-    follows: bool,
+    /// The work of a reconcile: it tells if a comparison may delete entries at the nodes.
+    initial_sync: InitialSync,
+    /// The fate of directory moves: if the nodes mirror these, the old name of a moved directory is removed.
+    dir_moves: DirMoves,
     /// `None` while the file is closed: after a failed write, and after the last save.
     store: Option<Store>,
     /// `Some` if a write failed: the file is opened again before the next save.
@@ -120,17 +114,6 @@ pub(crate) struct StateActor {
     _guard: EndsDaemon,
 }
 
-/// A save that waits for its barrier to pass.
-struct Saving {
-    id: u64,
-    writing: SaveInProgress,
-    taken: Fold,
-    fresh: Vec<RelPath>,
-    started: Instant,
-    /// `true` if the actor ends after this save.
-    last: bool,
-}
-
 /// Returns a text that identifies a node and the configuration that decides what the node has.
 pub(crate) fn key(site: &Site, node: &Node) -> String {
     let patterns: Vec<_> = site.excludes.patterns().iter().map(ToString::to_string).collect();
@@ -142,8 +125,7 @@ impl StateActor {
     /// Makes the actor for a site; [`Keep`] adds the nodes.
     pub(crate) fn new(
         site: &Site,
-        root: Root,
-        Memory { store, mounts, away, unsaved, .. }: Memory,
+        Memory { root, store, mounts, away, unsaved, .. }: Memory,
         outlets: StateOutlets,
         log: Logger,
         guard: EndsDaemon,
@@ -151,8 +133,8 @@ impl StateActor {
         StateActor {
             root,
             excludes: site.excludes.clone(),
-            deletes: site.initial_sync == InitialSync::Full,
-            follows: site.dir_moves == DirMoves::Replicate,
+            initial_sync: site.initial_sync,
+            dir_moves: site.dir_moves,
             store: Some(store),
             closed: None,
             nodes: Vec::new(),
@@ -172,66 +154,6 @@ impl StateActor {
         }
     }
 
-    /// Schedules a save each time that paths are waiting to be saved.
-    fn listen(&mut self, ctx: &mut Context<Self>) {
-        let unsaved = self.unsaved.clone();
-        let rung = async move { unsaved.rung().await }.into_actor(self);
-        ctx.spawn(rung.map(|(), actor, ctx| {
-            actor.save_soon(ctx);
-            actor.listen(ctx);
-        }));
-    }
-
-    fn save_soon(&mut self, ctx: &mut Context<Self>) {
-        if self.timer.is_some() || self.saving.is_some() {
-            return;
-        }
-        let rest = self.last_save.map_or(Duration::ZERO, |(at, took)| (took * PART).saturating_sub(at.elapsed()));
-        self.timer = Some(ctx.run_later(rest.max(DELAY), |actor, ctx| {
-            actor.timer = None;
-            actor.begin_save(ctx);
-        }));
-    }
-
-    fn begin_save(&mut self, ctx: &mut Context<Self>) {
-        let nothing_new = self.unsaved.is_empty() && self.last_backlogs == Some(digest(&self.backlogs()));
-        if self.saving.is_some() || nothing_new && !self.closing {
-            return;
-        }
-        if let Err(why) = self.reopen() {
-            self.report(&Err(why));
-            return if self.closing { self.end(ctx) } else { self.save_soon(ctx) };
-        }
-        let Some(store) = &self.store else { return };
-        // The disk says nothing about the tree while the source is missing.
-        if self.root.check().is_err() {
-            if self.closing {
-                self.end(ctx);
-            }
-            return;
-        }
-        let (started, last) = (Instant::now(), self.closing);
-        let taken = self.unsaved.take();
-        match self.record(store, &taken) {
-            Ok((writing, fresh)) => {
-                self.saves += 1;
-                self.saving = Some(Saving { id: self.saves, writing, taken, fresh, started, last });
-                self.outlets.barrier.do_send(Barrier { id: self.saves });
-            }
-            Err(error) => {
-                self.unsaved.put_back(taken);
-                self.report(&Err(error));
-                if last { self.end(ctx) } else { self.save_soon(ctx) }
-            }
-        }
-    }
-
-    fn record(&self, store: &Store, taken: &Fold) -> Result<(SaveInProgress, Vec<RelPath>), StoreError> {
-        let writing = store.write()?;
-        let fresh = record::record(self.root.reach(), &self.excludes, writing.entries()?, taken)?;
-        Ok((writing, fresh))
-    }
-
     fn note_mounts(&mut self) {
         let mounted = Mounts::below(&self.root.reach().resolved()).map(|mounts| mounts.points()).unwrap_or_default();
         self.mounts.retain(|path| !mounted.contains(path));
@@ -248,74 +170,18 @@ impl StateActor {
         self.root.look_at(path).map_or_else(|error| !is_missing(&error), |meta| meta.is_dir())
     }
 
-    fn backlogs(&self) -> Vec<(String, Backlog)> {
-        self.nodes.iter().map(|node| (node.key.clone(), node.outbox.lock().backlog())).collect()
-    }
-
-    /// Completes a save once every change reported before the stamps were taken is in the outboxes.
-    fn complete(&mut self, writing: SaveInProgress, unsettled: &[RelPath], closed: bool) -> Result<(), StoreError> {
-        let mut entries = writing.entries()?;
-        unsettled.iter().chain(&self.unsaved.unsure()).try_for_each(|path| entries.forget(path))?;
-        drop(entries);
-        self.note_mounts();
-        let backlogs = self.backlogs();
-        let Some(store) = &self.store else { return Ok(()) };
-        writing.save(store.subject(), &backlogs, &self.mounts, closed)?;
-        self.last_backlogs = Some(digest(&backlogs));
-        Ok(())
-    }
-
-    /// Logs the first failure to save, and the first success after failures.
-    fn report(&mut self, result: &Result<(), StoreError>) {
-        match result {
-            Ok(()) if self.failing => info!(self.log, "the state is kept again"),
-            Err(why) if !self.failing => {
-                warn!(self.log, "the state is not kept for now: a restart may send more than it needs"; "why" => %why);
-            }
-            Err(why) => debug!(self.log, "the state is not kept"; "why" => %why),
-            Ok(()) => (),
-        }
-        self.failing = result.is_err();
-        let why = result.as_ref().err().map(ToString::to_string);
-        self.unsaved.set_trouble(why);
-        if self.failing {
-            self.closed = self.store.take().map(Store::close).or(self.closed.take());
-        }
-    }
-
-    /// Opens the file again if it was closed after a failed write.
-    fn reopen(&mut self) -> Result<(), StoreError> {
-        if let Some(closed) = &self.closed {
-            self.store = Some(closed.open()?);
-            self.closed = None;
-        }
-        Ok(())
-    }
-
-    /// Ends the actor: the last save is done, or is impossible.
-    fn end(&mut self, ctx: &mut Context<Self>) {
-        // The next daemon in this process must be able to open the file.
-        self.store = None;
-        self.outlets.saved.do_send(Saved);
-        ctx.stop();
-    }
-
-    /// Drops a save, and marks its paths as unsaved again.
-    fn abort(&self, saving: Saving) {
-        saving.writing.abort();
-        self.unsaved.put_back(saving.taken);
-        self.unsaved.put_back_entries(saving.fresh);
-    }
-
     /// Reports all differences from the state to the filter, and returns their number.
     fn compare(&self, unsaved_names: bool) -> Result<usize, StoreError> {
         let Some(store) = &self.store else { return Ok(0) };
-        let (mut found, mut removed, mut count) = (Vec::new(), Vec::new(), 0);
+        let deletes = self.initial_sync == InitialSync::Full;
+        let mut found = Vec::new();
+        let mut removed = Vec::new();
+        let mut count = 0;
         let mut tell = |change: Change| {
             // Removals go last, since each may be the old name of a new entry. If comparisons may not delete, only
             // removals that the watcher saw are mirrored.
             if let Change::Removed { .. } = change {
-                removed.extend(self.deletes.then_some(change));
+                removed.extend(deletes.then_some(change));
                 return;
             }
             count += 1;
@@ -325,7 +191,8 @@ impl StateActor {
             }
         };
         let result = compare::compare(self.root.reach(), &store.known()?, &self.excludes, unsaved_names, &mut tell);
-        let away = self.away.iter().filter(|path| (self.deletes || self.follows) && !self.exists(path));
+        let away =
+            self.away.iter().filter(|path| (deletes || self.dir_moves == DirMoves::Replicate) && !self.exists(path));
         removed.extend(away.map(|path| Change::Removed { path: path.clone(), is_dir: true }));
         count += removed.len();
         found.append(&mut removed);
@@ -333,14 +200,6 @@ impl StateActor {
         self.outlets.changes.do_send(Observed(found));
         result.map(|()| count)
     }
-}
-
-fn digest(backlogs: &[(String, Backlog)]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for (key, backlog) in backlogs {
-        (key, backlog.encode()).hash(&mut hasher);
-    }
-    hasher.finish()
 }
 
 impl Actor for StateActor {
@@ -354,12 +213,14 @@ impl Actor for StateActor {
 impl Handler<Keep> for StateActor {
     type Result = ();
 
-    fn handle(&mut self, Keep { nodes, excludes, deletes }: Keep, ctx: &mut Self::Context) {
+    fn handle(&mut self, Keep { nodes, excludes, initial_sync }: Keep, ctx: &mut Self::Context) {
         if excludes != self.excludes {
             // The state has no stamps for paths that were excluded until now.
             self.unsaved.fill();
         }
-        (self.nodes, self.excludes, self.deletes) = (nodes, excludes, deletes);
+        self.nodes = nodes;
+        self.excludes = excludes;
+        self.initial_sync = initial_sync;
         self.save_soon(ctx);
     }
 }

@@ -50,7 +50,7 @@ pub enum WatchError {
     /// The file system that it is on does not answer.
     #[error("{} cannot be watched: its file system does not answer", path.display())]
     Silent {
-        /// The directory.
+        /// The directory that could not be watched.
         path: PathBuf,
     },
     /// Any other error of the kernel.

@@ -15,7 +15,7 @@ pub(crate) mod sight;
 mod tree;
 mod watches;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
@@ -43,15 +43,14 @@ use crate::patterns::settle::Settle;
 use crate::root::Root;
 use crate::root::reach::{MountNews, Silent};
 
-/// How often a long first scan says how far it is.
+/// The interval at which a long first scan reports its progress.
 const PROGRESS: Duration = Duration::from_secs(5);
-/// How often it is looked whether all events have come.
+/// The interval at which it is looked if all events have come.
 const FLUSH_POLL: Duration = Duration::from_millis(1);
 
-/// Where the watcher's findings go.
+/// The receivers of the watcher's messages.
 #[derive(Clone)]
 pub(crate) struct WatcherOutlets {
-    /// Changes.
     pub changes: Recipient<Observed>,
     /// Subtrees of which track was lost.
     pub rescans: Recipient<Rescan>,
@@ -59,15 +58,14 @@ pub(crate) struct WatcherOutlets {
     pub moves: Recipient<DirMove>,
     /// The end of a flush.
     pub flush: Recipient<Flush>,
-    /// Other patterns hold.
     pub exclude: Recipient<Exclude>,
     /// Barriers that were passed.
     pub passed: Recipient<Passed>,
-    /// Questions whether everything was reported: it was passed on.
+    /// Questions whether everything was reported, which was passed on.
     pub reported: Recipient<AskReported>,
-    /// How the watching goes.
+    /// Reports on the watches: all set, lost, or failed.
     pub reports: Recipient<WatchReport>,
-    /// How much is watched, for whoever wants to know.
+    /// The count of watched directories, which others read at any time.
     pub sight: WatchCoverage,
 }
 
@@ -128,18 +126,33 @@ enum Drained {
 }
 
 impl WatcherActor {
-    /// A watcher of the tree at `root`; watching begins when it is started. `aside` is a directory that is not in the tree;
-    /// without one there are no barriers. `holds_watches` is dropped when the watches are given up.
+    /// A watcher of the tree at `root`; watching begins when it is started. `holds_watches` is dropped when the watches are
+    /// given up.
     pub(crate) fn new(
         root: Root,
         excludes: Excludes,
         outlets: WatcherOutlets,
-        aside: Option<PathBuf>,
         holds_watches: mpsc::Sender<()>,
         guard: EndsDaemon,
     ) -> Self {
-        let (poll, settle, watching, timer) = (POLL, Settle::default(), None, None);
-        WatcherActor { root, excludes, outlets, poll, settle, aside, watching, timer, holds_watches, _guard: guard }
+        WatcherActor {
+            root,
+            excludes,
+            outlets,
+            poll: POLL,
+            settle: Settle::default(),
+            aside: None,
+            watching: None,
+            timer: None,
+            holds_watches,
+            _guard: guard,
+        }
+    }
+
+    /// The same, which answers barriers by the directory `aside`, outside of the tree; without one there are no barriers.
+    pub(crate) fn with_barriers(mut self, aside: Option<&Path>) -> Self {
+        self.aside = aside.map(Path::to_owned);
+        self
     }
 
     /// The same, which tries what is not watched again after each `period`.

@@ -23,7 +23,6 @@ use inosync_actors::path::RelPath;
 use inosync_actors::reload::ConfigSnapshot;
 use inosync_actors::root::Root;
 use inosync_actors::rsync::{Rsync, Shared, local_version};
-use inosync_actors::supervisor::paused::Paused;
 use inosync_actors::transport::Lane;
 use inosync_actors::transport::plan::Plan;
 use inosync_actors::transport::progress::Latest;
@@ -186,8 +185,7 @@ async fn a_sync_actor_that_panics_at_any_moment_loses_nothing_and_the_other_node
     let ways = move |_: &ConfigSnapshot, node: &Node| -> Rc<dyn Transport> {
         if node.dest().to_string_lossy().contains("upset") { panicking.clone() } else { steady.clone() }
     };
-    let mut daemon =
-        Daemon::start_with(config, root.clone(), Box::new(ways), children.clone(), None, Paused::default(), &log);
+    let mut daemon = Daemon::start_with(config, root.clone(), Box::new(ways), children.clone(), &log);
 
     // On a busy machine there are fewer runs, and on with it until each of these has met one.
     let all_happened = || upset.counts.get().iter().all(|&count| count > 0);

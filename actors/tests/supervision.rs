@@ -18,7 +18,6 @@ use inosync_actors::path::RelPath;
 use inosync_actors::reload::ConfigSnapshot;
 use inosync_actors::root::Root;
 use inosync_actors::rsync::{Rsync, Shared, local_version};
-use inosync_actors::supervisor::paused::Paused;
 use inosync_actors::transport::Lane;
 use inosync_actors::transport::failure::{Cause, Failure};
 use inosync_actors::transport::plan::Plan;
@@ -89,8 +88,7 @@ async fn a_sync_actor_that_panics_or_stops_loses_nothing_and_disturbs_nobody() {
     let ways = move |_: &ConfigSnapshot, node: &Node| -> Rc<dyn Transport> {
         if node.dest().to_string_lossy().contains("unreliable") { shaky.clone() } else { steady.clone() }
     };
-    let mut daemon =
-        Daemon::start_with(config, root.clone(), Box::new(ways), children.clone(), None, Paused::default(), &log);
+    let mut daemon = Daemon::start_with(config, root.clone(), Box::new(ways), children.clone(), &log);
 
     let (source, steady) = (trees.path("source"), trees.path("steady"));
     // Each way of going wrong at least once.

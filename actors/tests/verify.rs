@@ -22,7 +22,6 @@ use inosync_actors::rsync::{Rsync, Shared, local_version};
 use inosync_actors::site::Site;
 use inosync_actors::site::version::Version;
 use inosync_actors::status::{self, Verdict};
-use inosync_actors::supervisor::paused::Paused;
 use inosync_actors::transport::Lane;
 use inosync_actors::transport::comparison::{Comparison, Difference};
 use inosync_actors::transport::plan::Plan;
@@ -105,7 +104,7 @@ async fn a_daemon_finds_what_rotted_at_a_node_tells_it_and_repairs_nothing() {
     let ways = move |config: &ConfigSnapshot, node: &Node| -> Rc<dyn Transport> {
         Rsync::new(config.site.clone(), source.clone(), node.clone(), config.version, shared.clone())
     };
-    let mut daemon = Daemon::start_with(config, root, Box::new(ways), children, None, Paused::default(), &log);
+    let mut daemon = Daemon::start_with(config, root, Box::new(ways), children, &log);
     let handle = daemon.handle();
     for node in ["steady", "rotten"] {
         let found = expect(&handle, node, "it is verified", |node| drift(node) == Some(0)).await;
@@ -180,8 +179,7 @@ fn endless(trees: &Trees, change: impl FnOnce(&mut Site)) -> (Daemon, Rc<Endless
     let shared = way.clone();
     let ways = move |_: &ConfigSnapshot, _: &Node| -> Rc<dyn Transport> { shared.clone() };
     let log = Logger::root(Discard, o!());
-    let daemon =
-        Daemon::start_with(config.clone(), root, Box::new(ways), Children::default(), None, Paused::default(), &log);
+    let daemon = Daemon::start_with(config.clone(), root, Box::new(ways), Children::default(), &log);
     (daemon, way, config)
 }
 
@@ -274,8 +272,7 @@ async fn what_is_sent_while_a_comparison_goes_on_is_known_to_be_on_its_way() {
     let shared = way.clone();
     let ways = move |_: &ConfigSnapshot, _: &Node| -> Rc<dyn Transport> { shared.clone() };
     let log = Logger::root(Discard, o!());
-    let mut daemon =
-        Daemon::start_with(config, root, Box::new(ways), Children::default(), None, Paused::default(), &log);
+    let mut daemon = Daemon::start_with(config, root, Box::new(ways), Children::default(), &log);
     until("it is verified", || async { way.asked.get().then_some(()) }).await;
     fs::write(trees.path("source").join("file"), "content").unwrap();
     let found = expect(&daemon.handle(), "steady", "it is verified", |node| node.verified.is_some()).await;

@@ -86,7 +86,7 @@ pub async fn check(
     report.end()
 }
 
-/// Checks this machine.
+/// Checks the machine on which this command runs.
 async fn own(site: &Site, service: &Service, running: Option<u32>, report: &mut Report) {
     let mounts = source::look(site, report).await;
     for (key, hook) in [("on_synced", &site.on_synced), ("on_all_synced", &site.on_all_synced)] {

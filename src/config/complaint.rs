@@ -26,7 +26,7 @@ pub struct ConfigComplaint {
 struct TextPlace {
     /// In bytes of the text.
     start: usize,
-    /// Counts from 1.
+    /// The number of the line; the first is 1.
     line: usize,
     /// In characters, from 1.
     column: usize,
@@ -79,7 +79,7 @@ impl ConfigComplaint {
         format!("{}{line}", self.what)
     }
 
-    /// The remedy.
+    /// The words that tell how to mend the fault.
     pub fn cure(&self) -> &str {
         &self.cure
     }

@@ -19,7 +19,7 @@ use super::value::{ConfigText, Value};
 /// rsync, unless the configuration names another.
 pub const DEFAULT_RSYNC: &str = "/usr/bin/rsync";
 
-/// The watched directory.
+/// The watched directory, which no file of the daemon may lie in.
 pub struct Watched {
     /// The path as it is written: a symlink in it may be pointed elsewhere, and the daemon has to notice that.
     pub named: PathBuf,

@@ -49,7 +49,7 @@ impl<'a> ConfigText<'a> {
 #[derive(Clone)]
 pub struct Value<'a> {
     source: ConfigText<'a>,
-    /// `wpath`, `rnodes[0]`.
+    /// The key with its place, as `wpath` or `rnodes[0]`.
     key: String,
     text: &'a str,
 }
@@ -99,7 +99,7 @@ impl<'a> Value<'a> {
         self.read("a string", &cure)
     }
 
-    /// `true` or `false`.
+    /// Reads `true` or `false`.
     pub fn boolean(&self) -> Result<bool, ConfigComplaint> {
         let meant = match self.text.trim_matches(['"', '\'']).to_lowercase().as_str() {
             "true" | "yes" | "on" | "1" | "y" | "enabled" => "write true; ",

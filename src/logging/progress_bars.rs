@@ -15,7 +15,7 @@ use inosync_actors::transport::progress::{Progress, Roughly};
 const UPDATE: Duration = Duration::from_millis(100);
 /// Updates before the entries to compare are counted: a short comparison is not worth a count.
 const UPDATES_BEFORE_COUNT: u32 = 5;
-/// Frames per second.
+/// The number of frames per second.
 const RATE: u8 = 20;
 /// Steps of a full bar.
 const STEPS: u64 = 1000;

@@ -18,7 +18,7 @@ use crate::config::ConfigComplaint;
 /// Warnings that a start or a reload logs.
 const MOST: usize = 20;
 
-/// Prints the warnings.
+/// Prints the warnings about a configuration.
 pub fn print(warnings: &[ConfigComplaint]) {
     let mut out = std::io::stdout().lock();
     for warning in warnings {

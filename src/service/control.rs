@@ -48,7 +48,7 @@ pub enum Request {
 /// The answer to a request.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Answer {
-    /// The status.
+    /// The status of the daemon.
     Status(Box<Status>),
     /// The knowledge of a path.
     Whereabouts(PathInfo),
@@ -61,7 +61,7 @@ pub enum Answer {
     },
     /// The request cannot be answered now.
     Refused {
-        /// The reason.
+        /// The reason of the refusal.
         why: String,
     },
 }
@@ -85,7 +85,7 @@ impl DaemonHandle {
         self.0.borrow().clone()
     }
 
-    /// Answers a request.
+    /// Answers one request on the socket.
     pub async fn answer(&self, request: Request) -> Answer {
         let Some(daemon) = self.current() else { return ending() };
         match request {

@@ -22,7 +22,10 @@ impl<'a> MountLine<'a> {
     pub(super) fn read(line: &'a [u8]) -> Option<MountLine<'a>> {
         let mut fields = line.split(|&byte| byte == b' ');
         let number = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-        let (parent, device, directory, point) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        let parent = fields.next()?;
+        let device = fields.next()?;
+        let directory = fields.next()?;
+        let point = fields.next()?;
         // The options of the mount, and fields that not every mount has.
         let mut tail = fields.skip_while(|field| *field != b"-").skip(1);
         let system = [(); 3].map(|()| tail.next().unwrap_or_default());
@@ -30,7 +33,7 @@ impl<'a> MountLine<'a> {
     }
 }
 
-/// A mount.
+/// One line of the kernel's table of mounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mounted {
     number: u64,
@@ -39,11 +42,11 @@ pub struct Mounted {
     pub device: Vec<u8>,
     /// The directory or file of the file system that is mounted: an absolute path in it.
     pub directory: Vec<u8>,
-    /// Where it is mounted: an absolute path.
+    /// The absolute path of the mount point.
     pub point: Vec<u8>,
     /// The kind of file system.
     pub kind: Vec<u8>,
-    /// Where it is from: a device, a host and a path, or a word.
+    /// The source of the mount: a device, a host and a path, or a word.
     pub source: Vec<u8>,
     /// The options of the file system.
     pub options: Vec<u8>,

@@ -25,7 +25,7 @@ pub struct Excludes(Arc<[Pattern]>);
 pub struct ExcludesError {
     /// Its place in the list, from 1.
     pub number: usize,
-    /// The fault.
+    /// The fault of the pattern.
     pub cause: PatternError,
 }
 

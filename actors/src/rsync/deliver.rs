@@ -8,7 +8,8 @@ mod removals;
 
 pub(super) use self::alike::{NameRule, NamesSeen, sample};
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::panic;
 use std::rc::Rc;
@@ -17,17 +18,18 @@ use std::time::{Instant, SystemTime};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_local};
 
-use super::Rsync;
-use super::learned::ReconciledMirror;
+use super::examine::Examiner;
+use super::learned::{NewMirror, ReconciledMirror};
 use super::recipe::{self, Recipe};
-use super::traits::Sample;
+use super::runner::Runner;
+use super::target::Target;
+use super::traits::{Sample, learn_traits};
 use crate::path::RelPath;
 use crate::patterns::rules;
 use crate::rsync::report::aside::{Aside, Without};
 use crate::rsync::report::complaint::{Act, Complaint, End};
 use crate::rsync::report::itemized::Itemized;
-use crate::rsync::report::output;
-use crate::rsync::report::output::Line;
+use crate::rsync::report::output::{self, Line};
 use crate::rsync::report::refusal::{Refusal, refusal};
 use crate::rsync::report::untaken::note_untaken;
 use crate::rsync::runner::order::{Ears, Order, Work};
@@ -93,7 +95,25 @@ impl Runs {
     }
 }
 
-impl Rsync {
+/// Carries out plans and reconciles at one node.
+pub(super) struct Deliverer {
+    pub(super) target: Rc<Target>,
+    runner: Rc<Runner>,
+    pub(super) examiner: Rc<Examiner>,
+    /// Deleted at the node by comparisons; nobody looked yet at what went with it.
+    deleted: RefCell<BTreeSet<RelPath>>,
+    /// Names of the node that share their files, by the one that is to be deleted.
+    shared_files: RefCell<BTreeMap<RelPath, RelPath>>,
+    new_mirror: RefCell<NewMirror>,
+}
+
+impl Deliverer {
+    pub(super) fn new(target: Rc<Target>, runner: Rc<Runner>, examiner: Rc<Examiner>) -> Rc<Self> {
+        let deleted = RefCell::default();
+        let shared_files = RefCell::default();
+        Rc::new(Deliverer { target, runner, examiner, deleted, shared_files, new_mirror: RefCell::default() })
+    }
+
     /// Carries out a plan.
     pub(super) async fn deliver_plan(
         self: Rc<Self>,
@@ -253,7 +273,7 @@ impl Rsync {
         if let Ok(delivery) = &result {
             let unset = &delivery.unset;
             sample.leave_out(|path| delivery.blamed.touches(path) || unset.more || unset.paths.contains(path));
-            self.learn_traits(sample).await;
+            learn_traits(&self.target, &self.runner, sample).await;
         }
         result
     }
@@ -276,12 +296,15 @@ impl Rsync {
     pub(super) async fn counted(
         self: &Rc<Self>,
         order: Order<'_>,
-        worked: Option<Worked>,
+        mut worked: Option<Worked>,
         heard: &mut dyn FnMut(&[u8]),
     ) -> Result<Delivery, Failure> {
         let began = SystemTime::now();
-        let (mut delivery, mut aside, mut itemized) = (Delivery::default(), Aside::default(), Itemized::default());
-        let (mut filters, mut worked, mut rest) = (order.rules.to_vec(), worked, None::<Vec<u8>>);
+        let mut delivery = Delivery::default();
+        let mut aside = Aside::default();
+        let mut itemized = Itemized::default();
+        let mut filters = order.rules.to_vec();
+        let mut rest = None::<Vec<u8>>;
         let mut is_first = true;
         let skips = loop {
             let mut skips = false;
@@ -353,7 +376,8 @@ impl Rsync {
         if !matches!(finished.code, Code::Exit(23 | 24)) {
             return Err(failure);
         }
-        let (blamed, failure) = (self.target.blamed(finished), self.target.partial(finished, failure));
+        let blamed = self.target.blamed(finished);
+        let failure = self.target.partial(finished, failure);
         match refusal(&finished.stderr, itemized, &blamed, |name| self.target.inside(name)) {
             // There is a second way.
             Refusal::Whole(Cause::Unwritable) if order.recipe.only_deletes() => (),

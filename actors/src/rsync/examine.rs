@@ -15,21 +15,23 @@ pub(super) use self::finding::is_excluded;
 pub(super) use self::links::links_of;
 pub use self::probe::{Probe, ProbePlace, Probed};
 pub use self::user::own_name;
-use super::Rsync;
+use super::deliver::{NameRule, NamesSeen, sample};
 use super::learned::Deletions;
-use super::recipe::ProbeQuestion;
+use super::recipe::{self, ProbeQuestion, Recipe};
+use super::target::Target;
 use crate::node::Kind;
 use crate::path::Escaped;
 use crate::rsync::report::claims::Claims;
 use crate::rsync::report::complaint;
 use crate::rsync::report::output::{Line, difference};
+use crate::rsync::runner::Runner;
 use crate::rsync::runner::greeting::Greeting;
-use crate::rsync::runner::order::Ears;
+use crate::rsync::runner::order::{Ears, Order, Work};
 use crate::rsync::runner::process::{Finished, PATIENCE, Patience};
 use crate::site::version::Version;
 use crate::transport::failure::{Cause, Failure};
 
-/// What `--check` learns about a node without a change there.
+/// The facts that `--check` learns about a node without changing anything there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Examination {
     /// The version of its rsync, if it tells.
@@ -38,22 +40,22 @@ pub struct Examination {
     pub protocol: Option<u32>,
     /// `true` if it takes deletions only in protocol 29.
     pub deletions29: bool,
-    /// What is at the place of the mirror.
+    /// The state of the mirror's place.
     pub mirror: Mirror,
 }
 
-/// What is at the place of the mirror.
+/// The state of the place where the mirror is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mirror {
-    /// Nothing yet.
+    /// Nothing is there yet.
     Absent,
     /// A directory whose times and permissions are those of the source.
     Equal,
-    /// Another directory.
+    /// A directory that differs from the source.
     Other,
 }
 
-/// What is heard while a node is asked.
+/// The answers of a node while it is asked.
 struct NodeReplies {
     protocol: Option<u32>,
     mirror: Mirror,
@@ -72,12 +74,54 @@ impl NodeReplies {
     }
 }
 
-impl Rsync {
-    /// What the node is. Changes nothing.
+/// Asks one node for its facts.
+pub struct Examiner {
+    target: Rc<Target>,
+    runner: Rc<Runner>,
+}
+
+impl Examiner {
+    pub(super) fn new(target: Rc<Target>, runner: Rc<Runner>) -> Rc<Self> {
+        Rc::new(Examiner { target, runner })
+    }
+
+    /// Finds out how the node takes deletions, and how it tells names apart.
+    pub(super) async fn probe(&self) -> Result<(), Failure> {
+        let sample = sample(&self.target.root, &self.target.site.excludes);
+        let list = sample.as_ref().map_or_else(Vec::new, |(name, other)| recipe::entries([name, other], true));
+        let mut seen = NamesSeen::default();
+        let mut hear = |said: &[u8]| sample.as_ref().into_iter().for_each(|sample| seen.hear(said, sample));
+        let order = Order { work: Work::List(&list), ..Order::of(Recipe::Probe) };
+        let finished = self.runner.run(&order, &mut Ears { line: &mut hear, worked: None }).await?;
+        self.target.learned.borrow_mut().tells_names(seen.names());
+        if seen.names() != NameRule::Unclear {
+            self.target.note_case(seen.names() == NameRule::One);
+        }
+        self.learn(&finished)
+    }
+
+    fn learn(&self, probed: &Finished) -> Result<(), Failure> {
+        match failure::of(probed) {
+            None => self.target.learned.borrow_mut().takes_deletions(Deletions::Listed),
+            Some(Failure { cause: Cause::RejectsMissing, .. }) => {
+                self.target.learned.borrow_mut().takes_deletions(Deletions::Protocol29)
+            }
+            // The directory above the mirror is missing, which the next run cures: it says nothing of deletions.
+            Some(Failure { cause: Cause::NoParent, .. }) if self.runner.can_make_path() => (),
+            // The node's daemon excludes the name that is asked for, and looks no further.
+            Some(Failure { cause: Cause::Partial | Cause::NodeExcludes, .. }) if is_excluded(&probed.stderr) => {
+                self.target.learned.borrow_mut().takes_deletions(Deletions::Listed);
+            }
+            Some(failure) => return Err(failure),
+        }
+        Ok(())
+    }
+
+    /// Asks the node for its facts. Changes nothing there.
     ///
     /// # Errors
     /// When it cannot be reached.
-    pub async fn examine(self: &Rc<Self>) -> Result<Examination, Failure> {
+    pub async fn examine(&self) -> Result<Examination, Failure> {
         // A forced command at the node may refuse the question for the version.
         let mut finished = self.question(ProbeQuestion::Version).await?;
         is_rsync(&finished.0)?;
@@ -101,7 +145,7 @@ impl Rsync {
         })
     }
 
-    async fn question(self: &Rc<Self>, question: ProbeQuestion) -> Result<(Finished, NodeReplies), Failure> {
+    async fn question(&self, question: ProbeQuestion) -> Result<(Finished, NodeReplies), Failure> {
         let mut heard = NodeReplies { protocol: None, mirror: Mirror::Equal };
         let invocation = self.runner.context(false).question(question);
         let mut ears = Ears { line: &mut |said| heard.hear(said), worked: None };

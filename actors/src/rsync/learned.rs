@@ -18,7 +18,7 @@ const LINKS_OFF: Duration = Duration::from_secs(600);
 /// The way in which the node's rsync takes deletions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Deletions {
-    /// Not asked yet.
+    /// The node has not been asked yet.
     Unknown,
     /// As missing entries of any list.
     Listed,
@@ -29,7 +29,7 @@ pub(crate) enum Deletions {
 /// The version of the node's rsync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Remote {
-    /// Not asked yet.
+    /// The node has not been asked yet.
     Unknown,
     /// The question is on its way.
     Asking,
@@ -192,7 +192,7 @@ impl Learned {
 /// Progress of the report that a run has made the mirror. The run itself may have failed, so a later one reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum NewMirror {
-    /// Nothing to report.
+    /// No report is due.
     #[default]
     No,
     /// A run made the mirror. The next delivery or reconcile that succeeds reports it.

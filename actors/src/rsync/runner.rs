@@ -95,7 +95,7 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    /// Starts nothing yet.
+    /// Makes a runner. No process is started yet.
     pub(super) fn new(target: Rc<Target>, shared: &Shared) -> Rc<Self> {
         Rc::new(Runner {
             children: shared.children.clone(),

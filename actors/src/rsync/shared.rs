@@ -15,22 +15,22 @@ use crate::rsync::runner::master::login::Login;
 use crate::rsync::runner::master::runtime_dir::RuntimeDir;
 use crate::site::Site;
 
-/// What the ways to all nodes share.
+/// The parts that the transports to all nodes share.
 #[derive(Debug, Clone)]
 pub struct Shared {
     /// The rsync and ssh processes of the daemon.
     pub children: Children,
     /// The standbys that may still be started.
     pub budget: Budget,
-    /// Where renamed files are linked; `None` if there is no such place.
+    /// The directory in which renamed files are linked; `None` if there is no place for one.
     pub staging: Option<Rc<Staging>>,
-    /// Where the sockets of shared ssh connections are; `None` if there are to be none.
+    /// The directory with the sockets of shared ssh connections; `None` if connections are not shared.
     pub sockets: Option<Rc<RuntimeDir>>,
     /// `true` if there is no place for them.
     has_no_place: bool,
     /// `true` if a node has one run at a time.
     pub(super) alone: bool,
-    /// Who hears how far reconciles are.
+    /// The receiver of the progress of reconciles.
     pub audience: Rc<dyn Audience>,
     /// Counts what there is to compare.
     pub counter: Counter,
@@ -59,7 +59,7 @@ impl Shared {
         Shared { audience, log: log.clone(), ..self }
     }
 
-    /// For a daemon.
+    /// Makes the shared parts of a daemon.
     pub fn new(children: Children, site: &Site, log: &Logger) -> Self {
         let budget = Budget::new(site.max_standbys);
         let staging = site.staging.as_ref().and_then(|path| match Staging::open(path, &site.wpath, log) {
@@ -69,7 +69,9 @@ impl Shared {
                 None
             }
         });
-        let (audience, counter, log) = (Rc::new(Minutes), Counter::default(), log.clone());
+        let audience = Rc::new(Minutes);
+        let counter = Counter::default();
+        let log = log.clone();
         let mut shared = Shared {
             children,
             budget,

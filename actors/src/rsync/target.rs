@@ -42,7 +42,8 @@ impl Target {
     /// A target of which that is known which an earlier daemon has kept.
     pub(crate) fn new(site: Rc<Site>, root: Root, node: Node, version: Version, log: Logger) -> Rc<Target> {
         let learned = Learned::of(site.state_file.as_deref().and_then(|file| known::of(file, &node)));
-        let (learned, warned) = (RefCell::new(learned), RefCell::default());
+        let learned = RefCell::new(learned);
+        let warned = RefCell::default();
         Rc::new(Target { site, root, node, version, learned, warned, log })
     }
 
@@ -59,7 +60,7 @@ impl Target {
         self.warned.borrow_mut().insert(warning)
     }
 
-    /// What is known of the node.
+    /// Returns the traits that are known of the node.
     pub(crate) fn known_traits(&self) -> Traits {
         self.learned.borrow().traits.clone().unwrap_or_default()
     }
@@ -78,7 +79,8 @@ impl Target {
         if before == traits {
             return;
         }
-        let (before, now) = (before.unwrap_or_default(), traits.clone().unwrap_or_default());
+        let before = before.unwrap_or_default();
+        let now = traits.clone().unwrap_or_default();
         for gained in now.iter().filter(|one| !before.has(*one)) {
             info!(self.log, "learned of the node"; "what" => %gained);
         }

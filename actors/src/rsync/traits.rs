@@ -6,5 +6,6 @@ mod learn;
 mod looks;
 mod sample;
 
+pub(super) use self::learn::learn_traits;
 pub(super) use self::looks::NodeLooks;
 pub(super) use self::sample::{Sample, SampleSeen, differs};

@@ -20,7 +20,7 @@ use crate::transport::{Running, Transport, Verifying, Worked};
 impl Transport for Rsync {
     fn deliver(self: Rc<Self>, plan: Rc<Plan>, lane: Lane, worked: Worked) -> Running {
         Box::pin(async move {
-            let result = self.clone().deliver_plan(plan, lane, worked).await;
+            let result = self.deliverer.clone().deliver_plan(plan, lane, worked).await;
             self.runner.keep_ready(result.is_ok());
             result
         })
@@ -31,7 +31,7 @@ impl Transport for Rsync {
             let source = (self.target.root.reach(), &self.target.site.excludes);
             let reconcile = Reconcile::new(self.target.node.name(), &self.target.log, &gauge, source, &self.counter);
             let result = tokio::select! {
-                result = self.reconcile_all(&kept, gauge) => result,
+                result = self.deliverer.reconcile_all(&kept, gauge) => result,
                 never = self.audience.attend(reconcile) => match never {},
             };
             // A reconcile that would delete too much says nothing against the node.
@@ -76,7 +76,7 @@ impl Transport for Rsync {
         }
         Some(Box::pin(async move {
             // What it does not tell is not known; the next one who wants to know asks again.
-            let _ = self.examine().await;
+            let _ = self.examiner.examine().await;
             self.target.learned.borrow_mut().asked_version();
         }))
     }

@@ -11,8 +11,8 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use self::sight::{EntryPlace, SourceView};
-use self::suspects::{SecondLook, Suspects, judge};
-use super::Rsync;
+use self::suspects::{Movement, SecondLook, Suspects, judge};
+use super::deliver::Deliverer;
 use super::examine::links_of;
 use super::recipe::{self, Recipe};
 use crate::node::Kind;
@@ -26,11 +26,11 @@ pub(crate) use crate::transport::comparison::Difference;
 use crate::transport::comparison::Rewritten;
 use crate::transport::failure::{Cause, Failure};
 
-/// How long rsync may seem to do nothing: it waits while the other end reads.
+/// The time for which rsync may seem to do nothing: rsync waits while the other end reads.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3600);
-/// How long what is on its way may take to arrive, before what differed is looked at again.
+/// The time that changes on their way have to arrive, before entries that differed are looked at again.
 const PAUSE: Duration = Duration::from_secs(5);
-/// How often it is looked at again.
+/// The number of times that entries which differed are looked at again.
 const LOOKS: u32 = 3;
 /// Paths in one list, and bytes of their names.
 const BATCH_PATHS: usize = 2000;
@@ -41,7 +41,7 @@ pub(crate) type IsPending<'a> = dyn Fn(&RelPath) -> bool + 'a;
 
 /// A comparison that goes on.
 struct OngoingComparison<'a> {
-    rsync: &'a Rc<Rsync>,
+    deliverer: &'a Rc<Deliverer>,
     /// Filter rules beside those of the site.
     rules: Vec<OsString>,
     is_pending: &'a IsPending<'a>,
@@ -50,48 +50,51 @@ struct OngoingComparison<'a> {
     comparison: Comparison,
 }
 
-impl Rsync {
-    /// Compares the whole tree. What the node has below the directories `kept` it may have.
-    ///
-    /// # Errors
-    /// When the node cannot be compared.
-    pub async fn compare(self: &Rc<Self>, kept: &[RelPath], is_pending: &IsPending<'_>) -> Result<Comparison, Failure> {
-        let mut looks = OngoingComparison {
-            rsync: self,
-            rules: kept.iter().flat_map(rules::kept).collect(),
-            is_pending,
-            sight: SourceView(self.target.root.reach().clone()),
-            suspects: Suspects::default(),
-            comparison: Comparison::default(),
-        };
-        let mut since = SystemTime::now();
-        looks.at_everything().await?;
-        for number in 1..=LOOKS {
-            if looks.suspects.is_empty() {
-                break;
-            }
-            tokio::time::sleep(PAUSE).await;
-            let started = SystemTime::now();
-            looks.again(since, number == LOOKS).await?;
-            since = started;
+/// Compares the whole tree. What the node has below the directories `kept` it may have.
+///
+/// # Errors
+/// When the node cannot be compared.
+pub(super) async fn compare(
+    deliverer: &Rc<Deliverer>,
+    kept: &[RelPath],
+    is_pending: &IsPending<'_>,
+) -> Result<Comparison, Failure> {
+    let mut looks = OngoingComparison {
+        deliverer,
+        rules: kept.iter().flat_map(rules::kept).collect(),
+        is_pending,
+        sight: SourceView(deliverer.target.root.reach().clone()),
+        suspects: Suspects::default(),
+        comparison: Comparison::default(),
+    };
+    let mut since = SystemTime::now();
+    looks.at_everything().await?;
+    for number in 1..=LOOKS {
+        if looks.suspects.is_empty() {
+            break;
         }
-        looks.comparison.unseen = looks.suspects.dropped();
-        looks.set_unreadable_apart();
-        looks.comparison.rewritten = self.rewritten_links(is_pending).await;
-        Ok(looks.comparison)
+        tokio::time::sleep(PAUSE).await;
+        let started = SystemTime::now();
+        looks.again(since, number == LOOKS).await?;
+        since = started;
     }
+    looks.comparison.unseen = looks.suspects.dropped();
+    looks.set_unreadable_apart();
+    looks.comparison.rewritten = rewritten_links(deliverer, is_pending).await;
+    Ok(looks.comparison)
+}
 
-    /// The symlinks of the source that the node has otherwise. None where it does not tell.
-    async fn rewritten_links(self: &Rc<Self>, is_pending: &IsPending<'_>) -> Vec<Rewritten> {
-        if self.target.node.kind() == Kind::Local {
-            return Vec::new();
-        }
-        let (reach, excludes) = (self.target.root.reach().clone(), self.target.site.excludes.clone());
-        let Ok(links) = apart(move || links_of(&reach, &excludes)).await else { return Vec::new() };
-        let mut rewritten = self.rewritten(&links).await.unwrap_or_default();
-        rewritten.retain(|rewritten| !is_pending(&rewritten.link.path));
-        rewritten
+/// The symlinks of the source that the node has otherwise. None where it does not tell.
+async fn rewritten_links(deliverer: &Deliverer, is_pending: &IsPending<'_>) -> Vec<Rewritten> {
+    if deliverer.target.node.kind() == Kind::Local {
+        return Vec::new();
     }
+    let reach = deliverer.target.root.reach().clone();
+    let excludes = deliverer.target.site.excludes.clone();
+    let Ok(links) = apart(move || links_of(&reach, &excludes)).await else { return Vec::new() };
+    let mut rewritten = deliverer.examiner.rewritten(&links).await.unwrap_or_default();
+    rewritten.retain(|rewritten| !is_pending(&rewritten.link.path));
+    rewritten
 }
 
 impl OngoingComparison<'_> {
@@ -103,17 +106,19 @@ impl OngoingComparison<'_> {
             }
         };
         let order = Order { rules: &self.rules, ..Order::of(Recipe::Verify) };
-        let looked = self.rsync.counted(order, None, &mut heard).await?;
+        let looked = self.deliverer.counted(order, None, &mut heard).await?;
         self.comparison.blame(looked.blamed, looked.failure);
         Ok(())
     }
 
     /// Another look at what differed at the one before, which began at `since`.
     async fn again(&mut self, since: SystemTime, is_last: bool) -> Result<(), Failure> {
-        let (mut verdicts, mut seen) = (HashMap::new(), HashMap::new());
+        let mut verdicts = HashMap::new();
+        let mut seen = HashMap::new();
         let leaders = self.suspects.leaders();
         for batch in batches(&leaders) {
-            let (sight, looked_for) = (self.sight.clone(), batch.to_vec());
+            let sight = self.sight.clone();
+            let looked_for = batch.to_vec();
             let (entries, levels) = apart(move || places(&sight, &looked_for)).await?;
             if !entries.is_empty() {
                 self.listed(Recipe::VerifyEntries, &recipe::verified(&entries), &mut seen).await?;
@@ -121,11 +126,17 @@ impl OngoingComparison<'_> {
             if !levels.is_empty() {
                 self.listed(Recipe::VerifyLevels, &recipe::levels(&levels), &mut seen).await?;
             }
-            let (sight, looked_for) = (self.sight.clone(), batch.to_vec());
+            let sight = self.sight.clone();
+            let looked_for = batch.to_vec();
             let changes = apart(move || changes(&sight, looked_for, since)).await?;
             for ((path, before), (is_there, changed)) in batch.iter().zip(changes) {
                 let difference = seen.get(path).copied().filter(|_| is_there);
-                let again = SecondLook { difference, changed, pending: self.is_pending(path), is_last };
+                let movement = match (self.is_pending(path), changed) {
+                    (true, _) => Movement::Pending,
+                    (false, true) => Movement::Changed,
+                    (false, false) => Movement::None,
+                };
+                let again = SecondLook { difference, movement, is_last };
                 verdicts.insert(path.clone(), judge(*before, again));
             }
         }
@@ -160,7 +171,7 @@ impl OngoingComparison<'_> {
             }
         };
         let order = Order { work: Work::List(list), rules: &self.rules, ..Order::of(recipe) };
-        let looked = self.rsync.counted(order, None, &mut heard).await?;
+        let looked = self.deliverer.counted(order, None, &mut heard).await?;
         self.comparison.blame(looked.blamed, looked.failure);
         Ok(())
     }
@@ -182,7 +193,8 @@ impl OngoingComparison<'_> {
 
 /// The entries and the directories that are to be listed to look at these again.
 fn places(sight: &SourceView, batch: &[(RelPath, Difference)]) -> (BTreeSet<RelPath>, BTreeSet<RelPath>) {
-    let (mut entries, mut levels) = (BTreeSet::new(), BTreeSet::new());
+    let mut entries = BTreeSet::new();
+    let mut levels = BTreeSet::new();
     for (path, difference) in batch {
         match sight.place(path, *difference) {
             Some(EntryPlace::Entry(path)) => _ = entries.insert(path),
@@ -210,7 +222,7 @@ pub(super) async fn apart<T: Send + 'static>(look: impl FnOnce() -> T + Send + '
     }
 }
 
-/// What goes into one list.
+/// Splits the entries into lists, one for each run.
 fn batches(leaders: &[(RelPath, Difference)]) -> impl Iterator<Item = &[(RelPath, Difference)]> {
     let mut rest = leaders;
     std::iter::from_fn(move || {

@@ -93,7 +93,8 @@ enum Pair {
 /// Joins two lists that are sorted by name.
 fn pairs(entries: Vec<Entry>, known: Vec<(RelPath, Option<Stamp>)>) -> Vec<Pair> {
     let mut pairs = Vec::with_capacity(entries.len());
-    let (mut entries, mut known) = (entries.into_iter().peekable(), known.into_iter().peekable());
+    let mut entries = entries.into_iter().peekable();
+    let mut known = known.into_iter().peekable();
     loop {
         let order = match (entries.peek(), known.peek()) {
             (Some(entry), Some((path, _))) => entry.path.name().cmp(path.name()),

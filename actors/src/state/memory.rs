@@ -17,6 +17,8 @@ use crate::site::Site;
 
 /// The opened state of one site.
 pub struct Memory {
+    /// The source that the state describes.
+    pub root: Root,
     /// The file of the state.
     pub store: Store,
     /// The leftovers of the last run; `None` if there are none that can be used.
@@ -75,7 +77,7 @@ impl Memory {
             }
             None => unsaved.fill(),
         }
-        Ok(Some(Memory { store, past, mounts, away, unsaved }))
+        Ok(Some(Memory { root: root.clone(), store, past, mounts, away, unsaved }))
     }
 }
 

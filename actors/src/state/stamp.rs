@@ -85,7 +85,8 @@ impl Stamp {
 impl From<&Meta> for Stamp {
     fn from(meta: &Meta) -> Self {
         let time = |(seconds, nanos): (i64, i64)| Time { seconds, nanos: u32::try_from(nanos).unwrap_or(0) };
-        let (modified, changed) = (time(meta.modified()), time(meta.changed()));
+        let modified = time(meta.modified());
+        let changed = time(meta.changed());
         Stamp { kind: kind(meta.kind()), size: meta.len(), modified, changed, inode: meta.inode() }
     }
 }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::store::Past;
 use super::*;
+use crate::outbox::backlog::Backlog;
+use crate::outbox::fold::Fold;
 use crate::outbox::need::{Pending, Scope};
 use crate::root::reach::Reach;
 

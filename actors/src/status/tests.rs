@@ -1,4 +1,7 @@
+use std::time::Instant;
+
 use super::*;
+use crate::health::Health;
 use crate::root::RootError;
 use crate::transport::failure::Cause;
 

@@ -38,7 +38,9 @@ pub(super) fn log_move(log: &Logger, moved: &DirMove, dir_moves: DirMoves) {
 
 /// Says once that nodes differ because they do not follow directory moves, until a comparison of everything left none.
 pub(super) fn log_unmirrored(log: &Logger, slots: &Slots) {
-    let (mut nodes, mut count, mut first) = (0, 0, None);
+    let mut nodes = 0;
+    let mut count = 0;
+    let mut first = None;
     for slot in slots.members() {
         let mut outbox = slot.link.outbox.lock();
         let unmirrored = outbox.unmirrored();

@@ -111,10 +111,6 @@ impl Upstream {
         let known = slots.staying().filter(|slot| !slot.reconcile);
         let kept = |slot: &Slot| SavedBacklog { key: slot.link.key.clone(), outbox: slot.link.outbox.clone() };
         let nodes = known.map(kept).collect();
-        state.keep.do_send(Keep {
-            nodes,
-            excludes: site.excludes.clone(),
-            deletes: site.initial_sync == InitialSync::Full,
-        });
+        state.keep.do_send(Keep { nodes, excludes: site.excludes.clone(), initial_sync: site.initial_sync });
     }
 }

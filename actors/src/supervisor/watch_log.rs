@@ -2,7 +2,8 @@
 
 use slog::{Logger, debug, error, info, warn};
 
-use crate::messages::{Reason, Unseen, WatchReport};
+use crate::change::Reason;
+use crate::messages::{Unseen, WatchReport};
 use crate::path::RelPath;
 
 /// Logs a report of the watcher.

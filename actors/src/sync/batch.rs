@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::around::until_nothing_lingers;
 use super::disk::{BatchRoom, Disk, EntryOnDisk, Source};
-use super::plan::{BatchPlan, Since, plan};
+use super::plan::{BatchPlan, PlanGround, Since, plan};
 use super::reconcile::removal;
 use super::report::{log_batch, log_failing};
 use super::{SyncActor, retry};
@@ -68,7 +68,8 @@ impl SyncActor {
         let mut disk = Source::at(&self.link.root).after(reported);
         let room = BatchRoom { bytes: self.link.bulk_size, entries: BATCH_ENTRIES };
         let room = (lane == Lane::Fast).then_some(room);
-        plan(&batch.paths, &self.link.outbox.lock(), &self.link.excludes, &mut disk, room, now)
+        let outbox = self.link.outbox.lock();
+        plan(&batch.paths, PlanGround { set: &outbox, excludes: &self.link.excludes, disk: &mut disk, room, now })
     }
 
     fn send_batch(&mut self, lane: Lane, batch: &Batch, planned: BatchPlan, now: Instant, ctx: &mut Context<Self>) {

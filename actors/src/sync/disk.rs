@@ -14,7 +14,7 @@ use crate::root::Root;
 /// The marks of a version of a file, as far as rsync looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FileVersion {
-    /// In bytes.
+    /// The size in bytes.
     pub size: u64,
     /// The time of the last write: seconds and nanoseconds since the epoch.
     pub mtime: (i64, i64),
@@ -27,7 +27,7 @@ pub enum EntryOnDisk {
     Missing,
     /// A directory; not a symlink to one.
     Directory,
-    /// A regular file.
+    /// A regular file, in this version.
     File(FileVersion),
     /// A symlink or something special.
     Other,
@@ -38,9 +38,9 @@ pub enum EntryOnDisk {
 /// The amount that a batch may carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchRoom {
-    /// Bytes of files.
+    /// The bytes of files that still fit.
     pub bytes: u64,
-    /// Entries in subtrees.
+    /// The entries in subtrees that still fit.
     pub entries: usize,
 }
 

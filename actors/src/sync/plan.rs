@@ -5,42 +5,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+pub use self::outcome::Since;
 use super::disk::{BatchRoom, Disk, EntryOnDisk, FileVersion};
 use crate::outbox::away::MovedAway;
 use crate::outbox::links::Behind;
-use crate::outbox::need::{Fate, PathNeed, Pending, Scope};
+use crate::outbox::need::{PathNeed, Pending, Scope};
 use crate::outbox::pending::PendingSet;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::transport::Lane;
-use crate::transport::blame::Blame;
 use crate::transport::plan::{LARGE, PROTECTED, Plan, bounded};
 use crate::transport::rename::{Doubt, Origin};
 
-/// A path that is missing is left alone for so long until its removal is reported: the event is on its way.
-const REPORT_TIME: Duration = Duration::from_millis(20);
 /// The time after which track was lost if no report has come: the directory that held it is compared as a whole.
 const REPORT_AT_LATEST: Duration = Duration::from_secs(2);
-
-/// The outcome of listed entries while they were sent.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Since {
-    /// Entries that are gone. rsync may not have found them, which it does not tell: they were removed, or moved with a
-    /// directory above them, and the report of that is still to come.
-    pub gone: BTreeSet<RelPath>,
-    /// Files of another size or time: rsync may have read neither the old nor the new content.
-    pub changed: BTreeSet<RelPath>,
-    /// Entries that were missing and are there again: the node may have the earlier entries.
-    pub returned: BTreeSet<RelPath>,
-    /// Symlinks that were not sent: their targets failed, or they lead elsewhere now.
-    pub left: BTreeSet<RelPath>,
-    /// Files that do not fit at the node.
-    pub unfit: BTreeSet<RelPath>,
-    /// Files that were not tried, as they are beside these and no smaller.
-    pub untried: BTreeSet<RelPath>,
-    /// The time to leave these alone.
-    pub unfit_for: Duration,
-}
 
 /// The plan of a batch, and the fate of the paths that it does not list.
 #[derive(Debug, Default)]
@@ -77,94 +55,26 @@ pub struct BatchPaths {
     unreadable: BTreeSet<RelPath>,
 }
 
-impl BatchPlan {
-    /// Looks again at the listed entries.
-    pub fn since(&self, disk: &mut dyn Disk) -> Since {
-        let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, levels, late_links, .. } = &*self.run;
-        let mut since = Since::default();
-        let lists = [present, large, closed, anew, subtrees, subtrees_rewritten, levels].into_iter().chain(late_links);
-        for path in lists.flatten() {
-            match (disk.look(path), self.paths.stamps.get(path)) {
-                (EntryOnDisk::Missing, _) => drop(since.gone.insert(path.clone())),
-                (EntryOnDisk::File(now), Some(then)) if now != *then => drop(since.changed.insert(path.clone())),
-                _ => (),
-            }
-        }
-        let is_there = |path: &&RelPath| !matches!(disk.look(path), EntryOnDisk::Missing | EntryOnDisk::Unknown);
-        since.returned = self.run.missing.iter().filter(is_there).cloned().collect();
-        since
-    }
-
-    /// Splits the blamed paths: those that failed alone below a listed subtree, or were set aside in a listed level,
-    /// and the rest: whatever else is there has arrived. `true` with those of which size and time proved nothing.
-    pub(crate) fn apart(
-        &self,
-        blamed: &Blame,
-        is_set_aside: impl Fn(&RelPath) -> bool,
-    ) -> (Vec<(RelPath, bool)>, Blame) {
-        let Blame::Paths(paths) = blamed else { return (Vec::new(), blamed.clone()) };
-        let whole = |top: &&RelPath| !paths.iter().any(|bad| bad == *top || top.is_below(bad));
-        let tops = |list: &BTreeSet<RelPath>| list.iter().filter(whole).cloned().collect::<Vec<_>>();
-        let plain = tops(&self.run.subtrees);
-        let rewritten = tops(&self.run.subtrees_rewritten);
-        let is_below = |tops: &[RelPath], path: &RelPath| tops.iter().any(|top| path.is_below(top));
-        let mut apart = Vec::new();
-        let mut rest = Vec::new();
-        for path in paths.iter().cloned() {
-            let new = is_below(&rewritten, &path);
-            let in_level = || path.parent().is_some_and(|dir| self.run.levels.contains(&dir)) && is_set_aside(&path);
-            if new || is_below(&plain, &path) || in_level() { apart.push((path, new)) } else { rest.push(path) }
-        }
-        (apart, Blame::Paths(rest))
-    }
-
-    /// The fate of a path of the batch when rsync succeeded on all that is neither blamed nor gone.
-    pub fn fate(&self, path: &RelPath, blamed: &Blame, since: &Since) -> Fate {
-        let carrier = self.paths.carriers.get(path);
-        if self.paths.unreported.contains(path) || carrier.is_some_and(|carrier| since.gone.contains(carrier)) {
-            return Fate::Unreported { retry_in: REPORT_TIME };
-        }
-        if carrier.is_some_and(|carrier| since.unfit.contains(carrier)) {
-            return Fate::Unfit { retry_in: since.unfit_for };
-        }
-        if carrier.is_some_and(|carrier| since.untried.contains(carrier)) {
-            return Fate::Untried { retry_in: since.unfit_for };
-        }
-        if self.paths.unreadable.contains(path) || carrier.is_some_and(|carrier| blamed.touches(carrier)) {
-            return Fate::Failed;
-        }
-        if carrier.is_some_and(|carrier| since.left.contains(carrier)) {
-            return Fate::Left;
-        }
-        if carrier.is_some_and(|carrier| since.changed.contains(carrier)) {
-            return Fate::Changed;
-        }
-        if carrier.is_some_and(|carrier| carrier == path && since.returned.contains(carrier)) {
-            return Fate::Returned;
-        }
-        Fate::Delivered
-    }
+/// The facts by which a batch is planned.
+pub struct PlanGround<'a> {
+    /// The pending set that the batch was taken from.
+    pub set: &'a PendingSet,
+    /// The patterns that are in force.
+    pub excludes: &'a Excludes,
+    /// The source as it is now.
+    pub disk: &'a mut dyn Disk,
+    /// The amount that the fast lane may carry; `None` for the bulk lane.
+    pub room: Option<BatchRoom>,
+    /// The time of the plan.
+    pub now: Instant,
 }
 
-/// Decides what to list for a batch. `room` is what the fast lane may carry; `None` is for the bulk lane.
-pub fn plan(
-    batch: &[(RelPath, Pending)],
-    set: &PendingSet,
-    excludes: &Excludes,
-    disk: &mut dyn Disk,
-    room: Option<BatchRoom>,
-    now: Instant,
-) -> BatchPlan {
-    let mut planner = Planner {
-        set,
-        excludes,
-        disk,
-        looked: HashMap::new(),
-        room,
-        now,
-        plan: Plan::default(),
-        paths: BatchPaths::default(),
-    };
+/// Decides what to list for a batch.
+pub fn plan(batch: &[(RelPath, Pending)], ground: PlanGround<'_>) -> BatchPlan {
+    let PlanGround { set, excludes, disk, room, now } = ground;
+    let looked = HashMap::new();
+    let plan = Plan::default();
+    let mut planner = Planner { set, excludes, disk, looked, room, now, plan, paths: BatchPaths::default() };
     for (path, pending) in batch {
         planner.add(path, pending);
     }
@@ -404,6 +314,7 @@ impl Planner<'_> {
 }
 
 pub(crate) mod links;
+mod outcome;
 mod renames;
 
 #[cfg(test)]

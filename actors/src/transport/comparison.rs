@@ -97,7 +97,8 @@ impl fmt::Display for Rewritten {
         } else {
             "the node's rsync cuts from symlinks what leads out of the module"
         };
-        let (target, there) = (Escaped(&self.link.target), Escaped(&self.there));
+        let target = Escaped(&self.link.target);
+        let there = Escaped(&self.there);
         write!(f, "{how}: `{target}` is `{there}` there")
     }
 }

@@ -35,7 +35,9 @@ impl Failure {
     /// Reports a reconcile that would delete `count` entries although only `most` are allowed; `first` names the first
     /// of them.
     pub(crate) fn too_many_deletions(count: u64, most: u64, first: &[String]) -> Failure {
-        let (count, most, first) = (grouped(count), grouped(most), first.join(", "));
+        let count = grouped(count);
+        let most = grouped(most);
+        let first = first.join(", ");
         let said = format!("it would delete {count} entries, more than max_delete ({most}): {first}, ...");
         Failure::new(Cause::TooManyDeletions, said)
     }

@@ -72,7 +72,8 @@ pub(crate) fn is_detour(path: &RelPath) -> bool {
 /// before those of its subdirectories, and names are compared byte by byte, directories with a slash at the end
 /// (`f_name_cmp` in rsync's flist.c).
 pub fn goes_first(a: &RelPath, b: &RelPath) -> bool {
-    let (mut a, mut b) = (a.as_bytes().split(|&c| c == b'/').peekable(), b.as_bytes().split(|&c| c == b'/').peekable());
+    let mut a = a.as_bytes().split(|&c| c == b'/').peekable();
+    let mut b = b.as_bytes().split(|&c| c == b'/').peekable();
     loop {
         let (Some(first), Some(second)) = (a.next(), b.next()) else { return false };
         match (a.peek().is_none(), b.peek().is_none()) {

@@ -14,7 +14,7 @@ const REMEMBERED: usize = 10_000;
 pub(crate) struct Tops(BTreeSet<RelPath>);
 
 impl Tops {
-    /// Adds a directory. Whether nothing stood for it before.
+    /// Adds a directory. Returns `true` if the list had none that stands for it.
     pub(crate) fn insert(&mut self, path: RelPath) -> bool {
         if self.covers(&path) {
             return false;
@@ -34,13 +34,13 @@ impl Tops {
         true
     }
 
-    /// Whether a directory is in it, or one that stands for it.
+    /// Tells if the list has the directory, or one that stands for the directory.
     pub(crate) fn covers(&self, path: &RelPath) -> bool {
         let has = |dir: &RelPath| self.0.contains(dir);
         !self.0.is_empty() && (has(path) || has(&RelPath::root()) || path.ancestors().any(|dir| has(&dir)))
     }
 
-    /// Takes out a directory and all below it. Whether there was something.
+    /// Takes out a directory and all below it. Returns `true` if there was one.
     pub(crate) fn forget(&mut self, dir: &RelPath) -> bool {
         if self.0.is_empty() {
             return false;
@@ -71,7 +71,7 @@ impl Tops {
         self.0.iter()
     }
 
-    /// How many there are.
+    /// Counts the directories of the list.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
@@ -102,17 +102,16 @@ impl Blind {
         }
     }
 
-    /// Whether all is watched.
+    /// Tells if every directory is watched.
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many there are, each with all that is below it.
+    /// Counts the unwatched directories, each with all below it.
     pub(crate) fn len(&self) -> usize {
         self.refused.len() + self.starved.len()
     }
 
-    /// All of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &RelPath> {
         self.refused.iter().chain(self.starved.iter())
     }
@@ -122,7 +121,7 @@ impl Blind {
         &self.starved
     }
 
-    /// Whether this directory or one below it is among them. Then it is forgotten: look again.
+    /// Forgets a directory and all below it, to be tried again. Returns `true` if one of them was not watched.
     pub(crate) fn forget(&mut self, dir: &RelPath) -> bool {
         let refused = self.refused.forget(dir);
         self.starved.forget(dir) || refused

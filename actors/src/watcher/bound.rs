@@ -1,5 +1,5 @@
-//! The files that something else is mounted on: what is written to them by another name tells nobody who watches their
-//! directory, so that each has a watch of its own. It never touches the disk.
+//! The files that something else is mounted on. Writes to them by another name raise no event in the watched
+//! directory, so each has a watch of its own. Never touches the disk.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,7 +12,7 @@ use crate::path::RelPath;
 pub(crate) struct MountedFiles(HashMap<i32, (WatchDescriptor, BTreeSet<RelPath>)>);
 
 impl MountedFiles {
-    /// The file with this watch is at `path`, and none other. Returns a watch that is of no use any more.
+    /// Records that the file with this watch, and no other, is at `path`. Returns a watch that is of no use any more.
     pub(crate) fn put(&mut self, watch: WatchDescriptor, path: RelPath) -> Option<WatchDescriptor> {
         let number = watch.get_watch_descriptor_id();
         let stale = if self.names(number).any(|name| *name == path) { None } else { self.take(&path) };
@@ -20,7 +20,7 @@ impl MountedFiles {
         stale
     }
 
-    /// Nothing that is watched is mounted on this path any more. Returns a watch that is of no use any more.
+    /// Records that no watched file is mounted on this path any more. Returns a watch that is of no use any more.
     pub(crate) fn take(&mut self, path: &RelPath) -> Option<WatchDescriptor> {
         let number = *self.0.iter().find(|(_, (_, names))| names.contains(path))?.0;
         let (_, names) = self.0.get_mut(&number)?;
@@ -28,12 +28,12 @@ impl MountedFiles {
         if names.is_empty() { self.0.remove(&number).map(|(watch, _)| watch) } else { None }
     }
 
-    /// The kernel ended a watch, or the queue of all.
+    /// Notes that the kernel ended a watch, or the queue of all.
     pub(crate) fn ended(&mut self, watch: i32) {
         self.0.remove(&watch);
     }
 
-    /// Where the file is that a watch belongs to; nowhere if it belongs to none.
+    /// The names of the file that a watch belongs to; none if the watch belongs to no file.
     pub(crate) fn names(&self, watch: i32) -> impl Iterator<Item = &RelPath> {
         self.0.get(&watch).into_iter().flat_map(|(_, names)| names)
     }
@@ -43,7 +43,7 @@ impl MountedFiles {
         self.0.drain().map(|(_, (watch, _))| watch).collect()
     }
 
-    /// A directory was moved with what is below it.
+    /// Follows the move of a directory with all below it.
     pub(crate) fn moved(&mut self, from: &RelPath, to: &RelPath) {
         for (_, names) in self.0.values_mut() {
             *names = names.iter().map(|path| path.rebase(from, to).unwrap_or_else(|| path.clone())).collect();

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::path::RelPath;
 
-/// A larger file is not compared by content for being closed, and so much is compared at once.
+/// The largest file that is compared by content when it is closed, and the most that is compared at once, in bytes.
 pub(crate) const MOST: u64 = 1 << 30;
-/// Of what is compared, so much in a second.
+/// Bytes that are compared in a second.
 const PER_SECOND: u64 = 16 << 20;
 /// Files that wait for their turn.
 const WAITING: usize = 10_000;
@@ -17,16 +17,17 @@ const WAITING: usize = 10_000;
 /// The files that were closed and wait until they may be compared.
 #[derive(Debug, Default)]
 pub(crate) struct Closings {
-    /// With their sizes.
+    /// The files, with their sizes.
     waiting: HashMap<RelPath, u64>,
     /// Their order, with names that wait no more.
     turns: VecDeque<RelPath>,
-    /// How much was compared of what may be, and when that was so.
+    /// The bytes that were compared and still count against the limit, and the time at which they were added up.
     spent: Option<(u64, Instant)>,
 }
 
 impl Closings {
-    /// A file of so many bytes was closed. Whether it waits for its turn: there may be too many.
+    /// Adds a file of this size that was closed. Returns `true` if the file waits for its turn: there may be too
+    /// many.
     pub(crate) fn add(&mut self, path: RelPath, size: u64, now: Instant) -> bool {
         self.spent.get_or_insert((0, now));
         let has_room = self.waiting.len() < WAITING && size <= MOST;
@@ -36,20 +37,20 @@ impl Closings {
         has_room
     }
 
-    /// The file is not there any more, or is known to be new.
+    /// Forgets a file that is gone, or is known to be new.
     pub(crate) fn forget(&mut self, path: &RelPath) {
         if !self.waiting.is_empty() && self.waiting.remove(path).is_some() {
             self.turns.retain(|turn| turn != path);
         }
     }
 
-    /// Everything below a directory went away.
+    /// Forgets the files below a directory that went away.
     pub(crate) fn forget_below(&mut self, dir: &RelPath) {
         self.waiting.retain(|path, _| !path.is_below(dir));
         self.turns.retain(|path| !path.is_below(dir));
     }
 
-    /// A directory was moved with what is below it.
+    /// Follows the move of a directory with all below it.
     pub(crate) fn moved(&mut self, from: &RelPath, to: &RelPath) {
         for path in &mut self.turns {
             if let Some(new) = path.rebase(from, to)
@@ -74,13 +75,13 @@ impl Closings {
         due
     }
 
-    /// Takes all files.
+    /// Takes all files, due or not.
     pub(crate) fn flush(&mut self) -> Vec<RelPath> {
         self.waiting.clear();
         self.turns.drain(..).collect()
     }
 
-    /// When [`Closings::due`] should be asked again.
+    /// The time at which [`Closings::due`] should be asked again.
     pub(crate) fn next_check(&self) -> Option<Instant> {
         let size = self.waiting.get(self.turns.front()?).copied().unwrap_or(0);
         let (spent, at) = self.spent?;
@@ -88,7 +89,7 @@ impl Closings {
         Some(at + Duration::from_millis(too_much.saturating_mul(1000) / PER_SECOND))
     }
 
-    /// How much of what was compared still counts.
+    /// The compared bytes that still count against the limit.
     fn left_at(&self, now: Instant) -> u64 {
         let Some((spent, at)) = self.spent else { return 0 };
         let millis = u64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX);

@@ -14,7 +14,7 @@ pub(crate) struct Cookie {
     directory: PathBuf,
     watches: Watches,
     watch: Option<WatchDescriptor>,
-    /// The watch that was given up, and what waits for it.
+    /// The watch that was given up, and the number of the mark that waits for it.
     waits: Option<(i32, u64)>,
 }
 
@@ -30,7 +30,7 @@ impl Cookie {
         self.watch.as_ref().map(WatchDescriptor::get_watch_descriptor_id)
     }
 
-    /// Marks this moment as `id`. Whether that could be done; an earlier mark is forgotten.
+    /// Marks this moment as `id`, and forgets an earlier mark. Returns `true` if that was possible.
     pub(crate) fn mark(&mut self, id: u64) -> bool {
         self.waits = None;
         let watch = self.watch.take().or_else(|| self.watches.add(&self.directory, MASK).ok());
@@ -45,7 +45,7 @@ impl Cookie {
         true
     }
 
-    /// Whether this event is the mark, or belongs to the directory; and which mark it is.
+    /// Tells if this event is the mark or belongs to the directory of the mark, and returns the number of the mark.
     pub(crate) fn take(&mut self, watch: i32, mask: EventMask) -> (bool, Option<u64>) {
         if let Some((number, id)) = self.waits.take_if(|(number, _)| *number == watch) {
             if mask.contains(EventMask::IGNORED) {
@@ -61,7 +61,7 @@ impl Cookie {
         (own, None)
     }
 
-    /// Events were lost: the mark may be among them.
+    /// Returns the mark that waits, after events were lost: the mark may be among them.
     pub(crate) fn lose(&mut self) -> Option<u64> {
         self.waits.take().map(|(_, id)| id)
     }

@@ -4,7 +4,7 @@
 mod listing;
 mod mounted;
 mod place;
-mod retry;
+mod scan;
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::ffi::OsStr;
@@ -20,7 +20,7 @@ use rustix::io::Errno;
 
 pub use self::listing::count;
 use self::listing::list;
-use self::place::Placed;
+pub(super) use self::place::Attached;
 use super::blind::Blind;
 use super::bound::MountedFiles;
 use super::sight::WatchCoverage;
@@ -32,8 +32,8 @@ use crate::root::reach::Reach;
 use crate::root::reach::look::Place;
 use crate::watch_error::WatchError;
 
-/// What is asked of the kernel for every directory. `EXCL_UNLINK` silences files that are written after their deletion.
-/// `MASK_ADD`: the root may have a second name, and is asked more.
+/// The events that are watched in each directory. `EXCL_UNLINK` silences files that are written after their deletion.
+/// `MASK_ADD` keeps the larger mask of the root, which may have a second name.
 const MASK: WatchMask = WatchMask::CREATE
     .union(WatchMask::DELETE)
     .union(WatchMask::MODIFY)
@@ -49,7 +49,8 @@ const MASK: WatchMask = WatchMask::CREATE
 const ROOT_MASK: WatchMask =
     MASK.difference(WatchMask::DONT_FOLLOW).union(WatchMask::MOVE_SELF).union(WatchMask::DELETE_SELF);
 
-/// What is asked for a file that is watched itself. `MASK_ADD`: it may be a watched directory by now.
+/// The events of a file that has a watch of its own. `MASK_ADD` keeps the mask if a watched directory is there by
+/// now.
 const FILE_MASK: WatchMask = WatchMask::MODIFY
     .union(WatchMask::CLOSE_WRITE)
     .union(WatchMask::ATTRIB)
@@ -59,38 +60,19 @@ const FILE_MASK: WatchMask = WatchMask::MODIFY
 /// Watches that ended and are remembered. An event that comes late is among the next ones.
 const OVER: usize = 4096;
 
-/// What [`Dirs::attach`] found.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Attached {
-    /// It was not watched before; now it and all below it are.
-    New,
-    /// It was watched already, at this name or another one.
-    Known,
-    /// It was watched already, at the name from which it was moved, and is at this one now.
-    Moved,
-    /// It is excluded, or not there any more.
-    Nothing,
-    /// It cannot be watched; [`Blind`] says why.
-    Blind,
-    /// The names in the tree are out of date.
-    Tangled,
-    /// The directory that holds it is not at its name any more, of which an event is still to tell.
-    Elsewhere,
-}
-
 /// Directories that a scan found on disk and that were not watched, or not under their names.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct FoundDirectories {
-    /// How many, with those below others.
+    /// Their number, with those below others.
     pub count: usize,
     /// Those that are not below others.
     pub tops: Vec<RelPath>,
-    /// Whether a directory was met that the tree knows above itself: the names in the tree are out of date.
+    /// `true` if a directory was found below itself: the names in the tree are out of date.
     pub tangled: bool,
 }
 
 impl FoundDirectories {
-    /// What a second scan found, which was made after this one.
+    /// Adds the directories that a second scan found, which was made after this one.
     pub(crate) fn add(&mut self, FoundDirectories { count, tops, tangled }: FoundDirectories) {
         self.count += count;
         self.tops.extend(tops);
@@ -104,9 +86,9 @@ pub struct Dirs {
     excludes: Excludes,
     watches: Watches,
     tree: Tree,
-    /// What is mounted in the tree, as far as that was looked at.
+    /// The mounts in the tree, as far as the tree was looked through.
     mounts: Mounts,
-    /// The mounted files.
+    /// Files that have a watch of their own, since others were mounted on them.
     bound: MountedFiles,
     /// Watches that were given up and whose last event (IGNORED) was not read yet.
     retired: HashSet<i32>,
@@ -115,7 +97,7 @@ pub struct Dirs {
     /// Directories that could not be watched or listed when they were last looked at.
     blind: Blind,
     sight: WatchCoverage,
-    /// Which of them can be looked at.
+    /// The file systems that answer; no other one is looked at.
     reach: Reach,
 }
 
@@ -142,13 +124,13 @@ impl Dirs {
         })
     }
 
-    /// The same, whose scans can be followed.
+    /// Returns the same directories, with a coverage by which others can follow the scans.
     pub(crate) fn in_sight(mut self, sight: WatchCoverage) -> Self {
         self.sight = sight;
         self
     }
 
-    /// The same, which looks at nothing that this knows not to answer.
+    /// Looks at no file system from now on that `reach` knows not to answer.
     pub(super) fn within(&mut self, reach: Reach) {
         self.reach = reach;
     }
@@ -165,12 +147,12 @@ impl Dirs {
         Ok(())
     }
 
-    /// Whether what is at the root is watched. Its watch may have ended without a word yet.
+    /// Tells if the root is watched. Its watch may have ended without an event so far.
     pub(super) fn watches_root(&mut self) -> bool {
         self.open(self.root()).is_ok_and(|opened| opened.is_some())
     }
 
-    /// Other patterns hold; to be followed by a scan.
+    /// Goes by other patterns; a scan must follow.
     pub(super) fn exclude(&mut self, excludes: Excludes) {
         self.excludes = excludes;
     }
@@ -187,7 +169,7 @@ impl Dirs {
         self.tree.root()
     }
 
-    /// Whether the directory of this name is watched.
+    /// Tells if the directory of this name is watched.
     pub(super) fn has(&self, path: &RelPath) -> bool {
         self.tree.has(path)
     }
@@ -217,17 +199,17 @@ impl Dirs {
         self.tree.places(watch)
     }
 
-    /// Whether any directory has several names.
+    /// Tells if any directory has several names.
     pub(super) fn has_second_names(&self) -> bool {
         self.tree.has_others()
     }
 
-    /// Tells a watch that was given up, or ended not long ago: its last events are to be expected, and mean nothing.
+    /// Tells if a watch was given up, or ended not long ago: its last events are still to come, and mean nothing.
     pub(super) fn was_given_up(&self, watch: i32) -> bool {
         self.retired.contains(&watch) || self.over.contains(&watch)
     }
 
-    /// The last event of a watch has come. Its number is not given to another one.
+    /// Notes that the last event of a watch has come. Its number is not given to another one.
     pub(super) fn last_event_came(&mut self, watch: i32) {
         self.retired.remove(&watch);
         if self.over.len() >= OVER {
@@ -236,17 +218,18 @@ impl Dirs {
         self.over.push_back(watch);
     }
 
-    /// These watches, which nobody knew of, are about to be given up.
+    /// Notes that these unknown watches are about to be given up.
     pub(super) fn retire_unknown(&mut self, watches: &BTreeSet<i32>) {
         self.retired.extend(watches);
     }
 
-    /// Whether a directory of this name is neither watched nor mirrored.
+    /// Tells if a directory of this name is neither watched nor mirrored.
     pub(super) fn excludes(&self, path: &RelPath) -> bool {
         self.excludes.excludes(path, true)
     }
 
-    /// Whether a verdict depends on where a directory lies, so that a move may change what is watched below it.
+    /// Tells if a pattern depends on the place of a directory, so that a move may change which directories are
+    /// watched.
     pub(super) fn verdicts_depend_on_place(&self) -> bool {
         self.excludes.has_anchored()
     }
@@ -268,100 +251,6 @@ impl Dirs {
         self.blind.add(point().unwrap_or(path), error);
     }
 
-    /// Watches the directory `name` of `parent`, and all below it if it is new.
-    pub(super) fn attach(&mut self, parent: NodeId, name: &OsStr) -> Attached {
-        self.attach_or(parent, name, false)
-    }
-
-    /// As [`Dirs::attach`], but a directory that is watched under whatever name keeps that.
-    pub(super) fn attach_unknown(&mut self, parent: NodeId, name: &OsStr) -> Attached {
-        self.attach_or(parent, name, true)
-    }
-
-    fn attach_or(&mut self, parent: NodeId, name: &OsStr, keep_name: bool) -> Attached {
-        let path = self.tree.entry(parent, name);
-        if self.excludes.matching(&path, true).is_some() {
-            return Attached::Nothing;
-        }
-        let opened = match self.open(parent) {
-            Ok(Some(opened)) => opened,
-            Ok(None) => return Attached::Elsewhere,
-            Err(error) => {
-                self.add_blind(path, error);
-                return Attached::Blind;
-            }
-        };
-        match self.watch_named(&path, &opened, name) {
-            Ok(Some(watch)) if keep_name && self.tree.knows(watch.get_watch_descriptor_id()) => Attached::Known,
-            Ok(Some(watch)) => match self.place(watch, parent, name) {
-                Placed::New(dir) => {
-                    self.blind.forget(&path);
-                    if self.scan_from(dir, true, &mut |_| ()).tangled {
-                        return Attached::Tangled;
-                    }
-                    Attached::New
-                }
-                Placed::Known(_) => Attached::Known,
-                Placed::Moved(_) => Attached::Moved,
-                Placed::Tangled => Attached::Tangled,
-            },
-            Ok(None) => Attached::Nothing,
-            Err(error) => {
-                self.add_blind(path.clone(), error.about(self.on_disk(&path)));
-                Attached::Blind
-            }
-        }
-    }
-
-    /// Watches everything when nothing is watched yet. `progress` is told the number of watched directories now and then.
-    pub(super) fn scan_all(&mut self, progress: &mut dyn FnMut(usize)) {
-        self.scan_from(self.root(), true, progress);
-    }
-
-    /// Watches everything below a directory, and gives up the watches below it that have no directory any more: repairs
-    /// the tree from what is on disk. Says what was not watched.
-    pub(super) fn scan(&mut self, top: NodeId) -> FoundDirectories {
-        self.scan_from(top, false, &mut |_| ())
-    }
-
-    fn scan_from(&mut self, top: NodeId, new: bool, progress: &mut dyn FnMut(usize)) -> FoundDirectories {
-        let (mut seen, mut kept) = (HashSet::from([top]), HashSet::new());
-        let mut left = vec![(top, new)];
-        let mut news = FoundDirectories::default();
-        while let Some((dir, below_new)) = left.pop() {
-            let path = self.tree.path(dir);
-            let listed = self.reach.open(&path, false).and_then(|opened| {
-                // At the start nothing was moved yet that is watched.
-                if !(new && top == self.root() || self.is_at(dir, &path, &opened)) {
-                    return Ok(false);
-                }
-                let reach = self.reach.clone();
-                list_within(&reach, &path, &opened, &mut |name| {
-                    let Some((id, is_news)) = self.watch_entry(dir, &path, &opened, name, &mut news) else { return };
-                    if seen.insert(id) {
-                        left.push((id, below_new || is_news));
-                        news.count += usize::from(is_news);
-                        news.tops.extend((is_news && !below_new).then(|| path.join(name)));
-                    }
-                })?;
-                Ok(true)
-            });
-            if !matches!(listed, Ok(true)) {
-                // What cannot be listed can be watched all the same: keep what is.
-                kept.extend(self.tree.subtree(dir));
-            }
-            if let Some(error) = listed.err().and_then(|error| WatchError::of_directory(&self.on_disk(&path), error)) {
-                self.add_blind(path, error);
-            }
-            self.sight.step();
-            progress(self.tree.count());
-        }
-        seen.extend(kept);
-        let stale = self.tree.prune(top, &seen);
-        self.retire(stale);
-        news
-    }
-
     /// Opens a directory, if it is still at its name. Another one may have come there, of which events are still to tell:
     /// what that holds must not be taken for what this one does.
     fn open(&mut self, dir: NodeId) -> Result<Option<Arc<OwnedFd>>, WatchError> {
@@ -372,7 +261,7 @@ impl Dirs {
         }
     }
 
-    /// Whether this open directory, which is at `path`, is the one that the tree means.
+    /// Tells if this open directory, which is at `path`, is the one that the tree means.
     fn is_at(&mut self, dir: NodeId, path: &RelPath, opened: &Arc<OwnedFd>) -> bool {
         let mask = WatchMask::CREATE | WatchMask::MASK_ADD;
         let watch = match self.watches.add_within(&self.reach, path, Place::opened(opened), mask) {
@@ -391,41 +280,6 @@ impl Dirs {
     fn retire_stranger(&mut self, watch: WatchDescriptor) {
         if !self.tree.knows(watch.get_watch_descriptor_id()) {
             self.retire(vec![watch]);
-        }
-    }
-
-    /// Watches the entry `name` of `parent`, which is at `path` and open; `None` if it cannot be or is not to be. With it
-    /// whether it was not watched before, or not at this name.
-    fn watch_entry(
-        &mut self,
-        parent: NodeId,
-        path: &RelPath,
-        opened: &Arc<OwnedFd>,
-        name: &OsStr,
-        news: &mut FoundDirectories,
-    ) -> Option<(NodeId, bool)> {
-        let path = path.join(name);
-        if self.excludes.matching(&path, true).is_some() {
-            return None;
-        }
-        // By its open parent: a name may lead elsewhere by now.
-        match self.watch_named(&path, opened, name) {
-            Ok(watch) => match self.place(watch?, parent, name) {
-                Placed::New(id) => {
-                    self.blind.forget(&path);
-                    Some((id, true))
-                }
-                Placed::Moved(id) => Some((id, true)),
-                Placed::Known(id) => Some((id, false)),
-                Placed::Tangled => {
-                    news.tangled = true;
-                    None
-                }
-            },
-            Err(error) => {
-                self.add_blind(path.clone(), error.about(self.on_disk(&path)));
-                None
-            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
-/// Watches by number.
+/// The difference between the kernel's watches and the known ones, as numbers of watches.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct WatchDifference {
     /// The kernel has them, and nobody knows of them.
@@ -17,12 +17,12 @@ pub(crate) struct WatchDifference {
 }
 
 impl WatchDifference {
-    /// Whether there is none.
+    /// Tells if there is no difference.
     pub(crate) fn is_empty(&self) -> bool {
         self.surplus.is_empty() && self.missing.is_empty()
     }
 
-    /// What is in both: a watch may be given up, or end, while one of them is found.
+    /// Keeps the part that both differences have: a watch may be given up, or end, while one of them is taken.
     pub(crate) fn and(&self, other: &WatchDifference) -> WatchDifference {
         let both = |one: &BTreeSet<i32>, other: &BTreeSet<i32>| one.intersection(other).copied().collect();
         WatchDifference { surplus: both(&self.surplus, &other.surplus), missing: both(&self.missing, &other.missing) }
@@ -38,7 +38,7 @@ impl Ledger {
         Ledger(queue)
     }
 
-    /// How the kernel's watches differ from `known`.
+    /// Compares the kernel's watches with `known`.
     ///
     /// # Errors
     /// When the kernel does not tell.

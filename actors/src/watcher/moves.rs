@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::tree::NodeId;
 use crate::path::RelPath;
 
-/// How long the first half of a move waits for the second. The kernel queues both within one rename(2), and both are
-/// read within moments; a half that stays alone belongs to a directory that left the tree.
+/// The time for which the first half of a move waits for the second. The kernel queues both within one rename(2), and
+/// both are read within moments; a half that stays alone belongs to a directory that left the tree.
 pub(crate) const PAIRING_TIME: Duration = Duration::from_millis(100);
 
 /// A directory that left a name.
@@ -28,9 +28,9 @@ const FILES: usize = 64;
 pub(crate) struct FileDeparture {
     /// The name that it had.
     pub from: RelPath,
-    /// Whether it was being written: its content is not what was last told of it.
+    /// `true` if the file was being written: its last reported content is out of date.
     pub written: bool,
-    /// Whether what is written to it may be told of no name.
+    /// `true` if writes to the file may come without an event of any name.
     pub silent: bool,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct FileMoves {
 }
 
 impl FileMoves {
-    /// A file left a name.
+    /// Notes that a file left a name.
     pub(crate) fn departed(&mut self, cookie: u32, departure: FileDeparture) {
         if self.waiting.len() >= FILES {
             self.waiting.pop_front();
@@ -49,7 +49,8 @@ impl FileMoves {
         self.waiting.push_back((cookie, departure));
     }
 
-    /// A file arrived at a name: where it came from, `None` if that is not known. `fits`: from this name it can have come.
+    /// Returns the departure that belongs to a file's arrival at a name; `None` if it is not known. `fits` tells if
+    /// the file can have come from a name.
     pub(crate) fn arrived(&mut self, cookie: u32, fits: impl Fn(&RelPath) -> bool) -> Option<FileDeparture> {
         let at = self.waiting.iter().rposition(|(waiting, file)| *waiting == cookie && fits(&file.from))?;
         self.waiting.remove(at).map(|(_, departure)| departure)
@@ -66,12 +67,13 @@ pub(crate) struct Moves {
 }
 
 impl Moves {
-    /// A directory left a name.
+    /// Notes that a directory left a name.
     pub(crate) fn departed(&mut self, cookie: u32, departure: Departure, now: Instant) {
         self.waiting.entry(cookie).or_default().push((departure, now + PAIRING_TIME));
     }
 
-    /// A directory arrived at a name: where it came from, `None` if from outside. `fits`: from this name it can have come.
+    /// Returns the departure that belongs to a directory's arrival at a name; `None` if the directory came from
+    /// outside. `fits` tells if it can have come from a name.
     pub(crate) fn arrived(&mut self, cookie: u32, fits: impl Fn(&RelPath) -> bool) -> Option<Departure> {
         let halves = self.waiting.get_mut(&cookie)?;
         let (departure, _) = halves.remove(halves.iter().position(|(departure, _)| fits(&departure.from))?);
@@ -91,7 +93,7 @@ impl Moves {
         expired
     }
 
-    /// A directory was not found where it arrived. Mostly its next move says where it is.
+    /// Notes that a directory was not found where it arrived. Mostly its next move tells where it is.
     pub(crate) fn unsettled(&mut self, departure: Departure, now: Instant) {
         self.unsettled.push_back((departure, now + PAIRING_TIME));
     }
@@ -102,7 +104,8 @@ impl Moves {
         self.unsettled.drain(..due).map(|(departure, _)| departure).collect()
     }
 
-    /// When [`Moves::expired`] and [`Moves::settled`] should be asked again; `Some` if and only if something waits.
+    /// The time at which [`Moves::expired`] and [`Moves::settled`] should be asked again; `Some` if and only if
+    /// something waits.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         let halves = self.waiting.values().flatten().map(|(_, until)| *until).min();
         halves.into_iter().chain(self.unsettled.front().map(|(_, until)| *until)).min()

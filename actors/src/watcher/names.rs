@@ -1,10 +1,10 @@
 //! The names of the watched directories, in one piece of memory. It does not know whose they are: a name that is given
 //! up leaves a hole, and the owner moves all names together when there are too many.
 
-/// Holes of so many bytes are borne.
+/// The most bytes of holes that are kept.
 const SLACK: usize = 64 * 1024;
 
-/// Where a name lies.
+/// The position of a name in the common memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Name {
     start: u32,
@@ -21,7 +21,7 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// Keeps a name.
+    /// Adds a name to the memory.
     pub(crate) fn add(&mut self, name: &[u8]) -> Name {
         let start = self.bytes.len() as u32;
         self.bytes.extend_from_slice(name);
@@ -39,7 +39,7 @@ impl Names {
         self.holes += name.len as usize;
     }
 
-    /// Whether most of the memory is holes.
+    /// Tells if most of the memory is unused.
     pub(crate) fn is_sparse(&self) -> bool {
         self.holes > SLACK && self.holes > self.bytes.len() / 2
     }

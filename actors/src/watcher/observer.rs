@@ -26,8 +26,8 @@ use super::moves::{Departure, FileMoves, Moves, PAIRING_TIME};
 use super::quiet::Quiet;
 use super::reader::RawEvent;
 use super::tree::NodeId;
-use crate::change::Change;
-use crate::messages::{DirMove, Passed, Reason, Rescan, Unseen};
+use crate::change::{Change, Reason};
+use crate::messages::{DirMove, Passed, Rescan, Unseen};
 use crate::mounts::{Changes, Mounts};
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
@@ -45,10 +45,10 @@ const YOUNG: Duration = Duration::from_secs(2);
 /// A directory got other attributes. MODIFY: its time alone was set (`touch -m`; fsnotify_change in the kernel).
 const ATTRIBUTES: EventMask = EventMask::ATTRIB.union(EventMask::MODIFY);
 
-/// What the observer has to say, in the order in which it is to be passed on: first `changes`, then `rescans`.
+/// The results of the observer, in the order in which they are passed on: first `changes`, then `rescans`.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// What may differ now, in the kernel's order.
+    /// Paths that may differ now, in the kernel's order.
     pub changes: Vec<Change>,
     /// Subtrees of which track was lost and whose watches have been repaired.
     pub rescans: Vec<Rescan>,
@@ -56,11 +56,11 @@ pub struct Findings {
     pub moves: Vec<DirMove>,
     /// Directories that cannot be watched on their own account.
     pub blind: Vec<(RelPath, WatchError)>,
-    /// News of what is not watched for other reasons.
+    /// Directories that have no watch for other reasons, as far as they are news.
     pub unseen: Vec<Unseen>,
-    /// Why the root is not the one that it was, if that is so since just now.
+    /// The reason why the root is no longer the same directory; `Some` once, when that is found.
     pub root_lost: Option<RootError>,
-    /// Whether another directory with content took the place of the root, which was empty.
+    /// `true` if another directory with content took the place of the root, which was empty.
     pub superseded: bool,
     /// Directories from which a file system was unmounted, for the log.
     pub unmounted: Vec<RelPath>,
@@ -68,15 +68,15 @@ pub struct Findings {
     pub passed: Vec<Passed>,
 }
 
-/// Track was lost; the repair waits for calm.
+/// The loss of track; the repair waits for calm.
 struct Lost {
     reason: Reason,
     repair_at: Instant,
     at_latest: Instant,
 }
 
-/// The state of the watching of one tree. Fed with the events of the queue that its [`Dirs`] were made with, in their
-/// order; what follows from them is collected until it is taken.
+/// The state of the watches of one tree. The events of the queue that its [`Dirs`] were made with go in, in their
+/// order; the consequences are collected until they are taken.
 pub struct Observer {
     root: Root,
     dirs: Dirs,
@@ -87,9 +87,9 @@ pub struct Observer {
     unnamed: Unnamed,
     presence: Presence,
     lost: Option<Lost>,
-    /// Entries whose watches have ended, and of whose deletion an event is still to tell.
+    /// Entries whose watches have ended, while the event of their deletion is still to come.
     ended: HashSet<(NodeId, OsString)>,
-    /// When a scan last ended.
+    /// The time at which the last scan ended.
     scanned: Option<Instant>,
     unwatched: Unwatched,
     /// `None` if nobody asks for barriers.
@@ -112,11 +112,17 @@ impl Observer {
             dirs.scan(dirs.root());
         }
         dirs.watch_files();
-        let (moves, quiet, found) = (Moves::default(), Quiet::default(), Findings::default());
-        let (unwatched, unnamed) = (Unwatched::default(), Unnamed::default());
+        let moves = Moves::default();
+        let quiet = Quiet::default();
+        let found = Findings::default();
+        let unwatched = Unwatched::default();
+        let unnamed = Unnamed::default();
         let presence = Presence::Here { look_at: Instant::now() + ROOT_CHECK };
         let scanned = Some(Instant::now());
-        let (lost, cookie, file_moves, ended) = (None, None, FileMoves::default(), HashSet::new());
+        let lost = None;
+        let cookie = None;
+        let file_moves = FileMoves::default();
+        let ended = HashSet::new();
         Observer {
             root,
             dirs,
@@ -146,7 +152,7 @@ impl Observer {
         self.dirs.count()
     }
 
-    /// Takes what was found since the last call.
+    /// Takes the findings since the last call.
     pub fn take(&mut self) -> Findings {
         self.tell_unwatched();
         std::mem::take(&mut self.found)
@@ -178,7 +184,7 @@ impl Observer {
         self.entry_event(first, name, mask, cookie, now);
     }
 
-    /// Does what is due by time.
+    /// Does the work that is due by time.
     pub fn tick(&mut self, now: Instant) {
         self.left(now, now);
         let due = self.quiet.due(now);
@@ -199,7 +205,7 @@ impl Observer {
         }
     }
 
-    /// When [`Observer::tick`] has something to do next.
+    /// The time at which [`Observer::tick`] has work next.
     pub(crate) fn next_tick(&self) -> Option<Instant> {
         let (look_at, repair_at) = match self.presence {
             Presence::Here { look_at } => (look_at, self.lost.as_ref().map(|lost| lost.repair_at)),
@@ -209,7 +215,7 @@ impl Observer {
         times.into_iter().chain([self.unwatched.next_tick()]).flatten().min()
     }
 
-    /// Directories left the tree of which the other end of their move was not told until `until`.
+    /// Reports directories that left the tree, for which no second half of the move came until `until`.
     fn left(&mut self, until: Instant, now: Instant) {
         for Departure { from, parent } in self.moves.expired(until) {
             if let Some(name) = last_name(&from) {
@@ -224,8 +230,8 @@ impl Observer {
         }
     }
 
-    /// Nothing is waited for any longer: files that are still open count as they are, lost track is repaired now. `complete`:
-    /// no event is left, so that a half of a move stands alone for ever.
+    /// Waits for nothing any longer: files that are still open count as they are, and lost track is repaired now. If
+    /// `complete`, no event is left, so a half of a move stands alone for ever.
     pub(crate) fn flush(&mut self, complete: bool, now: Instant) {
         if complete {
             self.left(now + PAIRING_TIME, now);
@@ -241,7 +247,7 @@ impl Observer {
         self.found.changes.extend(closed.into_iter().map(|path| Change::Closed { path }));
     }
 
-    /// Other patterns hold: what they exclude is not watched any more, and what they do not exclude is.
+    /// Goes by other patterns: excluded directories are not watched any more, and newly included ones are.
     pub(crate) fn exclude(&mut self, excludes: Excludes) {
         self.dirs.exclude(excludes);
         // When the root comes back, everything is looked through.
@@ -257,7 +263,7 @@ impl Observer {
         self.dirs.end();
     }
 
-    /// Something may have the name that a directory left: an exchange (renameat2(2)) gives it away and takes it at once.
+    /// Looks at the name that a directory left: an exchange (renameat2(2)) gives the name to another entry at once.
     fn retaken(&mut self, path: &RelPath) {
         if let Ok(meta) = self.root.look_at(path) {
             self.found.changes.push(Change::Retaken { path: path.clone(), is_dir: meta.is_dir() });
@@ -280,8 +286,8 @@ impl Observer {
         attached
     }
 
-    /// A scan has just ended. Events of what happened meanwhile are still to come, and may be handled with a time from
-    /// before it.
+    /// Notes that a scan has just ended. Events from the time of the scan are still to come, and may be handled with
+    /// a time before its end.
     fn scanned_until(&mut self, now: Instant) {
         self.scanned = Some(now.max(Instant::now()));
     }
@@ -299,7 +305,7 @@ impl Observer {
         self.scanned_until(now);
     }
 
-    /// An event of a directory, or of a mounted file, about itself.
+    /// Handles an event of a directory, or of a mounted file, about itself.
     fn own_event(&mut self, watch: i32, mask: EventMask, now: Instant) {
         let places: Vec<NodeId> = self.dirs.places(watch).collect();
         if places.is_empty() {
@@ -319,8 +325,9 @@ impl Observer {
         }
     }
 
-    /// A directory got other attributes. Mostly that comes from the one that holds it too, which tells it then; but none holds
-    /// the root, and none that is told what is mounted on another.
+    /// Handles other attributes of a directory. Mostly the event also comes from the directory above it, which
+    /// reports the change then. No directory is above the root, and none reports a directory that is mounted over
+    /// another.
     fn attributes_set(&mut self, place: NodeId, now: Instant) {
         let path = self.dirs.path(place);
         if path.is_root() {

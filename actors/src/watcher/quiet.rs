@@ -24,15 +24,37 @@ const MAX_OPEN: usize = 10_000;
 
 struct Writing {
     last: Instant,
-    /// When it counts although it was never quiet.
+    /// The time at which the file counts although it was never quiet.
     at_latest: Instant,
-    interval: Duration,
-    /// Whether the interval stays.
-    steady: bool,
-    /// Whether something was written since it last counted.
+    interval: Interval,
+    /// `true` if the file was written since it last counted.
     dirty: bool,
-    /// Whether nothing was told of it but that its name is there.
+    /// `true` if the only event so far is that its name is there.
     silent: bool,
+}
+
+/// The time from one count to the next of a file that is never quiet.
+#[derive(Clone, Copy)]
+enum Interval {
+    /// That of a file that settles: always the same.
+    Steady(Duration),
+    /// Twice as long each time.
+    Growing(Duration),
+}
+
+impl Interval {
+    /// Returns the interval that follows.
+    fn next(self) -> Interval {
+        match self {
+            Interval::Steady(_) => self,
+            Interval::Growing(time) => Interval::Growing((time * 2).min(LAST_INTERVAL)),
+        }
+    }
+
+    fn time(self) -> Duration {
+        let (Interval::Steady(time) | Interval::Growing(time)) = self;
+        time
+    }
 }
 
 /// The files that are being written.
@@ -56,12 +78,12 @@ impl Quiet {
         self.settle = settle;
     }
 
-    /// The file was written.
+    /// Notes that the file was written.
     pub(crate) fn written(&mut self, path: RelPath, now: Instant) {
         self.waits(path, now, false);
     }
 
-    /// The name of the file is there.
+    /// Notes that the name of the file is there.
     pub(crate) fn created(&mut self, path: RelPath, now: Instant) {
         self.waits(path, now, true);
     }
@@ -70,26 +92,32 @@ impl Quiet {
         let file = match self.files.entry(path) {
             Entry::Occupied(file) => file.into_mut(),
             Entry::Vacant(place) => {
-                let settles = self.settle.time(place.key());
-                let interval = settles.map_or(FIRST_INTERVAL, |time| PULSE.min(time / 2));
-                let at_latest = if settles.is_some() { now } else { now + interval };
-                // It counts now.
-                self.check_at = if settles.is_some() { Some(now) } else { self.check_at };
-                place.insert(Writing { last: now, at_latest, interval, steady: settles.is_some(), dirty: true, silent })
+                let (interval, at_latest) = match self.settle.time(place.key()) {
+                    Some(time) => {
+                        // It counts now.
+                        self.check_at = Some(now);
+                        (Interval::Steady(PULSE.min(time / 2)), now)
+                    }
+                    None => (Interval::Growing(FIRST_INTERVAL), now + FIRST_INTERVAL),
+                };
+                place.insert(Writing { last: now, at_latest, interval, dirty: true, silent })
             }
         };
-        (file.last, file.dirty, file.silent) = (now, true, file.silent && silent);
+        file.last = now;
+        file.dirty = true;
+        file.silent &= silent;
         self.check_at.get_or_insert(now + QUIET_TIME);
     }
 
-    /// The file was closed, deleted or moved: it is no longer waited for. Whether it had been written.
+    /// Stops waiting for a file that was closed, deleted or moved. Returns `true` if the file had been written.
     pub(crate) fn settled(&mut self, path: &RelPath) -> bool {
         let open = !self.open.is_empty() && self.open.remove(path);
         self.closings.forget(path);
         !self.files.is_empty() && self.files.remove(path).is_some() || open
     }
 
-    /// A large file was closed of which no write was seen. Whether it waits until it may be compared.
+    /// Notes that a large file was closed of which no write was seen. Returns `true` if the file waits until it may
+    /// be compared.
     pub(crate) fn closed(&mut self, path: RelPath, size: u64, now: Instant) -> bool {
         self.closings.add(path, size, now)
     }
@@ -99,19 +127,19 @@ impl Quiet {
         self.closings.due(now)
     }
 
-    /// Whether the file is waited for and will count by itself.
+    /// Tells if the file is waited for and will count by itself.
     pub(crate) fn will_count(&self, path: &RelPath) -> bool {
         !self.files.is_empty() && self.files.get(path).is_some_and(|file| file.dirty)
     }
 
-    /// Everything below a directory that went away is no longer waited for.
+    /// Stops waiting for files below a directory that went away.
     pub(crate) fn forget_below(&mut self, dir: &RelPath) {
         self.files.retain(|path, _| !path.is_below(dir));
         self.open.retain(|path| !path.is_below(dir));
         self.closings.forget_below(dir);
     }
 
-    /// A directory was moved: its files are waited for at their new names.
+    /// Follows the move of a directory: its files are waited for at their new names.
     pub(crate) fn moved(&mut self, from: &RelPath, to: &RelPath) {
         let names: Vec<_> = self.files.keys().filter(|path| path.is_below(from)).cloned().collect();
         for name in names {
@@ -127,7 +155,7 @@ impl Quiet {
         self.closings.moved(from, to);
     }
 
-    /// Takes the files that count now. One that never was quiet stays, with the next interval twice as long.
+    /// Takes the files that count now. A file that was not quiet stays, with the next interval.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<RelPath> {
         if self.check_at.is_none_or(|at| at > now) {
             return Vec::new();
@@ -140,10 +168,9 @@ impl Quiet {
                 return false;
             }
             if now >= file.at_latest && file.dirty {
-                if !file.steady {
-                    file.interval = (file.interval * 2).min(LAST_INTERVAL);
-                }
-                (file.at_latest, file.dirty) = (now + file.interval, false);
+                file.interval = file.interval.next();
+                file.at_latest = now + file.interval.time();
+                file.dirty = false;
                 due.push(path.clone());
             }
             true
@@ -169,7 +196,7 @@ impl Quiet {
         self.files.drain().filter(|(_, file)| file.dirty).map(|(path, _)| path).collect()
     }
 
-    /// Whether nothing was told of a file that is waited for but that its name is there.
+    /// Tells if the only event of a file that is waited for is that its name is there.
     pub(crate) fn is_silent(&self, path: &RelPath) -> bool {
         !self.files.is_empty() && self.files.get(path).is_some_and(|file| file.silent)
     }
@@ -185,7 +212,7 @@ impl Quiet {
         dirty.chain(&self.open).cloned().collect()
     }
 
-    /// When [`Quiet::due`] and [`Quiet::compared`] should be asked again.
+    /// The time at which [`Quiet::due`] and [`Quiet::compared`] should be asked again.
     pub(crate) fn next_check(&self) -> Option<Instant> {
         self.check_at.into_iter().chain(self.closings.next_check()).min()
     }

@@ -1,6 +1,6 @@
-//! Reads the inotify queue on a thread of its own and hands the events on, and listens to changes of the mounts, of which
-//! inotify tells only some. It never waits for anything but the kernel:
-//! what the watcher cannot keep up with is dropped and said, as the kernel does when its own queue is full.
+//! Reads the inotify queue on a thread of its own and hands the events on. Listens to changes of the mounts, of which
+//! inotify tells only some. Never waits for anything but the kernel: events that the watcher cannot keep up with are
+//! dropped and reported as lost, as the kernel does when its own queue is full.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -30,7 +30,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct RawEvent {
     /// The number of the watch, -1 if the event belongs to none.
     pub watch: i32,
-    /// What happened.
+    /// The kind of event.
     pub mask: EventMask,
     /// The same in both halves of a rename, else 0.
     pub cookie: u32,
@@ -44,7 +44,7 @@ impl From<inotify::Event<&OsStr>> for RawEvent {
     }
 }
 
-/// What the kernel had to say.
+/// A message of the kernel.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum KernelSaid {
     /// One read(2) of the queue.
@@ -53,7 +53,7 @@ pub(crate) enum KernelSaid {
     Mounts,
 }
 
-/// How far the reader is behind the kernel, and the watcher behind the reader.
+/// The distance of the reader behind the kernel, and of the watcher behind the reader.
 #[derive(Clone)]
 pub(crate) struct Gauge {
     queue: Arc<OwnedFd>,
@@ -63,14 +63,13 @@ pub(crate) struct Gauge {
 }
 
 impl Gauge {
-    /// The watcher has taken this many events.
+    /// Notes that the watcher has taken this many events.
     pub(crate) fn taken(&self, events: usize) {
         self.waiting.fetch_sub(events, Ordering::AcqRel);
         self.taken.fetch_add(events, Ordering::AcqRel);
     }
 
-    /// How many events the watcher has taken in all once it has every one that has happened until now: that many, or
-    /// fewer.
+    /// An upper limit of the total that the watcher has taken once it has every event up to now.
     pub(crate) fn goal(&self) -> usize {
         // In the order in which events go their way, so that none is missed; some may be counted twice.
         let kernel = rustix::io::ioctl_fionread(&*self.queue).map_or(0, |bytes| bytes as usize / SHORTEST);
@@ -78,22 +77,22 @@ impl Gauge {
         kernel + read + self.waiting.load(Ordering::Acquire) + self.taken.load(Ordering::Acquire)
     }
 
-    /// Whether the watcher has taken so many.
+    /// Tells if the watcher has taken this many events in all.
     pub(crate) fn has_taken(&self, goal: usize) -> bool {
         self.taken.load(Ordering::Acquire) >= goal
     }
 
-    /// The queue itself.
+    /// Returns the queue of the kernel's events.
     pub(crate) fn queue(&self) -> Arc<OwnedFd> {
         self.queue.clone()
     }
 
-    /// Nobody listens any more: the next event ends the reader.
+    /// Ends the reader at the next event: nobody listens any more.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Release);
     }
 
-    /// Whether no event waits, neither in the kernel nor between the reader and the watcher.
+    /// Tells if no event waits, neither in the kernel nor between the reader and the watcher.
     pub(crate) fn is_drained(&self) -> bool {
         rustix::io::ioctl_fionread(&*self.queue).is_ok_and(|bytes| bytes == 0)
             && self.waiting.load(Ordering::Acquire) == 0
@@ -113,7 +112,8 @@ pub(crate) fn start<H: Send + 'static>(
 ) -> io::Result<Gauge> {
     let queue = Arc::new(inotify.as_fd().try_clone_to_owned()?);
     let gauge = Gauge { queue, waiting: Arc::default(), taken: Arc::default(), ended: Arc::default() };
-    let (waiting, ended) = (gauge.waiting.clone(), gauge.ended.clone());
+    let waiting = gauge.waiting.clone();
+    let ended = gauge.ended.clone();
     thread::Builder::new().name("inotify".into()).spawn(move || {
         let mut buffer = vec![0; BUFFER];
         let mut table = File::open(mounts::TABLE).ok();
@@ -150,7 +150,7 @@ pub(crate) fn start<H: Send + 'static>(
     Ok(gauge)
 }
 
-/// Why the reader woke up.
+/// The reason why the reader woke up.
 enum Woken {
     Queue,
     Mounts,

@@ -1,4 +1,4 @@
-//! What others may know of the watches at any moment, also while the watcher is busy with a scan.
+//! The coverage of the tree by watches, for others to read at any moment, even while the watcher is busy with a scan.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,41 +8,41 @@ use crate::path::RelPath;
 /// Unwatched directories that are named.
 const NAMED: usize = 20;
 
-/// How much of the tree is watched. Clones share it: the watcher writes, others read.
+/// The coverage of the tree by watches. Clones share it: the watcher writes, others read.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WatchCoverage {
     view: Arc<Mutex<View>>,
     steps: Arc<AtomicU64>,
 }
 
-/// What is watched, and what is not.
+/// The number of watched and of unwatched directories.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct View {
     /// Directories that are watched.
     pub watched: usize,
     /// Directories that are not, each with all that is below it.
     pub unwatched: usize,
-    /// The first of them.
+    /// The first unwatched directories.
     pub first: Vec<RelPath>,
 }
 
 impl WatchCoverage {
-    /// What is known now.
+    /// Returns the coverage as it is now.
     pub(crate) fn read(&self) -> View {
         self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Another directory was looked at: whoever waits for the watcher sees that it goes on.
+    /// Counts another directory that was looked at: whoever waits for the watcher sees that it goes on.
     pub(crate) fn step(&self) {
         self.steps.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many directories were looked at.
+    /// Counts the directories that were looked at.
     pub(crate) fn steps(&self) -> u64 {
         self.steps.load(Ordering::Relaxed)
     }
 
-    /// This is so now.
+    /// Replaces the coverage.
     pub(crate) fn write<'p>(&self, watched: usize, unwatched: usize, names: impl IntoIterator<Item = &'p RelPath>) {
         let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
         // Written after each batch of events: nothing is gathered where there is nothing.

@@ -1,6 +1,6 @@
-//! Which places each watch belongs to: an arena of the names of watched directories, found by watch descriptor.
-//! It never touches the disk. A directory has one watch, and one place in the tree, or several where mounts show it at more
-//! than one. A place follows the inode, so a directory rename is one relinking, whatever is below it.
+//! The places of each watch: an arena of the names of watched directories, found by watch descriptor. Never touches
+//! the disk. A directory has one watch, and one place in the tree, or several where mounts show it at more than one.
+//! A place follows the inode, so a directory rename is one relinking, whatever is below it.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -60,7 +60,7 @@ impl Tree {
         self.by_watch.len()
     }
 
-    /// Whether this watch belongs to a directory of the tree.
+    /// Tells if this watch belongs to a directory of the tree.
     pub(crate) fn knows(&self, watch: i32) -> bool {
         self.by_watch.contains_key(&watch)
     }
@@ -71,7 +71,7 @@ impl Tree {
         self.by_watch.get(&watch).into_iter().chain(others).copied().map(NodeId)
     }
 
-    /// Whether any directory has several places.
+    /// Tells if any directory has several places.
     pub(crate) fn has_others(&self) -> bool {
         !self.others.is_empty()
     }
@@ -86,7 +86,7 @@ impl Tree {
         self.node(id.0).map(|node| &node.watch)
     }
 
-    /// Which entry of which directory this one is; `None` for the root and for what has been removed.
+    /// Returns the parent and the name of a directory; `None` for the root and for a directory that was removed.
     pub(crate) fn entry_of(&self, id: NodeId) -> Option<(NodeId, OsString)> {
         let node = self.node(id.0).filter(|node| node.parent != NONE)?;
         Some((NodeId(node.parent), OsStr::from_bytes(self.names.get(node.name)).to_owned()))
@@ -140,8 +140,8 @@ impl Tree {
         NodeId(id)
     }
 
-    /// Records that a place is the entry `name` of `parent` now, with all that is below it. Whether that can be: it would
-    /// come to lie below itself where the names in the tree are out of date.
+    /// Records that a place is the entry `name` of `parent` now, with all below it. Returns `false` if the place
+    /// would come to lie below itself: the names in the tree are out of date.
     pub(crate) fn relink(&mut self, id: NodeId, parent: NodeId, name: &OsStr) -> bool {
         if self.is_at_or_below(parent, id) {
             return false;
@@ -165,7 +165,7 @@ impl Tree {
             .collect()
     }
 
-    /// Whether the directory of this name is among them.
+    /// Tells if the tree has the directory of this name.
     pub(crate) fn has(&self, path: &RelPath) -> bool {
         let mut at = vec![self.root()];
         for name in path.as_bytes().split(|&b| b == b'/').filter(|name| !name.is_empty()) {
@@ -221,7 +221,7 @@ impl Tree {
         watches
     }
 
-    /// Takes a place from a watch. Whether it was the last one.
+    /// Takes a place from a watch. Returns `true` if it was the last one.
     fn unplace(&mut self, watch: i32, id: u32) -> bool {
         let Some(others) = self.others.get_mut(&watch) else {
             self.by_watch.remove(&watch);

@@ -21,7 +21,7 @@ pub struct Watches(Arc<OwnedFd>);
 pub(crate) struct WatchDescriptor(i32);
 
 impl WatchDescriptor {
-    /// The number.
+    /// The kernel's number of the watch.
     pub(crate) fn get_watch_descriptor_id(&self) -> i32 {
         self.0
     }

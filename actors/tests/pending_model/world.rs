@@ -11,7 +11,7 @@ use inosync_actors::path::RelPath;
 use inosync_actors::patterns::excludes::Excludes;
 use inosync_actors::site::DirMoves;
 use inosync_actors::sync::disk::{BatchRoom, Disk, EntryOnDisk, FileVersion};
-use inosync_actors::sync::plan::{BatchPlan, Since, plan};
+use inosync_actors::sync::plan::{BatchPlan, PlanGround, Since, plan};
 use inosync_actors::transport::Lane;
 use inosync_actors::transport::blame::Blame;
 use inosync_actors::transport::plan::Plan;
@@ -235,7 +235,10 @@ impl World {
         let batch = self.set.lease(lane, 6, 40, self.now);
         let room = (lane == Lane::Fast).then_some(BatchRoom { bytes: 100_000, entries: 3 });
         let excludes = Excludes::default();
-        let plan = plan(&batch.paths, &self.set, &excludes, &mut Shown(&self.source), room, self.now);
+        let plan = plan(
+            &batch.paths,
+            PlanGround { set: &self.set, excludes: &excludes, disk: &mut Shown(&self.source), room, now: self.now },
+        );
         for path in &plan.paths.lost {
             self.set.add(&Change::Subtree { path: path.clone() }, self.now);
         }

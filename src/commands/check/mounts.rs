@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct FileSystems {
     table: MountTable,
-    /// `wpath` without symlinks.
+    /// The path `wpath` with its symlinks resolved.
     wpath: PathBuf,
     /// The mount of `wpath`.
     own: Option<Mounted>,
@@ -71,7 +71,9 @@ impl FileSystems {
         let own = table.at(root).cloned();
         let inside = table.below(root).into_iter().filter(|(place, _)| !excludes.excludes(place, true));
         let inside = inside.map(|(place, mount)| (place, (mount.clone(), MountContent::Directory))).collect();
-        let (is_encrypted, has_marker, resync_every) = (false, false, None);
+        let is_encrypted = false;
+        let has_marker = false;
+        let resync_every = None;
         let mut mounts =
             FileSystems { table, own, inside, mirrors: Vec::new(), is_encrypted, has_marker, resync_every, wpath };
         for mirror in mirrors {

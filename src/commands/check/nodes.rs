@@ -78,10 +78,10 @@ async fn visit(rsync: Rc<Rsync>, node: Node, probe: Option<Rc<Probe>>, initial_s
 
 async fn ask(rsync: &Rc<Rsync>, node: &Node, probe: Option<&Probe>, report: &mut Report) {
     let name = Escaped(node.name().as_bytes());
-    let examined = match rsync.examine().await {
+    let examined = match rsync.examiner().examine().await {
         Ok(examined) => examined,
         Err(why) if why.cause == Cause::TargetRefused => {
-            return report.fault(format!("node {name}: {why} (it is {})", rsync.writer().await));
+            return report.fault(format!("node {name}: {why} (it is {})", rsync.examiner().writer().await));
         }
         Err(why) => return report.fault(format!("node {name}: {why}")),
     };
@@ -91,7 +91,7 @@ async fn ask(rsync: &Rc<Rsync>, node: &Node, probe: Option<&Probe>, report: &mut
     let deletions = if deletions29 { ", deletions in protocol 29 (its rsync rejects them otherwise)" } else { "" };
     report.well(format!("node {name}: reachable: {version}{protocol}{deletions}"));
     let Some(probe) = probe else { return };
-    match rsync.probe_writing(probe, &examined).await {
+    match rsync.examiner().probe_writing(probe, &examined).await {
         Ok(probed) => {
             tell(&probed, node, report);
             let known = rsync.known_traits();

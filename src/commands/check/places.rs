@@ -20,7 +20,7 @@ use crate::config::Service;
 pub(super) struct Unusable {
     /// The directory itself, or the nearest existing one above it.
     pub at: PathBuf,
-    /// The kernel's reason.
+    /// The kernel's reason for the refusal.
     pub why: io::ErrorKind,
 }
 

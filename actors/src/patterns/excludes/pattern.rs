@@ -40,21 +40,21 @@ pub(crate) enum PatternSubject {
 /// A pattern that is refused because it could not do what its author means.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// Nothing to match.
+    /// The pattern is empty.
     #[error("an empty pattern matches nothing")]
     Empty,
-    /// Nothing but slashes.
+    /// The pattern consists of slashes only.
     #[error("`{0}` stands for the whole tree, which cannot be excluded")]
     OnlySlashes(Shown),
     /// No name and no argument can hold this byte.
     #[error("`{0}` has a NUL byte, which no file name has")]
     Nul(Shown),
-    /// Longer than [`MAX_PATTERN`].
+    /// The pattern is longer than [`MAX_PATTERN`].
     #[error("`{start}...` has {length} bytes, over the limit of {MAX_PATTERN}")]
     TooLong {
-        /// Its first characters.
+        /// The first characters of the pattern.
         start: Shown,
-        /// In bytes.
+        /// The length in bytes.
         length: usize,
     },
     /// No path has an empty component.
@@ -207,7 +207,6 @@ impl fmt::Debug for Pattern {
 pub(super) struct Candidate<'a> {
     /// With a leading slash.
     pub path: &'a str,
-    /// The last component.
     pub name: &'a str,
     pub is_dir: bool,
 }

@@ -19,20 +19,20 @@ const A_FEW: usize = 5000;
 /// Entries of the source that are looked at for one to ask the node about.
 const CANDIDATES: usize = 500;
 
-/// How a node tells names apart.
+/// The node's rule for names that differ only in case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NameRule {
-    /// Nobody asked.
+    /// The node has not been asked.
     Unknown,
     /// Two names that differ in case alone are two entries.
     Apart,
-    /// They are one.
+    /// Two names that differ in case alone are one entry.
     One,
     /// The node could not be asked: it has nothing that tells.
     Unclear,
 }
 
-/// What a node said of a [`sample`].
+/// The node's answer to a [`sample`].
 #[derive(Debug, Default)]
 pub(crate) struct NamesSeen {
     /// It has the file.
@@ -53,7 +53,7 @@ impl NamesSeen {
         }
     }
 
-    /// What follows for other names.
+    /// Concludes from the answer how the node treats other names.
     pub(crate) fn names(&self) -> NameRule {
         match (self.has_name, self.has_other) {
             (true, true) => NameRule::One,
@@ -146,7 +146,8 @@ impl Search<'_> {
 /// A file of the tree at `root`, and the same path with its name in the opposite case, which the source does not have. The
 /// node tells by them how it takes names.
 pub(crate) fn sample(root: &Root, excludes: &Excludes) -> Option<(RelPath, RelPath)> {
-    let (mut dirs, mut looked) = (vec![RelPath::root()], 0);
+    let mut dirs = vec![RelPath::root()];
+    let mut looked = 0;
     while let Some(dir) = dirs.pop() {
         for name in root.names(&dir, CANDIDATES.saturating_add(1)) {
             looked += 1;

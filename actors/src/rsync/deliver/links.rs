@@ -4,16 +4,15 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::Runs;
+use super::{Deliverer, Runs};
 use crate::path::RelPath;
-use crate::rsync::Rsync;
 use crate::rsync::recipe::Recipe;
 use crate::transport::Delivery;
 use crate::transport::Lane;
 use crate::transport::failure::Failure;
 use crate::transport::plan::Plan;
 
-impl Rsync {
+impl Deliverer {
     /// Sends the symlinks that go after what they lead to.
     pub(super) async fn send_late_links(
         self: &Rc<Self>,

@@ -12,10 +12,10 @@ use std::time::Instant;
 
 use slog::debug;
 
-use super::{NameRule, Runs};
+use super::next_best::NextBest;
+use super::{Deliverer, NameRule, Runs};
 use crate::path::RelPath;
 use crate::patterns::rules;
-use crate::rsync::Rsync;
 use crate::rsync::names::folded;
 use crate::rsync::recipe::Recipe;
 use crate::rsync::report::blame::blame;
@@ -33,16 +33,16 @@ use crate::transport::plan::Plan;
 use crate::transport::rename::{Relocation, Rename};
 use crate::transport::{Delivery, Moved, Worked};
 
-/// What of a plan is to be sent after its moves.
+/// The part of a plan that is sent after its moves.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Rest {
-    /// As [`Plan::present`].
+    /// Paths that exist, as [`Plan::present`].
     pub present: BTreeSet<RelPath>,
-    /// As [`Plan::large`].
+    /// Large files, as [`Plan::large`].
     pub large: BTreeSet<RelPath>,
-    /// As [`Plan::subtrees`].
+    /// Directories with all below them, as [`Plan::subtrees`].
     pub subtrees: BTreeSet<RelPath>,
-    /// As [`Plan::subtrees_rewritten`].
+    /// Directories whose files are compared by content, as [`Plan::subtrees_rewritten`].
     pub subtrees_rewritten: BTreeSet<RelPath>,
     /// Files below a subtree, whatever their size and time say: sent after it.
     pub late: BTreeSet<RelPath>,
@@ -60,8 +60,8 @@ struct Links {
 }
 
 impl Rest {
-    /// What is left when these files were linked and these directories built, the latter each with whether it lacks
-    /// something still.
+    /// Takes from the plan the files that were linked and the directories that were built. The value of a built
+    /// directory is `true` if it still lacks something.
     fn of(plan: &Plan, linked: &BTreeSet<RelPath>, built: &BTreeMap<RelPath, bool>) -> Rest {
         let without = |list: &BTreeSet<RelPath>| list.iter().filter(|dir| !built.contains_key(*dir)).cloned().collect();
         let mut rest = Rest {
@@ -87,7 +87,7 @@ impl Rest {
     }
 }
 
-impl Rsync {
+impl Deliverer {
     /// Makes what the node can make of its own files.
     pub(super) async fn make_moves(
         self: &Rc<Self>,
@@ -110,7 +110,7 @@ impl Rsync {
         let (mut linked, links_failed) =
             if can_link { self.link_all(plan, lane, runs).await? } else { Default::default() };
         if (!can_link || links_failed) && !in_place {
-            linked = self.send_renamed(&plan.renamed, lane, &mut runs.delivery).await?;
+            linked = NextBest { deliverer: self, lane, delivery: &mut runs.delivery }.send(&plan.renamed).await?;
         }
         let mut built = BTreeMap::new();
         for relocation in &moved {
@@ -267,7 +267,9 @@ impl Rsync {
             }
         };
         let filters = rules_in(plan, &moved.to);
-        let (work, rules, unsaid) = (Work::Directory(moved), &filters[..], self.runner.unsaid());
+        let work = Work::Directory(moved);
+        let rules = &filters[..];
+        let unsaid = self.runner.unsaid();
         let order = Order { work, rules, lane: Some(lane), ..Order::of(Recipe::Build) };
         let failure = match self.runner.run(&order, &mut Ears { line: &mut count, worked: None }).await {
             Ok(finished) => self.target.failure_of(&finished),
@@ -308,14 +310,15 @@ fn holds_others(root: &Root, dir: &RelPath) -> bool {
     false
 }
 
-/// What a first run links, and then a second one.
+/// Returns the links of the first run and those of the second run, which finishes the renames by way of a third name.
 fn twins<'r>(renamed: impl IntoIterator<Item = (&'r RelPath, &'r Rename)>) -> (Vec<Twins>, Vec<Twins>) {
     let twins = |file: &RelPath, has: &RelPath, gets: &RelPath| Twins {
         file: file.clone(),
         has: has.clone(),
         gets: gets.clone(),
     };
-    let (mut first, mut second) = (Vec::new(), Vec::new());
+    let mut first = Vec::new();
+    let mut second = Vec::new();
     for (new, Rename { old, via }) in renamed {
         first.push(twins(new, old, via.as_ref().unwrap_or(new)));
         second.extend(via.iter().map(|via| twins(new, via, new)));

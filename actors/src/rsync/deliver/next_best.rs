@@ -2,12 +2,11 @@
 //! what it has. What it finds there costs checksums at the most.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 
 use slog::debug;
 
+use super::Deliverer;
 use crate::path::RelPath;
-use crate::rsync::Rsync;
 use crate::rsync::recipe::{self, Recipe};
 use crate::rsync::report::output::Line;
 use crate::rsync::runner::order::{Ears, Order, Work};
@@ -44,28 +43,33 @@ impl Groups {
     }
 }
 
-impl Rsync {
-    /// Sends renamed files with the help of what the node has. Returns those that it has by their new names now.
-    pub(super) async fn send_renamed(
-        self: &Rc<Self>,
-        renamed: &BTreeMap<RelPath, Rename>,
-        lane: Lane,
-        delivery: &mut Delivery,
-    ) -> Result<BTreeSet<RelPath>, Failure> {
+/// Runs for renamed files at a node that cannot link. What they do counts in `delivery`.
+pub(super) struct NextBest<'d> {
+    pub deliverer: &'d Deliverer,
+    pub lane: Lane,
+    pub delivery: &'d mut Delivery,
+}
+
+impl NextBest<'_> {
+    /// Sends renamed files with the help of the files that the node has. Returns those that it has by their new names now.
+    pub(super) async fn send(mut self, renamed: &BTreeMap<RelPath, Rename>) -> Result<BTreeSet<RelPath>, Failure> {
         let Groups { beside, moved } = Groups::of(renamed);
-        let (mut sent, unsaid) = (BTreeSet::new(), self.runner.unsaid());
+        let mut sent = BTreeSet::new();
+        let unsaid = self.deliverer.runner.unsaid();
         if !beside.is_empty() {
             let list = recipe::entries(&beside, false);
-            if self.helped(Recipe::Similar, Work::List(&list), lane, delivery).await? {
+            if self.helped(Recipe::Similar, Work::List(&list)).await? {
                 sent.extend(beside);
             }
         }
-        let can_name =
-            |(to, from): &(RelPath, RelPath)| self.target.node.can_name(to) && self.target.node.can_name(from);
+        let can_name = |(to, from): &(RelPath, RelPath)| {
+            self.deliverer.target.node.can_name(to) && self.deliverer.target.node.can_name(from)
+        };
         for ((to, from), files) in moved.into_iter().filter(|(pair, _)| can_name(pair)).take(PAIRS) {
             let names: Vec<RelPath> = files.iter().map(|file| RelPath::of_names(&[file.name()])).collect();
-            let (list, pair) = (recipe::entries(&names, false), Relocation { to, from, doubt: Doubt::Changing });
-            if self.helped(Recipe::Gather, Work::Names(&pair, &list), lane, delivery).await? {
+            let list = recipe::entries(&names, false);
+            let pair = Relocation { to, from, doubt: Doubt::Changing };
+            if self.helped(Recipe::Gather, Work::Names(&pair, &list)).await? {
                 sent.extend(files);
             }
         }
@@ -76,27 +80,22 @@ impl Rsync {
     }
 
     /// One such run: whether all of it went well. What did not is sent as if it had not been tried.
-    async fn helped(
-        self: &Rc<Self>,
-        recipe: Recipe,
-        work: Work<'_>,
-        lane: Lane,
-        delivery: &mut Delivery,
-    ) -> Result<bool, Failure> {
+    async fn helped(&mut self, recipe: Recipe, work: Work<'_>) -> Result<bool, Failure> {
+        let NextBest { deliverer, lane, delivery } = self;
         let mut count = |said: &[u8]| match Line::parse(said) {
-            Line::MadeMirror => self.new_mirror.borrow_mut().made(),
+            Line::MadeMirror => deliverer.new_mirror.borrow_mut().made(),
             line => line.count_in(&mut delivery.tally),
         };
-        let order = Order { work, lane: Some(lane), ..Order::of(recipe) };
-        let failure = match self.runner.run(&order, &mut Ears { line: &mut count, worked: None }).await {
-            Ok(finished) => self.target.failure_of(&finished),
+        let order = Order { work, lane: Some(*lane), ..Order::of(recipe) };
+        let failure = match deliverer.runner.run(&order, &mut Ears { line: &mut count, worked: None }).await {
+            Ok(finished) => deliverer.target.failure_of(&finished),
             Err(failure) => Some(failure),
         };
         match failure {
             None => Ok(true),
             Some(failure) if failure.cause.stops_all() => Err(failure),
             Some(failure) => {
-                debug!(self.target.log, "renamed files are sent as new ones"; "why" => %failure);
+                debug!(deliverer.target.log, "renamed files are sent as new ones"; "why" => %failure);
                 Ok(false)
             }
         }

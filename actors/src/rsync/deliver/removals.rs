@@ -2,24 +2,22 @@
 //! node may have deleted beside it.
 
 use std::collections::BTreeSet;
-use std::panic;
 use std::rc::Rc;
 use std::time::Duration;
 
 use slog::{debug, warn};
-use tokio::task::spawn_blocking;
 
 use super::alike::{NameRule, alike};
-use super::is_top;
+use super::{Deliverer, is_top};
 use crate::path::{Escaped, RelPath};
 use crate::patterns::rules;
 use crate::root::reach::Reach;
-use crate::rsync::Rsync;
 use crate::rsync::learned::{Deletions, Warning};
 use crate::rsync::recipe::{self, Recipe};
 use crate::rsync::report::complaint::Complaint;
 use crate::rsync::runner::order::{Order, Work};
 use crate::rsync::runner::process::{Code, Finished};
+use crate::rsync::verify::apart;
 use crate::transport::Lane;
 use crate::transport::blame::Blame;
 use crate::transport::failure::{Cause, Failure};
@@ -29,7 +27,8 @@ use crate::transport::{Again, Delivery, Worked};
 /// Entries that one run of the second way deletes: each takes two arguments of rsync.
 const AT_ONCE: usize = 200;
 
-/// How an rsync daemon says that its own filter (`exclude` in rsyncd.conf(5)) keeps an entry as it is.
+/// The start of the line by which an rsync daemon reports that its own filter (`exclude` in rsyncd.conf(5)) keeps an
+/// entry.
 const REFUSED: &[u8] = b"ERROR: daemon refused to receive ";
 
 /// Entries that are remembered of those that comparisons deleted.
@@ -38,10 +37,11 @@ const DELETED: usize = 20_000;
 /// Names that are remembered until the old one of a renamed file is deleted.
 const SHARED: usize = 10_000;
 
-/// How long a kernel may take an entry for there that went by another name: file systems of FUSE say a second.
+/// The longest time for which a kernel may report an entry under a name that it no longer has. File systems of FUSE
+/// keep names for one second.
 const FORGOTTEN: Duration = Duration::from_secs(2);
 
-impl Rsync {
+impl Deliverer {
     /// Deletes what of a plan is missing.
     pub(super) async fn delete(
         self: Rc<Self>,
@@ -56,7 +56,7 @@ impl Rsync {
 
     async fn delete_listed(self: &Rc<Self>, plan: &Plan, lane: Lane, worked: Worked) -> Result<Delivery, Failure> {
         if self.target.learned.borrow().deletions() == Deletions::Unknown {
-            self.probe().await?;
+            self.examiner.probe().await?;
         }
         let missing = &plan.missing;
         let of = |recipe| Order { lane: Some(lane), removes: true, ..Order::of(recipe) };
@@ -110,7 +110,10 @@ impl Rsync {
         let reach = self.target.root.reach().clone();
         let shared = match shared.is_empty() {
             true => Vec::new(),
-            false => apart(move || shared.into_iter().filter(|path| holds_read_only(&reach, path)).collect()).await,
+            false => {
+                let read_only = move |path: &RelPath| holds_read_only(&reach, path);
+                apart(move || shared.into_iter().filter(read_only).collect()).await.unwrap_or_default()
+            }
         };
         drop_inner(&mut deleted);
         deleted.extend(tried);
@@ -143,7 +146,8 @@ impl Rsync {
         for some in failed.chunks(AT_ONCE) {
             let (paths, at_risk): (Vec<&RelPath>, Vec<_>) = some.iter().cloned().unzip();
             let list = recipe::levels(&paths.iter().filter_map(|path| path.parent()).collect::<BTreeSet<_>>());
-            let (work, rules) = (Work::List(&list), &at_risk.concat()[..]);
+            let work = Work::List(&list);
+            let rules = &at_risk.concat()[..];
             let order = Order { work, rules, lane: Some(lane), removes: true, ..Order::of(Recipe::ByLevels) };
             let second = self.listed(order, plan, None).await?;
             debug!(self.target.log, "removals went a second way"; "paths" => ?paths, "blamed" => ?second.blamed);
@@ -180,18 +184,20 @@ impl Rsync {
         news.filter(may_change).map(|(new, _)| new).collect()
     }
 
-    /// What the node may have taken for one of the removed entries, and deleted with it.
+    /// Finds the entries that the node may have deleted because their names look to it like those of removed entries.
     async fn alike(self: &Rc<Self>, removed: BTreeSet<RelPath>) -> BTreeSet<RelPath> {
         if self.names() == NameRule::Unknown
-            && let Err(failure) = self.probe().await
+            && let Err(failure) = self.examiner.probe().await
         {
             debug!(self.target.log, "the node was not asked how it tells names apart"; "why" => %failure);
         }
-        let (root, names) = (self.target.root.clone(), self.names());
+        let root = self.target.root.clone();
+        let names = self.names();
         if names == NameRule::Apart {
             return alike(&root, &removed, names);
         }
-        apart(move || alike(&root, &removed, names)).await
+        // Nothing is found where the daemon ends meanwhile.
+        apart(move || alike(&root, &removed, names)).await.unwrap_or_default()
     }
 
     fn names(&self) -> NameRule {
@@ -235,14 +241,6 @@ fn drop_inner(deleted: &mut BTreeSet<RelPath>) {
     }
 }
 
-/// Looks at much of the source without holding up anything else. Finds nothing where the daemon ends meanwhile.
-async fn apart<T: Default + Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> T {
-    match spawn_blocking(look).await {
-        Err(error) if error.is_panic() => panic::resume_unwind(error.into_panic()),
-        found => found.unwrap_or_default(),
-    }
-}
-
 /// Tells if a file, or one below a directory, may not be written by its owner.
 fn holds_read_only(reach: &Reach, path: &RelPath) -> bool {
     let mut left = vec![path.clone()];
@@ -259,7 +257,7 @@ fn holds_read_only(reach: &Reach, path: &RelPath) -> bool {
     false
 }
 
-/// What failed in the first way and not in the second one has not failed.
+/// Takes the outcome of the second way for the paths that it tried again, in place of the outcome of the first way.
 fn replace_blame(delivery: &mut Delivery, paths: &[&RelPath], second: Delivery) {
     let Delivery { tally, blamed, failure, .. } = second;
     delivery.tally.add(tally);

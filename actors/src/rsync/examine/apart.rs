@@ -20,7 +20,7 @@ use crate::rsync::report::noise::is_noise;
 use crate::rsync::runner::greeting::Greeting;
 use crate::rsync::runner::process::{ENVIRONMENT, Finished, code};
 
-/// How often its output is looked at.
+/// The interval at which the output of the process is read.
 const POLL: Duration = Duration::from_millis(5);
 
 /// The most that it may say, in bytes: some lines about a probe.
@@ -36,12 +36,11 @@ pub(crate) struct Apart {
     input: Option<PipeWriter>,
 }
 
-/// How a process ended, and what it said on its standard output.
+/// The result of a process, with its standard output.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// How, and what it complained of.
+    /// The end of the process, with its error output.
     pub finished: Finished,
-    /// Its output.
     pub stdout: Vec<u8>,
 }
 
@@ -97,7 +96,8 @@ impl Apart {
         stdin: Stdio,
         holds: Option<OwnedFd>,
     ) -> io::Result<Apart> {
-        let (stdout, stderr) = (nameless()?, nameless()?);
+        let stdout = nameless()?;
+        let stderr = nameless()?;
         let mut command = Command::new(program);
         command.args(arguments).envs(ENVIRONMENT);
         command.stdin(stdin).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);

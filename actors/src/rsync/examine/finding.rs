@@ -4,16 +4,16 @@ use crate::rsync::report::complaint;
 use crate::transport::comparison::Rewritten;
 use crate::transport::failure::Failure;
 
-/// What a probe found out.
+/// One fact that a probe found out about a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
     /// Nothing can be written.
     NotWritable {
-        /// Where.
+        /// The directory that cannot be written.
         path: String,
-        /// Who writes.
+        /// The user as whom the node writes.
         user: String,
-        /// What the node said.
+        /// The node's own error message.
         said: String,
         /// `true` if it is on this machine.
         is_here: bool,
@@ -30,7 +30,7 @@ pub enum Finding {
     NoLinks(String),
     /// The node rewrites symlinks.
     Rewritten(Rewritten),
-    /// What the node's rsync excludes by itself cannot be tried.
+    /// The node's own rsync excludes the probe, so the probe proves nothing.
     Excluded,
     /// rsync ended well and did not say that it sent the probe.
     NotSent,
@@ -90,7 +90,7 @@ impl std::fmt::Display for Finding {
     }
 }
 
-/// How many directories are missing down to the mirror: rsync says `created 2 directories for /a/b`.
+/// Reads the number of directories that are missing down to the mirror: rsync says `created 2 directories for /a/b`.
 pub(super) fn missing(line: &[u8]) -> Option<usize> {
     let (number, rest) = std::str::from_utf8(line).ok()?.strip_prefix("created ")?.split_once(' ')?;
     let is_it = rest.starts_with("directory for ") || rest.starts_with("directories for ");

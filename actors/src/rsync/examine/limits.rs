@@ -15,7 +15,7 @@ use crate::transport::failure::Failure;
 use crate::transport::traits::Traits;
 
 impl Visit<'_> {
-    /// What the node cannot hold, where the probe is. Nothing where it does not tell.
+    /// Learns which properties the node cannot store at the place of the probe. None if the node does not tell.
     pub(super) async fn limits(&self) -> Traits {
         let sent = Reach::of(&self.probe.sent());
         let entries = self.probe.names().iter().filter_map(|name| Some((name.clone(), sent.look(name).ok()?)));
@@ -30,12 +30,18 @@ impl Visit<'_> {
         let list = recipe::entries(self.probe.names(), false);
         let Invocation { arguments, list } = context.invocation(Recipe::Recall, list, &[]);
         let directory = File::open(self.probe.sent()).map_err(|error| self.broken(&error))?;
-        let process = self.rsync.runner.process_at_large(directory.into(), &arguments)?;
+        let process = self.examiner.runner.process_at_large(directory.into(), &arguments)?;
         let mut ears = Ears { line: &mut line, worked: None };
         let finished = self
-            .rsync
+            .examiner
             .runner
-            .finish(process, &list, &Claims::ANY, (Patience::of(PATIENCE), self.rsync.runner.speed.small()), &mut ears)
+            .finish(
+                process,
+                &list,
+                &Claims::ANY,
+                (Patience::of(PATIENCE), self.examiner.runner.speed.small()),
+                &mut ears,
+            )
             .await?;
         failure::of(&finished).map_or(Ok(seen), Err)
     }

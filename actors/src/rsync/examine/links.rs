@@ -9,15 +9,14 @@ use crate::transport::comparison::Rewritten;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
-use std::rc::Rc;
 
 use rustix::fs::FileType;
 
+use super::Examiner;
 use crate::node::Kind;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::root::reach::Reach;
-use crate::rsync::Rsync;
 use crate::rsync::recipe::{self, Invocation};
 use crate::rsync::report::claims::Claims;
 use crate::rsync::report::output::unescape;
@@ -29,12 +28,12 @@ use crate::transport::failure::Failure;
 const MOST_LINKS: usize = 1000;
 const MOST_ENTRIES: usize = 1_000_000;
 
-impl Rsync {
+impl Examiner {
     /// Those of the links that the node has otherwise. Empty where it does not tell: a module or key for writing alone.
     ///
     /// # Errors
     /// When the node cannot be reached.
-    pub(crate) async fn rewritten(self: &Rc<Self>, links: &[Link]) -> Result<Vec<Rewritten>, Failure> {
+    pub(crate) async fn rewritten(&self, links: &[Link]) -> Result<Vec<Rewritten>, Failure> {
         if self.target.node.kind() == Kind::Local || links.is_empty() {
             return Ok(Vec::new());
         }
@@ -46,7 +45,7 @@ impl Rsync {
 
     /// The same by an invocation of [`Context::reading`](recipe::Context).
     pub(super) async fn read(
-        self: &Rc<Self>,
+        &self,
         invocation: &Invocation,
         links: &[Link],
         nowhere: &Path,
@@ -73,7 +72,9 @@ impl Rsync {
 /// Tells if a line, `%i|%l|%b|%n%L`, tells of one of these links that it reads otherwise.
 fn rewritten(line: &[u8], expected: &BTreeMap<&[u8], &Link>) -> Option<Rewritten> {
     let mut fields = line.splitn(4, |&byte| byte == b'|');
-    let (item, length, named) = (fields.next()?, fields.next()?, fields.nth(1)?);
+    let item = fields.next()?;
+    let length = fields.next()?;
+    let named = fields.nth(1)?;
     if !item.get(..2).is_some_and(|item| item.ends_with(b"L")) {
         return None;
     }
@@ -100,14 +101,17 @@ fn is_cut(target: &[u8], there: &[u8]) -> bool {
         parts.map(<[u8]>::to_vec).collect::<Vec<_>>()
     };
     let down = |steps: &[Vec<u8>]| steps.iter().filter(|step| *step != b"..").cloned().collect::<Vec<_>>();
-    let (full, left) = (steps(target), steps(there));
+    let full = steps(target);
+    let left = steps(there);
     let means_the_same = full == left && target.starts_with(b"/") == there.starts_with(b"/");
     !means_the_same && down(&full) == down(&left)
 }
 
 /// The symlinks of the source, or the first of them that are found.
 pub(crate) fn links_of(reach: &Reach, excludes: &Excludes) -> Vec<Link> {
-    let (mut links, mut directories, mut looked_at) = (Vec::new(), vec![RelPath::root()], 0);
+    let mut links = Vec::new();
+    let mut directories = vec![RelPath::root()];
+    let mut looked_at = 0;
     while let Some(directory) = directories.pop() {
         for (name, kind) in reach.entries(&directory).unwrap_or_default() {
             let path = directory.join(&name);

@@ -4,22 +4,20 @@
 //! inosync ([`Apart`]): when inosync is killed, what was begun is written to its end, and then removed. What is left when the
 //! machine dies has the same name at the next check, which removes it; so does a comparison that deletes.
 
+mod local;
+
 use crate::rsync::report::failure;
 use std::cell::RefCell;
-use std::fs::{self, DirBuilder, File};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, symlink};
-use std::path::{Path, PathBuf};
-use std::rc::Rc;
-use std::time::Duration;
+use std::path::Path;
 
+pub use self::local::Probe;
 use super::apart::{Apart, Ended};
 use super::finding::{Finding, complaints, denial, holds, is_about_symlink, is_excluded, missing};
-use super::{Examination, Mirror, NodeReplies};
+use super::{Examination, Examiner, Mirror, NodeReplies};
 use crate::node::{Kind, Node};
 use crate::path::{Escaped, RelPath};
-use crate::rsync::Rsync;
 use crate::rsync::learned::Deletions;
 use crate::rsync::recipe::{self, Invocation, Recipe, probe};
 use crate::rsync::report::claims::Claims;
@@ -30,42 +28,24 @@ use crate::rsync::runner::order::Ears;
 use crate::rsync::runner::process::{PATIENCE, Patience};
 use crate::site::Site;
 use crate::site::version::Version;
-use crate::transport::comparison::Link;
 use crate::transport::failure::{Cause, Failure};
 use crate::transport::traits::Traits;
 
-/// How long a process may take to end once nobody waits for it.
-const GRACE: Duration = Duration::from_secs(5);
-/// Bytes of the file: a block, so that a file system without room says so.
-const SIZE: usize = 4096;
-/// What the symlinks hold: what a daemon without chroot would rewrite.
-const TARGETS: [&str; 2] = ["/inosync-probe", "../inosync-probe"];
-
-/// The probe on this machine, for all nodes: two directories outside of the source. They are gone with the process, however
-/// it ends.
-#[derive(Debug)]
-pub struct Probe {
-    directory: Directory,
-    /// The file, then the symlinks.
-    names: Vec<RelPath>,
-    sweeper: Apart,
-}
-
-/// What a probe found.
+/// The findings of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probed {
-    /// Where it was written.
+    /// The place where the probe was written.
     pub place: ProbePlace,
-    /// What is wrong, or worth a look; empty when all is well.
+    /// Faults, and facts that deserve a look; empty when all is well.
     pub findings: Vec<Finding>,
-    /// What the node cannot hold, as far as the probe shows it.
+    /// The properties that the node cannot store, as far as the probe shows them.
     pub limits: Traits,
 }
 
-/// Where a probe is written.
+/// The place where a probe is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbePlace {
-    /// In the mirror.
+    /// The mirror itself, which exists.
     Mirror,
     /// In a directory above it: there is no mirror yet.
     Above(String),
@@ -73,125 +53,25 @@ pub enum ProbePlace {
     Nowhere,
 }
 
-impl Probe {
-    /// Makes it.
-    ///
-    /// # Errors
-    /// When there is no place for it on this machine, or rsync cannot be started.
-    pub fn new(site: &Site) -> io::Result<Probe> {
-        let parent = place(site);
-        // What removes it is there first: it may be killed at any moment.
-        let directory = parent.join(format!("inosync-check-{:016x}", fastrand::u64(..)));
-        let sweeper = sweeper(site, &directory)?;
-        DirBuilder::new().mode(0o700).create(&directory)?;
-        let directory = Directory(directory);
-        let name = name(site);
-        let names: Vec<RelPath> = ["", "-absolute", "-outside"]
-            .iter()
-            .filter_map(|end| RelPath::new(format!("{name}{end}").as_bytes()).ok())
-            .collect();
-        let (sent, nowhere) = (directory.0.join("sent"), directory.0.join("nowhere"));
-        fs::create_dir(&sent)?;
-        fs::create_dir(nowhere)?;
-        for (at, name) in names.iter().enumerate() {
-            match at.checked_sub(1).and_then(|at| TARGETS.get(at)) {
-                None => fs::write(name.under(&sent), [b'\n'; SIZE])?,
-                Some(target) => symlink(target, name.under(&sent))?,
-            }
-        }
-        Ok(Probe { directory, names, sweeper })
-    }
-
-    /// Removes it from this machine.
-    pub async fn close(mut self) {
-        // The directory itself goes with `self`, whatever comes of this.
-        let _ = tokio::time::timeout(GRACE, self.sweeper.release()).await;
-    }
-
-    fn links(&self) -> Vec<Link> {
-        let links = self.names.iter().skip(1).zip(TARGETS);
-        links.map(|(path, target)| Link { path: path.clone(), target: target.into() }).collect()
-    }
-
-    pub(super) fn names(&self) -> &[RelPath] {
-        &self.names
-    }
-
-    pub(super) fn sent(&self) -> PathBuf {
-        self.directory.0.join("sent")
-    }
-
-    fn nowhere(&self) -> PathBuf {
-        self.directory.0.join("nowhere")
-    }
-}
-
-/// A directory that is removed with all that is in it.
-#[derive(Debug)]
-struct Directory(PathBuf);
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        // What is left the sweeper removes.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// The process that removes a directory from this machine when inosync was killed, whether it was made by then or not.
-fn sweeper(site: &Site, directory: &Path) -> io::Result<Apart> {
-    const OPTIONS: [&str; 8] =
-        ["--dirs", "--no-recursive", "--from0", "--files-from=-", "--delete-missing-args", "--delete", "--force", "--"];
-    let name = directory.file_name().unwrap_or_default().as_encoded_bytes();
-    let list = [b"/", name, b"\0"].concat();
-    let mut arguments: Vec<std::ffi::OsString> = OPTIONS.iter().map(Into::into).collect();
-    let parent = directory.parent().unwrap_or(directory);
-    arguments.extend([".".into(), parent.join("").into_os_string()]);
-    // There is no such name in there, so the receiver deletes what has it.
-    Apart::waiting(&site.rsync, File::open("/")?.into(), &arguments, &list)
-}
-
-/// A directory for it which nobody watches.
-fn place(site: &Site) -> PathBuf {
-    let root = site.wpath.canonicalize().unwrap_or_else(|_| site.wpath.clone());
-    let is_watched = |path: &Path| {
-        let below =
-            path.strip_prefix(&root).ok().and_then(|below| RelPath::new(below.as_os_str().as_encoded_bytes()).ok());
-        below.is_some_and(|below| !site.excludes.excludes(&below, true))
-    };
-    let fits = |path: &PathBuf| path.is_dir() && path.canonicalize().is_ok_and(|path| !is_watched(&path));
-    let state = site.state_file.as_ref().and_then(|file| file.parent()).map(Path::to_owned);
-    let usual = ["/var/tmp", "/dev/shm", "/run"].map(PathBuf::from);
-    let mut places = [std::env::temp_dir()].into_iter().chain(state).chain(usual);
-    places.find(fits).unwrap_or_else(std::env::temp_dir)
-}
-
-/// The same at each check of this source from this machine.
-fn name(site: &Site) -> String {
-    let mut hasher = DefaultHasher::new();
-    fs::read("/proc/sys/kernel/hostname").unwrap_or_default().hash(&mut hasher);
-    site.wpath.hash(&mut hasher);
-    format!(".inosync-probe-{:016x}", hasher.finish())
-}
-
-/// What one probe does at one node.
+/// One probe of one node.
 pub(super) struct Visit<'a> {
-    pub(super) rsync: &'a Rc<Rsync>,
+    pub(super) examiner: &'a Examiner,
     pub(super) probe: &'a Probe,
     site: &'a Site,
     node: &'a Node,
     is_mirror: bool,
     /// `true` if the times of the mirror are those of the source, and are to be so again.
     restores: bool,
-    /// What the node cannot hold, once it was asked.
+    /// The properties that the node cannot store, once the node was asked.
     limits: RefCell<Traits>,
 }
 
-impl Rsync {
+impl Examiner {
     /// Writes the probe to the node, reads it back, and removes it. Nothing stays.
     ///
     /// # Errors
     /// When a process cannot be started here, or the node cannot be reached.
-    pub async fn probe_writing(self: &Rc<Self>, probe: &Probe, examined: &Examination) -> Result<Probed, Failure> {
+    pub async fn probe_writing(&self, probe: &Probe, examined: &Examination) -> Result<Probed, Failure> {
         let site = probe::bare(&self.target.site);
         // A receiver that rejects missing entries says nothing else then.
         let mirror = if examined.deletions29 { self.look(&site, false).await?.0 } else { examined.mirror };
@@ -211,13 +91,13 @@ impl Rsync {
         let is_mirror = place == ProbePlace::Mirror;
         let restores = mirror == Mirror::Equal && !examined.deletions29;
         let limits = RefCell::default();
-        let visit = Visit { rsync: self, probe, site: &site, node: &node, is_mirror, restores, limits };
+        let visit = Visit { examiner: self, probe, site: &site, node: &node, is_mirror, restores, limits };
         let findings = visit.findings().await?;
         Ok(Probed { place, findings, limits: visit.limits.take() })
     }
 
     /// The nearest directory above the mirror that is there.
-    async fn existing(self: &Rc<Self>, site: &Site) -> Result<Option<Node>, Failure> {
+    async fn existing(&self, site: &Site) -> Result<Option<Node>, Failure> {
         if self.target.version < Version::MAKES_PATHS {
             return Ok(None);
         }
@@ -227,12 +107,7 @@ impl Rsync {
 
     /// Tells if what is missing first on the way from the directory `above` to the mirror is a symlink: rsync makes no
     /// directory in its place.
-    async fn leads_nowhere(
-        self: &Rc<Self>,
-        site: &Site,
-        above: &Node,
-        nowhere: &Path,
-    ) -> Result<Option<Finding>, Failure> {
+    async fn leads_nowhere(&self, site: &Site, above: &Node, nowhere: &Path) -> Result<Option<Finding>, Failure> {
         let below = self.target.node.mirror_root().strip_prefix(above.mirror_root()).unwrap_or_default();
         let name = below.split(|&byte| byte == b'/').find(|name| !name.is_empty());
         let Some(path) = name.and_then(|name| RelPath::new(name).ok()) else { return Ok(None) };
@@ -255,9 +130,10 @@ impl Rsync {
         Ok(is_link.then(|| Finding::Dangling(format!("{}/{path}", shown(above).trim_end_matches('/')))))
     }
 
-    /// What is at the place of the mirror, and how many directories are missing there if that is told.
-    async fn look(self: &Rc<Self>, site: &Site, make_path: bool) -> Result<(Mirror, Option<usize>), Failure> {
-        let (mut heard, mut levels) = (NodeReplies { protocol: None, mirror: Mirror::Equal }, None);
+    /// Looks at the place of the mirror, and counts the directories that are missing there if the node tells.
+    async fn look(&self, site: &Site, make_path: bool) -> Result<(Mirror, Option<usize>), Failure> {
+        let mut heard = NodeReplies { protocol: None, mirror: Mirror::Equal };
+        let mut levels = None;
         let mut line = |said: &[u8]| {
             heard.hear(said);
             levels = levels.or(missing(said));
@@ -343,11 +219,11 @@ impl Visit<'_> {
     }
 
     pub(super) fn context(&self) -> recipe::Context<'_> {
-        probe::at(self.rsync.runner.context(false), self.site, self.node)
+        probe::at(self.examiner.runner.context(false), self.site, self.node)
     }
 
     fn write(&self, after: Option<&Apart>) -> Result<Apart, Failure> {
-        let list = recipe::entries(&self.probe.names, false);
+        let list = recipe::entries(self.probe.names(), false);
         let Invocation { arguments, list } = self.context().invocation(Recipe::Present, list, &[]);
         let started = File::open(self.probe.sent())
             .and_then(|sent| Apart::before(after, &self.site.rsync, sent.into(), &arguments, &list));
@@ -355,13 +231,13 @@ impl Visit<'_> {
     }
 
     fn remove(&self) -> Result<Apart, Failure> {
-        let names = &self.probe.names;
-        let (recipe, list) = match self.rsync.target.learned.borrow().deletions() {
+        let names = self.probe.names();
+        let (recipe, list) = match self.examiner.target.learned.borrow().deletions() {
             Deletions::Protocol29 => (Recipe::Deletions29, recipe::deletions29(names)),
             Deletions::Listed | Deletions::Unknown => (Recipe::Missing, recipe::entries(names, self.restores)),
         };
         let directory = if self.restores {
-            self.rsync.target.source()?
+            self.examiner.target.source()?
         } else {
             File::open(self.probe.nowhere()).map_err(|error| self.broken(&error))?.into()
         };
@@ -370,14 +246,14 @@ impl Visit<'_> {
         started.map_err(|error| self.broken(&error))
     }
 
-    /// What the writing run tells.
+    /// Reads the findings from the run that writes the probe.
     async fn judge(&self, written: &Ended) -> Vec<Finding> {
         let complaints = complaints(&written.finished.stderr);
         let mut findings = Vec::new();
         if written.lines().chain(complaints.iter().copied()).any(is_excluded) {
             return vec![Finding::Excluded];
         }
-        let is_sent = written.lines().any(|line| output::stored(line).as_ref() == self.probe.names.first());
+        let is_sent = written.lines().any(|line| output::stored(line).as_ref() == self.probe.names().first());
         let Some(failure) = failure::of(&written.finished) else {
             findings.extend((!is_sent).then_some(Finding::NotSent));
             return findings;
@@ -388,7 +264,7 @@ impl Visit<'_> {
         match (denied.filter(|_| file_is_denied), link) {
             (Some(said), _) => findings.push(Finding::NotWritable {
                 path: shown(self.node),
-                user: self.rsync.writer().await,
+                user: self.examiner.writer().await,
                 said: said.to_owned(),
                 is_here: self.node.kind() == Kind::Local,
                 is_mirror: self.is_mirror,
@@ -401,7 +277,7 @@ impl Visit<'_> {
         findings
     }
 
-    /// What the node has of the symlinks, where it tells that.
+    /// Compares the symlinks as the node has them, if the node tells.
     async fn rewritten(&self, so_far: &[Finding]) -> Option<Finding> {
         if self.node.kind() == Kind::Local || !so_far.is_empty() {
             return None;
@@ -409,27 +285,28 @@ impl Visit<'_> {
         let links = self.probe.links();
         let list = recipe::entries(links.iter().map(|link| &link.path), false);
         let invocation = self.context().reading(list, &self.probe.nowhere());
-        let read = self.rsync.read(&invocation, &links, &self.probe.nowhere()).await;
+        let read = self.examiner.read(&invocation, &links, &self.probe.nowhere()).await;
         read.ok()?.into_iter().next().map(Finding::Rewritten)
     }
 
-    /// What the removing run tells; a node where nothing could be written has nothing to remove.
+    /// Reads a finding from the run that removes the probe. A node where nothing could be written has nothing to
+    /// remove.
     fn left(&self, removed: &Ended, so_far: &[Finding]) -> Option<Finding> {
         let failure = failure::of(&removed.finished)?;
         let nothing_was_written = so_far.iter().any(|finding| finding.is_fault() || *finding == Finding::Excluded);
         let deleted =
-            |line: &[u8]| matches!(Line::parse(line), Line::Deleted(path) if self.probe.names.contains(&path));
+            |line: &[u8]| matches!(Line::parse(line), Line::Deleted(path) if self.probe.names().contains(&path));
         if nothing_was_written || removed.lines().any(deleted) && failure.cause != Cause::Partial {
             return None;
         }
-        let name = self.probe.names.first().map(|name| format!("{}{name}*", shown(self.node)));
+        let name = self.probe.names().first().map(|name| format!("{}{name}*", shown(self.node)));
         Some(Finding::Stays(name.unwrap_or_default(), failure))
     }
 }
 
-/// What comes of a probe.
+/// The outcome of a visit.
 enum Visited {
-    /// This.
+    /// The visit is over, with these findings.
     Done(Vec<Finding>),
     /// Nothing: another connection has the place.
     Full,

@@ -6,15 +6,15 @@ use std::time::Duration;
 use nix::unistd::{Uid, User};
 use tokio::process::Command;
 
+use super::Examiner;
 use crate::node::Kind;
 use crate::path::Escaped;
-use crate::rsync::Rsync;
 use crate::rsync::runner::master::login::Login;
 
-/// How long ssh may take to read its configuration.
+/// The time that ssh has to read its configuration.
 const TIME: Duration = Duration::from_secs(5);
 
-impl Rsync {
+impl Examiner {
     /// The user who writes at the node, for people.
     pub async fn writer(&self) -> String {
         match self.target.node.kind() {

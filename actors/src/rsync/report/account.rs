@@ -101,7 +101,8 @@ impl Target {
         let file =
             self.inside(&name).filter(|path| end != Some(End::Source) && temporary::stems(path).next().is_some());
         let file = file.and_then(|path| temporary::originals(&self.root, &path).into_iter().next());
-        let (line, name) = (Escaped(line).to_string(), Escaped(&name).to_string());
+        let line = Escaped(line).to_string();
+        let name = Escaped(&name).to_string();
         let line = file.map_or(line.clone(), |file| line.replacen(&name, &file.to_string(), 1));
         let end = failure.said.rfind(" (rsync exit code").and_then(|at| failure.said.get(at..)).unwrap_or_default();
         Failure { said: format!("{line}{end}"), ..failure }

@@ -59,7 +59,7 @@ pub(crate) struct Aside {
     untried: BTreeSet<RelPath>,
     /// Paths that broken-off runs blamed: they have not arrived, although they were sent.
     blamed: Blame,
-    /// Why the first did not fit.
+    /// The reason why the first entry did not fit.
     failure: Option<Failure>,
 }
 
@@ -129,7 +129,8 @@ impl Target {
         aside: &mut Aside,
     ) -> Option<Without> {
         let unfit = self.unfit(finished, &aside.unfit)?;
-        let (path, size) = (unfit.path.clone(), unfit.size);
+        let path = unfit.path.clone();
+        let size = unfit.size;
         debug!(self.log, "a file does not fit at the node"; "path" => %path, "size" => size, "why" => %unfit.failure);
         if !aside.add(unfit) {
             return None;

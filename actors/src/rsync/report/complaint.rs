@@ -15,14 +15,13 @@ pub(crate) struct Complaint {
     pub end: Option<End>,
     /// The call that failed.
     pub act: Act,
-    /// Why it failed.
+    /// The kernel's reason for the failure.
     pub why: Why,
 }
 
 /// An end of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The sender.
     Source,
     /// The receiver, or its generator.
     Node,
@@ -33,22 +32,19 @@ pub(crate) enum End {
 pub(crate) enum Act {
     /// To make it in its directory.
     Make,
-    /// To delete it.
     Delete,
     /// To set its times, permissions, owner or other attributes.
     Attributes,
-    /// Anything else.
     Other,
 }
 
-/// Why the kernel refused it, by the error number at the end of the line (errno(3)).
+/// The kernel's reason, by the error number at the end of the line (errno(3)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// EPERM, EACCES.
+    /// The error numbers EPERM and EACCES.
     Denied,
-    /// EROFS.
     ReadOnly,
-    /// ENOSPC, EDQUOT.
+    /// The error numbers ENOSPC and EDQUOT.
     Full,
     /// EFBIG: there is room, but not for a file of this size.
     TooLarge,

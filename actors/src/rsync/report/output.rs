@@ -1,5 +1,6 @@
 //! Reads what rsync prints: a line for each change (`--out-format=%i|%l|%b|%n`), and its notices.
 
+use crate::bytes;
 use crate::transport::Tally;
 use crate::transport::comparison::Difference;
 
@@ -19,12 +20,12 @@ pub enum Line {
     DeletionsSkipped,
     /// The progress of the run: see [`parts`].
     Progress(Piece),
-    /// Anything else.
+    /// A line that reports none of these.
     Notice,
 }
 
 impl Line {
-    /// Counts one line.
+    /// Counts this line in the tally of its run.
     pub fn count_in(&self, tally: &mut Tally) {
         match self {
             Line::Sent(_, bytes) => (tally.sent, tally.bytes) = (tally.sent + 1, tally.bytes + bytes),
@@ -106,18 +107,7 @@ fn path(name: &[u8]) -> Option<RelPath> {
 
 /// Reverses rsync's `\#ooo`, which stands for a byte that does not print; a literal `\#123` comes as `\#134#123`.
 pub(crate) fn unescape(name: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(name.len());
-    let mut rest = name;
-    while let Some((&first, tail)) = rest.split_first() {
-        rest = tail;
-        let digits = tail.strip_prefix(b"#").filter(|_| first == b'\\').and_then(|digits| digits.get(..3));
-        let escaped = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        bytes.push(escaped.unwrap_or(first));
-        if escaped.is_some() {
-            rest = &tail[4..];
-        }
-    }
-    bytes
+    bytes::unescape(name, b"\\#")
 }
 
 #[cfg(test)]

@@ -58,7 +58,6 @@ impl Target {
 
 /// A run that complained about attributes.
 struct Split {
-    /// These complaints.
     attributes: Finished,
     /// `true` if there were more.
     more: bool,
@@ -68,7 +67,9 @@ struct Split {
 
 /// `None` if it did not.
 fn split(finished: &Finished) -> Option<Split> {
-    let (mut attributes, mut others, mut more) = (Vec::new(), Vec::new(), false);
+    let mut attributes = Vec::new();
+    let mut others = Vec::new();
+    let mut more = false;
     for line in lines(&finished.stderr) {
         if line == MORE_ATTRIBUTES.trim_ascii_end() {
             more = true;
@@ -82,7 +83,8 @@ fn split(finished: &Finished) -> Option<Split> {
     }
     let is_all = finished.code == Code::Exit(23) && Complaint::all(&others).next().is_none();
     let code = if is_all { Code::Exit(0) } else { finished.code };
-    let (attributes, rest) = (Finished { code: finished.code, stderr: attributes }, Finished { code, stderr: others });
+    let attributes = Finished { code: finished.code, stderr: attributes };
+    let rest = Finished { code, stderr: others };
     Some(Split { attributes, more, rest })
 }
 

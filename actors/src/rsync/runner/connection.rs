@@ -39,7 +39,7 @@ impl Greets<'_> {
         }
     }
 
-    /// The run ended.
+    /// Reports the end of the run.
     pub(crate) fn ended(self, finished: &std::io::Result<Finished>) {
         if !self.heard && finished.as_ref().is_ok_and(timed_out) {
             self.runner.target.learned.borrow_mut().greeting_missed();
@@ -61,7 +61,8 @@ impl Runner {
 
     /// Waits for the greeting in this run.
     pub(crate) fn greets(self: &Rc<Self>, process: &Process) -> Greets<'_> {
-        let (started, alone) = (process.started(), process.carrier().is_none());
+        let started = process.started();
+        let alone = process.carrier().is_none();
         Greets { runner: self, started, alone, heard: process.has_greeted() }
     }
 

@@ -16,7 +16,7 @@ pub(crate) enum GreetingTime {
     /// None was heard yet, and perhaps none ever will be: the user's parameters may make rsync silent.
     #[default]
     Unknown,
-    /// One was heard.
+    /// At least one greeting was heard.
     Known {
         /// The time that the latest took.
         took: Duration,

@@ -59,7 +59,7 @@ pub struct Master {
     socket: RefCell<PathBuf>,
     /// The task that waits for the end of ssh.
     keeper: RefCell<Option<AbortHandle>>,
-    /// The latest ssh.
+    /// The process id of the latest ssh.
     process: Cell<Option<i32>>,
     /// `true` if ssh is too old for [`FOREGROUND`].
     old: Cell<bool>,

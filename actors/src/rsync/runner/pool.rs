@@ -96,7 +96,8 @@ impl Runner {
             let Some(wanted) = self.standbys.borrow().wanted(now) else { break };
             let context = self.context(true);
             let arguments = self.with_timeout(context.invocation(wanted.recipe, Vec::new(), &[]).arguments);
-            let (recipe, carrier) = (wanted.recipe, self.carrier(true));
+            let recipe = wanted.recipe;
+            let carrier = self.carrier(true);
             let make_path = self.target.learned.borrow().makes_path;
             let (id, asked) = self.standbys.borrow_mut().keep(wanted, make_path, now);
             let runner = self.clone();
@@ -211,7 +212,8 @@ impl Runner {
     /// Replaces the standbys that wait beside a long run with a part of the limit, and does so when there is the whole
     /// one again.
     fn renew_standbys(self: &Rc<Self>) {
-        let (runner, speed) = (Rc::downgrade(self), self.speed.clone());
+        let runner = Rc::downgrade(self);
+        let speed = self.speed.clone();
         spawn_local(async move {
             speed.is_whole_again().await;
             if let Some(runner) = runner.upgrade() {
@@ -239,7 +241,7 @@ impl Runner {
         arguments
     }
 
-    /// When it is worth while to wait for a standby: until there is one, or none is to be expected.
+    /// Waits until there is a standby or none is to be expected; `None` if waiting is of no use.
     pub(crate) fn late_standby(&self) -> Option<impl Future<Output = ()> + 'static> {
         if !(self.keeps_standbys() && self.standbys.borrow_mut().is_missing(Instant::now())) {
             return None;

@@ -63,7 +63,6 @@ pub(crate) enum Code {
 pub(crate) struct Finished {
     /// The code or signal.
     pub code: Code,
-    /// The error output.
     pub stderr: Vec<u8>,
 }
 
@@ -206,7 +205,7 @@ impl Process {
         &self.seen
     }
 
-    /// When it was started.
+    /// The time at which the process was started.
     pub(crate) fn started(&self) -> Instant {
         self.started
     }
@@ -262,75 +261,87 @@ impl Process {
         mut self,
         list: &[u8],
         patience: Patience,
-        mut line: impl FnMut(&[u8]) -> Bearing,
+        line: impl FnMut(&[u8]) -> Bearing,
         worked: impl FnOnce(),
     ) -> io::Result<Finished> {
-        let (said, talk) = (ErrorOutput::default(), Talk::new(patience));
+        let said = ErrorOutput::default();
+        let talk = Talk::new(patience);
         // A complaint may be on its way to us when the end of the work has come already.
         let unheard = self.stderr.as_ref().and_then(|stderr| stderr.as_fd().try_clone_to_owned().ok());
         let is_heard =
             || unheard.as_ref().is_some_and(|pipe| rustix::io::ioctl_fionread(pipe).is_ok_and(|left| left == 0));
-        let (mut hangs, mut greeting, greets) = (None, self.greeting, self.greets);
-        let (greeted, shell) = (Cell::new(greeting.is_some()), Rc::clone(&self.shell));
+        let greeting = Cell::new(self.greeting);
+        let shell = Rc::clone(&self.shell);
         let subject = Subject { process: self.group.id(), carrier: self.carrier, read: self.read, list: list.len() };
-        let status = {
-            let stdin = &mut self.stdin;
-            let feed = async {
-                if let Some(open) = stdin {
-                    // EPIPE: rsync ended early; its code tells why.
-                    let _ = open.write_all(list).await;
-                }
-                // Complete: the end of the input is the end of the list.
-                stdin.take();
-            };
-            let mut worked = Some(worked);
-            let line = |text: &[u8]| match text {
-                text if text.starts_with(WORKED) => {
-                    if let Some(worked) = worked.take().filter(|_| is_heard() && said.is_empty()) {
-                        worked();
-                    }
-                    Bearing::Nothing
-                }
-                text => {
-                    greeting = greeting.or_else(|| Greeting::read(text));
-                    greeted.set(greeting.is_some());
-                    // Else it is the greeting of somebody else: a message of the day.
-                    if greeting.is_some() || !greets { line(text) } else { Bearing::Nothing }
-                }
-            };
-            // A carriage return comes before what rsync says of its progress; in names it is escaped.
-            let lines = listen(self.stdout.take().map(|stdout| stdout.ended_by(b"\n\r")), line, &talk);
-            let stderr = self.stderr.take().map(|stderr| Lines::of(stderr, b"\n"));
-            let complaints = listen(stderr, |line| said.hear(line), &talk);
+        let mut output = RunOutput { line, worked: Some(worked), greeting: &greeting, greets: self.greets };
+        let line = |text: &[u8]| output.hear(text, || is_heard() && said.is_empty());
+        // A carriage return comes before what rsync says of its progress; in names it is escaped.
+        let lines = listen(self.stdout.take().map(|stdout| stdout.ended_by(b"\n\r")), line, &talk);
+        let stderr = self.stderr.take().map(|stderr| Lines::of(stderr, b"\n"));
+        let complaints = listen(stderr, |line| said.hear(line), &talk);
+        let feed = feed(&mut self.stdin, list);
+        let (hangs, status) = {
             let pipes = async { tokio::join!(complaints, lines, feed) };
             tokio::pin!(pipes);
-            tokio::select! {
-                _ = &mut pipes => self.group.wait().await?,
-                stall = stalled(subject, patience, || greeted.get(), || shell.get()) => {
-                    hangs = Some(stall);
-                    self.group.kill();
-                    self.group.wait().await?
-                }
-                () = talk.is_too_much() => {
-                    hangs = Some(Stall::Talkative);
-                    self.group.kill();
-                    self.group.wait().await?
-                }
+            let (hangs, status) = tokio::select! {
+                _ = &mut pipes => (None, None),
+                stall = stalled(subject, patience, || greeting.get().is_some(), || shell.get()) => (Some(stall), None),
+                () = talk.is_too_much() => (Some(Stall::Talkative), None),
                 status = self.group.wait() => {
                     // Past the linger time somebody else holds the pipe: what rsync itself said has been read.
                     let _ = tokio::time::timeout(LINGER, &mut pipes).await;
-                    status?
+                    (None, Some(status?))
                 }
+            };
+            if hangs.is_some() {
+                self.group.kill();
+            }
+            // The pipes stay open until the end: a closed one would end rsync in another way.
+            match status {
+                Some(status) => (hangs, status),
+                None => (hangs, self.group.wait().await?),
             }
         };
         let stderr = hangs.map_or_else(|| said.text(), |stall| stall.words().as_bytes().to_vec());
         let mut finished = Finished { code: code(status), stderr };
-        if let (Code::Exit(code), Some(greeting)) = (finished.code, greeting)
+        if let (Code::Exit(code), Some(greeting)) = (finished.code, greeting.get())
             && let Some(complaint) = greeting.complaint(code)
         {
             finished.stderr.splice(0..0, complaint.into_bytes());
         }
         Ok(finished)
+    }
+}
+
+/// Writes the list, and ends the input: its end is the end of the list.
+async fn feed(stdin: &mut Option<ChildStdin>, list: &[u8]) {
+    if let Some(open) = stdin {
+        // EPIPE: rsync ended early; its code tells why.
+        let _ = open.write_all(list).await;
+    }
+    stdin.take();
+}
+
+/// The standard output of a run: the greeting, the end of the work, and the lines for the caller.
+struct RunOutput<'r, L, W> {
+    line: L,
+    worked: Option<W>,
+    greeting: &'r Cell<Option<Greeting>>,
+    greets: bool,
+}
+
+impl<L: FnMut(&[u8]) -> Bearing, W: FnOnce()> RunOutput<'_, L, W> {
+    /// Takes one line. `is_well`: rsync has complained of nothing.
+    fn hear(&mut self, text: &[u8], is_well: impl FnOnce() -> bool) -> Bearing {
+        if text.starts_with(WORKED) {
+            if let Some(worked) = self.worked.take().filter(|_| is_well()) {
+                worked();
+            }
+            return Bearing::Nothing;
+        }
+        self.greeting.set(self.greeting.get().or_else(|| Greeting::read(text)));
+        // Else it is the greeting of somebody else: a message of the day.
+        if self.greeting.get().is_some() || !self.greets { (self.line)(text) } else { Bearing::Nothing }
     }
 }
 

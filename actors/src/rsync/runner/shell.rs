@@ -85,7 +85,7 @@ impl Door {
         Ok((Some(door), arguments))
     }
 
-    /// This program.
+    /// Returns this program, opened, to be started as the helper.
     pub(crate) fn helper(&self) -> BorrowedFd<'_> {
         self.helper.as_fd()
     }
@@ -183,7 +183,8 @@ pub(crate) async fn serve(
 /// As rsync says it.
 fn complaint(program: &OsStr, error: &io::Error) -> String {
     let text = error.to_string();
-    let (why, number) = (text.split(" (os error").next().unwrap_or_default(), error.raw_os_error().unwrap_or(0));
+    let why = text.split(" (os error").next().unwrap_or_default();
+    let number = error.raw_os_error().unwrap_or(0);
     format!("rsync: [sender] Failed to exec {}: {why} ({number})\n", Escaped(program.as_bytes()))
 }
 
@@ -303,7 +304,9 @@ fn hand_over(socket: RawFd, words: &[OsString]) -> io::Result<u8> {
     if message.len() > LONGEST {
         return Err(io::ErrorKind::ArgumentListTooLong.into());
     }
-    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    let stdin = io::stdin();
+    let stdout = io::stdout();
+    let stderr = io::stderr();
     let pipes = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut control = SendAncillaryBuffer::new(&mut space);

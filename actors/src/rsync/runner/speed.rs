@@ -35,7 +35,7 @@ struct TakenShares {
     long: [bool; 2],
     /// Long runs that wait for a share.
     waiting: usize,
-    /// When the last long run ended.
+    /// The time at which the last long run ended.
     ended: Option<Instant>,
 }
 

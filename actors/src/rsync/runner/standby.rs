@@ -91,7 +91,7 @@ pub(crate) struct Standbys {
 /// A standby to be started.
 #[derive(Debug)]
 pub(crate) struct Wanted {
-    /// For what.
+    /// The kind of run that the standby waits for.
     pub recipe: Recipe,
     /// To be kept with it.
     pub permit: Permit,
@@ -213,7 +213,7 @@ impl Standbys {
         (self.last, asked)
     }
 
-    /// One is connected.
+    /// Notes that this standby is connected.
     pub(crate) fn connected(&mut self, id: u64) {
         self.kept.iter_mut().filter(|kept| kept.id == id).for_each(|kept| kept.connected = true);
     }

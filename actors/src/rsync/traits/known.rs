@@ -15,7 +15,7 @@ use crate::transport::traits::Traits;
 /// The first line. A file that begins otherwise is of another version: nothing is taken from it.
 const VERSION: &str = "inosync nodes 1";
 
-/// What is known of a node; `None` if nothing is. `state` is the file of the state.
+/// Reads the traits that are known of a node; `None` if nothing is known. `state` is the file of the saved state.
 pub(crate) fn of(state: &Path, node: &Node) -> Option<Traits> {
     let known = read(&beside(state));
     known.get(&key(node)).map(|words| Traits::read(words.split('\t')))

@@ -9,31 +9,38 @@ use super::looks::NodeLooks;
 use super::sample::{Sample, SampleSeen, differs};
 use crate::path::RelPath;
 use crate::root::reach::look::Meta;
-use crate::rsync::Rsync;
 use crate::rsync::recipe::{self, Recipe};
+use crate::rsync::runner::Runner;
 use crate::rsync::runner::order::{Ears, Order, Work};
+use crate::rsync::target::Target;
 use crate::rsync::verify::apart;
 use crate::transport::failure::Failure;
 use crate::transport::traits::Traits;
 
-impl Rsync {
-    /// Asks about a sample of what a comparison has sent, where something may be new of it. What cannot be found out now will
-    /// be another time.
-    pub(crate) async fn learn_traits(self: &Rc<Self>, sample: Sample) {
-        // What is known to be lacking may be kept by now.
-        let is_known = self.target.learned.borrow().traits.as_ref().is_some_and(Traits::is_empty);
-        if !sample.is_worth_asking(is_known) {
-            return;
-        }
-        match self.learned(&Rc::new(sample)).await {
-            Ok(Some(found)) => self.target.keep_traits(Some(self.target.known_traits().followed_by(&found))),
-            Ok(None) => (),
-            Err(why) => debug!(self.target.log, "the node was not asked what it keeps"; "why" => %why),
-        }
+/// Asks about a sample of what a comparison has sent, where something may be new of it. What cannot be found out now will
+/// be another time.
+pub(crate) async fn learn_traits(target: &Target, runner: &Rc<Runner>, sample: Sample) {
+    // What is known to be lacking may be kept by now.
+    let is_known = target.learned.borrow().traits.as_ref().is_some_and(Traits::is_empty);
+    if !sample.is_worth_asking(is_known) {
+        return;
     }
+    match (Learner { target, runner }).learned(&sample).await {
+        Ok(Some(found)) => target.keep_traits(Some(target.known_traits().followed_by(&found))),
+        Ok(None) => (),
+        Err(why) => debug!(target.log, "the node was not asked what it keeps"; "why" => %why),
+    }
+}
 
-    /// What the node cannot hold; `None` if the sample does not tell.
-    async fn learned(self: &Rc<Self>, sample: &Sample) -> Result<Option<Traits>, Failure> {
+/// Asks one node about its traits.
+struct Learner<'a> {
+    target: &'a Target,
+    runner: &'a Rc<Runner>,
+}
+
+impl Learner<'_> {
+    /// Learns which properties the node cannot store; `None` if the sample does not tell.
+    async fn learned(&self, sample: &Sample) -> Result<Option<Traits>, Failure> {
         let steady = self.steady(sample).await?;
         if steady.is_empty() {
             return Ok(None);
@@ -45,16 +52,13 @@ impl Rsync {
     }
 
     async fn steady(&self, sample: &Sample) -> Result<BTreeMap<RelPath, Meta>, Failure> {
-        let (reach, sample) = (self.target.root.reach().clone(), sample.clone());
+        let reach = self.target.root.reach().clone();
+        let sample = sample.clone();
         apart(move || sample.steady(&reach)).await
     }
 
-    /// How these entries differ at the node, as if that had these traits.
-    async fn look_at(
-        self: &Rc<Self>,
-        entries: &BTreeMap<RelPath, Meta>,
-        traits: &Traits,
-    ) -> Result<SampleSeen, Failure> {
+    /// Compares these entries with the node as if the node had these traits.
+    async fn look_at(&self, entries: &BTreeMap<RelPath, Meta>, traits: &Traits) -> Result<SampleSeen, Failure> {
         let mut seen = SampleSeen::new();
         let mut line = |said: &[u8]| {
             // The directories above them are told, too.

@@ -14,10 +14,10 @@ const SPECIAL: u32 = 0o7000;
 /// The mean length of a year, in seconds.
 const YEAR: i64 = 31_556_952;
 
-/// What the node said.
+/// The differences of a sample at a node, by the way to compare.
 #[derive(Debug)]
 pub(crate) struct NodeLooks {
-    /// Compared exactly.
+    /// The exact comparison.
     exact: SampleSeen,
     /// With windows, from the smallest on, where the times of files differed: to the first that does all that one can do.
     windows: Vec<(u8, SampleSeen)>,
@@ -41,8 +41,8 @@ impl NodeLooks {
         Ok(looks)
     }
 
-    /// What the node cannot hold, by those of the entries that are `still` as they were when they were sent; `None` if they do
-    /// not tell.
+    /// Concludes which properties the node cannot store, from those entries that are `still` as they were when they
+    /// were sent; `None` if these do not tell.
     pub(crate) fn found(mut self, still: &BTreeMap<RelPath, Meta>) -> Option<Traits> {
         let NodeLooks { exact, windows } = &mut self;
         for seen in windows.iter_mut().map(|(_, seen)| seen).chain([&mut *exact]) {
@@ -61,12 +61,13 @@ impl NodeLooks {
     }
 }
 
-/// How many files differ in time.
+/// Counts the files that differ in time.
 fn late_files(seen: &SampleSeen) -> usize {
     seen.values().filter(|differs| differs.kind == EntryType::File && differs.time).count()
 }
 
-/// What the node cannot hold, by what it said at an exact comparison, and by what differs still with a window.
+/// Concludes which properties the node cannot store, from the differences of an exact comparison and from those that
+/// remain with a window.
 fn lacks(exact: &SampleSeen, window: Option<(u8, &SampleSeen)>, steady: &BTreeMap<RelPath, Meta>) -> Traits {
     let rest = window.map_or(exact, |(_, seen)| seen);
     // A batch may have worked in a directory at one of the looks, or made something in it since it was sent: not in all.

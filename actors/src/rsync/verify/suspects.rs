@@ -17,20 +17,29 @@ pub(crate) struct Suspects {
     dropped: u64,
 }
 
-/// What another look says of an entry that differed at the one before.
+/// The result of another look at an entry that differed at the look before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SecondLook {
-    /// How it differs now; `None` if it does not.
+    /// The difference as it is now; `None` if the entry is equal now.
     pub difference: Option<Difference>,
-    /// `true` if the source changed about it since the look before.
-    pub changed: bool,
-    /// `true` if it is known to be on its way.
-    pub pending: bool,
+    /// The changes since the look before.
+    pub movement: Movement,
     /// `true` if there is no other look.
     pub is_last: bool,
 }
 
-/// What becomes of an entry.
+/// The changes about an entry that may explain a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Movement {
+    /// Nothing changed.
+    None,
+    /// The source changed about the entry since the look before.
+    Changed,
+    /// The entry is known to be on its way.
+    Pending,
+}
+
+/// The verdict on an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EntryOutcome {
     /// It is as in the source.
@@ -39,24 +48,24 @@ pub(crate) enum EntryOutcome {
     Differs(Difference),
     /// It is looked at again.
     Open,
-    /// Nobody can say.
+    /// The looks do not decide: the entry went on changing.
     Unsettled,
 }
 
 /// Decides about an entry.
 pub(crate) fn judge(before: Difference, again: SecondLook) -> EntryOutcome {
     use Difference::OnlyThere;
-    let SecondLook { difference: Some(now), changed, pending, is_last } = again else { return EntryOutcome::Equal };
+    let SecondLook { difference: Some(now), movement, is_last } = again else { return EntryOutcome::Equal };
     // It came or went in the source meanwhile.
     if (now == OnlyThere) != (before == OnlyThere) {
         return if is_last { EntryOutcome::Unsettled } else { EntryOutcome::Open };
     }
-    match (changed || pending, is_last) {
-        (false, _) => EntryOutcome::Differs(now),
-        (true, false) => EntryOutcome::Open,
+    match (movement, is_last) {
+        (Movement::None, _) => EntryOutcome::Differs(now),
+        (_, false) => EntryOutcome::Open,
         // Something comes or goes in its directory all the time, but it was in no look.
-        (true, true) if now == OnlyThere && !pending => EntryOutcome::Differs(now),
-        (true, true) => EntryOutcome::Unsettled,
+        (Movement::Changed, true) if now == OnlyThere => EntryOutcome::Differs(now),
+        (_, true) => EntryOutcome::Unsettled,
     }
 }
 
@@ -72,7 +81,7 @@ impl Suspects {
         Suspects { open: BTreeMap::new(), cap, dropped: 0 }
     }
 
-    /// An entry differs.
+    /// Adds an entry that differs.
     pub(crate) fn add(&mut self, path: RelPath, difference: Difference) {
         if self.open.len() < self.cap || self.open.contains_key(&path) {
             self.open.insert(path, difference);
@@ -86,7 +95,7 @@ impl Suspects {
         self.open.is_empty()
     }
 
-    /// How many differed, and are not looked at again.
+    /// Counts the entries that differed and are not looked at again.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -115,7 +124,8 @@ impl Suspects {
         is_last: bool,
         still: impl Fn(&RelPath, Difference) -> bool,
     ) -> (Vec<(RelPath, Difference)>, u64) {
-        let (mut differing, mut unsettled) = (Vec::new(), 0);
+        let mut differing = Vec::new();
+        let mut unsettled = 0;
         let mut gone = Vec::new();
         for (path, difference) in &self.open {
             let leader = self.leader(path, *difference);
@@ -161,22 +171,22 @@ mod tests {
 
     #[test]
     fn only_what_differs_at_both_looks_and_did_not_change_between_them_differs() {
-        let again = |difference, changed, pending, is_last| SecondLook { difference, changed, pending, is_last };
+        let again = |difference, movement, is_last| SecondLook { difference, movement, is_last };
         for (before, after, expected) in [
-            (Content, again(None, false, false, false), EntryOutcome::Equal),
-            (Content, again(None, true, true, true), EntryOutcome::Equal),
-            (Content, again(Some(Content), false, false, false), EntryOutcome::Differs(Content)),
-            (Content, again(Some(Attributes), false, false, true), EntryOutcome::Differs(Attributes)),
-            (Missing, again(Some(Content), false, false, false), EntryOutcome::Differs(Content)),
-            (Content, again(Some(Content), true, false, false), EntryOutcome::Open),
-            (Content, again(Some(Content), false, true, false), EntryOutcome::Open),
-            (Content, again(Some(Content), true, false, true), EntryOutcome::Unsettled),
-            (OnlyThere, again(Some(OnlyThere), false, false, false), EntryOutcome::Differs(OnlyThere)),
-            (OnlyThere, again(Some(OnlyThere), true, false, false), EntryOutcome::Open),
-            (OnlyThere, again(Some(OnlyThere), true, false, true), EntryOutcome::Differs(OnlyThere)),
-            (OnlyThere, again(Some(OnlyThere), true, true, true), EntryOutcome::Unsettled),
-            (OnlyThere, again(Some(Content), false, false, false), EntryOutcome::Open),
-            (Content, again(Some(OnlyThere), false, false, true), EntryOutcome::Unsettled),
+            (Content, again(None, Movement::None, false), EntryOutcome::Equal),
+            (Content, again(None, Movement::Pending, true), EntryOutcome::Equal),
+            (Content, again(Some(Content), Movement::None, false), EntryOutcome::Differs(Content)),
+            (Content, again(Some(Attributes), Movement::None, true), EntryOutcome::Differs(Attributes)),
+            (Missing, again(Some(Content), Movement::None, false), EntryOutcome::Differs(Content)),
+            (Content, again(Some(Content), Movement::Changed, false), EntryOutcome::Open),
+            (Content, again(Some(Content), Movement::Pending, false), EntryOutcome::Open),
+            (Content, again(Some(Content), Movement::Changed, true), EntryOutcome::Unsettled),
+            (OnlyThere, again(Some(OnlyThere), Movement::None, false), EntryOutcome::Differs(OnlyThere)),
+            (OnlyThere, again(Some(OnlyThere), Movement::Changed, false), EntryOutcome::Open),
+            (OnlyThere, again(Some(OnlyThere), Movement::Changed, true), EntryOutcome::Differs(OnlyThere)),
+            (OnlyThere, again(Some(OnlyThere), Movement::Pending, true), EntryOutcome::Unsettled),
+            (OnlyThere, again(Some(Content), Movement::None, false), EntryOutcome::Open),
+            (Content, again(Some(OnlyThere), Movement::None, true), EntryOutcome::Unsettled),
         ] {
             assert_eq!(judge(before, after), expected, "{before:?} {after:?}");
         }

@@ -82,7 +82,8 @@ impl Keeps {
             What::Scratch => true,
             What::Log => false,
         };
-        let (option, dir) = (self.option.clone(), Shown::from(self.path.as_str()));
+        let option = self.option.clone();
+        let dir = Shown::from(self.path.as_str());
         if refused { Err(ExtraError::RelativeDir { option, dir }) } else { Ok(()) }
     }
 

@@ -1,6 +1,9 @@
+use super::outcome::REPORT_TIME;
 use super::*;
 use crate::change::Change;
+use crate::outbox::need::Fate;
 use crate::transport::Lane;
+use crate::transport::blame::Blame;
 
 fn rel(path: &str) -> RelPath {
     RelPath::new(path.as_bytes()).unwrap()
@@ -54,7 +57,8 @@ fn planned(disk: &[&'static str], excludes: &[&str], changes: &[Change]) -> Stri
     let now = now + PAUSE;
     let batch = set.lease(Lane::Fast, 99, 9999, now).paths;
     let excludes = Excludes::new(excludes.iter().map(|p| p.to_string()).collect()).unwrap();
-    let plan = plan(&batch, &set, &excludes, &mut Table(disk.to_vec()), None, now);
+    let plan =
+        plan(&batch, PlanGround { set: &set, excludes: &excludes, disk: &mut Table(disk.to_vec()), room: None, now });
     let lists = [
         ('+', &plan.run.present),
         ('*', &plan.run.large),
@@ -146,7 +150,16 @@ fn many_moved_directories_are_protected_by_those_that_held_them() {
     }
     set.add(&removed("d"), now);
     let batch = set.lease(Lane::Fast, 9, 999, now + PAUSE).paths;
-    let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec![]), None, now + PAUSE);
+    let plan = plan(
+        &batch,
+        PlanGround {
+            set: &set,
+            excludes: &Excludes::default(),
+            disk: &mut Table(vec![]),
+            room: None,
+            now: now + PAUSE,
+        },
+    );
     assert_eq!(plan.run.protected, BTreeSet::from([rel("d/e")]));
 }
 
@@ -174,7 +187,10 @@ fn while_the_content_may_be_on_its_way_no_comparison_deletes() {
         set.add(&change, now);
         let batch = set.lease(Lane::Fast, 9, 999, now + PAUSE);
         let disk = &mut Table(vec!["d/", "f"]);
-        let plan = plan(&batch.paths, &set, &Excludes::default(), disk, None, now + PAUSE);
+        let plan = plan(
+            &batch.paths,
+            PlanGround { set: &set, excludes: &Excludes::default(), disk, room: None, now: now + PAUSE },
+        );
         set.settle(batch.id, now, |_| Fate::Delivered, |_| PAUSE);
         plan.run.kept.iter().map(RelPath::to_string).collect::<Vec<_>>().concat()
     };
@@ -188,7 +204,10 @@ fn what_lies_below_a_removal_that_waits_goes_with_it() {
     set.add(&touched("d/x"), now);
     let batch = set.lease(Lane::Fast, 9, 999, now).paths;
     assert_eq!(batch.len(), 1);
-    let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec![]), None, now);
+    let plan = plan(
+        &batch,
+        PlanGround { set: &set, excludes: &Excludes::default(), disk: &mut Table(vec![]), room: None, now },
+    );
     assert!(plan.run.is_empty() && plan.paths.unreported.is_empty(), "{plan:?}");
     assert!(set.is_reported_removed(&rel("d")));
 }
@@ -199,7 +218,10 @@ fn a_removal_that_is_never_reported_is_looked_for() {
     set.add(&touched("d/x"), now);
     let mut plan_at = |now| {
         let batch = set.lease(Lane::Fast, 9, 999, now);
-        let plan = plan(&batch.paths, &set, &Excludes::default(), &mut Table(vec!["d/"]), None, now);
+        let plan = plan(
+            &batch.paths,
+            PlanGround { set: &set, excludes: &Excludes::default(), disk: &mut Table(vec!["d/"]), room: None, now },
+        );
         set.settle(batch.id, now, |path| plan.fate(path, &Blame::default(), &Since::default()), |_| Duration::ZERO);
         (plan.paths.lost.into_iter().collect::<Vec<_>>(), set.len())
     };
@@ -215,7 +237,7 @@ fn what_the_fast_lane_has_no_room_for_belongs_into_the_bulk_lane() {
     let batch: Vec<_> = changes.iter().map(|path| (rel(path), Pending::new(Scope::Subtree))).collect();
     let (set, now) = (PendingSet::default(), Instant::now());
     let lists = |room| {
-        let plan = plan(&batch, &set, &Excludes::default(), &mut disk(), room, now);
+        let plan = plan(&batch, PlanGround { set: &set, excludes: &Excludes::default(), disk: &mut disk(), room, now });
         [&plan.run.large, &plan.run.present, &plan.run.subtrees, &plan.paths.bulk]
             .map(|list| list.iter().map(RelPath::to_string).collect::<Vec<_>>())
     };
@@ -235,7 +257,10 @@ fn what_goes_waits_for_what_came_with_it_and_takes_the_bulk_lane() {
     let disk = || Table(vec!["large 1", "small"]);
     let lists = |bytes| {
         let room = BatchRoom { bytes, entries: 2 };
-        let plan = plan(&batch, &set, &Excludes::default(), &mut disk(), Some(room), now);
+        let plan = plan(
+            &batch,
+            PlanGround { set: &set, excludes: &Excludes::default(), disk: &mut disk(), room: Some(room), now },
+        );
         [&plan.run.present, &plan.run.large, &plan.run.missing, &plan.paths.bulk]
             .map(|list| list.iter().map(RelPath::to_string).collect::<Vec<_>>())
     };
@@ -252,7 +277,7 @@ fn a_failure_keeps_the_paths_that_it_concerns() {
     }
     let batch = set.lease(Lane::Fast, 9, 999, now).paths;
     let mut disk = Table(vec!["a", "b", "d/", "d/x", "s/"]);
-    let plan = plan(&batch, &set, &Excludes::default(), &mut disk, None, now);
+    let plan = plan(&batch, PlanGround { set: &set, excludes: &Excludes::default(), disk: &mut disk, room: None, now });
     let blamed = Blame::Paths(vec![rel("a"), rel("d"), rel("s/deep/y")]);
     let kept = |path: &&str, blamed| plan.fate(&rel(path), blamed, &Since::default()) != Fate::Delivered;
     let all = ["a", "b", "d/x", "s"];
@@ -271,7 +296,10 @@ fn what_is_there_again_after_it_was_deleted_is_sent_as_another_file() {
     [removed("large"), renamed].iter().for_each(|change| set.add(change, now));
     let lease = |set: &mut PendingSet, disk: &[&'static str], at| {
         let batch = set.lease(Lane::Fast, 99, 9999, at);
-        let plan = plan(&batch.paths, set, &Excludes::default(), &mut Table(disk.to_vec()), None, at);
+        let plan = plan(
+            &batch.paths,
+            PlanGround { set, excludes: &Excludes::default(), disk: &mut Table(disk.to_vec()), room: None, now: at },
+        );
         (batch.id, plan)
     };
     let (renames, plan) = lease(&mut set, &["large 1"], now);
@@ -291,7 +319,10 @@ fn a_file_that_is_another_one_after_it_was_sent_is_sent_again() {
     let (mut set, now) = (PendingSet::default(), Instant::now());
     [touched("a"), touched("b")].iter().for_each(|change| set.add(change, now));
     let batch = set.lease(Lane::Fast, 99, 9999, now).paths;
-    let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec!["a", "b"]), None, now);
+    let plan = plan(
+        &batch,
+        PlanGround { set: &set, excludes: &Excludes::default(), disk: &mut Table(vec!["a", "b"]), room: None, now },
+    );
     /// Everything is a file that was written later.
     struct Later;
     impl Disk for Later {
@@ -317,7 +348,7 @@ fn what_settles_is_left_out_of_the_comparison_of_its_directory() {
     [subtree("d"), touched("d/x.part"), touched("d/y")].iter().for_each(|change| set.add(change, now));
     let batch = set.lease(Lane::Fast, 99, 9999, now).paths;
     let disk = &mut Table(vec!["d/", "d/x.part", "d/y"]);
-    let plan = plan(&batch, &set, &Excludes::default(), disk, None, now);
+    let plan = plan(&batch, PlanGround { set: &set, excludes: &Excludes::default(), disk, room: None, now });
     assert_eq!((&plan.run.subtrees, &plan.run.protected), (&[rel("d")].into(), &[rel("d/x.part")].into()));
 }
 
@@ -342,7 +373,10 @@ fn a_level_takes_the_bulk_lane() {
     set.add(&Change::Level { path: rel("d") }, now);
     let batch = set.lease(Lane::Fast, 9, 99, now).paths;
     let room = BatchRoom { bytes: 1 << 30, entries: 99 };
-    let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec!["d/"]), Some(room), now);
+    let plan = plan(
+        &batch,
+        PlanGround { set: &set, excludes: &Excludes::default(), disk: &mut Table(vec!["d/"]), room: Some(room), now },
+    );
     assert_eq!((plan.run.is_empty(), plan.paths.bulk), (true, BTreeSet::from([rel("d")])));
 }
 
@@ -351,7 +385,16 @@ fn what_failed_below_a_listed_subtree_holds_up_only_itself() {
     let (mut set, now) = (PendingSet::default(), Instant::now());
     [subtree("d"), touched("f"), Change::Level { path: rel("l") }].iter().for_each(|change| set.add(change, now));
     let batch = set.lease(Lane::Fast, 9, 99, now).paths;
-    let plan = plan(&batch, &set, &Excludes::default(), &mut Table(vec!["d/", "d/x", "f", "l/"]), None, now);
+    let plan = plan(
+        &batch,
+        PlanGround {
+            set: &set,
+            excludes: &Excludes::default(),
+            disk: &mut Table(vec!["d/", "d/x", "f", "l/"]),
+            room: None,
+            now,
+        },
+    );
     let paths = |names: &[&str]| names.iter().map(|name| rel(name)).collect::<Vec<_>>();
     let set_aside = |path: &RelPath| ["l/unfit", "l/untried", "d/x"].map(rel).contains(path);
     for (blamed, apart, rest) in [
@@ -395,7 +438,10 @@ fn a_directory_that_holds_a_mount_which_does_not_answer_is_taken_apart_as_what_i
         changes.iter().for_each(|change| set.add(change, now));
         let batch = set.lease(Lane::Fast, 99, 9999, now + PAUSE).paths;
         let mut disk = Hangs(Table(vec!["m/", "d/"]));
-        let plan = plan(&batch, &set, &Excludes::default(), &mut disk, None, now + PAUSE);
+        let plan = plan(
+            &batch,
+            PlanGround { set: &set, excludes: &Excludes::default(), disk: &mut disk, room: None, now: now + PAUSE },
+        );
         let expected: BTreeMap<RelPath, bool> = expected.into_iter().map(|(path, new)| (rel(path), new)).collect();
         assert_eq!(plan.paths.split, expected, "{changes:?}");
     }

@@ -1,44 +1,35 @@
-//! What is mounted in the tree: on which mount a name lies, and the files that others were mounted on.
+//! The mounts in the tree: the mount on which a name lies, and the files that others were mounted on.
 
-use inotify::WatchMask;
-
-use super::Dirs;
+use super::{Dirs, FILE_MASK};
 use crate::mounts::Mounts;
 use crate::path::RelPath;
 use crate::watch_error::WatchError;
 use crate::watcher::tree::NodeId;
 
-/// What is asked of the kernel for a file of its own.
-const FILE_MASK: WatchMask = WatchMask::MODIFY
-    .union(WatchMask::CLOSE_WRITE)
-    .union(WatchMask::ATTRIB)
-    .union(WatchMask::DONT_FOLLOW)
-    .union(WatchMask::MASK_ADD);
-
 impl Dirs {
-    /// What is mounted in the tree, as far as that was looked at.
+    /// The mounts in the tree, as far as the tree was looked through.
     pub(crate) fn mounts(&self) -> &Mounts {
         &self.mounts
     }
 
-    /// This is mounted in the tree now. Where something else was mounted before is to be looked at again.
+    /// Replaces the list of mounts. A place where another file system was mounted before has to be looked at again.
     pub(crate) fn set_mounts(&mut self, mounts: Mounts) {
         self.mounts = mounts;
     }
 
-    /// A file system was unmounted from there.
+    /// Notes that a file system was unmounted from there.
     pub(crate) fn forget_mount(&mut self, point: &RelPath) {
         self.mounts.forget(point);
     }
 
-    /// A directory was moved, with all that is known of what is below it.
+    /// Follows the move of a directory, with all that is known below it.
     pub(crate) fn moved(&mut self, from: &RelPath, to: &RelPath) {
         self.mounts.moved(from, to);
         self.bound.moved(from, to);
         self.blind.moved(from, to);
     }
 
-    /// A directory left the tree, and what is mounted below it with it.
+    /// Forgets a directory that left the tree, with the mounts below it.
     pub(crate) fn moved_out(&mut self, from: &RelPath) {
         self.mounts.moved_out(from);
         for path in self.bound.paths().iter().filter(|path| path.is_below(from)) {
@@ -46,8 +37,8 @@ impl Dirs {
         }
     }
 
-    /// Whether the directory at `path` has another name in the tree that does not lie on one of these mount points: what is
-    /// in it is not gone with these.
+    /// Tells if the directory at `path` has another name in the tree that does not lie on one of these mount points:
+    /// its content is not gone with the mounts.
     pub(crate) fn stands_elsewhere(&self, path: &RelPath, gone: &[RelPath]) -> bool {
         let stays = |place: &NodeId| {
             let other = self.path(*place);
@@ -57,7 +48,7 @@ impl Dirs {
         watch.is_some_and(|watch| self.places(watch.get_watch_descriptor_id()).any(|place| stays(&place)))
     }
 
-    /// Whether something else than a directory is at this path.
+    /// Tells if something other than a directory is at this path.
     pub(crate) fn is_file(&self, path: &RelPath) -> bool {
         self.reach.look(path).is_ok_and(|meta| !meta.is_dir())
     }
@@ -82,7 +73,7 @@ impl Dirs {
         }
     }
 
-    /// The file that was mounted on this path is there no more.
+    /// Gives up the file that was mounted on this path.
     pub(crate) fn release_file(&mut self, path: &RelPath) {
         let stale = self.bound.take(path);
         self.retire(stale.into_iter().collect());
@@ -93,7 +84,7 @@ impl Dirs {
         self.mounts.points().iter().for_each(|path| self.watch_file(path));
     }
 
-    /// The same for those below a directory, which something was mounted on or unmounted from.
+    /// Does the same below a directory that was mounted on or unmounted from.
     pub(crate) fn watch_files_below(&mut self, top: &RelPath) {
         self.mounts.points().iter().filter(|path| path.is_below(top)).for_each(|path| self.watch_file(path));
     }
@@ -108,7 +99,7 @@ impl Dirs {
         self.tree.watches().chain(self.bound.watches())
     }
 
-    /// The kernel ended the watch of a mounted file.
+    /// Notes that the kernel ended the watch of a mounted file.
     pub(crate) fn file_ended(&mut self, watch: i32) {
         self.bound.ended(watch);
     }

@@ -7,7 +7,26 @@ use crate::watcher::watches::WatchDescriptor;
 use super::Dirs;
 use crate::watcher::tree::NodeId;
 
-/// What [`Dirs::place`] found.
+/// The result of [`Dirs::attach`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Attached {
+    /// It was not watched before; now it and all below it are.
+    New,
+    /// It was watched already, at this name or another one.
+    Known,
+    /// It was watched already, at the name from which it was moved, and is at this one now.
+    Moved,
+    /// It is excluded, or not there any more.
+    Nothing,
+    /// It cannot be watched; [`Blind`](crate::watcher::blind::Blind) says why.
+    Blind,
+    /// The names in the tree are out of date.
+    Tangled,
+    /// The directory that holds it is not at its name any more, of which an event is still to tell.
+    Elsewhere,
+}
+
+/// The result of [`Dirs::place`].
 pub(super) enum Placed {
     /// This place is new: what is in it has not been looked at yet.
     New(NodeId),
@@ -20,6 +39,51 @@ pub(super) enum Placed {
 }
 
 impl Dirs {
+    /// Watches the directory `name` of `parent`, and all below it if it is new.
+    pub(crate) fn attach(&mut self, parent: NodeId, name: &OsStr) -> Attached {
+        self.attach_or(parent, name, false)
+    }
+
+    /// As [`Dirs::attach`], but a directory that is watched under whatever name keeps that.
+    pub(crate) fn attach_unknown(&mut self, parent: NodeId, name: &OsStr) -> Attached {
+        self.attach_or(parent, name, true)
+    }
+
+    fn attach_or(&mut self, parent: NodeId, name: &OsStr, keep_name: bool) -> Attached {
+        let path = self.tree.entry(parent, name);
+        if self.excludes.matching(&path, true).is_some() {
+            return Attached::Nothing;
+        }
+        let opened = match self.open(parent) {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return Attached::Elsewhere,
+            Err(error) => {
+                self.add_blind(path, error);
+                return Attached::Blind;
+            }
+        };
+        match self.watch_named(&path, &opened, name) {
+            Ok(Some(watch)) if keep_name && self.tree.knows(watch.get_watch_descriptor_id()) => Attached::Known,
+            Ok(Some(watch)) => match self.place(watch, parent, name) {
+                Placed::New(dir) => {
+                    self.blind.forget(&path);
+                    if self.scan_from(dir, true, &mut |_| ()).tangled {
+                        return Attached::Tangled;
+                    }
+                    Attached::New
+                }
+                Placed::Known(_) => Attached::Known,
+                Placed::Moved(_) => Attached::Moved,
+                Placed::Tangled => Attached::Tangled,
+            },
+            Ok(None) => Attached::Nothing,
+            Err(error) => {
+                self.add_blind(path.clone(), error.about(self.on_disk(&path)));
+                Attached::Blind
+            }
+        }
+    }
+
     /// Records that the directory with this watch is the entry `name` of `parent`. A name that it had before is given up if
     /// it was renamed from there: within one mount a directory has one name. Over several mounts it may have several.
     pub(super) fn place(&mut self, watch: WatchDescriptor, parent: NodeId, name: &OsStr) -> Placed {
@@ -36,12 +100,12 @@ impl Dirs {
         }
     }
 
-    /// Whether a place and the entry `name` of `parent` are on one mount, as far as is known.
+    /// Tells if a place and the entry `name` of `parent` are on one mount, as far as is known.
     fn is_on_mount_of(&self, id: NodeId, parent: NodeId, name: &OsStr) -> bool {
         self.mounts.holder(&self.path(id)) == self.mounts.holder(&self.entry(parent, name))
     }
 
-    /// Whether a directory is still at its place.
+    /// Tells if a directory is still at its place.
     fn is_still(&mut self, id: NodeId) -> bool {
         id == self.root() || self.open(id).is_ok_and(|opened| opened.is_some())
     }

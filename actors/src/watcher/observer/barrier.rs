@@ -25,7 +25,7 @@ impl Observer {
         self.found.passed.push(Passed { id, lost, unsettled });
     }
 
-    /// Whether an event is none of the tree's.
+    /// Tells if an event belongs to a barrier and not to the tree.
     pub(super) fn is_mark(&mut self, watch: i32, mask: EventMask) -> bool {
         let Some(cookie) = &mut self.cookie else { return false };
         if mask.contains(EventMask::Q_OVERFLOW) {

@@ -1,4 +1,4 @@
-//! Whether what a file has in it may be new, and when that is told.
+//! Decides when the content of a file may be new, and when it is reported.
 
 use std::io;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::path::RelPath;
 use crate::transport::plan::LARGE;
 
 impl Observer {
-    /// What a file has in it changed, or its attributes.
+    /// Handles an event about the content or the attributes of a file.
     pub(super) fn content_event(&mut self, path: RelPath, mask: EventMask, now: Instant) {
         if mask.contains(EventMask::MODIFY) {
             self.quiet.written(path, now);
@@ -23,8 +23,8 @@ impl Observer {
         }
     }
 
-    /// A file got other attributes. The kernel tells those of a deleted file by the name that it had, and those of a
-    /// file that never had a name by its number.
+    /// Handles other attributes of a file. The kernel reports those of a deleted file by its last name, and those of
+    /// a file that never had a name by its number.
     fn attributes_changed(&mut self, path: RelPath, now: Instant) {
         match self.root.look_at(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => (),
@@ -36,7 +36,7 @@ impl Observer {
         }
     }
 
-    /// Files count. One of which no more than its name was told may have been made without one.
+    /// Reports files as written. A file whose name is the only news may have been made without a name.
     pub(super) fn count(&mut self, paths: Vec<RelPath>) {
         for path in self.quiet.take_silent() {
             self.watch_unnamed(path);
@@ -44,8 +44,8 @@ impl Observer {
         paths.into_iter().for_each(|path| self.written(path));
     }
 
-    /// A file was open for writing and is closed, and no write was told: mostly it is as it was, as those of databases
-    /// are. What mmap(2) wrote is not told.
+    /// Handles the close of a file that was open for writing without a reported write. Mostly the file is as it was,
+    /// as those of databases are; but no event tells of writes through mmap(2).
     fn file_closed(&mut self, path: RelPath, now: Instant) {
         let size = self.root.look_at(&path).map_or(0, |meta| meta.len());
         if size <= LARGE {
@@ -57,13 +57,13 @@ impl Observer {
         }
     }
 
-    /// Whether a file is on a tmpfs.
+    /// Tells if a file is on a tmpfs.
     fn is_in_memory(&self, path: &RelPath) -> bool {
         const TMPFS_MAGIC: i64 = 0x0102_1994;
         self.root.reach().kind(path).is_ok_and(|kind| kind == TMPFS_MAGIC)
     }
 
-    /// Tells of the files that were closed and are to be compared by content now.
+    /// Reports the files that were closed and are to be compared by content now.
     pub(super) fn compare_closed(&mut self, now: Instant) {
         let closed = self.quiet.compared(now);
         self.found.changes.extend(closed.into_iter().map(|path| Change::Closed { path }));

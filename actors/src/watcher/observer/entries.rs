@@ -1,4 +1,4 @@
-//! What the events of an entry of a directory mean, at one of the places of that directory.
+//! Handles the events of an entry of a directory, at one of the places of that directory.
 
 use std::ffi::OsString;
 use std::time::Instant;
@@ -29,7 +29,8 @@ impl Observer {
             self.file_arrived(path, cookie);
         } else if mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM) {
             let silent = self.quiet.is_silent(&path);
-            let (written, silent) = (self.quiet.settled(&path), self.forget_unnamed(&path) || silent);
+            let written = self.quiet.settled(&path);
+            let silent = self.forget_unnamed(&path) || silent;
             if mask.contains(EventMask::MOVED_FROM) {
                 self.file_moves.departed(cookie, FileDeparture { from: path.clone(), written, silent });
             }
@@ -54,8 +55,8 @@ impl Observer {
         }
     }
 
-    /// A new regular file is about to be written and closed. What never is counts now: links, and whatever else has no
-    /// content of its own.
+    /// Handles a new entry. A regular file is about to be written and closed. Links and other entries without content
+    /// of their own never are, so they count now.
     fn file_created(&mut self, path: RelPath, now: Instant) {
         match self.root.look_at(&path) {
             Ok(meta) if meta.is_file() && meta.nlink() == 1 => self.quiet.created(path, now),
@@ -90,7 +91,7 @@ impl Observer {
         }
     }
 
-    /// A directory got other attributes: it, or what is below it, may have become readable.
+    /// Handles other attributes of a directory: the directory, or entries below it, may have become readable.
     fn directory_touched(&mut self, dir: NodeId, name: &OsString, path: RelPath, now: Instant) {
         let was_blind = self.dirs.blind().forget(&path);
         match self.attach(dir, name, now) {

@@ -1,17 +1,17 @@
-//! What follows from file systems that are mounted and unmounted below the root, or over it: what goes is hidden and not
-//! deleted, what comes is watched and compared.
+//! Handles mounts and unmounts below the root, or over it: a mount that goes is hidden and not deleted, and one that
+//! comes is watched and compared.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::{Observer, Presence, last_name};
-use crate::change::Change;
-use crate::messages::{Reason, Rescan};
+use crate::change::{Change, Reason};
+use crate::messages::Rescan;
 use crate::mounts::Mounts;
 use crate::path::RelPath;
 
 impl Observer {
-    /// The kernel's list of mounts is different.
+    /// Compares the kernel's list of mounts with the known one.
     pub(crate) fn mounts_changed(&mut self, now: Instant) {
         // The root may be covered, or uncovered again.
         match self.presence {
@@ -24,7 +24,7 @@ impl Observer {
         self.compare_mounts(now);
     }
 
-    /// What is mounted there did not answer, and does again.
+    /// Compares a mount point again: the file system there did not answer, and answers again.
     pub(crate) fn answers(&mut self, path: &RelPath, now: Instant) {
         if !matches!(self.presence, Presence::Here { .. }) || self.dirs.excludes(path) {
             return;
@@ -63,11 +63,12 @@ impl Observer {
         new.into_iter().for_each(|path| self.show(path, now));
     }
 
-    /// A watched directory was on a file system that is mounted no longer. Each directory of it says so: with the first one
-    /// the watches of all are given up. If it is that of the root, all of them say so before the root does, and come back
-    /// with it: nothing of it is hidden.
+    /// Handles the unmount of the file system of a watched directory. Each directory on it reports that; at the first
+    /// report the watches of all are given up. If the root was unmounted, all directories report it before the root
+    /// does, and come back with the root: nothing of it is hidden.
     pub(super) fn unmounted(&mut self, watch: i32, now: Instant) {
-        let (dirs, mounts) = (&self.dirs, self.dirs.mounts());
+        let dirs = &self.dirs;
+        let mounts = self.dirs.mounts();
         let points: BTreeSet<RelPath> =
             dirs.places(watch).filter_map(|place| mounts.holder(&dirs.path(place)).cloned()).collect();
         for point in points {
@@ -78,8 +79,8 @@ impl Observer {
         }
     }
 
-    /// What was mounted there is gone. That deletes nothing, unless it has `elsewhere` another name in the tree; what the
-    /// directory under the mount has is sent. A file that was covered is what it was before.
+    /// Handles an unmount. The content of the mount is not deleted at the nodes if it has another name `elsewhere` in
+    /// the tree. The directory under the mount is sent. A file that was covered is compared again.
     fn hide(&mut self, path: RelPath, elsewhere: bool, now: Instant) {
         self.dirs.release_file(&path);
         if self.dirs.excludes(&path) {
@@ -96,7 +97,7 @@ impl Observer {
         self.found.changes.push(Change::Subtree { path });
     }
 
-    /// Something is mounted there: that is what is mirrored now.
+    /// Handles a mount: the mounted content is mirrored from now on.
     fn show(&mut self, path: RelPath, now: Instant) {
         if self.dirs.is_file(&path) {
             self.dirs.watch_file(&path);

@@ -1,18 +1,18 @@
-//! Whether the root is where it was: it may be moved, deleted, replaced, and come back.
+//! Looks for the root: it may be moved, deleted, replaced, and come back.
 
 use std::time::{Duration, Instant};
 
 use super::Observer;
-use crate::messages::Reason;
+use crate::change::Reason;
 use crate::root::RootError;
 
-/// How often a root that disappeared is looked for.
+/// The interval at which a root that disappeared is looked for.
 pub(super) const ROOT_POLL: Duration = Duration::from_secs(1);
-/// How often a root is looked at that nobody said had disappeared: a symlink to it or a directory above it may have been
-/// replaced, which raises no event.
+/// The interval at which a root is looked at that is believed to be there. A symlink to the root or a directory above
+/// it may have been replaced, which raises no event.
 pub(super) const ROOT_CHECK: Duration = Duration::from_secs(5);
 
-/// Whether the root is where it was.
+/// The result of a look at the root.
 pub(super) enum Presence {
     Here {
         look_at: Instant,

@@ -82,8 +82,8 @@ impl Observer {
         self.dirs.give_up(watches);
     }
 
-    /// Whether the event is of a file that is watched itself; then it was handled. What is told of its name is told
-    /// twice.
+    /// Handles the event of a file that has a watch of its own, and returns `true` if it was one. The watch of the
+    /// directory reports a named file a second time.
     pub(super) fn is_of_unnamed(&mut self, watch: i32, mask: EventMask, now: Instant) -> bool {
         let Some(path) = self.unnamed.by_watch(watch).cloned() else { return false };
         if mask.contains(EventMask::IGNORED) {

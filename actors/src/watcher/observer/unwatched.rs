@@ -1,12 +1,12 @@
-//! Directories that are not watched although they should be: tried again at intervals, told when that changes, and looked
-//! for where nobody knows of them.
+//! Unwatched directories: they are tried again at intervals, reported when that changes, and searched for where no
+//! event told of them.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::{Attached, Observer, Presence};
-use crate::change::Change;
-use crate::messages::{Reason, Rescan, Unseen};
+use crate::change::{Change, Reason};
+use crate::messages::{Rescan, Unseen};
 use crate::path::RelPath;
 use crate::watch_error::WatchError;
 use crate::watcher::cookie::Cookie;
@@ -14,7 +14,7 @@ use crate::watcher::dirs::FoundDirectories;
 use crate::watcher::ledger::{Ledger, WatchDifference};
 use crate::watcher::sight::WatchCoverage;
 
-/// How often what is not watched is tried again and compared, unless the configuration says otherwise.
+/// The interval at which unwatched directories are tried again and compared, unless the configuration says otherwise.
 pub(crate) const POLL: Duration = Duration::from_secs(60);
 /// The event of a directory that an audit found may still be queued; after this time it is not.
 const LATE_EVENTS: Duration = Duration::from_secs(2);
@@ -23,18 +23,18 @@ const ENDED: usize = 1000;
 /// Directories that are named in a report.
 const NAMED: usize = 3;
 
-/// What the observer remembers of them beside the list that its `Dirs` keep.
+/// The observer's notes on unwatched directories. The list itself is in its `Dirs`.
 pub(super) struct Unwatched {
     every: Duration,
     /// `Some` if and only if something is not watched.
     poll_at: Option<Instant>,
-    /// How many directories for which no watch was left were told last.
+    /// The number of directories without a free watch in the last report.
     told: usize,
-    /// Whether a much longer list is to be told.
+    /// `true` if the list is reported again when it is much longer.
     polled: bool,
-    /// What an audit found and no event explained yet, and when that is a defect.
+    /// Directories that an audit found and no event explained yet, and the time from which this is a defect.
     doubts: Option<(BTreeSet<RelPath>, Instant)>,
-    /// What an audit counted otherwise than the kernel, and when it is counted again.
+    /// Watches that an audit and the kernel do not agree on, and the time of the second count.
     miscounted: Option<(WatchDifference, Instant)>,
 }
 
@@ -45,13 +45,13 @@ impl Default for Unwatched {
 }
 
 impl Unwatched {
-    /// When something is due by time.
+    /// The time at which the next of these tasks is due.
     pub(crate) fn next_tick(&self) -> Option<Instant> {
         let doubts = self.doubts.as_ref().map(|(_, until)| *until);
         [self.poll_at, doubts, self.miscounted.as_ref().map(|(_, until)| *until)].into_iter().flatten().min()
     }
 
-    /// An event told of this directory.
+    /// Notes that an event told of this directory.
     pub(crate) fn explained(&mut self, path: &RelPath) {
         if let Some((paths, _)) = &mut self.doubts {
             paths.retain(|doubt| doubt != path && !doubt.is_below(path));
@@ -60,20 +60,21 @@ impl Unwatched {
 }
 
 impl Observer {
-    /// How often what is not watched is tried again and compared.
+    /// Sets the interval at which unwatched directories are tried again and compared.
     pub(crate) fn poll_every(&mut self, period: Duration) {
         self.unwatched.every = period;
         self.unwatched.poll_at = None;
     }
 
-    /// Whether what happens to this path is seen: the directory that holds it is watched, or it is one that is.
+    /// Tells if events at this path are seen: its directory is watched, or the path itself is.
     pub(crate) fn sees(&self, path: &RelPath) -> bool {
         self.dirs.has(path) || path.parent().is_some_and(|dir| self.dirs.has(&dir))
     }
 
-    /// Says what is watched now.
+    /// Writes the coverage as it is now.
     pub(crate) fn tell(&mut self, sight: &WatchCoverage) {
-        let (watched, blind) = (self.dirs.count(), self.dirs.blind());
+        let watched = self.dirs.count();
+        let blind = self.dirs.blind();
         sight.write(watched, blind.len(), blind.iter());
     }
 
@@ -88,7 +89,7 @@ impl Observer {
         self.ledger = Some(ledger);
     }
 
-    /// How the kernel counts otherwise now.
+    /// Compares the known watches with the kernel's.
     fn miscount(&self) -> WatchDifference {
         let Some(ledger) = &self.ledger else { return WatchDifference::default() };
         let cookie = self.cookie.as_ref().and_then(Cookie::number);
@@ -98,8 +99,8 @@ impl Observer {
             .unwrap_or_default()
     }
 
-    /// What is counted otherwise for the second time is a defect: what was on its way has come. The watches that nobody knows of
-    /// are given up; those that are missing are set anew by the next audit.
+    /// Counts the watches again. A watch that differs twice is a defect, since all events have come by now. Unknown
+    /// watches are given up; missing ones are set again by the next audit.
     fn count_again(&mut self, before: &WatchDifference) {
         let difference = before.and(&self.miscount());
         if difference.is_empty() {

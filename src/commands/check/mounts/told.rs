@@ -222,7 +222,7 @@ fn system(mount: &Mounted) -> String {
     format!("{}, {}", Escaped(&mount.kind), Escaped(&mount.source))
 }
 
-/// Where the layers of an overlay are, as far as it says so.
+/// The directories of the layers of an overlay, as far as the overlay tells them.
 fn layers(mount: &Mounted) -> String {
     let names = ["lowerdir", "lowerdir+", "datadir+", "upperdir"];
     let layers = names.into_iter().filter_map(|name| Some(format!("{name} {}", Escaped(mount.option(name)?))));

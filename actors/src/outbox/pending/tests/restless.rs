@@ -40,7 +40,7 @@ fn a_file_that_may_be_written_in_flight_is_new_and_one_of_which_the_mode_changes
 fn a_file_that_may_have_been_written_through_a_mapping_is_new_by_another_name_and_after_a_restart() {
     let closed = Change::Closed { path: rel("a") };
     let mut next = PendingSet::default();
-    next.resume(&set(&[closed.clone()]).backlog());
+    next.resume(&set(std::slice::from_ref(&closed)).backlog());
     let removed = Change::Removed { path: rel("a"), is_dir: false };
     let renamed = set(&[closed, removed, Change::Renamed { from: rel("a"), to: rel("b") }]);
     for (set, name) in [(next, "a"), (renamed, "b")] {

@@ -20,7 +20,7 @@ pub(super) enum Quoting {
 }
 use Quoting::{Bare, For, Pair, Quoted};
 
-/// One form.
+/// The form of one kind of error message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MessageForm {
     pub before: &'static [u8],

@@ -1,6 +1,6 @@
 //! One line of an error output: whose it is, and what it says.
 
-/// How rsync and ssh begin what they say themselves.
+/// The first words of the messages that rsync and ssh write themselves.
 const OWN: &[&str] = &[
     "rsync: ",
     "@ERROR",
@@ -19,7 +19,7 @@ const OWN: &[&str] = &[
     "the node prints ",
     "the node speaks ",
 ];
-/// How rsync ends an error output: by the exit code, in words.
+/// The first words of rsync's last line, which explains the exit code.
 const END: &str = "rsync error: ";
 
 /// A line of an error output.
@@ -29,7 +29,7 @@ pub(super) struct ErrorLine<'o> {
     pub(super) bytes: &'o [u8],
     /// Without what stands between the first and the last double quote.
     bare: String,
-    /// What stands there.
+    /// The text between the first and the last double quote.
     name: Option<String>,
 }
 
@@ -79,7 +79,9 @@ impl<'o> ErrorLine<'o> {
         let mut parts = pattern.split("{}");
         let first = parts.next().unwrap_or_default();
         let at = self.bare.find(first).filter(|&at| at == 0 || !at_start)?;
-        let (mut before, mut rest, mut texts) = (first, &self.bare[at + first.len()..], Vec::new());
+        let mut before = first;
+        let mut rest = &self.bare[at + first.len()..];
+        let mut texts = Vec::new();
         for part in parts {
             let at = if part.is_empty() { rest.len() } else { rest.find(part)? };
             let text = match &self.name {

@@ -8,7 +8,7 @@ use crate::rsync::report::failure::line::ErrorLine;
 use crate::rsync::runner::process::Code;
 use crate::transport::failure::Cause;
 
-/// What a line means.
+/// One row of the table: a pattern, and the cause that a line of this pattern means.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reading {
     pattern: &'static str,
@@ -18,11 +18,11 @@ pub(super) struct Reading {
     codes: &'static [i32],
     cause: Cause,
     cure: Option<&'static str>,
-    /// What more of the output is told.
+    /// The further part of the output that is reported.
     more: More,
 }
 
-/// What is told besides the deciding line.
+/// The part of the output that is reported besides the deciding line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum More {
     Nothing,
@@ -69,7 +69,7 @@ impl Reading {
     }
 }
 
-/// What an error output means.
+/// The meaning of an error output.
 #[derive(Debug)]
 pub(super) struct ErrorMeaning {
     pub(super) cause: Cause,
@@ -251,7 +251,7 @@ const RUN: &[Reading] = &[
     says("getcwd()", Cause::SourceGone).with_code(&[3, 23]),
 ];
 
-/// What rsync says when the other end has left it alone. Whatever else is known tells more.
+/// The messages of an rsync that was left alone by the other end. Any other known message tells more.
 const LEFT_ALONE: &[Reading] = &[
     says("connection unexpectedly closed (0 bytes", Cause::RemoteRsyncBroken).with_code(&[126]).and_more(More::Foreign),
     says("connection unexpectedly closed (0 bytes", Cause::NoRemoteRsync).with_code(&[127]).and_more(More::Foreign),
@@ -259,7 +259,7 @@ const LEFT_ALONE: &[Reading] = &[
     says("did not see server greeting", Cause::Refused).and_more(More::Foreign),
 ];
 
-/// What an error output means.
+/// Decides the meaning of an error output.
 pub(super) fn verdict(lines: &[ErrorLine<'_>], code: Code) -> ErrorMeaning {
     let find =
         |tables: &[&[Reading]]| tables.iter().copied().flatten().find_map(|reading| reading.decides(lines, code));
@@ -275,8 +275,8 @@ fn has_worked(code: Code) -> bool {
     matches!(code, Code::Exit(3 | 6 | 11 | 13 | 21..=25))
 }
 
-/// What a remote shell says that does not find rsync. rsync itself ends such words with the errno, and its lines may be torn
-/// by another process.
+/// Recognises a remote shell that does not find rsync. Messages of rsync itself with the same words end with the
+/// errno; another process may have torn their lines.
 fn no_rsync(lines: &[ErrorLine<'_>], code: Code) -> Option<ErrorMeaning> {
     let ends = [": not found", ": No such file or directory", ": command not found", ": Command not found."];
     let is_so = |line: &ErrorLine<'_>| {
@@ -287,7 +287,7 @@ fn no_rsync(lines: &[ErrorLine<'_>], code: Code) -> Option<ErrorMeaning> {
     Some(ErrorMeaning { cause: Cause::NoRemoteRsync, cure: None, line: Some(line), more: More::Nothing })
 }
 
-/// rsync(1), EXIT VALUES.
+/// Maps an exit code to its cause: rsync(1), EXIT VALUES.
 fn by_code(code: Code) -> Cause {
     match code {
         Code::Exit(1 | 4) => Cause::Usage,

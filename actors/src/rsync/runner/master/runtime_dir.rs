@@ -14,8 +14,8 @@ use tempfile::TempDir;
 
 /// The beginning of the names of these directories.
 const PREFIX: &str = "inosync-ssh-";
-/// How long the path of the directory may be: `sun_path` holds 108 bytes and a NUL byte is one of them; ssh first makes
-/// the socket under a name that is 17 bytes longer; the slash and the number take 11.
+/// The longest path that the directory may have. `sun_path` holds 108 bytes, of which a NUL byte takes one. ssh first
+/// makes the socket under a name that is 17 bytes longer. The slash and the number take 11.
 const LONGEST: usize = 108 - 1 - 17 - 11;
 /// The number of other names that are tried, when another daemon took the new directory for one that was left behind.
 const TRIES: u32 = 5;
@@ -58,7 +58,7 @@ impl RuntimeDir {
         Err(io::Error::other(reasons.join("; ")))
     }
 
-    /// Its path.
+    /// Returns the path of the directory.
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }

@@ -10,7 +10,6 @@ const STEADY: Duration = Duration::from_secs(60);
 /// The state of a shared connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MasterState {
-    /// There is none.
     NotRunning {
         /// Connections in a row that ended before they were steady.
         failures: u32,
@@ -18,15 +17,11 @@ pub(crate) enum MasterState {
         until: Option<Instant>,
     },
     /// ssh runs, and is not logged in yet.
-    Starting {
-        /// As before.
-        failures: u32,
-    },
+    Starting { failures: u32 },
     /// Sessions may use it.
     Up {
-        /// As before.
         failures: u32,
-        /// When it came up.
+        /// The time at which the connection came up.
         since: Instant,
     },
 }

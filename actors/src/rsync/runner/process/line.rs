@@ -18,7 +18,6 @@ const REPEATS: u32 = 2;
 /// The state of a socket that only waits for connections (`TCP_LISTEN`).
 const LISTENS: &str = "0A";
 
-/// One connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct TcpConnection {
     /// Bytes that the other end has not acknowledged, and bytes that came and were not read.

@@ -10,7 +10,7 @@ pub(crate) const LONGEST: usize = 64 * 1024;
 /// One line of the other's text, without what ended it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Text<'a> {
-    /// All of it.
+    /// A whole line.
     Line(&'a [u8]),
     /// It was longer than [`LONGEST`], and dropped: so many bytes of it.
     Dropped(u64),
@@ -61,7 +61,8 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             let read = self.output.fill_buf().await.unwrap_or_default();
             let end = read.iter().position(|byte| self.ends.contains(byte));
             let piece = end.unwrap_or(read.len());
-            let (is_last, fits) = (read.is_empty(), self.dropped == 0 && self.kept.len() + piece <= LONGEST);
+            let is_last = read.is_empty();
+            let fits = self.dropped == 0 && self.kept.len() + piece <= LONGEST;
             if fits {
                 self.kept.extend(&read[..piece]);
             }

@@ -92,7 +92,7 @@ impl Patience {
 /// The run that is watched.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Subject {
-    /// The process.
+    /// The id of the process that is watched.
     pub process: i32,
     /// Another one whose connection it uses.
     pub carrier: Option<i32>,
@@ -102,10 +102,10 @@ pub(super) struct Subject {
     pub list: usize,
 }
 
-/// Why a run hangs.
+/// The reason why a run counts as hanging.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stall {
-    /// It does nothing.
+    /// The process does nothing at all.
     Silent,
     /// Nothing is acknowledged on its line.
     Dead,
@@ -153,7 +153,8 @@ impl Life {
         // The name of the program, in brackets, may hold anything.
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
         let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
-        let (read, written) = ((counter("rchar:")?, counter("read_bytes:")?), counter("wchar:")?);
+        let read = (counter("rchar:")?, counter("read_bytes:")?);
+        let written = counter("wchar:")?;
         Some(Life { read, written, ticks: ticks(11)? + ticks(12)? })
     }
 
@@ -184,7 +185,7 @@ struct Watch {
     subject: Subject,
     patience: Patience,
     begun: Instant,
-    /// When it last did something, and how it was then.
+    /// The time of the last sign of life, and the counters at that time.
     alive: (Instant, Option<Life>),
     line: TcpConnections,
     /// Since when nothing is acknowledged.

@@ -10,7 +10,7 @@ use crate::outbox::lease::LeaseId;
 use crate::outbox::need::Fate;
 use crate::outbox::pending::PendingSet;
 use crate::sync::disk::{BatchRoom, FileVersion};
-use crate::sync::plan::plan;
+use crate::sync::plan::{PlanGround, plan};
 use crate::transport::Lane;
 use crate::transport::blame::Blame;
 
@@ -156,7 +156,7 @@ fn planned(disk: &mut Table, changes: &[Change]) -> String {
 fn next(set: &mut PendingSet, disk: &mut Table, now: Instant) -> (LeaseId, BatchPlan, String) {
     let batch = set.lease(Lane::Fast, 99, 9999, now);
     let room = Some(BatchRoom { bytes: 1 << 20, entries: 99 });
-    let plan = plan(&batch.paths, set, &Excludes::default(), disk, room, now);
+    let plan = plan(&batch.paths, PlanGround { set, excludes: &Excludes::default(), disk, room, now });
     set.defer(batch.id, &plan.paths.bulk);
     if !plan.run.links.is_empty() {
         set.sends_links(batch.id);
@@ -307,7 +307,7 @@ fn links_into_each_others_directories_do_not_wait_for_each_other_whatever_they_g
     set.settle(bulk, now, |_| Fate::Delivered, |_| Duration::ZERO);
     for _ in 0..2 {
         let batch = set.lease(Lane::Fast, 1, 9999, now);
-        let plan = plan(&batch.paths, &set, &Excludes::default(), disk, None, now);
+        let plan = plan(&batch.paths, PlanGround { set: &set, excludes: &Excludes::default(), disk, room: None, now });
         if !plan.run.links.is_empty() {
             set.sends_links(batch.id);
         }

@@ -7,7 +7,7 @@ use crate::outbox::pending::PendingSet;
 use crate::patterns::excludes::Excludes;
 use crate::site::DirMoves;
 use crate::sync::disk::{BatchRoom, Disk};
-use crate::sync::plan::plan;
+use crate::sync::plan::{PlanGround, plan};
 use crate::transport::Lane;
 
 const BIG: u64 = 100 << 20;
@@ -65,7 +65,8 @@ fn subtree(path: &str) -> [Change; 1] {
 fn next(set: &mut PendingSet, disk: &[&str], now: Instant) -> String {
     let batch = set.lease(Lane::Fast, 99, 9999, now);
     let room = Some(BatchRoom { bytes: 8 << 20, entries: 2000 });
-    let plan = plan(&batch.paths, set, &Excludes::default(), &mut Table::of(disk), room, now);
+    let plan =
+        plan(&batch.paths, PlanGround { set, excludes: &Excludes::default(), disk: &mut Table::of(disk), room, now });
     set.worked(batch.id);
     let links = plan.run.renamed.iter().map(|(new, rename)| match rename.via {
         Some(_) => format!("{new}<(via){}", rename.old),
@@ -166,7 +167,10 @@ fn a_file_in_a_new_directory_is_linked_when_the_directory_is_there() {
     assert!(batch.paths.is_empty());
     let batch = set.lease(Lane::Fast, 99, 9999, now);
     let disk = ["d/", "d/e/", "d/e/b"];
-    let fast = plan(&batch.paths, &set, &Excludes::default(), &mut Table::of(&disk), None, now);
+    let fast = plan(
+        &batch.paths,
+        PlanGround { set: &set, excludes: &Excludes::default(), disk: &mut Table::of(&disk), room: None, now },
+    );
     assert_eq!(fast.run.renamed.keys().cloned().collect::<Vec<_>>(), [rel("d/e/b")]);
     assert_eq!(fast.run.parents, BTreeSet::from([rel("d"), rel("d/e")]));
 }

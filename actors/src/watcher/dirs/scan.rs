@@ -1,0 +1,150 @@
+//! Scans: watches all directories below one, and gives up the watches that have no directory any more. Tries the directories
+//! again that could not be watched; the time for that, and the consequences for the nodes, are up to the observer.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+use super::place::Placed;
+use super::{Attached, Dirs, FoundDirectories, list_within};
+use crate::path::RelPath;
+use crate::watch_error::WatchError;
+use crate::watcher::tree::NodeId;
+
+/// The result of [`Dirs::retry`].
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Retried {
+    /// Directories that are watched from now on, with all below them.
+    pub watched: Vec<RelPath>,
+    /// `true` if the names in the tree are out of date.
+    pub tangled: bool,
+}
+
+impl Dirs {
+    /// Watches everything when nothing is watched yet. `progress` is told the number of watched directories now and then.
+    pub(crate) fn scan_all(&mut self, progress: &mut dyn FnMut(usize)) {
+        self.scan_from(self.root(), true, progress);
+    }
+
+    /// Watches everything below a directory, and gives up the watches below it that have no directory any more: repairs
+    /// the tree from what is on disk. Says what was not watched.
+    pub(crate) fn scan(&mut self, top: NodeId) -> FoundDirectories {
+        self.scan_from(top, false, &mut |_| ())
+    }
+
+    pub(super) fn scan_from(&mut self, top: NodeId, new: bool, progress: &mut dyn FnMut(usize)) -> FoundDirectories {
+        let mut seen = HashSet::from([top]);
+        let mut kept = HashSet::new();
+        let mut left = vec![(top, new)];
+        let mut news = FoundDirectories::default();
+        while let Some((dir, below_new)) = left.pop() {
+            let path = self.tree.path(dir);
+            let listed = self.reach.open(&path, false).and_then(|opened| {
+                // At the start nothing was moved yet that is watched.
+                if !(new && top == self.root() || self.is_at(dir, &path, &opened)) {
+                    return Ok(false);
+                }
+                let reach = self.reach.clone();
+                list_within(&reach, &path, &opened, &mut |name| {
+                    let Some((id, is_news)) = self.watch_entry(dir, &path, &opened, name, &mut news) else { return };
+                    if seen.insert(id) {
+                        left.push((id, below_new || is_news));
+                        news.count += usize::from(is_news);
+                        news.tops.extend((is_news && !below_new).then(|| path.join(name)));
+                    }
+                })?;
+                Ok(true)
+            });
+            if !matches!(listed, Ok(true)) {
+                // What cannot be listed can be watched all the same: keep what is.
+                kept.extend(self.tree.subtree(dir));
+            }
+            if let Some(error) = listed.err().and_then(|error| WatchError::of_directory(&self.on_disk(&path), error)) {
+                self.add_blind(path, error);
+            }
+            self.sight.step();
+            progress(self.tree.count());
+        }
+        seen.extend(kept);
+        let stale = self.tree.prune(top, &seen);
+        self.retire(stale);
+        news
+    }
+
+    /// Watches the entry `name` of `parent`, which is at `path` and open; `None` if it cannot be or is not to be. With it
+    /// whether it was not watched before, or not at this name.
+    fn watch_entry(
+        &mut self,
+        parent: NodeId,
+        path: &RelPath,
+        opened: &Arc<OwnedFd>,
+        name: &OsStr,
+        news: &mut FoundDirectories,
+    ) -> Option<(NodeId, bool)> {
+        let path = path.join(name);
+        if self.excludes.matching(&path, true).is_some() {
+            return None;
+        }
+        // By its open parent: a name may lead elsewhere by now.
+        match self.watch_named(&path, opened, name) {
+            Ok(watch) => match self.place(watch?, parent, name) {
+                Placed::New(id) => {
+                    self.blind.forget(&path);
+                    Some((id, true))
+                }
+                Placed::Moved(id) => Some((id, true)),
+                Placed::Known(id) => Some((id, false)),
+                Placed::Tangled => {
+                    news.tangled = true;
+                    None
+                }
+            },
+            Err(error) => {
+                self.add_blind(path.clone(), error.about(self.on_disk(&path)));
+                None
+            }
+        }
+    }
+
+    /// Tries all directories again that are not watched, topmost first. What cannot be had once more is in
+    /// [`Dirs::blind`] as before.
+    pub(crate) fn retry(&mut self) -> Retried {
+        let (refused, starved) = self.blind.begin_retry();
+        let mut retried = Retried::default();
+        for path in refused.iter().chain(starved.iter()) {
+            self.retry_one(path, &mut retried);
+        }
+        self.blind.end_retry(&refused);
+        retried
+    }
+
+    fn retry_one(&mut self, path: &RelPath, retried: &mut Retried) {
+        let Some(parent) = path.parent() else {
+            return self.retry_in(self.root(), retried);
+        };
+        if self.mounts.has(path) && self.is_file(path) {
+            return self.watch_file(path);
+        }
+        // What is not watched above it is on the list itself, or gone.
+        let Some(parent) = self.find(&parent) else { return };
+        match self.attach(parent, OsStr::from_bytes(path.name())) {
+            Attached::New => retried.watched.push(path.clone()),
+            // It could not be listed, or stands for some that it holds.
+            Attached::Known | Attached::Moved => {
+                if let Some(dir) = self.find(path) {
+                    self.retry_in(dir, retried);
+                }
+            }
+            Attached::Tangled | Attached::Elsewhere => retried.tangled = true,
+            Attached::Nothing | Attached::Blind => (),
+        }
+    }
+
+    fn retry_in(&mut self, dir: NodeId, retried: &mut Retried) {
+        let news = self.scan(dir);
+        retried.watched.extend(news.tops);
+        retried.tangled |= news.tangled;
+    }
+}
