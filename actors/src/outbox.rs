@@ -49,7 +49,7 @@ impl Outbox {
         Outbox { set: Arc::new(Mutex::new(self.lock().beside())), rung: Arc::default() }
     }
 
-    /// Locks the set. A panic while the set was locked left it whole: its operations do not call out.
+    /// Locks the set. No two are locked at once but by [`Outbox::add_to_all`]. A panic while the set was locked left it whole: its operations do not call out.
     pub(crate) fn lock(&self) -> MutexGuard<'_, PendingSet> {
         self.set.lock().unwrap_or_else(PoisonError::into_inner)
     }

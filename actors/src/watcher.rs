@@ -115,12 +115,12 @@ struct LookIfDrained {
     calm: bool,
     /// As many events as this are all that happened before the question.
     goal: usize,
-    then: Drained,
+    then: BehindReports,
 }
 
 /// What comes behind all that was reported.
 #[derive(Debug)]
-enum Drained {
+enum BehindReports {
     Flush,
     Answer(AskReported),
 }
@@ -215,7 +215,7 @@ impl WatcherActor {
 
     /// Passes on what was found and sets the timer for what is due next.
     /// Lets something come behind all that has happened until now.
-    fn drain(&self, then: Drained, ctx: &mut Context<Self>) {
+    fn drain(&self, then: BehindReports, ctx: &mut Context<Self>) {
         let goal = self.watching.as_ref().map_or(0, |(_, gauge)| gauge.goal());
         ctx.notify(LookIfDrained { calm: false, goal, then });
     }
@@ -345,7 +345,7 @@ impl Handler<Flush> for WatcherActor {
     type Result = ();
 
     fn handle(&mut self, _: Flush, ctx: &mut Self::Context) {
-        self.drain(Drained::Flush, ctx);
+        self.drain(BehindReports::Flush, ctx);
     }
 }
 
@@ -353,7 +353,7 @@ impl Handler<AskReported> for WatcherActor {
     type Result = ();
 
     fn handle(&mut self, asked: AskReported, ctx: &mut Self::Context) {
-        self.drain(Drained::Answer(asked), ctx);
+        self.drain(BehindReports::Answer(asked), ctx);
     }
 }
 
@@ -403,13 +403,13 @@ impl Handler<LookIfDrained> for WatcherActor {
             ctx.notify_later(LookIfDrained { calm: drained, goal, then }, FLUSH_POLL);
             return;
         }
-        if let (Drained::Flush, Some((observer, _))) = (&then, &mut self.watching) {
+        if let (BehindReports::Flush, Some((observer, _))) = (&then, &mut self.watching) {
             observer.flush(complete, Instant::now());
         }
         self.pass_on(ctx);
         match then {
-            Drained::Flush => self.outlets.flush.do_send(Flush),
-            Drained::Answer(asked) => self.outlets.reported.do_send(asked),
+            BehindReports::Flush => self.outlets.flush.do_send(Flush),
+            BehindReports::Answer(asked) => self.outlets.reported.do_send(asked),
         }
     }
 }

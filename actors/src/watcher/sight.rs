@@ -42,7 +42,7 @@ impl WatchCoverage {
         self.steps.load(Ordering::Relaxed)
     }
 
-    /// Replaces the coverage.
+    /// Replaces the coverage by this one.
     pub(crate) fn write<'p>(&self, watched: usize, unwatched: usize, names: impl IntoIterator<Item = &'p RelPath>) {
         let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
         // Written after each batch of events: nothing is gathered where there is nothing.
