@@ -31,9 +31,9 @@ build() {
         rustup target add "$target"
     }
     name=CARGO_TARGET_$(tr a-z- A-Z_ <<<"$target")
-    # The binary names no directory of this machine.
+    # The binary names no directory of this machine. Cargo takes flags that may have spaces with this separator.
     env "${name}_LINKER=rust-lld" \
-        "${name}_RUSTFLAGS=--remap-path-prefix=$PWD=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" \
+        CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$PWD=."$'\x1f'"--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" \
         "$cargo" build --release --locked --target "$target"
 }
 
@@ -100,7 +100,9 @@ sbom() {
 }
 
 read -ra archs <<<"${DIST_ARCHS:-x86_64 aarch64}"
-for arch in "$native" "${archs[@]}"; do build "$arch"; done
+# Its own binary prints the completions for all.
+[[ " ${archs[*]} " == *" $native "* ]] || build "$native"
+for arch in "${archs[@]}"; do build "$arch"; done
 for arch in "${archs[@]}"; do
     stage "$arch"
     for part in "${parts[@]}"; do

@@ -21,7 +21,8 @@ fn read(path: &str) -> String {
 
 /// Every page, by its path below the top directory.
 fn pages() -> Vec<String> {
-    let mut pages: Vec<String> = ["README.md", "CHANGELOG.md", "ARCHITECTURE.md"].map(String::from).to_vec();
+    let mut pages: Vec<String> =
+        ["README.md", "CHANGELOG.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"].map(String::from).to_vec();
     for entry in fs::read_dir(root().join("docs")).unwrap() {
         pages.push(format!("docs/{}", entry.unwrap().file_name().to_str().unwrap()));
     }
@@ -90,6 +91,41 @@ fn every_link_leads_to_a_file_and_to_a_heading_in_it() {
         }
     }
     assert!(wrong.is_empty(), "these links lead nowhere:\n{}", wrong.join("\n"));
+}
+
+/// What stands in backticks, and the words of blocks of code.
+fn code_words(text: &str) -> Vec<&str> {
+    let inline = text.split('`').skip(1).step_by(2);
+    let blocks = text.lines().filter(|line| line.starts_with("    "));
+    inline.chain(blocks).flat_map(str::split_whitespace).collect()
+}
+
+#[test]
+fn every_file_that_the_pages_name_is_there() {
+    let tops = [".ci/", ".github/", "actors/", "benches/", "docs/", "packaging/", "src/", "tests/"];
+    let mut wrong = Vec::new();
+    for page in pages() {
+        let text = read(&page);
+        let named = code_words(&text).into_iter().filter(|word| tops.iter().any(|top| word.starts_with(top)));
+        let missing = named.filter(|word| !word.contains(['*', '<']) && !root().join(word).exists());
+        wrong.extend(missing.map(|word| format!("{page}: {word}")));
+    }
+    assert!(wrong.is_empty(), "these files are not there:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_target_of_make_that_the_pages_name_is_one() {
+    let makefile = read("Makefile");
+    let mut found = 0;
+    for page in pages() {
+        let text = read(&page);
+        let words = code_words(&text);
+        for target in words.windows(2).filter(|pair| pair[0] == "make").map(|pair| pair[1]) {
+            found += 1;
+            assert!(makefile.contains(&format!("\n{target}:")), "{page}: make {target} is not in the Makefile");
+        }
+    }
+    assert!(found > 10, "only {found} are named");
 }
 
 #[test]

@@ -39,6 +39,9 @@ say "the image" "$(stat -c %s "$image") bytes; $(du -sm "$root" | cut -f1) MB un
 
 mkdir -p "$root/srv/www" "$root/srv/mirror"
 chown 10001:10001 "$root/srv/mirror"
+# As Kubernetes makes volumes for a group.
+chown root:10001 "$root/var/lib/inosync"
+chmod 2777 "$root/var/lib/inosync"
 cat >"$root/etc/inosync/inosync.ron" <<'RON'
 (wpath: "/srv/www", rpath: "/srv/mirror", rnodes: [""], on_synced: ["/srv/hook"])
 RON
@@ -52,7 +55,7 @@ unshare --pid --fork --mount --ipc --uts --mount-proc="$root/proc" sh -c '
     root=$1 user=$2; shift 2
     mount --bind "$root" "$root" && mount -t tmpfs tmpfs "$root/dev" && : >"$root/dev/null" && mount --bind /dev/null "$root/dev/null" &&
         mount -t proc proc "$root/proc" && mount -t tmpfs tmpfs "$root/tmp" &&
-        mount -t tmpfs -o uid=10001,gid=10001,mode=0700 tmpfs "$root/run/inosync" &&
+        mount -t tmpfs -o gid=10001,mode=2777 tmpfs "$root/run/inosync" &&
         mount --bind "$root/var/lib/inosync" "$root/var/lib/inosync" && mount --bind "$root/srv/mirror" "$root/srv/mirror" &&
         mount -o remount,bind,ro "$root" && exec chroot --userspec="$user" "$root" /usr/bin/env -i "$@"
 ' sh "$root" "$user" "${environment[@]}" "${command[@]}" 2>"$work/log" &
@@ -84,6 +87,7 @@ reaped() { ! processes | grep -q ' Z\|sleep'; }
 
 within 20 "it is healthy" healthy
 within 20 "it mirrors" mirrored file
+! grep 'NOT kept' "$work/health" || fail "it keeps no state"
 say "as PID 1" "$(inside cat /proc/1/comm), which runs: $(processes | awk '{ print $3 }' | tr '\n' ' ')"
 for number in {1..5}; do
     echo "$number" >"$root/srv/www/file-$number"

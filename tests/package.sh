@@ -27,6 +27,10 @@ deb=$dist/inosync_$version-1_$(dpkg --print-architecture).deb
 rpm=$dist/inosync-$version-1.$native.rpm
 tarball=$dist/inosync-$version-$native-linux.tar.gz
 for file in "$deb" "$rpm" "$tarball"; do [[ -f $file ]] || fail "make dist comes first: there is no $file"; done
+# The manual names them as they are; not all parts need have been made.
+sed -n "/^| \`inosync[-_]/ { s/^| \`\([^\`]*\)\` |.*/\1/; s/VERSION/$version/; p }" docs/install.md | while read -r name; do
+    [[ $native != x86_64 || $name == *image* || $name == *.cdx.json || -f $dist/$name ]] || fail "docs/install.md names $name"
+done
 work=$(mktemp -d)
 unmount() { for place in "$work"/*/proc "$work"/*/repository; do umount -l "$place" 2>/dev/null || true; done; }
 trap 'unmount; rm -rf --one-file-system "$work"' EXIT

@@ -45,7 +45,8 @@ config = blob(
                     "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
                     "HOME=/var/lib/inosync",
                     "SHELL=/bin/sh",
-                    "STATE_DIRECTORY=/var/lib/inosync",
+                    # A volume of Kubernetes can be written by others; the directory in it is made by the daemon for itself.
+                    "STATE_DIRECTORY=/var/lib/inosync/state",
                     "RUNTIME_DIRECTORY=/run/inosync",
                 ],
                 "Entrypoint": ["/usr/bin/tini", "--", inosync[0]],
