@@ -84,8 +84,8 @@ pub enum RootError {
          the source is complete"
     )]
     NoMarker(RelPath),
-    /// A file system does not answer: that of the source, so that nothing can be sent, or one that is mounted below it, so
-    /// that the source cannot be compared as a whole.
+    /// A file system does not answer: that of the source, or one that is mounted below, so that the source cannot be
+    /// compared as a whole.
     #[error("the file system at `{path}` ({kind}) does not answer: mend what serves it, or unmount it (umount -l)", path = .0.path, kind = .0.kind)]
     Silent(Silent),
     /// The source cannot be looked at.

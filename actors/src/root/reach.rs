@@ -1,6 +1,6 @@
-//! The file systems of the source that may hang: network and FUSE mounts in it, or that which it lies on. A look at what lies on one happens where it
-//! holds up nobody else: in a process that is given up when it takes too long. Then the mount counts as silent, and nothing
-//! is looked at there, until it has answered everything that it was asked.
+//! The file systems of the source that may hang: network and FUSE mounts in the source, or the mount that the source lies on.
+//! A look at an entry there happens where it holds up nobody else: in a process that is given up when the look takes too
+//! long. Then the mount counts as silent, and nothing is looked at there, until the mount has answered each question.
 
 mod ground;
 pub mod helper;
@@ -23,9 +23,9 @@ use rustix::fs::FileType;
 use crate::mounts;
 use crate::path::RelPath;
 
-/// How often a file system is asked while a run may read there, and again where the asking was broken off.
+/// Time between two questions while a run may read there, and before another one where the asking was broken off.
 const EVERY: Duration = Duration::from_secs(1);
-/// How often it is looked whether there is such a file system at all while something runs.
+/// Time between two looks for such a file system while a run goes on and there is none.
 const RARELY: Duration = Duration::from_secs(10);
 /// Tells if a look at a file system of this kind waits for another machine or process.
 fn may_hang(kind: &str) -> bool {
@@ -35,15 +35,15 @@ fn may_hang(kind: &str) -> bool {
 /// A mounted file system that does not answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Silent {
-    /// Where it is mounted.
+    /// The mount point; the root if the source lies on it.
     pub path: RelPath,
     /// Its kind, as the kernel lists it.
     pub kind: String,
-    /// When it was asked in vain.
+    /// The time of the question without an answer.
     pub since: SystemTime,
 }
 
-/// What became of a file system that may hang.
+/// News of a file system that may hang.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum MountNews {
     /// It does not answer.
@@ -65,7 +65,7 @@ struct Grounds {
     /// The same without symlinks, as far as that could be looked at.
     resolved: Mutex<PathBuf>,
     mounts: Mutex<BTreeMap<RelPath, Arc<Ground>>>,
-    /// Whether there is any: mostly there is none.
+    /// `true` if there is any: mostly there is none.
     any: AtomicBool,
     common: Arc<Common>,
 }
@@ -77,7 +77,7 @@ impl std::fmt::Debug for Reach {
 }
 
 impl Reach {
-    /// What `root` lies on, and what is mounted below it now.
+    /// Finds the file systems of the tree at `root`: that which the root lies on, and those mounted below.
     pub fn of(root: &Path) -> Reach {
         let (root, resolved, mounts) = (root.to_owned(), Mutex::new(root.to_owned()), Mutex::default());
         let grounds = Grounds { root, resolved, mounts, any: AtomicBool::new(false), common: Arc::default() };
@@ -91,7 +91,7 @@ impl Reach {
         lock(&self.0.resolved).clone()
     }
 
-    /// Something was mounted or unmounted.
+    /// Finds the file systems anew, as something was mounted or unmounted.
     pub(crate) fn refresh(&self) {
         // By the name that is known, so that the root is asked before that is resolved.
         self.read_table();
@@ -132,7 +132,7 @@ impl Reach {
         self.grounds().iter().filter_map(|ground| ground.silent()).collect()
     }
 
-    /// Asks that which the root itself lies on, if it may hang.
+    /// Asks the file system on which the root itself lies, if it may hang.
     ///
     /// # Errors
     /// The file system does not answer.
@@ -141,23 +141,23 @@ impl Reach {
         if ground.answers_now() { Ok(()) } else { ground.silent().map_or(Ok(()), Err) }
     }
 
-    /// Tells if that which the root itself lies on is known not to answer.
+    /// Returns true if the file system on which the root itself lies is known not to answer.
     pub(crate) fn is_root_silent(&self) -> bool {
         self.holder(&RelPath::root()).is_some_and(|ground| ground.silent().is_some())
     }
 
-    /// Whether some file system does not answer.
+    /// Returns true if some file system does not answer.
     pub(crate) fn is_silent(&self) -> bool {
         self.grounds().iter().any(|ground| ground.silent().is_some())
     }
 
-    /// Whether one does not answer that is mounted on `dir` or below it.
+    /// Returns true if one that is mounted on `dir` or below does not answer.
     pub(crate) fn is_silent_below(&self, dir: &RelPath) -> bool {
         let is_below = |ground: &Ground| ground.point == *dir || ground.point.is_below(dir) || dir.is_root();
         self.grounds().iter().any(|ground| is_below(ground) && ground.silent().is_some())
     }
 
-    /// Whether what is at `path` can be looked at: what lies there answers, and is asked if need be.
+    /// Returns true if the entry at `path` can be looked at: the file system there answers, and is asked if need be.
     pub fn answers(&self, path: &RelPath) -> bool {
         self.holder(path).is_none_or(|ground| ground.answers())
     }
@@ -176,7 +176,7 @@ impl Reach {
     /// Carries out a look at what is at `path`. Where that lies on what may hang, another process does.
     ///
     /// # Errors
-    /// What the kernel says; `TimedOut` if it does not answer.
+    /// The error of the kernel; `TimedOut` if the file system does not answer.
     pub(crate) fn carry_out(&self, path: &RelPath, look: Look) -> io::Result<Found> {
         match self.holder(path) {
             None => Ok(look.carry_out()?),
@@ -184,15 +184,15 @@ impl Reach {
         }
     }
 
-    /// What is at `path`, symlinks not followed.
+    /// Looks at the entry at `path`, symlinks not followed.
     ///
     /// # Errors
-    /// As of all looks: what the kernel says, and `TimedOut` if it does not answer.
+    /// As of all looks: that of the kernel, and `TimedOut` if the file system does not answer.
     pub fn look(&self, path: &RelPath) -> io::Result<Meta> {
         Ok(self.carry_out(path, Look::Meta(self.place(path)))?.meta)
     }
 
-    /// What an entry of an open directory is, which is at `dir`; with an empty name, the directory itself.
+    /// Looks at an entry of an open directory, which is at `dir`; with an empty name, at the directory itself.
     ///
     /// # Errors
     /// As for [`Reach::look`].
@@ -288,7 +288,7 @@ impl Reach {
         Place::at(path.under(&self.0.root))
     }
 
-    /// The mount point of what may hang that a path lies on, if it does.
+    /// The mount point of the file system that may hang and on which a path lies.
     pub(crate) fn point(&self, path: &RelPath) -> Option<RelPath> {
         self.holder(path).map(|ground| ground.point.clone())
     }
@@ -297,7 +297,7 @@ impl Reach {
     /// the work would wait for ever.
     ///
     /// # Errors
-    /// What does not answer.
+    /// The file system that does not answer.
     pub(crate) async fn while_it_answers<T>(
         self,
         reads: impl Fn(&RelPath) -> bool,
@@ -339,7 +339,7 @@ impl Reach {
         lock(&self.0.mounts).values().cloned().collect()
     }
 
-    /// What may hang that a path lies on.
+    /// The file system that may hang and on which a path lies.
     fn holder(&self, path: &RelPath) -> Option<Arc<Ground>> {
         if !self.0.any.load(Ordering::Acquire) {
             return None;

@@ -112,8 +112,8 @@ impl Counter {
     }
 }
 
-/// What there is in a directory of a tree, the directory included; `None` when it is not wanted any more. What cannot be read
-/// counts for itself alone.
+/// Counts the entries in a directory of a tree, the directory included; `None` when nobody wants to know any more. A
+/// directory that cannot be read counts for itself alone.
 pub(super) fn extent(reach: &Reach, dir: RelPath, excludes: &Excludes, is_wanted: &dyn Fn() -> bool) -> Option<Extent> {
     let (mut left, mut found) = (vec![dir], Extent { entries: 1, bytes: 0 });
     while let Some(dir) = left.pop() {

@@ -1,6 +1,7 @@
-//! What a node gets while something that is mounted in the source does not answer. rsync looks at every entry of a directory
-//! that it lists, whatever is excluded, so no run may list one that holds such a mount. What else such a directory has is
-//! compared piece by piece; what only the node has in it is found when the mount answers, and the whole tree is compared.
+//! Brings a node up to date while something that is mounted in the source does not answer. rsync looks at every entry of a
+//! directory that rsync lists, whatever is excluded, so no run may list one that holds such a mount. The rest of such a
+//! directory is compared piece by piece; entries that only the node has there are found when the mount answers, and the whole
+//! tree is compared.
 
 use std::collections::BTreeMap;
 use std::time::Instant;

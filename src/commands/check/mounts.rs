@@ -18,8 +18,8 @@ use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// The time that file systems have to answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The longest wait for an answer of the source: longer than the mounts in it are given.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The file systems of the source.
 #[derive(Debug)]

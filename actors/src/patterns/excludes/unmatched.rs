@@ -13,12 +13,9 @@ use crate::patterns::excludes::rooted;
 /// More entries than this are not looked at.
 const MOST_ENTRIES: usize = 5_000_000;
 
-/// The entries of a directory; `true` with a directory.
-type NamedKinds = Vec<(OsString, bool)>;
-
 /// The patterns that match no entry of a tree, in their order. None if the tree is too large to tell, or a directory does
-/// not answer (`TimedOut`). `list` looks at the tree.
-pub fn unmatched(excludes: &Excludes, list: impl Fn(&RelPath) -> io::Result<NamedKinds>) -> Vec<&Pattern> {
+/// not answer (`TimedOut`). `list` names the entries of a directory; `true` with those that are directories.
+pub fn unmatched(excludes: &Excludes, list: impl Fn(&RelPath) -> io::Result<Vec<(OsString, bool)>>) -> Vec<&Pattern> {
     let mut open: Vec<&Pattern> = excludes.patterns().iter().collect();
     let mut left = vec![RelPath::root()];
     let mut looked = 0;

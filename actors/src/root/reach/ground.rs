@@ -16,23 +16,23 @@ use crate::path::RelPath;
 
 /// A file system that has answered so lately is not asked again before the next look.
 const FRESH: Duration = Duration::from_millis(100);
-/// How long an answer may take. A mount that is slow but well may take longer: then what would look there waits, which
-/// costs nothing but time.
+/// Time for an answer. A mount that is slow but well may take longer: then each look there waits, which costs nothing but
+/// time.
 pub(super) const DEADLINE: Duration = Duration::from_secs(2);
-/// After so long without an answer what reads there is broken off: a disk that starts to turn, or a server under load,
+/// After so long without an answer a run that reads there is broken off: a disk that starts to turn, or a server under load,
 /// answers before.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// The same where the file system answers and a look at something on it does not come back: under load, what is in no cache
-/// may take very long.
+/// Time before the same where the file system answers and one look there does not come back: under load, an entry in no
+/// cache may take very long.
 const PART_PATIENCE: Duration = Duration::from_secs(60);
-/// How long a look may take at a file system that answers otherwise: a part of it may hang.
+/// Time for a look at a file system that answers otherwise: a part of the file system may hang.
 pub(super) const LOOK: Duration = Duration::from_secs(5);
-/// The same of a listing, which may be long.
+/// Time for a listing, which may be long.
 const LISTING: Duration = Duration::from_secs(30);
 /// Processes that are kept for the next look.
 const KEPT: usize = 4;
 
-/// What all of them share: who is told what was heard, and the processes that look.
+/// The parts that all file systems share: the listeners, and the processes that look.
 #[derive(Default)]
 pub(super) struct Common {
     pub listeners: Mutex<Vec<MountListener>>,
@@ -72,7 +72,7 @@ struct Silence {
 }
 
 impl GroundState {
-    /// Tells if it has been silent for so long that what reads there is not waited for.
+    /// Returns true if the silence lasts so long that a run which reads there is not waited for.
     fn is_given_up(&self, now: Instant) -> bool {
         let Some(silence) = self.silent else { return false };
         let lasts = |since: Instant, least| now.saturating_duration_since(since) >= least;
@@ -117,7 +117,7 @@ impl Ground {
         lock(&self.state).silent.map(|silence| self.silent_since(silence))
     }
 
-    /// What it is, if what reads there is not to go on.
+    /// Returns the file system if a run that reads there is not to go on.
     pub(crate) fn given_up(&self) -> Option<Silent> {
         let state = lock(&self.state);
         let silence = state.silent.filter(|_| state.is_given_up(Instant::now()));
@@ -128,13 +128,13 @@ impl Ground {
         Silent { path: self.point.clone(), kind: self.kind.clone(), since }
     }
 
-    /// It is not mounted any more. What it was, if it did not answer.
+    /// Notes that the file system is not mounted any more. Returns the file system if it did not answer.
     pub(crate) fn leave(&self) -> Option<Silent> {
         let silence = lock(&self.state).silent.take();
         silence.map(|silence| self.silent_since(silence))
     }
 
-    /// Asks it, unless it is being asked, and waits for nothing.
+    /// Asks the file system, unless there is a question already, and waits for nothing.
     pub(crate) fn ask(self: &Arc<Ground>) {
         let mut state = lock(&self.state);
         match state.asked {
@@ -156,7 +156,7 @@ impl Ground {
         }
     }
 
-    /// Whether it answers. It is asked, unless it has answered just now.
+    /// Returns true if the file system answers. Asks, unless there was an answer just now.
     pub(crate) fn answers(self: &Arc<Ground>) -> bool {
         let is_known =
             |state: &GroundState| state.silent.is_some() || state.answered.is_some_and(|at| at.elapsed() < FRESH);
@@ -169,7 +169,7 @@ impl Ground {
         self.answers_now()
     }
 
-    /// Whether it answers, now and not just before.
+    /// Returns true if the file system answers now; an earlier answer does not count.
     pub(crate) fn answers_now(self: &Arc<Ground>) -> bool {
         if lock(&self.state).silent.is_some() {
             return false;
@@ -178,7 +178,7 @@ impl Ground {
         self.answers_within(DEADLINE)
     }
 
-    /// Waits for the answer to what it was asked, no longer than `most` after that.
+    /// Waits for the answer, no longer than `most` after the question. Returns true if the file system answers.
     pub(crate) fn answers_within(&self, most: Duration) -> bool {
         let state = lock(&self.state);
         let left = state.asked.map_or(Duration::ZERO, |asked| most.saturating_sub(asked.elapsed()));
@@ -204,7 +204,7 @@ impl Ground {
         self.common.say(&MountNews::Silent(self.silent_since(silence)));
     }
 
-    /// Something that it was asked has an answer.
+    /// Notes that a question has an answer.
     fn came_back(&self, settle: impl FnOnce(&mut GroundState)) {
         let mut state = lock(&self.state);
         settle(&mut state);

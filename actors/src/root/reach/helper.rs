@@ -31,7 +31,7 @@ const HEAD: usize = NUMBERS + 3;
 /// More than this is no message.
 const LONGEST: u64 = 1 << 32;
 
-/// Whether this program looks when it is started so.
+/// `true` if this program looks when it is started so.
 static LOOKS: AtomicBool = AtomicBool::new(false);
 
 /// Looks for another process, if these are the arguments for that: returns the exit code. To be called at the start of the
@@ -108,7 +108,7 @@ impl Helper {
         Ok(Message::of(look).send(&self.socket)?)
     }
 
-    /// Whether an answer comes within this time.
+    /// Returns true if an answer comes within this time.
     pub(crate) fn answers_within(&self, time: Duration) -> bool {
         let time = Timespec::try_from(time).unwrap_or_default();
         let mut sources = [PollFd::new(&self.socket, PollFlags::IN)];
@@ -270,7 +270,7 @@ fn retried<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     }
 }
 
-/// Reads as much as fits. Whether there was as much.
+/// Reads as much as fits. Returns true if there was as much.
 fn fill(socket: &OwnedFd, bytes: &mut [u8], files: &mut Vec<Arc<OwnedFd>>) -> Result<bool, Errno> {
     let mut filled = 0;
     while filled < bytes.len() {

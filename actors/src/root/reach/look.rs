@@ -17,7 +17,7 @@ use rustix::io::Errno;
 /// Room for one reading of a listing, in bytes: some 1,000 entries.
 const LISTING: usize = 32 * 1024;
 
-/// Where to look: a path, an open directory, or a name in one.
+/// A place to look at: a path, an open directory, or a name in one.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(super) directory: Option<Arc<OwnedFd>>,
@@ -59,7 +59,7 @@ fn itself(opened: &OwnedFd) -> PathBuf {
 pub(crate) enum Look {
     /// Tells if there is an answer at all, from no cache.
     Answer(Place),
-    /// What is there, symlinks not followed.
+    /// The entry itself, symlinks not followed.
     Meta(Place),
     /// The text of a symlink.
     Link(Place),
@@ -69,11 +69,11 @@ pub(crate) enum Look {
     Directories(Place),
     /// Opens a directory. `follow`: also one that a symlink leads to.
     Open {
-        /// Which.
+        /// The directory.
         place: Place,
-        /// Whether a symlink is followed.
+        /// `true` if a symlink is followed.
         follow: bool,
-        /// Whether it is to be named only (`O_PATH`).
+        /// `true` if the directory is named only (`O_PATH`).
         name_only: bool,
     },
     /// Opens a directory below another one, with no symlink on the way between them.
@@ -82,22 +82,22 @@ pub(crate) enum Look {
     Kind(Place),
     /// The names in a directory, with the kind of each.
     Entries(Place),
-    /// The time when it was made.
+    /// The time when an entry was made.
     Born(Place),
     /// Opens a file to read it, and reads nothing.
     Read(Place),
     /// Sets a watch.
     Watch {
-        /// Of what.
+        /// The directory or file.
         place: Place,
         /// The inotify queue.
         queue: Arc<OwnedFd>,
-        /// What is asked of the kernel.
+        /// The events that the kernel is to report.
         mask: u32,
     },
 }
 
-/// What a look found.
+/// The result of a look.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     /// Names, with a NUL byte after each; or the text of a symlink.
@@ -136,7 +136,7 @@ impl Found {
     }
 }
 
-/// What is known of an entry without reading it.
+/// The attributes of an entry, without its content.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Meta {
     mode: u32,
@@ -156,17 +156,17 @@ impl Meta {
         FileType::from_raw_mode(self.mode)
     }
 
-    /// Whether it is a directory.
+    /// Returns true for a directory.
     pub fn is_dir(&self) -> bool {
         self.kind() == FileType::Directory
     }
 
-    /// Whether it is a regular file.
+    /// Returns true for a regular file.
     pub fn is_file(&self) -> bool {
         self.kind() == FileType::RegularFile
     }
 
-    /// Whether it is a symlink.
+    /// Returns true for a symlink.
     pub fn is_symlink(&self) -> bool {
         self.kind() == FileType::Symlink
     }
@@ -176,7 +176,7 @@ impl Meta {
         self.size
     }
 
-    /// How many names it has.
+    /// The number of its names.
     pub(crate) fn nlink(&self) -> u64 {
         self.links
     }
@@ -239,7 +239,7 @@ impl Look {
     /// Looks, in this thread.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The error of the kernel.
     pub(crate) fn carry_out(&self) -> Result<Found, Errno> {
         let mut found = Found::default();
         match self {
