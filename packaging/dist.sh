@@ -95,7 +95,8 @@ sbom() {
     "$cargo" cyclonedx --format json --spec-version 1.5 --no-build-deps --target "$native-unknown-linux-musl" \
         --override-filename "$file" --quiet
     # The crates of the workspace are named by their paths on this machine.
-    sed "s|path+file://$PWD|path+file:///inosync|g" "$file.json" >"$dist/$file.json"
+    sed 's|path+file://[^"#]*/actors#|path+file:///inosync/actors#|g; s|path+file://[^"#]*#inosync@|path+file:///inosync#inosync@|g' \
+        "$file.json" >"$dist/$file.json"
     rm -f "$file.json" {actors,benches}/"$file.json"
 }
 
