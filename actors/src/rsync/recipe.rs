@@ -59,7 +59,7 @@ pub(crate) struct Invocation {
 /// The settings that do not change between the runs to one node.
 #[derive(Debug, Clone)]
 pub(crate) struct Context<'a> {
-    /// The site.
+    /// The site whose configuration holds.
     pub site: &'a Site,
     /// The node.
     pub node: &'a Node,

@@ -2,7 +2,7 @@
 //!
 //! None of them is a secret. A symlink stands for what it leads to, and what does not exist is left out.
 
-use crate::rsync::runner::confine::Need;
+use super::domain::Need;
 
 /// Paths, what may be done with them, and why.
 pub(super) type AccessRow = (&'static [&'static str], Need, &'static str);

@@ -2,6 +2,7 @@ use std::os::unix::fs::symlink;
 
 use tempfile::TempDir;
 
+use super::domain::{NamedInode, is_on_disk};
 use super::*;
 use crate::rsync::recipe::tests::site;
 use crate::site::InitialSync;
@@ -146,7 +147,11 @@ async fn another_file_of_the_same_name_is_noticed() {
     let reach = NodeBounds::of(&ground.site, &ground.node).unwrap();
     let (file, other) = (ground.dir.path().join("file"), ground.dir.path().join("other"));
     fs::write(&file, "1").unwrap();
-    let named = |is_on_disk| [&file, &other].map(|path| NamedInode { is_on_disk, ..NamedInode::of(path) }).to_vec();
+    let named = |is_on_disk| {
+        let mut named = [&file, &other].map(|path| NamedInode::of(path)).to_vec();
+        named.iter_mut().for_each(|named| named.is_on_disk = is_on_disk);
+        named
+    };
     let all = [
         RuleSources { accounts: named(true), mirrors: Vec::new() },
         RuleSources { accounts: Vec::new(), mirrors: named(true) },
