@@ -35,11 +35,11 @@ use crate::state::store::StoreError;
 use crate::state::{self, StateActor};
 use crate::status::{PathInfo, Status};
 use crate::supervisor::TransportFactory;
-use crate::supervisor::monitor::{DaemonMonitor, DaemonProgress};
 use crate::supervisor::paused::Paused;
+use crate::supervisor::watchdog::{DaemonMonitor, DaemonProgress};
 use crate::supervisor::{StateHandle, SupervisorActor, SupervisorParts, Upstream};
 use crate::transport::Transport;
-use crate::watcher::sight::WatchCoverage;
+use crate::watcher::coverage::WatchCoverage;
 use crate::watcher::{self, WatcherActor};
 
 /// The longest wait of a new start for the watches and the state of the daemon before.

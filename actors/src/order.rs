@@ -48,8 +48,8 @@ impl WorkOrder {
         WorkOrder::Drain { until: Instant::now() }
     }
 
-    /// The order that holds when another one is given. An end is never taken back; a pause leaves out of a drain what
-    /// has not started, for good.
+    /// The order that holds when another one is given. An end is never taken back. A pause during a
+    /// drain ends the drain: batches that have not started are left for the next start.
     pub(crate) fn next(self, wanted: WorkOrder) -> WorkOrder {
         use WorkOrder::{Abort, Drain, Finish, Pause, Rest, Retire, Work};
         match (self, wanted) {

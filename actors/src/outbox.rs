@@ -1,7 +1,7 @@
 //! The changes that a node does not have yet: a plain data structure without disk, rsync or actor.
 //!
-//! A change is known by the time at which it was added to all outboxes: it is the same in each of them, and grows. A node
-//! has what was seen until then, but for what is pending with an earlier time.
+//! Each change has the time at which it was added to all outboxes. The time is the same in each outbox, and no later change
+//! has an earlier one. So a node has all changes up to a time, but for those that are pending with an earlier time.
 
 pub(crate) mod away;
 pub(crate) mod backlog;

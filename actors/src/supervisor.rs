@@ -3,8 +3,7 @@
 
 mod hooks;
 mod lifecycle;
-pub mod monitor;
-mod moves;
+mod move_log;
 mod parts;
 pub mod paused;
 mod reached;
@@ -14,6 +13,7 @@ mod slots;
 mod status;
 mod stop;
 mod watch_log;
+pub mod watchdog;
 
 use std::time::{Duration, Instant};
 
@@ -23,13 +23,13 @@ use tokio::sync::watch;
 
 use self::hooks::Hooks;
 use self::lifecycle::{Lifecycle, LifecycleEvent, Membership, Reloading, Step, Succession, Then, Worker};
-use self::monitor::DaemonProgress;
 pub(crate) use self::parts::TransportFactory;
 pub(crate) use self::parts::{StateHandle, SupervisorParts, Upstream};
 use self::paused::Paused;
 use self::resync::{Clock, ScheduledTask};
 use self::slots::Slots;
 use self::status::Counters;
+use self::watchdog::DaemonProgress;
 use crate::backoff::backoff;
 use crate::ending::{Ending, EndsDaemon};
 use crate::messages::{
@@ -372,10 +372,10 @@ impl Handler<DirMove> for SupervisorActor {
     fn handle(&mut self, moved: DirMove, ctx: &mut Self::Context) {
         let dir_moves = self.config.site.dir_moves;
         if dir_moves == DirMoves::Log && !matches!(moved, DirMove::In { .. }) {
-            let tell = |supervisor: &mut Self, _: &mut _| moves::log_unmirrored(&supervisor.log, &supervisor.slots);
-            ctx.run_later(moves::GATHERS, tell);
+            let tell = |supervisor: &mut Self, _: &mut _| move_log::log_unmirrored(&supervisor.log, &supervisor.slots);
+            ctx.run_later(move_log::GATHERS, tell);
         }
-        moves::log_move(&self.log, &moved, dir_moves);
+        move_log::log_move(&self.log, &moved, dir_moves);
     }
 }
 

@@ -5,7 +5,7 @@
 mod around;
 mod batch;
 pub mod disk;
-mod link;
+mod node_link;
 mod orders;
 mod pace;
 pub mod plan;
@@ -20,7 +20,7 @@ use actix::prelude::*;
 use slog::{debug, error, info, warn};
 
 use self::around::Around;
-pub(crate) use self::link::{NodeLink, SupervisorHandle};
+pub(crate) use self::node_link::{NodeLink, SupervisorHandle};
 use self::pace::Pace;
 use self::report::log_unset;
 use crate::backoff::backoff;
@@ -58,7 +58,7 @@ pub(crate) struct SyncActor {
     comparing: Comparing,
     /// `true` if the last reconcile would have deleted too much.
     reconcile_held: bool,
-    /// `true` while a batch of the fast lane waits for the way to be ready.
+    /// `true` while a batch of the fast lane waits for a standby.
     late: bool,
     /// The batch that waits until all is reported that was changed before its symlinks. It is to be the newest until it
     /// is planned.

@@ -4,6 +4,7 @@ mod blind;
 mod bound;
 mod closings;
 mod cookie;
+pub(crate) mod coverage;
 mod dirs;
 mod ledger;
 mod moves;
@@ -11,7 +12,6 @@ mod names;
 mod observer;
 mod quiet;
 mod reader;
-pub(crate) mod sight;
 mod tree;
 mod watches;
 
@@ -30,9 +30,9 @@ pub use self::watches::Watches;
 use crate::watch_error::WatchError;
 
 use self::cookie::Cookie;
+use self::coverage::WatchCoverage;
 use self::ledger::Ledger;
 use self::reader::{Gauge, KernelSaid};
-use self::sight::WatchCoverage;
 use crate::ending::EndsDaemon;
 use crate::messages::{
     Alive, AskReported, AskSeen, Audit, Barrier, DirMove, Exclude, Flush, Observed, Passed, Rescan, Unseen, WatchReport,

@@ -9,7 +9,7 @@ use inosync_actors::path::RelPath;
 use inosync_actors::patterns::excludes::{Excludes, Pattern, unmatched};
 use inosync_actors::root::reach::Reach;
 use inosync_actors::site::Site;
-use inosync_actors::supervisor::monitor::DaemonMonitor;
+use inosync_actors::supervisor::watchdog::DaemonMonitor;
 use rustix::fs::FileType;
 use slog::{Logger, info, warn};
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use inosync_actors::supervisor::monitor::{DaemonMonitor, DaemonProgress};
+use inosync_actors::supervisor::watchdog::{DaemonMonitor, DaemonProgress};
 use sd_notify::NotifyState;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};

@@ -1,4 +1,4 @@
-//! The signals that end a command or the daemon.
+//! The signals that end a command or the daemon. SIGHUP and SIGUSR1 are in `run.rs`.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 

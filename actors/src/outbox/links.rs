@@ -42,8 +42,8 @@ struct LinkWait {
     since: Option<Instant>,
 }
 
-/// Tells if this is something that a link is to wait for: it is to be sent, and has not failed again and again. Of what
-/// changes without an end the node has what it was.
+/// Tells if this is something that a link is to wait for: it is to be sent, and has not failed again and again. Of a
+/// file that goes on changing, the node has an earlier content.
 pub(crate) fn is_awaited(pending: &Pending) -> bool {
     let Retry { tries, unrest, unreported, .. } = pending.retry;
     // A level only lacks names that were removed: what is new in it is told by itself.

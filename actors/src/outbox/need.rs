@@ -72,7 +72,8 @@ pub struct Age {
     /// `Some` if the node got the path, and it is only looked at again since then: a comparison beside it may have
     /// overtaken it.
     again: Option<Instant>,
-    /// `Some` if the lag counts from then: what is older in the path failed again and again before it changed.
+    /// The time from which the lag counts, if not from the oldest change: the path changed again after it had failed
+    /// repeatedly.
     anew: Option<Instant>,
 }
 

@@ -52,7 +52,7 @@ struct Runs {
     ending: Vec<Run>,
 }
 
-/// A run in a task of its own, which ends with it.
+/// A run in a task of its own. Dropping it ends the task.
 struct Run(JoinHandle<Result<Delivery, Failure>>);
 
 impl Run {

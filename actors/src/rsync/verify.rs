@@ -1,7 +1,7 @@
 //! Compares a node with the source by the content of the files, and changes nothing. The tree may change meanwhile: what
 //! differs is looked at again, and by itself, until nothing can be on its way any more.
 
-mod sight;
+mod source_view;
 mod suspects;
 
 use crate::transport::comparison::Comparison;
@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use self::sight::{EntryPlace, SourceView};
+use self::source_view::{EntryPlace, SourceView};
 use self::suspects::{Movement, SecondLook, Suspects, judge};
 use super::deliver::Deliverer;
 use super::examine::links_of;

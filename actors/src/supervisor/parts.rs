@@ -7,9 +7,9 @@ use actix::prelude::*;
 use slog::Logger;
 use tokio::sync::watch;
 
-use super::monitor::DaemonProgress;
 use super::paused::Paused;
 use super::slots::{Slot, Slots};
+use super::watchdog::DaemonProgress;
 use crate::children::Children;
 use crate::ending::EndsDaemon;
 use crate::messages::{Alive, AskReported, AskSeen, Audit, Compare, Exclude, Flush, Save, Serve, Vacate};
@@ -22,7 +22,7 @@ use crate::site::{InitialSync, Site};
 use crate::state::memory::Resumed;
 use crate::state::{Keep, SavedBacklog};
 use crate::transport::Transport;
-use crate::watcher::sight::WatchCoverage;
+use crate::watcher::coverage::WatchCoverage;
 
 /// Makes the way to a node, at the start and when a reload asks for another one.
 pub(crate) type TransportFactory = Box<dyn FnMut(&ConfigSnapshot, &Node) -> Rc<dyn Transport>>;

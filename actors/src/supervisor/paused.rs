@@ -1,4 +1,5 @@
-//! The nodes that are paused, by their names. They outlive the daemon that was told, since a reload may start another one.
+//! The nodes that are paused, by their names. They are kept in memory: they outlive a
+//! reload, and not the process.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

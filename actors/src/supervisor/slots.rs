@@ -24,8 +24,8 @@ pub(super) struct Slot {
     pub(super) drained: bool,
     /// Its relation to the site.
     pub(super) membership: Membership,
-    /// `true` if a reconcile is to be wanted as soon as another SyncActor works on it. Not earlier: the one before
-    /// would take it and compare by the rules before.
+    /// `true` if a reconcile is to be wanted as soon as another SyncActor works on it. Not earlier: the
+    /// SyncActor that is about to end would take it, and compare by the old configuration.
     pub(super) reconcile: bool,
     /// The times at which it is compared although nothing asks for it.
     pub(super) schedules: Schedules,

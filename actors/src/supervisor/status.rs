@@ -9,9 +9,9 @@ use tokio::time::timeout;
 use super::SupervisorActor;
 use super::hooks::Whose;
 use super::lifecycle::{Membership, Worker};
-use super::monitor::upstream_is_alive;
-use super::moves;
+use super::move_log;
 use super::slots::Slot;
+use super::watchdog::upstream_is_alive;
 use crate::change::Reason;
 use crate::messages::{Alive, AskPath, AskSeen, AskStatus, Compared, Obey, Pause, TryNow};
 use crate::order::WorkOrder;
@@ -24,7 +24,7 @@ use crate::status::{
     Status, Unanswered, UnixTime, unix,
 };
 use crate::watch_error::watch_limit;
-use crate::watcher::sight::View;
+use crate::watcher::coverage::View;
 
 /// The longest wait for nodes to tell what their rsync is.
 const NODES_TIME: Duration = Duration::from_secs(2);
@@ -266,7 +266,7 @@ impl Handler<Compared> for SupervisorActor {
 
     fn handle(&mut self, Compared { dest, began }: Compared, _: &mut Self::Context) {
         let compared = self.slots.iter().filter(|slot| slot.node.shown_dest() == dest);
-        compared.for_each(|slot| moves::forget_mirrored(slot, began));
+        compared.for_each(|slot| move_log::forget_mirrored(slot, began));
         self.unsaved.ring();
     }
 }

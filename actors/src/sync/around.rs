@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::link::NodeLink;
+use super::node_link::NodeLink;
 use crate::change::Change;
 use crate::outbox::pending::PendingSet;
 use crate::path::RelPath;

@@ -23,7 +23,7 @@ use self::listing::list;
 pub(super) use self::place::Attached;
 use super::blind::Blind;
 use super::bound::MountedFiles;
-use super::sight::WatchCoverage;
+use super::coverage::WatchCoverage;
 use super::tree::{NodeId, Tree};
 use crate::mounts::Mounts;
 use crate::path::RelPath;

@@ -1,5 +1,5 @@
-//! The last hour of each node, for the plots: a sample every ten seconds. The history outlives a reload and a restart of the
-//! daemon.
+//! The last hour of each node, for the plots: a sample every ten seconds. The history is kept in memory: it outlives a reload,
+//! and not the process.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;

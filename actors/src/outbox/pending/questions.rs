@@ -1,4 +1,4 @@
-//! Questions of others to a pending set: the planner's, since when the node lacks what, and those of a stop.
+//! Questions that others ask a pending set: the planner's, the age of what the node lacks, and those of a stop.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;

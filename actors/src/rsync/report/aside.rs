@@ -23,8 +23,8 @@ use crate::transport::Delivery;
 use crate::transport::blame::Blame;
 use crate::transport::failure::{Cause, Failure};
 
-/// Files that do not fit, without which a run is repeated. Where there are more, the node is full. So many of those
-/// beside one of them a comparison leaves out untried.
+/// Files that do not fit, without which a run is repeated. Where there are more, the node is full. A
+/// comparison leaves out at most this number of files untried that lie beside one of them.
 const MOST: usize = 50;
 /// So many files of a list are tried one by one. Then what is as large as one of them in its directory is not tried.
 const ONE_BY_ONE: usize = 8;

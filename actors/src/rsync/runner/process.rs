@@ -2,8 +2,8 @@
 //! others.
 
 mod heard;
-mod line;
 mod lines;
+mod tcp;
 mod watch;
 
 use std::cell::Cell;

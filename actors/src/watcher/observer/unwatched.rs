@@ -10,9 +10,9 @@ use crate::messages::{Rescan, Unseen};
 use crate::path::RelPath;
 use crate::watch_error::WatchError;
 use crate::watcher::cookie::Cookie;
+use crate::watcher::coverage::WatchCoverage;
 use crate::watcher::dirs::FoundDirectories;
 use crate::watcher::ledger::{Ledger, WatchDifference};
-use crate::watcher::sight::WatchCoverage;
 
 /// The interval at which unwatched directories are tried again and compared, unless the configuration says otherwise.
 pub(crate) const POLL: Duration = Duration::from_secs(60);

@@ -54,7 +54,7 @@ pub(crate) struct Domain {
 /// The things that had these names when rules were made: rules are tied to files and directories, not to their names.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RuleSources {
-    /// The files of users and groups: one that is made meanwhile is in another file of the same name.
+    /// The files of users and groups. A user or group that is added later is in a new file of the same name.
     pub(super) accounts: Vec<NamedInode>,
     /// Mirrors on this machine, and what belongs to them.
     pub(super) mirrors: Vec<NamedInode>,
@@ -116,8 +116,8 @@ impl Domain {
         (self.ruleset, self.seen)
     }
 
-    /// A mirror of this machine, or a directory from which rsync links or moves into it: the same rights, or it may
-    /// not.
+    /// Allows a mirror of this machine, or a directory from which rsync links or moves into the mirror. Landlock forbids
+    /// a link between directories of different rights.
     pub(super) fn allow_mirror(&mut self, path: &Path) -> io::Result<()> {
         self.seen.mirrors.push(NamedInode::of(path));
         self.allow(path, Need::Write)

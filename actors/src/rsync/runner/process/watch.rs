@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::rsync::runner::process::line::TcpConnections;
+use crate::rsync::runner::process::tcp::TcpConnections;
 
 /// A run that does nothing for so long hangs. rsync's `--timeout` does not notice all of that: it takes its own
 /// keep-alives for life, and does not cover a sender that waits to open a file, such as a FIFO.

@@ -1,5 +1,5 @@
-//! The monitor of the daemon, for a service manager: its progress, and if the actors that everything depends on still
-//! answer.
+//! The state of the daemon for a service manager: its progress, and if supervisor, watcher and filter still answer.
+//! Dead SyncActors are restarted by `Handler<Died>` in `supervisor.rs`.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::SupervisorActor;
 use super::parts::Upstream;
 use crate::messages::Alive;
 
-/// A watcher that lists directories comes to another one within this time.
+/// A watcher that lists directories starts on the next one within this time.
 const STEP: Duration = Duration::from_secs(1);
 
 /// The progress of the daemon.
