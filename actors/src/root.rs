@@ -117,7 +117,7 @@ impl Root {
     /// When there is no directory, or the directory cannot be looked at.
     pub fn of(path: &Path) -> Result<Root, RootError> {
         let reach = Reach::of(path);
-        reach.ask_root().map_err(RootError::Silent)?;
+        reach.ask_root_patiently().map_err(RootError::Silent)?;
         let identity = Identity::of(path).map_err(|error| unusable(&error))?;
         let identity = Arc::new(identity);
         let was_empty = Arc::default();

@@ -60,9 +60,8 @@ pub(crate) struct SyncActor {
     reconcile_held: bool,
     /// `true` while a batch of the fast lane waits for a standby.
     late: bool,
-    /// The batch that waits until all is reported that was changed before its symlinks. It is to be the newest until it
-    /// is planned.
-    asking: Option<LeaseId>,
+    /// The question if all was reported that was changed before the symlinks of a batch.
+    asking: Asking,
     timer: Timer,
     /// Parts that were compared around mounts which do not answer.
     around: Around,
@@ -77,6 +76,18 @@ enum Comparing {
     Reconcile,
     /// The content is compared, and what differs is only told. The future ends the comparison when it is dropped.
     Content(SpawnHandle),
+}
+
+/// The question to the watcher if all was reported.
+#[derive(Debug, PartialEq, Eq)]
+enum Asking {
+    Nothing,
+    /// This batch waits for the answer. It is to be the newest until it is planned: no other one is taken.
+    For(LeaseId),
+    /// The last question had no answer in time: there is none until then.
+    InVain {
+        until: Instant,
+    },
 }
 
 /// Tells the supervisor that the actor is gone: runs when the actor stops and when it panics.
@@ -105,7 +116,7 @@ impl SyncActor {
             comparing: Comparing::Nothing,
             reconcile_held: false,
             late: false,
-            asking: None,
+            asking: Asking::Nothing,
             timer: Timer::default(),
             around: Around::default(),
             _death_notice,
@@ -149,7 +160,8 @@ impl SyncActor {
     fn lane_due(&self, lane: Lane, now: Instant) -> Option<Instant> {
         let outbox = self.link.outbox.lock();
         let late = lane == Lane::Fast && self.late;
-        let free = !late && self.asking.is_none() && !outbox.works(lane) && self.in_flight < UNCONFIRMED;
+        let free =
+            !late && !matches!(self.asking, Asking::For(_)) && !outbox.works(lane) && self.in_flight < UNCONFIRMED;
         let due = if free { outbox.next_due(lane, now) } else { None }?;
         Some(if lane == Lane::Fast { due.max(self.pace.next(now)) } else { due })
     }

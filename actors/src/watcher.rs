@@ -213,13 +213,13 @@ impl WatcherActor {
         Ok((observer, gauge))
     }
 
-    /// Passes on what was found and sets the timer for what is due next.
     /// Lets something come behind all that has happened until now.
     fn drain(&self, then: BehindReports, ctx: &mut Context<Self>) {
         let goal = self.watching.as_ref().map_or(0, |(_, gauge)| gauge.goal());
         ctx.notify(LookIfDrained { calm: false, goal, then });
     }
 
+    /// Passes on what was found and sets the timer for what is due next.
     fn pass_on(&mut self, ctx: &mut Context<Self>) {
         let Some((observer, _)) = &mut self.watching else { return };
         let Findings { changes, rescans, moves, blind, unseen, root_lost, superseded, unmounted, passed } =

@@ -141,6 +141,16 @@ impl Reach {
         if ground.answers_now() { Ok(()) } else { ground.silent().map_or(Ok(()), Err) }
     }
 
+    /// As [`Reach::ask_root`], for a start: one that sleeps is waited for as long as by a run.
+    ///
+    /// # Errors
+    /// The file system does not answer.
+    pub(crate) fn ask_root_patiently(&self) -> Result<(), Silent> {
+        let Some(ground) = self.holder(&RelPath::root()) else { return Ok(()) };
+        ground.ask();
+        if ground.answers_within(PATIENCE) { Ok(()) } else { ground.silent().map_or(Ok(()), Err) }
+    }
+
     /// Returns true if the file system on which the root itself lies is known not to answer.
     pub(crate) fn is_root_silent(&self) -> bool {
         self.holder(&RelPath::root()).is_some_and(|ground| ground.silent().is_some())

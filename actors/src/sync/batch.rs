@@ -13,7 +13,7 @@ use super::disk::{BatchRoom, Disk, EntryOnDisk, Source};
 use super::plan::{BatchPlan, PlanGround, Since, plan};
 use super::reconcile::removal;
 use super::report::{log_batch, log_failing};
-use super::{SyncActor, retry};
+use super::{Asking, SyncActor, retry};
 use crate::backoff::backoff;
 use crate::change::Change;
 use crate::health::StoredPart;
@@ -35,7 +35,9 @@ use crate::transport::{Again, Delivery};
 const BATCH_PATHS: usize = 2000;
 const BATCH_BYTES: usize = 200_000;
 /// The longest wait for the report of what a symlink leads to. The watcher takes longer only while it reads a large tree.
-const REPORTED_AT_LATEST: Duration = Duration::from_secs(5);
+const REPORTED_AT_LATEST: Duration = Duration::from_secs(2);
+/// The time for which nothing waits for reports when one did so in vain: the watcher reads a large tree.
+const NOT_ASKED_AGAIN: Duration = Duration::from_secs(30);
 /// Entries of subtrees in a batch of the fast lane.
 const BATCH_ENTRIES: usize = 2000;
 
@@ -47,18 +49,30 @@ impl SyncActor {
         if links.is_empty() {
             return self.send_batch(lane, &batch, planned, now, ctx);
         }
+        if matches!(self.asking, Asking::InVain { until } if now < until) {
+            let planned = self.planned(lane, &batch, links, now);
+            return self.send_batch(lane, &batch, planned, now, ctx);
+        }
         // A link may have got its target a moment ago, and the report of what is there may be on its way.
         self.in_flight += 1;
-        self.asking = Some(batch.id);
+        self.asking = Asking::For(batch.id);
         let (answer, answered) = oneshot::channel();
         self.supervisor.reported.do_send(AskReported(answer));
         let answered = timeout(REPORTED_AT_LATEST, answered).into_actor(self);
-        ctx.spawn(answered.map(move |_, actor, ctx| {
-            actor.in_flight -= 1;
-            actor.asking = None;
+        ctx.spawn(answered.map(move |answer, actor, ctx| {
             let now = Instant::now();
-            let planned = actor.planned(lane, &batch, links, now);
-            actor.send_batch(lane, &batch, planned, now, ctx);
+            actor.in_flight -= 1;
+            actor.asking = match answer {
+                Ok(_) => Asking::Nothing,
+                Err(_) => Asking::InVain { until: now + NOT_ASKED_AGAIN },
+            };
+            // The order may be another one by now.
+            if actor.order.sends() && actor.health.may_start(now).is_ok() {
+                let planned = actor.planned(lane, &batch, links, now);
+                actor.send_batch(lane, &batch, planned, now, ctx);
+            } else {
+                actor.link.outbox.lock().roll_back_batch(batch.id);
+            }
             actor.advance(ctx);
         }));
     }

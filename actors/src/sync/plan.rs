@@ -266,8 +266,8 @@ impl Planner<'_> {
         }
         if self.set.is_hidden(path) {
             // The file system that held it may come back, and so may the path.
-        } else if top != path && self.set.is_waiting_removal(top, self.now) {
-            // It goes with that, and not before.
+        } else if self.set.is_waiting_removal(top, self.now) {
+            // It goes with that, and not before. The removal of the path itself may be news since the batch was taken.
         } else if self.set.is_reported_removed(top) && self.is_blocked(top, path) {
             self.paths.bulk.insert(path.clone());
         } else if self.set.is_reported_removed(top) {

@@ -65,7 +65,8 @@ impl SourceView {
     }
 
     fn has_changed_in(&self, dir: &RelPath, since: SystemTime) -> bool {
-        let names = self.0.names(dir, usize::MAX).unwrap_or_default();
+        // What cannot be listed may have changed.
+        let Ok(names) = self.0.names(dir, usize::MAX) else { return true };
         names.iter().any(|name| self.meta(&dir.join(name)).map_or(true, |meta| meta.changed_at() >= since))
     }
 

@@ -446,3 +446,17 @@ fn a_directory_that_holds_a_mount_which_does_not_answer_is_taken_apart_as_what_i
         assert_eq!(plan.paths.split, expected, "{changes:?}");
     }
 }
+
+#[test]
+fn a_removal_that_is_reported_after_its_path_was_taken_goes_by_its_own_rules() {
+    let (mut set, now) = (PendingSet::default(), Instant::now());
+    set.add(&touched("a"), now);
+    let batch = set.lease(Lane::Fast, 99, 9999, now + PAUSE).paths;
+    let removed = Change::Removed { path: rel("a"), is_dir: false };
+    let missing = |set: &PendingSet, now| {
+        let (excludes, mut disk) = (Excludes::default(), Table(vec![]));
+        plan(&batch, PlanGround { set, excludes: &excludes, disk: &mut disk, room: None, now }).run.missing.len()
+    };
+    set.add(&removed, now + PAUSE);
+    assert_eq!(missing(&set, now + PAUSE), 0, "more of the tree may be about to go");
+}
