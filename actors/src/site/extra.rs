@@ -186,31 +186,19 @@ impl Extra {
         if found.verbose {
             words.push(QUIET.to_owned());
         }
-        let ExtraFindings {
-            rsh,
-            reads_contents,
-            stores_late,
-            address_family,
-            daemon_only,
-            keeps,
-            places,
-            warnings,
-            ..
-        } = found;
-        let hiding = found.hiding;
-        let shown = words.iter().enumerate().filter(|(at, _)| !hiding.contains(at));
+        let shown = words.iter().enumerate().filter(|(at, _)| !found.hiding.contains(at));
         let comparing = shown.map(|(_, word)| word.clone()).collect();
         Ok(Extra {
             words,
             comparing,
-            rsh,
-            reads_contents,
-            stores_late,
-            address_family,
-            daemon_only,
-            keeps,
-            places,
-            warnings,
+            rsh: found.rsh,
+            reads_contents: found.reads_contents,
+            stores_late: found.stores_late,
+            address_family: found.address_family,
+            daemon_only: found.daemon_only,
+            keeps: found.keeps,
+            places: found.places,
+            warnings: found.warnings,
         })
     }
 
