@@ -16,7 +16,7 @@ mod tree;
 mod watches;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use actix::prelude::*;
 use inotify::Inotify;
@@ -45,6 +45,8 @@ use crate::root::reach::{MountNews, Silent};
 
 /// The interval at which a long first scan reports its progress.
 const PROGRESS: Duration = Duration::from_secs(5);
+/// The most that the kernel's clock for files is behind.
+const TICK: Duration = Duration::from_millis(20);
 /// The interval at which it is looked if all events have come.
 const FLUSH_POLL: Duration = Duration::from_millis(1);
 
@@ -80,6 +82,8 @@ pub(crate) struct WatcherActor {
     root: Root,
     excludes: Excludes,
     outlets: WatcherOutlets,
+    /// The time from which changes are told.
+    began: SystemTime,
     poll: Duration,
     settle: Settle,
     /// A directory outside of the tree, by which barriers are answered.
@@ -139,6 +143,8 @@ impl WatcherActor {
             root,
             excludes,
             outlets,
+            // The kernel's clock for files is a tick behind.
+            began: SystemTime::now() - TICK,
             poll: POLL,
             settle: Settle::default(),
             aside: None,
@@ -171,7 +177,7 @@ impl WatcherActor {
         let inotify = Inotify::init().map_err(WatchError::of_init)?;
         let watches = Watches::of(&inotify).map_err(WatchError::of_init)?;
         let dirs = Dirs::new(self.root.path().to_owned(), self.excludes.clone(), watches.clone())?;
-        let dirs = dirs.in_sight(self.outlets.sight.clone());
+        let dirs = dirs.in_sight(self.outlets.sight.clone()).telling_since(self.began);
         let watcher = addr.downgrade();
         self.root.reach().listen(move |heard| {
             if let (MountNews::Answers(Silent { path, .. }), Some(watcher)) = (heard, watcher.upgrade()) {

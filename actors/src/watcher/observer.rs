@@ -20,7 +20,7 @@ use self::unnamed::Unnamed;
 pub(crate) use self::unwatched::POLL;
 use self::unwatched::Unwatched;
 use super::cookie::Cookie;
-use super::dirs::{Attached, Dirs};
+use super::dirs::{Attached, Dirs, Progress};
 use super::ledger::Ledger;
 use super::moves::{Departure, FileMoves, Moves, PAIRING_TIME};
 use super::quiet::Quiet;
@@ -101,12 +101,12 @@ pub struct Observer {
 
 impl Observer {
     /// Watches all of the tree. `progress` is told the number of watched directories now and then.
-    pub fn new(root: Root, mut dirs: Dirs, progress: &mut dyn FnMut(usize)) -> Self {
+    pub fn new<'p>(root: Root, mut dirs: Dirs, progress: &'p mut Progress<'p>) -> Self {
         dirs.within(root.reach().clone());
         // What is mounted from now on is found by the next look, whether the scan meets it or not.
         let mut mounting = Changes::listen();
         dirs.set_mounts(Mounts::below(&root.reach().resolved()).unwrap_or_default());
-        dirs.scan_all(progress);
+        let recent = dirs.scan_all(progress);
         if mounting.heard() {
             dirs.set_mounts(Mounts::below(&root.reach().resolved()).unwrap_or_default());
             dirs.scan(dirs.root());
@@ -114,7 +114,8 @@ impl Observer {
         dirs.watch_files();
         let moves = Moves::default();
         let quiet = Quiet::default();
-        let found = Findings::default();
+        let changes = recent.into_iter().map(|path| Change::Touched { path, is_dir: false, rewritten: true }).collect();
+        let found = Findings { changes, ..Findings::default() };
         let unwatched = Unwatched::default();
         let unnamed = Unnamed::default();
         let presence = Presence::Here { look_at: Instant::now() + ROOT_CHECK };
