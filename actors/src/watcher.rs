@@ -207,7 +207,7 @@ impl WatcherActor {
         observer.use_ledger(Ledger::of(gauge.queue()));
         observer.poll_every(self.poll);
         observer.settle(self.settle.clone());
-        let Findings { blind, unseen, .. } = observer.take();
+        let Findings { changes, blind, unseen, .. } = observer.take();
         // With no watch left the daemon would start half blind: better not at all.
         if let Some(Unseen::NoWatchLeft { why: WatchError::Limit { limit, .. }, .. }) = unseen.into_iter().next() {
             let needed = Some(count_directories(self.root.reach(), &self.excludes));
@@ -215,6 +215,10 @@ impl WatcherActor {
         }
         for (path, why) in blind {
             self.outlets.reports.do_send(WatchReport::Blind { path, why });
+        }
+        // They go at once, and not with the reconcile that follows.
+        if !changes.is_empty() {
+            self.outlets.changes.do_send(Observed(changes));
         }
         Ok((observer, gauge))
     }
