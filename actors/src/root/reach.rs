@@ -22,7 +22,7 @@ use rustix::fs::FileType;
 
 use crate::mounts;
 use crate::path::RelPath;
-use crate::root::walk::Names;
+use crate::root::walk::PackedNames;
 
 /// Time between two questions while a run may read there, and before another one where the asking was broken off.
 const EVERY: Duration = Duration::from_secs(1);
@@ -272,10 +272,10 @@ impl Reach {
     ///
     /// # Errors
     /// As for [`Reach::look`].
-    pub(crate) fn directories_in(&self, opened: &Arc<OwnedFd>, dir: &RelPath) -> io::Result<Names> {
+    pub(crate) fn directories_in(&self, opened: &Arc<OwnedFd>, dir: &RelPath) -> io::Result<PackedNames> {
         match self.holder(dir) {
             None => Ok(look::directories(opened)?),
-            Some(ground) => Ok(Names::packed(ground.carry_out(&Look::Directories(Place::opened(opened)))?.text)),
+            Some(ground) => Ok(PackedNames::packed(ground.carry_out(&Look::Directories(Place::opened(opened)))?.text)),
         }
     }
 

@@ -19,14 +19,14 @@ const THREADS: usize = 16;
 /// Directories that a walk keeps open to find those below them. What is below further ones is opened by its whole path.
 const OPEN: usize = 128;
 
-/// Names of directories, packed: a directory may have a million of them.
+/// PackedNames of directories, packed: a directory may have a million of them.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Names(Vec<u8>);
+pub(crate) struct PackedNames(Vec<u8>);
 
-impl Names {
+impl PackedNames {
     /// Takes names with a NUL byte after each.
-    pub(super) fn packed(bytes: Vec<u8>) -> Names {
-        Names(bytes)
+    pub(super) fn packed(bytes: Vec<u8>) -> PackedNames {
+        PackedNames(bytes)
     }
 
     /// Adds a name, which has no NUL byte.
@@ -52,11 +52,11 @@ impl Names {
     }
 
     /// Takes out the names of the first half, at least one.
-    fn split(&mut self) -> Names {
+    fn split(&mut self) -> PackedNames {
         let middle = self.0.len() / 2;
         let end = self.0.iter().skip(middle).position(|&byte| byte == 0).map_or(0, |nul| middle + nul + 1);
         let rest = self.0.split_off(end);
-        Names(std::mem::replace(&mut self.0, rest))
+        PackedNames(std::mem::replace(&mut self.0, rest))
     }
 }
 
@@ -66,7 +66,7 @@ pub(crate) trait Visitor: Sync {
     type Known: Copy + Send;
 
     /// Visits an open directory. Returns its subdirectories to go into, `None` for no further.
-    fn visit(&self, path: &RelPath, opened: &Arc<OwnedFd>, parent: Self::Known) -> Option<(Self::Known, Names)>;
+    fn visit(&self, path: &RelPath, opened: &Arc<OwnedFd>, parent: Self::Known) -> Option<(Self::Known, PackedNames)>;
 
     /// Is told a directory that could not be opened.
     fn missed(&self, path: RelPath, error: io::Error);
@@ -77,7 +77,7 @@ pub(crate) struct Start<K> {
     pub path: RelPath,
     pub opened: Arc<OwnedFd>,
     pub known: K,
-    pub names: Names,
+    pub names: PackedNames,
 }
 
 /// As [`Start`]; `opened` is `None` where too many are open.
@@ -85,7 +85,7 @@ struct Level<K> {
     path: RelPath,
     opened: Option<Held>,
     known: K,
-    names: Names,
+    names: PackedNames,
 }
 
 /// An open directory that counts among those of the walk.
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn names_are_taken_out_one_by_one_or_by_halves() {
         let packed = |names: &[&str]| {
-            let mut packed = Names::default();
+            let mut packed = PackedNames::default();
             names.iter().for_each(|name| packed.push(name.as_bytes()));
             packed
         };
@@ -218,7 +218,7 @@ mod tests {
     impl Visitor for Collect {
         type Known = usize;
 
-        fn visit(&self, path: &RelPath, opened: &Arc<OwnedFd>, depth: usize) -> Option<(usize, Names)> {
+        fn visit(&self, path: &RelPath, opened: &Arc<OwnedFd>, depth: usize) -> Option<(usize, PackedNames)> {
             assert_eq!(path.depth(), depth + 1, "each is told what is known of its parent");
             self.0.lock().unwrap().0.push(path.clone());
             Some((depth + 1, directories(opened).unwrap()))

@@ -13,7 +13,7 @@ use crate::change::Change;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::root::reach::Reach;
-use crate::root::walk::{Names, Start, Visitor, walk};
+use crate::root::walk::{PackedNames, Start, Visitor, walk};
 
 /// Compares the whole tree with what is `known` of it, on several threads, and tells `found` what differs. Directories that
 /// may not be read, or do not answer, are passed over: the watcher tells when they do. `unsaved_names`: the nodes may have
@@ -36,14 +36,14 @@ pub(crate) fn compare(
         found(changed(&Entry { path: path.clone(), stamp }, None, unsaved_names));
     }
     let comparison =
-        Comparison { reach, known, excludes, unsaved_names, found: Mutex::new(found), failed: Mutex::default() };
+        StateComparison { reach, known, excludes, unsaved_names, found: Mutex::new(found), failed: Mutex::default() };
     let names = comparison.level(&top)?;
     let opened = top.into_opened();
     walk(reach, Start { path, opened, known: (), names }, &comparison);
     comparison.failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
-struct Comparison<'c> {
+struct StateComparison<'c> {
     reach: &'c Reach,
     known: &'c Known,
     excludes: &'c Excludes,
@@ -52,12 +52,12 @@ struct Comparison<'c> {
     failed: Mutex<Option<StoreError>>,
 }
 
-impl Comparison<'_> {
+impl StateComparison<'_> {
     /// Compares the entries of a directory. Returns the directories among them that the state knows.
-    fn level(&self, dir: &Dir<'_>) -> Result<Names, StoreError> {
+    fn level(&self, dir: &Dir<'_>) -> Result<PackedNames, StoreError> {
         let entries = dir.entries(self.excludes).map_err(StoreError::Source)?;
         let before = self.known.children(dir.path())?;
-        let mut directories = Names::default();
+        let mut directories = PackedNames::default();
         for pair in pairs(entries, before) {
             match pair {
                 Pair::Both(entry, before) => {
@@ -95,10 +95,10 @@ impl Comparison<'_> {
     }
 }
 
-impl Visitor for Comparison<'_> {
+impl Visitor for StateComparison<'_> {
     type Known = ();
 
-    fn visit(&self, path: &RelPath, opened: &Arc<OwnedFd>, (): ()) -> Option<((), Names)> {
+    fn visit(&self, path: &RelPath, opened: &Arc<OwnedFd>, (): ()) -> Option<((), PackedNames)> {
         if self.has_failed() {
             return None;
         }

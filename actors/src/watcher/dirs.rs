@@ -20,7 +20,7 @@ use crate::watcher::watches::{WatchDescriptor, Watches};
 use inotify::WatchMask;
 use rustix::io::Errno;
 
-pub(super) use self::first_scan::Progress;
+pub(super) use self::first_scan::{ScanProgress, first_scan};
 pub use self::listing::count;
 pub(super) use self::place::Attached;
 use super::blind::Blind;

@@ -86,7 +86,7 @@ mod tests {
     fn names_survive_packing_and_holes_do_not() {
         let mut names = Names::default();
         let mut kept = Vec::new();
-        let text = |number: usize| format!("{number}-").repeat(if number % 1000 == 0 { 100 } else { 1 });
+        let text = |number: usize| format!("{number}-").repeat(if number.is_multiple_of(1000) { 100 } else { 1 });
         for number in 0..20_000 {
             let name = names.add(text(number).as_bytes());
             if number % 4 == 0 { kept.push((name, number)) } else { names.forget(name) }

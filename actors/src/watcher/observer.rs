@@ -20,7 +20,7 @@ use self::unnamed::Unnamed;
 pub(crate) use self::unwatched::POLL;
 use self::unwatched::Unwatched;
 use super::cookie::Cookie;
-use super::dirs::{Attached, Dirs, Progress};
+use super::dirs::{Attached, Dirs, ScanProgress, first_scan};
 use super::ledger::Ledger;
 use super::moves::{Departure, FileMoves, Moves, PAIRING_TIME};
 use super::quiet::Quiet;
@@ -101,12 +101,12 @@ pub struct Observer {
 
 impl Observer {
     /// Watches all of the tree. `progress` is told the number of watched directories now and then.
-    pub fn new<'p>(root: Root, mut dirs: Dirs, progress: &'p mut Progress<'p>) -> Self {
+    pub fn new<'p>(root: Root, mut dirs: Dirs, progress: &'p mut ScanProgress<'p>) -> Self {
         dirs.within(root.reach().clone());
         // What is mounted from now on is found by the next look, whether the scan meets it or not.
         let mut mounting = Changes::listen();
         dirs.set_mounts(Mounts::below(&root.reach().resolved()).unwrap_or_default());
-        let recent = dirs.scan_all(progress);
+        let recent = first_scan(&mut dirs, progress);
         if mounting.heard() {
             dirs.set_mounts(Mounts::below(&root.reach().resolved()).unwrap_or_default());
             dirs.scan(dirs.root());

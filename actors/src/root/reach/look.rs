@@ -14,7 +14,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::root::walk::Names;
+use crate::root::walk::PackedNames;
 
 /// Room for one reading of a listing, in bytes: some 1,000 entries.
 const LISTING: usize = 32 * 1024;
@@ -40,6 +40,14 @@ impl Place {
     /// The entry of this name in an open directory.
     pub(crate) fn entry(directory: &Arc<OwnedFd>, name: &OsStr) -> Place {
         Place { directory: Some(directory.clone()), path: name.into() }
+    }
+
+    fn open(&self, flags: OFlags) -> Result<OwnedFd, Errno> {
+        match &self.directory {
+            // By its open parent a name is not looked up through /proc.
+            Some(parent) if !self.path.as_os_str().is_empty() => openat(parent, &self.path, flags, Mode::empty()),
+            _ => open(self.path(), flags, Mode::empty()),
+        }
     }
 
     /// A path that leads there, whatever the directory is called by now.
@@ -272,13 +280,7 @@ impl Look {
                 let nofollow = if *follow { OFlags::empty() } else { OFlags::NOFOLLOW };
                 let how = if *name_only { OFlags::PATH } else { OFlags::empty() };
                 let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | nofollow | how;
-                // By its open parent a name is not looked up through /proc.
-                found.opened = Some(match &place.directory {
-                    Some(parent) if !place.path.as_os_str().is_empty() => {
-                        openat(parent, &place.path, flags, Mode::empty())?
-                    }
-                    _ => open(place.path(), flags, Mode::empty())?,
-                });
+                found.opened = Some(place.open(flags)?);
             }
             Look::OpenBelow(place, below) => found.opened = Some(open_below(&place.path(), below)?),
             Look::Kind(place) => found.number = statfs(place.path())?.f_type as i64,
@@ -342,8 +344,8 @@ fn open_below(root: &Path, below: &Path) -> Result<OwnedFd, Errno> {
 ///
 /// # Errors
 /// The error of the kernel.
-pub(crate) fn directories(opened: &OwnedFd) -> Result<Names, Errno> {
-    let mut names = Names::default();
+pub(crate) fn directories(opened: &OwnedFd) -> Result<PackedNames, Errno> {
+    let mut names = PackedNames::default();
     list(opened, &mut |name, kind| {
         if known(opened, name, kind) == FileType::Directory {
             names.push(name.to_bytes());

@@ -17,63 +17,61 @@ use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::root::reach::Reach;
 use crate::root::reach::look::{self, Meta, Place};
-use crate::root::walk::{Names, Start, Visitor, walk};
+use crate::root::walk::{PackedNames, Start, Visitor, walk};
 use crate::watch_error::WatchError;
 use crate::watcher::tree::NodeId;
 use crate::watcher::watches::Watches;
 
 /// Is told the number of watched directories now and then.
-pub(crate) type Progress<'p> = dyn FnMut(usize) + Send + 'p;
+pub(crate) type ScanProgress<'p> = dyn FnMut(usize) + Send + 'p;
 
 /// Changes told at most. Where more changed, the reconcile that follows a start is as fast.
 const RECENT: usize = 10_000;
 
 struct FirstScan<'s, 'd> {
-    shared: Mutex<Shared<'s, 'd>>,
+    placing: Mutex<Placing<'s, 'd>>,
     excludes: Excludes,
     watches: Watches,
     reach: Reach,
     since: Option<SystemTime>,
 }
 
-struct Shared<'s, 'd> {
+struct Placing<'s, 'd> {
     dirs: &'d mut Dirs,
-    progress: &'s mut Progress<'s>,
+    progress: &'s mut ScanProgress<'s>,
     recent: Vec<RelPath>,
 }
 
-impl Dirs {
-    /// Watches everything when nothing but the root is watched yet. Returns the files that changed [since](Dirs::telling_since)
-    /// the start, before their directories were watched.
-    pub(crate) fn scan_all<'s>(&mut self, progress: &'s mut Progress<'s>) -> Vec<RelPath> {
-        let path = RelPath::root();
-        let root = self.root();
-        let reach = self.reach.clone();
-        let scan = FirstScan {
-            excludes: self.excludes.clone(),
-            watches: self.watches.clone(),
-            reach: reach.clone(),
-            since: self.since,
-            shared: Mutex::new(Shared { dirs: self, progress, recent: Vec::new() }),
-        };
-        match reach.open(&path, false) {
-            Ok(opened) => {
-                let names = scan.list(&path, &opened);
-                walk(&reach, Start { path, opened, known: root, names }, &scan);
-            }
-            Err(error) => scan.missed(path, error),
+/// Watches everything when nothing but the root is watched yet. Returns the files that changed
+/// [since](Dirs::telling_since) the start, before their directories were watched.
+pub(crate) fn first_scan<'s>(dirs: &mut Dirs, progress: &'s mut ScanProgress<'s>) -> Vec<RelPath> {
+    let path = RelPath::root();
+    let root = dirs.root();
+    let reach = dirs.reach.clone();
+    let scan = FirstScan {
+        excludes: dirs.excludes.clone(),
+        watches: dirs.watches.clone(),
+        reach: reach.clone(),
+        since: dirs.since,
+        placing: Mutex::new(Placing { dirs, progress, recent: Vec::new() }),
+    };
+    match reach.open(&path, false) {
+        Ok(opened) => {
+            let names = scan.list(&path, &opened);
+            walk(&reach, Start { path, opened, known: root, names }, &scan);
         }
-        scan.shared.into_inner().unwrap_or_else(PoisonError::into_inner).recent
+        Err(error) => scan.missed(path, error),
     }
+    scan.placing.into_inner().unwrap_or_else(PoisonError::into_inner).recent
 }
 
 impl<'s, 'd> FirstScan<'s, 'd> {
-    fn shared(&self) -> MutexGuard<'_, Shared<'s, 'd>> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    fn placing(&self) -> MutexGuard<'_, Placing<'s, 'd>> {
+        self.placing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The directories in an open one that are to be watched. Notes the files in it that changed.
-    fn list(&self, dir: &RelPath, opened: &Arc<OwnedFd>) -> Names {
+    fn list(&self, dir: &RelPath, opened: &Arc<OwnedFd>) -> PackedNames {
         let listed = match self.since.filter(|_| self.reach.point(dir).is_none()) {
             Some(since) => self.list_recent(dir, opened, since),
             None => self.reach.directories_in(opened, dir),
@@ -82,13 +80,13 @@ impl<'s, 'd> FirstScan<'s, 'd> {
             Ok(names) => included(&self.excludes, dir, names),
             Err(error) => {
                 self.missed(dir.clone(), error);
-                Names::default()
+                PackedNames::default()
             }
         }
     }
 
-    fn list_recent(&self, dir: &RelPath, opened: &Arc<OwnedFd>, since: SystemTime) -> io::Result<Names> {
-        let mut names = Names::default();
+    fn list_recent(&self, dir: &RelPath, opened: &Arc<OwnedFd>, since: SystemTime) -> io::Result<PackedNames> {
+        let mut names = PackedNames::default();
         let mut recent = Vec::new();
         look::list(opened, &mut |name, kind| {
             if look::known(opened, name, kind) == FileType::Directory {
@@ -101,9 +99,9 @@ impl<'s, 'd> FirstScan<'s, 'd> {
             true
         })?;
         if !recent.is_empty() {
-            let mut shared = self.shared();
-            let room = RECENT.saturating_sub(shared.recent.len());
-            shared.recent.extend(recent.into_iter().take(room));
+            let mut placing = self.placing();
+            let room = RECENT.saturating_sub(placing.recent.len());
+            placing.recent.extend(recent.into_iter().take(room));
         }
         Ok(names)
     }
@@ -112,7 +110,7 @@ impl<'s, 'd> FirstScan<'s, 'd> {
 impl Visitor for FirstScan<'_, '_> {
     type Known = NodeId;
 
-    fn visit(&self, path: &RelPath, opened: &Arc<OwnedFd>, parent: NodeId) -> Option<(NodeId, Names)> {
+    fn visit(&self, path: &RelPath, opened: &Arc<OwnedFd>, parent: NodeId) -> Option<(NodeId, PackedNames)> {
         // The open directory is named by a link of /proc, which must be followed.
         let mask = MASK.difference(WatchMask::DONT_FOLLOW);
         let watch = match self.watches.add_within(&self.reach, path, Place::opened(opened), mask) {
@@ -122,12 +120,12 @@ impl Visitor for FirstScan<'_, '_> {
                 return None;
             }
         };
-        let mut shared = self.shared();
-        let placed = shared.dirs.place(watch, parent, OsStr::from_bytes(path.name()));
-        shared.dirs.sight.step();
-        let count = shared.dirs.tree.count();
-        (shared.progress)(count);
-        drop(shared);
+        let mut placing = self.placing();
+        let placed = placing.dirs.place(watch, parent, OsStr::from_bytes(path.name()));
+        placing.dirs.sight.step();
+        let count = placing.dirs.tree.count();
+        (placing.progress)(count);
+        drop(placing);
         match placed {
             Placed::New(id) => Some((id, self.list(path, opened))),
             // A directory that was moved from where it was seen, with what was found below it.
@@ -136,10 +134,10 @@ impl Visitor for FirstScan<'_, '_> {
     }
 
     fn missed(&self, path: RelPath, error: io::Error) {
-        let mut shared = self.shared();
-        let on_disk = shared.dirs.on_disk(&path);
+        let mut placing = self.placing();
+        let on_disk = placing.dirs.on_disk(&path);
         if let Some(error) = WatchError::of_directory(&on_disk, error) {
-            shared.dirs.add_blind(path, error);
+            placing.dirs.add_blind(path, error);
         }
     }
 }
@@ -160,7 +158,7 @@ mod tests {
         let mut dirs = Dirs::new(root.to_owned(), excludes, watches).unwrap();
         dirs.since = since;
         let mut counts = Vec::new();
-        let recent = dirs.scan_all(&mut |count| counts.push(count));
+        let recent = first_scan(&mut dirs, &mut |count| counts.push(count));
         assert!(counts.is_sorted(), "each count has one directory more");
         (dirs, recent)
     }

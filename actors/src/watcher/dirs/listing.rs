@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::root::reach::Reach;
-use crate::root::walk::{Names, Start, Visitor, walk};
+use crate::root::walk::{PackedNames, Start, Visitor, walk};
 
 /// The number of directories that a watcher of this tree would watch, the root included. Those that cannot be listed
 /// count without what is below them.
 pub fn count(reach: &Reach, excludes: &Excludes) -> usize {
     let path = RelPath::root();
-    let counter = Counter { reach, excludes, counted: AtomicUsize::new(1) };
+    let counter = DirCounter { reach, excludes, counted: AtomicUsize::new(1) };
     if let Ok(opened) = reach.open(&path, false) {
         let names = counter.below(&path, &opened);
         walk(reach, Start { path, opened, known: (), names }, &counter);
@@ -23,22 +23,22 @@ pub fn count(reach: &Reach, excludes: &Excludes) -> usize {
     counter.counted.into_inner()
 }
 
-struct Counter<'c> {
+struct DirCounter<'c> {
     reach: &'c Reach,
     excludes: &'c Excludes,
     counted: AtomicUsize,
 }
 
-impl Counter<'_> {
-    fn below(&self, dir: &RelPath, opened: &Arc<OwnedFd>) -> Names {
+impl DirCounter<'_> {
+    fn below(&self, dir: &RelPath, opened: &Arc<OwnedFd>) -> PackedNames {
         included(self.excludes, dir, self.reach.directories_in(opened, dir).unwrap_or_default())
     }
 }
 
-impl Visitor for Counter<'_> {
+impl Visitor for DirCounter<'_> {
     type Known = ();
 
-    fn visit(&self, path: &RelPath, opened: &Arc<OwnedFd>, (): ()) -> Option<((), Names)> {
+    fn visit(&self, path: &RelPath, opened: &Arc<OwnedFd>, (): ()) -> Option<((), PackedNames)> {
         self.counted.fetch_add(1, Ordering::Relaxed);
         Some(((), self.below(path, opened)))
     }
@@ -49,11 +49,11 @@ impl Visitor for Counter<'_> {
 }
 
 /// The directories of these names in `dir` that are not excluded.
-pub(super) fn included(excludes: &Excludes, dir: &RelPath, mut names: Names) -> Names {
+pub(super) fn included(excludes: &Excludes, dir: &RelPath, mut names: PackedNames) -> PackedNames {
     if excludes.is_empty() {
         return names;
     }
-    let mut kept = Names::default();
+    let mut kept = PackedNames::default();
     while let Some(name) = names.pop() {
         let path = dir.join(std::ffi::OsStr::from_bytes(&name));
         if excludes.matching(&path, true).is_none() {
