@@ -304,7 +304,7 @@ impl Starter<'_> {
         let seats = outboxes.iter().cloned().enumerate();
         let filter = FilterActor::new(site.excludes.clone(), seats, outlets, self.log.clone(), self.guard.clone());
         let filter = FilterActor::start_in_arbiter(&thread, |_| filter);
-        let sight = WatchCoverage::default();
+        let coverage = WatchCoverage::default();
         let outlets = watcher::WatcherOutlets {
             changes: filter.clone().recipient(),
             rescans: filter.clone().recipient(),
@@ -314,7 +314,7 @@ impl Starter<'_> {
             passed: filter.clone().recipient(),
             reported: filter.clone().recipient(),
             reports: supervisor.clone().recipient(),
-            sight: sight.clone(),
+            coverage: coverage.clone(),
         };
         let aside = memory.as_ref().and(site.state_file.as_deref()).and_then(Path::parent);
         let excludes = site.excludes.clone();
@@ -331,7 +331,7 @@ impl Starter<'_> {
             audit: watcher.clone().recipient(),
             seen: watcher.clone().recipient(),
             reported: watcher.clone().recipient(),
-            sight,
+            coverage,
             alive: [watcher.recipient(), filter.recipient()],
             state,
         }

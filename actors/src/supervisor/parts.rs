@@ -71,7 +71,7 @@ pub(crate) struct Upstream {
     /// To the watcher, from the SyncActors: everything that has changed is wanted.
     pub(crate) reported: Recipient<AskReported>,
     /// The directories that the watcher watches.
-    pub(crate) sight: WatchCoverage,
+    pub(crate) coverage: WatchCoverage,
     /// To the watcher and the filter: an answer is wanted.
     pub(crate) alive: [Recipient<Alive>; 2],
     /// The state; `None` if none is kept.

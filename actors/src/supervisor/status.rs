@@ -82,7 +82,7 @@ impl SupervisorActor {
     }
 
     fn source(&self) -> SourceStatus {
-        let View { watched, unwatched, first } = self.upstream.sight.read();
+        let View { watched, unwatched, first } = self.upstream.coverage.read();
         SourceStatus {
             // Where nothing changes, nobody else has looked.
             trouble: self.root.check().err().map(|why| why.to_string()),

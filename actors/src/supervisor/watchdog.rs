@@ -57,8 +57,8 @@ pub(super) fn upstream_is_alive(upstream: &Upstream) -> ResponseFuture<bool> {
     let [watcher, filter] = &upstream.alive;
     let watcher = watcher.send(Alive);
     let filter = filter.send(Alive);
-    let sight = upstream.sight.clone();
-    let mut steps = sight.steps();
+    let coverage = upstream.coverage.clone();
+    let mut steps = coverage.steps();
     Box::pin(async move {
         let answer = async { watcher.await.unwrap_or(false) && filter.await.unwrap_or(false) };
         tokio::pin!(answer);
@@ -66,8 +66,8 @@ pub(super) fn upstream_is_alive(upstream: &Upstream) -> ResponseFuture<bool> {
             match timeout(STEP, &mut answer).await {
                 Ok(alive) => return alive,
                 // It lists a large tree, and answers nothing meanwhile.
-                Err(_) if sight.steps() != steps => return true,
-                Err(_) => steps = sight.steps(),
+                Err(_) if coverage.steps() != steps => return true,
+                Err(_) => steps = coverage.steps(),
             }
         }
     })
