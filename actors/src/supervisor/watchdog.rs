@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::SupervisorActor;
 use super::parts::Upstream;
+use crate::ending::{Ending, EndsDaemon};
 use crate::messages::Alive;
 
 /// A watcher that lists directories starts on the next one within this time.
@@ -25,6 +26,32 @@ pub struct DaemonProgress {
     pub nodes: usize,
     /// Reloads that were carried out.
     pub reloads: u64,
+}
+
+/// The supervisor's line to whoever holds the daemon.
+pub(super) struct DaemonLine {
+    progress: watch::Sender<DaemonProgress>,
+    guard: EndsDaemon,
+}
+
+impl DaemonLine {
+    /// The line to whoever listens to both.
+    pub(super) fn new(progress: watch::Sender<DaemonProgress>, guard: EndsDaemon) -> Self {
+        DaemonLine { progress, guard }
+    }
+
+    /// Tells that the daemon is further, and has so many nodes.
+    pub(super) fn tell(&self, nodes: usize, change: impl FnOnce(&mut DaemonProgress)) {
+        self.progress.send_modify(|progress| {
+            progress.nodes = nodes;
+            change(progress);
+        });
+    }
+
+    /// Tells that the daemon ends.
+    pub(super) fn end(&mut self, ending: Ending) {
+        self.guard.end(ending);
+    }
 }
 
 /// Follows a daemon as long as it runs.
