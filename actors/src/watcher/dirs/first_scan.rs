@@ -122,7 +122,7 @@ impl Visitor for FirstScan<'_, '_> {
         };
         let mut placing = self.placing();
         let placed = placing.dirs.place(watch, parent, OsStr::from_bytes(path.name()));
-        placing.dirs.sight.step();
+        placing.dirs.coverage.step();
         let count = placing.dirs.tree.count();
         (placing.progress)(count);
         drop(placing);
