@@ -41,7 +41,7 @@ use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::patterns::settle::Settle;
 use crate::root::Root;
-use crate::root::reach::{MountNews, Silent};
+use crate::root::reach::MountNews;
 
 /// The interval at which a long first scan reports its progress.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -174,8 +174,9 @@ impl WatcherActor {
         let dirs = dirs.in_sight(self.outlets.sight.clone());
         let watcher = addr.downgrade();
         self.root.reach().listen(move |heard| {
-            if let (MountNews::Answers(Silent { path, .. }), Some(watcher)) = (heard, watcher.upgrade()) {
-                watcher.do_send(Answers(path.clone()));
+            let MountNews::Answers { silent, missed: true } = heard else { return };
+            if let Some(watcher) = watcher.upgrade() {
+                watcher.do_send(Answers(silent.path.clone()));
             }
         });
         let cookie = self.aside.clone().map(|aside| Cookie::new(aside, watches));

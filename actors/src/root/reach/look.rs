@@ -1,9 +1,9 @@
 //! The looks at the disk that may hang, as values: they are carried out here, or by a process that is asked to.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,6 +14,12 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::root::sighting::Sighting;
+
+/// Names in a first look at what is in the source: mostly one of them is mirrored, which decides.
+pub(in crate::root) const FIRST: u64 = 16;
+/// Room for them, in bytes.
+const FIRST_NAMES: usize = 1024;
 /// Room for one reading of a listing, in bytes: some 1,000 entries.
 const LISTING: usize = 32 * 1024;
 
@@ -78,6 +84,17 @@ pub(crate) enum Look {
     },
     /// Opens a directory below another one, with no symlink on the way between them.
     OpenBelow(Place, PathBuf),
+    /// A directory that may be the source: its identity, and the first names in it, each with its kind.
+    Root {
+        /// The path, of which a symlink is followed.
+        place: Place,
+        /// The most names.
+        most: u64,
+        /// `true` if the directory itself is wanted too, to be read.
+        opens: bool,
+    },
+    /// The path without symlinks.
+    Resolved(Place),
     /// The number that tells the kind of the file system (statfs(2)).
     Kind(Place),
     /// The names in a directory, with the kind of each.
@@ -103,7 +120,8 @@ pub(crate) struct Found {
     /// Names, with a NUL byte after each; or the text of a symlink.
     pub(super) text: Vec<u8>,
     pub(super) number: i64,
-    pub(super) meta: Meta,
+    /// An encoded [`Meta`] or [`Sighting`].
+    pub(super) facts: [u64; NUMBERS],
     pub(super) opened: Option<OwnedFd>,
 }
 
@@ -128,6 +146,20 @@ impl Found {
         self.text.split(|&byte| byte == 0).filter_map(entry).collect()
     }
 
+    fn add_entry(&mut self, kind: FileType, name: &CStr) {
+        self.text.push(match kind {
+            FileType::Directory => b'd',
+            FileType::RegularFile => b'f',
+            FileType::Symlink => b'l',
+            _ => b'?',
+        });
+        self.text.extend(name.to_bytes_with_nul());
+    }
+
+    pub(super) fn meta(&self) -> Meta {
+        Meta::decode(self.facts)
+    }
+
     pub(super) fn names(self) -> Vec<OsString> {
         let mut names: Vec<OsString> =
             self.text.split(|&byte| byte == 0).map(|name| OsStr::from_bytes(name).into()).collect();
@@ -147,8 +179,8 @@ pub struct Meta {
     changed: (i64, i64),
 }
 
-/// Numbers of an encoded [`Meta`].
-pub(super) const NUMBERS: usize = 8;
+/// Numbers of an encoded [`Meta`] or [`Sighting`].
+pub(in crate::root) const NUMBERS: usize = 8;
 
 impl Meta {
     /// Its kind.
@@ -244,12 +276,12 @@ impl Look {
         let mut found = Found::default();
         match self {
             Look::Answer(place) => answer(&place.path()),
-            Look::Meta(place) => found.meta = meta(place)?,
+            Look::Meta(place) => found.facts = meta(place)?.encode(),
             Look::Link(place) => found.text = readlinkat(CWD, place.path(), Vec::new())?.into_bytes(),
             Look::Names(place, most) => {
                 let opened = open(place.path(), OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
                 let mut left = *most;
-                list(&opened, &mut |name, _| {
+                list(&opened, LISTING, &mut |name, _| {
                     found.text.extend(name.to_bytes_with_nul());
                     left = left.saturating_sub(1);
                     left > 0
@@ -264,7 +296,7 @@ impl Look {
                         &again
                     }
                 };
-                list(opened, &mut |name, kind| {
+                list(opened, LISTING, &mut |name, kind| {
                     if known(opened, name, kind) == FileType::Directory {
                         found.text.extend(name.to_bytes_with_nul());
                     }
@@ -281,17 +313,16 @@ impl Look {
             Look::Kind(place) => found.number = statfs(place.path())?.f_type as i64,
             Look::Entries(place) => {
                 let opened = open(place.path(), OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-                list(&opened, &mut |name, kind| {
-                    let kind = match known(&opened, name, kind) {
-                        FileType::Directory => b'd',
-                        FileType::RegularFile => b'f',
-                        FileType::Symlink => b'l',
-                        _ => b'?',
-                    };
-                    found.text.push(kind);
-                    found.text.extend(name.to_bytes_with_nul());
+                list(&opened, LISTING, &mut |name, kind| {
+                    found.add_entry(known(&opened, name, kind), name);
                     true
                 })?;
+            }
+            Look::Root { place, most, opens } => found = root(&place.path(), *most, *opens)?,
+            Look::Resolved(place) => {
+                let resolved = place.path().canonicalize();
+                let resolved = resolved.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+                found.text = resolved.into_os_string().into_vec();
             }
             Look::Born(place) => found.number = born(&place.path())?,
             Look::Read(place) => {
@@ -316,6 +347,30 @@ fn meta(place: &Place) -> Result<Meta, Errno> {
     stat.map(|stat| Meta::from(&stat))
 }
 
+/// Looks at a directory that may be the source. The names are those of the directory that was identified. Of one that may not
+/// be read there are none, and the number is the error.
+fn root(path: &Path, most: u64, opens: bool) -> Result<Found, Errno> {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let (opened, refused) = match open(path, flags, Mode::empty()) {
+        Err(why @ (Errno::ACCESS | Errno::PERM)) => (open(path, flags | OFlags::PATH, Mode::empty())?, Some(why)),
+        opened => (opened?, None),
+    };
+    let refused = refused.map_or(0, |why| why.raw_os_error().into());
+    let mut found = Found { facts: Sighting::of(&opened)?.encode(), number: refused, ..Found::default() };
+    if most > 0 && refused == 0 {
+        let room = if most <= FIRST { FIRST_NAMES } else { LISTING };
+        let mut left = most;
+        let listed = list(&opened, room, &mut |name, kind| {
+            found.add_entry(known(&opened, name, kind), name);
+            left -= 1;
+            left > 0
+        });
+        found.number = listed.err().map_or(0, |why| why.raw_os_error().into());
+    }
+    found.opened = opens.then_some(opened);
+    Ok(found)
+}
+
 fn open_below(root: &Path, below: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut fd = openat(CWD, root, flags, Mode::empty())?;
@@ -325,10 +380,11 @@ fn open_below(root: &Path, below: &Path) -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
-/// Tells `found` each name in an open directory and its kind, as long as it wants more.
-fn list(opened: &OwnedFd, found: &mut dyn FnMut(&std::ffi::CStr, FileType) -> bool) -> Result<(), Errno> {
+/// Tells `found` each name in an open directory and its kind, as long as it wants more. The kernel is asked for so many
+/// bytes at a time.
+fn list(opened: &OwnedFd, room: usize, found: &mut dyn FnMut(&CStr, FileType) -> bool) -> Result<(), Errno> {
     let mut buffer = [MaybeUninit::uninit(); LISTING];
-    let mut entries = RawDir::new(opened, &mut buffer);
+    let mut entries = RawDir::new(opened, &mut buffer[..room]);
     while let Some(entry) = entries.next() {
         let entry = entry?;
         if !matches!(entry.file_name().to_bytes(), b"." | b"..") && !found(entry.file_name(), entry.file_type()) {
@@ -338,7 +394,7 @@ fn list(opened: &OwnedFd, found: &mut dyn FnMut(&std::ffi::CStr, FileType) -> bo
     Ok(())
 }
 
-fn known(parent: &OwnedFd, name: &std::ffi::CStr, kind: FileType) -> FileType {
+fn known(parent: &OwnedFd, name: &CStr, kind: FileType) -> FileType {
     match kind {
         // Not every file system tells it in its listings.
         FileType::Unknown => statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
