@@ -133,7 +133,7 @@ impl StateActor {
     }
 
     /// Opens the file again if it was closed after a failed write.
-    fn reopen(&mut self) -> Result<(), StoreError> {
+    pub(super) fn reopen(&mut self) -> Result<(), StoreError> {
         if let Some(closed) = &self.closed {
             self.store = Some(closed.open()?);
             self.closed = None;
