@@ -5,6 +5,8 @@
 mod ground;
 pub mod helper;
 pub(crate) mod look;
+mod meta;
+pub(crate) mod target;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -61,6 +63,29 @@ pub(crate) enum MountNews {
 }
 
 type MountListener = Box<dyn Fn(&MountNews) + Send + Sync>;
+
+/// The processes that look at what belongs to no tree. Clones share them.
+#[derive(Clone, Default)]
+pub(crate) struct Onlookers(Arc<Common>);
+
+impl Onlookers {
+    /// Has another process carry out a look, and waits until the file system answers.
+    ///
+    /// # Errors
+    /// The error of the kernel; `BrokenPipe` if somebody ended the process.
+    pub(crate) fn carry_out(&self, look: &Look) -> io::Result<Found> {
+        let helper = self.0.ask(look)?;
+        let found = helper.answer();
+        self.0.keep(helper);
+        found
+    }
+}
+
+impl std::fmt::Debug for Onlookers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Onlookers")
+    }
+}
 
 /// Knows which file systems of a tree answer. Clones share it.
 #[derive(Clone)]

@@ -84,7 +84,7 @@ impl GroundState {
 
 impl Common {
     /// Has a process carry out a look.
-    fn ask(&self, look: &Look) -> io::Result<Helper> {
+    pub(super) fn ask(&self, look: &Look) -> io::Result<Helper> {
         loop {
             let Some(helper) = lock(&self.idle).pop() else { break };
             // One that is gone is replaced.

@@ -26,6 +26,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::lock;
 use super::look::{Found, Look, NUMBERS, Place};
+use super::target::Make;
 
 /// The first argument of this program when it looks for another one.
 const WORD: &str = "--look";
@@ -197,6 +198,7 @@ impl Message {
             Look::Read(place) => (11, place, 0, None),
             Look::Root { place, most, opens } => (12, place, most << 1 | u64::from(*opens), None),
             Look::Resolved(place) => (13, place, 0, None),
+            Look::Target(place, make) => (14, place, *make as u64, None),
         };
         let queue = if let Look::Watch { queue, .. } = look { Some(queue.clone()) } else { None };
         let path = place.path.as_os_str().as_bytes();
@@ -227,6 +229,7 @@ impl Message {
             11 => Look::Read(place),
             12 => Look::Root { place, most: number >> 1, opens: number & 1 != 0 },
             13 => Look::Resolved(place),
+            14 => Look::Target(place, *Make::ALL.get(usize::try_from(number).ok()?)?),
             _ => return None,
         })
     }
