@@ -6,7 +6,7 @@ mod ground;
 pub mod helper;
 pub(crate) mod look;
 mod meta;
-pub(crate) mod target;
+pub(crate) mod named;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -62,6 +62,8 @@ pub(crate) enum MountNews {
     Unmounted(Silent),
 }
 
+/// Names with their kinds.
+type Entries = Vec<(OsString, FileType)>;
 type MountListener = Box<dyn Fn(&MountNews) + Send + Sync>;
 
 /// The processes that look at what belongs to no tree. Clones share them.
@@ -179,7 +181,7 @@ impl Reach {
     ///
     /// # Errors
     /// As for [`Reach::look`].
-    pub(super) fn see(&self, path: &Path, most: u64) -> io::Result<(Sighting, Option<Vec<(OsString, FileType)>>)> {
+    pub(super) fn see(&self, path: &Path, most: u64) -> io::Result<(Sighting, Option<Entries>)> {
         let look = Look::Root { place: Place::at(path), most, opens: false };
         let found = self.carry_out(&RelPath::root(), look)?;
         let seen = Sighting::decode(found.facts);

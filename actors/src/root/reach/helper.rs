@@ -26,7 +26,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::lock;
 use super::look::{Found, Look, NUMBERS, Place};
-use super::target::Make;
+use super::named::Make;
 
 /// The first argument of this program when it looks for another one.
 const WORD: &str = "--look";

@@ -13,9 +13,9 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-pub use super::meta::Meta;
+pub(crate) use super::meta::Meta;
 pub(in crate::root) use super::meta::NUMBERS;
-use super::target::{Make, Target};
+use super::named::{Make, NamedFile};
 use crate::root::sighting::Sighting;
 
 /// Names in a first look at what is in the source: mostly one of them is mirrored, which decides.
@@ -224,7 +224,7 @@ impl Look {
                 })?;
             }
             Look::Root { place, most, opens } => found = root(&place.path(), *most, *opens)?,
-            Look::Target(place, make) => found = Target::find(&place.path(), *make)?,
+            Look::Target(place, make) => found = NamedFile::find(&place.path(), *make)?,
             Look::Resolved(place) => {
                 let resolved = place.path().canonicalize();
                 let resolved = resolved.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;

@@ -116,9 +116,11 @@ fn what_takes_too_long_is_given_up_and_nothing_else_is_looked_at_until_it_comes_
 
 #[test]
 fn what_answers_late_is_compared_only_if_something_was_not_looked_at_or_the_silence_was_long() {
-    let asked_now: fn(&Ground) = |_| ();
-    let asked_long_ago: fn(&Ground) = |ground| lock(&ground.state).asked = Instant::now().checked_sub(PATIENCE);
-    let cases: [(fn(&Ground), fn(&Reach), bool); 5] = [
+    type Before = fn(&Ground);
+    type Meanwhile = fn(&Reach);
+    let asked_now: Before = |_| ();
+    let asked_long_ago: Before = |ground| lock(&ground.state).asked = Instant::now().checked_sub(PATIENCE);
+    let cases: [(Before, Meanwhile, bool); 5] = [
         (asked_now, |_| (), false),
         (asked_now, |reach| assert!(reach.look(&rel("a")).is_ok() && reach.see(&reach.resolved(), 9).is_ok()), false),
         (asked_now, |reach| assert!(reach.look(&rel("m/d")).is_err()), true),

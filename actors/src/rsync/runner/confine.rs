@@ -32,7 +32,7 @@ use crate::node::{Kind, Node};
 use crate::path::Escaped;
 use crate::root::reach::Onlookers;
 use crate::root::reach::look::{Found, Look, Place};
-use crate::root::reach::target::{Make, Target};
+use crate::root::reach::named::{Make, NamedFile};
 use crate::rsync::recipe::Invocation;
 use crate::rsync::report::claims::Bearing;
 use crate::rsync::runner::process::{Code, Patience, Process};
@@ -257,8 +257,8 @@ impl NodeBounds {
         }
     }
 
-    fn target(&self, path: &Path, make: Make) -> io::Result<Target> {
-        Ok(Target::of(self.look(&Look::Target(Place::at(path), make))?))
+    fn target(&self, path: &Path, make: Make) -> io::Result<NamedFile> {
+        Ok(NamedFile::of(self.look(&Look::Target(Place::at(path), make))?))
     }
 
     fn is_same(&self, seen: &NamedInode) -> bool {

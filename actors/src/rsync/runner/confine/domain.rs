@@ -11,7 +11,7 @@ use landlock::{Access, AccessFs, BitFlags, PathBeneath, Ruleset, RulesetAttr, Ru
 use rustix::fs::{FileType, Mode, OFlags};
 
 use super::{HANDLED, table};
-use crate::root::reach::target::{Target, is_on_disk};
+use crate::root::reach::named::{NamedFile, is_on_disk};
 
 /// The deeds that are allowed with a file, or with all that is below a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,14 +107,14 @@ impl Domain {
 
     /// Allows a mirror of this machine, or a directory from which rsync links or moves into the mirror. Landlock forbids
     /// a link between directories of different rights.
-    pub(super) fn allow_mirror(&mut self, path: &Path, found: &Target) -> io::Result<()> {
-        let Target { inode, is_on_disk, .. } = *found;
+    pub(super) fn allow_mirror(&mut self, path: &Path, found: &NamedFile) -> io::Result<()> {
+        let NamedFile { inode, is_on_disk, .. } = *found;
         self.seen.mirrors.push(NamedInode { path: path.to_owned(), inode, is_on_disk });
         self.allow_target(found, Need::Write)
     }
 
     /// Allows what was found, if anything was.
-    pub(super) fn allow_target(&mut self, found: &Target, need: Need) -> io::Result<()> {
+    pub(super) fn allow_target(&mut self, found: &NamedFile, need: Need) -> io::Result<()> {
         match &found.opened {
             Some(opened) => self.add_as(opened.as_fd(), need, found.is_dir),
             None => Ok(()),

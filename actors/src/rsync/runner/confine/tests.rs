@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use super::domain::NamedInode;
 use super::*;
-use crate::root::reach::target::is_on_disk;
+use crate::root::reach::named::is_on_disk;
 use crate::rsync::recipe::tests::site;
 use crate::site::InitialSync;
 use crate::site::extra::Extra;

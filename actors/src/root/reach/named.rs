@@ -33,7 +33,7 @@ impl Make {
 
 /// What is at a path.
 #[derive(Debug, Default)]
-pub(crate) struct Target {
+pub(crate) struct NamedFile {
     /// The file or directory, by name only (`O_PATH`); `None` if nothing is there, or this user may not reach it.
     pub opened: Option<OwnedFd>,
     /// `true` for a directory.
@@ -44,7 +44,7 @@ pub(crate) struct Target {
     pub is_on_disk: bool,
 }
 
-impl Target {
+impl NamedFile {
     /// Looks at a path, which may be named by a symlink.
     ///
     /// # Errors
@@ -70,10 +70,10 @@ impl Target {
         Ok(Found { facts, opened, ..Found::default() })
     }
 
-    pub(crate) fn of(found: Found) -> Target {
+    pub(crate) fn of(found: Found) -> NamedFile {
         let [device, inode, is_dir, is_on_disk, ..] = found.facts;
         let inode = found.opened.is_some().then_some((device, inode));
-        Target { opened: found.opened, is_dir: is_dir == 1, inode, is_on_disk: is_on_disk == 1 }
+        NamedFile { opened: found.opened, is_dir: is_dir == 1, inode, is_on_disk: is_on_disk == 1 }
     }
 }
 
