@@ -4,6 +4,7 @@
 mod identity;
 pub mod reach;
 mod sighting;
+pub(crate) mod walk;
 
 use std::ffi::OsString;
 use std::io;
@@ -18,8 +19,8 @@ use rustix::io::Errno;
 use self::identity::Identity;
 use self::reach::Reach;
 use self::reach::Silent;
-use self::reach::look::{FIRST, Meta};
-use self::sighting::Sighting;
+use self::reach::look::Meta;
+use self::sighting::{FIRST, Sighting};
 use crate::errno::is_gone;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;

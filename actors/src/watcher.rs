@@ -17,7 +17,7 @@ mod tree;
 mod watches;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use actix::prelude::*;
 use inotify::Inotify;
@@ -46,6 +46,8 @@ use crate::root::reach::MountNews;
 
 /// The interval at which a long first scan reports its progress.
 const PROGRESS: Duration = Duration::from_secs(5);
+/// The most that the kernel's clock for files is behind.
+const TICK: Duration = Duration::from_millis(20);
 
 /// The receivers of the watcher's messages.
 #[derive(Clone)]
@@ -79,6 +81,8 @@ pub(crate) struct WatcherActor {
     root: Root,
     excludes: Excludes,
     outlets: WatcherOutlets,
+    /// The time from which changes are told.
+    began: SystemTime,
     poll: Duration,
     settle: Settle,
     /// A directory outside of the tree, by which barriers are answered.
@@ -120,6 +124,8 @@ impl WatcherActor {
             root,
             excludes,
             outlets,
+            // The kernel's clock for files is a tick behind.
+            began: SystemTime::now() - TICK,
             poll: POLL,
             settle: Settle::default(),
             aside: None,
@@ -152,7 +158,7 @@ impl WatcherActor {
         let inotify = Inotify::init().map_err(WatchError::of_init)?;
         let watches = Watches::of(&inotify).map_err(WatchError::of_init)?;
         let dirs = Dirs::new(self.root.path().to_owned(), self.excludes.clone(), watches.clone())?;
-        let dirs = dirs.covering(self.outlets.coverage.clone());
+        let dirs = dirs.covering(self.outlets.coverage.clone()).telling_since(self.began);
         let watcher = addr.downgrade();
         self.root.reach().listen(move |heard| {
             let MountNews::Answers { silent, missed: true } = heard else { return };
@@ -183,7 +189,7 @@ impl WatcherActor {
         observer.use_ledger(Ledger::of(gauge.queue()));
         observer.poll_every(self.poll);
         observer.settle(self.settle.clone());
-        let Findings { blind, unseen, .. } = observer.take();
+        let Findings { changes, blind, unseen, .. } = observer.take();
         // With no watch left the daemon would start half blind: better not at all.
         if let Some(Unseen::NoWatchLeft { why: WatchError::Limit { limit, .. }, .. }) = unseen.into_iter().next() {
             let needed = Some(count_directories(self.root.reach(), &self.excludes));
@@ -191,6 +197,10 @@ impl WatcherActor {
         }
         for (path, why) in blind {
             self.outlets.reports.do_send(WatchReport::Blind { path, why });
+        }
+        // They go at once, and not with the reconcile that follows.
+        if !changes.is_empty() {
+            self.outlets.changes.do_send(Observed(changes));
         }
         Ok((observer, gauge))
     }

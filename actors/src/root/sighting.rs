@@ -1,12 +1,19 @@
 //! One look at a directory that may be the source: the properties by which it is recognised, all of them of the same open
 //! directory.
 
+use std::ffi::CStr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
-use rustix::fs::{AtFlags, Statx, StatxFlags, fstatfs, fstatvfs, makedev, statx};
+use rustix::fs::{AtFlags, Mode, OFlags, Statx, StatxFlags, fstatfs, fstatvfs, makedev, open, statx};
 use rustix::io::Errno;
 
-use super::reach::look::NUMBERS;
+use super::reach::look::{Found, NUMBERS, known, list, list_by};
+
+/// Names in a first look at what is in the source: mostly one of them is mirrored, which decides.
+pub(super) const FIRST: u64 = 16;
+/// Room for them, in bytes.
+const FIRST_NAMES: usize = 1024;
 
 /// STATX_SUBVOL (statx(2), since Linux 6.10).
 const SUBVOLUME: StatxFlags = StatxFlags::from_bits_retain(0x8000);
@@ -37,11 +44,40 @@ pub(crate) struct Sighting {
 }
 
 impl Sighting {
+    /// Looks at a directory that may be the source. The names are those of the directory that was identified. Of one that
+    /// may not be read there are none, and the number is the error.
+    ///
+    /// # Errors
+    /// When there is no directory, or the directory cannot be looked at.
+    pub(super) fn find(path: &Path, most: u64, opens: bool) -> Result<Found, Errno> {
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let (opened, refused) = match open(path, flags, Mode::empty()) {
+            Err(why @ (Errno::ACCESS | Errno::PERM)) => (open(path, flags | OFlags::PATH, Mode::empty())?, Some(why)),
+            opened => (opened?, None),
+        };
+        let mut found = Found { facts: Sighting::of(&opened)?.encode(), ..Found::default() };
+        let mut left = most;
+        let mut add = |name: &CStr, kind| {
+            found.add_entry(known(&opened, name, kind), name);
+            left -= 1;
+            left > 0
+        };
+        let listed = match (refused, most) {
+            (Some(why), _) => Err(why),
+            (None, 0) => Ok(()),
+            (None, 1..=FIRST) => list_by(FIRST_NAMES, &opened, &mut add),
+            (None, _) => list(&opened, &mut add),
+        };
+        found.number = listed.err().map_or(0, |why| why.raw_os_error().into());
+        found.opened = opens.then_some(opened);
+        Ok(found)
+    }
+
     /// Looks at an open directory.
     ///
     /// # Errors
     /// When the directory cannot be looked at.
-    pub(super) fn of(opened: &OwnedFd) -> Result<Sighting, Errno> {
+    fn of(opened: &OwnedFd) -> Result<Sighting, Errno> {
         let wanted = StatxFlags::INO | StatxFlags::BTIME | StatxFlags::MNT_ID | SUBVOLUME;
         let stat = statx(opened, "", AtFlags::EMPTY_PATH, wanted)?;
         let kind = fstatfs(opened).map_or(0, |fs| fs.f_type as u64);

@@ -18,10 +18,8 @@ pub(in crate::root) use super::meta::NUMBERS;
 use super::named::{Make, NamedFile};
 use crate::root::sighting::Sighting;
 
-/// Names in a first look at what is in the source: mostly one of them is mirrored, which decides.
-pub(in crate::root) const FIRST: u64 = 16;
-/// Room for them, in bytes.
-const FIRST_NAMES: usize = 1024;
+use crate::root::walk::PackedNames;
+
 /// Room for one reading of a listing, in bytes: some 1,000 entries.
 const LISTING: usize = 32 * 1024;
 
@@ -46,6 +44,14 @@ impl Place {
     /// The entry of this name in an open directory.
     pub(crate) fn entry(directory: &Arc<OwnedFd>, name: &OsStr) -> Place {
         Place { directory: Some(directory.clone()), path: name.into() }
+    }
+
+    fn open(&self, flags: OFlags) -> Result<OwnedFd, Errno> {
+        match &self.directory {
+            // By its open parent a name is not looked up through /proc.
+            Some(parent) if !self.path.as_os_str().is_empty() => openat(parent, &self.path, flags, Mode::empty()),
+            _ => open(self.path(), flags, Mode::empty()),
+        }
     }
 
     /// A path that leads there, whatever the directory is called by now.
@@ -122,11 +128,11 @@ pub(crate) enum Look {
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     /// Names, with a NUL byte after each; or the text of a symlink.
-    pub(super) text: Vec<u8>,
-    pub(super) number: i64,
+    pub(in crate::root) text: Vec<u8>,
+    pub(in crate::root) number: i64,
     /// An encoded [`Meta`] or [`Sighting`].
-    pub(super) facts: [u64; NUMBERS],
-    pub(super) opened: Option<OwnedFd>,
+    pub(in crate::root) facts: [u64; NUMBERS],
+    pub(in crate::root) opened: Option<OwnedFd>,
 }
 
 impl Found {
@@ -150,7 +156,7 @@ impl Found {
         self.text.split(|&byte| byte == 0).filter_map(entry).collect()
     }
 
-    fn add_entry(&mut self, kind: FileType, name: &CStr) {
+    pub(in crate::root) fn add_entry(&mut self, kind: FileType, name: &CStr) {
         self.text.push(match kind {
             FileType::Directory => b'd',
             FileType::RegularFile => b'f',
@@ -186,7 +192,7 @@ impl Look {
             Look::Names(place, most) => {
                 let opened = open(place.path(), OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
                 let mut left = *most;
-                list(&opened, LISTING, &mut |name, _| {
+                list(&opened, &mut |name, _| {
                     found.text.extend(name.to_bytes_with_nul());
                     left = left.saturating_sub(1);
                     left > 0
@@ -201,29 +207,24 @@ impl Look {
                         &again
                     }
                 };
-                list(opened, LISTING, &mut |name, kind| {
-                    if known(opened, name, kind) == FileType::Directory {
-                        found.text.extend(name.to_bytes_with_nul());
-                    }
-                    true
-                })?;
+                found.text = directories(opened)?.into_packed();
             }
             Look::Open { place, follow, name_only } => {
                 let nofollow = if *follow { OFlags::empty() } else { OFlags::NOFOLLOW };
                 let how = if *name_only { OFlags::PATH } else { OFlags::empty() };
                 let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | nofollow | how;
-                found.opened = Some(open(place.path(), flags, Mode::empty())?);
+                found.opened = Some(place.open(flags)?);
             }
             Look::OpenBelow(place, below) => found.opened = Some(open_below(&place.path(), below)?),
             Look::Kind(place) => found.number = statfs(place.path())?.f_type as i64,
             Look::Entries(place) => {
                 let opened = open(place.path(), OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-                list(&opened, LISTING, &mut |name, kind| {
+                list(&opened, &mut |name, kind| {
                     found.add_entry(known(&opened, name, kind), name);
                     true
                 })?;
             }
-            Look::Root { place, most, opens } => found = root(&place.path(), *most, *opens)?,
+            Look::Root { place, most, opens } => found = Sighting::find(&place.path(), *most, *opens)?,
             Look::Target(place, make) => found = NamedFile::find(&place.path(), *make)?,
             Look::Resolved(place) => {
                 let resolved = place.path().canonicalize();
@@ -246,35 +247,20 @@ impl Look {
 
 fn meta(place: &Place) -> Result<Meta, Errno> {
     let stat = match &place.directory {
-        Some(opened) if place.path.as_os_str().is_empty() => rustix::fs::fstat(opened),
-        Some(opened) => statat(opened, &place.path, AtFlags::SYMLINK_NOFOLLOW),
+        Some(opened) => return meta_in(opened, place.path.as_os_str()),
         None => statat(CWD, &place.path, AtFlags::SYMLINK_NOFOLLOW),
     };
     stat.map(|stat| Meta::from(&stat))
 }
 
-/// Looks at a directory that may be the source. The names are those of the directory that was identified. Of one that may not
-/// be read there are none, and the number is the error.
-fn root(path: &Path, most: u64, opens: bool) -> Result<Found, Errno> {
-    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let (opened, refused) = match open(path, flags, Mode::empty()) {
-        Err(why @ (Errno::ACCESS | Errno::PERM)) => (open(path, flags | OFlags::PATH, Mode::empty())?, Some(why)),
-        opened => (opened?, None),
-    };
-    let refused = refused.map_or(0, |why| why.raw_os_error().into());
-    let mut found = Found { facts: Sighting::of(&opened)?.encode(), number: refused, ..Found::default() };
-    if most > 0 && refused == 0 {
-        let room = if most <= FIRST { FIRST_NAMES } else { LISTING };
-        let mut left = most;
-        let listed = list(&opened, room, &mut |name, kind| {
-            found.add_entry(known(&opened, name, kind), name);
-            left -= 1;
-            left > 0
-        });
-        found.number = listed.err().map_or(0, |why| why.raw_os_error().into());
-    }
-    found.opened = opens.then_some(opened);
-    Ok(found)
+/// Looks at an entry of an open directory; with an empty name, at the directory itself.
+///
+/// # Errors
+/// The error of the kernel.
+pub(crate) fn meta_in(opened: &OwnedFd, name: &OsStr) -> Result<Meta, Errno> {
+    let stat =
+        if name.is_empty() { rustix::fs::fstat(opened) } else { statat(opened, name, AtFlags::SYMLINK_NOFOLLOW) };
+    stat.map(|stat| Meta::from(&stat))
 }
 
 fn open_below(root: &Path, below: &Path) -> Result<OwnedFd, Errno> {
@@ -286,9 +272,46 @@ fn open_below(root: &Path, below: &Path) -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
-/// Tells `found` each name in an open directory and its kind, as long as it wants more. The kernel is asked for so many
-/// bytes at a time.
-fn list(opened: &OwnedFd, room: usize, found: &mut dyn FnMut(&CStr, FileType) -> bool) -> Result<(), Errno> {
+/// Lists the subdirectories of an open directory. Not by `std::fs::read_dir`, which takes 32 KiB from the heap and asks the
+/// kernel once more for every directory.
+///
+/// # Errors
+/// The error of the kernel.
+pub(crate) fn directories(opened: &OwnedFd) -> Result<PackedNames, Errno> {
+    let mut names = PackedNames::default();
+    list(opened, &mut |name, kind| {
+        if known(opened, name, kind) == FileType::Directory {
+            names.push(name.to_bytes());
+        }
+        true
+    })?;
+    Ok(names)
+}
+
+/// Lists an open directory.
+///
+/// # Errors
+/// The error of the kernel.
+pub(super) fn names(opened: &OwnedFd) -> Result<Vec<OsString>, Errno> {
+    let mut names = Vec::new();
+    list(opened, &mut |name, _| {
+        names.push(OsStr::from_bytes(name.to_bytes()).to_owned());
+        true
+    })?;
+    Ok(names)
+}
+
+/// Tells `found` each name in an open directory and its kind, as long as it wants more.
+pub(crate) fn list(opened: &OwnedFd, found: &mut dyn FnMut(&CStr, FileType) -> bool) -> Result<(), Errno> {
+    list_by(LISTING, opened, found)
+}
+
+/// As [`list`], by so many bytes at a time.
+pub(in crate::root) fn list_by(
+    room: usize,
+    opened: &OwnedFd,
+    found: &mut dyn FnMut(&CStr, FileType) -> bool,
+) -> Result<(), Errno> {
     let mut buffer = [MaybeUninit::uninit(); LISTING];
     let mut entries = RawDir::new(opened, &mut buffer[..room]);
     while let Some(entry) = entries.next() {
@@ -300,7 +323,8 @@ fn list(opened: &OwnedFd, room: usize, found: &mut dyn FnMut(&CStr, FileType) ->
     Ok(())
 }
 
-fn known(parent: &OwnedFd, name: &CStr, kind: FileType) -> FileType {
+/// The kind of an entry whose listing said `kind`.
+pub(crate) fn known(parent: &OwnedFd, name: &CStr, kind: FileType) -> FileType {
     match kind {
         // Not every file system tells it in its listings.
         FileType::Unknown => statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
