@@ -6,6 +6,7 @@ use inosync_actors::patterns::excludes::Excludes;
 use inosync_actors::site::Site;
 
 use super::complaint::ConfigComplaints;
+use super::exclude_from::PatternFile;
 use super::nodes;
 use super::places;
 use super::record::Record;
@@ -49,8 +50,11 @@ const HOOK: &str = "[\"/usr/local/bin/program\", \"argument\"]";
 /// Every key, in the order in which they are read: the checks of a key may need the keys above it. `d` is the draft, `v` the
 /// value. The limits of `rspeed` and `max_delete` are those of an int, in which rsync keeps them.
 pub const KEYS: &[Key] = &[
+    // Read before all others: see `include.rs`.
+    key("include", "\"common.ron\"", |_, _| Ok(())),
     required("wpath", "\"/var/www\", the directory to watch", |d, v| d.set_wpath(&v)),
     key("rexcludes", "[\"*.tmp\"]", |d, v| d.set_excludes(v)),
+    key("exclude_from", "\"excludes.txt\"", |d, v| d.set_pattern_files(v)),
     required("rpath", "\"/var/www\", the directory on each node", |d, v| d.set_rpath(v)),
     required("rnodes", "[\"user@host:\"], what the tree is mirrored to", |d, v| d.set_nodes(&v)),
     key("extra", "\"-a\"", |d, v| put(or_default(v, |v| extra(v, d)), &mut d.site.extra)),
@@ -124,6 +128,8 @@ pub struct Draft<'a> {
     pub watched: Option<PathBuf>,
     /// `None` while the patterns are not known.
     pub excludes: Option<Excludes>,
+    /// The files of patterns.
+    pub pattern_files: Vec<PatternFile>,
     /// The value, and the text in it.
     rpath: Option<(Value<'a>, String)>,
 }
@@ -161,6 +167,19 @@ impl<'a> Draft<'a> {
     fn set_excludes(&mut self, value: Option<Value<'_>>) -> Result<(), ConfigComplaints> {
         let patterns = or_default(value, patterns)?;
         self.excludes = Some(Excludes::from_patterns(patterns));
+        Ok(())
+    }
+
+    fn set_pattern_files(&mut self, value: Option<Value<'_>>) -> Result<(), ConfigComplaints> {
+        let Some(value) = value else { return Ok(()) };
+        // Without all patterns it is not known what is excluded.
+        let own = self.excludes.take();
+        self.pattern_files = PatternFile::read(&value)?;
+        self.service.files.extend(self.pattern_files.iter().map(|read| read.file.path.clone()));
+        let named = self.pattern_files.iter().flat_map(PatternFile::patterns).cloned();
+        if let Some(own) = own {
+            self.excludes = Some(Excludes::from_patterns(own.patterns().iter().cloned().chain(named).collect()));
+        }
         Ok(())
     }
 

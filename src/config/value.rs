@@ -75,6 +75,11 @@ impl<'a> Value<'a> {
         self.source.text[..self.source.range(self.text).start].matches('\n').count() + 1
     }
 
+    /// The file that the value is in.
+    pub fn file(&self) -> &'a Path {
+        self.source.file
+    }
+
     /// The key of the value.
     pub fn key(&self) -> &str {
         &self.key
@@ -158,6 +163,11 @@ impl<'a> Value<'a> {
         let value =
             |(at, raw): (usize, &&'a RawValue)| self.source.value(format!("{}[{at}]", self.key), raw.trim().get_ron());
         Ok(raws.iter().enumerate().map(value).collect())
+    }
+
+    /// The elements of a list, or the value itself if it is none.
+    pub fn one_or_more(&self) -> Result<Vec<Value<'a>>, ConfigComplaint> {
+        if self.is_list() { self.list() } else { Ok(vec![self.clone()]) }
     }
 
     /// Two values in parentheses. `example` shows them.

@@ -19,9 +19,11 @@ pub fn warnings(record: &Record<'_>, draft: &Draft<'_>) -> Vec<ConfigComplaint> 
     let list = |key| record.value(key).and_then(|list| list.list().ok()).unwrap_or_default();
     let mut warnings = Vec::new();
     let patterns = record.value("rexcludes").and_then(|list| patterns(&list).ok()).unwrap_or_default();
+    let directories: Vec<&Path> =
+        [Some(&draft.site.wpath), draft.watched.as_ref()].into_iter().flatten().map(|path| &**path).collect();
+    warnings.extend(draft.pattern_files.iter().flat_map(|file| file.warnings(&directories)));
     for (value, pattern) in list("rexcludes").iter().zip(&patterns) {
-        let directories = [Some(&draft.site.wpath), draft.watched.as_ref()];
-        let warning = directories.into_iter().flatten().find_map(|directory| excludes::warning(pattern, directory));
+        let warning = directories.iter().find_map(|directory| excludes::warning(pattern, directory));
         warnings.extend(warning.map(|warning| value.refuse(&warning, warning.cure())));
     }
     if let Some(value) = record.value("extra") {

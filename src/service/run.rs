@@ -185,7 +185,7 @@ impl ProcessParts<'_> {
         };
         let Some((Configuration { site, service, warnings }, version)) = read else { return Hangup::Refused };
         config_warnings::log(&warnings, &self.log.logger);
-        permissions::log(self.path, &site, &self.log.logger);
+        permissions::log(&service.files, &site, &self.log.logger);
         if site.excludes != self.site.excludes {
             config_warnings::log_unmatched(site.excludes.clone(), &site.wpath, &self.log.logger);
         }
