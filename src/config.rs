@@ -7,6 +7,7 @@ mod file;
 mod include;
 mod keys;
 mod names;
+mod node_record;
 mod nodes;
 mod other_format;
 mod paths;
@@ -146,10 +147,12 @@ fn check(included: &IncludedFiles) -> Result<Configuration, ConfigError> {
     let mut draft = Draft::of(&mut record, &included.main.path);
     record.finish()?;
     draft.service.files.splice(0..0, included.paths());
+    let programs = std::mem::take(&mut draft.programs);
     let configuration = draft.finish(&record);
     // Last: the program is a matter of this machine, and the file itself should be right first.
     let source = included.main.source();
     places::program(source, record.value("rsync").as_ref(), &configuration.site.rsync)?;
+    programs.iter().try_for_each(|(value, path)| places::program(source, Some(value), path))?;
     Ok(configuration)
 }
 

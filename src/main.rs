@@ -78,7 +78,7 @@ async fn carry_out(command: Command<'_>, path: &Path, mut configuration: Configu
         config_warnings::log(warnings, &log.logger);
         permissions::log(&service.files, site, &log.logger);
     }
-    let version = match program::version(&site.rsync).await {
+    let version = match program::versions(site).await {
         Ok(version) => version,
         Err(why) => {
             error!(log.logger, "{why}");

@@ -12,6 +12,7 @@ use crate::logging::{Format, LogStyle};
 mod docs;
 mod fuzz;
 mod included;
+mod node_options;
 mod refusals;
 
 use std::fs;

@@ -90,6 +90,11 @@ impl<'a> Value<'a> {
         self.text.starts_with('[')
     }
 
+    /// True for keys with values in parentheses.
+    pub fn is_group(&self) -> bool {
+        self.text.trim_start_matches("Node").trim_start().starts_with('(')
+    }
+
     /// A text in double quotes, or a raw string.
     pub fn string(&self) -> Result<String, ConfigComplaint> {
         let key = self.bare_key();
@@ -222,9 +227,10 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The key without the number of a list element.
+    /// The key alone: without the group that it is in, and without the number of a list element.
     fn bare_key(&self) -> &str {
-        self.key.split('[').next().unwrap_or(&self.key)
+        let name = self.key.rsplit('.').next().unwrap_or(&self.key);
+        name.split('[').next().unwrap_or(name)
     }
 }
 
