@@ -45,7 +45,7 @@ impl SupervisorActor {
             self.leave(at, ctx);
         }
         if difference.takes >= Takes::Patterns {
-            self.root.exclude(self.config.site.excludes.clone());
+            self.source.root().exclude(self.config.site.excludes.clone());
         }
         for at in self.slots.numbers(|slot| slot.membership != Membership::Leaving) {
             let takes = self.slots.get(at).map_or(Takes::Nothing, |slot| difference.takes_at(&slot.node));
@@ -131,7 +131,7 @@ impl SupervisorActor {
         if slot.worker == Worker::None {
             return self.dismiss(at, ctx);
         }
-        self.flush();
+        self.upstream.flush.ask();
         ctx.run_later(self.config.site.stop_timeout, move |supervisor, ctx| supervisor.dismiss(at, ctx));
     }
 
