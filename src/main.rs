@@ -72,14 +72,14 @@ async fn start(options: &Options, command: Command<'_>) -> Exit {
 }
 
 async fn carry_out(command: Command<'_>, path: &Path, mut configuration: Configuration, log: &Log) -> Exit {
-    let Configuration { site, warnings, .. } = &mut configuration;
+    let Configuration { site, service, warnings } = &mut configuration;
     if let Command::Check { .. } = command {
         config_warnings::print(warnings);
     } else {
         config_warnings::log(warnings, &log.logger);
-        permissions::log(path, site, &log.logger);
+        permissions::log(&service.files, site, &log.logger);
     }
-    let version = match program::version(&site.rsync).await {
+    let version = match program::versions(site).await {
         Ok(version) => version,
         Err(why) => {
             error!(log.logger, "{why}");

@@ -171,7 +171,7 @@ impl Daemon {
 
     fn of(DaemonParts { config, root, transports, children, memory, paused }: DaemonParts, log: &Logger) -> Daemon {
         let (guard, announced) = EndsDaemon::new();
-        let outboxes: Vec<Outbox> = config.site.nodes.iter().map(|_| Outbox::of(&config.site)).collect();
+        let outboxes: Vec<Outbox> = config.site.nodes.iter().map(|node| Outbox::of(&config.site.at(node))).collect();
         if root.supersedes() {
             outboxes.iter().for_each(|outbox| outbox.lock().source_emptied());
         }

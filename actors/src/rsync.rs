@@ -54,10 +54,11 @@ pub struct Rsync {
 }
 
 impl Rsync {
-    /// The way from `root` to `node`. `version` is that of the local rsync.
+    /// The way from `root` to `node`. `version` is that of the site's rsync program.
     pub fn new(site: Rc<Site>, root: Root, node: Node, version: Version, shared: Shared) -> Rc<Self> {
         let log = shared.log.new(o!("node" => node.name().to_owned()));
-        let target = Target::new(site, root, node, version, log);
+        let version = site.own_version(&node).unwrap_or(version);
+        let target = Target::new(site.at(&node).into(), root, node, version, log);
         let runner = Runner::new(target.clone(), &shared);
         let examiner = Examiner::new(target.clone(), runner.clone());
         let deliverer = Deliverer::new(target.clone(), runner.clone(), examiner.clone());

@@ -1,8 +1,10 @@
 //! The site of a daemon: the configuration after all checks.
 
 pub mod extra;
+pub mod options;
 pub mod version;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -13,6 +15,7 @@ use crate::patterns::excludes::Excludes;
 use crate::patterns::settle::Settle;
 use crate::root::{Guards, Root, RootError};
 use crate::site::extra::Extra;
+use crate::site::options::NodeOptions;
 
 /// One source tree and the nodes that mirror it, after all checks.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +26,8 @@ pub struct Site {
     pub excludes: Excludes,
     /// Nodes that mirror the tree: at least one, each destination once.
     pub nodes: Vec<Node>,
+    /// Settings of single nodes, by the names of the nodes: see [`Site::at`].
+    pub options: BTreeMap<String, NodeOptions>,
     /// Absolute path of the rsync program.
     pub rsync: PathBuf,
     /// `true` if each rsync may access only the files that its run needs.
@@ -112,7 +117,7 @@ pub enum InitialSync {
 }
 
 /// The handling of a directory that is moved within the tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum DirMoves {
     /// The supervisor logs the move; nothing is sent or deleted because of it.
     #[default]

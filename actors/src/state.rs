@@ -110,6 +110,7 @@ struct ComparisonRules {
 
 /// Returns a text that identifies a node and the configuration that decides what the node has.
 pub(crate) fn key(site: &Site, node: &Node) -> String {
+    let site = site.at(node);
     let patterns: Vec<_> = site.excludes.patterns().iter().map(ToString::to_string).collect();
     let node = Escaped(node.dest().as_bytes());
     format!("{node} {:?} {:?} {patterns:?}", site.initial_sync, site.extra.words())
@@ -129,7 +130,7 @@ impl StateActor {
             rules: ComparisonRules {
                 excludes: site.excludes.clone(),
                 initial_sync: site.initial_sync,
-                dir_moves: site.dir_moves,
+                dir_moves: site.least_dir_moves(),
             },
             file: StateFile::Open(store),
             nodes: Vec::new(),

@@ -16,6 +16,7 @@ mod stop;
 mod watch_log;
 pub mod watchdog;
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use actix::prelude::*;
@@ -347,12 +348,13 @@ impl Handler<DirMove> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, moved: DirMove, ctx: &mut Self::Context) {
-        let dir_moves = self.config.site.dir_moves;
-        if dir_moves == DirMoves::Log && !matches!(moved, DirMove::In { .. }) {
+        let site = &self.config.site;
+        let dir_moves: BTreeSet<DirMoves> = site.nodes.iter().map(|node| site.at(node).dir_moves).collect();
+        if dir_moves.contains(&DirMoves::Log) && !matches!(moved, DirMove::In { .. }) {
             let tell = |supervisor: &mut Self, _: &mut _| move_log::log_unmirrored(&supervisor.log, &supervisor.slots);
             ctx.run_later(move_log::GATHERS, tell);
         }
-        move_log::log_move(&self.log, &moved, dir_moves);
+        move_log::log_move(&self.log, &moved, &dir_moves);
     }
 }
 

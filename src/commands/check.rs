@@ -57,7 +57,7 @@ pub async fn check(
     };
     match scope.node {
         None => {
-            for found in permissions::find(config, &site) {
+            for found in permissions::find(&service.files, &site) {
                 report.warning(format!("{found}; {}", permissions::cure()));
             }
             own(&site, service, running.as_ref().map(|status| status.pid), &mut report).await;

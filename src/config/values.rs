@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use inosync_actors::node::Kind;
+use inosync_actors::node::{Kind, Node};
 use inosync_actors::path::{Escaped, RelPath};
 use inosync_actors::patterns::excludes::{Excludes, Pattern};
 use inosync_actors::patterns::settle::Settle;
@@ -93,16 +93,15 @@ pub fn settle(list: &Value<'_>, range: RangeInclusive<u64>) -> Result<Settle, Co
     Ok(Settle::new(all(list.list()?.into_iter().map(pair))?))
 }
 
-/// rsync's parameters. Every node gets the same, so every node has to take them.
-pub fn extra(value: &Value<'_>, draft: &Draft<'_>) -> Result<Extra, ConfigComplaints> {
+/// rsync's parameters, for these nodes. Each gets the same, so each has to take them.
+pub fn extra(value: &Value<'_>, draft: &Draft<'_>, nodes: &[&Node]) -> Result<Extra, ConfigComplaints> {
     let (extra, places) = parameters(value)?;
     let mut wrong = ConfigComplaints::default();
-    let nodes = &draft.site.nodes;
     let other = nodes.iter().find(|node| node.kind() != Kind::Daemon);
     if let (Some(option), Some(other)) = (extra.daemon_only(), other) {
         let name = Escaped(other.name().as_bytes());
-        let what = format!("`extra`: {option} is for rsync daemons only, but node `{name}` is none");
-        let cure = "leave it out, or mirror to the other nodes by a configuration of their own";
+        let what = format!("`{}`: {option} is for rsync daemons only, but node `{name}` is none", value.key());
+        let cure = "leave it out, or give it to the rsync daemon alone: (node: \"host::module\", extra: \"...\")";
         wrong.add(value.complaint(what, cure));
     }
     for keeps in extra.keeps() {

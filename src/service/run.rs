@@ -185,7 +185,7 @@ impl ProcessParts<'_> {
         };
         let Some((Configuration { site, service, warnings }, version)) = read else { return Hangup::Refused };
         config_warnings::log(&warnings, &self.log.logger);
-        permissions::log(self.path, &site, &self.log.logger);
+        permissions::log(&service.files, &site, &self.log.logger);
         if site.excludes != self.site.excludes {
             config_warnings::log_unmatched(site.excludes.clone(), &site.wpath, &self.log.logger);
         }
@@ -225,7 +225,7 @@ enum Hangup {
 async fn read_again(path: &Path, confined_before: bool, log: &Logger) -> Option<(Configuration, Version)> {
     let refuse = |why: &str| error!(log, "reload refused: {why}: what was read before stays in force");
     let mut configuration = config::load(path).inspect_err(|why| refuse(&why.in_one_line())).ok()?;
-    let asked = tokio::time::timeout(VERSION_TIME, program::version(&configuration.site.rsync)).await;
+    let asked = tokio::time::timeout(VERSION_TIME, program::versions(&mut configuration.site)).await;
     let asked = asked.inspect_err(|_| refuse("rsync does not tell its version")).ok()?;
     let version = asked.inspect_err(|why| refuse(&why.to_string())).ok()?;
     let confined = program::confine(&mut configuration.site).await;

@@ -31,6 +31,7 @@ mod moves;
 mod moves_cost;
 mod names;
 mod names_alike;
+mod node_options;
 mod nodes;
 mod progress;
 mod races;

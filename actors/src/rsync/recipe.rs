@@ -182,7 +182,7 @@ impl Context<'_> {
         if self.node.kind() == Kind::Ssh && !user_chose_shell(self.site) {
             arguments.push(format!("--rsh={}", self.rsh.as_deref().unwrap_or(SSH)).into());
         }
-        if self.node.kind() == Kind::Daemon && !user_chose_shell(self.site) {
+        if self.node.kind() == Kind::Daemon && self.site.extra.rsh().is_none() {
             arguments.push(CONNECT_TIMEOUT.into());
         }
         // In the value of an option the newer ones take it for protected, and some daemons do not.

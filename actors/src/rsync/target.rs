@@ -26,6 +26,7 @@ use crate::transport::traits::{Trait, Traits};
 
 /// A node, and the source that is mirrored to it.
 pub(crate) struct Target {
+    /// The site as it is for this node: see [`Site::at`].
     pub site: Rc<Site>,
     pub root: Root,
     pub node: Node,

@@ -1,5 +1,6 @@
 //! What the tests of the running library share: a source and two mirrors, and the site that they are.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,6 +41,7 @@ impl Trees {
             wpath: self.path("source"),
             excludes: Excludes::default(),
             nodes: vec![self.node("steady"), self.node(self.other)],
+            options: BTreeMap::new(),
             rsync: PathBuf::from("/usr/bin/rsync"),
             // The program of a test cannot stand in for a remote shell.
             confine: false,

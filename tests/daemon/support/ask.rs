@@ -33,11 +33,6 @@ impl Site {
         Asked { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    /// A node's name in the log and the status.
-    pub fn shown(&self, node: Node) -> String {
-        if node == Node::Local { "local".to_owned() } else { self.name(node) }
-    }
-
     /// The status as JSON, as soon as there is a daemon that tells it: a reload may start another one.
     pub fn status(&self) -> Value {
         let mut last = String::new();

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ pub(crate) fn site(extra: &str, initial_sync: InitialSync) -> Site {
         wpath: PathBuf::from("/src"),
         excludes: Excludes::new(vec!["*.tmp".to_owned()]).unwrap(),
         nodes: vec![],
+        options: BTreeMap::new(),
         rsync: PathBuf::from("/usr/bin/rsync"),
         confine: false,
         extra: Extra::parse(extra).unwrap(),

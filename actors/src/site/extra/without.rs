@@ -1,4 +1,4 @@
-//! The user's parameters without the options for backups.
+//! The user's parameters without some of them.
 
 use crate::site::extra::{Extra, options};
 
@@ -8,27 +8,43 @@ const BACKUP: [&str; 3] = ["backup", "backup-dir", "suffix"];
 impl Extra {
     /// Returns the arguments without those for backups, so that a removal leaves no copy at the node.
     pub(crate) fn without_backups(&self) -> Extra {
-        let mut kept = Vec::new();
-        let mut rest = self.words.iter();
-        while let Some(word) = rest.next() {
-            let parts = options(word).unwrap_or_default();
-            if !parts.iter().any(|part| BACKUP.contains(&part.name)) {
-                kept.push(word.clone());
-                if parts.last().is_some_and(|part| part.wants_value()) {
-                    kept.extend(rest.next().cloned());
-                }
-                continue;
+        self.without(&BACKUP)
+    }
+
+    /// Returns the arguments without the remote shell.
+    pub(crate) fn without_shell(&self) -> Extra {
+        Extra { rsh: None, ..self.without(&["rsh"]) }
+    }
+
+    fn without(&self, names: &[&str]) -> Extra {
+        let words = without(&self.words, names);
+        let comparing = without(&self.comparing, names);
+        Extra { words, comparing, ..self.clone() }
+    }
+}
+
+/// Returns the words without these options, which have their long names here.
+fn without(words: &[String], names: &[&str]) -> Vec<String> {
+    let mut kept = Vec::new();
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        let parts = options(word).unwrap_or_default();
+        if !parts.iter().any(|part| names.contains(&part.name)) {
+            kept.push(word.clone());
+            if parts.last().is_some_and(|part| part.wants_value()) {
+                kept.extend(rest.next().cloned());
             }
-            for part in parts {
-                let separate = if part.wants_value() { rest.next() } else { None };
-                if !BACKUP.contains(&part.name) {
-                    kept.push(format!("{}{}", part.written, part.value.unwrap_or_default()));
-                    kept.extend(separate.cloned());
-                }
+            continue;
+        }
+        for part in parts {
+            let separate = if part.wants_value() { rest.next() } else { None };
+            if !names.contains(&part.name) {
+                kept.push(format!("{}{}", part.written, part.value.unwrap_or_default()));
+                kept.extend(separate.cloned());
             }
         }
-        Extra { words: kept, ..self.clone() }
     }
+    kept
 }
 
 #[cfg(test)]
@@ -45,6 +61,19 @@ mod tests {
             ("-abT /tmp --backup-dir=/old -e ssh", "-a -T /tmp -e ssh"),
         ] {
             assert_eq!(Extra::parse(line).unwrap().without_backups().words().join(" "), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn all_but_the_remote_shell_stays() {
+        for (line, expected) in [
+            ("-a --rsh='ssh -p 1' -z", "-a -z"),
+            ("-aze 'ssh -p 1' --chmod D755", "-a -z --chmod D755"),
+            ("-a -e ssh --rsh ssh --link-dest=/x", "-a --link-dest=/x"),
+        ] {
+            let found = Extra::parse(line).unwrap().without_shell();
+            assert_eq!((found.words().join(" "), found.rsh()), (expected.to_owned(), None), "{line}");
+            assert!(!found.comparing().iter().any(|word| word.contains("ssh") || word == "-e"), "{line}");
         }
     }
 }
