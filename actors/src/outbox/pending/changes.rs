@@ -79,12 +79,15 @@ impl PendingSet {
                 self.compares(path, is_fresh);
             }
             Change::Level { path } => self.insert(path, Scope::Level, false, None),
-            Change::Removed { path, is_dir } => self.removed(path, *is_dir, now),
+            Change::Removed { path, is_dir } => {
+                self.guards.removed(*is_dir, now);
+                self.removed(path, *is_dir);
+            }
             Change::MovedAway { path } => self.away.remember(path, MovedAway::Unknown),
             Change::MovedOut { path } => self.moved_out(path, now),
             Change::MovedTo { from, to } => match self.dir_moves {
                 DirMoves::Log => self.moved(from, to, now),
-                DirMoves::Replicate => self.replicate(from, to, now),
+                DirMoves::Replicate => self.replicate(from, to),
             },
             Change::Retaken { path, is_dir } => {
                 if self.dir_moves == DirMoves::Log {
@@ -125,11 +128,10 @@ impl PendingSet {
     }
 
     /// Adds a removal: something was deleted, or is a file that was moved away.
-    fn removed(&mut self, path: &RelPath, is_dir: bool, now: Instant) {
+    fn removed(&mut self, path: &RelPath, is_dir: bool) {
         // It was there: whatever was moved away from this name was an earlier one.
         self.away.forget(path);
         self.unfit.removed(path);
-        self.guards.removed(now);
         if is_dir {
             self.guards.unhide(path);
             self.away.unmirrored.removed(path);
@@ -152,6 +154,7 @@ impl PendingSet {
 impl PendingSet {
     /// Adds a rename of a file. The removal of the old name has been told.
     fn renamed(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
+        self.guards.renamed();
         let rewritten = self.waiting.get(from).is_some_and(|pending| pending.proof != Proof::default());
         let old = self.origins.through(from);
         let is_new = old == *from && self.waiting.is_swallowed(from);
@@ -192,14 +195,17 @@ impl PendingSet {
                 self.away.remember(path, MovedAway::Known);
                 self.away.not_deleted(path, now);
             }
-            (DirMoves::Replicate, Some(_)) => self.removed(path, true, now),
+            (DirMoves::Replicate, Some(_)) => {
+                self.guards.removed(true, now);
+                self.removed(path, true);
+            }
             // The name exists again, and what is there now is compared.
             (DirMoves::Replicate, None) => (),
         }
     }
 
     /// Adds the move of a directory that is mirrored.
-    fn replicate(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
+    fn replicate(&mut self, from: &RelPath, to: &RelPath) {
         let is_gone = self.away.get(from).is_some();
         self.guards.rebase(from, to);
         // The node has something else there, of which size and time prove nothing.
@@ -211,7 +217,8 @@ impl PendingSet {
         self.away.forget(to);
         self.move_origins(from, to, rewritten);
         if is_gone {
-            self.removed(from, true, now);
+            // Its content is in the source by the new name: nothing is being emptied.
+            self.removed(from, true);
         }
         self.waiting.insert(to.clone(), Pending::new(Scope::Subtree).rewritten(rewritten));
     }
@@ -362,7 +369,7 @@ impl PendingSet {
         self.leases.need(id, via.clone());
         // As old as what it is made for: a stop waits for it.
         self.waiting.at(self.leases.oldest(id).unwrap_or(now));
-        self.removed(&via, false, now);
+        self.removed(&via, false);
         self.waiting.at(now);
     }
 
@@ -388,9 +395,9 @@ impl PendingSet {
     }
 
     /// Removes the detours that a run may have left at the node which did not end in order.
-    pub(crate) fn drop_detours(&mut self, now: Instant) {
+    pub(crate) fn drop_detours(&mut self) {
         let may_have = |(_, pending): &(&RelPath, &Pending)| pending.proof.rewritten && pending.scope == Scope::Entry;
         let vias: Vec<RelPath> = self.waiting.iter().filter(may_have).map(|(new, _)| detour(new)).collect();
-        vias.iter().for_each(|via| self.removed(via, false, now));
+        vias.iter().for_each(|via| self.removed(via, false));
     }
 }
