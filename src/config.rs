@@ -12,6 +12,7 @@ pub mod permissions;
 mod places;
 mod record;
 mod scan;
+pub mod sites;
 #[cfg(test)]
 mod tests;
 mod value;

@@ -247,11 +247,11 @@ fn usual_socket_dirs() -> Vec<PathBuf> {
 }
 
 /// A variable of the environment, unless it is empty.
-fn variable(name: &str) -> Option<OsString> {
+pub(super) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 /// The first directory of a variable: systemd gives several with colons between them.
-fn first_of(name: &str) -> Option<PathBuf> {
+pub(super) fn first_of(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&variable(name)?).next()
 }

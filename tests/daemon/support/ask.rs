@@ -28,6 +28,7 @@ impl Site {
         let search = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{}:{search}", self.beside("bin").display()));
         command.env("RUNTIME_DIRECTORY", daemon::runtime_dir(&self.beside("")));
+        command.env("CONFIGURATION_DIRECTORY", self.beside(""));
         let output = command.output().expect("inosync can be run");
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Asked { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
@@ -42,7 +43,7 @@ impl Site {
     pub fn status(&self) -> Value {
         let mut last = String::new();
         let told = wait::until(|| {
-            let asked = self.ask(&["--status", "--json"]);
+            let asked = self.ask(&["status", "--json"]);
             last = format!("{asked:?}");
             serde_json::from_str(&asked.stdout).ok()
         });
