@@ -1,4 +1,4 @@
-//! `--check`: finds on this machine and at every node the faults that the first batch would meet. A probe is written to each
+//! `check`: finds on this machine and at every node the faults that the first batch would meet. A probe is written to each
 //! node and removed: nothing stays.
 
 mod daemon;

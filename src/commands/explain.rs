@@ -1,4 +1,4 @@
-//! `--explain`: tells whether a path is mirrored, the pattern that excludes it, and what the running daemon knows of it.
+//! `explain`: tells whether a path is mirrored, the pattern that excludes it, and what the running daemon knows of it.
 
 use std::fmt::Write as _;
 use std::io::ErrorKind;

@@ -1,4 +1,4 @@
-//! `--once` and `--dry-run`: one reconcile of every node, or a list of its changes.
+//! `once` and `dry-run`: one reconcile of every node, or a list of its changes.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

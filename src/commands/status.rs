@@ -1,4 +1,4 @@
-//! `--status`, `--pause` and `--resume`: questions to the running daemon.
+//! `status`, `pause` and `resume`: questions to the running daemon.
 
 use std::fmt::Write as _;
 use std::path::Path;

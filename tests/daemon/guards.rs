@@ -175,7 +175,7 @@ fn a_source_that_is_empty_at_the_start_deletes_nothing_until_it_has_content() {
     site.start_mirrored();
     site.stop();
     shell(&site, "rm seed");
-    for option in ["--once", "--dry-run", "--check"] {
+    for option in ["once", "dry-run", "check"] {
         let ended = site.run(&[option]);
         assert_eq!(ended.code, Some(69), "{option}");
         assert!((ended.log + &ended.stdout).contains("allow_empty: true"), "{option}");
@@ -198,7 +198,7 @@ fn a_source_that_may_be_empty_is_mirrored_empty() {
     site.expect_gone("seed");
     assert_eq!(site.stop().code, Some(0));
     plant(&site.mirror(Local).join("extra"), "too many");
-    assert_eq!(site.run(&["--once"]).code, Some(0));
+    assert_eq!(site.run(&["once"]).code, Some(0));
     site.expect_identical();
 }
 
@@ -221,7 +221,7 @@ fn without_its_marker_the_source_is_not_taken_for_complete() {
     let mut site = Site::new();
     site.config("marker: \"dir/.complete\"");
     site.mkdir("dir");
-    assert_eq!(site.run(&["--once"]).code, Some(69));
+    assert_eq!(site.run(&["once"]).code, Some(69));
     site.write("dir/.complete", "");
     site.write("dir/file", "x");
     site.start_mirrored();
@@ -256,7 +256,7 @@ fn a_reconcile_that_would_delete_too_much_is_held_and_live_changes_go_on() {
     (0..30).for_each(|n| site.assert_on_nodes(format!("dir {}/{n}", n % 3), "extra"));
     assert_eq!(site.troubles().len(), 3, "{}", site.troubles().join("\n"));
     assert_eq!(site.stop().code, Some(75));
-    let ended = site.run(&["--once"]);
+    let ended = site.run(&["once"]);
     assert_eq!(ended.code, Some(75));
     assert!(ended.log.contains("it would delete 33 entries, more than max_delete (32)"), "{}", ended.log);
     site.assert_on_nodes("dir 1/1", "extra");

@@ -79,7 +79,7 @@ async fn bind(places: &[PathBuf], log: &Logger) -> BoundSocket {
         tries += 1;
         // A process that a killed daemon was starting may hold the lock for a moment: not worth a line.
         if tries == 2 {
-            warn!(log, "no control socket: --status, --explain, --pause and --resume have nobody to ask";
+            warn!(log, "no control socket: inosync status, explain, pause and resume have nobody to ask";
                 "why" => reasons.join("; "));
         }
         tokio::time::sleep(if tries == 1 { FIRST_RETRY } else { RETRY }).await;
