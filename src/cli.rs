@@ -14,6 +14,7 @@ use structopt::clap::{AppSettings, Error, ErrorKind};
 
 pub use self::command::Command;
 use self::command::{Common, OlderForms};
+use crate::config::DEFAULT_PATH;
 use crate::exit::Exit;
 use crate::logging;
 
@@ -50,10 +51,12 @@ impl Options {
     /// Joins the options on both sides of the command, and takes an older form for its command.
     fn understood(self) -> Result<Invocation, Error> {
         let older = self.older.into_command();
+        // An older form is never about all sites.
+        let older_site = older.as_ref().map(|_| PathBuf::from(DEFAULT_PATH));
         let after = self.command.as_ref().map(Command::common);
         let site = match (self.common.config, after.and_then(|after| after.config.clone())) {
             (Some(_), Some(_)) => return Err(refused::twice("-c is given twice", ErrorKind::UnexpectedMultipleUsage)),
-            (before, after) => before.or(after),
+            (before, after) => before.or(after).or(older_site),
         };
         let verbose = self.common.verbose + after.map_or(0, |after| after.verbose);
         let command = match (self.command, older) {
@@ -169,6 +172,9 @@ mod tests {
             ("pause a: -c x.ron", "x.ron 0 Pause { node: \"a:\" }"),
             ("--pause a: -c x.ron", "x.ron 0 Pause { node: \"a:\" }"),
             ("-c x.ron resume a:", "x.ron 0 Resume { node: \"a:\" }"),
+            ("reload -c x.ron", "x.ron 0 Reload"),
+            ("status", " 0 Status { json: false }"),
+            ("--status", "/etc/inosync/default.ron 0 Status { json: false }"),
             ("--resume a: -c x.ron", "x.ron 0 Resume { node: \"a:\" }"),
         ] {
             assert_eq!(shown(args), expected, "{args:?}");
@@ -227,7 +233,7 @@ mod tests {
         for exit in Exit::ALL {
             assert!(help.contains(&format!("\n    {:>2}    ", exit.code())), "{exit:?}\n{help}");
         }
-        assert!(help.contains(crate::config::DEFAULT_PATH), "{help}");
+        assert!(help.contains(DEFAULT_PATH), "{help}");
         for name in Command::NAMES {
             assert!(help.contains(&format!("\n    {name} ")), "{name}\n{help}");
         }

@@ -31,7 +31,7 @@ pub use complaint::{ConfigComplaint, ConfigComplaints};
 use keys::Draft;
 #[cfg(test)]
 pub use keys::KEYS;
-pub use places::default_state_dir;
+pub use places::{default_state_dir, site_name, socket_dirs_of_all, usual_sockets};
 use record::Record;
 use value::ConfigText;
 

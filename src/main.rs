@@ -17,7 +17,8 @@ use inosync_actors::rsync::runner::shell;
 use slog::error;
 
 use crate::cli::{Command, Invocation};
-use crate::commands::{check, explain, once, status, verify};
+use crate::commands::target::Target;
+use crate::commands::{check, explain, once, orders, overview, status, verify};
 use crate::config::{ConfigError, Configuration, permissions, sites};
 use crate::exit::Exit;
 use crate::logging::Log;
@@ -51,35 +52,25 @@ fn main() -> ExitCode {
 
 /// Carries out the command.
 async fn act(Invocation { site, verbose, command }: Invocation) -> Exit {
+    if let (None, Some(Command::Status { json, .. })) = (&site, &command) {
+        return overview::overview(*json).await;
+    }
     let config = match sites::file_of(site.as_deref()) {
         Ok(config) => config,
         Err(unknown) => return refused(&unknown.into()),
     };
-    let work = match command {
-        Some(Command::Check { offline, node, .. }) => Work::Check { offline, node },
-        Some(Command::Once { .. }) => Work::Once,
-        Some(Command::DryRun { .. }) => Work::DryRun,
-        Some(Command::Verify { .. }) => Work::Verify,
-        None => Work::Run,
-        Some(question) => return ask(&config, question).await,
-    };
-    start(&config, verbose, work).await
-}
-
-/// Puts a question to the running daemon.
-async fn ask(path: &Path, question: Command) -> Exit {
-    let outline = match config::outline(path) {
-        Ok(outline) => outline,
-        Err(error) => return refused(&error),
-    };
-    match question {
-        Command::Status { json, .. } => status::status(path, &outline, json).await,
-        Command::Explain { path: asked, .. } => explain::explain(path, &outline, &asked).await,
-        Command::Pause { node, .. } => status::pause(path, &outline, &node, true).await,
-        Command::Resume { node, .. } => status::pause(path, &outline, &node, false).await,
-        Command::Check { .. } | Command::Once { .. } | Command::DryRun { .. } | Command::Verify { .. } => {
-            Exit::Internal
-        }
+    let daemon = || Target::of(&config);
+    match command {
+        None => start(&config, verbose, Work::Run).await,
+        Some(Command::Check { offline, node, .. }) => start(&config, verbose, Work::Check { offline, node }).await,
+        Some(Command::Once { .. }) => start(&config, verbose, Work::Once).await,
+        Some(Command::DryRun { .. }) => start(&config, verbose, Work::DryRun).await,
+        Some(Command::Verify { .. }) => start(&config, verbose, Work::Verify).await,
+        Some(Command::Status { json, .. }) => status::status(&daemon(), json).await,
+        Some(Command::Explain { path, .. }) => explain::explain(&daemon(), &path).await,
+        Some(Command::Pause { node, .. }) => orders::pause(&daemon(), node, true).await,
+        Some(Command::Resume { node, .. }) => orders::pause(&daemon(), node, false).await,
+        Some(Command::Reload { .. }) => orders::reload(&daemon()).await,
     }
 }
 
@@ -125,7 +116,7 @@ async fn carry_out(work: Work, path: &Path, mut configuration: Configuration, lo
             let scope = check::CheckScope { offline, node: node.as_deref() };
             check::check(path, site, &service, (version, confined), scope).await
         }
-        Work::Once => once::once(site, version, (path, &service.sockets), log).await,
+        Work::Once => once::once(site, version, &Target::of(path), log).await,
         Work::DryRun => once::dry_run(site, version, &log.logger).await,
         Work::Verify => verify::verify(site, version, &log.logger).await,
         Work::Run => {

@@ -47,7 +47,7 @@ pub enum Command {
         #[structopt(flatten)]
         common: Common,
     },
-    /// Print the daemon's status, and exit as a Nagios check does
+    /// Print the daemon's status, and exit as a Nagios check does; without -c, that of all sites of this machine
     Status {
         #[structopt(flatten)]
         common: Common,
@@ -71,6 +71,11 @@ pub enum Command {
         #[structopt(value_name = "NODE")]
         node: String,
     },
+    /// Make the daemon read its configuration again, and wait until that is in force
+    Reload {
+        #[structopt(flatten)]
+        common: Common,
+    },
     /// Resume a paused node, and try what failed there at once
     Resume {
         #[structopt(flatten)]
@@ -83,7 +88,8 @@ pub enum Command {
 
 impl Command {
     /// The names of all commands.
-    pub const NAMES: [&'static str; 8] = ["check", "dry-run", "once", "verify", "status", "explain", "pause", "resume"];
+    pub const NAMES: [&'static str; 9] =
+        ["check", "dry-run", "once", "verify", "status", "explain", "pause", "resume", "reload"];
 
     /// The options that were given after the name of the command.
     pub fn common(&self) -> &Common {
@@ -95,6 +101,7 @@ impl Command {
             | Command::Status { common, .. }
             | Command::Explain { common, .. }
             | Command::Pause { common, .. }
+            | Command::Reload { common }
             | Command::Resume { common, .. } => common,
         }
     }

@@ -62,7 +62,9 @@ fn unknown(name: &Path, usual: &Path, directories: &[PathBuf]) -> ConfigComplain
         let within = |one: &str, other: &str| one.len() > 2 && other.contains(one);
         strsim::osa_distance(&other, &wanted) <= 2 || within(&wanted, &other) || within(&other, &wanted)
     };
-    let near: Vec<&str> = known.iter().filter(is_near).map(String::as_str).take(NAMED).collect();
+    let mut near: Vec<&String> = known.iter().filter(is_near).collect();
+    near.sort_by_key(|other| strsim::osa_distance(&other.to_lowercase(), &wanted));
+    let near: Vec<&str> = near.into_iter().map(String::as_str).take(NAMED).collect();
     let cure = match (near.as_slice(), known.as_slice()) {
         _ if name.is_file() => format!("for the file in this directory, write -c ./{shown}"),
         ([], []) => "write the file, or name another one with -c FILE".to_owned(),
@@ -71,6 +73,11 @@ fn unknown(name: &Path, usual: &Path, directories: &[PathBuf]) -> ConfigComplain
         (near, _) => format!("did you mean -c {}?", near.join(" or -c ")),
     };
     ConfigComplaint::of(usual, format!("there is no site `{shown}`"), cure)
+}
+
+/// The files of all sites that are configured on this machine, in the order of their names.
+pub fn configured() -> Vec<PathBuf> {
+    files_in(&directories())
 }
 
 fn files_in(directories: &[PathBuf]) -> Vec<PathBuf> {
@@ -87,6 +94,10 @@ fn is_site(file: &Path) -> bool {
 }
 
 /// The name by which `-c` finds the site with this file; the path of the file if it has no such name.
+pub fn name_of(file: &Path) -> String {
+    name_in(&directories(), file)
+}
+
 fn name_in(directories: &[PathBuf], file: &Path) -> String {
     let name = file.file_stem().filter(|_| is_site(file)).map(Path::new);
     let is_found = |name: &&Path| file_in(directories, Some(name)).is_ok_and(|found| found == file);

@@ -23,8 +23,13 @@ impl Site {
 
     /// As [`Site::ask`], with a configuration file that is as it is.
     pub fn ask_about(&self, config: &str, options: &[&str]) -> Asked {
+        self.ask_all(&[&["-c", config], options].concat())
+    }
+
+    /// Runs inosync with these arguments alone, where sites are the configuration files beside the source.
+    pub fn ask_all(&self, arguments: &[&str]) -> Asked {
         let mut command = Command::new(env!("CARGO_BIN_EXE_inosync"));
-        command.args(["-c", config]).args(options).current_dir("/").stdin(Stdio::null());
+        command.args(arguments).current_dir("/").stdin(Stdio::null());
         let search = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{}:{search}", self.beside("bin").display()));
         command.env("RUNTIME_DIRECTORY", daemon::runtime_dir(&self.beside("")));
