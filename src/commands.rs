@@ -3,5 +3,8 @@
 pub mod check;
 pub mod explain;
 pub mod once;
+pub mod orders;
+pub mod overview;
 pub mod status;
+pub mod target;
 pub mod verify;

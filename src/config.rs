@@ -15,6 +15,7 @@ pub mod permissions;
 mod places;
 mod record;
 mod scan;
+pub mod sites;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -35,7 +36,7 @@ use include::IncludedFiles;
 use keys::Draft;
 #[cfg(test)]
 pub use keys::KEYS;
-pub use places::default_state_dir;
+pub use places::{default_state_dir, site_name, socket_dirs_of_all, usual_sockets};
 
 /// The configuration file if the command line names none.
 pub const DEFAULT_PATH: &str = "/etc/inosync/default.ron";

@@ -16,41 +16,63 @@ use inosync_actors::root::reach::helper;
 use inosync_actors::rsync::runner::shell;
 use slog::error;
 
-use crate::cli::{Command, DaemonQuestion, Options};
-use crate::commands::{check, explain, once, status, verify};
-use crate::config::{ConfigError, Configuration, permissions};
+use crate::cli::{Command, Invocation};
+use crate::commands::target::Target;
+use crate::commands::{check, explain, once, orders, overview, status, verify};
+use crate::config::{ConfigError, Configuration, permissions, sites};
 use crate::exit::Exit;
 use crate::logging::Log;
 use crate::service::{config_warnings, program, run};
+
+/// The work that needs the whole configuration.
+enum Work {
+    /// Mirror until a signal asks for a stop.
+    Run,
+    Check {
+        offline: bool,
+        node: Option<String>,
+    },
+    Once,
+    DryRun,
+    Verify,
+}
 
 fn main() -> ExitCode {
     if let Some(code) = shell::stand_in(std::env::args_os()).or_else(|| helper::stand_in(std::env::args_os())) {
         return code.into();
     }
-    let options = match cli::parse() {
-        Ok(options) => options,
+    let invocation = match cli::parse() {
+        Ok(invocation) => invocation,
         Err(exit) => return exit.into(),
     };
     // Everything runs on this thread: rsync processes end with the thread that started them.
     let system = System::new();
-    let exit = match options.command() {
-        Command::Ask(question) => system.block_on(ask(options.config(), question)),
-        command => system.block_on(start(&options, command)),
-    };
+    let exit = system.block_on(act(invocation));
     helper::end_all();
     exit.into()
 }
 
-/// Puts a question to the running daemon.
-async fn ask(path: &Path, question: DaemonQuestion<'_>) -> Exit {
-    let outline = match config::outline(path) {
-        Ok(outline) => outline,
-        Err(error) => return refused(&error),
+/// Carries out the command.
+async fn act(Invocation { site, verbose, command }: Invocation) -> Exit {
+    if let (None, Some(Command::Status { json, .. })) = (&site, &command) {
+        return overview::overview(*json).await;
+    }
+    let config = match sites::file_of(site.as_deref()) {
+        Ok(config) => config,
+        Err(unknown) => return refused(&unknown.into()),
     };
-    match question {
-        DaemonQuestion::Status { json } => status::status(path, &outline, json).await,
-        DaemonQuestion::Explain(asked) => explain::explain(path, &outline, asked).await,
-        DaemonQuestion::Pause { node, paused } => status::pause(path, &outline, node, paused).await,
+    let daemon = || Target::of(&config);
+    match command {
+        None => start(&config, verbose, Work::Run).await,
+        Some(Command::Check { offline, node, .. }) => start(&config, verbose, Work::Check { offline, node }).await,
+        Some(Command::Once { .. }) => start(&config, verbose, Work::Once).await,
+        Some(Command::DryRun { .. }) => start(&config, verbose, Work::DryRun).await,
+        Some(Command::Verify { .. }) => start(&config, verbose, Work::Verify).await,
+        Some(Command::Status { json, .. }) => status::status(&daemon(), json).await,
+        Some(Command::Explain { path, .. }) => explain::explain(&daemon(), &path).await,
+        Some(Command::Pause { node, .. }) => orders::pause(&daemon(), node, true).await,
+        Some(Command::Resume { node, .. }) => orders::pause(&daemon(), node, false).await,
+        Some(Command::Reload { .. }) => orders::reload(&daemon()).await,
     }
 }
 
@@ -60,20 +82,20 @@ fn refused(error: &ConfigError) -> Exit {
 }
 
 /// Carries out a command that needs the whole configuration.
-async fn start(options: &Options, command: Command<'_>) -> Exit {
-    let configuration = match config::load(options.config()) {
+async fn start(path: &Path, verbose: u8, work: Work) -> Exit {
+    let configuration = match config::load(path) {
         Ok(configuration) => configuration,
         Err(error) => return refused(&error),
     };
-    let log = Log::new(options.verbose, configuration.service.log);
-    let exit = carry_out(command, options.config(), configuration, &log).await;
+    let log = Log::new(verbose, configuration.service.log);
+    let exit = carry_out(work, path, configuration, &log).await;
     log.bars.as_ref().inspect(|bars| bars.clear());
     exit
 }
 
-async fn carry_out(command: Command<'_>, path: &Path, mut configuration: Configuration, log: &Log) -> Exit {
+async fn carry_out(work: Work, path: &Path, mut configuration: Configuration, log: &Log) -> Exit {
     let Configuration { site, service, warnings } = &mut configuration;
-    if let Command::Check { .. } = command {
+    if let Work::Check { .. } = work {
         config_warnings::print(warnings);
     } else {
         config_warnings::log(warnings, &log.logger);
@@ -87,19 +109,19 @@ async fn carry_out(command: Command<'_>, path: &Path, mut configuration: Configu
         }
     };
     let confined = program::confine(site).await;
-    if let Command::Once | Command::DryRun | Command::Verify = command {
+    if let Work::Once | Work::DryRun | Work::Verify = work {
         program::warn_unconfined(&confined, &log.logger);
     }
     let Configuration { site, service, warnings } = configuration;
-    match command {
-        Command::Check { offline, node } => {
-            let scope = check::CheckScope { offline, node };
+    match work {
+        Work::Check { offline, node } => {
+            let scope = check::CheckScope { offline, node: node.as_deref() };
             check::check(path, site, &service, (version, confined), scope).await
         }
-        Command::Once => once::once(site, version, (path, &service.sockets), log).await,
-        Command::DryRun => once::dry_run(site, version, &log.logger).await,
-        Command::Verify => verify::verify(site, version, &log.logger).await,
-        Command::Run | Command::Ask(_) => {
+        Work::Once => once::once(site, version, &Target::of(path), log).await,
+        Work::DryRun => once::dry_run(site, version, &log.logger).await,
+        Work::Verify => verify::verify(site, version, &log.logger).await,
+        Work::Run => {
             program::log_confined(&confined, &log.logger);
             run::run(path, Configuration { site, service, warnings }, version, log).await
         }

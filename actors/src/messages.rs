@@ -255,7 +255,7 @@ pub(crate) struct Resync;
 #[rtype(result = "()")]
 pub(crate) struct Verify;
 
-/// SupervisorActor -> SyncActor: somebody has looked at what fails, by a reload or by `--resume`: what waits for its
+/// SupervisorActor -> SyncActor: somebody has looked at what fails, by a reload or by `resume`: what waits for its
 /// next try is tried now.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]

@@ -24,6 +24,9 @@ pub struct Status {
     pub rsync: String,
     /// The watched directory, for people.
     pub wpath: String,
+    /// The path of the configuration file, for people; empty if the daemon does not tell it.
+    #[serde(default)]
+    pub config: String,
     /// The id of the daemon's process.
     pub pid: u32,
     /// The time of its start, or of its new start by a reload.

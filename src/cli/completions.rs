@@ -3,16 +3,27 @@
 use std::ffi::OsString;
 
 use structopt::StructOpt;
+use structopt::clap::AppSettings;
 
-use super::Options;
+use super::command::{Command, Common};
 
-/// The script, if these arguments ask for one. `--completions` is not in `Options`: scripts would offer it.
+/// The command line without its older forms.
+#[derive(StructOpt)]
+#[structopt(name = "inosync", setting = AppSettings::VersionlessSubcommands)]
+struct Offered {
+    #[structopt(flatten)]
+    _common: Common,
+    #[structopt(subcommand)]
+    _command: Option<Command>,
+}
+
+/// The script, if these arguments ask for one. `--completions` is not among the options: scripts would offer it.
 pub fn asked(args: impl Iterator<Item = OsString>) -> Option<Vec<u8>> {
     let args: Vec<OsString> = args.collect();
     let [option, shell] = &args[..] else { return None };
     let shell = if option == "--completions" { shell.to_str()?.parse().ok()? } else { return None };
     let mut script = Vec::new();
-    Options::clap().gen_completions_to("inosync", shell, &mut script);
+    Offered::clap().gen_completions_to("inosync", shell, &mut script);
     Some(with_files(&script))
 }
 
@@ -37,10 +48,13 @@ mod tests {
 
     #[test]
     fn each_shell_can_complete_the_options() {
-        for (shell, option, files) in [("bash", "--dry-run", 0), ("zsh", "'--dry-run[", 2), ("fish", "-l dry-run", 0)] {
+        for (shell, option, files) in
+            [("bash", "dry-run", 0), ("zsh", "\"dry-run:Print", 2), ("fish", "-a \"dry-run\"", 0)]
+        {
             let script = asked_in(shell).unwrap();
             assert!(script.contains(option) && !script.contains("completions"), "{shell}\n{script}");
-            assert_eq!(script.matches("]:FILE:_files' \\\n").count(), files, "{script}");
+            assert!(!script.contains('`'), "a shell would run what is between backticks\n{script}");
+            assert_eq!(script.matches("]:FILE:_files' \\\n").count(), files * (1 + Command::NAMES.len()), "{script}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! `--check`: finds on this machine and at every node the faults that the first batch would meet. A probe is written to each
+//! `check`: finds on this machine and at every node the faults that the first batch would meet. A probe is written to each
 //! node and removed: nothing stays.
 
 mod daemon;
@@ -22,9 +22,10 @@ use inosync_actors::site::version::Version;
 
 use self::report::Report;
 use crate::commands::once::sound_root;
+use crate::commands::target::Target;
 use crate::config::{Service, permissions};
 use crate::exit::Exit;
-use crate::service::control::{Answer, Request, ask};
+use crate::service::control::{Answer, Request};
 
 /// The extent of a check.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +52,7 @@ pub async fn check(
         Err(why @ Unconfined::Configured) => report.well(format!("rsync: not confined ({why})")),
         Err(why) => report.warning(format!("rsync: not confined: {why}")),
     }
-    let running = match ask(config, &service.sockets, &Request::Status).await {
+    let running = match Target::of(config).try_ask(&Request::Status).await {
         Ok(Answer::Status(status)) => Some(status),
         _ => None,
     };

@@ -1,4 +1,4 @@
-//! `--explain`: tells whether a path is mirrored, the pattern that excludes it, and what the running daemon knows of it.
+//! `explain`: tells whether a path is mirrored, the pattern that excludes it, and what the running daemon knows of it.
 
 use std::fmt::Write as _;
 use std::io::ErrorKind;
@@ -6,36 +6,41 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use inosync_actors::path::{Escaped, RelPath};
-use inosync_actors::patterns::excludes::Pattern;
+use inosync_actors::patterns::excludes::{Excludes, Pattern};
 use inosync_actors::patterns::rules;
 use inosync_actors::root::reach::Reach;
 use inosync_actors::status::{PathAtNode, PathFailure, PathInfo, UnixTime};
 
-use super::status;
-use crate::config::Outline;
+use crate::commands::target::{Target, unexpected};
 use crate::exit::Exit;
 use crate::logging;
-use crate::service::control::{Answer, Request, ask};
+use crate::service::control::{Answer, Request};
 
-/// Prints what the configuration file and the running daemon, if there is one, know of a path.
-pub async fn explain(config: &Path, outline: &Outline, asked: &Path) -> Exit {
-    let Some(path) = below(&outline.wpath, asked) else {
+/// Prints what is known of a path by the configuration and by the running daemon, if there is one. The configuration is the
+/// one in force, or without a daemon that of the file.
+pub async fn explain(target: &Target, asked: &Path) -> Exit {
+    let (wpath, excludes) = match target.in_force().await {
+        Ok(in_force) => in_force,
+        Err(exit) => return exit,
+    };
+    let Some(path) = below(&wpath, asked) else {
         let asked = Escaped(asked.as_os_str().as_bytes());
-        let wpath = Escaped(outline.wpath.as_os_str().as_bytes());
+        let wpath = Escaped(wpath.as_os_str().as_bytes());
         logging::print_error(&format!(
             "inosync: {asked} is not below {wpath}: name a path in it, absolute or relative to it"
         ));
         return Exit::Usage;
     };
-    let reach = Reach::of(&outline.wpath);
-    logging::print(by_configuration(outline, &reach, &path).trim_end());
-    match ask(config, &outline.sockets, &Request::Explain { path: path.as_bytes().to_vec() }).await {
+    let reach = Reach::of(&wpath);
+    logging::print(by_configuration(&wpath, &excludes, &reach, &path).trim_end());
+    match target.ask(&Request::Explain { path: path.as_bytes().to_vec() }).await {
         Ok(Answer::Whereabouts(path_info)) => {
-            let excluded = outline.excludes.excludes(&path, is_dir(&reach, &path));
+            let excluded = excludes.excludes(&path, is_dir(&reach, &path));
             logging::print(by_daemon(&path_info, excluded).trim_end());
             Exit::Done
         }
-        other => status::complain(other),
+        Ok(_) => unexpected(),
+        Err(exit) => exit,
     }
 }
 
@@ -65,8 +70,8 @@ fn is_dir(reach: &Reach, path: &RelPath) -> bool {
 }
 
 /// The lines about the entry and the patterns.
-fn by_configuration(outline: &Outline, reach: &Reach, path: &RelPath) -> String {
-    let mut text = format!("{path} in {}\n", Escaped(outline.wpath.as_os_str().as_bytes()));
+fn by_configuration(wpath: &Path, excludes: &Excludes, reach: &Reach, path: &RelPath) -> String {
+    let mut text = format!("{path} in {}\n", Escaped(wpath.as_os_str().as_bytes()));
     let kind = match reach.look(path) {
         Ok(metadata) if metadata.is_dir() => "a directory",
         Ok(metadata) if metadata.is_symlink() => "a symlink, which is mirrored as one",
@@ -77,10 +82,10 @@ fn by_configuration(outline: &Outline, reach: &Reach, path: &RelPath) -> String 
     };
     // A String takes every text.
     let _ = writeln!(text, "  it is: {kind}");
-    match outline.excludes.deciding(path, is_dir(reach, path)) {
+    match excludes.deciding(path, is_dir(reach, path)) {
         None => text.push_str("  excluded: no\n"),
         Some((top, pattern)) => {
-            let at = outline.excludes.patterns().iter().position(|other| other == pattern).unwrap_or(0);
+            let at = excludes.patterns().iter().position(|other| other == pattern).unwrap_or(0);
             let _ = writeln!(text, "  excluded: by `{}` (rexcludes[{at}]), which matches {top}", shown(pattern));
             for rule in rules::of(pattern) {
                 let _ = writeln!(text, "  rule for rsync: --filter='{}'", Escaped(rule.as_bytes()));
@@ -126,17 +131,10 @@ fn time(at: UnixTime) -> String {
 
 #[cfg(test)]
 mod tests {
-    use inosync_actors::patterns::excludes::Excludes;
-
     use super::*;
 
     fn rel(path: &str) -> RelPath {
         RelPath::new(path.as_bytes()).unwrap()
-    }
-
-    fn outline(wpath: &Path, patterns: &[&str]) -> Outline {
-        let excludes = Excludes::new(patterns.iter().map(|&text| text.to_owned()).collect()).unwrap();
-        Outline { wpath: wpath.to_owned(), excludes, sockets: Vec::new() }
     }
 
     #[test]
@@ -182,10 +180,11 @@ mod tests {
     fn an_excluded_path_is_told_with_its_pattern_and_the_rules_for_rsync() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("cache")).unwrap();
-        let outline = outline(dir.path(), &["*.tmp", "cache/"]);
-        let text = by_configuration(&outline, &Reach::of(&outline.wpath), &rel("cache/x"));
+        let excludes = Excludes::new(["*.tmp", "cache/"].map(str::to_owned).into()).unwrap();
+        let text_of = |path| by_configuration(dir.path(), &excludes, &Reach::of(dir.path()), &rel(path));
+        let text = text_of("cache/x");
         assert!(text.contains("excluded: by `cache/` (rexcludes[1]), which matches cache\n"), "{text}");
         assert!(text.contains("--filter='- cache/'") && text.contains("--filter='- cache/**'"), "{text}");
-        assert!(by_configuration(&outline, &Reach::of(&outline.wpath), &rel("x")).contains("excluded: no"));
+        assert!(text_of("x").contains("excluded: no"));
     }
 }

@@ -1,7 +1,6 @@
-//! `--once` and `--dry-run`: one reconcile of every node, or a list of its changes.
+//! `once` and `dry-run`: one reconcile of every node, or a list of its changes.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -20,16 +19,17 @@ use inosync_actors::transport::{Delivery, Transport};
 use slog::{Logger, error, info, o, warn};
 use tokio::task::{AbortHandle, JoinHandle};
 
+use crate::commands::target::Target;
 use crate::exit::Exit;
 use crate::logging::Log;
 use crate::logging::progress_bars::Bars;
-use crate::service::control::{Request, ask};
+use crate::service::control::Request;
 use crate::service::signals::StopSignals;
 
 /// Reconciles every node, all side by side, and ends.
 ///
-/// A daemon that runs with the same file, found by `config` and `sockets`, is told which nodes are equal.
-pub async fn once(site: Site, version: Version, (config, sockets): (&Path, &[PathBuf]), log: &Log) -> Exit {
+/// A daemon that runs with the same file is told which nodes are equal.
+pub async fn once(site: Site, version: Version, daemon: &Target, log: &Log) -> Exit {
     let bars = log.bars.as_ref();
     let log = &log.logger;
     let root = match source(&site, "nothing is sent", log) {
@@ -53,7 +53,7 @@ pub async fn once(site: Site, version: Version, (config, sockets): (&Path, &[Pat
         let mut complete = true;
         for (task, node) in tasks.into_iter().zip(&site.nodes) {
             match task.await {
-                Ok(Some(began)) => tell_daemon(node, began, config, sockets).await,
+                Ok(Some(began)) => tell_daemon(node, began, daemon).await,
                 Ok(None) | Err(_) => complete = false,
             }
         }
@@ -130,11 +130,11 @@ pub fn source(site: &Site, undone: &str, log: &Logger) -> Result<Root, Exit> {
 }
 
 /// Tells the daemon that runs with the same file, if there is one, that a node equals the source of that moment.
-async fn tell_daemon(node: &Node, began: Instant, config: &Path, sockets: &[PathBuf]) {
+async fn tell_daemon(node: &Node, began: Instant, daemon: &Target) {
     let dest = node.shown_dest();
     let began_ms_ago = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     // Mostly there is none.
-    let _ = ask(config, sockets, &Request::Compared { dest, began_ms_ago }).await;
+    let _ = daemon.try_ask(&Request::Compared { dest, began_ms_ago }).await;
 }
 
 /// The start of the comparison that made the node equal to the source; `None` if the node is not equal. A run that broke off

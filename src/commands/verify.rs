@@ -1,4 +1,4 @@
-//! `--verify`: compares every node with the source by the content of the files, and lists the differences. Changes nothing.
+//! `verify`: compares every node with the source by the content of the files, and lists the differences. Changes nothing.
 
 use std::io::Write;
 use std::rc::Rc;

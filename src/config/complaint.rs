@@ -135,7 +135,7 @@ impl ConfigComplaints {
         let first = self.0.first().map(ConfigComplaint::in_one_line).unwrap_or_default();
         match self.0.len() {
             0 | 1 => first,
-            number => format!("{first} (and {} more: see --check)", number - 1),
+            number => format!("{first} (and {} more: see inosync check)", number - 1),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Shows values of a configuration that most likely do something else than their author means: `--check` prints them, every
+//! Shows values of a configuration that most likely do something else than their author means: `check` prints them, every
 //! other command logs them.
 
 use std::ffi::OsString;

@@ -5,13 +5,17 @@ mod client;
 mod server;
 
 use std::cell::RefCell;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use inosync_actors::daemon::Handle;
-use inosync_actors::path::RelPath;
+use inosync_actors::path::{Escaped, RelPath};
+use inosync_actors::site::Site;
 use inosync_actors::status::{PathInfo, Status};
 use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
 
 pub use client::{AskError, ask};
 pub use server::{Socket, serve};
@@ -24,6 +28,12 @@ const SOCKET: &str = "socket";
 pub enum Request {
     /// The status of the daemon, its source and its nodes.
     Status,
+    /// The status as it is known without asking any node: the answer comes at once.
+    Glance,
+    /// The source and the patterns that are in force, whatever the file says by now.
+    InForce,
+    /// An order to read the configuration again; answered when the new one is in force.
+    Reload,
     /// The knowledge of one path.
     Explain {
         /// The bytes of the path relative to `wpath`.
@@ -50,6 +60,15 @@ pub enum Request {
 pub enum Answer {
     /// The status of the daemon.
     Status(Box<Status>),
+    /// The source and the patterns that are in force.
+    InForce(SourceInForce),
+    /// The configuration was not accepted, and the one before stays in force.
+    ReloadRefused {
+        /// The reason, with the cure.
+        why: String,
+        /// True if the file itself is wrong.
+        is_config: bool,
+    },
     /// The knowledge of a path.
     Whereabouts(PathInfo),
     /// The request was carried out.
@@ -66,30 +85,81 @@ pub enum Answer {
     },
 }
 
+/// The keys that are in force and say which paths are mirrored.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceInForce {
+    /// The bytes of the path of the watched directory, as it is named.
+    pub wpath: Vec<u8>,
+    /// The patterns of names that are neither watched, sent nor deleted.
+    pub rexcludes: Vec<String>,
+}
+
+/// The reason why a configuration is not accepted by a reload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReloadRefusal {
+    /// The reason, with the cure.
+    pub why: String,
+    /// True if the file itself is wrong.
+    pub is_config: bool,
+}
+
+/// The answer to the client that asked for a reload.
+pub type ReloadReply = oneshot::Sender<Result<(), ReloadRefusal>>;
+
 /// The running daemon of this process. A restart of the daemon replaces the handle in it.
-#[derive(Clone, Default)]
-pub struct DaemonHandle(Rc<RefCell<Option<Handle>>>);
+#[derive(Clone)]
+pub struct DaemonHandle {
+    /// The configuration file, for people.
+    config: Rc<str>,
+    daemon: Rc<RefCell<Option<Handle>>>,
+    in_force: Rc<RefCell<SourceInForce>>,
+    reloads: mpsc::UnboundedSender<ReloadReply>,
+}
 
 impl DaemonHandle {
+    /// The handle of a process that mirrors by this file. Requests for a reload are sent to `reloads`.
+    pub fn new(config: &Path, reloads: mpsc::UnboundedSender<ReloadReply>) -> Self {
+        let path: PathBuf = std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
+        DaemonHandle {
+            config: Escaped(path.as_os_str().as_bytes()).to_string().into(),
+            daemon: Rc::default(),
+            in_force: Rc::default(),
+            reloads,
+        }
+    }
+
     /// Sets the daemon that runs from now on.
     pub fn set(&self, daemon: Handle) {
-        *self.0.borrow_mut() = Some(daemon);
+        *self.daemon.borrow_mut() = Some(daemon);
+    }
+
+    /// Sets the configuration that is in force from now on.
+    pub fn set_site(&self, site: &Site) {
+        let patterns = site.excludes.patterns().iter();
+        *self.in_force.borrow_mut() = SourceInForce {
+            wpath: site.wpath.as_os_str().as_bytes().to_owned(),
+            rexcludes: patterns.map(|pattern| pattern.as_str().to_owned()).collect(),
+        };
     }
 
     /// The status of the daemon; `None` while none runs.
     pub async fn status(&self, ask_nodes: bool) -> Option<Status> {
-        self.current()?.status(ask_nodes).await
+        let status = self.current()?.status(ask_nodes).await?;
+        Some(Status { config: self.config.to_string(), ..status })
     }
 
     fn current(&self) -> Option<Handle> {
-        self.0.borrow().clone()
+        self.daemon.borrow().clone()
     }
 
     /// Answers one request on the socket.
     pub async fn answer(&self, request: Request) -> Answer {
         let Some(daemon) = self.current() else { return ending() };
         match request {
-            Request::Status => daemon.status(true).await.map_or_else(ending, |status| Answer::Status(Box::new(status))),
+            Request::Status => self.status(true).await.map_or_else(ending, |status| Answer::Status(Box::new(status))),
+            Request::Glance => self.status(false).await.map_or_else(ending, |status| Answer::Status(Box::new(status))),
+            Request::InForce => Answer::InForce(self.in_force.borrow().clone()),
+            Request::Reload => self.reload().await,
             Request::Explain { path } => match RelPath::new(&path) {
                 Ok(path) => daemon.path_info(path).await.map_or_else(ending, Answer::Whereabouts),
                 Err(why) => Answer::Refused { why: why.to_string() },
@@ -99,6 +169,17 @@ impl DaemonHandle {
                 Answer::Done
             }
             Request::Pause { node, paused } => self.pause(&daemon, node, paused).await,
+        }
+    }
+
+    async fn reload(&self) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        // Where nobody takes it, the reply is dropped.
+        let _ = self.reloads.send(reply);
+        match answer.await {
+            Ok(Ok(())) => Answer::Done,
+            Ok(Err(ReloadRefusal { why, is_config })) => Answer::ReloadRefused { why, is_config },
+            Err(_) => ending(),
         }
     }
 
@@ -126,6 +207,7 @@ mod tests {
     fn any_line_is_a_request_that_is_written_so_again_or_none() {
         let real = [
             Request::Status,
+            Request::Reload,
             Request::Explain { path: b"d/f".to_vec() },
             Request::Compared { dest: "h:/m".to_owned(), began_ms_ago: u64::MAX },
             Request::Pause { node: "h".to_owned(), paused: true },

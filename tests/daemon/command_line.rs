@@ -15,9 +15,24 @@ fn help_and_version_are_no_errors() {
 #[test]
 fn wrong_options_are_errors_of_usage() {
     let site = Site::on(&[Local]);
-    for args in [&["--no-such-option"][..], &["-c"], &["stray"], &["--once", "--check"]] {
+    for args in [&["--no-such-option"][..], &["-c"], &["stray"], &["once", "check"], &["--once", "--check"]] {
         let ended = site.run_plain(args);
         assert_eq!(ended.code, Some(64), "{args:?}: {}", ended.log);
+    }
+    let ended = site.run_plain(&["stauts"]);
+    assert_eq!(ended.code, Some(64), "{}", ended.log);
+    assert!(ended.log.contains("did you mean inosync status?"), "{}", ended.log);
+}
+
+#[test]
+fn a_command_takes_its_site_before_and_after_it_and_its_older_form_does_the_same() {
+    let site = Site::on(&[Local]);
+    let file = site.config_file().display().to_string();
+    for args in [["-c", &file, "once"], ["once", "-c", &file], ["-c", &file, "--once"]] {
+        site.write("file", args.join(" "));
+        let ended = site.run_plain(&args);
+        assert_eq!(ended.code, Some(0), "{args:?}: {}", ended.log);
+        site.assert_on_nodes("file", &args.join(" "));
     }
 }
 
@@ -27,6 +42,23 @@ fn a_configuration_that_is_not_there_is_named() {
     let ended = site.run_plain(&["-c", "/no/such/site.ron"]);
     assert_eq!(ended.code, Some(78), "{}", ended.log);
     assert!(ended.log.contains("/no/such/site.ron"), "{}", ended.log);
+}
+
+#[test]
+fn a_site_is_found_by_its_name_and_a_wrong_name_leads_to_the_right_one() {
+    let site = Site::on(&[Local]);
+    let file = site.config_file();
+    std::fs::rename(&file, site.beside("www.ron")).unwrap();
+    let ended = site.run_plain(&["once", "-c", "www"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    site.assert_on_nodes("seed", "seed");
+    let ended = site.run_plain(&["-c", "wwww", "once"]);
+    assert_eq!(ended.code, Some(78), "{}", ended.log);
+    assert!(
+        ended.log.contains("there is no site `wwww`") && ended.log.contains("did you mean -c www?"),
+        "{}",
+        ended.log
+    );
 }
 
 /// A line to exchange in a sound configuration, what it is exchanged for, and the exit code and words to expect.
@@ -99,7 +131,7 @@ fn a_local_mirror_inside_or_around_the_source_is_refused() {
     for rpath in [site.source(), site.at("below"), around] {
         let text = sound.replace(&format!("{:?}", site.mirror(Local)), &format!("{rpath:?}"));
         std::fs::write(&path, text).unwrap();
-        let ended = site.run_plain(&["-c", path.to_str().unwrap(), "--once"]);
+        let ended = site.run_plain(&["-c", path.to_str().unwrap(), "once"]);
         assert_eq!(ended.code, Some(78), "{rpath:?}\n{}", ended.log);
         assert!(site.at("seed").exists());
     }

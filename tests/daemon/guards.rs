@@ -155,7 +155,7 @@ fn at_most_one_entry_is_deleted_before_the_source_is_found_to_be_empty() {
         if !site.source_on(kind) {
             continue;
         }
-        let mut site = large(site);
+        let site = large(site);
         let (before, lines) = (mirrors(&site), site.log_lines().len());
         shell(&site, command);
         expect_at_rest(&site, "held");
@@ -207,7 +207,7 @@ fn a_source_that_is_empty_at_the_start_deletes_nothing_until_it_has_content() {
     site.start_mirrored();
     site.stop();
     shell(&site, "rm seed");
-    for option in ["--once", "--dry-run", "--check"] {
+    for option in ["once", "dry-run", "check"] {
         let ended = site.run(&[option]);
         assert_eq!(ended.code, Some(69), "{option}");
         assert!((ended.log + &ended.stdout).contains("allow_empty: true"), "{option}");
@@ -230,7 +230,7 @@ fn a_source_that_may_be_empty_is_mirrored_empty() {
     site.expect_gone("seed");
     assert_eq!(site.stop().code, Some(0));
     plant(&site.mirror(Local).join("extra"), "too many");
-    assert_eq!(site.run(&["--once"]).code, Some(0));
+    assert_eq!(site.run(&["once"]).code, Some(0));
     site.expect_identical();
 }
 
@@ -253,7 +253,7 @@ fn without_its_marker_the_source_is_not_taken_for_complete() {
     let mut site = Site::new();
     site.config("marker: \"dir/.complete\"");
     site.mkdir("dir");
-    assert_eq!(site.run(&["--once"]).code, Some(69));
+    assert_eq!(site.run(&["once"]).code, Some(69));
     site.write("dir/.complete", "");
     site.write("dir/file", "x");
     site.start_mirrored();
@@ -288,7 +288,7 @@ fn a_reconcile_that_would_delete_too_much_is_held_and_live_changes_go_on() {
     (0..30).for_each(|n| site.assert_on_nodes(format!("dir {}/{n}", n % 3), "extra"));
     assert_eq!(site.troubles().len(), 3, "{}", site.troubles().join("\n"));
     assert_eq!(site.stop().code, Some(75));
-    let ended = site.run(&["--once"]);
+    let ended = site.run(&["once"]);
     assert_eq!(ended.code, Some(75));
     assert!(ended.log.contains("it would delete 33 entries, more than max_delete (32)"), "{}", ended.log);
     site.assert_on_nodes("dir 1/1", "extra");

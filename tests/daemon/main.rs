@@ -41,6 +41,7 @@ mod removals;
 mod renames;
 mod service;
 mod settle;
+mod sites;
 mod snapshots;
 mod standby;
 mod standby_trouble;

@@ -1,4 +1,4 @@
-//! Asks a node what its rsync is, and with `--check` whether a mirror can be written there. Nothing stays there.
+//! Asks a node what its rsync is, and with `check` whether a mirror can be written there. Nothing stays there.
 
 mod apart;
 mod finding;
@@ -31,7 +31,7 @@ use crate::rsync::runner::run_order::{Ears, Order, Work};
 use crate::site::version::Version;
 use crate::transport::failure::{Cause, Failure};
 
-/// The facts that `--check` learns about a node without changing anything there.
+/// The facts that `check` learns about a node without changing anything there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Examination {
     /// The version of its rsync, if it tells.

@@ -14,7 +14,7 @@ pub(super) const GATHERS: Duration = Duration::from_secs(1);
 
 /// The cure for moves that are not mirrored.
 const CURE: &str =
-    "inosync --once makes them equal, as a restart or resync_every does; dir_moves: Replicate mirrors later moves";
+    "inosync once makes them equal, as a restart or resync_every does; dir_moves: Replicate mirrors later moves";
 
 /// Logs a directory move that was seen: a line for each way in which nodes follow it.
 pub(super) fn log_move(log: &Logger, moved: &DirMove, dir_moves: &BTreeSet<DirMoves>) {
@@ -69,6 +69,6 @@ pub(super) fn forget_mirrored(slot: &Slot, began: Instant) {
     outbox.unmirrored().forget_before(began);
     let left = outbox.unmirrored().count();
     if left < before {
-        info!(slot.link.log, "directory moves were mirrored by another process (--once)"; "moves" => before - left, "left" => left);
+        info!(slot.link.log, "directory moves were mirrored by another process (inosync once)"; "moves" => before - left, "left" => left);
     }
 }

@@ -38,6 +38,7 @@ impl SupervisorActor {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             rsync: self.config.version.to_string(),
             wpath: Escaped(site.wpath.as_os_str().as_encoded_bytes()).to_string(),
+            config: String::new(),
             pid: std::process::id(),
             started_at: unix(self.source.started_at()),
             at: unix(SystemTime::now()),

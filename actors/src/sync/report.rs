@@ -69,7 +69,7 @@ fn log_summary(log: &Logger, what: &'static str, delivery: &Delivery, summary: S
 }
 
 /// The cure for a node that differs.
-const CURE: &str = "inosync --once compares everything, as a restart or resync_every does; a file of the same size and time \
+const CURE: &str = "inosync once compares everything, as a restart or resync_every does; a file of the same size and time \
     it takes for equal: touch that in the source";
 
 /// Says how a node compares with the source. `tells`: whether it is said here which entries differ.

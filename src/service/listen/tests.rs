@@ -79,6 +79,7 @@ pub fn status() -> Status {
         at: 1_700_000_100,
         phase: Phase::Running,
         state_trouble: None,
+        config: String::new(),
         source: SourceStatus {
             trouble: None,
             watched_directories: 1234,

@@ -1,4 +1,4 @@
-//! The runs of `--check`: one that writes a probe at a node, one that removes it, one that reads it back.
+//! The runs of `check`: one that writes a probe at a node, one that removes it, one that reads it back.
 
 use std::ffi::OsString;
 
