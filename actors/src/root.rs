@@ -3,6 +3,7 @@
 
 mod identity;
 pub mod reach;
+pub(crate) mod walk;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::store::Past;
+use super::store::{Past, Store};
 use super::*;
 use crate::outbox::backlog::Backlog;
 use crate::outbox::fold::Fold;
@@ -49,7 +49,7 @@ impl Ground {
         let writing = loop {
             let writing = store.write().unwrap();
             let fresh =
-                record::record(&Reach::of(&self.tree()), &excludes(), writing.entries().unwrap(), paths).unwrap();
+                stamping::record(&Reach::of(&self.tree()), &excludes(), writing.entries().unwrap(), paths).unwrap();
             if fresh.is_empty() {
                 break writing;
             }

@@ -1,6 +1,7 @@
 //! The watched directories on disk: puts a watch on each, one per directory, and keeps the tree of names in step.
 //! A watch always stands before its directory is listed, so nothing that happens meanwhile is missed.
 
+mod first_scan;
 mod listing;
 mod mounted;
 mod place;
@@ -13,13 +14,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::watcher::watches::{WatchDescriptor, Watches};
 use inotify::WatchMask;
 use rustix::io::Errno;
 
+pub(super) use self::first_scan::{ScanProgress, first_scan};
 pub use self::listing::count;
-use self::listing::list;
 pub(super) use self::place::Attached;
 use super::blind::Blind;
 use super::bound::MountedFiles;
@@ -96,7 +98,9 @@ pub struct Dirs {
     over: VecDeque<i32>,
     /// Directories that could not be watched or listed when they were last looked at.
     blind: Blind,
-    sight: WatchCoverage,
+    coverage: WatchCoverage,
+    /// The first scan tells which files changed since this time.
+    since: Option<SystemTime>,
     /// The file systems that answer; no other one is looked at.
     reach: Reach,
 }
@@ -119,20 +123,32 @@ impl Dirs {
             retired: HashSet::new(),
             over: VecDeque::new(),
             blind: Blind::default(),
-            sight: WatchCoverage::default(),
+            coverage: WatchCoverage::default(),
+            since: None,
             reach,
         })
     }
 
     /// Returns the same directories, with a coverage by which others can follow the scans.
-    pub(crate) fn in_sight(mut self, sight: WatchCoverage) -> Self {
-        self.sight = sight;
+    pub(crate) fn covering(mut self, coverage: WatchCoverage) -> Self {
+        self.coverage = coverage;
+        self
+    }
+
+    /// Returns the same directories, whose first scan tells which files changed since this time.
+    pub(crate) fn telling_since(mut self, since: SystemTime) -> Self {
+        self.since = Some(since);
         self
     }
 
     /// Looks at no file system from now on that `reach` knows not to answer.
     pub(super) fn within(&mut self, reach: Reach) {
         self.reach = reach;
+    }
+
+    /// The record of which file systems in the tree answer.
+    pub(super) fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     /// Watches the root anew after it had disappeared; all watches below it are gone with it.
@@ -344,39 +360,9 @@ impl Dirs {
     }
 }
 
-/// Tells `found` the names of the subdirectories of an open directory, which is at `path`.
-fn list_within(reach: &Reach, path: &RelPath, opened: &Arc<OwnedFd>, found: &mut dyn FnMut(&OsStr)) -> io::Result<()> {
-    if reach.point(path).is_none() {
-        return list(opened, found);
-    }
-    reach.directories_in(opened, path)?.iter().for_each(|name| found(name));
-    Ok(())
-}
-
 fn watch_root(watches: &mut Watches, root: &Path) -> Result<WatchDescriptor, WatchError> {
     watches.add(root, ROOT_MASK).map_err(|source| {
         let fallback = || WatchError::System { path: root.to_owned(), source: io::ErrorKind::NotFound.into() };
         WatchError::of_directory(root, source).unwrap_or_else(fallback)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_symlink_is_listed_at_the_root_and_nowhere_below() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(dir.path().join("tree/sub")).unwrap();
-        std::os::unix::fs::symlink("tree", dir.path().join("link")).unwrap();
-        let names = |root: &Path, path: &[u8]| {
-            let mut names = Vec::new();
-            let opened = Reach::of(root).open(&RelPath::new(path).unwrap(), false)?;
-            list(&opened, &mut |name| names.push(name.to_owned())).map(|()| names)
-        };
-        assert_eq!(names(&dir.path().join("link"), b"").unwrap(), ["sub"]);
-        assert_eq!(names(dir.path(), b"tree").unwrap(), ["sub"]);
-        let refused = names(dir.path(), b"link").unwrap_err();
-        assert!(WatchError::of_directory(dir.path(), refused).is_none(), "no directory is there any more");
-    }
 }
