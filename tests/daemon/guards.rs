@@ -155,7 +155,7 @@ fn at_most_one_entry_is_deleted_before_the_source_is_found_to_be_empty() {
         if !site.source_on(kind) {
             continue;
         }
-        let mut site = large(site);
+        let site = large(site);
         let (before, lines) = (mirrors(&site), site.log_lines().len());
         shell(&site, command);
         expect_at_rest(&site, "held");
