@@ -6,13 +6,12 @@ use std::time::Instant;
 use crate::change::Change;
 use crate::outbox::away::MovedAway;
 use crate::outbox::backlog::Backlog;
-use crate::outbox::lease::LeaseId;
 use crate::outbox::need::{FAILS, PathNeed, Pending, Proof, Retry, Scope};
 use crate::outbox::pending::PendingSet;
 use crate::path::RelPath;
 use crate::patterns::settle::Settle;
 use crate::site::DirMoves;
-use crate::transport::rename::{Doubt, Origin, detour};
+use crate::transport::rename::{Doubt, Origin};
 
 /// Reports of the source.
 impl PendingSet {
@@ -128,7 +127,7 @@ impl PendingSet {
     }
 
     /// Adds a removal: something was deleted, or is a file that was moved away.
-    fn removed(&mut self, path: &RelPath, is_dir: bool) {
+    pub(super) fn removed(&mut self, path: &RelPath, is_dir: bool) {
         // It was there: whatever was moved away from this name was an earlier one.
         self.away.forget(path);
         self.unfit.removed(path);
@@ -154,11 +153,13 @@ impl PendingSet {
 impl PendingSet {
     /// Adds a rename of a file. The removal of the old name has been told.
     fn renamed(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
-        self.guards.renamed();
         let rewritten = self.waiting.get(from).is_some_and(|pending| pending.proof != Proof::default());
         let old = self.origins.through(from);
         let is_new = old == *from && self.waiting.is_swallowed(from);
         let changes = rewritten || is_new || self.is_in_flight(from);
+        if !changes {
+            self.guards.renamed();
+        }
         let doubt = if changes { Doubt::Changing } else { Doubt::None };
         self.waiting.change(from, |pending| pending.departed = true);
         let origin = self.origins.take(from);
@@ -364,15 +365,6 @@ impl PendingSet {
         self.unfit.room_was_made(&mut self.waiting, &self.leases, now);
     }
 
-    /// Notes that the batch makes `via` at the node for a while: it is deleted when the batch has ended.
-    pub fn make_for_a_while(&mut self, id: LeaseId, via: RelPath, now: Instant) {
-        self.leases.need(id, via.clone());
-        // As old as what it is made for: a stop waits for it.
-        self.waiting.at(self.leases.oldest(id).unwrap_or(now));
-        self.removed(&via, false);
-        self.waiting.at(now);
-    }
-
     /// Adds the root: its attributes are to be sent.
     pub(crate) fn touch_root(&mut self) {
         self.waiting.insert(RelPath::root(), Pending::new(Scope::Entry));
@@ -392,12 +384,5 @@ impl PendingSet {
             self.away.resume(old.cloned(), new.cloned());
         }
         self.fold_up();
-    }
-
-    /// Removes the detours that a run may have left at the node which did not end in order.
-    pub(crate) fn drop_detours(&mut self) {
-        let may_have = |(_, pending): &(&RelPath, &Pending)| pending.proof.rewritten && pending.scope == Scope::Entry;
-        let vias: Vec<RelPath> = self.waiting.iter().filter(may_have).map(|(new, _)| detour(new)).collect();
-        vias.iter().for_each(|via| self.removed(via, false));
     }
 }
