@@ -58,6 +58,8 @@ pub trait Transport {
     fn late(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
         None
     }
+    /// Lets reconciles delete as many entries as they take, until one has succeeded.
+    fn allow_deletions(&self) {}
     /// Gives up whatever was prepared, as no run can start for now.
     fn rest(&self) {}
     /// Prepares for runs again after [`Transport::rest`].

@@ -225,7 +225,7 @@ impl Deliverer {
     pub(super) async fn reconcile_all(self: &Rc<Self>, kept: &[RelPath], latest: Latest) -> Result<Delivery, Failure> {
         let meter = Meter::start(latest);
         let filters: Vec<OsString> = kept.iter().flat_map(rules::kept).collect();
-        if let Some(most) = self.target.site.max_delete {
+        if let Some(most) = self.target.max_delete() {
             // If this never ends, another reconcile is to come, too.
             self.new_mirror.borrow_mut().reconcile_comes();
             let counted = self.count_deletions(most, &filters).await;
