@@ -13,7 +13,8 @@ use structopt::StructOpt;
 use structopt::clap::{AppSettings, Error, ErrorKind};
 
 pub use self::command::Command;
-use self::command::{Common, OlderForms};
+use self::command::{OlderForms, SharedOptions};
+pub use self::completions::{NamesAsked, names_asked};
 use crate::config::DEFAULT_PATH;
 use crate::exit::Exit;
 use crate::logging;
@@ -29,7 +30,7 @@ const WIDTH: usize = 80;
 #[structopt(name = "inosync", template = HELP, max_term_width = WIDTH, setting = AppSettings::VersionlessSubcommands)]
 struct Options {
     #[structopt(flatten)]
-    common: Common,
+    common: SharedOptions,
     #[structopt(flatten)]
     older: OlderForms,
     #[structopt(subcommand)]
@@ -38,7 +39,7 @@ struct Options {
 
 /// The command line, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Invocation {
+pub struct ParsedLine {
     /// The site, as it is named; `None` if it is not.
     pub site: Option<PathBuf>,
     /// The times that more was wanted in the log.
@@ -49,7 +50,7 @@ pub struct Invocation {
 
 impl Options {
     /// Joins the options on both sides of the command, and takes an older form for its command.
-    fn understood(self) -> Result<Invocation, Error> {
+    fn understood(self) -> Result<ParsedLine, Error> {
         let older = self.older.into_command();
         // An older form is never about all sites.
         let older_site = older.as_ref().map(|_| PathBuf::from(DEFAULT_PATH));
@@ -65,7 +66,7 @@ impl Options {
             }
             (command, older) => command.or(older),
         };
-        Ok(Invocation { site, verbose, command })
+        Ok(ParsedLine { site, verbose, command })
     }
 }
 
@@ -73,7 +74,7 @@ impl Options {
 ///
 /// # Errors
 /// The exit to end with at once: [`Exit::Done`] after help, version or completions, [`Exit::Usage`] after an error.
-pub fn parse() -> Result<Invocation, Exit> {
+pub fn parse() -> Result<ParsedLine, Exit> {
     if let Some(script) = completions::asked(std::env::args_os().skip(1)) {
         return Err(written(std::io::stdout().write_all(&script).and_then(|()| std::io::stdout().flush())));
     }
@@ -104,7 +105,7 @@ fn written(result: std::io::Result<()>) -> Exit {
     }
 }
 
-fn parse_from<I>(args: I) -> Result<Invocation, Error>
+fn parse_from<I>(args: I) -> Result<ParsedLine, Error>
 where
     I: IntoIterator,
     I::Item: Into<std::ffi::OsString> + Clone,
@@ -127,13 +128,13 @@ mod tests {
 
     use super::*;
 
-    fn parse(args: &[&str]) -> Result<Invocation, Exit> {
+    fn parse(args: &[&str]) -> Result<ParsedLine, Exit> {
         parse_from([&["inosync"], args].concat()).map_err(|error| exit_of(&error))
     }
 
     #[test]
     fn without_arguments_the_default_site_is_mirrored() {
-        let expected = Invocation { site: None, verbose: 0, command: None };
+        let expected = ParsedLine { site: None, verbose: 0, command: None };
         assert_eq!(parse(&[]).unwrap(), expected);
     }
 
@@ -153,26 +154,32 @@ mod tests {
             ("-c x.ron", "x.ron 0 Run"),
             ("-cx.ron -vv", "x.ron 2 Run"),
             ("--config=x.ron -v --verbose", "x.ron 2 Run"),
-            ("-c x.ron -v check -v", "x.ron 2 Check { offline: false, node: None }"),
-            ("check -c x.ron", "x.ron 0 Check { offline: false, node: None }"),
-            ("--check -c x.ron", "x.ron 0 Check { offline: false, node: None }"),
-            ("check --offline -c x.ron", "x.ron 0 Check { offline: true, node: None }"),
-            ("-c x.ron check --node n", "x.ron 0 Check { offline: false, node: Some(\"n\") }"),
-            ("--check --node= -c x.ron", "x.ron 0 Check { offline: false, node: Some(\"\") }"),
-            ("--once --dry-run -c x.ron", "x.ron 0 DryRun"),
-            ("dry-run -c x.ron", "x.ron 0 DryRun"),
+            ("-c x.ron -v check -v", "x.ron 2 Check { offline: false, node: None, json: false }"),
+            ("check -c x.ron", "x.ron 0 Check { offline: false, node: None, json: false }"),
+            ("--check -c x.ron", "x.ron 0 Check { offline: false, node: None, json: false }"),
+            ("check --offline -c x.ron", "x.ron 0 Check { offline: true, node: None, json: false }"),
+            ("-c x.ron check --node n", "x.ron 0 Check { offline: false, node: Some(\"n\"), json: false }"),
+            ("--check --node= -c x.ron", "x.ron 0 Check { offline: false, node: Some(\"\"), json: false }"),
+            ("--once --dry-run -c x.ron", "x.ron 0 DryRun { json: false }"),
+            ("dry-run -c x.ron", "x.ron 0 DryRun { json: false }"),
+            ("dry-run --json -c x.ron", "x.ron 0 DryRun { json: true }"),
             ("once -c x.ron", "x.ron 0 Once"),
             ("--once -c x.ron", "x.ron 0 Once"),
-            ("-c x.ron verify", "x.ron 0 Verify"),
-            ("--verify -c x.ron", "x.ron 0 Verify"),
+            ("-c x.ron verify", "x.ron 0 Verify { json: false }"),
+            ("--verify -c x.ron", "x.ron 0 Verify { json: false }"),
             ("status --json -c x.ron", "x.ron 0 Status { json: true }"),
             ("--status --json -c x.ron", "x.ron 0 Status { json: true }"),
-            ("-c x.ron explain d/f", "x.ron 0 Explain { path: \"d/f\" }"),
-            ("--explain d/f -c x.ron", "x.ron 0 Explain { path: \"d/f\" }"),
+            ("-c x.ron explain d/f", "x.ron 0 Explain { path: \"d/f\", json: false }"),
+            ("--explain d/f -c x.ron", "x.ron 0 Explain { path: \"d/f\", json: false }"),
             ("pause a: -c x.ron", "x.ron 0 Pause { node: \"a:\" }"),
             ("--pause a: -c x.ron", "x.ron 0 Pause { node: \"a:\" }"),
             ("-c x.ron resume a:", "x.ron 0 Resume { node: \"a:\" }"),
             ("reload -c x.ron", "x.ron 0 Reload"),
+            ("retry -c x.ron", "x.ron 0 Retry { node: None }"),
+            ("-c x.ron retry a:", "x.ron 0 Retry { node: Some(\"a:\") }"),
+            ("-c x.ron allow-deletes a:", "x.ron 0 AllowDeletes { node: \"a:\" }"),
+            ("-c x.ron wait", "x.ron 0 Wait { node: None, timeout: None, json: false }"),
+            ("wait --timeout 5 a: -c x.ron", "x.ron 0 Wait { node: Some(\"a:\"), timeout: Some(5), json: false }"),
             ("status", " 0 Status { json: false }"),
             ("--status", "/etc/inosync/default.ron 0 Status { json: false }"),
             ("--resume a: -c x.ron", "x.ron 0 Resume { node: \"a:\" }"),

@@ -16,30 +16,38 @@ use inosync_actors::root::reach::helper;
 use inosync_actors::rsync::runner::shell;
 use slog::error;
 
-use crate::cli::{Command, Invocation};
-use crate::commands::target::Target;
-use crate::commands::{check, explain, once, orders, overview, status, verify};
+use crate::cli::{Command, ParsedLine};
+use crate::commands::target::DaemonTarget;
+use crate::commands::{check, explain, names, once, orders, overview, status, verify, wait};
 use crate::config::{ConfigError, Configuration, permissions, sites};
 use crate::exit::Exit;
 use crate::logging::Log;
 use crate::service::{config_warnings, program, run};
 
 /// The work that needs the whole configuration.
-enum Work {
+enum SiteWork {
     /// Mirror until a signal asks for a stop.
     Run,
     Check {
         offline: bool,
         node: Option<String>,
+        json: bool,
     },
     Once,
-    DryRun,
-    Verify,
+    DryRun {
+        json: bool,
+    },
+    Verify {
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
     if let Some(code) = shell::stand_in(std::env::args_os()).or_else(|| helper::stand_in(std::env::args_os())) {
         return code.into();
+    }
+    if let Some(names) = cli::names_asked(std::env::args_os().skip(1)) {
+        return System::new().block_on(names::print(names)).into();
     }
     let invocation = match cli::parse() {
         Ok(invocation) => invocation,
@@ -53,7 +61,7 @@ fn main() -> ExitCode {
 }
 
 /// Carries out the command.
-async fn act(Invocation { site, verbose, command }: Invocation) -> Exit {
+async fn act(ParsedLine { site, verbose, command }: ParsedLine) -> Exit {
     if let (None, Some(Command::Status { json, .. })) = (&site, &command) {
         return overview::overview(*json).await;
     }
@@ -61,18 +69,23 @@ async fn act(Invocation { site, verbose, command }: Invocation) -> Exit {
         Ok(config) => config,
         Err(unknown) => return refused(&unknown.into()),
     };
-    let daemon = || Target::of(&config);
+    let daemon = || DaemonTarget::of(&config);
     match command {
-        None => start(&config, verbose, Work::Run).await,
-        Some(Command::Check { offline, node, .. }) => start(&config, verbose, Work::Check { offline, node }).await,
-        Some(Command::Once { .. }) => start(&config, verbose, Work::Once).await,
-        Some(Command::DryRun { .. }) => start(&config, verbose, Work::DryRun).await,
-        Some(Command::Verify { .. }) => start(&config, verbose, Work::Verify).await,
+        None => start(&config, verbose, SiteWork::Run).await,
+        Some(Command::Check { offline, node, json, .. }) => {
+            start(&config, verbose, SiteWork::Check { offline, node, json }).await
+        }
+        Some(Command::Once { .. }) => start(&config, verbose, SiteWork::Once).await,
+        Some(Command::DryRun { json, .. }) => start(&config, verbose, SiteWork::DryRun { json }).await,
+        Some(Command::Verify { json, .. }) => start(&config, verbose, SiteWork::Verify { json }).await,
         Some(Command::Status { json, .. }) => status::status(&daemon(), json).await,
-        Some(Command::Explain { path, .. }) => explain::explain(&daemon(), &path).await,
+        Some(Command::Explain { path, json, .. }) => explain::explain(&daemon(), &path, json).await,
         Some(Command::Pause { node, .. }) => orders::pause(&daemon(), node, true).await,
         Some(Command::Resume { node, .. }) => orders::pause(&daemon(), node, false).await,
+        Some(Command::Retry { node, .. }) => orders::retry(&daemon(), node).await,
+        Some(Command::AllowDeletes { node, .. }) => orders::allow_deletions(&daemon(), node).await,
         Some(Command::Reload { .. }) => orders::reload(&daemon()).await,
+        Some(Command::Wait { node, timeout, json, .. }) => wait::wait(&daemon(), node, timeout, json).await,
     }
 }
 
@@ -82,7 +95,7 @@ fn refused(error: &ConfigError) -> Exit {
 }
 
 /// Carries out a command that needs the whole configuration.
-async fn start(path: &Path, verbose: u8, work: Work) -> Exit {
+async fn start(path: &Path, verbose: u8, work: SiteWork) -> Exit {
     let configuration = match config::load(path) {
         Ok(configuration) => configuration,
         Err(error) => return refused(&error),
@@ -93,11 +106,9 @@ async fn start(path: &Path, verbose: u8, work: Work) -> Exit {
     exit
 }
 
-async fn carry_out(work: Work, path: &Path, mut configuration: Configuration, log: &Log) -> Exit {
+async fn carry_out(work: SiteWork, path: &Path, mut configuration: Configuration, log: &Log) -> Exit {
     let Configuration { site, service, warnings } = &mut configuration;
-    if let Work::Check { .. } = work {
-        config_warnings::print(warnings);
-    } else {
+    if !matches!(work, SiteWork::Check { .. }) {
         config_warnings::log(warnings, &log.logger);
         permissions::log(&service.files, site, &log.logger);
     }
@@ -109,19 +120,19 @@ async fn carry_out(work: Work, path: &Path, mut configuration: Configuration, lo
         }
     };
     let confined = program::confine(site).await;
-    if let Work::Once | Work::DryRun | Work::Verify = work {
+    if let SiteWork::Once | SiteWork::DryRun { .. } | SiteWork::Verify { .. } = work {
         program::warn_unconfined(&confined, &log.logger);
     }
     let Configuration { site, service, warnings } = configuration;
     match work {
-        Work::Check { offline, node } => {
-            let scope = check::CheckScope { offline, node: node.as_deref() };
+        SiteWork::Check { offline, node, json } => {
+            let scope = check::CheckScope { offline, node: node.as_deref(), json, warnings: &warnings };
             check::check(path, site, &service, (version, confined), scope).await
         }
-        Work::Once => once::once(site, version, &Target::of(path), log).await,
-        Work::DryRun => once::dry_run(site, version, &log.logger).await,
-        Work::Verify => verify::verify(site, version, &log.logger).await,
-        Work::Run => {
+        SiteWork::Once => once::once(site, version, &DaemonTarget::of(path), log).await,
+        SiteWork::DryRun { json } => once::dry_run(site, version, json, &log.logger).await,
+        SiteWork::Verify { json } => verify::verify(site, version, json, &log.logger).await,
+        SiteWork::Run => {
             program::log_confined(&confined, &log.logger);
             run::run(path, Configuration { site, service, warnings }, version, log).await
         }

@@ -4,6 +4,7 @@
 mod hooks;
 mod lifecycle;
 mod move_log;
+mod orders;
 mod parts;
 pub mod paused;
 mod reached;

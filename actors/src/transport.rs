@@ -62,6 +62,8 @@ pub trait Transport {
     fn deletes_at_start_only(&self) -> bool {
         false
     }
+    /// Lets reconciles delete as many entries as they take, until one has succeeded.
+    fn allow_deletions(&self) {}
     /// Gives up whatever was prepared, as no run can start for now.
     fn rest(&self) {}
     /// Prepares for runs again after [`Transport::rest`].

@@ -6,7 +6,7 @@ use structopt::StructOpt;
 
 // Options that are accepted before and after the name of a command. As a doc comment, this would be the help of each command.
 #[derive(Debug, Clone, Default, PartialEq, Eq, StructOpt)]
-pub struct Common {
+pub struct SharedOptions {
     // Not clap's default_value: with it, a `-c` at the end of the line passes without its SITE.
     /// Site: www for /etc/inosync/www.ron, or the path of a file [default: /etc/inosync/default.ron]
     #[structopt(short, long, value_name = "SITE", parse(from_os_str))]
@@ -24,33 +24,42 @@ pub enum Command {
     /// of the daemon
     Check {
         #[structopt(flatten)]
-        common: Common,
+        common: SharedOptions,
         /// Ask no node, and write nothing there
         #[structopt(long, conflicts_with = "node")]
         offline: bool,
         /// Check this node and nothing else
         #[structopt(long, value_name = "NODE")]
         node: Option<String>,
+        /// Print JSON
+        #[structopt(long)]
+        json: bool,
     },
     /// Print what the command once would send and delete, and change nothing
     DryRun {
         #[structopt(flatten)]
-        common: Common,
+        common: SharedOptions,
+        /// Print JSON
+        #[structopt(long)]
+        json: bool,
     },
     /// Make every node equal to the tree once
     Once {
         #[structopt(flatten)]
-        common: Common,
+        common: SharedOptions,
     },
     /// Compare every node with the tree by checksum, print the differences, and change nothing
     Verify {
         #[structopt(flatten)]
-        common: Common,
+        common: SharedOptions,
+        /// Print JSON
+        #[structopt(long)]
+        json: bool,
     },
     /// Print the daemon's status, and exit as a Nagios check does; without -c, that of all sites of this machine
     Status {
         #[structopt(flatten)]
-        common: Common,
+        common: SharedOptions,
         /// Print JSON
         #[structopt(long)]
         json: bool,
@@ -58,15 +67,48 @@ pub enum Command {
     /// Tell whether a path is excluded, and by which pattern; whether it is watched; and when it was last sent to each node
     Explain {
         #[structopt(flatten)]
-        common: Common,
+        common: SharedOptions,
         /// The path, absolute or relative to wpath
         #[structopt(value_name = "PATH", parse(from_os_str))]
         path: PathBuf,
+        /// Print JSON
+        #[structopt(long)]
+        json: bool,
+    },
+    /// Wait until every node, or one, has all that has changed until now
+    Wait {
+        #[structopt(flatten)]
+        common: SharedOptions,
+        /// The node to wait for, named as in rnodes or in the log
+        #[structopt(value_name = "NODE")]
+        node: Option<String>,
+        /// Wait no longer than this, and exit with 75
+        #[structopt(long, value_name = "SECONDS")]
+        timeout: Option<u32>,
+        /// Print JSON
+        #[structopt(long)]
+        json: bool,
     },
     /// Send nothing more to a node, and collect its changes
     Pause {
         #[structopt(flatten)]
-        common: Common,
+        common: SharedOptions,
+        /// The node, named as in rnodes or in the log
+        #[structopt(value_name = "NODE")]
+        node: String,
+    },
+    /// Try at once what failed at a node, or at every node
+    Retry {
+        #[structopt(flatten)]
+        common: SharedOptions,
+        /// The node, named as in rnodes or in the log
+        #[structopt(value_name = "NODE")]
+        node: Option<String>,
+    },
+    /// Let the comparison of a node that max_delete holds delete what it takes, once
+    AllowDeletes {
+        #[structopt(flatten)]
+        common: SharedOptions,
         /// The node, named as in rnodes or in the log
         #[structopt(value_name = "NODE")]
         node: String,
@@ -74,12 +116,12 @@ pub enum Command {
     /// Make the daemon read its configuration again, and wait until that is in force
     Reload {
         #[structopt(flatten)]
-        common: Common,
+        common: SharedOptions,
     },
     /// Resume a paused node, and try what failed there at once
     Resume {
         #[structopt(flatten)]
-        common: Common,
+        common: SharedOptions,
         /// The node, named as in rnodes or in the log
         #[structopt(value_name = "NODE")]
         node: String,
@@ -88,20 +130,35 @@ pub enum Command {
 
 impl Command {
     /// The names of all commands.
-    pub const NAMES: [&'static str; 9] =
-        ["check", "dry-run", "once", "verify", "status", "explain", "pause", "resume", "reload"];
+    pub const NAMES: [&'static str; 12] = [
+        "check",
+        "dry-run",
+        "once",
+        "verify",
+        "status",
+        "explain",
+        "wait",
+        "pause",
+        "resume",
+        "retry",
+        "allow-deletes",
+        "reload",
+    ];
 
     /// The options that were given after the name of the command.
-    pub fn common(&self) -> &Common {
+    pub fn common(&self) -> &SharedOptions {
         match self {
             Command::Check { common, .. }
-            | Command::DryRun { common }
+            | Command::DryRun { common, .. }
             | Command::Once { common }
-            | Command::Verify { common }
+            | Command::Verify { common, .. }
             | Command::Status { common, .. }
             | Command::Explain { common, .. }
             | Command::Pause { common, .. }
             | Command::Reload { common }
+            | Command::Retry { common, .. }
+            | Command::Wait { common, .. }
+            | Command::AllowDeletes { common, .. }
             | Command::Resume { common, .. } => common,
         }
     }
@@ -143,14 +200,14 @@ pub struct OlderForms {
 impl OlderForms {
     /// The command that means the same.
     pub fn into_command(self) -> Option<Command> {
-        let common = Common::default();
+        let common = SharedOptions::default();
         Some(match self {
-            OlderForms { check: true, offline, node, .. } => Command::Check { common, offline, node },
-            OlderForms { dry_run: true, .. } => Command::DryRun { common },
-            OlderForms { verify: true, .. } => Command::Verify { common },
+            OlderForms { check: true, offline, node, .. } => Command::Check { common, offline, node, json: false },
+            OlderForms { dry_run: true, .. } => Command::DryRun { common, json: false },
+            OlderForms { verify: true, .. } => Command::Verify { common, json: false },
             OlderForms { once: true, .. } => Command::Once { common },
             OlderForms { status: true, json, .. } => Command::Status { common, json },
-            OlderForms { explain: Some(path), .. } => Command::Explain { common, path },
+            OlderForms { explain: Some(path), .. } => Command::Explain { common, path, json: false },
             OlderForms { pause: Some(node), .. } => Command::Pause { common, node },
             OlderForms { resume: Some(node), .. } => Command::Resume { common, node },
             _ => return None,

@@ -30,7 +30,7 @@ const OTHER_WORDS: &[(&str, &str)] = &[
 ];
 
 /// The long options, without dashes.
-const OPTIONS: &[&str] = &["config", "verbose", "help", "version", "offline", "node", "json"];
+const OPTIONS: &[&str] = &["config", "verbose", "help", "version", "offline", "node", "json", "timeout"];
 
 /// The error of a command line that says something twice.
 pub fn twice(what: &str, kind: ErrorKind) -> Error {
@@ -79,7 +79,7 @@ fn named(name: &str) -> Option<String> {
     let is_same = |known: &&&str| **known == joined || known.replace('-', "") == joined;
     let command = Command::NAMES.iter().find(is_same).map(|command| match *command {
         "explain" => "write: inosync explain PATH".to_owned(),
-        "pause" | "resume" => format!("write: inosync {command} NODE"),
+        "pause" | "resume" | "allow-deletes" => format!("write: inosync {command} NODE"),
         command => format!("write: inosync {command}"),
     });
     let option = || OPTIONS.iter().find(is_same).map(|option| format!("write --{option}"));

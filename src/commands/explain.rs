@@ -10,15 +10,17 @@ use inosync_actors::patterns::excludes::{Excludes, Pattern};
 use inosync_actors::patterns::rules;
 use inosync_actors::root::reach::Reach;
 use inosync_actors::status::{PathAtNode, PathFailure, PathInfo, UnixTime};
+use serde::Serialize;
 
-use crate::commands::target::{Target, unexpected};
+use crate::commands::once::print_json;
+use crate::commands::target::{DaemonTarget, unexpected};
 use crate::exit::Exit;
 use crate::logging;
 use crate::service::control::{Answer, Request};
 
 /// Prints what is known of a path by the configuration and by the running daemon, if there is one. The configuration is the
 /// one in force, or without a daemon that of the file.
-pub async fn explain(target: &Target, asked: &Path) -> Exit {
+pub async fn explain(target: &DaemonTarget, asked: &Path, json: bool) -> Exit {
     let (wpath, excludes) = match target.in_force().await {
         Ok(in_force) => in_force,
         Err(exit) => return exit,
@@ -32,16 +34,71 @@ pub async fn explain(target: &Target, asked: &Path) -> Exit {
         return Exit::Usage;
     };
     let reach = Reach::of(&wpath);
-    logging::print(by_configuration(&wpath, &excludes, &reach, &path).trim_end());
-    match target.ask(&Request::Explain { path: path.as_bytes().to_vec() }).await {
-        Ok(Answer::Whereabouts(path_info)) => {
-            let excluded = excludes.excludes(&path, is_dir(&reach, &path));
-            logging::print(by_daemon(&path_info, excluded).trim_end());
-            Exit::Done
-        }
+    if !json {
+        logging::print(by_configuration(&wpath, &excludes, &reach, &path).trim_end());
+    }
+    let answer = target.ask(&Request::Explain { path: path.as_bytes().to_vec() }).await;
+    let known = match &answer {
+        Ok(Answer::Whereabouts(path_info)) => Some(path_info),
+        _ => None,
+    };
+    if json {
+        print_json(&in_json(&wpath, &excludes, &reach, &path, known));
+    } else if let Some(path_info) = known {
+        let excluded = excludes.excludes(&path, is_dir(&reach, &path));
+        logging::print(by_daemon(path_info, excluded).trim_end());
+    }
+    match answer {
+        Ok(Answer::Whereabouts(_)) => Exit::Done,
         Ok(_) => unexpected(),
         Err(exit) => exit,
     }
+}
+
+/// The knowledge of a path, for programs.
+#[derive(Serialize)]
+struct PathInJson<'a> {
+    path: String,
+    wpath: String,
+    kind: &'static str,
+    /// The pattern that excludes the path.
+    excluded: Option<ExcludedBy>,
+    /// The knowledge of the daemon; `null` if none answers.
+    daemon: Option<&'a PathInfo>,
+}
+
+/// The pattern that excludes a path.
+#[derive(Serialize)]
+struct ExcludedBy {
+    pattern: String,
+    /// Its place in `rexcludes`.
+    index: usize,
+    /// The path that it matches: this one, or one above.
+    matches: String,
+}
+
+fn in_json<'a>(
+    wpath: &Path,
+    excludes: &Excludes,
+    reach: &Reach,
+    path: &RelPath,
+    daemon: Option<&'a PathInfo>,
+) -> PathInJson<'a> {
+    let excluded = excludes.deciding(path, is_dir(reach, path)).map(|(top, pattern)| ExcludedBy {
+        pattern: shown(pattern),
+        index: excludes.patterns().iter().position(|other| other == pattern).unwrap_or(0),
+        matches: top.to_string(),
+    });
+    let kind = match reach.look(path) {
+        Ok(metadata) if metadata.is_dir() => "directory",
+        Ok(metadata) if metadata.is_symlink() => "symlink",
+        Ok(metadata) if metadata.is_file() => "file",
+        Ok(_) => "special",
+        Err(error) if error.kind() == ErrorKind::TimedOut => "unknown",
+        Err(_) => "missing",
+    };
+    let wpath = Escaped(wpath.as_os_str().as_bytes()).to_string();
+    PathInJson { path: path.to_string(), wpath, kind, excluded, daemon }
 }
 
 /// The path relative to the watched directory. A relative path is taken to be relative to that directory already.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::commands::status;
-use crate::commands::target::Target;
+use crate::commands::target::DaemonTarget;
 use crate::config::{self, sites};
 use crate::exit::Exit;
 use crate::logging;
@@ -22,7 +22,7 @@ use crate::service::control::{Answer, AskError, Request, ask};
 
 /// A site of this machine, before it is asked.
 #[derive(Debug, Default)]
-struct Candidate {
+struct UnaskedSite {
     /// Its configuration file, if there is one in a directory of sites.
     file: Option<PathBuf>,
     /// Directories in which its socket may be.
@@ -31,13 +31,13 @@ struct Candidate {
 
 /// The sites of this machine, by the names of the directories of their sockets.
 #[derive(Debug, Default)]
-struct Candidates {
-    sites: BTreeMap<OsString, Candidate>,
+struct UnaskedSites {
+    sites: BTreeMap<OsString, UnaskedSite>,
     /// Directories of sockets that this user may not read.
     closed: Vec<PathBuf>,
 }
 
-/// What a site answered.
+/// The answer of a site.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 enum SiteAnswer {
@@ -69,11 +69,11 @@ struct Overview<'a> {
 
 /// Prints the status of all sites of this machine. Where the only one is the default site, its whole status.
 pub async fn overview(json: bool) -> Exit {
-    let candidates = Candidates::find();
+    let candidates = UnaskedSites::find();
     let default = sites::file_of(None).unwrap_or_else(|_| config::DEFAULT_PATH.into());
     let only = candidates.sites.keys().next().filter(|_| candidates.sites.len() == 1);
     if only.is_some_and(|only| *only == config::site_name(&default)) {
-        return status::status(&Target::of(&default), json).await;
+        return status::status(&DaemonTarget::of(&default), json).await;
     }
     if candidates.sites.is_empty() && candidates.closed.is_empty() {
         logging::print_error(
@@ -82,7 +82,7 @@ pub async fn overview(json: bool) -> Exit {
         );
         return Exit::NoAnswer;
     }
-    let Candidates { sites, closed } = candidates;
+    let UnaskedSites { sites, closed } = candidates;
     let found = ask_all(sites).await;
     let closed: Vec<String> = closed.iter().map(|dir| shown(dir)).collect();
     let text = if json {
@@ -132,10 +132,10 @@ impl SiteAnswer {
     }
 }
 
-impl Candidates {
+impl UnaskedSites {
     /// Finds the sockets and the configuration files of this machine.
     fn find() -> Self {
-        let mut found = Candidates::default();
+        let mut found = UnaskedSites::default();
         let dirs = config::socket_dirs_of_all();
         for dir in &dirs {
             found.add_sockets(dir);
@@ -178,9 +178,9 @@ fn file_of(name: &OsString) -> PathBuf {
 }
 
 /// Asks all sites at the same time. Sockets that a killed daemon left, of a file that is gone, are no sites.
-async fn ask_all(sites: BTreeMap<OsString, Candidate>) -> Vec<SiteStatus> {
+async fn ask_all(sites: BTreeMap<OsString, UnaskedSite>) -> Vec<SiteStatus> {
     let mut asked = JoinSet::new();
-    for (name, Candidate { file, places }) in sites {
+    for (name, UnaskedSite { file, places }) in sites {
         asked.spawn_local(async move {
             let is_configured = file.is_some();
             let file = file.unwrap_or_else(|| file_of(&name));

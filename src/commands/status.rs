@@ -6,14 +6,14 @@ use inosync_actors::bytes::Bytes;
 use inosync_actors::path::Escaped;
 use inosync_actors::status::{HookStatus, NodeState, NodeStatus, Status, Totals, UnixTime, Verdict};
 
-use crate::commands::target::{Target, unexpected};
+use crate::commands::target::{DaemonTarget, unexpected};
 use crate::exit::Exit;
 use crate::logging;
 use crate::service::control::{Answer, Request};
 use crate::service::status_log::{duration, lag};
 
 /// Prints the daemon's status, for people or as JSON. The exit code is that of a monitoring check.
-pub async fn status(target: &Target, json: bool) -> Exit {
+pub async fn status(target: &DaemonTarget, json: bool) -> Exit {
     let status = match target.ask(&Request::Status).await {
         Ok(Answer::Status(status)) => status,
         Ok(_) => return unexpected(),

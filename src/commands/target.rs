@@ -11,7 +11,7 @@ use crate::logging;
 use crate::service::control::{Answer, AskError, Request, ask};
 
 /// The daemon of one configuration file.
-pub struct Target {
+pub struct DaemonTarget {
     /// The configuration file.
     pub config: PathBuf,
     /// Directories in which its socket may be.
@@ -21,7 +21,7 @@ pub struct Target {
     is_told: Cell<bool>,
 }
 
-impl Target {
+impl DaemonTarget {
     /// The daemon of this file.
     pub fn of(config: &Path) -> Self {
         let outline = config::outline(config);
@@ -30,7 +30,7 @@ impl Target {
         let named = outline.iter().flat_map(|outline| &outline.sockets).filter(|place| !places.contains(place));
         let named: Vec<PathBuf> = named.cloned().collect();
         places.extend(named);
-        Target { config: config.to_owned(), places, outline, is_told: Cell::new(false) }
+        DaemonTarget { config: config.to_owned(), places, outline, is_told: Cell::new(false) }
     }
 
     /// Asks the daemon, and prints nothing.

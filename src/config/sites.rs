@@ -84,7 +84,7 @@ fn files_in(directories: &[PathBuf]) -> Vec<PathBuf> {
     let entries = directories.iter().filter_map(|directory| std::fs::read_dir(directory).ok());
     let mut files: Vec<PathBuf> =
         entries.flatten().flatten().map(|entry| entry.path()).filter(|p| is_site(p)).collect();
-    files.sort_by(|one, other| one.file_name().cmp(&other.file_name()));
+    files.sort_by(|one, other| one.file_stem().cmp(&other.file_stem()));
     files
 }
 

@@ -3,6 +3,7 @@
 
 mod client;
 mod server;
+mod wait;
 
 use std::cell::RefCell;
 use std::os::unix::ffi::OsStrExt;
@@ -13,12 +14,13 @@ use std::time::Duration;
 use inosync_actors::daemon::Handle;
 use inosync_actors::path::{Escaped, RelPath};
 use inosync_actors::site::Site;
-use inosync_actors::status::{PathInfo, Status};
+use inosync_actors::status::{OrderOutcome, PathInfo, Status};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 pub use client::{AskError, ask};
 pub use server::{Socket, serve};
+pub use wait::{NodeStanding, WaitedNode};
 
 /// The name of the socket in the directory of its site.
 const SOCKET: &str = "socket";
@@ -53,6 +55,34 @@ pub enum Request {
         /// True to pause, false to resume.
         paused: bool,
     },
+    /// An order to try at once what failed.
+    Retry {
+        /// The name of the node; `None` for all.
+        node: Option<String>,
+    },
+    /// An order to let a reconcile that is held by `max_delete` delete what it takes, once.
+    AllowDeletions {
+        /// The name of the node.
+        node: String,
+    },
+    /// A question that is answered when the nodes have all that has changed until now.
+    Wait {
+        /// The name of the node; `None` for all.
+        node: Option<String>,
+        /// The longest wait, in seconds.
+        timeout: Option<u32>,
+    },
+}
+
+impl Request {
+    /// The name of the node that the request is about.
+    pub fn node(&self) -> Option<&str> {
+        match self {
+            Request::Pause { node, .. } | Request::AllowDeletions { node } => Some(node),
+            Request::Retry { node } | Request::Wait { node, .. } => node.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 /// The answer to a request.
@@ -73,6 +103,13 @@ pub enum Answer {
     Whereabouts(PathInfo),
     /// The request was carried out.
     Done,
+    /// The node is not in a state in which the order means anything.
+    NothingToDo,
+    /// The nodes that were waited for.
+    Waited {
+        /// Each of them.
+        nodes: Vec<WaitedNode>,
+    },
     /// There is no such node.
     NoSuchNode {
         /// The names of all nodes.
@@ -168,7 +205,10 @@ impl DaemonHandle {
                 daemon.compared(dest, Duration::from_millis(began_ms_ago));
                 Answer::Done
             }
-            Request::Pause { node, paused } => self.pause(&daemon, node, paused).await,
+            Request::Pause { node, paused } => self.came_of(daemon.pause(node, paused).await).await,
+            Request::Retry { node } => self.came_of(daemon.retry(node).await).await,
+            Request::AllowDeletions { node } => self.came_of(daemon.allow_deletions(node).await).await,
+            Request::Wait { node, timeout } => self.wait(node, timeout).await,
         }
     }
 
@@ -183,15 +223,19 @@ impl DaemonHandle {
         }
     }
 
-    async fn pause(&self, daemon: &Handle, node: String, paused: bool) -> Answer {
-        match daemon.pause(node, paused).await {
+    /// The answer to an order about a node.
+    async fn came_of(&self, outcome: Option<OrderOutcome>) -> Answer {
+        match outcome {
             None => ending(),
-            Some(false) => {
-                let nodes = daemon.status(false).await.map(|status| status.nodes).unwrap_or_default();
-                Answer::NoSuchNode { nodes: nodes.into_iter().map(|node| node.name).collect() }
-            }
-            Some(true) => Answer::Done,
+            Some(OrderOutcome::NoSuchNode) => self.no_such_node().await,
+            Some(OrderOutcome::NothingToDo) => Answer::NothingToDo,
+            Some(OrderOutcome::Done) => Answer::Done,
         }
+    }
+
+    async fn no_such_node(&self) -> Answer {
+        let nodes = self.status(false).await.map(|status| status.nodes).unwrap_or_default();
+        Answer::NoSuchNode { nodes: nodes.into_iter().map(|node| node.name).collect() }
     }
 }
 
@@ -211,6 +255,7 @@ mod tests {
             Request::Explain { path: b"d/f".to_vec() },
             Request::Compared { dest: "h:/m".to_owned(), began_ms_ago: u64::MAX },
             Request::Pause { node: "h".to_owned(), paused: true },
+            Request::Wait { node: None, timeout: Some(7) },
         ];
         let mut random = fastrand::Rng::with_seed(1);
         let mut read = 0;

@@ -10,7 +10,7 @@ use inosync_actors::site::Site;
 use inosync_actors::site::version::Version;
 use inosync_actors::supervisor::paused::Paused;
 use inosync_actors::supervisor::watchdog::DaemonProgress;
-use slog::{Logger, error, info, o};
+use slog::{Logger, error, info, o, warn};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -169,6 +169,7 @@ impl ProcessParts<'_> {
     /// Runs one daemon until it ends. `superseding`: the daemon before ended as [`Ending::Superseded`].
     async fn mirror(&mut self, superseding: bool) -> Result<Ending, StartError> {
         let start = if superseding { Daemon::start_superseding } else { Daemon::start };
+        self.keep_paused();
         let context = self.context.clone();
         let mut daemon = start(self.site.clone(), self.version, context, &self.log.logger.new(o!()))?;
         self.daemon.set(daemon.handle());
@@ -182,31 +183,31 @@ impl ProcessParts<'_> {
         let ending = loop {
             let event = tokio::select! {
                 ending = daemon.ended() => break ending,
-                () = self.signals.stop.next() => Event::Stop,
-                _ = self.signals.report.recv() => Event::Report,
-                _ = self.signals.reload.recv() => Event::Reload(None),
-                reply = self.reloads.next() => Event::Reload(Some(reply)),
-                now = monitor.progress(), if is_followed => Event::Progress(now),
+                () = self.signals.stop.next() => ProcessEvent::Stop,
+                _ = self.signals.report.recv() => ProcessEvent::Report,
+                _ = self.signals.reload.recv() => ProcessEvent::Reload(None),
+                reply = self.reloads.next() => ProcessEvent::Reload(Some(reply)),
+                now = monitor.progress(), if is_followed => ProcessEvent::Progress(now),
             };
             let event = match event {
-                Event::Reload(reply) => self.reload(&daemon, reply).await,
+                ProcessEvent::Reload(reply) => self.reload(&daemon, reply).await,
                 event => event,
             };
             match event {
-                Event::Stop => {
+                ProcessEvent::Stop => {
                     stopping = true;
                     self.notify.stopping(self.site.stop_timeout);
                     daemon.stop();
                 }
-                Event::Report => self.report(),
-                Event::Progress(Some(now)) => {
+                ProcessEvent::Report => self.report(),
+                ProcessEvent::Progress(Some(now)) => {
                     if is_in_force(progress, now) {
                         self.reloads.done();
                     }
                     progress = now;
                 }
-                Event::Progress(None) => is_followed = false,
-                Event::Reload(_) => (),
+                ProcessEvent::Progress(None) => is_followed = false,
+                ProcessEvent::Reload(_) => (),
             }
         };
         match ending {
@@ -217,12 +218,26 @@ impl ProcessParts<'_> {
         }
     }
 
+    /// Takes up the pauses of an earlier process.
+    fn keep_paused(&self) {
+        let log = &self.log.logger;
+        match self.context.paused.keep_beside(self.site.state_file.as_deref()) {
+            Ok(names) => {
+                let known = |name: &&String| self.site.nodes.iter().any(|node| node.name() == name.as_str());
+                for name in names.iter().filter(known) {
+                    warn!(log, "the node is paused since before this start: nothing is sent until inosync resume"; "node" => name);
+                }
+            }
+            Err(why) => warn!(log, "the pauses of an earlier run cannot be read: all nodes are served"; "why" => %why),
+        }
+    }
+
     /// Reads the configuration again and hands it to the daemon, for a client or for a SIGHUP. Returns what is left to be
     /// done.
-    async fn reload(&mut self, daemon: &Daemon, reply: Option<ReloadReply>) -> Event {
+    async fn reload(&mut self, daemon: &Daemon, reply: Option<ReloadReply>) -> ProcessEvent {
         if reply.is_none() && self.signals.terminal.is_gone() {
             info!(self.log.logger, "the terminal is gone");
-            return Event::Stop;
+            return ProcessEvent::Stop;
         }
         match self.read_again().await {
             Ok(beside) => {
@@ -236,9 +251,9 @@ impl ProcessParts<'_> {
                 // A client that went away needs no answer.
                 let _ = reply.map(|reply| reply.send(Err(refusal)));
             }
-            Err(Unread::Stop) => return Event::Stop,
+            Err(Unread::Stop) => return ProcessEvent::Stop,
         }
-        Event::Reload(None)
+        ProcessEvent::Reload(None)
     }
 
     /// Reads the configuration for a reload. Returns the keys that changed and are in force already.
@@ -276,7 +291,7 @@ impl ProcessParts<'_> {
 }
 
 /// An event that the process acts on.
-enum Event {
+enum ProcessEvent {
     /// A signal asks for a stop.
     Stop,
     /// A signal asks for the status in the log.

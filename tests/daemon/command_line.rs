@@ -1,6 +1,6 @@
 //! The command line and the configuration, as far as a person meets them: exit codes, positions, nothing started.
 
-use crate::support::{Local, Site};
+use crate::support::{Dead, Local, Site};
 
 #[test]
 fn help_and_version_are_no_errors() {
@@ -59,6 +59,31 @@ fn a_site_is_found_by_its_name_and_a_wrong_name_leads_to_the_right_one() {
         "{}",
         ended.log
     );
+}
+
+#[test]
+fn a_shell_is_offered_the_sites_and_the_nodes() {
+    let site = Site::on(&[Local, Dead]);
+    std::fs::rename(site.config_file(), site.beside("www.ron")).unwrap();
+    assert_eq!(site.ask_all(&["--names", "sites"]).stdout, "www\n");
+    let nodes = format!("local\n{}\n", site.name(Dead));
+    assert_eq!(site.ask_all(&["--names", "nodes", "-c", "www"]).stdout, nodes);
+    let bin = std::path::Path::new(env!("CARGO_BIN_EXE_inosync")).parent().unwrap();
+    let complete = |line: &str, last: usize| {
+        let script = format!(
+            "PATH={}:$PATH; eval \"$(inosync --completions bash)\"; COMP_WORDS=({line}); COMP_CWORD={last}; _inosync; \
+             printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            bin.display()
+        );
+        let mut bash = std::process::Command::new("bash");
+        bash.args(["-c", &script]).current_dir(site.beside("run")).env("RUNTIME_DIRECTORY", site.beside("run"));
+        let output = bash.env("CONFIGURATION_DIRECTORY", site.beside("")).output().unwrap();
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(complete("inosync -c w", 2).lines().any(|word| word == "www"));
+    assert!(complete("inosync -c www pause l", 4).lines().any(|word| word == "local"));
+    assert!(complete("inosync paus", 1).lines().any(|word| word == "pause"));
 }
 
 /// A line to exchange in a sound configuration, what it is exchanged for, and the exit code and words to expect.

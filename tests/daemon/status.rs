@@ -71,7 +71,7 @@ fn a_paused_node_gets_nothing_until_it_is_resumed_and_others_go_on() {
 }
 
 #[test]
-fn nodes_stay_paused_over_a_reload_that_starts_anew_and_a_stop_does_not_wait_for_them() {
+fn nodes_stay_paused_over_a_new_start_and_a_stop_does_not_wait_for_them() {
     let mut site = Site::new();
     site.start_mirrored();
     let nodes = [Local, Ssh, Rsyncd];
@@ -93,6 +93,10 @@ fn nodes_stay_paused_over_a_reload_that_starts_anew_and_a_stop_does_not_wait_for
     assert_eq!(ended.code, Some(75), "{}", ended.log);
     assert!(nodes.iter().all(|&node| !site.mirror(node).join("file").exists()), "{}", ended.log);
     site.start();
+    for node in nodes {
+        site.expect_state(node, "paused");
+        assert_eq!(site.ask(&["resume", &site.shown(node)]).code, Some(0));
+    }
     site.expect_identical();
 }
 

@@ -188,7 +188,7 @@ impl Deliverer {
         let mut filters: Vec<OsString> = kept.iter().flat_map(rules::kept).collect();
         let clashes = self.clashes(kept, &filters).await?;
         filters.extend(clashes.rules());
-        if let Some(most) = self.target.site.max_delete {
+        if let Some(most) = self.target.max_delete() {
             // If this never ends, another reconcile is to come, too.
             self.new_mirror.borrow_mut().reconcile_comes();
             let counted = self.count_deletions(most, &filters).await;

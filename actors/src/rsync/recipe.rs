@@ -71,6 +71,8 @@ pub(crate) struct Context<'a> {
     pub reading: Duration,
     /// The limit in KiB/s; 0 is no limit.
     pub limit: u64,
+    /// The most entries that a reconcile may delete; `None` if there is no limit.
+    pub max_delete: Option<u64>,
     /// The remote shell, where it is not the usual one and the user chose none.
     pub rsh: Option<String>,
     /// The traits of the node.
@@ -104,7 +106,7 @@ impl Context<'_> {
         }
         let extra = if recipe.only_looks() { self.site.extra.comparing() } else { self.site.extra.words() };
         arguments.extend(extra.iter().map(OsString::from));
-        if let (Recipe::Full | Recipe::Prune, Some(most)) = (recipe, self.site.max_delete) {
+        if let (Recipe::Full | Recipe::Prune, Some(most)) = (recipe, self.max_delete) {
             // What would be deleted was counted before; this is for what has changed since.
             arguments.push(format!("--max-delete={most}").into());
         }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use actix::prelude::*;
 use slog::Logger;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::paused::Paused;
 use super::slots::{Slot, Slots};
@@ -84,12 +84,14 @@ pub(crate) struct Flushes {
     ask: Recipient<Flush>,
     /// Flushes that have not come back.
     out: usize,
+    /// Are told when none is left.
+    waiting: Vec<oneshot::Sender<()>>,
 }
 
 impl Flushes {
     /// Flushes that this actor is asked for.
     pub(crate) fn by(ask: Recipient<Flush>) -> Self {
-        Flushes { ask, out: 0 }
+        Flushes { ask, out: 0, waiting: Vec::new() }
     }
 
     /// Asks for everything that the kernel has reported.
@@ -98,9 +100,23 @@ impl Flushes {
         self.ask.do_send(Flush);
     }
 
+    /// Asks for everything that the kernel has reported; the receiver hears when that has come.
+    pub(super) fn passed(&mut self) -> oneshot::Receiver<()> {
+        self.ask();
+        let (tell, passed) = oneshot::channel();
+        self.waiting.push(tell);
+        passed
+    }
+
     /// Notes that one has come back. Returns true if none is left.
     pub(super) fn came(&mut self) -> bool {
         self.out -= 1;
+        if self.out == 0 {
+            // Whoever does not listen any more need not know.
+            for tell in self.waiting.drain(..) {
+                let _ = tell.send(());
+            }
+        }
         self.out == 0
     }
 }

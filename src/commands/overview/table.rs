@@ -67,7 +67,7 @@ fn running(site: &str, status: &Status) -> Vec<Row> {
 
 fn of_node(site: &str, status: &Status, node: &NodeStatus) -> Row {
     let why = match &node.state {
-        NodeState::Held { why } | NodeState::Backoff { why, .. } => Some(why.clone()),
+        NodeState::Held { why } => Some(why.clone()),
         _ => node.reconcile_held.clone().or_else(|| node.last_error.as_ref().map(|error| error.text.clone())),
     };
     Row {

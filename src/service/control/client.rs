@@ -20,6 +20,8 @@ const LONGEST: u64 = 16 * 1024 * 1024;
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// Time limit for what is known already: one daemon that hangs must not hold up a look at all.
 const GLANCE_TIME: Duration = Duration::from_secs(1);
+/// No time limit: the daemon answers when it is so.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// Time limit for a reload, in which the daemon may start anew and watch a large tree.
 const RELOAD_TIME: Duration = Duration::from_secs(600);
 
@@ -66,6 +68,9 @@ pub async fn ask(config: &Path, places: &[PathBuf], request: &Request) -> Result
     let time = match request {
         Request::Glance => GLANCE_TIME,
         Request::Reload => RELOAD_TIME,
+        Request::Wait { timeout, .. } => {
+            timeout.map_or(FOR_EVER, |time| Duration::from_secs(time.into()) + ANSWER_TIME)
+        }
         _ => ANSWER_TIME,
     };
     let mut refused = None;

@@ -277,6 +277,11 @@ impl PendingSet {
         self.lacks(path, at) || self.reconcile.owes(at) || self.reconcile.beside().is_some_and(is_overtaken)
     }
 
+    /// Tells if a path that was seen until `at` can still arrive by itself, whatever becomes of a reconcile.
+    pub(crate) fn brings_any(&self, at: Instant) -> bool {
+        self.pending().any(|(_, pending)| pending.is_seen_until(at) && !pending.is_failing())
+    }
+
     /// Tells if any change that was seen until `at` may not be at the node.
     pub(crate) fn may_lack_any(&self, at: Instant) -> bool {
         let beside = self.reconcile.beside().into_iter().flat_map(Fold::iter);

@@ -61,6 +61,7 @@ fn context<'a>(site: &'a Site, node: &'a Node) -> Context<'a> {
         make_path: false,
         reading: Duration::ZERO,
         limit: site.rspeed,
+        max_delete: site.max_delete,
         rsh: None,
         traits: Traits::default(),
     }

@@ -77,6 +77,7 @@ impl Runner {
             make_path,
             reading: Duration::ZERO,
             limit: self.speed.of_small(),
+            max_delete: self.target.max_delete(),
             rsh,
             traits: self.target.known_traits(),
         }

@@ -204,7 +204,7 @@ causes! {
     /// Some entries vanished while they were sent; all others are done.
     Vanished: passing("some paths vanished while they were sent", "");
     /// A reconcile would delete more entries than `max_delete` allows.
-    TooManyDeletions: lasting("reconcile held", "if that is right, raise max_delete and reload (SIGHUP) or restart");
+    TooManyDeletions: lasting("reconcile held", "see with inosync dry-run what it is; if it is right: inosync allow-deletes NODE");
     /// rsync could not be started.
     NotStarted: passing("rsync cannot be started",
         "look at `rsync` in the configuration and at the limits of the daemon's processes");
