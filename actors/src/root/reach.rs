@@ -64,7 +64,7 @@ pub(crate) enum MountNews {
 }
 
 /// Names with their kinds.
-type Entries = Vec<(OsString, FileType)>;
+type NamesWithKinds = Vec<(OsString, FileType)>;
 type MountListener = Box<dyn Fn(&MountNews) + Send + Sync>;
 
 /// The processes that look at what belongs to no tree. Clones share them.
@@ -182,7 +182,7 @@ impl Reach {
     ///
     /// # Errors
     /// As for [`Reach::look`].
-    pub(super) fn see(&self, path: &Path, most: u64) -> io::Result<(Sighting, Option<Entries>)> {
+    pub(super) fn see(&self, path: &Path, most: u64) -> io::Result<(Sighting, Option<NamesWithKinds>)> {
         let look = Look::Root { place: Place::at(path), most, opens: false };
         let found = self.carry_out(&RelPath::root(), look)?;
         let seen = Sighting::decode(found.facts);
