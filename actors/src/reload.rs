@@ -50,7 +50,7 @@ pub(crate) enum Takes {
 }
 
 /// The keys that a node may have for itself.
-const OF_NODES: [&str; 4] = ["dir_moves", "extra", "rspeed", "rsync"];
+const OF_NODES: [&str; 5] = ["delete", "dir_moves", "extra", "rspeed", "rsync"];
 
 /// Compares two sites key by key. Each row has the key's name, its field, and the measure that a change of it takes. A new
 /// field of [`Site`] does not compile before it has a row.
@@ -75,6 +75,7 @@ fn differing(old: &Site, new: &Site) -> Vec<(&'static str, Takes)> {
         "allow_empty" allow_empty: Takes::Restart,
         "marker" marker: Takes::Restart,
         "rexcludes" excludes: Takes::Patterns,
+        "delete" delete: compares,
         "extra" extra: compares,
         "initial_sync" initial_sync: compares,
         "rspeed" rspeed: Takes::Transports,
@@ -194,9 +195,9 @@ mod tests {
     use super::*;
     use crate::patterns::excludes::Excludes;
     use crate::patterns::settle::Settle;
-    use crate::site::DirMoves;
     use crate::site::extra::Extra;
     use crate::site::options::{NodeOptions, NodeProgram};
+    use crate::site::{DeleteMode, DirMoves};
 
     const OLDEST: Version = Version::OLDEST;
 
@@ -217,6 +218,7 @@ mod tests {
             logfile: None,
             initial_sync: InitialSync::Full,
             dir_moves: DirMoves::Log,
+            delete: DeleteMode::Always,
             standby: true,
             max_standbys: 4,
             ssh_master: true,
@@ -308,6 +310,7 @@ mod tests {
         type Row = (&'static str, fn(&mut NodeOptions), Takes);
         let rows: &[Row] = &[
             ("extra", |own| own.extra = Some(Extra::parse("-a").unwrap()), Takes::Reconcile),
+            ("delete", |own| own.delete = Some(DeleteMode::Never), Takes::Reconcile),
             ("rspeed", |own| own.rspeed = Some(7), Takes::Transports),
             ("rsync", |own| own.rsync = Some(program("/opt/rsync", OLDEST)), Takes::Transports),
             ("rsync", |own| own.rsync = Some(program("/usr/bin/rsync", Version::MAKES_PATHS)), Takes::Transports),

@@ -40,6 +40,8 @@ pub struct Site {
     pub logfile: Option<PathBuf>,
     /// Kind of the reconcile at the start, which also decides if later comparisons delete.
     pub initial_sync: InitialSync,
+    /// The times at which what the source lost is deleted at the nodes.
+    pub delete: DeleteMode,
     /// Handling of directories that are moved within the tree.
     pub dir_moves: DirMoves,
     /// `true` if standbys are kept at the nodes, ready for the next change.
@@ -114,6 +116,33 @@ pub enum InitialSync {
     Update,
     /// No reconcile: only changes from now on are mirrored. Later comparisons delete nothing, as with `Update`.
     Off,
+}
+
+/// The times at which what the source lost is deleted at a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum DeleteMode {
+    /// By every comparison, and when a removal is seen.
+    #[default]
+    Always,
+    /// Not at all: the node keeps what the source lost.
+    Never,
+    /// By the comparison at the start alone.
+    Startup,
+    /// When a removal is seen, and not by comparisons.
+    Running,
+}
+
+impl DeleteMode {
+    /// Returns true if removals are not mirrored when they are seen. Then nothing at the node makes room for an entry of
+    /// another kind either.
+    pub fn keeps_removed(self) -> bool {
+        matches!(self, DeleteMode::Never | DeleteMode::Startup)
+    }
+
+    /// Returns true if no comparison deletes what only the node has, not even the one at the start.
+    pub fn keeps_extras(self) -> bool {
+        matches!(self, DeleteMode::Never | DeleteMode::Running)
+    }
 }
 
 /// The handling of a directory that is moved within the tree.

@@ -36,7 +36,8 @@ use crate::outbox::unsaved::Unsaved;
 use crate::path::{Escaped, RelPath};
 use crate::patterns::excludes::Excludes;
 use crate::root::Root;
-use crate::site::{DirMoves, InitialSync, Site};
+use crate::site::options::GoneEntries;
+use crate::site::{DeleteMode, DirMoves, Site};
 use rustix::io::Errno;
 
 /// Number of changes in one message to the filter.
@@ -50,8 +51,8 @@ pub(crate) struct Keep {
     pub nodes: Vec<SavedBacklog>,
     /// Patterns of the paths that are not mirrored.
     pub excludes: Excludes,
-    /// The work of a reconcile: it tells if a comparison may delete entries at the nodes.
-    pub initial_sync: InitialSync,
+    /// The treatment of entries that a comparison finds gone.
+    pub gone: GoneEntries,
 }
 
 /// A node whose backlog is saved.
@@ -102,8 +103,7 @@ pub(crate) struct StateActor {
 /// The rules of the site by which the tree is compared with the state.
 struct ComparisonRules {
     excludes: Excludes,
-    /// The work of a reconcile: it tells if a comparison may delete entries at the nodes.
-    initial_sync: InitialSync,
+    gone: GoneEntries,
     /// The fate of directory moves: if the nodes mirror these, the old name of a moved directory is removed.
     dir_moves: DirMoves,
 }
@@ -113,7 +113,8 @@ pub(crate) fn key(site: &Site, node: &Node) -> String {
     let site = site.at(node);
     let patterns: Vec<_> = site.excludes.patterns().iter().map(ToString::to_string).collect();
     let node = Escaped(node.dest().as_bytes());
-    format!("{node} {:?} {:?} {patterns:?}", site.initial_sync, site.extra.words())
+    let delete = if site.delete == DeleteMode::Always { String::new() } else { format!("{:?} ", site.delete) };
+    format!("{node} {delete}{:?} {:?} {patterns:?}", site.initial_sync, site.extra.words())
 }
 
 impl StateActor {
@@ -129,7 +130,7 @@ impl StateActor {
             root,
             rules: ComparisonRules {
                 excludes: site.excludes.clone(),
-                initial_sync: site.initial_sync,
+                gone: site.gone_entries(),
                 dir_moves: site.least_dir_moves(),
             },
             file: StateFile::Open(store),
@@ -163,16 +164,20 @@ impl StateActor {
     /// Reports all differences from the state to the filter, and returns their number.
     fn compare(&self, unsaved_names: bool) -> Result<usize, StoreError> {
         let Some(store) = self.file.store() else { return Ok(0) };
-        let ComparisonRules { excludes, initial_sync, dir_moves } = &self.rules;
-        let deletes = *initial_sync == InitialSync::Full;
+        let ComparisonRules { excludes, gone, dir_moves } = &self.rules;
+        let deletes = *gone == GoneEntries::Removed;
         let mut found = Vec::new();
         let mut removed = Vec::new();
         let mut count = 0;
         let mut tell = |change: Change| {
-            // Removals go last, since each may be the old name of a new entry. If comparisons may not delete, only
-            // removals that the watcher saw are mirrored.
-            if let Change::Removed { .. } = change {
-                removed.extend(deletes.then_some(change));
+            // Removals go last, since each may be the old name of a new entry.
+            if let Change::Removed { path, .. } = &change {
+                removed.extend(match gone {
+                    GoneEntries::Removed => Some(change),
+                    GoneEntries::Compared => path.parent().map(|path| Change::Level { path }),
+                    // Only removals that the watcher saw are mirrored.
+                    GoneEntries::Kept => None,
+                });
                 return;
             }
             count += 1;
@@ -203,13 +208,13 @@ impl Actor for StateActor {
 impl Handler<Keep> for StateActor {
     type Result = ();
 
-    fn handle(&mut self, Keep { nodes, excludes, initial_sync }: Keep, ctx: &mut Self::Context) {
+    fn handle(&mut self, Keep { nodes, excludes, gone }: Keep, ctx: &mut Self::Context) {
         if excludes != self.rules.excludes {
             // The state has no stamps for paths that were excluded until now.
             self.unsaved.fill();
         }
         self.nodes = nodes;
-        self.rules = ComparisonRules { excludes, initial_sync, ..self.rules };
+        self.rules = ComparisonRules { excludes, gone, ..self.rules };
         self.save_soon(ctx);
     }
 }

@@ -112,6 +112,9 @@ pub struct NodeStatus {
     pub unmirrored_moves: usize,
     /// The first of them, for people.
     pub unmirrored_first: Vec<String>,
+    /// `true` if it keeps what the source lost (`delete: Never` or `Startup`).
+    #[serde(default)]
+    pub keeps_removed: bool,
     /// Paths that it has without some of their attributes, which it refuses to set; with more than are remembered, how
     /// many at least.
     pub attributes_unset: usize,

@@ -114,6 +114,7 @@ impl SupervisorActor {
             unsaved: self.upstream.unsaved.clone(),
             transport,
             progress: Latest::default(),
+            keeps_removed: site.at(node).delete.keeps_removed(),
             bulk_size: site.bulk_size,
             record,
             heard,
@@ -159,7 +160,7 @@ impl SupervisorActor {
     fn watching(&mut self, directories: usize, ctx: &mut Context<Self>) {
         self.proceed(LifecycleEvent::Watching, ctx);
         // Where the last run ended, or with a reconcile.
-        if !self.upstream.take_up_work(&self.slots, self.config.site.initial_sync) {
+        if !self.upstream.take_up_work(&self.slots, &self.config.site) {
             self.want_reconciles();
         }
         self.keep();

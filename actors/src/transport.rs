@@ -58,6 +58,10 @@ pub trait Transport {
     fn late(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
         None
     }
+    /// Tells if only the comparison at the start deletes: later ones keep what the source lost.
+    fn deletes_at_start_only(&self) -> bool {
+        false
+    }
     /// Gives up whatever was prepared, as no run can start for now.
     fn rest(&self) {}
     /// Prepares for runs again after [`Transport::rest`].

@@ -118,6 +118,9 @@ fn show_behind(node: &NodeStatus, text: &mut String) {
         let count = node.failing_paths;
         let _ = writeln!(text, "  failing paths: {count}, oldest: {oldest}; tried again at intervals{first}");
     }
+    if node.keeps_removed {
+        let _ = writeln!(text, "  keeps what the source lost (delete)");
+    }
     if node.unmirrored_moves > 0 {
         let first = named(&node.unmirrored_first, node.unmirrored_moves);
         let _ = writeln!(text, "  NOT mirrored: directory moves: {} (dir_moves: Log){first}", node.unmirrored_moves);

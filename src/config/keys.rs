@@ -16,8 +16,8 @@ use super::places;
 use super::record::Record;
 use super::value::Value;
 use super::values::{
-    DIR_MOVES, INITIAL_SYNC, address, boolean, extra, hook, interval, log_style, marker, number, or_default, or_none,
-    patterns, seconds, settle,
+    DIR_MOVES, INITIAL_SYNC, address, boolean, delete, extra, hook, interval, log_style, marker, number, or_default,
+    or_none, patterns, seconds, settle,
 };
 use super::warnings::warnings;
 use super::{Configuration, Service};
@@ -59,6 +59,7 @@ pub const KEYS: &[Key] = &[
     required("wpath", "\"/var/www\", the directory to watch", |d, v| d.set_wpath(&v)),
     key("rexcludes", "[\"*.tmp\"]", |d, v| d.set_excludes(v)),
     key("exclude_from", "\"excludes.txt\"", |d, v| d.set_pattern_files(v)),
+    key("initial_sync", "Full", |d, v| put(or_default(v, |v| v.choice(INITIAL_SYNC)), &mut d.site.initial_sync)),
     required("rpath", "\"/var/www\", the directory on each node", |d, v| d.set_rpath(v)),
     required("rnodes", "[\"user@host:\"], what the tree is mirrored to", |d, v| d.set_nodes(&v)),
     key("extra", "\"-a\"", |d, v| put(or_default(v, |v| d.extra_of_all(v)), &mut d.site.extra)),
@@ -66,7 +67,7 @@ pub const KEYS: &[Key] = &[
     key("rsync", "\"/usr/bin/rsync\"", |d, v| put(places::rsync(v), &mut d.site.rsync)),
     key("confine", "true", |d, v| put(boolean(v, true), &mut d.site.confine)),
     key("logfile", "\"/var/log/inosync/rsync.log\"", |d, v| put(or_none(v, |v| d.logfile(v)), &mut d.site.logfile)),
-    key("initial_sync", "Full", |d, v| put(or_default(v, |v| v.choice(INITIAL_SYNC)), &mut d.site.initial_sync)),
+    key("delete", "Always", |d, v| put(or_default(v, |v| delete(v, d.site.initial_sync)), &mut d.site.delete)),
     key("dir_moves", "Log", |d, v| put(or_default(v, |v| v.choice(DIR_MOVES)), &mut d.site.dir_moves)),
     key("standby", "true", |d, v| put(boolean(v, true), &mut d.site.standby)),
     // One for each of the usual handful of nodes, and more where much changes; each takes some 1.5 MB.

@@ -50,10 +50,7 @@ const OTHER_NAMES: &[(&str, Meaning)] = &[
         "wpaths rpaths sites syncs",
         Meaning::None("one file mirrors one tree: write a file for each, and run one inosync for each"),
     ),
-    (
-        "delete deletion",
-        Meaning::None("there is no such key: removals are mirrored; see `initial_sync` and `max_delete`"),
-    ),
+    ("deletion deletions deletes", Meaning::Is("delete")),
     ("insist retry retries", Meaning::None("there is no such key: a node may be down, and is tried again by itself")),
     ("dryrun verbose once onepass debug nodaemon daemon foreground", Meaning::None(SWITCH)),
     (

@@ -10,10 +10,10 @@ use super::nodes;
 use super::paths::absolute_in;
 use super::record::RecordEntries;
 use super::value::Value;
-use super::values::{DIR_MOVES, extra};
+use super::values::{DIR_MOVES, delete, extra};
 
 /// The keys of a node with settings.
-pub const NODE_KEYS: &[&str] = &["node", "name", "rpath", "extra", "rspeed", "rsync", "dir_moves"];
+pub const NODE_KEYS: &[&str] = &["node", "name", "rpath", "extra", "rspeed", "rsync", "dir_moves", "delete"];
 
 const EXAMPLE: &str = "(node: \"user@host:\", name: \"a\", rspeed: 5000)";
 
@@ -84,6 +84,9 @@ impl<'a> NodeEntry<'a> {
         }
         if let Some(value) = self.value("dir_moves") {
             options.dir_moves = wrong.keep(value.choice(DIR_MOVES));
+        }
+        if let Some(value) = self.value("delete") {
+            options.delete = wrong.keep(delete(&value, draft.site.initial_sync));
         }
         if let Some(value) = self.value("rsync") {
             let path = wrong.keep(absolute_in(&value, value.key(), "/usr/bin/"));

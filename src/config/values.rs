@@ -9,7 +9,7 @@ use inosync_actors::path::{Escaped, RelPath};
 use inosync_actors::patterns::excludes::{Excludes, Pattern};
 use inosync_actors::patterns::settle::Settle;
 use inosync_actors::site::extra::{Extra, ExtraError};
-use inosync_actors::site::{DirMoves, Hook, InitialSync};
+use inosync_actors::site::{DeleteMode, DirMoves, Hook, InitialSync};
 use slog::Level;
 
 use super::complaint::{ConfigComplaint, ConfigComplaints};
@@ -24,6 +24,24 @@ const INTERVAL: RangeInclusive<u64> = 60..=31_536_000;
 pub const INITIAL_SYNC: &[(&str, InitialSync)] =
     &[("Full", InitialSync::Full), ("Update", InitialSync::Update), ("Off", InitialSync::Off)];
 pub const DIR_MOVES: &[(&str, DirMoves)] = &[("Log", DirMoves::Log), ("Replicate", DirMoves::Replicate)];
+
+pub const DELETE: &[(&str, DeleteMode)] = &[
+    ("Always", DeleteMode::Always),
+    ("Never", DeleteMode::Never),
+    ("Startup", DeleteMode::Startup),
+    ("Running", DeleteMode::Running),
+];
+
+/// When a node deletes. `initial` is `initial_sync`, which must not say otherwise.
+pub fn delete(value: &Value<'_>, initial: InitialSync) -> Result<DeleteMode, ConfigComplaint> {
+    let mode = value.choice(DELETE)?;
+    if mode == DeleteMode::Startup && initial != InitialSync::Full {
+        let what =
+            format!("`{}`: Startup deletes at the start alone, where `initial_sync` deletes nothing", value.key());
+        return Err(value.complaint(what, "write initial_sync: Full, or delete: Never"));
+    }
+    Ok(mode)
+}
 
 /// The value of a key that has the default of its type.
 pub fn or_default<T: Default, E: Into<ConfigComplaints>>(

@@ -9,6 +9,7 @@ mod causes;
 mod check;
 mod command_line;
 mod confined;
+mod delete_modes;
 mod deploys;
 mod dir_moves;
 mod ears;

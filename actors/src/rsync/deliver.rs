@@ -5,6 +5,7 @@ mod links;
 mod moves;
 mod next_best;
 mod removals;
+mod spare;
 
 pub(super) use self::alike::{NameRule, NamesSeen, sample};
 
@@ -121,6 +122,7 @@ impl Deliverer {
         lane: Lane,
         worked: Worked,
     ) -> Result<Delivery, Failure> {
+        let (plan, clashes) = self.spare(plan, lane).await?;
         let mut runs = Runs::default();
         let mut rest = self.make_moves(&plan, lane, &mut runs).await?;
         self.leave_links(&mut rest.present, &plan, &mut runs.delivery);
@@ -166,6 +168,7 @@ impl Deliverer {
         // Else the reconcile takes the mark.
         delivery.tally.made_mirror = self.new_mirror.borrow_mut().taken_by_delivery(told);
         self.learn_of_links(rest.links_failed);
+        clashes.note_in(&mut delivery);
         Ok(delivery)
     }
 
@@ -224,7 +227,9 @@ impl Deliverer {
     /// Compares the whole tree, and keeps `latest` meanwhile. What the node has below the directories `kept` is not deleted.
     pub(super) async fn reconcile_all(self: &Rc<Self>, kept: &[RelPath], latest: Latest) -> Result<Delivery, Failure> {
         let meter = Meter::start(latest);
-        let filters: Vec<OsString> = kept.iter().flat_map(rules::kept).collect();
+        let mut filters: Vec<OsString> = kept.iter().flat_map(rules::kept).collect();
+        let clashes = self.clashes(kept, &filters).await?;
+        filters.extend(clashes.rules());
         if let Some(most) = self.target.site.max_delete {
             // If this never ends, another reconcile is to come, too.
             self.new_mirror.borrow_mut().reconcile_comes();
@@ -270,7 +275,8 @@ impl Deliverer {
             // The node has now what it is asked about.
             self.target.learned.borrow_mut().may_tell_names();
         }
-        if let Ok(delivery) = &result {
+        if let Ok(delivery) = &mut result {
+            clashes.note_in(delivery);
             let unset = &delivery.unset;
             sample.leave_out(|path| delivery.blamed.touches(path) || unset.more || unset.paths.contains(path));
             learn_traits(&self.target, &self.runner, sample).await;

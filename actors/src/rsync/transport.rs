@@ -8,6 +8,7 @@ use super::Rsync;
 use super::audience::Reconcile;
 use crate::node::Kind;
 use crate::path::RelPath;
+use crate::site::DeleteMode;
 use crate::transport::Lane;
 use crate::transport::RemoteRsync;
 use crate::transport::failure::Cause;
@@ -47,6 +48,10 @@ impl Transport for Rsync {
 
     fn bounds_deletions(&self) -> bool {
         self.target.site.max_delete.is_some()
+    }
+
+    fn deletes_at_start_only(&self) -> bool {
+        self.target.site.delete == DeleteMode::Startup
     }
 
     fn warm(self: Rc<Self>) {

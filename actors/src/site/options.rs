@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::node::{Kind, Node};
 use crate::site::extra::Extra;
 use crate::site::version::Version;
-use crate::site::{DirMoves, Site};
+use crate::site::{DeleteMode, DirMoves, InitialSync, Site};
 
 /// The settings of one node; `None` stands for the setting of the site.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct NodeOptions {
     pub rsync: Option<NodeProgram>,
     /// Handling of directories that are moved within the tree.
     pub dir_moves: Option<DirMoves>,
+    /// The times at which what the source lost is deleted at the node.
+    pub delete: Option<DeleteMode>,
 }
 
 /// An rsync program that the runs to one node use.
@@ -31,15 +33,27 @@ pub struct NodeProgram {
     pub confine: bool,
 }
 
+/// The treatment of entries that a comparison with the state finds gone: nobody saw their removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GoneEntries {
+    /// As removals that were seen.
+    Removed,
+    /// The directory that had them is compared at each node: some nodes delete by comparisons, and some do not.
+    Compared,
+    /// They stay at the nodes.
+    Kept,
+}
+
 impl Site {
     /// Returns the site as it is for one node: the settings of the node are in force.
     pub fn at(&self, node: &Node) -> Site {
         let mut site = self.clone();
-        let NodeOptions { extra, rspeed, rsync, dir_moves } =
+        let NodeOptions { extra, rspeed, rsync, dir_moves, delete } =
             self.options.get(node.name()).cloned().unwrap_or_default();
         site.extra = extra.unwrap_or_else(|| self.extra_for(node.kind()));
         site.rspeed = rspeed.unwrap_or(site.rspeed);
         site.dir_moves = dir_moves.unwrap_or(site.dir_moves);
+        site.delete = delete.unwrap_or(site.delete);
         if let Some(own) = rsync {
             site.rsync = own.path;
             site.confine &= own.confine;
@@ -61,6 +75,22 @@ impl Site {
     /// they are reached through it: nobody else can be meant.
     pub fn spares_daemons(&self) -> bool {
         self.extra.rsh().is_some() && self.nodes.iter().any(|node| node.kind() == Kind::Ssh)
+    }
+
+    /// Returns true if comparisons may not delete at the nodes what the source does not have: then only removals that were
+    /// seen are mirrored, if any.
+    pub(crate) fn keeps_extras(&self) -> bool {
+        self.initial_sync != InitialSync::Full || self.delete.keeps_extras()
+    }
+
+    /// Returns what a comparison with the state does about an entry that is gone.
+    pub(crate) fn gone_entries(&self) -> GoneEntries {
+        let kept: Vec<bool> = self.nodes.iter().map(|node| self.at(node).keeps_extras()).collect();
+        match (kept.contains(&true), kept.contains(&false)) {
+            (false, _) => GoneEntries::Removed,
+            (true, true) => GoneEntries::Compared,
+            (true, false) => GoneEntries::Kept,
+        }
     }
 
     /// Returns how the nodes together follow a move of a directory: as those that follow least.
@@ -94,6 +124,7 @@ mod tests {
             rspeed: Some(0),
             rsync: Some(rsync),
             dir_moves: Some(DirMoves::Replicate),
+            delete: Some(DeleteMode::Never),
         };
         let site = site(&["a:", "b:"], &[("b:", own)]);
         let shown = |node: &Node| {
@@ -104,6 +135,25 @@ mod tests {
         assert_eq!(shown(&site.nodes[0]), expected);
         assert_eq!(shown(&site.nodes[1]), ("-c".to_owned(), 0, "/opt/rsync".into(), false, DirMoves::Replicate));
         assert_eq!(site.least_dir_moves(), DirMoves::Log);
+        assert_eq!(site.at(&site.nodes[1]).delete, DeleteMode::Never);
+    }
+
+    #[test]
+    fn what_is_found_gone_is_deleted_as_far_as_comparisons_delete() {
+        use DeleteMode::{Always, Never, Running, Startup};
+        for (initial_sync, modes, expected) in [
+            (InitialSync::Full, [Always, Always], GoneEntries::Removed),
+            (InitialSync::Full, [Always, Startup], GoneEntries::Removed),
+            (InitialSync::Full, [Always, Running], GoneEntries::Compared),
+            (InitialSync::Full, [Never, Startup], GoneEntries::Compared),
+            (InitialSync::Full, [Never, Running], GoneEntries::Kept),
+            (InitialSync::Update, [Always, Always], GoneEntries::Kept),
+        ] {
+            let own = |delete| NodeOptions { delete: Some(delete), ..NodeOptions::default() };
+            let options = [("a:", own(modes[0])), ("b:", own(modes[1]))];
+            let site = Site { initial_sync, ..site(&["a:", "b:"], &options) };
+            assert_eq!(site.gone_entries(), expected, "{initial_sync:?} {modes:?}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::outbox::Outbox;
 use crate::outbox::unsaved::Unsaved;
 use crate::reload::ConfigSnapshot;
 use crate::root::Root;
-use crate::site::{InitialSync, Site};
+use crate::site::{DeleteMode, InitialSync, Site};
 use crate::state::memory::Resumed;
 use crate::state::{Keep, SavedBacklog};
 use crate::transport::Transport;
@@ -119,12 +119,15 @@ pub(crate) struct StateHandle {
 
 impl Upstream {
     /// Goes on where the last run ended. Returns false if nothing is known of one.
-    pub(super) fn take_up_work(&mut self, slots: &Slots, initial_sync: InitialSync) -> bool {
+    pub(super) fn take_up_work(&mut self, slots: &Slots, site: &Site) -> bool {
         let Some(state) = &mut self.state else { return false };
         let Some(mut past) = state.past.take() else { return false };
         for slot in slots.staying() {
             past.hide(&slot.link.outbox);
-            if !past.take_up(&slot.link.key, &slot.link.outbox) && initial_sync != InitialSync::Off {
+            let is_known = past.take_up(&slot.link.key, &slot.link.outbox);
+            // What the node kept until now goes by a comparison.
+            let deletes = site.at(&slot.node).delete == DeleteMode::Startup;
+            if (!is_known || deletes) && site.initial_sync != InitialSync::Off {
                 slot.link.outbox.lock().want_reconcile();
             }
         }
@@ -138,6 +141,6 @@ impl Upstream {
         let known = slots.staying().filter(|slot| !slot.reconcile);
         let kept = |slot: &Slot| SavedBacklog { key: slot.link.key.clone(), outbox: slot.link.outbox.clone() };
         let nodes = known.map(kept).collect();
-        state.keep.do_send(Keep { nodes, excludes: site.excludes.clone(), initial_sync: site.initial_sync });
+        state.keep.do_send(Keep { nodes, excludes: site.excludes.clone(), gone: site.gone_entries() });
     }
 }

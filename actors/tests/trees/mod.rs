@@ -9,7 +9,7 @@ use inosync_actors::node::Node;
 use inosync_actors::patterns::excludes::Excludes;
 use inosync_actors::patterns::settle::Settle;
 use inosync_actors::site::extra::Extra;
-use inosync_actors::site::{DirMoves, InitialSync, Site};
+use inosync_actors::site::{DeleteMode, DirMoves, InitialSync, Site};
 
 /// Longer than what a test waits for a stop or a poll.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -50,6 +50,7 @@ impl Trees {
             logfile: None,
             initial_sync: InitialSync::Full,
             dir_moves: DirMoves::Log,
+            delete: DeleteMode::Always,
             standby: true,
             max_standbys: 4,
             ssh_master: false,

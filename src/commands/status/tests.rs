@@ -14,6 +14,7 @@ fn sample(state: NodeState) -> Status {
         failing_first: Vec::new(),
         lag: Some(75.4),
         unmirrored_moves: 0,
+        keeps_removed: false,
         unmirrored_first: Vec::new(),
         attributes_unset: 0,
         attributes_unset_first: Vec::new(),

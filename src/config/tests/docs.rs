@@ -122,6 +122,7 @@ fn every_ron_block_of_the_manual_is_a_configuration_or_a_part_of_one() {
                 let is_text = at % 2 == 1;
                 here += match part {
                     _ if is_text && here.ends_with("wpath: \"") => "DIR/src",
+                    _ if is_text && here.ends_with("exclude_from: \"") => "DIR/file",
                     part if is_text && part.starts_with("/usr/local/") => "DIR/rsync",
                     part => part,
                 };

@@ -57,8 +57,13 @@ fn a_mistake_in_an_entry_is_told_at_its_place() {
         (&["(node: \"host/x\")"], "3:8", &["names neither a host nor an absolute path"]),
         (&["(node: \"a:\", extra: \"-u\")"], "3:21", &["`rnodes[0].extra`: -u", "is refused"]),
         (&["(node: \"a:\", extra: [\"-a\", \"--password-file=/x\"])"], "3:21", &["for rsync daemons only"]),
-        (&["(node: \"a:\", rsync: \"rsync\")"], "3:21", &["`rnodes[0].rsync`: rsync `rsync` is relative"]),
+        (&["(node: \"a:\", rsync: \"rsync\")"], "3:21", &["rnodes[0].rsync `rsync` is relative"]),
         (&["(node: \"a:\", dir_moves: log)"], "3:25", &["write Log"]),
+        (
+            &["(node: \"a:\", delete: true)"],
+            "3:22",
+            &["`rnodes[0].delete` cannot be", "Always, Never, Startup, Running"],
+        ),
         (&["(node: \"a:\", name: \"\")"], "3:20", &["is empty"]),
         (&["(node: \"a:\", name: \"a b\")"], "3:20", &["has a blank in it"]),
         (&["(node: \"a:\", name: \"a/b\")"], "3:20", &["has a slash in it"]),
@@ -110,5 +115,19 @@ fn a_daemon_beside_ssh_nodes_is_warned_of_unless_it_says_itself_how_it_is_reache
         let warnings = machine.load_nodes(entries, rsh).unwrap().warnings;
         let told = warnings.iter().filter(|warning| warning.to_string().contains("is for the ssh nodes")).count();
         assert_eq!((told, warnings.len()), (expected, expected), "{entries:?} {warnings:?}");
+    }
+}
+
+#[test]
+fn a_start_that_deletes_nothing_cannot_be_all_that_deletes() {
+    let machine = Machine::new();
+    for (initial_sync, delete, is_taken) in
+        [("Full", "Startup", true), ("Update", "Startup", false), ("Off", "Startup", false), ("Update", "Never", true)]
+    {
+        let site = machine.load_with(&format!("initial_sync: {initial_sync}, delete: {delete}"));
+        assert_eq!(site.is_ok(), is_taken, "{initial_sync} {delete}");
+        let own = machine
+            .load_nodes(&[&format!("(node: \"a:\", delete: {delete})")], &format!("initial_sync: {initial_sync}"));
+        assert_eq!(own.is_ok(), is_taken, "{initial_sync} {delete} of a node");
     }
 }

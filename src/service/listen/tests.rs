@@ -15,6 +15,7 @@ pub fn node(name: &str) -> NodeStatus {
         failing_first: Vec::new(),
         lag: None,
         unmirrored_moves: 0,
+        keeps_removed: false,
         unmirrored_first: Vec::new(),
         attributes_unset: 0,
         attributes_unset_first: Vec::new(),

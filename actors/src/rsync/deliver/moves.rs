@@ -95,7 +95,8 @@ impl Deliverer {
         lane: Lane,
         runs: &mut Runs,
     ) -> Result<Rest, Failure> {
-        let can_link = !plan.renamed.is_empty() && self.can_link();
+        // A link would make one file of what the node keeps and what is sent.
+        let can_link = !plan.renamed.is_empty() && !self.target.site.delete.keeps_removed() && self.can_link();
         let moved = self.relocations(plan);
         let in_place = self.writes_in_place();
         let mut parents = if in_place { BTreeSet::new() } else { plan.parents.clone() };
