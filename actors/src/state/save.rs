@@ -66,7 +66,7 @@ pub(super) enum StateFile {
 }
 
 impl StateFile {
-    /// The open file.
+    /// The open file; `None` while it is closed.
     pub(super) fn store(&self) -> Option<&Store> {
         match self {
             StateFile::Open(store) => Some(store),
