@@ -57,7 +57,7 @@ fn a_mistake_in_an_entry_is_told_at_its_place() {
         (&["(node: \"host/x\")"], "3:8", &["names neither a host nor an absolute path"]),
         (&["(node: \"a:\", extra: \"-u\")"], "3:21", &["`rnodes[0].extra`: -u", "is refused"]),
         (&["(node: \"a:\", extra: [\"-a\", \"--password-file=/x\"])"], "3:21", &["for rsync daemons only"]),
-        (&["(node: \"a:\", rsync: \"rsync\")"], "3:21", &["`rnodes[0].rsync`: rsync `rsync` is relative"]),
+        (&["(node: \"a:\", rsync: \"rsync\")"], "3:21", &["rnodes[0].rsync `rsync` is relative"]),
         (&["(node: \"a:\", dir_moves: log)"], "3:25", &["write Log"]),
         (
             &["(node: \"a:\", delete: true)"],
