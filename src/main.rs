@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Command::Ask(question) => system.block_on(ask(options.config(), question)),
         command => system.block_on(start(&options, command)),
     };
+    helper::end_all();
     exit.into()
 }
 

@@ -370,7 +370,7 @@ impl Starter<'_> {
         StateHandle {
             past,
             keep: state.clone().recipient(),
-            compare: state.clone().recipient(),
+            compare: filter.clone().recipient(),
             save: state.recipient(),
         }
     }

@@ -188,8 +188,8 @@ pub(crate) struct Flush;
 #[rtype(result = "()")]
 pub(crate) struct Flushed;
 
-/// SupervisorActor, FilterActor -> StateActor: find out what differs from the saved state. The differences come to the
-/// filter as [`Observed`].
+/// SupervisorActor -> FilterActor -> StateActor: find out what differs from the saved state. The differences come to the
+/// filter as [`Observed`], and [`Change::ComparedWithState`] behind them.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Compare {

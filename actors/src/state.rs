@@ -78,8 +78,8 @@ pub(crate) struct StateOutlets {
 
 /// Keeps the saved state of one site.
 ///
-/// Receives: [`Compare`] and [`Flush`] from the filter, [`Passed`](crate::messages::Passed) as the answer to
-/// its [`Barrier`], [`Keep`], [`Compare`] and [`Save`](crate::messages::Save) from the supervisor. Sends to its [`StateOutlets`]. Runs on a thread of its own, since it reads
+/// Receives: [`Compare`] and [`Flush`] from the filter, [`Passed`](crate::messages::Passed) as the answer to its
+/// [`Barrier`], [`Keep`] and [`Save`](crate::messages::Save) from the supervisor. Sends to its [`StateOutlets`]. Runs on a thread of its own, since it reads
 /// the disk and writes the file while it handles a message; only the orderly stop waits for it. A panic ends the
 /// daemon.
 pub(crate) struct StateActor {
@@ -185,7 +185,6 @@ impl StateActor {
         removed.extend(away.map(|path| Change::Removed { path: path.clone(), is_dir: true }));
         count += removed.len();
         found.append(&mut removed);
-        found.extend(result.is_ok().then_some(Change::ComparedWithState));
         self.outlets.changes.do_send(Observed(found));
         result.map(|()| count)
     }
@@ -222,7 +221,7 @@ impl Handler<Compare> for StateActor {
         if let Some(saving) = self.saves.take() {
             self.abort(saving);
         }
-        let compared = self.compare(unsaved_names);
+        let compared = self.file.reopen().and_then(|()| self.compare(unsaved_names));
         self.away.clear();
         match compared {
             Ok(count) => info!(self.log, "compared with the state"; "differences" => count,
@@ -232,6 +231,7 @@ impl Handler<Compare> for StateActor {
                 self.outlets.changes.do_send(Observed(vec![Change::Subtree { path: RelPath::root() }]));
             }
         }
+        self.outlets.changes.do_send(Observed(vec![Change::ComparedWithState]));
         self.save_soon(ctx);
     }
 }

@@ -303,3 +303,27 @@ fn a_source_that_lies_on_a_mount_that_hangs_is_told_and_mirrored_when_it_answers
     site.expect_identical();
     site.stop();
 }
+
+#[test]
+fn a_stop_ends_while_a_mirror_of_this_machine_hangs() {
+    let mut site = Site::on(&[Local]);
+    if !site.mirror_on(Local, Kind::Bindfs) {
+        return;
+    }
+    site.config("stop_timeout: 5");
+    site.start_mirrored();
+    let mirror = site.disk(&site.mirror(Local)).unwrap();
+    mirror.hang();
+    for round in ["1", "2", "3"] {
+        site.write("live", round);
+        let counted = || site.status_of(Local)["pending"].as_u64().filter(|pending| *pending > 0);
+        wait::until(counted).unwrap();
+    }
+    bounded(|| site.ask(&["--status"]));
+    let ended = bounded(|| site.stop());
+    assert_eq!(ended.code, Some(75), "{}", ended.log);
+    site.disk(&site.mirror(Local)).unwrap().answer();
+    site.start();
+    site.expect_identical();
+    site.stop();
+}

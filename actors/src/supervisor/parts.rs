@@ -111,7 +111,7 @@ pub(crate) struct StateHandle {
     pub(crate) past: Option<Resumed>,
     /// Learns of which nodes the state is.
     pub(crate) keep: Recipient<Keep>,
-    /// Finds out what changed since the last run.
+    /// To the filter, for the StateActor: what changed since the last run is wanted.
     pub(crate) compare: Recipient<Compare>,
     /// Saves the state once more, at the end.
     pub(crate) save: Recipient<Save>,
