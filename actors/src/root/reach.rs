@@ -63,7 +63,7 @@ pub(crate) enum MountNews {
     Unmounted(Silent),
 }
 
-/// Names with their kinds.
+/// The names in a directory, each with its kind.
 type NamesWithKinds = Vec<(OsString, FileType)>;
 type MountListener = Box<dyn Fn(&MountNews) + Send + Sync>;
 

@@ -39,7 +39,7 @@ pub(crate) struct Sighting {
     pub kind: u64,
     /// Id of the file system; `None` if it has no stable one.
     pub id: Option<u64>,
-    /// Number of the mount.
+    /// Number of the mount, as the kernel lists mounts.
     pub mount: Option<u64>,
 }
 

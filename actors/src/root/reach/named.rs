@@ -19,7 +19,7 @@ const LOG_MODE: u32 = 0o644;
 /// The thing that is made at a path first, if nothing is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Make {
-    /// Nothing.
+    /// Nothing: only what is there counts.
     Nothing,
     /// A file that is written at its end.
     Log,
@@ -31,10 +31,10 @@ impl Make {
     pub(super) const ALL: [Make; 3] = [Make::Nothing, Make::Log, Make::Directories];
 }
 
-/// What is at a path.
+/// The file or directory at a path.
 #[derive(Debug, Default)]
 pub(crate) struct NamedFile {
-    /// The file or directory, by name only (`O_PATH`); `None` if nothing is there, or this user may not reach it.
+    /// Opened by name only (`O_PATH`); `None` if nothing is there, or this user may not reach it.
     pub opened: Option<OwnedFd>,
     /// `true` for a directory.
     pub is_dir: bool,
