@@ -55,6 +55,19 @@ impl Clashes {
     }
 }
 
+/// Lists the directories of what is gone, of which the source has other times now: no removal sends them.
+fn list_parents(gone: &BTreeSet<RelPath>, plan: &mut Plan) {
+    let parents: BTreeSet<RelPath> = gone.iter().filter_map(RelPath::parent).collect();
+    for parent in parents {
+        let is_listed = plan.listed().any(|(path, below)| *path == parent || below && parent.is_below(path));
+        match parent.is_root() {
+            true => plan.root = true,
+            false if !is_listed => _ = plan.present.insert(parent),
+            false => (),
+        }
+    }
+}
+
 impl Deliverer {
     /// The part of a plan that deletes nothing at a node that keeps what the source lost, and what is left out of it. The
     /// whole plan elsewhere.
@@ -63,6 +76,7 @@ impl Deliverer {
             return Ok((plan, Clashes::default()));
         }
         let mut spared = Plan { missing: BTreeSet::new(), moved: Vec::new(), ..(*plan).clone() };
+        list_parents(&plan.missing, &mut spared);
         let mut clashes = Clashes::default();
         let alone: BTreeSet<RelPath> = spared
             .listed()
@@ -111,5 +125,41 @@ impl Deliverer {
         }
         let first = clashes.0.first().map(ToString::to_string).unwrap_or_default();
         Err(Failure::new(Cause::InTheWay, format!("{first} and {} more, which is too many", clashes.0.len() - 1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rel(path: &str) -> RelPath {
+        RelPath::new(path.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_is_gone_changes_its_directory_alone() {
+        let gone = BTreeSet::from(["top", "d/one", "d/two", "sub/x/y", "listed/z"].map(rel));
+        let mut plan =
+            Plan { subtrees: BTreeSet::from([rel("sub")]), levels: BTreeSet::from([rel("listed")]), ..Plan::default() };
+        list_parents(&gone, &mut plan);
+        assert_eq!((plan.present, plan.root), (BTreeSet::from([rel("d")]), true));
+    }
+
+    #[test]
+    fn a_clash_is_an_entry_that_would_be_made_anew_or_cannot_make_way() {
+        let mut clashes = Clashes::default();
+        for said in [
+            &b">f+++++++++|0|0|d/file"[..],
+            b"cd+++++++++|4096|0|dir/",
+            b".d..t......|4096|0|there/",
+            b">f.st......|5|0|there/file",
+            b"cannot delete non-empty directory: full",
+            b"cd+++++++++|4096|0|./",
+            b"IO error encountered -- skipping file deletion",
+        ] {
+            clashes.hear(said);
+        }
+        assert_eq!(clashes.0, BTreeSet::from(["d/file", "dir", "full"].map(rel)));
+        assert!(clashes.hold(&rel("dir/below")) && clashes.hold(&rel("full")) && !clashes.hold(&rel("d")));
     }
 }
