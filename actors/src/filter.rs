@@ -15,8 +15,8 @@ use crate::outbox::unsaved::Unsaved;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 
-/// Changes that are handed out together. Removals wait for a pause of 50 ms: what the kernel has told must not wait longer
-/// than that for what came with it.
+/// Changes that are handed out together. Removals wait for others (`outbox/calm.rs`): what the kernel has told must not wait
+/// longer than that for what came with it.
 const AT_ONCE: usize = 200;
 
 /// A node from the filter's point of view.

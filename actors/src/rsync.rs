@@ -71,7 +71,8 @@ impl Rsync {
     /// # Errors
     /// When the node cannot be reached or the run fails.
     pub async fn dry_run(self: &Rc<Self>, mut line: impl FnMut(Line)) -> Result<(), Failure> {
-        let mut ears = Ears { line: &mut |said| line(Line::parse(said)), worked: None };
+        let mut hear = |said: &[u8]| line(Line::parse(said));
+        let mut ears = Ears::to(&mut hear);
         let finished = self.runner.run_making_path(&Order::of(Recipe::DryRun), &mut ears).await?;
         failure::of(&finished).filter(|failure| failure.cause != Cause::Vanished).map_or(Ok(()), Err)
     }

@@ -5,6 +5,7 @@ mod links;
 mod moves;
 mod next_best;
 mod removals;
+mod runs;
 mod spare;
 
 pub(super) use self::alike::{NameRule, NamesSeen, sample};
@@ -12,13 +13,10 @@ pub(super) use self::alike::{NameRule, NamesSeen, sample};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::panic;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
-use tokio::sync::oneshot;
-use tokio::task::{JoinHandle, spawn_local};
-
+use self::runs::{Runs, Started};
 use super::examine::Examiner;
 use super::learned::{NewMirror, ReconciledMirror};
 use super::recipe::{self, Recipe};
@@ -44,57 +42,6 @@ use crate::transport::{Delivery, Worked};
 
 /// Entries that are named when a reconcile would delete too many.
 const NAMED: usize = 3;
-
-/// The runs of one delivery. Each is started when the one before has done its work without a complaint, which is a while
-/// before it ends.
-#[derive(Default)]
-struct Runs {
-    delivery: Delivery,
-    ending: Vec<Run>,
-}
-
-/// A run in a task of its own. Dropping it ends the task.
-struct Run(JoinHandle<Result<Delivery, Failure>>);
-
-impl Run {
-    async fn ended(&mut self) -> Result<Delivery, Failure> {
-        match (&mut self.0).await {
-            Ok(result) => result,
-            Err(error) if error.is_panic() => panic::resume_unwind(error.into_panic()),
-            Err(_) => Err(Failure::new(Cause::Killed, "the run was given up")),
-        }
-    }
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-impl Runs {
-    /// Starts a run and waits until its work is done.
-    async fn add<F>(&mut self, run: impl FnOnce(Worked) -> F) -> Result<(), Failure>
-    where
-        F: Future<Output = Result<Delivery, Failure>> + 'static,
-    {
-        let (worked, work) = oneshot::channel();
-        let mut run = Run(spawn_local(run(worked)));
-        match work.await {
-            Ok(()) => self.ending.push(run),
-            Err(_) => self.delivery.add(run.ended().await?),
-        }
-        Ok(())
-    }
-
-    /// Waits for the end of all.
-    async fn ended(mut self) -> Result<Delivery, Failure> {
-        for mut run in self.ending {
-            self.delivery.add(run.ended().await?);
-        }
-        Ok(self.delivery)
-    }
-}
 
 /// Carries out plans and reconciles at one node.
 pub(super) struct Deliverer {
@@ -125,6 +72,8 @@ impl Deliverer {
         let (plan, clashes) = self.spare(plan, lane).await?;
         let mut runs = Runs::default();
         let mut rest = self.make_moves(&plan, lane, &mut runs).await?;
+        let deleting = deletes_beside(&plan, &rest.left_names)
+            .then(|| Started::begin(|worked| self.clone().delete(plan.clone(), lane, worked)));
         self.leave_links(&mut rest.present, &plan, &mut runs.delivery);
         // New content is in place before old content goes.
         for (recipe, paths) in [
@@ -141,6 +90,24 @@ impl Deliverer {
             }
         }
         self.send_late_links(&plan, lane, &mut runs).await?;
+        match deleting {
+            Some(deleting) => runs.join(deleting).await?,
+            None => self.delete_last(&plan, lane, &mut runs).await?,
+        }
+        // Nobody listens any more when the batch was given up.
+        let _ = worked.send(());
+        let mut delivery = runs.ended().await?;
+        self.complete_removals(&plan, lane, &mut delivery).await?;
+        let told = delivery.tally.made_mirror;
+        // Else the reconcile takes the mark.
+        delivery.tally.made_mirror = self.new_mirror.borrow_mut().taken_by_delivery(told);
+        self.learn_of_links(rest.links_failed);
+        clashes.note_in(&mut delivery);
+        Ok(delivery)
+    }
+
+    /// Deletes what is missing, and compares levels, if nothing speaks against that: the last runs of a delivery.
+    async fn delete_last(self: &Rc<Self>, plan: &Rc<Plan>, lane: Lane, runs: &mut Runs) -> Result<(), Failure> {
         // Where something does not fit, deletions may be what makes room.
         if !runs.delivery.blamed.is_only(|path| runs.delivery.is_set_aside(path)) {
             // What failed may be the new name of what is to be deleted.
@@ -160,16 +127,7 @@ impl Deliverer {
         } else if plan.root && plan.len() == 1 {
             runs.add(|worked| self.clone().send(Recipe::Root, Vec::new(), plan.clone(), lane, worked)).await?;
         }
-        // Nobody listens any more when the batch was given up.
-        let _ = worked.send(());
-        let mut delivery = runs.ended().await?;
-        self.complete_removals(&plan, lane, &mut delivery).await?;
-        let told = delivery.tally.made_mirror;
-        // Else the reconcile takes the mark.
-        delivery.tally.made_mirror = self.new_mirror.borrow_mut().taken_by_delivery(told);
-        self.learn_of_links(rest.links_failed);
-        clashes.note_in(&mut delivery);
-        Ok(delivery)
+        Ok(())
     }
 
     /// A run of a plan over paths that exist.
@@ -322,7 +280,7 @@ impl Deliverer {
                 }
                 heard(said);
             };
-            let mut ears = Ears { line: &mut count, worked: worked.take() };
+            let mut ears = Ears::to(&mut count).told(worked.take());
             let work = rest.as_deref().map_or(order.work, Work::List);
             let finished = self.runner.run_making_path(&Order { work, rules: &filters, ..order }, &mut ears).await?;
             worked = ears.worked.take();
@@ -404,6 +362,40 @@ impl Deliverer {
     }
 }
 
+/// Tells if a plan deletes nothing but what the node has by other names already, of which `left_names` are the old ones. Such
+/// a deletion need not wait for the other runs: one round trip less until the old name is gone.
+fn deletes_beside(plan: &Plan, left_names: &BTreeSet<RelPath>) -> bool {
+    // A link at the node may still lead to the old name.
+    let is_last = !plan.links.is_empty() || !plan.levels.is_empty();
+    !plan.missing.is_empty() && plan.missing.is_subset(left_names) && !is_last
+}
+
 fn is_top(path: &RelPath) -> bool {
     path.depth() == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::plan::Leads;
+
+    #[test]
+    fn what_the_node_has_by_another_name_is_deleted_beside_the_rest_unless_a_link_may_lead_there() {
+        let paths = |names: &[&str]| -> BTreeSet<RelPath> {
+            names.iter().map(|name| RelPath::new(name.as_bytes()).unwrap()).collect()
+        };
+        let left_names = paths(&["old", "older"]);
+        let links = paths(&["link"]).into_iter().map(|link| (link, Leads::default())).collect::<BTreeMap<_, _>>();
+        for (missing, levels, links, expected) in [
+            (&["old"][..], &[][..], BTreeMap::new(), true),
+            (&["old", "older"], &[], BTreeMap::new(), true),
+            (&["old", "gone"], &[], BTreeMap::new(), false),
+            (&[], &[], BTreeMap::new(), false),
+            (&["old"], &["d"], BTreeMap::new(), false),
+            (&["old"], &[], links, false),
+        ] {
+            let plan = Plan { missing: paths(missing), levels: paths(levels), links, ..Plan::default() };
+            assert_eq!(deletes_beside(&plan, &left_names), expected, "{plan:?}");
+        }
+    }
 }

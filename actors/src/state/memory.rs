@@ -106,7 +106,7 @@ impl Resumed {
         let mut outbox = outbox.lock();
         outbox.resume(&backlog);
         if !self.complete {
-            outbox.drop_detours(Instant::now());
+            outbox.drop_detours();
         }
         // Sending the root shows if the node lost its mirror meanwhile.
         outbox.touch_root();

@@ -86,6 +86,11 @@ pub(crate) fn stored(line: &[u8]) -> Option<RelPath> {
     }
 }
 
+/// Tells if a line says that the node has linked a file to another one: this is told when it is done.
+pub(crate) fn is_linked(line: &[u8]) -> bool {
+    line.starts_with(b"hf")
+}
+
 /// The entry of which a line of a dry run by checksum says that it differs, and how.
 pub(crate) fn difference(line: &[u8]) -> Option<(RelPath, Difference)> {
     let [update, _, attributes @ ..] = line.split(|&b| b == b'|').next()? else { return None };
