@@ -376,7 +376,7 @@ pub(crate) struct NodeOrder {
 /// The deed of a [`NodeOrder`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NodeDeed {
-    /// Send nothing more.
+    /// Send nothing more until the pause ends.
     Pause,
     /// Go on after a pause, and try at once what failed.
     Resume,

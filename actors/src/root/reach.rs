@@ -52,7 +52,7 @@ pub struct Silent {
 pub(crate) enum MountNews {
     /// It does not answer.
     Silent(Silent),
-    /// It answers again.
+    /// The file system answers again.
     Answers {
         /// The file system, as it was while it did not answer.
         silent: Silent,
