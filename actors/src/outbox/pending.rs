@@ -101,7 +101,7 @@ impl PendingSet {
     }
 }
 
-/// Batches.
+/// Batches: taken, worked on, settled or rolled back.
 impl PendingSet {
     /// Takes the next batch for a lane: paths that are due, up to `paths` of them and `bytes` of names. Not while the
     /// lane works on another.
@@ -277,7 +277,7 @@ impl PendingSet {
     }
 }
 
-/// The reconcile.
+/// The reconcile, which compares the whole tree.
 impl PendingSet {
     /// Takes the reconcile that is wanted, if it may start now.
     pub fn lease_reconcile(&mut self, now: Instant) -> bool {

@@ -25,7 +25,7 @@ impl PendingSet {
         self.dir_moves = dir_moves;
     }
 
-    /// Adds a change.
+    /// Adds a change that the watcher has told.
     pub fn add(&mut self, change: &Change, now: Instant) {
         self.waiting.at(now);
         self.change(change, now);
@@ -152,7 +152,7 @@ impl PendingSet {
     }
 }
 
-/// Renames and moves.
+/// Renames of files, and moves of directories.
 impl PendingSet {
     /// Adds a rename of a file. The removal of the old name has been told.
     fn renamed(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
