@@ -188,8 +188,9 @@ impl PendingSet {
         for (path, pending) in paths {
             match fate(&path) {
                 Fate::Delivered => {
-                    if pending.is_removal() {
-                        self.leases.forget_older(&path, id);
+                    match pending.is_removal() {
+                        true => self.leases.forget_older(&path, id),
+                        false => self.leases.forget_older_removal(&path, id),
                     }
                     if pending.scope == Scope::Subtree {
                         self.compared.add(path.clone(), now);
