@@ -180,8 +180,10 @@ impl PendingSet {
         // What is on its way to the node under the old name may be what came to that name since.
         let rewritten = rewritten || changes;
         let need = if is_back { PathNeed::Update } else { PathNeed::Renamed };
+        // What looks like the way back may be the second half of an exchange, which brings another file.
+        let proof = Proof { rewritten, closed: is_back };
         let retry = Retry::settling(self.settles_until(to, now));
-        self.waiting.insert(to.clone(), Pending { need, retry, ..Pending::new(Scope::Entry).rewritten(rewritten) });
+        self.waiting.insert(to.clone(), Pending { need, proof, retry, ..Pending::new(Scope::Entry) });
     }
 
     fn is_in_flight(&self, path: &RelPath) -> bool {
