@@ -105,7 +105,10 @@ impl PendingSet {
     }
 
     fn insert(&mut self, path: &RelPath, scope: Scope, rewritten: bool, settled_at: Option<Instant>) {
-        let replaced = self.away.forget(path) || self.leases.get(path).is_some_and(Pending::is_removal);
+        let removal = self.leases.get(path).filter(|pending| pending.is_removal()).copied();
+        let replaced = self.away.forget(path) || removal.is_some();
+        // The removal may be spared, now that something is there again.
+        let departed = removal.is_some_and(|removal| removal.departed);
         let rewritten = rewritten || replaced;
         self.links.changed(path, &self.waiting);
         // Of another kind, or of other content below, it is not what was renamed.
@@ -118,7 +121,7 @@ impl PendingSet {
             self.origins.take(path);
         }
         let retry = Retry::settling(settled_at);
-        self.waiting.insert(path.clone(), Pending { retry, ..Pending::new(scope).rewritten(rewritten) });
+        self.waiting.insert(path.clone(), Pending { retry, departed, ..Pending::new(scope).rewritten(rewritten) });
     }
 
     /// The time until which this file, which was touched now, is left alone.

@@ -489,3 +489,22 @@ fn a_name_that_is_taken_again_before_its_removal_keeps_what_came_to_it() {
         assert!(set.is_empty(), "nothing is sent again");
     }
 }
+
+#[test]
+fn a_file_that_is_written_anew_while_its_old_name_is_removed_is_another_file() {
+    let (mut set, now) = (PendingSet::default(), Instant::now());
+    let plan_on = |set: &mut PendingSet, disk: &[&'static str]| {
+        let batch = set.lease(Lane::Fast, 99, 9999, now);
+        let ground =
+            PlanGround { set, excludes: &Excludes::default(), disk: &mut Table(disk.to_vec()), room: None, now };
+        (batch.id, plan(&batch.paths, ground).run)
+    };
+    set.add(&Change::Removed { path: rel("large"), is_dir: false }, now);
+    set.add(&Change::Renamed { from: rel("large"), to: rel("large 1") }, now);
+    let (first, run) = plan_on(&mut set, &["large 1"]);
+    assert_eq!(run.missing, BTreeSet::from([rel("large")]));
+    set.worked(first);
+    set.add(&Change::Touched { path: rel("large"), is_dir: false, rewritten: false }, now);
+    let (_, run) = plan_on(&mut set, &["large", "large 1"]);
+    assert_eq!(run.anew, BTreeSet::from([rel("large")]), "the node may have one inode by both names");
+}
