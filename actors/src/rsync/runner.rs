@@ -59,7 +59,7 @@ use tokio::sync::{Notify, oneshot};
 const ANSWERED: Duration = Duration::from_secs(10);
 const STANDBY_PATIENCE: Patience = Patience::of(process::PATIENCE).over_old_connection().answered_within(ANSWERED);
 
-/// The next standby is started when the one that was just fed has done its work, from which it would take the processor, but
+/// The next standbys are started when all that were fed have done their work, from which they would take the processor, but
 /// not later than this: over a long line a standby takes as long to connect as another one to work.
 const REFILL_AT_LATEST: Duration = Duration::from_millis(20);
 
@@ -91,6 +91,8 @@ pub(super) struct Runner {
     master: Option<Rc<Master>>,
     /// The process of the shared connection over which a run hung.
     doubted: Cell<Option<i32>>,
+    /// Shared with each standby that was fed and has not done its work.
+    fed: Rc<()>,
     /// Gets what was changed.
     heard: RefCell<Heard>,
 }
@@ -107,6 +109,7 @@ impl Runner {
             changed: Arc::default(),
             master: shared.master(&target.site, &target.node),
             doubted: Cell::new(None),
+            fed: Rc::default(),
             heard: RefCell::default(),
             target,
         })
@@ -214,17 +217,22 @@ impl Runner {
         let carrier = process.carrier();
         let (at_work, works) = oneshot::channel();
         ears.at_work = Some(at_work);
+        let fed = self.fed.clone();
         let refill = async {
-            let _ = tokio::time::timeout(REFILL_AT_LATEST, works).await;
-            self.refill();
+            let is_late = tokio::time::timeout(REFILL_AT_LATEST, works).await.is_err();
+            drop(fed);
+            // Whoever is last starts all that are wanted.
+            if is_late || Rc::strong_count(&self.fed) == 1 {
+                self.refill();
+            }
         };
         let claims = Claims::of(order.recipe, &list);
-        let fed = async {
+        let run = async {
             let finished = self.finish(process, &list, &claims, (STANDBY_PATIENCE, share), ears).await;
             drop(ears.at_work.take());
             finished
         };
-        let (Ok(finished), ()) = tokio::join!(fed, refill) else { return Fed::Not { hung: false } };
+        let (Ok(finished), ()) = tokio::join!(run, refill) else { return Fed::Not { hung: false } };
         let Some(failure) = failure::of(&finished).filter(is_broken_connection) else {
             self.standbys.borrow_mut().served();
             return Fed::Done(finished);

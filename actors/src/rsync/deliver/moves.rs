@@ -199,7 +199,6 @@ impl Deliverer {
         };
         let can_be_linked = |(new, rename): &(&RelPath, &Rename)| may_name(&rename.old) && !is_one(new, &rename.old);
         let (first, second) = twins(plan.renamed.iter().filter(can_be_linked));
-        let runs_in_a_row = if second.is_empty() { 1 } else { 2 };
         let mut linked = BTreeSet::new();
         for twins in [first, second].into_iter().filter(|twins| !twins.is_empty()) {
             let links = Links { twins, stored: Stored::default() };
@@ -219,7 +218,8 @@ impl Deliverer {
             self.note_shared(old, new);
         }
         if !linked.is_empty() {
-            self.runner.standbys.borrow_mut().want(Recipe::Link, runs_in_a_row, Instant::now());
+            // Every other rename goes by a third name, in two runs.
+            self.runner.standbys.borrow_mut().want(Recipe::Link, 2, Instant::now());
         }
         // What is sent once more is counted there.
         let again = |path: &&RelPath| {
