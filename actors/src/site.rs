@@ -2,6 +2,7 @@
 
 pub mod extra;
 pub mod options;
+pub mod speed_limit;
 pub mod version;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use crate::patterns::settle::Settle;
 use crate::root::{Guards, Root, RootError};
 use crate::site::extra::Extra;
 use crate::site::options::NodeOptions;
+use crate::site::speed_limit::SpeedLimit;
 
 /// One source tree and the nodes that mirror it, after all checks.
 #[derive(Debug, Clone, Default)]
@@ -34,8 +36,8 @@ pub struct Site {
     pub confine: bool,
     /// The user's own rsync parameters.
     pub extra: Extra,
-    /// Limit of the data rate to each node in KiB/s; 0 for no limit.
-    pub rspeed: u64,
+    /// Limit of the data rate to each node.
+    pub rspeed: SpeedLimit,
     /// rsync's own log file (`--log-file`).
     pub logfile: Option<PathBuf>,
     /// Kind of the reconcile at the start, which also decides if later comparisons delete.

@@ -45,6 +45,7 @@ mod service;
 mod settle;
 mod sites;
 mod snapshots;
+mod speed;
 mod standby;
 mod standby_trouble;
 mod start;

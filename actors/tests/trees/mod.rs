@@ -46,7 +46,7 @@ impl Trees {
             // The program of a test cannot stand in for a remote shell.
             confine: false,
             extra: Extra::default(),
-            rspeed: 0,
+            rspeed: 0.into(),
             logfile: None,
             initial_sync: InitialSync::Full,
             dir_moves: DirMoves::Log,

@@ -60,12 +60,14 @@ pub(crate) struct Ears<'a> {
     pub is_there: Rc<Cell<bool>>,
     /// Is dropped when rsync says that its work is done, or ends.
     pub at_work: Option<oneshot::Sender<()>>,
+    /// `true` if the run was ended because the limit of the node fell: it is to be made again.
+    pub outran: bool,
 }
 
 impl<'a> Ears<'a> {
     /// Listens to the lines of output.
     pub(crate) fn to(line: &'a mut dyn FnMut(&[u8])) -> Self {
-        Ears { line, worked: None, is_there: Rc::default(), at_work: None }
+        Ears { line, worked: None, is_there: Rc::default(), at_work: None, outran: false }
     }
 
     /// The same, and is told when the work is done.
