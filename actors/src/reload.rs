@@ -79,6 +79,7 @@ fn differing(old: &Site, new: &Site) -> Vec<(&'static str, Takes)> {
         "extra" extra: compares,
         "initial_sync" initial_sync: compares,
         "rspeed" rspeed: Takes::Transports,
+        "priority" priority: Takes::Transports,
         "rsync" rsync: Takes::Transports,
         "confine" confine: Takes::Transports,
         "logfile" logfile: Takes::Transports,
@@ -197,7 +198,7 @@ mod tests {
     use crate::patterns::settle::Settle;
     use crate::site::extra::Extra;
     use crate::site::options::{NodeOptions, NodeProgram};
-    use crate::site::{DeleteMode, DirMoves};
+    use crate::site::{DeleteMode, DirMoves, Priority};
 
     const OLDEST: Version = Version::OLDEST;
 
@@ -223,6 +224,7 @@ mod tests {
             max_standbys: 4,
             ssh_master: true,
             bulk_size: 8,
+            priority: Priority::Low,
             state_file: None,
             staging: None,
             stop_timeout: Duration::from_secs(30),
@@ -264,6 +266,7 @@ mod tests {
             ("max_standbys", |site| site.max_standbys = 5, Takes::Transports),
             ("ssh_master", |site| site.ssh_master = false, Takes::Transports),
             ("bulk_size", |site| site.bulk_size = 9, Takes::Transports),
+            ("priority", |site| site.priority = Priority::Normal, Takes::Transports),
             ("max_delete", |site| site.max_delete = Some(1), Takes::Transports),
             ("stop_timeout", |site| site.stop_timeout = Duration::ZERO, Takes::Nothing),
             ("resync_every", |site| site.resync_every = Some(Duration::from_secs(60)), Takes::Nothing),

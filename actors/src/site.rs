@@ -38,6 +38,8 @@ pub struct Site {
     pub extra: Extra,
     /// Limit of the data rate to each node.
     pub rspeed: SpeedLimit,
+    /// Priority of large runs on this machine.
+    pub priority: Priority,
     /// rsync's own log file (`--log-file`).
     pub logfile: Option<PathBuf>,
     /// Kind of the reconcile at the start, which also decides if later comparisons delete.
@@ -118,6 +120,16 @@ pub enum InitialSync {
     Update,
     /// No reconcile: only changes from now on are mirrored. Later comparisons delete nothing, as with `Update`.
     Off,
+}
+
+/// The priority of the processes of large runs: reconciles, the bulk lane, and batches of many entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Priority {
+    /// Whatever else wants the processor or the disk goes first.
+    #[default]
+    Low,
+    /// That of the daemon.
+    Normal,
 }
 
 /// The times at which what the source lost is deleted at a node.

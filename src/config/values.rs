@@ -10,7 +10,7 @@ use inosync_actors::patterns::excludes::{Excludes, Pattern};
 use inosync_actors::patterns::settle::Settle;
 use inosync_actors::site::extra::{Extra, ExtraError};
 use inosync_actors::site::speed_limit::{SpeedLimit, SpeedWindow};
-use inosync_actors::site::{DeleteMode, DirMoves, Hook, InitialSync};
+use inosync_actors::site::{DeleteMode, DirMoves, Hook, InitialSync, Priority};
 use slog::Level;
 
 use super::complaint::{ConfigComplaint, ConfigComplaints};
@@ -25,6 +25,8 @@ const INTERVAL: RangeInclusive<u64> = 60..=31_536_000;
 pub const INITIAL_SYNC: &[(&str, InitialSync)] =
     &[("Full", InitialSync::Full), ("Update", InitialSync::Update), ("Off", InitialSync::Off)];
 pub const DIR_MOVES: &[(&str, DirMoves)] = &[("Log", DirMoves::Log), ("Replicate", DirMoves::Replicate)];
+
+pub const PRIORITY: &[(&str, Priority)] = &[("Low", Priority::Low), ("Normal", Priority::Normal)];
 
 pub const DELETE: &[(&str, DeleteMode)] = &[
     ("Always", DeleteMode::Always),

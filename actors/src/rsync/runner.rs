@@ -19,6 +19,7 @@ mod listener;
 pub mod master;
 mod overrun;
 mod pool;
+mod priority;
 pub(super) mod process;
 mod reading;
 pub(super) mod run_order;
@@ -221,6 +222,9 @@ impl Runner {
             let _ = tokio::time::timeout(REFILL_AT_LATEST, works).await;
             self.refill();
         };
+        if let Some(nice) = order.nice(self.target.site.priority, &list) {
+            process.yield_to_others(nice);
+        }
         let claims = Claims::of(order.recipe, &list);
         let fed = async {
             let finished = self.finish(process, &list, &claims, (STANDBY_PATIENCE, share), ears).await;
@@ -314,8 +318,8 @@ impl Runner {
         };
         let process = process.over(self.carrier(shares));
         let patience = self.patience(order.recipe, process.carrier()).longer_by(reading);
-        if order.recipe.verifies() {
-            process.yield_to_others();
+        if let Some(nice) = order.nice(self.target.site.priority, &list) {
+            process.yield_to_others(nice);
         }
         self.finish(process, &list, &Claims::of(order.recipe, &list), (patience, share), ears).await
     }

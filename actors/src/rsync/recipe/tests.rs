@@ -8,7 +8,7 @@ use crate::patterns::excludes::Excludes;
 use crate::patterns::settle::Settle;
 use crate::rsync::staging::Twins;
 use crate::site::extra::Extra;
-use crate::site::{DeleteMode, DirMoves, InitialSync};
+use crate::site::{DeleteMode, DirMoves, InitialSync, Priority};
 use crate::transport::traits::Trait;
 
 pub(crate) fn site(extra: &str, initial_sync: InitialSync) -> Site {
@@ -21,6 +21,7 @@ pub(crate) fn site(extra: &str, initial_sync: InitialSync) -> Site {
         confine: false,
         extra: Extra::parse(extra).unwrap(),
         rspeed: 0.into(),
+        priority: Priority::default(),
         logfile: None,
         initial_sync,
         dir_moves: DirMoves::Log,

@@ -16,7 +16,6 @@ use crate::rsync::runner::process::{Connected, Process};
 use crate::rsync::runner::run_order::{Order, Work};
 use crate::rsync::runner::speed::Share;
 use crate::rsync::runner::standby::{CONNECTS, Handover, LIFETIME};
-use crate::transport::Lane;
 use crate::transport::failure::Failure;
 
 /// The way in which a process stopped waiting.
@@ -194,8 +193,7 @@ impl Runner {
 
     /// Takes the share of a run that begins now. A long one waits until small ones leave it its share.
     pub(crate) async fn share(self: &Rc<Self>, order: &Order<'_>) -> Share {
-        let is_long = order.lane == Some(Lane::Bulk) || order.recipe.verifies() || order.recipe.covers_tree();
-        if !is_long {
+        if !order.is_large() {
             return self.speed.small().free().await;
         }
         let is_first = self.speed.is_limited() && !self.speed.is_divided();
