@@ -164,7 +164,9 @@ impl Share {
     /// Waits until the part of the limit is less than when the run began, if the run may be ended; else for ever. A run that
     /// has the least is never ended: else a file that takes longer than a window would never arrive.
     pub(crate) fn falls(&self) -> impl Future<Output = ()> + 'static {
-        let (speed, part, began) = (self.speed.clone(), self.part, self.limit);
+        let speed = self.speed.clone();
+        let part = self.part;
+        let began = self.limit;
         let may_end = self.may_end && speed.limit.changes();
         async move {
             while may_end {
