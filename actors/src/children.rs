@@ -81,6 +81,15 @@ impl Children {
         command.spawn()
     }
 
+    /// Asks the processes of this leader to end, by SIGTERM.
+    pub(crate) fn end(&self, leader: i32) {
+        let is_ours = self.list().leaders.contains(&leader);
+        if let Some(leader) = Pid::from_raw(leader).filter(|_| is_ours) {
+            // ESRCH: the group has ended by itself.
+            let _ = kill_process_group(leader, Signal::TERM);
+        }
+    }
+
     /// Ends all processes and lets no other one start: SIGTERM first, SIGKILL after [`GRACE`].
     pub async fn end_all(&self) {
         self.list().closed = true;

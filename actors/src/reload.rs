@@ -79,6 +79,7 @@ fn differing(old: &Site, new: &Site) -> Vec<(&'static str, Takes)> {
         "extra" extra: compares,
         "initial_sync" initial_sync: compares,
         "rspeed" rspeed: Takes::Transports,
+        "priority" priority: Takes::Transports,
         "rsync" rsync: Takes::Transports,
         "confine" confine: Takes::Transports,
         "logfile" logfile: Takes::Transports,
@@ -197,7 +198,7 @@ mod tests {
     use crate::patterns::settle::Settle;
     use crate::site::extra::Extra;
     use crate::site::options::{NodeOptions, NodeProgram};
-    use crate::site::{DeleteMode, DirMoves};
+    use crate::site::{DeleteMode, DirMoves, Priority};
 
     const OLDEST: Version = Version::OLDEST;
 
@@ -214,7 +215,7 @@ mod tests {
             rsync: PathBuf::from("/usr/bin/rsync"),
             confine: true,
             extra: Extra::default(),
-            rspeed: 0,
+            rspeed: 0.into(),
             logfile: None,
             initial_sync: InitialSync::Full,
             dir_moves: DirMoves::Log,
@@ -223,6 +224,7 @@ mod tests {
             max_standbys: 4,
             ssh_master: true,
             bulk_size: 8,
+            priority: Priority::Low,
             state_file: None,
             staging: None,
             stop_timeout: Duration::from_secs(30),
@@ -256,7 +258,7 @@ mod tests {
             ("extra", |site| site.extra = Extra::parse("-a").unwrap(), Takes::Reconcile),
             ("initial_sync", |site| site.initial_sync = InitialSync::Update, Takes::Reconcile),
             ("initial_sync", |site| site.initial_sync = InitialSync::Off, Takes::Transports),
-            ("rspeed", |site| site.rspeed = 1, Takes::Transports),
+            ("rspeed", |site| site.rspeed = 1.into(), Takes::Transports),
             ("rsync", |site| site.rsync = PathBuf::from("/bin/rsync"), Takes::Transports),
             ("confine", |site| site.confine = false, Takes::Transports),
             ("logfile", |site| site.logfile = Some(PathBuf::from("/log")), Takes::Transports),
@@ -264,6 +266,7 @@ mod tests {
             ("max_standbys", |site| site.max_standbys = 5, Takes::Transports),
             ("ssh_master", |site| site.ssh_master = false, Takes::Transports),
             ("bulk_size", |site| site.bulk_size = 9, Takes::Transports),
+            ("priority", |site| site.priority = Priority::Normal, Takes::Transports),
             ("max_delete", |site| site.max_delete = Some(1), Takes::Transports),
             ("stop_timeout", |site| site.stop_timeout = Duration::ZERO, Takes::Nothing),
             ("resync_every", |site| site.resync_every = Some(Duration::from_secs(60)), Takes::Nothing),
@@ -311,7 +314,7 @@ mod tests {
         let rows: &[Row] = &[
             ("extra", |own| own.extra = Some(Extra::parse("-a").unwrap()), Takes::Reconcile),
             ("delete", |own| own.delete = Some(DeleteMode::Never), Takes::Reconcile),
-            ("rspeed", |own| own.rspeed = Some(7), Takes::Transports),
+            ("rspeed", |own| own.rspeed = Some(7.into()), Takes::Transports),
             ("rsync", |own| own.rsync = Some(program("/opt/rsync", OLDEST)), Takes::Transports),
             ("rsync", |own| own.rsync = Some(program("/usr/bin/rsync", Version::MAKES_PATHS)), Takes::Transports),
         ];
@@ -323,7 +326,7 @@ mod tests {
         }
         // A change of the site takes nothing where a node has its own value, nor does one that says the same.
         let with_own = |site: &mut Site| {
-            let own = NodeOptions { rspeed: Some(3), ..NodeOptions::default() };
+            let own = NodeOptions { rspeed: Some(3.into()), ..NodeOptions::default() };
             site.options.insert("a:".into(), own);
         };
         let config = |change: &dyn Fn(&mut Site)| {
@@ -332,10 +335,10 @@ mod tests {
             change(&mut site);
             ConfigSnapshot { site: Rc::new(site), version: OLDEST }
         };
-        let found = ConfigDiff::between(&config(&|_| ()), &config(&|site| site.rspeed = 9));
+        let found = ConfigDiff::between(&config(&|_| ()), &config(&|site| site.rspeed = 9.into()));
         let nodes = site().nodes;
         assert_eq!((found.takes_at(&nodes[0]), found.takes_at(&nodes[1])), (Takes::Nothing, Takes::Transports));
-        let same = NodeOptions { rspeed: Some(0), ..NodeOptions::default() };
+        let same = NodeOptions { rspeed: Some(0.into()), ..NodeOptions::default() };
         assert!(difference(|site| drop(site.options.insert("a:".into(), same))).is_empty());
     }
 
@@ -393,7 +396,7 @@ mod tests {
             (
                 |site| {
                     site.nodes = vec![node("b:", "/m"), node("c:", "/m"), node("d:", "/m")];
-                    (site.rspeed, site.extra) = (7, Extra::parse("-a").unwrap());
+                    (site.rspeed, site.extra) = (7.into(), Extra::parse("-a").unwrap());
                 },
                 "added c: d:, removed a:, changed extra rspeed",
             ),

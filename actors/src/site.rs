@@ -2,6 +2,7 @@
 
 pub mod extra;
 pub mod options;
+pub mod speed_limit;
 pub mod version;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use crate::patterns::settle::Settle;
 use crate::root::{Guards, Root, RootError};
 use crate::site::extra::Extra;
 use crate::site::options::NodeOptions;
+use crate::site::speed_limit::SpeedLimit;
 
 /// One source tree and the nodes that mirror it, after all checks.
 #[derive(Debug, Clone, Default)]
@@ -34,8 +36,10 @@ pub struct Site {
     pub confine: bool,
     /// The user's own rsync parameters.
     pub extra: Extra,
-    /// Limit of the data rate to each node in KiB/s; 0 for no limit.
-    pub rspeed: u64,
+    /// Limit of the data rate to each node.
+    pub rspeed: SpeedLimit,
+    /// Priority of large runs on this machine.
+    pub priority: Priority,
     /// rsync's own log file (`--log-file`).
     pub logfile: Option<PathBuf>,
     /// Kind of the reconcile at the start, which also decides if later comparisons delete.
@@ -116,6 +120,16 @@ pub enum InitialSync {
     Update,
     /// No reconcile: only changes from now on are mirrored. Later comparisons delete nothing, as with `Update`.
     Off,
+}
+
+/// The priority of the processes of large runs: reconciles, the bulk lane, and batches of many entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Priority {
+    /// Whatever else wants the processor or the disk goes first.
+    #[default]
+    Low,
+    /// That of the daemon.
+    Normal,
 }
 
 /// The times at which what the source lost is deleted at a node.

@@ -223,10 +223,10 @@ async fn a_comparison_does_not_delay_a_reload_and_comes_again_after_it() {
     let (mut daemon, way, config) = endless(&trees, |_| ());
     expect_running(&way, 1).await;
     let before = way.started.get();
-    daemon.reload(Site { rspeed: 7, ..(*config.site).clone() }, config.version, Vec::new());
+    daemon.reload(Site { rspeed: 7.into(), ..(*config.site).clone() }, config.version, Vec::new());
     until("another one is made", || async { (way.started.get() > before).then_some(()) }).await;
     expect_running(&way, 1).await;
-    daemon.reload(Site { verify_every: None, rspeed: 8, ..(*config.site).clone() }, config.version, Vec::new());
+    daemon.reload(Site { verify_every: None, rspeed: 8.into(), ..(*config.site).clone() }, config.version, Vec::new());
     expect_running(&way, 0).await;
     daemon.stop();
     assert!(matches!(daemon.ended().await, Ending::Stopped { .. }));

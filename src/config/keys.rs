@@ -16,8 +16,8 @@ use super::places;
 use super::record::Record;
 use super::value::Value;
 use super::values::{
-    DIR_MOVES, INITIAL_SYNC, address, boolean, delete, extra, hook, interval, log_style, marker, number, or_default,
-    or_none, patterns, seconds, settle,
+    DIR_MOVES, INITIAL_SYNC, PRIORITY, address, boolean, delete, extra, hook, interval, log_style, marker, number,
+    or_default, or_none, patterns, seconds, settle, speed_limit,
 };
 use super::warnings::warnings;
 use super::{Configuration, Service};
@@ -63,7 +63,8 @@ pub const KEYS: &[Key] = &[
     required("rpath", "\"/var/www\", the directory on each node", |d, v| d.set_rpath(v)),
     required("rnodes", "[\"user@host:\"], what the tree is mirrored to", |d, v| d.set_nodes(&v)),
     key("extra", "\"-a\"", |d, v| put(or_default(v, |v| d.extra_of_all(v)), &mut d.site.extra)),
-    key("rspeed", "0", |d, v| put(number(v, 0, 0..=1_000_000_000, "KiB/s"), &mut d.site.rspeed)),
+    key("rspeed", "0", |d, v| put(or_default(v, speed_limit), &mut d.site.rspeed)),
+    key("priority", "Low", |d, v| put(or_default(v, |v| v.choice(PRIORITY)), &mut d.site.priority)),
     key("rsync", "\"/usr/bin/rsync\"", |d, v| put(places::rsync(v), &mut d.site.rsync)),
     key("confine", "true", |d, v| put(boolean(v, true), &mut d.site.confine)),
     key("logfile", "\"/var/log/inosync/rsync.log\"", |d, v| put(or_none(v, |v| d.logfile(v)), &mut d.site.logfile)),

@@ -26,6 +26,7 @@ const OTHER_NAMES: &[(&str, Meaning)] = &[
         Meaning::Is("extra"),
     ),
     ("bwlimit speed limit ratelimit bandwidth", Meaning::Is("rspeed")),
+    ("nice ionice niceness prio cpuweight", Meaning::Is("priority")),
     ("rsyncpath binary rsyncbinary rsyncbin", Meaning::Is("rsync")),
     ("rsynclog", Meaning::Is("logfile")),
     ("init startup onstart initsync", Meaning::Is("initial_sync")),

@@ -10,7 +10,7 @@ use super::nodes;
 use super::paths::absolute_in;
 use super::record::RecordEntries;
 use super::value::Value;
-use super::values::{DIR_MOVES, delete, extra};
+use super::values::{DIR_MOVES, delete, extra, speed_limit};
 
 /// The keys of a node with settings.
 pub const NODE_KEYS: &[&str] = &["node", "name", "rpath", "extra", "rspeed", "rsync", "dir_moves", "delete"];
@@ -80,7 +80,7 @@ impl<'a> NodeEntry<'a> {
             options.extra = wrong.keep(extra(&value, draft, &[node]));
         }
         if let Some(value) = self.value("rspeed") {
-            options.rspeed = wrong.keep(value.number(0..=1_000_000_000, "KiB/s"));
+            options.rspeed = wrong.keep(speed_limit(&value));
         }
         if let Some(value) = self.value("dir_moves") {
             options.dir_moves = wrong.keep(value.choice(DIR_MOVES));

@@ -93,7 +93,7 @@ fn a_minimal_file_has_the_documented_defaults() {
     assert_eq!(site.wpath, machine.path("src"));
     assert_eq!(site.nodes.iter().map(|node| node.dest().to_owned()).collect::<Vec<_>>(), ["h:/m/"]);
     assert!(site.excludes.is_empty() && site.extra == Extra::default() && site.logfile.is_none());
-    assert_eq!((site.rspeed, site.stop_timeout, site.resync_every), (0, Duration::from_secs(30), None));
+    assert_eq!((site.rspeed, site.stop_timeout, site.resync_every), (0.into(), Duration::from_secs(30), None));
     assert_eq!(site.watch_poll, Duration::from_secs(60));
     assert_eq!((site.initial_sync, site.dir_moves), (InitialSync::Full, DirMoves::Log));
     assert_eq!((site.standby, site.max_standbys, site.ssh_master, site.bulk_size), (true, 32, true, 8 << 20));
@@ -123,7 +123,7 @@ fn every_key_is_taken_over() {
     assert_eq!(site.nodes.iter().map(|node| node.name()).collect::<Vec<_>>(), ["a:", "b::www", "/mnt"]);
     assert_eq!(site.extra.words(), ["-a", "-e", "ssh -p 1"]);
     assert_eq!((site.rsync, site.logfile), (machine.path("rsync"), Some(machine.path("log"))));
-    assert_eq!((site.rspeed, site.stop_timeout, site.initial_sync), (5000, Duration::ZERO, InitialSync::Update));
+    assert_eq!((site.rspeed, site.stop_timeout, site.initial_sync), (5000.into(), Duration::ZERO, InitialSync::Update));
     assert_eq!((site.dir_moves, site.resync_every), (DirMoves::Replicate, Some(Duration::from_secs(60))));
     assert_eq!((site.standby, site.max_standbys, site.ssh_master, site.bulk_size), (false, 7, false, 3 << 20));
     let marker = inosync_actors::path::RelPath::new(b"d/.here").unwrap();

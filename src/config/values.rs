@@ -9,7 +9,8 @@ use inosync_actors::path::{Escaped, RelPath};
 use inosync_actors::patterns::excludes::{Excludes, Pattern};
 use inosync_actors::patterns::settle::Settle;
 use inosync_actors::site::extra::{Extra, ExtraError};
-use inosync_actors::site::{DeleteMode, DirMoves, Hook, InitialSync};
+use inosync_actors::site::speed_limit::{SpeedLimit, SpeedWindow};
+use inosync_actors::site::{DeleteMode, DirMoves, Hook, InitialSync, Priority};
 use slog::Level;
 
 use super::complaint::{ConfigComplaint, ConfigComplaints};
@@ -24,6 +25,8 @@ const INTERVAL: RangeInclusive<u64> = 60..=31_536_000;
 pub const INITIAL_SYNC: &[(&str, InitialSync)] =
     &[("Full", InitialSync::Full), ("Update", InitialSync::Update), ("Off", InitialSync::Off)];
 pub const DIR_MOVES: &[(&str, DirMoves)] = &[("Log", DirMoves::Log), ("Replicate", DirMoves::Replicate)];
+
+pub const PRIORITY: &[(&str, Priority)] = &[("Low", Priority::Low), ("Normal", Priority::Normal)];
 
 pub const DELETE: &[(&str, DeleteMode)] = &[
     ("Always", DeleteMode::Always),
@@ -109,6 +112,32 @@ pub fn settle(list: &Value<'_>, range: RangeInclusive<u64>) -> Result<Settle, Co
         Ok((pattern(&text)?, Duration::from_secs(seconds.number(range.clone(), "seconds")?)))
     };
     Ok(Settle::new(all(list.list()?.into_iter().map(pair))?))
+}
+
+/// A limit of the data rate, or a list of windows of the day, each with a limit. No two windows have a time in common.
+pub fn speed_limit(value: &Value<'_>) -> Result<SpeedLimit, ConfigComplaints> {
+    let number = |value: &Value<'_>| value.number(0..=1_000_000_000, "KiB/s");
+    if value.is_group() {
+        let what = format!("`{}` must be a number, or a list of windows of the day", value.key());
+        let cure = "write brackets around: [(\"08:00-18:00\", 2000)]";
+        return Err(value.complaint(what, cure).into());
+    }
+    if !value.is_list() {
+        return Ok(SpeedLimit::Steady(number(value)?));
+    }
+    let mut known: Vec<(SpeedWindow, usize)> = Vec::new();
+    let window = |value: Value<'_>| {
+        let (text, limit) = value.pair("(\"08:00-18:00\", 2000), a window of the day and KiB/s")?;
+        let window = SpeedWindow::parse(&text.string()?, number(&limit)?);
+        let window = window.map_err(|error| text.refuse(&error, error.cure()))?;
+        if let Some((other, line)) = known.iter().find(|(other, _)| other.overlaps(&window)) {
+            let what = format!("`{}`: {window} overlaps {other} on line {line}", value.key());
+            return Err(text.complaint(what, "let one of the two end when the other one begins"));
+        }
+        known.push((window, value.line()));
+        Ok(window)
+    };
+    Ok(SpeedLimit::Daily(all(value.list()?.into_iter().map(window))?))
 }
 
 /// rsync's parameters, for these nodes. Each gets the same, so each has to take them.

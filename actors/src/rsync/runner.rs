@@ -17,7 +17,9 @@ pub(super) mod greeting_time;
 mod launcher;
 mod listener;
 pub mod master;
+mod overrun;
 mod pool;
+mod priority;
 pub(super) mod process;
 mod reading;
 pub(super) mod run_order;
@@ -36,7 +38,8 @@ use self::connection::{HANG_UP, HANG_UPS, timed_out};
 use self::greeting::Greeting;
 use self::listener::RunListener;
 use self::master::Master;
-use self::process::{Finished, Patience, Process};
+use self::overrun::SendPhase;
+use self::process::{Code, Finished, Patience, Process};
 use self::reading::reading_time;
 use self::run_order::{Ears, Order, Work};
 use self::speed::{Share, Speed};
@@ -52,6 +55,7 @@ use crate::site::version::Version;
 use crate::transport::Lane;
 use crate::transport::failure::{Cause, Failure};
 use crate::transport::heard::{self, Heard};
+use slog::info;
 use tokio::sync::{Notify, oneshot};
 
 /// The longest silence of a standby after it was fed: a new process then takes its place, which costs less than to wait. A
@@ -103,7 +107,7 @@ impl Runner {
         Rc::new(Runner {
             children: shared.children.clone(),
             reach: NodeBounds::of(&target.site, &target.node),
-            speed: Speed::new(target.site.rspeed, shared.alone),
+            speed: Speed::new(target.site.rspeed.clone(), shared.alone),
             staging: shared.staging.clone(),
             standbys: RefCell::new(Standbys::new(Recipe::Present, shared.budget.clone())),
             changed: Arc::default(),
@@ -211,7 +215,7 @@ impl Runner {
     /// Makes a run by a standby, if one fits.
     async fn run_by_standby(self: &Rc<Self>, order: &Order<'_>, ears: &mut Ears<'_>) -> Fed {
         // Before it is taken: what waits has no more than this.
-        let share = self.speed.small();
+        let share = self.speed.small().free().await;
         let Some((process, list)) = self.take_standby(order).await else { return Fed::Not { hung: false } };
         let to_be_told = ears.worked.is_some();
         let carrier = process.carrier();
@@ -226,6 +230,9 @@ impl Runner {
                 self.refill();
             }
         };
+        if let Some(nice) = order.nice(self.target.site.priority, &list) {
+            process.yield_to_others(nice);
+        }
         let claims = Claims::of(order.recipe, &list);
         let run = async {
             let finished = self.finish(process, &list, &claims, (STANDBY_PATIENCE, share), ears).await;
@@ -254,7 +261,7 @@ impl Runner {
         shares: bool,
         ears: &mut Ears<'_>,
     ) -> Result<Finished, Failure> {
-        let mut finished = self.start(order, shares, ears).await?;
+        let mut finished = self.start_over(order, shares, ears).await?;
         let is_busy = |finished: &Finished| failure::of(finished).is_some_and(|failure| failure.cause == Cause::Busy);
         for _ in 0..HANG_UPS {
             if !is_busy(&finished) {
@@ -262,9 +269,25 @@ impl Runner {
             }
             self.make_room();
             tokio::time::sleep(HANG_UP).await;
-            finished = self.start(order, shares, ears).await?;
+            finished = self.start_over(order, shares, ears).await?;
         }
         Ok(finished)
+    }
+
+    /// Makes a run by a new process, and by another one when the limit of the node fell below the share of the first.
+    async fn start_over(
+        self: &Rc<Self>,
+        order: &Order<'_>,
+        shares: bool,
+        ears: &mut Ears<'_>,
+    ) -> Result<Finished, Failure> {
+        loop {
+            let finished = self.start(order, shares, ears).await?;
+            if !std::mem::take(&mut ears.outran) {
+                return Ok(finished);
+            }
+            info!(self.target.log, "a run begins anew: the limit of this node is lower now");
+        }
     }
 
     /// Starts a process for a run, feeds it and reads it to its end.
@@ -303,8 +326,8 @@ impl Runner {
         };
         let process = process.over(self.carrier(shares));
         let patience = self.patience(order.recipe, process.carrier()).longer_by(reading);
-        if order.recipe.verifies() {
-            process.yield_to_others();
+        if let Some(nice) = order.nice(self.target.site.priority, &list) {
+            process.yield_to_others(nice);
         }
         self.finish(process, &list, &Claims::of(order.recipe, &list), (patience, share), ears).await
     }
@@ -318,11 +341,15 @@ impl Runner {
         (patience, share): (Patience, Share),
         ears: &mut Ears<'_>,
     ) -> Result<Finished, Failure> {
+        let to_be_told = ears.worked.is_some();
         let to_tell = Cell::new(ears.worked.take());
         // Nobody listens any more when the batch was given up.
         let tell = || _ = to_tell.take().map(|worked| worked.send(()));
+        let sending = Cell::new(SendPhase::Goes);
+        let sent = share.sent();
+        let end = overrun::end(&self.children, share.falls(), process.id(), &sending);
         let worked = || {
-            // All is sent.
+            sending.set(SendPhase::Done);
             drop(share);
             drop(ears.at_work.take());
             tell();
@@ -333,6 +360,7 @@ impl Runner {
                 self.target.learned.borrow_mut().speaks(greeting.protocol());
                 greets.heard();
             }
+            sent.hear(said);
             let bearing = claims.bearing(said);
             if bearing != Bearing::Foreign {
                 (ears.line)(said);
@@ -342,8 +370,15 @@ impl Runner {
             }
             bearing
         };
-        let finished = process.finish(list, patience, line, worked).await;
+        let finished = tokio::select! {
+            finished = process.finish(list, patience, line, worked) => finished,
+            never = end => match never {},
+        };
         ears.worked = to_tell.take();
+        // Once it said that its work is done, others may be at work on the same paths.
+        let was_told = to_be_told && ears.worked.is_none();
+        let has_failed = finished.as_ref().is_ok_and(|finished| finished.code != Code::Exit(0));
+        ears.outran = sending.get() == SendPhase::Ended && has_failed && !was_told;
         greets.ended(&finished);
         finished.map_err(|error| Failure::not_started(&self.target.site.rsync, &error))
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::node::{Kind, Node};
 use crate::site::extra::Extra;
+use crate::site::speed_limit::SpeedLimit;
 use crate::site::version::Version;
 use crate::site::{DeleteMode, DirMoves, InitialSync, Site};
 
@@ -12,8 +13,8 @@ use crate::site::{DeleteMode, DirMoves, InitialSync, Site};
 pub struct NodeOptions {
     /// The user's own rsync parameters, in place of those of the site.
     pub extra: Option<Extra>,
-    /// Limit of the data rate in KiB/s; 0 for no limit.
-    pub rspeed: Option<u64>,
+    /// Limit of the data rate.
+    pub rspeed: Option<SpeedLimit>,
     /// The rsync program on this machine for the runs to the node.
     pub rsync: Option<NodeProgram>,
     /// Handling of directories that are moved within the tree.
@@ -108,7 +109,7 @@ mod tests {
         Site {
             nodes: nodes.iter().map(|node| Node::parse(node, "/m").unwrap()).collect(),
             extra: Extra::parse("-a --rsh='ssh -p 1' -z").unwrap(),
-            rspeed: 5,
+            rspeed: 5.into(),
             rsync: "/usr/bin/rsync".into(),
             confine: true,
             options: options.iter().map(|(name, options)| ((*name).to_owned(), options.clone())).collect(),
@@ -121,7 +122,7 @@ mod tests {
         let rsync = NodeProgram { path: "/opt/rsync".into(), version: None, confine: false };
         let own = NodeOptions {
             extra: Some(Extra::parse("-c").unwrap()),
-            rspeed: Some(0),
+            rspeed: Some(0.into()),
             rsync: Some(rsync),
             dir_moves: Some(DirMoves::Replicate),
             delete: Some(DeleteMode::Never),
@@ -131,9 +132,9 @@ mod tests {
             let at = site.at(node);
             (at.extra.words().join(" "), at.rspeed, at.rsync, at.confine, at.dir_moves)
         };
-        let expected = ("-a --rsh=ssh -p 1 -z".to_owned(), 5, "/usr/bin/rsync".into(), true, DirMoves::Log);
+        let expected = ("-a --rsh=ssh -p 1 -z".to_owned(), 5.into(), "/usr/bin/rsync".into(), true, DirMoves::Log);
         assert_eq!(shown(&site.nodes[0]), expected);
-        assert_eq!(shown(&site.nodes[1]), ("-c".to_owned(), 0, "/opt/rsync".into(), false, DirMoves::Replicate));
+        assert_eq!(shown(&site.nodes[1]), ("-c".to_owned(), 0.into(), "/opt/rsync".into(), false, DirMoves::Replicate));
         assert_eq!(site.least_dir_moves(), DirMoves::Log);
         assert_eq!(site.at(&site.nodes[1]).delete, DeleteMode::Never);
     }

@@ -9,7 +9,7 @@ use inosync_actors::node::Node;
 use inosync_actors::patterns::excludes::Excludes;
 use inosync_actors::patterns::settle::Settle;
 use inosync_actors::site::extra::Extra;
-use inosync_actors::site::{DeleteMode, DirMoves, InitialSync, Site};
+use inosync_actors::site::{DeleteMode, DirMoves, InitialSync, Priority, Site};
 
 /// Longer than what a test waits for a stop or a poll.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -46,7 +46,8 @@ impl Trees {
             // The program of a test cannot stand in for a remote shell.
             confine: false,
             extra: Extra::default(),
-            rspeed: 0,
+            rspeed: 0.into(),
+            priority: Priority::default(),
             logfile: None,
             initial_sync: InitialSync::Full,
             dir_moves: DirMoves::Log,

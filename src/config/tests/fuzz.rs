@@ -152,7 +152,7 @@ fn edit() -> impl Strategy<Value = Edit> {
 fn the_example_that_is_changed_is_valid_before() {
     let machine = Machine::new();
     let site = machine.load(&example(&machine)).unwrap();
-    assert_eq!((site.rspeed, site.standby, site.max_standbys), (5000, false, 100));
+    assert_eq!((site.rspeed, site.standby, site.max_standbys), (5000.into(), false, 100));
 }
 
 proptest! {

@@ -38,7 +38,11 @@ fn keys_of_the_file_itself_win_over_included_ones_and_later_files_over_earlier()
     ] {
         let site = machine.load(text).unwrap_or_else(|error| panic!("{text}\n{error}"));
         let seconds = site.stop_timeout.as_secs();
-        assert_eq!((site.rspeed, site.bulk_size >> 20, seconds), (rspeed, bulk_size, stop_timeout), "{text}");
+        assert_eq!(
+            (site.rspeed, site.bulk_size >> 20, seconds),
+            (u64::into(rspeed), bulk_size, stop_timeout),
+            "{text}"
+        );
     }
     // What is taken back has its default again.
     assert_eq!(machine.load("(include: \"common.ron\", max_delete: None)").unwrap().max_delete, None);

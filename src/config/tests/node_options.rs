@@ -2,6 +2,7 @@
 
 use inosync_actors::node::Node;
 use inosync_actors::site::options::NodeOptions;
+use inosync_actors::site::speed_limit::{SpeedLimit, SpeedWindow};
 
 use super::*;
 
@@ -21,7 +22,7 @@ fn a_node_has_its_own_settings_and_else_those_of_the_site() {
     fs::copy(machine.path("rsync"), machine.path("rsync2")).unwrap();
     let entries = [
         "\"a:\"",
-        "(node: \"b::m\", name: \"paris\", rpath: \"/\", rspeed: 7, extra: [\"-z\"], rsync: \"DIR/rsync2\", dir_moves: Replicate)",
+        "(node: \"b::m\", name: \"paris\", rpath: \"/\", rspeed: [(\"22:00-06:00\", 7)], extra: [\"-z\"], rsync: \"DIR/rsync2\", dir_moves: Replicate)",
         "Node(node: \"c:\",)",
     ];
     let site = machine.load_nodes(&entries, "rspeed: 5, extra: \"-a\"").unwrap().site;
@@ -33,12 +34,13 @@ fn a_node_has_its_own_settings_and_else_those_of_the_site() {
     };
     let place = |name: &str, dest: &str| (name.to_owned(), dest.to_owned());
     let text = str::to_owned;
+    let windows = SpeedLimit::Daily(vec![SpeedWindow::parse("22:00-06:00", 7).unwrap()]);
     assert_eq!(
         site.nodes.iter().map(shown).collect::<Vec<_>>(),
         [
-            (place("a:", "a:/m/"), 5, text("-a"), text("rsync"), DirMoves::Log),
-            (place("paris", "b::m/"), 7, text("-z"), text("rsync2"), DirMoves::Replicate),
-            (place("c:", "c:/m/"), 5, text("-a"), text("rsync"), DirMoves::Log),
+            (place("a:", "a:/m/"), 5.into(), text("-a"), text("rsync"), DirMoves::Log),
+            (place("paris", "b::m/"), windows, text("-z"), text("rsync2"), DirMoves::Replicate),
+            (place("c:", "c:/m/"), 5.into(), text("-a"), text("rsync"), DirMoves::Log),
         ]
     );
     assert!(!site.options.values().any(|options| *options == NodeOptions::default()));

@@ -8,7 +8,7 @@ use crate::patterns::excludes::Excludes;
 use crate::patterns::settle::Settle;
 use crate::rsync::staging::Twins;
 use crate::site::extra::Extra;
-use crate::site::{DeleteMode, DirMoves, InitialSync};
+use crate::site::{DeleteMode, DirMoves, InitialSync, Priority};
 use crate::transport::traits::Trait;
 
 pub(crate) fn site(extra: &str, initial_sync: InitialSync) -> Site {
@@ -20,7 +20,8 @@ pub(crate) fn site(extra: &str, initial_sync: InitialSync) -> Site {
         rsync: PathBuf::from("/usr/bin/rsync"),
         confine: false,
         extra: Extra::parse(extra).unwrap(),
-        rspeed: 0,
+        rspeed: 0.into(),
+        priority: Priority::default(),
         logfile: None,
         initial_sync,
         dir_moves: DirMoves::Log,
@@ -60,7 +61,7 @@ fn context<'a>(site: &'a Site, node: &'a Node) -> Context<'a> {
         version: Version::new(3, 5, 0),
         make_path: false,
         reading: Duration::ZERO,
-        limit: site.rspeed,
+        limit: site.rspeed.now(),
         max_delete: site.max_delete,
         rsh: None,
         traits: Traits::default(),

@@ -16,7 +16,6 @@ use crate::rsync::runner::process::{Connected, Process};
 use crate::rsync::runner::run_order::{Order, Work};
 use crate::rsync::runner::speed::Share;
 use crate::rsync::runner::standby::{CONNECTS, Handover, LIFETIME};
-use crate::transport::Lane;
 use crate::transport::failure::Failure;
 
 /// The way in which a process stopped waiting.
@@ -169,6 +168,9 @@ impl Runner {
         if !self.keeps_standbys() {
             return None;
         }
+        if self.speed.has_turned() {
+            self.standbys.borrow_mut().outdated();
+        }
         let make_path = self.target.learned.borrow().makes_path;
         let handed = self.standbys.borrow_mut().take(order.recipe, make_path, Instant::now());
         let process = match handed {
@@ -191,18 +193,18 @@ impl Runner {
 
     /// Takes the share of a run that begins now. A long one waits until small ones leave it its share.
     pub(crate) async fn share(self: &Rc<Self>, order: &Order<'_>) -> Share {
-        let is_long = order.lane == Some(Lane::Bulk) || order.recipe.verifies() || order.recipe.covers_tree();
-        if !is_long {
-            return self.speed.small();
+        if !order.is_large() {
+            return self.speed.small().free().await;
         }
-        let is_first = self.target.site.rspeed > 0 && !self.speed.is_divided();
+        let is_first = self.speed.is_limited() && !self.speed.is_divided();
         if is_first {
             // What waits has the whole limit.
             self.standbys.borrow_mut().outdated();
             self.changed.notify_waiters();
             self.renew_standbys();
         }
-        let share = self.speed.long().await;
+        // What only looks sends next to nothing.
+        let share = self.speed.long().await.ending(!order.recipe.only_looks()).free().await;
         if is_first {
             self.refill();
         }

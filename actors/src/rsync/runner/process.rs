@@ -16,7 +16,6 @@ use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, setpriority_pgrp};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 
@@ -30,7 +29,7 @@ use crate::rsync::recipe::Invocation;
 use crate::rsync::report::claims::Bearing;
 use crate::rsync::runner::confine::{Bounds, RuleSources};
 use crate::rsync::runner::greeting::Greeting;
-use crate::rsync::runner::shell;
+use crate::rsync::runner::{priority, shell};
 use crate::rsync::staging::Stage;
 
 /// The time after rsync's end for which its output may stay open: whatever it started may hold it and live on.
@@ -38,9 +37,6 @@ const LINGER: Duration = Duration::from_millis(200);
 
 /// The most that is read of an rsync that waits and is not greeted, in bytes: a message of the day is short.
 const IDLE_TALK: u64 = 1024 * 1024;
-
-/// The lowest priority (nice(1)); that of the disk follows it (ioprio_set(2)).
-const LOWEST: i32 = 19;
 
 /// The environment of rsync and of a remote shell: words that can be read, and nobody who is asked for a password.
 pub(crate) const ENVIRONMENT: [(&str, &str); 2] = [("LC_ALL", "C"), ("SSH_ASKPASS_REQUIRE", "never")];
@@ -225,10 +221,9 @@ impl Process {
         self.group.id()
     }
 
-    /// Whatever else wants the processor or the disk goes first.
-    pub(crate) fn yield_to_others(&self) {
-        // ESRCH: it ended already. Less than before is always allowed.
-        let _ = setpriority_pgrp(Pid::from_raw(self.id()), LOWEST);
+    /// Lets whatever else wants the processor or the disk go first, as far as a nice value says.
+    pub(crate) fn yield_to_others(&self, nice: i32) {
+        [Some(self.id()), self.shell.get()].into_iter().flatten().for_each(|leader| priority::lower(leader, nice));
     }
 
     /// Waits while nothing is fed to it, until it is connected (`Some`) or ends (`None`), or says what no rsync says

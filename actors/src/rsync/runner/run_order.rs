@@ -8,9 +8,17 @@ use tokio::sync::oneshot;
 
 use crate::rsync::recipe::Recipe;
 use crate::rsync::staging::Twins;
+use crate::site::Priority;
 use crate::transport::rename::Relocation;
 use crate::transport::traits::Traits;
 use crate::transport::{Lane, Worked};
+
+/// The nice value of a comparison by content (nice(1)): the lowest.
+const IDLE: i32 = 19;
+/// The nice value of other large runs.
+const LARGE: i32 = 10;
+/// The most entries of a small change, whose run yields to nobody.
+const SMALL: usize = 32;
 
 /// One run, as its caller describes it.
 #[derive(Clone, Copy)]
@@ -33,6 +41,20 @@ impl Order<'_> {
     /// A run of a recipe with an empty list.
     pub(crate) fn of(recipe: Recipe) -> Self {
         Order { recipe, work: Work::List(&[]), removes: false, rules: &[], lane: None, traits: None }
+    }
+
+    /// Tells if the run may send much, or go over the whole tree.
+    pub(crate) fn is_large(&self) -> bool {
+        self.lane == Some(Lane::Bulk) || self.recipe.verifies() || self.recipe.covers_tree()
+    }
+
+    /// Returns the nice value of the run with this list; `None` if the run yields to nobody.
+    pub(crate) fn nice(&self, priority: Priority, list: &[u8]) -> Option<i32> {
+        if self.recipe.verifies() {
+            return Some(IDLE);
+        }
+        let is_large = || self.is_large() || list.iter().filter(|&&byte| byte == 0).count() > SMALL;
+        (priority == Priority::Low && self.recipe != Recipe::Probe && is_large()).then_some(LARGE)
     }
 }
 
@@ -60,16 +82,44 @@ pub(crate) struct Ears<'a> {
     pub is_there: Rc<Cell<bool>>,
     /// Is dropped when rsync says that its work is done, or ends.
     pub at_work: Option<oneshot::Sender<()>>,
+    /// `true` if the run was ended because the limit of the node fell: it is to be made again.
+    pub outran: bool,
 }
 
 impl<'a> Ears<'a> {
     /// Listens to the lines of output.
     pub(crate) fn to(line: &'a mut dyn FnMut(&[u8])) -> Self {
-        Ears { line, worked: None, is_there: Rc::default(), at_work: None }
+        Ears { line, worked: None, is_there: Rc::default(), at_work: None, outran: false }
     }
 
     /// The same, and is told when the work is done.
     pub(crate) fn told(self, worked: Option<Worked>) -> Self {
         Ears { worked, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_runs_yield_and_small_changes_do_not() {
+        let many = b"/name\0".repeat(SMALL + 1);
+        let few = b"/name\0".repeat(SMALL);
+        for (recipe, lane, list, low, normal) in [
+            (Recipe::Present, Some(Lane::Fast), &few, None, None),
+            (Recipe::Missing, Some(Lane::Fast), &few, None, None),
+            (Recipe::Present, Some(Lane::Fast), &many, Some(LARGE), None),
+            (Recipe::Present, Some(Lane::Bulk), &few, Some(LARGE), None),
+            (Recipe::Subtrees, Some(Lane::Bulk), &few, Some(LARGE), None),
+            (Recipe::Full, None, &Vec::new(), Some(LARGE), None),
+            (Recipe::Probe, None, &few, None, None),
+            (Recipe::Verify, None, &Vec::new(), Some(IDLE), Some(IDLE)),
+            (Recipe::VerifyEntries, None, &few, Some(IDLE), Some(IDLE)),
+        ] {
+            let order = Order { lane, ..Order::of(recipe) };
+            assert_eq!(order.nice(Priority::Low, list), low, "{recipe:?} {lane:?}");
+            assert_eq!(order.nice(Priority::Normal, list), normal, "{recipe:?} {lane:?}");
+        }
     }
 }

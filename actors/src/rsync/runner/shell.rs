@@ -18,7 +18,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType,
 };
-use rustix::process::{Pid, Signal, getpriority_pgrp, setpriority_pgrp};
+use rustix::process::Signal;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::process::Command;
@@ -26,6 +26,7 @@ use tokio::process::Command;
 use crate::children::{Children, Group};
 use crate::node::{Kind, Node};
 use crate::path::Escaped;
+use crate::rsync::runner::priority;
 use crate::site::Site;
 
 /// The first argument of this program when it stands in for a remote shell; the number of the socket and the words
@@ -164,8 +165,7 @@ pub(crate) async fn serve(
         Ok(mut group) => {
             started(group.id());
             // Whatever rsync yields to, its remote shell does, too.
-            let priority = getpriority_pgrp(Pid::from_raw(process));
-            let _ = priority.map(|priority| setpriority_pgrp(Pid::from_raw(group.id()), priority));
+            priority::lower_like(process, group.id());
             tokio::select! {
                 status = group.wait() => status.map_or(BROKEN, code),
                 () = hung_up(&near) => return,
