@@ -247,7 +247,9 @@ impl Leases {
     /// Notes that a path was sent with the batch `id`: older batches that have not ended forget its removal.
     pub(crate) fn forget_older_removal(&mut self, path: &RelPath, id: LeaseId) {
         for lease in self.leases.iter_mut().filter(|lease| lease.id < id) {
-            lease.paths.retain(|other, pending| other != path || !pending.is_removal());
+            if lease.paths.get(path).is_some_and(Pending::is_removal) {
+                lease.paths.remove(path);
+            }
         }
     }
 
