@@ -64,7 +64,7 @@ pub async fn overview(wanted: &WantedPlace, verbose: u8) -> Exit {
 
 /// Opens all sockets. The error is a sentence with its cure.
 async fn open(WantedPlace { address, path }: &WantedPlace, log: &Logger) -> Result<Sockets, String> {
-    let passed = sockets::passed();
+    let passed = sockets::passed(log);
     let mut listeners = passed.map_err(|why| {
         format!("a socket of the service manager takes no connections: {why}: correct the .socket unit")
     })?;

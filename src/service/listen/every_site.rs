@@ -32,7 +32,7 @@ impl Paths for SitesPaths {
                 json(&serde_json::json!({ "sites": sites, "closed": all.closed }))
             }
             "/metrics" => metrics::answer(metrics::text_of_sites(&self.look().await.sites)),
-            "/healthz" => health(&*self.look().await),
+            "/healthz" => health(&self.look().await),
             _ => return None,
         })
     }

@@ -30,12 +30,12 @@ impl Drop for SocketFile {
 ///
 /// # Errors
 /// When one of them takes no connections.
-pub fn passed() -> io::Result<Vec<HttpListener>> {
+pub fn passed(log: &Logger) -> io::Result<Vec<HttpListener>> {
     let mut passed = ListenFd::from_env();
-    (0..passed.len()).filter_map(|number| listener(&mut passed, number).transpose()).collect()
+    (0..passed.len()).filter_map(|number| listener(&mut passed, number, log).transpose()).collect()
 }
 
-fn listener(passed: &mut ListenFd, number: usize) -> io::Result<Option<HttpListener>> {
+fn listener(passed: &mut ListenFd, number: usize, log: &Logger) -> io::Result<Option<HttpListener>> {
     let Ok(tcp) = passed.take_tcp_listener(number) else {
         let Some(unix) = passed.take_unix_listener(number)? else { return Ok(None) };
         unix.set_nonblocking(true)?;
@@ -43,6 +43,7 @@ fn listener(passed: &mut ListenFd, number: usize) -> io::Result<Option<HttpListe
     };
     let Some(tcp) = tcp else { return Ok(None) };
     tcp.set_nonblocking(true)?;
+    super::tell(tcp.local_addr()?, log);
     Ok(Some(HttpListener::Tcp(TcpListener::from_std(tcp)?)))
 }
 
