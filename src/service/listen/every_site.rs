@@ -32,7 +32,10 @@ impl Paths for SitesPaths {
                 json(&serde_json::json!({ "sites": sites, "closed": all.closed }))
             }
             "/metrics" => metrics::answer(metrics::text_of_sites(&self.look().await.sites)),
-            "/healthz" => health(&self.look().await),
+            "/healthz" => {
+                let all = self.look().await;
+                health(&all)
+            }
             _ => return None,
         })
     }
