@@ -29,10 +29,10 @@ impl Paths for DaemonPaths {
     async fn get(&self, uri: &Uri) -> Option<HttpAnswer> {
         Some(match uri.path() {
             "/" => PAGE.answer(),
-            "/status.json" => self.from_status(|status| json(&with_verdicts(status))).await,
+            "/status.json" => self.with_status(|status| json(&with_verdicts(status))).await,
             "/history.json" => json(&self.history.borrow().since(since(uri.query()))),
-            "/metrics" => self.from_status(|status| metrics::answer(metrics::text(status))).await,
-            "/healthz" => self.from_status(health).await,
+            "/metrics" => self.with_status(|status| metrics::answer(metrics::text(status))).await,
+            "/healthz" => self.with_status(health).await,
             _ => return None,
         })
     }
@@ -40,7 +40,7 @@ impl Paths for DaemonPaths {
 
 impl DaemonPaths {
     /// An answer from the status, if there is one.
-    async fn from_status(&self, answer: impl FnOnce(&Status) -> HttpAnswer) -> HttpAnswer {
+    async fn with_status(&self, answer: impl FnOnce(&Status) -> HttpAnswer) -> HttpAnswer {
         let status = self.daemon.status(false).await;
         status.as_ref().map_or_else(|| text(StatusCode::SERVICE_UNAVAILABLE, ENDING.to_owned()), answer)
     }
