@@ -84,11 +84,11 @@ image: ## an OCI image, in target/dist, without a daemon (root; installs what is
 install: package-files ## installs into PREFIX (/usr/local), below DESTDIR
 	install -D -m 755 $(BINARY) "$(DESTDIR)$(PREFIX)/bin/inosync"
 	install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system" "$(DESTDIR)$(PREFIX)/lib/systemd/user" "$(DESTDIR)$(SYSCONFDIR)/inosync"
-	for unit in packaging/inosync@.service packaging/user/inosync@.service; do \
+	for unit in packaging/inosync@.service packaging/inosync-overview.service packaging/user/inosync@.service; do \
 		to=system; case $$unit in */user/*) to=user;; esac; \
 		sed 's|^ExecStart=/usr/bin/|ExecStart=$(PREFIX)/bin/|; s|/etc/inosync/|$(SYSCONFDIR)/inosync/|' \
-			"$$unit" >"$(DESTDIR)$(PREFIX)/lib/systemd/$$to/inosync@.service"; done
-	install -m 644 packaging/inosync.target "$(DESTDIR)$(PREFIX)/lib/systemd/system/"
+			"$$unit" >"$(DESTDIR)$(PREFIX)/lib/systemd/$$to/$${unit##*/}"; done
+	install -m 644 packaging/inosync.target packaging/inosync-overview.socket "$(DESTDIR)$(PREFIX)/lib/systemd/system/"
 	install -D -m 644 packaging/sysusers.d/inosync.conf -t "$(DESTDIR)$(PREFIX)/lib/sysusers.d"
 	install -D -m 644 packaging/tmpfiles.d/inosync.conf -t "$(DESTDIR)$(PREFIX)/lib/tmpfiles.d"
 	install -D -m 644 packaging/sysctl.d/60-inosync.conf -t "$(DESTDIR)$(PREFIX)/lib/sysctl.d"

@@ -26,7 +26,7 @@ place() {
 }
 
 if [ "${1-}" = --uninstall ]; then
-    if [ -d /run/systemd/system ]; then systemctl stop 'inosync@*.service'; fi
+    if [ -d /run/systemd/system ]; then systemctl stop 'inosync@*.service' 'inosync-overview.*'; fi
     find ./bin ./lib ./share -type f | while read -r file; do rm -f "$(place "$file")"; done
     rm -f /etc/inosync/config.ron.example
     rm -rf "$prefix/share/doc/inosync" "$prefix/share/licenses/inosync" /run/inosync

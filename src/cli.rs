@@ -59,6 +59,10 @@ impl Options {
             (Some(_), Some(_)) => return Err(refused::twice("-c is given twice", ErrorKind::UnexpectedMultipleUsage)),
             (before, after) => before.or(after).or(older_site),
         };
+        if matches!(self.command, Some(Command::Overview { .. })) && site.is_some() {
+            let what = "overview is about all sites of this machine: leave -c out";
+            return Err(refused::twice(what, ErrorKind::ArgumentConflict));
+        }
         let verbose = self.common.verbose + after.map_or(0, |after| after.verbose);
         let command = match (self.command, older) {
             (Some(_), Some(_)) => {

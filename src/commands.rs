@@ -1,5 +1,6 @@
 //! The commands beside the daemon itself: each ends by itself, most ask the running daemon or the nodes.
 
+pub mod all_sites;
 pub mod check;
 pub mod explain;
 pub mod names;

@@ -37,6 +37,7 @@ use keys::Draft;
 #[cfg(test)]
 pub use keys::KEYS;
 pub use places::{default_state_dir, site_name, socket_dirs_of_all, usual_sockets};
+pub use values::socket_address;
 
 /// The configuration file if the command line names none.
 pub const DEFAULT_PATH: &str = "/etc/inosync/default.ron";

@@ -17,8 +17,9 @@ use inosync_actors::rsync::runner::shell;
 use slog::error;
 
 use crate::cli::{Command, ParsedLine};
+use crate::commands::overview::WantedPlace;
 use crate::commands::target::DaemonTarget;
-use crate::commands::{check, explain, names, once, orders, overview, status, verify, wait};
+use crate::commands::{all_sites, check, explain, names, once, orders, overview, status, verify, wait};
 use crate::config::{ConfigError, Configuration, permissions, sites};
 use crate::exit::Exit;
 use crate::logging::Log;
@@ -63,7 +64,7 @@ fn main() -> ExitCode {
 /// Carries out the command.
 async fn act(ParsedLine { site, verbose, command }: ParsedLine) -> Exit {
     if let (None, Some(Command::Status { json, .. })) = (&site, &command) {
-        return overview::overview(*json).await;
+        return all_sites::status_of_all(*json).await;
     }
     let config = match sites::file_of(site.as_deref()) {
         Ok(config) => config,
@@ -79,6 +80,9 @@ async fn act(ParsedLine { site, verbose, command }: ParsedLine) -> Exit {
         Some(Command::DryRun { json, .. }) => start(&config, verbose, SiteWork::DryRun { json }).await,
         Some(Command::Verify { json, .. }) => start(&config, verbose, SiteWork::Verify { json }).await,
         Some(Command::Status { json, .. }) => status::status(&daemon(), json).await,
+        Some(Command::Overview { listen, socket, .. }) => {
+            overview::overview(&WantedPlace { address: listen, path: socket }, verbose).await
+        }
         Some(Command::Explain { path, json, .. }) => explain::explain(&daemon(), &path, json).await,
         Some(Command::Pause { node, .. }) => orders::pause(&daemon(), node, true).await,
         Some(Command::Resume { node, .. }) => orders::pause(&daemon(), node, false).await,

@@ -1,9 +1,11 @@
 //! The daemon as a service: its process, its signals, and the places where others reach it.
 
+pub mod all_sites;
 pub mod config_warnings;
 pub mod control;
 pub mod listen;
-mod notify;
+pub mod notify;
+mod process_use;
 pub mod program;
 pub mod run;
 pub mod signals;

@@ -301,7 +301,8 @@ fn the_metrics_of_the_manual_are_those_of_the_program() {
         golden.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
     let page = read("docs/operating.md");
     let heads = ["| metric, by node | meaning |", "| metric, of the daemon | meaning |"];
-    let of_manual: BTreeSet<&str> =
-        heads.into_iter().flat_map(|head| table(&page, head)).flat_map(|cell| words_with(cell, "inosync_")).collect();
+    let cells = heads.into_iter().flat_map(|head| table(&page, head));
+    let names = |cell| ["inosync_", "process_"].into_iter().flat_map(move |prefix| words_with(cell, prefix));
+    let of_manual: BTreeSet<&str> = cells.flat_map(names).collect();
     assert_eq!(of_manual, of_program, "docs/operating.md (left) and golden.txt (right) differ: {WHICH}");
 }

@@ -39,6 +39,7 @@ trap 'unmount; rm -rf --one-file-system "$work"' EXIT
 
 files=(
     /usr/bin/inosync /usr/lib/systemd/{system,user}/inosync@.service /usr/lib/systemd/system/inosync.target
+    /usr/lib/systemd/system/inosync-overview.{service,socket}
     /usr/lib/sysusers.d/inosync.conf /usr/lib/tmpfiles.d/inosync.conf /usr/lib/sysctl.d/60-inosync.conf
     /usr/share/man/man1/inosync.1.gz /usr/share/man/man5/inosync.ron.5.gz /etc/inosync/config.ron.example
     /usr/share/bash-completion/completions/inosync /usr/share/fish/vendor_completions.d/inosync.fish
@@ -190,7 +191,7 @@ test_apt() {
     cp "$root/etc/inosync/config.ron.example" "$root/etc/inosync/www.ron"
     # The systemd of Debian 11 verifies only where it runs; that of Ubuntu 22.04 complains of units of its own as well.
     if [[ $release != bullseye ]]; then
-        quietly systemd-analyze verify --man=no inosync@www.service inosync.target
+        quietly systemd-analyze verify --man=no inosync@www.service inosync.target inosync-overview.socket
         ! grep -q inosync "$work/output" || { cat "$work/output"; fail "systemd-analyze verify has something to say"; }
     fi
 
@@ -277,15 +278,16 @@ test_tarball "$own"
 
 # === the units ===
 
-exposure=$(systemd-analyze security --offline=true packaging/inosync@.service 2>/dev/null |
-    sed -n 's/.*exposure level for .*: \([0-9.]*\) .*/\1/p')
-awk "BEGIN { exit !(0 < ${exposure:-0} && ${exposure:-0} <= 1.8) }" || fail "exposure ${exposure:-unknown}"
-say "systemd-analyze security" "exposure $exposure"
+for unit in packaging/inosync@.service packaging/inosync-overview.service; do
+    exposure=$(systemd-analyze security --offline=true "$unit" 2>/dev/null | sed -n 's/.*exposure level for .*: \([0-9.]*\) .*/\1/p')
+    awk "BEGIN { exit !(0 < ${exposure:-0} && ${exposure:-0} <= 1.8) }" || fail "$unit: exposure ${exposure:-unknown}"
+    say "systemd-analyze security" "${unit##*/}: exposure $exposure"
+done
 
 # === by hand ===
 
 make -s install DESTDIR="$work/hand" PREFIX=/usr/local BINARY="$work/unpacked/usr/bin/inosync" >/dev/null
-for file in bin/inosync lib/systemd/{system,user}/inosync@.service share/man/man1/inosync.1.gz \
+for file in bin/inosync lib/systemd/{system,user}/inosync@.service lib/systemd/system/inosync-overview.{service,socket} share/man/man1/inosync.1.gz \
     share/doc/inosync/{README.md,docs/operating.md,grafana-inosync.json,inosync.rules.yml}; do
     [[ -f $work/hand/usr/local/$file ]] || fail "make install lacks $file"
 done

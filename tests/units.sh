@@ -54,6 +54,17 @@ within cmp /srv/www/file /srv/mirror/file
 within inosync -c /etc/inosync/www.ron status
 say 'inosync@.service' "mirrors to the same machine with the drop-in of inosync check; $(systemd-analyze security --no-pager inosync@www | tail -1)"
 systemctl reload inosync@www
+
+# The page of all mirrors: the socket starts the service, which has no network of its own.
+systemctl enable --quiet --now inosync-overview.socket
+page() { exec 9<>/dev/tcp/127.0.0.1/9876; printf 'GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' "$1" >&9; cat <&9; exec 9>&-; }
+page /healthz >/page
+[[ $(tail -1 /page) == ok ]]
+page /metrics >/page
+grep -qx 'inosync_site_up{site="www"} 1' /page
+systemctl stop inosync-overview.socket inosync-overview.service
+[[ $(systemctl show --value -p Result inosync-overview.service) == success ]]
+say 'inosync-overview.socket' "tells of the mirror; $(systemd-analyze security --no-pager inosync-overview | tail -1)"
 systemctl stop inosync@www
 [[ $(systemctl show --value -p Result inosync@www) == success ]]
 

@@ -1,7 +1,9 @@
 //! The status of the daemon, as one value: what the command line, the page, the metrics and the log say of it is read
 //! from here, so they agree. Made by the supervisor out of the nodes' [`record`]s.
 
+mod delivery;
 mod node_state;
+mod process_use;
 pub(crate) mod record;
 
 use crate::transport::RemoteRsync;
@@ -9,8 +11,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::delivery::{BOUNDS, DeliveryTimes};
 pub use self::node_state::NodeState;
 pub(crate) use self::node_state::{Facts, NodeService};
+pub use self::process_use::ProcessUse;
 
 /// Seconds since 1970 (UTC).
 pub type UnixTime = u64;
@@ -27,8 +31,9 @@ pub struct Status {
     /// The path of the configuration file, for people; empty if the daemon does not tell it.
     #[serde(default)]
     pub config: String,
-    /// The id of the daemon's process.
-    pub pid: u32,
+    /// The process of the daemon.
+    #[serde(flatten)]
+    pub process: ProcessUse,
     /// The time of its start, or of its new start by a reload.
     pub started_at: UnixTime,
     /// The time at which this was true.
@@ -174,6 +179,9 @@ pub struct NodeStatus {
     pub verified: Option<Verified>,
     /// The work since the start.
     pub totals: Totals,
+    /// The times that changes took until they were at the node.
+    #[serde(default)]
+    pub delivery: DeliveryTimes,
     /// The rsync at the node.
     pub rsync: RemoteRsync,
     /// The hook that is run when it has got something (`on_synced`), if there is one.

@@ -1,8 +1,11 @@
 //! The commands of the command line, and the older options that mean the same.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use structopt::StructOpt;
+
+use crate::config::socket_address;
 
 // Options that are accepted before and after the name of a command. As a doc comment, this would be the help of each command.
 #[derive(Debug, Clone, Default, PartialEq, Eq, StructOpt)]
@@ -63,6 +66,17 @@ pub enum Command {
         /// Print JSON, for programs
         #[structopt(long)]
         json: bool,
+    },
+    /// Serve a page and the metrics of all sites of this machine until it is stopped, at sockets of systemd or at one of these
+    Overview {
+        #[structopt(flatten)]
+        common: SharedOptions,
+        /// Address of the page, such as 127.0.0.1:9876
+        #[structopt(long, value_name = "ADDRESS", parse(try_from_str = address), conflicts_with = "socket")]
+        listen: Option<SocketAddr>,
+        /// Path of a Unix socket for the page, such as /run/inosync-overview.sock
+        #[structopt(long, value_name = "PATH", parse(from_os_str))]
+        socket: Option<PathBuf>,
     },
     /// Tell whether a path is excluded, and by which pattern; whether it is watched; and when it was last sent to each node
     Explain {
@@ -130,12 +144,13 @@ pub enum Command {
 
 impl Command {
     /// The names of all commands.
-    pub const NAMES: [&'static str; 12] = [
+    pub const NAMES: [&'static str; 13] = [
         "check",
         "dry-run",
         "once",
         "verify",
         "status",
+        "overview",
         "explain",
         "wait",
         "pause",
@@ -153,6 +168,7 @@ impl Command {
             | Command::Once { common }
             | Command::Verify { common, .. }
             | Command::Status { common, .. }
+            | Command::Overview { common, .. }
             | Command::Explain { common, .. }
             | Command::Pause { common, .. }
             | Command::Reload { common }
@@ -162,6 +178,11 @@ impl Command {
             | Command::Resume { common, .. } => common,
         }
     }
+}
+
+/// The address of the page.
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    socket_address(text).ok_or("write an IP address and a port: 127.0.0.1:9876, or [::1]:9876")
 }
 
 // With names of their own: the parser takes an option for given if a command of its name is.

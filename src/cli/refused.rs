@@ -30,7 +30,8 @@ const OTHER_WORDS: &[(&str, &str)] = &[
 ];
 
 /// The long options, without dashes.
-const OPTIONS: &[&str] = &["config", "verbose", "help", "version", "offline", "node", "json", "timeout"];
+const OPTIONS: &[&str] =
+    &["config", "verbose", "help", "version", "offline", "node", "json", "timeout", "listen", "socket"];
 
 /// The error of a command line that says something twice.
 pub fn twice(what: &str, kind: ErrorKind) -> Error {

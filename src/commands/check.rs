@@ -66,7 +66,7 @@ pub async fn check(
             for found in permissions::find(&service.files, &site) {
                 report.warning(format!("{found}; {}", permissions::cure()));
             }
-            own(&site, service, running.as_ref().map(|status| status.pid), &mut report).await;
+            own(&site, service, running.as_ref().map(|status| status.process.pid), &mut report).await;
         }
         Some(name) => {
             let names: Vec<String> =

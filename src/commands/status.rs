@@ -35,10 +35,10 @@ pub fn exit_of(verdict: Verdict) -> Exit {
 
 /// The status as lines for people.
 fn shown(status: &Status) -> String {
-    let Status { version, rsync, wpath, pid, source, .. } = status;
+    let Status { version, rsync, wpath, process, source, .. } = status;
     let mut text = String::new();
     // A String takes every text.
-    let _ = writeln!(text, "inosync {version}, {wpath}, pid {pid}, up {}", duration(status.up()));
+    let _ = writeln!(text, "inosync {version}, {wpath}, pid {}, up {}", process.pid, duration(status.up()));
     let limit = source.watch_limit.map_or(String::new(), |limit| format!(" (limit {limit})"));
     let _ = writeln!(text, "source: watched directories: {}{limit}", source.watched_directories);
     if let Some(trouble) = &source.trouble {

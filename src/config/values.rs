@@ -209,11 +209,15 @@ pub fn marker(value: &Value<'_>, excludes: Option<&Excludes>) -> Result<RelPath,
 /// The address of the page.
 pub fn address(value: &Value<'_>) -> Result<SocketAddr, ConfigComplaint> {
     let text = value.string()?;
-    let parsed = text.parse::<SocketAddr>().ok().filter(|address| address.port() > 0);
-    parsed.ok_or_else(|| {
+    socket_address(&text).ok_or_else(|| {
         let what = format!("`listen`: `{}` is no address with a port", text.escape_default());
         value.complaint(what, "write an IP address and a port: \"127.0.0.1:9877\", or \"[::1]:9877\"")
     })
+}
+
+/// The address of a page, from the file or the command line; `None` if the text is none.
+pub fn socket_address(text: &str) -> Option<SocketAddr> {
+    text.parse::<SocketAddr>().ok().filter(|address| address.port() > 0)
 }
 
 /// Format and level of the log.

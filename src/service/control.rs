@@ -18,6 +18,7 @@ use inosync_actors::status::{OrderOutcome, PathInfo, Status};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::service::process_use;
 pub use client::{AskError, ask};
 pub use server::{Socket, serve};
 pub use wait::{NodeStanding, WaitedNode};
@@ -182,7 +183,8 @@ impl DaemonHandle {
     /// The status of the daemon; `None` while none runs.
     pub async fn status(&self, ask_nodes: bool) -> Option<Status> {
         let status = self.current()?.status(ask_nodes).await?;
-        Some(Status { config: self.config.to_string(), ..status })
+        let process = process_use::of_this_process();
+        Some(Status { config: self.config.to_string(), process, ..status })
     }
 
     fn current(&self) -> Option<Handle> {

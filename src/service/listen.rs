@@ -1,46 +1,37 @@
-//! The page and the metrics (`listen`): HTTP for reading only, on the main thread beside the supervisor. A fault here does not
-//! keep the daemon from mirroring.
+//! The page and the metrics of a daemon (`listen`) and of all sites (`inosync overview`): HTTP for reading only. In a daemon on
+//! the main thread beside the supervisor, where a fault does not keep the daemon from mirroring.
 
 mod answer;
 mod connections;
+mod every_site;
 mod history;
 mod host;
 mod metrics;
+mod one_site;
+pub mod overview;
+pub mod server;
+pub mod sockets;
 #[cfg(test)]
 mod tests;
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use inosync_actors::status::Status;
 use slog::{Logger, error, info, warn};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet, spawn_local};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use self::history::History;
+use self::one_site::DaemonPaths;
+use self::server::HttpListener;
 use crate::service::control::DaemonHandle;
-use connections::{ClientEntry, Connections};
-use history::History;
 
-/// The pause between two tries to listen at an address, and after the process had no descriptor left.
+/// The pause between two tries to listen at an address.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
-/// Time limit for the head of a request. An idle connection is closed after as long.
-const HEAD_TIME: Duration = Duration::from_secs(5);
-/// Time limit for a connection: a client that does not read its answer must not keep others out. An open page connects
-/// again.
-const CONNECTION_TIME: Duration = Duration::from_secs(60);
-/// Time limit for an answer that is being written when its connection has to end.
-const LAST_ANSWER_TIME: Duration = Duration::from_secs(5);
-/// The most bytes in the head of a request.
-const HEAD_SIZE: usize = 16 * 1024;
 /// The pause before a daemon that is starting is asked again.
 const SOON: Duration = Duration::from_secs(1);
 /// The pause between two questions for the rsync of nodes that have not told it.
@@ -48,15 +39,9 @@ const ASK_EVERY: Duration = Duration::from_secs(300);
 
 /// The page and the metrics, served until this is dropped.
 pub struct Page {
-    shared: Rc<AnswerSource>,
+    shared: Rc<DaemonPaths>,
     server: Option<Task>,
     _sampler: Task,
-}
-
-/// The source of all answers.
-struct AnswerSource {
-    daemon: DaemonHandle,
-    history: RefCell<History>,
 }
 
 /// A task that ends with its owner.
@@ -86,7 +71,7 @@ impl Drop for Task {
 impl Page {
     /// Serves at this address from now on, or as soon as the address is free.
     pub fn open(address: SocketAddr, daemon: DaemonHandle, log: &Logger) -> Self {
-        let shared = Rc::new(AnswerSource { daemon, history: RefCell::default() });
+        let shared = Rc::new(DaemonPaths { daemon, history: RefCell::<History>::default() });
         let server = Task::spawn(serve(address, shared.clone(), log.clone()));
         let sampler = Task::spawn(sample(shared.clone()));
         Page { shared, server: Some(server), _sampler: sampler }
@@ -108,7 +93,7 @@ impl Page {
 }
 
 /// Takes the samples of the plots.
-async fn sample(shared: Rc<AnswerSource>) {
+async fn sample(shared: Rc<DaemonPaths>) {
     let mut ticks = interval(history::EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut asked: Option<Instant> = None;
@@ -128,36 +113,19 @@ async fn sample(shared: Rc<AnswerSource>) {
     }
 }
 
-async fn serve(address: SocketAddr, shared: Rc<AnswerSource>, log: Logger) {
-    let listener = bind(address, &log).await;
+async fn serve(address: SocketAddr, shared: Rc<DaemonPaths>, log: Logger) {
+    let listener = HttpListener::Tcp(bind(address, &log).await);
+    tell(address, &log);
+    server::serve(&listener, shared, &log).await;
+}
+
+/// Tells the address that is served, and who may read there.
+fn tell(address: SocketAddr, log: &Logger) {
     info!(log, "page and metrics are served"; "at" => format!("http://{address}/"));
     if !address.ip().is_loopback() {
         warn!(log, "`listen` is not a loopback address: whoever reaches it can read names of files and nodes, without a \
             password: let a firewall or a reverse proxy say who may"; "listen" => %address);
     }
-    // Dropped with this task, and the connections with it.
-    let mut connections = JoinSet::new();
-    let table = Connections::default();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, from)) => table.add(from.ip().to_canonical(), |entry| {
-                    connections.spawn_local(converse(stream, entry, shared.clone()))
-                }),
-                // A client that is gone already needs no pause; without a descriptor left, a try at once would loop.
-                Err(why) if is_of_client(&why) => (),
-                Err(why) => {
-                    warn!(log, "the page takes no connections for a moment"; "why" => %why);
-                    sleep(RETRY_AFTER).await;
-                }
-            },
-            Some(_) = connections.join_next() => (),
-        }
-    }
-}
-
-fn is_of_client(why: &io::Error) -> bool {
-    matches!(why.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }
 
 /// Opens the address as soon as that is possible. Logs the reason of a delay once.
@@ -186,29 +154,5 @@ pub fn cure(why: io::ErrorKind) -> &'static str {
         io::ErrorKind::AddrNotAvailable => "name an address of this machine, such as 127.0.0.1",
         io::ErrorKind::PermissionDenied => "choose a port of 1024 or more",
         _ => "name another address",
-    }
-}
-
-async fn converse(stream: TcpStream, entry: Rc<ClientEntry>, shared: Rc<AnswerSource>) {
-    // The address of the connection, not of the listener: 0.0.0.0 is reached by the loopback address, too.
-    let is_local = stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
-    let service = service_fn(move |request| {
-        let entry = entry.clone();
-        let shared = shared.clone();
-        async move { Ok::<_, Infallible>(entry.answer(answer::answer(&request, is_local, &shared)).await) }
-    });
-    let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_SIZE);
-    let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service));
-    // An error is the client's affair.
-    if timeout(CONNECTION_TIME, connection.as_mut()).await.is_err() {
-        connection.as_mut().graceful_shutdown();
-        let _ = timeout(LAST_ANSWER_TIME, connection).await;
-    }
-}
-
-impl AnswerSource {
-    async fn status(&self) -> Option<Status> {
-        self.daemon.status(false).await
     }
 }

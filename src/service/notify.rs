@@ -120,6 +120,11 @@ impl Notify {
     }
 }
 
+/// Tells the service manager that the page of all sites is served.
+pub fn serving() {
+    send(&[NotifyState::Ready]);
+}
+
 fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }

@@ -46,7 +46,7 @@ function status(nodes, now, source = {}, all = null) {
   const worst = Math.max(...nodes.map((node) => rank.indexOf(node.verdict)), source.unwatched_directories || all?.fails ? 1 : 0);
   return {
     version: '0.1.0', rsync: '3.4.1', wpath: '/srv/www/customers', pid: 48213, started_at: now - 266_520, at: now, phase: 'running',
-    source: { trouble: null, watched_directories: 18_342, watch_limit: 65_536, unwatched_directories: 0, unwatched: [], overflows: 0, rescans: 0, ...source },
+    source: { trouble: null, watched_directories: 18_342, watch_limit: 65_536, unwatched_directories: 0, unwatched: [], silent: [], overflows: 0, rescans: 0, ...source },
     nodes, hook: all, verdict: rank[worst],
   };
 }

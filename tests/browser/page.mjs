@@ -10,8 +10,9 @@ import { createRequire } from 'node:module';
 import { chromium } from 'playwright-core';
 
 import { pictures } from './gallery.mjs';
+import { driveOverview, withOverview } from './overview.mjs';
 import { shoot } from './shoot.mjs';
-import { DEADLINE, Site } from './site.mjs';
+import { answers, DEADLINE, freePort, Site, until } from './site.mjs';
 
 const [binary, dir] = process.argv.slice(2);
 const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
@@ -53,9 +54,9 @@ async function open(browser, address) {
   return opened;
 }
 
-async function expectAccessible(what) {
-  await page.evaluate(fs.readFileSync(axe, 'utf8'));
-  const { violations } = await page.evaluate(() => globalThis.axe.run());
+async function expectAccessible(what, at = page) {
+  await at.evaluate(fs.readFileSync(axe, 'utf8'));
+  const { violations } = await at.evaluate(() => globalThis.axe.run());
   const said = violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.slice(0, 3).map((node) => node.html).join(' ')}`);
   assert.deepEqual(said, [], what);
 }
@@ -191,6 +192,11 @@ async function main() {
     await filter(browser, address);
     await step('pictures are taken, none wider than its window', async () => {
       assert.deepEqual(await shoot(browser, address, dir), []);
+    });
+    const port = await freePort();
+    await withOverview(site, port, async (all) => {
+      await until('the page of all sites is served', () => answers(port));
+      await driveOverview(() => open(browser, all), step, (at) => expectAccessible('all sites', at), dir);
     });
     assert.deepEqual(trouble, [], 'the page complains, or asks others');
   } catch (error) {

@@ -4,7 +4,8 @@ import path from 'node:path';
 
 import { pictures } from './gallery.mjs';
 
-const SIZES = { desktop: { width: 1280, height: 800 }, phone: { width: 360, height: 780 } };
+/** The windows of the pictures. */
+export const SIZES = { desktop: { width: 1280, height: 800 }, phone: { width: 360, height: 780 } };
 
 /** Takes them all into a directory; gives back what is wrong with any. */
 export async function shoot(browser, address, dir, only = () => true) {

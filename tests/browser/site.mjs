@@ -21,7 +21,8 @@ export async function until(what, attempt) {
   }
 }
 
-function freePort() {
+/** A port at which nobody listens. */
+export function freePort() {
   return new Promise((resolve) => {
     const server = net.createServer().listen(0, '127.0.0.1', () => {
       const { port } = server.address();
@@ -30,7 +31,8 @@ function freePort() {
   });
 }
 
-const answers = (port) => new Promise((resolve) => {
+/** Tells if somebody listens at a port. */
+export const answers = (port) => new Promise((resolve) => {
   const socket = net.connect(port, '127.0.0.1', () => { socket.destroy(); resolve(true); });
   socket.on('error', () => resolve(false));
 });

@@ -59,13 +59,18 @@ fn schema(name: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
+/// The faults of a value by the schema of this name.
+pub fn faults_of(value: &Value, name: &str) -> Vec<String> {
+    let schema = schema(name);
+    faults(value, &schema, &schema, name)
+}
+
 /// The JSON that a command prints, which is as its schema says.
 #[track_caller]
 fn told(site: &Site, name: &str, arguments: &[&str]) -> Value {
     let asked = site.ask_all(arguments);
     let value: Value = serde_json::from_str(&asked.stdout).unwrap_or_else(|error| panic!("{error}: {asked:?}"));
-    let schema = schema(name);
-    let faults = faults(&value, &schema, &schema, name);
+    let faults = faults_of(&value, name);
     assert!(faults.is_empty(), "{}\n{value:#}", faults.join("\n"));
     value
 }

@@ -35,6 +35,7 @@ mod names;
 mod names_alike;
 mod node_options;
 mod nodes;
+mod overview;
 mod priority;
 mod progress;
 mod races;

@@ -6,7 +6,7 @@
 
 use crate::transport::Lane;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::outbox::need::{Age, Pending};
 use crate::path::RelPath;
@@ -45,8 +45,8 @@ struct Lease {
     origins: BTreeMap<RelPath, Origin>,
     /// Paths that must not be deleted at the node before the batch ends.
     needed: BTreeSet<RelPath>,
-    /// rsync may still change something at the node because of it.
-    working: bool,
+    /// The time at which rsync had done its work; until then it may change something at the node.
+    worked_at: Option<Instant>,
     /// Some of its paths are symlinks: until they are at the node, the targets of the node's old ones stay there.
     has_links: bool,
     /// Directories above its paths and above those of a batch whose work ended while this one's went on. Whichever run
@@ -55,6 +55,11 @@ struct Lease {
 }
 
 impl Lease {
+    /// Tells if rsync may still change something at the node because of it.
+    fn works(&self) -> bool {
+        self.worked_at.is_none()
+    }
+
     /// Tells if it has something on, above or below a path. An entry that the node has under an old name may be made
     /// anew.
     fn touches(&self, path: &RelPath) -> bool {
@@ -103,7 +108,7 @@ impl Leases {
         let id = LeaseId(self.last);
         let needed = origins.values().map(|origin| origin.old.clone()).collect();
         let shared = BTreeSet::new();
-        self.leases.push(Lease { id, lane, paths, origins, needed, working: true, has_links: false, shared });
+        self.leases.push(Lease { id, lane, paths, origins, needed, worked_at: None, has_links: false, shared });
         id
     }
 
@@ -164,12 +169,12 @@ impl Leases {
 
     /// Tells if a batch of this lane is being worked on.
     pub(crate) fn works(&self, lane: Lane) -> bool {
-        self.leases.iter().any(|lease| lease.working && lease.lane == lane)
+        self.leases.iter().any(|lease| lease.works() && lease.lane == lane)
     }
 
     /// Tells if a path must wait in this lane for the batch that is being worked on in the other.
     pub(crate) fn blocks(&self, path: &RelPath, lane: Lane) -> bool {
-        self.leases.iter().any(|lease| lease.working && lease.lane != lane && lease.touches(path))
+        self.leases.iter().any(|lease| lease.works() && lease.lane != lane && lease.touches(path))
     }
 
     /// Notes that a batch sends symlinks.
@@ -179,7 +184,7 @@ impl Leases {
 
     /// Tells if symlinks are being worked on in the other lane.
     pub(crate) fn links_beside(&self, lane: Lane) -> bool {
-        self.leases.iter().any(|lease| lease.working && lease.has_links && lease.lane != lane)
+        self.leases.iter().any(|lease| lease.works() && lease.has_links && lease.lane != lane)
     }
 
     /// Tells if a condition holds for something on, above or below a path in any batch other than `but`.
@@ -206,15 +211,25 @@ impl Leases {
         EndedLease { paths, shared: BTreeSet::new(), origins }
     }
 
+    /// The paths of a batch that the node lacked, each with the time until rsync had done its work on it, or until now.
+    pub(crate) fn waited(&self, id: LeaseId, now: Instant) -> impl Iterator<Item = (&RelPath, Duration)> {
+        let lease = self.leases.iter().find(move |lease| lease.id == id);
+        lease.into_iter().flat_map(move |lease| {
+            let there = lease.worked_at.unwrap_or(now);
+            let lacked = lease.paths.iter().filter(|(_, pending)| !pending.is_only_looked_at());
+            lacked.filter_map(move |(path, pending)| Some((path, there.saturating_duration_since(pending.age.seen()?))))
+        })
+    }
+
     /// Notes that rsync has done its work on a batch.
     pub(crate) fn worked(&mut self, id: LeaseId) {
-        let Some(at) = self.leases.iter().position(|lease| lease.id == id && lease.working) else { return };
-        self.leases[at].working = false;
-        if !self.leases.iter().any(|lease| lease.working) {
+        let Some(at) = self.leases.iter().position(|lease| lease.id == id && lease.works()) else { return };
+        self.leases[at].worked_at = Some(Instant::now());
+        if !self.leases.iter().any(|lease| lease.works()) {
             return;
         }
         let above = above(&self.leases[at].paths);
-        for lease in self.leases.iter_mut().filter(|lease| lease.working) {
+        for lease in self.leases.iter_mut().filter(|lease| lease.works()) {
             let shared = self::above(&lease.paths);
             lease.shared.extend(shared.intersection(&above).cloned());
         }
@@ -222,7 +237,7 @@ impl Leases {
 
     /// Tells if at most one batch of each lane is worked on.
     pub(crate) fn is_sound(&self) -> bool {
-        let working = |lane: Lane| self.leases.iter().filter(|lease| lease.working && lease.lane == lane).count();
+        let working = |lane: Lane| self.leases.iter().filter(|lease| lease.works() && lease.lane == lane).count();
         working(Lane::Fast) <= 1 && working(Lane::Bulk) <= 1
     }
 
@@ -334,6 +349,22 @@ mod tests {
         );
         leases.worked(bulk);
         assert_eq!(leases.end(fast).shared, BTreeSet::from([RelPath::root()]));
+    }
+
+    #[test]
+    fn a_path_has_waited_until_rsync_had_done_its_work() {
+        let seen = Instant::now();
+        let later = seen + Duration::from_secs(7);
+        let lacked = |name: &str| (rel(name), Pending::new(Scope::Entry).lacked(seen, 0, seen));
+        let looked_at = lacked("known").1.only_looked_at(seen);
+        let mut leases = Leases::default();
+        let id = leases.add(Lane::Fast, [lacked("f"), (rel("known"), looked_at)].into(), BTreeMap::new());
+        let waited =
+            |leases: &Leases| leases.waited(id, later).map(|(path, took)| (path.clone(), took)).collect::<Vec<_>>();
+        assert_eq!(waited(&leases), [(rel("f"), Duration::from_secs(7))], "the node had the other one");
+        leases.worked(id);
+        let [(_, took)] = waited(&leases)[..] else { panic!("it is out until it has ended") };
+        assert!(took < Duration::from_secs(7), "{took:?}");
     }
 
     #[test]

@@ -4,9 +4,9 @@
 use std::cell::{Ref, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::{Event, Totals, UnixTime, Verified, unix};
+use super::{DeliveryTimes, Event, Totals, UnixTime, Verified, unix};
 use crate::bytes::Bytes;
 use crate::health::Health;
 use crate::path::RelPath;
@@ -44,6 +44,8 @@ pub(crate) struct NodeHistory {
     pub last_error: Option<Event>,
     /// The work that was done for the node.
     pub totals: Totals,
+    /// The times that changes took.
+    pub delivery: DeliveryTimes,
     /// The latest events, oldest first.
     pub recent: VecDeque<Event>,
     sent: Sent,
@@ -125,6 +127,12 @@ impl NodeRecord {
             let text = format!("{what}: {} sent, {} deleted, {}", tally.sent, tally.deleted, Bytes(tally.bytes));
             ledger.add(Event { at: unix(now), text, is_error: false });
         }
+    }
+
+    /// Paths of a batch are at the node, which took so long each.
+    pub(crate) fn delivered(&self, took: impl Iterator<Item = Duration>) {
+        let mut ledger = self.0.borrow_mut();
+        took.for_each(|took| ledger.delivery.add(took));
     }
 
     /// The node was compared by content, from `started` on; or it could not be.

@@ -114,6 +114,7 @@ fn a_person_should_look_at_what_does_not_pass_by_itself() {
                 reconciled_since: false,
             }),
             totals: Totals::default(),
+            delivery: DeliveryTimes::default(),
             rsync: RemoteRsync::default(),
             hook: None,
             recent: Vec::new(),

@@ -16,8 +16,8 @@ use crate::outbox::pending::PendingSet;
 use crate::path::{Escaped, RelPath};
 use crate::status::record::NodeRecord;
 use crate::status::{
-    Facts, NodeService, NodeState, NodeStatus, PathAtNode, PathFailure, PathInfo, ReconcileProgress, Status, UnixTime,
-    unix,
+    Facts, NodeService, NodeState, NodeStatus, PathAtNode, PathFailure, PathInfo, ProcessUse, ReconcileProgress,
+    Status, UnixTime, unix,
 };
 
 /// The longest wait for nodes to tell what their rsync is.
@@ -37,7 +37,7 @@ impl SupervisorActor {
             rsync: self.config.version.to_string(),
             wpath: Escaped(site.wpath.as_os_str().as_encoded_bytes()).to_string(),
             config: String::new(),
-            pid: std::process::id(),
+            process: ProcessUse { pid: std::process::id(), ..ProcessUse::default() },
             started_at: unix(self.source.started_at()),
             at: unix(SystemTime::now()),
             phase: self.phase.told(),
@@ -104,6 +104,7 @@ impl SupervisorActor {
             last_error: ledger.last_error.clone(),
             verified: ledger.verified,
             totals: ledger.totals,
+            delivery: ledger.delivery.clone(),
             rsync: slot.link.transport.remote(),
             hook: self.hooks.status(Whose::Node(slot.link.slot)),
             recent: ledger.recent.iter().cloned().collect(),

@@ -196,6 +196,8 @@ impl SyncActor {
             (path, rewritten, since)
         });
         let apart = apart.collect();
+        let waited = outbox.waited(id, now).filter(|(path, _)| is_delivered(path));
+        self.link.record.delivered(waited.map(|(_, took)| took));
         let mut failing = outbox.settle(id, now, fate, |tries| backoff(tries + 1, chance));
         failing.extend(self.try_apart(&mut outbox, apart, &delivery, now));
         drop(outbox);

@@ -1,4 +1,6 @@
-use inosync_actors::status::{Event, HookStatus, Phase, ReconcileProgress, SourceStatus, Verified};
+use inosync_actors::status::{
+    DeliveryTimes, Event, HookStatus, Phase, ProcessUse, ReconcileProgress, SourceStatus, Verified,
+};
 use inosync_actors::transport::RemoteRsync;
 
 use super::*;
@@ -25,6 +27,7 @@ fn sample(state: NodeState) -> Status {
         last_success_at: Some(900),
         last_error: Some(Event { at: 990, text: "the node is full: x".into(), is_error: true }),
         verified: Some(Verified { at: 940, took_seconds: 2.4, drift: 5, complete: true, reconciled_since: true }),
+        delivery: DeliveryTimes::default(),
         totals: Totals { sent: 7, bytes: 2048, ..Totals::default() },
         rsync: RemoteRsync { version: Some("3.2.7".into()), protocol: Some(31) },
         hook: None,
@@ -36,7 +39,7 @@ fn sample(state: NodeState) -> Status {
         rsync: "3.5.0".to_owned(),
         wpath: "/src".to_owned(),
         config: "/etc/inosync/www.ron".to_owned(),
-        pid: 9,
+        process: ProcessUse { pid: 9, ..ProcessUse::default() },
         started_at: 0,
         at: 1000,
         phase: Phase::Running,

@@ -83,6 +83,8 @@ pub async fn ask(config: &Path, places: &[PathBuf], request: &Request) -> Result
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 refused.get_or_insert(place);
             }
+            // A daemon that hangs takes no connections from the queue of its socket, which is full by now.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(AskError::Silent(time)),
             // There is no socket, or one that a killed daemon left.
             Err(_) => (),
         }
@@ -117,4 +119,30 @@ async fn converse(stream: UnixStream, request: &Request) -> io::Result<Answer> {
     let mut line = String::new();
     BufReader::new(reader).take(LONGEST).read_line(&mut line).await?;
     Ok(serde_json::from_str(&line)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[actix::test]
+    async fn a_daemon_that_hangs_for_long_is_silent_and_not_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(dir.path().join(SOCKET)).unwrap();
+        let places = [dir.path().to_owned()];
+        let asks = async || ask(Path::new("site.ron"), &places, &Request::Glance).await;
+        // Nobody takes them from the queue, as those who asked before have left theirs there.
+        let mut queue = Vec::new();
+        while let Ok(stream) = UnixStream::connect(dir.path().join(SOCKET)).await {
+            queue.push(stream);
+        }
+        assert!(queue.len() > 100, "{}", queue.len());
+        let said = asks().await.unwrap_err();
+        assert!(matches!(said, AskError::Silent(_)), "{said}");
+        drop(listener);
+        let said = asks().await.unwrap_err();
+        assert!(matches!(said, AskError::NoDaemon { .. }), "{said}");
+    }
 }

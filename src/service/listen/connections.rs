@@ -22,7 +22,8 @@ struct ClientTable {
 }
 
 struct Connection {
-    at: IpAddr,
+    /// The address; `None` for clients of a Unix socket, which have none.
+    at: Option<IpAddr>,
     activity: Activity,
     task: AbortHandle,
 }
@@ -43,8 +44,8 @@ pub(super) struct ClientEntry {
 }
 
 impl Connections {
-    /// Adds a connection from this address. `serve` starts its task.
-    pub fn add(&self, at: IpAddr, serve: impl FnOnce(Rc<ClientEntry>) -> AbortHandle) {
+    /// Adds a connection from this address, or by a Unix socket. `serve` starts its task.
+    pub fn add(&self, at: Option<IpAddr>, serve: impl FnOnce(Rc<ClientEntry>) -> AbortHandle) {
         // Not under the borrow: the end of a task removes its entry.
         let replaced = self.0.borrow_mut().make_room();
         replaced.inspect(|connection| connection.task.abort());
@@ -90,8 +91,8 @@ impl Drop for ClientEntry {
 }
 
 /// The number of the connection to replace: at the address with most connections the oldest silent one, else the oldest.
-fn replaceable(connections: impl Iterator<Item = (u64, IpAddr, Activity)> + Clone) -> Option<u64> {
-    let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+fn replaceable(connections: impl Iterator<Item = (u64, Option<IpAddr>, Activity)> + Clone) -> Option<u64> {
+    let mut counts: HashMap<Option<IpAddr>, usize> = HashMap::new();
     connections.clone().for_each(|(_, at, _)| *counts.entry(at).or_default() += 1);
     let most = counts.values().copied().max()?;
     let greedy = connections.filter(|(_, at, _)| counts.get(at) == Some(&most));
@@ -113,8 +114,9 @@ mod tests {
             (&[(1, 1, Silent), (2, 2, Asking), (3, 2, Silent)], Some(3)),
             (&[(1, 1, Silent), (2, 2, Silent)], Some(1)),
         ] {
-            let connections =
-                connections.iter().map(|(number, at, activity)| (*number, IpAddr::from([10, 0, 0, *at]), *activity));
+            let connections = connections
+                .iter()
+                .map(|(number, at, activity)| (*number, Some(IpAddr::from([10, 0, 0, *at])), *activity));
             assert_eq!(replaceable(connections.clone()), expected, "{:?}", connections.collect::<Vec<_>>());
         }
     }

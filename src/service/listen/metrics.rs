@@ -1,39 +1,26 @@
 //! The metrics, in the text format of Prometheus, one row each. They are made of the status at each scrape, so that they agree
 //! with `status`.
 
-use inosync_actors::status::{NodeState, NodeStatus, Phase, Status, Verdict};
-use prometheus::{CounterVec, GaugeVec, Opts, Registry, TextEncoder};
+mod family;
+
+use hyper::StatusCode;
+use inosync_actors::status::{DeliveryTimes, NodeState, NodeStatus, Phase, ProcessUse, Status, Verdict};
+use prometheus::TextEncoder;
+use prometheus::proto::MetricFamily;
+
+use self::family::{Labels, MetricRow, Read, Values};
+use super::answer::{HttpAnswer, failed, response};
+use crate::service::all_sites::{SiteAnswer, SiteStatus};
 
 /// The content type of the format.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// A metric of the daemon or of a node.
-struct Metric<T: 'static> {
-    /// The name; that of a counter ends in `_total`.
-    name: &'static str,
-    help: &'static str,
-    read: Read<T>,
+const fn counter<T>(name: &'static str, help: &'static str, read: fn(&T) -> Option<f64>) -> MetricRow<T> {
+    MetricRow { name, help, read: Read::Counter(read) }
 }
 
-/// The kind of a metric, with a function that reads the value.
-enum Read<T: 'static> {
-    /// A number that only grows until the daemon restarts.
-    Counter(fn(&T) -> u64),
-    /// A number that goes up and down; the metric is left out for `None`.
-    Gauge(fn(&T) -> Option<f64>),
-    /// A gauge for each set of values of these labels.
-    Labelled(&'static [&'static str], Values<T>),
-}
-
-/// Sets of label values, each with the value of its gauge.
-type Values<T> = fn(&T) -> Vec<(Vec<String>, f64)>;
-
-const fn counter<T>(name: &'static str, help: &'static str, read: fn(&T) -> u64) -> Metric<T> {
-    Metric { name, help, read: Read::Counter(read) }
-}
-
-const fn gauge<T>(name: &'static str, help: &'static str, read: fn(&T) -> Option<f64>) -> Metric<T> {
-    Metric { name, help, read: Read::Gauge(read) }
+const fn gauge<T>(name: &'static str, help: &'static str, read: fn(&T) -> Option<f64>) -> MetricRow<T> {
+    MetricRow { name, help, read: Read::Gauge(read) }
 }
 
 const fn labelled<T>(
@@ -41,12 +28,36 @@ const fn labelled<T>(
     help: &'static str,
     labels: &'static [&'static str],
     read: Values<T>,
-) -> Metric<T> {
-    Metric { name, help, read: Read::Labelled(labels, read) }
+) -> MetricRow<T> {
+    MetricRow { name, help, read: Read::Labelled(labels, read) }
 }
 
+const fn histogram<T>(name: &'static str, help: &'static str, read: fn(&T) -> &DeliveryTimes) -> MetricRow<T> {
+    MetricRow { name, help, read: Read::Histogram(read) }
+}
+
+/// Metrics of each site of a machine.
+const OF_SITE: &[MetricRow<SiteStatus>] = &[gauge(
+    "inosync_site_up",
+    "1 if the daemon of the site answers, 0 if it does not run, does not answer or may not be asked.",
+    |s| flag(matches!(s.answer, SiteAnswer::Running { .. })),
+)];
+
+/// Metrics of the process of the daemon, by their usual names.
+const OF_PROCESS: &[MetricRow<ProcessUse>] = &[
+    counter("process_cpu_seconds_total", "Time that processors worked for the daemon, without its rsyncs.", |p| {
+        p.cpu_seconds
+    }),
+    gauge("process_resident_memory_bytes", "Memory that the daemon holds, without its rsyncs.", |p| {
+        p.resident_bytes.and_then(number)
+    }),
+    gauge("process_open_fds", "Files that the daemon has open.", |p| p.open_fds.and_then(number)),
+    gauge("process_max_fds", "The most files that the daemon may have open.", |p| p.max_fds.and_then(number)),
+    gauge("process_start_time_seconds", "When the process started, in seconds since 1970.", |p| p.process_started_at),
+];
+
 /// Metrics of the daemon and its source.
-const OF_DAEMON: &[Metric<Status>] = &[
+const OF_DAEMON: &[MetricRow<Status>] = &[
     labelled(
         "inosync_build_info",
         "1, with the versions of inosync and of the local rsync.",
@@ -78,14 +89,16 @@ const OF_DAEMON: &[Metric<Status>] = &[
     gauge("inosync_on_all_synced_fails", "1 while the hook on_all_synced fails; absent if there is none.", |s| {
         s.hook.as_ref().and_then(|hook| flag(hook.fails))
     }),
-    counter("inosync_overflows_total", "How often the event queue of the kernel overflowed.", |s| s.source.overflows),
+    counter("inosync_overflows_total", "How often the event queue of the kernel overflowed.", |s| {
+        number(s.source.overflows)
+    }),
     counter("inosync_rescans_total", "How often track of a directory was lost, overflows included.", |s| {
-        s.source.rescans
+        number(s.source.rescans)
     }),
 ];
 
 /// Metrics of each node, with its name as the label `node`.
-const OF_NODE: &[Metric<NodeStatus>] = &[
+const OF_NODE: &[MetricRow<NodeStatus>] = &[
     labelled(
         "inosync_node_info",
         "1, with the destination and the rsync at the node.",
@@ -147,13 +160,24 @@ const OF_NODE: &[Metric<NodeStatus>] = &[
     gauge("inosync_last_success_timestamp_seconds", "When a run last succeeded, in seconds since 1970.", |n| {
         n.last_success_at.and_then(number)
     }),
-    counter("inosync_batches_total", "Batches of changes that succeeded.", |n| n.totals.batches),
-    counter("inosync_reconciles_total", "Comparisons of the whole tree that succeeded.", |n| n.totals.reconciles),
-    counter("inosync_entries_sent_total", "Entries that were sent, or got other attributes.", |n| n.totals.sent),
-    counter("inosync_entries_deleted_total", "Entries that were deleted.", |n| n.totals.deleted),
-    counter("inosync_bytes_sent_total", "Bytes that went over the wire for entries.", |n| n.totals.bytes),
-    counter("inosync_failures_total", "Runs that failed as a whole.", |n| n.totals.failures),
-    counter("inosync_restarts_total", "Times that the node's actor ended without being asked.", |n| n.totals.restarts),
+    histogram(
+        "inosync_delivery_seconds",
+        "Time from when a change was seen until the node had it; what a comparison of the whole tree brings is not counted.",
+        |n| &n.delivery,
+    ),
+    counter("inosync_batches_total", "Batches of changes that succeeded.", |n| number(n.totals.batches)),
+    counter("inosync_reconciles_total", "Comparisons of the whole tree that succeeded.", |n| {
+        number(n.totals.reconciles)
+    }),
+    counter("inosync_entries_sent_total", "Entries that were sent, or got other attributes.", |n| {
+        number(n.totals.sent)
+    }),
+    counter("inosync_entries_deleted_total", "Entries that were deleted.", |n| number(n.totals.deleted)),
+    counter("inosync_bytes_sent_total", "Bytes that went over the wire for entries.", |n| number(n.totals.bytes)),
+    counter("inosync_failures_total", "Runs that failed as a whole.", |n| number(n.totals.failures)),
+    counter("inosync_restarts_total", "Times that the node's actor ended without being asked.", |n| {
+        number(n.totals.restarts)
+    }),
 ];
 
 fn number(value: u64) -> Option<f64> {
@@ -176,56 +200,51 @@ fn verdict(verdict: Verdict) -> Option<f64> {
     })
 }
 
-/// All metrics.
+/// The answer with these metrics.
+pub(super) fn answer(text: prometheus::Result<String>) -> HttpAnswer {
+    text.map_or_else(failed, |text| response(StatusCode::OK, CONTENT_TYPE, text))
+}
+
+/// All metrics of one daemon.
 ///
 /// # Errors
 /// When a table is wrong.
 pub fn text(status: &Status) -> prometheus::Result<String> {
-    let registry = Registry::new();
-    for metric in OF_DAEMON {
-        metric.register(&registry, &[], &[(&[], status)])?;
-    }
-    let nodes: Vec<([&str; 1], &NodeStatus)> = status.nodes.iter().map(|node| ([node.name.as_str()], node)).collect();
-    let nodes: Vec<(&[&str], &NodeStatus)> = nodes.iter().map(|(name, node)| (name.as_slice(), *node)).collect();
-    for metric in OF_NODE {
-        metric.register(&registry, &["node"], &nodes)?;
-    }
-    TextEncoder::new().encode_to_string(&registry.gather())
+    encoded(families(&[(Vec::new(), status)]))
 }
 
-impl<T> Metric<T> {
-    /// Registers the metric with a value for each of these things, which are told apart by these labels.
-    fn register(&self, registry: &Registry, labels: &[&str], things: &[(&[&str], &T)]) -> prometheus::Result<()> {
-        let options = Opts::new(self.name, self.help);
-        match self.read {
-            Read::Counter(read) => {
-                let family = CounterVec::new(options, labels)?;
-                for (values, thing) in things {
-                    family.get_metric_with_label_values(values)?.inc_by(read(thing) as f64);
-                }
-                registry.register(Box::new(family))
-            }
-            Read::Gauge(read) => {
-                let family = GaugeVec::new(options, labels)?;
-                for (values, thing) in things {
-                    if let Some(value) = read(thing) {
-                        family.get_metric_with_label_values(values)?.set(value);
-                    }
-                }
-                registry.register(Box::new(family))
-            }
-            Read::Labelled(own, read) => {
-                let family = GaugeVec::new(options, &[labels, own].concat())?;
-                for (values, thing) in things {
-                    for (more, value) in read(thing) {
-                        let more: Vec<&str> = more.iter().map(String::as_str).collect();
-                        family.get_metric_with_label_values(&[values, more.as_slice()].concat())?.set(value);
-                    }
-                }
-                registry.register(Box::new(family))
-            }
-        }
+/// All metrics of these sites, with their names as the label `site`.
+///
+/// # Errors
+/// When a table is wrong.
+pub fn text_of_sites(sites: &[SiteStatus]) -> prometheus::Result<String> {
+    let all: Vec<(Labels<'_>, &SiteStatus)> = sites.iter().map(|site| (of_site(site), site)).collect();
+    let running: Vec<(Labels<'_>, &Status)> =
+        sites.iter().filter_map(|site| Some((of_site(site), site.answer.status()?))).collect();
+    let of_sites = OF_SITE.iter().filter_map(|row| row.family(&all));
+    encoded(of_sites.chain(families(&running)).collect())
+}
+
+fn of_site(site: &SiteStatus) -> Labels<'_> {
+    vec![("site", &site.site)]
+}
+
+/// The metrics of these daemons, each with its labels.
+fn families(daemons: &[(Labels<'_>, &Status)]) -> Vec<MetricFamily> {
+    let mut processes: Vec<(Labels<'_>, &ProcessUse)> = Vec::new();
+    let mut nodes: Vec<(Labels<'_>, &NodeStatus)> = Vec::new();
+    for (labels, status) in daemons {
+        processes.push((labels.clone(), &status.process));
+        nodes.extend(status.nodes.iter().map(|node| ([labels.as_slice(), &[("node", &node.name)]].concat(), node)));
     }
+    let of_daemons = OF_DAEMON.iter().filter_map(|row| row.family(daemons));
+    let of_processes = OF_PROCESS.iter().filter_map(|row| row.family(&processes));
+    of_daemons.chain(of_processes).chain(OF_NODE.iter().filter_map(|row| row.family(&nodes))).collect()
+}
+
+fn encoded(mut families: Vec<MetricFamily>) -> prometheus::Result<String> {
+    families.sort_by(|one, other| one.name().cmp(other.name()));
+    TextEncoder::new().encode_to_string(&families)
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What the tests of the page and of the metrics speak about.
 
-use inosync_actors::status::{Event, HookStatus, NodeState, NodeStatus, Phase, SourceStatus, Status, Totals, Verified};
+use inosync_actors::status::{
+    DeliveryTimes, Event, HookStatus, NodeState, NodeStatus, Phase, ProcessUse, SourceStatus, Status, Totals, Verified,
+};
 use inosync_actors::transport::RemoteRsync;
 
 /// A node at rest, of which nothing is known.
@@ -28,6 +30,7 @@ pub fn node(name: &str) -> NodeStatus {
         last_success_at: None,
         last_error: None,
         totals: Totals::default(),
+        delivery: DeliveryTimes::default(),
         rsync: RemoteRsync::default(),
         recent: Vec::new(),
     }
@@ -40,6 +43,11 @@ pub fn status() -> Status {
         hook: Some(HookStatus::default()),
         verified: Some(Verified { at, took_seconds, drift: 0, complete, reconciled_since }),
         last_success_at: Some(1_700_000_090),
+        delivery: DeliveryTimes {
+            count: 4,
+            seconds: 700.25,
+            buckets: [("0.05".to_owned(), 2), ("0.5".to_owned(), 1), ("+Inf".to_owned(), 1)].into(),
+        },
         totals: Totals {
             batches: 3,
             reconciles: 1,
@@ -75,7 +83,14 @@ pub fn status() -> Status {
         version: "0.1.0".to_owned(),
         rsync: "3.4.1".to_owned(),
         wpath: "/srv/www".to_owned(),
-        pid: 4711,
+        process: ProcessUse {
+            pid: 4711,
+            process_started_at: Some(1_699_999_999.5),
+            cpu_seconds: Some(1.25),
+            resident_bytes: Some(5_242_880),
+            open_fds: Some(17),
+            max_fds: Some(65_536),
+        },
         started_at: 1_700_000_000,
         at: 1_700_000_100,
         phase: Phase::Running,

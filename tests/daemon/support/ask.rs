@@ -28,15 +28,20 @@ impl Site {
 
     /// Runs inosync with these arguments alone, where sites are the configuration files beside the source.
     pub fn ask_all(&self, arguments: &[&str]) -> Asked {
+        let output = self.command(arguments).output().expect("inosync can be run");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Asked { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// The command of [`Site::ask_all`].
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_inosync"));
         command.args(arguments).current_dir("/").stdin(Stdio::null());
         let search = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{}:{search}", self.beside("bin").display()));
         command.env("RUNTIME_DIRECTORY", daemon::runtime_dir(&self.beside("")));
         command.env("CONFIGURATION_DIRECTORY", self.beside(""));
-        let output = command.output().expect("inosync can be run");
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Asked { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        command
     }
 
     /// The status as JSON, as soon as there is a daemon that tells it: a reload may start another one.

@@ -34,6 +34,11 @@ pub fn connect(port: u16) -> Option<TcpStream> {
 pub fn send(port: u16, request: &str) -> Option<Replied> {
     let mut stream = connect(port)?;
     stream.write_all(request.as_bytes()).ok()?;
+    reply(&mut stream)
+}
+
+/// Reads a reply until the connection is closed.
+pub fn reply(stream: &mut impl Read) -> Option<Replied> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).ok()?;
     let text = String::from_utf8(bytes).ok()?;

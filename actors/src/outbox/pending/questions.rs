@@ -1,11 +1,12 @@
 //! Questions that others ask a pending set: the planner's, the age of what the node lacks, and those of a stop.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::outbox::away::MovedAway;
 use crate::outbox::backlog::Backlog;
 use crate::outbox::fold::Fold;
+use crate::outbox::lease::LeaseId;
 use crate::outbox::links::removes;
 use crate::outbox::need::{Pending, Proof, Retry, Scope};
 use crate::outbox::pending::PendingSet;
@@ -41,6 +42,11 @@ impl FailingPaths {
 
 /// The planner's questions. The batch is the one that was leased last.
 impl PendingSet {
+    /// The paths of a batch that the node lacked, each with the time until rsync had done its work on it, or until now.
+    pub(crate) fn waited(&self, id: LeaseId, now: Instant) -> impl Iterator<Item = (&RelPath, Duration)> {
+        self.leases.waited(id, now)
+    }
+
     /// Tells if the removal of this path was reported, and nothing since.
     pub(crate) fn is_reported_removed(&self, path: &RelPath) -> bool {
         self.waiting.get(path).or_else(|| self.leases.get(path)).is_some_and(Pending::is_removal)

@@ -3,8 +3,6 @@
 const PAUSE = 2000;
 const FEW = 6; // So many nodes are all shown open.
 const EVENTS = 60;
-const VERDICTS = { well: ['well', 'good'], attention: ['attention', 'warn'], failing: ['failing', 'bad'] };
-const $ = (id) => document.getElementById(id);
 const shown = new Map(); // The element of each node, by its name.
 const view = { state: null, text: '' };
 let told = null; // The last status, and when it came.
@@ -17,26 +15,9 @@ const ago = (at) => {
   const seconds = Math.floor(Math.max(0, daemonNow() - at));
   return seconds < 2 ? 'just now' : `${span(seconds < 600 ? seconds : seconds - (seconds % 60))} ago`;
 };
-const number = (value) => value.toLocaleString('en');
-const many = (count, one, more) => `${number(count)} ${count === 1 ? one : more}`;
-const clock = (at) => new Date(at * 1000).toLocaleTimeString([], { hour12: false });
 const toneOf = ({ verdict, state }) => (verdict === 'failing' ? 'bad' : verdict === 'attention' || state.is === 'backoff' ? 'warn' : TONES[state.is] ?? 'quiet');
 const differs = ({ verified }) => (verified ? verified.drift > 0 : false);
 const fails = ({ hook }) => (hook ? hook.fails : false);
-
-// Only what differs, so that nothing flickers and screen readers stay silent.
-function set(element, text, className) {
-  if (element.textContent !== text) element.textContent = text;
-  if (className !== undefined && element.className !== className) element.className = className;
-}
-
-function toggle(element, text) {
-  element.hidden = !text;
-  set(element, text ?? '');
-}
-
-// Names may share their beginning, or their end.
-const shorten = (name, most) => (name.length > most ? `${name.slice(0, most / 2)}…${name.slice(1 - most / 2)}` : name);
 
 // === the whole ===
 
@@ -89,14 +70,7 @@ function showHead(status) {
   set($('wpath'), status.wpath);
   set($('verdict').querySelector('.badge'), word, `badge ${tone}`);
   set($('sentence'), sentence(status));
-  const title = `${word}: ${status.wpath} - inosync`;
-  if (document.title !== title) {
-    document.title = title;
-    const color = getComputedStyle($('verdict').querySelector('.badge')).color;
-    const namespace = $('node').content.querySelector('svg').namespaceURI;
-    const icon = `<svg xmlns="${namespace}" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7" fill="${color}"/></svg>`;
-    document.querySelector('link[rel=icon]').href = `data:image/svg+xml,${encodeURIComponent(icon)}`;
-  }
+  setTitle(`${word}: ${status.wpath} - inosync`, $('verdict').querySelector('.badge'));
 }
 
 // === lists of terms ===

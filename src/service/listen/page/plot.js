@@ -1,37 +1,10 @@
-'use strict';
 // The samples of the last hour, and the plots of them.
 
 const HOUR = 3600;
-const TONES = {
-  starting: 'quiet', idle: 'good', syncing: 'busy', incomplete: 'warn', reconciling: 'deep', backoff: 'bad', held: 'bad',
-  paused: 'warn', restarting: 'bad',
-};
 const samples = new Map();
 let every = 10;
 let words = Object.keys(TONES);
 let newest = 0;
-
-// === words ===
-
-function span(seconds) {
-  if (seconds < 10) return `${(Math.round(seconds * 10) / 10).toString()} s`;
-  const [s, m, h] = [Math.round(seconds), Math.floor(seconds / 60), Math.floor(seconds / 3600)];
-  const pair = (big, unit, small, rest) => (small > 0 ? `${big} ${unit} ${small} ${rest}` : `${big} ${unit}`);
-  if (s < 60) return `${s} s`;
-  if (m < 60) return pair(m, 'min', Math.floor(seconds % 60), 's');
-  if (h < 24) return pair(h, 'h', m % 60, 'min');
-  return pair(Math.floor(h / 24), 'd', h % 24, 'h');
-}
-
-function bytes(count) {
-  if (count < 1024) return `${Math.round(count)} B`;
-  const units = ['KiB', 'MiB', 'GiB', 'TiB'];
-  let at = -1;
-  do { count /= 1024; at += 1; } while (count >= 1023.95 && at < units.length - 1);
-  return `${count.toFixed(1).replace(/\.0$/, '')} ${units[at]}`;
-}
-
-const rate = (perSecond) => `${bytes(perSecond)}/s`;
 
 // === samples ===
 

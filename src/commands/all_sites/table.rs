@@ -1,11 +1,11 @@
-//! The overview as a table, the worst first.
+//! The status of all sites as a table, the worst first.
 
 use inosync_actors::path::Escaped;
 use inosync_actors::status::{NodeState, NodeStatus, Status, Verdict};
 
-use super::{SiteAnswer, SiteStatus};
 use crate::commands::status::exit_of;
 use crate::exit::Exit;
+use crate::service::all_sites::SiteStatus;
 use crate::service::status_log::lag;
 
 const HEAD: [&str; COLUMNS] = ["SITE", "SOURCE", "NODE", "STATE", "LAG", "PENDING", "LAST ERROR"];
@@ -41,16 +41,13 @@ pub(super) fn of(sites: &[SiteStatus]) -> String {
 }
 
 fn rows_of(SiteStatus { site, answer }: &SiteStatus) -> Vec<Row> {
-    let unknown = |state: &str, why: &str| {
+    let of_silent = |(state, why): (&str, &str)| {
+        let why = if why.is_empty() { NOTHING } else { why };
         let cells = [site.as_str(), NOTHING, NOTHING, state, NOTHING, NOTHING, why].map(str::to_owned);
-        vec![Row { exit: answer.exit(), lag: 0.0, cells }]
+        Row { exit: super::exit_of(answer), lag: 0.0, cells }
     };
-    match answer {
-        SiteAnswer::Running { status } => running(site, status),
-        SiteAnswer::NotRunning => unknown("not running", NOTHING),
-        SiteAnswer::NotAllowed => unknown("not allowed", "this user may not ask the daemon"),
-        SiteAnswer::NoAnswer { why } => unknown("no answer", why),
-    }
+    let of_running = answer.status().map(|status| running(site, status));
+    of_running.unwrap_or_else(|| answer.silence().map(of_silent).into_iter().collect())
 }
 
 fn running(site: &str, status: &Status) -> Vec<Row> {
