@@ -320,6 +320,7 @@ impl Starter<'_> {
         let excludes = site.excludes.clone();
         let watcher = WatcherActor::new(self.root.clone(), excludes, outlets, holds.clone(), self.guard.clone());
         let watcher = watcher.polling(site.watch_poll).settling(site.settle.clone()).with_barriers(aside);
+        let watcher = watcher.awaiting_names(site.await_names);
         let watcher = WatcherActor::start_in_arbiter(&thread, |_| watcher);
         let state = memory.zip(threads.state.as_ref());
         let state = state.map(|(memory, thread)| self.start_state(memory, thread, holds, &filter, &watcher));

@@ -94,6 +94,7 @@ pub mod state;
 pub mod status;
 pub mod supervisor;
 pub mod sync;
+pub(crate) mod temp_name;
 mod timer;
 pub mod transport;
 pub mod watch_error;

@@ -177,7 +177,12 @@ impl StateActor {
         let mut found = Vec::new();
         let mut removed = Vec::new();
         let mut count = 0;
+        let arriving = self.root.arriving();
         let mut tell = |change: Change| {
+            // The watcher reports it when it has its own name.
+            if change.path().is_some_and(|path| arriving.holds(path)) {
+                return;
+            }
             // Removals go last, since each may be the old name of a new entry. If comparisons may not delete, only
             // removals that the watcher saw are mirrored.
             if let Change::Removed { .. } = change {

@@ -82,6 +82,8 @@ pub(crate) struct WatcherActor {
     outlets: WatcherOutlets,
     poll: Duration,
     settle: Settle,
+    /// `true` if entries of temporary names are left alone until they have their own.
+    awaits_names: bool,
     /// A directory outside of the tree, by which barriers are answered.
     aside: Option<PathBuf>,
     /// `Some` if and only if the tree is watched.
@@ -141,6 +143,7 @@ impl WatcherActor {
             outlets,
             poll: POLL,
             settle: Settle::default(),
+            awaits_names: false,
             aside: None,
             watching: None,
             timer: None,
@@ -167,11 +170,20 @@ impl WatcherActor {
         self
     }
 
+    /// The same, which leaves entries of temporary names alone until they have their own, if it `awaits` that.
+    pub(crate) fn awaiting_names(mut self, awaits: bool) -> Self {
+        self.awaits_names = awaits;
+        self
+    }
+
     fn watch(&self, addr: Addr<Self>) -> Result<(Observer, Gauge), WatchError> {
         let inotify = Inotify::init().map_err(WatchError::of_init)?;
         let watches = Watches::of(&inotify).map_err(WatchError::of_init)?;
         let dirs = Dirs::new(self.root.path().to_owned(), self.excludes.clone(), watches.clone())?;
-        let dirs = dirs.in_sight(self.outlets.sight.clone());
+        let mut dirs = dirs.in_sight(self.outlets.sight.clone());
+        if self.awaits_names {
+            dirs = dirs.awaiting_names(self.root.arriving().clone());
+        }
         let watcher = addr.downgrade();
         self.root.reach().listen(move |heard| {
             if let (MountNews::Answers(Silent { path, .. }), Some(watcher)) = (heard, watcher.upgrade()) {
@@ -201,6 +213,9 @@ impl WatcherActor {
         observer.use_ledger(Ledger::of(gauge.queue()));
         observer.poll_every(self.poll);
         observer.settle(self.settle.clone());
+        if self.awaits_names {
+            observer.await_names();
+        }
         let Findings { blind, unseen, .. } = observer.take();
         // With no watch left the daemon would start half blind: better not at all.
         if let Some(Unseen::NoWatchLeft { why: WatchError::Limit { limit, .. }, .. }) = unseen.into_iter().next() {

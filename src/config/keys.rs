@@ -81,6 +81,7 @@ pub const KEYS: &[Key] = &[
     }),
     key("watch_poll", "60", |d, v| put(seconds(v, 60, 1..=DAY), &mut d.site.watch_poll)),
     key("settle", "[(\"*.part\", 30)]", |d, v| put(or_default(v, |v| settle(v, 1..=DAY)), &mut d.site.settle)),
+    key("await_names", "true", |d, v| put(boolean(v, true), &mut d.site.await_names)),
     key("resync_every", "86400", |d, v| put(or_default(v, interval), &mut d.site.resync_every)),
     key("verify_every", "604800", |d, v| put(or_default(v, interval), &mut d.site.verify_every)),
     key("on_synced", HOOK, |d, v| put(or_default(v, hook), &mut d.site.on_synced)),

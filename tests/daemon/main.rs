@@ -35,6 +35,7 @@ mod nodes;
 mod progress;
 mod races;
 mod random;
+mod relays;
 mod reload;
 mod removals;
 mod renames;

@@ -210,6 +210,8 @@ impl Deliverer {
     ) -> Result<Delivery, Failure> {
         let mut filters: Vec<OsString> = plan.protected.iter().flat_map(rules::exact).collect();
         let compares = matches!(order.recipe, Recipe::Subtrees | Recipe::SubtreesRewritten | Recipe::Levels);
+        let passed_over = compares.then(|| self.target.root.arriving().pass_over(plan.compared().cloned()));
+        filters.extend(passed_over.iter().flat_map(|over| &over.paths).flat_map(rules::exact));
         if compares || order.recipe == Recipe::ByLevels {
             filters.extend(plan.kept.iter().flat_map(rules::kept));
         }
@@ -224,7 +226,9 @@ impl Deliverer {
     /// Compares the whole tree, and keeps `latest` meanwhile. What the node has below the directories `kept` is not deleted.
     pub(super) async fn reconcile_all(self: &Rc<Self>, kept: &[RelPath], latest: Latest) -> Result<Delivery, Failure> {
         let meter = Meter::start(latest);
-        let filters: Vec<OsString> = kept.iter().flat_map(rules::kept).collect();
+        let passed_over = self.target.root.arriving().pass_over([RelPath::root()]);
+        let exact = passed_over.paths.iter().flat_map(rules::exact);
+        let filters: Vec<OsString> = exact.chain(kept.iter().flat_map(rules::kept)).collect();
         if let Some(most) = self.target.site.max_delete {
             // If this never ends, another reconcile is to come, too.
             self.new_mirror.borrow_mut().reconcile_comes();

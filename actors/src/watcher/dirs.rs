@@ -3,6 +3,7 @@
 
 mod listing;
 mod mounted;
+mod nameless;
 mod place;
 mod scan;
 
@@ -20,6 +21,7 @@ use rustix::io::Errno;
 
 pub use self::listing::count;
 use self::listing::list;
+use self::nameless::Nameless;
 pub(super) use self::place::Attached;
 use super::blind::Blind;
 use super::bound::MountedFiles;
@@ -99,6 +101,7 @@ pub struct Dirs {
     sight: WatchCoverage,
     /// The file systems that answer; no other one is looked at.
     reach: Reach,
+    nameless: Nameless,
 }
 
 impl Dirs {
@@ -121,6 +124,7 @@ impl Dirs {
             blind: Blind::default(),
             sight: WatchCoverage::default(),
             reach,
+            nameless: Nameless::default(),
         })
     }
 
@@ -344,12 +348,18 @@ impl Dirs {
     }
 }
 
-/// Tells `found` the names of the subdirectories of an open directory, which is at `path`.
-fn list_within(reach: &Reach, path: &RelPath, opened: &Arc<OwnedFd>, found: &mut dyn FnMut(&OsStr)) -> io::Result<()> {
+/// Tells `found` the names of the entries of an open directory, which is at `path`, each with `true` if it is a directory.
+/// Where the file system may hang, it is told of directories alone.
+fn list_within(
+    reach: &Reach,
+    path: &RelPath,
+    opened: &Arc<OwnedFd>,
+    found: &mut dyn FnMut(&OsStr, bool),
+) -> io::Result<()> {
     if reach.point(path).is_none() {
         return list(opened, found);
     }
-    reach.directories_in(opened, path)?.iter().for_each(|name| found(name));
+    reach.directories_in(opened, path)?.iter().for_each(|name| found(name, true));
     Ok(())
 }
 
@@ -372,7 +382,7 @@ mod tests {
         let names = |root: &Path, path: &[u8]| {
             let mut names = Vec::new();
             let opened = Reach::of(root).open(&RelPath::new(path).unwrap(), false)?;
-            list(&opened, &mut |name| names.push(name.to_owned())).map(|()| names)
+            list(&opened, &mut |name, is_dir| names.extend(is_dir.then(|| name.to_owned()))).map(|()| names)
         };
         assert_eq!(names(&dir.path().join("link"), b"").unwrap(), ["sub"]);
         assert_eq!(names(dir.path(), b"tree").unwrap(), ["sub"]);

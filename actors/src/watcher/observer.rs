@@ -1,6 +1,7 @@
 //! Turns kernel events into changes: follows created, moved and deleted directories with watches, waits for files to be
 //! complete, pairs moves, and says when track was lost. It looks at the disk only to learn what an event cannot tell.
 
+mod arriving;
 mod barrier;
 mod content;
 mod entries;
@@ -155,6 +156,7 @@ impl Observer {
     /// Takes the findings since the last call.
     pub fn take(&mut self) -> Findings {
         self.tell_unwatched();
+        self.note_nameless(Instant::now());
         std::mem::take(&mut self.found)
     }
 
@@ -191,6 +193,7 @@ impl Observer {
         self.count(due);
         self.compare_closed(now);
         self.tick_unwatched(now);
+        self.count_directories(now);
         match self.presence {
             Presence::Away { look_at, watched } if now >= look_at => self.look_for_root(watched, now),
             Presence::Away { .. } => (),
@@ -212,7 +215,7 @@ impl Observer {
             Presence::Away { look_at, .. } => (look_at, None),
         };
         let times = [Some(look_at), repair_at, self.moves.next_expiry(), self.quiet.next_check()];
-        times.into_iter().chain([self.unwatched.next_tick()]).flatten().min()
+        times.into_iter().chain([self.unwatched.next_tick(), self.dirs.next_nameless()]).flatten().min()
     }
 
     /// Reports directories that left the tree, for which no second half of the move came until `until`.

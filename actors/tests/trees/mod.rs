@@ -60,6 +60,7 @@ impl Trees {
             max_delete: None,
             watch_poll: DEADLINE,
             settle: Settle::default(),
+            await_names: true,
             resync_every: None,
             verify_every: None,
             on_synced: None,

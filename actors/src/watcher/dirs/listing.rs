@@ -25,24 +25,25 @@ pub fn count(reach: &Reach, excludes: &Excludes) -> usize {
         counted += 1;
         // What cannot be listed counts for itself alone.
         let _ = reach.open(&dir, false).and_then(|opened| {
-            list_within(reach, &dir, &opened, &mut |name| {
-                left.extend(Some(dir.join(name)).filter(|dir| excludes.matching(dir, true).is_none()));
+            list_within(reach, &dir, &opened, &mut |name, is_dir| {
+                let path = is_dir.then(|| dir.join(name));
+                left.extend(path.filter(|dir| excludes.matching(dir, true).is_none()));
             })
         });
     }
     counted
 }
 
-/// Tells `found` the names of the subdirectories. Not by `std::fs::read_dir`, which takes 32 KiB from the heap and asks
+/// Tells `found` the names of the entries, each with `true` if it is a directory. Not by `std::fs::read_dir`, which takes 32 KiB from the heap and asks
 /// the kernel once more for every directory.
-pub(super) fn list(opened: &OwnedFd, found: &mut dyn FnMut(&OsStr)) -> io::Result<()> {
+pub(super) fn list(opened: &OwnedFd, found: &mut dyn FnMut(&OsStr, bool)) -> io::Result<()> {
     let mut buffer = [MaybeUninit::uninit(); LISTING];
     let mut entries = RawDir::new(opened, &mut buffer);
     while let Some(entry) = entries.next() {
         let entry = entry?;
         let name = entry.file_name();
-        if !matches!(name.to_bytes(), b"." | b"..") && is_directory(opened, &entry) {
-            found(OsStr::from_bytes(name.to_bytes()));
+        if !matches!(name.to_bytes(), b"." | b"..") {
+            found(OsStr::from_bytes(name.to_bytes()), is_directory(opened, &entry));
         }
     }
     Ok(())

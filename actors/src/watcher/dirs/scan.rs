@@ -47,7 +47,10 @@ impl Dirs {
                     return Ok(false);
                 }
                 let reach = self.reach.clone();
-                list_within(&reach, &path, &opened, &mut |name| {
+                list_within(&reach, &path, &opened, &mut |name, is_dir| {
+                    if !is_dir {
+                        return self.found_file(&path, name);
+                    }
                     let Some((id, is_news)) = self.watch_entry(dir, &path, &opened, name, &mut news) else { return };
                     if seen.insert(id) {
                         left.push((id, below_new || is_news));
@@ -84,7 +87,7 @@ impl Dirs {
         news: &mut FoundDirectories,
     ) -> Option<(NodeId, bool)> {
         let path = path.join(name);
-        if self.excludes.matching(&path, true).is_some() {
+        if self.excludes.matching(&path, true).is_some() || self.leaves_alone(&path, false) {
             return None;
         }
         // By its open parent: a name may lead elsewhere by now.

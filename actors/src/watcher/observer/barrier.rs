@@ -21,7 +21,9 @@ impl Observer {
 
     fn pass(&mut self, id: u64, lost: bool) {
         let lost = lost || self.lost.is_some() || matches!(self.presence, Presence::Away { .. });
-        let unsettled = self.quiet.unsettled().into_iter().chain(self.dirs.blind().iter().cloned()).collect();
+        let left_alone: Vec<_> = self.dirs.left_alone().cloned().collect();
+        let unsettled = self.quiet.unsettled().into_iter().chain(self.dirs.blind().iter().cloned());
+        let unsettled = unsettled.chain(left_alone).collect();
         self.found.passed.push(Passed { id, lost, unsettled });
     }
 

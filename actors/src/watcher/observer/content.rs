@@ -13,6 +13,10 @@ use crate::transport::plan::LARGE;
 impl Observer {
     /// Handles an event about the content or the attributes of a file.
     pub(super) fn content_event(&mut self, path: RelPath, mask: EventMask, now: Instant) {
+        let closed = mask.contains(EventMask::CLOSE_WRITE);
+        if (closed || mask.contains(EventMask::MODIFY)) && self.is_arriving(&path, closed, now) {
+            return;
+        }
         if mask.contains(EventMask::MODIFY) {
             self.quiet.written(path, now);
         } else if mask.contains(EventMask::CLOSE_WRITE) {
@@ -41,7 +45,10 @@ impl Observer {
         for path in self.quiet.take_silent() {
             self.watch_unnamed(path);
         }
-        paths.into_iter().for_each(|path| self.written(path));
+        for path in paths {
+            self.root.arriving().take(&path);
+            self.written(path);
+        }
     }
 
     /// Handles the close of a file that was open for writing without a reported write. Mostly the file is as it was,

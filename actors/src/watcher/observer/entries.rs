@@ -9,6 +9,7 @@ use super::{ATTRIBUTES, Observer, YOUNG, last_name};
 use crate::change::Change;
 use crate::messages::DirMove;
 use crate::path::RelPath;
+use crate::root::arriving::AtNodes;
 use crate::watcher::dirs::Attached;
 use crate::watcher::moves::{Departure, FileDeparture};
 use crate::watcher::tree::NodeId;
@@ -31,10 +32,15 @@ impl Observer {
             let silent = self.quiet.is_silent(&path);
             let written = self.quiet.settled(&path);
             let silent = self.forget_unnamed(&path) || silent;
+            let arriving = self.root.arriving().take(&path);
             if mask.contains(EventMask::MOVED_FROM) {
-                self.file_moves.departed(cookie, FileDeparture { from: path.clone(), written, silent });
+                let nameless = arriving.is_some();
+                self.file_moves.departed(cookie, FileDeparture { from: path.clone(), written, silent, nameless });
             }
-            self.found.changes.push(Change::Removed { path, is_dir: false });
+            match arriving {
+                Some(AtNodes::Nowhere) => self.touched_above(&path),
+                Some(AtNodes::Perhaps) | None => self.found.changes.push(Change::Removed { path, is_dir: false }),
+            }
         } else {
             self.content_event(path, mask, now);
         }
@@ -43,14 +49,17 @@ impl Observer {
     fn file_arrived(&mut self, to: RelPath, cookie: u32) {
         self.quiet.settled(&to);
         self.forget_unnamed(&to);
+        self.root.arriving().take(&to);
         let mounts = self.dirs.mounts();
         let departure = self.file_moves.arrived(cookie, |from| mounts.holder(from) == mounts.holder(&to));
-        let Some(FileDeparture { from, written, silent }) = departure else { return self.written(to) };
-        self.found.changes.push(Change::Renamed { from, to: to.clone() });
+        let Some(FileDeparture { from, written, silent, nameless }) = departure else { return self.written(to) };
+        if !nameless {
+            self.found.changes.push(Change::Renamed { from, to: to.clone() });
+        }
         if silent {
             self.watch_unnamed(to.clone());
         }
-        if written || silent {
+        if written || silent || nameless {
             self.written(to);
         }
     }
@@ -59,7 +68,9 @@ impl Observer {
     /// of their own never are, so they count now.
     fn file_created(&mut self, path: RelPath, now: Instant) {
         match self.root.look_at(&path) {
-            Ok(meta) if meta.is_file() && meta.nlink() == 1 => self.quiet.created(path, now),
+            Ok(meta) if meta.is_file() && meta.nlink() == 1 => self.made(path, now),
+            // Small ones mostly have their own names by now.
+            Err(_) if self.quiet.is_nameless(&path) => self.made(path, now),
             _ => self.touched(path, false),
         }
     }
@@ -67,7 +78,13 @@ impl Observer {
     fn directory_event(&mut self, dir: NodeId, name: OsString, mask: EventMask, cookie: u32, now: Instant) {
         let path = self.dirs.entry(dir, &name);
         self.unwatched.explained(&path);
+        if self.is_left_alone(&path, mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM)) {
+            return;
+        }
         if mask.contains(EventMask::CREATE) {
+            if self.dirs.leaves_alone(&path, true) {
+                return;
+            }
             self.attach(dir, &name, now);
             self.found.changes.push(Change::Created { path });
         } else if mask.contains(EventMask::MOVED_TO) {
@@ -80,6 +97,7 @@ impl Observer {
             }
         } else if mask.contains(EventMask::DELETE) {
             self.quiet.forget_below(&path);
+            self.dirs.forget_nameless_below(&path);
             self.forget_unnamed_below(&path);
             // Not every file system ends the watches of what it deletes, and what is open is not deleted yet.
             if !self.ended.remove(&(dir, name.clone())) {
@@ -132,6 +150,7 @@ impl Observer {
             self.moves.unsettled(Departure { from: from.clone(), parent }, now);
         }
         self.quiet.moved(&from, &to);
+        self.dirs.move_nameless(&from, &to);
         self.unnamed.moved(&from, &to);
         self.found.changes.push(Change::MovedTo { from: from.clone(), to: to.clone() });
         if attached == Attached::New {
@@ -148,6 +167,7 @@ impl Observer {
 
     pub(super) fn moved_out(&mut self, from: RelPath) {
         self.quiet.forget_below(&from);
+        self.dirs.forget_nameless_below(&from);
         self.forget_unnamed_below(&from);
         self.dirs.moved_out(&from);
         self.found.changes.push(Change::MovedOut { path: from.clone() });
