@@ -9,6 +9,7 @@
 mod compare;
 mod listing;
 pub(crate) mod memory;
+mod moved;
 mod own;
 mod record;
 mod save;
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use slog::{Logger, debug, info, warn};
 
+use self::compare::TreeComparison;
 use self::memory::Memory;
 use self::save::Saving;
 use self::store::{Closed, Store, StoreError};
@@ -174,33 +176,27 @@ impl StateActor {
     fn compare(&self, unsaved_names: bool) -> Result<usize, StoreError> {
         let Some(store) = &self.store else { return Ok(0) };
         let deletes = self.initial_sync == InitialSync::Full;
-        let mut found = Vec::new();
-        let mut removed = Vec::new();
-        let mut count = 0;
         let arriving = self.root.arriving();
+        let mut found = Vec::new();
+        let mut count = 0;
         let mut tell = |change: Change| {
             // The watcher reports it when it has its own name.
             if change.path().is_some_and(|path| arriving.holds(path)) {
                 return;
             }
-            // Removals go last, since each may be the old name of a new entry. If comparisons may not delete, only
-            // removals that the watcher saw are mirrored.
-            if let Change::Removed { .. } = change {
-                removed.extend(deletes.then_some(change));
-                return;
-            }
             count += 1;
             found.push(change);
-            if found.len() == TOLD {
+            if found.len() >= TOLD {
                 self.outlets.changes.do_send(Observed(std::mem::take(&mut found)));
             }
         };
-        let result = compare::compare(self.root.reach(), &store.known()?, &self.excludes, unsaved_names, &mut tell);
+        let Self { excludes, .. } = self;
+        let known = &store.known()?;
+        let comparison = TreeComparison { reach: self.root.reach(), known, excludes, unsaved_names, deletes };
+        let result = comparison.differences(&mut tell);
         let away =
             self.away.iter().filter(|path| (deletes || self.dir_moves == DirMoves::Replicate) && !self.exists(path));
-        removed.extend(away.map(|path| Change::Removed { path: path.clone(), is_dir: true }));
-        count += removed.len();
-        found.append(&mut removed);
+        away.for_each(|path| tell(Change::Removed { path: path.clone(), is_dir: true }));
         found.extend(result.is_ok().then_some(Change::ComparedWithState));
         self.outlets.changes.do_send(Observed(found));
         result.map(|()| count)

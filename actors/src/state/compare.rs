@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 
 use super::listing::{Dir, Entry, is_gone};
+use super::moved::{MovedEntry, Unpaired};
 use super::stamp::Stamp;
 use super::store::{Known, StoreError};
 use crate::change::Change;
@@ -10,82 +11,126 @@ use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::root::reach::Reach;
 
-/// Compares the whole tree with what is `known` of it, and tells `found` what differs. Directories that may not
-/// be read, or do not answer, are passed over: the watcher tells when they do. `unsaved_names`: the nodes may have entries that were never
-/// saved, since they were made, sent and deleted again between two saves; so the names in each directory that changed
-/// are compared too.
-///
-/// # Errors
-/// When the state or the source cannot be read.
-pub(crate) fn compare(
-    reach: &Reach,
-    known: &Known,
-    excludes: &Excludes,
-    unsaved_names: bool,
-    found: &mut dyn FnMut(Change),
-) -> Result<(), StoreError> {
-    let stamp = Dir::open(reach, &RelPath::root()).and_then(|top| top.stamp()).map_err(StoreError::Source)?;
-    if known.stamp(&RelPath::root())? != Some(stamp) {
-        found(changed(&Entry { path: RelPath::root(), stamp }, None, unsaved_names));
+/// The comparison of the whole tree with what was saved of it.
+pub(crate) struct TreeComparison<'a> {
+    /// The source.
+    pub reach: &'a Reach,
+    /// The tree as of the last save.
+    pub known: &'a Known,
+    /// Patterns of the entries that are not mirrored.
+    pub excludes: &'a Excludes,
+    /// `true` if the nodes may have entries that were never saved, since they were made, sent and deleted again between two
+    /// saves; so the names in each directory that changed are compared too.
+    pub unsaved_names: bool,
+    /// `true` if what is gone is removed at the nodes.
+    pub deletes: bool,
+}
+
+impl TreeComparison<'_> {
+    /// Tells `found` what differs: each old name just before the new name that its entry has, and the removals last.
+    /// Directories that may not be read, or do not answer, are passed over: the watcher tells when they do.
+    ///
+    /// # Errors
+    /// When the state or the source cannot be read.
+    pub(crate) fn differences(&self, found: &mut dyn FnMut(Change)) -> Result<(), StoreError> {
+        let stamp = Dir::open(self.reach, &RelPath::root()).and_then(|top| top.stamp()).map_err(StoreError::Source)?;
+        if self.known.stamp(&RelPath::root())? != Some(stamp) {
+            found(self.changed(&Entry { path: RelPath::root(), stamp }, None));
+        }
+        let mut unpaired = Unpaired::default();
+        // Each directory with the name that it had when it was saved.
+        let mut left = vec![(RelPath::root(), RelPath::root())];
+        loop {
+            // Opened one at a time, since a process may open fewer directories than a tree has.
+            while let Some((path, saved)) = left.pop() {
+                left.extend(self.directory(&path, &saved, &mut unpaired, found)?);
+            }
+            let moved = if self.deletes { unpaired.take_moved(self.reach) } else { Vec::new() };
+            for MovedEntry { from, to } in moved {
+                let is_dir = to.stamp.is_dir();
+                found(Change::Removed { path: from.clone(), is_dir });
+                if is_dir {
+                    found(Change::FoundMoved { from: from.clone(), to: to.path.clone() });
+                    left.push((to.path, from));
+                } else {
+                    found(Change::Renamed { from, to: to.path });
+                }
+            }
+            if left.is_empty() {
+                break;
+            }
+        }
+        unpaired.new.iter().for_each(|entry| found(self.changed(entry, None)));
+        let gone = unpaired.gone.into_iter().filter(|_| self.deletes);
+        for (path, before) in gone {
+            found(Change::Removed { path, is_dir: before.is_some_and(|before| before.is_dir()) });
+        }
+        Ok(())
     }
-    // Opened one at a time, since a process may open fewer directories than a tree has.
-    let mut left = vec![RelPath::root()];
-    while let Some(path) = left.pop() {
-        let entries = match Dir::open(reach, &path).and_then(|dir| dir.entries(excludes)) {
+
+    /// Compares the entries of a directory with those that it had by its earlier name `saved`. Returns the directories
+    /// in it that are to be compared.
+    fn directory(
+        &self,
+        path: &RelPath,
+        saved: &RelPath,
+        unpaired: &mut Unpaired,
+        found: &mut dyn FnMut(Change),
+    ) -> Result<Vec<(RelPath, RelPath)>, StoreError> {
+        let mut below = Vec::new();
+        let entries = match Dir::open(self.reach, path).and_then(|dir| dir.entries(self.excludes)) {
             Ok(entries) => entries,
             Err(error)
                 if !path.is_root()
                     && (is_gone(error) || matches!(error, Errno::ACCESS | Errno::PERM | Errno::TIMEDOUT)) =>
             {
-                continue;
+                return Ok(below);
             }
             Err(error) => return Err(StoreError::Source(error)),
         };
-        let before = known.children(&path)?;
-        for pair in pairs(entries, before) {
+        for pair in pairs(entries, self.known.children(saved)?) {
             match pair {
-                Pair::Both(entry, before) => {
+                Pair::Both(entry, old, before) => {
                     if before != Some(entry.stamp) {
-                        found(changed(&entry, before, unsaved_names));
+                        found(self.changed(&entry, before));
                     }
                     let was_dir = before.is_some_and(|before| before.is_dir());
-                    if was_dir && entry.stamp.is_dir() {
-                        left.push(entry.path);
-                    }
+                    below.extend((was_dir && entry.stamp.is_dir()).then_some((entry.path, old)));
                 }
-                Pair::New(entry) => found(changed(&entry, None, unsaved_names)),
-                Pair::Gone(path, _) if !reach.answers(&path) => (),
+                Pair::New(entry) => {
+                    unpaired.add_new(entry).iter().for_each(|entry| found(self.changed(entry, None)));
+                }
+                Pair::Gone(path, _) if !self.reach.answers(&path) => (),
                 Pair::Gone(path, before) => {
                     let is_dir = before.is_some_and(|before| before.is_dir());
-                    if excludes.matching(&path, is_dir).is_none() {
-                        found(Change::Removed { path, is_dir });
+                    if self.excludes.matching(&path, is_dir).is_none() {
+                        unpaired.gone.push((path, before));
                     }
                 }
             }
         }
+        Ok(below)
     }
-    Ok(())
-}
 
-/// Returns the change for an entry that differs from its stamp.
-fn changed(entry: &Entry, before: Option<Stamp>, unsaved_names: bool) -> Change {
-    let Entry { path, stamp } = entry;
-    let path = path.clone();
-    let was_dir = before.is_some_and(|before| before.is_dir()) || path.is_root();
-    match (stamp.is_dir(), was_dir) {
-        (true, true) if unsaved_names => Change::Level { path },
-        (true, true) => Change::Touched { path, is_dir: true, rewritten: false },
-        (true, false) => Change::Subtree { path },
-        (false, _) => {
-            let same_content = before.is_some_and(|before| before.has_content_of(stamp));
-            Change::Touched { path, is_dir: false, rewritten: !same_content }
+    /// Returns the change for an entry that differs from its stamp.
+    fn changed(&self, Entry { path, stamp }: &Entry, before: Option<Stamp>) -> Change {
+        let path = path.clone();
+        let was_dir = before.is_some_and(|before| before.is_dir()) || path.is_root();
+        match (stamp.is_dir(), was_dir) {
+            (true, true) if self.unsaved_names => Change::Level { path },
+            (true, true) => Change::Touched { path, is_dir: true, rewritten: false },
+            (true, false) => Change::Subtree { path },
+            (false, _) => {
+                let same_content = before.is_some_and(|before| before.has_content_of(stamp));
+                Change::Touched { path, is_dir: false, rewritten: !same_content }
+            }
         }
     }
 }
 
 /// An entry on disk, in the state, or in both.
 enum Pair {
-    Both(Entry, Option<Stamp>),
+    Both(Entry, RelPath, Option<Stamp>),
     New(Entry),
     Gone(RelPath, Option<Stamp>),
 }
@@ -106,7 +151,7 @@ fn pairs(entries: Vec<Entry>, known: Vec<(RelPath, Option<Stamp>)>) -> Vec<Pair>
             std::cmp::Ordering::Less => entries.next().map(Pair::New),
             std::cmp::Ordering::Greater => known.next().map(|(path, stamp)| Pair::Gone(path, stamp)),
             std::cmp::Ordering::Equal => {
-                entries.next().zip(known.next()).map(|(entry, (_, stamp))| Pair::Both(entry, stamp))
+                entries.next().zip(known.next()).map(|(entry, (old, stamp))| Pair::Both(entry, old, stamp))
             }
         });
     }

@@ -86,6 +86,7 @@ impl PendingSet {
                 DirMoves::Log => self.moved(from, to, now),
                 DirMoves::Replicate => self.replicate(from, to, now),
             },
+            Change::FoundMoved { from, to } => self.found_moved(from, to),
             Change::Retaken { path, is_dir } => {
                 if self.dir_moves == DirMoves::Log {
                     self.insert(path, if *is_dir { Scope::Subtree } else { Scope::Entry }, true, None);
@@ -202,6 +203,14 @@ impl PendingSet {
     fn replicate(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
         let is_gone = self.away.get(from).is_some();
         self.guards.rebase(from, to);
+        self.found_moved(from, to);
+        if is_gone {
+            self.removed(from, true, now);
+        }
+    }
+
+    /// Adds the new name of a directory that is mirrored there, be its move mirrored or not.
+    fn found_moved(&mut self, from: &RelPath, to: &RelPath) {
         // The node has something else there, of which size and time prove nothing.
         let goes = |path: &RelPath| {
             let known = self.waiting.get(path).or_else(|| self.leases.get(path));
@@ -209,10 +218,8 @@ impl PendingSet {
         };
         let rewritten = goes(to) || self.waiting.below(to).iter().any(goes) || self.away.get(to).is_some();
         self.away.forget(to);
+        self.away.unmirrored.compared(to);
         self.move_origins(from, to, rewritten);
-        if is_gone {
-            self.removed(from, true, now);
-        }
         self.waiting.insert(to.clone(), Pending::new(Scope::Subtree).rewritten(rewritten));
     }
 
