@@ -37,7 +37,7 @@ use crate::status::{PathInfo, Status};
 use crate::supervisor::TransportFactory;
 use crate::supervisor::paused::Paused;
 use crate::supervisor::watchdog::{DaemonMonitor, DaemonProgress};
-use crate::supervisor::{StateHandle, SupervisorActor, SupervisorParts, Upstream};
+use crate::supervisor::{Flushes, StateHandle, SupervisorActor, SupervisorParts, Upstream};
 use crate::transport::Transport;
 use crate::watcher::coverage::WatchCoverage;
 use crate::watcher::{self, WatcherActor};
@@ -175,7 +175,6 @@ impl Daemon {
         if root.supersedes() {
             outboxes.iter().for_each(|outbox| outbox.lock().source_emptied());
         }
-        let unsaved = memory.as_ref().map(|memory| memory.unsaved.clone()).unwrap_or_default();
         let (tell, progress) = watch::channel(DaemonProgress::default());
         let (holds, held) = mpsc::channel(1);
         let threads = Threads { front: Arbiter::new(), state: memory.as_ref().map(|_| Arbiter::new()), held };
@@ -195,7 +194,6 @@ impl Daemon {
                 transports,
                 children: processes,
                 outboxes,
-                unsaved,
                 upstream,
                 progress: tell,
                 paused,
@@ -304,7 +302,7 @@ impl Starter<'_> {
         let seats = outboxes.iter().cloned().enumerate();
         let filter = FilterActor::new(site.excludes.clone(), seats, outlets, self.log.clone(), self.guard.clone());
         let filter = FilterActor::start_in_arbiter(&thread, |_| filter);
-        let sight = WatchCoverage::default();
+        let coverage = WatchCoverage::default();
         let outlets = watcher::WatcherOutlets {
             changes: filter.clone().recipient(),
             rescans: filter.clone().recipient(),
@@ -314,7 +312,7 @@ impl Starter<'_> {
             passed: filter.clone().recipient(),
             reported: filter.clone().recipient(),
             reports: supervisor.clone().recipient(),
-            sight: sight.clone(),
+            coverage: coverage.clone(),
         };
         let aside = memory.as_ref().and(site.state_file.as_deref()).and_then(Path::parent);
         let excludes = site.excludes.clone();
@@ -322,18 +320,20 @@ impl Starter<'_> {
         let watcher = watcher.polling(site.watch_poll).settling(site.settle.clone()).with_barriers(aside);
         let watcher = watcher.awaiting_names(site.await_names);
         let watcher = WatcherActor::start_in_arbiter(&thread, |_| watcher);
+        let unsaved = memory.as_ref().map(|memory| memory.unsaved.clone()).unwrap_or_default();
         let state = memory.zip(threads.state.as_ref());
         let state = state.map(|(memory, thread)| self.start_state(memory, thread, holds, &filter, &watcher));
         Upstream {
             serve: filter.clone().recipient(),
             vacate: filter.clone().recipient(),
-            flush: watcher.clone().recipient(),
+            flush: Flushes::by(watcher.clone().recipient()),
             exclude: watcher.clone().recipient(),
             audit: watcher.clone().recipient(),
             seen: watcher.clone().recipient(),
             reported: watcher.clone().recipient(),
-            sight,
+            coverage,
             alive: [watcher.recipient(), filter.recipient()],
+            unsaved,
             state,
         }
     }

@@ -10,41 +10,38 @@ mod reached;
 mod reload;
 mod resync;
 mod slots;
+mod source;
 mod status;
 mod stop;
 mod watch_log;
 pub mod watchdog;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix::prelude::*;
 use slog::{Logger, info, o, warn};
-use tokio::sync::watch;
 
 use self::hooks::Hooks;
 use self::lifecycle::{Lifecycle, LifecycleEvent, Membership, Reloading, Step, Succession, Then, Worker};
 pub(crate) use self::parts::TransportFactory;
-pub(crate) use self::parts::{StateHandle, SupervisorParts, Upstream};
+pub(crate) use self::parts::{Flushes, StateHandle, SupervisorParts, Upstream};
 use self::paused::Paused;
 use self::resync::{Clock, ScheduledTask};
 use self::slots::Slots;
-use self::status::Counters;
-use self::watchdog::DaemonProgress;
+use self::source::CountedSource;
+use self::watchdog::{DaemonLine, DaemonProgress};
 use crate::backoff::backoff;
-use crate::ending::{Ending, EndsDaemon};
+use crate::ending::Ending;
 use crate::messages::{
-    Audit, Died, DirMove, Flush, Mirrored, Rescan, Serve, Settled, SourceLost, Succeeded, WatchReport,
+    Audit, Died, DirMove, Mirrored, Reached, Rescan, Serve, Settled, SourceLost, Succeeded, WatchReport,
 };
 use crate::node::Node;
 use crate::outbox::Outbox;
-use crate::outbox::unsaved::Unsaved;
 use crate::reload::ConfigSnapshot;
-use crate::root::Root;
 use crate::site::{DirMoves, InitialSync};
 use crate::state;
 use crate::status::record::NodeRecord;
 use crate::sync::{NodeLink, SupervisorHandle, SyncActor};
-use crate::timer::Timer;
 use crate::transport;
 use crate::transport::heard::Heard;
 use crate::transport::progress::Latest;
@@ -62,26 +59,16 @@ use crate::transport::progress::Latest;
 pub(crate) struct SupervisorActor {
     slots: Slots,
     config: ConfigSnapshot,
-    root: Root,
+    source: CountedSource,
     transports: TransportFactory,
-    unsaved: Unsaved,
     upstream: Upstream,
     phase: Lifecycle,
-    /// Flushes that have not come back. Those that were asked for at different times may overtake each other, so only
-    /// when none is left, everything before the last has come.
-    flushes: usize,
     reloading: Reloading,
     clock: Clock,
-    /// Runs at the time of the clock.
-    clock_timer: Timer,
-    counters: Counters,
-    progress: watch::Sender<DaemonProgress>,
     paused: Paused,
     hooks: Hooks,
-    /// Runs when the hooks are to be looked at again.
-    hooks_timer: Timer,
     log: Logger,
-    guard: EndsDaemon,
+    outside: DaemonLine,
 }
 
 impl SupervisorActor {
@@ -91,22 +78,16 @@ impl SupervisorActor {
         let mut supervisor = SupervisorActor {
             slots: Slots::default(),
             config: parts.config,
-            root: parts.root,
+            source: CountedSource::new(parts.root),
             transports: parts.transports,
-            unsaved: parts.unsaved,
             upstream: parts.upstream,
             phase: Lifecycle::Starting,
-            flushes: 0,
             reloading: Reloading::Idle,
             clock: Clock::default(),
-            clock_timer: Timer::default(),
-            counters: Counters::new(),
-            progress: parts.progress,
             paused: parts.paused,
             hooks: Hooks::new(parts.children),
-            hooks_timer: Timer::default(),
             log: parts.log,
-            guard: parts.guard,
+            outside: DaemonLine::new(parts.progress, parts.guard),
         };
         for (at, (node, outbox)) in site.nodes.iter().zip(parts.outboxes).enumerate() {
             let link = supervisor.link(at, node, outbox, NodeRecord::default(), Heard::default());
@@ -118,10 +99,7 @@ impl SupervisorActor {
 
     /// Tells that the daemon is further.
     fn tell(&self, change: impl FnOnce(&mut DaemonProgress)) {
-        self.progress.send_modify(|progress| {
-            progress.nodes = self.slots.members().count();
-            change(progress);
-        });
+        self.outside.tell(self.slots.members().count(), change);
     }
 
     fn link(&mut self, slot: usize, node: &Node, outbox: Outbox, record: NodeRecord, heard: Heard) -> NodeLink {
@@ -132,13 +110,13 @@ impl SupervisorActor {
             slot,
             key: state::key(site, node),
             outbox,
-            unsaved: self.unsaved.clone(),
+            unsaved: self.upstream.unsaved.clone(),
             transport,
             progress: Latest::default(),
             bulk_size: site.bulk_size,
             record,
             heard,
-            root: self.root.clone(),
+            root: self.source.root().clone(),
             excludes: site.excludes.clone(),
             log: self.log.new(o!("node" => node.name().to_owned())),
         }
@@ -223,10 +201,7 @@ impl SupervisorActor {
     }
 
     fn wait_for_tasks(&mut self, ctx: &mut Context<Self>) {
-        let next = self.clock.next(&self.slots);
-        // What is due now and cannot be done now is not tried without a pause.
-        let soon = Instant::now() + Duration::from_millis(1);
-        self.clock_timer.set(next.map(|at| at.max(soon)), ctx, Self::run_tasks);
+        self.clock.wait(&self.slots, ctx);
     }
 
     fn run_tasks(&mut self, ctx: &mut Context<Self>) {
@@ -245,7 +220,7 @@ impl SupervisorActor {
 
     /// Runs the hooks that have something to be told, and looks again when more may have.
     fn advance_hooks(&mut self, ctx: &mut Context<Self>) {
-        self.hooks_timer.cancel(ctx);
+        self.hooks.timer().cancel(ctx);
         let step = self.phase.step();
         if step == Some(Step::Save) || self.phase.has_ended() {
             return;
@@ -261,7 +236,7 @@ impl SupervisorActor {
                 }
             }));
         }
-        self.hooks_timer.set(due.look_at, ctx, Self::advance_hooks);
+        self.hooks.timer().set(due.look_at, ctx, Self::advance_hooks);
     }
 
     fn hook_ended(&mut self, ctx: &mut Context<Self>) {
@@ -276,12 +251,6 @@ impl SupervisorActor {
         if let Some(slot) = self.slots.get(at) {
             self.hooks.hear(slot, tally);
         }
-    }
-
-    /// Asks for everything that the kernel has reported.
-    fn flush(&mut self) {
-        self.flushes += 1;
-        self.upstream.flush.do_send(Flush);
     }
 }
 
@@ -299,7 +268,7 @@ impl Handler<WatchReport> for SupervisorActor {
             WatchReport::Watching { directories } => self.watching(directories, ctx),
             WatchReport::Failed(_) => {
                 self.phase = Lifecycle::Ended { then: Then::Exit };
-                self.guard.end(Ending::Unwatchable);
+                self.outside.end(Ending::Unwatchable);
             }
             WatchReport::RootSuperseded => self.hasten(LifecycleEvent::Superseded, ctx),
             WatchReport::RootLost(_) => self.slots.actors().for_each(|actor| actor.do_send(SourceLost)),
@@ -312,8 +281,16 @@ impl Handler<Rescan> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, Rescan { subtree, reason }: Rescan, _: &mut Self::Context) {
-        self.counters.lost_track(reason);
+        self.source.lost_track(reason);
         watch_log::log_rescan(&self.log, &subtree, reason);
+    }
+}
+
+impl Handler<Reached> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Reached(heard): Reached, _: &mut Self::Context) {
+        reached::reached(heard, &self.slots, &self.log);
     }
 }
 

@@ -5,6 +5,7 @@
 mod around;
 mod batch;
 pub mod disk;
+mod lanes;
 mod node_link;
 mod orders;
 mod pace;
@@ -20,29 +21,25 @@ use actix::prelude::*;
 use slog::{debug, error, info, warn};
 
 use self::around::Around;
+use self::lanes::Lanes;
 pub(crate) use self::node_link::{NodeLink, SupervisorHandle};
-use self::pace::Pace;
 use self::report::log_unset;
 use crate::backoff::backoff;
 use crate::health::StoredPart;
 use crate::health::{Health, HealthChange};
-use crate::messages::{Died, Settled, SourceLost, Succeeded, Wake};
+use crate::messages::{Died, Drained, Obey, Settled, SourceLost, Succeeded, TryNow, Wake};
 use crate::order::WorkOrder;
-use crate::outbox::lease::LeaseId;
 use crate::root::RootError;
 use crate::timer::Timer;
 use crate::transport::Delivery;
 use crate::transport::Lane;
 use crate::transport::failure::{Cause, Failure};
 
-/// Batches whose work is done, but not confirmed: each is an rsync that is about to end.
-const UNCONFIRMED: usize = 8;
-
 /// Works off one node's outbox.
 ///
-/// Receives: [`Wake`], [`Obey`](crate::messages::Obey), [`SourceLost`], [`Resync`](crate::messages::Resync),
-/// [`Verify`](crate::messages::Verify), [`TryNow`](crate::messages::TryNow). Sends: [`Succeeded`], [`Settled`],
-/// [`Drained`](crate::messages::Drained), and [`Died`] when it is gone. One batch of each lane and a reconcile or a
+/// Receives: [`Wake`], [`Obey`], [`SourceLost`], [`Resync`](crate::messages::Resync),
+/// [`Verify`](crate::messages::Verify), [`TryNow`]. Sends: [`Succeeded`], [`Settled`],
+/// [`Drained`], and [`Died`] when it is gone. One batch of each lane and a reconcile or a
 /// comparison by content are worked on at a time, beside batches of which only the end is missing. Stops when rsync
 /// cannot be started, or when it was told to retire. A restart forgets the backoff of the node, and nothing that is
 /// pending.
@@ -51,17 +48,10 @@ pub(crate) struct SyncActor {
     supervisor: SupervisorHandle,
     order: WorkOrder,
     health: Health,
-    /// The pace of the fast lane.
-    pace: Pace,
-    /// Batches that have not ended.
-    in_flight: usize,
+    lanes: Lanes,
     comparing: Comparing,
     /// `true` if the last reconcile would have deleted too much.
     reconcile_held: bool,
-    /// `true` while a batch of the fast lane waits for a standby.
-    late: bool,
-    /// The question if all was reported that was changed before the symlinks of a batch.
-    asking: Asking,
     timer: Timer,
     /// Parts that were compared around mounts which do not answer.
     around: Around,
@@ -76,18 +66,6 @@ enum Comparing {
     Reconcile,
     /// The content is compared, and what differs is only told. The future ends the comparison when it is dropped.
     Content(SpawnHandle),
-}
-
-/// The question to the watcher if all was reported.
-#[derive(Debug, PartialEq, Eq)]
-enum Asking {
-    Nothing,
-    /// This batch waits for the answer. It is to be the newest until it is planned: no other one is taken.
-    For(LeaseId),
-    /// The last question had no answer in time: there is none until then.
-    InVain {
-        until: Instant,
-    },
 }
 
 /// Tells the supervisor that the actor is gone: runs when the actor stops and when it panics.
@@ -111,12 +89,9 @@ impl SyncActor {
             supervisor,
             order,
             health: Health::default(),
-            pace: Pace::default(),
-            in_flight: 0,
+            lanes: Lanes::default(),
             comparing: Comparing::Nothing,
             reconcile_held: false,
-            late: false,
-            asking: Asking::Nothing,
             timer: Timer::default(),
             around: Around::default(),
             _death_notice,
@@ -131,8 +106,15 @@ impl SyncActor {
         self.around.look(&self.link, self.comparing == Comparing::Reconcile, now);
         match self.order {
             WorkOrder::Work | WorkOrder::Drain { .. } => (),
-            WorkOrder::Pause | WorkOrder::Finish { .. } | WorkOrder::Rest => return self.stand_still(now),
-            WorkOrder::Retire | WorkOrder::Abort => return self.end_if_idle(ctx),
+            WorkOrder::Pause | WorkOrder::Finish { .. } | WorkOrder::Rest => {
+                self.link.stand_still();
+                return self.report_if_drained(now);
+            }
+            // Another one takes over, once nothing is in flight.
+            WorkOrder::Retire | WorkOrder::Abort if self.lanes.are_idle() && self.comparing != Comparing::Reconcile => {
+                return ctx.stop();
+            }
+            WorkOrder::Retire | WorkOrder::Abort => return,
         }
         let look_again = match self.health.may_start(now) {
             Ok(()) => {
@@ -140,7 +122,7 @@ impl SyncActor {
                 self.health.may_start(now).err().or_else(|| self.next_due(now))
             }
             Err(until) => {
-                self.note_emptied();
+                self.link.note_emptied();
                 Some(until)
             }
         };
@@ -148,6 +130,17 @@ impl SyncActor {
         let look_again = look_again.filter(|_| !self.link.outbox.lock().is_empty());
         self.timer.set(look_again, ctx, Self::advance);
         self.report_if_drained(now);
+    }
+
+    /// Reports the end of a drain: nothing is left of what was to be sent, or nothing more can be done about it now.
+    fn report_if_drained(&mut self, now: Instant) {
+        let Some(until) = self.order.drains_until() else { return };
+        let left = self.link.drain_left(self.order, until, self.lanes.are_idle(), now);
+        let (order, is_drained) = self.order.after(left, self.health.is_failing());
+        self.order = order;
+        if is_drained {
+            self.supervisor.drained.do_send(Drained { slot: self.link.slot });
+        }
     }
 
     /// The time at which something can start that does not wait for what is in flight.
@@ -159,11 +152,8 @@ impl SyncActor {
     /// The time at which a batch can start in this lane; `None` while it works on another.
     fn lane_due(&self, lane: Lane, now: Instant) -> Option<Instant> {
         let outbox = self.link.outbox.lock();
-        let late = lane == Lane::Fast && self.late;
-        let free =
-            !late && !matches!(self.asking, Asking::For(_)) && !outbox.works(lane) && self.in_flight < UNCONFIRMED;
-        let due = if free { outbox.next_due(lane, now) } else { None }?;
-        Some(if lane == Lane::Fast { due.max(self.pace.next(now)) } else { due })
+        let due = if outbox.works(lane) { None } else { outbox.next_due(lane, now) };
+        due.and_then(|due| self.lanes.start(lane, due, now))
     }
 
     fn start(&mut self, now: Instant, ctx: &mut Context<Self>) {
@@ -185,13 +175,6 @@ impl SyncActor {
         }
     }
 
-    /// A source may be without its content and have some of it again while its node is not tried.
-    fn note_emptied(&self) {
-        if self.link.root.check().is_err_and(|why| why.is_about_content()) {
-            self.link.outbox.lock().source_emptied();
-        }
-    }
-
     /// Holds everything: the source is not what it must be.
     fn hold(&mut self, why: RootError, now: Instant) {
         self.link.transport.rest();
@@ -205,9 +188,9 @@ impl SyncActor {
     /// Returns true if the way to the node will be ready in a moment, which is then waited for.
     fn waits(&mut self, ctx: &mut Context<Self>) -> bool {
         let Some(ready) = self.link.transport.late() else { return false };
-        self.late = true;
+        self.lanes.set_late(true);
         let ready = ready.into_actor(self).map(|(), actor, ctx| {
-            actor.late = false;
+            actor.lanes.set_late(false);
             actor.advance(ctx);
         });
         ctx.spawn(ready);
@@ -297,7 +280,7 @@ impl Actor for SyncActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.link.record.health(&self.health);
-        self.prepare(self.order);
+        self.link.prepare(self.order);
         if self.order.sends() {
             self.link.transport.clone().warm();
         }
@@ -326,5 +309,26 @@ impl Handler<SourceLost> for SyncActor {
         // What waits in the source would keep its file system busy, or read a directory that is not the source any
         // more.
         self.link.transport.rest();
+    }
+}
+
+impl Handler<Obey> for SyncActor {
+    type Result = ();
+
+    fn handle(&mut self, Obey(wanted): Obey, ctx: &mut Self::Context) {
+        self.order = self.order.next(wanted);
+        self.link.prepare(wanted);
+        if self.order == WorkOrder::Abort { ctx.stop() } else { self.advance(ctx) }
+    }
+}
+
+impl Handler<TryNow> for SyncActor {
+    type Result = ();
+
+    fn handle(&mut self, _: TryNow, ctx: &mut Self::Context) {
+        self.health.try_now(Instant::now());
+        self.link.record.health(&self.health);
+        self.link.outbox.lock().try_now();
+        self.advance(ctx);
     }
 }

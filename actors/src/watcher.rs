@@ -3,13 +3,14 @@
 mod blind;
 mod bound;
 mod closings;
-mod cookie;
 pub(crate) mod coverage;
 mod dirs;
+mod drain;
 mod ledger;
 mod moves;
 mod names;
 mod observer;
+mod queue_barrier;
 mod quiet;
 mod reader;
 mod tree;
@@ -29,9 +30,9 @@ pub use self::reader::RawEvent;
 pub use self::watches::Watches;
 use crate::watch_error::WatchError;
 
-use self::cookie::Cookie;
 use self::coverage::WatchCoverage;
 use self::ledger::Ledger;
+use self::queue_barrier::QueueBarrier;
 use self::reader::{Gauge, KernelSaid};
 use crate::ending::EndsDaemon;
 use crate::messages::{
@@ -45,8 +46,6 @@ use crate::root::reach::{MountNews, Silent};
 
 /// The interval at which a long first scan reports its progress.
 const PROGRESS: Duration = Duration::from_secs(5);
-/// The interval at which it is looked if all events have come.
-const FLUSH_POLL: Duration = Duration::from_millis(1);
 
 /// The receivers of the watcher's messages.
 #[derive(Clone)]
@@ -66,7 +65,7 @@ pub(crate) struct WatcherOutlets {
     /// Reports on the watches: all set, lost, or failed.
     pub reports: Recipient<WatchReport>,
     /// The count of watched directories, which others read at any time.
-    pub sight: WatchCoverage,
+    pub coverage: WatchCoverage,
 }
 
 /// Keeps one watch per directory and says what changed.
@@ -108,24 +107,6 @@ struct MountsChanged;
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Answers(RelPath);
-
-/// WatcherActor -> itself: look again whether a flush is complete.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct LookIfDrained {
-    /// `true` if the last look found no event.
-    calm: bool,
-    /// As many events as this are all that happened before the question.
-    goal: usize,
-    then: BehindReports,
-}
-
-/// What comes behind all that was reported.
-#[derive(Debug)]
-enum BehindReports {
-    Flush,
-    Answer(AskReported),
-}
 
 impl WatcherActor {
     /// A watcher of the tree at `root`; watching begins when it is started. `holds_watches` is dropped when the watches are
@@ -180,7 +161,7 @@ impl WatcherActor {
         let inotify = Inotify::init().map_err(WatchError::of_init)?;
         let watches = Watches::of(&inotify).map_err(WatchError::of_init)?;
         let dirs = Dirs::new(self.root.path().to_owned(), self.excludes.clone(), watches.clone())?;
-        let mut dirs = dirs.in_sight(self.outlets.sight.clone());
+        let mut dirs = dirs.covering(self.outlets.coverage.clone());
         if self.awaits_names {
             dirs = dirs.awaiting_names(self.root.arriving().clone());
         }
@@ -190,7 +171,7 @@ impl WatcherActor {
                 watcher.do_send(Answers(path.clone()));
             }
         });
-        let cookie = self.aside.clone().map(|aside| Cookie::new(aside, watches));
+        let barrier = self.aside.clone().map(|aside| QueueBarrier::new(aside, watches));
         let deliver = move |seen| {
             match seen {
                 KernelSaid::Events(batch) => addr.do_send(Events(batch)),
@@ -203,12 +184,12 @@ impl WatcherActor {
         let mut observer = Observer::new(self.root.clone(), dirs, &mut |directories| {
             if reported.elapsed() >= PROGRESS {
                 reported = Instant::now();
-                self.outlets.sight.write(directories, 0, None);
+                self.outlets.coverage.write(directories, 0, None);
                 self.outlets.reports.do_send(WatchReport::Scanning { directories });
             }
         });
-        if let Some(cookie) = cookie {
-            observer.use_cookie(cookie);
+        if let Some(barrier) = barrier {
+            observer.use_queue_barrier(barrier);
         }
         observer.use_ledger(Ledger::of(gauge.queue()));
         observer.poll_every(self.poll);
@@ -226,12 +207,6 @@ impl WatcherActor {
             self.outlets.reports.do_send(WatchReport::Blind { path, why });
         }
         Ok((observer, gauge))
-    }
-
-    /// Lets something come behind all that has happened until now.
-    fn drain(&self, then: BehindReports, ctx: &mut Context<Self>) {
-        let goal = self.watching.as_ref().map_or(0, |(_, gauge)| gauge.goal());
-        ctx.notify(LookIfDrained { calm: false, goal, then });
     }
 
     /// Passes on what was found and sets the timer for what is due next.
@@ -258,7 +233,7 @@ impl WatcherActor {
             self.outlets.reports.do_send(WatchReport::RootSuperseded);
         }
         passed.into_iter().for_each(|passed| self.outlets.passed.do_send(passed));
-        observer.tell(&self.outlets.sight);
+        observer.write_coverage(&self.outlets.coverage);
         let next = observer.next_tick();
         if next != self.timer.map(|(at, _)| at) {
             self.timer.take().map(|(_, handle)| ctx.cancel_future(handle));
@@ -266,12 +241,17 @@ impl WatcherActor {
         }
     }
 
-    fn tick(&mut self, ctx: &mut Context<Self>) {
-        self.timer = None;
+    /// Has the observer do something, if the tree is watched, and passes on what it found.
+    fn observe(&mut self, ctx: &mut Context<Self>, work: impl FnOnce(&mut Observer)) {
         if let Some((observer, _)) = &mut self.watching {
-            observer.tick(Instant::now());
+            work(observer);
         }
         self.pass_on(ctx);
+    }
+
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        self.timer = None;
+        self.observe(ctx, |observer| observer.tick(Instant::now()));
     }
 }
 
@@ -304,10 +284,7 @@ impl Handler<MountsChanged> for WatcherActor {
     type Result = ();
 
     fn handle(&mut self, _: MountsChanged, ctx: &mut Self::Context) {
-        if let Some((observer, _)) = &mut self.watching {
-            observer.mounts_changed(Instant::now());
-        }
-        self.pass_on(ctx);
+        self.observe(ctx, |observer| observer.mounts_changed(Instant::now()));
     }
 }
 
@@ -315,10 +292,7 @@ impl Handler<Answers> for WatcherActor {
     type Result = ();
 
     fn handle(&mut self, Answers(path): Answers, ctx: &mut Self::Context) {
-        if let Some((observer, _)) = &mut self.watching {
-            observer.answers(&path, Instant::now());
-        }
-        self.pass_on(ctx);
+        self.observe(ctx, |observer| observer.answers(&path, Instant::now()));
     }
 }
 
@@ -349,26 +323,7 @@ impl Handler<Audit> for WatcherActor {
     type Result = ();
 
     fn handle(&mut self, _: Audit, ctx: &mut Self::Context) {
-        if let Some((observer, _)) = &mut self.watching {
-            observer.audit(Instant::now());
-        }
-        self.pass_on(ctx);
-    }
-}
-
-impl Handler<Flush> for WatcherActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Flush, ctx: &mut Self::Context) {
-        self.drain(BehindReports::Flush, ctx);
-    }
-}
-
-impl Handler<AskReported> for WatcherActor {
-    type Result = ();
-
-    fn handle(&mut self, asked: AskReported, ctx: &mut Self::Context) {
-        self.drain(BehindReports::Answer(asked), ctx);
+        self.observe(ctx, |observer| observer.audit(Instant::now()));
     }
 }
 
@@ -385,10 +340,7 @@ impl Handler<Exclude> for WatcherActor {
 
     fn handle(&mut self, exclude: Exclude, ctx: &mut Self::Context) {
         self.excludes = exclude.0.clone();
-        if let Some((observer, _)) = &mut self.watching {
-            observer.exclude(exclude.0.clone());
-        }
-        self.pass_on(ctx);
+        self.observe(ctx, |observer| observer.exclude(exclude.0.clone()));
         self.outlets.exclude.do_send(exclude);
     }
 }
@@ -402,29 +354,5 @@ impl Handler<Barrier> for WatcherActor {
             None => self.outlets.passed.do_send(Passed { id, lost: true, unsettled: Vec::new() }),
         }
         self.pass_on(ctx);
-    }
-}
-
-impl Handler<LookIfDrained> for WatcherActor {
-    type Result = ();
-
-    /// Two looks in a row must find nothing: between the kernel and the mailbox an event is seen by neither. Where changes
-    /// never cease, what was changed later is counted.
-    fn handle(&mut self, LookIfDrained { calm, goal, then }: LookIfDrained, ctx: &mut Self::Context) {
-        let drained = self.watching.as_ref().is_none_or(|(_, gauge)| gauge.is_drained());
-        let has_all = self.watching.as_ref().is_none_or(|(_, gauge)| gauge.has_taken(goal));
-        let complete = drained && calm;
-        if !(has_all || complete) {
-            ctx.notify_later(LookIfDrained { calm: drained, goal, then }, FLUSH_POLL);
-            return;
-        }
-        if let (BehindReports::Flush, Some((observer, _))) = (&then, &mut self.watching) {
-            observer.flush(complete, Instant::now());
-        }
-        self.pass_on(ctx);
-        match then {
-            BehindReports::Flush => self.outlets.flush.do_send(Flush),
-            BehindReports::Answer(asked) => self.outlets.reported.do_send(asked),
-        }
     }
 }

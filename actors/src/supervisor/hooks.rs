@@ -16,6 +16,7 @@ use crate::hook::runner::HookNews;
 use crate::hook::teller::Teller;
 use crate::site::Site;
 use crate::status::HookStatus;
+use crate::timer::Timer;
 use crate::transport::Tally;
 
 /// The pause before the next portion of paths is looked at.
@@ -61,6 +62,8 @@ pub(super) struct Hooks {
     hooks: BTreeMap<Whose, HookState>,
     children: Children,
     looked_again: Instant,
+    /// Runs when the hooks are to be looked at again.
+    timer: Timer,
 }
 
 struct HookState {
@@ -87,12 +90,17 @@ pub(super) struct Due {
 impl Hooks {
     /// No hooks yet. They are started among these processes, and end with them.
     pub(super) fn new(children: Children) -> Self {
-        Hooks { hooks: BTreeMap::new(), children, looked_again: Instant::now() }
+        Hooks { hooks: BTreeMap::new(), children, looked_again: Instant::now(), timer: Timer::default() }
     }
 
     /// `true` if there are no hooks.
     pub(super) fn is_empty(&self) -> bool {
         self.hooks.is_empty()
+    }
+
+    /// The timer of the next look.
+    pub(super) fn timer(&mut self) -> &mut Timer {
+        &mut self.timer
     }
 
     /// `true` while a hook runs, or has something to be told.

@@ -39,8 +39,6 @@ pub(crate) struct SupervisorParts {
     pub(crate) children: Children,
     /// The outboxes of the nodes, in their order. The filter knows them by their place.
     pub(crate) outboxes: Vec<Outbox>,
-    /// Is told when the outboxes change.
-    pub(crate) unsaved: Unsaved,
     /// The actors in front of the SyncActors.
     pub(crate) upstream: Upstream,
     /// Hears how far the daemon is.
@@ -61,7 +59,7 @@ pub(crate) struct Upstream {
     /// To the filter: a node goes.
     pub(crate) vacate: Recipient<Vacate>,
     /// To the watcher: everything that was reported is wanted.
-    pub(crate) flush: Recipient<Flush>,
+    pub(crate) flush: Flushes,
     /// To the watcher: other patterns hold.
     pub(crate) exclude: Recipient<Exclude>,
     /// To the watcher: the watches are to be counted.
@@ -71,11 +69,40 @@ pub(crate) struct Upstream {
     /// To the watcher, from the SyncActors: everything that has changed is wanted.
     pub(crate) reported: Recipient<AskReported>,
     /// The directories that the watcher watches.
-    pub(crate) sight: WatchCoverage,
+    pub(crate) coverage: WatchCoverage,
     /// To the watcher and the filter: an answer is wanted.
     pub(crate) alive: [Recipient<Alive>; 2],
+    /// Is told when the outboxes change.
+    pub(crate) unsaved: Unsaved,
     /// The state; `None` if none is kept.
     pub(crate) state: Option<StateHandle>,
+}
+
+/// Flushes of the watcher and the filter. Those that were asked for at different times may overtake each other, so only
+/// when none is left, everything before the last has come.
+pub(crate) struct Flushes {
+    ask: Recipient<Flush>,
+    /// Flushes that have not come back.
+    out: usize,
+}
+
+impl Flushes {
+    /// Flushes that this actor is asked for.
+    pub(crate) fn by(ask: Recipient<Flush>) -> Self {
+        Flushes { ask, out: 0 }
+    }
+
+    /// Asks for everything that the kernel has reported.
+    pub(super) fn ask(&mut self) {
+        self.out += 1;
+        self.ask.do_send(Flush);
+    }
+
+    /// Notes that one has come back. Returns true if none is left.
+    pub(super) fn came(&mut self) -> bool {
+        self.out -= 1;
+        self.out == 0
+    }
 }
 
 /// The StateActor as the supervisor sees it.

@@ -2,47 +2,41 @@
 
 use std::time::{Duration, SystemTime};
 
-use actix::prelude::*;
-use slog::{info, warn};
+use slog::{Logger, info, warn};
 
-use super::SupervisorActor;
-use crate::messages::{Reached, Wake};
+use super::slots::Slots;
+use crate::messages::Wake;
 use crate::root::reach::{MountNews, Silent};
 
-impl SupervisorActor {
-    /// Something can be compared that could not be, and what failed meanwhile is tried at once.
-    fn go_on(&self) {
-        for slot in self.slots.iter() {
-            slot.link.outbox.lock().try_now();
-            slot.worker.actor().into_iter().for_each(|actor| actor.do_send(Wake));
+/// Logs what was heard of a mount. Where it answers again, or is gone, the nodes go on.
+pub(super) fn reached(heard: MountNews, slots: &Slots, log: &Logger) {
+    match heard {
+        MountNews::Silent(Silent { path, kind, .. }) => {
+            warn!(log, "a file system does not answer: what is below it waits, and the rest goes on; mend what \
+                serves it, or unmount it (umount -l)"; "path" => %path, "kind" => kind);
         }
+        MountNews::Answers(Silent { path, since, .. }) => {
+            info!(log, "a file system answers again: what is below it is compared"; "path" => %path,
+                "after" => silence(since));
+            go_on(slots);
+        }
+        MountNews::Unmounted(Silent { path, since, .. }) => {
+            info!(log, "a file system that did not answer is not mounted any more"; "path" => %path,
+                "after" => silence(since));
+            go_on(slots);
+        }
+    }
+}
+
+/// Something can be compared that could not be, and what failed meanwhile is tried at once.
+fn go_on(slots: &Slots) {
+    for slot in slots.iter() {
+        slot.link.outbox.lock().try_now();
+        slot.worker.actor().into_iter().for_each(|actor| actor.do_send(Wake));
     }
 }
 
 fn silence(since: SystemTime) -> String {
     let seconds = SystemTime::now().duration_since(since).unwrap_or(Duration::ZERO).as_secs();
     format!("{seconds} s")
-}
-
-impl Handler<Reached> for SupervisorActor {
-    type Result = ();
-
-    fn handle(&mut self, Reached(heard): Reached, _: &mut Self::Context) {
-        match heard {
-            MountNews::Silent(Silent { path, kind, .. }) => {
-                warn!(self.log, "a file system does not answer: what is below it waits, and the rest goes on; mend what \
-                    serves it, or unmount it (umount -l)"; "path" => %path, "kind" => kind);
-            }
-            MountNews::Answers(Silent { path, since, .. }) => {
-                info!(self.log, "a file system answers again: what is below it is compared"; "path" => %path,
-                    "after" => silence(since));
-                self.go_on();
-            }
-            MountNews::Unmounted(Silent { path, since, .. }) => {
-                info!(self.log, "a file system that did not answer is not mounted any more"; "path" => %path,
-                    "after" => silence(since));
-                self.go_on();
-            }
-        }
-    }
 }

@@ -45,7 +45,7 @@ impl SupervisorActor {
             self.leave(at, ctx);
         }
         if difference.takes >= Takes::Patterns {
-            self.root.exclude(self.config.site.excludes.clone());
+            self.source.root().exclude(self.config.site.excludes.clone());
         }
         if difference.takes >= Takes::Transports {
             for at in self.slots.numbers(|slot| slot.membership != Membership::Leaving) {
@@ -129,7 +129,7 @@ impl SupervisorActor {
         if slot.worker == Worker::None {
             return self.dismiss(at, ctx);
         }
-        self.flush();
+        self.upstream.flush.ask();
         ctx.run_later(self.config.site.stop_timeout, move |supervisor, ctx| supervisor.dismiss(at, ctx));
     }
 

@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 
+use super::SupervisorActor;
 use super::lifecycle::Membership;
 use super::slots::{Slot, Slots};
 use crate::messages::{Resync, Verify};
 use crate::site::Site;
 use crate::sync::SyncActor;
 use crate::sync::resync::Schedule;
+use crate::timer::Timer;
 
 /// A task that nodes do by schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,7 @@ pub(super) struct Schedules {
 pub(super) struct Clock {
     /// The time of the next audit; `None` if there is no `resync_every`.
     audit_at: Option<Instant>,
+    timer: Timer,
 }
 
 impl ScheduledTask {
@@ -92,8 +95,15 @@ impl Clock {
         }
     }
 
+    /// Has the supervisor run tasks when the next one is due.
+    pub(super) fn wait(&mut self, slots: &Slots, ctx: &mut Context<SupervisorActor>) {
+        // What is due now and cannot be done now is not tried without a pause.
+        let soon = Instant::now() + Duration::from_millis(1);
+        self.timer.set(self.next(slots).map(|at| at.max(soon)), ctx, SupervisorActor::run_tasks);
+    }
+
     /// The time of the next task.
-    pub(super) fn next(&self, slots: &Slots) -> Option<Instant> {
+    fn next(&self, slots: &Slots) -> Option<Instant> {
         let schedule = slots.staying().flat_map(|slot| {
             ScheduledTask::ALL.into_iter().filter_map(|task| {
                 let schedule = *slot.schedules.clone().of_task(task);

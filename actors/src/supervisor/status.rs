@@ -12,19 +12,15 @@ use super::lifecycle::{Membership, Worker};
 use super::move_log;
 use super::slots::Slot;
 use super::watchdog::upstream_is_alive;
-use crate::change::Reason;
 use crate::messages::{Alive, AskPath, AskSeen, AskStatus, Compared, Obey, Pause, TryNow};
 use crate::order::WorkOrder;
 use crate::outbox::pending::PendingSet;
 use crate::path::{Escaped, RelPath};
-use crate::root::reach::Silent;
 use crate::status::record::NodeRecord;
 use crate::status::{
-    Facts, NodeService, NodeState, NodeStatus, PathAtNode, PathFailure, PathInfo, ReconcileProgress, SourceStatus,
-    Status, Unanswered, UnixTime, unix,
+    Facts, NodeService, NodeState, NodeStatus, PathAtNode, PathFailure, PathInfo, ReconcileProgress, Status, UnixTime,
+    unix,
 };
-use crate::watch_error::watch_limit;
-use crate::watcher::coverage::View;
 
 /// The longest wait for nodes to tell what their rsync is.
 const NODES_TIME: Duration = Duration::from_secs(2);
@@ -33,38 +29,17 @@ const NAMED: usize = 3;
 /// The longest wait for the watcher to answer; it may be listing a large tree.
 const WATCHER_TIME: Duration = Duration::from_millis(500);
 
-/// Counts over all nodes.
-pub(super) struct Counters {
-    started_at: SystemTime,
-    overflows: u64,
-    rescans: u64,
-}
-
-impl Counters {
-    /// Counts from now on.
-    pub(super) fn new() -> Self {
-        Counters { started_at: SystemTime::now(), overflows: 0, rescans: 0 }
-    }
-
-    /// Counts a directory of which the watcher lost track.
-    pub(super) fn lost_track(&mut self, reason: Reason) {
-        // What is not watched is compared again and again: nothing is lost by that.
-        self.rescans += u64::from(!matches!(reason, Reason::WatchLimit | Reason::Answers));
-        self.overflows += u64::from(reason == Reason::Overflow);
-    }
-}
-
 impl SupervisorActor {
     fn status(&self) -> Status {
         let site = &self.config.site;
-        let source = self.source();
+        let source = self.source.status(&self.upstream.coverage);
         let nodes = self.slots.members().map(|slot| self.node(slot, source.trouble.as_deref())).collect();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             rsync: self.config.version.to_string(),
             wpath: Escaped(site.wpath.as_os_str().as_encoded_bytes()).to_string(),
             pid: std::process::id(),
-            started_at: unix(self.counters.started_at),
+            started_at: unix(self.source.started_at()),
             at: unix(SystemTime::now()),
             phase: self.phase.told(),
             state_trouble: self.state_trouble(),
@@ -78,22 +53,7 @@ impl SupervisorActor {
         let was_refused = self.config.site.state_file.is_some() && self.upstream.state.is_none();
         let at_start = was_refused
             .then(|| "it could not be opened at the start: the log says why; a restart tries again".to_owned());
-        self.unsaved.trouble().or(at_start)
-    }
-
-    fn source(&self) -> SourceStatus {
-        let View { watched, unwatched, first } = self.upstream.sight.read();
-        SourceStatus {
-            // Where nothing changes, nobody else has looked.
-            trouble: self.root.check().err().map(|why| why.to_string()),
-            watched_directories: watched,
-            watch_limit: watch_limit().map(|limit| limit.value),
-            unwatched_directories: unwatched,
-            unwatched: first.iter().map(ToString::to_string).collect(),
-            silent: self.root.reach().silent().into_iter().map(unanswered).collect(),
-            overflows: self.counters.overflows,
-            rescans: self.counters.rescans,
-        }
+        self.upstream.unsaved.trouble().or(at_start)
     }
 
     fn node(&self, slot: &Slot, trouble: Option<&str>) -> NodeStatus {
@@ -160,13 +120,9 @@ impl SupervisorActor {
                 last_sent_at: slot.link.record.last_sent(path),
             }
         });
-        let since: UnixTime = unix(self.counters.started_at);
+        let since: UnixTime = unix(self.source.started_at());
         PathInfo { seen: None, since, nodes: nodes.collect() }
     }
-}
-
-fn unanswered(Silent { path, kind, since }: Silent) -> Unanswered {
-    Unanswered { path: path.to_string(), kind, since: unix(since) }
 }
 
 /// The failures of a path at a node, if it failed again although nothing changed.
@@ -267,6 +223,6 @@ impl Handler<Compared> for SupervisorActor {
     fn handle(&mut self, Compared { dest, began }: Compared, _: &mut Self::Context) {
         let compared = self.slots.iter().filter(|slot| slot.node.shown_dest() == dest);
         compared.for_each(|slot| move_log::forget_mirrored(slot, began));
-        self.unsaved.ring();
+        self.upstream.unsaved.ring();
     }
 }

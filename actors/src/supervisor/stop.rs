@@ -41,7 +41,7 @@ impl SupervisorActor {
     fn begin_stop(&mut self, then: Then, ctx: &mut Context<Self>) {
         let what = if then == Then::Exit { "stopping" } else { "starting anew" };
         info!(self.log, "{what}: working off what is pending"; "pending" => self.pending());
-        self.flush();
+        self.upstream.flush.ask();
         ctx.run_later(self.config.site.stop_timeout, |supervisor, ctx| {
             if !supervisor.phase.has_ended() {
                 warn!(supervisor.log, "stop_timeout is over");
@@ -124,7 +124,7 @@ impl SupervisorActor {
         if then != Then::Exit {
             self.slots.clear();
         }
-        self.guard.end(match then {
+        self.outside.end(match then {
             Then::Exit => Ending::Stopped { pending },
             Then::Restart => Ending::Restart { pending },
             Then::Supersede => Ending::Superseded,
@@ -155,8 +155,7 @@ impl Handler<Flushed> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, _: Flushed, ctx: &mut Self::Context) {
-        self.flushes -= 1;
-        if self.flushes > 0 {
+        if !self.upstream.flush.came() {
             return;
         }
         for at in self.slots.numbers(|slot| slot.membership == Membership::Leaving) {

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::SupervisorActor;
 use super::parts::Upstream;
+use crate::ending::{Ending, EndsDaemon};
 use crate::messages::Alive;
 
 /// A watcher that lists directories starts on the next one within this time.
@@ -25,6 +26,32 @@ pub struct DaemonProgress {
     pub nodes: usize,
     /// Reloads that were carried out.
     pub reloads: u64,
+}
+
+/// The supervisor's line to whoever holds the daemon.
+pub(super) struct DaemonLine {
+    progress: watch::Sender<DaemonProgress>,
+    guard: EndsDaemon,
+}
+
+impl DaemonLine {
+    /// The line to whoever listens to both.
+    pub(super) fn new(progress: watch::Sender<DaemonProgress>, guard: EndsDaemon) -> Self {
+        DaemonLine { progress, guard }
+    }
+
+    /// Tells that the daemon is further, and has so many nodes.
+    pub(super) fn tell(&self, nodes: usize, change: impl FnOnce(&mut DaemonProgress)) {
+        self.progress.send_modify(|progress| {
+            progress.nodes = nodes;
+            change(progress);
+        });
+    }
+
+    /// Tells that the daemon ends.
+    pub(super) fn end(&mut self, ending: Ending) {
+        self.guard.end(ending);
+    }
 }
 
 /// Follows a daemon as long as it runs.
@@ -57,8 +84,8 @@ pub(super) fn upstream_is_alive(upstream: &Upstream) -> ResponseFuture<bool> {
     let [watcher, filter] = &upstream.alive;
     let watcher = watcher.send(Alive);
     let filter = filter.send(Alive);
-    let sight = upstream.sight.clone();
-    let mut steps = sight.steps();
+    let coverage = upstream.coverage.clone();
+    let mut steps = coverage.steps();
     Box::pin(async move {
         let answer = async { watcher.await.unwrap_or(false) && filter.await.unwrap_or(false) };
         tokio::pin!(answer);
@@ -66,8 +93,8 @@ pub(super) fn upstream_is_alive(upstream: &Upstream) -> ResponseFuture<bool> {
             match timeout(STEP, &mut answer).await {
                 Ok(alive) => return alive,
                 // It lists a large tree, and answers nothing meanwhile.
-                Err(_) if sight.steps() != steps => return true,
-                Err(_) => steps = sight.steps(),
+                Err(_) if coverage.steps() != steps => return true,
+                Err(_) => steps = coverage.steps(),
             }
         }
     })

@@ -13,7 +13,7 @@ use super::disk::{BatchRoom, Disk, EntryOnDisk, Source};
 use super::plan::{BatchPlan, PlanGround, Since, plan};
 use super::reconcile::removal;
 use super::report::{log_batch, log_failing};
-use super::{Asking, SyncActor, retry};
+use super::{SyncActor, retry};
 use crate::backoff::backoff;
 use crate::change::Change;
 use crate::health::StoredPart;
@@ -36,8 +36,6 @@ const BATCH_PATHS: usize = 2000;
 const BATCH_BYTES: usize = 200_000;
 /// The longest wait for the report of what a symlink leads to. The watcher takes longer only while it reads a large tree.
 const REPORTED_AT_LATEST: Duration = Duration::from_secs(2);
-/// The time for which nothing waits for reports when one did so in vain: the watcher reads a large tree.
-const NOT_ASKED_AGAIN: Duration = Duration::from_secs(30);
 /// Entries of subtrees in a batch of the fast lane.
 const BATCH_ENTRIES: usize = 2000;
 
@@ -49,23 +47,18 @@ impl SyncActor {
         if links.is_empty() {
             return self.send_batch(lane, &batch, planned, now, ctx);
         }
-        if matches!(self.asking, Asking::InVain { until } if now < until) {
+        if !self.lanes.may_ask(now) {
             let planned = self.planned(lane, &batch, links, now);
             return self.send_batch(lane, &batch, planned, now, ctx);
         }
         // A link may have got its target a moment ago, and the report of what is there may be on its way.
-        self.in_flight += 1;
-        self.asking = Asking::For(batch.id);
+        self.lanes.ask();
         let (answer, answered) = oneshot::channel();
         self.supervisor.reported.do_send(AskReported(answer));
         let answered = timeout(REPORTED_AT_LATEST, answered).into_actor(self);
         ctx.spawn(answered.map(move |answer, actor, ctx| {
             let now = Instant::now();
-            actor.in_flight -= 1;
-            actor.asking = match answer {
-                Ok(_) => Asking::Nothing,
-                Err(_) => Asking::InVain { until: now + NOT_ASKED_AGAIN },
-            };
+            actor.lanes.asked(answer.is_ok(), now);
             // The order may be another one by now.
             if actor.order.sends() && actor.health.may_start(now).is_ok() {
                 let planned = actor.planned(lane, &batch, links, now);
@@ -110,11 +103,8 @@ impl SyncActor {
             return;
         }
         drop(outbox);
-        if lane == Lane::Fast {
-            self.pace.start(now);
-        }
         debug!(self.link.log, "batch"; "batch" => batch.id.number(), "lane" => ?lane, "plan" => ?plan);
-        self.in_flight += 1;
+        self.lanes.started(lane, now);
         let (id, (worked, work)) = (batch.id, oneshot::channel());
         let running = self.link.transport.clone().deliver(plan.clone(), lane, worked);
         let worked = work.into_actor(self).map(move |said, actor, ctx| {
@@ -143,7 +133,7 @@ impl SyncActor {
     fn batch_cut(&mut self, id: LeaseId, silent: &Silent, ctx: &mut Context<Self>) {
         debug!(self.link.log, "a batch is broken off: a file system does not answer"; "batch" => id.number(),
             "path" => %silent.path);
-        self.in_flight -= 1;
+        self.lanes.ended();
         self.link.outbox.lock().roll_back_batch(id);
         self.advance(ctx);
     }
@@ -156,7 +146,7 @@ impl SyncActor {
         result: Result<Delivery, Failure>,
         ctx: &mut Context<Self>,
     ) {
-        self.in_flight -= 1;
+        self.lanes.ended();
         self.link.unsaved.ring();
         let now = Instant::now();
         match result {

@@ -98,7 +98,7 @@ pub struct Dirs {
     over: VecDeque<i32>,
     /// Directories that could not be watched or listed when they were last looked at.
     blind: Blind,
-    sight: WatchCoverage,
+    coverage: WatchCoverage,
     /// The file systems that answer; no other one is looked at.
     reach: Reach,
     nameless: Nameless,
@@ -122,21 +122,26 @@ impl Dirs {
             retired: HashSet::new(),
             over: VecDeque::new(),
             blind: Blind::default(),
-            sight: WatchCoverage::default(),
+            coverage: WatchCoverage::default(),
             reach,
             nameless: Nameless::default(),
         })
     }
 
     /// Returns the same directories, with a coverage by which others can follow the scans.
-    pub(crate) fn in_sight(mut self, sight: WatchCoverage) -> Self {
-        self.sight = sight;
+    pub(crate) fn covering(mut self, coverage: WatchCoverage) -> Self {
+        self.coverage = coverage;
         self
     }
 
     /// Looks at no file system from now on that `reach` knows not to answer.
     pub(super) fn within(&mut self, reach: Reach) {
         self.reach = reach;
+    }
+
+    /// The record of which file systems in the tree answer.
+    pub(super) fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     /// Watches the root anew after it had disappeared; all watches below it are gone with it.

@@ -75,10 +75,15 @@ impl Dirs {
         self.nameless.directories.values().min().copied()
     }
 
-    /// Waits for a directory no longer.
+    /// Waits no longer for the name of an entry. `None` if it was not waited for.
     pub(crate) fn end_waiting(&mut self, path: &RelPath) -> Option<AtNodes> {
-        self.nameless.directories.remove(path)?;
+        self.nameless.directories.remove(path);
         self.nameless.arriving.as_ref()?.take(path)
+    }
+
+    /// Notes a file of a temporary name. `is_new`: it was made just now.
+    pub(crate) fn awaits_name(&self, path: RelPath, is_new: bool) {
+        self.nameless.arriving.iter().for_each(|arriving| arriving.add(path.clone(), is_new));
     }
 
     /// Takes the directories in which nothing changed for long, each as an entry of the directory that holds it.

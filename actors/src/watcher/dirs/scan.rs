@@ -67,7 +67,7 @@ impl Dirs {
             if let Some(error) = listed.err().and_then(|error| WatchError::of_directory(&self.on_disk(&path), error)) {
                 self.add_blind(path, error);
             }
-            self.sight.step();
+            self.coverage.step();
             progress(self.tree.count());
         }
         seen.extend(kept);

@@ -4,31 +4,28 @@
 use std::time::Instant;
 
 use super::Observer;
+use super::files::Files;
 use crate::change::Change;
 use crate::path::RelPath;
 use crate::root::arriving::AtNodes;
+use crate::watcher::dirs::Dirs;
 use crate::watcher::quiet::NAMELESS;
 
-impl Observer {
-    /// Leaves files and directories of temporary names alone until they have their own.
-    pub(crate) fn await_names(&mut self) {
-        self.quiet.await_names();
-    }
-
+impl Files {
     /// A file was made, which is about to be written.
-    pub(super) fn made(&mut self, path: RelPath, now: Instant) {
+    pub(super) fn made(&mut self, path: RelPath, dirs: &Dirs, now: Instant) {
         if self.quiet.is_nameless(&path) {
-            self.root.arriving().add(path.clone(), true);
+            dirs.awaits_name(path.clone(), true);
         }
         self.quiet.created(path, now);
     }
 
     /// A file is being written. Returns true if that says nothing of it yet, although it was `closed`.
-    pub(super) fn is_arriving(&mut self, path: &RelPath, closed: bool, now: Instant) -> bool {
+    pub(super) fn is_arriving(&mut self, path: &RelPath, closed: bool, dirs: &Dirs, now: Instant) -> bool {
         if !self.quiet.is_nameless(path) || closed && !self.quiet.waits_for(path) {
             return false;
         }
-        self.root.arriving().add(path.clone(), false);
+        dirs.awaits_name(path.clone(), false);
         match closed {
             true => self.quiet.awaits_name(path.clone(), now),
             false => self.quiet.written(path.clone(), now),
@@ -37,15 +34,22 @@ impl Observer {
     }
 
     /// Waits for the names of the files that a scan found. A file that nobody touched for long has its own.
-    pub(super) fn note_nameless(&mut self, now: Instant) {
-        for path in self.dirs.take_nameless() {
-            let meta = self.root.look_at(&path).ok();
+    pub(super) fn note_nameless(&mut self, dirs: &mut Dirs, now: Instant) {
+        for path in dirs.take_nameless() {
+            let meta = dirs.reach().look(&path).ok();
             let meta = meta.filter(|meta| meta.is_file() && meta.nlink() == 1 && self.quiet.is_nameless(&path));
             if meta.is_some_and(|meta| meta.changed_at().elapsed().is_ok_and(|age| age < NAMELESS)) {
-                self.root.arriving().add(path.clone(), false);
+                dirs.awaits_name(path.clone(), false);
                 self.quiet.awaits_name(path, now);
             }
         }
+    }
+}
+
+impl Observer {
+    /// Leaves files and directories of temporary names alone until they have their own.
+    pub(crate) fn await_names(&mut self) {
+        self.files.quiet.await_names();
     }
 
     /// Handles an event about a directory that is left alone, and returns `true` if it was one. `went`: it has another
@@ -56,17 +60,10 @@ impl Observer {
         }
         match went.then(|| self.dirs.end_waiting(path)).flatten() {
             Some(AtNodes::Perhaps) => self.found.changes.push(Change::Removed { path: path.clone(), is_dir: true }),
-            Some(AtNodes::Nowhere) => self.touched_above(path),
+            Some(AtNodes::Nowhere) => self.found.touched_above(path),
             None => (),
         }
         true
-    }
-
-    /// Reports the directory that held an entry of which nothing else is told: its time is another one.
-    pub(super) fn touched_above(&mut self, path: &RelPath) {
-        if let Some(dir) = path.parent() {
-            self.touched(dir, true);
-        }
     }
 
     /// Mirrors the directories like any other that nothing has changed in for long.

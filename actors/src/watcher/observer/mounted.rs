@@ -4,29 +4,28 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::{Observer, Presence, last_name};
+use super::{Observer, last_name};
 use crate::change::{Change, Reason};
-use crate::messages::Rescan;
 use crate::mounts::Mounts;
 use crate::path::RelPath;
 
 impl Observer {
     /// Compares the kernel's list of mounts with the known one.
     pub(crate) fn mounts_changed(&mut self, now: Instant) {
-        // The root may be covered, or uncovered again.
-        match self.presence {
-            Presence::Here { .. } => self.check_root(now),
-            Presence::Away { watched, .. } => {
-                self.root.reach().refresh();
-                return self.look_for_root(watched, now);
-            }
+        let was_here = self.root.is_here();
+        if !was_here {
+            self.dirs.reach().refresh();
         }
-        self.compare_mounts(now);
+        // The root may be covered, or uncovered again.
+        self.look_at_root(now);
+        if was_here {
+            self.compare_mounts(now);
+        }
     }
 
     /// Compares a mount point again: the file system there did not answer, and answers again.
     pub(crate) fn answers(&mut self, path: &RelPath, now: Instant) {
-        if !matches!(self.presence, Presence::Here { .. }) || self.dirs.excludes(path) {
+        if !self.root.is_here() || self.dirs.excludes(path) {
             return;
         }
         if path.is_root() {
@@ -35,7 +34,7 @@ impl Observer {
         }
         if self.dirs.is_file(path) {
             self.dirs.watch_file(path);
-            return self.written(path.clone());
+            return self.found.written(path.clone());
         }
         self.dirs.blind().forget(path);
         let above = path.parent().and_then(|parent| self.dirs.find(&parent));
@@ -43,13 +42,13 @@ impl Observer {
             self.attach(parent, &name, now);
             self.rescan_watches(parent, &name, now);
         }
-        self.found.rescans.push(Rescan { subtree: path.clone(), reason: Reason::Answers });
+        self.found.rescan(path.clone(), Reason::Answers);
     }
 
     pub(super) fn compare_mounts(&mut self, now: Instant) {
-        self.root.reach().refresh();
-        let Some(present) = Mounts::below(&self.root.reach().resolved()) else { return };
-        let is_here = matches!(self.presence, Presence::Here { .. });
+        self.dirs.reach().refresh();
+        let Some(present) = Mounts::below(&self.dirs.reach().resolved()) else { return };
+        let is_here = self.root.is_here();
         let gone = self.dirs.mounts().gone(&present);
         // Before the first is given up, and what is below it.
         let elsewhere: Vec<bool> = gone.iter().map(|path| is_here && self.dirs.stands_elsewhere(path, &gone)).collect();
@@ -87,39 +86,39 @@ impl Observer {
             return;
         }
         if self.dirs.is_file(&path) {
-            return self.written(path);
+            return self.found.written(path);
         }
         if !elsewhere {
             self.found.changes.push(Change::Unmounted { path: path.clone() });
             self.found.unmounted.push(path.clone());
         }
         self.watch_anew(&path, now);
-        self.found.changes.push(Change::Subtree { path });
+        self.found.subtrees([path]);
     }
 
     /// Handles a mount: the mounted content is mirrored from now on.
     fn show(&mut self, path: RelPath, now: Instant) {
         if self.dirs.is_file(&path) {
             self.dirs.watch_file(&path);
-            return self.written(path);
+            return self.found.written(path);
         }
         if self.dirs.excludes(&path) {
             return;
         }
         self.found.changes.push(Change::Mounted { path: path.clone() });
         self.watch_anew(&path, now);
-        self.found.rescans.push(Rescan { subtree: path, reason: Reason::Mounted });
+        self.found.rescan(path, Reason::Mounted);
     }
 
     fn watch_anew(&mut self, path: &RelPath, now: Instant) {
-        self.quiet.forget_below(path);
+        self.files.covered_below(path);
         let above = path.parent().and_then(|parent| self.dirs.find(&parent));
         if let Some((parent, name)) = above.zip(last_name(path)) {
             for dir in self.dirs.named(parent, &name) {
                 self.dirs.detach(dir);
             }
             // In the place of a root that is gone there is nothing to watch.
-            if matches!(self.presence, Presence::Here { .. }) {
+            if self.root.is_here() {
                 self.attach(parent, &name, now);
                 self.dirs.watch_files_below(path);
             }

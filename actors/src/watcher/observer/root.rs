@@ -2,18 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use super::Observer;
-use crate::change::Reason;
-use crate::root::RootError;
+use super::Findings;
+use crate::root::{Root, RootError};
+use crate::watcher::dirs::Dirs;
 
 /// The interval at which a root that disappeared is looked for.
 pub(super) const ROOT_POLL: Duration = Duration::from_secs(1);
 /// The interval at which a root is looked at that is believed to be there. A symlink to the root or a directory above
 /// it may have been replaced, which raises no event.
-pub(super) const ROOT_CHECK: Duration = Duration::from_secs(5);
+const ROOT_CHECK: Duration = Duration::from_secs(5);
 
 /// The result of a look at the root.
-pub(super) enum Presence {
+enum Presence {
     Here {
         look_at: Instant,
     },
@@ -24,11 +24,39 @@ pub(super) enum Presence {
     },
 }
 
-impl Observer {
-    pub(super) fn root_went(&mut self, watched: bool, now: Instant) {
+/// The root and its presence.
+pub(super) struct WatchedRoot {
+    root: Root,
+    presence: Presence,
+}
+
+impl WatchedRoot {
+    /// A root that was just watched.
+    pub(super) fn new(root: Root) -> Self {
+        WatchedRoot { root, presence: Presence::Here { look_at: Instant::now() + ROOT_CHECK } }
+    }
+
+    /// Tells if the root was there when it was last looked at.
+    pub(super) fn is_here(&self) -> bool {
+        matches!(self.presence, Presence::Here { .. })
+    }
+
+    /// Tells if the root is there when it is looked at now.
+    pub(super) fn is_same(&self) -> bool {
+        self.is_here() && self.root.look().is_ok()
+    }
+
+    /// The time of the next look.
+    pub(super) fn next_look(&self) -> Instant {
+        let (Presence::Here { look_at } | Presence::Away { look_at, .. }) = self.presence;
+        look_at
+    }
+
+    /// Notes that the root is not at its path. `watched`: its watches are alive.
+    pub(super) fn went(&mut self, watched: bool, found: &mut Findings, now: Instant) {
         match &mut self.presence {
             Presence::Here { .. } => {
-                self.found.root_lost = match self.root.look() {
+                found.root_lost = match self.root.look() {
                     // That is told next; or by itself.
                     Err(RootError::Superseded | RootError::Silent(_)) => None,
                     looked => Some(looked.err().unwrap_or(RootError::Remounted)),
@@ -39,30 +67,27 @@ impl Observer {
         }
     }
 
-    pub(super) fn check_root(&mut self, now: Instant) {
-        self.presence = Presence::Here { look_at: now + ROOT_CHECK };
-        let looked = self.look_at_root();
-        // What does not answer is there, for all that is known.
-        if !matches!(looked, Ok(()) | Err(RootError::Silent(_))) && !self.found.superseded {
-            self.root_went(true, now);
-        }
-    }
-
-    fn look_at_root(&mut self) -> Result<(), RootError> {
+    /// Looks at the root, and for it if it is away. Returns `true` if it has come back: its tree must be repaired.
+    pub(super) fn look(&mut self, dirs: &mut Dirs, found: &mut Findings, now: Instant) -> bool {
         let looked = self.root.look();
-        self.found.superseded |= looked == Err(RootError::Superseded);
-        looked
-    }
-
-    pub(super) fn look_for_root(&mut self, watched: bool, now: Instant) {
-        let back =
-            self.look_at_root().is_ok() && (watched && self.dirs.watches_root() || self.dirs.start_again().is_ok());
-        if back {
-            self.presence = Presence::Here { look_at: now + ROOT_CHECK };
-            self.compare_mounts(now);
-            self.repair(Reason::RootReturned);
-        } else {
-            self.presence = Presence::Away { look_at: now + ROOT_POLL, watched };
+        found.superseded |= looked == Err(RootError::Superseded);
+        match self.presence {
+            Presence::Here { .. } => {
+                self.presence = Presence::Here { look_at: now + ROOT_CHECK };
+                // What does not answer is there, for all that is known.
+                if !matches!(looked, Ok(()) | Err(RootError::Silent(_))) && !found.superseded {
+                    self.went(true, found, now);
+                }
+                false
+            }
+            Presence::Away { watched, .. } => {
+                let back = looked.is_ok() && (watched && dirs.watches_root() || dirs.start_again().is_ok());
+                self.presence = match back {
+                    true => Presence::Here { look_at: now + ROOT_CHECK },
+                    false => Presence::Away { look_at: now + ROOT_POLL, watched },
+                };
+                back
+            }
         }
     }
 }

@@ -12,9 +12,13 @@ use std::path::PathBuf;
 use inotify::Inotify;
 
 use super::root::ROOT_POLL;
+use super::track::{CALM, CALM_AT_LATEST};
 use super::*;
 
+use crate::change::Change;
 use crate::patterns::excludes::Excludes;
+use crate::root::RootError;
+use crate::watcher::RawEvent;
 use crate::watcher::moves::PAIRING_TIME;
 use crate::watcher::quiet::QUIET_TIME;
 

@@ -2,13 +2,9 @@
 //! made them is told of no name, so they are watched themselves.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
-use crate::watcher::watches::WatchDescriptor;
-use inotify::EventMask;
-
-use super::Observer;
 use crate::path::RelPath;
+use crate::watcher::watches::WatchDescriptor;
 
 /// Files that are watched themselves: the last ones. That a descriptor was closed does not say that it was the last
 /// one.
@@ -20,14 +16,14 @@ pub(super) struct Unnamed(VecDeque<(WatchDescriptor, RelPath)>);
 
 impl Unnamed {
     /// A file is watched. Returns the watches that are to be given up for that.
-    fn add(&mut self, watch: WatchDescriptor, path: RelPath) -> Option<WatchDescriptor> {
+    pub(super) fn add(&mut self, watch: WatchDescriptor, path: RelPath) -> Option<WatchDescriptor> {
         self.0.retain(|(known, _)| *known != watch);
         self.0.push_back((watch, path));
         if self.0.len() > MOST { self.0.pop_front().map(|(oldest, _)| oldest) } else { None }
     }
 
     /// The file that a watch belongs to.
-    fn by_watch(&self, watch: i32) -> Option<&RelPath> {
+    pub(super) fn by_watch(&self, watch: i32) -> Option<&RelPath> {
         self.0.iter().find(|(known, _)| known.get_watch_descriptor_id() == watch).map(|(_, path)| path)
     }
 
@@ -37,12 +33,12 @@ impl Unnamed {
     }
 
     /// The kernel ended a watch.
-    fn ended(&mut self, watch: i32) {
+    pub(super) fn ended(&mut self, watch: i32) {
         self.0.retain(|(known, _)| known.get_watch_descriptor_id() != watch);
     }
 
     /// Files went from these names. Returns their watches, which are to be given up.
-    fn forget(&mut self, goes: impl Fn(&RelPath) -> bool) -> Vec<WatchDescriptor> {
+    pub(super) fn forget(&mut self, goes: impl Fn(&RelPath) -> bool) -> Vec<WatchDescriptor> {
         let (gone, left) = std::mem::take(&mut self.0).into_iter().partition(|(_, path)| goes(path));
         self.0 = left;
         let gone: VecDeque<_> = gone;
@@ -56,42 +52,6 @@ impl Unnamed {
                 *path = new;
             }
         }
-    }
-}
-
-impl Observer {
-    /// Watches a file of which nothing but its name was told since that is there.
-    pub(super) fn watch_unnamed(&mut self, path: RelPath) {
-        if let Some(watch) = self.dirs.watch_unnamed(&path) {
-            let given_up = self.unnamed.add(watch, path);
-            self.dirs.give_up(given_up.into_iter().collect());
-        }
-    }
-
-    /// A file went from its name. Whether it was watched itself.
-    pub(super) fn forget_unnamed(&mut self, path: &RelPath) -> bool {
-        let watches = self.unnamed.forget(|known| known == path);
-        let was_watched = !watches.is_empty();
-        self.dirs.give_up(watches);
-        was_watched
-    }
-
-    /// A directory went with all that is below it.
-    pub(super) fn forget_unnamed_below(&mut self, dir: &RelPath) {
-        let watches = self.unnamed.forget(|known| known.is_below(dir));
-        self.dirs.give_up(watches);
-    }
-
-    /// Handles the event of a file that has a watch of its own, and returns `true` if it was one. The watch of the
-    /// directory reports a named file a second time.
-    pub(super) fn is_of_unnamed(&mut self, watch: i32, mask: EventMask, now: Instant) -> bool {
-        let Some(path) = self.unnamed.by_watch(watch).cloned() else { return false };
-        if mask.contains(EventMask::IGNORED) {
-            self.unnamed.ended(watch);
-        } else {
-            self.content_event(path, mask, now);
-        }
-        true
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::root::arriving::Arriving;
 use crate::watcher::quiet::NAMELESS;
 
 const TEMPORARY: &str = "d/.f.a1B2c3";
@@ -6,6 +7,10 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// A tree with a directory `d`, in which `made` was made before, and in which what is arriving waits for its name.
 fn awaiting(made: impl FnOnce(&PathBuf)) -> Watched {
+    awaiting_with(made, Arriving::default())
+}
+
+fn awaiting_with(made: impl FnOnce(&PathBuf), arriving: Arriving) -> Watched {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("root");
     fs::create_dir_all(root.join("d")).unwrap();
@@ -13,7 +18,7 @@ fn awaiting(made: impl FnOnce(&PathBuf)) -> Watched {
     let inotify = Inotify::init().unwrap();
     let watches = crate::watcher::Watches::of(&inotify).unwrap();
     let source = Root::of(&root).unwrap();
-    let dirs = Dirs::new(root, Excludes::default(), watches).unwrap().awaiting_names(source.arriving().clone());
+    let dirs = Dirs::new(root, Excludes::default(), watches).unwrap().awaiting_names(arriving);
     let mut observer = Observer::new(source, dirs, &mut |_| ());
     observer.await_names();
     observer.take();
@@ -62,8 +67,9 @@ fn a_file_that_was_there_before_may_be_at_the_nodes_by_its_temporary_name() {
 
 #[test]
 fn a_file_that_was_made_while_its_directory_was_compared_may_be_at_a_node() {
-    let mut tree = awaiting(|_| ());
-    let comparison = tree.observer.root.arriving().pass_over([RelPath::new(b"d").unwrap()]);
+    let arriving = Arriving::default();
+    let mut tree = awaiting_with(|_| (), arriving.clone());
+    let comparison = arriving.pass_over([RelPath::new(b"d").unwrap()]);
     tree.writes(TEMPORARY);
     assert!(tree.changes().is_empty());
     drop(comparison);

@@ -1,16 +1,17 @@
-//! Marks a moment in the kernel's event queue: a watch on a directory that is not in the tree is given up, and its last
-//! event (IGNORED, inotify(7)) comes behind all that was reported before. Nothing is written to any file system.
+//! Lets a barrier pass through the kernel's event queue: a watch on a directory that is not in the tree is given up, and
+//! its last event (IGNORED, inotify(7)) comes behind all that was reported before. Nothing is written to any file system.
 
 use std::path::PathBuf;
 
-use crate::watcher::watches::{WatchDescriptor, Watches};
 use inotify::{EventMask, WatchMask};
+
+use crate::watcher::watches::{WatchDescriptor, Watches};
 
 /// Nothing of what happens in the directory itself is of interest.
 const MASK: WatchMask = WatchMask::DELETE_SELF.union(WatchMask::ONLYDIR);
 
-/// A directory outside of the tree with a watch that can be given up.
-pub(crate) struct Cookie {
+/// A directory outside of the tree, with a watch that can be given up to mark a moment in the queue.
+pub(crate) struct QueueBarrier {
     directory: PathBuf,
     watches: Watches,
     watch: Option<WatchDescriptor>,
@@ -18,11 +19,11 @@ pub(crate) struct Cookie {
     waits: Option<(i32, u64)>,
 }
 
-impl Cookie {
+impl QueueBarrier {
     /// Uses this directory, which must not be in the tree.
     pub(crate) fn new(directory: PathBuf, watches: Watches) -> Self {
         let watch = watches.add(&directory, MASK).ok();
-        Cookie { directory, watches, watch, waits: None }
+        QueueBarrier { directory, watches, watch, waits: None }
     }
 
     /// The number of its watch.
@@ -76,19 +77,19 @@ mod tests {
     #[test]
     fn a_mark_is_passed_by_the_end_of_its_watch_and_by_nothing_that_comes_before() {
         let (inotify, dir) = (Inotify::init().unwrap(), tempfile::tempdir().unwrap());
-        let mut cookie = Cookie::new(dir.path().to_owned(), Watches::of(&inotify).unwrap());
-        let watch = cookie.number().unwrap();
-        assert!(cookie.mark(7));
-        assert_ne!(cookie.number(), Some(watch));
+        let mut barrier = QueueBarrier::new(dir.path().to_owned(), Watches::of(&inotify).unwrap());
+        let watch = barrier.number().unwrap();
+        assert!(barrier.mark(7));
+        assert_ne!(barrier.number(), Some(watch));
         for (mask, expected) in [
             // The directory was deleted just before.
             (EventMask::DELETE_SELF, (true, None)),
             (EventMask::IGNORED, (true, Some(7))),
             (EventMask::DELETE_SELF, (false, None)),
         ] {
-            assert_eq!(cookie.take(watch, mask), expected, "{mask:?}");
+            assert_eq!(barrier.take(watch, mask), expected, "{mask:?}");
         }
-        assert_eq!(cookie.take(cookie.number().unwrap(), EventMask::IGNORED), (true, None));
-        assert_eq!(cookie.number(), None);
+        assert_eq!(barrier.take(barrier.number().unwrap(), EventMask::IGNORED), (true, None));
+        assert_eq!(barrier.number(), None);
     }
 }
