@@ -372,6 +372,7 @@ impl Starter<'_> {
             past,
             keep: state.clone().recipient(),
             compare: state.clone().recipient(),
+            compared: state.clone().recipient(),
             save: state.recipient(),
         }
     }

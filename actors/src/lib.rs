@@ -76,6 +76,7 @@ pub mod ending;
 mod errno;
 pub(crate) mod filter;
 pub(crate) mod health;
+pub mod heartbeat;
 pub mod hook;
 pub(crate) mod messages;
 pub mod mounts;

@@ -203,6 +203,11 @@ pub(crate) struct Compare {
 #[rtype(result = "()")]
 pub(crate) struct AskReported(pub oneshot::Sender<()>);
 
+/// SupervisorActor -> StateActor: answer when all differences that were found so far have gone to the filter.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct AskCompared(pub oneshot::Sender<()>);
+
 /// StateActor -> WatcherActor: say [`Passed`] when all that the kernel has reported until now has been passed on.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]

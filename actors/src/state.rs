@@ -30,7 +30,7 @@ use self::save::Saving;
 use self::store::{Closed, Store, StoreError};
 use crate::change::Change;
 use crate::ending::EndsDaemon;
-use crate::messages::{Barrier, Compare, Flush, Flushed, Observed, Passed, Save, Saved};
+use crate::messages::{AskCompared, Barrier, Compare, Flush, Flushed, Observed, Passed, Save, Saved};
 use crate::mounts::Mounts;
 use crate::node::Node;
 use crate::outbox::Outbox;
@@ -81,7 +81,7 @@ pub(crate) struct StateOutlets {
 /// Keeps the saved state of one site.
 ///
 /// Receives: [`Compare`] and [`Flush`] from the filter, [`Passed`] as the answer to its [`Barrier`], [`Keep`],
-/// [`Compare`] and [`Save`] from the supervisor. Sends to its [`StateOutlets`]. Runs on a thread of its own, since it reads
+/// [`Compare`], [`AskCompared`] and [`Save`] from the supervisor. Sends to its [`StateOutlets`]. Runs on a thread of its own, since it reads
 /// the disk and writes the file while it handles a message; only the orderly stop waits for it. A panic ends the
 /// daemon.
 pub(crate) struct StateActor {
@@ -255,6 +255,15 @@ impl Handler<Flush> for StateActor {
     /// Answers; all changes found earlier reach the filter before this answer.
     fn handle(&mut self, _: Flush, _: &mut Self::Context) {
         self.outlets.flushed.do_send(Flushed);
+    }
+}
+
+impl Handler<AskCompared> for StateActor {
+    type Result = ();
+
+    fn handle(&mut self, AskCompared(answer): AskCompared, _: &mut Self::Context) {
+        // Nobody listens any more when it took too long.
+        let _ = answer.send(());
     }
 }
 

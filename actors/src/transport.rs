@@ -27,6 +27,7 @@ use self::plan::Plan;
 use self::progress::Latest;
 use self::traits::Traits;
 use self::unset::Unset;
+use crate::heartbeat::Heartbeat;
 use crate::path::RelPath;
 
 /// The time that the far side of an rsync that was given up takes to remove its temporary file: a run before that would
@@ -64,6 +65,10 @@ pub trait Transport {
     fn wake(self: Rc<Self>) {
         self.warm();
     }
+    /// Sends a heartbeat; `None` comes back if the node does not take it.
+    fn beat(self: Rc<Self>, _: &Heartbeat) -> Beating {
+        Box::pin(async { None })
+    }
     /// Returns the known facts about the node's rsync.
     fn remote(&self) -> RemoteRsync {
         RemoteRsync::default()
@@ -90,6 +95,16 @@ pub type Running = Pin<Box<dyn Future<Output = Result<Delivery, Failure>>>>;
 
 /// A comparison by content in progress.
 pub type Verifying = Pin<Box<dyn Future<Output = Result<Comparison, Failure>>>>;
+
+/// A heartbeat on its way.
+pub type Beating = Pin<Box<dyn Future<Output = Option<Beaten>>>>;
+
+/// The outcome of a heartbeat that a node took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beaten {
+    /// `true` if the mirror did not exist, and was made for it.
+    pub made_mirror: bool,
+}
 
 /// A signal that a run has stopped changing the node. The result of the run can follow a while later. A run that ends
 /// without the signal drops the sender.

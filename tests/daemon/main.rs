@@ -19,6 +19,7 @@ mod forced_command;
 mod guards;
 mod hangs;
 mod harness;
+mod heartbeats;
 mod hooks;
 mod incomplete;
 mod lanes;

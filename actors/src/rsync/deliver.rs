@@ -1,6 +1,7 @@
 //! Carries out plans: which runs a plan takes, in which order, and what came of them.
 
 mod alike;
+mod beat;
 mod links;
 mod moves;
 mod next_best;

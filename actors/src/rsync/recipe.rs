@@ -152,6 +152,20 @@ impl Context<'_> {
         Invocation { arguments, list: Vec::new() }
     }
 
+    /// The arguments of the run that sends a heartbeat, in the directory of that file. In place: the directory that holds
+    /// it keeps its time. Of the user's parameters only those about the connection hold.
+    pub(crate) fn heartbeat(&self) -> Vec<OsString> {
+        let mut arguments = self.shared(Recipe::Present, &[self.node.dest()]);
+        arguments.extend(self.site.extra.of_connection().words().iter().map(OsString::from));
+        let silent = (self.node.kind() == Kind::Daemon).then_some("--no-motd");
+        let forced =
+            ["--dirs", "--no-recursive", "--from0", "--files-from=-", "--ignore-times", "--inplace", "--whole-file"];
+        arguments.extend(silent.into_iter().chain(forced).map(OsString::from));
+        arguments.extend(["--out-format=%i|%l|%b|%n", "--", "."].map(OsString::from));
+        arguments.push(self.node.dest().to_owned());
+        arguments
+    }
+
     /// A probe that makes the node tell about itself.
     pub(crate) fn question(&self, question: ProbeQuestion) -> Invocation {
         let mut invocation = self.invocation(Recipe::Probe, Vec::new(), &[]);

@@ -44,7 +44,7 @@ impl SyncActor {
         if !outbox.lease_reconcile(started) {
             return;
         }
-        let kept: Vec<RelPath> = outbox.hidden_about(&RelPath::root()).into_iter().collect();
+        let kept: Vec<RelPath> = outbox.kept_in_reconcile().into_iter().collect();
         drop(outbox);
         self.end_verify(ctx);
         debug!(self.link.log, "reconcile");

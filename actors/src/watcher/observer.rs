@@ -105,6 +105,11 @@ impl Observer {
         self.queue_barrier = Some(barrier);
     }
 
+    /// Tells if events were lost, of which what they told is about to be found.
+    pub(crate) fn is_to_repair(&self) -> bool {
+        self.track.is_lost() && self.root.is_here()
+    }
+
     /// The number of watched directories.
     pub(crate) fn directories(&self) -> usize {
         self.dirs.count()

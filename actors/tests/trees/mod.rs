@@ -61,6 +61,7 @@ impl Trees {
             watch_poll: DEADLINE,
             settle: Settle::default(),
             await_names: true,
+            heartbeat: None,
             resync_every: None,
             verify_every: None,
             on_synced: None,

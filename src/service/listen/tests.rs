@@ -1,6 +1,8 @@
 //! What the tests of the page and of the metrics speak about.
 
-use inosync_actors::status::{Event, HookStatus, NodeState, NodeStatus, Phase, SourceStatus, Status, Totals, Verified};
+use inosync_actors::status::{
+    Event, HookStatus, NodeState, NodeStatus, Phase, SourceStatus, Status, Totals, UpstreamStatus, Verified,
+};
 use inosync_actors::transport::RemoteRsync;
 
 /// A node at rest, of which nothing is known.
@@ -88,6 +90,13 @@ pub fn status() -> Status {
             silent: Vec::new(),
             overflows: 2,
             rescans: 3,
+            upstream: Some(UpstreamStatus {
+                source: "first:/srv/www".to_owned(),
+                hops: 1,
+                lag: Some(12.0),
+                reconciles: false,
+                holds_removals: false,
+            }),
         },
         nodes: vec![at_rest, failing],
         hook: Some(HookStatus { fails: true, ..HookStatus::default() }),

@@ -328,6 +328,16 @@ impl PendingSet {
         self.reconcile.owe(Instant::now());
     }
 
+    /// Lets removals wait while the source is a mirror that is not complete, or go. Returns true if they had waited: what
+    /// was compared meanwhile is compared again.
+    pub(crate) fn hold_removals(&mut self, incomplete: bool) -> bool {
+        let released = self.guards.hold_removals(incomplete);
+        if released {
+            self.want_reconcile();
+        }
+        released
+    }
+
     /// Asks for a comparison of the whole tree, although nothing is known that the node lacks.
     pub(crate) fn want_resync(&mut self) {
         self.reconcile.want();
