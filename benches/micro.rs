@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput};
 use inosync_actors::change::Change;
-use inosync_actors::outbox::need::Fate;
+use inosync_actors::outbox::fate::Fate;
 use inosync_actors::outbox::pending::PendingSet;
 use inosync_actors::path::RelPath;
 use inosync_actors::patterns::excludes::Excludes;

@@ -6,6 +6,7 @@
 pub(crate) mod away;
 pub(crate) mod backlog;
 mod calm;
+pub mod fate;
 pub(crate) mod fold;
 mod guards;
 pub mod lease;

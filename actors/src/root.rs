@@ -4,6 +4,7 @@
 pub(crate) mod arriving;
 mod identity;
 pub mod reach;
+pub(crate) mod walk;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};

@@ -11,26 +11,26 @@ mod listing;
 pub(crate) mod memory;
 mod moved;
 mod own;
-mod record;
 mod save;
 pub(crate) mod stamp;
+mod stamping;
 pub mod store;
 
 use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix::prelude::*;
-use slog::{Logger, debug, info, warn};
+use slog::{Logger, info, warn};
 
-use self::compare::TreeComparison;
+use self::compare::ComparisonGround;
 use self::memory::Memory;
-use self::save::Saving;
-use self::store::{Closed, Store, StoreError};
+use self::save::{Saves, StateFile};
+use self::store::StoreError;
 use crate::change::Change;
 use crate::ending::EndsDaemon;
-use crate::messages::{AskCompared, Barrier, Compare, Flush, Flushed, Observed, Passed, Save, Saved};
+use crate::messages::{AskCompared, Barrier, Compare, Flush, Flushed, Observed, Saved};
 use crate::mounts::Mounts;
 use crate::node::Node;
 use crate::outbox::Outbox;
@@ -80,21 +80,14 @@ pub(crate) struct StateOutlets {
 
 /// Keeps the saved state of one site.
 ///
-/// Receives: [`Compare`] and [`Flush`] from the filter, [`Passed`] as the answer to its [`Barrier`], [`Keep`],
-/// [`Compare`], [`AskCompared`] and [`Save`] from the supervisor. Sends to its [`StateOutlets`]. Runs on a thread of its own, since it reads
+/// Receives: [`Compare`] and [`Flush`] from the filter, [`Passed`](crate::messages::Passed) as the answer to
+/// its [`Barrier`], [`Keep`], [`Compare`], [`AskCompared`] and [`Save`](crate::messages::Save) from the supervisor. Sends to its [`StateOutlets`]. Runs on a thread of its own, since it reads
 /// the disk and writes the file while it handles a message; only the orderly stop waits for it. A panic ends the
 /// daemon.
 pub(crate) struct StateActor {
     root: Root,
-    excludes: Excludes,
-    /// The work of a reconcile: it tells if a comparison may delete entries at the nodes.
-    initial_sync: InitialSync,
-    /// The fate of directory moves: if the nodes mirror these, the old name of a moved directory is removed.
-    dir_moves: DirMoves,
-    /// `None` while the file is closed: after a failed write, and after the last save.
-    store: Option<Store>,
-    /// `Some` if a write failed: the file is opened again before the next save.
-    closed: Option<Closed>,
+    rules: ComparisonRules,
+    file: StateFile,
     nodes: Vec<SavedBacklog>,
     /// Directories on which a file system is, or was, mounted: entries that are missing below are not deleted.
     mounts: BTreeSet<RelPath>,
@@ -103,17 +96,18 @@ pub(crate) struct StateActor {
     away: BTreeSet<RelPath>,
     unsaved: Unsaved,
     outlets: StateOutlets,
-    saving: Option<Saving>,
-    saves: u64,
-    /// Digest of the backlogs in the last save.
-    last_backlogs: Option<u64>,
-    last_save: Option<(Instant, Duration)>,
-    timer: Option<SpawnHandle>,
-    /// `true` if the next save is the last.
-    closing: bool,
-    failing: bool,
+    saves: Saves,
     log: Logger,
     _guard: EndsDaemon,
+}
+
+/// The rules of the site by which the tree is compared with the state.
+struct ComparisonRules {
+    excludes: Excludes,
+    /// The work of a reconcile: it tells if a comparison may delete entries at the nodes.
+    initial_sync: InitialSync,
+    /// The fate of directory moves: if the nodes mirror these, the old name of a moved directory is removed.
+    dir_moves: DirMoves,
 }
 
 /// Returns a text that identifies a node and the configuration that decides what the node has.
@@ -134,23 +128,18 @@ impl StateActor {
     ) -> Self {
         StateActor {
             root,
-            excludes: site.excludes.clone(),
-            initial_sync: site.initial_sync,
-            dir_moves: site.dir_moves,
-            store: Some(store),
-            closed: None,
+            rules: ComparisonRules {
+                excludes: site.excludes.clone(),
+                initial_sync: site.initial_sync,
+                dir_moves: site.dir_moves,
+            },
+            file: StateFile::Open(store),
             nodes: Vec::new(),
             mounts,
             away,
             unsaved,
             outlets,
-            saving: None,
-            saves: 0,
-            last_backlogs: None,
-            last_save: None,
-            timer: None,
-            closing: false,
-            failing: false,
+            saves: Saves::default(),
             log,
             _guard: guard,
         }
@@ -174,8 +163,9 @@ impl StateActor {
 
     /// Reports all differences from the state to the filter, and returns their number.
     fn compare(&self, unsaved_names: bool) -> Result<usize, StoreError> {
-        let Some(store) = &self.store else { return Ok(0) };
-        let deletes = self.initial_sync == InitialSync::Full;
+        let Some(store) = self.file.store() else { return Ok(0) };
+        let ComparisonRules { excludes, initial_sync, dir_moves } = &self.rules;
+        let deletes = *initial_sync == InitialSync::Full;
         let arriving = self.root.arriving();
         let mut found = Vec::new();
         let mut count = 0;
@@ -190,12 +180,10 @@ impl StateActor {
                 self.outlets.changes.do_send(Observed(std::mem::take(&mut found)));
             }
         };
-        let Self { excludes, .. } = self;
         let known = &store.known()?;
-        let comparison = TreeComparison { reach: self.root.reach(), known, excludes, unsaved_names, deletes };
-        let result = comparison.differences(&mut tell);
-        let away =
-            self.away.iter().filter(|path| (deletes || self.dir_moves == DirMoves::Replicate) && !self.exists(path));
+        let ground = ComparisonGround { reach: self.root.reach(), known, excludes, unsaved_names, deletes };
+        let result = compare::compare(ground, &mut tell);
+        let away = self.away.iter().filter(|path| (deletes || *dir_moves == DirMoves::Replicate) && !self.exists(path));
         away.for_each(|path| tell(Change::Removed { path: path.clone(), is_dir: true }));
         found.extend(result.is_ok().then_some(Change::ComparedWithState));
         self.outlets.changes.do_send(Observed(found));
@@ -215,13 +203,12 @@ impl Handler<Keep> for StateActor {
     type Result = ();
 
     fn handle(&mut self, Keep { nodes, excludes, initial_sync }: Keep, ctx: &mut Self::Context) {
-        if excludes != self.excludes {
+        if excludes != self.rules.excludes {
             // The state has no stamps for paths that were excluded until now.
             self.unsaved.fill();
         }
         self.nodes = nodes;
-        self.excludes = excludes;
-        self.initial_sync = initial_sync;
+        self.rules = ComparisonRules { excludes, initial_sync, ..self.rules };
         self.save_soon(ctx);
     }
 }
@@ -232,7 +219,7 @@ impl Handler<Compare> for StateActor {
     fn handle(&mut self, Compare { unsaved_names }: Compare, ctx: &mut Self::Context) {
         let started = Instant::now();
         // This save took its stamps before the events were lost.
-        if let Some(saving) = self.saving.take() {
+        if let Some(saving) = self.saves.take() {
             self.abort(saving);
         }
         let compared = self.compare(unsaved_names);
@@ -264,51 +251,6 @@ impl Handler<AskCompared> for StateActor {
     fn handle(&mut self, AskCompared(answer): AskCompared, _: &mut Self::Context) {
         // Nobody listens any more when it took too long.
         let _ = answer.send(());
-    }
-}
-
-impl Handler<Passed> for StateActor {
-    type Result = ();
-
-    fn handle(&mut self, Passed { id, lost, unsettled }: Passed, ctx: &mut Self::Context) {
-        let Some(saving) = self.saving.take_if(|saving| saving.id == id) else { return };
-        self.last_save = Some((Instant::now(), saving.started.elapsed()));
-        if lost {
-            let last = saving.last;
-            self.abort(saving);
-            return if last { self.end(ctx) } else { self.save_soon(ctx) };
-        }
-        let Saving { writing, taken, fresh, started, last, .. } = saving;
-        // Paths can stay fresh for long after the clock was set back: they wait for the next change, not for the next
-        // save.
-        let again = !fresh.is_empty() && taken.len() > fresh.len();
-        // The nodes may have entries with unsaved names.
-        let sure = unsettled.is_empty() && self.unsaved.unsure().is_empty() && self.unsaved.is_empty();
-        let closed = last && fresh.is_empty() && sure;
-        let result = self.complete(writing, &unsettled, closed);
-        match &result {
-            Ok(()) => debug!(self.log, "state saved"; "took_ms" => started.elapsed().as_millis()),
-            Err(_) => self.unsaved.put_back(taken),
-        }
-        self.unsaved.put_back_entries(fresh);
-        self.report(&result);
-        match () {
-            () if last => self.end(ctx),
-            () if self.closing => self.begin_save(ctx),
-            () if again || result.is_err() => self.save_soon(ctx),
-            () => (),
-        }
-    }
-}
-
-impl Handler<Save> for StateActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Save, ctx: &mut Self::Context) {
-        self.closing = true;
-        self.timer.take().map(|timer| ctx.cancel_future(timer));
-        // The stamp of the last change can only be saved after a tick of the clock.
-        ctx.run_later(stamp::TICK, |actor, ctx| actor.begin_save(ctx));
     }
 }
 

@@ -270,7 +270,9 @@ impl NodeStatus {
     /// The urgency with which a person should look at it.
     pub fn verdict(&self) -> Verdict {
         match &self.state {
-            NodeState::Held { .. } | NodeState::Restarting | NodeState::Backoff { lasts: true, .. } => Verdict::Failing,
+            NodeState::Held { .. } | NodeState::Restarting | NodeState::Backoff { is_failing: true, .. } => {
+                Verdict::Failing
+            }
             NodeState::Paused | NodeState::Incomplete => Verdict::Attention,
             _ if self.reconcile_held.is_some() || fails(self.hook.as_ref()) => Verdict::Attention,
             _ if self.failing_paths > 0 || self.unmirrored_moves > 0 || self.attributes_unset > 0 => Verdict::Attention,

@@ -17,7 +17,7 @@ mod tree;
 mod watches;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use actix::prelude::*;
 use inotify::Inotify;
@@ -46,6 +46,8 @@ use crate::root::reach::{MountNews, Silent};
 
 /// The interval at which a long first scan reports its progress.
 const PROGRESS: Duration = Duration::from_secs(5);
+/// The most that the kernel's clock for files is behind.
+const TICK: Duration = Duration::from_millis(20);
 
 /// The receivers of the watcher's messages.
 #[derive(Clone)]
@@ -79,6 +81,8 @@ pub(crate) struct WatcherActor {
     root: Root,
     excludes: Excludes,
     outlets: WatcherOutlets,
+    /// The time from which changes are told.
+    began: SystemTime,
     poll: Duration,
     settle: Settle,
     /// `true` if entries of temporary names are left alone until they have their own.
@@ -122,6 +126,8 @@ impl WatcherActor {
             root,
             excludes,
             outlets,
+            // The kernel's clock for files is a tick behind.
+            began: SystemTime::now() - TICK,
             poll: POLL,
             settle: Settle::default(),
             awaits_names: false,
@@ -161,7 +167,7 @@ impl WatcherActor {
         let inotify = Inotify::init().map_err(WatchError::of_init)?;
         let watches = Watches::of(&inotify).map_err(WatchError::of_init)?;
         let dirs = Dirs::new(self.root.path().to_owned(), self.excludes.clone(), watches.clone())?;
-        let mut dirs = dirs.covering(self.outlets.coverage.clone());
+        let mut dirs = dirs.covering(self.outlets.coverage.clone()).telling_since(self.began);
         if self.awaits_names {
             dirs = dirs.awaiting_names(self.root.arriving().clone());
         }
@@ -197,7 +203,7 @@ impl WatcherActor {
         if self.awaits_names {
             observer.await_names();
         }
-        let Findings { blind, unseen, .. } = observer.take();
+        let Findings { changes, blind, unseen, .. } = observer.take();
         // With no watch left the daemon would start half blind: better not at all.
         if let Some(Unseen::NoWatchLeft { why: WatchError::Limit { limit, .. }, .. }) = unseen.into_iter().next() {
             let needed = Some(count_directories(self.root.reach(), &self.excludes));
@@ -205,6 +211,10 @@ impl WatcherActor {
         }
         for (path, why) in blind {
             self.outlets.reports.do_send(WatchReport::Blind { path, why });
+        }
+        // They go at once, and not with the reconcile that follows.
+        if !changes.is_empty() {
+            self.outlets.changes.do_send(Observed(changes));
         }
         Ok((observer, gauge))
     }

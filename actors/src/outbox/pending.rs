@@ -12,11 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::outbox::away::Away;
+use crate::outbox::fate::Fate;
 use crate::outbox::fold::{Fold, longest_waiting};
 use crate::outbox::guards::DeletionGuards;
 use crate::outbox::lease::{Batch, EndedLease, LeaseId, Leases};
 use crate::outbox::links::{Behind, WaitingLinks};
-use crate::outbox::need::{Age, Fate, Pending, Scope};
+use crate::outbox::need::{Age, Pending, Scope};
 use crate::outbox::origins::Origins;
 use crate::outbox::reconcile::{NodeReconcile, RecentComparisons};
 use crate::outbox::unfit::UnfitPaths;

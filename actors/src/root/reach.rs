@@ -22,6 +22,7 @@ use rustix::fs::FileType;
 
 use crate::mounts;
 use crate::path::RelPath;
+use crate::root::walk::PackedNames;
 
 /// Time between two questions while a run may read there, and before another one where the asking was broken off.
 const EVERY: Duration = Duration::from_secs(1);
@@ -207,6 +208,10 @@ impl Reach {
     /// # Errors
     /// As for [`Reach::look`].
     pub(crate) fn look_in(&self, opened: &Arc<OwnedFd>, dir: &RelPath, name: &OsStr) -> io::Result<Meta> {
+        if !self.0.any.load(Ordering::Acquire) {
+            // Of millions of entries: without a copy of the name.
+            return Ok(look::meta_in(opened, name)?);
+        }
         let path = if name.is_empty() { dir.clone() } else { dir.join(name) };
         Ok(self.carry_out(&path, Look::Meta(Place::entry(opened, name)))?.meta)
     }
@@ -257,15 +262,21 @@ impl Reach {
     /// # Errors
     /// As for [`Reach::look`].
     pub(crate) fn names_in(&self, opened: &Arc<OwnedFd>, dir: &RelPath) -> io::Result<Vec<OsString>> {
-        Ok(self.carry_out(dir, Look::Names(Place::opened(opened), u64::MAX))?.names())
+        match self.holder(dir) {
+            None => Ok(look::names(opened)?),
+            Some(ground) => Ok(ground.carry_out(&Look::Names(Place::opened(opened), u64::MAX))?.names()),
+        }
     }
 
     /// The names of the directories in an open directory, which is at `dir`.
     ///
     /// # Errors
     /// As for [`Reach::look`].
-    pub(crate) fn directories_in(&self, opened: &Arc<OwnedFd>, dir: &RelPath) -> io::Result<Vec<OsString>> {
-        Ok(self.carry_out(dir, Look::Directories(Place::opened(opened)))?.names())
+    pub(crate) fn directories_in(&self, opened: &Arc<OwnedFd>, dir: &RelPath) -> io::Result<PackedNames> {
+        match self.holder(dir) {
+            None => Ok(look::directories(opened)?),
+            Some(ground) => Ok(PackedNames::packed(ground.carry_out(&Look::Directories(Place::opened(opened)))?.text)),
+        }
     }
 
     /// Opens a directory, as it is named (`O_PATH`) or to be read. The top may be named by a symlink.
@@ -274,6 +285,15 @@ impl Reach {
     /// As for [`Reach::look`].
     pub(crate) fn open(&self, dir: &RelPath, name_only: bool) -> io::Result<Arc<OwnedFd>> {
         let look = Look::Open { place: self.place(dir), follow: dir.is_root(), name_only };
+        opened(self.carry_out(dir, look)?)
+    }
+
+    /// Opens the directory `name`, which is at `dir`, in an open one.
+    ///
+    /// # Errors
+    /// As for [`Reach::look`].
+    pub(super) fn open_in(&self, above: &Arc<OwnedFd>, dir: &RelPath, name: &OsStr) -> io::Result<Arc<OwnedFd>> {
+        let look = Look::Open { place: Place::entry(above, name), follow: false, name_only: false };
         opened(self.carry_out(dir, look)?)
     }
 

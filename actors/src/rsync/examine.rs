@@ -26,8 +26,8 @@ use crate::rsync::report::complaint;
 use crate::rsync::report::output::{Line, difference};
 use crate::rsync::runner::Runner;
 use crate::rsync::runner::greeting::Greeting;
-use crate::rsync::runner::order::{Ears, Order, Work};
 use crate::rsync::runner::process::{Finished, PATIENCE, Patience};
+use crate::rsync::runner::run_order::{Ears, Order, Work};
 use crate::site::version::Version;
 use crate::transport::failure::{Cause, Failure};
 

@@ -20,7 +20,7 @@ use crate::path::RelPath;
 use crate::patterns::rules;
 use crate::rsync::report::output::difference;
 use crate::rsync::report::temporary;
-use crate::rsync::runner::order::{Order, Work};
+use crate::rsync::runner::run_order::{Order, Work};
 use crate::transport::blame::Blame;
 pub(crate) use crate::transport::comparison::Difference;
 use crate::transport::comparison::Rewritten;

@@ -1,8 +1,12 @@
 //! Compares the tree on disk with the saved state. Changes neither.
 
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use rustix::io::Errno;
 
-use super::listing::{Dir, Entry, is_gone};
+use super::listing::{Dir, Entry, errno, is_gone};
 use super::moved::{MovedEntry, Unpaired};
 use super::stamp::Stamp;
 use super::store::{Known, StoreError};
@@ -10,9 +14,11 @@ use crate::change::Change;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::root::reach::Reach;
+use crate::root::walk::{PackedNames, Start, Visitor, walk};
 
-/// The comparison of the whole tree with what was saved of it.
-pub(crate) struct TreeComparison<'a> {
+/// The facts by which the tree is compared with what was saved of it.
+#[derive(Clone, Copy)]
+pub(crate) struct ComparisonGround<'a> {
     /// The source.
     pub reach: &'a Reach,
     /// The tree as of the last save.
@@ -26,111 +32,179 @@ pub(crate) struct TreeComparison<'a> {
     pub deletes: bool,
 }
 
-impl TreeComparison<'_> {
-    /// Tells `found` what differs: each old name just before the new name that its entry has, and the removals last.
-    /// Directories that may not be read, or do not answer, are passed over: the watcher tells when they do.
-    ///
-    /// # Errors
-    /// When the state or the source cannot be read.
-    pub(crate) fn differences(&self, found: &mut dyn FnMut(Change)) -> Result<(), StoreError> {
-        let stamp = Dir::open(self.reach, &RelPath::root()).and_then(|top| top.stamp()).map_err(StoreError::Source)?;
-        if self.known.stamp(&RelPath::root())? != Some(stamp) {
-            found(self.changed(&Entry { path: RelPath::root(), stamp }, None));
-        }
-        let mut unpaired = Unpaired::default();
-        // Each directory with the name that it had when it was saved.
-        let mut left = vec![(RelPath::root(), RelPath::root())];
-        loop {
-            // Opened one at a time, since a process may open fewer directories than a tree has.
-            while let Some((path, saved)) = left.pop() {
-                left.extend(self.directory(&path, &saved, &mut unpaired, found)?);
-            }
-            let moved = if self.deletes { unpaired.take_moved(self.reach) } else { Vec::new() };
-            for MovedEntry { from, to } in moved {
-                let is_dir = to.stamp.is_dir();
-                found(Change::Removed { path: from.clone(), is_dir });
-                if is_dir {
-                    found(Change::FoundMoved { from: from.clone(), to: to.path.clone() });
-                    left.push((to.path, from));
-                } else {
-                    found(Change::Renamed { from, to: to.path });
-                }
-            }
-            if left.is_empty() {
-                break;
-            }
-        }
-        unpaired.new.iter().for_each(|entry| found(self.changed(entry, None)));
-        let gone = unpaired.gone.into_iter().filter(|_| self.deletes);
-        for (path, before) in gone {
-            found(Change::Removed { path, is_dir: before.is_some_and(|before| before.is_dir()) });
-        }
-        Ok(())
+/// Compares the whole tree on several threads, and tells `found` what differs: each old name just before the new name that
+/// its entry has, and the removals last. Directories that may not be read, or do not answer, are passed over: the watcher
+/// tells when they do.
+///
+/// # Errors
+/// When the state or the source cannot be read.
+pub(crate) fn compare(ground: ComparisonGround<'_>, found: &mut (dyn FnMut(Change) + Send)) -> Result<(), StoreError> {
+    let path = RelPath::root();
+    let top = Dir::open(ground.reach, &path).map_err(StoreError::Source)?;
+    let stamp = top.stamp().map_err(StoreError::Source)?;
+    if ground.known.stamp(&path)? != Some(stamp) {
+        found(changed(&Entry { path: path.clone(), stamp }, None, ground.unsaved_names));
     }
-
-    /// Compares the entries of a directory with those that it had by its earlier name `saved`. Returns the directories
-    /// in it that are to be compared.
-    fn directory(
-        &self,
-        path: &RelPath,
-        saved: &RelPath,
-        unpaired: &mut Unpaired,
-        found: &mut dyn FnMut(Change),
-    ) -> Result<Vec<(RelPath, RelPath)>, StoreError> {
-        let mut below = Vec::new();
-        let entries = match Dir::open(self.reach, path).and_then(|dir| dir.entries(self.excludes)) {
-            Ok(entries) => entries,
-            Err(error)
-                if !path.is_root()
-                    && (is_gone(error) || matches!(error, Errno::ACCESS | Errno::PERM | Errno::TIMEDOUT)) =>
-            {
-                return Ok(below);
-            }
+    let mut unpaired = compare_below(ground, top, path.clone(), path, Unpaired::default(), found)?;
+    let mut moved = unpaired.take_moved(ground.reach, ground.deletes);
+    while let Some(MovedEntry { from, to }) = moved.pop() {
+        let is_dir = to.stamp.is_dir();
+        found(Change::Removed { path: from.clone(), is_dir });
+        if !is_dir {
+            found(Change::Renamed { from, to: to.path });
+            continue;
+        }
+        found(Change::FoundMoved { from: from.clone(), to: to.path.clone() });
+        match Dir::open(ground.reach, &to.path) {
+            Ok(dir) => unpaired = compare_below(ground, dir, to.path.clone(), from, unpaired, found)?,
+            Err(error) if is_passed_over(error) => (),
             Err(error) => return Err(StoreError::Source(error)),
-        };
-        for pair in pairs(entries, self.known.children(saved)?) {
+        }
+        moved.extend(unpaired.take_moved(ground.reach, ground.deletes));
+    }
+    unpaired.new.iter().for_each(|entry| found(changed(entry, None, ground.unsaved_names)));
+    for (path, before) in unpaired.gone.into_iter().filter(|_| ground.deletes) {
+        found(Change::Removed { path, is_dir: before.is_some_and(|before| before.is_dir()) });
+    }
+    Ok(())
+}
+
+/// Compares all below a directory, which is at `path` and was saved as `saved`. Adds to the entries without a partner.
+fn compare_below(
+    ground: ComparisonGround<'_>,
+    top: Dir<'_>,
+    path: RelPath,
+    saved: RelPath,
+    unpaired: Unpaired,
+    found: &mut (dyn FnMut(Change) + Send),
+) -> Result<Unpaired, StoreError> {
+    let moved = (path.clone(), saved);
+    let told = Mutex::new((found, unpaired));
+    let comparison = StateComparison { ground, moved, told, failed: Mutex::default() };
+    match comparison.level(&top) {
+        Ok(names) => {
+            let opened = top.into_opened();
+            walk(ground.reach, Start { path, opened, known: (), names }, &comparison);
+        }
+        Err(StoreError::Source(error)) if !path.is_root() && is_passed_over(error) => (),
+        Err(error) => return Err(error),
+    }
+    let StateComparison { told, failed, .. } = comparison;
+    let (_, unpaired) = told.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(unpaired), Err)
+}
+
+/// The listener to what differs, and what has no partner yet.
+type Told<'f> = (&'f mut (dyn FnMut(Change) + Send), Unpaired);
+
+struct StateComparison<'c, 'f> {
+    ground: ComparisonGround<'c>,
+    /// The directory whose content is compared, and its name when it was saved.
+    moved: (RelPath, RelPath),
+    told: Mutex<Told<'f>>,
+    failed: Mutex<Option<StoreError>>,
+}
+
+impl<'f> StateComparison<'_, 'f> {
+    /// Compares the entries of a directory. Returns the directories among them that the state knows.
+    fn level(&self, dir: &Dir<'_>) -> Result<PackedNames, StoreError> {
+        let ComparisonGround { reach, known, excludes, unsaved_names, .. } = self.ground;
+        let entries = dir.entries(excludes).map_err(StoreError::Source)?;
+        let (to, from) = &self.moved;
+        let renamed = if dir.path() == to { Some(from.clone()) } else { dir.path().rebase(to, from) };
+        let saved = renamed.filter(|_| to != from);
+        let before = known.children(saved.as_ref().unwrap_or(dir.path()))?;
+        let mut directories = PackedNames::default();
+        for pair in pairs(entries, before) {
             match pair {
-                Pair::Both(entry, old, before) => {
+                Pair::Both(entry, before) => {
                     if before != Some(entry.stamp) {
-                        found(self.changed(&entry, before));
+                        self.tell(changed(&entry, before, unsaved_names));
                     }
                     let was_dir = before.is_some_and(|before| before.is_dir());
-                    below.extend((was_dir && entry.stamp.is_dir()).then_some((entry.path, old)));
+                    if was_dir && entry.stamp.is_dir() {
+                        directories.push(entry.path.name());
+                    }
                 }
                 Pair::New(entry) => {
-                    unpaired.add_new(entry).iter().for_each(|entry| found(self.changed(entry, None)));
+                    let surplus = self.told().1.add_new(entry);
+                    surplus.iter().for_each(|entry| self.tell(changed(entry, None, unsaved_names)));
                 }
-                Pair::Gone(path, _) if !self.reach.answers(&path) => (),
+                Pair::Gone(path, _) if !reach.answers(&path) => (),
                 Pair::Gone(path, before) => {
                     let is_dir = before.is_some_and(|before| before.is_dir());
-                    if self.excludes.matching(&path, is_dir).is_none() {
-                        unpaired.gone.push((path, before));
+                    if excludes.matching(&path, is_dir).is_none() {
+                        self.told().1.gone.push((path, before));
                     }
                 }
             }
         }
-        Ok(below)
+        Ok(directories)
     }
 
-    /// Returns the change for an entry that differs from its stamp.
-    fn changed(&self, Entry { path, stamp }: &Entry, before: Option<Stamp>) -> Change {
-        let path = path.clone();
-        let was_dir = before.is_some_and(|before| before.is_dir()) || path.is_root();
-        match (stamp.is_dir(), was_dir) {
-            (true, true) if self.unsaved_names => Change::Level { path },
-            (true, true) => Change::Touched { path, is_dir: true, rewritten: false },
-            (true, false) => Change::Subtree { path },
-            (false, _) => {
-                let same_content = before.is_some_and(|before| before.has_content_of(stamp));
-                Change::Touched { path, is_dir: false, rewritten: !same_content }
-            }
+    fn told(&self) -> MutexGuard<'_, Told<'f>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, change: Change) {
+        (self.told().0)(change);
+    }
+
+    fn fail(&self, error: StoreError) {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+}
+
+impl Visitor for StateComparison<'_, '_> {
+    type Known = ();
+
+    fn visit(&self, path: &RelPath, opened: &Arc<OwnedFd>, (): ()) -> Option<((), PackedNames)> {
+        if self.has_failed() {
+            return None;
+        }
+        match self.level(&Dir::of_opened(self.ground.reach, path, opened)) {
+            Ok(names) => return Some(((), names)),
+            Err(StoreError::Source(error)) if is_passed_over(error) => (),
+            Err(error) => self.fail(error),
+        }
+        None
+    }
+
+    fn missed(&self, _: RelPath, error: io::Error) {
+        let error = errno(error);
+        if !is_passed_over(error) {
+            self.fail(StoreError::Source(error));
+        }
+    }
+}
+
+fn is_passed_over(error: Errno) -> bool {
+    is_gone(error) || matches!(error, Errno::ACCESS | Errno::PERM | Errno::TIMEDOUT)
+}
+
+/// Returns the change for an entry that differs from its stamp.
+fn changed(entry: &Entry, before: Option<Stamp>, unsaved_names: bool) -> Change {
+    let Entry { path, stamp } = entry;
+    let path = path.clone();
+    let was_dir = before.is_some_and(|before| before.is_dir()) || path.is_root();
+    match (stamp.is_dir(), was_dir) {
+        (true, true) if unsaved_names => Change::Level { path },
+        (true, true) => Change::Touched { path, is_dir: true, rewritten: false },
+        (true, false) => Change::Subtree { path },
+        (false, _) => {
+            let same_content = before.is_some_and(|before| before.has_content_of(stamp));
+            Change::Touched { path, is_dir: false, rewritten: !same_content }
         }
     }
 }
 
 /// An entry on disk, in the state, or in both.
 enum Pair {
-    Both(Entry, RelPath, Option<Stamp>),
+    Both(Entry, Option<Stamp>),
     New(Entry),
     Gone(RelPath, Option<Stamp>),
 }
@@ -151,7 +225,7 @@ fn pairs(entries: Vec<Entry>, known: Vec<(RelPath, Option<Stamp>)>) -> Vec<Pair>
             std::cmp::Ordering::Less => entries.next().map(Pair::New),
             std::cmp::Ordering::Greater => known.next().map(|(path, stamp)| Pair::Gone(path, stamp)),
             std::cmp::Ordering::Equal => {
-                entries.next().zip(known.next()).map(|(entry, (old, stamp))| Pair::Both(entry, old, stamp))
+                entries.next().zip(known.next()).map(|(entry, (_, stamp))| Pair::Both(entry, stamp))
             }
         });
     }

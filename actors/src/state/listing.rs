@@ -40,6 +40,21 @@ impl Dir<'_> {
         Ok(Dir { fd, path: path.clone(), reach })
     }
 
+    /// Takes a directory that is open already.
+    pub(crate) fn of_opened<'r>(reach: &'r Reach, path: &RelPath, opened: &Arc<OwnedFd>) -> Dir<'r> {
+        Dir { fd: opened.clone(), path: path.clone(), reach }
+    }
+
+    /// Its path.
+    pub(crate) fn path(&self) -> &RelPath {
+        &self.path
+    }
+
+    /// The open directory itself.
+    pub(crate) fn into_opened(self) -> Arc<OwnedFd> {
+        self.fd
+    }
+
     /// Returns the stamp of the directory itself.
     ///
     /// # Errors
@@ -85,7 +100,8 @@ impl Dir<'_> {
     }
 }
 
-fn errno(error: io::Error) -> Errno {
+/// The error number of a look.
+pub(super) fn errno(error: io::Error) -> Errno {
     Errno::from_io_error(&error).unwrap_or(Errno::TIMEDOUT)
 }
 

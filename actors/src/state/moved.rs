@@ -49,8 +49,11 @@ impl Unpaired {
         None
     }
 
-    /// Takes the entries of which both names are known, each with its old name.
-    pub(super) fn take_moved(&mut self, reach: &Reach) -> Vec<MovedEntry> {
+    /// Takes the entries of which both names are known, each with its old name. None where nothing `deletes` the old one.
+    pub(super) fn take_moved(&mut self, reach: &Reach, deletes: bool) -> Vec<MovedEntry> {
+        if !deletes || self.gone.is_empty() || self.new.is_empty() {
+            return Vec::new();
+        }
         let mut by_inode: HashMap<u64, Vec<usize>> = HashMap::new();
         for (at, (_, stamp)) in self.gone.iter().enumerate() {
             stamp

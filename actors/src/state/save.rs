@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use slog::{debug, info, warn};
 
-use super::store::{SaveInProgress, Store, StoreError};
-use super::{StateActor, record};
-use crate::messages::{Barrier, Saved};
+use super::stamp::TICK;
+use super::store::{Closed, SaveInProgress, Store, StoreError};
+use super::{StateActor, stamping};
+use crate::messages::{Barrier, Passed, Save, Saved};
 use crate::outbox::backlog::Backlog;
 use crate::outbox::fold::Fold;
 use crate::path::RelPath;
@@ -21,13 +22,73 @@ const PART: u32 = 10;
 
 /// A save that waits for its barrier to pass.
 pub(super) struct Saving {
-    pub(super) id: u64,
-    pub(super) writing: SaveInProgress,
-    pub(super) taken: Fold,
-    pub(super) fresh: Vec<RelPath>,
-    pub(super) started: Instant,
+    id: u64,
+    writing: SaveInProgress,
+    taken: Fold,
+    fresh: Vec<RelPath>,
+    started: Instant,
     /// `true` if the actor ends after this save.
-    pub(super) last: bool,
+    last: bool,
+}
+
+/// The saves so far, and the next one.
+#[derive(Default)]
+pub(super) struct Saves {
+    under_way: Option<Saving>,
+    count: u64,
+    /// Digest of the backlogs in the last save.
+    last_backlogs: Option<u64>,
+    /// The end of the last save, and the time that it took.
+    last: Option<(Instant, Duration)>,
+    /// Runs when the next one is to begin.
+    timer: Option<SpawnHandle>,
+    /// `true` if the next save is the last.
+    closing: bool,
+    /// `true` if the last one failed.
+    failing: bool,
+}
+
+impl Saves {
+    /// Takes the save that is under way, to break it off.
+    pub(super) fn take(&mut self) -> Option<Saving> {
+        self.under_way.take()
+    }
+}
+
+/// The file of the state.
+pub(super) enum StateFile {
+    /// It can be read and written.
+    Open(Store),
+    /// A write failed: it is opened again before the next save.
+    Closed(Closed),
+    /// The last save is over: the next daemon in this process must be able to open the file.
+    GivenUp,
+}
+
+impl StateFile {
+    /// The open file; `None` while it is closed.
+    pub(super) fn store(&self) -> Option<&Store> {
+        match self {
+            StateFile::Open(store) => Some(store),
+            StateFile::Closed(_) | StateFile::GivenUp => None,
+        }
+    }
+
+    /// Closes it after a failed write.
+    fn close(&mut self) {
+        *self = match std::mem::replace(self, StateFile::GivenUp) {
+            StateFile::Open(store) => StateFile::Closed(store.close()),
+            other => other,
+        };
+    }
+
+    /// Opens it again if it was closed after a failed write.
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        if let StateFile::Closed(closed) = self {
+            *self = StateFile::Open(closed.open()?);
+        }
+        Ok(())
+    }
 }
 
 impl StateActor {
@@ -42,41 +103,41 @@ impl StateActor {
     }
 
     pub(super) fn save_soon(&mut self, ctx: &mut Context<Self>) {
-        if self.timer.is_some() || self.saving.is_some() {
+        if self.saves.timer.is_some() || self.saves.under_way.is_some() {
             return;
         }
-        let rest = self.last_save.map_or(Duration::ZERO, |(at, took)| (took * PART).saturating_sub(at.elapsed()));
-        self.timer = Some(ctx.run_later(rest.max(DELAY), |actor, ctx| {
-            actor.timer = None;
+        let rest = self.saves.last.map_or(Duration::ZERO, |(at, took)| (took * PART).saturating_sub(at.elapsed()));
+        self.saves.timer = Some(ctx.run_later(rest.max(DELAY), |actor, ctx| {
+            actor.saves.timer = None;
             actor.begin_save(ctx);
         }));
     }
 
-    pub(super) fn begin_save(&mut self, ctx: &mut Context<Self>) {
-        let nothing_new = self.unsaved.is_empty() && self.last_backlogs == Some(digest(&self.backlogs()));
-        if self.saving.is_some() || nothing_new && !self.closing {
+    fn begin_save(&mut self, ctx: &mut Context<Self>) {
+        let nothing_new = self.unsaved.is_empty() && self.saves.last_backlogs == Some(digest(&self.backlogs()));
+        if self.saves.under_way.is_some() || nothing_new && !self.saves.closing {
             return;
         }
-        if let Err(why) = self.reopen() {
+        if let Err(why) = self.file.reopen() {
             self.report(&Err(why));
-            return if self.closing { self.end(ctx) } else { self.save_soon(ctx) };
+            return if self.saves.closing { self.end(ctx) } else { self.save_soon(ctx) };
         }
-        let Some(store) = &self.store else { return };
+        let Some(store) = self.file.store() else { return };
         // The disk says nothing about the tree while the source is missing.
         if self.root.check().is_err() {
-            if self.closing {
+            if self.saves.closing {
                 self.end(ctx);
             }
             return;
         }
         let started = Instant::now();
-        let last = self.closing;
+        let last = self.saves.closing;
         let taken = self.unsaved.take();
         match self.record(store, &taken) {
             Ok((writing, fresh)) => {
-                self.saves += 1;
-                self.saving = Some(Saving { id: self.saves, writing, taken, fresh, started, last });
-                self.outlets.barrier.do_send(Barrier { id: self.saves });
+                self.saves.count += 1;
+                self.saves.under_way = Some(Saving { id: self.saves.count, writing, taken, fresh, started, last });
+                self.outlets.barrier.do_send(Barrier { id: self.saves.count });
             }
             Err(error) => {
                 self.unsaved.put_back(taken);
@@ -88,7 +149,7 @@ impl StateActor {
 
     fn record(&self, store: &Store, taken: &Fold) -> Result<(SaveInProgress, Vec<RelPath>), StoreError> {
         let writing = store.write()?;
-        let fresh = record::record(self.root.reach(), &self.excludes, writing.entries()?, taken)?;
+        let fresh = stamping::record(self.root.reach(), &self.rules.excludes, writing.entries()?, taken)?;
         Ok((writing, fresh))
     }
 
@@ -97,54 +158,39 @@ impl StateActor {
     }
 
     /// Completes a save once every change reported before the stamps were taken is in the outboxes.
-    pub(super) fn complete(
-        &mut self,
-        writing: SaveInProgress,
-        unsettled: &[RelPath],
-        closed: bool,
-    ) -> Result<(), StoreError> {
+    fn complete(&mut self, writing: SaveInProgress, unsettled: &[RelPath], closed: bool) -> Result<(), StoreError> {
         let mut entries = writing.entries()?;
         unsettled.iter().chain(&self.unsaved.unsure()).try_for_each(|path| entries.forget(path))?;
         drop(entries);
         self.note_mounts();
         let backlogs = self.backlogs();
-        let Some(store) = &self.store else { return Ok(()) };
+        let Some(store) = self.file.store() else { return Ok(()) };
         writing.save(store.subject(), &backlogs, &self.mounts, closed)?;
-        self.last_backlogs = Some(digest(&backlogs));
+        self.saves.last_backlogs = Some(digest(&backlogs));
         Ok(())
     }
 
     /// Logs the first failure to save, and the first success after failures.
-    pub(super) fn report(&mut self, result: &Result<(), StoreError>) {
+    fn report(&mut self, result: &Result<(), StoreError>) {
         match result {
-            Ok(()) if self.failing => info!(self.log, "the state is kept again"),
-            Err(why) if !self.failing => {
+            Ok(()) if self.saves.failing => info!(self.log, "the state is kept again"),
+            Err(why) if !self.saves.failing => {
                 warn!(self.log, "the state is not kept for now: a restart may send more than it needs"; "why" => %why);
             }
             Err(why) => debug!(self.log, "the state is not kept"; "why" => %why),
             Ok(()) => (),
         }
-        self.failing = result.is_err();
+        self.saves.failing = result.is_err();
         let why = result.as_ref().err().map(ToString::to_string);
         self.unsaved.set_trouble(why);
-        if self.failing {
-            self.closed = self.store.take().map(Store::close).or(self.closed.take());
+        if self.saves.failing {
+            self.file.close();
         }
-    }
-
-    /// Opens the file again if it was closed after a failed write.
-    fn reopen(&mut self) -> Result<(), StoreError> {
-        if let Some(closed) = &self.closed {
-            self.store = Some(closed.open()?);
-            self.closed = None;
-        }
-        Ok(())
     }
 
     /// Ends the actor: the last save is done, or is impossible.
-    pub(super) fn end(&mut self, ctx: &mut Context<Self>) {
-        // The next daemon in this process must be able to open the file.
-        self.store = None;
+    fn end(&mut self, ctx: &mut Context<Self>) {
+        self.file = StateFile::GivenUp;
         self.outlets.saved.do_send(Saved);
         ctx.stop();
     }
@@ -154,6 +200,51 @@ impl StateActor {
         saving.writing.abort();
         self.unsaved.put_back(saving.taken);
         self.unsaved.put_back_entries(saving.fresh);
+    }
+}
+
+impl Handler<Passed> for StateActor {
+    type Result = ();
+
+    fn handle(&mut self, Passed { id, lost, unsettled }: Passed, ctx: &mut Self::Context) {
+        let Some(saving) = self.saves.under_way.take_if(|saving| saving.id == id) else { return };
+        self.saves.last = Some((Instant::now(), saving.started.elapsed()));
+        if lost {
+            let last = saving.last;
+            self.abort(saving);
+            return if last { self.end(ctx) } else { self.save_soon(ctx) };
+        }
+        let Saving { writing, taken, fresh, started, last, .. } = saving;
+        // Paths can stay fresh for long after the clock was set back: they wait for the next change, not for the next
+        // save.
+        let again = !fresh.is_empty() && taken.len() > fresh.len();
+        // The nodes may have entries with unsaved names.
+        let sure = unsettled.is_empty() && self.unsaved.unsure().is_empty() && self.unsaved.is_empty();
+        let closed = last && fresh.is_empty() && sure;
+        let result = self.complete(writing, &unsettled, closed);
+        match &result {
+            Ok(()) => debug!(self.log, "state saved"; "took_ms" => started.elapsed().as_millis()),
+            Err(_) => self.unsaved.put_back(taken),
+        }
+        self.unsaved.put_back_entries(fresh);
+        self.report(&result);
+        match () {
+            () if last => self.end(ctx),
+            () if self.saves.closing => self.begin_save(ctx),
+            () if again || result.is_err() => self.save_soon(ctx),
+            () => (),
+        }
+    }
+}
+
+impl Handler<Save> for StateActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Save, ctx: &mut Self::Context) {
+        self.saves.closing = true;
+        self.saves.timer.take().map(|timer| ctx.cancel_future(timer));
+        // The stamp of the last change can only be saved after a tick of the clock.
+        ctx.run_later(TICK, |actor, ctx| actor.begin_save(ctx));
     }
 }
 

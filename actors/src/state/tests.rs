@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::store::Past;
+use super::store::{Past, Store};
 use super::*;
 use crate::outbox::backlog::Backlog;
 use crate::outbox::fold::Fold;
@@ -49,7 +49,7 @@ impl Ground {
         let writing = loop {
             let writing = store.write().unwrap();
             let fresh =
-                record::record(&Reach::of(&self.tree()), &excludes(), writing.entries().unwrap(), paths).unwrap();
+                stamping::record(&Reach::of(&self.tree()), &excludes(), writing.entries().unwrap(), paths).unwrap();
             if fresh.is_empty() {
                 break writing;
             }
@@ -76,8 +76,8 @@ impl Ground {
         let known = self.store.as_ref().unwrap().known().unwrap();
         let mut found = Vec::new();
         let (reach, excludes) = (&Reach::of(&self.tree()), &excludes());
-        let comparison = TreeComparison { reach, known: &known, excludes, unsaved_names, deletes: true };
-        let told = comparison.differences(&mut |change| {
+        let ground = ComparisonGround { reach, known: &known, excludes, unsaved_names, deletes: true };
+        let told = compare::compare(ground, &mut |change| {
             if !matches!(change, Change::Touched { is_dir: true, .. }) {
                 found.push(change.to_string());
             }
@@ -194,8 +194,8 @@ fn a_source_that_is_not_there_is_not_taken_for_one_in_which_nothing_changed() {
     let known = ground.store.as_ref().unwrap().known().unwrap();
     let mut told = 0;
     let (reach, excludes) = (&Reach::of(&ground.tree()), &excludes());
-    let comparison = TreeComparison { reach, known: &known, excludes, unsaved_names: true, deletes: true };
-    let result = comparison.differences(&mut |_| told += 1);
+    let ground = ComparisonGround { reach, known: &known, excludes, unsaved_names: true, deletes: true };
+    let result = compare::compare(ground, &mut |_| told += 1);
     assert!(matches!(result, Err(StoreError::Source(_))));
     assert_eq!(told, 0, "above all no removal");
 }
@@ -317,7 +317,7 @@ fn where_nothing_is_deleted_nothing_is_told_to_be_moved() {
     let known = ground.store.as_ref().unwrap().known().unwrap();
     let (reach, excludes) = (&Reach::of(&ground.tree()), &excludes());
     let mut found = Vec::new();
-    let comparison = TreeComparison { reach, known: &known, excludes, unsaved_names: false, deletes: false };
-    comparison.differences(&mut |change| found.push(change.to_string())).unwrap();
+    let ground = ComparisonGround { reach, known: &known, excludes, unsaved_names: false, deletes: false };
+    compare::compare(ground, &mut |change| found.push(change.to_string())).unwrap();
     assert_eq!(found, ["touched ./", "written new"]);
 }

@@ -29,7 +29,8 @@ pub enum NodeState {
         /// The time of the next try.
         until: UnixTime,
         /// `true` if it has failed more than for a moment.
-        lasts: bool,
+        #[serde(rename = "lasts")]
+        is_failing: bool,
     },
     /// Nothing is sent because of the source.
     Held {
@@ -119,7 +120,7 @@ impl NodeState {
             (health @ Health::BackingOff { cause, until, .. }, _) => NodeState::Backoff {
                 why: cause.words().to_owned(),
                 until: unix(SystemTime::now() + until.saturating_duration_since(now)),
-                lasts: health.is_failing(),
+                is_failing: health.is_failing(),
             },
             (Health::Well, Facts { reconciles: true, .. }) => NodeState::Reconciling,
             (Health::Well, Facts { pending: 0, .. }) => NodeState::Idle,

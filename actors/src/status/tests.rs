@@ -64,14 +64,14 @@ fn a_state_in_words_says_why() {
     };
     let state = NodeState::of(facts, now);
     assert_eq!(state.to_string(), "backoff: the node is full");
-    let NodeState::Backoff { until, lasts, .. } = state else { panic!("{state:?}") };
+    let NodeState::Backoff { until, is_failing, .. } = state else { panic!("{state:?}") };
     let in_a_minute = unix(SystemTime::now()) + 60;
-    assert!(lasts && (in_a_minute - 2..=in_a_minute + 2).contains(&until));
+    assert!(is_failing && (in_a_minute - 2..=in_a_minute + 2).contains(&until));
 }
 
 #[test]
 fn a_person_should_look_at_what_does_not_pass_by_itself() {
-    let backoff = |lasts| NodeState::Backoff { why: String::new(), until: 0, lasts };
+    let backoff = |is_failing| NodeState::Backoff { why: String::new(), until: 0, is_failing };
     for (state, held, drift, expected) in [
         (NodeState::Idle, false, None, Verdict::Well),
         (NodeState::Syncing, false, None, Verdict::Well),

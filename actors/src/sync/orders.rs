@@ -19,7 +19,7 @@ impl NodeLink {
         }
     }
 
-    /// Keeps nothing ready.
+    /// Keeps no standby and no connection ready.
     pub(super) fn stand_still(&self) {
         self.note_emptied();
         // What ran when it was paused has started the next standby.

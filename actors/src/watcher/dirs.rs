@@ -1,6 +1,7 @@
 //! The watched directories on disk: puts a watch on each, one per directory, and keeps the tree of names in step.
 //! A watch always stands before its directory is listed, so nothing that happens meanwhile is missed.
 
+mod first_scan;
 mod listing;
 mod mounted;
 mod nameless;
@@ -14,13 +15,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::watcher::watches::{WatchDescriptor, Watches};
 use inotify::WatchMask;
 use rustix::io::Errno;
 
+pub(super) use self::first_scan::{ScanProgress, first_scan};
 pub use self::listing::count;
-use self::listing::list;
 use self::nameless::Nameless;
 pub(super) use self::place::Attached;
 use super::blind::Blind;
@@ -99,6 +101,8 @@ pub struct Dirs {
     /// Directories that could not be watched or listed when they were last looked at.
     blind: Blind,
     coverage: WatchCoverage,
+    /// The first scan tells which files changed since this time.
+    since: Option<SystemTime>,
     /// The file systems that answer; no other one is looked at.
     reach: Reach,
     nameless: Nameless,
@@ -123,6 +127,7 @@ impl Dirs {
             over: VecDeque::new(),
             blind: Blind::default(),
             coverage: WatchCoverage::default(),
+            since: None,
             reach,
             nameless: Nameless::default(),
         })
@@ -131,6 +136,12 @@ impl Dirs {
     /// Returns the same directories, with a coverage by which others can follow the scans.
     pub(crate) fn covering(mut self, coverage: WatchCoverage) -> Self {
         self.coverage = coverage;
+        self
+    }
+
+    /// Returns the same directories, whose first scan tells which files changed since this time.
+    pub(crate) fn telling_since(mut self, since: SystemTime) -> Self {
+        self.since = Some(since);
         self
     }
 
@@ -353,45 +364,9 @@ impl Dirs {
     }
 }
 
-/// Tells `found` the names of the entries of an open directory, which is at `path`, each with `true` if it is a directory.
-/// Where the file system may hang, it is told of directories alone.
-fn list_within(
-    reach: &Reach,
-    path: &RelPath,
-    opened: &Arc<OwnedFd>,
-    found: &mut dyn FnMut(&OsStr, bool),
-) -> io::Result<()> {
-    if reach.point(path).is_none() {
-        return list(opened, found);
-    }
-    reach.directories_in(opened, path)?.iter().for_each(|name| found(name, true));
-    Ok(())
-}
-
 fn watch_root(watches: &mut Watches, root: &Path) -> Result<WatchDescriptor, WatchError> {
     watches.add(root, ROOT_MASK).map_err(|source| {
         let fallback = || WatchError::System { path: root.to_owned(), source: io::ErrorKind::NotFound.into() };
         WatchError::of_directory(root, source).unwrap_or_else(fallback)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_symlink_is_listed_at_the_root_and_nowhere_below() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(dir.path().join("tree/sub")).unwrap();
-        std::os::unix::fs::symlink("tree", dir.path().join("link")).unwrap();
-        let names = |root: &Path, path: &[u8]| {
-            let mut names = Vec::new();
-            let opened = Reach::of(root).open(&RelPath::new(path).unwrap(), false)?;
-            list(&opened, &mut |name, is_dir| names.extend(is_dir.then(|| name.to_owned()))).map(|()| names)
-        };
-        assert_eq!(names(&dir.path().join("link"), b"").unwrap(), ["sub"]);
-        assert_eq!(names(dir.path(), b"tree").unwrap(), ["sub"]);
-        let refused = names(dir.path(), b"link").unwrap_err();
-        assert!(WatchError::of_directory(dir.path(), refused).is_none(), "no directory is there any more");
-    }
 }

@@ -26,7 +26,7 @@ use self::track::Track;
 pub(crate) use self::unwatched::POLL;
 use self::unwatched::{Unwatched, first};
 use super::coverage::WatchCoverage;
-use super::dirs::{Attached, Dirs, FoundDirectories};
+use super::dirs::{Attached, Dirs, FoundDirectories, ScanProgress, first_scan};
 use super::ledger::Ledger;
 use super::moves::{Departure, Moves, PAIRING_TIME};
 use super::queue_barrier::QueueBarrier;
@@ -59,17 +59,19 @@ pub struct Observer {
 
 impl Observer {
     /// Watches all of the tree. `progress` is told the number of watched directories now and then.
-    pub fn new(root: Root, mut dirs: Dirs, progress: &mut dyn FnMut(usize)) -> Self {
+    pub fn new<'p>(root: Root, mut dirs: Dirs, progress: &'p mut ScanProgress<'p>) -> Self {
         dirs.within(root.reach().clone());
         // What is mounted from now on is found by the next look, whether the scan meets it or not.
         let mut mounting = Changes::listen();
         dirs.set_mounts(Mounts::below(&root.reach().resolved()).unwrap_or_default());
-        dirs.scan_all(progress);
+        let recent = first_scan(&mut dirs, progress);
         if mounting.heard() {
             dirs.set_mounts(Mounts::below(&root.reach().resolved()).unwrap_or_default());
             dirs.scan(dirs.root());
         }
         dirs.watch_files();
+        let mut found = Findings::default();
+        recent.into_iter().for_each(|path| found.written(path));
         Observer {
             root: WatchedRoot::new(root),
             dirs,
@@ -81,7 +83,7 @@ impl Observer {
             unwatched: Unwatched::default(),
             audit: AuditResults::default(),
             queue_barrier: None,
-            found: Findings::default(),
+            found,
         }
     }
 

@@ -9,11 +9,13 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::watcher::watches::WatchDescriptor;
 
-use super::names::{Name, Names};
+use super::names::{Name, Names, reserve};
 use crate::path::RelPath;
 
 /// No node: the end of a list of siblings, or the parent of the root.
 const NONE: u32 = u32::MAX;
+/// The parent of a node that is free.
+const FREE: u32 = NONE - 1;
 
 /// A place of a watched directory. Valid until it is removed; numbers are reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,7 +33,8 @@ struct DirId {
 /// The places of the watched directories. Two may claim one name for a moment, while events that tell them apart are still
 /// queued.
 pub(crate) struct Tree {
-    nodes: Vec<Option<DirId>>,
+    /// A free node counts as none: an `Option` would take memory.
+    nodes: Vec<DirId>,
     free: Vec<u32>,
     /// One place of the directory of each watch,
     by_watch: HashMap<i32, u32>,
@@ -47,7 +50,7 @@ impl Tree {
         let mut names = Names::default();
         let name = names.add(b"");
         let root = DirId { parent: NONE, first_child: NONE, next: NONE, previous: NONE, watch: root, name };
-        Tree { nodes: vec![Some(root)], free: Vec::new(), by_watch, others: HashMap::new(), names }
+        Tree { nodes: vec![root], free: Vec::new(), by_watch, others: HashMap::new(), names }
     }
 
     /// The directory at the top.
@@ -125,13 +128,16 @@ impl Tree {
         let name = self.names.add(name.as_bytes());
         let node = DirId { parent: NONE, first_child: NONE, next: NONE, previous: NONE, watch, name };
         let id = match self.free.pop() {
-            Some(id) => id,
+            Some(id) => {
+                self.nodes[id as usize] = node;
+                id
+            }
             None => {
-                self.nodes.push(None);
+                reserve(&mut self.nodes, 1);
+                self.nodes.push(node);
                 (self.nodes.len() - 1) as u32
             }
         };
-        self.nodes[id as usize] = Some(node);
         match self.by_watch.entry(number) {
             Entry::Vacant(first) => drop(first.insert(id)),
             Entry::Occupied(_) => self.others.entry(number).or_default().push(id),
@@ -184,12 +190,14 @@ impl Tree {
         let mut left = vec![id.0];
         while let Some(at) = left.pop() {
             left.extend(self.children(at));
-            if let Some(node) = self.nodes.get_mut(at as usize).and_then(Option::take) {
-                let is_last = self.unplace(node.watch.get_watch_descriptor_id(), at);
-                self.names.forget(node.name);
-                self.free.push(at);
-                watches.extend(is_last.then_some(node.watch));
-            }
+            let Some(node) = self.node_mut(at) else { continue };
+            node.parent = FREE;
+            let name = node.name;
+            let watch = node.watch.clone();
+            self.names.forget(name);
+            self.free.push(at);
+            let is_last = self.unplace(watch.get_watch_descriptor_id(), at);
+            watches.extend(is_last.then_some(watch));
         }
         self.pack_names();
         watches
@@ -243,7 +251,8 @@ impl Tree {
 
     fn pack_names(&mut self) {
         if self.names.is_sparse() {
-            self.names.pack(self.nodes.iter_mut().flatten().map(|node| &mut node.name));
+            let kept = self.nodes.iter_mut().filter(|node| node.parent != FREE);
+            self.names.pack(kept.map(|node| &mut node.name));
         }
     }
 
@@ -291,11 +300,11 @@ impl Tree {
     }
 
     fn node(&self, id: u32) -> Option<&DirId> {
-        self.nodes.get(id as usize)?.as_ref()
+        self.nodes.get(id as usize).filter(|node| node.parent != FREE)
     }
 
     fn node_mut(&mut self, id: u32) -> Option<&mut DirId> {
-        self.nodes.get_mut(id as usize)?.as_mut()
+        self.nodes.get_mut(id as usize).filter(|node| node.parent != FREE)
     }
 }
 

@@ -37,7 +37,7 @@ fn sample(state: NodeState) -> Status {
 
 #[test]
 fn a_node_that_fails_is_told_with_its_lag_and_its_next_try() {
-    let text = shown(&sample(NodeState::Backoff { why: "the node is full".into(), until: 1030, lasts: true }));
+    let text = shown(&sample(NodeState::Backoff { why: "the node is full".into(), until: 1030, is_failing: true }));
     for line in [
         "inosync 1, /src, pid 9, up 16m 40s",
         "source: watched directories: 12 (limit 1000)",

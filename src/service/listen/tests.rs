@@ -56,7 +56,7 @@ pub fn status() -> Status {
     let why = "the node cannot be reached".to_owned();
     let failing = NodeStatus {
         dest: "mirror:/srv/".to_owned(),
-        state: NodeState::Backoff { why: why.clone(), until: 1_700_000_130, lasts: true },
+        state: NodeState::Backoff { why: why.clone(), until: 1_700_000_130, is_failing: true },
         pending: 4,
         failing_paths: 1,
         failing_oldest: Some(3600.5),

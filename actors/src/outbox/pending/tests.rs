@@ -7,8 +7,8 @@ mod stop;
 use super::*;
 use crate::change::Change;
 use crate::outbox::away::MovedAway;
+use crate::outbox::fate::Fate;
 use crate::outbox::lease::Batch;
-use crate::outbox::need::Fate;
 use crate::outbox::reconcile::LATE_REPORTS;
 
 fn rel(path: &str) -> RelPath {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::change::Change;
 use crate::outbox::backlog::Backlog;
-use crate::outbox::need::Fate;
+use crate::outbox::fate::Fate;
 use crate::outbox::pending::PendingSet;
 use crate::site::DirMoves;
 use crate::transport::Lane;

@@ -14,6 +14,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::root::walk::PackedNames;
+
 /// Room for one reading of a listing, in bytes: some 1,000 entries.
 const LISTING: usize = 32 * 1024;
 
@@ -38,6 +40,14 @@ impl Place {
     /// The entry of this name in an open directory.
     pub(crate) fn entry(directory: &Arc<OwnedFd>, name: &OsStr) -> Place {
         Place { directory: Some(directory.clone()), path: name.into() }
+    }
+
+    fn open(&self, flags: OFlags) -> Result<OwnedFd, Errno> {
+        match &self.directory {
+            // By its open parent a name is not looked up through /proc.
+            Some(parent) if !self.path.as_os_str().is_empty() => openat(parent, &self.path, flags, Mode::empty()),
+            _ => open(self.path(), flags, Mode::empty()),
+        }
     }
 
     /// A path that leads there, whatever the directory is called by now.
@@ -264,18 +274,13 @@ impl Look {
                         &again
                     }
                 };
-                list(opened, &mut |name, kind| {
-                    if known(opened, name, kind) == FileType::Directory {
-                        found.text.extend(name.to_bytes_with_nul());
-                    }
-                    true
-                })?;
+                found.text = directories(opened)?.into_packed();
             }
             Look::Open { place, follow, name_only } => {
                 let nofollow = if *follow { OFlags::empty() } else { OFlags::NOFOLLOW };
                 let how = if *name_only { OFlags::PATH } else { OFlags::empty() };
                 let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | nofollow | how;
-                found.opened = Some(open(place.path(), flags, Mode::empty())?);
+                found.opened = Some(place.open(flags)?);
             }
             Look::OpenBelow(place, below) => found.opened = Some(open_below(&place.path(), below)?),
             Look::Kind(place) => found.number = statfs(place.path())?.f_type as i64,
@@ -309,10 +314,19 @@ impl Look {
 
 fn meta(place: &Place) -> Result<Meta, Errno> {
     let stat = match &place.directory {
-        Some(opened) if place.path.as_os_str().is_empty() => rustix::fs::fstat(opened),
-        Some(opened) => statat(opened, &place.path, AtFlags::SYMLINK_NOFOLLOW),
+        Some(opened) => return meta_in(opened, place.path.as_os_str()),
         None => statat(CWD, &place.path, AtFlags::SYMLINK_NOFOLLOW),
     };
+    stat.map(|stat| Meta::from(&stat))
+}
+
+/// Looks at an entry of an open directory; with an empty name, at the directory itself.
+///
+/// # Errors
+/// The error of the kernel.
+pub(crate) fn meta_in(opened: &OwnedFd, name: &OsStr) -> Result<Meta, Errno> {
+    let stat =
+        if name.is_empty() { rustix::fs::fstat(opened) } else { statat(opened, name, AtFlags::SYMLINK_NOFOLLOW) };
     stat.map(|stat| Meta::from(&stat))
 }
 
@@ -325,8 +339,37 @@ fn open_below(root: &Path, below: &Path) -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
+/// Lists the subdirectories of an open directory. Not by `std::fs::read_dir`, which takes 32 KiB from the heap and asks the
+/// kernel once more for every directory.
+///
+/// # Errors
+/// The error of the kernel.
+pub(crate) fn directories(opened: &OwnedFd) -> Result<PackedNames, Errno> {
+    let mut names = PackedNames::default();
+    list(opened, &mut |name, kind| {
+        if known(opened, name, kind) == FileType::Directory {
+            names.push(name.to_bytes());
+        }
+        true
+    })?;
+    Ok(names)
+}
+
+/// Lists an open directory.
+///
+/// # Errors
+/// The error of the kernel.
+pub(super) fn names(opened: &OwnedFd) -> Result<Vec<OsString>, Errno> {
+    let mut names = Vec::new();
+    list(opened, &mut |name, _| {
+        names.push(OsStr::from_bytes(name.to_bytes()).to_owned());
+        true
+    })?;
+    Ok(names)
+}
+
 /// Tells `found` each name in an open directory and its kind, as long as it wants more.
-fn list(opened: &OwnedFd, found: &mut dyn FnMut(&std::ffi::CStr, FileType) -> bool) -> Result<(), Errno> {
+pub(crate) fn list(opened: &OwnedFd, found: &mut dyn FnMut(&std::ffi::CStr, FileType) -> bool) -> Result<(), Errno> {
     let mut buffer = [MaybeUninit::uninit(); LISTING];
     let mut entries = RawDir::new(opened, &mut buffer);
     while let Some(entry) = entries.next() {
@@ -338,7 +381,8 @@ fn list(opened: &OwnedFd, found: &mut dyn FnMut(&std::ffi::CStr, FileType) -> bo
     Ok(())
 }
 
-fn known(parent: &OwnedFd, name: &std::ffi::CStr, kind: FileType) -> FileType {
+/// The kind of an entry whose listing said `kind`.
+pub(crate) fn known(parent: &OwnedFd, name: &std::ffi::CStr, kind: FileType) -> FileType {
     match kind {
         // Not every file system tells it in its listings.
         FileType::Unknown => statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)

@@ -14,7 +14,7 @@ use crate::rsync::recipe::Recipe;
 use crate::rsync::report::claims::Claims;
 use crate::rsync::report::failure;
 use crate::rsync::report::output::{self, Line};
-use crate::rsync::runner::order::{Ears, Order};
+use crate::rsync::runner::run_order::{Ears, Order};
 use crate::transport::Beaten;
 use crate::transport::failure::Failure;
 

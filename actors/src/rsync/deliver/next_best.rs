@@ -9,7 +9,7 @@ use super::Deliverer;
 use crate::path::RelPath;
 use crate::rsync::recipe::{self, Recipe};
 use crate::rsync::report::output::Line;
-use crate::rsync::runner::order::{Ears, Order, Work};
+use crate::rsync::runner::run_order::{Ears, Order, Work};
 use crate::transport::Delivery;
 use crate::transport::Lane;
 use crate::transport::failure::Failure;

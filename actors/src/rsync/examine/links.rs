@@ -20,8 +20,8 @@ use crate::root::reach::Reach;
 use crate::rsync::recipe::{self, Invocation};
 use crate::rsync::report::claims::Claims;
 use crate::rsync::report::output::unescape;
-use crate::rsync::runner::order::Ears;
 use crate::rsync::runner::process::{PATIENCE, Patience};
+use crate::rsync::runner::run_order::Ears;
 use crate::transport::failure::Failure;
 
 /// So many links tell what a node does with them, and so many entries are looked at for them.

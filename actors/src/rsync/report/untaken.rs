@@ -8,7 +8,7 @@ use crate::root::Root;
 use crate::root::reach::look::Meta;
 use crate::rsync::recipe;
 use crate::rsync::report::itemized::Itemized;
-use crate::rsync::runner::order::{Order, Work};
+use crate::rsync::runner::run_order::{Order, Work};
 use crate::rsync::target::Target;
 use crate::transport::Delivery;
 use crate::transport::failure::{Cause, Failure};

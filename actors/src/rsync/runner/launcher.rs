@@ -12,8 +12,8 @@ use crate::rsync::recipe::Recipe;
 use crate::rsync::report::claims::Claims;
 use crate::rsync::runner::Runner;
 use crate::rsync::runner::confine::Bounds;
-use crate::rsync::runner::order::{Ears, Order};
 use crate::rsync::runner::process::{Finished, Process};
+use crate::rsync::runner::run_order::{Ears, Order};
 use crate::rsync::staging::{self, Staging};
 use crate::transport::failure::{Cause, Failure};
 

@@ -4,7 +4,7 @@ use crate::path::RelPath;
 use crate::rsync::recipe::Recipe;
 use crate::rsync::report::output;
 use crate::rsync::report::output::Line;
-use crate::rsync::runner::order::{Order, Work};
+use crate::rsync::runner::run_order::{Order, Work};
 use crate::transport::heard::{self, Heard};
 
 /// Listens to one run.

@@ -12,7 +12,7 @@ use crate::root::reach::look::Meta;
 use crate::rsync::audience::extent;
 use crate::rsync::recipe;
 use crate::rsync::recipe::Recipe;
-use crate::rsync::runner::order::{Order, Work};
+use crate::rsync::runner::run_order::{Order, Work};
 use crate::rsync::target::Target;
 use crate::transport::rename::Doubt;
 

@@ -5,13 +5,15 @@
 //! whatever is listed would look deleted: it is compared just before feeding, and a process that must not be fed is
 //! killed before its input closes.
 
+mod brake;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use self::brake::Brake;
 use super::budget::{Budget, Permit};
-use crate::backoff::backoff;
 use crate::rsync::recipe::Recipe;
 use crate::rsync::runner::process::Process;
 
@@ -25,13 +27,6 @@ const MOST: usize = 4;
 const MOST_IN_ALL: usize = 6;
 /// Standbys of one node that connect at a time: more would come later, and all together.
 const MOST_CONNECTING: usize = 2;
-/// After so many deaths in a row a node has no standby until a run succeeds.
-const DEATHS: u32 = 5;
-/// After so many in a row that were of no use when they were fed, a node has none for a while: something on the way to
-/// it does not keep idle connections.
-const USELESS: u32 = 3;
-/// The time without standbys at a node where they were of no use, or that has no connection to spare.
-const BARRED: Duration = Duration::from_secs(600);
 /// One that takes longer to connect is not waited for.
 pub(crate) const CONNECTS: Duration = Duration::from_secs(10);
 /// `--timeout` of a standby: it sends keep-alives every half of it, which an rsync daemon with a shorter `timeout` of
@@ -71,20 +66,11 @@ pub(crate) struct Standbys {
     always: Recipe,
     budget: Budget,
     last: u64,
-    /// Deaths in a row.
-    deaths: u32,
-    /// Standbys in a row that were of no use when they were fed.
-    useless: u32,
-    /// None is started before.
-    not_before: Option<Instant>,
-    /// Neither before this, whatever succeeds.
-    barred_until: Option<Instant>,
+    brake: Brake,
     /// The start of the wait for the connection that standbys will share, while it lasts.
     awaits_master: Option<Instant>,
     /// The time at which somebody looks again for one to be started.
     looks_at: Option<Instant>,
-    /// `true` once no standby is ever to be started again.
-    is_retired: bool,
     timeout: u32,
 }
 
@@ -107,13 +93,9 @@ impl Standbys {
             always,
             budget,
             last: 0,
-            deaths: 0,
-            useless: 0,
-            not_before: None,
-            barred_until: None,
+            brake: Brake::default(),
             awaits_master: None,
             looks_at: None,
-            is_retired: false,
             timeout: TIMEOUTS.0,
         }
     }
@@ -125,13 +107,12 @@ impl Standbys {
 
     /// Returns true if none is to be started until a run succeeds, or never.
     pub(crate) fn rests(&self) -> bool {
-        self.deaths >= DEATHS || self.is_retired
+        self.brake.rests()
     }
 
     /// The next one to be started, if there is to be one now.
     pub(crate) fn wanted(&self, now: Instant) -> Option<Wanted> {
-        let too_early = self.not_before.max(self.barred_until).is_some_and(|at| at > now);
-        if self.rests() || self.kept.len() >= MOST_IN_ALL || too_early {
+        if self.rests() || self.kept.len() >= MOST_IN_ALL || self.brake.until(now).is_some() {
             return None;
         }
         if self.kept.iter().filter(|kept| !kept.connected).count() >= MOST_CONNECTING {
@@ -160,7 +141,7 @@ impl Standbys {
 
     /// Returns when to look for [`Standbys::wanted`] again because of the time. `None` if somebody does so by then.
     pub(crate) fn next_look(&mut self, now: Instant) -> Option<Instant> {
-        let at = self.not_before.max(self.barred_until).filter(|at| !self.rests() && *at > now)?;
+        let at = self.brake.until(now).filter(|_| !self.rests())?;
         if self.looks_at.is_some_and(|armed| armed <= at) {
             return None;
         }
@@ -188,7 +169,7 @@ impl Standbys {
     /// Ends all that wait: none is ever started again.
     pub(crate) fn retire(&mut self) {
         self.kept.clear();
-        self.is_retired = true;
+        self.brake.retire();
     }
 
     /// One was started. Returns its number, and through what it will be asked for.
@@ -241,10 +222,7 @@ impl Standbys {
         if dead.connected && is_daemon {
             self.timeout = (self.timeout / 2).max(TIMEOUTS.1);
         }
-        // Those that shared a connection die together: that is one death.
-        if self.not_before.is_none_or(|at| at <= now) {
-            self.failed(now, chance);
-        }
+        self.brake.died(now, chance);
     }
 
     /// One waited for too long and was ended. What was not needed lately is not replaced.
@@ -253,7 +231,8 @@ impl Standbys {
         let WaitingProcess { recipe, connected, .. } = self.kept.remove(at);
         if connected {
             // The way to the node keeps what is idle.
-            (self.deaths, self.timeout) = (0, (self.timeout * 2).min(TIMEOUTS.0));
+            self.brake.succeeded();
+            self.timeout = (self.timeout * 2).min(TIMEOUTS.0);
         }
         if let Some(demand) = self.demand.get_mut(&recipe) {
             let unused = now.saturating_duration_since(demand.used);
@@ -285,25 +264,17 @@ impl Standbys {
 
     /// The node took something.
     pub(crate) fn succeeded(&mut self) {
-        self.deaths = 0;
+        self.brake.succeeded();
     }
 
     /// One did what it was fed with.
     pub(crate) fn served(&mut self) {
-        (self.deaths, self.useless, self.not_before) = (0, 0, None);
-    }
-
-    /// One could not be started.
-    pub(crate) fn failed(&mut self, now: Instant, chance: f64) {
-        self.deaths += 1;
-        self.not_before = Some(now + backoff(self.deaths, chance));
+        self.brake.served();
     }
 
     /// One was of no use when it was fed.
     pub(crate) fn was_useless(&mut self, now: Instant) {
-        self.useless += 1;
-        if self.useless >= USELESS {
-            self.useless = 0;
+        if self.brake.was_useless() {
             self.bar(now);
         }
     }
@@ -320,7 +291,7 @@ impl Standbys {
 
     fn bar(&mut self, now: Instant) {
         self.kept.clear();
-        self.barred_until = Some(now + BARRED);
+        self.brake.bar(now);
     }
 
     /// Those that wait are of no use any more. Others may be started.
@@ -331,12 +302,13 @@ impl Standbys {
     /// None is kept, and none started until a run succeeds.
     pub(crate) fn clear(&mut self) {
         self.kept.clear();
-        self.deaths = DEATHS;
+        self.brake.rest();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::brake::{BARRED, DEATHS, USELESS};
     use super::*;
     use Recipe::{Missing, Present};
 
@@ -454,7 +426,7 @@ mod tests {
         let mut standbys = Standbys::new(Present, Budget::new(9));
         let now = Instant::now();
         assert_eq!(standbys.next_look(now), None, "one may be started at once");
-        standbys.failed(now, 0.5);
+        standbys.brake.died(now, 0.5);
         let at = standbys.next_look(now).unwrap();
         assert!(at > now && standbys.next_look(now).is_none(), "somebody waits already");
         standbys.looks();

@@ -11,7 +11,7 @@ use crate::path::RelPath;
 use crate::root::reach::look::Meta;
 use crate::rsync::recipe::{self, Recipe};
 use crate::rsync::runner::Runner;
-use crate::rsync::runner::order::{Ears, Order, Work};
+use crate::rsync::runner::run_order::{Ears, Order, Work};
 use crate::rsync::target::Target;
 use crate::rsync::verify::apart;
 use crate::transport::failure::Failure;

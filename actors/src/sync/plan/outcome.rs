@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::BatchPlan;
-use crate::outbox::need::Fate;
+use crate::outbox::fate::Fate;
 use crate::path::RelPath;
 use crate::sync::disk::{Disk, EntryOnDisk};
 use crate::transport::blame::Blame;

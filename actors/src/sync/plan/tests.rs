@@ -1,7 +1,7 @@
 use super::outcome::REPORT_TIME;
 use super::*;
 use crate::change::Change;
-use crate::outbox::need::Fate;
+use crate::outbox::fate::Fate;
 use crate::transport::Lane;
 use crate::transport::blame::Blame;
 

@@ -1,59 +1,64 @@
-//! The subdirectories of a directory.
+//! The number of directories in a tree.
 
-use std::ffi::OsStr;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustix::fs::{AtFlags, FileType, RawDir, RawDirEntry};
-
-use super::list_within;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::root::reach::Reach;
-
-/// Room for one reading of a listing, in bytes: some 1,000 entries.
-const LISTING: usize = 32 * 1024;
+use crate::root::walk::{PackedNames, Start, Visitor, walk};
 
 /// The number of directories that a watcher of this tree would watch, the root included. Those that cannot be listed
 /// count without what is below them.
 pub fn count(reach: &Reach, excludes: &Excludes) -> usize {
-    let mut left = vec![RelPath::root()];
-    let mut counted = 0;
-    while let Some(dir) = left.pop() {
-        counted += 1;
-        // What cannot be listed counts for itself alone.
-        let _ = reach.open(&dir, false).and_then(|opened| {
-            list_within(reach, &dir, &opened, &mut |name, is_dir| {
-                let path = is_dir.then(|| dir.join(name));
-                left.extend(path.filter(|dir| excludes.matching(dir, true).is_none()));
-            })
-        });
+    let path = RelPath::root();
+    let counter = DirCounter { reach, excludes, counted: AtomicUsize::new(1) };
+    if let Ok(opened) = reach.open(&path, false) {
+        let names = counter.below(&path, &opened);
+        walk(reach, Start { path, opened, known: (), names }, &counter);
     }
-    counted
+    counter.counted.into_inner()
 }
 
-/// Tells `found` the names of the entries, each with `true` if it is a directory. Not by `std::fs::read_dir`, which takes 32 KiB from the heap and asks
-/// the kernel once more for every directory.
-pub(super) fn list(opened: &OwnedFd, found: &mut dyn FnMut(&OsStr, bool)) -> io::Result<()> {
-    let mut buffer = [MaybeUninit::uninit(); LISTING];
-    let mut entries = RawDir::new(opened, &mut buffer);
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let name = entry.file_name();
-        if !matches!(name.to_bytes(), b"." | b"..") {
-            found(OsStr::from_bytes(name.to_bytes()), is_directory(opened, &entry));
+struct DirCounter<'c> {
+    reach: &'c Reach,
+    excludes: &'c Excludes,
+    counted: AtomicUsize,
+}
+
+impl DirCounter<'_> {
+    fn below(&self, dir: &RelPath, opened: &Arc<OwnedFd>) -> PackedNames {
+        included(self.excludes, dir, self.reach.directories_in(opened, dir).unwrap_or_default())
+    }
+}
+
+impl Visitor for DirCounter<'_> {
+    type Known = ();
+
+    fn visit(&self, path: &RelPath, opened: &Arc<OwnedFd>, (): ()) -> Option<((), PackedNames)> {
+        self.counted.fetch_add(1, Ordering::Relaxed);
+        Some(((), self.below(path, opened)))
+    }
+
+    fn missed(&self, _: RelPath, _: io::Error) {
+        self.counted.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The directories of these names in `dir` that are not excluded.
+pub(super) fn included(excludes: &Excludes, dir: &RelPath, mut names: PackedNames) -> PackedNames {
+    if excludes.is_empty() {
+        return names;
+    }
+    let mut kept = PackedNames::default();
+    while let Some(name) = names.pop() {
+        let path = dir.join(std::ffi::OsStr::from_bytes(&name));
+        if excludes.matching(&path, true).is_none() {
+            kept.push(&name);
         }
     }
-    Ok(())
-}
-
-fn is_directory(parent: &OwnedFd, entry: &RawDirEntry<'_>) -> bool {
-    match entry.file_type() {
-        // Not every file system tells it in its listings.
-        FileType::Unknown => rustix::fs::statat(parent, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|meta| FileType::from_raw_mode(meta.st_mode) == FileType::Directory),
-        kind => kind == FileType::Directory,
-    }
+    kept
 }

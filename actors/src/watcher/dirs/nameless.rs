@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Dirs;
@@ -32,6 +34,19 @@ impl Dirs {
     pub(crate) fn awaiting_names(mut self, arriving: Arriving) -> Self {
         self.nameless.arriving = Some(arriving);
         self
+    }
+
+    /// Tells if files and directories of temporary names are left alone.
+    pub(super) fn awaits_names(&self) -> bool {
+        self.nameless.arriving.is_some()
+    }
+
+    /// Finds the files of temporary names in an open directory, which is at `path`, unless that may hang.
+    pub(super) fn find_nameless(&mut self, opened: &Arc<OwnedFd>, path: &RelPath) {
+        if self.awaits_names() && self.reach.point(path).is_none() {
+            let names = self.reach.names_in(opened, path).unwrap_or_default();
+            names.iter().for_each(|name| self.found_file(path, name));
+        }
     }
 
     /// Notes the file `name`, which a scan found in a directory.

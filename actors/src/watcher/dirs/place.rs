@@ -67,7 +67,7 @@ impl Dirs {
             Ok(Some(watch)) => match self.place(watch, parent, name) {
                 Placed::New(dir) => {
                     self.blind.forget(&path);
-                    if self.scan_from(dir, true, &mut |_| ()).tangled {
+                    if self.scan_from(dir, true).tangled {
                         return Attached::Tangled;
                     }
                     Attached::New

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use super::place::Placed;
-use super::{Attached, Dirs, FoundDirectories, list_within};
+use super::{Attached, Dirs, FoundDirectories};
 use crate::path::RelPath;
 use crate::watch_error::WatchError;
 use crate::watcher::tree::NodeId;
@@ -23,18 +23,13 @@ pub(crate) struct Retried {
 }
 
 impl Dirs {
-    /// Watches everything when nothing is watched yet. `progress` is told the number of watched directories now and then.
-    pub(crate) fn scan_all(&mut self, progress: &mut dyn FnMut(usize)) {
-        self.scan_from(self.root(), true, progress);
-    }
-
     /// Watches everything below a directory, and gives up the watches below it that have no directory any more: repairs
     /// the tree from what is on disk. Says what was not watched.
     pub(crate) fn scan(&mut self, top: NodeId) -> FoundDirectories {
-        self.scan_from(top, false, &mut |_| ())
+        self.scan_from(top, false)
     }
 
-    pub(super) fn scan_from(&mut self, top: NodeId, new: bool, progress: &mut dyn FnMut(usize)) -> FoundDirectories {
+    pub(super) fn scan_from(&mut self, top: NodeId, new: bool) -> FoundDirectories {
         let mut seen = HashSet::from([top]);
         let mut kept = HashSet::new();
         let mut left = vec![(top, new)];
@@ -42,22 +37,20 @@ impl Dirs {
         while let Some((dir, below_new)) = left.pop() {
             let path = self.tree.path(dir);
             let listed = self.reach.open(&path, false).and_then(|opened| {
-                // At the start nothing was moved yet that is watched.
-                if !(new && top == self.root() || self.is_at(dir, &path, &opened)) {
+                if !self.is_at(dir, &path, &opened) {
                     return Ok(false);
                 }
-                let reach = self.reach.clone();
-                list_within(&reach, &path, &opened, &mut |name, is_dir| {
-                    if !is_dir {
-                        return self.found_file(&path, name);
-                    }
-                    let Some((id, is_news)) = self.watch_entry(dir, &path, &opened, name, &mut news) else { return };
+                let mut names = self.reach.directories_in(&opened, &path)?;
+                self.find_nameless(&opened, &path);
+                while let Some(name) = names.pop() {
+                    let name = OsStr::from_bytes(&name);
+                    let Some((id, is_news)) = self.watch_entry(dir, &path, &opened, name, &mut news) else { continue };
                     if seen.insert(id) {
                         left.push((id, below_new || is_news));
                         news.count += usize::from(is_news);
                         news.tops.extend((is_news && !below_new).then(|| path.join(name)));
                     }
-                })?;
+                }
                 Ok(true)
             });
             if !matches!(listed, Ok(true)) {
@@ -68,7 +61,6 @@ impl Dirs {
                 self.add_blind(path, error);
             }
             self.coverage.step();
-            progress(self.tree.count());
         }
         seen.extend(kept);
         let stale = self.tree.prune(top, &seen);

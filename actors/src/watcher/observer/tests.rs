@@ -272,3 +272,18 @@ fn a_root_that_comes_back_is_watched_and_compared_again() {
     fs::write(tree.at("d/f"), "x").unwrap();
     assert_eq!(tree.changes(), ["written d/f"]);
 }
+
+#[test]
+fn what_changed_before_its_directory_was_watched_is_among_the_first_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    fs::create_dir_all(root.join("a/b")).unwrap();
+    let inotify = Inotify::init().unwrap();
+    let watches = crate::watcher::Watches::of(&inotify).unwrap();
+    let dirs = Dirs::new(root.clone(), Excludes::default(), watches).unwrap();
+    let dirs = dirs.telling_since(std::time::SystemTime::now() - std::time::Duration::from_millis(20));
+    fs::write(root.join("a/b/file"), "new").unwrap();
+    let mut observer = Observer::new(Root::of(&root).unwrap(), dirs, &mut |_| ());
+    let changes: Vec<_> = observer.take().changes.iter().map(Change::to_string).collect();
+    assert_eq!(changes, ["written a/b/file"]);
+}

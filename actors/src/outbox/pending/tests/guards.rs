@@ -2,8 +2,8 @@
 
 use super::{rel, touched};
 use crate::change::Change;
+use crate::outbox::fate::Fate;
 use crate::outbox::guards::RETURN_TIME;
-use crate::outbox::need::Fate;
 use crate::outbox::pending::*;
 
 const PAUSE: Duration = Duration::from_millis(50);

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::change::Change;
+use crate::outbox::fate::Fate;
 use crate::outbox::lease::LeaseId;
-use crate::outbox::need::Fate;
 use crate::outbox::pending::PendingSet;
 use crate::sync::disk::{BatchRoom, FileVersion};
 use crate::sync::plan::{PlanGround, plan};
