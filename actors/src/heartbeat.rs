@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// The name of the file.
 pub const NAME: &str = ".inosync-heartbeat";
 /// The pattern by which no run over the tree sends or deletes the file.
-pub const PATTERN: &str = "/.inosync-heartbeat";
+pub(crate) const PATTERN: &str = "/.inosync-heartbeat";
 
 /// The size of the file, or a multiple: it is written in place, and must not be cut off while somebody reads it.
 const SIZE: usize = 512;

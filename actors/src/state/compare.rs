@@ -45,7 +45,7 @@ pub(crate) fn compare(ground: ComparisonGround<'_>, found: &mut (dyn FnMut(Chang
     if ground.known.stamp(&path)? != Some(stamp) {
         found(changed(&Entry { path: path.clone(), stamp }, None, ground.unsaved_names));
     }
-    let mut unpaired = compare_below(ground, top, path.clone(), path, Unpaired::default(), found)?;
+    let mut unpaired = compare_below(ground, top, (path.clone(), path), Unpaired::default(), found)?;
     let mut moved = unpaired.take_moved(ground.reach, ground.deletes);
     while let Some(MovedEntry { from, to }) = moved.pop() {
         let is_dir = to.stamp.is_dir();
@@ -56,7 +56,7 @@ pub(crate) fn compare(ground: ComparisonGround<'_>, found: &mut (dyn FnMut(Chang
         }
         found(Change::FoundMoved { from: from.clone(), to: to.path.clone() });
         match Dir::open(ground.reach, &to.path) {
-            Ok(dir) => unpaired = compare_below(ground, dir, to.path.clone(), from, unpaired, found)?,
+            Ok(dir) => unpaired = compare_below(ground, dir, (to.path.clone(), from), unpaired, found)?,
             Err(error) if is_passed_over(error) => (),
             Err(error) => return Err(StoreError::Source(error)),
         }
@@ -69,16 +69,15 @@ pub(crate) fn compare(ground: ComparisonGround<'_>, found: &mut (dyn FnMut(Chang
     Ok(())
 }
 
-/// Compares all below a directory, which is at `path` and was saved as `saved`. Adds to the entries without a partner.
+/// Compares all below a directory, which is at the first of the names `moved` and was saved by the second one. Adds to the entries without a partner.
 fn compare_below(
     ground: ComparisonGround<'_>,
     top: Dir<'_>,
-    path: RelPath,
-    saved: RelPath,
+    moved: (RelPath, RelPath),
     unpaired: Unpaired,
     found: &mut (dyn FnMut(Change) + Send),
 ) -> Result<Unpaired, StoreError> {
-    let moved = (path.clone(), saved);
+    let path = moved.0.clone();
     let told = Mutex::new((found, unpaired));
     let comparison = StateComparison { ground, moved, told, failed: Mutex::default() };
     match comparison.level(&top) {

@@ -290,7 +290,7 @@ mod tests {
         quiet.written(rel("g"), start + QUIET_TIME);
         assert_eq!(quiet.due(start + QUIET_TIME * 2), [rel("g")]);
         assert_eq!(quiet.flush(), []);
-        assert_eq!(quiet.unsettled().last(), Some(&temporary), "no stamp of it is saved");
+        assert!(quiet.unsettled().contains(&temporary), "no stamp of it is saved");
         quiet.written(temporary.clone(), start + NAMELESS / 2);
         assert_eq!(quiet.due(start + NAMELESS * 2), [], "it is open");
         quiet.awaits_name(temporary.clone(), start + NAMELESS * 2);
