@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 /// The name of the file.
-pub const NAME: &str = ".inosync-heartbeat";
+pub(crate) const NAME: &str = ".inosync-heartbeat";
 /// The pattern by which no run over the tree sends or deletes the file.
 pub(crate) const PATTERN: &str = "/.inosync-heartbeat";
 
@@ -23,23 +23,23 @@ const LARGEST: u64 = 64 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// The first source: its host and directory.
-    pub source: String,
+    pub(crate) source: String,
     /// The progress of the mirror.
-    pub state: MirrorProgress,
+    pub(crate) state: MirrorProgress,
     /// The mirror has everything that was changed in the first source until then, in seconds since 1970; `None` if nothing
     /// is known yet.
-    pub until: Option<u64>,
+    pub(crate) until: Option<u64>,
     /// The number of daemons between the first source and the mirror, that of the source included.
-    pub hops: u32,
+    pub(crate) hops: u32,
     /// The relays between them, in order.
     #[serde(default)]
-    pub via: Vec<String>,
+    pub(crate) via: Vec<String>,
 }
 
 /// The progress of a mirror.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum MirrorProgress {
+pub(crate) enum MirrorProgress {
     /// The mirror has all but the latest changes.
     Complete,
     /// The mirror is compared with its source, or one before it is: it may lack anything.

@@ -103,7 +103,7 @@ pub type Beating = Pin<Box<dyn Future<Output = Option<Beaten>>>>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Beaten {
     /// `true` if the mirror did not exist, and was made for it.
-    pub made_mirror: bool,
+    pub(crate) made_mirror: bool,
 }
 
 /// A signal that a run has stopped changing the node. The result of the run can follow a while later. A run that ends
@@ -214,7 +214,7 @@ pub struct Tally {
     /// Bytes that were sent over the network.
     pub bytes: u64,
     /// `true` if the mirror's own directory did not exist before.
-    pub made_mirror: bool,
+    pub(crate) made_mirror: bool,
 }
 
 impl Tally {
