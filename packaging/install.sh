@@ -59,4 +59,4 @@ elif ! id inosync >/dev/null 2>&1; then
     echo "note: there is no systemd here: make a user for the daemon yourself, and start it by your own means" >&2
 fi
 reload
-echo "installed: $prefix/bin/inosync; next: write /etc/inosync/www.ron, try it by --check, then systemctl enable --now inosync@www"
+echo "installed: $prefix/bin/inosync; next: write /etc/inosync/www.ron, try it by inosync -c www check, then systemctl enable --now inosync@www"

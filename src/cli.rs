@@ -1,159 +1,72 @@
-//! The command line: its options, help, and errors. `main` acts on the options.
+//! The command line: its commands, options, help, and errors. `main` acts on them.
 
+mod command;
 mod completions;
 #[cfg(test)]
 mod man_pages;
 mod refused;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use structopt::StructOpt;
-use structopt::clap::{Error, ErrorKind};
+use structopt::clap::{AppSettings, Error, ErrorKind};
 
+pub use self::command::Command;
+use self::command::{OlderForms, SharedOptions};
+pub use self::completions::{NamesAsked, names_asked};
 use crate::config::DEFAULT_PATH;
 use crate::exit::Exit;
 use crate::logging;
 
-const EXIT_CODES: &str = "\
-EXIT CODES:
-     0    done: stopped with nothing pending, or nothing is wrong
-     1    --status: something wants attention; --verify: a node differs
-     2    --status: a node fails, or everything is held
-     3    --status, --explain, --pause, --resume: no daemon answers
-    64    wrong command line
-    69    something is missing, such as rsync or inotify; with --check also a node
-    70    a defect of inosync
-    75    some change is not on every node, and the next start catches up; --verify: not all was compared
-    78    wrong or unreadable configuration
+/// The help, with the commands in groups, which the parser cannot do.
+const HELP: &str = include_str!("cli/help.txt");
 
-SIGTERM and SIGINT stop the daemon once what is pending has been sent, or after `stop_timeout` seconds.
-SIGHUP makes it read the configuration file again. SIGUSR1 writes the status to the log.";
+/// The width of the help of a command.
+const WIDTH: usize = 80;
 
-/// Mirrors a directory tree to its nodes, change by change, by inotify and narrow rsync runs.
-///
-/// Runs in the foreground until it is stopped. One process mirrors one tree; run one for each configuration file.
+/// The command line as the parser takes it.
 #[derive(Debug, Clone, PartialEq, Eq, StructOpt)]
-#[structopt(name = "inosync", after_help = EXIT_CODES)]
-pub struct Options {
-    // Not clap's default_value: with it, a `-c` at the end of the line passes without its FILE.
-    /// Configuration file: which tree goes to which nodes [default: /etc/inosync/default.ron]
-    #[structopt(short, long, value_name = "FILE", parse(from_os_str))]
-    config: Option<PathBuf>,
+#[structopt(name = "inosync", template = HELP, max_term_width = WIDTH, setting = AppSettings::VersionlessSubcommands)]
+struct Options {
+    #[structopt(flatten)]
+    common: SharedOptions,
+    #[structopt(flatten)]
+    older: OlderForms,
+    #[structopt(subcommand)]
+    command: Option<Command>,
+}
 
-    /// Log more: each change that is seen and each batch that is sent
-    #[structopt(short, long, parse(from_occurrences))]
+/// The command line, understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParsedLine {
+    /// The site, as it is named; `None` if it is not.
+    pub site: Option<PathBuf>,
+    /// The times that more was wanted in the log.
     pub verbose: u8,
-
-    /// Check the configuration, this machine and every node, where a probe is written and removed; show the commands of the
-    /// daemon; and exit
-    #[structopt(long, conflicts_with_all = &["once", "dry-run"])]
-    check: bool,
-
-    /// With --check: ask no node, and write nothing there
-    #[structopt(long, requires = "check")]
-    offline: bool,
-
-    /// With --check: look at this node alone
-    #[structopt(long, value_name = "NODE", requires = "check")]
-    node: Option<String>,
-
-    /// Make every node equal to the tree once, and exit
-    #[structopt(long)]
-    once: bool,
-
-    /// Print what --once would send and delete, change nothing, and exit
-    #[structopt(long)]
-    dry_run: bool,
-
-    /// Compare every node with the tree by checksum, print the differences, change nothing, and exit
-    #[structopt(long, conflicts_with_all = &["check", "once", "dry-run"])]
-    verify: bool,
-
-    /// Print the daemon's status, and exit as a Nagios check does
-    #[structopt(long, conflicts_with_all = &["check", "once", "dry-run", "verify"])]
-    status: bool,
-
-    /// With --status: print JSON
-    #[structopt(long, requires = "status")]
-    json: bool,
-
-    /// Tell whether a path is excluded, and by which pattern; whether it is watched; and when it was last sent to each node
-    #[structopt(long, value_name = "PATH", parse(from_os_str),
-        conflicts_with_all = &["check", "once", "dry-run", "verify", "status"])]
-    explain: Option<PathBuf>,
-
-    /// Pause a node: the running daemon sends nothing more to it, and collects its changes
-    #[structopt(long, value_name = "NODE",
-        conflicts_with_all = &["check", "once", "dry-run", "verify", "status", "explain"])]
-    pause: Option<String>,
-
-    /// Resume a paused node
-    #[structopt(long, value_name = "NODE",
-        conflicts_with_all = &["check", "once", "dry-run", "verify", "status", "explain", "pause"])]
-    resume: Option<String>,
-}
-
-/// One command of the command line, with its options.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Command<'a> {
-    /// Mirror until a signal asks for a stop.
-    Run,
-    /// The option `--check`, without a daemon.
-    Check {
-        /// True if no node is asked.
-        offline: bool,
-        /// The only node to check.
-        node: Option<&'a str>,
-    },
-    /// The option `--once`, without a daemon.
-    Once,
-    /// The option `--dry-run`, without a daemon.
-    DryRun,
-    /// The option `--verify`, without a daemon.
-    Verify,
-    /// A question to the running daemon.
-    Ask(DaemonQuestion<'a>),
-}
-
-/// The questions to a running daemon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DaemonQuestion<'a> {
-    /// The option `--status`, which asks the running daemon.
-    Status {
-        /// True for an answer in JSON.
-        json: bool,
-    },
-    /// `--explain` of a path.
-    Explain(&'a Path),
-    /// The options `--pause` and `--resume`, which ask the running daemon.
-    Pause {
-        /// The name of the node.
-        node: &'a str,
-        /// `true` for `--pause`, `false` for `--resume`.
-        paused: bool,
-    },
+    /// The command; `None` to mirror until a signal asks for a stop.
+    pub command: Option<Command>,
 }
 
 impl Options {
-    /// The command that the options name. The parser refuses options that exclude each other.
-    pub fn command(&self) -> Command<'_> {
-        match self {
-            Options { check: true, offline, node, .. } => Command::Check { offline: *offline, node: node.as_deref() },
-            Options { dry_run: true, .. } => Command::DryRun,
-            Options { verify: true, .. } => Command::Verify,
-            Options { once: true, .. } => Command::Once,
-            Options { status: true, json, .. } => Command::Ask(DaemonQuestion::Status { json: *json }),
-            Options { explain: Some(path), .. } => Command::Ask(DaemonQuestion::Explain(path)),
-            Options { pause: Some(node), .. } => Command::Ask(DaemonQuestion::Pause { node, paused: true }),
-            Options { resume: Some(node), .. } => Command::Ask(DaemonQuestion::Pause { node, paused: false }),
-            _ => Command::Run,
-        }
-    }
-
-    /// The path of the configuration file.
-    pub fn config(&self) -> &Path {
-        self.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH))
+    /// Joins the options on both sides of the command, and takes an older form for its command.
+    fn understood(self) -> Result<ParsedLine, Error> {
+        let older = self.older.into_command();
+        // An older form is never about all sites.
+        let older_site = older.as_ref().map(|_| PathBuf::from(DEFAULT_PATH));
+        let after = self.command.as_ref().map(Command::common);
+        let site = match (self.common.config, after.and_then(|after| after.config.clone())) {
+            (Some(_), Some(_)) => return Err(refused::twice("-c is given twice", ErrorKind::UnexpectedMultipleUsage)),
+            (before, after) => before.or(after).or(older_site),
+        };
+        let verbose = self.common.verbose + after.map_or(0, |after| after.verbose);
+        let command = match (self.command, older) {
+            (Some(_), Some(_)) => {
+                return Err(refused::twice("two commands are given: write one", ErrorKind::ArgumentConflict));
+            }
+            (command, older) => command.or(older),
+        };
+        Ok(ParsedLine { site, verbose, command })
     }
 }
 
@@ -161,7 +74,7 @@ impl Options {
 ///
 /// # Errors
 /// The exit to end with at once: [`Exit::Done`] after help, version or completions, [`Exit::Usage`] after an error.
-pub fn parse() -> Result<Options, Exit> {
+pub fn parse() -> Result<ParsedLine, Exit> {
     if let Some(script) = completions::asked(std::env::args_os().skip(1)) {
         return Err(written(std::io::stdout().write_all(&script).and_then(|()| std::io::stdout().flush())));
     }
@@ -192,12 +105,12 @@ fn written(result: std::io::Result<()>) -> Exit {
     }
 }
 
-fn parse_from<I>(args: I) -> Result<Options, Error>
+fn parse_from<I>(args: I) -> Result<ParsedLine, Error>
 where
     I: IntoIterator,
     I::Item: Into<std::ffi::OsString> + Clone,
 {
-    Options::from_iter_safe(args)
+    Options::from_iter_safe(args)?.understood()
 }
 
 fn exit_of(error: &Error) -> Exit {
@@ -211,38 +124,67 @@ fn exit_of(error: &Error) -> Exit {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
-    fn parse(args: &[&str]) -> Result<Options, Exit> {
+    fn parse(args: &[&str]) -> Result<ParsedLine, Exit> {
         parse_from([&["inosync"], args].concat()).map_err(|error| exit_of(&error))
     }
 
     #[test]
     fn without_arguments_the_default_site_is_mirrored() {
-        let options = parse(&[]).unwrap();
-        assert_eq!(options.config(), Path::new(DEFAULT_PATH));
-        assert_eq!((options.verbose, options.command()), (0, Command::Run));
+        let expected = ParsedLine { site: None, verbose: 0, command: None };
+        assert_eq!(parse(&[]).unwrap(), expected);
+    }
+
+    /// A command line in short: the site, how often `-v` is in it, and the command.
+    fn shown(args: &str) -> String {
+        let invocation = parse(&args.split(' ').collect::<Vec<_>>()).unwrap_or_else(|exit| panic!("{args}: {exit:?}"));
+        let command = invocation.command.map_or("Run".to_owned(), |command| format!("{command:?}"));
+        let common = command.find("common: ").and_then(|from| Some((from, from + command[from..].find('}')? + 1)));
+        let own = common.map_or(command.clone(), |(from, to)| format!("{}{}", &command[..from], &command[to..]));
+        let own = own.replace("{  }", "").replace("{ , ", "{ ");
+        format!("{} {} {}", invocation.site.unwrap_or_default().display(), invocation.verbose, own.trim())
     }
 
     #[test]
-    fn every_option_has_its_spellings() {
+    fn options_stand_before_or_after_the_command_and_older_forms_mean_the_same() {
         for (args, expected) in [
-            (&["-c", "x.ron"][..], "x.ron 0 Run"),
-            (&["-cx.ron", "-vv"], "x.ron 2 Run"),
-            (&["--config=x.ron", "-v", "--verbose"], "x.ron 2 Run"),
-            (&["--check", "-c", "x.ron"], "x.ron 0 Check { offline: false, node: None }"),
-            (&["--check", "--node", "", "-c", "x.ron"], "x.ron 0 Check { offline: false, node: Some(\"\") }"),
-            (&["--once", "--dry-run", "-c", "x.ron"], "x.ron 0 DryRun"),
-            (&["--once", "-c", "x.ron"], "x.ron 0 Once"),
-            (&["--verify", "-c", "x.ron"], "x.ron 0 Verify"),
-            (&["--status", "--json", "-c", "x.ron"], "x.ron 0 Ask(Status { json: true })"),
-            (&["--explain", "d/f", "-c", "x.ron"], "x.ron 0 Ask(Explain(\"d/f\"))"),
-            (&["--pause", "a:", "-c", "x.ron"], "x.ron 0 Ask(Pause { node: \"a:\", paused: true })"),
-            (&["--resume", "a:", "-c", "x.ron"], "x.ron 0 Ask(Pause { node: \"a:\", paused: false })"),
+            ("-c x.ron", "x.ron 0 Run"),
+            ("-cx.ron -vv", "x.ron 2 Run"),
+            ("--config=x.ron -v --verbose", "x.ron 2 Run"),
+            ("-c x.ron -v check -v", "x.ron 2 Check { offline: false, node: None, json: false }"),
+            ("check -c x.ron", "x.ron 0 Check { offline: false, node: None, json: false }"),
+            ("--check -c x.ron", "x.ron 0 Check { offline: false, node: None, json: false }"),
+            ("check --offline -c x.ron", "x.ron 0 Check { offline: true, node: None, json: false }"),
+            ("-c x.ron check --node n", "x.ron 0 Check { offline: false, node: Some(\"n\"), json: false }"),
+            ("--check --node= -c x.ron", "x.ron 0 Check { offline: false, node: Some(\"\"), json: false }"),
+            ("--once --dry-run -c x.ron", "x.ron 0 DryRun { json: false }"),
+            ("dry-run -c x.ron", "x.ron 0 DryRun { json: false }"),
+            ("dry-run --json -c x.ron", "x.ron 0 DryRun { json: true }"),
+            ("once -c x.ron", "x.ron 0 Once"),
+            ("--once -c x.ron", "x.ron 0 Once"),
+            ("-c x.ron verify", "x.ron 0 Verify { json: false }"),
+            ("--verify -c x.ron", "x.ron 0 Verify { json: false }"),
+            ("status --json -c x.ron", "x.ron 0 Status { json: true }"),
+            ("--status --json -c x.ron", "x.ron 0 Status { json: true }"),
+            ("-c x.ron explain d/f", "x.ron 0 Explain { path: \"d/f\", json: false }"),
+            ("--explain d/f -c x.ron", "x.ron 0 Explain { path: \"d/f\", json: false }"),
+            ("pause a: -c x.ron", "x.ron 0 Pause { node: \"a:\" }"),
+            ("--pause a: -c x.ron", "x.ron 0 Pause { node: \"a:\" }"),
+            ("-c x.ron resume a:", "x.ron 0 Resume { node: \"a:\" }"),
+            ("reload -c x.ron", "x.ron 0 Reload"),
+            ("retry -c x.ron", "x.ron 0 Retry { node: None }"),
+            ("-c x.ron retry a:", "x.ron 0 Retry { node: Some(\"a:\") }"),
+            ("-c x.ron allow-deletes a:", "x.ron 0 AllowDeletes { node: \"a:\" }"),
+            ("-c x.ron wait", "x.ron 0 Wait { node: None, timeout: None, json: false }"),
+            ("wait --timeout 5 a: -c x.ron", "x.ron 0 Wait { node: Some(\"a:\"), timeout: Some(5), json: false }"),
+            ("status", " 0 Status { json: false }"),
+            ("--status", "/etc/inosync/default.ron 0 Status { json: false }"),
+            ("--resume a: -c x.ron", "x.ron 0 Resume { node: \"a:\" }"),
         ] {
-            let options = parse(args).unwrap();
-            let found = format!("{} {} {:?}", options.config().display(), options.verbose, options.command());
-            assert_eq!(found, expected, "{args:?}");
+            assert_eq!(shown(args), expected, "{args:?}");
         }
     }
 
@@ -250,8 +192,8 @@ mod tests {
     fn a_file_name_may_be_any_bytes() {
         use std::os::unix::ffi::OsStringExt;
         let name = std::ffi::OsString::from_vec(b"\xff.ron".to_vec());
-        let options = parse_from(["inosync".into(), "-c".into(), name.clone()]).unwrap();
-        assert_eq!(options.config(), Path::new(&name));
+        let invocation = parse_from(["inosync".into(), "-c".into(), name.clone()]).unwrap();
+        assert_eq!(invocation.site.as_deref(), Some(Path::new(&name)));
     }
 
     #[test]
@@ -261,9 +203,18 @@ mod tests {
             (&["-h"], Exit::Done),
             (&["--version"], Exit::Done),
             (&["-V"], Exit::Done),
+            (&["help"], Exit::Done),
+            (&["help", "status"], Exit::Done),
+            (&["status", "--help"], Exit::Done),
             (&["--no-such"], Exit::Usage),
             (&["-c"], Exit::Usage),
             (&["stray"], Exit::Usage),
+            (&["pause"], Exit::Usage),
+            (&["status", "stray"], Exit::Usage),
+            (&["status", "--offline"], Exit::Usage),
+            (&["check", "once"], Exit::Usage),
+            (&["check", "--offline", "--node", "a:"], Exit::Usage),
+            (&["--check", "status"], Exit::Usage),
             (&["--check", "--once"], Exit::Usage),
             (&["--check", "--dry-run"], Exit::Usage),
             (&["--offline"], Exit::Usage),
@@ -273,17 +224,34 @@ mod tests {
             (&["--verify", "--status"], Exit::Usage),
             (&["--verify", "--pause", "a:"], Exit::Usage),
             (&["-c", "a", "-c", "b"], Exit::Usage),
+            (&["-c", "a", "status", "-c", "b"], Exit::Usage),
         ] {
             assert_eq!(parse(args), Err(expected), "{args:?}");
         }
     }
 
+    fn help(args: &[&str]) -> String {
+        parse_from([&["inosync"], args].concat()).unwrap_err().message
+    }
+
     #[test]
-    fn help_names_every_exit_code() {
-        let help = parse_from(["inosync", "--help"]).unwrap_err().message;
+    fn help_names_every_exit_code_and_every_command() {
+        let help = help(&["--help"]);
         for exit in Exit::ALL {
             assert!(help.contains(&format!("\n    {:>2}    ", exit.code())), "{exit:?}\n{help}");
         }
         assert!(help.contains(DEFAULT_PATH), "{help}");
+        for name in Command::NAMES {
+            assert!(help.contains(&format!("\n    {name} ")), "{name}\n{help}");
+        }
+    }
+
+    #[test]
+    fn every_help_fits_a_terminal_and_every_command_has_one() {
+        let of_commands = Command::NAMES.map(|name| help(&[name, "--help"]));
+        for text in of_commands.iter().chain([&help(&["--help"])]) {
+            assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+            assert!(text.contains("--config"), "{text}");
+        }
     }
 }

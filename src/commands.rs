@@ -2,6 +2,11 @@
 
 pub mod check;
 pub mod explain;
+pub mod names;
 pub mod once;
+pub mod orders;
+pub mod overview;
 pub mod status;
+pub mod target;
 pub mod verify;
+pub mod wait;

@@ -2,9 +2,12 @@
 //! Reads the file system only to check paths; creates nothing and contacts no node.
 
 mod complaint;
+mod exclude_from;
 mod file;
+mod include;
 mod keys;
 mod names;
+mod node_record;
 mod nodes;
 mod other_format;
 mod paths;
@@ -12,6 +15,7 @@ pub mod permissions;
 mod places;
 mod record;
 mod scan;
+pub mod sites;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -27,12 +31,12 @@ use inosync_actors::site::Site;
 use crate::exit::Exit;
 use crate::logging::LogStyle;
 pub use complaint::{ConfigComplaint, ConfigComplaints};
+use exclude_from::PatternFile;
+use include::IncludedFiles;
 use keys::Draft;
 #[cfg(test)]
 pub use keys::KEYS;
-pub use places::default_state_dir;
-use record::Record;
-use value::ConfigText;
+pub use places::{default_state_dir, site_name, socket_dirs_of_all, usual_sockets};
 
 /// The configuration file if the command line names none.
 pub const DEFAULT_PATH: &str = "/etc/inosync/default.ron";
@@ -51,6 +55,8 @@ pub struct Configuration {
 /// The keys that are about the process and not about mirroring.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Service {
+    /// The configuration file first, then all other files that the configuration was read from.
+    pub files: Vec<PathBuf>,
     /// Format and level of the log.
     pub log: LogStyle,
     /// Directories in which the control socket may be, the best first; each belongs to this site alone.
@@ -111,35 +117,47 @@ pub struct Outline {
 /// # Errors
 /// [`ConfigError`] when the file cannot be read, or these keys are wrong.
 pub fn outline(path: &Path) -> Result<Outline, ConfigError> {
-    file::with_source(path, |source| {
-        let mut record = Record::of(source);
-        let wpath = record.value("wpath").map_or(Ok(PathBuf::new()), |value| paths::absolute(&value, "wpath"));
-        let excludes = record.value("rexcludes").map_or(Ok(Vec::new()), |list| values::patterns(&list));
-        let sockets = places::sockets(path, record.value("socket_dir").as_ref());
-        let outline = Outline {
-            wpath: record.keep(wpath).unwrap_or_default(),
-            excludes: Excludes::from_patterns(record.keep(excludes).unwrap_or_default()),
-            sockets: record.keep(sockets).unwrap_or_default(),
-        };
-        record.finish()?;
-        Ok(outline)
-    })
+    let included = IncludedFiles::of(file::configuration(path)?);
+    let mut record = included.record();
+    let wpath = record.value("wpath").map_or(Ok(PathBuf::new()), |value| paths::absolute(&value, "wpath"));
+    let excludes = record.value("rexcludes").map_or(Ok(Vec::new()), |list| values::patterns(&list));
+    let named = record.value("exclude_from").map_or(Ok(Vec::new()), |value| PatternFile::patterns_of(&value));
+    let sockets = places::sockets(path, record.value("socket_dir").as_ref());
+    let mut patterns = record.keep(excludes).unwrap_or_default();
+    patterns.extend(record.keep(named).unwrap_or_default());
+    let outline = Outline {
+        wpath: record.keep(wpath).unwrap_or_default(),
+        excludes: Excludes::from_patterns(patterns),
+        sockets: record.keep(sockets).unwrap_or_default(),
+    };
+    record.finish()?;
+    Ok(outline)
 }
 
-/// Reads and checks a configuration file.
+/// Reads and checks a configuration file, with what it includes.
 ///
 /// # Errors
-/// [`ConfigError`] with everything that is wrong in the file, as far as faults can be told apart.
+/// [`ConfigError`] with everything that is wrong, as far as faults can be told apart.
 pub fn load(path: &Path) -> Result<Configuration, ConfigError> {
-    file::with_source(path, check_text)
+    check(&IncludedFiles::of(file::configuration(path)?))
 }
 
-fn check_text(source: ConfigText<'_>) -> Result<Configuration, ConfigError> {
-    let mut record = Record::of(source);
-    let draft = Draft::of(&mut record, source.file);
+/// Checks a configuration that was read.
+fn check(included: &IncludedFiles) -> Result<Configuration, ConfigError> {
+    let mut record = included.record();
+    let mut draft = Draft::of(&mut record, &included.main.path);
     record.finish()?;
+    draft.service.files.splice(0..0, included.paths());
+    let programs = std::mem::take(&mut draft.programs);
     let configuration = draft.finish(&record);
     // Last: the program is a matter of this machine, and the file itself should be right first.
+    let source = included.main.source();
     places::program(source, record.value("rsync").as_ref(), &configuration.site.rsync)?;
+    programs.iter().try_for_each(|(value, path)| places::program(source, Some(value), path))?;
     Ok(configuration)
+}
+
+#[cfg(test)]
+fn check_text(text: &str) -> Result<Configuration, ConfigError> {
+    check(&IncludedFiles::of(file::TextFile::of_text("f", text)))
 }

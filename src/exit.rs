@@ -7,11 +7,11 @@ use std::process::ExitCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Success: stopped with nothing pending, or `--check` found no fault.
+    /// Success: stopped with nothing pending, or `check` found no fault.
     Done = 0,
-    /// `--status`: something needs attention. `--verify`: a node differs.
+    /// `status`: something needs attention. `verify`: a node differs.
     Attention = 1,
-    /// `--status`: a node fails, or everything is held.
+    /// `status`: a node fails, or everything is held.
     Failing = 2,
     /// No daemon answers the question.
     NoAnswer = 3,
@@ -21,7 +21,7 @@ pub enum Exit {
     Environment = 69,
     /// A defect of inosync itself (EX_SOFTWARE).
     Internal = 70,
-    /// Some change is not on every node, or `--verify` could not compare everything (EX_TEMPFAIL); the next start catches
+    /// Some change is not on every node, or `verify` could not compare everything (EX_TEMPFAIL); the next start catches
     /// up.
     Pending = 75,
     /// The configuration is wrong or cannot be read (EX_CONFIG).

@@ -16,40 +16,76 @@ use inosync_actors::root::reach::helper;
 use inosync_actors::rsync::runner::shell;
 use slog::error;
 
-use crate::cli::{Command, DaemonQuestion, Options};
-use crate::commands::{check, explain, once, status, verify};
-use crate::config::{ConfigError, Configuration, permissions};
+use crate::cli::{Command, ParsedLine};
+use crate::commands::target::DaemonTarget;
+use crate::commands::{check, explain, names, once, orders, overview, status, verify, wait};
+use crate::config::{ConfigError, Configuration, permissions, sites};
 use crate::exit::Exit;
 use crate::logging::Log;
 use crate::service::{config_warnings, program, run};
+
+/// The work that needs the whole configuration.
+enum SiteWork {
+    /// Mirror until a signal asks for a stop.
+    Run,
+    Check {
+        offline: bool,
+        node: Option<String>,
+        json: bool,
+    },
+    Once,
+    DryRun {
+        json: bool,
+    },
+    Verify {
+        json: bool,
+    },
+}
 
 fn main() -> ExitCode {
     if let Some(code) = shell::stand_in(std::env::args_os()).or_else(|| helper::stand_in(std::env::args_os())) {
         return code.into();
     }
-    let options = match cli::parse() {
-        Ok(options) => options,
+    if let Some(names) = cli::names_asked(std::env::args_os().skip(1)) {
+        return System::new().block_on(names::print(names)).into();
+    }
+    let invocation = match cli::parse() {
+        Ok(invocation) => invocation,
         Err(exit) => return exit.into(),
     };
     // Everything runs on this thread: rsync processes end with the thread that started them.
     let system = System::new();
-    let exit = match options.command() {
-        Command::Ask(question) => system.block_on(ask(options.config(), question)),
-        command => system.block_on(start(&options, command)),
-    };
+    let exit = system.block_on(act(invocation));
+    helper::end_all();
     exit.into()
 }
 
-/// Puts a question to the running daemon.
-async fn ask(path: &Path, question: DaemonQuestion<'_>) -> Exit {
-    let outline = match config::outline(path) {
-        Ok(outline) => outline,
-        Err(error) => return refused(&error),
+/// Carries out the command.
+async fn act(ParsedLine { site, verbose, command }: ParsedLine) -> Exit {
+    if let (None, Some(Command::Status { json, .. })) = (&site, &command) {
+        return overview::overview(*json).await;
+    }
+    let config = match sites::file_of(site.as_deref()) {
+        Ok(config) => config,
+        Err(unknown) => return refused(&unknown.into()),
     };
-    match question {
-        DaemonQuestion::Status { json } => status::status(path, &outline, json).await,
-        DaemonQuestion::Explain(asked) => explain::explain(path, &outline, asked).await,
-        DaemonQuestion::Pause { node, paused } => status::pause(path, &outline, node, paused).await,
+    let daemon = || DaemonTarget::of(&config);
+    match command {
+        None => start(&config, verbose, SiteWork::Run).await,
+        Some(Command::Check { offline, node, json, .. }) => {
+            start(&config, verbose, SiteWork::Check { offline, node, json }).await
+        }
+        Some(Command::Once { .. }) => start(&config, verbose, SiteWork::Once).await,
+        Some(Command::DryRun { json, .. }) => start(&config, verbose, SiteWork::DryRun { json }).await,
+        Some(Command::Verify { json, .. }) => start(&config, verbose, SiteWork::Verify { json }).await,
+        Some(Command::Status { json, .. }) => status::status(&daemon(), json).await,
+        Some(Command::Explain { path, json, .. }) => explain::explain(&daemon(), &path, json).await,
+        Some(Command::Pause { node, .. }) => orders::pause(&daemon(), node, true).await,
+        Some(Command::Resume { node, .. }) => orders::pause(&daemon(), node, false).await,
+        Some(Command::Retry { node, .. }) => orders::retry(&daemon(), node).await,
+        Some(Command::AllowDeletes { node, .. }) => orders::allow_deletions(&daemon(), node).await,
+        Some(Command::Reload { .. }) => orders::reload(&daemon()).await,
+        Some(Command::Wait { node, timeout, json, .. }) => wait::wait(&daemon(), node, timeout, json).await,
     }
 }
 
@@ -59,26 +95,24 @@ fn refused(error: &ConfigError) -> Exit {
 }
 
 /// Carries out a command that needs the whole configuration.
-async fn start(options: &Options, command: Command<'_>) -> Exit {
-    let configuration = match config::load(options.config()) {
+async fn start(path: &Path, verbose: u8, work: SiteWork) -> Exit {
+    let configuration = match config::load(path) {
         Ok(configuration) => configuration,
         Err(error) => return refused(&error),
     };
-    let log = Log::new(options.verbose, configuration.service.log);
-    let exit = carry_out(command, options.config(), configuration, &log).await;
+    let log = Log::new(verbose, configuration.service.log);
+    let exit = carry_out(work, path, configuration, &log).await;
     log.bars.as_ref().inspect(|bars| bars.clear());
     exit
 }
 
-async fn carry_out(command: Command<'_>, path: &Path, mut configuration: Configuration, log: &Log) -> Exit {
-    let Configuration { site, warnings, .. } = &mut configuration;
-    if let Command::Check { .. } = command {
-        config_warnings::print(warnings);
-    } else {
+async fn carry_out(work: SiteWork, path: &Path, mut configuration: Configuration, log: &Log) -> Exit {
+    let Configuration { site, service, warnings } = &mut configuration;
+    if !matches!(work, SiteWork::Check { .. }) {
         config_warnings::log(warnings, &log.logger);
-        permissions::log(path, site, &log.logger);
+        permissions::log(&service.files, site, &log.logger);
     }
-    let version = match program::version(&site.rsync).await {
+    let version = match program::versions(site).await {
         Ok(version) => version,
         Err(why) => {
             error!(log.logger, "{why}");
@@ -86,19 +120,19 @@ async fn carry_out(command: Command<'_>, path: &Path, mut configuration: Configu
         }
     };
     let confined = program::confine(site).await;
-    if let Command::Once | Command::DryRun | Command::Verify = command {
+    if let SiteWork::Once | SiteWork::DryRun { .. } | SiteWork::Verify { .. } = work {
         program::warn_unconfined(&confined, &log.logger);
     }
     let Configuration { site, service, warnings } = configuration;
-    match command {
-        Command::Check { offline, node } => {
-            let scope = check::CheckScope { offline, node };
+    match work {
+        SiteWork::Check { offline, node, json } => {
+            let scope = check::CheckScope { offline, node: node.as_deref(), json, warnings: &warnings };
             check::check(path, site, &service, (version, confined), scope).await
         }
-        Command::Once => once::once(site, version, (path, &service.sockets), log).await,
-        Command::DryRun => once::dry_run(site, version, &log.logger).await,
-        Command::Verify => verify::verify(site, version, &log.logger).await,
-        Command::Run | Command::Ask(_) => {
+        SiteWork::Once => once::once(site, version, &DaemonTarget::of(path), log).await,
+        SiteWork::DryRun { json } => once::dry_run(site, version, json, &log.logger).await,
+        SiteWork::Verify { json } => verify::verify(site, version, json, &log.logger).await,
+        SiteWork::Run => {
             program::log_confined(&confined, &log.logger);
             run::run(path, Configuration { site, service, warnings }, version, log).await
         }

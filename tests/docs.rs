@@ -229,14 +229,24 @@ fn options(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_manual_has_the_options_of_the_program() {
+fn the_manual_has_the_commands_and_the_options_of_the_program() {
     let help = help();
-    let listed = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
-    // What describes an option may name another one.
-    let of_program: BTreeSet<String> =
-        listed.flat_map(|line| options(line.split("  ").next().unwrap_or_default())).collect();
+    let groups = help.split("\nCOMMANDS that ").skip(1).flat_map(|group| {
+        group.lines().skip(1).take_while(|line| !line.is_empty()).filter(|line| !line.starts_with("     "))
+    });
+    let commands: Vec<&str> = groups.collect();
+    let names: BTreeSet<&str> = commands.iter().filter_map(|line| line.split_whitespace().next()).collect();
     let page = read("docs/commands.md");
-    let of_manual: BTreeSet<String> = table(&page, "| option | meaning |").into_iter().flat_map(options).collect();
+    let of_manual = table(&page, "| command | meaning |");
+    let named: BTreeSet<&str> =
+        of_manual.iter().filter_map(|cell| cell.split('`').nth(1)?.split_whitespace().next()).collect();
+    assert_eq!(named, names, "docs/commands.md (left) and --help (right) differ: {WHICH}");
+    let general = help.lines().filter(|line| line.starts_with("    -"));
+    // The description of an option may name another one.
+    let usage = |line: &'_ str| options(line.trim_start().split("  ").next().unwrap_or_default());
+    let of_program: BTreeSet<String> = general.chain(commands.iter().copied()).flat_map(usage).collect();
+    let of_manual: BTreeSet<String> =
+        table(&page, "| option | meaning |").into_iter().chain(of_manual).flat_map(options).collect();
     assert_eq!(of_manual, of_program, "docs/commands.md (left) and --help (right) differ: {WHICH}");
 }
 

@@ -135,10 +135,10 @@ traces() {
 mirrors() {
     mkdir -p "$root/tmp/inosync-demo/source"
     echo "$1" >"$root/tmp/inosync-demo/source/file"
-    quietly inosync -c /etc/inosync/config.ron.example --check
+    quietly inosync -c /etc/inosync/config.ron.example check
     check=$(tail -1 "$work/output")
-    quietly inosync -c /etc/inosync/config.ron.example --once
-    cmp "$root/tmp/inosync-demo/"{source,mirror}/file || fail "--once does not mirror"
+    quietly inosync -c /etc/inosync/config.ron.example once
+    cmp "$root/tmp/inosync-demo/"{source,mirror}/file || fail "once does not mirror"
 }
 
 has_user_and_directories() {
@@ -164,7 +164,7 @@ test_apt() {
     has_user_and_directories
     ! in_root sh -c 'command -v cc || command -v gcc || command -v cargo' || fail "there is a compiler in the root"
     mirrors first
-    say "$release: apt install" "--check: $check; the first mirror after $((SECONDS - start)) s, without a compiler"
+    say "$release: apt install" "check: $check; the first mirror after $((SECONDS - start)) s, without a compiler"
     cp "$root/etc/inosync/config.ron.example" "$root/etc/inosync/www.ron"
     # The systemd of Debian 11 verifies only where it runs.
     if [[ $release != bullseye ]]; then
@@ -206,7 +206,7 @@ test_rpm() {
     in_place -i "$rpm"
     has_user_and_directories
     mirrors first
-    say "rpm -i, a root without dpkg's" "--check: $check; the first mirror after $((SECONDS - start)) s"
+    say "rpm -i, a root without dpkg's" "check: $check; the first mirror after $((SECONDS - start)) s"
     echo '// changed by the admin' >>"$root/etc/inosync/config.ron.example"
     rpmbuild -bb --quiet --define "version_ $version" --define 'release_ 2' --define "stage $work/next.rpm" \
         --define "_topdir $work/rpmbuild" --define "_rpmdir $work" --define '_rpmfilename second.rpm' packaging/rpm/inosync.spec \

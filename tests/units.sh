@@ -42,7 +42,7 @@ mkdir -p /srv/www
 echo here >/srv/www/file
 install -d -o inosync -g inosync /srv/mirror
 echo '(wpath: "/srv/www", rpath: "/srv/mirror", rnodes: [""])' >/etc/inosync/www.ron
-check() { runuser -u inosync -- inosync -c /etc/inosync/www.ron --check; }
+check() { runuser -u inosync -- inosync -c /etc/inosync/www.ron check; }
 # The drop-in is that which the check prints.
 ! check >/check
 mkdir -p /etc/systemd/system/inosync@www.service.d
@@ -51,8 +51,8 @@ systemctl daemon-reload
 check >/check
 systemctl enable --quiet --now inosync@www
 within cmp /srv/www/file /srv/mirror/file
-within inosync -c /etc/inosync/www.ron --status
-say 'inosync@.service' "mirrors to the same machine with the drop-in of --check; $(systemd-analyze security --no-pager inosync@www | tail -1)"
+within inosync -c /etc/inosync/www.ron status
+say 'inosync@.service' "mirrors to the same machine with the drop-in of inosync check; $(systemd-analyze security --no-pager inosync@www | tail -1)"
 systemctl reload inosync@www
 systemctl stop inosync@www
 [[ $(systemctl show --value -p Result inosync@www) == success ]]
@@ -64,7 +64,7 @@ as_ann sh -c 'echo there >/home/ann/site/file; echo "(wpath: \"/home/ann/site\",
 within as_ann systemctl --user is-system-running --wait
 as_ann systemctl --user enable --quiet --now inosync@site
 within cmp /home/ann/site/file /home/ann/mirror/file
-within as_ann inosync -c /home/ann/.config/inosync/site.ron --status
+within as_ann inosync -c /home/ann/.config/inosync/site.ron status
 as_ann systemctl --user reload inosync@site
 as_ann systemctl --user stop inosync@site
 [[ $(as_ann systemctl --user show --value -p Result inosync@site) == success ]]

@@ -16,10 +16,10 @@ use crate::filter::{self, FilterActor};
 use crate::messages::AskPath;
 use crate::messages::AskStatus;
 use crate::messages::Compared;
-use crate::messages::Pause;
 use crate::messages::Reached;
 use crate::messages::Reload;
 use crate::messages::Stop;
+use crate::messages::{AskBehind, AskGathered, NodeDeed, NodeOrder};
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::path::RelPath;
@@ -33,7 +33,7 @@ use crate::site::version::Version;
 use crate::state::memory::Memory;
 use crate::state::store::StoreError;
 use crate::state::{self, StateActor};
-use crate::status::{PathInfo, Status};
+use crate::status::{NodeBehind, OrderOutcome, PathInfo, Status};
 use crate::supervisor::TransportFactory;
 use crate::supervisor::paused::Paused;
 use crate::supervisor::watchdog::{DaemonMonitor, DaemonProgress};
@@ -171,7 +171,7 @@ impl Daemon {
 
     fn of(DaemonParts { config, root, transports, children, memory, paused }: DaemonParts, log: &Logger) -> Daemon {
         let (guard, announced) = EndsDaemon::new();
-        let outboxes: Vec<Outbox> = config.site.nodes.iter().map(|_| Outbox::of(&config.site)).collect();
+        let outboxes: Vec<Outbox> = config.site.nodes.iter().map(|node| Outbox::of(&config.site.at(node))).collect();
         if root.supersedes() {
             outboxes.iter().for_each(|outbox| outbox.lock().source_emptied());
         }
@@ -266,9 +266,34 @@ impl Handle {
         }
     }
 
-    /// Pauses a node, or lets it go on. Returns `false` if there is no such node.
-    pub async fn pause(&self, node: String, paused: bool) -> Option<bool> {
-        self.0.send(Pause { node, paused }).await.ok().flatten()
+    /// Pauses a node, or lets it go on.
+    pub async fn pause(&self, node: String, paused: bool) -> Option<OrderOutcome> {
+        self.order(Some(node), if paused { NodeDeed::Pause } else { NodeDeed::Resume }).await
+    }
+
+    /// Tries at once what failed at a node, or at all. A paused node stays so.
+    pub async fn retry(&self, node: Option<String>) -> Option<OrderOutcome> {
+        self.order(node, NodeDeed::Retry).await
+    }
+
+    /// Lets the reconcile of a node that is held by `max_delete` delete what it takes, once.
+    pub async fn allow_deletions(&self, node: String) -> Option<OrderOutcome> {
+        self.order(Some(node), NodeDeed::AllowDeletions).await
+    }
+
+    async fn order(&self, node: Option<String>, deed: NodeDeed) -> Option<OrderOutcome> {
+        self.0.send(NodeOrder { node, deed }).await.ok().flatten()
+    }
+
+    /// Waits until all that has changed in the source until now is known to the nodes. Returns false if that cannot be
+    /// told: the watches do not stand yet, or the daemon is ending.
+    pub async fn gathered(&self) -> bool {
+        self.0.send(AskGathered).await.unwrap_or(false)
+    }
+
+    /// The nodes, or the one of this name, and what they lack of the changes until then.
+    pub async fn behind(&self, node: Option<String>, until: Instant) -> Option<Vec<NodeBehind>> {
+        self.0.send(AskBehind { node, until }).await.ok().flatten()
     }
 }
 
@@ -371,7 +396,7 @@ impl Starter<'_> {
         StateHandle {
             past,
             keep: state.clone().recipient(),
-            compare: state.clone().recipient(),
+            compare: filter.clone().recipient(),
             compared: state.clone().recipient(),
             save: state.recipient(),
         }

@@ -15,8 +15,8 @@ use crate::outbox::unsaved::Unsaved;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 
-/// Changes that are handed out together. Removals wait for a pause of 50 ms: what the kernel has told must not wait longer
-/// than that for what came with it.
+/// Changes that are handed out together. Removals wait for others (`outbox/calm.rs`): what the kernel has told must not wait
+/// longer than that for what came with it.
 const AT_ONCE: usize = 200;
 
 /// A node from the filter's point of view.
@@ -59,7 +59,7 @@ pub(crate) struct StateKept(pub Keeper);
 
 /// Drops excluded changes and hands the others to every node.
 ///
-/// Receives: [`Observed`], [`Rescan`], [`DirMove`], [`Flush`], [`Passed`], [`Exclude`], [`Serve`], [`Vacate`],
+/// Receives: [`Observed`], [`Rescan`], [`DirMove`], [`Flush`], [`Passed`], [`Compare`], [`Exclude`], [`Serve`], [`Vacate`],
 /// [`AskReported`], [`StateKept`]. Sends: [`Wake`] to the SyncActors, the messages of [`Keeper`] to the StateActor, and those of [`FilterOutlets`]
 /// to the supervisor. A change is stored before the SyncActor is woken, so a SyncActor that dies loses no change. A
 /// panic ends the daemon.
@@ -70,6 +70,10 @@ pub(crate) struct FilterActor {
     /// `None` if no state is kept.
     keeper: Option<Keeper>,
     outlets: FilterOutlets,
+    /// Comparisons with the state that have not ended.
+    comparing: usize,
+    /// Questions that are answered when these have ended: what they find has changed before.
+    asked: Vec<AskReported>,
     /// The last directory that was checked against the patterns, and if it is excluded: changes often come from one
     /// directory.
     verdict: Option<(RelPath, bool)>,
@@ -87,7 +91,17 @@ impl FilterActor {
         guard: EndsDaemon,
     ) -> Self {
         let seats = outboxes.into_iter().map(|(slot, outbox)| (slot, Seat { outbox, wake: None })).collect();
-        FilterActor { excludes, seats, keeper: None, outlets, verdict: None, log, _guard: guard }
+        FilterActor {
+            excludes,
+            seats,
+            keeper: None,
+            outlets,
+            comparing: 0,
+            asked: Vec::new(),
+            verdict: None,
+            log,
+            _guard: guard,
+        }
     }
 
     fn passes(&mut self, change: &Change) -> bool {
@@ -127,6 +141,14 @@ impl FilterActor {
         verdict || self.excludes.matching(path, is_dir).is_some()
     }
 
+    /// Notes that comparisons with the state have ended: their differences are in the outboxes.
+    fn compared(&mut self, comparisons: usize) {
+        self.comparing = self.comparing.saturating_sub(comparisons);
+        if self.comparing == 0 {
+            self.asked.drain(..).for_each(answer);
+        }
+    }
+
     fn hand_out(&self, changes: &[Change]) {
         Outbox::add_to_all(self.seats.values().map(|seat| &seat.outbox), changes);
         for seat in self.seats.values() {
@@ -149,11 +171,12 @@ impl Handler<Observed> for FilterActor {
     type Result = ();
 
     fn handle(&mut self, Observed(changes): Observed, _: &mut Self::Context) {
+        let comparisons = changes.iter().filter(|change| **change == Change::ComparedWithState).count();
         let mut left = changes.into_iter();
         loop {
             let mut changes: Vec<Change> = left.by_ref().take(AT_ONCE).collect();
             if changes.is_empty() {
-                return;
+                break;
             }
             changes.iter_mut().for_each(|change| self.forget_excluded_name(change));
             changes.retain(|change| {
@@ -164,6 +187,20 @@ impl Handler<Observed> for FilterActor {
             if !changes.is_empty() {
                 self.hand_out(&changes);
             }
+        }
+        if comparisons > 0 {
+            self.compared(comparisons);
+        }
+    }
+}
+
+impl Handler<Compare> for FilterActor {
+    type Result = ();
+
+    fn handle(&mut self, compare: Compare, _: &mut Self::Context) {
+        if let Some(keeper) = &self.keeper {
+            self.comparing += 1;
+            keeper.compare.do_send(compare);
         }
     }
 }
@@ -179,13 +216,12 @@ impl Handler<Alive> for FilterActor {
 impl Handler<Rescan> for FilterActor {
     type Result = ();
 
-    fn handle(&mut self, rescan: Rescan, _: &mut Self::Context) {
-        match &self.keeper {
-            // The state tells what differs; without it all has to be compared at the nodes.
-            Some(keeper) if matches!(rescan.reason, Reason::Overflow | Reason::UnknownWatch | Reason::Outrun) => {
-                keeper.compare.do_send(Compare { unsaved_names: true });
-            }
-            _ => self.hand_out(&[Change::Subtree { path: rescan.subtree.clone() }]),
+    fn handle(&mut self, rescan: Rescan, ctx: &mut Self::Context) {
+        // The state tells what differs; without it all has to be compared at the nodes.
+        if self.keeper.is_some() && matches!(rescan.reason, Reason::Overflow | Reason::UnknownWatch | Reason::Outrun) {
+            self.handle(Compare { unsaved_names: true }, ctx);
+        } else {
+            self.hand_out(&[Change::Subtree { path: rescan.subtree.clone() }]);
         }
         self.outlets.rescans.do_send(rescan);
     }
@@ -242,10 +278,14 @@ impl Handler<Passed> for FilterActor {
 impl Handler<AskReported> for FilterActor {
     type Result = ();
 
-    fn handle(&mut self, AskReported(answer): AskReported, _: &mut Self::Context) {
-        // Nobody listens any more when it took too long.
-        let _ = answer.send(());
+    fn handle(&mut self, asked: AskReported, _: &mut Self::Context) {
+        if self.comparing == 0 { answer(asked) } else { self.asked.push(asked) }
     }
+}
+
+fn answer(AskReported(asked): AskReported) {
+    // Nobody listens any more when it took too long.
+    let _ = asked.send(());
 }
 
 impl Handler<StateKept> for FilterActor {
@@ -271,5 +311,101 @@ impl Handler<Vacate> for FilterActor {
 
     fn handle(&mut self, Vacate { slot }: Vacate, _: &mut Self::Context) {
         self.seats.remove(&slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// Takes the place of all that the filter sends to, and does nothing.
+    struct Deaf;
+
+    impl Actor for Deaf {
+        type Context = Context<Self>;
+    }
+
+    macro_rules! hears {
+        ($($message:ty),*) => {
+            $(impl Handler<$message> for Deaf {
+                type Result = ();
+
+                fn handle(&mut self, _: $message, _: &mut Self::Context) {}
+            })*
+        };
+    }
+
+    hears!(Rescan, DirMove, Flushed, Exclude, Compare, Flush, Passed);
+
+    fn filter(is_state_kept: bool) -> Addr<FilterActor> {
+        let deaf = Deaf.start();
+        let outlets = FilterOutlets {
+            rescans: deaf.clone().recipient(),
+            moves: deaf.clone().recipient(),
+            flushed: deaf.clone().recipient(),
+            excluded: deaf.clone().recipient(),
+        };
+        let log = Logger::root(slog::Discard, slog::o!());
+        let filter = FilterActor::new(Excludes::default(), [], outlets, log, EndsDaemon::new().0).start();
+        if is_state_kept {
+            filter.do_send(StateKept(Keeper {
+                unsaved: Unsaved::default(),
+                compare: deaf.clone().recipient(),
+                flush: deaf.clone().recipient(),
+                passed: deaf.recipient(),
+            }));
+        }
+        filter
+    }
+
+    enum Sent {
+        Overflow,
+        Mount,
+        Compare,
+        Change,
+        Compared,
+    }
+
+    impl Sent {
+        fn to(&self, filter: &Addr<FilterActor>) {
+            let rescan = |reason| Rescan { subtree: RelPath::root(), reason };
+            match self {
+                Sent::Overflow => filter.do_send(rescan(Reason::Overflow)),
+                Sent::Mount => filter.do_send(rescan(Reason::Mounted)),
+                Sent::Compare => filter.do_send(Compare { unsaved_names: false }),
+                Sent::Change => filter.do_send(Observed(vec![Change::Subtree { path: RelPath::root() }])),
+                Sent::Compared => filter.do_send(Observed(vec![Change::ComparedWithState])),
+            }
+        }
+    }
+
+    #[actix::test]
+    async fn all_is_reported_only_when_what_the_state_tells_is_in_the_outboxes() {
+        use Sent::{Change, Compare, Compared, Mount, Overflow};
+        let cases: [(bool, &[Sent], bool); 8] = [
+            (true, &[], true),
+            (true, &[Overflow], false),
+            (true, &[Overflow, Change], false),
+            (true, &[Overflow, Change, Compared], true),
+            (true, &[Compare, Overflow, Compared], false),
+            (true, &[Compare, Overflow, Compared, Compared], true),
+            (true, &[Mount], true),
+            (false, &[Overflow], true),
+        ];
+        for (number, (is_state_kept, before, expected)) in cases.into_iter().enumerate() {
+            let filter = filter(is_state_kept);
+            before.iter().for_each(|sent| sent.to(&filter));
+            let (tell, mut answer) = oneshot::channel();
+            filter.do_send(AskReported(tell));
+            assert!(filter.send(Alive).await.unwrap());
+            assert_eq!(answer.try_recv().is_ok(), expected, "case {number}");
+            if !expected {
+                Compared.to(&filter);
+                assert!(filter.send(Alive).await.unwrap());
+                assert!(answer.try_recv().is_ok(), "case {number}, at the end");
+            }
+        }
     }
 }

@@ -51,7 +51,7 @@
 //! - **backoff**: the growing pause between the tries at a node that fails.
 //! - **held**: nothing is sent to any node, since the source is missing, replaced or empty; a reconcile is held if it
 //!   would delete more than `max_delete` entries.
-//! - **paused**: nothing is sent to a node, since the admin asked for it (`--pause`).
+//! - **paused**: nothing is sent to a node, since the admin asked for it (`pause`).
 //! - **settle**: to wait until a file has not changed for a time before it is sent.
 //! - **saved state**: the file with the stamps of the tree and the changes that each node lacks, kept from run to run.
 //! - **stamp**: the metadata that tell if an entry has changed since it was saved.

@@ -17,7 +17,7 @@ use crate::root::RootError;
 use crate::root::reach::MountNews;
 use crate::site::Site;
 use crate::site::version::Version;
-use crate::status::{PathInfo, Status};
+use crate::status::{NodeBehind, OrderOutcome, PathInfo, Status};
 use crate::transport::Moved;
 use crate::transport::Tally;
 use crate::watch_error::WatchError;
@@ -188,8 +188,8 @@ pub(crate) struct Flush;
 #[rtype(result = "()")]
 pub(crate) struct Flushed;
 
-/// SupervisorActor, FilterActor -> StateActor: find out what differs from the saved state. The differences come to the
-/// filter as [`Observed`].
+/// SupervisorActor -> FilterActor -> StateActor: find out what differs from the saved state. The differences come to the
+/// filter as [`Observed`], and [`Change::ComparedWithState`] behind them.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Compare {
@@ -260,7 +260,7 @@ pub(crate) struct Resync;
 #[rtype(result = "()")]
 pub(crate) struct Verify;
 
-/// SupervisorActor -> SyncActor: somebody has looked at what fails, by a reload or by `--resume`: what waits for its
+/// SupervisorActor -> SyncActor: somebody has looked at what fails, by a reload or by `resume`: what waits for its
 /// next try is tried now.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
@@ -368,13 +368,42 @@ pub(crate) struct Compared {
     pub began: Instant,
 }
 
-/// The command -> SupervisorActor: nothing more is sent to this node, or it goes on. Whether there is such a node;
-/// `None` when it has ended, or starts anew.
+/// The command -> SupervisorActor: an order about one node or all. `None` when the daemon has ended, or starts anew.
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "Option<bool>")]
-pub(crate) struct Pause {
-    /// Its name, as in the configuration or the log.
-    pub node: String,
-    /// `true` if it pauses from now on.
-    pub paused: bool,
+#[rtype(result = "Option<OrderOutcome>")]
+pub(crate) struct NodeOrder {
+    /// The name of the node, as in the configuration or the log; `None` for all nodes.
+    pub node: Option<String>,
+    /// The deed that is ordered.
+    pub deed: NodeDeed,
+}
+
+/// The deed of a [`NodeOrder`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NodeDeed {
+    /// Send nothing more.
+    Pause,
+    /// Go on after a pause, and try at once what failed.
+    Resume,
+    /// Try at once what failed.
+    Retry,
+    /// Let the reconcile that is held delete what it takes.
+    AllowDeletions,
+}
+
+/// The command -> SupervisorActor: answer when all that changed until now is in the outboxes. `false` while the watches do
+/// not stand.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "bool")]
+pub(crate) struct AskGathered;
+
+/// The command -> SupervisorActor: which nodes may lack something that changed until then? `None` when the daemon has
+/// ended, or starts anew.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Option<Vec<NodeBehind>>")]
+pub(crate) struct AskBehind {
+    /// The name of the node, as in the configuration or the log; `None` for all nodes.
+    pub node: Option<String>,
+    /// The time until which changes count.
+    pub until: Instant,
 }

@@ -188,7 +188,12 @@ impl Node {
         Ok(Node { name, kind, dest: format!("{address}{module}{below}").into(), root_at })
     }
 
-    /// Returns the node's name for logs: the text as written, or `local` for the empty text.
+    /// Gives the node a name of its own.
+    pub fn named(self, name: String) -> Node {
+        Node { name, ..self }
+    }
+
+    /// Returns the node's name: its own, or else the text as written, or `local` for the empty text.
     pub fn name(&self) -> &str {
         &self.name
     }

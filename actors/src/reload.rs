@@ -26,8 +26,10 @@ pub(crate) struct ConfigDiff {
     pub removed: Vec<Node>,
     /// The keys that have another value, without those that only say which nodes there are.
     pub keys: Vec<&'static str>,
-    /// The most that it takes.
+    /// The most that it takes at every node.
     pub takes: Takes,
+    /// The nodes that stay and have other settings, with the most that this takes at each.
+    changed: Vec<(Node, Takes)>,
 }
 
 /// The measures that a difference takes, each with those before.
@@ -47,68 +49,112 @@ pub(crate) enum Takes {
     Restart,
 }
 
+/// The keys that a node may have for itself.
+const OF_NODES: [&str; 5] = ["delete", "dir_moves", "extra", "rspeed", "rsync"];
+
 /// Compares two sites key by key. Each row has the key's name, its field, and the measure that a change of it takes. A new
 /// field of [`Site`] does not compile before it has a row.
 macro_rules! keys_with_measures {
     ($old:expr, $new:expr; $($key:literal $field:ident: $takes:expr,)*) => {{
-        let Site { nodes: _, $($field),* } = &**$old;
+        let Site { nodes: _, options: _, $($field),* } = $old;
         [$(($key, *$field == $new.$field, $takes)),*]
     }};
+}
+
+/// The keys that differ between two sites, or between two settings of one node, each with what it takes.
+fn differing(old: &Site, new: &Site) -> Vec<(&'static str, Takes)> {
+    let compares = if new.initial_sync == InitialSync::Off { Takes::Transports } else { Takes::Reconcile };
+    let keys = keys_with_measures! { old, new;
+        // The watcher and the look at the source go by these.
+        "wpath" wpath: Takes::Restart,
+        "state_dir" state_file: Takes::Restart,
+        "staging" staging: Takes::Restart,
+        "dir_moves" dir_moves: Takes::Restart,
+        "settle" settle: Takes::Restart,
+        "await_names" await_names: Takes::Restart,
+        "heartbeat" heartbeat: Takes::Restart,
+        "watch_poll" watch_poll: Takes::Restart,
+        "allow_empty" allow_empty: Takes::Restart,
+        "marker" marker: Takes::Restart,
+        "rexcludes" excludes: Takes::Patterns,
+        "delete" delete: compares,
+        "extra" extra: compares,
+        "initial_sync" initial_sync: compares,
+        "rspeed" rspeed: Takes::Transports,
+        "rsync" rsync: Takes::Transports,
+        "confine" confine: Takes::Transports,
+        "logfile" logfile: Takes::Transports,
+        "standby" standby: Takes::Transports,
+        "max_standbys" max_standbys: Takes::Transports,
+        "ssh_master" ssh_master: Takes::Transports,
+        "bulk_size" bulk_size: Takes::Transports,
+        "max_delete" max_delete: Takes::Transports,
+        "stop_timeout" stop_timeout: Takes::Nothing,
+        "resync_every" resync_every: Takes::Nothing,
+        "verify_every" verify_every: Takes::Nothing,
+        "on_synced" on_synced: Takes::Nothing,
+        "on_all_synced" on_all_synced: Takes::Nothing,
+        "hook_timeout" hook_timeout: Takes::Nothing,
+    };
+    keys.into_iter().filter(|(_, same, _)| !same).map(|(key, _, takes)| (key, takes)).collect()
+}
+
+impl ConfigSnapshot {
+    /// The version of the rsync that runs to a node.
+    fn version_at(&self, node: &Node) -> Version {
+        self.site.own_version(node).unwrap_or(self.version)
+    }
 }
 
 impl ConfigDiff {
     /// Compares a reading with the one before.
     pub(crate) fn between(old: &ConfigSnapshot, new: &ConfigSnapshot) -> ConfigDiff {
-        let compares = if new.site.initial_sync == InitialSync::Off { Takes::Transports } else { Takes::Reconcile };
-        let keys = keys_with_measures! { &old.site, &new.site;
-            // The watcher and the look at the source go by these.
-            "wpath" wpath: Takes::Restart,
-            "state_dir" state_file: Takes::Restart,
-            "staging" staging: Takes::Restart,
-            "dir_moves" dir_moves: Takes::Restart,
-            "settle" settle: Takes::Restart,
-            "await_names" await_names: Takes::Restart,
-            "heartbeat" heartbeat: Takes::Restart,
-            "watch_poll" watch_poll: Takes::Restart,
-            "allow_empty" allow_empty: Takes::Restart,
-            "marker" marker: Takes::Restart,
-            "rexcludes" excludes: Takes::Patterns,
-            "extra" extra: compares,
-            "initial_sync" initial_sync: compares,
-            "rspeed" rspeed: Takes::Transports,
-            "rsync" rsync: Takes::Transports,
-            "confine" confine: Takes::Transports,
-            "logfile" logfile: Takes::Transports,
-            "standby" standby: Takes::Transports,
-            "max_standbys" max_standbys: Takes::Transports,
-            "ssh_master" ssh_master: Takes::Transports,
-            "bulk_size" bulk_size: Takes::Transports,
-            "max_delete" max_delete: Takes::Transports,
-            "stop_timeout" stop_timeout: Takes::Nothing,
-            "resync_every" resync_every: Takes::Nothing,
-            "verify_every" verify_every: Takes::Nothing,
-            "on_synced" on_synced: Takes::Nothing,
-            "on_all_synced" on_all_synced: Takes::Nothing,
-            "hook_timeout" hook_timeout: Takes::Nothing,
-        };
-        // Another rsync may be installed at the same path.
-        let is_new = |key, same: bool| !same || key == "rsync" && old.version != new.version;
-        let changed = || keys.iter().filter(|(key, same, _)| is_new(*key, *same));
-        ConfigDiff {
+        let mut difference = ConfigDiff {
             added: without(&new.site.nodes, &old.site.nodes),
             removed: without(&old.site.nodes, &new.site.nodes),
-            keys: changed().map(|(key, ..)| *key).collect(),
-            takes: changed().map(|(.., takes)| *takes).max().unwrap_or_default(),
+            ..ConfigDiff::default()
+        };
+        let of_site = differing(&old.site, &new.site).into_iter().filter(|(key, _)| !OF_NODES.contains(key));
+        for (key, takes) in of_site {
+            difference.note(key);
+            difference.takes = difference.takes.max(takes);
         }
+        for node in without(&new.site.nodes, &difference.added) {
+            let mut found = differing(&old.site.at(&node), &new.site.at(&node));
+            found.retain(|(key, _)| OF_NODES.contains(key));
+            // Another rsync may be installed at the same path.
+            let is_upgraded = old.version_at(&node) != new.version_at(&node);
+            found.extend(is_upgraded.then_some(("rsync", Takes::Transports)));
+            found.iter().for_each(|(key, _)| difference.note(key));
+            let most = found.into_iter().map(|(_, takes)| takes).max();
+            difference.changed.extend(most.map(|takes| (node, takes)));
+        }
+        // The state goes by how all nodes together follow moves.
+        if old.site.least_dir_moves() != new.site.least_dir_moves() {
+            difference.note("dir_moves");
+            difference.takes = Takes::Restart;
+        }
+        if difference.changed.iter().any(|(_, takes)| *takes == Takes::Restart) {
+            difference.takes = Takes::Restart;
+        }
+        difference
+    }
+
+    fn note(&mut self, key: &'static str) {
+        if !self.keys.contains(&key) {
+            self.keys.push(key);
+        }
+    }
+
+    /// Returns what the difference takes at a node that stays.
+    pub(crate) fn takes_at(&self, node: &Node) -> Takes {
+        let own = self.changed.iter().find(|(changed, _)| is_same(changed, node)).map(|(_, takes)| *takes);
+        self.takes.max(own.unwrap_or_default())
     }
 
     /// With keys that changed as well, each once.
     pub(crate) fn beside(mut self, keys: &[&'static str]) -> Self {
-        for key in keys {
-            if !self.keys.contains(key) {
-                self.keys.push(key);
-            }
-        }
+        keys.iter().for_each(|key| self.note(key));
         self
     }
 
@@ -118,10 +164,14 @@ impl ConfigDiff {
     }
 }
 
-/// The nodes that are not among `others`. A node is the same under the same name and destination.
+/// The nodes that are not among `others`.
 fn without(nodes: &[Node], others: &[Node]) -> Vec<Node> {
-    let is_other = |node: &&Node| !others.iter().any(|other| *node == other && node.name() == other.name());
-    nodes.iter().filter(is_other).cloned().collect()
+    nodes.iter().filter(|node| !others.iter().any(|other| is_same(node, other))).cloned().collect()
+}
+
+/// Returns true if two nodes are the same for a reload: under the same name and destination.
+pub(crate) fn is_same(node: &Node, other: &Node) -> bool {
+    node == other && node.name() == other.name()
 }
 
 impl fmt::Display for ConfigDiff {
@@ -140,14 +190,16 @@ impl fmt::Display for ConfigDiff {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::path::PathBuf;
     use std::time::Duration;
 
     use super::*;
     use crate::patterns::excludes::Excludes;
     use crate::patterns::settle::Settle;
-    use crate::site::DirMoves;
     use crate::site::extra::Extra;
+    use crate::site::options::{NodeOptions, NodeProgram};
+    use crate::site::{DeleteMode, DirMoves};
 
     const OLDEST: Version = Version::OLDEST;
 
@@ -160,6 +212,7 @@ mod tests {
             wpath: PathBuf::from("/source"),
             excludes: Excludes::default(),
             nodes: vec![node("a:", "/m"), node("b:", "/m")],
+            options: BTreeMap::new(),
             rsync: PathBuf::from("/usr/bin/rsync"),
             confine: true,
             extra: Extra::default(),
@@ -167,6 +220,7 @@ mod tests {
             logfile: None,
             initial_sync: InitialSync::Full,
             dir_moves: DirMoves::Log,
+            delete: DeleteMode::Always,
             standby: true,
             max_standbys: 4,
             ssh_master: true,
@@ -220,8 +274,10 @@ mod tests {
             ("verify_every", |site| site.verify_every = Some(Duration::from_secs(60)), Takes::Nothing),
         ];
         for (key, change, takes) in rows {
-            let expected = ConfigDiff { keys: vec![key], takes: *takes, ..ConfigDiff::default() };
-            assert_eq!(difference(change), expected, "{key}");
+            let found = difference(change);
+            assert_eq!(found.keys, [*key]);
+            let everywhere = site().nodes.iter().all(|node| found.takes_at(node) == *takes);
+            assert!(everywhere && found.added.is_empty() && found.removed.is_empty(), "{key}: {found:?}");
         }
     }
 
@@ -250,7 +306,52 @@ mod tests {
     fn an_upgrade_of_rsync_is_another_way() {
         let config = |version| ConfigSnapshot { site: Rc::new(site()), version };
         let found = ConfigDiff::between(&config(OLDEST), &config(Version::MAKES_PATHS));
-        assert!(found.takes == Takes::Transports && found.keys == ["rsync"]);
+        assert!(found.takes_at(&site().nodes[1]) == Takes::Transports && found.keys == ["rsync"]);
+    }
+
+    #[test]
+    fn the_settings_of_one_node_take_nothing_at_the_others() {
+        type Row = (&'static str, fn(&mut NodeOptions), Takes);
+        let rows: &[Row] = &[
+            ("extra", |own| own.extra = Some(Extra::parse("-a").unwrap()), Takes::Reconcile),
+            ("delete", |own| own.delete = Some(DeleteMode::Never), Takes::Reconcile),
+            ("rspeed", |own| own.rspeed = Some(7), Takes::Transports),
+            ("rsync", |own| own.rsync = Some(program("/opt/rsync", OLDEST)), Takes::Transports),
+            ("rsync", |own| own.rsync = Some(program("/usr/bin/rsync", Version::MAKES_PATHS)), Takes::Transports),
+        ];
+        for (key, change, takes) in rows {
+            let found = difference(|site| change(site.options.entry("b:".into()).or_default()));
+            let nodes = site().nodes;
+            assert_eq!(found.keys, [*key]);
+            assert_eq!((found.takes_at(&nodes[0]), found.takes_at(&nodes[1])), (Takes::Nothing, *takes), "{key}");
+        }
+        // A change of the site takes nothing where a node has its own value, nor does one that says the same.
+        let with_own = |site: &mut Site| {
+            let own = NodeOptions { rspeed: Some(3), ..NodeOptions::default() };
+            site.options.insert("a:".into(), own);
+        };
+        let config = |change: &dyn Fn(&mut Site)| {
+            let mut site = site();
+            with_own(&mut site);
+            change(&mut site);
+            ConfigSnapshot { site: Rc::new(site), version: OLDEST }
+        };
+        let found = ConfigDiff::between(&config(&|_| ()), &config(&|site| site.rspeed = 9));
+        let nodes = site().nodes;
+        assert_eq!((found.takes_at(&nodes[0]), found.takes_at(&nodes[1])), (Takes::Nothing, Takes::Transports));
+        let same = NodeOptions { rspeed: Some(0), ..NodeOptions::default() };
+        assert!(difference(|site| drop(site.options.insert("a:".into(), same))).is_empty());
+    }
+
+    fn program(path: &str, version: Version) -> NodeProgram {
+        NodeProgram { path: path.into(), version: Some(version), confine: true }
+    }
+
+    #[test]
+    fn another_way_of_moves_at_one_node_is_another_start() {
+        let own = NodeOptions { dir_moves: Some(DirMoves::Replicate), ..NodeOptions::default() };
+        let found = difference(|site| drop(site.options.insert("a:".into(), own)));
+        assert!(found.takes == Takes::Restart && found.keys == ["dir_moves"]);
     }
 
     #[test]

@@ -4,21 +4,17 @@
 pub(crate) mod arriving;
 mod identity;
 pub mod reach;
+mod sighting;
 pub(crate) mod walk;
 
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::ffi::OsString;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
-
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use self::arriving::Arriving;
@@ -26,12 +22,13 @@ use self::identity::Identity;
 use self::reach::Reach;
 use self::reach::Silent;
 use self::reach::look::Meta;
+use self::sighting::{FIRST, Sighting};
 use crate::errno::is_gone;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 
-/// Buffer size in bytes for listing the source: the first entries usually decide.
-const LISTING: usize = 1024;
+/// Names in the second look at what is in the source, before all are listed.
+const MORE: u64 = 4096;
 
 /// The directory that was at `wpath` when the daemon started; `wpath` may be a symlink to it. Clones share their state.
 #[derive(Debug, Clone)]
@@ -122,8 +119,8 @@ impl Root {
     pub fn of(path: &Path) -> Result<Root, RootError> {
         let reach = Reach::of(path);
         reach.ask_root_patiently().map_err(RootError::Silent)?;
-        let identity = Identity::of(path).map_err(|error| unusable(&error))?;
-        let identity = Arc::new(identity);
+        let (seen, _) = reach.see(path, 0).map_err(|error| unusable(&error))?;
+        let identity = Arc::new(Identity::of(seen));
         let was_empty = Arc::default();
         let arriving = Arriving::default();
         Ok(Root { path: path.to_owned(), identity, guards: None, was_empty, supersedes: false, reach, arriving })
@@ -131,7 +128,8 @@ impl Root {
 
     /// Returns the same source with conditions on its content.
     pub(crate) fn guarded(self, guards: Guards) -> Root {
-        let was_empty = Arc::new(AtomicBool::new(guards.is_empty(&self.path)));
+        let is_empty = self.see(&guards).is_ok_and(|(_, is_empty)| is_empty);
+        let was_empty = Arc::new(AtomicBool::new(is_empty));
         Root { guards: Some(Arc::new(guards)), was_empty, ..self }
     }
 
@@ -177,8 +175,7 @@ impl Root {
 
     /// Returns a text that identifies the directory even after a reboot, when its device may have another number.
     pub(crate) fn subject(&self) -> String {
-        let made = fs::metadata(&self.path).and_then(|meta| meta.created()).ok();
-        format!("1 {:?} {} {made:?}", self.path, self.identity.inode())
+        format!("1 {:?} {} {:?}", self.path, self.identity.inode(), self.identity.made())
     }
 
     /// Opens the source if it is still the same directory. The open directory stays the same, whatever happens to its
@@ -187,25 +184,18 @@ impl Root {
     /// # Errors
     /// The reason why the source is not the same.
     pub(crate) fn open(&self) -> Result<OwnedFd, RootError> {
-        self.reach.ask_root().map_err(RootError::Silent)?;
-        let directory = File::options()
-            .read(true)
-            .custom_flags(OFlags::DIRECTORY.bits().cast_signed())
-            .open(&self.path)
-            .map_err(|error| unusable(&error))?;
-        let itself = self::identity::itself(&directory);
-        let is_same = self.identity.is_at(&itself).map_err(|error| unusable(&error))?;
-        if is_same { Ok(directory.into()) } else { Err(RootError::Replaced) }
+        let (seen, directory) = self.reach.see_opened().map_err(|error| self.refused(&error))?;
+        if self.identity.is_that_of(&seen) { Ok(directory) } else { Err(RootError::Replaced) }
     }
 
     /// Tells if a process has the source as its working directory and the source is still at its path. A process may be
     /// left in a directory that was moved away or is covered by a mount.
     pub(crate) fn is_cwd_of(&self, process: i32) -> bool {
         let cwd = PathBuf::from(format!("/proc/{process}/cwd"));
-        // The name first: a file system that was mounted again may have another device number, which `is_at` stores.
-        self.reach.ask_root().is_ok()
-            && self.identity.is_at(&self.path).is_ok_and(|is_same| is_same)
-            && self.identity.has_number_of(&cwd)
+        let seen = |path: &Path| self.reach.see(path, 0).map(|(seen, _)| seen);
+        // The name first: a file system that was mounted again may have another device number, which is stored.
+        seen(&self.path).is_ok_and(|seen| self.identity.is_that_of(&seen))
+            && seen(&cwd).is_ok_and(|seen| self.identity.has_number_of(&seen))
     }
 
     /// Checks that the same directory is still at the path, whatever its content.
@@ -213,17 +203,14 @@ impl Root {
     /// # Errors
     /// The reason why the source is not the same.
     pub(crate) fn look(&self) -> Result<(), RootError> {
-        self.reach.ask_root().map_err(RootError::Silent)?;
-        let is_same = || self.identity.is_at(&self.path).map_err(|error| unusable(&error));
-        let Some(guards) = &self.guards else { return if is_same()? { Ok(()) } else { Err(RootError::Replaced) } };
-        let before = is_same()?;
-        let is_empty = guards.is_empty(&self.path);
-        // The listing belongs to the source only if the source is still the same afterwards.
-        if before && is_same()? {
+        let Some(guards) = &self.guards else {
+            let (seen, _) = self.reach.see(&self.path, 0).map_err(|error| self.refused(&error))?;
+            return if self.identity.is_that_of(&seen) { Ok(()) } else { Err(RootError::Replaced) };
+        };
+        let (seen, is_empty) = self.see(guards).map_err(|error| self.refused(&error))?;
+        if self.identity.is_that_of(&seen) {
             self.was_empty.store(is_empty, Ordering::Release);
             Ok(())
-        } else if before {
-            Err(RootError::Replaced)
         } else if self.was_empty.load(Ordering::Acquire) && !is_empty && guards.missing_marker(&self.reach).is_none() {
             // An empty directory is given up for one with content: it is the place where a file system was to be
             // mounted.
@@ -231,6 +218,26 @@ impl Root {
         } else {
             Err(RootError::Replaced)
         }
+    }
+
+    /// Looks at the directory that is at the path, and tells if it holds only excluded entries. One that cannot be listed
+    /// counts as having content.
+    fn see(&self, guards: &Guards) -> io::Result<(Sighting, bool)> {
+        for most in [FIRST, MORE] {
+            let (seen, entries) = self.reach.see(&self.path, most)?;
+            let Some(entries) = entries else { return Ok((seen, false)) };
+            let is_empty = guards.excludes_all(&entries);
+            if !is_empty || (entries.len() as u64) < most {
+                return Ok((seen, is_empty));
+            }
+        }
+        let (seen, entries) = self.reach.see(&self.path, u64::from(u32::MAX))?;
+        Ok((seen, entries.is_some_and(|entries| guards.excludes_all(&entries))))
+    }
+
+    fn refused(&self, error: &io::Error) -> RootError {
+        let silent = if error.kind() == io::ErrorKind::TimedOut { self.reach.root_silent() } else { None };
+        silent.map_or_else(|| unusable(error), RootError::Silent)
     }
 
     /// Checks that the same directory is still at the path and that its content is complete. Called just before
@@ -249,8 +256,12 @@ impl Root {
 }
 
 impl Guards {
-    fn is_empty(&self, root: &Path) -> bool {
-        is_empty(root, &self.excludes.read().unwrap_or_else(PoisonError::into_inner))
+    fn excludes_all(&self, entries: &[(OsString, FileType)]) -> bool {
+        let excludes = self.excludes.read().unwrap_or_else(PoisonError::into_inner);
+        let is_excluded = |(name, kind): &(OsString, FileType)| {
+            excludes.matching(&RelPath::root().join(name), *kind == FileType::Directory).is_some()
+        };
+        entries.iter().all(is_excluded)
     }
 
     /// Returns the marker if it is missing. A marker on a file system that does not answer does not count as missing.
@@ -260,31 +271,6 @@ impl Guards {
     }
 }
 
-/// Tells if a directory holds only excluded entries. A directory that cannot be listed counts as having content.
-fn is_empty(path: &Path, excludes: &Excludes) -> bool {
-    let Ok(opened) = rustix::fs::open(path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) else { return false };
-    let mut buffer = [MaybeUninit::uninit(); LISTING];
-    let mut entries = RawDir::new(&opened, &mut buffer);
-    while let Some(entry) = entries.next() {
-        let Ok(entry) = entry else { return false };
-        let name = entry.file_name().to_bytes();
-        if matches!(name, b"." | b"..") {
-            continue;
-        }
-        let kind = match entry.file_type() {
-            // Some file systems do not tell the type in a listing.
-            FileType::Unknown => rustix::fs::statat(&opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
-                .map_or(FileType::Unknown, |meta| FileType::from_raw_mode(meta.st_mode)),
-            kind => kind,
-        };
-        let path = RelPath::root().join(OsStr::from_bytes(name));
-        if excludes.matching(&path, kind == FileType::Directory).is_none() {
-            return false;
-        }
-    }
-    true
-}
-
 fn unusable(error: &io::Error) -> RootError {
     let is_missing = error.kind() == io::ErrorKind::NotADirectory || Errno::from_io_error(error).is_some_and(is_gone);
     if is_missing { RootError::Missing } else { RootError::Unknown(error.kind()) }
@@ -292,6 +278,8 @@ fn unusable(error: &io::Error) -> RootError {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -54,10 +54,11 @@ pub struct Rsync {
 }
 
 impl Rsync {
-    /// The way from `root` to `node`. `version` is that of the local rsync.
+    /// The way from `root` to `node`. `version` is that of the site's rsync program.
     pub fn new(site: Rc<Site>, root: Root, node: Node, version: Version, shared: Shared) -> Rc<Self> {
         let log = shared.log.new(o!("node" => node.name().to_owned()));
-        let target = Target::new(site, root, node, version, log);
+        let version = site.own_version(&node).unwrap_or(version);
+        let target = Target::new(site.at(&node).into(), root, node, version, log);
         let runner = Runner::new(target.clone(), &shared);
         let examiner = Examiner::new(target.clone(), runner.clone());
         let deliverer = Deliverer::new(target.clone(), runner.clone(), examiner.clone());
@@ -70,7 +71,8 @@ impl Rsync {
     /// # Errors
     /// When the node cannot be reached or the run fails.
     pub async fn dry_run(self: &Rc<Self>, mut line: impl FnMut(Line)) -> Result<(), Failure> {
-        let mut ears = Ears { line: &mut |said| line(Line::parse(said)), worked: None };
+        let mut hear = |said: &[u8]| line(Line::parse(said));
+        let mut ears = Ears::to(&mut hear);
         let finished = self.runner.run_making_path(&Order::of(Recipe::DryRun), &mut ears).await?;
         failure::of(&finished).filter(|failure| failure.cause != Cause::Vanished).map_or(Ok(()), Err)
     }

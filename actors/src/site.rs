@@ -1,8 +1,10 @@
 //! The site of a daemon: the configuration after all checks.
 
 pub mod extra;
+pub mod options;
 pub mod version;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -13,6 +15,7 @@ use crate::patterns::excludes::Excludes;
 use crate::patterns::settle::Settle;
 use crate::root::{Guards, Root, RootError};
 use crate::site::extra::Extra;
+use crate::site::options::NodeOptions;
 
 /// One source tree and the nodes that mirror it, after all checks.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +26,8 @@ pub struct Site {
     pub excludes: Excludes,
     /// Nodes that mirror the tree: at least one, each destination once.
     pub nodes: Vec<Node>,
+    /// Settings of single nodes, by the names of the nodes: see [`Site::at`].
+    pub options: BTreeMap<String, NodeOptions>,
     /// Absolute path of the rsync program.
     pub rsync: PathBuf,
     /// `true` if each rsync may access only the files that its run needs.
@@ -35,6 +40,8 @@ pub struct Site {
     pub logfile: Option<PathBuf>,
     /// Kind of the reconcile at the start, which also decides if later comparisons delete.
     pub initial_sync: InitialSync,
+    /// The times at which what the source lost is deleted at the nodes.
+    pub delete: DeleteMode,
     /// Handling of directories that are moved within the tree.
     pub dir_moves: DirMoves,
     /// `true` if standbys are kept at the nodes, ready for the next change.
@@ -115,8 +122,35 @@ pub enum InitialSync {
     Off,
 }
 
+/// The times at which what the source lost is deleted at a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum DeleteMode {
+    /// By every comparison, and when a removal is seen.
+    #[default]
+    Always,
+    /// Not at all: the node keeps what the source lost.
+    Never,
+    /// By the comparison at the start alone.
+    Startup,
+    /// When a removal is seen, and not by comparisons.
+    Running,
+}
+
+impl DeleteMode {
+    /// Returns true if removals are not mirrored when they are seen. Then nothing at the node makes room for an entry of
+    /// another kind either.
+    pub fn keeps_removed(self) -> bool {
+        matches!(self, DeleteMode::Never | DeleteMode::Startup)
+    }
+
+    /// Returns true if no comparison deletes what only the node has, not even the one at the start.
+    pub fn keeps_extras(self) -> bool {
+        matches!(self, DeleteMode::Never | DeleteMode::Running)
+    }
+}
+
 /// The handling of a directory that is moved within the tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum DirMoves {
     /// The supervisor logs the move; nothing is sent or deleted because of it.
     #[default]

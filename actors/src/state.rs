@@ -38,7 +38,8 @@ use crate::outbox::unsaved::Unsaved;
 use crate::path::{Escaped, RelPath};
 use crate::patterns::excludes::Excludes;
 use crate::root::Root;
-use crate::site::{DirMoves, InitialSync, Site};
+use crate::site::options::GoneEntries;
+use crate::site::{DeleteMode, DirMoves, Site};
 use rustix::io::Errno;
 
 /// Number of changes in one message to the filter.
@@ -52,8 +53,8 @@ pub(crate) struct Keep {
     pub nodes: Vec<SavedBacklog>,
     /// Patterns of the paths that are not mirrored.
     pub excludes: Excludes,
-    /// The work of a reconcile: it tells if a comparison may delete entries at the nodes.
-    pub initial_sync: InitialSync,
+    /// The treatment of entries that a comparison finds gone.
+    pub gone: GoneEntries,
 }
 
 /// A node whose backlog is saved.
@@ -80,8 +81,9 @@ pub(crate) struct StateOutlets {
 
 /// Keeps the saved state of one site.
 ///
-/// Receives: [`Compare`] and [`Flush`] from the filter, [`Passed`](crate::messages::Passed) as the answer to
-/// its [`Barrier`], [`Keep`], [`Compare`], [`AskCompared`] and [`Save`](crate::messages::Save) from the supervisor. Sends to its [`StateOutlets`]. Runs on a thread of its own, since it reads
+/// Receives: [`Compare`] and [`Flush`] from the filter, [`Passed`](crate::messages::Passed) as the answer to its
+/// [`Barrier`], [`Keep`], [`AskCompared`] and [`Save`](crate::messages::Save) from the supervisor. Sends to its
+/// [`StateOutlets`]. Runs on a thread of its own, since it reads
 /// the disk and writes the file while it handles a message; only the orderly stop waits for it. A panic ends the
 /// daemon.
 pub(crate) struct StateActor {
@@ -104,17 +106,18 @@ pub(crate) struct StateActor {
 /// The rules of the site by which the tree is compared with the state.
 struct ComparisonRules {
     excludes: Excludes,
-    /// The work of a reconcile: it tells if a comparison may delete entries at the nodes.
-    initial_sync: InitialSync,
+    gone: GoneEntries,
     /// The fate of directory moves: if the nodes mirror these, the old name of a moved directory is removed.
     dir_moves: DirMoves,
 }
 
 /// Returns a text that identifies a node and the configuration that decides what the node has.
 pub(crate) fn key(site: &Site, node: &Node) -> String {
+    let site = site.at(node);
     let patterns: Vec<_> = site.excludes.patterns().iter().map(ToString::to_string).collect();
     let node = Escaped(node.dest().as_bytes());
-    format!("{node} {:?} {:?} {patterns:?}", site.initial_sync, site.extra.words())
+    let delete = if site.delete == DeleteMode::Always { String::new() } else { format!("{:?} ", site.delete) };
+    format!("{node} {delete}{:?} {:?} {patterns:?}", site.initial_sync, site.extra.words())
 }
 
 impl StateActor {
@@ -130,8 +133,8 @@ impl StateActor {
             root,
             rules: ComparisonRules {
                 excludes: site.excludes.clone(),
-                initial_sync: site.initial_sync,
-                dir_moves: site.dir_moves,
+                gone: site.gone_entries(),
+                dir_moves: site.least_dir_moves(),
             },
             file: StateFile::Open(store),
             nodes: Vec::new(),
@@ -164,16 +167,24 @@ impl StateActor {
     /// Reports all differences from the state to the filter, and returns their number.
     fn compare(&self, unsaved_names: bool) -> Result<usize, StoreError> {
         let Some(store) = self.file.store() else { return Ok(0) };
-        let ComparisonRules { excludes, initial_sync, dir_moves } = &self.rules;
-        let deletes = *initial_sync == InitialSync::Full;
+        let ComparisonRules { excludes, gone, dir_moves } = &self.rules;
+        let deletes = *gone == GoneEntries::Removed;
         let arriving = self.root.arriving();
         let mut found = Vec::new();
         let mut count = 0;
         let mut tell = |change: Change| {
-            // The watcher reports it when it has its own name.
-            if change.path().is_some_and(|path| arriving.holds(path)) {
-                return;
-            }
+            let told = match &change {
+                // The watcher reports it when it has its own name.
+                _ if change.path().is_some_and(|path| arriving.holds(path)) => None,
+                Change::Removed { path, .. } => match gone {
+                    GoneEntries::Removed => Some(change),
+                    GoneEntries::Compared => path.parent().map(|path| Change::Level { path }),
+                    // Only removals that the watcher saw are mirrored.
+                    GoneEntries::Kept => None,
+                },
+                _ => Some(change),
+            };
+            let Some(change) = told else { return };
             count += 1;
             found.push(change);
             if found.len() >= TOLD {
@@ -184,8 +195,9 @@ impl StateActor {
         let ground = ComparisonGround { reach: self.root.reach(), known, excludes, unsaved_names, deletes };
         let result = compare::compare(ground, &mut tell);
         let away = self.away.iter().filter(|path| (deletes || *dir_moves == DirMoves::Replicate) && !self.exists(path));
-        away.for_each(|path| tell(Change::Removed { path: path.clone(), is_dir: true }));
-        found.extend(result.is_ok().then_some(Change::ComparedWithState));
+        let away: Vec<Change> = away.map(|path| Change::Removed { path: path.clone(), is_dir: true }).collect();
+        count += away.len();
+        found.extend(away);
         self.outlets.changes.do_send(Observed(found));
         result.map(|()| count)
     }
@@ -202,13 +214,13 @@ impl Actor for StateActor {
 impl Handler<Keep> for StateActor {
     type Result = ();
 
-    fn handle(&mut self, Keep { nodes, excludes, initial_sync }: Keep, ctx: &mut Self::Context) {
+    fn handle(&mut self, Keep { nodes, excludes, gone }: Keep, ctx: &mut Self::Context) {
         if excludes != self.rules.excludes {
             // The state has no stamps for paths that were excluded until now.
             self.unsaved.fill();
         }
         self.nodes = nodes;
-        self.rules = ComparisonRules { excludes, initial_sync, ..self.rules };
+        self.rules = ComparisonRules { excludes, gone, ..self.rules };
         self.save_soon(ctx);
     }
 }
@@ -222,7 +234,7 @@ impl Handler<Compare> for StateActor {
         if let Some(saving) = self.saves.take() {
             self.abort(saving);
         }
-        let compared = self.compare(unsaved_names);
+        let compared = self.file.reopen().and_then(|()| self.compare(unsaved_names));
         self.away.clear();
         match compared {
             Ok(count) => info!(self.log, "compared with the state"; "differences" => count,
@@ -232,6 +244,7 @@ impl Handler<Compare> for StateActor {
                 self.outlets.changes.do_send(Observed(vec![Change::Subtree { path: RelPath::root() }]));
             }
         }
+        self.outlets.changes.do_send(Observed(vec![Change::ComparedWithState]));
         self.save_soon(ctx);
     }
 }

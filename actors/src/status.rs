@@ -24,6 +24,9 @@ pub struct Status {
     pub rsync: String,
     /// The watched directory, for people.
     pub wpath: String,
+    /// The path of the configuration file, for people; empty if the daemon does not tell it.
+    #[serde(default)]
+    pub config: String,
     /// The id of the daemon's process.
     pub pid: u32,
     /// The time of its start, or of its new start by a reload.
@@ -106,6 +109,41 @@ pub struct Unanswered {
     pub since: UnixTime,
 }
 
+/// The outcome of an order about a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderOutcome {
+    /// The order was carried out.
+    Done,
+    /// There is no such node.
+    NoSuchNode,
+    /// The node is not in a state in which the order means anything.
+    NothingToDo,
+}
+
+/// A node that is asked for the changes until a certain time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeBehind {
+    /// Its name, as the configuration has it; `local` for `""`.
+    pub name: String,
+    /// The state that it is in.
+    pub state: NodeState,
+    /// The relation of the node to the changes.
+    pub behind: NodeLack,
+}
+
+/// The relation of a node to the changes until a certain time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeLack {
+    /// The node has all of them.
+    Nothing,
+    /// The node may lack some that can still arrive by themselves.
+    OnTheirWay,
+    /// The node lacks only paths that fail again and again.
+    Failing,
+    /// A reconcile is held by `max_delete`.
+    ReconcileHeld,
+}
+
 /// The status of one node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeStatus {
@@ -130,6 +168,9 @@ pub struct NodeStatus {
     pub unmirrored_moves: usize,
     /// The first of them, for people.
     pub unmirrored_first: Vec<String>,
+    /// `true` if it keeps what the source lost (`delete: Never` or `Startup`).
+    #[serde(default)]
+    pub keeps_removed: bool,
     /// Paths that it has without some of their attributes, which it refuses to set; with more than are remembered, how
     /// many at least.
     pub attributes_unset: usize,

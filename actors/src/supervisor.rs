@@ -5,6 +5,7 @@ mod heartbeat;
 mod hooks;
 mod lifecycle;
 mod move_log;
+mod orders;
 mod parts;
 pub mod paused;
 mod reached;
@@ -17,6 +18,7 @@ mod stop;
 mod watch_log;
 pub mod watchdog;
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use actix::prelude::*;
@@ -117,6 +119,7 @@ impl SupervisorActor {
             unsaved: self.upstream.unsaved.clone(),
             transport,
             progress: Latest::default(),
+            keeps_removed: site.at(node).delete.keeps_removed(),
             bulk_size: site.bulk_size,
             record,
             heard,
@@ -162,7 +165,7 @@ impl SupervisorActor {
     fn watching(&mut self, directories: usize, ctx: &mut Context<Self>) {
         self.proceed(LifecycleEvent::Watching, ctx);
         // Where the last run ended, or with a reconcile.
-        if !self.upstream.take_up_work(&self.slots, self.config.site.initial_sync) {
+        if !self.upstream.take_up_work(&self.slots, &self.config.site) {
             self.want_reconciles();
         }
         self.keep();
@@ -353,12 +356,13 @@ impl Handler<DirMove> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, moved: DirMove, ctx: &mut Self::Context) {
-        let dir_moves = self.config.site.dir_moves;
-        if dir_moves == DirMoves::Log && !matches!(moved, DirMove::In { .. }) {
+        let site = &self.config.site;
+        let dir_moves: BTreeSet<DirMoves> = site.nodes.iter().map(|node| site.at(node).dir_moves).collect();
+        if dir_moves.contains(&DirMoves::Log) && !matches!(moved, DirMove::In { .. }) {
             let tell = |supervisor: &mut Self, _: &mut _| move_log::log_unmirrored(&supervisor.log, &supervisor.slots);
             ctx.run_later(move_log::GATHERS, tell);
         }
-        move_log::log_move(&self.log, &moved, dir_moves);
+        move_log::log_move(&self.log, &moved, &dir_moves);
     }
 }
 

@@ -59,6 +59,12 @@ pub trait Transport {
     fn late(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
         None
     }
+    /// Tells if only the comparison at the start deletes: later ones keep what the source lost.
+    fn deletes_at_start_only(&self) -> bool {
+        false
+    }
+    /// Lets reconciles delete as many entries as they take, until one has succeeded.
+    fn allow_deletions(&self) {}
     /// Gives up whatever was prepared, as no run can start for now.
     fn rest(&self) {}
     /// Prepares for runs again after [`Transport::rest`].

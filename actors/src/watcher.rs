@@ -42,7 +42,7 @@ use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::patterns::settle::Settle;
 use crate::root::Root;
-use crate::root::reach::{MountNews, Silent};
+use crate::root::reach::MountNews;
 
 /// The interval at which a long first scan reports its progress.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -173,8 +173,9 @@ impl WatcherActor {
         }
         let watcher = addr.downgrade();
         self.root.reach().listen(move |heard| {
-            if let (MountNews::Answers(Silent { path, .. }), Some(watcher)) = (heard, watcher.upgrade()) {
-                watcher.do_send(Answers(path.clone()));
+            let MountNews::Answers { silent, missed: true } = heard else { return };
+            if let Some(watcher) = watcher.upgrade() {
+                watcher.do_send(Answers(silent.path.clone()));
             }
         });
         let barrier = self.aside.clone().map(|aside| QueueBarrier::new(aside, watches));

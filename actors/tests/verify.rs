@@ -21,7 +21,7 @@ use inosync_actors::root::Root;
 use inosync_actors::rsync::{Rsync, Shared, local_version};
 use inosync_actors::site::Site;
 use inosync_actors::site::version::Version;
-use inosync_actors::status::{self, Verdict};
+use inosync_actors::status::{self, OrderOutcome, Verdict};
 use inosync_actors::transport::Lane;
 use inosync_actors::transport::comparison::{Comparison, Difference};
 use inosync_actors::transport::plan::Plan;
@@ -193,12 +193,12 @@ async fn a_pause_ends_a_comparison_and_another_one_is_made_when_the_node_goes_on
     let (mut daemon, way, _) = endless(&trees, |_| ());
     expect_running(&way, 1).await;
     let before = way.started.get();
-    assert_eq!(daemon.handle().pause("local".into(), true).await, Some(true));
+    assert_eq!(daemon.handle().pause("local".into(), true).await, Some(OrderOutcome::Done));
     expect_running(&way, 0).await;
     // Turns pass meanwhile.
     actix::clock::sleep(Duration::from_millis(300)).await;
     assert_eq!(way.started.get(), before);
-    assert_eq!(daemon.handle().pause("local".into(), false).await, Some(true));
+    assert_eq!(daemon.handle().pause("local".into(), false).await, Some(OrderOutcome::Done));
     expect_running(&way, 1).await;
     daemon.stop();
     assert!(matches!(daemon.ended().await, Ending::Stopped { .. }), "a stop does not wait for it");

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,8 @@ const QUIET_AT_LATEST: Duration = Duration::from_secs(20);
 pub enum Who {
     /// The daemon of this project.
     Inosync,
+    /// Another build of it.
+    OtherBuild,
     /// The least that the work can cost: what is done by hand, with all known in advance.
     ByHand,
     /// rsync as a script would call it after the change.
@@ -37,14 +39,14 @@ pub enum Who {
 }
 
 impl Who {
-    pub const COLUMNS: [Who; 6] =
-        [Who::Inosync, Who::ByHand, Who::Rsync, Who::Lsyncd(1), Who::Lsyncd(0), Who::LsyncdSsh(1)];
+    pub const COLUMNS: [Who; 7] =
+        [Who::Inosync, Who::OtherBuild, Who::ByHand, Who::Rsync, Who::Lsyncd(1), Who::Lsyncd(0), Who::LsyncdSsh(1)];
 
     /// Seconds that it collects changes.
     fn delay(self) -> u32 {
         match self {
             Who::Lsyncd(delay) | Who::LsyncdSsh(delay) => delay,
-            Who::Inosync | Who::ByHand | Who::Rsync => 0,
+            Who::Inosync | Who::OtherBuild | Who::ByHand | Who::Rsync => 0,
         }
     }
 
@@ -57,6 +59,7 @@ impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Who::Inosync => f.write_str("inosync"),
+            Who::OtherBuild => f.write_str("the other build"),
             Who::ByHand => f.write_str("by hand"),
             Who::Rsync => f.write_str("plain rsync"),
             Who::Lsyncd(delay) => write!(f, "lsyncd, delay {delay}"),
@@ -137,7 +140,7 @@ impl Contestant {
             _ => {
                 let config = arena.path().join("inosync.ron");
                 fs::write(&config, job.inosync_config()).at(config.display())?;
-                let mut command = Command::new(inosync()?);
+                let mut command = Command::new(inosync(who)?);
                 command.arg("-c").arg(config);
                 command
             }
@@ -216,8 +219,27 @@ impl Contestant {
     }
 }
 
-/// The inosync that is measured: built with the same profile as this program, which cargo puts into a directory below.
-fn inosync() -> Outcome<PathBuf> {
+/// The program of the other build.
+static OTHER_BUILD: OnceLock<PathBuf> = OnceLock::new();
+
+/// Measures another build beside this one, in turn with it.
+pub fn measure_against(other: &Path) -> Outcome<()> {
+    let program = other.canonicalize().ok().filter(|path| path.is_file());
+    let program = program.at(format_args!("{} is no program", other.display()))?;
+    OTHER_BUILD.set(program).ok().at("one build at a time is compared with")
+}
+
+/// Tells if there is another build to measure.
+pub fn has_other_build() -> bool {
+    OTHER_BUILD.get().is_some()
+}
+
+/// The inosync that is measured: built with the same profile as this program, which cargo puts into a directory below; or the
+/// other build.
+fn inosync(who: Who) -> Outcome<PathBuf> {
+    if let Some(program) = OTHER_BUILD.get().filter(|_| who == Who::OtherBuild) {
+        return Ok(program.clone());
+    }
     let own = std::env::current_exe().at("the path of this program")?;
     let built = own.ancestors().nth(2).map(|profile| profile.join("inosync"));
     built.filter(|path| path.is_file()).at("inosync is not built: run cargo build --release --locked first")

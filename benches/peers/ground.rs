@@ -9,9 +9,10 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
+use crate::line::Line;
 use crate::meter::Meter;
 use crate::mirror;
-use crate::server::{self, Server};
+use crate::server::{self, Server, SshServer};
 use crate::trouble::{At, Outcome};
 
 /// How a mirror is reached.
@@ -47,7 +48,7 @@ impl Way {
 
 /// The temporary directory and what runs in it. Dropped last, after all contestants.
 pub struct Ground {
-    sshd: Outcome<(Server, Meter)>,
+    sshd: Outcome<SshServer>,
     rsyncd: Outcome<Server>,
     lsyncd: bool,
     arenas: Cell<u32>,
@@ -87,7 +88,12 @@ impl Ground {
 
     /// What counts the bytes to and from mirrors at [`Arena::metered_node`], or why there are none.
     pub fn meter(&self) -> Result<&Meter, String> {
-        self.sshd.as_ref().map(|(_, meter)| meter).map_err(ToString::to_string)
+        self.sshd.as_ref().map(|sshd| &sshd.meter).map_err(ToString::to_string)
+    }
+
+    /// The long line to mirrors at [`Arena::distant_node`], or why there are none.
+    pub fn line(&self) -> Result<&Line, String> {
+        self.sshd.as_ref().map(|sshd| &sshd.line).map_err(ToString::to_string)
     }
 
     /// The PATH of the contestants: it begins with our own ssh client.
@@ -168,6 +174,11 @@ impl Arena {
     /// The mirror that is reached by ssh, as [`Arena::node`] has it, but by way of the [`Meter`].
     pub fn metered_node(&self) -> String {
         format!("metered:{}", self.dir.join(Way::Ssh.dir()).display())
+    }
+
+    /// The mirror that is reached by ssh, as [`Arena::node`] has it, but over the [`Line`].
+    pub fn distant_node(&self) -> String {
+        format!("distant:{}", self.dir.join(Way::Ssh.dir()).display())
     }
 }
 

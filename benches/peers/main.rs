@@ -3,6 +3,7 @@
 
 mod contestant;
 mod ground;
+mod line;
 mod machine;
 mod meter;
 mod mirror;
@@ -26,8 +27,11 @@ use scenarios::{SCENARIOS, Scenario};
 use sizes::Sizes;
 use trouble::{At, Outcome};
 
-const USAGE: &str =
-    "usage: make bench, or cargo bench -p inosync-benches --bench peers -- [--quick] [--list] [SCENARIO ...]";
+const USAGE: &str = "usage: make bench, or cargo bench -p inosync-benches --bench peers -- [--quick] [--list] \
+     [against=PATH] [SCENARIO ...]";
+
+/// The start of the argument that names another inosync to compare with.
+const AGAINST: &str = "against=";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -49,6 +53,9 @@ fn run(arguments: &[String]) -> Outcome<()> {
     }
     let sizes = if arguments.iter().any(|argument| argument == "--quick") { Sizes::QUICK } else { Sizes::FULL };
     let chosen = choose(arguments)?;
+    if let Some(other) = arguments.iter().find_map(|argument| argument.strip_prefix(AGAINST)) {
+        contestant::measure_against(Path::new(other))?;
+    }
 
     process::adopt_orphans()?;
     let (target, load) = (target(), machine::load());
@@ -84,9 +91,10 @@ fn run(arguments: &[String]) -> Outcome<()> {
 }
 
 fn choose(arguments: &[String]) -> Outcome<Vec<&'static Scenario>> {
-    let names: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
+    let names: Vec<&String> = arguments.iter().filter(|argument| !is_option(argument)).collect();
     for argument in arguments {
         let known = ["--quick", "--list"].contains(&argument.as_str())
+            || argument.starts_with(AGAINST)
             || SCENARIOS.iter().any(|scenario| scenario.name == argument);
         known.then_some(()).at(format_args!("{argument} is neither an option nor a scenario; {USAGE}"))?;
     }
@@ -95,6 +103,10 @@ fn choose(arguments: &[String]) -> Outcome<Vec<&'static Scenario>> {
         false => names.iter().any(|name| *name == scenario.name),
     };
     Ok(SCENARIOS.iter().filter(is_chosen).collect())
+}
+
+fn is_option(argument: &str) -> bool {
+    argument.starts_with("--") || argument.starts_with(AGAINST)
 }
 
 /// Cargo's target directory, which holds the one for the temporary files of tests and benchmarks.

@@ -2,6 +2,7 @@
 
 mod bulk;
 mod burst;
+mod edits;
 mod idle;
 mod latency;
 mod load;
@@ -10,7 +11,7 @@ mod moves;
 mod siblings;
 mod start;
 
-use crate::contestant::Who;
+use crate::contestant::{Who, has_other_build};
 use crate::ground::Ground;
 use crate::report::Report;
 use crate::sizes::Sizes;
@@ -28,6 +29,13 @@ pub struct Scenario {
 /// All of them, in the order of the table.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "latency", what: "one change on an idle machine, each way", by_default: true, run: latency::run },
+    Scenario {
+        name: "edits",
+        what: "files that are overwritten, deleted and renamed",
+        by_default: true,
+        run: edits::run,
+    },
+    Scenario { name: "line", what: "the same over long lines", by_default: false, run: edits::run_over_lines },
     Scenario { name: "siblings", what: "one change in a large directory", by_default: true, run: siblings::run },
     Scenario { name: "load", what: "200 changes per second", by_default: true, run: load::run },
     Scenario { name: "burst", what: "many new files at once", by_default: true, run: burst::run },
@@ -39,8 +47,12 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "idle", what: "nothing happens", by_default: true, run: idle::run },
 ];
 
-/// These contestants without lsyncd if there is none.
+/// These contestants without lsyncd if there is none, and with the other build beside inosync if there is one.
 fn present(ground: &Ground, all: &[Who]) -> Vec<Who> {
     let is_here = |who: &Who| !who.is_lsyncd() || ground.has_lsyncd();
-    all.iter().copied().filter(is_here).collect()
+    let both = |who: Who| match who {
+        Who::Inosync if has_other_build() => vec![Who::Inosync, Who::OtherBuild],
+        _ => vec![who],
+    };
+    all.iter().copied().filter(is_here).flat_map(both).collect()
 }

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::line::Line;
 use crate::meter::Meter;
 use crate::process::Process;
 use crate::trouble::{At, Outcome};
@@ -42,9 +43,16 @@ impl Server {
     }
 }
 
+/// An sshd, and two more ways to it.
+pub struct SshServer {
+    pub meter: Meter,
+    pub line: Line,
+    _server: Server,
+}
+
 /// An sshd that lets in the user who runs this, by a key in `dir`, and an `ssh` in `dir/bin` that reaches it as
-/// `mirror`, and as `metered` through the meter.
-pub fn sshd(dir: &Path) -> Outcome<(Server, Meter)> {
+/// `mirror`, as `metered` through the meter, and as `distant` over the line.
+pub fn sshd(dir: &Path) -> Outcome<SshServer> {
     if rustix::process::geteuid().is_root() {
         // sshd insists on this directory, which on Debian its service makes.
         fs::create_dir_all("/run/sshd").at("/run/sshd")?;
@@ -73,8 +81,9 @@ pub fn sshd(dir: &Path) -> Outcome<(Server, Meter)> {
         command
     })?;
     let meter = Meter::start(server.port)?;
-    ssh_client(dir, server.port, meter.port)?;
-    Ok((server, meter))
+    let line = Line::start(server.port)?;
+    ssh_client(dir, &[("mirror", server.port), ("metered", meter.port), ("distant", line.port)])?;
+    Ok(SshServer { meter, line, _server: server })
 }
 
 /// Without PAM, sshd refuses a user whose password is locked, which root's is on some machines.
@@ -84,10 +93,11 @@ fn account_is_locked() -> bool {
 }
 
 /// The contestants find this `ssh` in their PATH. It reads our configuration and none of this machine.
-fn ssh_client(dir: &Path, port: u16, metered: u16) -> Outcome<()> {
+fn ssh_client(dir: &Path, hosts: &[(&str, u16)]) -> Outcome<()> {
     let (config, at) = (dir.join("ssh_config"), dir.display());
+    let hosts: String = hosts.iter().map(|(name, port)| format!("Host {name}\n Port {port}\n")).collect();
     let text = format!(
-        "Host mirror\n Port {port}\nHost metered\n Port {metered}\nHost *\n HostName 127.0.0.1\n IdentityFile {at}/user_key\n IdentitiesOnly yes\n \
+        "{hosts}Host *\n HostName 127.0.0.1\n IdentityFile {at}/user_key\n IdentitiesOnly yes\n \
          UserKnownHostsFile {at}/known_hosts\n StrictHostKeyChecking no\n LogLevel ERROR\n"
     );
     fs::write(&config, text).at(config.display())?;

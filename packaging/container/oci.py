@@ -55,7 +55,7 @@ config = blob(
                 "StopSignal": "SIGTERM",
                 # Not in the specification; Docker and its relatives read it.
                 "Healthcheck": {
-                    "Test": ["CMD", *inosync, "--status"],
+                    "Test": ["CMD", *inosync, "status"],
                     "Interval": 30 * second,
                     "Timeout": 10 * second,
                     "StartPeriod": 60 * second,

@@ -2,16 +2,14 @@
 
 use std::process::Command;
 
-use structopt::StructOpt;
-
-use crate::cli::Options;
+use crate::cli::{Command as CommandLine, parse_from};
 use crate::config::KEYS;
 
 const COMMAND: &str = include_str!("../../packaging/man/inosync.1");
 const FILE: &str = include_str!("../../packaging/man/inosync.ron.5");
 
 fn help() -> String {
-    Options::from_iter_safe(["inosync", "--help"]).unwrap_err().message
+    parse_from(["inosync", "--help"]).unwrap_err().message
 }
 
 /// The entries that a page has for a tag, such as an option: they are on a line of their own behind `.TP`.
@@ -22,14 +20,13 @@ fn has_entry(page: &str, tag: &str) -> bool {
 }
 
 #[test]
-fn every_option_is_in_the_manual() {
-    let help = help();
-    let options = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
-    let long = options.filter_map(|line| line.split([' ', ',']).find(|word| word.starts_with("--")));
-    let long: Vec<&str> = long.collect();
-    assert!(long.len() > 5, "{help}");
-    for option in long {
-        assert!(has_entry(COMMAND, option), "inosync.1 lacks {option}");
+fn every_command_and_every_option_is_in_the_manual() {
+    let helps = CommandLine::NAMES.map(|name| parse_from(["inosync", name, "--help"]).unwrap_err().message);
+    let words = helps.iter().flat_map(|help| help.split(|c: char| !c.is_ascii_alphanumeric() && c != '-'));
+    let options: Vec<&str> = words.filter(|word| word.starts_with("--") && word.len() > 2).collect();
+    assert!(options.len() > 5, "{options:?}");
+    for tag in options.into_iter().chain(CommandLine::NAMES) {
+        assert!(has_entry(COMMAND, tag), "inosync.1 lacks {tag}");
     }
 }
 
@@ -37,7 +34,8 @@ fn every_option_is_in_the_manual() {
 fn every_exit_code_is_in_the_manual() {
     let help = help();
     let codes = help.lines().skip_while(|line| *line != "EXIT CODES:").skip(1).take_while(|line| !line.is_empty());
-    let codes: Vec<&str> = codes.filter_map(|line| line.split_whitespace().next()).collect();
+    let codes: Vec<&str> =
+        codes.filter_map(|line| line.split_whitespace().next()).filter(|word| word.parse::<u8>().is_ok()).collect();
     assert!(codes.len() > 5 && codes.contains(&"64"), "{help}");
     for code in codes {
         assert!(has_entry(COMMAND, code), "inosync.1 lacks exit code {code}");

@@ -1,4 +1,4 @@
-//! `--check`: finds on this machine and at every node the faults that the first batch would meet. A probe is written to each
+//! `check`: finds on this machine and at every node the faults that the first batch would meet. A probe is written to each
 //! node and removed: nothing stays.
 
 mod daemon;
@@ -22,9 +22,10 @@ use inosync_actors::site::version::Version;
 
 use self::report::Report;
 use crate::commands::once::sound_root;
-use crate::config::{Service, permissions};
+use crate::commands::target::DaemonTarget;
+use crate::config::{ConfigComplaint, Service, permissions};
 use crate::exit::Exit;
-use crate::service::control::{Answer, Request, ask};
+use crate::service::control::{Answer, Request};
 
 /// The extent of a check.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +34,10 @@ pub struct CheckScope<'a> {
     pub offline: bool,
     /// The only node to check; `None` for this machine and every node.
     pub node: Option<&'a str>,
+    /// True for a report in JSON.
+    pub json: bool,
+    /// Values of the configuration that are most likely not meant as they are written.
+    pub warnings: &'a [ConfigComplaint],
 }
 
 /// Prints a report on standard output. Returns [`Exit::Environment`] if a fault would keep the daemon from its work.
@@ -43,7 +48,8 @@ pub async fn check(
     (version, confined): (Version, Result<Confined, Unconfined>),
     scope: CheckScope<'_>,
 ) -> Exit {
-    let mut report = Report::default();
+    let mut report = if scope.json { Report::json() } else { Report::default() };
+    scope.warnings.iter().for_each(|warning| report.remark(format!("warning: {warning}")));
     unit::look(config, &site, &mut report);
     report.well(format!("rsync: {} {version}", shown(&site.rsync)));
     match confined {
@@ -51,13 +57,13 @@ pub async fn check(
         Err(why @ Unconfined::Configured) => report.well(format!("rsync: not confined ({why})")),
         Err(why) => report.warning(format!("rsync: not confined: {why}")),
     }
-    let running = match ask(config, &service.sockets, &Request::Status).await {
+    let running = match DaemonTarget::of(config).try_ask(&Request::Status).await {
         Ok(Answer::Status(status)) => Some(status),
         _ => None,
     };
     match scope.node {
         None => {
-            for found in permissions::find(config, &site) {
+            for found in permissions::find(&service.files, &site) {
                 report.warning(format!("{found}; {}", permissions::cure()));
             }
             own(&site, service, running.as_ref().map(|status| status.pid), &mut report).await;
@@ -76,7 +82,7 @@ pub async fn check(
     }
     let again = site.clone();
     match mounts::in_time(move || sound_root(&again)).await {
-        Some(Ok(root)) => report.add(nodes::look(Rc::new(site), root, version, scope.offline).await),
+        Some(Ok(root)) => nodes::look(Rc::new(site), root, version, scope.offline, &mut report).await,
         Some(Err(why)) => report.fault(format!("source: {}: {why}", shown(&site.wpath))),
         None => report.fault(format!("source: {}: its file system does not answer", shown(&site.wpath))),
     }

@@ -1,4 +1,4 @@
-//! `--explain`: tells whether a path is mirrored, the pattern that excludes it, and what the running daemon knows of it.
+//! `explain`: tells whether a path is mirrored, the pattern that excludes it, and what the running daemon knows of it.
 
 use std::fmt::Write as _;
 use std::io::ErrorKind;
@@ -6,37 +6,99 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use inosync_actors::path::{Escaped, RelPath};
-use inosync_actors::patterns::excludes::Pattern;
+use inosync_actors::patterns::excludes::{Excludes, Pattern};
 use inosync_actors::patterns::rules;
 use inosync_actors::root::reach::Reach;
 use inosync_actors::status::{PathAtNode, PathFailure, PathInfo, UnixTime};
+use serde::Serialize;
 
-use super::status;
-use crate::config::Outline;
+use crate::commands::once::print_json;
+use crate::commands::target::{DaemonTarget, unexpected};
 use crate::exit::Exit;
 use crate::logging;
-use crate::service::control::{Answer, Request, ask};
+use crate::service::control::{Answer, Request};
 
-/// Prints what the configuration file and the running daemon, if there is one, know of a path.
-pub async fn explain(config: &Path, outline: &Outline, asked: &Path) -> Exit {
-    let Some(path) = below(&outline.wpath, asked) else {
+/// Prints what is known of a path by the configuration and by the running daemon, if there is one. The configuration is the
+/// one in force, or without a daemon that of the file.
+pub async fn explain(target: &DaemonTarget, asked: &Path, json: bool) -> Exit {
+    let (wpath, excludes) = match target.in_force().await {
+        Ok(in_force) => in_force,
+        Err(exit) => return exit,
+    };
+    let Some(path) = below(&wpath, asked) else {
         let asked = Escaped(asked.as_os_str().as_bytes());
-        let wpath = Escaped(outline.wpath.as_os_str().as_bytes());
+        let wpath = Escaped(wpath.as_os_str().as_bytes());
         logging::print_error(&format!(
             "inosync: {asked} is not below {wpath}: name a path in it, absolute or relative to it"
         ));
         return Exit::Usage;
     };
-    let reach = Reach::of(&outline.wpath);
-    logging::print(by_configuration(outline, &reach, &path).trim_end());
-    match ask(config, &outline.sockets, &Request::Explain { path: path.as_bytes().to_vec() }).await {
-        Ok(Answer::Whereabouts(path_info)) => {
-            let excluded = outline.excludes.excludes(&path, is_dir(&reach, &path));
-            logging::print(by_daemon(&path_info, excluded).trim_end());
-            Exit::Done
-        }
-        other => status::complain(other),
+    let reach = Reach::of(&wpath);
+    if !json {
+        logging::print(by_configuration(&wpath, &excludes, &reach, &path).trim_end());
     }
+    let answer = target.ask(&Request::Explain { path: path.as_bytes().to_vec() }).await;
+    let known = match &answer {
+        Ok(Answer::Whereabouts(path_info)) => Some(path_info),
+        _ => None,
+    };
+    if json {
+        print_json(&in_json(&wpath, &excludes, &reach, &path, known));
+    } else if let Some(path_info) = known {
+        let excluded = excludes.excludes(&path, is_dir(&reach, &path));
+        logging::print(by_daemon(path_info, excluded).trim_end());
+    }
+    match answer {
+        Ok(Answer::Whereabouts(_)) => Exit::Done,
+        Ok(_) => unexpected(),
+        Err(exit) => exit,
+    }
+}
+
+/// The knowledge of a path, for programs.
+#[derive(Serialize)]
+struct PathInJson<'a> {
+    path: String,
+    wpath: String,
+    kind: &'static str,
+    /// The pattern that excludes the path.
+    excluded: Option<ExcludedBy>,
+    /// The knowledge of the daemon; `null` if none answers.
+    daemon: Option<&'a PathInfo>,
+}
+
+/// The pattern that excludes a path.
+#[derive(Serialize)]
+struct ExcludedBy {
+    pattern: String,
+    /// Its place in `rexcludes`.
+    index: usize,
+    /// The path that it matches: this one, or one above.
+    matches: String,
+}
+
+fn in_json<'a>(
+    wpath: &Path,
+    excludes: &Excludes,
+    reach: &Reach,
+    path: &RelPath,
+    daemon: Option<&'a PathInfo>,
+) -> PathInJson<'a> {
+    let excluded = excludes.deciding(path, is_dir(reach, path)).map(|(top, pattern)| ExcludedBy {
+        pattern: shown(pattern),
+        index: excludes.patterns().iter().position(|other| other == pattern).unwrap_or(0),
+        matches: top.to_string(),
+    });
+    let kind = match reach.look(path) {
+        Ok(metadata) if metadata.is_dir() => "directory",
+        Ok(metadata) if metadata.is_symlink() => "symlink",
+        Ok(metadata) if metadata.is_file() => "file",
+        Ok(_) => "special",
+        Err(error) if error.kind() == ErrorKind::TimedOut => "unknown",
+        Err(_) => "missing",
+    };
+    let wpath = Escaped(wpath.as_os_str().as_bytes()).to_string();
+    PathInJson { path: path.to_string(), wpath, kind, excluded, daemon }
 }
 
 /// The path relative to the watched directory. A relative path is taken to be relative to that directory already.
@@ -65,8 +127,8 @@ fn is_dir(reach: &Reach, path: &RelPath) -> bool {
 }
 
 /// The lines about the entry and the patterns.
-fn by_configuration(outline: &Outline, reach: &Reach, path: &RelPath) -> String {
-    let mut text = format!("{path} in {}\n", Escaped(outline.wpath.as_os_str().as_bytes()));
+fn by_configuration(wpath: &Path, excludes: &Excludes, reach: &Reach, path: &RelPath) -> String {
+    let mut text = format!("{path} in {}\n", Escaped(wpath.as_os_str().as_bytes()));
     let kind = match reach.look(path) {
         Ok(metadata) if metadata.is_dir() => "a directory",
         Ok(metadata) if metadata.is_symlink() => "a symlink, which is mirrored as one",
@@ -77,10 +139,10 @@ fn by_configuration(outline: &Outline, reach: &Reach, path: &RelPath) -> String 
     };
     // A String takes every text.
     let _ = writeln!(text, "  it is: {kind}");
-    match outline.excludes.deciding(path, is_dir(reach, path)) {
+    match excludes.deciding(path, is_dir(reach, path)) {
         None => text.push_str("  excluded: no\n"),
         Some((top, pattern)) => {
-            let at = outline.excludes.patterns().iter().position(|other| other == pattern).unwrap_or(0);
+            let at = excludes.patterns().iter().position(|other| other == pattern).unwrap_or(0);
             let _ = writeln!(text, "  excluded: by `{}` (rexcludes[{at}]), which matches {top}", shown(pattern));
             for rule in rules::of(pattern) {
                 let _ = writeln!(text, "  rule for rsync: --filter='{}'", Escaped(rule.as_bytes()));
@@ -126,17 +188,10 @@ fn time(at: UnixTime) -> String {
 
 #[cfg(test)]
 mod tests {
-    use inosync_actors::patterns::excludes::Excludes;
-
     use super::*;
 
     fn rel(path: &str) -> RelPath {
         RelPath::new(path.as_bytes()).unwrap()
-    }
-
-    fn outline(wpath: &Path, patterns: &[&str]) -> Outline {
-        let excludes = Excludes::new(patterns.iter().map(|&text| text.to_owned()).collect()).unwrap();
-        Outline { wpath: wpath.to_owned(), excludes, sockets: Vec::new() }
     }
 
     #[test]
@@ -182,10 +237,11 @@ mod tests {
     fn an_excluded_path_is_told_with_its_pattern_and_the_rules_for_rsync() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("cache")).unwrap();
-        let outline = outline(dir.path(), &["*.tmp", "cache/"]);
-        let text = by_configuration(&outline, &Reach::of(&outline.wpath), &rel("cache/x"));
+        let excludes = Excludes::new(["*.tmp", "cache/"].map(str::to_owned).into()).unwrap();
+        let text_of = |path| by_configuration(dir.path(), &excludes, &Reach::of(dir.path()), &rel(path));
+        let text = text_of("cache/x");
         assert!(text.contains("excluded: by `cache/` (rexcludes[1]), which matches cache\n"), "{text}");
         assert!(text.contains("--filter='- cache/'") && text.contains("--filter='- cache/**'"), "{text}");
-        assert!(by_configuration(&outline, &Reach::of(&outline.wpath), &rel("x")).contains("excluded: no"));
+        assert!(text_of("x").contains("excluded: no"));
     }
 }

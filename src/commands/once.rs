@@ -1,7 +1,6 @@
-//! `--once` and `--dry-run`: one reconcile of every node, or a list of its changes.
+//! `once` and `dry-run`: one reconcile of every node, or a list of its changes.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -17,19 +16,21 @@ use inosync_actors::sync::report::{log_failed, log_reconcile};
 use inosync_actors::transport::failure::Failure;
 use inosync_actors::transport::progress::Latest;
 use inosync_actors::transport::{Delivery, Transport};
+use serde::Serialize;
 use slog::{Logger, error, info, o, warn};
 use tokio::task::{AbortHandle, JoinHandle};
 
+use crate::commands::target::DaemonTarget;
 use crate::exit::Exit;
 use crate::logging::Log;
 use crate::logging::progress_bars::Bars;
-use crate::service::control::{Request, ask};
+use crate::service::control::Request;
 use crate::service::signals::StopSignals;
 
 /// Reconciles every node, all side by side, and ends.
 ///
-/// A daemon that runs with the same file, found by `config` and `sockets`, is told which nodes are equal.
-pub async fn once(site: Site, version: Version, (config, sockets): (&Path, &[PathBuf]), log: &Log) -> Exit {
+/// A daemon that runs with the same file is told which nodes are equal.
+pub async fn once(site: Site, version: Version, daemon: &DaemonTarget, log: &Log) -> Exit {
     let bars = log.bars.as_ref();
     let log = &log.logger;
     let root = match source(&site, "nothing is sent", log) {
@@ -53,7 +54,7 @@ pub async fn once(site: Site, version: Version, (config, sockets): (&Path, &[Pat
         let mut complete = true;
         for (task, node) in tasks.into_iter().zip(&site.nodes) {
             match task.await {
-                Ok(Some(began)) => tell_daemon(node, began, config, sockets).await,
+                Ok(Some(began)) => tell_daemon(node, began, daemon).await,
                 Ok(None) | Err(_) => complete = false,
             }
         }
@@ -71,8 +72,18 @@ pub async fn once(site: Site, version: Version, (config, sockets): (&Path, &[Pat
     if complete { Exit::Done } else { Exit::Pending }
 }
 
-/// Prints each change that a reconcile would make at each node, one line each on standard output.
-pub async fn dry_run(site: Site, version: Version, log: &Logger) -> Exit {
+/// The changes that a reconcile would make at a node.
+#[derive(Default, Serialize)]
+struct NodeDryRun {
+    node: String,
+    would_send: Vec<String>,
+    would_delete: Vec<String>,
+    /// The reason why the list is not complete.
+    error: Option<String>,
+}
+
+/// Prints each change that a reconcile would make at each node on standard output, one line each, or all as JSON.
+pub async fn dry_run(site: Site, version: Version, json: bool, log: &Logger) -> Exit {
     let root = match source(&site, "nothing is compared", log) {
         Ok(root) => root,
         Err(exit) => return exit,
@@ -80,11 +91,15 @@ pub async fn dry_run(site: Site, version: Version, log: &Logger) -> Exit {
     let site = Rc::new(site);
     let children = Children::default();
     let mut exit = Exit::Done;
+    let mut all = Vec::new();
     for node in &site.nodes {
         let rsync = Rsync::new(site.clone(), root.clone(), node.clone(), version, Shared::once(children.clone()));
+        let mut found = NodeDryRun { node: node.name().to_owned(), ..NodeDryRun::default() };
         let mut sends = 0;
         let mut deletes = 0;
         let count = |line| match line {
+            Line::Sent(path, _) if json => found.would_send.push(path.to_string()),
+            Line::Deleted(path) if json => found.would_delete.push(path.to_string()),
             Line::Sent(path, _) => {
                 sends += 1;
                 print(node.name(), "would send", &path);
@@ -103,14 +118,26 @@ pub async fn dry_run(site: Site, version: Version, log: &Logger) -> Exit {
             }
         };
         match result {
-            Ok(()) => info!(log, "dry run"; "node" => node.name(), "would send" => sends, "would delete" => deletes),
+            Ok(()) => info!(log, "dry run"; "node" => node.name(), "would send" => sends + found.would_send.len(),
+                "would delete" => deletes + found.would_delete.len()),
             Err(why) => {
                 error!(log, "dry run failed"; "node" => node.name(), "why" => %why);
+                found.error = Some(why.to_string());
                 exit = Exit::Pending;
             }
         }
+        all.push(found);
+    }
+    if json {
+        print_json(&all);
     }
     exit
+}
+
+/// Prints a value as JSON on standard output.
+pub fn print_json(value: &impl Serialize) {
+    // A reader that went away, such as `head`, is no reason to fail.
+    let _ = writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(value).unwrap_or_default());
 }
 
 /// The source, if it holds what it must.
@@ -130,11 +157,11 @@ pub fn source(site: &Site, undone: &str, log: &Logger) -> Result<Root, Exit> {
 }
 
 /// Tells the daemon that runs with the same file, if there is one, that a node equals the source of that moment.
-async fn tell_daemon(node: &Node, began: Instant, config: &Path, sockets: &[PathBuf]) {
+async fn tell_daemon(node: &Node, began: Instant, daemon: &DaemonTarget) {
     let dest = node.shown_dest();
     let began_ms_ago = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     // Mostly there is none.
-    let _ = ask(config, sockets, &Request::Compared { dest, began_ms_ago }).await;
+    let _ = daemon.try_ask(&Request::Compared { dest, began_ms_ago }).await;
 }
 
 /// The start of the comparison that made the node equal to the source; `None` if the node is not equal. A run that broke off

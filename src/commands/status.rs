@@ -1,57 +1,36 @@
-//! `--status`, `--pause` and `--resume`: questions to the running daemon.
+//! `status`: the status of one daemon.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use inosync_actors::bytes::Bytes;
 use inosync_actors::path::Escaped;
 use inosync_actors::status::{HookStatus, NodeState, NodeStatus, Status, Totals, UnixTime, UpstreamStatus, Verdict};
 
-use crate::config::Outline;
+use crate::commands::target::{DaemonTarget, unexpected};
 use crate::exit::Exit;
 use crate::logging;
-use crate::service::control::{Answer, AskError, Request, ask};
+use crate::service::control::{Answer, Request};
 use crate::service::status_log::{duration, lag};
 
 /// Prints the daemon's status, for people or as JSON. The exit code is that of a monitoring check.
-pub async fn status(config: &Path, outline: &Outline, json: bool) -> Exit {
-    let status = match ask(config, &outline.sockets, &Request::Status).await {
+pub async fn status(target: &DaemonTarget, json: bool) -> Exit {
+    let status = match target.ask(&Request::Status).await {
         Ok(Answer::Status(status)) => status,
-        other => return complain(other),
+        Ok(_) => return unexpected(),
+        Err(exit) => return exit,
     };
     let text = if json { serde_json::to_string_pretty(&status).unwrap_or_default() } else { shown(&status) };
     logging::print(text.trim_end());
-    match status.verdict() {
+    exit_of(status.verdict())
+}
+
+/// The exit code of a monitoring check.
+pub fn exit_of(verdict: Verdict) -> Exit {
+    match verdict {
         Verdict::Well => Exit::Done,
         Verdict::Attention => Exit::Attention,
         Verdict::Failing => Exit::Failing,
     }
-}
-
-/// Pauses a node, or resumes it.
-pub async fn pause(config: &Path, outline: &Outline, node: &str, paused: bool) -> Exit {
-    let request = Request::Pause { node: node.to_owned(), paused };
-    match ask(config, &outline.sockets, &request).await {
-        Ok(Answer::Done) => Exit::Done,
-        Ok(Answer::NoSuchNode { nodes }) => {
-            let nodes: Vec<String> = nodes.iter().map(|node| Escaped(node.as_bytes()).to_string()).collect();
-            let node = Escaped(node.as_bytes());
-            logging::print_error(&format!("inosync: there is no node `{node}`: name one of: {}", nodes.join(", ")));
-            Exit::Usage
-        }
-        other => complain(other),
-    }
-}
-
-/// Prints the reason why there is no answer, or no expected one.
-pub fn complain(answer: Result<Answer, AskError>) -> Exit {
-    let why = match answer {
-        Err(why) => why.to_string(),
-        Ok(Answer::Refused { why }) => why,
-        Ok(_) => "the daemon answers something else: if inosync was upgraded, restart it".to_owned(),
-    };
-    logging::print_error(&format!("inosync: {why}"));
-    Exit::NoAnswer
 }
 
 /// The status as lines for people.
@@ -131,6 +110,9 @@ fn show_behind(node: &NodeStatus, text: &mut String) {
         let first = named(&node.failing_first, node.failing_paths);
         let count = node.failing_paths;
         let _ = writeln!(text, "  failing paths: {count}, oldest: {oldest}; tried again at intervals{first}");
+    }
+    if node.keeps_removed {
+        let _ = writeln!(text, "  keeps what the source lost (delete)");
     }
     if node.unmirrored_moves > 0 {
         let first = named(&node.unmirrored_first, node.unmirrored_moves);

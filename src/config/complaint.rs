@@ -84,8 +84,9 @@ impl ConfigComplaint {
         &self.cure
     }
 
-    fn order(&self) -> (usize, usize) {
-        self.place.as_ref().map_or((usize::MAX, 0), |place| (place.line, place.column))
+    fn order(&self) -> (&str, usize, usize) {
+        let place = self.place.as_ref().map_or((usize::MAX, 0), |place| (place.line, place.column));
+        (&self.file, place.0, place.1)
     }
 }
 
@@ -103,7 +104,7 @@ impl fmt::Display for ConfigComplaint {
     }
 }
 
-/// All complaints about a file, in the order of its text.
+/// All complaints about a configuration: file by file, in the order of the text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConfigComplaints(Vec<ConfigComplaint>);
 
@@ -111,7 +112,7 @@ impl ConfigComplaints {
     /// Adds one complaint or more.
     pub fn add(&mut self, more: impl Into<ConfigComplaints>) {
         self.0.extend(more.into().0);
-        self.0.sort_by_key(ConfigComplaint::order);
+        self.0.sort_by(|one, other| one.order().cmp(&other.order()));
     }
 
     /// The value of a result; its complaints are added.
@@ -134,7 +135,7 @@ impl ConfigComplaints {
         let first = self.0.first().map(ConfigComplaint::in_one_line).unwrap_or_default();
         match self.0.len() {
             0 | 1 => first,
-            number => format!("{first} (and {} more: see --check)", number - 1),
+            number => format!("{first} (and {} more: see inosync check)", number - 1),
         }
     }
 }
@@ -147,7 +148,7 @@ impl From<ConfigComplaint> for ConfigComplaints {
 
 impl From<Vec<ConfigComplaint>> for ConfigComplaints {
     fn from(mut complaints: Vec<ConfigComplaint>) -> Self {
-        complaints.sort_by_key(ConfigComplaint::order);
+        complaints.sort_by(|one, other| one.order().cmp(&other.order()));
         ConfigComplaints(complaints)
     }
 }

@@ -2,17 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
+use inosync_actors::node::Node;
 use inosync_actors::patterns::excludes::Excludes;
 use inosync_actors::site::Site;
+use inosync_actors::site::extra::Extra;
+use inosync_actors::site::options::NodeOptions;
 
 use super::complaint::ConfigComplaints;
+use super::exclude_from::PatternFile;
+use super::node_record::NodeEntry;
 use super::nodes;
 use super::places;
 use super::record::Record;
 use super::value::Value;
 use super::values::{
-    DIR_MOVES, INITIAL_SYNC, address, boolean, extra, heartbeat, hook, interval, log_style, marker, number, or_default,
-    or_none, patterns, seconds, settle,
+    DIR_MOVES, INITIAL_SYNC, address, boolean, delete, extra, heartbeat, hook, interval, log_style, marker, number,
+    or_default, or_none, patterns, seconds, settle,
 };
 use super::warnings::warnings;
 use super::{Configuration, Service};
@@ -49,16 +54,20 @@ const HOOK: &str = "[\"/usr/local/bin/program\", \"argument\"]";
 /// Every key, in the order in which they are read: the checks of a key may need the keys above it. `d` is the draft, `v` the
 /// value. The limits of `rspeed` and `max_delete` are those of an int, in which rsync keeps them.
 pub const KEYS: &[Key] = &[
+    // Read before all others: see `include.rs`.
+    key("include", "\"common.ron\"", |_, _| Ok(())),
     required("wpath", "\"/var/www\", the directory to watch", |d, v| d.set_wpath(&v)),
     key("rexcludes", "[\"*.tmp\"]", |d, v| d.set_excludes(v)),
+    key("exclude_from", "\"excludes.txt\"", |d, v| d.set_pattern_files(v)),
+    key("initial_sync", "Full", |d, v| put(or_default(v, |v| v.choice(INITIAL_SYNC)), &mut d.site.initial_sync)),
     required("rpath", "\"/var/www\", the directory on each node", |d, v| d.set_rpath(v)),
     required("rnodes", "[\"user@host:\"], what the tree is mirrored to", |d, v| d.set_nodes(&v)),
-    key("extra", "\"-a\"", |d, v| put(or_default(v, |v| extra(v, d)), &mut d.site.extra)),
+    key("extra", "\"-a\"", |d, v| put(or_default(v, |v| d.extra_of_all(v)), &mut d.site.extra)),
     key("rspeed", "0", |d, v| put(number(v, 0, 0..=1_000_000_000, "KiB/s"), &mut d.site.rspeed)),
     key("rsync", "\"/usr/bin/rsync\"", |d, v| put(places::rsync(v), &mut d.site.rsync)),
     key("confine", "true", |d, v| put(boolean(v, true), &mut d.site.confine)),
     key("logfile", "\"/var/log/inosync/rsync.log\"", |d, v| put(or_none(v, |v| d.logfile(v)), &mut d.site.logfile)),
-    key("initial_sync", "Full", |d, v| put(or_default(v, |v| v.choice(INITIAL_SYNC)), &mut d.site.initial_sync)),
+    key("delete", "Always", |d, v| put(or_default(v, |v| delete(v, d.site.initial_sync)), &mut d.site.delete)),
     key("dir_moves", "Log", |d, v| put(or_default(v, |v| v.choice(DIR_MOVES)), &mut d.site.dir_moves)),
     key("standby", "true", |d, v| put(boolean(v, true), &mut d.site.standby)),
     // One for each of the usual handful of nodes, and more where much changes; each takes some 1.5 MB.
@@ -128,8 +137,14 @@ pub struct Draft<'a> {
     pub watched: Option<PathBuf>,
     /// `None` while the patterns are not known.
     pub excludes: Option<Excludes>,
+    /// The files of patterns.
+    pub pattern_files: Vec<PatternFile>,
     /// The value, and the text in it.
     rpath: Option<(Value<'a>, String)>,
+    /// The entries of `rnodes`, one for each node of the site.
+    pub entries: Vec<NodeEntry<'a>>,
+    /// The rsync programs of single nodes, which this machine has to have.
+    pub programs: Vec<(Value<'a>, PathBuf)>,
 }
 
 impl<'a> Draft<'a> {
@@ -163,9 +178,29 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
+    /// The parameters of all nodes that have none of their own.
+    fn extra_of_all(&self, value: &Value<'_>) -> Result<Extra, ConfigComplaints> {
+        let has_own = |node: &Node| self.site.options.get(node.name()).is_some_and(|own| own.extra.is_some());
+        let others: Vec<&Node> = self.site.nodes.iter().filter(|node| !has_own(node)).collect();
+        extra(value, self, &others)
+    }
+
     fn set_excludes(&mut self, value: Option<Value<'_>>) -> Result<(), ConfigComplaints> {
         let patterns = or_default(value, patterns)?;
         self.excludes = Some(Excludes::from_patterns(patterns));
+        Ok(())
+    }
+
+    fn set_pattern_files(&mut self, value: Option<Value<'_>>) -> Result<(), ConfigComplaints> {
+        let Some(value) = value else { return Ok(()) };
+        // Without all patterns it is not known what is excluded.
+        let own = self.excludes.take();
+        self.pattern_files = PatternFile::read(&value)?;
+        self.service.files.extend(self.pattern_files.iter().map(|read| read.file.path.clone()));
+        let named = self.pattern_files.iter().flat_map(PatternFile::patterns).cloned();
+        if let Some(own) = own {
+            self.excludes = Some(Excludes::from_patterns(own.patterns().iter().cloned().chain(named).collect()));
+        }
         Ok(())
     }
 
@@ -175,9 +210,18 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn set_nodes(&mut self, value: &Value<'_>) -> Result<(), ConfigComplaints> {
+    fn set_nodes(&mut self, value: &Value<'a>) -> Result<(), ConfigComplaints> {
         let mirrored = self.watched.as_deref().zip(self.excludes.as_ref());
-        self.site.nodes = nodes::nodes(value, self.rpath.as_ref(), mirrored)?;
-        Ok(())
+        let found = nodes::nodes(value, self.rpath.as_ref(), mirrored)?;
+        let mut wrong = ConfigComplaints::default();
+        for (entry, node) in found {
+            let options = wrong.keep(entry.options(&node, self)).unwrap_or_default();
+            if options != NodeOptions::default() {
+                self.site.options.insert(node.name().to_owned(), options);
+            }
+            self.site.nodes.push(node);
+            self.entries.push(entry);
+        }
+        wrong.or(())
     }
 }

@@ -20,7 +20,7 @@ const OTHER_NAMES: &[(&str, Meaning)] = &[
     ("source src from path watch watched watchdir dir directory root local localpath watchpath", Meaning::Is("wpath")),
     ("target dest destination targetdir to remote remotepath remotedir mirror dst", Meaning::Is("rpath")),
     ("node nodes host hosts server servers targets destinations mirrors remotes", Meaning::Is("rnodes")),
-    ("exclude excludes excluded ignore ignores ignored excludefrom filter filters skip", Meaning::Is("rexcludes")),
+    ("exclude excludes excluded ignore ignores ignored filter filters skip", Meaning::Is("rexcludes")),
     (
         "options option args arguments rsyncargs rsyncoptions rsyncopts opts extraargs params flags extraopts",
         Meaning::Is("extra"),
@@ -52,10 +52,7 @@ const OTHER_NAMES: &[(&str, Meaning)] = &[
         "wpaths rpaths sites syncs",
         Meaning::None("one file mirrors one tree: write a file for each, and run one inosync for each"),
     ),
-    (
-        "delete deletion",
-        Meaning::None("there is no such key: removals are mirrored; see `initial_sync` and `max_delete`"),
-    ),
+    ("deletion deletions deletes", Meaning::Is("delete")),
     ("insist retry retries", Meaning::None("there is no such key: a node may be down, and is tried again by itself")),
     ("dryrun verbose once onepass debug nodaemon daemon foreground", Meaning::None(SWITCH)),
     (
@@ -63,7 +60,8 @@ const OTHER_NAMES: &[(&str, Meaning)] = &[
         Meaning::None("write it into ssh_config, or as extra: \"--rsh='ssh -i FILE'\""),
     ),
     ("passwordfile password timeout compress archive perms owner group checksum chown chmod", Meaning::None(EXTRA)),
-    ("include import load", Meaning::None("a configuration is one file: write the keys into it")),
+    ("includes import imports load common shared", Meaning::Is("include")),
+    ("excludesfrom excludefile ignorefile ignorefrom", Meaning::Is("exclude_from")),
     ("user username", Meaning::None("write the user in front of the host: rnodes: [\"USER@HOST:\"]")),
 ];
 

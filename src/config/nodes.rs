@@ -7,6 +7,7 @@ use inosync_actors::path::{Escaped, RelPath};
 use inosync_actors::patterns::excludes::Excludes;
 
 use super::complaint::{ConfigComplaint, ConfigComplaints};
+use super::node_record::NodeEntry;
 use super::paths::{inside, lies_in, other_notation, resolve_existing, shown};
 use super::value::Value;
 
@@ -20,38 +21,46 @@ pub fn rpath(value: &Value<'_>) -> Result<String, ConfigComplaint> {
     Ok(path)
 }
 
-/// The nodes: at least one, each destination once, none in the mirrored part of the watched directory. Without `rpath` or
-/// the source, where these are wrong, the checks that need them are left out.
-pub fn nodes(
-    rnodes: &Value<'_>,
-    rpath: Option<&(Value<'_>, String)>,
+/// The nodes with their entries: at least one, each destination and each name once, none in the mirrored part of the watched
+/// directory. Without `rpath` or the source, where these are wrong, the checks that need them are left out.
+pub fn nodes<'a>(
+    rnodes: &Value<'a>,
+    rpath: Option<&(Value<'a>, String)>,
     mirrored: Option<(&Path, &Excludes)>,
-) -> Result<Vec<Node>, ConfigComplaints> {
+) -> Result<Vec<(NodeEntry<'a>, Node)>, ConfigComplaints> {
     let values = rnodes.list()?;
     let mut wrong = ConfigComplaints::default();
     if values.is_empty() {
         let cure = "name at least one: \"user@host:\" (ssh), \"host::module\" (rsync daemon), \"\" (this machine)";
         wrong.add(rnodes.complaint("`rnodes` is empty: there is nothing to mirror to", cure));
     }
-    let mut nodes: Vec<(usize, Node)> = Vec::new();
-    for (at, value) in values.iter().enumerate() {
-        let Some(parsed) = wrong.keep(node(value, rpath)) else { continue };
+    let mut nodes: Vec<(NodeEntry<'a>, Node)> = Vec::new();
+    for value in values {
+        let Some(entry) = wrong.keep(NodeEntry::of(value)) else { continue };
+        let Some(rpath) = wrong.keep(entry.rpath(rpath)) else { continue };
+        let Some(parsed) = wrong.keep(node(&entry.place, rpath.as_ref())) else { continue };
         // The place of a node depends on `rpath`.
         if rpath.is_some() {
             if let Some((local, (wpath, excludes))) = parsed.local_path().zip(mirrored) {
-                wrong.keep(separate(value, local, wpath, excludes));
+                wrong.keep(separate(&entry.place, local, wpath, excludes));
             }
-            let collided = nodes.iter().find_map(|(at, node)| Some((*at, collision(&parsed, node)?)));
+            let collided = nodes.iter().find_map(|(earlier, node)| Some((earlier, collision(&parsed, node)?)));
             if let Some((earlier, how)) = collided {
-                let line = values.get(earlier).map_or(0, Value::line);
+                let earlier = &earlier.place;
                 let dest = Escaped(parsed.dest().as_encoded_bytes());
-                let what = format!("`rnodes[{at}]`: {dest} {how} `rnodes[{earlier}]` on line {line}");
-                wrong.add(value.complaint(what, "keep one of them, or give them directories apart from each other"));
+                let what =
+                    format!("`{}`: {dest} {how} `{}` on line {}", entry.place.key(), earlier.key(), earlier.line());
+                wrong.add(
+                    entry.place.complaint(what, "keep one of them, or give them directories apart from each other"),
+                );
+                continue;
             }
         }
-        nodes.push((at, parsed));
+        if let Some(named) = wrong.keep(entry.named(parsed, &nodes)) {
+            nodes.push((entry, named));
+        }
     }
-    wrong.or(nodes.into_iter().map(|(_, node)| node).collect())
+    wrong.or(nodes)
 }
 
 /// One node; below a directory of any name if `rpath` is not known.

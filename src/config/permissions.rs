@@ -1,9 +1,9 @@
-//! Finds files with too open permissions among those that control the daemon: the configuration file and the programs that
-//! the daemon starts.
+//! Finds files with too open permissions among those that control the daemon: the files of the configuration and the
+//! programs that the daemon starts.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use inosync_actors::path::Escaped;
 use inosync_actors::rsync::own_name;
@@ -53,14 +53,13 @@ fn writable_by_others(file: &Path, own: Own) -> Option<String> {
     })
 }
 
-/// One sentence for each file that others may write.
-pub fn find(config: &Path, site: &Site) -> Vec<String> {
+/// One sentence for each file that others may write. `configuration` are the files that the site was read from.
+pub fn find(configuration: &[PathBuf], site: &Site) -> Vec<String> {
     let own = Own { user: rustix::process::geteuid().as_raw(), group: rustix::process::getegid().as_raw() };
     let hooks = [("on_synced", &site.on_synced), ("on_all_synced", &site.on_all_synced)];
     let programs = hooks.into_iter().filter_map(|(key, hook)| Some((key, hook.as_ref()?.program.as_path())));
-    [("configuration", config)]
-        .into_iter()
-        .chain(programs)
+    let read = configuration.iter().map(|file| ("configuration", file.as_path()));
+    read.chain(programs)
         .filter_map(|(what, file)| Some(format!("{what}: {}", writable_by_others(file, own)?)))
         .collect()
 }
@@ -71,8 +70,8 @@ pub fn cure() -> String {
 }
 
 /// Warns of these files in the log.
-pub fn log(config: &Path, site: &Site, log: &Logger) {
-    for found in find(config, site) {
+pub fn log(configuration: &[PathBuf], site: &Site, log: &Logger) {
+    for found in find(configuration, site) {
         warn!(log, "others may decide what this daemon does"; "where" => found, "cure" => cure());
     }
 }

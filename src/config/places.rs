@@ -19,6 +19,9 @@ use super::value::{ConfigText, Value};
 /// rsync, unless the configuration names another.
 pub const DEFAULT_RSYNC: &str = "/usr/bin/rsync";
 
+/// Symlinks that are followed from one to the next, as by the kernel.
+const MOST_LINKS: usize = 40;
+
 /// The watched directory, which no file of the daemon may lie in.
 pub struct Watched {
     /// The path as it is written: a symlink in it may be pointed elsewhere, and the daemon has to notice that.
@@ -182,11 +185,21 @@ pub fn default_state_dir() -> Option<PathBuf> {
 }
 
 /// One name for each configuration file: its path with `%` for each slash.
-fn site_name(config: &Path) -> OsString {
-    let path = config.canonicalize().unwrap_or_else(|_| config.to_owned());
+pub fn site_name(config: &Path) -> OsString {
+    let path = config.canonicalize().unwrap_or_else(|_| without_the_file(config, MOST_LINKS));
     let mut name: Vec<u8> = path.as_os_str().as_bytes().to_vec();
     name.iter_mut().filter(|byte| **byte == b'/').for_each(|byte| *byte = b'%');
     OsString::from_vec(name)
+}
+
+/// The path without symlinks in it, of a file that is not there now.
+fn without_the_file(config: &Path, links: usize) -> PathBuf {
+    let absolute = std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
+    let Some((parent, name)) = absolute.parent().zip(absolute.file_name()) else { return absolute };
+    match std::fs::read_link(&absolute) {
+        Ok(target) if links > 0 => without_the_file(&parent.join(target), links - 1),
+        _ => parent.canonicalize().unwrap_or_else(|_| parent.to_owned()).join(name),
+    }
 }
 
 fn site_file(config: &Path, extension: &str) -> OsString {
@@ -236,6 +249,28 @@ pub fn sockets(config: &Path, value: Option<&Value<'_>>) -> Result<Vec<PathBuf>,
     Ok(parents.into_iter().map(|parent| parent.join(&name)).collect())
 }
 
+/// The directories in which the control socket of a site is found without its configuration: there it is, or a link to it.
+pub fn usual_sockets(config: &Path) -> Vec<PathBuf> {
+    let name = site_name(config);
+    usual_socket_dirs().into_iter().map(|parent| parent.join(&name)).collect()
+}
+
+/// The directories in which the daemons of this machine have their sockets, as far as this user is concerned: those of its
+/// unit alone, or those of the machine and of its session; for root, of all sessions.
+pub fn socket_dirs_of_all() -> Vec<PathBuf> {
+    if let Some(directory) = first_of("RUNTIME_DIRECTORY") {
+        return vec![directory];
+    }
+    let mut places = usual_socket_dirs();
+    if rustix::process::geteuid().is_root() {
+        let sessions = std::fs::read_dir("/run/user").into_iter().flatten().flatten();
+        places.extend(sessions.map(|session| session.path().join("inosync")));
+    }
+    places.sort();
+    places.dedup();
+    places
+}
+
 /// systemd's `RuntimeDirectory=` (systemd.exec(5)), its usual value, and that of a user's session (XDG base directories).
 /// A client of a service need not be in the environment of the service, so the client tries all.
 fn usual_socket_dirs() -> Vec<PathBuf> {
@@ -247,11 +282,11 @@ fn usual_socket_dirs() -> Vec<PathBuf> {
 }
 
 /// A variable of the environment, unless it is empty.
-fn variable(name: &str) -> Option<OsString> {
+pub(super) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 /// The first directory of a variable: systemd gives several with colons between them.
-fn first_of(name: &str) -> Option<PathBuf> {
+pub(super) fn first_of(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&variable(name)?).next()
 }

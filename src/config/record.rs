@@ -25,13 +25,19 @@ pub fn options() -> ron::Options {
     ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME)
 }
 
-/// A file with the complaints about it so far.
+/// A configuration, of one file or several, with the complaints about it so far.
 pub struct Record<'a> {
+    /// A key counts in the first of these that has it. At least one.
+    files: Vec<FileRecord<'a>>,
+    wrong: ConfigComplaints,
+}
+
+/// The keys of one file.
+struct FileRecord<'a> {
     source: ConfigText<'a>,
     entries: RecordEntries<'a>,
     /// Keys whose values have a complaint about their notation.
     broken: Vec<&'a str>,
-    wrong: ConfigComplaints,
     /// The error of RON, which is shown if nothing else is wrong.
     refusal: Option<ConfigComplaint>,
     /// The place of a missing key; `None` if the scan may have overlooked keys.
@@ -39,65 +45,65 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Finds the keys. Complains about the notation, and about keys that are not known or given twice.
-    pub fn of(source: ConfigText<'a>) -> Self {
+    /// Finds the keys of all files. Complains about the notation, and about keys that are missing, not known, or given
+    /// twice in one file. `wrong` are the complaints about files that are not here.
+    pub fn of(sources: impl IntoIterator<Item = ConfigText<'a>>, wrong: ConfigComplaints) -> Self {
+        let is_whole = wrong.is_empty();
+        let mut record = Record { files: Vec::new(), wrong };
+        sources.into_iter().for_each(|source| record.read(source));
+        if is_whole && record.files.iter().all(|file| file.end.is_some()) {
+            let missing: Vec<ConfigComplaint> = KEYS.iter().filter_map(|key| record.missing(key)).collect();
+            record.wrong.add(missing);
+        }
+        record
+    }
+
+    /// Finds the keys of one file alone, which need not be all.
+    pub fn of_file(source: ConfigText<'a>) -> Self {
+        let mut record = Record { files: Vec::new(), wrong: ConfigComplaints::default() };
+        record.read(source);
+        record
+    }
+
+    fn read(&mut self, source: ConfigText<'a>) {
         let entries = RecordEntries { source, list: Vec::new() };
-        let mut record = Record {
-            source,
-            entries,
-            broken: Vec::new(),
-            wrong: ConfigComplaints::default(),
-            refusal: None,
-            end: None,
-        };
+        let mut file = FileRecord { source, entries, broken: Vec::new(), refusal: None, end: None };
         if source.text.trim().is_empty() {
             let cure = "at least: (wpath: \"/from\", rpath: \"/to\", rnodes: [\"user@host:\"])";
-            record.wrong.add(source.complaint(0..0, "the file is empty", cure));
-            return record;
+            self.wrong.add(source.complaint(0..0, "the file is empty", cure));
+            return self.files.push(file);
         }
         let scan = scan::scan(source);
         match RecordEntries::of(source, source.text, "Site") {
             Ok(entries) => {
-                record.entries = entries;
-                record.end = Some(scan.end.unwrap_or(source.text.trim_end().len()));
+                file.entries = entries;
+                file.end = Some(scan.end.unwrap_or(source.text.trim_end().len()));
             }
             Err(error) => {
-                record.refusal = Some(refusal(source, source.text, &error));
-                (record.wrong, record.broken, record.end) = (scan.complaints.into(), scan.broken, scan.end);
-                record.take(scan.entries);
+                file.refusal = Some(refusal(source, source.text, &error));
+                self.wrong.add(scan.complaints);
+                (file.broken, file.end) = (scan.broken, scan.end);
+                self.wrong.add(file.take(scan.entries));
             }
         }
         let known: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
-        record.wrong.add(record.entries.unknown_keys(&known, None));
-        let missing: Vec<ConfigComplaint> = KEYS.iter().filter_map(|key| record.missing(key)).collect();
-        record.wrong.add(missing);
-        record
+        self.wrong.add(file.entries.unknown_keys(&known, None));
+        self.files.push(file);
     }
 
-    /// Takes the entries of a scan, as far as each value can be read alone.
-    fn take(&mut self, entries: Vec<(&'a str, &'a str)>) {
-        for (key, text) in entries {
-            // Numbers and words are checked as they are written.
-            let is_bracketed = text.starts_with(['"', '[', '(', 'r']);
-            let error = options().from_str::<&RawValue>(text).err().filter(|_| is_bracketed);
-            match error {
-                Some(error) => {
-                    self.wrong.add(refusal(self.source, text, &error));
-                    self.broken.push(key);
-                }
-                None => self.entries.list.push((key, text)),
-            }
-        }
+    /// The file in which a key counts.
+    fn file_with(&self, key: &str) -> Option<&FileRecord<'a>> {
+        self.files.iter().find(|file| file.mentions(key))
     }
 
     /// The value of a key.
     pub fn value(&self, key: &str) -> Option<Value<'a>> {
-        self.entries.get(key)
+        self.file_with(key)?.entries.get(key)
     }
 
     /// True if there is a complaint about the notation of the key's value.
     pub fn is_broken(&self, key: &str) -> bool {
-        self.broken.contains(&key)
+        self.file_with(key).is_some_and(|file| file.broken.contains(&key))
     }
 
     /// A complaint about a required key that is missing, unless it is there under a name that is nearly right.
@@ -105,13 +111,14 @@ impl<'a> Record<'a> {
         if !key.is_required() || self.value(key.name).is_some() || self.is_broken(key.name) {
             return None;
         }
-        let mut names = self.entries.list.iter().take(MOST).map(|(name, _)| name).chain(&self.broken);
-        if names.any(|name| *name != key.name && names::meant(name) == Some(key.name)) {
+        let mut names = self.files.iter().flat_map(FileRecord::names);
+        if names.any(|name| name != key.name && names::meant(name) == Some(key.name)) {
             return None;
         }
-        let at = self.end?;
+        let main = self.files.first()?;
+        let at = main.end?;
         let what = format!("the key `{}` is missing", key.name);
-        Some(self.source.complaint(at..at + 1, what, format!("add {}", key.shown())))
+        Some(main.source.complaint(at..at + 1, what, format!("add {}", key.shown())))
     }
 
     /// The value of a result; its complaints are kept.
@@ -119,12 +126,41 @@ impl<'a> Record<'a> {
         self.wrong.keep(result)
     }
 
-    /// The result of the whole file, if nothing is wrong.
+    /// The result of the whole configuration, if nothing is wrong.
     pub fn finish(&self) -> Result<(), ConfigComplaints> {
-        match &self.refusal {
+        match self.files.iter().find_map(|file| file.refusal.as_ref()) {
             Some(refusal) if self.wrong.is_empty() => Err(refusal.clone().into()),
             _ => self.wrong.clone().or(()),
         }
+    }
+}
+
+impl<'a> FileRecord<'a> {
+    /// Takes the entries of a scan, as far as each value can be read alone.
+    fn take(&mut self, entries: Vec<(&'a str, &'a str)>) -> Vec<ConfigComplaint> {
+        let mut wrong = Vec::new();
+        for (key, text) in entries {
+            // Numbers and words are checked as they are written.
+            let is_bracketed = text.starts_with(['"', '[', '(', 'r']);
+            let error = options().from_str::<&RawValue>(text).err().filter(|_| is_bracketed);
+            match error {
+                Some(error) => {
+                    wrong.push(refusal(self.source, text, &error));
+                    self.broken.push(key);
+                }
+                None => self.entries.list.push((key, text)),
+            }
+        }
+        wrong
+    }
+
+    /// The first keys, also those whose value is broken.
+    fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.entries.list.iter().take(MOST).map(|(name, _)| *name).chain(self.broken.iter().copied())
+    }
+
+    fn mentions(&self, key: &str) -> bool {
+        self.entries.list.iter().any(|(name, _)| *name == key) || self.broken.contains(&key)
     }
 }
 

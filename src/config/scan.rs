@@ -15,6 +15,7 @@ use self::values::OpenBracket;
 use super::complaint::ConfigComplaint;
 use super::keys::Key;
 use super::names;
+use super::node_record::NODE_KEYS;
 use super::other_format;
 use super::value::ConfigText;
 
@@ -143,7 +144,7 @@ impl<'a> Scanner<'a> {
     /// One key with its value, and the separator behind it.
     fn entry(&mut self, is_file: bool) {
         let before = self.at;
-        let Some(key) = self.key() else {
+        let Some(key) = self.key(is_file) else {
             if self.at == before {
                 self.misplaced_character("write a key");
             }
@@ -159,8 +160,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A key and its colon.
-    fn key(&mut self) -> Option<&'a str> {
+    /// A key and its colon, of the file itself or of a group in it.
+    fn key(&mut self, is_file: bool) -> Option<&'a str> {
         let start = self.at;
         let (name, quoted) = match self.peek()? {
             quote @ ('"' | '\'' | '`') => (self.quoted_key(quote)?, true),
@@ -170,7 +171,7 @@ impl<'a> Scanner<'a> {
         if name.is_empty() {
             return None;
         }
-        let meant = names::meant(name).unwrap_or(name);
+        let meant = names::meant(name).filter(|_| is_file).unwrap_or(name);
         self.blank();
         let rest = self.rest();
         let colon = ["::", ":=", "=>", "==", "=", ":"].iter().find(|sign| rest.starts_with(**sign));
@@ -266,9 +267,17 @@ impl<'a> Scanner<'a> {
 
     /// True if one of the known keys is next: a node without quotes looks like a key.
     fn is_known_key_ahead(&self) -> bool {
+        Key::named(self.name_ahead()).is_some() && self.is_key_ahead()
+    }
+
+    /// True if a setting of a node may be next in a group of this key.
+    fn is_node_key_ahead(&self, key: &str) -> bool {
+        key == "rnodes" && NODE_KEYS.contains(&self.name_ahead())
+    }
+
+    fn name_ahead(&self) -> &'a str {
         let rest = self.rest();
-        let name = &rest[..rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())];
-        Key::named(name).is_some() && self.is_key_ahead()
+        &rest[..rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())]
     }
 
     fn rest(&self) -> &'a str {

@@ -11,6 +11,8 @@ use crate::logging::{Format, LogStyle};
 
 mod docs;
 mod fuzz;
+mod included;
+mod node_options;
 mod refusals;
 
 use std::fs;
@@ -301,8 +303,8 @@ fn a_missing_rsync_is_a_fault_of_the_machine() {
         assert_eq!(error.exit_code(), exit, "{error}");
         assert!(error.to_string().contains(message) && error.to_string().contains("site.ron:2:8: "), "{error}");
     }
-    let source = ConfigText { file: Path::new("site.ron"), text: "()" };
-    let error = places::program(source, None, Path::new("/no/such/rsync")).unwrap_err();
+    let file = file::TextFile::of_text("site.ron", "()");
+    let error = places::program(file.source(), None, Path::new("/no/such/rsync")).unwrap_err();
     let expected =
         "site.ron: rsync `/no/such/rsync` does not exist\n  install rsync, or name it: rsync: \"/path/of/rsync\"";
     assert_eq!((error.to_string().as_str(), error.exit_code()), (expected, Exit::Environment));
@@ -315,11 +317,11 @@ fn every_damage_to_a_file_is_survived_and_shown_at_a_place() {
         "(wpath: \"DIR/src\", // c\n rpath: r#\"/m\"#, rnodes: [\"h:\", /* \u{e9} */ \"\"],\n\
          rexcludes: [\"a\"], extra: [\"-a\"], rspeed: 5, initial_sync: Off, standby: false, rsync: \"DIR/rsync\")",
     );
-    let check = |damaged: &str| match check_text(ConfigText { file: Path::new("x"), text: damaged }) {
+    let check = |damaged: &str| match check_text(damaged) {
         Ok(_) => true,
         Err(error) => {
             let shown = error.to_string();
-            let place = shown.lines().next().unwrap().strip_prefix("x:");
+            let place = shown.lines().next().unwrap().strip_prefix("f:");
             assert!(place.is_some_and(|place| place.starts_with(|c: char| c.is_ascii_digit())), "{damaged}\n{shown}");
             false
         }

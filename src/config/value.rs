@@ -75,6 +75,11 @@ impl<'a> Value<'a> {
         self.source.text[..self.source.range(self.text).start].matches('\n').count() + 1
     }
 
+    /// The file that the value is in.
+    pub fn file(&self) -> &'a Path {
+        self.source.file
+    }
+
     /// The key of the value.
     pub fn key(&self) -> &str {
         &self.key
@@ -83,6 +88,11 @@ impl<'a> Value<'a> {
     /// True for a list.
     pub fn is_list(&self) -> bool {
         self.text.starts_with('[')
+    }
+
+    /// True for keys with values in parentheses.
+    pub fn is_group(&self) -> bool {
+        self.text.trim_start_matches("Node").trim_start().starts_with('(')
     }
 
     /// A text in double quotes, or a raw string.
@@ -160,6 +170,11 @@ impl<'a> Value<'a> {
         Ok(raws.iter().enumerate().map(value).collect())
     }
 
+    /// The elements of a list, or the value itself if it is none.
+    pub fn one_or_more(&self) -> Result<Vec<Value<'a>>, ConfigComplaint> {
+        if self.is_list() { self.list() } else { Ok(vec![self.clone()]) }
+    }
+
     /// Two values in parentheses. `example` shows them.
     pub fn pair(&self, example: &str) -> Result<(Value<'a>, Value<'a>), ConfigComplaint> {
         let cure = format!("write it as {example}");
@@ -212,9 +227,10 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The key without the number of a list element.
+    /// The key alone: without the group that it is in, and without the number of a list element.
     fn bare_key(&self) -> &str {
-        self.key.split('[').next().unwrap_or(&self.key)
+        let name = self.key.rsplit('.').next().unwrap_or(&self.key);
+        name.split('[').next().unwrap_or(name)
     }
 }
 

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use inosync_actors::node::Kind;
+use inosync_actors::node::{Kind, Node};
 use inosync_actors::path::{Escaped, RelPath};
 use inosync_actors::patterns::excludes::{Excludes, Pattern};
 use inosync_actors::patterns::settle::Settle;
 use inosync_actors::site::extra::{Extra, ExtraError};
-use inosync_actors::site::{DirMoves, Hook, InitialSync};
+use inosync_actors::site::{DeleteMode, DirMoves, Hook, InitialSync};
 use slog::Level;
 
 use super::complaint::{ConfigComplaint, ConfigComplaints};
@@ -24,6 +24,24 @@ const INTERVAL: RangeInclusive<u64> = 60..=31_536_000;
 pub const INITIAL_SYNC: &[(&str, InitialSync)] =
     &[("Full", InitialSync::Full), ("Update", InitialSync::Update), ("Off", InitialSync::Off)];
 pub const DIR_MOVES: &[(&str, DirMoves)] = &[("Log", DirMoves::Log), ("Replicate", DirMoves::Replicate)];
+
+pub const DELETE: &[(&str, DeleteMode)] = &[
+    ("Always", DeleteMode::Always),
+    ("Never", DeleteMode::Never),
+    ("Startup", DeleteMode::Startup),
+    ("Running", DeleteMode::Running),
+];
+
+/// When a node deletes. `initial` is `initial_sync`, which must not say otherwise.
+pub fn delete(value: &Value<'_>, initial: InitialSync) -> Result<DeleteMode, ConfigComplaint> {
+    let mode = value.choice(DELETE)?;
+    if mode == DeleteMode::Startup && initial != InitialSync::Full {
+        let what =
+            format!("`{}`: Startup deletes at the start alone, where `initial_sync` deletes nothing", value.key());
+        return Err(value.complaint(what, "write initial_sync: Full, or delete: Never"));
+    }
+    Ok(mode)
+}
 
 /// The value of a key that has the default of its type.
 pub fn or_default<T: Default, E: Into<ConfigComplaints>>(
@@ -103,16 +121,15 @@ pub fn settle(list: &Value<'_>, range: RangeInclusive<u64>) -> Result<Settle, Co
     Ok(Settle::new(all(list.list()?.into_iter().map(pair))?))
 }
 
-/// rsync's parameters. Every node gets the same, so every node has to take them.
-pub fn extra(value: &Value<'_>, draft: &Draft<'_>) -> Result<Extra, ConfigComplaints> {
+/// rsync's parameters, for these nodes. Each gets the same, so each has to take them.
+pub fn extra(value: &Value<'_>, draft: &Draft<'_>, nodes: &[&Node]) -> Result<Extra, ConfigComplaints> {
     let (extra, places) = parameters(value)?;
     let mut wrong = ConfigComplaints::default();
-    let nodes = &draft.site.nodes;
     let other = nodes.iter().find(|node| node.kind() != Kind::Daemon);
     if let (Some(option), Some(other)) = (extra.daemon_only(), other) {
         let name = Escaped(other.name().as_bytes());
-        let what = format!("`extra`: {option} is for rsync daemons only, but node `{name}` is none");
-        let cure = "leave it out, or mirror to the other nodes by a configuration of their own";
+        let what = format!("`{}`: {option} is for rsync daemons only, but node `{name}` is none", value.key());
+        let cure = "leave it out, or give it to the rsync daemon alone: (node: \"host::module\", extra: \"...\")";
         wrong.add(value.complaint(what, cure));
     }
     for keeps in extra.keeps() {

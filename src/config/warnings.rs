@@ -5,7 +5,7 @@ use std::path::Path;
 use inosync_actors::node::{Kind, Node};
 use inosync_actors::path::Escaped;
 use inosync_actors::patterns::excludes;
-use inosync_actors::site::extra::ExtraWarning;
+use inosync_actors::site::extra::{Extra, ExtraWarning};
 
 use super::complaint::ConfigComplaint;
 use super::keys::Draft;
@@ -19,22 +19,39 @@ pub fn warnings(record: &Record<'_>, draft: &Draft<'_>) -> Vec<ConfigComplaint> 
     let list = |key| record.value(key).and_then(|list| list.list().ok()).unwrap_or_default();
     let mut warnings = Vec::new();
     let patterns = record.value("rexcludes").and_then(|list| patterns(&list).ok()).unwrap_or_default();
+    let directories: Vec<&Path> =
+        [Some(&draft.site.wpath), draft.watched.as_ref()].into_iter().flatten().map(|path| &**path).collect();
+    warnings.extend(draft.pattern_files.iter().flat_map(|file| file.warnings(&directories)));
     for (value, pattern) in list("rexcludes").iter().zip(&patterns) {
-        let directories = [Some(&draft.site.wpath), draft.watched.as_ref()];
-        let warning = directories.into_iter().flatten().find_map(|directory| excludes::warning(pattern, directory));
+        let warning = directories.iter().find_map(|directory| excludes::warning(pattern, directory));
         warnings.extend(warning.map(|warning| value.refuse(&warning, warning.cure())));
     }
-    if let Some(value) = record.value("extra") {
-        let places = list("extra");
-        let complaint =
-            |(at, warning): &(usize, ExtraWarning)| places.get(*at).unwrap_or(&value).refuse(warning, warning.cure());
-        warnings.extend(draft.site.extra.warnings().iter().map(complaint));
+    warnings.extend(record.value("extra").iter().flat_map(|value| of_extra(value, &draft.site.extra)));
+    let rpath = record.value("rpath");
+    warnings.extend(rpath.iter().filter_map(with_blank));
+    for (entry, node) in draft.entries.iter().zip(&draft.site.nodes) {
+        let own = draft.site.options.get(node.name()).and_then(|own| own.extra.as_ref());
+        let extra = entry.value("extra");
+        warnings.extend(extra.iter().zip(own).flat_map(|(value, own)| of_extra(value, own)));
+        warnings.extend(entry.value("rpath").iter().chain([&entry.place]).filter_map(with_blank));
+        let rpath = entry.value("rpath").or(rpath.clone()).and_then(|value| value.string().ok()).unwrap_or_default();
+        warnings.extend(other_place(&entry.place, node, &rpath));
+        if extra.is_none() && node.kind() == Kind::Daemon && draft.site.spares_daemons() {
+            let what = "the remote shell of `extra` is for the ssh nodes: this rsync daemon is reached without it";
+            let cure = "to reach it through a shell, or to say that it needs none, give it an `extra` of its own: \
+                        (node: \"host::module\", extra: \"...\")";
+            warnings.push(entry.place.refuse(&what, cure));
+        }
     }
-    let nodes = list("rnodes");
-    warnings.extend(record.value("rpath").iter().chain(&nodes).filter_map(with_blank));
-    let rpath = record.value("rpath").and_then(|value| value.string().ok()).unwrap_or_default();
-    warnings.extend(nodes.iter().zip(&draft.site.nodes).filter_map(|(value, node)| other_place(value, node, &rpath)));
     warnings
+}
+
+/// The warnings about parameters of rsync, each at the value that has the parameter.
+fn of_extra(value: &Value<'_>, extra: &Extra) -> Vec<ConfigComplaint> {
+    let places = if value.is_list() { value.list().unwrap_or_default() } else { Vec::new() };
+    let complaint =
+        |(at, warning): &(usize, ExtraWarning)| places.get(*at).unwrap_or(value).refuse(warning, warning.cure());
+    extra.warnings().iter().map(complaint).collect()
 }
 
 /// A path that begins or ends with a blank.

@@ -1,8 +1,8 @@
-//! Shows values of a configuration that most likely do something else than their author means: `--check` prints them, every
+//! Shows values of a configuration that most likely do something else than their author means: `check` prints them, every
 //! other command logs them.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use inosync_actors::path::RelPath;
@@ -17,15 +17,6 @@ use crate::config::ConfigComplaint;
 
 /// Warnings that a start or a reload logs.
 const MOST: usize = 20;
-
-/// Prints the warnings about a configuration.
-pub fn print(warnings: &[ConfigComplaint]) {
-    let mut out = std::io::stdout().lock();
-    for warning in warnings {
-        // A reader that went away is no reason to fail.
-        let _ = writeln!(out, "warning: {warning}");
-    }
-}
 
 /// The patterns that match nothing now, in words.
 pub fn without_match(site: &Site) -> Vec<String> {

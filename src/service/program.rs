@@ -34,11 +34,20 @@ pub enum ProgramError {
     },
 }
 
-/// The version of the program.
+/// The version of the program of a site. The versions of the programs that single nodes have are noted in the site.
 ///
 /// # Errors
-/// When it cannot be run or is too old.
-pub async fn version(program: &Path) -> Result<Version, ProgramError> {
+/// When one of them cannot be run or is too old.
+pub async fn versions(site: &mut Site) -> Result<Version, ProgramError> {
+    let of_site = version(&site.rsync).await?;
+    for own in site.options.values_mut().filter_map(|options| options.rsync.as_mut()) {
+        own.version = Some(version(&own.path).await?);
+    }
+    Ok(of_site)
+}
+
+/// The version of one program.
+async fn version(program: &Path) -> Result<Version, ProgramError> {
     let shown = Escaped(program.as_os_str().as_encoded_bytes()).to_string();
     match local_version(&Children::default(), program).await {
         Ok(version) if version >= Version::OLDEST => Ok(version),
@@ -49,6 +58,11 @@ pub async fn version(program: &Path) -> Result<Version, ProgramError> {
 
 /// Finds out whether the rsyncs of a site can be confined, and sets `confine` of the site to that.
 pub async fn confine(site: &mut Site) -> Result<Confined, Unconfined> {
+    for node in site.nodes.clone() {
+        let at = site.at(&node);
+        let Some(own) = site.options.get_mut(node.name()).and_then(|options| options.rsync.as_mut()) else { continue };
+        own.confine = confine::standing(&at).await.is_ok();
+    }
     let found = confine::standing(site).await;
     site.confine = found.is_ok();
     found

@@ -1,6 +1,6 @@
 //! The process of the daemon: starts the daemon, handles signals, reloads the configuration, and picks the exit code.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actix::System;
@@ -9,15 +9,17 @@ use inosync_actors::ending::Ending;
 use inosync_actors::site::Site;
 use inosync_actors::site::version::Version;
 use inosync_actors::supervisor::paused::Paused;
-use slog::{Logger, error, info, o};
+use inosync_actors::supervisor::watchdog::DaemonProgress;
+use slog::{Logger, error, info, o, warn};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
 use super::{config_warnings, program, status_log};
-use crate::config::{self, Configuration, Service, permissions};
+use crate::config::{self, ConfigError, Configuration, Service, permissions};
 use crate::exit::Exit;
 use crate::logging::Log;
 use crate::logging::progress_bars::Bars;
-use crate::service::control::{self, DaemonHandle, Socket};
+use crate::service::control::{self, DaemonHandle, ReloadRefusal, ReloadReply, Socket};
 use crate::service::listen::Page;
 use crate::service::notify::Notify;
 use crate::service::signals::StopSignals;
@@ -54,25 +56,53 @@ struct ProcessParts<'a> {
     version: Version,
     signals: Signals,
     daemon: DaemonHandle,
+    reloads: Reloads,
     endpoints: Endpoints,
     context: ProcessContext,
     notify: Notify,
     log: &'a Log,
 }
 
+/// Reloads that clients ask for, one after the other.
+struct Reloads {
+    requests: mpsc::UnboundedReceiver<ReloadReply>,
+    /// The client whose reload is being carried out.
+    waits: Option<ReloadReply>,
+}
+
+impl Reloads {
+    /// Waits for the next request while none is being carried out.
+    async fn next(&mut self) -> ReloadReply {
+        if self.waits.is_none()
+            && let Some(reply) = self.requests.recv().await
+        {
+            return reply;
+        }
+        std::future::pending().await
+    }
+
+    /// Tells the client that its configuration is in force.
+    fn done(&mut self) {
+        // A client that went away needs no answer.
+        let _ = self.waits.take().map(|reply| reply.send(Ok(())));
+    }
+}
+
 /// The control socket and the page.
 struct Endpoints {
     service: Service,
+    /// The places where the control socket is looked for without the configuration.
+    usual: Vec<PathBuf>,
     socket: Option<Socket>,
     page: Option<Page>,
 }
 
 impl Endpoints {
     /// Opens the endpoints of these keys.
-    fn open(service: Service, daemon: &DaemonHandle, log: &Logger) -> Self {
-        let socket = control::serve(&service.sockets, daemon.clone(), log);
+    fn open(service: Service, usual: Vec<PathBuf>, daemon: &DaemonHandle, log: &Logger) -> Self {
+        let socket = control::serve(&service.sockets, &usual, daemon.clone(), log);
         let page = service.listen.map(|address| Page::open(address, daemon.clone(), log));
-        Endpoints { service, socket, page }
+        Endpoints { service, usual, socket, page }
     }
 
     /// Changes over to other keys. Returns the names of those that differ.
@@ -81,7 +111,7 @@ impl Endpoints {
         if service.sockets != self.service.sockets {
             changed.push("socket_dir");
             self.socket = None;
-            self.socket = control::serve(&service.sockets, daemon.clone(), log);
+            self.socket = control::serve(&service.sockets, &self.usual, daemon.clone(), log);
         }
         if service.listen != self.service.listen {
             changed.push("listen");
@@ -107,11 +137,13 @@ pub async fn run(path: &Path, configuration: Configuration, version: Version, lo
         }
     };
     let Configuration { site, service, .. } = configuration;
-    let daemon = DaemonHandle::default();
-    let endpoints = Endpoints::open(service, &daemon, logger);
+    let (ask_reload, reloads) = mpsc::unbounded_channel();
+    let daemon = DaemonHandle::new(path, ask_reload);
+    let endpoints = Endpoints::open(service, config::usual_sockets(path), &daemon, logger);
     let notify = Notify::of_process();
     let context = ProcessContext { audience: Bars::audience(log.bars.as_ref()), paused: Paused::default() };
-    let mut process = ProcessParts { path, site, version, signals, daemon, endpoints, context, notify, log };
+    let reloads = Reloads { requests: reloads, waits: None };
+    let mut process = ProcessParts { path, site, version, signals, daemon, reloads, endpoints, context, notify, log };
     let mut superseding = false;
     let exit = loop {
         info!(logger, "inosync starts"; "version" => env!("CARGO_PKG_VERSION"), "wpath" => process.site.wpath.display(),
@@ -137,30 +169,45 @@ impl ProcessParts<'_> {
     /// Runs one daemon until it ends. `superseding`: the daemon before ended as [`Ending::Superseded`].
     async fn mirror(&mut self, superseding: bool) -> Result<Ending, StartError> {
         let start = if superseding { Daemon::start_superseding } else { Daemon::start };
+        self.keep_paused();
         let context = self.context.clone();
         let mut daemon = start(self.site.clone(), self.version, context, &self.log.logger.new(o!()))?;
         self.daemon.set(daemon.handle());
+        self.daemon.set_site(&self.site);
+        let mut monitor = daemon.monitor();
+        let mut progress = DaemonProgress::default();
+        let mut is_followed = true;
         let _notify_task = self.notify.follow(daemon.monitor());
         config_warnings::log_unmatched_when_ready(daemon.monitor(), &self.site, &self.log.logger);
         let mut stopping = false;
         let ending = loop {
-            tokio::select! {
+            let event = tokio::select! {
                 ending = daemon.ended() => break ending,
-                () = self.signals.stop.next() => {
+                () = self.signals.stop.next() => ProcessEvent::Stop,
+                _ = self.signals.report.recv() => ProcessEvent::Report,
+                _ = self.signals.reload.recv() => ProcessEvent::Reload(None),
+                reply = self.reloads.next() => ProcessEvent::Reload(Some(reply)),
+                now = monitor.progress(), if is_followed => ProcessEvent::Progress(now),
+            };
+            let event = match event {
+                ProcessEvent::Reload(reply) => self.reload(&daemon, reply).await,
+                event => event,
+            };
+            match event {
+                ProcessEvent::Stop => {
                     stopping = true;
                     self.notify.stopping(self.site.stop_timeout);
                     daemon.stop();
                 }
-                _ = self.signals.report.recv() => self.report(),
-                _ = self.signals.reload.recv() => match self.hangup().await {
-                    Hangup::Reload { beside } => daemon.reload(self.site.clone(), self.version, beside),
-                    Hangup::Refused => self.notify.reload_refused(),
-                    Hangup::Stop => {
-                        stopping = true;
-                        self.notify.stopping(self.site.stop_timeout);
-                        daemon.stop();
+                ProcessEvent::Report => self.report(),
+                ProcessEvent::Progress(Some(now)) => {
+                    if is_in_force(progress, now) {
+                        self.reloads.done();
                     }
+                    progress = now;
                 }
+                ProcessEvent::Progress(None) => is_followed = false,
+                ProcessEvent::Reload(_) => (),
             }
         };
         match ending {
@@ -171,29 +218,64 @@ impl ProcessParts<'_> {
         }
     }
 
-    /// Decides what a SIGHUP asks for, and reads the configuration for a reload.
-    async fn hangup(&mut self) -> Hangup {
-        if self.signals.terminal.is_gone() {
-            info!(self.log.logger, "the terminal is gone");
-            return Hangup::Stop;
+    /// Takes up the pauses of an earlier process.
+    fn keep_paused(&self) {
+        let log = &self.log.logger;
+        match self.context.paused.keep_beside(self.site.state_file.as_deref()) {
+            Ok(names) => {
+                let known = |name: &&String| self.site.nodes.iter().any(|node| node.name() == name.as_str());
+                for name in names.iter().filter(known) {
+                    warn!(log, "the node is paused since before this start: nothing is sent until inosync resume"; "node" => name);
+                }
+            }
+            Err(why) => warn!(log, "the pauses of an earlier run cannot be read: all nodes are served"; "why" => %why),
         }
+    }
+
+    /// Reads the configuration again and hands it to the daemon, for a client or for a SIGHUP. Returns what is left to be
+    /// done.
+    async fn reload(&mut self, daemon: &Daemon, reply: Option<ReloadReply>) -> ProcessEvent {
+        if reply.is_none() && self.signals.terminal.is_gone() {
+            info!(self.log.logger, "the terminal is gone");
+            return ProcessEvent::Stop;
+        }
+        match self.read_again().await {
+            Ok(beside) => {
+                if reply.is_some() {
+                    self.reloads.waits = reply;
+                }
+                daemon.reload(self.site.clone(), self.version, beside);
+            }
+            Err(Unread::Refused(refusal)) => {
+                self.notify.reload_refused();
+                // A client that went away needs no answer.
+                let _ = reply.map(|reply| reply.send(Err(refusal)));
+            }
+            Err(Unread::Stop) => return ProcessEvent::Stop,
+        }
+        ProcessEvent::Reload(None)
+    }
+
+    /// Reads the configuration for a reload. Returns the keys that changed and are in force already.
+    async fn read_again(&mut self) -> Result<Vec<&'static str>, Unread> {
         self.notify.reloading();
         // The daemon works meanwhile. An rsync that does not tell its version does not delay a stop.
         let read = tokio::select! {
             read = read_again(self.path, self.site.confine, &self.log.logger) => read,
-            () = self.signals.stop.next() => return Hangup::Stop,
+            () = self.signals.stop.next() => return Err(Unread::Stop),
         };
-        let Some((Configuration { site, service, warnings }, version)) = read else { return Hangup::Refused };
+        let (Configuration { site, service, warnings }, version) = read.map_err(Unread::Refused)?;
         config_warnings::log(&warnings, &self.log.logger);
-        permissions::log(self.path, &site, &self.log.logger);
+        permissions::log(&service.files, &site, &self.log.logger);
         if site.excludes != self.site.excludes {
             config_warnings::log_unmatched(site.excludes.clone(), &site.wpath, &self.log.logger);
         }
         (self.site, self.version) = (site, version);
+        self.daemon.set_site(&self.site);
         let log_differs = self.log.adapt(service.log);
         let mut beside = self.endpoints.adapt(service, &self.daemon, &self.log.logger);
         beside.extend(log_differs.then_some("log"));
-        Hangup::Reload { beside }
+        Ok(beside)
     }
 
     /// Logs the status as soon as the daemon has answered.
@@ -208,31 +290,51 @@ impl ProcessParts<'_> {
     }
 }
 
-/// The meaning of a SIGHUP.
-enum Hangup {
-    /// The configuration was read; it may have changed.
-    Reload {
-        /// The keys that changed and are in force already.
-        beside: Vec<&'static str>,
-    },
+/// An event that the process acts on.
+enum ProcessEvent {
+    /// A signal asks for a stop.
+    Stop,
+    /// A signal asks for the status in the log.
+    Report,
+    /// A client, which waits for the answer, or a signal asks for a reload.
+    Reload(Option<ReloadReply>),
+    /// The daemon is further; `None` when it is gone.
+    Progress(Option<DaemonProgress>),
+}
+
+/// Tells if a configuration came into force between two reports: by a reload, or by a new start.
+fn is_in_force(before: DaemonProgress, now: DaemonProgress) -> bool {
+    now.reloads > before.reloads || (before.watching.is_none() && now.watching.is_some())
+}
+
+/// The reason why the configuration was not read again.
+enum Unread {
     /// The configuration is wrong; the log has the complaint.
-    Refused,
+    Refused(ReloadRefusal),
     /// The daemon is to stop.
     Stop,
 }
 
-/// Reads the configuration again. `None` if it is wrong.
-async fn read_again(path: &Path, confined_before: bool, log: &Logger) -> Option<(Configuration, Version)> {
-    let refuse = |why: &str| error!(log, "reload refused: {why}: what was read before stays in force");
-    let mut configuration = config::load(path).inspect_err(|why| refuse(&why.in_one_line())).ok()?;
-    let asked = tokio::time::timeout(VERSION_TIME, program::version(&configuration.site.rsync)).await;
-    let asked = asked.inspect_err(|_| refuse("rsync does not tell its version")).ok()?;
-    let version = asked.inspect_err(|why| refuse(&why.to_string())).ok()?;
+/// Reads the configuration again.
+async fn read_again(
+    path: &Path,
+    confined_before: bool,
+    log: &Logger,
+) -> Result<(Configuration, Version), ReloadRefusal> {
+    let refuse = |why: String, is_config: bool| {
+        error!(log, "reload refused: {why}: what was read before stays in force");
+        ReloadRefusal { why, is_config }
+    };
+    let loaded = config::load(path);
+    let mut configuration = loaded.map_err(|why| refuse(why.in_one_line(), matches!(why, ConfigError::Wrong(_))))?;
+    let asked = tokio::time::timeout(VERSION_TIME, program::versions(&mut configuration.site)).await;
+    let asked = asked.map_err(|_| refuse("rsync does not tell its version".to_owned(), false))?;
+    let version = asked.map_err(|why| refuse(why.to_string(), false))?;
     let confined = program::confine(&mut configuration.site).await;
     if configuration.site.confine != confined_before || confined.is_err() {
         program::log_confined(&confined, log);
     }
-    Some((configuration, version))
+    Ok((configuration, version))
 }
 
 /// Logs the end of the daemon and picks the exit code.

@@ -87,13 +87,13 @@ async function drive(site) {
     await card(site.remote).locator('.figures').getByText(/^\d\.\d+\.\d+, protocol \d+$/).waitFor();
   });
   await step('a paused node wants attention, until it is resumed', async () => {
-    site.ask('--pause', 'local');
+    site.ask('pause', 'local');
     site.write('later', 'collected');
     await badge('local', 'paused');
     await verdict('attention', '1 of 2 nodes is paused');
     await card('local').getByText('1 pending').waitFor();
     await picture('real-paused');
-    site.ask('--resume', 'local');
+    site.ask('resume', 'local');
     await verdict('well', 'Both nodes have everything');
   });
   await step('a hook that fails wants attention, until it succeeds', async () => {

@@ -16,7 +16,7 @@ use rustix::process::Signal;
 use crate::faults::{ALL, Fault};
 use crate::generate::{self, Moves, Recipe};
 use crate::script::Step;
-use crate::settings::{node_fs, source_fs};
+use crate::settings::{keeps_removed, node_fs, source_fs};
 use crate::support::disk::{self, Kind as FsKind};
 use crate::support::{self, Local, Rsyncd, Site, Ssh, wait};
 
@@ -70,6 +70,9 @@ impl Ground {
         let mut site = Site::new();
         if moves == Moves::Mirrored {
             site.config("dir_moves: Replicate");
+        }
+        if keeps_removed() {
+            site.config("delete: Never");
         }
         site.config("bulk_size: 1");
         site.config("stop_timeout: 5");

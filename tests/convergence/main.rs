@@ -11,6 +11,7 @@ mod crashes;
 mod faults;
 mod generate;
 mod ground;
+mod kept;
 mod mounts;
 mod operation;
 mod play;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::faults::{ALL, Fault};
 use crate::generate::Moves;
 use crate::ground::Ground;
+use crate::kept::{Kept, may_differ};
 use crate::operation::Verb;
 use crate::script::{self, Step};
 use crate::support::tree::{self, Skip};
@@ -71,20 +72,35 @@ pub fn play_on(ground: Ground, steps: &[Step], manner: &Manner) -> Outcome {
             results.lock().unwrap()[at] = Some(result.map(|()| start.elapsed()).map_err(|error| error.kind()));
         }
     };
-    thread::scope(|scope| (0..manner.threads).for_each(|_| drop(scope.spawn(worker))));
+    let mut kept = {
+        let site = &ground.lock().unwrap().site;
+        Kept::at(site.live().map(|node| site.mirror(node)))
+    };
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let watching = scope.spawn(|| kept.watch(is_leftover, &stop));
+        thread::scope(|scope| (0..manner.threads).for_each(|_| drop(scope.spawn(worker))));
+        stop.store(true, Ordering::Relaxed);
+        drop(watching);
+    });
     let mut ground = ground.into_inner().unwrap_or_else(PoisonError::into_inner);
     ground.heal();
     let only_after_start = manner.only_after_start || manner.moves == Moves::Logged;
-    let mut lost =
-        if only_after_start { Vec::new() } else { compare(&ground, "at rest", is_leftover, manner.patience) };
+    let mut check = |ground: &Ground, when: &str, skip: Skip| {
+        let mut lost = compare(ground, when, skip, manner.patience);
+        let gone = kept.lost(is_leftover).into_iter();
+        lost.extend(gone.map(|path| Lost { path, how: format!("a name is lost {when}") }));
+        lost
+    };
+    let mut lost = if only_after_start { Vec::new() } else { check(&ground, "at rest", is_leftover) };
     if lost.is_empty() {
         ground.restart(true);
-        lost = compare(&ground, "after the next start", is_leftover, manner.patience);
+        lost = check(&ground, "after the next start", is_leftover);
     }
     if lost.is_empty() {
         // Its comparison of the whole tree removes what killed receivers left.
         ground.restart(false);
-        lost = compare(&ground, "after a start without the state", |_| false, manner.patience);
+        lost = check(&ground, "after a start without the state", |_| false);
     }
     let results = results.into_inner().unwrap();
     let paths = tree::read(&source, |_| false).len();
@@ -117,7 +133,11 @@ fn compare(ground: &Ground, when: &str, skip: Skip, patience: Duration) -> Vec<L
     let (site, deadline) = (&ground.site, Instant::now() + patience);
     let mut lost = Vec::new();
     for node in site.live() {
-        let differing = || tree::differing(&site.source(), &site.mirror(node), skip, &site.keeps(node));
+        let differing = || {
+            let mut found = tree::differing(&site.source(), &site.mirror(node), skip, &site.keeps(node));
+            found.retain(|(path, _)| !may_differ(&site.source(), &site.mirror(node), path));
+            found
+        };
         let left = deadline.saturating_duration_since(Instant::now());
         if wait::until_within(left, || differing().is_empty().then_some(())).is_none() {
             let on = |how| format!("{node} {when}: {how}");

@@ -60,6 +60,17 @@ pub fn moves_variable(moves: Moves) -> &'static str {
     }
 }
 
+const DELETE: &str = "INOSYNC_TEST_DELETE";
+
+/// True if the nodes are to keep what the source lost.
+pub fn keeps_removed() -> bool {
+    match variable::<String>(DELETE).as_deref() {
+        None | Some("" | "Always") => false,
+        Some("Never") => true,
+        Some(other) => panic!("{DELETE}={other}: it is Always or Never"),
+    }
+}
+
 fn faults() -> Vec<Fault> {
     let text: String = variable("INOSYNC_TEST_FAULTS").unwrap_or_else(|| "all".to_owned());
     match text.as_str() {
@@ -99,7 +110,7 @@ fn file_systems(variable_name: &str) -> Vec<Kind> {
 /// The variables that make the same ground again.
 pub fn ground_variables() -> String {
     let told = |name| variable::<String>(name).map(|text| format!("{name}={text} "));
-    [NODE_FS, SOURCE_FS].into_iter().filter_map(told).collect()
+    [NODE_FS, SOURCE_FS, DELETE].into_iter().filter_map(told).collect()
 }
 
 /// The variables that make the same script again.

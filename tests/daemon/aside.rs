@@ -190,7 +190,7 @@ fn once_sends_all_but_what_does_not_fit_and_names_it() {
     let Some(_mounts) = small_nodes(&site, "size=4m") else { return };
     write_small(&site, "dir");
     site.write("dir/100.large", vec![b'x'; TOO_LARGE]);
-    let ended = site.run(&["--once"]);
+    let ended = site.run(&["once"]);
     assert_ne!(ended.code, Some(0), "{}", ended.log);
     assert!(has_all_small(&site, Local, "dir"), "{}", ended.log);
     assert!(ended.log.contains("a file does not fit at the node: dir/100.large (5.7 MiB)"), "{}", ended.log);
@@ -227,11 +227,11 @@ fn a_file_that_does_not_fit_among_many_that_are_there_is_all_that_fails() {
     (0..60).for_each(|number| site.write(format!("dir/{number:02}"), vec![b'x'; 16 * PAGE]));
     // Seeds and directories need a page each at the most; some pages are left.
     site.write("rest", vec![b'x'; 1024 * PAGE - 60 * 16 * PAGE - 10 * PAGE]);
-    let ended = site.run(&["--once"]);
+    let ended = site.run(&["once"]);
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     site.write("dir/new", vec![b'x'; 15 * PAGE]);
     site.write("later", "1");
-    let ended = site.run(&["--once"]);
+    let ended = site.run(&["once"]);
     assert_ne!(ended.code, Some(0), "{}", ended.log);
     assert!(ended.log.contains("a file does not fit at the node: dir/new"), "{}", ended.log);
     assert_eq!(fs::read_to_string(site.mirror(Local).join("later")).ok().as_deref(), Some("1"), "{}", ended.log);
@@ -316,7 +316,7 @@ fn a_mirror_whose_own_directory_belongs_to_somebody_else_is_told_once_and_serves
         site.expect_on_nodes("top", &round.to_string());
     }
     let before = site.expect_state(Local, "idle");
-    assert_eq!(site.ask(&["--status"]).code, Some(0));
+    assert_eq!(site.ask(&["status"]).code, Some(0));
     assert_eq!(before["failing_paths"], 0, "{before:#}");
     site.expect_log_line(&[
         "WARN",

@@ -64,7 +64,7 @@ fn a_tree_of_all_kinds_is_sent_once_to_each_file_system() {
         site.start();
         let line = site.expect_log_line(&["reconciled"]);
         assert!(line.contains("sent: 0,"), "{}: {line}", kind.name());
-        let verified = site.ask(&["--verify"]);
+        let verified = site.ask(&["verify"]);
         assert_eq!(verified.code, Some(0), "{}: {verified:?}", kind.name());
         let batches = || site.status_of(Local)["totals"]["batches"].clone();
         let before = batches();

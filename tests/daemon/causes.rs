@@ -103,7 +103,7 @@ impl Hosts {
             let lines = self.site.troubles().into_iter().filter(|line| line.contains(node));
             assert_eq!(lines.count(), 1, "{node} {:?}", self.site.troubles());
         }
-        let status = self.site.run(&["--status"]).stdout;
+        let status = self.site.run(&["status"]).stdout;
         assert!(!status.contains("protocol 1936287828"), "{status}");
     }
 }
@@ -231,9 +231,9 @@ fn every_way_that_an_rsync_daemon_can_fail_is_told_by_its_own_cause_and_cure() {
     hosts.check();
 }
 
-/// What `--check` says of the only node.
+/// What `check` says of the only node.
 fn checked(site: &Site) -> String {
-    let said = site.run(&["--check"]).stdout;
+    let said = site.run(&["check"]).stdout;
     said.lines().find(|line| line.trim_start_matches("error: ").starts_with("node ")).unwrap_or(&said).to_owned()
 }
 
@@ -312,7 +312,7 @@ fn what_the_end_of_the_daemon_breaks_off_is_no_fault_of_the_node() {
         let arrives = entries.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with(".big."));
         arrives.then_some(())
     };
-    for (options, signals) in [(&["--once"][..], 1), (&[], 2)] {
+    for (options, signals) in [(&["once"][..], 1), (&[], 2)] {
         site.launch_with(options);
         assert!(wait::until(|| is_arriving(&site)).is_some(), "nothing is being sent");
         for _ in 1..signals {

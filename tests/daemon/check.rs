@@ -1,4 +1,4 @@
-//! `--check`: it finds what the first batch would find, on this machine and at each node, and nothing stays anywhere.
+//! `check`: it finds what the first batch would find, on this machine and at each node, and nothing stays anywhere.
 
 mod here;
 mod mounts;
@@ -60,7 +60,7 @@ fn expect_line(ended: &Ended, words: &[&str]) {
 #[test]
 fn a_check_of_a_sound_site_names_every_node_and_starts_nothing() {
     let site = Site::new();
-    let ended = site.run(&["--check"]);
+    let ended = site.run(&["check"]);
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.log);
     let said = ended.stdout + &ended.log;
     for word in [site.name(Ssh), site.name(Rsyncd), site.mirror(Local).display().to_string()] {
@@ -75,7 +75,7 @@ fn a_check_of_a_sound_site_names_every_node_and_starts_nothing() {
 #[test]
 fn a_check_finds_a_node_that_cannot_be_reached() {
     let site = Site::on(&[Local, Dead]);
-    let ended = site.run(&["--check"]);
+    let ended = site.run(&["check"]);
     assert_eq!(ended.code, Some(69), "{}", ended.log);
     assert!((ended.stdout + &ended.log).contains(&site.name(Dead)));
 }
@@ -85,7 +85,7 @@ fn a_mirror_that_its_user_may_not_write_is_named_with_user_path_and_cure() {
     let mut site = Site::new();
     bind_receivers(&mut site);
     site.live().for_each(|node| forbid(&site.mirror(node)));
-    let ended = run_bound(&site, &["--check"]);
+    let ended = run_bound(&site, &["check"]);
     assert_eq!(ended.code, Some(69), "{}{}", ended.stdout, ended.log);
     let user = if is_root() { "root" } else { "" };
     let (local, ssh) = (site.mirror(Local).display().to_string(), site.mirror(Ssh).display().to_string());
@@ -102,7 +102,7 @@ fn a_mirror_that_cannot_be_made_is_found_at_the_directory_above_it() {
     site.live().for_each(|node| forbid(&site.mirror(node)));
     let mirrors: Vec<_> = site.live().map(|node| site.mirror(node)).collect();
     site.mirror_at("deep/er");
-    let ended = run_bound(&site, &["--check"]);
+    let ended = run_bound(&site, &["check"]);
     assert_eq!(ended.code, Some(69), "{}{}", ended.stdout, ended.log);
     let found = ended.stdout.lines().filter(|line| line.contains("the mirror cannot be made: ")).count();
     assert_eq!(found, 3, "{}", ended.stdout);
@@ -118,12 +118,12 @@ fn a_mirror_that_is_a_symlink_to_nowhere_is_told_and_not_taken_for_one_that_will
         fs::create_dir_all(link.parent().unwrap()).unwrap();
         std::os::unix::fs::symlink("nowhere", link).unwrap();
     }
-    let ended = site.run(&["--check"]);
+    let ended = site.run(&["check"]);
     assert_eq!(ended.code, Some(69), "{}{}", ended.stdout, ended.log);
     let told = ended.stdout.lines().filter(|line| line.contains("/link is a symlink that leads nowhere")).count();
     assert_eq!(told, links.len(), "{}", ended.stdout);
     links.iter().for_each(|link| fs::create_dir(link.parent().unwrap().join("nowhere")).unwrap());
-    let ended = site.run(&["--check"]);
+    let ended = site.run(&["check"]);
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.log);
 }
 
@@ -132,7 +132,7 @@ fn a_mirror_that_may_not_even_be_entered_or_is_a_file_is_told() {
     let site = Site::on(&[Local]);
     fs::create_dir_all(site.mirror(Local)).unwrap();
     fs::set_permissions(site.mirror(Local), PermissionsExt::from_mode(0o0)).unwrap();
-    let ended = run_bound(&site, &["--check"]);
+    let ended = run_bound(&site, &["check"]);
     assert_eq!(ended.code, Some(69), "{}{}", ended.stdout, ended.log);
     expect_line(
         &ended,
@@ -140,7 +140,7 @@ fn a_mirror_that_may_not_even_be_entered_or_is_a_file_is_told() {
     );
     fs::remove_dir(site.mirror(Local)).unwrap();
     fs::write(site.mirror(Local), "a file").unwrap();
-    let ended = site.run(&["--check"]);
+    let ended = site.run(&["check"]);
     assert_eq!(ended.code, Some(69), "{}{}", ended.stdout, ended.log);
     expect_line(&ended, &["the mirror cannot be entered", "Not a directory"]);
     assert_eq!(fs::read_to_string(site.mirror(Local)).unwrap(), "a file");
@@ -156,9 +156,9 @@ fn a_mirror_of_another_user_that_can_be_written_all_the_same_is_warned_of() {
     fs::create_dir_all(site.mirror(Local)).unwrap();
     std::os::unix::fs::chown(site.mirror(Local), Some(1), None).unwrap();
     fs::set_permissions(site.mirror(Local), PermissionsExt::from_mode(0o1777)).unwrap();
-    let ended = run_bound(&site, &["--check"]);
+    let ended = run_bound(&site, &["check"]);
     expect_line(&ended, &["warning", "belongs to another user", "cannot be replaced or deleted", "chown it"]);
-    let ended = site.run(&["--check"]);
+    let ended = site.run(&["check"]);
     assert!(!ended.stdout.contains("warning"), "root may: {}", ended.stdout);
 }
 
@@ -171,7 +171,7 @@ fn a_receiver_that_rejects_missing_entries_gets_its_mirror_from_no_check_either(
     let mut site = Site::on(&[Ssh]);
     site.config(&format!("extra: \"--rsync-path={RSYNC_WITHOUT_MISSING_ARGS}\""));
     for is_there in [false, true] {
-        let ended = site.run(&["--check"]);
+        let ended = site.run(&["check"]);
         assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.log);
         expect_line(&ended, &["deletions in protocol 29"]);
         assert_eq!(ended.stdout.contains("does not exist yet"), !is_there, "{}", ended.stdout);
@@ -189,7 +189,7 @@ fn a_program_that_is_not_rsync_is_named() {
     let script = format!("#!/bin/sh\ncase $1 in --version) {says};; esac\necho 'unrecognized option' >&2\nexit 1\n");
     program(&other, &script);
     site.config(&format!("extra: \"--rsync-path={}\"", other.display()));
-    let ended = site.run(&["--check"]);
+    let ended = site.run(&["check"]);
     assert_eq!(ended.code, Some(69), "{}{}", ended.stdout, ended.log);
     expect_line(&ended, &["openrsync", "install rsync itself", "--rsync-path"]);
 }
@@ -200,16 +200,16 @@ fn a_check_leaves_each_mirror_as_it_was() {
     site.config("extra: \"-b --backup-dir=/old\"");
     // What the patterns of the site match is tried as well.
     site.config(r#"rexcludes: [".*"]"#);
-    let ended = site.run(&["--once"]);
+    let ended = site.run(&["once"]);
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     let images = |site: &Site| site.live().map(|node| tree::read(&site.mirror(node), |_| false)).collect::<Vec<_>>();
     let before = images(&site);
-    let ended = site.run(&["--check"]);
+    let ended = site.run(&["check"]);
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.log);
     assert_eq!(ended.stdout.matches("can be written").count(), 3, "{}", ended.stdout);
     assert!(images(&site) == before, "something of a mirror is another");
     assert_eq!(probes_in(&site.beside("")), Vec::<String>::new());
-    let verified = site.run(&["--verify"]);
+    let verified = site.run(&["verify"]);
     assert_eq!(verified.code, Some(0), "{}{}", verified.stdout, verified.log);
 }
 
@@ -218,7 +218,7 @@ fn a_check_that_is_killed_leaves_nothing() {
     let mut site = Site::new();
     site.live().for_each(|node| fs::create_dir_all(site.mirror(node)).unwrap());
     for round in 0..20 {
-        site.launch_with(&["--check"]);
+        site.launch_with(&["check"]);
         // The moment of the kill.
         std::thread::sleep(Duration::from_millis(fastrand::u64(20..700)));
         site.daemon().signal(Signal::KILL);
@@ -243,12 +243,12 @@ fn what_an_earlier_check_left_goes_with_the_next_one() {
     program(&slow, &format!("#!/bin/sh\n{tell}\nexec rsync \"$@\"\n"));
     site.config(&format!("rsync: {slow:?}"));
     fs::create_dir_all(site.mirror(Local)).unwrap();
-    site.run(&["--check"]);
+    site.run(&["check"]);
     let names = fs::read_to_string(&seen).unwrap();
     let names: Vec<&str> = names.lines().filter(|name| name.starts_with(PROBES[0])).collect();
     assert!(names.len() >= 3, "{names:?}");
     names.iter().for_each(|name| plant(&site.mirror(Local).join(name), "left"));
-    let ended = site.run(&["--check"]);
+    let ended = site.run(&["check"]);
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.log);
     assert_eq!(probes_in(&site.mirror(Local)), Vec::<String>::new());
 }
@@ -259,7 +259,7 @@ fn a_running_daemon_and_its_node_notice_nothing_of_a_check() {
     site.config(&format!("listen: \"127.0.0.1:{}\"", free_port()));
     site.start_mirrored();
     site.settle();
-    let asked = site.ask(&["--check"]);
+    let asked = site.ask(&["check"]);
     assert_eq!(asked.code, Some(0), "{asked:?}");
     let pid = site.daemon().id().to_string();
     for words in [["daemon: it runs with this file", pid.as_str()], ["listen", "by the daemon"]] {
@@ -279,8 +279,8 @@ fn a_check_that_finds_nothing_does_not_hide_what_the_daemon_has_found() {
     site.config(&format!("on_synced: [{hook:?}]"));
     site.start_mirrored();
     site.expect_log("hook fails");
-    assert_eq!(site.ask(&["--pause", &site.name(Ssh)]).code, Some(0));
-    let ended = site.ask(&["--check"]);
+    assert_eq!(site.ask(&["pause", &site.name(Ssh)]).code, Some(0));
+    let ended = site.ask(&["check"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     for words in [["node local: on_synced fails: ", "exit code 3"], [&site.name(Ssh), "paused"]] {
         let is_it = |line: &str| line.starts_with("warning: the daemon says: ");
@@ -288,7 +288,7 @@ fn a_check_that_finds_nothing_does_not_hide_what_the_daemon_has_found() {
         assert!(found, "{words:?} {}", ended.stdout);
     }
     assert!(!ended.stdout.contains("all is well"), "{}", ended.stdout);
-    let ended = site.ask(&["--check", "--node", "local"]);
+    let ended = site.ask(&["check", "--node", "local"]);
     let tells = |words: &str| ended.stdout.contains(words);
     assert!(tells("warning: the daemon says: node local: ") && !tells("paused"), "{}", ended.stdout);
 }
@@ -296,7 +296,7 @@ fn a_check_that_finds_nothing_does_not_hide_what_the_daemon_has_found() {
 #[test]
 fn offline_no_node_is_touched() {
     let site = Site::on(&[Local, Ssh, Dead]);
-    let ended = site.run(&["--check", "--offline"]);
+    let ended = site.run(&["check", "--offline"]);
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.log);
     expect_line(&ended, &[&site.name(Dead), "not asked"]);
     assert!(!ended.stdout.contains("reachable"), "{}", ended.stdout);
@@ -305,12 +305,12 @@ fn offline_no_node_is_touched() {
 #[test]
 fn one_node_is_looked_at_alone() {
     let site = Site::on(&[Local, Rsyncd, Dead]);
-    let ended = site.run(&["--check", "--node", &site.name(Rsyncd)]);
+    let ended = site.run(&["check", "--node", &site.name(Rsyncd)]);
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.log);
     assert!(!ended.stdout.contains(&site.name(Dead)), "{}", ended.stdout);
-    let ended = site.run(&["--check", "--node", &site.name(Dead)]);
+    let ended = site.run(&["check", "--node", &site.name(Dead)]);
     assert_eq!(ended.code, Some(69), "{}", ended.stdout);
-    let ended = site.run(&["--check", "--node", "no such node"]);
+    let ended = site.run(&["check", "--node", "no such node"]);
     assert_eq!(ended.code, Some(64), "{}", ended.stdout);
     assert!(ended.log.contains("name one of: local, "), "{}", ended.log);
 }
@@ -321,7 +321,7 @@ fn a_module_that_refuses_deletions_or_is_read_only_is_found_and_nothing_is_writt
         let site = Site::on(&[Rsyncd]);
         fs::create_dir_all(site.mirror(Rsyncd)).unwrap();
         site.module_option(option);
-        let ended = site.run(&["--check"]);
+        let ended = site.run(&["check"]);
         assert_eq!(ended.code, Some(69), "{option}\n{}{}", ended.stdout, ended.log);
         expect_line(&ended, &[words]);
         assert_eq!(fs::read_dir(site.mirror(Rsyncd)).unwrap().count(), 0, "{option}");
@@ -334,14 +334,14 @@ fn a_module_with_one_connection_and_one_that_hides_the_probe_are_told() {
     fs::create_dir_all(site.mirror(Rsyncd)).unwrap();
     let lock = site.beside("rsyncd.lock");
     site.module_option(&format!("max connections = 1\nlock file = {}", lock.display()));
-    let ended = site.run(&["--check"]);
+    let ended = site.run(&["check"]);
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.log);
     expect_line(&ended, &["warning", "max connections"]);
     expect_line(&ended, &["can be written"]);
     let site = Site::on(&[Rsyncd]);
     fs::create_dir_all(site.mirror(Rsyncd)).unwrap();
     site.module_option("exclude = .*");
-    let ended = site.run(&["--check"]);
+    let ended = site.run(&["check"]);
     expect_line(&ended, &["warning", "not tried to write", "exclude"]);
     assert!(!ended.stdout.contains("can be written"), "{}", ended.stdout);
     assert_eq!(probes_in(&site.beside("")), Vec::<String>::new());
@@ -358,7 +358,7 @@ fn what_was_not_seen_to_be_written_is_not_told_as_written() {
     );
     site.config(&format!("rsync: {hides:?}"));
     fs::create_dir_all(site.mirror(Local)).unwrap();
-    let ended = site.run(&["--check"]);
+    let ended = site.run(&["check"]);
     expect_line(&ended, &["warning", "not tried to write"]);
     assert!(!ended.stdout.contains("can be written"), "{}", ended.stdout);
 }
@@ -377,14 +377,14 @@ fn a_module_that_rewrites_symlinks_is_told_by_check_and_by_verify() {
         site.module_option(module);
         site.symlink("link", "/etc/hostname");
         site.symlink("plain", "seed");
-        let ended = site.run(&["--once"]);
+        let ended = site.run(&["once"]);
         assert_eq!(ended.code, Some(0), "{}", ended.log);
         let found = fs::read_link(site.mirror(Rsyncd).join("link")).unwrap();
         assert_eq!(found.to_str(), stored.or(Some("/etc/hostname")), "{module}");
-        let checked = site.run(&["--check"]);
+        let checked = site.run(&["check"]);
         assert_eq!(checked.code, Some(0), "{module}\n{}{}", checked.stdout, checked.log);
         assert_eq!(checked.stdout.contains("symlink"), stored.is_some(), "{module}\n{}", checked.stdout);
-        let verified = site.run(&["--verify"]);
+        let verified = site.run(&["verify"]);
         let code = if stored.is_some() { 1 } else { 0 };
         assert_eq!(verified.code, Some(code), "{module}\n{}{}", verified.stdout, verified.log);
         if let Some(stored) = stored {
@@ -405,7 +405,7 @@ fn nodes_are_asked_side_by_side_and_told_in_their_order() {
         "#!/bin/sh\ncase \"$*\" in *mirror:*|*rsync://*) ;; *--debug=PROTO*) sleep 2;; esac\nexec rsync \"$@\"\n",
     );
     site.config(&format!("rsync: {slow:?}"));
-    let ended = site.run(&["--check"]);
+    let ended = site.run(&["check"]);
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.log);
     let lines: Vec<&str> = ended.stdout.lines().filter(|line| line.starts_with("node ")).collect();
     let expected = ["local", &site.name(Ssh), &site.name(Rsyncd)].map(|name| format!("node {name}: reachable"));

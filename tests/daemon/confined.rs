@@ -21,7 +21,7 @@ const NAMES: usize = 8;
 
 /// Whether the kernel has Landlock, as far as a mirror of this machine takes it.
 fn is_confined(site: &Site) -> bool {
-    let said = site.run(&["--check", "--offline"]).stdout;
+    let said = site.run(&["check", "--offline"]).stdout;
     let is_confined = said.contains("rsync: confined to what it mirrors") && !said.contains("but not for");
     if !is_confined {
         println!("not tested, rsync cannot be confined here:\n{said}");
@@ -147,7 +147,7 @@ fn every_rsync_that_reads_the_source_is_confined() {
     fs::create_dir(site.mirror(Local)).unwrap();
     site.config("rspeed: 2000");
     let base = site.beside("").components().collect::<std::path::PathBuf>();
-    for options in [&["--dry-run"][..], &["--once"], &["--verify"]] {
+    for options in [&["dry-run"][..], &["once"], &["verify"]] {
         let over = AtomicBool::new(false);
         let ended = thread::scope(|scope| {
             let look = scope.spawn(|| {
@@ -188,12 +188,12 @@ fn the_log_and_the_check_say_whether_rsync_is_confined_and_a_reload_changes_it()
     let base = site.beside("").components().collect::<std::path::PathBuf>();
     wait::until(|| rsyncs(&base).iter().all(|confined| !confined).then_some(())).unwrap();
     site.stop();
-    assert!(site.run(&["--check"]).stdout.contains("rsync: not confined (confine: false)\n"));
+    assert!(site.run(&["check"]).stdout.contains("rsync: not confined (confine: false)\n"));
     let script = site.beside("rsync");
     program(&script, "#!/bin/sh\nexec rsync \"$@\"\n");
     site.config("confine: true");
     site.config(&format!("rsync: {script:?}"));
-    let check = site.run(&["--check"]);
+    let check = site.run(&["check"]);
     let words = format!("warning: rsync: not confined: {} is a script", script.display());
     assert!(check.stdout.contains(&words) && check.code == Some(0), "{}", check.stdout);
 }

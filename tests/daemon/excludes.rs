@@ -121,6 +121,6 @@ fn a_mirror_below_the_source_is_taken_as_long_as_it_is_excluded() {
     expect_in_it(&site, "later");
     assert!(!inner.join("mnt").exists(), "it is mirrored into itself");
     assert!(fs::read_dir(site.mirror(Local)).unwrap().flatten().all(|entry| entry.file_name() != "mnt"));
-    let ended = site.run(&["--check"]);
+    let ended = site.run(&["check"]);
     assert!(ended.stdout.contains("lies inside") || ended.log.contains("lies inside"), "{ended:?}");
 }

@@ -117,9 +117,9 @@ fn a_node_that_took_a_part_while_it_was_full_is_a_failure_when_it_is_read_only()
     let Some(mount) = Mount::new(&site.mirror(Local), "nr_inodes=6") else { return };
     site.start_mirrored();
     // All go together.
-    assert_eq!(site.ask(&["--pause", "local"]).code, Some(0));
+    assert_eq!(site.ask(&["pause", "local"]).code, Some(0));
     (0..9).for_each(|number| site.write(format!("f{number}"), "x"));
-    assert_eq!(site.ask(&["--resume", "local"]).code, Some(0));
+    assert_eq!(site.ask(&["resume", "local"]).code, Some(0));
     site.expect_state(Local, "incomplete");
     mount.remount("ro");
     site.write("seed", "other");

@@ -77,10 +77,10 @@ fn while_a_mount_hangs_the_rest_goes_on_and_what_changed_in_it_arrives_when_it_a
         site.expect_on_nodes("rest/live", round);
         expect_unreachable(&site, "n/m");
     }
-    let asked = bounded(|| site.ask(&["--status"]));
+    let asked = bounded(|| site.ask(&["status"]));
     assert_eq!(asked.code, Some(1), "{asked:?}");
     assert!(asked.stdout.contains("NOT reachable: n/m (fuse"), "{asked:?}");
-    let asked = bounded(|| site.ask(&["--explain", "n/m/d/f"]));
+    let asked = bounded(|| site.ask(&["explain", "n/m/d/f"]));
     assert!(asked.stdout.contains("its file system does not answer"), "{asked:?}");
     site.expect_log_line(&["a file system does not answer", "path: n/m"]);
     disk(&site, "n/m").answer();
@@ -236,7 +236,7 @@ fn a_part_of_a_mount_that_hangs_holds_up_no_more_than_the_mount() {
 fn commands_that_read_the_whole_source_end_with_the_name_of_what_hangs() {
     let Some(site) = site_with(&["m"]) else { return };
     disk(&site, "m").hang();
-    for (options, code) in [(["--once"], 69), (["--dry-run"], 69), (["--verify"], 69), (["--check"], 69)] {
+    for (options, code) in [(["once"], 69), (["dry-run"], 69), (["verify"], 69), (["check"], 69)] {
         let asked = bounded(|| site.ask(&options));
         let said = format!("{}{}", asked.stdout, asked.stderr);
         assert!(
@@ -284,7 +284,7 @@ fn a_source_that_lies_on_a_mount_that_hangs_is_told_and_mirrored_when_it_answers
         expect_unreachable(site, ".");
     };
     change_and_hang(&site, "1");
-    let asked = bounded(|| site.ask(&["--status"]));
+    let asked = bounded(|| site.ask(&["status"]));
     assert!(asked.code == Some(2) && asked.stdout.contains("NOTHING IS SENT"), "{asked:?}");
     assert_eq!(bounded(|| site.get(port, "/")).status, 200);
     site.expect_log_line(&["nothing is sent", "does not answer"]);
@@ -299,6 +299,30 @@ fn a_source_that_lies_on_a_mount_that_hangs_is_told_and_mirrored_when_it_answers
     let ended = bounded(|| site.stop());
     assert_eq!(ended.code, Some(75), "{}", ended.log);
     disk(&site, "").answer();
+    site.start();
+    site.expect_identical();
+    site.stop();
+}
+
+#[test]
+fn a_stop_ends_while_a_mirror_of_this_machine_hangs() {
+    let mut site = Site::on(&[Local]);
+    if !site.mirror_on(Local, Kind::Bindfs) {
+        return;
+    }
+    site.config("stop_timeout: 5");
+    site.start_mirrored();
+    let mirror = site.disk(&site.mirror(Local)).unwrap();
+    mirror.hang();
+    for round in ["1", "2", "3"] {
+        site.write("live", round);
+        let counted = || site.status_of(Local)["pending"].as_u64().filter(|pending| *pending > 0);
+        wait::until(counted).unwrap();
+    }
+    bounded(|| site.ask(&["--status"]));
+    let ended = bounded(|| site.stop());
+    assert_eq!(ended.code, Some(75), "{}", ended.log);
+    site.disk(&site.mirror(Local)).unwrap().answer();
     site.start();
     site.expect_identical();
     site.stop();

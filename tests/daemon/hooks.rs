@@ -142,7 +142,7 @@ fn each_node_tells_what_was_sent_and_deleted_there() {
         });
         assert_eq!((&status["hook"]["failures"], &status["hook"]["fails"]), (&0.into(), &false.into()), "{status:#}");
     }
-    assert!(site.ask(&["--status"]).stdout.contains("\n  on_synced: "));
+    assert!(site.ask(&["status"]).stdout.contains("\n  on_synced: "));
 }
 
 #[test]
@@ -214,14 +214,14 @@ fn a_hook_that_hangs_delays_nothing_and_is_ended() {
     assert!(line.contains("node: local") && start.elapsed() >= Duration::from_secs(2), "{line}");
     let fails = |status: &serde_json::Value| status["hook"]["fails"] == true && status["state"]["is"] == "idle";
     site.expect_status(Local, "idle with a hook that fails", fails);
-    assert_eq!(site.ask(&["--status"]).code, Some(1));
+    assert_eq!(site.ask(&["status"]).code, Some(1));
     release(&site, "on_synced", "hold");
     // Whatever it was told is told again.
     expect_told(&site, "on_synced", Some(Local), &[b"seed", b"file"]);
     site.expect_log("hook recovered");
     let runs = || site.daemon().running("hook.sh").is_empty().then_some(());
     assert!(wait::until(runs).is_some(), "it runs on");
-    assert_eq!(site.ask(&["--status"]).code, Some(0));
+    assert_eq!(site.ask(&["status"]).code, Some(0));
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn a_hook_whose_interpreter_is_missing_is_told_by_that_name() {
     support::program(&hook, "#!/nonexistent/python3\n");
     site.config(&format!("on_synced: [{hook:?}]"));
     let words = "hook.sh names `/nonexistent/python3` in its first line: No such file";
-    let checked = site.run(&["--check"]);
+    let checked = site.run(&["check"]);
     assert!(checked.code == Some(69) && checked.stdout.contains(words), "{}", checked.stdout);
     site.start_mirrored();
     site.expect_log_line(&["hook fails", "it cannot be started", words]);
@@ -276,7 +276,7 @@ fn what_every_node_has_is_told_when_the_last_of_them_has_it() {
     expect_told(&site, "on_synced", Some(Local), &[b"d/file", b"seed"]);
     let waits = |status: &serde_json::Value| status["hook"]["waiting"].as_u64() >= Some(3);
     wait::until(|| waits(&site.status()).then_some(())).unwrap_or_else(|| site.fail("nothing waits"));
-    assert!(site.ask(&["--status"]).stdout.contains("paths that a node lacks: "));
+    assert!(site.ask(&["status"]).stdout.contains("paths that a node lacks: "));
     let told_early = told(&site, "on_all_synced").iter().any(|run| run.has(b"d/file") || run.has(b"d"));
     assert!(!told_early, "{:#?}", told(&site, "on_all_synced"));
     site.start_servers();
@@ -295,12 +295,12 @@ fn a_paused_node_holds_back_what_it_lacks_and_nothing_else() {
     site.start_mirrored();
     site.write("before", "x");
     expect_told(&site, "on_all_synced", None, &[b"seed", b"before"]);
-    assert_eq!(site.ask(&["--pause", "local"]).code, Some(0));
+    assert_eq!(site.ask(&["pause", "local"]).code, Some(0));
     site.write("after", "x");
     site.expect_on_node(Ssh, "after", "x");
     wait::until(|| (site.status()["hook"]["waiting"].as_u64() >= Some(1)).then_some(())).unwrap();
     assert!(!told(&site, "on_all_synced").iter().any(|run| run.has(b"after")));
-    assert_eq!(site.ask(&["--resume", "local"]).code, Some(0));
+    assert_eq!(site.ask(&["resume", "local"]).code, Some(0));
     expect_told(&site, "on_all_synced", None, &[b"after"]);
     site.assert_on_nodes("after", "x");
 }

@@ -48,14 +48,14 @@ fn a_node_that_lacks_only_what_fails_is_incomplete_and_not_behind() {
     assert_eq!((&status["lag"], &status["failing_first"][0]), (&Value::Null, &"stuck".into()), "{status:#}");
     assert!(status["failing_oldest"].as_f64() > Some(0.0), "{status:#}");
     site.expect_log_line(&["some paths failed and are tried again", "stuck"]);
-    let asked = site.ask(&["--status"]);
+    let asked = site.ask(&["status"]);
     assert_eq!(asked.code, Some(1), "{asked:?}");
     assert!(asked.stdout.contains("node local: incomplete\n  failing paths: 1, oldest: "), "{asked:?}");
     assert_eq!(site.metric(port, "inosync_lag_seconds{node=\"local\"}"), 0.0);
     assert_eq!(site.metric(port, "inosync_failing_paths{node=\"local\"}"), 1.0);
     assert!(site.metric(port, "inosync_failing_paths_oldest_seconds{node=\"local\"}") > 0.0);
     assert_eq!(site.metric(port, "inosync_node_state{node=\"local\",state=\"incomplete\"}"), 1.0);
-    let asked = site.ask(&["--explain", "stuck"]);
+    let asked = site.ask(&["explain", "stuck"]);
     assert!(asked.stdout.contains("it fails again and again: lacking since"), "{asked:?}");
     // What else changes arrives, and does not wait for it.
     site.write("other", "x");
@@ -65,7 +65,7 @@ fn a_node_that_lacks_only_what_fails_is_incomplete_and_not_behind() {
     site.expect_identical();
     let status = site.expect_state(Local, "idle");
     assert_eq!((&status["failing_paths"], &status["failing_oldest"]), (&0.into(), &Value::Null), "{status:#}");
-    assert_eq!(site.ask(&["--status"]).code, Some(0));
+    assert_eq!(site.ask(&["status"]).code, Some(0));
 }
 
 #[test]

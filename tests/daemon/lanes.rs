@@ -166,6 +166,6 @@ fn the_runs_to_a_node_have_shares_of_its_limit() {
     // What waits for changes began while the comparison went on, or a moment after it.
     assert_eq!(limit("--ignore-times"), "1000");
     site.stop();
-    assert_eq!(site.run(&["--once"]).code, Some(0));
+    assert_eq!(site.run(&["once"]).code, Some(0));
     assert_eq!(limit("--info=progress2"), "8000");
 }

@@ -52,7 +52,7 @@ fn too_few_inotify_instances_end_the_start_with_the_limit_and_its_cure() {
 
 #[test]
 fn a_check_finds_that_the_watches_will_not_be_enough() {
-    if let Some(ended) = run_limited("watches", &["--check"]) {
+    if let Some(ended) = run_limited("watches", &["check"]) {
         expect_said(&ended, &["fs.inotify.max_user_watches", "sysctl", "21"]);
     }
 }

@@ -36,7 +36,7 @@ fn a_line_that_is_cut_is_noticed_and_told_once_and_its_return_is_noticed_at_once
     if wait::until_within(NOTICED, all_fail).is_none() {
         site.fail("not noticed");
     }
-    assert_eq!(site.ask(&["--status"]).code, Some(2));
+    assert_eq!(site.ask(&["status"]).code, Some(2));
     relays.iter().for_each(Relay::mend);
     site.live().for_each(|node| site.expect_within(SOON, node, "file", "during"));
     site.write("file", "after");

@@ -107,7 +107,7 @@ fn a_slow_or_talkative_client_keeps_nobody_out() {
     site.expect_on_node(Local, "file", "meanwhile");
 }
 
-/// What the page says of a node, which is what `--status` and the metrics say of it, too.
+/// What the page says of a node, which is what `status` and the metrics say of it, too.
 #[track_caller]
 fn agreed(site: &Site, port: u16, node: Node) -> Value {
     let alike = |a: &Value, b: &Value| ["state", "pending", "totals", "recent"].iter().all(|key| a[key] == b[key]);
@@ -166,7 +166,7 @@ fn status_page_and_metrics_agree_while_a_node_is_down_and_after_it_returns() {
     assert_eq!(health.body.lines().count(), 1, "only what fails is told");
     assert_eq!(site.get(port, "/status.json").json()["verdict"], "failing");
     assert_eq!(site.metric(port, "inosync_verdict"), 2.0);
-    assert_eq!(site.ask(&["--status"]).code, Some(2));
+    assert_eq!(site.ask(&["status"]).code, Some(2));
 
     site.start_servers();
     site.expect_identical();

@@ -162,6 +162,6 @@ fn what_has_the_name_of_a_moved_directory_arrives_even_if_both_change_places_at_
         site.expect_identical();
     }
     // The node has all of it, so no move is missed.
-    assert_eq!(site.ask(&["--status"]).code, Some(0), "{:?}", site.troubles());
+    assert_eq!(site.ask(&["status"]).code, Some(0), "{:?}", site.troubles());
     assert!(site.troubles().is_empty(), "{:?}", site.troubles());
 }

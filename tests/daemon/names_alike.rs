@@ -93,7 +93,7 @@ fn a_rename_of_case_alone_loses_neither_a_file_nor_a_directory() {
         }
         assert_eq!(site.troubles(), Vec::<String>::new());
         site.expect_log_line(&["learned of the node", "names that differ in upper and lower case alone are one"]);
-        let status = site.ask(&["--status"]).stdout;
+        let status = site.ask(&["status"]).stdout;
         assert!(
             status.contains("\n  limit there: names that differ in upper and lower case alone are one\n"),
             "{status}"

@@ -54,7 +54,7 @@ fn an_ipv6_address_in_brackets_is_a_host() {
     let config = std::fs::read_to_string(site.config_file()).unwrap();
     let ipv6 = site.beside("ipv6.ron");
     std::fs::write(&ipv6, config.replace("\"mirror:", "\"[::1]:")).unwrap();
-    let ended = site.run_plain(&["-c", ipv6.to_str().unwrap(), "--once"]);
+    let ended = site.run_plain(&["-c", ipv6.to_str().unwrap(), "once"]);
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert!(ended.log.contains("[::1]:"), "{}", ended.log);
     site.assert_on_nodes("file", "x");

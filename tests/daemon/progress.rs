@@ -64,7 +64,7 @@ fn once_at_a_terminal_draws_a_bar_for_each_node_below_a_log_that_is_whole() {
     }
     let nodes = [Local, Ssh, Rsyncd];
     let site = slow(&nodes);
-    let ended = site.run_by(&AT_TERMINAL, &["--once"]);
+    let ended = site.run_by(&AT_TERMINAL, &["once"]);
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.log);
     site.expect_identical();
     let pieces = pieces(&ended.stdout);
@@ -101,7 +101,7 @@ fn expect_plain(ended: &Ended) {
 #[test]
 fn without_a_terminal_nothing_is_drawn() {
     let site = slow(&[Local]);
-    let ended = site.run(&["--once", "-v"]);
+    let ended = site.run(&["once", "-v"]);
     expect_plain(&ended);
     let lines: Vec<String> = ended.log.lines().map(str::to_owned).collect();
     assert_eq!((lines.len(), reconciled(&lines)), (1, 1), "{}", ended.log);
@@ -119,7 +119,7 @@ fn names_are_not_taken_for_progress_and_are_counted() {
         site.mkdir(dir);
         site.write(format!("{dir}/{name}"), name);
     }
-    let ended = site.run(&["--once"]);
+    let ended = site.run(&["once"]);
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     site.expect_identical();
     // These, `seed` and the root.

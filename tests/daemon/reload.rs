@@ -1,6 +1,7 @@
 //! SIGHUP: the configuration is read again. What it does not change goes on undisturbed, and no change is lost on the way.
 
 mod anew;
+mod included;
 mod nodes;
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! How nodes become equal to the source when the daemon starts: `initial_sync`, `--once`, `--dry-run`.
+//! How nodes become equal to the source when the daemon starts: `initial_sync`, `once`, `dry-run`.
 
 use std::time::Duration;
 
@@ -90,7 +90,7 @@ fn without_an_initial_sync_only_what_changes_from_now_on_is_sent() {
 #[test]
 fn once_makes_the_nodes_equal_and_ends() {
     let site = differing(Site::new());
-    let ended = site.run(&["--once"]);
+    let ended = site.run(&["once"]);
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert!(ended.left.is_empty());
     site.expect_identical();
@@ -99,7 +99,7 @@ fn once_makes_the_nodes_equal_and_ends() {
 #[test]
 fn once_with_a_failing_node_serves_the_others_and_says_so() {
     let site = differing(Site::on(&[Local, Dead]));
-    let ended = site.run(&["--once"]);
+    let ended = site.run(&["once"]);
     assert_eq!(ended.code, Some(75), "{}", ended.log);
     assert!(ended.log.contains(&site.name(Dead)), "{}", ended.log);
     site.expect_identical();
@@ -108,7 +108,7 @@ fn once_with_a_failing_node_serves_the_others_and_says_so() {
 #[test]
 fn a_dry_run_lists_what_would_change_and_changes_nothing() {
     let site = differing(Site::new());
-    let ended = site.run(&["--dry-run"]);
+    let ended = site.run(&["dry-run"]);
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     let said = ended.stdout + &ended.log;
     for path in ["dir/deep/file", "changed", "extra"] {

@@ -1,4 +1,4 @@
-//! Asking a running daemon: `--status`, `--explain`, `--pause`, `--resume`, SIGUSR1.
+//! Asking a running daemon: `status`, `explain`, `pause`, `resume`, SIGUSR1.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -22,7 +22,7 @@ fn at_rest_every_node_is_idle_and_what_was_sent_is_counted() {
         assert!(status["totals"]["sent"].as_u64() >= Some(2) && status["totals"]["reconciles"] == 1, "{status:#}");
         assert!(status["last_success_at"].as_u64() > Some(0), "{status:#}");
     }
-    let asked = site.ask(&["--status"]);
+    let asked = site.ask(&["status"]);
     assert_eq!(asked.code, Some(0), "{asked:?}");
     assert!(asked.stdout.contains("node local: idle"), "{asked:?}");
     assert_eq!(site.status()["source"]["watched_directories"], 2);
@@ -44,26 +44,26 @@ fn a_node_that_is_down_is_told_with_its_lag_until_it_is_back() {
     assert_eq!(status["state"]["is"], "backoff", "{status:#}");
     assert!(status["lag"].as_f64() > Some(0.0) && status["pending"].as_u64() >= Some(1), "{status:#}");
     assert!(status["last_error"]["text"].is_string() && status["totals"]["failures"].as_u64() >= Some(1), "{status:#}");
-    assert_eq!(site.ask(&["--status"]).code, Some(2));
+    assert_eq!(site.ask(&["status"]).code, Some(2));
     site.expect_state(Local, "idle");
     site.start_servers();
     site.expect_identical();
     site.expect_state(Ssh, "idle");
-    assert_eq!(site.ask(&["--status"]).code, Some(0));
+    assert_eq!(site.ask(&["status"]).code, Some(0));
 }
 
 #[test]
 fn a_paused_node_gets_nothing_until_it_is_resumed_and_others_go_on() {
     let mut site = Site::on(&[Local, Ssh]);
     site.start_mirrored();
-    assert_eq!(site.ask(&["--pause", "local"]).code, Some(0));
+    assert_eq!(site.ask(&["pause", "local"]).code, Some(0));
     site.write("file", "new");
     site.expect_on_node(Ssh, "file", "new");
     let status = site.expect_status(Local, "behind", |status| status["pending"].as_u64() >= Some(1));
     assert_eq!(status["state"]["is"], "paused", "{status:#}");
     assert!(!site.mirror(Local).join("file").exists());
-    assert_eq!(site.ask(&["--status"]).code, Some(1));
-    assert_eq!(site.ask(&["--resume", "local"]).code, Some(0));
+    assert_eq!(site.ask(&["status"]).code, Some(1));
+    assert_eq!(site.ask(&["resume", "local"]).code, Some(0));
     site.expect_identical();
     site.expect_state(Local, "idle");
     site.expect_log("node paused");
@@ -71,13 +71,13 @@ fn a_paused_node_gets_nothing_until_it_is_resumed_and_others_go_on() {
 }
 
 #[test]
-fn nodes_stay_paused_over_a_reload_that_starts_anew_and_a_stop_does_not_wait_for_them() {
+fn nodes_stay_paused_over_a_new_start_and_a_stop_does_not_wait_for_them() {
     let mut site = Site::new();
     site.start_mirrored();
     let nodes = [Local, Ssh, Rsyncd];
     for node in nodes {
         site.expect_state(node, "idle");
-        assert_eq!(site.ask(&["--pause", &site.shown(node)]).code, Some(0));
+        assert_eq!(site.ask(&["pause", &site.shown(node)]).code, Some(0));
     }
     site.write("file", "new");
     for poll in ["watch_poll: 7", "watch_poll: 8", "watch_poll: 9"] {
@@ -93,6 +93,10 @@ fn nodes_stay_paused_over_a_reload_that_starts_anew_and_a_stop_does_not_wait_for
     assert_eq!(ended.code, Some(75), "{}", ended.log);
     assert!(nodes.iter().all(|&node| !site.mirror(node).join("file").exists()), "{}", ended.log);
     site.start();
+    for node in nodes {
+        site.expect_state(node, "paused");
+        assert_eq!(site.ask(&["resume", &site.shown(node)]).code, Some(0));
+    }
     site.expect_identical();
 }
 
@@ -100,10 +104,10 @@ fn nodes_stay_paused_over_a_reload_that_starts_anew_and_a_stop_does_not_wait_for
 fn a_paused_node_has_no_rsync_that_waits_and_a_resumed_one_has() {
     let mut site = Site::on(&[Local]);
     site.start_warm();
-    assert_eq!(site.ask(&["--pause", "local"]).code, Some(0));
+    assert_eq!(site.ask(&["pause", "local"]).code, Some(0));
     let waiting = |site: &Site| site.daemon().running("rsync").len();
     assert!(wait::until(|| (waiting(&site) == 0).then_some(())).is_some(), "an rsync waits");
-    assert_eq!(site.ask(&["--resume", "local"]).code, Some(0));
+    assert_eq!(site.ask(&["resume", "local"]).code, Some(0));
     assert!(wait::until(|| (waiting(&site) > 0).then_some(())).is_some(), "no rsync waits");
 }
 
@@ -112,8 +116,8 @@ fn a_node_that_was_paused_by_its_destination_is_resumed_by_its_name() {
     let mut site = Site::on(&[Local]);
     site.start_mirrored();
     let dest = format!("{}/", site.mirror(Local).display());
-    assert_eq!(site.ask(&["--pause", &dest]).code, Some(0));
-    assert_eq!(site.ask(&["--resume", "local"]).code, Some(0));
+    assert_eq!(site.ask(&["pause", &dest]).code, Some(0));
+    assert_eq!(site.ask(&["resume", "local"]).code, Some(0));
     site.config("watch_poll: 7");
     site.reload();
     site.expect_watching();
@@ -128,7 +132,7 @@ fn a_source_without_content_is_told_as_held() {
     fs::rename(site.at("seed"), site.beside("kept")).unwrap();
     let status = site.expect_state(Local, "held");
     assert!(status["state"]["why"].as_str().is_some_and(|why| why.contains("the source is empty")), "{status:#}");
-    assert_eq!(site.ask(&["--status"]).code, Some(2));
+    assert_eq!(site.ask(&["status"]).code, Some(2));
     fs::rename(site.beside("kept"), site.at("seed")).unwrap();
     site.expect_identical();
 }
@@ -142,31 +146,31 @@ fn a_path_is_explained_with_its_pattern_and_when_it_was_sent() {
     site.write("d/file", "x");
     site.expect_on_node(Local, "d/file", "x");
     site.expect_state(Local, "idle");
-    let asked = site.ask(&["--explain", &site.at("d/file").display().to_string()]);
+    let asked = site.ask(&["explain", &site.at("d/file").display().to_string()]);
     assert_eq!(asked.code, Some(0), "{asked:?}");
     for words in ["excluded: no", "watched: yes", "node local: sent or compared: last 20", ": pending now;"] {
         assert!(asked.stdout.contains(words), "wanted {words}\n{}", asked.stdout);
     }
-    let asked = site.ask(&["--explain", "d/x.tmp"]);
+    let asked = site.ask(&["explain", "d/x.tmp"]);
     for words in ["excluded: by `*.tmp` (rexcludes[0])", "--filter='- *.tmp'", "watched: no, it is excluded"] {
         assert!(asked.stdout.contains(words), "wanted {words}\n{}", asked.stdout);
     }
-    assert_eq!(site.ask(&["--explain", "/etc/passwd"]).code, Some(64));
+    assert_eq!(site.ask(&["explain", "/etc/passwd"]).code, Some(64));
 }
 
 #[test]
 fn questions_that_nobody_can_answer_end_with_the_reason() {
     let mut site = Site::on(&[Local]);
-    let asked = site.ask(&["--status"]);
+    let asked = site.ask(&["status"]);
     assert_eq!(asked.code, Some(3), "{asked:?}");
     assert!(asked.stderr.contains("no daemon answers"), "{asked:?}");
     site.start_mirrored();
-    let asked = site.ask(&["--pause", "nobody:"]);
+    let asked = site.ask(&["pause", "nobody:"]);
     assert_eq!(asked.code, Some(64), "{asked:?}");
     assert!(asked.stderr.contains("no node `nobody:`: name one of: local"), "{asked:?}");
     site.config("socket_dir: \"\"");
     site.reload();
-    let asked = site.ask(&["--status"]);
+    let asked = site.ask(&["status"]);
     assert_eq!(asked.code, Some(3), "{asked:?}");
     assert!(asked.stderr.contains("no control socket"), "{asked:?}");
 }
@@ -179,7 +183,7 @@ fn the_status_is_told_although_the_source_is_gone() {
     fs::rename(site.source(), site.beside("away")).unwrap();
     site.expect_log("the source was moved");
     site.expect_state(Local, "held");
-    let asked = site.ask_about(&config, &["--status"]);
+    let asked = site.ask_about(&config, &["status"]);
     assert!(asked.stdout.contains("node local: held: the source is missing"), "{asked:?}");
 }
 

@@ -47,11 +47,11 @@ fn limits(status: &Value) -> String {
 /// The commands find the node equal.
 #[track_caller]
 fn expect_equal(site: &Site) {
-    let once = site.run(&["--once"]);
+    let once = site.run(&["once"]);
     assert!(once.code == Some(0) && once.log.contains("sent: 0, deleted: 0, bytes: 0 B"), "{}", once.log);
-    let dry_run = site.run(&["--dry-run"]);
+    let dry_run = site.run(&["dry-run"]);
     assert!(dry_run.code == Some(0) && dry_run.stdout.is_empty(), "{}{}", dry_run.stdout, dry_run.log);
-    let verify = site.run(&["--verify"]);
+    let verify = site.run(&["verify"]);
     assert!(verify.code == Some(0) && verify.stdout.is_empty(), "{}{}", verify.stdout, verify.log);
     assert!(verify.log.contains("a limit of the node, node:"), "{}", verify.log);
 }
@@ -60,9 +60,9 @@ fn expect_equal(site: &Site) {
 fn a_node_of_coarse_times_is_sent_everything_once() {
     for kind in COARSE {
         let Some((mut site, _disk)) = site(kind, Local) else { continue };
-        let check = site.run(&["--check"]);
+        let check = site.run(&["check"]);
         assert!(check.stdout.contains("\n  limit:     times are coarse"), "{}", check.stdout);
-        let first = site.run(&["--once"]);
+        let first = site.run(&["once"]);
         assert_eq!(first.code, Some(0), "{}", first.log);
         assert!(first.log.contains("times are coarse: they are compared by whole seconds"), "{}", first.log);
         expect_equal(&site);
@@ -70,7 +70,7 @@ fn a_node_of_coarse_times_is_sent_everything_once() {
         let status = site.expect_status(Local, "compared", |status| status["totals"]["reconciles"] == 1);
         assert_eq!((&status["totals"]["sent"], &status["state"]["is"]), (&0.into(), &"idle".into()), "{status:#}");
         assert!(limits(&status).contains("times are coarse"), "{status:#}");
-        assert_eq!(site.ask(&["--status"]).code, Some(0));
+        assert_eq!(site.ask(&["status"]).code, Some(0));
         assert_eq!(site.troubles(), Vec::<String>::new());
     }
 }
@@ -91,7 +91,7 @@ fn a_daemon_learns_of_coarse_times_by_its_first_comparison() {
 fn a_change_within_a_second_arrives_at_a_node_that_keeps_no_more() {
     for kind in COARSE {
         let Some((mut site, _disk)) = site(kind, Local) else { continue };
-        assert_eq!(site.run(&["--once"]).code, Some(0));
+        assert_eq!(site.run(&["once"]).code, Some(0));
         site.start();
         site.expect_status(Local, "compared", |status| status["totals"]["reconciles"] == 1);
         let paths = [("a", 10), ("d/deep/large", LARGE)];
@@ -130,10 +130,10 @@ fn a_date_that_the_node_does_not_know_is_told() {
     write_at(&site, "late", b"x", 0);
     let file = File::options().write(true).open(site.at("late")).unwrap();
     file.set_modified(UNIX_EPOCH + Duration::from_secs(4_102_444_800)).unwrap();
-    assert_eq!(site.run(&["--once"]).code, Some(0));
-    let again = site.run(&["--once"]);
+    assert_eq!(site.run(&["once"]).code, Some(0));
+    let again = site.run(&["once"]);
     assert!(again.code == Some(0) && again.log.contains("sent: 1, "), "{}", again.log);
-    let verify = site.run(&["--verify"]);
+    let verify = site.run(&["verify"]);
     assert_eq!((verify.code, &*verify.stdout), (Some(1), "local: differs: late (attributes)\n"), "{}", verify.log);
     assert!(verify.log.contains("files dated 2100 get another time"), "{}", verify.log);
 }
@@ -141,7 +141,7 @@ fn a_date_that_the_node_does_not_know_is_told() {
 #[test]
 fn a_node_without_permissions_is_told_and_not_sent_them_for_ever() {
     let Some((site, _disk)) = site(Kind::Exfat, Local) else { return };
-    let first = site.run(&["--once"]);
+    let first = site.run(&["once"]);
     assert!(first.log.contains("permissions are not kept, and not compared"), "{}", first.log);
     expect_equal(&site);
 }
@@ -149,7 +149,7 @@ fn a_node_without_permissions_is_told_and_not_sent_them_for_ever() {
 #[test]
 fn what_was_learned_of_another_mirror_is_forgotten() {
     let Some((mut site, disk)) = site(Kind::OldExt4, Local) else { return };
-    assert_eq!(site.run(&["--once"]).code, Some(0));
+    assert_eq!(site.run(&["once"]).code, Some(0));
     drop(disk);
     fs::remove_dir(site.mirror(Local)).unwrap();
     site.start();
@@ -214,7 +214,7 @@ fn attributes_that_the_node_does_not_have_are_told_once_and_cost_nothing_at_rest
             status["state"]["is"] == "idle" && status["attributes_unset"] == 2
         });
         assert_eq!((&status["pending"], &status["failing_paths"]), (&0.into(), &0.into()), "{status:#}");
-        let asked = site.ask(&["--status"]);
+        let asked = site.ask(&["status"]);
         assert!(
             asked.code == Some(1) && asked.stdout.contains("\n  NOT set: attributes of 2 paths: d, one; "),
             "{asked:?}"
@@ -237,7 +237,7 @@ fn attributes_that_the_node_does_not_have_are_told_once_and_cost_nothing_at_rest
         site.remove("d");
         site.expect_gone("d");
         site.expect_status(Local, "whole", |status| status["attributes_unset"] == 0);
-        assert_eq!(site.ask(&["--status"]).code, Some(0));
+        assert_eq!(site.ask(&["status"]).code, Some(0));
     }
 }
 

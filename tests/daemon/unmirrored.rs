@@ -55,11 +55,11 @@ fn a_move_that_is_not_mirrored_wants_attention_everywhere_until_the_directory_is
     site.write("a/file", "x");
     site.start_mirrored();
     restart(&mut site);
-    assert_eq!(site.ask(&["--status"]).code, Some(0));
+    assert_eq!(site.ask(&["status"]).code, Some(0));
     rename(&site, "a", "b");
     let status = expect_moves(&site, Local, 1);
     assert_eq!((&status["unmirrored_first"][0], &status["lag"]), (&"a to b".into(), &Value::Null), "{status:#}");
-    let asked = site.ask(&["--status"]);
+    let asked = site.ask(&["status"]);
     assert_eq!(asked.code, Some(1), "{asked:?}");
     assert!(asked.stdout.contains("  NOT mirrored: directory moves: 1 (dir_moves: Log): a to b\n"), "{asked:?}");
     assert_eq!(site.metric(port, "inosync_unmirrored_moves{node=\"local\"}"), 1.0);
@@ -67,11 +67,11 @@ fn a_move_that_is_not_mirrored_wants_attention_everywhere_until_the_directory_is
     assert_eq!(site.get(port, "/status.json").json()["verdict"], "attention");
     assert_eq!(site.get(port, "/healthz").body, "ok\n");
     let line = site.expect_log_line(&["WARN", WARNING, "moves: 1", "first: a to b"]);
-    assert!(line.contains("inosync --once makes them equal") && line.contains("dir_moves: Replicate"), "{line}");
+    assert!(line.contains("inosync once makes them equal") && line.contains("dir_moves: Replicate"), "{line}");
     rename(&site, "b", "a");
     expect_moves(&site, Local, 0);
     site.expect_identical();
-    assert_eq!(site.ask(&["--status"]).code, Some(0));
+    assert_eq!(site.ask(&["status"]).code, Some(0));
     assert_eq!(warnings(&site), 1, "{:?}", site.troubles());
 }
 
@@ -84,14 +84,14 @@ fn once_beside_the_daemon_makes_the_nodes_equal_and_the_daemon_learns_of_it() {
         expect_moves(&site, node, 2);
     }
     site.expect_log_line(&["WARN", WARNING, "nodes: 2"]);
-    let once = site.ask(&["--once"]);
+    let once = site.ask(&["once"]);
     assert_eq!(once.code, Some(0), "{once:?}");
     for node in [Local, Ssh] {
         expect_moves(&site, node, 0);
         site.expect_log_line(&["directory moves were mirrored by another process", &site.shown(node)]);
     }
     site.expect_identical();
-    assert_eq!(site.ask(&["--status"]).code, Some(0));
+    assert_eq!(site.ask(&["status"]).code, Some(0));
     rename(&site, "e", "f");
     let told = wait::until(|| (warnings(&site) == 2).then_some(()));
     assert!(told.is_some(), "what is moved after that is told again: {:?}", site.troubles());
@@ -165,12 +165,12 @@ fn what_was_moved_and_then_deleted_stays_at_the_node_and_counts() {
 #[test]
 fn a_directory_that_is_renamed_before_any_of_it_is_sent_is_no_move_that_is_missed() {
     let site = settled(&[Local], &[]);
-    assert_eq!(site.ask(&["--pause", "local"]).code, Some(0));
+    assert_eq!(site.ask(&["pause", "local"]).code, Some(0));
     site.mkdir("tmp");
     site.write("tmp/file", "x");
     rename(&site, "tmp", "ready");
-    assert_eq!(site.ask(&["--resume", "local"]).code, Some(0));
+    assert_eq!(site.ask(&["resume", "local"]).code, Some(0));
     site.expect_identical();
     expect_moves(&site, Local, 0);
-    assert_eq!(site.ask(&["--status"]).code, Some(0));
+    assert_eq!(site.ask(&["status"]).code, Some(0));
 }

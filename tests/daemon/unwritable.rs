@@ -78,8 +78,8 @@ fn a_mirror_that_may_not_be_written_is_a_failure_of_the_node_on_every_transport(
         assert_eq!((&status["totals"]["sent"], &status["totals"]["bytes"]), (&0.into(), &0.into()), "{status:#}");
         assert_eq!(status["totals"]["reconciles"], 0, "{status:#}");
     }
-    assert_eq!(site.ask(&["--status"]).code, Some(2));
-    assert!(site.ask(&["--explain", "seed"]).stdout.lines().all(|line| !line.contains("last sent")));
+    assert_eq!(site.ask(&["status"]).code, Some(2));
+    assert!(site.ask(&["explain", "seed"]).stdout.lines().all(|line| !line.contains("last sent")));
     let lines = site.log_lines();
     assert!(!lines.iter().any(|line| line.contains("reconciled") || names_temporary(line)), "{}", lines.join("\n"));
     assert_eq!(site.troubles().len(), nodes.len(), "{}", lines.join("\n"));
@@ -114,7 +114,7 @@ fn a_node_that_becomes_unwritable_fails_and_a_resume_is_a_try() {
     assert_eq!(status["totals"]["sent"], before["totals"]["sent"], "{status:#}");
     assert_eq!(status["last_success_at"], before["last_success_at"], "{status:#}");
     set_writable(&site, Local, "", true);
-    assert_eq!(site.ask(&["--resume", "local"]).code, Some(0));
+    assert_eq!(site.ask(&["resume", "local"]).code, Some(0));
     site.expect_on_nodes("new", "x");
     site.expect_state(Local, "idle");
 }
@@ -195,7 +195,7 @@ fn attributes_that_cannot_be_set_are_told_once_and_what_changes_goes_on() {
     site.expect_log_line(&["WARN", "without all of their attributes", "failed to set permissions", "chown -R"]);
     let status = site.expect_status(Local, "at rest without them", |status| status["attributes_unset"] == 3);
     assert_eq!((&status["state"]["is"], &status["pending"]), (&"idle".into(), &0.into()), "{status:#}");
-    assert_eq!(site.ask(&["--status"]).code, Some(1));
+    assert_eq!(site.ask(&["status"]).code, Some(1));
     site.write("content", "new");
     site.expect_on_nodes("content", "new");
     assert_eq!(site.troubles().len(), 1, "{:?}", site.troubles());
@@ -205,7 +205,7 @@ fn attributes_that_cannot_be_set_are_told_once_and_what_changes_goes_on() {
     site.reload();
     site.expect_identical();
     site.expect_status(Local, "whole", |status| status["attributes_unset"] == 0);
-    assert_eq!(site.ask(&["--status"]).code, Some(0));
+    assert_eq!(site.ask(&["status"]).code, Some(0));
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn what_cannot_be_deleted_at_a_node_is_told_and_the_tree_is_not_compared_again_f
             status["state"]["is"] == "incomplete" && status["failing_paths"].as_u64() == Some(2)
         });
     }
-    assert_eq!(site.ask(&["--status"]).code, Some(1));
+    assert_eq!(site.ask(&["status"]).code, Some(1));
     let again = |line: &&String| line.contains("comparing a directory");
     assert_eq!(site.log_lines().iter().find(again), None);
     for node in nodes {

@@ -1,4 +1,4 @@
-//! `--verify`: the comparison by content, which changes nothing.
+//! `verify`: the comparison by content, which changes nothing.
 
 use std::fs::{self, File, FileTimes};
 use std::os::unix::fs::PermissionsExt;
@@ -23,7 +23,7 @@ fn mirrored(mut site: Site) -> Site {
         site.write(file, format!("content of {file}"));
     }
     site.symlink("link", "same");
-    let ended = site.run(&["--once"]);
+    let ended = site.run(&["once"]);
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     site
 }
@@ -57,7 +57,7 @@ fn nodes_that_are_equal_are_told_as_such_and_rsync_writes_no_log_of_it() {
     site.config(&format!("logfile: {logfile:?}"));
     let site = mirrored(site);
     let before = fs::read(&logfile).unwrap();
-    let ended = site.run(&["--verify"]);
+    let ended = site.run(&["verify"]);
     assert_eq!((ended.code, &*ended.stdout), (Some(0), ""), "{}", ended.log);
     assert_eq!(ended.log.matches("verified, node: ").count(), 3, "{}", ended.log);
     assert_eq!(fs::read(&logfile).unwrap(), before);
@@ -83,7 +83,7 @@ fn what_differs_at_a_node_is_told_and_nothing_is_changed() {
     }
     let before: Vec<_> = site.live().map(|node| image(&site.mirror(node))).collect();
     let source = image(&site.source());
-    let ended = site.run(&["--verify"]);
+    let ended = site.run(&["verify"]);
     assert_eq!(ended.code, Some(1), "{}", ended.log);
     for node in site.live() {
         let expected = [
@@ -114,7 +114,7 @@ fn a_mirror_that_does_not_exist_is_missing_and_is_not_made() {
     let mut site = Site::new();
     site.mirror_at("not/there");
     site.write("file", "x");
-    let ended = site.run(&["--verify"]);
+    let ended = site.run(&["verify"]);
     assert_eq!(ended.code, Some(1), "{}\n{}", ended.stdout, ended.log);
     for node in site.live() {
         assert_eq!(told_of(&site, node, &ended.stdout), ["missing: .", "missing: file", "missing: seed"], "{node}");
@@ -130,7 +130,7 @@ fn what_a_node_may_have_too_much_is_no_drift() {
     let site = mirrored(site);
     plant(&site.mirror(Local).join("extra/file"), "only there");
     rot(&site.mirror(Local).join("same"));
-    let ended = site.run(&["--verify"]);
+    let ended = site.run(&["verify"]);
     let told = told_of(&site, Local, &ended.stdout);
     assert_eq!((ended.code, told), (Some(1), vec!["differs: . (attributes)".into(), "differs: same (content)".into()]));
 }
@@ -141,7 +141,7 @@ fn a_node_that_is_down_is_told_and_the_others_are_compared() {
     rot(&site.mirror(Local).join("rotten"));
     let mut site = site;
     site.serve(&[Dead, Local]);
-    let ended = site.run(&["--verify"]);
+    let ended = site.run(&["verify"]);
     assert_eq!(ended.code, Some(75), "{}", ended.log);
     assert_eq!(told_of(&site, Local, &ended.stdout), ["differs: rotten (content)"]);
     assert!(ended.log.contains("not verified, node: rsync://127.0.0.1:"), "{}", ended.log);
@@ -151,7 +151,7 @@ fn a_node_that_is_down_is_told_and_the_others_are_compared() {
 fn a_source_that_is_not_sound_is_not_compared() {
     let mut site = Site::on(&[Local]);
     site.config("marker: \"complete\"");
-    let ended = site.run(&["--verify"]);
+    let ended = site.run(&["verify"]);
     assert_eq!((ended.code, &*ended.stdout), (Some(69), ""), "{}", ended.log);
     assert!(ended.log.contains("nothing is compared"), "{}", ended.log);
 }
@@ -164,7 +164,7 @@ fn what_cannot_be_read_is_told_and_the_rest_is_compared() {
     rot(&site.mirror(Local).join("rotten"));
     plant(&site.mirror(Local).join("extra"), "only there");
     let launcher: &[&str] = if rustix::process::geteuid().is_root() { &WITHOUT_RIGHTS } else { &[] };
-    let ended = site.run_by(launcher, &["--verify"]);
+    let ended = site.run_by(launcher, &["verify"]);
     site.chmod("d/deep", 0o755);
     assert_eq!(ended.code, Some(75), "{}", ended.log);
     let told = told_of(&site, Local, &ended.stdout);
@@ -212,7 +212,7 @@ fn what_is_on_its_way_is_no_drift() {
         let asked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             // Something to be found all the same.
             rot(&site.mirror(Rsyncd).join("d/time"));
-            site.ask(&["--verify"])
+            site.ask(&["verify"])
         }));
         stop.store(true, Ordering::Relaxed);
         let asked = asked.unwrap();
@@ -223,7 +223,7 @@ fn what_is_on_its_way_is_no_drift() {
     site.append("d/time", "touched");
     site.settle();
     site.expect_identical();
-    let asked = site.ask(&["--verify"]);
+    let asked = site.ask(&["verify"]);
     assert_eq!((asked.code, &*asked.stdout), (Some(0), ""), "{asked:?}");
 }
 
@@ -234,7 +234,7 @@ fn a_comparison_that_is_interrupted_says_so_and_leaves_nothing() {
     let slow = site.beside("slow-rsync");
     program(&slow, "#!/bin/sh\ncase \"$*\" in *--checksum*) sleep 600;; esac\nexec rsync \"$@\"\n");
     site.config(&format!("rsync: {slow:?}"));
-    site.launch_with(&["--verify"]);
+    site.launch_with(&["verify"]);
     let started = crate::support::wait::until(|| (!site.daemon().running("sleep").is_empty()).then_some(()));
     assert!(started.is_some());
     let ended = site.stop();

@@ -209,7 +209,7 @@ mod tests {
         let told: Vec<(RelPath, bool)> = kept(&next);
         assert_eq!(told, [(rel("a"), false), (rel("b"), true)]);
         assert!(next.backlog().paths[0].rewritten);
-        next.drop_detours(now);
+        next.drop_detours();
         let told: Vec<(RelPath, bool)> = kept(&next);
         assert_eq!(told[0], (detour(&rel("a")), true));
     }

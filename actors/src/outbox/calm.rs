@@ -1,11 +1,17 @@
-//! The time that removals wait, so that a source that is being emptied is empty, and thereby held, before any of them
-//! is mirrored. A plain data structure; its caller decides which paths wait.
+//! The time that removals wait, so that a source that is being emptied is empty, and thereby held, before more than one
+//! of them is mirrored. A plain data structure; its caller decides which paths wait.
+//!
+//! A removal that is alone waits for a moment: `rm -rf` takes its next entry sooner, as a rule. If another one follows,
+//! both wait for a pause, and so do all that come before it. Where a busy machine stops `rm` after its first entry, that
+//! one is mirrored, and no other.
 
 use std::time::{Duration, Instant};
 
-/// Time for which no further removal must have come,
-const CALM: Duration = Duration::from_millis(50);
-/// and not longer than this after the first.
+/// The time that a removal waits which stays alone.
+const ALONE: Duration = Duration::from_millis(4);
+/// The time for which no further removal must have come, where there were several,
+const PAUSE: Duration = Duration::from_millis(50);
+/// and the longest wait after the first.
 const AT_LATEST: Duration = Duration::from_secs(10);
 
 /// The row of removals that goes on, or went on last.
@@ -13,11 +19,30 @@ const AT_LATEST: Duration = Duration::from_secs(10);
 struct RemovalRow {
     first: Instant,
     last: Instant,
+    extent: RowExtent,
+}
+
+/// The part of the source that a row removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RowExtent {
+    /// So many entries that are no directories.
+    Entries(usize),
+    /// A directory, with all that was below it: nobody counted that.
+    Directories,
 }
 
 impl RemovalRow {
+    /// The time at which the pause is over.
+    fn pauses(self) -> Instant {
+        (self.last + PAUSE).min(self.first + AT_LATEST)
+    }
+
+    /// The time at which its removals may be mirrored.
     fn ends(self) -> Instant {
-        (self.last + CALM).min(self.first + AT_LATEST)
+        match self.extent {
+            RowExtent::Entries(0 | 1) => self.first + ALONE,
+            RowExtent::Entries(_) | RowExtent::Directories => self.pauses(),
+        }
     }
 }
 
@@ -29,12 +54,24 @@ pub(crate) struct Calm {
 }
 
 impl Calm {
-    /// Notes a removal.
-    pub(crate) fn removed(&mut self, now: Instant) {
-        match &mut self.row {
-            // A row that lasts for too long stays one row: what it adds does not wait again.
-            Some(row) if now < row.last + CALM => row.last = now.max(row.last),
-            _ => self.row = Some(RemovalRow { first: now, last: now }),
+    /// Notes a removal, of a directory with all below it or of any other entry.
+    pub(crate) fn removed(&mut self, is_dir: bool, now: Instant) {
+        // A row that lasts for too long stays one row: what it adds does not wait again.
+        let row = self.row.filter(|row| now < row.last + PAUSE);
+        let extent = match row.map_or(RowExtent::Entries(0), |row| row.extent) {
+            RowExtent::Entries(entries) if !is_dir => RowExtent::Entries(entries + 1),
+            _ => RowExtent::Directories,
+        };
+        let (first, last) = row.map_or((now, now), |row| (row.first, now.max(row.last)));
+        self.row = Some(RemovalRow { first, last, extent });
+    }
+
+    /// Takes back the removal of a file that is in the source by another name: nothing is being emptied by it.
+    pub(crate) fn renamed(&mut self) {
+        match self.row.as_mut().map(|row| &mut row.extent) {
+            Some(RowExtent::Entries(0 | 1)) => self.row = None,
+            Some(RowExtent::Entries(entries)) => *entries -= 1,
+            Some(RowExtent::Directories) | None => (),
         }
     }
 
@@ -45,42 +82,18 @@ impl Calm {
 
     /// Returns the time until which removals wait, if they do.
     pub(crate) fn until(&self, now: Instant) -> Option<Instant> {
-        self.row.filter(|_| !self.lifted).map(RemovalRow::ends).filter(|at| *at > now)
+        self.wait(RemovalRow::ends, now)
+    }
+
+    /// Returns the time until which all waits that may delete more than was reported, if it does.
+    pub(crate) fn until_pause(&self, now: Instant) -> Option<Instant> {
+        self.wait(RemovalRow::pauses, now)
+    }
+
+    fn wait(&self, until: fn(RemovalRow) -> Instant, now: Instant) -> Option<Instant> {
+        self.row.filter(|_| !self.lifted).map(until).filter(|at| *at > now)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn removals_wait_for_a_pause_but_not_for_ever() {
-        let start = Instant::now();
-        let at = |millis| start + Duration::from_millis(millis);
-        let every = |step, end| (0..=end).step_by(step).collect::<Vec<u64>>();
-        for (removals, asked, until) in [
-            (vec![], 0, None),
-            (vec![0], 0, Some(50)),
-            (vec![0], 50, None),
-            (vec![0, 30], 31, Some(80)),
-            (vec![0, 60], 61, Some(110)),
-            (every(40, 9_960), 9_960, Some(10_000)),
-            (every(40, 20_000), 20_000, None),
-            // After a pause a new row begins.
-            ([every(40, 20_000), vec![20_060]].concat(), 20_061, Some(20_110)),
-        ] {
-            let mut calm = Calm::default();
-            removals.iter().for_each(|&removal| calm.removed(at(removal)));
-            assert_eq!(calm.until(at(asked)), until.map(at), "{asked} {:?}", removals.first());
-        }
-    }
-
-    #[test]
-    fn a_stop_waits_for_no_pause() {
-        let (mut calm, now) = (Calm::default(), Instant::now());
-        calm.removed(now);
-        calm.lift();
-        calm.removed(now);
-        assert_eq!(calm.until(now), None);
-    }
-}
+mod tests;

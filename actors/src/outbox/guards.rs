@@ -38,9 +38,14 @@ impl DeletionGuards {
         DeletionGuards { calm: Calm::default(), unmounted: self.unmounted.clone(), ..*self }
     }
 
-    /// Notes a removal.
-    pub(super) fn removed(&mut self, now: Instant) {
-        self.calm.removed(now);
+    /// Notes a removal, of a directory with all below it or of any other entry.
+    pub(super) fn removed(&mut self, is_dir: bool, now: Instant) {
+        self.calm.removed(is_dir, now);
+    }
+
+    /// Notes that the file of the last removal is in the source by another name.
+    pub(super) fn renamed(&mut self) {
+        self.calm.renamed();
     }
 
     /// Ends all waiting for calm: the daemon stops.
@@ -51,13 +56,18 @@ impl DeletionGuards {
     /// Returns the time until which a path waits for calm, if working on it mirrors a removal.
     pub(super) fn holds(&self, pending: &Pending, now: Instant) -> Option<Instant> {
         let held = self.incomplete.then(|| now + HELD);
-        if pending.deletes() { self.calm.until(now).max(held) } else { None }
+        let calm = match pending.deletes() {
+            true if pending.is_removal() => self.calm.until(now),
+            true => self.calm.until_pause(now),
+            false => return None,
+        };
+        calm.max(held)
     }
 
     /// Returns the time until which a comparison of everything waits: it mirrors all removals that it finds, reported
     /// or not.
     pub(super) fn holds_reconcile(&self, now: Instant) -> Option<Instant> {
-        self.calm.until(now).max(self.careful)
+        self.calm.until_pause(now).max(self.careful)
     }
 
     /// Notes that the source is without its content.

@@ -6,6 +6,7 @@
 //! `questions`.
 
 mod changes;
+mod detours;
 mod questions;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,7 +108,8 @@ impl PendingSet {
     pub fn lease(&mut self, lane: Lane, paths: usize, bytes: usize, now: Instant) -> Batch {
         debug_assert!(!self.leases.works(lane), "one batch at a time");
         let due = self.waiting.iter().filter(|(_, pending)| pending.lane == lane && self.due(pending, now) <= now);
-        let paths = longest_waiting(due, |path, pending| self.is_free(path, pending), paths, bytes);
+        let mut paths = longest_waiting(due, |path, pending| self.is_free(path, pending), paths, bytes);
+        self.add_old_names(&mut paths, lane, now);
         let origins = self.origins.take_for(&paths, &self.waiting);
         for (path, pending) in &paths {
             self.waiting.take(path);

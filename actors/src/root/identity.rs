@@ -1,20 +1,11 @@
 //! The identity of a directory, which survives an unmount: some file systems get another device number when mounted
 //! again (btrfs, overlay, FUSE, network), and a new file system may get the number of an old one (tmpfs).
 
-use std::fs::File;
-use std::io;
-use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, makedev, statfs, statvfs, statx};
-
-use crate::mounts::source as mount_source;
-
-/// STATX_SUBVOL (statx(2), since Linux 6.10).
-const SUBVOLUME: StatxFlags = StatxFlags::from_bits_retain(0x8000);
-/// Magic number of XFS, whose file system id depends on the device number (statfs(2) leaves the id to the file system).
-const XFS: u64 = 0x5846_5342;
+use super::sighting::Sighting;
+use crate::mounts;
 
 /// The identity of one directory.
 #[derive(Debug)]
@@ -27,123 +18,69 @@ pub(crate) struct Identity {
 /// Properties of a directory and its file system that survive an unmount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct DirectoryTraits {
-    inode: u64,
-    /// Birth time of the directory in seconds and nanoseconds; `None` if the file system does not store one.
-    born: Option<(i64, u32)>,
-    /// Number of the subvolume, as a snapshot shares inodes and times with its original; `None` where there are none.
-    subvolume: Option<u64>,
-    /// Magic number of the kind of file system.
-    kind: u64,
-    /// Id of the file system; `None` if it has no stable one.
-    id: Option<u64>,
+    seen: Sighting,
     /// Source of the mount; `None` if its name tells nothing.
     source: Option<Vec<u8>>,
 }
 
 impl Identity {
-    /// Takes the identity of the directory at `path`.
-    ///
-    /// # Errors
-    /// When there is no directory, or the directory cannot be looked at.
-    pub(crate) fn of(path: &Path) -> io::Result<Identity> {
-        let stat = look(path)?;
-        Ok(Identity { device: AtomicU64::new(device(&stat)), traits: DirectoryTraits::of(path, &stat) })
+    /// Takes the identity of a directory.
+    pub(crate) fn of(seen: Sighting) -> Identity {
+        Identity { device: AtomicU64::new(seen.device), traits: DirectoryTraits::of(seen) }
     }
 
     /// Returns the inode number of the directory.
     pub(crate) fn inode(&self) -> u64 {
-        self.traits.inode
+        self.traits.seen.inode
     }
 
-    /// Tells if this directory is at `path`, and stores its device number if that has changed.
-    ///
-    /// # Errors
-    /// When there is no directory at `path`, or the directory cannot be looked at.
-    pub(crate) fn is_at(&self, path: &Path) -> io::Result<bool> {
-        let stat = look(path)?;
-        if stat.stx_ino != self.traits.inode || differ(&self.traits.born, &born(&stat)) {
-            return Ok(false);
+    /// Returns the time when the directory was made, if its file system stores that.
+    pub(crate) fn made(&self) -> Option<SystemTime> {
+        let (seconds, nanos) = self.traits.seen.born?;
+        Some(SystemTime::UNIX_EPOCH + Duration::new(u64::try_from(seconds).unwrap_or(0), nanos))
+    }
+
+    /// Tells if this directory was seen, and stores its device number if that has changed.
+    pub(crate) fn is_that_of(&self, seen: &Sighting) -> bool {
+        let known = &self.traits.seen;
+        if seen.inode != known.inode || differ(&known.born, &seen.born) || differ(&known.subvolume, &seen.subvolume) {
+            return false;
         }
-        if differ(&self.traits.subvolume, &subvolume(&stat)) {
-            return Ok(false);
+        if self.has_number_of(seen) {
+            return true;
         }
-        if device(&stat) == self.device.load(Ordering::Acquire) {
-            return Ok(true);
-        }
-        let is_same = self.traits.are_those_of(&DirectoryTraits::of(path, &stat));
+        let is_same = self.traits.are_those_of(&DirectoryTraits::of(*seen));
         if is_same {
-            self.device.store(device(&stat), Ordering::Release);
+            self.device.store(seen.device, Ordering::Release);
         }
-        Ok(is_same)
+        is_same
     }
 
-    /// Tells if the directory at `path` has the inode and the last known device number of this one.
-    pub(crate) fn has_number_of(&self, path: &Path) -> bool {
-        look(path)
-            .is_ok_and(|stat| stat.stx_ino == self.traits.inode && device(&stat) == self.device.load(Ordering::Acquire))
+    /// Tells if what was seen has the inode and the last known device number of this one.
+    pub(crate) fn has_number_of(&self, seen: &Sighting) -> bool {
+        seen.inode == self.inode() && seen.device == self.device.load(Ordering::Acquire)
     }
 }
 
 impl DirectoryTraits {
-    fn of(path: &Path, stat: &Statx) -> DirectoryTraits {
-        let kind = statfs(path).map_or(0, |fs| fs.f_type as u64);
-        let has_mount = stat.stx_mask & StatxFlags::MNT_ID.bits() != 0;
-        let source = has_mount.then(|| mount_source(stat.stx_mnt_id)).flatten();
-        DirectoryTraits {
-            inode: stat.stx_ino,
-            born: born(stat),
-            subvolume: subvolume(stat),
-            kind,
-            id: id(path, kind),
-            source,
-        }
+    fn of(seen: Sighting) -> DirectoryTraits {
+        DirectoryTraits { seen, source: seen.mount.and_then(mounts::source) }
     }
 
     /// Tells if both describe the same directory on another device number: no property differs, and at least one
     /// agrees.
     fn are_those_of(&self, other: &DirectoryTraits) -> bool {
-        let against = self.inode != other.inode
-            || self.kind != other.kind
-            || differ(&self.born, &other.born)
-            || differ(&self.subvolume, &other.subvolume)
-            || differ(&self.id, &other.id);
-        let agree = self.born.is_some() && self.born == other.born
-            || self.id.is_some() && self.id == other.id
+        let (this, seen) = (&self.seen, &other.seen);
+        let against = this.inode != seen.inode
+            || this.kind != seen.kind
+            || differ(&this.born, &seen.born)
+            || differ(&this.subvolume, &seen.subvolume)
+            || differ(&this.id, &seen.id);
+        let agree = this.born.is_some() && this.born == seen.born
+            || this.id.is_some() && this.id == seen.id
             || self.source.is_some() && self.source == other.source;
         !against && agree
     }
-}
-
-/// Returns a path that leads to an open directory, whatever its present name.
-pub(crate) fn itself(opened: &File) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()))
-}
-
-fn look(path: &Path) -> io::Result<Statx> {
-    let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::BTIME | StatxFlags::MNT_ID | SUBVOLUME;
-    let stat = statx(CWD, path, AtFlags::empty(), wanted)?;
-    match FileType::from_raw_mode(stat.stx_mode.into()) {
-        FileType::Directory => Ok(stat),
-        _ => Err(io::ErrorKind::NotADirectory.into()),
-    }
-}
-
-fn device(stat: &Statx) -> u64 {
-    makedev(stat.stx_dev_major, stat.stx_dev_minor)
-}
-
-fn born(stat: &Statx) -> Option<(i64, u32)> {
-    let knows = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
-    knows.then_some((stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec))
-}
-
-fn subvolume(stat: &Statx) -> Option<u64> {
-    (stat.stx_mask & SUBVOLUME.bits() != 0).then_some(stat.stx_subvol)
-}
-
-fn id(path: &Path, kind: u64) -> Option<u64> {
-    let id = statvfs(path).ok().map(|fs| fs.f_fsid).filter(|id| *id != 0);
-    id.filter(|_| kind != XFS)
 }
 
 /// Tells if both values are known and differ.
@@ -153,7 +90,14 @@ fn differ<T: PartialEq>(one: &Option<T>, other: &Option<T>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use super::super::reach::Reach;
     use super::*;
+
+    fn seen(path: &Path) -> Sighting {
+        Reach::of(path).see(path, 0).unwrap().0
+    }
 
     #[test]
     fn a_new_file_system_that_got_the_numbers_of_an_old_one_is_told_from_it() {
@@ -168,32 +112,30 @@ mod tests {
                 if !is_private || tmpfs().is_err() {
                     return println!("not tested, no mounts here");
                 }
-                let identity = Identity::of(dir.path()).unwrap();
-                assert!(identity.is_at(dir.path()).unwrap());
+                let identity = Identity::of(seen(dir.path()));
+                assert!(identity.is_that_of(&seen(dir.path())));
                 // Repeated until the clock has ticked.
-                while born(&look(dir.path()).unwrap()) == identity.traits.born {
+                while seen(dir.path()).born == identity.traits.seen.born {
                     unmount(dir.path(), UnmountFlags::empty()).unwrap();
                     tmpfs().unwrap();
                 }
-                assert!(!identity.is_at(dir.path()).unwrap());
+                assert!(!identity.is_that_of(&seen(dir.path())));
             });
         });
     }
 
     #[test]
     fn a_directory_on_another_device_number_is_the_same_if_something_says_so_and_nothing_else() {
-        let all = DirectoryTraits {
-            inode: 5,
-            born: Some((1, 2)),
-            subvolume: Some(3),
-            kind: 7,
-            id: Some(9),
-            source: Some(b"fuse.x h:/d".to_vec()),
-        };
-        let none = DirectoryTraits { born: None, subvolume: None, id: None, source: None, ..all.clone() };
-        let born = DirectoryTraits { born: all.born, ..none.clone() };
-        let id = DirectoryTraits { id: all.id, ..none.clone() };
-        let source = DirectoryTraits { source: all.source.clone(), ..none.clone() };
+        let full =
+            Sighting { inode: 5, device: 1, born: Some((1, 2)), subvolume: Some(3), kind: 7, id: Some(9), mount: None };
+        let bare = Sighting { born: None, subvolume: None, id: None, ..full };
+        let traits = |seen, source: Option<&str>| DirectoryTraits { seen, source: source.map(|name| name.into()) };
+        let known = Some("fuse.x h:/d");
+        let all = traits(full, known);
+        let none = traits(bare, None);
+        let born = traits(Sighting { born: full.born, ..bare }, None);
+        let id = traits(Sighting { id: full.id, ..bare }, None);
+        let source = traits(bare, known);
         for (one, other, expected) in [
             (&all, all.clone(), true),
             (&none, none.clone(), false),
@@ -202,13 +144,13 @@ mod tests {
             (&source, source.clone(), true),
             (&all, born.clone(), true),
             (&born, id.clone(), false),
-            (&all, DirectoryTraits { inode: 6, ..all.clone() }, false),
-            (&all, DirectoryTraits { kind: 8, ..all.clone() }, false),
-            (&all, DirectoryTraits { subvolume: Some(4), ..all.clone() }, false),
-            (&all, DirectoryTraits { born: Some((1, 3)), ..all.clone() }, false),
-            (&all, DirectoryTraits { id: Some(8), ..all.clone() }, false),
+            (&all, traits(Sighting { inode: 6, ..full }, known), false),
+            (&all, traits(Sighting { kind: 8, ..full }, known), false),
+            (&all, traits(Sighting { subvolume: Some(4), ..full }, known), false),
+            (&all, traits(Sighting { born: Some((1, 3)), ..full }, known), false),
+            (&all, traits(Sighting { id: Some(8), ..full }, known), false),
             // Another device node, as after a disk was plugged in again.
-            (&all, DirectoryTraits { source: Some(b"other".to_vec()), ..all.clone() }, true),
+            (&all, traits(full, Some("other")), true),
         ] {
             assert_eq!(one.are_those_of(&other), expected, "{one:?} {other:?}");
         }

@@ -5,12 +5,14 @@
 mod ground;
 pub mod helper;
 pub(crate) mod look;
+mod meta;
+pub(crate) mod named;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +24,7 @@ use rustix::fs::FileType;
 
 use crate::mounts;
 use crate::path::RelPath;
+use crate::root::sighting::Sighting;
 use crate::root::walk::PackedNames;
 
 /// Time between two questions while a run may read there, and before another one where the asking was broken off.
@@ -50,12 +53,42 @@ pub(crate) enum MountNews {
     /// It does not answer.
     Silent(Silent),
     /// It answers again.
-    Answers(Silent),
+    Answers {
+        /// The file system, as it was while it did not answer.
+        silent: Silent,
+        /// `true` if somebody went on without a look there, or the silence was long.
+        missed: bool,
+    },
     /// It is not mounted any more, and never answered.
     Unmounted(Silent),
 }
 
+/// The names in a directory, each with its kind.
+type NamesWithKinds = Vec<(OsString, FileType)>;
 type MountListener = Box<dyn Fn(&MountNews) + Send + Sync>;
+
+/// The processes that look at what belongs to no tree. Clones share them.
+#[derive(Clone, Default)]
+pub(crate) struct Onlookers(Arc<Common>);
+
+impl Onlookers {
+    /// Has another process carry out a look, and waits until the file system answers.
+    ///
+    /// # Errors
+    /// The error of the kernel; `BrokenPipe` if somebody ended the process.
+    pub(crate) fn carry_out(&self, look: &Look) -> io::Result<Found> {
+        let helper = self.0.ask(look)?;
+        let found = helper.answer();
+        self.0.keep(helper);
+        found
+    }
+}
+
+impl std::fmt::Debug for Onlookers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Onlookers")
+    }
+}
 
 /// Knows which file systems of a tree answer. Clones share it.
 #[derive(Clone)]
@@ -94,9 +127,10 @@ impl Reach {
 
     /// Finds the file systems anew, as something was mounted or unmounted.
     pub(crate) fn refresh(&self) {
-        // By the name that is known, so that the root is asked before that is resolved.
+        // By the name that is known, so that the mount that the root lies on is known before that is resolved.
         self.read_table();
-        let resolved = if self.answers(&RelPath::root()) { self.0.root.canonicalize().ok() } else { None };
+        let found = self.carry_out(&RelPath::root(), Look::Resolved(self.place(&RelPath::root())));
+        let resolved = found.ok().map(|found| PathBuf::from(OsString::from_vec(found.text)));
         if let Some(resolved) = resolved.filter(|resolved| *resolved != self.resolved()) {
             *lock(&self.0.resolved) = resolved;
             self.read_table();
@@ -133,28 +167,49 @@ impl Reach {
         self.grounds().iter().filter_map(|ground| ground.silent()).collect()
     }
 
-    /// Asks the file system on which the root itself lies, if it may hang.
+    /// Asks the file system on which the root itself lies, if it may hang; one that sleeps is waited for as long as by a run.
     ///
     /// # Errors
     /// The file system does not answer.
-    pub(crate) fn ask_root(&self) -> Result<(), Silent> {
-        let Some(ground) = self.holder(&RelPath::root()) else { return Ok(()) };
-        if ground.answers_now() { Ok(()) } else { ground.silent().map_or(Ok(()), Err) }
-    }
-
-    /// As [`Reach::ask_root`], for a start: one that sleeps is waited for as long as by a run.
-    ///
-    /// # Errors
-    /// The file system does not answer.
-    pub(crate) fn ask_root_patiently(&self) -> Result<(), Silent> {
+    pub(super) fn ask_root_patiently(&self) -> Result<(), Silent> {
         let Some(ground) = self.holder(&RelPath::root()) else { return Ok(()) };
         ground.ask();
         if ground.answers_within(PATIENCE) { Ok(()) } else { ground.silent().map_or(Ok(()), Err) }
     }
 
+    /// Looks at a directory that may be the root: its identity and at most so many names in it, with the kind of each. `None`
+    /// if it may not be read.
+    ///
+    /// # Errors
+    /// As for [`Reach::look`].
+    pub(super) fn see(&self, path: &Path, most: u64) -> io::Result<(Sighting, Option<NamesWithKinds>)> {
+        let look = Look::Root { place: Place::at(path), most, opens: false };
+        let found = self.carry_out(&RelPath::root(), look)?;
+        let seen = Sighting::decode(found.facts);
+        Ok((seen, (found.number == 0).then(|| found.entries())))
+    }
+
+    /// Opens the directory that is at the path of the root, and looks at it.
+    ///
+    /// # Errors
+    /// As for [`Reach::look`], and when it may not be read.
+    pub(super) fn see_opened(&self) -> io::Result<(Sighting, OwnedFd)> {
+        let look = Look::Root { place: self.place(&RelPath::root()), most: 0, opens: true };
+        let found = self.carry_out(&RelPath::root(), look)?;
+        if let Some(refused) = i32::try_from(found.number).ok().filter(|number| *number != 0) {
+            return Err(io::Error::from_raw_os_error(refused));
+        }
+        Ok((Sighting::decode(found.facts), found.opened.ok_or(io::ErrorKind::InvalidData)?))
+    }
+
+    /// The file system on which the root itself lies, if it is known not to answer.
+    pub(super) fn root_silent(&self) -> Option<Silent> {
+        self.holder(&RelPath::root()).and_then(|ground| ground.silent())
+    }
+
     /// Returns true if the file system on which the root itself lies is known not to answer.
     pub(crate) fn is_root_silent(&self) -> bool {
-        self.holder(&RelPath::root()).is_some_and(|ground| ground.silent().is_some())
+        self.root_silent().is_some()
     }
 
     /// Returns true if some file system does not answer.
@@ -170,7 +225,13 @@ impl Reach {
 
     /// Returns true if the entry at `path` can be looked at: the file system there answers, and is asked if need be.
     pub fn answers(&self, path: &RelPath) -> bool {
-        self.holder(path).is_none_or(|ground| ground.answers())
+        self.holder(path).is_none_or(|ground| {
+            let answers = ground.answers();
+            if !answers {
+                ground.note_skipped();
+            }
+            answers
+        })
     }
 
     /// Asks all that may hang, and waits for the answers as long as a run would.
@@ -200,7 +261,7 @@ impl Reach {
     /// # Errors
     /// As of all looks: that of the kernel, and `TimedOut` if the file system does not answer.
     pub fn look(&self, path: &RelPath) -> io::Result<Meta> {
-        Ok(self.carry_out(path, Look::Meta(self.place(path)))?.meta)
+        Ok(self.carry_out(path, Look::Meta(self.place(path)))?.meta())
     }
 
     /// Looks at an entry of an open directory, which is at `dir`; with an empty name, at the directory itself.
@@ -213,7 +274,7 @@ impl Reach {
             return Ok(look::meta_in(opened, name)?);
         }
         let path = if name.is_empty() { dir.clone() } else { dir.join(name) };
-        Ok(self.carry_out(&path, Look::Meta(Place::entry(opened, name)))?.meta)
+        Ok(self.carry_out(&path, Look::Meta(Place::entry(opened, name)))?.meta())
     }
 
     /// The text of the symlink at `path`.

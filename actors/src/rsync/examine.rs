@@ -1,4 +1,4 @@
-//! Asks a node what its rsync is, and with `--check` whether a mirror can be written there. Nothing stays there.
+//! Asks a node what its rsync is, and with `check` whether a mirror can be written there. Nothing stays there.
 
 mod apart;
 mod finding;
@@ -31,7 +31,7 @@ use crate::rsync::runner::run_order::{Ears, Order, Work};
 use crate::site::version::Version;
 use crate::transport::failure::{Cause, Failure};
 
-/// The facts that `--check` learns about a node without changing anything there.
+/// The facts that `check` learns about a node without changing anything there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Examination {
     /// The version of its rsync, if it tells.
@@ -92,7 +92,7 @@ impl Examiner {
         let mut seen = NamesSeen::default();
         let mut hear = |said: &[u8]| sample.as_ref().into_iter().for_each(|sample| seen.hear(said, sample));
         let order = Order { work: Work::List(&list), ..Order::of(Recipe::Probe) };
-        let finished = self.runner.run(&order, &mut Ears { line: &mut hear, worked: None }).await?;
+        let finished = self.runner.run(&order, &mut Ears::to(&mut hear)).await?;
         self.target.learned.borrow_mut().tells_names(seen.names());
         if seen.names() != NameRule::Unclear {
             self.target.note_case(seen.names() == NameRule::One);
@@ -148,7 +148,8 @@ impl Examiner {
     async fn question(&self, question: ProbeQuestion) -> Result<(Finished, NodeReplies), Failure> {
         let mut heard = NodeReplies { protocol: None, mirror: Mirror::Equal };
         let invocation = self.runner.context(false).question(question);
-        let mut ears = Ears { line: &mut |said| heard.hear(said), worked: None };
+        let mut hear = |said: &[u8]| heard.hear(said);
+        let mut ears = Ears::to(&mut hear);
         let process = self.runner.process(self.target.source()?, &invocation.arguments).await?;
         let finished = self
             .runner

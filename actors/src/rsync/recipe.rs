@@ -15,8 +15,8 @@ use crate::node::{Kind, Node};
 use crate::path::Escaped;
 use crate::patterns::rules;
 use crate::rsync::runner::process::Process;
+use crate::site::Site;
 use crate::site::version::Version;
-use crate::site::{InitialSync, Site};
 use crate::transport::rename::{Doubt, Relocation};
 use crate::transport::traits::Traits;
 
@@ -71,6 +71,8 @@ pub(crate) struct Context<'a> {
     pub reading: Duration,
     /// The limit in KiB/s; 0 is no limit.
     pub limit: u64,
+    /// The most entries that a reconcile may delete; `None` if there is no limit.
+    pub max_delete: Option<u64>,
     /// The remote shell, where it is not the usual one and the user chose none.
     pub rsh: Option<String>,
     /// The traits of the node.
@@ -89,7 +91,7 @@ impl Context<'_> {
         if matches!(recipe, Recipe::Present | Recipe::Similar | Recipe::Anew | Recipe::SubtreesRewritten) {
             arguments.push("--ignore-times".into());
         }
-        if self.keeps_extras() && recipe.deletes_extras() {
+        if self.keeps(recipe) {
             // Protects everything from deletion; without --delete the receiver would not learn the exclusions.
             arguments.push("--filter=P *".into());
         }
@@ -104,7 +106,7 @@ impl Context<'_> {
         }
         let extra = if recipe.only_looks() { self.site.extra.comparing() } else { self.site.extra.words() };
         arguments.extend(extra.iter().map(OsString::from));
-        if let (Recipe::Full | Recipe::Prune, Some(most)) = (recipe, self.site.max_delete) {
+        if let (Recipe::Full | Recipe::Prune, Some(most)) = (recipe, self.max_delete) {
             // What would be deleted was counted before; this is for what has changed since.
             arguments.push(format!("--max-delete={most}").into());
         }
@@ -141,7 +143,7 @@ impl Context<'_> {
             Doubt::Changing => arguments.push("--checksum".into()),
             Doubt::Replaced => arguments.push("--ignore-times".into()),
         }
-        if self.keeps_extras() && moved.doubt != Doubt::Replaced {
+        if self.site.keeps_extras() && moved.doubt != Doubt::Replaced {
             arguments.push("--filter=P *".into());
         }
         let excludes = rules::rules_below(&self.site.excludes, &moved.to);
@@ -196,7 +198,7 @@ impl Context<'_> {
         if self.node.kind() == Kind::Ssh && !user_chose_shell(self.site) {
             arguments.push(format!("--rsh={}", self.rsh.as_deref().unwrap_or(SSH)).into());
         }
-        if self.node.kind() == Kind::Daemon && !user_chose_shell(self.site) {
+        if self.node.kind() == Kind::Daemon && self.site.extra.rsh().is_none() {
             arguments.push(CONNECT_TIMEOUT.into());
         }
         // In the value of an option the newer ones take it for protected, and some daemons do not.
@@ -235,9 +237,18 @@ impl Context<'_> {
         format!("--modify-window={window}")
     }
 
-    /// Tells if a comparison must not delete what only the node has: then only removals that were seen are mirrored.
-    fn keeps_extras(&self) -> bool {
-        self.site.initial_sync != InitialSync::Full
+    /// Tells if a run must not delete what only the node has.
+    fn keeps(&self, recipe: Recipe) -> bool {
+        let keeps_removed = self.site.delete.keeps_removed();
+        match () {
+            () if recipe.finds_clashes() => true,
+            // What the source lost is counted by itself.
+            () if recipe.verifies() && keeps_removed => false,
+            () if recipe.deletes_extras() && self.site.keeps_extras() => true,
+            // The comparison at the start is told what to keep.
+            () if recipe.covers_tree() => false,
+            () => keeps_removed && recipe.deletes(),
+        }
     }
 }
 
@@ -249,15 +260,18 @@ pub(crate) fn user_chose_shell(site: &Site) -> bool {
 /// Returns the options that even the user's own parameters must not change, whatever the node is.
 fn forced(recipe: Recipe) -> Vec<&'static str> {
     use Recipe::{
-        Anew, Build, ByLevels, Closed, Deletions29, DryRun, Full, Gather, Large, Levels, Link, Missing, Present, Probe,
-        Prune, Recall, Root, Similar, Subtrees, SubtreesRewritten, Verify, VerifyEntries, VerifyLevels,
+        Anew, Build, ByLevels, Clash, ClashAll, ClashBelow, Closed, Deletions29, DryRun, Full, Gather, Large, Levels,
+        Link, Missing, Present, Probe, Prune, Recall, Root, Similar, Subtrees, SubtreesRewritten, Verify,
+        VerifyEntries, VerifyLevels,
     };
     let mut options = match recipe {
-        Present | Similar | Gather | Anew | Large | Closed | Link | Missing | ByLevels | Levels | Root
+        Present | Similar | Gather | Anew | Large | Closed | Link | Missing | ByLevels | Clash | Levels | Root
         | Deletions29 | Probe | Recall | VerifyEntries | VerifyLevels => {
             vec!["--dirs", "--no-recursive"]
         }
-        Subtrees | SubtreesRewritten | Build | Full | Prune | DryRun | Verify => vec!["--recursive"],
+        Subtrees | SubtreesRewritten | ClashBelow | ClashAll | Build | Full | Prune | DryRun | Verify => {
+            vec!["--recursive"]
+        }
     };
     if recipe.is_listed() {
         options.extend(["--from0", "--files-from=-"]);
@@ -268,6 +282,9 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
         Probe => options.extend(["--delete-missing-args", "-ii"]),
         ByLevels => options.extend(["--ignore-missing-args", "--existing", "--ignore-existing"]),
         Prune => options.extend(["--existing", "--ignore-existing"]),
+        // Of what the node has, only what it has as another kind of entry would be made anew.
+        Clash | ClashBelow => options.extend(["--ignore-missing-args", "--existing"]),
+        ClashAll => options.push("--existing"),
         Present | Large | Closed | Levels | Root | Gather | Recall | VerifyEntries | VerifyLevels => {
             options.push("--ignore-missing-args")
         }
@@ -292,7 +309,7 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
         options.push("--dry-run");
     }
     // --delete always: without it the receiver does not learn the exclusions and deletes what they protect.
-    if !matches!(recipe, Link | Gather) {
+    if recipe.deletes() {
         options.extend(["--delete", "--force"]);
     }
     options.push("--out-format=%i|%l|%b|%n");

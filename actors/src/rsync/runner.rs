@@ -52,15 +52,16 @@ use crate::site::version::Version;
 use crate::transport::Lane;
 use crate::transport::failure::{Cause, Failure};
 use crate::transport::heard::{self, Heard};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 /// The longest silence of a standby after it was fed: a new process then takes its place, which costs less than to wait. A
 /// disk that has to spin up first takes less.
 const ANSWERED: Duration = Duration::from_secs(10);
 const STANDBY_PATIENCE: Patience = Patience::of(process::PATIENCE).over_old_connection().answered_within(ANSWERED);
 
-/// The delay before the next standby is started: at once, it would take the processor from the one that was just fed.
-const REFILL_AFTER: Duration = Duration::from_millis(3);
+/// The next standby is started when the one that was just fed has done its work, from which it would take the processor, but
+/// not later than this: over a long line a standby takes as long to connect as another one to work.
+const REFILL_AT_LATEST: Duration = Duration::from_millis(20);
 
 /// The result of feeding a standby.
 enum Fed {
@@ -149,7 +150,8 @@ impl Runner {
             listener.hear(said);
             (ears.line)(said);
         };
-        let mut both = Ears { line: &mut line, worked: ears.worked.take() };
+        let is_there = ears.is_there.clone();
+        let mut both = Ears { is_there, ..Ears::to(&mut line).told(ears.worked.take()) };
         let finished = self.run_once(order, &mut both).await;
         ears.worked = both.worked.take();
         finished
@@ -210,12 +212,18 @@ impl Runner {
         let Some((process, list)) = self.take_standby(order).await else { return Fed::Not { hung: false } };
         let to_be_told = ears.worked.is_some();
         let carrier = process.carrier();
+        let (at_work, works) = oneshot::channel();
+        ears.at_work = Some(at_work);
         let refill = async {
-            tokio::time::sleep(REFILL_AFTER).await;
+            let _ = tokio::time::timeout(REFILL_AT_LATEST, works).await;
             self.refill();
         };
         let claims = Claims::of(order.recipe, &list);
-        let fed = self.finish(process, &list, &claims, (STANDBY_PATIENCE, share), ears);
+        let fed = async {
+            let finished = self.finish(process, &list, &claims, (STANDBY_PATIENCE, share), ears).await;
+            drop(ears.at_work.take());
+            finished
+        };
         let (Ok(finished), ()) = tokio::join!(fed, refill) else { return Fed::Not { hung: false } };
         let Some(failure) = failure::of(&finished).filter(is_broken_connection) else {
             self.standbys.borrow_mut().served();
@@ -302,11 +310,14 @@ impl Runner {
         (patience, share): (Patience, Share),
         ears: &mut Ears<'_>,
     ) -> Result<Finished, Failure> {
+        let to_tell = Cell::new(ears.worked.take());
+        // Nobody listens any more when the batch was given up.
+        let tell = || _ = to_tell.take().map(|worked| worked.send(()));
         let worked = || {
             // All is sent.
             drop(share);
-            // Nobody listens any more when the batch was given up.
-            let _ = ears.worked.take().map(|worked| worked.send(()));
+            drop(ears.at_work.take());
+            tell();
         };
         let mut greets = self.greets(&process);
         let line = |said: &[u8]| {
@@ -318,9 +329,13 @@ impl Runner {
             if bearing != Bearing::Foreign {
                 (ears.line)(said);
             }
+            if ears.is_there.get() {
+                tell();
+            }
             bearing
         };
         let finished = process.finish(list, patience, line, worked).await;
+        ears.worked = to_tell.take();
         greets.ended(&finished);
         finished.map_err(|error| Failure::not_started(&self.target.site.rsync, &error))
     }

@@ -92,8 +92,8 @@ impl Shared {
         if self.budget.total() != site.max_standbys {
             self.budget = Budget::new(site.max_standbys);
         }
-        let has_ssh = site.nodes.iter().any(|node| node.kind() == Kind::Ssh);
-        if !(site.ssh_master && has_ssh) || recipe::user_chose_shell(site) {
+        let shares = |node: &Node| node.kind() == Kind::Ssh && !recipe::user_chose_shell(&site.at(node));
+        if !site.ssh_master || !site.nodes.iter().any(shares) {
             self.sockets = None;
         } else if self.sockets.is_none() && !self.has_no_place {
             match RuntimeDir::new() {
@@ -108,6 +108,9 @@ impl Shared {
 
     /// The connection that the runs to a node share, if they are to.
     pub(super) fn master(&self, site: &Site, node: &Node) -> Option<Rc<Master>> {
+        if recipe::user_chose_shell(site) {
+            return None;
+        }
         let login = Login::of(node, &site.extra)?;
         let log = self.log.new(o!("node" => node.name().to_owned()));
         Some(Master::new(self.children.clone(), self.sockets.clone()?, recipe::SSH, login, log))

@@ -1,7 +1,7 @@
 //! Describes one node and the source that is mirrored to it, with what was learned of the node. What a run says is read against
 //! the target: `report` adds to its methods.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -26,6 +26,7 @@ use crate::transport::traits::{Trait, Traits};
 
 /// A node, and the source that is mirrored to it.
 pub(crate) struct Target {
+    /// The site as it is for this node: see [`Site::at`].
     pub site: Rc<Site>,
     pub root: Root,
     pub node: Node,
@@ -33,6 +34,8 @@ pub(crate) struct Target {
     pub version: Version,
     /// The facts about the node.
     pub learned: RefCell<Learned>,
+    /// `true` until the next reconcile has succeeded, which may delete as much as it takes.
+    allows_deletions: Cell<bool>,
     /// The warnings that were logged.
     warned: RefCell<BTreeSet<Warning>>,
     pub log: Logger,
@@ -44,7 +47,18 @@ impl Target {
         let learned = Learned::of(site.state_file.as_deref().and_then(|file| known::of(file, &node)));
         let learned = RefCell::new(learned);
         let warned = RefCell::default();
-        Rc::new(Target { site, root, node, version, learned, warned, log })
+        let allows_deletions = Cell::default();
+        Rc::new(Target { site, root, node, version, learned, allows_deletions, warned, log })
+    }
+
+    /// The most entries that a reconcile may delete; `None` if it may delete as many as it takes.
+    pub(crate) fn max_delete(&self) -> Option<u64> {
+        self.site.max_delete.filter(|_| !self.allows_deletions.get())
+    }
+
+    /// Lets reconciles delete as many entries as they take, or no longer.
+    pub(crate) fn allow_deletions(&self, allows: bool) {
+        self.allows_deletions.set(allows);
     }
 
     /// Opens the directory of the source.

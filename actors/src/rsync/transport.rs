@@ -9,6 +9,7 @@ use super::audience::Reconcile;
 use crate::heartbeat::Heartbeat;
 use crate::node::Kind;
 use crate::path::RelPath;
+use crate::site::DeleteMode;
 use crate::transport::Lane;
 use crate::transport::RemoteRsync;
 use crate::transport::failure::Cause;
@@ -35,6 +36,9 @@ impl Transport for Rsync {
                 result = self.deliverer.reconcile_all(&kept, gauge) => result,
                 never = self.audience.attend(reconcile) => match never {},
             };
+            if result.is_ok() {
+                self.target.allow_deletions(false);
+            }
             // A reconcile that would delete too much says nothing against the node.
             let well = result.as_ref().err().is_none_or(|failure| failure.cause == Cause::TooManyDeletions);
             self.runner.keep_ready(well);
@@ -52,6 +56,14 @@ impl Transport for Rsync {
 
     fn bounds_deletions(&self) -> bool {
         self.target.site.max_delete.is_some()
+    }
+
+    fn deletes_at_start_only(&self) -> bool {
+        self.target.site.delete == DeleteMode::Startup
+    }
+
+    fn allow_deletions(&self) {
+        self.target.allow_deletions(true);
     }
 
     fn warm(self: Rc<Self>) {

@@ -100,13 +100,16 @@ async fn rewritten_links(deliverer: &Deliverer, is_pending: &IsPending<'_>) -> V
 impl OngoingComparison<'_> {
     async fn at_everything(&mut self) -> Result<(), Failure> {
         let suspects = &mut self.suspects;
-        let mut heard = |said: &[u8]| {
-            if let Some((path, difference)) = difference(said) {
-                suspects.add(path, difference);
-            }
+        let keeps = self.deliverer.target.site.delete.keeps_removed();
+        let mut kept = 0;
+        let mut heard = |said: &[u8]| match difference(said) {
+            Some((_, Difference::OnlyThere)) if keeps => kept += 1,
+            Some((path, difference)) => suspects.add(path, difference),
+            None => (),
         };
         let order = Order { rules: &self.rules, ..Order::of(Recipe::Verify) };
         let looked = self.deliverer.counted(order, None, &mut heard).await?;
+        self.comparison.kept = kept;
         self.comparison.blame(looked.blamed, looked.failure);
         Ok(())
     }

@@ -28,7 +28,7 @@ pub(crate) struct ComparisonGround<'a> {
     /// `true` if the nodes may have entries that were never saved, since they were made, sent and deleted again between two
     /// saves; so the names in each directory that changed are compared too.
     pub unsaved_names: bool,
-    /// `true` if what is gone is removed at the nodes.
+    /// `true` if what is gone is removed at the nodes, so that it may be paired with what is new.
     pub deletes: bool,
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn compare(ground: ComparisonGround<'_>, found: &mut (dyn FnMut(Chang
         moved.extend(unpaired.take_moved(ground.reach, ground.deletes));
     }
     unpaired.new.iter().for_each(|entry| found(changed(entry, None, ground.unsaved_names)));
-    for (path, before) in unpaired.gone.into_iter().filter(|_| ground.deletes) {
+    for (path, before) in unpaired.gone {
         found(Change::Removed { path, is_dir: before.is_some_and(|before| before.is_dir()) });
     }
     Ok(())

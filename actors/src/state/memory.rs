@@ -64,7 +64,7 @@ impl Memory {
         if let Some(why) = store.damage() {
             warn!(log, "the state is of no use: comparing everything"; "why" => format!("the file is damaged: {why}"));
         }
-        let unsaved = Unsaved::new(site.dir_moves);
+        let unsaved = Unsaved::new(site.least_dir_moves());
         let mut away = BTreeSet::new();
         let mounts = past.as_ref().map(|past| past.mounts.clone()).unwrap_or_default();
         let past = past.map(|Past { closed, backlogs, mounts }| {
@@ -106,7 +106,7 @@ impl Resumed {
         let mut outbox = outbox.lock();
         outbox.resume(&backlog);
         if !self.complete {
-            outbox.drop_detours(Instant::now());
+            outbox.drop_detours();
         }
         // Sending the root shows if the node lost its mirror meanwhile.
         outbox.touch_root();

@@ -83,7 +83,7 @@ impl StateFile {
     }
 
     /// Opens it again if it was closed after a failed write.
-    fn reopen(&mut self) -> Result<(), StoreError> {
+    pub(super) fn reopen(&mut self) -> Result<(), StoreError> {
         if let StateFile::Closed(closed) = self {
             *self = StateFile::Open(closed.open()?);
         }

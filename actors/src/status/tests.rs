@@ -96,6 +96,7 @@ fn a_person_should_look_at_what_does_not_pass_by_itself() {
             failing_first: Vec::new(),
             lag: None,
             unmirrored_moves: 0,
+            keeps_removed: false,
             unmirrored_first: Vec::new(),
             attributes_unset: 0,
             attributes_unset_first: Vec::new(),

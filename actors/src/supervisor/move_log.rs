@@ -1,5 +1,6 @@
 //! The log of directory moves: what becomes of one when it is seen, and of those that are not mirrored.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use slog::{Logger, info, warn};
@@ -13,10 +14,15 @@ pub(super) const GATHERS: Duration = Duration::from_secs(1);
 
 /// The cure for moves that are not mirrored.
 const CURE: &str =
-    "inosync --once makes them equal, as a restart or resync_every does; dir_moves: Replicate mirrors later moves";
+    "inosync once makes them equal, as a restart or resync_every does; dir_moves: Replicate mirrors later moves";
 
-/// Logs a directory move that was seen.
-pub(super) fn log_move(log: &Logger, moved: &DirMove, dir_moves: DirMoves) {
+/// Logs a directory move that was seen: a line for each way in which nodes follow it.
+pub(super) fn log_move(log: &Logger, moved: &DirMove, dir_moves: &BTreeSet<DirMoves>) {
+    let ways = if matches!(moved, DirMove::In { .. }) { 1 } else { dir_moves.len() };
+    dir_moves.iter().take(ways).for_each(|way| log_way(log, moved, *way));
+}
+
+fn log_way(log: &Logger, moved: &DirMove, dir_moves: DirMoves) {
     match (moved, dir_moves) {
         (DirMove::Within { from, to }, DirMoves::Log) => {
             info!(log, "directory moved: not mirrored (dir_moves: Log), the nodes keep the old name"; "from" => %from, "to" => %to);
@@ -63,6 +69,6 @@ pub(super) fn forget_mirrored(slot: &Slot, began: Instant) {
     outbox.unmirrored().forget_before(began);
     let left = outbox.unmirrored().count();
     if left < before {
-        info!(slot.link.log, "directory moves were mirrored by another process (--once)"; "moves" => before - left, "left" => left);
+        info!(slot.link.log, "directory moves were mirrored by another process (inosync once)"; "moves" => before - left, "left" => left);
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use actix::prelude::*;
 use slog::Logger;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::paused::Paused;
 use super::slots::{Slot, Slots};
@@ -18,7 +18,7 @@ use crate::outbox::Outbox;
 use crate::outbox::unsaved::Unsaved;
 use crate::reload::ConfigSnapshot;
 use crate::root::Root;
-use crate::site::{InitialSync, Site};
+use crate::site::{DeleteMode, InitialSync, Site};
 use crate::state::memory::Resumed;
 use crate::state::{Keep, SavedBacklog};
 use crate::transport::Transport;
@@ -84,12 +84,14 @@ pub(crate) struct Flushes {
     ask: Recipient<Flush>,
     /// Flushes that have not come back.
     out: usize,
+    /// Are told when none is left.
+    waiting: Vec<oneshot::Sender<()>>,
 }
 
 impl Flushes {
     /// Flushes that this actor is asked for.
     pub(crate) fn by(ask: Recipient<Flush>) -> Self {
-        Flushes { ask, out: 0 }
+        Flushes { ask, out: 0, waiting: Vec::new() }
     }
 
     /// Asks for everything that the kernel has reported.
@@ -98,9 +100,23 @@ impl Flushes {
         self.ask.do_send(Flush);
     }
 
+    /// Asks for everything that the kernel has reported; the receiver hears when that has come.
+    pub(super) fn passed(&mut self) -> oneshot::Receiver<()> {
+        self.ask();
+        let (tell, passed) = oneshot::channel();
+        self.waiting.push(tell);
+        passed
+    }
+
     /// Notes that one has come back. Returns true if none is left.
     pub(super) fn came(&mut self) -> bool {
         self.out -= 1;
+        if self.out == 0 {
+            // Whoever does not listen any more need not know.
+            for tell in self.waiting.drain(..) {
+                let _ = tell.send(());
+            }
+        }
         self.out == 0
     }
 }
@@ -111,7 +127,7 @@ pub(crate) struct StateHandle {
     pub(crate) past: Option<Resumed>,
     /// Learns of which nodes the state is.
     pub(crate) keep: Recipient<Keep>,
-    /// Finds out what changed since the last run.
+    /// To the filter, for the StateActor: what changed since the last run is wanted.
     pub(crate) compare: Recipient<Compare>,
     /// Answers when all that it found is on its way.
     pub(crate) compared: Recipient<AskCompared>,
@@ -121,12 +137,15 @@ pub(crate) struct StateHandle {
 
 impl Upstream {
     /// Goes on where the last run ended. Returns false if nothing is known of one.
-    pub(super) fn take_up_work(&mut self, slots: &Slots, initial_sync: InitialSync) -> bool {
+    pub(super) fn take_up_work(&mut self, slots: &Slots, site: &Site) -> bool {
         let Some(state) = &mut self.state else { return false };
         let Some(mut past) = state.past.take() else { return false };
         for slot in slots.staying() {
             past.hide(&slot.link.outbox);
-            if !past.take_up(&slot.link.key, &slot.link.outbox) && initial_sync != InitialSync::Off {
+            let is_known = past.take_up(&slot.link.key, &slot.link.outbox);
+            // What the node kept until now goes by a comparison.
+            let deletes = site.at(&slot.node).delete == DeleteMode::Startup;
+            if (!is_known || deletes) && site.initial_sync != InitialSync::Off {
                 slot.link.outbox.lock().want_reconcile();
             }
         }
@@ -140,6 +159,6 @@ impl Upstream {
         let known = slots.staying().filter(|slot| !slot.reconcile);
         let kept = |slot: &Slot| SavedBacklog { key: slot.link.key.clone(), outbox: slot.link.outbox.clone() };
         let nodes = known.map(kept).collect();
-        state.keep.do_send(Keep { nodes, excludes: site.excludes.clone(), initial_sync: site.initial_sync });
+        state.keep.do_send(Keep { nodes, excludes: site.excludes.clone(), gone: site.gone_entries() });
     }
 }

@@ -15,9 +15,9 @@ pub(super) fn reached(heard: MountNews, slots: &Slots, log: &Logger) {
             warn!(log, "a file system does not answer: what is below it waits, and the rest goes on; mend what \
                 serves it, or unmount it (umount -l)"; "path" => %path, "kind" => kind);
         }
-        MountNews::Answers(Silent { path, since, .. }) => {
-            info!(log, "a file system answers again: what is below it is compared"; "path" => %path,
-                "after" => silence(since));
+        MountNews::Answers { silent: Silent { path, since, .. }, missed } => {
+            let what = if missed { ": what is below it is compared" } else { "" };
+            info!(log, "a file system answers again{what}"; "path" => %path, "after" => silence(since));
             go_on(slots);
         }
         MountNews::Unmounted(Silent { path, since, .. }) => {

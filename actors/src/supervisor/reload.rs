@@ -12,7 +12,7 @@ use super::resync::{ScheduledTask, Schedules};
 use crate::messages::{Exclude, Obey, Reload, Restart, Serve, TryNow, Vacate};
 use crate::node::Node;
 use crate::order::WorkOrder;
-use crate::reload::{ConfigDiff, ConfigSnapshot, Takes};
+use crate::reload::{ConfigDiff, ConfigSnapshot, Takes, is_same};
 use crate::site::InitialSync;
 use crate::status::record::NodeRecord;
 use crate::sync::NodeLink;
@@ -40,16 +40,17 @@ impl SupervisorActor {
     fn change_over(&mut self, config: ConfigSnapshot, difference: &ConfigDiff, ctx: &mut Context<Self>) {
         info!(self.log, "reloaded: {difference}");
         let before = std::mem::replace(&mut self.config, config).site;
-        let is_removed = |node: &Node| difference.removed.iter().any(|gone| gone == node && gone.name() == node.name());
+        let is_removed = |node: &Node| difference.removed.iter().any(|gone| is_same(gone, node));
         for at in self.slots.numbers(|slot| slot.membership != Membership::Leaving && is_removed(&slot.node)) {
             self.leave(at, ctx);
         }
         if difference.takes >= Takes::Patterns {
             self.source.root().exclude(self.config.site.excludes.clone());
         }
-        if difference.takes >= Takes::Transports {
-            for at in self.slots.numbers(|slot| slot.membership != Membership::Leaving) {
-                self.renew(at, difference.takes >= Takes::Reconcile, ctx);
+        for at in self.slots.numbers(|slot| slot.membership != Membership::Leaving) {
+            let takes = self.slots.get(at).map_or(Takes::Nothing, |slot| difference.takes_at(&slot.node));
+            if takes >= Takes::Transports {
+                self.renew(at, takes >= Takes::Reconcile, ctx);
             }
         }
         // Whoever reloads may have mended what failed.
@@ -73,6 +74,7 @@ impl SupervisorActor {
         let other = self.slots.iter().map(|slot| slot.link.outbox.beside()).next();
         let at = self.slots.next();
         let outbox = other.unwrap_or_default();
+        outbox.lock().set_dir_moves(self.config.site.at(node).dir_moves);
         let link = self.link(at, node, outbox.clone(), NodeRecord::default(), Heard::default());
         self.slots.insert(node.clone(), link, Membership::Joining);
         if let Some(slot) = self.slots.get(at) {

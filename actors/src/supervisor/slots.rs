@@ -165,6 +165,7 @@ mod tests {
                 unsaved: Unsaved::default(),
                 transport: Rc::new(Nowhere),
                 progress: Latest::default(),
+                keeps_removed: false,
                 bulk_size: 0,
                 record: NodeRecord::default(),
                 heard: Heard::default(),

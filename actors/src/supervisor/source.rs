@@ -40,12 +40,17 @@ impl CountedSource {
         self.overflows += u64::from(reason == Reason::Overflow);
     }
 
+    /// The fault because of which nothing is sent, if there is one.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.root.check().err().map(|why| why.to_string())
+    }
+
     /// The status of the source, which is watched so far.
     pub(super) fn status(&self, coverage: &WatchCoverage) -> SourceStatus {
         let View { watched, unwatched, first } = coverage.read();
         SourceStatus {
             // Where nothing changes, nobody else has looked.
-            trouble: self.root.check().err().map(|why| why.to_string()),
+            trouble: self.trouble(),
             watched_directories: watched,
             watch_limit: watch_limit().map(|limit| limit.value),
             unwatched_directories: unwatched,

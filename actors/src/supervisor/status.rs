@@ -1,9 +1,8 @@
-//! Answers those outside the daemon: its status, a path, its life; and does what they ask for at a node.
+//! Answers those outside the daemon: its status, a path, its life.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use actix::prelude::*;
-use slog::info;
 use tokio::time::timeout;
 
 use super::SupervisorActor;
@@ -12,8 +11,7 @@ use super::lifecycle::{Membership, Worker};
 use super::move_log;
 use super::slots::Slot;
 use super::watchdog::upstream_is_alive;
-use crate::messages::{Alive, AskPath, AskSeen, AskStatus, Compared, Obey, Pause, TryNow};
-use crate::order::WorkOrder;
+use crate::messages::{Alive, AskPath, AskSeen, AskStatus, Compared};
 use crate::outbox::pending::PendingSet;
 use crate::path::{Escaped, RelPath};
 use crate::status::record::NodeRecord;
@@ -38,6 +36,7 @@ impl SupervisorActor {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             rsync: self.config.version.to_string(),
             wpath: Escaped(site.wpath.as_os_str().as_encoded_bytes()).to_string(),
+            config: String::new(),
             pid: std::process::id(),
             started_at: unix(self.source.started_at()),
             at: unix(SystemTime::now()),
@@ -56,7 +55,7 @@ impl SupervisorActor {
         self.upstream.unsaved.trouble().or(at_start)
     }
 
-    fn node(&self, slot: &Slot, trouble: Option<&str>) -> NodeStatus {
+    pub(super) fn node(&self, slot: &Slot, trouble: Option<&str>) -> NodeStatus {
         let now = Instant::now();
         let mut outbox = slot.link.outbox.lock();
         let ledger = slot.link.record.read();
@@ -89,6 +88,7 @@ impl SupervisorActor {
             failing_first: failing.first.iter().map(ToString::to_string).collect(),
             lag: outbox.on_its_way_since().map(age),
             unmirrored_moves: outbox.unmirrored().count(),
+            keeps_removed: slot.link.keeps_removed,
             unmirrored_first: outbox.unmirrored().iter().take(NAMED).map(ToString::to_string).collect(),
             attributes_unset: outbox.unset().count(),
             attributes_unset_first: outbox.unset().paths().take(NAMED).map(ToString::to_string).collect(),
@@ -184,36 +184,6 @@ impl Handler<Alive> for SupervisorActor {
     fn handle(&mut self, _: Alive, _: &mut Self::Context) -> Self::Result {
         // At the end watcher and filter are not needed any more.
         if self.phase.has_ended() { Box::pin(async { true }) } else { upstream_is_alive(&self.upstream) }
-    }
-}
-
-impl Handler<Pause> for SupervisorActor {
-    type Result = Option<bool>;
-
-    fn handle(&mut self, Pause { node, paused }: Pause, _: &mut Self::Context) -> Option<bool> {
-        if self.phase.has_ended() {
-            return None;
-        }
-        let is_meant = |slot: &&Slot| slot.node.name() == node || slot.node.dest() == node.as_str();
-        let slots: Vec<&Slot> = self.slots.members().filter(is_meant).collect();
-        for slot in &slots {
-            if self.paused.set(&slot.node, paused) {
-                let what = if paused { "node paused: changes are collected" } else { "node resumed" };
-                info!(slot.link.log, "{what}"; "pending" => slot.link.outbox.lock().len());
-                if !paused && slot.worker != Worker::None && slot.link.record.read().health.is_well() {
-                    slot.link.transport.clone().wake();
-                }
-            }
-            match slot.worker.actor() {
-                Some(actor) if paused => actor.do_send(Obey(WorkOrder::Pause)),
-                Some(actor) => {
-                    actor.do_send(Obey(WorkOrder::Work));
-                    actor.do_send(TryNow);
-                }
-                None => (),
-            }
-        }
-        Some(!slots.is_empty())
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct NodeLink {
     pub(crate) transport: Rc<dyn Transport>,
     /// The progress of the reconcile, while one runs.
     pub(crate) progress: Latest,
+    /// `true` if the node keeps what the source lost.
+    pub(crate) keeps_removed: bool,
     /// The bytes that a batch of the fast lane carries.
     pub(crate) bulk_size: u64,
     /// The record of how the node is served.

@@ -44,7 +44,11 @@ impl SyncActor {
         if !outbox.lease_reconcile(started) {
             return;
         }
-        let kept: Vec<RelPath> = outbox.kept_in_reconcile().into_iter().collect();
+        let mut kept: Vec<RelPath> = outbox.kept_in_reconcile().into_iter().collect();
+        if self.link.transport.deletes_at_start_only() && outbox.last_reconcile().is_some() {
+            // The root stands for all.
+            kept = vec![RelPath::root()];
+        }
         drop(outbox);
         self.end_verify(ctx);
         debug!(self.link.log, "reconcile");

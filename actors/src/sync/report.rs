@@ -69,18 +69,21 @@ fn log_summary(log: &Logger, what: &'static str, delivery: &Delivery, summary: S
 }
 
 /// The cure for a node that differs.
-const CURE: &str = "inosync --once compares everything, as a restart or resync_every does; a file of the same size and time \
+const CURE: &str = "inosync once compares everything, as a restart or resync_every does; a file of the same size and time \
     it takes for equal: touch that in the source";
 
 /// Says how a node compares with the source. `tells`: whether it is said here which entries differ.
 pub fn log_verified(log: &Logger, comparison: &Comparison, started: Instant, tells: bool) {
-    let Comparison { differing, unsettled, unseen, blamed, failure, rewritten } = comparison;
+    let Comparison { differing, unsettled, unseen, blamed, failure, rewritten, kept } = comparison;
     let took = format!("{} ms", started.elapsed().as_millis());
     if tells && !differing.is_empty() {
         warn!(log, "node differs from the source"; "count" => differing.len(), "first" => first_of(differing.keys()),
             "changing" => unsettled, "took" => took, "cure" => CURE);
     } else {
         info!(log, "verified"; "differ" => comparison.differ(), "changing" => unsettled, "took" => took);
+    }
+    if *kept > 0 {
+        info!(log, "the node keeps what the source does not have (delete)"; "count" => kept);
     }
     if *unseen > 0 {
         warn!(log, "too many entries differ for a second look: the rest is not counted"; "count" => unseen);

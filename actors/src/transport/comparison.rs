@@ -12,6 +12,8 @@ use crate::path::{Escaped, RelPath};
 pub struct Comparison {
     /// Entries that differ, with the kind of difference.
     pub differing: BTreeMap<RelPath, Difference>,
+    /// Number of entries that only the node has, and keeps since the source lost them (`delete`): no difference.
+    pub kept: u64,
     /// Number of entries that changed during each look, so that the result is unknown.
     pub unsettled: u64,
     /// Number of entries that differed at the first look and were too many for a second look.

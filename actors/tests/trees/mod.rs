@@ -1,5 +1,6 @@
 //! What the tests of the running library share: a source and two mirrors, and the site that they are.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use inosync_actors::node::Node;
 use inosync_actors::patterns::excludes::Excludes;
 use inosync_actors::patterns::settle::Settle;
 use inosync_actors::site::extra::Extra;
-use inosync_actors::site::{DirMoves, InitialSync, Site};
+use inosync_actors::site::{DeleteMode, DirMoves, InitialSync, Site};
 
 /// Longer than what a test waits for a stop or a poll.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -40,6 +41,7 @@ impl Trees {
             wpath: self.path("source"),
             excludes: Excludes::default(),
             nodes: vec![self.node("steady"), self.node(self.other)],
+            options: BTreeMap::new(),
             rsync: PathBuf::from("/usr/bin/rsync"),
             // The program of a test cannot stand in for a remote shell.
             confine: false,
@@ -48,6 +50,7 @@ impl Trees {
             logfile: None,
             initial_sync: InitialSync::Full,
             dir_moves: DirMoves::Log,
+            delete: DeleteMode::Always,
             standby: true,
             max_standbys: 4,
             ssh_master: false,

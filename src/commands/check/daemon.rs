@@ -43,7 +43,7 @@ fn of_node(node: &NodeStatus) -> Option<String> {
     let why = match (&node.state, last) {
         (NodeState::Backoff { .. } | NodeState::Incomplete, Some(last)) => format!("{}: {last}", node.state.word()),
         (NodeState::Idle | NodeState::Syncing | NodeState::Reconciling, _) => {
-            of_hook("on_synced", node.hook.as_ref()).unwrap_or_else(|| "not all is well: see --status".to_owned())
+            of_hook("on_synced", node.hook.as_ref()).unwrap_or_else(|| "not all is well: see inosync status".to_owned())
         }
         (state, _) => state.to_string(),
     };

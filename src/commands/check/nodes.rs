@@ -26,17 +26,16 @@ const FOWNER: u32 = 3;
 const STICKY: u32 = 0o1000;
 
 /// Checks all nodes of the site. The lines of a node stay together, in the order of the configuration.
-pub async fn look(site: Rc<Site>, root: Root, version: Version, offline: bool) -> Report {
-    let mut report = Report::default();
+pub async fn look(site: Rc<Site>, root: Root, version: Version, offline: bool, report: &mut Report) {
     let children = Children::default();
     let rsync =
         |node: &Node| Rsync::new(site.clone(), root.clone(), node.clone(), version, Shared::once(children.clone()));
     if offline {
         for node in &site.nodes {
             report.well(format!("node {}: not asked (--offline)", Escaped(node.name().as_bytes())));
-            commands(&rsync(node), site.initial_sync, &mut report);
+            commands(&rsync(node), site.initial_sync, report);
         }
-        return report;
+        return;
     }
     let probe = match Probe::new(&site) {
         Ok(probe) => Some(Rc::new(probe)),
@@ -60,7 +59,6 @@ pub async fn look(site: Rc<Site>, root: Root, version: Version, offline: bool) -
         probe.close().await;
     }
     children.end_all().await;
-    report
 }
 
 async fn visit(rsync: Rc<Rsync>, node: Node, probe: Option<Rc<Probe>>, initial_sync: InitialSync) -> Report {

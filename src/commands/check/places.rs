@@ -99,7 +99,7 @@ pub fn sockets(service: &Service, is_running: bool, report: &mut Report) {
     }
     report.fault(format!(
         "control socket: {}; run inosync as the user to whom it belongs, or name another directory by `socket_dir`: without \
-         it --status, --explain, --pause and --resume have nobody to ask",
+         it inosync status, explain, pause and resume have nobody to ask",
         reasons.join("; ")
     ));
 }

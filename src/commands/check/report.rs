@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use serde::Serialize;
+
 use crate::exit::Exit;
 
 /// The lines of one part of a check, with the number of faults and warnings. Lines are printed at once, except in a part
@@ -11,12 +13,35 @@ pub struct Report {
     kept: Option<Vec<String>>,
     faults: usize,
     warnings: usize,
+    /// True if the lines are printed as JSON at the end.
+    is_json: bool,
+}
+
+/// A whole report, for programs.
+#[derive(Serialize)]
+struct ReportInJson<'a> {
+    /// `well`, `ready` (with warnings) or `not_ready`.
+    verdict: &'static str,
+    errors: usize,
+    warnings: usize,
+    /// The lines as they are printed for people.
+    lines: &'a [String],
 }
 
 impl Report {
     /// A part that is printed as a whole when it is [added](Report::add) to another.
     pub fn kept() -> Report {
         Report { kept: Some(Vec::new()), ..Report::default() }
+    }
+
+    /// A report that is printed as JSON when it ends.
+    pub fn json() -> Report {
+        Report { is_json: true, ..Report::kept() }
+    }
+
+    /// Adds a line that says by itself how grave it is, and is not counted.
+    pub fn remark(&mut self, line: String) {
+        self.well(line);
     }
 
     /// Adds a line about something that is right.
@@ -49,7 +74,19 @@ impl Report {
     /// Ends the report with the result of all lines.
     pub fn end(mut self) -> Exit {
         let (verdict, exit) = self.verdict();
-        self.well(verdict);
+        if self.is_json {
+            let verdict = match (self.faults, self.warnings) {
+                (0, 0) => "well",
+                (0, _) => "ready",
+                _ => "not_ready",
+            };
+            let Report { faults: errors, warnings, kept, .. } = &self;
+            let lines = kept.as_deref().unwrap_or_default();
+            let whole = ReportInJson { verdict, errors: *errors, warnings: *warnings, lines };
+            say(&serde_json::to_string_pretty(&whole).unwrap_or_default());
+        } else {
+            self.well(verdict);
+        }
         exit
     }
 

@@ -88,7 +88,7 @@ impl Unit {
             words.extend(given);
         }
         let text = |path: &OsStr| Escaped(path.as_encoded_bytes()).to_string();
-        words.extend([text(program.as_os_str()), "-c".to_owned(), text(config.as_os_str()), "--check".to_owned()]);
+        words.extend([text(program.as_os_str()), "-c".to_owned(), text(config.as_os_str()), "check".to_owned()]);
         words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
     }
 }
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(
             unit.command(Path::new("/usr/bin/inosync"), Path::new("/etc/inosync/a b.ron")),
             "runuser -u inosync -- env STATE_DIRECTORY=/var/lib/inosync RUNTIME_DIRECTORY=/run/inosync /usr/bin/inosync -c \
-             '/etc/inosync/a b.ron' --check"
+             '/etc/inosync/a b.ron' check"
         );
     }
 }

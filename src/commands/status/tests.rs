@@ -14,6 +14,7 @@ fn sample(state: NodeState) -> Status {
         failing_first: Vec::new(),
         lag: Some(75.4),
         unmirrored_moves: 0,
+        keeps_removed: false,
         unmirrored_first: Vec::new(),
         attributes_unset: 0,
         attributes_unset_first: Vec::new(),
@@ -30,9 +31,20 @@ fn sample(state: NodeState) -> Status {
         recent: Vec::new(),
     };
     let source = SourceStatus { watched_directories: 12, watch_limit: Some(1000), ..SourceStatus::default() };
-    let (version, rsync, wpath) = ("1".to_owned(), "3.5.0".to_owned(), "/src".to_owned());
-    let (phase, nodes, hook) = (Phase::Running, vec![node], None);
-    Status { version, rsync, wpath, pid: 9, started_at: 0, at: 1000, phase, state_trouble: None, source, nodes, hook }
+    Status {
+        version: "1".to_owned(),
+        rsync: "3.5.0".to_owned(),
+        wpath: "/src".to_owned(),
+        config: "/etc/inosync/www.ron".to_owned(),
+        pid: 9,
+        started_at: 0,
+        at: 1000,
+        phase: Phase::Running,
+        state_trouble: None,
+        source,
+        nodes: vec![node],
+        hook: None,
+    }
 }
 
 #[test]

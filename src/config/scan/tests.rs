@@ -1,16 +1,14 @@
 //! Each kind of mistake in a file leads to its cure, at its place, and all of them are told at once.
 
 use std::fmt::Write;
-use std::path::Path;
 
-use crate::config::value::ConfigText;
 use crate::config::{ConfigError, check_text};
 
 /// Each complaint as `line:column what: cure`.
 fn told(text: &str) -> String {
     let wpath = tempfile::tempdir().unwrap();
     let text = text.replace("SRC", &wpath.path().display().to_string());
-    match check_text(ConfigText { file: Path::new("f"), text: &text }) {
+    match check_text(&text) {
         Ok(_) => String::new(),
         Err(ConfigError::Environment(complaint)) => panic!("{complaint}"),
         Err(ConfigError::Wrong(complaints)) => {
@@ -91,7 +89,7 @@ fn a_mistake_in_the_notation_leads_to_its_cure() {
         ("-- why", "5: `--` begins no comment here"),
         ("/* why", "5: a `/*` comment is not closed"),
         ("\u{a0}rspeed: 5,", "5: none of the keyboard's"),
-        ("include \"x.ron\",", "5: a colon is missing ... a configuration is one file"),
+        ("include \"x.ron\",", "5: a colon is missing ... write include: \"common.ron\""),
     ] {
         let text = format!("{site} {line}\n)");
         let told = told(&text);
@@ -196,8 +194,7 @@ fn a_file_of_nothing_but_brackets_commas_or_keys_is_refused() {
     ] {
         let text = format!("({body}");
         for text in [format!("{text})"), text] {
-            let Err(ConfigError::Wrong(complaints)) = check_text(ConfigText { file: Path::new("f"), text: &text })
-            else {
+            let Err(ConfigError::Wrong(complaints)) = check_text(&text) else {
                 panic!("{expected}: it is taken");
             };
             assert!(complaints.to_string().contains(expected), "{expected}\n{complaints:.300}");

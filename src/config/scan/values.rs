@@ -173,7 +173,9 @@ impl Scanner<'_> {
                 }
                 None | Some(')' | ']' | '}') => return self.unclosed(start, "a group", close),
                 Some(',') => self.at += 1,
-                Some(_) if self.is_known_key_ahead() => return self.unclosed(start, "a group", close),
+                Some(_) if self.is_known_key_ahead() && !self.is_node_key_ahead(key) => {
+                    return self.unclosed(start, "a group", close);
+                }
                 Some(_) if self.is_key_ahead() => self.entry(false),
                 Some(_) => self.element(key),
             }

@@ -74,6 +74,8 @@ fn example(machine: &Machine) -> String {
     let text: Vec<String> = first.collect();
     let text =
         text.join("\n").replace("/tmp/inosync-demo/source", "DIR/src").replace("/tmp/inosync-demo/mirror", "DIR/m");
+    machine.write("common.ron", "()");
+    machine.write("excludes.txt", "*.o");
     let text = text.replace("/usr/local/bin/rsync", "DIR/rsync").replace("/var/log/inosync", "DIR");
     machine.fill(&text)
 }

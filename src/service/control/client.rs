@@ -18,6 +18,12 @@ use super::{Answer, Request, SOCKET};
 const LONGEST: u64 = 16 * 1024 * 1024;
 /// Time limit for an answer; the daemon may ask its nodes for their rsync for up to two seconds.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// Time limit for what is known already: one daemon that hangs must not hold up a look at all.
+const GLANCE_TIME: Duration = Duration::from_secs(1);
+/// No time limit: the daemon answers when it is so.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+/// Time limit for a reload, in which the daemon may start anew and watch a large tree.
+const RELOAD_TIME: Duration = Duration::from_secs(600);
 
 /// The reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +51,9 @@ pub enum AskError {
     /// The answer is missing or of another version.
     #[error("the daemon does not answer as expected: {0}; if inosync was upgraded, restart the daemon")]
     Garbled(io::Error),
+    /// The daemon took the question and did not answer in time.
+    #[error("the daemon does not answer within {} s: it is stopped, or busy", .0.as_secs())]
+    Silent(Duration),
 }
 
 /// Asks the daemon of this configuration file.
@@ -56,13 +65,20 @@ pub async fn ask(config: &Path, places: &[PathBuf], request: &Request) -> Result
     if places.is_empty() {
         return Err(AskError::NoSocket { config: shown(config) });
     }
+    let time = match request {
+        Request::Glance => GLANCE_TIME,
+        Request::Reload => RELOAD_TIME,
+        Request::Wait { timeout, .. } => {
+            timeout.map_or(FOR_EVER, |time| Duration::from_secs(time.into()) + ANSWER_TIME)
+        }
+        _ => ANSWER_TIME,
+    };
     let mut refused = None;
     for place in places {
         match connect(place).await {
             Ok(stream) => {
-                let answer = tokio::time::timeout(ANSWER_TIME, converse(stream, request)).await;
-                let answer = answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-                return answer.map_err(AskError::Garbled);
+                let answer = tokio::time::timeout(time, converse(stream, request)).await;
+                return answer.map_err(|_| AskError::Silent(time))?.map_err(AskError::Garbled);
             }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 refused.get_or_insert(place);

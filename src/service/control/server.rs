@@ -13,10 +13,11 @@ use rustix::io::Errno;
 use slog::{Logger, warn};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::timeout;
 
 use super::{DaemonHandle, Request, SOCKET};
 
-/// Time limit for a client to ask and to read the answer.
+/// Time limit for a client to ask, and for it to read the answer.
 const CLIENT_TIME: Duration = Duration::from_secs(10);
 /// Bytes of a request; a path of 4,096 bytes takes up to 16 KiB.
 const LONGEST: u64 = 64 * 1024;
@@ -40,12 +41,17 @@ impl Drop for Socket {
 struct BoundSocket {
     listener: UnixListener,
     dir: PathBuf,
+    /// The link to the directory at a place where it is looked for.
+    link: Option<PathBuf>,
     /// The lock tells other daemons that the directory is in use.
     lock: File,
 }
 
 impl Drop for BoundSocket {
     fn drop(&mut self) {
+        if let Some(link) = self.link.as_ref().filter(|link| fs::read_link(link).is_ok_and(|to| to == self.dir)) {
+            let _ = fs::remove_file(link);
+        }
         // By the descriptor: something else may have the name. The next daemon makes both again.
         let _ = rustix::fs::unlinkat(&self.lock, SOCKET, AtFlags::empty());
         let _ = fs::remove_dir(&self.dir);
@@ -53,15 +59,21 @@ impl Drop for BoundSocket {
 }
 
 /// Answers at a socket in the first of these directories that can be used; `None` if there are no directories. While none
-/// can be used, mirroring goes on and they are tried again.
-pub fn serve(places: &[PathBuf], daemon: DaemonHandle, log: &Logger) -> Option<Socket> {
+/// can be used, mirroring goes on and they are tried again. If the directory is not one of the `usual` places, a link leads
+/// to it from there: so it is found although the configuration file cannot be read by now.
+pub fn serve(places: &[PathBuf], usual: &[PathBuf], daemon: DaemonHandle, log: &Logger) -> Option<Socket> {
     if places.is_empty() {
         return None;
     }
     let places = places.to_owned();
+    let usual = usual.to_owned();
     let log = log.clone();
     Some(Socket(tokio::task::spawn_local(async move {
-        let bound = bind(&places, &log).await;
+        let mut bound = bind(&places, &log).await;
+        if !usual.contains(&bound.dir) {
+            // Without a link the socket is found by the configuration file alone.
+            bound.link = usual.iter().find(|place| link(&bound.dir, place).is_ok()).cloned();
+        }
         accept(&bound.listener, daemon).await;
     })))
 }
@@ -72,25 +84,45 @@ async fn bind(places: &[PathBuf], log: &Logger) -> BoundSocket {
         let mut reasons = Vec::new();
         for dir in places {
             match open(dir) {
-                Ok((listener, lock)) => return BoundSocket { listener, dir: dir.clone(), lock },
+                Ok((listener, lock)) => return BoundSocket { listener, dir: dir.clone(), link: None, lock },
                 Err(why) => reasons.push(format!("{}: {why}", Escaped(dir.as_os_str().as_encoded_bytes()))),
             }
         }
         tries += 1;
         // A process that a killed daemon was starting may hold the lock for a moment: not worth a line.
         if tries == 2 {
-            warn!(log, "no control socket: --status, --explain, --pause and --resume have nobody to ask";
+            warn!(log, "no control socket: inosync status, explain, pause and resume have nobody to ask";
                 "why" => reasons.join("; "));
         }
         tokio::time::sleep(if tries == 1 { FIRST_RETRY } else { RETRY }).await;
     }
 }
 
+/// Links the directory of a socket at this place. What a daemon left there that was killed gives way.
+fn link(dir: &Path, place: &Path) -> io::Result<()> {
+    make_parent(place)?;
+    remove_link(place)?;
+    if place.symlink_metadata().is_ok() {
+        let (_, lock) = open(place)?;
+        rustix::fs::unlinkat(&lock, SOCKET, AtFlags::empty())?;
+        fs::remove_dir(place)?;
+    }
+    std::os::unix::fs::symlink(dir, place)
+}
+
+/// Removes a link that a daemon left which was killed.
+fn remove_link(place: &Path) -> io::Result<()> {
+    if place.is_symlink() { fs::remove_file(place) } else { Ok(()) }
+}
+
+fn make_parent(dir: &Path) -> io::Result<()> {
+    dir.parent().map_or(Ok(()), |parent| DirBuilder::new().recursive(true).mode(0o755).create(parent))
+}
+
 /// Makes the directory, where it is missing, and the socket in it.
 fn open(dir: &Path) -> io::Result<(UnixListener, File)> {
-    if let Some(parent) = dir.parent() {
-        DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
-    }
+    make_parent(dir)?;
+    remove_link(dir)?;
     match DirBuilder::new().mode(0o700).create(dir) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => (),
@@ -118,7 +150,7 @@ async fn accept(listener: &UnixListener, daemon: DaemonHandle) {
                 let daemon = daemon.clone();
                 tokio::task::spawn_local(async move {
                     // A client that went away needs no answer.
-                    let _ = tokio::time::timeout(CLIENT_TIME, converse(stream, daemon)).await;
+                    let _ = converse(stream, daemon).await;
                 });
             }
             Err(_) => tokio::time::sleep(RETRY_AFTER).await,
@@ -133,15 +165,20 @@ async fn converse(stream: UnixStream, daemon: DaemonHandle) -> io::Result<()> {
         return Ok(());
     }
     let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader).take(LONGEST);
     let mut line = Vec::new();
-    BufReader::new(reader).take(LONGEST).read_until(b'\n', &mut line).await?;
+    timeout(CLIENT_TIME, reader.read_until(b'\n', &mut line)).await??;
     let answer = match serde_json::from_slice::<Request>(&line) {
-        Ok(request) => daemon.answer(request).await,
+        Ok(request) => tokio::select! {
+            answer = daemon.answer(request) => answer,
+            // The client went away: it says nothing more otherwise.
+            _ = reader.read_u8() => return Ok(()),
+        },
         Err(_) => {
             super::Answer::Refused { why: "the daemon does not know this request: it is of another version".into() }
         }
     };
     let mut said = serde_json::to_vec(&answer)?;
     said.push(b'\n');
-    writer.write_all(&said).await
+    timeout(CLIENT_TIME, writer.write_all(&said)).await?
 }

@@ -68,7 +68,7 @@ fn page() -> Response<Full<Bytes>> {
     answer
 }
 
-/// As `--status --json`, with a `verdict` on the whole and on each node: `well`, `attention` or `failing`.
+/// As `status --json`, with a `verdict` on the whole and on each node: `well`, `attention` or `failing`.
 fn with_verdicts(status: &Status) -> Value {
     let mut value = serde_json::to_value(status).unwrap_or_default();
     let word = |verdict| match verdict {

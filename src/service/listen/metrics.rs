@@ -1,5 +1,5 @@
 //! The metrics, in the text format of Prometheus, one row each. They are made of the status at each scrape, so that they agree
-//! with `--status`.
+//! with `status`.
 
 use inosync_actors::status::{NodeState, NodeStatus, Phase, Status, Verdict};
 use prometheus::{CounterVec, GaugeVec, Opts, Registry, TextEncoder};

@@ -17,6 +17,7 @@ pub fn node(name: &str) -> NodeStatus {
         failing_first: Vec::new(),
         lag: None,
         unmirrored_moves: 0,
+        keeps_removed: false,
         unmirrored_first: Vec::new(),
         attributes_unset: 0,
         attributes_unset_first: Vec::new(),
@@ -81,6 +82,7 @@ pub fn status() -> Status {
         at: 1_700_000_100,
         phase: Phase::Running,
         state_trouble: None,
+        config: String::new(),
         source: SourceStatus {
             trouble: None,
             watched_directories: 1234,

@@ -1,4 +1,4 @@
-//! What `--check` finds on this machine: ports, directories, the source, the unit.
+//! What `check` finds on this machine: ports, directories, the source, the unit.
 
 use super::*;
 
@@ -8,11 +8,11 @@ fn a_port_that_another_process_has_is_told_with_its_name() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     site.config(&format!("listen: \"{address}\""));
-    let ended = site.run(&["--check"]);
+    let ended = site.run(&["check"]);
     assert_eq!(ended.code, Some(69), "{}{}", ended.stdout, ended.log);
     expect_line(&ended, &["listen", &address.to_string(), &format!("pid {}, has it", std::process::id())]);
     drop(taken);
-    let ended = site.run(&["--check"]);
+    let ended = site.run(&["check"]);
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.log);
 }
 
@@ -25,7 +25,7 @@ fn directories_of_the_daemon_that_cannot_be_written_are_told_by_their_keys() {
     }
     forbid(&site.beside("logs"));
     site.config(&format!("logfile: {:?}", site.beside("logs/rsync.log")));
-    let ended = run_bound(&site, &["--check"]);
+    let ended = run_bound(&site, &["check"]);
     assert_eq!(ended.code, Some(69), "{}{}", ended.stdout, ended.log);
     for (start, key) in
         [("state:", "state_dir"), ("control socket:", "socket_dir"), ("staging:", "staging"), ("logfile:", "logs")]
@@ -45,11 +45,11 @@ fn a_staging_on_another_file_system_is_told_and_the_usual_one_only_warned_of() {
         return;
     }
     site.config(&format!("state_dir: {:?}", elsewhere.path()));
-    let ended = site.run(&["--check"]);
+    let ended = site.run(&["check"]);
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.log);
     expect_line(&ended, &["warning: staging", "cannot be linked there"]);
     site.config(&format!("staging: {:?}", elsewhere.path().join("staging")));
-    let ended = site.run(&["--check"]);
+    let ended = site.run(&["check"]);
     assert_eq!(ended.code, Some(69), "{}{}", ended.stdout, ended.log);
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0, "nothing stays");
 }
@@ -65,7 +65,7 @@ fn entries_that_cannot_be_read_are_counted_and_named_but_for_what_is_excluded() 
         site.chmod(file, 0);
     }
     site.chmod("closed", 0o600);
-    let ended = run_bound(&site, &["--check"]);
+    let ended = run_bound(&site, &["check"]);
     site.chmod("closed", 0o755);
     assert_eq!(ended.code, Some(69), "{}{}", ended.stdout, ended.log);
     expect_line(&ended, &["2 entries cannot be read by", "closed, d/private"]);
@@ -102,9 +102,9 @@ fn a_check_as_another_user_than_that_of_the_unit_says_how_it_is_done_right() {
         println!("not tested, no namespace here: {}", String::from_utf8_lossy(&attempt.stderr));
         return;
     }
-    let ended = site.run_by(&launcher, &["--check"]);
+    let ended = site.run_by(&launcher, &["check"]);
     expect_line(&ended, &["warning: user", "inosync-test@site.service runs as inosync-test"]);
-    expect_line(&ended, &["runuser -u inosync-test -- env STATE_DIRECTORY=/var/lib/inosync", &config, "--check"]);
+    expect_line(&ended, &["runuser -u inosync-test -- env STATE_DIRECTORY=/var/lib/inosync", &config, "check"]);
     let mirror = site.mirror(Local).display().to_string();
     if !mirror.starts_with("/tmp") && !mirror.starts_with("/var/tmp") {
         expect_line(&ended, &["rpath", &mirror, "ProtectSystem=strict"]);
@@ -115,7 +115,7 @@ fn a_check_as_another_user_than_that_of_the_unit_says_how_it_is_done_right() {
 fn a_source_that_is_not_sound_is_told_and_no_node_is_asked() {
     let mut site = Site::on(&[Local]);
     site.config("marker: \"not-there\"");
-    let ended = site.run(&["--check"]);
+    let ended = site.run(&["check"]);
     assert_eq!(ended.code, Some(69), "{}{}", ended.stdout, ended.log);
     expect_line(&ended, &["source", "marker"]);
 }

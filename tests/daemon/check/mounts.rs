@@ -1,4 +1,4 @@
-//! `--check` and the file systems that the source is on. Mounting takes root: where it is forbidden, these tests
+//! `check` and the file systems that the source is on. Mounting takes root: where it is forbidden, these tests
 //! say so and pass.
 
 use std::process::Command;
@@ -18,7 +18,7 @@ fn of_a_source_on_an_ordinary_disk_nothing_but_its_size_is_told() {
         let mut site = Site::on(&[Local]);
         if site.source_on(kind) {
             plant(&site.at("d/e/f"), "f");
-            let ended = site.run(&["--check", "--offline"]);
+            let ended = site.run(&["check", "--offline"]);
             let told = of_the_source(&ended);
             assert!(told.len() == 1 && told[0].contains("3 directories to watch"), "{kind:?}: {told:#?}");
         }
@@ -39,7 +39,7 @@ fn what_is_mounted_in_the_source_is_told_and_what_is_excluded_is_not() {
     let _mounted = Mount::tmpfs(&site.at("m"));
     let _proc = Mount::new(&["-t", "proc", "proc"], &site.at("jail/proc"));
     site.config(r#"rexcludes: ["/jail/proc/"]"#);
-    let ended = site.run(&["--check"]);
+    let ended = site.run(&["check"]);
     let source = site.source().canonicalize().unwrap();
     let path = |name: &str| source.join(name).display().to_string();
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.log);
@@ -49,10 +49,10 @@ fn what_is_mounted_in_the_source_is_told_and_what_is_excluded_is_not() {
     expect_line(&ended, &["staging:", "files of the source can be linked there"]);
     assert!(!of_the_source(&ended).iter().any(|line| line.contains("proc")), "{}", ended.stdout);
     site.config(r#"rexcludes: ["/jail/proc/", "/x/", "/m/", "/conf"]"#);
-    let ended = site.run(&["--check"]);
+    let ended = site.run(&["check"]);
     assert_eq!(of_the_source(&ended).len(), 1, "{}", ended.stdout);
     site.config(r#"rexcludes: ["/x/"]"#);
-    let ended = site.run(&["--check", "--offline"]);
+    let ended = site.run(&["check", "--offline"]);
     expect_line(&ended, &["warning: source:", &format!("{} (proc", path("jail/proc")), "exclude it by `rexcludes`"]);
 }
 
@@ -60,7 +60,7 @@ fn what_is_mounted_in_the_source_is_told_and_what_is_excluded_is_not() {
 fn links_are_not_tried_with_a_file_that_is_mounted_in_the_source() {
     let site = Site::on(&[Local]);
     let Some(_bound) = Mount::bind(Path::new("/dev/null"), &site.at("seed")) else { return };
-    let ended = site.run(&["--check", "--offline"]);
+    let ended = site.run(&["check", "--offline"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stdout);
     expect_line(&ended, &["staging:", "not tried, the source has no file"]);
     expect_line(&ended, &["source:", "/seed (", "without content of its own: not watched"]);
@@ -74,12 +74,12 @@ fn a_mirror_that_a_mount_shows_in_its_source_is_an_error_with_its_cure() {
     let above = site.mirror(Local).parent().unwrap().to_owned();
     let name = site.mirror(Local).file_name().unwrap().to_str().unwrap().to_owned();
     let Some(_shown) = Mount::bind(&above, &site.at("all")) else { return };
-    let ended = site.run(&["--check", "--offline"]);
+    let ended = site.run(&["check", "--offline"]);
     assert_eq!(ended.code, Some(69), "{}", ended.stdout);
     let cure = format!("rexcludes: [\"/all/{name}/\"]");
     expect_line(&ended, &["error: source:", "mirrored into itself", &cure]);
     site.config(&cure);
-    let ended = site.run(&["--check", "--offline"]);
+    let ended = site.run(&["check", "--offline"]);
     assert!(!ended.stdout.contains("mirrored into itself"), "{}", ended.stdout);
 }
 
@@ -90,17 +90,17 @@ fn what_is_changed_past_a_fuse_file_system_is_found_by_the_comparison_that_the_c
     plant(&below.join("f"), "first");
     fs::create_dir_all(site.at("m")).unwrap();
     let Some(_served) = Served::new(&below, &site.at("m")) else { return };
-    let ended = site.run(&["--check", "--offline"]);
+    let ended = site.run(&["check", "--offline"]);
     expect_line(&ended, &["warning: source:", "past a FUSE file system", "`resync_every: 600`"]);
     site.config("resync_every: 600");
-    let ended = site.run(&["--check", "--offline"]);
+    let ended = site.run(&["check", "--offline"]);
     assert!(!ended.stdout.contains("warning: source:"), "{}", ended.stdout);
     expect_line(&ended, &["until `resync_every` compares, after 600 s each time"]);
     site.start();
     site.expect_on_nodes("m/f", "first");
     plant(&below.join("f"), "second, and longer");
     // The same comparison, at once.
-    assert_eq!(site.run(&["--once"]).code, Some(0));
+    assert_eq!(site.run(&["once"]).code, Some(0));
     site.expect_on_nodes("m/f", "second, and longer");
 }
 
@@ -114,11 +114,11 @@ fn a_file_system_that_does_not_answer_holds_up_no_check() {
     // The patterns are looked for in the tree.
     site.config(r#"rexcludes: ["*.nothing"]"#);
     signal(served.server.id(), Signal::STOP);
-    let ended = site.run(&["--check", "--offline"]);
+    let ended = site.run(&["check", "--offline"]);
     assert_eq!(ended.code, Some(69), "{}", ended.stdout);
     expect_line(&ended, &["error: source:", "the file system at `m`", "does not answer", "umount -l"]);
     signal(served.server.id(), Signal::CONT);
-    let ended = site.run(&["--check", "--offline"]);
+    let ended = site.run(&["check", "--offline"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stdout);
     expect_line(&ended, &["note: rexcludes: `*.nothing` matches nothing"]);
 }
@@ -127,7 +127,7 @@ fn a_file_system_that_does_not_answer_holds_up_no_check() {
 fn the_layers_of_an_overlay_and_the_subvolumes_of_a_btrfs_are_told() {
     let mut site = Site::on(&[Local]);
     if site.source_on(Kind::Overlay) {
-        let ended = site.run(&["--check", "--offline"]);
+        let ended = site.run(&["check", "--offline"]);
         expect_line(
             &ended,
             &["source:", "(overlay, lowerdir", "upperdir", "raises no event", "change it by this name"],
@@ -138,7 +138,7 @@ fn the_layers_of_an_overlay_and_the_subvolumes_of_a_btrfs_are_told() {
     disk.subvolume("data");
     disk.snapshot("data", "snapshot");
     let names = ["data", "snapshot"].map(|name| site.at("b").join(name).canonicalize().unwrap().display().to_string());
-    let ended = site.run(&["--check", "--offline"]);
+    let ended = site.run(&["check", "--offline"]);
     expect_line(&ended, &[&names.join(", "), "subvolumes or snapshots of btrfs", "exclude snapshots by `rexcludes`"]);
 }
 
@@ -179,13 +179,13 @@ fn an_encrypted_source_wants_a_marker_which_holds_everything_while_it_is_locked(
     let Some(source) = Mount::bind(&tree, &site.source()) else { return };
     plant(&site.at("d/f"), "f");
     plant(&site.at("here"), "here");
-    let ended = site.run(&["--check", "--offline"]);
+    let ended = site.run(&["check", "--offline"]);
     expect_line(&ended, &["warning: source:", "encrypted by its file system (fscrypt)", "write `marker`"]);
     site.config(r#"marker: "here""#);
-    let ended = site.run(&["--check", "--offline"]);
+    let ended = site.run(&["check", "--offline"]);
     expect_line(&ended, &["source:", "encrypted by its file system", "`marker` holds everything"]);
     assert!(!ended.stdout.contains("warning: source:"), "{}", ended.stdout);
-    assert_eq!(site.run(&["--once"]).code, Some(0));
+    assert_eq!(site.run(&["once"]).code, Some(0));
     // What is in use stays as it is, and a mount uses it.
     source.end();
     keys(&[&key, &at]).unwrap();

@@ -23,26 +23,27 @@ impl Site {
 
     /// As [`Site::ask`], with a configuration file that is as it is.
     pub fn ask_about(&self, config: &str, options: &[&str]) -> Asked {
+        self.ask_all(&[&["-c", config], options].concat())
+    }
+
+    /// Runs inosync with these arguments alone, where sites are the configuration files beside the source.
+    pub fn ask_all(&self, arguments: &[&str]) -> Asked {
         let mut command = Command::new(env!("CARGO_BIN_EXE_inosync"));
-        command.args(["-c", config]).args(options).current_dir("/").stdin(Stdio::null());
+        command.args(arguments).current_dir("/").stdin(Stdio::null());
         let search = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{}:{search}", self.beside("bin").display()));
         command.env("RUNTIME_DIRECTORY", daemon::runtime_dir(&self.beside("")));
+        command.env("CONFIGURATION_DIRECTORY", self.beside(""));
         let output = command.output().expect("inosync can be run");
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Asked { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
-    }
-
-    /// A node's name in the log and the status.
-    pub fn shown(&self, node: Node) -> String {
-        if node == Node::Local { "local".to_owned() } else { self.name(node) }
     }
 
     /// The status as JSON, as soon as there is a daemon that tells it: a reload may start another one.
     pub fn status(&self) -> Value {
         let mut last = String::new();
         let told = wait::until(|| {
-            let asked = self.ask(&["--status", "--json"]);
+            let asked = self.ask(&["status", "--json"]);
             last = format!("{asked:?}");
             serde_json::from_str(&asked.stdout).ok()
         });

@@ -56,6 +56,7 @@ impl Daemon {
             .env_remove("XDG_RUNTIME_DIR")
             .env("RUNTIME_DIRECTORY", runtime_dir(dir))
             .env("STATE_DIRECTORY", dir.join("state"))
+            .env("CONFIGURATION_DIRECTORY", dir)
             .args(&line[1..])
             .current_dir("/")
             .env("PATH", format!("{}:{search}", dir.join("bin").display()))

@@ -8,6 +8,7 @@ use std::thread;
 
 use rustix::fs::FallocateFlags;
 use rustix::process::Signal;
+use tempfile::TempDir;
 
 use super::tree::Keeps;
 use super::{process, wait};
@@ -126,11 +127,12 @@ impl Kind {
                 let layers = format!("lowerdir={},upperdir={upper},workdir={work}", at.display());
                 command(&["mount", "-t", "overlay", "-o", &layers])
             }
-            Kind::Bindfs => command(&["bindfs"]),
+            // What is asked is asked of what is below: the kernel remembers nothing that a server that hangs has told.
+            Kind::Bindfs => command(&["bindfs", "--multithreaded", "-o", "attr_timeout=0,entry_timeout=0"]),
             Kind::Ext4 | Kind::OldExt4 | Kind::Xfs | Kind::Btrfs => command(&["mount"]),
         };
         match self {
-            Kind::Bindfs => command.arg(layer("below")),
+            Kind::Bindfs => command.arg(device),
             Kind::Tmpfs | Kind::Small | Kind::Overlay => command.arg("inosync-test"),
             _ => command.arg(device),
         };
@@ -156,6 +158,8 @@ pub struct Disk {
     pub at: PathBuf,
     /// The loop device, if it is on one.
     pub device: Option<PathBuf>,
+    /// What a FUSE mount is of: another one, of the directory beside it.
+    through: Option<TempDir>,
 }
 
 impl Disk {
@@ -171,7 +175,16 @@ impl Disk {
         }
         fs::create_dir_all(at).expect("the directory of the site is writable");
         // From here on whatever was done is undone when it is dropped.
-        let mut disk = Disk { kind, at: at.to_owned(), device: None };
+        let mut disk = Disk { kind, at: at.to_owned(), device: None, through: None };
+        if kind == Kind::Bindfs {
+            let through = tempfile::tempdir().expect("the temporary directory works");
+            let below = at.with_extension("below");
+            fs::create_dir_all(&below).expect("the directory of the site is writable");
+            let path = disk.through.insert(through).path();
+            run(&mut kind.mount(&below, path), at)?;
+            run(&mut kind.mount(path, at), at)?;
+            return Ok(disk);
+        }
         if let Some(make) = kind.make() {
             let image = at.with_extension("disk");
             File::create(&image).and_then(|file| file.set_len(ROOM)).expect("the directory of the site is writable");
@@ -185,7 +198,9 @@ impl Disk {
         Ok(disk)
     }
 
-    /// What serves a FUSE mount answers no more. It does at last: a test that waits for it for ever would leave it behind.
+    /// A FUSE mount answers no more: what serves it has read each question, and waits for another one. The kernel ends nobody
+    /// who waits for an answer to a question that was read. It answers at last: a test that waits for it for ever would leave
+    /// it behind.
     pub fn hang(&self) {
         self.when_told()();
     }
@@ -207,9 +222,10 @@ impl Disk {
         self.servers().for_each(|pid| process::signal(pid, Signal::CONT));
     }
 
-    /// The processes that serve it: they have its directory as their last word.
+    /// The processes that serve what it is of: they have that directory as their last word.
     fn servers(&self) -> impl Iterator<Item = u32> {
-        let at = self.at.clone().into_os_string().into_encoded_bytes();
+        let at = self.through.as_ref().map_or(self.at.as_path(), TempDir::path);
+        let at = at.as_os_str().as_encoded_bytes().to_vec();
         let is_last = move |pid: &u32| {
             let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             words.strip_suffix(b"\0").is_some_and(|words| words.rsplit(|&byte| byte == 0).next() == Some(&at[..]))
@@ -288,7 +304,9 @@ impl Drop for Disk {
             self.answer();
         }
         // Whatever still works in it keeps it until it ends, and that the device.
-        let _ = Command::new("umount").arg("-l").arg(&self.at).stderr(Stdio::null()).status();
+        for at in [Some(self.at.as_path()), self.through.as_ref().map(TempDir::path)].into_iter().flatten() {
+            let _ = Command::new("umount").arg("-l").arg(at).stderr(Stdio::null()).status();
+        }
         if let Some(device) = &self.device {
             let _ = Command::new("losetup").env("PATH", search()).arg("-d").arg(device).status();
         }

@@ -14,14 +14,23 @@ pub fn signal(pid: u32, signal: Signal) {
     }
 }
 
-/// The processes that have `MARKER=value` in their environment, in order of their ids; zombies have none.
+/// The processes that have `MARKER=value` in their environment, in order of their ids; zombies have none, and what was killed
+/// while a file system does not answer is as good as one.
 pub fn marked(value: &str) -> Vec<u32> {
     let wanted = format!("{MARKER}={value}");
     let is_marked = |pid: &u32| {
         fs::read(format!("/proc/{pid}/environ"))
             .is_ok_and(|environ| environ.split(|&b| b == 0).any(|variable| variable == wanted.as_bytes()))
     };
-    all().into_iter().filter(is_marked).collect()
+    all().into_iter().filter(is_marked).filter(|&pid| !is_killed_and_waits(pid)).collect()
+}
+
+/// Whether it ends as soon as the kernel has what it waits for: a file system that has a question of it does not answer.
+fn is_killed_and_waits(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap_or_default();
+    let pending = u64::from_str_radix(field("SigPnd:"), 16).unwrap_or(0);
+    field("State:").starts_with('D') && pending & 1 << (Signal::KILL.as_raw() - 1) != 0
 }
 
 /// The children of `pid`, their children, and so on, without `pid` itself.

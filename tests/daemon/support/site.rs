@@ -38,6 +38,8 @@ pub struct Site {
     nodes: Vec<Node>,
     /// Further nodes, as `rnodes` has them: nothing is expected to arrive there.
     failing: Vec<String>,
+    /// Nodes with settings of their own, with their names.
+    own: Vec<(Node, String, String)>,
     /// The name of the source beside the mirrors.
     source: &'static str,
     dead_port: u16,
@@ -83,6 +85,7 @@ impl Site {
             rsyncd: nodes.contains(&Rsyncd).then(|| server::rsync_daemon(&at, &at.join("rsyncd"))),
             nodes: nodes.to_vec(),
             failing: Vec::new(),
+            own: Vec::new(),
             source: "source",
             dead_port: server::free_port(),
             ssh_proxy: None,
@@ -170,6 +173,29 @@ impl Site {
         self.failing.push(node.to_owned());
     }
 
+    /// Gives a node a name and settings of its own, such as `rspeed: 100`.
+    pub fn own(&mut self, node: Node, name: &str, settings: &str) {
+        self.own.retain(|(other, ..)| *other != node);
+        self.own.push((node, name.to_owned(), settings.to_owned()));
+    }
+
+    fn entry(&self, node: Node) -> String {
+        let place = self.name(node);
+        match self.own.iter().find(|(other, ..)| *other == node) {
+            Some((_, name, settings)) => format!("(node: {place:?}, name: {name:?}, {settings})"),
+            None => format!("{place:?}"),
+        }
+    }
+
+    /// A node's name in the log and the status.
+    pub fn shown(&self, node: Node) -> String {
+        match self.own.iter().find(|(other, ..)| *other == node) {
+            Some((_, name, _)) => name.clone(),
+            None if node == Local => "local".to_owned(),
+            None => self.name(node),
+        }
+    }
+
     /// Lets the configuration name another source, with a file `seed` in it.
     pub fn serve_from(&mut self, source: &'static str) {
         self.source = source;
@@ -233,11 +259,12 @@ impl Site {
     /// The configuration as the daemon reads it.
     pub fn config_file(&self) -> PathBuf {
         let path = self.base().join("site.ron");
-        let mut nodes: Vec<String> = self.nodes.iter().map(|&node| self.name(node)).collect();
-        nodes.extend(self.failing.iter().cloned());
+        let mut nodes: Vec<String> = self.nodes.iter().map(|&node| self.entry(node)).collect();
+        nodes.extend(self.failing.iter().map(|node| format!("{node:?}")));
+        let nodes = nodes.join(", ");
         let keys: String = self.keys.iter().map(|key| format!("    {key},\n")).collect();
         let (wpath, rpath) = (self.source(), &self.rpath);
-        let text = format!("(\n    wpath: {wpath:?},\n    rpath: {rpath:?},\n    rnodes: {nodes:?},\n{keys})\n");
+        let text = format!("(\n    wpath: {wpath:?},\n    rpath: {rpath:?},\n    rnodes: [{nodes}],\n{keys})\n");
         // In one step: a daemon that starts or reloads may be reading it.
         let made = self.base().join("site.ron.new");
         fs::write(&made, text).and_then(|()| fs::rename(made, &path)).expect("the directory of the site is writable");

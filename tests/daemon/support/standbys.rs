@@ -109,9 +109,6 @@ impl Site {
 
     /// What the log calls a node.
     pub fn shown_name(&self, node: Node) -> String {
-        match node {
-            Node::Local => "local".to_owned(),
-            _ => self.name(node),
-        }
+        self.shown(node)
     }
 }

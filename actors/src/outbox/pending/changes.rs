@@ -6,13 +6,12 @@ use std::time::Instant;
 use crate::change::Change;
 use crate::outbox::away::MovedAway;
 use crate::outbox::backlog::Backlog;
-use crate::outbox::lease::LeaseId;
 use crate::outbox::need::{FAILS, PathNeed, Pending, Proof, Retry, Scope};
 use crate::outbox::pending::PendingSet;
 use crate::path::RelPath;
 use crate::patterns::settle::Settle;
 use crate::site::DirMoves;
-use crate::transport::rename::{Doubt, Origin, detour};
+use crate::transport::rename::{Doubt, Origin};
 
 /// Reports of the source.
 impl PendingSet {
@@ -79,12 +78,15 @@ impl PendingSet {
                 self.compares(path, is_fresh);
             }
             Change::Level { path } => self.insert(path, Scope::Level, false, None),
-            Change::Removed { path, is_dir } => self.removed(path, *is_dir, now),
+            Change::Removed { path, is_dir } => {
+                self.guards.removed(*is_dir, now);
+                self.removed(path, *is_dir);
+            }
             Change::MovedAway { path } => self.away.remember(path, MovedAway::Unknown),
             Change::MovedOut { path } => self.moved_out(path, now),
             Change::MovedTo { from, to } => match self.dir_moves {
                 DirMoves::Log => self.moved(from, to, now),
-                DirMoves::Replicate => self.replicate(from, to, now),
+                DirMoves::Replicate => self.replicate(from, to),
             },
             Change::FoundMoved { from, to } => self.found_moved(from, to),
             Change::Retaken { path, is_dir } => {
@@ -126,11 +128,10 @@ impl PendingSet {
     }
 
     /// Adds a removal: something was deleted, or is a file that was moved away.
-    fn removed(&mut self, path: &RelPath, is_dir: bool, now: Instant) {
+    pub(super) fn removed(&mut self, path: &RelPath, is_dir: bool) {
         // It was there: whatever was moved away from this name was an earlier one.
         self.away.forget(path);
         self.unfit.removed(path);
-        self.guards.removed(now);
         if is_dir {
             self.guards.unhide(path);
             self.away.unmirrored.removed(path);
@@ -157,6 +158,9 @@ impl PendingSet {
         let old = self.origins.through(from);
         let is_new = old == *from && self.waiting.is_swallowed(from);
         let changes = rewritten || is_new || self.is_in_flight(from);
+        if !changes {
+            self.guards.renamed();
+        }
         let doubt = if changes { Doubt::Changing } else { Doubt::None };
         self.waiting.change(from, |pending| pending.departed = true);
         let origin = self.origins.take(from);
@@ -193,19 +197,23 @@ impl PendingSet {
                 self.away.remember(path, MovedAway::Known);
                 self.away.not_deleted(path, now);
             }
-            (DirMoves::Replicate, Some(_)) => self.removed(path, true, now),
+            (DirMoves::Replicate, Some(_)) => {
+                self.guards.removed(true, now);
+                self.removed(path, true);
+            }
             // The name exists again, and what is there now is compared.
             (DirMoves::Replicate, None) => (),
         }
     }
 
     /// Adds the move of a directory that is mirrored.
-    fn replicate(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
+    fn replicate(&mut self, from: &RelPath, to: &RelPath) {
         let is_gone = self.away.get(from).is_some();
         self.guards.rebase(from, to);
         self.found_moved(from, to);
         if is_gone {
-            self.removed(from, true, now);
+            // Its content is in the source by the new name: nothing is being emptied.
+            self.removed(from, true);
         }
     }
 
@@ -374,15 +382,6 @@ impl PendingSet {
         self.unfit.room_was_made(&mut self.waiting, &self.leases, now);
     }
 
-    /// Notes that the batch makes `via` at the node for a while: it is deleted when the batch has ended.
-    pub fn make_for_a_while(&mut self, id: LeaseId, via: RelPath, now: Instant) {
-        self.leases.need(id, via.clone());
-        // As old as what it is made for: a stop waits for it.
-        self.waiting.at(self.leases.oldest(id).unwrap_or(now));
-        self.removed(&via, false, now);
-        self.waiting.at(now);
-    }
-
     /// Adds the root: its attributes are to be sent.
     pub(crate) fn touch_root(&mut self) {
         self.waiting.insert(RelPath::root(), Pending::new(Scope::Entry));
@@ -402,12 +401,5 @@ impl PendingSet {
             self.away.resume(old.cloned(), new.cloned());
         }
         self.fold_up();
-    }
-
-    /// Removes the detours that a run may have left at the node which did not end in order.
-    pub(crate) fn drop_detours(&mut self, now: Instant) {
-        let may_have = |(_, pending): &(&RelPath, &Pending)| pending.proof.rewritten && pending.scope == Scope::Entry;
-        let vias: Vec<RelPath> = self.waiting.iter().filter(may_have).map(|(new, _)| detour(new)).collect();
-        vias.iter().for_each(|via| self.removed(via, false, now));
     }
 }

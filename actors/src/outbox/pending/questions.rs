@@ -7,7 +7,7 @@ use crate::outbox::away::MovedAway;
 use crate::outbox::backlog::Backlog;
 use crate::outbox::fold::Fold;
 use crate::outbox::links::removes;
-use crate::outbox::need::{Pending, Retry, Scope};
+use crate::outbox::need::{Pending, Proof, Retry, Scope};
 use crate::outbox::pending::PendingSet;
 use crate::outbox::unmirrored::Unmirrored;
 use crate::outbox::unset::UnsetPaths;
@@ -165,6 +165,26 @@ impl PendingSet {
         !is_source && !self.waits_for_leases(path, pending) && !self.waits_for_links(path, pending)
     }
 
+    /// Adds to the paths of a batch the old names of those that were renamed and not changed, as far as nothing else keeps
+    /// them: a batch deletes last.
+    pub(super) fn add_old_names(&self, paths: &mut Vec<(RelPath, Pending)>, lane: Lane, now: Instant) {
+        let chosen: BTreeSet<&RelPath> = paths.iter().map(|(path, _)| path).collect();
+        let is_unchanged = |(_, pending): &&(RelPath, Pending)| pending.proof == Proof::default();
+        let origins = paths.iter().filter(is_unchanged).filter_map(|(new, _)| self.origins.get(new));
+        let olds: BTreeSet<&RelPath> = origins.map(|origin| &origin.old).collect();
+        let goes = |old: &RelPath| {
+            let pending = self.waiting.get(old).filter(|pending| pending.is_removal() && pending.lane == lane)?;
+            let is_kept = self.due(pending, now) > now
+                || self.origins.awaiting(old).any(|new| !chosen.contains(new))
+                || self.waits_for_leases(old, pending)
+                || self.waits_for_links(old, pending);
+            (!is_kept && !chosen.contains(old)).then(|| (old.clone(), *pending))
+        };
+        let added: Vec<(RelPath, Pending)> = olds.into_iter().filter_map(goes).collect();
+        paths.extend(added);
+        paths.sort_by(|(one, _), (other, _)| one.cmp(other));
+    }
+
     /// Tells if what is out keeps a path from going.
     fn waits_for_leases(&self, path: &RelPath, pending: &Pending) -> bool {
         let old = self.origins.get(path).map(|origin| &origin.old);
@@ -264,6 +284,11 @@ impl PendingSet {
             })
         };
         self.lacks(path, at) || self.reconcile.owes(at) || self.reconcile.beside().is_some_and(is_overtaken)
+    }
+
+    /// Tells if a path that was seen until `at` can still arrive by itself, whatever becomes of a reconcile.
+    pub(crate) fn brings_any(&self, at: Instant) -> bool {
+        self.pending().any(|(_, pending)| pending.is_seen_until(at) && !pending.is_failing())
     }
 
     /// Tells if any change that was seen until `at` may not be at the node.

@@ -61,6 +61,8 @@ pub(super) struct GroundState {
     given_up: usize,
     /// `Some` while it does not answer.
     silent: Option<Silence>,
+    /// `true` if something was not looked at since it last answered, because it did not.
+    skipped: bool,
 }
 
 /// The time since when a file system does not answer.
@@ -82,7 +84,7 @@ impl GroundState {
 
 impl Common {
     /// Has a process carry out a look.
-    fn ask(&self, look: &Look) -> io::Result<Helper> {
+    pub(super) fn ask(&self, look: &Look) -> io::Result<Helper> {
         loop {
             let Some(helper) = lock(&self.idle).pop() else { break };
             // One that is gone is replaced.
@@ -211,10 +213,12 @@ impl Ground {
         let has_all = state.asked.is_none() && state.given_up == 0;
         state.answered = Some(Instant::now()).filter(|_| has_all);
         let silence = if has_all { state.silent.take() } else { None };
+        let skipped = has_all && std::mem::take(&mut state.skipped);
         drop(state);
         self.changed.notify_all();
         if let Some(silence) = silence {
-            self.common.say(&MountNews::Answers(self.silent_since(silence)));
+            let missed = skipped || silence.began.elapsed() >= PATIENCE;
+            self.common.say(&MountNews::Answers { silent: self.silent_since(silence), missed });
         }
     }
 
@@ -236,16 +240,26 @@ impl Ground {
     }
 
     pub(crate) fn carry_out(self: &Arc<Ground>, look: &Look) -> io::Result<Found> {
-        if !self.answers() {
-            return Err(io::ErrorKind::TimedOut.into());
+        let found = if self.answers() {
+            self.try_once(look).or_else(|error| match error.kind() {
+                // Somebody killed the process.
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => self.try_once(look),
+                _ => Err(error),
+            })
+        } else {
+            Err(io::ErrorKind::TimedOut.into())
+        };
+        // Whoever asks for the source itself waits until that answers, and has missed nothing then.
+        let is_of_entry = !matches!(look, Look::Root { .. } | Look::Resolved(_));
+        if is_of_entry && found.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            self.note_skipped();
         }
-        match self.try_once(look) {
-            // Somebody killed the process.
-            Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
-                self.try_once(look)
-            }
-            found => found,
-        }
+        found
+    }
+
+    /// Notes that somebody goes on without a look there.
+    pub(crate) fn note_skipped(&self) {
+        lock(&self.state).skipped = true;
     }
 
     fn try_once(self: &Arc<Ground>, look: &Look) -> io::Result<Found> {

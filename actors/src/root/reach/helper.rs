@@ -2,6 +2,7 @@
 //! process must end when it is told to: so another one waits. It is this program under `WORD`, with one end of a socket as
 //! its standard input, and ends when nobody holds the other end. The program of a test has a thread for it.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -10,8 +11,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -21,8 +22,11 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
+use rustix::process::{Pid, Signal, kill_process};
 
-use super::look::{Found, Look, Meta, NUMBERS, Place};
+use super::lock;
+use super::look::{Found, Look, NUMBERS, Place};
+use super::named::Make;
 
 /// The first argument of this program when it looks for another one.
 const WORD: &str = "--look";
@@ -33,6 +37,16 @@ const LONGEST: u64 = 1 << 32;
 
 /// `true` if this program looks when it is started so.
 static LOOKS: AtomicBool = AtomicBool::new(false);
+
+/// The processes that look. Each is here until it is about to be waited for, so that its number is no other's.
+static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// Kills all that look, as this process ends: what waits for an answer does not see that nobody wants it any more.
+pub fn end_all() {
+    for process in lock(&RUNNING).iter().filter_map(|&id| Pid::from_raw(id)) {
+        let _ = kill_process(process, Signal::KILL);
+    }
+}
 
 /// Looks for another process, if these are the arguments for that: returns the exit code. To be called at the start of the
 /// program.
@@ -87,6 +101,7 @@ impl Helper {
         command.arg(WORD).stdin(Stdio::from(far)).stdout(Stdio::null()).stderr(Stdio::null());
         // A signal from the terminal is not meant for it.
         let child = command.process_group(0).current_dir("/").spawn()?;
+        lock(&RUNNING).insert(child.id().cast_signed());
         Ok(Helper { socket, child: Some(child) })
     }
 
@@ -143,6 +158,7 @@ impl Drop for Helper {
         if let Some(mut child) = self.child.take() {
             // It may be stuck, and a zombie is nobody's harm: waited for aside, which ends with this process.
             let _ = child.kill();
+            lock(&RUNNING).remove(&child.id().cast_signed());
             let _ = thread::Builder::new().name("reap".into()).spawn(move || child.wait());
         }
     }
@@ -180,6 +196,9 @@ impl Message {
             Look::Entries(place) => (9, place, 0, None),
             Look::Born(place) => (10, place, 0, None),
             Look::Read(place) => (11, place, 0, None),
+            Look::Root { place, most, opens } => (12, place, most << 1 | u64::from(*opens), None),
+            Look::Resolved(place) => (13, place, 0, None),
+            Look::Target(place, make) => (14, place, *make as u64, None),
         };
         let queue = if let Look::Watch { queue, .. } = look { Some(queue.clone()) } else { None };
         let path = place.path.as_os_str().as_bytes();
@@ -208,23 +227,26 @@ impl Message {
             9 => Look::Entries(place),
             10 => Look::Born(place),
             11 => Look::Read(place),
+            12 => Look::Root { place, most: number >> 1, opens: number & 1 != 0 },
+            13 => Look::Resolved(place),
+            14 => Look::Target(place, *Make::ALL.get(usize::try_from(number).ok()?)?),
             _ => return None,
         })
     }
 
     fn found(found: &Found) -> Message {
         let mut all = numbers([0, found.number.cast_unsigned()]);
-        all[2..2 + NUMBERS].copy_from_slice(&found.meta.encode());
+        all[2..2 + NUMBERS].copy_from_slice(&found.facts);
         let files = found.opened.iter().filter_map(|opened| opened.try_clone().ok().map(Arc::new)).collect();
         Message { numbers: all, bytes: found.text.clone(), files }
     }
 
     fn into_found(self) -> Found {
-        let mut meta = [0; NUMBERS];
-        meta.copy_from_slice(&self.numbers[2..2 + NUMBERS]);
+        let mut facts = [0; NUMBERS];
+        facts.copy_from_slice(&self.numbers[2..2 + NUMBERS]);
         let opened = self.files.into_iter().next().and_then(Arc::into_inner);
         let number = self.numbers[1].cast_signed();
-        Found { text: self.bytes, number, meta: Meta::decode(meta), opened }
+        Found { text: self.bytes, number, facts, opened }
     }
 
     fn send(mut self, socket: &OwnedFd) -> Result<(), Errno> {

@@ -1,18 +1,22 @@
 //! The looks at the disk that may hang, as values: they are carried out here, or by a process that is asked to.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::inotify::{WatchFlags, add_watch};
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, RawDir, StatxFlags, open, openat, readlinkat, statat, statfs, statx,
 };
 use rustix::io::Errno;
+
+pub(crate) use super::meta::Meta;
+pub(in crate::root) use super::meta::NUMBERS;
+use super::named::{Make, NamedFile};
+use crate::root::sighting::Sighting;
 
 use crate::root::walk::PackedNames;
 
@@ -88,6 +92,19 @@ pub(crate) enum Look {
     },
     /// Opens a directory below another one, with no symlink on the way between them.
     OpenBelow(Place, PathBuf),
+    /// A directory that may be the source: its identity, and the first names in it, each with its kind.
+    Root {
+        /// The path, of which a symlink is followed.
+        place: Place,
+        /// The most names.
+        most: u64,
+        /// `true` if the directory itself is wanted too, to be read.
+        opens: bool,
+    },
+    /// The path without symlinks.
+    Resolved(Place),
+    /// What rules are made for, after it was made if need be.
+    Target(Place, Make),
     /// The number that tells the kind of the file system (statfs(2)).
     Kind(Place),
     /// The names in a directory, with the kind of each.
@@ -111,10 +128,11 @@ pub(crate) enum Look {
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     /// Names, with a NUL byte after each; or the text of a symlink.
-    pub(super) text: Vec<u8>,
-    pub(super) number: i64,
-    pub(super) meta: Meta,
-    pub(super) opened: Option<OwnedFd>,
+    pub(in crate::root) text: Vec<u8>,
+    pub(in crate::root) number: i64,
+    /// An encoded [`Meta`] or [`Sighting`].
+    pub(in crate::root) facts: [u64; NUMBERS],
+    pub(in crate::root) opened: Option<OwnedFd>,
 }
 
 impl Found {
@@ -138,110 +156,25 @@ impl Found {
         self.text.split(|&byte| byte == 0).filter_map(entry).collect()
     }
 
+    pub(in crate::root) fn add_entry(&mut self, kind: FileType, name: &CStr) {
+        self.text.push(match kind {
+            FileType::Directory => b'd',
+            FileType::RegularFile => b'f',
+            FileType::Symlink => b'l',
+            _ => b'?',
+        });
+        self.text.extend(name.to_bytes_with_nul());
+    }
+
+    pub(super) fn meta(&self) -> Meta {
+        Meta::decode(self.facts)
+    }
+
     pub(super) fn names(self) -> Vec<OsString> {
         let mut names: Vec<OsString> =
             self.text.split(|&byte| byte == 0).map(|name| OsStr::from_bytes(name).into()).collect();
         names.pop();
         names
-    }
-}
-
-/// The attributes of an entry, without its content.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Meta {
-    mode: u32,
-    size: u64,
-    links: u64,
-    inode: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-/// Numbers of an encoded [`Meta`].
-pub(super) const NUMBERS: usize = 8;
-
-impl Meta {
-    /// Its kind.
-    pub(crate) fn kind(&self) -> FileType {
-        FileType::from_raw_mode(self.mode)
-    }
-
-    /// Returns true for a directory.
-    pub fn is_dir(&self) -> bool {
-        self.kind() == FileType::Directory
-    }
-
-    /// Returns true for a regular file.
-    pub fn is_file(&self) -> bool {
-        self.kind() == FileType::RegularFile
-    }
-
-    /// Returns true for a symlink.
-    pub fn is_symlink(&self) -> bool {
-        self.kind() == FileType::Symlink
-    }
-
-    /// Its size in bytes.
-    pub(crate) fn len(&self) -> u64 {
-        self.size
-    }
-
-    /// The number of its names.
-    pub(crate) fn nlink(&self) -> u64 {
-        self.links
-    }
-
-    /// Its inode.
-    pub(crate) fn inode(&self) -> u64 {
-        self.inode
-    }
-
-    /// Its permissions.
-    pub(crate) fn permissions(&self) -> u32 {
-        self.mode & 0o7777
-    }
-
-    /// When it was last written: seconds and nanoseconds since 1970.
-    pub(crate) fn modified(&self) -> (i64, i64) {
-        self.modified
-    }
-
-    /// When it, or its attributes, last changed.
-    pub(crate) fn changed(&self) -> (i64, i64) {
-        self.changed
-    }
-
-    /// The same on the clock. What is before 1970 is long ago.
-    pub(crate) fn changed_at(&self) -> SystemTime {
-        let (seconds, nanos) = (u64::try_from(self.changed.0), u32::try_from(self.changed.1));
-        UNIX_EPOCH + Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0))
-    }
-
-    pub(super) fn encode(&self) -> [u64; NUMBERS] {
-        let (modified, changed) = (self.modified, self.changed);
-        let times = [modified.0, modified.1, changed.0, changed.1].map(i64::cast_unsigned);
-        [self.mode.into(), self.size, self.links, self.inode, times[0], times[1], times[2], times[3]]
-    }
-
-    pub(super) fn decode([mode, size, links, inode, times @ ..]: [u64; NUMBERS]) -> Meta {
-        let times = times.map(u64::cast_signed);
-        let mode = u32::try_from(mode).unwrap_or(0);
-        Meta { mode, size, links, inode, modified: (times[0], times[1]), changed: (times[2], times[3]) }
-    }
-}
-
-// The types of the fields differ between the architectures.
-#[allow(clippy::unnecessary_cast)]
-impl From<&rustix::fs::Stat> for Meta {
-    fn from(stat: &rustix::fs::Stat) -> Meta {
-        Meta {
-            mode: stat.st_mode as u32,
-            size: stat.st_size as u64,
-            links: stat.st_nlink as u64,
-            inode: stat.st_ino as u64,
-            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
-            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
-        }
     }
 }
 
@@ -254,7 +187,7 @@ impl Look {
         let mut found = Found::default();
         match self {
             Look::Answer(place) => answer(&place.path()),
-            Look::Meta(place) => found.meta = meta(place)?,
+            Look::Meta(place) => found.facts = meta(place)?.encode(),
             Look::Link(place) => found.text = readlinkat(CWD, place.path(), Vec::new())?.into_bytes(),
             Look::Names(place, most) => {
                 let opened = open(place.path(), OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
@@ -287,16 +220,16 @@ impl Look {
             Look::Entries(place) => {
                 let opened = open(place.path(), OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
                 list(&opened, &mut |name, kind| {
-                    let kind = match known(&opened, name, kind) {
-                        FileType::Directory => b'd',
-                        FileType::RegularFile => b'f',
-                        FileType::Symlink => b'l',
-                        _ => b'?',
-                    };
-                    found.text.push(kind);
-                    found.text.extend(name.to_bytes_with_nul());
+                    found.add_entry(known(&opened, name, kind), name);
                     true
                 })?;
+            }
+            Look::Root { place, most, opens } => found = Sighting::find(&place.path(), *most, *opens)?,
+            Look::Target(place, make) => found = NamedFile::find(&place.path(), *make)?,
+            Look::Resolved(place) => {
+                let resolved = place.path().canonicalize();
+                let resolved = resolved.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+                found.text = resolved.into_os_string().into_vec();
             }
             Look::Born(place) => found.number = born(&place.path())?,
             Look::Read(place) => {
@@ -369,9 +302,18 @@ pub(super) fn names(opened: &OwnedFd) -> Result<Vec<OsString>, Errno> {
 }
 
 /// Tells `found` each name in an open directory and its kind, as long as it wants more.
-pub(crate) fn list(opened: &OwnedFd, found: &mut dyn FnMut(&std::ffi::CStr, FileType) -> bool) -> Result<(), Errno> {
+pub(crate) fn list(opened: &OwnedFd, found: &mut dyn FnMut(&CStr, FileType) -> bool) -> Result<(), Errno> {
+    list_by(LISTING, opened, found)
+}
+
+/// As [`list`], by so many bytes at a time.
+pub(in crate::root) fn list_by(
+    room: usize,
+    opened: &OwnedFd,
+    found: &mut dyn FnMut(&CStr, FileType) -> bool,
+) -> Result<(), Errno> {
     let mut buffer = [MaybeUninit::uninit(); LISTING];
-    let mut entries = RawDir::new(opened, &mut buffer);
+    let mut entries = RawDir::new(opened, &mut buffer[..room]);
     while let Some(entry) = entries.next() {
         let entry = entry?;
         if !matches!(entry.file_name().to_bytes(), b"." | b"..") && !found(entry.file_name(), entry.file_type()) {
@@ -382,7 +324,7 @@ pub(crate) fn list(opened: &OwnedFd, found: &mut dyn FnMut(&std::ffi::CStr, File
 }
 
 /// The kind of an entry whose listing said `kind`.
-pub(crate) fn known(parent: &OwnedFd, name: &std::ffi::CStr, kind: FileType) -> FileType {
+pub(crate) fn known(parent: &OwnedFd, name: &CStr, kind: FileType) -> FileType {
     match kind {
         // Not every file system tells it in its listings.
         FileType::Unknown => statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)

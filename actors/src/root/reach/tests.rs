@@ -111,8 +111,39 @@ fn what_takes_too_long_is_given_up_and_nothing_else_is_looked_at_until_it_comes_
     assert!(reach.is_silent() && reach.is_silent_below(&rel("")) && reach.is_silent_below(&rel("m")));
     assert!(!reach.is_silent_below(&rel("m/d")) && reach.ask_all().is_err());
     far.serve();
-    assert!(matches!(heard.recv_timeout(DEADLINE), Ok(MountNews::Answers(_))));
+    assert!(matches!(heard.recv_timeout(DEADLINE), Ok(MountNews::Answers { missed: true, .. })));
     assert!(reach.look(&rel("m/d")).is_ok() && !reach.is_silent() && reach.ask_all().is_ok());
+}
+
+#[test]
+fn what_answers_late_is_compared_only_if_something_was_not_looked_at_or_the_silence_was_long() {
+    type Before = fn(&Ground);
+    type Meanwhile = fn(&Reach);
+    let asked_now: Before = |_| ();
+    let asked_long_ago: Before = |ground| lock(&ground.state).asked = Instant::now().checked_sub(PATIENCE);
+    let cases: [(Before, Meanwhile, bool); 5] = [
+        (asked_now, |_| (), false),
+        (asked_now, |reach| assert!(reach.look(&rel("a")).is_ok() && reach.see(&reach.resolved(), 9).is_ok()), false),
+        (asked_now, |reach| assert!(reach.look(&rel("m/d")).is_err()), true),
+        (asked_now, |reach| assert!(!reach.answers(&rel("m"))), true),
+        (asked_long_ago, |_| (), true),
+    ];
+    for (number, (before, meanwhile, expected)) in cases.into_iter().enumerate() {
+        let Mounted { reach, heard, _dir } = mounted();
+        std::fs::write(_dir.path().join("a"), "").unwrap();
+        // Nobody is at the other end yet.
+        let (helper, far) = Helper::alone().unwrap();
+        reach.0.common.keep(helper);
+        let ground = reach.grounds().remove(0);
+        ground.ask();
+        before(&ground);
+        ground.falls_silent(lock(&ground.state));
+        assert!(matches!(heard.recv_timeout(DEADLINE), Ok(MountNews::Silent(_))));
+        meanwhile(&reach);
+        far.serve();
+        let news = heard.recv_timeout(DEADLINE).unwrap();
+        assert!(matches!(news, MountNews::Answers { missed, .. } if missed == expected), "{number}: {news:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

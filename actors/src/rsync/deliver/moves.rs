@@ -3,7 +3,7 @@
 
 use crate::root::Root;
 use crate::rsync::report::failure;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -48,6 +48,8 @@ pub(super) struct Rest {
     pub late: BTreeSet<RelPath>,
     /// `true` if links failed where sending may not. If it does not, they are not tried for a while.
     pub links_failed: bool,
+    /// Old names of files that the node has by their new names.
+    pub left_names: BTreeSet<RelPath>,
 }
 
 /// The files that are at the node by their new names.
@@ -95,7 +97,8 @@ impl Deliverer {
         lane: Lane,
         runs: &mut Runs,
     ) -> Result<Rest, Failure> {
-        let can_link = !plan.renamed.is_empty() && self.can_link();
+        // A link would make one file of what the node keeps and what is sent.
+        let can_link = !plan.renamed.is_empty() && !self.target.site.delete.keeps_removed() && self.can_link();
         let moved = self.relocations(plan);
         let in_place = self.writes_in_place();
         let mut parents = if in_place { BTreeSet::new() } else { plan.parents.clone() };
@@ -123,7 +126,9 @@ impl Deliverer {
                 built.insert(relocation.to.clone(), holds_others(&self.target.root, &relocation.to));
             }
         }
-        Ok(Rest { links_failed, ..Rest::of(plan, &linked, &built) })
+        let left_names =
+            linked.iter().filter_map(|new| plan.renamed.get(new)).map(|rename| rename.old.clone()).collect();
+        Ok(Rest { links_failed, left_names, ..Rest::of(plan, &linked, &built) })
     }
 
     /// A directory was built with all that is below it.
@@ -194,6 +199,7 @@ impl Deliverer {
         };
         let can_be_linked = |(new, rename): &(&RelPath, &Rename)| may_name(&rename.old) && !is_one(new, &rename.old);
         let (first, second) = twins(plan.renamed.iter().filter(can_be_linked));
+        let runs_in_a_row = if second.is_empty() { 1 } else { 2 };
         let mut linked = BTreeSet::new();
         for twins in [first, second].into_iter().filter(|twins| !twins.is_empty()) {
             let links = Links { twins, stored: Stored::default() };
@@ -213,7 +219,7 @@ impl Deliverer {
             self.note_shared(old, new);
         }
         if !linked.is_empty() {
-            self.runner.standbys.borrow_mut().want(Recipe::Link, Instant::now());
+            self.runner.standbys.borrow_mut().want(Recipe::Link, runs_in_a_row, Instant::now());
         }
         // What is sent once more is counted there.
         let again = |path: &&RelPath| {
@@ -227,7 +233,11 @@ impl Deliverer {
     async fn link(self: Rc<Self>, links: Links, lane: Lane, worked: Worked) -> Result<Delivery, Failure> {
         let Links { twins, stored } = links;
         let mut delivery = Delivery::default();
+        let is_there = Rc::<Cell<bool>>::default();
+        let mut left = twins.len();
         let mut hear = |said: &[u8]| {
+            left = left.saturating_sub(usize::from(output::is_linked(said)));
+            is_there.set(left == 0);
             stored.borrow_mut().extend(output::stored(said));
             match Line::parse(said) {
                 Line::Sent(_, bytes) => delivery.tally.bytes += bytes,
@@ -235,7 +245,7 @@ impl Deliverer {
                 _ => (),
             }
         };
-        let mut ears = Ears { line: &mut hear, worked: Some(worked) };
+        let mut ears = Ears { is_there: is_there.clone(), ..Ears::to(&mut hear).told(Some(worked)) };
         let order = Order { work: Work::Links(&twins), lane: Some(lane), ..Order::of(Recipe::Link) };
         let finished = self.runner.run_making_path(&order, &mut ears).await?;
         let Some(failure) = failure::of(&finished) else { return Ok(delivery) };
@@ -271,7 +281,7 @@ impl Deliverer {
         let rules = &filters[..];
         let unsaid = self.runner.unsaid();
         let order = Order { work, rules, lane: Some(lane), ..Order::of(Recipe::Build) };
-        let failure = match self.runner.run(&order, &mut Ears { line: &mut count, worked: None }).await {
+        let failure = match self.runner.run(&order, &mut Ears::to(&mut count)).await {
             Ok(finished) => self.target.failure_of(&finished),
             Err(failure) => Some(failure),
         };

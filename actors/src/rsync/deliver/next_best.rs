@@ -87,7 +87,7 @@ impl NextBest<'_> {
             line => line.count_in(&mut delivery.tally),
         };
         let order = Order { work, lane: Some(*lane), ..Order::of(recipe) };
-        let failure = match deliverer.runner.run(&order, &mut Ears { line: &mut count, worked: None }).await {
+        let failure = match deliverer.runner.run(&order, &mut Ears::to(&mut count)).await {
             Ok(finished) => deliverer.target.failure_of(&finished),
             Err(failure) => Some(failure),
         };

@@ -31,7 +31,7 @@ impl Visit<'_> {
         let Invocation { arguments, list } = context.invocation(Recipe::Recall, list, &[]);
         let directory = File::open(self.probe.sent()).map_err(|error| self.broken(&error))?;
         let process = self.examiner.runner.process_at_large(directory.into(), &arguments)?;
-        let mut ears = Ears { line: &mut line, worked: None };
+        let mut ears = Ears::to(&mut line);
         let finished = self
             .examiner
             .runner

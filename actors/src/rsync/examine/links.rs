@@ -53,7 +53,7 @@ impl Examiner {
         let expected: BTreeMap<&[u8], &Link> = links.iter().map(|link| (link.path.as_bytes(), link)).collect();
         let mut found = Vec::new();
         let mut line = |said: &[u8]| found.extend(rewritten(said, &expected));
-        let mut ears = Ears { line: &mut line, worked: None };
+        let mut ears = Ears::to(&mut line);
         let directory = File::open(nowhere).map_err(|error| Failure::not_staged(&error))?;
         let process = self.runner.process_at_large(directory.into(), &invocation.arguments)?;
         self.runner

@@ -113,7 +113,7 @@ impl Examiner {
         let Some(path) = name.and_then(|name| RelPath::new(name).ok()) else { return Ok(None) };
         let mut is_link = false;
         let mut line = |said: &[u8]| is_link |= said.get(..2).is_some_and(|item| item.ends_with(b"L"));
-        let mut ears = Ears { line: &mut line, worked: None };
+        let mut ears = Ears::to(&mut line);
         let invocation =
             probe::at(self.runner.context(false), site, above).reading(recipe::entries([&path], false), nowhere);
         let process = self.runner.process_at_large(self.target.source()?, &invocation.arguments)?;
@@ -138,7 +138,7 @@ impl Examiner {
             heard.hear(said);
             levels = levels.or(missing(said));
         };
-        let mut ears = Ears { line: &mut line, worked: None };
+        let mut ears = Ears::to(&mut line);
         let Invocation { arguments, list } =
             probe::at(self.runner.context(false), site, &self.target.node).looking(make_path);
         let process = self.runner.process(self.target.source()?, &arguments).await?;

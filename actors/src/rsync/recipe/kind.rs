@@ -53,6 +53,12 @@ pub enum Recipe {
     VerifyLevels,
     /// Says how the listed entries differ, by size, times and other attributes. Changes nothing.
     Recall,
+    /// Says which of the listed entries the node has as another kind of entry. Changes nothing.
+    Clash,
+    /// As `Clash`, with all that is below the listed entries.
+    ClashBelow,
+    /// As `Clash`, of the whole tree.
+    ClashAll,
     /// Finds out whether the receiver rejects missing entries. Changes nothing.
     Probe,
 }
@@ -60,12 +66,22 @@ pub enum Recipe {
 impl Recipe {
     /// Tells if nothing is changed anywhere.
     pub(crate) fn only_looks(self) -> bool {
-        self.verifies() || matches!(self, Recipe::DryRun | Recipe::Recall | Recipe::Probe)
+        self.verifies() || self.finds_clashes() || matches!(self, Recipe::DryRun | Recipe::Recall | Recipe::Probe)
     }
 
     /// Tells if a run may read much that both ends have, and say nothing for a long time.
     pub(crate) fn reads_much(self) -> bool {
         self.verifies() || self == Recipe::Closed
+    }
+
+    /// Tells if a run says what the node has as another kind of entry.
+    pub(crate) fn finds_clashes(self) -> bool {
+        matches!(self, Recipe::Clash | Recipe::ClashBelow | Recipe::ClashAll)
+    }
+
+    /// Tells if rsync may delete at the node, if only to make room for an entry of another kind.
+    pub(super) fn deletes(self) -> bool {
+        !matches!(self, Recipe::Link | Recipe::Gather)
     }
 
     /// Tells if a run says what differs by content.
@@ -95,7 +111,10 @@ impl Recipe {
 
     /// Tells if rsync reads a list from its standard input.
     pub(crate) fn is_listed(self) -> bool {
-        !matches!(self, Recipe::Build | Recipe::Full | Recipe::Prune | Recipe::DryRun | Recipe::Verify)
+        !matches!(
+            self,
+            Recipe::Build | Recipe::Full | Recipe::Prune | Recipe::DryRun | Recipe::Verify | Recipe::ClashAll
+        )
     }
 
     /// Tells if a run passes over what the node cannot hold, since it compares what nobody has reported to have changed. What
@@ -113,7 +132,13 @@ impl Recipe {
     pub(crate) fn sends_below(self) -> bool {
         matches!(
             self,
-            Recipe::Subtrees | Recipe::SubtreesRewritten | Recipe::Levels | Recipe::ByLevels | Recipe::VerifyLevels
+            Recipe::Subtrees
+                | Recipe::SubtreesRewritten
+                | Recipe::Levels
+                | Recipe::ByLevels
+                | Recipe::VerifyLevels
+                | Recipe::Clash
+                | Recipe::ClashBelow
         )
     }
 

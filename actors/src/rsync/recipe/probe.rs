@@ -1,11 +1,11 @@
-//! The runs of `--check`: one that writes a probe at a node, one that removes it, one that reads it back.
+//! The runs of `check`: one that writes a probe at a node, one that removes it, one that reads it back.
 
 use std::ffi::OsString;
 
 use super::{Context, Invocation, Recipe, is_plain, option};
 use crate::node::{Kind, Node};
 use crate::patterns::excludes::Excludes;
-use crate::site::Site;
+use crate::site::{DeleteMode, Site};
 
 /// The `%i` and `%n` for the reader, with the target of a symlink behind the name.
 const READ_FORMAT: &str = "--out-format=%i|%l|%b|%n%L";
@@ -13,7 +13,8 @@ const READ_FORMAT: &str = "--out-format=%i|%l|%b|%n%L";
 /// The site for a probe: its name may be one that is excluded, and what is removed leaves neither a copy nor a line in
 /// rsync's log.
 pub(crate) fn bare(site: &Site) -> Site {
-    Site { excludes: Excludes::default(), logfile: None, extra: site.extra.without_backups(), ..site.clone() }
+    let extra = site.extra.without_backups();
+    Site { excludes: Excludes::default(), logfile: None, extra, delete: DeleteMode::Always, ..site.clone() }
 }
 
 impl Context<'_> {

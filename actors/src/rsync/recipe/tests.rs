@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -6,8 +7,8 @@ use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::patterns::settle::Settle;
 use crate::rsync::staging::Twins;
-use crate::site::DirMoves;
 use crate::site::extra::Extra;
+use crate::site::{DeleteMode, DirMoves, InitialSync};
 use crate::transport::traits::Trait;
 
 pub(crate) fn site(extra: &str, initial_sync: InitialSync) -> Site {
@@ -15,6 +16,7 @@ pub(crate) fn site(extra: &str, initial_sync: InitialSync) -> Site {
         wpath: PathBuf::from("/src"),
         excludes: Excludes::new(vec!["*.tmp".to_owned()]).unwrap(),
         nodes: vec![],
+        options: BTreeMap::new(),
         rsync: PathBuf::from("/usr/bin/rsync"),
         confine: false,
         extra: Extra::parse(extra).unwrap(),
@@ -22,6 +24,7 @@ pub(crate) fn site(extra: &str, initial_sync: InitialSync) -> Site {
         logfile: None,
         initial_sync,
         dir_moves: DirMoves::Log,
+        delete: DeleteMode::Always,
         standby: true,
         max_standbys: 4,
         ssh_master: false,
@@ -60,6 +63,7 @@ fn context<'a>(site: &'a Site, node: &'a Node) -> Context<'a> {
         make_path: false,
         reading: Duration::ZERO,
         limit: site.rspeed,
+        max_delete: site.max_delete,
         rsh: None,
         traits: Traits::default(),
     }
@@ -272,6 +276,33 @@ fn what_makes_room_deletes_what_a_comparison_may_and_sends_nothing() {
         let has = |word: &str| words(&arguments).contains(&word);
         assert!(["--recursive", "--delete", "--existing", "--ignore-existing"].into_iter().all(has), "{arguments:?}");
         assert_eq!(has("--filter=P *"), protects, "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_a_node_keeps_is_protected_in_every_run_that_could_delete_it() {
+    use Recipe::{
+        Anew, Clash, ClashAll, ClashBelow, Closed, DryRun, Full, Large, Levels, Present, Prune, Root, Similar,
+        Subtrees, SubtreesRewritten, Verify, VerifyLevels,
+    };
+    let node = Node::parse("", "/mirror").unwrap();
+    let live = [Present, Large, Closed, Anew, Similar, Subtrees, SubtreesRewritten, Levels, Root];
+    let looks = [Clash, ClashBelow, ClashAll];
+    let whole = [Full, Prune, DryRun];
+    let verifies = [Verify, VerifyLevels];
+    let compares = [Subtrees, Levels, Full, Prune, DryRun, Verify, VerifyLevels, Clash, ClashBelow, ClashAll];
+    for recipe in live.into_iter().chain(looks).chain(whole).chain(verifies) {
+        for (delete, expected) in [
+            (DeleteMode::Always, looks.contains(&recipe)),
+            (DeleteMode::Never, !verifies.contains(&recipe)),
+            // The comparison at the start deletes.
+            (DeleteMode::Startup, !verifies.contains(&recipe) && !whole.contains(&recipe)),
+            (DeleteMode::Running, compares.contains(&recipe)),
+        ] {
+            let site = Site { delete, ..site("", InitialSync::Full) };
+            let arguments = context(&site, &node).invocation(recipe, Vec::new(), &[]).arguments;
+            assert_eq!(words(&arguments).contains(&"--filter=P *"), expected, "{recipe:?} {delete:?}");
+        }
     }
 }
 

@@ -67,6 +67,16 @@ pub(crate) fn parts(line: &[u8]) -> impl Iterator<Item = Line> {
     piece.into_iter().chain(rest.map(Line::parse))
 }
 
+/// Tells if a line says that an entry would be made anew, whatever the node has by its name.
+pub(crate) fn is_new(line: &[u8]) -> bool {
+    line.split(|&byte| byte == b'|').next().is_some_and(|item| item.ends_with(b"+++++++++"))
+}
+
+/// The directory of which a line says that it cannot make way for another entry, since it is not empty.
+pub(crate) fn in_the_way(line: &[u8]) -> Option<RelPath> {
+    path(line.strip_prefix(b"cannot delete non-empty directory: ")?)
+}
+
 /// The file of which a line says that its content is at the node now: sent, or linked to another one that has it.
 pub(crate) fn stored(line: &[u8]) -> Option<RelPath> {
     let is_stored = [&b"<f"[..], b">f", b"hf"].iter().any(|item| line.starts_with(item));
@@ -74,6 +84,11 @@ pub(crate) fn stored(line: &[u8]) -> Option<RelPath> {
         Line::Sent(path, _) if is_stored => Some(path),
         _ => None,
     }
+}
+
+/// Tells if a line says that the node has linked a file to another one: this is told when it is done.
+pub(crate) fn is_linked(line: &[u8]) -> bool {
+    line.starts_with(b"hf")
 }
 
 /// The entry of which a line of a dry run by checksum says that it differs, and how.

@@ -12,13 +12,13 @@ mod domain;
 mod table;
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -26,10 +26,13 @@ use landlock::{ABI, Access, AccessFs, LandlockStatus, Ruleset, RulesetAttr, Rule
 use tokio::sync::oneshot;
 
 pub(super) use self::domain::RuleSources;
-use self::domain::{Domain, Need, is_same};
+use self::domain::{Domain, NamedInode, Need, is_same};
 use crate::children::Children;
 use crate::node::{Kind, Node};
 use crate::path::Escaped;
+use crate::root::reach::Onlookers;
+use crate::root::reach::look::{Found, Look, Place};
+use crate::root::reach::named::{Make, NamedFile};
 use crate::rsync::recipe::Invocation;
 use crate::rsync::report::claims::Bearing;
 use crate::rsync::runner::process::{Code, Patience, Process};
@@ -200,6 +203,10 @@ pub(crate) struct NodeBounds {
     places: Vec<(PlaceKind, PathBuf)>,
     /// Questions that wait for an answer of a file system.
     waiting: AtomicUsize,
+    /// Those who look at what is not known to be on disks: the kernel ends no process that hangs there.
+    onlookers: Onlookers,
+    /// `true` if all that was last looked at is on disks.
+    is_on_disks: AtomicBool,
 }
 
 /// The thing at a place that an option names.
@@ -237,7 +244,25 @@ impl NodeBounds {
             mirror: mirror.map(Path::to_owned),
             places: site.extra.places().filter_map(place).collect(),
             waiting: AtomicUsize::new(0),
+            onlookers: Onlookers::default(),
+            is_on_disks: AtomicBool::new(false),
         }))
+    }
+
+    /// Carries out a look; in this process only if it cannot hang.
+    fn look(&self, look: &Look) -> io::Result<Found> {
+        match self.is_on_disks.load(Ordering::Acquire) {
+            true => Ok(look.carry_out()?),
+            false => self.onlookers.carry_out(look),
+        }
+    }
+
+    fn target(&self, path: &Path, make: Make) -> io::Result<NamedFile> {
+        Ok(NamedFile::of(self.look(&Look::Target(Place::at(path), make))?))
+    }
+
+    fn is_same(&self, seen: &NamedInode) -> bool {
+        self.target(&seen.path, Make::Nothing).is_ok_and(|found| found.inode == seen.inode)
     }
 
     /// Asks file systems where no other node waits for the answer.
@@ -267,7 +292,9 @@ impl NodeBounds {
     /// When its file system does not answer.
     pub(crate) async fn lacks_mirror(self: &Arc<Self>) -> io::Result<bool> {
         let Some(mirror) = self.mirror.clone() else { return Ok(false) };
-        self.ask(move || mirror.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)).await
+        let reach = self.clone();
+        let looked = self.ask(move || reach.look(&Look::Meta(Place::at(mirror)))).await?;
+        Ok(looked.is_err_and(|error| error.kind() == io::ErrorKind::NotFound))
     }
 
     /// Tells if what rules were made of is there still. A process that was started before reaches the old ones alone.
@@ -278,34 +305,37 @@ impl NodeBounds {
         // A thread for each look would be a fifteenth of the time that a change takes to a mirror on a disk.
         let (on_disks, elsewhere): (Vec<_>, Vec<_>) =
             seen.mirrors.iter().cloned().partition(|mirror| mirror.is_on_disk);
+        let reach = self.clone();
+        let are_same = move || elsewhere.iter().all(|mirror| reach.is_same(mirror));
         on_disks.iter().all(is_same)
-            && (elsewhere.is_empty() || self.ask(move || elsewhere.iter().all(is_same)).await.unwrap_or(false))
+            && (seen.mirrors.len() == on_disks.len() || self.ask(are_same).await.unwrap_or(false))
     }
 
     fn domain(&self, directory: BorrowedFd<'_>, changes: bool) -> io::Result<Domain> {
         let mut domain = Domain::of_system(&self.program)?;
-        domain.add(directory, Need::Read)?;
+        domain.add_as(directory, Need::Read, true)?;
+        let mut is_on_disks = true;
+        let mut found = |path: &Path, make| {
+            let found = self.target(path, make).inspect_err(|_| self.is_on_disks.store(false, Ordering::Release))?;
+            is_on_disks &= found.is_on_disk;
+            io::Result::Ok(found)
+        };
         if let Some(mirror) = &self.mirror {
-            domain.allow_mirror(mirror)?;
+            domain.allow_mirror(mirror, &found(mirror, Make::Nothing)?)?;
         }
         if changes && let Some(logfile) = &self.logfile {
-            domain.allow_log(logfile)?;
+            domain.allow_target(&found(logfile, Make::Log)?, Need::Append)?;
         }
         for (kept, path) in &self.places {
             match kept {
-                PlaceKind::File => domain.allow(path, Need::Read)?,
-                PlaceKind::Log if changes => domain.allow_log(path)?,
+                PlaceKind::File => domain.allow_target(&found(path, Make::Nothing)?, Need::Read)?,
+                PlaceKind::Log if changes => domain.allow_target(&found(path, Make::Log)?, Need::Append)?,
                 PlaceKind::Log => (),
-                PlaceKind::Directory => domain.allow_mirror(path)?,
-                PlaceKind::Made => {
-                    if changes {
-                        // What cannot be made is told by rsync, when it needs it.
-                        let _ = DirBuilder::new().recursive(true).create(path);
-                    }
-                    domain.allow_mirror(path)?;
-                }
+                PlaceKind::Made if changes => domain.allow_mirror(path, &found(path, Make::Directories)?)?,
+                PlaceKind::Directory | PlaceKind::Made => domain.allow_mirror(path, &found(path, Make::Nothing)?)?,
             }
         }
+        self.is_on_disks.store(is_on_disks, Ordering::Release);
         Ok(domain)
     }
 }

@@ -54,7 +54,7 @@ impl Runner {
         }
         let invocation = self.context(false).invocation(Recipe::Root, Vec::new(), &[]);
         let process = self.process_at_large(self.target.source()?, &invocation.arguments)?;
-        let mut ears = Ears { line: &mut *ears.line, worked: None };
+        let mut ears = Ears::to(&mut *ears.line);
         let patience = self.patience(Recipe::Root, None);
         let finished =
             self.finish(process, &invocation.list, &Claims::ANY, (patience, self.speed.small()), &mut ears).await?;
@@ -77,6 +77,7 @@ impl Runner {
             make_path,
             reading: Duration::ZERO,
             limit: self.speed.of_small(),
+            max_delete: self.target.max_delete(),
             rsh,
             traits: self.target.known_traits(),
         }

@@ -1,6 +1,10 @@
 //! Describes one run: its recipe, its subject, and the listeners to its output.
 
+use std::cell::Cell;
 use std::ffi::OsString;
+use std::rc::Rc;
+
+use tokio::sync::oneshot;
 
 use crate::rsync::recipe::Recipe;
 use crate::rsync::staging::Twins;
@@ -51,4 +55,21 @@ pub(crate) struct Ears<'a> {
     pub line: &'a mut dyn FnMut(&[u8]),
     /// Is sent when rsync says that its work is done. `None` once it was sent.
     pub worked: Option<Worked>,
+    /// `true` as soon as a line has told that all is at the node that others wait for. Then `worked` is sent at once: the two
+    /// ends take one or two round trips more to agree that nothing is left to do.
+    pub is_there: Rc<Cell<bool>>,
+    /// Is dropped when rsync says that its work is done, or ends.
+    pub at_work: Option<oneshot::Sender<()>>,
+}
+
+impl<'a> Ears<'a> {
+    /// Listens to the lines of output.
+    pub(crate) fn to(line: &'a mut dyn FnMut(&[u8])) -> Self {
+        Ears { line, worked: None, is_there: Rc::default(), at_work: None }
+    }
+
+    /// The same, and is told when the work is done.
+    pub(crate) fn told(self, worked: Option<Worked>) -> Self {
+        Ears { worked, ..self }
+    }
 }

@@ -119,7 +119,9 @@ impl Standbys {
             return None;
         }
         let kept = |recipe| self.kept.iter().filter(|kept| kept.recipe == recipe).count();
-        let (recipe, _) = self.demand.iter().find(|(recipe, demand)| kept(**recipe) < demand.depth)?;
+        let lacking = self.demand.iter().filter(|(recipe, demand)| kept(**recipe) < demand.depth);
+        // One of each comes before more of any: a rename takes one of three kinds.
+        let (recipe, _) = lacking.min_by_key(|(recipe, _)| kept(**recipe))?;
         Some(Wanted { recipe: *recipe, permit: self.budget.take()? })
     }
 
@@ -201,7 +203,7 @@ impl Standbys {
 
     /// Asks for the one that is best for a recipe: connected, else on its way for longest.
     pub(crate) fn take(&mut self, recipe: Recipe, make_path: bool, now: Instant) -> Option<oneshot::Receiver<Process>> {
-        self.want(recipe, now);
+        self.want(recipe, 1, now);
         let all = self.kept.len();
         self.kept.retain(|kept| kept.connected || now < kept.started + CONNECTS);
         // What never says that it is connected would be waited for again and again.
@@ -250,10 +252,10 @@ impl Standbys {
         self.demand.get(&recipe).is_some_and(|demand| demand.depth > 0)
     }
 
-    /// A recipe is to have one, as if it had been asked for.
-    pub(crate) fn want(&mut self, recipe: Recipe, now: Instant) {
+    /// A recipe is to have so many, as if they had been asked for.
+    pub(crate) fn want(&mut self, recipe: Recipe, standbys: usize, now: Instant) {
         let demand = self.demand.entry(recipe).or_insert(Demand { used: now, depth: 0 });
-        (demand.used, demand.depth) = (now, demand.depth.max(1));
+        (demand.used, demand.depth) = (now, demand.depth.max(standbys));
     }
 
     /// A recipe has none any more. Those that wait are ended.
@@ -370,14 +372,30 @@ mod tests {
     }
 
     #[test]
+    fn one_of_each_recipe_comes_before_more_of_any() {
+        let (mut standbys, now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
+        standbys.want(Present, MOST, now);
+        standbys.want(Recipe::Link, 2, now);
+        [Recipe::Large, Missing].iter().for_each(|recipe| standbys.want(*recipe, 1, now));
+        let mut started = Vec::new();
+        while let Some(wanted) = standbys.wanted(now) {
+            started.push(wanted.recipe);
+            let (id, asked) = standbys.keep(wanted, false, now);
+            std::mem::forget(asked);
+            standbys.connected(id);
+        }
+        assert_eq!(started, [Present, Recipe::Large, Recipe::Link, Missing, Present, Recipe::Link]);
+    }
+
+    #[test]
     fn a_recipe_that_is_forgotten_has_none_until_it_is_wanted_again() {
         let (mut standbys, now) = (Standbys::new(Present, Budget::new(9)), Instant::now());
-        standbys.want(Recipe::Link, now);
+        standbys.want(Recipe::Link, 1, now);
         assert_eq!(fill(&mut standbys, now).len(), 2);
         standbys.forget(Recipe::Link);
         assert!(!standbys.wants(Recipe::Link) && standbys.wants(Present));
         assert_eq!((standbys.kept.len(), fill(&mut standbys, now).len()), (1, 0));
-        standbys.want(Recipe::Link, now);
+        standbys.want(Recipe::Link, 1, now);
         assert_eq!(fill(&mut standbys, now).len(), 1);
     }
 

@@ -66,7 +66,7 @@ impl Learner<'_> {
         };
         let list = recipe::verified(entries.keys());
         let order = Order { work: Work::List(&list), traits: Some(traits), ..Order::of(Recipe::Recall) };
-        let finished = self.runner.run(&order, &mut Ears { line: &mut line, worked: None }).await?;
+        let finished = self.runner.run(&order, &mut Ears::to(&mut line)).await?;
         match self.target.failure_of(&finished) {
             Some(failure) => Err(failure),
             None => Ok(seen),

@@ -52,7 +52,7 @@ pub(super) const REFUSED: &[OptionRow] = &[
     ("daemon config dparam detach no-detach server sender", OWN_MODE, LEAVE),
     ("list-only version help", OWN_MODE, LEAVE),
     ("write-batch only-write-batch read-batch", "batch files bypass the nodes", LEAVE),
-    ("dry-run", "nothing would ever be sent", "use `inosync --dry-run`"),
+    ("dry-run", "nothing would ever be sent", "use `inosync dry-run`"),
     ("remove-source-files remove-sent-files", "it deletes from the source", LEAVE),
     ("ignore-missing-args delete del delete-before delete-during delete-delay", OWN_DELETE, UPDATE),
     ("delete-after delete-missing-args no-force", OWN_DELETE, UPDATE),

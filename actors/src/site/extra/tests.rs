@@ -36,7 +36,7 @@ fn what_breaks_the_mirror_is_refused_in_every_spelling() {
         ("something else than a sender", "--daemon|--config=x|--dparam x|--detach|--no-detach|--server|--sender"),
         ("something else than a sender", "--list-only|--version|-V|--help"),
         ("batch files", "--write-batch=x|--only-write-batch x|--read-batch=x"),
-        ("use `inosync --dry-run`", "-n|--dry-run|-avzn"),
+        ("use `inosync dry-run`", "-n|--dry-run|-avzn"),
         ("deletes from the source", "--remove-source-files|--remove-sent-files"),
         ("what is deleted on a node, and when", "--ignore-missing-args|--delete|--del|--delete-before|--delete-during"),
         ("what is deleted on a node, and when", "--delete-delay|--delete-after|--delete-missing-args"),

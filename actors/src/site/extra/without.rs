@@ -1,4 +1,4 @@
-//! Parts of the user's parameters: without the options for backups, and those about the connection alone.
+//! Parts of the user's parameters: without some of them, and those about the connection alone.
 
 use crate::site::extra::{Extra, options};
 
@@ -33,6 +33,11 @@ impl Extra {
         self.only(|name| !BACKUP.contains(&name))
     }
 
+    /// Returns the arguments without the remote shell.
+    pub(crate) fn without_shell(&self) -> Extra {
+        Extra { rsh: None, ..self.only(|name| name != "rsh") }
+    }
+
     /// Returns the arguments that say how a node is reached.
     pub(crate) fn of_connection(&self) -> Extra {
         self.only(|name| CONNECTION.contains(&name))
@@ -40,27 +45,34 @@ impl Extra {
 
     /// Returns the arguments whose options are `wanted`, by their long names.
     fn only(&self, wanted: impl Fn(&str) -> bool) -> Extra {
-        let mut kept = Vec::new();
-        let mut rest = self.words.iter();
-        while let Some(word) = rest.next() {
-            let parts = options(word).unwrap_or_default();
-            if parts.iter().all(|part| wanted(part.name)) {
-                kept.push(word.clone());
-                if parts.last().is_some_and(|part| part.wants_value()) {
-                    kept.extend(rest.next().cloned());
-                }
-                continue;
+        let words = only(&self.words, &wanted);
+        let comparing = only(&self.comparing, &wanted);
+        Extra { words, comparing, ..self.clone() }
+    }
+}
+
+/// Returns the words whose options are `wanted`, by their long names.
+fn only(words: &[String], wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut kept = Vec::new();
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        let parts = options(word).unwrap_or_default();
+        if parts.iter().all(|part| wanted(part.name)) {
+            kept.push(word.clone());
+            if parts.last().is_some_and(|part| part.wants_value()) {
+                kept.extend(rest.next().cloned());
             }
-            for part in parts {
-                let separate = if part.wants_value() { rest.next() } else { None };
-                if wanted(part.name) {
-                    kept.push(format!("{}{}", part.written, part.value.unwrap_or_default()));
-                    kept.extend(separate.cloned());
-                }
+            continue;
+        }
+        for part in parts {
+            let separate = if part.wants_value() { rest.next() } else { None };
+            if wanted(part.name) {
+                kept.push(format!("{}{}", part.written, part.value.unwrap_or_default()));
+                kept.extend(separate.cloned());
             }
         }
-        Extra { words: kept, ..self.clone() }
     }
+    kept
 }
 
 #[cfg(test)]
@@ -89,6 +101,19 @@ mod tests {
             ("--password-file /etc/p --chmod D755 --port 5", "--password-file /etc/p --port 5"),
         ] {
             assert_eq!(Extra::parse(line).unwrap().of_connection().words().join(" "), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn all_but_the_remote_shell_stays() {
+        for (line, expected) in [
+            ("-a --rsh='ssh -p 1' -z", "-a -z"),
+            ("-aze 'ssh -p 1' --chmod D755", "-a -z --chmod D755"),
+            ("-a -e ssh --rsh ssh --link-dest=/x", "-a --link-dest=/x"),
+        ] {
+            let found = Extra::parse(line).unwrap().without_shell();
+            assert_eq!((found.words().join(" "), found.rsh()), (expected.to_owned(), None), "{line}");
+            assert!(!found.comparing().iter().any(|word| word.contains("ssh") || word == "-e"), "{line}");
         }
     }
 }

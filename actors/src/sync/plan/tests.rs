@@ -302,14 +302,11 @@ fn what_is_there_again_after_it_was_deleted_is_sent_as_another_file() {
         );
         (batch.id, plan)
     };
-    let (renames, plan) = lease(&mut set, &["large 1"], now);
-    set.settle(renames, now, |path| plan.fate(path, &Blame::default(), &Since::default()), |_| Duration::ZERO);
-    let now = now + PAUSE;
-    let (removals, plan) = lease(&mut set, &["large 1"], now);
+    let (batch, plan) = lease(&mut set, &["large 1"], now);
     assert_eq!(plan.run.missing, BTreeSet::from([rel("large")]));
     let since = plan.since(&mut Table(vec!["large", "large 1"]));
     assert_eq!(plan.fate(&rel("large"), &Blame::default(), &since), Fate::Returned);
-    set.settle(removals, now, |path| plan.fate(path, &Blame::default(), &since), |_| Duration::ZERO);
+    set.settle(batch, now, |path| plan.fate(path, &Blame::default(), &since), |_| Duration::ZERO);
     let (_, plan) = lease(&mut set, &["large", "large 1"], now);
     assert_eq!(plan.run.anew, BTreeSet::from([rel("large")]), "the node has one inode by both names: {plan:?}");
 }

@@ -198,10 +198,13 @@ causes! {
         "exclude them by `rexcludes` too, or drop `exclude` and `filter` from rsyncd.conf there");
     /// Some entries failed; all others are done.
     Partial: passing("some paths failed", "look at the paths: permissions here and at the node are the usual reason");
+    /// The node has another kind of entry by the name, and keeps what the source lost (`delete: Never`).
+    InTheWay: lasting("not mirrored: the node keeps another kind of entry by that name (delete)",
+        "remove what the node has there, or give the entry another name; with delete: Always it is replaced");
     /// Some entries vanished while they were sent; all others are done.
     Vanished: passing("some paths vanished while they were sent", "");
     /// A reconcile would delete more entries than `max_delete` allows.
-    TooManyDeletions: lasting("reconcile held", "if that is right, raise max_delete and reload (SIGHUP) or restart");
+    TooManyDeletions: lasting("reconcile held", "see with inosync dry-run what it is; if it is right: inosync allow-deletes NODE");
     /// rsync could not be started.
     NotStarted: passing("rsync cannot be started",
         "look at `rsync` in the configuration and at the limits of the daemon's processes");

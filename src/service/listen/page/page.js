@@ -151,7 +151,7 @@ function why({ state, name }) {
     return `${state.why}; ${left > 0 ? `tried again in ${span(left)}, at ${clock(state.until)}` : 'being tried again'}`;
   }
   if (state.is === 'held') return `Nothing is sent: ${state.why}`;
-  if (state.is === 'paused') return `Paused: what changes is collected until inosync --resume ${name}`;
+  if (state.is === 'paused') return `Paused: what changes is collected until inosync resume ${name}`;
   if (state.is === 'restarting') return 'What served this node ended; it is started again in a moment';
   return null;
 }
@@ -180,7 +180,7 @@ function verdictOf({ at, drift, complete, reconciled_since: reconciled }) {
 }
 
 function driftTrouble({ verified: { at, drift, reconciled_since: reconciled } }) {
-  const since = reconciled ? ' A reconcile since then may have repaired that, which the next verify tells.' : ' inosync --verify says which.';
+  const since = reconciled ? ' A reconcile since then may have repaired that, which the next verify tells.' : ' inosync verify says which.';
   return `${many(drift, 'entry', 'entries')} differed from the source when verified ${ago(at)}, with nothing on its way.${since}`;
 }
 
@@ -193,7 +193,7 @@ function failingTrouble({ failing_paths: count, failing_oldest: oldest, failing_
 }
 
 function movesTrouble({ unmirrored_moves: count, unmirrored_first: first }) {
-  const cure = 'inosync --once or a restart makes it equal; dir_moves: Replicate mirrors later moves.';
+  const cure = 'inosync once or a restart makes it equal; dir_moves: Replicate mirrors later moves.';
   return `${many(count, 'directory move is', 'directory moves are')} not mirrored${named(first, count)}. ${cure}`;
 }
 

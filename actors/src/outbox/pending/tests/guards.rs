@@ -44,6 +44,52 @@ fn removals_wait_for_a_pause_and_nothing_else_does() {
 }
 
 #[test]
+fn a_removal_that_stays_alone_waits_for_a_moment_and_what_may_delete_more_for_a_pause() {
+    let (mut set, now) = (PendingSet::default(), Instant::now());
+    set.add(&removed("old"), now);
+    set.want_reconcile();
+    set.add(&Change::Level { path: rel("d") }, now);
+    let moment = set.next_due(Lane::Fast, now).unwrap();
+    assert!(moment - now < PAUSE / 5, "{:?}", moment - now);
+    assert_eq!(lease(&mut set, Lane::Fast, moment), ["old"]);
+    settle(&mut set, moment, Fate::Delivered);
+    assert_eq!((set.next_due(Lane::Fast, moment), set.reconcile_due(moment)), (Some(now + PAUSE), Some(now + PAUSE)));
+    for is_dir in [false, true] {
+        let (mut set, now) = (PendingSet::default(), Instant::now());
+        set.add(&removed("a"), now);
+        assert_eq!(lease(&mut set, Lane::Fast, moment + PAUSE), ["a"]);
+        settle(&mut set, moment, Fate::Delivered);
+        set.add(&Change::Removed { path: rel("b"), is_dir }, now + PAUSE / 2);
+        let due = set.next_due(Lane::Fast, now + PAUSE / 2);
+        assert_eq!(due, Some(now + PAUSE / 2 + PAUSE), "the second within a pause");
+    }
+}
+
+#[test]
+fn an_old_name_waits_for_no_pause_and_what_left_the_tree_does() {
+    let renamed = |from: String, to: String| Change::Renamed { from: rel(&from), to: rel(&to) };
+    let (mut set, now) = (PendingSet::default(), Instant::now());
+    for n in 0..3 {
+        set.add(&removed(&format!("old{n}")), now);
+        set.add(&renamed(format!("old{n}"), format!("new{n}")), now);
+    }
+    while set.next_due(Lane::Fast, now) == Some(now) {
+        lease(&mut set, Lane::Fast, now);
+        settle(&mut set, now, Fate::Delivered);
+    }
+    assert!(set.is_empty(), "all of it goes at once: {set:?}");
+    set.set_dir_moves(DirMoves::Replicate);
+    set.add(&Change::MovedAway { path: rel("d") }, now);
+    set.add(&Change::MovedTo { from: rel("d"), to: rel("e") }, now);
+    assert_eq!(set.reconcile_due(now), None);
+    set.want_reconcile();
+    assert_eq!(set.reconcile_due(now), Some(now), "the directory is in the source");
+    set.add(&Change::MovedAway { path: rel("e") }, now);
+    set.add(&Change::MovedOut { path: rel("e") }, now);
+    assert_eq!(set.reconcile_due(now), Some(now + PAUSE), "it is not any more");
+}
+
+#[test]
 fn a_stop_waits_for_no_pause() {
     let (mut set, now) = (PendingSet::default(), Instant::now());
     set.add(&removed("old"), now);

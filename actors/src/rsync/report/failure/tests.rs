@@ -51,7 +51,7 @@ fn a_reconcile_that_would_delete_too_much_says_how_much_and_how_to_release_it() 
     ] {
         let said = Failure::too_many_deletions(count, most, &names).to_string();
         assert!(said.starts_with(&format!("reconcile held: it would delete {words}")), "{said}");
-        assert!(said.ends_with("raise max_delete and reload (SIGHUP) or restart"), "{said}");
+        assert!(said.ends_with("if it is right: inosync allow-deletes NODE"), "{said}");
     }
     let finished = Finished { code: Code::Exit(25), stderr: vec![] };
     assert_eq!(failure::of(&finished).map(|failure| failure.cause), Some(Cause::TooManyDeletions));

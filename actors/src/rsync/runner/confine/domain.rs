@@ -1,20 +1,17 @@
 //! The Landlock rules of one process: which files it may reach, and how. Rules are tied to files and directories, not to
 //! their names, so that a domain remembers what had the names.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use landlock::{Access, AccessFs, BitFlags, PathBeneath, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr};
-use rustix::fs::{FileType, Mode, OFlags, statfs};
+use rustix::fs::{FileType, Mode, OFlags};
 
 use super::{HANDLED, table};
-
-/// The numbers of file systems that wait for no other machine or program (statfs(2)): btrfs, ext2 to ext4, f2fs, tmpfs,
-/// XFS and ZFS.
-const DISKS: [u64; 6] = [0x9123_683e, 0xef53, 0xf2f5_2010, 0x0102_1994, 0x5846_5342, 0x2fc1_2fc1];
+use crate::root::reach::named::{NamedFile, is_on_disk};
 
 /// The deeds that are allowed with a file, or with all that is below a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,9 +60,9 @@ pub(crate) struct RuleSources {
 /// A path with what is there.
 #[derive(Debug, Clone)]
 pub(super) struct NamedInode {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// Device and inode, if anything is there.
-    inode: Option<(u64, u64)>,
+    pub(super) inode: Option<(u64, u64)>,
     /// `true` if no look at the path can hang.
     pub(super) is_on_disk: bool,
 }
@@ -82,14 +79,6 @@ fn inode(path: &Path) -> Option<(u64, u64)> {
 
 pub(super) fn is_same(seen: &NamedInode) -> bool {
     inode(&seen.path) == seen.inode
-}
-
-/// Tells if each directory on the way to a path, and what is there, is on a disk of this machine. The top is where the
-/// daemon itself runs, whatever that is.
-pub(super) fn is_on_disk(path: &Path) -> bool {
-    let is_disk =
-        |dir: &Path| dir.parent().is_none() || statfs(dir).is_ok_and(|fs| DISKS.contains(&(fs.f_type as u64)));
-    path.canonicalize().is_ok_and(|path| path.ancestors().all(is_disk))
 }
 
 impl Domain {
@@ -118,17 +107,18 @@ impl Domain {
 
     /// Allows a mirror of this machine, or a directory from which rsync links or moves into the mirror. Landlock forbids
     /// a link between directories of different rights.
-    pub(super) fn allow_mirror(&mut self, path: &Path) -> io::Result<()> {
-        self.seen.mirrors.push(NamedInode::of(path));
-        self.allow(path, Need::Write)
+    pub(super) fn allow_mirror(&mut self, path: &Path, found: &NamedFile) -> io::Result<()> {
+        let NamedFile { inode, is_on_disk, .. } = *found;
+        self.seen.mirrors.push(NamedInode { path: path.to_owned(), inode, is_on_disk });
+        self.allow_target(found, Need::Write)
     }
 
-    /// A file that rsync makes if it is missing, and writes to.
-    pub(super) fn allow_log(&mut self, path: &Path) -> io::Result<()> {
-        const MODE: u32 = 0o644;
-        // What cannot be made is told by rsync.
-        let _ = OpenOptions::new().append(true).create(true).mode(MODE).open(path);
-        self.allow(path, Need::Append)
+    /// Allows what was found, if anything was.
+    pub(super) fn allow_target(&mut self, found: &NamedFile, need: Need) -> io::Result<()> {
+        match &found.opened {
+            Some(opened) => self.add_as(opened.as_fd(), need, found.is_dir),
+            None => Ok(()),
+        }
     }
 
     /// Allows what is there by this name, if anything is.
@@ -143,6 +133,11 @@ impl Domain {
 
     pub(super) fn add(&mut self, opened: BorrowedFd<'_>, need: Need) -> io::Result<()> {
         let is_dir = FileType::from_raw_mode(rustix::fs::fstat(opened)?.st_mode) == FileType::Directory;
+        self.add_as(opened, need, is_dir)
+    }
+
+    /// Adds a rule for what is open, and is a directory or not.
+    pub(super) fn add_as(&mut self, opened: BorrowedFd<'_>, need: Need, is_dir: bool) -> io::Result<()> {
         let rights = if is_dir { need.rights() } else { need.rights() & AccessFs::from_file(HANDLED) };
         (&mut self.ruleset).add_rule(PathBeneath::new(opened, rights)).map_err(io::Error::other)?;
         Ok(())

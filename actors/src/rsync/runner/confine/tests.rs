@@ -2,8 +2,9 @@ use std::os::unix::fs::symlink;
 
 use tempfile::TempDir;
 
-use super::domain::{NamedInode, is_on_disk};
+use super::domain::NamedInode;
 use super::*;
+use crate::root::reach::named::is_on_disk;
 use crate::rsync::recipe::tests::site;
 use crate::site::InitialSync;
 use crate::site::extra::Extra;

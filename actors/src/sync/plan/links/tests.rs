@@ -205,7 +205,7 @@ fn a_link_goes_after_what_it_leads_to_and_nothing_else_waits() {
         assert_eq!(planned(&mut Table::of(&disk), changes), expected, "{changes:?}");
     }
     let changes = [&renamed("tmp", "now")[..], &[subtree("r/2")]].concat();
-    assert_eq!(planned(&mut Table::of(&disk), &changes), "+r/2 1now", "switched by a rename");
+    assert_eq!(planned(&mut Table::of(&disk), &changes), "+r/2 1now -tmp", "switched by a rename");
     let mut unreported = Table { unreported: Some((rel("now"), b"")), ..Table::of(&disk) };
     assert_eq!(planned(&mut unreported, &[touched("now"), removed("r/1")]), "<now <r/1");
     assert_eq!(planned(&mut unreported, &[touched("now"), subtree("r/2")]), "+r/2 <now", "there may be more of it");

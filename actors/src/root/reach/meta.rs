@@ -1,0 +1,104 @@
+//! The attributes of an entry, as they are handed from one process to another.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::FileType;
+
+/// The attributes of an entry, without its content.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Meta {
+    mode: u32,
+    size: u64,
+    links: u64,
+    inode: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// Numbers of an encoded [`Meta`] or [`Sighting`].
+pub(in crate::root) const NUMBERS: usize = 8;
+
+impl Meta {
+    /// Its kind.
+    pub(crate) fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.mode)
+    }
+
+    /// Returns true for a directory.
+    pub fn is_dir(&self) -> bool {
+        self.kind() == FileType::Directory
+    }
+
+    /// Returns true for a regular file.
+    pub fn is_file(&self) -> bool {
+        self.kind() == FileType::RegularFile
+    }
+
+    /// Returns true for a symlink.
+    pub fn is_symlink(&self) -> bool {
+        self.kind() == FileType::Symlink
+    }
+
+    /// Its size in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.size
+    }
+
+    /// The number of its names.
+    pub(crate) fn nlink(&self) -> u64 {
+        self.links
+    }
+
+    /// Its inode.
+    pub(crate) fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    /// Its permissions.
+    pub(crate) fn permissions(&self) -> u32 {
+        self.mode & 0o7777
+    }
+
+    /// When it was last written: seconds and nanoseconds since 1970.
+    pub(crate) fn modified(&self) -> (i64, i64) {
+        self.modified
+    }
+
+    /// When it, or its attributes, last changed.
+    pub(crate) fn changed(&self) -> (i64, i64) {
+        self.changed
+    }
+
+    /// The same on the clock. What is before 1970 is long ago.
+    pub(crate) fn changed_at(&self) -> SystemTime {
+        let (seconds, nanos) = (u64::try_from(self.changed.0), u32::try_from(self.changed.1));
+        UNIX_EPOCH + Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0))
+    }
+
+    pub(super) fn encode(&self) -> [u64; NUMBERS] {
+        let (modified, changed) = (self.modified, self.changed);
+        let times = [modified.0, modified.1, changed.0, changed.1].map(i64::cast_unsigned);
+        [self.mode.into(), self.size, self.links, self.inode, times[0], times[1], times[2], times[3]]
+    }
+
+    pub(super) fn decode([mode, size, links, inode, times @ ..]: [u64; NUMBERS]) -> Meta {
+        let times = times.map(u64::cast_signed);
+        let mode = u32::try_from(mode).unwrap_or(0);
+        Meta { mode, size, links, inode, modified: (times[0], times[1]), changed: (times[2], times[3]) }
+    }
+}
+
+// The types of the fields differ between the architectures.
+#[allow(clippy::unnecessary_cast)]
+impl From<&rustix::fs::Stat> for Meta {
+    fn from(stat: &rustix::fs::Stat) -> Meta {
+        Meta {
+            mode: stat.st_mode as u32,
+            size: stat.st_size as u64,
+            links: stat.st_nlink as u64,
+            inode: stat.st_ino as u64,
+            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        }
+    }
+}

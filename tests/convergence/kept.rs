@@ -1,0 +1,61 @@
+//! Mirrors that keep what the source lost (`INOSYNC_TEST_DELETE=Never`): which differences are right there, and that no name
+//! that such a mirror ever had is lost.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::settings::keeps_removed;
+use crate::support::tree::{self, Skip};
+
+/// The names that mirrors had at any time, one set for each.
+pub struct Kept(Vec<(PathBuf, BTreeSet<Vec<u8>>)>);
+
+impl Kept {
+    pub fn at(mirrors: impl Iterator<Item = PathBuf>) -> Self {
+        Kept(mirrors.map(|mirror| (mirror, BTreeSet::new())).collect())
+    }
+
+    /// Looks at the mirrors again and again until it is told to stop.
+    pub fn watch(&mut self, skip: Skip, stop: &AtomicBool) {
+        while keeps_removed() && !stop.load(Ordering::Relaxed) {
+            self.look(skip);
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn look(&mut self, skip: Skip) {
+        for (mirror, names) in &mut self.0 {
+            names.extend(tree::read(mirror, skip).into_keys());
+        }
+    }
+
+    /// The names that are not there any more. What is there now is to be there at the next look, too.
+    pub fn lost(&mut self, skip: Skip) -> Vec<Vec<u8>> {
+        if !keeps_removed() {
+            return Vec::new();
+        }
+        let is_gone = |mirror: &Path, name: &Vec<u8>| {
+            fs::symlink_metadata(mirror.join(std::ffi::OsStr::from_bytes(name))).is_err()
+        };
+        let gone = self.0.iter().flat_map(|(mirror, names)| names.iter().filter(|name| is_gone(mirror, name)));
+        let gone = gone.cloned().collect();
+        self.look(skip);
+        gone
+    }
+}
+
+/// Tells if a path may differ: only the mirror has it, or what the mirror has in its place is of another kind.
+pub fn may_differ(source: &Path, mirror: &Path, path: &[u8]) -> bool {
+    let whole = Path::new(std::ffi::OsStr::from_bytes(path));
+    let kind = |root: &Path, path: &Path| fs::symlink_metadata(root.join(path)).ok().map(|meta| meta.file_type());
+    let in_the_way = |path: &Path| match (kind(source, path), kind(mirror, path)) {
+        (Some(here), Some(there)) => here != there,
+        _ => false,
+    };
+    keeps_removed() && (kind(source, whole).is_none() || whole.ancestors().any(in_the_way))
+}

@@ -1,0 +1,226 @@
+//! When what the source lost is deleted at a node: always, never, at the start alone, or while the daemon runs. On all three
+//! transports, with renames, other kinds of entries, restarts and a lost state.
+
+use std::fs;
+
+use crate::support::{Local, Node, Rsyncd, Site, Ssh, plant, wait};
+
+/// A node has a file of this content at this moment.
+fn has(site: &Site, node: Node, path: &str, content: &str) -> bool {
+    fs::read_to_string(site.mirror(node).join(path)).is_ok_and(|found| found == content)
+}
+
+#[track_caller]
+fn expect_kept(site: &Site, paths: &[(&str, &str)]) {
+    for node in site.live() {
+        for (path, content) in paths {
+            if !has(site, node, path, content) {
+                site.fail(&format!("{node} has not kept {path}"));
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn expect_gone_at(site: &Site, node: Node, path: &str) {
+    let is_gone = || fs::symlink_metadata(site.mirror(node).join(path)).is_err();
+    if wait::until(|| is_gone().then_some(())).is_none() {
+        site.fail(&format!("{node} still has {path}"));
+    }
+}
+
+/// What was changed before has arrived; removals have no trace where they are not mirrored, so they get their time.
+fn settle(site: &Site, stamp: &str) {
+    site.write(stamp, stamp);
+    site.expect_on_nodes(stamp, stamp);
+    site.remove(stamp);
+    let next = format!("{stamp} again");
+    site.write(&next, "x");
+    site.expect_on_nodes(&next, "x");
+    for node in site.live() {
+        site.expect_status(node, "at rest", |status| status["pending"] == 0);
+    }
+}
+
+/// A site with two files and two directories, of which nothing is at a node yet.
+fn planted(delete: &str) -> Site {
+    let mut site = Site::new();
+    site.config(&format!("delete: {delete}"));
+    site.mkdir("d");
+    site.mkdir("d/deep");
+    site.mkdir("e");
+    for path in ["a", "b", "d/deep/f", "e/g"] {
+        site.write(path, path);
+    }
+    site
+}
+
+/// Starts the daemon where a node has more than the source.
+fn start(site: &mut Site) {
+    site.start();
+    site.expect_on_nodes("e/g", "e/g");
+    site.expect_compared();
+}
+
+const LOST: &[(&str, &str)] = &[("a", "a"), ("b", "b"), ("d/deep/f", "d/deep/f"), ("e/g", "e/g")];
+
+#[test]
+fn a_node_that_never_deletes_keeps_what_was_removed_and_renamed_over_restarts_and_without_a_state() {
+    let mut site = planted("Never");
+    site.config("dir_moves: Replicate");
+    plant(&site.mirror(Local).join("of the node"), "x");
+    start(&mut site);
+    site.remove("a");
+    site.rename("b", "b2");
+    site.remove("d");
+    site.rename("e", "e2");
+    site.expect_on_nodes("b2", "b");
+    site.expect_on_nodes("e2/g", "e/g");
+    settle(&site, "live");
+    expect_kept(&site, LOST);
+    // The old name of a renamed file is a file of its own.
+    site.append("b2", " more");
+    site.expect_on_nodes("b2", "b more");
+    expect_kept(&site, LOST);
+
+    site.stop();
+    site.remove("b2");
+    site.start();
+    settle(&site, "restarted");
+    expect_kept(&site, &[&[("b2", "b more")], LOST].concat());
+
+    site.stop();
+    site.remove("e2");
+    site.config("state_dir: \"\"");
+    site.start();
+    site.expect_log("reconciled");
+    settle(&site, "without a state");
+    expect_kept(&site, &[&[("b2", "b more"), ("e2/g", "e/g")], LOST].concat());
+    assert!(has(&site, Local, "of the node", "x"));
+
+    site.stop();
+    let once = site.run(&["--once"]);
+    assert_eq!(once.code, Some(0), "{}", once.log);
+    expect_kept(&site, LOST);
+    let verified = site.run(&["--verify"]);
+    assert!(
+        verified.code == Some(0) && verified.log.contains("keeps what the source does not have (delete), "),
+        "{}",
+        verified.log
+    );
+}
+
+#[test]
+fn a_node_that_never_deletes_keeps_what_is_in_the_way_and_says_so() {
+    let mut site = planted("Never");
+    site.mkdir("empty");
+    site.symlink("link", "a");
+    site.start_mirrored();
+    // A directory where a file was, files where a directory and an empty one were, a file where a link was.
+    site.remove("a");
+    site.mkdir("a");
+    site.write("a/in", "x");
+    site.remove("d");
+    site.write("d", "file");
+    fs::remove_dir(site.at("empty")).unwrap();
+    site.write("empty", "file");
+    site.remove("link");
+    site.write("link", "file");
+    site.write("after", "x");
+    site.expect_on_nodes("after", "x");
+    for node in site.live() {
+        let told = site
+            .expect_status(node, "told of what is in the way", |status| status["failing_paths"].as_u64() >= Some(4));
+        assert!(told.to_string().contains("keeps another kind of entry"), "{told:#}");
+        assert!(site.mirror(node).join("empty").is_dir());
+        assert!(site.mirror(node).join("link").is_symlink());
+    }
+    expect_kept(&site, &[("a", "a"), ("d/deep/f", "d/deep/f")]);
+    site.expect_log("not mirrored: the node keeps another kind of entry by that name (delete)");
+
+    // A comparison of everything keeps it, too, with a state and without one.
+    site.stop();
+    site.config("state_dir: \"\"");
+    site.start();
+    site.write("later", "x");
+    site.expect_on_nodes("later", "x");
+    for node in site.live() {
+        site.expect_status(node, "told again", |status| status["failing_paths"].as_u64() >= Some(4));
+    }
+    expect_kept(&site, &[("a", "a"), ("d/deep/f", "d/deep/f")]);
+
+    // The cure.
+    for node in site.live() {
+        fs::remove_file(site.mirror(node).join("a")).unwrap();
+    }
+    site.write("a/in", "y");
+    site.expect_on_nodes("a/in", "y");
+}
+
+#[test]
+fn what_was_removed_goes_at_the_next_start_where_only_that_deletes() {
+    let mut site = planted("Startup");
+    plant(&site.mirror(Ssh).join("of the node"), "x");
+    site.start_mirrored();
+    site.remove("a");
+    site.remove("d");
+    site.rename("b", "b2");
+    settle(&site, "live");
+    expect_kept(&site, &LOST[..3]);
+    // A comparison that is no start keeps it.
+    site.config("extra: \"-p\"");
+    site.reload();
+    settle(&site, "reloaded");
+    expect_kept(&site, &LOST[..3]);
+    site.stop();
+    site.start();
+    for node in [Local, Ssh, Rsyncd] {
+        for path in ["a", "b", "d"] {
+            expect_gone_at(&site, node, path);
+        }
+    }
+    site.expect_identical();
+}
+
+#[test]
+fn only_removals_that_are_seen_are_mirrored_where_comparisons_do_not_delete() {
+    let mut site = planted("Running");
+    plant(&site.mirror(Local).join("of the node"), "x");
+    start(&mut site);
+    site.remove("a");
+    site.remove("d");
+    for node in [Local, Ssh, Rsyncd] {
+        expect_gone_at(&site, node, "a");
+        expect_gone_at(&site, node, "d");
+    }
+    site.stop();
+    site.remove("b");
+    site.start();
+    settle(&site, "restarted");
+    expect_kept(&site, &[("b", "b")]);
+    assert!(has(&site, Local, "of the node", "x"));
+}
+
+#[test]
+fn each_node_deletes_in_its_own_way() {
+    let mut site = planted("Always");
+    site.own(Ssh, "archive", "delete: Never");
+    site.own(Rsyncd, "slow", "delete: Running");
+    site.start_mirrored();
+    site.remove("a");
+    expect_gone_at(&site, Local, "a");
+    expect_gone_at(&site, Rsyncd, "a");
+    settle(&site, "live");
+    site.stop();
+    site.remove("b");
+    site.start();
+    expect_gone_at(&site, Local, "b");
+    settle(&site, "restarted");
+    assert!(has(&site, Ssh, "a", "a") && has(&site, Ssh, "b", "b"), "the archive keeps everything");
+    assert!(has(&site, Rsyncd, "b", "b"), "nobody saw that");
+    // What a node kept until now goes by the comparison that the other mode asks for.
+    site.own(Ssh, "archive", "delete: Always");
+    assert!(site.reload().contains("reloaded: changed delete"));
+    expect_gone_at(&site, Ssh, "a");
+    expect_gone_at(&site, Ssh, "b");
+}
