@@ -46,7 +46,7 @@ impl Deliverer {
                 *made_mirror |= line == Line::MadeMirror;
             }
         };
-        let mut ears = Ears { line: &mut line, worked: None };
+        let mut ears = Ears::to(&mut line);
         if let Some(failed) = self.runner.make_mirror(&Order::of(Recipe::Present), &mut ears).await? {
             return Ok(failure::of(&failed));
         }
