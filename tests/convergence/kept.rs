@@ -35,15 +35,18 @@ impl Kept {
     }
 
     /// The names that are not there any more. What is there now is to be there at the next look, too.
-    pub fn lost(&mut self, skip: Skip) -> Vec<Vec<u8>> {
+    pub fn lost(&mut self, skip: Skip) -> Vec<(PathBuf, Vec<u8>)> {
         if !keeps_removed() {
             return Vec::new();
         }
         let is_gone = |mirror: &Path, name: &Vec<u8>| {
             fs::symlink_metadata(mirror.join(std::ffi::OsStr::from_bytes(name))).is_err()
         };
-        let gone = self.0.iter().flat_map(|(mirror, names)| names.iter().filter(|name| is_gone(mirror, name)));
-        let gone = gone.cloned().collect();
+        let gone_at = |(mirror, names): &(PathBuf, BTreeSet<Vec<u8>>)| {
+            let gone = names.iter().filter(|name| is_gone(mirror, name));
+            gone.map(|name| (mirror.clone(), name.clone())).collect::<Vec<_>>()
+        };
+        let gone = self.0.iter().flat_map(gone_at).collect();
         self.look(skip);
         gone
     }

@@ -78,7 +78,7 @@ pub fn play_on(ground: Ground, steps: &[Step], manner: &Manner) -> Outcome {
     };
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        let watching = scope.spawn(|| kept.watch(is_leftover, &stop));
+        let watching = scope.spawn(|| kept.watch(is_of_a_moment, &stop));
         thread::scope(|scope| (0..manner.threads).for_each(|_| drop(scope.spawn(worker))));
         stop.store(true, Ordering::Relaxed);
         drop(watching);
@@ -88,8 +88,11 @@ pub fn play_on(ground: Ground, steps: &[Step], manner: &Manner) -> Outcome {
     let only_after_start = manner.only_after_start || manner.moves == Moves::Logged;
     let mut check = |ground: &Ground, when: &str, skip: Skip| {
         let mut lost = compare(ground, when, skip, manner.patience);
-        let gone = kept.lost(is_leftover).into_iter();
-        lost.extend(gone.map(|path| Lost { path, how: format!("a name is lost {when}") }));
+        let gone = kept.lost(is_of_a_moment).into_iter();
+        lost.extend(gone.map(|(mirror, path)| {
+            let how = format!("{} lost a name {when}: {}", mirror.display(), path.escape_ascii());
+            Lost { path, how }
+        }));
         lost
     };
     let mut lost = if only_after_start { Vec::new() } else { check(&ground, "at rest", is_leftover) };
@@ -126,6 +129,14 @@ fn is_leftover(path: &[u8]) -> bool {
     let name = path.rsplit(|&b| b == b'/').next().unwrap_or_default();
     let Some((head, tail)) = name.split_last_chunk::<7>() else { return false };
     head.starts_with(b".") && tail[0] == b'.' && tail[1..].iter().all(u8::is_ascii_alphanumeric)
+}
+
+/// A name that rsync gives a file, or a symlink, until it is in place: `.NAME.XXXXXX`, `.NAME.12345`.
+fn is_of_a_moment(path: &[u8]) -> bool {
+    let name = path.rsplit(|&b| b == b'/').next().unwrap_or_default();
+    let number = name.rsplit(|&b| b == b'.').next().unwrap_or_default();
+    let is_numbered = name.starts_with(b".") && number.len() > 3 && number.iter().all(u8::is_ascii_digit);
+    is_numbered || is_leftover(path)
 }
 
 /// Waits until every mirror is equal; else what differs.

@@ -119,6 +119,9 @@ impl Deliverer {
     }
 
     async fn look_for_clashes(self: &Rc<Self>, order: Order<'_>, clashes: &mut Clashes) -> Result<(), Failure> {
+        if self.runner.lacks_mirror().await? {
+            return Ok(());
+        }
         self.counted(order, None, &mut |said| clashes.hear(said)).await?;
         if clashes.0.len() <= MOST {
             return Ok(());

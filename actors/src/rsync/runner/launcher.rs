@@ -41,6 +41,12 @@ impl Runner {
         process.map_err(|error| Failure::not_started(&self.target.site.rsync, &error))
     }
 
+    /// Tells if the mirror is to be on this machine and is missing: a confined run that begins now would never reach it.
+    pub(crate) async fn lacks_mirror(&self) -> Result<bool, Failure> {
+        let Some(reach) = &self.reach else { return Ok(false) };
+        reach.lacks_mirror().await.map_err(|error| self.not_started(&error))
+    }
+
     /// Makes a mirror of this machine that is missing, by a run that opens no file: before it is there, no rule can be made
     /// for it. `Some` if that failed.
     pub(crate) async fn make_mirror(
@@ -48,8 +54,7 @@ impl Runner {
         order: &Order<'_>,
         ears: &mut Ears<'_>,
     ) -> Result<Option<Finished>, Failure> {
-        let Some(reach) = self.reach.as_ref().filter(|_| !order.recipe.only_looks()) else { return Ok(None) };
-        if !reach.lacks_mirror().await.map_err(|error| self.not_started(&error))? {
+        if order.recipe.only_looks() || !self.lacks_mirror().await? {
             return Ok(None);
         }
         let invocation = self.context(false).invocation(Recipe::Root, Vec::new(), &[]);
