@@ -310,7 +310,7 @@ fn what_has_another_name_is_told_to_be_moved_and_what_else_is_in_it_by_its_stamp
 }
 
 #[test]
-fn where_nothing_is_deleted_nothing_is_told_to_be_moved() {
+fn where_nothing_is_deleted_nothing_is_paired_with_what_is_gone() {
     let ground = Ground::new();
     ground.save_all();
     fs::rename(ground.tree().join("a"), ground.tree().join("new")).unwrap();
@@ -319,5 +319,5 @@ fn where_nothing_is_deleted_nothing_is_told_to_be_moved() {
     let mut found = Vec::new();
     let ground = ComparisonGround { reach, known: &known, excludes, unsaved_names: false, deletes: false };
     compare::compare(ground, &mut |change| found.push(change.to_string())).unwrap();
-    assert_eq!(found, ["touched ./", "written new"]);
+    assert_eq!(found, ["touched ./", "written new", "removed a"]);
 }

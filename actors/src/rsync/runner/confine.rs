@@ -299,7 +299,9 @@ impl NodeBounds {
 
     /// Tells if what rules were made of is there still. A process that was started before reaches the old ones alone.
     pub(crate) async fn is_current(self: &Arc<Self>, seen: &RuleSources) -> bool {
-        if !seen.accounts.iter().all(is_same) {
+        // No rule was made for a mirror that was missing: a process from that time never reaches it.
+        let lacked_mirror = |seen: &NamedInode| seen.inode.is_none() && self.mirror.as_ref() == Some(&seen.path);
+        if !seen.accounts.iter().all(is_same) || seen.mirrors.iter().any(lacked_mirror) {
             return false;
         }
         // A thread for each look would be a fifteenth of the time that a change takes to a mirror on a disk.

@@ -172,6 +172,20 @@ async fn another_file_of_the_same_name_is_noticed() {
     }
 }
 
+#[tokio::test]
+async fn a_process_from_before_the_mirror_was_made_is_of_no_use() {
+    let ground = Ground::new("local", "");
+    let reach = NodeBounds::of(&ground.site, &ground.node).unwrap();
+    let mirror = reach.mirror.clone().unwrap();
+    let seen = |path: &Path| RuleSources { accounts: Vec::new(), mirrors: vec![NamedInode::of(path)] };
+    let beside = seen(&mirror.with_file_name("beside"));
+    let _ = fs::remove_dir_all(&mirror);
+    let before = seen(&mirror);
+    assert!(!reach.is_current(&before).await && reach.is_current(&beside).await);
+    fs::create_dir_all(&mirror).unwrap();
+    assert!(!reach.is_current(&before).await && reach.is_current(&seen(&mirror)).await);
+}
+
 #[test]
 fn only_what_is_on_a_disk_of_this_machine_is_looked_at_without_a_thread() {
     // A tmpfs wherever there is one.
