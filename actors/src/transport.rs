@@ -153,6 +153,8 @@ pub struct Delivery {
     /// Symlinks that were not sent because their targets failed or have changed since the plan was made, and the
     /// removals that wait for these symlinks.
     pub left: BTreeSet<RelPath>,
+    /// Entries whose removal was not tried, since they were there again.
+    pub spared: BTreeSet<RelPath>,
     /// Entries whose removal was tried.
     pub removed: BTreeSet<RelPath>,
     /// Entries to compare once more, since the removals may have affected them.
@@ -180,6 +182,7 @@ impl Delivery {
         self.undeleted.extend(other.undeleted);
         self.unset.add(other.unset);
         self.moved.extend(other.moved);
+        self.spared.extend(other.spared);
         self.removed.extend(other.removed);
         self.again.extend(other.again);
         self.left.extend(other.left);

@@ -263,7 +263,12 @@ impl Transport for Differing {
 #[actix::test]
 async fn what_is_sent_while_a_comparison_goes_on_is_known_to_be_on_its_way() {
     let trees = Trees::new("other");
-    fs::write(trees.path("source").join("other"), "content").unwrap();
+    let other = trees.path("source").join("other");
+    fs::write(&other, "content").unwrap();
+    let written = fs::metadata(&other).unwrap().modified().unwrap();
+    // What changed a moment before the start is sent at the start.
+    let is_old = || written.elapsed().is_ok_and(|age| age > Duration::from_millis(100));
+    until("the file is older than the start", || async { is_old().then_some(()) }).await;
     let site =
         Site { verify_every: Some(Duration::from_millis(100)), nodes: vec![trees.node("steady")], ..trees.site() };
     let root = Root::of(&site.wpath).unwrap();

@@ -11,6 +11,8 @@ pub enum Fate {
     Changed,
     /// A removed path that is there again: the node may have the earlier entry.
     Returned,
+    /// A removed path that was there again before the removals: no run touched it.
+    Spared,
     /// A symlink that was not sent: its target failed, or it leads elsewhere now.
     Left,
     /// A failure of this path.
@@ -39,7 +41,7 @@ impl Fate {
             // A path that failed twice is sent as it is: the old name is needed no more.
             Fate::Failed | Fate::Unfit { .. } => tries == 0,
             Fate::Untried { .. } | Fate::Unreported { .. } => true,
-            Fate::Delivered | Fate::Changed | Fate::Returned | Fate::Left => false,
+            Fate::Delivered | Fate::Changed | Fate::Returned | Fate::Spared | Fate::Left => false,
         }
     }
 }

@@ -201,7 +201,9 @@ impl PendingSet {
                 // The newer batch has read what it is now.
                 Fate::Changed if self.leases.sent_since(&path, id) => (),
                 Fate::Changed => self.put_back(id, path, pending.changed(now)),
-                Fate::Returned => self.put_back(id, path, pending.returned(now)),
+                // What came to the name since is on its way, or waits.
+                Fate::Spared if self.leases.sent_since(&path, id) || self.waiting.get(&path).is_some() => (),
+                Fate::Returned | Fate::Spared => self.put_back(id, path, pending.returned(now)),
                 Fate::Left => {
                     self.links.left(&path);
                     self.put_back(id, path, pending);

@@ -178,6 +178,7 @@ impl SyncActor {
         let chance = fastrand::f64();
         let since = Since {
             left: delivery.left.clone(),
+            spared: delivery.spared.clone(),
             unfit: delivery.aside.clone(),
             untried: delivery.untried.clone(),
             unfit_for: lasting(chance),

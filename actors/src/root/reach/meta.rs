@@ -15,7 +15,7 @@ pub struct Meta {
     changed: (i64, i64),
 }
 
-/// Numbers of an encoded [`Meta`] or [`Sighting`].
+/// Numbers of an encoded [`Meta`], or of a [`Sighting`](crate::root::sighting::Sighting).
 pub(in crate::root) const NUMBERS: usize = 8;
 
 impl Meta {

@@ -49,16 +49,36 @@ impl Deliverer {
         lane: Lane,
         worked: Worked,
     ) -> Result<Delivery, Failure> {
-        let mut delivery = self.delete_listed(&plan, lane, worked).await?;
-        delivery.removed.extend(plan.missing.iter().cloned());
+        let (missing, spared) = self.still_missing(&plan).await?;
+        if missing.is_empty() && !plan.root {
+            let _ = worked.send(());
+            return Ok(Delivery { spared, ..Delivery::default() });
+        }
+        let mut delivery = self.delete_listed(&missing, &plan, lane, worked).await?;
+        delivery.removed.extend(missing);
+        delivery.spared.extend(spared);
         Ok(delivery)
     }
 
-    async fn delete_listed(self: &Rc<Self>, plan: &Plan, lane: Lane, worked: Worked) -> Result<Delivery, Failure> {
+    /// Splits the removals of a plan: the entries that are missing at this moment, and those that are there again since
+    /// the plan was made. The latter are changes of their own, and may be renamed from elsewhere: the run would send
+    /// all of them.
+    async fn still_missing(&self, plan: &Plan) -> Result<(BTreeSet<RelPath>, BTreeSet<RelPath>), Failure> {
+        let reach = self.target.root.reach().clone();
+        let missing = plan.missing.clone();
+        apart(move || missing.into_iter().partition(|path| reach.look(path).is_err())).await
+    }
+
+    async fn delete_listed(
+        self: &Rc<Self>,
+        missing: &BTreeSet<RelPath>,
+        plan: &Plan,
+        lane: Lane,
+        worked: Worked,
+    ) -> Result<Delivery, Failure> {
         if self.target.learned.borrow().deletions() == Deletions::Unknown {
             self.examiner.probe().await?;
         }
-        let missing = &plan.missing;
         let of = |recipe| Order { lane: Some(lane), removes: true, ..Order::of(recipe) };
         let root = plan.root || missing.iter().any(is_top);
         if self.target.learned.borrow().deletions() != Deletions::Protocol29 {

@@ -23,6 +23,8 @@ pub struct Since {
     pub changed: BTreeSet<RelPath>,
     /// Entries that were missing and are there again: the node may have the earlier entries.
     pub returned: BTreeSet<RelPath>,
+    /// Entries that were missing when the plan was made, and there again before the removals: no run touched them.
+    pub spared: BTreeSet<RelPath>,
     /// Symlinks that were not sent: their targets failed, or they lead elsewhere now.
     pub left: BTreeSet<RelPath>,
     /// Files that do not fit at the node.
@@ -91,6 +93,9 @@ impl BatchPlan {
         }
         if carrier.is_some_and(|carrier| since.left.contains(carrier)) {
             return Fate::Left;
+        }
+        if since.spared.contains(path) {
+            return Fate::Spared;
         }
         if carrier.is_some_and(|carrier| since.changed.contains(carrier)) {
             return Fate::Changed;

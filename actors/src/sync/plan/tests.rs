@@ -457,3 +457,27 @@ fn a_removal_that_is_reported_after_its_path_was_taken_goes_by_its_own_rules() {
     set.add(&removed, now + PAUSE);
     assert_eq!(missing(&set, now + PAUSE), 0, "more of the tree may be about to go");
 }
+
+#[test]
+fn a_name_that_is_taken_again_before_its_removal_keeps_what_came_to_it() {
+    let (mut set, now) = (PendingSet::default(), Instant::now());
+    let removed = |path: &str| Change::Removed { path: rel(path), is_dir: false };
+    let renamed = |from: &str, to: &str| Change::Renamed { from: rel(from), to: rel(to) };
+    let plan_on = |set: &mut PendingSet, disk: &[&'static str]| {
+        let batch = set.lease(Lane::Fast, 99, 9999, now);
+        let ground =
+            PlanGround { set, excludes: &Excludes::default(), disk: &mut Table(disk.to_vec()), room: None, now };
+        (batch.id, plan(&batch.paths, ground))
+    };
+    [removed("large 1"), renamed("large 1", "large 2")].iter().for_each(|change| set.add(change, now));
+    let (first, plan) = plan_on(&mut set, &["large", "large 2"]);
+    assert_eq!(plan.run.missing, BTreeSet::from([rel("large 1")]));
+    set.worked(first);
+    [removed("large"), renamed("large", "large 1")].iter().for_each(|change| set.add(change, now));
+    let since = Since { spared: plan.run.missing.clone(), ..plan.since(&mut Table(vec!["large 1", "large 2"])) };
+    let (second, newer) = plan_on(&mut set, &["large 1", "large 2"]);
+    set.settle(first, now, |path| plan.fate(path, &Blame::default(), &since), |_| Duration::ZERO);
+    assert!(newer.run.renamed.contains_key(&rel("large 1")), "{newer:?}");
+    set.settle(second, now, |_| Fate::Delivered, |_| Duration::ZERO);
+    assert!(set.is_empty(), "nothing is sent again");
+}
