@@ -26,11 +26,14 @@ use slog::{Logger, info, warn};
 
 use self::compare::ComparisonGround;
 use self::memory::Memory;
+use self::moved::{MovedEntry, Unpaired};
 use self::save::{Saves, StateFile};
 use self::store::StoreError;
 use crate::change::Change;
 use crate::ending::EndsDaemon;
-use crate::messages::{AskCompared, Barrier, Compare, Flush, Flushed, Observed, Saved};
+use crate::messages::{
+    AskCompared, Barrier, Compare, FindMoved, Flush, Flushed, MovesFound, Observed, Recognise, Saved,
+};
 use crate::mounts::Mounts;
 use crate::node::Node;
 use crate::outbox::Outbox;
@@ -75,6 +78,10 @@ pub(crate) struct StateOutlets {
     pub flushed: Recipient<Flushed>,
     /// Brings everything that the kernel has reported into the outboxes.
     pub barrier: Recipient<Barrier>,
+    /// Asks which new names of files are of those that went.
+    pub recognise: Recipient<Recognise>,
+    /// Hears which new names have been told.
+    pub moved: Recipient<MovesFound>,
     /// Receives the end of the last save.
     pub saved: Recipient<Saved>,
 }
@@ -82,7 +89,8 @@ pub(crate) struct StateOutlets {
 /// Keeps the saved state of one site.
 ///
 /// Receives: [`Compare`] and [`Flush`] from the filter, [`Passed`](crate::messages::Passed) as the answer to its
-/// [`Barrier`], [`Keep`], [`AskCompared`] and [`Save`](crate::messages::Save) from the supervisor. Sends to its
+/// [`Barrier`], [`FindMoved`] from the watcher,
+/// [`Keep`], [`AskCompared`] and [`Save`](crate::messages::Save) from the supervisor. Sends to its
 /// [`StateOutlets`]. Runs on a thread of its own, since it reads
 /// the disk and writes the file while it handles a message; only the orderly stop waits for it. A panic ends the
 /// daemon.
@@ -208,6 +216,9 @@ impl Actor for StateActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.listen(ctx);
+        if self.rules.gone == GoneEntries::Removed {
+            self.outlets.recognise.do_send(Recognise(ctx.address().recipient()));
+        }
     }
 }
 
@@ -255,6 +266,23 @@ impl Handler<Flush> for StateActor {
     /// Answers; all changes found earlier reach the filter before this answer.
     fn handle(&mut self, _: Flush, _: &mut Self::Context) {
         self.outlets.flushed.do_send(Flushed);
+    }
+}
+
+impl Handler<FindMoved> for StateActor {
+    type Result = ();
+
+    fn handle(&mut self, names: FindMoved, _: &mut Self::Context) {
+        let Some(store) = self.file.store() else { return };
+        let Ok(known) = store.known() else { return };
+        let moved = Unpaired::of(names, &known, self.root.reach()).take_moved(self.root.reach(), true);
+        if moved.is_empty() {
+            return;
+        }
+        let new = moved.iter().map(|moved| moved.to.path.clone()).collect();
+        let renamed = moved.into_iter().map(|MovedEntry { from, to }| Change::Renamed { from, to: to.path });
+        self.outlets.changes.do_send(Observed(renamed.collect()));
+        self.outlets.moved.do_send(MovesFound(new));
     }
 }
 

@@ -15,6 +15,7 @@ mod slots;
 mod source;
 mod status;
 mod stop;
+mod upstream;
 mod watch_log;
 pub mod watchdog;
 

@@ -72,7 +72,7 @@ pub trait Transport {
         self.warm();
     }
     /// Sends a heartbeat; `None` comes back if the node does not take it.
-    fn beat(self: Rc<Self>, _: &Heartbeat) -> Beating {
+    fn beat(self: Rc<Self>, _: &Heartbeat, _: BeatTurn) -> Beating {
         Box::pin(async { None })
     }
     /// Returns the known facts about the node's rsync.
@@ -105,11 +105,22 @@ pub type Verifying = Pin<Box<dyn Future<Output = Result<Comparison, Failure>>>>;
 /// A heartbeat on its way.
 pub type Beating = Pin<Box<dyn Future<Output = Option<Beaten>>>>;
 
-/// The outcome of a heartbeat that a node took.
+/// The turn of a heartbeat at a mirror.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Beaten {
-    /// `true` if the mirror did not exist, and was made for it.
-    pub(crate) made_mirror: bool,
+pub enum BeatTurn {
+    /// The mirror is about to be compared as a whole: the file is made if it is not there.
+    First,
+    /// The mirror has the file, unless it is another mirror by now.
+    Later,
+}
+
+/// The outcome of a heartbeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beaten {
+    /// The mirror has it.
+    Taken,
+    /// The mirror has no file of a heartbeat: nobody knows what else it lacks.
+    Gone,
 }
 
 /// A signal that a run has stopped changing the node. The result of the run can follow a while later. A run that ends

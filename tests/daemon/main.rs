@@ -22,6 +22,7 @@ mod hangs;
 mod harness;
 mod heartbeats;
 mod hooks;
+mod hops;
 mod incomplete;
 mod json;
 mod lanes;

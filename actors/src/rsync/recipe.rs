@@ -17,6 +17,7 @@ use crate::patterns::rules;
 use crate::rsync::runner::process::Process;
 use crate::site::Site;
 use crate::site::version::Version;
+use crate::transport::BeatTurn;
 use crate::transport::rename::{Doubt, Relocation};
 use crate::transport::traits::Traits;
 
@@ -156,13 +157,14 @@ impl Context<'_> {
 
     /// The arguments of the run that sends a heartbeat, in the directory of that file. In place: the directory that holds
     /// it keeps its time. Of the user's parameters only those about the connection hold.
-    pub(crate) fn heartbeat(&self) -> Vec<OsString> {
+    pub(crate) fn heartbeat(&self, turn: BeatTurn) -> Vec<OsString> {
         let mut arguments = self.shared(Recipe::Present, &[self.node.dest()]);
         arguments.extend(self.site.extra.of_connection().words().iter().map(OsString::from));
         let silent = (self.node.kind() == Kind::Daemon).then_some("--no-motd");
         let forced =
             ["--dirs", "--no-recursive", "--from0", "--files-from=-", "--ignore-times", "--inplace", "--whole-file"];
-        arguments.extend(silent.into_iter().chain(forced).map(OsString::from));
+        let existing = (turn == BeatTurn::Later).then_some("--existing");
+        arguments.extend(silent.into_iter().chain(existing).chain(forced).map(OsString::from));
         arguments.extend(["--out-format=%i|%l|%b|%n", "--", "."].map(OsString::from));
         arguments.push(self.node.dest().to_owned());
         arguments

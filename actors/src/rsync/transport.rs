@@ -17,7 +17,7 @@ use crate::transport::heard::Heard;
 use crate::transport::plan::Plan;
 use crate::transport::progress::Latest;
 use crate::transport::traits::Traits;
-use crate::transport::{Beating, Running, Transport, Verifying, Worked};
+use crate::transport::{BeatTurn, Beating, Running, Transport, Verifying, Worked};
 
 impl Transport for Rsync {
     fn deliver(self: Rc<Self>, plan: Rc<Plan>, lane: Lane, worked: Worked) -> Running {
@@ -50,8 +50,8 @@ impl Transport for Rsync {
         Box::pin(async move { self.compare(&kept, &*is_pending).await })
     }
 
-    fn beat(self: Rc<Self>, heartbeat: &Heartbeat) -> Beating {
-        Box::pin(self.deliverer.clone().beat(heartbeat.clone()))
+    fn beat(self: Rc<Self>, heartbeat: &Heartbeat, turn: BeatTurn) -> Beating {
+        Box::pin(self.deliverer.clone().beat(heartbeat.clone(), turn))
     }
 
     fn bounds_deletions(&self) -> bool {

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 
 use super::listing::Entry;
 use super::stamp::Stamp;
+use super::store::Known;
+use crate::messages::FindMoved;
 use crate::path::RelPath;
 use crate::root::reach::Reach;
 
@@ -40,6 +42,16 @@ pub(super) struct MovedEntry {
 }
 
 impl Unpaired {
+    /// Pairs what went with new names, by what is `known` of the first and on disk of the second.
+    pub(super) fn of(names: FindMoved, known: &Known, reach: &Reach) -> Unpaired {
+        let saved = |path: RelPath| known.stamp(&path).ok().flatten().map(|stamp| (path, Some(stamp)));
+        let on_disk = |path: RelPath| Some(Entry { stamp: Stamp::from(&reach.look(&path).ok()?), path });
+        Unpaired {
+            gone: names.gone.into_iter().filter_map(saved).collect(),
+            new: names.new.into_iter().filter_map(on_disk).collect(),
+        }
+    }
+
     /// Keeps a new entry, unless there are too many: it is given back then.
     pub(super) fn add_new(&mut self, entry: Entry) -> Option<Entry> {
         if self.new.len() >= MOST {

@@ -5,19 +5,21 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
 use actix::prelude::*;
-use slog::{info, warn};
+use slog::{debug, info, warn};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::SupervisorActor;
 use super::lifecycle::Lifecycle;
-use crate::heartbeat::{Heartbeat, MirrorProgress, own_name};
+use super::upstream::{Before, Upstream};
+use crate::heartbeat::{Heartbeat, own_name};
 use crate::messages::{AskCompared, AskReported, Wake};
 use crate::status::{UpstreamStatus, unix};
-use crate::transport::Beaten;
+use crate::transport::{BeatTurn, Beaten};
+use crate::watcher::linked::LINK_TIME;
 
-/// A source whose heartbeat is older is treated as one that is being filled.
-const OLD: Duration = Duration::from_secs(3600);
+/// The longest time between two looks at the heartbeat of the source.
+const LOOK: Duration = Duration::from_secs(1);
 /// The time between a question if everything was reported and the look at what the nodes lack of it.
 const DELIVERED: Duration = Duration::from_millis(500);
 /// Times of which it is remembered what was reported by then.
@@ -37,22 +39,15 @@ pub(super) struct Heartbeats {
     /// The last heartbeat that each node has, by the number of its slot.
     sent: BTreeMap<usize, Heartbeat>,
     on_their_way: BTreeSet<usize>,
-    /// The heartbeat of the source; `None` if it is no mirror.
-    upstream: Option<Heartbeat>,
+    /// The source, if it is a mirror.
+    upstream: Upstream,
     holds_removals: bool,
 }
 
 impl Heartbeats {
     /// The source as a mirror; `None` if it is none.
     pub(super) fn status(&self) -> Option<UpstreamStatus> {
-        let upstream = self.upstream.as_ref()?;
-        Some(UpstreamStatus {
-            source: upstream.source.clone(),
-            hops: upstream.hops,
-            lag: upstream.age(SystemTime::now()).map(|age| age.as_secs_f64()),
-            reconciles: upstream.state == MirrorProgress::Reconciling,
-            holds_removals: self.holds_removals,
-        })
+        self.upstream.before.status(self.holds_removals)
     }
 }
 
@@ -60,22 +55,25 @@ impl SupervisorActor {
     /// Begins with the heartbeats, if they are wanted.
     pub(super) fn begin_heartbeats(&mut self, ctx: &mut Context<Self>) {
         let Some(every) = self.config.site.heartbeat else { return };
+        if let Some(state_file) = &self.config.site.state_file {
+            self.heartbeats.upstream = Upstream::remembered(state_file);
+        }
         self.read_upstream();
         self.beat(ctx);
         ctx.run_interval(every, Self::beat);
+        ctx.run_interval(every.min(LOOK), |supervisor, _| supervisor.read_upstream());
     }
 
     fn beat(&mut self, ctx: &mut Context<Self>) {
         let Some(every) = self.config.site.heartbeat.filter(|_| self.phase == Lifecycle::Running) else { return };
         self.read_upstream();
         // Read before the question: what the source had by then has been reported when the answer comes.
-        let until = match &self.heartbeats.upstream {
-            Some(upstream) => upstream.until,
-            None => Some(unix(SystemTime::now())),
-        };
+        let until = self.heartbeats.upstream.before.heartbeat().map_or(Some(unix(SystemTime::now())), |it| it.until);
         let reported = self.upstream.reported.clone();
         let state = self.upstream.state.as_ref().map(|state| state.compared.clone());
         let asked = async move {
+            // So late the source may tell of a new name.
+            tokio::time::sleep(LINK_TIME).await;
             all_reported(&reported).await?;
             if let Some(state) = state {
                 // Where events were lost, it tells the differences.
@@ -86,7 +84,7 @@ impl SupervisorActor {
             }
             Some(Mark { until, reported: Instant::now() })
         };
-        let marked = timeout(every.max(DELIVERED), asked).into_actor(self).map(|mark, supervisor, ctx| {
+        let marked = timeout(every.max(LINK_TIME + DELIVERED), asked).into_actor(self).map(|mark, supervisor, ctx| {
             if let Ok(Some(mark)) = mark {
                 supervisor.heartbeats.marks.push_back(mark);
                 let surplus = supervisor.heartbeats.marks.len().saturating_sub(MOST);
@@ -99,19 +97,23 @@ impl SupervisorActor {
 
     /// Reads the heartbeat of the source, and lets removals wait or go.
     fn read_upstream(&mut self) {
-        let root = self.source.root();
-        if root.check().is_ok() {
-            self.heartbeats.upstream = Heartbeat::in_directory(root.path());
+        let upstream = &mut self.heartbeats.upstream;
+        let held = self.heartbeats.holds_removals;
+        let holds = upstream.look(self.source.root());
+        if let Err(error) = upstream.remember() {
+            debug!(self.log, "the source is not remembered"; "error" => %error);
         }
-        let upstream = self.heartbeats.upstream.as_ref();
-        let holds = upstream.is_some_and(|upstream| upstream.holds_removals(SystemTime::now(), OLD));
-        if let (Some(upstream), true) = (upstream, holds != self.heartbeats.holds_removals) {
-            let behind = upstream.age(SystemTime::now()).map(|age| age.as_secs());
-            match holds {
-                true => warn!(self.log, "removals wait: the source is a mirror that is not complete";
-                    "from" => &upstream.source, "behind_s" => behind.map_or("unknown".to_owned(), |age| age.to_string())),
-                false => info!(self.log, "the source is complete: removals go, and the nodes are compared"),
+        match (&upstream.before, holds) {
+            _ if holds == held => (),
+            (_, false) => info!(self.log, "the source is complete: removals go, and the nodes are compared"),
+            (Before::Mirror(heartbeat), true) => {
+                let behind = heartbeat.age(SystemTime::now()).map(|age| age.as_secs());
+                let behind = behind.map_or("unknown".to_owned(), |age| age.to_string());
+                warn!(self.log, "removals wait: the source is a mirror that is not complete";
+                    "from" => &heartbeat.source, "behind_s" => behind);
             }
+            (_, true) => warn!(self.log, "removals wait: the source was a mirror, and its heartbeat is gone";
+                "remembered" => upstream.file()),
         }
         self.heartbeats.holds_removals = holds;
         for slot in self.slots.members() {
@@ -128,6 +130,7 @@ impl SupervisorActor {
             return;
         }
         let own = own_name(&self.config.site.wpath);
+        let upstream = self.heartbeats.upstream.before.heartbeat();
         for at in self.slots.numbers(|_| true) {
             let Some(slot) = self.slots.get(at) else { continue };
             let is_well = slot.link.record.read().health.is_well() && !self.paused.has(&slot.node);
@@ -140,32 +143,40 @@ impl SupervisorActor {
             drop(outbox);
             let sent = self.heartbeats.sent.get(&at);
             let until = mark.and_then(|mark| mark.until).max(sent.and_then(|sent| sent.until));
-            let heartbeat = Heartbeat::of(&own, self.heartbeats.upstream.as_ref(), reconciles, until);
+            let heartbeat = Heartbeat::of(&own, upstream.as_ref(), reconciles, until);
             if sent == Some(&heartbeat) {
                 continue;
             }
+            let turn = if sent.is_none() && reconciles { BeatTurn::First } else { BeatTurn::Later };
             self.heartbeats.on_their_way.insert(at);
-            let sending = slot.link.transport.clone().beat(&heartbeat).into_actor(self);
+            let sending = slot.link.transport.clone().beat(&heartbeat, turn).into_actor(self);
             ctx.spawn(sending.map(move |beaten, supervisor, _| supervisor.beaten(at, heartbeat, beaten)));
         }
     }
 
     fn beaten(&mut self, at: usize, heartbeat: Heartbeat, beaten: Option<Beaten>) {
         self.heartbeats.on_their_way.remove(&at);
-        let Some(beaten) = beaten else { return };
-        let is_first = self.heartbeats.sent.insert(at, heartbeat).is_none();
         let Some(slot) = self.slots.get(at) else { return };
+        let had = match beaten {
+            None => return,
+            Some(Beaten::Taken) => self.heartbeats.sent.insert(at, heartbeat),
+            Some(Beaten::Gone) => self.heartbeats.sent.remove(&at),
+        };
         let mut outbox = slot.link.outbox.lock();
-        if beaten.made_mirror {
-            warn!(slot.link.log, "the mirror did not exist; sending everything");
-            outbox.mirror_lost(Instant::now());
-        }
-        if is_first {
+        match beaten {
+            Some(Beaten::Gone) => {
+                match had {
+                    Some(_) => warn!(slot.link.log, "the mirror has no heartbeat any more; comparing everything"),
+                    None => info!(slot.link.log, "the mirror has no heartbeat yet; comparing everything"),
+                }
+                outbox.mirror_lost(Instant::now());
+            }
             // It may have made the file, by which the directory that holds it has another time.
-            outbox.touch_root();
+            _ if had.is_none() => outbox.touch_root(),
+            _ => return,
         }
         drop(outbox);
-        if let Some(actor) = slot.worker.actor().filter(|_| is_first || beaten.made_mirror) {
+        if let Some(actor) = slot.worker.actor() {
             actor.do_send(Wake);
         }
     }

@@ -28,6 +28,7 @@ use self::unwatched::{Unwatched, first};
 use super::coverage::WatchCoverage;
 use super::dirs::{Attached, Dirs, FoundDirectories, ScanProgress, first_scan};
 use super::ledger::Ledger;
+use super::linked::Recognised;
 use super::moves::{Departure, Moves, PAIRING_TIME};
 use super::queue_barrier::QueueBarrier;
 use super::tree::NodeId;
@@ -92,6 +93,19 @@ impl Observer {
         self.files.settle(settle);
     }
 
+    /// Lets new names of files wait until other ones go.
+    pub(crate) fn recognise(&mut self, recognised: Recognised) {
+        self.files.linked.recognise(recognised);
+    }
+
+    /// Waits no longer for files whose other names were found to have gone.
+    pub(crate) fn recognised(&mut self, new: &[RelPath], now: Instant) {
+        for path in new {
+            self.files.linked.ends(path);
+        }
+        self.tick(now);
+    }
+
     /// Sets the interval at which unwatched directories are tried again and compared.
     pub(crate) fn poll_every(&mut self, period: Duration) {
         self.unwatched.poll_every(period);
@@ -139,6 +153,7 @@ impl Observer {
     pub fn take(&mut self) -> Findings {
         self.unwatched.tell(&mut self.dirs, &mut self.found);
         self.files.note_nameless(&mut self.dirs, Instant::now());
+        self.found.gone = self.files.linked.take_gone();
         std::mem::take(&mut self.found)
     }
 

@@ -13,6 +13,7 @@ use crate::patterns::settle::Settle;
 use crate::root::arriving::AtNodes;
 use crate::transport::plan::LARGE;
 use crate::watcher::dirs::Dirs;
+use crate::watcher::linked::Linked;
 use crate::watcher::moves::{FileDeparture, FileMoves};
 use crate::watcher::quiet::Quiet;
 
@@ -31,6 +32,7 @@ pub(super) struct Files {
     pub(super) quiet: Quiet,
     moves: FileMoves,
     unnamed: Unnamed,
+    pub(super) linked: Linked,
 }
 
 impl Files {
@@ -41,6 +43,7 @@ impl Files {
 
     /// Handles an event of the file at `path`.
     pub(super) fn event(&mut self, path: RelPath, event: EntryEvent, dirs: &mut Dirs, found: &mut Findings) {
+        self.linked.ends(&path);
         if event.mask.contains(EventMask::CREATE) {
             self.created(path, event.now, dirs, found);
         } else if event.mask.contains(EventMask::MOVED_TO) {
@@ -71,6 +74,7 @@ impl Files {
             Ok(meta) if meta.is_file() && meta.nlink() == 1 => self.made(path, dirs, now),
             // Small ones mostly have their own names by now.
             Err(_) if self.quiet.is_nameless(&path) => self.made(path, dirs, now),
+            Ok(meta) if meta.is_file() && self.linked.holds_file(&path, meta.len(), now) => (),
             _ => found.touched(path, false),
         }
     }
@@ -100,6 +104,9 @@ impl Files {
         let written = self.quiet.settled(&path);
         let silent = self.forget_unnamed(dirs, |known| *known == path) || silent;
         let arriving = dirs.end_waiting(&path);
+        if event.mask.contains(EventMask::DELETE) {
+            self.linked.left(&path);
+        }
         if event.mask.contains(EventMask::MOVED_FROM) {
             let nameless = arriving.is_some();
             self.moves.departed(event.cookie, FileDeparture { from: path.clone(), written, silent, nameless });
@@ -158,6 +165,7 @@ impl Files {
         let due = self.quiet.due(now);
         self.count(due, dirs, found);
         found.closed(self.quiet.compared(now));
+        found.linked(self.linked.due(now));
     }
 
     /// Reports all files that are waited for, as they are.
@@ -165,6 +173,7 @@ impl Files {
         let left = self.quiet.flush();
         self.count(left, dirs, found);
         found.closed(self.quiet.flush_closed());
+        found.linked(self.linked.flush());
     }
 
     /// Reports files as written. A file whose name is the only news may have been made without a name.
@@ -180,12 +189,12 @@ impl Files {
 
     /// The time at which [`Files::tick`] has work next.
     pub(super) fn next_tick(&self) -> Option<Instant> {
-        self.quiet.next_check()
+        self.quiet.next_check().into_iter().chain(self.linked.next()).min()
     }
 
     /// The files of which nothing, or not all, has been told.
     pub(super) fn unsettled(&self) -> Vec<RelPath> {
-        self.quiet.unsettled()
+        self.quiet.unsettled().into_iter().chain(self.linked.waiting().cloned()).collect()
     }
 
     /// The numbers of the watches that files have themselves.
@@ -197,6 +206,7 @@ impl Files {
     pub(super) fn moved(&mut self, from: &RelPath, to: &RelPath) {
         self.quiet.moved(from, to);
         self.unnamed.moved(from, to);
+        self.linked.moved(from, to);
     }
 
     /// Waits no longer for the files below a directory, which something else covers or uncovers.
@@ -207,6 +217,7 @@ impl Files {
     /// Forgets a directory that went with all that is below it.
     pub(super) fn forget_below(&mut self, dir: &RelPath, dirs: &mut Dirs) {
         self.quiet.forget_below(dir);
+        self.linked.forget_below(dir);
         dirs.forget_nameless_below(dir);
         self.forget_unnamed(dirs, |path| path.is_below(dir));
     }
