@@ -26,7 +26,7 @@ use slog::{Logger, info, warn};
 
 use self::compare::ComparisonGround;
 use self::memory::Memory;
-use self::moved::{MovedEntry, Unpaired};
+use self::moved::{MovedEntry, RecentStamps, Unpaired};
 use self::save::{Saves, StateFile};
 use self::store::StoreError;
 use crate::change::Change;
@@ -105,6 +105,7 @@ pub(crate) struct StateActor {
     /// first comparison, which finds the new names.
     away: BTreeSet<RelPath>,
     unsaved: Unsaved,
+    recognised: RecentStamps,
     outlets: StateOutlets,
     saves: Saves,
     log: Logger,
@@ -149,6 +150,7 @@ impl StateActor {
             mounts,
             away,
             unsaved,
+            recognised: RecentStamps::default(),
             outlets,
             saves: Saves::default(),
             log,
@@ -275,10 +277,12 @@ impl Handler<FindMoved> for StateActor {
     fn handle(&mut self, names: FindMoved, _: &mut Self::Context) {
         let Some(store) = self.file.store() else { return };
         let Ok(known) = store.known() else { return };
-        let moved = Unpaired::of(names, &known, self.root.reach()).take_moved(self.root.reach(), true);
+        let reach = self.root.reach();
+        let moved = Unpaired::of(names, &known, &mut self.recognised, reach).take_moved(reach, true);
         if moved.is_empty() {
             return;
         }
+        moved.iter().for_each(|moved| self.recognised.add(&moved.to));
         let new = moved.iter().map(|moved| moved.to.path.clone()).collect();
         let renamed = moved.into_iter().map(|MovedEntry { from, to }| Change::Renamed { from, to: to.path });
         self.outlets.changes.do_send(Observed(renamed.collect()));

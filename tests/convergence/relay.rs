@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use crate::faults::Fault;
 use crate::generate::Moves;
 use crate::settings::{Between, between};
-use crate::support::{self, Local, Site};
+use crate::support::{self, Local, Site, wait};
 
 /// The second daemon, and what it is doing.
 pub struct Relay {
@@ -26,6 +26,8 @@ impl Relay {
     /// Starts a relay behind the local mirror of a site that runs, if the environment wants one.
     pub fn behind(first: &Site, moves: Moves) -> Option<Relay> {
         let between = between()?;
+        let seed = first.mirror(Local).join("seed");
+        assert!(wait::until(|| seed.exists().then_some(())).is_some(), "the relay gets nothing");
         let mut site = Site::behind(first, Local, &[Local]);
         if moves == Moves::Mirrored {
             site.config("dir_moves: Replicate");

@@ -70,7 +70,7 @@ impl Arriving {
     pub(crate) fn moved(&self, from: &RelPath, to: &RelPath) {
         let mut state = self.lock();
         let moved: Vec<RelPath> = state.entries.keys().filter_map(|path| path.rebase(from, to)).collect();
-        state.entries.retain(|path, _| !path.is_below(from));
+        state.entries.retain(|path, _| path != from && !path.is_below(from));
         state.entries.extend(moved.into_iter().map(|path| (path, AtNodes::Perhaps)));
     }
 

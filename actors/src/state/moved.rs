@@ -41,10 +41,25 @@ pub(super) struct MovedEntry {
     pub to: Entry,
 }
 
+/// The stamps of names that were recognised lately, which may not be saved yet.
+#[derive(Debug, Default)]
+pub(super) struct RecentStamps(HashMap<RelPath, Stamp>);
+
+impl RecentStamps {
+    /// Remembers an entry by its new name.
+    pub(super) fn add(&mut self, entry: &Entry) {
+        if self.0.len() >= MOST {
+            self.0.clear();
+        }
+        self.0.insert(entry.path.clone(), entry.stamp);
+    }
+}
+
 impl Unpaired {
     /// Pairs what went with new names, by what is `known` of the first and on disk of the second.
-    pub(super) fn of(names: FindMoved, known: &Known, reach: &Reach) -> Unpaired {
-        let saved = |path: RelPath| known.stamp(&path).ok().flatten().map(|stamp| (path, Some(stamp)));
+    pub(super) fn of(names: FindMoved, known: &Known, recent: &mut RecentStamps, reach: &Reach) -> Unpaired {
+        let mut stamp = |path: &RelPath| recent.0.remove(path).or_else(|| known.stamp(path).ok().flatten());
+        let saved = |path: RelPath| stamp(&path).map(|stamp| (path, Some(stamp)));
         let on_disk = |path: RelPath| Some(Entry { stamp: Stamp::from(&reach.look(&path).ok()?), path });
         Unpaired {
             gone: names.gone.into_iter().filter_map(saved).collect(),

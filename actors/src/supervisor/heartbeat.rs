@@ -62,6 +62,8 @@ impl SupervisorActor {
         self.beat(ctx);
         ctx.run_interval(every, Self::beat);
         ctx.run_interval(every.min(LOOK), |supervisor, _| supervisor.read_upstream());
+        // A mirror that is about to be compared says so as soon as it can.
+        self.send_heartbeats(ctx);
     }
 
     fn beat(&mut self, ctx: &mut Context<Self>) {
@@ -148,37 +150,45 @@ impl SupervisorActor {
                 continue;
             }
             let turn = if sent.is_none() && reconciles { BeatTurn::First } else { BeatTurn::Later };
-            self.heartbeats.on_their_way.insert(at);
-            let sending = slot.link.transport.clone().beat(&heartbeat, turn).into_actor(self);
-            ctx.spawn(sending.map(move |beaten, supervisor, _| supervisor.beaten(at, heartbeat, beaten)));
+            self.send_heartbeat(at, heartbeat, turn, ctx);
         }
     }
 
-    fn beaten(&mut self, at: usize, heartbeat: Heartbeat, beaten: Option<Beaten>) {
-        self.heartbeats.on_their_way.remove(&at);
+    fn send_heartbeat(&mut self, at: usize, heartbeat: Heartbeat, turn: BeatTurn, ctx: &mut Context<Self>) {
         let Some(slot) = self.slots.get(at) else { return };
-        let had = match beaten {
-            None => return,
-            Some(Beaten::Taken) => self.heartbeats.sent.insert(at, heartbeat),
-            Some(Beaten::Gone) => self.heartbeats.sent.remove(&at),
-        };
-        let mut outbox = slot.link.outbox.lock();
-        match beaten {
-            Some(Beaten::Gone) => {
-                match had {
-                    Some(_) => warn!(slot.link.log, "the mirror has no heartbeat any more; comparing everything"),
-                    None => info!(slot.link.log, "the mirror has no heartbeat yet; comparing everything"),
-                }
-                outbox.mirror_lost(Instant::now());
+        self.heartbeats.on_their_way.insert(at);
+        let sending = slot.link.transport.clone().beat(&heartbeat, turn).into_actor(self);
+        ctx.spawn(sending.map(move |beaten, supervisor, ctx| {
+            supervisor.heartbeats.on_their_way.remove(&at);
+            match beaten {
+                Some(Beaten::Taken) => supervisor.beaten(at, heartbeat),
+                Some(Beaten::Gone) if turn == BeatTurn::Later => supervisor.heartbeat_lost(at, ctx),
+                Some(Beaten::Gone) | None => (),
             }
-            // It may have made the file, by which the directory that holds it has another time.
-            _ if had.is_none() => outbox.touch_root(),
-            _ => return,
+        }));
+    }
+
+    fn beaten(&mut self, at: usize, heartbeat: Heartbeat) {
+        let is_first = self.heartbeats.sent.insert(at, heartbeat).is_none();
+        let Some(slot) = self.slots.get(at).filter(|_| is_first) else { return };
+        // It may have made the file, by which the directory that holds it has another time.
+        slot.link.outbox.lock().touch_root();
+        slot.worker.actor().iter().for_each(|actor| actor.do_send(Wake));
+    }
+
+    /// A mirror has no heartbeat: nobody knows what else it lacks.
+    fn heartbeat_lost(&mut self, at: usize, ctx: &mut Context<Self>) {
+        let had = self.heartbeats.sent.remove(&at);
+        let Some(slot) = self.slots.get(at) else { return };
+        match had {
+            Some(_) => warn!(slot.link.log, "the mirror has no heartbeat any more; comparing everything"),
+            None => info!(slot.link.log, "the mirror has no heartbeat yet; comparing everything"),
         }
-        drop(outbox);
-        if let Some(actor) = slot.worker.actor() {
-            actor.do_send(Wake);
-        }
+        slot.link.outbox.lock().mirror_lost(Instant::now());
+        slot.worker.actor().iter().for_each(|actor| actor.do_send(Wake));
+        let upstream = self.heartbeats.upstream.before.heartbeat();
+        let heartbeat = Heartbeat::of(&own_name(&self.config.site.wpath), upstream.as_ref(), true, None);
+        self.send_heartbeat(at, heartbeat, BeatTurn::First, ctx);
     }
 }
 

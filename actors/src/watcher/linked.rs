@@ -97,7 +97,7 @@ impl Linked {
         let is_filled = |path: &RelPath| self.files.keys().any(|file| file.is_below(path));
         let directories = self.directories.iter().filter(|(path, at)| **at <= now && !is_filled(path));
         let directories: Vec<RelPath> = directories.map(|(path, _)| path.clone()).collect();
-        self.directories.retain(|path, _| !directories.contains(path));
+        self.directories.retain(|path, _| directories.binary_search(path).is_err());
         (files, directories)
     }
 
@@ -130,7 +130,7 @@ impl Linked {
         for waiting in [&mut self.files, &mut self.directories] {
             let moved = |(path, at): (&RelPath, &Instant)| Some((path.rebase(from, to)?, *at));
             let moved: Vec<_> = waiting.iter().filter_map(moved).collect();
-            waiting.retain(|path, _| !path.is_below(from));
+            waiting.retain(|path, _| path != from && !path.is_below(from));
             waiting.extend(moved);
         }
     }
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(linked.due(start + DIRECTORY_TIME), (vec![], vec![rel("e")]));
         linked.moved(&rel("d"), &rel("n"));
         assert!(!linked.ends(&rel("d/f")) && linked.ends(&rel("n/f")));
-        assert_eq!(linked.due(start + DIRECTORY_TIME), (vec![], vec![rel("d")]));
+        assert_eq!(linked.due(start + DIRECTORY_TIME), (vec![], vec![rel("n")]));
         assert!(linked.holds_directory(&rel("g/h"), start));
         linked.forget_below(&rel("g"));
         assert_eq!(linked.waiting().count(), 0);

@@ -126,7 +126,7 @@ impl Dirs {
     pub(crate) fn move_nameless(&mut self, from: &RelPath, to: &RelPath) {
         let moved = |(path, at): (&RelPath, &Instant)| Some((path.rebase(from, to)?, *at));
         let moved: Vec<_> = self.nameless.directories.iter().filter_map(moved).collect();
-        self.nameless.directories.retain(|path, _| !path.is_below(from));
+        self.nameless.directories.retain(|path, _| path != from && !path.is_below(from));
         self.nameless.directories.extend(moved);
         self.nameless.arriving.iter().for_each(|arriving| arriving.moved(from, to));
     }
