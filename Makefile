@@ -101,6 +101,7 @@ install: package-files ## installs into PREFIX (/usr/local), below DESTDIR
 		packaging/prometheus/inosync.rules.yml -t "$(DESTDIR)$(PREFIX)/share/doc/inosync"
 	install -D -m 644 LICENSE -t "$(DESTDIR)$(PREFIX)/share/licenses/inosync"
 	install -D -m 644 docs/*.md -t "$(DESTDIR)$(PREFIX)/share/doc/inosync/docs"
+	install -D -m 644 docs/schema/*.json -t "$(DESTDIR)$(PREFIX)/share/doc/inosync/docs/schema"
 	install -m 644 config.ron.example "$(DESTDIR)$(SYSCONFDIR)/inosync/config.ron.example"
 	@[ -n "$(DESTDIR)" ] || echo 'Now, as root: systemd-sysusers inosync.conf; systemd-tmpfiles --create inosync.conf; systemctl daemon-reload'
 

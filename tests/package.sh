@@ -44,7 +44,7 @@ files=(
     /usr/share/bash-completion/completions/inosync /usr/share/fish/vendor_completions.d/inosync.fish
     /usr/share/doc/inosync/{README.md,ARCHITECTURE.md,config.ron.example,grafana-inosync.json,inosync.rules.yml}
 )
-for page in docs/*.md; do files+=("/usr/share/doc/inosync/$page"); done
+for page in docs/*.md docs/schema/*.json; do files+=("/usr/share/doc/inosync/$page"); done
 dpkg-deb -c "$deb" | awk '{ sub(/^\./, "", $6); print $6 }' >"$work/deb.list"
 rpm -qlp "$rpm" >"$work/rpm.list" 2>/dev/null
 for file in "${files[@]}"; do
@@ -53,15 +53,20 @@ for file in "${files[@]}"; do
 done
 grep -qxF /usr/share/zsh/vendor-completions/_inosync "$work/deb.list" || fail "$deb lacks the completion of zsh"
 grep -qxF /usr/share/zsh/site-functions/_inosync "$work/rpm.list" || fail "$rpm lacks the completion of zsh"
-# Every option is completed in each shell.
+# Every command and every option is completed in each shell.
 dpkg-deb -x "$deb" "$work/unpacked"
-options=$("$work/unpacked/usr/bin/inosync" --help | sed -n 's/^  *\(-[a-zA-Z], \)\?--\([a-z-]*\).*/\2/p')
-(($(wc -w <<<"$options") > 10)) || fail "--help has these options only: $options"
-for option in $options; do
-    for completion in bash-completion/completions/inosync zsh/vendor-completions/_inosync; do
-        grep -q -e "--$option\b" "$work/unpacked/usr/share/$completion" || fail "$completion lacks --$option"
+inosync=$work/unpacked/usr/bin/inosync
+commands=$("$inosync" --help | sed -n '/^COMMANDS/,/^$/ s/^    \([a-z-]\+\).*/\1/p')
+(($(wc -w <<<"$commands") >= 12)) || fail "--help has these commands only: $commands"
+options=$({ "$inosync" --help; for command in $commands; do "$inosync" "$command" --help; done; } |
+    sed -n 's/^ *\(-[a-zA-Z], \)\?--\([a-z-]*\).*/\2/p' | sort -u)
+(($(wc -w <<<"$options") >= 7)) || fail "--help has these options only: $options"
+for shell in bash-completion/completions/inosync zsh/vendor-completions/_inosync fish/vendor_completions.d/inosync.fish; do
+    completion=$work/unpacked/usr/share/$shell
+    for command in $commands; do grep -qwe "$command" "$completion" || fail "$shell lacks $command"; done
+    for option in $options; do
+        grep -q -e "--$option\b" -e "-l $option\b" "$completion" || fail "$shell lacks --$option"
     done
-    grep -q -e "-l $option\b" "$work/unpacked/usr/share/fish/vendor_completions.d/inosync.fish" || fail "fish lacks --$option"
 done
 # The pages link to one another as in the repository, but for the changelog, which has a place of its own in a package.
 for page in README.md docs/*.md; do

@@ -1,8 +1,6 @@
 //! Puts the actors together and hands out what the command needs of them: transports to reload and to stop, and the
 //! end.
 
-use crate::ending::Ending;
-use crate::ending::EndsDaemon;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -12,14 +10,10 @@ use slog::Logger;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::children::Children;
+use crate::ending::{Ending, EndsDaemon};
 use crate::filter::{self, FilterActor};
-use crate::messages::AskPath;
-use crate::messages::AskStatus;
-use crate::messages::Compared;
-use crate::messages::Reached;
-use crate::messages::Reload;
-use crate::messages::Stop;
-use crate::messages::{AskBehind, AskGathered, NodeDeed, NodeOrder};
+use crate::messages::commands::{AskBehind, AskGathered, NodeDeed, NodeOrder};
+use crate::messages::{AskPath, AskStatus, Compared, Reached, Reload, Stop};
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::path::RelPath;

@@ -3,6 +3,8 @@
 //! A message to a SyncActor carries no paths: they are first stored in the node's [`Outbox`] and
 //! the message only wakes the actor, so that an actor that dies loses nothing.
 
+pub(crate) mod commands;
+
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
@@ -17,9 +19,8 @@ use crate::root::RootError;
 use crate::root::reach::MountNews;
 use crate::site::Site;
 use crate::site::version::Version;
-use crate::status::{NodeBehind, OrderOutcome, PathInfo, Status};
-use crate::transport::Moved;
-use crate::transport::Tally;
+use crate::status::{PathInfo, Status};
+use crate::transport::{Moved, Tally};
 use crate::watch_error::WatchError;
 
 /// WatcherActor -> FilterActor: what was seen, in the kernel's order.
@@ -387,44 +388,4 @@ pub(crate) struct Compared {
     pub dest: String,
     /// The time at which the comparison began.
     pub began: Instant,
-}
-
-/// The command -> SupervisorActor: an order about one node or all. `None` when the daemon has ended, or starts anew.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "Option<OrderOutcome>")]
-pub(crate) struct NodeOrder {
-    /// The name of the node, as in the configuration or the log; `None` for all nodes.
-    pub node: Option<String>,
-    /// The deed that is ordered.
-    pub deed: NodeDeed,
-}
-
-/// The deed of a [`NodeOrder`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NodeDeed {
-    /// Send nothing more.
-    Pause,
-    /// Go on after a pause, and try at once what failed.
-    Resume,
-    /// Try at once what failed.
-    Retry,
-    /// Let the reconcile that is held delete what it takes.
-    AllowDeletions,
-}
-
-/// The command -> SupervisorActor: answer when all that changed until now is in the outboxes. `false` while the watches do
-/// not stand.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "bool")]
-pub(crate) struct AskGathered;
-
-/// The command -> SupervisorActor: which nodes may lack something that changed until then? `None` when the daemon has
-/// ended, or starts anew.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "Option<Vec<NodeBehind>>")]
-pub(crate) struct AskBehind {
-    /// The name of the node, as in the configuration or the log; `None` for all nodes.
-    pub node: Option<String>,
-    /// The time until which changes count.
-    pub until: Instant,
 }

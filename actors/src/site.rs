@@ -132,7 +132,7 @@ pub enum DeleteMode {
     Never,
     /// By the comparison at the start alone.
     Startup,
-    /// When a removal is seen, and not by comparisons.
+    /// Deletes when a removal is seen, and not by comparisons.
     Running,
 }
 

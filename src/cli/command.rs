@@ -31,7 +31,7 @@ pub enum Command {
         /// Check this node and nothing else
         #[structopt(long, value_name = "NODE")]
         node: Option<String>,
-        /// Print JSON
+        /// Print JSON, for programs
         #[structopt(long)]
         json: bool,
     },
@@ -39,7 +39,7 @@ pub enum Command {
     DryRun {
         #[structopt(flatten)]
         common: SharedOptions,
-        /// Print JSON
+        /// Print JSON, for programs
         #[structopt(long)]
         json: bool,
     },
@@ -52,7 +52,7 @@ pub enum Command {
     Verify {
         #[structopt(flatten)]
         common: SharedOptions,
-        /// Print JSON
+        /// Print JSON, for programs
         #[structopt(long)]
         json: bool,
     },
@@ -60,7 +60,7 @@ pub enum Command {
     Status {
         #[structopt(flatten)]
         common: SharedOptions,
-        /// Print JSON
+        /// Print JSON, for programs
         #[structopt(long)]
         json: bool,
     },
@@ -71,7 +71,7 @@ pub enum Command {
         /// The path, absolute or relative to wpath
         #[structopt(value_name = "PATH", parse(from_os_str))]
         path: PathBuf,
-        /// Print JSON
+        /// Print JSON, for programs
         #[structopt(long)]
         json: bool,
     },
@@ -85,7 +85,7 @@ pub enum Command {
         /// Wait no longer than this, and exit with 75
         #[structopt(long, value_name = "SECONDS")]
         timeout: Option<u32>,
-        /// Print JSON
+        /// Print JSON, for programs
         #[structopt(long)]
         json: bool,
     },

@@ -1,12 +1,13 @@
 //! `explain`: tells whether a path is mirrored, the pattern that excludes it, and what the running daemon knows of it.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use inosync_actors::path::{Escaped, RelPath};
-use inosync_actors::patterns::excludes::{Excludes, Pattern};
+use inosync_actors::patterns::excludes::Excludes;
 use inosync_actors::patterns::rules;
 use inosync_actors::root::reach::Reach;
 use inosync_actors::status::{PathAtNode, PathFailure, PathInfo, UnixTime};
@@ -33,20 +34,19 @@ pub async fn explain(target: &DaemonTarget, asked: &Path, json: bool) -> Exit {
         ));
         return Exit::Usage;
     };
-    let reach = Reach::of(&wpath);
+    let facts = PathFacts::gather(&wpath, &excludes, &Reach::of(&wpath), &path);
     if !json {
-        logging::print(by_configuration(&wpath, &excludes, &reach, &path).trim_end());
+        logging::print(by_configuration(&facts).trim_end());
     }
     let answer = target.ask(&Request::Explain { path: path.as_bytes().to_vec() }).await;
-    let known = match &answer {
+    let daemon = match &answer {
         Ok(Answer::Whereabouts(path_info)) => Some(path_info),
         _ => None,
     };
     if json {
-        print_json(&in_json(&wpath, &excludes, &reach, &path, known));
-    } else if let Some(path_info) = known {
-        let excluded = excludes.excludes(&path, is_dir(&reach, &path));
-        logging::print(by_daemon(path_info, excluded).trim_end());
+        print_json(&PathInJson { facts: &facts, daemon });
+    } else if let Some(path_info) = daemon {
+        logging::print(by_daemon(path_info, facts.excluded.is_some()).trim_end());
     }
     match answer {
         Ok(Answer::Whereabouts(_)) => Exit::Done,
@@ -55,16 +55,36 @@ pub async fn explain(target: &DaemonTarget, asked: &Path, json: bool) -> Exit {
     }
 }
 
-/// The knowledge of a path, for programs.
+/// The facts of a path and what the daemon knows of it, for programs.
 #[derive(Serialize)]
 struct PathInJson<'a> {
+    #[serde(flatten)]
+    facts: &'a PathFacts,
+    /// `null` if no daemon answers.
+    daemon: Option<&'a PathInfo>,
+}
+
+/// The facts of a path that the disk and the configuration give.
+#[derive(Serialize)]
+struct PathFacts {
     path: String,
     wpath: String,
-    kind: &'static str,
+    kind: EntryKind,
     /// The pattern that excludes the path.
     excluded: Option<ExcludedBy>,
-    /// The knowledge of the daemon; `null` if none answers.
-    daemon: Option<&'a PathInfo>,
+}
+
+/// The kind of entry that a path is in the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum EntryKind {
+    Directory,
+    Symlink,
+    File,
+    Special,
+    Missing,
+    /// Its file system does not answer.
+    Unknown,
 }
 
 /// The pattern that excludes a path.
@@ -75,30 +95,46 @@ struct ExcludedBy {
     index: usize,
     /// The path that it matches: this one, or one above.
     matches: String,
+    #[serde(skip)]
+    rules: Vec<OsString>,
 }
 
-fn in_json<'a>(
-    wpath: &Path,
-    excludes: &Excludes,
-    reach: &Reach,
-    path: &RelPath,
-    daemon: Option<&'a PathInfo>,
-) -> PathInJson<'a> {
-    let excluded = excludes.deciding(path, is_dir(reach, path)).map(|(top, pattern)| ExcludedBy {
-        pattern: shown(pattern),
-        index: excludes.patterns().iter().position(|other| other == pattern).unwrap_or(0),
-        matches: top.to_string(),
-    });
-    let kind = match reach.look(path) {
-        Ok(metadata) if metadata.is_dir() => "directory",
-        Ok(metadata) if metadata.is_symlink() => "symlink",
-        Ok(metadata) if metadata.is_file() => "file",
-        Ok(_) => "special",
-        Err(error) if error.kind() == ErrorKind::TimedOut => "unknown",
-        Err(_) => "missing",
-    };
-    let wpath = Escaped(wpath.as_os_str().as_bytes()).to_string();
-    PathInJson { path: path.to_string(), wpath, kind, excluded, daemon }
+impl PathFacts {
+    fn gather(wpath: &Path, excludes: &Excludes, reach: &Reach, path: &RelPath) -> PathFacts {
+        let kind = EntryKind::of(reach, path);
+        let excluded = excludes.deciding(path, kind == EntryKind::Directory).map(|(top, pattern)| ExcludedBy {
+            pattern: Escaped(pattern.as_str().as_bytes()).to_string(),
+            index: excludes.patterns().iter().position(|other| other == pattern).unwrap_or(0),
+            matches: top.to_string(),
+            rules: rules::of(pattern),
+        });
+        let wpath = Escaped(wpath.as_os_str().as_bytes()).to_string();
+        PathFacts { path: path.to_string(), wpath, kind, excluded }
+    }
+}
+
+impl EntryKind {
+    fn of(reach: &Reach, path: &RelPath) -> EntryKind {
+        match reach.look(path) {
+            Ok(metadata) if metadata.is_dir() => EntryKind::Directory,
+            Ok(metadata) if metadata.is_symlink() => EntryKind::Symlink,
+            Ok(metadata) if metadata.is_file() => EntryKind::File,
+            Ok(_) => EntryKind::Special,
+            Err(error) if error.kind() == ErrorKind::TimedOut => EntryKind::Unknown,
+            Err(_) => EntryKind::Missing,
+        }
+    }
+
+    fn in_words(self) -> &'static str {
+        match self {
+            EntryKind::Directory => "a directory",
+            EntryKind::Symlink => "a symlink, which is mirrored as one",
+            EntryKind::File => "a file",
+            EntryKind::Special => "a special file, which is mirrored only with -D or -a in `extra`",
+            EntryKind::Missing => "not there now",
+            EntryKind::Unknown => "not known: its file system does not answer",
+        }
+    }
 }
 
 /// The path relative to the watched directory. A relative path is taken to be relative to that directory already.
@@ -122,38 +158,21 @@ fn parent_resolved(path: &Path) -> Option<PathBuf> {
     Some(path.file_name().map_or(parent.clone(), |name| parent.join(name)))
 }
 
-fn is_dir(reach: &Reach, path: &RelPath) -> bool {
-    reach.look(path).is_ok_and(|metadata| metadata.is_dir())
-}
-
 /// The lines about the entry and the patterns.
-fn by_configuration(wpath: &Path, excludes: &Excludes, reach: &Reach, path: &RelPath) -> String {
-    let mut text = format!("{path} in {}\n", Escaped(wpath.as_os_str().as_bytes()));
-    let kind = match reach.look(path) {
-        Ok(metadata) if metadata.is_dir() => "a directory",
-        Ok(metadata) if metadata.is_symlink() => "a symlink, which is mirrored as one",
-        Ok(metadata) if metadata.is_file() => "a file",
-        Ok(_) => "a special file, which is mirrored only with -D or -a in `extra`",
-        Err(error) if error.kind() == ErrorKind::TimedOut => "not known: its file system does not answer",
-        Err(_) => "not there now",
-    };
+fn by_configuration(PathFacts { path, wpath, kind, excluded }: &PathFacts) -> String {
+    let mut text = format!("{path} in {wpath}\n");
     // A String takes every text.
-    let _ = writeln!(text, "  it is: {kind}");
-    match excludes.deciding(path, is_dir(reach, path)) {
+    let _ = writeln!(text, "  it is: {}", kind.in_words());
+    match excluded {
         None => text.push_str("  excluded: no\n"),
-        Some((top, pattern)) => {
-            let at = excludes.patterns().iter().position(|other| other == pattern).unwrap_or(0);
-            let _ = writeln!(text, "  excluded: by `{}` (rexcludes[{at}]), which matches {top}", shown(pattern));
-            for rule in rules::of(pattern) {
+        Some(ExcludedBy { pattern, index, matches, rules }) => {
+            let _ = writeln!(text, "  excluded: by `{pattern}` (rexcludes[{index}]), which matches {matches}");
+            for rule in rules {
                 let _ = writeln!(text, "  rule for rsync: --filter='{}'", Escaped(rule.as_bytes()));
             }
         }
     }
     text
-}
-
-fn shown(pattern: &Pattern) -> String {
-    Escaped(pattern.as_str().as_bytes()).to_string()
 }
 
 /// The lines about what the daemon knows of the path.
@@ -238,7 +257,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("cache")).unwrap();
         let excludes = Excludes::new(["*.tmp", "cache/"].map(str::to_owned).into()).unwrap();
-        let text_of = |path| by_configuration(dir.path(), &excludes, &Reach::of(dir.path()), &rel(path));
+        let facts = |path| PathFacts::gather(dir.path(), &excludes, &Reach::of(dir.path()), &rel(path));
+        let text_of = |path| by_configuration(&facts(path));
         let text = text_of("cache/x");
         assert!(text.contains("excluded: by `cache/` (rexcludes[1]), which matches cache\n"), "{text}");
         assert!(text.contains("--filter='- cache/'") && text.contains("--filter='- cache/**'"), "{text}");

@@ -12,7 +12,7 @@ use crate::service::control::{Answer, AskError, Request, ask};
 
 /// The daemon of one configuration file.
 pub struct DaemonTarget {
-    /// The configuration file.
+    /// The configuration file of the daemon.
     pub config: PathBuf,
     /// Directories in which its socket may be.
     places: Vec<PathBuf>,

@@ -21,7 +21,7 @@ const EXAMPLE: &str = "(node: \"user@host:\", name: \"a\", rspeed: 5000)";
 pub struct NodeEntry<'a> {
     /// The node as it would stand alone.
     pub place: Value<'a>,
-    /// The whole entry.
+    /// The whole entry, for complaints.
     value: Value<'a>,
     /// `None` if the node stands alone.
     own: Option<RecordEntries<'a>>,

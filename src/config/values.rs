@@ -32,7 +32,7 @@ pub const DELETE: &[(&str, DeleteMode)] = &[
     ("Running", DeleteMode::Running),
 ];
 
-/// When a node deletes. `initial` is `initial_sync`, which must not say otherwise.
+/// Reads the times at which a node deletes. `initial` is `initial_sync`, which must not say otherwise.
 pub fn delete(value: &Value<'_>, initial: InitialSync) -> Result<DeleteMode, ConfigComplaint> {
     let mode = value.choice(DELETE)?;
     if mode == DeleteMode::Startup && initial != InitialSync::Full {

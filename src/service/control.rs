@@ -107,7 +107,7 @@ pub enum Answer {
     NothingToDo,
     /// The nodes that were waited for.
     Waited {
-        /// Each of them.
+        /// Each node that was waited for.
         nodes: Vec<WaitedNode>,
     },
     /// There is no such node.

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
 use crate::support::{Local, Site, wait};
 
 const KIB: usize = 1 << 10;
@@ -26,7 +28,7 @@ fn fill(site: &Site, path: impl AsRef<Path>, size: usize) {
 }
 
 /// Files that differ in nothing but their content.
-fn fill_alike(site: &Site, paths: &[&str], size: usize) {
+fn fill_alike(site: &Site, paths: &[impl AsRef<Path>], size: usize) {
     for path in paths {
         fill(site, path, size);
         site.touch(path, Duration::new(1_000_000_000, 0));
@@ -84,6 +86,23 @@ fn files_that_swap_their_names_by_three_renames_are_told_apart() {
         site.rename(one, "third");
         site.rename(other, one);
         site.rename("third", other);
+    }
+    expect_done(&site);
+}
+
+#[test]
+fn files_that_are_exchanged_at_once_are_told_apart() {
+    let mut site = Site::new();
+    site.mkdir("dir");
+    for (size, word) in [(6 * KIB, "small"), (200 * KIB, "large")] {
+        fill_alike(&site, &["a", "b", "c", "dir/d"].map(|name| format!("{name}.{word}")), size);
+    }
+    site.start_mirrored();
+    for word in ["small", "large"] {
+        for (one, other) in [("a", "b"), ("c", "dir/d"), ("b", "dir/d")] {
+            let [one, other] = [one, other].map(|name| site.at(format!("{name}.{word}")));
+            renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).unwrap();
+        }
     }
     expect_done(&site);
 }

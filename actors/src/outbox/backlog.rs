@@ -19,7 +19,7 @@ pub(crate) struct Backlog {
 /// One path of a backlog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BacklogEntry {
-    /// The path.
+    /// The path, relative to the root.
     pub path: RelPath,
     /// The part of it that is to be compared.
     pub scope: Scope,

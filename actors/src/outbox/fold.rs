@@ -60,7 +60,7 @@ impl Fold {
         self.paths.remove(path)
     }
 
-    /// Makes everything wait.
+    /// Makes the whole tree wait for a comparison.
     pub(crate) fn fill(&mut self) {
         self.everything = Some(Age::oldest(self.paths.values()));
         self.paths.clear();

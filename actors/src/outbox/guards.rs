@@ -115,7 +115,7 @@ impl DeletionGuards {
         bounded(self.unmounted.iter().filter(meets).cloned().collect())
     }
 
-    /// Notes an unmount.
+    /// Notes that a file system was unmounted.
     pub(super) fn hide(&mut self, path: &RelPath) {
         if !self.unmounted.contains(path) && !self.is_hidden(path) {
             self.unmounted.retain(|dir| !dir.is_below(path));

@@ -76,7 +76,7 @@ impl Lease {
 /// The rest of a batch that is not out any more.
 #[derive(Debug, Default)]
 pub(crate) struct EndedLease {
-    /// Its paths.
+    /// The paths that the batch had taken.
     pub paths: BTreeMap<RelPath, Pending>,
     /// Directories whose times may be wrong now.
     pub shared: BTreeSet<RelPath>,
@@ -226,7 +226,7 @@ impl Leases {
         working(Lane::Fast) <= 1 && working(Lane::Bulk) <= 1
     }
 
-    /// Ends a batch.
+    /// Ends a batch, whatever its outcome.
     pub(crate) fn end(&mut self, id: LeaseId) -> EndedLease {
         self.worked(id);
         let Some(at) = self.leases.iter().position(|lease| lease.id == id) else { return EndedLease::default() };
@@ -244,7 +244,14 @@ impl Leases {
         }
     }
 
-    /// The newest batch.
+    /// Notes that a path was sent with the batch `id`: older batches that have not ended forget its removal.
+    pub(crate) fn forget_older_removal(&mut self, path: &RelPath, id: LeaseId) {
+        for lease in self.leases.iter_mut().filter(|lease| lease.id < id) {
+            lease.paths.retain(|other, pending| other != path || !pending.is_removal());
+        }
+    }
+
+    /// Returns the batch that was taken last.
     pub(crate) fn newest(&self) -> Option<LeaseId> {
         self.leases.last().map(|lease| lease.id)
     }

@@ -35,7 +35,7 @@ pub(super) struct WaitingLinks(BTreeMap<RelPath, LinkWait>);
 struct LinkWait {
     /// The paths that it leads to; empty for one that is to be looked at again.
     to: Vec<RelPath>,
-    /// Its text then.
+    /// The target as text, at that time.
     text: Vec<u8>,
     /// The time since which it waits. It waits for nothing that changed later, or a target that is written to without a
     /// pause would keep it waiting for ever. `None` if it waits for nothing but to be looked at.

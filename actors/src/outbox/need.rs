@@ -20,7 +20,7 @@ const UNFIT_LAST: Duration = Duration::from_secs(3600);
 /// The part of a path that is to be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
-    /// The entry itself.
+    /// The entry itself, and nothing below it.
     Entry,
     /// The entry and, if it is a directory, the names in it.
     Level,
@@ -99,7 +99,7 @@ pub struct Pending {
     pub lane: Lane,
     /// The time at which it may be tried.
     pub retry: Retry,
-    /// Its age.
+    /// The times since which it waits.
     pub age: Age,
 }
 

@@ -101,7 +101,7 @@ impl PendingSet {
     }
 }
 
-/// Batches.
+/// Batches: taken, worked on, settled or rolled back.
 impl PendingSet {
     /// Takes the next batch for a lane: paths that are due, up to `paths` of them and `bytes` of names. Not while the
     /// lane works on another.
@@ -188,8 +188,9 @@ impl PendingSet {
         for (path, pending) in paths {
             match fate(&path) {
                 Fate::Delivered => {
-                    if pending.is_removal() {
-                        self.leases.forget_older(&path, id);
+                    match pending.is_removal() {
+                        true => self.leases.forget_older(&path, id),
+                        false => self.leases.forget_older_removal(&path, id),
                     }
                     if pending.scope == Scope::Subtree {
                         self.compared.add(path.clone(), now);
@@ -276,7 +277,7 @@ impl PendingSet {
     }
 }
 
-/// The reconcile.
+/// The reconcile, which compares the whole tree.
 impl PendingSet {
     /// Takes the reconcile that is wanted, if it may start now.
     pub fn lease_reconcile(&mut self, now: Instant) -> bool {

@@ -35,7 +35,7 @@ enum ReconcileState {
     /// A reconcile is to be started, not before that time. `broken_off`: one has begun that came to nothing, and may
     /// have done a part.
     Wanted { not_before: Option<Instant>, broken_off: bool },
-    /// A reconcile runs.
+    /// A reconcile runs, beside which batches go on.
     Running(RunningReconcile),
 }
 

@@ -52,7 +52,7 @@ impl Unsaved {
         Unsaved(Arc::new(UnsavedPaths { paths, unsure, moves, bell: Notify::new(), trouble: Mutex::default() }))
     }
 
-    /// Adds a change.
+    /// Adds changes that the state does not have yet.
     pub(crate) fn add(&self, changes: &[Change]) {
         let mut paths = self.lock();
         for change in changes {
@@ -178,7 +178,7 @@ impl Unsaved {
         self.0.bell.notified().await;
     }
 
-    /// Takes all paths.
+    /// Takes all paths, and leaves none.
     pub(crate) fn take(&self) -> Fold {
         std::mem::replace(&mut *self.lock(), Fold::new(CAP))
     }

@@ -12,7 +12,7 @@ const REMEMBERED: usize = 10_000;
 #[derive(Debug, Default)]
 pub(crate) struct UnsetPaths {
     paths: BTreeSet<RelPath>,
-    /// There are more.
+    /// `true` if there are more than are kept.
     more: bool,
     why: Option<String>,
     /// The cures that the log has told since nothing lacked any.

@@ -21,7 +21,7 @@ use crate::transport::progress::Latest;
 use crate::transport::progress::Progress;
 use crate::transport::progress::Roughly;
 
-/// How often the log says how far a reconcile is.
+/// The interval at which the log tells the progress of a reconcile.
 const OFTEN: Duration = Duration::from_secs(60);
 /// So long before the first time, what there is to compare is counted: for what takes less it is not worth it.
 const BEFORE: Duration = Duration::from_secs(20);
@@ -29,9 +29,9 @@ const BEFORE: Duration = Duration::from_secs(20);
 /// Does not end by itself: it is dropped at the end of the reconcile.
 pub type Attending = Pin<Box<dyn Future<Output = Infallible>>>;
 
-/// Who hears how far reconciles are.
+/// A listener for the progress of reconciles.
 pub trait Audience: fmt::Debug {
-    /// A reconcile begins.
+    /// Hears that a reconcile begins, and is told its end.
     fn attend(&self, reconcile: Reconcile) -> Attending;
 }
 
@@ -67,7 +67,7 @@ impl Reconcile {
         }
     }
 
-    /// How far it is; `None` if nothing is known of it.
+    /// Returns the progress; `None` if nothing is known of it.
     pub fn progress(&self) -> Option<Progress> {
         self.gauge.get()
     }
@@ -86,7 +86,7 @@ impl Reconcile {
     }
 }
 
-/// What counts, or has counted; it stops when nobody is interested any more.
+/// A count that runs or has ended; it stops when nobody is interested any more.
 pub(crate) type Counting = Arc<OnceLock<Extent>>;
 
 /// Counts for all reconciles that go on at the same time.

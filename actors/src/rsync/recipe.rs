@@ -48,7 +48,7 @@ pub(crate) enum ProbeQuestion {
     Version,
 }
 
-/// One rsync run.
+/// The command line and the input of an rsync run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Invocation {
     /// The arguments, without the program.
@@ -62,7 +62,7 @@ pub(crate) struct Invocation {
 pub(crate) struct Context<'a> {
     /// The site whose configuration holds.
     pub site: &'a Site,
-    /// The node.
+    /// The node that the run sends to.
     pub node: &'a Node,
     /// The version of the local rsync.
     pub version: Version,

@@ -19,7 +19,7 @@ use slog::{Logger, warn};
 
 use crate::path::RelPath;
 
-/// What the names in the directory begin with; nothing else in it is ever touched.
+/// The start of the names in the directory; nothing else in it is ever touched.
 const PREFIX: &str = "links-";
 
 /// The directory. It is of one daemon at a time, and removed with what is in it when it is closed or dropped.
@@ -34,14 +34,14 @@ pub struct Staging {
     log: Logger,
 }
 
-/// What is known of linking the files of the source.
+/// The knowledge about linking files of the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     /// No file was linked yet.
     Untried,
-    /// Some were.
+    /// Some were linked without a failure.
     Works,
-    /// None can be.
+    /// None can be linked here.
     Broken,
 }
 
@@ -51,18 +51,18 @@ pub(crate) struct Stage {
     staging: Rc<Staging>,
     name: String,
     directory: OwnedFd,
-    /// Device and inode.
+    /// The numbers of its device and its inode.
     identity: (u64, u64),
 }
 
 /// Two names that a file gets in a [`Stage`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Twins {
-    /// What the file is called in the source.
+    /// The name of the file in the source.
     pub file: RelPath,
-    /// What the node has it as.
+    /// The name that the node has the file by.
     pub has: RelPath,
-    /// What the node is to have it as besides.
+    /// The name that the node is to have the file by as well.
     pub gets: RelPath,
 }
 
@@ -127,7 +127,7 @@ impl Staging {
         }
     }
 
-    /// What cannot be removed stays: it is in nobody's way.
+    /// Removes what can be removed; the rest is in nobody's way.
     fn clean(&self) {
         let Some(path) = self.held() else { return };
         for entry in fs::read_dir(path).into_iter().flatten().flatten() {
@@ -174,7 +174,7 @@ impl Drop for Staging {
     }
 }
 
-/// What the log says when there is no such directory.
+/// Returns the line for the log when there is no such directory.
 pub(crate) fn unusable(path: &Path, why: &io::Error) -> String {
     let cure = match why.kind() {
         io::ErrorKind::PermissionDenied => "let this user write there and restart, or ",
@@ -280,7 +280,8 @@ pub(crate) fn open_beneath(root: BorrowedFd<'_>, dir: &RelPath) -> rustix::io::R
     openat2(root, path, flags, Mode::empty(), resolve)
 }
 
-/// What a directory is on: the device, which is another one in each subvolume, and the mount. link(2) needs both to be the same.
+/// Identifies the ground of a directory: the device, which is another one in each subvolume, and the mount. link(2)
+/// needs both to be the same.
 fn ground_of(directory: impl AsFd) -> rustix::io::Result<(u32, u32, u64)> {
     let stat = statx(directory, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)?;
     // Before Linux 5.8 the mount is not told: then the device decides.

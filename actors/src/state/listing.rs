@@ -45,7 +45,7 @@ impl Dir<'_> {
         Dir { fd: opened.clone(), path: path.clone(), reach }
     }
 
-    /// Its path.
+    /// Returns the path, relative to the root.
     pub(crate) fn path(&self) -> &RelPath {
         &self.path
     }

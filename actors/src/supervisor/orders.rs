@@ -8,7 +8,8 @@ use slog::{info, warn};
 use super::SupervisorActor;
 use super::lifecycle::{Lifecycle, Membership, Worker};
 use super::slots::Slot;
-use crate::messages::{AskBehind, AskGathered, NodeDeed, NodeOrder, Obey, TryNow};
+use crate::messages::commands::{AskBehind, AskGathered, NodeDeed, NodeOrder};
+use crate::messages::{Obey, TryNow};
 use crate::order::WorkOrder;
 use crate::status::{NodeBehind, NodeLack, OrderOutcome};
 

@@ -35,7 +35,7 @@ pub enum NodeStanding {
     },
     /// The node does not get what it lacks before a person does something.
     Stuck {
-        /// The reason.
+        /// The reason, for people.
         why: String,
     },
 }

@@ -25,7 +25,7 @@ impl PendingSet {
         self.dir_moves = dir_moves;
     }
 
-    /// Adds a change.
+    /// Adds a change that the watcher has told.
     pub fn add(&mut self, change: &Change, now: Instant) {
         self.waiting.at(now);
         self.change(change, now);
@@ -106,7 +106,10 @@ impl PendingSet {
     }
 
     fn insert(&mut self, path: &RelPath, scope: Scope, rewritten: bool, settled_at: Option<Instant>) {
-        let replaced = self.away.forget(path) || self.leases.get(path).is_some_and(Pending::is_removal);
+        let removal = self.leases.get(path).filter(|pending| pending.is_removal()).copied();
+        let replaced = self.away.forget(path) || removal.is_some();
+        // The removal may be spared, now that something is there again.
+        let departed = removal.is_some_and(|removal| removal.departed);
         let rewritten = rewritten || replaced;
         self.links.changed(path, &self.waiting);
         // Of another kind, or of other content below, it is not what was renamed.
@@ -119,7 +122,7 @@ impl PendingSet {
             self.origins.take(path);
         }
         let retry = Retry::settling(settled_at);
-        self.waiting.insert(path.clone(), Pending { retry, ..Pending::new(scope).rewritten(rewritten) });
+        self.waiting.insert(path.clone(), Pending { retry, departed, ..Pending::new(scope).rewritten(rewritten) });
     }
 
     /// The time until which this file, which was touched now, is left alone.
@@ -150,7 +153,7 @@ impl PendingSet {
     }
 }
 
-/// Renames and moves.
+/// Renames of files, and moves of directories.
 impl PendingSet {
     /// Adds a rename of a file. The removal of the old name has been told.
     fn renamed(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
@@ -181,8 +184,10 @@ impl PendingSet {
         // What is on its way to the node under the old name may be what came to that name since.
         let rewritten = rewritten || changes;
         let need = if is_back { PathNeed::Update } else { PathNeed::Renamed };
+        // What looks like the way back may be the second half of an exchange, which brings another file.
+        let proof = Proof { rewritten, closed: is_back };
         let retry = Retry::settling(self.settles_until(to, now));
-        self.waiting.insert(to.clone(), Pending { need, retry, ..Pending::new(Scope::Entry).rewritten(rewritten) });
+        self.waiting.insert(to.clone(), Pending { need, proof, retry, ..Pending::new(Scope::Entry) });
     }
 
     fn is_in_flight(&self, path: &RelPath) -> bool {

@@ -53,7 +53,7 @@ pub(super) struct Ground {
 
 #[derive(Default)]
 pub(super) struct GroundState {
-    /// When it last answered.
+    /// The time at which it last answered.
     pub answered: Option<Instant>,
     /// Since when it is asked, while it is.
     pub asked: Option<Instant>,

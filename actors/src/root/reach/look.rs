@@ -31,7 +31,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// A path.
+    /// A path from the working directory, or an absolute one.
     pub(crate) fn at(path: impl Into<PathBuf>) -> Place {
         Place { directory: None, path: path.into() }
     }
@@ -83,7 +83,7 @@ pub(crate) enum Look {
     Directories(Place),
     /// Opens a directory. `follow`: also one that a symlink leads to.
     Open {
-        /// The directory.
+        /// The directory to open.
         place: Place,
         /// `true` if a symlink is followed.
         follow: bool,
@@ -96,14 +96,14 @@ pub(crate) enum Look {
     Root {
         /// The path, of which a symlink is followed.
         place: Place,
-        /// The most names.
+        /// The most names that are read.
         most: u64,
         /// `true` if the directory itself is wanted too, to be read.
         opens: bool,
     },
     /// The path without symlinks.
     Resolved(Place),
-    /// What rules are made for, after it was made if need be.
+    /// A place that rules are made for, after it was made if need be.
     Target(Place, Make),
     /// The number that tells the kind of the file system (statfs(2)).
     Kind(Place),
@@ -113,11 +113,11 @@ pub(crate) enum Look {
     Born(Place),
     /// Opens a file to read it, and reads nothing.
     Read(Place),
-    /// Sets a watch.
+    /// Sets a watch of inotify(7).
     Watch {
         /// The directory or file.
         place: Place,
-        /// The inotify queue.
+        /// The inotify queue that gets the watch.
         queue: Arc<OwnedFd>,
         /// The events that the kernel is to report.
         mask: u32,
@@ -333,7 +333,7 @@ pub(crate) fn known(parent: &OwnedFd, name: &CStr, kind: FileType) -> FileType {
     }
 }
 
-/// Nanoseconds since 1970.
+/// Returns the time of birth in nanoseconds since 1970.
 fn born(path: &Path) -> Result<i64, Errno> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
     let stat = statx(CWD, path, flags, StatxFlags::BTIME)?;

@@ -19,7 +19,7 @@ pub struct Meta {
 pub(in crate::root) const NUMBERS: usize = 8;
 
 impl Meta {
-    /// Its kind.
+    /// Returns the kind of the entry.
     pub(crate) fn kind(&self) -> FileType {
         FileType::from_raw_mode(self.mode)
     }
@@ -49,22 +49,22 @@ impl Meta {
         self.links
     }
 
-    /// Its inode.
+    /// Returns the number of the inode.
     pub(crate) fn inode(&self) -> u64 {
         self.inode
     }
 
-    /// Its permissions.
+    /// Returns the permissions, without the kind.
     pub(crate) fn permissions(&self) -> u32 {
         self.mode & 0o7777
     }
 
-    /// When it was last written: seconds and nanoseconds since 1970.
+    /// Returns the time of the last write: seconds and nanoseconds since 1970.
     pub(crate) fn modified(&self) -> (i64, i64) {
         self.modified
     }
 
-    /// When it, or its attributes, last changed.
+    /// Returns the time of the last change of the content or the attributes.
     pub(crate) fn changed(&self) -> (i64, i64) {
         self.changed
     }

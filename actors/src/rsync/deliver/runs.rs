@@ -43,7 +43,7 @@ pub(super) struct Started {
 }
 
 impl Started {
-    /// Starts a run.
+    /// Starts a run in a task.
     pub(super) fn begin<F>(run: impl FnOnce(Worked) -> F) -> Started
     where
         F: Future<Output = Result<Delivery, Failure>> + 'static,

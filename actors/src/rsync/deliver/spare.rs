@@ -104,7 +104,7 @@ impl Deliverer {
         Ok((spared.into(), clashes))
     }
 
-    /// What the node has of the whole tree as another kind of entry; none where that may be deleted.
+    /// Returns the entries of the whole tree that the node has as another kind of entry; none where these may be deleted.
     pub(super) async fn clashes(self: &Rc<Self>, kept: &[RelPath], rules: &[OsString]) -> Result<Clashes, Failure> {
         let mut clashes = Clashes::default();
         let keeps = match self.target.site.delete {

@@ -51,7 +51,7 @@ const ANSWERS: Duration = Duration::from_secs(10);
 /// Questions of that kind that may wait at one node.
 const MOST_WAITING: usize = 8;
 
-/// Why the rsyncs of a site are not confined.
+/// The reason why the rsyncs of a site are not confined.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unconfined {
     /// The configuration says so.
@@ -164,9 +164,9 @@ fn is_privileged(program: &Path) -> bool {
 /// The files that one process may reach.
 #[derive(Debug)]
 pub(crate) struct Bounds {
-    /// The rules.
+    /// The rules of Landlock for it.
     pub domain: Domain,
-    /// Where its remote shell is started, if it needs one.
+    /// The directory in which its remote shell is started, if it needs one.
     pub door: Option<Door>,
 }
 
@@ -198,7 +198,7 @@ impl Bounds {
 pub(crate) struct NodeBounds {
     program: PathBuf,
     logfile: Option<PathBuf>,
-    /// Where the mirror is, if it is on this machine.
+    /// The path of the mirror, if it is on this machine.
     mirror: Option<PathBuf>,
     places: Vec<(PlaceKind, PathBuf)>,
     /// Questions that wait for an answer of a file system.

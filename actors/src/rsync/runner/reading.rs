@@ -23,7 +23,7 @@ const PACE: u64 = 10_000_000;
 enum Reads {
     /// All in the tree.
     Everything,
-    /// These files.
+    /// These files, by their names.
     Files(Vec<RelPath>),
     /// The files in these directories, and nothing below others in them.
     Levels(Vec<RelPath>),

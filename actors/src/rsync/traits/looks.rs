@@ -17,7 +17,7 @@ const YEAR: i64 = 31_556_952;
 /// The differences of a sample at a node, by the way to compare.
 #[derive(Debug)]
 pub(crate) struct NodeLooks {
-    /// The exact comparison.
+    /// The answer to the exact comparison.
     exact: SampleSeen,
     /// With windows, from the smallest on, where the times of files differed: to the first that does all that one can do.
     windows: Vec<(u8, SampleSeen)>,

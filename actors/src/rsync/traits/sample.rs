@@ -10,7 +10,7 @@ use crate::rsync::report::output::Line;
 
 /// Entries of each type that are asked about.
 const EACH: usize = 20;
-/// How much older than the clock a time stamp of the file system may be that is made now.
+/// The most by which a time stamp of the file system that is made now may be older than the clock.
 const TICK: Duration = Duration::from_millis(20);
 
 /// A type of entry whose attributes are told apart.
@@ -21,7 +21,7 @@ pub(crate) enum EntryType {
     Link,
 }
 
-/// How the attributes of an entry differ, while it is otherwise equal.
+/// The difference of the attributes of an entry that is otherwise equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Differs {
     pub kind: EntryType,
@@ -29,12 +29,12 @@ pub(crate) struct Differs {
     pub permissions: bool,
 }
 
-/// What a line says of an entry.
+/// The statement of a line about an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Said {
     /// The node does not have it.
     New(EntryType),
-    /// It differs so.
+    /// The entry differs in these attributes.
     Differs(Differs),
 }
 
@@ -60,7 +60,7 @@ fn said(line: &[u8]) -> Option<(RelPath, Said)> {
     }
 }
 
-/// How an entry differs of which a line says that its attributes alone do.
+/// Returns the difference of an entry of which a line says that its attributes alone differ.
 pub(crate) fn differs(line: &[u8]) -> Option<(RelPath, Differs)> {
     match said(line)? {
         (path, Said::Differs(differs)) => Some((path, differs)),
@@ -117,7 +117,7 @@ impl Sample {
     }
 }
 
-/// What a node said of the steady entries of a sample: how each differs, at one way to compare.
+/// The answer of a node about the steady entries of a sample: the difference of each, at one way to compare.
 pub(crate) type SampleSeen = BTreeMap<RelPath, Differs>;
 
 #[cfg(test)]

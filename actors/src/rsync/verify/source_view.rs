@@ -8,14 +8,14 @@ use crate::root::reach::Reach;
 use crate::root::reach::look::Meta;
 use crate::transport::comparison::Difference;
 
-/// How much older than the clock a time stamp of the file system may be that is made now.
+/// The most by which a time stamp of the file system that is made now may be older than the clock.
 const COARSE: Duration = Duration::from_secs(1);
 
 /// The source tree on disk.
 #[derive(Debug, Clone)]
 pub(crate) struct SourceView(pub Reach);
 
-/// Where an entry can be looked at.
+/// A place at which an entry can be looked at.
 #[derive(Debug, PartialEq, Eq)]
 pub enum EntryPlace {
     /// As what the source has by this name.
@@ -25,7 +25,7 @@ pub enum EntryPlace {
 }
 
 impl SourceView {
-    /// Where to look at an entry again; `None` if it came or went.
+    /// Returns the place at which to look at an entry again; `None` if it came or went.
     pub(crate) fn place(&self, path: &RelPath, difference: Difference) -> Option<EntryPlace> {
         if difference != Difference::OnlyThere {
             return (self.exists(path) && self.has_directories_above(path)).then(|| EntryPlace::Entry(path.clone()));
@@ -58,7 +58,7 @@ impl SourceView {
         itself || subject.ancestors().any(|dir| self.meta(&dir).map_or(true, |meta| self.has_come(&dir, &meta, since)))
     }
 
-    /// Why a file of the source cannot be read, if it cannot.
+    /// Returns the reason why a file of the source cannot be read, if it cannot.
     pub(crate) fn unreadable(&self, path: &RelPath) -> Option<io::ErrorKind> {
         self.meta(path).ok().filter(Meta::is_file)?;
         self.0.try_to_read(path).err().map(|error| error.kind())

@@ -31,7 +31,7 @@ pub(crate) struct SecondLook {
 /// The changes about an entry that may explain a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Movement {
-    /// Nothing changed.
+    /// Nothing changed since the look before.
     None,
     /// The source changed about the entry since the look before.
     Changed,

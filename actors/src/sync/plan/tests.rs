@@ -460,24 +460,51 @@ fn a_removal_that_is_reported_after_its_path_was_taken_goes_by_its_own_rules() {
 
 #[test]
 fn a_name_that_is_taken_again_before_its_removal_keeps_what_came_to_it() {
-    let (mut set, now) = (PendingSet::default(), Instant::now());
     let removed = |path: &str| Change::Removed { path: rel(path), is_dir: false };
     let renamed = |from: &str, to: &str| Change::Renamed { from: rel(from), to: rel(to) };
+    for first_ends_first in [true, false] {
+        let (mut set, now) = (PendingSet::default(), Instant::now());
+        let plan_on = |set: &mut PendingSet, disk: &[&'static str]| {
+            let batch = set.lease(Lane::Fast, 99, 9999, now);
+            let ground =
+                PlanGround { set, excludes: &Excludes::default(), disk: &mut Table(disk.to_vec()), room: None, now };
+            (batch.id, plan(&batch.paths, ground))
+        };
+        [removed("large 1"), renamed("large 1", "large 2")].iter().for_each(|change| set.add(change, now));
+        let (first, older) = plan_on(&mut set, &["large", "large 2"]);
+        assert_eq!(older.run.missing, BTreeSet::from([rel("large 1")]));
+        set.worked(first);
+        [removed("large"), renamed("large", "large 1")].iter().for_each(|change| set.add(change, now));
+        let since = Since { spared: older.run.missing.clone(), ..older.since(&mut Table(vec!["large 1", "large 2"])) };
+        let (second, newer) = plan_on(&mut set, &["large 1", "large 2"]);
+        assert!(newer.run.renamed.contains_key(&rel("large 1")), "{newer:?}");
+        let fate = |path: &RelPath| older.fate(path, &Blame::default(), &since);
+        if first_ends_first {
+            set.settle(first, now, fate, |_| Duration::ZERO);
+        }
+        set.settle(second, now, |_| Fate::Delivered, |_| Duration::ZERO);
+        if !first_ends_first {
+            set.settle(first, now, fate, |_| Duration::ZERO);
+        }
+        assert!(set.is_empty(), "nothing is sent again");
+    }
+}
+
+#[test]
+fn a_file_that_is_written_anew_while_its_old_name_is_removed_is_another_file() {
+    let (mut set, now) = (PendingSet::default(), Instant::now());
     let plan_on = |set: &mut PendingSet, disk: &[&'static str]| {
         let batch = set.lease(Lane::Fast, 99, 9999, now);
         let ground =
             PlanGround { set, excludes: &Excludes::default(), disk: &mut Table(disk.to_vec()), room: None, now };
-        (batch.id, plan(&batch.paths, ground))
+        (batch.id, plan(&batch.paths, ground).run)
     };
-    [removed("large 1"), renamed("large 1", "large 2")].iter().for_each(|change| set.add(change, now));
-    let (first, plan) = plan_on(&mut set, &["large", "large 2"]);
-    assert_eq!(plan.run.missing, BTreeSet::from([rel("large 1")]));
+    set.add(&Change::Removed { path: rel("large"), is_dir: false }, now);
+    set.add(&Change::Renamed { from: rel("large"), to: rel("large 1") }, now);
+    let (first, run) = plan_on(&mut set, &["large 1"]);
+    assert_eq!(run.missing, BTreeSet::from([rel("large")]));
     set.worked(first);
-    [removed("large"), renamed("large", "large 1")].iter().for_each(|change| set.add(change, now));
-    let since = Since { spared: plan.run.missing.clone(), ..plan.since(&mut Table(vec!["large 1", "large 2"])) };
-    let (second, newer) = plan_on(&mut set, &["large 1", "large 2"]);
-    set.settle(first, now, |path| plan.fate(path, &Blame::default(), &since), |_| Duration::ZERO);
-    assert!(newer.run.renamed.contains_key(&rel("large 1")), "{newer:?}");
-    set.settle(second, now, |_| Fate::Delivered, |_| Duration::ZERO);
-    assert!(set.is_empty(), "nothing is sent again");
+    set.add(&Change::Touched { path: rel("large"), is_dir: false, rewritten: false }, now);
+    let (_, run) = plan_on(&mut set, &["large", "large 1"]);
+    assert_eq!(run.anew, BTreeSet::from([rel("large")]), "the node may have one inode by both names");
 }

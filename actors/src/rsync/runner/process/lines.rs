@@ -10,7 +10,7 @@ pub(crate) const LONGEST: usize = 64 * 1024;
 /// One line of the other's text, without what ended it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Text<'a> {
-    /// A whole line.
+    /// A line that was read to its end.
     Line(&'a [u8]),
     /// It was longer than [`LONGEST`], and dropped: so many bytes of it.
     Dropped(u64),

@@ -60,7 +60,7 @@ fn subtree(path: &str) -> [Change; 1] {
     [Change::Subtree { path: rel(path) }]
 }
 
-/// What the next batch does with renames, in short: `new<old`, `new<(via)old`, `+present`, `*large`, `^anew`, `/subtree`,
+/// What the next batch does with renames, in short: `new<old`, `new<(via)old`, `+present`, `*large`, `=closed`, `^anew`, `/subtree`,
 /// `#subtree_rewritten`, `-missing`, `_parent`, `new/<old/`, `~bulk`.
 fn next(set: &mut PendingSet, disk: &[&str], now: Instant) -> String {
     let batch = set.lease(Lane::Fast, 99, 9999, now);
@@ -77,6 +77,7 @@ fn next(set: &mut PendingSet, disk: &[&str], now: Instant) -> String {
         ('_', &plan.run.parents),
         ('+', &plan.run.present),
         ('*', &plan.run.large),
+        ('=', &plan.run.closed),
         ('^', &plan.run.anew),
         ('/', &plan.run.subtrees),
         ('#', &plan.run.subtrees_rewritten),
@@ -113,7 +114,11 @@ fn a_chain_of_names_leads_back_to_what_the_node_has() {
     let chain = [renamed("a", "b"), renamed("b", "c"), renamed("c", "d")].concat();
     assert_eq!(planned(&["d"], [&chain]), "d<a *d -a -b -c");
     assert_eq!(planned(&["a=9000000"], [&renamed("a", "b"), &renamed("b", "a")]), "~a ~b");
-    assert_eq!(planned(&["a=8000000"], [&renamed("a", "b"), &renamed("b", "a")]), "*a -b", "it is back");
+    let exchange = [renamed("a", "b"), renamed("b", "a")].concat();
+    assert_eq!(planned(&["a=8000000"], [&exchange]), "=a -b", "it is back");
+    assert_eq!(planned(&["a=3000000", "b=3000000"], [&exchange]), "=a ^b", "another one is there");
+    let third = [&renamed("c", "b")[..], &exchange];
+    assert_eq!(planned(&["a=3000000", "b=3000000"], third), "=a ^b -c", "what it was exchanged for came there before");
 }
 
 #[test]
