@@ -13,7 +13,7 @@ fi
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 deb=target/dist/inosync_$version-1_$(dpkg --print-architecture).deb
 read -ra releases <<<"${RELEASES:-$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)}"
-base=target/tools/debian-${releases[0]}
+base=target/tools/root-${releases[0]}
 [[ -f $deb && -d $base ]] || fail "make package-test comes first: $deb $base"
 work=$(mktemp -d)
 root=$work/root

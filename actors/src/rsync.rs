@@ -69,12 +69,16 @@ impl Rsync {
     /// Tells what a reconcile would change at the node: each line of rsync's output goes to `line`. Changes nothing.
     ///
     /// # Errors
-    /// When the node cannot be reached or the run fails.
+    /// When the node cannot be reached or the run fails, and at last when something is in the way that stays.
     pub async fn dry_run(self: &Rc<Self>, mut line: impl FnMut(Line)) -> Result<(), Failure> {
         let mut hear = |said: &[u8]| line(Line::parse(said));
         let mut ears = Ears::to(&mut hear);
-        let finished = self.runner.run_making_path(&Order::of(Recipe::DryRun), &mut ears).await?;
-        failure::of(&finished).filter(|failure| failure.cause != Cause::Vanished).map_or(Ok(()), Err)
+        let clashes = self.deliverer.clashes(&[], &[]).await?;
+        let rules = clashes.rules();
+        let order = Order { rules: &rules, ..Order::of(Recipe::DryRun) };
+        let finished = self.runner.run_making_path(&order, &mut ears).await?;
+        let failure = failure::of(&finished).filter(|failure| failure.cause != Cause::Vanished);
+        failure.or_else(|| clashes.failure()).map_or(Ok(()), Err)
     }
 
     /// Returns the part that asks the node and changes nothing there, or leaves nothing there.

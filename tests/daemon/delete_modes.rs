@@ -138,8 +138,13 @@ fn a_node_that_never_deletes_keeps_what_is_in_the_way_and_says_so() {
     expect_kept(&site, &[("a", "a"), ("d/deep/f", "d/deep/f")]);
     site.expect_log("not mirrored: the node keeps another kind of entry by that name (delete)");
 
-    // A comparison of everything keeps it, too, with a state and without one.
+    // A comparison of everything keeps it, too, with a state and without one, and a dry run says so.
     site.stop();
+    let dry_run = site.run(&["dry-run"]);
+    assert!(dry_run.code == Some(75), "{}{}", dry_run.stdout, dry_run.log);
+    assert!(dry_run.log.contains("keeps another kind of entry"), "{}", dry_run.log);
+    let would_send = |name: &str| dry_run.stdout.lines().any(|line| line.split(' ').next_back() == Some(name));
+    assert!(["a", "a/in", "d", "empty", "link"].iter().all(|name| !would_send(name)), "{}", dry_run.stdout);
     site.config("state_dir: \"\"");
     site.start();
     site.write("later", "x");

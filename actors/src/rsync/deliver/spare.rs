@@ -23,7 +23,7 @@ const MOST: usize = 2000;
 
 /// The entries of the source that the node has as another kind of entry.
 #[derive(Default)]
-pub(super) struct Clashes(BTreeSet<RelPath>);
+pub(crate) struct Clashes(BTreeSet<RelPath>);
 
 impl Clashes {
     /// Notes what a line of rsync says.
@@ -35,7 +35,7 @@ impl Clashes {
     }
 
     /// The rules that leave the entries, and what is below them, out of a run.
-    pub(super) fn rules(&self) -> Vec<OsString> {
+    pub(crate) fn rules(&self) -> Vec<OsString> {
         self.0.iter().flat_map(rules::exact).collect()
     }
 
@@ -45,13 +45,18 @@ impl Clashes {
 
     /// Adds them to what failed.
     pub(super) fn note_in(self, delivery: &mut Delivery) {
-        let Some(first) = self.0.first() else { return };
+        let failure = self.failure();
+        delivery.fail(self.0, failure);
+    }
+
+    /// Returns the failure that they are; `None` if nothing is in the way.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        let first = self.0.first()?;
         let more = match self.0.len() {
             1 => String::new(),
             number => format!(" and {} more", number - 1),
         };
-        let failure = Failure::new(Cause::InTheWay, format!("{first}{more}"));
-        delivery.fail(self.0, Some(failure));
+        Some(Failure::new(Cause::InTheWay, format!("{first}{more}")))
     }
 }
 
@@ -105,7 +110,7 @@ impl Deliverer {
     }
 
     /// Returns the entries of the whole tree that the node has as another kind of entry; none where these may be deleted.
-    pub(super) async fn clashes(self: &Rc<Self>, kept: &[RelPath], rules: &[OsString]) -> Result<Clashes, Failure> {
+    pub(crate) async fn clashes(self: &Rc<Self>, kept: &[RelPath], rules: &[OsString]) -> Result<Clashes, Failure> {
         let mut clashes = Clashes::default();
         let keeps = match self.target.site.delete {
             DeleteMode::Never => true,
