@@ -67,6 +67,14 @@ pub enum Change {
         /// New path of the directory.
         to: RelPath,
     },
+    /// A directory that was saved as `from` was found at `to`: nobody saw its move. [`Change::Removed`] of the old name comes
+    /// before. The move is a hint; all below `to` counts as changed in any case.
+    FoundMoved {
+        /// Old path of the directory.
+        from: RelPath,
+        /// New path of the directory.
+        to: RelPath,
+    },
     /// Another entry took the old name of a directory that moved ([`Change::MovedTo`], [`Change::MovedOut`]), by an
     /// exchange or afterwards. Where moves are not mirrored, the node still has the old directory at that name.
     Retaken {
@@ -102,6 +110,7 @@ impl Change {
             | Change::Closed { path }
             | Change::Removed { path, .. }
             | Change::Renamed { to: path, .. }
+            | Change::FoundMoved { to: path, .. }
             | Change::Subtree { path }
             | Change::Created { path }
             | Change::Level { path }
@@ -131,6 +140,7 @@ impl fmt::Display for Change {
             Change::Level { path } => write!(f, "level {path}/"),
             Change::MovedAway { path } => write!(f, "moved away {path}/"),
             Change::MovedTo { from, to } => write!(f, "moved {from}/ to {to}/"),
+            Change::FoundMoved { from, to } => write!(f, "moved {from}/ to {to}/, as was found"),
             Change::Retaken { path, is_dir } => write!(f, "retaken {path}{}", slash(is_dir)),
             Change::Unmounted { path } => write!(f, "unmounted {path}/"),
             Change::Mounted { path } => write!(f, "mounted {path}/"),

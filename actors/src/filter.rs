@@ -110,9 +110,10 @@ impl FilterActor {
             | Change::Removed { path, is_dir }
             | Change::Retaken { path, is_dir } => !self.is_excluded(path, *is_dir),
             Change::Closed { path } | Change::Renamed { to: path, .. } => !self.is_excluded(path, false),
-            Change::Subtree { path } | Change::Created { path } | Change::Level { path } => {
-                !self.is_excluded(path, true)
-            }
+            Change::Subtree { path }
+            | Change::Created { path }
+            | Change::Level { path }
+            | Change::FoundMoved { to: path, .. } => !self.is_excluded(path, true),
             // The watcher does not watch excluded directories, and so reports none of these for them.
             Change::MovedAway { .. }
             | Change::MovedTo { .. }

@@ -204,6 +204,32 @@ pub(crate) struct Compare {
 #[rtype(result = "()")]
 pub(crate) struct AskReported(pub oneshot::Sender<()>);
 
+/// SupervisorActor -> StateActor: answer when all differences that were found so far have gone to the filter.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct AskCompared(pub oneshot::Sender<()>);
+
+/// WatcherActor -> StateActor: find the names that went among those that were saved, and tell the filter which of the new
+/// names these files have. The removals were told before.
+#[derive(Debug, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub(crate) struct FindMoved {
+    /// Names that went.
+    pub gone: Vec<RelPath>,
+    /// New names of files, of which nothing else was told.
+    pub new: Vec<RelPath>,
+}
+
+/// StateActor -> WatcherActor: these new names of files have been told.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct MovesFound(pub Vec<RelPath>);
+
+/// StateActor -> WatcherActor: ask this one which new names of files are of those that went.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Recognise(pub Recipient<FindMoved>);
+
 /// StateActor -> WatcherActor: say [`Passed`] when all that the kernel has reported until now has been passed on.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]

@@ -1,6 +1,7 @@
 //! The source: checks that it is still the directory that the daemon started with, and that its content is complete. A
 //! source that was replaced, unmounted, emptied or deleted must not look like a tree whose files were all deleted.
 
+pub(crate) mod arriving;
 mod identity;
 pub mod reach;
 mod sighting;
@@ -16,6 +17,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use self::arriving::Arriving;
 use self::identity::Identity;
 use self::reach::Reach;
 use self::reach::Silent;
@@ -39,6 +41,7 @@ pub struct Root {
     was_empty: Arc<AtomicBool>,
     supersedes: bool,
     reach: Reach,
+    arriving: Arriving,
 }
 
 /// The conditions under which entries that are missing in the source count as deleted.
@@ -119,7 +122,8 @@ impl Root {
         let (seen, _) = reach.see(path, 0).map_err(|error| unusable(&error))?;
         let identity = Arc::new(Identity::of(seen));
         let was_empty = Arc::default();
-        Ok(Root { path: path.to_owned(), identity, guards: None, was_empty, supersedes: false, reach })
+        let arriving = Arriving::default();
+        Ok(Root { path: path.to_owned(), identity, guards: None, was_empty, supersedes: false, reach, arriving })
     }
 
     /// Returns the same source with conditions on its content.
@@ -154,6 +158,11 @@ impl Root {
     /// Returns the record of which file systems below the source answer.
     pub fn reach(&self) -> &Reach {
         &self.reach
+    }
+
+    /// Returns the record of what somebody's rsync is bringing into the source.
+    pub(crate) fn arriving(&self) -> &Arriving {
+        &self.arriving
     }
 
     /// Looks at a path of the source, without following a symlink.

@@ -58,6 +58,10 @@ pub struct Site {
     pub bulk_size: u64,
     /// Files that are sent only after they have not changed for a time.
     pub settle: Settle,
+    /// `true` if files of rsync's temporary names are left alone until they get their own.
+    pub await_names: bool,
+    /// Interval of the heartbeats; `None` for none.
+    pub heartbeat: Option<Duration>,
     /// Interval at which directories without a watch are compared and watching them is tried again.
     pub watch_poll: Duration,
     /// File of the saved state; `None` if each start begins with a reconcile.

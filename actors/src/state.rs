@@ -9,6 +9,7 @@
 mod compare;
 mod listing;
 pub(crate) mod memory;
+mod moved;
 mod own;
 mod save;
 pub(crate) mod stamp;
@@ -23,12 +24,16 @@ use std::time::Instant;
 use actix::prelude::*;
 use slog::{Logger, info, warn};
 
+use self::compare::ComparisonGround;
 use self::memory::Memory;
+use self::moved::{MovedEntry, RecentStamps, Unpaired};
 use self::save::{Saves, StateFile};
 use self::store::StoreError;
 use crate::change::Change;
 use crate::ending::EndsDaemon;
-use crate::messages::{Barrier, Compare, Flush, Flushed, Observed, Saved};
+use crate::messages::{
+    AskCompared, Barrier, Compare, FindMoved, Flush, Flushed, MovesFound, Observed, Recognise, Saved,
+};
 use crate::mounts::Mounts;
 use crate::node::Node;
 use crate::outbox::Outbox;
@@ -73,6 +78,10 @@ pub(crate) struct StateOutlets {
     pub flushed: Recipient<Flushed>,
     /// Brings everything that the kernel has reported into the outboxes.
     pub barrier: Recipient<Barrier>,
+    /// Asks which new names of files are of those that went.
+    pub recognise: Recipient<Recognise>,
+    /// Hears which new names have been told.
+    pub moved: Recipient<MovesFound>,
     /// Receives the end of the last save.
     pub saved: Recipient<Saved>,
 }
@@ -80,7 +89,9 @@ pub(crate) struct StateOutlets {
 /// Keeps the saved state of one site.
 ///
 /// Receives: [`Compare`] and [`Flush`] from the filter, [`Passed`](crate::messages::Passed) as the answer to its
-/// [`Barrier`], [`Keep`] and [`Save`](crate::messages::Save) from the supervisor. Sends to its [`StateOutlets`]. Runs on a thread of its own, since it reads
+/// [`Barrier`], [`FindMoved`] from the watcher,
+/// [`Keep`], [`AskCompared`] and [`Save`](crate::messages::Save) from the supervisor. Sends to its
+/// [`StateOutlets`]. Runs on a thread of its own, since it reads
 /// the disk and writes the file while it handles a message; only the orderly stop waits for it. A panic ends the
 /// daemon.
 pub(crate) struct StateActor {
@@ -94,6 +105,7 @@ pub(crate) struct StateActor {
     /// first comparison, which finds the new names.
     away: BTreeSet<RelPath>,
     unsaved: Unsaved,
+    recognised: RecentStamps,
     outlets: StateOutlets,
     saves: Saves,
     log: Logger,
@@ -138,6 +150,7 @@ impl StateActor {
             mounts,
             away,
             unsaved,
+            recognised: RecentStamps::default(),
             outlets,
             saves: Saves::default(),
             log,
@@ -166,31 +179,35 @@ impl StateActor {
         let Some(store) = self.file.store() else { return Ok(0) };
         let ComparisonRules { excludes, gone, dir_moves } = &self.rules;
         let deletes = *gone == GoneEntries::Removed;
+        let arriving = self.root.arriving();
         let mut found = Vec::new();
-        let mut removed = Vec::new();
         let mut count = 0;
         let mut tell = |change: Change| {
-            // Removals go last, since each may be the old name of a new entry.
-            if let Change::Removed { path, .. } = &change {
-                removed.extend(match gone {
+            let told = match &change {
+                // The watcher reports it when it has its own name.
+                _ if change.path().is_some_and(|path| arriving.holds(path)) => None,
+                Change::Removed { path, .. } => match gone {
                     GoneEntries::Removed => Some(change),
                     GoneEntries::Compared => path.parent().map(|path| Change::Level { path }),
                     // Only removals that the watcher saw are mirrored.
                     GoneEntries::Kept => None,
-                });
-                return;
-            }
+                },
+                _ => Some(change),
+            };
+            let Some(change) = told else { return };
             count += 1;
             found.push(change);
-            if found.len() == TOLD {
+            if found.len() >= TOLD {
                 self.outlets.changes.do_send(Observed(std::mem::take(&mut found)));
             }
         };
-        let result = compare::compare(self.root.reach(), &store.known()?, excludes, unsaved_names, &mut tell);
+        let known = &store.known()?;
+        let ground = ComparisonGround { reach: self.root.reach(), known, excludes, unsaved_names, deletes };
+        let result = compare::compare(ground, &mut tell);
         let away = self.away.iter().filter(|path| (deletes || *dir_moves == DirMoves::Replicate) && !self.exists(path));
-        removed.extend(away.map(|path| Change::Removed { path: path.clone(), is_dir: true }));
-        count += removed.len();
-        found.append(&mut removed);
+        let away: Vec<Change> = away.map(|path| Change::Removed { path: path.clone(), is_dir: true }).collect();
+        count += away.len();
+        found.extend(away);
         self.outlets.changes.do_send(Observed(found));
         result.map(|()| count)
     }
@@ -201,6 +218,9 @@ impl Actor for StateActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.listen(ctx);
+        if self.rules.gone == GoneEntries::Removed {
+            self.outlets.recognise.do_send(Recognise(ctx.address().recipient()));
+        }
     }
 }
 
@@ -248,6 +268,34 @@ impl Handler<Flush> for StateActor {
     /// Answers; all changes found earlier reach the filter before this answer.
     fn handle(&mut self, _: Flush, _: &mut Self::Context) {
         self.outlets.flushed.do_send(Flushed);
+    }
+}
+
+impl Handler<FindMoved> for StateActor {
+    type Result = ();
+
+    fn handle(&mut self, names: FindMoved, _: &mut Self::Context) {
+        let Some(store) = self.file.store() else { return };
+        let Ok(known) = store.known() else { return };
+        let reach = self.root.reach();
+        let moved = Unpaired::of(names, &known, &mut self.recognised, reach).take_moved(reach, true);
+        if moved.is_empty() {
+            return;
+        }
+        moved.iter().for_each(|moved| self.recognised.add(&moved.to));
+        let new = moved.iter().map(|moved| moved.to.path.clone()).collect();
+        let renamed = moved.into_iter().map(|MovedEntry { from, to }| Change::Renamed { from, to: to.path });
+        self.outlets.changes.do_send(Observed(renamed.collect()));
+        self.outlets.moved.do_send(MovesFound(new));
+    }
+}
+
+impl Handler<AskCompared> for StateActor {
+    type Result = ();
+
+    fn handle(&mut self, AskCompared(answer): AskCompared, _: &mut Self::Context) {
+        // Nobody listens any more when it took too long.
+        let _ = answer.send(());
     }
 }
 

@@ -63,7 +63,7 @@ pub enum Phase {
 }
 
 /// The state of the watched tree.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SourceStatus {
     /// The fault because of which nothing is sent; `None` if the source is as it must be.
     pub trouble: Option<String>,
@@ -83,6 +83,24 @@ pub struct SourceStatus {
     pub overflows: u64,
     /// Directories of which track was lost, overflows included: each was compared again.
     pub rescans: u64,
+    /// The source as a mirror, by the heartbeat in it; `None` if it is none, or no heartbeats are kept.
+    #[serde(default)]
+    pub upstream: Option<UpstreamStatus>,
+}
+
+/// A source that is a mirror itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UpstreamStatus {
+    /// The first source: its host and directory.
+    pub source: String,
+    /// The number of daemons between the first source and this one, that of the source included.
+    pub hops: u32,
+    /// The age of what this source has of the first one, in seconds; `None` if nothing is known.
+    pub lag: Option<f64>,
+    /// `true` while it is compared with its own source, so that it may lack anything.
+    pub reconciles: bool,
+    /// `true` while removals wait because of it.
+    pub holds_removals: bool,
 }
 
 /// A file system that does not answer.

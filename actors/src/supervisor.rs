@@ -1,6 +1,7 @@
 //! Keeps the nodes served: starts a SyncActor for each, restarts those that fail, logs directory moves, runs the hooks,
 //! and leads the reload and the orderly stop.
 
+mod heartbeat;
 mod hooks;
 mod lifecycle;
 mod move_log;
@@ -14,6 +15,7 @@ mod slots;
 mod source;
 mod status;
 mod stop;
+mod upstream;
 mod watch_log;
 pub mod watchdog;
 
@@ -23,6 +25,7 @@ use std::time::Instant;
 use actix::prelude::*;
 use slog::{Logger, info, o, warn};
 
+use self::heartbeat::Heartbeats;
 use self::hooks::Hooks;
 use self::lifecycle::{Lifecycle, LifecycleEvent, Membership, Reloading, Step, Succession, Then, Worker};
 pub(crate) use self::parts::TransportFactory;
@@ -69,6 +72,7 @@ pub(crate) struct SupervisorActor {
     clock: Clock,
     paused: Paused,
     hooks: Hooks,
+    heartbeats: Heartbeats,
     log: Logger,
     outside: DaemonLine,
 }
@@ -88,6 +92,7 @@ impl SupervisorActor {
             clock: Clock::default(),
             paused: parts.paused,
             hooks: Hooks::new(parts.children),
+            heartbeats: Heartbeats::default(),
             log: parts.log,
             outside: DaemonLine::new(parts.progress, parts.guard),
         };
@@ -165,6 +170,8 @@ impl SupervisorActor {
             self.want_reconciles();
         }
         self.keep();
+        // Before anything is removed at a node.
+        self.begin_heartbeats(ctx);
         for at in self.slots.numbers(|_| true) {
             self.launch(at, ctx);
         }

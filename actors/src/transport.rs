@@ -27,6 +27,7 @@ use self::plan::Plan;
 use self::progress::Latest;
 use self::traits::Traits;
 use self::unset::Unset;
+use crate::heartbeat::Heartbeat;
 use crate::path::RelPath;
 
 /// The time that the far side of an rsync that was given up takes to remove its temporary file: a run before that would
@@ -70,6 +71,10 @@ pub trait Transport {
     fn wake(self: Rc<Self>) {
         self.warm();
     }
+    /// Sends a heartbeat; `None` comes back if the node does not take it.
+    fn beat(self: Rc<Self>, _: &Heartbeat, _: BeatTurn) -> Beating {
+        Box::pin(async { None })
+    }
     /// Returns the known facts about the node's rsync.
     fn remote(&self) -> RemoteRsync {
         RemoteRsync::default()
@@ -96,6 +101,27 @@ pub type Running = Pin<Box<dyn Future<Output = Result<Delivery, Failure>>>>;
 
 /// A comparison by content in progress.
 pub type Verifying = Pin<Box<dyn Future<Output = Result<Comparison, Failure>>>>;
+
+/// A heartbeat on its way.
+pub type Beating = Pin<Box<dyn Future<Output = Option<Beaten>>>>;
+
+/// The turn of a heartbeat at a mirror.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BeatTurn {
+    /// The mirror is about to be compared as a whole: the file is made if it is not there.
+    First,
+    /// The mirror has the file, unless it is another mirror by now.
+    Later,
+}
+
+/// The outcome of a heartbeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beaten {
+    /// The mirror has it.
+    Taken,
+    /// The mirror has no file of a heartbeat: nobody knows what else it lacks.
+    Gone,
+}
 
 /// A signal that a run has stopped changing the node. The result of the run can follow a while later. A run that ends
 /// without the signal drops the sender.
@@ -208,7 +234,7 @@ pub struct Tally {
     /// Bytes that were sent over the network.
     pub bytes: u64,
     /// `true` if the mirror's own directory did not exist before.
-    pub made_mirror: bool,
+    pub(crate) made_mirror: bool,
 }
 
 impl Tally {

@@ -7,6 +7,7 @@ pub(crate) mod coverage;
 mod dirs;
 mod drain;
 mod ledger;
+pub(crate) mod linked;
 mod moves;
 mod names;
 mod observer;
@@ -32,11 +33,13 @@ use crate::watch_error::WatchError;
 
 use self::coverage::WatchCoverage;
 use self::ledger::Ledger;
+use self::linked::Recognised;
 use self::queue_barrier::QueueBarrier;
 use self::reader::{Gauge, KernelSaid};
 use crate::ending::EndsDaemon;
 use crate::messages::{
-    Alive, AskReported, AskSeen, Audit, Barrier, DirMove, Exclude, Flush, Observed, Passed, Rescan, Unseen, WatchReport,
+    Alive, AskReported, AskSeen, Audit, Barrier, DirMove, Exclude, FindMoved, Flush, MovesFound, Observed, Passed,
+    Recognise, Rescan, Unseen, WatchReport,
 };
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
@@ -85,6 +88,11 @@ pub(crate) struct WatcherActor {
     began: SystemTime,
     poll: Duration,
     settle: Settle,
+    /// `true` if entries of temporary names are left alone until they have their own.
+    awaits_names: bool,
+    recognised: Recognised,
+    /// Finds the names that went among those that were saved.
+    recognises: Option<Recipient<FindMoved>>,
     /// A directory outside of the tree, by which barriers are answered.
     aside: Option<PathBuf>,
     /// `Some` if and only if the tree is watched.
@@ -128,6 +136,9 @@ impl WatcherActor {
             began: SystemTime::now() - TICK,
             poll: POLL,
             settle: Settle::default(),
+            awaits_names: false,
+            recognised: Recognised::Nothing,
+            recognises: None,
             aside: None,
             watching: None,
             timer: None,
@@ -154,11 +165,26 @@ impl WatcherActor {
         self
     }
 
+    /// The same, which leaves entries of temporary names alone until they have their own, if it `awaits` that.
+    pub(crate) fn awaiting_names(mut self, awaits: bool) -> Self {
+        self.awaits_names = awaits;
+        self
+    }
+
+    /// The same, which lets new names of files wait until other ones go, as soon as somebody finds these ([`Recognise`]).
+    pub(crate) fn recognising(mut self, recognised: Recognised) -> Self {
+        self.recognised = recognised;
+        self
+    }
+
     fn watch(&self, addr: Addr<Self>) -> Result<(Observer, Gauge), WatchError> {
         let inotify = Inotify::init().map_err(WatchError::of_init)?;
         let watches = Watches::of(&inotify).map_err(WatchError::of_init)?;
         let dirs = Dirs::new(self.root.path().to_owned(), self.excludes.clone(), watches.clone())?;
-        let dirs = dirs.covering(self.outlets.coverage.clone()).telling_since(self.began);
+        let mut dirs = dirs.covering(self.outlets.coverage.clone()).telling_since(self.began);
+        if self.awaits_names {
+            dirs = dirs.awaiting_names(self.root.arriving().clone());
+        }
         let watcher = addr.downgrade();
         self.root.reach().listen(move |heard| {
             let MountNews::Answers { silent, missed: true } = heard else { return };
@@ -189,6 +215,9 @@ impl WatcherActor {
         observer.use_ledger(Ledger::of(gauge.queue()));
         observer.poll_every(self.poll);
         observer.settle(self.settle.clone());
+        if self.awaits_names {
+            observer.await_names();
+        }
         let Findings { changes, blind, unseen, .. } = observer.take();
         // With no watch left the daemon would start half blind: better not at all.
         if let Some(Unseen::NoWatchLeft { why: WatchError::Limit { limit, .. }, .. }) = unseen.into_iter().next() {
@@ -208,10 +237,14 @@ impl WatcherActor {
     /// Passes on what was found and sets the timer for what is due next.
     fn pass_on(&mut self, ctx: &mut Context<Self>) {
         let Some((observer, _)) = &mut self.watching else { return };
-        let Findings { changes, rescans, moves, blind, unseen, root_lost, superseded, unmounted, passed } =
+        let Findings { changes, rescans, moves, blind, unseen, root_lost, superseded, unmounted, gone, passed } =
             observer.take();
         if !changes.is_empty() {
             self.outlets.changes.do_send(Observed(changes));
+        }
+        // Behind the removals of the same names.
+        if let (Some(gone), Some(recognises)) = (gone, &self.recognises) {
+            recognises.do_send(gone);
         }
         rescans.into_iter().for_each(|rescan| self.outlets.rescans.do_send(rescan));
         moves.into_iter().for_each(|moved| self.outlets.moves.do_send(moved));
@@ -273,6 +306,25 @@ impl Drop for WatcherActor {
             gauge.end();
             observer.end();
         }
+    }
+}
+
+impl Handler<Recognise> for WatcherActor {
+    type Result = ();
+
+    fn handle(&mut self, Recognise(by): Recognise, _: &mut Self::Context) {
+        self.recognises = Some(by);
+        if let Some((observer, _)) = &mut self.watching {
+            observer.recognise(self.recognised);
+        }
+    }
+}
+
+impl Handler<MovesFound> for WatcherActor {
+    type Result = ();
+
+    fn handle(&mut self, MovesFound(new): MovesFound, ctx: &mut Self::Context) {
+        self.observe(ctx, |observer| observer.recognised(&new, Instant::now()));
     }
 }
 

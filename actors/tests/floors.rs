@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// The rooms of the library (the files and folders directly below `actors/src/`), the lowest floor first.
 const LIBRARY: &[&[&str]] = &[
-    &["backoff", "bytes", "children", "ending", "errno", "order", "path", "timer"],
-    &["change", "mounts", "node", "patterns", "watch_error"],
+    &["backoff", "bytes", "children", "ending", "errno", "heartbeat", "order", "path", "timer"],
+    &["change", "mounts", "node", "patterns", "temp_name", "watch_error"],
     &["root"],
     &["site"],
     &["transport"],

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use inosync_actors::bytes::Bytes;
 use inosync_actors::path::Escaped;
-use inosync_actors::status::{HookStatus, NodeState, NodeStatus, Status, Totals, UnixTime, Verdict};
+use inosync_actors::status::{HookStatus, NodeState, NodeStatus, Status, Totals, UnixTime, UpstreamStatus, Verdict};
 
 use crate::commands::target::{DaemonTarget, unexpected};
 use crate::exit::Exit;
@@ -41,6 +41,9 @@ fn shown(status: &Status) -> String {
     let _ = writeln!(text, "inosync {version}, {wpath}, pid {}, up {}", process.pid, duration(status.up()));
     let limit = source.watch_limit.map_or(String::new(), |limit| format!(" (limit {limit})"));
     let _ = writeln!(text, "source: watched directories: {}{limit}", source.watched_directories);
+    if let Some(upstream) = &source.upstream {
+        show_upstream(upstream, &mut text);
+    }
     if let Some(trouble) = &source.trouble {
         let _ = writeln!(text, "  NOTHING IS SENT: {trouble}");
     }
@@ -63,6 +66,17 @@ fn shown(status: &Status) -> String {
         show_hook(hook, "on_all_synced", status.at, &mut text);
     }
     text
+}
+
+/// The way from the first source to this one.
+fn show_upstream(upstream: &UpstreamStatus, text: &mut String) {
+    let UpstreamStatus { source, hops, lag, reconciles, holds_removals } = upstream;
+    let behind = lag.map_or("nothing known of it yet".to_owned(), |lag| format!("{} behind", duration(lag as u64)));
+    let _ = writeln!(text, "  mirror of: {}, hops: {hops}, {behind}", Escaped(source.as_bytes()));
+    if *holds_removals {
+        let why = if *reconciles { "it is being compared with its own source" } else { "its heartbeat is old" };
+        let _ = writeln!(text, "  removals WAIT: {why}");
+    }
 }
 
 fn show_node(node: &NodeStatus, now: UnixTime, rsync: &str, text: &mut String) {

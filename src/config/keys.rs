@@ -16,8 +16,8 @@ use super::places;
 use super::record::Record;
 use super::value::Value;
 use super::values::{
-    DIR_MOVES, INITIAL_SYNC, PRIORITY, address, boolean, delete, extra, hook, interval, log_style, marker, number,
-    or_default, or_none, patterns, seconds, settle, speed_limit,
+    DIR_MOVES, INITIAL_SYNC, PRIORITY, address, boolean, delete, extra, heartbeat, hook, interval, log_style, marker,
+    number, or_default, or_none, patterns, seconds, settle, speed_limit,
 };
 use super::warnings::warnings;
 use super::{Configuration, Service};
@@ -91,6 +91,10 @@ pub const KEYS: &[Key] = &[
     }),
     key("watch_poll", "60", |d, v| put(seconds(v, 60, 1..=DAY), &mut d.site.watch_poll)),
     key("settle", "[(\"*.part\", 30)]", |d, v| put(or_default(v, |v| settle(v, 1..=DAY)), &mut d.site.settle)),
+    key("await_names", "true", |d, v| put(boolean(v, true), &mut d.site.await_names)),
+    key("heartbeat", "10", |d, v| {
+        put(or_none(v, |v| heartbeat(v, d.site.state_file.is_some(), DAY)), &mut d.site.heartbeat)
+    }),
     key("resync_every", "86400", |d, v| put(or_default(v, interval), &mut d.site.resync_every)),
     key("verify_every", "604800", |d, v| put(or_default(v, interval), &mut d.site.verify_every)),
     key("on_synced", HOOK, |d, v| put(or_default(v, hook), &mut d.site.on_synced)),
@@ -164,6 +168,7 @@ impl<'a> Draft<'a> {
     pub fn finish(self, record: &Record<'a>) -> Configuration {
         let warnings = warnings(record, &self);
         let excludes = self.excludes.unwrap_or_default();
+        let excludes = if self.site.heartbeat.is_some() { excludes.with_heartbeat() } else { excludes };
         Configuration { site: Site { excludes, ..self.site }, service: self.service, warnings }
     }
 

@@ -41,6 +41,8 @@ const OTHER_NAMES: &[(&str, Meaning)] = &[
     ("grace shutdowntimeout", Meaning::Is("stop_timeout")),
     ("maxdeletes maxdeletions", Meaning::Is("max_delete")),
     ("settletime quiet stable", Meaning::Is("settle")),
+    ("tempnames temporarynames skiptemp", Meaning::Is("await_names")),
+    ("beat pulse heartbeatinterval", Meaning::Is("heartbeat")),
     ("edelay delay maxdelays debounce latency batchdelay", Meaning::None(NO_DELAY)),
     ("emask events", Meaning::None("there is no such key: which events count is fixed")),
     (

@@ -117,7 +117,7 @@ fn every_key_is_taken_over() {
             rspeed: 5_000, rsync: "DIR/rsync", logfile: "DIR/log",
             initial_sync: Update, dir_moves: Replicate, standby: false, max_standbys: 7, ssh_master: false, bulk_size: 3,
             state_dir: "DIR/state", staging: "DIR/links", stop_timeout: 0, allow_empty: true, marker: "d/.here", max_delete: 1_000,
-            watch_poll: 5, settle: [("*.part", 30), ("/up/*", 5)], resync_every: 60,
+            watch_poll: 5, settle: [("*.part", 30), ("/up/*", 5)], await_names: false, heartbeat: 10, resync_every: 60,
         )"#;
     let site = machine.load(text).unwrap();
     assert_eq!(site.nodes.iter().map(|node| node.name()).collect::<Vec<_>>(), ["a:", "b::www", "/mnt"]);
@@ -128,7 +128,9 @@ fn every_key_is_taken_over() {
     assert_eq!((site.standby, site.max_standbys, site.ssh_master, site.bulk_size), (false, 7, false, 3 << 20));
     let marker = inosync_actors::path::RelPath::new(b"d/.here").unwrap();
     assert_eq!((site.allow_empty, site.marker, site.max_delete), (true, Some(marker), Some(1000)));
-    assert_eq!(site.watch_poll, Duration::from_secs(5));
+    assert_eq!((site.watch_poll, site.await_names), (Duration::from_secs(5), false));
+    assert_eq!(site.heartbeat, Some(Duration::from_secs(10)));
+    assert!(site.excludes.excludes(&inosync_actors::path::RelPath::new(b".inosync-heartbeat").unwrap(), false));
     let time = |path: &[u8]| site.settle.time(&inosync_actors::path::RelPath::new(path).unwrap());
     let seconds = |path| time(path).map(|time| time.as_secs());
     assert_eq!((seconds(b"a.part"), seconds(b"up/a"), seconds(b"a")), (Some(30), Some(5), None));

@@ -96,6 +96,16 @@ pub fn interval(value: &Value<'_>) -> Result<Option<Duration>, ConfigComplaint> 
     }
 }
 
+/// The interval of heartbeats, up to `most` seconds. They are written beside the state.
+pub fn heartbeat(value: &Value<'_>, has_state: bool, most: u64) -> Result<Duration, ConfigComplaint> {
+    let seconds = value.number(1..=most, "seconds")?;
+    if !has_state {
+        let what = "heartbeats are written beside the state, and none is kept".to_owned();
+        return Err(value.complaint(what, "let `state_dir` name a directory, or leave `heartbeat` out"));
+    }
+    Ok(Duration::from_secs(seconds))
+}
+
 /// A list of exclude patterns.
 pub fn patterns(list: &Value<'_>) -> Result<Vec<Pattern>, ConfigComplaints> {
     all(list.list()?.iter().map(pattern))

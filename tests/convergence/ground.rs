@@ -15,9 +15,11 @@ use rustix::process::Signal;
 
 use crate::faults::{ALL, Fault};
 use crate::generate::{self, Moves, Recipe};
+use crate::relay::Relay;
 use crate::script::Step;
-use crate::settings::{keeps_removed, node_fs, source_fs};
+use crate::settings::{Between, between, keeps_removed, node_fs, source_fs};
 use crate::support::disk::{self, Kind as FsKind};
+use crate::support::tree::Keeps;
 use crate::support::{self, Local, Rsyncd, Site, Ssh, wait};
 
 /// Debian's security update of rsync 3.2.7, whose receiver rejects the deletion of missing arguments (upstream issue
@@ -52,6 +54,8 @@ enum Kind {
 }
 
 pub struct Ground {
+    /// The relay behind the local mirror, if there is one.
+    relay: Option<Relay>,
     pub site: Site,
     state: State,
     /// Where the file system of the local mirror is mounted, if it can be filled.
@@ -76,6 +80,9 @@ impl Ground {
         }
         site.config("bulk_size: 1");
         site.config("stop_timeout: 5");
+        if between() == Some(Between::BeatingRelay) {
+            site.config("heartbeat: 1");
+        }
         if let Some(kind) = source_fs() {
             put_source(&mut site, kind);
         }
@@ -97,7 +104,9 @@ impl Ground {
             extra.push(format!("--rsync-path={}", site.beside("far-rsync").display()));
         }
         site.config(&format!("extra: {:?}", extra.join(" ").trim()));
-        Ground::started(site, mounted, Kind::Sound)
+        let mut ground = Ground::started(site, mounted, Kind::Sound);
+        ground.relay = Relay::behind(&ground.site, moves);
+        ground
     }
 
     /// A site with one local node, whose daemon runs as `nobody`: what root makes unreadable it cannot read. `None` where
@@ -135,14 +144,17 @@ impl Ground {
 
     fn started(site: Site, mounted: Option<PathBuf>, kind: Kind) -> Self {
         let (logs, counts) = (String::new(), [0; ALL.len()]);
-        let mut ground = Ground { site, state: State::Runs, mounted, immutable: None, kind, logs, counts };
+        let relay = None;
+        let mut ground = Ground { relay, site, state: State::Runs, mounted, immutable: None, kind, logs, counts };
         ground.site.start();
         ground
     }
 
     /// Makes a fault happen; one of the same group that is there ends first.
     pub fn begin(&mut self, fault: Fault, number: u64) {
+        let at_relay = self.relay.as_mut().is_some_and(|relay| number % 2 == 1 && relay.begin(fault, number / 2));
         let happened = match fault {
+            _ if at_relay => true,
             Fault::Kill => self.kill(number),
             Fault::Stop => self.disturb(Signal::STOP, State::Stopped),
             Fault::Term => self.disturb(Signal::TERM, State::Ends),
@@ -166,7 +178,10 @@ impl Ground {
     pub fn end(&mut self, fault: Fault) {
         match fault {
             Fault::Kill => (),
-            Fault::Stop | Fault::Term | Fault::Crash => self.heal_daemon(),
+            Fault::Stop | Fault::Term | Fault::Crash => {
+                self.heal_daemon();
+                self.relay.iter_mut().for_each(Relay::heal);
+            }
             Fault::Sshd => self.site.start_server(Ssh),
             Fault::Rsyncd => self.site.start_server(Rsyncd),
             Fault::ReadOnly => assert!(self.mounted.is_none() || self.remount("remount,rw"), "it stays read-only"),
@@ -199,6 +214,15 @@ impl Ground {
             }
         }
         self.site.expect_watching();
+        self.relay.iter_mut().for_each(|relay| relay.site.expect_watching());
+    }
+
+    /// The mirrors, each with its name and what it can keep; that behind the relay last.
+    pub fn mirrors(&self) -> Vec<(String, PathBuf, Keeps)> {
+        let own = self.site.live().map(|node| (node.to_string(), self.site.mirror(node), self.site.keeps(node)));
+        let keeps = self.site.keeps(Local);
+        let leaf = self.relay.iter().map(|relay| ("the leaf".to_owned(), relay.site.mirror(Local), keeps));
+        own.chain(leaf).collect()
     }
 
     /// Ends the daemon as a user does, and starts it again, with or without the state that it kept.
@@ -210,11 +234,12 @@ impl Ground {
             let _ = fs::remove_dir_all(self.site.beside("state"));
         }
         self.site.start();
+        self.relay.iter_mut().for_each(|relay| relay.restart(with_state));
     }
 
     /// What all daemons said.
     pub fn log(&self) -> String {
-        self.logs.clone() + &self.site.log_lines().join("\n")
+        self.relay.as_ref().map_or_else(String::new, Relay::log) + &self.logs + &self.site.log_lines().join("\n")
     }
 
     fn kill(&self, number: u64) -> bool {

@@ -15,6 +15,7 @@ mod kept;
 mod mounts;
 mod operation;
 mod play;
+mod relay;
 mod script;
 mod settings;
 mod shrink;

@@ -18,6 +18,9 @@ use crate::script::{self, Step};
 use crate::support::tree::{self, Skip};
 use crate::support::wait;
 
+/// The file of a heartbeat, which no source has.
+const HEARTBEAT: &[u8] = b".inosync-heartbeat";
+
 /// How a script is played.
 #[derive(Debug, Clone)]
 pub struct Manner {
@@ -141,17 +144,17 @@ fn is_of_a_moment(path: &[u8]) -> bool {
 
 /// Waits until every mirror is equal; else what differs.
 fn compare(ground: &Ground, when: &str, skip: Skip, patience: Duration) -> Vec<Lost> {
-    let (site, deadline) = (&ground.site, Instant::now() + patience);
+    let (source, deadline) = (ground.site.source(), Instant::now() + patience);
     let mut lost = Vec::new();
-    for node in site.live() {
+    for (name, mirror, keeps) in ground.mirrors() {
         let differing = || {
-            let mut found = tree::differing(&site.source(), &site.mirror(node), skip, &site.keeps(node));
-            found.retain(|(path, _)| !may_differ(&site.source(), &site.mirror(node), path));
+            let mut found = tree::differing(&source, &mirror, skip, &keeps);
+            found.retain(|(path, _)| path != HEARTBEAT && !may_differ(&source, &mirror, path));
             found
         };
         let left = deadline.saturating_duration_since(Instant::now());
         if wait::until_within(left, || differing().is_empty().then_some(())).is_none() {
-            let on = |how| format!("{node} {when}: {how}");
+            let on = |how| format!("{name} {when}: {how}");
             lost.extend(differing().into_iter().map(|(path, how)| Lost { path, how: on(how) }));
         }
     }

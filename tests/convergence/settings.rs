@@ -60,6 +60,26 @@ pub fn moves_variable(moves: Moves) -> &'static str {
     }
 }
 
+/// What is between the local mirror and a leaf behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Between {
+    /// A relay.
+    Relay,
+    /// A relay; it and the source send heartbeats.
+    BeatingRelay,
+}
+
+/// The relay that the environment wants; `None` for none.
+pub fn between() -> Option<Between> {
+    match variable::<String>(RELAY).as_deref() {
+        None | Some("" | "0") => None,
+        Some("1") => Some(Between::Relay),
+        Some("heartbeat") => Some(Between::BeatingRelay),
+        Some(other) => panic!("{RELAY}={other}: it is 0, 1 or heartbeat"),
+    }
+}
+
+const RELAY: &str = "INOSYNC_TEST_RELAY";
 const DELETE: &str = "INOSYNC_TEST_DELETE";
 
 /// True if the nodes are to keep what the source lost.
@@ -110,7 +130,7 @@ fn file_systems(variable_name: &str) -> Vec<Kind> {
 /// The variables that make the same ground again.
 pub fn ground_variables() -> String {
     let told = |name| variable::<String>(name).map(|text| format!("{name}={text} "));
-    [NODE_FS, SOURCE_FS, DELETE].into_iter().filter_map(told).collect()
+    [NODE_FS, SOURCE_FS, DELETE, RELAY].into_iter().filter_map(told).collect()
 }
 
 /// The variables that make the same script again.

@@ -174,3 +174,51 @@ fn a_large_directory_is_moved_for_little_by_a_remote_shell() {
 fn a_large_directory_is_moved_for_little_at_an_rsync_daemon() {
     a_large_directory_is_moved_for_little(Rsyncd);
 }
+
+/// What is renamed while no daemon runs is mirrored by the next one for less than this.
+#[track_caller]
+fn expect_cost_of_a_start_below(site: &mut Site, wire: &Wire, limit: u64, what: &str, change: impl FnOnce(&Site)) {
+    site.settle();
+    site.stop();
+    change(site);
+    let before = wire.bytes();
+    site.start_with(&["-v"]);
+    site.expect_compared();
+    site.expect_rest(wire);
+    let cost = wire.bytes() - before;
+    println!("{what}: {cost} bytes");
+    if cost >= limit {
+        site.fail(&format!("{what} costs {cost} bytes, not less than {limit}"));
+    }
+    assert!(site.troubles().is_empty(), "{:?}", site.troubles());
+}
+
+fn what_is_renamed_while_no_daemon_runs_costs_little_at_the_next_start(node: Node) {
+    let (mut site, wire) = counted(node, |site| {
+        site.mkdir("large/below");
+        fill(site, "file", 100 * MIB);
+        (0..MANY).for_each(|n| fill(site, &format!("large/{}{n}", ["", "below/"][n % 2]), 200 * MIB / MANY as u64));
+    });
+    expect_cost_of_a_start_below(&mut site, &wire, 16 * KIB, "a file", |site| site.rename("file", "large/name"));
+    expect_cost_of_a_start_below(&mut site, &wire, 16 * KIB, "a link and a removal", |site| {
+        site.hard_link("large/name", "first");
+        site.remove("large/name");
+    });
+    expect_cost_of_a_start_below(&mut site, &wire, 128 * KIB, "a directory", |site| site.rename("large", "renamed"));
+    expect_cost_of_a_start_below(&mut site, &wire, 128 * KIB, "a directory and a file out of it", |site| {
+        site.rename("renamed/0", "out");
+        site.write("renamed/below/1", "other");
+        site.rename("renamed", "again");
+    });
+    assert_eq!(fs::read_dir(site.mirror(node)).unwrap().count(), 4, "first, out, again, seed");
+}
+
+#[test]
+fn what_is_renamed_while_no_daemon_runs_costs_little_by_a_remote_shell() {
+    what_is_renamed_while_no_daemon_runs_costs_little_at_the_next_start(Ssh);
+}
+
+#[test]
+fn what_is_renamed_while_no_daemon_runs_costs_little_at_an_rsync_daemon() {
+    what_is_renamed_while_no_daemon_runs_costs_little_at_the_next_start(Rsyncd);
+}

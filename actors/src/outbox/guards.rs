@@ -12,6 +12,9 @@ use crate::transport::plan::bounded;
 /// After the content came back the tree is compared not before this time: it may come back file by file.
 pub(super) const RETURN_TIME: Duration = Duration::from_secs(10);
 
+/// Removals are looked at again after this time while the source is not complete.
+const HELD: Duration = Duration::from_secs(5);
+
 /// All that is known of the source and speaks against deleting at the node.
 ///
 /// No directory of `unmounted` lies below another.
@@ -25,6 +28,8 @@ pub(super) struct DeletionGuards {
     careful: Option<Instant>,
     /// Directories from which a file system was unmounted: what was below them is hidden, not deleted.
     unmounted: BTreeSet<RelPath>,
+    /// The source is a mirror that is not complete: what is missing there may not have arrived yet.
+    incomplete: bool,
 }
 
 impl DeletionGuards {
@@ -50,11 +55,13 @@ impl DeletionGuards {
 
     /// Returns the time until which a path waits for calm, if working on it mirrors a removal.
     pub(super) fn holds(&self, pending: &Pending, now: Instant) -> Option<Instant> {
-        match pending.deletes() {
+        let held = self.incomplete.then(|| now + HELD);
+        let calm = match pending.deletes() {
             true if pending.is_removal() => self.calm.until(now),
             true => self.calm.until_pause(now),
-            false => None,
-        }
+            false => return None,
+        };
+        calm.max(held)
     }
 
     /// Returns the time until which a comparison of everything waits: it mirrors all removals that it finds, reported
@@ -84,7 +91,17 @@ impl DeletionGuards {
 
     /// Tells if the content of the source may be on its way still, so that a comparison must not delete.
     pub(super) fn is_careful(&self) -> bool {
-        self.careful.is_some()
+        self.careful.is_some() || self.incomplete
+    }
+
+    /// Tells if the source is a mirror that is not complete.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.incomplete
+    }
+
+    /// Notes if the source is a mirror that is not complete. Returns true if it was until now.
+    pub(super) fn hold_removals(&mut self, incomplete: bool) -> bool {
+        std::mem::replace(&mut self.incomplete, incomplete) && !incomplete
     }
 
     /// Tells if a file system was unmounted above this path, so that it is hidden and not deleted.

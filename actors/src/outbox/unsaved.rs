@@ -58,7 +58,7 @@ impl Unsaved {
         for change in changes {
             match change {
                 Change::Subtree { path } if path.is_root() => paths.fill(),
-                Change::Subtree { path } | Change::Created { path } => {
+                Change::Subtree { path } | Change::Created { path } | Change::FoundMoved { to: path, .. } => {
                     paths.insert(path.clone(), Pending::new(Scope::Subtree));
                 }
                 Change::Touched { path, .. }

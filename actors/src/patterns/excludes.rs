@@ -7,6 +7,7 @@ mod warning;
 
 use std::sync::Arc;
 
+use crate::heartbeat;
 use crate::path::RelPath;
 use crate::patterns::excludes::pattern::Candidate;
 pub use crate::patterns::excludes::pattern::Pattern;
@@ -44,6 +45,11 @@ impl Excludes {
     /// Takes patterns that have been checked.
     pub fn from_patterns(patterns: Vec<Pattern>) -> Excludes {
         Excludes(patterns.into())
+    }
+
+    /// The same, and the file of a heartbeat, which no run over the tree sends or deletes.
+    pub fn with_heartbeat(&self) -> Excludes {
+        Excludes(self.0.iter().cloned().chain(Pattern::parse(heartbeat::PATTERN).ok()).collect())
     }
 
     /// The patterns, in the order they were given.

@@ -1,6 +1,7 @@
 //! Carries out plans: which runs a plan takes, in which order, and what came of them.
 
 mod alike;
+mod beat;
 mod links;
 mod moves;
 mod next_best;
@@ -171,6 +172,8 @@ impl Deliverer {
     ) -> Result<Delivery, Failure> {
         let mut filters: Vec<OsString> = plan.protected.iter().flat_map(rules::exact).collect();
         let compares = matches!(order.recipe, Recipe::Subtrees | Recipe::SubtreesRewritten | Recipe::Levels);
+        let passed_over = compares.then(|| self.target.root.arriving().pass_over(plan.compared().cloned()));
+        filters.extend(passed_over.iter().flat_map(|over| &over.paths).flat_map(rules::exact));
         if compares || order.recipe == Recipe::ByLevels {
             filters.extend(plan.kept.iter().flat_map(rules::kept));
         }
@@ -185,7 +188,9 @@ impl Deliverer {
     /// Compares the whole tree, and keeps `latest` meanwhile. What the node has below the directories `kept` is not deleted.
     pub(super) async fn reconcile_all(self: &Rc<Self>, kept: &[RelPath], latest: Latest) -> Result<Delivery, Failure> {
         let meter = Meter::start(latest);
-        let mut filters: Vec<OsString> = kept.iter().flat_map(rules::kept).collect();
+        let passed_over = self.target.root.arriving().pass_over([RelPath::root()]);
+        let exact = passed_over.paths.iter().flat_map(rules::exact);
+        let mut filters: Vec<OsString> = exact.chain(kept.iter().flat_map(rules::kept)).collect();
         let clashes = self.clashes(kept, &filters).await?;
         filters.extend(clashes.rules());
         if let Some(most) = self.target.max_delete() {

@@ -17,6 +17,7 @@ use crate::patterns::rules;
 use crate::rsync::runner::process::Process;
 use crate::site::Site;
 use crate::site::version::Version;
+use crate::transport::BeatTurn;
 use crate::transport::rename::{Doubt, Relocation};
 use crate::transport::traits::Traits;
 
@@ -152,6 +153,21 @@ impl Context<'_> {
         arguments.extend(self.forced(Recipe::Build).into_iter().map(OsString::from));
         arguments.extend([option("--link-dest=", &basis), "--".into(), "./".into(), dest]);
         Invocation { arguments, list: Vec::new() }
+    }
+
+    /// The arguments of the run that sends a heartbeat, in the directory of that file. In place: the directory that holds
+    /// it keeps its time. Of the user's parameters only those about the connection hold.
+    pub(crate) fn heartbeat(&self, turn: BeatTurn) -> Vec<OsString> {
+        let mut arguments = self.shared(Recipe::Present, &[self.node.dest()]);
+        arguments.extend(self.site.extra.of_connection().words().iter().map(OsString::from));
+        let silent = (self.node.kind() == Kind::Daemon).then_some("--no-motd");
+        let forced =
+            ["--dirs", "--no-recursive", "--from0", "--files-from=-", "--ignore-times", "--inplace", "--whole-file"];
+        let existing = (turn == BeatTurn::Later).then_some("--existing");
+        arguments.extend(silent.into_iter().chain(existing).chain(forced).map(OsString::from));
+        arguments.extend(["--out-format=%i|%l|%b|%n", "--", "."].map(OsString::from));
+        arguments.push(self.node.dest().to_owned());
+        arguments
     }
 
     /// A probe that makes the node tell about itself.

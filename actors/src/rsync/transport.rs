@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::Rsync;
 use super::audience::Reconcile;
+use crate::heartbeat::Heartbeat;
 use crate::node::Kind;
 use crate::path::RelPath;
 use crate::site::DeleteMode;
@@ -16,7 +17,7 @@ use crate::transport::heard::Heard;
 use crate::transport::plan::Plan;
 use crate::transport::progress::Latest;
 use crate::transport::traits::Traits;
-use crate::transport::{Running, Transport, Verifying, Worked};
+use crate::transport::{BeatTurn, Beating, Running, Transport, Verifying, Worked};
 
 impl Transport for Rsync {
     fn deliver(self: Rc<Self>, plan: Rc<Plan>, lane: Lane, worked: Worked) -> Running {
@@ -47,6 +48,10 @@ impl Transport for Rsync {
 
     fn verify(self: Rc<Self>, kept: Vec<RelPath>, is_pending: Box<dyn Fn(&RelPath) -> bool>) -> Verifying {
         Box::pin(async move { self.compare(&kept, &*is_pending).await })
+    }
+
+    fn beat(self: Rc<Self>, heartbeat: &Heartbeat, turn: BeatTurn) -> Beating {
+        Box::pin(self.deliverer.clone().beat(heartbeat.clone(), turn))
     }
 
     fn bounds_deletions(&self) -> bool {

@@ -155,7 +155,9 @@ impl OngoingComparison<'_> {
 
     /// Tells if an entry is on its way, or is what rsync writes to at the node until a file is complete.
     fn is_pending(&self, path: &RelPath) -> bool {
-        (self.is_pending)(path) || temporary::stems(path).any(|file| (self.is_pending)(&file))
+        self.deliverer.target.root.arriving().holds(path)
+            || (self.is_pending)(path)
+            || temporary::stems(path).any(|file| (self.is_pending)(&file))
     }
 
     /// A run over a list; what it says is added to what was seen.

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
 use super::listing::{Dir, Entry, errno, is_gone};
+use super::moved::{MovedEntry, Unpaired};
 use super::stamp::Stamp;
 use super::store::{Known, StoreError};
 use crate::change::Change;
@@ -15,66 +16,124 @@ use crate::patterns::excludes::Excludes;
 use crate::root::reach::Reach;
 use crate::root::walk::{PackedNames, Start, Visitor, walk};
 
-/// Compares the whole tree with what is `known` of it, on several threads, and tells `found` what differs. Directories that
-/// may not be read, or do not answer, are passed over: the watcher tells when they do. `unsaved_names`: the nodes may have
-/// entries that were never saved, since they were made, sent and deleted again between two saves; so the names in each
-/// directory that changed are compared too.
+/// The facts by which the tree is compared with what was saved of it.
+#[derive(Clone, Copy)]
+pub(crate) struct ComparisonGround<'a> {
+    /// The source.
+    pub reach: &'a Reach,
+    /// The tree as of the last save.
+    pub known: &'a Known,
+    /// Patterns of the entries that are not mirrored.
+    pub excludes: &'a Excludes,
+    /// `true` if the nodes may have entries that were never saved, since they were made, sent and deleted again between two
+    /// saves; so the names in each directory that changed are compared too.
+    pub unsaved_names: bool,
+    /// `true` if what is gone is removed at the nodes, so that it may be paired with what is new.
+    pub deletes: bool,
+}
+
+/// Compares the whole tree on several threads, and tells `found` what differs: each old name just before the new name that
+/// its entry has, and the removals last. Directories that may not be read, or do not answer, are passed over: the watcher
+/// tells when they do.
 ///
 /// # Errors
 /// When the state or the source cannot be read.
-pub(crate) fn compare(
-    reach: &Reach,
-    known: &Known,
-    excludes: &Excludes,
-    unsaved_names: bool,
-    found: &mut (dyn FnMut(Change) + Send),
-) -> Result<(), StoreError> {
+pub(crate) fn compare(ground: ComparisonGround<'_>, found: &mut (dyn FnMut(Change) + Send)) -> Result<(), StoreError> {
     let path = RelPath::root();
-    let top = Dir::open(reach, &path).map_err(StoreError::Source)?;
+    let top = Dir::open(ground.reach, &path).map_err(StoreError::Source)?;
     let stamp = top.stamp().map_err(StoreError::Source)?;
-    if known.stamp(&path)? != Some(stamp) {
-        found(changed(&Entry { path: path.clone(), stamp }, None, unsaved_names));
+    if ground.known.stamp(&path)? != Some(stamp) {
+        found(changed(&Entry { path: path.clone(), stamp }, None, ground.unsaved_names));
     }
-    let comparison =
-        StateComparison { reach, known, excludes, unsaved_names, found: Mutex::new(found), failed: Mutex::default() };
-    let names = comparison.level(&top)?;
-    let opened = top.into_opened();
-    walk(reach, Start { path, opened, known: (), names }, &comparison);
-    comparison.failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    let mut unpaired = compare_below(ground, top, (path.clone(), path), Unpaired::default(), found)?;
+    let mut moved = unpaired.take_moved(ground.reach, ground.deletes);
+    while let Some(MovedEntry { from, to }) = moved.pop() {
+        let is_dir = to.stamp.is_dir();
+        found(Change::Removed { path: from.clone(), is_dir });
+        if !is_dir {
+            found(Change::Renamed { from, to: to.path });
+            continue;
+        }
+        found(Change::FoundMoved { from: from.clone(), to: to.path.clone() });
+        match Dir::open(ground.reach, &to.path) {
+            Ok(dir) => unpaired = compare_below(ground, dir, (to.path.clone(), from), unpaired, found)?,
+            Err(error) if is_passed_over(error) => (),
+            Err(error) => return Err(StoreError::Source(error)),
+        }
+        moved.extend(unpaired.take_moved(ground.reach, ground.deletes));
+    }
+    unpaired.new.iter().for_each(|entry| found(changed(entry, None, ground.unsaved_names)));
+    for (path, before) in unpaired.gone {
+        found(Change::Removed { path, is_dir: before.is_some_and(|before| before.is_dir()) });
+    }
+    Ok(())
 }
 
-struct StateComparison<'c> {
-    reach: &'c Reach,
-    known: &'c Known,
-    excludes: &'c Excludes,
-    unsaved_names: bool,
-    found: Mutex<&'c mut (dyn FnMut(Change) + Send)>,
+/// Compares all below a directory, which is at the first of the names `moved` and was saved by the second one. Adds to the entries without a partner.
+fn compare_below(
+    ground: ComparisonGround<'_>,
+    top: Dir<'_>,
+    moved: (RelPath, RelPath),
+    unpaired: Unpaired,
+    found: &mut (dyn FnMut(Change) + Send),
+) -> Result<Unpaired, StoreError> {
+    let path = moved.0.clone();
+    let told = Mutex::new((found, unpaired));
+    let comparison = StateComparison { ground, moved, told, failed: Mutex::default() };
+    match comparison.level(&top) {
+        Ok(names) => {
+            let opened = top.into_opened();
+            walk(ground.reach, Start { path, opened, known: (), names }, &comparison);
+        }
+        Err(StoreError::Source(error)) if !path.is_root() && is_passed_over(error) => (),
+        Err(error) => return Err(error),
+    }
+    let StateComparison { told, failed, .. } = comparison;
+    let (_, unpaired) = told.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(unpaired), Err)
+}
+
+/// The listener to what differs, and what has no partner yet.
+type Told<'f> = (&'f mut (dyn FnMut(Change) + Send), Unpaired);
+
+struct StateComparison<'c, 'f> {
+    ground: ComparisonGround<'c>,
+    /// The directory whose content is compared, and its name when it was saved.
+    moved: (RelPath, RelPath),
+    told: Mutex<Told<'f>>,
     failed: Mutex<Option<StoreError>>,
 }
 
-impl StateComparison<'_> {
+impl<'f> StateComparison<'_, 'f> {
     /// Compares the entries of a directory. Returns the directories among them that the state knows.
     fn level(&self, dir: &Dir<'_>) -> Result<PackedNames, StoreError> {
-        let entries = dir.entries(self.excludes).map_err(StoreError::Source)?;
-        let before = self.known.children(dir.path())?;
+        let ComparisonGround { reach, known, excludes, unsaved_names, .. } = self.ground;
+        let entries = dir.entries(excludes).map_err(StoreError::Source)?;
+        let (to, from) = &self.moved;
+        let renamed = if dir.path() == to { Some(from.clone()) } else { dir.path().rebase(to, from) };
+        let saved = renamed.filter(|_| to != from);
+        let before = known.children(saved.as_ref().unwrap_or(dir.path()))?;
         let mut directories = PackedNames::default();
         for pair in pairs(entries, before) {
             match pair {
                 Pair::Both(entry, before) => {
                     if before != Some(entry.stamp) {
-                        self.tell(changed(&entry, before, self.unsaved_names));
+                        self.tell(changed(&entry, before, unsaved_names));
                     }
                     let was_dir = before.is_some_and(|before| before.is_dir());
                     if was_dir && entry.stamp.is_dir() {
                         directories.push(entry.path.name());
                     }
                 }
-                Pair::New(entry) => self.tell(changed(&entry, None, self.unsaved_names)),
-                Pair::Gone(path, _) if !self.reach.answers(&path) => (),
+                Pair::New(entry) => {
+                    let surplus = self.told().1.add_new(entry);
+                    surplus.iter().for_each(|entry| self.tell(changed(entry, None, unsaved_names)));
+                }
+                Pair::Gone(path, _) if !reach.answers(&path) => (),
                 Pair::Gone(path, before) => {
                     let is_dir = before.is_some_and(|before| before.is_dir());
-                    if self.excludes.matching(&path, is_dir).is_none() {
-                        self.tell(Change::Removed { path, is_dir });
+                    if excludes.matching(&path, is_dir).is_none() {
+                        self.told().1.gone.push((path, before));
                     }
                 }
             }
@@ -82,8 +141,12 @@ impl StateComparison<'_> {
         Ok(directories)
     }
 
+    fn told(&self) -> MutexGuard<'_, Told<'f>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn tell(&self, change: Change) {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)(change);
+        (self.told().0)(change);
     }
 
     fn fail(&self, error: StoreError) {
@@ -95,14 +158,14 @@ impl StateComparison<'_> {
     }
 }
 
-impl Visitor for StateComparison<'_> {
+impl Visitor for StateComparison<'_, '_> {
     type Known = ();
 
     fn visit(&self, path: &RelPath, opened: &Arc<OwnedFd>, (): ()) -> Option<((), PackedNames)> {
         if self.has_failed() {
             return None;
         }
-        match self.level(&Dir::of_opened(self.reach, path, opened)) {
+        match self.level(&Dir::of_opened(self.ground.reach, path, opened)) {
             Ok(names) => return Some(((), names)),
             Err(StoreError::Source(error)) if is_passed_over(error) => (),
             Err(error) => self.fail(error),

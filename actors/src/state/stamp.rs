@@ -40,6 +40,22 @@ impl Stamp {
         self.kind == kind(FileType::Directory)
     }
 
+    /// Tells if the entry is a regular file.
+    pub(crate) fn is_file(&self) -> bool {
+        self.kind == kind(FileType::RegularFile)
+    }
+
+    /// The number of the inode.
+    pub(crate) fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    /// Tells if the stamp can be of an entry that was made then: none changed before it was made.
+    pub(crate) fn is_of_one_born(&self, born: SystemTime) -> bool {
+        let Ok(seconds) = u64::try_from(self.changed.seconds) else { return false };
+        born <= UNIX_EPOCH + Duration::new(seconds, self.changed.nanos)
+    }
+
     /// Tells if type, inode, size and modification time are equal, so that only the attributes may differ.
     pub(crate) fn has_content_of(&self, other: &Stamp) -> bool {
         (self.kind, self.inode, self.size, self.modified) == (other.kind, other.inode, other.size, other.modified)
@@ -126,6 +142,15 @@ mod tests {
         for bytes in [&[][..], &written.encode()[1..], &[&written.encode()[..], &[0]].concat()] {
             assert_eq!(Stamp::decode(bytes), None);
         }
+    }
+
+    #[test]
+    fn a_stamp_is_of_no_entry_that_was_made_after_it() {
+        let born = |nanos| UNIX_EPOCH + Duration::new(1000, nanos);
+        for (nanos, can_be) in [(0, true), (7, true), (8, false)] {
+            assert_eq!(stamp(1000, 7).is_of_one_born(born(nanos)), can_be, "{nanos}");
+        }
+        assert!(!stamp(-1, 7).is_of_one_born(UNIX_EPOCH));
     }
 
     #[test]

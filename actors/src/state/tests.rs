@@ -75,12 +75,14 @@ impl Ground {
     fn differences(&self, unsaved_names: bool) -> Vec<String> {
         let known = self.store.as_ref().unwrap().known().unwrap();
         let mut found = Vec::new();
-        compare::compare(&Reach::of(&self.tree()), &known, &excludes(), unsaved_names, &mut |change| {
+        let (reach, excludes) = (&Reach::of(&self.tree()), &excludes());
+        let ground = ComparisonGround { reach, known: &known, excludes, unsaved_names, deletes: true };
+        let told = compare::compare(ground, &mut |change| {
             if !matches!(change, Change::Touched { is_dir: true, .. }) {
                 found.push(change.to_string());
             }
-        })
-        .unwrap();
+        });
+        told.unwrap();
         found.sort();
         found
     }
@@ -191,7 +193,9 @@ fn a_source_that_is_not_there_is_not_taken_for_one_in_which_nothing_changed() {
     fs::rename(ground.tree(), ground.dir.path().join("aside")).unwrap();
     let known = ground.store.as_ref().unwrap().known().unwrap();
     let mut told = 0;
-    let result = compare::compare(&Reach::of(&ground.tree()), &known, &excludes(), true, &mut |_| told += 1);
+    let (reach, excludes) = (&Reach::of(&ground.tree()), &excludes());
+    let ground = ComparisonGround { reach, known: &known, excludes, unsaved_names: true, deletes: true };
+    let result = compare::compare(ground, &mut |_| told += 1);
     assert!(matches!(result, Err(StoreError::Source(_))));
     assert_eq!(told, 0, "above all no removal");
 }
@@ -217,4 +221,103 @@ fn whatever_is_in_the_file_it_is_read_as_it_was_saved_or_begun_anew() {
         assert!(past.is_none_or(|past| past.backlogs.keys().all(|key| key == "node")), "round {round}");
         assert!(ground.store.as_ref().unwrap().known().is_ok(), "round {round}");
     }
+}
+
+#[test]
+fn what_has_another_name_is_told_to_be_moved_and_what_else_is_in_it_by_its_stamps() {
+    type Deed = fn(&Path);
+    let deeds: [(&str, Deed, &[&str]); 9] = [
+        (
+            "a file",
+            |tree| fs::rename(tree.join("a"), tree.join("d/new")).unwrap(),
+            &["removed a", "renamed a to d/new"],
+        ),
+        (
+            "a link and the removal of the other name",
+            |tree| {
+                fs::hard_link(tree.join("a"), tree.join("new")).unwrap();
+                fs::remove_file(tree.join("a")).unwrap();
+            },
+            &["removed a", "renamed a to new"],
+        ),
+        (
+            "a directory",
+            |tree| fs::rename(tree.join("d"), tree.join("new")).unwrap(),
+            &["moved d/ to new/, as was found", "removed d/"],
+        ),
+        (
+            "a directory in which a file was written and another one came",
+            |tree| {
+                fs::rename(tree.join("d"), tree.join("new")).unwrap();
+                write(&tree.join("new/e/c"), "other");
+                fs::rename(tree.join("new/b"), tree.join("new/e/b")).unwrap();
+            },
+            &[
+                "moved d/ to new/, as was found",
+                "removed d/",
+                "removed d/b",
+                "renamed d/b to new/e/b",
+                "written new/e/c",
+            ],
+        ),
+        (
+            "a directory out of one that was moved",
+            |tree| {
+                fs::rename(tree.join("d/e"), tree.join("e")).unwrap();
+                fs::rename(tree.join("d"), tree.join("new")).unwrap();
+            },
+            &["moved d/ to new/, as was found", "moved d/e/ to e/, as was found", "removed d/", "removed d/e/"],
+        ),
+        (
+            "a file that was written since",
+            |tree| {
+                fs::rename(tree.join("a"), tree.join("new")).unwrap();
+                write(&tree.join("new"), "other");
+            },
+            &["removed a", "written new"],
+        ),
+        (
+            "another name of a file",
+            |tree| fs::hard_link(tree.join("a"), tree.join("new")).unwrap(),
+            &["touched a", "written new"],
+        ),
+        (
+            "a copy with the same times",
+            |tree| {
+                let made = fs::metadata(tree.join("a")).unwrap().modified().unwrap();
+                fs::remove_file(tree.join("a")).unwrap();
+                fs::write(tree.join("new"), "A").unwrap();
+                fs::File::options().write(true).open(tree.join("new")).unwrap().set_modified(made).unwrap();
+            },
+            &["removed a", "written new"],
+        ),
+        (
+            "two that changed places",
+            |tree| {
+                fs::rename(tree.join("a"), tree.join("x")).unwrap();
+                fs::rename(tree.join("d-"), tree.join("a")).unwrap();
+                fs::rename(tree.join("x"), tree.join("d-")).unwrap();
+            },
+            &["written a", "written d-"],
+        ),
+    ];
+    for (what, deed, expected) in deeds {
+        let ground = Ground::new();
+        ground.save_all();
+        deed(&ground.tree());
+        assert_eq!(ground.differences(false), expected, "{what}");
+    }
+}
+
+#[test]
+fn where_nothing_is_deleted_nothing_is_paired_with_what_is_gone() {
+    let ground = Ground::new();
+    ground.save_all();
+    fs::rename(ground.tree().join("a"), ground.tree().join("new")).unwrap();
+    let known = ground.store.as_ref().unwrap().known().unwrap();
+    let (reach, excludes) = (&Reach::of(&ground.tree()), &excludes());
+    let mut found = Vec::new();
+    let ground = ComparisonGround { reach, known: &known, excludes, unsaved_names: false, deletes: false };
+    compare::compare(ground, &mut |change| found.push(change.to_string())).unwrap();
+    assert_eq!(found, ["touched ./", "written new", "removed a"]);
 }

@@ -12,7 +12,7 @@ use super::slots::{Slot, Slots};
 use super::watchdog::DaemonProgress;
 use crate::children::Children;
 use crate::ending::EndsDaemon;
-use crate::messages::{Alive, AskReported, AskSeen, Audit, Compare, Exclude, Flush, Save, Serve, Vacate};
+use crate::messages::{Alive, AskCompared, AskReported, AskSeen, Audit, Compare, Exclude, Flush, Save, Serve, Vacate};
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::outbox::unsaved::Unsaved;
@@ -129,6 +129,8 @@ pub(crate) struct StateHandle {
     pub(crate) keep: Recipient<Keep>,
     /// To the filter, for the StateActor: what changed since the last run is wanted.
     pub(crate) compare: Recipient<Compare>,
+    /// Answers when all that it found is on its way.
+    pub(crate) compared: Recipient<AskCompared>,
     /// Saves the state once more, at the end.
     pub(crate) save: Recipient<Save>,
 }

@@ -58,6 +58,7 @@ impl CountedSource {
             silent: self.root.reach().silent().into_iter().map(unanswered).collect(),
             overflows: self.overflows,
             rescans: self.rescans,
+            upstream: None,
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::path::{Escaped, RelPath};
 use crate::status::record::NodeRecord;
 use crate::status::{
     Facts, NodeService, NodeState, NodeStatus, PathAtNode, PathFailure, PathInfo, ProcessUse, ReconcileProgress,
-    Status, UnixTime, unix,
+    SourceStatus, Status, UnixTime, unix,
 };
 
 /// The longest wait for nodes to tell what their rsync is.
@@ -30,7 +30,7 @@ const WATCHER_TIME: Duration = Duration::from_millis(500);
 impl SupervisorActor {
     fn status(&self) -> Status {
         let site = &self.config.site;
-        let source = self.source.status(&self.upstream.coverage);
+        let source = SourceStatus { upstream: self.heartbeats.status(), ..self.source.status(&self.upstream.coverage) };
         let nodes = self.slots.members().map(|slot| self.node(slot, source.trouble.as_deref())).collect();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -44,7 +44,7 @@ impl SyncActor {
         if !outbox.lease_reconcile(started) {
             return;
         }
-        let mut kept: Vec<RelPath> = outbox.hidden_about(&RelPath::root()).into_iter().collect();
+        let mut kept: Vec<RelPath> = outbox.kept_in_reconcile().into_iter().collect();
         if self.link.transport.deletes_at_start_only() && outbox.last_reconcile().is_some() {
             // The root stands for all.
             kept = vec![RelPath::root()];

@@ -68,10 +68,14 @@ impl Plan {
     /// Tells if the runs of this plan look at what is mounted at `point`. rsync looks at each entry of a directory that rsync
     /// lists, also at excluded ones.
     pub(crate) fn reads(&self, point: &RelPath) -> bool {
-        let Plan { subtrees, subtrees_rewritten, levels, .. } = self;
-        let mut compared = subtrees.iter().chain(subtrees_rewritten).chain(levels);
-        compared.any(|top| top.is_root() || point.is_below(top))
+        self.compared().any(|top| top.is_root() || point.is_below(top))
             || self.listed().any(|(path, _)| path == point || path.is_below(point))
+    }
+
+    /// Iterates over the listed directories whose entries are compared.
+    pub(crate) fn compared(&self) -> impl Iterator<Item = &RelPath> {
+        let Plan { subtrees, subtrees_rewritten, levels, .. } = self;
+        subtrees.iter().chain(subtrees_rewritten).chain(levels)
     }
 
     /// Iterates over the listed entries; the flag is `true` if everything below the entry is compared too.

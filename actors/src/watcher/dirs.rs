@@ -4,6 +4,7 @@
 mod first_scan;
 mod listing;
 mod mounted;
+mod nameless;
 mod place;
 mod scan;
 
@@ -22,6 +23,7 @@ use rustix::io::Errno;
 
 pub(super) use self::first_scan::{ScanProgress, first_scan};
 pub use self::listing::count;
+use self::nameless::Nameless;
 pub(super) use self::place::Attached;
 use super::blind::Blind;
 use super::bound::MountedFiles;
@@ -103,6 +105,7 @@ pub struct Dirs {
     since: Option<SystemTime>,
     /// The file systems that answer; no other one is looked at.
     reach: Reach,
+    nameless: Nameless,
 }
 
 impl Dirs {
@@ -126,6 +129,7 @@ impl Dirs {
             coverage: WatchCoverage::default(),
             since: None,
             reach,
+            nameless: Nameless::default(),
         })
     }
 

@@ -61,7 +61,10 @@ impl Handler<LookIfDrained> for WatcherActor {
         let drained = self.watching.as_ref().is_none_or(|(_, gauge)| gauge.is_drained());
         let has_all = self.watching.as_ref().is_none_or(|(_, gauge)| gauge.has_taken(goal));
         let complete = drained && calm;
-        if !(has_all || complete) {
+        // What was lost is repaired at once for a flush, and waited for by others.
+        let is_repaired = self.watching.as_ref().is_none_or(|(observer, _)| !observer.is_to_repair());
+        let waits = !is_repaired && matches!(then, BehindReports::Answer(_));
+        if waits || !(has_all || complete) {
             ctx.notify_later(LookIfDrained { calm: drained, goal, then }, FLUSH_POLL);
             return;
         }

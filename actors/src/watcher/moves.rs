@@ -32,6 +32,8 @@ pub(crate) struct FileDeparture {
     pub written: bool,
     /// `true` if writes to the file may come without an event of any name.
     pub silent: bool,
+    /// `true` if the name was a temporary one of which nothing was told.
+    pub nameless: bool,
 }
 
 /// The last files that left their names. Nothing follows from a half that stays alone.
@@ -151,6 +153,7 @@ mod tests {
             from: RelPath::new(n.to_string().as_bytes()).unwrap(),
             written: n == 3,
             silent: false,
+            nameless: false,
         };
         let mut moves = FileMoves::default();
         (0..=64).for_each(|n| moves.departed(n, departure(n)));

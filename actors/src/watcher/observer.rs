@@ -1,6 +1,7 @@
 //! Turns kernel events into changes: follows created, moved and deleted directories with watches, waits for files to be
 //! complete, pairs moves, and says when track was lost. It looks at the disk only to learn what an event cannot tell.
 
+mod arriving;
 mod audit;
 mod events;
 mod files;
@@ -27,6 +28,7 @@ use self::unwatched::{Unwatched, first};
 use super::coverage::WatchCoverage;
 use super::dirs::{Attached, Dirs, FoundDirectories, ScanProgress, first_scan};
 use super::ledger::Ledger;
+use super::linked::Recognised;
 use super::moves::{Departure, Moves, PAIRING_TIME};
 use super::queue_barrier::QueueBarrier;
 use super::tree::NodeId;
@@ -91,6 +93,19 @@ impl Observer {
         self.files.settle(settle);
     }
 
+    /// Lets new names of files wait until other ones go.
+    pub(crate) fn recognise(&mut self, recognised: Recognised) {
+        self.files.linked.recognise(recognised);
+    }
+
+    /// Waits no longer for files whose other names were found to have gone.
+    pub(crate) fn recognised(&mut self, new: &[RelPath], now: Instant) {
+        for path in new {
+            self.files.linked.ends(path);
+        }
+        self.tick(now);
+    }
+
     /// Sets the interval at which unwatched directories are tried again and compared.
     pub(crate) fn poll_every(&mut self, period: Duration) {
         self.unwatched.poll_every(period);
@@ -104,6 +119,11 @@ impl Observer {
     /// Answers barriers by means of this.
     pub(crate) fn use_queue_barrier(&mut self, barrier: QueueBarrier) {
         self.queue_barrier = Some(barrier);
+    }
+
+    /// Tells if events were lost, of which what they told is about to be found.
+    pub(crate) fn is_to_repair(&self) -> bool {
+        self.track.is_lost() && self.root.is_here()
     }
 
     /// The number of watched directories.
@@ -132,6 +152,8 @@ impl Observer {
     /// Takes the findings since the last call.
     pub fn take(&mut self) -> Findings {
         self.unwatched.tell(&mut self.dirs, &mut self.found);
+        self.files.note_nameless(&mut self.dirs, Instant::now());
+        self.found.gone = self.files.linked.take_gone();
         std::mem::take(&mut self.found)
     }
 
@@ -139,6 +161,7 @@ impl Observer {
     pub fn tick(&mut self, now: Instant) {
         self.left(now, now);
         self.files.tick(now, &mut self.dirs, &mut self.found);
+        self.count_directories(now);
         self.audit.tell_unexplained(&mut self.found, now);
         self.count_again(now);
         if self.unwatched.is_due(self.root.is_here() && !self.dirs.blind().is_empty(), now) {
@@ -157,7 +180,11 @@ impl Observer {
     pub(crate) fn next_tick(&self) -> Option<Instant> {
         let repair_at = self.track.repair_at().filter(|_| self.root.is_here());
         let times = [Some(self.root.next_look()), repair_at, self.moves.next_expiry(), self.files.next_tick()];
-        times.into_iter().chain([self.unwatched.next_poll(), self.audit.next_tick()]).flatten().min()
+        times
+            .into_iter()
+            .chain([self.unwatched.next_poll(), self.audit.next_tick(), self.dirs.next_nameless()])
+            .flatten()
+            .min()
     }
 
     /// Reports directories that left the tree, for which no second half of the move came until `until`.
@@ -259,7 +286,9 @@ impl Observer {
 
     fn pass(&mut self, id: u64, lost: bool) {
         let lost = lost || self.track.is_lost() || !self.root.is_here();
-        let unsettled = self.files.unsettled().into_iter().chain(self.dirs.blind().iter().cloned()).collect();
+        let left_alone: Vec<_> = self.dirs.left_alone().cloned().collect();
+        let unsettled = self.files.unsettled().into_iter().chain(self.dirs.blind().iter().cloned());
+        let unsettled = unsettled.chain(left_alone).collect();
         self.found.passed.push(Passed { id, lost, unsettled });
     }
 

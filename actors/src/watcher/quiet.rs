@@ -8,9 +8,16 @@ use std::time::{Duration, Instant};
 use super::closings::Closings;
 use crate::path::RelPath;
 use crate::patterns::settle::Settle;
+use crate::temp_name;
 
 /// A file that was not written for so long counts as complete, closed or not.
 pub(crate) const QUIET_TIME: Duration = Duration::from_millis(500);
+/// The same for a file of a temporary name of rsync, which is to get its own when it is complete: once it is closed,
+pub(crate) const NAMELESS: Duration = Duration::from_secs(60);
+/// and while it is open, as of a transfer that stands still.
+const NAMELESS_OPEN: Duration = Duration::from_secs(3600);
+/// The time after which such a file counts although it is written without a pause.
+const NAMELESS_AT_LATEST: Duration = Duration::from_secs(86_400);
 /// A file that is written without a pause is mirrored after so long, then at doubling intervals.
 const FIRST_INTERVAL: Duration = Duration::from_secs(10);
 /// The longest of these intervals.
@@ -31,6 +38,8 @@ struct Writing {
     dirty: bool,
     /// `true` if the only event so far is that its name is there.
     silent: bool,
+    /// The file counts when it was not written for so long.
+    quiet_time: Duration,
 }
 
 /// The time from one count to the next of a file that is never quiet.
@@ -70,6 +79,8 @@ pub(crate) struct Quiet {
     /// No file is due before; `Some` if and only if there are files.
     check_at: Option<Instant>,
     settle: Settle,
+    /// `true` if files of temporary names wait for their own.
+    awaits_names: bool,
 }
 
 impl Quiet {
@@ -78,17 +89,39 @@ impl Quiet {
         self.settle = settle;
     }
 
+    /// Files of temporary names wait for their own from now on.
+    pub(crate) fn await_names(&mut self) {
+        self.awaits_names = true;
+    }
+
+    /// Tells if a file of this name waits until it has another one.
+    pub(crate) fn is_nameless(&self, path: &RelPath) -> bool {
+        self.awaits_names && temp_name::is_of_file(path) && self.settle.time(path).is_none()
+    }
+
     /// Notes that the file was written.
     pub(crate) fn written(&mut self, path: RelPath, now: Instant) {
-        self.waits(path, now, false);
+        let quiet_time = self.quiet_time(&path);
+        self.waits(path, now, quiet_time, false);
     }
 
     /// Notes that the name of the file is there.
     pub(crate) fn created(&mut self, path: RelPath, now: Instant) {
-        self.waits(path, now, true);
+        let quiet_time = self.quiet_time(&path);
+        self.waits(path, now, quiet_time, true);
     }
 
-    fn waits(&mut self, path: RelPath, now: Instant, silent: bool) {
+    /// Notes that a file of a temporary name was closed, or found.
+    pub(crate) fn awaits_name(&mut self, path: RelPath, now: Instant) {
+        self.waits(path, now, NAMELESS, false);
+    }
+
+    /// The time after which a file counts that is open for all that is known.
+    fn quiet_time(&self, path: &RelPath) -> Duration {
+        if self.is_nameless(path) { NAMELESS_OPEN } else { QUIET_TIME }
+    }
+
+    fn waits(&mut self, path: RelPath, now: Instant, quiet_time: Duration, silent: bool) {
         let file = match self.files.entry(path) {
             Entry::Occupied(file) => file.into_mut(),
             Entry::Vacant(place) => {
@@ -98,15 +131,18 @@ impl Quiet {
                         self.check_at = Some(now);
                         (Interval::Steady(PULSE.min(time / 2)), now)
                     }
+                    None if quiet_time > QUIET_TIME => (Interval::Steady(NAMELESS_AT_LATEST), now + NAMELESS_AT_LATEST),
                     None => (Interval::Growing(FIRST_INTERVAL), now + FIRST_INTERVAL),
                 };
-                place.insert(Writing { last: now, at_latest, interval, dirty: true, silent })
+                place.insert(Writing { last: now, at_latest, interval, dirty: true, silent, quiet_time })
             }
         };
         file.last = now;
+        file.quiet_time = quiet_time;
         file.dirty = true;
         file.silent &= silent;
-        self.check_at.get_or_insert(now + QUIET_TIME);
+        let at = now + quiet_time;
+        self.check_at = Some(self.check_at.map_or(at, |other| other.min(at)));
     }
 
     /// Stops waiting for a file that was closed, deleted or moved. Returns `true` if the file had been written.
@@ -130,6 +166,11 @@ impl Quiet {
     /// Tells if the file is waited for and will count by itself.
     pub(crate) fn will_count(&self, path: &RelPath) -> bool {
         !self.files.is_empty() && self.files.get(path).is_some_and(|file| file.dirty)
+    }
+
+    /// Tells if the file is waited for.
+    pub(crate) fn waits_for(&self, path: &RelPath) -> bool {
+        self.files.contains_key(path)
     }
 
     /// Stops waiting for files below a directory that went away.
@@ -161,9 +202,11 @@ impl Quiet {
             return Vec::new();
         }
         let mut due = Vec::new();
+        let mut closed = HashSet::new();
         self.files.retain(|path, file| {
-            if now >= file.last + QUIET_TIME {
+            if now >= file.last + file.quiet_time {
                 due.extend(file.dirty.then(|| path.clone()));
+                closed.extend((file.quiet_time == NAMELESS).then(|| path.clone()));
                 self.silent.extend(file.silent.then(|| path.clone()));
                 return false;
             }
@@ -179,8 +222,9 @@ impl Quiet {
         if self.open.len() + due.len() > MAX_OPEN {
             self.open.clear();
         }
-        self.open.extend(due.iter().cloned());
-        self.check_at = self.files.values().map(|file| (file.last + QUIET_TIME).min(file.at_latest.max(now))).min();
+        self.open.extend(due.iter().filter(|path| !closed.contains(*path)).cloned());
+        self.check_at =
+            self.files.values().map(|file| (file.last + file.quiet_time).min(file.at_latest.max(now))).min();
         due
     }
 
@@ -189,11 +233,20 @@ impl Quiet {
         self.closings.flush()
     }
 
-    /// Takes all files that are being written: nothing is waited for any longer.
+    /// Takes all files that are being written: nothing is waited for any longer, but for the names of files that have none
+    /// of their own.
     pub(crate) fn flush(&mut self) -> Vec<RelPath> {
-        self.check_at = None;
-        self.silent.extend(self.files.iter().filter(|(_, file)| file.silent).map(|(path, _)| path.clone()));
-        self.files.drain().filter(|(_, file)| file.dirty).map(|(path, _)| path).collect()
+        let mut taken = Vec::new();
+        self.files.retain(|path, file| {
+            if file.quiet_time > QUIET_TIME {
+                return true;
+            }
+            self.silent.extend(file.silent.then(|| path.clone()));
+            taken.extend(file.dirty.then(|| path.clone()));
+            false
+        });
+        self.check_at = self.files.values().map(|file| file.last + file.quiet_time).min();
+        taken
     }
 
     /// Tells if the only event of a file that is waited for is that its name is there.
@@ -224,6 +277,37 @@ mod tests {
 
     fn rel(path: &str) -> RelPath {
         RelPath::new(path.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_file_of_a_temporary_name_counts_late_and_holds_up_no_other() {
+        let (mut quiet, start) = (Quiet::default(), Instant::now());
+        let temporary = rel(".f.XXXXXX");
+        quiet.written(temporary.clone(), start);
+        assert_eq!(quiet.due(start + QUIET_TIME), [temporary.as_bytes()].map(|name| RelPath::new(name).unwrap()));
+        quiet.await_names();
+        quiet.awaits_name(temporary.clone(), start);
+        quiet.written(rel("g"), start + QUIET_TIME);
+        assert_eq!(quiet.due(start + QUIET_TIME * 2), [rel("g")]);
+        assert_eq!(quiet.flush(), []);
+        assert!(quiet.unsettled().contains(&temporary), "no stamp of it is saved");
+        quiet.written(temporary.clone(), start + NAMELESS / 2);
+        assert_eq!(quiet.due(start + NAMELESS * 2), [], "it is open");
+        quiet.awaits_name(temporary.clone(), start + NAMELESS * 2);
+        assert_eq!(quiet.next_check(), Some(start + NAMELESS * 3));
+        assert_eq!(quiet.due(start + NAMELESS * 3), [temporary]);
+    }
+
+    #[test]
+    fn a_file_of_a_temporary_name_counts_after_a_day_although_it_is_written() {
+        let (mut quiet, start) = (Quiet::default(), Instant::now());
+        quiet.await_names();
+        let times = (0..).map(|n| start + NAMELESS / 2 * n).take_while(|at| *at < start + NAMELESS_AT_LATEST * 3 / 2);
+        let counted = times.filter(|at| {
+            quiet.written(rel(".log.000001"), *at);
+            !quiet.due(*at).is_empty()
+        });
+        assert_eq!(counted.collect::<Vec<_>>(), [start + NAMELESS_AT_LATEST]);
     }
 
     #[test]

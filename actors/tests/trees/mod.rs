@@ -64,6 +64,8 @@ impl Trees {
             max_delete: None,
             watch_poll: DEADLINE,
             settle: Settle::default(),
+            await_names: true,
+            heartbeat: None,
             resync_every: None,
             verify_every: None,
             on_synced: None,

@@ -69,6 +69,30 @@ fn a_node_that_fails_is_told_with_its_lag_and_its_next_try() {
 }
 
 #[test]
+fn a_source_that_is_a_mirror_is_told_with_what_it_lacks() {
+    let upstream = |lag, reconciles, holds_removals| {
+        let source = "first:/srv/www".to_owned();
+        let upstream = Some(UpstreamStatus { source, hops: 2, lag, reconciles, holds_removals });
+        let status = sample(NodeState::Idle);
+        shown(&Status { source: SourceStatus { upstream, ..status.source.clone() }, ..status })
+    };
+    for (lag, reconciles, holds, expected) in [
+        (Some(75.0), false, false, &["  mirror of: first:/srv/www, hops: 2, 1m 15s behind"][..]),
+        (
+            None,
+            true,
+            true,
+            &["hops: 2, nothing known of it yet", "  removals WAIT: it is being compared with its own source"],
+        ),
+        (Some(4000.0), false, true, &["  removals WAIT: its heartbeat is old"]),
+    ] {
+        let text = upstream(lag, reconciles, holds);
+        assert!(expected.iter().all(|line| text.contains(line)), "wanted {expected:?}\n{text}");
+        assert_eq!(text.contains("WAIT"), holds, "{text}");
+    }
+}
+
+#[test]
 fn what_does_not_arrive_by_itself_is_told_apart_from_what_is_on_its_way() {
     let first = || vec!["a:b".to_owned(), "c?".to_owned()];
     let status = sample(NodeState::Incomplete);

@@ -103,6 +103,8 @@ fn a_wrong_value_is_shown_where_it_is() {
         ("watch_poll: 0", "6:13", 1, &["whole number from 1 to 86400", "seconds"]),
         ("settle: [\"*.part\"]", "6:10", 8, &["pair in parentheses", "(\"*.part\", 30)"]),
         ("settle: [(\"a/b\", 3)]", "6:11", 5, &["`settle[0]`", "where it begins"]),
+        ("heartbeat: 0", "6:12", 1, &["whole number from 1 to 86400", "seconds"]),
+        ("state_dir: \"\", heartbeat: 5", "6:27", 1, &["beside the state", "`state_dir`"]),
         ("settle: [(\"a\", 0)]", "6:16", 1, &["whole number from 1 to 86400", "seconds"]),
         ("stop_timeout: 86401", "6:15", 5, &["whole number from 0 to 86400", "seconds"]),
         ("resync_every: 59", "6:15", 2, &["`resync_every` is 59 seconds", "write 60 or more, or 0 for never"]),

@@ -82,6 +82,14 @@ const OF_DAEMON: &[MetricRow<Status>] = &[
     gauge("inosync_silent_mounts", "File systems in the source that do not answer: what is below them waits.", |s| {
         size(s.source.silent.len())
     }),
+    gauge(
+        "inosync_source_lag_seconds",
+        "Age of what the source has of the first source, by its heartbeat; absent if the source is no mirror.",
+        |s| s.source.upstream.as_ref().and_then(|upstream| upstream.lag),
+    ),
+    gauge("inosync_removals_held", "1 while removals wait for a source that is not complete.", |s| {
+        flag(s.source.upstream.as_ref().is_some_and(|upstream| upstream.holds_removals))
+    }),
     gauge("inosync_watch_limit", "Watches that the user may have, over all processes.", |s| {
         s.source.watch_limit.and_then(size)
     }),

@@ -1,7 +1,8 @@
 //! What the tests of the page and of the metrics speak about.
 
 use inosync_actors::status::{
-    DeliveryTimes, Event, HookStatus, NodeState, NodeStatus, Phase, ProcessUse, SourceStatus, Status, Totals, Verified,
+    DeliveryTimes, Event, HookStatus, NodeState, NodeStatus, Phase, ProcessUse, SourceStatus, Status, Totals,
+    UpstreamStatus, Verified,
 };
 use inosync_actors::transport::RemoteRsync;
 
@@ -105,6 +106,13 @@ pub fn status() -> Status {
             silent: Vec::new(),
             overflows: 2,
             rescans: 3,
+            upstream: Some(UpstreamStatus {
+                source: "first:/srv/www".to_owned(),
+                hops: 1,
+                lag: Some(12.0),
+                reconciles: false,
+                holds_removals: false,
+            }),
         },
         nodes: vec![at_rest, failing],
         hook: Some(HookStatus { fails: true, ..HookStatus::default() }),

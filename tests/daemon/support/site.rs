@@ -40,8 +40,8 @@ pub struct Site {
     failing: Vec<String>,
     /// Nodes with settings of their own, with their names.
     own: Vec<(Node, String, String)>,
-    /// The name of the source beside the mirrors.
-    source: &'static str,
+    /// The source, beside the mirrors or what another site mirrors to.
+    source: PathBuf,
     dead_port: u16,
     /// The ports at which the sshd and the rsync daemon are reached, if they are not their own.
     ssh_proxy: Option<u16>,
@@ -74,6 +74,14 @@ impl Site {
         site
     }
 
+    /// A site whose source is what `first` mirrors to this node, as at a relay.
+    pub fn behind(first: &Site, node: Node, nodes: &[Node]) -> Self {
+        let mut site = Site::on(nodes);
+        fs::remove_dir_all(site.source()).expect("it was just made");
+        site.source = first.mirror(node);
+        site
+    }
+
     /// As [`Site::on`], but no server runs yet.
     pub fn with_servers_down(nodes: &[Node]) -> Self {
         let dir = tempfile::Builder::new().prefix("inosync-test-").tempdir().expect("the temporary directory works");
@@ -86,7 +94,7 @@ impl Site {
             nodes: nodes.to_vec(),
             failing: Vec::new(),
             own: Vec::new(),
-            source: "source",
+            source: at.join("source"),
             dead_port: server::free_port(),
             ssh_proxy: None,
             rsyncd_proxy: None,
@@ -197,8 +205,8 @@ impl Site {
     }
 
     /// Lets the configuration name another source, with a file `seed` in it.
-    pub fn serve_from(&mut self, source: &'static str) {
-        self.source = source;
+    pub fn serve_from(&mut self, source: &str) {
+        self.source = self.base().join(source);
         fs::create_dir(self.source()).expect("the directory is new");
         self.write("seed", "seed");
     }
@@ -285,7 +293,7 @@ impl Site {
     }
 
     pub fn source(&self) -> PathBuf {
-        self.base().join(self.source)
+        self.source.clone()
     }
 
     /// A path in the source.

@@ -88,6 +88,7 @@ impl PendingSet {
                 DirMoves::Log => self.moved(from, to, now),
                 DirMoves::Replicate => self.replicate(from, to),
             },
+            Change::FoundMoved { from, to } => self.found_moved(from, to),
             Change::Retaken { path, is_dir } => {
                 if self.dir_moves == DirMoves::Log {
                     self.insert(path, if *is_dir { Scope::Subtree } else { Scope::Entry }, true, None);
@@ -214,6 +215,15 @@ impl PendingSet {
     fn replicate(&mut self, from: &RelPath, to: &RelPath) {
         let is_gone = self.away.get(from).is_some();
         self.guards.rebase(from, to);
+        self.found_moved(from, to);
+        if is_gone {
+            // Its content is in the source by the new name: nothing is being emptied.
+            self.removed(from, true);
+        }
+    }
+
+    /// Adds the new name of a directory that is mirrored there, be its move mirrored or not.
+    fn found_moved(&mut self, from: &RelPath, to: &RelPath) {
         // The node has something else there, of which size and time prove nothing.
         let goes = |path: &RelPath| {
             let known = self.waiting.get(path).or_else(|| self.leases.get(path));
@@ -221,11 +231,8 @@ impl PendingSet {
         };
         let rewritten = goes(to) || self.waiting.below(to).iter().any(goes) || self.away.get(to).is_some();
         self.away.forget(to);
+        self.away.unmirrored.compared(to);
         self.move_origins(from, to, rewritten);
-        if is_gone {
-            // Its content is in the source by the new name: nothing is being emptied.
-            self.removed(from, true);
-        }
         self.waiting.insert(to.clone(), Pending::new(Scope::Subtree).rewritten(rewritten));
     }
 
@@ -332,6 +339,16 @@ impl PendingSet {
     /// Asks for a comparison of the whole tree: the node may lack anything of it.
     pub fn want_reconcile(&mut self) {
         self.reconcile.owe(Instant::now());
+    }
+
+    /// Lets removals wait while the source is a mirror that is not complete, or go. Returns true if they had waited: what
+    /// was compared meanwhile is compared again.
+    pub(crate) fn hold_removals(&mut self, incomplete: bool) -> bool {
+        let released = self.guards.hold_removals(incomplete);
+        if released {
+            self.want_reconcile();
+        }
+        released
     }
 
     /// Asks for a comparison of the whole tree, although nothing is known that the node lacks.

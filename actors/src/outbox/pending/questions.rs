@@ -87,6 +87,15 @@ impl PendingSet {
         self.guards.is_careful()
     }
 
+    /// The directories below which a comparison of everything must not delete.
+    pub(crate) fn kept_in_reconcile(&self) -> BTreeSet<RelPath> {
+        if self.guards.is_incomplete() {
+            BTreeSet::from([RelPath::root()])
+        } else {
+            self.hidden_about(&RelPath::root())
+        }
+    }
+
     /// Tells if a file system was unmounted above this path, so that it is hidden and not deleted.
     pub(crate) fn is_hidden(&self, path: &RelPath) -> bool {
         self.guards.is_hidden(path)

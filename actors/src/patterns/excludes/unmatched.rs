@@ -16,7 +16,9 @@ const MOST_ENTRIES: usize = 5_000_000;
 /// The patterns that match no entry of a tree, in their order. None if the tree is too large to tell, or a directory does
 /// not answer (`TimedOut`). `list` names the entries of a directory; `true` with those that are directories.
 pub fn unmatched(excludes: &Excludes, list: impl Fn(&RelPath) -> io::Result<Vec<(OsString, bool)>>) -> Vec<&Pattern> {
-    let mut open: Vec<&Pattern> = excludes.patterns().iter().collect();
+    // Nobody wrote that of heartbeats.
+    let is_own = |pattern: &&Pattern| pattern.to_string() == crate::heartbeat::PATTERN;
+    let mut open: Vec<&Pattern> = excludes.patterns().iter().filter(|pattern| !is_own(pattern)).collect();
     let mut left = vec![RelPath::root()];
     let mut looked = 0;
     while let Some(dir) = left.pop().filter(|_| !open.is_empty()) {

@@ -31,6 +31,8 @@ pub(crate) fn site(extra: &str, initial_sync: InitialSync) -> Site {
         ssh_master: false,
         bulk_size: 8,
         settle: Settle::default(),
+        await_names: true,
+        heartbeat: None,
         watch_poll: Duration::from_secs(60),
         state_file: None,
         staging: None,

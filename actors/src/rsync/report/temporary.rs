@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::path::RelPath;
 use crate::root::Root;
+use crate::temp_name;
 
 /// rsync cuts what it takes of a name at 247 bytes, and before that where a character would be cut in two.
 const LONGEST_WHOLE: usize = 243;
@@ -13,11 +14,7 @@ const LONGEST_WHOLE: usize = 243;
 /// The names that a file may have that is written under this one; none if this is no temporary name. rsync adds no second
 /// dot in front of a name that begins with one.
 pub(crate) fn stems(path: &RelPath) -> impl Iterator<Item = RelPath> + use<> {
-    let parts = path.name().strip_prefix(b".").and_then(|rest| rest.split_last_chunk::<7>());
-    let stem = match parts {
-        Some((stem, [b'.', suffix @ ..])) if !stem.is_empty() && suffix.iter().all(u8::is_ascii_alphanumeric) => stem,
-        _ => &[],
-    };
+    let stem = temp_name::stem(path.name()).unwrap_or_default();
     let names = [stem.to_vec(), [b".", stem].concat()];
     let dir = path.parent().filter(|_| !stem.is_empty());
     dir.into_iter().flat_map(move |dir| names.clone().map(|name| dir.join(OsStr::from_bytes(&name))))

@@ -1,6 +1,6 @@
 //! The scan at the start, when nothing is watched yet, on several threads. Each directory is watched before it is listed.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -18,6 +18,7 @@ use crate::patterns::excludes::Excludes;
 use crate::root::reach::Reach;
 use crate::root::reach::look::{self, Meta, Place};
 use crate::root::walk::{PackedNames, Start, Visitor, walk};
+use crate::temp_name;
 use crate::watch_error::WatchError;
 use crate::watcher::tree::NodeId;
 use crate::watcher::watches::Watches;
@@ -34,6 +35,8 @@ struct FirstScan<'s, 'd> {
     watches: Watches,
     reach: Reach,
     since: Option<SystemTime>,
+    /// `true` if files of temporary names are left alone.
+    awaits_names: bool,
 }
 
 struct Placing<'s, 'd> {
@@ -53,6 +56,7 @@ pub(crate) fn first_scan<'s>(dirs: &mut Dirs, progress: &'s mut ScanProgress<'s>
         watches: dirs.watches.clone(),
         reach: reach.clone(),
         since: dirs.since,
+        awaits_names: dirs.awaits_names(),
         placing: Mutex::new(Placing { dirs, progress, recent: Vec::new() }),
     };
     match reach.open(&path, false) {
@@ -72,9 +76,10 @@ impl<'s, 'd> FirstScan<'s, 'd> {
 
     /// The directories in an open one that are to be watched. Notes the files in it that changed.
     fn list(&self, dir: &RelPath, opened: &Arc<OwnedFd>) -> PackedNames {
-        let listed = match self.since.filter(|_| self.reach.point(dir).is_none()) {
-            Some(since) => self.list_recent(dir, opened, since),
-            None => self.reach.directories_in(opened, dir),
+        let looks_at_files = (self.since.is_some() || self.awaits_names) && self.reach.point(dir).is_none();
+        let listed = match looks_at_files {
+            true => self.list_recent(dir, opened),
+            false => self.reach.directories_in(opened, dir),
         };
         match listed {
             Ok(names) => included(&self.excludes, dir, names),
@@ -85,15 +90,20 @@ impl<'s, 'd> FirstScan<'s, 'd> {
         }
     }
 
-    fn list_recent(&self, dir: &RelPath, opened: &Arc<OwnedFd>, since: SystemTime) -> io::Result<PackedNames> {
+    fn list_recent(&self, dir: &RelPath, opened: &Arc<OwnedFd>) -> io::Result<PackedNames> {
+        let is_recent = |name: &CStr| {
+            let meta =
+                self.since.and_then(|since| Some((since, statat(opened, name, AtFlags::SYMLINK_NOFOLLOW).ok()?)));
+            meta.is_some_and(|(since, meta)| Meta::from(&meta).changed_at() >= since)
+        };
         let mut names = PackedNames::default();
         let mut recent = Vec::new();
         look::list(opened, &mut |name, kind| {
             if look::known(opened, name, kind) == FileType::Directory {
                 names.push(name.to_bytes());
-            } else if statat(opened, name, AtFlags::SYMLINK_NOFOLLOW)
-                .is_ok_and(|meta| Meta::from(&meta).changed_at() >= since)
-            {
+            } else if self.awaits_names && temp_name::stem(name.to_bytes()).is_some() {
+                self.placing().dirs.found_file(dir, OsStr::from_bytes(name.to_bytes()));
+            } else if is_recent(name) {
                 recent.push(dir.join(OsStr::from_bytes(name.to_bytes())));
             }
             true
@@ -111,6 +121,9 @@ impl Visitor for FirstScan<'_, '_> {
     type Known = NodeId;
 
     fn visit(&self, path: &RelPath, opened: &Arc<OwnedFd>, parent: NodeId) -> Option<(NodeId, PackedNames)> {
+        if temp_name::is_of_directory(path) && self.placing().dirs.leaves_alone(path, false) {
+            return None;
+        }
         // The open directory is named by a link of /proc, which must be followed.
         let mask = MASK.difference(WatchMask::DONT_FOLLOW);
         let watch = match self.watches.add_within(&self.reach, path, Place::opened(opened), mask) {

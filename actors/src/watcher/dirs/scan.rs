@@ -41,6 +41,7 @@ impl Dirs {
                     return Ok(false);
                 }
                 let mut names = self.reach.directories_in(&opened, &path)?;
+                self.find_nameless(&opened, &path);
                 while let Some(name) = names.pop() {
                     let name = OsStr::from_bytes(&name);
                     let Some((id, is_news)) = self.watch_entry(dir, &path, &opened, name, &mut news) else { continue };
@@ -78,7 +79,7 @@ impl Dirs {
         news: &mut FoundDirectories,
     ) -> Option<(NodeId, bool)> {
         let path = path.join(name);
-        if self.excludes.matching(&path, true).is_some() {
+        if self.excludes.matching(&path, true).is_some() || self.leaves_alone(&path, false) {
             return None;
         }
         // By its open parent: a name may lead elsewhere by now.

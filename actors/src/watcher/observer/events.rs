@@ -134,9 +134,20 @@ impl Observer {
     fn directory_event(&mut self, dir: NodeId, name: OsString, path: RelPath, event: EntryEvent) {
         let EntryEvent { mask, cookie, now } = event;
         self.audit.explained(&path);
+        if self.is_left_alone(&path, mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM)) {
+            return;
+        }
+        if self.files.linked.ends(&path) && !mask.contains(EventMask::DELETE) {
+            self.found.changes.push(Change::Created { path: path.clone() });
+        }
         if mask.contains(EventMask::CREATE) {
+            if self.dirs.leaves_alone(&path, true) {
+                return;
+            }
             self.attach(dir, &name, now);
-            self.found.changes.push(Change::Created { path });
+            if !self.files.linked.holds_directory(&path, now) {
+                self.found.changes.push(Change::Created { path });
+            }
         } else if mask.contains(EventMask::MOVED_TO) {
             self.directory_arrived(dir, name, path, event);
         } else if mask.contains(EventMask::MOVED_FROM) {
@@ -199,6 +210,7 @@ impl Observer {
             self.moves.unsettled(Departure { from: from.clone(), parent }, now);
         }
         self.files.moved(&from, &to);
+        self.dirs.move_nameless(&from, &to);
         self.found.changes.push(Change::MovedTo { from: from.clone(), to: to.clone() });
         if attached == Attached::New {
             self.found.subtrees([to.clone()]);

@@ -10,8 +10,10 @@ use super::unnamed::Unnamed;
 use crate::change::Change;
 use crate::path::RelPath;
 use crate::patterns::settle::Settle;
+use crate::root::arriving::AtNodes;
 use crate::transport::plan::LARGE;
 use crate::watcher::dirs::Dirs;
+use crate::watcher::linked::Linked;
 use crate::watcher::moves::{FileDeparture, FileMoves};
 use crate::watcher::quiet::Quiet;
 
@@ -27,9 +29,10 @@ pub(super) struct EntryEvent {
 /// The files that are being written, on their way to another name, or watched themselves.
 #[derive(Default)]
 pub(super) struct Files {
-    quiet: Quiet,
+    pub(super) quiet: Quiet,
     moves: FileMoves,
     unnamed: Unnamed,
+    pub(super) linked: Linked,
 }
 
 impl Files {
@@ -40,6 +43,7 @@ impl Files {
 
     /// Handles an event of the file at `path`.
     pub(super) fn event(&mut self, path: RelPath, event: EntryEvent, dirs: &mut Dirs, found: &mut Findings) {
+        self.linked.ends(&path);
         if event.mask.contains(EventMask::CREATE) {
             self.created(path, event.now, dirs, found);
         } else if event.mask.contains(EventMask::MOVED_TO) {
@@ -67,7 +71,10 @@ impl Files {
     /// of their own never are, so they count now.
     fn created(&mut self, path: RelPath, now: Instant, dirs: &Dirs, found: &mut Findings) {
         match dirs.reach().look(&path) {
-            Ok(meta) if meta.is_file() && meta.nlink() == 1 => self.quiet.created(path, now),
+            Ok(meta) if meta.is_file() && meta.nlink() == 1 => self.made(path, dirs, now),
+            // Small ones mostly have their own names by now.
+            Err(_) if self.quiet.is_nameless(&path) => self.made(path, dirs, now),
+            Ok(meta) if meta.is_file() && self.linked.holds_file(&path, meta.len(), now) => (),
             _ => found.touched(path, false),
         }
     }
@@ -75,14 +82,19 @@ impl Files {
     fn arrived(&mut self, to: RelPath, cookie: u32, dirs: &mut Dirs, found: &mut Findings) {
         self.quiet.settled(&to);
         self.forget_unnamed(dirs, |path| *path == to);
+        dirs.end_waiting(&to);
         let mounts = dirs.mounts();
         let departure = self.moves.arrived(cookie, |from| mounts.holder(from) == mounts.holder(&to));
-        let Some(FileDeparture { from, written, silent }) = departure else { return found.written(to) };
-        found.changes.push(Change::Renamed { from, to: to.clone() });
+        let Some(FileDeparture { from, written, silent, nameless }) = departure else {
+            return found.written(to);
+        };
+        if !nameless {
+            found.changes.push(Change::Renamed { from, to: to.clone() });
+        }
         if silent {
             self.watch_unnamed(to.clone(), dirs);
         }
-        if written || silent {
+        if written || silent || nameless {
             found.written(to);
         }
     }
@@ -91,15 +103,27 @@ impl Files {
         let silent = self.quiet.is_silent(&path);
         let written = self.quiet.settled(&path);
         let silent = self.forget_unnamed(dirs, |known| *known == path) || silent;
-        if event.mask.contains(EventMask::MOVED_FROM) {
-            self.moves.departed(event.cookie, FileDeparture { from: path.clone(), written, silent });
+        let arriving = dirs.end_waiting(&path);
+        if event.mask.contains(EventMask::DELETE) {
+            self.linked.left(&path);
         }
-        found.changes.push(Change::Removed { path, is_dir: false });
+        if event.mask.contains(EventMask::MOVED_FROM) {
+            let nameless = arriving.is_some();
+            self.moves.departed(event.cookie, FileDeparture { from: path.clone(), written, silent, nameless });
+        }
+        match arriving {
+            Some(AtNodes::Nowhere) => found.touched_above(&path),
+            Some(AtNodes::Perhaps) | None => found.changes.push(Change::Removed { path, is_dir: false }),
+        }
     }
 
     /// Handles an event about the content or the attributes of a file.
     fn content_event(&mut self, path: RelPath, event: EntryEvent, dirs: &Dirs, found: &mut Findings) {
         let EntryEvent { mask, now, .. } = event;
+        let closed = mask.contains(EventMask::CLOSE_WRITE);
+        if (closed || mask.contains(EventMask::MODIFY)) && self.is_arriving(&path, closed, dirs, now) {
+            return;
+        }
         if mask.contains(EventMask::MODIFY) {
             self.quiet.written(path, now);
         } else if mask.contains(EventMask::CLOSE_WRITE) {
@@ -141,6 +165,7 @@ impl Files {
         let due = self.quiet.due(now);
         self.count(due, dirs, found);
         found.closed(self.quiet.compared(now));
+        found.linked(self.linked.due(now));
     }
 
     /// Reports all files that are waited for, as they are.
@@ -148,6 +173,7 @@ impl Files {
         let left = self.quiet.flush();
         self.count(left, dirs, found);
         found.closed(self.quiet.flush_closed());
+        found.linked(self.linked.flush());
     }
 
     /// Reports files as written. A file whose name is the only news may have been made without a name.
@@ -155,17 +181,20 @@ impl Files {
         for path in self.quiet.take_silent() {
             self.watch_unnamed(path, dirs);
         }
-        paths.into_iter().for_each(|path| found.written(path));
+        for path in paths {
+            dirs.end_waiting(&path);
+            found.written(path);
+        }
     }
 
     /// The time at which [`Files::tick`] has work next.
     pub(super) fn next_tick(&self) -> Option<Instant> {
-        self.quiet.next_check()
+        self.quiet.next_check().into_iter().chain(self.linked.next()).min()
     }
 
     /// The files of which nothing, or not all, has been told.
     pub(super) fn unsettled(&self) -> Vec<RelPath> {
-        self.quiet.unsettled()
+        self.quiet.unsettled().into_iter().chain(self.linked.waiting().cloned()).collect()
     }
 
     /// The numbers of the watches that files have themselves.
@@ -177,6 +206,7 @@ impl Files {
     pub(super) fn moved(&mut self, from: &RelPath, to: &RelPath) {
         self.quiet.moved(from, to);
         self.unnamed.moved(from, to);
+        self.linked.moved(from, to);
     }
 
     /// Waits no longer for the files below a directory, which something else covers or uncovers.
@@ -187,6 +217,8 @@ impl Files {
     /// Forgets a directory that went with all that is below it.
     pub(super) fn forget_below(&mut self, dir: &RelPath, dirs: &mut Dirs) {
         self.quiet.forget_below(dir);
+        self.linked.forget_below(dir);
+        dirs.forget_nameless_below(dir);
         self.forget_unnamed(dirs, |path| path.is_below(dir));
     }
 

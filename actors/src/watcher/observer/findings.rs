@@ -1,7 +1,7 @@
 //! The results of the observer, until they are taken.
 
 use crate::change::{Change, Reason};
-use crate::messages::{DirMove, Passed, Rescan, Unseen};
+use crate::messages::{DirMove, FindMoved, Passed, Rescan, Unseen};
 use crate::path::RelPath;
 use crate::root::RootError;
 use crate::watch_error::WatchError;
@@ -25,11 +25,26 @@ pub struct Findings {
     pub superseded: bool,
     /// Directories from which a file system was unmounted, for the log.
     pub unmounted: Vec<RelPath>,
+    /// Names that went while new names of files waited for that.
+    pub(crate) gone: Option<FindMoved>,
     /// Barriers that were passed. After all of the above.
     pub passed: Vec<Passed>,
 }
 
 impl Findings {
+    /// Reports the directory that held an entry of which nothing else is told: its time is another one.
+    pub(super) fn touched_above(&mut self, path: &RelPath) {
+        if let Some(dir) = path.parent() {
+            self.touched(dir, true);
+        }
+    }
+
+    /// Reports files and directories that are new names and nothing else.
+    pub(super) fn linked(&mut self, (files, directories): (Vec<RelPath>, Vec<RelPath>)) {
+        files.into_iter().for_each(|path| self.touched(path, false));
+        self.changes.extend(directories.into_iter().map(|path| Change::Created { path }));
+    }
+
     /// Reports an entry that has other attributes, or another type.
     pub(super) fn touched(&mut self, path: RelPath, is_dir: bool) {
         self.changes.push(Change::Touched { path, is_dir, rewritten: false });

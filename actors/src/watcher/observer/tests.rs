@@ -1,5 +1,6 @@
 //! Real directories and a real inotify queue; the time alone is made up.
 
+mod arriving;
 mod mounts;
 mod races;
 mod unwatched;

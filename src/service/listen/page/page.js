@@ -42,6 +42,8 @@ function sentence({ nodes, source, phase, hook: forAll, state_trouble: forgets }
   if (blind > 0) parts.push(`${many(blind, 'directory is', 'directories are')} not watched`);
   const silent = source.silent.length;
   if (silent > 0) parts.push(`${many(silent, 'file system does', 'file systems do')} not answer (${source.silent.map((one) => one.path).join(', ')})`);
+  const upstream = source.upstream;
+  if (upstream?.holds_removals) parts.push('removals wait, since the source is a mirror that is not complete');
   const stuck = nodes.reduce((sum, node) => sum + node.failing_paths, 0);
   if (stuck > 0) parts.push(`${many(stuck, 'path fails', 'paths fail')} again and again, while the rest arrives`);
   const moves = Math.max(...nodes.map((node) => node.unmirrored_moves), 0);
@@ -103,6 +105,7 @@ function showSource({ source }) {
     ['Not watched', number(source.unwatched_directories), { small: source.unwatched_directories > 0 ? 'compared from time to time' : null, tone: source.unwatched_directories > 0 ? 'warn' : '' }],
     ['Queue overflows', number(source.overflows), { tone: source.overflows > 0 ? 'warn' : '' }],
     ['Compared again', number(source.rescans), { small: 'when track of a directory was lost' }],
+    ...(source.upstream ? [['Behind the first source', source.upstream.lag === null ? 'not known' : `${number(Math.round(source.upstream.lag))} s`, { small: source.upstream.source, tone: source.upstream.holds_removals ? 'warn' : '' }]] : []),
   ]);
   const names = source.unwatched;
   $('unwatched').hidden = names.length === 0;

@@ -1,0 +1,181 @@
+//! A relay between the source and a leaf: two daemons, the second of which mirrors on what the first one brings.
+
+use std::fs::{self, File};
+use std::io::Write;
+
+use serde_json::Value;
+
+use crate::support::{Local, Node, Rsyncd, Site, Ssh, Wire, wait};
+
+const NAME: &str = ".inosync-heartbeat";
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+/// The files of the large directory.
+const MANY: usize = 100;
+
+/// A source, its relay, and the wire from the relay to the leaf, all at rest.
+struct Hops {
+    relay: Site,
+    first: Site,
+    wire: Wire,
+}
+
+/// Fills a file with what is like nothing else.
+fn fill(site: &Site, path: &str, size: u64, number: u64) {
+    let numbers = (0..size / 8).flat_map(|n| (n + (number << 40)).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes());
+    fs::write(site.at(path), numbers.collect::<Vec<u8>>()).unwrap();
+}
+
+impl Hops {
+    fn start(first_hop: Node) -> Hops {
+        let mut first = Site::on(&[first_hop]);
+        first.config("dir_moves: Replicate");
+        first.mkdir("large/below");
+        fill(&first, "file", 100 * MIB, 1);
+        for n in 0..MANY {
+            fill(&first, &format!("large/{}{n}", ["", "below/"][n % 2]), 200 * MIB / MANY as u64, 2 + n as u64);
+        }
+        first.start_with(&["-v"]);
+        first.expect_identical();
+        let mut relay = Site::behind(&first, first_hop, &[Rsyncd]);
+        relay.config("dir_moves: Replicate");
+        let wire = relay.count_rsyncd();
+        relay.copy_to(Rsyncd);
+        relay.start_with(&["-v"]);
+        relay.expect_compared();
+        relay.expect_rest(&wire);
+        // The state of the relay knows what has arrived.
+        relay.stop();
+        relay.start_with(&["-v"]);
+        relay.expect_rest(&wire);
+        Hops { relay, first, wire }
+    }
+
+    /// A change of the source costs less than this on the second hop.
+    #[track_caller]
+    fn expect_cost_below(&self, limit: u64, what: &str, change: impl FnOnce(&Site)) {
+        self.relay.expect_rest(&self.wire);
+        let before = self.wire.bytes();
+        change(&self.first);
+        self.first.expect_identical();
+        self.first.settle();
+        self.relay.expect_rest(&self.wire);
+        let cost = self.wire.bytes() - before;
+        println!("{what}: {cost} bytes on the second hop");
+        if cost >= limit {
+            self.relay.fail(&format!("{what} costs {cost} bytes, not less than {limit}"));
+        }
+    }
+}
+
+fn moves_cost_little_on_the_second_hop(first_hop: Node) {
+    let hops = Hops::start(first_hop);
+    hops.expect_cost_below(16 * KIB, "a rename", |site| site.rename("file", "large/name"));
+    hops.expect_cost_below(16 * KIB, "a rename back", |site| site.rename("large/name", "file"));
+    hops.expect_cost_below(128 * KIB, "a directory", |site| site.rename("large", "renamed"));
+    hops.expect_cost_below(128 * KIB, "a directory below another", |site| {
+        site.mkdir("new");
+        site.rename("renamed", "new/large");
+    });
+    assert!(hops.relay.troubles().is_empty(), "{:?}", hops.relay.troubles());
+}
+
+#[test]
+fn moves_cost_little_behind_a_relay_on_the_same_machine() {
+    moves_cost_little_on_the_second_hop(Local);
+}
+
+#[test]
+fn moves_cost_little_behind_a_relay_that_is_reached_by_ssh() {
+    moves_cost_little_on_the_second_hop(Ssh);
+}
+
+#[test]
+fn a_large_file_that_arrives_slowly_is_sent_on_once() {
+    let mut first = Site::on(&[Local]);
+    first.config("rspeed: 4000");
+    first.start_mirrored();
+    let mut relay = Site::behind(&first, Local, &[Rsyncd]);
+    let wire = relay.count_rsyncd();
+    relay.start_with(&["-v"]);
+    relay.expect_rest(&wire);
+    let before = wire.bytes();
+    fill(&first, "slow", 20 * MIB, 1);
+    first.expect_identical();
+    relay.expect_rest(&wire);
+    let cost = wire.bytes() - before;
+    assert!(cost <= 20 * MIB * 101 / 100, "{cost} bytes");
+}
+
+/// The heartbeat at a node of a site.
+fn heartbeat(site: &Site, node: Node) -> Value {
+    let text = fs::read(site.mirror(node).join(NAME)).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
+}
+
+#[track_caller]
+fn expect_heartbeat(site: &Site, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    let found = wait::until(|| Some(heartbeat(site, Local)).filter(&is_so));
+    found.unwrap_or_else(|| site.fail(&format!("no heartbeat {what}, but {}", heartbeat(site, Local))))
+}
+
+fn is_heartbeat(path: &[u8]) -> bool {
+    path == NAME.as_bytes()
+}
+
+fn beating(mut site: Site) -> Site {
+    site.config("heartbeat: 1");
+    site.compare_without(is_heartbeat);
+    site
+}
+
+#[test]
+fn a_leaf_says_how_far_it_is_behind_the_first_source() {
+    let mut first = beating(Site::on(&[Local]));
+    first.start_mirrored();
+    let mut relay = beating(Site::behind(&first, Local, &[Local]));
+    relay.start_mirrored();
+    let told = expect_heartbeat(&relay, "of two hops", |beat| beat["hops"] == 2 && beat["state"] == "complete");
+    let until = told["until"].as_u64().unwrap();
+    expect_heartbeat(&relay, "of later", |beat| beat["until"].as_u64().is_some_and(|later| later > until + 1));
+    assert_eq!(told["via"].as_array().map(Vec::len), Some(1), "{told}");
+    // The source is gone: what the leaf has is of then, and the relay says how old that is.
+    first.crash();
+    let lag = || relay.status()["source"]["upstream"]["lag"].as_f64();
+    assert!(wait::until(|| lag().filter(|lag| *lag > 2.0)).is_some(), "{:?}", relay.status());
+    let still = heartbeat(&relay, Local);
+    relay.settle();
+    assert_eq!(heartbeat(&relay, Local)["until"], still["until"]);
+}
+
+#[test]
+fn a_relay_on_an_empty_disk_deletes_nothing_behind_it_before_it_is_filled() {
+    let mut first = beating(Site::on(&[Local]));
+    (0..200).for_each(|n| first.write(format!("file{n}"), "content"));
+    first.start_mirrored();
+    let mut relay = beating(Site::behind(&first, Local, &[Local]));
+    relay.start_mirrored();
+    expect_heartbeat(&relay, "of two hops", |beat| beat["hops"] == 2 && beat["state"] == "complete");
+    relay.stop();
+    let mirror = first.mirror(Local);
+    fs::rename(&mirror, first.beside("old-disk")).unwrap();
+    fs::create_dir(&mirror).unwrap();
+    relay.start();
+    relay.expect_log("nothing is sent");
+    // One file arrives before the source knows that the rest is gone.
+    let mut file = File::create(first.at("file0")).unwrap();
+    file.write_all(b"other").unwrap();
+    drop(file);
+    first.expect_log("the mirror has no heartbeat any more");
+    let whole = || (0..200).all(|n| relay.mirror(Local).join(format!("file{n}")).exists());
+    let other = || fs::read(relay.mirror(Local).join("file0")).is_ok_and(|content| content == b"other");
+    let arrived = wait::until(|| {
+        assert!(whole(), "something was deleted behind the relay\n{}", relay.log_lines().join("\n"));
+        other().then_some(())
+    });
+    assert!(arrived.is_some());
+    first.expect_identical();
+    relay.expect_identical();
+    assert!(whole());
+    expect_heartbeat(&relay, "that is complete again", |beat| beat["state"] == "complete");
+}
