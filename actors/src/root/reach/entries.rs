@@ -125,7 +125,12 @@ impl Reach {
     ///
     /// # Errors
     /// As for [`Reach::look`].
-    pub(super) fn open_in(&self, above: &Arc<OwnedFd>, dir: &RelPath, name: &OsStr) -> io::Result<Arc<OwnedFd>> {
+    pub(in crate::root) fn open_in(
+        &self,
+        above: &Arc<OwnedFd>,
+        dir: &RelPath,
+        name: &OsStr,
+    ) -> io::Result<Arc<OwnedFd>> {
         let look = Look::Open { place: Place::entry(above, name), follow: false, name_only: false };
         opened(self.carry_out(dir, look)?)
     }
