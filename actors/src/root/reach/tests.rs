@@ -1,8 +1,10 @@
+use std::ffi::OsStr;
 use std::sync::mpsc;
 use std::time::Instant;
 
 use super::ground::{DEADLINE, LOOK};
 use super::helper::Helper;
+use super::meta::Meta;
 use super::*;
 
 /// A file system of which any look lasts as long as this test wants.

@@ -169,14 +169,16 @@ impl Share {
         let began = self.limit;
         let may_end = self.may_end && speed.limit.changes();
         async move {
-            while may_end {
+            if !may_end {
+                return std::future::pending().await;
+            }
+            loop {
                 tokio::time::sleep(LOOK).await;
                 let limit = speed.of(part);
                 if limit > 0 && (began == 0 || limit < began) {
                     return;
                 }
             }
-            std::future::pending().await
         }
     }
 }
