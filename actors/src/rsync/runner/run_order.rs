@@ -16,7 +16,7 @@ use crate::transport::{Lane, Worked};
 /// The nice value of a comparison by content (nice(1)): the lowest.
 const IDLE: i32 = 19;
 /// The nice value of other large runs.
-const LARGE: i32 = 10;
+const LARGE: i32 = 5;
 /// The most entries of a small change, whose run yields to nobody.
 const SMALL: usize = 32;
 
