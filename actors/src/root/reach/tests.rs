@@ -3,6 +3,9 @@ use std::time::Instant;
 
 use super::ground::{DEADLINE, LOOK};
 use super::helper::Helper;
+use std::ffi::OsStr;
+
+use super::look::Meta;
 use super::*;
 
 /// A file system of which any look lasts as long as this test wants.
