@@ -50,12 +50,12 @@ fn expect_nice(site: &Site, program: &str, word: &str, expected: i32) {
 #[test]
 fn a_reconcile_yields_with_all_its_processes_and_a_standby_does_not() {
     let site = reconciling(Local, "Low");
-    expect_nice(&site, "rsync", LARGE, 10);
+    expect_nice(&site, "rsync", LARGE, 5);
     expect_nice(&site, "rsync", "--ignore-times", 0);
     let site = reconciling(Ssh, "Low");
-    expect_nice(&site, "rsync", LARGE, 10);
+    expect_nice(&site, "rsync", LARGE, 5);
     // The connection of its own.
-    expect_nice(&site, "ssh", "ControlPath=none", 10);
+    expect_nice(&site, "ssh", "ControlPath=none", 5);
 }
 
 #[test]
