@@ -4,13 +4,7 @@ use std::time::Instant;
 
 use super::ground::{DEADLINE, LOOK};
 use super::helper::Helper;
-<<<<<<< HEAD
-use super::meta::Meta;
-=======
-use std::ffi::OsStr;
-
 use super::look::Meta;
->>>>>>> int18
 use super::*;
 
 /// A file system of which any look lasts as long as this test wants.
