@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::SupervisorActor;
 use super::lifecycle::Lifecycle;
-use super::upstream::{Before, UpstreamWatch};
+use super::upstream::{Before, KnownUpstream};
 use crate::heartbeat::{Heartbeat, own_name};
 use crate::messages::{AskCompared, AskReported, Wake};
 use crate::status::{UpstreamStatus, unix};
@@ -40,7 +40,7 @@ pub(super) struct Heartbeats {
     sent: BTreeMap<usize, Heartbeat>,
     on_their_way: BTreeSet<usize>,
     /// The source, if it is a mirror.
-    upstream: UpstreamWatch,
+    upstream: KnownUpstream,
     holds_removals: bool,
 }
 
@@ -56,7 +56,7 @@ impl SupervisorActor {
     pub(super) fn begin_heartbeats(&mut self, ctx: &mut Context<Self>) {
         let Some(every) = self.config.site.heartbeat else { return };
         if let Some(state_file) = &self.config.site.state_file {
-            self.heartbeats.upstream = UpstreamWatch::remembered(state_file);
+            self.heartbeats.upstream = KnownUpstream::remembered(state_file);
         }
         self.read_upstream();
         self.beat(ctx);

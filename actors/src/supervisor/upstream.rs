@@ -69,7 +69,7 @@ impl Before {
 
 /// What is before this daemon, which is remembered from one run to the next in a file.
 #[derive(Debug, Default)]
-pub(super) struct UpstreamWatch {
+pub(super) struct KnownUpstream {
     pub(super) before: Before,
     /// The file; `None` without a state.
     file: Option<PathBuf>,
@@ -77,13 +77,13 @@ pub(super) struct UpstreamWatch {
     remembered: Option<String>,
 }
 
-impl UpstreamWatch {
+impl KnownUpstream {
     /// Takes up what was remembered beside the state. Nobody knows what the source is by now, until its heartbeat is seen.
-    pub(super) fn remembered(state_file: &Path) -> UpstreamWatch {
+    pub(super) fn remembered(state_file: &Path) -> KnownUpstream {
         let file = state_file.with_extension("upstream");
         let last: Option<Heartbeat> = fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let remembered = last.as_ref().map(|last| last.source.clone());
-        UpstreamWatch { before: last.map_or(Before::Nothing, Before::Lost), file: Some(file), remembered }
+        KnownUpstream { before: last.map_or(Before::Nothing, Before::Lost), file: Some(file), remembered }
     }
 
     /// Looks at the source. Returns true if removals must wait.
@@ -159,16 +159,16 @@ mod tests {
         fs::create_dir(&source).unwrap();
         fs::write(source.join(crate::heartbeat::NAME), beat(crate::status::unix(SystemTime::now())).encode()).unwrap();
         let root = Root::of(&source).unwrap();
-        let mut upstream = UpstreamWatch::remembered(&state);
+        let mut upstream = KnownUpstream::remembered(&state);
         assert_eq!(upstream.before, Before::Nothing);
         assert!(!upstream.look(&root));
         upstream.remember().unwrap();
-        let mut next = UpstreamWatch::remembered(&state);
+        let mut next = KnownUpstream::remembered(&state);
         assert!(matches!(next.before, Before::Lost(_)));
         assert!(!next.look(&root), "it is there");
         fs::remove_file(source.join(crate::heartbeat::NAME)).unwrap();
         assert!(!next.look(&root));
         next.remember().unwrap();
-        assert_eq!(UpstreamWatch::remembered(&state).before, Before::Nothing, "somebody deleted it");
+        assert_eq!(KnownUpstream::remembered(&state).before, Before::Nothing, "somebody deleted it");
     }
 }
