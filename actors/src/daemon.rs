@@ -23,7 +23,7 @@ use crate::rsync::audience::Audience;
 use crate::rsync::staging::Staging;
 use crate::rsync::{Rsync, Shared};
 use crate::site::version::Version;
-use crate::site::{DirMoves, Site};
+use crate::site::Site;
 use crate::state::memory::Memory;
 use crate::state::store::StoreError;
 use crate::state::{self, StateActor};
@@ -34,7 +34,6 @@ use crate::supervisor::watchdog::{DaemonMonitor, DaemonProgress};
 use crate::supervisor::{Flushes, StateHandle, SupervisorActor, SupervisorParts, Upstream};
 use crate::transport::Transport;
 use crate::watcher::coverage::WatchCoverage;
-use crate::watcher::linked::Recognised;
 use crate::watcher::{self, WatcherActor};
 
 /// The longest wait of a new start for the watches and the state of the daemon before.
@@ -338,11 +337,7 @@ impl Starter<'_> {
         let excludes = site.excludes.clone();
         let watcher = WatcherActor::new(self.root.clone(), excludes, outlets, holds.clone(), self.guard.clone());
         let watcher = watcher.polling(site.watch_poll).settling(site.settle.clone()).with_barriers(aside);
-        let recognised = match site.least_dir_moves() {
-            DirMoves::Log => Recognised::Files,
-            DirMoves::Replicate => Recognised::Directories,
-        };
-        let watcher = watcher.awaiting_names(site.await_names).recognising(recognised);
+        let watcher = watcher.awaiting_names(site.await_names);
         let watcher = WatcherActor::start_in_arbiter(&thread, |_| watcher);
         let unsaved = memory.as_ref().map(|memory| memory.unsaved.clone()).unwrap_or_default();
         let state = memory.zip(threads.state.as_ref());

@@ -33,7 +33,6 @@ use crate::watch_error::WatchError;
 
 use self::coverage::WatchCoverage;
 use self::ledger::Ledger;
-use self::linked::Recognised;
 use self::queue_barrier::QueueBarrier;
 use self::reader::{Gauge, KernelSaid};
 use crate::ending::EndsDaemon;
@@ -90,7 +89,6 @@ pub(crate) struct WatcherActor {
     settle: Settle,
     /// `true` if entries of temporary names are left alone until they have their own.
     awaits_names: bool,
-    recognised: Recognised,
     /// Finds the names that went among those that were saved.
     recognises: Option<Recipient<FindMoved>>,
     /// A directory outside of the tree, by which barriers are answered.
@@ -137,7 +135,6 @@ impl WatcherActor {
             poll: POLL,
             settle: Settle::default(),
             awaits_names: false,
-            recognised: Recognised::Nothing,
             recognises: None,
             aside: None,
             watching: None,
@@ -168,12 +165,6 @@ impl WatcherActor {
     /// The same, which leaves entries of temporary names alone until they have their own, if it `awaits` that.
     pub(crate) fn awaiting_names(mut self, awaits: bool) -> Self {
         self.awaits_names = awaits;
-        self
-    }
-
-    /// The same, which lets new names of files wait until other ones go, as soon as somebody finds these ([`Recognise`]).
-    pub(crate) fn recognising(mut self, recognised: Recognised) -> Self {
-        self.recognised = recognised;
         self
     }
 
@@ -315,7 +306,7 @@ impl Handler<Recognise> for WatcherActor {
     fn handle(&mut self, Recognise(by): Recognise, _: &mut Self::Context) {
         self.recognises = Some(by);
         if let Some((observer, _)) = &mut self.watching {
-            observer.recognise(self.recognised);
+            observer.recognise();
         }
     }
 }

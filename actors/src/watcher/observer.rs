@@ -28,7 +28,6 @@ use self::unwatched::{Unwatched, first};
 use super::coverage::WatchCoverage;
 use super::dirs::{Attached, Dirs, FoundDirectories, ScanProgress, first_scan};
 use super::ledger::Ledger;
-use super::linked::Recognised;
 use super::moves::{Departure, Moves, PAIRING_TIME};
 use super::queue_barrier::QueueBarrier;
 use super::tree::NodeId;
@@ -94,8 +93,8 @@ impl Observer {
     }
 
     /// Lets new names of files wait until other ones go.
-    pub(crate) fn recognise(&mut self, recognised: Recognised) {
-        self.files.linked.recognise(recognised);
+    pub(crate) fn recognise(&mut self) {
+        self.files.linked.recognise();
     }
 
     /// Waits no longer for files whose other names were found to have gone.

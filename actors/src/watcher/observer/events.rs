@@ -137,17 +137,12 @@ impl Observer {
         if self.is_left_alone(&path, mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM)) {
             return;
         }
-        if self.files.linked.ends(&path) && !mask.contains(EventMask::DELETE) {
-            self.found.changes.push(Change::Created { path: path.clone() });
-        }
         if mask.contains(EventMask::CREATE) {
             if self.dirs.leaves_alone(&path, true) {
                 return;
             }
             self.attach(dir, &name, now);
-            if !self.files.linked.holds_directory(&path, now) {
-                self.found.changes.push(Change::Created { path });
-            }
+            self.found.changes.push(Change::Created { path });
         } else if mask.contains(EventMask::MOVED_TO) {
             self.directory_arrived(dir, name, path, event);
         } else if mask.contains(EventMask::MOVED_FROM) {

@@ -39,10 +39,9 @@ impl Findings {
         }
     }
 
-    /// Reports files and directories that are new names and nothing else.
-    pub(super) fn linked(&mut self, (files, directories): (Vec<RelPath>, Vec<RelPath>)) {
+    /// Reports files that are new names and nothing else.
+    pub(super) fn linked(&mut self, files: Vec<RelPath>) {
         files.into_iter().for_each(|path| self.touched(path, false));
-        self.changes.extend(directories.into_iter().map(|path| Change::Created { path }));
     }
 
     /// Reports an entry that has other attributes, or another type.
