@@ -1,7 +1,8 @@
 //! The heartbeat: a small file at the root of each mirror, which says up to which time the mirror has everything. A relay
 //! reads that of its source, and passes on what it says.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -73,16 +74,22 @@ impl Heartbeat {
         text
     }
 
-    /// The heartbeat in a directory; `None` if there is none that can be read.
-    pub(crate) fn in_directory(directory: &Path) -> Option<Heartbeat> {
+    /// Reads the heartbeat in a directory; `None` if there is no such file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no heartbeat.
+    pub(crate) fn in_directory(directory: &Path) -> io::Result<Option<Heartbeat>> {
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-        let file = std::fs::File::options().read(true).custom_flags(flags).open(directory.join(NAME)).ok()?;
-        if !file.metadata().is_ok_and(|meta| meta.is_file()) {
-            return None;
+        let file = match File::options().read(true).custom_flags(flags).open(directory.join(NAME)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        if !file.metadata()?.is_file() {
+            return Err(io::ErrorKind::InvalidData.into());
         }
         let mut text = Vec::new();
-        file.take(LARGEST).read_to_end(&mut text).ok()?;
-        serde_json::from_slice(&text).ok()
+        file.take(LARGEST).read_to_end(&mut text)?;
+        Ok(Some(serde_json::from_slice(&text)?))
     }
 
     /// The time of the file.
@@ -120,21 +127,21 @@ mod tests {
     fn a_heartbeat_is_read_as_it_was_written_and_its_size_stays_the_same() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(NAME);
-        assert_eq!(Heartbeat::in_directory(dir.path()), None);
+        assert_eq!(Heartbeat::in_directory(dir.path()).unwrap(), None);
         let mut sizes = Vec::new();
         for beat in [beat(MirrorProgress::Complete, Some(7)), beat(MirrorProgress::Reconciling, None)] {
             std::fs::write(&file, beat.encode()).unwrap();
             sizes.push(beat.encode().len());
-            assert_eq!(Heartbeat::in_directory(dir.path()), Some(beat));
+            assert_eq!(Heartbeat::in_directory(dir.path()).unwrap(), Some(beat));
         }
         assert_eq!(sizes, [SIZE, SIZE]);
         for other in ["", "{}", "no json"] {
             std::fs::write(&file, other).unwrap();
-            assert_eq!(Heartbeat::in_directory(dir.path()), None, "{other}");
+            assert!(Heartbeat::in_directory(dir.path()).is_err(), "{other}");
         }
         std::fs::remove_file(&file).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
-        assert_eq!(Heartbeat::in_directory(dir.path()), None);
+        assert!(Heartbeat::in_directory(dir.path()).is_err());
     }
 
     #[test]

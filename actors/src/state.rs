@@ -275,17 +275,18 @@ impl Handler<FindMoved> for StateActor {
     type Result = ();
 
     fn handle(&mut self, names: FindMoved, _: &mut Self::Context) {
-        let Some(store) = self.file.store() else { return };
-        let Ok(known) = store.known() else { return };
         let reach = self.root.reach();
-        let moved = Unpaired::of(names, &known, &mut self.recognised, reach).take_moved(reach, true);
-        if moved.is_empty() {
-            return;
-        }
+        let known = self.file.store().and_then(|store| store.known().ok());
+        let unpaired = known.map(|known| Unpaired::of(names, &known, &mut self.recognised, reach));
+        let moved = unpaired.map(|mut unpaired| unpaired.take_moved(reach, true)).unwrap_or_default();
         moved.iter().for_each(|moved| self.recognised.add(&moved.to));
         let new = moved.iter().map(|moved| moved.to.path.clone()).collect();
         let renamed = moved.into_iter().map(|MovedEntry { from, to }| Change::Renamed { from, to: to.path });
-        self.outlets.changes.do_send(Observed(renamed.collect()));
+        let renamed: Vec<Change> = renamed.collect();
+        if !renamed.is_empty() {
+            self.outlets.changes.do_send(Observed(renamed));
+        }
+        // The watcher asks no second time before this answer.
         self.outlets.moved.do_send(MovesFound(new));
     }
 }

@@ -43,7 +43,7 @@ use crate::messages::{
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::reload::ConfigSnapshot;
-use crate::site::{DirMoves, InitialSync};
+use crate::site::DirMoves;
 use crate::state;
 use crate::status::record::NodeRecord;
 use crate::sync::{NodeLink, SupervisorHandle, SyncActor};
@@ -188,7 +188,7 @@ impl SupervisorActor {
     }
 
     fn want_reconciles(&self) {
-        if self.config.site.initial_sync != InitialSync::Off {
+        if self.config.site.compares_unknown() {
             self.slots.staying().for_each(|slot| slot.link.outbox.lock().want_reconcile());
         }
     }

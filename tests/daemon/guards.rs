@@ -70,7 +70,7 @@ fn lost(site: &Site, before: &[tree::Tree]) -> usize {
 }
 
 /// Whether the removals in these lines of a log, which are so many at least, came with a pause for which they do not wait (50 ms,
-/// less what the log rounds), as on a busy machine: what was removed before it may have been mirrored.
+/// less the time by which the log is late on a busy machine): what was removed before it may have been mirrored.
 fn have_pause(log: &[String], at_least: usize) -> bool {
     let millis = |line: &String| -> Option<u64> {
         let time = line.contains("change, what: removed").then(|| line.split(' ').nth(2))??;
@@ -80,7 +80,7 @@ fn have_pause(log: &[String], at_least: usize) -> bool {
     };
     let times: Vec<u64> = log.iter().filter_map(millis).collect();
     assert!(times.len() >= at_least, "only {} removals in the log", times.len());
-    times.windows(2).any(|two| two[1].abs_diff(two[0]) > 45)
+    times.windows(2).any(|two| two[1].abs_diff(two[0]) > 30)
 }
 
 /// The log when it grows no more: the source may be seen to be empty before all removals in it are told.

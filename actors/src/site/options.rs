@@ -94,6 +94,11 @@ impl Site {
         }
     }
 
+    /// Tells if a node of which nothing is known is compared at the start. A heartbeat may not say more than is known.
+    pub(crate) fn compares_unknown(&self) -> bool {
+        self.initial_sync != InitialSync::Off || self.heartbeat.is_some()
+    }
+
     /// Returns how the nodes together follow a move of a directory: as those that follow least.
     pub(crate) fn least_dir_moves(&self) -> DirMoves {
         let follows = |node: &Node| self.at(node).dir_moves == DirMoves::Replicate;

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::SupervisorActor;
 use super::lifecycle::Lifecycle;
 use super::upstream::{Before, KnownUpstream};
-use crate::heartbeat::{Heartbeat, own_name};
+use crate::heartbeat::{Heartbeat, MirrorProgress, own_name};
 use crate::messages::{AskCompared, AskReported, Wake};
 use crate::status::{UpstreamStatus, unix};
 use crate::transport::{BeatTurn, Beaten};
@@ -144,9 +144,13 @@ impl SupervisorActor {
             let mark = self.heartbeats.marks.iter().rev().find(|mark| !outbox.may_lack_any(mark.reported));
             drop(outbox);
             let sent = self.heartbeats.sent.get(&at);
-            let until = mark.and_then(|mark| mark.until).max(sent.and_then(|sent| sent.until));
+            // A later time than now was of a clock that was ahead.
+            let kept = sent.and_then(|sent| sent.until).filter(|until| *until <= unix(SystemTime::now()));
+            let until = mark.and_then(|mark| mark.until).max(kept);
             let heartbeat = Heartbeat::of(&own, upstream.as_ref(), reconciles, until);
-            if sent == Some(&heartbeat) {
+            // The node may have one from before this start that says more than a mirror that is complete up to no time.
+            let says_nothing = heartbeat.state == MirrorProgress::Complete && heartbeat.until.is_none();
+            if sent == Some(&heartbeat) || sent.is_none() && says_nothing {
                 continue;
             }
             let turn = if sent.is_none() && reconciles { BeatTurn::First } else { BeatTurn::Later };

@@ -18,7 +18,7 @@ use crate::outbox::Outbox;
 use crate::outbox::unsaved::Unsaved;
 use crate::reload::ConfigSnapshot;
 use crate::root::Root;
-use crate::site::{DeleteMode, InitialSync, Site};
+use crate::site::{DeleteMode, Site};
 use crate::state::memory::Resumed;
 use crate::state::{Keep, SavedBacklog};
 use crate::transport::Transport;
@@ -145,7 +145,7 @@ impl Upstream {
             let is_known = past.take_up(&slot.link.key, &slot.link.outbox);
             // What the node kept until now goes by a comparison.
             let deletes = site.at(&slot.node).delete == DeleteMode::Startup;
-            if (!is_known || deletes) && site.initial_sync != InitialSync::Off {
+            if (!is_known || deletes) && site.compares_unknown() {
                 slot.link.outbox.lock().want_reconcile();
             }
         }

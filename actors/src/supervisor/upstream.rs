@@ -89,8 +89,11 @@ impl KnownUpstream {
     /// Looks at the source. Returns true if removals must wait.
     pub(super) fn look(&mut self, root: &Root) -> bool {
         let is_usable = root.check().is_ok();
-        let found = Heartbeat::in_directory(root.path()).filter(|_| is_usable);
-        self.before = std::mem::take(&mut self.before).next(found, is_usable);
+        // A source that does not answer is not looked at, and what cannot be read says nothing.
+        let found = if is_usable { Heartbeat::in_directory(root.path()) } else { Ok(None) };
+        if let Ok(found) = found {
+            self.before = std::mem::take(&mut self.before).next(found, is_usable);
+        }
         self.before.holds_removals(SystemTime::now())
     }
 
@@ -103,7 +106,12 @@ impl KnownUpstream {
         let source = heartbeat.as_ref().map(|heartbeat| heartbeat.source.clone());
         let Some(file) = self.file.as_ref().filter(|_| source != self.remembered) else { return Ok(()) };
         match heartbeat {
-            Some(heartbeat) => fs::write(file, heartbeat.encode())?,
+            // Whole or not at all: a part of it would say that the source is no mirror.
+            Some(heartbeat) => {
+                let new = file.with_extension("upstream.new");
+                fs::write(&new, heartbeat.encode())?;
+                fs::rename(new, file)?;
+            }
             None => fs::remove_file(file)?,
         }
         self.remembered = source;

@@ -23,12 +23,20 @@ pub(crate) struct Linked {
     /// New names of files, with the times at which each is told in any case.
     files: BTreeMap<RelPath, Instant>,
     gone: Vec<RelPath>,
+    /// `true` while an answer is to come: a second question waits for it.
+    asked: bool,
 }
 
 impl Linked {
     /// Lets new names wait from now on.
     pub(crate) fn recognise(&mut self) {
         self.waits = true;
+        self.asked = false;
+    }
+
+    /// Notes that the last question was answered.
+    pub(crate) fn answered(&mut self) {
+        self.asked = false;
     }
 
     /// Lets the new name of a file of this size wait. Returns true if it waits.
@@ -54,9 +62,10 @@ impl Linked {
 
     /// Takes the names that went while others waited.
     pub(crate) fn take_gone(&mut self) -> Option<FindMoved> {
-        if self.gone.is_empty() {
+        if self.gone.is_empty() || self.asked {
             return None;
         }
+        self.asked = true;
         let gone = std::mem::take(&mut self.gone);
         Some(FindMoved { gone, new: self.files.keys().cloned().collect() })
     }
@@ -117,7 +126,10 @@ mod tests {
         assert_eq!(linked.take_gone(), None);
         linked.left(&rel("old"));
         assert_eq!(linked.take_gone(), Some(FindMoved { gone: vec![rel("old")], new: vec![rel("a")] }));
-        assert_eq!(linked.take_gone(), None);
+        linked.left(&rel("older"));
+        assert_eq!(linked.take_gone(), None, "one question at a time");
+        linked.answered();
+        assert_eq!(linked.take_gone(), Some(FindMoved { gone: vec![rel("older")], new: vec![rel("a")] }));
         assert_eq!(linked.next(), Some(start + LINK_TIME));
         assert!(linked.due(start + LINK_TIME / 2).is_empty());
         assert_eq!(linked.due(start + LINK_TIME), vec![rel("a")]);

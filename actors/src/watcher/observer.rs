@@ -102,6 +102,7 @@ impl Observer {
         for path in new {
             self.files.linked.ends(path);
         }
+        self.files.linked.answered();
         self.tick(now);
     }
 

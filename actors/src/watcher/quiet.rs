@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn a_file_of_a_temporary_name_counts_late_and_holds_up_no_other() {
         let (mut quiet, start) = (Quiet::default(), Instant::now());
-        let temporary = rel(".f.XXXXXX");
+        let temporary = rel(".f.aBcDe0");
         quiet.written(temporary.clone(), start);
         assert_eq!(quiet.due(start + QUIET_TIME), [temporary.as_bytes()].map(|name| RelPath::new(name).unwrap()));
         quiet.await_names();
@@ -304,7 +304,7 @@ mod tests {
         quiet.await_names();
         let times = (0..).map(|n| start + NAMELESS / 2 * n).take_while(|at| *at < start + NAMELESS_AT_LATEST * 3 / 2);
         let counted = times.filter(|at| {
-            quiet.written(rel(".log.000001"), *at);
+            quiet.written(rel(".log.0a0B01"), *at);
             !quiet.due(*at).is_empty()
         });
         assert_eq!(counted.collect::<Vec<_>>(), [start + NAMELESS_AT_LATEST]);

@@ -22,7 +22,8 @@ impl Files {
 
     /// A file is being written. Returns true if that says nothing of it yet, although it was `closed`.
     pub(super) fn is_arriving(&mut self, path: &RelPath, closed: bool, dirs: &Dirs, now: Instant) -> bool {
-        if !self.quiet.is_nameless(path) || closed && !self.quiet.waits_for(path) {
+        // A file that has been there for long is written in its place.
+        if !self.quiet.is_nameless(path) || !self.quiet.waits_for(path) {
             return false;
         }
         dirs.awaits_name(path.clone(), false);

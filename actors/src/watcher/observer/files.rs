@@ -210,8 +210,9 @@ impl Files {
     }
 
     /// Waits no longer for the files below a directory, which something else covers or uncovers.
-    pub(super) fn covered_below(&mut self, dir: &RelPath) {
+    pub(super) fn covered_below(&mut self, dir: &RelPath, dirs: &mut Dirs) {
         self.quiet.forget_below(dir);
+        dirs.forget_nameless_below(dir);
     }
 
     /// Forgets a directory that went with all that is below it.

@@ -111,7 +111,7 @@ impl Observer {
     }
 
     fn watch_anew(&mut self, path: &RelPath, now: Instant) {
-        self.files.covered_below(path);
+        self.files.covered_below(path, &mut self.dirs);
         let above = path.parent().and_then(|parent| self.dirs.find(&parent));
         if let Some((parent, name)) = above.zip(last_name(path)) {
             for dir in self.dirs.named(parent, &name) {
