@@ -2,6 +2,7 @@
 //! source that was replaced, unmounted, emptied or deleted must not look like a tree whose files were all deleted.
 
 pub(crate) mod arriving;
+pub(crate) mod census;
 mod identity;
 pub mod reach;
 mod sighting;
@@ -18,6 +19,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use self::arriving::Arriving;
+use self::census::Census;
 use self::identity::Identity;
 use self::reach::Reach;
 use self::reach::Silent;
@@ -42,6 +44,7 @@ pub struct Root {
     supersedes: bool,
     reach: Reach,
     arriving: Arriving,
+    census: Census,
 }
 
 /// The conditions under which entries that are missing in the source count as deleted.
@@ -122,8 +125,16 @@ impl Root {
         let (seen, _) = reach.see(path, 0).map_err(|error| unusable(&error))?;
         let identity = Arc::new(Identity::of(seen));
         let was_empty = Arc::default();
-        let arriving = Arriving::default();
-        Ok(Root { path: path.to_owned(), identity, guards: None, was_empty, supersedes: false, reach, arriving })
+        Ok(Root {
+            path: path.to_owned(),
+            identity,
+            guards: None,
+            was_empty,
+            supersedes: false,
+            reach,
+            arriving: Arriving::default(),
+            census: Census::default(),
+        })
     }
 
     /// Returns the same source with conditions on its content.
@@ -163,6 +174,11 @@ impl Root {
     /// Returns the record of what somebody's rsync is bringing into the source.
     pub(crate) fn arriving(&self) -> &Arriving {
         &self.arriving
+    }
+
+    /// Returns the count of the directories of the source.
+    pub(crate) fn census(&self) -> &Census {
+        &self.census
     }
 
     /// Looks at a path of the source, without following a symlink.

@@ -3,6 +3,7 @@
 pub mod audience;
 mod deliver;
 mod examine;
+mod jobs;
 mod learned;
 mod names;
 pub mod recipe;
@@ -61,7 +62,7 @@ impl Rsync {
         let target = Target::new(site.at(&node).into(), root, node, version, log);
         let runner = Runner::new(target.clone(), &shared);
         let examiner = Examiner::new(target.clone(), runner.clone());
-        let deliverer = Deliverer::new(target.clone(), runner.clone(), examiner.clone());
+        let deliverer = Deliverer::new(target.clone(), runner.clone(), examiner.clone(), shared.jobs.clone());
         let Shared { audience, counter, .. } = shared;
         Rc::new(Rsync { target, runner, examiner, deliverer, audience, counter })
     }

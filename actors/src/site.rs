@@ -77,6 +77,8 @@ pub struct Site {
     pub marker: Option<RelPath>,
     /// Greatest number of entries that a reconcile may delete at a node; `None` for no limit.
     pub max_delete: Option<u64>,
+    /// Number of runs that a reconcile of a node is divided into; `None` for as many as help.
+    pub reconcile_jobs: Option<usize>,
     /// Interval of the periodic reconciles of each node; `None` for none.
     pub resync_every: Option<Duration>,
     /// Interval at which each node is compared by checksum, which changes nothing; `None` for never.

@@ -209,6 +209,7 @@ impl WatcherActor {
         if self.awaits_names {
             observer.await_names();
         }
+        observer.write_coverage(&self.outlets.coverage, self.root.census());
         let Findings { changes, blind, unseen, .. } = observer.take();
         // With no watch left the daemon would start half blind: better not at all.
         if let Some(Unseen::NoWatchLeft { why: WatchError::Limit { limit, .. }, .. }) = unseen.into_iter().next() {
@@ -253,7 +254,7 @@ impl WatcherActor {
             self.outlets.reports.do_send(WatchReport::RootSuperseded);
         }
         passed.into_iter().for_each(|passed| self.outlets.passed.do_send(passed));
-        observer.write_coverage(&self.outlets.coverage);
+        observer.write_coverage(&self.outlets.coverage, self.root.census());
         let next = observer.next_tick();
         if next != self.timer.map(|(at, _)| at) {
             self.timer.take().map(|(_, handle)| ctx.cancel_future(handle));

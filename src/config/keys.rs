@@ -89,6 +89,10 @@ pub const KEYS: &[Key] = &[
     key("max_delete", "1000", |d, v| {
         put(or_none(v, |v| v.number(0..=2_000_000_000, "entries")), &mut d.site.max_delete)
     }),
+    key("reconcile_jobs", "4", |d, v| {
+        let jobs = or_none(v, |v| v.number(1..=64, "runs").map(|number| number as usize));
+        put(jobs, &mut d.site.reconcile_jobs)
+    }),
     key("watch_poll", "60", |d, v| put(seconds(v, 60, 1..=DAY), &mut d.site.watch_poll)),
     key("settle", "[(\"*.part\", 30)]", |d, v| put(or_default(v, |v| settle(v, 1..=DAY)), &mut d.site.settle)),
     key("await_names", "true", |d, v| put(boolean(v, true), &mut d.site.await_names)),

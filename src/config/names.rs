@@ -45,6 +45,7 @@ const OTHER_NAMES: &[(&str, Meaning)] = &[
     ("beat pulse heartbeatinterval", Meaning::Is("heartbeat")),
     ("edelay delay maxdelays debounce latency batchdelay", Meaning::None(NO_DELAY)),
     ("emask events", Meaning::None("there is no such key: which events count is fixed")),
+    ("jobs parallel parallelism reconcilethreads reconcileruns", Meaning::Is("reconcile_jobs")),
     (
         "maxprocesses threads workers",
         Meaning::None("there is no such key: each node has its own runs; see `max_standbys`"),

@@ -91,6 +91,13 @@ pub fn keeps_removed() -> bool {
     }
 }
 
+/// The runs that each reconcile is divided into; `None` for as many as help.
+pub fn reconcile_jobs() -> Option<usize> {
+    variable(JOBS)
+}
+
+const JOBS: &str = "INOSYNC_TEST_JOBS";
+
 fn faults() -> Vec<Fault> {
     let text: String = variable("INOSYNC_TEST_FAULTS").unwrap_or_else(|| "all".to_owned());
     match text.as_str() {
@@ -130,7 +137,7 @@ fn file_systems(variable_name: &str) -> Vec<Kind> {
 /// The variables that make the same ground again.
 pub fn ground_variables() -> String {
     let told = |name| variable::<String>(name).map(|text| format!("{name}={text} "));
-    [NODE_FS, SOURCE_FS, DELETE, RELAY].into_iter().filter_map(told).collect()
+    [NODE_FS, SOURCE_FS, DELETE, RELAY, JOBS].into_iter().filter_map(told).collect()
 }
 
 /// The variables that make the same script again.

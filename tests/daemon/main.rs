@@ -42,6 +42,7 @@ mod priority;
 mod progress;
 mod races;
 mod random;
+mod reconcile_jobs;
 mod relays;
 mod reload;
 mod removals;

@@ -2,6 +2,8 @@
 //! Does not decide which run gets them. The trap: rsync does not test the ancestors of the paths in a `--files-from`
 //! list, so each rule has a companion for what lies below.
 
+pub(crate) mod groups;
+
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

@@ -8,6 +8,7 @@ mod next_best;
 mod removals;
 mod runs;
 mod spare;
+mod whole;
 
 pub(super) use self::alike::{NameRule, NamesSeen, sample};
 
@@ -19,11 +20,11 @@ use std::time::{Instant, SystemTime};
 
 use self::runs::{Runs, Started};
 use super::examine::Examiner;
-use super::learned::{NewMirror, ReconciledMirror};
+use super::jobs::Jobs;
+use super::learned::NewMirror;
 use super::recipe::{self, Recipe};
 use super::runner::Runner;
 use super::target::Target;
-use super::traits::{Sample, learn_traits};
 use crate::path::RelPath;
 use crate::patterns::rules;
 use crate::rsync::report::aside::{Aside, Without};
@@ -38,7 +39,6 @@ use crate::transport::Lane;
 use crate::transport::blame::Blame;
 use crate::transport::failure::{Cause, Failure};
 use crate::transport::plan::{Plan, bounded};
-use crate::transport::progress::{Latest, Meter, Piece};
 use crate::transport::{Delivery, Worked};
 
 /// Entries that are named when a reconcile would delete too many.
@@ -54,13 +54,14 @@ pub(super) struct Deliverer {
     /// Names of the node that share their files, by the one that is to be deleted.
     shared_files: RefCell<BTreeMap<RelPath, RelPath>>,
     new_mirror: RefCell<NewMirror>,
+    jobs: Jobs,
 }
 
 impl Deliverer {
-    pub(super) fn new(target: Rc<Target>, runner: Rc<Runner>, examiner: Rc<Examiner>) -> Rc<Self> {
+    pub(super) fn new(target: Rc<Target>, runner: Rc<Runner>, examiner: Rc<Examiner>, jobs: Jobs) -> Rc<Self> {
         let deleted = RefCell::default();
         let shared_files = RefCell::default();
-        Rc::new(Deliverer { target, runner, examiner, deleted, shared_files, new_mirror: RefCell::default() })
+        Rc::new(Deliverer { target, runner, examiner, deleted, shared_files, new_mirror: RefCell::default(), jobs })
     }
 
     /// Carries out a plan.
@@ -185,80 +186,6 @@ impl Deliverer {
         self.counted(Order { rules: &filters, ..order }, worked, &mut hear).await
     }
 
-    /// Compares the whole tree, and keeps `latest` meanwhile. What the node has below the directories `kept` is not deleted.
-    pub(super) async fn reconcile_all(self: &Rc<Self>, kept: &[RelPath], latest: Latest) -> Result<Delivery, Failure> {
-        let meter = Meter::start(latest);
-        let passed_over = self.target.root.arriving().pass_over([RelPath::root()]);
-        let exact = passed_over.paths.iter().flat_map(rules::exact);
-        let mut filters: Vec<OsString> = exact.chain(kept.iter().flat_map(rules::kept)).collect();
-        let clashes = self.clashes(kept, &filters).await?;
-        filters.extend(clashes.rules());
-        if let Some(most) = self.target.max_delete() {
-            // If this never ends, another reconcile is to come, too.
-            self.new_mirror.borrow_mut().reconcile_comes();
-            let counted = self.count_deletions(most, &filters).await;
-            self.new_mirror.borrow_mut().reconcile_came();
-            counted?;
-        }
-        // It sends everything to a mirror that was made before, or that it makes itself.
-        let mirror = ReconciledMirror::take(&self.new_mirror);
-        let mut sample = Sample::begin();
-        let mut hear = |said: &[u8]| {
-            let split = Piece::split_from(said);
-            if let Some((piece, _)) = &split {
-                meter.hear(piece);
-            }
-            sample.hear(split.map_or(said, |(_, rest)| rest));
-            if output::parts(said).any(|line| line == Line::MadeMirror) {
-                mirror.made();
-            }
-        };
-        let order = |recipe| Order { rules: &filters, ..Order::of(recipe) };
-        let mut result = self.counted(order(Recipe::Full), None, &mut hear).await;
-        if let Err(Failure { cause: Cause::TargetFull, .. }) = &result {
-            // It ended before it came to all that is to be deleted, which may be what makes room.
-            let pruned = self.counted(order(Recipe::Prune), None, &mut |_| ()).await.unwrap_or_default();
-            if pruned.tally.deleted > 0 {
-                result = self.counted(order(Recipe::Full), None, &mut hear).await;
-                result.iter_mut().for_each(|delivery| delivery.tally.add(pruned.tally));
-            }
-        }
-        let is_new = mirror.is_new();
-        if result.is_ok() {
-            mirror.succeeded();
-        }
-        if is_new {
-            let passed_over = !self.target.known_traits().is_empty();
-            self.forget_node();
-            if passed_over && let Ok(delivery) = &mut result {
-                // What the mirror before this one could not hold was not compared.
-                delivery.add(self.counted(order(Recipe::Full), None, &mut |_| ()).await?);
-            }
-        } else if result.is_ok() {
-            // The node has now what it is asked about.
-            self.target.learned.borrow_mut().may_tell_names();
-        }
-        if let Ok(delivery) = &mut result {
-            clashes.note_in(delivery);
-            let unset = &delivery.unset;
-            sample.leave_out(|path| delivery.blamed.touches(path) || unset.more || unset.paths.contains(path));
-            learn_traits(&self.target, &self.runner, sample).await;
-        }
-        result
-    }
-
-    /// Fails if a reconcile would delete more than `most` entries. rsync's own limit stops only when it has deleted so many.
-    async fn count_deletions(self: &Rc<Self>, most: u64, rules: &[OsString]) -> Result<(), Failure> {
-        let mut first = Vec::new();
-        let mut name = |said: &[u8]| match Line::parse(said) {
-            Line::Deleted(path) if first.len() < NAMED => first.push(path.to_string()),
-            _ => (),
-        };
-        let counted = self.counted(Order { rules, ..Order::of(Recipe::DryRun) }, None, &mut name).await;
-        let count = counted?.tally.deleted;
-        if count <= most { Ok(()) } else { Err(Failure::too_many_deletions(count, most, &first)) }
-    }
-
     /// A run: what it changed, and what failed in it alone. It is repeated without what does not fit at the node, which ended
     /// it. And rsync skips all deletions of a run in which it could not read something: then the rest is done once more
     /// without what it could not read.
@@ -278,7 +205,7 @@ impl Deliverer {
         let skips = loop {
             let mut skips = false;
             let mut count = |said: &[u8]| {
-                for line in output::parts(said) {
+                for line in output::parts(said).filter(|line| !order.is_of_frame(line)) {
                     skips |= line == Line::DeletionsSkipped;
                     self.note_made(order.recipe, &line);
                     itemized.add(&line);

@@ -72,8 +72,10 @@ pub(crate) struct Context<'a> {
     pub reading: Duration,
     /// The limit in KiB/s; 0 is no limit.
     pub limit: u64,
-    /// The most entries that a reconcile may delete; `None` if there is no limit.
+    /// The most entries that the run of a reconcile may delete; `None` if there is no limit.
     pub max_delete: Option<u64>,
+    /// Filter rules that exclude the other parts of the tree. What is excluded anyway comes before them.
+    pub part: &'a [OsString],
     /// The remote shell, where it is not the usual one and the user chose none.
     pub rsh: Option<String>,
     /// The traits of the node.
@@ -100,7 +102,7 @@ impl Context<'_> {
         let excludes = if recipe == Recipe::Link { Vec::new() } else { rules::rules(&self.site.excludes) };
         // The first rule that matches counts: nothing that is excluded is at risk.
         let (at_risk, rules): (Vec<&OsString>, Vec<_>) = rules.iter().partition(|rule| rules::puts_at_risk(rule));
-        let rules = rules.into_iter().chain(&excludes).chain(at_risk);
+        let rules = rules.into_iter().chain(&excludes).chain(at_risk).chain(self.part);
         arguments.extend(rules.map(|rule| option("--filter=", rule)));
         if recipe == Recipe::ByLevels {
             arguments.push("--filter=P *".into());
@@ -262,13 +264,13 @@ pub(crate) fn user_chose_shell(site: &Site) -> bool {
 /// Returns the options that even the user's own parameters must not change, whatever the node is.
 fn forced(recipe: Recipe) -> Vec<&'static str> {
     use Recipe::{
-        Anew, Build, ByLevels, Clash, ClashAll, ClashBelow, Closed, Deletions29, DryRun, Full, Gather, Large, Levels,
-        Link, Missing, Present, Probe, Prune, Recall, Root, Similar, Subtrees, SubtreesRewritten, Verify,
+        Anew, Build, ByLevels, Clash, ClashAll, ClashBelow, Closed, Deletions29, DryRun, Frame, Full, Gather, Large,
+        Levels, Link, Missing, Present, Probe, Prune, Recall, Root, Similar, Subtrees, SubtreesRewritten, Verify,
         VerifyEntries, VerifyLevels,
     };
     let mut options = match recipe {
-        Present | Similar | Gather | Anew | Large | Closed | Link | Missing | ByLevels | Clash | Levels | Root
-        | Deletions29 | Probe | Recall | VerifyEntries | VerifyLevels => {
+        Present | Similar | Gather | Anew | Large | Closed | Frame | Link | Missing | ByLevels | Clash | Levels
+        | Root | Deletions29 | Probe | Recall | VerifyEntries | VerifyLevels => {
             vec!["--dirs", "--no-recursive"]
         }
         Subtrees | SubtreesRewritten | ClashBelow | ClashAll | Build | Full | Prune | DryRun | Verify => {
@@ -287,7 +289,7 @@ fn forced(recipe: Recipe) -> Vec<&'static str> {
         // Of what the node has, only what it has as another kind of entry would be made anew.
         Clash | ClashBelow => options.extend(["--ignore-missing-args", "--existing"]),
         ClashAll => options.push("--existing"),
-        Present | Large | Closed | Levels | Root | Gather | Recall | VerifyEntries | VerifyLevels => {
+        Present | Large | Closed | Frame | Levels | Root | Gather | Recall | VerifyEntries | VerifyLevels => {
             options.push("--ignore-missing-args")
         }
         Anew => options.extend(["--ignore-missing-args", "--whole-file"]),

@@ -299,6 +299,10 @@ impl Runner {
         let share = self.share(order).await;
         let context = Context { reading, limit: share.limit(), ..self.context(shares) };
         let context = Context { traits: order.traits.cloned().unwrap_or(context.traits), ..context };
+        let context = match order.part {
+            Some(part) => Context { part: &part.rules, max_delete: part.max_delete, ..context },
+            None => context,
+        };
         let (process, list) = match order.work {
             Work::List(list) => {
                 let Invocation { arguments, list } = context.invocation(order.recipe, list.to_vec(), order.rules);

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use slog::{Discard, Logger, o, warn};
 
 use super::audience::{Audience, Counter, Minutes};
+use super::jobs::Jobs;
 use super::recipe;
 use super::staging::{self, Staging};
 use crate::children::Children;
@@ -34,6 +35,8 @@ pub struct Shared {
     pub audience: Rc<dyn Audience>,
     /// Counts what there is to compare.
     pub counter: Counter,
+    /// The runs that compare whole trees now.
+    pub(super) jobs: Jobs,
     /// For what concerns no node in particular.
     pub log: Logger,
 }
@@ -50,6 +53,7 @@ impl Shared {
             alone: true,
             audience: Rc::new(Minutes),
             counter: Counter::default(),
+            jobs: Jobs::default(),
             log: Logger::root(Discard, o!()),
         }
     }
@@ -71,6 +75,7 @@ impl Shared {
         });
         let audience = Rc::new(Minutes);
         let counter = Counter::default();
+        let jobs = Jobs::default();
         let log = log.clone();
         let mut shared = Shared {
             children,
@@ -81,6 +86,7 @@ impl Shared {
             alone: false,
             audience,
             counter,
+            jobs,
             log,
         };
         shared.adapt(site);

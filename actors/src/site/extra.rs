@@ -246,6 +246,17 @@ impl Extra {
         self.stores_late
     }
 
+    /// Tells if files that are one in the source are to be one at a node (`-H`, `--hard-links`).
+    pub(crate) fn links_hard(&self) -> bool {
+        let given = self.words.iter().filter_map(|word| options(word).ok()).flatten();
+        let mut given = given.filter_map(|option| match option.name {
+            "H" | "hard-links" => Some(true),
+            "no-H" | "no-hard-links" => Some(false),
+            _ => None,
+        });
+        given.next_back().unwrap_or(false)
+    }
+
     /// Tells if an option keeps rsync from reporting some of its changes.
     pub(crate) fn hides_lines(&self) -> bool {
         self.words.len() > self.comparing.len()

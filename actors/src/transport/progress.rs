@@ -1,7 +1,7 @@
 //! Progress of a run, read from the lines that rsync prints with [`OPTIONS`] (rsync's `progress.c`), and the amount of
 //! work where rsync does not know the amount yet.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -148,6 +148,26 @@ impl Progress {
         }
     }
 
+    /// Returns the progress of runs that go on at the same time.
+    fn of(runs: &[Option<Progress>]) -> Progress {
+        let told = || runs.iter().flatten();
+        let sum = |count: fn(&Progress) -> u64| told().map(count).sum::<u64>();
+        let known = sum(|run| run.known.max(1)).max(1);
+        let percent = sum(|run| u64::from(run.percent) * run.known.max(1)) / known;
+        Progress {
+            bytes: sum(|run| run.bytes),
+            rate: sum(|run| run.rate),
+            files: sum(|run| run.files),
+            checked: sum(|run| run.checked),
+            known: sum(|run| run.known),
+            scanning: told().count() < runs.len() || told().any(|run| run.scanning),
+            extent: None,
+            percent: percent as u8,
+            left: told().filter_map(|run| run.left).max(),
+            elapsed: told().map(|run| run.elapsed).max().unwrap_or_default(),
+        }
+    }
+
     /// Returns the number of all entries, if known.
     pub(crate) fn total(&self) -> Option<u64> {
         match self.extent {
@@ -197,19 +217,40 @@ impl Progress {
 #[derive(Debug)]
 pub(crate) struct Meter {
     gauge: Latest,
+    /// The progress of each run.
+    runs: RefCell<Vec<Option<Progress>>>,
     started: Instant,
 }
 
 impl Meter {
-    /// Clears `gauge` and starts the clock.
-    pub(crate) fn start(gauge: Latest) -> Self {
+    /// Clears `gauge` and starts the clock of so many runs.
+    pub(crate) fn start(gauge: Latest, runs: usize) -> Self {
         gauge.set(None);
-        Meter { gauge, started: Instant::now() }
+        Meter { gauge, runs: RefCell::new(vec![None; runs]), started: Instant::now() }
     }
 
-    /// Takes in one more report of rsync.
-    pub(crate) fn hear(&self, piece: &Piece) {
-        self.gauge.set(Some(Progress::after(self.gauge.get(), piece, self.started.elapsed())));
+    /// Takes in one more report of a run.
+    pub(crate) fn hear(&self, run: usize, piece: &Piece) {
+        let elapsed = self.started.elapsed();
+        self.update(run, |before| Some(Progress::after(before, piece, elapsed)));
+    }
+
+    /// Notes that a run has ended.
+    pub(crate) fn ended(&self, run: usize) {
+        self.update(run, |before| {
+            let last = before.unwrap_or_default();
+            Some(Progress { checked: last.known, rate: 0, scanning: false, left: None, ..last })
+        });
+    }
+
+    fn update(&self, run: usize, change: impl FnOnce(Option<Progress>) -> Option<Progress>) {
+        let mut runs = self.runs.borrow_mut();
+        if let Some(progress) = runs.get_mut(run) {
+            *progress = change(*progress);
+            // Who counts the tree notes it in the gauge.
+            let extent = self.gauge.get().and_then(|progress| progress.extent);
+            self.gauge.set(Some(Progress { extent, ..Progress::of(&runs) }));
+        }
     }
 }
 
@@ -366,12 +407,29 @@ mod tests {
     fn nothing_is_known_before_a_run_and_after_it() {
         let gauge = Latest::default();
         gauge.set(Some(Progress::default()));
-        let meter = Meter::start(gauge.clone());
+        let meter = Meter::start(gauge.clone(), 1);
         assert_eq!(gauge.get(), None);
-        meter.hear(&piece("500 20% 1.00kB/s 0:00:01 (xfr#90, to-chk=1/100)"));
+        meter.hear(0, &piece("500 20% 1.00kB/s 0:00:01 (xfr#90, to-chk=1/100)"));
         assert_eq!(gauge.get().map(|progress| progress.checked), Some(99));
         drop(meter);
         assert_eq!(gauge.get(), None);
+    }
+
+    #[test]
+    fn runs_beside_each_other_tell_how_far_they_are_together() {
+        let gauge = Latest::default();
+        let meter = Meter::start(gauge.clone(), 2);
+        meter.hear(0, &piece("900 60% 2.00kB/s 0:00:01 (xfr#90, to-chk=100/300)"));
+        let progress = gauge.get().unwrap();
+        assert_eq!((progress.share(), progress.entries().as_str()), (None, "200/300 or more"));
+        gauge.set(Some(Progress { extent: Some(Extent { entries: 400, bytes: 5000 }), ..progress }));
+        assert_eq!(gauge.get().unwrap().share(), Some(0.5));
+        meter.hear(1, &piece("100 20% 1.00kB/s 0:00:01 (xfr#2, to-chk=60/100)"));
+        let progress = gauge.get().unwrap();
+        assert_eq!((progress.bytes, progress.rate, progress.files, progress.percent), (1000, 3 << 10, 92, 50));
+        assert_eq!((progress.share(), progress.entries().as_str()), (Some(0.6), "240/400"));
+        meter.ended(0);
+        assert_eq!((gauge.get().unwrap().rate, gauge.get().unwrap().checked), (1 << 10, 340));
     }
 
     #[test]

@@ -32,6 +32,7 @@ use super::tree::{NodeId, Tree};
 use crate::mounts::Mounts;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
+use crate::patterns::rules::groups::NameGroup;
 use crate::root::reach::Reach;
 use crate::root::reach::look::Place;
 use crate::watch_error::WatchError;
@@ -197,6 +198,11 @@ impl Dirs {
     /// The number of watched directories.
     pub(super) fn count(&self) -> usize {
         self.tree.count()
+    }
+
+    /// The groups of the watched directories, with the number in each.
+    pub(super) fn groups(&self) -> Vec<(NameGroup, u64)> {
+        self.tree.groups()
     }
 
     /// The absolute path of an entry.

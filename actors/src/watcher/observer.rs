@@ -38,6 +38,7 @@ use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::patterns::settle::Settle;
 use crate::root::Root;
+use crate::root::census::Census;
 
 /// The state of the watches of one tree. The events of the queue that its [`Dirs`] were made with go in, in their
 /// order; the consequences are collected until they are taken.
@@ -136,9 +137,10 @@ impl Observer {
         self.dirs.has(path) || path.parent().is_some_and(|dir| self.dirs.has(&dir))
     }
 
-    /// Writes how much of the tree is watched now.
-    pub(crate) fn write_coverage(&mut self, coverage: &WatchCoverage) {
+    /// Writes how much of the tree is watched now, and in which groups.
+    pub(crate) fn write_coverage(&mut self, coverage: &WatchCoverage, census: &Census) {
         let watched = self.dirs.count();
+        census.refresh(watched as u64, || self.dirs.groups());
         let blind = self.dirs.blind();
         coverage.write(watched, blind.len(), blind.iter());
     }

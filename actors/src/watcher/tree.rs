@@ -2,6 +2,8 @@
 //! the disk. A directory has one watch, and one place in the tree, or several where mounts show it at more than one.
 //! A place follows the inode, so a directory rename is one relinking, whatever is below it.
 
+mod census;
+
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};

@@ -62,6 +62,7 @@ impl Trees {
             allow_empty: true,
             marker: None,
             max_delete: None,
+            reconcile_jobs: None,
             watch_poll: DEADLINE,
             settle: Settle::default(),
             await_names: true,

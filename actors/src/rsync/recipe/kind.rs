@@ -41,6 +41,9 @@ pub enum Recipe {
     Deletions29,
     /// Makes the whole tree equal.
     Full,
+    /// Makes the listed directories as `Full` does, without what is in them: those above the parts of the tree that runs beside
+    /// each other go through.
+    Frame,
     /// Deletes what `Full` deletes, and sends nothing.
     Prune,
     /// Says what `Full` would do.
@@ -120,7 +123,7 @@ impl Recipe {
     /// Tells if a run passes over what the node cannot hold, since it compares what nobody has reported to have changed. What
     /// was reported goes whatever the node has, or if that differs in the least.
     pub(super) fn compares(self) -> bool {
-        self.only_looks() || matches!(self, Recipe::Full | Recipe::Levels | Recipe::Build)
+        self.only_looks() || matches!(self, Recipe::Full | Recipe::Frame | Recipe::Levels | Recipe::Build)
     }
 
     /// Tells if this is the first way of removals.

@@ -40,6 +40,7 @@ pub(crate) fn site(extra: &str, initial_sync: InitialSync) -> Site {
         allow_empty: false,
         marker: None,
         max_delete: Some(5),
+        reconcile_jobs: None,
         resync_every: None,
         verify_every: None,
         on_synced: None,
@@ -65,6 +66,7 @@ fn context<'a>(site: &'a Site, node: &'a Node) -> Context<'a> {
         reading: Duration::ZERO,
         limit: site.rspeed.now(),
         max_delete: site.max_delete,
+        part: &[],
         rsh: None,
         traits: Traits::default(),
     }

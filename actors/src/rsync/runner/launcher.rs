@@ -83,6 +83,7 @@ impl Runner {
             reading: Duration::ZERO,
             limit: self.speed.of_small(),
             max_delete: self.target.max_delete(),
+            part: &[],
             rsh,
             traits: self.target.known_traits(),
         }

@@ -41,7 +41,7 @@ impl RunListener {
         };
         let to = heard.listen()?;
         // What fails in a batch stays pending, and is not told before it has arrived.
-        let to = if order.recipe == Recipe::Full { to.needs_proof() } else { to };
+        let to = if matches!(order.recipe, Recipe::Full | Recipe::Frame) { to.needs_proof() } else { to };
         Some(RunListener { to, base, only_stored })
     }
 }

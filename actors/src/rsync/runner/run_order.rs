@@ -1,12 +1,15 @@
 //! Describes one run: its recipe, its subject, and the listeners to its output.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::rc::Rc;
 
 use tokio::sync::oneshot;
 
+use crate::path::RelPath;
 use crate::rsync::recipe::Recipe;
+use crate::rsync::report::output::Line;
 use crate::rsync::staging::Twins;
 use crate::site::Priority;
 use crate::transport::rename::Relocation;
@@ -31,6 +34,8 @@ pub(crate) struct Order<'a> {
     pub removes: bool,
     /// Filter rules beside those of the site.
     pub rules: &'a [OsString],
+    /// The part of the tree that the run goes through; `None` for all that the recipe says.
+    pub part: Option<&'a TreePart>,
     /// The lane of the batch that the run belongs to, if any.
     pub lane: Option<Lane>,
     /// Traits of the node to compare with, in place of those that are known.
@@ -40,12 +45,17 @@ pub(crate) struct Order<'a> {
 impl Order<'_> {
     /// A run of a recipe with an empty list.
     pub(crate) fn of(recipe: Recipe) -> Self {
-        Order { recipe, work: Work::List(&[]), removes: false, rules: &[], lane: None, traits: None }
+        Order { recipe, work: Work::List(&[]), removes: false, rules: &[], part: None, lane: None, traits: None }
     }
 
     /// Tells if the run may send much, or go over the whole tree.
     pub(crate) fn is_large(&self) -> bool {
         self.lane == Some(Lane::Bulk) || self.recipe.verifies() || self.recipe.covers_tree()
+    }
+
+    /// Tells if a line names a directory that other runs send too.
+    pub(crate) fn is_of_frame(&self, line: &Line) -> bool {
+        matches!((self.part, line), (Some(part), Line::Sent(path, _)) if part.frame.contains(path))
     }
 
     /// Returns the nice value of the run with this list; `None` if the run yields to nobody.
@@ -56,6 +66,17 @@ impl Order<'_> {
         let is_large = || self.is_large() || list.iter().filter(|&&byte| byte == 0).count() > SMALL;
         (priority == Priority::Low && self.recipe != Recipe::Probe && is_large()).then_some(LARGE)
     }
+}
+
+/// A part of the tree, for a run beside those that go through the other parts.
+#[derive(Debug)]
+pub(crate) struct TreePart {
+    /// The filter rules that exclude the other parts.
+    pub rules: Vec<OsString>,
+    /// The most entries that the run may delete.
+    pub max_delete: Option<u64>,
+    /// The directories above several parts. Each run sends them, and none counts them.
+    pub frame: Rc<BTreeSet<RelPath>>,
 }
 
 /// The entries that a run is about.
