@@ -9,7 +9,7 @@ mod removals;
 mod runs;
 mod spare;
 
-pub(super) use self::alike::{NameRule, NamesSeen, sample};
+pub(super) use self::alike::{NameRule, NamesSeen, is_still_sample, sample};
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
