@@ -102,6 +102,23 @@ fn a_rename_of_case_alone_loses_neither_a_file_nor_a_directory() {
 }
 
 #[test]
+fn a_rename_of_case_alone_says_nothing_of_a_node_that_tells_names_apart() {
+    for (from, to) in [("NAME", "name"), ("Photo.JPG", "photo.jpg")] {
+        let mut site = Site::on(&[Local]);
+        site.write(from, "content");
+        site.start();
+        site.expect_on_nodes(from, "content");
+        site.rename(from, to);
+        site.expect_gone(from);
+        site.settle();
+        site.expect_on_nodes(to, "content");
+        assert!(!site.log_lines().iter().any(|line| line.contains("learned of the node")));
+        let status = site.ask(&["status"]).stdout;
+        assert!(!status.contains("limit there"), "{status}");
+    }
+}
+
+#[test]
 fn of_two_names_that_are_one_entry_there_the_one_that_stays_is_sent_again() {
     for kind in Kind::IGNORES_CASE {
         let Some(mut site) = site(kind) else { continue };

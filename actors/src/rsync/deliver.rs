@@ -10,7 +10,7 @@ mod runs;
 mod spare;
 mod whole;
 
-pub(super) use self::alike::{NameRule, NamesSeen, sample};
+pub(super) use self::alike::{NameRule, NamesSeen, is_still_sample, sample};
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,6 +8,7 @@ mod probe;
 mod user;
 
 use crate::rsync::report::failure;
+use std::cell::Cell;
 use std::rc::Rc;
 
 pub use self::finding::Finding;
@@ -15,7 +16,7 @@ pub(super) use self::finding::is_excluded;
 pub(super) use self::links::links_of;
 pub use self::probe::{Probe, ProbePlace, Probed};
 pub use self::user::own_name;
-use super::deliver::{NameRule, NamesSeen, sample};
+use super::deliver::{NameRule, NamesSeen, is_still_sample, sample};
 use super::learned::Deletions;
 use super::recipe::{self, ProbeQuestion, Recipe};
 use super::target::Target;
@@ -78,26 +79,40 @@ impl NodeReplies {
 pub struct Examiner {
     target: Rc<Target>,
     runner: Rc<Runner>,
+    /// The number of questions about names.
+    asked: Cell<usize>,
 }
 
 impl Examiner {
     pub(super) fn new(target: Rc<Target>, runner: Rc<Runner>) -> Rc<Self> {
-        Rc::new(Examiner { target, runner })
+        Rc::new(Examiner { target, runner, asked: Cell::new(0) })
     }
 
     /// Finds out how the node takes deletions, and how it tells names apart.
     pub(super) async fn probe(&self) -> Result<(), Failure> {
-        let sample = sample(&self.target.root, &self.target.site.excludes);
-        let list = sample.as_ref().map_or_else(Vec::new, |(name, other)| recipe::entries([name, other], true));
-        let mut seen = NamesSeen::default();
-        let mut hear = |said: &[u8]| sample.as_ref().into_iter().for_each(|sample| seen.hear(said, sample));
-        let order = Order { work: Work::List(&list), ..Order::of(Recipe::Probe) };
-        let finished = self.runner.run(&order, &mut Ears::to(&mut hear)).await?;
-        self.target.learned.borrow_mut().tells_names(seen.names());
-        if seen.names() != NameRule::Unclear {
-            self.target.note_case(seen.names() == NameRule::One);
+        let (finished, mut names) = self.ask_about_names().await?;
+        if names == NameRule::Apart {
+            // Another run may have brought the file, or taken it, between the looks at its two names.
+            names = names.confirmed_by(self.ask_about_names().await?.1);
+        }
+        self.target.learned.borrow_mut().tells_names(names);
+        if names != NameRule::Unclear {
+            self.target.note_case(names == NameRule::One);
         }
         self.learn(&finished)
+    }
+
+    /// Asks the node about a file and its name in another case, and how it takes deletions.
+    async fn ask_about_names(&self) -> Result<(Finished, NameRule), Failure> {
+        let turn = self.asked.replace(self.asked.get().wrapping_add(1));
+        let sample = sample(&self.target.root, &self.target.site.excludes, turn);
+        let list = sample.as_ref().map_or_else(Vec::new, |(name, other)| recipe::entries([name, other], true));
+        let mut seen = NamesSeen::default();
+        let mut hear = |said: &[u8]| sample.iter().for_each(|sample| seen.hear(said, sample));
+        let order = Order { work: Work::List(&list), ..Order::of(Recipe::Probe) };
+        let finished = self.runner.run(&order, &mut Ears::to(&mut hear)).await?;
+        let is_sound = sample.is_some_and(|sample| is_still_sample(&self.target.root, &sample));
+        Ok((finished, if is_sound { seen.names() } else { NameRule::Unclear }))
     }
 
     fn learn(&self, probed: &Finished) -> Result<(), Failure> {

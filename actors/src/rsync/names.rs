@@ -40,15 +40,38 @@ pub(super) fn other_forms(name: &[u8]) -> Vec<Vec<u8>> {
     forms.into_iter().filter(|form| form != text).map(String::into_bytes).collect()
 }
 
-/// A name in the opposite case; `None` if it has no letter that has two.
-pub(super) fn swapped(name: &[u8]) -> Option<Vec<u8>> {
-    let swap =
-        |&byte: &u8| if byte.is_ascii_lowercase() { byte.to_ascii_uppercase() } else { byte.to_ascii_lowercase() };
-    name.iter().any(u8::is_ascii_alphabetic).then(|| name.iter().map(swap).collect())
+/// Letters that a name must have for [`uncommon`]: fewer leave too few cases that nobody writes.
+const LETTERS: usize = 4;
+/// Letters whose case is varied.
+const VARIED: usize = 8;
+
+/// The name in a case that nobody writes, another one for each `turn` until all have been used; `None` if it has too few letters.
+pub(super) fn uncommon(name: &[u8], turn: usize) -> Option<Vec<u8>> {
+    let letters: Vec<usize> = (0..name.len()).filter(|&at| name[at].is_ascii_alphabetic()).take(VARIED).collect();
+    if letters.len() < LETTERS {
+        return None;
+    }
+    let mut capitalised = name.to_ascii_lowercase();
+    capitalised[letters[0]].make_ascii_uppercase();
+    let common = [name.to_vec(), name.to_ascii_lowercase(), name.to_ascii_uppercase(), capitalised];
+    let in_case = |capitals: usize| {
+        let mut other = name.to_ascii_lowercase();
+        let chosen = letters.iter().enumerate().filter(|(bit, _)| capitals >> bit & 1 == 1);
+        chosen.for_each(|(_, &at)| other[at].make_ascii_uppercase());
+        other
+    };
+    // Every second letter comes first.
+    let all = 1 << letters.len();
+    let mut uncommon: Vec<_> = (0..all).map(|change| in_case(0b1010_1010 ^ change)).collect();
+    uncommon.retain(|other| !common.contains(other));
+    let turn = turn % uncommon.len().max(1);
+    (turn < uncommon.len()).then(|| uncommon.swap_remove(turn))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -105,8 +128,19 @@ mod tests {
     }
 
     #[test]
-    fn only_a_name_with_letters_has_an_opposite_case() {
-        assert_eq!(swapped(b"Photo-1.JPG").as_deref(), Some(&b"pHOTO-1.jpg"[..]));
-        assert_eq!(swapped("é1".as_bytes()), None);
+    fn a_name_of_four_letters_has_cases_that_nobody_writes() {
+        for (name, others) in [
+            ("Photo-1.JPG", Some(["pHoTo-1.JpG", "PHoTo-1.JpG"])),
+            ("name", Some(["nAmE", "NAmE"])),
+            ("nAmE", Some(["NAmE", "namE"])),
+            ("1.c.hpp", Some(["1.c.HpP", "1.C.HpP"])),
+            ("abc", None),
+            ("é1", None),
+        ] {
+            let found = [0, 1].map(|turn| uncommon(name.as_bytes(), turn));
+            assert_eq!(found, others.map_or([None, None], |others| others.map(|other| Some(other.into()))), "{name}");
+        }
+        let all: HashSet<_> = (0..12).filter_map(|turn| uncommon(b"name", turn)).collect();
+        assert!(all.len() == 12 && [&b"name"[..], b"NAME", b"Name"].iter().all(|common| !all.contains(*common)));
     }
 }

@@ -32,6 +32,19 @@ pub(crate) enum NameRule {
     Unclear,
 }
 
+impl NameRule {
+    /// Concludes from two answers about the same names.
+    pub(crate) fn confirmed_by(self, second: NameRule) -> NameRule {
+        if self == second {
+            self
+        } else if second == NameRule::One {
+            NameRule::One
+        } else {
+            NameRule::Unclear
+        }
+    }
+}
+
 /// The node's answer to a [`sample`].
 #[derive(Debug, Default)]
 pub(crate) struct NamesSeen {
@@ -143,9 +156,10 @@ impl Search<'_> {
     }
 }
 
-/// A file of the tree at `root`, and the same path with its name in the opposite case, which the source does not have. The
-/// node tells by them how it takes names.
-pub(crate) fn sample(root: &Root, excludes: &Excludes) -> Option<(RelPath, RelPath)> {
+/// A file of the tree at `root`, and the same path with its name in a case that nobody writes: the source does not have it,
+/// and no rename of case leaves it behind at the node. The node tells by them how it takes names. Each `turn` has another
+/// case: a node on FUSE, SMB or NFS may remember for a while that a name was not there, also if the file came since.
+pub(crate) fn sample(root: &Root, excludes: &Excludes, turn: usize) -> Option<(RelPath, RelPath)> {
     let mut dirs = vec![RelPath::root()];
     let mut looked = 0;
     while let Some(dir) = dirs.pop() {
@@ -164,7 +178,7 @@ pub(crate) fn sample(root: &Root, excludes: &Excludes) -> Option<(RelPath, RelPa
                 dirs.insert(0, path);
                 continue;
             }
-            let other = names::swapped(name.as_bytes()).map(|name| dir.join(&OsString::from_vec(name)));
+            let other = names::uncommon(name.as_bytes(), turn).map(|name| dir.join(&OsString::from_vec(name)));
             let is_new = |path: &RelPath| root.look_at(path).is_err() && !excludes.excludes(path, false);
             if let Some(other) = other.filter(|other| kind.is_file() && is_new(other)) {
                 return Some((path, other));
@@ -172,6 +186,11 @@ pub(crate) fn sample(root: &Root, excludes: &Excludes) -> Option<(RelPath, RelPa
         }
     }
     None
+}
+
+/// Tells if a [`sample`] still is one: an answer about names that came or went meanwhile says nothing.
+pub(crate) fn is_still_sample(root: &Root, (name, other): &(RelPath, RelPath)) -> bool {
+    root.look_at(name).is_ok() && root.look_at(other).is_err()
 }
 
 #[cfg(test)]
@@ -262,16 +281,29 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_asked_about_a_file_whose_name_in_the_opposite_case_is_nobodys() {
-        let excludes = Excludes::new(vec!["*.bak".to_owned(), "/OTHER".to_owned()]).unwrap();
+    fn a_node_tells_names_apart_only_if_it_says_so_twice() {
+        use NameRule::{Apart, One, Unclear};
+        // The file came between the looks of the first run, or went between them.
+        for (first, second, expected) in [(Apart, Apart, Apart), (Apart, One, One), (Apart, Unclear, Unclear)] {
+            assert_eq!(first.confirmed_by(second), expected, "{first:?} {second:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_is_asked_about_a_file_whose_name_in_an_uncommon_case_is_nobodys() {
+        let excludes = Excludes::new(vec!["*.bak".to_owned(), "/oThEr".to_owned()]).unwrap();
         for (source, expected) in [
-            (&["1", "a.bak", "both", "BOTH", "other", "d/File"][..], Some(("d/File", "d/fILE"))),
-            (&["d/x", "name"], Some(("name", "NAME"))),
-            (&["1", "22/33"], None),
-            (&["dir/"], None),
+            (&["1", "aaaa.bak", "both", "bOtH", "BOtH", "other", "d/File"][..], Some(("d/File", "d/fIlE"))),
+            (&["d/wxyz", "name"], Some(("name", "nAmE"))),
+            (&["1", "22/33", "a.c"], None),
+            (&["directory/"], None),
         ] {
             let expected = expected.map(|(name, other)| (rel(name), rel(other)));
-            assert_eq!(sample(&Root::of(tree(source).path()).unwrap(), &excludes), expected, "{source:?}");
+            let tree = tree(source);
+            let root = Root::of(tree.path()).unwrap();
+            let found = sample(&root, &excludes, 0);
+            assert_eq!(found, expected, "{source:?}");
+            assert!(found.is_none_or(|found| is_still_sample(&root, &found)), "{source:?}");
         }
     }
 }
