@@ -1,6 +1,7 @@
 #!/bin/bash
 # Boots a Debian of its own with systemd, installs the deb of `make deb` there, and tries the units: that of the system with a
-# mirror on the same machine, and that of a user. As root, on Debian; after tests/package.sh, whose root it takes.
+# mirror on the same machine, several by the target, and that of a user. As root, on Debian; after tests/package.sh, whose root
+# it takes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -36,6 +37,7 @@ set -euo pipefail
 exec >/result 2>&1
 trap 'echo "FAILED in line $LINENO: $BASH_COMMAND"; journalctl --no-pager -n 30' ERR
 within() { for _ in {1..100}; do if "$@" >/dev/null 2>&1; then return; fi; sleep 0.1; done; "$@"; }
+has_ended() { [[ $(systemctl show --value -p ActiveState,Result "$1" | sort | xargs) == 'inactive success' ]]; }
 say() { printf '%-34s %s\n' "$1" "$2"; }
 
 mkdir -p /srv/www
@@ -67,6 +69,28 @@ systemctl stop inosync-overview.socket inosync-overview.service
 say 'inosync-overview.socket' "tells of the mirror; $(systemd-analyze security --no-pager inosync-overview | tail -1)"
 systemctl stop inosync@www
 [[ $(systemctl show --value -p Result inosync@www) == success ]]
+
+# Several mirrors together, by the target; the page and the status tell of each.
+for site in docs media; do
+    mkdir -p "/srv/$site" "/etc/systemd/system/inosync@$site.service.d"
+    echo "$site" >"/srv/$site/file"
+    install -d -o inosync -g inosync "/srv/mirror-$site"
+    echo "(wpath: \"/srv/$site\", rpath: \"/srv/mirror-$site\", rnodes: [\"\"])" >"/etc/inosync/$site.ron"
+    sed "s|/srv/mirror|/srv/mirror-$site|" /etc/systemd/system/inosync@www.service.d/mirror.conf \
+        >"/etc/systemd/system/inosync@$site.service.d/mirror.conf"
+done
+systemctl daemon-reload
+systemctl enable --quiet inosync@docs inosync@media
+systemctl start inosync.target
+within cmp /srv/docs/file /srv/mirror-docs/file
+within cmp /srv/media/file /srv/mirror-media/file
+within inosync status
+systemctl start inosync-overview.socket
+page /metrics >/page
+for site in docs media www; do grep -qx "inosync_site_up{site=\"$site\"} 1" /page; done
+systemctl stop inosync-overview.socket inosync-overview.service inosync.target
+for site in docs media www; do within has_ended "inosync@$site"; done
+say inosync.target 'starts three mirrors and stops them'
 
 loginctl enable-linger ann
 as_ann() { runuser -u ann -- env XDG_RUNTIME_DIR="/run/user/$(id -u ann)" "$@"; }

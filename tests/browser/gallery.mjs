@@ -28,10 +28,12 @@ function node(name, is, now, more = {}) {
     pending: behind ? more.pending ?? 37 : is === 'reconciling' ? 1 : more.failing?.length ?? 0,
     failing_paths: more.failing?.length ?? 0, failing_oldest: more.failing ? 266_000 : null, failing_first: (more.failing ?? []).slice(0, 3),
     unmirrored_moves: more.moves?.length ?? 0, unmirrored_first: (more.moves ?? []).slice(0, 3), lag: behind ? more.lag ?? 3.4 : is === 'reconciling' ? 12 : null,
+    attributes_unset: 0, attributes_unset_first: [], attributes_unset_why: null, limits: [], keeps_removed: false,
     reconcile_held: more.reconcile_held ?? null, last_success_at: now - 14, last_error: is === 'backoff' ? error : null,
     totals: { batches: 1834, reconciles: 2, sent: 51342, deleted: 1203, bytes: 2187341234, failures: is === 'backoff' ? 18 : 0, restarts: 0 },
     rsync: name.startsWith('rsync://') ? { version: null, protocol: 31 } : { version: '3.2.7', protocol: 31 }, recent,
     progress: more.progress ?? null, hook: more.hook ?? null, verified: more.verified ?? null,
+    delivery: { count: 0, seconds: 0, buckets: {} },
   };
 }
 
@@ -46,7 +48,7 @@ function status(nodes, now, source = {}, all = null) {
   const worst = Math.max(...nodes.map((node) => rank.indexOf(node.verdict)), source.unwatched_directories || all?.fails ? 1 : 0);
   return {
     version: '0.1.0', rsync: '3.4.1', wpath: '/srv/www/customers', pid: 48213, started_at: now - 266_520, at: now, phase: 'running',
-    source: { trouble: null, watched_directories: 18_342, watch_limit: 65_536, unwatched_directories: 0, unwatched: [], silent: [], overflows: 0, rescans: 0, ...source },
+    source: { trouble: null, watched_directories: 18_342, watch_limit: 65_536, unwatched_directories: 0, unwatched: [], silent: [], overflows: 0, rescans: 0, upstream: null, ...source },
     nodes, hook: all, verdict: rank[worst],
   };
 }

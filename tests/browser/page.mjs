@@ -147,6 +147,15 @@ async function drive(site) {
   });
 }
 
+/** The gallery has each key of a node and of a source that the daemon tells. */
+function expectWhole() {
+  const { node, source } = JSON.parse(fs.readFileSync(new URL('../../docs/schema/status.json', import.meta.url), 'utf8')).$defs;
+  const missing = ({ required }, told) => required.filter((key) => !(key in told));
+  for (const { name, status } of pictures(0)) {
+    assert.deepEqual([...missing(source, status.source), ...status.nodes.flatMap((told) => missing(node, told))], [], name);
+  }
+}
+
 /** With what a daemon with a hundred nodes would say. */
 async function filter(browser, address) {
   const { status, history } = pictures(Math.floor(Date.now() / 1000)).find(({ name }) => name === 'hundred');
@@ -176,6 +185,7 @@ async function filter(browser, address) {
 
 async function main() {
   fs.mkdirSync(dir, { recursive: true });
+  expectWhole();
   const site = await Site.make(binary);
   const address = `http://127.0.0.1:${site.port}/`;
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS });

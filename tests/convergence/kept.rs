@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crate::script::Step;
 use crate::settings::keeps_removed;
 use crate::support::tree::{self, Skip};
 
@@ -34,16 +35,19 @@ impl Kept {
         }
     }
 
-    /// The names that are not there any more. What is there now is to be there at the next look, too.
-    pub fn lost(&mut self, skip: Skip) -> Vec<(PathBuf, Vec<u8>)> {
+    /// The names that are not there any more. What is there now is to be there at the next look, too. Not told is an entry
+    /// of which the script changes the kind: rsync deletes a symlink before it sends the file of that name, so both are
+    /// lost if the kind changes just before that run, and the file goes during it.
+    pub fn lost(&mut self, steps: &[Step], skip: Skip) -> Vec<(PathBuf, Vec<u8>)> {
         if !keeps_removed() {
             return Vec::new();
         }
         let is_gone = |mirror: &Path, name: &Vec<u8>| {
             fs::symlink_metadata(mirror.join(std::ffi::OsStr::from_bytes(name))).is_err()
         };
+        let changes_kind = |name: &[u8]| steps.iter().any(|step| step.changes_kind(name));
         let gone_at = |(mirror, names): &(PathBuf, BTreeSet<Vec<u8>>)| {
-            let gone = names.iter().filter(|name| is_gone(mirror, name));
+            let gone = names.iter().filter(|name| is_gone(mirror, name) && !changes_kind(name));
             gone.map(|name| (mirror.clone(), name.clone())).collect::<Vec<_>>()
         };
         let gone = self.0.iter().flat_map(gone_at).collect();

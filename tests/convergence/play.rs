@@ -91,7 +91,7 @@ pub fn play_on(ground: Ground, steps: &[Step], manner: &Manner) -> Outcome {
     let only_after_start = manner.only_after_start || manner.moves == Moves::Logged;
     let mut check = |ground: &Ground, when: &str, skip: Skip| {
         let mut lost = compare(ground, when, skip, manner.patience);
-        let gone = kept.lost(is_of_a_moment).into_iter();
+        let gone = kept.lost(steps, is_of_a_moment).into_iter();
         lost.extend(gone.map(|(mirror, path)| {
             let how = format!("{} lost a name {when}: {}", mirror.display(), path.escape_ascii());
             Lost { path, how }

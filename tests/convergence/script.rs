@@ -24,6 +24,12 @@ impl Step {
         Step::Do(Operation { verb: Verb::Pause, paths: Vec::new(), number: millis })
     }
 
+    /// Tells if the entry of this name may be of another kind afterwards.
+    pub fn changes_kind(&self, name: &[u8]) -> bool {
+        let Step::Do(Operation { verb: Verb::Retype | Verb::Swap, paths, .. }) = self else { return false };
+        paths.iter().any(|path| path.as_os_str().as_bytes() == name)
+    }
+
     /// The step of a line.
     ///
     /// # Panics

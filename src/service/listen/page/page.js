@@ -342,6 +342,7 @@ async function poll() {
       throw new Error(why);
     }
     told = await response.json();
+    why = 'This page cannot show what the daemon says: load it again';
     [cameAt, lostAt] = [performance.now(), null];
     toggle($('notice'), null);
     const isNew = await loadHistory(told.at).catch(() => false);
