@@ -3,8 +3,11 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use crate::support::{Local, Rsyncd, Site, Ssh, plant};
+use crate::support::Mount;
+use crate::support::disk::Kind;
+use crate::support::{Local, Node, Rsyncd, Site, Ssh, plant};
 
 /// Directories at the top, with names that mean something to rsync's filters, and one that holds most of the tree.
 const DIRS: [&str; 8] = ["a", "a*", "ab", "b[1]", "c\\d", "e f", "deep/one", "deep/two"];
@@ -19,6 +22,11 @@ fn divided() -> Site {
     plant(&site.at("file at the top"), "x");
     plant(&site.at("deep/file"), "x");
     site
+}
+
+/// The mirror has the files by which the node tells that it does not ignore case.
+fn plant_asked_about(site: &Site, node: Node) {
+    ["seed", "file at the top"].iter().for_each(|path| plant(&site.mirror(node).join(path), "old"));
 }
 
 /// A program that notes its arguments and becomes rsync, unless these lines of a shell do something else first.
@@ -45,7 +53,8 @@ fn a_divided_reconcile_makes_every_node_equal() {
     let runs = noting(&mut site, "");
     site.config("rexcludes: [\"*.tmp\", \"/kept/\"]");
     site.compare_without(|path| path.ends_with(b".tmp") || path.starts_with(b"kept"));
-    plant(&site.at("was a directory"), "x");
+    // No letters: nodes are not asked about this one.
+    plant(&site.at("0"), "x");
     plant(&site.at("a/was a directory"), "x");
     site.mkdir("was a file/sub");
     site.mkdir("ab/was a file");
@@ -53,10 +62,11 @@ fn a_divided_reconcile_makes_every_node_equal() {
     symlink("sub 0", site.at("a/was a directory too")).unwrap();
     for node in site.live() {
         let at = |path: &str| site.mirror(node).join(path);
+        plant_asked_about(&site, node);
         for path in ["extra", "axe/extra", "a/extra", "deep/extra", "deep/three/extra", "deep/one/sub 0/extra"] {
             plant(&at(path), "extra");
         }
-        for path in ["was a directory/x", "a/was a directory/x", "a/was a directory too/x", "link/x"] {
+        for path in ["0/x", "a/was a directory/x", "a/was a directory too/x", "link/x"] {
             plant(&at(path), "extra");
         }
         ["was a file", "ab/was a file", "e f"].iter().for_each(|path| plant(&at(path), "extra"));
@@ -97,6 +107,7 @@ fn what_was_made_and_moved_since_the_count_is_compared_too() {
 fn the_runs_of_a_reconcile_delete_no_more_together_than_one_may() {
     let mut site = divided();
     for node in site.live() {
+        plant_asked_about(&site, node);
         let dirs = DIRS.iter().chain(&["", "deep", "gone"]);
         dirs.for_each(|dir| plant(&site.mirror(node).join(dir).join("extra"), "extra"));
     }
@@ -150,6 +161,23 @@ fn a_reconcile_of_which_a_run_fails_has_failed_and_what_the_others_did_stays() {
 }
 
 #[test]
+fn a_read_only_part_of_a_node_does_not_make_a_divided_reconcile_fail() {
+    let mut site = divided();
+    site.serve(&[Local]);
+    plant_asked_about(&site, Local);
+    let part = site.mirror(Local).join("a");
+    fs::create_dir(&part).unwrap();
+    let Some(_mount) = Mount::new(&["-t", "tmpfs", "-o", "ro", "tmpfs"], &part) else { return };
+    site.start();
+    site.expect_state(Local, "incomplete");
+    site.assert_on_nodes("deep/two/sub 1/file", "deep/two 1");
+    assert!(!site.log_lines().iter().any(|line| line.contains("node failing")), "{:#?}", site.troubles());
+    let ended = Command::new("mount").args(["-o", "remount,rw"]).arg(&part).status().unwrap();
+    assert!(ended.success());
+    site.expect_identical();
+}
+
+#[test]
 fn one_run_goes_where_hard_links_are_mirrored_or_the_line_is_limited() {
     for line in ["extra: \"-aH\"", "rspeed: 100000"] {
         let mut site = divided();
@@ -159,6 +187,27 @@ fn one_run_goes_where_hard_links_are_mirrored_or_the_line_is_limited() {
         let runs = noting(&mut site, "");
         site.start_mirrored();
         assert_eq!(runs_over_all(&runs).len(), 1, "{line}: {:#?}", runs_over_all(&runs));
+    }
+}
+
+#[test]
+fn one_run_goes_to_a_node_that_ignores_case_also_the_first_time() {
+    for kind in Kind::IGNORES_CASE {
+        let mut site = Site::on(&[Local]);
+        if !site.mirror_on(Local, kind) {
+            continue;
+        }
+        site.config(&format!("extra: {:?}", kind.extra()));
+        site.config("reconcile_jobs: 4");
+        let runs = noting(&mut site, "");
+        for path in ["seed", "PHOTOS/one", "Music/two"] {
+            plant(&site.mirror(Local).join(path), "as before");
+        }
+        ["photos/one", "music/two"].iter().for_each(|path| plant(&site.at(path), "new"));
+        site.start();
+        site.expect_log("reconciled");
+        assert_eq!(runs_over_all(&runs).len(), 1, "{kind:?}: {:#?}", runs_over_all(&runs));
+        ["photos/one", "music/two"].iter().for_each(|path| site.expect_on_nodes(path, "new"));
     }
 }
 

@@ -2,8 +2,6 @@
 //! each other. The watcher counts, now and then; a count that is behind balances the runs worse, and leaves nothing out.
 
 use std::collections::{BTreeMap, BinaryHeap};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::path::RelPath;
@@ -75,13 +73,14 @@ pub(crate) fn divided<'n>(
     while let Some(Divisible { weight, group, names }) = left.pop() {
         let parts = match weight * SHARES > directories && found.len() + left.len() < MOST {
             true if group.is_name => {
-                let dir = group.dir.join(OsStr::from_bytes(&group.start));
+                let dir = group.inside();
                 named_alike(&dir, children(&dir))
             }
             true => named_alike(&group.dir, names),
             false => Vec::new(),
         };
-        match parts.is_empty() {
+        // What cannot be divided would come again and again.
+        match parts.is_empty() || parts.iter().any(|part| part.group == group) {
             true => found.push((group, weight)),
             false => left.extend(parts),
         }
@@ -90,11 +89,14 @@ pub(crate) fn divided<'n>(
     found
 }
 
-/// Divides the names in a directory by the first byte in which they differ.
-fn named_alike<'n>(dir: &RelPath, names: Vec<CountedName<'n>>) -> Vec<Divisible<'n>> {
-    let Some(&(first, _)) = names.first() else { return Vec::new() };
+/// Divides the names in a directory by the first byte in which they differ. A name that comes twice counts as one: a directory
+/// that was moved away is still known for a moment when another one has its name.
+fn named_alike<'n>(dir: &RelPath, counted: Vec<CountedName<'n>>) -> Vec<Divisible<'n>> {
+    let mut names = BTreeMap::<&[u8], u64>::new();
+    counted.into_iter().for_each(|(name, weight)| *names.entry(name).or_default() += weight);
+    let Some((&first, _)) = names.first_key_value() else { return Vec::new() };
     let alike = |name: &[u8]| first.iter().zip(name).take_while(|(a, b)| a == b).count();
-    let alike = names.iter().map(|(name, _)| alike(name)).min().unwrap_or_default();
+    let alike = names.keys().map(|name| alike(name)).min().unwrap_or_default();
     let mut groups = BTreeMap::<Option<u8>, Vec<CountedName<'n>>>::new();
     for (name, weight) in names {
         groups.entry(name.get(alike).copied()).or_default().push((name, weight));
@@ -180,6 +182,22 @@ mod tests {
             assert_eq!(of(dirs), expected);
         }
         assert_eq!(of(&many), users(0..40).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_name_that_comes_twice_is_one_group() {
+        for (names, expected) in [
+            (&[("x", 5), ("x", 5)][..], &["x 10"][..]),
+            (&[("x", 5), ("x", 5), ("xa", 5)], &["x 10", "xa 5"]),
+            (&[("xa", 1), ("x", 1), ("y", 200), ("x", 1)], &["x* 3", "y 200"]),
+            (&[("xa", 5), ("xa", 5), ("xb", 5)], &["xa 10", "xb 5"]),
+        ] {
+            let total: u64 = names.iter().map(|(_, weight)| weight).sum();
+            let at_the_top = |dir: &RelPath| {
+                names.iter().filter(|_| dir.is_root()).map(|(name, weight)| (name.as_bytes(), *weight)).collect()
+            };
+            assert_eq!(shown(&divided(1 + total, at_the_top)), expected, "{names:?}");
+        }
     }
 
     #[test]

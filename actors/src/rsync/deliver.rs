@@ -274,7 +274,8 @@ impl Deliverer {
         }
         let blamed = self.target.blamed(finished);
         let failure = self.target.partial(finished, failure);
-        match refusal(&finished.stderr, itemized, &blamed, |name| self.target.inside(name)) {
+        let refused = refusal(&finished.stderr, itemized, &blamed, |name| self.target.inside(name));
+        match refused.beside(order.part.is_some_and(|part| part.takes_others.get())) {
             // There is a second way.
             Refusal::Whole(Cause::Unwritable) if order.recipe.only_deletes() => (),
             // A part of the mirror may lie on a file system of its own, or belong to somebody else: then the rest must not

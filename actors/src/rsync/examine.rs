@@ -96,7 +96,7 @@ impl Examiner {
             names = names.confirmed_by(self.ask_about_names().await?.1);
         }
         self.target.learned.borrow_mut().tells_names(names);
-        if names != NameRule::Unclear {
+        if matches!(names, NameRule::One | NameRule::Apart) {
             self.target.note_case(names == NameRule::One);
         }
         self.learn(&finished)
@@ -108,11 +108,11 @@ impl Examiner {
         let sample = sample(&self.target.root, &self.target.site.excludes, turn);
         let list = sample.as_ref().map_or_else(Vec::new, |(name, other)| recipe::entries([name, other], true));
         let mut seen = NamesSeen::default();
-        let mut hear = |said: &[u8]| sample.iter().for_each(|sample| seen.hear(said, sample));
+        let mut hear = |said: &[u8]| seen.hear(said, sample.as_ref());
         let order = Order { work: Work::List(&list), ..Order::of(Recipe::Probe) };
         let finished = self.runner.run(&order, &mut Ears::to(&mut hear)).await?;
         let is_sound = sample.is_some_and(|sample| is_still_sample(&self.target.root, &sample));
-        Ok((finished, if is_sound { seen.names() } else { NameRule::Unclear }))
+        Ok((finished, seen.names(is_sound)))
     }
 
     fn learn(&self, probed: &Finished) -> Result<(), Failure> {

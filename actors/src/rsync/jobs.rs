@@ -48,6 +48,14 @@ impl Jobs {
     }
 }
 
+impl TakenJobs {
+    /// Gives back all but one.
+    pub(crate) fn keep_one(&mut self) {
+        self.jobs.0.set(self.jobs.0.get() + 1 - self.number);
+        self.number = 1;
+    }
+}
+
 impl Drop for TakenJobs {
     fn drop(&mut self) {
         self.jobs.0.set(self.jobs.0.get() - self.number);
@@ -108,9 +116,11 @@ mod tests {
     fn nodes_that_are_compared_at_the_same_time_share_the_processors() {
         let jobs = Jobs::default();
         let ground = JobGround { kind: Kind::Local, directories: FEW, wanted: Some(1000), alone: false };
-        let many = jobs.take(ground);
+        let mut many = jobs.take(ground);
         let others = || jobs.take(JobGround { wanted: None, ..ground }).number;
         assert_eq!((many.number, others()), (1000, 1));
+        many.keep_one();
+        assert_eq!((many.number, jobs.0.get()), (1, 1));
         drop(many);
         assert_eq!(jobs.0.get(), 0);
     }

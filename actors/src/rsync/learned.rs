@@ -91,16 +91,16 @@ impl Learned {
         self.names
     }
 
-    // ## (Unknown | One) => (One | Apart | Unclear)
+    // ## any => (One | Apart | Unclear | NoMirror)
     /// The node was asked how it tells names apart.
     pub(crate) fn tells_names(&mut self, names: NameRule) {
         self.names = names;
     }
 
-    // ## Unclear => Unknown
+    // ## (Unclear | NoMirror) => Unknown
     /// A reconcile went well: the node now has what it is asked about.
     pub(crate) fn may_tell_names(&mut self) {
-        if self.names == NameRule::Unclear {
+        if matches!(self.names, NameRule::Unclear | NameRule::NoMirror) {
             self.names = NameRule::Unknown;
         }
     }

@@ -300,7 +300,7 @@ impl Runner {
         let context = Context { reading, limit: share.limit(), ..self.context(shares) };
         let context = Context { traits: order.traits.cloned().unwrap_or(context.traits), ..context };
         let context = match order.part {
-            Some(part) => Context { part: &part.rules, max_delete: part.max_delete, ..context },
+            Some(part) => Context { part: &part.rules, max_delete: part.max_delete.get(), ..context },
             None => context,
         };
         let (process, list) = match order.work {

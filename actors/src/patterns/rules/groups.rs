@@ -2,12 +2,13 @@
 //! go through the whole tree together, and none of them through what another one has.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 
 use super::{MAX_RULE, escape, exclude, has_wildcard, turned};
 use crate::path::RelPath;
 
-/// The entries of one directory whose names begin alike, with all that is below them.
+/// The directories in one directory whose names begin alike, with all that is below them; or the entry of one name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NameGroup {
     /// The directory.
@@ -24,14 +25,20 @@ impl NameGroup {
         b"+ //*/".len() + 2 * (self.dir.as_bytes().len() + self.start.len()) < MAX_RULE
     }
 
-    /// The rule that excludes the group, and nothing else of its directory.
+    /// The directory that has all of the group.
+    pub(crate) fn inside(&self) -> RelPath {
+        if self.is_name { self.dir.join(OsStr::from_bytes(&self.start)) } else { self.dir.clone() }
+    }
+
+    /// The rule that excludes the group, and nothing else of its directory. A file belongs to the run that goes past the groups,
+    /// which else would delete the temporary one that it is written to: its name begins otherwise.
     fn excluded(&self) -> OsString {
         let mut body = below(&self.dir);
         body.extend(&self.start);
         match self.is_name {
             true if has_wildcard(&body) => exclude(&escape(&body, b"*?[\\")),
             true => exclude(&body),
-            false => exclude(&[&escape(&body, b"*?[\\"), &b"*"[..]].concat()),
+            false => exclude(&[&escape(&body, b"*?[\\"), &b"*/"[..]].concat()),
         }
     }
 }
@@ -81,15 +88,15 @@ mod tests {
     fn runs_over_groups_and_past_them_have_rules_of_the_same_entries() {
         for (groups, alone, rest) in [
             (vec![group("", "a", true)], &["+ /a", "- /*"][..], &["- /a"][..]),
-            (vec![group("", "a", false)], &["+ /a*", "- /*"], &["- /a*"]),
+            (vec![group("", "a", false)], &["+ /a*/", "- /*"], &["- /a*/"]),
             // A backslash escapes only in a rule with a wildcard.
             (vec![group("", "a\\", true)], &["+ /a\\", "- /*"], &["- /a\\"]),
             (vec![group("", "[a\\", true)], &["+ /\\[a\\\\", "- /*"], &["- /\\[a\\\\"]),
-            (vec![group("", "a\\", false)], &["+ /a\\\\*", "- /*"], &["- /a\\\\*"]),
+            (vec![group("", "a\\", false)], &["+ /a\\\\*/", "- /*"], &["- /a\\\\*/"]),
             (
                 vec![group("d*", "x", true), group("d*/e", "y", false), group("", "z", true)],
-                &["+ /d*/x", "+ /d*/e/y*", "+ /z", "+ /d*/", "+ /d*/e/", "- /*", "- /d*/*", "- /d*/e/*"],
-                &["- /d*/x", "- /d*/e/y*", "- /z"],
+                &["+ /d*/x", "+ /d*/e/y*/", "+ /z", "+ /d*/", "+ /d*/e/", "- /*", "- /d*/*", "- /d*/e/*"],
+                &["- /d*/x", "- /d*/e/y*/", "- /z"],
             ),
         ] {
             let shown = |rules: Vec<OsString>| rules.iter().map(|rule| rule.to_str().unwrap().to_owned()).collect();

@@ -16,8 +16,10 @@ use crate::transport::comparison::Difference;
 /// Names that are looked at where the node tells cases apart: a part of it may lie on another file system, or ignore case by
 /// itself (`chattr +F`). So many cost about a millisecond.
 const A_FEW: usize = 5000;
-/// Entries of the source that are looked at for one to ask the node about.
+/// Entries of the source that are looked at for one to ask the node about,
 const CANDIDATES: usize = 500;
+/// and those of one directory: there may be nothing but directories at the top.
+const OF_ONE: usize = 250;
 
 /// The node's rule for names that differ only in case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +32,17 @@ pub(crate) enum NameRule {
     One,
     /// The node could not be asked: it has nothing that tells.
     Unclear,
+    /// There was no mirror: nothing in it could be taken for another entry.
+    NoMirror,
 }
 
 impl NameRule {
+    /// Tells if runs beside each other may each delete in a part of the tree: none takes an entry of another part for one that
+    /// the source does not have.
+    pub(crate) fn allows_parts(self) -> bool {
+        matches!(self, NameRule::Apart | NameRule::NoMirror)
+    }
+
     /// Concludes from two answers about the same names.
     pub(crate) fn confirmed_by(self, second: NameRule) -> NameRule {
         if self == second {
@@ -52,23 +62,27 @@ pub(crate) struct NamesSeen {
     has_name: bool,
     /// It has something by the other name.
     has_other: bool,
+    /// The mirror would be made.
+    is_new: bool,
 }
 
 impl NamesSeen {
     /// A line of a run that lists both, tells of each whether the node has it, and changes nothing.
-    pub(crate) fn hear(&mut self, said: &[u8], (name, other): &(RelPath, RelPath)) {
-        match Line::parse(said) {
-            Line::Sent(path, _) if path == *name => {
+    pub(crate) fn hear(&mut self, said: &[u8], sample: Option<&(RelPath, RelPath)>) {
+        match (Line::parse(said), sample) {
+            (Line::MadeMirror, _) => self.is_new = true,
+            (Line::Sent(path, _), Some((name, _))) if path == *name => {
                 self.has_name = !output::difference(said).is_some_and(|(_, how)| how == Difference::Missing);
             }
-            Line::Deleted(path) => self.has_other |= path == *other,
+            (Line::Deleted(path), Some((_, other))) => self.has_other |= path == *other,
             _ => (),
         }
     }
 
-    /// Concludes from the answer how the node treats other names.
-    pub(crate) fn names(&self) -> NameRule {
-        match (self.has_name, self.has_other) {
+    /// Concludes from the answer how the node treats other names; `is_sound` if it was about a sample.
+    pub(crate) fn names(&self, is_sound: bool) -> NameRule {
+        match (self.has_name && is_sound, self.has_other) {
+            _ if self.is_new => NameRule::NoMirror,
             (true, true) => NameRule::One,
             (true, false) => NameRule::Apart,
             (false, _) => NameRule::Unclear,
@@ -163,7 +177,7 @@ pub(crate) fn sample(root: &Root, excludes: &Excludes, turn: usize) -> Option<(R
     let mut dirs = vec![RelPath::root()];
     let mut looked = 0;
     while let Some(dir) = dirs.pop() {
-        for name in root.names(&dir, CANDIDATES.saturating_add(1)) {
+        for name in root.names(&dir, OF_ONE) {
             looked += 1;
             if looked > CANDIDATES {
                 return None;
@@ -273,11 +287,29 @@ mod tests {
             (&[new], NameRule::Unclear),
             (&[], NameRule::Unclear),
             (&[other, new], NameRule::Unclear),
+            (&["created directory /m", new], NameRule::NoMirror),
         ] {
             let mut seen = NamesSeen::default();
-            said.iter().for_each(|line| seen.hear(line.as_bytes(), &sample));
-            assert_eq!(seen.names(), expected, "{said:?}");
+            said.iter().for_each(|line| seen.hear(line.as_bytes(), Some(&sample)));
+            assert_eq!(seen.names(true), expected, "{said:?}");
+            let unsound = if expected == NameRule::NoMirror { expected } else { NameRule::Unclear };
+            assert_eq!(seen.names(false), unsound, "{said:?}");
         }
+    }
+
+    #[test]
+    fn a_node_is_asked_about_a_file_below_many_directories() {
+        let paths: Vec<String> = (0..2 * CANDIDATES).map(|number| format!("{number}/name")).collect();
+        let tree = tree(&paths.iter().map(String::as_str).collect::<Vec<_>>());
+        let found = sample(&Root::of(tree.path()).unwrap(), &Excludes::default(), 0);
+        assert_eq!(found.map(|(name, _)| name.name().to_owned()), Some(b"name".to_vec()));
+    }
+
+    #[test]
+    fn only_a_node_that_takes_no_name_for_another_one_is_compared_in_parts() {
+        use NameRule::{Apart, NoMirror, One, Unclear, Unknown};
+        assert!([Apart, NoMirror].into_iter().all(NameRule::allows_parts));
+        assert!(![One, Unclear, Unknown].into_iter().any(NameRule::allows_parts));
     }
 
     #[test]

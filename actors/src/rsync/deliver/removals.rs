@@ -140,7 +140,9 @@ impl Deliverer {
         let alike = self.alike(deleted).await;
         let again = match self.names() {
             NameRule::Apart => Again { rewritten: false, after: FORGOTTEN },
-            NameRule::One | NameRule::Unclear | NameRule::Unknown => Again { rewritten: true, after: Duration::ZERO },
+            NameRule::One | NameRule::Unclear | NameRule::NoMirror | NameRule::Unknown => {
+                Again { rewritten: true, after: Duration::ZERO }
+            }
         };
         let attributes = Again { rewritten: false, after: Duration::ZERO };
         delivery.again.extend(shared.into_iter().map(|path| (path, attributes)));

@@ -11,8 +11,9 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use rustix::fs::FileType;
+use slog::debug;
 
-use super::{Deliverer, NAMED};
+use super::{Deliverer, NAMED, NameRule};
 use crate::path::RelPath;
 use crate::patterns::rules;
 use crate::patterns::rules::groups;
@@ -39,6 +40,15 @@ struct Division {
     _taken: TakenJobs,
 }
 
+impl Division {
+    /// Notes for runs that follow if the node took something of these, and returns that: then it does not refuse everything.
+    fn note_taken(&self, ended: &[Result<Delivery, Failure>]) -> bool {
+        let takes_some = took_some(ended);
+        self.parts.iter().for_each(|part| part.takes_others.set(takes_some));
+        takes_some
+    }
+}
+
 /// The listeners to the runs of a comparison, of which each is told by its number.
 struct Listeners<'a> {
     line: &'a dyn Fn(usize, &[u8]),
@@ -48,7 +58,7 @@ struct Listeners<'a> {
 impl Deliverer {
     /// Compares the whole tree, and keeps `latest` meanwhile. What the node has below the directories `kept` is not deleted.
     pub(crate) async fn reconcile_all(self: &Rc<Self>, kept: &[RelPath], latest: Latest) -> Result<Delivery, Failure> {
-        let mut division = self.divide();
+        let mut division = self.divide().await;
         let meter = Meter::start(latest, division.parts.len());
         let passed_over = self.target.root.arriving().pass_over([RelPath::root()]);
         let exact = passed_over.paths.iter().flat_map(rules::exact);
@@ -107,7 +117,7 @@ impl Deliverer {
     }
 
     /// Divides the tree among as many runs as help.
-    fn divide(&self) -> Division {
+    async fn divide(&self) -> Division {
         let root = &self.target.root;
         let mut counted = root.census().read();
         if counted.directories == 0 && self.target.site.reconcile_jobs.is_some() {
@@ -119,12 +129,20 @@ impl Deliverer {
             wanted: self.target.site.reconcile_jobs,
             alone: self.compares_alone(),
         };
-        let taken = self.jobs.take(ground);
+        let mut taken = self.jobs.take(ground);
+        if taken.number > 1 && !self.takes_parts().await {
+            taken.keep_one();
+        }
+        let max_delete = self.target.max_delete();
+        if taken.number == 1 {
+            let parts = vec![TreePart::new(Vec::new(), max_delete, Rc::default())];
+            return Division { parts, frame: Rc::default(), filters: Vec::new(), _taken: taken };
+        }
         // Past what is gone by now, or is no directory any more, nobody would go.
         let is_directory = |path: &RelPath| path.is_root() || root.look_at(path).is_ok_and(|meta| meta.is_dir());
         counted
             .groups
-            .retain(|(group, _)| group.dir.ancestors().chain([group.dir.clone()]).all(|dir| is_directory(&dir)));
+            .retain(|(group, _)| group.inside().ancestors().chain([group.inside()]).all(|dir| is_directory(&dir)));
         let groups = balanced(counted, taken.number);
         let rules = groups.iter().enumerate().map(|(number, own)| match number {
             0 => groups::past(groups.iter().skip(1).flatten()),
@@ -134,8 +152,7 @@ impl Deliverer {
         if groups.len() > 1 {
             frame = groups::above(groups.iter().skip(1).flatten()).into();
         }
-        let max_delete = self.target.max_delete();
-        let parts = rules.map(|rules| TreePart { rules, max_delete, frame: frame.clone() }).collect();
+        let parts = rules.map(|rules| TreePart::new(rules, max_delete, frame.clone())).collect();
         Division { parts, frame, filters: Vec::new(), _taken: taken }
     }
 
@@ -153,20 +170,33 @@ impl Deliverer {
         self.target.site.extra.links_hard() || has_one_case || self.runner.speed.is_limited()
     }
 
+    /// Tells if the node may be compared in parts, and asks it how it tells names apart if that is not known.
+    async fn takes_parts(&self) -> bool {
+        let names = || self.target.learned.borrow().names();
+        // Somebody may have made the mirror since.
+        if matches!(names(), NameRule::Unknown | NameRule::NoMirror)
+            && let Err(failure) = self.examiner.probe().await
+        {
+            debug!(self.target.log, "the node was not asked how it tells names apart"; "why" => %failure);
+            return false;
+        }
+        names().allows_parts()
+    }
+
     /// Counts the deletions, and lets each run delete its share of the most. Makes what several runs would make at the same
     /// time: all but one of those that make the mirror would fail.
     async fn prepare(self: &Rc<Self>, division: &mut Division) -> Result<Delivery, Failure> {
         if let Some(most) = self.target.max_delete() {
             let counts = self.count_deletions(most, division).await?;
             let limits = limits(most, &counts);
-            division.parts.iter_mut().zip(limits).for_each(|(part, limit)| part.max_delete = Some(limit));
+            division.parts.iter_mut().zip(limits).for_each(|(part, limit)| part.max_delete.set(Some(limit)));
         }
         if division.frame.is_empty() {
             return Ok(Delivery::default());
         }
         let list = recipe::verified(&*division.frame);
         let order = Order { work: Work::List(&list), rules: &division.filters, ..Order::of(Recipe::Frame) };
-        self.counted(order, None, &mut |_| ()).await
+        unless_refused(self.counted(order, None, &mut |_| ()).await)
     }
 
     /// Returns how much each run would delete. Fails if together they would delete more than `most` entries: rsync's own
@@ -195,8 +225,9 @@ impl Deliverer {
             let order = Order { rules: &division.filters, ..Order::of(Recipe::Prune) };
             all.tally = self.counted(order, None, &mut |_| ()).await.unwrap_or_default().tally;
         }
+        let may_fit = division.note_taken(&ended) || all.tally.deleted > 0;
         for (number, ended) in ended.iter_mut().enumerate() {
-            if is_full(ended) && all.tally.deleted > 0 {
+            if is_full(ended) && may_fit {
                 *ended = self.run_part(Recipe::Full, division, number, listeners).await;
             }
         }
@@ -216,6 +247,9 @@ impl Deliverer {
     ) -> Vec<Result<Delivery, Failure>> {
         let runs = (0..division.parts.len()).map(|number| self.run_part(recipe, division, number, listeners));
         let mut ended = beside_each_other(runs).await;
+        if recipe == Recipe::Full {
+            division.note_taken(&ended);
+        }
         if ended.iter().any(Result::is_ok) {
             for (number, ended) in ended.iter_mut().enumerate() {
                 let may_go_well = |failure: &Failure| {
@@ -238,10 +272,30 @@ impl Deliverer {
     ) -> Result<Delivery, Failure> {
         let part = division.parts.get(number);
         let order = Order { rules: &division.filters, part, ..Order::of(recipe) };
-        let ended = self.counted(order, None, &mut |said| (listeners.line)(number, said)).await;
+        let mut hear = |said: &[u8]| {
+            part.filter(|_| recipe == Recipe::Full).iter().for_each(|part| part.count_deletions(said));
+            (listeners.line)(number, said);
+        };
+        let ended = self.counted(order, None, &mut hear).await;
         (listeners.end)(number);
         ended
     }
+}
+
+/// Makes nothing of it if the node refused the directories above the parts: the parts meet the same, and tell. What they delete
+/// may make room, and what lies on another file system may be taken.
+fn unless_refused(sent: Result<Delivery, Failure>) -> Result<Delivery, Failure> {
+    match sent {
+        Err(Failure { cause: Cause::TargetFull | Cause::TargetReadOnly | Cause::Unwritable, .. }) => {
+            Ok(Delivery::default())
+        }
+        sent => sent,
+    }
+}
+
+/// Tells if the node took something of one of these runs.
+fn took_some(ended: &[Result<Delivery, Failure>]) -> bool {
+    ended.iter().any(|ended| ended.as_ref().is_ok_and(|delivery| delivery.tally.changes() > 0))
 }
 
 /// Shares out the deletions that are left when each run has deleted what was counted: together they never delete more than
@@ -270,6 +324,56 @@ async fn beside_each_other<T>(runs: impl IntoIterator<Item: Future<Output = T>>)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::Tally;
+
+    fn failed(cause: Cause) -> Result<Delivery, Failure> {
+        Err(Failure::new(cause, "why"))
+    }
+
+    fn sent(sent: u64) -> Result<Delivery, Failure> {
+        Ok(Delivery { tally: Tally { sent, ..Tally::default() }, ..Delivery::default() })
+    }
+
+    #[test]
+    fn a_node_that_refuses_the_directories_above_the_parts_may_take_the_parts() {
+        for (cause, goes_on) in [
+            (Cause::TargetFull, true),
+            (Cause::TargetReadOnly, true),
+            (Cause::Unwritable, true),
+            (Cause::SourceGone, false),
+            (Cause::NoParent, false),
+        ] {
+            assert_eq!(unless_refused(failed(cause)).is_ok(), goes_on, "{cause:?}");
+        }
+        assert_eq!(unless_refused(sent(3)).unwrap().tally.sent, 3);
+    }
+
+    #[test]
+    fn a_node_takes_some_if_one_run_has_changed_something_there() {
+        let refused = || failed(Cause::TargetReadOnly);
+        for (ended, expected) in [
+            (vec![], false),
+            (vec![refused(), refused()], false),
+            (vec![sent(0), refused()], false),
+            (vec![refused(), sent(1)], true),
+        ] {
+            assert_eq!(took_some(&ended), expected, "{ended:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_is_made_again_deletes_only_what_is_left_of_its_share() {
+        for (most, said, expected) in [
+            (Some(5), &["*deleting   |0|0|a", ">f+++++++++|1|1|b"][..], Some(4)),
+            (Some(5), &["*deleting   |0|0|a", "*deleting   |0|0|d/"], Some(3)),
+            (Some(1), &["*deleting   |0|0|a", "*deleting   |0|0|b"], Some(0)),
+            (None, &["*deleting   |0|0|a"], None),
+        ] {
+            let part = TreePart::new(Vec::new(), most, Rc::default());
+            said.iter().for_each(|said| part.count_deletions(said.as_bytes()));
+            assert_eq!(part.max_delete.get(), expected, "{most:?} {said:?}");
+        }
+    }
 
     #[test]
     fn runs_beside_each_other_never_delete_more_than_one_may() {

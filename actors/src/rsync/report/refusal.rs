@@ -20,6 +20,16 @@ pub(crate) enum Refusal {
     Whole(Cause),
 }
 
+impl Refusal {
+    /// The same where the node took something of another run beside this one, or did not.
+    pub(crate) fn beside(self, takes_others: bool) -> Refusal {
+        match self {
+            Refusal::Whole(cause) if takes_others => Refusal::InPart(cause),
+            Refusal::Whole(_) | Refusal::InPart(_) | Refusal::None => self,
+        }
+    }
+}
+
 /// Decides it by what a run complained of and by what it itemized. `inside` finds the path of the tree that a name in a
 /// complaint stands for.
 pub(crate) fn refusal(
@@ -69,6 +79,21 @@ mod tests {
     fn line(words: &str, path: &str, why: &str) -> String {
         let failed = if words.contains("failed") { "" } else { " failed" };
         format!("rsync: [generator] {words} \"/m/{path}\"{failed}: {why}\n")
+    }
+
+    #[test]
+    fn a_node_that_takes_another_part_of_the_tree_does_not_refuse_everything() {
+        use Refusal::{InPart, None, Whole};
+        for cause in [Cause::TargetReadOnly, Cause::Unwritable, Cause::TargetFull] {
+            for (alone, takes_others, expected) in [
+                (Whole(cause), true, InPart(cause)),
+                (Whole(cause), false, Whole(cause)),
+                (InPart(cause), false, InPart(cause)),
+                (None, true, None),
+            ] {
+                assert_eq!(alone.beside(takes_others), expected);
+            }
+        }
     }
 
     #[test]

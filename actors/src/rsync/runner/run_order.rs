@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::path::RelPath;
 use crate::rsync::recipe::Recipe;
-use crate::rsync::report::output::Line;
+use crate::rsync::report::output::{self, Line};
 use crate::rsync::staging::Twins;
 use crate::site::Priority;
 use crate::transport::rename::Relocation;
@@ -73,10 +73,24 @@ impl Order<'_> {
 pub(crate) struct TreePart {
     /// The filter rules that exclude the other parts.
     pub rules: Vec<OsString>,
-    /// The most entries that the run may delete.
-    pub max_delete: Option<u64>,
+    /// The most entries that may still be deleted.
+    pub max_delete: Cell<Option<u64>>,
     /// The directories above several parts. Each run sends them, and none counts them.
     pub frame: Rc<BTreeSet<RelPath>>,
+    /// `true` if the node took something of another part.
+    pub takes_others: Cell<bool>,
+}
+
+impl TreePart {
+    pub(crate) fn new(rules: Vec<OsString>, max_delete: Option<u64>, frame: Rc<BTreeSet<RelPath>>) -> Self {
+        TreePart { rules, max_delete: Cell::new(max_delete), frame, takes_others: Cell::default() }
+    }
+
+    /// Counts what a run has deleted: one that follows it may delete so much less.
+    pub(crate) fn count_deletions(&self, said: &[u8]) {
+        let deleted = output::parts(said).filter(|line| matches!(line, Line::Deleted(_))).count() as u64;
+        self.max_delete.set(self.max_delete.get().map(|most| most.saturating_sub(deleted)));
+    }
 }
 
 /// The entries that a run is about.
