@@ -190,6 +190,11 @@ impl PendingSet {
         self.waiting.insert(to.clone(), Pending { need, proof, retry, ..Pending::new(Scope::Entry) });
     }
 
+    /// Tells if the removal of what had this name before waits, or is on its way.
+    fn is_being_removed(&self, path: &RelPath) -> bool {
+        self.waiting.get(path).or_else(|| self.leases.get(path)).is_some_and(Pending::is_removal)
+    }
+
     fn is_in_flight(&self, path: &RelPath) -> bool {
         let subtree = |dir: &RelPath| self.leases.get(dir).is_some_and(|pending| pending.scope == Scope::Subtree);
         self.reconcile.is_running() || self.leases.get(path).is_some() || path.ancestors().any(|dir| subtree(&dir))
@@ -225,10 +230,7 @@ impl PendingSet {
     /// Adds the new name of a directory that is mirrored there, be its move mirrored or not.
     fn found_moved(&mut self, from: &RelPath, to: &RelPath) {
         // The node has something else there, of which size and time prove nothing.
-        let goes = |path: &RelPath| {
-            let known = self.waiting.get(path).or_else(|| self.leases.get(path));
-            known.is_some_and(Pending::is_removal)
-        };
+        let goes = |path: &RelPath| self.is_being_removed(path);
         let rewritten = goes(to) || self.waiting.below(to).iter().any(goes) || self.away.get(to).is_some();
         self.away.forget(to);
         self.away.unmirrored.compared(to);
@@ -281,8 +283,8 @@ impl PendingSet {
         self.guards.rebase(from, to);
         self.origins.forget(to);
         self.origins.rebase(from, to);
-        // A directory of another content comes to a name that the node still has.
-        let replaces = self.away.forget(to);
+        // A directory comes to a name by which the node still has something else.
+        let replaces = self.away.forget(to) || self.is_being_removed(to);
         let is_fresh = !replaces && self.is_unknown(to);
         // A directory that was being sent as new may have reached the node in part, or not at all.
         let sent_as_subtree = |(path, pending): (&RelPath, &Pending)| {

@@ -107,6 +107,8 @@ fn a_move_counts_until_neither_name_is_wrong_at_the_node() {
         (&["mv a b", "rescan b"], &["a"]),
         (&["mv d/a b", "rescan d"], &["d/a to b"]),
         (&["mv a d/b", "rescan d"], &["a"]),
+        // What comes to a name whose removal still waits is compared, not left out.
+        (&["rm b", "mv a b"], &["a"]),
         (&["mv a b", "rm b"], &["a"]),
         (&["mv a d/b", "rm d"], &["a"]),
         (&["mv d/a b", "rm d"], &["d/a to b"]),
