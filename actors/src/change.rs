@@ -151,7 +151,7 @@ impl fmt::Display for Change {
 
 /// The ways in which the watcher loses track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// The kernel's event queue was full (`fs.inotify.max_queued_events`), or the watcher's own.
     Overflow,
     /// An event named a watch that is not known.

@@ -34,7 +34,7 @@ use crate::supervisor::watchdog::{DaemonMonitor, DaemonProgress};
 use crate::supervisor::{Flushes, StateHandle, SupervisorActor, SupervisorParts, Upstream};
 use crate::transport::Transport;
 use crate::watcher::coverage::WatchCoverage;
-use crate::watcher::{self, WatcherActor};
+use crate::watcher::{self, WatchSettings, WatcherActor};
 
 /// The longest wait of a new start for the watches and the state of the daemon before.
 const LETS_GO: Duration = Duration::from_secs(10);
@@ -334,10 +334,14 @@ impl Starter<'_> {
             coverage: coverage.clone(),
         };
         let aside = memory.as_ref().and(site.state_file.as_deref()).and_then(Path::parent);
-        let excludes = site.excludes.clone();
-        let watcher = WatcherActor::new(self.root.clone(), excludes, outlets, holds.clone(), self.guard.clone());
-        let watcher = watcher.polling(site.watch_poll).settling(site.settle.clone()).with_barriers(aside);
-        let watcher = watcher.awaiting_names(site.await_names);
+        let settings = WatchSettings {
+            excludes: site.excludes.clone(),
+            poll: site.watch_poll,
+            settle: site.settle.clone(),
+            awaits_names: site.await_names,
+            aside: aside.map(Path::to_owned),
+        };
+        let watcher = WatcherActor::new(self.root.clone(), outlets, settings, holds.clone(), self.guard.clone());
         let watcher = WatcherActor::start_in_arbiter(&thread, |_| watcher);
         let unsaved = memory.as_ref().map(|memory| memory.unsaved.clone()).unwrap_or_default();
         let state = memory.zip(threads.state.as_ref());

@@ -32,7 +32,7 @@ pub(crate) struct Observed(pub Vec<Change>);
 /// losing track ends here.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct Rescan {
+pub(crate) struct Rescan {
     /// The directory that may differ.
     pub subtree: RelPath,
     /// The way in which track was lost.
@@ -43,7 +43,7 @@ pub struct Rescan {
 /// [`Observed`].
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
-pub enum DirMove {
+pub(crate) enum DirMove {
     /// Renamed or moved within the tree.
     Within {
         /// The name before the move.
@@ -143,7 +143,7 @@ pub(crate) enum WatchReport {
 
 /// News of directories that are not watched although nothing is wrong with them.
 #[derive(Debug)]
-pub enum Unseen {
+pub(crate) enum Unseen {
     /// No watch is left for some directories. They are compared at intervals instead.
     NoWatchLeft {
         /// Their number, each with all that is below it.
@@ -242,7 +242,7 @@ pub(crate) struct Barrier {
 /// outboxes.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
-pub struct Passed {
+pub(crate) struct Passed {
     /// The barrier that has passed.
     pub id: u64,
     /// `true` if events were lost: then nothing is known of what was reported.

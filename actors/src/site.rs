@@ -155,12 +155,12 @@ pub enum DeleteMode {
 impl DeleteMode {
     /// Returns true if removals are not mirrored when they are seen. Then nothing at the node makes room for an entry of
     /// another kind either.
-    pub fn keeps_removed(self) -> bool {
+    pub(crate) fn keeps_removed(self) -> bool {
         matches!(self, DeleteMode::Never | DeleteMode::Startup)
     }
 
     /// Returns true if no comparison deletes what only the node has, not even the one at the start.
-    pub fn keeps_extras(self) -> bool {
+    pub(crate) fn keeps_extras(self) -> bool {
         matches!(self, DeleteMode::Never | DeleteMode::Running)
     }
 }

@@ -169,7 +169,7 @@ pub struct Delivery {
     /// Entries whose removal was tried.
     pub removed: BTreeSet<RelPath>,
     /// Entries to compare once more, since the removals may have affected them.
-    pub again: BTreeMap<RelPath, Again>,
+    pub(crate) again: BTreeMap<RelPath, Again>,
 }
 
 impl Delivery {
@@ -205,7 +205,7 @@ impl Delivery {
 
 /// The way in which an entry is compared once more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Again {
+pub(crate) struct Again {
     /// `true` if equal size and time do not prove equal content: the node's kernel may still show an entry that was
     /// deleted under another name.
     pub rewritten: bool,

@@ -17,7 +17,7 @@ mod reader;
 mod tree;
 mod watches;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use actix::prelude::*;
@@ -25,8 +25,8 @@ use inotify::Inotify;
 use tokio::sync::mpsc;
 
 pub use self::dirs::{Dirs, count as count_directories};
+pub(crate) use self::observer::Findings;
 pub use self::observer::Observer;
-pub(crate) use self::observer::{Findings, POLL};
 pub use self::reader::RawEvent;
 pub use self::watches::Watches;
 use crate::watch_error::WatchError;
@@ -72,6 +72,20 @@ pub(crate) struct WatcherOutlets {
     pub coverage: WatchCoverage,
 }
 
+/// The settings of a watcher.
+pub(crate) struct WatchSettings {
+    /// The patterns of what is neither watched nor mirrored. A reload may replace them.
+    pub excludes: Excludes,
+    /// The interval at which what is not watched is tried again.
+    pub poll: Duration,
+    /// Files of these names are reported while they are written.
+    pub settle: Settle,
+    /// `true` if entries of temporary names are left alone until they have their own.
+    pub awaits_names: bool,
+    /// A directory outside of the tree, by which barriers are answered; without one there are no barriers.
+    pub aside: Option<PathBuf>,
+}
+
 /// Keeps one watch per directory and says what changed.
 ///
 /// Receives: what its reader thread has from the kernel, [`Flush`], [`Barrier`], [`Exclude`], [`Audit`], [`AskSeen`],
@@ -81,18 +95,12 @@ pub(crate) struct WatcherOutlets {
 /// have to watch the whole tree again anyway.
 pub(crate) struct WatcherActor {
     root: Root,
-    excludes: Excludes,
     outlets: WatcherOutlets,
     /// The time from which changes are told.
     began: SystemTime,
-    poll: Duration,
-    settle: Settle,
-    /// `true` if entries of temporary names are left alone until they have their own.
-    awaits_names: bool,
+    settings: WatchSettings,
     /// Finds the names that went among those that were saved.
     recognises: Option<Recipient<FindMoved>>,
-    /// A directory outside of the tree, by which barriers are answered.
-    aside: Option<PathBuf>,
     /// `Some` if and only if the tree is watched.
     watching: Option<(Observer, Gauge)>,
     timer: Option<(Instant, SpawnHandle)>,
@@ -121,22 +129,18 @@ impl WatcherActor {
     /// given up.
     pub(crate) fn new(
         root: Root,
-        excludes: Excludes,
         outlets: WatcherOutlets,
+        settings: WatchSettings,
         holds_watches: mpsc::Sender<()>,
         guard: EndsDaemon,
     ) -> Self {
         WatcherActor {
             root,
-            excludes,
             outlets,
             // The kernel's clock for files is a tick behind.
             began: SystemTime::now() - TICK,
-            poll: POLL,
-            settle: Settle::default(),
-            awaits_names: false,
+            settings,
             recognises: None,
-            aside: None,
             watching: None,
             timer: None,
             holds_watches,
@@ -144,36 +148,12 @@ impl WatcherActor {
         }
     }
 
-    /// The same, which answers barriers by the directory `aside`, outside of the tree; without one there are no barriers.
-    pub(crate) fn with_barriers(mut self, aside: Option<&Path>) -> Self {
-        self.aside = aside.map(Path::to_owned);
-        self
-    }
-
-    /// The same, which tries what is not watched again after each `period`.
-    pub(crate) fn polling(mut self, period: Duration) -> Self {
-        self.poll = period;
-        self
-    }
-
-    /// The same, which reports files of these names while they are written.
-    pub(crate) fn settling(mut self, settle: Settle) -> Self {
-        self.settle = settle;
-        self
-    }
-
-    /// The same, which leaves entries of temporary names alone until they have their own, if it `awaits` that.
-    pub(crate) fn awaiting_names(mut self, awaits: bool) -> Self {
-        self.awaits_names = awaits;
-        self
-    }
-
     fn watch(&self, addr: Addr<Self>) -> Result<(Observer, Gauge), WatchError> {
         let inotify = Inotify::init().map_err(WatchError::of_init)?;
         let watches = Watches::of(&inotify).map_err(WatchError::of_init)?;
-        let dirs = Dirs::new(self.root.path().to_owned(), self.excludes.clone(), watches.clone())?;
+        let dirs = Dirs::new(self.root.path().to_owned(), self.settings.excludes.clone(), watches.clone())?;
         let mut dirs = dirs.covering(self.outlets.coverage.clone()).telling_since(self.began);
-        if self.awaits_names {
+        if self.settings.awaits_names {
             dirs = dirs.awaiting_names(self.root.arriving().clone());
         }
         let watcher = addr.downgrade();
@@ -183,7 +163,7 @@ impl WatcherActor {
                 watcher.do_send(Answers(silent.path.clone()));
             }
         });
-        let barrier = self.aside.clone().map(|aside| QueueBarrier::new(aside, watches));
+        let barrier = self.settings.aside.clone().map(|aside| QueueBarrier::new(aside, watches));
         let deliver = move |seen| {
             match seen {
                 KernelSaid::Events(batch) => addr.do_send(Events(batch)),
@@ -204,16 +184,16 @@ impl WatcherActor {
             observer.use_queue_barrier(barrier);
         }
         observer.use_ledger(Ledger::of(gauge.queue()));
-        observer.poll_every(self.poll);
-        observer.settle(self.settle.clone());
-        if self.awaits_names {
+        observer.poll_every(self.settings.poll);
+        observer.settle(self.settings.settle.clone());
+        if self.settings.awaits_names {
             observer.await_names();
         }
         observer.write_coverage(&self.outlets.coverage, self.root.census());
         let Findings { changes, blind, unseen, .. } = observer.take();
         // With no watch left the daemon would start half blind: better not at all.
         if let Some(Unseen::NoWatchLeft { why: WatchError::Limit { limit, .. }, .. }) = unseen.into_iter().next() {
-            let needed = Some(count_directories(self.root.reach(), &self.excludes));
+            let needed = Some(count_directories(self.root.reach(), &self.settings.excludes));
             return Err(WatchError::Limit { limit, needed });
         }
         for (path, why) in blind {
@@ -379,7 +359,7 @@ impl Handler<Exclude> for WatcherActor {
     type Result = ();
 
     fn handle(&mut self, exclude: Exclude, ctx: &mut Self::Context) {
-        self.excludes = exclude.0.clone();
+        self.settings.excludes = exclude.0.clone();
         self.observe(ctx, |observer| observer.exclude(exclude.0.clone()));
         self.outlets.exclude.do_send(exclude);
     }

@@ -19,7 +19,7 @@ const UNFIT_LAST: Duration = Duration::from_secs(3600);
 
 /// The part of a path that is to be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// The entry itself, and nothing below it.
     Entry,
     /// The entry and, if it is a directory, the names in it.
@@ -30,7 +30,7 @@ pub enum Scope {
 
 /// The latest that was reported of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PathNeed {
+pub(crate) enum PathNeed {
     /// A change of the entry.
     Update,
     /// The entry came there from another name: where its origin is not known, it is as good as rewritten.
@@ -42,7 +42,7 @@ pub enum PathNeed {
 
 /// The worth of equal size and time at the node as a proof of equal content. All four combinations occur.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Proof {
+pub(crate) struct Proof {
     /// The content is new: they prove nothing.
     pub rewritten: bool,
     /// The file was open for writing: the content is to be compared.
@@ -85,11 +85,11 @@ pub struct Age {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pending {
     /// The part of the path that is to be compared if it exists.
-    pub scope: Scope,
+    pub(crate) scope: Scope,
     /// The latest that was reported of it.
-    pub need: PathNeed,
+    pub(crate) need: PathNeed,
     /// The worth of equal size and time at the node.
-    pub proof: Proof,
+    pub(crate) proof: Proof,
     /// The earlier file has another name now: the next one is another file, and the node must not write into the
     /// earlier one.
     pub departed: bool,

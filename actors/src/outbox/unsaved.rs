@@ -14,7 +14,7 @@ use crate::site::DirMoves;
 
 /// The paths that are to be saved, and the bell that says so. Clones share both.
 #[derive(Clone)]
-pub struct Unsaved(Arc<UnsavedPaths>);
+pub(crate) struct Unsaved(Arc<UnsavedPaths>);
 
 struct UnsavedPaths {
     paths: Mutex<Fold>,

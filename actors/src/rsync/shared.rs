@@ -22,9 +22,9 @@ pub struct Shared {
     /// The rsync and ssh processes of the daemon.
     pub children: Children,
     /// The standbys that may still be started.
-    pub budget: Budget,
+    pub(crate) budget: Budget,
     /// The directory in which renamed files are linked; `None` if there is no place for one.
-    pub staging: Option<Rc<Staging>>,
+    pub(crate) staging: Option<Rc<Staging>>,
     /// The directory with the sockets of shared ssh connections; `None` if connections are not shared.
     pub sockets: Option<Rc<RuntimeDir>>,
     /// `true` if there is no place for them.

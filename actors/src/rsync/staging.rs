@@ -24,7 +24,7 @@ const PREFIX: &str = "links-";
 
 /// The directory. It is of one daemon at a time, and removed with what is in it when it is closed or dropped.
 #[derive(Debug)]
-pub struct Staging {
+pub(crate) struct Staging {
     path: PathBuf,
     /// Locked; `None` once it is closed.
     base: RefCell<Option<File>>,

@@ -295,9 +295,17 @@ struct ExtraFindings {
     warnings: Vec<(usize, ExtraWarning)>,
     /// Indices of the words that keep rsync from reporting differences.
     hiding: Vec<usize>,
-    /// Indices of the words that ask for backups, for links to another copy, and for changes in place.
+    risky: RiskyWords,
+}
+
+/// Indices of the words that are refused without, or beside, another word.
+#[derive(Default)]
+struct RiskyWords {
+    /// It asks for backups.
     backup: Option<usize>,
+    /// It asks for links to another copy.
     links: Option<usize>,
+    /// It asks for changes in place.
     inplace: Option<usize>,
 }
 
@@ -341,14 +349,14 @@ impl ExtraFindings {
             "4" | "ipv4" => self.address_family = Some("-4"),
             "6" | "ipv6" => self.address_family = Some("-6"),
             "verbose" => self.verbose = true,
-            "backup" => self.backup = Some(at),
-            "inplace" => self.inplace = Some(at),
-            "no-inplace" => self.inplace = None,
+            "backup" => self.risky.backup = Some(at),
+            "inplace" => self.risky.inplace = Some(at),
+            "no-inplace" => self.risky.inplace = None,
             "fake-super" => self.warnings.push((at, ExtraWarning::FakeSuper)),
             "remote-option" if value == Some("--fake-super") => self.warnings.push((at, ExtraWarning::FakeSuper)),
             name if is_one_of(name, DAEMON_ONLY) => self.daemon_only = Some(option.written.clone()),
             name if is_one_of(name, HIDES_LINES) => {
-                self.links = Some(at);
+                self.risky.links = Some(at);
                 self.hiding.extend([at].into_iter().chain(separate));
             }
             _ => {}
@@ -370,10 +378,10 @@ impl ExtraFindings {
 
     fn check_together(&mut self) {
         let to_dir = self.keeps.iter().any(Keeps::is_backup);
-        if let (Some(at), false) = (self.backup, to_dir) {
+        if let (Some(at), false) = (self.risky.backup, to_dir) {
             self.errors.push((at, ExtraError::BackupInMirror));
         }
-        if let (Some(_), Some(at)) = (self.links, self.inplace) {
+        if let (Some(_), Some(at)) = (self.risky.links, self.risky.inplace) {
             self.errors.push((at, ExtraError::InplaceLinks));
         }
         self.errors.sort_by_key(|(at, _)| *at);

@@ -33,7 +33,7 @@ pub struct Memory {
 
 /// The part of the last run that this run continues.
 #[derive(Debug)]
-pub struct Resumed {
+pub(crate) struct Resumed {
     /// `true` if the last run saved everything it knew; otherwise the nodes may have entries that are not in the state.
     pub complete: bool,
     /// Directories from which a mounted file system has vanished: entries that are missing below are not deleted.

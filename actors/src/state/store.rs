@@ -49,7 +49,7 @@ pub(crate) struct Past {
 }
 
 /// The open file of the state.
-pub struct Store {
+pub(crate) struct Store {
     database: Database,
     file: PathBuf,
     subject: Vec<u8>,

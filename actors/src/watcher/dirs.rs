@@ -1,6 +1,7 @@
 //! The watched directories on disk: puts a watch on each, one per directory, and keeps the tree of names in step.
 //! A watch always stands before its directory is listed, so nothing that happens meanwhile is missed.
 
+mod ended;
 mod first_scan;
 mod listing;
 mod mounted;
@@ -8,7 +9,7 @@ mod nameless;
 mod place;
 mod scan;
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -21,6 +22,7 @@ use crate::watcher::watches::{WatchDescriptor, Watches};
 use inotify::WatchMask;
 use rustix::io::Errno;
 
+use self::ended::EndedWatches;
 pub(super) use self::first_scan::{ScanProgress, first_scan};
 pub use self::listing::count;
 use self::nameless::Nameless;
@@ -62,9 +64,6 @@ const FILE_MASK: WatchMask = WatchMask::MODIFY
     .union(WatchMask::MASK_ADD)
     .union(WatchMask::DONT_FOLLOW);
 
-/// Watches that ended and are remembered. An event that comes late is among the next ones.
-const OVER: usize = 4096;
-
 /// Directories that a scan found on disk and that were not watched, or not under their names.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct FoundDirectories {
@@ -95,10 +94,7 @@ pub struct Dirs {
     mounts: Mounts,
     /// Files that have a watch of their own, since others were mounted on them.
     bound: MountedFiles,
-    /// Watches that were given up and whose last event (IGNORED) was not read yet.
-    retired: HashSet<i32>,
-    /// Watches that ended not long ago. An event that was on its way when its watch was given up comes behind the last one.
-    over: VecDeque<i32>,
+    given_up: EndedWatches,
     /// Directories that could not be watched or listed when they were last looked at.
     blind: Blind,
     coverage: WatchCoverage,
@@ -124,8 +120,7 @@ impl Dirs {
             tree,
             mounts: Mounts::default(),
             bound: MountedFiles::default(),
-            retired: HashSet::new(),
-            over: VecDeque::new(),
+            given_up: EndedWatches::default(),
             blind: Blind::default(),
             coverage: WatchCoverage::default(),
             since: None,
@@ -232,21 +227,17 @@ impl Dirs {
 
     /// Tells if a watch was given up, or ended not long ago: its last events are still to come, and mean nothing.
     pub(super) fn was_given_up(&self, watch: i32) -> bool {
-        self.retired.contains(&watch) || self.over.contains(&watch)
+        self.given_up.has(watch)
     }
 
     /// Notes that the last event of a watch has come. Its number is not given to another one.
     pub(super) fn last_event_came(&mut self, watch: i32) {
-        self.retired.remove(&watch);
-        if self.over.len() >= OVER {
-            self.over.pop_front();
-        }
-        self.over.push_back(watch);
+        self.given_up.last_event_came(watch);
     }
 
     /// Notes that these unknown watches are about to be given up.
     pub(super) fn retire_unknown(&mut self, watches: &BTreeSet<i32>) {
-        self.retired.extend(watches);
+        watches.iter().for_each(|watch| self.given_up.give_up(*watch));
     }
 
     /// Tells if a directory of this name is neither watched nor mirrored.
@@ -345,7 +336,7 @@ impl Dirs {
 
     fn retire(&mut self, watches: Vec<WatchDescriptor>) {
         for watch in watches {
-            self.retired.insert(watch.get_watch_descriptor_id());
+            self.given_up.give_up(watch.get_watch_descriptor_id());
             // EINVAL: the kernel gave it up first; its IGNORED event comes all the same.
             let _ = self.watches.remove(watch);
         }

@@ -23,7 +23,6 @@ use self::files::Files;
 pub(crate) use self::findings::Findings;
 use self::root::WatchedRoot;
 use self::track::Track;
-pub(crate) use self::unwatched::POLL;
 use self::unwatched::{Unwatched, first};
 use super::coverage::WatchCoverage;
 use super::dirs::{Attached, Dirs, FoundDirectories, ScanProgress, first_scan};

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 /// The standbys that all nodes together may still have.
 #[derive(Debug, Clone)]
-pub struct Budget {
+pub(crate) struct Budget {
     total: usize,
     left: Rc<Cell<usize>>,
 }

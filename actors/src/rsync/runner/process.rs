@@ -88,8 +88,8 @@ pub(crate) struct Process {
     idle_talk: u64,
     /// `true` if rsync says when the other end has answered: what comes before that is not rsync's own.
     greets: bool,
-    /// The greeting, once it came.
-    greeting: Option<Greeting>,
+    /// The answer of the other end, if it came while the process was left waiting.
+    answered: Option<Answered>,
     /// The directory that it works in, if it has one of its own: removed after its end.
     stage: Option<Stage>,
     /// The process whose connection it uses, if it is not its own or that of one that it started.
@@ -99,7 +99,13 @@ pub(crate) struct Process {
     /// Its remote shell, if that was started outside.
     shell: Rc<Cell<Option<i32>>>,
     started: Instant,
-    /// Bytes that the process had read then, if it was left waiting.
+}
+
+/// The answer of the other end to a process that waited.
+#[derive(Debug, Clone, Copy)]
+struct Answered {
+    greeting: Greeting,
+    /// Bytes that the process had read by then.
     read: Option<u64>,
 }
 
@@ -169,13 +175,12 @@ impl Process {
             stderr,
             idle_talk: 0,
             greets,
-            greeting: None,
+            answered: None,
             stage: None,
             carrier: None,
             seen,
             shell,
             started: Instant::now(),
-            read: None,
         })
     }
 
@@ -208,7 +213,7 @@ impl Process {
 
     /// Tells if both ends have greeted each other.
     pub(crate) fn has_greeted(&self) -> bool {
-        self.greeting.is_some()
+        self.answered.is_some()
     }
 
     /// The directory of its own, if it has one.
@@ -239,7 +244,7 @@ impl Process {
             };
             // What is no rsync ends by itself.
             if let Some(greeting @ Greeting::Protocol(protocol)) = greeting {
-                (self.greeting, self.read) = (Some(greeting), Life::read(self.group.id()));
+                self.answered = Some(Answered { greeting, read: Life::read(self.group.id()) });
                 return Some(Connected { protocol });
             }
         }
@@ -265,9 +270,10 @@ impl Process {
         let unheard = self.stderr.as_ref().and_then(|stderr| stderr.as_fd().try_clone_to_owned().ok());
         let is_heard =
             || unheard.as_ref().is_some_and(|pipe| rustix::io::ioctl_fionread(pipe).is_ok_and(|left| left == 0));
-        let greeting = Cell::new(self.greeting);
+        let greeting = Cell::new(self.answered.map(|answered| answered.greeting));
         let shell = Rc::clone(&self.shell);
-        let subject = Subject { process: self.group.id(), carrier: self.carrier, read: self.read, list: list.len() };
+        let read = self.answered.and_then(|answered| answered.read);
+        let subject = Subject { process: self.group.id(), carrier: self.carrier, read, list: list.len() };
         let mut output = RunOutput { line, worked: Some(worked), greeting: &greeting, greets: self.greets };
         let line = |text: &[u8]| output.hear(text, || is_heard() && said.is_empty());
         // A carriage return comes before what rsync says of its progress; in names it is escaped.

@@ -17,7 +17,7 @@ pub(crate) struct SourceView(pub Reach);
 
 /// A place at which an entry can be looked at.
 #[derive(Debug, PartialEq, Eq)]
-pub enum EntryPlace {
+pub(crate) enum EntryPlace {
     /// As what the source has by this name.
     Entry(RelPath),
     /// In this directory of the source, which does not have it.

@@ -121,7 +121,7 @@ impl Dirs {
             self.detach(place);
         }
         // Its last event has come already.
-        self.retired.remove(&watch);
+        self.given_up.last_event_was_read(watch);
         entries
     }
 

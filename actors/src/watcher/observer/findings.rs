@@ -12,13 +12,13 @@ pub struct Findings {
     /// Paths that may differ now, in the kernel's order.
     pub changes: Vec<Change>,
     /// Subtrees of which track was lost and whose watches have been repaired.
-    pub rescans: Vec<Rescan>,
+    pub(crate) rescans: Vec<Rescan>,
     /// Directory moves, for the log.
-    pub moves: Vec<DirMove>,
+    pub(crate) moves: Vec<DirMove>,
     /// Directories that cannot be watched on their own account.
     pub blind: Vec<(RelPath, WatchError)>,
     /// Directories that have no watch for other reasons, as far as they are news.
-    pub unseen: Vec<Unseen>,
+    pub(crate) unseen: Vec<Unseen>,
     /// The reason why the root is no longer the same directory; `Some` once, when that is found.
     pub root_lost: Option<RootError>,
     /// `true` if another directory with content took the place of the root, which was empty.
@@ -28,7 +28,7 @@ pub struct Findings {
     /// Names that went while new names of files waited for that.
     pub(crate) gone: Option<FindMoved>,
     /// Barriers that were passed. After all of the above.
-    pub passed: Vec<Passed>,
+    pub(crate) passed: Vec<Passed>,
 }
 
 impl Findings {

@@ -10,7 +10,7 @@ use crate::watch_error::WatchError;
 use crate::watcher::dirs::Dirs;
 
 /// The interval at which unwatched directories are tried again and compared, unless the configuration says otherwise.
-pub(crate) const POLL: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_secs(60);
 /// Directories that are named in a report.
 const NAMED: usize = 3;
 
