@@ -22,7 +22,7 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 pub(crate) use self::heard::MORE_ATTRIBUTES;
 use self::heard::{ErrorOutput, Talk, listen};
 use self::lines::{Lines, Text};
-use self::watch::{Life, Stall, Subject, stalled};
+use self::watch::{Life, Reply, Stall, Subject, stalled};
 pub(crate) use self::watch::{PATIENCE, Patience};
 use crate::children::{Children, Confinement, Group};
 use crate::rsync::recipe::Invocation;
@@ -265,11 +265,20 @@ impl Process {
         let unheard = self.stderr.as_ref().and_then(|stderr| stderr.as_fd().try_clone_to_owned().ok());
         let is_heard =
             || unheard.as_ref().is_some_and(|pipe| rustix::io::ioctl_fionread(pipe).is_ok_and(|left| left == 0));
-        let greeting = Cell::new(self.greeting);
+        let (greeting, spoke_of_entry) = (Cell::new(self.greeting), Cell::new(false));
+        let reply = || match (spoke_of_entry.get(), greeting.get()) {
+            (true, _) => Reply::Entry,
+            (false, Some(_)) => Reply::Greeting,
+            (false, None) => Reply::Nothing,
+        };
         let shell = Rc::clone(&self.shell);
         let subject = Subject { process: self.group.id(), carrier: self.carrier, read: self.read, list: list.len() };
         let mut output = RunOutput { line, worked: Some(worked), greeting: &greeting, greets: self.greets };
-        let line = |text: &[u8]| output.hear(text, || is_heard() && said.is_empty());
+        let line = |text: &[u8]| {
+            let bearing = output.hear(text, || is_heard() && said.is_empty());
+            spoke_of_entry.set(spoke_of_entry.get() || bearing == Bearing::Ours);
+            bearing
+        };
         // A carriage return comes before what rsync says of its progress; in names it is escaped.
         let lines = listen(self.stdout.take().map(|stdout| stdout.ended_by(b"\n\r")), line, &talk);
         let stderr = self.stderr.take().map(|stderr| Lines::of(stderr, b"\n"));
@@ -280,7 +289,7 @@ impl Process {
             tokio::pin!(pipes);
             let (hangs, status) = tokio::select! {
                 _ = &mut pipes => (None, None),
-                stall = stalled(subject, patience, || greeting.get().is_some(), || shell.get()) => (Some(stall), None),
+                stall = stalled(subject, patience, reply, || shell.get()) => (Some(stall), None),
                 () = talk.is_too_much() => (Some(Stall::Talkative), None),
                 status = self.group.wait() => {
                     // Past the linger time somebody else holds the pipe: what rsync itself said has been read.
@@ -288,12 +297,10 @@ impl Process {
                     (None, Some(status?))
                 }
             };
-            if hangs.is_some() {
-                self.group.kill();
-            }
             // The pipes stay open until the end: a closed one would end rsync in another way.
             match status {
                 Some(status) => (hangs, status),
+                None if hangs.is_some() => (hangs, self.group.end().await?),
                 None => (hangs, self.group.wait().await?),
             }
         };
@@ -400,9 +407,26 @@ mod tests {
             "while :; do echo anything >&2; done",
         ] {
             let (finished, heard) = talks(&format!("{greeting}; {script}")).await;
-            assert_eq!(finished.code, Code::Signal(9), "{script}");
+            assert_eq!(finished.code, Code::Signal(15), "{script}");
             assert!(String::from_utf8_lossy(&finished.stderr).contains("does not end"), "{script}: {finished:?}");
             assert!(heard <= 4 * lines::LONGEST, "{script}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_ended_may_remove_what_it_has_not_completed_and_ends_in_any_case() {
+        let dir = tempfile::tempdir().unwrap();
+        let begun = dir.path().join("begun");
+        let file = begun.display();
+        // As a receiver does, which is no leader; and as nobody should.
+        let removes = format!(
+            "sh -c \"trap 'sleep 0.2; rm {file}; exit' TERM; echo x >{file}; while :; do sleep 0.05; done\" &\n\
+             while [ ! -e {file} ]; do sleep 0.01; done"
+        );
+        let ignores = format!("trap '' TERM; echo x >{file}");
+        for (ends, code, is_left) in [(removes, 15, false), (ignores, 9, true)] {
+            let (finished, _) = talks(&format!("{ends}\nwhile :; do echo anything; done")).await;
+            assert_eq!((finished.code, begun.exists()), (Code::Signal(code), is_left), "{ends}");
         }
     }
 
