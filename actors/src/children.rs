@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use landlock::RulesetCreated;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 /// Time that rsync has after a SIGTERM to remove its temporary files, and that a hook has to clean up.
@@ -127,6 +127,26 @@ impl Group {
     /// Kills the process and all processes that it started, by SIGKILL.
     pub(crate) fn kill(&self) {
         self.signal(Signal::KILL);
+    }
+
+    /// Ends the process and all processes that it started, and waits for that: by SIGTERM, so that a receiver on this machine
+    /// removes what it has not completed, and after [`GRACE`] by SIGKILL.
+    ///
+    /// # Errors
+    /// As for [`Group::wait`].
+    pub(crate) async fn end(&mut self) -> io::Result<ExitStatus> {
+        let until = Instant::now() + GRACE;
+        self.signal(Signal::TERM);
+        let ended = tokio::time::timeout(GRACE, self.wait()).await;
+        // The leader may be gone before the others have removed anything.
+        while test_kill_process_group(self.leader).is_ok() && Instant::now() < until {
+            tokio::time::sleep(POLL).await;
+        }
+        self.kill();
+        match ended {
+            Ok(ended) => ended,
+            Err(_) => self.wait().await,
+        }
     }
 
     /// Sends a signal to the process and all processes that it started.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Local, Node, Site, Ssh, program};
+use crate::support::{Local, Node, Site, Ssh, program, wait};
 
 /// A small file system at a directory, until the end of the test.
 pub struct Mount(PathBuf);
@@ -20,8 +20,10 @@ impl Mount {
         mounted.then(|| Mount(at.to_owned()))
     }
 
+    /// Takes a while if it is to be read-only and something in it is open for writing, as what a try has begun.
     pub fn remount(&self, options: &str) {
-        assert!(Mount::run("mount", &["-o", &format!("remount,{options}")], &self.0), "{options}");
+        let done = || Mount::run("mount", &["-o", &format!("remount,{options}")], &self.0).then_some(());
+        assert!(wait::until(done).is_some(), "{options}");
     }
 
     fn run(program: &str, args: &[&str], at: &Path) -> bool {

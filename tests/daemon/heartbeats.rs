@@ -97,14 +97,15 @@ fn a_heartbeat_stands_still_while_a_node_lacks_something() {
     if !chattr("+i", &stuck) {
         return println!("not tested: no file can be made immutable here");
     }
+    let written = now();
     site.write("stuck", "new");
     site.expect_log("stuck");
-    let still = heartbeat(&site, Local)["until"].as_u64().unwrap();
     site.settle();
     let since = now() + 2;
     let passed = wait::until(|| (now() > since).then_some(()));
     assert!(passed.is_some());
-    assert!(heartbeat(&site, Local)["until"].as_u64().unwrap() <= still + 1);
+    let until = heartbeat(&site, Local)["until"].as_u64().unwrap();
+    assert!(until <= written + 1, "{until}, and since {written} it lacks a change");
     assert!(chattr("-i", &stuck));
     expect_heartbeat(&site, Local, "of now", is_of(since));
 }

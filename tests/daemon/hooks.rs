@@ -349,7 +349,8 @@ fn a_hook_that_hangs_delays_a_stop_no_longer_than_its_timeout() {
     wait::until(|| told(&site, "on_synced").iter().any(|run| run.has(b"seed")).then_some(())).unwrap();
     let start = Instant::now();
     let ended = site.stop();
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    // It would be waited for for a minute.
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     assert_eq!((ended.code, ended.left.len()), (Some(0), 0), "{}", ended.log);
     assert!(ended.log.contains("stopped before a hook was told of all paths"), "{}", ended.log);
 }

@@ -8,8 +8,12 @@ use rustix::process::Signal;
 
 use crate::support::{Node, Relay, Rsyncd, Site, Ssh, signal, wait};
 
-/// How soon a node that does not answer is said to be failing, with some room for a busy machine.
+/// How soon a node that does not answer is said to be failing, where it answers soon otherwise.
 const NOTICED: Duration = Duration::from_secs(30);
+/// rsync itself notices it then.
+const NOTICED_BY_RSYNC: Duration = Duration::from_secs(60);
+/// So many times what a greeting took the next one may take.
+const SLOWER: u32 = 3;
 /// No timeout has passed.
 const SOON: Duration = Duration::from_secs(8);
 
@@ -21,6 +25,14 @@ fn behind_lines() -> (Site, [Relay; 2]) {
     (site, relays)
 }
 
+/// How soon it is noticed here: a node whose greeting took long, as on a busy machine, is given more time for the next one.
+fn noticed(site: &Site) -> Duration {
+    let took = |line: &String| line.rsplit_once("took: ")?.1.strip_suffix(" ms")?.parse::<u64>().ok();
+    let reconciled = site.log_lines().into_iter().filter(|line| line.contains("reconciled"));
+    let slowest = Duration::from_millis(reconciled.filter_map(|line| took(&line)).max().unwrap_or_default());
+    (NOTICED + slowest * SLOWER).min(NOTICED_BY_RSYNC - Duration::from_secs(2))
+}
+
 /// The lines of the log that say this of the node.
 fn told(site: &Site, node: Node, what: &str) -> usize {
     let name = site.shown(node);
@@ -30,10 +42,11 @@ fn told(site: &Site, node: Node, what: &str) -> usize {
 #[test]
 fn a_line_that_is_cut_is_noticed_and_told_once_and_its_return_is_noticed_at_once() {
     let (site, relays) = behind_lines();
+    let noticed = noticed(&site);
     relays.iter().for_each(Relay::cut);
     site.write("file", "during");
     let all_fail = || [Ssh, Rsyncd].iter().all(|&node| told(&site, node, "node failing") > 0).then_some(());
-    if wait::until_within(NOTICED, all_fail).is_none() {
+    if wait::until_within(noticed, all_fail).is_none() {
         site.fail("not noticed");
     }
     assert_eq!(site.ask(&["status"]).code, Some(2));
@@ -105,6 +118,31 @@ fn a_receiver_that_stands_still_for_a_while_is_not_taken_for_dead() {
     frozen.iter().for_each(|&pid| signal(pid, Signal::CONT));
     assert_eq!(failed, None);
     assert!(sending.iter().all(|pid| left.contains(pid)), "{sending:?} were ended: {:?}", site.log_lines());
+    site.expect_identical();
+    assert!(site.troubles().is_empty(), "{:?}", site.troubles());
+}
+
+/// The node's disk is busy: it has been sent all of many small files, and writes on.
+#[test]
+fn a_receiver_that_is_slow_with_small_files_is_not_taken_for_dead() {
+    let (site, relays) = behind_lines();
+    relays.iter().for_each(|relay| relay.slow_down(10_000));
+    site.daemon().signal(Signal::STOP);
+    (0..400).for_each(|number| site.write(format!("small {number}"), "x".repeat(50)));
+    site.daemon().signal(Signal::CONT);
+    let receives = |node: Node| {
+        let is_small = |entry: fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b"small ");
+        fs::read_dir(site.mirror(node)).is_ok_and(|entries| entries.flatten().any(is_small))
+    };
+    assert!(wait::until(|| site.live().all(receives).then_some(())).is_some(), "the transfer does not begin");
+    let frozen: Vec<u32> = site.live().flat_map(|node| site.far_side(node)).collect();
+    frozen.iter().for_each(|&pid| signal(pid, Signal::STOP));
+    // Longer than what waits at the node may be silent that has not answered.
+    let ended = || site.log_lines().into_iter().find(|line| line.contains("hung") || line.contains(" WARN "));
+    let ended = wait::until_within(Duration::from_secs(15), ended);
+    frozen.iter().for_each(|&pid| signal(pid, Signal::CONT));
+    assert_eq!(ended, None);
+    relays.iter().for_each(|relay| relay.slow_down(1_000_000));
     site.expect_identical();
     assert!(site.troubles().is_empty(), "{:?}", site.troubles());
 }

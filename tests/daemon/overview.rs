@@ -94,7 +94,10 @@ fn one_page_and_one_scrape_tell_of_all_sites_also_while_one_hangs() {
     let verdicts = |told: &BTreeMap<String, Value>| {
         ["site", "idle", &others_name].map(|name| told[name]["verdict"].as_str().unwrap().to_owned())
     };
-    assert_eq!(verdicts(&told(port)), ["well", "unknown", "failing"]);
+    // A busy machine may keep one of them from answering in time.
+    let expected = ["well", "unknown", "failing"];
+    let are_so = wait::until(|| (verdicts(&told(port)) == expected).then_some(()));
+    assert!(are_so.is_some(), "{:?}", verdicts(&told(port)));
     let health = get(port, "/healthz");
     assert_eq!(health.status, 503);
     assert!(health.body.contains("idle: not running\n"), "{health:?}");
@@ -122,13 +125,14 @@ fn one_page_and_one_scrape_tell_of_all_sites_also_while_one_hangs() {
     }
 
     other.daemon().signal(Signal::STOP);
-    let asked = Instant::now();
-    let hangs = told(port);
-    let took = asked.elapsed();
+    let soon = wait::until(|| {
+        let asked = Instant::now();
+        let hangs = told(port);
+        (hangs["site"]["verdict"] == "well" && asked.elapsed() < Duration::from_secs(3)).then_some(hangs)
+    });
     other.daemon().signal(Signal::CONT);
+    let hangs = soon.expect("the other one is told, and soon");
     assert_eq!(hangs[&others_name]["answer"]["is"], "no_answer", "{hangs:#?}");
-    assert_eq!(hangs["site"]["verdict"], "well");
-    assert!(took < Duration::from_secs(3), "{took:?}");
     assert!(wait::until(|| (told(port)[&others_name]["answer"]["is"] == "running").then_some(())).is_some());
     let (code, said) = overview.stop();
     assert_eq!(code, Some(0), "{said}");

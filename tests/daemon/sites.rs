@@ -54,14 +54,18 @@ fn a_daemon_that_hangs_does_not_hide_the_others() {
     symlink(site.beside("run"), other.beside("run")).unwrap();
     other.start_mirrored();
     other.daemon().signal(Signal::STOP);
-    let start = Instant::now();
-    let asked = site.ask_all(&["status"]);
-    let took = start.elapsed();
+    // On a busy machine the one that is well may answer too late as well.
+    let told = wait::until(|| {
+        let start = Instant::now();
+        let asked = site.ask_all(&["status"]);
+        let is_well = |line: &str| ["site ", "local", "idle"].iter().all(|word| line.contains(word));
+        asked.stdout.lines().any(is_well).then(|| (asked, start.elapsed()))
+    });
     other.daemon().signal(Signal::CONT);
+    let (asked, took) = told.expect("the site that is well is told");
     assert_eq!(asked.code, Some(2), "{asked:?}");
     assert!(took < Duration::from_secs(5), "{took:?}");
     line(&asked.stdout, &["no answer", "does not answer within 1 s"]);
-    line(&asked.stdout, &["site ", "local", "idle"]);
 }
 
 #[test]

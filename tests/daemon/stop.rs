@@ -10,6 +10,9 @@ use rustix::process::Signal;
 
 use crate::support::{Dead, Ended, Local, Rsyncd, Site, wait};
 
+/// A stop that waits for nothing is over by then also on a busy machine; one that waits takes `stop_timeout`, 30 s by default.
+const QUICK: Duration = Duration::from_secs(20);
+
 #[track_caller]
 fn expect_end(ended: &Ended, code: i32) {
     assert_eq!(ended.code, Some(code), "{}", ended.log);
@@ -64,7 +67,7 @@ fn a_stop_at_rest_is_quick() {
     site.start_mirrored();
     let start = Instant::now();
     expect_end(&site.stop(), 0);
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(start.elapsed() < QUICK, "{:?}", start.elapsed());
 }
 
 #[test]
@@ -85,7 +88,7 @@ fn a_stop_with_a_node_down_does_not_wait_for_it_and_says_what_is_pending() {
     site.write("file", "x");
     let start = Instant::now();
     expect_end(&site.stop(), 75);
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(start.elapsed() < QUICK, "{:?}", start.elapsed());
     site.expect_identical();
 }
 
@@ -114,7 +117,7 @@ fn a_second_signal_stops_at_once() {
     site.expect_log("stopping at once");
     site.daemon().signal(Signal::TERM);
     expect_end(&site.wait(), 75);
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(start.elapsed() < QUICK, "{:?}", start.elapsed());
 }
 
 #[test]
@@ -122,7 +125,7 @@ fn a_stop_takes_no_longer_than_its_timeout() {
     let mut site = in_a_long_transfer(1);
     let start = Instant::now();
     expect_end(&site.stop(), 75);
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(start.elapsed() < QUICK, "{:?}", start.elapsed());
 }
 
 /// Runs what follows at a terminal that goes away with this program; its errors go where ours go.

@@ -8,7 +8,7 @@ use crate::transport::comparison::Comparison;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use self::source_view::{EntryPlace, SourceView};
 use self::suspects::{Movement, SecondLook, Suspects, judge};
@@ -30,6 +30,11 @@ use crate::transport::failure::{Cause, Failure};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3600);
 /// The time that changes on their way have to arrive, before entries that differed are looked at again.
 const PAUSE: Duration = Duration::from_secs(5);
+/// The interval at which the source is asked meanwhile for entries that only the node has: what comes and goes all the time
+/// may be in no look.
+const GLANCE: Duration = Duration::from_millis(250);
+/// The most entries that it is asked for.
+const GLANCED_AT: usize = 1000;
 /// The number of times that entries which differed are looked at again.
 const LOOKS: u32 = 3;
 /// Paths in one list, and bytes of their names.
@@ -47,6 +52,8 @@ struct OngoingComparison<'a> {
     is_pending: &'a IsPending<'a>,
     sight: SourceView,
     suspects: Suspects,
+    /// Entries that the source had for a while between two looks.
+    flickers: BTreeSet<RelPath>,
     comparison: Comparison,
 }
 
@@ -65,6 +72,7 @@ pub(super) async fn compare(
         is_pending,
         sight: SourceView(deliverer.target.root.reach().clone()),
         suspects: Suspects::default(),
+        flickers: BTreeSet::new(),
         comparison: Comparison::default(),
     };
     let mut since = SystemTime::now();
@@ -73,7 +81,7 @@ pub(super) async fn compare(
         if looks.suspects.is_empty() {
             break;
         }
-        tokio::time::sleep(PAUSE).await;
+        looks.pause().await?;
         let started = SystemTime::now();
         looks.again(since, number == LOOKS).await?;
         since = started;
@@ -114,6 +122,26 @@ impl OngoingComparison<'_> {
         Ok(())
     }
 
+    /// Waits before another look, and notes what comes and goes in the source meanwhile.
+    async fn pause(&mut self) -> Result<(), Failure> {
+        let ends = Instant::now() + PAUSE;
+        let only_there =
+            self.suspects.leaders().into_iter().filter(|(_, difference)| *difference == Difference::OnlyThere);
+        let mut absent: Vec<RelPath> = only_there.map(|(path, _)| path).take(GLANCED_AT).collect();
+        while Instant::now() < ends {
+            tokio::time::sleep(GLANCE.min(ends.saturating_duration_since(Instant::now()))).await;
+            if absent.is_empty() {
+                continue;
+            }
+            let sight = self.sight.clone();
+            let glance = move || absent.into_iter().partition(|path| sight.exists(path));
+            let (came, rest): (Vec<RelPath>, Vec<RelPath>) = apart(glance).await?;
+            self.flickers.extend(came);
+            absent = rest;
+        }
+        Ok(())
+    }
+
     /// Another look at what differed at the one before, which began at `since`.
     async fn again(&mut self, since: SystemTime, is_last: bool) -> Result<(), Failure> {
         let mut verdicts = HashMap::new();
@@ -136,6 +164,9 @@ impl OngoingComparison<'_> {
                 let difference = seen.get(path).copied().filter(|_| is_there);
                 let movement = match (self.is_pending(path), changed) {
                     (true, _) => Movement::Pending,
+                    (false, _) if *before == Difference::OnlyThere && self.flickers.contains(path) => {
+                        Movement::Flickers
+                    }
                     (false, true) => Movement::Changed,
                     (false, false) => Movement::None,
                 };

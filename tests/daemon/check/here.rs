@@ -5,7 +5,8 @@ use super::*;
 #[test]
 fn a_port_that_another_process_has_is_told_with_its_name() {
     let mut site = Site::on(&[Local]);
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    // None that the kernel gives to whoever connects: it is to be free in the end.
+    let taken = TcpListener::bind(("127.0.0.1", free_port())).unwrap();
     let address = taken.local_addr().unwrap();
     site.config(&format!("listen: \"{address}\""));
     let ended = site.run(&["check"]);

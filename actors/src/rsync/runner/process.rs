@@ -22,7 +22,7 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 pub(crate) use self::heard::MORE_ATTRIBUTES;
 use self::heard::{ErrorOutput, Talk, listen};
 use self::lines::{Lines, Text};
-use self::watch::{Life, Stall, Subject, stalled};
+use self::watch::{Life, Reply, Stall, Subject, stalled};
 pub(crate) use self::watch::{PATIENCE, Patience};
 use crate::children::{Children, Confinement, Group};
 use crate::rsync::recipe::Invocation;
@@ -88,8 +88,8 @@ pub(crate) struct Process {
     idle_talk: u64,
     /// `true` if rsync says when the other end has answered: what comes before that is not rsync's own.
     greets: bool,
-    /// The answer of the other end, if it came while the process was left waiting.
-    answered: Option<Answered>,
+    /// The greeting of the other end, if it came while the process was left waiting.
+    greeted: Option<Greeted>,
     /// The directory that it works in, if it has one of its own: removed after its end.
     stage: Option<Stage>,
     /// The process whose connection it uses, if it is not its own or that of one that it started.
@@ -101,9 +101,9 @@ pub(crate) struct Process {
     started: Instant,
 }
 
-/// The answer of the other end to a process that waited.
+/// The greeting of the other end to a process that waited.
 #[derive(Debug, Clone, Copy)]
-struct Answered {
+struct Greeted {
     greeting: Greeting,
     /// Bytes that the process had read by then.
     read: Option<u64>,
@@ -175,7 +175,7 @@ impl Process {
             stderr,
             idle_talk: 0,
             greets,
-            answered: None,
+            greeted: None,
             stage: None,
             carrier: None,
             seen,
@@ -213,7 +213,7 @@ impl Process {
 
     /// Tells if both ends have greeted each other.
     pub(crate) fn has_greeted(&self) -> bool {
-        self.answered.is_some()
+        self.greeted.is_some()
     }
 
     /// The directory of its own, if it has one.
@@ -244,7 +244,7 @@ impl Process {
             };
             // What is no rsync ends by itself.
             if let Some(greeting @ Greeting::Protocol(protocol)) = greeting {
-                self.answered = Some(Answered { greeting, read: Life::read(self.group.id()) });
+                self.greeted = Some(Greeted { greeting, read: Life::read(self.group.id()) });
                 return Some(Connected { protocol });
             }
         }
@@ -270,12 +270,22 @@ impl Process {
         let unheard = self.stderr.as_ref().and_then(|stderr| stderr.as_fd().try_clone_to_owned().ok());
         let is_heard =
             || unheard.as_ref().is_some_and(|pipe| rustix::io::ioctl_fionread(pipe).is_ok_and(|left| left == 0));
-        let greeting = Cell::new(self.answered.map(|answered| answered.greeting));
+        let greeting = Cell::new(self.greeted.map(|greeted| greeted.greeting));
+        let spoke_of_entry = Cell::new(false);
+        let reply = || match (spoke_of_entry.get(), greeting.get()) {
+            (true, _) => Reply::Entry,
+            (false, Some(_)) => Reply::Greeting,
+            (false, None) => Reply::Nothing,
+        };
         let shell = Rc::clone(&self.shell);
-        let read = self.answered.and_then(|answered| answered.read);
+        let read = self.greeted.and_then(|greeted| greeted.read);
         let subject = Subject { process: self.group.id(), carrier: self.carrier, read, list: list.len() };
         let mut output = RunOutput { line, worked: Some(worked), greeting: &greeting, greets: self.greets };
-        let line = |text: &[u8]| output.hear(text, || is_heard() && said.is_empty());
+        let line = |text: &[u8]| {
+            let bearing = output.hear(text, || is_heard() && said.is_empty());
+            spoke_of_entry.set(spoke_of_entry.get() || bearing == Bearing::Ours);
+            bearing
+        };
         // A carriage return comes before what rsync says of its progress; in names it is escaped.
         let lines = listen(self.stdout.take().map(|stdout| stdout.ended_by(b"\n\r")), line, &talk);
         let stderr = self.stderr.take().map(|stderr| Lines::of(stderr, b"\n"));
@@ -286,7 +296,7 @@ impl Process {
             tokio::pin!(pipes);
             let (hangs, status) = tokio::select! {
                 _ = &mut pipes => (None, None),
-                stall = stalled(subject, patience, || greeting.get().is_some(), || shell.get()) => (Some(stall), None),
+                stall = stalled(subject, patience, reply, || shell.get()) => (Some(stall), None),
                 () = talk.is_too_much() => (Some(Stall::Talkative), None),
                 status = self.group.wait() => {
                     // Past the linger time somebody else holds the pipe: what rsync itself said has been read.
@@ -294,12 +304,10 @@ impl Process {
                     (None, Some(status?))
                 }
             };
-            if hangs.is_some() {
-                self.group.kill();
-            }
             // The pipes stay open until the end: a closed one would end rsync in another way.
             match status {
                 Some(status) => (hangs, status),
+                None if hangs.is_some() => (hangs, self.group.end().await?),
                 None => (hangs, self.group.wait().await?),
             }
         };
@@ -406,9 +414,26 @@ mod tests {
             "while :; do echo anything >&2; done",
         ] {
             let (finished, heard) = talks(&format!("{greeting}; {script}")).await;
-            assert_eq!(finished.code, Code::Signal(9), "{script}");
+            assert_eq!(finished.code, Code::Signal(15), "{script}");
             assert!(String::from_utf8_lossy(&finished.stderr).contains("does not end"), "{script}: {finished:?}");
             assert!(heard <= 4 * lines::LONGEST, "{script}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_ended_may_remove_what_it_has_not_completed_and_ends_in_any_case() {
+        let dir = tempfile::tempdir().unwrap();
+        let begun = dir.path().join("begun");
+        let file = begun.display();
+        // As a receiver does, which is no leader; and as nobody should.
+        let removes = format!(
+            "sh -c \"trap 'sleep 0.2; rm {file}; exit' TERM; echo x >{file}; while :; do sleep 0.05; done\" &\n\
+             while [ ! -e {file} ]; do sleep 0.01; done"
+        );
+        let ignores = format!("trap '' TERM; echo x >{file}");
+        for (ends, code, is_left) in [(removes, 15, false), (ignores, 9, true)] {
+            let (finished, _) = talks(&format!("{ends}\nwhile :; do echo anything; done")).await;
+            assert_eq!((finished.code, begun.exists()), (Code::Signal(code), is_left), "{ends}");
         }
     }
 

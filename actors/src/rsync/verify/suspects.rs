@@ -35,6 +35,8 @@ pub(crate) enum Movement {
     None,
     /// The source changed about the entry since the look before.
     Changed,
+    /// The source had the entry between two looks, at neither of which it did.
+    Flickers,
     /// The entry is known to be on its way.
     Pending,
 }
@@ -185,6 +187,8 @@ mod tests {
             (OnlyThere, again(Some(OnlyThere), Movement::Changed, false), EntryOutcome::Open),
             (OnlyThere, again(Some(OnlyThere), Movement::Changed, true), EntryOutcome::Differs(OnlyThere)),
             (OnlyThere, again(Some(OnlyThere), Movement::Pending, true), EntryOutcome::Unsettled),
+            (OnlyThere, again(Some(OnlyThere), Movement::Flickers, false), EntryOutcome::Open),
+            (OnlyThere, again(Some(OnlyThere), Movement::Flickers, true), EntryOutcome::Unsettled),
             (OnlyThere, again(Some(Content), Movement::None, false), EntryOutcome::Open),
             (Content, again(Some(OnlyThere), Movement::None, true), EntryOutcome::Unsettled),
         ] {

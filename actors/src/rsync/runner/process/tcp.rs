@@ -9,10 +9,14 @@ use std::collections::HashMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// The age up to which the table of this host's connections is used: all runs that are looked at share it.
 const FRESH: Duration = Duration::from_millis(900);
-/// With very many connections it takes long to read: it is read again after so many times that time.
+/// With very many connections it takes much of a processor to read: it is read again after so many times that time.
 const SPARING: u32 = 100;
+/// But not later than this: what is in it counts as of now.
+const OLDEST: Duration = Duration::from_secs(5);
 /// Repeats in a row that a single lost packet does not explain.
 const REPEATS: u32 = 2;
 /// The state of a socket that only waits for connections (`TCP_LISTEN`).
@@ -105,11 +109,22 @@ struct TcpTable {
 
 impl TcpTable {
     fn read(now: Instant) -> TcpTable {
+        let began = processor_time();
         let texts =
             ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
         let connections = texts.iter().flat_map(|text| text.lines()).filter_map(parse).collect();
-        TcpTable { connections, until: now + FRESH.max(now.elapsed() * SPARING) }
+        TcpTable { connections, until: now + good_for(processor_time().saturating_sub(began)) }
     }
+}
+
+/// The time for which a table is used that cost so much of a processor.
+fn good_for(cost: Duration) -> Duration {
+    FRESH.max(cost * SPARING).min(OLDEST)
+}
+
+/// The time that this thread has worked. What it waits for a processor on a busy machine costs nobody anything.
+fn processor_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 /// A line of the kernel's table, and the inode of the socket.
@@ -157,6 +172,20 @@ mod tests {
             let expected = expected.map(|line| (1588, line.0[0]));
             assert_eq!(parse(&text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn the_table_is_read_again_before_it_is_old_however_much_it_costs() {
+        for (millis, used_for) in [(0, 900), (5, 900), (20, 2000), (49, 4900), (51, 5000), (5000, 5000)] {
+            assert_eq!(good_for(Duration::from_millis(millis)), Duration::from_millis(used_for), "{millis}");
+        }
+    }
+
+    #[test]
+    fn a_wait_is_not_taken_for_work() {
+        let before = processor_time();
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(processor_time() - before < Duration::from_millis(25));
     }
 
     #[test]

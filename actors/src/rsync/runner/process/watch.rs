@@ -102,6 +102,16 @@ pub(super) struct Subject {
     pub list: usize,
 }
 
+/// The furthest that the other end has come in what it said, from nothing on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reply {
+    Nothing,
+    /// Both ends have greeted each other.
+    Greeting,
+    /// It asked for an entry of the list, or did something with one: rsync says so in a line of its own.
+    Entry,
+}
+
 /// The reason why a run counts as hanging.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stall {
@@ -176,7 +186,7 @@ struct RunSnapshot {
     /// `None` when the process is gone.
     life: Option<Life>,
     line: TcpConnections,
-    greeted: bool,
+    reply: Reply,
 }
 
 /// The looks at a run so far.
@@ -198,15 +208,19 @@ impl Watch {
     }
 
     /// Tells if the other end has answered to the list, as far as can be told.
-    fn is_answered(&mut self, life: Option<Life>, greeted: bool) -> bool {
-        let Some(Life { read: (read, _), .. }) = life.filter(|_| greeted) else { return false };
+    fn is_answered(&mut self, life: Option<Life>, reply: Reply) -> bool {
+        // Where files are small little is read, and whoever writes them may take long.
+        if reply == Reply::Entry {
+            return true;
+        }
+        let Some(Life { read: (read, _), .. }) = life.filter(|_| reply == Reply::Greeting) else { return false };
         let before = *self.subject.read.get_or_insert(read);
         read > before + self.subject.list as u64 + UNASKED
     }
 
     /// Takes another look; `Some` if the run hangs.
     fn look(&mut self, seen: RunSnapshot, now: Instant) -> Option<Stall> {
-        let RunSnapshot { life, line, greeted } = seen;
+        let RunSnapshot { life, line, reply } = seen;
         let goes_on = match (self.alive.1, life) {
             (Some(before), Some(now)) => before.goes_on(now),
             _ => true,
@@ -216,24 +230,24 @@ impl Watch {
         }
         self.unanswered = line.is_unanswered().then(|| self.unanswered.unwrap_or(now));
         self.line = line;
-        let limits = if self.is_answered(life, greeted) { self.patience.later } else { self.patience.first };
+        let limits = if self.is_answered(life, reply) { self.patience.later } else { self.patience.first };
         let is_over = |since: Instant, patience: Duration| now.saturating_duration_since(since) >= patience;
         if self.unanswered.is_some_and(|since| is_over(since, limits.dead)) {
             return Some(Stall::Dead);
         }
-        if !greeted && self.patience.greeting.is_some_and(|patience| is_over(self.begun, patience)) {
+        if reply == Reply::Nothing && self.patience.greeting.is_some_and(|patience| is_over(self.begun, patience)) {
             return Some(Stall::NoGreeting);
         }
         is_over(self.alive.0, limits.silence).then_some(Stall::Silent)
     }
 }
 
-/// Returns when a run hangs. `greeted`: whether both ends have greeted each other. `shell`: its remote shell, if that
-/// is no process of its own.
+/// Returns when a run hangs. `reply`: how far the other end has come. `shell`: its remote shell, if that is no process of its
+/// own.
 pub(super) async fn stalled(
     subject: Subject,
     patience: Patience,
-    greeted: impl Fn() -> bool,
+    reply: impl Fn() -> Reply,
     shell: impl Fn() -> Option<i32>,
 ) -> Stall {
     let mut watch = Watch::new(subject, patience, Instant::now());
@@ -242,7 +256,7 @@ pub(super) async fn stalled(
         let seen = RunSnapshot {
             life: Life::of(subject.process),
             line: TcpConnections::of([subject.process].into_iter().chain(subject.carrier).chain(shell())),
-            greeted: greeted(),
+            reply: reply(),
         };
         if let Some(stall) = watch.look(seen, Instant::now()) {
             return stall;
@@ -286,7 +300,7 @@ mod tests {
     fn a_run_hangs_when_it_does_nothing_for_too_long() {
         let patience = Patience::of(PATIENCE);
         let works = |second: u64| Life { ticks: 7 + 6 * second, ..STILL };
-        let sight = |life, line| RunSnapshot { life: Some(life), line, greeted: true };
+        let sight = |life, line| RunSnapshot { life: Some(life), line, reply: Reply::Greeting };
         for (what, end, seen) in [
             (
                 "still",
@@ -313,27 +327,32 @@ mod tests {
 
     #[test]
     fn an_old_connection_is_given_up_sooner_and_a_greeting_is_not_waited_for_longer() {
-        let silent = |greeted, repeats| {
-            move |_| RunSnapshot { life: Some(STILL), line: TcpConnections::of_one(900, repeats), greeted }
+        let silent = |reply, repeats| {
+            move |_| RunSnapshot { life: Some(STILL), line: TcpConnections::of_one(900, repeats), reply }
         };
+        use Reply::{Greeting, Nothing};
         let patience = Patience::of(PATIENCE);
-        assert_eq!(ends(patience.over_old_connection(), silent(true, 2)), Some((Stall::Dead, 4)));
+        assert_eq!(ends(patience.over_old_connection(), silent(Greeting, 2)), Some((Stall::Dead, 4)));
         let soon = patience.greeting_within(Some(Duration::from_secs(10)));
-        assert_eq!(ends(soon, silent(false, 0)), Some((Stall::NoGreeting, 10)));
-        assert_eq!(ends(soon, silent(true, 0)), Some((Stall::Silent, 181)));
+        assert_eq!(ends(soon, silent(Nothing, 0)), Some((Stall::NoGreeting, 10)));
+        assert_eq!(ends(soon, silent(Greeting, 0)), Some((Stall::Silent, 181)));
     }
 
     #[test]
     fn a_run_that_was_answered_is_let_be_as_long_as_any_other() {
         let patience = Patience::of(PATIENCE).over_old_connection().answered_within(Duration::from_secs(10));
-        let has_read = |more: u64, repeats| {
+        let seen = |more: u64, repeats, reply| {
             let life = Life { read: (STILL.read.0 + more, 0), ..STILL };
-            move |_| RunSnapshot { life: Some(life), line: TcpConnections::of_one(900, repeats), greeted: true }
+            move |_| RunSnapshot { life: Some(life), line: TcpConnections::of_one(900, repeats), reply }
         };
+        let has_read = |more, repeats| seen(more, repeats, Reply::Greeting);
         // Its list and no more; then the beginning of a file that the node has asked for.
         assert_eq!(ends(patience, has_read(100, 0)), Some((Stall::Silent, 11)));
         assert_eq!(ends(patience, has_read(100, 2)), Some((Stall::Dead, 4)));
         assert_eq!(ends(patience, has_read(300_000, 0)), Some((Stall::Silent, 181)));
         assert_eq!(ends(patience, has_read(300_000, 2)), Some((Stall::Dead, 21)));
+        // Small files: rsync has said of one that it goes.
+        assert_eq!(ends(patience, seen(100, 0, Reply::Entry)), Some((Stall::Silent, 181)));
+        assert_eq!(ends(patience, seen(100, 2, Reply::Entry)), Some((Stall::Dead, 21)));
     }
 }
