@@ -272,11 +272,7 @@ impl Process {
             || unheard.as_ref().is_some_and(|pipe| rustix::io::ioctl_fionread(pipe).is_ok_and(|left| left == 0));
         let greeting = Cell::new(self.greeted.map(|greeted| greeted.greeting));
         let spoke_of_entry = Cell::new(false);
-        let reply = || match (spoke_of_entry.get(), greeting.get()) {
-            (true, _) => Reply::Entry,
-            (false, Some(_)) => Reply::Greeting,
-            (false, None) => Reply::Nothing,
-        };
+        let reply = || Reply::of(greeting.get().is_some(), spoke_of_entry.get());
         let shell = Rc::clone(&self.shell);
         let read = self.greeted.and_then(|greeted| greeted.read);
         let subject = Subject { process: self.group.id(), carrier: self.carrier, read, list: list.len() };

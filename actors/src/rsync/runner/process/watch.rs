@@ -112,6 +112,16 @@ pub(super) enum Reply {
     Entry,
 }
 
+impl Reply {
+    pub(super) fn of(has_greeted: bool, spoke_of_entry: bool) -> Reply {
+        match (spoke_of_entry, has_greeted) {
+            (true, _) => Reply::Entry,
+            (false, true) => Reply::Greeting,
+            (false, false) => Reply::Nothing,
+        }
+    }
+}
+
 /// The reason why a run counts as hanging.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stall {
