@@ -48,6 +48,12 @@ pub enum Change {
         /// Path of the directory.
         path: RelPath,
     },
+    /// A directory was made, of which everything below is told by itself: what is there by now comes next, as
+    /// [`Change::Touched`] with new content.
+    Made {
+        /// Path of the directory.
+        path: RelPath,
+    },
     /// A directory may have other attributes and other entries than before. The contents of its subdirectories are not
     /// meant.
     Level {
@@ -93,6 +99,12 @@ pub enum Change {
         /// Path of the directory.
         path: RelPath,
     },
+    /// New names of files wait for other ones to go, or none does any more. While one waits, a removal may be the second half
+    /// of a rename.
+    LinksWait {
+        /// `true` while any waits.
+        any: bool,
+    },
     /// The comparison with the saved state is complete: all differences have been reported.
     ComparedWithState,
     /// The directory of an earlier [`Change::MovedAway`] left the tree, or its new name is excluded.
@@ -113,6 +125,7 @@ impl Change {
             | Change::FoundMoved { to: path, .. }
             | Change::Subtree { path }
             | Change::Created { path }
+            | Change::Made { path }
             | Change::Level { path }
             | Change::Retaken { path, .. } => Some(path),
             Change::MovedAway { .. }
@@ -120,6 +133,7 @@ impl Change {
             | Change::MovedOut { .. }
             | Change::Unmounted { .. }
             | Change::Mounted { .. }
+            | Change::LinksWait { .. }
             | Change::ComparedWithState => None,
         }
     }
@@ -136,6 +150,9 @@ impl fmt::Display for Change {
             Change::Renamed { from, to } => write!(f, "renamed {from} to {to}"),
             Change::Removed { path, is_dir } => write!(f, "removed {path}{}", slash(is_dir)),
             Change::Subtree { path } | Change::Created { path } => write!(f, "subtree {path}/"),
+            Change::Made { path } => write!(f, "made {path}/"),
+            Change::LinksWait { any: true } => f.write_str("new names wait"),
+            Change::LinksWait { any: false } => f.write_str("no new name waits"),
             Change::ComparedWithState => f.write_str("compared with the state"),
             Change::Level { path } => write!(f, "level {path}/"),
             Change::MovedAway { path } => write!(f, "moved away {path}/"),

@@ -112,6 +112,7 @@ impl FilterActor {
             Change::Closed { path } | Change::Renamed { to: path, .. } => !self.is_excluded(path, false),
             Change::Subtree { path }
             | Change::Created { path }
+            | Change::Made { path }
             | Change::Level { path }
             | Change::FoundMoved { to: path, .. } => !self.is_excluded(path, true),
             // The watcher does not watch excluded directories, and so reports none of these for them.
@@ -120,6 +121,7 @@ impl FilterActor {
             | Change::MovedOut { .. }
             | Change::Unmounted { .. }
             | Change::Mounted { .. }
+            | Change::LinksWait { .. }
             | Change::ComparedWithState => true,
         }
     }

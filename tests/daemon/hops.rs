@@ -24,11 +24,10 @@ fn fill(site: &Site, path: &str, size: u64, number: u64) {
 }
 
 impl Hops {
-    fn start(first_hop: Node) -> Hops {
+    fn start(first_hop: Node, fill: impl FnOnce(&Site)) -> Hops {
         let mut first = Site::on(&[first_hop]);
         first.config("dir_moves: Replicate");
-        first.mkdir("large");
-        fill(&first, "file", 100 * MIB, 1);
+        fill(&first);
         first.start_with(&["-v"]);
         first.expect_identical();
         let mut relay = Site::behind(&first, first_hop, &[Rsyncd]);
@@ -61,7 +60,10 @@ impl Hops {
 }
 
 fn renames_cost_little_on_the_second_hop(first_hop: Node) {
-    let hops = Hops::start(first_hop);
+    let hops = Hops::start(first_hop, |first| {
+        first.mkdir("large");
+        fill(first, "file", 100 * MIB, 1);
+    });
     // On a busy machine the old name may go at the relay later than a new one waits for that, and the file is sent.
     let names = ["file", "large/name", "other", "large/another"];
     let is_cheap = |pair: &[&str]| hops.cost("a rename", |site| site.rename(pair[0], pair[1])) < 16 * KIB;
@@ -79,6 +81,58 @@ fn a_rename_costs_little_behind_a_relay_on_the_same_machine() {
 #[test]
 fn a_rename_costs_little_behind_a_relay_that_is_reached_by_ssh() {
     renames_cost_little_on_the_second_hop(Ssh);
+}
+
+/// A directory of 200 MiB in 40 files, and some small ones.
+fn fill_directory(first: &Site) {
+    first.mkdir("large/below/deep");
+    first.mkdir("other");
+    for number in 0..40 {
+        let dir = ["large", "large/below", "large/below/deep"][number % 3];
+        fill(first, &format!("{dir}/{number}"), 5 * MIB, number as u64);
+        first.write(format!("{dir}/{number} small"), "small");
+    }
+}
+
+fn moves_of_a_directory_cost_little_on_the_second_hop(first_hop: Node) {
+    let hops = Hops::start(first_hop, fill_directory);
+    for names in ["large", "renamed", "other/into", "before", "large"].windows(2) {
+        let cost = hops.cost("a move", |site| site.rename(names[0], names[1]));
+        if cost >= 128 * KIB {
+            hops.relay.fail(&format!("{} to {} costs {cost} bytes", names[0], names[1]));
+        }
+    }
+    hops.relay.expect_identical();
+    assert!(hops.relay.troubles().is_empty(), "{:?}", hops.relay.troubles());
+}
+
+#[test]
+fn a_move_of_a_directory_costs_little_behind_a_relay_on_the_same_machine() {
+    moves_of_a_directory_cost_little_on_the_second_hop(Local);
+}
+
+#[test]
+fn a_move_of_a_directory_costs_little_behind_a_relay_that_is_reached_by_ssh() {
+    moves_of_a_directory_cost_little_on_the_second_hop(Ssh);
+}
+
+#[test]
+fn a_move_of_a_directory_while_the_relay_does_not_run_costs_little_when_it_does() {
+    let mut hops = Hops::start(Local, fill_directory);
+    for names in ["large", "renamed", "other/into"].windows(2) {
+        hops.relay.stop();
+        let before = hops.wire.bytes();
+        hops.first.rename(names[0], names[1]);
+        hops.first.expect_identical();
+        hops.first.settle();
+        hops.relay.start_with(&["-v"]);
+        hops.relay.expect_compared();
+        hops.relay.expect_rest(&hops.wire);
+        let cost = hops.wire.bytes() - before;
+        println!("a move while the relay does not run: {cost} bytes");
+        assert!(cost < 128 * KIB, "{} to {} costs {cost} bytes", names[0], names[1]);
+        hops.relay.expect_identical();
+    }
 }
 
 #[test]

@@ -165,3 +165,91 @@ fn what_has_the_name_of_a_moved_directory_arrives_even_if_both_change_places_at_
     assert_eq!(site.ask(&["status"]).code, Some(0), "{:?}", site.troubles());
     assert!(site.troubles().is_empty(), "{:?}", site.troubles());
 }
+
+/// Links all files of one directory into another, which is new.
+fn copy_by_links(site: &Site, from: &str, to: &str) {
+    site.mkdir(to);
+    for file in ["large", "small"] {
+        site.hard_link(format!("{from}/{file}"), format!("{to}/{file}"));
+    }
+}
+
+#[test]
+fn a_copy_by_links_in_the_place_of_a_moved_directory_arrives_whole() {
+    let ways: [fn(&Site, &str, &str); 5] = [
+        |site, current, new| {
+            site.rename(current, format!("{current} moved away"));
+            copy_by_links(site, new, current);
+        },
+        |site, current, new| {
+            site.remove(current);
+            copy_by_links(site, new, current);
+        },
+        |site, current, new| {
+            copy_by_links(site, new, &format!("{current} next"));
+            site.rename(current, format!("{current} moved away"));
+            site.rename(format!("{current} next"), current);
+        },
+        |site, current, new| {
+            for file in ["large", "small"] {
+                site.hard_link(format!("{new}/{file}"), format!("{current}/next"));
+                site.rename(format!("{current}/next"), format!("{current}/{file}"));
+            }
+        },
+        |site, current, new| {
+            site.rename(current, format!("{current} moved away"));
+            copy_by_links(site, new, &format!("{current} next"));
+            site.remove(new);
+            site.rename(format!("{current} next"), current);
+        },
+    ];
+    let mut site = Site::new();
+    let (current, new) = (|way: usize| format!("{way} current"), |way: usize| format!("{way} new"));
+    // Alike in size and time: the content alone tells them apart.
+    let content = |text: &str, size: usize| text.bytes().cycle().take(size).collect::<Vec<u8>>();
+    for (dir, text) in (0..ways.len()).flat_map(|way| [(current(way), "old"), (new(way), "new")]) {
+        site.mkdir(&dir);
+        for (file, size) in [("large", 200 * 1024), ("small", 20 * 1024)] {
+            let path = format!("{dir}/{file}");
+            site.write(&path, content(text, size));
+            site.touch(&path, Duration::from_secs(1_000_000_000));
+        }
+    }
+    site.start_mirrored();
+    site.settle();
+    for (way, make) in ways.iter().enumerate() {
+        make(&site, &current(way), &new(way));
+        // What waits for other names to go is told by then.
+        std::thread::sleep(Duration::from_millis(if way % 2 == 0 { 0 } else { 700 }));
+        for (file, size) in [("large", 200 * 1024), ("small", 20 * 1024)] {
+            let expected = String::from_utf8(content("new", size)).unwrap();
+            site.expect_on_nodes(&format!("{}/{file}", current(way)), &expected);
+        }
+    }
+}
+
+#[test]
+fn a_symlink_is_switched_to_a_copy_by_links_when_that_has_arrived() {
+    let mut site = Site::new();
+    site.mkdir("releases/1");
+    let content = "x".repeat(300_000);
+    site.write("releases/1/large", &content);
+    site.write("releases/1/small", "small");
+    site.symlink("current", "releases/1");
+    site.start_mirrored();
+    site.settle();
+    for release in 2..6 {
+        copy_by_links(&site, "releases/1", &format!("releases/{release}"));
+        site.symlink("next", &format!("releases/{release}"));
+        site.rename("next", "current");
+        let target = std::path::PathBuf::from(format!("releases/{release}"));
+        for mirror in site.live().map(|node| site.mirror(node)) {
+            let link = mirror.join("current");
+            let is_switched = || std::fs::read_link(&link).ok().filter(|link| *link == target);
+            assert!(crate::support::wait::until(is_switched).is_some());
+            let size = link.join("large").metadata().map(|meta| meta.len()).ok();
+            assert_eq!(size, Some(300_000), "{release} at {}", mirror.display());
+        }
+    }
+    site.expect_identical();
+}

@@ -2,7 +2,7 @@
 //! of them is mirrored. A plain data structure; its caller decides which paths wait.
 //!
 //! A removal that is alone waits for a moment: `rm -rf` takes its next entry sooner, as a rule. If another one follows,
-//! both wait for a pause, and so do all that come before it. Where a busy machine stops `rm` after its first entry, that
+//! both wait for a pause, and so do all that come before it. So does one alone while new names of files wait for that. Where a busy machine stops `rm` after its first entry, that
 //! one is mirrored, and no other.
 
 use std::time::{Duration, Instant};
@@ -51,6 +51,8 @@ impl RemovalRow {
 pub(crate) struct Calm {
     row: Option<RemovalRow>,
     lifted: bool,
+    /// `true` while a removal may be the second half of a rename, which is asked about.
+    links_wait: bool,
 }
 
 impl Calm {
@@ -75,6 +77,11 @@ impl Calm {
         }
     }
 
+    /// Notes if new names of files wait for other ones to go.
+    pub(crate) fn links_wait(&mut self, any: bool) {
+        self.links_wait = any;
+    }
+
     /// Ends all waiting: the daemon stops.
     pub(crate) fn lift(&mut self) {
         self.lifted = true;
@@ -82,7 +89,7 @@ impl Calm {
 
     /// Returns the time until which removals wait, if they do.
     pub(crate) fn until(&self, now: Instant) -> Option<Instant> {
-        self.wait(RemovalRow::ends, now)
+        self.wait(if self.links_wait { RemovalRow::pauses } else { RemovalRow::ends }, now)
     }
 
     /// Returns the time until which all waits that may delete more than was reported, if it does.

@@ -48,6 +48,11 @@ impl DeletionGuards {
         self.calm.renamed();
     }
 
+    /// Notes if new names of files wait for other ones to go.
+    pub(super) fn links_wait(&mut self, any: bool) {
+        self.calm.links_wait(any);
+    }
+
     /// Ends all waiting for calm: the daemon stops.
     pub(super) fn lift_calm(&mut self) {
         self.calm.lift();

@@ -8,7 +8,7 @@ use crate::transport::Lane;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::outbox::need::{Age, Pending};
+use crate::outbox::need::{Age, Pending, Scope};
 use crate::path::RelPath;
 use crate::transport::rename::Origin;
 
@@ -75,6 +75,20 @@ impl Lease {
             || path.ancestors().any(|dir| has(&dir))
             || paths.range(path.below()).next().is_some()
             || needed.range(path.below()).next().is_some()
+    }
+
+    /// Tells if it has more at, above or below a directory than entries that were made there.
+    fn may_compare(&self, dir: &RelPath) -> bool {
+        let Lease { paths, needed, .. } = self;
+        let is_needed = |path: &RelPath| needed.contains(path);
+        let is_other = |path: &RelPath| paths.get(path).is_some_and(|pending| !pending.is_of_new_directory());
+        let mut below = paths.range(dir.below());
+        dir.is_root()
+            || is_other(dir)
+            || is_needed(dir)
+            || dir.ancestors().any(|dir| is_other(&dir) || is_needed(&dir))
+            || below.any(|(_, pending)| pending.reaches(Scope::Level) || pending.departed)
+            || needed.range(dir.below()).next().is_some()
     }
 }
 
@@ -196,6 +210,12 @@ impl Leases {
     /// Tells if something on, above or below a path is out.
     pub(crate) fn touches(&self, path: &RelPath) -> bool {
         self.leases.iter().any(|lease| lease.touches(path))
+    }
+
+    /// Tells if something is out by which more at a directory may be compared or deleted than the entries that were made
+    /// there.
+    pub(crate) fn may_compare(&self, dir: &RelPath) -> bool {
+        self.leases.iter().any(|lease| lease.may_compare(dir))
     }
 
     /// Takes some paths out of a batch: they are not sent with it.

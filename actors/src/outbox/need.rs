@@ -255,6 +255,12 @@ impl Pending {
         self.age.again.is_some()
     }
 
+    /// Tells if it stands for a directory that was made, of which nothing else was told.
+    pub(super) fn is_of_new_directory(&self) -> bool {
+        let is_update = self.scope == Scope::Entry && self.need == PathNeed::Update;
+        is_update && self.proof == Proof::default() && !self.departed && !self.holds_removals
+    }
+
     /// Tells if working on it mirrors a removal.
     pub(crate) fn deletes(&self) -> bool {
         // A level lacks the names that were removed, reported or not.

@@ -58,7 +58,10 @@ impl Unsaved {
         for change in changes {
             match change {
                 Change::Subtree { path } if path.is_root() => paths.fill(),
-                Change::Subtree { path } | Change::Created { path } | Change::FoundMoved { to: path, .. } => {
+                Change::Subtree { path }
+                | Change::Created { path }
+                | Change::Made { path }
+                | Change::FoundMoved { to: path, .. } => {
                     paths.insert(path.clone(), Pending::new(Scope::Subtree));
                 }
                 Change::Touched { path, .. }
@@ -84,7 +87,7 @@ impl Unsaved {
                     }
                 }
                 // A comparison of the directory follows.
-                Change::Mounted { .. } | Change::ComparedWithState => (),
+                Change::Mounted { .. } | Change::LinksWait { .. } | Change::ComparedWithState => (),
                 Change::Unmounted { path } => {
                     paths.drop_below(path);
                     self.doubt(path);

@@ -47,7 +47,11 @@ pub(crate) fn compare(ground: ComparisonGround<'_>, found: &mut (dyn FnMut(Chang
     }
     let mut unpaired = compare_below(ground, top, (path.clone(), path), Unpaired::default(), found)?;
     let mut moved = unpaired.take_moved(ground.reach, ground.deletes);
-    while let Some(MovedEntry { from, to }) = moved.pop() {
+    loop {
+        if moved.is_empty() {
+            moved = unpaired.take_rebuilt(ground)?;
+        }
+        let Some(MovedEntry { from, to }) = moved.pop() else { break };
         let is_dir = to.stamp.is_dir();
         found(Change::Removed { path: from.clone(), is_dir });
         if !is_dir {

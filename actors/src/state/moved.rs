@@ -1,11 +1,12 @@
 //! Recognises entries by what the kernel knows them by, where they have other names than when they were saved: moved by
 //! whomever, while nobody watched. A wrong guess does no harm: it is a hint, and what differs from it is sent.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
-use super::listing::Entry;
+use super::compare::ComparisonGround;
+use super::listing::{Dir, Entry};
 use super::stamp::Stamp;
-use super::store::Known;
+use super::store::{Known, StoreError};
 use crate::messages::FindMoved;
 use crate::path::RelPath;
 use crate::root::reach::Reach;
@@ -13,17 +14,8 @@ use crate::root::reach::Reach;
 /// New entries that are remembered; further ones are sent. So many hints are of use to a node.
 const MOST: usize = 20_000;
 
-/// File systems whose inode numbers are their own and last, by the numbers of statfs(2). Others make them up (overlay,
-/// FUSE, FAT), or are of another machine.
-const LASTING: [i64; 7] = [
-    0xEF53,      // ext2, ext3, ext4
-    0x5846_5342, // xfs
-    0x9123_683E, // btrfs
-    0x0102_1994, // tmpfs
-    0x2FC1_2FC1, // zfs
-    0xF2F5_2010, // f2fs
-    0xCA45_1A4E, // bcachefs
-];
+/// Entries of a new directory that are looked at for one that has another directory's file.
+const LOOKED_AT: usize = 200;
 
 /// The entries of a comparison that are in the state or on disk alone.
 #[derive(Default)]
@@ -109,10 +101,89 @@ impl Unpaired {
     }
 }
 
+/// New directories that hold the files of one that is gone: it was moved by links and removals, as an rsync with `--link-dest`
+/// does at a relay.
+impl Unpaired {
+    /// Takes the directories that have a file of one that is gone by the same name below it, each with the old name.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub(super) fn take_rebuilt(&mut self, ground: ComparisonGround<'_>) -> Result<Vec<MovedEntry>, StoreError> {
+        let is_dir = |stamp: &Option<Stamp>| stamp.is_some_and(|stamp| stamp.is_dir());
+        let gone: Vec<RelPath> =
+            self.gone.iter().filter(|(_, stamp)| is_dir(stamp)).map(|(path, _)| path.clone()).collect();
+        let mut left: Vec<Entry> = self.new.iter().filter(|entry| entry.stamp.is_dir()).cloned().collect();
+        if !ground.deletes || gone.is_empty() || left.is_empty() {
+            return Ok(Vec::new());
+        }
+        let known = files_below(&gone, ground.known)?;
+        left.truncate(MOST / LOOKED_AT);
+        let mut moved: Vec<MovedEntry> = Vec::new();
+        for to in left {
+            let from = source_of(&to.path, &known, ground);
+            let is_free = |from: &RelPath| gone.contains(from) && moved.iter().all(|other| other.from != *from);
+            moved.extend(from.filter(is_free).map(|from| MovedEntry { from, to }));
+        }
+        self.new.retain(|entry| moved.iter().all(|moved| moved.to.path != entry.path));
+        self.gone.retain(|(path, _)| moved.iter().all(|moved| moved.from != *path));
+        Ok(moved)
+    }
+}
+
+/// The saved files below some directories, by the numbers of their inodes.
+fn files_below(dirs: &[RelPath], known: &Known) -> Result<HashMap<u64, (RelPath, Stamp)>, StoreError> {
+    let mut files = HashMap::new();
+    let mut left = dirs.to_vec();
+    let mut looks = 0;
+    while let Some(dir) = left.pop() {
+        for (path, stamp) in known.children(&dir)? {
+            looks += 1;
+            match stamp {
+                Some(stamp) if stamp.is_dir() => left.push(path),
+                Some(stamp) if stamp.is_file() => drop(files.insert(stamp.inode(), (path, stamp))),
+                _ => (),
+            }
+        }
+        if looks > MOST {
+            break;
+        }
+    }
+    Ok(files)
+}
+
+/// The old name of a directory, by the first of its files that has a known one.
+fn source_of(top: &RelPath, known: &HashMap<u64, (RelPath, Stamp)>, ground: ComparisonGround<'_>) -> Option<RelPath> {
+    let mut left = VecDeque::from([top.clone()]);
+    let mut looks = 0;
+    while let Some(dir) = left.pop_front().filter(|_| looks < LOOKED_AT) {
+        // What cannot be listed shows no file.
+        let listed = Dir::open(ground.reach, &dir).and_then(|dir| dir.entries(ground.excludes));
+        for entry in listed.unwrap_or_default() {
+            looks += 1;
+            if entry.stamp.is_dir() {
+                left.push_back(entry.path);
+                continue;
+            }
+            let Some((old, stamp)) = known.get(&entry.stamp.inode()) else { continue };
+            if let Some(from) = above_same_name(old, &entry.path, top)
+                && is_same(ground.reach, &entry, stamp)
+            {
+                return Some(from);
+            }
+        }
+    }
+    None
+}
+
+/// The directory in which `old` has the name that `new` has in `top`.
+fn above_same_name(old: &RelPath, new: &RelPath, top: &RelPath) -> Option<RelPath> {
+    old.ancestors().find(|dir| new.rebase(top, dir).is_some_and(|path| path == *old))
+}
+
 /// Tells if an entry is the one that had this stamp. One that was made since by the same number is younger than that.
 fn is_same(reach: &Reach, entry: &Entry, old: &Stamp) -> bool {
     // A directory gets another time with each name in it.
     (entry.stamp.is_dir() && old.is_dir() || entry.stamp.has_content_of(old))
-        && reach.kind(&entry.path).is_ok_and(|kind| LASTING.contains(&(kind & 0xFFFF_FFFF)))
+        && reach.has_lasting_inodes(&entry.path)
         && reach.born(&entry.path).is_ok_and(|born| old.is_of_one_born(born))
 }

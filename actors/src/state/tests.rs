@@ -223,10 +223,18 @@ fn whatever_is_in_the_file_it_is_read_as_it_was_saved_or_begun_anew() {
     }
 }
 
+/// Makes a directory of links to the files of another.
+fn link_all(tree: &Path) {
+    fs::create_dir_all(tree.join("new/e")).unwrap();
+    for file in ["b", "e/c"] {
+        fs::hard_link(tree.join("d").join(file), tree.join("new").join(file)).unwrap();
+    }
+}
+
 #[test]
 fn what_has_another_name_is_told_to_be_moved_and_what_else_is_in_it_by_its_stamps() {
     type Deed = fn(&Path);
-    let deeds: [(&str, Deed, &[&str]); 9] = [
+    let deeds: [(&str, Deed, &[&str]); 12] = [
         (
             "a file",
             |tree| fs::rename(tree.join("a"), tree.join("d/new")).unwrap(),
@@ -268,6 +276,25 @@ fn what_has_another_name_is_told_to_be_moved_and_what_else_is_in_it_by_its_stamp
             },
             &["moved d/ to new/, as was found", "moved d/e/ to e/, as was found", "removed d/", "removed d/e/"],
         ),
+        (
+            "a directory that was made anew of links",
+            |tree| {
+                link_all(tree);
+                fs::remove_dir_all(tree.join("d")).unwrap();
+            },
+            &["moved d/ to new/, as was found", "removed d/", "touched new/b", "touched new/e/c"],
+        ),
+        (
+            "the same, in which the first file is another one",
+            |tree| {
+                link_all(tree);
+                fs::remove_dir_all(tree.join("d")).unwrap();
+                fs::remove_file(tree.join("new/b")).unwrap();
+                fs::write(tree.join("new/b"), "other").unwrap();
+            },
+            &["moved d/ to new/, as was found", "removed d/", "touched new/e/c", "written new/b"],
+        ),
+        ("a copy of a directory by links", link_all, &["subtree new/", "touched d/b", "touched d/e/c"]),
         (
             "a file that was written since",
             |tree| {

@@ -1,6 +1,7 @@
 //! The watched directories on disk: puts a watch on each, one per directory, and keeps the tree of names in step.
 //! A watch always stands before its directory is listed, so nothing that happens meanwhile is missed.
 
+mod below;
 mod ended;
 mod first_scan;
 mod listing;

@@ -1,17 +1,20 @@
-//! New names of files that have other names, too. One of them mostly goes at once: somebody renames by a link and a removal,
+//! New names of files that have other names, too. One of them mostly goes soon: somebody renames by a link and a removal,
 //! as an rsync with `--link-dest` does at a relay. Until then nothing is told of the new name. A plain data structure
 //! without clock, disk or actor.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::messages::FindMoved;
 use crate::path::RelPath;
 
-/// The time that a new name waits for another one to go.
+/// The time for which there must be no further news of this kind before a new name is told: the old names of a directory go
+/// after the last link of it.
 pub(crate) const LINK_TIME: Duration = Duration::from_millis(500);
+/// The longest time that a new name waits while such news goes on.
+pub(crate) const LINK_AT_LATEST: Duration = Duration::from_secs(4);
 /// A smaller file is sent as soon as it is linked.
-const LARGE: u64 = 64 * 1024;
+pub(crate) const LARGE: u64 = 64 * 1024;
 /// Names that wait; further ones are told at once.
 const MOST: usize = 20_000;
 
@@ -20,11 +23,23 @@ const MOST: usize = 20_000;
 pub(crate) struct Linked {
     /// `true` once somebody finds what such names were before.
     waits: bool,
-    /// New names of files, with the times at which each is told in any case.
+    /// New names of files, with the times since which they wait.
     files: BTreeMap<RelPath, Instant>,
+    /// The time of the latest news, and one before which no name waits; of use while any waits.
+    times: Option<LinkTimes>,
+    /// Directories that were made lately, without those below others, and the time of the last one.
+    tops: (BTreeSet<RelPath>, Option<Instant>),
     gone: Vec<RelPath>,
     /// `true` while an answer is to come: a second question waits for it.
     asked: bool,
+    /// The last that was told of whether names wait.
+    told: Option<bool>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct LinkTimes {
+    latest: Instant,
+    oldest: Instant,
 }
 
 impl Linked {
@@ -34,23 +49,66 @@ impl Linked {
         self.asked = false;
     }
 
-    /// Notes that the last question was answered.
-    pub(crate) fn answered(&mut self) {
+    /// Tells if new names wait.
+    pub(crate) fn recognises(&self) -> bool {
+        self.waits
+    }
+
+    /// Notes that the last question was answered. `found`: some of the names were those of files that went.
+    pub(crate) fn answered(&mut self, found: bool, now: Instant) {
         self.asked = false;
+        if let Some(times) = self.times.as_mut().filter(|_| found) {
+            times.latest = now;
+        }
     }
 
     /// Lets the new name of a file of this size wait. Returns true if it waits.
     pub(crate) fn holds_file(&mut self, path: &RelPath, size: u64, now: Instant) -> bool {
         let holds = self.waits && size >= LARGE && self.files.len() < MOST;
         if holds {
-            self.files.insert(path.clone(), now + LINK_TIME);
+            self.files.insert(path.clone(), now);
+            let oldest = self.times.filter(|_| self.files.len() > 1).map_or(now, |times| times.oldest);
+            self.times = Some(LinkTimes { latest: now, oldest });
         }
         holds
+    }
+
+    /// Notes a new directory: links in it to what is in it need not come after that.
+    pub(crate) fn made(&mut self, dir: &RelPath, now: Instant) {
+        let (tops, last) = &mut self.tops;
+        let is_over = last.is_some_and(|last| last + LINK_AT_LATEST < now) && self.files.is_empty();
+        if is_over || tops.len() >= MOST {
+            tops.clear();
+        }
+        *last = Some(now);
+        if self.top_of(dir).is_none() {
+            self.tops.0.insert(dir.clone());
+        }
+    }
+
+    fn top_of(&self, path: &RelPath) -> Option<RelPath> {
+        path.ancestors().chain([path.clone()]).find(|dir| self.tops.0.contains(dir))
     }
 
     /// Waits no longer for what is at a path, of which something else is told. Returns true if it was waited for.
     pub(crate) fn ends(&mut self, path: &RelPath) -> bool {
         !self.files.is_empty() && self.files.remove(path).is_some()
+    }
+
+    /// Takes the files at and below `target`, to which the symlink at `link` leads, unless that is a part of the same new
+    /// directory.
+    pub(crate) fn take_for_link(&mut self, link: &RelPath, target: &RelPath) -> Vec<RelPath> {
+        let top = self.top_of(link);
+        if top.is_some() && top == self.top_of(target) {
+            return Vec::new();
+        }
+        let below = (!target.is_root()).then(|| self.files.range(target.below())).into_iter().flatten();
+        let taken: Vec<RelPath> =
+            self.files.get_key_value(target).into_iter().chain(below).map(|(path, _)| path.clone()).collect();
+        for path in &taken {
+            self.files.remove(path);
+        }
+        taken
     }
 
     /// Notes a name that went.
@@ -65,16 +123,35 @@ impl Linked {
         if self.gone.is_empty() || self.asked {
             return None;
         }
-        self.asked = true;
         let gone = std::mem::take(&mut self.gone);
+        if self.files.is_empty() {
+            return None;
+        }
+        self.asked = true;
         Some(FindMoved { gone, new: self.files.keys().cloned().collect() })
     }
 
-    /// Takes the files that wait no longer.
+    /// Tells if names wait, if that is news.
+    pub(crate) fn take_news(&mut self) -> Option<bool> {
+        let any = !self.files.is_empty();
+        let is_news = any != self.told.unwrap_or_default();
+        self.told = Some(any);
+        is_news.then_some(any)
+    }
+
+    /// Takes the files that wait no longer. A tree of links that never ends is told in parts, each of them as a whole.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<RelPath> {
-        let is_due = |(path, at): (&RelPath, &Instant)| (*at <= now).then(|| path.clone());
-        let due = self.files.iter().filter_map(is_due).collect();
-        self.files.retain(|_, at| *at > now);
+        if self.next().is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        let is_calm = !self.asked && self.times.is_some_and(|times| times.latest + LINK_TIME <= now);
+        let is_due = |since: Instant| is_calm || since + LINK_AT_LATEST <= now + LINK_TIME;
+        let due: Vec<RelPath> =
+            self.files.iter().filter(|(_, since)| is_due(**since)).map(|(path, _)| path.clone()).collect();
+        self.files.retain(|_, since| !is_due(*since));
+        if let (Some(times), Some(oldest)) = (&mut self.times, self.files.values().min()) {
+            times.oldest = *oldest;
+        }
         due
     }
 
@@ -83,9 +160,11 @@ impl Linked {
         std::mem::take(&mut self.files).into_keys().collect()
     }
 
-    /// The time at which something waits no longer.
+    /// The time at which something may wait no longer.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.files.values().min().copied()
+        let times = self.times.filter(|_| !self.files.is_empty())?;
+        let at_latest = times.oldest + LINK_AT_LATEST;
+        Some(if self.asked { at_latest } else { at_latest.min(times.latest + LINK_TIME) })
     }
 
     /// The files that wait.
@@ -96,14 +175,21 @@ impl Linked {
     /// Forgets what waits below a directory that went.
     pub(crate) fn forget_below(&mut self, dir: &RelPath) {
         self.files.retain(|path, _| !path.is_below(dir));
+        self.tops.0.retain(|path| path != dir && !path.is_below(dir));
     }
 
     /// Follows the move of a directory with what waits below it.
     pub(crate) fn moved(&mut self, from: &RelPath, to: &RelPath) {
+        if self.files.is_empty() {
+            return;
+        }
         let moved = |(path, at): (&RelPath, &Instant)| Some((path.rebase(from, to)?, *at));
         let moved: Vec<_> = self.files.iter().filter_map(moved).collect();
         self.files.retain(|path, _| !path.is_below(from));
         self.files.extend(moved);
+        let tops: Vec<RelPath> = self.tops.0.iter().filter_map(|top| top.rebase(from, to)).collect();
+        self.tops.0.retain(|path| path != from && !path.is_below(from));
+        self.tops.0.extend(tops);
     }
 }
 
@@ -111,8 +197,16 @@ impl Linked {
 mod tests {
     use super::*;
 
+    const STEP: Duration = Duration::from_millis(400);
+
     fn rel(path: &str) -> RelPath {
         RelPath::new(path.as_bytes()).unwrap()
+    }
+
+    fn linked() -> (Linked, Instant) {
+        let mut linked = Linked::default();
+        linked.recognise();
+        (linked, Instant::now())
     }
 
     #[test]
@@ -128,8 +222,9 @@ mod tests {
         assert_eq!(linked.take_gone(), Some(FindMoved { gone: vec![rel("old")], new: vec![rel("a")] }));
         linked.left(&rel("older"));
         assert_eq!(linked.take_gone(), None, "one question at a time");
-        linked.answered();
+        linked.answered(false, start);
         assert_eq!(linked.take_gone(), Some(FindMoved { gone: vec![rel("older")], new: vec![rel("a")] }));
+        linked.answered(false, start);
         assert_eq!(linked.next(), Some(start + LINK_TIME));
         assert!(linked.due(start + LINK_TIME / 2).is_empty());
         assert_eq!(linked.due(start + LINK_TIME), vec![rel("a")]);
@@ -137,13 +232,76 @@ mod tests {
     }
 
     #[test]
+    fn files_wait_while_more_are_linked_or_found_but_not_for_ever() {
+        let (mut linked, start) = linked();
+        let mut now = start;
+        let mut told = Vec::new();
+        for number in 0..10 {
+            assert!(linked.holds_file(&rel(&number.to_string()), LARGE, now));
+            now += STEP;
+            told.extend(linked.due(now));
+        }
+        // The first ones at the latest, and the others when it is calm.
+        assert_eq!(told, vec![rel("0"), rel("1")]);
+        assert_eq!(linked.due(now + LINK_TIME).len(), 8);
+        for (found, waits) in [(true, true), (false, false)] {
+            assert!(linked.holds_file(&rel("a"), LARGE, start));
+            linked.left(&rel("old"));
+            assert!(linked.take_gone().is_some());
+            assert!(linked.due(start + LINK_TIME).is_empty(), "an answer is to come");
+            linked.answered(found, start + STEP);
+            assert_eq!(linked.due(start + LINK_TIME).is_empty(), waits);
+            assert_eq!(linked.flush().is_empty(), !waits);
+        }
+        linked.holds_file(&rel("a"), LARGE, start);
+        linked.left(&rel("old"));
+        assert!(linked.take_gone().is_some());
+        assert_eq!(linked.due(start + LINK_AT_LATEST), vec![rel("a")], "no answer comes");
+    }
+
+    #[test]
+    fn nothing_is_asked_when_nothing_waits_any_more() {
+        let (mut linked, start) = linked();
+        linked.holds_file(&rel("a"), LARGE, start);
+        linked.left(&rel("old"));
+        assert!(linked.ends(&rel("a")));
+        assert_eq!(linked.take_gone(), None);
+        assert_eq!(linked.next(), None);
+        linked.holds_file(&rel("b"), LARGE, start + STEP);
+        assert_eq!(linked.take_gone(), None, "that went before");
+        assert_eq!(linked.next(), Some(start + STEP + LINK_TIME));
+    }
+
+    #[test]
     fn what_waits_follows_the_directory_above_it() {
-        let (mut linked, start) = (Linked::default(), Instant::now());
-        linked.recognise();
+        let (mut linked, start) = linked();
         assert!(linked.holds_file(&rel("d/f"), LARGE, start) && linked.holds_file(&rel("g/f"), LARGE, start));
         linked.moved(&rel("d"), &rel("n"));
         assert!(!linked.ends(&rel("d/f")) && linked.ends(&rel("n/f")));
         linked.forget_below(&rel("g"));
         assert_eq!(linked.waiting().count(), 0);
+    }
+
+    #[test]
+    fn a_symlink_comes_after_what_it_leads_to_unless_both_are_in_one_new_directory() {
+        for (link, target, taken) in [
+            ("current", "releases/8", 2),
+            ("current", "releases/8/a", 1),
+            ("current", "releases", 2),
+            ("current", "releases/7", 0),
+            ("releases/8/link", "releases/8/a", 0),
+            ("releases/8/link", "releases/8", 0),
+            ("releases/9/link", "releases/8/a", 1),
+        ] {
+            let (mut linked, start) = linked();
+            for dir in ["releases/8", "releases/8/b", "releases/9"] {
+                linked.made(&rel(dir), start);
+            }
+            ["releases/8/a", "releases/8/b/c"]
+                .iter()
+                .for_each(|path| assert!(linked.holds_file(&rel(path), LARGE, start)));
+            assert_eq!(linked.take_for_link(&rel(link), &rel(target)).len(), taken, "{link} to {target}");
+            assert_eq!(linked.waiting().count(), 2 - taken, "{link} to {target}");
+        }
     }
 }

@@ -6,6 +6,7 @@ mod audit;
 mod events;
 mod files;
 mod findings;
+mod made;
 mod mounted;
 mod root;
 mod track;
@@ -21,6 +22,7 @@ use inotify::EventMask;
 use self::audit::AuditResults;
 use self::files::Files;
 pub(crate) use self::findings::Findings;
+use self::made::Looks;
 use self::root::WatchedRoot;
 use self::track::Track;
 use self::unwatched::{Unwatched, first};
@@ -30,7 +32,7 @@ use super::ledger::Ledger;
 use super::moves::{Departure, Moves, PAIRING_TIME};
 use super::queue_barrier::QueueBarrier;
 use super::tree::NodeId;
-use crate::change::Reason;
+use crate::change::{Change, Reason};
 use crate::messages::{Passed, Unseen};
 use crate::mounts::{Changes, Mounts};
 use crate::path::RelPath;
@@ -51,6 +53,7 @@ pub struct Observer {
     /// Entries whose watches have ended, while the event of their deletion is still to come.
     ended: HashSet<(NodeId, OsString)>,
     unwatched: Unwatched,
+    looks: Looks,
     audit: AuditResults,
     /// `None` if nobody asks for barriers.
     queue_barrier: Option<QueueBarrier>,
@@ -81,6 +84,7 @@ impl Observer {
             track: Track::new(),
             ended: HashSet::new(),
             unwatched: Unwatched::default(),
+            looks: Looks::default(),
             audit: AuditResults::default(),
             queue_barrier: None,
             found,
@@ -100,9 +104,9 @@ impl Observer {
     /// Waits no longer for files whose other names were found to have gone.
     pub(crate) fn recognised(&mut self, new: &[RelPath], now: Instant) {
         for path in new {
-            self.files.linked.ends(path);
+            self.files.recognised(path);
         }
-        self.files.linked.answered();
+        self.files.linked.answered(!new.is_empty(), now);
         self.tick(now);
     }
 
@@ -155,6 +159,12 @@ impl Observer {
         self.unwatched.tell(&mut self.dirs, &mut self.found);
         self.files.note_nameless(&mut self.dirs, Instant::now());
         self.found.gone = self.files.linked.take_gone();
+        match self.files.linked.take_news() {
+            // Before the removals that came at the same time.
+            Some(any @ true) => self.found.changes.insert(0, Change::LinksWait { any }),
+            Some(any @ false) => self.found.changes.push(Change::LinksWait { any }),
+            None => (),
+        }
         std::mem::take(&mut self.found)
     }
 

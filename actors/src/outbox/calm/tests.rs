@@ -57,6 +57,20 @@ fn the_old_name_of_a_rename_waits_only_for_what_else_is_removed() {
 }
 
 #[test]
+fn a_removal_that_may_be_a_half_of_a_rename_waits_for_the_other_one() {
+    let start = Instant::now();
+    let mut calm = Calm::default();
+    calm.links_wait(true);
+    calm.removed(false, start);
+    assert_eq!(calm.until(start), Some(start + PAUSE));
+    calm.links_wait(false);
+    assert_eq!(calm.until(start), Some(start + ALONE));
+    calm.links_wait(true);
+    calm.renamed();
+    assert_eq!(calm.until(start), None);
+}
+
+#[test]
 fn a_stop_waits_for_no_pause() {
     let (mut calm, now) = (Calm::default(), Instant::now());
     calm.removed(false, now);

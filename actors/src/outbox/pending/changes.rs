@@ -72,7 +72,14 @@ impl PendingSet {
             Change::Renamed { from, to } => self.renamed(from, to, now),
             Change::Subtree { path } if path.is_root() => self.want_reconcile(),
             Change::Subtree { path } => self.insert(path, Scope::Subtree, false, None),
-            Change::Created { path } => {
+            Change::Made { path } if self.has_nothing_of(path) => {
+                let is_fresh = self.is_unknown(path) && self.dir_moves == DirMoves::Log;
+                self.insert(path, Scope::Entry, false, None);
+                if is_fresh {
+                    self.away.unmirrored.created(path);
+                }
+            }
+            Change::Created { path } | Change::Made { path } => {
                 let is_fresh = self.is_unknown(path);
                 self.insert(path, Scope::Subtree, false, None);
                 self.compares(path, is_fresh);
@@ -94,6 +101,7 @@ impl PendingSet {
                     self.insert(path, if *is_dir { Scope::Subtree } else { Scope::Entry }, true, None);
                 }
             }
+            Change::LinksWait { any } => self.guards.links_wait(*any),
             Change::ComparedWithState => self.away.unmirrored.forget_resumed(),
             Change::Unmounted { path } => {
                 self.waiting.drop_below(path);
@@ -286,6 +294,7 @@ impl PendingSet {
         // A directory comes to a name by which the node still has something else.
         let replaces = self.away.forget(to) || self.is_being_removed(to);
         let is_fresh = !replaces && self.is_unknown(to);
+        let was_fresh = self.away.unmirrored.is_fresh(from);
         // A directory that was being sent as new may have reached the node in part, or not at all.
         let sent_as_subtree = |(path, pending): (&RelPath, &Pending)| {
             pending.scope == Scope::Subtree && from.is_below(path) && !pending.is_removal()
@@ -311,6 +320,9 @@ impl PendingSet {
             origin.into_iter().for_each(|origin| self.origins.put_back(from.clone(), origin));
         }
         self.away.not_followed(from, to, now);
+        if was_fresh && is_fresh {
+            self.away.unmirrored.created(to);
+        }
         if half_sent || replaces {
             self.waiting.insert(to.clone(), Pending::new(Scope::Subtree).rewritten(replaces));
         }
@@ -333,6 +345,20 @@ impl PendingSet {
         let waits = self.waiting.get(dir).is_some() || self.waiting.is_swallowed(dir);
         let is_kept = self.away.get(dir).is_some() || self.guards.is_hidden(dir);
         !waits && !is_kept && !self.reconcile.is_running() && !self.leases.touches(dir)
+    }
+
+    /// Tells if the node has nothing of a new directory but what was told of it since it was made, so that
+    /// nothing there is to be compared or deleted.
+    fn has_nothing_of(&self, dir: &RelPath) -> bool {
+        let is_told_before = self.waiting.get(dir).is_none_or(Pending::is_of_new_directory);
+        let is_kept = self.away.get(dir).is_some() || self.guards.is_hidden(dir) || self.guards.is_careful();
+        let replaces = || self.waiting.entries_below(dir).any(|(_, pending)| pending.reaches(Scope::Level));
+        is_told_before
+            && !is_kept
+            && !self.waiting.is_swallowed(dir)
+            && !self.reconcile.is_running()
+            && !self.leases.may_compare(dir)
+            && !replaces()
     }
 }
 

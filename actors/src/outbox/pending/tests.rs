@@ -1,5 +1,6 @@
 mod failing;
 mod guards;
+mod made;
 mod questions;
 mod restless;
 mod stop;

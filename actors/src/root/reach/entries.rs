@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
@@ -15,6 +15,18 @@ use super::Reach;
 use super::look::{self, Found, Look, Meta, Place};
 use crate::path::RelPath;
 use crate::root::walk::PackedNames;
+
+/// File systems whose inode numbers are their own and last, by the numbers of statfs(2). Others make them up (overlay,
+/// FUSE, FAT), or are of another machine.
+const LASTING: [i64; 7] = [
+    0xEF53,      // ext2, ext3, ext4
+    0x5846_5342, // xfs
+    0x9123_683E, // btrfs
+    0x0102_1994, // tmpfs
+    0x2FC1_2FC1, // zfs
+    0xF2F5_2010, // f2fs
+    0xCA45_1A4E, // bcachefs
+];
 
 impl Reach {
     /// Carries out a look at what is at `path`. Where that lies on what may hang, another process does.
@@ -150,6 +162,18 @@ impl Reach {
     /// As for [`Reach::look`].
     pub(crate) fn kind(&self, path: &RelPath) -> io::Result<i64> {
         Ok(self.carry_out(path, Look::Kind(self.place(path)))?.number)
+    }
+
+    /// Tells if an entry at `path` keeps its inode number as long as it exists, and no other one has it.
+    pub(crate) fn has_lasting_inodes(&self, path: &RelPath) -> bool {
+        self.kind(path).is_ok_and(|kind| LASTING.contains(&(kind & 0xFFFF_FFFF)))
+    }
+
+    /// The path without symlinks to which the one at `path` leads in the end; `None` if that is not in the tree, or nothing.
+    pub(crate) fn resolve(&self, path: &RelPath) -> Option<RelPath> {
+        let resolved = self.carry_out(path, Look::Resolved(self.place(path))).ok()?.text;
+        let below = Path::new(OsStr::from_bytes(&resolved)).strip_prefix(self.resolved()).ok()?.to_owned();
+        RelPath::new(below.as_os_str().as_bytes()).ok()
     }
 
     pub(super) fn place(&self, path: &RelPath) -> Place {

@@ -141,8 +141,8 @@ impl Observer {
             if self.dirs.leaves_alone(&path, true) {
                 return;
             }
-            self.attach(dir, &name, now);
-            self.found.changes.push(Change::Created { path });
+            let attached = self.attach(dir, &name, now);
+            self.directory_made(path, attached, now);
         } else if mask.contains(EventMask::MOVED_TO) {
             self.directory_arrived(dir, name, path, event);
         } else if mask.contains(EventMask::MOVED_FROM) {

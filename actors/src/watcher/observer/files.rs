@@ -1,7 +1,7 @@
 //! The files of the tree: decides when the content of a file may be new, and when that is reported.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use inotify::EventMask;
 
@@ -11,11 +11,15 @@ use crate::change::Change;
 use crate::path::RelPath;
 use crate::patterns::settle::Settle;
 use crate::root::arriving::AtNodes;
+use crate::root::reach::look::Meta;
 use crate::transport::plan::LARGE;
 use crate::watcher::dirs::Dirs;
-use crate::watcher::linked::Linked;
+use crate::watcher::linked::{self, Linked};
 use crate::watcher::moves::{FileDeparture, FileMoves};
 use crate::watcher::quiet::Quiet;
+
+/// A file whose name is so much younger than the file was made somewhere else.
+const MADE_BEFORE: Duration = Duration::from_secs(1);
 
 /// An event of an entry, whose name stands beside it.
 #[derive(Clone, Copy)]
@@ -43,13 +47,15 @@ impl Files {
 
     /// Handles an event of the file at `path`.
     pub(super) fn event(&mut self, path: RelPath, event: EntryEvent, dirs: &mut Dirs, found: &mut Findings) {
-        self.linked.ends(&path);
+        let untold = self.linked.ends(&path);
         if event.mask.contains(EventMask::CREATE) {
             self.created(path, event.now, dirs, found);
         } else if event.mask.contains(EventMask::MOVED_TO) {
             self.arrived(path, event.cookie, dirs, found);
         } else if event.mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM) {
-            self.left(path, event, dirs, found);
+            self.left(path, event, untold, dirs, found);
+        } else if untold && !event.mask.contains(EventMask::MODIFY) {
+            self.touched_untold(path, event.mask, found);
         } else {
             self.content_event(path, event, dirs, found);
         }
@@ -71,11 +77,54 @@ impl Files {
     /// of their own never are, so they count now.
     fn created(&mut self, path: RelPath, now: Instant, dirs: &Dirs, found: &mut Findings) {
         match dirs.reach().look(&path) {
-            Ok(meta) if meta.is_file() && meta.nlink() == 1 => self.made(path, dirs, now),
+            Ok(meta) if meta.is_file() && meta.nlink() == 1 => {
+                self.holds(&path, &meta, dirs, now);
+                self.made(path, dirs, now);
+            }
             // Small ones mostly have their own names by now.
             Err(_) if self.quiet.is_nameless(&path) => self.made(path, dirs, now),
-            Ok(meta) if meta.is_file() && self.linked.holds_file(&path, meta.len(), now) => (),
-            _ => found.touched(path, false),
+            Ok(meta) if meta.is_file() && self.holds(&path, &meta, dirs, now) => (),
+            Ok(meta) if meta.is_file() => found.written(path),
+            _ => self.link_or_other(path, dirs, found),
+        }
+    }
+
+    /// Lets a file wait that may have been linked under its name, and whose other name may go. Returns true if it waits.
+    pub(super) fn holds(&mut self, path: &RelPath, meta: &Meta, dirs: &Dirs, now: Instant) -> bool {
+        if !self.linked.recognises() || meta.len() < linked::LARGE || self.quiet.is_nameless(path) {
+            return false;
+        }
+        let reach = dirs.reach();
+        // The other one may be gone by now.
+        let has_come = || {
+            let age = reach.born(path).ok().and_then(|born| meta.changed_at().duration_since(born).ok());
+            age.is_some_and(|age| age > MADE_BEFORE)
+        };
+        (meta.nlink() > 1 || has_come())
+            && reach.has_lasting_inodes(path)
+            && self.linked.holds_file(path, meta.len(), now)
+    }
+
+    /// A name was found to be a new one of a file that went from another.
+    pub(super) fn recognised(&mut self, path: &RelPath) {
+        if self.linked.ends(path) {
+            self.quiet.settled(path);
+        }
+    }
+
+    /// Reports an entry that is no regular file. What a symlink leads to is told before it.
+    pub(super) fn link_or_other(&mut self, path: RelPath, dirs: &Dirs, found: &mut Findings) {
+        self.tell_before_link(&path, dirs, found);
+        found.touched(path, false);
+    }
+
+    /// Reports the files that wait and to which something leads, if that is a symlink.
+    fn tell_before_link(&mut self, path: &RelPath, dirs: &Dirs, found: &mut Findings) {
+        if self.linked.waiting().next().is_none() || !dirs.reach().look(path).is_ok_and(|meta| meta.is_symlink()) {
+            return;
+        }
+        if let Some(target) = dirs.reach().resolve(path) {
+            found.linked(self.linked.take_for_link(path, &target));
         }
     }
 
@@ -83,6 +132,7 @@ impl Files {
         self.quiet.settled(&to);
         self.forget_unnamed(dirs, |path| *path == to);
         dirs.end_waiting(&to);
+        self.tell_before_link(&to, dirs, found);
         let mounts = dirs.mounts();
         let departure = self.moves.arrived(cookie, |from| mounts.holder(from) == mounts.holder(&to));
         let Some(FileDeparture { from, written, silent, nameless }) = departure else {
@@ -99,9 +149,10 @@ impl Files {
         }
     }
 
-    fn left(&mut self, path: RelPath, event: EntryEvent, dirs: &mut Dirs, found: &mut Findings) {
+    /// Handles a name that went. `untold`: it was a new name, of which nothing was told.
+    fn left(&mut self, path: RelPath, event: EntryEvent, untold: bool, dirs: &mut Dirs, found: &mut Findings) {
         let silent = self.quiet.is_silent(&path);
-        let written = self.quiet.settled(&path);
+        let written = self.quiet.settled(&path) || untold;
         let silent = self.forget_unnamed(dirs, |known| *known == path) || silent;
         let arriving = dirs.end_waiting(&path);
         if event.mask.contains(EventMask::DELETE) {
@@ -131,6 +182,17 @@ impl Files {
             if written { found.written(path) } else { self.closed(path, now, dirs, found) }
         } else if mask.contains(EventMask::ATTRIB) && !self.quiet.will_count(&path) {
             self.attributes_changed(path, now, dirs, found);
+        }
+    }
+
+    /// Handles the close, or other attributes, of a file of which nothing was told. A node may have had another file by its
+    /// name.
+    fn touched_untold(&mut self, path: RelPath, mask: EventMask, found: &mut Findings) {
+        if mask.contains(EventMask::CLOSE_WRITE) {
+            self.quiet.settled(&path);
+        }
+        if !self.quiet.will_count(&path) {
+            found.written(path);
         }
     }
 
@@ -183,6 +245,7 @@ impl Files {
         }
         for path in paths {
             dirs.end_waiting(&path);
+            self.linked.ends(&path);
             found.written(path);
         }
     }

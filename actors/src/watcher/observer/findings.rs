@@ -39,9 +39,9 @@ impl Findings {
         }
     }
 
-    /// Reports files that are new names and nothing else.
+    /// Reports files that are new names and nothing else. A node may have had another file by one of them.
     pub(super) fn linked(&mut self, files: Vec<RelPath>) {
-        files.into_iter().for_each(|path| self.touched(path, false));
+        files.into_iter().for_each(|path| self.written(path));
     }
 
     /// Reports an entry that has other attributes, or another type.
