@@ -4,6 +4,7 @@
 
 mod around;
 mod batch;
+mod beside;
 pub mod disk;
 mod lanes;
 mod node_link;
@@ -39,8 +40,8 @@ use crate::transport::failure::{Cause, Failure};
 ///
 /// Receives: [`Wake`], [`Obey`], [`SourceLost`], [`Resync`](crate::messages::Resync),
 /// [`Verify`](crate::messages::Verify), [`TryNow`]. Sends: [`Succeeded`], [`Settled`],
-/// [`Drained`], and [`Died`] when it is gone. One batch of each lane and a reconcile or a
-/// comparison by content are worked on at a time, beside batches of which only the end is missing. Stops when rsync
+/// [`Drained`], and [`Died`] when it is gone. One batch of each lane, or several of the fast one over a long line, and a
+/// reconcile or a comparison by content are worked on at a time, beside batches of which only the end is missing. Stops when rsync
 /// cannot be started, or when it was told to retire. A restart forgets the backoff of the node, and nothing that is
 /// pending.
 pub(crate) struct SyncActor {
@@ -149,11 +150,16 @@ impl SyncActor {
         Lane::ALL.into_iter().filter_map(|lane| self.lane_due(lane, now)).chain(reconcile).min()
     }
 
-    /// The time at which a batch can start in this lane; `None` while it works on another.
+    /// The time at which a batch can start in this lane; `None` while it works on another, and none may go beside that.
     fn lane_due(&self, lane: Lane, now: Instant) -> Option<Instant> {
         let outbox = self.link.outbox.lock();
-        let due = if outbox.works(lane) { None } else { outbox.next_due(lane, now) };
-        due.and_then(|due| self.lanes.start(lane, due, now))
+        if !outbox.works(lane) {
+            return outbox.next_due(lane, now).and_then(|due| self.lanes.start(lane, due, now));
+        }
+        let round_trip = self.link.transport.round_trip().filter(|_| lane == Lane::Fast)?;
+        let at = self.lanes.start_beside(outbox.fast_at_work(), round_trip, now)?;
+        // Until then it need not be known what waits.
+        if at > now { Some(at) } else { outbox.next_beside(now) }
     }
 
     fn start(&mut self, now: Instant, ctx: &mut Context<Self>) {

@@ -59,6 +59,11 @@ pub trait Transport {
     fn late(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
         None
     }
+    /// Returns the round trip to the node, if it is long, and plans that have nothing to do with each other may be carried
+    /// out at once.
+    fn round_trip(&self) -> Option<Duration> {
+        None
+    }
     /// Tells if only the comparison at the start deletes: later ones keep what the source lost.
     fn deletes_at_start_only(&self) -> bool {
         false

@@ -17,6 +17,9 @@ use crate::report::Report;
 use crate::sizes::Sizes;
 use crate::trouble::Outcome;
 
+/// Round trips of the long lines, in milliseconds.
+const LINES: [u64; 3] = [50, 150, 300];
+
 /// One piece of work.
 pub struct Scenario {
     pub name: &'static str,
@@ -36,6 +39,12 @@ pub const SCENARIOS: &[Scenario] = &[
         run: edits::run,
     },
     Scenario { name: "line", what: "the same over long lines", by_default: false, run: edits::run_over_lines },
+    Scenario {
+        name: "line-load",
+        what: "200 changes per second over long lines",
+        by_default: false,
+        run: load::run_over_lines,
+    },
     Scenario { name: "siblings", what: "one change in a large directory", by_default: true, run: siblings::run },
     Scenario { name: "load", what: "200 changes per second", by_default: true, run: load::run },
     Scenario { name: "burst", what: "many new files at once", by_default: true, run: burst::run },

@@ -17,7 +17,7 @@ use crate::faults::{ALL, Fault};
 use crate::generate::{self, Moves, Recipe};
 use crate::relay::Relay;
 use crate::script::Step;
-use crate::settings::{Between, between, keeps_removed, node_fs, reconcile_jobs, source_fs};
+use crate::settings::{Between, between, keeps_removed, node_fs, reconcile_jobs, round_trip, source_fs};
 use crate::support::disk::{self, Kind as FsKind};
 use crate::support::tree::Keeps;
 use crate::support::{self, Local, Rsyncd, Site, Ssh, wait};
@@ -80,6 +80,9 @@ impl Ground {
         }
         if let Some(jobs) = reconcile_jobs() {
             site.config(&format!("reconcile_jobs: {jobs}"));
+        }
+        if let Some(round_trip) = round_trip() {
+            site.relay(Ssh).lengthen(round_trip);
         }
         site.config("bulk_size: 1");
         site.config("stop_timeout: 5");

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::faults::{ALL, Fault};
 use crate::generate::{Moves, Recipe};
@@ -96,7 +97,13 @@ pub fn reconcile_jobs() -> Option<usize> {
     variable(JOBS)
 }
 
+/// The round trip to the node behind sshd, if it is to be behind a long line.
+pub fn round_trip() -> Option<Duration> {
+    variable(LINE).map(Duration::from_millis)
+}
+
 const JOBS: &str = "INOSYNC_TEST_JOBS";
+const LINE: &str = "INOSYNC_TEST_LINE";
 
 fn faults() -> Vec<Fault> {
     let text: String = variable("INOSYNC_TEST_FAULTS").unwrap_or_else(|| "all".to_owned());
@@ -137,7 +144,7 @@ fn file_systems(variable_name: &str) -> Vec<Kind> {
 /// The variables that make the same ground again.
 pub fn ground_variables() -> String {
     let told = |name| variable::<String>(name).map(|text| format!("{name}={text} "));
-    [NODE_FS, SOURCE_FS, DELETE, RELAY, JOBS].into_iter().filter_map(told).collect()
+    [NODE_FS, SOURCE_FS, DELETE, RELAY, JOBS, LINE].into_iter().filter_map(told).collect()
 }
 
 /// The variables that make the same script again.

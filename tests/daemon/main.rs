@@ -15,6 +15,7 @@ mod dir_moves;
 mod ears;
 mod excludes;
 mod failures;
+mod far;
 mod files;
 mod forced_command;
 mod guards;

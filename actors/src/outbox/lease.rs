@@ -1,8 +1,9 @@
 //! The batches of one node that are out, and which paths must wait for them. A plain data structure.
 //!
-//! A batch takes one of two lanes, so that small changes overtake bulk. Order on one path is kept: what lies on, above
-//! or below a path that is being worked on in one lane waits in the other. A batch that rsync has done its work on
-//! blocks nothing any more, but its paths stay out until rsync's exit code tells that they arrived.
+//! A batch takes one of two lanes, so that small changes overtake bulk. Over a long line several batches of the fast lane
+//! are worked on at once. Order on one path is kept: what lies on, above or below a path that is being worked on waits. A
+//! batch that rsync has done its work on blocks nothing any more, but its paths stay out until rsync's exit code tells that
+//! they arrived.
 
 use crate::transport::Lane;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,8 @@ use crate::transport::rename::Origin;
 
 /// Up to so many paths are compared one by one, which is faster than to look for all that lies above a path.
 const FEW: usize = 8;
+/// The longest time for which a directory is not sent once more, as the batches of the fast lane do not end.
+const TOUCHED_UP_AT_LATEST: Duration = Duration::from_secs(10);
 
 /// Names a batch that is out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,6 +111,9 @@ pub(crate) struct EndedLease {
 pub(crate) struct Leases {
     leases: Vec<Lease>,
     last: u64,
+    /// Directories that are to be sent once more and wait for batches of the fast lane, each with the time until which it
+    /// waits at most.
+    touch_ups: BTreeMap<RelPath, Instant>,
 }
 
 impl Leases {
@@ -122,6 +128,7 @@ impl Leases {
         let id = LeaseId(self.last);
         let needed = origins.values().map(|origin| origin.old.clone()).collect();
         let shared = BTreeSet::new();
+        self.touch_ups.retain(|dir, _| !paths.contains_key(dir));
         self.leases.push(Lease { id, lane, paths, origins, needed, worked_at: None, has_links: false, shared });
         id
     }
@@ -183,12 +190,42 @@ impl Leases {
 
     /// Tells if a batch of this lane is being worked on.
     pub(crate) fn works(&self, lane: Lane) -> bool {
-        self.leases.iter().any(|lease| lease.works() && lease.lane == lane)
+        self.working(lane) > 0
     }
 
-    /// Tells if a path must wait in this lane for the batch that is being worked on in the other.
-    pub(crate) fn blocks(&self, path: &RelPath, lane: Lane) -> bool {
-        self.leases.iter().any(|lease| lease.works() && lease.lane != lane && lease.touches(path))
+    /// The number of batches of this lane that are being worked on.
+    pub(crate) fn working(&self, lane: Lane) -> usize {
+        self.leases.iter().filter(|lease| lease.works() && lease.lane == lane).count()
+    }
+
+    /// Tells if a path must wait for a batch that is being worked on, other than `but`.
+    pub(crate) fn blocks(&self, path: &RelPath, but: Option<LeaseId>) -> bool {
+        self.leases.iter().any(|lease| lease.works() && Some(lease.id) != but && lease.touches(path))
+    }
+
+    /// Tells if batches of the fast lane that follow each other without a pause could keep a path waiting for ever: one
+    /// that is being worked on has something above or below it.
+    pub(crate) fn starves(&self, path: &RelPath) -> bool {
+        let starves = |lease: &Lease| lease.touches(path) && !lease.paths.contains_key(path);
+        self.leases.iter().any(|lease| lease.works() && lease.lane == Lane::Fast && starves(lease))
+    }
+
+    /// The time until which a directory waits that is to be sent once more, if it waits for batches of the fast lane.
+    pub(crate) fn touch_up_at(&mut self, dir: &RelPath, now: Instant) -> Option<Instant> {
+        if !self.works(Lane::Fast) {
+            return None;
+        }
+        Some(*self.touch_ups.entry(dir.clone()).or_insert(now + TOUCHED_UP_AT_LATEST))
+    }
+
+    /// Tells if a directory is to be sent once more, and waits until then at most.
+    pub(crate) fn is_touch_up(&self, dir: &RelPath, until: Instant) -> bool {
+        self.touch_ups.get(dir) == Some(&until)
+    }
+
+    /// The directories that need not wait any more, each with the time until which it was to wait.
+    pub(crate) fn touch_ups(&mut self) -> BTreeMap<RelPath, Instant> {
+        if self.works(Lane::Fast) { BTreeMap::new() } else { std::mem::take(&mut self.touch_ups) }
     }
 
     /// Notes that a batch sends symlinks.
@@ -196,9 +233,9 @@ impl Leases {
         self.leases.iter_mut().filter(|lease| lease.id == id).for_each(|lease| lease.has_links = true);
     }
 
-    /// Tells if symlinks are being worked on in the other lane.
-    pub(crate) fn links_beside(&self, lane: Lane) -> bool {
-        self.leases.iter().any(|lease| lease.works() && lease.has_links && lease.lane != lane)
+    /// Tells if symlinks are being worked on.
+    pub(crate) fn has_links_at_work(&self) -> bool {
+        self.leases.iter().any(|lease| lease.works() && lease.has_links)
     }
 
     /// Tells if a condition holds for something on, above or below a path in any batch other than `but`.
@@ -255,10 +292,13 @@ impl Leases {
         }
     }
 
-    /// Tells if at most one batch of each lane is worked on.
+    /// Tells if at most one batch of the bulk lane is worked on, and no path by two batches of the fast one.
     pub(crate) fn is_sound(&self) -> bool {
-        let working = |lane: Lane| self.leases.iter().filter(|lease| lease.works() && lease.lane == lane).count();
-        working(Lane::Fast) <= 1 && working(Lane::Bulk) <= 1
+        let fast = || self.leases.iter().filter(|lease| lease.works() && lease.lane == Lane::Fast);
+        let meets = |lease: &Lease, other: &Lease| {
+            lease.id != other.id && lease.paths.keys().any(|path| about(&other.paths, path).next().is_some())
+        };
+        self.working(Lane::Bulk) <= 1 && !fast().any(|lease| fast().any(|other| meets(lease, other)))
     }
 
     /// Ends a batch, whatever its outcome.
@@ -335,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_above_or_below_a_path_in_one_lane_waits_in_the_other() {
+    fn what_is_on_above_or_below_a_path_that_is_worked_on_waits() {
         let mut leases = Leases::default();
         let id = leases.add(Lane::Bulk, paths(&["d/e/big"]), BTreeMap::new());
         for (path, waits) in [
@@ -346,11 +386,11 @@ mod tests {
             ("d/e/bigger", false),
             ("d/e/a", false),
         ] {
-            assert_eq!(leases.blocks(&rel(path), Lane::Fast), waits, "{path}");
-            assert!(!leases.blocks(&rel(path), Lane::Bulk));
+            assert_eq!(leases.blocks(&rel(path), None), waits, "{path}");
+            assert!(!leases.blocks(&rel(path), Some(id)), "it does not wait for itself");
         }
         leases.worked(id);
-        assert!(!leases.blocks(&rel("d/e/big"), Lane::Fast), "rsync is done with it");
+        assert!(!leases.blocks(&rel("d/e/big"), None), "rsync is done with it");
         assert_eq!(leases.paths(), 1, "but its exit code has not told yet");
     }
 
@@ -369,6 +409,29 @@ mod tests {
         );
         leases.worked(bulk);
         assert_eq!(leases.end(fast).shared, BTreeSet::from([RelPath::root()]));
+    }
+
+    #[test]
+    fn what_lies_above_or_below_batches_that_follow_each_other_would_wait_for_ever() {
+        let mut leases = Leases::default();
+        leases.add(Lane::Fast, paths(&["d/a"]), BTreeMap::new());
+        leases.add(Lane::Bulk, paths(&["b"]), BTreeMap::new());
+        for (path, starves) in [("d", true), ("d/a/x", true), ("d/a", false), ("d/b", false), ("b/x", false)] {
+            assert_eq!(leases.starves(&rel(path)), starves, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_directory_is_sent_once_more_when_no_batch_of_the_fast_lane_is_worked_on() {
+        let (mut leases, now) = (Leases::default(), Instant::now());
+        assert_eq!(leases.touch_up_at(&rel("d"), now), None);
+        let id = leases.add(Lane::Fast, paths(&["d/a"]), BTreeMap::new());
+        let until = leases.touch_up_at(&rel("d"), now).unwrap();
+        let later = now + TOUCHED_UP_AT_LATEST / 2;
+        assert_eq!(leases.touch_up_at(&rel("d"), later), Some(until), "it does not wait anew each time");
+        assert!(until > now && leases.touch_ups().is_empty());
+        leases.worked(id);
+        assert_eq!((leases.touch_ups(), leases.touch_ups().len()), ([(rel("d"), until)].into(), 0));
     }
 
     #[test]

@@ -92,6 +92,11 @@ impl WaitingLinks {
         self.0.get(link).filter(|wait| wait.text == text)?.since
     }
 
+    /// Tells if this is a symlink that waited, or waits.
+    pub(super) fn know(&self, path: &RelPath) -> bool {
+        self.0.contains_key(path)
+    }
+
     /// Tells if symlinks wait.
     pub(super) fn wait(&self, waiting: &Fold) -> bool {
         self.0.keys().any(|link| waiting.get(link).is_some_and(|pending| !pending.is_removal()))

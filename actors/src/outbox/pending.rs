@@ -5,6 +5,7 @@
 //! Here is what becomes of paths in a batch and of a reconcile. What a report does is in `changes`, what others ask in
 //! `questions`.
 
+mod beside;
 mod changes;
 mod detours;
 mod questions;
@@ -18,7 +19,7 @@ use crate::outbox::fold::{Fold, longest_waiting};
 use crate::outbox::guards::DeletionGuards;
 use crate::outbox::lease::{Batch, EndedLease, LeaseId, Leases};
 use crate::outbox::links::{Behind, WaitingLinks};
-use crate::outbox::need::{Age, Pending, Scope};
+use crate::outbox::need::{Age, Pending, Retry, Scope};
 use crate::outbox::origins::Origins;
 use crate::outbox::reconcile::{NodeReconcile, RecentComparisons};
 use crate::outbox::unfit::UnfitPaths;
@@ -37,7 +38,7 @@ pub(crate) const CAP: usize = 20_000;
 /// Between two calls:
 /// - at most as many paths wait as the fold has room for: more become a reconcile;
 /// - only a subtree holds removals;
-/// - at most one batch of each lane is worked on;
+/// - at most one batch of the bulk lane is worked on, and no path by two batches of the fast one;
 /// - while a comparison of everything is owed, a reconcile is wanted or runs;
 /// - of two names that were renamed from the same one, at most one has it as its origin;
 /// - no unmounted directory lies below another.
@@ -110,6 +111,10 @@ impl PendingSet {
         let due = self.waiting.iter().filter(|(_, pending)| pending.lane == lane && self.due(pending, now) <= now);
         let mut paths = longest_waiting(due, |path, pending| self.is_free(path, pending), paths, bytes);
         self.add_old_names(&mut paths, lane, now);
+        self.take(lane, paths)
+    }
+
+    fn take(&mut self, lane: Lane, paths: Vec<(RelPath, Pending)>) -> Batch {
         let origins = self.origins.take_for(&paths, &self.waiting);
         for (path, pending) in &paths {
             self.waiting.take(path);
@@ -161,6 +166,7 @@ impl PendingSet {
     /// outcome is said later.
     pub fn worked(&mut self, id: LeaseId) {
         self.leases.worked(id);
+        self.let_touch_ups_go();
     }
 
     /// Directories that exist again although they were moved away, and those that are found in the place of something
@@ -257,9 +263,12 @@ impl PendingSet {
         paths.keys().for_each(|path| self.links.forget(path, &self.waiting));
         // As old as what made it necessary.
         let age = Age::oldest(paths.values());
+        let now = Instant::now();
         for dir in shared {
-            self.put_back(id, dir, Pending { age, ..Pending::new(Scope::Entry) });
+            let retry = Retry { not_before: self.leases.touch_up_at(&dir, now), ..Retry::default() };
+            self.put_back(id, dir, Pending { age, retry, ..Pending::new(Scope::Entry) });
         }
+        self.let_touch_ups_go();
         self.origins.keep(origins, &paths, &self.waiting, keeps);
         paths
     }

@@ -22,6 +22,7 @@ mod pool;
 mod priority;
 pub(super) mod process;
 mod reading;
+mod round_trip;
 pub(super) mod run_order;
 pub mod shell;
 pub(super) mod speed;
@@ -41,6 +42,7 @@ use self::master::Master;
 use self::overrun::SendPhase;
 use self::process::{Code, Finished, Patience, Process};
 use self::reading::reading_time;
+use self::round_trip::RoundTrips;
 use self::run_order::{Ears, Order, Work};
 use self::speed::{Share, Speed};
 use self::standby::Standbys;
@@ -99,6 +101,7 @@ pub(super) struct Runner {
     fed: Rc<()>,
     /// Gets what was changed.
     heard: RefCell<Heard>,
+    round_trips: RefCell<RoundTrips>,
 }
 
 impl Runner {
@@ -115,6 +118,7 @@ impl Runner {
             doubted: Cell::new(None),
             fed: Rc::default(),
             heard: RefCell::default(),
+            round_trips: RefCell::default(),
             target,
         })
     }
@@ -351,11 +355,15 @@ impl Runner {
         let tell = || _ = to_tell.take().map(|worked| worked.send(()));
         let sending = Cell::new(SendPhase::Goes);
         let sent = share.sent();
+        let (is_connected, fed, asked) = (process.has_greeted(), Instant::now(), Cell::new(None));
         let end = overrun::end(&self.children, share.falls(), process.id(), &sending);
         let worked = || {
             sending.set(SendPhase::Done);
             drop(share);
             drop(ears.at_work.take());
+            if let Some((first, last)) = asked.get().filter(|_| is_connected) {
+                self.note_round_trip(first - fed, last);
+            }
             tell();
         };
         let mut greets = self.greets(&process);
@@ -368,6 +376,10 @@ impl Runner {
             let bearing = claims.bearing(said);
             if bearing != Bearing::Foreign {
                 (ears.line)(said);
+            }
+            if bearing == Bearing::Ours {
+                let now = Instant::now();
+                asked.set(Some((asked.get().map_or(now, |(first, _)| first), now)));
             }
             if ears.is_there.get() {
                 tell();

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::Rsync;
 use super::audience::Reconcile;
@@ -104,6 +105,12 @@ impl Transport for Rsync {
 
     fn late(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
         Some(Box::pin(self.runner.late_standby()?))
+    }
+
+    fn round_trip(&self) -> Option<Duration> {
+        // Where two names may be one entry, runs beside each other may write to the same one.
+        let may = self.target.node.kind() == Kind::Ssh && self.target.learned.borrow().names().may_be_apart();
+        self.runner.round_trip().filter(|_| may)
     }
 
     fn rest(&self) {

@@ -42,6 +42,12 @@ const BATCH_ENTRIES: usize = 2000;
 
 impl SyncActor {
     pub(super) fn start_batch(&mut self, lane: Lane, now: Instant, ctx: &mut Context<Self>) {
+        if self.link.outbox.lock().works(lane) {
+            return self.start_batch_beside(lane, now, ctx);
+        }
+        if lane == Lane::Fast {
+            self.lanes.takes_alone();
+        }
         let batch = self.link.outbox.lock().lease(lane, BATCH_PATHS, BATCH_BYTES, now);
         let planned = self.planned(lane, &batch, BTreeMap::new(), now);
         let links = planned.paths.unreported_links.clone();
@@ -69,6 +75,17 @@ impl SyncActor {
             }
             actor.advance(ctx);
         }));
+    }
+
+    /// Starts a batch beside those that the lane works on, if it has nothing but content.
+    fn start_batch_beside(&mut self, lane: Lane, now: Instant, ctx: &mut Context<Self>) {
+        let batch = self.link.outbox.lock().lease_beside(BATCH_PATHS, BATCH_BYTES, now);
+        let planned = self.planned(lane, &batch, BTreeMap::new(), now);
+        if planned.is_plain() {
+            return self.send_batch(lane, &batch, planned, now, ctx);
+        }
+        self.link.outbox.lock().take_back(&batch);
+        self.lanes.waits_to_be_alone();
     }
 
     /// Decides what to send of a batch. `reported` are symlinks with the texts that they had before all was reported.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::beside::Beside;
 use super::pace::Pace;
 use crate::transport::Lane;
 
@@ -15,6 +16,8 @@ const NOT_ASKED_AGAIN: Duration = Duration::from_secs(30);
 pub(super) struct Lanes {
     /// The pace of the fast lane.
     pace: Pace,
+    /// The batches of the fast lane that go beside others.
+    beside: Beside,
     /// Batches that have not ended.
     in_flight: usize,
     /// `true` while a batch of the fast lane waits for a standby.
@@ -37,9 +40,29 @@ enum Asking {
 impl Lanes {
     /// The time at which a batch may start that is `due` by its outbox; `None` while none may.
     pub(super) fn start(&self, lane: Lane, due: Instant, now: Instant) -> Option<Instant> {
-        let is_fast = lane == Lane::Fast;
-        let is_free = !(is_fast && self.late) && self.asking != Asking::Now && self.in_flight < UNCONFIRMED;
-        is_free.then(|| if is_fast { due.max(self.pace.next(now)) } else { due })
+        let at = if lane == Lane::Fast { due.max(self.pace.next(now)) } else { due };
+        self.is_free(lane).then_some(at)
+    }
+
+    /// The time at which a batch of the fast lane may start beside so many over a line with this round trip; `None` while
+    /// none may.
+    pub(super) fn start_beside(&self, working: usize, round_trip: Duration, now: Instant) -> Option<Instant> {
+        let at = self.beside.next(working, round_trip)?.max(self.pace.next(now));
+        self.is_free(Lane::Fast).then_some(at)
+    }
+
+    fn is_free(&self, lane: Lane) -> bool {
+        !(lane == Lane::Fast && self.late) && self.asking != Asking::Now && self.in_flight < UNCONFIRMED
+    }
+
+    /// Notes that a batch of the fast lane is taken while none is worked on.
+    pub(super) fn takes_alone(&mut self) {
+        self.beside.takes_alone();
+    }
+
+    /// Notes that what could go beside others was no content: it goes alone.
+    pub(super) fn waits_to_be_alone(&mut self) {
+        self.beside.waits_to_be_alone();
     }
 
     /// Tells if no batch is on its way.
@@ -52,6 +75,7 @@ impl Lanes {
         self.in_flight += 1;
         if lane == Lane::Fast {
             self.pace.start(now);
+            self.beside.started(now);
         }
     }
 

@@ -13,7 +13,6 @@ use crate::outbox::need::{PathNeed, Pending, Scope};
 use crate::outbox::pending::PendingSet;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
-use crate::transport::Lane;
 use crate::transport::plan::{LARGE, PROTECTED, Plan, bounded};
 use crate::transport::rename::{Doubt, Origin};
 
@@ -30,7 +29,7 @@ pub struct BatchPlan {
 }
 
 /// The fate of the paths of a batch, beside the plan.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct BatchPaths {
     /// Directories that exist again although they were moved away.
     pub returned: BTreeSet<RelPath>,
@@ -49,6 +48,8 @@ pub struct BatchPaths {
     carriers: BTreeMap<RelPath, RelPath>,
     /// The listed files as they were looked at.
     stamps: BTreeMap<RelPath, FileVersion>,
+    /// The directories of which only the attributes are sent.
+    dirs: BTreeSet<RelPath>,
     /// Paths that wait for the report of their removal.
     unreported: BTreeSet<RelPath>,
     /// Paths that cannot be looked at.
@@ -85,6 +86,30 @@ pub fn plan(batch: &[(RelPath, Pending)], ground: PlanGround<'_>) -> BatchPlan {
     planner.keep();
     drop_covered(&mut planner.plan);
     BatchPlan { run: Rc::new(planner.plan), paths: planner.paths }
+}
+
+impl BatchPlan {
+    /// Tells if a batch sends the content of files, the attributes of directories and nothing else: such a batch may go
+    /// beside others.
+    pub fn is_plain(&self) -> bool {
+        let BatchPlan { run, paths } = self;
+        let Plan { present, large, closed, .. } = &**run;
+        let listed = || [present, large, closed].into_iter().flatten();
+        let lists = Plan { present: present.clone(), large: large.clone(), closed: closed.clone(), ..Plan::default() };
+        let BatchPaths { carriers, stamps, dirs, .. } = paths;
+        let is_known = |path: &RelPath| stamps.contains_key(path) || dirs.contains(path);
+        let sent = BatchPaths {
+            carriers: carriers.clone(),
+            stamps: stamps.clone(),
+            dirs: dirs.clone(),
+            ..BatchPaths::default()
+        };
+        listed().next().is_some()
+            && listed().all(is_known)
+            && carriers.iter().all(|(path, listed)| path == listed)
+            && **run == lists
+            && *paths == sent
+    }
 }
 
 impl Planner<'_> {
@@ -205,8 +230,10 @@ impl Planner<'_> {
             _ => &mut self.plan.present,
         };
         list.insert(listed.clone());
-        if let EntryOnDisk::File(stamp) = found {
-            self.paths.stamps.insert(listed.clone(), stamp);
+        match found {
+            EntryOnDisk::File(stamp) => drop(self.paths.stamps.insert(listed.clone(), stamp)),
+            EntryOnDisk::Directory if pending.scope == Scope::Entry => drop(self.paths.dirs.insert(listed.clone())),
+            _ => (),
         }
         self.paths.carriers.insert(path.clone(), listed.clone());
         if found == EntryOnDisk::Other {
@@ -217,9 +244,9 @@ impl Planner<'_> {
         }
     }
 
-    /// Tells if something else than the path itself would be listed, on which the bulk lane is at work.
+    /// Tells if something else than the path itself would be listed, on which another batch is at work.
     fn is_blocked(&self, listed: &RelPath, path: &RelPath) -> bool {
-        self.room.is_some() && listed != path && self.set.is_blocked(listed, Lane::Fast)
+        self.room.is_some() && listed != path && self.set.is_blocked(listed)
     }
 
     /// Tells if the lane carries the listed entry. Small files always go: their number is bounded by the batch.

@@ -239,19 +239,28 @@ impl World {
 impl World {
     /// As the SyncActor starts a batch.
     pub fn start(&mut self, lane: Lane) {
-        if self.set.works(lane)
-            || self.runs.len() >= 8
-            || self.set.next_due(lane, self.now).is_none_or(|at| at > self.now)
-        {
+        let is_beside = self.set.works(lane);
+        let due = match lane {
+            Lane::Fast if is_beside => self.set.next_beside(self.now),
+            Lane::Bulk if is_beside => None,
+            _ => self.set.next_due(lane, self.now),
+        };
+        if self.runs.len() >= 8 || due.is_none_or(|at| at > self.now) {
             return;
         }
-        let batch = self.set.lease(lane, 6, 40, self.now);
+        let batch = match is_beside {
+            true => self.set.lease_beside(6, 40, self.now),
+            false => self.set.lease(lane, 6, 40, self.now),
+        };
         let room = (lane == Lane::Fast).then_some(BatchRoom { bytes: 100_000, entries: 3 });
         let excludes = Excludes::default();
         let plan = plan(
             &batch.paths,
             PlanGround { set: &self.set, excludes: &excludes, disk: &mut Shown(&self.source), room, now: self.now },
         );
+        if is_beside && !plan.is_plain() {
+            return self.set.take_back(&batch);
+        }
         for path in &plan.paths.lost {
             self.set.add(&Change::Subtree { path: path.clone() }, self.now);
         }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::contestant::{Contestant, Job, Who};
 use crate::ground::{Arena, Ground, Way};
 use crate::report::{Report, Row, Unit};
+use crate::scenarios::LINES;
 use crate::sizes::Sizes;
 use crate::stats::percentile;
 use crate::trouble::{At, Outcome};
@@ -22,8 +23,6 @@ const LOOK: Duration = Duration::from_micros(50);
 const PAUSE: Duration = Duration::from_millis(600);
 /// Bytes of a renamed file, near and over a long line.
 const RENAMED: (usize, usize) = (200_000, 20 << 20);
-/// Round trips of the long lines, in milliseconds.
-const LINES: [u64; 3] = [50, 150, 300];
 
 /// One kind of change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

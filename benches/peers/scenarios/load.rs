@@ -16,6 +16,7 @@ use crate::contestant::{Contestant, Job, Who};
 use crate::ground::{Arena, Ground, Way};
 use crate::mirror::Version;
 use crate::report::{Report, Row, Unit};
+use crate::scenarios::LINES;
 use crate::sizes::Sizes;
 use crate::stats::percentile;
 use crate::trouble::{At, Outcome};
@@ -28,6 +29,47 @@ const LOOK: Duration = Duration::from_micros(300);
 const DRAIN: Duration = Duration::from_secs(60);
 const PER_DIR: usize = 100;
 
+/// Round trips until the mirror has a change, p95.
+const ROUND_TRIPS: f64 = 3.0;
+
+pub fn run_over_lines(ground: &Ground, sizes: &Sizes, report: &mut Report) -> Outcome<()> {
+    let line = match ground.line() {
+        Ok(line) => line,
+        Err(why) => {
+            report.skip(format!("load over a long line: {why}"));
+            return Ok(());
+        }
+    };
+    for round_trip in LINES {
+        line.set(Duration::from_millis(round_trip));
+        let mut p95 = Row::new(format!("over a round trip of {round_trip} ms: 200 changes/s, p95"), Unit::Milliseconds);
+        for who in scenarios::present(ground, &[Who::Inosync, Who::Lsyncd(0)]) {
+            let mut latencies = Vec::new();
+            for round in 1..=sizes.rounds {
+                ground.say(&format!("  {round_trip} ms: {who}, round {round}"));
+                let arena = ground.arena()?;
+                prepare(&arena, sizes)?;
+                rsync::mirror(ground, &arena.source(), &arena.node(Way::Ssh))?;
+                let job = Job { nodes: vec![arena.distant_node()], ..Job::new(&arena, &[]) };
+                let _daemon = Contestant::start_settled(who, ground, &arena, &job, &arena.mirror(Way::Ssh))?;
+                latencies.extend(measure(&arena, sizes)?.latencies);
+            }
+            p95.figure(who, &latencies, |samples| percentile(samples, 0.95));
+        }
+        report.add("line", p95.at_most(ROUND_TRIPS * round_trip as f64));
+    }
+    Ok(())
+}
+
+fn prepare(arena: &Arena, sizes: &Sizes) -> Outcome<()> {
+    for file in 0..sizes.load_files {
+        let path = arena.at(&name(file));
+        fs::create_dir_all(path.parent().unwrap_or(&path)).at(path.display())?;
+        mirror::write(&path, 100)?;
+    }
+    Ok(())
+}
+
 pub fn run(ground: &Ground, sizes: &Sizes, report: &mut Report) -> Outcome<()> {
     if let Some(why) = ground.lacks(Way::Ssh) {
         report.skip(format!("load: {why}"));
@@ -36,11 +78,7 @@ pub fn run(ground: &Ground, sizes: &Sizes, report: &mut Report) -> Outcome<()> {
     let mut p95 = Row::new("latency under 200 changes/s, ssh, p95", Unit::Milliseconds);
     let mut growth = Row::new("the same, last third of the time : first third", Unit::Times);
     let arena = ground.arena()?;
-    for file in 0..sizes.load_files {
-        let path = arena.at(&name(file));
-        fs::create_dir_all(path.parent().unwrap_or(&path)).at(path.display())?;
-        mirror::write(&path, 100)?;
-    }
+    prepare(&arena, sizes)?;
     rsync::mirror(ground, &arena.source(), &arena.node(Way::Ssh))?;
     for who in scenarios::present(ground, &[Who::Inosync, Who::Lsyncd(0), Who::Lsyncd(1)]) {
         ground.say(&format!("  {who}"));

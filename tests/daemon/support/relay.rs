@@ -3,9 +3,10 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::server;
 use super::site::{Node, Site};
@@ -27,8 +28,10 @@ struct State {
     cut: bool,
     /// How often the connections were forgotten.
     era: u32,
-    /// How long a piece takes.
+    /// How long a piece takes, during which no other one passes.
     delay: Duration,
+    /// How long a piece is on its way, beside others.
+    way: Duration,
 }
 
 impl Relay {
@@ -50,6 +53,11 @@ impl Relay {
     /// So many bytes pass in a second, in each direction of each connection.
     pub fn slow_down(&self, bytes: u32) {
         self.0.set(|state| state.delay = Duration::from_secs(1) * PIECE as u32 / bytes);
+    }
+
+    /// Connections that are made from now on have this round trip.
+    pub fn lengthen(&self, round_trip: Duration) {
+        self.0.set(|state| state.way = round_trip / 2);
     }
 }
 
@@ -88,14 +96,17 @@ impl Line {
     }
 
     fn serve(self: &Arc<Self>, client: &TcpStream, to: u16) {
-        let era = self.state().era;
+        let State { era, way, .. } = *self.state();
         self.passes();
         // Where nobody listens, the client finds its connection closed.
         let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, to)) else { return };
         for (from, to) in [(client, &server), (&server, client)] {
             let clone = |stream: &TcpStream| stream.try_clone().expect("a descriptor is free");
             let (line, from, to) = (Arc::clone(self), clone(from), clone(to));
-            thread::spawn(move || line.pass(from, to, era));
+            match way.is_zero() {
+                true => thread::spawn(move || line.pass(from, to, era)),
+                false => thread::spawn(move || travel(from, to, way)),
+            };
         }
     }
 
@@ -120,4 +131,27 @@ impl Line {
         let _ = to.shutdown(Shutdown::Write);
         let _ = from.shutdown(Shutdown::Read);
     }
+}
+
+/// Passes on all of one direction, each piece when it has been on its way for so long.
+fn travel(mut from: TcpStream, mut to: TcpStream, way: Duration) {
+    let (sent, received) = mpsc::channel::<(Instant, Vec<u8>)>();
+    let arrivals = thread::spawn(move || {
+        for (at, piece) in received {
+            thread::sleep(at.saturating_duration_since(Instant::now()));
+            if to.write_all(&piece).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Write);
+    });
+    let mut buffer = [0; PIECE];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        if sent.send((Instant::now() + way, buffer[..read].to_vec())).is_err() {
+            break;
+        }
+    }
+    drop(sent);
+    let _ = arrivals.join();
+    let _ = from.shutdown(Shutdown::Read);
 }

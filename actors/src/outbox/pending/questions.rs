@@ -59,9 +59,9 @@ impl PendingSet {
         })
     }
 
-    /// Tells if a path that is to be listed must wait, in this lane, for what the other one works on.
-    pub(crate) fn is_blocked(&self, path: &RelPath, lane: Lane) -> bool {
-        self.leases.blocks(path, lane)
+    /// Tells if a path that is to be listed must wait for another batch that is being worked on.
+    pub(crate) fn is_blocked(&self, path: &RelPath) -> bool {
+        self.leases.blocks(path, self.leases.newest())
     }
 
     /// Tells if this directory was moved away and has not been seen since. Where moves are not mirrored, its old
@@ -140,8 +140,8 @@ impl PendingSet {
         self.leases.works(lane)
     }
 
-    /// The time at which a path is due that may take this lane and need not wait for the other; `None` if there is
-    /// none.
+    /// The time at which a path is due that may take this lane and need not wait for what is worked on; `None` if there
+    /// is none.
     pub fn next_due(&self, lane: Lane, now: Instant) -> Option<Instant> {
         let ready = self.waiting.iter().filter(|(path, pending)| pending.lane == lane && self.is_free(path, pending));
         let mut soonest = None;
@@ -194,14 +194,14 @@ impl PendingSet {
     /// Tells if what is out keeps a path from going.
     fn waits_for_leases(&self, path: &RelPath, pending: &Pending) -> bool {
         let old = self.origins.get(path).map(|origin| &origin.old);
-        let is_blocked = |path: &RelPath| self.leases.blocks(path, pending.lane);
+        let is_blocked = |path: &RelPath| self.leases.blocks(path, None);
         is_blocked(path) || old.is_some_and(is_blocked) || pending.is_removal() && self.leases.needs(path)
     }
 
     /// Tells if this is a symlink that waits for what it leads to, or a removal that waits for symlinks.
     fn waits_for_links(&self, path: &RelPath, pending: &Pending) -> bool {
         match removes(pending) {
-            true => self.links_wait() || self.leases.links_beside(pending.lane),
+            true => self.links_wait() || self.leases.has_links_at_work(),
             false => self.links.is_behind(path, &self.waiting, &self.leases),
         }
     }
@@ -341,7 +341,7 @@ impl PendingSet {
         let rules = [
             (self.waiting.len() <= self.waiting.cap() && !self.waiting.is_everything(), "more waits than has room"),
             (self.pending().all(is_sound), "what is no subtree holds removals"),
-            (self.leases.is_sound(), "two batches of a lane are worked on"),
+            (self.leases.is_sound(), "two batches are worked on that must not"),
             (self.reconcile.is_sound(), "a reconcile is owed, and none is wanted"),
             (self.origins.is_sound(), "two names have the same origin"),
             (self.guards.is_sound(), "an unmounted directory lies below another"),

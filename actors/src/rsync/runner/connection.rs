@@ -53,6 +53,19 @@ impl Runner {
         self.master.as_ref().filter(|_| shares)?.process()
     }
 
+    /// Returns the round trip to the node, if it is long and no limit would be exceeded by runs at once.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.round_trips.borrow().of_long_line().filter(|_| !self.speed.is_limited())
+    }
+
+    /// Notes how long the node took to ask for the first entry, and when it asked for the last one of a run that has just
+    /// done its work.
+    pub(crate) fn note_round_trip(&self, first: Duration, last: Instant) {
+        let mut round_trips = self.round_trips.borrow_mut();
+        round_trips.heard(first, last.elapsed());
+        self.standbys.borrow_mut().set_line(round_trips.of_long_line().is_some(), Instant::now());
+    }
+
     /// Returns how long a new process may be silent.
     pub(crate) fn patience(&self, recipe: Recipe, carrier: Option<i32>) -> Patience {
         let patience = patience(recipe, self.target.node.kind(), self.target.learned.borrow().greeting());

@@ -27,6 +27,10 @@ const MOST: usize = 4;
 const MOST_IN_ALL: usize = 6;
 /// Standbys of one node that connect at a time: more would come later, and all together.
 const MOST_CONNECTING: usize = 2;
+/// The same over a long line, where it is the line that takes the time.
+const MOST_CONNECTING_FAR: usize = 4;
+/// Standbys that a long line is to have for what is sent.
+const FAR: usize = 4;
 /// One that takes longer to connect is not waited for.
 pub(crate) const CONNECTS: Duration = Duration::from_secs(10);
 /// `--timeout` of a standby: it sends keep-alives every half of it, which an rsync daemon with a shorter `timeout` of
@@ -72,6 +76,8 @@ pub(crate) struct Standbys {
     /// The time at which somebody looks again for one to be started.
     looks_at: Option<Instant>,
     timeout: u32,
+    /// The number that may connect at a time.
+    most_connecting: usize,
 }
 
 /// A standby to be started.
@@ -97,6 +103,15 @@ impl Standbys {
             awaits_master: None,
             looks_at: None,
             timeout: TIMEOUTS.0,
+            most_connecting: MOST_CONNECTING,
+        }
+    }
+
+    /// Notes if the node is behind a long line. There several runs go beside each other, and each needs one.
+    pub(crate) fn set_line(&mut self, is_long: bool, now: Instant) {
+        self.most_connecting = if is_long { MOST_CONNECTING_FAR } else { MOST_CONNECTING };
+        if is_long {
+            self.want(self.always, FAR, now);
         }
     }
 
@@ -115,7 +130,7 @@ impl Standbys {
         if self.rests() || self.kept.len() >= MOST_IN_ALL || self.brake.until(now).is_some() {
             return None;
         }
-        if self.kept.iter().filter(|kept| !kept.connected).count() >= MOST_CONNECTING {
+        if self.kept.iter().filter(|kept| !kept.connected).count() >= self.most_connecting {
             return None;
         }
         let kept = |recipe| self.kept.iter().filter(|kept| kept.recipe == recipe).count();
@@ -134,7 +149,7 @@ impl Standbys {
         let missing = (awaits_master || kept().any(connects)) && !kept().any(|kept| kept.connected);
         let all = kept().count();
         if let Some(demand) =
-            self.demand.get_mut(&self.always).filter(|demand| missing && all >= demand.depth.min(MOST_CONNECTING))
+            self.demand.get_mut(&self.always).filter(|demand| missing && all >= demand.depth.min(self.most_connecting))
         {
             demand.depth = (demand.depth + 1).min(MOST);
         }

@@ -1,0 +1,53 @@
+//! The round trip to a node, as its runs show it. Pure.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// The runs that count. The shortest of them counts: it takes a long line, and not only a busy machine, to delay all.
+const RUNS: usize = 8;
+/// The least number of runs that tell something.
+const FEWEST: usize = 3;
+/// The least round trip of a long line. Near, all that a run does is over in less.
+const LONG: Duration = Duration::from_millis(20);
+
+/// The round trips of the latest runs.
+#[derive(Debug, Default)]
+pub(crate) struct RoundTrips(VecDeque<Duration>);
+
+impl RoundTrips {
+    /// Notes a run: the time from its list to the first entry that the node asked for, which is one round trip, and from the
+    /// last one to the end of the work, which is more than one.
+    pub(crate) fn heard(&mut self, first: Duration, end: Duration) {
+        self.0.truncate(RUNS - 1);
+        self.0.push_front(first.min(end));
+    }
+
+    /// The round trip of a long line; `None` of a short one, and while too little is known.
+    pub(crate) fn of_long_line(&self) -> Option<Duration> {
+        self.0.iter().min().copied().filter(|shortest| self.0.len() >= FEWEST && *shortest >= LONG)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shortest_of_the_latest_runs_counts() {
+        let mut trips = RoundTrips::default();
+        for (first, end, expected) in [
+            (100, 250, None),
+            (110, 250, None),
+            (120, 250, Some(100)),
+            (130, 20, Some(20)),
+            (100, 250, Some(20)),
+            (100, 19, None),
+            (100, 250, None),
+        ] {
+            trips.heard(Duration::from_millis(first), Duration::from_millis(end));
+            assert_eq!(trips.of_long_line(), expected.map(Duration::from_millis), "{first} {end}");
+        }
+        (0..RUNS).for_each(|_| trips.heard(Duration::from_millis(70), Duration::from_millis(200)));
+        assert_eq!(trips.of_long_line(), Some(Duration::from_millis(70)), "the line is another one");
+    }
+}
