@@ -5,6 +5,7 @@
 mod around;
 mod batch;
 pub mod disk;
+mod hard_links;
 mod lanes;
 mod node_link;
 mod orders;

@@ -7,6 +7,7 @@
 
 mod changes;
 mod detours;
+pub(crate) mod names;
 mod questions;
 
 use std::collections::{BTreeMap, BTreeSet};
