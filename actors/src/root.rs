@@ -3,6 +3,7 @@
 
 pub(crate) mod arriving;
 pub(crate) mod census;
+pub(crate) mod hard_links;
 mod identity;
 pub mod reach;
 mod sighting;
@@ -20,6 +21,7 @@ use rustix::io::Errno;
 
 use self::arriving::Arriving;
 use self::census::Census;
+use self::hard_links::HardLinks;
 use self::identity::Identity;
 use self::reach::Reach;
 use self::reach::Silent;
@@ -45,6 +47,7 @@ pub struct Root {
     reach: Reach,
     arriving: Arriving,
     census: Census,
+    hard_links: HardLinks,
 }
 
 /// The conditions under which entries that are missing in the source count as deleted.
@@ -134,6 +137,7 @@ impl Root {
             reach,
             arriving: Arriving::default(),
             census: Census::default(),
+            hard_links: HardLinks::default(),
         })
     }
 
@@ -179,6 +183,11 @@ impl Root {
     /// Returns the count of the directories of the source.
     pub(crate) fn census(&self) -> &Census {
         &self.census
+    }
+
+    /// Returns the record of which names of the source belong to one file.
+    pub(crate) fn hard_links(&self) -> &HardLinks {
+        &self.hard_links
     }
 
     /// Looks at a path of the source, without following a symlink.

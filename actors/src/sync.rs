@@ -6,6 +6,7 @@ mod around;
 mod batch;
 mod beside;
 pub mod disk;
+mod hard_links;
 mod lanes;
 mod node_link;
 mod orders;

@@ -64,6 +64,10 @@ pub trait Transport {
     fn round_trip(&self) -> Option<Duration> {
         None
     }
+    /// Tells if the names of one file of the source are to be one file at the node.
+    fn links_hard(&self) -> bool {
+        false
+    }
     /// Tells if only the comparison at the start deletes: later ones keep what the source lost.
     fn deletes_at_start_only(&self) -> bool {
         false

@@ -10,6 +10,7 @@ use fastrand::Rng;
 use crate::faults::Fault;
 use crate::operation::{Operation, Verb};
 use crate::script::Step;
+use crate::settings::hard_links;
 
 /// Few names, so that operations meet, and most of them such as break programs.
 const NAMES: [&[u8]; 22] = [
@@ -64,6 +65,9 @@ const WEIGHTS: [(Verb, u32, u32); 21] = [
     (Verb::Flash, 4, 4),
     (Verb::Plant, 5, 1),
 ];
+
+/// How much more often a hard link is made where they are compared.
+const MORE_LINKS: u32 = 5;
 
 /// What a script is made of beside its seed.
 #[derive(Debug, Clone)]
@@ -143,7 +147,11 @@ impl World {
                 .choice(&[Verb::MoveDir, Verb::MoveDir, Verb::SwapDirs, Verb::ChainDirs, Verb::MoveOut])
                 .unwrap();
         }
-        let weight = |(_, growing, shrinking): &(Verb, u32, u32)| if grows { *growing } else { *shrinking };
+        let more = if hard_links() { MORE_LINKS } else { 1 };
+        let weight = |(verb, growing, shrinking): &(Verb, u32, u32)| {
+            let factor = if *verb == Verb::HardLink { more } else { 1 };
+            factor * if grows { *growing } else { *shrinking }
+        };
         let mut left = rng.u32(..WEIGHTS.iter().map(weight).sum::<u32>());
         let chosen = WEIGHTS.iter().find(|entry| {
             let found = left < weight(entry);

@@ -17,7 +17,7 @@ use crate::faults::{ALL, Fault};
 use crate::generate::{self, Moves, Recipe};
 use crate::relay::Relay;
 use crate::script::Step;
-use crate::settings::{Between, between, keeps_removed, node_fs, reconcile_jobs, round_trip, source_fs};
+use crate::settings::{Between, between, hard_links, keeps_removed, node_fs, reconcile_jobs, round_trip, source_fs};
 use crate::support::disk::{self, Kind as FsKind};
 use crate::support::tree::Keeps;
 use crate::support::{self, Local, Rsyncd, Site, Ssh, wait};
@@ -108,6 +108,9 @@ impl Ground {
         if faults.contains(&Fault::Receiver) && Path::new(OLD_RSYNC).exists() {
             symlink(RSYNC, site.beside("far-rsync")).unwrap();
             extra.push(format!("--rsync-path={}", site.beside("far-rsync").display()));
+        }
+        if hard_links() {
+            extra.push("-H".to_owned());
         }
         site.config(&format!("extra: {:?}", extra.join(" ").trim()));
         let mut ground = Ground::started(site, mounted, Kind::Sound);

@@ -15,6 +15,7 @@ use crate::ground::Ground;
 use crate::kept::{Kept, may_differ};
 use crate::operation::Verb;
 use crate::script::{self, Step};
+use crate::settings::hard_links;
 use crate::support::tree::{self, Skip};
 use crate::support::wait;
 
@@ -150,6 +151,9 @@ fn compare(ground: &Ground, when: &str, skip: Skip, patience: Duration) -> Vec<L
         let differing = || {
             let mut found = tree::differing(&source, &mirror, skip, &keeps);
             found.retain(|(path, _)| path != HEARTBEAT && !may_differ(&source, &mirror, path));
+            if hard_links() {
+                found.extend(tree::linked_otherwise(&source, &mirror, skip));
+            }
             found
         };
         let left = deadline.saturating_duration_since(Instant::now());

@@ -4,7 +4,7 @@ use rustix::process::Signal;
 
 use crate::faults::Fault;
 use crate::generate::Moves;
-use crate::settings::{Between, between};
+use crate::settings::{Between, between, hard_links};
 use crate::support::{self, Local, Site, wait};
 
 /// The second daemon, and what it is doing.
@@ -34,6 +34,9 @@ impl Relay {
         }
         if between == Between::BeatingRelay {
             site.config("heartbeat: 1");
+        }
+        if hard_links() {
+            site.config("extra: \"-H\"");
         }
         site.config("stop_timeout: 5");
         // The mirror may be read-only or full for a while.

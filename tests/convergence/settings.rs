@@ -105,6 +105,13 @@ pub fn round_trip() -> Option<Duration> {
 const JOBS: &str = "INOSYNC_TEST_JOBS";
 const LINE: &str = "INOSYNC_TEST_LINE";
 
+/// True if the nodes are to keep hard links, of which the script makes more.
+pub fn hard_links() -> bool {
+    is_set(HARD_LINKS)
+}
+
+const HARD_LINKS: &str = "INOSYNC_TEST_HARD_LINKS";
+
 fn faults() -> Vec<Fault> {
     let text: String = variable("INOSYNC_TEST_FAULTS").unwrap_or_else(|| "all".to_owned());
     match text.as_str() {
@@ -144,7 +151,7 @@ fn file_systems(variable_name: &str) -> Vec<Kind> {
 /// The variables that make the same ground again.
 pub fn ground_variables() -> String {
     let told = |name| variable::<String>(name).map(|text| format!("{name}={text} "));
-    [NODE_FS, SOURCE_FS, DELETE, RELAY, JOBS, LINE].into_iter().filter_map(told).collect()
+    [NODE_FS, SOURCE_FS, DELETE, RELAY, JOBS, LINE, HARD_LINKS].into_iter().filter_map(told).collect()
 }
 
 /// The variables that make the same script again.

@@ -20,6 +20,7 @@ mod files;
 mod forced_command;
 mod guards;
 mod hangs;
+mod hard_links;
 mod harness;
 mod heartbeats;
 mod hooks;

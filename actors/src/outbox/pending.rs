@@ -8,6 +8,7 @@
 mod beside;
 mod changes;
 mod detours;
+pub(crate) mod names;
 mod questions;
 
 use std::collections::{BTreeMap, BTreeSet};

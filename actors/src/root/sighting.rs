@@ -109,11 +109,12 @@ impl Sighting {
             self.kind,
             self.id.unwrap_or(0),
             self.mount.unwrap_or(0),
+            0,
         ]
     }
 
     pub(super) fn decode(numbers: [u64; NUMBERS]) -> Sighting {
-        let [inode, device, seconds, flags, subvolume, kind, id, mount] = numbers;
+        let [inode, device, seconds, flags, subvolume, kind, id, mount, _] = numbers;
         let known = |flag: u64| flags & flag != 0;
         let nanos = u32::try_from(flags & (BORN - 1)).unwrap_or(0);
         Sighting {

@@ -92,6 +92,9 @@ impl Deliverer {
             }
         }
         self.send_late_links(&plan, lane, &mut runs).await?;
+        if !rest.relinked.is_empty() {
+            self.send_first(Recipe::Large, &rest.relinked, &plan, lane, &mut runs).await?;
+        }
         match deleting {
             Some(deleting) => runs.join(deleting).await?,
             None => self.delete_last(&plan, lane, &mut runs).await?,
@@ -105,6 +108,7 @@ impl Deliverer {
         delivery.tally.made_mirror = self.new_mirror.borrow_mut().taken_by_delivery(told);
         self.learn_of_links(rest.links_failed);
         clashes.note_in(&mut delivery);
+        blame_other_names(&plan, &mut delivery);
         Ok(delivery)
     }
 
@@ -122,6 +126,11 @@ impl Deliverer {
             if !plan.levels.is_empty() {
                 let list = recipe::levels(&plan.levels);
                 runs.add(|worked| self.clone().send(Recipe::Levels, list, plan.clone(), lane, worked)).await?;
+                let names = plan.names_of(|name| name.parent().is_some_and(|dir| plan.levels.contains(&dir)));
+                if !names.is_empty() {
+                    let list = recipe::entries(&names, names.iter().any(is_top));
+                    runs.add(|worked| self.clone().send(Recipe::Large, list, plan.clone(), lane, worked)).await?;
+                }
             }
             if !plan.missing.is_empty() {
                 runs.add(|worked| self.clone().delete(plan.clone(), lane, worked)).await?;
@@ -141,8 +150,15 @@ impl Deliverer {
         lane: Lane,
         runs: &mut Runs,
     ) -> Result<(), Failure> {
-        let list = recipe::entries(paths, plan.root || paths.iter().any(is_top));
-        let sent = runs.add(|worked| self.clone().send(recipe, list, plan.clone(), lane, worked)).await;
+        let list = |paths: &BTreeSet<RelPath>| recipe::entries(paths, plan.root || paths.iter().any(is_top));
+        let by_size_and_time = matches!(recipe, Recipe::Large | Recipe::Subtrees);
+        let leaves = |name: &RelPath| by_size_and_time && plan.is_unproven(name);
+        let named = plan.with_other_names(paths, recipe.sends_trees(), leaves);
+        let mut sent = runs.add(|worked| self.clone().send(recipe, list(&named), plan.clone(), lane, worked)).await;
+        if sent.is_err() && named.len() > paths.len() && !self.target.links_hard() {
+            // The node has just refused a link: what it refused with the other names it may take without them.
+            sent = runs.add(|worked| self.clone().send(recipe, list(paths), plan.clone(), lane, worked)).await;
+        }
         if let Err(Failure { cause: Cause::TargetFull, .. }) = &sent
             && !plan.missing.is_empty()
         {
@@ -272,6 +288,7 @@ impl Deliverer {
         if !matches!(finished.code, Code::Exit(23 | 24)) {
             return Err(failure);
         }
+        self.target.note_refused_links(&finished.stderr);
         let blamed = self.target.blamed(finished);
         let failure = self.target.partial(finished, failure);
         let refused = refusal(&finished.stderr, itemized, &blamed, |name| self.target.inside(name));
@@ -301,6 +318,14 @@ fn deletes_beside(plan: &Plan, left_names: &BTreeSet<RelPath>) -> bool {
     // A link at the node may still lead to the old name.
     let is_last = !plan.links.is_empty() || !plan.levels.is_empty();
     !plan.missing.is_empty() && plan.missing.is_subset(left_names) && !is_last
+}
+
+/// Blames all names of a file of which one is blamed: rsync sends one of them, and says nothing of the others when that fails.
+fn blame_other_names(plan: &Plan, delivery: &mut Delivery) {
+    let names = plan.names_of(|name| matches!(&delivery.blamed, Blame::Paths(_)) && delivery.blamed.names(name));
+    if !names.is_empty() {
+        delivery.blamed.add(Blame::Paths(names.into_iter().collect()));
+    }
 }
 
 fn is_top(path: &RelPath) -> bool {

@@ -222,7 +222,10 @@ impl Context<'_> {
         // A message of the day would stand among rsync's own lines.
         let silent = (self.node.kind() == Kind::Daemon).then_some("--no-motd");
         let passed_over = self.traits.options().filter(|_| recipe.compares());
-        let options = silent.into_iter().chain(forced(recipe)).chain(passed_over).map(str::to_owned);
+        // rsync 3.5.0 waits until its time is up where names of one file are both listed and below a listed directory, unless
+        // it knows the whole list before it begins.
+        let whole_list = (recipe.sends_trees() && self.site.extra.links_hard()).then_some("--no-inc-recursive");
+        let options = silent.into_iter().chain(forced(recipe)).chain(passed_over).chain(whole_list).map(str::to_owned);
         options.chain(self.timeout(recipe).map(|seconds| format!("--timeout={seconds}"))).collect()
     }
 

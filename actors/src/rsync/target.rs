@@ -7,11 +7,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Instant;
 
 use slog::{Logger, debug, info};
 
 use super::learned::{Learned, Warning};
 use super::report::blame::{self, blame};
+use super::report::complaint::{self, Complaint, Why};
 use super::report::temporary;
 use super::runner::process::Finished;
 use super::traits::known;
@@ -72,6 +74,24 @@ impl Target {
     /// Returns true if a warning was not logged before, and notes that it is now.
     pub(crate) fn warns_first(&self, warning: Warning) -> bool {
         self.warned.borrow_mut().insert(warning)
+    }
+
+    /// Tells if the names of one file are to be one file at the node, and can be. Not where what the node has is written in
+    /// place, through all its names, or where an entry of another kind must stay although a name needs its place.
+    pub(crate) fn links_hard(&self) -> bool {
+        let is_safe = !self.site.extra.writes_in_place() && !self.site.delete.keeps_removed();
+        self.site.extra.links_hard() && is_safe && self.learned.borrow().tries_links(Instant::now())
+    }
+
+    /// Notes that the node has no hard links, if an error output says so.
+    pub(crate) fn note_refused_links(&self, stderr: &[u8]) {
+        let is_refused = |line: &[u8]| {
+            complaint::words(line) == Some(b"link ")
+                && Complaint::read(line).is_some_and(|said| matches!(said.why, Why::Denied | Why::Unsupported))
+        };
+        if complaint::lines(stderr).any(is_refused) {
+            self.learned.borrow_mut().links_failed(Instant::now());
+        }
     }
 
     /// Returns the traits that are known of the node.

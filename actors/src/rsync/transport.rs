@@ -59,6 +59,10 @@ impl Transport for Rsync {
         self.target.site.max_delete.is_some()
     }
 
+    fn links_hard(&self) -> bool {
+        self.target.links_hard()
+    }
+
     fn deletes_at_start_only(&self) -> bool {
         self.target.site.delete == DeleteMode::Startup
     }

@@ -257,6 +257,11 @@ impl Extra {
         given.next_back().unwrap_or(false)
     }
 
+    /// Tells if files at a node are changed in place (`--inplace`), and so by all their names at once.
+    pub(crate) fn writes_in_place(&self) -> bool {
+        self.words.iter().any(|word| word.ends_with("--inplace"))
+    }
+
     /// Tells if an option keeps rsync from reporting some of its changes.
     pub(crate) fn hides_lines(&self) -> bool {
         self.words.len() > self.comparing.len()

@@ -52,11 +52,11 @@ impl SyncActor {
         let planned = self.planned(lane, &batch, BTreeMap::new(), now);
         let links = planned.paths.unreported_links.clone();
         if links.is_empty() {
-            return self.send_batch(lane, &batch, planned, now, ctx);
+            return self.send_with_names(lane, batch, (planned, links), now, ctx);
         }
         if !self.lanes.may_ask(now) {
-            let planned = self.planned(lane, &batch, links, now);
-            return self.send_batch(lane, &batch, planned, now, ctx);
+            let planned = self.planned(lane, &batch, links.clone(), now);
+            return self.send_with_names(lane, batch, (planned, links), now, ctx);
         }
         // A link may have got its target a moment ago, and the report of what is there may be on its way.
         self.lanes.ask();
@@ -68,8 +68,8 @@ impl SyncActor {
             actor.lanes.asked(answer.is_ok(), now);
             // The order may be another one by now.
             if actor.order.sends() && actor.health.may_start(now).is_ok() {
-                let planned = actor.planned(lane, &batch, links, now);
-                actor.send_batch(lane, &batch, planned, now, ctx);
+                let planned = actor.planned(lane, &batch, links.clone(), now);
+                actor.send_with_names(lane, batch, (planned, links), now, ctx);
             } else {
                 actor.link.outbox.lock().roll_back_batch(batch.id);
             }
@@ -89,7 +89,13 @@ impl SyncActor {
     }
 
     /// Decides what to send of a batch. `reported` are symlinks with the texts that they had before all was reported.
-    fn planned(&self, lane: Lane, batch: &Batch, reported: BTreeMap<RelPath, Vec<u8>>, now: Instant) -> BatchPlan {
+    pub(super) fn planned(
+        &self,
+        lane: Lane,
+        batch: &Batch,
+        reported: BTreeMap<RelPath, Vec<u8>>,
+        now: Instant,
+    ) -> BatchPlan {
         let mut disk = Source::at(&self.link.root).after(reported);
         let room = BatchRoom { bytes: self.link.bulk_size, entries: BATCH_ENTRIES };
         let room = (lane == Lane::Fast).then_some(room);
@@ -97,7 +103,14 @@ impl SyncActor {
         plan(&batch.paths, PlanGround { set: &outbox, excludes: &self.link.excludes, disk: &mut disk, room, now })
     }
 
-    fn send_batch(&mut self, lane: Lane, batch: &Batch, planned: BatchPlan, now: Instant, ctx: &mut Context<Self>) {
+    pub(super) fn send_batch(
+        &mut self,
+        lane: Lane,
+        batch: &Batch,
+        planned: BatchPlan,
+        now: Instant,
+        ctx: &mut Context<Self>,
+    ) {
         let mut outbox = self.link.outbox.lock();
         let since = Age::oldest(batch.paths.iter().map(|(_, pending)| pending)).seen().unwrap_or(now);
         let BatchPlan { run: plan, paths } = &planned;
@@ -201,7 +214,8 @@ impl SyncActor {
             unfit_for: lasting(chance),
             ..planned.since(&mut Source::at(&self.link.root))
         };
-        let (apart, blamed) = planned.apart(&delivery.blamed, |path| delivery.is_set_aside(path));
+        let (mut apart, blamed) = planned.apart(&delivery.blamed, |path| delivery.is_set_aside(path));
+        apart.extend(Self::blamed_names(&planned.run, &delivery.blamed).into_iter().map(|name| (name, true)));
         let fate = |path: &RelPath| planned.fate(path, &blamed, &since);
         let is_delivered = |path: &RelPath| fate(path) == Fate::Delivered;
         let mut outbox = self.link.outbox.lock();

@@ -22,6 +22,8 @@ pub(super) struct Lanes {
     in_flight: usize,
     /// `true` while a batch of the fast lane waits for a standby.
     late: bool,
+    /// `true` while other names of the files of a batch are looked for.
+    searching: bool,
     /// The question if all was reported that was changed before the symlinks of a batch.
     asking: Asking,
 }
@@ -52,7 +54,8 @@ impl Lanes {
     }
 
     fn is_free(&self, lane: Lane) -> bool {
-        !(lane == Lane::Fast && self.late) && self.asking != Asking::Now && self.in_flight < UNCONFIRMED
+        let waits = self.searching || self.asking == Asking::Now;
+        !(lane == Lane::Fast && self.late) && !waits && self.in_flight < UNCONFIRMED
     }
 
     /// Notes that a batch of the fast lane is taken while none is worked on.
@@ -100,6 +103,18 @@ impl Lanes {
         self.asking = Asking::Now;
     }
 
+    /// Notes that other names of the files of a batch are looked for: nothing else starts meanwhile.
+    pub(super) fn search(&mut self) {
+        self.in_flight += 1;
+        self.searching = true;
+    }
+
+    /// Notes that they were looked for.
+    pub(super) fn searched(&mut self) {
+        self.in_flight -= 1;
+        self.searching = false;
+    }
+
     /// Notes that the wait is over, with or without an answer.
     pub(super) fn asked(&mut self, answered: bool, now: Instant) {
         self.in_flight -= 1;
@@ -124,6 +139,10 @@ mod tests {
         assert_eq!((may(&lanes), lanes.are_idle()), ([false, false], false));
         lanes.asked(false, now);
         assert!(lanes.are_idle() && !lanes.may_ask(now) && lanes.may_ask(now + NOT_ASKED_AGAIN));
+        lanes.search();
+        assert_eq!((may(&lanes), lanes.are_idle()), ([false, false], false));
+        lanes.searched();
+        assert!(lanes.are_idle());
         (0..UNCONFIRMED).for_each(|_| lanes.started(Lane::Bulk, now));
         assert_eq!(may(&lanes), [false, false]);
         lanes.ended();

@@ -1,5 +1,6 @@
 //! The plan of a batch: the lists of paths for the rsync runs.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::rename::{Relocation, Rename};
@@ -50,6 +51,9 @@ pub struct Plan {
     /// Symlinks that are sent after everything else that exists, since they lead to it. The first set leads to no other
     /// late link, the second set to the first, and so on. All other symlinks are in `present`.
     pub late_links: Vec<BTreeSet<RelPath>>,
+    /// Names of files that are one in the source: all those of one file in each set, listed or not. A run that sends one of
+    /// them gets them all, so that rsync links them at the node. Empty where hard links are not mirrored.
+    pub names: Vec<BTreeSet<RelPath>>,
 }
 
 impl Plan {
@@ -63,6 +67,38 @@ impl Plan {
         let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, levels, missing, .. } = self;
         let lists = [present, large, closed, anew, subtrees, subtrees_rewritten, levels, missing];
         usize::from(self.root) + lists.into_iter().chain(&self.late_links).map(BTreeSet::len).sum::<usize>()
+    }
+
+    /// Returns the paths of a run with the other names of their files. `below`: the run sends all below its paths, too; what
+    /// lies there is not named. `leaves`: these names are left out.
+    pub(crate) fn with_other_names<'p>(
+        &self,
+        paths: &'p BTreeSet<RelPath>,
+        below: bool,
+        leaves: impl Fn(&RelPath) -> bool,
+    ) -> Cow<'p, BTreeSet<RelPath>> {
+        let is_sent_below = |name: &RelPath| below && name.ancestors().any(|dir| paths.contains(&dir));
+        let is_added = |name: &&RelPath| !paths.contains(*name) && !is_sent_below(name) && !leaves(name);
+        let mut others = BTreeSet::new();
+        for names in &self.names {
+            if names.iter().any(|name| paths.contains(name) || is_sent_below(name)) {
+                others.extend(names.iter().filter(is_added).cloned());
+            }
+        }
+        if others.is_empty() { Cow::Borrowed(paths) } else { Cow::Owned(paths | &others) }
+    }
+
+    /// Tells if equal size and time at the node prove nothing of a listed name, or of one below a listed directory. A run that
+    /// goes by them would link the other names to what the node has by this one.
+    pub(crate) fn is_unproven(&self, name: &RelPath) -> bool {
+        [&self.present, &self.closed, &self.anew].into_iter().any(|list| list.contains(name))
+            || name.ancestors().any(|dir| self.subtrees_rewritten.contains(&dir))
+    }
+
+    /// The names of all files that have one for which this holds.
+    pub(crate) fn names_of(&self, is_one: impl Fn(&RelPath) -> bool) -> BTreeSet<RelPath> {
+        let touched = self.names.iter().filter(|names| names.iter().any(&is_one));
+        touched.flatten().cloned().collect()
     }
 
     /// Tells if the runs of this plan look at what is mounted at `point`. rsync looks at each entry of a directory that rsync
@@ -113,4 +149,39 @@ pub struct Leads {
     /// The symlinks on the way and the final target, without paths outside the tree and directories that contain the
     /// symlink.
     pub to: Vec<RelPath>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(names: &[&str]) -> BTreeSet<RelPath> {
+        names.iter().map(|name| RelPath::new(name.as_bytes()).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_run_that_sends_one_name_of_a_file_gets_all_that_it_does_not_send_by_a_directory() {
+        let names = vec![set(&["a", "d/b", "d/c"]), set(&["x", "y"])];
+        let plan = Plan { names, ..Plan::default() };
+        for (paths, below, expected) in [
+            (&["other"][..], false, &["other"][..]),
+            (&["a"], false, &["a", "d/b", "d/c"]),
+            (&["d/c", "other"], false, &["a", "d/b", "d/c", "other"]),
+            (&["d"], false, &["d"]),
+            (&["d"], true, &["a", "d"]),
+            (&["d", "x"], true, &["a", "d", "x", "y"]),
+            (&["a", "y"], false, &["a", "d/b", "d/c", "x", "y"]),
+        ] {
+            assert_eq!(*plan.with_other_names(&set(paths), below, |_| false), set(expected), "{paths:?} {below}");
+        }
+        let plan = Plan { present: set(&["d/b"]), subtrees_rewritten: set(&["x"]), ..plan };
+        let proven = plan.with_other_names(&set(&["a"]), false, |name| plan.is_unproven(name)).into_owned();
+        assert_eq!(proven, set(&["a", "d/c"]));
+        assert_eq!(
+            ["a", "d/b", "x", "x/y"].map(|name| plan.is_unproven(&RelPath::new(name.as_bytes()).unwrap())),
+            [false, true, false, true]
+        );
+        let is_below = |name: &RelPath| name.is_below(&RelPath::new(b"d").unwrap());
+        assert_eq!(plan.names_of(is_below), set(&["a", "d/b", "d/c"]));
+    }
 }

@@ -97,6 +97,34 @@ fn add(root: &Path, path: Vec<u8>, skip: Skip, tree: &mut Tree) -> io::Result<()
     Ok(())
 }
 
+/// The names of each file with several in a tree, by each of these names.
+fn linked(root: &Path, skip: Skip) -> BTreeMap<Vec<u8>, Vec<Vec<u8>>> {
+    let mut files = BTreeMap::<(u64, u64), Vec<Vec<u8>>>::new();
+    for path in read(root, skip).into_keys() {
+        if let Ok(meta) = fs::symlink_metadata(absolute(root, &path))
+            && meta.is_file()
+            && meta.nlink() > 1
+        {
+            files.entry((meta.dev(), meta.ino())).or_default().push(path);
+        }
+    }
+    let several = files.into_values().filter(|names| names.len() > 1);
+    several.flat_map(|names| names.clone().into_iter().map(move |name| (name, names.clone()))).collect()
+}
+
+/// The names that are not one file with the same others in both trees, each with a line that says how.
+pub fn linked_otherwise(source: &Path, mirror: &Path, skip: Skip) -> BTreeMap<Vec<u8>, String> {
+    let (expected, found) = (linked(source, skip), linked(mirror, skip));
+    let names = expected.keys().chain(found.keys()).filter(|name| expected.get(*name) != found.get(*name));
+    let shown = |names: Option<&Vec<Vec<u8>>>| {
+        names.map_or("alone".to_owned(), |names| names.iter().map(|name| show(name)).collect::<Vec<_>>().join(" = "))
+    };
+    let line = |name: &Vec<u8>| {
+        format!("links    {}: {}, in the source {}", show(name), shown(found.get(name)), shown(expected.get(name)))
+    };
+    names.map(|name| (name.clone(), line(name))).collect()
+}
+
 /// What differs between the trees, one line each, at most `limit` lines.
 pub fn differences(source: &Path, mirror: &Path, skip: Skip, keeps: &Keeps, limit: usize) -> Vec<String> {
     let mut lines: Vec<String> = differing(source, mirror, skip, keeps).into_iter().map(|(_, how)| how).collect();

@@ -13,8 +13,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-pub(crate) use super::meta::Meta;
 pub(in crate::root) use super::meta::NUMBERS;
+pub(crate) use super::meta::{FileId, Meta};
 use super::named::{Make, NamedFile};
 use crate::root::sighting::Sighting;
 

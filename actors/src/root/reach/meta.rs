@@ -11,12 +11,20 @@ pub struct Meta {
     size: u64,
     links: u64,
     inode: u64,
+    device: u64,
     modified: (i64, i64),
     changed: (i64, i64),
 }
 
+/// Tells one file from all others, whatever its names are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
 /// Numbers of an encoded [`Meta`], or of a [`Sighting`](crate::root::sighting::Sighting).
-pub(in crate::root) const NUMBERS: usize = 8;
+pub(in crate::root) const NUMBERS: usize = 9;
 
 impl Meta {
     /// Returns the kind of the entry.
@@ -54,6 +62,11 @@ impl Meta {
         self.inode
     }
 
+    /// Returns the numbers of the device and the inode: equal for all names of one file.
+    pub(crate) fn file_id(&self) -> FileId {
+        FileId { device: self.device, inode: self.inode }
+    }
+
     /// Returns the permissions, without the kind.
     pub(crate) fn permissions(&self) -> u32 {
         self.mode & 0o7777
@@ -78,13 +91,13 @@ impl Meta {
     pub(super) fn encode(&self) -> [u64; NUMBERS] {
         let (modified, changed) = (self.modified, self.changed);
         let times = [modified.0, modified.1, changed.0, changed.1].map(i64::cast_unsigned);
-        [self.mode.into(), self.size, self.links, self.inode, times[0], times[1], times[2], times[3]]
+        [self.mode.into(), self.size, self.links, self.inode, self.device, times[0], times[1], times[2], times[3]]
     }
 
-    pub(super) fn decode([mode, size, links, inode, times @ ..]: [u64; NUMBERS]) -> Meta {
+    pub(super) fn decode([mode, size, links, inode, device, times @ ..]: [u64; NUMBERS]) -> Meta {
         let times = times.map(u64::cast_signed);
         let mode = u32::try_from(mode).unwrap_or(0);
-        Meta { mode, size, links, inode, modified: (times[0], times[1]), changed: (times[2], times[3]) }
+        Meta { mode, size, links, inode, device, modified: (times[0], times[1]), changed: (times[2], times[3]) }
     }
 }
 
@@ -97,6 +110,7 @@ impl From<&rustix::fs::Stat> for Meta {
             size: stat.st_size as u64,
             links: stat.st_nlink as u64,
             inode: stat.st_ino as u64,
+            device: stat.st_dev as u64,
             modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
             changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
         }

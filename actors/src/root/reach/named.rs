@@ -64,7 +64,7 @@ impl NamedFile {
         if let Some(opened) = &opened {
             let stat = fstat(opened)?;
             let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-            facts = [stat.st_dev, stat.st_ino, u64::from(is_dir), 0, 0, 0, 0, 0];
+            facts = [stat.st_dev, stat.st_ino, u64::from(is_dir), 0, 0, 0, 0, 0, 0];
         }
         facts[3] = u64::from(is_on_disk(path));
         Ok(Found { facts, opened, ..Found::default() })

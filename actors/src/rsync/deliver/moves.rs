@@ -50,6 +50,8 @@ pub(super) struct Rest {
     pub links_failed: bool,
     /// Old names of files that the node has by their new names.
     pub left_names: BTreeSet<RelPath>,
+    /// Names of files that have one in a directory which was built: the run that built it named no other.
+    pub relinked: BTreeSet<RelPath>,
 }
 
 /// The files that are at the node by their new names.
@@ -77,6 +79,7 @@ impl Rest {
         let is_listed = |dir: &RelPath| plan.subtrees.contains(dir) || plan.subtrees_rewritten.contains(dir);
         let lacking = built.iter().filter(|(dir, lacks)| **lacks && is_listed(dir));
         rest.subtrees.extend(lacking.map(|(dir, _)| dir.clone()));
+        rest.relinked = plan.names_of(|name| built.keys().any(|dir| name.is_below(dir)));
         for path in plan.renamed.keys().filter(|path| !linked.contains(*path)) {
             // The node has another file by that name, or none: size and time prove nothing.
             if rest.large.remove(path) {
@@ -167,7 +170,7 @@ impl Deliverer {
 
     /// Tells if the node writes into files that are there: two names of one would change together.
     fn writes_in_place(&self) -> bool {
-        self.target.site.extra.words().iter().any(|word| word.ends_with("--inplace"))
+        self.target.site.extra.writes_in_place()
     }
 
     /// The moves of directories that a run can be told of.

@@ -145,6 +145,11 @@ impl Recipe {
         )
     }
 
+    /// Tells if a run sends its listed directories with everything below them.
+    pub(crate) fn sends_trees(self) -> bool {
+        matches!(self, Recipe::Subtrees | Recipe::SubtreesRewritten)
+    }
+
     /// Tells if a run deletes what it does not find in the source, or says what it would delete.
     pub(super) fn deletes_extras(self) -> bool {
         matches!(self, Recipe::Subtrees | Recipe::Levels | Recipe::Full | Recipe::Prune | Recipe::DryRun)

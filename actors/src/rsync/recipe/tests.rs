@@ -93,6 +93,25 @@ fn a_link_deletes_nothing_and_stays_what_it_is_whatever_the_user_adds() {
 }
 
 #[test]
+fn where_hard_links_are_kept_a_directory_with_other_names_beside_it_is_listed_as_a_whole() {
+    let node = Node::parse("", "/mirror").unwrap();
+    for (extra, recipe, expected) in [
+        ("-H", Recipe::Subtrees, true),
+        ("-aH --inc-recursive", Recipe::SubtreesRewritten, true),
+        ("-H", Recipe::Present, false),
+        ("-H", Recipe::Full, false),
+        ("-a", Recipe::Subtrees, false),
+        ("-H --no-H", Recipe::Subtrees, false),
+    ] {
+        let site = site(extra, InitialSync::Full);
+        let arguments = context(&site, &node).invocation(recipe, entries([&rel("d")], false), &[]).arguments;
+        let words = words(&arguments);
+        let last = words.iter().rfind(|word| word.ends_with("inc-recursive"));
+        assert_eq!(last == Some(&"--no-inc-recursive"), expected, "{extra} {recipe:?}");
+    }
+}
+
+#[test]
 fn a_file_by_an_old_name_is_sent_whole() {
     let (site, node) = (site("--no-whole-file", InitialSync::Full), Node::parse("", "/mirror").unwrap());
     let arguments = context(&site, &node).invocation(Recipe::Anew, entries([&rel("log")], false), &[]).arguments;

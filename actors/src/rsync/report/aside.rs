@@ -142,7 +142,12 @@ impl Target {
                 // The receiver stores one file after the other, and those after this one it has not stored. With some
                 // options it stores none before the end.
                 let stores = !self.site.extra.stores_late() && !itemized.has(&path);
-                let rest = aside.rest(list, |path| self.size(path), |other| stores && itemized.has(other));
+                // Another name of it may not be linked to it yet: rsync links what is in one list.
+                let is_one_name = |other: &RelPath| {
+                    !self.links_hard() || self.root.look_at(other).is_ok_and(|meta| meta.nlink() == 1)
+                };
+                let was_stored = |other: &RelPath| stores && itemized.has(other) && is_one_name(other);
+                let rest = aside.rest(list, |path| self.size(path), was_stored);
                 Some(Without::List(rest))
             }
             _ => {

@@ -1,0 +1,150 @@
+//! The other names of the files of a batch, where hard links are mirrored: rsync links the names of one file that are in one
+//! list. They are looked for in a thread, before the batch is planned for good.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use slog::{debug, info};
+
+use super::SyncActor;
+use super::plan::BatchPlan;
+use crate::outbox::lease::Batch;
+use crate::outbox::need::Scope;
+use crate::outbox::pending::PendingSet;
+use crate::outbox::pending::names::NameTurn;
+use crate::path::RelPath;
+use crate::root::hard_links::{LinkGroups, LinkQuestion};
+use crate::transport::Lane;
+use crate::transport::blame::Blame;
+use crate::transport::plan::Plan;
+
+/// The time after which a batch is tried again that waits for the other lane.
+const BLOCKED: Duration = Duration::from_millis(100);
+
+/// Symlinks of a batch, with the texts that they had before all was reported.
+type ReportedLinks = BTreeMap<RelPath, Vec<u8>>;
+
+impl SyncActor {
+    /// Sends a batch as it is planned, with the other names of its files. Where there may be any, it is planned once more when
+    /// they are found.
+    pub(super) fn send_with_names(
+        &mut self,
+        lane: Lane,
+        mut batch: Batch,
+        (planned, reported): (BatchPlan, ReportedLinks),
+        now: Instant,
+        ctx: &mut Context<Self>,
+    ) {
+        let question = self.link_question(&batch, &planned.run);
+        if question.is_empty() {
+            return self.send_batch(lane, &batch, planned, now, ctx);
+        }
+        self.lanes.search();
+        let (root, excludes) = (self.link.root.clone(), self.link.excludes.clone());
+        let found = tokio::task::spawn_blocking(move || root.hard_links().groups(&root, &excludes, &question));
+        ctx.spawn(found.into_actor(self).map(move |found, actor, ctx| {
+            let now = Instant::now();
+            actor.lanes.searched();
+            if !(actor.order.sends() && actor.health.may_start(now).is_ok()) {
+                actor.link.outbox.lock().roll_back_batch(batch.id);
+                return actor.advance(ctx);
+            }
+            // Without an answer the daemon ends.
+            let LinkGroups { groups, cut } = found.unwrap_or_default();
+            let mut planned = actor.planned(lane, &batch, reported.clone(), now);
+            let blocked = actor.blocked(lane, &batch, &planned.run, &groups);
+            if !blocked.is_empty() {
+                actor.link.outbox.lock().let_wait(batch.id, &blocked, now + BLOCKED);
+                batch.paths.retain(|(path, _)| !blocked.contains(path));
+                planned = actor.planned(lane, &batch, reported, now);
+            }
+            actor.take_along(lane, &batch, &mut planned, groups);
+            if cut {
+                info!(actor.link.log, "very many hard links changed: the whole tree is compared to link them");
+                actor.link.outbox.lock().want_resync();
+            }
+            actor.send_batch(lane, &batch, planned, now, ctx);
+            actor.advance(ctx);
+        }));
+    }
+
+    /// The entries of a plan that may have other names.
+    fn link_question(&self, batch: &Batch, plan: &Plan) -> LinkQuestion {
+        if !self.link.transport.links_hard() {
+            return LinkQuestion::default();
+        }
+        // What failed again goes as it is: another name may be what fails.
+        let fails: BTreeSet<&RelPath> =
+            batch.paths.iter().filter(|(_, pending)| !pending.takes_names()).map(|(path, _)| path).collect();
+        let files = [&plan.present, &plan.large, &plan.closed, &plan.anew].into_iter().flatten();
+        let has_others =
+            |path: &RelPath| self.link.root.look_at(path).is_ok_and(|meta| meta.is_file() && meta.nlink() > 1);
+        let files = files.filter(|path| !fails.contains(path) && has_others(path)).cloned().collect();
+        let trees = [&plan.subtrees, &plan.subtrees_rewritten].into_iter().flatten();
+        let trees = trees.filter(|path| !fails.contains(path)).cloned().collect();
+        LinkQuestion { files, trees, levels: plan.levels.clone() }
+    }
+
+    /// The paths of a batch that wait, as the other lane is at work on other names of their files. The removals wait with them:
+    /// one of them may be that of an old name.
+    fn blocked(&self, lane: Lane, batch: &Batch, plan: &Plan, groups: &[BTreeSet<RelPath>]) -> BTreeSet<RelPath> {
+        let outbox = self.link.outbox.lock();
+        let waits = |name: &RelPath| outbox.name_turn(name, lane) == NameTurn::After && !is_listed(plan, name);
+        let waiting: Vec<_> = groups.iter().filter(|names| names.iter().any(waits)).collect();
+        if waiting.is_empty() {
+            return BTreeSet::new();
+        }
+        let has_name = |path: &RelPath, scope: Scope| {
+            waiting.iter().any(|names| {
+                names.contains(path) || scope != Scope::Entry && names.iter().any(|name| name.is_below(path))
+            })
+        };
+        let goes_after =
+            batch.paths.iter().filter(|(path, pending)| pending.deletes() || has_name(path, pending.scope));
+        goes_after.map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Adds to a plan the names that its runs take along.
+    fn take_along(&self, lane: Lane, batch: &Batch, planned: &mut BatchPlan, groups: Vec<BTreeSet<RelPath>>) {
+        let mut outbox = self.link.outbox.lock();
+        let names = with_turn(&planned.run, &outbox, lane, groups, |name| self.link.root.arriving().holds(name));
+        if names.is_empty() {
+            return;
+        }
+        debug!(self.link.log, "names of linked files"; "batch" => batch.id.number(), "names" => ?names);
+        outbox.takes_along(batch.id, names.iter().flatten().filter(|name| !is_listed(&planned.run, name)));
+        Rc::make_mut(&mut planned.run).names = names;
+    }
+
+    /// Returns the names that a batch took along and that failed: they are tried by themselves.
+    pub(super) fn blamed_names(plan: &Plan, blamed: &Blame) -> BTreeSet<RelPath> {
+        if *blamed == Blame::Anything {
+            // All is tried again, and takes them along.
+            return BTreeSet::new();
+        }
+        let names = plan.names.iter().flatten().filter(|name| blamed.names(name) && !is_listed(plan, name));
+        names.cloned().collect()
+    }
+}
+
+/// Tells if a plan sends this path whatever its other names are.
+fn is_listed(plan: &Plan, name: &RelPath) -> bool {
+    let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, .. } = plan;
+    [present, large, closed, anew].into_iter().any(|list| list.contains(name))
+        || [subtrees, subtrees_rewritten].into_iter().any(|tops| name.ancestors().any(|dir| tops.contains(&dir)))
+}
+
+/// The names of each file that go with a plan: those that it sends, and the others whose turn it is.
+fn with_turn(
+    plan: &Plan,
+    set: &PendingSet,
+    lane: Lane,
+    groups: Vec<BTreeSet<RelPath>>,
+    arrives: impl Fn(&RelPath) -> bool,
+) -> Vec<BTreeSet<RelPath>> {
+    let goes = |name: &RelPath| is_listed(plan, name) || set.name_turn(name, lane) == NameTurn::Now && !arrives(name);
+    let going = groups.into_iter().map(|names| names.into_iter().filter(&goes).collect::<BTreeSet<_>>());
+    going.filter(|names| names.len() > 1).collect()
+}
