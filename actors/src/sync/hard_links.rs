@@ -10,7 +10,7 @@ use slog::{debug, info};
 
 use super::SyncActor;
 use super::plan::BatchPlan;
-use crate::outbox::lease::Batch;
+use crate::outbox::lease::{Batch, LeaseId};
 use crate::outbox::need::Scope;
 use crate::outbox::pending::PendingSet;
 use crate::outbox::pending::names::NameTurn;
@@ -54,13 +54,13 @@ impl SyncActor {
             // Without an answer the daemon ends.
             let LinkGroups { groups, cut } = found.unwrap_or_default();
             let mut planned = actor.planned(lane, &batch, reported.clone(), now);
-            let blocked = actor.blocked(lane, &batch, &planned.run, &groups);
+            let blocked = actor.blocked(&batch, &planned.run, &groups);
             if !blocked.is_empty() {
                 actor.link.outbox.lock().let_wait(batch.id, &blocked, now + BLOCKED);
                 batch.paths.retain(|(path, _)| !blocked.contains(path));
                 planned = actor.planned(lane, &batch, reported, now);
             }
-            actor.take_along(lane, &batch, &mut planned, groups);
+            actor.take_along(&batch, &mut planned, groups);
             if cut {
                 info!(actor.link.log, "very many hard links changed: the whole tree is compared to link them");
                 actor.link.outbox.lock().want_resync();
@@ -87,11 +87,11 @@ impl SyncActor {
         LinkQuestion { files, trees, levels: plan.levels.clone() }
     }
 
-    /// The paths of a batch that wait, as the other lane is at work on other names of their files. The removals wait with them:
+    /// The paths of a batch that wait, as another batch is at work on other names of their files. The removals wait with them:
     /// one of them may be that of an old name.
-    fn blocked(&self, lane: Lane, batch: &Batch, plan: &Plan, groups: &[BTreeSet<RelPath>]) -> BTreeSet<RelPath> {
+    fn blocked(&self, batch: &Batch, plan: &Plan, groups: &[BTreeSet<RelPath>]) -> BTreeSet<RelPath> {
         let outbox = self.link.outbox.lock();
-        let waits = |name: &RelPath| outbox.name_turn(name, lane) == NameTurn::After && !is_listed(plan, name);
+        let waits = |name: &RelPath| outbox.name_turn(name, batch.id) == NameTurn::After && !is_listed(plan, name);
         let waiting: Vec<_> = groups.iter().filter(|names| names.iter().any(waits)).collect();
         if waiting.is_empty() {
             return BTreeSet::new();
@@ -107,9 +107,9 @@ impl SyncActor {
     }
 
     /// Adds to a plan the names that its runs take along.
-    fn take_along(&self, lane: Lane, batch: &Batch, planned: &mut BatchPlan, groups: Vec<BTreeSet<RelPath>>) {
+    fn take_along(&self, batch: &Batch, planned: &mut BatchPlan, groups: Vec<BTreeSet<RelPath>>) {
         let mut outbox = self.link.outbox.lock();
-        let names = with_turn(&planned.run, &outbox, lane, groups, |name| self.link.root.arriving().holds(name));
+        let names = with_turn(&planned.run, &outbox, batch.id, groups, |name| self.link.root.arriving().holds(name));
         if names.is_empty() {
             return;
         }
@@ -140,11 +140,11 @@ fn is_listed(plan: &Plan, name: &RelPath) -> bool {
 fn with_turn(
     plan: &Plan,
     set: &PendingSet,
-    lane: Lane,
+    batch: LeaseId,
     groups: Vec<BTreeSet<RelPath>>,
     arrives: impl Fn(&RelPath) -> bool,
 ) -> Vec<BTreeSet<RelPath>> {
-    let goes = |name: &RelPath| is_listed(plan, name) || set.name_turn(name, lane) == NameTurn::Now && !arrives(name);
+    let goes = |name: &RelPath| is_listed(plan, name) || set.name_turn(name, batch) == NameTurn::Now && !arrives(name);
     let going = groups.into_iter().map(|names| names.into_iter().filter(&goes).collect::<BTreeSet<_>>());
     going.filter(|names| names.len() > 1).collect()
 }

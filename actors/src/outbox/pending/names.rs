@@ -8,7 +8,6 @@ use crate::outbox::lease::{EndedLease, LeaseId};
 use crate::outbox::need::{FAILS, PathNeed, Pending, Proof, Scope};
 use crate::outbox::pending::PendingSet;
 use crate::path::RelPath;
-use crate::transport::Lane;
 
 /// The use of a name to a batch that has another name of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +21,8 @@ pub(crate) enum NameTurn {
 }
 
 impl PendingSet {
-    /// Decides if a batch of this lane takes a name along.
-    pub(crate) fn name_turn(&self, name: &RelPath, lane: Lane) -> NameTurn {
+    /// Decides if a batch takes a name along.
+    pub(crate) fn name_turn(&self, name: &RelPath, batch: LeaseId) -> NameTurn {
         let waits = self.waiting.get(name);
         let goes = |dir: RelPath| self.waiting.get(&dir).is_some_and(Pending::is_removal);
         // Where size and time prove nothing, the other names must not be linked to what the node has by this one.
@@ -34,7 +33,7 @@ impl PendingSet {
             || name.ancestors().any(goes);
         match () {
             () if is_alone => NameTurn::Alone,
-            () if self.leases.blocks(name, lane) => NameTurn::After,
+            () if self.leases.blocks(name, Some(batch)) => NameTurn::After,
             () => NameTurn::Now,
         }
     }
@@ -76,6 +75,7 @@ impl Pending {
 mod tests {
     use super::*;
     use crate::change::Change;
+    use crate::transport::Lane;
     use std::time::Duration;
 
     fn rel(path: &str) -> RelPath {
@@ -93,21 +93,22 @@ mod tests {
         let bulk = set.lease(Lane::Fast, 9, 99, now);
         set.defer(bulk.id, &BTreeSet::from([rel("big")]));
         set.settle(bulk.id, now, |_| crate::outbox::fate::Fate::Delivered, |_| Duration::ZERO);
-        set.lease(Lane::Bulk, 9, 99, now);
+        let bulk = set.lease(Lane::Bulk, 9, 99, now).id;
         set.add(&Change::Created { path: rel("new") }, now);
         set.add(&Change::Removed { path: rel("gone"), is_dir: true }, now);
         set.add(&written("written"), now);
         set.add(&Change::Touched { path: rel("waits"), is_dir: false, rewritten: false }, now);
-        for (name, lane, expected) in [
-            ("quiet", Lane::Fast, NameTurn::Now),
-            ("waits", Lane::Fast, NameTurn::Now),
-            ("written", Lane::Fast, NameTurn::Alone),
-            ("big", Lane::Fast, NameTurn::After),
-            ("big", Lane::Bulk, NameTurn::Now),
-            ("new/name", Lane::Fast, NameTurn::Alone),
-            ("gone/name", Lane::Fast, NameTurn::Alone),
+        let fast = set.lease(Lane::Fast, 0, 0, now).id;
+        for (name, batch, expected) in [
+            ("quiet", fast, NameTurn::Now),
+            ("waits", fast, NameTurn::Now),
+            ("written", fast, NameTurn::Alone),
+            ("big", fast, NameTurn::After),
+            ("big", bulk, NameTurn::Now),
+            ("new/name", fast, NameTurn::Alone),
+            ("gone/name", fast, NameTurn::Alone),
         ] {
-            assert_eq!(set.name_turn(&rel(name), lane), expected, "{name} {lane:?}");
+            assert_eq!(set.name_turn(&rel(name), batch), expected, "{name} {batch:?}");
         }
     }
 
@@ -117,9 +118,10 @@ mod tests {
         set.add(&written("a"), now);
         let batch = set.lease(Lane::Fast, 9, 99, now);
         set.takes_along(batch.id, [rel("b")].iter());
-        assert_eq!(set.name_turn(&rel("b"), Lane::Bulk), NameTurn::After);
+        let other = set.lease(Lane::Bulk, 0, 0, now).id;
+        assert_eq!(set.name_turn(&rel("b"), other), NameTurn::After);
         set.settle(batch.id, now, |_| crate::outbox::fate::Fate::Delivered, |_| Duration::ZERO);
-        assert_eq!(set.name_turn(&rel("b"), Lane::Bulk), NameTurn::Now);
+        assert_eq!(set.name_turn(&rel("b"), other), NameTurn::Now);
     }
 
     #[test]
