@@ -16,7 +16,7 @@ use crate::transport::rename::Origin;
 /// Up to so many paths are compared one by one, which is faster than to look for all that lies above a path.
 const FEW: usize = 8;
 /// The longest time for which a directory is not sent once more, as the batches of the fast lane do not end.
-const TOUCHED_UP_AT_LATEST: Duration = Duration::from_secs(10);
+const TOUCHED_UP_AT_LATEST: Duration = Duration::from_secs(5);
 
 /// Names a batch that is out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +75,7 @@ impl Lease {
         // Everything is below the root.
         path.is_root()
             || has(path)
+            || has(&RelPath::root())
             || path.ancestors().any(|dir| has(&dir))
             || paths.range(path.below()).next().is_some()
             || needed.range(path.below()).next().is_some()
@@ -114,6 +115,8 @@ pub(crate) struct Leases {
     /// Directories that are to be sent once more and wait for batches of the fast lane, each with the time until which it
     /// waits at most.
     touch_ups: BTreeMap<RelPath, Instant>,
+    /// `true` while batches of the fast lane go beside each other.
+    in_row: bool,
 }
 
 impl Leases {
@@ -204,15 +207,15 @@ impl Leases {
     }
 
     /// Tells if batches of the fast lane that follow each other without a pause could keep a path waiting for ever: one
-    /// that is being worked on has something above or below it.
+    /// that is being worked on has something above or below it. What waits for the bulk lane, too, gains nothing by a pause.
     pub(crate) fn starves(&self, path: &RelPath) -> bool {
-        let starves = |lease: &Lease| lease.touches(path) && !lease.paths.contains_key(path);
-        self.leases.iter().any(|lease| lease.works() && lease.lane == Lane::Fast && starves(lease))
+        let touching = || self.leases.iter().filter(|lease| lease.works() && lease.touches(path));
+        touching().any(|lease| !lease.paths.contains_key(path)) && touching().all(|lease| lease.lane == Lane::Fast)
     }
 
     /// The time until which a directory waits that is to be sent once more, if it waits for batches of the fast lane.
     pub(crate) fn touch_up_at(&mut self, dir: &RelPath, now: Instant) -> Option<Instant> {
-        if !self.works(Lane::Fast) {
+        if !(self.in_row && self.works(Lane::Fast)) {
             return None;
         }
         Some(*self.touch_ups.entry(dir.clone()).or_insert(now + TOUCHED_UP_AT_LATEST))
@@ -225,7 +228,16 @@ impl Leases {
 
     /// The directories that need not wait any more, each with the time until which it was to wait.
     pub(crate) fn touch_ups(&mut self) -> BTreeMap<RelPath, Instant> {
-        if self.works(Lane::Fast) { BTreeMap::new() } else { std::mem::take(&mut self.touch_ups) }
+        if self.works(Lane::Fast) {
+            return BTreeMap::new();
+        }
+        self.in_row = false;
+        std::mem::take(&mut self.touch_ups)
+    }
+
+    /// Notes that a batch of the fast lane is taken beside others.
+    pub(crate) fn goes_beside(&mut self) {
+        self.in_row = true;
     }
 
     /// Notes that a batch sends symlinks.
@@ -296,7 +308,8 @@ impl Leases {
     pub(crate) fn is_sound(&self) -> bool {
         let fast = || self.leases.iter().filter(|lease| lease.works() && lease.lane == Lane::Fast);
         let meets = |lease: &Lease, other: &Lease| {
-            lease.id != other.id && lease.paths.keys().any(|path| about(&other.paths, path).next().is_some())
+            let mut paths = lease.paths.keys().filter(|path| !path.is_root());
+            lease.id != other.id && paths.any(|path| about(&other.paths, path).next().is_some())
         };
         self.working(Lane::Bulk) <= 1 && !fast().any(|lease| fast().any(|other| meets(lease, other)))
     }
@@ -415,8 +428,11 @@ mod tests {
     fn what_lies_above_or_below_batches_that_follow_each_other_would_wait_for_ever() {
         let mut leases = Leases::default();
         leases.add(Lane::Fast, paths(&["d/a"]), BTreeMap::new());
-        leases.add(Lane::Bulk, paths(&["b"]), BTreeMap::new());
-        for (path, starves) in [("d", true), ("d/a/x", true), ("d/a", false), ("d/b", false), ("b/x", false)] {
+        leases.add(Lane::Bulk, paths(&["b", "e/f"]), BTreeMap::new());
+        leases.add(Lane::Fast, paths(&["e/g"]), BTreeMap::new());
+        for (path, starves) in
+            [("d", true), ("d/a/x", true), ("d/a", false), ("d/b", false), ("b/x", false), ("e", false)]
+        {
             assert_eq!(leases.starves(&rel(path)), starves, "{path}");
         }
     }
@@ -426,6 +442,8 @@ mod tests {
         let (mut leases, now) = (Leases::default(), Instant::now());
         assert_eq!(leases.touch_up_at(&rel("d"), now), None);
         let id = leases.add(Lane::Fast, paths(&["d/a"]), BTreeMap::new());
+        assert_eq!(leases.touch_up_at(&rel("d"), now), None, "it goes with the next one");
+        leases.goes_beside();
         let until = leases.touch_up_at(&rel("d"), now).unwrap();
         let later = now + TOUCHED_UP_AT_LATEST / 2;
         assert_eq!(leases.touch_up_at(&rel("d"), later), Some(until), "it does not wait anew each time");

@@ -14,6 +14,9 @@ use crate::outbox::pending::PendingSet;
 use crate::path::RelPath;
 use crate::transport::Lane;
 
+/// Where more paths are due, no batch goes beside others: they fill the next one.
+const MANY: usize = 1000;
+
 /// What follows from a path that is due while batches of the fast lane are worked on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
@@ -35,8 +38,13 @@ impl PendingSet {
     /// depends on what waits; `None` if there is none.
     pub fn next_beside(&self, now: Instant) -> Option<Instant> {
         let mut soonest = None;
+        let mut due = 0;
         for (path, pending) in self.waiting.iter().filter(|(_, pending)| pending.lane == Lane::Fast) {
             let at = self.due_beside(path, pending, now);
+            due += usize::from(at <= now);
+            if due > MANY {
+                return None;
+            }
             match if at <= now { self.turn(path, pending) } else { Turn::Beside } {
                 Turn::Beside => soonest = Some(soonest.map_or(at, |soonest: Instant| soonest.min(at))),
                 Turn::Later => (),
@@ -51,7 +59,12 @@ impl PendingSet {
         let is_due = |path: &RelPath, pending: &Pending| self.due_beside(path, pending, now) <= now;
         let due = self.waiting.iter().filter(|(path, pending)| pending.lane == Lane::Fast && is_due(path, pending));
         let goes = |path: &RelPath, pending: &Pending| self.turn(path, pending) == Turn::Beside;
-        let paths = longest_waiting(due, goes, paths, bytes);
+        let mut paths = longest_waiting(due, goes, paths, bytes);
+        // A directory that goes before its time is one that waits no longer, whatever becomes of the batch.
+        for (_, pending) in &mut paths {
+            pending.retry.not_before = None;
+        }
+        self.leases.goes_beside();
         self.take(Lane::Fast, paths)
     }
 

@@ -367,9 +367,11 @@ impl PendingSet {
             return true;
         }
         self.waiting.iter().any(|(path, pending)| {
+            let due = self.due(pending, now);
+            let waits_for_links = || removes(pending) && self.leases.has_links_at_work();
             pending.is_seen_until(at)
-                && self.due(pending, now) <= soon
-                && (self.is_free(path, pending) || self.waits_for_leases(path, pending))
+                && (due <= soon || self.leases.is_touch_up(path, due))
+                && (self.is_free(path, pending) || self.waits_for_leases(path, pending) || waits_for_links())
         })
     }
 

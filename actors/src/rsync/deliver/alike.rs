@@ -43,11 +43,6 @@ impl NameRule {
         matches!(self, NameRule::Apart | NameRule::NoMirror)
     }
 
-    /// Tells if nothing speaks for two names that differ in case alone being one entry.
-    pub(crate) fn may_be_apart(self) -> bool {
-        !matches!(self, NameRule::One | NameRule::Unclear)
-    }
-
     /// Concludes from two answers about the same names.
     pub(crate) fn confirmed_by(self, second: NameRule) -> NameRule {
         if self == second {

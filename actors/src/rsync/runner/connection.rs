@@ -63,7 +63,8 @@ impl Runner {
     pub(crate) fn note_round_trip(&self, first: Duration, last: Instant) {
         let mut round_trips = self.round_trips.borrow_mut();
         round_trips.heard(first, last.elapsed());
-        self.standbys.borrow_mut().set_line(round_trips.of_long_line().is_some(), Instant::now());
+        let is_long = round_trips.of_long_line().is_some() && self.target.node.kind() == Kind::Ssh;
+        self.standbys.borrow_mut().set_line(is_long && !self.speed.is_limited(), Instant::now());
     }
 
     /// Returns how long a new process may be silent.
