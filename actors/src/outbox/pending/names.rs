@@ -132,7 +132,9 @@ mod tests {
         let until = now + Duration::from_secs(1);
         set.let_wait(batch.id, &BTreeSet::from([rel("a")]), until);
         set.settle(batch.id, now, |_| crate::outbox::fate::Fate::Delivered, |_| Duration::ZERO);
-        assert_eq!(set.lease(Lane::Fast, 9, 99, now).paths, []);
+        let early = set.lease(Lane::Fast, 9, 99, now);
+        assert_eq!(early.paths, []);
+        set.roll_back_batch(early.id);
         let later = set.lease(Lane::Fast, 9, 99, until).paths;
         assert_eq!(later.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>(), [rel("a")]);
         assert!(later[0].1.proof.rewritten);
