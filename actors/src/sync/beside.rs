@@ -10,9 +10,6 @@ use std::time::{Duration, Instant};
 /// Batches of the fast lane that are worked on at once, one each round trip: it takes as many until one has done its work.
 /// sshd allows ten sessions over one connection, and the standbys for the next ones take three round trips to connect.
 const MOST: usize = 4;
-/// The least distance between two batches: each takes some processor time at both ends, with the standby that replaces the
-/// one that it took.
-const SPACED: Duration = Duration::from_millis(100);
 
 /// The batches of the fast lane that go beside others.
 #[derive(Debug, Default)]
@@ -27,7 +24,7 @@ impl Beside {
     /// The time at which a batch may start beside so many over a long line; `None` while none may.
     pub(super) fn next(&self, working: usize, round_trip: Duration) -> Option<Instant> {
         let may = working < MOST && !self.ends;
-        self.last.filter(|_| may).map(|last| last + round_trip.max(SPACED))
+        self.last.filter(|_| may).map(|last| last + round_trip)
     }
 
     /// Notes that a batch starts.
@@ -58,7 +55,7 @@ mod tests {
             beside.started(now);
             beside.next(working, Duration::from_millis(ms)).map(|at| (at - now).as_millis())
         };
-        for (working, round_trip, expected) in [(1, 50, Some(100)), (3, 300, Some(300)), (4, 300, None)] {
+        for (working, round_trip, expected) in [(1, 100, Some(100)), (3, 300, Some(300)), (4, 300, None)] {
             assert_eq!(after(working, round_trip), expected, "{working} over {round_trip} ms");
         }
     }
