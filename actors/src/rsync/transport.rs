@@ -113,7 +113,7 @@ impl Transport for Rsync {
 
     fn round_trip(&self) -> Option<Duration> {
         // Where two names may be one entry, runs beside each other may write to the same one.
-        let may_be_one = self.target.site.extra.links_hard() || !self.target.learned.borrow().names().allows_parts();
+        let may_be_one = self.target.site.extra.links_hard() || !self.target.learned.borrow().names().may_be_apart();
         self.runner.round_trip().filter(|_| self.target.node.kind() == Kind::Ssh && !may_be_one)
     }
 

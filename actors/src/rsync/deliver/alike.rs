@@ -43,6 +43,12 @@ impl NameRule {
         matches!(self, NameRule::Apart | NameRule::NoMirror)
     }
 
+    /// Tells if nothing speaks for two names that differ in case alone being one entry. Where they are, and nobody has asked yet,
+    /// either of two such files may be the one that the node has, in whatever order they are sent.
+    pub(crate) fn may_be_apart(self) -> bool {
+        !matches!(self, NameRule::One | NameRule::Unclear)
+    }
+
     /// Concludes from two answers about the same names.
     pub(crate) fn confirmed_by(self, second: NameRule) -> NameRule {
         if self == second {
