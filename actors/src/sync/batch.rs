@@ -231,6 +231,7 @@ impl SyncActor {
         self.link.record.delivered(waited.map(|(_, took)| took));
         let mut failing = outbox.settle(id, now, fate, |tries| backoff(tries + 1, chance));
         failing.extend(self.try_apart(&mut outbox, apart, &delivery, now));
+        self.compare_for_names(&mut outbox, planned);
         drop(outbox);
         self.note_room(&delivery, now);
         let delivered: Vec<_> = planned.run.listed().filter(|(path, _)| is_delivered(path)).collect();

@@ -11,7 +11,7 @@ use slog::{debug, info};
 use super::SyncActor;
 use super::plan::BatchPlan;
 use crate::outbox::lease::{Batch, LeaseId};
-use crate::outbox::need::Scope;
+use crate::outbox::need::{Pending, Scope};
 use crate::outbox::pending::PendingSet;
 use crate::outbox::pending::names::NameTurn;
 use crate::path::RelPath;
@@ -32,7 +32,7 @@ impl SyncActor {
     pub(super) fn send_with_names(
         &mut self,
         lane: Lane,
-        mut batch: Batch,
+        batch: Batch,
         (planned, reported): (BatchPlan, ReportedLinks),
         now: Instant,
         ctx: &mut Context<Self>,
@@ -45,29 +45,52 @@ impl SyncActor {
         let (root, excludes) = (self.link.root.clone(), self.link.excludes.clone());
         let found = tokio::task::spawn_blocking(move || root.hard_links().groups(&root, &excludes, &question));
         ctx.spawn(found.into_actor(self).map(move |found, actor, ctx| {
-            let now = Instant::now();
             actor.lanes.searched();
-            if !(actor.order.sends() && actor.health.may_start(now).is_ok()) {
-                actor.link.outbox.lock().roll_back_batch(batch.id);
-                return actor.advance(ctx);
+            match found {
+                Ok(found) => actor.send_found(lane, batch, reported, found, ctx),
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                // The daemon ends.
+                Err(_) => actor.link.outbox.lock().roll_back_batch(batch.id),
             }
-            // Without an answer the daemon ends.
-            let LinkGroups { groups, cut } = found.unwrap_or_default();
-            let mut planned = actor.planned(lane, &batch, reported.clone(), now);
-            let blocked = actor.blocked(&batch, &planned.run, &groups);
-            if !blocked.is_empty() {
-                actor.link.outbox.lock().let_wait(batch.id, &blocked, now + BLOCKED);
-                batch.paths.retain(|(path, _)| !blocked.contains(path));
-                planned = actor.planned(lane, &batch, reported, now);
-            }
-            actor.take_along(&batch, &mut planned, groups);
-            if cut {
-                info!(actor.link.log, "very many hard links changed: the whole tree is compared to link them");
-                actor.link.outbox.lock().want_resync();
-            }
-            actor.send_batch(lane, &batch, planned, now, ctx);
             actor.advance(ctx);
         }));
+    }
+
+    /// Sends a batch with the names that were found, if it may still be sent: the search may have taken long.
+    fn send_found(
+        &mut self,
+        lane: Lane,
+        mut batch: Batch,
+        reported: ReportedLinks,
+        LinkGroups { groups, cut }: LinkGroups,
+        ctx: &mut Context<Self>,
+    ) {
+        let now = Instant::now();
+        if !(self.order.sends() && self.health.may_start(now).is_ok()) {
+            return self.link.outbox.lock().roll_back_batch(batch.id);
+        }
+        if let Err(why) = self.link.root.check() {
+            self.link.outbox.lock().roll_back_batch(batch.id);
+            return self.hold(why, now);
+        }
+        let mut planned = self.planned(lane, &batch, reported.clone(), now);
+        let blocked = self.blocked(&batch, &planned.run, &groups);
+        if !blocked.is_empty() {
+            self.link.outbox.lock().let_wait(batch.id, &blocked, now + BLOCKED);
+            batch.paths.retain(|(path, _)| !blocked.contains(path));
+            planned = self.planned(lane, &batch, reported, now);
+        }
+        self.take_along(&batch, &mut planned, groups);
+        planned.paths.lacks_names = cut && has_news(&batch.paths);
+        self.send_batch(lane, &batch, planned, now, ctx);
+    }
+
+    /// Compares the whole tree after a batch that could not take all names along: not before, or the comparison overtakes it.
+    pub(super) fn compare_for_names(&self, outbox: &mut PendingSet, planned: &BatchPlan) {
+        if planned.paths.lacks_names {
+            info!(self.link.log, "very many hard links changed: the whole tree is compared to link them");
+            outbox.want_resync();
+        }
     }
 
     /// The entries of a plan that may have other names.
@@ -129,6 +152,12 @@ impl SyncActor {
     }
 }
 
+/// Tells if a batch has more than what a comparison of the whole tree has just sent. For that no further one is made: it would
+/// be followed by the same again.
+fn has_news(paths: &[(RelPath, Pending)]) -> bool {
+    paths.iter().any(|(_, pending)| !pending.is_only_looked_at())
+}
+
 /// Tells if a plan sends this path whatever its other names are.
 fn is_listed(plan: &Plan, name: &RelPath) -> bool {
     let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, .. } = plan;
@@ -147,4 +176,22 @@ fn with_turn(
     let goes = |name: &RelPath| is_listed(plan, name) || set.name_turn(name, batch) == NameTurn::Now && !arrives(name);
     let going = groups.into_iter().map(|names| names.into_iter().filter(&goes).collect::<BTreeSet<_>>());
     going.filter(|names| names.len() > 1).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::Change;
+
+    #[test]
+    fn what_a_comparison_left_to_be_looked_at_asks_for_no_further_comparison() {
+        let (mut set, now) = (PendingSet::default(), Instant::now());
+        let path = |name: &str| RelPath::new(name.as_bytes()).unwrap();
+        let pending = Pending::new(Scope::Entry).lacked(now, 0, now);
+        let looked_at = (path("d"), pending.only_looked_at(now));
+        assert!(!has_news(std::slice::from_ref(&looked_at)));
+        assert!(has_news(&[looked_at, (path("e"), pending)]));
+        set.add(&Change::Subtree { path: path("d") }, now);
+        assert!(has_news(&set.lease(Lane::Bulk, 9, 99, now).paths));
+    }
 }
