@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
@@ -15,7 +16,7 @@ use crate::outbox::need::{Pending, Scope};
 use crate::outbox::pending::PendingSet;
 use crate::outbox::pending::names::NameTurn;
 use crate::path::RelPath;
-use crate::root::hard_links::{LinkGroups, LinkQuestion};
+use crate::root::hard_links::{LinkGround, LinkGroups, LinkQuestion};
 use crate::transport::Lane;
 use crate::transport::blame::Blame;
 use crate::transport::plan::Plan;
@@ -43,8 +44,16 @@ impl SyncActor {
         }
         self.lanes.search();
         let (root, excludes) = (self.link.root.clone(), self.link.excludes.clone());
-        let found = tokio::task::spawn_blocking(move || root.hard_links().groups(&root, &excludes, &question));
+        // Whoever waits for the answer holds this: the search ends with the actor.
+        let waits = Arc::new(());
+        let asked = Arc::downgrade(&waits);
+        let found = tokio::task::spawn_blocking(move || {
+            let is_waiting = || asked.strong_count() > 0;
+            let ground = LinkGround { root: &root, excludes: &excludes, is_waiting: &is_waiting };
+            root.hard_links().groups(ground, &question)
+        });
         ctx.spawn(found.into_actor(self).map(move |found, actor, ctx| {
+            drop(waits);
             actor.lanes.searched();
             match found {
                 Ok(found) => actor.send_found(lane, batch, reported, found, ctx),
