@@ -95,9 +95,14 @@ impl SyncActor {
     }
 
     /// Compares the whole tree after a batch that could not take all names along: not before, or the comparison overtakes it.
-    pub(super) fn compare_for_names(&self, outbox: &mut PendingSet, planned: &BatchPlan) {
+    /// And once after the node had refused hard links for a while, when it takes them again.
+    pub(super) fn compare_for_names(&self, outbox: &mut PendingSet, planned: &BatchPlan, blamed: &Blame) {
         if planned.paths.lacks_names {
             info!(self.link.log, "very many hard links changed: the whole tree is compared to link them");
+            outbox.want_resync();
+        }
+        if !planned.run.names.is_empty() && blamed.is_empty() && self.link.transport.links_hard_again() {
+            info!(self.link.log, "the node takes hard links again: the whole tree is compared to link them");
             outbox.want_resync();
         }
     }
@@ -123,7 +128,7 @@ impl SyncActor {
     /// one of them may be that of an old name.
     fn blocked(&self, batch: &Batch, plan: &Plan, groups: &[BTreeSet<RelPath>]) -> BTreeSet<RelPath> {
         let outbox = self.link.outbox.lock();
-        let waits = |name: &RelPath| outbox.name_turn(name, batch.id) == NameTurn::After && !is_listed(plan, name);
+        let waits = |name: &RelPath| outbox.name_turn(name, batch.id) == NameTurn::After && !plan.sends(name);
         let waiting: Vec<_> = groups.iter().filter(|names| names.iter().any(waits)).collect();
         if waiting.is_empty() {
             return BTreeSet::new();
@@ -146,17 +151,18 @@ impl SyncActor {
             return;
         }
         debug!(self.link.log, "names of linked files"; "batch" => batch.id.number(), "names" => ?names);
-        outbox.takes_along(batch.id, names.iter().flatten().filter(|name| !is_listed(&planned.run, name)));
+        outbox.takes_along(batch.id, names.iter().flatten().filter(|name| !planned.run.sends(name)));
         Rc::make_mut(&mut planned.run).names = names;
     }
 
-    /// Returns the names that a batch took along and that failed: they are tried by themselves.
-    pub(super) fn blamed_names(plan: &Plan, blamed: &Blame) -> BTreeSet<RelPath> {
-        if *blamed == Blame::Anything {
+    /// Returns the names that a batch took along and that failed: they are tried by themselves. `alone`: what fails goes without
+    /// them the next time.
+    pub(super) fn blamed_names(plan: &Plan, blamed: &Blame, alone: bool) -> BTreeSet<RelPath> {
+        if *blamed == Blame::Anything && !alone {
             // All is tried again, and takes them along.
             return BTreeSet::new();
         }
-        let names = plan.names.iter().flatten().filter(|name| blamed.names(name) && !is_listed(plan, name));
+        let names = plan.names.iter().flatten().filter(|name| blamed.names(name) && !plan.sends(name));
         names.cloned().collect()
     }
 }
@@ -167,13 +173,6 @@ fn has_news(paths: &[(RelPath, Pending)]) -> bool {
     paths.iter().any(|(_, pending)| !pending.is_only_looked_at())
 }
 
-/// Tells if a plan sends this path whatever its other names are.
-fn is_listed(plan: &Plan, name: &RelPath) -> bool {
-    let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, .. } = plan;
-    [present, large, closed, anew].into_iter().any(|list| list.contains(name))
-        || [subtrees, subtrees_rewritten].into_iter().any(|tops| name.ancestors().any(|dir| tops.contains(&dir)))
-}
-
 /// The names of each file that go with a plan: those that it sends, and the others whose turn it is.
 fn with_turn(
     plan: &Plan,
@@ -182,7 +181,7 @@ fn with_turn(
     groups: Vec<BTreeSet<RelPath>>,
     arrives: impl Fn(&RelPath) -> bool,
 ) -> Vec<BTreeSet<RelPath>> {
-    let goes = |name: &RelPath| is_listed(plan, name) || set.name_turn(name, batch) == NameTurn::Now && !arrives(name);
+    let goes = |name: &RelPath| plan.sends(name) || set.name_turn(name, batch) == NameTurn::Now && !arrives(name);
     let going = groups.into_iter().map(|names| names.into_iter().filter(&goes).collect::<BTreeSet<_>>());
     going.filter(|names| names.len() > 1).collect()
 }
@@ -191,6 +190,23 @@ fn with_turn(
 mod tests {
     use super::*;
     use crate::change::Change;
+
+    #[test]
+    fn names_taken_along_are_tried_by_themselves_once_they_are_not_taken_along_again() {
+        let set = |names: &[&str]| -> BTreeSet<RelPath> {
+            names.iter().map(|name| RelPath::new(name.as_bytes()).unwrap()).collect()
+        };
+        let plan = Plan { present: set(&["a"]), names: vec![set(&["a", "b", "c"])], ..Plan::default() };
+        let of_b = Blame::Paths(set(&["a", "b"]).into_iter().collect());
+        for (blamed, alone, expected) in [
+            (&Blame::Anything, false, &[][..]),
+            (&Blame::Anything, true, &["b", "c"]),
+            (&of_b, false, &["b"]),
+            (&Blame::default(), true, &[]),
+        ] {
+            assert_eq!(SyncActor::blamed_names(&plan, blamed, alone), set(expected), "{blamed:?} {alone}");
+        }
+    }
 
     #[test]
     fn what_a_comparison_left_to_be_looked_at_asks_for_no_further_comparison() {
