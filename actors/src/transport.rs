@@ -68,6 +68,11 @@ pub trait Transport {
     fn links_hard(&self) -> bool {
         false
     }
+    /// Notes that names of one file arrived. Returns true if the node had refused to link such names for a while: those of that
+    /// time are files of their own there.
+    fn links_hard_again(&self) -> bool {
+        false
+    }
     /// Tells if only the comparison at the start deletes: later ones keep what the source lost.
     fn deletes_at_start_only(&self) -> bool {
         false

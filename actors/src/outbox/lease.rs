@@ -48,6 +48,8 @@ struct Lease {
     origins: BTreeMap<RelPath, Origin>,
     /// Paths that must not be deleted at the node before the batch ends.
     needed: BTreeSet<RelPath>,
+    /// Those of them that it sends although they are no paths of it.
+    along: BTreeSet<RelPath>,
     /// The time at which rsync had done its work; until then it may change something at the node.
     worked_at: Option<Instant>,
     /// Some of its paths are symlinks: until they are at the node, the targets of the node's old ones stay there.
@@ -79,6 +81,12 @@ impl Lease {
             || path.ancestors().any(|dir| has(&dir))
             || paths.range(path.below()).next().is_some()
             || needed.range(path.below()).next().is_some()
+    }
+
+    /// The directories above what it sends, with the root where something is at the top.
+    fn above(&self) -> BTreeSet<RelPath> {
+        let sent = self.paths.keys().chain(&self.along);
+        sent.flat_map(|path| path.parent().into_iter().chain(path.ancestors().collect::<Vec<_>>())).collect()
     }
 
     /// Tells if it has more at, above or below a directory than entries that were made there.
@@ -132,7 +140,8 @@ impl Leases {
         let needed = origins.values().map(|origin| origin.old.clone()).collect();
         let shared = BTreeSet::new();
         self.touch_ups.retain(|dir, _| !paths.contains_key(dir));
-        self.leases.push(Lease { id, lane, paths, origins, needed, worked_at: None, has_links: false, shared });
+        let along = BTreeSet::new();
+        self.leases.push(Lease { id, lane, paths, origins, needed, along, worked_at: None, has_links: false, shared });
         id
     }
 
@@ -156,6 +165,19 @@ impl Leases {
         self.leases.iter_mut().filter(|lease| lease.id == id).for_each(|lease| {
             lease.needed.insert(path.clone());
         });
+    }
+
+    /// Notes that a batch sends a name beside its paths.
+    pub(crate) fn take_along(&mut self, id: LeaseId, name: RelPath) {
+        self.leases.iter_mut().filter(|lease| lease.id == id).for_each(|lease| {
+            lease.needed.insert(name.clone());
+            lease.along.insert(name.clone());
+        });
+    }
+
+    /// The states of the paths of a batch.
+    pub(crate) fn of(&self, id: LeaseId) -> impl Iterator<Item = &Pending> {
+        self.leases.iter().filter(move |lease| lease.id == id).flat_map(|lease| lease.paths.values())
     }
 
     /// The time at which the oldest change of a batch was seen.
@@ -297,9 +319,9 @@ impl Leases {
         if !self.leases.iter().any(|lease| lease.works()) {
             return;
         }
-        let above = above(&self.leases[at].paths);
+        let above = self.leases[at].above();
         for lease in self.leases.iter_mut().filter(|lease| lease.works()) {
-            let shared = self::above(&lease.paths);
+            let shared = lease.above();
             lease.shared.extend(shared.intersection(&above).cloned());
         }
     }
@@ -369,11 +391,6 @@ pub(crate) fn about<'p, P>(
     on_or_above.into_iter().chain(paths.range(path.below()))
 }
 
-/// The directories above some paths, with the root where one of them is at the top.
-fn above(paths: &BTreeMap<RelPath, Pending>) -> BTreeSet<RelPath> {
-    paths.keys().flat_map(|path| path.parent().into_iter().chain(path.ancestors().collect::<Vec<_>>())).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -422,6 +439,13 @@ mod tests {
         );
         leases.worked(bulk);
         assert_eq!(leases.end(fast).shared, BTreeSet::from([RelPath::root()]));
+        let (bulk, fast) = (
+            leases.add(Lane::Bulk, paths(&["g/big"]), BTreeMap::new()),
+            leases.add(Lane::Fast, paths(&["d/small"]), BTreeMap::new()),
+        );
+        leases.take_along(fast, rel("g/name"));
+        leases.worked(fast);
+        assert_eq!(leases.end(bulk).shared, BTreeSet::from([rel("g")]), "a name was sent there, too");
     }
 
     #[test]

@@ -380,7 +380,7 @@ impl Pending {
     }
 
     /// The node got the path beside a reconcile, which may have overtaken it.
-    pub(super) fn only_looked_at(self, now: Instant) -> Pending {
+    pub(crate) fn only_looked_at(self, now: Instant) -> Pending {
         Pending { age: Age { again: Some(now), ..self.age }, ..self }
     }
 

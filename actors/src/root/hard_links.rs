@@ -6,7 +6,7 @@ mod known;
 mod search;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::known::KnownNames;
 use self::search::{SearchResult, search};
@@ -20,7 +20,24 @@ pub(crate) const MOST_IN_BATCH: usize = 20_000;
 
 /// The record of the names of linked files. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct HardLinks(Arc<Mutex<KnownNames>>);
+pub(crate) struct HardLinks(Arc<SharedNames>);
+
+/// The record, and the right to search.
+#[derive(Debug, Default)]
+struct SharedNames {
+    known: Mutex<KnownNames>,
+    /// Held during a search of the whole tree. Who needs no search does not wait for it.
+    searching: Mutex<()>,
+}
+
+/// The source as a question about names sees it.
+#[derive(Clone, Copy)]
+pub(crate) struct LinkGround<'g> {
+    pub root: &'g Root,
+    pub excludes: &'g Excludes,
+    /// Tells if somebody still waits for the answer.
+    pub is_waiting: &'g (dyn Fn() -> bool + Sync),
+}
 
 /// The entries of a batch that may have other names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,7 +83,9 @@ impl LinkQuestion {
 
 impl HardLinks {
     /// Finds the names of the files of a batch. Looks at the disk, and may walk over the whole tree: for a thread that may wait.
-    pub(crate) fn groups(&self, root: &Root, excludes: &Excludes, question: &LinkQuestion) -> LinkGroups {
+    /// The answer is of no use if nobody waits for it any more.
+    pub(crate) fn groups(&self, ground: LinkGround<'_>, question: &LinkQuestion) -> LinkGroups {
+        let root = ground.root;
         let (mut found, mut cut) = (LinkedFiles::new(), false);
         question.files.iter().for_each(|path| note(root, path, &mut found));
         for dir in &question.levels {
@@ -75,26 +94,60 @@ impl HardLinks {
             }
         }
         for top in &question.trees {
-            let SearchResult { files, left_out, .. } = search(root, excludes, top, &BTreeSet::new());
+            let SearchResult { files, left_out, .. } = search(ground, top, &BTreeSet::new());
             merge(&mut found, files);
             cut |= left_out;
         }
-        self.complete(root, excludes, &mut found);
+        cut |= self.complete(ground, &mut found);
+        // The walk may have been long.
+        for (id, file) in &mut found {
+            file.names.retain(|name| is_name_of(ground, name, *id));
+        }
         let answer = grouped(found, question);
         LinkGroups { cut: cut || answer.cut, ..answer }
     }
 
-    /// Adds all other names of some files: those that are known, and where one is missing, what a search finds.
-    fn complete(&self, root: &Root, excludes: &Excludes, found: &mut LinkedFiles) {
-        // One search at a time: the next question may find its answer in it.
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Adds all other names of some files: those that are known, and where one is missing, what a search finds. Returns true
+    /// if there are too many.
+    fn complete(&self, ground: LinkGround<'_>, found: &mut LinkedFiles) -> bool {
+        if self.add_known(ground, found).is_empty() {
+            return false;
+        }
+        // One search at a time: the one before may have found what is missing.
+        let _searching = self.0.searching.lock().unwrap_or_else(PoisonError::into_inner);
+        let lacking = self.add_known(ground, found);
+        if lacking.is_empty() || !(ground.is_waiting)() {
+            return false;
+        }
+        let SearchResult { files: everything, left_out, .. } = search(ground, &RelPath::root(), &lacking);
+        for (file, all) in everything.iter().filter(|(file, _)| lacking.contains(*file)) {
+            found.entry(*file).or_default().names.extend(all.names.iter().cloned());
+        }
+        if left_out || !(ground.is_waiting)() {
+            // It is not known what else there is.
+            return left_out;
+        }
+        let mut known = self.known();
+        for file in &lacking {
+            let FoundFile { links, names } = found.get(file).cloned().unwrap_or_default();
+            known.searched(*file, links, names);
+        }
+        for (file, FoundFile { links, names }) in everything.into_iter().filter(|(file, _)| !lacking.contains(file)) {
+            known.found_beside(file, links, names);
+        }
+        false
+    }
+
+    /// Adds the names that are known, and remembers those that are there. Returns the files of which some are missing.
+    fn add_known(&self, ground: LinkGround<'_>, found: &mut LinkedFiles) -> BTreeSet<FileId> {
+        let mut known = self.known();
         let mut lacking = BTreeSet::new();
         for (file, FoundFile { links, names }) in found.iter_mut() {
             for name in known.names(*file) {
                 if names.contains(&name) {
                     continue;
                 }
-                match is_name_of(root, excludes, &name, *file) {
+                match is_name_of(ground, &name, *file) {
                     true => _ = names.insert(name),
                     false => known.forget(*file, &name),
                 }
@@ -104,20 +157,11 @@ impl HardLinks {
                 lacking.insert(*file);
             }
         }
-        if lacking.is_empty() {
-            return;
-        }
-        let everything = search(root, excludes, &RelPath::root(), &lacking).files;
-        for (file, all) in everything.iter().filter(|(file, _)| lacking.contains(*file)) {
-            found.entry(*file).or_default().names.extend(all.names.iter().cloned());
-        }
-        for file in &lacking {
-            let FoundFile { links, names } = found.get(file).cloned().unwrap_or_default();
-            known.searched(*file, links, names);
-        }
-        for (file, FoundFile { links, names }) in everything.into_iter().filter(|(file, _)| !lacking.contains(file)) {
-            known.found_beside(file, links, names);
-        }
+        lacking
+    }
+
+    fn known(&self) -> MutexGuard<'_, KnownNames> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -166,8 +210,8 @@ fn merge(found: &mut LinkedFiles, more: LinkedFiles) {
     }
 }
 
-/// Tells if a name that was remembered is still one of this file, by directories alone, and is mirrored.
-fn is_name_of(root: &Root, excludes: &Excludes, name: &RelPath, file: FileId) -> bool {
+/// Tells if a name that was found or remembered is still one of this file, by directories alone, and is mirrored.
+fn is_name_of(LinkGround { root, excludes, .. }: LinkGround<'_>, name: &RelPath, file: FileId) -> bool {
     let is_dir = |dir: RelPath| root.look_at(&dir).is_ok_and(|meta| meta.is_dir());
     root.look_at(name).is_ok_and(|meta| meta.is_file() && meta.file_id() == file)
         && name.ancestors().all(is_dir)

@@ -16,7 +16,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::rc::Rc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use self::runs::{Runs, Started};
 use super::examine::Examiner;
@@ -39,7 +39,7 @@ use crate::transport::Lane;
 use crate::transport::blame::Blame;
 use crate::transport::failure::{Cause, Failure};
 use crate::transport::plan::{Plan, bounded};
-use crate::transport::{Delivery, Worked};
+use crate::transport::{Again, Delivery, Worked};
 
 /// Entries that are named when a reconcile would delete too many.
 const NAMED: usize = 3;
@@ -158,6 +158,7 @@ impl Deliverer {
         if sent.is_err() && named.len() > paths.len() && !self.target.links_hard() {
             // The node has just refused a link: what it refused with the other names it may take without them.
             sent = runs.add(|worked| self.clone().send(recipe, list(paths), plan.clone(), lane, worked)).await;
+            runs.delivery.again.extend(unlinked(plan, &(&*named - paths)));
         }
         if let Err(Failure { cause: Cause::TargetFull, .. }) = &sent
             && !plan.missing.is_empty()
@@ -320,6 +321,16 @@ fn deletes_beside(plan: &Plan, left_names: &BTreeSet<RelPath>) -> bool {
     !plan.missing.is_empty() && plan.missing.is_subset(left_names) && !is_last
 }
 
+/// The names that a run was to link and that no other run sends: each is sent by itself.
+fn unlinked(plan: &Plan, others: &BTreeSet<RelPath>) -> BTreeMap<RelPath, Again> {
+    let left = others.iter().filter(|name| !plan.sends(name));
+    let again = |name: &RelPath| {
+        let mut same = plan.names.iter().filter(|names| names.contains(name)).flatten();
+        Again { rewritten: same.any(|name| plan.is_unproven(name)), after: Duration::ZERO }
+    };
+    left.map(|name| (name.clone(), again(name))).collect()
+}
+
 /// Blames all names of a file of which one is blamed: rsync sends one of them, and says nothing of the others when that fails.
 fn blame_other_names(plan: &Plan, delivery: &mut Delivery) {
     let names = plan.names_of(|name| matches!(&delivery.blamed, Blame::Paths(_)) && delivery.blamed.names(name));
@@ -336,6 +347,19 @@ fn is_top(path: &RelPath) -> bool {
 mod tests {
     use super::*;
     use crate::transport::plan::Leads;
+
+    #[test]
+    fn names_that_the_node_does_not_link_are_sent_by_themselves() {
+        let set = |names: &[&str]| -> BTreeSet<RelPath> {
+            names.iter().map(|name| RelPath::new(name.as_bytes()).unwrap()).collect()
+        };
+        let names = vec![set(&["a", "b", "c", "d/e"]), set(&["x", "y"])];
+        let plan =
+            Plan { present: set(&["a", "c"]), large: set(&["x"]), subtrees: set(&["d"]), names, ..Plan::default() };
+        let again = unlinked(&plan, &set(&["b", "c", "d/e", "y"]));
+        let again: Vec<_> = again.into_iter().map(|(name, again)| (name.to_string(), again.rewritten)).collect();
+        assert_eq!(again, [("b".to_owned(), true), ("y".to_owned(), false)]);
+    }
 
     #[test]
     fn what_the_node_has_by_another_name_is_deleted_beside_the_rest_unless_a_link_may_lead_there() {

@@ -56,6 +56,8 @@ pub(super) struct Learned {
     refused_in_part: Option<(Cause, Instant)>,
     /// No links are tried before.
     links_off_until: Option<Instant>,
+    /// The node refused hard links of the source: none are made before. `None` where they are made.
+    hard_links_off_until: Option<Instant>,
 }
 
 impl Learned {
@@ -72,6 +74,7 @@ impl Learned {
             remote: Remote::Unknown,
             refused_in_part: None,
             links_off_until: None,
+            hard_links_off_until: None,
         }
     }
 
@@ -186,6 +189,21 @@ impl Learned {
     /// Tells if links may be tried at the node.
     pub(crate) fn tries_links(&self, now: Instant) -> bool {
         self.links_off_until.is_none_or(|until| until <= now)
+    }
+
+    /// The node has no hard links.
+    pub(crate) fn refuses_hard_links(&mut self, now: Instant) {
+        self.hard_links_off_until = Some(now + LINKS_OFF);
+    }
+
+    /// Tells if hard links may be made at the node.
+    pub(crate) fn tries_hard_links(&self, now: Instant) -> bool {
+        self.hard_links_off_until.is_none_or(|until| until <= now)
+    }
+
+    /// Hard links were made at the node. Returns true if it had refused them before: those of that time are missing.
+    pub(crate) fn takes_hard_links(&mut self, now: Instant) -> bool {
+        self.tries_hard_links(now) && self.hard_links_off_until.take().is_some()
     }
 }
 
@@ -398,6 +416,19 @@ mod tests {
         assert!(!learned.is_refused_in_part(Cause::TargetFull, now));
         let later = now + LINKS_OFF.max(IN_PART);
         assert!(learned.tries_links(later) && !learned.is_refused_in_part(Cause::Unwritable, later));
+    }
+
+    #[test]
+    fn refused_hard_links_are_tried_again_and_that_they_are_made_again_is_told_once() {
+        let (mut learned, now) = (Learned::of(None), Instant::now());
+        assert!(learned.tries_hard_links(now) && !learned.takes_hard_links(now));
+        learned.links_failed(now);
+        assert!(learned.tries_hard_links(now), "those of a move may have failed for another reason");
+        learned.refuses_hard_links(now);
+        assert!(!learned.tries_hard_links(now) && !learned.takes_hard_links(now));
+        let later = now + LINKS_OFF;
+        assert!(learned.tries_hard_links(later));
+        assert_eq!([learned.takes_hard_links(later), learned.takes_hard_links(later)], [true, false]);
     }
 
     #[test]

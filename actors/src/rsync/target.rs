@@ -80,17 +80,13 @@ impl Target {
     /// place, through all its names, or where an entry of another kind must stay although a name needs its place.
     pub(crate) fn links_hard(&self) -> bool {
         let is_safe = !self.site.extra.writes_in_place() && !self.site.delete.keeps_removed();
-        self.site.extra.links_hard() && is_safe && self.learned.borrow().tries_links(Instant::now())
+        self.site.extra.links_hard() && is_safe && self.learned.borrow().tries_hard_links(Instant::now())
     }
 
     /// Notes that the node has no hard links, if an error output says so.
     pub(crate) fn note_refused_links(&self, stderr: &[u8]) {
-        let is_refused = |line: &[u8]| {
-            complaint::words(line) == Some(b"link ")
-                && Complaint::read(line).is_some_and(|said| matches!(said.why, Why::Denied | Why::Unsupported))
-        };
-        if complaint::lines(stderr).any(is_refused) {
-            self.learned.borrow_mut().links_failed(Instant::now());
+        if complaint::lines(stderr).any(has_no_links) {
+            self.learned.borrow_mut().refuses_hard_links(Instant::now());
         }
     }
 
@@ -145,5 +141,31 @@ impl Target {
     /// rsync names what it reads by the path that it was started in, with symlinks resolved.
     fn source_name(&self) -> PathBuf {
         self.root.reach().resolved()
+    }
+}
+
+/// Tells if a line says that a file system has no hard links: FAT answers so with EPERM. EACCES is about one directory.
+fn has_no_links(line: &[u8]) -> bool {
+    let is_denied = |why: Why| why == Why::Denied && line.trim_ascii_end().ends_with(b"(1)");
+    complaint::words(line) == Some(b"link ")
+        && Complaint::read(line).is_some_and(|said| said.why == Why::Unsupported || is_denied(said.why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_has_no_hard_links_if_the_file_system_says_so_and_not_if_a_directory_is_closed() {
+        for (line, expected) in [
+            (r#"rsync: [generator] link "/m/b" => a failed: Operation not supported (95)"#, true),
+            (r#"rsync: [generator] link "/m/b" => a failed: Operation not permitted (1)"#, true),
+            (r#"rsync: [generator] link "/m/b" => a failed: Permission denied (13)"#, false),
+            (r#"rsync: [generator] link "/m/b" => a failed: Too many links (31)"#, false),
+            (r#"rsync: [generator] link "/m/b" => a failed: No space left on device (28)"#, false),
+            (r#"rsync: [generator] chown "/m/b" failed: Operation not permitted (1)"#, false),
+        ] {
+            assert_eq!(has_no_links(line.as_bytes()), expected, "{line}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Rsync;
 use super::audience::Reconcile;
@@ -61,6 +61,10 @@ impl Transport for Rsync {
 
     fn links_hard(&self) -> bool {
         self.target.links_hard()
+    }
+
+    fn links_hard_again(&self) -> bool {
+        self.target.learned.borrow_mut().takes_hard_links(Instant::now())
     }
 
     fn deletes_at_start_only(&self) -> bool {

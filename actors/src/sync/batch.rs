@@ -215,7 +215,8 @@ impl SyncActor {
             ..planned.since(&mut Source::at(&self.link.root))
         };
         let (mut apart, blamed) = planned.apart(&delivery.blamed, |path| delivery.is_set_aside(path));
-        apart.extend(Self::blamed_names(&planned.run, &delivery.blamed).into_iter().map(|name| (name, true)));
+        let alone = self.link.outbox.lock().gives_up_names(id);
+        apart.extend(Self::blamed_names(&planned.run, &delivery.blamed, alone).into_iter().map(|name| (name, true)));
         let fate = |path: &RelPath| planned.fate(path, &blamed, &since);
         let is_delivered = |path: &RelPath| fate(path) == Fate::Delivered;
         let mut outbox = self.link.outbox.lock();
@@ -231,6 +232,7 @@ impl SyncActor {
         self.link.record.delivered(waited.map(|(_, took)| took));
         let mut failing = outbox.settle(id, now, fate, |tries| backoff(tries + 1, chance));
         failing.extend(self.try_apart(&mut outbox, apart, &delivery, now));
+        self.compare_for_names(&mut outbox, planned, &delivery.blamed);
         drop(outbox);
         self.note_room(&delivery, now);
         let delivered: Vec<_> = planned.run.listed().filter(|(path, _)| is_delivered(path)).collect();

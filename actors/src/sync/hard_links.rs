@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
@@ -11,11 +12,11 @@ use slog::{debug, info};
 use super::SyncActor;
 use super::plan::BatchPlan;
 use crate::outbox::lease::{Batch, LeaseId};
-use crate::outbox::need::Scope;
+use crate::outbox::need::{Pending, Scope};
 use crate::outbox::pending::PendingSet;
 use crate::outbox::pending::names::NameTurn;
 use crate::path::RelPath;
-use crate::root::hard_links::{LinkGroups, LinkQuestion};
+use crate::root::hard_links::{LinkGround, LinkGroups, LinkQuestion};
 use crate::transport::Lane;
 use crate::transport::blame::Blame;
 use crate::transport::plan::Plan;
@@ -32,7 +33,7 @@ impl SyncActor {
     pub(super) fn send_with_names(
         &mut self,
         lane: Lane,
-        mut batch: Batch,
+        batch: Batch,
         (planned, reported): (BatchPlan, ReportedLinks),
         now: Instant,
         ctx: &mut Context<Self>,
@@ -43,31 +44,67 @@ impl SyncActor {
         }
         self.lanes.search();
         let (root, excludes) = (self.link.root.clone(), self.link.excludes.clone());
-        let found = tokio::task::spawn_blocking(move || root.hard_links().groups(&root, &excludes, &question));
+        // Whoever waits for the answer holds this: the search ends with the actor.
+        let waits = Arc::new(());
+        let asked = Arc::downgrade(&waits);
+        let found = tokio::task::spawn_blocking(move || {
+            let is_waiting = || asked.strong_count() > 0;
+            let ground = LinkGround { root: &root, excludes: &excludes, is_waiting: &is_waiting };
+            root.hard_links().groups(ground, &question)
+        });
         ctx.spawn(found.into_actor(self).map(move |found, actor, ctx| {
-            let now = Instant::now();
+            drop(waits);
             actor.lanes.searched();
-            if !(actor.order.sends() && actor.health.may_start(now).is_ok()) {
-                actor.link.outbox.lock().roll_back_batch(batch.id);
-                return actor.advance(ctx);
+            match found {
+                Ok(found) => actor.send_found(lane, batch, reported, found, ctx),
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                // The daemon ends.
+                Err(_) => actor.link.outbox.lock().roll_back_batch(batch.id),
             }
-            // Without an answer the daemon ends.
-            let LinkGroups { groups, cut } = found.unwrap_or_default();
-            let mut planned = actor.planned(lane, &batch, reported.clone(), now);
-            let blocked = actor.blocked(&batch, &planned.run, &groups);
-            if !blocked.is_empty() {
-                actor.link.outbox.lock().let_wait(batch.id, &blocked, now + BLOCKED);
-                batch.paths.retain(|(path, _)| !blocked.contains(path));
-                planned = actor.planned(lane, &batch, reported, now);
-            }
-            actor.take_along(&batch, &mut planned, groups);
-            if cut {
-                info!(actor.link.log, "very many hard links changed: the whole tree is compared to link them");
-                actor.link.outbox.lock().want_resync();
-            }
-            actor.send_batch(lane, &batch, planned, now, ctx);
             actor.advance(ctx);
         }));
+    }
+
+    /// Sends a batch with the names that were found, if it may still be sent: the search may have taken long.
+    fn send_found(
+        &mut self,
+        lane: Lane,
+        mut batch: Batch,
+        reported: ReportedLinks,
+        LinkGroups { groups, cut }: LinkGroups,
+        ctx: &mut Context<Self>,
+    ) {
+        let now = Instant::now();
+        if !(self.order.sends() && self.health.may_start(now).is_ok()) {
+            return self.link.outbox.lock().roll_back_batch(batch.id);
+        }
+        if let Err(why) = self.link.root.check() {
+            self.link.outbox.lock().roll_back_batch(batch.id);
+            return self.hold(why, now);
+        }
+        let mut planned = self.planned(lane, &batch, reported.clone(), now);
+        let blocked = self.blocked(&batch, &planned.run, &groups);
+        if !blocked.is_empty() {
+            self.link.outbox.lock().let_wait(batch.id, &blocked, now + BLOCKED);
+            batch.paths.retain(|(path, _)| !blocked.contains(path));
+            planned = self.planned(lane, &batch, reported, now);
+        }
+        self.take_along(&batch, &mut planned, groups);
+        planned.paths.lacks_names = cut && has_news(&batch.paths);
+        self.send_batch(lane, &batch, planned, now, ctx);
+    }
+
+    /// Compares the whole tree after a batch that could not take all names along: not before, or the comparison overtakes it.
+    /// And once after the node had refused hard links for a while, when it takes them again.
+    pub(super) fn compare_for_names(&self, outbox: &mut PendingSet, planned: &BatchPlan, blamed: &Blame) {
+        if planned.paths.lacks_names {
+            info!(self.link.log, "very many hard links changed: the whole tree is compared to link them");
+            outbox.want_resync();
+        }
+        if !planned.run.names.is_empty() && blamed.is_empty() && self.link.transport.links_hard_again() {
+            info!(self.link.log, "the node takes hard links again: the whole tree is compared to link them");
+            outbox.want_resync();
+        }
     }
 
     /// The entries of a plan that may have other names.
@@ -91,7 +128,7 @@ impl SyncActor {
     /// one of them may be that of an old name.
     fn blocked(&self, batch: &Batch, plan: &Plan, groups: &[BTreeSet<RelPath>]) -> BTreeSet<RelPath> {
         let outbox = self.link.outbox.lock();
-        let waits = |name: &RelPath| outbox.name_turn(name, batch.id) == NameTurn::After && !is_listed(plan, name);
+        let waits = |name: &RelPath| outbox.name_turn(name, batch.id) == NameTurn::After && !plan.sends(name);
         let waiting: Vec<_> = groups.iter().filter(|names| names.iter().any(waits)).collect();
         if waiting.is_empty() {
             return BTreeSet::new();
@@ -114,26 +151,26 @@ impl SyncActor {
             return;
         }
         debug!(self.link.log, "names of linked files"; "batch" => batch.id.number(), "names" => ?names);
-        outbox.takes_along(batch.id, names.iter().flatten().filter(|name| !is_listed(&planned.run, name)));
+        outbox.takes_along(batch.id, names.iter().flatten().filter(|name| !planned.run.sends(name)));
         Rc::make_mut(&mut planned.run).names = names;
     }
 
-    /// Returns the names that a batch took along and that failed: they are tried by themselves.
-    pub(super) fn blamed_names(plan: &Plan, blamed: &Blame) -> BTreeSet<RelPath> {
-        if *blamed == Blame::Anything {
+    /// Returns the names that a batch took along and that failed: they are tried by themselves. `alone`: what fails goes without
+    /// them the next time.
+    pub(super) fn blamed_names(plan: &Plan, blamed: &Blame, alone: bool) -> BTreeSet<RelPath> {
+        if *blamed == Blame::Anything && !alone {
             // All is tried again, and takes them along.
             return BTreeSet::new();
         }
-        let names = plan.names.iter().flatten().filter(|name| blamed.names(name) && !is_listed(plan, name));
+        let names = plan.names.iter().flatten().filter(|name| blamed.names(name) && !plan.sends(name));
         names.cloned().collect()
     }
 }
 
-/// Tells if a plan sends this path whatever its other names are.
-fn is_listed(plan: &Plan, name: &RelPath) -> bool {
-    let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, .. } = plan;
-    [present, large, closed, anew].into_iter().any(|list| list.contains(name))
-        || [subtrees, subtrees_rewritten].into_iter().any(|tops| name.ancestors().any(|dir| tops.contains(&dir)))
+/// Tells if a batch has more than what a comparison of the whole tree has just sent. For that no further one is made: it would
+/// be followed by the same again.
+fn has_news(paths: &[(RelPath, Pending)]) -> bool {
+    paths.iter().any(|(_, pending)| !pending.is_only_looked_at())
 }
 
 /// The names of each file that go with a plan: those that it sends, and the others whose turn it is.
@@ -144,7 +181,42 @@ fn with_turn(
     groups: Vec<BTreeSet<RelPath>>,
     arrives: impl Fn(&RelPath) -> bool,
 ) -> Vec<BTreeSet<RelPath>> {
-    let goes = |name: &RelPath| is_listed(plan, name) || set.name_turn(name, batch) == NameTurn::Now && !arrives(name);
+    let goes = |name: &RelPath| plan.sends(name) || set.name_turn(name, batch) == NameTurn::Now && !arrives(name);
     let going = groups.into_iter().map(|names| names.into_iter().filter(&goes).collect::<BTreeSet<_>>());
     going.filter(|names| names.len() > 1).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::Change;
+
+    #[test]
+    fn names_taken_along_are_tried_by_themselves_once_they_are_not_taken_along_again() {
+        let set = |names: &[&str]| -> BTreeSet<RelPath> {
+            names.iter().map(|name| RelPath::new(name.as_bytes()).unwrap()).collect()
+        };
+        let plan = Plan { present: set(&["a"]), names: vec![set(&["a", "b", "c"])], ..Plan::default() };
+        let of_b = Blame::Paths(set(&["a", "b"]).into_iter().collect());
+        for (blamed, alone, expected) in [
+            (&Blame::Anything, false, &[][..]),
+            (&Blame::Anything, true, &["b", "c"]),
+            (&of_b, false, &["b"]),
+            (&Blame::default(), true, &[]),
+        ] {
+            assert_eq!(SyncActor::blamed_names(&plan, blamed, alone), set(expected), "{blamed:?} {alone}");
+        }
+    }
+
+    #[test]
+    fn what_a_comparison_left_to_be_looked_at_asks_for_no_further_comparison() {
+        let (mut set, now) = (PendingSet::default(), Instant::now());
+        let path = |name: &str| RelPath::new(name.as_bytes()).unwrap();
+        let pending = Pending::new(Scope::Entry).lacked(now, 0, now);
+        let looked_at = (path("d"), pending.only_looked_at(now));
+        assert!(!has_news(std::slice::from_ref(&looked_at)));
+        assert!(has_news(&[looked_at, (path("e"), pending)]));
+        set.add(&Change::Subtree { path: path("d") }, now);
+        assert!(has_news(&set.lease(Lane::Bulk, 9, 99, now).paths));
+    }
 }

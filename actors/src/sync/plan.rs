@@ -44,6 +44,8 @@ pub struct BatchPaths {
     pub behind: BTreeMap<RelPath, Behind>,
     /// Symlinks, with their texts, before which changes were made that may not have been reported: they are not to go.
     pub unreported_links: BTreeMap<RelPath, Vec<u8>>,
+    /// `true` if not all other names of its files go with it: the whole tree is compared after it.
+    pub lacks_names: bool,
     /// The entry that is listed for each path. A path without one needs nothing from rsync.
     carriers: BTreeMap<RelPath, RelPath>,
     /// The listed files as they were looked at.

@@ -88,6 +88,13 @@ impl Plan {
         if others.is_empty() { Cow::Borrowed(paths) } else { Cow::Owned(paths | &others) }
     }
 
+    /// Tells if a run of this plan sends the file at this path, whatever other names it has.
+    pub(crate) fn sends(&self, name: &RelPath) -> bool {
+        let Plan { present, large, closed, anew, subtrees, subtrees_rewritten, .. } = self;
+        [present, large, closed, anew].into_iter().any(|list| list.contains(name))
+            || [subtrees, subtrees_rewritten].into_iter().any(|tops| name.ancestors().any(|dir| tops.contains(&dir)))
+    }
+
     /// Tells if equal size and time at the node prove nothing of a listed name, or of one below a listed directory. A run that
     /// goes by them would link the other names to what the node has by this one.
     pub(crate) fn is_unproven(&self, name: &RelPath) -> bool {

@@ -44,8 +44,13 @@ impl PendingSet {
             // What the node has by this name will be something else, perhaps.
             self.origins.disclaim(name, false);
             self.origins.doubt(name);
-            self.leases.need(id, name.clone());
+            self.leases.take_along(id, name.clone());
         }
+    }
+
+    /// Tells if a path of a batch goes without the other names of its file when it has failed once more.
+    pub(crate) fn gives_up_names(&self, id: LeaseId) -> bool {
+        self.leases.of(id).any(|pending| pending.retry.tries + 1 >= FAILS)
     }
 
     /// Takes paths out of a batch: they wait until then.
@@ -122,6 +127,19 @@ mod tests {
         assert_eq!(set.name_turn(&rel("b"), other), NameTurn::After);
         set.settle(batch.id, now, |_| crate::outbox::fate::Fate::Delivered, |_| Duration::ZERO);
         assert_eq!(set.name_turn(&rel("b"), other), NameTurn::Now);
+    }
+
+    #[test]
+    fn names_are_given_up_by_the_try_after_which_they_are_not_taken_along() {
+        let (mut set, now) = (PendingSet::default(), Instant::now());
+        set.add(&written("a"), now);
+        for expected in [false, true] {
+            let batch = set.lease(Lane::Fast, 9, 99, now);
+            assert!(batch.paths[0].1.takes_names());
+            assert_eq!(set.gives_up_names(batch.id), expected);
+            set.settle(batch.id, now, |_| crate::outbox::fate::Fate::Failed, |_| Duration::ZERO);
+        }
+        assert!(!set.lease(Lane::Fast, 9, 99, now).paths[0].1.takes_names());
     }
 
     #[test]

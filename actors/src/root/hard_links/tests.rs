@@ -37,7 +37,8 @@ impl World {
     fn groups(&self, excludes: &[&str], files: &[&str], trees: &[&str]) -> Vec<BTreeSet<RelPath>> {
         let excludes = Excludes::new(excludes.iter().map(|pattern| (*pattern).to_owned()).collect()).unwrap();
         let question = LinkQuestion { files: set(files), trees: set(trees), ..LinkQuestion::default() };
-        let mut groups = self.links.groups(&self.root, &excludes, &question).groups;
+        let ground = LinkGround { root: &self.root, excludes: &excludes, is_waiting: &|| true };
+        let mut groups = self.links.groups(ground, &question).groups;
         groups.sort();
         groups
     }
@@ -125,4 +126,22 @@ fn groups_with_names_elsewhere_come_first_and_what_is_too_much_is_told() {
         let answer = grouped(found, &question);
         assert_eq!((answer.groups.len(), answer.cut), (expected, cut), "{groups:?}");
     }
+}
+
+#[test]
+fn a_search_ends_when_nobody_waits_for_it_and_the_next_one_finds_all() {
+    let world = World::of(&[&["a", "d/b"]]);
+    let excludes = Excludes::default();
+    let ground = LinkGround { root: &world.root, excludes: &excludes, is_waiting: &|| false };
+    let question = LinkQuestion { files: set(&["a"]), ..LinkQuestion::default() };
+    assert_eq!(world.links.groups(ground, &question), LinkGroups::default());
+    assert_eq!(world.groups(&[], &["a"], &[]), [set(&["a", "d/b"])]);
+}
+
+#[test]
+fn who_needs_no_search_does_not_wait_for_one() {
+    let world = World::of(&[&["a", "d/b"]]);
+    assert_eq!(world.groups(&[], &["a"], &[]), [set(&["a", "d/b"])]);
+    let _searching = world.links.0.searching.lock().unwrap();
+    assert_eq!(world.groups(&[], &["d/b"], &[]), [set(&["a", "d/b"])]);
 }

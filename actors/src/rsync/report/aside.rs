@@ -100,7 +100,7 @@ impl Aside {
         let (mut paths, root) = recipe::named(list);
         // What a run that was broken off said of directories may not hold.
         let has_arrived = |path: &RelPath| size(path).is_some() && was_stored(path) && !self.blamed.touches(path);
-        paths.retain(|path| !self.unfit.contains_key(path) && !has_arrived(path));
+        paths.retain(|path| !self.unfit.contains_key(path) && !self.untried.contains(path) && !has_arrived(path));
         if self.unfit.len() >= ONE_BY_ONE {
             let smallest = self.smallest();
             let is_as_large = |path: &RelPath| {
@@ -146,6 +146,7 @@ impl Target {
                 let is_one_name = |other: &RelPath| {
                     !self.links_hard() || self.root.look_at(other).is_ok_and(|meta| meta.nlink() == 1)
                 };
+                aside.untried.extend(self.other_names(&path, list));
                 let was_stored = |other: &RelPath| stores && itemized.has(other) && is_one_name(other);
                 let rest = aside.rest(list, |path| self.size(path), was_stored);
                 Some(Without::List(rest))
@@ -172,6 +173,15 @@ impl Target {
         let said = format!("{path} ({}): {}", Bytes(size), Escaped(why));
         let cause = if complaint.why == Why::TooLarge { Cause::TooLarge } else { Cause::NoRoom };
         Some(Unfit { path, size, failure: Failure::new(cause, said) })
+    }
+
+    /// The other names in a list of the same file, which rsync would send by one of them next. Each is one file at the node.
+    fn other_names(&self, path: &RelPath, list: &[u8]) -> Vec<RelPath> {
+        let linked = |path: &RelPath| self.root.look_at(path).ok().filter(|meta| meta.is_file() && meta.nlink() > 1);
+        let Some(file) = linked(path).filter(|_| self.links_hard()) else { return Vec::new() };
+        let is_other =
+            |other: &RelPath| other != path && linked(other).is_some_and(|meta| meta.file_id() == file.file_id());
+        recipe::named(list).0.into_iter().filter(is_other).collect()
     }
 
     /// The size of a file of the source.
