@@ -193,7 +193,7 @@ fn a_leaf_says_how_far_it_is_behind_the_first_source() {
     let until = told["until"].as_u64().unwrap();
     expect_heartbeat(&relay, "of later", |beat| beat["until"].as_u64().is_some_and(|later| later > until + 1));
     assert_eq!(told["via"].as_array().map(Vec::len), Some(1), "{told}");
-    // The source is gone: what the leaf has is of then, once a new name would have been told, and the relay says how old that is.
+    // The source is gone: what the leaf has is of then, once no new name waits, and the relay says how old that is.
     first.crash();
     let lag = || relay.status()["source"]["upstream"]["lag"].as_f64();
     assert!(wait::until(|| lag().filter(|lag| *lag > 8.0)).is_some(), "{:?}", relay.status());
