@@ -189,7 +189,8 @@ fn a_leaf_says_how_far_it_is_behind_the_first_source() {
     first.start_mirrored();
     let mut relay = beating(Site::behind(&first, Local, &[Local]));
     relay.start_mirrored();
-    let told = expect_heartbeat(&relay, "of two hops", |beat| beat["hops"] == 2 && beat["state"] == "complete");
+    let is_complete = |beat: &Value| beat["hops"] == 2 && beat["state"] == "complete" && beat["until"].is_u64();
+    let told = expect_heartbeat(&relay, "of two hops", is_complete);
     let until = told["until"].as_u64().unwrap();
     expect_heartbeat(&relay, "of later", |beat| beat["until"].as_u64().is_some_and(|later| later > until + 1));
     assert_eq!(told["via"].as_array().map(Vec::len), Some(1), "{told}");
