@@ -53,6 +53,8 @@ pub enum Change {
     Made {
         /// Path of the directory.
         path: RelPath,
+        /// `true` if nothing was told of it before.
+        is_new: bool,
     },
     /// A directory may have other attributes and other entries than before. The contents of its subdirectories are not
     /// meant.
@@ -125,7 +127,7 @@ impl Change {
             | Change::FoundMoved { to: path, .. }
             | Change::Subtree { path }
             | Change::Created { path }
-            | Change::Made { path }
+            | Change::Made { path, .. }
             | Change::Level { path }
             | Change::Retaken { path, .. } => Some(path),
             Change::MovedAway { .. }
@@ -150,7 +152,7 @@ impl fmt::Display for Change {
             Change::Renamed { from, to } => write!(f, "renamed {from} to {to}"),
             Change::Removed { path, is_dir } => write!(f, "removed {path}{}", slash(is_dir)),
             Change::Subtree { path } | Change::Created { path } => write!(f, "subtree {path}/"),
-            Change::Made { path } => write!(f, "made {path}/"),
+            Change::Made { path, .. } => write!(f, "made {path}/"),
             Change::LinksWait { any: true } => f.write_str("new names wait"),
             Change::LinksWait { any: false } => f.write_str("no new name waits"),
             Change::ComparedWithState => f.write_str("compared with the state"),

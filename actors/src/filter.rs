@@ -112,7 +112,7 @@ impl FilterActor {
             Change::Closed { path } | Change::Renamed { to: path, .. } => !self.is_excluded(path, false),
             Change::Subtree { path }
             | Change::Created { path }
-            | Change::Made { path }
+            | Change::Made { path, .. }
             | Change::Level { path }
             | Change::FoundMoved { to: path, .. } => !self.is_excluded(path, true),
             // The watcher does not watch excluded directories, and so reports none of these for them.
@@ -123,6 +123,16 @@ impl FilterActor {
             | Change::Mounted { .. }
             | Change::LinksWait { .. }
             | Change::ComparedWithState => true,
+        }
+    }
+
+    /// Turns a new directory of which each entry is told into one that is compared, while a comparison with the state goes
+    /// on: what that finds there is told later.
+    fn compare_made(&self, change: &mut Change) {
+        if let Change::Made { path, .. } = change
+            && self.comparing > 0
+        {
+            *change = Change::Created { path: path.clone() };
         }
     }
 
@@ -180,7 +190,10 @@ impl Handler<Observed> for FilterActor {
             if changes.is_empty() {
                 break;
             }
-            changes.iter_mut().for_each(|change| self.forget_excluded_name(change));
+            for change in &mut changes {
+                self.forget_excluded_name(change);
+                self.compare_made(change);
+            }
             changes.retain(|change| {
                 let passes = self.passes(change);
                 debug!(self.log, "change"; "what" => %change, "excluded" => !passes);
@@ -341,14 +354,18 @@ mod tests {
 
     hears!(Rescan, DirMove, Flushed, Exclude, Compare, Flush, Passed);
 
-    fn filter(is_state_kept: bool) -> Addr<FilterActor> {
-        let deaf = Deaf.start();
-        let outlets = FilterOutlets {
+    fn outlets(deaf: &Addr<Deaf>) -> FilterOutlets {
+        FilterOutlets {
             rescans: deaf.clone().recipient(),
             moves: deaf.clone().recipient(),
             flushed: deaf.clone().recipient(),
             excluded: deaf.clone().recipient(),
-        };
+        }
+    }
+
+    fn filter(is_state_kept: bool) -> Addr<FilterActor> {
+        let deaf = Deaf.start();
+        let outlets = outlets(&deaf);
         let log = Logger::root(slog::Discard, slog::o!());
         let filter = FilterActor::new(Excludes::default(), [], outlets, log, EndsDaemon::new().0).start();
         if is_state_kept {
@@ -360,6 +377,20 @@ mod tests {
             }));
         }
         filter
+    }
+
+    #[actix::test]
+    async fn a_new_directory_is_compared_while_the_state_is() {
+        let path = || RelPath::new(b"d").unwrap();
+        for comparing in [0, 1] {
+            let outlets = outlets(&Deaf.start());
+            let log = Logger::root(slog::Discard, slog::o!());
+            let mut filter = FilterActor::new(Excludes::default(), [], outlets, log, EndsDaemon::new().0);
+            filter.comparing = comparing;
+            let mut change = Change::Made { path: path(), is_new: true };
+            filter.compare_made(&mut change);
+            assert_eq!(change == Change::Created { path: path() }, comparing > 0);
+        }
     }
 
     enum Sent {

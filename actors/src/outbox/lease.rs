@@ -94,9 +94,11 @@ impl Lease {
         let Lease { paths, needed, .. } = self;
         let is_needed = |path: &RelPath| needed.contains(path);
         let is_other = |path: &RelPath| paths.get(path).is_some_and(|pending| !pending.is_of_new_directory());
+        if dir.is_root() || is_other(&RelPath::root()) {
+            return true;
+        }
         let mut below = paths.range(dir.below());
-        dir.is_root()
-            || is_other(dir)
+        is_other(dir)
             || is_needed(dir)
             || dir.ancestors().any(|dir| is_other(&dir) || is_needed(&dir))
             || below.any(|(_, pending)| pending.reaches(Scope::Level) || pending.departed)

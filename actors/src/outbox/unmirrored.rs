@@ -102,6 +102,11 @@ impl Unmirrored {
         }
     }
 
+    /// Tells if the node keeps a directory that was moved away from this name, or from one below it.
+    pub(crate) fn has_old(&self, path: &RelPath) -> bool {
+        self.olds.contains_key(path) || self.olds.range(path.below()).next().is_some()
+    }
+
     /// Ends the use of an old name: the new entry there is sent, or its removal is.
     pub(crate) fn returned(&mut self, path: &RelPath) {
         if let Some(order) = self.olds.remove(path) {

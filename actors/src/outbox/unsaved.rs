@@ -60,7 +60,7 @@ impl Unsaved {
                 Change::Subtree { path } if path.is_root() => paths.fill(),
                 Change::Subtree { path }
                 | Change::Created { path }
-                | Change::Made { path }
+                | Change::Made { path, .. }
                 | Change::FoundMoved { to: path, .. } => {
                     paths.insert(path.clone(), Pending::new(Scope::Subtree));
                 }

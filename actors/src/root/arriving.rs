@@ -20,6 +20,8 @@ struct ArrivingEntries {
     /// The directories that are being compared with a node, by the numbers of the comparisons.
     compared: BTreeMap<u64, Vec<RelPath>>,
     comparisons: u64,
+    /// `true` once an rsync is known to write here.
+    by_rsync: bool,
 }
 
 /// The knowledge of whether a node has an entry by its temporary name.
@@ -44,9 +46,20 @@ impl Arriving {
     /// Adds an entry. `is_new`: it was made just now.
     pub(crate) fn add(&self, path: RelPath, is_new: bool) {
         let mut state = self.lock();
+        state.by_rsync = true;
         let is_compared = state.compared.values().flatten().any(|top| is_within(&path, top));
         let at_nodes = if is_new && !is_compared { AtNodes::Nowhere } else { AtNodes::Perhaps };
         state.entries.entry(path).or_insert(at_nodes);
+    }
+
+    /// Notes that somebody's rsync brings what is in the source.
+    pub(crate) fn note_rsync(&self) {
+        self.lock().by_rsync = true;
+    }
+
+    /// Tells if an rsync of somebody else was seen to write in the source since the daemon started.
+    pub(crate) fn saw_rsync(&self) -> bool {
+        self.lock().by_rsync
     }
 
     /// Takes an entry that got its name, went, or counts as it is.
@@ -125,6 +138,7 @@ mod tests {
         ["d/.a.XXXXXX", "e/.b.XXXXXX"].iter().for_each(|path| arriving.add(rel(path), true));
         let passed = arriving.pass_over([rel("d")]);
         assert_eq!(passed.paths, [rel("d/.a.XXXXXX")]);
+        assert!(arriving.saw_rsync() && !Arriving::default().saw_rsync());
         arriving.add(rel("d/.c.XXXXXX"), true);
         arriving.add(rel("e/.d.XXXXXX"), true);
         drop(passed);

@@ -16,12 +16,14 @@ use crate::heartbeat::{Heartbeat, MirrorProgress, own_name};
 use crate::messages::{AskCompared, AskReported, Wake};
 use crate::status::{UpstreamStatus, unix};
 use crate::transport::{BeatTurn, Beaten};
-use crate::watcher::linked::LINK_TIME;
+use crate::watcher::linked::{LINK_AT_LATEST, LINK_TIME};
 
 /// The longest time between two looks at the heartbeat of the source.
 const LOOK: Duration = Duration::from_secs(1);
 /// The time between a question if everything was reported and the look at what the nodes lack of it.
 const DELIVERED: Duration = Duration::from_millis(500);
+/// The time by which a busy machine may tell of a new name later than it should.
+const BUSY: Duration = Duration::from_millis(500);
 /// Times of which it is remembered what was reported by then.
 const MOST: usize = 360;
 
@@ -73,9 +75,11 @@ impl SupervisorActor {
         let until = self.heartbeats.upstream.before.heartbeat().map_or(Some(unix(SystemTime::now())), |it| it.until);
         let reported = self.upstream.reported.clone();
         let state = self.upstream.state.as_ref().map(|state| state.compared.clone());
+        // So late the source may tell of a new name.
+        let saw_rsync = self.source.root().arriving().saw_rsync();
+        let untold = if saw_rsync { LINK_AT_LATEST + BUSY } else { LINK_TIME };
         let asked = async move {
-            // So late the source may tell of a new name.
-            tokio::time::sleep(LINK_TIME).await;
+            tokio::time::sleep(untold).await;
             all_reported(&reported).await?;
             if let Some(state) = state {
                 // Where events were lost, it tells the differences.
@@ -86,7 +90,7 @@ impl SupervisorActor {
             }
             Some(Mark { until, reported: Instant::now() })
         };
-        let marked = timeout(every.max(LINK_TIME + DELIVERED), asked).into_actor(self).map(|mark, supervisor, ctx| {
+        let marked = timeout(every.max(untold + DELIVERED), asked).into_actor(self).map(|mark, supervisor, ctx| {
             if let Ok(Some(mark)) = mark {
                 supervisor.heartbeats.marks.push_back(mark);
                 let surplus = supervisor.heartbeats.marks.len().saturating_sub(MOST);
@@ -102,6 +106,9 @@ impl SupervisorActor {
         let upstream = &mut self.heartbeats.upstream;
         let held = self.heartbeats.holds_removals;
         let holds = upstream.look(self.source.root());
+        if upstream.before.heartbeat().is_some() {
+            self.source.root().arriving().note_rsync();
+        }
         if let Err(error) = upstream.remember() {
             debug!(self.log, "the source is not remembered"; "error" => %error);
         }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use crate::messages::FindMoved;
 use crate::path::RelPath;
 
-/// The time for which there must be no further news of this kind before a new name is told: the old names of a directory go
-/// after the last link of it.
+/// The time after which a new name is told. Where an rsync writes, there must have been no further news of this kind for so
+/// long: the old names of a directory go after the last link of it.
 pub(crate) const LINK_TIME: Duration = Duration::from_millis(500);
-/// The longest time that a new name waits while such news goes on.
+/// The longest time that a new name waits there while such news goes on.
 pub(crate) const LINK_AT_LATEST: Duration = Duration::from_secs(4);
 /// A smaller file is sent as soon as it is linked.
 pub(crate) const LARGE: u64 = 64 * 1024;
@@ -21,8 +21,7 @@ const MOST: usize = 20_000;
 /// The names that wait, and those that went meanwhile.
 #[derive(Debug, Default)]
 pub(crate) struct Linked {
-    /// `true` once somebody finds what such names were before.
-    waits: bool,
+    wait: LinkPatience,
     /// New names of files, with the times since which they wait.
     files: BTreeMap<RelPath, Instant>,
     /// The time of the latest news, and one before which no name waits; of use while any waits.
@@ -36,6 +35,18 @@ pub(crate) struct Linked {
     told: Option<bool>,
 }
 
+/// The wait of new names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum LinkPatience {
+    /// None waits: nobody finds what they were before.
+    #[default]
+    None,
+    /// Each waits for itself.
+    Alone,
+    /// They wait together: an rsync writes in the source.
+    Together,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct LinkTimes {
     latest: Instant,
@@ -45,13 +56,22 @@ struct LinkTimes {
 impl Linked {
     /// Lets new names wait from now on.
     pub(crate) fn recognise(&mut self) {
-        self.waits = true;
+        if self.wait == LinkPatience::None {
+            self.wait = LinkPatience::Alone;
+        }
         self.asked = false;
+    }
+
+    /// Lets new names wait for each other from now on: an rsync writes in the source.
+    pub(crate) fn wait_together(&mut self) {
+        if self.wait == LinkPatience::Alone {
+            self.wait = LinkPatience::Together;
+        }
     }
 
     /// Tells if new names wait.
     pub(crate) fn recognises(&self) -> bool {
-        self.waits
+        self.wait != LinkPatience::None
     }
 
     /// Notes that the last question was answered. `found`: some of the names were those of files that went.
@@ -64,7 +84,7 @@ impl Linked {
 
     /// Lets the new name of a file of this size wait. Returns true if it waits.
     pub(crate) fn holds_file(&mut self, path: &RelPath, size: u64, now: Instant) -> bool {
-        let holds = self.waits && size >= LARGE && self.files.len() < MOST;
+        let holds = self.recognises() && size >= LARGE && self.files.len() < MOST;
         if holds {
             self.files.insert(path.clone(), now);
             let oldest = self.times.filter(|_| self.files.len() > 1).map_or(now, |times| times.oldest);
@@ -76,7 +96,7 @@ impl Linked {
     /// Notes a new directory: links in it to what is in it need not come after that.
     pub(crate) fn made(&mut self, dir: &RelPath, now: Instant) {
         let (tops, last) = &mut self.tops;
-        let is_over = last.is_some_and(|last| last + LINK_AT_LATEST < now) && self.files.is_empty();
+        let is_over = last.is_some_and(|last| last + LINK_AT_LATEST < now);
         if is_over || tops.len() >= MOST {
             tops.clear();
         }
@@ -96,9 +116,10 @@ impl Linked {
     }
 
     /// Takes the files at and below `target`, to which the symlink at `link` leads, unless that is a part of the same new
-    /// directory.
-    pub(crate) fn take_for_link(&mut self, link: &RelPath, target: &RelPath) -> Vec<RelPath> {
-        let top = self.top_of(link);
+    /// directory, made not long ago.
+    pub(crate) fn take_for_link(&mut self, link: &RelPath, target: &RelPath, now: Instant) -> Vec<RelPath> {
+        let is_new = self.tops.1.is_some_and(|last| now <= last + LINK_AT_LATEST);
+        let top = if is_new { self.top_of(link) } else { None };
         if top.is_some() && top == self.top_of(target) {
             return Vec::new();
         }
@@ -131,9 +152,9 @@ impl Linked {
         Some(FindMoved { gone, new: self.files.keys().cloned().collect() })
     }
 
-    /// Tells if names wait, if that is news.
+    /// Tells if names wait together, if that is news.
     pub(crate) fn take_news(&mut self) -> Option<bool> {
-        let any = !self.files.is_empty();
+        let any = self.wait == LinkPatience::Together && !self.files.is_empty();
         let is_news = any != self.told.unwrap_or_default();
         self.told = Some(any);
         is_news.then_some(any)
@@ -145,7 +166,11 @@ impl Linked {
             return Vec::new();
         }
         let is_calm = !self.asked && self.times.is_some_and(|times| times.latest + LINK_TIME <= now);
-        let is_due = |since: Instant| is_calm || since + LINK_AT_LATEST <= now + LINK_TIME;
+        let wait = self.wait;
+        let is_due = |since: Instant| match wait {
+            LinkPatience::Together => is_calm || since + LINK_AT_LATEST <= now + LINK_TIME,
+            LinkPatience::Alone | LinkPatience::None => since + LINK_TIME <= now,
+        };
         let due: Vec<RelPath> =
             self.files.iter().filter(|(_, since)| is_due(**since)).map(|(path, _)| path.clone()).collect();
         self.files.retain(|_, since| !is_due(*since));
@@ -163,6 +188,9 @@ impl Linked {
     /// The time at which something may wait no longer.
     pub(crate) fn next(&self) -> Option<Instant> {
         let times = self.times.filter(|_| !self.files.is_empty())?;
+        if self.wait != LinkPatience::Together {
+            return Some(times.oldest + LINK_TIME);
+        }
         let at_latest = times.oldest + LINK_AT_LATEST;
         Some(if self.asked { at_latest } else { at_latest.min(times.latest + LINK_TIME) })
     }
@@ -180,6 +208,12 @@ impl Linked {
 
     /// Follows the move of a directory with what waits below it.
     pub(crate) fn moved(&mut self, from: &RelPath, to: &RelPath) {
+        let tops = &mut self.tops.0;
+        if !tops.is_empty() {
+            let moved: Vec<RelPath> = tops.iter().filter_map(|top| top.rebase(from, to)).collect();
+            tops.retain(|path| path != from && !path.is_below(from));
+            tops.extend(moved);
+        }
         if self.files.is_empty() {
             return;
         }
@@ -187,9 +221,6 @@ impl Linked {
         let moved: Vec<_> = self.files.iter().filter_map(moved).collect();
         self.files.retain(|path, _| !path.is_below(from));
         self.files.extend(moved);
-        let tops: Vec<RelPath> = self.tops.0.iter().filter_map(|top| top.rebase(from, to)).collect();
-        self.tops.0.retain(|path| path != from && !path.is_below(from));
-        self.tops.0.extend(tops);
     }
 }
 
@@ -206,6 +237,7 @@ mod tests {
     fn linked() -> (Linked, Instant) {
         let mut linked = Linked::default();
         linked.recognise();
+        linked.wait_together();
         (linked, Instant::now())
     }
 
@@ -214,6 +246,7 @@ mod tests {
         let (mut linked, start) = (Linked::default(), Instant::now());
         assert!(!linked.holds_file(&rel("a"), LARGE, start), "nothing is recognised");
         linked.recognise();
+        linked.wait_together();
         assert!(!linked.holds_file(&rel("small"), LARGE - 1, start));
         linked.left(&rel("before"));
         assert!(linked.holds_file(&rel("a"), LARGE, start));
@@ -260,6 +293,25 @@ mod tests {
     }
 
     #[test]
+    fn where_no_rsync_writes_each_file_waits_for_itself_and_no_removal_does() {
+        let (mut linked, start) = (Linked::default(), Instant::now());
+        linked.wait_together();
+        linked.recognise();
+        assert!(linked.holds_file(&rel("a"), LARGE, start) && linked.holds_file(&rel("b"), LARGE, start + STEP));
+        assert_eq!(linked.take_news(), None);
+        linked.left(&rel("old"));
+        assert!(linked.take_gone().is_some(), "no answer comes");
+        assert_eq!(linked.next(), Some(start + LINK_TIME));
+        assert_eq!(linked.due(start + LINK_TIME), vec![rel("a")]);
+        assert_eq!(linked.next(), Some(start + STEP + LINK_TIME));
+        assert_eq!(linked.due(start + STEP + LINK_TIME), vec![rel("b")]);
+        linked.wait_together();
+        assert_eq!(linked.take_news(), None);
+        assert!(linked.holds_file(&rel("a"), LARGE, start));
+        assert_eq!(linked.take_news(), Some(true));
+    }
+
+    #[test]
     fn nothing_is_asked_when_nothing_waits_any_more() {
         let (mut linked, start) = linked();
         linked.holds_file(&rel("a"), LARGE, start);
@@ -300,8 +352,19 @@ mod tests {
             ["releases/8/a", "releases/8/b/c"]
                 .iter()
                 .for_each(|path| assert!(linked.holds_file(&rel(path), LARGE, start)));
-            assert_eq!(linked.take_for_link(&rel(link), &rel(target)).len(), taken, "{link} to {target}");
+            assert_eq!(linked.take_for_link(&rel(link), &rel(target), start).len(), taken, "{link} to {target}");
             assert_eq!(linked.waiting().count(), 2 - taken, "{link} to {target}");
+        }
+    }
+
+    #[test]
+    fn a_directory_is_new_for_a_time_also_by_another_name() {
+        for (after, taken) in [(LINK_AT_LATEST, 0), (LINK_AT_LATEST + STEP, 1)] {
+            let (mut linked, start) = linked();
+            linked.made(&rel("d"), start);
+            linked.moved(&rel("d"), &rel("n"));
+            assert!(linked.holds_file(&rel("n/f"), LARGE, start));
+            assert_eq!(linked.take_for_link(&rel("n/link"), &rel("n/f"), start + after).len(), taken, "{after:?}");
         }
     }
 }

@@ -276,6 +276,13 @@ impl Tree {
         })
     }
 
+    /// Tells if each directory in this one has one of these names.
+    pub(crate) fn has_all_children_in(&self, id: NodeId, names: &[OsString]) -> bool {
+        let names: HashSet<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
+        let mut children = self.children(id.0).filter_map(|child| self.node(child));
+        children.all(|child| names.contains(self.names.get(child.name)))
+    }
+
     fn link(&mut self, id: u32, parent: u32) {
         let first = self.node(parent).map_or(NONE, |node| node.first_child);
         if let Some(node) = self.node_mut(id) {

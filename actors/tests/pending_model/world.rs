@@ -161,7 +161,7 @@ impl World {
         self.source.insert(path.clone(), Entry::Dir);
         let change = match self.version % 2 {
             0 => Change::Subtree { path: path.clone() },
-            _ => Change::Made { path: path.clone() },
+            _ => Change::Made { path: path.clone(), is_new: true },
         };
         self.report(change, path);
         self.unwatched.insert(path.clone());
@@ -217,15 +217,15 @@ impl World {
     /// The watcher hears of one thing.
     pub fn hear(&mut self) {
         let Some(change) = self.reports.pop_front() else { return };
-        if let Change::Subtree { path } | Change::Made { path } = &change {
+        if let Change::Subtree { path } | Change::Made { path, .. } = &change {
             // From now on it is watched, with all that is below it.
             self.unwatched.retain(|dir| dir != path && !dir.is_below(path));
         }
         self.set.add(&change, self.now);
-        if let Change::Made { path: top } = change {
+        if let Change::Made { path: top, .. } = change {
             for path in with_below(&self.source, &top).into_iter().filter(|path| *path != top) {
                 let found = match is_dir(&self.source, &path) {
-                    true => Change::Made { path },
+                    true => Change::Made { path, is_new: true },
                     false => Change::Touched { path, is_dir: false, rewritten: true },
                 };
                 self.set.add(&found, self.now);

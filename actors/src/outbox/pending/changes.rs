@@ -72,14 +72,14 @@ impl PendingSet {
             Change::Renamed { from, to } => self.renamed(from, to, now),
             Change::Subtree { path } if path.is_root() => self.want_reconcile(),
             Change::Subtree { path } => self.insert(path, Scope::Subtree, false, None),
-            Change::Made { path } if self.has_nothing_of(path) => {
-                let is_fresh = self.is_unknown(path) && self.dir_moves == DirMoves::Log;
+            Change::Made { path, is_new } if self.has_nothing_of(path) => {
+                let is_fresh = *is_new && self.is_unknown(path) && self.dir_moves == DirMoves::Log;
                 self.insert(path, Scope::Entry, false, None);
                 if is_fresh {
                     self.away.unmirrored.created(path);
                 }
             }
-            Change::Created { path } | Change::Made { path } => {
+            Change::Created { path } | Change::Made { path, .. } => {
                 let is_fresh = self.is_unknown(path);
                 self.insert(path, Scope::Subtree, false, None);
                 self.compares(path, is_fresh);
@@ -352,12 +352,15 @@ impl PendingSet {
     fn has_nothing_of(&self, dir: &RelPath) -> bool {
         let is_told_before = self.waiting.get(dir).is_none_or(Pending::is_of_new_directory);
         let is_kept = self.away.get(dir).is_some() || self.guards.is_hidden(dir) || self.guards.is_careful();
+        let is_kept = is_kept || self.away.unmirrored.has_old(dir);
+        let reaches = |dir: &RelPath| self.waiting.get(dir).is_some_and(|pending| pending.reaches(Scope::Level));
+        let is_compared = || reaches(&RelPath::root()) || dir.ancestors().any(|dir| reaches(&dir));
         let replaces = || self.waiting.entries_below(dir).any(|(_, pending)| pending.reaches(Scope::Level));
         is_told_before
             && !is_kept
-            && !self.waiting.is_swallowed(dir)
             && !self.reconcile.is_running()
             && !self.leases.may_compare(dir)
+            && !is_compared()
             && !replaces()
     }
 }

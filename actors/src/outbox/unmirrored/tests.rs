@@ -23,7 +23,7 @@ fn changes(command: &str) -> Vec<Change> {
         ("mv", Some(&"^")) => vec![Change::MovedAway { path: path() }, Change::MovedOut { path: path() }],
         ("mv", Some(to)) => vec![Change::MovedAway { path: path() }, Change::MovedTo { from: path(), to: rel(to) }],
         ("mkdir", _) => vec![Change::Created { path: path() }],
-        ("make", _) => vec![Change::Made { path: path() }],
+        ("make", _) => vec![Change::Made { path: path(), is_new: true }],
         ("rm", _) => vec![Change::Removed { path: path(), is_dir: true }],
         ("write", _) => vec![Change::Touched { path: path(), is_dir: false, rewritten: true }],
         ("rescan", _) => vec![Change::Subtree { path: path() }],

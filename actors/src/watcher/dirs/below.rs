@@ -3,14 +3,19 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use super::Dirs;
+use super::{Attached, Dirs};
 use crate::path::RelPath;
 use crate::root::reach::look::Meta;
 
 impl Dirs {
-    /// The entries below a watched directory, each before what is below it; `None` if they are more than `most`, or not all
-    /// of them can be had. Directories that are not watched yet are left out: an event is to tell of them.
-    pub(crate) fn entries_below(&mut self, top: &RelPath, most: usize) -> Option<Vec<(RelPath, Meta)>> {
+    /// The entries below a watched directory, each before what is below it; `None` if they are more than `most`, not all
+    /// of them can be had, or one is or was a directory of another name. Adds the number that it looked at to `looked`.
+    pub(crate) fn entries_below(
+        &mut self,
+        top: &RelPath,
+        most: usize,
+        looked: &mut usize,
+    ) -> Option<Vec<(RelPath, Meta)>> {
         let mut found = Vec::new();
         let mut left = vec![top.clone()];
         while let Some(dir) = left.pop() {
@@ -20,7 +25,15 @@ impl Dirs {
             if self.reach.point(&dir).is_some() || !self.is_at(node, &dir, &opened) {
                 return None;
             }
-            for name in self.reach.names_in(&opened, &dir).ok()? {
+            let names = self.reach.names_in(&opened, &dir).ok()?;
+            if !self.tree.has_all_children_in(node, &names) {
+                return None;
+            }
+            for name in names {
+                if *looked >= most {
+                    return None;
+                }
+                *looked += 1;
                 let path = dir.join(&name);
                 let meta = match self.reach.look_in(&opened, &dir, &name) {
                     Ok(meta) => meta,
@@ -31,13 +44,13 @@ impl Dirs {
                     continue;
                 }
                 if meta.is_dir() && !self.tree.has(&path) {
-                    if self.blind.iter().any(|blind| *blind == path) {
+                    if self.is_left_alone(&path) || self.leaves_alone(&path, true) {
+                        continue;
+                    }
+                    // Made since the scan, or moved here: the event of a move does not tell what is in it.
+                    if self.attach_unknown(node, &name) != Attached::New {
                         return None;
                     }
-                    continue;
-                }
-                if found.len() >= most {
-                    return None;
                 }
                 left.extend(meta.is_dir().then(|| path.clone()));
                 if meta.is_file() {

@@ -41,6 +41,11 @@ impl Dirs {
         self.nameless.arriving.is_some()
     }
 
+    /// Tells if an rsync of somebody else was seen to write in the tree.
+    pub(crate) fn saw_rsync(&self) -> bool {
+        self.nameless.arriving.as_ref().is_some_and(Arriving::saw_rsync)
+    }
+
     /// Finds the files of temporary names in an open directory, which is at `path`, unless that may hang.
     pub(super) fn find_nameless(&mut self, opened: &Arc<OwnedFd>, path: &RelPath) {
         if self.awaits_names() && self.reach.point(path).is_none() {

@@ -51,7 +51,7 @@ impl Files {
         if event.mask.contains(EventMask::CREATE) {
             self.created(path, event.now, dirs, found);
         } else if event.mask.contains(EventMask::MOVED_TO) {
-            self.arrived(path, event.cookie, dirs, found);
+            self.arrived(path, event, dirs, found);
         } else if event.mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM) {
             self.left(path, event, untold, dirs, found);
         } else if untold && !event.mask.contains(EventMask::MODIFY) {
@@ -85,7 +85,7 @@ impl Files {
             Err(_) if self.quiet.is_nameless(&path) => self.made(path, dirs, now),
             Ok(meta) if meta.is_file() && self.holds(&path, &meta, dirs, now) => (),
             Ok(meta) if meta.is_file() => found.written(path),
-            _ => self.link_or_other(path, dirs, found),
+            _ => self.link_or_other(path, now, dirs, found),
         }
     }
 
@@ -93,6 +93,9 @@ impl Files {
     pub(super) fn holds(&mut self, path: &RelPath, meta: &Meta, dirs: &Dirs, now: Instant) -> bool {
         if !self.linked.recognises() || meta.len() < linked::LARGE || self.quiet.is_nameless(path) {
             return false;
+        }
+        if dirs.saw_rsync() {
+            self.linked.wait_together();
         }
         let reach = dirs.reach();
         // The other one may be gone by now.
@@ -113,28 +116,28 @@ impl Files {
     }
 
     /// Reports an entry that is no regular file. What a symlink leads to is told before it.
-    pub(super) fn link_or_other(&mut self, path: RelPath, dirs: &Dirs, found: &mut Findings) {
-        self.tell_before_link(&path, dirs, found);
+    pub(super) fn link_or_other(&mut self, path: RelPath, now: Instant, dirs: &Dirs, found: &mut Findings) {
+        self.tell_before_link(&path, now, dirs, found);
         found.touched(path, false);
     }
 
     /// Reports the files that wait and to which something leads, if that is a symlink.
-    fn tell_before_link(&mut self, path: &RelPath, dirs: &Dirs, found: &mut Findings) {
+    fn tell_before_link(&mut self, path: &RelPath, now: Instant, dirs: &Dirs, found: &mut Findings) {
         if self.linked.waiting().next().is_none() || !dirs.reach().look(path).is_ok_and(|meta| meta.is_symlink()) {
             return;
         }
         if let Some(target) = dirs.reach().resolve(path) {
-            found.linked(self.linked.take_for_link(path, &target));
+            found.linked(self.linked.take_for_link(path, &target, now));
         }
     }
 
-    fn arrived(&mut self, to: RelPath, cookie: u32, dirs: &mut Dirs, found: &mut Findings) {
+    fn arrived(&mut self, to: RelPath, event: EntryEvent, dirs: &mut Dirs, found: &mut Findings) {
         self.quiet.settled(&to);
         self.forget_unnamed(dirs, |path| *path == to);
         dirs.end_waiting(&to);
-        self.tell_before_link(&to, dirs, found);
+        self.tell_before_link(&to, event.now, dirs, found);
         let mounts = dirs.mounts();
-        let departure = self.moves.arrived(cookie, |from| mounts.holder(from) == mounts.holder(&to));
+        let departure = self.moves.arrived(event.cookie, |from| mounts.holder(from) == mounts.holder(&to));
         let Some(FileDeparture { from, written, silent, nameless }) = departure else {
             return found.written(to);
         };

@@ -1,5 +1,5 @@
-//! New directories, of which each entry is told by itself: so nothing is sent of a file that has a new name in one, until
-//! its other name had the time to go.
+//! New directories where an rsync writes, of which each entry is told by itself: so nothing is sent of a file that has a new
+//! name in one, until its other name had the time to go.
 
 use std::time::{Duration, Instant};
 
@@ -43,12 +43,14 @@ impl Observer {
     /// Handles a new directory.
     pub(super) fn directory_made(&mut self, path: RelPath, attached: Attached, now: Instant) {
         let is_watched = matches!(attached, Attached::New | Attached::Known);
-        let below = if is_watched && self.files.linked.recognises() { self.below_new(&path, now) } else { None };
+        let may_be_linked = is_watched && self.files.linked.recognises() && self.dirs.saw_rsync();
+        let below = if may_be_linked { self.below_new(&path, now) } else { None };
         let Some(below) = below else {
             return self.found.changes.push(Change::Created { path });
         };
         self.files.linked.made(&path, now);
-        self.found.changes.push(Change::Made { path });
+        // What is watched for longer was told before.
+        self.found.changes.push(Change::Made { path, is_new: attached == Attached::New });
         // Of temporary names, those that wait are known from here on.
         self.files.note_nameless(&mut self.dirs, now);
         for (path, meta) in below {
@@ -59,17 +61,21 @@ impl Observer {
     /// The entries below a new directory; `None` if they are to be told as a whole.
     fn below_new(&mut self, path: &RelPath, now: Instant) -> Option<Vec<(RelPath, Meta)>> {
         let most = self.looks.left(now);
-        let below = self.dirs.entries_below(path, most)?;
-        self.looks.add(below.len());
-        Some(below)
+        if most == 0 || !self.dirs.reach().has_lasting_inodes(path) {
+            return None;
+        }
+        let mut looked = 0;
+        let below = self.dirs.entries_below(path, most, &mut looked);
+        self.looks.add(looked);
+        below
     }
 
     /// Tells an entry that was found in a new directory: no event may have told it.
     fn entry_found(&mut self, path: RelPath, meta: &Meta, now: Instant) {
         if meta.is_dir() {
-            self.found.changes.push(Change::Made { path });
+            self.found.changes.push(Change::Made { path, is_new: true });
         } else if !meta.is_file() {
-            self.files.link_or_other(path, &self.dirs, &mut self.found);
+            self.files.link_or_other(path, now, &self.dirs, &mut self.found);
         } else if !self.files.quiet.waits_for(&path) && !self.files.holds(&path, meta, &self.dirs, now) {
             self.found.written(path);
         }

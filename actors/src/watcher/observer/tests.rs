@@ -47,11 +47,16 @@ impl Watched {
 
     /// A tree that is there already, in the directory `root`.
     fn over(dir: tempfile::TempDir, excludes: &[&str]) -> Self {
+        Watched::arriving(dir, excludes, |dirs| dirs)
+    }
+
+    /// A tree that is there already, in which something may be arriving.
+    fn arriving(dir: tempfile::TempDir, excludes: &[&str], awaits: impl FnOnce(Dirs) -> Dirs) -> Self {
         let root = dir.path().join("root");
         let inotify = Inotify::init().unwrap();
         let excludes = Excludes::new(excludes.iter().map(|pattern| pattern.to_string()).collect()).unwrap();
         let dirs = Dirs::new(root.clone(), excludes, crate::watcher::Watches::of(&inotify).unwrap()).unwrap();
-        let observer = Observer::new(Root::of(&root).unwrap(), dirs, &mut |_| ());
+        let observer = Observer::new(Root::of(&root).unwrap(), awaits(dirs), &mut |_| ());
         Watched { dir, inotify, observer, now: Instant::now(), lost: Vec::new() }
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 fn made(path: &str) -> Change {
-    Change::Made { path: rel(path) }
+    Change::Made { path: rel(path), is_new: true }
 }
 
 fn subtree(path: &str) -> Change {
@@ -31,10 +31,31 @@ fn a_new_directory_is_compared_with_all_below_it_if_the_node_may_have_something_
         (vec![removed_dir("d/below")], Some((Scope::Subtree, false))),
         (vec![renamed()], Some((Scope::Subtree, false))),
         (moved_away().into(), Some((Scope::Subtree, true))),
+        (vec![Change::Level { path: RelPath::root() }], Some((Scope::Subtree, false))),
     ] {
         let mut set = set(&before);
         set.add(&made("d"), Instant::now());
         assert_eq!(needed(&set, "d"), expected, "{before:?}");
+    }
+}
+
+#[test]
+fn a_new_directory_is_compared_where_the_node_kept_one_of_its_name_in_an_earlier_run() {
+    for (old, expected) in [("d", Scope::Subtree), ("d/e", Scope::Subtree), ("other", Scope::Entry)] {
+        let mut set = PendingSet::default();
+        set.away.resume(Some(rel(old)), None);
+        set.add(&made("d"), Instant::now());
+        assert_eq!(needed(&set, "d").map(|(scope, _)| scope), Some(expected), "{old}");
+    }
+}
+
+#[test]
+fn a_directory_is_new_at_the_node_only_if_nothing_was_told_of_it_before() {
+    for is_new in [true, false] {
+        let mut set = PendingSet::default();
+        set.add(&Change::Made { path: rel("d"), is_new }, Instant::now());
+        assert_eq!(needed(&set, "d"), Some((Scope::Entry, false)));
+        assert_eq!(set.away.unmirrored.is_fresh(&rel("d")), is_new);
     }
 }
 
@@ -51,6 +72,8 @@ fn what_is_out_decides_too() {
         (removed_dir("a/d"), Scope::Subtree),
         (removed_dir("a/d/e"), Scope::Subtree),
         (removed_dir("a"), Scope::Subtree),
+        (Change::Level { path: rel("a") }, Scope::Subtree),
+        (Change::Level { path: RelPath::root() }, Scope::Subtree),
     ] {
         let mut set = set(std::slice::from_ref(&out));
         assert_eq!(lease(&mut set).len(), 1);

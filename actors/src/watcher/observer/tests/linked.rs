@@ -3,11 +3,21 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::root::arriving::Arriving;
 use crate::watcher::linked::{LARGE, LINK_AT_LATEST, LINK_TIME};
 
-/// A tree in which new names wait, with the directory `d`, a large file `d/f` and a small one.
+/// A tree in which an rsync writes and new names wait, with the directory `d`, a large file `d/f` and a small one.
 fn recognising() -> Option<Watched> {
-    let mut tree = Watched::new(&["d"], &["/left out"]);
+    recognising_by(|arriving| arriving.note_rsync())
+}
+
+fn recognising_by(seen: impl FnOnce(&Arriving)) -> Option<Watched> {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("root/d")).unwrap();
+    fs::create_dir(dir.path().join("beside")).unwrap();
+    let arriving = Arriving::default();
+    seen(&arriving);
+    let mut tree = Watched::arriving(dir, &["/left out"], |dirs| dirs.awaiting_names(arriving));
     fs::write(tree.at("d/f"), vec![7; LARGE as usize]).unwrap();
     fs::write(tree.at("d/small"), "small").unwrap();
     tree.later(QUIET_TIME);
@@ -52,6 +62,60 @@ fn of_a_new_directory_each_entry_is_told_and_large_links_wait() {
     tree.links("d/small", "n/another");
     assert_eq!(tree.changes(), ["written n/another"]);
     assert_eq!(tree.later(LINK_TIME), ["written n/h"]);
+}
+
+#[test]
+fn a_new_directory_is_told_as_a_whole_until_an_rsync_was_seen() {
+    let Some(mut tree) = recognising_by(|_| ()) else { return };
+    fs::create_dir(tree.at("n")).unwrap();
+    assert_eq!(tree.changes(), ["subtree n/"]);
+    tree.links("d/f", "n/f");
+    for event in tree.events() {
+        tree.observer.handle(event, tree.now);
+    }
+    assert_eq!(tree.observer.take().changes, [], "no removal waits for longer");
+    assert_eq!(tree.later(LINK_TIME), ["written n/f"]);
+    tree.observer.await_names();
+    fs::write(tree.at("d/.f.a1B2c3"), "content").unwrap();
+    fs::rename(tree.at("d/.f.a1B2c3"), tree.at("d/g")).unwrap();
+    tree.changes();
+    fs::create_dir(tree.at("m")).unwrap();
+    assert_eq!(tree.changes(), ["made m/"]);
+}
+
+#[test]
+fn a_directory_into_which_another_one_was_moved_is_told_as_a_whole() {
+    // Both are in the kernel's queue when the first event is handled.
+    for (moves, expected) in [(false, "made n/"), (true, "subtree n/")] {
+        let Some(mut tree) = recognising() else { return };
+        fs::create_dir(tree.at("d/e")).unwrap();
+        tree.changes();
+        fs::create_dir(tree.at("n")).unwrap();
+        for event in tree.events() {
+            tree.observer.handle(event, tree.now);
+        }
+        tree.observer.take();
+        if moves {
+            fs::rename(tree.at("d/e"), tree.at("n/e")).unwrap();
+        } else {
+            fs::create_dir(tree.at("n/e")).unwrap();
+        }
+        let n = RelPath::new(b"n").unwrap();
+        tree.observer.directory_made(n, Attached::Known, tree.now);
+        let told: Vec<String> = tree.observer.take().changes.iter().map(Change::to_string).collect();
+        assert_eq!(told[0], expected);
+        assert_eq!(told.contains(&"made n/e/".to_owned()), !moves);
+    }
+}
+
+#[test]
+fn a_directory_out_of_which_one_was_moved_is_told_as_a_whole() {
+    let Some(mut tree) = recognising() else { return };
+    fs::create_dir_all(tree.at("n/e")).unwrap();
+    tree.changes();
+    fs::rename(tree.at("n/e"), tree.at("d/e")).unwrap();
+    tree.observer.directory_made(RelPath::new(b"n").unwrap(), Attached::Known, tree.now);
+    assert_eq!(tree.changes()[0], "subtree n/");
 }
 
 #[test]
