@@ -217,6 +217,6 @@ mod tests {
         assert!(!has_news(std::slice::from_ref(&looked_at)));
         assert!(has_news(&[looked_at, (path("e"), pending)]));
         set.add(&Change::Subtree { path: path("d") }, now);
-        assert!(has_news(&set.lease(Lane::Bulk, 9, 99, now).paths));
+        assert!(has_news(&set.lease(Lane::Fast, 9, 99, now).paths));
     }
 }
