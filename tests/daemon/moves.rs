@@ -223,7 +223,7 @@ fn a_copy_by_links_in_the_place_of_a_moved_directory_arrives_whole() {
         std::thread::sleep(Duration::from_millis(if way % 2 == 0 { 0 } else { 700 }));
         for (file, size) in [("large", 200 * 1024), ("small", 20 * 1024)] {
             let expected = String::from_utf8(content("new", size)).unwrap();
-            site.expect_on_nodes(&format!("{}/{file}", current(way)), &expected);
+            site.expect_on_nodes(format!("{}/{file}", current(way)), &expected);
         }
     }
 }

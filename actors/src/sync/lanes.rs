@@ -55,7 +55,7 @@ impl Lanes {
 
     fn is_free(&self, lane: Lane) -> bool {
         let waits = self.searching || self.asking == Asking::Now;
-        !(lane == Lane::Fast && self.late) && !waits && self.in_flight < UNCONFIRMED
+        !(waits || lane == Lane::Fast && self.late) && self.in_flight < UNCONFIRMED
     }
 
     /// Notes that a batch of the fast lane is taken while none is worked on.
