@@ -78,13 +78,16 @@ impl Files {
     fn created(&mut self, path: RelPath, now: Instant, dirs: &Dirs, found: &mut Findings) {
         match dirs.reach().look(&path) {
             Ok(meta) if meta.is_file() && meta.nlink() == 1 => {
-                self.holds(&path, &meta, dirs, now);
+                // An rsync renames by a link and a removal, which may have come by now.
+                if dirs.saw_rsync() {
+                    self.holds(&path, &meta, dirs, now);
+                }
                 self.made(path, dirs, now);
             }
             // Small ones mostly have their own names by now.
             Err(_) if self.quiet.is_nameless(&path) => self.made(path, dirs, now),
             Ok(meta) if meta.is_file() && self.holds(&path, &meta, dirs, now) => (),
-            Ok(meta) if meta.is_file() => found.written(path),
+            Ok(meta) if meta.is_file() => found.linked(vec![path], dirs.saw_rsync()),
             _ => self.link_or_other(path, now, dirs, found),
         }
     }
@@ -127,7 +130,7 @@ impl Files {
             return;
         }
         if let Some(target) = dirs.reach().resolve(path) {
-            found.linked(self.linked.take_for_link(path, &target, now));
+            found.linked(self.linked.take_for_link(path, &target, now), dirs.saw_rsync());
         }
     }
 
@@ -230,7 +233,7 @@ impl Files {
         let due = self.quiet.due(now);
         self.count(due, dirs, found);
         found.closed(self.quiet.compared(now));
-        found.linked(self.linked.due(now));
+        found.linked(self.linked.due(now), dirs.saw_rsync());
     }
 
     /// Reports all files that are waited for, as they are.
@@ -238,7 +241,7 @@ impl Files {
         let left = self.quiet.flush();
         self.count(left, dirs, found);
         found.closed(self.quiet.flush_closed());
-        found.linked(self.linked.flush());
+        found.linked(self.linked.flush(), dirs.saw_rsync());
     }
 
     /// Reports files as written. A file whose name is the only news may have been made without a name.

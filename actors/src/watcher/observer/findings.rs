@@ -39,9 +39,12 @@ impl Findings {
         }
     }
 
-    /// Reports files that are new names and nothing else. A node may have had another file by one of them.
-    pub(super) fn linked(&mut self, files: Vec<RelPath>) {
-        files.into_iter().for_each(|path| self.written(path));
+    /// Reports files that are new names and nothing else. `alone`: nothing else is told of what the node had by them, so that
+    /// equal size and time prove nothing.
+    pub(super) fn linked(&mut self, files: Vec<RelPath>, alone: bool) {
+        for path in files {
+            self.changes.push(Change::Touched { path, is_dir: false, rewritten: alone });
+        }
     }
 
     /// Reports an entry that has other attributes, or another type.

@@ -129,7 +129,7 @@ fn links_count_at_once() {
     assert_eq!(tree.changes(), ["touched symlink"]);
     File::create(tree.beside("f")).unwrap();
     fs::hard_link(tree.beside("f"), tree.at("hard link")).unwrap();
-    assert_eq!(tree.changes(), ["written hard link"]);
+    assert_eq!(tree.changes(), ["touched hard link"]);
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn a_new_directory_is_told_as_a_whole_until_an_rsync_was_seen() {
         tree.observer.handle(event, tree.now);
     }
     assert_eq!(tree.observer.take().changes, [], "no removal waits for longer");
-    assert_eq!(tree.later(LINK_TIME), ["written n/f"]);
+    assert_eq!(tree.later(LINK_TIME), ["touched n/f"]);
     tree.observer.await_names();
     fs::write(tree.at("d/.f.a1B2c3"), "content").unwrap();
     fs::rename(tree.at("d/.f.a1B2c3"), tree.at("d/g")).unwrap();
