@@ -42,14 +42,21 @@ impl Arrival {
         Arrival(rsync.spawn().unwrap())
     }
 
-    /// Begins it, and holds it up when a part of the file has arrived.
+    /// Begins it, and holds it up when a part of the file has arrived. Of the names that rsync draws, one in sixty is like a word,
+    /// and so taken for one that somebody gave: then it begins again.
     fn begin(site: &Site, options: &[&str]) -> Arrival {
-        let arrival = Arrival::run(site, options);
         let is_large = |path: &PathBuf| path.metadata().is_ok_and(|meta| meta.len() > 0 && meta.is_file());
-        let begun = wait::until(|| temporary(&site.source()).iter().any(is_large).then_some(()));
-        assert!(begun.is_some(), "rsync writes no file of a temporary name");
-        arrival.tell(Signal::STOP);
-        arrival
+        loop {
+            let mut arrival = Arrival::run(site, options);
+            let begun = wait::until(|| temporary(&site.source()).into_iter().find(is_large));
+            if !ends_in_a_word(&begun.expect("rsync writes no file of a temporary name")) {
+                arrival.tell(Signal::STOP);
+                return arrival;
+            }
+            // It removes what it has written.
+            arrival.tell(Signal::TERM);
+            arrival.0.wait().unwrap();
+        }
     }
 
     fn tell(&self, with: Signal) {
@@ -73,6 +80,15 @@ fn temporary(dir: &std::path::Path) -> Vec<PathBuf> {
         own.into_iter().chain(temporary(&path)).collect::<Vec<_>>()
     };
     entries.flatten().flat_map(|entry| below(entry.path())).collect()
+}
+
+fn ends_in_a_word(path: &std::path::Path) -> bool {
+    let name = path.as_os_str().as_encoded_bytes();
+    let drawn = &name[name.len() - 6..];
+    let rest_is_lower = drawn[1..].iter().all(u8::is_ascii_lowercase);
+    drawn[0].is_ascii_alphabetic() && rest_is_lower
+        || drawn.iter().all(u8::is_ascii_uppercase)
+        || drawn.iter().all(u8::is_ascii_digit)
 }
 
 /// Nothing of what arrives has been sent, although so much time has passed that a file counts which stays open.
