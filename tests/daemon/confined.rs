@@ -129,7 +129,9 @@ fn without_bounds_it_leads_out() {
 fn rsyncs(base: &Path) -> Vec<bool> {
     let status = |pid: u32| {
         let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
-        fs::read_to_string(format!("/proc/{pid}/status")).ok().filter(|_| !line.contains("--version"))
+        // One that has just ended has no arguments any more: it may have been asked for its version, which takes no bounds.
+        let mirrors = !line.is_empty() && !line.contains("--version");
+        fs::read_to_string(format!("/proc/{pid}/status")).ok().filter(|_| mirrors)
     };
     let is_rsync = |status: &String| status.starts_with("Name:\trsync\n");
     let found = marked(&base.display().to_string()).into_iter().filter_map(status).filter(is_rsync);
