@@ -2,8 +2,8 @@
 //! of them is mirrored. A plain data structure; its caller decides which paths wait.
 //!
 //! A removal that is alone waits for a moment: `rm -rf` takes its next entry sooner, as a rule. If another one follows,
-//! both wait for a pause, and so do all that come before it. So does one alone while new names of files wait for that. Where a busy machine stops `rm` after its first entry, that
-//! one is mirrored, and no other.
+//! both wait for a pause, and so do all that come before it. So does one alone while new names of files wait for that. Where
+//! a busy machine stops `rm` after its first entry, that one is mirrored, and no other.
 
 use std::time::{Duration, Instant};
 
