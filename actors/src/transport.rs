@@ -225,6 +225,8 @@ pub(crate) struct Again {
     pub rewritten: bool,
     /// Delay before the comparison.
     pub after: Duration,
+    /// Delay before one more comparison, for which the first one proves nothing; `None` for no other.
+    pub once_more: Option<Duration>,
 }
 
 /// A directory move that a node has mirrored.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Local, Node, Site, Ssh, program, wait};
+use crate::support::{Local, Node, Served, Site, Ssh, program, wait};
 
 /// A small file system at a directory, until the end of the test.
 pub struct Mount(PathBuf);
@@ -191,4 +191,25 @@ fn a_node_that_refuses_the_key_takes_everything_when_it_accepts_it() {
     site.expect_identical();
     site.expect_log("node recovered");
     assert_eq!(failing(&site).len(), 1);
+}
+
+#[test]
+fn a_mirror_of_which_the_file_system_has_failed_is_named_and_served_again_when_it_is_mounted_anew() {
+    let mut site = Site::on(&[Local]);
+    let mirror = site.mirror(Local);
+    let below = mirror.with_file_name("below");
+    fs::create_dir_all(&below).unwrap();
+    fs::create_dir_all(&mirror).unwrap();
+    let Some(mut served) = Served::new(&below, &mirror) else { return };
+    site.start_mirrored();
+    served.server.kill().unwrap();
+    site.write("meanwhile", "x");
+    let line = ["node failing", "a place on this machine cannot be reached", mirror.to_str().unwrap(), "endpoint"];
+    site.expect_log_line(&line);
+    assert!(!site.daemon().log().lines().any(|line| line.contains("rsync cannot be started")));
+    drop(served);
+    let _served = Served::new(&below, &mirror).unwrap();
+    site.expect_on_nodes("meanwhile", "x");
+    site.expect_identical();
+    site.stop();
 }

@@ -1,7 +1,7 @@
 //! What the daemon knows from one run to the next: a restart sends what differs, and no more.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 
@@ -127,6 +127,31 @@ fn a_daemon_that_is_killed_at_any_moment_goes_on_where_it_was() {
         site.remove(format!("{}", round % 7));
         site.start();
     }
+    site.expect_identical();
+}
+
+#[test]
+fn a_directory_that_was_away_when_the_daemon_was_killed_and_comes_back_is_on_the_nodes_again() {
+    let mut site = Site::on(&[Local, Rsyncd]);
+    site.config("dir_moves: Replicate");
+    let away = site.source().with_file_name("away");
+    for path in ["d/sub/file", "d/other", "e/sub/file"] {
+        site.mkdir(Path::new(path).parent().unwrap());
+        site.write(path, path);
+    }
+    site.start_mirrored();
+    assert_eq!(site.stop().code, Some(0));
+    site.start_mirrored();
+    // The state of the orderly stop is the last one: the moves are not in it.
+    fs::rename(site.at("d"), &away).unwrap();
+    site.rename("e", "f");
+    site.expect_gone("d");
+    site.expect_gone("e");
+    site.crash();
+    fs::rename(&away, site.at("d")).unwrap();
+    site.rename("f", "e");
+    site.start();
+    site.expect_on_nodes("d/sub/file", "d/sub/file");
     site.expect_identical();
 }
 

@@ -112,10 +112,10 @@ impl PendingSet {
         let due = self.waiting.iter().filter(|(_, pending)| pending.lane == lane && self.due(pending, now) <= now);
         let mut paths = longest_waiting(due, |path, pending| self.is_free(path, pending), paths, bytes);
         self.add_old_names(&mut paths, lane, now);
-        self.take(lane, paths)
+        self.take(lane, paths, now)
     }
 
-    fn take(&mut self, lane: Lane, paths: Vec<(RelPath, Pending)>) -> Batch {
+    fn take(&mut self, lane: Lane, paths: Vec<(RelPath, Pending)>, now: Instant) -> Batch {
         let origins = self.origins.take_for(&paths, &self.waiting);
         for (path, pending) in &paths {
             self.waiting.take(path);
@@ -123,7 +123,11 @@ impl PendingSet {
                 self.away.unmirrored.begins(path);
             }
         }
-        let id = self.leases.add(lane, paths.iter().cloned().collect(), origins);
+        let id = self.leases.add(
+            lane,
+            paths.iter().map(|(path, pending)| (path.clone(), pending.taken(now))).collect(),
+            origins,
+        );
         Batch { id, paths }
     }
 
@@ -204,6 +208,9 @@ impl PendingSet {
                     }
                     self.unfit.took(&path);
                     self.unset.took(&path, pending.is_removal() || pending.scope == Scope::Subtree);
+                    if let Some(once_more) = pending.delivered(now) {
+                        self.put_back(id, path.clone(), once_more);
+                    }
                     self.reconcile.delivered(path, pending);
                 }
                 // The newer batch has read what it is now.

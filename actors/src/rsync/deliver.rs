@@ -326,7 +326,7 @@ fn unlinked(plan: &Plan, others: &BTreeSet<RelPath>) -> BTreeMap<RelPath, Again>
     let left = others.iter().filter(|name| !plan.sends(name));
     let again = |name: &RelPath| {
         let mut same = plan.names.iter().filter(|names| names.contains(name)).flatten();
-        Again { rewritten: same.any(|name| plan.is_unproven(name)), after: Duration::ZERO }
+        Again { rewritten: same.any(|name| plan.is_unproven(name)), after: Duration::ZERO, once_more: None }
     };
     left.map(|name| (name.clone(), again(name))).collect()
 }

@@ -43,7 +43,8 @@ pub(crate) fn compare(ground: ComparisonGround<'_>, found: &mut (dyn FnMut(Chang
     let top = Dir::open(ground.reach, &path).map_err(StoreError::Source)?;
     let stamp = top.stamp().map_err(StoreError::Source)?;
     if ground.known.stamp(&path)? != Some(stamp) {
-        found(changed(&Entry { path: path.clone(), stamp }, None, ground.unsaved_names));
+        let doubt = if ground.unsaved_names { DirDoubt::Names } else { DirDoubt::None };
+        found(changed(&Entry { path: path.clone(), stamp }, None, doubt));
     }
     let mut unpaired = compare_below(ground, top, (path.clone(), path), Unpaired::default(), found)?;
     let mut moved = unpaired.take_moved(ground.reach, ground.deletes);
@@ -66,7 +67,7 @@ pub(crate) fn compare(ground: ComparisonGround<'_>, found: &mut (dyn FnMut(Chang
         }
         moved.extend(unpaired.take_moved(ground.reach, ground.deletes));
     }
-    unpaired.new.iter().for_each(|entry| found(changed(entry, None, ground.unsaved_names)));
+    unpaired.new.iter().for_each(|entry| found(changed(entry, None, DirDoubt::None)));
     for (path, before) in unpaired.gone {
         found(Change::Removed { path, is_dir: before.is_some_and(|before| before.is_dir()) });
     }
@@ -111,18 +112,20 @@ struct StateComparison<'c, 'f> {
 impl<'f> StateComparison<'_, 'f> {
     /// Compares the entries of a directory. Returns the directories among them that the state knows.
     fn level(&self, dir: &Dir<'_>) -> Result<PackedNames, StoreError> {
-        let ComparisonGround { reach, known, excludes, unsaved_names, .. } = self.ground;
+        let ComparisonGround { reach, known, excludes, .. } = self.ground;
         let entries = dir.entries(excludes).map_err(StoreError::Source)?;
         let (to, from) = &self.moved;
         let renamed = if dir.path() == to { Some(from.clone()) } else { dir.path().rebase(to, from) };
         let saved = renamed.filter(|_| to != from);
-        let before = known.children(saved.as_ref().unwrap_or(dir.path()))?;
+        let saved = saved.as_ref().unwrap_or(dir.path());
+        let before = known.children(saved)?;
+        let doubt = self.doubt(dir, saved)?;
         let mut directories = PackedNames::default();
         for pair in pairs(entries, before) {
             match pair {
                 Pair::Both(entry, before) => {
                     if before != Some(entry.stamp) {
-                        self.tell(changed(&entry, before, unsaved_names));
+                        self.tell(changed(&entry, before, doubt));
                     }
                     let was_dir = before.is_some_and(|before| before.is_dir());
                     if was_dir && entry.stamp.is_dir() {
@@ -131,7 +134,7 @@ impl<'f> StateComparison<'_, 'f> {
                 }
                 Pair::New(entry) => {
                     let surplus = self.told().1.add_new(entry);
-                    surplus.iter().for_each(|entry| self.tell(changed(entry, None, unsaved_names)));
+                    surplus.iter().for_each(|entry| self.tell(changed(entry, None, DirDoubt::None)));
                 }
                 Pair::Gone(path, _) if !reach.answers(&path) => (),
                 Pair::Gone(path, before) => {
@@ -143,6 +146,18 @@ impl<'f> StateComparison<'_, 'f> {
             }
         }
         Ok(directories)
+    }
+
+    /// The doubt about the directories in a directory, which was saved by that name.
+    fn doubt(&self, dir: &Dir<'_>, saved: &RelPath) -> Result<DirDoubt, StoreError> {
+        let ComparisonGround { known, unsaved_names, .. } = self.ground;
+        if !unsaved_names {
+            return Ok(DirDoubt::None);
+        }
+        let before = known.stamp(saved)?;
+        let stamp = dir.stamp().map_err(StoreError::Source)?;
+        let has_same_names = before.is_some_and(|before| before.has_names_of(&stamp));
+        Ok(if has_same_names { DirDoubt::Names } else { DirDoubt::All })
     }
 
     fn told(&self) -> MutexGuard<'_, Told<'f>> {
@@ -189,14 +204,29 @@ fn is_passed_over(error: Errno) -> bool {
     is_gone(error) || matches!(error, Errno::ACCESS | Errno::PERM | Errno::TIMEDOUT)
 }
 
+/// What the nodes may lack of a directory of which the stamp differs, although the state knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum DirDoubt {
+    /// Nothing but its attributes.
+    None,
+    /// They may have names in it that were never saved.
+    Names,
+    /// They may have deleted all of it: it may have been away, and have come back, since the last save. The stamps of what
+    /// is in it do not tell.
+    All,
+}
+
 /// Returns the change for an entry that differs from its stamp.
-fn changed(entry: &Entry, before: Option<Stamp>, unsaved_names: bool) -> Change {
+fn changed(entry: &Entry, before: Option<Stamp>, doubt: DirDoubt) -> Change {
     let Entry { path, stamp } = entry;
     let path = path.clone();
     let was_dir = before.is_some_and(|before| before.is_dir()) || path.is_root();
     match (stamp.is_dir(), was_dir) {
-        (true, true) if unsaved_names => Change::Level { path },
-        (true, true) => Change::Touched { path, is_dir: true, rewritten: false },
+        (true, true) => match doubt {
+            DirDoubt::None => Change::Touched { path, is_dir: true, rewritten: false },
+            DirDoubt::Names => Change::Level { path },
+            DirDoubt::All => Change::Subtree { path },
+        },
         (true, false) => Change::Subtree { path },
         (false, _) => {
             let same_content = before.is_some_and(|before| before.has_content_of(stamp));

@@ -118,8 +118,24 @@ fn every_kind_of_change_is_found_and_told_by_its_topmost_path() {
     fs::remove_file(tree.join("d-")).unwrap();
     let expected = ["removed d-", "subtree new/", "written a", "written d/e"];
     assert_eq!(ground.differences(false), expected);
-    let expected = ["level ./", "level d/", "removed d-", "subtree new/", "written a", "written d/e"];
+    let expected = ["level ./", "removed d-", "subtree d/", "subtree new/", "written a", "written d/e"];
     assert_eq!(ground.differences(true), expected, "the names in what changed are in doubt");
+}
+
+#[test]
+fn a_directory_that_may_have_been_away_since_the_last_save_is_in_doubt_as_a_whole() {
+    let ground = Ground::new();
+    ground.save_all();
+    let (d, aside) = (ground.tree().join("d"), ground.dir.path().join("aside"));
+    write(&d.join("new"), "");
+    assert_eq!(ground.differences(true), ["level d/", "written d/new"], "no name came or went beside it");
+    ground.save_all();
+    fs::rename(&d, &aside).unwrap();
+    fs::rename(&aside, &d).unwrap();
+    assert_eq!(ground.differences(true), ["level ./", "subtree d/"]);
+    assert_eq!(ground.differences(false), [""; 0], "the run that ended well has saved all that it did");
+    write(&d.join("newer"), "");
+    assert_eq!(ground.differences(true), ["level ./", "subtree d/", "written d/newer"]);
 }
 
 #[test]

@@ -258,7 +258,7 @@ impl SyncActor {
     /// Compares once more what the removals of a batch may have changed besides.
     fn compare_again(&self, outbox: &mut PendingSet, paths: &BTreeMap<RelPath, Again>, since: Instant, now: Instant) {
         let mut disk = Source::at(&self.link.root);
-        for (path, Again { rewritten, after }) in paths {
+        for (path, Again { rewritten, after, once_more }) in paths {
             let scope = match disk.look(path) {
                 // Its removal is reported by itself.
                 EntryOnDisk::Missing => continue,
@@ -267,7 +267,7 @@ impl SyncActor {
             };
             debug!(self.link.log, "compared again after a removal"; "path" => %path);
             let pending = Pending::new(scope).rewritten(*rewritten).lacked(since, 0, now + *after);
-            outbox.put_apart(path.clone(), pending);
+            outbox.put_apart(path.clone(), pending.compared_once_more(once_more.map(|after| now + after)));
         }
     }
 

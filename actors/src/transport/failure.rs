@@ -5,9 +5,11 @@ mod cause;
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 pub use self::cause::Cause;
+use crate::path::Escaped;
 use crate::root::RootError;
 
 /// The reason why a node could not be brought up to date.
@@ -45,6 +47,11 @@ impl Failure {
     /// Reports that the local directory for a run cannot be prepared or opened.
     pub(crate) fn not_staged(error: &io::Error) -> Failure {
         Failure::new(Cause::Vanished, error.to_string())
+    }
+
+    /// Reports that a place on this machine cannot be reached, so that no rsync was started.
+    pub(crate) fn unreachable(place: &Path, error: &io::Error) -> Failure {
+        Failure::new(Cause::PlaceFails, format!("{}: {error}", Escaped(place.as_os_str().as_bytes())))
     }
 
     /// Reports that rsync could not be started.

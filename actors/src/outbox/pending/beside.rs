@@ -65,7 +65,7 @@ impl PendingSet {
             pending.retry.not_before = None;
         }
         self.leases.goes_beside();
-        self.take(Lane::Fast, paths)
+        self.take(Lane::Fast, paths, now)
     }
 
     /// Takes back a batch of which nothing was sent.

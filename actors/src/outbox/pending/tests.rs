@@ -66,6 +66,33 @@ fn a_path_leaves_only_when_it_was_delivered() {
 }
 
 #[test]
+fn what_is_compared_while_the_node_may_report_what_it_does_not_have_is_compared_once_more() {
+    let start = Instant::now();
+    let (early, until, late) = (start + SOON / 9, start + SOON, start + SOON * 2);
+    let changed = |set: &mut PendingSet, at| set.add(&touched("d/a"), at);
+    let nothing = |_: &mut PendingSet, _| ();
+    let again = |set: &mut PendingSet, _| {
+        set.put_apart(rel("d"), Pending::new(Scope::Subtree));
+    };
+    for (meanwhile, what) in
+        [(nothing as fn(&mut PendingSet, Instant), "nothing"), (changed, "a change"), (again, "all of it")]
+    {
+        let mut set = PendingSet::default();
+        set.put_apart(rel("d"), Pending::new(Scope::Subtree).compared_once_more(Some(until)));
+        assert_eq!(names(&set.lease(Lane::Fast, 99, 9999, start)), ["d"]);
+        settle(&mut set, early, |_| Fate::Delivered, |_| SOON);
+        meanwhile(&mut set, early);
+        // What is compared before the time proves nothing either.
+        set.lease(Lane::Fast, 99, 9999, early);
+        settle(&mut set, early, |_| Fate::Delivered, |_| SOON);
+        assert_eq!(set.next_due(Lane::Fast, early), Some(until), "{what}");
+        assert_eq!(names(&set.lease(Lane::Fast, 99, 9999, until)), ["d"], "{what}");
+        settle(&mut set, late, |_| Fate::Delivered, |_| SOON);
+        assert!(set.is_empty(), "{what}");
+    }
+}
+
+#[test]
 fn what_waits_for_longest_goes_first_where_not_everything_goes_at_once() {
     let (mut set, start) = (PendingSet::default(), Instant::now());
     for (seconds, name) in (0..).zip(["z", "b", "a", "c", "b"]) {

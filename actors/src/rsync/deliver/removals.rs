@@ -139,12 +139,14 @@ impl Deliverer {
         deleted.extend(tried);
         let alike = self.alike(deleted).await;
         let again = match self.names() {
-            NameRule::Apart => Again { rewritten: false, after: FORGOTTEN },
+            NameRule::Apart => Again { rewritten: false, after: FORGOTTEN, once_more: None },
+            // At once a file is sent whole, whatever the node's kernel reports; what it reports of a directory may be what
+            // was deleted by another name.
             NameRule::One | NameRule::Unclear | NameRule::NoMirror | NameRule::Unknown => {
-                Again { rewritten: true, after: Duration::ZERO }
+                Again { rewritten: true, after: Duration::ZERO, once_more: Some(FORGOTTEN) }
             }
         };
-        let attributes = Again { rewritten: false, after: Duration::ZERO };
+        let attributes = Again { rewritten: false, after: Duration::ZERO, once_more: None };
         delivery.again.extend(shared.into_iter().map(|path| (path, attributes)));
         delivery.again.extend(alike.into_iter().map(|path| (path, again)));
         Ok(())

@@ -161,6 +161,28 @@ fn is_privileged(program: &Path) -> bool {
     changes_id || rustix::fs::getxattr(program, c"security.capability", &mut [0_u8; 0]).is_ok()
 }
 
+/// A place of which the file system fails.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {cause}", Escaped(place.as_os_str().as_bytes()))]
+pub(crate) struct Unreachable {
+    /// Its path.
+    pub place: PathBuf,
+    /// The answer of the file system.
+    pub cause: io::Error,
+}
+
+impl Unreachable {
+    /// An error of the same kind that names the place.
+    fn at(place: &Path, cause: io::Error) -> io::Error {
+        io::Error::new(cause.kind(), Unreachable { place: place.to_owned(), cause })
+    }
+
+    /// The place that an error names, if it names one.
+    pub(crate) fn of(error: &io::Error) -> Option<&Unreachable> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
 /// The files that one process may reach.
 #[derive(Debug)]
 pub(crate) struct Bounds {
@@ -318,7 +340,8 @@ impl NodeBounds {
         domain.add_as(directory, Need::Read, true)?;
         let mut is_on_disks = true;
         let mut found = |path: &Path, make| {
-            let found = self.target(path, make).inspect_err(|_| self.is_on_disks.store(false, Ordering::Release))?;
+            let found = self.target(path, make).map_err(|error| Unreachable::at(path, error));
+            let found = found.inspect_err(|_| self.is_on_disks.store(false, Ordering::Release))?;
             is_on_disks &= found.is_on_disk;
             io::Result::Ok(found)
         };

@@ -11,7 +11,7 @@ use crate::rsync::recipe::Context;
 use crate::rsync::recipe::Recipe;
 use crate::rsync::report::claims::Claims;
 use crate::rsync::runner::Runner;
-use crate::rsync::runner::confine::Bounds;
+use crate::rsync::runner::confine::{Bounds, Unreachable};
 use crate::rsync::runner::process::{Finished, Process};
 use crate::rsync::runner::run_order::{Ears, Order};
 use crate::rsync::staging::{self, Staging};
@@ -31,7 +31,10 @@ impl Runner {
     fn not_started(&self, error: &io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::TimedOut => Failure::new(Cause::Timeout, error.to_string()),
-            _ => Failure::not_started(&self.target.site.rsync, error),
+            _ => match Unreachable::of(error) {
+                Some(Unreachable { place, cause }) => Failure::unreachable(place, cause),
+                None => Failure::not_started(&self.target.site.rsync, error),
+            },
         }
     }
 
