@@ -1,6 +1,6 @@
 #!/bin/bash
 # Boots a Debian of its own with systemd, installs the deb of `make deb` there, and tries the units: that of the system with a
-# mirror on the same machine, several by the target, and that of a user. As root, on Debian; after tests/package.sh, whose root
+# mirror on the same machine, thirty by the target, and that of a user. As root, on Debian; after tests/package.sh, whose root
 # it takes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,7 +25,7 @@ cp "$deb" "$root/inosync.deb"
 cp /etc/resolv.conf "$root/etc/" 2>/dev/null || true
 mount -t proc proc "$root/proc"
 in_root() { chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@"; }
-in_root sh -c 'apt-get update -q && apt-get install -y -q --no-install-recommends systemd-sysv dbus-user-session libpam-systemd /inosync.deb' \
+in_root sh -c 'apt-get update -q && apt-get install -y -q --no-install-recommends systemd-sysv dbus-user-session libpam-systemd openssh-server /inosync.deb' \
     >"$work/apt" 2>&1 || { tail "$work/apt"; fail apt; }
 umount "$root/proc"
 
@@ -70,27 +70,69 @@ say 'inosync-overview.socket' "tells of the mirror; $(systemd-analyze security -
 systemctl stop inosync@www
 [[ $(systemctl show --value -p Result inosync@www) == success ]]
 
-# Several mirrors together, by the target; the page and the status tell of each.
-for site in docs media; do
+# Thirty mirrors together, by the target, each to this machine, by ssh and to an rsync daemon; the page and the status tell of
+# each.
+sites=$(seq -f 's%g' 30)
+install -d -o inosync -g inosync -m 700 /var/lib/inosync/.ssh
+install -d -o bob -g bob -m 700 /home/bob/.ssh
+install -d -o bob -g bob /srv/ssh /srv/daemon
+runuser -u inosync -- ssh-keygen -q -t ed25519 -N '' -f /var/lib/inosync/.ssh/id_ed25519
+install -o bob -m 600 /var/lib/inosync/.ssh/id_ed25519.pub /home/bob/.ssh/authorized_keys
+mkdir -p /run/sshd
+/usr/sbin/sshd -o Port=22022 -o ListenAddress=127.0.0.1 -o MaxStartups=100 -o UsePAM=no
+ssh-keyscan -p 22022 127.0.0.1 2>/dev/null | install -o inosync -m 600 /dev/stdin /var/lib/inosync/.ssh/known_hosts
+printf 'Host 127.0.0.1\nPort 22022\n' | install -o inosync -m 600 /dev/stdin /var/lib/inosync/.ssh/config
+printf '%s\n' port=18730 address=127.0.0.1 uid=bob gid=bob 'use chroot=no' '[sites]' path=/srv/daemon 'read only=no' >/etc/rsyncd.conf
+rsync --daemon
+for site in $sites; do
     mkdir -p "/srv/$site" "/etc/systemd/system/inosync@$site.service.d"
     echo "$site" >"/srv/$site/file"
     install -d -o inosync -g inosync "/srv/mirror-$site"
-    echo "(wpath: \"/srv/$site\", rpath: \"/srv/mirror-$site\", rnodes: [\"\"])" >"/etc/inosync/$site.ron"
+    cat >"/etc/inosync/$site.ron" <<RON
+(
+    wpath: "/srv/$site",
+    rpath: "/srv/mirror-$site",
+    rnodes: [
+        (node: "", name: "here"),
+        (node: "bob@127.0.0.1:", name: "ssh", rpath: "/srv/ssh/$site"),
+        (node: "bob@127.0.0.1::sites", name: "daemon", rpath: "/$site", extra: "--port=18730"),
+    ],
+)
+RON
     sed "s|/srv/mirror|/srv/mirror-$site|" /etc/systemd/system/inosync@www.service.d/mirror.conf \
         >"/etc/systemd/system/inosync@$site.service.d/mirror.conf"
 done
 systemctl daemon-reload
-systemctl enable --quiet inosync@docs inosync@media
+for site in $sites; do systemctl enable --quiet "inosync@$site"; done
+begun=$(date +%s%N)
 systemctl start inosync.target
-within cmp /srv/docs/file /srv/mirror-docs/file
-within cmp /srv/media/file /srv/mirror-media/file
+for site in $sites; do
+    for mirror in mirror-$site ssh/$site daemon/$site; do within cmp "/srv/$site/file" "/srv/$mirror/file"; done
+done
+say inosync.target "starts thirty-one mirrors to 91 nodes, which are equal after $((($(date +%s%N) - begun) / 1000000)) ms"
 within inosync status
+begun=$(date +%s%N)
+inosync status >/status
+say 'inosync status' "tells of all of them in $((($(date +%s%N) - begun) / 1000000)) ms"
+for site in $sites; do grep -q "^$site " /status; done
 systemctl start inosync-overview.socket
+begun=$(date +%s%N)
 page /metrics >/page
-for site in docs media www; do grep -qx "inosync_site_up{site=\"$site\"} 1" /page; done
-systemctl stop inosync-overview.socket inosync-overview.service inosync.target
-for site in docs media www; do within has_ended "inosync@$site"; done
-say inosync.target 'starts three mirrors and stops them'
+say '/metrics' "tells of all of them in $((($(date +%s%N) - begun) / 1000000)) ms, at the first scrape"
+for site in $sites www; do grep -qx "inosync_site_up{site=\"$site\"} 1" /page; done
+systemctl stop inosync-overview.socket inosync-overview.service
+pids=$(for site in $sites; do systemctl show --value -p MainPID "inosync@$site"; done)
+cpu() { for pid in $pids; do cat "/proc/$pid/stat"; done | awk '{ ticks += $14 + $15 } END { print ticks }'; }
+memory() { for pid in $pids; do cat "/proc/$pid/smaps_rollup"; done | awk -v "of=$1:" '$1 == of { sum += $2 } END { printf "%.1f MiB", sum / 1024 / 30 }'; }
+# Their first saves are over.
+sleep 10
+before=$(cpu)
+sleep 20
+say 'at rest' "the thirty take $((($(cpu) - before) * 1000 / $(getconf CLK_TCK))) ms of a processor in 20 s"
+say 'memory of each' "$(memory Rss) resident, $(memory Pss) with what they share counted once, $(memory Anonymous) of its own"
+systemctl stop inosync.target
+for site in $sites www; do within has_ended "inosync@$site"; done
+say inosync.target 'stops them'
 
 loginctl enable-linger ann
 as_ann() { runuser -u ann -- env XDG_RUNTIME_DIR="/run/user/$(id -u ann)" "$@"; }
@@ -119,14 +161,15 @@ After=multi-user.target systemd-logind.service
 [Service]
 Type=oneshot
 ExecStart=/try
-TimeoutStartSec=120
+TimeoutStartSec=300
 ExecStopPost=/bin/systemctl --no-block poweroff
 [Install]
 WantedBy=multi-user.target
 UNIT
 in_root useradd -m ann
+in_root useradd -m -s /bin/sh bob
 in_root systemctl enable --quiet try.service 2>/dev/null
-timeout 180 systemd-nspawn -q -D "$root" -b --register=no --keep-unit --console=pipe </dev/null >"$work/boot" 2>&1 || true
+timeout 360 systemd-nspawn -q -D "$root" -b --register=no --keep-unit --console=pipe </dev/null >"$work/boot" 2>&1 || true
 [[ -f $root/result ]] || { tail "$work/boot"; fail "it does not boot"; }
 cat "$root/result"
 [[ $(tail -1 "$root/result") == 'all is well' ]] || exit 1

@@ -98,12 +98,11 @@ fn make_smaller(name: &str, steps: &[Step], manner: &Manner) -> Vec<Step> {
 }
 
 /// Plays one script and prints its row.
-pub fn run(name: &str, steps: &[Step], faults: &[Fault]) {
-    run_on(Ground::new(faults, Moves::None), name, steps, false);
+pub fn run(name: &str, steps: &[Step], faults: &[Fault], moves: Moves) {
+    run_on(Ground::new(faults, moves), name, steps, manner(Vec::new(), moves));
 }
 
-fn run_on(ground: Ground, name: &str, steps: &[Step], only_after_start: bool) -> Outcome {
-    let manner = Manner { only_after_start, ..manner(Vec::new(), Moves::None) };
+fn run_on(ground: Ground, name: &str, steps: &[Step], manner: Manner) -> Outcome {
     print_head();
     let outcome = play_on(ground, steps, &manner);
     print_row(name, steps, &outcome);
@@ -157,7 +156,7 @@ fn what_cannot_be_read_for_a_while_is_not_lost() {
         let recipe = Recipe { faults: Vec::new(), ..recipe(OPERATIONS / 5) };
         let steps = generate::script(seed, &recipe);
         if let Some(ground) = Ground::of_nobody() {
-            let outcome = run_on(ground, &format!("nobody-{seed}"), &steps, false);
+            let outcome = run_on(ground, &format!("nobody-{seed}"), &steps, manner(Vec::new(), Moves::None));
             assert!(outcome.log().contains("ermission denied"), "everything could be read:\n{}", outcome.log());
         }
     }
@@ -171,7 +170,8 @@ fn what_is_not_watched_for_lack_of_watches_is_not_lost() {
         let steps = generate::script(seed, &recipe);
         if let Some(ground) = Ground::of_few_watches() {
             // No event tells of what is not watched, so what is promised is that the next start finds it.
-            let outcome = run_on(ground, &format!("watches-{seed}"), &steps, true);
+            let manner = Manner { only_after_start: true, ..manner(Vec::new(), Moves::None) };
+            let outcome = run_on(ground, &format!("watches-{seed}"), &steps, manner);
             assert!(outcome.log().contains("max_user_watches"), "all could be watched:\n{}", outcome.log());
         }
     }
