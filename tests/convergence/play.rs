@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::faults::{ALL, Fault};
 use crate::generate::Moves;
 use crate::ground::Ground;
-use crate::kept::{Kept, may_differ};
+use crate::kept::{Kept, in_the_way, may_differ};
 use crate::operation::Verb;
 use crate::script::{self, Step};
 use crate::settings::hard_links;
@@ -158,8 +158,8 @@ fn compare(ground: &Ground, when: &str, skip: Skip, patience: Duration) -> Vec<L
         };
         let left = deadline.saturating_duration_since(Instant::now());
         if wait::until_within(left, || differing().is_empty().then_some(())).is_none() {
-            let on = |how| format!("{name} {when}: {how}");
-            lost.extend(differing().into_iter().map(|(path, how)| Lost { path, how: on(how) }));
+            let on = |how, path: &[u8]| format!("{name} {when}: {how}{}", in_the_way(&source, &mirror, path));
+            lost.extend(differing().into_iter().map(|(path, how)| Lost { how: on(how, &path), path }));
         }
     }
     lost
