@@ -175,7 +175,7 @@ impl Ground {
             }
             Fault::Sshd => self.site.stop_server(Ssh),
             Fault::Rsyncd => self.site.stop_server(Rsyncd),
-            Fault::ReadOnly => self.remount("remount,ro"),
+            Fault::ReadOnly => self.remount("remount,ro").is_ok(),
             Fault::Full => self.fill(),
             Fault::Immutable => self.make_immutable(number),
             Fault::Receiver => self.receive_by(OLD_RSYNC),
@@ -193,7 +193,10 @@ impl Ground {
             }
             Fault::Sshd => self.site.start_server(Ssh),
             Fault::Rsyncd => self.site.start_server(Rsyncd),
-            Fault::ReadOnly => assert!(self.mounted.is_none() || self.remount("remount,rw"), "it stays read-only"),
+            Fault::ReadOnly if self.mounted.is_some() => {
+                self.remount("remount,rw").unwrap_or_else(|said| panic!("it stays read-only: {said}"));
+            }
+            Fault::ReadOnly => (),
             Fault::Full => drop(self.mounted.as_ref().map(|small| fs::remove_file(small.join("ballast")))),
             Fault::Immutable => drop(self.immutable.take().map(|path| set_immutable(&path, false))),
             Fault::Receiver => drop(self.receive_by(RSYNC)),
@@ -288,11 +291,14 @@ impl Ground {
         self.state = State::Runs;
     }
 
-    fn remount(&self, option: &str) -> bool {
-        let Some(small) = &self.mounted else { return false };
+    /// What mount(8) said last is the error.
+    fn remount(&self, option: &str) -> Result<(), String> {
+        let Some(small) = &self.mounted else { return Err("nothing is mounted".to_owned()) };
+        let mut last = String::new();
         // It is busy while a file in it is being written.
-        let mounted = || mount_command(&["-o", option], small).then_some(());
-        wait::until_within(Duration::from_secs(2), mounted).is_some()
+        let mounted = || mount_command(&["-o", option], small).map_err(|said| last = said).ok();
+        let is_done = wait::until_within(Duration::from_secs(2), mounted).is_some();
+        if is_done { Ok(()) } else { Err(last) }
     }
 
     fn fill(&self) -> bool {
@@ -347,8 +353,10 @@ fn put_source(site: &mut Site, kind: FsKind) {
     assert!(site.source_on(kind), "INOSYNC_TEST_SOURCE_FS: no {}", kind.name());
 }
 
-fn mount_command(arguments: &[&str], at: &Path) -> bool {
-    Command::new("mount").args(arguments).arg(at).output().is_ok_and(|output| output.status.success())
+fn mount_command(arguments: &[&str], at: &Path) -> Result<(), String> {
+    let output = Command::new("mount").args(arguments).arg(at).output().map_err(|error| error.to_string())?;
+    let said = || format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim_end());
+    if output.status.success() { Ok(()) } else { Err(said()) }
 }
 
 /// Of a file or directory; nothing else can be made immutable.

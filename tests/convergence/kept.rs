@@ -2,8 +2,9 @@
 //! that such a mirror ever had is lost.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsStr;
+use std::fs::{self, FileType};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -42,9 +43,8 @@ impl Kept {
         if !keeps_removed() {
             return Vec::new();
         }
-        let is_gone = |mirror: &Path, name: &Vec<u8>| {
-            fs::symlink_metadata(mirror.join(std::ffi::OsStr::from_bytes(name))).is_err()
-        };
+        let is_gone =
+            |mirror: &Path, name: &Vec<u8>| fs::symlink_metadata(mirror.join(OsStr::from_bytes(name))).is_err();
         let changes_kind = |name: &[u8]| steps.iter().any(|step| step.changes_kind(name));
         let gone_at = |(mirror, names): &(PathBuf, BTreeSet<Vec<u8>>)| {
             let gone = names.iter().filter(|name| is_gone(mirror, name) && !changes_kind(name));
@@ -58,11 +58,24 @@ impl Kept {
 
 /// Tells if a path may differ: only the mirror has it, or what the mirror has in its place is of another kind.
 pub fn may_differ(source: &Path, mirror: &Path, path: &[u8]) -> bool {
-    let whole = Path::new(std::ffi::OsStr::from_bytes(path));
-    let kind = |root: &Path, path: &Path| fs::symlink_metadata(root.join(path)).ok().map(|meta| meta.file_type());
-    let in_the_way = |path: &Path| match (kind(source, path), kind(mirror, path)) {
-        (Some(here), Some(there)) => here != there,
+    let differs = |path: &Path| match [source, mirror].map(|root| kind(root, path.as_os_str().as_bytes())) {
+        [Some(here), Some(there)] => here != there,
         _ => false,
     };
-    keeps_removed() && (kind(source, whole).is_none() || whole.ancestors().any(in_the_way))
+    keeps_removed() && (kind(source, path).is_none() || Path::new(OsStr::from_bytes(path)).ancestors().any(differs))
+}
+
+/// The entries of a directory that may differ although both sides have them: what a report tells beside the directory.
+pub fn in_the_way(source: &Path, mirror: &Path, dir: &[u8]) -> String {
+    let names = fs::read_dir(source.join(OsStr::from_bytes(dir))).into_iter().flatten().flatten();
+    let paths = names.map(|entry| match dir {
+        [] => entry.file_name().into_vec(),
+        dir => [dir, entry.file_name().as_bytes()].join(&b'/'),
+    });
+    let found = paths.filter(|path| kind(mirror, path).is_some() && may_differ(source, mirror, path));
+    found.map(|path| format!("; another kind at the node: {}", path.escape_ascii())).collect()
+}
+
+fn kind(root: &Path, path: &[u8]) -> Option<FileType> {
+    fs::symlink_metadata(root.join(OsStr::from_bytes(path))).ok().map(|meta| meta.file_type())
 }

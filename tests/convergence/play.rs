@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::faults::{ALL, Fault};
 use crate::generate::Moves;
 use crate::ground::Ground;
-use crate::kept::{Kept, may_differ};
+use crate::kept::{Kept, in_the_way, may_differ};
 use crate::operation::Verb;
 use crate::script::{self, Step};
 use crate::settings::hard_links;
@@ -82,10 +82,9 @@ pub fn play_on(ground: Ground, steps: &[Step], manner: &Manner) -> Outcome {
     };
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        let watching = scope.spawn(|| kept.watch(is_of_a_moment, &stop));
+        scope.spawn(|| kept.watch(is_of_a_moment, &stop));
+        let _stop = SetAtEnd(&stop);
         thread::scope(|scope| (0..manner.threads).for_each(|_| drop(scope.spawn(worker))));
-        stop.store(true, Ordering::Relaxed);
-        drop(watching);
     });
     let mut ground = ground.into_inner().unwrap_or_else(PoisonError::into_inner);
     ground.heal();
@@ -112,6 +111,15 @@ pub fn play_on(ground: Ground, steps: &[Step], manner: &Manner) -> Outcome {
     let results = results.into_inner().unwrap();
     let paths = tree::read(&source, |_| false).len();
     Outcome { counts: ground.counts, paths, took: start.elapsed(), lost, log: ground.log(), results }
+}
+
+/// Is set when this is dropped: a panic of one thread must not leave the other waiting for ever.
+struct SetAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn perform(step: &Step, source: &Path, ground: &Mutex<Ground>) -> io::Result<()> {
@@ -158,8 +166,8 @@ fn compare(ground: &Ground, when: &str, skip: Skip, patience: Duration) -> Vec<L
         };
         let left = deadline.saturating_duration_since(Instant::now());
         if wait::until_within(left, || differing().is_empty().then_some(())).is_none() {
-            let on = |how| format!("{name} {when}: {how}");
-            lost.extend(differing().into_iter().map(|(path, how)| Lost { path, how: on(how) }));
+            let on = |how, path: &[u8]| format!("{name} {when}: {how}{}", in_the_way(&source, &mirror, path));
+            lost.extend(differing().into_iter().map(|(path, how)| Lost { how: on(how, &path), path }));
         }
     }
     lost

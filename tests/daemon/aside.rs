@@ -126,6 +126,19 @@ fn a_file_that_does_not_fit_holds_up_nothing_that_changed_with_it() {
 }
 
 #[test]
+fn the_directory_of_a_file_that_does_not_fit_has_its_time_all_the_same() {
+    let mut site = Site::new();
+    let Some(mounts) = small_nodes(&site, "size=4m") else { return };
+    site.mkdir("dir");
+    site.write("dir/small", "1");
+    site.start_mirrored();
+    site.write("dir/large", vec![b'x'; TOO_LARGE]);
+    expect_incomplete(&site, "dir/large");
+    site.expect_time_on_nodes("dir");
+    heals(&site, &mounts);
+}
+
+#[test]
 fn a_file_that_fits_after_a_removal_is_there_soon() {
     let mut site = Site::on(&[Local]);
     let Some(_mounts) = small_nodes(&site, "size=4m") else { return };

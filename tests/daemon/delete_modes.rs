@@ -163,6 +163,46 @@ fn a_node_that_never_deletes_keeps_what_is_in_the_way_and_says_so() {
     site.expect_on_nodes("a/in", "y");
 }
 
+/// In the directory of a moment, what the node keeps gets another kind of entry by its name, as the last change of its directory.
+fn put_in_the_way(site: &Site, moment: &str) {
+    site.rename(format!("{moment}/link"), format!("{moment}/renamed over/f"));
+    site.remove(format!("{moment}/directory over/f"));
+    site.mkdir(format!("{moment}/directory over/f/in"));
+}
+
+#[test]
+fn the_directory_of_what_is_in_the_way_has_its_time_all_the_same() {
+    let mut site = Site::new();
+    site.config("delete: Never");
+    for moment in MOMENTS {
+        for dir in ["renamed over", "directory over"] {
+            site.mkdir(format!("{moment}/{dir}"));
+            site.write(format!("{moment}/{dir}/f"), "kept");
+        }
+        site.symlink(format!("{moment}/link"), "renamed over");
+    }
+    site.start_mirrored();
+    let expect_times = |site: &Site, moment: &str| {
+        for dir in ["renamed over", "directory over"] {
+            site.expect_time_on_nodes(format!("{moment}/{dir}"));
+            expect_kept(site, &[(&format!("{moment}/{dir}/f"), "kept")]);
+        }
+    };
+    put_in_the_way(&site, MOMENTS[0]);
+    expect_times(&site, MOMENTS[0]);
+
+    site.stop();
+    put_in_the_way(&site, MOMENTS[1]);
+    site.start();
+    expect_times(&site, MOMENTS[1]);
+
+    site.stop();
+    fs::remove_dir_all(site.beside("state")).unwrap();
+    put_in_the_way(&site, MOMENTS[2]);
+    site.start();
+    MOMENTS.iter().for_each(|moment| expect_times(&site, moment));
+}
+
 #[test]
 fn what_was_removed_goes_at_the_next_start_where_only_that_deletes() {
     let mut site = planted("Startup");

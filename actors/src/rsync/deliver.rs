@@ -96,8 +96,14 @@ impl Deliverer {
             self.send_first(Recipe::Large, &rest.relinked, &plan, lane, &mut runs).await?;
         }
         match deleting {
-            Some(deleting) => runs.join(deleting).await?,
+            Some(deleting) => {
+                runs.join(deleting).await?;
+                runs.sent_root = true;
+            }
             None => self.delete_last(&plan, lane, &mut runs).await?,
+        }
+        if plan.root && !runs.sent_root {
+            runs.add(|worked| self.clone().send(Recipe::Root, Vec::new(), plan.clone(), lane, worked)).await?;
         }
         // Nobody listens any more when the batch was given up.
         let _ = worked.send(());
@@ -134,9 +140,8 @@ impl Deliverer {
             }
             if !plan.missing.is_empty() {
                 runs.add(|worked| self.clone().delete(plan.clone(), lane, worked)).await?;
+                runs.sent_root = true;
             }
-        } else if plan.root && plan.len() == 1 {
-            runs.add(|worked| self.clone().send(Recipe::Root, Vec::new(), plan.clone(), lane, worked)).await?;
         }
         Ok(())
     }
@@ -154,6 +159,7 @@ impl Deliverer {
         let by_size_and_time = matches!(recipe, Recipe::Large | Recipe::Subtrees);
         let leaves = |name: &RelPath| by_size_and_time && plan.is_unproven(name);
         let named = plan.with_other_names(paths, recipe.sends_trees(), leaves);
+        runs.sent_root |= plan.root;
         let mut sent = runs.add(|worked| self.clone().send(recipe, list(&named), plan.clone(), lane, worked)).await;
         if sent.is_err() && named.len() > paths.len() && !self.target.links_hard() {
             // The node has just refused a link: what it refused with the other names it may take without them.

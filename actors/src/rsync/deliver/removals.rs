@@ -50,9 +50,13 @@ impl Deliverer {
         worked: Worked,
     ) -> Result<Delivery, Failure> {
         let (missing, spared) = self.still_missing(&plan).await?;
-        if missing.is_empty() && !plan.root {
-            let _ = worked.send(());
-            return Ok(Delivery { spared, ..Delivery::default() });
+        if missing.is_empty() {
+            // An empty list would send nothing.
+            let delivery = match plan.root {
+                true => self.send(Recipe::Root, Vec::new(), plan, lane, worked).await?,
+                false => Delivery::default(),
+            };
+            return Ok(Delivery { spared, ..delivery });
         }
         let mut delivery = self.delete_listed(&missing, &plan, lane, worked).await?;
         delivery.removed.extend(missing);

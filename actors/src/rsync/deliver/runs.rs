@@ -14,6 +14,8 @@ use crate::transport::{Delivery, Worked};
 pub(super) struct Runs {
     /// The outcome of those that have ended.
     pub delivery: Delivery,
+    /// `true` if one of them has sent the attributes of the root.
+    pub sent_root: bool,
     ending: Vec<Run>,
 }
 

@@ -60,9 +60,10 @@ impl Clashes {
     }
 }
 
-/// Lists the directories of what is gone, of which the source has other times now: no removal sends them.
-fn list_parents(gone: &BTreeSet<RelPath>, plan: &mut Plan) {
-    let parents: BTreeSet<RelPath> = gone.iter().filter_map(RelPath::parent).collect();
+/// Lists the directories of what no run works on, since it stays at the node as it is: the source has other times of them now,
+/// and nothing else sends these.
+fn list_parents(staying: &BTreeSet<RelPath>, plan: &mut Plan) {
+    let parents: BTreeSet<RelPath> = staying.iter().filter_map(RelPath::parent).collect();
     for parent in parents {
         let is_listed = plan.listed().any(|(path, below)| *path == parent || below && parent.is_below(path));
         match parent.is_root() {
@@ -103,6 +104,7 @@ impl Deliverer {
         spared.renamed.retain(|path, _| !clashes.hold(path));
         spared.parents.retain(|path| !clashes.hold(path));
         spared.links.retain(|path, _| !clashes.hold(path));
+        list_parents(&clashes.0, &mut spared);
         spared.protected.extend(clashes.0.iter().cloned());
         // A run shows at least that the node is well.
         spared.root |= spared.is_empty();
@@ -145,11 +147,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_changes_its_directory_alone() {
-        let gone = BTreeSet::from(["top", "d/one", "d/two", "sub/x/y", "listed/z"].map(rel));
+    fn what_stays_at_the_node_changes_its_directory_alone() {
+        let staying = BTreeSet::from(["top", "d/one", "d/two", "sub/x/y", "listed/z"].map(rel));
         let mut plan =
             Plan { subtrees: BTreeSet::from([rel("sub")]), levels: BTreeSet::from([rel("listed")]), ..Plan::default() };
-        list_parents(&gone, &mut plan);
+        list_parents(&staying, &mut plan);
         assert_eq!((plan.present, plan.root), (BTreeSet::from([rel("d")]), true));
     }
 

@@ -97,19 +97,24 @@ impl Aside {
         size: impl Fn(&RelPath) -> Option<u64>,
         was_stored: impl Fn(&RelPath) -> bool,
     ) -> Vec<u8> {
-        let (mut paths, root) = recipe::named(list);
+        let (listed, root) = recipe::named(list);
         // What a run that was broken off said of directories may not hold.
         let has_arrived = |path: &RelPath| size(path).is_some() && was_stored(path) && !self.blamed.touches(path);
-        paths.retain(|path| !self.unfit.contains_key(path) && !self.untried.contains(path) && !has_arrived(path));
+        let is_done =
+            |path: &RelPath| self.unfit.contains_key(path) || self.untried.contains(path) || has_arrived(path);
+        let (mut done, mut paths) = listed.into_iter().partition::<BTreeSet<RelPath>, _>(is_done);
         if self.unfit.len() >= ONE_BY_ONE {
             let smallest = self.smallest();
             let is_as_large = |path: &RelPath| {
                 smallest.get(&path.parent()).is_some_and(|&least| size(path).is_some_and(|size| size >= least))
             };
-            let (untried, rest) = paths.into_iter().partition::<Vec<RelPath>, _>(is_as_large);
+            let (untried, rest) = paths.into_iter().partition::<BTreeSet<RelPath>, _>(is_as_large);
+            done.extend(untried.iter().cloned());
             self.untried.extend(untried);
             paths = rest;
         }
+        // The run that was broken off has written in these, and has not set their times.
+        paths.extend(done.iter().filter_map(RelPath::parent).filter(|dir| !dir.is_root()));
         match paths.is_empty() {
             true => recipe::verified([&RelPath::root()]),
             false => recipe::entries(&paths, root),
@@ -303,12 +308,30 @@ mod tests {
     }
 
     #[test]
+    fn the_directories_of_what_is_left_out_go_in_its_place() {
+        for (listed, arrived, expected) in [
+            (&["d/big", "d/small"][..], &["d/small"][..], &["d"][..]),
+            (&["d/big", "d/small"], &[], &["d", "d/small"]),
+            (&["d/e/sent", "d/big", "d"], &["d/e/sent"], &["d", "d/e"]),
+            (&["big", "d/sent"], &["d/sent"], &["d"]),
+        ] {
+            let mut aside = Aside::default();
+            ["big", "d/big"].iter().for_each(|path| assert!(aside.add(file(path, SMALL + 1))));
+            let list = recipe::entries(&listed.iter().map(|path| rel(path)).collect::<Vec<_>>(), false);
+            let size = |path: &RelPath| (path.depth() > 1 || *path == rel("big")).then_some(1);
+            let rest = aside.rest(&list, size, |path| arrived.iter().any(|name| rel(name) == *path));
+            let expected: Vec<_> = expected.iter().map(|path| rel(path)).collect();
+            assert_eq!(recipe::named(&rest).0, expected, "{listed:?} {arrived:?}");
+        }
+    }
+
+    #[test]
     fn files_of_other_directories_are_tried_whatever_did_not_fit_elsewhere() {
         let list = recipe::entries(&["full/x", "roomy/large"].map(rel), false);
         let mut aside = Aside::default();
         (0..ONE_BY_ONE).for_each(|number| assert!(aside.add(file(&format!("full/{number}"), SMALL + 1))));
         let rest = aside.rest(&list, |_| Some(1 << 30), |_| false);
-        assert_eq!(recipe::named(&rest).0, [rel("roomy/large")]);
+        assert_eq!(recipe::named(&rest).0, ["full", "roomy/large"].map(rel), "the time of the one is still to be set");
         assert_eq!(aside.untried, BTreeSet::from([rel("full/x")]));
     }
 

@@ -62,6 +62,19 @@ impl Site {
         }
     }
 
+    /// The directory gets the time on every live node that it has in the source.
+    #[track_caller]
+    pub fn expect_time_on_nodes(&self, dir: impl AsRef<Path>) {
+        let time = |root: &Path| fs::metadata(root.join(&dir)).ok()?.modified().ok();
+        let expected = time(&self.source());
+        for node in self.live() {
+            if wait::until(|| (time(&self.mirror(node)) == expected).then_some(())).is_none() {
+                let found = time(&self.mirror(node));
+                self.fail(&format!("{:?} on {node} does not get its time {expected:?} but {found:?}", dir.as_ref()));
+            }
+        }
+    }
+
     /// The path vanishes from every live node.
     #[track_caller]
     pub fn expect_gone(&self, path: impl AsRef<Path>) {
