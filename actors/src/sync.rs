@@ -250,7 +250,7 @@ impl SyncActor {
     /// Returns true if a run may have failed because the daemon is about to end.
     fn is_broken_off(&self, failure: &Failure) -> bool {
         let may_end = matches!(self.order, WorkOrder::Finish { .. } | WorkOrder::Rest);
-        may_end && (failure.cause.is_vague() || failure.cause == Cause::NotStarted)
+        may_end && (failure.cause.is_vague() || matches!(failure.cause, Cause::NotStarted | Cause::PlaceFails))
     }
 
     fn tell(&self, news: &HealthChange, failure: Option<&Failure>) {

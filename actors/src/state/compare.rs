@@ -119,12 +119,16 @@ impl<'f> StateComparison<'_, 'f> {
         let saved = renamed.filter(|_| to != from);
         let saved = saved.as_ref().unwrap_or(dir.path());
         let before = known.children(saved)?;
-        let doubt = self.doubt(dir, saved)?;
+        let mut doubt = None;
         let mut directories = PackedNames::default();
         for pair in pairs(entries, before) {
             match pair {
                 Pair::Both(entry, before) => {
                     if before != Some(entry.stamp) {
+                        let doubt = *match &mut doubt {
+                            Some(doubt) => doubt,
+                            none => none.insert(self.doubt(dir, saved)?),
+                        };
                         self.tell(changed(&entry, before, doubt));
                     }
                     let was_dir = before.is_some_and(|before| before.is_dir());
@@ -154,9 +158,9 @@ impl<'f> StateComparison<'_, 'f> {
         if !unsaved_names {
             return Ok(DirDoubt::None);
         }
-        let before = known.stamp(saved)?;
         let stamp = dir.stamp().map_err(StoreError::Source)?;
-        let has_same_names = before.is_some_and(|before| before.has_names_of(&stamp));
+        // A name that came or went moves the change time, which nobody can set back, unlike the modification time.
+        let has_same_names = known.stamp(saved)? == Some(stamp);
         Ok(if has_same_names { DirDoubt::Names } else { DirDoubt::All })
     }
 

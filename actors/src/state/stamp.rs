@@ -61,11 +61,6 @@ impl Stamp {
         (self.kind, self.inode, self.size, self.modified) == (other.kind, other.inode, other.size, other.modified)
     }
 
-    /// Tells if no name was added to a directory, or left it, between the two: each moves the modification time.
-    pub(crate) fn has_names_of(&self, other: &Stamp) -> bool {
-        (self.inode, self.modified) == (other.inode, other.modified)
-    }
-
     /// Tells if the entry changed so shortly before `now` that another change may leave the same stamp.
     pub(crate) fn is_fresh(&self, now: SystemTime) -> bool {
         let tick = if self.changed.nanos == 0 { COARSE_TICK } else { TICK };

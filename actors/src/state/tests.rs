@@ -136,6 +136,12 @@ fn a_directory_that_may_have_been_away_since_the_last_save_is_in_doubt_as_a_whol
     assert_eq!(ground.differences(false), [""; 0], "the run that ended well has saved all that it did");
     write(&d.join("newer"), "");
     assert_eq!(ground.differences(true), ["level ./", "subtree d/", "written d/newer"]);
+    ground.save_all();
+    let modified = fs::metadata(ground.tree()).unwrap().modified().unwrap();
+    fs::rename(&d, &aside).unwrap();
+    fs::rename(&aside, &d).unwrap();
+    fs::File::open(ground.tree()).unwrap().set_modified(modified).unwrap();
+    assert_eq!(ground.differences(true), ["level ./", "subtree d/"], "whoever sets the time of the directory back");
 }
 
 #[test]

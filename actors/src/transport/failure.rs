@@ -49,8 +49,8 @@ impl Failure {
         Failure::new(Cause::Vanished, error.to_string())
     }
 
-    /// Reports that a place on this machine cannot be reached, so that no rsync was started.
-    pub(crate) fn unreachable(place: &Path, error: &io::Error) -> Failure {
+    /// Reports that the file system of a place on this machine has failed, so that no rsync was started.
+    pub(crate) fn place_fails(place: &Path, error: &io::Error) -> Failure {
         Failure::new(Cause::PlaceFails, format!("{}: {error}", Escaped(place.as_os_str().as_bytes())))
     }
 

@@ -23,6 +23,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use landlock::{ABI, Access, AccessFs, LandlockStatus, Ruleset, RulesetAttr, RulesetError};
+use rustix::io::Errno;
 use tokio::sync::oneshot;
 
 pub(super) use self::domain::RuleSources;
@@ -161,24 +162,29 @@ fn is_privileged(program: &Path) -> bool {
     changes_id || rustix::fs::getxattr(program, c"security.capability", &mut [0_u8; 0]).is_ok()
 }
 
-/// A place of which the file system fails.
+/// A place on this machine of which the file system has failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {cause}", Escaped(place.as_os_str().as_bytes()))]
-pub(crate) struct Unreachable {
+pub(crate) struct FailedPlace {
     /// Its path.
     pub place: PathBuf,
     /// The answer of the file system.
     pub cause: io::Error,
 }
 
-impl Unreachable {
-    /// An error of the same kind that names the place.
+impl FailedPlace {
+    /// Names the place in an error of a file system that has failed. Other errors are about limits or permissions.
     fn at(place: &Path, cause: io::Error) -> io::Error {
-        io::Error::new(cause.kind(), Unreachable { place: place.to_owned(), cause })
+        match Errno::from_io_error(&cause) {
+            Some(Errno::NOTCONN | Errno::IO | Errno::STALE | Errno::HOSTDOWN | Errno::NXIO | Errno::NODEV) => {
+                io::Error::new(cause.kind(), FailedPlace { place: place.to_owned(), cause })
+            }
+            _ => cause,
+        }
     }
 
     /// The place that an error names, if it names one.
-    pub(crate) fn of(error: &io::Error) -> Option<&Unreachable> {
+    pub(crate) fn of(error: &io::Error) -> Option<&FailedPlace> {
         error.get_ref()?.downcast_ref()
     }
 }
@@ -340,7 +346,7 @@ impl NodeBounds {
         domain.add_as(directory, Need::Read, true)?;
         let mut is_on_disks = true;
         let mut found = |path: &Path, make| {
-            let found = self.target(path, make).map_err(|error| Unreachable::at(path, error));
+            let found = self.target(path, make).map_err(|error| FailedPlace::at(path, error));
             let found = found.inspect_err(|_| self.is_on_disks.store(false, Ordering::Release))?;
             is_on_disks &= found.is_on_disk;
             io::Result::Ok(found)

@@ -11,7 +11,7 @@ use crate::rsync::recipe::Context;
 use crate::rsync::recipe::Recipe;
 use crate::rsync::report::claims::Claims;
 use crate::rsync::runner::Runner;
-use crate::rsync::runner::confine::{Bounds, Unreachable};
+use crate::rsync::runner::confine::{Bounds, FailedPlace};
 use crate::rsync::runner::process::{Finished, Process};
 use crate::rsync::runner::run_order::{Ears, Order};
 use crate::rsync::staging::{self, Staging};
@@ -31,8 +31,8 @@ impl Runner {
     fn not_started(&self, error: &io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::TimedOut => Failure::new(Cause::Timeout, error.to_string()),
-            _ => match Unreachable::of(error) {
-                Some(Unreachable { place, cause }) => Failure::unreachable(place, cause),
+            _ => match FailedPlace::of(error) {
+                Some(FailedPlace { place, cause }) => Failure::place_fails(place, cause),
                 None => Failure::not_started(&self.target.site.rsync, error),
             },
         }

@@ -208,7 +208,7 @@ causes! {
     /// rsync could not be started.
     NotStarted: passing("rsync cannot be started",
         "look at `rsync` in the configuration and at the limits of the daemon's processes");
-    /// A directory or file of this machine that an rsync is to reach cannot be looked at.
+    /// The file system of a directory or file of this machine that an rsync is to reach has failed.
     PlaceFails: passing("a place on this machine cannot be reached",
         "look at what is mounted there: a file system that has failed must be unmounted (umount -l) and mounted again");
     /// A failure that none of the other causes explains.
