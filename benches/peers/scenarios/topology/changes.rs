@@ -46,7 +46,7 @@ impl Change {
             Change::Overwrite => "a file of 1 KiB overwritten".into(),
             Change::Part => "4 KiB changed in a file of 1 MiB".into(),
             Change::Delete => "a file deleted".into(),
-            Change::Tree => "a tree of 1,000 files of 100 bytes made".into(),
+            Change::Tree => "a tree of 1,000 files, 2.6 MB in all, made".into(),
             Change::Rename => format!("a file of {size} MiB renamed"),
             Change::Move => format!("a directory of {} MiB moved", 2 * size),
         }

@@ -21,6 +21,8 @@ const LARGE_BYTES: usize = 4 << 20;
 const CHANGED: usize = 50;
 /// How long a relay is gone, at least.
 const GONE: Duration = Duration::from_secs(10);
+/// How long all is at rest before.
+const SAVED: Duration = Duration::from_secs(5);
 /// How long nothing happens.
 const QUIET: Duration = Duration::from_secs(60);
 /// Between two looks at what a leaf has.
@@ -102,6 +104,8 @@ impl Outage {
 
     /// Lets the first relay fail, changes the source and lets the relay return.
     fn measure(self, ground: &Ground, tree: &mut Relays, number_of_all: usize) -> Outcome<Vec<String>> {
+        // The state of each daemon is saved by then.
+        thread::sleep(SAVED);
         let began = Instant::now();
         let Relays { first, relays, arena } = tree;
         let (relay, others) = relays.split_first_mut().at("no relay")?;
