@@ -114,7 +114,7 @@ fn is_identical(source: &Path, mirror: &Path, entries: &[PathBuf]) -> Outcome<bo
 }
 
 /// The file that inosync's `heartbeat` keeps at the root of each mirror.
-const HEARTBEAT: &str = ".inosync-heartbeat";
+pub const HEARTBEAT: &str = ".inosync-heartbeat";
 
 /// All entries below `root` but the heartbeat, a directory before what is in it.
 fn list(root: &Path, dir: &Path, entries: &mut Vec<PathBuf>) -> Outcome<()> {

@@ -1,7 +1,7 @@
 //! Relays that fail: the daemon of one is killed, the machine of one is gone for a while, and one comes back with an empty disk.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::describe;
 use crate::ground::Ground;
 use crate::mirror;
-use crate::relays::{Node, Relays, Shape, Station, until_equal};
+use crate::relays::{Node, Relays, Shape, Station, until_all, until_equal};
 use crate::report::{Table, number};
 use crate::trouble::{At, Outcome};
 
@@ -80,6 +80,15 @@ fn equal_all(tree: &Relays) -> Outcome<()> {
     until_equal(Instant::now(), &tree.first.source, tree.first.nodes.iter().chain(tree.leaves())).map(drop)
 }
 
+/// Waits until the heartbeat of each node says that it is complete.
+fn complete_all(tree: &Relays) -> Outcome<()> {
+    let is_complete = |mirror: &Path| {
+        let heartbeat = fs::read_to_string(mirror.join(mirror::HEARTBEAT)).unwrap_or_default();
+        heartbeat.contains("\"state\":\"complete\"")
+    };
+    until_all(Instant::now(), tree.first.nodes.iter().chain(tree.leaves()), is_complete).map(drop)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outage {
     /// Of the relay's daemon alone: its mirror is still written.
@@ -104,7 +113,8 @@ impl Outage {
 
     /// Lets the first relay fail, changes the source and lets the relay return.
     fn measure(self, ground: &Ground, tree: &mut Relays, number_of_all: usize) -> Outcome<Vec<String>> {
-        // The state of each daemon is saved by then.
+        // Each daemon has compared its nodes, and saved its state.
+        complete_all(tree)?;
         thread::sleep(SAVED);
         let began = Instant::now();
         let Relays { first, relays, arena } = tree;
@@ -178,9 +188,9 @@ fn empty(dir: &Path) -> Outcome<()> {
 }
 
 /// The files in the directories of the tree that nobody changes.
-fn names(mirror: &Path) -> Vec<std::path::PathBuf> {
+fn names(mirror: &Path) -> Vec<PathBuf> {
     let dirs = (0..20).map(|dir| Path::new("g0").join(format!("d{dir}")));
-    let files = |dir: std::path::PathBuf| {
+    let files = |dir: PathBuf| {
         let entries = fs::read_dir(mirror.join(&dir)).into_iter().flatten().flatten();
         entries.map(move |entry| dir.join(entry.file_name())).collect::<Vec<_>>()
     };
@@ -188,7 +198,7 @@ fn names(mirror: &Path) -> Vec<std::path::PathBuf> {
 }
 
 /// Looks if a leaf loses a file that it had, and that the source has.
-fn watch(relay: &Station, source: &Path, had: &[std::path::PathBuf], lost: &AtomicBool, is_over: &AtomicBool) {
+fn watch(relay: &Station, source: &Path, had: &[PathBuf], lost: &AtomicBool, is_over: &AtomicBool) {
     while !is_over.load(Ordering::SeqCst) {
         let lacks = |node: &Node| had.iter().any(|file| !node.mirror.join(file).exists() && source.join(file).exists());
         if relay.nodes.iter().any(lacks) {
