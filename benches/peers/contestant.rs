@@ -236,7 +236,7 @@ pub fn has_other_build() -> bool {
 
 /// The inosync that is measured: built with the same profile as this program, which cargo puts into a directory below; or the
 /// other build.
-fn inosync(who: Who) -> Outcome<PathBuf> {
+pub fn inosync(who: Who) -> Outcome<PathBuf> {
     if let Some(program) = OTHER_BUILD.get().filter(|_| who == Who::OtherBuild) {
         return Ok(program.clone());
     }

@@ -96,6 +96,30 @@ impl Ground {
         self.sshd.as_ref().map(|sshd| &sshd.line).map_err(ToString::to_string)
     }
 
+    /// The server of the mirrors that are reached this way, or why there is none. There is none for a directory of this machine.
+    pub fn server(&self, way: Way) -> Outcome<&Server> {
+        match way {
+            Way::Local => Err("no server is needed".into()),
+            Way::Ssh => self.sshd.as_ref().map(|sshd| &sshd.server).map_err(|error| error.to_string().into()),
+            Way::Daemon => self.rsyncd.as_ref().map_err(|error| error.to_string().into()),
+        }
+    }
+
+    /// A line to a node of its own, whose mirrors are below the directory `name` of the arena. Returns the node, too, as
+    /// inosync's `rnodes` has it.
+    pub fn line_to(&self, arena: &Arena, way: Way, name: &str) -> Outcome<(Line, String)> {
+        let line = Line::start(self.server(way)?.port)?;
+        let node = match way {
+            Way::Daemon => format!("rsync://127.0.0.1:{}/m/{}/{name}", line.port, arena.name),
+            _ => {
+                let host = format!("{}-{name}", arena.name);
+                server::add_ssh_host(self.path(), &host, line.port)?;
+                format!("{host}:{}", arena.dir.join(name).display())
+            }
+        };
+        Ok((line, node))
+    }
+
     /// The PATH of the contestants: it begins with our own ssh client.
     pub fn search(&self) -> OsString {
         let mut search = self.path().join("bin").into_os_string();

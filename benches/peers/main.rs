@@ -8,6 +8,7 @@ mod machine;
 mod meter;
 mod mirror;
 mod process;
+mod relays;
 mod report;
 mod rsync;
 mod scenarios;

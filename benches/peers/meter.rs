@@ -46,18 +46,23 @@ impl Meter {
 
     /// Waits until nothing passes any more, and returns all bytes so far.
     pub fn rest(&self) -> Outcome<u64> {
-        let start = Instant::now();
-        let (mut bytes, mut since) = (self.bytes(), Instant::now());
-        while since.elapsed() < REST {
-            (start.elapsed() < REST_AT_LATEST).then_some(()).at("the connections do not come to rest")?;
-            thread::sleep(REST / 50);
-            let now = self.bytes();
-            if now != bytes {
-                (bytes, since) = (now, Instant::now());
-            }
-        }
-        Ok(bytes)
+        rest(|| self.bytes())
     }
+}
+
+/// Waits until these bytes become no more, and returns them.
+pub fn rest(bytes: impl Fn() -> u64) -> Outcome<u64> {
+    let start = Instant::now();
+    let (mut seen, mut since) = (bytes(), Instant::now());
+    while since.elapsed() < REST {
+        (start.elapsed() < REST_AT_LATEST).then_some(()).at("the connections do not come to rest")?;
+        thread::sleep(REST / 50);
+        let now = bytes();
+        if now != seen {
+            (seen, since) = (now, Instant::now());
+        }
+    }
+    Ok(seen)
 }
 
 fn relay(near: TcpStream, to: u16, bytes: &Arc<AtomicU64>) -> io::Result<()> {

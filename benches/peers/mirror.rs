@@ -113,11 +113,17 @@ fn is_identical(source: &Path, mirror: &Path, entries: &[PathBuf]) -> Outcome<bo
     Ok(true)
 }
 
-/// All entries below `root`, a directory before what is in it.
+/// The file that inosync's `heartbeat` keeps at the root of each mirror.
+pub const HEARTBEAT: &str = ".inosync-heartbeat";
+
+/// All entries below `root` but the heartbeat, a directory before what is in it.
 fn list(root: &Path, dir: &Path, entries: &mut Vec<PathBuf>) -> Outcome<()> {
     for entry in fs::read_dir(root.join(dir)).at(dir.display())? {
         let entry = entry.at(dir.display())?;
         let path = dir.join(entry.file_name());
+        if entry.file_name() == HEARTBEAT {
+            continue;
+        }
         entries.push(path.clone());
         if entry.file_type().at(path.display())?.is_dir() {
             list(root, &path, entries)?;

@@ -80,6 +80,11 @@ impl Process {
         false
     }
 
+    /// Ends it with its descendants at once, as a machine that dies.
+    pub fn kill(self) {
+        family(self.id()).into_iter().for_each(|pid| signal(pid, Signal::KILL));
+    }
+
     fn end(&mut self) {
         let family = family(self.id());
         if !self.has_ended() {
@@ -175,6 +180,11 @@ pub fn tree_cpu(pid: u32) -> Duration {
     ticks(members.filter_map(stat).map(|stat| stat.own + stat.reaped).sum())
 }
 
+/// The processor time of a process, its descendants, and those that they waited for.
+pub fn family_cpu(pid: u32) -> Duration {
+    ticks(family(pid).into_iter().filter_map(stat).map(|stat| stat.own + stat.reaped).sum())
+}
+
 /// The processor time of the children of this process that were waited for.
 pub fn reaped_cpu() -> Duration {
     stat(own_id()).map_or(Duration::ZERO, |stat| ticks(stat.reaped))
@@ -185,6 +195,16 @@ pub fn rss(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+/// The memory of a process and its descendants, in bytes; what several share counts once.
+pub fn family_memory(pid: u32) -> u64 {
+    let proportional = |pid: u32| {
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+        line.trim().trim_end_matches(" kB").parse::<u64>().ok()
+    };
+    family(pid).into_iter().filter_map(proportional).sum::<u64>() * 1024
 }
 
 /// A signal; a process that is gone already is no error.

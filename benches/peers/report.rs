@@ -32,7 +32,7 @@ impl Unit {
 }
 
 /// Two digits, or all of them if there are more before the point.
-fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     match value {
         v if v >= 9.95 || v == 0.0 => group(v.round() as u64),
         v if v >= 0.995 => format!("{v:.1}"),
@@ -166,16 +166,48 @@ impl Row {
     }
 }
 
+/// A table with columns of its own, for what is not compared with anybody.
+pub struct Table {
+    title: String,
+    heads: Vec<String>,
+    lines: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub fn new(title: impl Into<String>, heads: &[&str]) -> Table {
+        Table { title: title.into(), heads: heads.iter().map(ToString::to_string).collect(), lines: Vec::new() }
+    }
+
+    pub fn line(&mut self, cells: Vec<String>) {
+        self.lines.push(cells);
+    }
+
+    fn markdown(&self) -> String {
+        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        let lines: String = self.lines.iter().map(|cells| line(cells)).collect();
+        format!("\n{}:\n\n{}|{}\n{lines}", self.title, line(&self.heads), " --- |".repeat(self.heads.len()))
+    }
+
+    fn json(&self) -> Value {
+        json!({"title": self.title, "heads": self.heads, "lines": self.lines})
+    }
+}
+
 /// All rows, and what could not be measured.
 #[derive(Default)]
 pub struct Report {
     rows: Vec<(&'static str, Row)>,
+    tables: Vec<Table>,
     skipped: Vec<String>,
 }
 
 impl Report {
     pub fn add(&mut self, scenario: &'static str, row: Row) {
         self.rows.push((scenario, row));
+    }
+
+    pub fn add_table(&mut self, table: Table) {
+        self.tables.push(table);
     }
 
     pub fn skip(&mut self, what: impl Into<String>) {
@@ -188,6 +220,20 @@ impl Report {
         for line in machine {
             let _ = writeln!(text, "- {line}");
         }
+        if !self.rows.is_empty() {
+            text += &self.compared();
+        }
+        text.extend(self.tables.iter().map(Table::markdown));
+        let _ = writeln!(text);
+        for skipped in &self.skipped {
+            let _ = writeln!(text, "- Not measured: {skipped}");
+        }
+        text
+    }
+
+    /// The table of who needs what.
+    fn compared(&self) -> String {
+        let mut text = String::new();
         let columns: Vec<Who> = Who::COLUMNS.into_iter().filter(|who| self.has(*who)).collect();
         let heads: String = columns.iter().map(|who| format!(" {who} |")).collect();
         let _ = writeln!(text, "\n| work |{heads} aim |\n| --- |{} --- |", " --- |".repeat(columns.len()));
@@ -199,9 +245,6 @@ impl Report {
         for note in self.rows.iter().flat_map(|(_, row)| row.notes.iter().map(|note| format!("{}: {note}", row.work))) {
             let _ = writeln!(text, "- {note}");
         }
-        for skipped in &self.skipped {
-            let _ = writeln!(text, "- Not measured: {skipped}");
-        }
         text
     }
 
@@ -211,6 +254,7 @@ impl Report {
 
     pub fn json(&self, machine: &[String]) -> Value {
         let rows: Vec<Value> = self.rows.iter().map(|(scenario, row)| row.json(scenario)).collect();
-        json!({ "machine": machine, "rows": rows, "skipped": self.skipped })
+        let tables: Vec<Value> = self.tables.iter().map(Table::json).collect();
+        json!({ "machine": machine, "rows": rows, "tables": tables, "skipped": self.skipped })
     }
 }

@@ -10,6 +10,7 @@ mod many;
 mod moves;
 mod siblings;
 mod start;
+mod topology;
 
 use crate::contestant::{Who, has_other_build};
 use crate::ground::Ground;
@@ -53,6 +54,9 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "bulk", what: "small changes while a large file is sent", by_default: true, run: bulk::run },
     Scenario { name: "nodes", what: "many nodes", by_default: true, run: many::run },
     Scenario { name: "moves", what: "renamed files and directories", by_default: true, run: moves::run },
+    Scenario { name: "topology", what: "changes over two hops", by_default: false, run: topology::run },
+    Scenario { name: "outages", what: "relays that fail and return", by_default: false, run: topology::run_outages },
+    Scenario { name: "node-cost", what: "what a node costs its daemon", by_default: false, run: topology::run_cost },
     Scenario { name: "idle", what: "nothing happens", by_default: true, run: idle::run },
 ];
 

@@ -19,10 +19,14 @@ const START: Duration = Duration::from_secs(10);
 /// A server that listens; dropping it ends it and its sessions.
 pub struct Server {
     pub port: u16,
-    _process: Process,
+    process: Process,
 }
 
 impl Server {
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     fn start(log: &Path, command: impl Fn(u16) -> Command) -> Outcome<Server> {
         // Another process may take the port before the server does.
         for _ in 0..5 {
@@ -33,7 +37,7 @@ impl Server {
             let start = Instant::now();
             while !process.has_ended() && start.elapsed() < START {
                 if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
-                    return Ok(Server { port, _process: process });
+                    return Ok(Server { port, process });
                 }
                 thread::sleep(Duration::from_millis(5));
             }
@@ -47,7 +51,7 @@ impl Server {
 pub struct SshServer {
     pub meter: Meter,
     pub line: Line,
-    _server: Server,
+    pub server: Server,
 }
 
 /// An sshd that lets in the user who runs this, by a key in `dir`, and an `ssh` in `dir/bin` that reaches it as
@@ -83,7 +87,7 @@ pub fn sshd(dir: &Path) -> Outcome<SshServer> {
     let meter = Meter::start(server.port)?;
     let line = Line::start(server.port)?;
     ssh_client(dir, &[("mirror", server.port), ("metered", meter.port), ("distant", line.port)])?;
-    Ok(SshServer { meter, line, _server: server })
+    Ok(SshServer { meter, line, server })
 }
 
 /// Without PAM, sshd refuses a user whose password is locked, which root's is on some machines.
@@ -96,12 +100,20 @@ fn account_is_locked() -> bool {
 fn ssh_client(dir: &Path, hosts: &[(&str, u16)]) -> Outcome<()> {
     let (config, at) = (dir.join("ssh_config"), dir.display());
     let hosts: String = hosts.iter().map(|(name, port)| format!("Host {name}\n Port {port}\n")).collect();
+    // Further hosts come to `ssh_lines`, which must not be included for one host only.
     let text = format!(
-        "{hosts}Host *\n HostName 127.0.0.1\n IdentityFile {at}/user_key\n IdentitiesOnly yes\n \
+        "Include {at}/ssh_lines\n{hosts}Host *\n HostName 127.0.0.1\n IdentityFile {at}/user_key\n IdentitiesOnly yes\n \
          UserKnownHostsFile {at}/known_hosts\n StrictHostKeyChecking no\n LogLevel ERROR\n"
     );
     fs::write(&config, text).at(config.display())?;
     script(&dir.join("bin/ssh"), &format!("exec /usr/bin/ssh -F {} \"$@\"", config.display()))
+}
+
+/// Lets the `ssh` in `dir/bin` reach the sshd as `host`, too, by this port.
+pub fn add_ssh_host(dir: &Path, host: &str, port: u16) -> Outcome<()> {
+    let path = dir.join("ssh_lines");
+    let hosts = fs::read_to_string(&path).unwrap_or_default();
+    fs::write(&path, format!("{hosts}Host {host}\n Port {port}\n")).at(path.display())
 }
 
 /// An rsync daemon whose module `m` is `dir`.

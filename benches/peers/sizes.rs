@@ -25,6 +25,9 @@ pub struct Sizes {
     /// with so many files.
     pub move_files: u64,
     pub idle_seconds: u64,
+    /// Nodes behind a relay that many are measured with, and changes of each kind through relays.
+    pub fan_out: usize,
+    pub relayed_changes: usize,
 }
 
 impl Sizes {
@@ -44,6 +47,8 @@ impl Sizes {
         move_file: 100 << 20,
         move_files: 1_000,
         idle_seconds: 10,
+        fan_out: 100,
+        relayed_changes: 7,
     };
 
     /// To see that everything works; the figures say little.
@@ -63,5 +68,7 @@ impl Sizes {
         move_file: 20 << 20,
         move_files: 40,
         idle_seconds: 3,
+        fan_out: 20,
+        relayed_changes: 2,
     };
 }

@@ -1,5 +1,7 @@
 //! A relay between the source and a leaf: two daemons, the second of which mirrors on what the first one brings.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 
 use serde_json::Value;
@@ -201,4 +203,78 @@ fn a_leaf_says_how_far_it_is_behind_the_first_source() {
     let still = heartbeat(&relay, Local);
     relay.settle();
     assert_eq!(heartbeat(&relay, Local)["until"], still["until"]);
+}
+
+/// The files below a directory that a mirror has, with their content.
+fn content(site: &Site, node: Node, dir: &str) -> BTreeMap<OsString, Vec<u8>> {
+    let entries = fs::read_dir(site.mirror(node).join(dir)).into_iter().flatten().flatten();
+    entries.filter_map(|entry| Some((entry.file_name(), fs::read(entry.path()).ok()?))).collect()
+}
+
+/// What is new where the relay was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Replaced {
+    /// The disk with the mirror. The daemon still has its state.
+    Disk,
+    /// The whole machine.
+    Machine,
+}
+
+/// The relay comes to be on an empty disk, while the source goes on: something is changed before anybody knows, something is
+/// removed meanwhile, and to fill the relay takes long.
+fn a_leaf_loses_nothing_while_its_relay_is_filled(what: Replaced) {
+    let mut first = beating(Site::on(&[Local]));
+    first.mkdir("kept");
+    (0..40).for_each(|number| fill(&first, &format!("kept/{number}"), MIB / 4, number));
+    first.write("removed", "removed");
+    first.start_mirrored();
+    let mut relay = beating(Site::behind(&first, Local, &[Local]));
+    if what == Replaced::Machine {
+        relay.config(&format!("marker: {NAME:?}"));
+    }
+    relay.start_mirrored();
+    let is_complete = |beat: &Value| beat["hops"] == 2 && beat["state"] == "complete";
+    expect_heartbeat(&relay, "that is complete", is_complete);
+    let had = content(&relay, Local, "kept");
+    assert_eq!(had.len(), 40);
+    first.config(&format!("rspeed: {}", 2 * MIB / KIB));
+    first.reload();
+
+    relay.crash();
+    fs::rename(first.mirror(Local), first.beside("old disk")).unwrap();
+    fs::create_dir(first.mirror(Local)).unwrap();
+    if what == Replaced::Machine {
+        fs::remove_dir_all(relay.beside("state")).unwrap();
+    }
+    first.write("changed", "before anybody knows");
+    first.expect_on_nodes("changed", "before anybody knows");
+    relay.launch();
+    first.remove("removed");
+    let is_passed_on = wait::until(|| {
+        let has = content(&relay, Local, "kept");
+        let lost: Vec<_> = had.iter().filter(|(name, old)| has.get(*name) != Some(old)).map(|(name, _)| name).collect();
+        if !lost.is_empty() {
+            relay.fail(&format!("the leaf has lost {} files: {lost:?}", lost.len()));
+        }
+        let is_filled = content(&first, Local, "kept") == had;
+        (is_filled && !relay.mirror(Local).join("removed").exists()).then_some(())
+    });
+    if is_passed_on.is_none() {
+        relay.fail("the relay is not filled, or does not pass on the removal");
+    }
+    first.expect_identical();
+    relay.expect_identical();
+    expect_heartbeat(&relay, "that is complete", is_complete);
+    first.write("later", "later");
+    relay.expect_on_nodes("later", "later");
+}
+
+#[test]
+fn a_leaf_loses_nothing_while_its_relay_is_filled_that_has_an_empty_disk() {
+    a_leaf_loses_nothing_while_its_relay_is_filled(Replaced::Disk);
+}
+
+#[test]
+fn a_leaf_loses_nothing_while_a_new_relay_is_filled_whose_marker_is_the_heartbeat() {
+    a_leaf_loses_nothing_while_its_relay_is_filled(Replaced::Machine);
 }
