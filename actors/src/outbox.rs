@@ -15,6 +15,7 @@ pub mod need;
 pub(crate) mod origins;
 pub mod pending;
 mod reconcile;
+pub(crate) mod retry;
 mod unfit;
 pub(crate) mod unmirrored;
 pub(crate) mod unsaved;

@@ -20,9 +20,10 @@ use crate::outbox::fold::{Fold, longest_waiting};
 use crate::outbox::guards::DeletionGuards;
 use crate::outbox::lease::{Batch, EndedLease, LeaseId, Leases};
 use crate::outbox::links::{Behind, WaitingLinks};
-use crate::outbox::need::{Age, Pending, Retry, Scope};
+use crate::outbox::need::{Age, Pending, Scope};
 use crate::outbox::origins::Origins;
 use crate::outbox::reconcile::{NodeReconcile, RecentComparisons};
+use crate::outbox::retry::Retry;
 use crate::outbox::unfit::UnfitPaths;
 use crate::outbox::unset::UnsetPaths;
 use crate::path::RelPath;
@@ -198,21 +199,7 @@ impl PendingSet {
         let paths = self.end_lease(id, |path, tries| fate(path).keeps_origin(tries));
         for (path, pending) in paths {
             match fate(&path) {
-                Fate::Delivered => {
-                    match pending.is_removal() {
-                        true => self.leases.forget_older(&path, id),
-                        false => self.leases.forget_older_removal(&path, id),
-                    }
-                    if pending.scope == Scope::Subtree {
-                        self.compared.add(path.clone(), now);
-                    }
-                    self.unfit.took(&path);
-                    self.unset.took(&path, pending.is_removal() || pending.scope == Scope::Subtree);
-                    if let Some(once_more) = pending.delivered(now) {
-                        self.put_back(id, path.clone(), once_more);
-                    }
-                    self.reconcile.delivered(path, pending);
-                }
+                Fate::Delivered => self.delivered(id, path, pending, now),
                 // The newer batch has read what it is now.
                 Fate::Changed if self.leases.sent_since(&path, id) => (),
                 Fate::Changed => self.put_back(id, path, pending.changed(now)),
@@ -247,6 +234,23 @@ impl PendingSet {
         }
         self.fold_up();
         failing
+    }
+
+    /// Notes that the node has a path of a batch.
+    fn delivered(&mut self, id: LeaseId, path: RelPath, pending: Pending, now: Instant) {
+        match pending.is_removal() {
+            true => self.leases.forget_older(&path, id),
+            false => self.leases.forget_older_removal(&path, id),
+        }
+        if pending.scope == Scope::Subtree {
+            self.compared.add(path.clone(), now);
+        }
+        self.unfit.took(&path);
+        self.unset.took(&path, pending.is_removal() || pending.scope == Scope::Subtree);
+        if let Some(once_more) = pending.delivered(now) {
+            self.put_back(id, path.clone(), once_more);
+        }
+        self.reconcile.delivered(path, pending);
     }
 
     /// Rolls back all batches and the reconcile: everything waits again.

@@ -43,7 +43,7 @@ impl SyncActor {
             return self.send_batch(lane, &batch, planned, now, ctx);
         }
         self.lanes.search();
-        let (root, excludes) = (self.link.root.clone(), self.link.excludes.clone());
+        let (root, excludes) = (self.link.root.clone(), self.link.settings.excludes.clone());
         // Whoever waits for the answer holds this: the search ends with the actor.
         let waits = Arc::new(());
         let asked = Arc::downgrade(&waits);

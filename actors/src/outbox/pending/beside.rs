@@ -9,8 +9,9 @@ use std::time::Instant;
 
 use crate::outbox::fold::longest_waiting;
 use crate::outbox::lease::Batch;
-use crate::outbox::need::{PathNeed, Pending, Retry, Scope};
+use crate::outbox::need::{PathNeed, Pending, Scope};
 use crate::outbox::pending::PendingSet;
+use crate::outbox::retry::Retry;
 use crate::path::RelPath;
 use crate::transport::Lane;
 

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use crate::outbox::lease::{EndedLease, LeaseId};
-use crate::outbox::need::{FAILS, PathNeed, Pending, Proof, Scope};
+use crate::outbox::need::{PathNeed, Pending, Proof, Scope};
 use crate::outbox::pending::PendingSet;
+use crate::outbox::retry::FAILS;
 use crate::path::RelPath;
 
 /// The use of a name to a batch that has another name of the file.
