@@ -14,6 +14,7 @@ pub(crate) mod links;
 pub mod need;
 pub(crate) mod origins;
 pub mod pending;
+pub(crate) mod readiness;
 mod reconcile;
 pub(crate) mod retry;
 mod unfit;

@@ -205,6 +205,16 @@ impl Pending {
         is_update && self.proof == Proof::default() && !self.departed && !self.holds_removals
     }
 
+    /// Tells if the node has what its entry of equal size and time says.
+    pub(super) fn is_proven(&self) -> bool {
+        self.need == PathNeed::Update && self.proof == Proof::default() && !self.departed
+    }
+
+    /// Tells if the other names of the file are sent with it: not when that has failed again, perhaps on their account.
+    pub(crate) fn takes_names(&self) -> bool {
+        self.retry.tries < FAILS
+    }
+
     /// Tells if working on it mirrors a removal.
     pub(crate) fn deletes(&self) -> bool {
         // A level lacks the names that were removed, reported or not.

@@ -14,7 +14,7 @@ use super::plan::BatchPlan;
 use crate::outbox::lease::{Batch, LeaseId};
 use crate::outbox::need::{Pending, Scope};
 use crate::outbox::pending::PendingSet;
-use crate::outbox::pending::names::NameTurn;
+use crate::outbox::readiness::NameTurn;
 use crate::path::RelPath;
 use crate::root::hard_links::{LinkGround, LinkGroups, LinkQuestion};
 use crate::transport::Lane;
