@@ -94,7 +94,7 @@ impl Readiness<'_> {
 
     /// Tells if nothing that is out, or waits for another name of it, keeps a path from going.
     pub(super) fn is_free(&self, path: &RelPath, pending: &Pending) -> bool {
-        let is_source = pending.is_removal() && self.origins.is_awaited(path, &self.waiting);
+        let is_source = pending.is_removal() && self.origins.is_awaited(path, self.waiting);
         !is_source && !self.waits_for_leases(path, pending) && !self.waits_for_links(path, pending)
     }
 
@@ -129,13 +129,13 @@ impl Readiness<'_> {
     fn waits_for_links(&self, path: &RelPath, pending: &Pending) -> bool {
         match removes(pending) {
             true => self.links_wait() || self.leases.has_links_at_work(),
-            false => self.links.is_behind(path, &self.waiting, &self.leases),
+            false => self.links.is_behind(path, self.waiting, self.leases),
         }
     }
 
     /// Tells if symlinks wait for which removals wait.
     pub(super) fn links_wait(&self) -> bool {
-        !self.unfit.needs_room() && self.links.wait(&self.waiting)
+        !self.unfit.needs_room() && self.links.wait(self.waiting)
     }
 }
 
