@@ -46,7 +46,7 @@ use crate::reload::ConfigSnapshot;
 use crate::site::DirMoves;
 use crate::state;
 use crate::status::record::NodeRecord;
-use crate::sync::{NodeLink, SupervisorHandle, SyncActor};
+use crate::sync::{NodeLink, NodeSettings, SupervisorHandle, SyncActor};
 use crate::transport;
 use crate::transport::heard::Heard;
 use crate::transport::progress::Latest;
@@ -120,12 +120,14 @@ impl SupervisorActor {
             unsaved: self.upstream.unsaved.clone(),
             transport,
             progress: Latest::default(),
-            keeps_removed: site.at(node).delete.keeps_removed(),
-            bulk_size: site.bulk_size,
+            settings: NodeSettings {
+                keeps_removed: site.at(node).delete.keeps_removed(),
+                bulk_size: site.bulk_size,
+                excludes: site.excludes.clone(),
+            },
             record,
             heard,
             root: self.source.root().clone(),
-            excludes: site.excludes.clone(),
             log: self.log.new(o!("node" => node.name().to_owned())),
         }
     }

@@ -24,7 +24,7 @@ use slog::{debug, error, info, warn};
 
 use self::around::Around;
 use self::lanes::Lanes;
-pub(crate) use self::node_link::{NodeLink, SupervisorHandle};
+pub(crate) use self::node_link::{NodeLink, NodeSettings, SupervisorHandle};
 use self::report::log_unset;
 use crate::backoff::backoff;
 use crate::health::StoredPart;

@@ -226,7 +226,7 @@ pub(super) fn longest_waiting<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outbox::need::Retry;
+    use crate::outbox::retry::Retry;
     use proptest::prelude::*;
 
     fn rel(path: &str) -> RelPath {

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::outbox::fold::Fold;
 use crate::outbox::lease::{LeaseId, Leases};
-use crate::outbox::need::{Pending, Retry, Scope};
+use crate::outbox::need::{Pending, Scope};
+use crate::outbox::retry::Retry;
 use crate::path::RelPath;
 use crate::transport::plan::Leads;
 

@@ -2,33 +2,31 @@
 //! it only after rsync succeeded on it: a batch is a lease, ended by [`PendingSet::settle`] or
 //! [`PendingSet::roll_back_batch`].
 //!
-//! Here is what becomes of paths in a batch and of a reconcile. What a report does is in `changes`, what others ask in
-//! `questions`.
+//! Here is what becomes of a reconcile, and what events other than reports do. What becomes of paths in a batch is in
+//! `batches`, what a report does in `changes`, what others ask in `questions`.
 
-mod beside;
+mod batches;
 mod changes;
-mod detours;
-pub(crate) mod names;
 mod questions;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::outbox::away::Away;
-use crate::outbox::fate::Fate;
-use crate::outbox::fold::{Fold, longest_waiting};
+use crate::outbox::backlog::Backlog;
+use crate::outbox::fold::Fold;
 use crate::outbox::guards::DeletionGuards;
-use crate::outbox::lease::{Batch, EndedLease, LeaseId, Leases};
-use crate::outbox::links::{Behind, WaitingLinks};
-use crate::outbox::need::{Age, Pending, Retry, Scope};
+use crate::outbox::lease::Leases;
+use crate::outbox::links::WaitingLinks;
+use crate::outbox::need::{Pending, Scope};
 use crate::outbox::origins::Origins;
+use crate::outbox::readiness::Readiness;
 use crate::outbox::reconcile::{NodeReconcile, RecentComparisons};
+use crate::outbox::retry::FAILS;
 use crate::outbox::unfit::UnfitPaths;
 use crate::outbox::unset::UnsetPaths;
 use crate::path::RelPath;
 use crate::patterns::settle::Settle;
 use crate::site::DirMoves;
-use crate::transport::Lane;
 use crate::transport::rename::is_detour;
 
 /// Paths that may wait for one node, some 150 bytes each; past it they collapse to subtrees.
@@ -101,196 +99,11 @@ impl PendingSet {
             ..PendingSet::new(self.waiting.cap())
         }
     }
-}
 
-/// Batches: taken, worked on, settled or rolled back.
-impl PendingSet {
-    /// Takes the next batch for a lane: paths that are due, up to `paths` of them and `bytes` of names. Not while the
-    /// lane works on another.
-    pub fn lease(&mut self, lane: Lane, paths: usize, bytes: usize, now: Instant) -> Batch {
-        debug_assert!(!self.leases.works(lane), "one batch at a time");
-        let due = self.waiting.iter().filter(|(_, pending)| pending.lane == lane && self.due(pending, now) <= now);
-        let mut paths = longest_waiting(due, |path, pending| self.is_free(path, pending), paths, bytes);
-        self.add_old_names(&mut paths, lane, now);
-        self.take(lane, paths, now)
-    }
-
-    fn take(&mut self, lane: Lane, paths: Vec<(RelPath, Pending)>, now: Instant) -> Batch {
-        let origins = self.origins.take_for(&paths, &self.waiting);
-        for (path, pending) in &paths {
-            self.waiting.take(path);
-            if !path.is_root() || pending.scope != Scope::Entry {
-                self.away.unmirrored.begins(path);
-            }
-        }
-        let id = self.leases.add(
-            lane,
-            paths.iter().map(|(path, pending)| (path.clone(), pending.taken(now))).collect(),
-            origins,
-        );
-        Batch { id, paths }
-    }
-
-    /// Moves some paths of a batch into the bulk lane.
-    pub fn defer(&mut self, id: LeaseId, paths: &BTreeSet<RelPath>) {
-        let EndedLease { paths: out, origins, .. } = self.leases.withdraw(id, paths);
-        for (path, pending) in out {
-            self.waiting.put_back(path, Pending { lane: Lane::Bulk, ..pending });
-        }
-        origins.into_iter().for_each(|(new, origin)| self.origins.put_back(new, origin));
-        if !paths.is_empty() {
-            // A removed path may be the old name of one in the bulk lane: it goes after that.
-            self.waiting.amend(|pending| {
-                if pending.is_removal() {
-                    pending.lane = Lane::Bulk;
-                }
-            });
-        }
-    }
-
-    /// Notes that a batch sends symlinks.
-    pub fn sends_links(&mut self, id: LeaseId) {
-        self.leases.has_links(id);
-    }
-
-    /// Takes what must not go yet out of a batch.
-    pub fn hold_back(&mut self, id: LeaseId, behind: &BTreeMap<RelPath, Behind>, now: Instant) {
-        if behind.is_empty() {
-            return;
-        }
-        let EndedLease { paths, origins, .. } = self.leases.withdraw(id, &behind.keys().cloned().collect());
-        for (path, mut pending) in paths {
-            let until = behind.get(&path).and_then(|behind| self.links.held_back(&path, behind, now));
-            pending.retry.not_before = until.or(pending.retry.not_before);
-            self.waiting.put_back(path, pending);
-        }
-        origins.into_iter().for_each(|(new, origin)| self.origins.put_back(new, origin));
-    }
-
-    /// Notes that rsync has done its work on a batch: its lane is free, and the paths that waited for it may go. The
-    /// outcome is said later.
-    pub fn worked(&mut self, id: LeaseId) {
-        self.leases.worked(id);
-        self.let_touch_ups_go();
-    }
-
-    /// Directories that exist again although they were moved away, and those that are found in the place of something
-    /// else and are compared as a whole.
-    pub fn forget_moves<'p>(&mut self, returned: &BTreeSet<RelPath>, found: impl Iterator<Item = &'p RelPath>) {
-        for path in returned {
-            self.away.forget(path);
-        }
-        found.for_each(|path| self.away.unmirrored.compared(path));
-    }
-
-    /// Ends a batch, path by path. `retry` says how long a path is left alone that failed so often before. Returns the
-    /// paths that failed for the second time since they last changed, and those that do not fit.
-    pub fn settle(
-        &mut self,
-        id: LeaseId,
-        now: Instant,
-        fate: impl Fn(&RelPath) -> Fate,
-        retry: impl Fn(u32) -> Duration,
-    ) -> Vec<RelPath> {
-        let mut failing = Vec::new();
-        let mut sends_failed = false;
-        self.unfit.batch_ended();
-        let paths = self.end_lease(id, |path, tries| fate(path).keeps_origin(tries));
-        for (path, pending) in paths {
-            match fate(&path) {
-                Fate::Delivered => {
-                    match pending.is_removal() {
-                        true => self.leases.forget_older(&path, id),
-                        false => self.leases.forget_older_removal(&path, id),
-                    }
-                    if pending.scope == Scope::Subtree {
-                        self.compared.add(path.clone(), now);
-                    }
-                    self.unfit.took(&path);
-                    self.unset.took(&path, pending.is_removal() || pending.scope == Scope::Subtree);
-                    if let Some(once_more) = pending.delivered(now) {
-                        self.put_back(id, path.clone(), once_more);
-                    }
-                    self.reconcile.delivered(path, pending);
-                }
-                // The newer batch has read what it is now.
-                Fate::Changed if self.leases.sent_since(&path, id) => (),
-                Fate::Changed => self.put_back(id, path, pending.changed(now)),
-                // What came to the name since is on its way, or waits.
-                Fate::Spared if self.leases.sent_since(&path, id) || self.waiting.get(&path).is_some() => (),
-                Fate::Returned | Fate::Spared => self.put_back(id, path, pending.returned(now)),
-                Fate::Left => {
-                    self.links.left(&path);
-                    self.put_back(id, path, pending);
-                }
-                Fate::Failed => {
-                    sends_failed |= !pending.is_removal();
-                    failing.extend((pending.retry.tries == 1).then(|| path.clone()));
-                    self.put_back(id, path, pending.failed(now, &retry));
-                }
-                Fate::Unfit { retry_in } => {
-                    failing.extend((!pending.is_failing()).then(|| path.clone()));
-                    self.unfit.add(path.clone());
-                    self.put_back(id, path, pending.unfit(now, retry_in));
-                }
-                Fate::Untried { retry_in } => {
-                    self.unfit.make_room();
-                    self.put_back(id, path, pending.untried(now + retry_in));
-                }
-                Fate::Unreported { retry_in } => {
-                    self.put_back(id, path, pending.missing(now, now + retry_in));
-                }
-            }
-        }
-        if sends_failed {
-            self.removals_follow_failed(now, retry);
-        }
-        self.fold_up();
-        failing
-    }
-
-    /// Rolls back all batches and the reconcile: everything waits again.
-    pub fn roll_back(&mut self) {
-        while let Some(newest) = self.leases.newest() {
-            self.roll_back_batch(newest);
-        }
-        self.roll_back_reconcile();
-    }
-
-    /// Rolls back a batch that came to nothing.
-    pub fn roll_back_batch(&mut self, id: LeaseId) {
-        for (path, pending) in self.end_lease(id, |_, _| true) {
-            self.put_back(id, path, pending);
-        }
-        self.fold_up();
-    }
-
-    /// `keeps` is asked for each path, with its failed tries, whether its origins are of use for another try.
-    fn end_lease(&mut self, id: LeaseId, keeps: impl Fn(&RelPath, u32) -> bool) -> BTreeMap<RelPath, Pending> {
-        let EndedLease { paths, shared, origins } = self.leases.end(id);
-        paths.keys().for_each(|path| self.links.forget(path, &self.waiting));
-        // As old as what made it necessary.
-        let age = Age::oldest(paths.values());
-        let now = Instant::now();
-        for dir in shared {
-            let retry = Retry { not_before: self.leases.touch_up_at(&dir, now), ..Retry::default() };
-            self.put_back(id, dir, Pending { age, retry, ..Pending::new(Scope::Entry) });
-        }
-        self.let_touch_ups_go();
-        self.origins.keep(origins, &paths, &self.waiting, keeps);
-        paths
-    }
-
-    /// Puts a path of a batch back, unless a newer batch has deleted it.
-    fn put_back(&mut self, id: LeaseId, path: RelPath, pending: Pending) {
-        if !self.leases.removed_since(&path, id) {
-            self.waiting.put_back(path, pending);
-        }
-    }
-
-    /// Tries removals again together with a path that has just failed: a removed path may be the old name of it.
-    fn removals_follow_failed(&mut self, now: Instant, retry: impl Fn(u32) -> Duration) {
-        self.waiting.amend(|pending| *pending = pending.with_what_failed(now, &retry));
+    /// The parts that decide which paths go, and when.
+    fn readiness(&self) -> Readiness<'_> {
+        let PendingSet { waiting, leases, origins, links, unfit, guards, .. } = self;
+        Readiness { waiting, leases, origins, links, unfit, guards }
     }
 }
 
@@ -364,6 +177,81 @@ impl PendingSet {
             self.unfit.clear();
             self.reconcile.owe(age.seen().unwrap_or_else(Instant::now));
         }
+    }
+}
+
+/// Differences at the node that nobody reported.
+impl PendingSet {
+    /// Asks for a comparison of the whole tree: the node may lack anything of it.
+    pub fn want_reconcile(&mut self) {
+        self.reconcile.owe(Instant::now());
+    }
+
+    /// Lets removals wait while the source is a mirror that is not complete, or go. Returns true if they had waited: what
+    /// was compared meanwhile is compared again.
+    pub(crate) fn hold_removals(&mut self, incomplete: bool) -> bool {
+        let released = self.guards.hold_removals(incomplete);
+        if released {
+            self.want_reconcile();
+        }
+        released
+    }
+
+    /// Asks for a comparison of the whole tree, although nothing is known that the node lacks.
+    pub(crate) fn want_resync(&mut self) {
+        self.reconcile.want();
+    }
+
+    /// Notes that the mirror did not exist: whatever the node had is lost.
+    pub(crate) fn mirror_lost(&mut self, now: Instant) {
+        self.reconcile.mirror_lost(now);
+    }
+
+    /// Adds a part of what was sent, which is to be looked at by itself.
+    pub(crate) fn put_apart(&mut self, path: RelPath, pending: Pending) {
+        self.waiting.put_back(path, pending);
+    }
+
+    /// Adds a file that a comparison of more found not to fit at the node: it is tried by itself, not before that time.
+    /// Returns true if that is news.
+    pub(crate) fn set_aside(&mut self, path: RelPath, rewritten: bool, since: Instant, not_before: Instant) -> bool {
+        if self.waiting.get(&path).is_some_and(Pending::is_failing) {
+            return false;
+        }
+        self.unfit.add(path.clone());
+        self.put_apart(path, Pending::new(Scope::Entry).rewritten(rewritten).lacked(since, FAILS, not_before));
+        true
+    }
+
+    /// Notes that the node is full: removals may make room, whatever links lead to the removed paths.
+    pub(crate) fn make_room(&mut self) {
+        self.unfit.make_room();
+    }
+
+    /// Makes the unfit paths due soon, as something was deleted at the node.
+    pub(crate) fn room_was_made(&mut self, now: Instant) {
+        self.unfit.room_was_made(&mut self.waiting, &self.leases, now);
+    }
+
+    /// Adds the root: its attributes are to be sent.
+    pub(crate) fn touch_root(&mut self) {
+        self.waiting.insert(RelPath::root(), Pending::new(Scope::Entry));
+    }
+
+    /// Takes up the backlog of an earlier run. What it did not mirror of directory moves counts until all that differs
+    /// is told ([`Change::ComparedWithState`]): then that is pending.
+    pub(crate) fn resume(&mut self, backlog: &Backlog) {
+        self.waiting.at(Instant::now());
+        if backlog.reconcile {
+            self.want_reconcile();
+        }
+        for (path, pending) in backlog.pending() {
+            self.waiting.insert(path.clone(), pending);
+        }
+        for (old, new) in backlog.moves() {
+            self.away.resume(old.cloned(), new.cloned());
+        }
+        self.fold_up();
     }
 }
 

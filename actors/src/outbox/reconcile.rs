@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::outbox::fold::Fold;
-use crate::outbox::need::{FAILS, Pending, earlier};
+use crate::outbox::need::{Pending, earlier};
+use crate::outbox::retry::FAILS;
 use crate::path::RelPath;
 
 /// The longest wait of a reconcile that failed, and may wait for a day, once something else asks for one.

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::confine::NodeBounds;
-use self::connection::{HANG_UP, HANG_UPS, timed_out};
+use self::connection::{HANG_UP, HANG_UPS, STANDBY_PATIENCE, timed_out};
 use self::greeting::Greeting;
 use self::listener::RunListener;
 use self::master::Master;
@@ -59,11 +59,6 @@ use crate::transport::failure::{Cause, Failure};
 use crate::transport::heard::{self, Heard};
 use slog::info;
 use tokio::sync::{Notify, oneshot};
-
-/// The longest silence of a standby after it was fed: a new process then takes its place, which costs less than to wait. A
-/// disk that has to spin up first takes less.
-const ANSWERED: Duration = Duration::from_secs(10);
-const STANDBY_PATIENCE: Patience = Patience::of(process::PATIENCE).over_old_connection().answered_within(ANSWERED);
 
 /// The next standbys are started when all that were fed have done their work, from which they would take the processor, but
 /// not later than this: over a long line a standby takes as long to connect as another one to work.
@@ -244,7 +239,7 @@ impl Runner {
             finished
         };
         let (Ok(finished), ()) = tokio::join!(run, refill) else { return Fed::Not { hung: false } };
-        let Some(failure) = failure::of(&finished).filter(is_broken_connection) else {
+        let Some(failure) = failure::of(&finished).filter(connection::is_broken) else {
             self.standbys.borrow_mut().served();
             return Fed::Done(finished);
         };
@@ -398,10 +393,4 @@ impl Runner {
         greets.ended(&finished);
         finished.map_err(|error| Failure::not_started(&self.target.site.rsync, &error))
     }
-}
-
-/// Tells if a standby failed because the node was not reached by it, which a new process may do.
-fn is_broken_connection(failure: &Failure) -> bool {
-    use Cause::{Closed, Killed, Silent, Timeout, UnknownHost, Unreachable};
-    matches!(failure.cause, Closed | Silent | Killed | Timeout | Unreachable | UnknownHost)
 }

@@ -135,6 +135,7 @@ mod tests {
     use crate::patterns::excludes::Excludes;
     use crate::root::Root;
     use crate::status::record::NodeRecord;
+    use crate::sync::NodeSettings;
     use crate::transport::Lane;
     use crate::transport::heard::Heard;
     use crate::transport::plan::Plan;
@@ -165,12 +166,10 @@ mod tests {
                 unsaved: Unsaved::default(),
                 transport: Rc::new(Nowhere),
                 progress: Latest::default(),
-                keeps_removed: false,
-                bulk_size: 0,
+                settings: NodeSettings { keeps_removed: false, bulk_size: 0, excludes: Excludes::default() },
                 record: NodeRecord::default(),
                 heard: Heard::default(),
                 root: root.clone(),
-                excludes: Excludes::default(),
                 log: log.clone(),
             };
             slots.insert(Node::parse(name, rpath).unwrap(), link, *stage);

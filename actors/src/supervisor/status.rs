@@ -88,7 +88,7 @@ impl SupervisorActor {
             failing_first: failing.first.iter().map(ToString::to_string).collect(),
             lag: outbox.on_its_way_since().map(age),
             unmirrored_moves: outbox.unmirrored().count(),
-            keeps_removed: slot.link.keeps_removed,
+            keeps_removed: slot.link.settings.keeps_removed,
             unmirrored_first: outbox.unmirrored().iter().take(NAMED).map(ToString::to_string).collect(),
             attributes_unset: outbox.unset().count(),
             attributes_unset_first: outbox.unset().paths().take(NAMED).map(ToString::to_string).collect(),

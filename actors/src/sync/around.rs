@@ -74,7 +74,7 @@ pub(super) async fn until_nothing_lingers<T>(run: impl Future<Output = Result<T,
 }
 
 fn add(link: &NodeLink, outbox: &mut PendingSet, top: &RelPath, rewritten: bool, (since, now): (Instant, Instant)) {
-    for piece in pieces(&link.root, &link.excludes, top, rewritten) {
+    for piece in pieces(&link.root, &link.settings.excludes, top, rewritten) {
         outbox.add_piece(&piece, rewritten, since, now);
     }
 }

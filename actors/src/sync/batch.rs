@@ -97,10 +97,13 @@ impl SyncActor {
         now: Instant,
     ) -> BatchPlan {
         let mut disk = Source::at(&self.link.root).after(reported);
-        let room = BatchRoom { bytes: self.link.bulk_size, entries: BATCH_ENTRIES };
+        let room = BatchRoom { bytes: self.link.settings.bulk_size, entries: BATCH_ENTRIES };
         let room = (lane == Lane::Fast).then_some(room);
         let outbox = self.link.outbox.lock();
-        plan(&batch.paths, PlanGround { set: &outbox, excludes: &self.link.excludes, disk: &mut disk, room, now })
+        plan(
+            &batch.paths,
+            PlanGround { set: &outbox, excludes: &self.link.settings.excludes, disk: &mut disk, room, now },
+        )
     }
 
     pub(super) fn send_batch(

@@ -14,7 +14,7 @@ use super::plan::BatchPlan;
 use crate::outbox::lease::{Batch, LeaseId};
 use crate::outbox::need::{Pending, Scope};
 use crate::outbox::pending::PendingSet;
-use crate::outbox::pending::names::NameTurn;
+use crate::outbox::readiness::NameTurn;
 use crate::path::RelPath;
 use crate::root::hard_links::{LinkGround, LinkGroups, LinkQuestion};
 use crate::transport::Lane;
@@ -43,7 +43,7 @@ impl SyncActor {
             return self.send_batch(lane, &batch, planned, now, ctx);
         }
         self.lanes.search();
-        let (root, excludes) = (self.link.root.clone(), self.link.excludes.clone());
+        let (root, excludes) = (self.link.root.clone(), self.link.settings.excludes.clone());
         // Whoever waits for the answer holds this: the search ends with the actor.
         let waits = Arc::new(());
         let asked = Arc::downgrade(&waits);

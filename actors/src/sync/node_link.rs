@@ -15,6 +15,17 @@ use crate::status::record::NodeRecord;
 use crate::transport::heard::Heard;
 use crate::transport::progress::Latest;
 
+/// The settings of the site that hold at one node.
+#[derive(Clone)]
+pub(crate) struct NodeSettings {
+    /// `true` if the node keeps what the source lost.
+    pub(crate) keeps_removed: bool,
+    /// The bytes that a batch of the fast lane carries.
+    pub(crate) bulk_size: u64,
+    /// The patterns of what is never mirrored.
+    pub(crate) excludes: Excludes,
+}
+
 /// The node of a SyncActor, with all that it works with. All of it outlives the actor.
 #[derive(Clone)]
 pub(crate) struct NodeLink {
@@ -30,18 +41,14 @@ pub(crate) struct NodeLink {
     pub(crate) transport: Rc<dyn Transport>,
     /// The progress of the reconcile, while one runs.
     pub(crate) progress: Latest,
-    /// `true` if the node keeps what the source lost.
-    pub(crate) keeps_removed: bool,
-    /// The bytes that a batch of the fast lane carries.
-    pub(crate) bulk_size: u64,
+    /// The settings of the site that hold at the node.
+    pub(crate) settings: NodeSettings,
     /// The record of how the node is served.
     pub(crate) record: NodeRecord,
     /// The changes at the node that hooks are to be told.
     pub(crate) heard: Heard,
     /// The root of the source.
     pub(crate) root: Root,
-    /// The patterns of what is never mirrored.
-    pub(crate) excludes: Excludes,
     /// Its lines name the node.
     pub(crate) log: Logger,
 }

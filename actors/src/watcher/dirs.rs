@@ -1,7 +1,6 @@
 //! The watched directories on disk: puts a watch on each, one per directory, and keeps the tree of names in step.
 //! A watch always stands before its directory is listed, so nothing that happens meanwhile is missed.
 
-mod below;
 mod ended;
 mod first_scan;
 mod listing;
@@ -36,6 +35,7 @@ use crate::mounts::Mounts;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::patterns::rules::groups::NameGroup;
+use crate::root::arriving::Arriving;
 use crate::root::reach::Reach;
 use crate::root::reach::look::Place;
 use crate::watch_error::WatchError;
@@ -103,7 +103,8 @@ pub struct Dirs {
     since: Option<SystemTime>,
     /// The file systems that answer; no other one is looked at.
     reach: Reach,
-    nameless: Nameless,
+    /// The entries of temporary names.
+    pub(super) nameless: Nameless,
 }
 
 impl Dirs {
@@ -139,6 +140,12 @@ impl Dirs {
     /// Returns the same directories, whose first scan tells which files changed since this time.
     pub(crate) fn telling_since(mut self, since: SystemTime) -> Self {
         self.since = Some(since);
+        self
+    }
+
+    /// Returns the same directories, which leave entries of temporary names alone and enter them in this record.
+    pub(crate) fn awaiting_names(mut self, arriving: Arriving) -> Self {
+        self.nameless.await_names(arriving);
         self
     }
 

@@ -96,6 +96,11 @@ impl Observer {
         self.files.settle(settle);
     }
 
+    /// Leaves files and directories of temporary names alone until they have their own.
+    pub(crate) fn await_names(&mut self) {
+        self.files.quiet.await_names();
+    }
+
     /// Lets new names of files wait until other ones go.
     pub(crate) fn recognise(&mut self) {
         self.files.linked.recognise();
@@ -193,7 +198,7 @@ impl Observer {
         let times = [Some(self.root.next_look()), repair_at, self.moves.next_expiry(), self.files.next_tick()];
         times
             .into_iter()
-            .chain([self.unwatched.next_poll(), self.audit.next_tick(), self.dirs.next_nameless()])
+            .chain([self.unwatched.next_poll(), self.audit.next_tick(), self.dirs.nameless.next_look()])
             .flatten()
             .min()
     }
@@ -222,6 +227,15 @@ impl Observer {
             self.track.lose(Reason::Outrun, now);
         }
         self.unwatched.polled(now);
+    }
+
+    /// Mirrors the directories like any other that nothing has changed in for long.
+    fn count_directories(&mut self, now: Instant) {
+        for (dir, name) in self.dirs.take_due(now) {
+            let path = self.dirs.entry(dir, &name);
+            self.attach(dir, &name, now);
+            self.found.changes.push(Change::Created { path });
+        }
     }
 
     fn look_at_root(&mut self, now: Instant) {
@@ -297,7 +311,7 @@ impl Observer {
 
     fn pass(&mut self, id: u64, lost: bool) {
         let lost = lost || self.track.is_lost() || !self.root.is_here();
-        let left_alone: Vec<_> = self.dirs.left_alone().cloned().collect();
+        let left_alone: Vec<_> = self.dirs.nameless.left_alone().cloned().collect();
         let unsettled = self.files.unsettled().into_iter().chain(self.dirs.blind().iter().cloned());
         let unsettled = unsettled.chain(left_alone).collect();
         self.found.passed.push(Passed { id, lost, unsettled });

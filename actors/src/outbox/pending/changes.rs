@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use crate::change::Change;
 use crate::outbox::away::MovedAway;
-use crate::outbox::backlog::Backlog;
-use crate::outbox::need::{FAILS, PathNeed, Pending, Proof, Retry, Scope};
+use crate::outbox::need::{PathNeed, Pending, Proof, Scope};
 use crate::outbox::pending::PendingSet;
+use crate::outbox::retry::Retry;
 use crate::path::RelPath;
 use crate::patterns::settle::Settle;
 use crate::site::DirMoves;
-use crate::transport::rename::{Doubt, Origin};
+use crate::transport::rename::{Doubt, Origin, detour};
 
 /// Reports of the source.
 impl PendingSet {
@@ -163,6 +163,13 @@ impl PendingSet {
 
 /// Renames of files, and moves of directories.
 impl PendingSet {
+    /// Removes the detours that a run may have left at the node which did not end in order.
+    pub(crate) fn drop_detours(&mut self) {
+        let may_have = |(_, pending): &(&RelPath, &Pending)| pending.proof.rewritten && pending.scope == Scope::Entry;
+        let vias: Vec<RelPath> = self.waiting.iter().filter(may_have).map(|(new, _)| detour(new)).collect();
+        vias.iter().for_each(|via| self.removed(via, false));
+    }
+
     /// Adds a rename of a file. The removal of the old name has been told.
     fn renamed(&mut self, from: &RelPath, to: &RelPath, now: Instant) {
         let rewritten = self.waiting.get(from).is_some_and(|pending| pending.proof != Proof::default());
@@ -362,80 +369,5 @@ impl PendingSet {
             && !self.leases.may_compare(dir)
             && !is_compared()
             && !replaces()
-    }
-}
-
-/// Differences at the node that nobody reported.
-impl PendingSet {
-    /// Asks for a comparison of the whole tree: the node may lack anything of it.
-    pub fn want_reconcile(&mut self) {
-        self.reconcile.owe(Instant::now());
-    }
-
-    /// Lets removals wait while the source is a mirror that is not complete, or go. Returns true if they had waited: what
-    /// was compared meanwhile is compared again.
-    pub(crate) fn hold_removals(&mut self, incomplete: bool) -> bool {
-        let released = self.guards.hold_removals(incomplete);
-        if released {
-            self.want_reconcile();
-        }
-        released
-    }
-
-    /// Asks for a comparison of the whole tree, although nothing is known that the node lacks.
-    pub(crate) fn want_resync(&mut self) {
-        self.reconcile.want();
-    }
-
-    /// Notes that the mirror did not exist: whatever the node had is lost.
-    pub(crate) fn mirror_lost(&mut self, now: Instant) {
-        self.reconcile.mirror_lost(now);
-    }
-
-    /// Adds a part of what was sent, which is to be looked at by itself.
-    pub(crate) fn put_apart(&mut self, path: RelPath, pending: Pending) {
-        self.waiting.put_back(path, pending);
-    }
-
-    /// Adds a file that a comparison of more found not to fit at the node: it is tried by itself, not before that time.
-    /// Returns true if that is news.
-    pub(crate) fn set_aside(&mut self, path: RelPath, rewritten: bool, since: Instant, not_before: Instant) -> bool {
-        if self.waiting.get(&path).is_some_and(Pending::is_failing) {
-            return false;
-        }
-        self.unfit.add(path.clone());
-        self.put_apart(path, Pending::new(Scope::Entry).rewritten(rewritten).lacked(since, FAILS, not_before));
-        true
-    }
-
-    /// Notes that the node is full: removals may make room, whatever links lead to the removed paths.
-    pub(crate) fn make_room(&mut self) {
-        self.unfit.make_room();
-    }
-
-    /// Makes the unfit paths due soon, as something was deleted at the node.
-    pub(crate) fn room_was_made(&mut self, now: Instant) {
-        self.unfit.room_was_made(&mut self.waiting, &self.leases, now);
-    }
-
-    /// Adds the root: its attributes are to be sent.
-    pub(crate) fn touch_root(&mut self) {
-        self.waiting.insert(RelPath::root(), Pending::new(Scope::Entry));
-    }
-
-    /// Takes up the backlog of an earlier run. What it did not mirror of directory moves counts until all that differs
-    /// is told ([`Change::ComparedWithState`]): then that is pending.
-    pub(crate) fn resume(&mut self, backlog: &Backlog) {
-        self.waiting.at(Instant::now());
-        if backlog.reconcile {
-            self.want_reconcile();
-        }
-        for (path, pending) in backlog.pending() {
-            self.waiting.insert(path.clone(), pending);
-        }
-        for (old, new) in backlog.moves() {
-            self.away.resume(old.cloned(), new.cloned());
-        }
-        self.fold_up();
     }
 }

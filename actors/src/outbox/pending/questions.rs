@@ -8,8 +8,10 @@ use crate::outbox::backlog::Backlog;
 use crate::outbox::fold::Fold;
 use crate::outbox::lease::LeaseId;
 use crate::outbox::links::removes;
-use crate::outbox::need::{Pending, Proof, Retry, Scope};
+use crate::outbox::need::{Pending, Scope};
 use crate::outbox::pending::PendingSet;
+use crate::outbox::readiness::NameTurn;
+use crate::outbox::retry::{FAILS, Retry};
 use crate::outbox::unmirrored::Unmirrored;
 use crate::outbox::unset::UnsetPaths;
 use crate::path::RelPath;
@@ -55,7 +57,7 @@ impl PendingSet {
     /// Tells if this very path is a removal that still waits, for a pause or for symlinks.
     pub(crate) fn is_waiting_removal(&self, path: &RelPath, now: Instant) -> bool {
         self.waiting.get(path).is_some_and(|pending| {
-            self.guards.holds(pending, now).is_some() || pending.is_removal() && self.links_wait()
+            self.guards.holds(pending, now).is_some() || pending.is_removal() && self.readiness().links_wait()
         })
     }
 
@@ -140,75 +142,36 @@ impl PendingSet {
         self.leases.works(lane)
     }
 
+    /// The number of batches of the fast lane that are being worked on.
+    pub(crate) fn fast_at_work(&self) -> usize {
+        self.leases.working(Lane::Fast)
+    }
+
     /// The time at which a path is due that may take this lane and need not wait for what is worked on; `None` if there
     /// is none.
     pub fn next_due(&self, lane: Lane, now: Instant) -> Option<Instant> {
-        let ready = self.waiting.iter().filter(|(path, pending)| pending.lane == lane && self.is_free(path, pending));
-        let mut soonest = None;
-        for (_, pending) in ready {
-            let at = self.due(pending, now);
-            if at <= now {
-                return Some(now);
-            }
-            soonest = Some(soonest.map_or(at, |soonest: Instant| soonest.min(at)));
-        }
-        soonest
+        self.readiness().next_due(lane, now)
     }
 
-    /// The time at which a path is due, as far as that does not depend on others.
-    pub(super) fn due(&self, pending: &Pending, now: Instant) -> Instant {
-        pending.retry.not_before.max(self.guards.holds(pending, now)).unwrap_or(now)
+    /// The time at which another batch of the fast lane may be taken beside those that are worked on, as far as it
+    /// depends on what waits; `None` if there is none.
+    pub fn next_beside(&self, now: Instant) -> Option<Instant> {
+        self.readiness().next_beside(now)
+    }
+
+    /// Decides if a batch takes a name along.
+    pub(crate) fn name_turn(&self, name: &RelPath, batch: LeaseId) -> NameTurn {
+        self.readiness().name_turn(name, batch)
+    }
+
+    /// Tells if a path of a batch goes without the other names of its file when it has failed once more.
+    pub(crate) fn gives_up_names(&self, id: LeaseId) -> bool {
+        self.leases.of(id).any(|pending| pending.retry.tries + 1 >= FAILS)
     }
 
     /// The time at which the wanted reconcile may start; `None` if none is wanted.
     pub(crate) fn reconcile_due(&self, now: Instant) -> Option<Instant> {
         self.reconcile.due(self.guards.holds_reconcile(now), now)
-    }
-
-    /// Tells if nothing that is out, or waits for another name of it, keeps a path from going.
-    pub(super) fn is_free(&self, path: &RelPath, pending: &Pending) -> bool {
-        let is_source = pending.is_removal() && self.origins.is_awaited(path, &self.waiting);
-        !is_source && !self.waits_for_leases(path, pending) && !self.waits_for_links(path, pending)
-    }
-
-    /// Adds to the paths of a batch the old names of those that were renamed and not changed, as far as nothing else keeps
-    /// them: a batch deletes last.
-    pub(super) fn add_old_names(&self, paths: &mut Vec<(RelPath, Pending)>, lane: Lane, now: Instant) {
-        let chosen: BTreeSet<&RelPath> = paths.iter().map(|(path, _)| path).collect();
-        let is_unchanged = |(_, pending): &&(RelPath, Pending)| pending.proof == Proof::default();
-        let origins = paths.iter().filter(is_unchanged).filter_map(|(new, _)| self.origins.get(new));
-        let olds: BTreeSet<&RelPath> = origins.map(|origin| &origin.old).collect();
-        let goes = |old: &RelPath| {
-            let pending = self.waiting.get(old).filter(|pending| pending.is_removal() && pending.lane == lane)?;
-            let is_kept = self.due(pending, now) > now
-                || self.origins.awaiting(old).any(|new| !chosen.contains(new))
-                || self.waits_for_leases(old, pending)
-                || self.waits_for_links(old, pending);
-            (!is_kept && !chosen.contains(old)).then(|| (old.clone(), *pending))
-        };
-        let added: Vec<(RelPath, Pending)> = olds.into_iter().filter_map(goes).collect();
-        paths.extend(added);
-        paths.sort_by(|(one, _), (other, _)| one.cmp(other));
-    }
-
-    /// Tells if what is out keeps a path from going.
-    fn waits_for_leases(&self, path: &RelPath, pending: &Pending) -> bool {
-        let old = self.origins.get(path).map(|origin| &origin.old);
-        let is_blocked = |path: &RelPath| self.leases.blocks(path, None);
-        is_blocked(path) || old.is_some_and(is_blocked) || pending.is_removal() && self.leases.needs(path)
-    }
-
-    /// Tells if this is a symlink that waits for what it leads to, or a removal that waits for symlinks.
-    fn waits_for_links(&self, path: &RelPath, pending: &Pending) -> bool {
-        match removes(pending) {
-            true => self.links_wait() || self.leases.has_links_at_work(),
-            false => self.links.is_behind(path, &self.waiting, &self.leases),
-        }
-    }
-
-    /// Tells if symlinks wait for which removals wait.
-    fn links_wait(&self) -> bool {
-        !self.unfit.needs_room() && self.links.wait(&self.waiting)
     }
 }
 
@@ -366,12 +329,13 @@ impl PendingSet {
         if self.reconcile.owes(at) && self.reconcile_due(now).is_some_and(|due| due <= soon) {
             return true;
         }
+        let ready = self.readiness();
         self.waiting.iter().any(|(path, pending)| {
-            let due = self.due(pending, now);
+            let due = ready.due(pending, now);
             let waits_for_links = || removes(pending) && self.leases.has_links_at_work();
             pending.is_seen_until(at)
                 && (due <= soon || self.leases.is_touch_up(path, due))
-                && (self.is_free(path, pending) || self.waits_for_leases(path, pending) || waits_for_links())
+                && (ready.is_free(path, pending) || ready.waits_for_leases(path, pending) || waits_for_links())
         })
     }
 

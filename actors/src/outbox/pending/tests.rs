@@ -1,9 +1,12 @@
 mod failing;
 mod guards;
 mod made;
+mod names;
 mod questions;
 mod restless;
 mod stop;
+
+use std::collections::BTreeSet;
 
 use super::*;
 use crate::change::Change;
@@ -11,6 +14,7 @@ use crate::outbox::away::MovedAway;
 use crate::outbox::fate::Fate;
 use crate::outbox::lease::Batch;
 use crate::outbox::reconcile::LATE_REPORTS;
+use crate::transport::Lane;
 
 fn rel(path: &str) -> RelPath {
     RelPath::new(path.as_bytes()).unwrap()

@@ -13,12 +13,17 @@ use crate::rsync::runner::Runner;
 use crate::rsync::runner::greeting_time::GreetingTime;
 use crate::rsync::runner::process::{Finished, PATIENCE, Patience, Process};
 use crate::rsync::verify;
-use crate::transport::failure::Cause;
+use crate::transport::failure::{Cause, Failure};
 
 /// The time that an rsync daemon takes to notice that a connection has ended.
 pub(crate) const HANG_UP: Duration = Duration::from_millis(100);
 /// And how often it is asked whether it has.
 pub(crate) const HANG_UPS: u32 = 20;
+
+/// The longest silence of a standby after it was fed: a new process then takes its place, which costs less than to wait. A
+/// disk that has to spin up first takes less.
+const ANSWERED: Duration = Duration::from_secs(10);
+pub(super) const STANDBY_PATIENCE: Patience = Patience::of(PATIENCE).over_old_connection().answered_within(ANSWERED);
 
 /// Waits for the greeting of the node's rsync in one run.
 pub(crate) struct Greets<'a> {
@@ -106,6 +111,12 @@ fn patience(recipe: Recipe, kind: Kind, greeting: GreetingTime) -> Patience {
 
 pub(super) fn timed_out(finished: &Finished) -> bool {
     failure::of(finished).is_some_and(|failure| failure.cause == Cause::Timeout)
+}
+
+/// Tells if a standby failed because the node was not reached by it, which a new process may do.
+pub(super) fn is_broken(failure: &Failure) -> bool {
+    use Cause::{Closed, Killed, Silent, Timeout, UnknownHost, Unreachable};
+    matches!(failure.cause, Closed | Silent | Killed | Timeout | Unreachable | UnknownHost)
 }
 
 #[cfg(test)]

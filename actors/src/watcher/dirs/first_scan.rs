@@ -56,7 +56,7 @@ pub(crate) fn first_scan<'s>(dirs: &mut Dirs, progress: &'s mut ScanProgress<'s>
         watches: dirs.watches.clone(),
         reach: reach.clone(),
         since: dirs.since,
-        awaits_names: dirs.awaits_names(),
+        awaits_names: dirs.nameless.awaits_names(),
         placing: Mutex::new(Placing { dirs, progress, recent: Vec::new() }),
     };
     match reach.open(&path, false) {
@@ -102,7 +102,7 @@ impl<'s, 'd> FirstScan<'s, 'd> {
             if look::known(opened, name, kind) == FileType::Directory {
                 names.push(name.to_bytes());
             } else if self.awaits_names && temp_name::stem(name.to_bytes()).is_some() {
-                self.placing().dirs.found_file(dir, OsStr::from_bytes(name.to_bytes()));
+                self.placing().dirs.nameless.found_file(dir, OsStr::from_bytes(name.to_bytes()));
             } else if is_recent(name) {
                 recent.push(dir.join(OsStr::from_bytes(name.to_bytes())));
             }

@@ -2,14 +2,18 @@
 //! again that could not be watched; the time for that, and the consequences for the nodes, are up to the observer.
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::place::Placed;
 use super::{Attached, Dirs, FoundDirectories};
 use crate::path::RelPath;
+use crate::root::arriving::AtNodes;
+use crate::root::reach::look::Meta;
+use crate::temp_name;
 use crate::watch_error::WatchError;
 use crate::watcher::tree::NodeId;
 
@@ -41,7 +45,7 @@ impl Dirs {
                     return Ok(false);
                 }
                 let mut names = self.reach.directories_in(&opened, &path)?;
-                self.find_nameless(&opened, &path);
+                self.nameless.find_files(&opened, &path, &self.reach);
                 while let Some(name) = names.pop() {
                     let name = OsStr::from_bytes(&name);
                     let Some((id, is_news)) = self.watch_entry(dir, &path, &opened, name, &mut news) else { continue };
@@ -101,6 +105,84 @@ impl Dirs {
                 None
             }
         }
+    }
+
+    /// The entries below a watched directory, each before what is below it; `None` if they are more than `most`, not all
+    /// of them can be had, or one is or was a directory of another name. Adds the number that it looked at to `looked`.
+    pub(crate) fn entries_below(
+        &mut self,
+        top: &RelPath,
+        most: usize,
+        looked: &mut usize,
+    ) -> Option<Vec<(RelPath, Meta)>> {
+        let mut found = Vec::new();
+        let mut left = vec![top.clone()];
+        while let Some(dir) = left.pop() {
+            let node = self.find(&dir)?;
+            let opened = self.reach.open(&dir, false).ok()?;
+            // What another one holds that came to its name is told with that.
+            if self.reach.point(&dir).is_some() || !self.is_at(node, &dir, &opened) {
+                return None;
+            }
+            let names = self.reach.names_in(&opened, &dir).ok()?;
+            if !self.tree.has_all_children_in(node, &names) {
+                return None;
+            }
+            for name in names {
+                if *looked >= most {
+                    return None;
+                }
+                *looked += 1;
+                let path = dir.join(&name);
+                let meta = match self.reach.look_in(&opened, &dir, &name) {
+                    Ok(meta) => meta,
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                    Err(_) => return None,
+                };
+                if self.excludes.matching(&path, meta.is_dir()).is_some() {
+                    continue;
+                }
+                if meta.is_dir() && !self.tree.has(&path) {
+                    if self.nameless.is_left_alone(&path) || self.leaves_alone(&path, true) {
+                        continue;
+                    }
+                    // Made since the scan, or moved here: the event of a move does not tell what is in it.
+                    if self.attach_unknown(node, &name) != Attached::New {
+                        return None;
+                    }
+                }
+                left.extend(meta.is_dir().then(|| path.clone()));
+                if meta.is_file() {
+                    self.nameless.found_file(&dir, OsStr::from_bytes(path.name()));
+                }
+                found.push((path, meta));
+            }
+        }
+        Some(found)
+    }
+
+    /// Leaves a directory alone if its name is one of rsync's, it is not watched yet, and something changed in it not long
+    /// ago. `is_new`: it was made just now.
+    pub(crate) fn leaves_alone(&mut self, path: &RelPath, is_new: bool) -> bool {
+        let may_be_left = self.nameless.awaits_names() && temp_name::is_of_directory(path);
+        may_be_left
+            && !self.tree.has(path)
+            && !self.excludes.excludes(path, true)
+            && self.nameless.leaves_alone(path, is_new, &self.reach)
+    }
+
+    /// Takes the directories of temporary names in which nothing changed for long, each as an entry of the directory that
+    /// holds it.
+    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<(NodeId, OsString)> {
+        let mut taken = Vec::new();
+        for path in self.nameless.due(now) {
+            let at_nodes = self.nameless.end_waiting(&path);
+            if !self.leaves_alone(&path, at_nodes == Some(AtNodes::Nowhere)) {
+                let parent = path.parent().and_then(|parent| self.find(&parent));
+                taken.extend(parent.map(|parent| (parent, OsStr::from_bytes(path.name()).to_owned())));
+            }
+        }
+        taken
     }
 
     /// Tries all directories again that are not watched, topmost first. What cannot be had once more is in

@@ -11,6 +11,8 @@ use super::{Observer, last_name};
 use crate::change::{Change, Reason};
 use crate::messages::DirMove;
 use crate::path::RelPath;
+use crate::root::arriving::AtNodes;
+use crate::root::reach::look::Meta;
 use crate::watcher::dirs::Attached;
 use crate::watcher::moves::Departure;
 use crate::watcher::reader::RawEvent;
@@ -163,6 +165,49 @@ impl Observer {
         }
     }
 
+    /// Handles an event about a directory that is left alone, and returns `true` if it was one. `went`: it has another
+    /// name, or is deleted.
+    fn is_left_alone(&mut self, path: &RelPath, went: bool) -> bool {
+        if !self.dirs.nameless.is_left_alone(path) {
+            return false;
+        }
+        match went.then(|| self.dirs.nameless.end_waiting(path)).flatten() {
+            Some(AtNodes::Perhaps) => self.found.changes.push(Change::Removed { path: path.clone(), is_dir: true }),
+            Some(AtNodes::Nowhere) => self.found.touched_above(path),
+            None => (),
+        }
+        true
+    }
+
+    /// Handles a new directory.
+    pub(super) fn directory_made(&mut self, path: RelPath, attached: Attached, now: Instant) {
+        let is_watched = matches!(attached, Attached::New | Attached::Known);
+        let may_be_linked = is_watched && self.files.linked.recognises() && self.dirs.nameless.saw_rsync();
+        let below = if may_be_linked { self.looks.below(&path, &mut self.dirs, now) } else { None };
+        let Some(below) = below else {
+            return self.found.changes.push(Change::Created { path });
+        };
+        self.files.linked.made(&path, now);
+        // What is watched for longer was told before.
+        self.found.changes.push(Change::Made { path, is_new: attached == Attached::New });
+        // Of temporary names, those that wait are known from here on.
+        self.files.note_nameless(&mut self.dirs, now);
+        for (path, meta) in below {
+            self.entry_found(path, &meta, now);
+        }
+    }
+
+    /// Tells an entry that was found in a new directory: no event may have told it.
+    fn entry_found(&mut self, path: RelPath, meta: &Meta, now: Instant) {
+        if meta.is_dir() {
+            self.found.changes.push(Change::Made { path, is_new: true });
+        } else if !meta.is_file() {
+            self.files.link_or_other(path, now, &self.dirs, &mut self.found);
+        } else if !self.files.quiet.waits_for(&path) && !self.files.holds(&path, meta, &self.dirs, now) {
+            self.found.written(path);
+        }
+    }
+
     /// Handles other attributes of a directory: the directory, or entries below it, may have become readable.
     fn directory_touched(&mut self, dir: NodeId, name: &OsString, path: RelPath, now: Instant) {
         let was_blind = self.dirs.blind().forget(&path);
@@ -205,7 +250,7 @@ impl Observer {
             self.moves.unsettled(Departure { from: from.clone(), parent }, now);
         }
         self.files.moved(&from, &to);
-        self.dirs.move_nameless(&from, &to);
+        self.dirs.nameless.moved(&from, &to);
         self.found.changes.push(Change::MovedTo { from: from.clone(), to: to.clone() });
         if attached == Attached::New {
             self.found.subtrees([to.clone()]);

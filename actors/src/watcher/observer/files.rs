@@ -79,7 +79,7 @@ impl Files {
         match dirs.reach().look(&path) {
             Ok(meta) if meta.is_file() && meta.nlink() == 1 => {
                 // An rsync renames by a link and a removal, which may have come by now.
-                if dirs.saw_rsync() {
+                if dirs.nameless.saw_rsync() {
                     self.holds(&path, &meta, dirs, now);
                 }
                 self.made(path, dirs, now);
@@ -87,7 +87,7 @@ impl Files {
             // Small ones mostly have their own names by now.
             Err(_) if self.quiet.is_nameless(&path) => self.made(path, dirs, now),
             Ok(meta) if meta.is_file() && self.holds(&path, &meta, dirs, now) => (),
-            Ok(meta) if meta.is_file() => found.linked(vec![path], dirs.saw_rsync()),
+            Ok(meta) if meta.is_file() => found.linked(vec![path], dirs.nameless.saw_rsync()),
             _ => self.link_or_other(path, now, dirs, found),
         }
     }
@@ -97,7 +97,7 @@ impl Files {
         if !self.linked.recognises() || meta.len() < linked::LARGE || self.quiet.is_nameless(path) {
             return false;
         }
-        if dirs.saw_rsync() {
+        if dirs.nameless.saw_rsync() {
             self.linked.wait_together();
         }
         let reach = dirs.reach();
@@ -130,14 +130,14 @@ impl Files {
             return;
         }
         if let Some(target) = dirs.reach().resolve(path) {
-            found.linked(self.linked.take_for_link(path, &target, now), dirs.saw_rsync());
+            found.linked(self.linked.take_for_link(path, &target, now), dirs.nameless.saw_rsync());
         }
     }
 
     fn arrived(&mut self, to: RelPath, event: EntryEvent, dirs: &mut Dirs, found: &mut Findings) {
         self.quiet.settled(&to);
         self.forget_unnamed(dirs, |path| *path == to);
-        dirs.end_waiting(&to);
+        dirs.nameless.end_waiting(&to);
         self.tell_before_link(&to, event.now, dirs, found);
         let mounts = dirs.mounts();
         let departure = self.moves.arrived(event.cookie, |from| mounts.holder(from) == mounts.holder(&to));
@@ -160,7 +160,7 @@ impl Files {
         let silent = self.quiet.is_silent(&path);
         let written = self.quiet.settled(&path) || untold;
         let silent = self.forget_unnamed(dirs, |known| *known == path) || silent;
-        let arriving = dirs.end_waiting(&path);
+        let arriving = dirs.nameless.end_waiting(&path);
         if event.mask.contains(EventMask::DELETE) {
             self.linked.left(&path);
         }
@@ -233,7 +233,7 @@ impl Files {
         let due = self.quiet.due(now);
         self.count(due, dirs, found);
         found.closed(self.quiet.compared(now));
-        found.linked(self.linked.due(now), dirs.saw_rsync());
+        found.linked(self.linked.due(now), dirs.nameless.saw_rsync());
     }
 
     /// Reports all files that are waited for, as they are.
@@ -241,7 +241,7 @@ impl Files {
         let left = self.quiet.flush();
         self.count(left, dirs, found);
         found.closed(self.quiet.flush_closed());
-        found.linked(self.linked.flush(), dirs.saw_rsync());
+        found.linked(self.linked.flush(), dirs.nameless.saw_rsync());
     }
 
     /// Reports files as written. A file whose name is the only news may have been made without a name.
@@ -250,7 +250,7 @@ impl Files {
             self.watch_unnamed(path, dirs);
         }
         for path in paths {
-            dirs.end_waiting(&path);
+            dirs.nameless.end_waiting(&path);
             self.linked.ends(&path);
             found.written(path);
         }
@@ -281,14 +281,14 @@ impl Files {
     /// Waits no longer for the files below a directory, which something else covers or uncovers.
     pub(super) fn covered_below(&mut self, dir: &RelPath, dirs: &mut Dirs) {
         self.quiet.forget_below(dir);
-        dirs.forget_nameless_below(dir);
+        dirs.nameless.forget_below(dir);
     }
 
     /// Forgets a directory that went with all that is below it.
     pub(super) fn forget_below(&mut self, dir: &RelPath, dirs: &mut Dirs) {
         self.quiet.forget_below(dir);
         self.linked.forget_below(dir);
-        dirs.forget_nameless_below(dir);
+        dirs.nameless.forget_below(dir);
         self.forget_unnamed(dirs, |path| path.is_below(dir));
     }
 

@@ -3,11 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::Observer;
-use crate::change::Change;
 use crate::path::RelPath;
 use crate::root::reach::look::Meta;
-use crate::watcher::dirs::Attached;
+use crate::watcher::dirs::Dirs;
 
 /// Entries below a new directory that are told one by one; a directory with more is told as a whole.
 const FEW: usize = 2000;
@@ -37,48 +35,17 @@ impl Looks {
         // The directory itself costs about as much as some entries.
         self.made += entries + 10;
     }
-}
-
-impl Observer {
-    /// Handles a new directory.
-    pub(super) fn directory_made(&mut self, path: RelPath, attached: Attached, now: Instant) {
-        let is_watched = matches!(attached, Attached::New | Attached::Known);
-        let may_be_linked = is_watched && self.files.linked.recognises() && self.dirs.saw_rsync();
-        let below = if may_be_linked { self.below_new(&path, now) } else { None };
-        let Some(below) = below else {
-            return self.found.changes.push(Change::Created { path });
-        };
-        self.files.linked.made(&path, now);
-        // What is watched for longer was told before.
-        self.found.changes.push(Change::Made { path, is_new: attached == Attached::New });
-        // Of temporary names, those that wait are known from here on.
-        self.files.note_nameless(&mut self.dirs, now);
-        for (path, meta) in below {
-            self.entry_found(path, &meta, now);
-        }
-    }
 
     /// The entries below a new directory; `None` if they are to be told as a whole.
-    fn below_new(&mut self, path: &RelPath, now: Instant) -> Option<Vec<(RelPath, Meta)>> {
-        let most = self.looks.left(now);
-        if most == 0 || !self.dirs.reach().has_lasting_inodes(path) {
+    pub(super) fn below(&mut self, path: &RelPath, dirs: &mut Dirs, now: Instant) -> Option<Vec<(RelPath, Meta)>> {
+        let most = self.left(now);
+        if most == 0 || !dirs.reach().has_lasting_inodes(path) {
             return None;
         }
         let mut looked = 0;
-        let below = self.dirs.entries_below(path, most, &mut looked);
-        self.looks.add(looked);
+        let below = dirs.entries_below(path, most, &mut looked);
+        self.add(looked);
         below
-    }
-
-    /// Tells an entry that was found in a new directory: no event may have told it.
-    fn entry_found(&mut self, path: RelPath, meta: &Meta, now: Instant) {
-        if meta.is_dir() {
-            self.found.changes.push(Change::Made { path, is_new: true });
-        } else if !meta.is_file() {
-            self.files.link_or_other(path, now, &self.dirs, &mut self.found);
-        } else if !self.files.quiet.waits_for(&path) && !self.files.holds(&path, meta, &self.dirs, now) {
-            self.found.written(path);
-        }
     }
 }
 

@@ -1,10 +1,13 @@
 //! Removals that wait, removals that are not believed, and what an unmount hides.
 
+use std::collections::BTreeSet;
+
 use super::{rel, touched};
 use crate::change::Change;
 use crate::outbox::fate::Fate;
 use crate::outbox::guards::RETURN_TIME;
 use crate::outbox::pending::*;
+use crate::transport::Lane;
 
 const PAUSE: Duration = Duration::from_millis(50);
 const SOON: Duration = Duration::from_secs(9);

@@ -1,8 +1,8 @@
 //! What the node lacks, and since when.
 
 use super::*;
-use crate::outbox::need::FAILS;
 use crate::outbox::pending::questions::FailingPaths;
+use crate::outbox::retry::FAILS;
 
 pub(crate) fn touched(path: &str) -> Change {
     Change::Touched { path: rel(path), is_dir: false, rewritten: true }
