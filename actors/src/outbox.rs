@@ -17,6 +17,7 @@ pub mod pending;
 pub(crate) mod readiness;
 mod reconcile;
 pub(crate) mod retry;
+pub(crate) mod second_looks;
 mod unfit;
 pub(crate) mod unmirrored;
 pub(crate) mod unsaved;

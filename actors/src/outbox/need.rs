@@ -75,9 +75,6 @@ pub struct Pending {
     pub retry: Retry,
     /// The times since which it waits.
     pub age: Age,
-    /// The time until which the node's kernel may report entries that it does not have: what is compared before is compared
-    /// once more.
-    pub(crate) once_more: Option<Instant>,
 }
 
 impl PathNeed {
@@ -143,7 +140,6 @@ impl Pending {
             lane: Lane::Fast,
             retry: Retry::default(),
             age: Age::default(),
-            once_more: None,
         }
     }
 
@@ -170,12 +166,6 @@ impl Pending {
     pub(crate) fn tried_apart(self, since: Instant, not_before: Instant) -> Self {
         let lacked = self.lacked(since, 1, not_before);
         Pending { age: Age { anew: Some(not_before), ..lacked.age }, ..lacked }
-    }
-
-    /// The same path, which is compared once more at that time, whatever a comparison finds before.
-    #[must_use]
-    pub(crate) fn compared_once_more(self, at: Option<Instant>) -> Self {
-        Pending { once_more: at, ..self }
     }
 
     /// Tells if the removal was reported, and nothing since.
@@ -250,7 +240,6 @@ impl Pending {
             // What is reported while it goes on changing is no new beginning.
             retry: Retry { unrest: self.retry.unrest.max(newer.retry.unrest), ..newer.retry },
             age: newer.age,
-            once_more: newer.once_more,
         };
         followed.stand_for(&self);
         followed
@@ -265,9 +254,8 @@ impl Pending {
         self.stand_for(below);
     }
 
-    /// Is as old as the other, too, and is compared once more when that is.
+    /// Is as old as the other, too.
     pub(super) fn stand_for(&mut self, other: &Pending) {
-        self.once_more = self.once_more.max(other.once_more);
         let on_its_way = earlier(self.on_its_way_since(), other.on_its_way_since());
         self.age = self.age.joined(other.age, on_its_way);
     }
@@ -338,18 +326,6 @@ impl Pending {
     /// The node got the path beside a reconcile, which may have overtaken it.
     pub(crate) fn only_looked_at(self, now: Instant) -> Pending {
         Pending { age: Age { again: Some(now), ..self.age }, ..self }
-    }
-
-    /// A batch takes the path.
-    pub(super) fn taken(self, now: Instant) -> Pending {
-        Pending { once_more: self.once_more.filter(|&at| at > now), ..self }
-    }
-
-    /// The node has the path, as far as its kernel reports. Returns it again if that is compared once more; not what is gone.
-    pub(super) fn delivered(self, now: Instant) -> Option<Pending> {
-        let at = self.once_more.filter(|_| !self.is_removal())?;
-        let retry = Retry { not_before: Some(at), ..Retry::default() };
-        Some(Pending { retry, ..self.rewritten(false).only_looked_at(now) })
     }
 
     /// A reconcile ended beside it: what was missing before, and new before, that has dealt with.

@@ -20,8 +20,9 @@ use crate::outbox::links::WaitingLinks;
 use crate::outbox::need::{Pending, Scope};
 use crate::outbox::origins::Origins;
 use crate::outbox::readiness::Readiness;
-use crate::outbox::reconcile::{NodeReconcile, RecentComparisons};
+use crate::outbox::reconcile::NodeReconcile;
 use crate::outbox::retry::FAILS;
+use crate::outbox::second_looks::Comparisons;
 use crate::outbox::unfit::UnfitPaths;
 use crate::outbox::unset::UnsetPaths;
 use crate::path::RelPath;
@@ -57,8 +58,8 @@ pub struct PendingSet {
     /// The paths that did not fit at the node when they were tried last.
     unfit: UnfitPaths,
     dir_moves: DirMoves,
-    /// Directories that were compared as a whole a moment ago.
-    compared: RecentComparisons,
+    /// Directories that were compared as a whole a moment ago, and those that are compared once more.
+    compared: Comparisons,
     /// All that speaks against deleting.
     guards: DeletionGuards,
     /// The files that wait until they are left alone.
@@ -84,7 +85,7 @@ impl PendingSet {
             links: WaitingLinks::default(),
             unfit: UnfitPaths::default(),
             dir_moves: DirMoves::default(),
-            compared: RecentComparisons::default(),
+            compared: Comparisons::default(),
             guards: DeletionGuards::default(),
             settle: Settle::default(),
         }
@@ -136,7 +137,7 @@ impl PendingSet {
         self.guards.compared(ended.began);
         // What was missing before it began, it has dealt with.
         self.waiting.retain(|_, pending| pending.retry.unreported.is_none_or(|since| since >= ended.began));
-        self.compared.add(RelPath::root(), now);
+        self.compared.recent.add(RelPath::root(), now);
         self.look_again(&ended.beside, ended.again);
         since
     }

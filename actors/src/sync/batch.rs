@@ -270,7 +270,10 @@ impl SyncActor {
             };
             debug!(self.link.log, "compared again after a removal"; "path" => %path);
             let pending = Pending::new(scope).rewritten(*rewritten).lacked(since, 0, now + *after);
-            outbox.put_apart(path.clone(), pending.compared_once_more(once_more.map(|after| now + after)));
+            outbox.put_apart(path.clone(), pending);
+            if let Some(after) = once_more.filter(|_| scope == Scope::Subtree) {
+                outbox.look_once_more(path.clone(), now + after);
+            }
         }
     }
 

@@ -21,18 +21,21 @@ impl PendingSet {
     /// lane works on another.
     pub fn lease(&mut self, lane: Lane, paths: usize, bytes: usize, now: Instant) -> Batch {
         debug_assert!(!self.leases.works(lane), "one batch at a time");
+        for dir in self.compared.second.take_due(now) {
+            self.waiting.put_back(dir, Pending::new(Scope::Subtree).only_looked_at(now));
+        }
         let paths = self.readiness().batch(lane, paths, bytes, now);
-        self.take(lane, paths, now)
+        self.take(lane, paths)
     }
 
     /// Takes a batch for the fast lane beside those that are worked on.
     pub fn lease_beside(&mut self, paths: usize, bytes: usize, now: Instant) -> Batch {
         let paths = self.readiness().batch_beside(paths, bytes, now);
         self.leases.goes_beside();
-        self.take(Lane::Fast, paths, now)
+        self.take(Lane::Fast, paths)
     }
 
-    fn take(&mut self, lane: Lane, paths: Vec<(RelPath, Pending)>, now: Instant) -> Batch {
+    fn take(&mut self, lane: Lane, paths: Vec<(RelPath, Pending)>) -> Batch {
         let origins = self.origins.take_for(&paths, &self.waiting);
         for (path, pending) in &paths {
             self.waiting.take(path);
@@ -40,11 +43,7 @@ impl PendingSet {
                 self.away.unmirrored.begins(path);
             }
         }
-        let id = self.leases.add(
-            lane,
-            paths.iter().map(|(path, pending)| (path.clone(), pending.taken(now))).collect(),
-            origins,
-        );
+        let id = self.leases.add(lane, paths.iter().cloned().collect(), origins);
         Batch { id, paths }
     }
 
@@ -200,13 +199,10 @@ impl PendingSet {
             false => self.leases.forget_older_removal(&path, id),
         }
         if pending.scope == Scope::Subtree {
-            self.compared.add(path.clone(), now);
+            self.compared.recent.add(path.clone(), now);
         }
         self.unfit.took(&path);
         self.unset.took(&path, pending.is_removal() || pending.scope == Scope::Subtree);
-        if let Some(once_more) = pending.delivered(now) {
-            self.put_back(id, path.clone(), once_more);
-        }
         self.reconcile.delivered(path, pending);
     }
 

@@ -144,6 +144,7 @@ impl PendingSet {
         self.away.forget(path);
         self.unfit.removed(path);
         if is_dir {
+            self.compared.second.forget(path);
             self.guards.unhide(path);
             self.away.unmirrored.removed(path);
             self.origins.forget(path);
@@ -309,7 +310,7 @@ impl PendingSet {
         let half_sent = self.waiting.iter().any(sent_as_subtree)
             || self.leases.iter().any(sent_as_subtree)
             || self.reconcile.is_running()
-            || self.compared.holds(from, now);
+            || self.compared.recent.holds(from, now);
         let mut moved: Vec<(RelPath, Pending)> = Vec::new();
         for path in self.waiting.below(from).into_iter().chain([from.clone()]) {
             moved.extend(self.waiting.take(&path).map(|pending| (path, pending)));

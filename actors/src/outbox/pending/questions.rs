@@ -8,7 +8,7 @@ use crate::outbox::backlog::Backlog;
 use crate::outbox::fold::Fold;
 use crate::outbox::lease::LeaseId;
 use crate::outbox::links::removes;
-use crate::outbox::need::{Pending, Scope};
+use crate::outbox::need::{Pending, Scope, earlier};
 use crate::outbox::pending::PendingSet;
 use crate::outbox::readiness::NameTurn;
 use crate::outbox::retry::{FAILS, Retry};
@@ -150,7 +150,8 @@ impl PendingSet {
     /// The time at which a path is due that may take this lane and need not wait for what is worked on; `None` if there
     /// is none.
     pub fn next_due(&self, lane: Lane, now: Instant) -> Option<Instant> {
-        self.readiness().next_due(lane, now)
+        let looks = self.compared.second.next().filter(|_| lane == Lane::Fast);
+        earlier(self.readiness().next_due(lane, now), looks)
     }
 
     /// The time at which another batch of the fast lane may be taken beside those that are worked on, as far as it
@@ -180,7 +181,8 @@ impl PendingSet {
 impl PendingSet {
     /// The number of paths that are not on the node yet; a reconcile counts as one.
     pub(crate) fn len(&self) -> usize {
-        self.waiting.len() + self.leases.paths() + usize::from(self.reconciles())
+        let looks = self.compared.second.len();
+        self.waiting.len() + looks + self.leases.paths() + usize::from(self.reconciles())
     }
 
     /// Tells if the node has everything.
@@ -345,6 +347,8 @@ impl PendingSet {
         let reconcile = self.reconcile.is_needed() || self.unset.has_more();
         let entry = |path: &RelPath| (path.clone(), Pending::new(Scope::Entry));
         let mut paths: BTreeMap<RelPath, Pending> = self.unset.paths().map(entry).collect();
+        let look = |dir: &RelPath| (dir.clone(), Pending::new(Scope::Subtree));
+        paths.extend(self.compared.second.dirs().map(look));
         // What waits is newer than what is in flight.
         for (path, pending) in self.leases.iter().chain(self.waiting.iter()) {
             let merged = paths.get(path).map_or(*pending, |older| older.followed_by(*pending));

@@ -70,30 +70,29 @@ fn a_path_leaves_only_when_it_was_delivered() {
 }
 
 #[test]
-fn what_is_compared_while_the_node_may_report_what_it_does_not_have_is_compared_once_more() {
-    let start = Instant::now();
-    let (early, until, late) = (start + SOON / 9, start + SOON, start + SOON * 2);
-    let changed = |set: &mut PendingSet, at| set.add(&touched("d/a"), at);
-    let nothing = |_: &mut PendingSet, _| ();
-    let again = |set: &mut PendingSet, _| {
-        set.put_apart(rel("d"), Pending::new(Scope::Subtree));
+fn a_directory_is_compared_once_more_whatever_happens_in_it_meanwhile_and_holds_nothing_up() {
+    let (mut set, start) = (PendingSet::default(), Instant::now());
+    let (early, until) = (start + SOON / 9, start + SOON);
+    let batch = |set: &mut PendingSet, at| {
+        let taken = names(&set.lease(Lane::Fast, 99, 9999, at));
+        settle(set, at, |_| Fate::Delivered, |_| SOON);
+        taken
     };
-    for (meanwhile, what) in
-        [(nothing as fn(&mut PendingSet, Instant), "nothing"), (changed, "a change"), (again, "all of it")]
-    {
-        let mut set = PendingSet::default();
-        set.put_apart(rel("d"), Pending::new(Scope::Subtree).compared_once_more(Some(until)));
-        assert_eq!(names(&set.lease(Lane::Fast, 99, 9999, start)), ["d"]);
-        settle(&mut set, early, |_| Fate::Delivered, |_| SOON);
-        meanwhile(&mut set, early);
-        // What is compared before the time proves nothing either.
-        set.lease(Lane::Fast, 99, 9999, early);
-        settle(&mut set, early, |_| Fate::Delivered, |_| SOON);
-        assert_eq!(set.next_due(Lane::Fast, early), Some(until), "{what}");
-        assert_eq!(names(&set.lease(Lane::Fast, 99, 9999, until)), ["d"], "{what}");
-        settle(&mut set, late, |_| Fate::Delivered, |_| SOON);
-        assert!(set.is_empty(), "{what}");
+    set.put_apart(rel("d"), Pending::new(Scope::Subtree));
+    for dir in ["d", "gone", "gone/below"] {
+        set.look_once_more(rel(dir), until);
     }
+    assert_eq!(batch(&mut set, start), ["d"]);
+    assert_eq!((set.next_due(Lane::Fast, start), set.next_due(Lane::Bulk, start)), (Some(until), None));
+    set.add(&Change::Touched { path: rel("d/a"), is_dir: false, rewritten: true }, early);
+    assert!(set.waiting.get(&rel("d/a")).unwrap().proof.rewritten);
+    assert_eq!(batch(&mut set, early), ["d/a"], "a change goes by itself");
+    set.add(&removed_dir("gone"), early);
+    assert_eq!(batch(&mut set, early + SOON / 2), ["gone"]);
+    assert_eq!((set.len(), set.next_due(Lane::Fast, early)), (1, Some(until)));
+    assert_eq!(set.backlog().paths.len(), 1, "the next start compares it");
+    assert_eq!(batch(&mut set, until), ["d"]);
+    assert!(set.is_empty());
 }
 
 #[test]
