@@ -75,6 +75,14 @@ impl LinkQuestion {
         self.files.is_empty() && self.trees.is_empty() && self.levels.is_empty()
     }
 
+    /// Tells if the answer tells all names of what another question is about.
+    pub(crate) fn has_all_of(&self, other: &LinkQuestion) -> bool {
+        let in_trees = |path: &RelPath| self.trees.contains(path) || self.covers(path);
+        other.files.iter().all(|file| self.files.contains(file) || in_trees(file))
+            && other.trees.iter().all(in_trees)
+            && other.levels.iter().all(|dir| self.levels.contains(dir) || in_trees(dir))
+    }
+
     /// Tells if a run over this directory compares the entry.
     fn covers(&self, path: &RelPath) -> bool {
         path.ancestors().any(|dir| self.trees.contains(&dir))

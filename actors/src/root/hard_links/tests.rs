@@ -139,6 +139,31 @@ fn a_search_ends_when_nobody_waits_for_it_and_the_next_one_finds_all() {
 }
 
 #[test]
+fn a_question_has_what_another_one_is_about_if_it_names_it_or_a_tree_above_it() {
+    let asked = LinkQuestion { files: set(&["a", "b/c"]), trees: set(&["d"]), levels: set(&["e"]) };
+    let [files, trees, levels] = [0, 1, 2].map(|kind| {
+        move |names: &[&str]| match kind {
+            0 => LinkQuestion { files: set(names), ..LinkQuestion::default() },
+            1 => LinkQuestion { trees: set(names), ..LinkQuestion::default() },
+            _ => LinkQuestion { levels: set(names), ..LinkQuestion::default() },
+        }
+    });
+    for (other, expected) in [
+        (LinkQuestion::default(), true),
+        (files(&["a", "b/c", "d/e/f"]), true),
+        (files(&["a", "b"]), false),
+        (files(&["e/f"]), false),
+        (trees(&["d", "d/e"]), true),
+        (trees(&["b"]), false),
+        (trees(&["e"]), false),
+        (levels(&["e", "d", "d/e"]), true),
+        (levels(&["b"]), false),
+    ] {
+        assert_eq!(asked.has_all_of(&other), expected, "{other:?}");
+    }
+}
+
+#[test]
 fn who_needs_no_search_does_not_wait_for_one() {
     let world = World::of(&[&["a", "d/b"]]);
     assert_eq!(world.groups(&[], &["a"], &[]), [set(&["a", "d/b"])]);
