@@ -1,5 +1,6 @@
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
@@ -136,6 +137,30 @@ fn a_search_ends_when_nobody_waits_for_it_and_the_next_one_finds_all() {
     let question = LinkQuestion { files: set(&["a"]), ..LinkQuestion::default() };
     assert_eq!(world.links.groups(ground, &question), LinkGroups::default());
     assert_eq!(world.groups(&[], &["a"], &[]), [set(&["a", "d/b"])]);
+}
+
+#[test]
+fn a_name_that_somebody_tells_of_during_a_search_stays_known_although_the_search_was_there_before() {
+    let world = World::of(&[&["d/a", "d/b", "z"]]);
+    let excludes = Excludes::default();
+    let question = |files: &[&str]| LinkQuestion { files: set(files), ..LinkQuestion::default() };
+    let calls = AtomicUsize::new(0);
+    // Asked once before the search, and then at each directory that it comes to.
+    let is_waiting = || {
+        match calls.fetch_add(1, Ordering::Relaxed) {
+            1 => fs::remove_file(world.tree().join("z")).unwrap(),
+            2 => {
+                link(&world.tree(), "d/a", "z");
+                assert_eq!(world.groups(&[], &["d/a", "d/b", "z"], &[]), [set(&["d/a", "d/b", "z"])]);
+            }
+            _ => (),
+        }
+        true
+    };
+    let ground = LinkGround { root: &world.root, excludes: &excludes, is_waiting: &is_waiting };
+    world.links.groups(ground, &question(&["d/a"]));
+    assert!(calls.into_inner() > 2);
+    assert_eq!(world.groups(&[], &["d/a"], &[]), [set(&["d/a", "d/b", "z"])]);
 }
 
 #[test]
