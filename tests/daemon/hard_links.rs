@@ -402,16 +402,21 @@ fn a_new_name_of_a_large_file_costs_next_to_nothing(node: Node) {
         (
             "cp -al",
             Box::new(|| {
+                // What comes to a directory while that is being sent is sent with it: a busy machine may take that long.
+                site.daemon().signal(Signal::STOP);
                 site.mkdir("copy");
                 site.hard_link("large", "copy/large");
                 site.hard_link("large", "copy/too");
+                site.daemon().signal(Signal::CONT);
             }),
         ),
     ];
     for (what, change) in changes {
         let cost = site.cost(&wire, change);
         println!("{node}: {what}: {cost} bytes");
-        assert!(cost < 16 * KIB, "{what}: {cost} bytes");
+        if cost >= 16 * KIB {
+            site.fail(&format!("{what}: {cost} bytes"));
+        }
         expect_linked(&site);
     }
     assert!(site.troubles().is_empty(), "{:?}", site.troubles());
