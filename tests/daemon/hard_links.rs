@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::Write;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::process::Signal;
 
 use crate::support::{Local, Node, Rsyncd, Site, Ssh, Wire, tree, wait};
 
@@ -271,6 +272,33 @@ fn many_links_that_are_made_written_and_removed_at_once_end_as_in_the_source() {
     expect_rests_linked(&site);
 }
 
+/// Beside a file that has to wait, as one of its names is being worked on, another one has no room. In its place it has.
+#[test]
+fn a_file_that_takes_the_place_of_one_that_waits_reaches_all_its_names() {
+    let mut site = Site::on(&[Local]);
+    site.config("extra: \"-H\"");
+    site.config("bulk_size: 1");
+    site.config("rspeed: 2000");
+    for name in ["a", "b"] {
+        site.write(name, vec![b'1'; 600 << 10]);
+        site.hard_link(name, format!("z sorted last {name}"));
+    }
+    site.start_mirrored();
+    expect_linked(&site);
+    fs::create_dir(site.beside("outside")).unwrap();
+    fs::write(site.beside("outside/huge"), vec![b'1'; 20 * MIB]).unwrap();
+    fs::rename(site.beside("outside"), site.at("worked on")).unwrap();
+    let is_worked_on = || site.mirror(Local).join("worked on").exists().then_some(());
+    assert!(wait::until(is_worked_on).is_some());
+    // All of it is told at a time.
+    site.daemon().signal(Signal::STOP);
+    site.append("a", "more");
+    site.append("b", "more");
+    site.hard_link("a", "worked on/a");
+    site.daemon().signal(Signal::CONT);
+    expect_rests_linked(&site);
+}
+
 #[test]
 fn names_that_are_excluded_or_outside_of_the_source_are_left_out() {
     let mut site = site();
@@ -374,16 +402,21 @@ fn a_new_name_of_a_large_file_costs_next_to_nothing(node: Node) {
         (
             "cp -al",
             Box::new(|| {
+                // What comes to a directory while that is being sent is sent with it: a busy machine may take that long.
+                site.daemon().signal(Signal::STOP);
                 site.mkdir("copy");
                 site.hard_link("large", "copy/large");
                 site.hard_link("large", "copy/too");
+                site.daemon().signal(Signal::CONT);
             }),
         ),
     ];
     for (what, change) in changes {
         let cost = site.cost(&wire, change);
         println!("{node}: {what}: {cost} bytes");
-        assert!(cost < 16 * KIB, "{what}: {cost} bytes");
+        if cost >= 16 * KIB {
+            site.fail(&format!("{what}: {cost} bytes"));
+        }
         expect_linked(&site);
     }
     assert!(site.troubles().is_empty(), "{:?}", site.troubles());

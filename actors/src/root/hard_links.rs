@@ -75,6 +75,14 @@ impl LinkQuestion {
         self.files.is_empty() && self.trees.is_empty() && self.levels.is_empty()
     }
 
+    /// Tells if the answer tells all names of what another question is about.
+    pub(crate) fn has_all_of(&self, other: &LinkQuestion) -> bool {
+        let in_trees = |path: &RelPath| self.trees.contains(path) || self.covers(path);
+        other.files.iter().all(|file| self.files.contains(file) || in_trees(file))
+            && other.trees.iter().all(in_trees)
+            && other.levels.iter().all(|dir| self.levels.contains(dir) || in_trees(dir))
+    }
+
     /// Tells if a run over this directory compares the entry.
     fn covers(&self, path: &RelPath) -> bool {
         path.ancestors().any(|dir| self.trees.contains(&dir))
@@ -128,11 +136,19 @@ impl HardLinks {
             return left_out;
         }
         let mut known = self.known();
+        // Somebody may have told of a name when the search had been where it is.
+        let with_others = |known: &KnownNames, file: FileId, mut names: BTreeSet<RelPath>| {
+            let others = known.others(file, &names).into_iter();
+            names.extend(others.filter(|name| is_name_of(ground, name, file)));
+            names
+        };
         for file in &lacking {
-            let FoundFile { links, names } = found.get(file).cloned().unwrap_or_default();
-            known.searched(*file, links, names);
+            let FoundFile { links, names } = found.entry(*file).or_default();
+            *names = with_others(&known, *file, std::mem::take(names));
+            known.searched(*file, *links, names.clone());
         }
         for (file, FoundFile { links, names }) in everything.into_iter().filter(|(file, _)| !lacking.contains(file)) {
+            let names = with_others(&known, file, names);
             known.found_beside(file, links, names);
         }
         false

@@ -50,7 +50,7 @@ impl SyncActor {
         let found = tokio::task::spawn_blocking(move || {
             let is_waiting = || asked.strong_count() > 0;
             let ground = LinkGround { root: &root, excludes: &excludes, is_waiting: &is_waiting };
-            root.hard_links().groups(ground, &question)
+            (root.hard_links().groups(ground, &question), question)
         });
         ctx.spawn(found.into_actor(self).map(move |found, actor, ctx| {
             drop(waits);
@@ -71,7 +71,7 @@ impl SyncActor {
         lane: Lane,
         mut batch: Batch,
         reported: ReportedLinks,
-        LinkGroups { groups, cut }: LinkGroups,
+        (LinkGroups { groups, cut }, asked): (LinkGroups, LinkQuestion),
         ctx: &mut Context<Self>,
     ) {
         let now = Instant::now();
@@ -87,7 +87,11 @@ impl SyncActor {
         if !blocked.is_empty() {
             self.link.outbox.lock().let_wait(batch.id, &blocked, now + BLOCKED);
             batch.paths.retain(|(path, _)| !blocked.contains(path));
-            planned = self.planned(lane, &batch, reported, now);
+            planned = self.planned(lane, &batch, reported.clone(), now);
+        }
+        if !asked.has_all_of(&self.link_question(&batch, &planned.run)) {
+            // There was no room for it beside what waits, or it has come since: its other names are not known.
+            return self.send_with_names(lane, batch, (planned, reported), now, ctx);
         }
         self.take_along(&batch, &mut planned, groups);
         planned.paths.lacks_names = cut && has_news(&batch.paths);

@@ -152,9 +152,9 @@ impl Linked {
         Some(FindMoved { gone, new: self.files.keys().cloned().collect() })
     }
 
-    /// Tells if names wait together, if that is news.
+    /// Tells if removals wait for these names, if that is news: as long as the names wait together, or an answer is to come.
     pub(crate) fn take_news(&mut self) -> Option<bool> {
-        let any = self.wait == LinkPatience::Together && !self.files.is_empty();
+        let any = (self.wait == LinkPatience::Together || self.asked) && !self.files.is_empty();
         let is_news = any != self.told.unwrap_or_default();
         self.told = Some(any);
         is_news.then_some(any)
@@ -293,20 +293,26 @@ mod tests {
     }
 
     #[test]
-    fn where_no_rsync_writes_each_file_waits_for_itself_and_no_removal_does() {
+    fn where_no_rsync_writes_each_file_waits_for_itself_and_a_removal_for_nothing_but_an_answer() {
         let (mut linked, start) = (Linked::default(), Instant::now());
         linked.wait_together();
         linked.recognise();
         assert!(linked.holds_file(&rel("a"), LARGE, start) && linked.holds_file(&rel("b"), LARGE, start + STEP));
         assert_eq!(linked.take_news(), None);
         linked.left(&rel("old"));
+        assert!(linked.take_gone().is_some());
+        assert_eq!(linked.take_news(), Some(true), "it may be the second half of a rename");
+        linked.answered(false, start);
+        assert_eq!(linked.take_news(), Some(false));
+        linked.left(&rel("older"));
         assert!(linked.take_gone().is_some(), "no answer comes");
+        assert_eq!(linked.take_news(), Some(true));
         assert_eq!(linked.next(), Some(start + LINK_TIME));
         assert_eq!(linked.due(start + LINK_TIME), vec![rel("a")]);
         assert_eq!(linked.next(), Some(start + STEP + LINK_TIME));
         assert_eq!(linked.due(start + STEP + LINK_TIME), vec![rel("b")]);
         linked.wait_together();
-        assert_eq!(linked.take_news(), None);
+        assert_eq!(linked.take_news(), Some(false));
         assert!(linked.holds_file(&rel("a"), LARGE, start));
         assert_eq!(linked.take_news(), Some(true));
     }

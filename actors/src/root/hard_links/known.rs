@@ -43,6 +43,12 @@ impl KnownNames {
         self.files.get(&file).map(|known| known.names.iter().cloned().collect()).unwrap_or_default()
     }
 
+    /// The names of a file that are known beside these.
+    pub(super) fn others(&self, file: FileId, names: &BTreeSet<RelPath>) -> Vec<RelPath> {
+        let known = self.files.get(&file).into_iter().flat_map(|known| &known.names);
+        known.filter(|name| !names.contains(*name)).cloned().collect()
+    }
+
     /// The number of names that can be added before all are forgotten.
     pub(super) fn room(&self) -> usize {
         self.most.saturating_sub(self.count)

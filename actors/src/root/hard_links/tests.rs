@@ -1,5 +1,6 @@
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
@@ -136,6 +137,55 @@ fn a_search_ends_when_nobody_waits_for_it_and_the_next_one_finds_all() {
     let question = LinkQuestion { files: set(&["a"]), ..LinkQuestion::default() };
     assert_eq!(world.links.groups(ground, &question), LinkGroups::default());
     assert_eq!(world.groups(&[], &["a"], &[]), [set(&["a", "d/b"])]);
+}
+
+#[test]
+fn a_name_that_somebody_tells_of_during_a_search_stays_known_although_the_search_was_there_before() {
+    let world = World::of(&[&["d/a", "d/b", "z"]]);
+    let excludes = Excludes::default();
+    let question = |files: &[&str]| LinkQuestion { files: set(files), ..LinkQuestion::default() };
+    let calls = AtomicUsize::new(0);
+    // Asked once before the search, and then at each directory that it comes to.
+    let is_waiting = || {
+        match calls.fetch_add(1, Ordering::Relaxed) {
+            1 => fs::remove_file(world.tree().join("z")).unwrap(),
+            2 => {
+                link(&world.tree(), "d/a", "z");
+                assert_eq!(world.groups(&[], &["d/a", "d/b", "z"], &[]), [set(&["d/a", "d/b", "z"])]);
+            }
+            _ => (),
+        }
+        true
+    };
+    let ground = LinkGround { root: &world.root, excludes: &excludes, is_waiting: &is_waiting };
+    world.links.groups(ground, &question(&["d/a"]));
+    assert!(calls.into_inner() > 2);
+    assert_eq!(world.groups(&[], &["d/a"], &[]), [set(&["d/a", "d/b", "z"])]);
+}
+
+#[test]
+fn a_question_has_what_another_one_is_about_if_it_names_it_or_a_tree_above_it() {
+    let asked = LinkQuestion { files: set(&["a", "b/c"]), trees: set(&["d"]), levels: set(&["e"]) };
+    let [files, trees, levels] = [0, 1, 2].map(|kind| {
+        move |names: &[&str]| match kind {
+            0 => LinkQuestion { files: set(names), ..LinkQuestion::default() },
+            1 => LinkQuestion { trees: set(names), ..LinkQuestion::default() },
+            _ => LinkQuestion { levels: set(names), ..LinkQuestion::default() },
+        }
+    });
+    for (other, expected) in [
+        (LinkQuestion::default(), true),
+        (files(&["a", "b/c", "d/e/f"]), true),
+        (files(&["a", "b"]), false),
+        (files(&["e/f"]), false),
+        (trees(&["d", "d/e"]), true),
+        (trees(&["b"]), false),
+        (trees(&["e"]), false),
+        (levels(&["e", "d", "d/e"]), true),
+        (levels(&["b"]), false),
+    ] {
+        assert_eq!(asked.has_all_of(&other), expected, "{other:?}");
+    }
 }
 
 #[test]
