@@ -80,6 +80,11 @@ impl Process {
         false
     }
 
+    /// Asks it to end.
+    pub fn terminate(&self) {
+        signal(self.id(), Signal::TERM);
+    }
+
     fn end(&mut self) {
         let family = family(self.id());
         if !self.has_ended() {
