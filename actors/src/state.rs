@@ -15,6 +15,7 @@ mod save;
 pub(crate) mod stamp;
 mod stamping;
 pub mod store;
+mod varint;
 
 use std::collections::BTreeSet;
 use std::io;

@@ -208,6 +208,25 @@ impl Contestant {
         lines.iter().find(|(_, line)| line.contains(words)).map(|(at, _)| *at)
     }
 
+    /// Waits until inosync has logged a line with these words. Returns when it did.
+    pub fn wait_for(&mut self, words: &str) -> Outcome<Instant> {
+        let start = Instant::now();
+        while start.elapsed() < START && !self.process.has_ended() {
+            if let Some(at) = self.logged(words) {
+                return Ok(at);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Err(format!("{} does not log {words:?}; its log ends: {}", self.who, self.log_end()).into())
+    }
+
+    /// Stops it in order.
+    pub fn stop(mut self) -> Outcome<()> {
+        self.process.terminate();
+        let ended = self.process.succeeds_within(START);
+        ended.then_some(()).at(format_args!("{} does not stop; its log ends: {}", self.who, self.log_end()))
+    }
+
     pub fn id(&self) -> u32 {
         self.process.id()
     }

@@ -85,6 +85,11 @@ impl Process {
         family(self.id()).into_iter().for_each(|pid| signal(pid, Signal::KILL));
     }
 
+    /// Asks it to end.
+    pub fn terminate(&self) {
+        signal(self.id(), Signal::TERM);
+    }
+
     fn end(&mut self) {
         let family = family(self.id());
         if !self.has_ended() {

@@ -10,6 +10,7 @@ mod many;
 mod moves;
 mod siblings;
 mod start;
+mod state;
 mod topology;
 
 use crate::contestant::{Who, has_other_build};
@@ -51,6 +52,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "burst", what: "many new files at once", by_default: true, run: burst::run },
     Scenario { name: "start", what: "start on a large tree", by_default: true, run: start::run },
     Scenario { name: "start-many", what: "start on a very large tree", by_default: false, run: start::run_many },
+    Scenario { name: "state", what: "restart on a million files", by_default: false, run: state::run },
     Scenario { name: "bulk", what: "small changes while a large file is sent", by_default: true, run: bulk::run },
     Scenario { name: "nodes", what: "many nodes", by_default: true, run: many::run },
     Scenario { name: "moves", what: "renamed files and directories", by_default: true, run: moves::run },

@@ -17,6 +17,8 @@ pub struct Sizes {
     pub burst_files: usize,
     pub start_dirs: usize,
     pub many_start_dirs: usize,
+    /// Files that the state of a restart has; a fiftieth of it are directories.
+    pub state_files: usize,
     /// Bytes of the file that keeps a node busy.
     pub bulk: u64,
     pub nodes: usize,
@@ -42,6 +44,7 @@ impl Sizes {
         burst_files: 20_000,
         start_dirs: 50_000,
         many_start_dirs: 150_000,
+        state_files: 1_000_000,
         bulk: 2 << 30,
         nodes: 100,
         move_file: 100 << 20,
@@ -63,6 +66,7 @@ impl Sizes {
         burst_files: 2_000,
         start_dirs: 5_000,
         many_start_dirs: 15_000,
+        state_files: 50_000,
         bulk: 512 << 20,
         nodes: 20,
         move_file: 20 << 20,

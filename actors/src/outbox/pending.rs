@@ -213,6 +213,14 @@ impl PendingSet {
         self.waiting.put_back(path, pending);
     }
 
+    /// Adds a directory that is compared once more at that time, whatever is found before: until then the node's kernel may
+    /// report entries that the node does not have.
+    pub(crate) fn look_once_more(&mut self, dir: RelPath, at: Instant) {
+        if !self.compared.second.add(dir, at) {
+            self.reconcile.want();
+        }
+    }
+
     /// Adds a file that a comparison of more found not to fit at the node: it is tried by itself, not before that time.
     /// Returns true if that is news.
     pub(crate) fn set_aside(&mut self, path: RelPath, rewritten: bool, since: Instant, not_before: Instant) -> bool {

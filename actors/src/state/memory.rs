@@ -61,8 +61,8 @@ impl Memory {
                 return Ok(None);
             }
         };
-        if let Some(why) = store.damage() {
-            warn!(log, "the state is of no use: comparing everything"; "why" => format!("the file is damaged: {why}"));
+        if let Some(why) = store.useless() {
+            warn!(log, "the state is of no use: comparing everything"; "why" => why);
         }
         let unsaved = Unsaved::new(site.least_dir_moves());
         let mut away = BTreeSet::new();

@@ -161,7 +161,7 @@ impl StateActor {
     fn complete(&mut self, writing: SaveInProgress, unsettled: &[RelPath], closed: bool) -> Result<(), StoreError> {
         let mut entries = writing.entries()?;
         unsettled.iter().chain(&self.unsaved.unsure()).try_for_each(|path| entries.forget(path))?;
-        drop(entries);
+        entries.finish()?;
         self.note_mounts();
         let backlogs = self.backlogs();
         let Some(store) = self.file.store() else { return Ok(()) };
@@ -179,6 +179,10 @@ impl StateActor {
             }
             Err(why) => debug!(self.log, "the state is not kept"; "why" => %why),
             Ok(()) => (),
+        }
+        if let Err(StoreError::Damaged) = result {
+            // The next save looks at all again, and replaces what is damaged.
+            self.unsaved.fill();
         }
         self.saves.failing = result.is_err();
         let why = result.as_ref().err().map(ToString::to_string);

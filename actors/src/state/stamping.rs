@@ -1,5 +1,6 @@
 //! Saves the stamps of paths as they are on disk now, except stamps that could hide a later change.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use super::listing::{Dir, is_gone};
@@ -30,6 +31,7 @@ pub(crate) fn record(
         recorder.record_below(&RelPath::root())?;
     }
     paths.iter().try_for_each(|(path, pending)| recorder.record(path, pending))?;
+    recorder.entries.finish()?;
     Ok(recorder.fresh)
 }
 
@@ -76,8 +78,9 @@ impl Recorder<'_> {
 
     fn record_below(&mut self, top: &RelPath) -> Result<(), StoreError> {
         self.entries.forget_below(top)?;
-        let mut left = vec![top.clone()];
-        while let Some(dir) = left.pop() {
+        // In the order of the state's keys: so the blocks of the file are full.
+        let mut left = BTreeSet::from([top.clone()]);
+        while let Some(dir) = left.pop_first() {
             let now = SystemTime::now();
             // Unreadable directories get no stamps.
             let listed = Dir::open(self.reach, &dir).and_then(|dir| dir.entries(self.excludes));

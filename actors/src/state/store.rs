@@ -2,30 +2,43 @@
 //! save. Its checksums are checked on opening. A damaged file, or one of another tree, is replaced by an empty one.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::ops::Bound;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use redb::backends::FileBackend;
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableHandle,
+    WriteTransaction,
+};
 
+mod block;
+mod entries;
 mod error;
 
+use self::block::{DamagedBlock, Decoding};
+pub(crate) use self::entries::Entries;
 pub use self::error::StoreError;
 use super::own;
 use super::stamp::Stamp;
 use crate::outbox::backlog::Backlog;
 use crate::path::RelPath;
 
-/// Path -> stamp. The key is the directory, a NUL and the name, so that the entries of one directory form one range.
-const ENTRIES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("entries");
+/// The stamps, in blocks of many entries. The key of an entry is the directory, a NUL and the name, so that the entries of one
+/// directory form one range. The key of a block comes after all entries of the blocks before it, and after none of its own.
+const BLOCKS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("blocks");
 /// Node key -> backlog.
 const NODES: TableDefinition<&str, &[u8]> = TableDefinition::new("nodes");
 /// The subject of the state, the mounts, and a mark if the last run was closed.
 const ABOUT: TableDefinition<&str, &[u8]> = TableDefinition::new("about");
+/// Another form of the file has other tables.
+const TABLES: [&str; 3] = ["blocks", "nodes", "about"];
 const SUBJECT: &str = "subject";
 const CLOSED: &str = "closed";
 const MOUNTS: &str = "mounts";
@@ -53,8 +66,8 @@ pub(crate) struct Store {
     database: Database,
     file: PathBuf,
     subject: Vec<u8>,
-    /// The error that made the previous file useless.
-    damage: Option<String>,
+    /// The reason why the previous file is of no use.
+    useless: Option<String>,
 }
 
 /// A state whose file was closed after a failed write.
@@ -70,7 +83,7 @@ impl Closed {
     /// When the file still cannot be opened.
     pub(crate) fn open(&self) -> Result<Store, StoreError> {
         let Closed { file, subject } = self;
-        Ok(Store { database: take(file)?, file: file.clone(), subject: subject.clone(), damage: None })
+        Ok(Store { database: take(file)?, file: file.clone(), subject: subject.clone(), useless: None })
     }
 }
 
@@ -86,7 +99,7 @@ impl Store {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
             made.map_err(|cause| StoreError::Directory { path: directory.to_owned(), cause })?;
         }
-        let mut damage = None;
+        let mut useless = None;
         let database = match take(file) {
             Err(DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::InUse(file.to_owned())),
             Err(DatabaseError::Storage(redb::StorageError::Io(cause)))
@@ -95,12 +108,12 @@ impl Store {
                 return Err(StoreError::Directory { path: file.to_owned(), cause });
             }
             Err(why) => {
-                damage = Some(why.to_string());
+                useless = Some(StoreError::from(why).of_no_use());
                 begin_anew(file)?
             }
             Ok(database) => database,
         };
-        let store = Store { database, file: file.to_owned(), subject: subject.to_owned(), damage };
+        let store = Store { database, file: file.to_owned(), subject: subject.to_owned(), useless };
         let past = store.past();
         // Nothing is taken over from a file that cannot be read.
         match past {
@@ -117,7 +130,7 @@ impl Store {
                 drop(store);
                 let database = begin_anew(file)?;
                 let file = file.to_owned();
-                let store = Store { database, file, subject: subject.to_owned(), damage: Some(why.to_string()) };
+                let store = Store { database, file, subject: subject.to_owned(), useless: Some(why.of_no_use()) };
                 store.clear()?;
                 Ok((store, None))
             }
@@ -125,8 +138,8 @@ impl Store {
     }
 
     /// Returns the reason why the state of the earlier run could not be read; `None` if it could.
-    pub(crate) fn damage(&self) -> Option<&str> {
-        self.damage.as_deref()
+    pub(crate) fn useless(&self) -> Option<&str> {
+        self.useless.as_deref()
     }
 
     /// Closes the file: after a failed write, the database can do nothing before it is opened again.
@@ -136,6 +149,7 @@ impl Store {
 
     fn past(&self) -> Result<Option<Past>, StoreError> {
         let read = self.database.begin_read()?;
+        check_form(&read)?;
         let about = match read.open_table(ABOUT) {
             Ok(about) => about,
             Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
@@ -173,10 +187,10 @@ impl Store {
     /// Forgets everything. Nothing is known of any node until the first save.
     fn clear(&self) -> Result<(), StoreError> {
         let write = self.database.begin_write()?;
-        write.delete_table(ENTRIES)?;
+        write.delete_table(BLOCKS)?;
         write.delete_table(NODES)?;
         write.delete_table(ABOUT)?;
-        write.open_table(ENTRIES)?;
+        write.open_table(BLOCKS)?;
         write.open_table(NODES)?;
         write.open_table(ABOUT)?;
         Ok(write.commit()?)
@@ -187,7 +201,7 @@ impl Store {
     /// # Errors
     /// When the file cannot be read.
     pub(crate) fn known(&self) -> Result<Known, StoreError> {
-        Ok(Known(self.database.begin_read()?.open_table(ENTRIES)?))
+        Ok(Known(self.database.begin_read()?.open_table(BLOCKS)?))
     }
 
     /// Begins a save. Nothing of it is visible, or survives a crash, before [`SaveInProgress::save`].
@@ -225,6 +239,13 @@ fn create(file: &Path) -> Result<Database, DatabaseError> {
         .create_with_backend(FileBackend::new(opened)?)
 }
 
+/// Fails if another version of this program has written the file in another form: older and newer ones leave the tables that
+/// they do not know.
+fn check_form(read: &ReadTransaction) -> Result<(), StoreError> {
+    let is_known = |name: &str| TABLES.contains(&name);
+    if read.list_tables()?.all(|table| is_known(table.name())) { Ok(()) } else { Err(StoreError::OtherForm) }
+}
+
 fn begin_anew(file: &Path) -> Result<Database, StoreError> {
     fs::remove_file(file).map_err(|cause| StoreError::Directory { path: file.to_owned(), cause })?;
     Ok(create(file)?)
@@ -237,24 +258,43 @@ impl Known {
     /// Returns the stamp of one entry; `None` if it has none.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When the file cannot be read, or is damaged.
     pub(crate) fn stamp(&self, path: &RelPath) -> Result<Option<Stamp>, StoreError> {
-        Ok(self.0.get(&*key(path))?.and_then(|value| Stamp::decode(value.value())))
+        let sought = key(path);
+        let mut cursor = self.0.upper_bound(Bound::Included(&*sought))?;
+        let Some((row, bytes)) = cursor.prev()? else { return Ok(None) };
+        let mut entries = Decoding::new(row.value(), bytes.value());
+        while let Some((key, stamp)) = entries.next()? {
+            if key >= &*sought {
+                return Ok((key == sought).then_some(stamp));
+            }
+        }
+        Ok(None)
     }
 
-    /// Lists the entries of a directory, sorted by name. A damaged stamp counts as none.
+    /// Lists the entries of a directory, sorted by name.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When the file cannot be read, or is damaged: some names would be missing.
     pub(crate) fn children(&self, dir: &RelPath) -> Result<Vec<(RelPath, Option<Stamp>)>, StoreError> {
         let (start, end) = children(dir);
         let mut found = Vec::new();
-        for row in self.0.range(&*start..&*end)? {
-            let (key, value) = row?;
-            let name = &key.value()[start.len()..];
-            if !name.is_empty() {
-                use std::os::unix::ffi::OsStrExt;
-                found.push((dir.join(std::ffi::OsStr::from_bytes(name)), Stamp::decode(value.value())));
+        let mut cursor = self.0.upper_bound(Bound::Included(&*start))?;
+        // The block before may have the first of them.
+        cursor.prev()?;
+        while let Some((row, bytes)) = cursor.next()? {
+            if row.value() >= &*end {
+                break;
+            }
+            let mut entries = Decoding::new(row.value(), bytes.value());
+            while let Some((key, stamp)) = entries.next()? {
+                match key.strip_prefix(&*start) {
+                    // The root itself.
+                    Some(b"") => (),
+                    Some(name) => found.push((dir.join(OsStr::from_bytes(name)), Some(stamp))),
+                    None if key < &*start => (),
+                    None => return Ok(found),
+                }
             }
         }
         Ok(found)
@@ -272,7 +312,7 @@ impl SaveInProgress {
     /// # Errors
     /// When the file cannot be written.
     pub(crate) fn entries(&self) -> Result<Entries<'_>, StoreError> {
-        Ok(Entries(self.transaction.open_table(ENTRIES)?))
+        Ok(Entries::new(self.transaction.open_table(BLOCKS)?))
     }
 
     /// Commits the save with the backlog of each node by its key and the mount points; other nodes are forgotten.
@@ -311,45 +351,9 @@ impl SaveInProgress {
     }
 }
 
-/// The stamps during a save.
-pub(crate) struct Entries<'w>(Table<'w, &'static [u8], &'static [u8]>);
-
-impl Entries<'_> {
-    /// Sets the stamp of an entry. Stamps below an entry that is no longer a directory are dropped.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub(crate) fn set(&mut self, path: &RelPath, stamp: &Stamp) -> Result<(), StoreError> {
-        let before = self.0.insert(&*key(path), &stamp.encode()[..])?;
-        let was_dir = before.and_then(|before| Stamp::decode(before.value())).is_some_and(|before| before.is_dir());
-        if was_dir && !stamp.is_dir() {
-            self.forget_below(path)?;
-        }
-        Ok(())
-    }
-
-    /// Drops the stamps of an entry and of everything below it.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub(crate) fn forget(&mut self, path: &RelPath) -> Result<(), StoreError> {
-        self.0.remove(&*key(path))?;
-        self.forget_below(path)
-    }
-
-    /// Drops the stamps of everything below a directory.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub(crate) fn forget_below(&mut self, dir: &RelPath) -> Result<(), StoreError> {
-        if dir.is_root() {
-            let root = key(dir);
-            return Ok(self.0.retain(|key, _| key == &*root)?);
-        }
-        let (start, end) = children(dir);
-        self.0.retain_in(&*start..&*end, |_, _| false)?;
-        let deeper = dir.below();
-        Ok(self.0.retain_in(deeper.start.as_bytes()..deeper.end.as_bytes(), |_, _| false)?)
+impl From<DamagedBlock> for StoreError {
+    fn from(_: DamagedBlock) -> Self {
+        StoreError::Damaged
     }
 }
 

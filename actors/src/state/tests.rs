@@ -245,6 +245,27 @@ fn whatever_is_in_the_file_it_is_read_as_it_was_saved_or_begun_anew() {
     }
 }
 
+#[test]
+fn a_file_of_another_form_is_begun_anew_and_says_so() {
+    let mut ground = Ground::new();
+    ground.save_all();
+    ground.store = None;
+    let file = ground.dir.path().join("state/file");
+    // The table of a version that kept each stamp by itself, which may have run in between.
+    let stamps = redb::TableDefinition::<&[u8], &[u8]>::new("entries");
+    let database = redb::Database::open(&file).unwrap();
+    let write = database.begin_write().unwrap();
+    write.open_table(stamps).unwrap().insert(&b"\0a"[..], &[0; 41][..]).unwrap();
+    write.commit().unwrap();
+    drop(database);
+    assert!(ground.open("tree").is_none());
+    let store = ground.store.as_ref().unwrap();
+    assert_eq!(store.useless(), Some("another version of inosync wrote the file, in another form"));
+    assert_eq!(store.known().unwrap().children(&RelPath::root()).unwrap(), []);
+    ground.save_all();
+    assert!(ground.open("tree").is_some());
+}
+
 /// Makes a directory of links to the files of another.
 fn link_all(tree: &Path) {
     fs::create_dir_all(tree.join("new/e")).unwrap();

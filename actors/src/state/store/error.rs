@@ -28,6 +28,12 @@ pub enum StoreError {
     /// The file holds the state of another tree.
     #[error("the state is of another tree")]
     Foreign,
+    /// Another version of this program has written the file.
+    #[error("another version of inosync wrote the file, in another form")]
+    OtherForm,
+    /// Some of the file is not as this program writes it, although the database finds nothing wrong.
+    #[error("the state has bytes that cannot be read")]
+    Damaged,
     /// The source cannot be read.
     #[error("the source cannot be read: {0}")]
     Source(rustix::io::Errno),
@@ -37,6 +43,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Returns the text for an error that makes a file useless.
+    pub(super) fn of_no_use(&self) -> String {
+        match self {
+            StoreError::OtherForm => self.to_string(),
+            StoreError::Database(why) => format!("the file is damaged: {why}"),
+            other => format!("the file is damaged: {other}"),
+        }
+    }
+
     /// Tells if another user owns the file or its directory.
     pub fn is_of_another_user(&self) -> bool {
         let StoreError::Directory { cause, .. } = self else { return false };
