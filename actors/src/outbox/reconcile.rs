@@ -262,7 +262,7 @@ impl NodeReconcile {
 
 /// Directories that were compared as a whole a moment ago: a move in them may be reported only now.
 #[derive(Debug, Default)]
-pub(super) struct RecentComparisons(Vec<(RelPath, Instant)>);
+pub(crate) struct RecentComparisons(Vec<(RelPath, Instant)>);
 
 impl RecentComparisons {
     pub(super) fn add(&mut self, dir: RelPath, now: Instant) {
