@@ -1,6 +1,7 @@
 //! The rsync command: its recipes, its runs, and what their ends mean. [`Rsync`] is the way to one node.
 
 pub mod audience;
+mod beat;
 mod deliver;
 mod examine;
 mod jobs;
@@ -24,7 +25,7 @@ use std::rc::Rc;
 use slog::o;
 
 use self::audience::{Audience, Counter};
-use self::deliver::Deliverer;
+use self::deliver::{Deliverer, Reconciler};
 pub use self::examine::{Examination, Examiner, Finding, Probe, ProbePlace, Probed, own_name};
 use self::recipe::{Invocation, Recipe};
 use self::runner::Runner;
@@ -50,6 +51,7 @@ pub struct Rsync {
     runner: Rc<Runner>,
     examiner: Rc<Examiner>,
     deliverer: Rc<Deliverer>,
+    reconciler: Reconciler,
     audience: Rc<dyn Audience>,
     counter: Counter,
 }
@@ -62,9 +64,10 @@ impl Rsync {
         let target = Target::new(site.at(&node).into(), root, node, version, log);
         let runner = Runner::new(target.clone(), &shared);
         let examiner = Examiner::new(target.clone(), runner.clone());
-        let deliverer = Deliverer::new(target.clone(), runner.clone(), examiner.clone(), shared.jobs.clone());
+        let deliverer = Deliverer::new(target.clone(), runner.clone(), examiner.clone());
+        let reconciler = Reconciler::new(deliverer.clone(), shared.jobs.clone());
         let Shared { audience, counter, .. } = shared;
-        Rc::new(Rsync { target, runner, examiner, deliverer, audience, counter })
+        Rc::new(Rsync { target, runner, examiner, deliverer, reconciler, audience, counter })
     }
 
     /// Tells what a reconcile would change at the node: each line of rsync's output goes to `line`. Changes nothing.

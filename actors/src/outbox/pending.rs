@@ -248,7 +248,7 @@ impl PendingSet {
     }
 
     /// Takes up the backlog of an earlier run. What it did not mirror of directory moves counts until all that differs
-    /// is told ([`Change::ComparedWithState`]): then that is pending.
+    /// is told ([`ComparedWithState`](crate::change::Change::ComparedWithState)): then that is pending.
     pub(crate) fn resume(&mut self, backlog: &Backlog) {
         self.waiting.at(Instant::now());
         if backlog.reconcile {

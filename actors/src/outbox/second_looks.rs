@@ -42,7 +42,9 @@ impl SecondLooks {
 
     /// Takes the directories of which the time has come.
     pub(super) fn take_due(&mut self, now: Instant) -> Vec<RelPath> {
-        self.0.extract_if(.., |_, at| *at <= now).map(|(dir, _)| dir).collect()
+        let due: Vec<RelPath> = self.0.iter().filter(|(_, at)| **at <= now).map(|(dir, _)| dir.clone()).collect();
+        due.iter().for_each(|dir| _ = self.0.remove(dir));
+        due
     }
 
     /// The time of the next comparison.

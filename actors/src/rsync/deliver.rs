@@ -1,7 +1,6 @@
 //! Carries out plans: which runs a plan takes, in which order, and what came of them.
 
 mod alike;
-mod beat;
 mod links;
 mod moves;
 mod next_best;
@@ -11,6 +10,7 @@ mod spare;
 mod whole;
 
 pub(super) use self::alike::{NameRule, NamesSeen, is_still_sample, sample};
+pub(super) use self::whole::Reconciler;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,9 +18,9 @@ use std::ffi::OsString;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
+use self::links::{leave_changed, leave_lacking};
 use self::runs::{Runs, Started};
 use super::examine::Examiner;
-use super::jobs::Jobs;
 use super::learned::NewMirror;
 use super::recipe::{self, Recipe};
 use super::runner::Runner;
@@ -54,14 +54,13 @@ pub(super) struct Deliverer {
     /// Names of the node that share their files, by the one that is to be deleted.
     shared_files: RefCell<BTreeMap<RelPath, RelPath>>,
     new_mirror: RefCell<NewMirror>,
-    jobs: Jobs,
 }
 
 impl Deliverer {
-    pub(super) fn new(target: Rc<Target>, runner: Rc<Runner>, examiner: Rc<Examiner>, jobs: Jobs) -> Rc<Self> {
+    pub(super) fn new(target: Rc<Target>, runner: Rc<Runner>, examiner: Rc<Examiner>) -> Rc<Self> {
         let deleted = RefCell::default();
         let shared_files = RefCell::default();
-        Rc::new(Deliverer { target, runner, examiner, deleted, shared_files, new_mirror: RefCell::default(), jobs })
+        Rc::new(Deliverer { target, runner, examiner, deleted, shared_files, new_mirror: RefCell::default() })
     }
 
     /// Carries out a plan.
@@ -76,7 +75,7 @@ impl Deliverer {
         let mut rest = self.make_moves(&plan, lane, &mut runs).await?;
         let deleting = deletes_beside(&plan, &rest.left_names)
             .then(|| Started::begin(|worked| self.clone().delete(plan.clone(), lane, worked)));
-        self.leave_links(&mut rest.present, &plan, &mut runs.delivery);
+        leave_changed(&mut rest.present, &plan, &self.target.root, &mut runs.delivery);
         // New content is in place before old content goes.
         for (recipe, paths) in [
             (Recipe::Present, &rest.present),
@@ -116,6 +115,19 @@ impl Deliverer {
         clashes.note_in(&mut delivery);
         blame_other_names(&plan, &mut delivery);
         Ok(delivery)
+    }
+
+    /// Sends the symlinks that go after what they lead to.
+    async fn send_late_links(self: &Rc<Self>, plan: &Rc<Plan>, lane: Lane, runs: &mut Runs) -> Result<(), Failure> {
+        for links in &plan.late_links {
+            let mut links = links.clone();
+            leave_lacking(&mut links, plan, &mut runs.delivery);
+            leave_changed(&mut links, plan, &self.target.root, &mut runs.delivery);
+            if !links.is_empty() {
+                self.send_first(Recipe::Present, &links, plan, lane, runs).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Deletes what is missing, and compares levels, if nothing speaks against that: the last runs of a delivery.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Rsync;
 use super::audience::Reconcile;
+use super::beat::beat;
 use crate::heartbeat::Heartbeat;
 use crate::node::Kind;
 use crate::path::RelPath;
@@ -34,7 +35,7 @@ impl Transport for Rsync {
             let source = (self.target.root.reach(), &self.target.site.excludes);
             let reconcile = Reconcile::new(self.target.node.name(), &self.target.log, &gauge, source, &self.counter);
             let result = tokio::select! {
-                result = self.deliverer.reconcile_all(&kept, gauge) => result,
+                result = self.reconciler.reconcile_all(&kept, gauge) => result,
                 never = self.audience.attend(reconcile) => match never {},
             };
             if result.is_ok() {
@@ -52,7 +53,7 @@ impl Transport for Rsync {
     }
 
     fn beat(self: Rc<Self>, heartbeat: &Heartbeat, turn: BeatTurn) -> Beating {
-        Box::pin(self.deliverer.clone().beat(heartbeat.clone(), turn))
+        Box::pin(beat(self.target.clone(), self.runner.clone(), heartbeat.clone(), turn))
     }
 
     fn bounds_deletions(&self) -> bool {

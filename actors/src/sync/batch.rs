@@ -1,6 +1,7 @@
 //! One batch from what is due to what became of its paths.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
@@ -10,6 +11,7 @@ use tokio::time::timeout;
 
 use super::around::until_nothing_lingers;
 use super::disk::{BatchRoom, Disk, EntryOnDisk, Source};
+use super::hard_links::{LinkedBatch, blamed_names, compare_for_names, has_news};
 use super::plan::{BatchPlan, PlanGround, Since, plan};
 use super::reconcile::removal;
 use super::report::{log_batch, log_failing};
@@ -24,6 +26,7 @@ use crate::outbox::lease::{Batch, LeaseId};
 use crate::outbox::need::{Age, Pending, Scope};
 use crate::outbox::pending::PendingSet;
 use crate::path::RelPath;
+use crate::root::hard_links::{LinkGround, LinkGroups, LinkQuestion};
 use crate::root::reach::Silent;
 use crate::status::record::RunKind;
 use crate::transport::Lane;
@@ -39,6 +42,12 @@ const BATCH_BYTES: usize = 200_000;
 const REPORTED_AT_LATEST: Duration = Duration::from_secs(2);
 /// Entries of subtrees in a batch of the fast lane.
 const BATCH_ENTRIES: usize = 2000;
+
+/// The time after which a batch is tried again that waits for the other lane.
+const BLOCKED: Duration = Duration::from_millis(100);
+
+/// Symlinks of a batch, with the texts that they had before all was reported.
+type ReportedLinks = BTreeMap<RelPath, Vec<u8>>;
 
 impl SyncActor {
     pub(super) fn start_batch(&mut self, lane: Lane, now: Instant, ctx: &mut Context<Self>) {
@@ -88,14 +97,78 @@ impl SyncActor {
         self.lanes.waits_to_be_alone();
     }
 
-    /// Decides what to send of a batch. `reported` are symlinks with the texts that they had before all was reported.
-    pub(super) fn planned(
-        &self,
+    /// Sends a batch as it is planned, with the other names of its files. Where there may be any, it is planned once more when
+    /// they are found.
+    fn send_with_names(
+        &mut self,
         lane: Lane,
-        batch: &Batch,
-        reported: BTreeMap<RelPath, Vec<u8>>,
+        batch: Batch,
+        (planned, reported): (BatchPlan, ReportedLinks),
         now: Instant,
-    ) -> BatchPlan {
+        ctx: &mut Context<Self>,
+    ) {
+        let question = LinkedBatch { link: &self.link, batch: &batch }.question(&planned.run);
+        if question.is_empty() {
+            return self.send_batch(lane, &batch, planned, now, ctx);
+        }
+        self.lanes.search();
+        let (root, excludes) = (self.link.root.clone(), self.link.settings.excludes.clone());
+        // Whoever waits for the answer holds this: the search ends with the actor.
+        let waits = Arc::new(());
+        let asked = Arc::downgrade(&waits);
+        let found = tokio::task::spawn_blocking(move || {
+            let is_waiting = || asked.strong_count() > 0;
+            let ground = LinkGround { root: &root, excludes: &excludes, is_waiting: &is_waiting };
+            (root.hard_links().groups(ground, &question), question)
+        });
+        ctx.spawn(found.into_actor(self).map(move |found, actor, ctx| {
+            drop(waits);
+            actor.lanes.searched();
+            match found {
+                Ok(found) => actor.send_found(lane, batch, reported, found, ctx),
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                // The daemon ends.
+                Err(_) => actor.link.outbox.lock().roll_back_batch(batch.id),
+            }
+            actor.advance(ctx);
+        }));
+    }
+
+    /// Sends a batch with the names that were found, if it may still be sent: the search may have taken long.
+    fn send_found(
+        &mut self,
+        lane: Lane,
+        mut batch: Batch,
+        reported: ReportedLinks,
+        (LinkGroups { groups, cut }, asked): (LinkGroups, LinkQuestion),
+        ctx: &mut Context<Self>,
+    ) {
+        let now = Instant::now();
+        if !(self.order.sends() && self.health.may_start(now).is_ok()) {
+            return self.link.outbox.lock().roll_back_batch(batch.id);
+        }
+        if let Err(why) = self.link.root.check() {
+            self.link.outbox.lock().roll_back_batch(batch.id);
+            return self.hold(why, now);
+        }
+        let mut planned = self.planned(lane, &batch, reported.clone(), now);
+        let blocked = LinkedBatch { link: &self.link, batch: &batch }.blocked(&planned.run, &groups);
+        if !blocked.is_empty() {
+            self.link.outbox.lock().let_wait(batch.id, &blocked, now + BLOCKED);
+            batch.paths.retain(|(path, _)| !blocked.contains(path));
+            planned = self.planned(lane, &batch, reported.clone(), now);
+        }
+        if !asked.has_all_of(&LinkedBatch { link: &self.link, batch: &batch }.question(&planned.run)) {
+            // There was no room for it beside what waits, or it has come since: its other names are not known.
+            return self.send_with_names(lane, batch, (planned, reported), now, ctx);
+        }
+        LinkedBatch { link: &self.link, batch: &batch }.take_along(&mut planned, groups);
+        planned.paths.lacks_names = cut && has_news(&batch.paths);
+        self.send_batch(lane, &batch, planned, now, ctx);
+    }
+
+    /// Decides what to send of a batch. `reported` are symlinks with the texts that they had before all was reported.
+    fn planned(&self, lane: Lane, batch: &Batch, reported: ReportedLinks, now: Instant) -> BatchPlan {
         let mut disk = Source::at(&self.link.root).after(reported);
         let room = BatchRoom { bytes: self.link.settings.bulk_size, entries: BATCH_ENTRIES };
         let room = (lane == Lane::Fast).then_some(room);
@@ -106,14 +179,7 @@ impl SyncActor {
         )
     }
 
-    pub(super) fn send_batch(
-        &mut self,
-        lane: Lane,
-        batch: &Batch,
-        planned: BatchPlan,
-        now: Instant,
-        ctx: &mut Context<Self>,
-    ) {
+    fn send_batch(&mut self, lane: Lane, batch: &Batch, planned: BatchPlan, now: Instant, ctx: &mut Context<Self>) {
         let mut outbox = self.link.outbox.lock();
         let since = Age::oldest(batch.paths.iter().map(|(_, pending)| pending)).seen().unwrap_or(now);
         let BatchPlan { run: plan, paths } = &planned;
@@ -219,7 +285,7 @@ impl SyncActor {
         };
         let (mut apart, blamed) = planned.apart(&delivery.blamed, |path| delivery.is_set_aside(path));
         let alone = self.link.outbox.lock().gives_up_names(id);
-        apart.extend(Self::blamed_names(&planned.run, &delivery.blamed, alone).into_iter().map(|name| (name, true)));
+        apart.extend(blamed_names(&planned.run, &delivery.blamed, alone).into_iter().map(|name| (name, true)));
         let fate = |path: &RelPath| planned.fate(path, &blamed, &since);
         let is_delivered = |path: &RelPath| fate(path) == Fate::Delivered;
         let mut outbox = self.link.outbox.lock();
@@ -235,7 +301,7 @@ impl SyncActor {
         self.link.record.delivered(waited.map(|(_, took)| took));
         let mut failing = outbox.settle(id, now, fate, |tries| backoff(tries + 1, chance));
         failing.extend(self.try_apart(&mut outbox, apart, &delivery, now));
-        self.compare_for_names(&mut outbox, planned, &delivery.blamed);
+        compare_for_names(&self.link, &mut outbox, planned, &delivery.blamed);
         drop(outbox);
         self.note_room(&delivery, now);
         let delivered: Vec<_> = planned.run.listed().filter(|(path, _)| is_delivered(path)).collect();

@@ -18,7 +18,7 @@ use crate::path::RelPath;
 use crate::patterns::rules;
 use crate::patterns::rules::groups;
 use crate::root::census::{CountedGroups, balanced};
-use crate::rsync::jobs::{JobGround, TakenJobs};
+use crate::rsync::jobs::{JobGround, Jobs, TakenJobs};
 use crate::rsync::learned::ReconciledMirror;
 use crate::rsync::recipe::{self, Recipe};
 use crate::rsync::report::output::{self, Line};
@@ -55,23 +55,33 @@ struct Listeners<'a> {
     end: &'a dyn Fn(usize),
 }
 
-impl Deliverer {
+/// Compares the whole tree at one node.
+pub(in crate::rsync) struct Reconciler {
+    deliverer: Rc<Deliverer>,
+    jobs: Jobs,
+}
+
+impl Reconciler {
+    pub(in crate::rsync) fn new(deliverer: Rc<Deliverer>, jobs: Jobs) -> Self {
+        Reconciler { deliverer, jobs }
+    }
+
     /// Compares the whole tree, and keeps `latest` meanwhile. What the node has below the directories `kept` is not deleted.
-    pub(crate) async fn reconcile_all(self: &Rc<Self>, kept: &[RelPath], latest: Latest) -> Result<Delivery, Failure> {
+    pub(crate) async fn reconcile_all(&self, kept: &[RelPath], latest: Latest) -> Result<Delivery, Failure> {
         let mut division = self.divide().await;
         let meter = Meter::start(latest, division.parts.len());
-        let passed_over = self.target.root.arriving().pass_over([RelPath::root()]);
+        let passed_over = self.deliverer.target.root.arriving().pass_over([RelPath::root()]);
         let exact = passed_over.paths.iter().flat_map(rules::exact);
         division.filters = exact.chain(kept.iter().flat_map(rules::kept)).collect();
-        let clashes = self.clashes(kept, &division.filters).await?;
+        let clashes = self.deliverer.clashes(kept, &division.filters).await?;
         division.filters.extend(clashes.rules());
         // If this never ends, another reconcile is to come, too.
-        self.new_mirror.borrow_mut().reconcile_comes();
+        self.deliverer.new_mirror.borrow_mut().reconcile_comes();
         let prepared = self.prepare(&mut division).await;
-        self.new_mirror.borrow_mut().reconcile_came();
+        self.deliverer.new_mirror.borrow_mut().reconcile_came();
         let prepared = prepared?;
         // It sends everything to a mirror that was made before, or that it makes itself.
-        let mirror = ReconciledMirror::take(&self.new_mirror);
+        let mirror = ReconciledMirror::take(&self.deliverer.new_mirror);
         let sample = RefCell::new(Sample::begin());
         let line = |part: usize, said: &[u8]| {
             let split = Piece::split_from(said);
@@ -91,16 +101,16 @@ impl Deliverer {
             mirror.succeeded();
         }
         if is_new {
-            let passed_over = !self.target.known_traits().is_empty();
-            self.forget_node();
+            let passed_over = !self.deliverer.target.known_traits().is_empty();
+            self.deliverer.forget_node();
             if passed_over && let Ok(delivery) = &mut result {
                 // What the mirror before this one could not hold was not compared.
                 let order = Order { rules: &division.filters, ..Order::of(Recipe::Full) };
-                delivery.add(self.counted(order, None, &mut |_| ()).await?);
+                delivery.add(self.deliverer.counted(order, None, &mut |_| ()).await?);
             }
         } else if result.is_ok() {
             // The node has now what it is asked about.
-            self.target.learned.borrow_mut().may_tell_names();
+            self.deliverer.target.learned.borrow_mut().may_tell_names();
         }
         if let Ok(delivery) = &mut result {
             clashes.note_in(delivery);
@@ -113,27 +123,27 @@ impl Deliverer {
     async fn learn_from(&self, delivery: &Delivery, mut sample: Sample) {
         let unset = &delivery.unset;
         sample.leave_out(|path| delivery.blamed.touches(path) || unset.more || unset.paths.contains(path));
-        learn_traits(&self.target, &self.runner, sample).await;
+        learn_traits(&self.deliverer.target, &self.deliverer.runner, sample).await;
     }
 
     /// Divides the tree among as many runs as help.
     async fn divide(&self) -> Division {
-        let root = &self.target.root;
+        let root = &self.deliverer.target.root;
         let mut counted = root.census().read();
-        if counted.directories == 0 && self.target.site.reconcile_jobs.is_some() {
+        if counted.directories == 0 && self.deliverer.target.site.reconcile_jobs.is_some() {
             counted = self.top_directories();
         }
         let ground = JobGround {
-            kind: self.target.node.kind(),
+            kind: self.deliverer.target.node.kind(),
             directories: counted.directories,
-            wanted: self.target.site.reconcile_jobs,
+            wanted: self.deliverer.target.site.reconcile_jobs,
             alone: self.compares_alone(),
         };
         let mut taken = self.jobs.take(ground);
         if taken.number > 1 && !self.takes_parts().await {
             taken.keep_one();
         }
-        let max_delete = self.target.max_delete();
+        let max_delete = self.deliverer.target.max_delete();
         if taken.number == 1 {
             let parts = vec![TreePart::new(Vec::new(), max_delete, Rc::default())];
             return Division { parts, frame: Rc::default(), filters: Vec::new(), _taken: taken };
@@ -158,7 +168,7 @@ impl Deliverer {
 
     /// The directories at the top, of which nobody has counted what is below them.
     fn top_directories(&self) -> CountedGroups {
-        let entries = self.target.root.reach().entries(&RelPath::root()).unwrap_or_default();
+        let entries = self.deliverer.target.root.reach().entries(&RelPath::root()).unwrap_or_default();
         let directories = entries.into_iter().filter(|(_, kind)| *kind == FileType::Directory);
         CountedGroups::of_equal(directories.map(|(name, _)| name.into_vec()))
     }
@@ -166,18 +176,18 @@ impl Deliverer {
     /// Tells if a node is compared by one run: hard links may lead from one part of the tree to another, at a node that
     /// ignores case one entry may belong to two parts, and a limited line is full with one.
     fn compares_alone(&self) -> bool {
-        let has_one_case = self.target.known_traits().has(Trait::OneCase);
-        self.target.site.extra.links_hard() || has_one_case || self.runner.speed.is_limited()
+        let has_one_case = self.deliverer.target.known_traits().has(Trait::OneCase);
+        self.deliverer.target.site.extra.links_hard() || has_one_case || self.deliverer.runner.speed.is_limited()
     }
 
     /// Tells if the node may be compared in parts, and asks it how it tells names apart if that is not known.
     async fn takes_parts(&self) -> bool {
-        let names = || self.target.learned.borrow().names();
+        let names = || self.deliverer.target.learned.borrow().names();
         // Somebody may have made the mirror since.
         if matches!(names(), NameRule::Unknown | NameRule::NoMirror)
-            && let Err(failure) = self.examiner.probe().await
+            && let Err(failure) = self.deliverer.examiner.probe().await
         {
-            debug!(self.target.log, "the node was not asked how it tells names apart"; "why" => %failure);
+            debug!(self.deliverer.target.log, "the node was not asked how it tells names apart"; "why" => %failure);
             return false;
         }
         names().allows_parts()
@@ -185,8 +195,8 @@ impl Deliverer {
 
     /// Counts the deletions, and lets each run delete its share of the most. Makes what several runs would make at the same
     /// time: all but one of those that make the mirror would fail.
-    async fn prepare(self: &Rc<Self>, division: &mut Division) -> Result<Delivery, Failure> {
-        if let Some(most) = self.target.max_delete() {
+    async fn prepare(&self, division: &mut Division) -> Result<Delivery, Failure> {
+        if let Some(most) = self.deliverer.target.max_delete() {
             let counts = self.count_deletions(most, division).await?;
             let limits = limits(most, &counts);
             division.parts.iter_mut().zip(limits).for_each(|(part, limit)| part.max_delete.set(Some(limit)));
@@ -196,12 +206,12 @@ impl Deliverer {
         }
         let list = recipe::verified(&*division.frame);
         let order = Order { work: Work::List(&list), rules: &division.filters, ..Order::of(Recipe::Frame) };
-        unless_refused(self.counted(order, None, &mut |_| ()).await)
+        unless_refused(self.deliverer.counted(order, None, &mut |_| ()).await)
     }
 
     /// Returns how much each run would delete. Fails if together they would delete more than `most` entries: rsync's own
     /// limit stops only when it has deleted so many.
-    async fn count_deletions(self: &Rc<Self>, most: u64, division: &Division) -> Result<Vec<u64>, Failure> {
+    async fn count_deletions(&self, most: u64, division: &Division) -> Result<Vec<u64>, Failure> {
         let first = RefCell::new(Vec::new());
         let name = |_: usize, said: &[u8]| match Line::parse(said) {
             Line::Deleted(path) if first.borrow().len() < NAMED => first.borrow_mut().push(path.to_string()),
@@ -215,7 +225,7 @@ impl Deliverer {
     }
 
     /// Makes all parts equal.
-    async fn compare(self: &Rc<Self>, division: &Division, listeners: &Listeners<'_>) -> Result<Delivery, Failure> {
+    async fn compare(&self, division: &Division, listeners: &Listeners<'_>) -> Result<Delivery, Failure> {
         let mut ended = self.run_parts(Recipe::Full, division, listeners).await;
         let is_full =
             |ended: &Result<Delivery, Failure>| ended.as_ref().is_err_and(|failure| failure.cause == Cause::TargetFull);
@@ -223,7 +233,7 @@ impl Deliverer {
         if ended.iter().any(is_full) {
             // It ended before it came to all that is to be deleted, which may be what makes room.
             let order = Order { rules: &division.filters, ..Order::of(Recipe::Prune) };
-            all.tally = self.counted(order, None, &mut |_| ()).await.unwrap_or_default().tally;
+            all.tally = self.deliverer.counted(order, None, &mut |_| ()).await.unwrap_or_default().tally;
         }
         let may_fit = division.note_taken(&ended) || all.tally.deleted > 0;
         for (number, ended) in ended.iter_mut().enumerate() {
@@ -240,7 +250,7 @@ impl Deliverer {
     /// Makes a run over each part, all beside each other. Where some went well, those that failed are made again, one after
     /// the other: a node may take fewer connections at a time.
     async fn run_parts(
-        self: &Rc<Self>,
+        &self,
         recipe: Recipe,
         division: &Division,
         listeners: &Listeners<'_>,
@@ -264,7 +274,7 @@ impl Deliverer {
     }
 
     async fn run_part(
-        self: &Rc<Self>,
+        &self,
         recipe: Recipe,
         division: &Division,
         number: usize,
@@ -276,7 +286,7 @@ impl Deliverer {
             part.filter(|_| recipe == Recipe::Full).iter().for_each(|part| part.count_deletions(said));
             (listeners.line)(number, said);
         };
-        let ended = self.counted(order, None, &mut hear).await;
+        let ended = self.deliverer.counted(order, None, &mut hear).await;
         (listeners.end)(number);
         ended
     }
