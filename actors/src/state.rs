@@ -25,7 +25,7 @@ use std::time::Instant;
 use actix::prelude::*;
 use slog::{Logger, info, warn};
 
-use self::compare::ComparisonGround;
+use self::compare::{ComparisonGround, DirDoubt};
 use self::memory::Memory;
 use self::moved::{MovedEntry, RecentStamps, Unpaired};
 use self::save::{Saves, StateFile};
@@ -203,7 +203,12 @@ impl StateActor {
             }
         };
         let known = &store.known()?;
-        let ground = ComparisonGround { reach: self.root.reach(), known, excludes, unsaved_names, deletes };
+        let doubt = match dir_moves {
+            _ if !unsaved_names => DirDoubt::None,
+            DirMoves::Log => DirDoubt::Names,
+            DirMoves::Replicate => DirDoubt::All,
+        };
+        let ground = ComparisonGround { reach: self.root.reach(), known, excludes, doubt, deletes };
         let result = compare::compare(ground, &mut tell);
         let away = self.away.iter().filter(|path| (deletes || *dir_moves == DirMoves::Replicate) && !self.exists(path));
         let away: Vec<Change> = away.map(|path| Change::Removed { path: path.clone(), is_dir: true }).collect();

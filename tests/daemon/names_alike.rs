@@ -175,6 +175,15 @@ fn what_a_comparison_deletes_by_another_name_comes_again() {
     }
 }
 
+/// How a run of the daemon ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Stop,
+    Kill,
+    /// And the next one compares everything.
+    WithoutState,
+}
+
 #[test]
 fn a_rename_of_case_alone_while_the_daemon_is_down_loses_nothing() {
     let kind = Kind::Ntfs;
@@ -199,18 +208,22 @@ fn a_rename_of_case_alone_while_the_daemon_is_down_loses_nothing() {
             }
         })
     };
-    for ends_well in [true, false] {
-        if ends_well {
-            site.stop();
-        } else {
-            site.crash();
+    let mut names = [("Album", "album"), ("name", "NAME")];
+    for end in [End::Stop, End::Kill, End::WithoutState] {
+        match end {
+            End::Stop | End::WithoutState => _ = site.stop(),
+            End::Kill => _ = site.crash(),
         }
-        for (from, to) in [("Album", "album"), ("name", "NAME")] {
-            let (from, to) = if ends_well { (from, to) } else { (to, from) };
-            site.rename(from, to);
+        if end == End::WithoutState {
+            fs::remove_dir_all(site.beside("state")).unwrap();
+        }
+        for (from, to) in &mut names {
+            site.rename(&from, &to);
+            std::mem::swap(from, to);
         }
         site.start();
         site.settle();
+        site.expect_state(Local, "idle");
         expect_same_files(&site);
     }
     is_over.store(true, Ordering::Relaxed);

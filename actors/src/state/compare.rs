@@ -25,11 +25,23 @@ pub(crate) struct ComparisonGround<'a> {
     pub known: &'a Known,
     /// Patterns of the entries that are not mirrored.
     pub excludes: &'a Excludes,
-    /// `true` if the nodes may have entries that were never saved, since they were made, sent and deleted again between two
-    /// saves; so the names in each directory that changed are compared too.
-    pub unsaved_names: bool,
+    /// The most that may be in doubt of a directory that changed.
+    pub doubt: DirDoubt,
     /// `true` if what is gone is removed at the nodes, so that it may be paired with what is new.
     pub deletes: bool,
+}
+
+/// The doubt about a directory of which the stamp differs, although the state knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum DirDoubt {
+    /// About its attributes alone.
+    None,
+    /// About the names in it: the nodes may have entries that were never saved, since they were made, sent and deleted again
+    /// between two saves.
+    Names,
+    /// About all of it, if the names beside it changed, too: it may have been away since the last save and have come back,
+    /// and the nodes, which followed, have deleted it. The stamps of what is in it do not tell.
+    All,
 }
 
 /// Compares the whole tree on several threads, and tells `found` what differs: each old name just before the new name that
@@ -43,8 +55,8 @@ pub(crate) fn compare(ground: ComparisonGround<'_>, found: &mut (dyn FnMut(Chang
     let top = Dir::open(ground.reach, &path).map_err(StoreError::Source)?;
     let stamp = top.stamp().map_err(StoreError::Source)?;
     if ground.known.stamp(&path)? != Some(stamp) {
-        let doubt = if ground.unsaved_names { DirDoubt::Names } else { DirDoubt::None };
-        found(changed(&Entry { path: path.clone(), stamp }, None, doubt));
+        // The root itself was never away.
+        found(changed(&Entry { path: path.clone(), stamp }, None, ground.doubt.min(DirDoubt::Names)));
     }
     let mut unpaired = compare_below(ground, top, (path.clone(), path), Unpaired::default(), found)?;
     let mut moved = unpaired.take_moved(ground.reach, ground.deletes);
@@ -154,9 +166,9 @@ impl<'f> StateComparison<'_, 'f> {
 
     /// The doubt about the directories in a directory, which was saved by that name.
     fn doubt(&self, dir: &Dir<'_>, saved: &RelPath) -> Result<DirDoubt, StoreError> {
-        let ComparisonGround { known, unsaved_names, .. } = self.ground;
-        if !unsaved_names {
-            return Ok(DirDoubt::None);
+        let ComparisonGround { known, doubt, .. } = self.ground;
+        if doubt != DirDoubt::All {
+            return Ok(doubt);
         }
         let stamp = dir.stamp().map_err(StoreError::Source)?;
         // A name that came or went moves the change time, which nobody can set back, unlike the modification time.
@@ -206,18 +218,6 @@ impl Visitor for StateComparison<'_, '_> {
 
 fn is_passed_over(error: Errno) -> bool {
     is_gone(error) || matches!(error, Errno::ACCESS | Errno::PERM | Errno::TIMEDOUT)
-}
-
-/// What the nodes may lack of a directory of which the stamp differs, although the state knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum DirDoubt {
-    /// Nothing but its attributes.
-    None,
-    /// They may have names in it that were never saved.
-    Names,
-    /// They may have deleted all of it: it may have been away, and have come back, since the last save. The stamps of what
-    /// is in it do not tell.
-    All,
 }
 
 /// Returns the change for an entry that differs from its stamp.

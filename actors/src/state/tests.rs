@@ -9,6 +9,7 @@ use crate::outbox::backlog::Backlog;
 use crate::outbox::fold::Fold;
 use crate::outbox::need::{Pending, Scope};
 use crate::root::reach::Reach;
+use crate::state::compare::DirDoubt;
 
 fn rel(path: &str) -> RelPath {
     RelPath::new(path.as_bytes()).unwrap()
@@ -72,11 +73,12 @@ impl Ground {
     }
 
     /// Returns the differences, without directories whose times alone may have changed.
-    fn differences(&self, unsaved_names: bool) -> Vec<String> {
+    fn differences(&self, is_in_doubt: bool) -> Vec<String> {
         let known = self.store.as_ref().unwrap().known().unwrap();
         let mut found = Vec::new();
         let (reach, excludes) = (&Reach::of(&self.tree()), &excludes());
-        let ground = ComparisonGround { reach, known: &known, excludes, unsaved_names, deletes: true };
+        let doubt = if is_in_doubt { DirDoubt::All } else { DirDoubt::None };
+        let ground = ComparisonGround { reach, known: &known, excludes, doubt, deletes: true };
         let told = compare::compare(ground, &mut |change| {
             if !matches!(change, Change::Touched { is_dir: true, .. }) {
                 found.push(change.to_string());
@@ -216,7 +218,7 @@ fn a_source_that_is_not_there_is_not_taken_for_one_in_which_nothing_changed() {
     let known = ground.store.as_ref().unwrap().known().unwrap();
     let mut told = 0;
     let (reach, excludes) = (&Reach::of(&ground.tree()), &excludes());
-    let ground = ComparisonGround { reach, known: &known, excludes, unsaved_names: true, deletes: true };
+    let ground = ComparisonGround { reach, known: &known, excludes, doubt: DirDoubt::All, deletes: true };
     let result = compare::compare(ground, &mut |_| told += 1);
     assert!(matches!(result, Err(StoreError::Source(_))));
     assert_eq!(told, 0, "above all no removal");
@@ -387,7 +389,7 @@ fn where_nothing_is_deleted_nothing_is_paired_with_what_is_gone() {
     let known = ground.store.as_ref().unwrap().known().unwrap();
     let (reach, excludes) = (&Reach::of(&ground.tree()), &excludes());
     let mut found = Vec::new();
-    let ground = ComparisonGround { reach, known: &known, excludes, unsaved_names: false, deletes: false };
+    let ground = ComparisonGround { reach, known: &known, excludes, doubt: DirDoubt::None, deletes: false };
     compare::compare(ground, &mut |change| found.push(change.to_string())).unwrap();
     assert_eq!(found, ["touched ./", "written new", "removed a"]);
 }

@@ -325,7 +325,13 @@ impl SyncActor {
     }
 
     /// Compares once more what the removals of a batch may have changed besides.
-    fn compare_again(&self, outbox: &mut PendingSet, paths: &BTreeMap<RelPath, Again>, since: Instant, now: Instant) {
+    pub(super) fn compare_again(
+        &self,
+        outbox: &mut PendingSet,
+        paths: &BTreeMap<RelPath, Again>,
+        since: Instant,
+        now: Instant,
+    ) {
         let mut disk = Source::at(&self.link.root);
         for (path, Again { rewritten, after, once_more }) in paths {
             let scope = match disk.look(path) {

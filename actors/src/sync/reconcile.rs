@@ -145,6 +145,7 @@ impl SyncActor {
             };
             outbox.add_since(&change, since, now);
         }
+        self.compare_again(&mut outbox, &delivery.again, since, now);
         failing
     }
 }

@@ -1,7 +1,7 @@
 //! Deletes at a node what was removed from the source: in a second way where the first one failed, and with a look at what the
 //! node may have deleted beside it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -37,8 +37,8 @@ const DELETED: usize = 20_000;
 /// Names that are remembered until the old one of a renamed file is deleted.
 const SHARED: usize = 10_000;
 
-/// The longest time for which a kernel may report an entry under a name that it no longer has. File systems of FUSE
-/// keep names for one second.
+/// The time after which a kernel no longer reports an entry by a name that was deleted by another one. By default file systems
+/// of FUSE keep names for one second (`entry_timeout` in mount.fuse3(8)).
 const FORGOTTEN: Duration = Duration::from_secs(2);
 
 impl Deliverer {
@@ -141,6 +141,26 @@ impl Deliverer {
         };
         drop_inner(&mut deleted);
         deleted.extend(tried);
+        let attributes = Again { rewritten: false, after: Duration::ZERO, once_more: None };
+        delivery.again.extend(shared.into_iter().map(|path| (path, attributes)));
+        delivery.again.extend(self.deleted_with(deleted).await);
+        Ok(())
+    }
+
+    /// Completes a comparison of the whole tree: what it may have deleted beside what it was to delete is compared again.
+    pub(super) async fn complete_reconcile(self: &Rc<Self>, delivery: &mut Delivery) {
+        let mut deleted = std::mem::take(&mut *self.deleted.borrow_mut());
+        drop_inner(&mut deleted);
+        let (root, removed) = (self.target.root.clone(), deleted.clone());
+        // Without any such entry the node is not asked.
+        let has_any = move || !alike(&root, &removed, NameRule::Unknown).is_empty();
+        if !deleted.is_empty() && apart(has_any).await.unwrap_or(false) {
+            delivery.again.extend(self.deleted_with(deleted).await);
+        }
+    }
+
+    /// The entries that the node may have deleted with these, each with the way in which it is compared again.
+    async fn deleted_with(self: &Rc<Self>, deleted: BTreeSet<RelPath>) -> BTreeMap<RelPath, Again> {
         let alike = self.alike(deleted).await;
         let again = match self.names() {
             NameRule::Apart => Again { rewritten: false, after: FORGOTTEN, once_more: None },
@@ -150,10 +170,7 @@ impl Deliverer {
                 Again { rewritten: true, after: Duration::ZERO, once_more: Some(FORGOTTEN) }
             }
         };
-        let attributes = Again { rewritten: false, after: Duration::ZERO, once_more: None };
-        delivery.again.extend(shared.into_iter().map(|path| (path, attributes)));
-        delivery.again.extend(alike.into_iter().map(|path| (path, again)));
-        Ok(())
+        alike.into_iter().map(|path| (path, again)).collect()
     }
 
     /// The second way. The owner of a directory may delete it although nobody may write in it, by its mode: rsync makes it
@@ -228,7 +245,7 @@ impl Deliverer {
         apart(move || alike(&root, &removed, names)).await.unwrap_or_default()
     }
 
-    fn names(&self) -> NameRule {
+    pub(super) fn names(&self) -> NameRule {
         self.target.learned.borrow().names()
     }
 

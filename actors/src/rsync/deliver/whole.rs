@@ -89,8 +89,14 @@ impl Reconciler {
                 meter.hear(part, piece);
             }
             sample.borrow_mut().hear(split.map_or(said, |(_, rest)| rest));
-            if output::parts(said).any(|line| line == Line::MadeMirror) {
-                mirror.made();
+            for line in output::parts(said) {
+                match line {
+                    Line::MadeMirror => mirror.made(),
+                    Line::Deleted(path) if self.deliverer.names() != NameRule::Apart => {
+                        self.deliverer.note_deleted(path)
+                    }
+                    _ => (),
+                }
             }
         };
         let end = |part: usize| meter.ended(part);
@@ -114,6 +120,7 @@ impl Reconciler {
         }
         if let Ok(delivery) = &mut result {
             clashes.note_in(delivery);
+            self.deliverer.complete_reconcile(delivery).await;
             self.learn_from(delivery, sample.into_inner()).await;
         }
         result
