@@ -131,8 +131,9 @@ impl ConfigDiff {
             let most = found.into_iter().map(|(_, takes)| takes).max();
             difference.changed.extend(most.map(|takes| (node, takes)));
         }
-        // The state goes by how all nodes together follow moves.
-        if old.site.least_dir_moves() != new.site.least_dir_moves() {
+        // The state goes by how the nodes together follow moves.
+        let moves = |site: &Site| (site.least_dir_moves(), site.most_dir_moves());
+        if moves(&old.site) != moves(&new.site) {
             difference.note("dir_moves");
             difference.takes = Takes::Restart;
         }

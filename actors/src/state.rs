@@ -117,8 +117,10 @@ pub(crate) struct StateActor {
 struct ComparisonRules {
     excludes: Excludes,
     gone: GoneEntries,
-    /// The fate of directory moves: if the nodes mirror these, the old name of a moved directory is removed.
+    /// The fate of directory moves: if all nodes mirror these, the old name of a moved directory is removed.
     dir_moves: DirMoves,
+    /// The same, if any node mirrors these: what was away for a while may be deleted there.
+    most_dir_moves: DirMoves,
 }
 
 /// Returns a text that identifies a node and the configuration that decides what the node has.
@@ -145,6 +147,7 @@ impl StateActor {
                 excludes: site.excludes.clone(),
                 gone: site.gone_entries(),
                 dir_moves: site.least_dir_moves(),
+                most_dir_moves: site.most_dir_moves(),
             },
             file: StateFile::Open(store),
             nodes: Vec::new(),
@@ -178,7 +181,7 @@ impl StateActor {
     /// Reports all differences from the state to the filter, and returns their number.
     fn compare(&self, unsaved_names: bool) -> Result<usize, StoreError> {
         let Some(store) = self.file.store() else { return Ok(0) };
-        let ComparisonRules { excludes, gone, dir_moves } = &self.rules;
+        let ComparisonRules { excludes, gone, dir_moves, most_dir_moves } = &self.rules;
         let deletes = *gone == GoneEntries::Removed;
         let arriving = self.root.arriving();
         let mut found = Vec::new();
@@ -203,7 +206,7 @@ impl StateActor {
             }
         };
         let known = &store.known()?;
-        let doubt = match dir_moves {
+        let doubt = match most_dir_moves {
             _ if !unsaved_names => DirDoubt::None,
             DirMoves::Log => DirDoubt::Names,
             DirMoves::Replicate => DirDoubt::All,
@@ -253,7 +256,10 @@ impl Handler<Compare> for StateActor {
         if let Some(saving) = self.saves.take() {
             self.abort(saving);
         }
-        let compared = self.file.reopen().and_then(|()| self.compare(unsaved_names));
+        let compared = self.reopen().and_then(|is_known| match is_known {
+            true => self.compare(unsaved_names),
+            false => Err(StoreError::Damaged),
+        });
         self.away.clear();
         match compared {
             Ok(count) => info!(self.log, "compared with the state"; "differences" => count,

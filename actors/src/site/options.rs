@@ -101,8 +101,16 @@ impl Site {
 
     /// Returns how the nodes together follow a move of a directory: as those that follow least.
     pub(crate) fn least_dir_moves(&self) -> DirMoves {
-        let follows = |node: &Node| self.at(node).dir_moves == DirMoves::Replicate;
-        if self.nodes.iter().all(follows) { DirMoves::Replicate } else { DirMoves::Log }
+        if self.nodes.iter().all(|node| self.follows(node)) { DirMoves::Replicate } else { DirMoves::Log }
+    }
+
+    /// Returns how any of the nodes follows a move of a directory.
+    pub(crate) fn most_dir_moves(&self) -> DirMoves {
+        if self.nodes.iter().any(|node| self.follows(node)) { DirMoves::Replicate } else { DirMoves::Log }
+    }
+
+    fn follows(&self, node: &Node) -> bool {
+        self.at(node).dir_moves == DirMoves::Replicate
     }
 }
 
@@ -140,7 +148,7 @@ mod tests {
         let expected = ("-a --rsh=ssh -p 1 -z".to_owned(), 5.into(), "/usr/bin/rsync".into(), true, DirMoves::Log);
         assert_eq!(shown(&site.nodes[0]), expected);
         assert_eq!(shown(&site.nodes[1]), ("-c".to_owned(), 0.into(), "/opt/rsync".into(), false, DirMoves::Replicate));
-        assert_eq!(site.least_dir_moves(), DirMoves::Log);
+        assert_eq!((site.least_dir_moves(), site.most_dir_moves()), (DirMoves::Log, DirMoves::Replicate));
         assert_eq!(site.at(&site.nodes[1]).delete, DeleteMode::Never);
     }
 

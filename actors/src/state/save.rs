@@ -82,16 +82,26 @@ impl StateFile {
         };
     }
 
-    /// Opens it again if it was closed after a failed write.
-    pub(super) fn reopen(&mut self) -> Result<(), StoreError> {
-        if let StateFile::Closed(closed) = self {
-            *self = StateFile::Open(closed.open()?);
-        }
-        Ok(())
+    /// Opens it again if it was closed after a failed write. Returns false if it does not have the last save any more.
+    fn reopen(&mut self) -> Result<bool, StoreError> {
+        let StateFile::Closed(closed) = self else { return Ok(true) };
+        let (store, is_known) = closed.open()?;
+        *self = StateFile::Open(store);
+        Ok(is_known)
     }
 }
 
 impl StateActor {
+    /// Opens the file again if it was closed after a failed write. Returns false if it does not have the last save any more:
+    /// then all is saved anew.
+    pub(super) fn reopen(&mut self) -> Result<bool, StoreError> {
+        let is_known = self.file.reopen()?;
+        if !is_known {
+            self.unsaved.fill();
+        }
+        Ok(is_known)
+    }
+
     /// Schedules a save each time that paths are waiting to be saved.
     pub(super) fn listen(&mut self, ctx: &mut Context<Self>) {
         let unsaved = self.unsaved.clone();
@@ -118,7 +128,7 @@ impl StateActor {
         if self.saves.under_way.is_some() || nothing_new && !self.saves.closing {
             return;
         }
-        if let Err(why) = self.file.reopen() {
+        if let Err(why) = self.reopen() {
             self.report(&Err(why));
             return if self.saves.closing { self.end(ctx) } else { self.save_soon(ctx) };
         }

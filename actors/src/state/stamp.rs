@@ -59,8 +59,7 @@ impl Stamp {
 
     /// Tells if the stamp can be of an entry that was made then: none changed before it was made.
     pub(crate) fn is_of_one_born(&self, born: SystemTime) -> bool {
-        let Ok(seconds) = u64::try_from(self.changed.seconds) else { return false };
-        born <= UNIX_EPOCH + Duration::new(seconds, self.changed.nanos)
+        self.changed.since_epoch().is_some_and(|changed| born <= changed)
     }
 
     /// Tells if type, inode, size and modification time are equal, so that only the attributes may differ.
@@ -71,8 +70,7 @@ impl Stamp {
     /// Tells if the entry changed so shortly before `now` that another change may leave the same stamp.
     pub(crate) fn is_fresh(&self, now: SystemTime) -> bool {
         let tick = if self.changed.nanos == 0 { COARSE_TICK } else { TICK };
-        let Ok(seconds) = u64::try_from(self.changed.seconds) else { return false };
-        let changed = UNIX_EPOCH + Duration::new(seconds, self.changed.nanos);
+        let Some(changed) = self.changed.since_epoch() else { return false };
         now.duration_since(changed).map_or(true, |age| age < tick)
     }
 
@@ -116,6 +114,12 @@ impl Stamp {
 }
 
 impl Time {
+    /// The time as that of a clock; `None` if it is before 1970, or no clock has it: a file system may tell anything.
+    fn since_epoch(self) -> Option<SystemTime> {
+        let seconds = u64::try_from(self.seconds).ok()?;
+        UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?.checked_add(Duration::from_nanos(self.nanos.into()))
+    }
+
     /// Appends the difference of the seconds from `origin`, and the nanoseconds if there are any.
     fn encode_from(self, origin: i64, to: &mut Vec<u8>) {
         varint::put_signed(self.seconds.wrapping_sub(origin), to);
@@ -264,6 +268,8 @@ mod tests {
         for (seconds, nanos, fresh) in [
             (999, 999_000_000, true),
             (999, 900_000_000, false),
+            (i64::MAX, u32::MAX, false),
+            (i64::MIN, 0, false),
             // Whole seconds: the file system may have no finer resolution.
             (998, 0, true),
             (997, 0, false),

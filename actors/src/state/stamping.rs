@@ -27,8 +27,9 @@ pub(crate) fn record(
 ) -> Result<Vec<RelPath>, StoreError> {
     let mut recorder = Recorder { reach, excludes, entries, fresh: Vec::new() };
     if paths.is_everything() {
-        recorder.record_root()?;
+        // First, as it drops what is damaged.
         recorder.record_below(&RelPath::root())?;
+        recorder.record_root()?;
     }
     paths.iter().try_for_each(|(path, pending)| recorder.record(path, pending))?;
     recorder.entries.finish()?;

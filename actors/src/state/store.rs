@@ -77,13 +77,19 @@ pub(crate) struct Closed {
 }
 
 impl Closed {
-    /// Opens the file with the contents of the last save.
+    /// Opens the file with the contents of the last save. Returns false with it if it does not have that any more, as when
+    /// somebody deleted it to make room: then it is empty.
     ///
     /// # Errors
     /// When the file still cannot be opened.
-    pub(crate) fn open(&self) -> Result<Store, StoreError> {
+    pub(crate) fn open(&self) -> Result<(Store, bool), StoreError> {
         let Closed { file, subject } = self;
-        Ok(Store { database: take(file)?, file: file.clone(), subject: subject.clone(), useless: None })
+        let store = Store { database: take(file)?, file: file.clone(), subject: subject.clone(), useless: None };
+        let is_known = matches!(store.past(), Ok(Some(_)));
+        if !is_known {
+            store.clear()?;
+        }
+        Ok((store, is_known))
     }
 }
 
@@ -291,6 +297,10 @@ impl Known {
                 match key.strip_prefix(&*start) {
                     // The root itself.
                     Some(b"") => (),
+                    // No entry has such a name.
+                    Some(name) if matches!(name, b"." | b"..") || name.iter().any(|byte| b"/\0".contains(byte)) => {
+                        return Err(StoreError::Damaged);
+                    }
                     Some(name) => found.push((dir.join(OsStr::from_bytes(name)), Some(stamp))),
                     None if key < &*start => (),
                     None => return Ok(found),

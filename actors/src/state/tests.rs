@@ -211,6 +211,21 @@ fn a_state_belongs_to_its_subject_and_tells_how_the_run_ended() {
 }
 
 #[test]
+fn a_file_that_was_deleted_while_it_was_closed_is_known_to_have_nothing() {
+    let mut ground = Ground::new();
+    ground.save_all();
+    let (store, is_known) = ground.store.take().unwrap().close().open().unwrap();
+    assert!(is_known);
+    let closed = store.close();
+    fs::remove_file(ground.dir.path().join("state/file")).unwrap();
+    let (store, is_known) = closed.open().unwrap();
+    assert!(!is_known, "what is saved next must be everything");
+    ground.store = Some(store);
+    ground.save_all();
+    assert_eq!(ground.differences(false), [""; 0]);
+}
+
+#[test]
 fn a_source_that_is_not_there_is_not_taken_for_one_in_which_nothing_changed() {
     let ground = Ground::new();
     ground.save_all();

@@ -89,6 +89,10 @@ impl<'w> Entries<'w> {
     /// # Errors
     /// When the file cannot be written, or is damaged.
     pub(crate) fn forget(&mut self, path: &RelPath) -> Result<(), StoreError> {
+        if path.is_root() {
+            self.open = None;
+            return Ok(self.table.retain(|_, _| false)?);
+        }
         let key = key(path);
         self.block(&key)?.remove(&key, &[&*key, b"\0"].concat());
         self.forget_below(path)
