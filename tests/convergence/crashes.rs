@@ -13,6 +13,8 @@ use crate::settings::{seeds, variable};
 
 /// Of what `make test` plays: some seconds.
 const CRASHES: usize = 5;
+/// The same where each life is longer.
+const MOVING_CRASHES: usize = 3;
 /// Operations between two crashes, on average.
 const OPERATIONS: usize = 100;
 /// How long a daemon may be left alone before it is killed: its start, its first comparison and live changes are all hit.
@@ -34,7 +36,7 @@ fn a_daemon_that_is_killed_at_any_moment_loses_nothing() {
 #[test]
 fn a_daemon_that_is_killed_while_directories_are_moved_that_come_back_meanwhile_loses_nothing() {
     let _turn = turn();
-    let crashes = variable("INOSYNC_TEST_CRASHES").unwrap_or(CRASHES);
+    let crashes = variable("INOSYNC_TEST_CRASHES").unwrap_or(MOVING_CRASHES);
     for seed in seeds(1) {
         let recipe = Recipe { operations: crashes * OPERATIONS, faults: Vec::new(), moves: Moves::Mirrored };
         let rng = &mut Rng::with_seed(seed);
