@@ -33,7 +33,7 @@ umount "$root/proc"
 
 cat >"$root/try" <<'INSIDE'
 #!/bin/bash
-set -euo pipefail
+set -Eeuo pipefail
 exec >/result 2>&1
 trap 'echo "FAILED in line $LINENO: $BASH_COMMAND"; journalctl --no-pager -n 30' ERR
 within() { for _ in {1..100}; do if "$@" >/dev/null 2>&1; then return; fi; sleep 0.1; done; "$@"; }
@@ -167,7 +167,8 @@ ExecStopPost=/bin/systemctl --no-block poweroff
 WantedBy=multi-user.target
 UNIT
 in_root useradd -m ann
-in_root useradd -m -s /bin/sh bob
+# With no password, and not locked, as sshd without PAM wants it.
+in_root useradd -m -s /bin/sh -p '*' bob
 in_root systemctl enable --quiet try.service 2>/dev/null
 timeout 360 systemd-nspawn -q -D "$root" -b --register=no --keep-unit --console=pipe </dev/null >"$work/boot" 2>&1 || true
 [[ -f $root/result ]] || { tail "$work/boot"; fail "it does not boot"; }
