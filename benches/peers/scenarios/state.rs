@@ -40,6 +40,7 @@ pub fn run(ground: &Ground, sizes: &Sizes, report: &mut Report) -> Outcome<()> {
             let mut daemon = Contestant::start(*who, ground, arena, &job(arena))?;
             let at = daemon.wait_for(COMPARED)?;
             compared.push((at - daemon.started).as_secs_f64() * 1000.0);
+            daemon.settle();
             daemon.stop()?;
         }
     }
@@ -63,6 +64,9 @@ pub fn run(ground: &Ground, sizes: &Sizes, report: &mut Report) -> Outcome<()> {
 fn save(ground: &Ground, who: Who, files: usize) -> Outcome<Build> {
     let arena = ground.arena()?;
     let entries = make_tree(&arena.source(), files)?;
+    // A mirror that a restart makes is compared as a whole.
+    let mirror = arena.mirror(Way::Local);
+    fs::create_dir_all(&mirror).at(mirror.display())?;
     let mut daemon = Contestant::start(who, ground, &arena, &job(&arena))?;
     daemon.wait_for("watching")?;
     daemon.settle();
