@@ -14,6 +14,7 @@ mod own;
 mod save;
 pub(crate) mod stamp;
 mod stamping;
+mod stamps;
 pub mod store;
 mod varint;
 

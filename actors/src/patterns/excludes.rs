@@ -77,6 +77,20 @@ impl Excludes {
         self.first_match(Candidate { path: &text, name: &text[start..], is_dir })
     }
 
+    /// As [`Excludes::matching`], for the entry of that name in a directory.
+    pub(crate) fn matching_in(&self, dir: &RelPath, name: &[u8], is_dir: bool) -> Option<&Pattern> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut text = rooted(dir);
+        if !dir.is_root() {
+            text.push('/');
+        }
+        let start = text.len();
+        text.extend(name.iter().map(|&byte| char::from(byte)));
+        self.first_match(Candidate { path: &text, name: &text[start..], is_dir })
+    }
+
     /// The point at which `path` is cut off: the topmost of it and its ancestors that a pattern matches, and that
     /// pattern. `is_dir` speaks of `path` itself; its ancestors are directories.
     pub fn deciding(&self, path: &RelPath, is_dir: bool) -> Option<(RelPath, &Pattern)> {
@@ -241,8 +255,12 @@ mod tests {
             ("b/c", FILE, None),
             ("", DIR, None),
         ] {
-            let matching = excludes.matching(&rel(path.as_bytes()), is_dir).map(Pattern::as_str);
-            assert_eq!(matching, expected, "{path}");
+            let path = rel(path.as_bytes());
+            assert_eq!(excludes.matching(&path, is_dir).map(Pattern::as_str), expected, "{path}");
+            if let Some(parent) = path.parent() {
+                let in_parent = excludes.matching_in(&parent, path.name(), is_dir);
+                assert_eq!(in_parent.map(Pattern::as_str), expected, "{path}");
+            }
         }
     }
 

@@ -19,7 +19,7 @@ const THREADS: usize = 16;
 /// Directories that a walk keeps open to find those below them. What is below further ones is opened by its whole path.
 const OPEN: usize = 128;
 
-/// PackedNames of directories, packed: a directory may have a million of them.
+/// Names of entries, packed: a directory may have a million of them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct PackedNames(Vec<u8>);
 
@@ -35,13 +35,23 @@ impl PackedNames {
         self.0.push(0);
     }
 
+    /// Takes out all names, and keeps the room for others.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     /// The names, with a NUL byte after each.
     pub(super) fn into_packed(self) -> Vec<u8> {
         self.0
     }
 
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Iterates over the names.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.split_inclusive(|&byte| byte == 0).map(|name| name.strip_suffix(b"\0").unwrap_or(name))
     }
 
     /// Takes out the name that was added last.

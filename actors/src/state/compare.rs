@@ -1,14 +1,17 @@
 //! Compares the tree on disk with the saved state. Changes neither.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
-use super::listing::{Dir, Entry, errno, is_gone};
+use super::listing::{Dir, Entry, Listing, errno, is_gone};
 use super::moved::{MovedEntry, Unpaired};
 use super::stamp::Stamp;
+use super::stamps::{Pair, Stamps};
 use super::store::{Known, StoreError};
 use crate::change::Change;
 use crate::path::RelPath;
@@ -81,7 +84,7 @@ pub(crate) fn compare(ground: ComparisonGround<'_>, found: &mut (dyn FnMut(Chang
     }
     unpaired.new.iter().for_each(|entry| found(changed(entry, None, DirDoubt::None)));
     for (path, before) in unpaired.gone {
-        found(Change::Removed { path, is_dir: before.is_some_and(|before| before.is_dir()) });
+        found(Change::Removed { path, is_dir: before.is_dir() });
     }
     Ok(())
 }
@@ -96,7 +99,7 @@ fn compare_below(
 ) -> Result<Unpaired, StoreError> {
     let path = moved.0.clone();
     let told = Mutex::new((found, unpaired));
-    let comparison = StateComparison { ground, moved, told, failed: Mutex::default() };
+    let comparison = StateComparison { ground, moved, told, spare: Mutex::default(), failed: Mutex::default() };
     match comparison.level(&top) {
         Ok(names) => {
             let opened = top.into_opened();
@@ -113,49 +116,67 @@ fn compare_below(
 /// The listener to what differs, and what has no partner yet.
 type Told<'f> = (&'f mut (dyn FnMut(Change) + Send), Unpaired);
 
+/// The entries of a directory, on disk and in the state. The lists are filled anew for each directory, since all threads share
+/// one heap, of which musl's has one lock.
+#[derive(Default)]
+struct Lists {
+    listing: Listing,
+    before: Stamps,
+}
+
 struct StateComparison<'c, 'f> {
     ground: ComparisonGround<'c>,
     /// The directory whose content is compared, and its name when it was saved.
     moved: (RelPath, RelPath),
     told: Mutex<Told<'f>>,
+    /// Lists that no thread uses now.
+    spare: Mutex<Vec<Lists>>,
     failed: Mutex<Option<StoreError>>,
 }
 
 impl<'f> StateComparison<'_, 'f> {
     /// Compares the entries of a directory. Returns the directories among them that the state knows.
     fn level(&self, dir: &Dir<'_>) -> Result<PackedNames, StoreError> {
+        let spare = || self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lists = spare().pop().unwrap_or_default();
+        let directories = self.level_by(dir, &mut lists);
+        spare().push(lists);
+        directories
+    }
+
+    fn level_by(&self, dir: &Dir<'_>, lists: &mut Lists) -> Result<PackedNames, StoreError> {
         let ComparisonGround { reach, known, excludes, .. } = self.ground;
-        let entries = dir.entries(excludes).map_err(StoreError::Source)?;
+        dir.list(excludes, &mut lists.listing).map_err(StoreError::Source)?;
         let (to, from) = &self.moved;
         let renamed = if dir.path() == to { Some(from.clone()) } else { dir.path().rebase(to, from) };
         let saved = renamed.filter(|_| to != from);
         let saved = saved.as_ref().unwrap_or(dir.path());
-        let before = known.children(saved)?;
+        known.list(saved, &mut lists.before)?;
         let mut doubt = None;
         let mut directories = PackedNames::default();
-        for pair in pairs(entries, before) {
+        // The path of an entry is made only where the entry differs: there may be millions that do not.
+        let path_in = |dir: &RelPath, name| dir.join(OsStr::from_bytes(name));
+        for pair in lists.listing.stamps.pairs(&lists.before) {
             match pair {
-                Pair::Both(entry, before) => {
-                    if before != Some(entry.stamp) {
+                Pair::Both { name, stamp, before } => {
+                    if before != stamp {
                         let doubt = *match &mut doubt {
                             Some(doubt) => doubt,
                             none => none.insert(self.doubt(dir, saved)?),
                         };
-                        self.tell(changed(&entry, before, doubt));
+                        self.tell(changed(&Entry { path: path_in(dir.path(), name), stamp }, Some(before), doubt));
                     }
-                    let was_dir = before.is_some_and(|before| before.is_dir());
-                    if was_dir && entry.stamp.is_dir() {
-                        directories.push(entry.path.name());
+                    if before.is_dir() && stamp.is_dir() {
+                        directories.push(name);
                     }
                 }
-                Pair::New(entry) => {
-                    let surplus = self.told().1.add_new(entry);
+                Pair::New { name, stamp } => {
+                    let surplus = self.told().1.add_new(Entry { path: path_in(dir.path(), name), stamp });
                     surplus.iter().for_each(|entry| self.tell(changed(entry, None, DirDoubt::None)));
                 }
-                Pair::Gone(path, _) if !reach.answers(&path) => (),
-                Pair::Gone(path, before) => {
-                    let is_dir = before.is_some_and(|before| before.is_dir());
-                    if excludes.matching(&path, is_dir).is_none() {
+                Pair::Gone { name, before } => {
+                    let path = path_in(saved, name);
+                    if reach.answers(&path) && excludes.matching(&path, before.is_dir()).is_none() {
                         self.told().1.gone.push((path, before));
                     }
                 }
@@ -236,34 +257,5 @@ fn changed(entry: &Entry, before: Option<Stamp>, doubt: DirDoubt) -> Change {
             let same_content = before.is_some_and(|before| before.has_content_of(stamp));
             Change::Touched { path, is_dir: false, rewritten: !same_content }
         }
-    }
-}
-
-/// An entry on disk, in the state, or in both.
-enum Pair {
-    Both(Entry, Option<Stamp>),
-    New(Entry),
-    Gone(RelPath, Option<Stamp>),
-}
-
-/// Joins two lists that are sorted by name.
-fn pairs(entries: Vec<Entry>, known: Vec<(RelPath, Option<Stamp>)>) -> Vec<Pair> {
-    let mut pairs = Vec::with_capacity(entries.len());
-    let mut entries = entries.into_iter().peekable();
-    let mut known = known.into_iter().peekable();
-    loop {
-        let order = match (entries.peek(), known.peek()) {
-            (Some(entry), Some((path, _))) => entry.path.name().cmp(path.name()),
-            (Some(_), None) => std::cmp::Ordering::Less,
-            (None, Some(_)) => std::cmp::Ordering::Greater,
-            (None, None) => return pairs,
-        };
-        pairs.extend(match order {
-            std::cmp::Ordering::Less => entries.next().map(Pair::New),
-            std::cmp::Ordering::Greater => known.next().map(|(path, stamp)| Pair::Gone(path, stamp)),
-            std::cmp::Ordering::Equal => {
-                entries.next().zip(known.next()).map(|(entry, (_, stamp))| Pair::Both(entry, stamp))
-            }
-        });
     }
 }

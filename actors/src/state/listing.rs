@@ -9,9 +9,11 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::stamp::Stamp;
+use super::stamps::Stamps;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
 use crate::root::reach::Reach;
+use crate::root::walk::PackedNames;
 
 /// A directory entry with its stamp.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +22,14 @@ pub(crate) struct Entry {
     pub path: RelPath,
     /// Stamp of the entry.
     pub stamp: Stamp,
+}
+
+/// The list of a directory's entries. It keeps its room from one directory to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    names: PackedNames,
+    /// The stamps of the entries.
+    pub stamps: Stamps,
 }
 
 /// An open directory of the source.
@@ -76,27 +86,37 @@ impl Dir<'_> {
         }
     }
 
-    /// Its entries, in order of their names, without those that are excluded, do not answer or vanish meanwhile.
+    /// Lists the stamps of its entries, without those that are excluded, do not answer or vanish meanwhile.
     ///
     /// # Errors
     /// When the directory or one of its entries cannot be read.
-    pub(crate) fn entries(&self, excludes: &Excludes) -> Result<Vec<Entry>, Errno> {
-        let mut names = self.reach.names_in(&self.fd, &self.path).map_err(errno)?;
-        names.sort_unstable();
-        let mut entries = Vec::with_capacity(names.len());
-        for name in names {
-            let name = name.as_bytes();
+    pub(crate) fn list(&self, excludes: &Excludes, listing: &mut Listing) -> Result<(), Errno> {
+        let Listing { names, stamps } = listing;
+        stamps.clear();
+        self.reach.names_in(&self.fd, &self.path, names).map_err(errno)?;
+        for name in names.iter() {
             let stamp = match self.look(name) {
                 Ok(Some(stamp)) => stamp,
                 Ok(None) | Err(Errno::TIMEDOUT) => continue,
                 Err(error) => return Err(error),
             };
-            let path = self.path.join(OsStr::from_bytes(name));
-            if excludes.matching(&path, stamp.is_dir()).is_none() {
-                entries.push(Entry { path, stamp });
+            if excludes.matching_in(&self.path, name, stamp.is_dir()).is_none() {
+                stamps.push(name, stamp);
             }
         }
-        Ok(entries)
+        stamps.sort();
+        Ok(())
+    }
+
+    /// As [`Dir::list`], each with its path.
+    ///
+    /// # Errors
+    /// When the directory or one of its entries cannot be read.
+    pub(crate) fn entries(&self, excludes: &Excludes) -> Result<Vec<Entry>, Errno> {
+        let entry = |(name, stamp)| Entry { path: self.path.join(OsStr::from_bytes(name)), stamp };
+        let mut listing = Listing::default();
+        self.list(excludes, &mut listing)?;
+        Ok(listing.stamps.iter().map(entry).collect())
     }
 }
 

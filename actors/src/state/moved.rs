@@ -2,6 +2,8 @@
 //! whomever, while nobody watched. A wrong guess does no harm: it is a hint, and what differs from it is sent.
 
 use std::collections::{HashMap, VecDeque};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 
 use super::compare::ComparisonGround;
 use super::listing::{Dir, Entry};
@@ -21,7 +23,7 @@ const LOOKED_AT: usize = 200;
 #[derive(Default)]
 pub(super) struct Unpaired {
     /// Saved entries that are gone, with their stamps.
-    pub gone: Vec<(RelPath, Option<Stamp>)>,
+    pub gone: Vec<(RelPath, Stamp)>,
     /// Entries that are new.
     pub new: Vec<Entry>,
 }
@@ -51,7 +53,7 @@ impl Unpaired {
     /// Pairs what went with new names, by what is `known` of the first and on disk of the second.
     pub(super) fn of(names: FindMoved, known: &Known, recent: &mut RecentStamps, reach: &Reach) -> Unpaired {
         let mut stamp = |path: &RelPath| recent.0.remove(path).or_else(|| known.stamp(path).ok().flatten());
-        let saved = |path: RelPath| stamp(&path).map(|stamp| (path, Some(stamp)));
+        let saved = |path: RelPath| stamp(&path).map(|stamp| (path, stamp));
         let on_disk = |path: RelPath| Some(Entry { stamp: Stamp::from(&reach.look(&path).ok()?), path });
         Unpaired {
             gone: names.gone.into_iter().filter_map(saved).collect(),
@@ -75,17 +77,16 @@ impl Unpaired {
         }
         let mut by_inode: HashMap<u64, Vec<usize>> = HashMap::new();
         for (at, (_, stamp)) in self.gone.iter().enumerate() {
-            stamp
-                .iter()
-                .filter(|stamp| stamp.is_dir() || stamp.is_file())
-                .for_each(|stamp| by_inode.entry(stamp.inode()).or_default().push(at));
+            if stamp.is_dir() || stamp.is_file() {
+                by_inode.entry(stamp.inode()).or_default().push(at);
+            }
         }
         let mut taken = vec![false; self.gone.len()];
         let mut moved = Vec::new();
         let mut left = Vec::new();
         for entry in std::mem::take(&mut self.new) {
             let candidates = by_inode.get(&entry.stamp.inode()).map(Vec::as_slice).unwrap_or_default();
-            let is_it = |at: &&usize| !taken[**at] && self.gone[**at].1.is_some_and(|old| is_same(reach, &entry, &old));
+            let is_it = |at: &&usize| !taken[**at] && is_same(reach, &entry, &self.gone[**at].1);
             match candidates.iter().find(is_it) {
                 Some(&at) => {
                     taken[at] = true;
@@ -109,9 +110,8 @@ impl Unpaired {
     /// # Errors
     /// When the state cannot be read.
     pub(super) fn take_rebuilt(&mut self, ground: ComparisonGround<'_>) -> Result<Vec<MovedEntry>, StoreError> {
-        let is_dir = |stamp: &Option<Stamp>| stamp.is_some_and(|stamp| stamp.is_dir());
         let gone: Vec<RelPath> =
-            self.gone.iter().filter(|(_, stamp)| is_dir(stamp)).map(|(path, _)| path.clone()).collect();
+            self.gone.iter().filter(|(_, stamp)| stamp.is_dir()).map(|(path, _)| path.clone()).collect();
         let mut left: Vec<Entry> = self.new.iter().filter(|entry| entry.stamp.is_dir()).cloned().collect();
         if !ground.deletes || gone.is_empty() || left.is_empty() {
             return Ok(Vec::new());
@@ -136,12 +136,13 @@ fn files_below(dirs: &[RelPath], known: &Known) -> Result<HashMap<u64, (RelPath,
     let mut left = dirs.to_vec();
     let mut looks = 0;
     while let Some(dir) = left.pop() {
-        for (path, stamp) in known.children(&dir)? {
+        for (name, stamp) in known.children(&dir)?.iter() {
             looks += 1;
-            match stamp {
-                Some(stamp) if stamp.is_dir() => left.push(path),
-                Some(stamp) if stamp.is_file() => drop(files.insert(stamp.inode(), (path, stamp))),
-                _ => (),
+            let path = || dir.join(OsStr::from_bytes(name));
+            if stamp.is_dir() {
+                left.push(path());
+            } else if stamp.is_file() {
+                files.insert(stamp.inode(), (path(), stamp));
             }
         }
         if looks > MOST {

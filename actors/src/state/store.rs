@@ -2,11 +2,9 @@
 //! save. Its checksums are checked on opening. A damaged file, or one of another tree, is replaced by an empty one.
 
 use std::collections::{BTreeSet, HashMap};
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::ops::Bound;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -27,6 +25,7 @@ pub(crate) use self::entries::Entries;
 pub use self::error::StoreError;
 use super::own;
 use super::stamp::Stamp;
+use super::stamps::Stamps;
 use crate::outbox::backlog::Backlog;
 use crate::path::RelPath;
 
@@ -282,9 +281,19 @@ impl Known {
     ///
     /// # Errors
     /// When the file cannot be read, or is damaged: some names would be missing.
-    pub(crate) fn children(&self, dir: &RelPath) -> Result<Vec<(RelPath, Option<Stamp>)>, StoreError> {
+    pub(crate) fn children(&self, dir: &RelPath) -> Result<Stamps, StoreError> {
+        let mut found = Stamps::default();
+        self.list(dir, &mut found)?;
+        Ok(found)
+    }
+
+    /// Lists the saved entries of a directory, in place of those that `found` has.
+    ///
+    /// # Errors
+    /// As for [`Known::children`].
+    pub(super) fn list(&self, dir: &RelPath, found: &mut Stamps) -> Result<(), StoreError> {
+        found.clear();
         let (start, end) = children(dir);
-        let mut found = Vec::new();
         let mut cursor = self.0.upper_bound(Bound::Included(&*start))?;
         // The block before may have the first of them.
         cursor.prev()?;
@@ -301,13 +310,13 @@ impl Known {
                     Some(name) if matches!(name, b"." | b"..") || name.iter().any(|byte| b"/\0".contains(byte)) => {
                         return Err(StoreError::Damaged);
                     }
-                    Some(name) => found.push((dir.join(OsStr::from_bytes(name)), Some(stamp))),
+                    Some(name) => found.push(name, stamp),
                     None if key < &*start => (),
-                    None => return Ok(found),
+                    None => return Ok(()),
                 }
             }
         }
-        Ok(found)
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ use crate::watcher::watches::WatchDescriptor;
 
 use super::names::{Name, Names, reserve};
 use crate::path::RelPath;
+use crate::root::walk::PackedNames;
 
 /// No node: the end of a list of siblings, or the parent of the root.
 const NONE: u32 = u32::MAX;
@@ -277,8 +278,8 @@ impl Tree {
     }
 
     /// Tells if each directory in this one has one of these names.
-    pub(crate) fn has_all_children_in(&self, id: NodeId, names: &[OsString]) -> bool {
-        let names: HashSet<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
+    pub(crate) fn has_all_children_in(&self, id: NodeId, names: &PackedNames) -> bool {
+        let names: HashSet<&[u8]> = names.iter().collect();
         let mut children = self.children(id.0).filter_map(|child| self.node(child));
         children.all(|child| names.contains(self.names.get(child.name)))
     }

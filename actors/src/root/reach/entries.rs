@@ -102,15 +102,20 @@ impl Reach {
         self.carry_out(path, Look::Read(self.place(path))).map(drop)
     }
 
-    /// The names in an open directory, which is at `dir`.
+    /// Lists the names in an open directory, which is at `dir`, in place of those that `names` has.
     ///
     /// # Errors
     /// As for [`Reach::look`].
-    pub(crate) fn names_in(&self, opened: &Arc<OwnedFd>, dir: &RelPath) -> io::Result<Vec<OsString>> {
+    pub(crate) fn names_in(&self, opened: &Arc<OwnedFd>, dir: &RelPath, names: &mut PackedNames) -> io::Result<()> {
+        names.clear();
         match self.holder(dir) {
-            None => Ok(look::names(opened)?),
-            Some(ground) => Ok(ground.carry_out(&Look::Names(Place::opened(opened), u64::MAX))?.names()),
+            None => look::names(opened, names)?,
+            Some(ground) => {
+                let found = ground.carry_out(&Look::Names(Place::opened(opened), u64::MAX))?;
+                *names = PackedNames::packed(found.text);
+            }
         }
+        Ok(())
     }
 
     /// The names of the directories in an open directory, which is at `dir`.

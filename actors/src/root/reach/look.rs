@@ -288,17 +288,15 @@ pub(crate) fn directories(opened: &OwnedFd) -> Result<PackedNames, Errno> {
     Ok(names)
 }
 
-/// Lists an open directory.
+/// Adds the names in an open directory.
 ///
 /// # Errors
 /// The error of the kernel.
-pub(super) fn names(opened: &OwnedFd) -> Result<Vec<OsString>, Errno> {
-    let mut names = Vec::new();
+pub(super) fn names(opened: &OwnedFd, names: &mut PackedNames) -> Result<(), Errno> {
     list(opened, &mut |name, _| {
-        names.push(OsStr::from_bytes(name.to_bytes()).to_owned());
+        names.push(name.to_bytes());
         true
-    })?;
-    Ok(names)
+    })
 }
 
 /// Tells `found` each name in an open directory and its kind, as long as it wants more.

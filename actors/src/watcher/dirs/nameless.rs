@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::path::RelPath;
 use crate::root::arriving::{Arriving, AtNodes};
 use crate::root::reach::Reach;
+use crate::root::walk::PackedNames;
 use crate::temp_name;
 
 /// The time without a change after which such a directory is mirrored like any other: a transfer that was cut off may
@@ -47,8 +48,10 @@ impl Nameless {
     /// Finds the files of temporary names in an open directory, which is at `path`, unless that may hang.
     pub(super) fn find_files(&mut self, opened: &Arc<OwnedFd>, path: &RelPath, reach: &Reach) {
         if self.awaits_names() && reach.point(path).is_none() {
-            let names = reach.names_in(opened, path).unwrap_or_default();
-            names.iter().for_each(|name| self.found_file(path, name));
+            let mut names = PackedNames::default();
+            if reach.names_in(opened, path, &mut names).is_ok() {
+                names.iter().for_each(|name| self.found_file(path, OsStr::from_bytes(name)));
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use super::{Attached, Dirs, FoundDirectories};
 use crate::path::RelPath;
 use crate::root::arriving::AtNodes;
 use crate::root::reach::look::Meta;
+use crate::root::walk::PackedNames;
 use crate::temp_name;
 use crate::watch_error::WatchError;
 use crate::watcher::tree::NodeId;
@@ -117,6 +118,7 @@ impl Dirs {
     ) -> Option<Vec<(RelPath, Meta)>> {
         let mut found = Vec::new();
         let mut left = vec![top.clone()];
+        let mut names = PackedNames::default();
         while let Some(dir) = left.pop() {
             let node = self.find(&dir)?;
             let opened = self.reach.open(&dir, false).ok()?;
@@ -124,17 +126,17 @@ impl Dirs {
             if self.reach.point(&dir).is_some() || !self.is_at(node, &dir, &opened) {
                 return None;
             }
-            let names = self.reach.names_in(&opened, &dir).ok()?;
+            self.reach.names_in(&opened, &dir, &mut names).ok()?;
             if !self.tree.has_all_children_in(node, &names) {
                 return None;
             }
-            for name in names {
+            for name in names.iter().map(OsStr::from_bytes) {
                 if *looked >= most {
                     return None;
                 }
                 *looked += 1;
-                let path = dir.join(&name);
-                let meta = match self.reach.look_in(&opened, &dir, &name) {
+                let path = dir.join(name);
+                let meta = match self.reach.look_in(&opened, &dir, name) {
                     Ok(meta) => meta,
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                     Err(_) => return None,
