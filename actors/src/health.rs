@@ -1,10 +1,9 @@
-//! The health of a node, which says if it may be tried now: its failures, their backoff, and a source that is not
-//! there. Pure: the time and the chance in it are parameters.
+//! The health of a node, which says if it may be tried now: how often it failed, the time of the next try, and a source that
+//! is not there. Pure: the time and the chance in it are parameters.
 
-use crate::backoff::backoff;
 use std::time::{Duration, Instant};
 
-use crate::backoff::LAST;
+use crate::backoff::{backoff, lasting};
 
 use crate::root::RootError;
 use crate::transport::failure::{Cause, Failure};
@@ -176,15 +175,10 @@ impl Health {
     }
 }
 
-/// The delay before the next try of what waits for a person, 75 to 125 % of a minute.
-pub(crate) fn lasting(chance: f64) -> Duration {
-    LAST.mul_f64(0.75 + 0.5 * chance)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backoff::FIRST;
+    use crate::backoff::{FIRST, LAST};
 
     fn failure(cause: Cause) -> Failure {
         Failure::new(cause, "")
@@ -206,13 +200,6 @@ mod tests {
 
     fn succeeds(health: &mut Health, now: Instant) -> HealthChange {
         health.succeeded(now)
-    }
-
-    #[test]
-    fn the_backoff_doubles_to_a_minute_and_is_spread() {
-        let millis = |failures, chance| backoff(failures, chance).as_millis();
-        assert_eq!([1, 2, 3, 99].map(|failures| millis(failures, 0.5)), [100, 200, 400, 60_000]);
-        assert_eq!((millis(1, 0.0), millis(1, 1.0)), (75, 125));
     }
 
     #[test]

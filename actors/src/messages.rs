@@ -11,7 +11,6 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use crate::change::{Change, Reason};
-use crate::order::WorkOrder;
 use crate::outbox::Outbox;
 use crate::path::RelPath;
 use crate::patterns::excludes::Excludes;
@@ -22,6 +21,7 @@ use crate::site::version::Version;
 use crate::status::{PathInfo, Status};
 use crate::transport::{Moved, Tally};
 use crate::watch_error::WatchError;
+use crate::work_order::WorkOrder;
 
 /// WatcherActor -> FilterActor: what was seen, in the kernel's order.
 #[derive(Debug, Message)]

@@ -3,8 +3,8 @@
 
 pub(crate) mod arriving;
 pub(crate) mod census;
-pub(crate) mod hard_links;
 mod identity;
+pub(crate) mod linked_names;
 pub mod reach;
 mod sighting;
 pub(crate) mod walk;
@@ -21,8 +21,8 @@ use rustix::io::Errno;
 
 use self::arriving::Arriving;
 use self::census::Census;
-use self::hard_links::HardLinks;
 use self::identity::Identity;
+use self::linked_names::HardLinks;
 use self::reach::Reach;
 use self::reach::Silent;
 use self::reach::look::Meta;

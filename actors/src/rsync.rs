@@ -8,6 +8,7 @@ mod jobs;
 mod learned;
 mod names;
 pub mod recipe;
+mod remote_shell;
 pub mod report;
 pub mod runner;
 mod shared;

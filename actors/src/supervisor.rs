@@ -3,6 +3,7 @@
 
 mod heartbeat;
 mod hooks;
+mod leaving;
 mod lifecycle;
 mod move_log;
 mod orders;

@@ -17,7 +17,7 @@ pub mod report;
 pub(crate) mod resync;
 mod verify;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix::prelude::*;
 use slog::{debug, error, info, warn};
@@ -26,16 +26,15 @@ use self::around::Around;
 use self::lanes::Lanes;
 pub(crate) use self::node_link::{NodeLink, NodeSettings, SupervisorHandle};
 use self::report::log_unset;
-use crate::backoff::backoff;
 use crate::health::StoredPart;
 use crate::health::{Health, HealthChange};
 use crate::messages::{Died, Drained, Obey, Settled, SourceLost, Succeeded, TryNow, Wake};
-use crate::order::WorkOrder;
 use crate::root::RootError;
 use crate::timer::Timer;
 use crate::transport::Delivery;
 use crate::transport::Lane;
 use crate::transport::failure::{Cause, Failure};
+use crate::work_order::WorkOrder;
 
 /// Works off one node's outbox.
 ///
@@ -106,17 +105,8 @@ impl SyncActor {
         self.timer.cancel(ctx);
         self.end_verify_unless_well(ctx);
         self.around.look(&self.link, self.comparing == Comparing::Reconcile, now);
-        match self.order {
-            WorkOrder::Work | WorkOrder::Drain { .. } => (),
-            WorkOrder::Pause | WorkOrder::Finish { .. } | WorkOrder::Rest => {
-                self.link.stand_still();
-                return self.report_if_drained(now);
-            }
-            // Another one takes over, once nothing is in flight.
-            WorkOrder::Retire | WorkOrder::Abort if self.lanes.are_idle() && self.comparing != Comparing::Reconcile => {
-                return ctx.stop();
-            }
-            WorkOrder::Retire | WorkOrder::Abort => return,
+        if !self.may_go_on(now, ctx) {
+            return;
         }
         let look_again = match self.health.may_start(now) {
             Ok(()) => {
@@ -275,11 +265,6 @@ impl SyncActor {
             (_, None) => (),
         }
     }
-}
-
-/// The wait of a path that failed alone.
-fn retry(tries: u32) -> Duration {
-    backoff(tries + 1, fastrand::f64())
 }
 
 impl Actor for SyncActor {

@@ -97,7 +97,7 @@ pub const KEYS: &[Key] = &[
     key("settle", "[(\"*.part\", 30)]", |d, v| put(or_default(v, |v| settle(v, 1..=DAY)), &mut d.site.settle)),
     key("await_names", "true", |d, v| put(boolean(v, true), &mut d.site.await_names)),
     key("heartbeat", "10", |d, v| {
-        put(or_none(v, |v| heartbeat(v, d.site.state_file.is_some(), DAY)), &mut d.site.heartbeat)
+        put(or_none(v, |v| heartbeat(v, d.site.state_file.is_some(), 1..=DAY)), &mut d.site.heartbeat)
     }),
     key("resync_every", "86400", |d, v| put(or_default(v, interval), &mut d.site.resync_every)),
     key("verify_every", "604800", |d, v| put(or_default(v, interval), &mut d.site.verify_every)),

@@ -96,9 +96,9 @@ pub fn interval(value: &Value<'_>) -> Result<Option<Duration>, ConfigComplaint> 
     }
 }
 
-/// The interval of heartbeats, up to `most` seconds. They are written beside the state.
-pub fn heartbeat(value: &Value<'_>, has_state: bool, most: u64) -> Result<Duration, ConfigComplaint> {
-    let seconds = value.number(1..=most, "seconds")?;
+/// The interval of heartbeats, in seconds. They are written beside the state.
+pub fn heartbeat(value: &Value<'_>, has_state: bool, range: RangeInclusive<u64>) -> Result<Duration, ConfigComplaint> {
+    let seconds = value.number(range, "seconds")?;
     if !has_state {
         let what = "heartbeats are written beside the state, and none is kept".to_owned();
         return Err(value.complaint(what, "let `state_dir` name a directory, or leave `heartbeat` out"));

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::outbox::away::Away;
 use crate::outbox::backlog::Backlog;
-use crate::outbox::fold::Fold;
+use crate::outbox::fold::{CAP, Fold};
 use crate::outbox::guards::DeletionGuards;
 use crate::outbox::lease::Leases;
 use crate::outbox::links::WaitingLinks;
@@ -29,9 +29,6 @@ use crate::path::RelPath;
 use crate::patterns::settle::Settle;
 use crate::site::DirMoves;
 use crate::transport::rename::is_detour;
-
-/// Paths that may wait for one node, some 150 bytes each; past it they collapse to subtrees.
-pub(crate) const CAP: usize = 20_000;
 
 /// All that one node does not have yet.
 ///

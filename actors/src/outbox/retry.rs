@@ -1,4 +1,5 @@
-//! The tries of a path that waits: the time of the next one, and the pauses between them.
+//! The tries of a path that waits, and the pauses of a file that keeps changing or does not fit. Those of a path that failed
+//! are in `backoff`.
 
 use std::time::{Duration, Instant};
 

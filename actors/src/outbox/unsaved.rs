@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::change::Change;
-use crate::outbox::fold::Fold;
+use crate::outbox::fold::{CAP, Fold};
 use crate::outbox::need::{Pending, Scope};
-use crate::outbox::pending::CAP;
 use crate::path::RelPath;
 use crate::site::DirMoves;
 

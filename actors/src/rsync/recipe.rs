@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::node::{Kind, Node};
 use crate::path::Escaped;
 use crate::patterns::rules;
+use crate::rsync::remote_shell::{SSH, user_chose_shell};
 use crate::rsync::runner::process::Process;
 use crate::site::Site;
 use crate::site::version::Version;
@@ -28,10 +29,6 @@ const TIMEOUT: u64 = 60;
 const CONNECT_TIMEOUT: &str = "--contimeout=10";
 /// The same of a comparison by content, at the least: it gives way to whatever else reads.
 const VERIFY_TIMEOUT: u64 = 3600;
-/// ssh must never ask anybody, must notice a dead peer within half a minute (three intervals), and says nothing but
-/// what is wrong: no banner of the server. Left out when the user chose a remote shell.
-pub(crate) const SSH: &str =
-    "ssh -o BatchMode=yes -o LogLevel=ERROR -o ConnectTimeout=10 -o ServerAliveInterval=10 -o ServerAliveCountMax=2";
 /// A file that is there again is sent as a new one: what the node has by its name may be one inode with what was
 /// renamed from there, and must not get other attributes. Not `--ignore-existing`, which follows a symlink that is
 /// planted above it.
@@ -257,11 +254,6 @@ impl Context<'_> {
             () => keeps_removed && recipe.deletes(),
         }
     }
-}
-
-/// Tells if the user says how hosts are reached.
-pub(crate) fn user_chose_shell(site: &Site) -> bool {
-    site.extra.rsh().is_some() || std::env::var_os("RSYNC_RSH").is_some_and(|shell| !shell.is_empty())
 }
 
 /// Returns the options that even the user's own parameters must not change, whatever the node is.

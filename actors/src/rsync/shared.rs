@@ -6,7 +6,7 @@ use slog::{Discard, Logger, o, warn};
 
 use super::audience::{Audience, Counter, Minutes};
 use super::jobs::Jobs;
-use super::recipe;
+use super::remote_shell::{SSH, user_chose_shell};
 use super::staging::{self, Staging};
 use crate::children::Children;
 use crate::node::{Kind, Node};
@@ -98,7 +98,7 @@ impl Shared {
         if self.budget.total() != site.max_standbys {
             self.budget = Budget::new(site.max_standbys);
         }
-        let shares = |node: &Node| node.kind() == Kind::Ssh && !recipe::user_chose_shell(&site.at(node));
+        let shares = |node: &Node| node.kind() == Kind::Ssh && !user_chose_shell(&site.at(node));
         if !site.ssh_master || !site.nodes.iter().any(shares) {
             self.sockets = None;
         } else if self.sockets.is_none() && !self.has_no_place {
@@ -114,11 +114,11 @@ impl Shared {
 
     /// The connection that the runs to a node share, if they are to.
     pub(super) fn master(&self, site: &Site, node: &Node) -> Option<Rc<Master>> {
-        if recipe::user_chose_shell(site) {
+        if user_chose_shell(site) {
             return None;
         }
         let login = Login::of(node, &site.extra)?;
         let log = self.log.new(o!("node" => node.name().to_owned()));
-        Some(Master::new(self.children.clone(), self.sockets.clone()?, recipe::SSH, login, log))
+        Some(Master::new(self.children.clone(), self.sockets.clone()?, SSH, login, log))
     }
 }

@@ -1,4 +1,5 @@
-//! The daemon's memory at the start: the saved state of the site, and the changes left over from the last run.
+//! Takes over what the last run left: the saved state of the site, and the changes that nodes lacked. The file itself is opened
+//! and checked in `store`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;

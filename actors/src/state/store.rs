@@ -1,5 +1,5 @@
-//! The file of the saved state: an embedded database (redb), so that a crash at any moment leaves the last complete
-//! save. Its checksums are checked on opening. A damaged file, or one of another tree, is replaced by an empty one.
+//! The file of the saved state: opened, checked, and replaced by an empty one if it is damaged or of another tree. It is an
+//! embedded database (redb), so that a crash at any moment leaves the last complete save.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;

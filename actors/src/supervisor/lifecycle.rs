@@ -1,9 +1,9 @@
 //! The lives of the daemon, of a reload, of a node and of its SyncActor, as the supervisor leads them, from start to
 //! end. Pure: [`stop`](super::stop) and [`reload`](super::reload) do what each step takes.
 
-use crate::order::WorkOrder;
 use crate::reload::{ConfigDiff, ConfigSnapshot};
 use crate::status;
+use crate::work_order::WorkOrder;
 
 /// The phase of the daemon's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use super::lifecycle::{Lifecycle, Membership, Worker};
 use super::slots::Slot;
 use crate::messages::commands::{AskBehind, AskGathered, NodeDeed, NodeOrder};
 use crate::messages::{Obey, TryNow};
-use crate::order::WorkOrder;
 use crate::status::{NodeBehind, NodeLack, OrderOutcome};
+use crate::work_order::WorkOrder;
 
 impl SupervisorActor {
     /// The members with this name, or all.

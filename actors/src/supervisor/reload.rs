@@ -4,20 +4,19 @@
 use std::time::Instant;
 
 use actix::prelude::*;
-use slog::{info, warn};
+use slog::info;
 
 use super::SupervisorActor;
 use super::lifecycle::{Membership, Reloading, Then, Worker};
 use super::resync::{ScheduledTask, Schedules};
-use crate::messages::{Exclude, Obey, Reload, Restart, Serve, TryNow, Vacate};
+use crate::messages::{Exclude, Obey, Reload, Restart, Serve, TryNow};
 use crate::node::Node;
-use crate::order::WorkOrder;
 use crate::reload::{ConfigDiff, ConfigSnapshot, Takes, is_same};
 use crate::site::InitialSync;
 use crate::status::record::NodeRecord;
 use crate::sync::NodeLink;
-use crate::transport::Tally;
 use crate::transport::heard::Heard;
+use crate::work_order::WorkOrder;
 
 impl SupervisorActor {
     fn reload(&mut self, config: ConfigSnapshot, beside: &[&'static str], ctx: &mut Context<Self>) {
@@ -122,50 +121,6 @@ impl SupervisorActor {
                 slot.worker = Worker::Aborting(actor);
             }
         });
-    }
-
-    /// A node goes: it gets what was changed before the reload, if it is well.
-    fn leave(&mut self, at: usize, ctx: &mut Context<Self>) {
-        let Some(slot) = self.slots.get(at) else { return };
-        slot.membership = Membership::Leaving;
-        if slot.worker == Worker::None {
-            return self.dismiss(at, ctx);
-        }
-        self.upstream.flush.ask();
-        ctx.run_later(self.config.site.stop_timeout, move |supervisor, ctx| supervisor.dismiss(at, ctx));
-    }
-
-    /// Nothing more is sent to a node that leaves.
-    pub(super) fn dismiss(&mut self, at: usize, ctx: &mut Context<Self>) {
-        let Some(slot) = self.slots.get(at) else { return };
-        if matches!(slot.worker, Worker::Dismissed(_)) {
-            return;
-        }
-        match slot.link.outbox.lock().lacking() {
-            0 => info!(slot.link.log, "node removed"),
-            pending => warn!(slot.link.log, "node removed, with changes that it does not have"; "pending" => pending),
-        }
-        match slot.worker.actor().cloned() {
-            Some(actor) => {
-                actor.do_send(Obey(WorkOrder::Abort));
-                slot.worker = Worker::Dismissed(actor);
-            }
-            None => self.forget(at, ctx),
-        }
-    }
-
-    /// A node that left is gone: what waited for it may start.
-    pub(super) fn forget(&mut self, at: usize, ctx: &mut Context<Self>) {
-        self.hear(at, Tally::default());
-        self.slots.remove(at);
-        self.hooks.orphan(at);
-        self.advance_hooks(ctx);
-        self.hooks.forget_orphans();
-        self.upstream.vacate.do_send(Vacate { slot: at });
-        for waiting in self.slots.numbers(|slot| slot.worker == Worker::None && slot.deaths == 0) {
-            self.launch(waiting, ctx);
-        }
-        self.end_if_drained(ctx);
     }
 }
 

@@ -9,9 +9,9 @@ use slog::{info, warn};
 use super::SupervisorActor;
 use super::lifecycle::{Lifecycle, LifecycleEvent, Membership, Step, Then};
 use crate::ending::Ending;
-use crate::messages::{Drained, Flushed, Obey, Restart, Save, Saved, Stop, Vacate};
-use crate::order::WorkOrder;
+use crate::messages::{Drained, Flushed, Obey, Restart, Save, Saved, Stop};
 use crate::transport::Tally;
+use crate::work_order::WorkOrder;
 
 /// The longest time for the last save when the time for a stop is up.
 const LAST_SAVE: Duration = Duration::from_secs(5);
@@ -158,13 +158,7 @@ impl Handler<Flushed> for SupervisorActor {
         if !self.upstream.flush.came() {
             return;
         }
-        for at in self.slots.numbers(|slot| slot.membership == Membership::Leaving) {
-            self.upstream.vacate.do_send(Vacate { slot: at });
-            match self.slots.get(at).and_then(|slot| slot.worker.actor()) {
-                Some(actor) => actor.do_send(Obey(WorkOrder::drain())),
-                None => self.dismiss(at, ctx),
-            }
-        }
+        self.drain_leaving(ctx);
         self.proceed(LifecycleEvent::Flushed, ctx);
     }
 }

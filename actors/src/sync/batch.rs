@@ -9,24 +9,23 @@ use slog::{debug, info, o};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::SyncActor;
 use super::around::until_nothing_lingers;
 use super::disk::{BatchRoom, Disk, EntryOnDisk, Source};
 use super::hard_links::{LinkedBatch, blamed_names, compare_for_names, has_news};
 use super::plan::{BatchPlan, PlanGround, Since, plan};
 use super::reconcile::removal;
 use super::report::{log_batch, log_failing};
-use super::{SyncActor, retry};
-use crate::backoff::backoff;
+use crate::backoff::{backoff, for_path, lasting};
 use crate::change::Change;
 use crate::health::StoredPart;
-use crate::health::lasting;
 use crate::messages::{AskReported, Mirrored, Settled};
 use crate::outbox::fate::Fate;
 use crate::outbox::lease::{Batch, LeaseId};
 use crate::outbox::need::{Age, Pending, Scope};
 use crate::outbox::pending::PendingSet;
 use crate::path::RelPath;
-use crate::root::hard_links::{LinkGround, LinkGroups, LinkQuestion};
+use crate::root::linked_names::{LinkGround, LinkGroups, LinkQuestion};
 use crate::root::reach::Silent;
 use crate::status::record::RunKind;
 use crate::transport::Lane;
@@ -198,7 +197,7 @@ impl SyncActor {
         }
         outbox.hold_back(batch.id, &paths.behind, now);
         if plan.is_empty() {
-            outbox.settle(batch.id, now, |path| planned.fate(path, &Blame::default(), &Since::default()), retry);
+            outbox.settle(batch.id, now, |path| planned.fate(path, &Blame::default(), &Since::default()), for_path);
             self.supervisor.settled.do_send(Settled { slot: self.link.slot, tally: Tally::default() });
             return;
         }
@@ -379,7 +378,7 @@ impl SyncActor {
                 continue;
             }
             let scope = if found == EntryOnDisk::Directory { Scope::Subtree } else { Scope::Entry };
-            let pause = if delivery.untried.contains(&path) { lasting(fastrand::f64()) } else { retry(0) };
+            let pause = if delivery.untried.contains(&path) { lasting(fastrand::f64()) } else { for_path(0) };
             outbox.put_apart(path, Pending::new(scope).rewritten(rewritten).tried_apart(since, now + pause));
         }
         unfit

@@ -13,7 +13,7 @@ use crate::outbox::need::{Pending, Scope};
 use crate::outbox::pending::PendingSet;
 use crate::outbox::readiness::NameTurn;
 use crate::path::RelPath;
-use crate::root::hard_links::LinkQuestion;
+use crate::root::linked_names::LinkQuestion;
 use crate::transport::blame::Blame;
 use crate::transport::plan::Plan;
 

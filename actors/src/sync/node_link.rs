@@ -64,7 +64,7 @@ pub(crate) struct SupervisorHandle {
     pub(crate) settled: Recipient<Settled>,
     /// A directory move was mirrored.
     pub(crate) mirrored: Recipient<Mirrored>,
-    /// The answer to [`WorkOrder::Drain`](crate::order::WorkOrder::Drain).
+    /// The answer to [`WorkOrder::Drain`](crate::work_order::WorkOrder::Drain).
     pub(crate) drained: Recipient<Drained>,
     /// To the watcher: everything that has changed is wanted.
     pub(crate) reported: Recipient<AskReported>,

@@ -1,13 +1,35 @@
 //! Obeys the orders of the supervisor at a node: prepares for them, stands still, says what is left of a drain. What
-//! follows from which order is decided in [`order`](crate::order).
+//! follows from which order is decided in [`work_order`](crate::work_order).
 
 use std::time::{Duration, Instant};
 
+use actix::prelude::*;
+
 use super::node_link::NodeLink;
-use crate::order::{DrainLeft, WorkOrder};
+use super::{Comparing, SyncActor};
+use crate::work_order::{DrainLeft, WorkOrder};
 
 /// A drain does not wait for what is due later than this.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+impl SyncActor {
+    /// Tells if the order allows to start anything. Otherwise it stands still, or ends.
+    pub(super) fn may_go_on(&mut self, now: Instant, ctx: &mut Context<Self>) -> bool {
+        match self.order {
+            WorkOrder::Work | WorkOrder::Drain { .. } => return true,
+            WorkOrder::Pause | WorkOrder::Finish { .. } | WorkOrder::Rest => {
+                self.link.stand_still();
+                self.report_if_drained(now);
+            }
+            // Another one takes over, once nothing is in flight.
+            WorkOrder::Retire | WorkOrder::Abort if self.lanes.are_idle() && self.comparing != Comparing::Reconcile => {
+                ctx.stop();
+            }
+            WorkOrder::Retire | WorkOrder::Abort => (),
+        }
+        false
+    }
+}
 
 impl NodeLink {
     /// Prepares for an order that was given.

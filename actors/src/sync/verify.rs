@@ -8,11 +8,11 @@ use slog::{debug, info, warn};
 use super::report::log_verified;
 use super::{Comparing, SyncActor};
 use crate::messages::Verify;
-use crate::order::WorkOrder;
 use crate::path::RelPath;
 use crate::status::unix;
 use crate::transport::comparison::Comparison;
 use crate::transport::failure::{Cause, Failure};
+use crate::work_order::WorkOrder;
 
 impl SyncActor {
     /// Returns true if only the source may speak against a comparison.

@@ -12,8 +12,8 @@ use std::path::PathBuf;
 
 use inotify::Inotify;
 
+use super::lost_events::{CALM, CALM_AT_LATEST};
 use super::root::ROOT_POLL;
-use super::track::{CALM, CALM_AT_LATEST};
 use super::*;
 
 use crate::change::Change;

@@ -1,5 +1,5 @@
-//! The order of a SyncActor: how much of its work it still does. The supervisor gives orders with
-//! [`Obey`](crate::messages::Obey); what follows from one after those before is decided here. Pure.
+//! Work, pause, drain, finish, rest, retire, abort: how much of its work a SyncActor still does, and which order holds after
+//! which. The supervisor gives orders with [`Obey`](crate::messages::Obey). Pure.
 
 use std::time::Instant;
 
@@ -9,7 +9,8 @@ pub(crate) enum WorkOrder {
     /// Send each change as it comes.
     #[default]
     Work,
-    /// Start nothing until the node is resumed. Changes are collected.
+    /// Start nothing until the node is resumed. Changes are collected. What is in flight ends by itself, but for a comparison by
+    /// content, which is given up.
     Pause,
     /// Send what was changed until this time, and what changes meanwhile; then say
     /// [`Drained`](crate::messages::Drained) and rest. So a stop ends where changes never cease.
