@@ -1,4 +1,4 @@
-//! The waits before another try of a node, a path, an ssh connection or a SyncActor: from 0.1 s to a minute.
+//! The waits before another try of a node, a path, an ssh connection, a standby, a hook or a SyncActor: from 0.1 s to a minute.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ pub(crate) fn lasting(chance: f64) -> Duration {
     LAST.mul_f64(0.75 + 0.5 * chance)
 }
 
-/// The delay before the next try of a path that failed alone, after so many tries.
-pub(crate) fn for_path(tries: u32) -> Duration {
+/// The delay before the next try of a path that failed alone, or of a comparison, after so many tries.
+pub(crate) fn backoff_after(tries: u32) -> Duration {
     backoff(tries + 1, fastrand::f64())
 }
 

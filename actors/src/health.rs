@@ -1,10 +1,9 @@
-//! The health of a node, which says if it may be tried now: how often it failed, the time of the next try, and a source that
-//! is not there. Pure: the time and the chance in it are parameters.
+//! The health of a node, which says if it may be tried now: the number of its failures, the time of the next try, and a
+//! source that is not there. Pure: the time and the chance in it are parameters.
 
 use std::time::{Duration, Instant};
 
 use crate::backoff::{backoff, lasting};
-
 use crate::root::RootError;
 use crate::transport::failure::{Cause, Failure};
 

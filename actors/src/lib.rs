@@ -18,9 +18,8 @@
 //!   node by rsync: the commands, the runs, the standbys, and the meaning of errors. [`state`]: saves the state of the
 //!   tree and the nodes for the next run. [`hook`]: runs the user's programs.
 //! - [`messages`]: the protocol between the actors. [`status`]: the status of the daemon as one value.
-//! - [`outbox`]: the changes that a node does not have yet. [`health`]: decides when a node may be tried. [`order`]: how
-//!   much of its work a SyncActor still does. [`reload`]:
-//!   the consequences of a new configuration.
+//! - [`outbox`]: the changes that a node does not have yet. [`health`]: decides when a node may be tried. [`work_order`]:
+//!   how much of its work a SyncActor still does. [`reload`]: the consequences of a new configuration.
 //! - [`transport`]: the contract between [`sync`] and [`rsync`], which do not know each other.
 //! - [`site`], [`node`], [`root`], [`patterns`]: the checked configuration. [`path`], [`change`], [`mounts`] and
 //!   others: types that all modules share.

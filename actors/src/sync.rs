@@ -105,7 +105,7 @@ impl SyncActor {
         self.timer.cancel(ctx);
         self.end_verify_unless_well(ctx);
         self.around.look(&self.link, self.comparing == Comparing::Reconcile, now);
-        if !self.may_go_on(now, ctx) {
+        if !self.obey(now, ctx) {
             return;
         }
         let look_again = match self.health.may_start(now) {

@@ -9,7 +9,7 @@ use crate::outbox::need::{Age, Pending, Scope};
 use crate::path::RelPath;
 
 /// Paths that may wait for one node, some 150 bytes each; past it they collapse to subtrees.
-pub(crate) const CAP: usize = 20_000;
+pub(super) const CAP: usize = 20_000;
 
 /// The paths that wait, by name.
 #[derive(Debug)]

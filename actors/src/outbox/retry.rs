@@ -1,5 +1,5 @@
-//! The tries of a path that waits, and the pauses of a file that keeps changing or does not fit. Those of a path that failed
-//! are in `backoff`.
+//! The tries of a path that waits, and the pauses of a file that keeps changing or does not fit. The pauses of a path that
+//! failed are computed in `backoff`.
 
 use std::time::{Duration, Instant};
 

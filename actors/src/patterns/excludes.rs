@@ -77,18 +77,13 @@ impl Excludes {
         self.first_match(Candidate { path: &text, name: &text[start..], is_dir })
     }
 
-    /// As [`Excludes::matching`], for the entry of that name in a directory.
-    pub(crate) fn matching_in(&self, dir: &RelPath, name: &[u8], is_dir: bool) -> Option<&Pattern> {
-        if self.is_empty() {
-            return None;
-        }
-        let mut text = rooted(dir);
-        if !dir.is_root() {
+    /// The patterns for the entries of one directory.
+    pub(crate) fn in_directory(&self, dir: &RelPath) -> ExcludesInDirectory<'_> {
+        let mut text = if self.is_empty() { String::new() } else { rooted(dir) };
+        if !self.is_empty() && !dir.is_root() {
             text.push('/');
         }
-        let start = text.len();
-        text.extend(name.iter().map(|&byte| char::from(byte)));
-        self.first_match(Candidate { path: &text, name: &text[start..], is_dir })
+        ExcludesInDirectory { excludes: self, start: text.len(), text }
     }
 
     /// The point at which `path` is cut off: the topmost of it and its ancestors that a pattern matches, and that
@@ -118,6 +113,28 @@ impl Excludes {
 
     fn first_match(&self, candidate: Candidate<'_>) -> Option<&Pattern> {
         self.0.iter().find(|pattern| pattern.matches(candidate))
+    }
+}
+
+/// The patterns for the entries of one directory: the text of its path is made once for all of them.
+#[derive(Debug)]
+pub(crate) struct ExcludesInDirectory<'e> {
+    excludes: &'e Excludes,
+    /// The path of the directory, and behind it the name that was looked at last.
+    text: String,
+    /// The place where names start.
+    start: usize,
+}
+
+impl ExcludesInDirectory<'_> {
+    /// As [`Excludes::matching`], for the entry of that name.
+    pub(crate) fn matching(&mut self, name: &[u8], is_dir: bool) -> Option<&Pattern> {
+        if self.excludes.is_empty() {
+            return None;
+        }
+        self.text.truncate(self.start);
+        self.text.extend(name.iter().map(|&byte| char::from(byte)));
+        self.excludes.first_match(Candidate { path: &self.text, name: &self.text[self.start..], is_dir })
     }
 }
 
@@ -246,9 +263,12 @@ mod tests {
 
     #[test]
     fn matching_looks_at_this_path_alone() {
-        let excludes = excludes(&["/a", "*.bin", "c/"]);
+        let excludes = excludes(&["/a", "*.bin", "c/", "/b/\u{e9}"]);
         for (path, is_dir, expected) in [
             ("a", DIR, Some("/a")),
+            ("b/a", DIR, None),
+            ("b/\u{e9}", FILE, Some("/b/\u{e9}")),
+            ("\u{e9}", FILE, None),
             ("a/x", FILE, None),
             ("a/x.bin", FILE, Some("*.bin")),
             ("b/c", DIR, Some("c/")),
@@ -258,8 +278,9 @@ mod tests {
             let path = rel(path.as_bytes());
             assert_eq!(excludes.matching(&path, is_dir).map(Pattern::as_str), expected, "{path}");
             if let Some(parent) = path.parent() {
-                let in_parent = excludes.matching_in(&parent, path.name(), is_dir);
-                assert_eq!(in_parent.map(Pattern::as_str), expected, "{path}");
+                let mut in_parent = excludes.in_directory(&parent);
+                in_parent.matching("another".as_bytes(), is_dir);
+                assert_eq!(in_parent.matching(path.name(), is_dir).map(Pattern::as_str), expected, "{path}");
             }
         }
     }

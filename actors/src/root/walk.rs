@@ -45,7 +45,7 @@ impl PackedNames {
         self.0
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 

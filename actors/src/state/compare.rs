@@ -113,11 +113,14 @@ fn compare_below(
     failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(unpaired), Err)
 }
 
+/// Entries of a list that is kept for another directory, at most.
+const KEPT: usize = 50_000;
+
 /// The listener to what differs, and what has no partner yet.
 type Told<'f> = (&'f mut (dyn FnMut(Change) + Send), Unpaired);
 
-/// The entries of a directory, on disk and in the state. The lists are filled anew for each directory, since all threads share
-/// one heap, of which musl's has one lock.
+/// The entries of a directory, on disk and in the state. The lists are filled anew for each directory: all threads share the
+/// heap, and musl's has one lock for all.
 #[derive(Default)]
 struct Lists {
     listing: Listing,
@@ -140,7 +143,10 @@ impl<'f> StateComparison<'_, 'f> {
         let spare = || self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         let mut lists = spare().pop().unwrap_or_default();
         let directories = self.level_by(dir, &mut lists);
-        spare().push(lists);
+        // Of directories with millions of entries, one after the other, each thread would keep the largest list.
+        if lists.before.len() <= KEPT && lists.listing.stamps.len() <= KEPT {
+            spare().push(lists);
+        }
         directories
     }
 

@@ -86,12 +86,14 @@ impl Dir<'_> {
         }
     }
 
-    /// Lists the stamps of its entries, without those that are excluded, do not answer or vanish meanwhile.
+    /// Lists the stamps of the directory's entries in the order of their names, in place of those in `listing`; without those
+    /// that are excluded, do not answer or vanish meanwhile.
     ///
     /// # Errors
     /// When the directory or one of its entries cannot be read.
     pub(crate) fn list(&self, excludes: &Excludes, listing: &mut Listing) -> Result<(), Errno> {
         let Listing { names, stamps } = listing;
+        let mut excludes = excludes.in_directory(&self.path);
         stamps.clear();
         self.reach.names_in(&self.fd, &self.path, names).map_err(errno)?;
         for name in names.iter() {
@@ -100,7 +102,7 @@ impl Dir<'_> {
                 Ok(None) | Err(Errno::TIMEDOUT) => continue,
                 Err(error) => return Err(error),
             };
-            if excludes.matching_in(&self.path, name, stamp.is_dir()).is_none() {
+            if excludes.matching(name, stamp.is_dir()).is_none() {
                 stamps.push(name, stamp);
             }
         }
@@ -108,7 +110,7 @@ impl Dir<'_> {
         Ok(())
     }
 
-    /// As [`Dir::list`], each with its path.
+    /// Returns the same entries, each with its path.
     ///
     /// # Errors
     /// When the directory or one of its entries cannot be read.

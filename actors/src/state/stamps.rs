@@ -14,6 +14,11 @@ pub(crate) struct Stamps {
 }
 
 impl Stamps {
+    /// Returns the number of entries.
+    pub(super) fn len(&self) -> usize {
+        self.stamps.len()
+    }
+
     /// Takes out all entries, and keeps the room for others.
     pub(super) fn clear(&mut self) {
         self.names.clear();
@@ -38,7 +43,7 @@ impl Stamps {
         self.stamps.iter().map(|(name, stamp)| (&self.names[name.clone()], *stamp))
     }
 
-    /// Iterates over what two lists have, in the order of the names.
+    /// Iterates over what two sorted lists have, in the order of the names.
     pub(super) fn pairs<'n>(&'n self, known: &'n Stamps) -> impl Iterator<Item = Pair<'n>> {
         let mut entries = self.iter().peekable();
         let mut known = known.iter().peekable();

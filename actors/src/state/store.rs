@@ -287,7 +287,7 @@ impl Known {
         Ok(found)
     }
 
-    /// Lists the saved entries of a directory, in place of those that `found` has.
+    /// Lists the saved entries of a directory, sorted by name, in place of those that `found` has.
     ///
     /// # Errors
     /// As for [`Known::children`].

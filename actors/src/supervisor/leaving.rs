@@ -10,7 +10,7 @@ use crate::transport::Tally;
 use crate::work_order::WorkOrder;
 
 impl SupervisorActor {
-    /// A node goes: it gets what was changed before the reload, if it is well.
+    /// Lets a node go: it gets what was changed before the reload, if it is well.
     pub(super) fn leave(&mut self, at: usize, ctx: &mut Context<Self>) {
         let Some(slot) = self.slots.get(at) else { return };
         slot.membership = Membership::Leaving;
@@ -21,7 +21,7 @@ impl SupervisorActor {
         ctx.run_later(self.config.site.stop_timeout, move |supervisor, ctx| supervisor.dismiss(at, ctx));
     }
 
-    /// All that changed before is in the outboxes: the nodes that leave get it, and no later change.
+    /// Drains the nodes that leave: all that changed before is in their outboxes, and no later change comes.
     pub(super) fn drain_leaving(&mut self, ctx: &mut Context<Self>) {
         for at in self.slots.numbers(|slot| slot.membership == Membership::Leaving) {
             self.upstream.vacate.do_send(Vacate { slot: at });
@@ -32,7 +32,7 @@ impl SupervisorActor {
         }
     }
 
-    /// Nothing more is sent to a node that leaves.
+    /// Ends the work for a node that leaves: nothing more is sent to it.
     pub(super) fn dismiss(&mut self, at: usize, ctx: &mut Context<Self>) {
         let Some(slot) = self.slots.get(at) else { return };
         if matches!(slot.worker, Worker::Dismissed(_)) {

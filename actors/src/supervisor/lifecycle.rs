@@ -1,5 +1,5 @@
 //! The lives of the daemon, of a reload, of a node and of its SyncActor, as the supervisor leads them, from start to
-//! end. Pure: [`stop`](super::stop) and [`reload`](super::reload) do what each step takes.
+//! end. Pure: [`stop`](super::stop), [`reload`](super::reload) and [`leaving`](super::leaving) do what each step takes.
 
 use crate::reload::{ConfigDiff, ConfigSnapshot};
 use crate::status;

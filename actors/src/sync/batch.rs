@@ -16,7 +16,7 @@ use super::hard_links::{LinkedBatch, blamed_names, compare_for_names, has_news};
 use super::plan::{BatchPlan, PlanGround, Since, plan};
 use super::reconcile::removal;
 use super::report::{log_batch, log_failing};
-use crate::backoff::{backoff, for_path, lasting};
+use crate::backoff::{backoff, backoff_after, lasting};
 use crate::change::Change;
 use crate::health::StoredPart;
 use crate::messages::{AskReported, Mirrored, Settled};
@@ -197,7 +197,12 @@ impl SyncActor {
         }
         outbox.hold_back(batch.id, &paths.behind, now);
         if plan.is_empty() {
-            outbox.settle(batch.id, now, |path| planned.fate(path, &Blame::default(), &Since::default()), for_path);
+            outbox.settle(
+                batch.id,
+                now,
+                |path| planned.fate(path, &Blame::default(), &Since::default()),
+                backoff_after,
+            );
             self.supervisor.settled.do_send(Settled { slot: self.link.slot, tally: Tally::default() });
             return;
         }
@@ -378,7 +383,7 @@ impl SyncActor {
                 continue;
             }
             let scope = if found == EntryOnDisk::Directory { Scope::Subtree } else { Scope::Entry };
-            let pause = if delivery.untried.contains(&path) { lasting(fastrand::f64()) } else { for_path(0) };
+            let pause = if delivery.untried.contains(&path) { lasting(fastrand::f64()) } else { backoff_after(0) };
             outbox.put_apart(path, Pending::new(scope).rewritten(rewritten).tried_apart(since, now + pause));
         }
         unfit

@@ -13,8 +13,8 @@ use crate::work_order::{DrainLeft, WorkOrder};
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl SyncActor {
-    /// Tells if the order allows to start anything. Otherwise it stands still, or ends.
-    pub(super) fn may_go_on(&mut self, now: Instant, ctx: &mut Context<Self>) -> bool {
+    /// Obeys the order: stands still and reports a drain, or ends the actor. Returns true if something may be started.
+    pub(super) fn obey(&mut self, now: Instant, ctx: &mut Context<Self>) -> bool {
         match self.order {
             WorkOrder::Work | WorkOrder::Drain { .. } => return true,
             WorkOrder::Pause | WorkOrder::Finish { .. } | WorkOrder::Rest => {

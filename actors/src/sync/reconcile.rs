@@ -10,7 +10,7 @@ use super::around::until_nothing_lingers;
 use super::disk::{Disk, EntryOnDisk, Source};
 use super::report::{log_failing, log_reconcile};
 use super::{Comparing, SyncActor};
-use crate::backoff::{for_path, lasting};
+use crate::backoff::{backoff_after, lasting};
 use crate::change::Change;
 use crate::health::StoredPart;
 use crate::messages::Resync;
@@ -33,7 +33,7 @@ const UNREADABLE_LAST: Duration = Duration::from_secs(24 * 3600);
 /// The wait of a comparison that ended so often with what cannot be read.
 fn unreadable(tries: u32) -> Duration {
     match tries {
-        0 => for_path(0),
+        0 => backoff_after(0),
         tries => UNREADABLE.saturating_mul(1 << tries.min(16)).min(UNREADABLE_LAST),
     }
 }

@@ -149,7 +149,7 @@ impl Dirs {
                         continue;
                     }
                     // Made since the scan, or moved here: the event of a move does not tell what is in it.
-                    if self.attach_unknown(node, &name) != Attached::New {
+                    if self.attach_unknown(node, name) != Attached::New {
                         return None;
                     }
                 }

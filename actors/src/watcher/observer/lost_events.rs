@@ -1,5 +1,5 @@
-//! Lost events, as at an overflow of the queue: whether the names in the tree are those on disk, and when the whole tree is
-//! scanned anew. Pure: the time in it is a parameter.
+//! Lost events, as at an overflow of the queue: tells if the names in the tree are still those on disk, and when the whole tree
+//! is scanned anew. Pure: the time in it is a parameter.
 
 use std::time::{Duration, Instant};
 
