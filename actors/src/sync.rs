@@ -124,6 +124,23 @@ impl SyncActor {
         self.report_if_drained(now);
     }
 
+    /// Obeys the order: stands still and reports a drain, or ends the actor. Returns true if something may be started.
+    fn obey(&mut self, now: Instant, ctx: &mut Context<Self>) -> bool {
+        match self.order {
+            WorkOrder::Work | WorkOrder::Drain { .. } => return true,
+            WorkOrder::Pause | WorkOrder::Finish { .. } | WorkOrder::Rest => {
+                self.link.stand_still();
+                self.report_if_drained(now);
+            }
+            // Another one takes over, once nothing is in flight.
+            WorkOrder::Retire | WorkOrder::Abort if self.lanes.are_idle() && self.comparing != Comparing::Reconcile => {
+                ctx.stop();
+            }
+            WorkOrder::Retire | WorkOrder::Abort => (),
+        }
+        false
+    }
+
     /// Reports the end of a drain: nothing is left of what was to be sent, or nothing more can be done about it now.
     fn report_if_drained(&mut self, now: Instant) {
         let Some(until) = self.order.drains_until() else { return };

@@ -3,33 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use actix::prelude::*;
-
 use super::node_link::NodeLink;
-use super::{Comparing, SyncActor};
 use crate::work_order::{DrainLeft, WorkOrder};
 
 /// A drain does not wait for what is due later than this.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-impl SyncActor {
-    /// Obeys the order: stands still and reports a drain, or ends the actor. Returns true if something may be started.
-    pub(super) fn obey(&mut self, now: Instant, ctx: &mut Context<Self>) -> bool {
-        match self.order {
-            WorkOrder::Work | WorkOrder::Drain { .. } => return true,
-            WorkOrder::Pause | WorkOrder::Finish { .. } | WorkOrder::Rest => {
-                self.link.stand_still();
-                self.report_if_drained(now);
-            }
-            // Another one takes over, once nothing is in flight.
-            WorkOrder::Retire | WorkOrder::Abort if self.lanes.are_idle() && self.comparing != Comparing::Reconcile => {
-                ctx.stop();
-            }
-            WorkOrder::Retire | WorkOrder::Abort => (),
-        }
-        false
-    }
-}
 
 impl NodeLink {
     /// Prepares for an order that was given.
